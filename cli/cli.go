@@ -53,9 +53,15 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 	cmd := root(a)
 	cmd.SetArgs(args)
 	cmd.SetIn(in)
-	cmd.SetOut(out)
+	help := &checkedWriter{w: out} // cobra does not check whether its help was printed
+	cmd.SetOut(help)
 	cmd.SetErr(errs)
+	strictHelp(cmd)
 	ran, err := cmd.ExecuteContextC(ctx)
+	if err == nil && help.err != nil {
+		err = fmt.Errorf("write to standard output: %w", help.err)
+		a.started = true
+	}
 	if err == nil {
 		return exit.OK
 	}
@@ -73,6 +79,20 @@ func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) 
 		fmt.Fprintf(errs, "see %s --help\n", ran.CommandPath())
 	}
 	return code
+}
+
+// checkedWriter remembers the first error of a writer.
+type checkedWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (c *checkedWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	if c.err == nil {
+		c.err = err
+	}
+	return n, err
 }
 
 // each splits joined errors, so that each is printed on its own line.
@@ -131,6 +151,29 @@ these. NO_COLOR, with any value, turns colors off; only terminals get colors.`,
 	cmd.SetCompletionCommandGroupID(self)
 	cmd.AddCommand(manCommand(), exitCodesTopic())
 	return cmd
+}
+
+// strictHelp makes unknown topics of cobra's help and completion an error. They use the output that the command has now.
+func strictHelp(cmd *cobra.Command) {
+	cmd.InitDefaultHelpCmd()
+	cmd.InitDefaultCompletionCmd()
+	for _, c := range cmd.Commands() {
+		switch c.Name() {
+		case "help": // cobra's prints a line and succeeds
+			show := c.Run
+			c.Run = nil
+			c.RunE = func(help *cobra.Command, args []string) error {
+				if found, _, err := cmd.Find(args); err != nil || found == nil || found == cmd && len(args) > 0 {
+					return exit.Usagef("there is no help about %q", strings.Join(args, " "))
+				}
+				show(help, args)
+				return nil
+			}
+		case "completion":
+			c.Args = nil
+			group(c)
+		}
+	}
 }
 
 // group makes a command that only has subcommands. Without a subcommand, or with an unknown one, it returns an error.

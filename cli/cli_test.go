@@ -80,11 +80,16 @@ func problemOf(w http.ResponseWriter, status int, code, field, detail string) {
 func TestUsageErrorsExitWith2(t *testing.T) {
 	for _, args := range [][]string{
 		{"nope"},
+		{"help", "nope"},
+		{"completion", "nope"},
 		{"run"},
 		{"run", "--memory", "12", "a"},
 		{"run", "--wait=walking", "a"},
 		{"run", "-d", "--rm", "a"},
 		{"run", "-p", "80:80", "a"},
+		{"run", "-h", "name", "a"},
+		{"run", "-h"},
+		{"run", "--mount", "type=volume", "a"},
 		{"run", "-v", "/srv:/srv", "a"},
 		{"run", "-o", "json", "a"},
 		{"pods", "--output", "xml"},

@@ -23,9 +23,9 @@ func cpCommand(a *app) *cobra.Command {
 		Use:   "cp [flags] POD:PATH LOCAL | LOCAL POD:PATH",
 		Short: "Copy files and directories to and from a container",
 		Long: `Copy a file or a directory with its contents out of a container or into one. The
-container needs no tar. As with cp, the copy goes into the destination if that is
-a directory, and otherwise gets the destination's name. If LOCAL is -, husk reads a
-tar archive from standard input, or writes one to standard output.
+container needs no tar. As with Unix's cp, the copy goes into the destination if
+that is a directory, and otherwise gets the destination's name. If LOCAL is -, husk
+reads a tar archive from standard input, or writes one to standard output.
 
 husk keeps permissions and times. Files that it copies into the container belong to
 the container's user, unless --archive keeps the numeric owners. Files that it

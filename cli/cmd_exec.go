@@ -42,7 +42,7 @@ command gets SIGHUP, and SIGKILL five seconds later.`,
 	fs.StringVarP(&o.Container, "container", "c", "", "container name; optional if the pod has only one container")
 	fs.StringVarP(&o.User, "user", "u", "", "user or user:group (default: the container's)")
 	fs.StringVarP(&o.WorkingDir, "workdir", "w", "", "working directory (default: the container's)")
-	fs.StringArrayVarP(&env, "env", "e", nil, "NAME=VALUE, or NAME to take the value from this environment; may be repeated")
+	fs.StringArrayVarP(&env, "env", "e", nil, "set an environment variable: NAME=VALUE, or NAME to take the value from husk's environment; may be repeated")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		command := args[1:]
 		if command[0] == "-c" && len(command) > 2 { // husk exec web -c nginx -- sh

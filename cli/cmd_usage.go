@@ -17,7 +17,8 @@ func usageCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "usage", Short: "Show the tenant's usage and its cost", Args: cobra.NoArgs,
 		Long: `Show the tenant's usage: what pods reserved while their virtual machines were up,
-what volumes reserved while they existed, and what pods sent over the network.
+what volumes reserved while they existed, and what pods sent and received over the
+network.
 Without flags, it covers this month until now. The usage of an hour is closed ten
 minutes after its end, and does not change afterwards.`,
 		Example: "  husk usage --by object\n  husk usage --from 2026-03-01 --to 2026-04-01 --period day --csv\n  husk usage --by label --label app",

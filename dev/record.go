@@ -17,8 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A record identifies one running child on disk, so that the next start can end it if this one
-// could not. A pid may have been reused, but not together with the start time and the boot.
+// A record is a file that identifies one running child. If this process cannot end the child, the
+// next start does. A pid may have been reused, but not together with the start time and the boot.
 type record struct {
 	Name   string         `json:"name"`
 	PID    int            `json:"pid"`
@@ -48,8 +48,8 @@ func (r record) write(stateDir string) error {
 	return writeFileAtomic(recordPath(stateDir, r.Name), data)
 }
 
-// endLeftovers ends every recorded child that is still running and deletes all records. It returns
-// the names of the children that it ended.
+// endLeftovers ends every recorded child that is still running. It deletes a record when its child
+// has ended, and returns the names of the children that it ended.
 func endLeftovers(stateDir string) ([]string, error) {
 	paths, err := filepath.Glob(recordPath(stateDir, "*"))
 	if err != nil {

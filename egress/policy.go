@@ -5,8 +5,8 @@
 // redirects. Without this check, a tenant could use the server to reach the operator's network. So
 // only the public Internet is allowed, and the address ranges that the operator adds.
 //
-// An address is checked when a connection is made, after DNS. So a name that changes its address
-// between a check and its use, and a redirect, are checked in the same way. Proxies from the
+// An address is checked when a connection is made, after DNS. So the check also covers
+// redirects, and names whose address changes after an earlier check. Proxies from the
 // environment are not used, because then only the proxy would know the addresses.
 //
 // The package imports no other package of this module.

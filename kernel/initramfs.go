@@ -27,8 +27,8 @@ func WriteInitramfs(w io.Writer, init, moduleDir string) error {
 			return err
 		}
 	}
-	// Without a console driver in the kernel, init begins without open files, and a Go program then
-	// opens this one. A regular file is enough: the cpio library cannot write devices, and devtmpfs
+	// Without a console driver in the kernel, init begins without open files, and the Go runtime then
+	// opens /dev/null. A regular file is enough: the cpio library cannot write devices, and devtmpfs
 	// covers it as soon as init runs.
 	if err := a.file("dev/null", nil, 0o600); err != nil {
 		return err

@@ -4,6 +4,7 @@ package nodeagent
 
 import (
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -52,7 +53,7 @@ func TestAnUnknownInstructionChangesNothing(t *testing.T) {
 	w.cancel()
 	<-w.done
 	page := httptest.NewRecorder()
-	a.metrics.handler.ServeHTTP(page, httptest.NewRequest("GET", "/metrics", nil))
+	a.metrics.handler.ServeHTTP(page, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	if want := "\nhusk_agent_unknown_instructions_total 1\n"; !strings.Contains(page.Body.String(), want) {
 		t.Errorf("want %q in\n%s", want, page.Body)
 	}

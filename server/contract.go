@@ -118,6 +118,14 @@ func (c *contract) hold(next http.Handler) http.Handler {
 			c.problems.write(w, r, err)
 			return
 		}
+		if req.Caller.Kind == husk.CallerTenant && len(req.Body) >= held.LargeBody {
+			done, err := c.held.Turn(ctx, req.Caller.TenantID)
+			if err != nil {
+				c.problems.write(w, r, err)
+				return
+			}
+			defer done()
+		}
 		r.Body = io.NopCloser(bytes.NewReader(req.Body))
 		if err := validate(r, route, params); err != nil {
 			if err = c.withoutInvalidItems(r, req, route, params, err); err != nil {
@@ -133,7 +141,13 @@ func (c *contract) hold(next http.Handler) http.Handler {
 
 // take counts the request among those that its tenant has open, and the bytes of its body. Codes: concurrency_limit.
 func (c *contract) take(r *http.Request, req *request.Request) (release func(), err error) {
-	if req.Caller.Kind != husk.CallerTenant || exec.IsSession(req.Operation) { // a session is counted when it begins
+	if req.Caller.Kind != husk.CallerTenant {
+		return func() {}, nil
+	}
+	if streams(req.Operation, r) {
+		c.auth.ChargeStream(req.Caller.TenantID)
+	}
+	if exec.IsSession(req.Operation) { // it is counted when it begins
 		return func() {}, nil
 	}
 	kind := held.Requests
@@ -339,6 +353,11 @@ func (c *contract) badRequest(err error) error {
 			return husk.Errorf(husk.CodeReadOnlyField, name, "this field is read-only; leave it out")
 		}
 		return husk.Errorf(husk.CodeUnknownField, name, "there is no such field")
+	}
+	if schema.SchemaField == "pattern" {
+		if words, ok := patternWords[schema.Schema.Pattern]; ok {
+			return husk.Errorf(husk.CodeInvalid, field, "this value is not valid: %s", words)
+		}
 	}
 	return husk.Errorf(husk.CodeInvalid, field, "%s", schema.Reason)
 }

@@ -44,6 +44,13 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
+	if order := os.Getenv(attackEnv); order != "" {
+		if err := attackForTests(order); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	devtest.Main(m)
 }
 

@@ -6,15 +6,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,7 +22,6 @@ import (
 
 	"husk"
 	"husk/openapi"
-	"husk/session"
 	"husk/session/ws"
 	"husk/store"
 )
@@ -30,8 +29,8 @@ import (
 // The attack of BenchmarkNeighbor: one tenant does everything that its quota and the server allow.
 const (
 	attackTurn    = 5 * time.Second // of each measurement
-	attackTurns   = 1               // quiet and noisy alternately
-	attackTries   = 300             // watches, logs and sessions that the tenant tries to open, each
+	attackTurns   = 2               // quiet and noisy alternately
+	attackTries   = 200             // watches, logs and sessions that the tenant tries to open, each
 	attackPods    = 60              // pods that change once a second
 	attackHistory = 400             // days of usage of each pod
 	victimPeriod  = 10 * time.Millisecond
@@ -39,7 +38,7 @@ const (
 
 // BenchmarkNeighbor measures the requests of a tenant while another tenant does nothing, and while it does everything at once: watches next
 // to pods that change all the time, reports of usage, logins, creations of large pods with idempotency keys, followed logs, and sessions
-// that echo as fast as they can. ATTACK=watches,usage and so on chooses parts. The clients and the agent of the attack share the cores
+// that echo at full speed. ATTACK=watches,usage and so on chooses parts. The clients and the agent of the attack share the cores
 // with the server and Postgres.
 func BenchmarkNeighbor(b *testing.B) {
 	s := benchFixture(b)
@@ -50,14 +49,19 @@ func BenchmarkNeighbor(b *testing.B) {
 	}
 	a.victim(victim, 2*time.Second) // fills caches
 	var quiet, noisy victimTimes
+	var done []string
 	for range attackTurns {
 		quiet.add(a.victim(victim, attackTurn))
 		stop := a.begin()
-		a.victim(victim, 3*time.Second) // until the attack has its full strength
+		a.victim(victim, 10*time.Second) // until the attack has its full strength
 		noisy.add(a.victim(victim, attackTurn))
-		stop()
+		done = append(done, stop())
 	}
-	fmt.Printf("\n%d turns of %s each; the attack: %s\n", attackTurns, attackTurn, a)
+	fmt.Printf("\n%d turns of %s each; the attacks:\n%s\n", attackTurns, attackTurn, strings.Join(done, "\n"))
+	for _, p := range s.db.Connections() {
+		fmt.Printf("pool %-14s %d transactions waited %s because all connections were in use, and %d waited %s for their tenant's share\n",
+			p.Pool, p.Full.Count, p.Full.Total.Round(time.Millisecond), p.Share.Count, p.Share.Total.Round(time.Millisecond))
+	}
 	var worst float64
 	for _, kind := range []string{"get", "list", "create", "delete", "all"} {
 		q, n := quiet.of(kind), noisy.of(kind)
@@ -93,28 +97,19 @@ func (v *victimTimes) of(kind string) *latencies {
 	return (*v)[kind]
 }
 
-// attack is what one tenant does.
+// attack is what one tenant does. Its clients are a process of their own with the lowest priority: their work is not the server's.
 type attack struct {
 	b      *testing.B
 	s      fixture
 	tenant tenancy
-	key    husk.APIKey
 	pods   []openapi.Pod
 	agent  fixture
-	parts  string
-	client *http.Client
-	counts struct{ watches, events, usage, logins, creates, logs, sessions, bytes, refused atomic.Int64 }
-}
-
-func (a *attack) String() string {
-	c := &a.counts
-	return fmt.Sprintf("%d watches with %d events, %d reports of usage, %d logins, %d creations, %d logs, %d sessions, %d MiB of streams, %d refusals",
-		c.watches.Load(), c.events.Load(), c.usage.Load(), c.logins.Load(), c.creates.Load(), c.logs.Load(), c.sessions.Load(), c.bytes.Load()>>20, c.refused.Load())
+	order  attackOrder
 }
 
 func newAttack(b *testing.B, s fixture) *attack {
 	b.Helper()
-	a := &attack{b: b, s: s, parts: os.Getenv("ATTACK"), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}}}
+	a := &attack{b: b, s: s}
 	line := bytes.Repeat([]byte("x"), 8<<10)
 	f := newSessionFixture(b, s, func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasSuffix(r.URL.Path, "/logs") { // as much as the agent lets a pod write
@@ -143,7 +138,9 @@ func newAttack(b *testing.B, s fixture) *attack {
 	if err != nil {
 		b.Fatal(err)
 	}
-	a.key = key
+	a.order = attackOrder{
+		URL: s.url, Token: a.tenant.token, ID: key.ClientID.String(), Secret: key.Secret, Image: a.tenant.image.Reference, Pod: f.pod, Parts: os.Getenv("ATTACK"),
+	}
 	node, agent := s.node()
 	a.agent = agent
 	a.pods = append(a.pods, openapi.Pod{ID: f.pod})
@@ -176,59 +173,39 @@ func (a *attack) history() {
 	}
 }
 
-// does reports whether a part of the attack takes place.
-func (a *attack) does(part string) bool {
-	return a.parts == "" || strings.Contains(","+a.parts+",", ","+part+",")
-}
-
-// begin starts the attack. It returns a function that ends it.
-func (a *attack) begin() (stop func()) {
+// begin starts the attack. It returns a function that ends it and says what was done.
+func (a *attack) begin() (stop func() string) {
+	raw, err := json.Marshal(a.order)
+	if err != nil {
+		a.b.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		a.b.Fatal(err)
+	}
+	clients := exec.CommandContext(a.b.Context(), self)
+	clients.Env = append(os.Environ(), attackEnv+"="+string(raw))
+	var out bytes.Buffer
+	clients.Stdout, clients.Stderr = &out, os.Stderr
+	in, err := clients.StdinPipe()
+	if err == nil {
+		err = clients.Start()
+	}
+	if err != nil {
+		a.b.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(a.b.Context())
 	var running sync.WaitGroup
-	repeat := func(part string, clients int, do func(ctx context.Context)) {
-		if !a.does(part) {
-			return
-		}
-		for range clients {
-			running.Go(func() {
-				for ctx.Err() == nil {
-					do(ctx)
-				}
-			})
-		}
-	}
-	if a.does("watches") {
+	if a.order.does("watches") {
 		running.Go(func() { a.flap(ctx) })
 	}
-	from := time.Now().Add(-399 * 24 * time.Hour).UTC().Format(time.RFC3339)
-	repeat("usage", 16, func(ctx context.Context) {
-		if a.get(ctx, "/v1/usage?groupBy=object&from="+from, &a.counts.usage) != nil {
-			pause(ctx)
+	return func() string {
+		cancel()
+		running.Wait()
+		if err := errors.Join(in.Close(), clients.Wait()); err != nil {
+			a.b.Error(err)
 		}
-	})
-	repeat("logins", 8, a.logIn)
-	repeat("creates", 4, a.createAndDelete)
-	for i := range attackTries {
-		if a.does("watches") {
-			path := []string{"/v1/pods?watch=true", "/v1/events?watch=true"}[i%2]
-			running.Go(func() { a.stream(ctx, path, &a.counts.watches, &a.counts.events) })
-		}
-		if a.does("logs") {
-			running.Go(func() {
-				a.stream(ctx, "/v1/pods/"+a.pods[0].ID.String()+"/logs?follow=true", &a.counts.logs, &a.counts.bytes)
-			})
-		}
-		if a.does("sessions") {
-			running.Go(func() { a.session(ctx) })
-		}
-	}
-	return func() { cancel(); running.Wait() }
-}
-
-func pause(ctx context.Context) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(200 * time.Millisecond):
+		return strings.TrimSpace(out.String())
 	}
 }
 
@@ -246,141 +223,6 @@ func (a *attack) flap(ctx context.Context) {
 		case <-ctx.Done():
 		case <-time.After(time.Second):
 		}
-	}
-}
-
-func (a *attack) get(ctx context.Context, path string, count *atomic.Int64) error {
-	resp, err := a.send(ctx, http.MethodGet, path, nil, nil)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	_, err = io.Copy(io.Discard, resp.Body)
-	count.Add(1)
-	return err
-}
-
-// send sends a request. An error also stands for a refusal.
-func (a *attack) send(ctx context.Context, method, path string, body any, header http.Header) (*http.Response, error) {
-	var reader io.Reader
-	if body != nil {
-		raw, err := json.Marshal(body)
-		if err != nil {
-			return nil, err
-		}
-		reader = bytes.NewReader(raw)
-	}
-	r, err := http.NewRequestWithContext(ctx, method, a.s.url+path, reader)
-	if err != nil {
-		return nil, err
-	}
-	for name, values := range header {
-		r.Header[name] = values
-	}
-	if r.Header.Get("Content-Type") == "" {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	r.Header.Set("Authorization", "Bearer "+a.tenant.token)
-	r.Header.Set("X-Forwarded-For", "198.51.100.1")
-	resp, err := a.client.Do(r)
-	if err == nil && resp.StatusCode >= 400 {
-		resp.Body.Close()
-		a.counts.refused.Add(1)
-		err = fmt.Errorf("%s", resp.Status)
-	}
-	return resp, err
-}
-
-func (a *attack) logIn(ctx context.Context) {
-	form := url.Values{"grant_type": {grantClientCredentials}, "client_id": {a.key.ClientID.String()}, "client_secret": {a.key.Secret}}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, a.s.url+"/oauth2/token", strings.NewReader(form.Encode()))
-	if err != nil {
-		return
-	}
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	r.Header.Set("X-Forwarded-For", "198.51.100.1")
-	resp, err := a.client.Do(r)
-	if err != nil {
-		return
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		a.counts.refused.Add(1)
-		pause(ctx)
-		return
-	}
-	a.counts.logins.Add(1)
-}
-
-// createAndDelete creates a pod that is about as large as a pod can be.
-func (a *attack) createAndDelete(ctx context.Context) {
-	pod := a.tenant.body(named("large"))
-	files := []any{}
-	for i := range 2 {
-		files = append(files, map[string]any{"path": fmt.Sprintf("/data/%d", i), "content": strings.Repeat("0123456789abcdef", 15<<10)})
-	}
-	pod["spec"].(map[string]any)["containers"] = []any{map[string]any{"name": "main", "image": a.tenant.image.Reference, "files": files}} //nolint:forcetypeassert // see body
-	resp, err := a.send(ctx, http.MethodPost, "/v1/pods", pod, http.Header{"Idempotency-Key": {uuid.NewString()}})
-	if err != nil {
-		pause(ctx)
-		return
-	}
-	defer resp.Body.Close()
-	var made struct{ ID string }
-	if json.NewDecoder(resp.Body).Decode(&made) != nil {
-		return
-	}
-	a.counts.creates.Add(1)
-	for ctx.Err() == nil {
-		gone, err := a.send(ctx, http.MethodDelete, "/v1/pods/"+made.ID, nil, nil)
-		if err == nil {
-			gone.Body.Close()
-			return
-		}
-		pause(ctx)
-	}
-}
-
-// stream opens a stream and reads it to its end.
-func (a *attack) stream(ctx context.Context, path string, count, bytes *atomic.Int64) {
-	for ctx.Err() == nil {
-		resp, err := a.send(ctx, http.MethodGet, path, nil, nil)
-		if err != nil {
-			pause(ctx)
-			continue
-		}
-		count.Add(1)
-		buf := make([]byte, 32<<10)
-		for n := 0; err == nil; {
-			n, err = resp.Body.Read(buf)
-			bytes.Add(int64(n))
-		}
-		resp.Body.Close()
-	}
-}
-
-// session opens a session and sends as fast as the pod echoes.
-func (a *attack) session(ctx context.Context) {
-	for ctx.Err() == nil {
-		h := http.Header{"Authorization": {"Bearer " + a.tenant.token}}
-		conn, _, err := ws.Dial(ctx, &http.Client{Transport: http.DefaultTransport}, a.s.url+"/v1/pods/"+a.pods[0].ID.String()+"/exec?command=cat&stdin=true", h)
-		if err != nil {
-			a.counts.refused.Add(1)
-			pause(ctx)
-			continue
-		}
-		a.counts.sessions.Add(1)
-		stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-		data := make([]byte, 16<<10)
-		for conn.Send(session.Stdin, data) == nil {
-			f, err := conn.Receive()
-			if err != nil {
-				break
-			}
-			a.counts.bytes.Add(int64(len(f.Payload)))
-		}
-		stop()
-		_ = conn.Close()
 	}
 }
 

@@ -65,7 +65,7 @@ func (a api) ListPods(ctx context.Context, r openapi.ListPodsRequestObject) (ope
 	for i := range pods {
 		pods[i] = forCaller(request.Of(ctx).Caller, pods[i])
 	}
-	return ourList[husk.Pod]{pods, next, request.Of(ctx).Hold}, err
+	return &ourList[husk.Pod]{pods, next, request.Of(ctx).Hold}, err
 }
 
 // hidden stands for what a viewer must not see.
@@ -124,7 +124,7 @@ type ourList[T any] struct {
 }
 
 // VisitListPodsResponse writes the page.
-func (l ourList[T]) VisitListPodsResponse(w http.ResponseWriter) error {
+func (l *ourList[T]) VisitListPodsResponse(w http.ResponseWriter) error {
 	body, err := json.Marshal(struct {
 		Items      []T    `json:"items"`
 		NextCursor string `json:"nextCursor,omitempty"`

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -252,6 +254,33 @@ func TestInternalErrorsAppearOnlyInTheLog(t *testing.T) {
 		if c.status == 503 && w.Header().Get("Retry-After") == "" {
 			t.Error("no Retry-After")
 		}
+	}
+}
+
+func TestNoProblemContainsARegularExpression(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("../openapi/openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := map[string]bool{}
+	for _, m := range regexp.MustCompile(`pattern: '([^']+)'`).FindAllSubmatch(raw, -1) {
+		used[string(m[1])] = true
+		if patternWords[string(m[1])] == "" {
+			t.Errorf("patternWords does not say in words what %s requires", m[1])
+		}
+	}
+	for pattern := range patternWords {
+		if !used[pattern] {
+			t.Errorf("the contract has no pattern %s", pattern)
+		}
+	}
+	s := open(t)
+	c := s.tenant()
+	a := s.call("POST", "/v1/volumes", c.token, map[string]any{"name": "Web_1", "sizeGiB": 1})
+	wantProblem(t, a, http.StatusUnprocessableEntity, husk.CodeInvalid, "name")
+	if !strings.Contains(string(a.body), "lowercase letters") || strings.Contains(string(a.body), "[a-z0-9]") {
+		t.Errorf("the response is %s", a.body)
 	}
 }
 

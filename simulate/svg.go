@@ -20,8 +20,8 @@ const (
 
 // Picture draws the packing as it was when the last pod had arrived. Each used node is a column whose left
 // half is cpu and whose right half is memory. Each pod is a box as high as its share, and white is
-// free. It draws the fullest nodes first. If there are many, it draws a sample at equal distances,
-// so that the picture stays small.
+// free. It draws the fullest nodes first. If there are more than 200, it draws 200 of them,
+// evenly spaced in this order, so that the picture stays small.
 func Picture(w io.Writer, nodes []Node, pods []Pod, r Result) error {
 	by := make([][]int, len(nodes))
 	for id, node := range r.On {

@@ -98,7 +98,8 @@ func EnvFile(file string) ([]openapi.EnvVar, error) {
 	}
 	var vars []openapi.EnvVar
 	number := 0
-	for line := range strings.Lines(string(raw)) {
+	const byteOrderMark = "\ufeff" // editors on Windows begin files with it
+	for line := range strings.Lines(strings.TrimPrefix(string(raw), byteOrderMark)) {
 		number++
 		line = strings.TrimRight(line, "\r\n")
 		if text := strings.TrimSpace(line); text == "" || strings.HasPrefix(text, "#") {
@@ -149,6 +150,9 @@ func Mounts(items []string) ([]Mount, error) {
 		where, mode, hasMode := strings.Cut(rest, ":")
 		if strings.HasPrefix(item, "/") || strings.HasPrefix(item, ".") {
 			return nil, exit.Usagef("--volume: %q is a directory of this machine, and pods run elsewhere; create a volume with \"husk volume create\" and write VOLUME:/path", item)
+		}
+		if dir, _, found := strings.Cut(where, ","); found && (strings.HasSuffix(where, ",ro") || strings.HasSuffix(where, ",rw")) {
+			return nil, exit.Usagef("--volume: %q has its options after a comma; write %s:%s:%s", item, volume, dir, where[len(where)-2:])
 		}
 		if volume == "" || !path.IsAbs(where) || where == "/" || (hasMode && mode != "ro" && mode != "rw") {
 			return nil, exit.Usagef("--volume: %q is not VOLUME:/path or VOLUME:/path:ro", item)

@@ -81,7 +81,7 @@ func TestMounts(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	for _, item := range []string{"data", "data:", ":/data", "data:relative", "data:/", "data:/a:rx", "data:/a:ro:x", ""} {
+	for _, item := range []string{"data", "data:", ":/data", "data:relative", "data:/", "data:/a:rx", "data:/a,ro", "data:/a:ro:x", ""} {
 		if _, err := Mounts([]string{item}); exit.Code(err) != exit.Usage {
 			t.Errorf("%q: %v; want a usage error", item, err)
 		}

@@ -76,7 +76,7 @@ func (n *Network) connectionsTable(b builder) error {
 	if err := b.set(set, nil); err != nil {
 		return err
 	}
-	after := nftables.ChainPriorityRef(*nftables.ChainPriorityFilter + 1)
+	after := new(*nftables.ChainPriorityFilter + 1)
 	for _, chain := range []*nftables.Chain{{Name: "forward", Hooknum: nftables.ChainHookForward}, {Name: "input", Hooknum: nftables.ChainHookInput}} {
 		chain.Table, chain.Type, chain.Priority = t, nftables.ChainTypeFilter, after
 		b.chain(chain)

@@ -14,7 +14,7 @@ import (
 // accepts no new connection, at most one thread waits for it.
 type connections struct {
 	uri     string
-	dialing chan struct{} // has room for whoever opens a connection
+	dialing chan struct{} // contains a value while a goroutine opens a connection
 
 	mu      sync.Mutex // never held during a call of libvirt
 	current *connection

@@ -180,6 +180,12 @@ func (a *Auth) ChargeTenant(tenant store.ID, bytes int) {
 	}
 }
 
+// streamTokens is how many requests opening a stream costs as much as: several transactions and a TLS handshake with the node's agent.
+const streamTokens = 5
+
+// ChargeStream counts a request that opens a stream or a session like further requests.
+func (a *Auth) ChargeStream(tenant store.ID) { a.tenants.charge(tenant.String(), streamTokens-1) }
+
 // LimitAddress counts a login, or a request whose token does not verify, and refuses it if there are too many. Codes: rate_limited.
 func (a *Auth) LimitAddress(ctx context.Context, address netip.Addr) error {
 	return a.limit(ctx, a.addresses, addressKey(address))

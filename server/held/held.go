@@ -50,6 +50,7 @@ type Held struct {
 	mu    sync.Mutex
 	held  map[holder]int
 	paces map[uuid.UUID]*pace
+	turns map[uuid.UUID]*turn
 }
 
 type holder struct {
@@ -70,7 +71,7 @@ func New(l Limits, registry prometheus.Registerer) *Held {
 			Requests: or(l.Requests, DefaultLimits.Requests), Watches: or(l.Watches, DefaultLimits.Watches), Logs: or(l.Logs, DefaultLimits.Logs),
 			Sessions: or(l.Sessions, DefaultLimits.Sessions), Bytes: or(l.Bytes, DefaultLimits.Bytes),
 		},
-		held: map[holder]int{}, paces: map[uuid.UUID]*pace{}, streamRate: or(l.StreamBytesPerSecond, DefaultLimits.StreamBytesPerSecond),
+		held: map[holder]int{}, paces: map[uuid.UUID]*pace{}, turns: map[uuid.UUID]*turn{}, streamRate: or(l.StreamBytesPerSecond, DefaultLimits.StreamBytesPerSecond),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "husk_http_concurrency_refused_total", Help: "Requests refused because their tenant holds too much of this kind at this server.",
 		}, []string{"kind"}),

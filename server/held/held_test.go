@@ -3,6 +3,7 @@
 package held
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -146,7 +147,7 @@ func TestStreamsOfATenantShareARate(t *testing.T) {
 			})
 		}
 		wait, done := h.Pace(other)
-		if err := wait(t.Context(), 100); err != nil || time.Since(began) > 0 {
+		if err := wait(t.Context(), 10); err != nil || time.Since(began) > 0 {
 			t.Errorf("another tenant waits %s: %v", time.Since(began), err)
 		}
 		done()
@@ -156,6 +157,40 @@ func TestStreamsOfATenantShareARate(t *testing.T) {
 		}
 		if len(h.paces) != 0 {
 			t.Error("a rate is kept although there is no stream")
+		}
+	})
+}
+
+func TestLargeBodiesOfATenantTakeTurns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := New(Limits{}, prometheus.NewRegistry())
+		one, other := uuid.New(), uuid.New()
+		begin := func(tenant uuid.UUID) func() {
+			done, err := h.Turn(t.Context(), tenant)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return done
+		}
+		first, second := begin(one), make(chan func())
+		go func() { second <- begin(one) }()
+		synctest.Wait()
+		select {
+		case <-second:
+			t.Error("two requests of a tenant have the turn")
+		default:
+		}
+		begin(other)()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := h.Turn(ctx, one); err == nil {
+			t.Error("a request that was given up gets the turn")
+		}
+		first()
+		(<-second)()
+		if len(h.turns) != 0 {
+			t.Error("a turn is kept although nobody waits")
 		}
 	})
 }

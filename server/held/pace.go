@@ -46,4 +46,4 @@ func (h *Held) Pace(tenant uuid.UUID) (wait func(ctx context.Context, bytes int)
 }
 
 // paceBursts is the number of bursts in a second's bytes.
-const paceBursts = 10
+const paceBursts = 100

@@ -830,7 +830,7 @@ type TakeTenantTokensRow struct {
 	Granted float64
 }
 
-// Takes the requests of a tenth of a second, so a busy server asks about ten times a second, and takes little in advance.
+// Takes enough tokens for a tenth of a second. So a busy server runs this query about ten times a second, and reserves few tokens in advance.
 func (q *Queries) TakeTenantTokens(ctx context.Context, id uuid.UUID) (TakeTenantTokensRow, error) {
 	row := q.db.QueryRow(ctx, takeTenantTokens, id)
 	var i TakeTenantTokensRow

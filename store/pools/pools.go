@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"time"
 
@@ -57,9 +58,7 @@ func Open(ctx context.Context, databaseURL string, p Purpose) (*Pool, error) {
 	set["statement_timeout"] = "30s"
 	set["idle_in_transaction_session_timeout"] = "60s"
 	set["jit"] = "off" // our statements are short: compiling one takes longer than running it
-	for name, value := range p.Settings {
-		set[name] = value
-	}
+	maps.Copy(set, p.Settings)
 	cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {

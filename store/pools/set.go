@@ -18,7 +18,7 @@ type Set struct {
 // Sizes of the smaller pools as parts of the size of the largest, and the part that one tenant can hold.
 const (
 	defaultSize  = 16
-	tenantShare  = 2 // one half
+	tenantShare  = 8
 	loginsShare  = 2
 	lookupsShare = 2
 	reportsShare = 4

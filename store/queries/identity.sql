@@ -151,7 +151,7 @@ SELECT take_tokens(@bucket::text, @rate::double precision, @burst::double precis
 DELETE FROM rate_buckets WHERE at < now() - interval '1 hour';
 
 -- name: TakeTenantTokens :one
--- Takes the requests of a tenth of a second, so a busy server asks about ten times a second, and takes little in advance.
+-- Takes enough tokens for a tenth of a second. So a busy server runs this query about ten times a second, and reserves few tokens in advance.
 SELECT quota_requests_per_second AS rate,
     take_tokens('tenant:' || id, quota_requests_per_second, 2.0 * quota_requests_per_second, GREATEST(1, ceil(quota_requests_per_second / 10.0)))::double precision AS granted
 FROM tenants WHERE id = @id;

@@ -80,8 +80,10 @@ var defences = []defence{
 	},
 	{
 		"limits of what a tenant holds", []edit{
-			{"server/held/held.go", "func (h *Held) TakeMany(tenant uuid.UUID, kind Kind, n int) (release func(), err error) {",
-				"func (h *Held) TakeMany(tenant uuid.UUID, kind Kind, n int) (release func(), err error) {\n\tif true {\n\t\treturn func() {}, nil\n\t}"},
+			{
+				"server/held/held.go", "func (h *Held) TakeMany(tenant uuid.UUID, kind Kind, n int) (release func(), err error) {",
+				"func (h *Held) TakeMany(tenant uuid.UUID, kind Kind, n int) (release func(), err error) {\n\tif true {\n\t\treturn func() {}, nil\n\t}",
+			},
 		}, "./server/held", "TestWhatATenantHoldsIsLimited",
 	},
 	{

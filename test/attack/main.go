@@ -25,19 +25,22 @@ import (
 const minCases = 80
 
 func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "attack:", err)
+		os.Exit(1)
+	}
+}
+
+func run() (err error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	var err error
 	if len(os.Args) == 1 || os.Args[1] == "suite" {
 		err = runSuite(ctx)
 	}
 	if len(os.Args) == 1 || os.Args[1] == "defences" {
 		err = errors.Join(err, removeDefences(ctx))
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "attack:", err)
-		os.Exit(1)
-	}
+	return err
 }
 
 // line is a line of suite.txt.
@@ -195,8 +198,8 @@ func (d defence) overlay(dir string) (string, error) {
 }
 
 // test runs tests and returns which of them passed. overlay may be empty. It is passed in GOFLAGS, so
-// that it also applies to what the tests build. A test that ends only with the timeout has failed: without a defence, an attack may
-// also succeed by stopping everything.
+// that it also applies to what the tests build. A test that ends only with the timeout has failed: an attack can also succeed by
+// stopping everything.
 func test(ctx context.Context, pkg, pattern, overlay string) (map[string]bool, error) {
 	flags, timeout := os.Getenv("GOFLAGS"), "20m"
 	if overlay != "" {

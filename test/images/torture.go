@@ -19,7 +19,7 @@ var tortureVerify string
 
 const tortureBig = 64 << 20
 
-// tortureText are the regular text files in the image, by path below /torture.
+// tortureText has the regular text files of the image whose content is checked, by path below /torture.
 var tortureText = map[string]string{
 	"kept":                               "from the first layer\n",
 	"replaced":                           "new\n",
@@ -39,8 +39,8 @@ var tortureText = map[string]string{
 	strings.Repeat("deep/", 50) + "file": "weird 7\n",
 }
 
-// TortureSums returns the SHA-256 sums (hex) of the regular files below /torture
-// in the image torture, by path.
+// TortureSums returns the SHA-256 sums (hex) of the regular files below /torture in the image torture
+// whose content is checked, by path.
 func TortureSums() map[string]string {
 	sums := map[string]string{}
 	for path, text := range tortureText {

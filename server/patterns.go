@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+// patternWords says in words what the patterns of the contract require. Problems contain these instead of regular expressions.
+var patternWords = map[string]string{
+	`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`:    "use lowercase letters, digits and hyphens, and begin and end with a letter or a digit",
+	`^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$`: "use lowercase letters, digits and hyphens, and begin and end with a letter or a digit",
+	`^[a-z0-9-]+$`:                       "use lowercase letters, digits and hyphens",
+	`^/`:                                 "begin with /",
+	`^/.+`:                               "begin with /, and name something other than / itself",
+	`^/.*[^/]$`:                          "begin with /, and do not end with /",
+	`^[^=]+=`:                            "write NAME=VALUE",
+	`^[^=\x00]+$`:                        "use neither = nor a zero byte",
+	`^[A-Za-z0-9+/]*={0,2}$`:             "encode the content with base64 (RFC 4648, section 4)",
+	`^0?[0-7]{3}$`:                       "write three octal digits, such as 0644",
+	`^https://`:                          "begin with https://",
+	`^[A-Za-z0-9_-]{43}$`:                "send the SHA-256 hash of the verifier, encoded with base64url without padding",
+	`^[A-Za-z0-9-]{1,64}\.[0-9]{1,20}$`:  "send a cursor of an earlier response",
+	`^[a-zA-Z0-9]([-a-zA-Z0-9_./]*[a-zA-Z0-9])?(=[a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?)?$`: "write KEY or KEY=VALUE, each of letters, digits and -_. between letters or digits",
+}
