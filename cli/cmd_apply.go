@@ -5,20 +5,15 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"husk/cli/apply"
 	"husk/cli/exit"
 	"husk/cli/kind"
 	"husk/cli/manifest"
-	"husk/cli/print"
-	"husk/client"
-	"husk/openapi"
 )
 
 type applyFlags struct {
@@ -94,7 +89,7 @@ checked, and neither are pods that would be replaced.`,
 		switch {
 		case len(f.files) == 0:
 			return exit.Usagef("no documents given; add -f with a file, a directory, or - for standard input")
-		case !slices.Contains([]string{"client", "server", "none"}, f.dryRun):
+		case !slices.Contains([]string{apply.Client, apply.Server, apply.None}, f.dryRun):
 			return exit.Usagef("--dry-run: %q is not client, server or none", f.dryRun)
 		}
 		docs, err := a.documents(f.files)
@@ -105,7 +100,12 @@ checked, and neither are pods that would be replaced.`,
 		if err != nil {
 			return err
 		}
-		return (&application{app: a, client: c, flags: f}).all(cmd.Context(), docs)
+		return (&apply.Application{
+			Client: c, Out: a.out, Errs: a.errs, Replace: f.replace, Wait: f.wait, DryRun: f.dryRun,
+			Await:     func(ctx context.Context, r kind.Ref) error { return a.await(ctx, c, r, "", f.timeout) },
+			UntilGone: func(ctx context.Context, o kind.Object) error { return a.untilGone(ctx, o, f.timeout) },
+			HaveImage: func(ctx context.Context, image string) error { return a.haveImage(ctx, c, image, f.timeout) },
+		}).All(cmd.Context(), docs)
 	}
 	return cmd
 }
@@ -142,210 +142,4 @@ func (a *app) refsOf(files []string) ([]kind.Ref, error) {
 		refs = append(refs, kind.Ref{Kind: d.Kind(), Name: d.Name()})
 	}
 	return refs, nil
-}
-
-// application is one call of husk apply.
-type application struct {
-	*app
-
-	client  *client.Client
-	flags   applyFlags
-	planned map[string]uuid.UUID // volumes that husk would create if this were not a dry run, with IDs that stand for them
-}
-
-func (a *application) dry() bool { return a.flags.dryRun != "none" }
-
-// all applies one document after the other. It continues after one that fails.
-func (a *application) all(ctx context.Context, docs []manifest.Document) error {
-	a.planned = map[string]uuid.UUID{}
-	var failures []error
-	var waitFor []kind.Ref
-	for _, d := range docs {
-		for _, warning := range d.Warnings {
-			fmt.Fprintln(a.errs, "husk: warning:", print.Clean(warning))
-		}
-		var done string
-		var err error
-		switch {
-		case d.Image != nil:
-			done, err = a.image(ctx, *d.Image)
-		case d.Volume != nil:
-			done, err = a.volume(ctx, *d.Volume)
-		default:
-			done, err = a.pod(ctx, *d.Pod)
-		}
-		if err != nil {
-			if ctx.Err() != nil {
-				return err
-			}
-			where := d.Where
-			if refused, ok := err.(*client.Error); ok && refused.Field != "" { //nolint:errorlint // an error about something else names no field of the document
-				at := *refused
-				where, at.Field = d.Locate(refused.Field)
-				err = &at
-			}
-			failures = append(failures, fmt.Errorf("%s, %s: %w", where, d.Ref(), err))
-			continue
-		}
-		switch {
-		case done == "unchanged":
-		case a.flags.dryRun == "server":
-			done += " (server dry run)"
-		case a.dry():
-			done += " (dry run)"
-		}
-		fmt.Fprintln(a.out, print.Clean(d.Ref()), done)
-		waitFor = append(waitFor, kind.Ref{Kind: d.Kind(), Name: d.Name()})
-	}
-	if a.flags.wait && !a.dry() {
-		for _, r := range waitFor {
-			if err := a.await(ctx, a.client, r, "", a.flags.timeout); err != nil {
-				failures = append(failures, err)
-			}
-		}
-	}
-	return errors.Join(failures...)
-}
-
-func (a *application) image(ctx context.Context, want openapi.ImageImport) (string, error) {
-	have, err := a.client.Images.Find(ctx, want.Reference)
-	switch {
-	case err == nil && have.State != openapi.ImageStateFailed && have.State != openapi.ImageStateDeleting:
-		return "unchanged", nil
-	case err != nil && !client.IsNotFound(err):
-		return "", err
-	case a.dry():
-		return "imported", nil
-	}
-	if _, err := a.client.Images.Import(ctx, want); err != nil {
-		return "", err
-	}
-	return "imported", nil
-}
-
-func (a *application) volume(ctx context.Context, want openapi.VolumeCreate) (string, error) {
-	have, err := a.client.Volumes.Find(ctx, want.Name)
-	switch {
-	case err == nil && have.State == openapi.VolumeStateDeleting:
-		return "", exit.ConflictError{Detail: "the volume is being deleted; run \"husk wait volume/" + want.Name + " --for deleted\", then apply again"}
-	case err == nil:
-		if differ := manifest.DiffVolume(want, have); len(differ) > 0 {
-			return "", exit.ConflictError{Detail: "the volume exists and differs in " + strings.Join(differ, ", ") +
-				"; a volume cannot be changed, and deleting it would delete its data"}
-		}
-		return "unchanged", nil
-	case !client.IsNotFound(err):
-		return "", err
-	case a.flags.dryRun == "server":
-		if _, err := a.client.Volumes.DryRun(ctx, want); err != nil {
-			return "", err
-		}
-	case !a.dry():
-		_, err := a.client.Volumes.Create(ctx, want)
-		return "created", err
-	}
-	a.planned[want.Name] = uuid.New()
-	return "created", nil
-}
-
-func (a *application) pod(ctx context.Context, want manifest.Pod) (string, error) {
-	if err := a.resolveVolumes(ctx, &want); err != nil {
-		return "", err
-	}
-	have, err := a.client.Pods.Find(ctx, want.Name)
-	switch {
-	case client.IsNotFound(err):
-		return "created", a.create(ctx, want)
-	case err != nil:
-		return "", err
-	}
-	if have.DeletionRequestedAt != nil { // the name can be used again once the pod is deleted
-		if a.dry() { // the API cannot check a pod while its name and volumes are in use
-			return "created", nil
-		}
-		if err := a.untilGone(ctx, kind.PodObject(a.client, have), a.flags.timeout); err != nil {
-			return "", err
-		}
-		return "created", a.create(ctx, want)
-	}
-	differ := manifest.DiffPod(want.PodCreate, have)
-	switch {
-	case len(differ) == 0:
-		return "unchanged", nil
-	case !a.flags.replace:
-		return "", exit.ConflictError{Detail: "the pod exists and differs in " + strings.Join(differ, ", ") +
-			"; a pod cannot be changed; --replace deletes it and creates it again"}
-	case a.dry():
-		return "replaced", nil
-	}
-	if err := a.haveImages(ctx, want); err != nil { // before the old pod is deleted
-		return "", err
-	}
-	o := kind.PodObject(a.client, have)
-	if err := o.Delete(ctx); err != nil && !client.IsNotFound(err) {
-		return "", err
-	}
-	if err := a.untilGone(ctx, o, a.flags.timeout); err != nil {
-		return "", err
-	}
-	return "replaced", a.create(ctx, want)
-}
-
-// resolveVolumes replaces the names of volumes by their IDs. In a dry run, it also checks that volumes exist that a document names by their IDs.
-func (a *application) resolveVolumes(ctx context.Context, pod *manifest.Pod) error {
-	if pod.Spec.Volumes == nil {
-		return nil
-	}
-	volumes := slices.Clone(*pod.Spec.Volumes)
-	for i, v := range volumes {
-		name, named := pod.VolumeNames[v.Name]
-		if planned, isPlanned := a.planned[name]; isPlanned {
-			volumes[i].VolumeID = planned
-			continue
-		}
-		switch {
-		case !named && a.dry():
-			name = v.VolumeID.String()
-		case !named:
-			continue
-		}
-		found, err := a.client.Volumes.Find(ctx, name)
-		if refused, ok := errors.AsType[*client.Error](err); ok && refused.Field == "" {
-			refused.Field = fmt.Sprintf("spec.volumes[%d].volumeId", i)
-		}
-		if err != nil {
-			return err
-		}
-		volumes[i].VolumeID = found.ID
-	}
-	pod.Spec.Volumes = &volumes
-	return nil
-}
-
-func (a *application) create(ctx context.Context, want manifest.Pod) error {
-	switch a.flags.dryRun {
-	case "client":
-		return nil
-	case "server":
-		_, err := a.client.Pods.DryRun(ctx, want.PodCreate)
-		return err
-	}
-	if err := a.haveImages(ctx, want); err != nil {
-		return err
-	}
-	_, err := a.client.Pods.Create(ctx, want.PodCreate)
-	return err
-}
-
-func (a *application) haveImages(ctx context.Context, want manifest.Pod) error {
-	done := map[string]bool{}
-	for _, c := range want.Spec.Containers {
-		if !done[c.Image] {
-			if err := a.haveImage(ctx, a.client, c.Image, a.flags.timeout); err != nil {
-				return err
-			}
-			done[c.Image] = true
-		}
-	}
-	return nil
 }

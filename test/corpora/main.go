@@ -25,7 +25,7 @@ import (
 )
 
 func main() {
-	husk := flag.String("husk", "husk", "the husk program")
+	husk := flag.String("husk", "husk", "the program to run")
 	least := flag.Int("min", 0, "fail if husk accepts a smaller share of the Pod documents, in percent")
 	flag.Parse()
 	if flag.NArg() != 1 {
