@@ -151,7 +151,8 @@ func (t *translation) resourceValue(ref kubernetesResourceRef, container, at str
 		return ""
 	}
 	r := t.pod.Spec.Containers[i].Resources
-	amount, per := int64(0), int64(1)
+	var amount int64
+	per := int64(1)
 	switch ref.Resource { // a container without a limit can use the whole virtual machine
 	case "limits.cpu":
 		amount, per = firstOf(int64(r.Limits.CPU), int64(t.size.CPUMillis)), 1000

@@ -23,7 +23,7 @@ type informational struct {
 
 const (
 	noNamespaces  = "Husk has no namespaces; the object belongs to the tenant of your login"
-	noCredentials = "ignored: pods get no credentials of Husk"
+	noCredentials = "ignored: pods get no credentials of Husk" //nolint:gosec // text about credentials, not credentials
 )
 
 // informationalFields are the fields of a Pod that Husk accepts although it does nothing with them: they inform, they are defaults, or they
