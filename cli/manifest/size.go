@@ -25,10 +25,12 @@ const (
 	defaultMemoryMiB = 256
 )
 
-// The smallest virtual machine that the API accepts.
+// The smallest and the largest virtual machine that the API accepts. A test compares them with the contract.
 const (
 	minCPUMillis = 50
+	maxCPUMillis = 256_000
 	minMemoryMiB = 96
+	maxMemoryMiB = 4 << 20
 )
 
 // share is what one container contributes to the size of the virtual machine.
@@ -41,10 +43,11 @@ func (s share) amount() int64 { return min(firstOf(s.limit, s.request), tooMuch)
 
 // dimension is one dimension of the size.
 type dimension struct {
-	name          string // in a document
-	field         string // of the API's request
-	least, silent int64  // of the machine, and for a container that says nothing
-	unit          string
+	name        string // in a document
+	field       string // of the API's request
+	least, most int64  // of the machine
+	silent      int64  // for a container that says nothing
+	unit        string
 }
 
 // sizeOfPod returns the size of the virtual machine: the pod's own limits, or the sum of the containers' limits. A container without a limit
@@ -58,9 +61,9 @@ func (t *translation) sizeOfPod() openapi.Resources {
 		memory = append(memory, share{mebibytes(r.Limits.Memory), mebibytes(r.Requests.Memory)})
 	}
 	return openapi.Resources{
-		CPUMillis: t.total(dimension{"cpu", "spec.resources.cpuMillis", minCPUMillis, defaultCPUMillis, "thousandths of a core"},
+		CPUMillis: t.total(dimension{"cpu", "spec.resources.cpuMillis", minCPUMillis, maxCPUMillis, defaultCPUMillis, "thousandths of a core"},
 			share{int64(ofPod.Limits.CPU), int64(ofPod.Requests.CPU)}, cpu),
-		MemoryMiB: t.total(dimension{"memory", "spec.resources.memoryMiB", minMemoryMiB, defaultMemoryMiB, "MiB"},
+		MemoryMiB: t.total(dimension{"memory", "spec.resources.memoryMiB", minMemoryMiB, maxMemoryMiB, defaultMemoryMiB, "MiB"},
 			share{mebibytes(ofPod.Limits.Memory), mebibytes(ofPod.Requests.Memory)}, memory),
 	}
 }
@@ -97,6 +100,9 @@ func (t *translation) total(d dimension, ofPod share, ofContainers []share) int 
 	if sum < d.least {
 		t.warn(from, "the smallest virtual machine has %d %s; the pod gets them", d.least, d.unit)
 		sum = d.least
+	}
+	if sum > d.most {
+		t.refuse(from, "the largest virtual machine has %d %s, and the containers of this pod need %d", d.most, d.unit, sum)
 	}
 	return int(sum)
 }
