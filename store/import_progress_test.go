@@ -92,6 +92,7 @@ func TestProgressDoesNotBlockRequestsOrWakeOtherWatches(t *testing.T) {
 	}
 	h.volume(tenant)
 	hinted("after a change of a volume")
+	eventually(t, "emptying the outbox", func() bool { return queryOne[int](h, store.RoleControl, "SELECT count(*) FROM outbox") == 0 })
 	listener := h.connect(store.RoleControl)
 	if _, err := listener.Exec(t.Context(), "LISTEN husk"); err != nil {
 		t.Fatal(err)

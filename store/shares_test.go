@@ -68,7 +68,7 @@ func TestNobodyTakesAllConnections(t *testing.T) {
 				})
 			}
 			eventually(t, "waiting for the lock", func() bool {
-				return queryOne[int](h, "postgres", "SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())") > 0
+				return queryOne[int](h, "postgres", "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'") > 0
 			})
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
