@@ -79,6 +79,10 @@ screenshots: build ## Check every page of the dashboard in every width and theme
 attack: build ## Run the tests of attacks, and check that they fail without the defences
 	@. build/deps.env && go run ./test/attack
 
+.PHONY: corpora
+corpora: build ## Report which documents in the folder FOLDER husk accepts; needs a login
+	@. build/deps.env && go run ./test/corpora -husk bin/husk $(FOLDER)
+
 .PHONY: upgrade
 upgrade: build ## Replace the previous version of servers and agents by this one, while requests arrive
 	@. build/deps.env && ./test/upgrade/run

@@ -20,6 +20,12 @@ func (p Pods) Create(ctx context.Context, pod openapi.PodCreate) (openapi.Pod, e
 	return Decode[openapi.Pod](p.c.api.CreatePod(ctx, &openapi.CreatePodParams{IdempotencyKey: newKey()}, pod))
 }
 
+// DryRun checks whether [Pods.Create] would succeed, and returns the pod as it would be created. Nothing is stored. Images and volumes that do
+// not exist are no error.
+func (p Pods) DryRun(ctx context.Context, pod openapi.PodCreate) (openapi.Pod, error) {
+	return Decode[openapi.Pod](p.c.api.CreatePod(ctx, &openapi.CreatePodParams{DryRun: new(true)}, pod))
+}
+
 // Get returns a pod.
 func (p Pods) Get(ctx context.Context, id uuid.UUID) (openapi.Pod, error) {
 	return Decode[openapi.Pod](p.c.api.GetPod(ctx, id))

@@ -20,6 +20,11 @@ func (v Volumes) Create(ctx context.Context, volume openapi.VolumeCreate) (opena
 	return Decode[openapi.Volume](v.c.api.CreateVolume(ctx, &openapi.CreateVolumeParams{IdempotencyKey: newKey()}, volume))
 }
 
+// DryRun checks whether [Volumes.Create] would succeed, and returns the volume as it would be created. Nothing is stored.
+func (v Volumes) DryRun(ctx context.Context, volume openapi.VolumeCreate) (openapi.Volume, error) {
+	return Decode[openapi.Volume](v.c.api.CreateVolume(ctx, &openapi.CreateVolumeParams{DryRun: new(true)}, volume))
+}
+
 // Get returns a volume.
 func (v Volumes) Get(ctx context.Context, id uuid.UUID) (openapi.Volume, error) {
 	return Decode[openapi.Volume](v.c.api.GetVolume(ctx, id))

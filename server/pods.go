@@ -13,6 +13,7 @@ import (
 	"husk/server/request"
 	"husk/server/watch"
 	"husk/store"
+	"husk/store/pools"
 )
 
 const defaultGracePeriod = 30 // seconds, as in Kubernetes
@@ -34,12 +35,20 @@ func (a api) CreatePod(ctx context.Context, r openapi.CreatePodRequestObject) (o
 	if err := completeScheduling(spec.Scheduling, labels); err != nil {
 		return nil, err
 	}
-	pod, err := a.tenant(ctx).CreatePod(ctx, req.Idempotency(r.Params.IdempotencyKey), r.Body.Name, labels, spec)
+	pod, err := a.tenant(ctx).CreatePod(dryRun(ctx, r.Params.DryRun), req.Idempotency(r.Params.IdempotencyKey), r.Body.Name, labels, spec)
 	if err != nil {
 		return nil, err
 	}
 	body, err := openapi.Recast[openapi.Pod](pod)
 	return openapi.CreatePod201JSONResponse{Body: body, Headers: openapi.CreatePod201ResponseHeaders{ETag: request.ETag(pod)}}, err
+}
+
+// dryRun returns a context in which the store keeps nothing, if the caller wants a dry run.
+func dryRun(ctx context.Context, wanted *openapi.DryRun) context.Context {
+	if openapi.Value(wanted) {
+		return pools.DryRun(ctx)
+	}
+	return ctx
 }
 
 // ListPods lists or watches pods.

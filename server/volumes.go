@@ -14,7 +14,7 @@ import (
 // CreateVolume accepts a request for a volume.
 func (a api) CreateVolume(ctx context.Context, r openapi.CreateVolumeRequestObject) (openapi.CreateVolumeResponseObject, error) {
 	req := request.Of(ctx)
-	v, err := a.tenant(ctx).CreateVolume(ctx, req.Idempotency(r.Params.IdempotencyKey), r.Body.Name, labelsOf(r.Body.Labels), r.Body.SizeGiB)
+	v, err := a.tenant(ctx).CreateVolume(dryRun(ctx, r.Params.DryRun), req.Idempotency(r.Params.IdempotencyKey), r.Body.Name, labelsOf(r.Body.Labels), r.Body.SizeGiB)
 	if err != nil {
 		return nil, err
 	}

@@ -18,10 +18,12 @@ import (
 	"husk/store/db"
 	"husk/store/hints"
 	"husk/store/pgerr"
+	"husk/store/pools"
 )
 
 // CreatePod accepts a request for a pod in one transaction: idempotency key, quota, images, address, volume claims, row and event.
-// Codes: quota_exceeded, name_taken, image_not_found, too_large, not_found (a volume), volume_in_use, conflict, idempotency_mismatch.
+// In a dry run, images and volumes may be missing. Codes: quota_exceeded, name_taken, image_not_found, too_large, not_found (a volume),
+// volume_in_use, conflict, idempotency_mismatch.
 func (t Tenant) CreatePod(ctx context.Context, idem Idempotency, name string, labels map[string]string, spec husk.PodSpec) (husk.Pod, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Pod, error) {
 		tenant, err := q.LockTenant(ctx, t.id)
@@ -42,6 +44,9 @@ func (t Tenant) CreatePod(ctx context.Context, idem Idempotency, name string, la
 				return id, husk.Pod{}, err
 			}
 			for i, c := range spec.Containers {
+				if images[i] == uuid.Nil {
+					continue
+				}
 				if err := q.UseImage(ctx, db.UseImageParams{TenantID: t.id, PodID: id, Container: c.Name, ImageID: images[i]}); err != nil {
 					return id, husk.Pod{}, err
 				}
@@ -86,11 +91,11 @@ func findImages(ctx context.Context, q *db.Queries, tenantID ID, spec husk.PodSp
 	merged := make([]husk.DesiredContainer, 0, len(spec.Containers))
 	for i, c := range spec.Containers {
 		row, err := q.ImageByReference(ctx, db.ImageByReferenceParams{TenantID: tenantID, Reference: c.Image})
-		if errors.Is(err, pgx.ErrNoRows) {
+		if errors.Is(err, pgx.ErrNoRows) && !pools.IsDryRun(ctx) {
 			return nil, husk.Errorf(husk.CodeImageNotFound, fmt.Sprintf("spec.containers[%d].image", i),
 				"the tenant has not imported an image %q; import it first", c.Image)
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return nil, err
 		}
 		ids = append(ids, row.ID)
@@ -135,6 +140,9 @@ func insertPod(ctx context.Context, q *db.Queries, tenantID, id ID, name string,
 
 func claimVolume(ctx context.Context, q *db.Queries, tenantID, podID, volumeID ID, field string) error {
 	row, err := q.LockVolume(ctx, db.LockVolumeParams{TenantID: tenantID, ID: volumeID})
+	if errors.Is(err, pgx.ErrNoRows) && pools.IsDryRun(ctx) {
+		return nil
+	}
 	if errors.Is(err, pgx.ErrNoRows) {
 		return husk.Errorf(husk.CodeNotFound, field, "there is no such volume")
 	}

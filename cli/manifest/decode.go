@@ -8,6 +8,7 @@ import (
 	"maps"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,10 +18,12 @@ import (
 // decoder decodes a YAML tree into structs by their JSON names. It continues after a mistake, so that all mistakes are reported at once.
 type decoder struct {
 	file     string
+	root     *yaml.Node // the document
 	problems MistakeErrors
+	warnings []string
 	visited  int
-	// reason returns why Husk does not accept the field at this path (a path without indexes). It may be nil or return "".
-	reason func(path string) string
+	// unexpected judges a field that the struct does not have, by its path without indexes. If it is nil, there are no such fields.
+	unexpected func(path string, value *yaml.Node) (refusal, warning string)
 }
 
 const (
@@ -33,15 +36,44 @@ func (d *decoder) err() error {
 	if len(d.problems) == 0 {
 		return nil
 	}
+	d.byLine(d.problems)
 	return d.problems
 }
 
+// byLine sorts messages by their lines.
+func (d *decoder) byLine(messages []string) {
+	line := func(message string) int {
+		number, _, _ := strings.Cut(strings.TrimPrefix(message, d.file+":"), ":")
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			return 0
+		}
+		return n
+	}
+	slices.SortStableFunc(messages, func(a, b string) int { return line(a) - line(b) })
+}
+
 func (d *decoder) fail(node *yaml.Node, path, format string, args ...any) {
+	d.problems = append(d.problems, d.at(node, path)+fmt.Sprintf(format, args...))
+}
+
+// refuse reports a mistake in the field at this path of the document.
+func (d *decoder) refuse(path, format string, args ...any) {
+	d.fail(nodeAt(d.root, path), path, format, args...)
+}
+
+// warn reports that Husk ignores the field at this path of the document.
+func (d *decoder) warn(path, format string, args ...any) {
+	d.warnings = append(d.warnings, d.at(nodeAt(d.root, path), path)+fmt.Sprintf(format, args...))
+}
+
+// at returns the beginning of a message.
+func (d *decoder) at(node *yaml.Node, path string) string {
 	where := fmt.Sprintf("%s:%d: ", d.file, node.Line)
 	if path != "" {
 		where += path + ": "
 	}
-	d.problems = append(d.problems, where+fmt.Sprintf(format, args...))
+	return where
 }
 
 // strict decodes a whole document. A field that the struct does not have is a mistake.
@@ -64,6 +96,9 @@ func resolve(node *yaml.Node) *yaml.Node {
 	}
 	return node
 }
+
+// ignored is a part of a document that nobody reads.
+type ignored struct{}
 
 // scalar is a type with its own syntax in a document.
 type scalar interface {
@@ -88,6 +123,9 @@ func (d *decoder) decode(node *yaml.Node, into reflect.Value, path string, stric
 			into.Set(reflect.New(into.Type().Elem()))
 		}
 		into = into.Elem()
+	}
+	if into.Type() == reflect.TypeFor[ignored]() {
+		return
 	}
 	if into.CanAddr() {
 		switch v := into.Addr().Interface().(type) {
@@ -150,18 +188,17 @@ func (d *decoder) object(node *yaml.Node, into reflect.Value, path string, stric
 var indexes = regexp.MustCompile(`\[\d+\]`)
 
 func (d *decoder) unknown(key, value *yaml.Node, path string) {
-	if d.reason != nil {
-		if value.Tag == "!!null" || path == "status" && len(value.Content) == 0 { // kubectl prints null fields and an empty status; ignore them
-			return
-		}
-		if why := d.reason(indexes.ReplaceAllString(path, "[]")); why != "" {
-			d.fail(key, path, "%s", why)
-			return
-		}
-		d.fail(key, path, "Husk has no counterpart for this field; leave the field out")
+	if d.unexpected == nil {
+		d.fail(key, path, "there is no such field")
 		return
 	}
-	d.fail(key, path, "there is no such field")
+	refusal, warning := d.unexpected(indexes.ReplaceAllString(path, "[]"), value)
+	switch {
+	case refusal != "":
+		d.fail(key, path, "%s", refusal)
+	case warning != "":
+		d.warnings = append(d.warnings, d.at(key, path)+warning)
+	}
 }
 
 // pairs iterates over the fields of an object and refuses duplicates.

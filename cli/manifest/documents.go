@@ -112,7 +112,7 @@ func Parse(file string, raw []byte) ([]Document, error) {
 	var docs []Document
 	var problems MistakeErrors
 	for _, node := range nodes {
-		d, err := read(file, node)
+		found, err := read(file, node)
 		if p, ok := errors.AsType[MistakeErrors](err); ok {
 			problems = append(problems, p...)
 			continue
@@ -120,7 +120,7 @@ func Parse(file string, raw []byte) ([]Document, error) {
 		if err != nil {
 			return nil, err
 		}
-		docs = append(docs, d)
+		docs = append(docs, found...)
 	}
 	switch {
 	case len(problems) > 0:

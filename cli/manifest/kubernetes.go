@@ -4,60 +4,72 @@ package manifest
 
 import (
 	"fmt"
+	"path"
+	"regexp"
 	"strings"
-
-	"gopkg.in/yaml.v3"
 
 	"husk/openapi"
 )
 
-// The fields of a Kubernetes Pod that are accepted, under their names in Kubernetes. All others are refused with their paths.
+// The fields of a Kubernetes Pod that are accepted, under their names in Kubernetes. judgePodField judges all others.
 type (
 	kubernetesPod struct {
 		header
 
 		Metadata struct {
-			Name   string            `json:"name"`
-			Labels map[string]string `json:"labels"`
+			Name         string            `json:"name"`
+			GenerateName string            `json:"generateName"`
+			Namespace    string            `json:"namespace"`
+			Labels       map[string]string `json:"labels"`
+			Annotations  map[string]string `json:"annotations"`
 		} `json:"metadata"`
 		Spec struct {
 			kubernetesScheduling
 
-			Containers                    []kubernetesContainer  `json:"containers"`
-			RestartPolicy                 *openapi.RestartPolicy `json:"restartPolicy"`
-			TerminationGracePeriodSeconds *int                   `json:"terminationGracePeriodSeconds"`
-			Volumes                       []kubernetesVolume     `json:"volumes"`
+			Containers                    []kubernetesContainer      `json:"containers"`
+			RestartPolicy                 *openapi.RestartPolicy     `json:"restartPolicy"`
+			TerminationGracePeriodSeconds *int                       `json:"terminationGracePeriodSeconds"`
+			Volumes                       []kubernetesVolume         `json:"volumes"`
+			Security                      *kubernetesSecurityContext `json:"securityContext"`
+			Resources                     kubernetesResources        `json:"resources"`
+			ServiceAccountName            string                     `json:"serviceAccountName"`
+			Hostname                      string                     `json:"hostname"`
+			OS                            struct {
+				Name string `json:"name"`
+			} `json:"os"`
 		} `json:"spec"`
 	}
 	kubernetesContainer struct {
-		Name       string   `json:"name"`
-		Image      string   `json:"image"`
-		Command    []string `json:"command"`
-		Args       []string `json:"args"`
-		WorkingDir string   `json:"workingDir"`
-		Env        []struct {
-			Name  string `json:"name"`
-			Value string `json:"value"`
-		} `json:"env"`
-		Resources struct {
-			Limits   kubernetesSize `json:"limits"`
-			Requests kubernetesSize `json:"requests"`
-		} `json:"resources"`
+		Name       string              `json:"name"`
+		Image      string              `json:"image"`
+		Command    []string            `json:"command"`
+		Args       []string            `json:"args"`
+		WorkingDir string              `json:"workingDir"`
+		Env        []kubernetesEnv     `json:"env"`
+		Resources  kubernetesResources `json:"resources"`
+		Ports      []struct {
+			Name          string `json:"name"`
+			ContainerPort int    `json:"containerPort"`
+			Protocol      string `json:"protocol"`
+			HostPort      int    `json:"hostPort"`
+		} `json:"ports"`
 		VolumeMounts []struct {
 			Name      string `json:"name"`
 			MountPath string `json:"mountPath"`
 			ReadOnly  bool   `json:"readOnly"`
 		} `json:"volumeMounts"`
-		Stdin     bool `json:"stdin"`
-		StdinOnce bool `json:"stdinOnce"`
-		TTY       bool `json:"tty"`
-		Security  struct {
-			Privileged bool `json:"privileged"`
-		} `json:"securityContext"`
+		Stdin     bool                       `json:"stdin"`
+		StdinOnce bool                       `json:"stdinOnce"`
+		TTY       bool                       `json:"tty"`
+		Security  *kubernetesSecurityContext `json:"securityContext"`
 	}
-	kubernetesSize struct {
-		CPU    cpuQuantity    `json:"cpu"`
-		Memory memoryQuantity `json:"memory"`
+	kubernetesEnv struct {
+		Name  string `json:"name"`
+		Value string `json:"value"`
+		From  *struct {
+			Field    *kubernetesFieldRef    `json:"fieldRef"`
+			Resource *kubernetesResourceRef `json:"resourceFieldRef"`
+		} `json:"valueFrom"`
 	}
 	kubernetesVolume struct {
 		Name  string `json:"name"`
@@ -65,60 +77,147 @@ type (
 			ClaimName string `json:"claimName"`
 			ReadOnly  bool   `json:"readOnly"`
 		} `json:"persistentVolumeClaim"`
+		Downward *kubernetesDownward `json:"downwardAPI"`
 	}
 )
 
-// The size of a pod whose containers have no limits and no requests. husk run has the same default.
-const (
-	defaultCPUMillis = 500
-	defaultMemoryMiB = 256
-)
+// translation makes a pod of Husk from a Kubernetes Pod.
+type translation struct {
+	*decoder
 
-// translate makes a pod of Husk from a Kubernetes Pod.
-func (p kubernetesPod) translate(d *decoder, node *yaml.Node) *Pod {
-	d.checkName(node, "metadata.name", p.Metadata.Name)
+	pod      kubernetesPod
+	size     openapi.Resources
+	readOnly map[string]bool                // claims that are read-only wherever they are mounted
+	downward map[string]*kubernetesDownward // volumes that become files
+	hidden   map[string]bool                // volumes that Kubernetes adds to every pod
+	origins  map[string]string
+}
+
+func (t *translation) translate() *Pod {
+	p := t.pod
+	if p.Metadata.Name == "" && p.Metadata.GenerateName != "" {
+		t.refuse("metadata.generateName", "give a name; only \"husk run\" generates names")
+	} else {
+		t.checkName("metadata.name", p.Metadata.Name)
+	}
+	t.informational()
 	out := Pod{VolumeNames: map[string]string{}, PodCreate: openapi.PodCreate{Name: p.Metadata.Name, Spec: openapi.PodSpec{
 		RestartPolicy: p.Spec.RestartPolicy, TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds,
 	}}}
+	t.origins["name"], t.origins["labels"] = "metadata.name", "metadata.labels"
 	if len(p.Metadata.Labels) > 0 {
 		labels := openapi.Labels(p.Metadata.Labels)
 		out.Labels = &labels
 	}
-	readOnly := map[string]bool{}
-	var volumes []openapi.PodVolume
-	for i, v := range p.Spec.Volumes {
-		if v.Claim == nil || v.Claim.ClaimName == "" {
-			d.fail(node, fmt.Sprintf("spec.volumes[%d]", i), "name a volume with persistentVolumeClaim.claimName")
-			continue
+	t.volumes(&out)
+	t.checkContext("spec.securityContext", p.Spec.Security)
+	if len(p.Spec.Containers) == 0 {
+		t.refuse("spec.containers", "a pod needs at least one container")
+	}
+	t.size = t.sizeOfPod()
+	out.Spec.Resources = t.size
+	for i := range p.Spec.Containers {
+		out.Spec.Containers = append(out.Spec.Containers, t.container(i))
+	}
+	out.Spec.Scheduling = t.scheduling()
+	return &out
+}
+
+// protecting matches the annotations with which older documents choose a profile of seccomp or AppArmor.
+var protecting = regexp.MustCompile(`^(container\.apparmor\.security\.beta|(container\.)?seccomp\.security\.alpha)\.kubernetes\.io/`)
+
+// informational checks and reports the fields that make no difference to the pod.
+func (t *translation) informational() {
+	p := t.pod
+	if p.Metadata.Namespace != "" && p.Metadata.Namespace != "default" {
+		t.warn("metadata.namespace", "ignored: "+noNamespaces)
+	}
+	ignored := false
+	for key, value := range p.Metadata.Annotations {
+		switch {
+		case protecting.MatchString(key) && value != "runtime/default" && value != "docker/default" && value != "unconfined":
+			t.refuse(join("metadata.annotations", key), "this annotation protects the pod, and Husk has no annotations; containers have Docker's default system call filter")
+		case strings.Contains(key, "apparmor") && value == "runtime/default":
+			t.refuse(join("metadata.annotations", key), "there is no AppArmor in a pod; leave the annotation out")
+		case key != "kubectl.kubernetes.io/last-applied-configuration":
+			ignored = true
 		}
-		volumes = append(volumes, openapi.PodVolume{Name: v.Name})
-		out.VolumeNames[v.Name] = v.Claim.ClaimName
-		readOnly[v.Name] = v.Claim.ReadOnly
+	}
+	if ignored {
+		t.warn("metadata.annotations", "ignored: Husk has no annotations; use labels for what you select by")
+	}
+	if name := p.Spec.ServiceAccountName; name != "" && name != "default" {
+		t.warn("spec.serviceAccountName", noCredentials)
+	}
+	if p.Spec.Hostname != "" && p.Spec.Hostname != p.Metadata.Name {
+		t.refuse("spec.hostname", "the host name of a pod is its name; leave the field out, or set it to the name")
+	}
+	if p.Spec.OS.Name != "" && p.Spec.OS.Name != "linux" {
+		t.refuse("spec.os.name", noWindows)
+	}
+}
+
+func (t *translation) volumes(out *Pod) {
+	t.readOnly, t.downward = map[string]bool{}, map[string]*kubernetesDownward{}
+	var volumes []openapi.PodVolume
+	for i, v := range t.pod.Spec.Volumes {
+		at := fmt.Sprintf("spec.volumes[%d]", i)
+		switch {
+		case t.hidden[v.Name]:
+		case v.Downward != nil:
+			t.downward[v.Name] = v.Downward
+		case v.Claim == nil || v.Claim.ClaimName == "":
+			t.refuse(at, "name a volume with persistentVolumeClaim.claimName")
+		default:
+			ours := fmt.Sprintf("spec.volumes[%d]", len(volumes))
+			t.origins[ours], t.origins[ours+".volumeId"] = at, at+".persistentVolumeClaim.claimName"
+			volumes = append(volumes, openapi.PodVolume{Name: v.Name})
+			out.VolumeNames[v.Name] = v.Claim.ClaimName
+			t.readOnly[v.Name] = v.Claim.ReadOnly
+		}
 	}
 	if volumes != nil {
 		out.Spec.Volumes = &volumes
 	}
-	if len(p.Spec.Containers) == 0 {
-		d.fail(node, "spec.containers", "a pod needs at least one container")
-	}
-	for _, c := range p.Spec.Containers {
-		out.Spec.Containers = append(out.Spec.Containers, c.translate(readOnly))
-	}
-	out.Spec.Resources = p.size(d, node)
-	out.Spec.Scheduling = p.Spec.scheduling(d, node)
-	return &out
 }
 
-func (c kubernetesContainer) translate(readOnly map[string]bool) openapi.Container {
+func (t *translation) container(i int) openapi.Container {
+	c := &t.pod.Spec.Containers[i]
+	at := fmt.Sprintf("spec.containers[%d]", i)
 	out := openapi.Container{Name: c.Name, Image: c.Image}
 	if c.WorkingDir != "" {
 		out.WorkingDir = &c.WorkingDir
 	}
+	for j, p := range c.Ports {
+		if p.HostPort != 0 {
+			t.refuse(fmt.Sprintf("%s.ports[%d].hostPort", at, j), "a pod has an address of its own; leave the field out")
+		}
+	}
+	if len(c.Ports) > 0 {
+		t.warn(at+".ports", "ignored: all ports of a pod are open to the tenant's other pods")
+	}
+	t.environment(c, at, &out)
+	t.mounts(c, at, &out)
+	t.security(c, at, &out)
+	// The same fields with the same meaning. Their default is false.
+	for said, to := range map[*bool]**bool{&c.Stdin: &out.Stdin, &c.StdinOnce: &out.StdinOnce, &c.TTY: &out.Tty} {
+		if *said {
+			*to = said
+		}
+	}
+	return out
+}
+
+// environment sets the variables, the command and the arguments.
+func (t *translation) environment(c *kubernetesContainer, at string, out *openapi.Container) {
 	// Kubernetes replaces $(NAME) in a value by the value of a variable that precedes it.
 	values := map[string]string{}
 	var env []openapi.EnvVar
-	for _, e := range c.Env {
+	for j, e := range c.Env {
 		value := expandVariables(e.Value, values)
+		if e.From != nil {
+			value = t.valueFrom(e, c.Name, fmt.Sprintf("%s.env[%d].valueFrom", at, j))
+		}
 		values[e.Name] = value
 		env = append(env, openapi.EnvVar{Name: e.Name, Value: value})
 	}
@@ -135,10 +234,28 @@ func (c kubernetesContainer) translate(readOnly map[string]bool) openapi.Contain
 		}
 		*to = &words
 	}
+}
+
+func (t *translation) mounts(c *kubernetesContainer, at string, out *openapi.Container) {
 	var mounts []openapi.VolumeMount
-	for _, m := range c.VolumeMounts {
-		mount := openapi.VolumeMount{Volume: m.Name, MountPath: m.MountPath}
-		if m.ReadOnly || readOnly[m.Name] {
+	var files []openapi.File
+	for j, m := range c.VolumeMounts {
+		if t.hidden[m.Name] {
+			continue
+		}
+		from := fmt.Sprintf("%s.volumeMounts[%d]", at, j)
+		target := m.MountPath
+		if strings.HasPrefix(target, "/") {
+			target = path.Clean(target)
+		}
+		if volume := t.downward[m.Name]; volume != nil {
+			files = append(files, t.files(volume, m.Name, target, c.Name)...)
+			continue
+		}
+		ours := fmt.Sprintf("%s.volumeMounts[%d]", at, len(mounts))
+		t.origins[ours], t.origins[ours+".volume"] = from, from+".name"
+		mount := openapi.VolumeMount{Volume: m.Name, MountPath: target}
+		if m.ReadOnly || t.readOnly[m.Name] {
 			yes := true
 			mount.ReadOnly = &yes
 		}
@@ -147,56 +264,9 @@ func (c kubernetesContainer) translate(readOnly map[string]bool) openapi.Contain
 	if mounts != nil {
 		out.VolumeMounts = &mounts
 	}
-	// The same fields with the same meaning. Their default is false.
-	for said, to := range map[*bool]**bool{&c.Stdin: &out.Stdin, &c.StdinOnce: &out.StdinOnce, &c.TTY: &out.Tty, &c.Security.Privileged: &out.Privileged} {
-		if *said {
-			*to = said
-		}
+	if files != nil {
+		out.Files = &files
 	}
-	return out
-}
-
-// size returns the size of the virtual machine: the sum of the containers' limits. A container without a limit counts as large as its
-// request. If no container has a limit or a request, size returns the default.
-func (p kubernetesPod) size(d *decoder, node *yaml.Node) openapi.Resources {
-	var cpu, memory int64
-	var silentCPU, silentMemory []string
-	for i, c := range p.Spec.Containers {
-		path := fmt.Sprintf("spec.containers[%d].resources", i)
-		r := c.Resources
-		if n := max(int64(r.Limits.CPU), 0); n > 0 || r.Requests.CPU > 0 {
-			if n == 0 {
-				n = int64(r.Requests.CPU)
-			}
-			cpu += n
-		} else {
-			silentCPU = append(silentCPU, path+".limits.cpu")
-		}
-		if n := int64(r.Limits.Memory); n > 0 || r.Requests.Memory > 0 {
-			if n == 0 {
-				n = int64(r.Requests.Memory)
-			}
-			memory += n
-		} else {
-			silentMemory = append(silentMemory, path+".limits.memory")
-		}
-	}
-	if cpu == 0 {
-		cpu = defaultCPUMillis
-	} else {
-		for _, path := range silentCPU {
-			d.fail(node, path, "the virtual machine is as large as all containers together; this container needs a limit or a request, because other containers have one")
-		}
-	}
-	mib := (memory + 1<<20 - 1) >> 20
-	if memory == 0 {
-		mib = defaultMemoryMiB
-	} else {
-		for _, path := range silentMemory {
-			d.fail(node, path, "the virtual machine is as large as all containers together; this container needs a limit or a request, because other containers have one")
-		}
-	}
-	return openapi.Resources{CPUMillis: int(cpu), MemoryMiB: int(mib)}
 }
 
 // expandVariables replaces $(NAME) by values. $$ is one $, and an unknown name is not replaced.

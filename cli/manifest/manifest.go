@@ -5,7 +5,8 @@
 // its line.
 //
 // documents.go splits a file into documents, decode.go decodes each into small structs of this package, and kubernetes.go translates a
-// Kubernetes Pod. diff.go compares a document with an existing object. Nothing here calls the API.
+// Kubernetes Pod. informational.go and reasons.go have the fields of Kubernetes without a counterpart: those that Husk ignores, and those that
+// it refuses. where.go finds the field of a document that an error of the API is about. diff.go compares a document with an existing object. Nothing here calls the API.
 package manifest
 
 import (
@@ -21,10 +22,16 @@ import (
 
 // Document describes one object. Exactly one of Pod, Volume and Image is set.
 type Document struct {
-	Where  string // web.yaml:12
-	Pod    *Pod
-	Volume *openapi.VolumeCreate
-	Image  *openapi.ImageImport
+	Where    string // web.yaml:12
+	Warnings []string
+	Pod      *Pod
+	Volume   *openapi.VolumeCreate
+	Image    *openapi.ImageImport
+
+	file string
+	root *yaml.Node
+	// origins maps fields of the API's request to fields of the document, where their paths differ.
+	origins map[string]string
 }
 
 // Pod is a pod to create, with the names of its volumes.
@@ -104,33 +111,41 @@ type (
 	}
 )
 
-// read reads one document.
-func read(file string, node *yaml.Node) (Document, error) {
-	doc := Document{Where: fmt.Sprintf("%s:%d", file, node.Line)}
-	d := &decoder{file: file}
+// read reads one document. A List is as many documents as it has items.
+func read(file string, node *yaml.Node) ([]Document, error) {
+	doc := Document{Where: fmt.Sprintf("%s:%d", file, node.Line), file: file, root: node, origins: map[string]string{}}
+	d := &decoder{file: file, root: node}
 	var h header
 	d.loose(node, &h)
 	if d.err() != nil {
-		return doc, d.err()
+		return nil, d.err()
 	}
 	switch {
 	case h.APIVersion == "" || h.Kind == "":
 		d.fail(node, "", "apiVersion or kind is missing; for a Pod, Volume or Image, set apiVersion to %s; for a Pod of Kubernetes, set it to v1", APIVersion)
+	case h.APIVersion == "v1" && h.Kind == "List":
+		return list(d, node)
 	case h.APIVersion == "v1" && h.Kind == "Pod":
 		var p kubernetesPod
-		d.reason = kubernetesReason
+		d.unexpected = judgePodField
+		added := withoutAddedVolumes(node)
 		d.strict(node, &p)
 		if d.err() == nil {
-			doc.Pod = p.translate(d, node)
+			doc.Pod = (&translation{decoder: d, pod: p, hidden: added, origins: doc.origins}).translate()
 		}
+	case h.APIVersion == "v1" && h.Kind == "PersistentVolumeClaim":
+		var c kubernetesClaim
+		d.unexpected = judgeClaimField
+		d.strict(node, &c)
+		doc.Volume = c.translate(d, doc.origins)
 	case h.APIVersion == APIVersion && h.Kind == "Pod":
 		var p podDocument
 		d.strict(node, &p)
-		doc.Pod = p.pod(d, node)
+		doc.Pod = p.pod(d, doc.origins)
 	case h.APIVersion == APIVersion && h.Kind == "Volume":
 		var v volumeDocument
 		d.strict(node, &v)
-		d.checkName(node, "name", v.Name)
+		d.checkName("name", v.Name)
 		doc.Volume = &v.VolumeCreate
 	case h.APIVersion == APIVersion && h.Kind == "Image":
 		var i imageDocument
@@ -140,16 +155,21 @@ func read(file string, node *yaml.Node) (Document, error) {
 		}
 		doc.Image = &i.ImageImport
 	case h.APIVersion == APIVersion:
-		d.fail(node, "kind", "%q is not Pod, Volume or Image", h.Kind)
+		d.refuse("kind", "%q is not Pod, Volume or Image", h.Kind)
 	default:
-		d.fail(node, "kind", "a %s of %s has no counterpart; Husk accepts Pod, Volume and Image of %s, and Pod of v1", h.Kind, h.APIVersion, APIVersion)
+		d.refuse("kind", "%s", otherKind(h))
 	}
-	return doc, d.err()
+	if d.err() != nil {
+		return nil, d.err()
+	}
+	d.byLine(d.warnings)
+	doc.Warnings = d.warnings
+	return []Document{doc}, nil
 }
 
 // pod returns the body of the API request that creates the pod.
-func (p podDocument) pod(d *decoder, node *yaml.Node) *Pod {
-	d.checkName(node, "name", p.Name)
+func (p podDocument) pod(d *decoder, origins map[string]string) *Pod {
+	d.checkName("name", p.Name)
 	out := Pod{VolumeNames: map[string]string{}, PodCreate: openapi.PodCreate{Name: p.Name, Labels: p.Labels, Spec: openapi.PodSpec{
 		Containers: p.Spec.Containers, Resources: p.Spec.Resources, RestartPolicy: p.Spec.RestartPolicy,
 		TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds, Scheduling: p.Spec.Scheduling,
@@ -157,11 +177,12 @@ func (p podDocument) pod(d *decoder, node *yaml.Node) *Pod {
 	var volumes []openapi.PodVolume
 	for i, v := range p.Spec.Volumes {
 		if (v.VolumeID == uuid.Nil) == (v.VolumeName == "") {
-			d.fail(node, fmt.Sprintf("spec.volumes[%d]", i), "give either volumeName or volumeId")
+			d.refuse(fmt.Sprintf("spec.volumes[%d]", i), "give either volumeName or volumeId")
 			continue
 		}
 		if v.VolumeName != "" {
 			out.VolumeNames[v.Name] = v.VolumeName
+			origins[fmt.Sprintf("spec.volumes[%d].volumeId", i)] = fmt.Sprintf("spec.volumes[%d].volumeName", i)
 		}
 		volumes = append(volumes, openapi.PodVolume{Name: v.Name, VolumeID: v.VolumeID})
 	}
@@ -173,12 +194,12 @@ func (p podDocument) pod(d *decoder, node *yaml.Node) *Pod {
 
 var nameForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-func (d *decoder) checkName(node *yaml.Node, path, name string) {
+func (d *decoder) checkName(path, name string) {
 	switch {
 	case name == "":
-		d.fail(node, path, "no name given; add one")
+		d.refuse(path, "no name given; add one")
 	case !nameForm.MatchString(name):
-		d.fail(node, path, "%q is not a name: use at most 63 lower-case letters, digits and dashes, and begin and end with a letter or a digit", name)
+		d.refuse(path, "%q is not a name: use at most 63 lower-case letters, digits and dashes, and begin and end with a letter or a digit", name)
 	}
 }
 

@@ -76,7 +76,11 @@ func outcome(t *testing.T, raw []byte) string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.WriteString("# " + d.Where + " " + d.Ref() + "\n" + string(text) + "\n")
+		b.WriteString("# " + d.Where + " " + d.Ref() + "\n")
+		for _, warning := range d.Warnings {
+			b.WriteString("# warning: " + warning + "\n")
+		}
+		b.WriteString(string(text) + "\n")
 	}
 	return b.String()
 }
@@ -210,6 +214,7 @@ func FuzzParse(f *testing.F) {
 		for _, d := range docs {
 			if d.Pod != nil {
 				DiffPod(d.Pod.PodCreate, openapi.Pod{})
+				d.Locate("spec.containers[0].volumeMounts[0].volume")
 			}
 		}
 	})

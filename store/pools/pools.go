@@ -67,7 +67,7 @@ func Open(ctx context.Context, databaseURL string, p Purpose) (*Pool, error) {
 	return &Pool{Purpose: p, Pool: pool, turns: newTurns(p)}, nil
 }
 
-// Begin runs f in a transaction of this tenant, when it is the tenant's turn. It commits unless f returns an error.
+// Begin runs f in a transaction of this tenant, when it is the tenant's turn. It commits unless f returns an error or this is a dry run.
 func (p *Pool) Begin(ctx context.Context, tenant uuid.UUID, f func(pgx.Tx) error) error {
 	if p.PerTenant > 0 {
 		if err := p.turns.enter(ctx, tenant); err != nil {
@@ -75,7 +75,13 @@ func (p *Pool) Begin(ctx context.Context, tenant uuid.UUID, f func(pgx.Tx) error
 		}
 		defer p.turns.leave(tenant, time.Now())
 	}
-	return pgx.BeginFunc(ctx, p.Pool, f)
+	if IsDryRun(ctx) {
+		f = rolledBack(f)
+	}
+	if err := pgx.BeginFunc(ctx, p.Pool, f); !errors.Is(err, errDryRun) {
+		return err
+	}
+	return nil
 }
 
 // WithRole puts the role into the database URL, keeping the password.

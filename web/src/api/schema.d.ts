@@ -4640,6 +4640,8 @@ export interface components {
         IfMatch: string;
         /** @description Makes it safe to repeat this request. */
         IdempotencyKey: string;
+        /** @description Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object. */
+        DryRun: boolean;
         /** @description The container's name. Required if the pod has more than one container. */
         WhichContainer: components["schemas"]["Name"];
         /**
@@ -4837,7 +4839,10 @@ export interface operations {
     };
     createPod: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object. */
+                dryRun?: components["parameters"]["DryRun"];
+            };
             header?: {
                 /** @description Makes it safe to repeat this request. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
@@ -4851,7 +4856,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The pod is stored and in phase `Pending`. */
+            /** @description The pod is stored and in phase `Pending`. In a dry run, nothing is stored. */
             201: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -5321,7 +5326,10 @@ export interface operations {
     };
     createVolume: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object. */
+                dryRun?: components["parameters"]["DryRun"];
+            };
             header?: {
                 /** @description Makes it safe to repeat this request. */
                 "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
@@ -5335,7 +5343,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The volume is in state `Creating`. Pods can already refer to it. */
+            /** @description The volume is in state `Creating`. Pods can already refer to it. In a dry run, nothing is stored. */
             201: {
                 headers: {
                     ETag: components["headers"]["ETag"];
