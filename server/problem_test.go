@@ -280,7 +280,7 @@ func TestNoProblemContainsARegularExpression(t *testing.T) {
 	c := s.tenant()
 	a := s.call("POST", "/v1/volumes", c.token, map[string]any{"name": "Web_1", "sizeGiB": 1})
 	wantProblem(t, a, http.StatusUnprocessableEntity, husk.CodeInvalid, "name")
-	if !strings.Contains(string(a.body), "lowercase letters") || strings.Contains(string(a.body), "[a-z0-9]") {
+	if !strings.Contains(a.body, "lowercase letters") || strings.Contains(a.body, "[a-z0-9]") {
 		t.Errorf("the response is %s", a.body)
 	}
 }

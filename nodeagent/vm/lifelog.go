@@ -65,15 +65,15 @@ func (m *Manager) AwaitStart(ctx context.Context, pod uuid.UUID) (waited bool, e
 	}
 }
 
+// LifeLog returns the path of libvirt's log of a pod's machine.
+func LifeLog(dir, pod string) string { return filepath.Join(dir, "husk-"+pod+".log") }
+
 // LastLife returns when a pod's machine was last started and last stopped, from the files that
 // libvirt leaves. An agent that was not running at that moment learns the time from them. Unknown
 // times are zero.
 //
 // Libvirt's log has the time at which it begins to start a machine, which on a busy node is seconds
 // before the machine runs. Libvirt writes its own state file of a domain when the domain runs, so
-// LifeLog returns the path of libvirt's log of a pod's machine.
-func LifeLog(dir, pod string) string { return filepath.Join(dir, "husk-"+pod+".log") }
-
 // the time of that file is better if it still exists.
 func (m *Manager) LastLife(pod uuid.UUID) (started, stopped time.Time, err error) {
 	f, err := os.Open(LifeLog(m.cfg.LifeLogDir, pod.String()))
