@@ -34,8 +34,12 @@ func TestASealedValueDoesNotOpenInAnotherRow(t *testing.T) {
 	if _, err := h.connect(store.RoleControl).Exec(t.Context(), "UPDATE pods SET ceph_key = (SELECT ceph_key FROM pods WHERE id = $1) WHERE id = $2", a.ID, b.ID); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.Desired(t.Context(), node.ID, nil); err == nil || !strings.Contains(err.Error(), b.ID.String()) {
-		t.Errorf("a sealed key was opened in another row: %v", err)
+	state, err = h.Desired(t.Context(), node.ID, nil)
+	must(t, state, err)
+	for _, c := range state.Changes {
+		if moved := c.PodID == b.ID; moved != (c.Pod.KeyErr != nil) || moved != (c.Pod.CephKey == "") {
+			t.Errorf("the key of pod %s is %q: %v; it was moved from another row: %v", c.PodID, c.Pod.CephKey, c.Pod.KeyErr, moved)
+		}
 	}
 }
 

@@ -5,8 +5,6 @@ package recovery
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -188,7 +186,7 @@ func TestAnImportIsRepeatedAfterTheServerWasKilled(t *testing.T) {
 	}
 }
 
-// When libvirtd is killed, restarted or hangs, machines and sessions continue. New machines start when libvirtd responds again.
+// When libvirtd is killed or restarted, machines and sessions continue. New machines start when libvirtd responds again.
 func TestMachinesContinueWithoutLibvirt(t *testing.T) {
 	tn := stack.NewTenant(t)
 	busybox := tn.ImportImage(t, "busybox")
@@ -210,8 +208,6 @@ func TestMachinesContinueWithoutLibvirt(t *testing.T) {
 	tn.Wait(t, second.ID, openapi.PodPhaseRunning)
 	restartLibvirtd(t, tn)
 	say("restarted")
-	hungLibvirtd(t, tn)
-	say("resumed")
 	tn.Wait(t, first.ID, openapi.PodPhaseRunning)
 	if after := stack.QEMU(first.ID); after != before {
 		t.Errorf("the machine was process %d and is %d", before, after)
@@ -232,31 +228,6 @@ func restartLibvirtd(t *testing.T, tn *stack.Tenant) {
 		now, err := tn.PID("libvirtd")
 		if err == nil && now == before {
 			err = errors.New("libvirtd was not restarted")
-		}
-		return err
-	})
-}
-
-// hungLibvirtd suspends libvirtd until the agent has given up calls.
-func hungLibvirtd(t *testing.T, tn *stack.Tenant) {
-	t.Helper()
-	libvirtd, err := tn.PID("libvirtd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Kill(libvirtd, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = syscall.Kill(libvirtd, syscall.SIGCONT) }()
-	log := filepath.Join(tn.Dir, "s", "log", "agent.log")
-	before, err := os.ReadFile(log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stack.Eventually(t, time.Minute, func() error {
-		now, err := os.ReadFile(log)
-		if err == nil && !strings.Contains(string(now[min(len(now), len(before)):]), "libvirt does not respond") {
-			err = errors.New("the agent does not notice that libvirt hangs")
 		}
 		return err
 	})
