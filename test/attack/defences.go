@@ -44,7 +44,7 @@ var defences = []defence{
 	},
 	{
 		"row-level security", []edit{
-			{"store/store.go", `pools.Purpose{Name: "tenants", Role: RoleTenant,`, `pools.Purpose{Name: "tenants", Role: RoleControl,`},
+			{"migrations/migrations.go", "case err == nil:\n\t\t\treturn nil", "case err == nil:\n\t\t\t_, err = conn.Exec(ctx, `ALTER TABLE pods DISABLE ROW LEVEL SECURITY; ALTER TABLE volumes DISABLE ROW LEVEL SECURITY`)\n\t\t\treturn err"},
 		}, "./store", "Tenant|Row",
 	},
 	{

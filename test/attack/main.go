@@ -3,7 +3,7 @@
 // Command attack runs the tests of attacks that suite.txt lists, and counts their cases. Then it
 // removes one defence after the other, with an overlay of the build, and checks that a test fails
 // without it. So no test of the suite passes whatever the code does. Run it in the repository's root.
-// The arguments suite and defences choose one of the two.
+// The arguments suite and defences choose one of the two; names of defences can follow.
 package main
 
 import (
@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -136,6 +137,9 @@ func removeDefences(ctx context.Context) error {
 	fmt.Printf("%-32s %s\n", "without", "the suite")
 	var failed error
 	for i, d := range defences {
+		if len(os.Args) > 2 && !slices.Contains(os.Args[2:], d.name) {
+			continue
+		}
 		overlay, err := d.overlay(filepath.Join(dir, fmt.Sprint(i)))
 		if err != nil {
 			return fmt.Errorf("remove the defence %q: %w", d.name, err)
