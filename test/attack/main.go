@@ -224,6 +224,8 @@ func test(ctx context.Context, pkg, pattern, overlay string) (map[string]bool, e
 		switch {
 		case event.Action == "build-output":
 			problems.WriteString(event.Output)
+		case strings.Contains(event.Output, "panic: test timed out"):
+			results[pattern] = false
 		case event.Test == "":
 		case event.Action == "pass":
 			results[event.Test] = true
