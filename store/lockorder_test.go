@@ -4,6 +4,7 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -22,9 +23,8 @@ func TestNoTwoTransactionsWaitForEachOther(t *testing.T) {
 	tenant := f.tenantWith(husk.Quota{Pods: 1000, CPUMillis: 1e6, MemoryMiB: 1e6, Addresses: 1000, Images: 10})
 	image := f.image(tenant)
 	nodes := []husk.Node{f.node(50), f.node(50), f.node(50), f.node(50)}
-	if err := poolError(f.PutPool(t.Context(), "all", 2)); err != nil {
-		t.Fatal(err)
-	}
+	pool, err := f.PutPool(t.Context(), "all", 2)
+	must(t, pool, err)
 	for _, n := range nodes {
 		_, err := f.UpdateNode(t.Context(), n.ID, func(s husk.NodeSettings) husk.NodeSettings { s.Pool = "all"; return s })
 		must(t, n, err)
@@ -79,7 +79,7 @@ func TestNoTwoTransactionsWaitForEachOther(t *testing.T) {
 			_, err := f.Defragment(ctx, once(), d)
 			for _, n := range nodes {
 				_, e := f.UpdateNode(ctx, n.ID, func(s husk.NodeSettings) husk.NodeSettings { s.Cordoned = false; return s })
-				err = firstError(err, e)
+				err = errors.Join(err, e)
 			}
 			return err
 		},
@@ -91,7 +91,7 @@ func TestNoTwoTransactionsWaitForEachOther(t *testing.T) {
 			}
 			_, e1 := f.MarkPodsUnknown(ctx, f.epoch(), 10)
 			_, e2 := f.Heartbeat(ctx, n)
-			return firstError(err, e1, e2)
+			return errors.Join(err, e1, e2)
 		},
 		"report": func() error {
 			var reports []husk.PodReport
@@ -101,7 +101,10 @@ func TestNoTwoTransactionsWaitForEachOther(t *testing.T) {
 			}
 			return f.Report(ctx, node().ID, reports)
 		},
-		"overcommit": func() error { return poolError(f.PutPool(ctx, "all", 2+rand.Float64())) },
+		"overcommit": func() error {
+			_, err := f.PutPool(ctx, "all", 2+rand.Float64())
+			return err
+		},
 		"refuse": func() error {
 			var refusals []store.Refusal
 			for _, p := range some() {
@@ -109,7 +112,7 @@ func TestNoTwoTransactionsWaitForEachOther(t *testing.T) {
 			}
 			err := f.Refuse(ctx, refusals)
 			_, e := f.Wake(ctx, husk.Resources{CPUMillis: 1e6, MemoryMiB: 1e6}, 20)
-			return firstError(err, e)
+			return errors.Join(err, e)
 		},
 	}
 	var running sync.WaitGroup
@@ -127,15 +130,4 @@ func TestNoTwoTransactionsWaitForEachOther(t *testing.T) {
 	if n := queryOne[int64](f, store.RoleControl, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"); n > 0 {
 		t.Errorf("%d times, two transactions waited for each other", n)
 	}
-}
-
-func poolError(_ husk.Pool, err error) error { return err }
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

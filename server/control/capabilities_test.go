@@ -4,11 +4,8 @@ package control
 
 import (
 	"errors"
-	"log/slog"
 	"testing"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"husk"
 )
@@ -17,8 +14,7 @@ import (
 func TestAPrivilegedPodGetsANodeWhoseAgentKnowsThem(t *testing.T) {
 	t.Parallel()
 	f := open(t)
-	log := slog.New(slog.DiscardHandler)
-	s := &scheduling{store: f.Control, log: log, metrics: newMetrics(prometheus.NewRegistry()), index: newIndex(f.Control, log)}
+	s := f.scheduling()
 	size := husk.Resources{CPUMillis: 8000, MemoryMiB: 8192}
 	f.node("old", size, map[string]string{})
 	renewed := f.node("renewed", size, map[string]string{})

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"husk"
 	"husk/dev/devtest"
@@ -78,6 +79,12 @@ func (f fixture) node(name string, size husk.Resources, labels map[string]string
 	n, err := f.UpdateNode(f.t.Context(), id, func(s husk.NodeSettings) husk.NodeSettings { s.Labels = labels; return s })
 	must(f.t, err)
 	return n
+}
+
+// scheduling returns the loop that places pods.
+func (f fixture) scheduling() *scheduling {
+	log := slog.New(slog.DiscardHandler)
+	return &scheduling{store: f.Control, log: log, metrics: newMetrics(prometheus.NewRegistry()), index: newIndex(f.Control, log)}
 }
 
 // pod creates a pod and returns it. It is pending.

@@ -5,13 +5,11 @@ package control
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"maps"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"husk"
 	"husk/store"
@@ -22,8 +20,7 @@ import (
 func TestTheUpdatedIndexEqualsARebuiltOne(t *testing.T) {
 	t.Parallel()
 	f := open(t)
-	log := slog.New(slog.DiscardHandler)
-	s := &scheduling{store: f.Control, log: log, metrics: newMetrics(prometheus.NewRegistry()), index: newIndex(f.Control, log)}
+	s := f.scheduling()
 	pass := func() {
 		t.Helper()
 		for range 3 {
@@ -93,7 +90,7 @@ func TestTheUpdatedIndexEqualsARebuiltOne(t *testing.T) {
 	if n := len(s.index.pods); n != 9 {
 		t.Errorf("the index has %d pods, want 9", n)
 	}
-	if diff := cmp.Diff(state(newIndex(f.Control, log)), kept); diff != "" {
+	if diff := cmp.Diff(state(f.scheduling().index), kept); diff != "" {
 		t.Errorf("the index (-rebuilt +updated):\n%s", diff)
 	}
 }
@@ -102,8 +99,7 @@ func TestTheUpdatedIndexEqualsARebuiltOne(t *testing.T) {
 func TestAChangedNodeIsUpdatedAlone(t *testing.T) {
 	t.Parallel()
 	f := open(t)
-	log := slog.New(slog.DiscardHandler)
-	s := &scheduling{store: f.Control, log: log, metrics: newMetrics(prometheus.NewRegistry()), index: newIndex(f.Control, log)}
+	s := f.scheduling()
 	small := husk.Resources{CPUMillis: 1000, MemoryMiB: 1000}
 	first, second := f.node("node-a", small, map[string]string{}), f.node("node-b", small, map[string]string{})
 	f.pod(1, husk.Resources{CPUMillis: 800, MemoryMiB: 800}, map[string]string{}, nil)

@@ -90,8 +90,8 @@ func TestARollingUpgradeLosesNothing(t *testing.T) {
 	if r := tn.Run(t, nil, "exec", "counter", "--", "echo", "hello"); !strings.Contains(r.Out, "hello") {
 		t.Errorf("a session in a pod that the previous version started: %+v", r)
 	}
-	anew := tn.Create(t, "anew", stack.Idle(busybox))
-	tn.Wait(t, anew.ID, openapi.PodPhaseRunning)
+	later := tn.Create(t, "later", stack.Idle(busybox))
+	tn.Wait(t, later.ID, openapi.PodPhaseRunning)
 	tn.DeletePod(t, pod.ID)
 	second()
 }
