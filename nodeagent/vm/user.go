@@ -43,14 +43,18 @@ func ParseUsers(s string) (Users, error) {
 
 func (u Users) String() string { return fmt.Sprintf("%d-%d", u.First, u.First+u.Count-1) }
 
-// userTable assigns user ids to machines. The ids of running machines are read from libvirt, so that
-// nothing is remembered across restarts of the agent.
+// userTable assigns user ids to machines, in turns. The ids of the machines that run already are read
+// from libvirt, so nothing is remembered across restarts of the agent. They are read again when all
+// ids have had their turn; until then, no id is assigned twice. So a start does not cost more on a
+// node with more machines, and a process that outlives its machine meets no successor.
 type userTable struct {
 	users Users
 
 	mu   sync.Mutex
+	next uint32
+	left uint32          // ids until the machines are read again
+	used map[uint32]bool // by machines that ran when they were read
 	held map[uint32]bool // by machines that are being started
-	next uint32          // ids take turns, so that a process that outlives its machine meets no successor
 }
 
 func newUserTable(users Users, node uuid.UUID) *userTable {
@@ -62,35 +66,51 @@ func newUserTable(users Users, node uuid.UUID) *userTable {
 	return t
 }
 
-// take returns an id that no running machine has. The caller gives it back with release, after the
-// machine runs or has failed to start.
-func (t *userTable) take(c *libvirt.Connect) (uint32, error) {
-	// A machine that was being started before the list was read may be missing in it, and be running
-	// and released by now.
+// take returns an id that no machine has. running returns the ids of the machines that run. The
+// caller gives the id back with release, after the machine runs or has failed to start.
+func (t *userTable) take(running func() (map[uint32]bool, error)) (uint32, error) {
+	if id, ok := t.pick(); ok {
+		return id, nil
+	}
+	// Machines that are being started now may be missing among the running ones. The lock is not
+	// held meanwhile, because libvirt may hang.
 	t.mu.Lock()
 	starting := maps.Clone(t.held)
 	t.mu.Unlock()
-	used, err := usedIDs(c)
+	used, err := running()
 	if err != nil {
 		return 0, err
 	}
+	maps.Copy(used, starting)
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	for range t.users.Count {
-		id := t.users.First + t.next
-		t.next = (t.next + 1) % t.users.Count
-		if !used[id] && !starting[id] && !t.held[id] {
-			t.held[id] = true
-			return id, nil
-		}
+	t.used, t.left = used, t.users.Count
+	t.mu.Unlock()
+	if id, ok := t.pick(); ok {
+		return id, nil
 	}
 	return 0, fmt.Errorf("all user ids %s for machines are in use; give the agent a larger range with --machine-users", t.users)
+}
+
+// pick returns the next free id, unless all ids have had their turn.
+func (t *userTable) pick() (uint32, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for t.left > 0 {
+		id := t.users.First + t.next
+		t.next, t.left = (t.next+1)%t.users.Count, t.left-1
+		if !t.used[id] && !t.held[id] {
+			t.held[id] = true
+			return id, true
+		}
+	}
+	return 0, false
 }
 
 func (t *userTable) release(id uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.held, id)
+	t.used[id] = true // until the machines are read again
 }
 
 // usedIDs returns the user ids of all machines of this libvirt, also of those that are not ours.

@@ -235,7 +235,7 @@ func (m *Manager) Start(ctx context.Context, spec Spec) (Domain, error) {
 		if err := letThrough(m.cfg.Emulate); err != nil {
 			return Domain{}, fmt.Errorf("let the machines' users through to their files: %w", err)
 		}
-		user, err := m.users.take(c)
+		user, err := m.users.take(func() (map[uint32]bool, error) { return usedIDs(c) })
 		if err != nil {
 			return Domain{}, err
 		}
