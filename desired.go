@@ -15,6 +15,7 @@ type DesiredState struct {
 	Since       *int64       `json:"since,omitempty"`
 	Pods        []DesiredPod `json:"pods"`
 	RemovedPods []uuid.UUID  `json:"removedPods,omitempty"`
+	NextPod     *uuid.UUID   `json:"nextPod,omitempty"` // the first pod of the next part of a whole state
 }
 
 // With returns the state after the changes. Changes that are a whole state replace it.

@@ -80,8 +80,17 @@ func (s *serverClient) renew(ctx context.Context, request string) (openapi.Renew
 // server knows them. A server of an earlier version ignores the parameter changes, and returns the whole state.
 func (s *serverClient) desired(ctx context.Context, after int64) (husk.DesiredState, error) {
 	wait := int(pollWait.Seconds())
-	return decode[husk.DesiredState]("get the desired state")(
-		s.api.GetDesiredState(ctx, &openapi.GetDesiredStateParams{After: &after, Changes: new(true), WaitSeconds: &wait}))
+	params := openapi.GetDesiredStateParams{After: &after, Changes: new(true), WaitSeconds: &wait}
+	state, err := decode[husk.DesiredState]("get the desired state")(s.api.GetDesiredState(ctx, &params))
+	// The changes since the first part follow as changes, because its revision is kept.
+	params = openapi.GetDesiredStateParams{After: new(int64(-1)), Changes: new(true)}
+	for err == nil && state.NextPod != nil {
+		params.FromPod, state.NextPod = state.NextPod, nil
+		var part husk.DesiredState
+		part, err = decode[husk.DesiredState]("get the next part of the desired state")(s.api.GetDesiredState(ctx, &params))
+		state.Pods, state.NextPod = append(state.Pods, part.Pods...), part.NextPod
+	}
+	return state, err
 }
 
 func (s *serverClient) heartbeat(ctx context.Context, h openapi.Heartbeat) (openapi.Lease, error) {

@@ -2355,6 +2355,19 @@ func (siw *ServerInterfaceWrapper) GetDesiredState(w http.ResponseWriter, r *htt
 		return
 	}
 
+	// ------------- Optional query parameter "fromPod" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "fromPod", r.URL.Query(), &params.FromPod, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "fromPod"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "fromPod", Err: err})
+		}
+		return
+	}
+
 	// ------------- Optional query parameter "waitSeconds" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "waitSeconds", r.URL.Query(), &params.WaitSeconds, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})

@@ -83,7 +83,7 @@ func (a api) GetDesiredState(ctx context.Context, r openapi.GetDesiredStateReque
 	if err != nil {
 		return nil, err
 	}
-	state, err := a.desired.of(node, after, stored)
+	state, err := a.desired.of(node, after, stored, r.Params.FromPod, openapi.Value(r.Params.Changes))
 	if err != nil {
 		return nil, err
 	}

@@ -3,10 +3,12 @@
 package server
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -28,11 +30,18 @@ type desiredStates struct {
 // maxChangeBytes is less than what an agent accepts in a response.
 const maxChangeBytes = 8 << 20
 
-// of converts a state. If the changes are too large for one response, it returns the first ones and their revision.
-func (d desiredStates) of(node store.ID, after int64, s desired.State) (husk.DesiredState, error) {
+// of converts a state. If the changes are too large for one response, it returns the first ones and their revision. If a whole state is too
+// large, and the agent knows parts, it returns those pods from this one on that fit, in the order of their ids.
+func (d desiredStates) of(node store.ID, after int64, s desired.State, from *uuid.UUID, parts bool) (husk.DesiredState, error) {
 	state := husk.DesiredState{Revision: s.Revision, Pods: []husk.DesiredPod{}}
 	if !s.Whole {
 		state.Since = &after
+	}
+	if s.Whole && parts {
+		slices.SortFunc(s.Changes, func(a, b desired.Change) int { return bytes.Compare(a.PodID[:], b.PodID[:]) })
+		if from != nil {
+			s.Changes = slices.DeleteFunc(s.Changes, func(c desired.Change) bool { return bytes.Compare(c.PodID[:], from[:]) < 0 })
+		}
 	}
 	size, last := 0, after
 	for _, c := range s.Changes {
@@ -47,12 +56,17 @@ func (d desiredStates) of(node store.ID, after int64, s desired.State) (husk.Des
 			}
 			deliverable = err == nil
 		}
-		if !s.Whole {
+		if !s.Whole || parts {
 			raw, err := json.Marshal(pod)
 			if err != nil {
 				return state, err
 			}
-			if size += len(raw); size > d.maxBytes && last > after {
+			size += len(raw)
+			switch full := size > d.maxBytes; {
+			case full && s.Whole && len(state.Pods) > 0:
+				state.NextPod = &c.PodID
+				return state, nil
+			case full && !s.Whole && last > after:
 				state.Revision = last
 				return state, nil
 			}

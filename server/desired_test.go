@@ -128,7 +128,7 @@ func TestTheSumOfTheChangesIsTheDesiredState(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		state, err := desiredStates{monitors: s.cfg.CephMonitors, volumesPool: s.cfg.VolumesPool, maxBytes: 1, log: s.cfg.Log}.of(node, after, stored)
+		state, err := desiredStates{monitors: s.cfg.CephMonitors, volumesPool: s.cfg.VolumesPool, maxBytes: 1, log: s.cfg.Log}.of(node, after, stored, nil, true)
 		if err != nil || len(state.Pods)+len(state.RemovedPods) > 1 {
 			t.Fatalf("the changes after revision %d are %+v: %v", after, state, err)
 		}
@@ -301,5 +301,48 @@ func TestADamagedKeyAffectsOnlyItsPod(t *testing.T) {
 	}
 	if len(keys) != 2 || keys[damaged.ID] != "" || keys[healthy.ID] == "" {
 		t.Errorf("the node gets pods with these keys: %v", keys)
+	}
+}
+
+// A whole state that is too large for one response comes in parts, so that large pods of one tenant cannot keep a node from its desired
+// state.
+func TestALargeStateComesInParts(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	node, _ := s.node()
+	want := map[uuid.UUID]bool{}
+	for range 3 {
+		pod := s.createPod(c)
+		s.place(node, c, pod.ID)
+		want[pod.ID] = true
+	}
+	states := desiredStates{monitors: s.cfg.CephMonitors, volumesPool: s.cfg.VolumesPool, maxBytes: 1, log: s.cfg.Log}
+	got := map[uuid.UUID]bool{}
+	parts := 0
+	for from := (*uuid.UUID)(nil); parts == 0 || from != nil; parts++ {
+		stored, err := s.store.Desired(t.Context(), node, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		state, err := states.of(node, -1, stored, from, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range state.Pods {
+			got[p.ID] = true
+		}
+		from = state.NextPod
+	}
+	if diff := cmp.Diff(want, got); diff != "" || parts != 3 {
+		t.Errorf("%d parts have other pods (-want +got):\n%s", parts, diff)
+	}
+	stored, err := s.store.Desired(t.Context(), node, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := states.of(node, -1, stored, nil, false)
+	if err != nil || len(whole.Pods) != 3 || whole.NextPod != nil {
+		t.Errorf("an agent of an earlier version gets %d pods and %v: %v", len(whole.Pods), whole.NextPod, err)
 	}
 }

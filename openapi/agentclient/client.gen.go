@@ -495,6 +495,18 @@ func NewGetDesiredStateRequest(server string, params *GetDesiredStateParams) (*h
 
 		}
 
+		if params.FromPod != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fromPod", *params.FromPod, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "uuid"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.WaitSeconds != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "waitSeconds", *params.WaitSeconds, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {

@@ -4096,6 +4096,11 @@ export interface components {
             since?: number;
             /** @description All pods of the node, or with `since` those that are new or have changed. */
             pods: components["schemas"]["DesiredPod"][];
+            /**
+             * Format: uuid
+             * @description If it is present, the whole state is larger than one response. Request the next part with `fromPod`, and keep the revision of the first part.
+             */
+            nextPod?: string;
             /** @description With `since`, pods that have left the node. The agent may not know some of them. */
             removedPods?: string[];
         };
@@ -7305,6 +7310,8 @@ export interface operations {
                 after?: number;
                 /** @description Return only the changes after the revision `after`, if the server still knows all of them. Otherwise, it returns the whole state. */
                 changes?: boolean;
+                /** @description Return the part of the whole state that begins with this pod, which the previous part named as `nextPod`. */
+                fromPod?: string;
                 /** @description Return the current state after this many seconds even if it has not changed. */
                 waitSeconds?: number;
             };
