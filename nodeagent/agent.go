@@ -123,6 +123,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	running.Go(func() { a.sampleLoop(loopCtx) })
 	running.Go(func() { a.follow(loopCtx, desired) })
 	running.Go(func() { a.watchNetwork(loopCtx) })
+	running.Go(func() { a.removeOldLogs(loopCtx) })
 	// Workers and reports continue after ctx ends, for as long as an orderly stop takes.
 	workCtx, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()

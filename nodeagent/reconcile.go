@@ -187,10 +187,8 @@ func (a *Agent) destroy(ctx context.Context, id uuid.UUID) error {
 	if err := errors.Join(a.recordUsage(ctx, id, false), a.net.Detach(id)); err != nil {
 		return err
 	}
-	// What libvirt has logged is of no use any more, now that the usage is recorded.
-	logs := errors.Join(removeAll(vm.ConsoleLog(a.cfg.VM.LogDir, id.String())), removeAll(vm.LifeLog(a.cfg.VM.LifeLogDir, id.String())))
-	if logs != nil {
-		return logs
+	if err := removeAll(vm.ConsoleLog(a.cfg.VM.LogDir, id.String())); err != nil {
+		return err
 	}
 	return os.RemoveAll(a.podDir(id))
 }
@@ -207,6 +205,38 @@ func removeAll(log string) error {
 		}
 	}
 	return nil
+}
+
+// Libvirt keeps its log of a machine forever. An operator may want to read it after the pod is gone,
+// so it stays for a day after its last line.
+const (
+	oldLogs        = 24 * time.Hour
+	lookForOldLogs = time.Hour
+)
+
+// removeOldLogs removes libvirt's logs of machines that are gone, until ctx ends.
+func (a *Agent) removeOldLogs(ctx context.Context) {
+	for {
+		a.removeLogsBefore(time.Now().Add(-oldLogs))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(lookForOldLogs):
+		}
+	}
+}
+
+func (a *Agent) removeLogsBefore(last time.Time) {
+	known := a.workerIDs()
+	for pod, log := range vm.LifeLogs(a.cfg.VM.LifeLogDir) {
+		info, err := os.Stat(log)
+		if err != nil || known[pod] || info.ModTime().After(last) {
+			continue
+		}
+		if err := removeAll(log); err != nil {
+			a.log.Warn("an old log of libvirt cannot be removed; retrying in an hour", "file", log, "error", err)
+		}
+	}
 }
 
 func (a *Agent) podDir(id uuid.UUID) string {

@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -67,6 +69,19 @@ func (m *Manager) AwaitStart(ctx context.Context, pod uuid.UUID) (waited bool, e
 
 // LifeLog returns the path of libvirt's log of a pod's machine.
 func LifeLog(dir, pod string) string { return filepath.Join(dir, "husk-"+pod+".log") }
+
+// LifeLogs yields libvirt's logs of pods' machines, also of those that are gone.
+func LifeLogs(dir string) iter.Seq2[uuid.UUID, string] {
+	return func(yield func(uuid.UUID, string) bool) {
+		logs, _ := filepath.Glob(LifeLog(dir, "*")) // the only error is about the pattern
+		for _, log := range logs {
+			pod, err := uuid.Parse(strings.TrimSuffix(strings.TrimPrefix(filepath.Base(log), "husk-"), ".log"))
+			if err == nil && !yield(pod, log) {
+				return
+			}
+		}
+	}
+}
 
 // LastLife returns when a pod's machine was last started and last stopped, from the files that
 // libvirt leaves. An agent that was not running at that moment learns the time from them. Unknown
