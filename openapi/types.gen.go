@@ -41,6 +41,24 @@ func (e AuditEntryActorKind) Valid() bool {
 	}
 }
 
+// Defines values for ConfigKind.
+const (
+	ConfigKindConfig ConfigKind = "Config"
+	ConfigKindSecret ConfigKind = "Secret"
+)
+
+// Valid indicates whether the value is a known member of the ConfigKind enum.
+func (e ConfigKind) Valid() bool {
+	switch e {
+	case ConfigKindConfig:
+		return true
+	case ConfigKindSecret:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ContainerStatusState.
 const (
 	ContainerStatusStateExited  ContainerStatusState = "Exited"
@@ -285,6 +303,7 @@ func (e OAuthErrorError) Valid() bool {
 const (
 	ObjectKindAPIKey          ObjectKind = "apiKey"
 	ObjectKindCertificate     ObjectKind = "certificate"
+	ObjectKindConfig          ObjectKind = "config"
 	ObjectKindDefragmentation ObjectKind = "defragmentation"
 	ObjectKindImage           ObjectKind = "image"
 	ObjectKindJoinToken       ObjectKind = "joinToken"
@@ -305,6 +324,8 @@ func (e ObjectKind) Valid() bool {
 	case ObjectKindAPIKey:
 		return true
 	case ObjectKindCertificate:
+		return true
+	case ObjectKindConfig:
 		return true
 	case ObjectKindDefragmentation:
 		return true
@@ -924,6 +945,109 @@ type CertificateRenewal struct {
 // CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. The server uses only the key from it and sets all names itself.
 type CertificateRequest = string
 
+// Config Named values of a tenant, for its pods.
+type Config struct {
+	// BinaryValues Values that are not text, by key, in base64.
+	BinaryValues *ConfigBinaryValues `json:"binaryValues,omitempty"`
+	CreatedAt    time.Time           `json:"createdAt"`
+	ID           openapi_types.UUID  `json:"id"`
+
+	// Keys The keys, in alphabetical order.
+	Keys   []ConfigKey `json:"keys"`
+	Kind   ConfigKind  `json:"kind"`
+	Labels Labels      `json:"labels"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name      Name      `json:"name"`
+	UpdatedAt time.Time `json:"updatedAt"`
+
+	// Values Values by key. A key has letters, digits, `-`, `_` and `.`. All keys and values of an object have at most 512 KiB, where binary values
+	// count in base64.
+	Values *ConfigValues `json:"values,omitempty"`
+
+	// Version It starts at 1 and grows with every change of the values.
+	Version int64 `json:"version"`
+}
+
+// ConfigBinaryValues Values that are not text, by key, in base64.
+type ConfigBinaryValues map[string]*string
+
+// ConfigCreate defines model for ConfigCreate.
+type ConfigCreate struct {
+	// BinaryValues Values that are not text, by key, in base64.
+	BinaryValues *ConfigBinaryValues `json:"binaryValues,omitempty"`
+	Kind         ConfigKind          `json:"kind"`
+	Labels       *Labels             `json:"labels,omitempty"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name Name `json:"name"`
+
+	// Values Values by key. A key has letters, digits, `-`, `_` and `.`. All keys and values of an object have at most 512 KiB, where binary values
+	// count in base64.
+	Values *ConfigValues `json:"values,omitempty"`
+}
+
+// ConfigFile defines model for ConfigFile.
+type ConfigFile struct {
+	Key  string  `json:"key"`
+	Mode *string `json:"mode,omitempty"`
+
+	// Path A path relative to the mount point. It is the key if it is left out.
+	Path *string `json:"path,omitempty"`
+}
+
+// ConfigFiles The values of a config or a secret as files in memory. Containers can read them and not write them.
+type ConfigFiles struct {
+	// Items The keys to write. All keys are written if it is left out.
+	Items *[]ConfigFile `json:"items,omitempty"`
+
+	// Mode The mode of the files.
+	Mode *string `json:"mode,omitempty"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name Name `json:"name"`
+
+	// Optional The object does not have to exist when the pod is created.
+	Optional *bool `json:"optional,omitempty"`
+}
+
+// ConfigKey defines model for ConfigKey.
+type ConfigKey struct {
+	// Bytes The size of the value.
+	Bytes int    `json:"bytes"`
+	Name  string `json:"name"`
+}
+
+// ConfigKind defines model for ConfigKind.
+type ConfigKind string
+
+// ConfigList defines model for ConfigList.
+type ConfigList struct {
+	Items      []Config `json:"items"`
+	NextCursor *string  `json:"nextCursor,omitempty"`
+}
+
+// ConfigUpdate defines model for ConfigUpdate.
+type ConfigUpdate struct {
+	// BinaryValues Values that are not text, by key, in base64.
+	BinaryValues *ConfigBinaryValues `json:"binaryValues,omitempty"`
+	Labels       *Labels             `json:"labels,omitempty"`
+
+	// Values Values by key. A key has letters, digits, `-`, `_` and `.`. All keys and values of an object have at most 512 KiB, where binary values
+	// count in base64.
+	Values *ConfigValues `json:"values,omitempty"`
+}
+
+// ConfigValues Values by key. A key has letters, digits, `-`, `_` and `.`. All keys and values of an object have at most 512 KiB, where binary values
+// count in base64.
+type ConfigValues map[string]*string
+
 // Container defines model for Container.
 type Container struct {
 	// Args Replaces the image's command.
@@ -932,7 +1056,10 @@ type Container struct {
 	// Command Replaces the image's entrypoint.
 	Command *[]string `json:"command,omitempty"`
 	Env     *[]EnvVar `json:"env,omitempty"`
-	Files   *[]File   `json:"files,omitempty"`
+
+	// EnvFrom Variables from configs and secrets. Those of `env` replace them.
+	EnvFrom *[]EnvSource `json:"envFrom,omitempty"`
+	Files   *[]File      `json:"files,omitempty"`
 
 	// Image The reference with which the image was imported, or the image's ID.
 	//
@@ -1106,9 +1233,13 @@ type DesiredState struct {
 	Since *int64 `json:"since,omitempty"`
 }
 
-// DesiredVolume defines model for DesiredVolume.
+// DesiredVolume A disk, or files in memory.
 type DesiredVolume struct {
-	Name   string `json:"name"`
+	// Files Files to keep in memory. The agent writes them again when they change.
+	Files *[]VolumeFile `json:"files,omitempty"`
+	Name  string        `json:"name"`
+
+	// Serial It is empty if the volume is not a disk.
 	Serial string `json:"serial"`
 }
 
@@ -1136,12 +1267,29 @@ type Disruption struct {
 	MinAvailable int `json:"minAvailable"`
 }
 
-// EnvVar defines model for EnvVar.
+// EnvSource A config or a secret whose keys become variables. Keys that are no names of variables are left out.
+type EnvSource struct {
+	// Config The name of a config.
+	Config *string `json:"config,omitempty"`
+
+	// Optional The object does not have to exist when the pod is created.
+	Optional *bool `json:"optional,omitempty"`
+
+	// Prefix Put in front of each key.
+	Prefix *string `json:"prefix,omitempty"`
+
+	// Secret The name of a secret.
+	Secret *string `json:"secret,omitempty"`
+}
+
+// EnvVar A variable. Give either `value` or `from`.
 type EnvVar struct {
-	Name string `json:"name"`
+	// From Where the value of a variable comes from. Give either `config` or `secret` with `key`, or `field`.
+	From *ValueSource `json:"from,omitempty"`
+	Name string       `json:"name"`
 
 	// Value In responses to viewers it is "(hidden)".
-	Value string `json:"value"`
+	Value *string `json:"value,omitempty"`
 }
 
 // Event Something that happened to an object.
@@ -1866,13 +2014,19 @@ type PodStatus struct {
 	VmmOverheadMiB int `json:"vmmOverheadMiB"`
 }
 
-// PodVolume defines model for PodVolume.
+// PodVolume Something that containers can mount. Give exactly one of `volumeId`, `config` and `secret`.
 type PodVolume struct {
+	// Config The values of a config or a secret as files in memory. Containers can read them and not write them.
+	Config *ConfigFiles `json:"config,omitempty"`
+
 	// Name An RFC 1123 label.
 	//
 	// Example: web
-	Name     Name               `json:"name"`
-	VolumeID openapi_types.UUID `json:"volumeId"`
+	Name Name `json:"name"`
+
+	// Secret The values of a config or a secret as files in memory. Containers can read them and not write them.
+	Secret   *ConfigFiles        `json:"secret,omitempty"`
+	VolumeID *openapi_types.UUID `json:"volumeId,omitempty"`
 }
 
 // Pool defines model for Pool.
@@ -1933,6 +2087,11 @@ type Quota struct {
 	// Example: 64
 	Addresses int `json:"addresses"`
 
+	// Configs Configs and secrets.
+	//
+	// Example: 100
+	Configs int `json:"configs"`
+
 	// CPUMillis 1000 is one core.
 	//
 	// Example: 8000
@@ -1978,6 +2137,11 @@ type QuotaChange struct {
 	//
 	// Example: 64
 	Addresses *int `json:"addresses,omitempty"`
+
+	// Configs Configs and secrets.
+	//
+	// Example: 100
+	Configs *int `json:"configs,omitempty"`
 
 	// CPUMillis 1000 is one core.
 	//
@@ -2074,6 +2238,9 @@ type ReportResult struct {
 type ResourceUse struct {
 	// Addresses Example: 16
 	Addresses int64 `json:"addresses"`
+
+	// Configs Example: 2
+	Configs int64 `json:"configs"`
 
 	// CPUMillis Example: 2000
 	CPUMillis int64 `json:"cpuMillis"`
@@ -2462,6 +2629,24 @@ type UserUpdate struct {
 	Role *Role `json:"role,omitempty"`
 }
 
+// ValueSource Where the value of a variable comes from. Give either `config` or `secret` with `key`, or `field`.
+type ValueSource struct {
+	// Config The name of a config.
+	Config *string `json:"config,omitempty"`
+
+	// Field A field of the pod: `id`, `name`, `address`, `nodeName`, `cpuMillis`, `memoryMiB`, or `labels.` and a label.
+	Field *string `json:"field,omitempty"`
+
+	// Key The key of the config or secret.
+	Key *string `json:"key,omitempty"`
+
+	// Optional If the object or the key does not exist when the pod is created, the variable is left out.
+	Optional *bool `json:"optional,omitempty"`
+
+	// Secret The name of a secret.
+	Secret *string `json:"secret,omitempty"`
+}
+
 // Volume defines model for Volume.
 type Volume struct {
 	CreatedAt time.Time          `json:"createdAt"`
@@ -2496,6 +2681,15 @@ type VolumeCreate struct {
 	SizeGiB int  `json:"sizeGiB"`
 }
 
+// VolumeFile defines model for VolumeFile.
+type VolumeFile struct {
+	ContentBase64 *string `json:"contentBase64,omitempty"`
+	Mode          string  `json:"mode"`
+
+	// Path A path relative to the mount point.
+	Path string `json:"path"`
+}
+
 // VolumeList defines model for VolumeList.
 type VolumeList struct {
 	Items      []Volume `json:"items"`
@@ -2508,11 +2702,19 @@ type VolumeMount struct {
 	MountPath string `json:"mountPath"`
 	ReadOnly  *bool  `json:"readOnly,omitempty"`
 
+	// SubPath A path inside the volume to mount, instead of the whole volume. A missing directory is created. A file of a config or secret that is mounted like this does not change later.
+	//
+	// Example: uploads
+	SubPath *string `json:"subPath,omitempty"`
+
 	// Volume An RFC 1123 label.
 	//
 	// Example: web
 	Volume Name `json:"volume"`
 }
+
+// ConfigID defines model for ConfigId.
+type ConfigID = openapi_types.UUID
 
 // Cursor defines model for Cursor.
 type Cursor = string
@@ -2812,6 +3014,48 @@ type ListAuditParams struct {
 
 	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListConfigsParams defines parameters for ListConfigs.
+type ListConfigsParams struct {
+	// Limit The maximum number of items to return.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `nextCursor` of the previous page.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Kind Only objects of this kind.
+	Kind *ConfigKind `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// Name Only objects with this name.
+	Name *Name `form:"name,omitempty" json:"name,omitempty"`
+
+	// LabelSelector Only objects with these labels, in the Kubernetes selector syntax.
+	LabelSelector *LabelSelector `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+}
+
+// CreateConfigParams defines parameters for CreateConfig.
+type CreateConfigParams struct {
+	// DryRun Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object.
+	DryRun *DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// IdempotencyKey Makes it safe to repeat this request.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteConfigParams defines parameters for DeleteConfig.
+type DeleteConfigParams struct {
+	// IfMatch Make the change only if the object still has this ETag.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateConfigParams defines parameters for UpdateConfig.
+type UpdateConfigParams struct {
+	// DryRun Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object.
+	DryRun *DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// IfMatch Make the change only if the object still has this ETag.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ListEventsParams defines parameters for ListEvents.
@@ -3210,6 +3454,12 @@ type ReportSamplesJSONRequestBody = SampleReport
 // ReportStatusJSONRequestBody defines body for ReportStatus for application/json ContentType.
 type ReportStatusJSONRequestBody = StatusReport
 
+// CreateConfigJSONRequestBody defines body for CreateConfig for application/json ContentType.
+type CreateConfigJSONRequestBody = ConfigCreate
+
+// UpdateConfigJSONRequestBody defines body for UpdateConfig for application/json ContentType.
+type UpdateConfigJSONRequestBody = ConfigUpdate
+
 // ImportImageJSONRequestBody defines body for ImportImage for application/json ContentType.
 type ImportImageJSONRequestBody = ImageImport
 
@@ -3245,422 +3495,453 @@ type CreateVolumeJSONRequestBody = VolumeCreate
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Jc+M2ti/+VfDXu1U9eSPJ8r5Mpe5zr3F6c9ru9L2Jcy2IhCTEFMAhQMtKV777v3AOQIIUKVGy1N2Z",
-	"O1NTlbZIYj04OOvvfG4FchJLwYRWrbPPrTGjIUvgny+u6cj8N2QqSHisuRSts9b1mJF7liguBZFDoseM",
-	"yMHvLNBkKBNyMey8pToYd8mFJsGYihFTZDpmgt2zxH/ZPuu22i0VjNmEmp70LGats5bSCRej1p9//tlu",
-	"xTShE6btkJ6liZJJ9aD6gj1ofKHvRhYn7J7LVJGYjpjpi5u3/5myZNZqtwSdmO4CbNQfyIQ+vGFipMet",
-	"s71erz03sHbreTL7kIr5kTwbs+AO+k7YP1OmNDHrGzHNohmhIiQJU7EUIaGKpCqlUZsMUk2UlgkjQuox",
-	"F6MuMfP5Zyo1bRMzSNUmNAwTphRT0Mi9jNKJ+XfCSGB6ZNCgHrMZ/CbktEsuJnRUel+PqSahNB0R9sCV",
-	"tm8TliQyaZMBC2iqGDYUUEEGjAQJo5qFZMCGZoz5HtatZ4hL469nyIY0jXTrbEgjxbL1HEgZMSpgQS9C",
-	"NomlZiKYvWaz+YV9S++YIlwTRYeMaEkSFjOqiR5z5dY6GxFScT4kr/GOab1urw8P260JF+7v3aqdvxgC",
-	"hVePEJYHaZtIEc0ILxwRpXkUkTFsFVfEnLD6MdujtJAwlw7W0MBFWH1iuHn4RJGL52YQ7IEaQm2dtdgh",
-	"PQmOwoPO8XBvt3Mw2D/tnAY91jkJ9wdH9HC4u3d86EYdUz3Ox8xtd+2W2RGesLB1ppOU+VMYymRCdeus",
-	"labcvFkxaKVSltSOGp5WDPuYnQ52g4Owc0j3TzoHw95R53QvPO6wXnAyPBrs08Pd05phuw4fN+7XbFY3",
-	"6Ds2e6JIEHEm9NzA6cFueMROhp39wfFe5yA4PeycsB7tHA9Pw73gcLB7tH9QPfA76PFxo35DByy6YhEL",
-	"dBVrfW+oGMlXkSnXY0PPipHIfKbahAsg8NfpgCWCaaaIsm0RNROaPpTmGsffT9mgrTlLzLd/GyZS6DYZ",
-	"0ODuu/b/F1BBgZdUMZaoMNKaY7Hbq2bYb/iE6+rNmdAHPkknRKSTAUvM3cE1myhkMjpNRB2ni6DNSka3",
-	"C6cTG3aDmnBh/8wGyIVmI5bACC9lWEc+sQwrCH5wHJ4O9+leZ/cgOOkcsN6gczI8MvS/Gxyz071wv7df",
-	"TTcxdPU4urliyT0P2HkQyFToupErfItQfK1iFr3weHA43A86p+zkoHOwu3fUofvhSSc4Gu4O9ljv9ODw",
-	"uHoWqjyCx05IGanmMpFaBjKan09/nKq77v1uv0vOySCRU8USc0ua21QxEZL+earHMuF/UPNFv02UNDcW",
-	"DUNFKFEsMBf/PY1SdkawsQGjCUu6fTKUUSSn5pqdEa4N7d0xUVwo23vdfXHFgs4nNriSwR3TnWwWdcfk",
-	"aP/koGoVrpmg9dup4WnFLu4Pd4M9eso6R4Ne2DkIDg87p/SYdfbCk2FvcBTssoMaHqZdh4/bvY+KjthL",
-	"+1p56D9evX/XJjIxwtiEdhQzYqURamAzFPnbh5fPyMHuSe+7uqNuB1B51lu/K2nkHSbM4f7V/Rmo+9Zv",
-	"9UNN5KTmyGiaaCfBaj5hJDHyRJskMhUhC0kop8IwJ/N8LNOkS57jUM7gp8L3QZok5s6ZSKHHhuF+vH5W",
-	"3Lm93t5Rp7ff6e1e93pn8P9f6hbBjLlyW0KqWceMtX5v4J6pnjEwdjIdS8XcjlArao4SmcaqSz5Y0sAr",
-	"CH59OvsePpy7YBZdH3Xn4Wh/uTAF07hkCZc1pyOCr83SMxqMjYQqE83FiBg2n9zTqEue0xlOLjT/yPej",
-	"asAxdlVNc1pqGnlEZwih1W6F1DSAD+uJ71pWT8AwsQrCYw9BlCp+z1CDsWSYxguI0GvJkSC8VU16e0tJ",
-	"T8v1CK9ejkxVpRQZnAz36PHgsHPUC/c7B2z3tDM4CI46p3Sf7Q6Pw97J4V41I0vVBmTIn0FTqxsz6nEV",
-	"oz7dOz09GLJh5+jg8LBzwI73O/Tg4LhzdDoM9oZs//jk4Kh61Peuw8eN+9OYB+NnUmjKBavR0AP3+IkC",
-	"tdY71VZNimUI2tEENU0qiBTed7UafNavP+j/SNiwddb6Pzu5hWMHn6qdd+ZDMDCgPq4Y2Bfemwv8hdGF",
-	"zV+mWSbgOqFxHPEArvUdYO9nnxv25DUJ/RWX5VwQc/UcHR+cog7ebRlJMJGDiE0WjCHGN/6+2lhcu/UD",
-	"McIWsY13YWPtt6bp88sLq5rTMOTmQxpdJjJmieZm/axyH3s/fW6hzoMEXSajhNHQ6BeO4Epk1W5Z28O5",
-	"rj3zS5tgDzFPmFrQxNwnEVX6o3LdFtfp05ihwnPHZmRKFTEvGwYJOn8IRjCK0lvbsccJF6kG89N6UwA1",
-	"g4XItBft72s2QzXnT3c0mpyC9rwgvfpe/emzj1/zXbcDaVcJ6/nu5jcVappmUEhtz+CdFWnO7vmFuAKR",
-	"W9Xc1nzI4Jaz95TZUS6smK665OmM2Ou2nT9XRkDhIUmF5pER7sH6dC/vWFjgyMfHx0eg9GXryIU+MiJw",
-	"phTu7x7um3d8zfCoN68abp0ASnsHH9bvyBuu9Ir7Aep04R+LBmXZzJ/ZCGiS0NncMLGt+nF+4np8xYKE",
-	"6Q1yrHkOBS/n/eRX8tEP1+c/Hb75+d37l5/2n/60998/Hrz69OPRi6M3P394uvdfb3+5fL//+qfD64+/",
-	"vPjx558Onl/t/XDeWosHboTnfQs8pjFPKaz6I1hMGnL9Quhk+aVWNoplVl4wqZuLYEJDBjqmEVkU2hLy",
-	"pzJmgoVdYnrjTBF0iGAbhnEUSZAGWiYNKRDefc0FvO20geJStNognLbaLdMJReuZkCEc85xi7TvVPbyz",
-	"e52/HrL7/2f/6gagGM5/iV6Lav5rH+IaFTwmdMKI0TWLMu7u6V63193r7vYqu1qB2EOmKa/QRZ/D7yrz",
-	"a8FicSnaRKXB2HpY0IYgQhJx4W1/kgpze1Ajw3bJudG4lSYHvdMjMphp9HR5WoaTWIkYcfFwRiJFOlHV",
-	"WHkzKrirtz2fX17A3ZWtM+znE2tjgsGDARyEl4KUUtcZnqC6/i6elxyD2RpZIalLzgfKaIQoLEVyxMHU",
-	"VdOPo+2FUnb+5p+OyrkU1QPMHl+EQGbojAllkE6Y0KWNAgZyKSvXwRIsLsTcU+1Z0lbjdPAKWJvymfgH",
-	"vZ0xCP9w+uOp5Xbbv71znjp3g7dbuY+2yt/b9IJ/RmM64BF3IyyL6I7OR4bIAipIKMmAzaQI4fchT5Qu",
-	"O7FjazDtkksZWqYkGAsJJYHrbkZGTBNKDOu05irsw+isvEg5v7bihN/ziI0YbEe2eCWjU0y1ZokZ9//8",
-	"Sjt/9Dqnnd/+/h9V1DahDxfYyNHB/MqaNQm4hpusJM/E6VseRRx7d5JmpaA5YROZzN7yp8teLV/NWRd+",
-	"G5Vbx+LxeRDYS2GFK/ecBCweP+ScbMTvmSIU2kJNiyvrKAm5ukPHt/WoExapimv2DrXZ+ZWWgmuZqMJ9",
-	"92t+AZ0dHZ+cFjZ1/vCXtgfu1qUkn3WcXdhmiNXrmGg+5AHV7AMTbEqjio333wHOsOzwPpv/Ym6r519Z",
-	"Or6s7/KWXr5+dkX+z24vu/q5IJcv3qKRlwry4tnzq3PYcinIZWfv8AhjI4x4wxKSKqbQze70M2DnXMPe",
-	"K6YVoVGEIRSEa8WiYRc1MN9b2Ks4awVL1gq8kiajCo70gcURDRiKD87rbsUIsGlV8Ib9veOjk4VcYO/w",
-	"aJ7ObKsNx8AMn44lx1tvg8Ng4r7xjfFC3P9Mk2Kjh7t7840OecSaX0QvecSWs01YiWoxIWFDljARMCTH",
-	"6ZgH43z1UG6axDLRLAS5Xy8IqUjYiCudzLqewLyDot9ud2+vTJR7B0u8EavpXt5NVBGMU5z5K37PSCKl",
-	"dp79XFQ1f03HMmJkZA7rGRyuwLuL4diFzGgeqm35L1EzpdmEBOblIY80S/AMI6vmSkYg4ODRlXrMEvPI",
-	"yGNGTZLaU5LKYUPtltIhF8sn9ZqxmChNRUiTkHARpxo0MvDQwm1CtabBmIU2RkOB2DBNuIZYI6675L0Z",
-	"2pQrZq0+bBLrWWGXC4ax8iDfi4AtH+izyAgVpZFOnc0RBZfSUK14bYaqcKzE6DfBmKnSoJWmM9REITyP",
-	"RlPzd/4r0nlf61k/M80r0ofh96vXX+tZQ5IqkhIlmiUTLmgESgDXqjTpNpGpNpM3VGQt4w2W2l2z1e4e",
-	"c0rNf8/Af9g2Ch3eDVYLcEfbqCXKhoOo8o2xV8UO0Yvy1ijbzTnUz/lHRUa1X8H8pjK542L0nCclDm1U",
-	"zIIYubNUv7D2EuR9lbe326grTfWqkhquNqzjkFCjGAsjghW8OBUSapDIGkNBEKfojlTccOMiJYH9HVze",
-	"aIGds7fWSblPjVY+3+GFCKI0tPdkbGYRmLO0UtPP4HxmHTT4znHzeRVYTl7zKGraTpzIAMJEG71fTRb5",
-	"bhSXqmp2fo/eYJfSVKrmxVX2wPUzGfrr4M1syAVX49XsoBOmlL3e5w5M7YVa0s8qlH5qnW5FObLyVSBM",
-	"J1PlsWD4v6oNtJS8yiyVth4SZ/z7RLk2z9qtD3j2Wu3WiweuWVgdElBBA9imN4OqHX3OhgkdTZjQmbFl",
-	"BVE5zCKo59n4MGEoqzST9Mzb7wzlVCheI4oCwkK1x+nOoPvdM1VFgqWFyqKccazuQ9thg+Vay7MVemHn",
-	"9srFq7AiaNN8CSYKERIzuCy8vPImn9CHt27qC6IYl8UxtluxxNi5Rn6nikVSZoUfq381V8zLmsrSD9bT",
-	"Qir1jiuWcFTca7nR3INVZPnnGOkfSDFEW7V/cRphjwsQvUYueH7jAvaCRjcnEC+Xg2tGIeMrPhI1O/B4",
-	"0ba62xpL0GZkyMVSY3Op0FJmGw8UnpJCa5mByltFdzZKU/mt/pg/5+puxRNefzAs36m6sG3kQtVVo7Iz",
-	"WMitWHZPQm++5xGXK+trwaTfMW0WclXO1sSVBgqcOdFxwob8wQYkltxove7RQbfX3dvZO6gSJ0ZUsymd",
-	"FX197qPdR7ioJjQoNtrbO3Nhf/D/3YaOEbsS+VCx7QVLfokRmyuZm2MZOhOImVruPgPrv2AsVG274Hmi",
-	"lTkUiiRMyege9ZGySTYeLzfCZiZyMOhZxtKcJ8zdoRWMAUzkq7YIx7VKxmLCc7g1UFMaUkztWRf5EWow",
-	"bHfgUCKXaRKwpTP+kL2Yy/GXMuLBrMGX3su+fF4yyKJsfkbuzN3poh+tttwlL62+c1YIjGQiZOE/8BNz",
-	"ziM5QsJLUpGnD76Sgp0Rw5ndx22SMJABaRTBhyHVNDd7AEljdmIsEw0WdEVGUoDe6/SKXJtwg2u1W6av",
-	"CrViJfeneRmuTLM0rxIa2ChrL3xrnobuJ5P39ywZMxpah1XFO5j3uCqd46W6PAIJppKnL9jLwDsNBUXK",
-	"0tPcyHNydseyjXyicPjzyZTpcdnqLeCLV3p1FUSwB31ZFQF/MbSW0ThhigkbNYcGY1gG8yyiyQhMyTa2",
-	"14XfosGRKcti2YMmMU20NUkaQr2UYR+NytmBSdg99324KA6a7xqFMcSyKjTwPIrQAG0bNWcD7Ps4FLBB",
-	"9YkG7y+ajhMz4Kl5ZUzvWRbl4HtUGhCdWdMK3orn1jytcnV7Q2rjqGFIMI6IDfMLC23u6K2e0BnoBXdC",
-	"TomSWQTkpDDk5Wd2bqS4G/PDfJXIqRVO2D1LZs6k748pVZokDOJFDGlEIUuy/W1ofIN1aEqXjvCc5O45",
-	"El3eOh1qIFUM8YSRtD03EA7cHPqwS94Yus6+DMyiQizpPUtolHWmcjKnI8pFllAJBJSRs5YQaGCHqRtN",
-	"v8Sbss2wZL6ACVhutyExXNXptDWGJny9cnhc3a1rfzZyOF6MViEEU7ThrhVRAKXYOeSzFfbxecFkvmPz",
-	"xHEObMgJkXALywRH4jvVqEZHduZ/6FbHGtGVLMqwAg3fhTVapXFc1HVszHcYvyRoFvruDMneINzos45q",
-	"yCNJ40aGx+I2QfiqIuyeB+YX1SWfxjxiWQCJkaVUGyP5smwouOXz46rMNkOqmnmjD6llffAKmlZZmCX/",
-	"U00iRpUm/QkX5/eUR3QQMQdQoRgybbjRMtHPcHWZatesGcr817uGliBPZsKoyKIo7RS4izC140FWC0G+",
-	"uWOVxrHheJKELGKwFNZnGzIypDxKEzSdFI9L5PL4yjl3q2TTweNsQoXW9uYsjr7JcXksUqHhKsKx8Qbr",
-	"8bsCWsRReZZ+MNf/fH9z89Dr1QRzAe1UeZ/yu8LszD1nU6NR4gV20/rbmIchE9/dtEpuyeo4jWqei31X",
-	"Ls29yzVqfpyu5IRhkJUVPWIIdTajNxd5BhVSMmes4OBoGgK7cpyo5x+qyIV8iCOKQjUG9hrZgYmAdZeF",
-	"xC4dae5Cqry5FPZoxOOpTEJc1ziRo4ROMDAhYdGMyFJ+eK6eNTCiWD6cDTsbFASe1tLG1sNHkQK3FjkK",
-	"zV/phNGK5OsriCrrQGgyMy8qZJugK7ukXnhgDqPZHhvgTBX58er9u3+QvpqJgIV90NWpwBgR7wx4GCum",
-	"mTOC798I08UZ+fznjbgRVRQDboRVLVhDvNUoDNfcpJoZwrJZabkIYpF9uPWjV/B8LwuxOq3TrAlVRLMH",
-	"3SUfVfbjU6rY0QHEeAy4oEb0xwddsjar2zva2z04qMqU8fssx7EdnB7unRQ59HnnF4y4/fvOb//3+8+9",
-	"9t6f1YG31imdJ1/3jgDNwGus95+/9jrHv33er24Ccm4Ld+YO08EOjeNuIMWwOMH5iI7u//31f3Z++4+l",
-	"Rxu6qaJ7cJG+lfdsLTOooyGlZRyDcIOSRmY2sl5r84AKiOGap6HYwZs0YI8NjXS+33Y1c5N8J0P2rl6K",
-	"NxPT0lP2zDJMZRqFZMCI6T9MIxYC0NbyXbFoK56pyBuAP9/arXtnSXAFvruq49u8f8kSRyQr+8ubu+qh",
-	"iyoWL0PWcAOFt31LZB5s1PvEuuiLM3YTqdqBV1SMVjw3l54ByeoOma0opx4aRUZBkCKAmDOQybX5tUvO",
-	"o4hMGASgoTUn0zoU/6MilH2lVDz+Rx3dZwhIoJZYzXVEjVbyTjrNIp8AZsGaaVgLEqLKFa66/VVxkKqs",
-	"BGbElVuTMqWvbE/Vl1MqtFnELMk3ESzydPIuuUyYUkbXwd0Z04Rlr0N0mbk2bVaw+XCcijBhoR5bq0LM",
-	"ksDmDc2Ftbm25yOA2ktSMbhc/9tmUWhN2njsGD6q9Ufgh74tJFUXgZa76OZ2GQSyOx5FAGSIIIdySLhQ",
-	"6XDIA4gfwBHbIEMbkZpUG99WUUdL61AdRbcwcu4HRiMUH1Zg/yqLsnN2LXm3PPzLflUzikQPGNU1GVdU",
-	"WIso+pAUoQOZalhINECjeK0IHwkjbg45i8J8z2YOl/JOyGmbjFmCooVRvQx/gcBwmyaCB890ps7yfid0",
-	"Zi5nI5dPuJBJluEljGCJLgfYVhhHxXEtZZUtuwGzd43o6WVfNb05mQgh9aKavj9+eGMuA5RAlF26BFSQ",
-	"zPhcwgfTOlZnOzsuTen47PjgYL9kJjAH15Ms3TeVJoo5B1uNoGQPDuykWf17nuiURmRCgzEX1lcOG2nJ",
-	"F8NzbNzRE2Ub6K52sLIlr3CoZUtbRcgXIRPa7tXqoBILQUEwo9a+WQv4UWPgWJRJW4LRQxeGC2nPc5Ub",
-	"5u+WLd4oofjp4YW88OzxZlEDvCRbXqkGyGipSPNB2vC61ZzN5uX5hHYa1MBIVRiwuWfFzimjktxchtEq",
-	"EBSPx70J+agy6Q4MGvAsk3G4SB926CQ8OiATKvjQupyWdsHXA/Wptbp9Gs+8JAyORmrT3IzMWLMhgZXM",
-	"hkktopsLSNy6dG9bf8nsMQuepYtVu8X4H6wm4wASGvkfmdvIJZWh/QbTpyqlkJohFaPJi6HhOG8bHG5m",
-	"3Gq3XlIeQSjHc3ADiJEh49XgfuzGuwXIqC+Pf1gMxIEwxTC2FU9KYdW3mW/nWjxP9Xh5CJD37rxn1o24",
-	"diW2bmVFnrQ1K2vpdK2mOv8gp2SSBuP8OBhuYOT3AWMCwC8jSUMWumRfIxbZ3QZdzsiC6H4TNu6kn5E9",
-	"QLcmTBs5H2yd1g9PNfmDJbJLzq3Pn2UdtYs8KaaItg5WL5lUBfkNmS5oXvPHHRBB/KkoSYY06ZJ34LTL",
-	"4e8AyPGpww9ZUYHKP17OdAyRAMB8SCI6M7KmETWSEPw6FsbMuxtW14iK7MSno8JyFUZdRVs/Si6ujZj1",
-	"GPGtmVimXTdlm6gC4KE2oWSYRhEG2lELLnH1w3ln7/AoW9c8Dz4jaKE0jTDr9YkqvEERP1jP/NCYLDhg",
-	"TNUYLOUs4cNZJheiLrP4rOJUlokq2dpuEHXNmsz3jwqpJEe9g5PlqSS5QbDeRDsw8wX4cBuvw+FQm4WL",
-	"pEL901vi3LvOrRSNMjtXFo1GsCnqq8sF6ar8ldUBEmk08m/oF+Hzq/PKoJMguS++uHd4uHta+eodr4ak",
-	"uUOtxzXx/vVl5eepKggNio8qX3tYfkfcgX5mRm5ex4Fh+22Y+G/VS1gD1m4jN6bOzANbZ61wd7ZiRShx",
-	"i0l/wnTCA9Vv5+Us4FqATPT+iGmEun6bvdaPuHJ/XtNkxLTqw7nuT8fyfHLRb0PXhkXfCAjOkhGr0dBy",
-	"OqMYdmFHkdlyY5ZMOICEZcZG05wfqOHPy4jCgyy28B+2KseNsO4WC16oNKNh98YHo7arUNTo3I8Vm/qa",
-	"za5Whsy7Y7PmwkcTcD9osIo4AEV6gUixPH9zQh/8DzxQCK8XRtWq7G/s7GMLQScdEjQZMD018kz2mZ+l",
-	"5GM/mqEsDIROmJqJoB5+nyVkTEMyoYkRXPJwbwUMsiIIE0LAMVAzliFKSFW5TKU9K4y0Pb8e2Ugr91WO",
-	"uHgfr5FH6sM1FsHyK00tUOqj9K41giEQ2RJIu8fBamYDaOfjXrIcalVNADpofhz9lV8a8W7brhryW7T2",
-	"VVZFei8cJEBG/+g6kTa/AdL7QZ6nOX694fVlW6K1HBqRK4MRyWQv/JKDfW84s4hc63uhA8bva8V4+Dn3",
-	"OEDcoP2C6HEi0xFmYtnYfpz4kAZsDUHeqDTNh6EwGXLDQ1gnLx2iBZp/UuM2z7sub4q/MgtIcgMgFghW",
-	"g7kMJZJcH87CtBxFzn8lE+UBXAyk1A3D3j034yW6ImvugjFN2CLHJvoaqBsQmVKuM0jrbJQZeiMveFSz",
-	"qNIshci7MtBZZwdbc43lDk9vFnPfo6sgC/BcJWh5XWyOoid0+eCuC2p3k1Dth9XevqTBHdNN39crta5X",
-	"an0eBlBVAoh4S1KzhdVuUbcy+Sz8+fujrTz+vii/BsKvhg+x2AicAkPuP1xfX2bCfshVIEFQkkNymUAk",
-	"LEvrgqYXiq116TX5dHA4FUzlpUTILLxK/Vxg1D/Meex6w0OLApzSkx5JRWReTxiMMTLaNBYsEg6My3z9",
-	"EuJTQmY7Gcvcf+AX32uIolC2TtiZtd06Ve1mdbSWrVuwu7u3TyqqwUzZYD4yfR5y87e//dqx//q/7qfv",
-	"/rMykm+NSCwaRTKgmoWreIe/tDc6kEkoBQur7F3uGSoOZquIkGApMWRXDXOwBmx5pjGcbz44PD+AC2Vh",
-	"fGsh/kYdzICNijIs7dnlxxxxtVoAcFtEJmmkeRxxLP0Frtx7lgRyMuGaQBpphlArZVStI865eX6UXBSd",
-	"PG9kAajTO5iUl/Emlmb6LU+9rfIPlaCFMoLLNicbTNt37leua9s7VBX+/8LhWeZ8MifagyvduKt2E/D8",
-	"tsTESuJ3lohXaRbgNHIxVFyQMXugIQv4pIBaUhck5NAu8rkvsyyX1njrDq7ynq5fTOId2KDXihjJrPk1",
-	"bGA914DFyK3MQgmKZFxtNS81vKC5xgG5dTG3/nja3nrULfQXoYtHEoN17mZwF9vAXF4N3jXzUy0vW13l",
-	"E3Kwf82Anc0S+NVi1zXDliz7cAOgrp1lFegx44ktCNgl5zbYjOpgzJTRPjkCr3vhx13SN7ckZGLqnNzN",
-	"b2jINz/AU7CL0AmzuSX+2HePaqb9MQ7XuB82LFetKsg4eaU+VZmiZEHOXb4SbpJFDMkXMve3O0kkl7PB",
-	"8TBbKGr/baGsXSNtV0gni6Z9bV5fAvrcbqWC/zNl9rlOUlbpySvWglvFD+q+cdIYF1Az6tYqSlDEDn9B",
-	"G7D3wyihhb9VIGMGQ1ZpjGFB+M4tjLdKoIPubwvbvcxLhyOuOu3vL54/u8hM5luzym8g3m3NYLQv6A/A",
-	"iMa3NI65GDWn6Q/5RyXgdY/FLwCoqfU7lMazTEzOSWGt6ACfICoAzNKQM7R9Wku2V+bd+XnBPTWm92y+",
-	"LnIpQ3BpHf/VN95r/rBUef/kL0YWK3mi8m3funDmMZuthablfax1m3/prSr0VzmfQokkd+PEUK+oBGRi",
-	"S361HXZhWILvbeeB3nPlw2jMX7OZV0eMh8GFox/FR4KLEb7wexafVRT/C/EHcXU9pcuIBuuD9dnyXC6G",
-	"nSjGVKUPcA2V/dGAdcsimaQoJZsayTZLDCWZtaMZsNXYhi8sLAYrw0t4D0FlM0W1EkpmC3AFF17u1Vuw",
-	"/X+lXOBCNsBmsmAA/afkuba1faqzYXRWECPPhWliU/NTivN5ZJc+EsIS9Lls85dJANnx3PpNkDOCrV0E",
-	"0MWkCdxJGbhEGy1paVbiEKLqiXvdc+2a0w3u1zENrbpbbdYNWcDDtRHvK0AzH/R1MluYwORSexMIkoaS",
-	"Ltr6izVTGuqGuCeMJhFnCaIxZ/bsAQskltRgrHkG1IJ87nZLptq06V9wH4VdnFbbh7tnw1TBb0hAlfpR",
-	"zs3m8fLfQVo+/EOjkQNaeyf1tYzMtQJ/PkvkFLv2edizy4+lXzKu5v/YwnzyC2HIPmJgGLtMmCESm3pR",
-	"lVmSKho1OjSGoj/Y98EpIRPW+MMreLt8htzyt3PaX3igmtzfJebwbeBCLGGwi2Ea5lZ/NRHm03gGth+o",
-	"LAilMqViAkOcbCEaouiMjOWUTKiYoTMWIWmwqhJhD1C5JPwHhrk6OUgZQchax64BJDOChHhbsBREpiRE",
-	"poWQZJiZi1ib1hzHlc2kt8hmzhuOiJt2AHD12VHUSV54cuYY0DsZ+mFMlg2BFSqNzDyxVT932ysVVQBa",
-	"6JL3boTZEtSEVtLgzpzamtEgtrOfIR7E6WqtWw7QuAN7+TfuQzCaMKXf0OBupUNhv3uXAdtUR9e7Gpgo",
-	"WCOOXU7TGc9fMl7/BrpnyUted3laeAkfIhYCGlD2pYOI5deMHNoI1Xyk2iPuiFkzwbwBFQ5ONewrPFph",
-	"9aVG9+oicgZ02CyPUSbwgzP8rtRXdiEt6s4m0YOVPLfcKmuwX6m//MpbRL+UgI22GIKYBYNp20bzjgFk",
-	"5y29Yx+knNR4Lyc0ipjS2eE3qkdOBwjTY+QPwgQEQWZUgyFrMzJlCUPUQ6hG7CBaQGPElFilcwjHzL/g",
-	"4BppggARcioao/wWrsdlHqj8oCy8aq7c7b7iRVOU9AILZZwBOk0kgPkxe8fAog657pI3csqcQwYWYcB0",
-	"Vs8vFYjcBVlP3jGlgtB7ltCR3SNXVjBKla6CYYjYUL9MWA1jsszBAT6bTc4RW4I4xWo3qIp5+L2xWzKQ",
-	"YFF2VFkMvvDIWRD2T6O2QRpaZQgjvP1MTmKasHCZGuAtIRBdYL+rJn6sEr+ELRu1QUikRIRuq6tvklBh",
-	"9AezDDUniU5Y9TJVTdw1+BQ6rW4RdsTffl24TfzrOlVmnRX/AwCTzZk1HMPc7haQrsGQYJdq5mYOhz+C",
-	"igYq/Nb5zha2Y2725fVt54TrhlV5dlcWjjeBBWDxXa1f93GNFYs9LKJ9h4Zt9yBEuGnMyV0zoX1NL8+6",
-	"0V+N0LRiFjSwtV2Z12ysVqqafIAvLvLpZHFThZIDflQODK69CNbnUoZr+XO+mSWtQQwzz2rmu33z1VYN",
-	"V85u61kwLpkI0YJxpWkyV/zvKg0CxtBkkaE9fBR3Qk4FfCPROVFlfLiU4QfmgBnmUUFXLE1TLgJZcIfs",
-	"VhSSDuWEcnG1evaJ9yEXo5XC8+5rUyjQCmYxYDOJF5Pn5ACS7UK/YorKdyPJdkN5uzF0u6HcHrRbo7qK",
-	"KiuX2QF8pQ9LgE0eVzVzlXyqzdXNXJyrZJf60YlHBa6KVFEqybKwPKbhUDXIhO8FyF5xVKqRCzUCNL1j",
-	"ggxmHnTaM4diiBluFq0ir4NX9jXU4vjG6TsqmiQm5aVb5tou4uO1jUAvTKOYSLRGblkQp1ea0WjB0GBY",
-	"c64VL3MKhGvUsbUE29Yg1TUZTMXKLo8efsjV3YeF1Rmaff8+ttS2biOfFpdxaNjAo4YxahLx6IN2Yl04",
-	"Q1gLgEoa+ddSxZTZzSBKEbXEhtKPGQ3X2FWbNPkBEw7XXdViK88TGT++FYhJe3wzi/K8GrVznVChJlw/",
-	"cm1cM49cHNfMY1fHtbP+8jS9EmtunYxHV9Ng3TbWUEk1CdbsYe0i1K1yzSaWeWIlj5vjWdU8qO5mtSrC",
-	"SpG464ur84LqhAv3V1UprK9QZjDzmSz79Cp/s0npvRzDx0fwsYA+C0/CquX3LqVXem+RXlDOOy3JZIvc",
-	"dKhYPz4dnNDcJWYTtzLUYcVDIyF1yRUYt8BcLCzoFwS28wmDEJAJpMnmkkdVjZQaYcjBzqAUaUeAISRB",
-	"JIO75r73gZSVcZmY9TLk1iYOGem5JGqJtSiLcu2MPtXpKY9UGNUGKplmRcUqmorl0hTNAqRAmQ6pURDs",
-	"crZtkFuBNnGsC+gyVZssC4zk4BKCreEdfR1PMliImurA29i/tHLVN1iFZ3EYiVXQX62qRq8cTveVA+Yy",
-	"3XkeWFEOdY3KOKXZma7zThgGEnGxdCmu3XtfNHxuHkx6RRxCFyxXQSdVKab+uc5WpuZoP6rEYhOLKd60",
-	"a+Xq2ZpgroHqGchoVWErTt9necyVYBlrROEuDK9VzVxxWU2A6mTq6tUpzsb1tzReUsroC9iaZfSIjEbz",
-	"+WWqH7u7FXzOpa57+dtoYZIkHs8UD2iEATXIy/KShXn+u+VEdaUBffGzu7vMuVccc+VaJHIQscnKakWV",
-	"t/acKBuxkvs+l3J4IfXtUKai0n4aMk15qfCihjIJ4LgnKg3GpCawHiK6amQEqsd5/WQW2esIwqwQVSvG",
-	"ZSkl/MUs6GaidheZLnLGiisJ3I518e/2MaT6YCgBotY9gfLmEAifFb+5eN6thprKil24ER70DqrvMF2q",
-	"N9l6JzV5Wbfq+EMBJX4gU302iKi4Ww67OoPsPew0G2YbaaaKBH9KpaZr6CYRImOCcuLC4HoQOTVVWV34",
-	"Vo3wWBkO5R45hmmlRdUlLzJkQLM1rka8W5+jg1Xrd1rAoGq8DNOCq7YX2FCHrK+TXgFUtrmHABJiivSy",
-	"11t93DnV+y3tHu2fHKw1LLfGxeZWH5crbP6oyfk5IfMEN+ajMYRg2bdssBuQheFvkKZHoAyWDRODL5L8",
-	"A/MWVKfNgkKomBUK7VISQcBRmcR69RWlOvh3VQ4LVo65ZAmaNipI/vIiLzATs8RCo3XJ0zQxP5kBDxjR",
-	"U4B5tXGK5phh2XJMRHcNFAa821tj/ZWgsRrLKkn+yj0yq2aNLMWLco3+sJ1XJWLeW/OEeaafR4xq3kSa",
-	"4YtZGBj/4nF9+nPx19E7YG2P92XsoIpKvHNQy6+fgcljfa6tZVYQ3yIcZ5GjUMNfplCZc0ZSYfF/oZC4",
-	"LRHPE2ItdCp3CNpjxJUFCg7/zfz/zfz/zfz/zfz/Wsy/mt9+VI9gtlSECCDPgbulitmCxbjBdCDvmcNs",
-	"t3G7gJQ9ZQmW0Qd+FM3IIJLBnQK0FhxfFewj9LlMhUehH3H3w6YeI7MIcwjc2J1tqOq++lCqYrOCnhtT",
-	"paYyCZvFBaWKJXU18xfrTNmX7bzL6qkINmXh+shtf3F4rrJ5YwWoLQzoe0l5lCZsI+YOLLUaZivl2QwW",
-	"GDIqqkhCpXKJyuoqZgw0Xbh90mziFT6va46LkD3UeU4UGpf9Fq0wFHGl2wiG1OsujQaIeF0VNkwyKWCo",
-	"WtsLmpZV1rMfUmhl4CQt+MZ9Y4uuyji7TlJ2lk/F8DRAGMqx07FSQB6In7BAJiG4MV8aQjjzX5vyKLLm",
-	"OhoELNYYrO8Gu6xSALcoSGb9rTUkows3hXrC/cAU+KPXs6pW1GQwj7wcjXz2KDc3A/konKn1DbI+f1/L",
-	"FVi6d3ePmoKI51K4LwD0Gn1eIVMftpuDa5elaLxUGnxeKTQ3G/KcnNxswAXJbMVvq6Wsw94KH6/e7ZfV",
-	"oReR9DpBF36NMnRnl+H3wWIMzj8XgIHw1raIBFQuy1yCFUD9a6iehwW5eO/wqCjLHq6gL4JAlDV1sHt6",
-	"sN878NryhKsFqOsVW1mzEcUAoyy0p3UeTelMefdM9sN74ZhauwXl6SqvnQ+yrgK7X+gIPPjOPn1O7jlU",
-	"Zk4YDQHgMWT3LDIbRGikpDVdoMiOyZoqE7XJuSByKtyrEyoM+UFJXNUuF2PCJmzxEv8yxQHA3WN7brVb",
-	"0GwRr8h/XDl1B++0GoG/pbEilAQR5RNHqw7ujGhJqC0JdTH0SgJCfWvszoFhYiEzp5VDVSoaxxFnVSHg",
-	"prOiRwMA7lUJQq2Ecba7wQK9FRFN1lzlgyAVppGnD9tdrBLJG2EjQfZq9SjgUVa4z6wT2NlsgrEtSMMi",
-	"yEYsqtytOKLadN3RjC5Bi9tdKsnDDrmR2mWuOs4YQl2XnePut6aRd35Atou8O+jNIZS1Ww+dmCUd02yO",
-	"njl3w1SOtxChuMI5+YCtw7rDUY6zIqoqg6LA28ElehbXIuQqSTMwzCXxYe5NROqGlPs3fMg0n7Da0l7n",
-	"ZMyFzsaSJVe3LUFDFqtCYxfCZIiQUG1r5GfuTYzsE/kPmP5xgTAMxBaBYw800Hn1I1so2Zbb8WzApjFz",
-	"hdkKkfNhzFks5+7h/lHJIFNZkHFEl0eXvqJ5TIYPFLwMljl7F8yPZn8TzL1dvxHfhmkvul6ZthZZKWmS",
-	"b2WIWCfAjHM8AVXA72jjBhfsl4XGwOSJZiQvEO+fqdSUKKZVgY/nX0amqbDbWsf0mUYrBODmJ/RDWuYF",
-	"J/ORexbdweWKlDgqQPcWcSEcHIQCmoY4iNTcaH4GPuIsIPBvY+2rCfBvpUGxNONV+ZJh4YHdN2RAWb46",
-	"VFTR/J65ALVsv3MukFWDhGzabP72JvobVt3VRs6F3DD1HYBVyFhGcjQjmOLoMBewTE0W55S1BXwku9r6",
-	"7uvXbNbvkvPhkAuuZ2d5EbNUqKx8MnV9WJL2BwN3IxWzKcagDC0mgZNJjISm+SrtY7GaYheG2QtZ+NHM",
-	"Nz+Uth6ca2bMI6PPQy9dchUb0RL7diBKclhcUhiGmBE9lbYVRUI+HLKEDGaGRU+k0qQ/oQ9Xd2zan79b",
-	"7krYm27KrXbLX4FWu4XDqRSfYf9LcSZxPI+nvUQis6NcAJ2htJ1djraLw7LBIl3yHFnlGdldxHB2qwtO",
-	"Z7S1INLT0jqgjnhYIljQtUDaRpJPgzGhivwBIlhCEhrcuQKvAObeRgwsh1LlKKoonpmvV17MppIilh3K",
-	"1y3nBXIqql4tDC2gwXjVsZWLpXKRVVFpFXehUgwrgruurpNzWw7D5kJgWFsxvNzwd0XOLy/IHZtl3rOE",
-	"AXcMQZ4Gj6GRUdYBaN0WHPiqsM3N1J8FEA7QyLJA0uKOrQXX8EUm5s9p+Ty2HhpbIvStITIU+1kbV3qt",
-	"Ja9f6xyUeesFjerKjWd1qUoidzqIuBozezPfsRmWtIdMI4R6By8tjyKipBRE8ZGwCIZ2WvmX5pn7rEs+",
-	"MG1WJn8Mkkap9TZJheaRVwcTDS7gMNLQIsP4FixqVIB0yAbfytYYkEeh34q7fY5Xh34NrMXHPtvC7R+V",
-	"nFrWd11gis+m7BG2nWImYK+RQcK6x+YI72OhBLEqI3iYHc8rmLKQzJhurIF45Y/XGXJTGwoqOgVBMWQh",
-	"uH3D7+eqHe7uHc+VOzzv/JJXYcE/brs7WIvFPvvuP//2fe2rpTdrCrdgbf0vD3X1yHu/ArISvB3PeFiq",
-	"FeES5Xo7ewdNevini+xuEAmyQF7AZorjWsZHcC+2LjY0n6ENmKwUH+on8JrN1pqDrUx3IRYW5o+sic+J",
-	"6uby4Fl55C55OnNhlu38uXOi432C+Ie2VF9Byj8+Pj6qdqUutMEd1UQUTLhm4bVcttZwcUz4yvXE1JyC",
-	"kPuJ0DniKzDul80VWV2NLLZ+N1pWtjXxEdtfS2x89JHDBipH5SV7rgQvyoRXEB+qOaOGrjSLnRPF4miB",
-	"N9IaQ83Rc8jxcmJdMDK4y/wxbmIW55a7kv8srohthpiUtQHDHo80VlHhCESMgEYRC0nEB/c80c1z9MtI",
-	"XsX2x6m663DBjeiiYinCUp2QhU2jSr5SMVIfX2seRTnPjLWoTPh60xGVc+rzrawkU1f7cJVAmSBgSt1m",
-	"ZRPrCrTectHsrkD9wbstqmNklEpZiN3euryyCl/oLC42bJ2fXNjdVaDIEGq7ZQ+YFED+9uHlM3JydLrf",
-	"Jnvdve7ud0VDU5qIM8708CymCZ2oM0lTPT6DNjqmz7PCslQl2UEtukX+20yetgvirsehTIpjwffPaFBN",
-	"YMUlcprXU0aTyuiDCorx55E3VtjZKmr66IAI1oUGkcIZ4m2CP+oSXIwytcMoqZhg7tX3gZuWTMcMQO2h",
-	"1rpGqGqaALRVWOXJl6oOgNh1Bhkg8B6a0iFiz+Gy0pE1lFZU75Z1UYvmCcRVJIiyJQtFl54oEic8wODG",
-	"LjkfKMP1EHbbZaqKUl0QmQ4iVgXuG8TpM5nUO12zdQxkwlSpknYVnlt9V+bOWcHeUWffhq0/I1SQi+dt",
-	"QskdF9ZPgqbfJwrtwdnKACA6hrRkPpCCobjC1lKVvmBuW5nYdIBSaEJ1SjBGCr3iT73lbbBQorIKv19O",
-	"FMgBplRTA8CHo1oAmlcb7HfFhF7ls7iEZlRIpsAHyLlKkWWl64u8YyP053EANXflb2LAS4KIWsxcB0yg",
-	"hnSnZQ3siciDme1RbmMRDMXvV6irkwXxrbLLJX4KZwOG2nY8p7Cocwe1grgqRlJDChXbXMup1xD9gzRJ",
-	"mAjqYv7t01zoVFoRquBEX70nB3u7xxDnXjxiLz5+qIwvX0nNwLtnfevbR9WgSOtc3TyWKCky6HsbLwe+",
-	"GUHeXzx/ZuOttuKjCbmig4j5tmPvCmITmyXwzZR6jajSb8yLj5n0hMZx3a0NIW8lJSirgwoPbeCfC2gk",
-	"KWiNEEqE5VBwIvUD8Quh1Nm8VonrUykS4HL9N/RLjlq3l10MjxSW2bIMla9nBZrMoWeE7P7/1RZ53Ts8",
-	"KHhh97dbQ/ax8ZXePlQEUePDvPACS0ihzG6XvDIXG+MgfkIqh41kg2VzEGJFrrd3cLJ3cnp8tNvr7a5a",
-	"f7dMHAW6qNv3rVt6gIVuzc5jWl/LyuPzyTIDd89wU9GDQVADagNOOUgrBebhxwbPc4WVPJFzc1wL6Orr",
-	"mf1XLWJQC1XnquqglONCMhGP2nqRNhp7kGHMVlfRAnEW0iDyQVVFRy8dk+J/uHyVilQY5951GjowZnSI",
-	"nt9TDphPUP7wIwCrPYcyJFhnYEnPTYpeuLE1dacibX57xS7yJc6DrSyKwIJoq5qyF7ax+vlvnYnmCK7b",
-	"YaPY/ttGsUvFeUzMN5cUM5/ze2wnpOBSm0tq9lwYO92/19Q0sFTs+Uhs3/Os9T5jjsvporQcWSnvfA7z",
-	"awOumyBNuJ5dmcZw1gM0m2X/eul4wI+frlsIGzyBgeJ7WatGkHFx3M/WS1w2zOf6zRUZUxGqMb1jXlSq",
-	"g/jqdzpgGu9EXGkm+pmsQd5JMmY0ZAlEfELtrvcxE+eXF2S/23N3HZhLMe6ew5WWTWiSGm2+o4FZFCb1",
-	"JyT/Dit07xzeBGIJFYtpYiYzl3T2CSfCIcitnWU1ZTlLEFoKQvz7ZxcEk+Pa2VObZYdS/CSWiVb2ne6N",
-	"uBGIrg2mvw8vn5HTg8Njl1GdRZdbeLm+0Ub7EJUuhUuD9sDbmGmqTfrwoA9GGijNSWz5F1vsE/pCKAsW",
-	"dm9E/yJkk1hqowx3XrNZn0zoHXxJFB1CSHPCYgYxfJfvr67P8lDjOzYrBR8PZDgjI37PPCA3Z8qG+fYf",
-	"OnZ6HTMd1QfzoS0l55VSFNbOyKWwIHo6TUSX9B86gZxMpCg103ZSbiKlblc3impT1u6NKDWM0zRr3Ucw",
-	"Wi4UmY5nduIWj1RIMrdkDiwna/uJIh61ESZCL0wbPENJDv1zI2zYP8AD0SiCXQtloHZozLuTMB8NJpAr",
-	"Xa5+EEOeHxyOe5ZgBh7m0sUJCzBlCvLoskXFHGgeRRitOZH3zJyEG9F337Cw34aj13/o5L91qO5D0/2H",
-	"jkqFYrqPsdu4kDavAQ6zIv3nef999FqcHh8cfocNXOHn1ptxeHrwXfdGZBh6Z60fUnXXarfshFpnrd1u",
-	"r9tzxfNozFtnrf1ur7sP+BF6DDxwpztlUdQBit8ZmxbOPrdGrEJdepPRyKJEM3BZei9kx99V+wRmFraJ",
-	"krlTxJF8Xh0zYfeMRi7nDVpQhD2A6fylTJA2pWD/AEbnfCruXuhihTrcOiMNtl4xtE+8jx3EfuYxMjPd",
-	"6/UcDr6re240AdyJnd8tZDHeQ0tlHb8fYKhVTogCXIZnTlJdBIKwN2Z1V9nYdxwwp3/Dtc5+/c2ovZMJ",
-	"TWZ242CZ/W6A9iM5GqEDxpARHSlwEqV4hZY4j2nV9FIgmN+nd6rrlqeSatbcrNdsdsX0NrfJ9lCzQRA/",
-	"abSTTW/GK2ZzftJBxAOMAUcTO0v4cOaiPOGMHx/uHn+3ws6MGY30+I+N7sUPts0t7gR2UbcTtjYRSB0R",
-	"WPg3vSXPxiy487KxSh16G+ByWRdtwoTphAdq4SbkBchd/r5teH7939rmlq6/Zg96B669ktUtVXe3EaNw",
-	"9+3ChZFvS1nTqNwBO6NHLPwc9WcyrpGzbPtOLL5M5ITpMUsVMXMiVjNfbRfAhb+3Y8F+/mC12/GBhTwB",
-	"J6P117pPqJNEYsmFtuV6kXlmADqBFEM+ShMjCghi7l88uEfHB6dtctDd7e5+59+IpgNhBHZbN3yQyKli",
-	"CRnQ4O5GWPEVwIJcuqwNZLCjaHT3wRYXieg8WwZz8yd0wjRUKvi10kHuzOofP7wpmjUXGXAN2bX+mTKA",
-	"3kcl37NdZvoamjRyAlxg9z2pMH1UeqYiKBB/8dzsEexB0YBbnALKSFWjxXZurfWnwYCb2HIr451s1Qkt",
-	"vZx+SyDVtAE5oZNUaRQ+R0aEMkSXiciVU7W7Zabsb9ZOynEHd4zsbJqvWZDEHo3bNOGN16S3xi6CoE3/",
-	"mbrssYwV20VxonKuEVg/Y9WoncVrqzR3+frZCzyowdhoJ1mQ0fHR/tF3bcPSxjIkV3uHR3XjNF/fZl8v",
-	"HLAfMHre+QUDRG87v30+2P+zMki0SSCSXdsBi6QYGWLskjeM3kOOqEwx/iLneDWYEnVxS5UbA0FSNRtR",
-	"SNLOJvJb6dbb7+1VWfodoToWnp8Gq1iZj97IYEFp5ozpVbP/7uJbc9MSyRVgIGQsQMuSz7mRTOhh5hfu",
-	"xCy4L66MZMoyE1OFmafvze1B9ro9x2mDhEGaI40UGSWGqAqX3oG98vzXAC6AIY4JwOnLZEJkgif6h+vr",
-	"SzKgigc3wgzRfGR18BtxIy6ZjCOWB/NBCJG99/BW9lYmD/WDhHDnxB9Lj9BLiDFOPw1DRfpApN9bYn53",
-	"/vZFH8bwFHciX5QimQAnwKWAGQF7KEoC33VJP5NG+hV8vkC77TL4nFlLNlE3wrG/GiYJ9/+NuJYkYYJN",
-	"CXVYduD3wlVrQ+/mnNv6AX3rBcXAwH7OZ8GC6AcNWpRPQLlyqWJTFt0zMpZporKC+cx622/EegLLhZnT",
-	"tQ1TtAiAT2U4W6BzPHSm02kHkGbSJGLCLFLoicIY3xpzm/aXH7Zz4bJxW15mcy4NnLXowW54xE6Gnf3B",
-	"8V7nIDg97JywHu0cD0/DveBwsHu0fwARQPCJYkFiJM3W0Q/X5z8dvvn53fuXn/af/rT33z8evPr049GL",
-	"ozc/f3i6919vf7l8v//6p8Prj7+8+PHnnw6eX+39cN5qt4CObIina9M7S8A4LNHMTaSCLOeOSN0srWiE",
-	"KJatqzh6iN4/Zb/89NN/D/776ujTw9Xg4tw+v7Vpg0nrrBU+/X2of2S/HDz7+bIzeXq693rvOB0PPv74",
-	"cTfeTW6nn3ZHLz+9fP/i9/+6K0+uMNpbi3XoIgcWSpsF0WQlUcesHnKFucWr5yr+khVmUB05DK9g5DAG",
-	"ETve1cpChUv3ZeEAts5abPbjePAq4O/5jy8//nGx+45fqIuJjn95dnF08fsLPvypy2Y//hF+uuDv+cXs",
-	"3fPR7P3zu/13v7+Yvn0Oj4O9SAwmL3vhf/0YlTtYPHov7pnbmGzUDD2BpBRtmxHR5zmgrHmk1+IpafJF",
-	"La5qBbnXsUXHX+3J6VZ5tSp79mh9sSTo3vMEwW455/CkIG0eVEXO+PTl6/EVnGBh3E2djOOUV5VaP8h8",
-	"0N4qgToVjj//aC7Uf0pbpTCFpaj6GMF0fbVmTjOpq8Azl32wfnbAUnrOsgXqpOdlcvEcv6haZcfNLBhN",
-	"QQJAcR58h8n93GGwLvbFna6zUBk7WbpI8wE0Rbevy2XelknyOud6FfTrrSQYxQ6w58VyP4jR4L7ET3ZX",
-	"/WSjGsYLJ037UjoWg1djmehOxO+BadpMkeXaBuTL3bKHgLEQ0/19D6HpkgbjDM0ZjrwiFEDikSaNxOvy",
-	"L2xdJsIixbowkR2IGNqsbfsDNvktmLZhdl/MtB1QgUc/L+yALkmzRZdS6VEC8earWFzvd3doOOFih6Yh",
-	"Vr7bhPn73DT5hit9Dq3OmS+rlih/Zccl+S590QbfzJtOIMGMCZ1wpjK2aZF8agwdGaCnLzItKz352xap",
-	"ENYOopsqCPEFzq1tTqI5mYjltwFbf+Z2BIKAgnVGsI4i58/1+YrZ5kbUFbJhQkcTJnRmzam2Y1wmMpaK",
-	"KQf6BqBaGHvCNZGCSIjoFV4QRYRRiUkq4MUueVfEixviCkEjgZwwh3t47buw1VhObSiFw0LEaApztiby",
-	"npFhwpjqko8iMmexHyazD6noA1hdkrK2r/aDvyCQSSgxUkAxO2BzXAEyUdlCR2ZQDlLTlp8eUci08yfa",
-	"JS/MRxDvYEYMRjOMjFRPSI4FakuCoL9hheP6PNudlY+qFyMCWCu/NVX8VzsLz4v0Y2MeG4kXu9saxIL7",
-	"IZaKRt2cSDBpUmX5kAisAFA+NH9/A6f3eWKoB4ltMDOEa2NnLK0ZfcojrGZnuZViaNUtlqvAKMFbM/rs",
-	"F7/QZyDFMOIBFETIqeN2whXgFLZKrOF3yUUH/ef1bGFFgkb6+FFy4axR3yRVZwP8OvScr08NJVvj4YXO",
-	"a9kaPilcou3j6RUnnqV+A8uNmEaYeoBANOSxFTJtQpvWx72jaTJiWi0JsspxGy0WqkLogAASmpzW5nvK",
-	"VZDQOLvs9DiR6cgPJ1UYhojdO1zUsXRlVqyYDJFyVIQ3on97a4d8G1M9vr3tu49cVdz+iGlzP9oAhT5e",
-	"gxgObgO/bGcQeeeBuSqHdYEQzs/GNDEzcxF+3qxCydSNEFIjBCfioiJIJuTUYmimRU4czEgqQpYoyHle",
-	"dnVVGJ3N2nszurZbtZZglmnFv/oh8rCo9BZCMszk0fB6FBywk8Fur7M3PA07B/RovzM4ZMed3bAXnA5P",
-	"6PHgaK/Vnv8Y2r1NaHDXOmslu1WvWInU/Bp1Kt+IoYB5awQV3aOqN2wuA2pL7gWPMlpnHp0D/e00mVEW",
-	"KGN0fXcqfm2VzTpnJ72TXus3wzhzXtQMdszfxors0TlG9V5kBwSBCow+nB3FjYrEsExPEPkkx2kHR5gr",
-	"0BByFUiMkh16Z2ItoTkrAr8Jlcwdk60GUZoO6jQW6LxNFCLRDWbACza2PUWMaJ7kYryRuQ0fsn7ktTdi",
-	"57P5z0X4J25FxKpSB1YWvE0z79CFsqKIMnwLN1aFCnqwAKsYrgwMg4ZYfV3IcXBh8xbw6/F78wH6ItS7",
-	"FgEvG6G1m8qfNdJlnEDmPWTL3A4pj1jY+u3P9kaOyyu8Jrd9WOokL1f1wYuEeHFNa0sV2Nd24J1HBDYU",
-	"Iv6cCLbyJpk9WBqvZhNssP59bo1ueKuCAcdcZLn9Bk/nwoicBtacGA7VPPVgUsmyMsaYdiwygSmxsP9O",
-	"3AE7Sv4QrCpYFwCLy7oD4kpmwKlxIfh0OMRsllXVe8zR3QCX2bwGZAZlU4i/sK/gWz59z2zIjDskRtpr",
-	"zxEVuIjQykS43oqOVM1hF9yNO/5lsuiivPaDZBAuKMOtfWKUzQftdJsuuZZkkLgkIDgTAxrcuewzQkFJ",
-	"tCokiADmWuvjkPorH5cPcP29K2YJVohNBzVocf51ajvLzvFGr1bTlE33KtV2pesz7k3KmovXb7Nn2eur",
-	"TgItFcE1BygKc+M5OS+me+aSUoZdAhVOKZlIocc2aorrHFR7g6pGgYrySp4uAEA+Zov/mnfzIq6zLHuj",
-	"wG2s60znORL5BgP/QZsI4lsiWqO11QZSCGbt8C5r1aVEeBu2Msd5VbDJPDJpBMZ9C8be3b1vJHHErXPG",
-	"mp4ou75Ns0f+V1G35GHQsRl/G3fJvr94/uzCtr11x+w2/aP5ROoYvp1mic9vkk0vyAhtamlob8blAfuL",
-	"5vR8Yb5Vx0c+wq/j+fBWqC7VtyoZ4YsqAddJqsqodWjbBIkvrzBqhN0CltrmVAE6YbeaogfN1wtKUUMu",
-	"gPE2FRCMYmFymnhYfFa38xn/sVkbGxwMNLQ95mCsbG6zO5aLkZu0p9XmlTS0om3TdAYL/orpwmp/gVvg",
-	"2z3KzppWkY611qWxWOJZRsn2jLUWmbvW2HE042zsiG3z0vk6Fqe/AqU+y5K1qmE6v5aVydVaquRPVxC7",
-	"hWU7wfHnynK2Mwhq8HPkMP5UhGTII7Z6qFQmRl+i++KrBDaW6q3mqOvWzwUFCTE+QCzIuc30luZ6yoLx",
-	"/EWjLC8hDOFShnVKxCWE6G1Ng3Br50VY+m7MbG/XclzGUkYb9SBfQoPb3A4po/qdkNH2PMixndqaq7zz",
-	"2fxn885hM+lWU5nTDMFInDiCjUicOApCse0ssEnIlSIIKz24jaw1ptsnym61b69R2ka2VFhkYrdoDcAE",
-	"HlvbyUhRqa6qzcdIP81cb30w2oZh5guX9vjLqEvObW11xNufTLgmQAgQeZx5y8/ct3QgbZltwaYY9Evu",
-	"GIsV3HPAUcwNN2IaN4pNjfipsqpeyguIMOQyYJGcWgP3hOuVL8XLVF/mK75puc00fZl+8WQimFFdiK/Z",
-	"tc2FP0pXwsQesw1JWSU2pbAkZueOzTZ6J+SlNrd6M5SKh9YjgG0zKSIH/sISrhi2/EhLH6LfREqSRGpw",
-	"+EA3NNVyQjUPaBTNENcwCgHiDM86Qo9hzRpAH1u1COzKjlEYnVdZdSPWxS2Z+PwCsLWk4mKbY1cDl/DJ",
-	"hIWcahbhQ78aL5EicA5X600yyxlJGpov9UYDog3TNnudEZtaidoaGd98jrDz+Y5vIbatQC3NhBhbiNLJ",
-	"MBZ0tJKawbhmMV43KetEjN6xkNj1sSAT25Vz7tiswin16qf9T69/eHd4/ez4+Zu3ex/+6+nBL+9//u+X",
-	"Ry+qBZ+75jhYu5XQPQX6cBlfG7wsrrMksr+w58mr01nFW3CK29IZV8vCa28yocYWDv1GnUqFqsBf2KHk",
-	"SqrW5NFkJpGvZtfL8mwsbJKN/bWlqbbvMWpyHVnS3vnsjESbv47WpeCVvT/OPbcVXVwQNom18wF+00HU",
-	"2YJvmRl/u0fPOX/W3KzVHTzXzsS6wMFzbq0GueaPleK0rfw5iGRwp9ByYKs5DlKdA31jLDJCexsJSYo1",
-	"bOnohtnIkdzWbfJ1PEXf/G3ijBU4lCeKuCr+X8U5NH9v7NCYb9zOcX55sW0bB3axzL6xMVnS20CHH9n2",
-	"q7byhCDgl/ribKtSaP0IMI7cQd5kgwcJm0DdfgiKtyCo8AOgSKKariAh1cfOwUhPo3B6OJMu/ZYHzNWP",
-	"vBF9+8s5/oAFSjAdxJaYzHgjMMW2zfG3FZxyNAocVCIjtkauK4pxSCXfthj+ms2+jiSOi/OJ6/EVYtUt",
-	"KBWQ5QoglSM14L+3nvHuw1dunmvOB2itJX9nfHTn8x2bbUMgz2h5JduQS6PIjq9N8nSGOhsmb/gA14VS",
-	"QBjqLeSUSLHBLIyVt3MznHK5OeS12bZWtV3H3+hYhuDCDOGPiAZsYo9i5fV5IYirU2ZYZn/E9KUML913",
-	"/bYF1BnLKZlQMbP5uRCuwIVKh0MeICqxTdN1IDjg38KKsVCa2UIb2KeZs1xkAZBTmUYhgPMQJgA+wTW5",
-	"XmzHq+JMWtsOPYBOanhUyAKu+GYI9QUWVwIPU/hEkWyPCRdkmEbRN0a4l1AQskS4qStWWYPCcceAFKHy",
-	"dL+NckAeV7E2QWAl61VnC1+9TOSkyXTh5WvZ+NVLKNLeqgaNt0CvMzKY2YODWh1XCJGAqHpV4Tnw+Oms",
-	"EJ2TEV5LSGGWwVXHtH9arEc4KBCr4mpaGopCTea3ykiiJvOEEpSNV8WWAtyq8Tcv1A54l+xB7wTqvpiI",
-	"Yy6ZtpZtrC7fvmOztlng9h0XYTuW4a3CmvHtIE5vA5mw7AcsNH874oPsJ6ytV/jJmu1uE1tp/nYw0yz/",
-	"WTGh7U+BVPpG7PX2jjq9/U5v77p3etbrnfV6v7S9H3d77kdwGLTb7f2jXq+9e9LrtU/tP8x/egcnh8dH",
-	"7cO9g72Tk/aqyUUf0bQwIzEQL8YoGILbBH+7GltDBpL64zDrRkxoP5W1Hpjq2jOd+NmDStOZsijuLuzC",
-	"Ol5VmwwYVDQsVlELqCADBnoKciqdJythXlpFqqpgU7+W5XZEeq8H6JFGX9oiAt2y0J/q8gTPjQBzfp6v",
-	"F/or4tp4MiDAoVZWDfUpz+zhuqEcc7isF8Mi9XDUcNvl7FHMEMnVmdQwJAQiRGq0QK0Z2YdM4Z4uyKX0",
-	"ezX9TccyAprXrO0KrTtQWEyTpUZmB2EmxzXFDEAzcdWU4F8x/RzHd2ULxix0rH4AGHH02+Nq2TFwRcZ8",
-	"hLXhqQ2VlaI2UhbmUH0pdna9KtRc6KODllfnuFNZ6Lh2mNGsYukKA+/Db/024UMfcVJpHkW4lMD3ULSZ",
-	"dMl7PWbJlCsGBgm/eqW3Z7XFbnAc1ROvqQpcOztEIUuyov1e/0gSAzbiebkgDoFsba/WUmwWQaYKWzFD",
-	"DAlVpC/YgxHZ+3WzMJfxpXxknLM3Ccfucehuj7hCRcde0Vmpeu7iJTVxICE145xSrq/w6+oV77XzgtpH",
-	"PY/KehVEtk0RqHAEa3UXeMcR2JfhxC7fuNB5AYQBWIHdE7sfDVl0uS5PxjDHjCZ6wKheDF+5nLn9kDW0",
-	"nWs8b/8L395vGFW1hBKZh1/tqobeLYx2LBObKWItCBu6vH3T3PxFfk4yAspwYufYTJd8gG+g7KsuA66X",
-	"r3BXa25BuSgbT+Xe9AA3IdKanPtwKjQDU0EcFhsCmSGxdMnHLPTQriua5LOZte0thjDyEzojA3YjcB18",
-	"6ziU0s6B5c1YzopyDmArm9OLIXKepJNXX7JjYDSJOEvqAc7WrXP0wa5ahhC2HWAk7CbxwIa/nBn9Hew3",
-	"E9ocgwUwSU8U4fa1zePg/yjBYAV0ZglRCtbR3BHJ5g5oHrcyf0LNXD2EobrC8R6Flw+kymtZPeaC+ADs",
-	"4co2th3Cw9axp2ZEV2OqR93Xztweu0AmIQu7xE7B3Mx5LpvDOfNT1+BHPhLycfg6K94RcBGofIzezsBw",
-	"gSoH4ELZlnr33ukCkeFabjQIoBLLkIDPUa12LZibJFWLbRlWnwjGLLhz5SXMrll0Y67ZhEjEHJBTAfXg",
-	"qcCfXWxuwoapYmouWAS8n0YdUc3NG0DvOOxmqh7kV2s28UGTsDK9o72LodWHUYHx3y5U7sNJGPoLExnH",
-	"9paSqQZdFsnMeoHzZaMi78wtjNW8cBXzRciuK1G4G4eUR6pORYhZcqHZZDWFbEt+XtyWVRjFJs1BptcP",
-	"TJmJ1yVTF/c1EyAysvSwqB1tXK7GjGp5n5Ml1fptfzlGB6aYQKc0yvWlL8Xmzt1S4RoO2GNk3+UVbKaQ",
-	"/W05eh5HVRHr82Xq1vwLl4/JgnOyOjKFglRmeRcb4dk9W5R78AIew7G5YzEWPt49ICGd2aiebLlJf2po",
-	"uG/rn1Ig7H5kc/j7/7AZPdCfwyNTOmF0Yg5wn4YhcyiS95xNgXWH7J5FhmzwjmxOWDjsr1YRCRdNDrOo",
-	"Tpe1f8dFrWHKPCtcOQtRLqDh1+aTP5eOAu2u8EVd5/j0sTAFV7ifmWHV1dDrQPVCHFC9XQ454KpX7pbO",
-	"NVBQ0f8I4+8gza7YEC5MJYuARdlSFgtzjScElhes1R6DsId/MYfgEzpii0EfmzKBTR3vCxzSVzreuCA+",
-	"XOgkRrCE3KiesCFLmAhqjf7ZC/VF3/cO/ncdOdjVL3DkkHq2dOQyWuCul5qzZ4/VigllBYhVJaN7K8pl",
-	"5OSn1uYGvxHgpXshuaBSAqUGNIpQHXLOLhhZKdDWuRvRkpnMboSPJz0X6xtSTSErR06FS9zFK39Ag7tR",
-	"IlMRZlqdS5ayFebGtvA6DKM9535F/dc8s4bFJlykqoo6bBTQwrca4wuDw3F+acMkrkudzgcEwoVVZPo4",
-	"RC5GfSD3PhTD6Vu33NRcAu5QDNhQJl8V9B3HCkYDmAUEqtKMrhse0Aa2zvnYYNPebSFbD35JhUpjXB9o",
-	"CAdymwpXwLv8uw/+6KWYNc8DxJntfIb/Ngg3XuuexsDjNc9XfSLg3hclcUUGzCjEWZZ8f8SQZ/QzL/9B",
-	"7yDzd/qJiF+PxvMERm6XvxFNz5MmF7epYuukLz5OxnvFMsa8XWlj4fZ/C+mMa27gGniVyAvyUOAmYO8O",
-	"cBxqcdkqqxhHmdtdMWkNRZEpVtc3V0eqWJeEMlA7NObdSQig/8qG01jBAPBVyiZ5o8pGoQspojdiwkWq",
-	"raCAQddZGK6rH4NCiXV4RmZdQzPrCRdWfLKESKxHJbUmaUqGbJrFmsgo7JJz59a0zWE44Y1ABHsWEsBH",
-	"HMqEKDlh2beRFCM3ZhYpBjCKVoBZ5ay0EcHGuuky5BIzV6PcYNECBy1fIfVkucKbQcGPZXgbxKmLmL3V",
-	"UtPI5jt8f9OiwYTdtNqxDL+/aU3Z4Kb1Jzno7u1+I3j5mfHM0XFTmHwMkF+sNjctanleqFSJor0dRzY+",
-	"G3FMwFeClY5ts2a7sbxloQJAXtQczeFsohjoCtBBXTXKG1FfjjKW4dJqlGS9YpRf/hQYTe3LFLI0BwTq",
-	"WA6Ow9PhPt3r7B4EJ50D1ht0ToZHYeeQ7gbH7HQv3O/tlwpMmm+xjCWNY3M+xjKueMUp82xQqha52+se",
-	"HXR73b2vXSHS0M5WjN5JKgA5CCuXr1cosslZbl4porEJ69/1IbZBEHIq6oC+XfzMIywuvmmlUOAmQ3E2",
-	"6hgfpbjXNhGqEUn8u6TE/4KSEh5wc2PCXBUNqFnNiOa2gnUrR6xgI/jK9SLIhTYqgxmuEeaFdMJ6JEeE",
-	"i0yR4YnLe/Yznb9EuYklFPK4ihNNFfJ/15ko6+aP3Kwt1pRotKf/riTxv6uSxOPvmaZ4QQvLSHwyShu6",
-	"ib83O9ifd/FQFxgih1XeTACM1TRxEP5UuPARG12Sl2+Kbf6rOa59NRNB9lL3RlyPmUAFxcJCc6MfC02o",
-	"8tpsk/5EhnzIzacyIX1r4HXt5P4uOcTWbIiLcgr4PzBZxr6SDYMr0v/8Z38N9bdOpf2axTLsXD0XuMOS",
-	"r6yJYf7TNNblnXn567u+l68QZNFfsYgFettaV15JY5ue8i0W5UBjcZ1zHDjIGlira3kbUJPB3MXHKV3L",
-	"SeR5MvuQiq1dmZcy/Dp6mVm9WhR/MNorLROG3JgLEo+pYqR/yUTIxajfJReCUBImM5Kkou2iTvPvvglU",
-	"11iGjWj08TrbnKvY/7dFqsicc54PeLEu56MPLasa7pVxsvAXNmJTxgDYTV32M0+ss/RvgxmxK02uLl5d",
-	"v/jw9jtUnq4uXr2+ePOGTF0UPrppRgkNmEOp4ArKcnTJe5dFbunGXrdth35UcLzi7euC+i20Q5bvpugQ",
-	"AOYf6cNeizN8CQ92o0MHcuDXPD5XhmTMmod5jZuG52hTYLqP9kYjCWzzNl+wkd+CrrvGlq2u35bAqApg",
-	"aVRrivpu5S6/j8EwQz6xwZUM7pj2kl3TQZxILQMZkf44VXfd+92+VSKM4GND2By/e6KITHWcah/Drk1o",
-	"kEhleCFqHm2vDEj2KRlTdSOYCO09N+VRBD4xYErwIaTlAftULvQoiACijSYMtQ+LjekPCNN840QGTKku",
-	"eSsThq5kszX2e8v8cJ1YeEZoFN0IfFjk4Ti9dobm596BFesrHXLRh+amCdfWWZjPEauiOM8LsPRsDiGD",
-	"zm0QYJaScCP8vCzFlMqs42tqO+cwy2u5Dmv+NObB+JmbTw22l52QYgIydGIXQ5CvwyRVtjDggGFsZZ5j",
-	"bRexUGQCa0RU6SLw8iPRP/wxAyRgmYQw3IFGDuoDDKCK/4G+Up19/kQRFSSMiZXmq/Ws6Wy1nj1yrp94",
-	"qMc5jeC8jFAZGMFI1Op8AVaeK0RbI7LHLuBu5UgfjeBkfmB8NNZV40jktHYQ5tkGB3FlmApuQhqbnTw6",
-	"IK/5U7RFYF4+Hve68QxocIdZQxtVha/wkF9axjsvB+2i8lGKhbDM6x8enyJDGUWwoI+/zbB9KBFXOByW",
-	"s3o3nGVSKwomaTxKaMhuM72r7Rq6hcAE728egiPG/akiOd3wjRlIoWTEtnNlTl2AyR1LBIuAeZsXO1xw",
-	"c1NxodtopINbwjVcpEkXtXEjLLASi3M2a8ZOMKoKyutZJrwJW5mZudGU7QKtuujr0fYzKQR4jLZF3C+h",
-	"Kcf4Yflc0NwTRe55ArmnExqMuWBfnNQ3TdvxrIMRaRuhbaREKyQpDIgiNAnGRmaiNRKAYCwE0jQvx4kc",
-	"JXTSJe8kRjzJhERc3N0IG8zlWjOCFcISUhSwDCkoboOubABNyBMwIs5KkhSpEqQelQbxTMazLcpROB8P",
-	"DoCKvJxFNkt0AUCpaJCDAxlzSBnRkvDs62rod1efc7506c49TXbwbqvM8seSXo2qeB30To8K9Ut3mqRD",
-	"vmYsxvGlE5bwwG1KiSK4gCKrZq9SBYUGS7JbqtDJVJk1ylj8Hpr9Nq5wj80Z4dmf6EZw3WU8s4QC1OHd",
-	"4/8KLE2mesM8DTWYOYZmhcJGHG3LupzZ0pcZeOAWeJAhF8OOM3ZjBECz3F+dXXwJQcNt+gYlDe8QylSj",
-	"lPGvcgzZAws2KDLj+ZpMAOInFRnv98/cQ6XNR06F00vaReS2GxEn/J5HDLyeImyTVERMKdI3FwU4liHf",
-	"s01sJiXAvcElskCasKN81FF+8cCCC7E9o4xdSFdWjyajdMI8gCaHfmqT0bMAZIs5m4drt8AS0IkMZVab",
-	"CqCnhec9i6L2k7aP9k/ms7YBUPQCX987PAId3/65OxdXPTfzF+KeJ1JAEYF7mnA6iNDb/e787Yvvfz5/",
-	"8/FFG+LtvUoRJWKqEx6YuG81nJJfu/1/vv/t79+3Fk7z6GD5xK7HSJWGN5v/nmHYuJbmpBCquuQ58qmz",
-	"pvMxrdTm0++dNBDZzJimMrkriKerD8Q28ZzXDmc9ibLGNNnanmHxlbMaZ4cvM3V1yZWmIqRJ6LRZ81y5",
-	"31iSyATEeUDfksLhvdQN99+WwccNYivShM93x1QR58XYRNhrCq4D2zgXX1WKaDuef1tsMP/NSAYpImpt",
-	"VuSI5Eg1xoHH8jKQlpb727sEo+rOwVx2RnxP5ENHhL8rKfpOYf7x6v07EkHqo02g0nzC2nnUHZ7yfgDx",
-	"Xv0uuTJ6HL0R7heAA0eAdJSkheYizTG6qYbmnW/eIcpK0kcZFMP+CPCvLCSg4EQjy3xom4mZQ8fuGzlS",
-	"m5dXMt0/WwAZW7hdu8yCTXEbahHVYbU2AwtvQe8dfDpuPzggwSwrQrdakRzV8mfKowUMqrcMK33h2CKb",
-	"i+swdaYJ19osmLZpE9za1KhGY0iuuFWVXam7EXkZcSfDuAqpRszbFXDqvZHnRQTM314YJB6avJAhPAY4",
-	"QpdncMdi3bZRLeCQXUgV80USfNHsvPML7fzR65x2fvu82z46+PPmpvtrr3Nq/trr/fkfTSZ3iWUpyYeX",
-	"z8j+/v4prj1Cd6A8DXOQQ48Z1dIMn5hDO4nVBhycuFclSs3poIrruWFhYEQ+LuSUC7OQVwvfzDosJEl/",
-	"voEVuGmd3ZTJdPdsd++Xm1b7poX8AN5ROpSphl+RbuBXlyPaCfd7+17uqMsp3T0ITrrH8JXZGfhm93Sv",
-	"2+vudXd7pEM65Nfe3s5bmuyYQZy57snfzan9jdzc3LRevbgmO5A7ubPb3TW/kL1ejxwd3LT+XJKu3a7N",
-	"EV9pEOUhZANYI1kcaGMTiTk0dLRWb+ZoGMBkrvnbVNB7yqMtSBHLqwle5zjHruSdO0tmecM0YkmGvRDL",
-	"MDe4D7kuReljkEHmBbQQTuDbgHDss3JNQqz/iaHRqk20jOxNbOGPU6PUsgdIP3cxCq7SGUJG5OUM/VqF",
-	"Nj0drCXSCBS1hQotvNUM75cM0WVT8WH/urUMp+OZh72BqNRmUzF8ezzLi6/Az183TiyWie4MZTKlSbhh",
-	"U3pAk4QzrOFw/ezS8ALBAsz0vdDuz6y4MeBMST/gNZIyHtDgjhiZKBnSgLVvhEzqP6BhmDAFwGwuIjri",
-	"SpvBS5E1t3Uf4UtcTkPkMtHLIMLNYMzymOkULuiTXo1lHRtdaFm35XgOD/cPv5IinJnVN2NBh8YwEsUt",
-	"FnF1Q//iJnSlqV6s0FqInUBOWK6E2EgSLjJnOGKOyFTY0inRjIwSOe2Sa0kCGgVphHH5CZQlcZX+Qj50",
-	"WIgDpqfMKJhTmV1dqlQGpT+QUl+E/Y3qlFewBNuNGMY+au6BrDyju8spqniGd7vYzTzEf2OVIV20iUMW",
-	"T1URvmrVWO9HEyakViyE7Hj03f8TdLHFvYYOPi4o7WSOtLIyUQFga5MFPzOMDcTzmu9tBawNuzkWpKVj",
-	"a/tvClrlCps9d63+peFVipOpg1ixbxG3kltK2lOlbjYAr7IqREpxPb5VmJTiKL9OSl5ppWqYR2lLQZK1",
-	"wrwttU9mTH8T6XeloX45CJXmaClljrbzWRV2YcPIKY89DCujp5S2wMc7BRiVOzbDi6gCKcXPp9kER3Io",
-	"p3ODcuEBln7Vt4akMrdrX+jyaMoCvoF0s7WP+mPMClelo7oIZuUa6TtTJWQUIvBGLcWTVZFZNnq4t33F",
-	"fR2Elr8cfTu4lvKYLGzLV0FraXBn7dCYd4CVbkNCf408enslmi4vXrNZneh8DaaH2bZE5qqtdhdTO6t1",
-	"h3n0igUJ0+prcrstyOhGzv5GxXSkjK8jnmPfn7geX8G2L6BNvGbQg2JeRYMv/htcyQyK04/lVBA6onwj",
-	"4pUTu4Uj120xp3n0i8eK2Bm72vl8x2ZblbmRuJsJz2YnIe0WyyIT95vLw7YyMwB5hRC8yvVWJegPMJK1",
-	"tniznGe5qeW12cfcrId2xbrL6CMYPwM58WNcIhaOwL+pEa7e1c1BF6MNPQEXYsIARwo8jBGzvLmUP6fQ",
-	"i2hNqegczRyN0JTFwa9obYYJTCzMMfIHM10YAsKQYVlYxgGl8lyQsUwBuTKIpGKhoVOC4Pcu/MSwCGYD",
-	"pCHoEjmDRcjqElwYh5WNNSFZiDE1kJwVhnk+OASmQ5fuA+x3Qy7Tj2qdyiDw1ctETpoQDbx8LRu/eglQ",
-	"NDXB53FipqBnZDCzrueszADELbPawn7w+GlNbGtLSMjGZCKd4MGCP7EeH7IWINBWGxHGzXlcPZMEpgfw",
-	"ZI0X4yUGRm3VuInDKuCYBeq+GENiDnBbyzYSX/uOzdpmXdt3XITtWIau9kA7iNPbQCYs+2HCJjKZ3Y74",
-	"IPvJQif5P1ls/Vt30m7hLGY/m5Nofwqk0jeiKtqs7f2423M/ghuz3W7vH/V67d2TXq99av9h/tM7ODk8",
-	"Pmof7h3snZy0Vw1ywZM8mDn4JHP0gM62Y/Mv+3GagKYDpO6GFIaP6i+Pk26mUKeDwPS2pICkajM46Bfw",
-	"3RCRHiFtYzBzEROGVxEbCoQ4pBAbMphBuu+E8igLZcgqU1gg5jFV5J4lgK+5OmD6R/XtQqWbsX0d1QJW",
-	"pdYx7NLAYA8DKizOdVG4/AbM/ZgaNCwDqduY9Y2bSzbkAYDjtvPZ/GfDisd6tL6yiR+W3bfrn+NP3rpn",
-	"RfM8pGGQDy0mEOigjh+AGBnJERf/ICFXdBAZlhGM3Q7b7PeNegRsHtg3ZfW327fV+2Xhof8GzPrr7svq",
-	"OuZHtQwo/QtY8DdwYrdzLX0da/23TKGZYd4MxFrj2wgagCzLST1fxURvbQnfVA3un+2YviLeOC7LdiHH",
-	"V4P8/lcuz40b/gVQx392FSS3og9l9SnrsMfdYfuy8OM46b8+AjnO4+voPXYNa64Yyy0wXtFWroZxIgC5",
-	"YY6gDrk65FBSnTgEqr8APPm9I6FGlPwFdSI7jp3P+I/tVpxe9yB9CcDupgRaUXQaP/0rVJ1283BhWCGF",
-	"8OhmRLkI5/7Lw35ntLTlS3UxRXwLmtuKvOUxqtvPlknk3r7pWNIJX2hKhnI/0iVeU/Slzu/pp7E8n1xs",
-	"tay4UwpqtjSgUeSsKZCMASqnCDMy3KD53vbl6FwiI28cpG8aZUGamHfMvg0YTVgCz34zj4wcizuaJlHr",
-	"rLUDzNM2PwftGwRg/rVxodbvCfGi6C5liTUuAz6MS3ZP9bhCqjZ39dm8SxZBPFNB3j+7KGS3eKlmoaqS",
-	"0m2WFW5LoaosVDbP8gTVmcMrUe0M2EW1IX0LZwWwaF6PWQLXfK9PIxncZX5iGDyAwGOhFC7IMxaPvabc",
-	"kavQiJ5dYBEOBX5irMdhBJ2J9fCam+IfNhMXfcJxGkVGssmbt6Xlq1annFyQBzCl6Lnwa66WCr9jfemM",
-	"x7rOsmPSrvbeu9sjkMr/Dh1PFSBZoEmZztBz6m8Balk1bt0sbbJAdaFVUefSRl3Osis2jOxF5rdJHFE9",
-	"lEmBiMMJF82agx16QujI6YWuiRHk/FYgDdEIKqCFeX30nNjtUOBYPnQM4Uoxz6u5uKcRNxduKsx5MxsT",
-	"UA0y3lAmAx6GwDcSqtmtra+NOVqY5RXMsqRCLeVtRBNwFaZCpTGS3y0TgQy5GLXarQnTY4mAOlApnNmO",
-	"s6z4NuRyJoJGrd/+/P8DAAD//w==",
+	"7L0Jc+O2li/+VfDXm6rczEiy5LXtW6n33Guc3py2Oz2TOGNBJCThmgJ4CdCy0pXv/i+cA3ATKFGy1N2Z",
+	"uVNTddMWCWI5OPv5nc+tQE5jKZjQqnX2uTVhNGQJ/OeLazo2/xsyFSQ81lyK1lnresLIPUsUl4LIEdET",
+	"RuTwHyzQZCQTcjHqvKU6mHTJhSbBhIoxU2Q2YYLds6T4sP2t22q3VDBhU2q+pOcxa521lE64GLf+/PPP",
+	"diumCZ0ybaf0TIoRH1+E/mldPHczCuA5IhOiWJAwbT7DHug0jsz4vfAoOB31Weco6NHOYdBjndOwN+oc",
+	"Do9HB6M+PQn6/Va7xc24MdWTVrsl6NS8Gbjvt1sJ+2fKExa2znSSsuIqRjKZUt06a6UpN09WV9VuPUsT",
+	"JRP/IgaCPWh8YOCWEyfsnstUkZiOWddN7Z8pS+aFueGgxZlM6cMbJsZ60jrb7/V8M3mezD+kYnEmzyYs",
+	"uINvm3UypYkhk4hpFs0JFSFJmIqlCAlVJFUpjdpkmGqitEwYEVJPuBh3iVnPP1OpaZuYSao2oWGYMKWY",
+	"gkHuZZROzX8njATmiwwG1BM2h78JOeuSiykdV57XE6pJKM2HCHvgStunCUsSmbTJkAU0VQwHCqggQ0aC",
+	"hFHNQjJkIzPHnBTr9jPErSnuZ8hGNI1062xEI8Wy/RxKGTEqYEMvQjaNpWYimL9m88WNfUvvmCJcE0VH",
+	"jGhJEhYzqomecOX2OpsRXsZ8SoXBO2b0urM+Omq3ply4f/d9J38xgovqnyFeIriiRIpoTnjppivNo4hM",
+	"4Ki4IoZR1M/ZcoSlhLlysoYG6q49Nz9+p8jF8/I1Z0f0SXAcHnZORvv9zuHw4LRzau76k/BgeEyPRv39",
+	"kyP/Nef2c4+75RdKpSypnTX86pn2CTsd9oPDsHNED550Dke9487pfnjSYb3gyeh4eECP+qc103YffNy8",
+	"X7N53aTv2Pw7RYKIM6EXJk4P++ExezLqHAxP9juHwelR5wnr0c7J6DTcD46G/eODQ//E7+CLj5v1Gzpk",
+	"0RWLWKB9rPW9oWIkX0VmXE8MPStGIvOaahMugMBfp0OWCKaZIsqORdRcaPpQWWsc/zBjw7bmLDHv/m2U",
+	"SKHbZEiDu+/b/19ABQVe4mMsUWmmNdei3/Mz7Dd8yrX/cKb0gU/TKRHpdMgSIzu4ZlOFTEaniajjdBGM",
+	"6WV0fbidOLCb1JQL+89sglxoNmYJzPBShnXkE8vQQ/DDk/B0dED3O/3D4EnnkPWGnSejY0P//eCEne6H",
+	"B70DP93E8KnH0c0VS+55wM6DQKZC181c4VOE4mOeVfTCk+HR6CDonLInh53D/v5xhx6ETzrB8ag/3Ge9",
+	"08OjE/8qVHUGj12QMsrZZSK1DGS0uJ7BJFV33fv+oEvOyTCRM8USIyWNNFVMhGRwnuqJTPgf1LwxaBMl",
+	"jcSiYagINRqVEfz3NErZGcHBhowmLOkOyEhGkZwZMTsnXBvau2OivFH263Xy4ooFnU9seCWDO6Y72Srq",
+	"rsnxwZND3y5cM0Hrj1PDr55TPBj1g316yjrHw17YOQyOjjqn9IR19sMno97wOOizwxoept0HH3d6HxUd",
+	"s5f2serUf7p6/65ttNpATqe0o5jRjo1SA4ehyN8+vHxGDvtPet/XXXU7Ae9db/1DSaPvMGEu92/un4G6",
+	"b/1eP9VETmuujKaJdhqs5lNGEqNPtEkiUxGykIRyJgxzMr9PZJp0yXOcyhn8qfR+kCaJkTlTKfTEMNyP",
+	"18/KJ7ff2z/u9A46vf51r3cG//9r3SaYOXuPJaSadcxc688G5Ix/xcDYyWwiFXMnQq2qOU5kGqsu+WBJ",
+	"A0UQ/PXp/Ad4cUHALBMfdffh+GC1MgXLuGQJlzW3I4K3zdYzGkyMhioTzcWYGDaf3NOoS57TOS4uNP+R",
+	"n4dvwjF+yk9zWmoaFYjOEEKr3QqpGQB/rCe+a+lfgGFiHsJjD0GUKn7P0IKxZJjGS4iwMJIjQXjKT3r7",
+	"K0lPy80Ir16PTJVXiwyejPbpyfCoc9wLDzqHrH/aGR4Gx51TesD6o5Ow9+Ro38/IUrUFHfIXsNTq5ox2",
+	"nGfWp/unp4cjNuocHx4ddQ7ZyUGHHh6edI5PR8H+iB2cPDk89s/63n3wcfP+NOHB5JkUmnLBaiz0wP38",
+	"nQKztnCrrZkUyxCsoylamlQQKQrv1Vrw2XeLk/63hI1aZ63/s5c7avbwV7X3zrwIfhK0xxUDN8l7I8Bf",
+	"GFvY/MsMywSIExrHEQ9ArO8Bez/73PBLhSHhe+VtORfEiJ7jk8NTtMG7LaMJJnIYsemSOcT4xH+sNxc3",
+	"bv1EjLJF7OBdOFj7rhn6/PLCmuY0DLl5kUaXiYxZornZP2vcx4U/fW6hzYMEXSWjhNHQ2BeO4Cpk1W5Z",
+	"38O5rr3zK4dgDzFPmFoyxMIrEVX6o3KfLe/TpwlDg+eOzcmMKmIeNgwSbP4QfHkUtbe2Y49TLlIN7qfN",
+	"lgBmBguRaS8739dsjmbOn+5qNLkF7UVFev2z+rPIPn7LT91OpO1T1vPTzSUVWppmUkhtz+CZNWnOnvmF",
+	"uAKVW9VIaz5iIOWsnDInyoVV01WXPJ0TK27b+e/KKCg8JKnQPDLKPXif7uUdC0sc+eTk5BiMvmwfudDH",
+	"RgXOjMKD/tGBeaZoGR73Fk3DnRNA5ezgxfoTecOVXvM8wJwu/ceySVk282c2A5okdL4wTRyrfp6fuJ5c",
+	"gRN7ixxrkUPBw/l3cpF8/OP1+c9Hb3559/7lp4OnP+//10+Hrz79dPzi+M0vH57u/+fbXy/fH7z++ej6",
+	"468vfvrl58PnV/s/nrc24oFb4XnfAo9pzFNKu/4IFpOGXL8QOlkt1KpOsczLCy51IwimNGRgYxqVRaEv",
+	"If9VxkywsEvM1zhTBOM6OIZhHGUSpIGWSUMKhGdfcwFPO2ugvBWtNiinrXbLfISi90zIEK55TrH2Gf8X",
+	"3tmzzh8P2f3/s//qBmAYLr6JUQs//7U/4h6VIiZ0yoixNcs6bv90v9vr7nf7Pe+n1iD2kGnKPbboc/i7",
+	"ysJzsFlcijZRaTCxERb0IYiQRFwUjj9JhZEe1OiwXXJuLG6lyWHv9JgM5xoDdgUrw2msRIy5eDgjkSKd",
+	"yDdX3owK7up9z+eXFyC7sn2G8/zO+phg8uAAB+WlpKXUfQxv0Opooo16ZHtklaQuOR8qYxGishTJMQdX",
+	"V813HG0v1bLzJ/90VM6l8E8w+/kiBDLDYEwog3TKRCXkiQzkUnr3wRIsbsTCr7rgSVuP08Ej4G3KV1K8",
+	"6O2MQRQvZ3E+tdxu99I756kLErzdymO0vrB1UwH/jMZ0yCPuZlhV0R2djw2RBVSQUJIhm0sRwt9HPFG6",
+	"GouPrcO0Sy5laJmSYCwklATuc3MyZppQYlindVfhN4zNysuU81srTvg9j9iYwXFkm1dxOsVUa5aYef/3",
+	"b7TzR69z2vn9P/7NR21T+nCBgxwfLu6s2ZOAa5BkFX0mTt/yKOL4dadpehXNKZvKZP6WP131aFU0Z58o",
+	"juE9OhZPzoPACoU1RO45CVg8ecg52ZjfM0UojIWWFlc2UBJydYeBbxtRJyxSHjF7h9bs4k5LwbVMVEne",
+	"/ZYLoLPjkyenpUNdvPyV4wHZupLksw9nAttM0b+PieYjHlDNPjDBZjTyHHzxGeAMqy7vs8U3Fo568ZGV",
+	"88u+XT3Sy9fPrsj/6fcy0c8FuXzxFp28VJAXz55fncORS0EuO/tHx5gbYdQblpBUMYVhdmefATvnGs5e",
+	"Ma0IjSJMoSBcKxaNumiBFaOFPc9dw3yZNUnUcOEspCBHhNpwSRsEHddAnmqRDIdc0GT+C7y38oRgYk+L",
+	"b2zHT8I389DcsbmqDXljeJhG8YQOmeYBjYhMQuvHayJMcLXWGqyZS3bF7hroCXZAqydgDHvVO2/wqTXt",
+	"nTQOH3sk92tQRE4LVq4tHsqFxtCQIlSTPlyRcSJnNqpv7JF5lrqCMhEnUFIJnRejZvJ1AgKI6Q51F2ut",
+	"2c3PJ2yJqUjNxW30cpnF21B7ZUuS92j/cP/Jk3ZLpFFEh4a94zKK0vi88ysK5P/Y+/3ff/jca+//+W9+",
+	"a6K4yzgNFFGYXKWJZg+6TYZzcyfgSgypYseHlhcVJ7l/dFy7zI1cYY/nLd/WtdrkTlRosUiG9UT1kkfr",
+	"7rVVJ0oJZavCikbZCOFDBdLr/d/fep2T3z8f+AkOAjgeaWr+ThIWUc3vWeZ8lqnQJJZcaMgt5Sp3Zo6s",
+	"AzNiI01kqheE4/7hKlOlVj/JNnFdRe86YzwoQ/OUVGqTUo0hPjIjm6uE6maXZLEnBRq/4U9moVOnBpJZ",
+	"wjXElKeLEjgTRn4xZvYSXu+S8yjCP5m7bf6mmfBv5BoCDmitpOEX+UAm4Byl5EHg3jFkVXhSmoyFYrk4",
+	"bBWsuTGFrXMjZYwH68vz9Nje6BIIJVNwKhOKpIrZqDMXXYllaPbTSoKCc6CYMtrIaZ2rEGsyzrlmNSSh",
+	"+B9lEVmYX8GYcpu4/AJZaYifW7KAioPPKqjtlnWC/l6rxO7c4rdT2Z21D+N/BEXgi0u/dWXZhvKpZtFb",
+	"0WmaKSyonXQJmlsTapiZYReqTUI+5lq1yaAzaJPB7QBY6qA7KHJDUTJ8hLvncL2pdYYe9ffJa/60ba55",
+	"wggejn3tRoCnuqAc3Yg11KM87WAN6qDJ2HPDP7A4ogFDMelSpK3Pt8TXC1t/sH9y/GSpy8bL0O2oDefA",
+	"hE7mKMi3Ow0m7htf9hfi/healAc96u97B/WnuP1CE27IU6GxjuJdWYvd8DJlbHypgMUOmLgfkAS3IxPe",
+	"TWd6JdMkqEjWA89cR05NaTTworT2+ePg1PzyI2EjljARMLS8ZhMeTPKTRof8NJaJZiEElPSSXP2EjbnS",
+	"ybxbiMTsYUyh393f9yl0K/TRdWR/wcW5Uvq/MkppIqV2KeN5DMT8azaRESPjlCl9Bl6boODkBeoI2T0P",
+	"oBYGNDqi5kqzKQnMwyMeaZagcwh9gFzJCDznSGZST1gC/pdc98ijb1Xlot1SOuRi9aJeMxYbq1qENAkJ",
+	"F3GqIdQHqb9oA2pNgwkLbfI/aqdWF5WE6y55b6Y244pZJZJNYz0vnXKJj1cn+V4EbPVEn0XmRlVmmqlb",
+	"6BGvTNXGbcxUFc6VhAyeUJVJK03nGOIEE4NGM/Pv/K9I5wOt54Ms50uRAUx/4N9/recNSapMSpRolky5",
+	"oFHmdCsvum30c7N4Q0U25arBVjv/rT+P0NxS879nkJjaNgYKOh1teMldbWPEKFtnoKrW1r6PdWN63lsj",
+	"G5tzqF/yl1Yzv5lM7rgYP+dJRZoc9k6PS0bD3srAlVVmkff9vkxUX2mqN7EMU0XRP0VJkgrBxbicHugJ",
+	"fQSJrFHkgzjFPFfFRVClJEjsAocZGiALLrC68MlTv+VwIYIoDa1Mj80qAnOX1hr6GdzP7AMN3qsxQtot",
+	"KaeveRQ1HSdOZAD1h42e95NFfhrlrfKtrvjFwmRX0lSqFuMg7IHrZ9Z2XlzZiAuuJusl2EyZUla8L1yY",
+	"WoFaCfx5osnUZnOWAxTeR9GTax/Oi4zw/3wHaCl5nVUqbS0uZ3R+olyb39qtD3j3Wu3WiweuWejPNffQ",
+	"AI5ZWIHvRJ+zUULHUyZ0FsVfQ60Ps9LcRTY+ShjqKs00PfP0O0M5HuN2TFFBWGrnuaAseG/umfKRYGWj",
+	"svJZnKt70X6wwXZt5CcOC/XMVuSiKPRUA5o3IfYtQmIml9UteyX5lD68dUtfUh63qkCu3YolFmU1Smj0",
+	"bJIyO/xYW7F5xLdqVa18YTMrxGt3XLGEo0eulhstepXX0OWfYwk52G6iKjiNsscFqF5jV5W9dQV7yaDb",
+	"U4hX68E1s5DxFR+LmhN4vGrr/2xNisF2dMjlWmNzrdBSZhsvFN6S0mhZ5kNhF93dqCzl9/pr/pyruzVv",
+	"eP3FsHzHJ7BtDNQnalR2B0tF+6vkJHytmNKK25V9a8mi3zFtNnJdztYkRxMMOMhgSNiIP9hKt0p+Zq97",
+	"fNjtdff39g996sSYajaj83ISqXup/4jcxykNyoP29s9cPRn8f79hxp3diXyqOPaSLb/EUsC18pggtmHZ",
+	"jEymeV4mpJUJxkLVthueI3iYS6FIwpSM7tEeqeb6xJPV2T1Z7hU4H13ArDFPWJChHsYAuVfrjgjX1adj",
+	"MVHI5GxgpjSkmNq7LvIr1GDa7sKhRg7OxpUr/pA9mOvxlzLiwbzBm4WHi/p5xXmMuvkZuTOy00XTrLXc",
+	"JS+tvXNWqrhjImTh3/EVc88jaX2ySSpyXJpXUrAzYjize7lNEgY6II0ieDGkmuZuDyBphL2JZaIhNUuR",
+	"sRRg9zq7Ircm3ORa7Zb5ljestUZerXkYRKbZmlcJDWz5bqEuaJGG7qfT9/csmTAa2kxIzzMIqLMunaNQ",
+	"XV3aAkvJ6+KtMCjchpIhZelpYeY5Obtr2UY+Ubr8+WKq9Lhq95bwxSu9vgki2IO+9JVWX7jwepwwxYQt",
+	"x0KHMWwDhN5pMgZXsi0adXWd6HBkyrJY9qBJTBNtXZKGUC9lOECncnZhEnbPi8nBqA6a9xrlx8fSV3N2",
+	"HkXogLaDmrsB/n2cCvigBkRD6CNPH2Iz8wjE0Vz6fNMISEFGeXgr3lvzqy+HujClNs4apgTzgCwHtwL0",
+	"uWMa9JTOwS64E3JGlMxK68pBm9V3dmGmeBqL03zlz18rzSlVmiQMopGGNKKQJdn5NnS+wT40pUtHeE5z",
+	"L2SoOlw3OtJAqlg7CDNpF8JAOHFz6cMueWPoOnszMJsKRYr3LKFR9jGVkzkdUy4ypB4goIyctYQMdjtN",
+	"3Wj5Fd6UHYYl8yVMwHK7dfUjw6rgXlRzfBaUnsxiLg8BWUdmrSjN8hyhnCqcNQcJQrhh1vSbF8JCaxhK",
+	"deZ4raaRmwcLWZouBuSq4pE/mz+by0Vhg7pNffH2O95j4upuUz+8sUdQQbBbCS55N7NKXlwldwXX44kT",
+	"LCpoix82v2TJN3ZjRK6NyCTLGsuCi1RjpngWh+n6i3noWp512IGGz8IerTM4buomvvZykm2+qNIk3Oyz",
+	"D9WQR5LGjRyw5WOC+lBF2D0PzF9Ul3ya8IhlFRpGp1RtLJXL4EZA28nZljLHDKkhkAYAaTgDuBlmVBZm",
+	"6HpUk4hRpclgysX5PeWQ++IQIBVD4QWcIFOBjXSTqXbDmqksvt03tARAFFNGRVamaJfAXQmnnQ8yF6ii",
+	"zQPMNI4N55ckZBGDrbCx65CREeVRmjBPOUDkgHKqoDbrwNXAz9mCSqPtL3hei67X1cU+pYF9hJNnXqxd",
+	"4rOY64llVpBkNGQg/u5dAkmXvIbkzDzV2kZd5Sh/CH4p5mVW7Oas0KOe1bgc1O7iGSyG1b5ONqRZFhvx",
+	"h8WFXKaQcAEwexky0R2b+6LPi9nvt7/nafC3v/+7N1lUZcXvy7Ywx5NdvoV/+gnqF5qsTU2OBroEvKmM",
+	"Qw7IALjKwBAZqP8Dj15hE5eWin0zSp5g5AnyQa5V+ZIWN/i/f7i5eej1aor9YJK+IHKu8hlCuedsxhJl",
+	"9dCb1t8mPAyZ+P6mVdlpf2pY0yTaF/cOg6b5/l/JKcPiO2s5xFACb2ad5Qd6Kt/XiE82LY1eu364EN71",
+	"YGQ9xBFFmxgLvo3qz0TAuqtKpVfONI8AexUuhV801u1MJiHua5zIcUKnLus9mhNZwQ3MvSsNfKBWfcim",
+	"nU0KCpJraWPnScZIgTvLMYbhr3TCqCdj8QqqDTtQss7MgwqlPbi6HEuFH8wlNMdj+TpV5Ker9+/+TgZq",
+	"LgIWDsDVRoVV7/M7UMDeNcOcEXz+RphPnJHPf94ISIddoJhGVSpVvjhCZYzCdLMaBmELRnLN2SI+c1c3",
+	"5pWeDp3KD/dl9oQqKIDqko8q++NTyPGFFC2bBmx/6JKNWdz+8X7/8NCHoFL8ZjVl9vD0yC/6Vhd+1dZj",
+	"rF/KkxPAHtPBHo3jrtE5ygtcTMjq/vtv/733+7+tvNrwGR/dQ4bDW3nPNopiOBpSWsYx6OSoIGdeX5t0",
+	"Yn6gAlIwF2kodrC3DdhjQx97Me1iPW+xfCdD9q7e+DQL07LgqzHbMJNpFJIhI+b7YRqxEADYV5+KReEt",
+	"eHoLEyiut/bo3lkSXIPvrpu3Yp6/ZIkjkrXTXZpn2sAnfCxehqzhAYrC8a3QdXDQwis2w6a8YrcQ3wm8",
+	"omLdEvHLgv/XmryZ+ZJTD40iY9dKEUDKKJiS2vwVKy6mDPJHrbXgjGXF//BAHKwF0cT/qKP7DBkbrGnr",
+	"cBlTY0y/k84+yReA6GhmGdYBjBZNSdQdrIuP7XNumRl7jyZlSl/ZL/mFUyq02cQM/C0RLCq4krrkMmFK",
+	"GRMdT2dCE5Y9DsmhRmxatDjz4iQVYcJCPbHOsJglgcWTWchKdWMvJvC1V0B0cLn5u82SSJuM8dg5fFSb",
+	"z6CYubqUVF0CaR5hXzhlUMjueBRBgwtsfiFHhAuVjkY8gPQfnLHNEbYJ5Ynfd76OF6WyD/4k2KWJrz8y",
+	"GqH6sAb7V1mSrHPHyrvV2Zv2rZpZJHrIqK5B4qHC+twxBKwIHcpUw0Zi/AjVa0X4WBh1c8RZFOZnNnf9",
+	"Su6EnLUJVI4Z1QKAJSJb12HhQ/DimY+ps/y7Uzo3wtno5VMuZJIh/wijWGLEEI4V5uG5rhW0oVUSMHvW",
+	"qJ4FVJ6mkpOJEKq8/PT98cMbIwxQA1F26xIwQbLYUQU3XutYne3tOfiak7OTw8ODinvAXNyCZune8bom",
+	"FuLjNYqSvThwkmb373miUxqRKQ0mXNhUFzhIS76YXWfTBr9ThbjPOlhEbis98fBsa32EfBEyoe1ZrQ82",
+	"uhQsFpHW7JO1QLA1Do5lCGuV9goYgXQVKTmGXUNct2qgBjWUImxgCS8w+3m7aJIF8DXuNQNktFKl+SBt",
+	"OG69XBHz8CLQIQ1q4MU9cRdeCL7klOElN1cguA406eNxfkI+9oIxgUMDfst0HC7Shz06DY8PyZQKPrIR",
+	"411BCdV63T5N5oUaKhsGNcPNyZw1mxJ4yWyW4zK6uYC6y0v3tA3zzR+z4Vm1pz8MzP9gT5tBDbiaUPTf",
+	"YPXjRtg8nsoOXLet7TArbrVbLymPIBPrOUSvxNiQ8Xow0Pbg3QZk1JenLy0HaMX2VTC3NW9Kadd3WS7r",
+	"RjxP9WR1Bl/h2cXECjfj2p3YuZcVedLOvKyV27We6fyjnJFpGkzy62C4gdHfh4wJaIoSSRqy0IHAGbXI",
+	"njbYckYXxKixsGljg4zsoaVPwrTR8y1GFmSFUE3+YInsknObssOyD7XLPCmm2IUPvF4y8eXojpguWV6L",
+	"1x1QQIpLUZKMaNIl7yDWnLdFgAYfTx2u7JoGVP7yaqZjiAQaD4YkonOjaxpVIwkhrmMRhgqyYX2LqMxO",
+	"inRU2q7SrH209ZPk4tqoWY9R35qpZdp9puoTxRhnm1AySqMI82SpBR29+vG8s390nO1rjo+YEbRQmkZY",
+	"tP6dKj1Bsa+ULuUwZTktE6om4ClnCR/NM70QbZnldxWXskpVyfZ2i2j81mV+cFyqBDvuHT5ZXQmWOwTr",
+	"XbRDs15oK2fT7ThcarNxkVRofxa2OE8K4VaLRp2dK4tSLNgM7dXVirQvhL0+ABGNxkUJ/SJ8fnXuzZUK",
+	"kvvyg/tHR/1T76N33A9VfIdWjxvi/etL7+upKikNio+9jz2slhF3YJ+ZmZvHcWI4fhsW/rt/C2ua+NmE",
+	"o5lz88DRWS/cne1kGko8YjKYMp3wQA3aeZtTEAsAJDEYM40t0N5mjw0irtw/r2kyZlpZDJzZRJ5PLwZt",
+	"+LRh0TcCcitlxGostJzOKGYL2VlkvtyYJVMO4PGZs9EMV8wvKq7LqMLDLDX47zZH5EbYcIttaqE0oyEi",
+	"6rjDs7tQtujcHz2H+prNr9ZupeDQQRspH02aPsCAPuJ4k+E0NUBK8mbuVKCGCpguha8wqtZlfxPnH1va",
+	"jMR1CCNDpmdGn8leU350schMZWkdQ8LUXAT1bRlZQiY0JFOaGMUlr9ZQwCA9OdRQwYF51rEMUUNqAM1W",
+	"mml7cT+ymXrPVY65eB9vUAZebONRbqLodbVAC9jKs9YJhgD1K1odPK7dSjaBdj7vFduh1rUE4APNr2Nx",
+	"51cWrNixfVN+i94+b7fs98IhemT0j6ETacuTAJ0D9Hma9zU0vL7qS7SeQ6NyZShAme6Fb3Lw743mFql9",
+	"8yh0wPh9rRoPf84jDpDuat8gepLIdIyFlLY0Bxc+ogHbQJE3Jk3zaSisZd7yFDaBlYBsgeav1ITN809X",
+	"D6W4M0tIcgsYNIg1haVIFZLcHI3GjBxFLn4lE1XApxlKqRtWrRTCjJcYiqyRBROasGWBTYw1UDchMqNc",
+	"Z63OsllmXT14KaKa5bZmFYAFkYHBOjvZGjGWBzwLq1h4H0MFWV7yOrn2m0LrlCOhqyd3XTK7m1QYPKz3",
+	"9CUN7phu+rxea3S91uiL7SGUF/+nsCU1R+gPi7qdyVdRXH9xtt7rX1TlN+j8pOFFbEILt8CQ+4/X15eZ",
+	"sh9yFUhQlOSIXCaQCcvSulz/pWprXXVcvhycjq8OSiLiHYrSYik/2h/mPnYL00OPAtzSJz2Sisg8njCY",
+	"Y2SsaWxkLRyWnnn7JeSnhMx+ZCLz+IENypYKqVbU+lW9E3ZlGQyr7zT92Vq2n2W/v39APF2CZ2y4mIm+",
+	"2Irl97/91rH/9e/uT9//X28m3waZWDSKZEA1C9eJDn/paHQgk1AKFvr8Xe43NBzMUUENBptljS4W6xQ2",
+	"aGeXWQzn208O3xSrvjlKiM2KMizt2eXHvBOPXwFwR0SmaaR5HHFsCQ+h3HuWBHI65ZpAFXjWuUjKyG8j",
+	"LoR5fpJclIM8b6Tyg0dryqtwMSsLdVdXzvviQxVksIzgCi0i7GTaxeC+d1/bhUvlif+XLs+q4JO50YU2",
+	"NlsP1W6jbaNtPbqW+l1TeGrdApxGLoeKCzJhDzRkAZ+WQIfqkoQcWE2xgcdyz3Jlj3ce4Kqe6eZNRt+B",
+	"D3qjjJHMm1/DBjYLDdjeSd4qlKBMxn6veWXgJcM1Tsity7ktzqdd2I+6jf4idPFIYrDB3QytZhe9uNZD",
+	"Z87iVCUAql7TmJBD7WzW8MtswRWLWKBl8hg3bMWzDxIAbe2sqkBPGE9ccyJybpPNqA4mTNleHFBnk6cf",
+	"d8nASMmB635iyd38DR355g/wK/hF6JR5evP0j2uWvVFrgm3rVesqMk5fWVazCZoFOXf1SnhIFvAn38g8",
+	"3u40kVzPhsDDfKmq/belunaNtu3RTpYt+9o8vgKzvd1KBf9nyuzvOkmZN5JXaOi/ZhzUveO0MS6gl/it",
+	"NZSMnWT/gj7gwh/GCS39WwUyZjBllcaYFoTP3MJ8fQodfP62dNyronQ4Y99tf3/x/NlF5jLfmVf+6/W1",
+	"+4LxAMxofEvjmItxc5r+kL9U6fFQYPFL8KVq4w6V+axSk3NS2Cg7oEgQHvzBNOQMfZ/Wk43zhU4ILs4L",
+	"4akJvWeVvGckqlJF9tHKfK51D77YgMVmLrh/P/mLkcVakaj82HeunBWYzc5S0/JvbCTNv/RRlb7nXU+p",
+	"dbaTODH0sa7g77QdCIbtCd92GKRhBYa7nWd8L/SXpzF/zeaFRvM8DC4cISk+FlyM8YF/ZIlaZTuglIgQ",
+	"+xtuX0Y02Bx00/Zvd8nsRDGmvMHADWz3RwNPrkppkqJSdWpU3KxClGRuj2YAdRObx7CMPC9leAnPITh0",
+	"ZrF6oZB2gFtwUSjCegtBgK9UFFwqC9hOOQygV1VC2Lb5s78sRmeNbfKimCbOtWJtcb6OTPojIaxAkcwO",
+	"f5UqkF3PnYuEnBHsTCLAJ6ZNcE+qCCbamEsryxNHkF5P3OOFGK+53RCHndDQ2r1+/27IAh5u3LnCA377",
+	"oK+T+dJKJlfjm0C2NLRm0jZwrJnCFqPuF0aTiLMEcYwyxzaiOCkyShhrXgq1pLC73ZKpNmMWJd1HYTen",
+	"1S62rWCjVMHfkIC8hlLOzRb7XryD+nz4D43eDhjtndTXMjJiBf75LJEz/HSRhz27/Fj5S8bVin9sYWH5",
+	"hTBkHzHwkF0mzBCJrcHwlZikikaNLo2h6A/2eYhOyIQ1fvEKnq7eIbf97Zz2l16oJvK7why+DYCIFQx2",
+	"OV7Dwu6vp8J8mszBCWQkyYwqEkykYgJznWxDKaLonEzkjEypmGNUFrFpsDsaYQ/QgSj8O+a7Oj1IGUXI",
+	"usmusV8sVMYnqXCV0tC1PYfUwxJdxMy1fjmubEm9ReZzYXFEzrUTANFnZ1GneeHNWWBA72RYzGeybAjc",
+	"UWlk1omjFou4Cy3fSogLXfLezTDbgpocSxrcmVtbMxvEaC+Wigdxut7olgM0/oBDMm36DcFowpR+Q4O7",
+	"tS6Ffe9dhnDjT7M3x4HqCogAwGHMaTrj+SvmW5RA9yx5yeuEp8WZKEI9Q2YD6r50GLFczMiRTVXNZ6oL",
+	"xB0x6y9Y9KTCxfHDN8NPa+y+1BhnXUbOrkk8FjTKBP7gPMBrfSsTSMs+Z6vpwV2eu3CV9dyv9b1c5C2j",
+	"X0rAWVvORcyywrQdo/mHAW3nLb1jH6SvvSiEMac0ipjS2eU3pkdOB4jXY/QPwgRkQ2ZUg7lrczJjCUPU",
+	"TnMG5w6rBSxGrI1VOocgzQINDm6UJogUIWeiMY5wSTyuCkXlF2WpqLly0n1NQVPW9AILSZ4hO00loPox",
+	"K2NgU0dcd8kbOWMuMgObMIQewihXUsGz9vPFa0oFofcsoWN7Rq49aJQq7cNjiNhIv0xYDWOyzMEBt5tD",
+	"zqFbgjjFrlVoihVwuGO3ZaDBou6osmR8USBnQdg/jdkG9WjeXEZ4+pmcxjRh4SozoLCFQHSBfc9P/BIw",
+	"FFewZWM2CImUiBhudX2KEiqM/WC2oeYm0Snzb5Nv4W7Ap/BR/4hwIsXj1yVpUhTXqTL7rPgfAHxu7qzh",
+	"GEa6W2S6BlOCU6pZm7kcxRl4BvAEsPOTLR3Hwuqr+9vOCddNy3t311aOtwEKYPGJbYD3cYOVm7Yso32H",
+	"am/PIETYeCzO3bCyfcNwz6ZpYI1gtWIWNPC1XZnHbNJWqpq8gA8uC+5kCVSl1iHF9ByYXHsZvs+lDDcK",
+	"7HwzW1oDHWZ+q1nv7t1XO3VcOb9twYNxyUSIHowrTZOFJp5XaRAwhi6LDPbho7gTcibgHYlRCp/z4VKG",
+	"H5hDaFiEB12zxVS1mWspLtL3NK8P5ZRycbV+GUrhRS7Ga+Xp3dfWUqAXzILBZhovVtHJIVTdhcXORyo/",
+	"jSQ7DVU4jZE7DeXOoN0a13VGWrtdFgAtfViBcPK47rfrFFZtr//t8qIlu9WPrkAqcVWkikprpaVtbg2H",
+	"qoEofC9A94qjSq9r6HGh6R0TZDgvYKg9c3CGWOpmYStyBPlqrKEW0DdO31HRpEIpb8G0MHYZKK9tFHph",
+	"BsWKog2KzII4vdKMRkumBtNaCK0USqhAuUYbW0vwbQ1TXVPKVO7Q9Ojph1zdfVjaXaTZ++9jS22bDvJp",
+	"eRuShgM8ahrjJqmPRfRO7O9oCGsJYkmj+FqqmDKnGUQpwpfYnPoJo+EGp2qrJz9g5eGmu1oe5Xki48eP",
+	"Aslpjx9mWcFXo3GuEyrUlOtH7o0b5pGb44Z57O64cTbfnqYisUbqZDzaT4N1x1hDJX4SrDnD2k2o2+Wa",
+	"Q6zyRC+PW+BZfh5UJ1mtibBWSu7m6uqiojrlwv3L19LuK7QLzWImq169yp9s0kIzB/MpQvlYZJ+lN2Hd",
+	"NpqXstBCc5ldUC1Arehky8J0aFg/vi6c0DwkZiu4MvhhxUOjIXXJFTi3wF0sLPoXZLjzqe18B/Wyuebh",
+	"a5ZSoww5/BnUIu0MMIUkiGRw1zz2PpTSm6CJ5S8jbn3iUJqea6KWWMu6KNfO6eOvU3mkwai20JE4a4rn",
+	"GSqWK2s1S9gCVTqkxkCw29m2SW4l2sS5LqHLVG2zvTeSg6sMto53jHV8l+FD1HT53sX5pd5d32I7nuVp",
+	"JNZAf7WuGb12Ot1XTpjLbOdFhEU50jUm44xmd7ouOmEYSMTFyq24ds990fS5RVTpNQEJXbKch058tabF",
+	"e53tTM3V3qhVaqXDVv5BIJEpwo1h67MHGmigGGyniHL3Ihy0yQCTfy2gGSIYDpb1yVtxmUd8DP1X13bp",
+	"Zl3k1viAW8cGpYh1rc4ubV3UOnpjnL7ParO9ACAbJBQvzRRWzaKKWZ8Df4G43zFeXo373srUTymjL+A2",
+	"l9EjqjTN65epfuzpeli2K8cv1KSjs0ySeDJXPKAR5gYhW867h+Y1/Zap1nXpLGrS3f6qOGV5zt69SOQw",
+	"YtO1LSRf4PmcKJt8k4dxVworIfXtSKbC6woOmaa80gNVQ+sHyEEgKg0mpKZGAJLTatQdqid5S3cWWckK",
+	"GWOIFBbjtlSKGGMWdDOroYvyA5m8R7pCBLUuld/+DOVLmBWBSHzfKRLJMeT0Zw19Lp53/fBZWQMPN8PD",
+	"3qFfHOtK69fWO6nJy7pdxz+UkO+HMtVnw4iKu9VQsnOoSMSPZtNsI834SPDnVGq6gZkVIdon2Fkuo68H",
+	"SWAzyCkyEtFjK6GS683scj85hmkVX9UlLzK0Q3M0UpRLzI4P122l62ptPLNA0Yb2HwpDVfpYvwSU2/Rr",
+	"cVqHOGJGcP0KA5sjkn3sSc/3tSbtiaZ0zMrUub/BvPM7Vhypf3zw5HCjabkTLQ+3/ryg5f1jF1csplkk",
+	"7wkfTyB3zT5lswSBCA03hUJHAo3EbH4dvJHkL5inoC11lk1DxbzUYZuSCDK1qgTdq+/J1cF/+4p/sPfO",
+	"JUvQJ+S5YJcXeYuemCUWXK5LnqaJ+ZOZ8JARPQOgXJvgaS51wgyzwFJ+N8DjL4USNFYT6TOBrtxP0EMa",
+	"vVNlsbzB93CcVxVi3t/whhV8Zo+Y1aJvOUNos0A6RTHnvllcS3EfCxesXeC0GTvI2Z6PXgo3olZOPAOv",
+	"0ebSQkvreOoSixadJd+65uBGi5mTVFgs5TaRCRkzbeEmrJNT5TFVe6HKjbn/JXT+JXT+JXT+JXT+JXT8",
+	"QsfP3T+qR7B2w7tmthMxFyRVzLaaxgOmQ3nPHNq+TbQGjPMZS1hojDDgR9GcDCMZ3CnA2cH5+QA74Zur",
+	"HBVo2mDHhLBpiM9swgJ2On7ODuSTjh8q/YfWsOZjqtRMJmGzRK5UscQ5pUqYGserLMPszXb+Sf9SBJux",
+	"cHPMvb84sFrVibMGSBpmYL6kPEoTthWnDjbJDbOdKnhGlrhrPP0/oce8RJN8HWcNOmjcOWk2LbSsrxuO",
+	"i5A91IW6FEYDiiNa1SviSrcRxqrXXZm+EfG6/nlYFVRCvy255lX25WIOqNW9k7SUzFB0KWlfieB1krKz",
+	"fCmGpwE2VI56jz0e8sqJhAUyCSHu/NIQwlnxsRmPIuuUpEHAYo3VFW6yq3o8cItfZfbf+nwyunBLqCfc",
+	"D0xBAsFmvmNPNw3zU6GoJl89aunN4FlKd2pzt3ORv28Uu63I3f5xM/j3XOcvOpWbAcfn+ntRdeg1et2j",
+	"jR+1mwOqV/VvFEcNXveq282mvKBhN5twSadb812/fnbUW+Pl9T/7taz+Zddik0ybYoc6zGGoNl8A3zpE",
+	"fF3WDYKb2xYi0LcuiwN72jRsYL4elXTr/aPjsj58tIbNCUpVNtRh//TwoHdYGKugoC3B3Pccas1BlLPK",
+	"snyu1nk0o3NVkFXZH94LxxjbLWhO6BVdH2Rd//1imytI23Ce/HNyz6Evd8JoCPCeIbtnkTkgQiMlrbMF",
+	"1X6s0FWZuk7OBZEz4R6dUmEIERoiq3a1FRcOYVvXFAUyTgDkl/1yq92CYcsgVcWfvUt34F7rEfhbGitC",
+	"SRBRPnW06sDuiJaE2oZgF6NCQ0jobo6fc1Co2MbOWfbQk4zGccSZL+/ffKwc+4H2BqoCoFdBuOtvsT2z",
+	"J43NOtiKyFelZeQ14/YUfWp9I0AsKFn2zwJ+yto2mn0Cz6CtKrftiFgEJahls70VR1SbT3c0oyuwAvsr",
+	"rQE4ITdTu82+64x583UlWU7SNU23LGbhu3TLw94CPl279dCJWdIxw+bYqQuyxjvfUlrqGvfkA44O+w5X",
+	"Oc5a6KoMfwSlg6vuLe9FyFWSZlCoK5IC3ZOI0w44C2/4iGk+ZbWN3c7JhAudzSWrqG9bgobSZYUOM8RG",
+	"ESGhmkDYNQ8EYzqnyP+ANT8XiL1BbAtAyPHJe1/ZNtm22VLBa20GMyLM9gddzF3PEnj7RwfHFaeOtx3n",
+	"mK5OKX5F8+yVIkz0KlDu7FlwYZrzTbDgevNBin5QK+h6Vdpa5umkSX6UIQLcADPOQSRUCbSljQdc8oGW",
+	"BgO3KbqiCtmX/0ylpkQxrUp8PH8zMkOF3dYm7tM0WiPrOr+hH9IqL3iymK5pIT1cgVCFowJwcxkMxGGA",
+	"KKBpyBhJjUQrwi4guAbCPje24JrAPnudkpUVr8uXDAsP7LkhA8pACqCfjub3zGUlZuedc4GsFyiUUGfr",
+	"t5Lob9hzWQcTWxCovgeEEhnLSI7nBOtaHdAGNinKMsKysYCPZKJt4N5+zeaDLjkfjbjgen6Wt7BLhcqa",
+	"Z1P3DUvSxcmAbKRiPsNsnZEFonA6idHQNF9nfGxVVP6EYfZClv5o1ptfStsN0A0z4REjXMNXuuQqNqol",
+	"ftshZ8lReUthGmJO9EzaURQJ+WjEEjKcGxY9lUqTwZQ+XN2xmSdf8q6CvOqW3Gq3ijvQardwOl71Gc6/",
+	"kpETx4to6is0MjvLJXgpStvV5VjLOC2bVtMlz5FVnpH+MobT97cbz2hrSXqvpXWAmikAyGA73xJpG00+",
+	"DSaEKvIHqGAJSWhw59r7ApR/G4HPHDSZo6iyembeXnszm2qK2HQq37ecF8iZ8D1amlpAg8m6c6u2yuUi",
+	"66HTKp+CVw0rI/qub5Nz2wzFFsBgAmC5psDwd0XOLy/IHZtnEbiEAXcMQZ+GqKPRUTZB5d0VGPy6oN3N",
+	"zJ8luB0wyKqU2/KJbYTR8UUWVlzT6nXsPIm4Qug7g+Eof2djVPGNtrx+r3Mk7p23s6prNp91Jauo3Okw",
+	"4mrCrGS+Y3NyzxJbXoZA/xDp5VFElJSCKD4WFrbSLit/0/zmXuuSD0ybncl/Bk2jMnqbpELzqNAFFR0u",
+	"EHTSMCLDjBxsaVXC8cgm38r2GOBm4bse2b7Aq8NiB7Tl1z47wt1flZxaNg9/YF3XtvwRdpxy+WevkUPC",
+	"htgWCO9jqQG1qsK2mBPP+9eykMyZbmyBFJpfbzLlpj4UNHRKimLIQggdhz8s9Lrs758sNLs87/ya9+DB",
+	"f9x297ATj/3t+//7tx9qH608WdO25xr7B3xxfLNHyn0PTinEPZ7xsNIpxFVH9vb2D5t84Z8uB75BNskS",
+	"fQGHKc9rFR/Bs9i52tB8hTbFs3GlFi7gNZtvtAbbl/BC1HrvMKKPLj6nqhvhwbPm2F3ydO4SQ9v57y4Q",
+	"j/IEQS9to8aSln9ycnLsD6ou9cEd12QlTLlm4bVctdcgOKZcr1+gVzUQ8jgRBkeKBoz7y/Za7K5HFjuX",
+	"jZaV7Ux9xPE3UhsffeVwAO+sChW+a2HKMpH7ehj08kYLXWkWuyCKBU+DaKR1hpqr59oFyKkNwcjgLovH",
+	"uIVZcGNuU180iz3Z2JDXsjFK3OPh5Tz9rUDFCGgUsZBEfHjPE90cmKEK31Yef5Kquw4X3KguKpYirDSH",
+	"WTo0muRrtaItgqotQmcXqpMRigsfbzqjKpBCfpReMnWdL9dJtgkCptRt1jSzrj3vLRfNZAXaDwVp4c+W",
+	"USplIX721lXgeWKh87g8sA1+cmFPV4EhQ6j9LHvAMgbytw8vn5Enx6cHbbLf3e/2vy87mtJEnHGmR2cx",
+	"TehUnUma6skZjNEx3zwrbYuvHBE6ES6L32b6tN0QJx5HMinPBZ8/o4GfwMpb5Cyvp4wm3uwDD8UU15EP",
+	"VjpZHzV9dOgTm+LBSOEc8RbVAW0JLsaZ2WGMVEQVKDR1AklLZhMGnQyg075GfHKaAJ5Z6IvkS1WHOu0+",
+	"BjUr8By60iHrz4Hx0rF1lHp6t8u6zEfzC+RVJAitJkudtr5TJE54gAmSXXI+VIbrIda6q+kVlWYwMh1G",
+	"zIfoHMTpM5nUB12zfQxkwlSlj7oPxK/+U0bmrOHvqPNvw9GfESrIxfM2oeSOCxsnQdfvdwr9wdnOAAo+",
+	"prRkMZCSo9jja/GVQBhpKxNbUlBJTfAXT2Om0Cv+tLC9DTbK6ZH1zWSBHGBJNY0fihhkS5ASa9P+rpjQ",
+	"67wWVyCsSgUZ+ANyrkpmWUV8kXdsjPE8Dkj2rudRDCBZkJWLNf4ABNWQ7rSswboReUK0vcpt7Hyi+P0a",
+	"zZSydL51TrnCT+FuwFTbjueUNnXhonqIyzOTGlLwHHMtp95A9Q/SJGEiqKsbsL/mSqfSilAFN/rqPTnc",
+	"759Arnz5ir34+MGbo76WmYGyZ3Pv20fVoEXvQrNEligpsn4HNl8OYjOCvL94/szmW+0kRhNyRYcRK/qO",
+	"CyKITW2lwTfT6DeiSr8xDz5m0VMax3VSG1LeKkZQ1gUXfrSJfy6hkaRgNUIqEfbAwYXUT6TY/abO57VO",
+	"Xp9KkQBX279hseGsDXvZzSiQwipflqHyzbxA0wWckZDd/7/aFr/7R4elKOzBbjsIPza/snAOniRq/DHv",
+	"tsESUmqy7MCjOKifUA5iM9lg2xxuXJnr7R8+2X9yenLc7/X663ZfrhJHiS7qzn3nnh5goTvz85jRN/Ly",
+	"FPlklYG73/BQMYJB0AJqAzg9aCsl5lHMDV7kCmtFIhfW+IvRbq/AqFnfcWSTQLKMCUruacIt3pBjimVS",
+	"zTDNZJJBmqE0G9yx+QB07wHUly1FOqvXZinBp7qLHs6mJW7n5QK3WIZnZMABkc18xfyvvV/wJ4tbCIBt",
+	"LrPf/CNL7berwq4b3YHtzZdZDKXwz5N1rBeIlzrFxyyaQOtks6nd6gX3rV/GeNYlj7H3sC+KZoJjNebz",
+	"Wbcw9sCVznNZbd6XlQ1tSyeWOLjKkB1q2h9liHPLDtq7Us9Be+m+GarftxLuWrdjSy0up2shhtq9S0VG",
+	"8H0bPd1qzk0GqO1vGQhmHJT/5JPyVQWsnJPif7iKLU8xmEtrcJ4pUEgwEeD8nnJAhYNerx8BRfI59FzC",
+	"piorvtykw4+bW9M0AqTNb6+zT77FeZKhReBYkmVY0+PHDla//pc8YhughBsjlCp2fOjVlKe2oHrRqU6x",
+	"Rn/B3qJ6spAYDPidJJZc6NW14jCy/XL9aneuKuXg3LtRlnD8t40yFMvrgN28tPufa6t7IYXA+QL8QSFQ",
+	"udf9j5p2NfbOLso1j7BJh5fLTt9ighe4ppZIAm2oZmI0rHRdQTZGzgnU0YkxCXkCVQ7zIiQRMXpGVFJa",
+	"cvmdVdRPLU55xO9sV71M5NowQkRtL8ZC6CCOJA2Vb/dqPE7NmECFGuyr7cIRLpIGivM04Xp+ZQbDQx9i",
+	"bCD7r5eO4f/06bqFgPhTOCd8LhvVWGuuWOXZZggP5qCu31yRCRWhmtA7Vki9d4iPg04H4n+diCvNxCAz",
+	"qMg7SSaMhiyBtHboSvk+ZuL88oIcdHtOoYeYEBYXcdDbswVNU53SqKNBMpQW9SegJIw8DsYcdQoSphWL",
+	"aWIWs1BZ+wkXwiGTt52VbmaFmZA/D56K988uCNYCt7NfbVExuiqmsUy0ss90b8SNwL4REN/48PIZOT08",
+	"OnHQE1kJjUUbHQQyZAMovZHC4UUUsDyZGartFH1Q6aDpNLGNzWwba/gWYv6wsHsjBhchm8ZSMxHMO6/Z",
+	"fECm9A7eJIqO4F4mLGaQqHz5/ur6LK+nMLpqucJiKMM5GfN7VsD1dPE6WO/goWOX1zHLUQOIkdgmqYUm",
+	"wcIGU7gUFlNVp4noksFDJ5DTqRSVYdrOlE+k1G3/oOgbysa9EZWBcZlmrwcIs86FIrPJ3C7cIm0LSRa2",
+	"zGGYZWN/p0iB2ggTYaEWBcLfSY7IdiNsbROgttEoglMLZaD2aMy70zCfDSJtKF3t6xNDMTNcjnuWYJkx",
+	"FgzHCQuwLhSKhbNNRbAIHkWYkj6V98zchBsxcO8wY5yZqzd46OR/61BtsbMfOioViukBFqjgRtriLbjM",
+	"igye598fYGj29OTw6Hsc4ApftyHbo9PD77s3IoNUPWv9mKq7VrtlF9Q6a/W7vW7PtYWlMW+dtQ66ve5B",
+	"C1UN4IF73RmLog5Q/N7EjHD2uTX22T1vMhpZVk0LeRmFB7Lr7/pYAzML20TJPPLrSD4XKwm7ZzRyhb0w",
+	"gkLzrkteygRpUwr2d2B0LnDs5EIXe6/i0RnVv/WKoRP2feyax2RhcbPS/V6voLuB7hDHEceT2PuHBeNH",
+	"ObRSsS1+BxiqL9JawhUq+MxVFxFzrMLg/1Q29z2H01yUcK2z3343GsV0SpO5PTjY5uJngPYjOR5jlNmQ",
+	"ER0riISnKEIrnMeMar5SIph/zO5U122Pl2o2PKzXbH7F9C6PyX6h5oAgSdyYots+jFfMFjamw4gHWOiC",
+	"cUSW8NHcpbLDHT856p98v8bJTBiN9OSPrZ7Fj3bMHZ4EfqLuJGzXPdA6IghjbvtInk1YcFcoOa18sHAA",
+	"rmB/2SFMmU54oJYeQtbCPnPv2YEX9/+tHW7l/mv2oPdA7FVCC6m6u40YBdnXB4GRH0vV0PKegF3RIzZ+",
+	"gfozHdfoWXZ8pxZfJtC3gqWKmDUR64ZZ7xQgT2l/z6Ki/cFqj+MDQ7tIObvavUKdJgImtm1Ej8wzs4vQ",
+	"YEoTowoIYuQvXtzjk8PTNjns9rv974sS0XxAGIU9tC2REjlTLCFDGtzdCKu+AqqawwSw2Vp2Fo1kHxxx",
+	"mYjOs20wkj+hU6ahB89v3iwgFzv8+OFN2aJbFqUyZNf6Z8qgqQx6dAoBmsxeQ/9VToBLgltPPE4Nb/g9",
+	"4kxocvHcnBGcQTlKVV4C6ki+2eI4t9bV12DCTQJW3qRO209JywJwiSUQP21A4fs0VRqVz7FRoQzRZSqy",
+	"d6n2tMySi4e1l3I8wT2jO5vhazYksVfjNk144z3pbXCKoGjTf6YuipOxYrspTlXOLQKbTOGbtXNv7pTm",
+	"Ll8/e4EXNZgY6yTLpDw5Pjj+vm1Y2kSG5Gr/6Lhunubt2+ztpRMuZsWfd37FLPjbzu+fDw/+9GbCN8m2",
+	"tHs7ZJEUY0OMXfKG0XsohJcpJpnlHK8GOKcuOdN7MJAJWnMQJSSKbCG/V6TeQW/f5yFzhOpYeH4brGFl",
+	"Xnojg6xn1xKm52f/3eVSc9sayRUAvWQsQMtKYk0jnbDQQqUkE7MM5tibrpmVX6cK/Y3vjfQg+92e47RB",
+	"wqCWm0aKjBNDVCWhd2hFXvExwERhCNYE3VVkMiUywRv94/X1JRlSxYMbYaZoXrI2+I24EZdMxhHLM5Yh",
+	"T9LKPZTKhZ3J85kB9cJlKk1kgdArsFjOPg1DRQZApD9YYn53/vbFAObwFE8i35QymQAnwK2AFQF7KGsC",
+	"33fJINNGBh4+X6LddhWl0+wlm6ob4dhfDZME+X8jriVJmGAziIYD6CcE93HX2vB1c89tO5mBTfXA7OdB",
+	"zmfBg1jMjLZwyADq5+phZyy6Z2Qi00QROtKo5diUohuxmcJyYdZ0bXOxLVTqUxnOl9gcD53ZbNYBOK00",
+	"iZgwmxQWVGFM4o+5rW3OL9u5cJADrQJ8Q64NnLXoYT88Zk9GnYPhyX7nMDg96jxhPdo5GZ2G+8HRsH98",
+	"cAhpjvCKixu3jn+8Pv/56M0v796//HTw9Of9//rp8NWnn45fHL/55cPT/f98++vl+4PXPx9df/z1xU+/",
+	"/Hz4/Gr/x/NWuwV0ZPPY3ZiFuwSMwxLNwkI8ZLlwRepWaVUjhPttXcXRQ/T+Kfv155//a/hfV8efHq6G",
+	"F+f291tbG520zlrh03+M9E/s18Nnv1x2pk9P91/vn6ST4cefPvbjfnI7+9Qfv/z08v2Lf/znXXVxpdne",
+	"WlBYlx61VNssqSZrqTpm95ArLGxePVcpbllpBf7yCHgEyyOwUsLxrlZWD1GRl6UL2DprsflPk+GrgL/n",
+	"P738+MdF/x2/UBdTHf/67OL44h8v+OjnLpv/9Ef46YK/5xfzd8/H8/fP7w7e/ePF7O1z+DnYj8Rw+rIX",
+	"/udPUfUDy2dfKO7gtvAELcOCQlIpKciI6PMCGuAiJHb5ljR5oxaA2kPudWzR8Vd7c7qNwlIVWl+uCbrn",
+	"CoqgL7OmoG0e+vJhivRVtOM9nGBpcmGdjuOMV5XaOMhiZvI62YieuGfxai61fypHpbBOr2z6GMV0c7Nm",
+	"wTKpa8i2UGK1eQnUSnrOSqLqtOdVevECv/DtsuNmFnGrpAGgOg+xw+R+4TLYfIrlH91kozJ2snKTFrOl",
+	"ymFfB9iwK5fkdc71PPRb2Elwih3il5fr/aBGQ/gSX+mv+8pWLYwXTpsuaulg8hE1kYnuRPwemKYth1tt",
+	"bUBR8C17CBgLEdOkGCE0n6TBJIO9hyuvCIVuGkiTRuN1RWa2TR9hkWJdWMgepIdt17f9AYf8FlzbsLov",
+	"5toOqMCrn3fAwZCkOaJLqfQ4gaKadTyu9/09Gk652KNpiI1Qt+H+PjdDvuFKn8OoC+5L3xblj+w5JIOV",
+	"D9rco0XXCVTRMqETzlTGNi1cWY2jI0MtLqpMq9oP/75DKoS9g+QuDyG+wLW1zU00NxMBS7fg68/CjkAQ",
+	"0L/UKNZR5OK5Rb5ijrkRdYVslNDxlAmdeXP8fozLRMZSMeWQLQE5EHNPuCZSEAm54KKQRBFhCmqSCniw",
+	"S96VQTFHuEMwSCCnzIG7XhdD2GoiZzaVwgG+YjaFuVtTec/IKGFMdclHEZm7OAiT+YdUDACRM0lZu2j2",
+	"Q7wgkEkoMVNAMTthc10BF1bZ/nNmUg43GBASsFC3stAueWFegnwHM2NwmmEarPqO5IDHtncSxhvWuK7P",
+	"s9NZ+6oWckQAUOr3pob/enfheZl+bIJrI/Wiv6tJLJEPsVQ06uZEgpXhKiv6RvQYwCuj+fNbuL3PE0M9",
+	"SGzDuSFcmztjac3YUwXCanaXWymmVt1i0QMmSd6a2Wd/KfZ9DqQYRTyAzjE5ddxOuQIw1laFNfxDctHB",
+	"+Hk9W1iToJE+fpJcOG/UN0nV2QS/Dj3n+1NDydZ5eKHz1uaGTwqHJvB4esWFZ/gWwHIjprEXB+C8GvLY",
+	"CZk2oU0b497TNBkzrVYkWeXgtBbwWSE+SgBVm85qK0bKVZDQOBN2epLIdFxMJ1WYhoifd+DPE+n6UVk1",
+	"GTLlqAhvxOD21k75NqZ6cns7cC+5JumDMdNGPtoEhQGKQcz9t4lf9mOQeVdArFYO0Adx6p9NaGJW5jL8",
+	"CqsKJVM3QkiNOMMI/oxIwFCBg6mZFh52OCepCFmiANhhlejyOJ3N3hdWdG2PaiPFLLOKfyvWQ8Cm0ltI",
+	"yTCLR8frcXDIngz7vc7+6DTsHNLjg87wiJ10+mEvOB09oSfD4/1We/FlGPc2ocFd66yV9H2PWI3U/DXq",
+	"eJ+IpYxaZ60xEyyhke8JW7iC1pJ7oEAZrbMCnQP97TVZUZYoY2x9dyt+a1XdOmdPek96rd8N48x5UTNs",
+	"xeIxekrkFxjVe5FdEERjMfZwdhW3qhLDNn2H8E55MwoIhLkuNCFXgcQs2VHhTmykNKOI3pJJ5q7JTpMo",
+	"zQfqLBb4eJsohNsczoEXbO14ykD4PMnVeCiZjCIXR974IPY+m/+5CP/Eo4iYr3RgbcXbDPMOQyhrqiij",
+	"tyCxPCbo4RJAdhAZmAYNufq6VOPg0uYtquHjz+YDfIvQgliEpgDYP6Cp/lmjXcYJwItAsdDtiPKIha3f",
+	"/2xv5bq8QjG568tSp3m51jaFTIgX17S2H4t9bA+eeURiQynjz6lgax/S7382yFezBTYXz8txgoZSFRw4",
+	"tjzOSku8nUszchp4c2K4VIvUg0Ulq7rLY8G6yBSmxPY2ceoO+FHyH8Grgs1PsAu3uyCuLxDcGpeCT0cj",
+	"rGZZ17xHIIItcJntW0BmUhYn4QvHCr7l2/fMpsy4S2K0vfYCUUGICL1MhOud2Eh+DrtENu4VhckyQXld",
+	"TJJBTLQMnPs7Y2w+aGfbdMm1JMPEFQHBnRjS4M5VnxEKRqI1IUEFMGJtgFMarH1dPoD4e1euEvSoTYc1",
+	"kJhFcWo/lt3jrYpWM5Qt96o0waabM+5t6prL92+7d7nwrToNtNIt3FygKMyd5+S8XO6Za0oZQBO0gqZk",
+	"KoWe2KwprvPOAVs0NUpUlLc8dgkA8jFH/NeUzcu4zqrqjRK3saEznddI5AcM/Ad9Igjii5C01lcbSCGY",
+	"9cO7qlVXElE4sLU5zquST+aRRSMw71tw9vb3v5HCEbfPGWv6Ttn9bVo98r+KuiUPg46t+Nt6SPb9xfNn",
+	"F3bsnQdmdxkfzRdSx/DtMit8fptseklFaFNPQ3s7IQ84X3Sn5xvzrQY+8hl+nchHYYfqSn19xQhf1Ai4",
+	"TlJVheZE3yZofHkbZaPslgAjt2cK0Cm71RQjaEW7oJI15BIYb1MBySgWE6lJhKXI6vY+439s18cGFwMd",
+	"bY+5GGu72+yJ5WrkNv1ptXUlDb1ou3SdwYa/Yrq0219ACny7V9l50zzlWBsJjeUazypKtnestczdtcGJ",
+	"oxtna1dsl0Ln63ic/gqU+iwr1vJjEX8tL5NrKOflT1eQu4W9iSHw53oPtzOcfYhz5L1KqAgBQGv9VKlM",
+	"jb7E8MVXSWysNJXOW0vYOBd0XcX8ALGk5jazW5rbKUvm8xfNsryENIRLGdYZEZeQorczC8LtXSHDshjG",
+	"zM52o8BlLGW01QjyJQy4y+OQMqo/CRntLoIc26VtuMt7n83/bD84bBbdaqpzmikYjRNnsBWNE2dBKI6d",
+	"JTYJuVYGoTeC28hbYz77nbJHXfTXAHri3O+Rid2mNQATeGwDO6NFpdrXgJSRQZqF3gbgtA3DLBYu7fWX",
+	"UZeck0jOWGKbikynXBMgBMg8zqLlZ+5dOjRGAAQW2AyTfskdY7ECOQccxUi4MdN4UGxm1E+VtS5UhYQI",
+	"Qy5DFsmZdXBPuV5bKF6m+jLf8W3rbWboy/SLFxPBiupSfM2pbS/9Ubo+TfaabUnLqrAphX1/O3dsvlWZ",
+	"kPcT3qlkqHRIrkcA22VRRA78hX2qMW35kZ4+RL+JlCSJ1BDwgc/QVMsp1TygUTRHXMMoBIgzvOsIPYaN",
+	"uQB9bN1O12sHRmF2hfbRW/Eu7sjFV+xyXUsqLrc5do2+CZ9OWcipZhH+WGw5TqQIXMDVRpPMdkaShuZN",
+	"vdWEaMO0zVlnxKbWorZGzrciR9j7fMd3kNtWopZmSozttut0GAs66qVmcK5ZjNdt6joRo3csJHZ/LMjE",
+	"bvWcOzb3BKVe/Xzw6fWP746un508f/N2/8N/Pj389f0v//Xy+IVf8blrjoPV90L3lOjDVXxtUVhcZ0Vk",
+	"f+HIU6EZsY+34BJ3ZTOuV4XX3mZBje2O/I0GlUqtz79wQMn1ja6po8lcIl/Nr5fV2VjYJJv7a/vv7T5i",
+	"1EQcWdLe++ycRNsXR5tS8NrRHxee24ktLgibxtrFAL/pJOpsw3fMjL/dq+eCPxse1voBnmvnYl0S4Dm3",
+	"XoPc8sd2mNq2Nx5GMrhT6DmwLWuHqc6BvjEXGaG9jYYkxQa+dAzDbOVK7kqafJ1I0TcvTZyzAqfynSKQ",
+	"EPC1gkOLcmOPxnzrfo7zy4td+zjwE6v8G1vTJQsH6PAj28XW1Ny1lFFfnG15ldaPyvaxQcibbPKgYRM5",
+	"EyyBpHgLggp/ABRJNNMVFKQWsXMw09MYnAWcSVd+ywPmmuTeiIH9yzn+ARuUYDmI7aNbbmfXtjX+tmNP",
+	"jkaBk0pkxDaodUU1Dqnk21bDX7P519HEcXM+cT25Qqy6Ja0CsloB2w6QYJ4wNFHadcV7Eb5y+1xzMUFr",
+	"I/0746N7n+/YfBcKeUbLa/mGXBlFdn1tkadz1Nk0ecMHuC61AsJUbyFnRIotVmGsfZzb4ZSr3SGvzbG1",
+	"/H6d4kHHMoQQZgj/iGjApvYqesXnhSCuTZthmYMx05cyvHTvDdoWUGciZ2RKxdzW50K6AhcqHY14gKjE",
+	"tkzXgeBAfAs7wEL/eQttYH/NguUiS4CcyTQKAZyHMAHwCW7IzXI7XpVX0tp16gF8pIZHhSzgim+HUF9g",
+	"cyWIMIXfKZKdMeGCjNIo+sYI9xK6f1YIN3WdSWtQOO4YkCK01x+0UQ/I8yo2Jghs17/uauGtl4mcNlku",
+	"PHwtGz96yRIuw5YfNN4Cvc7JcG4vDlp1XCFEAqLq+dJz4Oen81J2TkZ4LSGF2QbXCtX+02I9wkXBbtC2",
+	"gamhKLRkfvdmEjVZJ/QbbbwrthXgTp2/OC1U0dtYihOo+3IhjhEybS3bwMLC9h2bt80Gt++4CNuxDG8V",
+	"GDWqHcTpbSATlv0BOz/fjvkw+xP21iv9ybrtbhMWMH7PwtvhXLP8z4oJbf8USKVvxH5v/7jTO+j09q97",
+	"p2e93lmv92u78Md+z/0RAgbtdvvguNdr95/0eu1T+x/mf3qHT45OjttH+4f7T5601y0u+oiuhTmJgXgx",
+	"R8EQ3Db429XEOjKQ1B+HWTdmQhdLWeuBqa4LrpNi9aDSdK4sirtLu7CBV9UmQwYdDctd1AIqyJCBnYKc",
+	"SufFSliX5ilVFWxW7GW5G5W+8AX4Io2+tEcEPsvC4lJXF3huBZjz82K/0N8Q16agAwIcqrdraJHyzBlu",
+	"msqxgMtq26pn1MPRwm1Xq0exQiQ3Z1LDkBCIEKnRArVmZB8yhWe6pJay+NW8eS1ADrVdi3cHCotlstTo",
+	"7KDM5LimWAFoFq6aEvwrpp/j/K5sw5ilgdUPACOOcXvcLTsHrsiEjyeIq21TZaWozZSFNfiFYqdfaDnO",
+	"hT4+bBWaWne8Xa1rpxnNPVtXmvgA/jZoEz4qIk4qzaMItxL4Hqo20y55rycsmXHFwCFR7F5ZOLPaZjc4",
+	"D//Ca5oi164OUcgSXW54DN9HkhiyMc/bBXFIZGsXei3FZhNkqnAUM8WQUEUGgj0YlX1QtwojjC/lI/Oc",
+	"C4tw7B6n7s6IKzR0rIgm7J4Jc0jc5Uu6psu1uteMcn2Fb/t3vNfOu6cf9wpU1vMQ2S5VoNIVrLVd4BlH",
+	"YF+GE7t649LHSyAMwArsmdjzaMiiq315MoY5YTTRQ0b1cvjK1cztx2yg3YjxfPwvLL3fMKpqCSUyP341",
+	"UQ1ftzDasUxspYj1IGxJeBddc4uC/JxkBJThxC6wmS75AO9A21ddBVyvinDXa25JuyibT+WeLABuQqY1",
+	"OS/CqdAMTAVxWGwKZIbE0iUfs9RDu6/oks9W1rZSDGHkp3ROhuxG4D4UvePQSjsHljdzOSvrOYCtbG4v",
+	"psgVNJ28+5KdA6NJxFlSD3C2aZ+jD3bXMoSw3QAj4WeSAtjwl3Ojv4PzZkKba7AEJuk7Rbh9bPs4+D9J",
+	"cFgBnVlClIJ1NHdEsr0LmuetLN5Qs9YCwlBd4/gChVcvpMp7WT1GQHwA9nBlB9sN4eHo+KVmRFfjqkfb",
+	"167cXrtAJiELu8QuwUjmvJbN4ZwVS9fgj3ws5OPwddaUESAIVD7HwsnAdIEqhxBC2ZV5997ZApHhWm42",
+	"CKASy5BAzFGtJxaMJEnVcl+GtSeCCQvuXHsJc2oW3ZhrNiUSMQfkTEA/eCrwzy43N2GjVDG1kCwC0U9j",
+	"jqjm7g2gd5x2M1MP6qs1mxZBk7AzvaO9i5G1h9GAKT5d6tyHizD0FyYyjq2UkqkGWxbJzEaB822jIv+Y",
+	"2xhreeEu5puQiStRko0jyiNVZyLELLnQbLqeQbajOC8eyzqMYpvuIPPVD0yZhdcVU5fPNVMgMrIsYFE7",
+	"2rhcjxnV8j6nS6rNx/5yjA5cMYFOaZTbS1+KzZ27rcI9HLLH6L6rO9jMoPrbcvQ8j8qT6/Nl+tb8D24f",
+	"kyXnZH1kSg2pzPYud8Jjl/blmG6Axzex/VDNfYbDxTwmsB8k9qa2Eueesxlw3pDds8icOoq45nTxzE7q",
+	"KxX+u1xMV2t/x0WtO8n8VhIUSz38sK7X5pU/V3w798+5mlwvtgCdssZff2cebhIShGjgFYtYoHd9fXBH",
+	"6u6PpQOgHpsit6N6j2DxS4WL5C7JmtUf53ZYgq3jMOMJ3JTgVXV35hxUTSgj1hM2JVQRJu55IgUkDtzT",
+	"hBs+rsjfBkzcD9rE/M/LRE4H38PICkE2yN8GGMNUA9tkGj9wI6DBtDYyjzARJPMYCr7eyUJQDEE7FLZE",
+	"Tq0G7PK1zKVucpdrU+nwHB+dSreacp9DJ6CdJd3hOr5Oxp3dwxo1DNlGl1wYZSJMoE9XO+sUyJU9/2+i",
+	"OGbxUjS9auuWxizk5zWvlbHz2PuM/7EiKe9c2BOwqifcaLBsrK0yZHmlZdPrVJPLt+llWru4xq5oR0AX",
+	"j6CCbdTYlOKrGfvTGddEDojzaENVhjlGDY3yFpjj4zSeV0xnZ7pjQbuCfXwD9Ts5WWxMFOtnzD2zd3xZ",
+	"Lc/rDJOg1JngjrHYJvEj4aBKPBBpFA0sJqERq1AGjzXWFoQCqAilLXd+9nuWQCYi+ZAKqIkGCxEaRekz",
+	"FPM3tgsCaIhcuEioTTbw6g3uhQkTSNMI0IVigQLMDyZeP0bSYw3PY5nTNyLiv05B0l9fxCOh+bnorgR+",
+	"0yomds+WVdm/gJ/hct+xGLCxSf+QhHRu61cyGiSDmSHWAZnJ5E4Z/ZsLMogsWt3g7xa7Ar7nkLeVThid",
+	"mlMa0DBkrl/C401lnPZX6/2LmyZHu7OZ38PAS23mfBaYYZQJM9/H8dfHAvJd4XlmKUSuW3wH+vTjhOoz",
+	"UNDXt65zeUdcByionGkL8+8gza45EG6M1xkGm7Ij+525wRMC2wuWdIHL2Mu/3BfGp3TMlrvCmjKBbV3v",
+	"C5zSV7reuCHFxhjTGGEBc/dUwkYsYSKo9VFlD7RqIVL2D/93XTk41S9w5ZB6dnTlMlrg7is1d89eqzWd",
+	"Z6VmIkpG9zZokZFTEUQqT20ZQ2ewQvEpBE+BUgMaRRj4c2mdMLNKSalLrMWcnWR+I4qdkxaqWkOqKZjI",
+	"ciYcRBWK/CEN7saJ0Uyy+KWDBbG91J1LHabRXkg0xkiv+c2m0GyomV/AQQEtfKvVrDA5nOeX9qvhvtRF",
+	"N4FAjJUFIbsBTpGL8QDIfQBtXwc2AXVmhIC7FEM2kslXbW+Gc4XwOKwCSjJpRtcNL2gDDXyxCtaMd1vy",
+	"tcFfUqHSGPcHBsKJ3KaCpnoiE/5H9e/FNgcFR09zLx6ubO8z/G+DwtpHuOU2vF/1Xrn9L0riigyZsSMz",
+	"L+VgzJBnDLJ89sPeYZbZW/QKfj0az6F6uN3+RjS9SJpc3KaKbQLU82jfnyOc3WobS4//W3D8bXiAG3Rm",
+	"QF6QF702aWvmWmtB12nwyrWJjbblCbHACFEVmYHsBqMgVaxLQhmoPRrz7jSEcLqyhSNWMQAk0WrymTFl",
+	"o9AVz9AbMeUi1VZRwPLirODU+SNRKbGpvZHZ19CsesqFVZ8sIRbig+DyoGTEZllVhYzCLjl3Cbx2OCyc",
+	"uxHYq42FBDoBjGRClJyy7N1IirGbM4sUg4YBVoFZ5660EavVJqRmGJ1mrca4wfZ8romaR+vJULG20+8t",
+	"luFtEKeuNvRWS00jW9n/w02LBlN202rHMvzhpjVjw5vWn+Swu9//RjrDZWkijo6bNoTDUvDlZrMdcy9r",
+	"VF9zj86Ln7OqvZ1HNj9bW4uxMz1hynWdB8wYFSQ0ZqVed1nmmc1wZVPFwFaADyCdu5au5mLhaDeCiyBK",
+	"Q2Zvn/vdAnt3ybMJTWgAKfvwhcLM84TLKJIzTN+CEYqpblD3D+j5qTD8MpAJU1/hFhhLrdTrf0Ngpew2",
+	"/PYZq87h3dvbKdP0Nrsg3HxyeBKejg7ofqd/GDzpHLLesPNkdBx2jmg/OGGn++FB76DVXngXRr2lcWzu",
+	"x0TGnkecMc+G5mpk5PZbq9/rHh92e939FubeZfcNshNXycfS/sDIeEtpklBvVv574agSC6uxX5htibKb",
+	"9K6kGA8aWRP1x+vrywxDKeQKhNPcEFBOrmve5eY9ERu7sP7VCXEXBCFnoq6llasUeYTHpehaKbVyzfoV",
+	"YdgmxbO2kB+NSOJfzRP/FzRPLLQoakyYj07u8XZHbO4r2LRH4ho+gq/cGZFcaGMymOkaZV5Ip6xHcky4",
+	"yAwZnjiEryKm15dorLiCQh7XW7GpQf6vjopV2/yRh7XD7omNzvRfPRP/d/VMfLycaZpTsrRh4idjtGGY",
+	"+AdzgoPFEA91iSFy5ItmQmsUTRNXD0CFSx+x2SV5o+LYIj2Z6zpQcxFkD3VvxPWECTRQbCoYN/ax0ISq",
+	"wphtMpjKkI+4eVUmZGAdvG6cPN4lRziaTXFRzgD/O8JC2EeyaXBFBp//HGxg/taZtF+zLaRd624rNL5q",
+	"6PubqhDJe0buMlK+w/aT6CyuC44DB9mgq8hG0Qa0ZBCl5y9einEpw69jl5ndq+1XF+Z5mNj8Q5B4QhUj",
+	"g0smQi7Gg79GiUYsw0Y0+nibbSFUXPxvi8mYBecKMeDltlwRZ3eZAQdQdnnDYgv0aDM2ZQytqajD+eKJ",
+	"DZb+bTgndqfJ1cWr6xcf3n6PxtPVxavXF2/eYKp1HqYZJzRgDo+RK2hA2SXvHV6apRsrbtsO57cUeEXp",
+	"68rXLYhhhuyi6AhaqT0yhr0RZ/gSEexGlw70wK95fa4MyZg9D/Nurg3v0bbaxjw6Go0ksEtpvuQgvwVb",
+	"d4MjW9++rcAul2DBqdYU7V3vKb+PwTFDPrHhlQzumC7AOqXDOJFaBjIig0mq7rr3/YE1IoziY1PYHL/7",
+	"ThGZ6jjVRbT2NqFBIpXhhWh5tAsNL/PSkQlVN4KJ0Mq5GY8iYuvc7IsAQAPsU7nUoyACMHIoRzX/YbtA",
+	"FCeEgFZxIgOmVJe8lQnDUDLUBkUWzByYH+4TC88IjaIbgT+WeTgur53h1rtnYMcGSodcDGC4WcK1DRbm",
+	"a8T+ny7y4qpncA4hg4/bJMCs+P5GFBFIFFMq845vaO2cwyqv5Sas+dOEB5Nnbj01KNZ2QYoJwKKIXQ5B",
+	"vg/TVNkW+EOGuZU5mpjdxFI7ReyG6LNF4OFH4lwW5wzg91USwnQHGjlQS3CAKv4Hxkp19vp3iqggYUys",
+	"tV6t501Xq/X8kWv9xEM9yWkE12WUysAoRqLW5guwx3op2xoxLPuAMJ1jWjYCTv2R8fFE++aRyFntJMxv",
+	"W5zElWEqeAhpbE7y+JC85k/RF4EIdHjd6+YzpMEd4mNs1RS+wkt+aRnvoh7UR+OjkgthmdffC3yKjGQU",
+	"wYY+Xprh+NAMvXQ5LGctSDjLpNZUTNJ4nNCQ3WZ2V9sNdAuJCYV/8xACMe6fKpKzLUvMQAolI7YbkTlz",
+	"CSZ3LBEsAuZtHuxwwY2k4kK30UkHUsINXKZJl7VxIyyEMItzNmvmTjCrChrJWya8DV+ZWbmxlO0Grbvp",
+	"m9H2MykERIx2RdwvYSjH+GH7XNLcd4rc8wRQlqY0mHDBvjipb5u243kHM9K2QttIiVZJUpgQRWgSTIzO",
+	"RGs0AMFYCKRpHo4TOU7oFABEIONJJiTi4u5G2GQuN5pRrBCAn6KCZUhBcZt0ZRNoQp6AE3Fe0aSIT5F6",
+	"VBnEMxnPd6hH4XoKwHdU5I0bs1ViCADxWoweHMiYQ8mIloRnb/ubnAH6Eptl7uY8Q3HvniZ7KNu8eHbY",
+	"vLpRv+rD3ukxhNw0S8xQ/73XpBzyta2CJyKdsoQH7lAqFMGF0oyG5qxSBS31K7pbqjDI5K0aZSx+D8N+",
+	"GyK8wOaM8lxc6FY6mMl4bgkFqKMgx/8nsDSZ6i3zNLRgFhiaVQobcbQd23LmSF9mMPk74EGGXAw7ztiN",
+	"UQDNdn91dvElFA136FvUNAqXUKY6QzP4H3EN2QMLtqgy4/2aTgHMNhUZ7y/euQevz0fOhLNL2mWM8hsR",
+	"J/yeRwyiniJsk1RETCkyMIICAstQ79kmtpISgM1BiCzRJuwsH3WVXzyw4ELsziljN9I1kKfJOJ2yAhSx",
+	"6/Nhi9GzBGTbXSVP126BJ6ATGcr0uwrgS0vve5ZFXSzaPj54sli1Da0zLvDx/aNjsPHtP/sLedULK3/h",
+	"Ra+hirw7f/vih1/O33x80YZ8+0JPxAox1SkPTNy3Gi6pwMx+++8ffv+PH1pLl3l8uHph1xOkSsObzf+e",
+	"Ydq4luamEKq65DnyqbOm6zGj1NbT7z9poLKZOc1kcldST9efiB3iOa+dzmYaZY1rsrU7x+Ir5zXOLl/m",
+	"6uqSK01FSJPQWbOAE+n+xpJEJqDOA860FA7vpW66//IMPm4SO9Eminx3QjNorK2kvaYIvIWDc/FVtYi2",
+	"4/m35QHzvxnNIEXs6O2qHJFcgTRczI3DRqpQlpbH27sEs+rOwV12RoqRyIeOCP+hpBg4g/mnq/fvSASl",
+	"j7aASvMpa+dZd3jLBwHkew265MrYcfRGuL9A4ytsBYaatNBcpHk3KqpheBebd71TJBmgDoppfwT4V5YS",
+	"UAqikVUxtO3kzGFg943cAFN5pb6S2f7ZBsjYNpax2yzYDI+htncY7NZ2GqDZ9m6uURgePwQgwS0rQrdb",
+	"kRzX8mfKoyUMqreqK9jSuUW2Ftdh6swSrrXZMG3LJrj1qVGNzpDccPM1GK2TiLyKuJNhXIVUY3eXNTqy",
+	"FWaet8sz/y6kQeKlyVv2w88AvO/qDO5YrNs2qwUCskupYrEdYFE1O+/8Sjt/9Dqnnd8/99vHh3/e3HR/",
+	"63VOzb/2e3/+W5PFXaaoSH94+YwcHByc4t4jdAfq07AGOSowo1qa4VNzaaex2kKAE8+qQqk5Hfi4npsW",
+	"Jkbk80JOubQKeb30zeyDpSLpzzewAzets5sqmfbP+vu/3rTaNy3kB/CM0qFMNfwV6Qb+6mpEO+FB76BQ",
+	"O+pqSvuHwZPuCbxlTgbe6Z/ud3vd/W6/RzqkQ37r7e+9pcmemcSZ+zz5D3Nrfyc3NzetVy+uyR7UTu71",
+	"u33zF7Lf65Hjw5vWnyvKtdu1NeJrTaI6hWwCGxSLA21sozCHho7W6t0cDROYjJi/TQW9pzzagRaxum/+",
+	"dd7RxzV3d3fJbG+YRizJsBdiGeYO9xHXlSx9TDLIooAWwgliG5COfVbtvm/sdWVTo1WbaBlZSWwb/aTG",
+	"qGUPUH7uchRcT2+EjMgb9xe78tvydPCWSKNQ1Lbkt/BWc5QvJdzpbeSH/c/t2j+bzAvYG9h/yRwqpm9P",
+	"5nmbUfjz180Ti2WiOyOZzGgSbtmVHtAk4Qy7FV4/uzS8QLAAK30vtPuncv4XwJmSxYTXSMp4SIM7YnSi",
+	"ZEQD1r4RMql/gYZhwhQAs7mM6IgrbSYvRTbczmOEL3E7DZHLRK9qhmUmY7bHLKckoJ/0ajzrOOhSz7pt",
+	"PHt0dHD0lQzhzK2+HQ86DIaZKG6z0AQuZ1r+FV3oSlO93KC1EDuBnLLcCLGZJFxkwXDEHJGpsE1CozkZ",
+	"J3LWJdeSBDQK0gjz8hNowOl62od85LAQh0zPmDEwZ3lXD1Vp+DkYSqkvwsFWbcor2ILdZgzjN2rkAEIg",
+	"yVyWUzTxDO92uZt5iv82SPrKCHyXbeJ6aCG4xua53o8mTCitWArZ8WjZ/zN8YodnDR/4uKSJsbnSyupE",
+	"JYCtbR1rCWMD8bwWv7YG1oY9HAvS0qEBdpTcErTKFQ577kb9S8OrlBdTB7FinyJuJ3dUtKcqn9kCvMq6",
+	"ECnl/fhWYVLKs/w6JXmVnaphHpUjBU3WKvPnlxeArTVn+psov6tM9ctBqDRHS6lytL3PqnQKW0ZOeexl",
+	"WBs9pXIERbxTgFG5Y3MURB6klGI9zVZ7JlUn5dIDLP2qbw1JZeHUvpDwaMoCvoFys42v+mPcCleVq7oM",
+	"ZuUa6TszJWQUIvBGLcWTdZFZtnq5dy3ivg5Cy1+Ovh1cS3VOFrblq6C1NJBZezTmHWClu9DQXyOP3l0z",
+	"4suL12xepzpfg+thviuV2XfUTjC1s67uWEe/2GL1i3O7HejoRs/+RtV0pIyvo57jtz9xPbnC5l/1tIli",
+	"BiMo/z93V9fbtg1F/4rgl71wjdu1XZY+pQEKBHvYMMzZywpDFhlbiEQa+vAmBPvvA8+9pKVYSmVHsp0+",
+	"xZEtiiJ5L3m/ziF6RVJrYM6N80CrjcoQktFMWTcZ7tit3XIdSzntol+89Ijt1dXF44OqRj1z0+Lud3i2",
+	"M4myW+CH0yTaa64Om8/MAPKSSF6Ni1FP0H+gJwdN8bCa59uull/tPG7deuRX7NqMZnB+Riat57gkSi4R",
+	"3ywIrt7x5lCIkVNPEELMFHCkEGFMlKOxbNbP5RRFZFcqBUd9oBFNMQ5+S2sVFTApucXIX1RFowsEQ6al",
+	"K0mTb4JrHaxMCeTKKDG5knadBgR+79JPrIpQnCCNpEvSDIyQ9SaggXFY2ZliVhbk1KA4S8ptPTgS0/FI",
+	"dwM9d6CQ6Sw/hBkEd33JTNpn0eDHf5reP/0dUDQdyefrzL5CUQWLikPPnmYAecuqk9gPX3/uyG2daINq",
+	"TKXLlAQL/xIfH6kWLNCJIIRxK4/7V5Lg9QBP1nswvlBi1KjOTepWA8csyjfNHBIrwKIwghafeFCVsOMq",
+	"HmItxdpIxz0gonU5j0ym/IVUpSar5st44S8xdFL9EmPrz52kzSGL/rKVRL4Umbz4W7dlm4naxbdTdxFh",
+	"TCHETx+nU/H2cjoVv/AH+2f6/vLDzx/Fh3fv311ein2TXEiSF5WDT7Kih3U2js//aRynD2g6IHUHMhhm",
+	"+avHSbev0GWD4PVGMkDKfBgc9Fvcd09IjyjbWFQuYwKM6JwKRDikyA1ZVCj3TcM48akMnpmCgZhXYR5s",
+	"VAZ8zf0B02f5+UKl276dxrTAqHQGhl0ZGOYwCjXjXDcPl2fg7qfSoPunQOqcsz64u2SgCADE7eLR/hnY",
+	"8Dhsre/t4sew1/3613SpNu6eNK+GNIzzIWMCwQZ1+gDHyMQsY/0pkHEeLhKrMqKVm2Gufh80IsB1YGfl",
+	"9efpG3V/eVboz8Ctf+i87G9jzvJvAaUfwYM/gMSOsy2dxlt/zivUO+ZtR9gbLwg0gFSWO/WcxEXPvoSz",
+	"4uC+4z6dEG+chmVcyPH9IL+/Z3pumvAjoI7fOQbJUewhz0/ZhT3uhO248OP00q8fgZze4zR2D49hxxbD",
+	"2oLyFZm5Gv0kAHKrHGEOOR5yUKoHDoHqFcCTb9wS6rWSj2gTcT8uHunDuIzThwrSMQC7+y7QFtJpuvU1",
+	"sE6793BpWDJEenS/Rfkczv3xYb/9Whp5U31+RZyD5banbnmJ6XbHSmIb7ftnZcI0ftaVDLof4wqvQ4ql",
+	"7s7pXytznd6OSivujIKOKY3CJHHeFBRjwOTU0i/DAd33/Cy3zg0p8t5J+rZRFZWZ/Y2dt4UKM5Xhu6/2",
+	"K3uOpRkts2RyNbmA8uTmd6B9owjuX84L5bgn8kUpXKoydi4DH8YVu5fFquVUbffqq92QLIF4ljr47ea2",
+	"Ud1SKzWTedspnausaFoarLJgNvd1gvmVwyvJhQd2yQXKt+itAItWe6Iv4Np96ufERA8+TozOAwSeiFJi",
+	"Hdyo9arWlBO53ZZuQDtKHeAkokY8O5TW8qiBR7V0lKhL21q3o0m884hCE9uHPUalHD+2+9AnrvOliPO6",
+	"TBJ7bto2z8T1bWP/tHRhmx5VUlykzuj6hFae2Ku9BncP80Io2nMD3N4Umbx+H4W1WiC4YKfZh1Fctj5u",
+	"ZMN1BI19UWZjTUs2gHeKUl1FtKMyJuVltnvVOgmLe5M1RESmse7XHGbohyBcOqvTNbFERXELjlGYgF9N",
+	"btnXt6LEXYHQ//ujFQujd3eCWG/CJLbbeamtNNuJicICJ8h7ky1iKaGVsrBQc2bvpgowqiGLKl+yWBgz",
+	"T8IMgchS5+Walt9c6cjIWC8nYpKqYmUIrgc85Iof7GvuBSpFMx0mk6///R8AAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
