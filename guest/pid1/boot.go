@@ -19,12 +19,13 @@ import (
 
 // Where husk-init keeps the pod's files.
 const (
-	stateDir   = "/run/husk"
-	imagesDir  = stateDir + "/images"  // a squashfs per image disk
-	volumesDir = stateDir + "/volumes" // a file system per volume
-	scratchDir = stateDir + "/scratch" // what containers write to their root
-	rootDir    = stateDir + "/root"    // a container's root, in its own mount namespace
-	cgroupDir  = "/sys/fs/cgroup"
+	stateDir    = "/run/husk"
+	imagesDir   = stateDir + "/images"   // a squashfs per image disk
+	volumesDir  = stateDir + "/volumes"  // a file system per volume
+	scratchDir  = stateDir + "/scratch"  // what containers write to their root
+	rootDir     = stateDir + "/root"     // a container's root, in its own mount namespace
+	messagesDir = stateDir + "/messages" // the termination message of each run
+	cgroupDir   = "/sys/fs/cgroup"
 )
 
 type fsMount struct {
@@ -57,6 +58,7 @@ func mountRest() {
 		{"tmpfs", "/run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=0755"},
 		{"cgroup2", cgroupDir, "cgroup2", noExec, ""},
 	})
+	mountAll([]fsMount{{"tmpfs", messagesDir, "tmpfs", noExec, "mode=0700,size=1m"}})
 	for _, dir := range []string{imagesDir, volumesDir, scratchDir, rootDir} {
 		must("mkdir", os.MkdirAll(dir, 0o755))
 	}

@@ -48,6 +48,7 @@ type childConfig struct {
 	Image     string          // where the image is mounted
 	Scratch   string          // directory for the container's writable layer
 	Writable  map[string]bool // volumes that are writable
+	Message   string          // the file for the termination message; "": none
 }
 
 // RunChild becomes the container that PID 1 describes. It runs in new mount, PID, UTS and IPC

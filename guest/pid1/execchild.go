@@ -46,12 +46,17 @@ func becomeProcess(config *childConfig) error {
 	if err != nil {
 		return err
 	}
+	groups, err := user.GetAdditionalGroupsPath(c.Groups, "/etc/group")
+	if err != nil {
+		return &startError{126, fmt.Sprintf("groups: %v", err)}
+	}
+	who.Sgids = append(who.Sgids, groups...)
 	env := environment(c.Env, config.Hostname, who.Home)
 	if err := limitFiles(); err != nil {
 		return err
 	}
 	if !c.Privileged {
-		if err := confine(); err != nil {
+		if err := confine(c); err != nil {
 			return err
 		}
 	}

@@ -102,6 +102,7 @@ type child struct {
 	died    <-chan unix.WaitStatus
 	group   cgroup
 	scratch string
+	message *message // nil: none
 	stdio   *stdio
 	input   runIO
 	slave   *os.File // of a terminal, kept open; nil without one
@@ -136,6 +137,15 @@ func (l *linux) fork(c guest.Container, streams *stdio) (_ *child, err error) {
 	}()
 	if k.group, err = newCgroup(run); err != nil {
 		return nil, fmt.Errorf("cgroup: %w", err)
+	}
+	if err := k.group.limit(c.Limits); err != nil {
+		return nil, fmt.Errorf("cgroup: %w", err)
+	}
+	if c.TerminationMessagePath != "" {
+		if k.message, err = newMessage(run); err != nil {
+			return nil, err
+		}
+		config.Message = k.message.file.Name()
 	}
 	failure, err := l.clone(k, config)
 	if err != nil {
@@ -333,6 +343,7 @@ func (k *child) wait() exit {
 	}
 	// A shell reports a killed child with the same number.
 	e.oomKilled = e.code == 128+int(unix.SIGKILL) && k.group.oomKills() > 0
+	e.message = k.message.text()
 	k.cleanUp()
 	return e
 }
@@ -363,6 +374,7 @@ func (k *child) cleanUp() {
 		k.pidFD = -1
 	}
 	k.entry.Unlock()
+	k.message.remove()
 	os.RemoveAll(k.scratch)
 }
 

@@ -21,6 +21,8 @@ type machine interface {
 	forward(network *guest.Network, port int, accept guest.Accept) error
 	copyOut(in process, what guest.Copy, accept guest.Accept) error
 	copyIn(c guest.Container, in process, where guest.Copy, accept guest.Accept) error
+	// act does an action of a probe or a hook. It returns why the action failed.
+	act(ctx context.Context, c guest.Container, in process, network *guest.Network, a guest.Action) error
 	// stats returns the usage of the machine and the running containers.
 	stats(running map[string]process) guest.Stats
 	// release syncs and unmounts the volumes. No container runs at that time.
@@ -42,6 +44,7 @@ type exit struct {
 	code      int // 128+signal if killed
 	signal    int
 	oomKilled bool
+	message   string // what the container wrote to its termination message
 }
 
 // startError is why a container's command did not run.

@@ -25,6 +25,26 @@ type fakeMachine struct {
 	prepared error
 	released error
 	off      chan struct{}
+	// acts answers a probe or a hook; nil succeeds at once.
+	acts func(ctx context.Context, c string, a guest.Action) error
+	log  []string // starts, signals and actions, in their order
+}
+
+func (m *fakeMachine) note(what string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.log = append(m.log, what)
+}
+
+func (m *fakeMachine) act(ctx context.Context, c guest.Container, _ process, _ *guest.Network, a guest.Action) error {
+	if a.SleepSeconds > 0 {
+		m.note(c.Name + " sleeps")
+		return sleep(ctx, time.Duration(a.SleepSeconds)*time.Second)
+	}
+	if m.acts == nil {
+		return nil
+	}
+	return m.acts(ctx, c.Name, a)
 }
 
 // fakeRun describes one run of a container.
@@ -57,15 +77,19 @@ func (m *fakeMachine) launch(c guest.Container, _ *stdio) (process, *startError)
 	if r.fails != nil {
 		return nil, r.fails
 	}
-	return &fakeProcess{run: r, signalled: make(chan exit, 8)}, nil
+	m.log = append(m.log, "start "+c.Name)
+	return &fakeProcess{machine: m, name: c.Name, run: r, signalled: make(chan exit, 8)}, nil
 }
 
 type fakeProcess struct {
+	machine   *fakeMachine
+	name      string
 	run       fakeRun
 	signalled chan exit
 }
 
 func (p *fakeProcess) signal(int) {
+	p.machine.note("signal " + p.name)
 	if !p.run.deaf {
 		p.signalled <- p.run.ends
 	}

@@ -28,6 +28,10 @@ func buildRoot(config *childConfig) error {
 	if err != nil {
 		return err
 	}
+	message, err := openMessage(config.Message)
+	if err != nil {
+		return err
+	}
 	devices, err := devicesOf(config.Container)
 	if err != nil {
 		return err
@@ -61,6 +65,16 @@ func buildRoot(config *childConfig) error {
 	for i, m := range config.Container.Mounts {
 		if err := volumes[i].attach(m.Path); err != nil {
 			return &startError{126, fmt.Sprintf("mount %s: %v", m.Path, err)}
+		}
+	}
+	if message != nil {
+		if err := message.attach(config.Container.TerminationMessagePath); err != nil {
+			return &startError{126, fmt.Sprintf("termination message %s: %v", config.Container.TerminationMessagePath, err)}
+		}
+	}
+	if config.Container.ReadOnlyRoot {
+		if err := unix.Mount("", "/", "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|unix.MS_NODEV, ""); err != nil {
+			return fmt.Errorf("make the root file system read-only: %w", err)
 		}
 	}
 	return nil
@@ -106,10 +120,6 @@ func writeFile(f guest.File) error {
 	if err := os.MkdirAll(path.Dir(f.Path), 0o755); err != nil {
 		return err
 	}
-	mode := f.Mode
-	if mode == 0 {
-		mode = 0o644
-	}
 	out, err := os.OpenFile(f.Path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -124,7 +134,7 @@ func writeFile(f guest.File) error {
 	if err := out.Chown(int(f.UID), int(f.GID)); err != nil {
 		return err
 	}
-	return unix.Fchmod(int(out.Fd()), mode)
+	return unix.Fchmod(int(out.Fd()), f.Mode)
 }
 
 // tree is a part of a volume that is not mounted yet.

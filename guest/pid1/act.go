@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package pid1
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"husk/guest"
+	"husk/guest/probe"
+	"husk/session"
+)
+
+// actOutput is how much of the output of a failed command is in the reason, in bytes.
+const actOutput = 512
+
+func (l *linux) act(ctx context.Context, c guest.Container, in process, network *guest.Network, a guest.Action) error {
+	host := "127.0.0.1"
+	if network != nil {
+		host = network.Address.Addr().String()
+	}
+	switch {
+	case len(a.Exec) > 0:
+		k, ok := in.(*child)
+		if !ok {
+			return errors.New("not a container of this machine")
+		}
+		return l.command(ctx, k, c, a.Exec)
+	case a.HTTPGet != nil:
+		return probe.HTTP(ctx, host, *a.HTTPGet)
+	case a.GRPC != nil:
+		return probe.GRPC(ctx, host, *a.GRPC)
+	case a.TCPPort != 0:
+		return probe.TCP(ctx, host, a.TCPPort)
+	default:
+		return sleep(ctx, time.Duration(a.SleepSeconds)*time.Second)
+	}
+}
+
+// sleep returns an error if ctx ends first.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// command runs a command in a container. It returns an error unless the command exits with 0 before
+// ctx ends.
+func (l *linux) command(ctx context.Context, k *child, c guest.Container, args []string) error {
+	j, err := l.startJob(k, c, guest.Exec{Args: args})
+	if err != nil {
+		return err
+	}
+	defer j.close()
+	read := make(chan string, len(j.output))
+	for _, f := range j.output {
+		go func() { read <- j.beginning(f) }()
+	}
+	var ws unix.WaitStatus
+	select {
+	case ws = <-j.died:
+	case <-ctx.Done():
+		j.group.kill()
+		ws = <-j.died
+		err = errors.New("the command did not end in time")
+	}
+	j.ended.Store(true)
+	j.group.kill() // what it has started in the background
+	var output strings.Builder
+	for _, f := range j.output {
+		f.SetReadDeadline(time.Now().Add(outputPause)) // wakes readers that wait for more
+	}
+	for range j.output {
+		output.WriteString(<-read)
+	}
+	switch text := strings.TrimSpace(output.String()); {
+	case err != nil || ws.ExitStatus() == 0:
+		return err
+	case text != "":
+		return fmt.Errorf("exit code %d: %s", exitCode(ws), text)
+	default:
+		return fmt.Errorf("exit code %d", exitCode(ws))
+	}
+}
+
+func exitCode(ws unix.WaitStatus) int {
+	if ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return ws.ExitStatus()
+}
+
+// beginning returns the beginning of a command's output and discards the rest.
+func (j *job) beginning(f *os.File) string {
+	var kept strings.Builder
+	buf := make([]byte, session.Chunk)
+	for {
+		if j.ended.Load() {
+			f.SetReadDeadline(time.Now().Add(outputPause))
+		}
+		n, err := f.Read(buf)
+		kept.Write(buf[:min(n, max(0, actOutput-kept.Len()))])
+		if errors.Is(err, os.ErrDeadlineExceeded) && !j.ended.Load() {
+			continue
+		}
+		if err != nil && !errors.Is(err, io.ErrNoProgress) {
+			return kept.String()
+		}
+	}
+}
