@@ -22,6 +22,10 @@ const (
 // confined.
 const CapabilityPrivileged = "privileged"
 
+// CapabilityContainerOptions is of agents that know init containers and the options of containers (ContainerOptions). An older agent
+// would ignore them.
+const CapabilityContainerOptions = "container-options"
+
 // Node is one bare-metal machine with an agent.
 type Node struct {
 	ID        uuid.UUID `json:"id"`

@@ -5,6 +5,7 @@ package guest
 // Options are the parts of a container that only the pod's author sets. They have the same JSON form
 // in the contract.
 type Options struct {
+	NonRoot          bool     `json:"nonRoot,omitempty"`          // refuse to start as user 0
 	Groups           []string `json:"groups,omitempty"`           // supplementary groups, as names or numbers
 	CapabilitiesAdd  []string `json:"capabilitiesAdd,omitempty"`  // without CAP_; ALL is all
 	CapabilitiesDrop []string `json:"capabilitiesDrop,omitempty"` // before those in CapabilitiesAdd are added

@@ -3,6 +3,7 @@
 package nodeagent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -300,10 +301,10 @@ func allRunning(containers []guest.ContainerStatus) bool {
 
 func failureOf(s guest.Status) (reason, message string) {
 	if s.Error != "" {
-		return "GuestError", s.Error
+		return cmp.Or(s.Reason, "GuestError"), s.Error
 	}
 	for _, c := range s.Containers {
-		if c.State == guest.StateExited && c.ExitCode != 0 {
+		if c.State == guest.StateExited && c.Reason != guest.ReasonCompleted {
 			if c.Message != "" {
 				return c.Reason, fmt.Sprintf("container %s: %s", c.Name, c.Message)
 			}

@@ -101,6 +101,24 @@ func (e DiskStatsKind) Valid() bool {
 	}
 }
 
+// Defines values for HTTPGetScheme.
+const (
+	HTTP  HTTPGetScheme = "http"
+	HTTPS HTTPGetScheme = "https"
+)
+
+// Valid indicates whether the value is a known member of the HTTPGetScheme enum.
+func (e HTTPGetScheme) Valid() bool {
+	switch e {
+	case HTTP:
+		return true
+	case HTTPS:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for HealthStatus.
 const (
 	Ok HealthStatus = "ok"
@@ -897,8 +915,13 @@ type AuditList struct {
 
 // Capabilities What the agent can do beyond the first version of the protocol. Pods that need a capability get a node whose agent has it.
 //
-// Example: ["privileged"]
+// Example: ["privileged","container-options"]
 type Capabilities = []string
+
+// Capability A capability of Linux without `CAP_`, or `ALL`.
+//
+// Example: NET_ADMIN
+type Capability = string
 
 // Capacity defines model for Capacity.
 type Capacity struct {
@@ -929,23 +952,68 @@ type Container struct {
 	// Args Replaces the image's command.
 	Args *[]string `json:"args,omitempty"`
 
+	// CapabilitiesAdd Capabilities in addition to the default ones, which are those of Docker without `MKNOD`.
+	//
+	// Example: ["NET_ADMIN"]
+	CapabilitiesAdd *[]Capability `json:"capabilitiesAdd,omitempty"`
+
+	// CapabilitiesDrop Default capabilities that the container does not get. With `ALL`, it gets only those in `capabilitiesAdd`.
+	//
+	// Example: ["ALL"]
+	CapabilitiesDrop *[]Capability `json:"capabilitiesDrop,omitempty"`
+
 	// Command Replaces the image's entrypoint.
 	Command *[]string `json:"command,omitempty"`
 	Env     *[]EnvVar `json:"env,omitempty"`
 	Files   *[]File   `json:"files,omitempty"`
+
+	// Groups Supplementary groups of the user, as names from the image or as numbers.
+	//
+	// Example: ["4711"]
+	Groups *[]string `json:"groups,omitempty"`
 
 	// Image The reference with which the image was imported, or the image's ID.
 	//
 	// Example: registry.example.com/nginx:1.22
 	Image string `json:"image"`
 
+	// Limits What all processes of a container can use together (default: as much as the pod has).
+	Limits *Limits `json:"limits,omitempty"`
+
+	// LivenessProbe If it fails, the container is restarted according to its policy.
+	LivenessProbe *Probe `json:"livenessProbe,omitempty"`
+
 	// Name An RFC 1123 label.
 	//
 	// Example: web
 	Name Name `json:"name"`
 
+	// NoNewPrivileges Whether set-user-ID and set-group-ID bits and file capabilities have no effect, as `no_new_privs` of Linux does it. By default they have none if the image has no such file.
+	NoNewPrivileges *bool `json:"noNewPrivileges,omitempty"`
+
+	// NonRoot Do not start the container if its user is root. It fails instead.
+	NonRoot *bool `json:"nonRoot,omitempty"`
+
+	// PostStart Runs after the container has started. If it fails, the container is restarted according to its policy.
+	PostStart *Hook `json:"postStart,omitempty"`
+
+	// PreStop Runs before the container gets its stop signal, and within the grace period.
+	PreStop *Hook `json:"preStop,omitempty"`
+
 	// Privileged Give root in the container the whole guest: all capabilities and devices, and no system call filter. The pod's isolation from other pods does not change.
 	Privileged *bool `json:"privileged,omitempty"`
+
+	// ReadOnlyRoot Make the root file system read-only. Volumes, /dev and /dev/shm stay writable.
+	ReadOnlyRoot *bool `json:"readOnlyRoot,omitempty"`
+
+	// ReadinessProbe Whether the container is ready. Without it, a container that has started is ready.
+	ReadinessProbe *Probe `json:"readinessProbe,omitempty"`
+
+	// RestartPolicy Default: the policy of the pod. An init container with `Always` is a sidecar: it runs until the other containers have ended.
+	RestartPolicy *RestartPolicy `json:"restartPolicy,omitempty"`
+
+	// StartupProbe The other probes begin when this one has succeeded. If it fails, the container is restarted according to its policy.
+	StartupProbe *Probe `json:"startupProbe,omitempty"`
 
 	// Stdin Keep standard input open, so that attached clients can write to it. Otherwise it is empty.
 	//
@@ -954,6 +1022,17 @@ type Container struct {
 
 	// StdinOnce Close standard input when the first attached client that writes to it detaches. Otherwise it stays open. It always stays open with `tty`. Requires `stdin`.
 	StdinOnce *bool `json:"stdinOnce,omitempty"`
+
+	// StopSignal The signal that ends the container, such as SIGINT or 2 (default: the image's, or SIGTERM).
+	//
+	// Example: SIGINT
+	StopSignal *string `json:"stopSignal,omitempty"`
+
+	// TerminationMessageFromLog Use the end of the log as the message if the container failed and the file is empty.
+	TerminationMessageFromLog *bool `json:"terminationMessageFromLog,omitempty"`
+
+	// TerminationMessagePath When the container has ended, the last 4096 bytes of this file are the message in its status.
+	TerminationMessagePath *string `json:"terminationMessagePath,omitempty"`
 
 	// Tty Give the container a terminal for its standard input, output and error.
 	//
@@ -981,14 +1060,19 @@ type ContainerStats struct {
 
 // ContainerStatus defines model for ContainerStatus.
 type ContainerStatus struct {
-	ExitCode   *int                 `json:"exitCode,omitempty"`
-	FinishedAt *time.Time           `json:"finishedAt,omitempty"`
-	Message    *string              `json:"message,omitempty"`
-	Name       string               `json:"name"`
-	Reason     *string              `json:"reason,omitempty"`
-	Restarts   int                  `json:"restarts"`
-	StartedAt  *time.Time           `json:"startedAt,omitempty"`
-	State      ContainerStatusState `json:"state"`
+	ExitCode   *int       `json:"exitCode,omitempty"`
+	FinishedAt *time.Time `json:"finishedAt,omitempty"`
+
+	// Message Why the container is in this state, or its termination message.
+	Message *string `json:"message,omitempty"`
+	Name    string  `json:"name"`
+
+	// Ready Whether the container runs and is ready.
+	Ready     *bool                `json:"ready,omitempty"`
+	Reason    *string              `json:"reason,omitempty"`
+	Restarts  int                  `json:"restarts"`
+	StartedAt *time.Time           `json:"startedAt,omitempty"`
+	State     ContainerStatusState `json:"state"`
 }
 
 // ContainerStatusState defines model for ContainerStatus.State.
@@ -1016,21 +1100,41 @@ type DefragmentationCreate struct {
 
 // DesiredContainer defines model for DesiredContainer.
 type DesiredContainer struct {
-	Args        []string `json:"args"`
-	Env         []string `json:"env"`
-	Files       []File   `json:"files"`
-	ImageSerial string   `json:"imageSerial"`
-	Name        string   `json:"name"`
+	Args             []string      `json:"args"`
+	CapabilitiesAdd  *[]Capability `json:"capabilitiesAdd,omitempty"`
+	CapabilitiesDrop *[]Capability `json:"capabilitiesDrop,omitempty"`
+	Env              []string      `json:"env"`
+	Files            []File        `json:"files"`
+	Groups           *[]string     `json:"groups,omitempty"`
+	ImageSerial      string        `json:"imageSerial"`
+
+	// Init The container is one of the pod's init containers. They come first in the list.
+	Init *bool `json:"init,omitempty"`
+
+	// Limits What all processes of a container can use together (default: as much as the pod has).
+	Limits          *Limits `json:"limits,omitempty"`
+	LivenessProbe   *Probe  `json:"livenessProbe,omitempty"`
+	Name            string  `json:"name"`
+	NoNewPrivileges *bool   `json:"noNewPrivileges,omitempty"`
+	NonRoot         *bool   `json:"nonRoot,omitempty"`
+	PostStart       *Hook   `json:"postStart,omitempty"`
+	PreStop         *Hook   `json:"preStop,omitempty"`
 
 	// Privileged Do not confine the container within its guest.
-	Privileged *bool `json:"privileged,omitempty"`
+	Privileged     *bool          `json:"privileged,omitempty"`
+	ReadOnlyRoot   *bool          `json:"readOnlyRoot,omitempty"`
+	ReadinessProbe *Probe         `json:"readinessProbe,omitempty"`
+	RestartPolicy  *RestartPolicy `json:"restartPolicy,omitempty"`
+	StartupProbe   *Probe         `json:"startupProbe,omitempty"`
 
 	// Stdin Keep standard input open.
 	Stdin *bool `json:"stdin,omitempty"`
 
 	// StdinOnce Close standard input when the first client that writes to it detaches.
-	StdinOnce  *bool  `json:"stdinOnce,omitempty"`
-	StopSignal string `json:"stopSignal"`
+	StdinOnce                 *bool   `json:"stdinOnce,omitempty"`
+	StopSignal                string  `json:"stopSignal"`
+	TerminationMessageFromLog *bool   `json:"terminationMessageFromLog,omitempty"`
+	TerminationMessagePath    *string `json:"terminationMessagePath,omitempty"`
 
 	// Tty Give the container a terminal.
 	Tty          *bool         `json:"tty,omitempty"`
@@ -1064,6 +1168,8 @@ type DesiredNetwork struct {
 
 // DesiredPod A pod in the form that the node needs, with images and users resolved.
 type DesiredPod struct {
+	ActiveDeadlineSeconds *int `json:"activeDeadlineSeconds,omitempty"`
+
 	// Ceph A cephx key that gives access to this pod's disks and nothing else.
 	Ceph       CephAccess         `json:"ceph"`
 	Containers []DesiredContainer `json:"containers"`
@@ -1179,10 +1285,18 @@ type File struct {
 	// Content The content as text. Use contentBase64 for binary content. In responses to viewers it is "(hidden)".
 	Content       *string `json:"content,omitempty"`
 	ContentBase64 *string `json:"contentBase64,omitempty"`
-	Mode          *string `json:"mode,omitempty"`
+
+	// GID The number of the group of the file.
+	GID *int `json:"gid,omitempty"`
+
+	// Mode The permissions in octal; 0000 is possible.
+	Mode *string `json:"mode,omitempty"`
 
 	// Path Example: /etc/app.conf
 	Path string `json:"path"`
+
+	// UID The number of the user that owns the file.
+	UID *int `json:"uid,omitempty"`
 }
 
 // FreedMove A pod that is stopped on this node and started on another.
@@ -1202,6 +1316,13 @@ type FreedNode struct {
 	Moves       []FreedMove        `json:"moves"`
 	NodeID      openapi_types.UUID `json:"nodeId"`
 	NodeName    string             `json:"nodeName"`
+}
+
+// GRPCPort A port with the health service of gRPC (`grpc.health.v1.Health`), without TLS.
+type GRPCPort struct {
+	// Port Example: 8080
+	Port    PortNumber `json:"port"`
+	Service *string    `json:"service,omitempty"`
 }
 
 // Gang Pods of the tenant that are scheduled all at once or not at all. All members have the same size.
@@ -1229,6 +1350,29 @@ type GuestSample struct {
 	OomKills int64 `json:"oomKills"`
 }
 
+// HTTPGet A request that succeeds if its response has a status from 200 to 399. Redirects are not followed.
+type HTTPGet struct {
+	Headers *[]HTTPHeader `json:"headers,omitempty"`
+	Path    *string       `json:"path,omitempty"`
+
+	// Port Example: 8080
+	Port PortNumber `json:"port"`
+
+	// Scheme The certificate is not checked.
+	Scheme *HTTPGetScheme `json:"scheme,omitempty"`
+}
+
+// HTTPGetScheme The certificate is not checked.
+type HTTPGetScheme string
+
+// HTTPHeader defines model for HTTPHeader.
+type HTTPHeader struct {
+	Name string `json:"name"`
+
+	// Value In responses to viewers it is "(hidden)".
+	Value string `json:"value"`
+}
+
 // Health defines model for Health.
 type Health struct {
 	Status HealthStatus `json:"status"`
@@ -1241,7 +1385,7 @@ type HealthStatus string
 type Heartbeat struct {
 	// Capabilities What the agent can do beyond the first version of the protocol. Pods that need a capability get a node whose agent has it.
 	//
-	// Example: ["privileged"]
+	// Example: ["privileged","container-options"]
 	Capabilities *Capabilities `json:"capabilities,omitempty"`
 	Capacity     Capacity      `json:"capacity"`
 
@@ -1253,6 +1397,23 @@ type Heartbeat struct {
 	// VmmOverheadMiB The node memory that one virtual machine needs in addition to its guest's memory.
 	VmmOverheadMiB int `json:"vmmOverheadMiB"`
 }
+
+// Hook Something that is done when a container starts or stops. Give exactly one of `exec`, `httpGet` and `sleepSeconds`.
+type Hook struct {
+	// Exec A command that runs in the container, without a shell. It succeeds if it exits with 0.
+	//
+	// Example: ["cat","/tmp/healthy"]
+	Exec *HookCommand `json:"exec,omitempty"`
+
+	// HTTPGet A request that succeeds if its response has a status from 200 to 399. Redirects are not followed.
+	HTTPGet      *HTTPGet `json:"httpGet,omitempty"`
+	SleepSeconds *int     `json:"sleepSeconds,omitempty"`
+}
+
+// HookCommand A command that runs in the container, without a shell. It succeeds if it exits with 0.
+//
+// Example: ["cat","/tmp/healthy"]
+type HookCommand = []string
 
 // Identity defines model for Identity.
 type Identity struct {
@@ -1398,6 +1559,19 @@ type Lease struct {
 	Resync bool `json:"resync"`
 }
 
+// Limits What all processes of a container can use together (default: as much as the pod has).
+type Limits struct {
+	// CPUMillis 1000 is one core.
+	//
+	// Example: 500
+	CPUMillis *int `json:"cpuMillis,omitempty"`
+
+	// MemoryMiB The kernel ends a process of a container that needs more.
+	//
+	// Example: 64
+	MemoryMiB *int `json:"memoryMiB,omitempty"`
+}
+
 // LoginOption defines model for LoginOption.
 type LoginOption struct {
 	// ClientID Example: husk
@@ -1468,7 +1642,7 @@ type Node struct {
 
 	// Capabilities What the agent can do beyond the first version of the protocol. Pods that need a capability get a node whose agent has it.
 	//
-	// Example: ["privileged"]
+	// Example: ["privileged","container-options"]
 	Capabilities Capabilities `json:"capabilities"`
 	Capacity     Capacity     `json:"capacity"`
 
@@ -1811,16 +1985,24 @@ type PodSample struct {
 
 // PodSpec defines model for PodSpec.
 type PodSpec struct {
-	Containers []Container `json:"containers"`
+	// ActiveDeadlineSeconds How long the pod may run, from the start of its virtual machine. Then its containers are ended, and it fails.
+	ActiveDeadlineSeconds *int        `json:"activeDeadlineSeconds,omitempty"`
+	Containers            []Container `json:"containers"`
+
+	// InitContainers Containers that run one after the other, each to its end, before the others start. Those with the restart policy `Always` are sidecars: the next container starts when a sidecar has started, and sidecars are ended when the others have ended, the last one first. A pod has at most 16 containers of all kinds.
+	InitContainers *[]Container `json:"initContainers,omitempty"`
 
 	// Resources The size of the pod's virtual machine. The guest kernel uses part of the memory.
 	Resources     Resources      `json:"resources"`
 	RestartPolicy *RestartPolicy `json:"restartPolicy,omitempty"`
 
 	// Scheduling Requirements and preferences for the pod's node.
-	Scheduling                    *Scheduling  `json:"scheduling,omitempty"`
-	TerminationGracePeriodSeconds *int         `json:"terminationGracePeriodSeconds,omitempty"`
-	Volumes                       *[]PodVolume `json:"volumes,omitempty"`
+	Scheduling                    *Scheduling `json:"scheduling,omitempty"`
+	TerminationGracePeriodSeconds *int        `json:"terminationGracePeriodSeconds,omitempty"`
+
+	// TTLSecondsAfterFinished How long after its end the pod is deleted (default: never).
+	TTLSecondsAfterFinished *int         `json:"ttlSecondsAfterFinished,omitempty"`
+	Volumes                 *[]PodVolume `json:"volumes,omitempty"`
 }
 
 // PodStats The usage of a pod as counted by the kernel inside it. Sizes are in bytes and times in microseconds.
@@ -1850,6 +2032,9 @@ type PodStatus struct {
 	NodeName           *string  `json:"nodeName,omitempty"`
 	ObservedGeneration int64    `json:"observedGeneration"`
 	Phase              PodPhase `json:"phase"`
+
+	// Ready Whether all containers are ready, except init containers that are not sidecars.
+	Ready *bool `json:"ready,omitempty"`
 
 	// Reason The reason in one word that programs can rely on.
 	//
@@ -1896,6 +2081,38 @@ type PoolPut struct {
 	//
 	// Example: 2
 	CPUOvercommit float32 `json:"cpuOvercommit"`
+}
+
+// PortNumber Example: 8080
+type PortNumber = int
+
+// Probe A check that is repeated while a container runs. Give exactly one of `exec`, `httpGet`, `tcpPort` and `grpc`. Connections go to the pod's own address.
+type Probe struct {
+	// Exec A command that runs in the container, without a shell. It succeeds if it exits with 0.
+	//
+	// Example: ["cat","/tmp/healthy"]
+	Exec *HookCommand `json:"exec,omitempty"`
+
+	// FailureThreshold How many checks in a row have to fail.
+	FailureThreshold *int `json:"failureThreshold,omitempty"`
+
+	// Grpc A port with the health service of gRPC (`grpc.health.v1.Health`), without TLS.
+	Grpc *GRPCPort `json:"grpc,omitempty"`
+
+	// HTTPGet A request that succeeds if its response has a status from 200 to 399. Redirects are not followed.
+	HTTPGet             *HTTPGet `json:"httpGet,omitempty"`
+	InitialDelaySeconds *int     `json:"initialDelaySeconds,omitempty"`
+	PeriodSeconds       *int     `json:"periodSeconds,omitempty"`
+
+	// SuccessThreshold How many checks in a row have to succeed. It is 1 for startup and liveness probes.
+	SuccessThreshold *int `json:"successThreshold,omitempty"`
+
+	// TCPPort Example: 8080
+	TCPPort *PortNumber `json:"tcpPort,omitempty"`
+
+	// TerminationGracePeriodSeconds The grace period of a container that is restarted because of this probe (default: the pod's).
+	TerminationGracePeriodSeconds *int `json:"terminationGracePeriodSeconds,omitempty"`
+	TimeoutSeconds                *int `json:"timeoutSeconds,omitempty"`
 }
 
 // Problem defines model for Problem.
@@ -3245,422 +3462,462 @@ type CreateVolumeJSONRequestBody = VolumeCreate
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Jc+M2ti/+VfDXu1U9eSPJ8r5Mpe5zr3F6c9ru9L2Jcy2IhCTEFMAhQMtKV777v3AOQIIUKVGy1N2Z",
-	"O1NTlbZIYj04OOvvfG4FchJLwYRWrbPPrTGjIUvgny+u6cj8N2QqSHisuRSts9b1mJF7liguBZFDoseM",
-	"yMHvLNBkKBNyMey8pToYd8mFJsGYihFTZDpmgt2zxH/ZPuu22i0VjNmEmp70LGats5bSCRej1p9//tlu",
-	"xTShE6btkJ6liZJJ9aD6gj1ofKHvRhYn7J7LVJGYjpjpi5u3/5myZNZqtwSdmO4CbNQfyIQ+vGFipMet",
-	"s71erz03sHbreTL7kIr5kTwbs+AO+k7YP1OmNDHrGzHNohmhIiQJU7EUIaGKpCqlUZsMUk2UlgkjQuox",
-	"F6MuMfP5Zyo1bRMzSNUmNAwTphRT0Mi9jNKJ+XfCSGB6ZNCgHrMZ/CbktEsuJnRUel+PqSahNB0R9sCV",
-	"tm8TliQyaZMBC2iqGDYUUEEGjAQJo5qFZMCGZoz5HtatZ4hL469nyIY0jXTrbEgjxbL1HEgZMSpgQS9C",
-	"NomlZiKYvWaz+YV9S++YIlwTRYeMaEkSFjOqiR5z5dY6GxFScT4kr/GOab1urw8P260JF+7v3aqdvxgC",
-	"hVePEJYHaZtIEc0ILxwRpXkUkTFsFVfEnLD6MdujtJAwlw7W0MBFWH1iuHn4RJGL52YQ7IEaQm2dtdgh",
-	"PQmOwoPO8XBvt3Mw2D/tnAY91jkJ9wdH9HC4u3d86EYdUz3Ox8xtd+2W2RGesLB1ppOU+VMYymRCdeus",
-	"labcvFkxaKVSltSOGp5WDPuYnQ52g4Owc0j3TzoHw95R53QvPO6wXnAyPBrs08Pd05phuw4fN+7XbFY3",
-	"6Ds2e6JIEHEm9NzA6cFueMROhp39wfFe5yA4PeycsB7tHA9Pw73gcLB7tH9QPfA76PFxo35DByy6YhEL",
-	"dBVrfW+oGMlXkSnXY0PPipHIfKbahAsg8NfpgCWCaaaIsm0RNROaPpTmGsffT9mgrTlLzLd/GyZS6DYZ",
-	"0ODuu/b/F1BBgZdUMZaoMNKaY7Hbq2bYb/iE6+rNmdAHPkknRKSTAUvM3cE1myhkMjpNRB2ni6DNSka3",
-	"C6cTG3aDmnBh/8wGyIVmI5bACC9lWEc+sQwrCH5wHJ4O9+leZ/cgOOkcsN6gczI8MvS/Gxyz071wv7df",
-	"TTcxdPU4urliyT0P2HkQyFToupErfItQfK1iFr3weHA43A86p+zkoHOwu3fUofvhSSc4Gu4O9ljv9ODw",
-	"uHoWqjyCx05IGanmMpFaBjKan09/nKq77v1uv0vOySCRU8USc0ua21QxEZL+earHMuF/UPNFv02UNDcW",
-	"DUNFKFEsMBf/PY1SdkawsQGjCUu6fTKUUSSn5pqdEa4N7d0xUVwo23vdfXHFgs4nNriSwR3TnWwWdcfk",
-	"aP/koGoVrpmg9dup4WnFLu4Pd4M9eso6R4Ne2DkIDg87p/SYdfbCk2FvcBTssoMaHqZdh4/bvY+KjthL",
-	"+1p56D9evX/XJjIxwtiEdhQzYqURamAzFPnbh5fPyMHuSe+7uqNuB1B51lu/K2nkHSbM4f7V/Rmo+9Zv",
-	"9UNN5KTmyGiaaCfBaj5hJDHyRJskMhUhC0kop8IwJ/N8LNOkS57jUM7gp8L3QZok5s6ZSKHHhuF+vH5W",
-	"3Lm93t5Rp7ff6e1e93pn8P9f6hbBjLlyW0KqWceMtX5v4J6pnjEwdjIdS8XcjlArao4SmcaqSz5Y0sAr",
-	"CH59OvsePpy7YBZdH3Xn4Wh/uTAF07hkCZc1pyOCr83SMxqMjYQqE83FiBg2n9zTqEue0xlOLjT/yPej",
-	"asAxdlVNc1pqGnlEZwih1W6F1DSAD+uJ71pWT8AwsQrCYw9BlCp+z1CDsWSYxguI0GvJkSC8VU16e0tJ",
-	"T8v1CK9ejkxVpRQZnAz36PHgsHPUC/c7B2z3tDM4CI46p3Sf7Q6Pw97J4V41I0vVBmTIn0FTqxsz6nEV",
-	"oz7dOz09GLJh5+jg8LBzwI73O/Tg4LhzdDoM9oZs//jk4Kh61Peuw8eN+9OYB+NnUmjKBavR0AP3+IkC",
-	"tdY71VZNimUI2tEENU0qiBTed7UafNavP+j/SNiwddb6Pzu5hWMHn6qdd+ZDMDCgPq4Y2Bfemwv8hdGF",
-	"zV+mWSbgOqFxHPEArvUdYO9nnxv25DUJ/RWX5VwQc/UcHR+cog7ebRlJMJGDiE0WjCHGN/6+2lhcu/UD",
-	"McIWsY13YWPtt6bp88sLq5rTMOTmQxpdJjJmieZm/axyH3s/fW6hzoMEXSajhNHQ6BeO4Epk1W5Z28O5",
-	"rj3zS5tgDzFPmFrQxNwnEVX6o3LdFtfp05ihwnPHZmRKFTEvGwYJOn8IRjCK0lvbsccJF6kG89N6UwA1",
-	"g4XItBft72s2QzXnT3c0mpyC9rwgvfpe/emzj1/zXbcDaVcJ6/nu5jcVappmUEhtz+CdFWnO7vmFuAKR",
-	"W9Xc1nzI4Jaz95TZUS6smK665OmM2Ou2nT9XRkDhIUmF5pER7sH6dC/vWFjgyMfHx0eg9GXryIU+MiJw",
-	"phTu7x7um3d8zfCoN68abp0ASnsHH9bvyBuu9Ir7Aep04R+LBmXZzJ/ZCGiS0NncMLGt+nF+4np8xYKE",
-	"6Q1yrHkOBS/n/eRX8tEP1+c/Hb75+d37l5/2n/60998/Hrz69OPRi6M3P394uvdfb3+5fL//+qfD64+/",
-	"vPjx558Onl/t/XDeWosHboTnfQs8pjFPKaz6I1hMGnL9Quhk+aVWNoplVl4wqZuLYEJDBjqmEVkU2hLy",
-	"pzJmgoVdYnrjTBF0iGAbhnEUSZAGWiYNKRDefc0FvO20geJStNognLbaLdMJReuZkCEc85xi7TvVPbyz",
-	"e52/HrL7/2f/6gagGM5/iV6Lav5rH+IaFTwmdMKI0TWLMu7u6V63193r7vYqu1qB2EOmKa/QRZ/D7yrz",
-	"a8FicSnaRKXB2HpY0IYgQhJx4W1/kgpze1Ajw3bJudG4lSYHvdMjMphp9HR5WoaTWIkYcfFwRiJFOlHV",
-	"WHkzKrirtz2fX17A3ZWtM+znE2tjgsGDARyEl4KUUtcZnqC6/i6elxyD2RpZIalLzgfKaIQoLEVyxMHU",
-	"VdOPo+2FUnb+5p+OyrkU1QPMHl+EQGbojAllkE6Y0KWNAgZyKSvXwRIsLsTcU+1Z0lbjdPAKWJvymfgH",
-	"vZ0xCP9w+uOp5Xbbv71znjp3g7dbuY+2yt/b9IJ/RmM64BF3IyyL6I7OR4bIAipIKMmAzaQI4fchT5Qu",
-	"O7FjazDtkksZWqYkGAsJJYHrbkZGTBNKDOu05irsw+isvEg5v7bihN/ziI0YbEe2eCWjU0y1ZokZ9//8",
-	"Sjt/9Dqnnd/+/h9V1DahDxfYyNHB/MqaNQm4hpusJM/E6VseRRx7d5JmpaA5YROZzN7yp8teLV/NWRd+",
-	"G5Vbx+LxeRDYS2GFK/ecBCweP+ScbMTvmSIU2kJNiyvrKAm5ukPHt/WoExapimv2DrXZ+ZWWgmuZqMJ9",
-	"92t+AZ0dHZ+cFjZ1/vCXtgfu1qUkn3WcXdhmiNXrmGg+5AHV7AMTbEqjio333wHOsOzwPpv/Ym6r519Z",
-	"Or6s7/KWXr5+dkX+z24vu/q5IJcv3qKRlwry4tnzq3PYcinIZWfv8AhjI4x4wxKSKqbQze70M2DnXMPe",
-	"K6YVoVGEIRSEa8WiYRc1MN9b2Ks4awVL1gq8kiajCo70gcURDRiKD87rbsUIsGlV8Ib9veOjk4VcYO/w",
-	"aJ7ObKsNx8AMn44lx1tvg8Ng4r7xjfFC3P9Mk2Kjh7t7840OecSaX0QvecSWs01YiWoxIWFDljARMCTH",
-	"6ZgH43z1UG6axDLRLAS5Xy8IqUjYiCudzLqewLyDot9ud2+vTJR7B0u8EavpXt5NVBGMU5z5K37PSCKl",
-	"dp79XFQ1f03HMmJkZA7rGRyuwLuL4diFzGgeqm35L1EzpdmEBOblIY80S/AMI6vmSkYg4ODRlXrMEvPI",
-	"yGNGTZLaU5LKYUPtltIhF8sn9ZqxmChNRUiTkHARpxo0MvDQwm1CtabBmIU2RkOB2DBNuIZYI6675L0Z",
-	"2pQrZq0+bBLrWWGXC4ax8iDfi4AtH+izyAgVpZFOnc0RBZfSUK14bYaqcKzE6DfBmKnSoJWmM9REITyP",
-	"RlPzd/4r0nlf61k/M80r0ofh96vXX+tZQ5IqkhIlmiUTLmgESgDXqjTpNpGpNpM3VGQt4w2W2l2z1e4e",
-	"c0rNf8/Af9g2Ch3eDVYLcEfbqCXKhoOo8o2xV8UO0Yvy1ijbzTnUz/lHRUa1X8H8pjK542L0nCclDm1U",
-	"zIIYubNUv7D2EuR9lbe326grTfWqkhquNqzjkFCjGAsjghW8OBUSapDIGkNBEKfojlTccOMiJYH9HVze",
-	"aIGds7fWSblPjVY+3+GFCKI0tPdkbGYRmLO0UtPP4HxmHTT4znHzeRVYTl7zKGraTpzIAMJEG71fTRb5",
-	"bhSXqmp2fo/eYJfSVKrmxVX2wPUzGfrr4M1syAVX49XsoBOmlL3e5w5M7YVa0s8qlH5qnW5FObLyVSBM",
-	"J1PlsWD4v6oNtJS8yiyVth4SZ/z7RLk2z9qtD3j2Wu3WiweuWVgdElBBA9imN4OqHX3OhgkdTZjQmbFl",
-	"BVE5zCKo59n4MGEoqzST9Mzb7wzlVCheI4oCwkK1x+nOoPvdM1VFgqWFyqKccazuQ9thg+Vay7MVemHn",
-	"9srFq7AiaNN8CSYKERIzuCy8vPImn9CHt27qC6IYl8UxtluxxNi5Rn6nikVSZoUfq381V8zLmsrSD9bT",
-	"Qir1jiuWcFTca7nR3INVZPnnGOkfSDFEW7V/cRphjwsQvUYueH7jAvaCRjcnEC+Xg2tGIeMrPhI1O/B4",
-	"0ba62xpL0GZkyMVSY3Op0FJmGw8UnpJCa5mByltFdzZKU/mt/pg/5+puxRNefzAs36m6sG3kQtVVo7Iz",
-	"WMitWHZPQm++5xGXK+trwaTfMW0WclXO1sSVBgqcOdFxwob8wQYkltxove7RQbfX3dvZO6gSJ0ZUsymd",
-	"FX197qPdR7ioJjQoNtrbO3Nhf/D/3YaOEbsS+VCx7QVLfokRmyuZm2MZOhOImVruPgPrv2AsVG274Hmi",
-	"lTkUiiRMyege9ZGySTYeLzfCZiZyMOhZxtKcJ8zdoRWMAUzkq7YIx7VKxmLCc7g1UFMaUkztWRf5EWow",
-	"bHfgUCKXaRKwpTP+kL2Yy/GXMuLBrMGX3su+fF4yyKJsfkbuzN3poh+tttwlL62+c1YIjGQiZOE/8BNz",
-	"ziM5QsJLUpGnD76Sgp0Rw5ndx22SMJABaRTBhyHVNDd7AEljdmIsEw0WdEVGUoDe6/SKXJtwg2u1W6av",
-	"CrViJfeneRmuTLM0rxIa2ChrL3xrnobuJ5P39ywZMxpah1XFO5j3uCqd46W6PAIJppKnL9jLwDsNBUXK",
-	"0tPcyHNydseyjXyicPjzyZTpcdnqLeCLV3p1FUSwB31ZFQF/MbSW0ThhigkbNYcGY1gG8yyiyQhMyTa2",
-	"14XfosGRKcti2YMmMU20NUkaQr2UYR+NytmBSdg99324KA6a7xqFMcSyKjTwPIrQAG0bNWcD7Ps4FLBB",
-	"9YkG7y+ajhMz4Kl5ZUzvWRbl4HtUGhCdWdMK3orn1jytcnV7Q2rjqGFIMI6IDfMLC23u6K2e0BnoBXdC",
-	"TomSWQTkpDDk5Wd2bqS4G/PDfJXIqRVO2D1LZs6k748pVZokDOJFDGlEIUuy/W1ofIN1aEqXjvCc5O45",
-	"El3eOh1qIFUM8YSRtD03EA7cHPqwS94Yus6+DMyiQizpPUtolHWmcjKnI8pFllAJBJSRs5YQaGCHqRtN",
-	"v8Sbss2wZL6ACVhutyExXNXptDWGJny9cnhc3a1rfzZyOF6MViEEU7ThrhVRAKXYOeSzFfbxecFkvmPz",
-	"xHEObMgJkXALywRH4jvVqEZHduZ/6FbHGtGVLMqwAg3fhTVapXFc1HVszHcYvyRoFvruDMneINzos45q",
-	"yCNJ40aGx+I2QfiqIuyeB+YX1SWfxjxiWQCJkaVUGyP5smwouOXz46rMNkOqmnmjD6llffAKmlZZmCX/",
-	"U00iRpUm/QkX5/eUR3QQMQdQoRgybbjRMtHPcHWZatesGcr817uGliBPZsKoyKIo7RS4izC140FWC0G+",
-	"uWOVxrHheJKELGKwFNZnGzIypDxKEzSdFI9L5PL4yjl3q2TTweNsQoXW9uYsjr7JcXksUqHhKsKx8Qbr",
-	"8bsCWsRReZZ+MNf/fH9z89Dr1QRzAe1UeZ/yu8LszD1nU6NR4gV20/rbmIchE9/dtEpuyeo4jWqei31X",
-	"Ls29yzVqfpyu5IRhkJUVPWIIdTajNxd5BhVSMmes4OBoGgK7cpyo5x+qyIV8iCOKQjUG9hrZgYmAdZeF",
-	"xC4dae5Cqry5FPZoxOOpTEJc1ziRo4ROMDAhYdGMyFJ+eK6eNTCiWD6cDTsbFASe1tLG1sNHkQK3FjkK",
-	"zV/phNGK5OsriCrrQGgyMy8qZJugK7ukXnhgDqPZHhvgTBX58er9u3+QvpqJgIV90NWpwBgR7wx4GCum",
-	"mTOC798I08UZ+fznjbgRVRQDboRVLVhDvNUoDNfcpJoZwrJZabkIYpF9uPWjV/B8LwuxOq3TrAlVRLMH",
-	"3SUfVfbjU6rY0QHEeAy4oEb0xwddsjar2zva2z04qMqU8fssx7EdnB7unRQ59HnnF4y4/fvOb//3+8+9",
-	"9t6f1YG31imdJ1/3jgDNwGus95+/9jrHv33er24Ccm4Ld+YO08EOjeNuIMWwOMH5iI7u//31f3Z++4+l",
-	"Rxu6qaJ7cJG+lfdsLTOooyGlZRyDcIOSRmY2sl5r84AKiOGap6HYwZs0YI8NjXS+33Y1c5N8J0P2rl6K",
-	"NxPT0lP2zDJMZRqFZMCI6T9MIxYC0NbyXbFoK56pyBuAP9/arXtnSXAFvruq49u8f8kSRyQr+8ubu+qh",
-	"iyoWL0PWcAOFt31LZB5s1PvEuuiLM3YTqdqBV1SMVjw3l54ByeoOma0opx4aRUZBkCKAmDOQybX5tUvO",
-	"o4hMGASgoTUn0zoU/6MilH2lVDz+Rx3dZwhIoJZYzXVEjVbyTjrNIp8AZsGaaVgLEqLKFa66/VVxkKqs",
-	"BGbElVuTMqWvbE/Vl1MqtFnELMk3ESzydPIuuUyYUkbXwd0Z04Rlr0N0mbk2bVaw+XCcijBhoR5bq0LM",
-	"ksDmDc2Ftbm25yOA2ktSMbhc/9tmUWhN2njsGD6q9Ufgh74tJFUXgZa76OZ2GQSyOx5FAGSIIIdySLhQ",
-	"6XDIA4gfwBHbIEMbkZpUG99WUUdL61AdRbcwcu4HRiMUH1Zg/yqLsnN2LXm3PPzLflUzikQPGNU1GVdU",
-	"WIso+pAUoQOZalhINECjeK0IHwkjbg45i8J8z2YOl/JOyGmbjFmCooVRvQx/gcBwmyaCB890ps7yfid0",
-	"Zi5nI5dPuJBJluEljGCJLgfYVhhHxXEtZZUtuwGzd43o6WVfNb05mQgh9aKavj9+eGMuA5RAlF26BFSQ",
-	"zPhcwgfTOlZnOzsuTen47PjgYL9kJjAH15Ms3TeVJoo5B1uNoGQPDuykWf17nuiURmRCgzEX1lcOG2nJ",
-	"F8NzbNzRE2Ub6K52sLIlr3CoZUtbRcgXIRPa7tXqoBILQUEwo9a+WQv4UWPgWJRJW4LRQxeGC2nPc5Ub",
-	"5u+WLd4oofjp4YW88OzxZlEDvCRbXqkGyGipSPNB2vC61ZzN5uX5hHYa1MBIVRiwuWfFzimjktxchtEq",
-	"EBSPx70J+agy6Q4MGvAsk3G4SB926CQ8OiATKvjQupyWdsHXA/Wptbp9Gs+8JAyORmrT3IzMWLMhgZXM",
-	"hkktopsLSNy6dG9bf8nsMQuepYtVu8X4H6wm4wASGvkfmdvIJZWh/QbTpyqlkJohFaPJi6HhOG8bHG5m",
-	"3Gq3XlIeQSjHc3ADiJEh49XgfuzGuwXIqC+Pf1gMxIEwxTC2FU9KYdW3mW/nWjxP9Xh5CJD37rxn1o24",
-	"diW2bmVFnrQ1K2vpdK2mOv8gp2SSBuP8OBhuYOT3AWMCwC8jSUMWumRfIxbZ3QZdzsiC6H4TNu6kn5E9",
-	"QLcmTBs5H2yd1g9PNfmDJbJLzq3Pn2UdtYs8KaaItg5WL5lUBfkNmS5oXvPHHRBB/KkoSYY06ZJ34LTL",
-	"4e8AyPGpww9ZUYHKP17OdAyRAMB8SCI6M7KmETWSEPw6FsbMuxtW14iK7MSno8JyFUZdRVs/Si6ujZj1",
-	"GPGtmVimXTdlm6gC4KE2oWSYRhEG2lELLnH1w3ln7/AoW9c8Dz4jaKE0jTDr9YkqvEERP1jP/NCYLDhg",
-	"TNUYLOUs4cNZJheiLrP4rOJUlokq2dpuEHXNmsz3jwqpJEe9g5PlqSS5QbDeRDsw8wX4cBuvw+FQm4WL",
-	"pEL901vi3LvOrRSNMjtXFo1GsCnqq8sF6ar8ldUBEmk08m/oF+Hzq/PKoJMguS++uHd4uHta+eodr4ak",
-	"uUOtxzXx/vVl5eepKggNio8qX3tYfkfcgX5mRm5ex4Fh+22Y+G/VS1gD1m4jN6bOzANbZ61wd7ZiRShx",
-	"i0l/wnTCA9Vv5+Us4FqATPT+iGmEun6bvdaPuHJ/XtNkxLTqw7nuT8fyfHLRb0PXhkXfCAjOkhGr0dBy",
-	"OqMYdmFHkdlyY5ZMOICEZcZG05wfqOHPy4jCgyy28B+2KseNsO4WC16oNKNh98YHo7arUNTo3I8Vm/qa",
-	"za5Whsy7Y7PmwkcTcD9osIo4AEV6gUixPH9zQh/8DzxQCK8XRtWq7G/s7GMLQScdEjQZMD018kz2mZ+l",
-	"5GM/mqEsDIROmJqJoB5+nyVkTEMyoYkRXPJwbwUMsiIIE0LAMVAzliFKSFW5TKU9K4y0Pb8e2Ugr91WO",
-	"uHgfr5FH6sM1FsHyK00tUOqj9K41giEQ2RJIu8fBamYDaOfjXrIcalVNADpofhz9lV8a8W7brhryW7T2",
-	"VVZFei8cJEBG/+g6kTa/AdL7QZ6nOX694fVlW6K1HBqRK4MRyWQv/JKDfW84s4hc63uhA8bva8V4+Dn3",
-	"OEDcoP2C6HEi0xFmYtnYfpz4kAZsDUHeqDTNh6EwGXLDQ1gnLx2iBZp/UuM2z7sub4q/MgtIcgMgFghW",
-	"g7kMJZJcH87CtBxFzn8lE+UBXAyk1A3D3j034yW6ImvugjFN2CLHJvoaqBsQmVKuM0jrbJQZeiMveFSz",
-	"qNIshci7MtBZZwdbc43lDk9vFnPfo6sgC/BcJWh5XWyOoid0+eCuC2p3k1Dth9XevqTBHdNN39crta5X",
-	"an0eBlBVAoh4S1KzhdVuUbcy+Sz8+fujrTz+vii/BsKvhg+x2AicAkPuP1xfX2bCfshVIEFQkkNymUAk",
-	"LEvrgqYXiq116TX5dHA4FUzlpUTILLxK/Vxg1D/Meex6w0OLApzSkx5JRWReTxiMMTLaNBYsEg6My3z9",
-	"EuJTQmY7Gcvcf+AX32uIolC2TtiZtd06Ve1mdbSWrVuwu7u3TyqqwUzZYD4yfR5y87e//dqx//q/7qfv",
-	"/rMykm+NSCwaRTKgmoWreIe/tDc6kEkoBQur7F3uGSoOZquIkGApMWRXDXOwBmx5pjGcbz44PD+AC2Vh",
-	"fGsh/kYdzICNijIs7dnlxxxxtVoAcFtEJmmkeRxxLP0Frtx7lgRyMuGaQBpphlArZVStI865eX6UXBSd",
-	"PG9kAajTO5iUl/Emlmb6LU+9rfIPlaCFMoLLNicbTNt37leua9s7VBX+/8LhWeZ8MifagyvduKt2E/D8",
-	"tsTESuJ3lohXaRbgNHIxVFyQMXugIQv4pIBaUhck5NAu8rkvsyyX1njrDq7ynq5fTOId2KDXihjJrPk1",
-	"bGA914DFyK3MQgmKZFxtNS81vKC5xgG5dTG3/nja3nrULfQXoYtHEoN17mZwF9vAXF4N3jXzUy0vW13l",
-	"E3Kwf82Anc0S+NVi1zXDliz7cAOgrp1lFegx44ktCNgl5zbYjOpgzJTRPjkCr3vhx13SN7ckZGLqnNzN",
-	"b2jINz/AU7CL0AmzuSX+2HePaqb9MQ7XuB82LFetKsg4eaU+VZmiZEHOXb4SbpJFDMkXMve3O0kkl7PB",
-	"8TBbKGr/baGsXSNtV0gni6Z9bV5fAvrcbqWC/zNl9rlOUlbpySvWglvFD+q+cdIYF1Az6tYqSlDEDn9B",
-	"G7D3wyihhb9VIGMGQ1ZpjGFB+M4tjLdKoIPubwvbvcxLhyOuOu3vL54/u8hM5luzym8g3m3NYLQv6A/A",
-	"iMa3NI65GDWn6Q/5RyXgdY/FLwCoqfU7lMazTEzOSWGt6ACfICoAzNKQM7R9Wku2V+bd+XnBPTWm92y+",
-	"LnIpQ3BpHf/VN95r/rBUef/kL0YWK3mi8m3funDmMZuthablfax1m3/prSr0VzmfQokkd+PEUK+oBGRi",
-	"S361HXZhWILvbeeB3nPlw2jMX7OZV0eMh8GFox/FR4KLEb7wexafVRT/C/EHcXU9pcuIBuuD9dnyXC6G",
-	"nSjGVKUPcA2V/dGAdcsimaQoJZsayTZLDCWZtaMZsNXYhi8sLAYrw0t4D0FlM0W1EkpmC3AFF17u1Vuw",
-	"/X+lXOBCNsBmsmAA/afkuba1faqzYXRWECPPhWliU/NTivN5ZJc+EsIS9Lls85dJANnx3PpNkDOCrV0E",
-	"0MWkCdxJGbhEGy1paVbiEKLqiXvdc+2a0w3u1zENrbpbbdYNWcDDtRHvK0AzH/R1MluYwORSexMIkoaS",
-	"Ltr6izVTGuqGuCeMJhFnCaIxZ/bsAQskltRgrHkG1IJ87nZLptq06V9wH4VdnFbbh7tnw1TBb0hAlfpR",
-	"zs3m8fLfQVo+/EOjkQNaeyf1tYzMtQJ/PkvkFLv2edizy4+lXzKu5v/YwnzyC2HIPmJgGLtMmCESm3pR",
-	"lVmSKho1OjSGoj/Y98EpIRPW+MMreLt8htzyt3PaX3igmtzfJebwbeBCLGGwi2Ea5lZ/NRHm03gGth+o",
-	"LAilMqViAkOcbCEaouiMjOWUTKiYoTMWIWmwqhJhD1C5JPwHhrk6OUgZQchax64BJDOChHhbsBREpiRE",
-	"poWQZJiZi1ib1hzHlc2kt8hmzhuOiJt2AHD12VHUSV54cuYY0DsZ+mFMlg2BFSqNzDyxVT932ysVVQBa",
-	"6JL3boTZEtSEVtLgzpzamtEgtrOfIR7E6WqtWw7QuAN7+TfuQzCaMKXf0OBupUNhv3uXAdtUR9e7Gpgo",
-	"WCOOXU7TGc9fMl7/BrpnyUted3laeAkfIhYCGlD2pYOI5deMHNoI1Xyk2iPuiFkzwbwBFQ5ONewrPFph",
-	"9aVG9+oicgZ02CyPUSbwgzP8rtRXdiEt6s4m0YOVPLfcKmuwX6m//MpbRL+UgI22GIKYBYNp20bzjgFk",
-	"5y29Yx+knNR4Lyc0ipjS2eE3qkdOBwjTY+QPwgQEQWZUgyFrMzJlCUPUQ6hG7CBaQGPElFilcwjHzL/g",
-	"4BppggARcioao/wWrsdlHqj8oCy8aq7c7b7iRVOU9AILZZwBOk0kgPkxe8fAog657pI3csqcQwYWYcB0",
-	"Vs8vFYjcBVlP3jGlgtB7ltCR3SNXVjBKla6CYYjYUL9MWA1jsszBAT6bTc4RW4I4xWo3qIp5+L2xWzKQ",
-	"YFF2VFkMvvDIWRD2T6O2QRpaZQgjvP1MTmKasHCZGuAtIRBdYL+rJn6sEr+ELRu1QUikRIRuq6tvklBh",
-	"9AezDDUniU5Y9TJVTdw1+BQ6rW4RdsTffl24TfzrOlVmnRX/AwCTzZk1HMPc7haQrsGQYJdq5mYOhz+C",
-	"igYq/Nb5zha2Y2725fVt54TrhlV5dlcWjjeBBWDxXa1f93GNFYs9LKJ9h4Zt9yBEuGnMyV0zoX1NL8+6",
-	"0V+N0LRiFjSwtV2Z12ysVqqafIAvLvLpZHFThZIDflQODK69CNbnUoZr+XO+mSWtQQwzz2rmu33z1VYN",
-	"V85u61kwLpkI0YJxpWkyV/zvKg0CxtBkkaE9fBR3Qk4FfCPROVFlfLiU4QfmgBnmUUFXLE1TLgJZcIfs",
-	"VhSSDuWEcnG1evaJ9yEXo5XC8+5rUyjQCmYxYDOJF5Pn5ACS7UK/YorKdyPJdkN5uzF0u6HcHrRbo7qK",
-	"KiuX2QF8pQ9LgE0eVzVzlXyqzdXNXJyrZJf60YlHBa6KVFEqybKwPKbhUDXIhO8FyF5xVKqRCzUCNL1j",
-	"ggxmHnTaM4diiBluFq0ir4NX9jXU4vjG6TsqmiQm5aVb5tou4uO1jUAvTKOYSLRGblkQp1ea0WjB0GBY",
-	"c64VL3MKhGvUsbUE29Yg1TUZTMXKLo8efsjV3YeF1Rmaff8+ttS2biOfFpdxaNjAo4YxahLx6IN2Yl04",
-	"Q1gLgEoa+ddSxZTZzSBKEbXEhtKPGQ3X2FWbNPkBEw7XXdViK88TGT++FYhJe3wzi/K8GrVznVChJlw/",
-	"cm1cM49cHNfMY1fHtbP+8jS9EmtunYxHV9Ng3TbWUEk1CdbsYe0i1K1yzSaWeWIlj5vjWdU8qO5mtSrC",
-	"SpG464ur84LqhAv3V1UprK9QZjDzmSz79Cp/s0npvRzDx0fwsYA+C0/CquX3LqVXem+RXlDOOy3JZIvc",
-	"dKhYPz4dnNDcJWYTtzLUYcVDIyF1yRUYt8BcLCzoFwS28wmDEJAJpMnmkkdVjZQaYcjBzqAUaUeAISRB",
-	"JIO75r73gZSVcZmY9TLk1iYOGem5JGqJtSiLcu2MPtXpKY9UGNUGKplmRcUqmorl0hTNAqRAmQ6pURDs",
-	"crZtkFuBNnGsC+gyVZssC4zk4BKCreEdfR1PMliImurA29i/tHLVN1iFZ3EYiVXQX62qRq8cTveVA+Yy",
-	"3XkeWFEOdY3KOKXZma7zThgGEnGxdCmu3XtfNHxuHkx6RRxCFyxXQSdVKab+uc5WpuZoP6rEYhOLKd60",
-	"a+Xq2ZpgroHqGchoVWErTt9necyVYBlrROEuDK9VzVxxWU2A6mTq6tUpzsb1tzReUsroC9iaZfSIjEbz",
-	"+WWqH7u7FXzOpa57+dtoYZIkHs8UD2iEATXIy/KShXn+u+VEdaUBffGzu7vMuVccc+VaJHIQscnKakWV",
-	"t/acKBuxkvs+l3J4IfXtUKai0n4aMk15qfCihjIJ4LgnKg3GpCawHiK6amQEqsd5/WQW2esIwqwQVSvG",
-	"ZSkl/MUs6GaidheZLnLGiisJ3I518e/2MaT6YCgBotY9gfLmEAifFb+5eN6thprKil24ER70DqrvMF2q",
-	"N9l6JzV5Wbfq+EMBJX4gU302iKi4Ww67OoPsPew0G2YbaaaKBH9KpaZr6CYRImOCcuLC4HoQOTVVWV34",
-	"Vo3wWBkO5R45hmmlRdUlLzJkQLM1rka8W5+jg1Xrd1rAoGq8DNOCq7YX2FCHrK+TXgFUtrmHABJiivSy",
-	"11t93DnV+y3tHu2fHKw1LLfGxeZWH5crbP6oyfk5IfMEN+ajMYRg2bdssBuQheFvkKZHoAyWDRODL5L8",
-	"A/MWVKfNgkKomBUK7VISQcBRmcR69RWlOvh3VQ4LVo65ZAmaNipI/vIiLzATs8RCo3XJ0zQxP5kBDxjR",
-	"U4B5tXGK5phh2XJMRHcNFAa821tj/ZWgsRrLKkn+yj0yq2aNLMWLco3+sJ1XJWLeW/OEeaafR4xq3kSa",
-	"4YtZGBj/4nF9+nPx19E7YG2P92XsoIpKvHNQy6+fgcljfa6tZVYQ3yIcZ5GjUMNfplCZc0ZSYfF/oZC4",
-	"LRHPE2ItdCp3CNpjxJUFCg7/zfz/zfz/zfz/zfz/Wsy/mt9+VI9gtlSECCDPgbulitmCxbjBdCDvmcNs",
-	"t3G7gJQ9ZQmW0Qd+FM3IIJLBnQK0FhxfFewj9LlMhUehH3H3w6YeI7MIcwjc2J1tqOq++lCqYrOCnhtT",
-	"paYyCZvFBaWKJXU18xfrTNmX7bzL6qkINmXh+shtf3F4rrJ5YwWoLQzoe0l5lCZsI+YOLLUaZivl2QwW",
-	"GDIqqkhCpXKJyuoqZgw0Xbh90mziFT6va46LkD3UeU4UGpf9Fq0wFHGl2wiG1OsujQaIeF0VNkwyKWCo",
-	"WtsLmpZV1rMfUmhl4CQt+MZ9Y4uuyji7TlJ2lk/F8DRAGMqx07FSQB6In7BAJiG4MV8aQjjzX5vyKLLm",
-	"OhoELNYYrO8Gu6xSALcoSGb9rTUkows3hXrC/cAU+KPXs6pW1GQwj7wcjXz2KDc3A/konKn1DbI+f1/L",
-	"FVi6d3ePmoKI51K4LwD0Gn1eIVMftpuDa5elaLxUGnxeKTQ3G/KcnNxswAXJbMVvq6Wsw94KH6/e7ZfV",
-	"oReR9DpBF36NMnRnl+H3wWIMzj8XgIHw1raIBFQuy1yCFUD9a6iehwW5eO/wqCjLHq6gL4JAlDV1sHt6",
-	"sN878NryhKsFqOsVW1mzEcUAoyy0p3UeTelMefdM9sN74ZhauwXl6SqvnQ+yrgK7X+gIPPjOPn1O7jlU",
-	"Zk4YDQHgMWT3LDIbRGikpDVdoMiOyZoqE7XJuSByKtyrEyoM+UFJXNUuF2PCJmzxEv8yxQHA3WN7brVb",
-	"0GwRr8h/XDl1B++0GoG/pbEilAQR5RNHqw7ujGhJqC0JdTH0SgJCfWvszoFhYiEzp5VDVSoaxxFnVSHg",
-	"prOiRwMA7lUJQq2Ecba7wQK9FRFN1lzlgyAVppGnD9tdrBLJG2EjQfZq9SjgUVa4z6wT2NlsgrEtSMMi",
-	"yEYsqtytOKLadN3RjC5Bi9tdKsnDDrmR2mWuOs4YQl2XnePut6aRd35Atou8O+jNIZS1Ww+dmCUd02yO",
-	"njl3w1SOtxChuMI5+YCtw7rDUY6zIqoqg6LA28ElehbXIuQqSTMwzCXxYe5NROqGlPs3fMg0n7Da0l7n",
-	"ZMyFzsaSJVe3LUFDFqtCYxfCZIiQUG1r5GfuTYzsE/kPmP5xgTAMxBaBYw800Hn1I1so2Zbb8WzApjFz",
-	"hdkKkfNhzFks5+7h/lHJIFNZkHFEl0eXvqJ5TIYPFLwMljl7F8yPZn8TzL1dvxHfhmkvul6ZthZZKWmS",
-	"b2WIWCfAjHM8AVXA72jjBhfsl4XGwOSJZiQvEO+fqdSUKKZVgY/nX0amqbDbWsf0mUYrBODmJ/RDWuYF",
-	"J/ORexbdweWKlDgqQPcWcSEcHIQCmoY4iNTcaH4GPuIsIPBvY+2rCfBvpUGxNONV+ZJh4YHdN2RAWb46",
-	"VFTR/J65ALVsv3MukFWDhGzabP72JvobVt3VRs6F3DD1HYBVyFhGcjQjmOLoMBewTE0W55S1BXwku9r6",
-	"7uvXbNbvkvPhkAuuZ2d5EbNUqKx8MnV9WJL2BwN3IxWzKcagDC0mgZNJjISm+SrtY7GaYheG2QtZ+NHM",
-	"Nz+Uth6ca2bMI6PPQy9dchUb0RL7diBKclhcUhiGmBE9lbYVRUI+HLKEDGaGRU+k0qQ/oQ9Xd2zan79b",
-	"7krYm27KrXbLX4FWu4XDqRSfYf9LcSZxPI+nvUQis6NcAJ2htJ1djraLw7LBIl3yHFnlGdldxHB2qwtO",
-	"Z7S1INLT0jqgjnhYIljQtUDaRpJPgzGhivwBIlhCEhrcuQKvAObeRgwsh1LlKKoonpmvV17MppIilh3K",
-	"1y3nBXIqql4tDC2gwXjVsZWLpXKRVVFpFXehUgwrgruurpNzWw7D5kJgWFsxvNzwd0XOLy/IHZtl3rOE",
-	"AXcMQZ4Gj6GRUdYBaN0WHPiqsM3N1J8FEA7QyLJA0uKOrQXX8EUm5s9p+Ty2HhpbIvStITIU+1kbV3qt",
-	"Ja9f6xyUeesFjerKjWd1qUoidzqIuBozezPfsRmWtIdMI4R6By8tjyKipBRE8ZGwCIZ2WvmX5pn7rEs+",
-	"MG1WJn8Mkkap9TZJheaRVwcTDS7gMNLQIsP4FixqVIB0yAbfytYYkEeh34q7fY5Xh34NrMXHPtvC7R+V",
-	"nFrWd11gis+m7BG2nWImYK+RQcK6x+YI72OhBLEqI3iYHc8rmLKQzJhurIF45Y/XGXJTGwoqOgVBMWQh",
-	"uH3D7+eqHe7uHc+VOzzv/JJXYcE/brs7WIvFPvvuP//2fe2rpTdrCrdgbf0vD3X1yHu/ArISvB3PeFiq",
-	"FeES5Xo7ewdNevini+xuEAmyQF7AZorjWsZHcC+2LjY0n6ENmKwUH+on8JrN1pqDrUx3IRYW5o+sic+J",
-	"6uby4Fl55C55OnNhlu38uXOi432C+Ie2VF9Byj8+Pj6qdqUutMEd1UQUTLhm4bVcttZwcUz4yvXE1JyC",
-	"kPuJ0DniKzDul80VWV2NLLZ+N1pWtjXxEdtfS2x89JHDBipH5SV7rgQvyoRXEB+qOaOGrjSLnRPF4miB",
-	"N9IaQ83Rc8jxcmJdMDK4y/wxbmIW55a7kv8srohthpiUtQHDHo80VlHhCESMgEYRC0nEB/c80c1z9MtI",
-	"XsX2x6m663DBjeiiYinCUp2QhU2jSr5SMVIfX2seRTnPjLWoTPh60xGVc+rzrawkU1f7cJVAmSBgSt1m",
-	"ZRPrCrTectHsrkD9wbstqmNklEpZiN3euryyCl/oLC42bJ2fXNjdVaDIEGq7ZQ+YFED+9uHlM3JydLrf",
-	"Jnvdve7ud0VDU5qIM8708CymCZ2oM0lTPT6DNjqmz7PCslQl2UEtukX+20yetgvirsehTIpjwffPaFBN",
-	"YMUlcprXU0aTyuiDCorx55E3VtjZKmr66IAI1oUGkcIZ4m2CP+oSXIwytcMoqZhg7tX3gZuWTMcMQO2h",
-	"1rpGqGqaALRVWOXJl6oOgNh1Bhkg8B6a0iFiz+Gy0pE1lFZU75Z1UYvmCcRVJIiyJQtFl54oEic8wODG",
-	"LjkfKMP1EHbbZaqKUl0QmQ4iVgXuG8TpM5nUO12zdQxkwlSpknYVnlt9V+bOWcHeUWffhq0/I1SQi+dt",
-	"QskdF9ZPgqbfJwrtwdnKACA6hrRkPpCCobjC1lKVvmBuW5nYdIBSaEJ1SjBGCr3iT73lbbBQorIKv19O",
-	"FMgBplRTA8CHo1oAmlcb7HfFhF7ls7iEZlRIpsAHyLlKkWWl64u8YyP053EANXflb2LAS4KIWsxcB0yg",
-	"hnSnZQ3siciDme1RbmMRDMXvV6irkwXxrbLLJX4KZwOG2nY8p7Cocwe1grgqRlJDChXbXMup1xD9gzRJ",
-	"mAjqYv7t01zoVFoRquBEX70nB3u7xxDnXjxiLz5+qIwvX0nNwLtnfevbR9WgSOtc3TyWKCky6HsbLwe+",
-	"GUHeXzx/ZuOttuKjCbmig4j5tmPvCmITmyXwzZR6jajSb8yLj5n0hMZx3a0NIW8lJSirgwoPbeCfC2gk",
-	"KWiNEEqE5VBwIvUD8Quh1Nm8VonrUykS4HL9N/RLjlq3l10MjxSW2bIMla9nBZrMoWeE7P7/1RZ53Ts8",
-	"KHhh97dbQ/ax8ZXePlQEUePDvPACS0ihzG6XvDIXG+MgfkIqh41kg2VzEGJFrrd3cLJ3cnp8tNvr7a5a",
-	"f7dMHAW6qNv3rVt6gIVuzc5jWl/LyuPzyTIDd89wU9GDQVADagNOOUgrBebhxwbPc4WVPJFzc1wL6Orr",
-	"mf1XLWJQC1XnquqglONCMhGP2nqRNhp7kGHMVlfRAnEW0iDyQVVFRy8dk+J/uHyVilQY5951GjowZnSI",
-	"nt9TDphPUP7wIwCrPYcyJFhnYEnPTYpeuLE1dacibX57xS7yJc6DrSyKwIJoq5qyF7ax+vlvnYnmCK7b",
-	"YaPY/ttGsUvFeUzMN5cUM5/ze2wnpOBSm0tq9lwYO92/19Q0sFTs+Uhs3/Os9T5jjsvporQcWSnvfA7z",
-	"awOumyBNuJ5dmcZw1gM0m2X/eul4wI+frlsIGzyBgeJ7WatGkHFx3M/WS1w2zOf6zRUZUxGqMb1jXlSq",
-	"g/jqdzpgGu9EXGkm+pmsQd5JMmY0ZAlEfELtrvcxE+eXF2S/23N3HZhLMe6ew5WWTWiSGm2+o4FZFCb1",
-	"JyT/Dit07xzeBGIJFYtpYiYzl3T2CSfCIcitnWU1ZTlLEFoKQvz7ZxcEk+Pa2VObZYdS/CSWiVb2ne6N",
-	"uBGIrg2mvw8vn5HTg8Njl1GdRZdbeLm+0Ub7EJUuhUuD9sDbmGmqTfrwoA9GGijNSWz5F1vsE/pCKAsW",
-	"dm9E/yJkk1hqowx3XrNZn0zoHXxJFB1CSHPCYgYxfJfvr67P8lDjOzYrBR8PZDgjI37PPCA3Z8qG+fYf",
-	"OnZ6HTMd1QfzoS0l55VSFNbOyKWwIHo6TUSX9B86gZxMpCg103ZSbiKlblc3impT1u6NKDWM0zRr3Ucw",
-	"Wi4UmY5nduIWj1RIMrdkDiwna/uJIh61ESZCL0wbPENJDv1zI2zYP8AD0SiCXQtloHZozLuTMB8NJpAr",
-	"Xa5+EEOeHxyOe5ZgBh7m0sUJCzBlCvLoskXFHGgeRRitOZH3zJyEG9F337Cw34aj13/o5L91qO5D0/2H",
-	"jkqFYrqPsdu4kDavAQ6zIv3nef999FqcHh8cfocNXOHn1ptxeHrwXfdGZBh6Z60fUnXXarfshFpnrd1u",
-	"r9tzxfNozFtnrf1ur7sP+BF6DDxwpztlUdQBit8ZmxbOPrdGrEJdepPRyKJEM3BZei9kx99V+wRmFraJ",
-	"krlTxJF8Xh0zYfeMRi7nDVpQhD2A6fylTJA2pWD/AEbnfCruXuhihTrcOiMNtl4xtE+8jx3EfuYxMjPd",
-	"6/UcDr6re240AdyJnd8tZDHeQ0tlHb8fYKhVTogCXIZnTlJdBIKwN2Z1V9nYdxwwp3/Dtc5+/c2ovZMJ",
-	"TWZ242CZ/W6A9iM5GqEDxpARHSlwEqV4hZY4j2nV9FIgmN+nd6rrlqeSatbcrNdsdsX0NrfJ9lCzQRA/",
-	"abSTTW/GK2ZzftJBxAOMAUcTO0v4cOaiPOGMHx/uHn+3ws6MGY30+I+N7sUPts0t7gR2UbcTtjYRSB0R",
-	"WPg3vSXPxiy487KxSh16G+ByWRdtwoTphAdq4SbkBchd/r5teH7939rmlq6/Zg96B669ktUtVXe3EaNw",
-	"9+3ChZFvS1nTqNwBO6NHLPwc9WcyrpGzbPtOLL5M5ITpMUsVMXMiVjNfbRfAhb+3Y8F+/mC12/GBhTwB",
-	"J6P117pPqJNEYsmFtuV6kXlmADqBFEM+ShMjCghi7l88uEfHB6dtctDd7e5+59+IpgNhBHZbN3yQyKli",
-	"CRnQ4O5GWPEVwIJcuqwNZLCjaHT3wRYXieg8WwZz8yd0wjRUKvi10kHuzOofP7wpmjUXGXAN2bX+mTKA",
-	"3kcl37NdZvoamjRyAlxg9z2pMH1UeqYiKBB/8dzsEexB0YBbnALKSFWjxXZurfWnwYCb2HIr451s1Qkt",
-	"vZx+SyDVtAE5oZNUaRQ+R0aEMkSXiciVU7W7Zabsb9ZOynEHd4zsbJqvWZDEHo3bNOGN16S3xi6CoE3/",
-	"mbrssYwV20VxonKuEVg/Y9WoncVrqzR3+frZCzyowdhoJ1mQ0fHR/tF3bcPSxjIkV3uHR3XjNF/fZl8v",
-	"HLAfMHre+QUDRG87v30+2P+zMki0SSCSXdsBi6QYGWLskjeM3kOOqEwx/iLneDWYEnVxS5UbA0FSNRtR",
-	"SNLOJvJb6dbb7+1VWfodoToWnp8Gq1iZj97IYEFp5ozpVbP/7uJbc9MSyRVgIGQsQMuSz7mRTOhh5hfu",
-	"xCy4L66MZMoyE1OFmafvze1B9ro9x2mDhEGaI40UGSWGqAqX3oG98vzXAC6AIY4JwOnLZEJkgif6h+vr",
-	"SzKgigc3wgzRfGR18BtxIy6ZjCOWB/NBCJG99/BW9lYmD/WDhHDnxB9Lj9BLiDFOPw1DRfpApN9bYn53",
-	"/vZFH8bwFHciX5QimQAnwKWAGQF7KEoC33VJP5NG+hV8vkC77TL4nFlLNlE3wrG/GiYJ9/+NuJYkYYJN",
-	"CXVYduD3wlVrQ+/mnNv6AX3rBcXAwH7OZ8GC6AcNWpRPQLlyqWJTFt0zMpZporKC+cx622/EegLLhZnT",
-	"tQ1TtAiAT2U4W6BzPHSm02kHkGbSJGLCLFLoicIY3xpzm/aXH7Zz4bJxW15mcy4NnLXowW54xE6Gnf3B",
-	"8V7nIDg97JywHu0cD0/DveBwsHu0fwARQPCJYkFiJM3W0Q/X5z8dvvn53fuXn/af/rT33z8evPr049GL",
-	"ozc/f3i6919vf7l8v//6p8Prj7+8+PHnnw6eX+39cN5qt4CObIina9M7S8A4LNHMTaSCLOeOSN0srWiE",
-	"KJatqzh6iN4/Zb/89NN/D/776ujTw9Xg4tw+v7Vpg0nrrBU+/X2of2S/HDz7+bIzeXq693rvOB0PPv74",
-	"cTfeTW6nn3ZHLz+9fP/i9/+6K0+uMNpbi3XoIgcWSpsF0WQlUcesHnKFucWr5yr+khVmUB05DK9g5DAG",
-	"ETve1cpChUv3ZeEAts5abPbjePAq4O/5jy8//nGx+45fqIuJjn95dnF08fsLPvypy2Y//hF+uuDv+cXs",
-	"3fPR7P3zu/13v7+Yvn0Oj4O9SAwmL3vhf/0YlTtYPHov7pnbmGzUDD2BpBRtmxHR5zmgrHmk1+IpafJF",
-	"La5qBbnXsUXHX+3J6VZ5tSp79mh9sSTo3vMEwW455/CkIG0eVEXO+PTl6/EVnGBh3E2djOOUV5VaP8h8",
-	"0N4qgToVjj//aC7Uf0pbpTCFpaj6GMF0fbVmTjOpq8Azl32wfnbAUnrOsgXqpOdlcvEcv6haZcfNLBhN",
-	"QQJAcR58h8n93GGwLvbFna6zUBk7WbpI8wE0Rbevy2XelknyOud6FfTrrSQYxQ6w58VyP4jR4L7ET3ZX",
-	"/WSjGsYLJ037UjoWg1djmehOxO+BadpMkeXaBuTL3bKHgLEQ0/19D6HpkgbjDM0ZjrwiFEDikSaNxOvy",
-	"L2xdJsIixbowkR2IGNqsbfsDNvktmLZhdl/MtB1QgUc/L+yALkmzRZdS6VEC8earWFzvd3doOOFih6Yh",
-	"Vr7bhPn73DT5hit9Dq3OmS+rlih/Zccl+S590QbfzJtOIMGMCZ1wpjK2aZF8agwdGaCnLzItKz352xap",
-	"ENYOopsqCPEFzq1tTqI5mYjltwFbf+Z2BIKAgnVGsI4i58/1+YrZ5kbUFbJhQkcTJnRmzam2Y1wmMpaK",
-	"KQf6BqBaGHvCNZGCSIjoFV4QRYRRiUkq4MUueVfEixviCkEjgZwwh3t47buw1VhObSiFw0LEaApztiby",
-	"npFhwpjqko8iMmexHyazD6noA1hdkrK2r/aDvyCQSSgxUkAxO2BzXAEyUdlCR2ZQDlLTlp8eUci08yfa",
-	"JS/MRxDvYEYMRjOMjFRPSI4FakuCoL9hheP6PNudlY+qFyMCWCu/NVX8VzsLz4v0Y2MeG4kXu9saxIL7",
-	"IZaKRt2cSDBpUmX5kAisAFA+NH9/A6f3eWKoB4ltMDOEa2NnLK0ZfcojrGZnuZViaNUtlqvAKMFbM/rs",
-	"F7/QZyDFMOIBFETIqeN2whXgFLZKrOF3yUUH/ef1bGFFgkb6+FFy4axR3yRVZwP8OvScr08NJVvj4YXO",
-	"a9kaPilcou3j6RUnnqV+A8uNmEaYeoBANOSxFTJtQpvWx72jaTJiWi0JsspxGy0WqkLogAASmpzW5nvK",
-	"VZDQOLvs9DiR6cgPJ1UYhojdO1zUsXRlVqyYDJFyVIQ3on97a4d8G1M9vr3tu49cVdz+iGlzP9oAhT5e",
-	"gxgObgO/bGcQeeeBuSqHdYEQzs/GNDEzcxF+3qxCydSNEFIjBCfioiJIJuTUYmimRU4czEgqQpYoyHle",
-	"dnVVGJ3N2nszurZbtZZglmnFv/oh8rCo9BZCMszk0fB6FBywk8Fur7M3PA07B/RovzM4ZMed3bAXnA5P",
-	"6PHgaK/Vnv8Y2r1NaHDXOmslu1WvWInU/Bp1Kt+IoYB5awQV3aOqN2wuA2pL7gWPMlpnHp0D/e00mVEW",
-	"KGN0fXcqfm2VzTpnJ72TXus3wzhzXtQMdszfxors0TlG9V5kBwSBCow+nB3FjYrEsExPEPkkx2kHR5gr",
-	"0BByFUiMkh16Z2ItoTkrAr8Jlcwdk60GUZoO6jQW6LxNFCLRDWbACza2PUWMaJ7kYryRuQ0fsn7ktTdi",
-	"57P5z0X4J25FxKpSB1YWvE0z79CFsqKIMnwLN1aFCnqwAKsYrgwMg4ZYfV3IcXBh8xbw6/F78wH6ItS7",
-	"FgEvG6G1m8qfNdJlnEDmPWTL3A4pj1jY+u3P9kaOyyu8Jrd9WOokL1f1wYuEeHFNa0sV2Nd24J1HBDYU",
-	"Iv6cCLbyJpk9WBqvZhNssP59bo1ueKuCAcdcZLn9Bk/nwoicBtacGA7VPPVgUsmyMsaYdiwygSmxsP9O",
-	"3AE7Sv4QrCpYFwCLy7oD4kpmwKlxIfh0OMRsllXVe8zR3QCX2bwGZAZlU4i/sK/gWz59z2zIjDskRtpr",
-	"zxEVuIjQykS43oqOVM1hF9yNO/5lsuiivPaDZBAuKMOtfWKUzQftdJsuuZZkkLgkIDgTAxrcuewzQkFJ",
-	"tCokiADmWuvjkPorH5cPcP29K2YJVohNBzVocf51ajvLzvFGr1bTlE33KtV2pesz7k3KmovXb7Nn2eur",
-	"TgItFcE1BygKc+M5OS+me+aSUoZdAhVOKZlIocc2aorrHFR7g6pGgYrySp4uAEA+Zov/mnfzIq6zLHuj",
-	"wG2s60znORL5BgP/QZsI4lsiWqO11QZSCGbt8C5r1aVEeBu2Msd5VbDJPDJpBMZ9C8be3b1vJHHErXPG",
-	"mp4ou75Ns0f+V1G35GHQsRl/G3fJvr94/uzCtr11x+w2/aP5ROoYvp1mic9vkk0vyAhtamlob8blAfuL",
-	"5vR8Yb5Vx0c+wq/j+fBWqC7VtyoZ4YsqAddJqsqodWjbBIkvrzBqhN0CltrmVAE6YbeaogfN1wtKUUMu",
-	"gPE2FRCMYmFymnhYfFa38xn/sVkbGxwMNLQ95mCsbG6zO5aLkZu0p9XmlTS0om3TdAYL/orpwmp/gVvg",
-	"2z3KzppWkY611qWxWOJZRsn2jLUWmbvW2HE042zsiG3z0vk6Fqe/AqU+y5K1qmE6v5aVydVaquRPVxC7",
-	"hWU7wfHnynK2Mwhq8HPkMP5UhGTII7Z6qFQmRl+i++KrBDaW6q3mqOvWzwUFCTE+QCzIuc30luZ6yoLx",
-	"/EWjLC8hDOFShnVKxCWE6G1Ng3Br50VY+m7MbG/XclzGUkYb9SBfQoPb3A4po/qdkNH2PMixndqaq7zz",
-	"2fxn885hM+lWU5nTDMFInDiCjUicOApCse0ssEnIlSIIKz24jaw1ptsnym61b69R2ka2VFhkYrdoDcAE",
-	"HlvbyUhRqa6qzcdIP81cb30w2oZh5guX9vjLqEvObW11xNufTLgmQAgQeZx5y8/ct3QgbZltwaYY9Evu",
-	"GIsV3HPAUcwNN2IaN4pNjfipsqpeyguIMOQyYJGcWgP3hOuVL8XLVF/mK75puc00fZl+8WQimFFdiK/Z",
-	"tc2FP0pXwsQesw1JWSU2pbAkZueOzTZ6J+SlNrd6M5SKh9YjgG0zKSIH/sISrhi2/EhLH6LfREqSRGpw",
-	"+EA3NNVyQjUPaBTNENcwCgHiDM86Qo9hzRpAH1u1COzKjlEYnVdZdSPWxS2Z+PwCsLWk4mKbY1cDl/DJ",
-	"hIWcahbhQ78aL5EicA5X600yyxlJGpov9UYDog3TNnudEZtaidoaGd98jrDz+Y5vIbatQC3NhBhbiNLJ",
-	"MBZ0tJKawbhmMV43KetEjN6xkNj1sSAT25Vz7tiswin16qf9T69/eHd4/ez4+Zu3ex/+6+nBL+9//u+X",
-	"Ry+qBZ+75jhYu5XQPQX6cBlfG7wsrrMksr+w58mr01nFW3CK29IZV8vCa28yocYWDv1GnUqFqsBf2KHk",
-	"SqrW5NFkJpGvZtfL8mwsbJKN/bWlqbbvMWpyHVnS3vnsjESbv47WpeCVvT/OPbcVXVwQNom18wF+00HU",
-	"2YJvmRl/u0fPOX/W3KzVHTzXzsS6wMFzbq0GueaPleK0rfw5iGRwp9ByYKs5DlKdA31jLDJCexsJSYo1",
-	"bOnohtnIkdzWbfJ1PEXf/G3ijBU4lCeKuCr+X8U5NH9v7NCYb9zOcX55sW0bB3axzL6xMVnS20CHH9n2",
-	"q7byhCDgl/ribKtSaP0IMI7cQd5kgwcJm0DdfgiKtyCo8AOgSKKariAh1cfOwUhPo3B6OJMu/ZYHzNWP",
-	"vBF9+8s5/oAFSjAdxJaYzHgjMMW2zfG3FZxyNAocVCIjtkauK4pxSCXfthj+ms2+jiSOi/OJ6/EVYtUt",
-	"KBWQ5QoglSM14L+3nvHuw1dunmvOB2itJX9nfHTn8x2bbUMgz2h5JduQS6PIjq9N8nSGOhsmb/gA14VS",
-	"QBjqLeSUSLHBLIyVt3MznHK5OeS12bZWtV3H3+hYhuDCDOGPiAZsYo9i5fV5IYirU2ZYZn/E9KUML913",
-	"/bYF1BnLKZlQMbP5uRCuwIVKh0MeICqxTdN1IDjg38KKsVCa2UIb2KeZs1xkAZBTmUYhgPMQJgA+wTW5",
-	"XmzHq+JMWtsOPYBOanhUyAKu+GYI9QUWVwIPU/hEkWyPCRdkmEbRN0a4l1AQskS4qStWWYPCcceAFKHy",
-	"dL+NckAeV7E2QWAl61VnC1+9TOSkyXTh5WvZ+NVLKNLeqgaNt0CvMzKY2YODWh1XCJGAqHpV4Tnw+Oms",
-	"EJ2TEV5LSGGWwVXHtH9arEc4KBCr4mpaGopCTea3ykiiJvOEEpSNV8WWAtyq8Tcv1A54l+xB7wTqvpiI",
-	"Yy6ZtpZtrC7fvmOztlng9h0XYTuW4a3CmvHtIE5vA5mw7AcsNH874oPsJ6ytV/jJmu1uE1tp/nYw0yz/",
-	"WTGh7U+BVPpG7PX2jjq9/U5v77p3etbrnfV6v7S9H3d77kdwGLTb7f2jXq+9e9LrtU/tP8x/egcnh8dH",
-	"7cO9g72Tk/aqyUUf0bQwIzEQL8YoGILbBH+7GltDBpL64zDrRkxoP5W1Hpjq2jOd+NmDStOZsijuLuzC",
-	"Ol5VmwwYVDQsVlELqCADBnoKciqdJythXlpFqqpgU7+W5XZEeq8H6JFGX9oiAt2y0J/q8gTPjQBzfp6v",
-	"F/or4tp4MiDAoVZWDfUpz+zhuqEcc7isF8Mi9XDUcNvl7FHMEMnVmdQwJAQiRGq0QK0Z2YdM4Z4uyKX0",
-	"ezX9TccyAprXrO0KrTtQWEyTpUZmB2EmxzXFDEAzcdWU4F8x/RzHd2ULxix0rH4AGHH02+Nq2TFwRcZ8",
-	"hLXhqQ2VlaI2UhbmUH0pdna9KtRc6KODllfnuFNZ6Lh2mNGsYukKA+/Db/024UMfcVJpHkW4lMD3ULSZ",
-	"dMl7PWbJlCsGBgm/eqW3Z7XFbnAc1ROvqQpcOztEIUuyov1e/0gSAzbiebkgDoFsba/WUmwWQaYKWzFD",
-	"DAlVpC/YgxHZ+3WzMJfxpXxknLM3Ccfucehuj7hCRcde0Vmpeu7iJTVxICE145xSrq/w6+oV77XzgtpH",
-	"PY/KehVEtk0RqHAEa3UXeMcR2JfhxC7fuNB5AYQBWIHdE7sfDVl0uS5PxjDHjCZ6wKheDF+5nLn9kDW0",
-	"nWs8b/8L395vGFW1hBKZh1/tqobeLYx2LBObKWItCBu6vH3T3PxFfk4yAspwYufYTJd8gG+g7KsuA66X",
-	"r3BXa25BuSgbT+Xe9AA3IdKanPtwKjQDU0EcFhsCmSGxdMnHLPTQriua5LOZte0thjDyEzojA3YjcB18",
-	"6ziU0s6B5c1YzopyDmArm9OLIXKepJNXX7JjYDSJOEvqAc7WrXP0wa5ahhC2HWAk7CbxwIa/nBn9Hew3",
-	"E9ocgwUwSU8U4fa1zePg/yjBYAV0ZglRCtbR3BHJ5g5oHrcyf0LNXD2EobrC8R6Flw+kymtZPeaC+ADs",
-	"4co2th3Cw9axp2ZEV2OqR93Xztweu0AmIQu7xE7B3Mx5LpvDOfNT1+BHPhLycfg6K94RcBGofIzezsBw",
-	"gSoH4ELZlnr33ukCkeFabjQIoBLLkIDPUa12LZibJFWLbRlWnwjGLLhz5SXMrll0Y67ZhEjEHJBTAfXg",
-	"qcCfXWxuwoapYmouWAS8n0YdUc3NG0DvOOxmqh7kV2s28UGTsDK9o72LodWHUYHx3y5U7sNJGPoLExnH",
-	"9paSqQZdFsnMeoHzZaMi78wtjNW8cBXzRciuK1G4G4eUR6pORYhZcqHZZDWFbEt+XtyWVRjFJs1BptcP",
-	"TJmJ1yVTF/c1EyAysvSwqB1tXK7GjGp5n5Ml1fptfzlGB6aYQKc0yvWlL8Xmzt1S4RoO2GNk3+UVbKaQ",
-	"/W05eh5HVRHr82Xq1vwLl4/JgnOyOjKFglRmeRcb4dk9W5R78AIew7G5YzEWPt49ICGd2aiebLlJf2po",
-	"uG/rn1Ig7H5kc/j7/7AZPdCfwyNTOmF0Yg5wn4YhcyiS95xNgXWH7J5FhmzwjmxOWDjsr1YRCRdNDrOo",
-	"Tpe1f8dFrWHKPCtcOQtRLqDh1+aTP5eOAu2u8EVd5/j0sTAFV7ifmWHV1dDrQPVCHFC9XQ454KpX7pbO",
-	"NVBQ0f8I4+8gza7YEC5MJYuARdlSFgtzjScElhes1R6DsId/MYfgEzpii0EfmzKBTR3vCxzSVzreuCA+",
-	"XOgkRrCE3KiesCFLmAhqjf7ZC/VF3/cO/ncdOdjVL3DkkHq2dOQyWuCul5qzZ4/VigllBYhVJaN7K8pl",
-	"5OSn1uYGvxHgpXshuaBSAqUGNIpQHXLOLhhZKdDWuRvRkpnMboSPJz0X6xtSTSErR06FS9zFK39Ag7tR",
-	"IlMRZlqdS5ayFebGtvA6DKM9535F/dc8s4bFJlykqoo6bBTQwrca4wuDw3F+acMkrkudzgcEwoVVZPo4",
-	"RC5GfSD3PhTD6Vu33NRcAu5QDNhQJl8V9B3HCkYDmAUEqtKMrhse0Aa2zvnYYNPebSFbD35JhUpjXB9o",
-	"CAdymwpXwLv8uw/+6KWYNc8DxJntfIb/Ngg3XuuexsDjNc9XfSLg3hclcUUGzCjEWZZ8f8SQZ/QzL/9B",
-	"7yDzd/qJiF+PxvMERm6XvxFNz5MmF7epYuukLz5OxnvFMsa8XWlj4fZ/C+mMa27gGniVyAvyUOAmYO8O",
-	"cBxqcdkqqxhHmdtdMWkNRZEpVtc3V0eqWJeEMlA7NObdSQig/8qG01jBAPBVyiZ5o8pGoQspojdiwkWq",
-	"raCAQddZGK6rH4NCiXV4RmZdQzPrCRdWfLKESKxHJbUmaUqGbJrFmsgo7JJz59a0zWE44Y1ABHsWEsBH",
-	"HMqEKDlh2beRFCM3ZhYpBjCKVoBZ5ay0EcHGuuky5BIzV6PcYNECBy1fIfVkucKbQcGPZXgbxKmLmL3V",
-	"UtPI5jt8f9OiwYTdtNqxDL+/aU3Z4Kb1Jzno7u1+I3j5mfHM0XFTmHwMkF+sNjctanleqFSJor0dRzY+",
-	"G3FMwFeClY5ts2a7sbxloQJAXtQczeFsohjoCtBBXTXKG1FfjjKW4dJqlGS9YpRf/hQYTe3LFLI0BwTq",
-	"WA6Ow9PhPt3r7B4EJ50D1ht0ToZHYeeQ7gbH7HQv3O/tlwpMmm+xjCWNY3M+xjKueMUp82xQqha52+se",
-	"HXR73b2vXSHS0M5WjN5JKgA5CCuXr1cosslZbl4porEJ69/1IbZBEHIq6oC+XfzMIywuvmmlUOAmQ3E2",
-	"6hgfpbjXNhGqEUn8u6TE/4KSEh5wc2PCXBUNqFnNiOa2gnUrR6xgI/jK9SLIhTYqgxmuEeaFdMJ6JEeE",
-	"i0yR4YnLe/Yznb9EuYklFPK4ihNNFfJ/15ko6+aP3Kwt1pRotKf/riTxv6uSxOPvmaZ4QQvLSHwyShu6",
-	"ib83O9ifd/FQFxgih1XeTACM1TRxEP5UuPARG12Sl2+Kbf6rOa59NRNB9lL3RlyPmUAFxcJCc6MfC02o",
-	"8tpsk/5EhnzIzacyIX1r4HXt5P4uOcTWbIiLcgr4PzBZxr6SDYMr0v/8Z38N9bdOpf2axTLsXD0XuMOS",
-	"r6yJYf7TNNblnXn567u+l68QZNFfsYgFettaV15JY5ue8i0W5UBjcZ1zHDjIGlira3kbUJPB3MXHKV3L",
-	"SeR5MvuQiq1dmZcy/Dp6mVm9WhR/MNorLROG3JgLEo+pYqR/yUTIxajfJReCUBImM5Kkou2iTvPvvglU",
-	"11iGjWj08TrbnKvY/7dFqsicc54PeLEu56MPLasa7pVxsvAXNmJTxgDYTV32M0+ss/RvgxmxK02uLl5d",
-	"v/jw9jtUnq4uXr2+ePOGTF0UPrppRgkNmEOp4ArKcnTJe5dFbunGXrdth35UcLzi7euC+i20Q5bvpugQ",
-	"AOYf6cNeizN8CQ92o0MHcuDXPD5XhmTMmod5jZuG52hTYLqP9kYjCWzzNl+wkd+CrrvGlq2u35bAqApg",
-	"aVRrivpu5S6/j8EwQz6xwZUM7pj2kl3TQZxILQMZkf44VXfd+92+VSKM4GND2By/e6KITHWcah/Drk1o",
-	"kEhleCFqHm2vDEj2KRlTdSOYCO09N+VRBD4xYErwIaTlAftULvQoiACijSYMtQ+LjekPCNN840QGTKku",
-	"eSsThq5kszX2e8v8cJ1YeEZoFN0IfFjk4Ti9dobm596BFesrHXLRh+amCdfWWZjPEauiOM8LsPRsDiGD",
-	"zm0QYJaScCP8vCzFlMqs42tqO+cwy2u5Dmv+NObB+JmbTw22l52QYgIydGIXQ5CvwyRVtjDggGFsZZ5j",
-	"bRexUGQCa0RU6SLw8iPRP/wxAyRgmYQw3IFGDuoDDKCK/4G+Up19/kQRFSSMiZXmq/Ws6Wy1nj1yrp94",
-	"qMc5jeC8jFAZGMFI1Op8AVaeK0RbI7LHLuBu5UgfjeBkfmB8NNZV40jktHYQ5tkGB3FlmApuQhqbnTw6",
-	"IK/5U7RFYF4+Hve68QxocIdZQxtVha/wkF9axjsvB+2i8lGKhbDM6x8enyJDGUWwoI+/zbB9KBFXOByW",
-	"s3o3nGVSKwomaTxKaMhuM72r7Rq6hcAE728egiPG/akiOd3wjRlIoWTEtnNlTl2AyR1LBIuAeZsXO1xw",
-	"c1NxodtopINbwjVcpEkXtXEjLLASi3M2a8ZOMKoKyutZJrwJW5mZudGU7QKtuujr0fYzKQR4jLZF3C+h",
-	"Kcf4Yflc0NwTRe55ArmnExqMuWBfnNQ3TdvxrIMRaRuhbaREKyQpDIgiNAnGRmaiNRKAYCwE0jQvx4kc",
-	"JXTSJe8kRjzJhERc3N0IG8zlWjOCFcISUhSwDCkoboOubABNyBMwIs5KkhSpEqQelQbxTMazLcpROB8P",
-	"DoCKvJxFNkt0AUCpaJCDAxlzSBnRkvDs62rod1efc7506c49TXbwbqvM8seSXo2qeB30To8K9Ut3mqRD",
-	"vmYsxvGlE5bwwG1KiSK4gCKrZq9SBYUGS7JbqtDJVJk1ylj8Hpr9Nq5wj80Z4dmf6EZw3WU8s4QC1OHd",
-	"4/8KLE2mesM8DTWYOYZmhcJGHG3LupzZ0pcZeOAWeJAhF8OOM3ZjBECz3F+dXXwJQcNt+gYlDe8QylSj",
-	"lPGvcgzZAws2KDLj+ZpMAOInFRnv98/cQ6XNR06F00vaReS2GxEn/J5HDLyeImyTVERMKdI3FwU4liHf",
-	"s01sJiXAvcElskCasKN81FF+8cCCC7E9o4xdSFdWjyajdMI8gCaHfmqT0bMAZIs5m4drt8AS0IkMZVab",
-	"CqCnhec9i6L2k7aP9k/ms7YBUPQCX987PAId3/65OxdXPTfzF+KeJ1JAEYF7mnA6iNDb/e787Yvvfz5/",
-	"8/FFG+LtvUoRJWKqEx6YuG81nJJfu/1/vv/t79+3Fk7z6GD5xK7HSJWGN5v/nmHYuJbmpBCquuQ58qmz",
-	"pvMxrdTm0++dNBDZzJimMrkriKerD8Q28ZzXDmc9ibLGNNnanmHxlbMaZ4cvM3V1yZWmIqRJ6LRZ81y5",
-	"31iSyATEeUDfksLhvdQN99+WwccNYivShM93x1QR58XYRNhrCq4D2zgXX1WKaDuef1tsMP/NSAYpImpt",
-	"VuSI5Eg1xoHH8jKQlpb727sEo+rOwVx2RnxP5ENHhL8rKfpOYf7x6v07EkHqo02g0nzC2nnUHZ7yfgDx",
-	"Xv0uuTJ6HL0R7heAA0eAdJSkheYizTG6qYbmnW/eIcpK0kcZFMP+CPCvLCSg4EQjy3xom4mZQ8fuGzlS",
-	"m5dXMt0/WwAZW7hdu8yCTXEbahHVYbU2AwtvQe8dfDpuPzggwSwrQrdakRzV8mfKowUMqrcMK33h2CKb",
-	"i+swdaYJ19osmLZpE9za1KhGY0iuuFWVXam7EXkZcSfDuAqpRszbFXDqvZHnRQTM314YJB6avJAhPAY4",
-	"QpdncMdi3bZRLeCQXUgV80USfNHsvPML7fzR65x2fvu82z46+PPmpvtrr3Nq/trr/fkfTSZ3iWUpyYeX",
-	"z8j+/v4prj1Cd6A8DXOQQ48Z1dIMn5hDO4nVBhycuFclSs3poIrruWFhYEQ+LuSUC7OQVwvfzDosJEl/",
-	"voEVuGmd3ZTJdPdsd++Xm1b7poX8AN5ROpSphl+RbuBXlyPaCfd7+17uqMsp3T0ITrrH8JXZGfhm93Sv",
-	"2+vudXd7pEM65Nfe3s5bmuyYQZy57snfzan9jdzc3LRevbgmO5A7ubPb3TW/kL1ejxwd3LT+XJKu3a7N",
-	"EV9pEOUhZANYI1kcaGMTiTk0dLRWb+ZoGMBkrvnbVNB7yqMtSBHLqwle5zjHruSdO0tmecM0YkmGvRDL",
-	"MDe4D7kuReljkEHmBbQQTuDbgHDss3JNQqz/iaHRqk20jOxNbOGPU6PUsgdIP3cxCq7SGUJG5OUM/VqF",
-	"Nj0drCXSCBS1hQotvNUM75cM0WVT8WH/urUMp+OZh72BqNRmUzF8ezzLi6/Az183TiyWie4MZTKlSbhh",
-	"U3pAk4QzrOFw/ezS8ALBAsz0vdDuz6y4MeBMST/gNZIyHtDgjhiZKBnSgLVvhEzqP6BhmDAFwGwuIjri",
-	"SpvBS5E1t3Uf4UtcTkPkMtHLIMLNYMzymOkULuiTXo1lHRtdaFm35XgOD/cPv5IinJnVN2NBh8YwEsUt",
-	"FnF1Q//iJnSlqV6s0FqInUBOWK6E2EgSLjJnOGKOyFTY0inRjIwSOe2Sa0kCGgVphHH5CZQlcZX+Qj50",
-	"WIgDpqfMKJhTmV1dqlQGpT+QUl+E/Y3qlFewBNuNGMY+au6BrDyju8spqniGd7vYzTzEf2OVIV20iUMW",
-	"T1URvmrVWO9HEyakViyE7Hj03f8TdLHFvYYOPi4o7WSOtLIyUQFga5MFPzOMDcTzmu9tBawNuzkWpKVj",
-	"a/tvClrlCps9d63+peFVipOpg1ixbxG3kltK2lOlbjYAr7IqREpxPb5VmJTiKL9OSl5ppWqYR2lLQZK1",
-	"wrwttU9mTH8T6XeloX45CJXmaClljrbzWRV2YcPIKY89DCujp5S2wMc7BRiVOzbDi6gCKcXPp9kER3Io",
-	"p3ODcuEBln7Vt4akMrdrX+jyaMoCvoF0s7WP+mPMClelo7oIZuUa6TtTJWQUIvBGLcWTVZFZNnq4t33F",
-	"fR2Elr8cfTu4lvKYLGzLV0FraXBn7dCYd4CVbkNCf408enslmi4vXrNZneh8DaaH2bZE5qqtdhdTO6t1",
-	"h3n0igUJ0+prcrstyOhGzv5GxXSkjK8jnmPfn7geX8G2L6BNvGbQg2JeRYMv/htcyQyK04/lVBA6onwj",
-	"4pUTu4Uj120xp3n0i8eK2Bm72vl8x2ZblbmRuJsJz2YnIe0WyyIT95vLw7YyMwB5hRC8yvVWJegPMJK1",
-	"tniznGe5qeW12cfcrId2xbrL6CMYPwM58WNcIhaOwL+pEa7e1c1BF6MNPQEXYsIARwo8jBGzvLmUP6fQ",
-	"i2hNqegczRyN0JTFwa9obYYJTCzMMfIHM10YAsKQYVlYxgGl8lyQsUwBuTKIpGKhoVOC4Pcu/MSwCGYD",
-	"pCHoEjmDRcjqElwYh5WNNSFZiDE1kJwVhnk+OASmQ5fuA+x3Qy7Tj2qdyiDw1ctETpoQDbx8LRu/eglQ",
-	"NDXB53FipqBnZDCzrueszADELbPawn7w+GlNbGtLSMjGZCKd4MGCP7EeH7IWINBWGxHGzXlcPZMEpgfw",
-	"ZI0X4yUGRm3VuInDKuCYBeq+GENiDnBbyzYSX/uOzdpmXdt3XITtWIau9kA7iNPbQCYs+2HCJjKZ3Y74",
-	"IPvJQif5P1ls/Vt30m7hLGY/m5Nofwqk0jeiKtqs7f2423M/ghuz3W7vH/V67d2TXq99av9h/tM7ODk8",
-	"Pmof7h3snZy0Vw1ywZM8mDn4JHP0gM62Y/Mv+3GagKYDpO6GFIaP6i+Pk26mUKeDwPS2pICkajM46Bfw",
-	"3RCRHiFtYzBzEROGVxEbCoQ4pBAbMphBuu+E8igLZcgqU1gg5jFV5J4lgK+5OmD6R/XtQqWbsX0d1QJW",
-	"pdYx7NLAYA8DKizOdVG4/AbM/ZgaNCwDqduY9Y2bSzbkAYDjtvPZ/GfDisd6tL6yiR+W3bfrn+NP3rpn",
-	"RfM8pGGQDy0mEOigjh+AGBnJERf/ICFXdBAZlhGM3Q7b7PeNegRsHtg3ZfW327fV+2Xhof8GzPrr7svq",
-	"OuZHtQwo/QtY8DdwYrdzLX0da/23TKGZYd4MxFrj2wgagCzLST1fxURvbQnfVA3un+2YviLeOC7LdiHH",
-	"V4P8/lcuz40b/gVQx392FSS3og9l9SnrsMfdYfuy8OM46b8+AjnO4+voPXYNa64Yyy0wXtFWroZxIgC5",
-	"YY6gDrk65FBSnTgEqr8APPm9I6FGlPwFdSI7jp3P+I/tVpxe9yB9CcDupgRaUXQaP/0rVJ1283BhWCGF",
-	"8OhmRLkI5/7Lw35ntLTlS3UxRXwLmtuKvOUxqtvPlknk3r7pWNIJX2hKhnI/0iVeU/Slzu/pp7E8n1xs",
-	"tay4UwpqtjSgUeSsKZCMASqnCDMy3KD53vbl6FwiI28cpG8aZUGamHfMvg0YTVgCz34zj4wcizuaJlHr",
-	"rLUDzNM2PwftGwRg/rVxodbvCfGi6C5liTUuAz6MS3ZP9bhCqjZ39dm8SxZBPFNB3j+7KGS3eKlmoaqS",
-	"0m2WFW5LoaosVDbP8gTVmcMrUe0M2EW1IX0LZwWwaF6PWQLXfK9PIxncZX5iGDyAwGOhFC7IMxaPvabc",
-	"kavQiJ5dYBEOBX5irMdhBJ2J9fCam+IfNhMXfcJxGkVGssmbt6Xlq1annFyQBzCl6Lnwa66WCr9jfemM",
-	"x7rOsmPSrvbeu9sjkMr/Dh1PFSBZoEmZztBz6m8Balk1bt0sbbJAdaFVUefSRl3Osis2jOxF5rdJHFE9",
-	"lEmBiMMJF82agx16QujI6YWuiRHk/FYgDdEIKqCFeX30nNjtUOBYPnQM4Uoxz6u5uKcRNxduKsx5MxsT",
-	"UA0y3lAmAx6GwDcSqtmtra+NOVqY5RXMsqRCLeVtRBNwFaZCpTGS3y0TgQy5GLXarQnTY4mAOlApnNmO",
-	"s6z4NuRyJoJGrd/+/P8DAAD//w==",
+	"7L0Nd9s2ljf+VfDX85zTZkeS5ffYc3r2cWwndePYru00O627FkRCEmoK4BCgZbXpd/8f3AuQoERKlCwn",
+	"nd3ZM2cbiyReLy7u6+/+0QjkKJaCCa0ah380hoyGLIF/nt7SgflvyFSQ8FhzKRqHjdshI48sUVwKIvtE",
+	"DxmRvd9YoElfJuSs3/pAdTBskzNNgiEVA6bIeMgEe2SJ/7J91m40GyoYshE1PelJzBqHDaUTLgaNP//8",
+	"s9mIaUJHTNshHaeJkkn5oLqCPWl8oetGFifskctUkZgOmOmLm7f/mbJk0mg2BB2Z7gJs1B/IiD6dMzHQ",
+	"w8bhVqfTnBlYs3GSTK5TMTuS4yELHqDvhP0zZUoTs74R0yyaECpCkjAVSxESqkiqUho1SS/VRGmZMCKk",
+	"HnIxaBMzn3+mUtMmMYNUTULDMGFKMQWNPMooHZl/J4wEpkcGDeohm8BvQo7b5GxEB1Pv6yHVJJSmI8Ke",
+	"uNL2bcKSRCZN0mMBTRXDhgIqSI+RIGFUs5D0WN+MMd/DqvUMcWn89QxZn6aRbhz2aaRYtp49KSNGBSzo",
+	"WchGsdRMBJP3bDK7sB/oA1OEa6JonxEtScJiRjXRQ67cWmcjQirOh+Q13jKtV+317m6zMeLC/b1ZtvNn",
+	"faDw8hHC8iBtEymiCeGFI6I0jyIyhK3iipgTVj1me5TmEubCwRoaOAvLTww3D79R5OzEDII9UUOojcMG",
+	"26Wvg71wp7Xf39ps7fS2D1oHQYe1XofbvT2629/c2t91o46pHuZj5ra7ZsPsCE9Y2DjUScr8KfRlMqK6",
+	"cdhIU27eLBm0UilLKkcNT0uGvc8OepvBTtjapduvWzv9zl7rYCvcb7FO8Lq/19umu5sHFcN2HT5v3O/Z",
+	"pGrQD2zyjSJBxJnQMwOnO5vhHnvdb2339rdaO8HBbus169DWfv8g3Ap2e5t72zvlA3+AHp836nPaY9EN",
+	"i1igy1jrpaFiJF9FxlwPDT0rRiLzmWoSLoDA36c9lgimmSLKtkXURGj6NDXXOP5uzHpNzVlivv22n0ih",
+	"m6RHg4dXzf8voIICLyljLFFhpBXHYrNTzrDP+Yjr8s0Z0Sc+SkdEpKMeS8zdwTUbKWQyOk1EFaeLoM1S",
+	"RrcJpxMbdoMacWH/zAbIhWYDlsAIr2RYRT6xDEsIvrcfHvS36VZrcyd43dphnV7rdX/P0P9msM8OtsLt",
+	"znY53cTQ1fPo5oYljzxgR0EgU6GrRq7wLULxtZJZdML93m5/O2gdsNc7rZ3Nrb0W3Q5ft4K9/mZvi3UO",
+	"dnb3y2ehpkfw3AkpI9VcJVLLQEaz8+kOU/XQftzstskR6SVyrFhibklzmyomQtI9SvVQJvx3ar7oNomS",
+	"5saiYagIJYoF5uJ/pFHKDgk21mM0YUm7S/oyiuTYXLMTwrWhvQcmigtle6+6L25Y0PrEejcyeGC6lc2i",
+	"6pjsbb/eKVuFWyZo9XZqeFqyi9v9zWCLHrDWXq8TtnaC3d3WAd1nra3wdb/T2ws22U4FD9Ouw+ft3kdF",
+	"B+ytfW166D/cXF40iUyMMDaiLcWMWGmEGtgMRb69fntMdjZfd15VHXU7gNKz3vhNSSPvMGEO9y/uz0A9",
+	"Nn6tHmoiRxVHRtNEOwlW8xEjiZEnmiSRqQhZSEI5FoY5medDmSZtcoJDOYSfCt8HaZKYO2ckhR4ahvvx",
+	"9ri4c1udrb1WZ7vV2bztdA7hfz9XLYIZc+m2hFSzlhlr9d7APVM+Y2DsZDyUirkdoVbUHCQyjVWbXFvS",
+	"wCsIfn0z+Q4+nLlg5l0fVedhb3uxMAXTuGIJlxWnI4KvzdIzGgyNhCoTzcWAGDafPNKoTU7oBCcXmn/k",
+	"+1E24Bi7Kqc5LTWNPKIzhNBoNkJqGsCH1cR3K8snYJhYCeGxpyBKFX9kqMFYMkzjOUToteRIEN4qJ72t",
+	"haSn5WqEVy1HpqpUigxe97fofm+3tdcJt1s7bPOg1dsJ9loHdJtt9vfDzuvdrXJGlqo1yJA/gaZWNWbU",
+	"40pGfbB1cLDTZ/3W3s7ubmuH7W+36M7OfmvvoB9s9dn2/uudvfJRP7oOnzfuT0MeDI+l0JQLVqGhB+7x",
+	"NwrUWu9UWzUpliFoRyPUNKkgUnjfVWrwWb/+oP9vwvqNw8b/2cgtHBv4VG1cmA/BwID6uGJgX7g0F/ip",
+	"0YXNX6ZZJuA6oXEc8QCu9Q1g74d/1OzJaxL6Ky7LkSDm6tnb3zlAHbzdMJJgInsRG80ZQ4xv/G25sbh2",
+	"qwdihC1iG2/DxtpvTdNHV2dWNadhyM2HNLpKZMwSzc36WeU+9n76o4E6DxL0NBkljIZGv3AEN0VWzYa1",
+	"PRzpyjO/sAn2FPOEqTlNzHwSUaU/KtdtcZ0+DRkqPA9sQsZUEfOyYZCg84dgBKMovTUdexxxkWowP602",
+	"BVAzWIhMe97+vmcTVHP+dEejzilozgrSy+/Vnz77+CXfdTuQZpmwnu9uflOhpmkGhdR2DO8sSXN2z8/E",
+	"DYjcquK25n0Gt5y9p8yOcmHFdNUmbybEXrfN/LkyAgoPSSo0j4xwD9anR/nAwgJH3t/f3wOlL1tHLvSe",
+	"EYEzpXB7c3fbvONrhnudWdXwxQlgau/gw+odOedKL7kfoE4X/jFvUJbN/JmNgCYJncwME9uqHucnroc3",
+	"LEiYXiPHmuVQ8HLeT34l731/e/Tj7vlPF5dvP22/+XHrHz/svPv0w97p3vlP12+2/uvDz1eX2+9/3L39",
+	"+PPpDz/9uHNys/X9UWMlHrgWnvdX4DG1eUph1Z/BYtKQ61Ohk8WX2rRRLLPygkndXAQjGjLQMY3IotCW",
+	"kD+VMRMsbBPTG2eKoEME2zCMo0iCNNAyqUmB8O57LuBtpw0Ul6LRBOG00WyYTihaz4QM4ZjnFGvfKe/h",
+	"wu51/nrIHv+f/asdgGI4+yV6Lcr5r32Ia1TwmNARI0bXLMq4mwdb7U57q73ZKe1qCWIPmaa8RBc9gd9V",
+	"5teCxeJSNIlKg6H1sKANQYQk4sLb/iQV5vagRoZtkyOjcStNdjoHe6Q30ejp8rQMJ7ESMeDi6ZBEirSi",
+	"srHyelTwUG17Pro6g7srW2fYz2+sjQkGDwZwEF4KUkpVZ3iCqvo7O5lyDGZrZIWkNjnqKaMRorAUyQEH",
+	"U1dFP46250rZ+Zt/OirnUpQPMHt8FgKZoTMmlEE6YkJPbRQwkCtZug6WYHEhZp5qz5K2HKeDV8DalM/E",
+	"P+jNjEH4h9MfTyW3e/nbO+epMzd4s5H7aMv8vXUv+GMa0x6PuBvhtIju6HxgiCyggoSS9NhEihB+7/NE",
+	"6WkndmwNpm1yJUPLlARjIaEkcN1NyIBpQolhndZchX0YnZUXKeeXRpzwRx6xAYOLyB34loRxwsSyBZ0y",
+	"RMVUa5aYufz3L7T1e6d10Pr1b/+3jAJH9OkMG9nbmV3tbJ1K/KlH/rRkn5xzkT6BdU2mmnSPj67uu3Cd",
+	"dY/Oz7vFQ3Fxent/dPLh7KJRGOu3R+fnn48+npzd3n97fHlxe315/vn69Ojk86frs9vTV5/fnF8ev7+/",
+	"+XhzdXpx8vnN1dvPx9+fHr+/ujy7uL2/Pr25vbw+/Xz8/eWni88nR8f3317+dHp9fXZyCo3c35weXR9/",
+	"/+rz28tPF6fXn9/enN6enXw+uzq+/9a0+xl+fvX5/dn5+efz06Ob08/nZxcf/+v+7MOHj7dHb85PP38w",
+	"jcK4P7umX33+8P7i8uSzmZF99ObswnR2/dPZ8ennN9eXRyfHRze3n6+PPr36fHV6/fbD5cXnm9Pbb98e",
+	"H119fnd28vnK/OPj2cmrzzf/uMlauby8/Xz8/bX5z4fLk4/np58vTINXR8fHt5+vbq+Pjk9Nm2eXn69P",
+	"by4/Xh+ffr49+3D6+fb2H/fHlxdvz95Be+eX7z5/Onp/en90fnT94VUpEZhtDuwmT4mycfqBRxFHInNK",
+	"RqmOMWIjmUw+8DeLXp2WyrIu/DZKTy2Lh0dBYOWBJaStIxKwePiUX2ID/sgUodAWKtlcWR9ZyNUDxjzY",
+	"YArCIlUiYT2gIWP2QEnBtUxUQdT5JZc9Dvf2Xx8Uzu4s3586hSBWLeR2WceZrGaGWL6OieZ9HlDNrplg",
+	"YxqVbLz/DlwKi/j28ewXM1s9+8rC8WV9T2/p1fvjG/J/NjuZ1McFuTr9gPZ9Ksjp8cnNEWy5FOSqtbW7",
+	"h2ExRrJlCUkVUxhh4VRzuMm5hr1XTCtCowijZwjXikX9NirfvqO4U3aafCPmEtckTQYll9E1iyMaMJQc",
+	"XcCFlSDBnFlyBWxv7e+9nsvst3b3Zuks8G7Fo7BEOPOvTZBV7eScncpaO4wCo5pkPORG5gVDrLnpZJ+c",
+	"yOCBJfklAbyzO3Xt5ZeDf0rmkl5+TS280vxJniQyLhPicRb+m7nsmwveoTRqmNTmTm+TT4bs4KprGiIa",
+	"GAKy5GUmzwXpTq3v9LyPzs9fZsZILDVJixnJK5Yc5dg1UhcTj7VlwFPx+BNNio3ubm7NNtrnEasvWr7l",
+	"EVu8XugxnF2umzSOI2YkfJpMrF/RCX+G4zaNfof8wioFdlWNEGQeQXSImtr1nf3NzXmiXNGn6At2/33Y",
+	"vLt76nRad3dPW52F8t12yfLB8Mp1nIT1WcJEwJCh4mHOpwRK3yiWiWYhSHl6TjxYwgZc6WTS9rT9DdRb",
+	"N9tbW9NsdWtngSvVWpsW7vc5vgXvPzLBlLpKZA+NwVF02W8c/rLY38Eaf/46LVCc9c0Z7xtdvznFFcCc",
+	"Cx50I/oHgUxCI0RoCVEZsYx4MGkva/sS8oKNr5w6UKqyMD1kibm3WoYWW2cn7h5rAaWaH3pmBOZXc2qK",
+	"7G1IHzGMs99ngQZK7gp5L9j43mghqptL+MD2uPbN2xjuadsQzDnjkFKMaiMkGkBMx56inoVvmhmKayl1",
+	"WaznFHfG4FOMUZha+j6ssZk/bIOUGsKIYZ8IF0ozGpZ3H0ulb0yT9WnjeykfSkjjOhWK0L620cr56Mw6",
+	"WLpok3UQUJywG40X2PNH7AXn5kOBS8z0qrSMieIDQaMmUJDhCTZwb5DQgBEMNbDjytTWhbv5jj8y2CgX",
+	"Bph3bv4aD2XEyMCId4cgjhWI1gwkZI88gPhmkNiJmijNRiQwL/d5pFmCUh8K91zJCKwhyKElnJnYqOvZ",
+	"ZZ5bVGepxLmw6lFqFs4L84MzZ0dn2mkZ4aBN0F2vmmQjZI8wCfOPDTUcGWKZkHHCNe1FcwbE18jXHBsp",
+	"oUgaTlDIMYIbNyyisFdU+wSef4KjhJ+vgHTrD/K68NnsYAvhInguMlsMmFAF4YJrb5hjlNGiMZ2orhkj",
+	"JYqHLKDJoTmOiTkI6JcD4yMsRfa1ZZJMhAzpHEaXxmta+tusx9i8YU7kgAtIfUD11DBWWOI0CBgL18VF",
+	"lA65WEzM7xmLze6KkCYh4SJONbgkIEQRtp9qTYMhC22QsgK7mSFfhr22yaWZ3pgbaRjcnmwU60lBUih4",
+	"hj06h0FeioAtHuhxZMTtqZGOndMdLXdTQ7X2ZTNUhWMlIYM31NSgzZFEVwxcLBQoyfvVUpjWk24Wm6JI",
+	"F4bfLT/ChrXeAGetCOaDZzhEJkJV3OfcsXBz9u7s4tZIYlvk29A/GlYqAynt5uzd7en1h1dF+Qy/LYph",
+	"Rlz0TXM3Z+9e/ecvR62fO62DX//27S9/a/36C/zz1X+WCp6aJSMugNl+YMoFLJ7LweIt/IgJJH4IWCQH",
+	"znsywtackJGTvDkHhtgzI23EClQ2u/azY7yielgMkwN27L3YiuSg0awK6ihe98Ar8GRClEfuzMF5cYWj",
+	"dLGK2dSEvXWpTtWU1cG0UdiZjfZ//PLfG7+Wb4Iz3C68g4uDp8TOOAIXix2Md6KaRKbanCyz2jbuqMY5",
+	"dpas8mA6Q6Dmv4cgsS6hTvnaw1aZaooxah9kapPUammLP+UfLdakxjJ54GJwwpMpHW52vxZ6b6w3GpWz",
+	"UgOZ26gbTfWyxlBcbVjHPqHm0hPmZijEyJUYgYNEVrhhgzjFYE/FjbpYpCSgeyf2NkqiWaoMyW/MMZnt",
+	"8EwEURpam0VsZhEYRr1U08fA/LMOanzndLVZB6McvedRVLedOJEBJOHVer+cLPLdKC5V2ez8Hr3BLqSp",
+	"VM1ahNkT18cy9NfBm1mfC66Gy0WZWHZXps1OZsUZbuUgwxUxTgLSHHLO7NhnKcOc6dxt6ZS5pcRFS8NJ",
+	"tcJdHCZIkIYl5vJvhdhuwy6L5uTS7uHwOMtQng2E/1dGZPa0LbMTsKZ++McnyrV51jTaocB/nT5xzcLy",
+	"oPASOsU2vRmUUd0J6yd0ADY1525fwmIeZjm0s2vcTxgqoPUsg+btC0PdJf6XAUUJeZFBNnDmWPnIVNkx",
+	"mVqoLM8Vx+o+tB3WWK6VYhtDL/HYigV4XZek7ZkvwUktQmIGlyUYl5L1iD59cFOfk8e2KJOt2YglZk/V",
+	"ijwsWSRlVvi5bpj6/rkSv8kXcVusvZNpE/3Cma9mfq82uH89I/gNSziqYLMBVILXsPbcTt9XRl/PzRHf",
+	"qCljhAK71IQEcuTUUmsCizgmos8esC9s9Z4n+JRYpJcy6q7TBPsMW+iS5kprfA6k6GPsHpuyLlnNbeDA",
+	"BJa3Ia7fyLc+C9yzjV7PtzdVGVHWah9abBaqYcp5nkVkrcaKr2c+KF+oioCW9ejp8zXz+pq3vRGaKBDg",
+	"5VhoLYuz8fbdXYlTU/m1Wkw54ephSQmlkik7ualUicHcmzI2rbK7r4AOskjOh9782HlcrqyvOZO+YNos",
+	"5LKSWZ1gcLDAgo07YX3+ZFNqpwLBO+29nXanvbWxtVNG9wOq2ZhOitHq7qPNZwRZj2hQbLSzdegSV+F/",
+	"mzVDe+1K5EPFtucs+RXmHC8VNRfL0AklZmp5EAzErwrGQtW0C55DBZlDAc4HGT2izWcmNYE/shNGw4gL",
+	"5iVYzeoBAYuHi8POsqDAP70o2frsY0ZdKOEhEBS4bItwssvEXSa86PIaVqOaxFUtq+Wnrcaw3dlEsUGm",
+	"ScAWzvg6e7FM2FhCxPBMETNOasHF4JA8GMHApfpa42WbvLXmp8NCFjDY3/+OnxiWEMkB0miSihwr650U",
+	"7BBd3PbjJkkYqLs0iuDDkGqaW6GB+hGKK5aJhphBRQZSgOnJmVByw4kbXKPZMH2VWFCWivUviALvEhpY",
+	"SIG5R+lxNLp8ZMmQ0dCG6Ja8g77oZekc79/F6XYwlRyrw94b3mko2IwsPc2MPCdndywtnygc/nwy0/S4",
+	"aPXmsNAbvby1RbAnfVUG94C+Ww73lGLCpohiwAMsg3kW0WSA7nVMZHe55uhcZMpyY/akSUwTbd2PhlCv",
+	"ZNjFoIjswCTskfsJCyjrmu9q5ezEsiwP9iiKMIDCNmrOBhhncSjgEujaGEh0EydmwGPzCvjTXUpPo7kU",
+	"0Zk1LeGteG7N07IgKW9ITRy1DVx4ZCRi/fxuw5gRTM0Y0QkofQ9CjomSWbrvqDDkxWd2ZqS4G7PDfJfI",
+	"sZVj2CNLJi4kxR9TqjRJGCRHGdKIQpZk+1vTFwLrUJcuHeE5Id8LnXYgjS7mCfOZYSRNL2wQB24Ofdgm",
+	"54ausy/BBAKJ048soVHWmcrJnA4oFxl6GBBQRs5aQlaNHaauNf0p3pRthiXzOUzAcrs1SeyqyuxUYVPH",
+	"10uHx9XDqu5AI7LjxWi1XfAMGu5akvcwlSiKfLbEXTkrmMx2bJ44zoENOXkTbmGZ4EimAo0gdD9zB7cb",
+	"FV6bZRx8sAI134U1WqZxXNRVXH4PmKwnaIbz4Px63iDc6LOOKsgjSeNaPpbiNqE1kbBHHkDaWZt8GvKI",
+	"ZSkz4PNqYtpqBv0Dt3x+XJXZZsBlMm90AUcJ4q+gVRZmSJdUk4hRpUl3xMXRI+UR7UXMobEqhkwbbrRM",
+	"9HMxabZZM5TZrzcNLQEozIhRkYXz2ylwl05tx4OsFqyteWAgjWPD8SQJWcRgKWzMYcgg9CRN0C5UPC6R",
+	"A62aBphaBjoKHmcTKrS2NeNc8b0ri7OvCg2XEY4NxV+N3xWgUffm2vG/AzN+hQEfaKcsGCC/K8zOPHI2",
+	"NsonXmB3jW+HPAyZeHXXaE8HN5WlMJTzXOy7dGkeHbBO/eN0I0cM08qs6BFDXr8ZvbnIM1zcKZ15CV9u",
+	"3XzvpZOiK931APz1FEfU+uEhi93IDkwErL0o/3vhSHNveenNpbBHIx6PZRLiusaJHCR0hEGICYsmRE6B",
+	"IebqWQ17i+XD2bCzQUGWdSVtvHiuNFLgi6VJQ/M3OmG0BGnwBvLoWpCHz8yL6NFCXdkh2MGDzBuG2fxU",
+	"kR9uLi/+TrpqIgIWdkFXpwIj9bwz4AEKm2YOCb5/J0wXh+SPP+/EnSijGHA0Lmvs6uOtRmG45ibVzBCW",
+	"TW3LRRAbKc9tWFMJz/cgt8p9hGZNqCKaPek2+aiyH99QxfZ2IOSuxwU1oj8+aJOVWd3W3tbmzk4ZLIzf",
+	"53SK187B7tbrIoc+av2MqeR/2/j1P777o9Pc+rOUVw940ZHWKZM4c6TcDKMxV0sjF8KDl9jO1sHOwd7+",
+	"1sFOc1EKsg1Pyh0inT1ADS0BxGXJiAPECkQWyUDT6O/EXJ+g+0iluI2699ag85+/dFr7v/6xXT7z2Ppj",
+	"crrdYDrYoHHcDqToP8MRky6/phBQCeQsx0I9b2WnDf9mnmX8AqJoPshHtpKl2Z09pWUcg1CIElpmbnPh",
+	"7FIQKiBWfvbsxQ4Duca1UtO46Yf2LGemkxcyZBfV2o+ZmJaekmyWYSzTKCQ9Rkz/YRqxEND4G4vdMQjJ",
+	"7JnYvAH4863cugt7fpa4r5aNjTLvX7HEEcnSIVX1o7mgi7KrUYas5gYKb/sWyIrYqPeJjeIqzthNpGwH",
+	"3l1fHV/JRK9wdhJP1xoyGulhBpst+2RwfXVMvu0Okjho49P242b7e/hX91Uzy8a+Pb8pO0/Jwsx/M+oL",
+	"YD4eTleZ+L+IgJNyWeodFYMlV+XKM0labTSzPubnikaRUTmlCCCoHLQ8bX5tk6MoIiMGEeZoH8z0WMV/",
+	"L4GDWArJjP9exREyFg6Krsuwo0bPvZBOV80ngMlKZhrWJolFOQrC0/ayMPJldicz4tKtSZnSN7ancnEn",
+	"FdosYoaRmAgWeVaeNrlKmFJGe8bdGdKEZa9D+LgRxCyoovlwmIowYaEeWjtVzJLAwi7NxK27tmfDZxfJ",
+	"Elyu/m29MPM6bTx3DB/V6iPwY9vnkqoLMc/9wzO7DCL+A48iqAODNWJkn3Ch0n6fBxBugyO2WQQ25SQp",
+	"N+cuY+CYWofyMPm5ofHf395evWPLM+Yk89FQ7dL2lMtSzizqoPzYXB/0MW51OkYs2D44aJNrFvIESmdg",
+	"oR2dAf3P0rtXeqnWNWnm9T0WAVgYJBnPxhotkGd/+W8/MPM/yiXm5W8X8+uUkD/UOi4V8j28GbDxQXov",
+	"FDvyHbX2c/MftTi6vfKW8lZzPcayUuXrvvWFTGTz9rPz2vw/av652b+7e9rvl+7vsvY0FEmWXD2Vpau4",
+	"/ZQPi3fRflUxikT3GNUVwHBUWF8Wev8VoT1MiVbWdYiGEUX4QMjEaF0sCnPeOHHlsx6EHDfJkCWo3HCB",
+	"9zhklVjOgRec6Uwd5v2O6MSoB1IAMLRMMiA6YbYWncXAPmEcJdfiFPhdrehxjrEdgYcUVld2ZyIEPJny",
+	"e+Tj9bkRulAHUnbpEjAeZW7DqTIm5qAebmw4SK39w/2dne0pA6+5ID3idd+UnpyZ0IgKVc1eUKhUC0Ye",
+	"eaJTGpERDYZc2ICoaVykLBz4G2UbaC93gWVLXhIKkS1tKSFL+fA86zSAWgqG4bG+Gw4tX0ZmNsq6ahMI",
+	"AmVPNNBgakU/D3tiQbdJumbx3zHdBTrvqoix2EZbdGep03y08OKS8uHYohr9iZzb3s+LrjvzmrlFvDEU",
+	"RKvtvRoCculKH1ehLB1leK+wppAiNg12kSthlKghMwrI2bTIYER7V0GrMwUiFADW54YexRuo4U2qIIVq",
+	"gjeNuLB/bs7KAmchE9oygeVB1eeC4iOirH2zEvC+wucxD0l2qoxUM7eRWewiB2xcKxZm2gmOKqYPj1zA",
+	"Rc4erxc12wOZ5aUWLhkt1Emvpc3JWS7+zLw8C+hMg4oyKiU+be45tnPKKONjZw6kahkI9ufXfQj5oBR5",
+	"EHwc8CxTUrlInzboKNzbISMqeN9GoSzsgq9W1GJh3iymyVuJF/JQyYTVGxI4zmyQ9Ty6OQPsryv3tkuU",
+	"fc6CZ4hj5ZEy/HdWkROOMBm/Z5EkDpfMx9wpVSMrhlTMpS0mxuK8bWospAY3G28BeKLRbJxAZIAYGDJe",
+	"rtyF3Xi3ABn15SGR84HosUznKK5jPyyelMKqvyRkm2vxKNXDxVHB3ruzwVpuxJUr8eKOV+RJL+Z4nTpd",
+	"ywlx38sxGaXBMD8ODoatx5iA4m+RpCELHeKpkbftboMxzigZGJEjbChqNyN7KF2YMJ1MnBCIoXlUk99Z",
+	"ItvkKIM+cx01izwpplhtGBw6MikzZPSZLpjOZo87gqh4U1GS9GnSJhcQx5OXf4JCZm8cfv6SFrD848VM",
+	"xxAJFFgOSUQnRokpoC4BvIt3Nyxv0iqyE5+OCstVGHUZbf0gubg1YtZzxLd6Ypl23UxLxAoKbzQJJf00",
+	"ijD23uH23Hx/1Nra3cvW1bPhOIIWStMIgdy+UYU3KNbP1BM/WjaLFxxSNQQjCEt4f5LJhagkzz+rOJVF",
+	"okq2tmusOmStXFYzcYrKXmfn9eJE+tzXVe197Jn5QvlcG8ILKJGwcJFUaNjwlrgIApfL7FzZagyCjdEQ",
+	"sliQLtOlli8QRqOBf0Ofhic3R6VxqEHyWHxxa3d386D01QdeXpLhAbUe18Tl+6vSz1NVEBoUH5S+9rT4",
+	"jngAxd+M3LyOA8P2mzDxX8uXsKJYsQ3mHDs7PWyddaM82IrtoXRgxiOmEx6objMv5w7XAoArdgdMY6nX",
+	"D9lr3Ygr9+ctTQZMK6v0j4fyaHTWbULXhkXfCURGjFiFhpbTGcVIzKaHMqqnIjhsE6Y5P3bTn5cRhXtZ",
+	"usHfbVX6O2EjCWzxLoQIvfOLsdpVKGp07seSTX3PJjdLl4x6YJP6wked4lbQYBlxQBXVOSLFYkScEX3y",
+	"P/CAJLxeGFXLsr+hM7zOLbrmKqGSHtNjI89kn/lZ2X7tMzOUublRCVMTEVSXnwY0t5CMaGIElzwDTAGD",
+	"LMnLAI885m7EMkQJqSwTemrPCiNtzq5HNtLSfc2wIZYQFdGgHUWeD28q4N4c+lQZTjFAwKMcW5AqFDMt",
+	"Lp/18r2qwA9zRSSKA9i0AVdYpTNhBbvWbuHG29rdm/JeLy5DUVZHHzyTgKRI3bRLswzQmjuaHpQh9zyA",
+	"avNgZ7vjR0/t1LMYnssBF5fxCphHfnG5YmnvUsOYUik6pGbt51g2aUEBrucVAcwG0MzH/ev85VDL6m3Q",
+	"QX3m6a/8wpRF23bZkD+g0T+DUpqu7pZaJEfLrTBSQdoEVYDLA+2L5tW2zc087VKwDgQjIGc4xpmkjF9y",
+	"sMb2J7Z+0OrhcAHjj5VKF/ycO/gh8cN+QfQwkekAs+5tciZOvE8DtoLaZRTQ+sNQCNWx5iGsgqEGYYv1",
+	"P6mI38u7nt4Uf2XmkOQaQCERsAiTUadIcnV4SNNyftXIRHmAkT0pdc28RS+q5wojfypu7iFN2Lw4Iluf",
+	"JLsExpTrrABvNsqs1hwvBDBlaUFZDrh3wYssXCGI0wqhI48v8mYx8z3eZlmGzjJZZ6tiXRYDjxYP7rZg",
+	"JKmTa/e03NtXNHhguu77eqnW9VKtz1auUqWAnN6SVGxheRSSW5l8Fv78/dGWHn9f8VqhHqmGD20wft+6",
+	"xb6/vb3KVLOQq0CCWCv75CoBZzFLq7Le5ioZVfnR+XRwOCVM5a1EzH68Sn3cF9QWzXlse8ND+w+c0tcd",
+	"korIvJ4wGGPExcA0oVxEuf36LYSDhsx2MpS5t8fGZhSyvxdke0/bkuzMmm6dynazPGzcVlnf3NzaJvBx",
+	"MTRizHqzqYWzxQB//faXlv3Xf7ifKmC8VwgJp1EkA6pZuEyQyJcOSglkEkrBKvz1+AzVPCiCISTYtQzZ",
+	"lUNarVBkOdPvjtaf3ZcfwLmyML41DzumElLKBiEblnZ89bFKv3MCgNsiMkojzeOIs5D00AJrGEogRyOu",
+	"CeCA5KCJMirX6Geccj9ILoouuXNZqC3nHUzKp7HFFkI1LMZOKfPmTcHgZgSXbU42mKYf41O6rk3vUJWE",
+	"ARUOzyJXoTnRXoW9tTvW11FM3BbEX0r8zpAUSo04nEYuZJkLMmRPNGQBHxUQ6qpiBR2yWT73RX6AqTV+",
+	"cXfk9J6uXvr+AjwGK8X3ZL6XCjawmiPHlnUsTSMOimRc7uOYanhOc7Uzg6qSf/zxNL31qFroL0IXzyQG",
+	"64rP8MpeokzocsXQMq9iAa2wU9eD52D069UiNUtwwyIWaJk8x2g+5YeBGwB17Sy9UQ8ZTxAmQ7XJkY05",
+	"pToYMhcCCLkCebZPm3TNLQlQGjond/Mbul3MD/AU7CJ05NI//bFv7lVM+2McrnA/rFmuWlaQcfJKNdYM",
+	"RcmCHLmEc9wkC/mWL2QeHeEkkVzOBjfRZK6o/e1cWbuqaM6sdDJv2rfm9QWw3s1GKvg/U2af6yRlpRbp",
+	"y6NUD0+TRC6bvsDcN04a4+KRRjy8t4qS0ZPsL2gD9n4YJLTwtwpkzGDIKo0xiAvfuYfxlgl00P19YbsX",
+	"+VRxxGWn/fLs5PgsM5m/mFV+DdGJK4YOfkF/AMaffqBxzMWgPk1f5x9NxSV7LH4OwmCl32FqPIvE5JwU",
+	"Vorl8AmiBKw2DTlD26e1ZON4oXaq88qDM3FIH9lU+gMSVSFbaHdh9N2yG+81v2u9bu7v1/9iZLGUJyrf",
+	"9hcXzjxm82KBhHkfK93mX3qrCv2VzidHJPJunFiGGeJnhkSH8nyj6XCqw6lSM808LN/aN48w8sSI7jF/",
+	"zyY5wrfkYXDm6EfxgeBigC/8lkXTFcX/QrQIjm/m0FxFNFgdmNm63V3GAVEM6/I21qCyPxtxeFHcmRRT",
+	"qBdGss0QKkhm7aiHTDq0wSbz00jDK3gPSz5kimopFuAL4E2deanOH8D2/5VASQq5G+tJhgP4xinP9UgK",
+	"bsiyNCkuL4qSp8TVsan52Cb5PLJLHwlhAXxwtvmLJIDseL74TZAzghe7CKCLUR28umnkOW20pIUgAK74",
+	"pn3dc+2a0w3u1yENrbpbbtYNWcDDlSvIlaCeP+nbZDI33cwhaSQQ0g41pbX1F2umsHq4e8JoEnGWYDJk",
+	"Zs/usUBiiUrG6uerzQGWaTZkqk2b/gX3UdjFaTT90mysnyr4DQmoVD/KudlsbbcLwAeCf2g0ckBrF1Lf",
+	"yshcK/DncSLH2LXPw46vPk79knE1/8cGwrecCUP2EQPD2FXCDJHYRJmyPKBU0ajWoTEUfW3fB6eETFjt",
+	"D2/g7ekz5Ja/mdP+3ANV5/6eYg5/DYCqBQx2Pl7UzOovG3g4AduPuUnGVJFgKBUTGOJkC7sSRSdkKMdk",
+	"RMUEnbGIKYhl3Ql7gkqg4d8xKNnJQcoIQtY6dougZ4A/k6TCpd3KJMxw0pRL0EewdGuO48oC11hoWucN",
+	"R8h0OwAsyfxk65GWS154cmYY0IUM/TAmy4bACpVGZp7Yqg+V4tWqL+AatcmlG2G2BBWBsDR4MKe2YjRY",
+	"x8MHZAnidLnWLQeo3YG9/Gv3IRhNmNLnNHhY6lDY7y4yeMDyXIg86hOuAAAizmk64/kLxuvfQI8secur",
+	"Lk+L5uRj/ENAA8q+tBex/JqRfRtPnI9Ue8QdMWsmKKvBFrIK3H54tMTqS31dXgzVI2eHUoNZpzKBH5zh",
+	"d6m+sgtpXncWSwOs5LnlVlmD/VL95VfePPqlBGy0xRDELBhM2zbqdwxofx/oA7uWclThvRzRKGJKZ4ff",
+	"qB45HSBeoJE/CBMQBJlRDYasTciYJQxhq80eHDlENNAYXcXBHIM78y84vG2aIB6THIvaZRoK1+MiD1R+",
+	"UOZeNTfudl/yoilKeoGtRZEhS44k4F0we8fAova5bpNzOWbOIQOL0GNaswTvlVQghA7kqHnHlApCH1lC",
+	"B3aPHNRDlCpdhsYSsb5+m7AKxmSZg4NGNZucA6QFcYqVWVEV8wowxG7JQIJF2VFlGRPCI2dB2D+N2gZJ",
+	"g6UhjPD2sRzFNGHhIjXAW0IgusB+V078ErCvF7BlozYIiZSI2LtV1fcSKoz+YJah4iTREStfprKJuwbf",
+	"QKflLcKO+NuvC7eJf12nyqyz4r9DxQtzZg3HMLe7RRSuMSTYpYq5mcPhj6CkgRK/db6zhe2Ymf30+jZz",
+	"wnXDKj27SwvH60BusAD91q/7vMaK1brm0b4rZ2L3IMR6IZhBvSL8wIpenlWjv2qBV8aL8XmuZHhjXrOx",
+	"Wqmq8wG+OM+nk8VNFWpG+VE5MLjmPHSvKxmu5M/5yyxpBUCneVYx35c3X72o4crZbT0LxhUTIVowoGDw",
+	"dKH6G8RNAp6WYXN8FA9CjgV8I9E5UWZ8uJLhNXMwGrOw7kvWFsyKCjrq9t0hXuBFXmhQjigXN8tnn3gf",
+	"cjFYKjzvsTKFAq1gFsQ/k3gx1VH2IDWygKSo8t1Ist1Q3m703W4otwfNxqCqJN7SdRIBZu16AQzNPBvi",
+	"DPxhWRG0patWFIBSOuWGHoDSmAV57dRBerVL/ezEowJXRaqYqqmXDbTioFYBAV8KkL3iyAbg2BFjkSdN",
+	"H5ggvYmHoHjsQIMxw81ii+RVmqd9DZWFGOL0goo6iUl57b2ZtotwtE0j0AvTKCYSrZBbFsTpjWY0mjM0",
+	"GNaMa8XLnALhGnVsLcG21Ut1RQZTsTTfs4cfcvVwPbe8Vr3vL2NLbas28ml+Ha6aDTxrGIM6EY8+RjbW",
+	"ADaENQdWppZ/LVVMmd0MohQxZmwo/ZDRcIVdtUmT15hwuOqqFls5SWT8/FYgJu35zczL86rVzm1ChRpx",
+	"/cy1cc08c3FcM89dHdfO6stT90qsuHUyHl1Og1XbWEEl5SRYsYeVi1C1yhWbOM0TS3ncDM8q50FVN6tV",
+	"EZbx3FbV2Z5FC4ucBSyWIcALJ6lo5vWO52WogzEM8YZzUQGMZVB8Gb0qXIN/WBWKz2xv7m7vdRZjGD1H",
+	"7J4VuOcCm3LB9XGhu+Ja5c8yLFcwxtIM8wy8NE30U9ncfSbCZm7isa84cHtyC9bIrHqHlbBIDMWKSfco",
+	"GtOJ6mJlBB6ygCY2JRGK/s4g8lqkXvsqRNXYfHLcCddGvkO5VGUHBgA7dvOy1GkzS3B+tclRFq9DNRlJ",
+	"pcnmnr/3Ns37gVvx4lk7tltWOPcrFCXPHHSLPr3J36xTqDuH9/KhTqZQiMux6XRk2wGDXFZjvPqA5+he",
+	"zAJIWA+U9Qx40C5gkH+16LiWjmvZIuJX0isgPk85nk6+nlJM5vmq0br0fEwEQnO/sM1ezCpdmJNFuG6T",
+	"G7Dwgs9EWJxCyO7gIwZxUCPIFc/F77JKjxUagUPKQlXKjgDjqIJIBg/1A1B6UpYGJ2PqV59bxxDAMuTq",
+	"mONOBYWMa2f5LM/ReqbVRJWZlrDwe+069Vlp5JKmYrkwT7mAqzFNh4C8bZezaSM9C7SJY51Dl+mykDc2",
+	"5b3Sq/yNyrLirfcJHX7fZNgoxdDEzU57b6fdaW+9xP6lpau+xlqi82OprJXq3bK2pKVjSpNy1/inIcJm",
+	"mStxSkCCL5qEPQUs1sTIHv4bBW+6u7bLPV9fOWA1s13N3juyrytMNmOasZMq76DhXUZ0XZgF5d77ouGr",
+	"szUdlkRtdcGqJSRaluLts5RsZSq4yrNq1NfxWOAlv1KurC0C4xoon4GMlvUaxullhiNQClazQhT83PB2",
+	"Vc8VnpXAKgczKF+d4mxcfwvjlaWMvoCvR0bPyCg2n1+l+rm7W8LnHHSEh5+AFl5J4uFE8YBGGNCGvCyv",
+	"+Z7jT1hOVFVb3Zd825uLnOvFMZevRVbYyk/Let15XQD63d3d3l2kI18lsrd80VWohZVVeklYDNRFxlDf",
+	"38dDTFJRt8ZLk3R1EJupWeTXQRIHXSNDCsECLJs/kMUcADkWTmBZSz0YW43/dpgwNZRRsXTudilcOhUT",
+	"XA7k9SSRY4s0K8F0UVCFXu/tLDZbmHkvtAy7kp8rFbExEgOn0QmL6KRMpezMGXK5Ja9SO93sLDt98Pop",
+	"Vb4Hm0vvgXUiQjgTV2QTfBwgPaSIHB7xRyaMxBubo6CW3y9LtctVo6uh308zqoF5j+BSl+KOck8w8gOA",
+	"MTzIzM5T1LNDNKWs79WYMB8xmerS7V5u8crSyQ1HithoafSAslCwI7PTwM/zwKqF4quQ+r4vU1HqnA2Z",
+	"pjwqZsNqKMUGUYGG3IakImsPwsUrdC+qh3kZcxZZWRu20FpccFmm0ARiFrQzE0Y7R7Atlbchpqkquc4+",
+	"hjxijFNEAONvFInkAKx2WSHbs5N2OY5lVlDPjXCns1NOQTqaKhtyITV5W7Xq+EOhYFBPpvqwF1HxsBiB",
+	"fwLQANhpNswm0kzZ/fpjKjVdweYTIUg6nE0XY9+BsOwxRPkOuRiUGG7wAiuNtXaPnDRotXDVJqcZSLTZ",
+	"GinmYA1v1osGWBVs+XWngLZcP/wAsm2L9LLVWX7cBdzmrKXNve3XOysNy61xsbnlxxXL8PmT8xNOZwlu",
+	"yAdDiO+2b1ndH8jC8DfAACBQ0trGoMMXSf6BeYs98iCPODWXqQ3ztt9EEM08TWKd6urQLfy7LEEWq1Ne",
+	"sQRvjxKSvzrLi1jGLLG4q23yJk3MT2bAPUb0GBD/bRKEOWYJ+w2r3UZR1kBhwJudFdZfCRqroSwzU9y4",
+	"R2bVrPG6qAWs0B+2826KmLdWPGGeSf0Zo5r1v2bgpRZjzr94XJ/+XPx19A5Y0+N9GTsooxLvHFTy62Mw",
+	"Ja/OtbW01ug2scUuMkNaxPqayFQbaWJCUmFLQTSJTMiAaYu/ZIUglfvF7DHiytaMCP/N/P/N/P/N/P/N",
+	"/P+1mH85v/2onsFsjeI9tjorhzohbfJRMbfBtCcfmSvfY5OCoGjKmCVGl78dAj+KJqQXSaP2CzYmOL4y",
+	"TOmswMk8/RyFfizBFNaNEDCLMFOMBbuzDZXdV9dTBQ2X0HNjqtRYJmG9oONUsaSqSPx8nSn7spl3WT4V",
+	"wcYsXB0W9l8c+3PadrsEjidmC7xFk+NazB2wYACS05+2GcwxZJQU9uGKjBOJyuoyZgw0Xbh90myUGaaq",
+	"m+MiZE9VHmmFnjO/RSsMRVxpG2nWaS8MNYx4VUFezGAtALRb2wsa11TWs5+vYGXgJC0E3vnGFl2Wzn6b",
+	"pOwwn4rhaQBfmBdmwaJReZZfwgKZhBAe8tYQwqH/2phHkfVF0AB8wWDqc4NdVDSKW4hFs/7WGpLRhZtC",
+	"NeFeMwUmv9VcRiXlucwjLwE0nz3KzfUQxApnanVvk8/fVwqxmLp3N/fqVijJpXBfAOjU+rxEpt5t1q/c",
+	"MS1F46VS4/NSobnekGfk5HoDLkhmS35bLmXtdpb4ePluv6wOPY+kVwlm88vVouetLJgXIxtcYBvWzrDx",
+	"v1DENot3+CJF3naX0BdBIJpTm80TruaUdCnZyoqNKAaUZt6TBgbtevdM9sOlcEyt2YBKxaXXzrWMKsQC",
+	"v+Yl+MicffqIPHI2BhwrGgJ6dMgeWWQ2iNBISWu6QJEd4z1VJmqTI0HkWLhXR1QY8jNbn6jmdF1ObMJW",
+	"RvMvUxwA3D2250azAc0WwRD9x6VTd9iRyxH4BxorQkkQUT5ytOqwVImW4E+MWJuc9b3q0IYiR9idQ9rG",
+	"oGenlUOBUhrHEWdl+WWms6JHA6rnqCl81ikA1dLq6HbPFwFrTmM8lUSKWnOVj7BYmEaOTWJ3sUwkrwW8",
+	"CNAY5aOAR1kNZ7NOYGez6CU2l4BFAHVQVLkbcUS16bqlGV0ARbu5UJKHHXIjtctcdpwxP6sq9dfdb3Uj",
+	"mv1sLxfRvNOZgT9tNp5aMUtaptkcmnvmhikdbyEifYlzco2tw7rDUY6zevoqw7nC28GhSBTXIuQqSTOk",
+	"7QVxt+5NLAMCeD7nvM80H1VnpByRIRc6G0uG3NK0BA0QGQqNXYjBJUJCNQFnYu7exIhpkf+AuaVniPFE",
+	"bD1giGfJSytyxPGxtfw8G7BpzFxhtlj4bI7UdJz84gARujib4B3NA878KgSLaj5k74L50exvgsAeqzfi",
+	"2zDzAJPizs2zUkIGi93K0OWSnPU9sCJVAAdr4gYX7JeFxsDkiWYkL8D5n6nUlCimVYGP519GpqmwEC1R",
+	"2/SZRkskNuQn9Dqd5gWvZyOiLXSUS0Sd4qhQF6AIOuWwphTQNMRBQDqSD++DIE5YVaC29lWnqkCpQXFq",
+	"xsvyJcPCA608BpSB4UC5Ns0xFqgQ0J5zgawwOEB15ClVeBN9C7KrueJt4rl6BUhYMpaRHEwI4ic4QCes",
+	"gZcFcWZtAR/Jrrau+/o9m3Tb5Kjf54LryWFeITUV1sAJwprtw5K0Pxi4G6mYjDEGpW8Bj5xMYiQ0zZdp",
+	"HyvhFbswzF7Iwo9mvvmhtAlrrhkIA+TaRv/dxEa0tLlnFqFR9otLCsMQE6LH0raiSMj7fZaQ3iRLF+uO",
+	"6NPNAxt3Z++WhylgbzflRrPhr0Cj2cDhlIrPsP9TcSZxPFusY4FEZkc5B5dLaTu7HMofh2WDRdrkxMVp",
+	"bc5jOOXhWTltzQljt7QOSYQeUBkckSJpG0neVuv+HUSwhCQ0eMAy+7ZSjE1cdBCYjqKK4pn5eunFrCsp",
+	"Yk3DfN2KQaIlrxaGFtBguOzYpuvmc5GVaGsUd6FUDCsixy+vk3Nba8vmmGFYWzFtx/B3RY6uzsgDm2Te",
+	"s4QBdwwxAdWcdiOjrIL+/lK1RpatCVFP/ZmDDwWNLIqSL+7YSlhQX2Ri/pwWz+PF4/6nCP3F4J6K/axc",
+	"tGKlJa9e67ziw4tXS3zA01YallnCQa/SXgSJv4c2HXVCHlliMzixjgx4aXkUESWlIIoPhIVHttPKvzTP",
+	"3Gdtcs20WZn8MUgaU603SSo0j7wi22hwAYeRhhYZxrdgxcQCXlQ2+Ea2xgBrDv2W3O0zvDr0C2zOP/bZ",
+	"Fr78UcmpZXXXBaZOrsseYdspZlh3ahkkrHtshvA+QmY01Nh/pJGahgczO56XR2chmTBdWwOxCbfXqVhp",
+	"yHVtKKjoFATFkIXg9g2/mymlvLm1P1NL+aj1c17iDf+4b29goTf77NV/fvtd5atTb1ZUhbvFOjVfHEfz",
+	"mfd+CR42eDuOeThViMolIHc2tnbq9PBPF9ldIxJkjryAzRTHtYiP4F68uNhQf4Y2YLJUfKiewHs2WWkO",
+	"tuztmZib4xJZE58T1c3lwQVxoAfkzcSFWTbz586JjvcJt4kwUAe4IOXv7+/vlbtS59rg9ioiCkZcs/BW",
+	"LlpruDhGfOlipWpGQcj9ROgc8RUY98v6KrgvRxYvfjdaVvZi4iO2v5LY+Owjhw2UjsrLZF8Ku5yJ3NZj",
+	"VHMWooauNIudE8WCdGZ4QtZY7crSWAwnwAfJ/DFuYhZEn9uwFc3ikthmiElZGY30+TCmJeUTQcQIaBSx",
+	"kES898gTXR/7ZBomtNj+MFUPLQBjSJiKpQinipDNbRpV8qUqnfvgnbMlGjxACIR8xNfrjmgaqyTfylIy",
+	"dYWVl0IZC5hS91lN5qrq7/dc1LsrUH/wbovyGBmlUhZit/cur6zEFzqJiw1b5ycXdncVKDKE2m7ZEyYF",
+	"kG+v3x6T13sH202y1d5qb74qGprSRBxypvuHMU3oSB1KmurhIbTRMn0eFpalLMkOCt3O899m8rRdEHc9",
+	"9mVSHAu+f0iDcgIrLpHTvN4wmpRGH5RQjD+PvLHCzpZR00cH8LIq5JIUzhBv0UtQl+BikKkdRklF9Ayv",
+	"eCDctGRsgVdkgpU5hgzdRqkqS+AIIqmqqhu4ziADBN5DUzpE7DnQdzqwhtJZeJZAVkUtmicQV5EghKcs",
+	"VHT8RpE44QEGN7bJUU8Zroc1PVymqpgqOibTXsTKKgcEcXosk2qna7aOgUyYIqM00jyOOAJdlYHFVndl",
+	"7pwl7B1V9m3Y+kNCBTk7aRIKgHLoJ0HT7zcK7cHZykC1FQxpyXwgBUNxia2lLH3B3LYysekAU6EJ5SnB",
+	"GCn0jr/xlrfGQjk5srpWOZADTKmiwJCPdTkHkbcy2O+GCb3MZ/Gc7Hb7ADnXVGTZ1PVFLtgA/XkcKqa4",
+	"2no2LX5MlYXlAKy1mnSnZQWclMiDme1RbmKFLcUflyjalwXxLbPLU/wUzgYMtel4TmFRZw5qCXGVjKSC",
+	"FEq2uZJTryD6B2mSMBFUxfzbp7nQqbQiVMGJvrkkO1ub+xDnXjxipx+vS+PLl1Iz8O5Z3fr2UdWoAD9T",
+	"lJclSoqsro6NlwPfjCCXZyfHNt7qRXw0IVe0FzHfduxdQWxkswT+MnXkI6r0uXnxOZMe0TiuurUh5G1K",
+	"CcqKrMNDG/jnAhpJClojhBJhrTWcSPVA/CprVTavZeL6VIoEuFj/Df165tbtZRfDI4VFtixD5atZgUYz",
+	"6Bkhe/x/lRXkt3Z3Cl7Y7ZctUP/c+EpvH0qCqPFhXtWJJaRQw98BJXEQPyGVw0aywbL5SEf5TLd2Xm+9",
+	"Ptjf2+x0Npct7j9NHAW6qNr3F7f0AAt9MTuPaX0lK4/PJ6cZuHuGm4oeDIIaUBOKoIC0UmAefmxwCTDj",
+	"Mp7ImTmuhOL39cz+y1ZIqoQAdSX7UMpxIZlY7MJ6kdYae5AB2JeX6ARxFtIg8kGVRUcvHJPiv7t8lZJU",
+	"GOfedRo6MGZ0iB49Ug6AdlBb+SOgRp5AjTMsYrSg5zoVtdzY6rpTkTb/epW08iXOg60sisB8AKuymlq2",
+	"ser5vzgTzZGxX4aNYvsfasUuFecxMt9cUcx8zu+xjZCCS20mqdlzYWy0/1ZRMMlSsecjsX3PstbHjDku",
+	"poup5bCfNr05zK4NuG6CNOF6cmMaw1n30GyW/eut4wE/fLptIEz8CAaK72WtGkHGxXEfr5a4bJjP7fkN",
+	"GVIRqiF98IoGZBBf3VYLTOOtiCvNRDeTNciFJENGQ5ZAxCcUBr2MmTi6OiPb7Y6768BcinH3HK60bEKj",
+	"1GjzLQ3MojCpPyH5t1+ie+fwJhBLqFhMEzOZmaSzTzgRDkFuzSyrKctZgtBSEOIvj88IJsc1s6c2yw6l",
+	"+FEsE63sO+07cSewdAeY/q7fHpODnd19l1GdRZdbeLmu0Ua7EJWO9Q5YFPrgbcw01SRdeNAFIw3U/Sa2",
+	"tpytJG7BnX+DbIf2neiehWwUS22U4dZ7NumSEX2AL4mifQhpRuxNQsnV5c3tYR5q/MAmU8HHPRlOyIA/",
+	"Mg/IzZmyYb7dp5adXstMR3XBfGjr1Hp1moW1M3IpLIieThPRJt2nViBHIymmmmk6KTeRUjfLG0W1KWv3",
+	"Tkw1jNM0a91FkG8uFBkPJ3biFmxZSDKzZA4sJ2v7G0U8aiNMhF6YNniGPAztO2HD/gEeiEYR7FooA7VB",
+	"Y94ehfloXBGO6dJKtiCHORyPLMEMPMylixMWYMoU5NFli4o50DyKMFpzJB+ZOQl3ouu+YWG3CUev+9TK",
+	"f2tRB5361FKpUACqav7GhbR5DXCYFeme5P130WtxsL+z+wobuMHPrTdj92DnVftOZBh6h43vU/XQaDbs",
+	"hBqHjc12p91xlXlpzBuHje12p70N+BF6CDxwoz1mUdQCit8YmhYO/2gMWIm6dJ7RyLxEM3BZei9kx9+B",
+	"nwMzC5tEydwp4kg+L72dsEdGI5fzBi0owp7AdP5WJkibUrC/A6NzPhV3L7Sx/C1unZEGG+8Y2icuY1e/",
+	"J/MYmZludTquJqQtnwiaAO7Exm8Wjx3voYWyjt8PMNQyJ0QBLsMzJ6k2AkHYG7O8q2zsGw6Y07/hGoe/",
+	"/GrU3tGIJhO7cbDMfjdA+5EcDNABY8iIDhQ4iVK8Qqc4j2nV9FIgmN/GD6rtlqeUalbcrPdscsP0S26T",
+	"7aFigyB+0mgn696Md8zm/KS9iAcYA44mdpbw/sRFecIZ39/d3H+1xM4MGY308Pe17sX3ts0X3Ansomon",
+	"bOFDkDoisPCve0uOc+BsXdKhtwEul3XeJoyYTnig5m6C8wlmLNQ1PLv+H2xzC9dfsye9AdfelNUtVQ/3",
+	"EaNw923ChZFvy7SmUboDdkbPWPgZ6s9kXCNn2fadWHyVyBHTQ5YqYuZErGa+3C6AC39rw4L9/M4qt+Oa",
+	"hTwBJ6P117pPqJNEYsmFRhw2yzwzAJ1Aij4fpIkRBQQx9y8e3L39nYMm2Wlvtjdf+Tei6UAYgT20BXkS",
+	"OVYsIT0aPNwJK74CWJBLl7WBDHYUte4+2OIiER1ly2Bu/oSOmIYKML+UOsidWf3j9XnRrDnPgGvIrvHP",
+	"lEFdEVTyPdtlpq+hSSMnwDl239clpo9Sz1TEmdDk7MTsEexB0YBbnALKSGWjxXburfWnxoDr2HJL451s",
+	"NR8tvZx+SyDltAE5oaNUaRQ+B0aEMkSXicilU7W7Zabsb9ZGynEHN4zsbJqvWJDEHo37NOG116Szwi6C",
+	"oE3/mbrssYwV20VxonKuEVg/Y9moncXrRWnu6v3xKR7UYGi0kyzIaH9ve+9V07C0oQzJzdbuXtU4zdf3",
+	"2ddzB+wHjB61fsYA0fvWr3/sbP9ZGiRaJxDJrm2PRVIMDDG2yTmjj5AjKlOMv8g5XgWmRFXcUunGQJBU",
+	"xUYUkrSzifw6dettd7bKLP2OUB0Lz0+DVazMR+cyyCpGzWF65ey/Pf/WXLdEcgMYCBkL0HLK51xLJvQw",
+	"8wt3YhbcF5dGMmWZianCzNNLc3uQrXbHcdogYZDmSCNFBokhqsKlt2OvPP81gAtgiGMCcPoyGRGZ4In+",
+	"/vb2ivSo4sGdMEM0H1kd/E7ciSsm44jlwXwQQmTvPbyVvZXJQ/0gIdw58YfSI/QpxBinn4ahIl0g0u8s",
+	"MV8cfTjtwhje4E7ki1IkE+AEuBQwI2APRUngVZt0M2mkW8LnC7TbnAafM2vJRupOOPZXwSTh/r8Tt5Ik",
+	"TLAxoQ7LDvxeuGpN6N2cc1s/oGu9oBgY2M35LFgQ/aBBi/IJKFcuVWzMokdGhjJNlFc6FWWEO7GawHJm",
+	"5nRrwxQtAuAbiRXZKnSOp9Z4PG4B0kyaREyYRQo9URjjW2Nu0/7yw3YkXDZuw8tszqWBwwbd2Qz32Ot+",
+	"a7u3v9XaCQ52W69Zh7b2+wfhVrDb29zb3oEIIPhEsSAxkmZj7/vbox93z3+6uHz7afvNj1v/+GHn3acf",
+	"9k73zn+6frP1Xx9+vrrcfv/j7u3Hn09/+OnHnZObre+PGs0G0JEN8XRtemcJGIclmpmJlJDlzBGpmqUV",
+	"jRDFsnETR0/R5Rv2848//qP3j5u9T083vbMj+/zepg0mjcNG+Oa3vv6B/bxz/NNVa/TmYOv91n467H38",
+	"4eNmvJncjz9tDt5+ent5+tt/PUxPrjDae4t16CIH5kqbBdFkKVHnT6yM4xRUf/GquYq/ZIUZlEcOwysY",
+	"OYxBxI53NbJQ4an7snAAG4cNNvlh2HsX8Ev+w9uPv59tXvAzdTbS8c/HZ3tnv53y/o9tNvnh9/DTGb/k",
+	"Z5OLk8Hk8uRh++K30/GHE3gcbEWiN3rbCf/rh2i6g/mj9+KeuY3JRs3QE0imom0zIvpjBihrFum1eErq",
+	"fFGJq1pC7lVs0fFXe3LaZV6t0p49Wp8vCbr3PEGwPZ1z+Logbe6URc749OXr8SWcYG7cTZWM45RXlVo/",
+	"yGzQ3jKBOiWOP/9oztV/prZKYQpLUfUxgunqas2MZlJVgWcm+2D17ICF9JxlC1RJz4vk4hl+UbbKjptZ",
+	"MJqCBJAVoELpYppM0cU+v9NVFipjJwsXaTaApuj2dbnML2WSvM25Xgn9eisJRrEd7Hm+3A9iNLgv8ZPN",
+	"ZT9Zq4Zx6qRpX0oHlY+ooUx0K+KPwDRtpshibQPy5e7ZU8BYiOn+vofQdEmDYYbmDEdeEQog8UiTRuJ1",
+	"+Re2LhNhkWJtmMgGRAyt17Z9jU3+FUzbMLsvZtoOqMCjnxd2QJek2aIrqfQggXjzZSyuj5sbNBxxsUHT",
+	"EMt6rsP8fWSaPOdKH0GrM+bLsiXKX9lwSb4LX7TBN7OmE0gwY0InnKmMbVoknwpDRwbo6YtMi+rq/vqC",
+	"VAhrB9FNJYR4inNrmpNoTiZi+a3B1p+5HYEgoGCdEayjyPlzfb5itrkWdYWsn9DBiAmdWXPK7RhXiYyl",
+	"YsqBvgGoFsaecE2kIBIieoUXRBFhVGKSCnixTS6KeHF9XCFoJJAj5nAPb30XthrKsQ2lcFiIGE1hztZI",
+	"PjLSTxhTbfJRROYsdsNkcp2KLoDVJSlr+mo/+AsCmYQSIwUUswM2xxUgE5UtdGQG5SA1bVn/AYVMO3+i",
+	"bXJqPoJ4BzNiMJphZKT6huRYoLYkCPobljiuJ9nuLH1UvRgRwFr5ta7iv9xZOCnSj415rCVebL7UIObc",
+	"D7FUNGrnRIJJkyrLh0RgBYDyofn7azi9J4mhHiS23sQQro2dsbRm9CmPsOqd5UaKoVX3WK4CowTvzeiz",
+	"X/xCn4EU/YgHUBAhp477EVeAU9iYYg2/SS5a6D+vZgtLEjTSxw+SC2eN+ktSdTbAr0PP+fpUULI1HmK5",
+	"X0y1NXxSuETb59MrTjxL/QaWGzGNMPUAgWjI40XItA5tWh/3hqbJgGm1IMgqx220WKgKoQMCSGhyWpvv",
+	"KVdBQuPsstPDRKYDP5xUYRgidu9wUYfSlVmxYjJEylER3onu/b0d8n1M9fD+vus+clVxuwOmzf1oAxS6",
+	"eA1iOLgN/LKdQeSdB+aqHNYFQjgfD2liZuYi/LxZhZKpOyGkRghOxEVFkEzIqcXQTIuc2JuQVIQsUZDz",
+	"vOjqKjE6m7X3ZnRrt2olwSzTin/xQ+RhUek9hGSYyaPhdS/YYa97m53WVv8gbO3Qve1Wb5fttzbDTnDQ",
+	"f033e3tbjebsx9DufUKDh8ZhI9kse8VKpObXqFX6Rixl1DhsDJhgCY3K3rC5DKgtuRc8ymgcenQO9LdR",
+	"Z0ZZoIzR9d2p+KUxbdaBAvqNXw3jzHlRPdgxfxtLskdnGNWlyA4IAhUYfTg7imsViWGZvkHkkxynHRxh",
+	"rkBDyFUgMUq2752JlYRmvKLXpJK5Y/KiQZSmgyqNBTpvEoVIdL0J8IK1bU8RI5onuRhvZG7Dh6wfeeWN",
+	"2PjD/Ocs/BO3ImJlqQNLC96mmQt0oSwpovQ/wI1VooLuzMEqhisDw6AhVl8Xchxc2LwF/Hr+3lxDX4R6",
+	"1yLgZSO0dl35s0K6jBPIvIdsmfs+5RELG7/+2VzLcXmH1+RLH5YqyctVffAiIU5vaWWpAvvaBrzzjMCG",
+	"QsSfE8GW3iSzBwvj1WyCDda/z63RNW9VMOCYiyy33+DpnBuRU8OaE8OhmqUeTCpZVMYY045FJjAlFvbf",
+	"iTtgR8kfglUF6wJgcVl3QFzJDDg1LgSf9vuYzbKseo85umvgMuvXgMygbArxF/YV/JVP37ENmXGHxEh7",
+	"zRmiAhcRWpkI1y+iI5Vz2Dl344Z/mcy7KG/9IBmEC8pwa78xyuaTdrpNm9xK0ktcEhCciR4NHlz2GaGg",
+	"JFoVEkQAc611cUjdpY/LNVx/F8UswRKxaacCLc6/Tm1n2Tle69VqmrLpXlO1XenqjHudsub89VvvWfb6",
+	"qpJAp4rgmgMUhbnxnBwV0z1zSSnDLoEKp5SMpNBDGzXFdQ6qvUZVo0BFeSVPFwAgn7PF/5p38zyusyh7",
+	"o8BtrOtM5zkS+QYD/0GbCOJbIlqjtdUGUghm7fAua9WlRHgbtjTHeVewyTwzaQTGfQ/G3s2tv0jiiFvn",
+	"jDV9o+z61s0e+V9F3ZKHQctm/K3dJXt5dnJ8Ztt+ccfsS/pH84lUMXw7zSk+v042PScjtK6lobkelwfs",
+	"L5rT84X5qzo+8hF+Hc+Ht0JVqb5lyQhfVAm4TVI1jVqHtk2Q+PIKo0bYLWCprU8VoCN2ryl60Hy9YCpq",
+	"yAUw3qcCglEsTE4dD4vP6jb+wH+s18YGBwMNbc85GEub2+yO5WLkOu1plXklNa1oL2k6gwV/x3Rhtb/A",
+	"LfDXPcrOmlaSjrXSpTFf4llEyfaMNeaZu1bYcTTjrO2IveSl83UsTv8KlHqcJWuVw3R+LSuTq7VUyp9u",
+	"IHYLy3aC48+V5WxmENTg58hh/KkISZ9HbPlQqUyMvkL3xVcJbJyqt5qjrls/FxQkxPgAMSfnNtNb6usp",
+	"c8bzLxpleQVhCFcyrFIiriBE78U0CLd2XoSl78bM9nYlx2UsZbRWD/IVNPiS2yFlVL0TMno5D3Jsp7bi",
+	"Km/8Yf6zfuewmXSjrsxphmAkThzBWiROHAWh2HYW2CTkUhGEpR7cWtYa0+03ym61b69R2ka2lFhkYrdo",
+	"NcAEnlvbyUhRqS6rzcdIN81cb10w2oZh5guX9vjLqE2ObG11xNsfjbgmQAgQeZx5yw/dt7QnbZltwcYY",
+	"9EseGIsV3HPAUcwNN2AaN4qNjfipsqpeyguIMOTSY5EcWwP3iOulL8WrVF/lK75uuc00fZV+8WQimFFV",
+	"iK/ZtfWFP0pXwsQeszVJWVNsSmFJzNYDm6z1TshLbb7ozTBVPLQaAewlkyJy4C8s4Yphy8+09CH6TaQk",
+	"SaQGhw90Q1MtR1TzgEbRBHENoxAgzvCsI/QY1qwB9LFli8Au7RiF0XmVVddiXXwhE59fALaSVFxsc+xq",
+	"4BI+GrGQU80ifOhX4yVSBM7har1JZjkjSUPzpV5rQLRh2mavM2JTS1FbLeObzxE2/njgLxDbVqCWekKM",
+	"LUTpZBgLOlpKzWBcsxiv65R1IkYfWEjs+liQiZeVcx7YpMQp9e7H7U/vv7/YvT3ePzn/sHX9X292fr78",
+	"6R9v907LBZ+H+jhYm6XQPQX6cBlfa7wsbrMksn9hz5NXp7OMt+AUX0pnXC4Lr7nOhBpbOPQv6lQqVAX+",
+	"wg4lV1K1Io8mM4l8NbtelmdjYZNs7K8tTfXyHqM615El7Y0/nJFo/dfRqhS8tPfHuedeRBcXhI1i7XyA",
+	"f+kg6mzBX5gZ/3WPnnP+rLhZyzt4bp2JdY6D58haDXLNHyvFaVv5sxfJ4EGh5cBWc+ylOgf6xlhkhPY2",
+	"EpIUK9jS0Q2zliP5UrfJ1/EU/eVvE2eswKF8o4ir4v9VnEOz98YGjfna7RxHV2cvbePALhbZN9YmS3ob",
+	"6PAjm37VVp4QBPxSX5xtlQqtHwHGkTvIm2zwIGETqNsPQfEWBBV+ABRJVNMVJKT62DkY6WkUTg9n0qXf",
+	"8oC5+pF3omt/OcIfsEAJpoPYEpMZbwSm2LQ5/raCU45GgYNKZMRWyHVFMQ6p5K8thr9nk68jiePifOJ6",
+	"eINYdXNKBWS5AkjlSA347xfPePfhK9fPNWcDtFaSvzM+uvHHA5u8hECe0fJStiGXRpEdX5vk6Qx1Nkze",
+	"8AGuC6WAMNRbyDGRYo1ZGEtv53o45WJzyHuzbY1yu46/0bEMwYUZwh8RDdjIHsXS6/NMEFenzLDM7oDp",
+	"Kxleue+6TQuoM5RjMqJiYvNzIVyBC5X2+zxAVGKbputAcMC/hRVjoTSzhTawTzNnucgCIMcyjUIA5yFM",
+	"AHyCa3K12I53xZk0Xjr0ADqp4FEhC7ji6yHUUyyuBB6m8BtFsj0mXJB+GkV/McK9goKQU4SbumKVFSgc",
+	"DwxIESpPd5soB+RxFSsTBFayXna28NXbRI7qTBdevpW1X72CIu2NctB4C/Q6Ib2JPTio1XGFEAmIqlcW",
+	"ngOP30wK0TkZ4TWEFGYZXHVM+6fFeoSDArEqrqaloSjUZH4tjSSqM08oQVl7VWwpwBc1/uaF2gHvkj3p",
+	"jUA9FhNxzCXT1LKJ1eWbD2zSNAvcfOAibMYyvFdYM74ZxOl9IBOW/YCF5u8HvJf9hLX1Cj9Zs919YivN",
+	"3/cmmuU/Kya0/SmQSt+Jrc7WXquz3eps3XYODjudw07n56b342bH/QgOg2azub3X6TQ3X3c6zQP7D/Of",
+	"zs7r3f295u7Wztbr181lk4s+omlhQmIgXoxRMAS3Dv52M7SGDCT152HWDZjQfiprNTDVrWc68bMHlaYT",
+	"ZVHcXdiFdbyqJukxqGhYrKIWUEF6DPQU5FQ6T1bCvLSSVFXBxn4ty5cR6b0eoEcafWmLCHTLQn+qixM8",
+	"1wLM+cdsvdBfENfGkwEBDrW0aqhPeWYPVw3lmMFlPesXqYejhtuczh7FDJFcnUkNQ0IgQqRGC9SakX3I",
+	"FO7pnFxKv1fT33goI6B5zZqu0LoDhcU0WWpkdhBmclxTzAA0E1d1Cf4d0yc4vhtbMGauY/UaYMTRb4+r",
+	"ZcfAFRnyAdaGpzZUVorKSFmYQ/ml2Nr0qlBzofd2Gl6d41ZpoePKYUaTkqUrDLwLv3WbhPd9xEmleRTh",
+	"UgLfQ9Fm1CaXesiSMVcMDBJ+9UpvzyqL3eA4yideURW4cnaIQpZkRfu9/pEkemzA83JBHALZml6tpdgs",
+	"gkwVtmKGGBKqSFewJyOyd6tmYS7jK/nMOGdvEo7d49DdHnGFio69orNS9dzFS2riQEIqxjmmXN/g1+Ur",
+	"3mnmBbX3Oh6VdUqI7CVFoMIRrNRd4B1HYF+GE7t840LnBRAGYAV2T+x+1GTR03V5MoY5ZDTRPUb1fPjK",
+	"xczt+6yhl7nG8/a/8O19zqiqJJTIPPxqVzX0bmG0Y5nYTBFrQVjT5e2b5mYv8iOSEVCGEzvDZtrkGr6B",
+	"sq96GnB9+gp3tebmlIuy8VTuTQ9wEyKtyZEPp0IzMBXEYbEhkBkSS5t8zEIP7bqiST6bWdPeYggjP6IT",
+	"0mN3AtfBt45DKe0cWN6M5bAo5wC2sjm9GCLnSTp59SU7BkaTiLOkGuBs1TpH13bVMoSwlwFGwm4SD2z4",
+	"y5nRL2C/mdDmGMyBSfpGEW5fWz8O/g8SDFZAZ5YQpWAtzR2RrO+A5nErsyfUzNVDGKoqHO9R+PSBVHkt",
+	"q+dcENfAHm5sYy9DeNg69lSP6CpM9aj72pnbYxfIJGRhm9gpmJs5z2VzOGd+6hr8yAdCPg9fZ8k7Ai4C",
+	"lY/R2xkYLlBlD1woL6XeXTpdIDJcy40GAVRiGRLwOarlrgVzk6Rqvi3D6hPBkAUPrryE2TWLbsw1GxGJ",
+	"mANyLKAePBX4s4vNTVg/VUzNBIuA99OoI6q+eQPoHYddT9WD/GrNRj5oElamd7R31rf6MCow/tuFyn04",
+	"CUN/YSLj2N5SMtWgyyKZWS9wvmxU5J25hbGaF65ivgjZdSUKd2Of8khVqQgxS840Gy2nkL2Qnxe3ZRlG",
+	"sU5zkOn1mikz8apk6uK+ZgJERpYeFrWjjavlmFEl73OypFq97S/H6MAUE+iURrm+9KXY3JFbKlzDHnuO",
+	"7Lu4gs0Ysr8tR8/jqEpifb5M3Zr/weVjsuCcrI5MoSCVWd75Rnj2yOblHpzCYzg2DyzGwsebOySkExvV",
+	"ky036Y4NDXdt/VMKhN2NbA5/9+82owf6c3hkSieMjswB7tIwZA5F8pGzMbDukD2yyJAN3pH1CQuH/dUq",
+	"IuGiyX4W1emy9h+4qDRMmWeFK2cuygU0/N588ufCUaDdFb6o6hyfPhem4Ab3MzOsuhp6LaheiAOqtssh",
+	"B1z2yn2hcw0UVPQ/wvhbSLNLNoQLU8oiYFFeKIuFucYTAssL1mqPQdjDP59D8BEdsPmgj3WZwLqO9xkO",
+	"6Ssdb1wQHy50FCNYQm5UT1ifJUwElUb/7IXqou9bO/+7jhzs6hc4ckg9L3TkMlrgrpeKs2eP1ZIJZQWI",
+	"VSWjRyvKZeTkp9bmBr8B4KV7IbmgUgKlBjSKUB1yzi4Y2VSgrXM3oiUzmdwJH096JtY3pJpCVo4cC5e4",
+	"i1d+jwYPg0SmIsy0OpcsZSvMDW3hdRhGc8b9ivqveWYNi3W4SFkVddgooIW/aowvDA7H+aUNk7guVTof",
+	"EAgXVpHp4hC5GHSB3LtQDKdr3XJjcwm4Q9FjfZl8VdB3HCsYDWAWEKhKM7queUBr2DpnY4NNe/eFbD34",
+	"JRUqjXF9oCEcyH0qXAHv6d998Ecvxax+HiDObOMP+G+NcOOV7mkMPF7xfFUnAm59URJXpMeMQpxlyXcH",
+	"DHlGN/Py73R2Mn+nn4j49Wg8T2Dkdvlr0fQsaXJxnyq2Svri82S8dyxjzC8rbczd/r9COuOKG7gCXiXy",
+	"gjwUuA7YuwMch1pctsoqxlHmdldMWkNRZIzV9c3VkSrWJqEM1AaNeXsUAui/suE0VjAAfJVpk7xRZaPQ",
+	"hRTROzHiItVWUMCg6ywM19WPQaHEOjwjs66hmfWICys+WUIk1qOSWpM0JX02zmJNZBS2yZFza9rmMJzw",
+	"TiCCPQsJ4CP2ZUKUHLHs20iKgRszixQDGEUrwCxzVpqIYGPddBlyiZmrUW6waIGDli+RerJc4fWg4Mcy",
+	"vA/i1EXM3mupaWTzHb67a9BgxO4azViG3901xqx31/iT7LS3Nv8iePmZ8czRcV2YfAyQn6821y1qeVSo",
+	"VImivR1HNj4bcUzAV4KVjm2zZruxvGWhAkBe1BzN4WykGOgK0EFVNco7UV2OMpbhwmqUZLVilF/+FBhN",
+	"7csUsjQHBOpY9vbDg/423Wpt7gSvWzus02u97u+FrV26Geyzg61wu7M9VWDSfItlLGkcm/MxlHHJK06Z",
+	"Z72papGbnfbeTrvT3vraFSIN7byI0TtJBSAHYeXy1QpF1jnL9StF1DZh/bs+xEsQhByLKqBvFz/zDIuL",
+	"b1opFLjJUJyNOsYHKe61TYSqRRL/Linxv6CkhAfcXJswl0UDqlczor6tYNXKEUvYCL5yvQhypo3KYIZr",
+	"hHkhnbAeyQHhIlNkeOLynv1M5y9RbmIBhTyv4kRdhfzfdSamdfNnbtYL1pSotaf/riTxv6uSxPPvmbp4",
+	"QXPLSHwyShu6ib8zO9iddfFQFxgi+2XeTACM1TRxEP5UuPARG12Sl2+Kbf6rOa5dNRFB9lL7TtwOmUAF",
+	"xcJCc6MfC02o8tpsku5IhrzPzacyIV1r4HXt5P4u2cfWbIiLcgr43zFZxr6SDYMr0v3jz+4K6m+VSvs1",
+	"i2XYuXoucIclX1oTw/ynbqzLhXn567u+F68QZNHfsIgF+qW1rrySxkt6yl+wKAcai6uc48BBVsBaXcnb",
+	"gJoM5i4+T+laTCInyeQ6FS92ZV7J8OvoZWb1KlH8wWivtEwYcmMuSDykipHuFRMhF4Num5wJQkmYTEiS",
+	"iqaLOs2/+0ugusYyrEWjz9fZZlzF/r8tUkXmnPN8wPN1OR99aFHVcK+Mk4W/sBGbMgbAbuqyn3linaXf",
+	"9ibErjS5OXt3e3r94RUqTzdn796fnZ+TsYvCRzfNIKEBcygVXEFZjja5dFnklm7sddt06EcFxyvevi6o",
+	"30I7ZPluivYBYP6ZPuyVOMOX8GDXOnQgB37N43NjSMaseZjXuKl5jtYFpvtsbzSSwEve5nM28q+g666w",
+	"Zcvrt1NgVAWwNKo1RX23dJcvYzDMkE+sdyODB6a9ZNe0FydSy0BGpDtM1UP7cbNrlQgj+NgQNsfvvlFE",
+	"pjpOtY9h1yQ0SKQyvBA1j6ZXBiT7lAypuhNMhPaeG/MoAp8YMCX4ENLygH0qF3oURADRRhOG2ofFxvQH",
+	"hGm+cSIDplSbfJAJQ1ey2Rr7vWV+uE4sPCQ0iu4EPizycJxeM0Pzc+/AinWVDrnoQnPjhGvrLMzniFVR",
+	"nOcFWHo2h5BB5zYIMEtJuBN+XpZiSmXW8RW1nSOY5a1chTV/GvJgeOzmU4HtZSekmIAMndjFEOTrMEqV",
+	"LQzYYxhbmedY20UsFJnAGhFlugi8/Ez0D3/MAAk4TUIY7kAjB/UBBlDFf0dfqc4+/0YRFSSMiaXmq/Wk",
+	"7my1njxzrp94qIc5jeC8jFAZGMFIVOp8AVaeK0RbI7LHJuBu5UgfteBkvmd8MNRl40jkuHIQ5tkaB3Fj",
+	"mApuQhqbndzbIe/5G7RFYF4+Hveq8fRo8IBZQ2tVhW/wkF9ZxjsrB22i8jEVC2GZ1989PkX6MopgQZ9/",
+	"m2H7UCKucDgsZ/VuOMuklhRM0niQ0JDdZ3pX0zV0D4EJ3t88BEeM+1NFcrzmGzOQQsmIvcyVOXYBJg8s",
+	"ESwC5m1ebHHBzU3FhW6ikQ5uCddwkSZd1MadsMBKLM7ZrBk7wagqKK9nmfA6bGVm5kZTtgu07KKvRtvH",
+	"UgjwGL0Ucb+Fphzjh+VzQXPfKPLIE8g9HdFgyAX74qS+btqOJy2MSFsLbSMlWiFJYUAUoUkwNDITrZAA",
+	"BGMhkKZ5OU7kIKGjNrmQGPEkExJx8XAnbDCXa80IVghLSFHAMqSguA26sgE0IU/AiDiZkqRImSD1rDSI",
+	"YxlPXlCOwvl4cABU5OUsslmiCwBKRYMcHMiYQ8qIloRnX5dDv7v6nLOlSzceabKBd1tplj+W9KpVxWun",
+	"c7BXqF+6UScd8j1jMY4vHbGEB25TpiiCCyiyavYqVVBocEp2SxU6mUqzRhmLL6HZv8YV7rE5Izz7E10L",
+	"rruMJ5ZQgDq8e/x/AkuTqV4zT0MNZoahWaGwFkd7YV3ObOnbDDzwBXiQIRfDjjN2YwRAs9xfnV18CUHD",
+	"bfoaJQ3vEMpUo5TxP+UYsicWrFFkxvM1GgHETyoy3u+fuadSm48cC6eXNIvIbXciTvgjjxh4PUXYJKmI",
+	"mFKkay4KcCxDvmeT2ExKgHuDS2SONGFH+ayjfPrEgjPxckYZu5CurB5NBumIeQBNDv3UJqNnAcgWczYP",
+	"126AJaAVGcosNxVAT3PPexZF7Sdt722/ns3aBkDRM3x9a3cPdHz75+ZMXPXMzE/FI0+kgCICjzThtBeh",
+	"t/vi6MPpdz8dnX88bUK8vVcpYoqYqoQHJh4bNafk127/7+9+/dt3jbnT3NtZPLHbIVKl4c3mv4cYNq6l",
+	"OSmEqjY5QT51WHc+ppXKfPqt1zVENjOmsUweCuLp8gOxTZzwyuGsJlFWmCYbL2dYfOesxtnhy0xdbXKj",
+	"qQhpEjpt1jxX7jeWJDIBcR7Qt6RweC9Vw/23ZfB5g3gRacLnu0OqiPNirCPsNQXXgW2ci68qRTQdz78v",
+	"Npj/ZiSDFBG11ityRHKgauPAY3kZSEvL/e1tglF1R2AuOyS+J/KpJcLflBRdpzD/cHN5QSJIfbQJVJqP",
+	"WDOPusNT3g0g3qvbJjdGj6N3wv0CcOAIkI6StNBcpDlGN9XQvPPNO0RZSboog2LYHwH+lYUEFJxoZJEP",
+	"bT0xc+jYPZcDtX55JdP9swWQsYXbtcss2Bi3oRJRHVZrPbDwFvTewafj9oMDEsyyInSrFclBJX+mPJrD",
+	"oDqLsNLnji2yubgOU2eccK3NgmmbNsGtTY1qNIbkiltZ2ZWqG5FPI+5kGFch1Yh5uwROvTfyvIiA+dsL",
+	"g8RDkxcyhMcAR+jyDB5YrJs2qgUcsnOpYrZIgi+aHbV+pq3fO62D1q9/bDb3dv68u2v/0mkdmL+2On/+",
+	"3zqTu8KylOT67THZ3t4+wLVH6A6Up2EOsu8xo0qa4SNzaEexWoODE/dqilJzOijjem5YGBiRjws55dws",
+	"5OXCN7MOC0nSf9zBCtw1Du+myXTzcHPr57tG866B/ADeUTqUqYZfkW7gV5cj2gq3O9te7qjLKd3cCV63",
+	"9+ErszPwzebBVrvT3mpvdkiLtMgvna2NDzTZ+P+5u7amtnEo/Fc8edmHNU1oS5elT5TZ7jB92O4C7Qud",
+	"VLGVxINjZSQb6mH633d0LvIlcUjAzqVPgElsWTo6Otfvs4M448d7v9td+827vb3t/f3XtdeH3sn+8atj",
+	"e8V7PRh4797e9n4+0a7tN/aIbzSI+hDcAJ7RLA6y0UZjjghZ1prDHGsWMNljfpgl4l5EcQdWxNNsgtcF",
+	"zjFT3vFestMbZrHUDnthrsIi4D6O0lqVPhYZuCwgQThBbgPKsc/qnITI/4ml0cb3UhXTSUzwx5l1auUP",
+	"aD/nGgVmOkPIiILOsMxVSO3pEC1R1qBoJCokeKsczxeH6NJWfdivy2X4MM1L2BuISm0XFcu3p3lBvgKX",
+	"d1snNlc6PRor/SB02HIoPRBaRxI5HK4vPltdkMgAO30vU/7TkRsDzpQqF7zGSs1HIrjzrE2kxyKQ/m2i",
+	"dPMXRBhqaQCYjSui48ikdvAqcbfrPEf4EafTCrnS6VMQ4XYwdnrs61QO6NNBQ2Qdb7oysk50PCcnb052",
+	"5Ai7sHo7EXS4GVai8GR5zBt64CF0k4p0tUNLEDuBmsnCCaFKkihxyXDEHFFZQtQpce5NtHp45V0rLxBx",
+	"kMVYl6+BloSZ/sJozFiII5k+SOtgPih3dJkaDcr3kVLpZfi9VZ/yCqag24phfEbDOeDoGfksF+jiWd3N",
+	"tZtFiX9rzJBcbcLI4pmpwldtWuv9YsGE1oqVkB0vPvv/hUd0uNbwgJsV1E52SxuyiSoAW20SfjqMDcTz",
+	"WnzaBlgbtDgE0nJE3P5tQatc4W3P+a4HDa9SfZkmiBX6lMcz2VHTnqk9pgV4lU0hUqrzsa8wKdVR7qYl",
+	"rzZTDcqjtqRgyZIxT1T7Xi7TvWi/qw11exAq66Ol1DVa/9FUVqFl5JSXboaN0VNqS1DGOwUYlTuZ40G0",
+	"BCml3E/ThkZilNOFQXF5AMmv2TcklYVV29Lhsa4K2IN2s2dv9ZeEFa5qW3UVzMo1yrdzJVQcIvBGo8R7",
+	"myKztLq5uz7idoPQcnDyzXAt9TERbMtO0FrWOLP6Yh4dgSrtwkL/hDq6O4qmz5efZN5kOl9D6CHvymRe",
+	"ttR8MPmO6w776I0MtEzNLrVdBza6tbP31ExHydiNeY7P/hql0ytY9hWyiccMZlDsRzHgi79DKlkCOf1U",
+	"PSSemIioFfOKze6ExbUr5bSIfvFSE9upq/7jncw7tblRuNcznu1KQtst0iJ7fI37sMlmBiCvEIpXo7RT",
+	"C/o/GMmzlrhdzfN0qOWTXccirIdxxabD6AaCn4GalWtcYhlOIL+ZIlw98+ZgipFKTyCFqCXgSEGGMZak",
+	"m2v9cwaziBRKxeSoSzTCrQgHf8ndcmxgkmGBkT/K08oQEIYMaWFlBCiV54k3VRkgVwaxMjK0cuoh+D2X",
+	"n1gVIalAGoouUTMQQtYrDyeGsbKRE1KGWFMDzVlhWPSDQ2E6PJK/gM9tKWV6Y57DDALf+qjVbB2hgQ9f",
+	"q7U/+hmgaBqKz+favkKae6OcUs+OZgDqlmUjsR/8+0NDbWsvUdCNKZNshhsL/kQ+PlQtIKA9HxHG7X7c",
+	"vJMEXg/gydaejI9YGNVpcBOHVcExC8x9tYbEbmA/VT4Kn38nc9/Oq38XJaE/VyFzD/jBPBsGSkt3YSZn",
+	"SufDSTRylwg6qXyJsPWHvNOGsBfdZbsT6VKgTHqbLKs280sXjwd8EdKYvu+/eTcY+Meng4H/J/1ifwze",
+	"np788c4/ef329empv2mRC+7kUc7wSXbrgZx1E/Ov53HWAU0HSN2WHIYbc/A46fYVmnwQeL2OHJDMtIOD",
+	"fgnfGyPSI7RtjHKumLC6yqNSIMQhhdqQUQ7tvjMRxa6UwTFTEBDzVBjvXmrA19wcMP3G7C9Uuh3bblwL",
+	"mJXGxDC3gcEaBiIhnOuqcbkH4X5sDRrXgdSpZr31cElLGQDYbv1H+6Nlx+N5sr5xiB+mvRzXP8dLpXl3",
+	"pHklpGGwDwkTCHxQ1gdgRsZqEiXvvTAyYhRblRFMeYWp+73VjAD1ge1V1J+Wr9PzZeWm34Ow/nPXZXMf",
+	"88Y8BZS+hQh+Czu2m2NpN9H6fZZQF5i3A6FovI+gAaiy2OrZSYieYgl7xcH9hca0Q7xxnJZuIcc3g/z+",
+	"lem5ccG3gDr+hRkkO/GHHD9lE/Y4b7btwo/jSx8+Ajm+x278HprDhiOGtAXWKxJzNYwTAcitcgR3iHnI",
+	"gVLdYwSqA4Anv2cRWkuSt+gT0Tj6j/hLt4zTz91I2wDsXldAl5BO41cPgXWa34PLsEIB5dHrCeUqnPvt",
+	"w347Wer4UF0tEfvguW2oW17iun0hJVFk+x6mSsyilaFkoPtR3HgtMJe6uKZfp+p8dtkprTg7BQ1LGog4",
+	"5mgKNGOAy5mETgxbDN/Ts1jOFSrytYv07U1lkGn7GbtuIym01PC/b/Zf1o7FFc103Dvr9UF50u0XoH2D",
+	"AMK/VBdKeU+oF8V0qdQUXAZ8GG52z9LpEqvantVniylZBPHMEu+fi8tKd0up1Sw0y6x06rLCZamwygKz",
+	"uesTNGeMV2J8B+xifGjfwrcCWLTSE10D1+JTP8QquHN5Yhg8gMAjUUqUeBdyPi3dirfcEo/o4hJJOAzk",
+	"iZGPwxo6M8rw2pPiPXXiYk54nsWxtWyK2xO1/LLZqTcXFAVMGWYuypyrNeJ35Jd2OpYf5raJvzx7z6dH",
+	"oEz5e5h4WgKSBZ6UfRhmTstLgF5WQ1rXtU1WpC4kF3WhbZR7lplsGNWLKk6TeSzSsdIVIQ5nUbLe7WCF",
+	"fvPEhP1CvsUEen6XIA2JGBjQwoIfvRB2Ggpsyx9HVnBVsqiro+RexJE9cLPE7je7MIFIwcYbKz2KwhD0",
+	"hhapHBK/NvZoYZdXkLumwlSpYSw0pAqzxGRzFL+hTAIVRsmk5/dmMp0qBNQBpnBJD3Zd8T70cupExL1v",
+	"P/8PAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

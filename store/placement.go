@@ -47,7 +47,10 @@ func (c Control) PendingPods(ctx context.Context, limit int) ([]PendingPod, erro
 				GangCreated: r.GangCreated, GangPlaced: r.GangPlaced,
 			}
 			if r.Privileged {
-				p.Needs = []string{husk.CapabilityPrivileged}
+				p.Needs = append(p.Needs, husk.CapabilityPrivileged)
+			}
+			if r.NeedsOptions {
+				p.Needs = append(p.Needs, husk.CapabilityContainerOptions)
 			}
 			switch {
 			case r.WaitsForVolume != "":

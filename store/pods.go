@@ -43,7 +43,7 @@ func (t Tenant) CreatePod(ctx context.Context, idem Idempotency, name string, la
 			if err != nil {
 				return id, husk.Pod{}, err
 			}
-			for i, c := range spec.Containers {
+			for i, c := range spec.AllContainers() {
 				if images[i] == uuid.Nil {
 					continue
 				}
@@ -87,12 +87,13 @@ func checkPodQuota(ctx context.Context, q *db.Queries, tenant db.Tenant, spec hu
 
 // findImages returns the tenant's image for each container, and locks the images until the transaction ends. Codes: too_large (for a guest).
 func findImages(ctx context.Context, q *db.Queries, tenantID ID, spec husk.PodSpec) ([]ID, error) {
-	ids := make([]ID, 0, len(spec.Containers))
-	merged := make([]husk.DesiredContainer, 0, len(spec.Containers))
-	for i, c := range spec.Containers {
+	containers := spec.AllContainers()
+	ids := make([]ID, 0, len(containers))
+	merged := make([]husk.DesiredContainer, 0, len(containers))
+	for i, c := range containers {
 		row, err := q.ImageByReference(ctx, db.ImageByReferenceParams{TenantID: tenantID, Reference: c.Image})
 		if errors.Is(err, pgx.ErrNoRows) && !pools.IsDryRun(ctx) {
-			return nil, husk.Errorf(husk.CodeImageNotFound, fmt.Sprintf("spec.containers[%d].image", i),
+			return nil, husk.Errorf(husk.CodeImageNotFound, spec.ContainerField(i)+".image",
 				"the tenant has not imported an image %q; import it first", c.Image)
 		}
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {

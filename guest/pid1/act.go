@@ -6,17 +6,21 @@ package pid1
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"husk/guest"
-	"husk/guest/probe"
 	"husk/session"
 )
 
@@ -35,15 +39,91 @@ func (l *linux) act(ctx context.Context, c guest.Container, in process, network 
 			return errors.New("not a container of this machine")
 		}
 		return l.command(ctx, k, c, a.Exec)
-	case a.HTTPGet != nil:
-		return probe.HTTP(ctx, host, *a.HTTPGet)
-	case a.GRPC != nil:
-		return probe.GRPC(ctx, host, *a.GRPC)
+	case a.HTTPGet != nil, a.GRPC != nil:
+		return l.ask(ctx, host, a)
 	case a.TCPPort != 0:
-		return probe.TCP(ctx, host, a.TCPPort)
+		return dial(ctx, host, a.TCPPort)
 	default:
 		return sleep(ctx, time.Duration(a.SleepSeconds)*time.Second)
 	}
+}
+
+// dial checks that a port accepts connections.
+func dial(ctx context.Context, host string, port int) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	if op, ok := errors.AsType[*net.OpError](err); ok && !op.Timeout() {
+		return op.Err
+	}
+	if err != nil {
+		return errors.New("no answer in time")
+	}
+	return conn.Close()
+}
+
+const (
+	// probeProgram asks services by HTTP and gRPC; see package probe.
+	probeProgram = "/husk-probe"
+	nobody       = 65534 // the user and the group of the program
+)
+
+// ask runs the program that asks services, outside of the containers.
+func (l *linux) ask(ctx context.Context, host string, a guest.Action) error {
+	request, err := json.Marshal(map[string]any{"Host": host, "Action": a})
+	if err != nil {
+		return err
+	}
+	in, err := memoryFile(request)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	pid, died, err := l.reap.start(func() (int, error) {
+		defer w.Close()
+		return syscall.ForkExec(probeProgram, []string{probeProgram}, &syscall.ProcAttr{
+			Dir: "/", Env: []string{"GOMAXPROCS=1"}, Files: []uintptr{in.Fd(), w.Fd(), w.Fd()},
+			Sys: &syscall.SysProcAttr{Setsid: true, Credential: &syscall.Credential{Uid: nobody, Gid: nobody}},
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("start %s: %w", probeProgram, err)
+	}
+	stop := context.AfterFunc(ctx, func() { unix.Kill(pid, unix.SIGKILL) })
+	answer, _ := io.ReadAll(io.LimitReader(out, actOutput))
+	out.Close() // it writes no more than this
+	ws := <-died
+	if !stop() {
+		return errors.New("no answer in time")
+	}
+	if ws.ExitStatus() != 0 {
+		return errors.New(strings.TrimSpace(string(answer)))
+	}
+	return nil
+}
+
+// asks reports whether the pod needs the program.
+func asks(spec guest.Spec) bool {
+	for _, c := range spec.Containers {
+		var actions []guest.Action
+		for _, p := range []*guest.Probe{c.StartupProbe, c.ReadinessProbe, c.LivenessProbe} {
+			if p != nil {
+				actions = append(actions, p.Action)
+			}
+		}
+		for _, h := range []*guest.Hook{c.PostStart, c.PreStop} {
+			if h != nil {
+				actions = append(actions, h.Action)
+			}
+		}
+		if slices.ContainsFunc(actions, func(a guest.Action) bool { return a.HTTPGet != nil || a.GRPC != nil }) {
+			return true
+		}
+	}
+	return false
 }
 
 // sleep returns an error if ctx ends first.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"husk/guest"
+	"husk/guest/become"
 )
 
 // supervise runs one container until it has ended for good.
@@ -62,13 +63,13 @@ func restarts(policy string, failed bool) bool {
 
 // begin starts a run and publishes it. It returns neither a run nor an error if the container may not
 // start any more.
-func (p *pod) begin(i int, c *guest.Container, first bool) (*run, *startError) {
+func (p *pod) begin(i int, c *guest.Container, first bool) (*run, *become.StartError) {
 	if !p.mayStart(c) {
 		return nil, nil
 	}
 	signal, err := guest.ParseSignal(c.StopSignal)
 	if err != nil { // already validated
-		return nil, &startError{Code: 126, Message: err.Error()}
+		return nil, &become.StartError{Code: 126, Message: err.Error()}
 	}
 	proc, failed := p.machine.launch(*c, p.stdio[c.Name])
 	var r *run
@@ -162,7 +163,7 @@ func (p *pod) rest(i int, c *guest.Container, d time.Duration) bool {
 }
 
 // abort fails the pod because a container can never start, and ends the other containers.
-func (p *pod) abort(name string, e *startError) {
+func (p *pod) abort(name string, e *become.StartError) {
 	p.update(func() {
 		if !p.stopping {
 			p.status.Phase, p.status.Error = guest.PhaseFailed, "container "+name+": "+e.Message

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"husk/guest"
+	"husk/guest/become"
 	"husk/guest/logring"
 )
 
@@ -51,6 +52,9 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 	l.spec = spec
 	if err := unix.Sethostname([]byte(spec.Hostname)); err != nil {
 		return fmt.Errorf("hostname %s: %w", spec.Hostname, err)
+	}
+	if !asks(spec) {
+		os.Remove(probeProgram) // it uses the pod's memory
 	}
 	if err := setUpNetwork(ctx, spec.Network); err != nil {
 		return err
@@ -83,13 +87,13 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 	return nil
 }
 
-func (l *linux) launch(c guest.Container, io *stdio) (process, *startError) {
+func (l *linux) launch(c guest.Container, io *stdio) (process, *become.StartError) {
 	p, err := l.fork(c, io)
-	if start, ok := errors.AsType[*startError](err); ok {
+	if start, ok := errors.AsType[*become.StartError](err); ok {
 		return nil, start
 	}
 	if err != nil {
-		return nil, &startError{Code: 126, Message: err.Error()}
+		return nil, &become.StartError{Code: 126, Message: err.Error()}
 	}
 	return p, nil
 }
@@ -125,7 +129,7 @@ func (l *linux) fork(c guest.Container, streams *stdio) (_ *child, err error) {
 		c.Env = append([]string{"TERM=xterm"}, c.Env...)
 	}
 	// Every run begins with the unchanged image.
-	config := childConfig{
+	config := become.Config{
 		Container: c, Etc: etcFiles(spec), Hostname: spec.Hostname,
 		Image: filepath.Join(imagesDir, c.ImageSerial), Scratch: filepath.Join(scratchDir, run), Writable: writable,
 	}
@@ -161,7 +165,7 @@ func (l *linux) fork(c guest.Container, streams *stdio) (_ *child, err error) {
 	<-k.died
 	k.drain()
 	if err == nil {
-		start := new(startError)
+		start := new(become.StartError)
 		if err = json.Unmarshal(report, start); err == nil {
 			err = start
 		}
@@ -170,7 +174,7 @@ func (l *linux) fork(c guest.Container, streams *stdio) (_ *child, err error) {
 }
 
 // clone starts the child in its namespaces and returns the pipe on which it reports errors.
-func (l *linux) clone(k *child, config childConfig) (_ *os.File, err error) {
+func (l *linux) clone(k *child, config become.Config) (_ *os.File, err error) {
 	var theirs []*os.File // in the child's order: standard streams, configuration, failure, terminal
 	defer func() {
 		for _, f := range theirs {
@@ -225,7 +229,7 @@ func (l *linux) clone(k *child, config childConfig) (_ *os.File, err error) {
 		attr.Files = append(attr.Files, f.Fd())
 	}
 	k.pid, k.died, err = l.reap.start(func() (int, error) {
-		return syscall.ForkExec("/proc/self/exe", []string{ChildName}, attr)
+		return syscall.ForkExec("/proc/self/exe", []string{become.ContainerName}, attr)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start container: %w", err)
@@ -283,7 +287,7 @@ func (k *child) streams(c guest.Container) (theirs []*os.File, err error) {
 
 // useTerminal takes over the terminal that a child makes for itself.
 func (k *child) useTerminal(from *os.File, stdin bool) error {
-	master, slave, err := receiveTerminal(from)
+	master, slave, err := become.ReceiveTerminal(from)
 	if err != nil || master == nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"context"
 
 	"husk/guest"
+	"husk/guest/become"
 )
 
 // machine is what a pod's lifecycle needs from its VM. Tests replace it.
@@ -15,7 +16,7 @@ type machine interface {
 	// prepare sets up hostname, network, image disks and volumes.
 	prepare(ctx context.Context, spec guest.Spec) error
 	// launch starts a container. An error means that its command did not run.
-	launch(c guest.Container, io *stdio) (process, *startError)
+	launch(c guest.Container, io *stdio) (process, *become.StartError)
 	// The streams, in a running container; see guest.Handler.
 	exec(c guest.Container, in process, e guest.Exec, accept guest.Accept) error
 	forward(network *guest.Network, port int, accept guest.Accept) error
@@ -46,11 +47,3 @@ type exit struct {
 	oomKilled bool
 	message   string // what the container wrote to its termination message
 }
-
-// startError is why a container's command did not run.
-type startError struct {
-	Code    int    `json:"code"` // as a shell would exit: 127 not found, 126 otherwise
-	Message string `json:"message"`
-}
-
-func (e *startError) Error() string { return e.Message }

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"husk/guest"
+	"husk/guest/become"
 )
 
 // fakeMachine runs containers that follow a test's script.
@@ -49,7 +50,7 @@ func (m *fakeMachine) act(ctx context.Context, c guest.Container, _ process, _ *
 
 // fakeRun describes one run of a container.
 type fakeRun struct {
-	fails *startError
+	fails *become.StartError
 	lasts time.Duration // 0: until it is signalled or killed
 	ends  exit
 	// deaf means that the container ignores the stop signal.
@@ -68,7 +69,7 @@ func (m *fakeMachine) copyIn(guest.Container, process, guest.Copy, guest.Accept)
 }
 func (m *fakeMachine) stats(map[string]process) guest.Stats { return guest.Stats{} }
 
-func (m *fakeMachine) launch(c guest.Container, _ *stdio) (process, *startError) {
+func (m *fakeMachine) launch(c guest.Container, _ *stdio) (process, *become.StartError) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	runs := m.script[c.Name]
@@ -204,7 +205,7 @@ func TestWaitingContainerShowsItsReason(t *testing.T) {
 func TestAFirstStartErrorFailsThePod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, m, spec := newFakePod(guest.RestartAlways, map[string][]fakeRun{
-			"good": {{ends: exit{code: 0}}}, "deaf": {{deaf: true}}, "bad": {{fails: &startError{Code: 127, Message: "not found"}}},
+			"good": {{ends: exit{code: 0}}}, "deaf": {{deaf: true}}, "bad": {{fails: &become.StartError{Code: 127, Message: "not found"}}},
 		}, "good", "deaf", "bad")
 		mustStart(t, p, spec)
 		time.Sleep(abortGrace)
@@ -228,7 +229,7 @@ func TestALaterStartErrorIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, m, spec := newFakePod(guest.RestartOnFailure, map[string][]fakeRun{"a": {
 			{lasts: time.Second, ends: exit{code: 1}},
-			{fails: &startError{Code: 126, Message: "no memory"}},
+			{fails: &become.StartError{Code: 126, Message: "no memory"}},
 			{lasts: time.Second, ends: exit{code: 0}},
 		}}, "a")
 		mustStart(t, p, spec)
@@ -316,12 +317,4 @@ func TestStartIsIdempotent(t *testing.T) {
 		}
 		end(p, m)
 	})
-}
-
-func TestEnvironment(t *testing.T) {
-	t.Parallel()
-	got := environment([]string{"A=1", "HOME=/srv", "A=2"}, "pod", "/root")
-	if diff := cmp.Diff([]string{defaultPath, "HOSTNAME=pod", "HOME=/srv", "A=2"}, got); diff != "" {
-		t.Errorf("environment (-want +got):\n%s", diff)
-	}
 }

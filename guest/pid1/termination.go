@@ -13,8 +13,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"husk/guest"
 	"husk/guest/logring"
 )
@@ -59,18 +57,6 @@ func (m *message) remove() {
 		os.Remove(m.file.Name())
 		m.file.Close()
 	}
-}
-
-// openMessage opens the file while it is still visible. It returns nil if there is none.
-func openMessage(file string) (*tree, error) {
-	if file == "" {
-		return nil, nil
-	}
-	fd, err := unix.OpenTree(unix.AT_FDCWD, file, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("termination message: %w", err)
-	}
-	return &tree{fd: fd}, nil
 }
 
 // How much of the end of a log becomes a termination message, as in Kubernetes.

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package probe asks a service of a pod whether it is healthy: by TCP, by HTTP, or by the standard
-// health service of gRPC. The service is hostile, so everything that is read from it is bounded.
+// Package probe asks a service of a pod whether it is healthy, by HTTP or by the standard health
+// service of gRPC. The service is hostile, so everything that is read from it is bounded.
+//
+// It is a program of its own, husk-probe, and not a part of husk-init: a client of HTTP would double
+// the size of husk-init in the memory of every pod, and would read hostile bytes in PID 1.
 package probe
 
 import (
@@ -20,15 +23,6 @@ import (
 
 // maxHeader limits the header of a response, in bytes. Of a body, only gRPC's answer is read.
 const maxHeader = 16 << 10
-
-// TCP connects to the port.
-func TCP(ctx context.Context, host string, port int) error {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address(host, port))
-	if err != nil {
-		return shorten(err)
-	}
-	return conn.Close()
-}
 
 // HTTP sends a GET request. It does not follow redirects and does not check certificates, as
 // Kubernetes does not: the connection stays in the pod.

@@ -5,7 +5,6 @@ package probe
 import (
 	"context"
 	"encoding/binary"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -73,18 +72,6 @@ func TestHTTPStatusesDecide(t *testing.T) {
 			cancel()
 		}
 	}
-}
-
-func TestTCPConnects(t *testing.T) {
-	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	check(t, TCP(t.Context(), "127.0.0.1", port), "")
-	l.Close()
-	check(t, TCP(t.Context(), "127.0.0.1", port), "refused")
 }
 
 func TestGRPCAsksTheHealthService(t *testing.T) {

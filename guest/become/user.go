@@ -2,7 +2,7 @@
 
 //go:build linux
 
-package pid1
+package become
 
 import (
 	"fmt"
