@@ -33,7 +33,7 @@ const (
 	maxMemoryMiB = 4 << 20
 
 	minLimitCPU    = 10 // of a container
-	minLimitMemory = 4
+	minLimitMemory = 16
 )
 
 // share is what one container contributes to the size of the virtual machine.

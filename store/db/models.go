@@ -221,6 +221,7 @@ type Pod struct {
 	Decision            []byte
 	PlacedGeneration    int64
 	Evicted             bool
+	DeleteAt            *time.Time
 }
 
 type PodSample struct {
