@@ -10,10 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"net/netip"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -28,9 +27,9 @@ import (
 const actOutput = 512
 
 func (l *linux) act(ctx context.Context, c guest.Container, in process, network *guest.Network, a guest.Action) error {
-	host := "127.0.0.1"
+	host := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	if network != nil {
-		host = network.Address.Addr().String()
+		host = network.Address.Addr()
 	}
 	switch {
 	case len(a.Exec) > 0:
@@ -40,24 +39,31 @@ func (l *linux) act(ctx context.Context, c guest.Container, in process, network 
 		}
 		return l.command(ctx, k, c, a.Exec)
 	case a.HTTPGet != nil, a.GRPC != nil:
-		return l.ask(ctx, host, a)
+		return l.ask(ctx, host.String(), a)
 	case a.TCPPort != 0:
-		return dial(ctx, host, a.TCPPort)
+		return accepts(ctx, host, a.TCPPort)
 	default:
 		return sleep(ctx, time.Duration(a.SleepSeconds)*time.Second)
 	}
 }
 
-// dial checks that a port accepts connections.
-func dial(ctx context.Context, host string, port int) error {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
-	if op, ok := errors.AsType[*net.OpError](err); ok && !op.Timeout() {
-		return op.Err
+// accepts checks that a port accepts connections.
+func accepts(ctx context.Context, host netip.Addr, port int) error {
+	if !host.Is4() {
+		return errors.New("the pod has no IPv4 address")
 	}
-	if err != nil {
+	wait := connectWait
+	if end, ok := ctx.Deadline(); ok {
+		wait = time.Until(end)
+	}
+	fd, err := connect(&unix.SockaddrInet4{Port: port, Addr: host.As4()}, wait)
+	if errors.Is(err, unix.ETIMEDOUT) {
 		return errors.New("no answer in time")
 	}
-	return conn.Close()
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
 }
 
 const (
