@@ -235,7 +235,7 @@ func (s *Status) check() error {
 			c.Signal < 0 || c.Signal > sigRTMax || c.Restarts < 0 || c.Restarts > limits.Restarts {
 			return fmt.Errorf("container %s: numbers out of bounds", c.Name)
 		}
-		c.Reason, c.Message = clip(printable(c.Reason), limits.Reason), printableLines(c.Message)
+		c.Reason, c.Message = clip(printable(c.Reason), limits.Reason), Message(c.Message)
 	}
 	return nil
 }
@@ -245,8 +245,9 @@ func exitCode(n int) bool { return n >= 0 && n <= maxExitCode }
 // printable limits a guest's text and removes control characters, which a terminal would execute.
 func printable(s string) string { return harmless(clip(s, maxText), "") }
 
-// printableLines is for the message of a container, which may have more than one line.
-func printableLines(s string) string { return harmless(clip(s, limits.Message), "\n\t") }
+// Message limits the message of a container, which may have more than one line, and makes it
+// harmless. The guest uses it too, so that a status always fits into a frame.
+func Message(s string) string { return harmless(clip(s, limits.Message), "\n\t") }
 
 func harmless(s, but string) string {
 	return strings.Map(func(r rune) rune {

@@ -3,12 +3,11 @@
 package parse
 
 import (
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/spf13/pflag"
 
+	"husk/cli/exit"
 	"husk/openapi"
 )
 
@@ -32,7 +31,7 @@ func (f *Health) AddTo(fs *pflag.FlagSet) {
 func (f *Health) Probe() (*openapi.Probe, error) {
 	if f.command == "" {
 		if *f != (Health{}) {
-			return nil, errors.New("--health-interval, --health-timeout, --health-start-period and --health-retries need --health-cmd")
+			return nil, exit.Usagef("--health-interval, --health-timeout, --health-start-period and --health-retries need --health-cmd")
 		}
 		return nil, nil
 	}
@@ -45,7 +44,7 @@ func (f *Health) Probe() (*openapi.Probe, error) {
 		"--health-start-period": {f.startPeriod, &out.InitialDelaySeconds},
 	} {
 		if d.from < 0 || d.from%time.Second != 0 {
-			return nil, fmt.Errorf("%s %s: give whole seconds", name, d.from)
+			return nil, exit.Usagef("%s %s: give whole seconds", name, d.from)
 		}
 		*d.to = given(int(d.from / time.Second))
 	}

@@ -3,14 +3,15 @@
 package parse
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
 	"github.com/spf13/pflag"
 
+	"husk/cli/exit"
 	"husk/openapi"
 )
 
@@ -19,12 +20,11 @@ type Pod struct {
 	Interactive, Terminal    bool
 	privileged, readOnlyRoot bool
 
-	name, cpus, memory, restart, user, workdir, entrypoint, stopSignal string
-	env, envFiles, volumes, labels                                     []string
-	capAdd, capDrop, groups, security                                  []string
-	health                                                             Health
-	stopTimeout                                                        int
-	scheduling                                                         Scheduling
+	name, cpus, memory, restart, user, workdir, entrypoint, stopSignal, stopTimeout string
+	env, envFiles, volumes, labels                                                  []string
+	capAdd, capDrop, groups, security                                               []string
+	health                                                                          Health
+	scheduling                                                                      Scheduling
 }
 
 // AddTo adds the flags.
@@ -48,7 +48,7 @@ func (f *Pod) AddTo(fs *pflag.FlagSet) {
 	fs.BoolVar(&f.readOnlyRoot, "read-only", false, "make the container's root file system read-only")
 	fs.StringArrayVar(&f.security, "security-opt", nil, "no-new-privileges makes set-user-ID programs ineffective; no-new-privileges=false allows them (default: ineffective if the image has none)")
 	fs.StringVar(&f.stopSignal, "stop-signal", "", "signal that ends the container (default: the image's, or SIGTERM)")
-	fs.IntVar(&f.stopTimeout, "stop-timeout", -1, "seconds that the container has to end before it is killed (default: 30)")
+	fs.StringVar(&f.stopTimeout, "stop-timeout", "", "seconds that the container has to end before it is killed (default: 30)")
 	f.health.AddTo(fs)
 	fs.BoolVar(&f.privileged, "privileged", false, "give root in the container the whole guest: all capabilities and devices")
 	f.scheduling.AddTo(fs)
@@ -123,8 +123,12 @@ func (f *Pod) Create(image string, command []string, followed bool) (openapi.Pod
 	spec := openapi.PodSpec{
 		Containers: []openapi.Container{container}, Resources: openapi.Resources{CPUMillis: cpu, MemoryMiB: memory}, RestartPolicy: &policy, Scheduling: scheduling,
 	}
-	if f.stopTimeout >= 0 {
-		spec.TerminationGracePeriodSeconds = &f.stopTimeout
+	if f.stopTimeout != "" {
+		seconds, err := strconv.Atoi(f.stopTimeout)
+		if err != nil {
+			return fail(exit.Usagef("--stop-timeout %q: give a number of seconds", f.stopTimeout))
+		}
+		spec.TerminationGracePeriodSeconds = &seconds
 	}
 	return openapi.PodCreate{Name: name, Labels: labels, Spec: spec}, mounts, nil
 }
@@ -151,7 +155,7 @@ func securityOptions(options []string) (*bool, error) {
 		name, value, _ := strings.Cut(strings.Replace(option, ":", "=", 1), "=")
 		yes := value == "" || value == "true"
 		if name != "no-new-privileges" || !yes && value != "false" {
-			return nil, fmt.Errorf("--security-opt %q: only no-new-privileges and no-new-privileges=false are supported", option)
+			return nil, exit.Usagef("--security-opt %q: only no-new-privileges and no-new-privileges=false are supported", option)
 		}
 		noNewPrivileges = &yes
 	}

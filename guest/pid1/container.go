@@ -112,11 +112,11 @@ func (p *pod) ended(r *run, e exit) (bad bool) {
 		delete(p.running, r.container.Name)
 		s := &p.status.Containers[r.index]
 		s.Ready = new(false)
-		s.State, s.Message, s.FinishedAt = guest.StateExited, cmp.Or(e.message, fallback), time.Now()
+		s.State, s.Message, s.FinishedAt = guest.StateExited, guest.Message(cmp.Or(e.message, fallback)), time.Now()
 		s.ExitCode, s.Signal, s.OOMKilled, s.LastExitCode = e.code, e.signal, e.oomKilled, &e.code
 		switch {
 		case r.reason != "":
-			s.Reason, s.Message = r.reason, r.message
+			s.Reason, s.Message = r.reason, guest.Message(r.message)
 		case e.oomKilled:
 			s.Reason = guest.ReasonOOMKilled
 		case e.code != 0:
@@ -125,7 +125,7 @@ func (p *pod) ended(r *run, e exit) (bad bool) {
 			s.Reason = guest.ReasonCompleted
 		}
 		if s.Message == "" && r.hookError != nil {
-			s.Message = "the hook before the container's stop failed: " + r.hookError.Error()
+			s.Message = guest.Message("the hook before the container's stop failed: " + r.hookError.Error())
 		}
 		bad = failed(*s)
 	})

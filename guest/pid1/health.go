@@ -89,7 +89,7 @@ func (p *pod) setReady(r *run, ready bool, why string) {
 	if p.running[r.container.Name] != r || ready && r.ending {
 		return
 	}
-	s.Ready, s.Reason, s.Message = &ready, "", why
+	s.Ready, s.Reason, s.Message = &ready, "", guest.Message(why)
 	if !ready && !r.ending {
 		s.Reason = guest.ReasonNotReady
 	}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import type { Schemas } from "../../api/client";
+import type { Pod, Schemas } from "../../api/client";
 import { coresOf, mebibytes } from "../../lib/format";
 
 type Container = Schemas["Container"];
@@ -11,6 +11,17 @@ type Hook = Schemas["Hook"];
 export function allContainers(spec: Schemas["PodSpec"]): (Container & { kind?: string })[] {
   const initial = (spec.initContainers ?? []).map((c) => ({ ...c, kind: c.restartPolicy === "Always" ? "sidecar" : "init" }));
   return [...initial, ...spec.containers];
+}
+
+/** readiness counts the containers and sidecars of a pod, and those that are ready. An agent of an earlier version does not say which are. */
+export function readiness(pod: Pod): { ready: number; all: number } {
+  const names = new Set(
+    allContainers(pod.spec)
+      .filter((c) => c.kind !== "init")
+      .map((c) => c.name),
+  );
+  const ready = pod.status.containers.filter((s) => names.has(s.name) && s.state === "Running" && s.ready !== false);
+  return { ready: ready.length, all: names.size };
 }
 
 const action = (a: { exec?: string[]; httpGet?: Schemas["HTTPGet"] }) =>
