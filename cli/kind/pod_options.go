@@ -65,8 +65,11 @@ func probe(p *openapi.Probe) string {
 		text  string
 		value *int
 	}{
-		{"every %d s", p.PeriodSeconds}, {"after %d s", p.InitialDelaySeconds}, {"timeout %d s", p.TimeoutSeconds},
-		{"%d successes", p.SuccessThreshold}, {"%d failures", p.FailureThreshold},
+		{"every %d s", p.PeriodSeconds},
+		{"after %d s", p.InitialDelaySeconds},
+		{"timeout %d s", p.TimeoutSeconds},
+		{"%d successes", p.SuccessThreshold},
+		{"%d failures", p.FailureThreshold},
 	} {
 		if n.value != nil {
 			text += ", " + fmt.Sprintf(n.text, *n.value)

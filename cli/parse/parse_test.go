@@ -159,7 +159,10 @@ func TestPodFromFlagsOfDocker(t *testing.T) {
 		t.Error(diff)
 	}
 	for _, args := range [][]string{
-		{"--security-opt", "seccomp=unconfined"}, {"--security-opt", "no-new-privileges=maybe"}, {"--stop-timeout", "1m"}, {"--health-interval", "5s"},
+		{"--security-opt", "seccomp=unconfined"},
+		{"--security-opt", "no-new-privileges=maybe"},
+		{"--stop-timeout", "1m"},
+		{"--health-interval", "5s"},
 		{"--health-cmd", "true", "--health-timeout", "500ms"},
 	} {
 		if _, err := create(args...); exit.Code(err) != exit.Usage {

@@ -20,7 +20,7 @@ func (p *pod) supervise(i int, spec guest.Spec) {
 	for first := true; ; first = false {
 		began := time.Now()
 		r, startFailed := p.begin(i, c, first)
-		again := false
+		var again bool
 		switch {
 		case startFailed != nil && first:
 			// Spec and image cannot change, so it can never start.
