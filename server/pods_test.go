@@ -323,7 +323,8 @@ func TestTheDesiredStateIsReturnedAsSoonAsItChanges(t *testing.T) {
 		Containers: []husk.DesiredContainer{{
 			Name: "main", ImageSerial: serialOf("img", c.image.ID), Args: []string{"/bin/server", "--quiet"}, Env: append(husk.MergeContainer(husk.Container{}, husk.ImageConfig{}).Env, "A=pod"),
 			WorkingDir: "/srv", User: "web", StopSignal: "SIGQUIT", Files: []husk.File{},
-			VolumeMounts: []husk.VolumeMount{{Volume: "disk", MountPath: "/data", ReadOnly: true}},
+			VolumeMounts:     []husk.VolumeMount{{Volume: "disk", MountPath: "/data", ReadOnly: true}},
+			ContainerOptions: husk.ContainerOptions{NoNewPrivileges: new(true)}, // the image has no set-user-ID programs
 		}},
 		Volumes:       []husk.DesiredVolume{{Name: "disk", Serial: serialOf("vol", volume.ID)}},
 		RestartPolicy: husk.RestartAlways, GracePeriodSeconds: defaultGracePeriod,
