@@ -74,5 +74,7 @@ func (p *pod) beforeStop(r *run, grace time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r.hookError = err
-	r.process.signal(r.stopSignal)
+	if ctx.Err() == nil { // otherwise the grace period is over
+		r.process.signal(r.stopSignal)
+	}
 }
