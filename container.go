@@ -2,7 +2,11 @@
 
 package husk
 
-import "fmt"
+import (
+	"fmt"
+	"reflect"
+	"slices"
+)
 
 // ContainerOptions are the parts of a container that only the pod's author sets. They reach the guest as they are.
 type ContainerOptions struct {
@@ -77,6 +81,12 @@ type GRPCPort struct {
 
 // Sidecar reports whether a container among the init containers runs until the others have ended.
 func (c Container) Sidecar() bool { return c.RestartPolicy == RestartAlways }
+
+// needsOptions reports whether an agent that does not know the options would run the container differently.
+func (c Container) needsOptions() bool {
+	return !reflect.DeepEqual(c.ContainerOptions, ContainerOptions{}) ||
+		slices.ContainsFunc(c.Files, func(f File) bool { return f.UID != 0 || f.GID != 0 || f.Mode == "0000" || f.Mode == "000" })
+}
 
 // AllContainers returns the init containers and then the others.
 func (s PodSpec) AllContainers() []Container {

@@ -26,6 +26,10 @@ const CapabilityPrivileged = "privileged"
 // would ignore them.
 const CapabilityContainerOptions = "container-options"
 
+// CapabilityConfigs is of agents that keep the values of configs and secrets in files, mount parts of
+// volumes, and pass changed values to running pods.
+const CapabilityConfigs = "configs"
+
 // Node is one bare-metal machine with an agent.
 type Node struct {
 	ID        uuid.UUID `json:"id"`

@@ -3,6 +3,7 @@
 package husk
 
 import (
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -38,10 +39,32 @@ type PodSpec struct {
 	TTLSecondsAfterFinished *int `json:"ttlSecondsAfterFinished,omitempty"` // nil: the pod stays until somebody deletes it
 }
 
-// PodVolume gives a volume a name inside the pod.
+// Needs returns the capabilities that the agent of the pod's node has to have.
+func (s PodSpec) Needs() []string {
+	needs := []string{}
+	add := func(capability string, needed bool) {
+		if needed && !slices.Contains(needs, capability) {
+			needs = append(needs, capability)
+		}
+	}
+	for _, v := range s.Volumes {
+		add(CapabilityConfigs, v.VolumeID == uuid.Nil)
+	}
+	add(CapabilityContainerOptions, len(s.InitContainers) > 0 || s.ActiveDeadlineSeconds > 0)
+	for _, c := range s.AllContainers() {
+		add(CapabilityPrivileged, c.Privileged)
+		add(CapabilityContainerOptions, c.needsOptions())
+		add(CapabilityConfigs, slices.ContainsFunc(c.VolumeMounts, func(m VolumeMount) bool { return m.SubPath != "" }))
+	}
+	return needs
+}
+
+// PodVolume is something that containers can mount: a volume, or the values of a config or secret. Exactly one other field than Name is set.
 type PodVolume struct {
-	Name     string    `json:"name"`
-	VolumeID uuid.UUID `json:"volumeId"`
+	Name     string       `json:"name"`
+	VolumeID uuid.UUID    `json:"volumeId,omitzero"`
+	Config   *ConfigFiles `json:"config,omitempty"`
+	Secret   *ConfigFiles `json:"secret,omitempty"`
 }
 
 // Container is one OCI container of a pod. If Command and Args are nil, the image's own apply.
@@ -51,6 +74,7 @@ type Container struct {
 	Command      []string      `json:"command,omitempty"`
 	Args         []string      `json:"args,omitempty"`
 	Env          []EnvVar      `json:"env,omitempty"`
+	EnvFrom      []EnvSource   `json:"envFrom,omitempty"` // before Env
 	WorkingDir   string        `json:"workingDir,omitempty"`
 	User         string        `json:"user,omitempty"`
 	Files        []File        `json:"files,omitempty"`
@@ -63,10 +87,11 @@ type Container struct {
 	ContainerOptions
 }
 
-// EnvVar is one environment variable.
+// EnvVar is one environment variable: its value, or where that comes from.
 type EnvVar struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
+	Name  string       `json:"name"`
+	Value string       `json:"value,omitempty"`
+	From  *ValueSource `json:"from,omitempty"`
 }
 
 // File is written into the container before the container starts.
@@ -83,6 +108,7 @@ type File struct {
 type VolumeMount struct {
 	Volume    string `json:"volume"`
 	MountPath string `json:"mountPath"`
+	SubPath   string `json:"subPath,omitempty"` // inside the volume; a missing directory is created
 	ReadOnly  bool   `json:"readOnly,omitempty"`
 }
 

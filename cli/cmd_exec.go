@@ -60,7 +60,7 @@ command gets SIGHUP, and SIGKILL five seconds later.`,
 			return err
 		}
 		for _, v := range vars {
-			o.Env = append(o.Env, v.Name+"="+v.Value)
+			o.Env = append(o.Env, v.Name+"="+openapi.Value(v.Value))
 		}
 		if o.Terminal = a.hasTerminal(o.Terminal, o.Stdin, "the command"); o.Terminal {
 			o.Size = terminal.Size(a.out)

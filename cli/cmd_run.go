@@ -342,7 +342,7 @@ func (r *runner) mountVolumes(ctx context.Context, spec *openapi.PodSpec, mounts
 		}
 		if !named[v.ID] {
 			named[v.ID] = true
-			volumes = append(volumes, openapi.PodVolume{Name: v.Name, VolumeID: v.ID})
+			volumes = append(volumes, openapi.PodVolume{Name: v.Name, VolumeID: &v.ID})
 		}
 		at = append(at, openapi.VolumeMount{Volume: v.Name, MountPath: m.Path, ReadOnly: &m.ReadOnly})
 	}

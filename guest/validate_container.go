@@ -26,10 +26,8 @@ func (c *Container) validate(volumes map[string]bool) error {
 			return errors.New("args: zero byte")
 		}
 	}
-	for _, s := range c.Env {
-		if name, _, ok := strings.Cut(s, "="); !ok || name == "" || strings.ContainsRune(s, 0) {
-			return fmt.Errorf("env %q: want NAME=value", clip(s, maxName))
-		}
+	if err := checkEnv(c.Env); err != nil {
+		return err
 	}
 	if c.WorkingDir != "" {
 		if err := checkPath(c.WorkingDir); err != nil {

@@ -41,6 +41,24 @@ func (e AuditEntryActorKind) Valid() bool {
 	}
 }
 
+// Defines values for ConfigKind.
+const (
+	ConfigKindConfig ConfigKind = "Config"
+	ConfigKindSecret ConfigKind = "Secret"
+)
+
+// Valid indicates whether the value is a known member of the ConfigKind enum.
+func (e ConfigKind) Valid() bool {
+	switch e {
+	case ConfigKindConfig:
+		return true
+	case ConfigKindSecret:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ContainerStatusState.
 const (
 	ContainerStatusStateExited  ContainerStatusState = "Exited"
@@ -303,6 +321,7 @@ func (e OAuthErrorError) Valid() bool {
 const (
 	ObjectKindAPIKey          ObjectKind = "apiKey"
 	ObjectKindCertificate     ObjectKind = "certificate"
+	ObjectKindConfig          ObjectKind = "config"
 	ObjectKindDefragmentation ObjectKind = "defragmentation"
 	ObjectKindImage           ObjectKind = "image"
 	ObjectKindJoinToken       ObjectKind = "joinToken"
@@ -323,6 +342,8 @@ func (e ObjectKind) Valid() bool {
 	case ObjectKindAPIKey:
 		return true
 	case ObjectKindCertificate:
+		return true
+	case ObjectKindConfig:
 		return true
 	case ObjectKindDefragmentation:
 		return true
@@ -947,6 +968,109 @@ type CertificateRenewal struct {
 // CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. The server uses only the key from it and sets all names itself.
 type CertificateRequest = string
 
+// Config Named values of a tenant, for its pods.
+type Config struct {
+	// BinaryValues Values that are not text, by key, in base64.
+	BinaryValues *ConfigBinaryValues `json:"binaryValues,omitempty"`
+	CreatedAt    time.Time           `json:"createdAt"`
+	ID           openapi_types.UUID  `json:"id"`
+
+	// Keys The keys, in alphabetical order.
+	Keys   []ConfigKey `json:"keys"`
+	Kind   ConfigKind  `json:"kind"`
+	Labels Labels      `json:"labels"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name      Name      `json:"name"`
+	UpdatedAt time.Time `json:"updatedAt"`
+
+	// Values Values by key. A key has letters, digits, `-`, `_` and `.`. All keys and values of an object have at most 512 KiB, where binary values
+	// count in base64.
+	Values *ConfigValues `json:"values,omitempty"`
+
+	// Version It starts at 1 and grows with every change of the values.
+	Version int64 `json:"version"`
+}
+
+// ConfigBinaryValues Values that are not text, by key, in base64.
+type ConfigBinaryValues map[string]*string
+
+// ConfigCreate defines model for ConfigCreate.
+type ConfigCreate struct {
+	// BinaryValues Values that are not text, by key, in base64.
+	BinaryValues *ConfigBinaryValues `json:"binaryValues,omitempty"`
+	Kind         ConfigKind          `json:"kind"`
+	Labels       *Labels             `json:"labels,omitempty"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name Name `json:"name"`
+
+	// Values Values by key. A key has letters, digits, `-`, `_` and `.`. All keys and values of an object have at most 512 KiB, where binary values
+	// count in base64.
+	Values *ConfigValues `json:"values,omitempty"`
+}
+
+// ConfigFile defines model for ConfigFile.
+type ConfigFile struct {
+	Key  string  `json:"key"`
+	Mode *string `json:"mode,omitempty"`
+
+	// Path A path relative to the mount point. It is the key if it is left out.
+	Path *string `json:"path,omitempty"`
+}
+
+// ConfigFiles The values of a config or a secret as files in memory. Containers can read them and not write them.
+type ConfigFiles struct {
+	// Items The keys to write. All keys are written if it is left out.
+	Items *[]ConfigFile `json:"items,omitempty"`
+
+	// Mode The mode of the files.
+	Mode *string `json:"mode,omitempty"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name Name `json:"name"`
+
+	// Optional The object does not have to exist when the pod is created.
+	Optional *bool `json:"optional,omitempty"`
+}
+
+// ConfigKey defines model for ConfigKey.
+type ConfigKey struct {
+	// Bytes The size of the value.
+	Bytes int    `json:"bytes"`
+	Name  string `json:"name"`
+}
+
+// ConfigKind defines model for ConfigKind.
+type ConfigKind string
+
+// ConfigList defines model for ConfigList.
+type ConfigList struct {
+	Items      []Config `json:"items"`
+	NextCursor *string  `json:"nextCursor,omitempty"`
+}
+
+// ConfigUpdate defines model for ConfigUpdate.
+type ConfigUpdate struct {
+	// BinaryValues Values that are not text, by key, in base64.
+	BinaryValues *ConfigBinaryValues `json:"binaryValues,omitempty"`
+	Labels       *Labels             `json:"labels,omitempty"`
+
+	// Values Values by key. A key has letters, digits, `-`, `_` and `.`. All keys and values of an object have at most 512 KiB, where binary values
+	// count in base64.
+	Values *ConfigValues `json:"values,omitempty"`
+}
+
+// ConfigValues Values by key. A key has letters, digits, `-`, `_` and `.`. All keys and values of an object have at most 512 KiB, where binary values
+// count in base64.
+type ConfigValues map[string]*string
+
 // Container defines model for Container.
 type Container struct {
 	// Args Replaces the image's command.
@@ -965,7 +1089,10 @@ type Container struct {
 	// Command Replaces the image's entrypoint.
 	Command *[]string `json:"command,omitempty"`
 	Env     *[]EnvVar `json:"env,omitempty"`
-	Files   *[]File   `json:"files,omitempty"`
+
+	// EnvFrom Variables from configs and secrets. Those of `env` replace them.
+	EnvFrom *[]EnvSource `json:"envFrom,omitempty"`
+	Files   *[]File      `json:"files,omitempty"`
 
 	// Groups Supplementary groups of the user, as names from the image or as numbers.
 	//
@@ -1212,9 +1339,13 @@ type DesiredState struct {
 	Since *int64 `json:"since,omitempty"`
 }
 
-// DesiredVolume defines model for DesiredVolume.
+// DesiredVolume A disk, or files in memory.
 type DesiredVolume struct {
-	Name   string `json:"name"`
+	// Files Files to keep in memory. The agent writes them again when they change.
+	Files *[]VolumeFile `json:"files,omitempty"`
+	Name  string        `json:"name"`
+
+	// Serial It is empty if the volume is not a disk.
 	Serial string `json:"serial"`
 }
 
@@ -1242,12 +1373,29 @@ type Disruption struct {
 	MinAvailable int `json:"minAvailable"`
 }
 
-// EnvVar defines model for EnvVar.
+// EnvSource A config or a secret whose keys become variables. Keys that are no names of variables are left out.
+type EnvSource struct {
+	// Config The name of a config.
+	Config *string `json:"config,omitempty"`
+
+	// Optional The object does not have to exist when the pod is created.
+	Optional *bool `json:"optional,omitempty"`
+
+	// Prefix Put in front of each key.
+	Prefix *string `json:"prefix,omitempty"`
+
+	// Secret The name of a secret.
+	Secret *string `json:"secret,omitempty"`
+}
+
+// EnvVar A variable. Give either `value` or `from`.
 type EnvVar struct {
-	Name string `json:"name"`
+	// From Where the value of a variable comes from. Give either `config` or `secret` with `key`, or `field`.
+	From *ValueSource `json:"from,omitempty"`
+	Name string       `json:"name"`
 
 	// Value In responses to viewers it is "(hidden)".
-	Value string `json:"value"`
+	Value *string `json:"value,omitempty"`
 }
 
 // Event Something that happened to an object.
@@ -2051,13 +2199,19 @@ type PodStatus struct {
 	VmmOverheadMiB int `json:"vmmOverheadMiB"`
 }
 
-// PodVolume defines model for PodVolume.
+// PodVolume Something that containers can mount. Give exactly one of `volumeId`, `config` and `secret`.
 type PodVolume struct {
+	// Config The values of a config or a secret as files in memory. Containers can read them and not write them.
+	Config *ConfigFiles `json:"config,omitempty"`
+
 	// Name An RFC 1123 label.
 	//
 	// Example: web
-	Name     Name               `json:"name"`
-	VolumeID openapi_types.UUID `json:"volumeId"`
+	Name Name `json:"name"`
+
+	// Secret The values of a config or a secret as files in memory. Containers can read them and not write them.
+	Secret   *ConfigFiles        `json:"secret,omitempty"`
+	VolumeID *openapi_types.UUID `json:"volumeId,omitempty"`
 }
 
 // Pool defines model for Pool.
@@ -2150,6 +2304,11 @@ type Quota struct {
 	// Example: 64
 	Addresses int `json:"addresses"`
 
+	// Configs Configs and secrets.
+	//
+	// Example: 100
+	Configs int `json:"configs"`
+
 	// CPUMillis 1000 is one core.
 	//
 	// Example: 8000
@@ -2195,6 +2354,11 @@ type QuotaChange struct {
 	//
 	// Example: 64
 	Addresses *int `json:"addresses,omitempty"`
+
+	// Configs Configs and secrets.
+	//
+	// Example: 100
+	Configs *int `json:"configs,omitempty"`
 
 	// CPUMillis 1000 is one core.
 	//
@@ -2291,6 +2455,9 @@ type ReportResult struct {
 type ResourceUse struct {
 	// Addresses Example: 16
 	Addresses int64 `json:"addresses"`
+
+	// Configs Example: 2
+	Configs int64 `json:"configs"`
 
 	// CPUMillis Example: 2000
 	CPUMillis int64 `json:"cpuMillis"`
@@ -2679,6 +2846,24 @@ type UserUpdate struct {
 	Role *Role `json:"role,omitempty"`
 }
 
+// ValueSource Where the value of a variable comes from. Give either `config` or `secret` with `key`, or `field`.
+type ValueSource struct {
+	// Config The name of a config.
+	Config *string `json:"config,omitempty"`
+
+	// Field A field of the pod: `id`, `name`, `address`, `nodeName`, `cpuMillis`, `memoryMiB`, or `labels.` and a label.
+	Field *string `json:"field,omitempty"`
+
+	// Key The key of the config or secret.
+	Key *string `json:"key,omitempty"`
+
+	// Optional If the object or the key does not exist when the pod is created, the variable is left out.
+	Optional *bool `json:"optional,omitempty"`
+
+	// Secret The name of a secret.
+	Secret *string `json:"secret,omitempty"`
+}
+
 // Volume defines model for Volume.
 type Volume struct {
 	CreatedAt time.Time          `json:"createdAt"`
@@ -2713,6 +2898,15 @@ type VolumeCreate struct {
 	SizeGiB int  `json:"sizeGiB"`
 }
 
+// VolumeFile defines model for VolumeFile.
+type VolumeFile struct {
+	ContentBase64 *string `json:"contentBase64,omitempty"`
+	Mode          string  `json:"mode"`
+
+	// Path A path relative to the mount point.
+	Path string `json:"path"`
+}
+
 // VolumeList defines model for VolumeList.
 type VolumeList struct {
 	Items      []Volume `json:"items"`
@@ -2725,11 +2919,19 @@ type VolumeMount struct {
 	MountPath string `json:"mountPath"`
 	ReadOnly  *bool  `json:"readOnly,omitempty"`
 
+	// SubPath A path inside the volume to mount, instead of the whole volume. A missing directory is created. A file of a config or secret that is mounted like this does not change later.
+	//
+	// Example: uploads
+	SubPath *string `json:"subPath,omitempty"`
+
 	// Volume An RFC 1123 label.
 	//
 	// Example: web
 	Volume Name `json:"volume"`
 }
+
+// ConfigID defines model for ConfigId.
+type ConfigID = openapi_types.UUID
 
 // Cursor defines model for Cursor.
 type Cursor = string
@@ -3029,6 +3231,48 @@ type ListAuditParams struct {
 
 	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListConfigsParams defines parameters for ListConfigs.
+type ListConfigsParams struct {
+	// Limit The maximum number of items to return.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `nextCursor` of the previous page.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Kind Only objects of this kind.
+	Kind *ConfigKind `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// Name Only objects with this name.
+	Name *Name `form:"name,omitempty" json:"name,omitempty"`
+
+	// LabelSelector Only objects with these labels, in the Kubernetes selector syntax.
+	LabelSelector *LabelSelector `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+}
+
+// CreateConfigParams defines parameters for CreateConfig.
+type CreateConfigParams struct {
+	// DryRun Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object.
+	DryRun *DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// IdempotencyKey Makes it safe to repeat this request.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteConfigParams defines parameters for DeleteConfig.
+type DeleteConfigParams struct {
+	// IfMatch Make the change only if the object still has this ETag.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateConfigParams defines parameters for UpdateConfig.
+type UpdateConfigParams struct {
+	// DryRun Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object.
+	DryRun *DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// IfMatch Make the change only if the object still has this ETag.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ListEventsParams defines parameters for ListEvents.
@@ -3427,6 +3671,12 @@ type ReportSamplesJSONRequestBody = SampleReport
 // ReportStatusJSONRequestBody defines body for ReportStatus for application/json ContentType.
 type ReportStatusJSONRequestBody = StatusReport
 
+// CreateConfigJSONRequestBody defines body for CreateConfig for application/json ContentType.
+type CreateConfigJSONRequestBody = ConfigCreate
+
+// UpdateConfigJSONRequestBody defines body for UpdateConfig for application/json ContentType.
+type UpdateConfigJSONRequestBody = ConfigUpdate
+
 // ImportImageJSONRequestBody defines body for ImportImage for application/json ContentType.
 type ImportImageJSONRequestBody = ImageImport
 
@@ -3462,462 +3712,494 @@ type CreateVolumeJSONRequestBody = VolumeCreate
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Nd9s2ljf+VfDX85zTZkeS5ffYc3r2cWwndePYru00O627FkRCEmoK4BCgZbXpd/8f3AuQoERKlCwn",
-	"nd3ZM2cbiyReLy7u6+/+0QjkKJaCCa0ah380hoyGLIF/nt7SgflvyFSQ8FhzKRqHjdshI48sUVwKIvtE",
-	"DxmRvd9YoElfJuSs3/pAdTBskzNNgiEVA6bIeMgEe2SJ/7J91m40GyoYshE1PelJzBqHDaUTLgaNP//8",
-	"s9mIaUJHTNshHaeJkkn5oLqCPWl8oetGFifskctUkZgOmOmLm7f/mbJk0mg2BB2Z7gJs1B/IiD6dMzHQ",
-	"w8bhVqfTnBlYs3GSTK5TMTuS4yELHqDvhP0zZUoTs74R0yyaECpCkjAVSxESqkiqUho1SS/VRGmZMCKk",
-	"HnIxaBMzn3+mUtMmMYNUTULDMGFKMQWNPMooHZl/J4wEpkcGDeohm8BvQo7b5GxEB1Pv6yHVJJSmI8Ke",
-	"uNL2bcKSRCZN0mMBTRXDhgIqSI+RIGFUs5D0WN+MMd/DqvUMcWn89QxZn6aRbhz2aaRYtp49KSNGBSzo",
-	"WchGsdRMBJP3bDK7sB/oA1OEa6JonxEtScJiRjXRQ67cWmcjQirOh+Q13jKtV+317m6zMeLC/b1ZtvNn",
-	"faDw8hHC8iBtEymiCeGFI6I0jyIyhK3iipgTVj1me5TmEubCwRoaOAvLTww3D79R5OzEDII9UUOojcMG",
-	"26Wvg71wp7Xf39ps7fS2D1oHQYe1XofbvT2629/c2t91o46pHuZj5ra7ZsPsCE9Y2DjUScr8KfRlMqK6",
-	"cdhIU27eLBm0UilLKkcNT0uGvc8OepvBTtjapduvWzv9zl7rYCvcb7FO8Lq/19umu5sHFcN2HT5v3O/Z",
-	"pGrQD2zyjSJBxJnQMwOnO5vhHnvdb2339rdaO8HBbus169DWfv8g3Ap2e5t72zvlA3+AHp836nPaY9EN",
-	"i1igy1jrpaFiJF9FxlwPDT0rRiLzmWoSLoDA36c9lgimmSLKtkXURGj6NDXXOP5uzHpNzVlivv22n0ih",
-	"m6RHg4dXzf8voIICLyljLFFhpBXHYrNTzrDP+Yjr8s0Z0Sc+SkdEpKMeS8zdwTUbKWQyOk1EFaeLoM1S",
-	"RrcJpxMbdoMacWH/zAbIhWYDlsAIr2RYRT6xDEsIvrcfHvS36VZrcyd43dphnV7rdX/P0P9msM8OtsLt",
-	"znY53cTQ1fPo5oYljzxgR0EgU6GrRq7wLULxtZJZdML93m5/O2gdsNc7rZ3Nrb0W3Q5ft4K9/mZvi3UO",
-	"dnb3y2ehpkfw3AkpI9VcJVLLQEaz8+kOU/XQftzstskR6SVyrFhibklzmyomQtI9SvVQJvx3ar7oNomS",
-	"5saiYagIJYoF5uJ/pFHKDgk21mM0YUm7S/oyiuTYXLMTwrWhvQcmigtle6+6L25Y0PrEejcyeGC6lc2i",
-	"6pjsbb/eKVuFWyZo9XZqeFqyi9v9zWCLHrDWXq8TtnaC3d3WAd1nra3wdb/T2ws22U4FD9Ouw+ft3kdF",
-	"B+ytfW166D/cXF40iUyMMDaiLcWMWGmEGtgMRb69fntMdjZfd15VHXU7gNKz3vhNSSPvMGEO9y/uz0A9",
-	"Nn6tHmoiRxVHRtNEOwlW8xEjiZEnmiSRqQhZSEI5FoY5medDmSZtcoJDOYSfCt8HaZKYO2ckhR4ahvvx",
-	"9ri4c1udrb1WZ7vV2bztdA7hfz9XLYIZc+m2hFSzlhlr9d7APVM+Y2DsZDyUirkdoVbUHCQyjVWbXFvS",
-	"wCsIfn0z+Q4+nLlg5l0fVedhb3uxMAXTuGIJlxWnI4KvzdIzGgyNhCoTzcWAGDafPNKoTU7oBCcXmn/k",
-	"+1E24Bi7Kqc5LTWNPKIzhNBoNkJqGsCH1cR3K8snYJhYCeGxpyBKFX9kqMFYMkzjOUToteRIEN4qJ72t",
-	"haSn5WqEVy1HpqpUigxe97fofm+3tdcJt1s7bPOg1dsJ9loHdJtt9vfDzuvdrXJGlqo1yJA/gaZWNWbU",
-	"40pGfbB1cLDTZ/3W3s7ubmuH7W+36M7OfmvvoB9s9dn2/uudvfJRP7oOnzfuT0MeDI+l0JQLVqGhB+7x",
-	"NwrUWu9UWzUpliFoRyPUNKkgUnjfVWrwWb/+oP9vwvqNw8b/2cgtHBv4VG1cmA/BwID6uGJgX7g0F/ip",
-	"0YXNX6ZZJuA6oXEc8QCu9Q1g74d/1OzJaxL6Ky7LkSDm6tnb3zlAHbzdMJJgInsRG80ZQ4xv/G25sbh2",
-	"qwdihC1iG2/DxtpvTdNHV2dWNadhyM2HNLpKZMwSzc36WeU+9n76o4E6DxL0NBkljIZGv3AEN0VWzYa1",
-	"PRzpyjO/sAn2FPOEqTlNzHwSUaU/KtdtcZ0+DRkqPA9sQsZUEfOyYZCg84dgBKMovTUdexxxkWowP602",
-	"BVAzWIhMe97+vmcTVHP+dEejzilozgrSy+/Vnz77+CXfdTuQZpmwnu9uflOhpmkGhdR2DO8sSXN2z8/E",
-	"DYjcquK25n0Gt5y9p8yOcmHFdNUmbybEXrfN/LkyAgoPSSo0j4xwD9anR/nAwgJH3t/f3wOlL1tHLvSe",
-	"EYEzpXB7c3fbvONrhnudWdXwxQlgau/gw+odOedKL7kfoE4X/jFvUJbN/JmNgCYJncwME9uqHucnroc3",
-	"LEiYXiPHmuVQ8HLeT34l731/e/Tj7vlPF5dvP22/+XHrHz/svPv0w97p3vlP12+2/uvDz1eX2+9/3L39",
-	"+PPpDz/9uHNys/X9UWMlHrgWnvdX4DG1eUph1Z/BYtKQ61Ohk8WX2rRRLLPygkndXAQjGjLQMY3IotCW",
-	"kD+VMRMsbBPTG2eKoEME2zCMo0iCNNAyqUmB8O57LuBtpw0Ul6LRBOG00WyYTihaz4QM4ZjnFGvfKe/h",
-	"wu51/nrIHv+f/asdgGI4+yV6Lcr5r32Ia1TwmNARI0bXLMq4mwdb7U57q73ZKe1qCWIPmaa8RBc9gd9V",
-	"5teCxeJSNIlKg6H1sKANQYQk4sLb/iQV5vagRoZtkyOjcStNdjoHe6Q30ejp8rQMJ7ESMeDi6ZBEirSi",
-	"srHyelTwUG17Pro6g7srW2fYz2+sjQkGDwZwEF4KUkpVZ3iCqvo7O5lyDGZrZIWkNjnqKaMRorAUyQEH",
-	"U1dFP46250rZ+Zt/OirnUpQPMHt8FgKZoTMmlEE6YkJPbRQwkCtZug6WYHEhZp5qz5K2HKeDV8DalM/E",
-	"P+jNjEH4h9MfTyW3e/nbO+epMzd4s5H7aMv8vXUv+GMa0x6PuBvhtIju6HxgiCyggoSS9NhEihB+7/NE",
-	"6WkndmwNpm1yJUPLlARjIaEkcN1NyIBpQolhndZchX0YnZUXKeeXRpzwRx6xAYOLyB34loRxwsSyBZ0y",
-	"RMVUa5aYufz3L7T1e6d10Pr1b/+3jAJH9OkMG9nbmV3tbJ1K/KlH/rRkn5xzkT6BdU2mmnSPj67uu3Cd",
-	"dY/Oz7vFQ3Fxent/dPLh7KJRGOu3R+fnn48+npzd3n97fHlxe315/vn69Ojk86frs9vTV5/fnF8ev7+/",
-	"+XhzdXpx8vnN1dvPx9+fHr+/ujy7uL2/Pr25vbw+/Xz8/eWni88nR8f3317+dHp9fXZyCo3c35weXR9/",
-	"/+rz28tPF6fXn9/enN6enXw+uzq+/9a0+xl+fvX5/dn5+efz06Ob08/nZxcf/+v+7MOHj7dHb85PP38w",
-	"jcK4P7umX33+8P7i8uSzmZF99ObswnR2/dPZ8ennN9eXRyfHRze3n6+PPr36fHV6/fbD5cXnm9Pbb98e",
-	"H119fnd28vnK/OPj2cmrzzf/uMlauby8/Xz8/bX5z4fLk4/np58vTINXR8fHt5+vbq+Pjk9Nm2eXn69P",
-	"by4/Xh+ffr49+3D6+fb2H/fHlxdvz95Be+eX7z5/Onp/en90fnT94VUpEZhtDuwmT4mycfqBRxFHInNK",
-	"RqmOMWIjmUw+8DeLXp2WyrIu/DZKTy2Lh0dBYOWBJaStIxKwePiUX2ID/sgUodAWKtlcWR9ZyNUDxjzY",
-	"YArCIlUiYT2gIWP2QEnBtUxUQdT5JZc9Dvf2Xx8Uzu4s3586hSBWLeR2WceZrGaGWL6OieZ9HlDNrplg",
-	"YxqVbLz/DlwKi/j28ewXM1s9+8rC8WV9T2/p1fvjG/J/NjuZ1McFuTr9gPZ9Ksjp8cnNEWy5FOSqtbW7",
-	"h2ExRrJlCUkVUxhh4VRzuMm5hr1XTCtCowijZwjXikX9NirfvqO4U3aafCPmEtckTQYll9E1iyMaMJQc",
-	"XcCFlSDBnFlyBWxv7e+9nsvst3b3Zuks8G7Fo7BEOPOvTZBV7eScncpaO4wCo5pkPORG5gVDrLnpZJ+c",
-	"yOCBJfklAbyzO3Xt5ZeDf0rmkl5+TS280vxJniQyLhPicRb+m7nsmwveoTRqmNTmTm+TT4bs4KprGiIa",
-	"GAKy5GUmzwXpTq3v9LyPzs9fZsZILDVJixnJK5Yc5dg1UhcTj7VlwFPx+BNNio3ubm7NNtrnEasvWr7l",
-	"EVu8XugxnF2umzSOI2YkfJpMrF/RCX+G4zaNfof8wioFdlWNEGQeQXSImtr1nf3NzXmiXNGn6At2/33Y",
-	"vLt76nRad3dPW52F8t12yfLB8Mp1nIT1WcJEwJCh4mHOpwRK3yiWiWYhSHl6TjxYwgZc6WTS9rT9DdRb",
-	"N9tbW9NsdWtngSvVWpsW7vc5vgXvPzLBlLpKZA+NwVF02W8c/rLY38Eaf/46LVCc9c0Z7xtdvznFFcCc",
-	"Cx50I/oHgUxCI0RoCVEZsYx4MGkva/sS8oKNr5w6UKqyMD1kibm3WoYWW2cn7h5rAaWaH3pmBOZXc2qK",
-	"7G1IHzGMs99ngQZK7gp5L9j43mghqptL+MD2uPbN2xjuadsQzDnjkFKMaiMkGkBMx56inoVvmhmKayl1",
-	"WaznFHfG4FOMUZha+j6ssZk/bIOUGsKIYZ8IF0ozGpZ3H0ulb0yT9WnjeykfSkjjOhWK0L620cr56Mw6",
-	"WLpok3UQUJywG40X2PNH7AXn5kOBS8z0qrSMieIDQaMmUJDhCTZwb5DQgBEMNbDjytTWhbv5jj8y2CgX",
-	"Bph3bv4aD2XEyMCId4cgjhWI1gwkZI88gPhmkNiJmijNRiQwL/d5pFmCUh8K91zJCKwhyKElnJnYqOvZ",
-	"ZZ5bVGepxLmw6lFqFs4L84MzZ0dn2mkZ4aBN0F2vmmQjZI8wCfOPDTUcGWKZkHHCNe1FcwbE18jXHBsp",
-	"oUgaTlDIMYIbNyyisFdU+wSef4KjhJ+vgHTrD/K68NnsYAvhInguMlsMmFAF4YJrb5hjlNGiMZ2orhkj",
-	"JYqHLKDJoTmOiTkI6JcD4yMsRfa1ZZJMhAzpHEaXxmta+tusx9i8YU7kgAtIfUD11DBWWOI0CBgL18VF",
-	"lA65WEzM7xmLze6KkCYh4SJONbgkIEQRtp9qTYMhC22QsgK7mSFfhr22yaWZ3pgbaRjcnmwU60lBUih4",
-	"hj06h0FeioAtHuhxZMTtqZGOndMdLXdTQ7X2ZTNUhWMlIYM31NSgzZFEVwxcLBQoyfvVUpjWk24Wm6JI",
-	"F4bfLT/ChrXeAGetCOaDZzhEJkJV3OfcsXBz9u7s4tZIYlvk29A/GlYqAynt5uzd7en1h1dF+Qy/LYph",
-	"Rlz0TXM3Z+9e/ecvR62fO62DX//27S9/a/36C/zz1X+WCp6aJSMugNl+YMoFLJ7LweIt/IgJJH4IWCQH",
-	"znsywtackJGTvDkHhtgzI23EClQ2u/azY7yielgMkwN27L3YiuSg0awK6ihe98Ar8GRClEfuzMF5cYWj",
-	"dLGK2dSEvXWpTtWU1cG0UdiZjfZ//PLfG7+Wb4Iz3C68g4uDp8TOOAIXix2Md6KaRKbanCyz2jbuqMY5",
-	"dpas8mA6Q6Dmv4cgsS6hTvnaw1aZaooxah9kapPUammLP+UfLdakxjJ54GJwwpMpHW52vxZ6b6w3GpWz",
-	"UgOZ26gbTfWyxlBcbVjHPqHm0hPmZijEyJUYgYNEVrhhgzjFYE/FjbpYpCSgeyf2NkqiWaoMyW/MMZnt",
-	"8EwEURpam0VsZhEYRr1U08fA/LMOanzndLVZB6McvedRVLedOJEBJOHVer+cLPLdKC5V2ez8Hr3BLqSp",
-	"VM1ahNkT18cy9NfBm1mfC66Gy0WZWHZXps1OZsUZbuUgwxUxTgLSHHLO7NhnKcOc6dxt6ZS5pcRFS8NJ",
-	"tcJdHCZIkIYl5vJvhdhuwy6L5uTS7uHwOMtQng2E/1dGZPa0LbMTsKZ++McnyrV51jTaocB/nT5xzcLy",
-	"oPASOsU2vRmUUd0J6yd0ADY1525fwmIeZjm0s2vcTxgqoPUsg+btC0PdJf6XAUUJeZFBNnDmWPnIVNkx",
-	"mVqoLM8Vx+o+tB3WWK6VYhtDL/HYigV4XZek7ZkvwUktQmIGlyUYl5L1iD59cFOfk8e2KJOt2YglZk/V",
-	"ijwsWSRlVvi5bpj6/rkSv8kXcVusvZNpE/3Cma9mfq82uH89I/gNSziqYLMBVILXsPbcTt9XRl/PzRHf",
-	"qCljhAK71IQEcuTUUmsCizgmos8esC9s9Z4n+JRYpJcy6q7TBPsMW+iS5kprfA6k6GPsHpuyLlnNbeDA",
-	"BJa3Ia7fyLc+C9yzjV7PtzdVGVHWah9abBaqYcp5nkVkrcaKr2c+KF+oioCW9ejp8zXz+pq3vRGaKBDg",
-	"5VhoLYuz8fbdXYlTU/m1Wkw54ephSQmlkik7ualUicHcmzI2rbK7r4AOskjOh9782HlcrqyvOZO+YNos",
-	"5LKSWZ1gcLDAgo07YX3+ZFNqpwLBO+29nXanvbWxtVNG9wOq2ZhOitHq7qPNZwRZj2hQbLSzdegSV+F/",
-	"mzVDe+1K5EPFtucs+RXmHC8VNRfL0AklZmp5EAzErwrGQtW0C55DBZlDAc4HGT2izWcmNYE/shNGw4gL",
-	"5iVYzeoBAYuHi8POsqDAP70o2frsY0ZdKOEhEBS4bItwssvEXSa86PIaVqOaxFUtq+Wnrcaw3dlEsUGm",
-	"ScAWzvg6e7FM2FhCxPBMETNOasHF4JA8GMHApfpa42WbvLXmp8NCFjDY3/+OnxiWEMkB0miSihwr650U",
-	"7BBd3PbjJkkYqLs0iuDDkGqaW6GB+hGKK5aJhphBRQZSgOnJmVByw4kbXKPZMH2VWFCWivUviALvEhpY",
-	"SIG5R+lxNLp8ZMmQ0dCG6Ja8g77oZekc79/F6XYwlRyrw94b3mko2IwsPc2MPCdndywtnygc/nwy0/S4",
-	"aPXmsNAbvby1RbAnfVUG94C+Ww73lGLCpohiwAMsg3kW0WSA7nVMZHe55uhcZMpyY/akSUwTbd2PhlCv",
-	"ZNjFoIjswCTskfsJCyjrmu9q5ezEsiwP9iiKMIDCNmrOBhhncSjgEujaGEh0EydmwGPzCvjTXUpPo7kU",
-	"0Zk1LeGteG7N07IgKW9ITRy1DVx4ZCRi/fxuw5gRTM0Y0QkofQ9CjomSWbrvqDDkxWd2ZqS4G7PDfJfI",
-	"sZVj2CNLJi4kxR9TqjRJGCRHGdKIQpZk+1vTFwLrUJcuHeE5Id8LnXYgjS7mCfOZYSRNL2wQB24Ofdgm",
-	"54ausy/BBAKJ048soVHWmcrJnA4oFxl6GBBQRs5aQlaNHaauNf0p3pRthiXzOUzAcrs1SeyqyuxUYVPH",
-	"10uHx9XDqu5AI7LjxWi1XfAMGu5akvcwlSiKfLbEXTkrmMx2bJ44zoENOXkTbmGZ4EimAo0gdD9zB7cb",
-	"FV6bZRx8sAI134U1WqZxXNRVXH4PmKwnaIbz4Px63iDc6LOOKsgjSeNaPpbiNqE1kbBHHkDaWZt8GvKI",
-	"ZSkz4PNqYtpqBv0Dt3x+XJXZZsBlMm90AUcJ4q+gVRZmSJdUk4hRpUl3xMXRI+UR7UXMobEqhkwbbrRM",
-	"9HMxabZZM5TZrzcNLQEozIhRkYXz2ylwl05tx4OsFqyteWAgjWPD8SQJWcRgKWzMYcgg9CRN0C5UPC6R",
-	"A62aBphaBjoKHmcTKrS2NeNc8b0ri7OvCg2XEY4NxV+N3xWgUffm2vG/AzN+hQEfaKcsGCC/K8zOPHI2",
-	"NsonXmB3jW+HPAyZeHXXaE8HN5WlMJTzXOy7dGkeHbBO/eN0I0cM08qs6BFDXr8ZvbnIM1zcKZ15CV9u",
-	"3XzvpZOiK931APz1FEfU+uEhi93IDkwErL0o/3vhSHNveenNpbBHIx6PZRLiusaJHCR0hEGICYsmRE6B",
-	"IebqWQ17i+XD2bCzQUGWdSVtvHiuNFLgi6VJQ/M3OmG0BGnwBvLoWpCHz8yL6NFCXdkh2MGDzBuG2fxU",
-	"kR9uLi/+TrpqIgIWdkFXpwIj9bwz4AEKm2YOCb5/J0wXh+SPP+/EnSijGHA0Lmvs6uOtRmG45ibVzBCW",
-	"TW3LRRAbKc9tWFMJz/cgt8p9hGZNqCKaPek2+aiyH99QxfZ2IOSuxwU1oj8+aJOVWd3W3tbmzk4ZLIzf",
-	"53SK187B7tbrIoc+av2MqeR/2/j1P777o9Pc+rOUVw940ZHWKZM4c6TcDKMxV0sjF8KDl9jO1sHOwd7+",
-	"1sFOc1EKsg1Pyh0inT1ADS0BxGXJiAPECkQWyUDT6O/EXJ+g+0iluI2699ag85+/dFr7v/6xXT7z2Ppj",
-	"crrdYDrYoHHcDqToP8MRky6/phBQCeQsx0I9b2WnDf9mnmX8AqJoPshHtpKl2Z09pWUcg1CIElpmbnPh",
-	"7FIQKiBWfvbsxQ4Duca1UtO46Yf2LGemkxcyZBfV2o+ZmJaekmyWYSzTKCQ9Rkz/YRqxEND4G4vdMQjJ",
-	"7JnYvAH4863cugt7fpa4r5aNjTLvX7HEEcnSIVX1o7mgi7KrUYas5gYKb/sWyIrYqPeJjeIqzthNpGwH",
-	"3l1fHV/JRK9wdhJP1xoyGulhBpst+2RwfXVMvu0Okjho49P242b7e/hX91Uzy8a+Pb8pO0/Jwsx/M+oL",
-	"YD4eTleZ+L+IgJNyWeodFYMlV+XKM0labTSzPubnikaRUTmlCCCoHLQ8bX5tk6MoIiMGEeZoH8z0WMV/",
-	"L4GDWArJjP9exREyFg6Krsuwo0bPvZBOV80ngMlKZhrWJolFOQrC0/ayMPJldicz4tKtSZnSN7ancnEn",
-	"FdosYoaRmAgWeVaeNrlKmFJGe8bdGdKEZa9D+LgRxCyoovlwmIowYaEeWjtVzJLAwi7NxK27tmfDZxfJ",
-	"Elyu/m29MPM6bTx3DB/V6iPwY9vnkqoLMc/9wzO7DCL+A48iqAODNWJkn3Ch0n6fBxBugyO2WQQ25SQp",
-	"N+cuY+CYWofyMPm5ofHf395evWPLM+Yk89FQ7dL2lMtSzizqoPzYXB/0MW51OkYs2D44aJNrFvIESmdg",
-	"oR2dAf3P0rtXeqnWNWnm9T0WAVgYJBnPxhotkGd/+W8/MPM/yiXm5W8X8+uUkD/UOi4V8j28GbDxQXov",
-	"FDvyHbX2c/MftTi6vfKW8lZzPcayUuXrvvWFTGTz9rPz2vw/av652b+7e9rvl+7vsvY0FEmWXD2Vpau4",
-	"/ZQPi3fRflUxikT3GNUVwHBUWF8Wev8VoT1MiVbWdYiGEUX4QMjEaF0sCnPeOHHlsx6EHDfJkCWo3HCB",
-	"9zhklVjOgRec6Uwd5v2O6MSoB1IAMLRMMiA6YbYWncXAPmEcJdfiFPhdrehxjrEdgYcUVld2ZyIEPJny",
-	"e+Tj9bkRulAHUnbpEjAeZW7DqTIm5qAebmw4SK39w/2dne0pA6+5ID3idd+UnpyZ0IgKVc1eUKhUC0Ye",
-	"eaJTGpERDYZc2ICoaVykLBz4G2UbaC93gWVLXhIKkS1tKSFL+fA86zSAWgqG4bG+Gw4tX0ZmNsq6ahMI",
-	"AmVPNNBgakU/D3tiQbdJumbx3zHdBTrvqoix2EZbdGep03y08OKS8uHYohr9iZzb3s+LrjvzmrlFvDEU",
-	"RKvtvRoCculKH1ehLB1leK+wppAiNg12kSthlKghMwrI2bTIYER7V0GrMwUiFADW54YexRuo4U2qIIVq",
-	"gjeNuLB/bs7KAmchE9oygeVB1eeC4iOirH2zEvC+wucxD0l2qoxUM7eRWewiB2xcKxZm2gmOKqYPj1zA",
-	"Rc4erxc12wOZ5aUWLhkt1Emvpc3JWS7+zLw8C+hMg4oyKiU+be45tnPKKONjZw6kahkI9ufXfQj5oBR5",
-	"EHwc8CxTUrlInzboKNzbISMqeN9GoSzsgq9W1GJh3iymyVuJF/JQyYTVGxI4zmyQ9Ty6OQPsryv3tkuU",
-	"fc6CZ4hj5ZEy/HdWkROOMBm/Z5EkDpfMx9wpVSMrhlTMpS0mxuK8bWospAY3G28BeKLRbJxAZIAYGDJe",
-	"rtyF3Xi3ABn15SGR84HosUznKK5jPyyelMKqvyRkm2vxKNXDxVHB3ruzwVpuxJUr8eKOV+RJL+Z4nTpd",
-	"ywlx38sxGaXBMD8ODoatx5iA4m+RpCELHeKpkbftboMxzigZGJEjbChqNyN7KF2YMJ1MnBCIoXlUk99Z",
-	"ItvkKIM+cx01izwpplhtGBw6MikzZPSZLpjOZo87gqh4U1GS9GnSJhcQx5OXf4JCZm8cfv6SFrD848VM",
-	"xxAJFFgOSUQnRokpoC4BvIt3Nyxv0iqyE5+OCstVGHUZbf0gubg1YtZzxLd6Ypl23UxLxAoKbzQJJf00",
-	"ijD23uH23Hx/1Nra3cvW1bPhOIIWStMIgdy+UYU3KNbP1BM/WjaLFxxSNQQjCEt4f5LJhagkzz+rOJVF",
-	"okq2tmusOmStXFYzcYrKXmfn9eJE+tzXVe197Jn5QvlcG8ILKJGwcJFUaNjwlrgIApfL7FzZagyCjdEQ",
-	"sliQLtOlli8QRqOBf0Ofhic3R6VxqEHyWHxxa3d386D01QdeXpLhAbUe18Tl+6vSz1NVEBoUH5S+9rT4",
-	"jngAxd+M3LyOA8P2mzDxX8uXsKJYsQ3mHDs7PWyddaM82IrtoXRgxiOmEx6objMv5w7XAoArdgdMY6nX",
-	"D9lr3Ygr9+ctTQZMK6v0j4fyaHTWbULXhkXfCURGjFiFhpbTGcVIzKaHMqqnIjhsE6Y5P3bTn5cRhXtZ",
-	"usHfbVX6O2EjCWzxLoQIvfOLsdpVKGp07seSTX3PJjdLl4x6YJP6wked4lbQYBlxQBXVOSLFYkScEX3y",
-	"P/CAJLxeGFXLsr+hM7zOLbrmKqGSHtNjI89kn/lZ2X7tMzOUublRCVMTEVSXnwY0t5CMaGIElzwDTAGD",
-	"LMnLAI885m7EMkQJqSwTemrPCiNtzq5HNtLSfc2wIZYQFdGgHUWeD28q4N4c+lQZTjFAwKMcW5AqFDMt",
-	"Lp/18r2qwA9zRSSKA9i0AVdYpTNhBbvWbuHG29rdm/JeLy5DUVZHHzyTgKRI3bRLswzQmjuaHpQh9zyA",
-	"avNgZ7vjR09t7tUzGZ7LAReX8QqgR351uWJt71LLmFIpeqRmDehYN2lBBa7nVQHMBtDMx/3r/OVQyypu",
-	"0EF97umv/MKcRdt22ZA/oNU/w1KaLu+WWihHy64wVEHaDFXAywP1i+blts3VPO1TsB4EIyFnQMaZqIxf",
-	"cjDH9ie2gNDq8XAB44+VWhf8nHv4IfPDfkH0MJHpANPubXYmTrxPA7aC3mU00PrDUIjVseYhrAKiBnGL",
-	"9T+pCODLu57eFH9l5pDkGlAhEbEIs1GnSHJ1fEjTcn7XyER5iJE9KXXNxEUvrOcKQ38qru4hTdi8QCJb",
-	"oCS7BcaU66wCbzbKrNgcL0QwZXlBWRK4d8OLLF4hiNMKqSMPMPJmMfM9XmdZis4yaWergl0WI48WD+62",
-	"YCWpk2z3tNzbVzR4YLru+3qp1vVSrc+WrlKliJzeklRsYXkYkluZfBb+/P3Rlh5/X/NaoSCphg9tNH7f",
-	"+sW+v729ynSzkKtAglwr++QqAW8xS6vS3uZqGVUJ0vl0cDglTOWtRNB+vEp94BdUF815bHvDQwMQnNLX",
-	"HZKKyLyeMBhjxMXANKFcSLn9+i3Eg4bMdjKUubvHBmcU0r8XpHtPG5PszJpuncp2szxu3JZZ39zc2ibw",
-	"cTE2Ysx6s7mFs9UAf/32l5b913+4nypwvFeICadRJAOqWbhMlMiXjkoJZBJKwSoc9vgM9TyogiEkGLYM",
-	"2ZVjWq1QZTlT8I7Wn96XH8C5sjC+NQ88phJTykYhG5Z2fPWxSsFzAoDbIjJKI83jiLOQ9NAEaxhKIEcj",
-	"rgkAgeSoiTIqV+lnvHI/SC6KPrlzWSgu5x1MyqfBxRZiNSwGTylz503h4GYEl21ONpimH+RTuq5N71CV",
-	"xAEVDs8iX6E50V6JvbV71tdRTdxWxF9K/M6gFEqtOJxGLmaZCzJkTzRkAR8VIOqqggUdtFk+90WOgKk1",
-	"fnF/5PSerl77/gJcBisF+GTOlwo2sJonx9Z1LM0jDopkXO7kmGp4TnO1U4Oqsn/88TS99aha6C9CF88k",
-	"BuuLzwDLXqJO6HLV0DK3YgGusFPXhedw9OsVIzVLcMMiFmiZPMdqPuWIgRsAde0sv1EPGU8QJ0O1yZEN",
-	"OqU6GDIXAwjJAnm6T5t0zS0JWBo6J3fzG/pdzA/wFOwidOTyP/2xeybL4rQ/xuEK98Oa5aplBRknr1SD",
-	"zVCULMiRyzjHTbKYb/lC5uERThLJ5WzwE03mitrfzpW1q6rmzEon86Z9a15fgOvdbKSC/zNl9rlOUlZq",
-	"kb48SvXwNEnksvkLzH3jpDEuHmnEw3urKBk9yf6CNmDvh0FCC3+rQMYMhqzSGKO48J17GG+ZQAfd3xe2",
-	"e5FTFUdcdtovz06OzzKT+YtZ5dcQnrhi7OAX9AdgAOoHGsdcDOrT9HX+0VRgssfi50AMVvodpsazSEzO",
-	"SWGlYA6fIErQatOQM7R9Wks2jheKpzq3PHgTh/SRTeU/IFEV0oV2F4bfLbvxXvO71u3m/n79L0YWS3mi",
-	"8m1/ceHMYzYvFkmY97HSbf6lt6rQX+l8ckgi78aJZZhBfmZQdCjPN5oOqDqcqjXTzOPyrX3zCENPjOge",
-	"8/dskkN8Sx4GZ45+FB8ILgb4wm9ZOF1R/C+Ei+D4Zg7NVUSD1ZGZrd/dpRwQxbAwb2MNKvuzIYcXBZ5J",
-	"MQV7YSTbDKKCZNaOetCkQxttMj+PNLyC97DmQ6aoloIBvgDg1JmX6/wBbP9fCZWkkLyxnmw4wG+c8lyP",
-	"pOCGLEuz4vKqKHlOXB2bmg9uks8ju/SREBbgB2ebv0gCyI7ni98EOSN4sYsAuhjVAaybhp7TRktaiALg",
-	"qm/a1z3Xrjnd4H4d0tCqu+Vm3ZAFPFy5hFwJ7PmTvk0mc/PNHJRGAjHtUFRaW3+xZgrLh7snjCYRZwlm",
-	"Q2b27B4LJNaoZKx+wtocZJlmQ6batOlfcB+FXZxG06/Nxvqpgt+QgEr1o5ybzRZ3uwCAIPiHRiMHtHYh",
-	"9a2MzLUCfx4ncoxd+zzs+Orj1C8ZV/N/bCB+y5kwZB8xMIxdJcwQic2UKUsEShWNah0aQ9HX9n1wSsiE",
-	"1f7wBt6ePkNu+Zs57c89UHXu7ynm8NdAqFrAYOcDRs2s/rKRhxOw/ZibZEwVCYZSMYEhTrayK1F0QoZy",
-	"TEZUTNAZi6CCWNedsCcoBRr+HaOSnRykjCBkrWO3iHoGADRJKlzerUzCDChNuQx9REu35jiuLHKNxaZ1",
-	"3nDETLcDwJrMT7YgabnkhSdnhgFdyNAPY7JsCKxQaWTmia36WClesfoCsFGbXLoRZktQEQlLgwdzaitG",
-	"g4U8fESWIE6Xa91ygNod2Mu/dh+C0YQpfU6Dh6UOhf3uIsMHLE+GyMM+4QoAJOKcpjOev2C8/g30yJK3",
-	"vOrytHBOPsg/BDSg7Et7EcuvGdm3AcX5SLVH3BGzZoKyImwhqwDuh0dLrL7U1+XVUD1ydjA1mHYqE/jB",
-	"GX6X6iu7kOZ1Z8E0wEqeW26VNdgv1V9+5c2jX0rARlsMQcyCwbRto37HAPf3gT6waylHFd7LEY0ipnR2",
-	"+I3qkdMBAgYa+YMwAUGQGdVgyNqEjFnCELfa7MGRg0QDjdGVHMxBuDP/ggPcpgkCMsmxqF2noXA9LvJA",
-	"5Qdl7lVz4273JS+aoqQX2GIUGbTkSALgBbN3DCxqn+s2OZdj5hwysAg9pjVL8F5JBWLoQJKad0ypIPSR",
-	"JXRg98hhPUSp0mVwLBHr67cJq2BMljk4bFSzyTlCWhCnWJoVVTGvAkPslgwkWJQdVZYyITxyFoT906ht",
-	"kDVYGsIIbx/LUUwTFi5SA7wlBKIL7HflxC8B/HoBWzZqg5BIiQi+W1V+L6HC6A9mGSpOEh2x8mUqm7hr",
-	"8A10Wt4i7Ii//bpwm/jXdarMOiv+O5S8MGfWcAxzu1tI4RpDgl2qmJs5HP4IShoo8VvnO1vYjpnZT69v",
-	"MydcN6zSs7u0cLwO6AaL0G/9us9rrFiuax7tu3omdg9CLBiCKdQr4g+s6OVZNfqrFnplvBig50qGN+Y1",
-	"G6uVqjof4IvzfDpZ3FShaJQflQODa86D97qS4Ur+nL/MklYgdJpnFfN9efPVixqunN3Ws2BcMRGiBQMq",
-	"Bk9Xqr9B4CTgaRk4x0fxIORYwDcSnRNlxocrGV4zh6Mxi+u+ZHHBrKqgo27fHeIFXuSVBuWIcnGzfPaJ",
-	"9yEXg6XC8x4rUyjQCmZR/DOJF3MdZQ9yIwtQiirfjSTbDeXtRt/thnJ70GwMqmriLV0oEXDWrhfg0Myz",
-	"Ic7gH5ZVQVu6bEUBKaVTbugBLI1ZlNdOHahXu9TPTjwqcFWkiqmietlAKw5qFRLwpQDZK45sAI4dMVZ5",
-	"0vSBCdKbeBCKxw41GDPcLLhIXqZ52tdQWYkhTi+oqJOYlBffm2m7iEfbNAK9MI1iItEKuWVBnN5oRqM5",
-	"Q4NhzbhWvMwpEK5Rx9YSbFu9VFdkMBVr8z17+CFXD9dz62vV+/4yttS2aiOf5hfiqtnAs4YxqBPx6INk",
-	"YxFgQ1hzcGVq+ddSxZTZzSBKEWTGhtIPGQ1X2FWbNHmNCYerrmqxlZNExs9vBWLSnt/MvDyvWu3cJlSo",
-	"EdfPXBvXzDMXxzXz3NVx7ay+PHWvxIpbJ+PR5TRYtY0VVFJOghV7WLkIVatcsYnTPLGUx83wrHIeVHWz",
-	"WhVhGc9tVaHtWbiwyFnAYhkCvnCSimZe8HhehjoYwxBwOBcVwFgG1ZfRq8I1+IdVofrM9ubu9l5nMYjR",
-	"c8TuWYF7LrIpF1wfF7orrlX+LANzBWMszUDPwEvTRD+Vzd1nImzmJh77ikO3J7dgjczKd1gJi8RQrZh0",
-	"j6IxnagulkbgIQtoYlMSoervDCSvheq1r0JUjc0nx51wbeQ7lEtVdmCAsGM3L0udNrME51ebHGXxOlST",
-	"kVSabO75e2/TvB+4FS+etWO7ZZVzv0JV8sxBt+jTm/zNOpW6c3wvH+tkCoa4HJxOR7YdMMhlRcarD3gO",
-	"78UsgIT1QFnPgIftAgb5V4uOa+m4lq0ifiW9CuLzlOPp5OspxWSerxqtS8/HRCA09wvb7MWs1IU5WYTr",
-	"NrkBCy/4TIQFKoTsDj5iEAc1glzxXPwuK/VYoRE4qCxUpewIMI4qiGTwUD8ApSdlaXAypn71uXUMASxD",
-	"ro457lRQyLh2ls/yHK1nWk1UmWkJK7/XLlSf1UYuaSqWC/OUC7ga03QI0Nt2OZs20rNAmzjWOXSZLgt5",
-	"Y1PeK73K36gsK956n9Dh902GjVIMTdzstPd22p321kvsX1q66mssJjo/lspaqd4ta0taOqY0KXeNfxoi",
-	"bpa5EqcEJPiiSdhTwGJNjOzhv1Hwprtru9zz9ZUDVjPb1ey9I/u6wmQzphk7qfIOGt5lRNeFWVDuvS8a",
-	"vjpb1GFJ2FYXrFpComUp3j5LyVamgqs8q0h9HY8FXvIr5craKjCugfIZyGhZr2GcXmY4AqVgNStEwc8N",
-	"b1f1XOFZDaxyMIPy1SnOxvW3MF5ZyugL+Hpk9IyMYvP5Vaqfu7slfM5BR3j4CWjhlSQeThQPaIQBbcjL",
-	"8qLvOf6E5URVxdV9ybe9uci5Xhxz+Vpkla38tKzXndcFpN/d3e3dRTryVSJ7y1ddhWJYWamXhMVAXWQM",
-	"Bf59QMQkFXWLvDRJVwexmZqFfh0kcdA1MqQQLMC6+QNZzAGQY+EElrUUhLHl+G+HCVNDGRVr526X4qVT",
-	"McHlQF5PEjm2ULMSTBcFVej13s5is4WZ90LLsKv5uVIVGyMxcBqdsIhOylTKzpwhl1vyKrXTzc6y0wev",
-	"n1Lle7C59B5YJyKEM3FFNsHHAdJDitDhEX9kwki8sTkKavn9slS7XDm6Gvr9NKMamPcILnUp8Cj3BCM/",
-	"ABjDg8zsPEU9O0RTyvpejQnzEZOpLt3u5RavLJ3ccKSIjZZGDygLBTsyOw38PA+sWii+Cqnv+zIVpc7Z",
-	"kGnKo2I2rIZabBAVaMhtSCqy9iBcvEL3onqY1zFnkZW1YQutxQWXZQpNIGZBOzNhtHMI21J5G2KaqpLr",
-	"7GPII8Y4RUQw/kaRSA7AapdVsj07aZfjWGYV9dwIdzo75RSko6m6IRdSk7dVq44/FCoG9WSqD3sRFQ+L",
-	"IfgnAA2AnWbDbCLNlN2vP6ZS0xVsPhGipMPZdDH2HQjLHkOU75CLQYnhBi+w0lhr98hJg1YLV21ymqFE",
-	"m62RYg7Y8Ga9aIBV0ZZfdwpwy/XDDyDbtkgvW53lx10Abs5a2tzbfr2z0rDcGhebW35csQyfPzk/4XSW",
-	"4IZ8MIT4bvuW1f2BLAx/AwwAAjWtbQw6fJHkH5i32CMP8ohTc5naMG/7TQTRzNMk1qkuD93Cv8sSZLE8",
-	"5RVL8PYoIfmrs7yKZcwSi7vaJm/SxPxkBtxjRI8B8t8mQZhjlrDfsNxtFGUNFAa82Vlh/ZWgsRrKMjPF",
-	"jXtkVs0ar4tawAr9YTvvpoh5a8UT5pnUnzGqWf9rBl5qMeb8i8f16c/FX0fvgDU93pexgzIq8c5BJb8+",
-	"BlPy6lxbS2uNbhNb7SIzpEWsr4lMtZEmJiQVthZEk8iEDJi2+EtWCFK5X8weI65s0Yjw38z/38z/38z/",
-	"38z/X4v5l/Pbj+oZzNYo3mOrs3IoFNImHxVzG0x78pG5+j02KQiqpoxZYnT52yHwo2hCepE0ar9gY4Lj",
-	"K8OUziqczNPPUejHGkxh3QgBswgz1ViwO9tQ2X11PVXRcAk9N6ZKjWUS1gs6ThVLqqrEz9eZsi+beZfl",
-	"UxFszMLVYWH/xbE/p223S+B4YrbAWzQ5rsXcAQsGIDn9aZvBHENGSWUfrsg4kaisLmPGQNOF2yfNRplh",
-	"qro5LkL2VOWRVug581u0wlDElbaRZp32wlDDiFdV5MUM1gJAu7W9oHFNZT37+QpWBk7SQuCdb2zRZens",
-	"t0nKDvOpGJ4G8IV5YRasGpVn+SUskEkI4SFvDSEc+q+NeRRZXwQNwBcMpj432EVVo7iFWDTrb60hGV24",
-	"KVQT7jVTYPJbzWVUUp/LPPISQPPZo9xcD0GscKZW9zb5/H2lEIupe3dzr26FklwK9wWATq3PS2Tq3Wb9",
-	"yh3TUjReKjU+LxWa6w15Rk6uN+CCZLbkt+VS1m5niY+X7/bL6tDzSHqVYDa/Xi163sqCeTGywQW2Ye0M",
-	"G/8LVWyzeIcvUuVtdwl9EQSiOcXZDvbqlHQp2cqKjSgGlGbekwYG7Xr3TPbDpXBMrdmAUsWl1861jCrE",
-	"Ar/oJfjInH36iDxyNgYcKxoCenTIHllkNojQSElrukCRHeM9VSZqkyNB5Fi4V0dUGPIzW5+o5nRhTmzC",
-	"VkbzL1McANw9tudGswHNFsEQ/celU3fYkcsR+AcaK0JJEFE+crTqsFSJluBPjFibnPW98tCGIkfYnUPa",
-	"xqBnp5VDhVIaxxFnZfllprOiRwOq56gpfNYpANXS8uh2zxcBa05jPJVEilpzlY+wWJhGjk1id7FMJK8F",
-	"vAjQGOWjgEdZEWezTmBns+glNpeARQB1UFS5G3FEtem6pRldAEW7uVCShx1yI7XLXHacMT+rKvXX3W91",
-	"I5r9bC8X0bzTmYE/bTaeWjFLWqbZHJp75oYpHW8hIn2Jc3KNrcO6w1GOs4L6KsO5wtvBoUgU1yLkKkkz",
-	"pO0FcbfuTSwDAng+57zPNB9VZ6QckSEXOhtLhtzStAQNEBkKjV2IwSVCQjUBZ2Lu3sSIaZH/gLmlZ4jx",
-	"RGxBYIhnyUsrcsTxsbX8PBuwacxcYbZa+GyO1HSc/OIAEbo4m+AdzQPO/CoEi2o+ZO+C+dHsb4LAHqs3",
-	"4tsw8wCT4s7Ns1JCBovdytDlkpz1PbAiVQAHa+IGF+yXhcbA5IlmJC/A+Z+p1JQoplWBj+dfRqapsBAt",
-	"Udv0mUZLJDbkJ/Q6neYFr2cjoi10lEtEneKoUBegCDrlsKYU0DTEQUA6kg/vgyBOWFWgtvZVp6pAqUFx",
-	"asbL8iXDwgOtPAaUgeFAuTbNMRaoENCec4GsMjhAdeQpVXgTfQuyq7nibeK5egVIWDKWkRxMCOInOEAn",
-	"rIGXBXFmbQEfya62rvv6PZt02+So3+eC68lhXiE1FdbACcKa7cOStD8YuBupmIwxBqVvAY+cTGIkNM2X",
-	"aR8r4RW7MMxeyMKPZr75obQJa64ZCAPk2kb/3cRGtLS5ZxahUfaLSwrDEBOix9K2okjI+32WkN4kSxfr",
-	"jujTzQMbd2fvlocpYG835Uaz4a9Ao9nA4ZSKz7D/U3EmcTxbrGOBRGZHOQeXS2k7uxzKH4dlg0Xa5MTF",
-	"aW3OYzjl4Vk5bc0JY7e0DkmEHlAZHJEiaRtJ3pbr/h1EsIQkNHjAOvu2UoxNXHQQmI6iiuKZ+Xrpxawr",
-	"KWJNw3zdikGiJa8WhhbQYLjs2KYL53ORlWhrFHehVAwrIscvr5NzW2vL5phhWFsxbcfwd0WOrs7IA5tk",
-	"3rOEAXcMMQHVnHYjo6yC/v5StUaWrQlRT/2Zgw8FjSyKki/u2EpYUF9kYv6cFs/jxeP+pwj9xeCeiv2s",
-	"XLRipSWvXuu84sOLV0t8wNNWGpZZwkGv0l4Eib+HNh11Qh5ZYjM4sY4MeGl5FBElpSCKD4SFR7bTyr80",
-	"z9xnbXLNtFmZ/DFIGlOtN0kqNI+8IttocAGHkYYWGca3YMXEAl5UNvhGtsYAaw79ltztM7w69Atszj/2",
-	"2Ra+/FHJqWV11wWmTq7LHmHbKWZYd2oZJKx7bIbwPkJmNNTYf6SRmoYHMzuel0dnIZkwXVsDsQm316lY",
-	"ach1bSio6BQExZCF4PYNv5sppby5tT9TS/mo9XNe4g3/uG9vYKE3++zVf377XeWrU29WVIW7xTo1XxxH",
-	"85n3fgkeNng7jnk4VYjKJSB3NrZ26vTwTxfZXSMSZI68gM0Ux7WIj+BevLjYUH+GNmCyVHyonsB7Nllp",
-	"Drbs7ZmYm+MSWROfE9XN5cEFcaAH5M3EhVk28+fOiY73CbeJMFAHuCDl7+/v75W7Uufa4PYqIgpGXLPw",
-	"Vi5aa7g4RnzpYqVqRkHI/UToHPEVGPfL+iq4L0cWL343Wlb2YuIjtr+S2PjsI4cNlI7Ky2RfCrucidzW",
-	"Y1RzFqKGrjSLnRPFgnRmeELWWO3K0lgMJ8AHyfwxbmIWRJ/bsBXN4pLYZohJWRmN9PkwpiXlE0HECGgU",
-	"sZBEvPfIE10f+2QaJrTY/jBVDy0AY0iYiqUIp4qQzW0aVfKlKp374J2zJRo8QAiEfMTX645oGqsk38pS",
-	"MnWFlZdCGQuYUvdZTeaq6u/3XNS7K1B/8G6L8hgZpVIWYrf3Lq+sxBc6iYsNW+cnF3Z3FSgyhNpu2RMm",
-	"BZBvr98ek9d7B9tNstXeam++Khqa0kQccqb7hzFN6EgdSprq4SG00TJ9HhaWpSzJDgrdzvPfZvK0XRB3",
-	"PfZlUhwLvn9Ig3ICKy6R07zeMJqURh+UUIw/j7yxws6WUdNHB/CyKuSSFM4Qb9FLUJfgYpCpHUZJRfQM",
-	"r3gg3LRkbIFXZIKVOYYM3UapKkvgCCKpqqobuM4gAwTeQ1M6ROw50Hc6sIbSWXiWQFZFLZonEFeRIISn",
-	"LFR0/EaROOEBBje2yVFPGa6HNT1cpqqYKjom017EyioHBHF6LJNqp2u2joFMmCKjNNI8jjgCXZWBxVZ3",
-	"Ze6cJewdVfZt2PpDQgU5O2kSCoBy6CdB0+83Cu3B2cpAtRUMacl8IAVDcYmtpSx9wdy2MrHpAFOhCeUp",
-	"wRgp9I6/8Za3xkI5ObK6VjmQA0yposCQj3U5B5G3Mtjvhgm9zGfxnOx2+wA511Rk2dT1RS7YAP15HCqm",
-	"uNp6Ni1+TJWF5QCstZp0p2UFnJTIg5ntUW5ihS3FH5co2pcF8S2zy1P8FM4GDLXpeE5hUWcOaglxlYyk",
-	"ghRKtrmSU68g+gdpkjARVMX826e50Km0IlTBib65JDtbm/sQ5148Yqcfr0vjy5dSM/DuWd369lHVqAA/",
-	"U5SXJUqKrK6OjZcD34wgl2cnxzbe6kV8NCFXtBcx33bsXUFsZLME/jJ15COq9Ll58TmTHtE4rrq1IeRt",
-	"SgnKiqzDQxv45wIaSQpaI4QSYa01nEj1QPwqa1U2r2Xi+lSKBLhY/w39eubW7WUXwyOFRbYsQ+WrWYFG",
-	"M+gZIXv8f5UV5Ld2dwpe2O2XLVD/3PhKbx9KgqjxYV7ViSWkUMPfASVxED8hlcNGssGy+UhH+Uy3dl5v",
-	"vT7Y39vsdDaXLe4/TRwFuqja9xe39AALfTE7j2l9JSuPzyenGbh7hpuKHgyCGlATiqCAtFJgHn5scAkw",
-	"4zKeyJk5roTi9/XM/stWSKqEAHUl+1DKcSGZWOzCepHWGnuQAdiXl+gEcRbSIPJBlUVHLxyT4r+7fJWS",
-	"VBjn3nUaOjBmdIgePVIOgHZQW/kjoEaeQI0zLGK0oOc6FbXc2Oq6U5E2/3qVtPIlzoOtLIrAfACrsppa",
-	"trHq+b84E82RsV+GjWL7H2rFLhXnMTLfXFHMfM7vsY2QgkttJqnZc2FstP9WUTDJUrHnI7F9z7LWx4w5",
-	"LqaLqeWwnza9OcyuDbhugjThenJjGsNZ99Bslv3rreMBP3y6bSBM/AgGiu9lrRpBxsVxH6+WuGyYz+35",
-	"DRlSEaohffCKBmQQX91WC0zjrYgrzUQ3kzXIhSRDRkOWQMQnFAa9jJk4ujoj2+2Ou+vAXIpx9xyutGxC",
-	"o9Ro8y0NzKIwqT8h+bdfonvn8CYQS6hYTBMzmZmks084EQ5Bbs0sqynLWYLQUhDiL4/PCCbHNbOnNssO",
-	"pfhRLBOt7DvtO3EnsHQHmP6u3x6Tg53dfZdRnUWXW3i5rtFGuxCVjvUOWBT64G3MNNUkXXjQBSMN1P0m",
-	"tracrSRuwZ1/g2yH9p3onoVsFEttlOHWezbpkhF9gC+Jon0IaUbsTULJ1eXN7WEeavzAJlPBxz0ZTsiA",
-	"PzIPyM2ZsmG+3aeWnV7LTEd1wXxo69R6dZqFtTNyKSyInk4T0Sbdp1YgRyMpppppOik3kVI3yxtFtSlr",
-	"905MNYzTNGvdRZBvLhQZDyd24hZsWUgys2QOLCdr+xtFPGojTIRemDZ4hjwM7Tthw/4BHohGEexaKAO1",
-	"QWPeHoX5aFwRjunSSrYghzkcjyzBDDzMpYsTFmDKFOTRZYuKOdA8ijBacyQfmTkJd6LrvmFhtwlHr/vU",
-	"yn9rUQed+tRSqVAAqmr+xoW0eQ1wmBXpnuT9d9FrcbC/s/sKG7jBz603Y/dg51X7TmQYeoeN71P10Gg2",
-	"7IQah43NdqfdcZV5acwbh43tdqe9DfgRegg8cKM9ZlHUAorfGJoWDv9oDFiJunSe0ci8RDNwWXovZMff",
-	"gZ8DMwubRMncKeJIPi+9nbBHRiOX8wYtKMKewHT+ViZIm1KwvwOjcz4Vdy+0sfwtbp2RBhvvGNonLmNX",
-	"vyfzGJmZbnU6riakLZ8ImgDuxMZvFo8d76GFso7fDzDUMidEAS7DMyepNgJB2BuzvKts7BsOmNO/4RqH",
-	"v/xq1N7RiCYTu3GwzH43QPuRHAzQAWPIiA4UOIlSvEKnOI9p1fRSIJjfxg+q7ZanlGpW3Kz3bHLD9Etu",
-	"k+2hYoMgftJoJ+vejHfM5vykvYgHGAOOJnaW8P7ERXnCGd/f3dx/tcTODBmN9PD3te7F97bNF9wJ7KJq",
-	"J2zhQ5A6IrDwr3tLjnPgbF3SobcBLpd13iaMmE54oOZugvMJZizUNTy7/h9scwvXX7MnvQHX3pTVLVUP",
-	"9xGjcPdtwoWRb8u0plG6A3ZGz1j4GerPZFwjZ9n2nVh8lcgR00OWKmLmRKxmvtwugAt/a8OC/fzOKrfj",
-	"moU8ASej9de6T6iTRGLJhUYcNss8MwCdQIo+H6SJEQUEMfcvHty9/Z2DJtlpb7Y3X/k3oulAGIE9tAV5",
-	"EjlWLCE9GjzcCSu+AliQS5e1gQx2FLXuPtjiIhEdZctgbv6EjpiGCjC/lDrInVn94/V50aw5z4BryK7x",
-	"z5RBXRFU8j3bZaavoUkjJ8A5dt/XJaaPUs9UxJnQ5OzE7BHsQdGAW5wCykhlo8V27q31p8aA69hyS+Od",
-	"bDUfLb2cfksg5bQBOaGjVGkUPgdGhDJEl4nIpVO1u2Wm7G/WRspxBzeM7Gyar1iQxB6N+zThtdeks8Iu",
-	"gqBN/5m67LGMFdtFcaJyrhFYP2PZqJ3F60Vp7ur98Ske1GBotJMsyGh/b3vvVdOwtKEMyc3W7l7VOM3X",
-	"99nXcwfsB4wetX7GANH71q9/7Gz/WRokWicQya5tj0VSDAwxtsk5o4+QIypTjL/IOV4FpkRV3FLpxkCQ",
-	"VMVGFJK0s4n8OnXrbXe2yiz9jlAdC89Pg1WszEfnMsgqRs1heuXsvz3/1ly3RHIDGAgZC9ByyudcSyb0",
-	"MPMLd2IW3BeXRjJlmYmpwszTS3N7kK12x3HaIGGQ5kgjRQaJIarCpbdjrzz/NYALYIhjAnD6MhkRmeCJ",
-	"/v729or0qOLBnTBDNB9ZHfxO3IkrJuOI5cF8EEJk7z28lb2VyUP9ICHcOfGH0iP0KcQYp5+GoSJdINLv",
-	"LDFfHH047cIY3uBO5ItSJBPgBLgUMCNgD0VJ4FWbdDNppFvC5wu025wGnzNryUbqTjj2V8Ek4f6/E7eS",
-	"JEywMaEOyw78XrhqTejdnHNbP6BrvaAYGNjN+SxYEP2gQYvyCShXLlVszKJHRoYyTZRXOhVlhDuxmsBy",
-	"ZuZ0a8MULQLgG4kV2Sp0jqfWeDxuAdJMmkRMmEUKPVEY41tjbtP+8sN2JFw2bsPLbM6lgcMG3dkM99jr",
-	"fmu7t7/V2gkOdluvWYe29vsH4Vaw29vc296BCCD4RLEgMZJmY+/726Mfd89/urh8+2n7zY9b//hh592n",
-	"H/ZO985/un6z9V8ffr663H7/4+7tx59Pf/jpx52Tm63vjxrNBtCRDfF0bXpnCRiHJZqZiZSQ5cwRqZql",
-	"FY0QxbJxE0dP0eUb9vOPP/6j94+bvU9PN72zI/v83qYNJo3DRvjmt77+gf28c/zTVWv05mDr/dZ+Oux9",
-	"/OHjZryZ3I8/bQ7efnp7efrbfz1MT64w2nuLdegiB+ZKmwXRZClR50+sjOMUVH/xqrmKv2SFGZRHDsMr",
-	"GDmMQcSOdzWyUOGp+7JwABuHDTb5Ydh7F/BL/sPbj7+fbV7wM3U20vHPx2d7Z7+d8v6PbTb54ffw0xm/",
-	"5GeTi5PB5PLkYfvit9PxhxN4HGxFojd62wn/64douoP5o/finrmNyUbN0BNIpqJtMyL6YwYoaxbptXhK",
-	"6nxRiataQu5VbNHxV3ty2mVerdKePVqfLwm69zxBsD2dc/i6IG3ulEXO+PTl6/ElnGBu3E2VjOOUV5Va",
-	"P8hs0N4ygToljj//aM7Vf6a2SmEKS1H1MYLp6mrNjGZSVYFnJvtg9eyAhfScZQtUSc+L5OIZflG2yo6b",
-	"WTCaggSQFaBC6WKaTNHFPr/TVRYqYycLF2k2gKbo9nW5zC9lkrzNuV4J/XorCUaxHex5vtwPYjS4L/GT",
-	"zWU/WauGceqkaV9KB5WPqKFMdCvij8A0babIYm0D8uXu2VPAWIjp/r6H0HRJg2GG5gxHXhEKIPFIk0bi",
-	"dfkXti4TYZFibZjIBkQMrde2fY1N/hVM2zC7L2baDqjAo58XdkCXpNmiK6n0IIF482Usro+bGzQccbFB",
-	"0xDLeq7D/H1kmjznSh9BqzPmy7Ilyl/ZcEm+C1+0wTezphNIMGNCJ5ypjG1aJJ8KQ0cG6OmLTIvq6v76",
-	"glQIawfRTSWEeIpza5qTaE4mYvmtwdafuR2BIKBgnRGso8j5c32+Yra5FnWFrJ/QwYgJnVlzyu0YV4mM",
-	"pWLKgb4BqBbGnnBNpCASInqFF0QRYVRikgp4sU0uinhxfVwhaCSQI+ZwD299F7YayrENpXBYiBhNYc7W",
-	"SD4y0k8YU23yUUTmLHbDZHKdii6A1SUpa/pqP/gLApmEEiMFFLMDNscVIBOVLXRkBuUgNW1Z/wGFTDt/",
-	"om1yaj6CeAczYjCaYWSk+obkWKC2JAj6G5Y4rifZ7ix9VL0YEcBa+bWu4r/cWTgp0o+NeawlXmy+1CDm",
-	"3A+xVDRq50SCSZMqy4dEYAWA8qH5+2s4vSeJoR4ktt7EEK6NnbG0ZvQpj7DqneVGiqFV91iuAqME783o",
-	"s1/8Qp+BFP2IB1AQIaeO+xFXgFPYmGINv0kuWug/r2YLSxI00scPkgtnjfpLUnU2wK9Dz/n6VFCyNR5i",
-	"uV9MtTV8UrhE2+fTK048S/0GlhsxjTD1AIFoyONFyLQObVof94amyYBptSDIKsdttFioCqEDAkhoclqb",
-	"7ylXQULj7LLTw0SmAz+cVGEYInbvcFGH0pVZsWIyRMpREd6J7v29HfJ9TPXw/r7rPnJVcbsDps39aAMU",
-	"ungNYji4DfyynUHknQfmqhzWBUI4Hw9pYmbmIvy8WYWSqTshpEYITsRFRZBMyKnF0EyLnNibkFSELFGQ",
-	"87zo6ioxOpu192Z0a7dqJcEs04p/8UPkYVHpPYRkmMmj4XUv2GGve5ud1lb/IGzt0L3tVm+X7bc2w05w",
-	"0H9N93t7W43m7MfQ7n1Cg4fGYSPZLHvFSqTm16hV+kYsZdQ4bAyYYAmNyt6wuQyoLbkXPMpoHHp0DvS3",
-	"UWdGWaCM0fXdqfilMW3WgQL6jV8N48x5UT3YMX8bS7JHZxjVpcgOCAIVGH04O4prFYlhmb5B5JMcpx0c",
-	"Ya5AQ8hVIDFKtu+diZWEZryi16SSuWPyokGUpoMqjQU6bxKFSHS9CfCCtW1PESOaJ7kYb2Ruw4esH3nl",
-	"jdj4w/znLPwTtyJiZakDSwveppkLdKEsKaL0P8CNVaKC7szBKoYrA8OgIVZfF3IcXNi8Bfx6/t5cQ1+E",
-	"etci4GUjtHZd+bNCuowTyLyHbJn7PuURCxu//tlcy3F5h9fkSx+WKsnLVX3wIiFOb2llqQL72ga884zA",
-	"hkLEnxPBlt4kswcL49Vsgg3Wv8+t0TVvVTDgmIsst9/g6ZwbkVPDmhPDoZqlHkwqWVTGGNOORSYwJRb2",
-	"34k7YEfJH4JVBesCYHFZd0BcyQw4NS4En/b7mM2yrHqPObpr4DLr14DMoGwK8Rf2FfyVT9+xDZlxh8RI",
-	"e80ZogIXEVqZCNcvoiOVc9g5d+OGf5nMuyhv/SAZhAvKcGu/Mcrmk3a6TZvcStJLXBIQnIkeDR5c9hmh",
-	"oCRaFRJEAHOtdXFI3aWPyzVcfxfFLMESsWmnAi3Ov05tZ9k5XuvVapqy6V5TtV3p6ox7nbLm/PVb71n2",
-	"+qqSQKeK4JoDFIW58ZwcFdM9c0kpwy6BCqeUjKTQQxs1xXUOqr1GVaNARXklTxcAIJ+zxf+ad/M8rrMo",
-	"e6PAbazrTOc5EvkGA/9BmwjiWyJao7XVBlIIZu3wLmvVpUR4G7Y0x3lXsMk8M2kExn0Pxt7Nrb9I4ohb",
-	"54w1faPs+tbNHvlfRd2Sh0HLZvyt3SV7eXZyfGbbfnHH7Ev6R/OJVDF8O80pPr9ONj0nI7SupaG5HpcH",
-	"7C+a0/OF+as6PvIRfh3Ph7dCVam+ZckIX1QJuE1SNY1ah7ZNkPjyCqNG2C1gqa1PFaAjdq8petB8vWAq",
-	"asgFMN6nAoJRLExOHQ+Lz+o2/sB/rNfGBgcDDW3PORhLm9vsjuVi5DrtaZV5JTWtaC9pOoMFf8d0YbW/",
-	"wC3w1z3KzppWko610qUxX+JZRMn2jDXmmbtW2HE046ztiL3kpfN1LE7/CpR6nCVrlcN0fi0rk6u1VMqf",
-	"biB2C8t2guPPleVsZhDU4OfIYfypCEmfR2z5UKlMjL5C98VXCWycqreao65bPxcUJMT4ADEn5zbTW+rr",
-	"KXPG8y8aZXkFYQhXMqxSIq4gRO/FNAi3dl6Epe/GzPZ2JcdlLGW0Vg/yFTT4ktshZVS9EzJ6OQ9ybKe2",
-	"4ipv/GH+s37nsJl0o67MaYZgJE4cwVokThwFodh2Ftgk5FIRhKUe3FrWGtPtN8putW+vUdpGtpRYZGK3",
-	"aDXABJ5b28lIUakuq83HSDfNXG9dMNqGYeYLl/b4y6hNjmxtdcTbH424JkAIEHmcecsP3be0J22ZbcHG",
-	"GPRLHhiLFdxzwFHMDTdgGjeKjY34qbKqXsoLiDDk0mORHFsD94jrpS/Fq1Rf5Su+brnNNH2VfvFkIphR",
-	"VYiv2bX1hT9KV8LEHrM1SVlTbEphSczWA5us9U7IS22+6M0wVTy0GgHsJZMicuAvLOGKYcvPtPQh+k2k",
-	"JEmkBocPdENTLUdU84BG0QRxDaMQIM7wrCP0GNasAfSxZYvALu0YhdF5lVXXYl18IROfXwC2klRcbHPs",
-	"auASPhqxkFPNInzoV+MlUgTO4Wq9SWY5I0lD86Vea0C0YdpmrzNiU0tRWy3jm88RNv544C8Q21aglnpC",
-	"jC1E6WQYCzpaSs1gXLMYr+uUdSJGH1hI7PpYkImXlXMe2KTEKfXux+1P77+/2L093j85/7B1/V9vdn6+",
-	"/Okfb/dOywWfh/o4WJul0D0F+nAZX2u8LG6zJLJ/Yc+TV6ezjLfgFF9KZ1wuC6+5zoQaWzj0L+pUKlQF",
-	"/sIOJVdStSKPJjOJfDW7XpZnY2GTbOyvLU318h6jOteRJe2NP5yRaP3X0aoUvLT3x7nnXkQXF4SNYu18",
-	"gH/pIOpswV+YGf91j55z/qy4Wcs7eG6diXWOg+fIWg1yzR8rxWlb+bMXyeBBoeXAVnPspToH+sZYZIT2",
-	"NhKSFCvY0tENs5Yj+VK3ydfxFP3lbxNnrMChfKOIq+L/VZxDs/fGBo352u0cR1dnL23jwC4W2TfWJkt6",
-	"G+jwI5t+1VaeEAT8Ul+cbZUKrR8BxpE7yJts8CBhE6jbD0HxFgQVfgAUSVTTFSSk+tg5GOlpFE4PZ9Kl",
-	"3/KAufqRd6JrfznCH7BACaaD2BKTGW8Epti0Of62glOORoGDSmTEVsh1RTEOqeSvLYa/Z5OvI4nj4nzi",
-	"eniDWHVzSgVkuQJI5UgN+O8Xz3j34SvXzzVnA7RWkr8zPrrxxwObvIRAntHyUrYhl0aRHV+b5OkMdTZM",
-	"3vABrgulgDDUW8gxkWKNWRhLb+d6OOVic8h7s22NcruOv9GxDMGFGcIfEQ3YyB7F0uvzTBBXp8ywzO6A",
-	"6SsZXrnvuk0LqDOUYzKiYmLzcyFcgQuV9vs8QFRim6brQHDAv4UVY6E0s4U2sE8zZ7nIAiDHMo1CAOch",
-	"TAB8gmtytdiOd8WZNF469AA6qeBRIQu44ush1FMsrgQepvAbRbI9JlyQfhpFfzHCvYKCkFOEm7pilRUo",
-	"HA8MSBEqT3ebKAfkcRUrEwRWsl52tvDV20SO6kwXXr6VtV+9giLtjXLQeAv0OiG9iT04qNVxhRAJiKpX",
-	"Fp4Dj99MCtE5GeE1hBRmGVx1TPunxXqEgwKxKq6mpaEo1GR+LY0kqjNPKEFZe1VsKcAXNf7mhdoB75I9",
-	"6Y1APRYTccwl09SyidXlmw9s0jQL3HzgImzGMrxXWDO+GcTpfSATlv2AhebvB7yX/YS19Qo/WbPdfWIr",
-	"zd/3JprlPysmtP0pkErfia3O1l6rs93qbN12Dg47ncNO5+em9+Nmx/0IDoNms7m91+k0N193Os0D+w/z",
-	"n87O6939vebu1s7W69fNZZOLPqJpYUJiIF6MUTAEtw7+djO0hgwk9edh1g2Y0H4qazUw1a1nOvGzB5Wm",
-	"E2VR3F3YhXW8qibpMahoWKyiFlBBegz0FORUOk9Wwry0klRVwcZ+LcuXEem9HqBHGn1piwh0y0J/qosT",
-	"PNcCzPnHbL3QXxDXxpMBAQ61tGqoT3lmD1cN5ZjBZT3rF6mHo4bbnM4exQyRXJ1JDUNCIEKkRgvUmpF9",
-	"yBTu6ZxcSr9X0994KCOgec2artC6A4XFNFlqZHYQZnJcU8wANBNXdQn+HdMnOL4bWzBmrmP1GmDE0W+P",
-	"q2XHwBUZ8gHWhqc2VFaKykhZmEP5pdja9KpQc6H3dhpeneNWaaHjymFGk5KlKwy8C791m4T3fcRJpXkU",
-	"4VIC30PRZtQml3rIkjFXDAwSfvVKb88qi93gOMonXlEVuHJ2iEKWZEX7vf6RJHpswPNyQRwC2ZperaXY",
-	"LIJMFbZihhgSqkhXsCcjsnerZmEu4yv5zDhnbxKO3ePQ3R5xhYqOvaKzUvXcxUtq4kBCKsY5plzf4Nfl",
-	"K95p5gW19zoelXVKiOwlRaDCEazUXeAdR2BfhhO7fONC5wUQBmAFdk/sftRk0dN1eTKGOWQ00T1G9Xz4",
-	"ysXM7fusoZe5xvP2v/Dtfc6oqiSUyDz8alc19G5htGOZ2EwRa0FY0+Xtm+ZmL/IjkhFQhhM7w2ba5Bq+",
-	"gbKvehpwffoKd7Xm5pSLsvFU7k0PcBMircmRD6dCMzAVxGGxIZAZEkubfMxCD+26okk+m1nT3mIIIz+i",
-	"E9JjdwLXwbeOQyntHFjejOWwKOcAtrI5vRgi50k6efUlOwZGk4izpBrgbNU6R9d21TKEsJcBRsJuEg9s",
-	"+MuZ0S9gv5nQ5hjMgUn6RhFuX1s/Dv4PEgxWQGeWEKVgLc0dkazvgOZxK7Mn1MzVQxiqKhzvUfj0gVR5",
-	"LavnXBDXwB5ubGMvQ3jYOvZUj+gqTPWo+9qZ22MXyCRkYZvYKZibOc9lczhnfuoa/MgHQj4PX2fJOwIu",
-	"ApWP0dsZGC5QZQ9cKC+l3l06XSAyXMuNBgFUYhkS8Dmq5a4Fc5Okar4tw+oTwZAFD668hNk1i27MNRsR",
-	"iZgDciygHjwV+LOLzU1YP1VMzQSLgPfTqCOqvnkD6B2HXU/Vg/xqzUY+aBJWpne0d9a3+jAqMP7bhcp9",
-	"OAlDf2Ei49jeUjLVoMsimVkvcL5sVOSduYWxmheuYr4I2XUlCndjn/JIVakIMUvONBstp5C9kJ8Xt2UZ",
-	"RrFOc5Dp9ZopM/GqZOrivmYCREaWHha1o42r5ZhRJe9zsqRave0vx+jAFBPolEa5vvSl2NyRWypcwx57",
-	"juy7uILNGLK/LUfP46hKYn2+TN2a/8HlY7LgnKyOTKEglVne+UZ49sjm5R6cwmM4Ng8sxsLHmzskpBMb",
-	"1ZMtN+mODQ13bf1TCoTdjWwOf/fvNqMH+nN4ZEonjI7MAe7SMGQORfKRszGw7pA9ssiQDd6R9QkLh/3V",
-	"KiLhosl+FtXpsvYfuKg0TJlnhStnLsoFNPzefPLnwlGg3RW+qOocnz4XpuAG9zMzrLoaei2oXogDqrbL",
-	"IQdc9sp9oXMNFFT0P8L4W0izSzaEC1PKImBRXiiLhbnGEwLLC9Zqj0HYwz+fQ/ARHbD5oI91mcC6jvcZ",
-	"DukrHW9cEB8udBQjWEJuVE9YnyVMBJVG/+yF6qLvWzv/u44c7OoXOHJIPS905DJa4K6XirNnj9WSCWUF",
-	"iFUlo0crymXk5KfW5ga/AeCleyG5oFICpQY0ilAdcs4uGNlUoK1zN6IlM5ncCR9PeibWN6SaQlaOHAuX",
-	"uItXfo8GD4NEpiLMtDqXLGUrzA1t4XUYRnPG/Yr6r3lmDYt1uEhZFXXYKKCFv2qMLwwOx/mlDZO4LlU6",
-	"HxAIF1aR6eIQuRh0gdy7UAyna91yY3MJuEPRY32ZfFXQdxwrGA1gFhCoSjO6rnlAa9g6Z2ODTXv3hWw9",
-	"+CUVKo1xfaAhHMh9KlwB7+nfffBHL8Wsfh4gzmzjD/hvjXDjle5pDDxe8XxVJwJufVESV6THjEKcZcl3",
-	"Bwx5Rjfz8u90djJ/p5+I+PVoPE9g5Hb5a9H0LGlycZ8qtkr64vNkvHcsY8wvK23M3f6/Qjrjihu4Al4l",
-	"8oI8FLgO2LsDHIdaXLbKKsZR5nZXTFpDUWSM1fXN1ZEq1iahDNQGjXl7FALov7LhNFYwAHyVaZO8UWWj",
-	"0IUU0Tsx4iLVVlDAoOssDNfVj0GhxDo8I7OuoZn1iAsrPllCJNajklqTNCV9Ns5iTWQUtsmRc2va5jCc",
-	"8E4ggj0LCeAj9mVClByx7NtIioEbM4sUAxhFK8Asc1aaiGBj3XQZcomZq1FusGiBg5YvkXqyXOH1oODH",
-	"MrwP4tRFzN5rqWlk8x2+u2vQYMTuGs1Yht/dNcasd9f4k+y0tzb/Inj5mfHM0XFdmHwMkJ+vNtctanlU",
-	"qFSJor0dRzY+G3FMwFeClY5ts2a7sbxloQJAXtQczeFspBjoCtBBVTXKO1FdjjKW4cJqlGS1YpRf/hQY",
-	"Te3LFLI0BwTqWPb2w4P+Nt1qbe4Er1s7rNNrve7vha1duhnss4OtcLuzPVVg0nyLZSxpHJvzMZRxyStO",
-	"mWe9qWqRm5323k6709762hUiDe28iNE7SQUgB2Hl8tUKRdY5y/UrRdQ2Yf27PsRLEIQciyqgbxc/8wyL",
-	"i29aKRS4yVCcjTrGBynutU2EqkUS/y4p8b+gpIQH3FybMJdFA6pXM6K+rWDVyhFL2Ai+cr0IcqaNymCG",
-	"a4R5IZ2wHskB4SJTZHji8p79TOcvUW5iAYU8r+JEXYX833UmpnXzZ27WC9aUqLWn/64k8b+rksTz75m6",
-	"eEFzy0h8Mkobuom/MzvYnXXxUBcYIvtl3kwAjNU0cRD+VLjwERtdkpdvim3+qzmuXTURQfZS+07cDplA",
-	"BcXCQnOjHwtNqPLabJLuSIa8z82nMiFda+B17eT+LtnH1myIi3IK+N8xWca+kg2DK9L948/uCupvlUr7",
-	"NYtl2Ll6LnCHJV9aE8P8p26sy4V5+eu7vhevEGTR37CIBfqlta68ksZLespfsCgHGournOPAQVbAWl3J",
-	"24CaDOYuPk/pWkwiJ8nkOhUvdmVeyfDr6GVm9SpR/MFor7RMGHJjLkg8pIqR7hUTIReDbpucCUJJmExI",
-	"koqmizrNv/tLoLrGMqxFo8/X2WZcxf6/LVJF5pzzfMDzdTkffWhR1XCvjJOFv7ARmzIGwG7qsp95Yp2l",
-	"3/YmxK40uTl7d3t6/eEVKk83Z+/en52fk7GLwkc3zSChAXMoFVxBWY42uXRZ5JZu7HXbdOhHBccr3r4u",
-	"qN9CO2T5bor2AWD+mT7slTjDl/Bg1zp0IAd+zeNzY0jGrHmY17ipeY7WBab7bG80ksBL3uZzNvKvoOuu",
-	"sGXL67dTYFQFsDSqNUV9t3SXL2MwzJBPrHcjgwemvWTXtBcnUstARqQ7TNVD+3Gza5UII/jYEDbH775R",
-	"RKY6TrWPYdckNEikMrwQNY+mVwYk+5QMqboTTIT2nhvzKAKfGDAl+BDS8oB9Khd6FEQA0UYThtqHxcb0",
-	"B4RpvnEiA6ZUm3yQCUNXstka+71lfrhOLDwkNIruBD4s8nCcXjND83PvwIp1lQ656EJz44Rr6yzM54hV",
-	"UZznBVh6NoeQQec2CDBLSbgTfl6WYkpl1vEVtZ0jmOWtXIU1fxryYHjs5lOB7WUnpJiADJ3YxRDk6zBK",
-	"lS0M2GMYW5nnWNtFLBSZwBoRZboIvPxM9A9/zAAJOE1CGO5AIwf1AQZQxX9HX6nOPv9GERUkjIml5qv1",
-	"pO5stZ48c66feKiHOY3gvIxQGRjBSFTqfAFWnitEWyOyxybgbuVIH7XgZL5nfDDUZeNI5LhyEObZGgdx",
-	"Y5gKbkIam53c2yHv+Ru0RWBePh73qvH0aPCAWUNrVYVv8JBfWcY7KwdtovIxFQthmdffPT5F+jKKYEGf",
-	"f5th+1AirnA4LGf1bjjLpJYUTNJ4kNCQ3Wd6V9M1dA+BCd7fPARHjPtTRXK85hszkELJiL3MlTl2ASYP",
-	"LBEsAuZtXmxxwc1NxYVuopEObgnXcJEmXdTGnbDASizO2awZO8GoKiivZ5nwOmxlZuZGU7YLtOyir0bb",
-	"x1II8Bi9FHG/haYc44flc0Fz3yjyyBPIPR3RYMgF++Kkvm7ajictjEhbC20jJVohSWFAFKFJMDQyE62Q",
-	"AARjIZCmeTlO5CChoza5kBjxJBMScfFwJ2wwl2vNCFYIS0hRwDKkoLgNurIBNCFPwIg4mZKkSJkg9aw0",
-	"iGMZT15QjsL5eHAAVOTlLLJZogsASkWDHBzImEPKiJaEZ1+XQ7+7+pyzpUs3HmmygXdbaZY/lvSqVcVr",
-	"p3OwV6hfulEnHfI9YzGOLx2xhAduU6Yoggsosmr2KlVQaHBKdksVOplKs0YZiy+h2b/GFe6xOSM8+xNd",
-	"C667jCeWUIA6vHv8fwJLk6leM09DDWaGoVmhsBZHe2Fdzmzp2ww88AV4kCEXw44zdmMEQLPcX51dfAlB",
-	"w236GiUN7xDKVKOU8T/lGLInFqxRZMbzNRoBxE8qMt7vn7mnUpuPHAunlzSLyG13Ik74I48YeD1F2CSp",
-	"iJhSpGsuCnAsQ75nk9hMSoB7g0tkjjRhR/mso3z6xIIz8XJGGbuQrqweTQbpiHkATQ791CajZwHIFnM2",
-	"D9dugCWgFRnKLDcVQE9zz3sWRe0nbe9tv57N2gZA0TN8fWt3D3R8++fmTFz1zMxPxSNPpIAiAo804bQX",
-	"obf74ujD6Xc/HZ1/PG1CvL1XKWKKmKqEByYeGzWn5Ndu/+/vfv3bd42509zbWTyx2yFSpeHN5r+HGDau",
-	"pTkphKo2OUE+dVh3PqaVynz6rdc1RDYzprFMHgri6fIDsU2c8MrhrCZRVpgmGy9nWHznrMbZ4ctMXW1y",
-	"o6kIaRI6bdY8V+43liQyAXEe0LekcHgvVcP9t2XweYN4EWnC57tDqojzYqwj7DUF14FtnIuvKkU0Hc+/",
-	"LzaY/2YkgxQRtdYrckRyoGrjwGN5GUhLy/3tbYJRdUdgLjskvifyqSXC35QUXacw/3BzeUEiSH20CVSa",
-	"j1gzj7rDU94NIN6r2yY3Ro+jd8L9AnDgCJCOkrTQXKQ5RjfV0LzzzTtEWUm6KINi2B8B/pWFBBScaGSR",
-	"D209MXPo2D2XA7V+eSXT/bMFkLGF27XLLNgYt6ESUR1Waz2w8Bb03sGn4/aDAxLMsiJ0qxXJQSV/pjya",
-	"w6A6i7DS544tsrm4DlNnnHCtzYJpmzbBrU2NajSG5IpbWdmVqhuRTyPuZBhXIdWIebsETr038ryIgPnb",
-	"C4PEQ5MXMoTHAEfo8gweWKybNqoFHLJzqWK2SIIvmh21fqat3zutg9avf2w293b+vLtr/9JpHZi/tjp/",
-	"/t86k7vCspTk+u0x2d7ePsC1R+gOlKdhDrLvMaNKmuEjc2hHsVqDgxP3aopSczoo43puWBgYkY8LOeXc",
-	"LOTlwjezDgtJ0n/cwQrcNQ7vpsl083Bz6+e7RvOugfwA3lE6lKmGX5Fu4FeXI9oKtzvbXu6oyynd3Ale",
-	"t/fhK7Mz8M3mwVa7095qb3ZIi7TIL52tjQ80+f+5u7amtnEo/Fc8edmHNU1oS5elT5TZ7jB92O4C7Qud",
-	"VLGVxINjZSQb6mH633d0LvIlcUjAzqVPgElsWTo6Otfv69tBnPHjvd/trv3m3d7e9v7+69rrQ+9k//jV",
-	"sb3ivR4MvHdvb3s/n2jX9ht7xDcaRH0IbgDPaBYH2WijMUeELGvNYY41C5jsMT/MEnEvorgDK+JpNsHr",
-	"AueYKe94L9npDbNYaoe9MFdhEXAfR2mtSh+LDFwWkCCcILcB5dhndU5C5P/E0mjje6mK6SQm+OPMOrXy",
-	"B7Sfc40CM50hZERBZ1jmKqT2dIiWKGtQNBIVErxVjueLQ3Rpqz7s1+UyfJjmJewNRKW2i4rl29O8IF+B",
-	"y7utE5srnR6NlX4QOmw5lB4IrSOJHA7XF5+tLkhkgJ2+lyn/6ciNAWdKlQteY6XmIxHcedYm0mMRSP82",
-	"Ubr5CyIMtTQAzMYV0XFkUjt4lbjbdZ4j/IjTaYVc6fQpiHA7GDs99nUqB/TpoCGyjjddGVknOp6Tkzcn",
-	"O3KEXVi9nQg63AwrUXiyPOYNPfAQuklFutqhJYidQM1k4YRQJUmUuGQ4Yo6oLCHqlDj3Jlo9vPKulReI",
-	"OMhirMvXQEvCTH9hNGYsxJFMH6R1MB+UO7pMjQbl+0ip9DL83qpPeQVT0G3FMD6j4Rxw9Ix8lgt08azu",
-	"5trNosS/NWZIrjZhZPHMVOGrNq31frFgQmvFSsiOF5/9/8IjOlxreMDNCmonu6UN2UQVgK02CT8dxgbi",
-	"eS0+bQOsDVocAmk5Im7/tqBVrvC253zXg4ZXqb5ME8QKfcrjmeyoac/UHtMCvMqmECnV+dhXmJTqKHfT",
-	"klebqQblUVtSsGTJmCeqfS+X6V6039WGuj0IlfXRUuoarf9oKqvQMnLKSzfDxugptSUo450CjMqdzPEg",
-	"WoKUUu6naUMjMcrpwqC4PIDk1+wbksrCqm3p8FhXBexBu9mzt/pLwgpXta26CmblGuXbuRIqDhF4o1Hi",
-	"vU2RWVrd3F0fcbtBaDk4+Wa4lvqYCLZlJ2gta5xZfTGPjkCVdmGhf0Id3R1F0+fLTzJvMp2vIfSQd2Uy",
-	"L1tqPph8x3WHffRGBlqmZpfargMb3drZe2qmo2TsxjzHZ3+N0ukVLPsK2cRjBjMo9qMY8MXfIZUsgZx+",
-	"qh4ST0xE1Ip5xWZ3wuLalXJaRL94qYnt1FX/8U7mndrcKNzrGc92JaHtFmmRPb7GfdhkMwOQVwjFq1Ha",
-	"qQX9H4zkWUvcruZ5OtTyya5jEdbDuGLTYXQDwc9Azco1LrEMJ5DfTBGunnlzMMVIpSeQQtQScKQgwxhL",
-	"0s21/jmDWUQKpWJy1CUa4VaEg7/kbjk2MMmwwMgf5WllCAhDhrSwMgKUyvPEm6oMkCuDWBkZWjn1EPye",
-	"y0+sipBUIA1Fl6gZCCHrlYcTw1jZyAkpQ6ypgeasMCz6waEwHR7JX8DntpQyvTHPYQaBb33UaraO0MCH",
-	"r9XaH/0MUDQNxedzbV8hzb1RTqlnRzMAdcuykdgP/v2hoba1lyjoxpRJNsONBX8iHx+qFhDQno8I43Y/",
-	"bt5JAq8H8GRrT8ZHLIzqNLiJw6rgmAXmvlpDYjewnyofhc+/k7lv59W/i5LQn6uQuQf8YJ4NA6WluzCT",
-	"M6Xz4SQauUsEnVS+RNj6Q95pQ9iL7rLdiXQpUCa9TZZVm/mli8cDvghpTN/337wbDPzj08HA/5N+sT8G",
-	"b09P/njnn7x++/r01N+0yAV38ihn+CS79UDOuon51/M464CmA6RuSw7DjTl4nHT7Ck0+CLxeRw5IZtrB",
-	"Qb+E740R6RHaNkY5V0xYXeVRKRDikEJtyCiHdt+ZiGJXyuCYKQiIeSqMdy814GtuDph+Y/YXKt2ObTeu",
-	"BcxKY2KY28BgDQOREM511bjcg3A/tgaN60DqVLPeerikpQwAbLf+o/3RsuPxPFnfOMQP016O65/jpdK8",
-	"O9K8EtIw2IeECQQ+KOsDMCNjNYmS914YGTGKrcoIprzC1P3eakaA+sD2KupPy9fp+bJy0+9BWP+567K5",
-	"j3ljngJK30IEv4Ud282xtJto/T5LqAvM24FQNN5H0ABUWWz17CRET7GEveLg/kJj2iHeOE5Lt5Djm0F+",
-	"/8r03LjgW0Ad/8IMkp34Q46fsgl7nDfbduHH8aUPH4Ec32M3fg/NYcMRQ9oC6xWJuRrGiQDkVjmCO8Q8",
-	"5ECp7jEC1QHAk9+zCK0lyVv0iWgc/Uf8pVvG6edupG0Adq8roEtIp/Grh8A6ze/BZVihgPLo9YRyFc79",
-	"9mG/nSx1fKiuloh98Nw21C0vcd2+kJIosn0PUyVm0cpQMtD9KG68FphLXVzTr1N1PrvslFacnYKGJQ1E",
-	"HHM0BZoxwOVMQieGLYbv6Vks5woV+dpF+vamMsi0/Yxdt5EUWmr43zf7L2vH4opmOu6d9fqgPOn2C9C+",
-	"QQDhX6oLpbwn1ItiulRqCi4DPgw3u2fpdIlVbc/qs8WULIJ4Zon3z8Vlpbul1GoWmmVWOnVZ4bJUWGWB",
-	"2dz1CZozxisxvgN2MT60b+FbASxa6YmugWvxqR9iFdy5PDEMHkDgkSglSrwLOZ+WbsVbbolHdHGJJBwG",
-	"8sTIx2ENnRlleO1J8Z46cTEnPM/i2Fo2xe2JWn7Z7NSbC4oCpgwzF2XO1RrxO/JLOx3LD3PbxF+evefT",
-	"I1Cm/D1MPC0ByQJPyj4MM6flJUAvqyGt69omK1IXkou60DbKPctMNozqRRWnyTwW6VjpihCHsyhZ73aw",
-	"Qr95YsJ+Id9iAj2/S5CGRAwMaGHBj14IOw0FtuWPIyu4KlnU1VFyL+LIHrhZYvebXZhApGDjjZUeRWEI",
-	"ekOLVA6JXxt7tLDLK8hdU2Gq1DAWGlKFWWKyOYrfUCaBCqNk0vN7M5lOFQLqAFO4pAe7rngfejl1IuLe",
-	"t5//BwAA//8=",
+	"7P0Lc9s4ljcOfxW8ep6q7uxKsnyPPTW1j2M7aXcS22M7nZ3uZC2IhCSMKYBDgJbVnf7ub+EcgBcJlEjZ",
+	"TjL/na2p7VgkcT04ONff+aMVyEksBRNatQ7/aI0ZDVkC/zy9oSPz35CpIOGx5lK0Dls3Y0buWaK4FEQO",
+	"iR4zIgf/YIEmQ5mQs2HnPdXBuEvONAnGVIyYItMxE+yeJcWX7bNuq91SwZhNqOlJz2LWOmwpnXAxav35",
+	"55/tVkwTOmHaDulYiiEfnYX+YZ2duBEF8B6RCVEsSJg23bAHOokj034v3A0Ohpussxv0aGcn6LHOQdgb",
+	"dnYGe8Pt4SbdDzY3W+0WN+3GVI9b7ZagE/Nl4PpvtxL2z5QnLGwd6iRlxVkMZTKhunXYSlNu3pyfVbt1",
+	"nCZKJv5J9AV70PhC300nTtg9l6kiMR2xrhvaP1OWzApjw0aLI5nQh3dMjPS4dbjV6/lGcpLMrlKxOJLj",
+	"MQvuoG8zT6Y0MWQSMc2iGaEiJAlTsRQhoYqkKqVRmwxSTZSWCSNC6jEXoy4x8/lnKjVtEzNI1SY0DBOm",
+	"FFPQyL2M0on5d8JIYHpk0KAesxn8JuS0S84mdDT3vh5TTUJpOiLsgStt3yYsSWTSJgMW0FQxbCigggwY",
+	"CRJGNQvJgA3NGHNSrFrPEJemuJ4hG9I00q3DIY0Uy9ZzIGXEqIAFPQvZJJaaiWD2ls0WF/Y9vWOKcE0U",
+	"HTKiJUlYzKgmesyVW+tsRHgY8yEVGu+Y1qv2ene33Zpw4f7e9O382RAOqn+EeIjgiBIpohnhpZOuNI8i",
+	"Moat4ooYRlE9ZssRlhLmysEaGqg69tw8/EGRs5PyMWe79GWwF+509odbm52dwfZB58Cc9Zfh9mCP7g43",
+	"t/Z3/cec2+4ed8rPlEpZUjlqeOoZ9j47GGwGO2Fnl26/7OwMe3udg61wv8N6wcvh3mCb7m4eVAzbdfi4",
+	"cb9ls6pB37HZD4oEEWdCLwyc7myGe+zlsLM92N/q7AQHu52XrEc7+8ODcCvYHWzube/4B34HPT5u1O/o",
+	"gEXXLGKB9rHWC0PFSL6KTLkeG3pWjETmM9UmXACBv00HLBFMM0WUbYuomdD0YW6ucfzXKRu0NWeJ+fbH",
+	"YSKFbpMBDe5etP9/ARUUeImPsUSlkVYci82en2G/4xOu/ZszoQ98kk6ISCcDlpi7g2s2UchkdJqIKk4X",
+	"QZteRrcJpxMbdoOacGH/zAbIhWYjlsAIL2VYRT6xDD0EP9gPD4bbdKuzuRO87Oyw3qDzcrhn6H8z2GcH",
+	"W+F2b9tPNzF09Ti6uWbJPQ/YURDIVOiqkSt8i1B8zTOLXrg/2B1uB50D9nKns7O5tdeh2+HLTrA33Bxs",
+	"sd7Bzu6+fxZqfgSPnZAywtllIrUMZLQ4n/44VXfd+81+lxyRQSKniiXmljS3qWIiJP2jVI9lwn+n5ot+",
+	"myhpbiwahopQI1GZi/+eRik7JNjYgNGEJd0+GcooklNzzc4I14b27pgoL5Ttveq+uGZB5yMbXMvgjulO",
+	"NouqY7K3/XLHtwo3TNDq7dTw1LOL28PNYIsesM7eoBd2doLd3c4B3WedrfDlsDfYCzbZTgUP067Dx+3e",
+	"B0VH7LV9bX7oP19fnLeNVBvIyYR2FDPSsRFqYDMU+fHq9THZ2XzZe1F11O0AvGe99Q8ljbzDhDncv7k/",
+	"A3Xf+lw91EROKo6Mpol2EqzmE0YSI0+0SSJTEbKQhHIqDHMyz8cyTbrkBIdyCD+Vvg/SJDF3zkQKPTYM",
+	"98PNcXnntnpbe53edqe3edPrHcL/fq1aBDNm77aEVLOOGWv13sA9458xMHYyHUvF3I5QK2qOEpnGqkuu",
+	"LGngFQS/vpr9FT5cuGCWXR9V52Fve7UwBdO4ZAmXFacjgq/N0jMajI2EKhPNxYgYNp/c06hLTugMJxea",
+	"f+T74RtwjF35aU5LTaMC0RlCaLVbITUN4MNq4ruR/gkYJuYhPPYQRKni9ww1GEuGabyECAstORKEt/yk",
+	"t7WS9LRcj/Cq5chUeaXI4OVwi+4Pdjt7vXC7s8M2DzqDnWCvc0C32eZwP+y93N3yM7JUPYEM+QtoalVj",
+	"Rj3OM+qDrYODnSEbdvZ2dnc7O2x/u0N3dvY7ewfDYGvItvdf7uz5R33vOnzcuD+OeTA+lkJTLliFhh64",
+	"xz8oUGsLp9qqSbEMQTuaoKZJBZGi8F2lBp/1Wxz0/03YsHXY+j8buaFmA5+qjXPzIdhJUB9XDMwkF+YC",
+	"PzW6sPnLNMsEXCc0jiMewLW+Aez98I+aPRWahP7Ky3IkiLl69vZ3DlAH77aMJJjIQcQmS8YQ4xv/2Wws",
+	"rt3qgRhhi9jGu7Cx9lvT9NHlmVXNaRhy8yGNLhMZs0Rzs35WuY8LP/3RQp0HCXqejBJGQ6NfOIKbI6t2",
+	"y9oejnTlmV/ZBHuIecLUkiYWPomo0h+U67a8Th/HDBWeOzYjU6qIedkwSND5Q7DlUZTe2o49TrhINZif",
+	"1psCqBksRKa9bH/fshmqOX+6o1HnFLQXBenme/VnkX38lu+6HUjbJ6znu5vfVKhpmkEhtR3DOw1pzu75",
+	"mbgGkVtV3NZ8yOCWs/eU2VEurJiuuuTVjNjrtp0/V0ZA4SFJheaREe7B+nQv71hY4sj7+/t7oPRl68iF",
+	"3jMicKYUbm/ubpt3iprhXm9RNXx2ApjbO/iwekfecaUb7geo06V/LBuUZTN/ZiOgSUJnC8PEtqrH+ZHr",
+	"8TUYsZ+QYy1yKHg57ye/kvd+ujn62+67X84vXn/cfvW3rb//vPPm4897p3vvfrl6tfXf73+9vNh++7fd",
+	"mw+/nv78y992Tq63fjpqrcUDn4TnfQ88pjZPKa36I1hMGnJ9KnSy+lKbN4plVl4wqZuLYEJDBjqmEVkU",
+	"2hLypzJmgoVdYnrjTBH062AbhnGUSZAGWiY1KRDefcsFvO20gfJStNognLbaLdMJReuZkCEc85xi7Tv+",
+	"Hs7tXuevh+z+/9m/ugEohotfotfCz3/tQ1yjkseEThgxumZZxt082Or2ulvdzZ63qwbEHjJNuUcXPYHf",
+	"Veaeg8XiUrSJSoOx9bCgDUGEJOKisP1JKsztQY0M2yVHRuNWmuz0DvbIYKbRYVfQMpzESsSIi4dDEinS",
+	"iXxj5fWo4K7a9nx0eQZ3V7bOsJ8/WBsTDB4M4CC8lKSUqs7wBK32JlqvR7ZGVkjqkqOBMhohCkuRHHEw",
+	"dVX042h7qZSdv/mno3IuhX+A2eOzEMgMnTGhDNIJE3MuT2Qgl9K7DpZgcSEWnuqCJa0Zp4NXwNqUz6R4",
+	"0NsZgygezuJ4Krnd89/eOU9duMHbrdxH63Nb173gj2lMBzziboTzIrqj85EhsoAKEkoyYDMpQvh9yBOl",
+	"533xsTWYdsmlDC1TEoyFhJLAdTcjI6YJJYZ1WnMV9mF0Vl6mnN9accLvecRGDC4id+A7EsYJE8sWdM4Q",
+	"FVOtWWLm8j+/0c7vvc5B5/N//l8fBU7owxk2srezuNrZOnn8qUfFackhecdF+gDWNZlq0j8+urztw3XW",
+	"P3r3rl8+FOenN7dHJ+/Pzlulsf549O7dl6MPJ2c3tz8eX5zfXF28+3J1enTy5ePV2c3piy+v3l0cv729",
+	"/nB9eXp+8uXV5esvxz+dHr+9vDg7v7m9Or2+ubg6/XL808XH8y8nR8e3P178cnp1dXZyCo3cXp8eXR3/",
+	"9OLL64uP56dXX15fn96cnXw5uzy+/dG0+wV+fvHl7dm7d1/enR5dn355d3b+4b9vz96//3Bz9Ord6Zf3",
+	"plEY9xfX9Isv79+eX5x8MTOyj16dnZvOrn45Oz798urq4ujk+Oj65svV0ccXXy5Pr16/vzj/cn168+Pr",
+	"46PLL2/OTr5cmn98ODt58eX679dZKxcXN1+Of7oy/3l/cfLh3emXc9Pg5dHx8c2Xy5uro+NT0+bZxZer",
+	"0+uLD1fHp19uzt6ffrm5+fvt8cX567M30N67izdfPh69Pb09end09f6FlwjMNgd2k+dE2Th9z6OII5E5",
+	"JcOrY0zYRCaz9/zVqlfnpbKsi2Ib3lPL4vFREFh5oIG0dUQCFo8f8ktsxO+ZIhTaQiWbK+sjC7m6w5gH",
+	"G0xBWKQ8EtYdGjIWD5QUXMtElUSd33LZ43Bv/+VB6ewu8v25Uwhi1Upul3WcyWpmiP51TDQf8oBqdsUE",
+	"m9LIs/HFd+BSWMW3jxe/WNjqxVdWji/re35LL98eX5P/s9nLpD4uyOXpe7TvU0FOj0+uj2DLpSCXna3d",
+	"PQyLMZItS0iqmMIIC6eaw03ONey9YloRGkUYPUO4ViwadlH5LjqKe77TBKFKDUnUXMCZN0kOCbWesjbI",
+	"OFwDeapFMhxwQZPZL/Ddyh2Cgb0qfvE0JjK+nnHujs1UZbQDRgbQKB7TAdM8oBGRSWhNuHXkCJytNQRU",
+	"jCU7Ync1RETboBURMXxh1Tfv8K2Gqm4ah4/dkvsGFJHTghVpFjflTKNXUBGqySYckVEipzagw6iisyxq",
+	"CcUhHEBJG3AGrIrBV10QQEx3KLZaRd0ufj5gS0xFai4uo5fLLJ6GyiNbErB2t3a2Xr5st0QaRXRg2DtO",
+	"oyh0HXV+RbnrPzc+/8df/+i1t/78v35FsrjKOAy8ojCuThPNHnSbDGbmTMCRGFDF9nYsLyoOcmt3r3Ka",
+	"a1lBH89bvq9jtc6ZmKPFIhlWE9VrHjVdaytOlGIJV3mUjbARQkcF0uv912+9zv7nP7b9BAe+O89tan4n",
+	"CYuo5vcs8zvIVGgSSy40hBVzlduxh9Z2HbGhJjLVC5fj1s4qLbVSPskWsamgd5MxHrxD82hkauORCVVk",
+	"aFo2RwnFzS7J3I4KlD3Dn8xEJ04MJNOEawgnmCzewNll5L/GzFrC511yFEX4kznb5jfNhH8hG1xwQGsl",
+	"Ra7IB7ILzlFK7v/v7UFAjSeazSinlovDUnXLWtoKCmtyIlGVpZEvxNdjdkFrUCiZgl0ZUyRVDESeOsda",
+	"LEOznvYmKNiFitHCtfwVuQjRkHHONKsgCcV/L1+RhfEVlCm3iMsPkL0NsbslE5iz7VoBtd2y9u/PlULs",
+	"sxt77FCez9AD7X8AQeCr335N77I176eKST+JTFNPYEHppEtQ3RpTw8wMu1BtEvIR16pN+p1+m/Rv+8BS",
+	"+91+kRuKkuIj3DmH402tHXx3c4u85a/a5pgnjODm2M8+CXBSFISjT6KBeJRHnDSgDpqMPCf8isURDRhe",
+	"ky463pr7S3y9sPTbW/t7L5da5rwMPSiYMI9CjyW9aOMEVcpOzl3ult8SKZgyy8qDsQ2akwpY1IkM7liS",
+	"W/TA0NWfs1HmlrzPda+t3Ka40v5YnORJImOfxwVnUXwzd1TkXpLs0hgx3SUfjdYCdsm2uX1HRtu3tgAz",
+	"eS5If2595+d99O7d88wYiaUmaTGhkxnKZ09LXUzc1+bhp+L+F5qUG93d3PI26g9a/YUm3HAdhTYYlNqU",
+	"NcSYK0p1yY0jyz4T932S4HJkMlndkV7LNAnmBKZtz1iHTvqs1fCiEObbWwxFXZz+dRrHEZswoQ1Pw7ec",
+	"jJAqlrSN0IqGKOttshQAgq2yaQdqjkJ39jc3l/kIyqpFUXn9n8P2p08PvV7n06eHrd5Kx4Fv+WB4fgko",
+	"YUOWMBEwtB0g48mnBN7ESSwTzUJwH+gliUYJG3Glk1m34EbeQIfoZndry6eSrNCoIIxh9Z2Nb8H790ww",
+	"pS4TOUAJI4ouhq3D31YH0rHWn5/nL9Qz0AaGlEeqPcfBIE4IjDAshGyIJORiZLg5WgcjHsy6TQVwIc/Z",
+	"9NL5mby+MKbHLCGK6Y6hxc7ZiTOQdoBSzQ8DMwLzqzk1ZVYMl7iQhA2HLNBAyX0hbwWb3sYJv1f93HUE",
+	"LJrrYtwU5hHaNgRzUZ5IKUbOEBI966Zjn6RvZiiupNSrNYwTzGrE4Pe5pR/CGpv5wzZIifow7BPhQmlG",
+	"Q3/3sVT62jRZnzZ+kvLOQxpXqVCEDrXN5s1HZ9bB0kWXPAUBxQm71njZPn7EhazPfChw4ZpelZYxUXwk",
+	"aNQGCjI8wWaEjRLD4DGG3Y4r84eu3M03/J7BRrn8srxz89d0LCNGRilT+hDs/CWiNQMJ2T0PIHEWbABE",
+	"zZRmExKYl4c80ixBdwJ6jbiSEbjZkUNLODOxDFUueOShOotU4iyi9Sg1yxOF+cGZs6Mz7XSMINMlGAeu",
+	"2mQjZPcwCfOPDTWeGGKZgf3B3LnVA+JPyNccG/FQJA1nKJAZIZMbFlHaK6qLBJ5/gqOEny+BdOsP8qr0",
+	"2eJgS3kIeC4yJz/E5gjCBdeFYU5RnoymdKb6ZoyUKB6ygCaH5jgm5iBgwCdEtcBSBLnRCRgcEyFDOofR",
+	"pfETLf1N1mNs3jAncsSFM5dwBeFmsMRpEDAWPhUXUTrkYjUxv2UsNrsrQpqEhIs41RDrBrlvaAnXmgZj",
+	"FtrsV7TRWYuchAvjwkxvyo3kDqY0Non1rCQplLTZAp3DIC9EwFYP9DgyAujcSDOjE4aEzA3VBi6ZoSoc",
+	"KwkZvKHmBm2OJMb4wcVCgZIKv1oK03rWz5IeFOnD8Pv+I2xY6zVw1ipLlHmGQ2QiVOV9ziPWrs/enJ3f",
+	"GElsi/wYFo+GlcpASrs+e3NzevX+RVk+w2/LYpgRF4sxH9dnb178129HnV97nYPP//njb//Z+fwb/PPF",
+	"f3kFT82SCRfAbN8z5TLh3snR6i38gMgExdyiSI5cWN4EW3NCRk7y5hwYYs+ifyJWorLFtV8c42Vmd3f2",
+	"V2DHhRc7kRy12lXZAuXrHngFnkxIH8ijBHFeHI3cWRJcNjVhb12qUzVnsTdtlHZmo/sfv/3Pxmf/JriI",
+	"oJV3cHnwlNgZR5lfu3yi2kSm2pwss9o2oaXGOXYhEv4sLUOg5r+HILE2UKeK2sOWT43G5Kf3MrUgLrW0",
+	"xV/yj1ZrUlOZ3HExOuHJnA63uF8rwwKtvRiVs8/LrGHXmup1nC8pkBn4XpJUCHMzlJKvPNFFQSIrbOVB",
+	"nGIWoeIimKckoHsn9vq8zFURSq/8xvkzEURpaO0rsZlFYBh1o6aPgflnHdT4rsLO325JOXnLo6huO3Ei",
+	"A0B3qfW+nyzy3SgvlW92xR4Lg11JU6laDDViD1wfW/fU4syGXHA1bpa+YNmdT5udLYoz3MpBhitiAD7k",
+	"z+ec2bFPL8Os9H/NmVs8sb80nFUr3OVhggRpWGIu/1aI7Tafrxyn5O0eAzrsyznMBP6fj8jsaWuyE7Cm",
+	"Rd/TR8q1edY22qHAf50+cM1Cf7axh06xzcIMfFR3woYJHYFNzcVxN7Duhxk40+IaDxOGCmg9y6B5+9xQ",
+	"t8fHNaIoIa8yHgfOdCzvmfIdk7mFygCUcKzuQ9thjeVaK1wkLCBaWbEAr2sPHoz5EqKfRUjM4DLkKi9Z",
+	"T+jDezf1JQApqyBS2q1YIixHrZQ2zyIps8KPdRnVD/z0+Hi+iovlyTuZdyesnPl65vdqg/u3M4Jfs4Sj",
+	"CrYYNim4rhf5ULqvjL6emyN+UHPGCPCVsBkJ5MSppdYEFnFEOFs8YF/Z6r1M8PFYpBsZdZ/SBPsIW2hD",
+	"c6U1PoPnS8yLutYmaqSSkUOpa25DfHoj39NZ4B5t9Hq8vanKiPKk9qHVZqEappzHWUSe1Fjx7cwH/oWq",
+	"yJR4Gj19uWZeX/O2N0IbBQK8HEutZQkchX13V+LcVD5XiyknXN01lFAqmbKTm7xKDIZy+9i0yu6+Euzk",
+	"KjkfeismZeNyZX0tmfQ502Yhm0pmdbKMwQILNu6EDfmDxWqayzDudfd2ur3u1sbWjo/uR1SzKZ2V06Dd",
+	"R5uPyN6d0KDcaG/r0CEiwf82a+aM2pXIh4ptL1nySwSzapSOBSGaljHKZJIH7EBipGAsVG274DkGrTkU",
+	"4HyQ0T3afBZy3vk9O2E0jLhgBeSORT0gYPF4dT5Tlm32ZyH9sj77WFAXPDwEss2atggn2yfuMlFIW65h",
+	"NapJXNWyWn7aagzbnU0UGyAOZ+WMr7IXfcJGAxGjYIpYcFILLkaH5M4IBi5+2Bovu+S1NT8dluClwP7+",
+	"F/zEsIRI2nClJBU5CPMbKdghurjtx22SMFB3aRTBhyHVNLdCA/UjxnMsEw3JaIqMpADTkzOh5IYTN7hW",
+	"u2X68gbyNkgiL4kCbxIaWKy6pUfpfjK5uGfJmNHQ5n563kFfdFM6x/t3NY4LTCUHgbT3RuE0lGxGlp4W",
+	"Rp6TszuWlk+UDn8+mXl6XLV6S1jotW5ubRHsQV/6cATPXEJBnDDFhMUewoAHWAZINqDJCN3riJDmQMzQ",
+	"uciU5cbsQZOYJtq6Hw2hXsqwj0ER2YFJ2D0vZsKjrGu+qwUGEUsfwNJRFGEAhW3UnA0wzuJQwCXQt/Ga",
+	"ecIUm5pXwJ/usCLqBgcWrjMPb8Vza576gqQKQ2rjqG3gwj3DvA43A4wZwZz/CZ2B0ncn5JQomeFIleMZ",
+	"V5/ZhZHibiwO840/Y680plRpkjCIvzakEYUsyfa3pi8E1qEuXTrCc0J+ISfXFTFwMU8IlAUjaRfCBnHg",
+	"5tCHXfLO0HX2JZhAAJHrniU0yjpTOZnTEeUig6UGAsrIWUuAa7DD1LWmP8ebss2wZL6ECVhu11SUMqwK",
+	"zsV8VtOCfJTZ1MpNQJ6VmSveZnlWVE4VTlWFlChcMKvXzgphTQ10qiqDXaWkkWsSC3mpzhPv/PbIn83P",
+	"5nBRWKBuXdeo7ce7TVzdresWNaoLCgh2KcFD6kY2lwk4l62D8/G4bRcFtMWOzZMs3cgujMilEZlkeXLF",
+	"gCvIjc/c4t1WhfeqiaMTVqDmu7BGTRrHRV3H9VlOK84nVRqEG33WUQV5JGlcy9dU3ia0qhJ2zwPAdemS",
+	"j2MesQyTAnx/bcSFyrB1QdrJ2ZYy2wzJMBAhD4lHEIcGrbIwKyVBNYkYVZr0J1wc3VMO2T6u3IlieHkB",
+	"J8hEYBebZ5s1Q1n8etPQEqCuThgVWQqGnQJ3eGV2PMhcwOqcB0jSODacX5KQRQyWwsZehgxCcNKEeQAQ",
+	"IocKPY/g3ASbGR5nEyq1trXgZCp6mVbDm5Qa9hFOnpTQGNRkMbsVMYUgrWrA4Pq7d7kVXfIW0lHz5HIb",
+	"BCOH+UvwpJiJOhewkUFbVLMal3XbXdyDxSiHb5P/CWb9IX9YnMhlCt4SqCmRwXDfsZkvGGgx3//2c574",
+	"f/v5P7ymT5UhPS5bwrx40vIl/NNPUL/QpDE1ORroEjC8Mg5hCH3gKn3AcTLif98jV9icnqXXvmklz73x",
+	"xEhAGtISd9xfwRtX4YeDQfpienKRzxDKPWdTligrh35q/TjmYcjEi0+t7nyMoi9rqm7a8Om9A1yuv/7X",
+	"csIQbshqDjHgPZpRZxmRHpNXg1CMujiAjcHyKqNtABD+IY6oDaMBdEMj+jMRsO4qXMCVI82DXbwCl8Ie",
+	"jXY7lUmI6xoncpTQicvzj2ZEzhXJyK0rNcylVnzIhp0NCtD3Kmnj2dOqkQKfLasamr/WCaOeZL5rwFfq",
+	"AD4jMy+iQxpNXY6lwoPMmY18nSry8/XF+V9IX81EwMI+mNqosOJ9fgYKhaZMM4cE3/8kTBeH5I8/PwlI",
+	"AF6gmFq4HPN8cYjCGIXhZqgNwmbR5pKzTXThDinHe3s6KHa/i9+sCVUA+dIlH1T24yvIaoaIWZv4bB90",
+	"ydosbmtva3NnxwcXXOxzPpt052DXf/WthroZ8bIfvOe74vMKSlntjiIURbcIf72zdbBzsLe/dbDTXgVN",
+	"Vx/8ImbJhAP0LujSMtA0+gsxUh+YLqRS3CbNNMdcyel2g+lgg8Zx14hKj/Cjps3XFOKhgZzlVKjHrey8",
+	"387M08cvIAjuvbxnazmK3NlTWsYx6DKoWGTWcpeNIgWhAlJdFs9e7Gpj1bhWavomipF5zazs8lyG7Lxa",
+	"aTcT07Jg4zLLMJVpFJIBI6b/MI1YCFUaW6u9qViqq2AhLwygON/KrTu356fBfdU0tNG8f8kSRySNIyLr",
+	"B2NCF76rUYas5gaKwvatkBGx0cInNgizPGM3Ed8OvLm6PL6UiV7j7CQFE8GY0UiPs3JqckhGV5fH5Mf+",
+	"KImDLj7t3m92f4J/9V+0M+CHm3fXvvOUrESENKM+B+ZTwG/3if2rCDjxy1JvqGgKs3hZ8ChYI0qmEOfn",
+	"ikYRMQxSBJATAsYJbX5F1JIJgwQRq38684viv3tgQhsh3PPfqzhCxsLBPuMSZKkYdcm5dBpvPgHMNTTT",
+	"sC4F1JFLwtN20/KCPnOpGbF3a1Km9LXtyS/upEKbRcxqZySCRQXjZJdcJkypNLFGCTWmCcteh+wPI4jZ",
+	"Yhvmw3EqwoSFemzNqzFLAgvHvZB24tpejH5fJUtwuf639bJE6rTx2DF8UOuPoJiaspRUXYZIHt6xsMsg",
+	"4t/xKIL6wFg7WA4JFyodDnkA0XI4YpsEZDPGEr83poldbm4d/FkuSzNbfrq5uXzDmjPmJHOxUu2ybpUD",
+	"GcgcYqD82FQ9DBHY6vWMWLB9cNAlVyzkCZRUdUCRrgDkIr0XKovXuibNvH7C4pArY5zjxVDBFfLsb/9T",
+	"jKv2G8nWuF3Mr3NC/ljr2CvkF3CInZ/IFsEuxlnYz81/1OrklMpbqrCa60Xjzd+WXuXrtvOVTGPL9rP3",
+	"0vw/av65Ofz06WF/6N1f/12CA/WuIIgkDVdPZdlmbj/l3epdtF9VjCLRA0Z1RcEAKqy3FIN3FKEDRDRQ",
+	"1vOPhhFF+EjIxGhdLApz3jhzZdXvhJy2CaCcQcKXwHscrLGWc+AFZzpTh3m/Ezoz6oEUUDBMJlmBAmG2",
+	"FmM9gH3CODzX4lxRhFrJH9yCSBcQ5OvK7kyEAF3lv0c+XL0zQhfqQMouXQLGo8zrP1fe1hzUw40NB7W+",
+	"f7i/s7M9Z9g1F2SBeN033pOzENlUoarZCwqVasHIPU90SiMyocGYCxvPOA/BlkXz/6AKHvsmuPluKT2R",
+	"TNnSeglZyrvHWaeh2Ilg6HIpeo8tRrRMQFlXzpXwQAMNplYL4PXAgn6b9M3iv2HaYgKqiLHYBkt5vAzm",
+	"o5UXl5R3xxZA7U/k3PZ+XnXdmdfMLVIYQ0m02t6rISB7V/q4CtDtKKsDBGsKGZ7zWDW5EkaJGjOjgJzN",
+	"iwxGtHeV1XtzGGAB1IDZ0JN4AzW8WRUiWE2cuAkX9s/NRVngLGRCWybQvNje0mKJWGnIvllZCLHC57Gs",
+	"wtBcefF2biOz0GOu4FWtULb52A1UMYtls0r1srLHT1tNrVB8iHstXDJaqZNeSRuh0yx81Ly8WOiLBhXl",
+	"dT2hGLwQj5FTho+PnTmMuSal+R5f7CDkI29FCvBxwLNMSeUifdigk3Bvh0yo4EMbRPZc9RRWpr0jyoWV",
+	"eCGNnMxYvSGB48zmSCyjmzOA7rt0b7s898cseAYY6I8M47+zV/Xwlh2sYBEya60CBZ68dpy3zWyHzP52",
+	"6zXgxrTarRMIaBEjQ8bNyqDajXcLkFFfHtG8vEAhnBEcW8OTUlr150RcdC0epXq8Oqi/8O5irKUbceVK",
+	"PLvjFXnSszle505XMyHuJzklkzQY58fBoSgOGBMklFMRSRqy0FXCMfK23W0wxhklAwPJhI0k72dk3++S",
+	"I5IwncyyQiEQKEo1+Z0lskuOMuRC11G7zJNiahRw69CRic+QMWS6ZDpbPO6IgVSYipJkSJMuOYfws7ws",
+	"OBS4f+XqKja0gOUfr2Y6hkjMZrGQRHRmlJgSaBqgMxXuhuYmrTI7KdJRablKo/bR1s+SixsjZj1GfKsn",
+	"lmnXzbxEjGFPbULJMI0iTJ1xsFvXPx11tnb3snUt2HAcQQulaYQ4jD+o0hs01WOZcF0Ka87CXMdUjcEI",
+	"whI+nGVyISrJy88qTmWVqJKt7RNWo7ZWLquZOEVlr7fzcjUORu7rqvY+Dsx8yYAGdzYCH0BeYeEiqdCw",
+	"UVjiMoZjLrNzZat0CjZFQ8hqQdqnSzWvwkCjUfGGPg1Pro+84dNBcl9+cWt3d/PA++od95fqvEOtxzVx",
+	"8fbS+3mqSkKD4iPvaw+r74g7UPzNyM3rODBsvw0T/+xfQtQVFvbdxiBPnZ0ets66Ue7YzJbAdLjpE6YT",
+	"Hqh+22YAQA5RNENs1P6I6RvQA95nr/UjrtyfNzQZMa2s0j8dy6PJWb8NXRsW/UkgsGnEKjS0nM4oBhC3",
+	"CyDBei6CwzZhmiuGHBfnZUThQZYt9BcbNvpJ2EgCW9QdEX4hqshtnl2FskbnfvRs6ls2u25cStyVSKsl",
+	"fNQpeg4N+ojjXVasoka5CG8w71y9hQIOTKEXRlVT9jd2htelxfgNd0vuaUQGTE+NPJN9pvwlViIzlKWp",
+	"jQlTMxFUXPFYRXBMQzKhiRFc8gROBQzSk1YFHnlMvYpliBJSjfo0pZG2F9cjG6l3XzNolwaiIhq0o6jg",
+	"w5vLEzGHPlWGU4wQryyHBqUKxUwLq2m9fC8q4P9ccdHyADZtwJUURoJKWMmutVu68bZ29+a816vLk/pK",
+	"NYFnEoBQqZu2NzkGrbmT+UEZcs8DqDYPdrZ7xeipzb16JsN3csTFRbwGZllW3b6kr41Tdee1jCmVokdq",
+	"0YCO9bRXVGavH9hQAYWBA2jn4/68fDlUU8UNOqjPPYsrvzLl2LbtG/J7tPpnUGjzZf9Ti8Rq2RWGKkib",
+	"YA5wl6B+UYtEL9EtPO9TsB4EIyFnOOSZqIxfcjDHDme2sPT68XAB4/eVWhf8nHv4IWHJfkH0OJHpCFEz",
+	"bHI1TnxIA7aG3mU00PrDUAi188RDWAcDEeIW639SEcCXdz2/KcWVWUKSTwDqioBjmEw+R5Lrw7ualvO7",
+	"RiaqAPg6kFLXzDsuhPVcYuhPxdU9pglbFkhkayFlt8CUcrAaghqTjbJLjgZAYrwUwZRlJ2UYDoUbXmTx",
+	"CkGcVkgdeYBRYRYL3+N1lmWWNcmWXBerthx5tHpwNyUrSZ0c0Ydmb1/S4I7puu/rRq3rRq0vljRXXkDd",
+	"wpJUbKE/DMmtTD6L4vyLo/Ue/6Lm1fD8mxtLw4c2Gn9o/WI/3dxcZrpZyFUgQa6VQ3KZgLeYpVXZmku1",
+	"jCp8g3w6OBxfJrvEmht4lRZxm1BdNOexWxgeGoDglL7skVRE5vWEwRgjLkamCeVCyu3XryEeNGS2k7HM",
+	"3T02OKOUCr8CrWHemGRnlpUO9O2mP278SJCr18dkc3Nrm8DH5diIKRss5hIWg3gwiujzj7917L/+w/1U",
+	"AcO/Rkw4jSIZUM3CJlEiXzsqJZBJKAWrcNjjM9TzoIiNkGDYcsXZFzNNV3scF5Y2U/COnj69b936yvUh",
+	"4WwUsmFpx5cfqhQ8JwC4LSKTNNI8jjgLyQBNsIahBHIy4ZoAjk8Oeiojv0q/4JX7WXJR9sm9k8pf8NSo",
+	"eLohPu9q7COfO28OxjojuEJZczuYdjHIx7uu7cKh8sQBlQ7PKl+hOdHHuUH3yT3rC8u5hucgYffyrqH4",
+	"XQEdYq04nEYuZpkLMmYPNGQBn5QQJquCBR0yYbHo/HJHwNwaP7s/cn5PVyq2la7Hc3AZrBXgkzlfKtjA",
+	"ep4cs12Xp++9ecRBmYz9To65hpc0Vzs1qCr7pziedmE9qhb6q9DFI4nB+uIzvME5dpDP2EItrcZbXPii",
+	"YTHDzK1YQhvt1XXhuTIYi+OoWoJrFrFAy+QxVvM5RwzcAKhrZ/mNesx4Ymsdd8mRDTqlOhgzFwMIyQJ5",
+	"uk+X9M0t2XcV+y25m9/Q72J+gKdgF6ETl/9ZHPvmXsW01yqn/dRyVVNBxskry1A3QLIgRy7jHDfJQjbm",
+	"C5mHRzhJJJezwU80Wypq/7hU1q4qerUonSyb9o15fQUsf7uVCv7PlNnnOkmZ1yJ9cZTq8WmSyKb5C8x9",
+	"46QxLu5pxMNbqygZPcn+gjbgwg+jhJb+VoGMGQxZpTFGceE7tzBen0AH3d+WtnuVUxVH7DvtF2cnx2eZ",
+	"yfzZrPJPEJ64ZuzgV/QHYADqexrHXIzq0/RV/tFcYHKBxS9BCK30O8yNZ5WYnJPCWsEcRYLwgE2nIWdo",
+	"+7SWbBwv1D52bnnwJo7pPZvLf0CiKqUL7a4Mv2u68YXmd63bzf398l+MLBp5ovJtf3bhrMBsni2SMO9j",
+	"rdv8a29VqT/vfHJIosKNE8swQ+zNEBTbDsYMBftW2wHOh3M1o9p5gL41dB5hDIqR4WP+ls1yqH7Jw+DM",
+	"EZLiI8HFCF/4RxZXV9YDSnEjONCF03MZ0WB9hHXrgHe5B0QxLLDdegLd/dHQ4asi0KSYw78wIm6GVUEy",
+	"s0c9iOGxDTtZnlAaXsJ7WLsl01i9YJbPgDx1Vkh6fg9OgG8ET1LK4niatDjAH51zYU+k4IYsvelxeXWj",
+	"PDmujnGtiHKSzyO7/ZEQVuCAZ5u/ShTIjuezXwk5I3i2GwG6mNRBrpvHoNNGXVoJB+Cq6NrXCz5ec7rB",
+	"DzumodV7/fbdkAU8XLsUpKd8wYO+SWZLE88cpkYCwe1QHF5bx7FmSkM+nnvCaBJxlmBaZGbYRhxORYYJ",
+	"Y/Uz15ZAzLRbMtWmzeJN90HYxWm1izUW2TBV8BsSkFdRyrnZYpHGc0AKgn9otHZAa+dS38jIXCvw53Ei",
+	"p9h1kYcdX36Y+yXjasUfWwjkciYM2UcMLGSXCTNEYlNmfBlBqaJRrUNjKPrKvg/eCZmw2h9ew9vzZ8gt",
+	"fzun/aUHqs79Pcccvg+oqhUMdjly1MLqNw1BnIERyNwkU6pIMJaKCYx1shWaiaIzMpZTMqFihl5ZRBcc",
+	"8kizhLAHKOkb/gXDk50cpIwgZM1kNwh/Bkg0SSpcAq5MwgwxTblUfax6YO1yXFkIG4ut7NziWPvADgBr",
+	"qz/YwsJ+yQtPzgIDOpdhMZ7JsiEwR6WRmSe2WgRNcW7qeYSjLrlwI8yWoCIklgZ35tRWjAYL8hShWYI4",
+	"bda65QC1O3BY9HX7EIwmTOl3NLhrdCjsd+cZUKA/KyKP/4QrAJC0c5rOeP6K8RZvoHuWvOZVl6fFdSoW",
+	"64DIBpR96SBi+TUjhzayOB+pLhB3xKy9wFdMMWQVBTjgUYPVl/rKX9W4QM4OrwbzT2UCPzgLcKO+sgtp",
+	"WXcWVQPM5bkJV1nLfaP+8itvGf1SAsbacixiFhWmbRv1Owbcv/f0jl1JOalwY05oFDGls8NvVI+cDhA5",
+	"0MgfhAmIhsyoBmPXZmTKEoa462YPjhw2GmiMrnRoDiKfORocYDxNEJlJTkXtShCl63GVKyo/KEuvmmt3",
+	"uze8aMqSXmCLymQYkxMJyBfM3jGwqEOuu+SdnDLnmYFFGDCtWYL3SioQTAey1QrHlApC71lCR3aPHOhD",
+	"lCrtw2WJ2FC/TlgFY7LMwYGkmk3OodKCOMUSy6iKFSqpxG7JQIJF2VFluROiQM6CsH8atQ3SB72xjPD2",
+	"sZzENGHhKjWgsIRAdIH9zk/8ElCwV7BlozYIiZSIKLxVZTQTKoz+YJah4iTRCfMvk2/irsFX0Km/RdiR",
+	"4vbr0m1SvK5TZdZZ8d+hdI05s4ZjmNvdYgvXGBLsUsXczOEojsDTgMeBne9saTsWZj+/vu2ccN2wvGe3",
+	"sXD8FBgOtsKEdfA+rrFy2b1ltO/qEtk9CLHwD+ZSrwlEsKa7Z90wsFowlvFqpJ5LGV6b12zQVqrqfIAv",
+	"LnPuZAFUpeJvxfAcGFx7Gc7XpQzXcux8N0taAdVpnlXM9/nNV89quHJ224IF45KJEC0YUPnbWkMyaP9r",
+	"RFACnpahdHwQd0JOBXwj0UvhMz5cyvCKOUCNRYD3hkVCs+qgjrqLfpFCBEZeMVROKBfXzdNQCh9yMWoU",
+	"p3dfmUuBVjAL559JvJj0KAeQJFnCVFT5biTZbqjCbgzdbii3B+3WqKq2ZeOCpwC4drUCkGaZDXEBCNFX",
+	"zbBx/YoSZErPb+gBUI1FuNdeHcxXu9SPzkAqcVWkirnimNlAKw5qFSTwhQDZK45sJI4dMVYp0/SOCTKY",
+	"FbAUjx18MKa6WZSRvAbQvK+hsiRDnJ5TUSdDKS+iudB2GZi2bQR6YRrFjKI1ksyCOL3WjEZLhgbDWnCt",
+	"FFKoQLhGHVtLsG0NUl2RylSusfno4Ydc3V0trQ9X7/uL2FLbuo18XF5IrmYDjxrGqE7oYxEtG4t5G8Ja",
+	"AjBTy7+WKqbMbgZRimgzNqZ+zGi4xq7a7MkrzDxcd1XLrZwkMn58KxCc9vhmliV81WrnJqFCTbh+5Nq4",
+	"Zh65OK6Zx66Oa2f95al7JVbcOhmP9tNg1TZWUImfBCv2sHIRqla5YhPneaKXxy3wLD8PqrpZrYrQxHNb",
+	"VTB/ETcschawWIYANJykop0XLl+Wqg7GMEQezkUFMJZBFXX0qnAN/mFVKkOzvbm7vddbjWb0GLF7UeBe",
+	"CnHKBdfHpe7Ka5U/y1BdwRhLM/Qz8NK00U9lk/iZCNu5ice+4mDuyQ1YI7M6HlbCIjFUHSf9o2hKZ6qP",
+	"NRJ4yAKa2NxEqN69gM1rMXvtqxBVYxPLcSdcG/kO5VKVHRhA7djNy3KozSzB+dUlR1m8DtVkIpUmm3vF",
+	"vbf53nfciheP2rFdXwXsmm7Rq+zFP+erua/+svBynvXGsSLJsk+v8zfrVNzPgb6KoCdzeMR+lDod2XbA",
+	"IPeaC67GPgNtdsBznC9mkSSsB8p6BgogL2CQf7HquHrH5QroNzAe2NrYK5Tj+SzsOcVkma8arUuPB0cg",
+	"NPcL2zTGrOaFOVmE6y65Bgsv+EyERSyENA8+sQW8IWk8F799NR8rNAKHmYWqlB0BxlEFkQzu6gegDKT0",
+	"RiljDtiQW8cQ4DPk6pjjTiWFjGtn+fQnaz3SaqJ8piVzc9ZvL6/t7WkqlisTlksAG/N0CBjcdjnbNtKz",
+	"RJs41iV0mTbFvrG575Ve5R9Ulh5vvU/o8PshA0kphyZu9rp7O91ed+s59i/1rvoTVhVdHktlrVRvmtqS",
+	"GseUJn7X+McxAmiZK3FOQIIv2oQ9BCzWxMgexTdK3nR3bfs9X984YDWzXS3eO3KoK0w2U5qxkyrvoOFd",
+	"RnRdmQ7l3vuq4auL1R0a4re6YFUPifpyvYssJVuZCq5iL9RHVYEokKIhkQmiM3orPuCVfxb226SPwfeu",
+	"6AMAvvaXVRpfwUeGfPSaR6y5SyWrw92gAzePNVKBq4pFX9q8xCYO0Di9yLARvAA8awT0L43UV/W8+lld",
+	"Lz9Ag98xVZ6N629l6LWU0VdwW8noEVnS5vPLVD92dz0s28FhFDAh0FgtSTyeKR7QCGPzkC0D5D8AYOeY",
+	"GpapZtx8q1wOsCjEdzdXxQmUx+xfi6xaVzHV7GXvZQm9eHd3e3eVun+ZyEHzSrJQ4CsrX5OwGKiLTMc8",
+	"YiWQxyQVdQvXtElfB7GZmmVnoyQO+kYcFoIFYK4hI1lOZ5BT4WSvJylyM6Q8ShN2M06YGsuoXA9424sB",
+	"T8UMlwOvLZLIqYXPlWCFKWl1L/d2VltgzLxXGrldHdO1KvMY4YfT6IRFdObTjntLhuw3SlYq2pu9ptMH",
+	"B6ZS/j3YbLwH1h8KkVlckU1w14AglCIcesTvmTDCe2yOgmq+X5Zqm5XYq2GqmGdUI/MewaX2gqnygoxX",
+	"jGXGSCczu4LNITtEc3aHvRoT5hMmU+3d7maL50uRNxwpYpPGiAi+qLYjs9PAz/MYsZWSuJD6dihT4fUz",
+	"h0xTHpUzfDXUl4MAR0NuY1KRgAiR7xVqJNXjvDY7i6zaAFtojUe4LHMICTELupk1ppvD8npVBwjPqsoT",
+	"tI8hNxpDLhGV+QdFIjkCA2RWnffspOvH5syqBLoR7vR2/BSko7laKOdSk9dVq44/lKogDWSqDwcRFXer",
+	"ywrMAO4AO82G2Uaa8d2vf0ulpmuYryJEfoez6dIFehBhPoWAZSPue2xQeIF5w8bdIycNWoOC6pLTDPna",
+	"bI0USwCUN+sFNqCW4LfDmwdo0QZJX5U62yxBSNftbU286pc9X291ag1P6IiVqXNrjXGXoK/zJdjbfrmz",
+	"1rDcjpabaz6uWIaPn1wxU3eRvMd8NIbAePuWNZoAERpuCigKBKqC2+B9+CLJPzBvsXse5KG65uq28fH2",
+	"mwjCwOcJulddYLuDf/syi7HA5yVL8K7yHLDLs7wOaMwSi1zbJa/SxPxkBjxgRE+haILNHjGHOmH/wILB",
+	"UZQ18PhDoQSN1Vj67DvX7pFZNWv1L+sca/SH7byZI+atNU9YwRfxiFEtOq4z+FeL0le85lyfxbkU17Fw",
+	"wNoFTpuxg5zt+eilcCIq74ljsMavf1toaQ36XWIrh2S2yIgNNZGpNlLMjKTC1tVoE5mQEdMWy8oKXyp3",
+	"LdoDxZUtwBH++9L596Xz70vn35fOvy+d6kvHz90/qEewdsO7plYz51DipUs+KOY2mA7kPXOVl2wWF9S7",
+	"mbKEhUYJA34UzcggksGdAhA/HJ8PDTyrTbPMCoGqDVbPCuuGdJhFWKijg93Zhny349VcLcoG2nxMlZrK",
+	"JKwXJZ4qllTV91+uGWZftvMu/VMRbMrC9QF9/8VRW+ct1A0QWDG94zUaVp/EqAMLBqhGw3nLyBJzjacm",
+	"E1dkmkhUyZsYa9BA4/ZJs0lmfqtujouQPVSFECh0dRZbtKJXxJW2oYG97srY0IhX1VLGlOMStH7J76iy",
+	"nosJJlb2TtJSpGTRpKR9+AM3ScoO86kYngbAk3lJHaz3ladlJiyQSQjxPK8NIRwWX5vyKLIeFxqA8x4M",
+	"mm6wq+p9cQuOadbf2nwyunBTqCbcK6bAsLmeY8xTWc08KmTs5rNHKb0e9lvpTK3vUyvy97ViYubu3c29",
+	"erVlcpm/6DGrV5Uml9+LokOv1uceaXy3Xb9ay7z8jddRjc+94na9IS9I2PUGXJLpGn7rl892ew0+bt7t",
+	"t9L6lx2LdSIYi9WK0Ufpi+DGcBYXzYiVU2zQN9QwzoJcvkqNv90GOicIVUtK8x3s1Sno49nUio0oRxFn",
+	"fqYWRmoX7qrshwvhGGO7BYWqvVfXlYwqRItiyVPwJjpL/hG552wK4GU0BOzwkN2zyGwQoZGS1tiCYj8G",
+	"+apMXCdHgsipcK9OqDCEaLY+Ue35sqzYhK2LV7yQcQBwf9meW+0WNFtGwCw+9k7dIYc2I/D3NFaEkiCi",
+	"fOJo1SHpEi3B8xqxLjkbFoqDG4qcYHcOZx0j3Z1mD/VpaRxHnPmSCk1nZd8P1E5Sc+i8c/C53uL4ds9X",
+	"warOA3t5woOtga0Iq1maRg5IY3fRJ9bXQtsEPBT/KOBRVsLbrBNYBi1kjU0gYRHgW5TV9lYcUW267mhG",
+	"VwARb67UBmCH3EjtMvuOMyblVeV7u5uubhh7McXPhbHv9BbAb9uth07Mko5pNgdmX7hrvOMtpSE0OCdX",
+	"2DqsOxzlOGFDljARMJWBm+Ht4KBDymsRcpWkGc76imBr9yYWgQEQp3d8yDSfVKchHZExFzobSwbX07YE",
+	"DbgoCg1mCLwmQkI1Abdr7gjGMHmR/4AJxWcI7EVsOWiI/MkLa3IEb7KVHAtWa9OYucJsrfjFxLj55IjV",
+	"oTR0dQrJG5qH5hVrUKyq+JG9CyZMs78Jorms30jRDpqH4pR3bpmlE9KW7FaGLoHobFhAqFIlRLg2bnDJ",
+	"BlpqDMymaIoqRLX/M5WaEsW0KvHx/MvINBWW4kpqm0/TqEE2S35Cr9J5XvByMQze4oW57OM5jgpVIcpI",
+	"Yw5gTAFNQ8QI5KAVMZ0QuQtrStTW4OrUlPAaJedm3JQvGRYeaFVgQBkCEhTr0xyjpkpZDDkXyOrCAz5L",
+	"nkeHN9GPILuaK96iDagXAH8mYxnJ0YwgaIZD8cIKiFm4a9YW8JHsauu7r9+yWb9LjoZDLrieHeb1cVNh",
+	"jaQgrNk+LEkXBwN3IxWzKUbrDC3KlZNJjISmeZP2sQ5iuQvD7IUs/Wjmmx9Km6XomoGASa5tnOR1bERL",
+	"m3BoYTnlsLykMAwxI3oqbSuKhHw4ZAkZzLIcwf6EPlzfsaknGPxuDtbdTbnVbhVXoNVu4XC84jPs/1xE",
+	"ThwvlmpZIZHZUS4BY1Pazi4v5IDDsmE1XXLiIto2lzEcfyBbTltLchcsrUPmaAGdDo5ImbSNJG+Ltf8O",
+	"IlhCEhrcdclHQ45YJ8hmqzrcU0dRZfHMfN14MetKiljRMl+3cjit59XS0AIajJuObU7gAgp0NFTeBa8Y",
+	"Vi4X0Fwn57bSmk0sxADAcq6W4e+KHF2ekTs2yzxwCQPuGGLWsTntRkZZB/L/uSrNNK0IUk/9WQIKBo2s",
+	"yico79haAGBfZWLFOa2ex7NnSMwR+rNhfJX7WbtkyVpLXr3WeZmPZ6+VeYenzRvA6uGgl+kggmzvQ5uD",
+	"PCP3LLFpu1hFCDy9PIqIklIQxUfCYmLbaeVfmmfusy65YtqsTP4YJI251tskFZpHhRLraHABp5OGFhlG",
+	"5GC9zBJIWDb4VrbGgGUP/Xru9gVeHRbLqy4/9tkWPv9RyallffcH5ss+lT3CtlNOq+/VMkhYF9sC4X2A",
+	"dHgjsCT3NFLzmHBmx/Pi+CwkM6ZrayA2y/oqFWsNua4NBRWdkqAYshBcx+FfFwppb27tL1TSPur8mhf4",
+	"wz9uuxtY5s8+e/FfP/618tW5NytqAt5gcaKvDp76yHvfA4IOfo9jHs6VIXNZ572NrZ06PfzTxcDXiCZZ",
+	"Ii9gM+VxreIjuBfPLjbUn6EN8aydhooTeMtma83BFj0+E0uzgSJr4nOiurk8uCAO6YK8mrnA0Hb+3Dni",
+	"8T7hNmUIqkCXpPz9/f09v1N1qQ1uryIqYcI1C2/kqrWGi2PCdfPs43kFIfcToXOkqMC4X56ufn8zsnj2",
+	"u9GysmcTH7H9tcTGRx85bMA7qgJ8QSPAeiZyW49RzVmIGrrSLHZOFIvMmoFIWWO1q0VkgbsAFCbzx7iJ",
+	"2coJ3Ia+aBZ7orEhrmVtCNrHY9d6imeCiBHQKGIhifjgnie6PuDNPDZsuf1xqu46gMCRMBVLEc5Vnlva",
+	"NKrkjercFxFbF+tyFKAXEOcTX687onmAmnwrvWTqymo3gpYLmFK3WUXuqtr/t1zUuytQfyjcFv5oGaVS",
+	"FmK3ty4Dz+MLncXlhq3zkwu7uwoUGUJtt+wB0xjIj1evj8nLvYPtNtnqbnU3X5QNTWkiDjnTw8OYJnSi",
+	"DiVN9fgQ2uiYPg9Ly+JLR4Qyx8v8t5k8bRfEXY9DmZTHgu8f0sBPYOUlcprXK0YTb/SBh2KK88gbK+2s",
+	"j5o+OFSfdXG2pHCGeAtZg7oEF6NM7TBKKkKmFCpGwk1LphZtRyZYjmXM0G2UKl/KSRBJVVXSwnUGOSvw",
+	"HprSIerPIf3TkTWULmLyBLIq8tE8gbiKBHFbZamM5w+KxAkPMECyS44GynA9LOTicnrFXKU5mQ4i5isX",
+	"EcTpsUyqna7ZOgYyYYpM0kjzOOKIbuZDCK7uytw5DewdVfZt2PpDQgU5O2kTCiiC6CdB0+8PCu3B2cpA",
+	"iR0Macl8ICVDscfW4kuBMLetTGxKwVxogj95GiOF3vBXheWtsVBOjqyuVA/kAFOqqCpVBDhdAsNcGfZ3",
+	"zYRu8lm8BAfAPkDONRdZNnd9kXM2Qn8ehzI5rqCiBRCYUmUBTABgrybdaVmBISbygGh7lNtYVk3x+waV",
+	"GrNwvia7PMdP4WzAUNuO55QWdeGgeojLM5IKUvBscyWnXkP0D9IkYSKoyhuwT3OhU2lFqIITfX1BdrY2",
+	"9yFWvnzETj9ceWPUG6kZePesb337oGrU/1+oxMwSJUVWTMnGy4FvRpCLs5NjG2/1LD6akCs6iFjRdly4",
+	"gtjEZho8lY2naTF5j5NW6XfmxcdMekLjuOrWhpC3OSUoK7EPD23gnwtoJClojRBKhAX2cCLVAymW1quy",
+	"eTWJ61MpEuBq/TcsVrO3bi+7GAVSWGXLMlS+nhVosoAzErL7/1fe8lK2007JC7v9BBTVKCpw7X3wBFHj",
+	"w7yUF0tcpWB7vC2kFAfxE9JBbCQbLFsREyqf6dbOy62XB/t7m73e5vza7TbzYJfpomrfn93SAyz02ew8",
+	"pvW1rDxFPjnPwN0z3FT0YBDUgNpQ+QaklRLzKMYGe9A4m3giF+b4i5Fur0GpaW44skEgWcQEJfc04RZv",
+	"yDHFMqlmgI0yyfAa8Tbr37FZH2TvPuSXLYVxrJZmARRqyEfdRQtn3RS3o3KCWyzDQ9LnADdpejH/tecL",
+	"frJ4sIBG6SL7zR9ZaL+dFZb06vZt4d9MYyi5f1420V7AX+oEHzNp0w8uanf+gPvmL2Pc65LF2LvZZ0U1",
+	"wbEa031WipQ9cKXzWFYb92XvhralE0scXGXIDhW1FTM4zWUb7Z2pZ6O9dF8PsvR7cXc1LQdXiXfs6pOi",
+	"dO9CkbGyj/WePmnMTVatw1+PGNQ4SP/JB+XLClg5JsV/dxlbnmQwF9bgLFMgkGAgwNE95QB5CYXkPwBE",
+	"7gkUdMSKbSt6rlM+0I2tbhgB0ub3VzYwX+I8yNAicCyHuPMVELSNVc//NY+ap0sLbZRQqtjejldSntiE",
+	"6kWjOsUc/QV9i+rxQmAwgBOTWHKhV+eKQ8u25+rZPruolBc9eB5hCdt/XytCsTwPWM1Lu/65tLoRUnCc",
+	"L8AfFByVG93/rKiFZ8/s4r3muWzSweWy3be1FgpcU0skgTZkMzEazpV0QzZGjgjk0YkRCXkCWQ6zIiQR",
+	"MXJGVBJa8vs7y6if2PoPEb+zJXuzK9e6ESJqCz0XXAdxJGmofKtXYXGqxwTmqMF+2i5s4SJp4HWeJlzP",
+	"rk1juOkD9A1k/3rtGP7PH29aWABlAvuE72WtGm3NJascr4fwYDbq5t01GVMRqjG9K5TDyRAf+50O+P86",
+	"EVeaiX6mUJFzScaMhiyBsHYoeX0RM3F0eUa2uz0n0INPCJOLOMjt2YQmqU5p1NFwM5Qm9SegJAw9BsYc",
+	"dQoCphWLaWIms5BZ+xEnwiGSt52lbmaJmRA/D5aKi+MzgrnA7eypTSpGU8UklolW9p3uJ/FJYFEq8G9c",
+	"vT4mBzu7+w56IkuhsWij/UCGrA+pN1jJx4jTBSxPZppqO0EfRDoF4Ae2aip+4coW/ANSurqfRP8sZJNY",
+	"aiaCWectm/XJhN7Bl0TRIZxLhGImlFxeXN8c5vkURlYtZ1gMZDgjI37PCriezl8H8+0/dOz0OmY6qg8+",
+	"EluBPa87ToV1pnApLKaqThPRJf2HTiAnEynmmmk7VT6RUrf9jaJtKGv3k5hrGKdp1rqP5Su4UGQ6ntmJ",
+	"2zICQpKFJXMYZlnbPyhSoDbCRFjIRQH3d6E6xCdhc5sAtY1GEexaKAO1QWPenYT5aFx5qfmigbbUlDkc",
+	"9yzBNGNMGI4TFmBeKCQLZ4uKYBE8ijAkfSLvmTkJn0TffcOMcmaOXv+hk//WoQ5J+6GjUqEAY9v8jQtp",
+	"k7fgMCvSP8n776Nr9mB/Z/cFNnCNn1uX7e7BzovuJ5FBqh62fkrVXavdshNqHbY2u71uz9WcpzFvHba2",
+	"u73udgtFDeCBG90pi6IOUPzG2LRw+Edr5NN73mU0siybFuIyCi9kx9+V9QBmFraJkrnn15F8fq0k7J7R",
+	"yCX2QgsK1bsueS0TpE0p2F+A0TnHsbsXuljYHbfOiP6tNwyNsBexq0yXucXNTLd6vYLsBrJDHEccd2Lj",
+	"H7bSCN5DKwXbYj/AUH2e1hKuUMFmrrqImGMFBn9X2dg3HE5z8YZrHf722UgUkwlNZnbjYJmL3QDtR3I0",
+	"Qi+zISM6UuAJT/EKneM8plXTS4lg/jG9U123PF6qWXOz3rLZNdPPuU22h4oNgiBxo4o+9Wa8YTaxMR1E",
+	"PMBEF/QjsoQPZy6UHc74/u7m/osGOzNmNNLj3590L36ybT7jTmAXVTthS/qC1BGBG/Opt+Q4r6OgPR0W",
+	"NsAl7C/bhAnTCQ/U0k1wgQ8ZC3UNL67/e9vcyvXX7EFvwLU351pI1d1txCjcfZtwYeTbMq9oeXfAzugR",
+	"C79A/ZmMa+Qs274Tiy8TKMrDUkXMnIg1wzTbBYhT2tqwqGi/s8rtuGKoFymnV7tPqJNEQMVGwErLPDO9",
+	"CBWmNDGigCDm/sWDu7e/c9AmO93N7uaL4o1oOhBGYA9tqblEThVLyIAGd5+EFV8BVc1hAthoLTuKWncf",
+	"bHGZiI6yZTA3f0InTENts9+8UUDOd/jh6l1Zo1vmpTJk1/pnyqBiFlp0Cg6aTF9D+1VOgEucWy89Rg2v",
+	"+z3iTGhydmL2CPag7KUqTwFlJN9osZ1ba+qrMeA6DitvUKetU6dlAbjEEoifNiDxfZIqjcLnyIhQhugy",
+	"Edk7VbtbZsrFzdpIOe7ghpGdTfMVC5LYo3GbJrz2mvTW2EUQtOk/U+fFyVixXRQnKucagQ2m8I3amTef",
+	"leYu3x6f4kENxkY7ySIp9/e29160DUsby5Bcb+3uVY3TfH2bfb10wMWo+KPOrxgFf9v5/MfO9p/eSPg6",
+	"0ZZ2bQcskmJkiLFL3jF6D4nwMsUgs5zjVQDnVAVnejcGIkErNqKERJFN5PPcrbfd2/JZyByhOhaenwar",
+	"WJmP3skgq4W4hOn52X93+a351BLJNQC9ZCxAy7nAmloyYaGESulOzCKYY2+4ZpZ+nSq0N16Y24NsdXuO",
+	"0wYJg1xuGikySgxRlS69HXvlFV8DTBSGYE1QXUUmEyITPNE/3dxckgFVPPgkzBDNR1YH/yQ+iUsm44jl",
+	"EcsQJ2nvPbyVCyuTxzMD6oWLVBrLAqHPwWI5/TQMFekDkf7VEvP50fvTPozhFe5EvihlMgFOgEsBMwL2",
+	"UJYEXnRJP5NG+h4+X6Ld9jxKp1lLNlGfhGN/FUwS7v9P4kaShAk2BW84gH6Ccx9XrQ29m3Nuy8n0bagH",
+	"Rj/3cz4LFsRiZLSFQwZQP5cPO2XRPSNjmSaqUBQcZYRPYj2B5czM6cbGYluo1FcSa41W6BwPnel02gE4",
+	"rTSJmDCLFBZEYQzij7nNbc4P25FwkAOtAnxDLg0ctujOZrjHXg4724P9rc5OcLDbecl6tLM/PAi3gt3B",
+	"5t72DoQ5wifOb9za++nm6G+77345v3j9cfvV37b+/vPOm48/753uvfvl6tXWf7//9fJi++3fdm8+/Hr6",
+	"8y9/2zm53vrpqNVuAR3ZOHbXZuEsAeOwRLMwEQ9ZLhyRqlla0QjhflvXcfQQXbxiv/7tb38f/P167+PD",
+	"9eDsyD6/tbnRSeuwFb76x1D/zH7dOf7lsjN5dbD1dms/HQ8+/PxhM95MbqcfN0evP76+OP3Hf9/NT640",
+	"2lsLCuvCo5ZKmyXRpJGo8ycWSnMKanHxqrlKcclKM/CnR8ArmB6BmRKOd7WyfIi5+7J0AFuHLTb7eTx4",
+	"E/AL/vPrD7+fbZ7zM3U20fGvx2d7Z/845cO/ddns59/Dj2f8gp/Nzk9Gs4uTu+3zf5xO35/A42ArEoPJ",
+	"61743z9H8x0sH30huYPbxBPUDAsCyVxKQUZEfyygAS5CYpdPSZ0vKgGoPeRexRYdf7Unp1vLLTVH68sl",
+	"QfdeQRD0RdYUpM0dXzxMkb6KeryHEywNLqyScZzyqlLrB1mMTG4SjejxexaP5lL9Z26rFObplVUfI5iu",
+	"r9YsaCZVBdkWUqzWT4FaSc9ZSlSV9LxKLl7gF75VdtzMIm6VJICsHiFKF/NkivEUyztdZ6EydrJykRaj",
+	"pcpuXwfY8FwmyZuc63not7CSYBTbwZ6Xy/0gRoP7Ej/ZbPrJk2oYp06aLkrpoPIRNZaJ7kT8HpimTYdb",
+	"rW1AUvAtewgYCxHTpOghNF3SYJzB3sORV4RCNQ2kSSPxuiQzW6aPsEixLkxkA8LDnta2fYVNfg+mbZjd",
+	"VzNtB1Tg0c8r4KBL0mzRpVR6lEBSTROL6/3mBg0nXGzQNMQqz09h/j4yTb7jSh9BqwvmS98S5a9sOCSD",
+	"lS/a2KNF0wlk0TKhE85UxjYtXFmFoSNDLS6KTKtqq39+RiqEtYPgLg8hnuLc2uYkmpOJgKVPYOvP3I5A",
+	"EFC/1AjWUeT8uUW+Yra5FnWFbJjQ0YQJnVlz/HaMy0TGUjHlkC0BORBjT7gmUhAJseCiEEQRYQhqkgp4",
+	"sUvOy6CYQ1whaCSQE+bAXW+KLmw1llMbSuEAXzGawpytibxnZJgwprrkg4jMWeyHyewqFX1A5ExS1i6q",
+	"/eAvCGQSSowUUMwO2BxXwIVVtv6cGZTDDQaEBEzUnZtol5yajyDewYwYjGYYBqt+IDngsa2dhP6GBsf1",
+	"JNudxke1ECMCgFKf6yr+zc7CSZl+bIBrLfFi87kGseR+iKWiUTcnEswMV1nSN6LHAF4Zzd9/gtN7khjq",
+	"QWIbzAzh2tgZS2tGnyoQVr2z3EoxtOoWkx4wSPLWjD77pVj3OZBiGPEAKsfk1HE74QrAWFtzrOEfkosO",
+	"+s+r2UJDgkb6+Fly4axR3yVVZwP8NvScr08FJVvjIVZ/RzwBwyeFQxN4PL3ixDN8C2C5EdNYiwNwXg15",
+	"PAuZ1qFN6+Pe0DQZMa1WBFnl4LQW8FkhPkoAWZtOayt6ylWQ0Di77PQ4kemoGE6qMAwRu3fgz2Pp6lFZ",
+	"MRki5agIP4n+7a0d8m1M9fj2tu8+ckXS+yOmzf1oAxT6eA1i7L8N/LKdQeRdAbFaOUAfxKk/HtPEzMxF",
+	"+BVmFUqmPgkhNeIMI/gzIgFDBg6GZlp42MGMpCJkiQJgh1VXl8fobNa+MKMbu1VrCWaZVvxbMR8CFpXe",
+	"QkiGmTwaXveCHfZysNnrbA0Pws4O3dvuDHbZfmcz7AUHw5d0f7C31Wovfgzt3iY0uGsdtpJN3ytWIjW/",
+	"Rh3vG7GUUeuwNWKCJTTyvWETV1Bbci8UKKN1WKBzoL+NOjPKAmWMru9OxW+tebPO4cvey17rs2GcOS+q",
+	"h61Y3EZPivwCo7oQ2QFBNBajD2dH8UlFYlimHxDeKS9GAY4wV4Um5CqQGCU7LJyJtYRmvKKfSCVzx+RZ",
+	"gyhNB1UaC3TeJgrhNgcz4AVPtj1lIHye5GI8pExGkfMjr70RG3+Y/5yFf+JWRMyXOtBY8DbNnKMLpaGI",
+	"MnwPN5ZHBd1ZAsgOVwaGQUOsvi7lOLiweYtq+Pi9uYK+CC1ci1AUAOsH1JU/K6TLOAF4EUgWuh1SHrGw",
+	"9fnP9pMclzd4TT73YamSvFxpm0IkxOkNrazHYl/bgHceEdhQivhzIljjTfr8Z414NZtgc3ZS9hPUvFXB",
+	"gGPT4+xtiadzaURODWtODIdqkXowqWRVdXlMWBeZwJTY2iZO3AE7Sv4QrCpY/ASrcLsD4uoCwalxIfh0",
+	"OMRslqbqPQIRPAGXeXoNyAzK4iR8ZV/B93z6jm3IjDskRtprLxAVuIjQykS4fhYdyc9hl9yNG8XLZNlF",
+	"eVMMkkFMtAyc+wejbD5op9t0yY0kg8QlAcGZGNDgzmWfEQpKolUhQQQw11ofh9RvfFyu4Po7L2cJesSm",
+	"nQpIzOJ1ajvLzvGTXq2mKZvuNVcEm67PuJ9S1ly+fk97lgt9VUmgc9XCzQGKwtx4To7K6Z65pJQBNEEp",
+	"aEomUuixjZriOq8c8ISqRomK8pLHLgBAPmaL/zXv5mVcZ1X2RonbWNeZznMk8g0G/oM2EQTxRUhaa6sN",
+	"pBDM2uFd1qpLiShsWGOO86Zkk3lk0giM+xaMvZtb30niiFvnjDX9oOz61s0e+V9F3ZKHQcdm/D25S/bi",
+	"7OT4zLb97I7Z5/SP5hOpYvh2mnN8/inZ9JKM0LqWhvbTuDxgf9Gcni/M9+r4yEf4bTwfhRWqSvX1JSN8",
+	"VSXgJknVPDQn2jZB4svLKBthtwQY+XSqAJ2wW03Rg1bUC+aihlwA420qIBjFYiLV8bAUWd3GH/iPp7Wx",
+	"wcFAQ9tjDkZjc5vdsVyMfEp7WmVeSU0r2nOazmDB3zBdWu2vcAt8v0fZWdM86VhrXRrLJZ5VlGzPWGuZ",
+	"uWuNHUczzpMdsee8dL6NxelfgVKPs2QtPxbxt7IyuYJyXv50DbFbWJsYHH+u9nA7w9kHP0deq4SKEAC0",
+	"modKZWL0Jbovvklg41xR6by0hPVzQdVVjA8QS3JuM72lvp6yZDz/olGWlxCGcCnDKiXiEkL0nk2DcGtX",
+	"iLAsujGzvV3LcRlLGT2pB/kSGnzO7ZAyqt4JGT2fBzm2U1tzlTf+MP95euewmXSrrsxphmAkThzBk0ic",
+	"OApCse0ssEnIRhGEXg9uLWuN6fYHZbe6aK8B9MSZ3yITu0WrASbw2AJ2RopKta8AKSP9NHO99cFoG4aZ",
+	"L1za4y+jLjkikZyyxBYVmUy4JkAIEHmcecsP3bd0YJQAcCywKQb9kjvGYgX3HHAUc8ONmMaNYlMjfqqs",
+	"dKEqBEQYchmwSE6tgXvCdeNL8TLVl/mKP7XcZpq+TL96MhHMqCrE1+za04U/SlenyR6zJ5Ky5tiUwrq/",
+	"nTs2e9I7Ia8n/Kw3w1yF5GoEsOdMisiBv7BONYYtP9LSh+g3kZIkkRocPtANTbWcUM0DGkUzxDWMQoA4",
+	"w7OO0GNYmAvQx5pWum7sGIXRFcpHP4l18ZlMfMUq15Wk4mKbY1fom/DJhIWcahbhw2LJcSJF4Byu1ptk",
+	"ljOSNDRf6icNiDZM2+x1RmyqEbXVMr4VOcLGH3f8GWLbStRST4ix1XadDGNBR73UDMY1i/H6lLJOxOgd",
+	"C4ldHwsy8bxyzh2beZxSb/62/fHtT+e7N8f7J+/eb13996udXy9++fvrvVO/4HNXHwdr0wvdU6IPl/H1",
+	"hJfFTZZE9i/seSoUI/bxFpzic+mMzbLw2k+ZUGOrI3+nTqVS6fOv7FBydaMr8mgyk8g3s+tleTYWNsnG",
+	"/tr6e8/vMapzHVnS3vjDGYme/jpal4Ibe3+ce+5ZdHFB2CTWzgf4XQdRZwv+zMz4+z16zvmz5mY1d/Dc",
+	"OBPrEgfPkbUa5Jo/lsPUtrzxIJLBnULLgS1ZO0h1DvSNscgI7W0kJCnWsKWjG+ZJjuRz3SbfxlP03d8m",
+	"zliBQ/lBEQgI+FbOocV7Y4PG/MntHEeXZ89t48AuVtk3nkyWLGygw49sF0tTc1dSRn11tuUVWj8oW8cG",
+	"IW+ywYOETeRUsASC4i0IKvwAKJKopitISC1i52Ckp1E4CziTLv2WB8wVyf0k+vaXI/wBC5RgOoito1su",
+	"Z9e2Of62Yk+ORoGDSmTE1sh1RTEOqeT7FsPfstm3kcRxcT5yPb5GrLolpQKyXAFbDpBgnDAUUXrujPci",
+	"fOXTc83FAK215O+Mj278ccdmzyGQZ7TcyDbk0iiy42uTPJ2hzobJGz7AdakUEIZ6CzklUjxhFkbj7Xwa",
+	"TrnaHPLWbFvLb9cpbnQsQ3BhhvBHRAM2sUfRe32eCeLKtBmW2R8xfSnDS/ddv20BdcZySiZUzGx+LoQr",
+	"cKHS4ZAHiEps03QdCA74t7ACLNSft9AG9mnmLBdZAORUplEI4DyECYBPcE2uF9vxpjyT1nOHHkAnFTwq",
+	"ZAFX/GkI9RSLK4GHKfxBkWyPCRdkmEbRd0a4l1D9c45wU1eZtAKF444BKUJ5/X4b5YA8rmJtgsBy/U1n",
+	"C1+9TuSkznTh5RtZ+9VLlnAZtvyg8RbodUYGM3twUKvjCiESEFXPF54Dj1/NStE5GeG1hBRmGVwpVPun",
+	"xXqEg4LVoG0BU0NRqMl89kYS1Zkn1ButvSq2FOCzGn9xWCiitzEVJ1D35UQcc8m0tWwDCwvbd2zWNgvc",
+	"vuMibMcyvFWg1Kh2EKe3gUxY9gNWfr4d8UH2E9bWK/1kzXa3CQsYv2fh7WCmWf6zYkLbnwKp9Cex1dva",
+	"6/S2O72tm97BYa932Ov92i78uNlzP4LDoN1ub+/1eu3Nl71e+8D+w/ynt/Nyd3+vvbu1s/XyZbtpctEH",
+	"NC3MSAzEizEKhuCegr9dj60hA0n9cZh1IyZ0MZW1GpjqpmA6KWYPKk1nyqK4u7AL63hVbTJgUNGwXEUt",
+	"oIIMGOgpyKl0nqyEeWmeVFXBpsVals8j0hd6gB5p9LUtItAtC4tTXZ3g+STAnH8s1gv9DXFtCjIgwKF6",
+	"q4YWKc/s4bqhHAu4rLasekY9HDXc9nz2KGaI5OpMahgSAhEiNVqg1ozsQ6ZwT5fkUhZ7zYvXAuRQ25V4",
+	"d6CwmCZLjcwOwkyOa4oZgGbiqi7Bv2H6BMd3bQvGLHWsXgGMOPrtcbXsGLgiYz4aI662DZWVojJSFubg",
+	"vxQ7m4WS41zovZ1Woah1x1vVunKY0cyzdKWB9+G3fpvwYRFxUmkeRbiUwPdQtJl0yYUes2TKFQODRLF6",
+	"ZWHPKovd4Dj8E68oilw5O0QhS3S54DH0jyQxYCOelwviEMjWLtRais0iyFRhK2aIIaGK9AV7MCJ7v2oW",
+	"5jK+lI+Mcy5MwrF7HLrbI65Q0bFXNGH3TJhN4i5e0hVdrpS9ppTra/zav+K9dl49fa9XoLKeh8ieUwQq",
+	"HcFK3QXecQT2dTixyzcudV4CYQBWYPfE7kdNFj1flydjmGNGEz1gVC+Hr1zN3H7KGnqeazxv/yvf3u8Y",
+	"VZWEEpmH3+yqht4tjHYsE5spYi0IT3R5F01zixf5EckIKMOJXWAzXXIF30DZVz0PuD5/hbtac0vKRdl4",
+	"KvdmAXATIq3JURFOhWZgKojDYkMgMySWLvmQhR7adUWTfDaztr3FEEZ+QmdkwD4JXIeidRxKaefA8mYs",
+	"h2U5B7CVzenFELmCpJNXX7JjYDSJOEuqAc7WrXN0ZVctQwh7HmAk7CYpgA1/PTP6Oew3E9ocgyUwST8o",
+	"wu1rT4+D/7MEgxXQmSVEKVhHc0ckT3dA87iVxRNq5lpAGKoqHF+g8PkDqfJaVo+5IK6APVzbxp6H8LB1",
+	"7Kke0VWY6lH3tTO3xy6QScjCLrFTMDdznsvmcM6KqWvwIx8J+Th8nYZ3BFwEKh9jYWdguECVA3ChPJd6",
+	"d+F0gchwLTcaBFCJZUjA56iaXQvmJknVcluG1SeCMQvuXHkJs2sW3ZhrNiESMQfkVEA9eCrwZxebm7Bh",
+	"qphaCBYB76dRR1R98wbQOw67nqoH+dWaTYqgSViZ3tHe2dDqw6jAFN8uVe7DSRj6CxMZx/aWkqkGXRbJ",
+	"zHqB82WjIu/MLYzVvHAV80XIritRuhuHlEeqSkWIWXKm2aSZQvZMfl7cliaM4inNQabXK6bMxKuSqcv7",
+	"mgkQGVkWsKgdbVw2Y0aVvM/Jkmr9tr8eowNTTKBTGuX60tdic0duqXANB+wxsu/qCjZTyP62HD2Po/LE",
+	"+nydujX/Hy4fkwXnZHVkSgWpzPIuN8JjlfblmG6Axze29VDNeYbNxTgm0B8k1qa2N849Z1PgvCG7Z5HZ",
+	"dbzi6tPFsR3UN0r8d7GYLtf+jotKc5J5Vroollr4YV5vzSd/rug7t8+5nFwvtgCdsNq9n5uX67gEwRt4",
+	"zSIW6Oc+PrgiVefH0gFQjw2Re6Z8j2Cxp8JBcoekYfbHkW2WYOk4jHgCMyVYVd2ZOQJRE9KI9ZhNCFWE",
+	"iXueSAGBA/c04YaPK/Jjn4n7fpuY/7xO5KT/AlpWCLJBfuyjD1P1bZFp7OCTgALT2tx5hIkgmcWQ8HUu",
+	"C04xBO1QWBI5tRKwi9cyh7rOWa4MpcN9fHQo3WrKPYFKQM8WdIfz+DYRd3YNK8QwZBtdcmaEiTCBOl3t",
+	"rFIgV3b/v4vkmMVDUfeoNU2NWYjPq58rY8ex8Qf+Y0VQ3pGwO2BFTzjRoNlYXWXA8kzLusepIpZv3cPU",
+	"OLnGzuiZgC4eQQVPkWNT8q9m7E9nXBM5II6jDVkZZhs1FMpbYI6Pk3jeMJ3t6TNftCvYx3eQv5OTxdpE",
+	"0Txi7tie8WW5PG8zTIJSZYI7xmIbxI+EgyJxX6RR1LeYhOZahTR4zLG2IBRARXjbcmdnv2cJRCKSq1RA",
+	"TjRoiFAoSh/iNf/JVkEACZEL5wm1wQZeucF9MGYCaRoBuvBaoADzg4HXj7npMYfnsczpO7niv01C0r/+",
+	"FY+E5ueiz3Xh181iYvdsWZb9KTyGw33HYsDGJps7JKQzm7+S0SDpTw2x9slUJnfKyN9ckH5k0er6f7HY",
+	"FdCfQ95WOmF0YnapT8OQuXoJj1eVcdjfrPYvLpocPp/OfAENL9WZ81FghFF2mfk6x6ePBeS7xv3MQohc",
+	"tfgO1OnHAVVHoKCtr6lx+Zm4DlBQOdIWxt9Bmm3YEC6M1xgGi/JM+jtzjScElhc06QKXsYd/uS2MT+iI",
+	"LTeF1WUCT3W8z3BI3+h444IUC2NMYoQFzM1TCRuyhImg0kaVvdCqhEjZ2vnfdeRgV7/CkUPqeaYjl9EC",
+	"d71UnD17rBoaz0rFRJSM7q3TIiOnIohUHtoygspgheRTcJ4CpQY0itDx58I6YWRzKaUusBZjdpLZJ1Gs",
+	"nLSQ1RpSTUFFllPhIKrwyh/Q4G6UGMkk8186WBBbS92Z1GEY7YVAY/T0mmc2hGZNyfwMNgpo4XvNZoXB",
+	"4Ti/tl0N16XKuwkEYrQscNn1cYhcjPpA7n0o+9q3AahTcwm4QzFgQ5l80/JmOFZwj8MsICWTZnRd84DW",
+	"kMAXs2BNe7clWxv8kgqVxrg+0BAO5DYVNNVjmfDf538vljkoGHrqW/FwZht/wH9rJNY+wiy35vmqtspt",
+	"fVUSV2TAjB6ZWSn7I4Y8o5/Fs+/0drLI3qJV8NvReA7Vw+3y16LpRdLk4jZVbB2gnkfb/hzhPK+0sXT7",
+	"vwfD35obuEZlBuQFedJrnbJmrrQWVJ0Gq1ybWG9bHhALjBBFkSnc3aAUpIp1SSgDtUFj3p2E4E5XNnHE",
+	"CgaAJDoffGZU2Sh0yTP0k5hwkWorKGB6cZZw6uyRKJTY0N7IrGtoZj3hwopPlhAL/kEweVAyZNMsq0JG",
+	"YZccuQBe2xwmzn0SWKuNhQQqAQxlQpScsOzbSIqRGzOLFIOCAVaAaXJW2ojVagNSM4xOM1ej3GB5PldE",
+	"zSP1ZKhYT1PvLZbhbRCnLjf0VktNI5vZ/9dPLRpM2KdWO5bhXz+1pmzwqfUn2elubX4nleGyMBFHx3UL",
+	"wmEq+HK12ba5kRWqrzhHR8XurGhvx5GNz+bWou9Mj5lyVecBM0YFCY1ZqdZdFnlmI1zZRDHQFaADpHNX",
+	"0tUcLGztk+AiiNKQ2dPnnltg7y45HtOEBhCyDz0URp4HXEaRnGL4FrRQDHWDvH9Az0+F4ZeBTJj6BqfA",
+	"aGqlWv9rAitlp+G3PzDrHL69vZ0wTW+zA8JNl4P98GC4Tbc6mzvBy84O6w06L4d7YWeXbgb77GAr3O5t",
+	"t9oL30KrtzSOzfkYy9jzilPm2cAcjYzcfmtt9rp7O91ed6uFsXfZeYPoxFX3Y2l9oGU8pTRJqDcq/0I4",
+	"qsTEaqwXZkuiPE94V1L0Bw2tivrTzc1lhqEUcgWX08wQUE6uDc9y/ZqItU1Y/66E+BwEIaeiqqSVyxR5",
+	"hMWlaFoplXLN6hWh2ybFvbaQH7VI4t/FE/8XFE8slCiqTZiPDu7xVkesbytYt0ZiAxvBN66MSM60URnM",
+	"cI0wL6QT1iM5IlxkigxPHMJXEdPraxRWXEEhj6utWFch/3dFxXnd/JGb9YzVE2vt6b9rJv7vqpn4+Hum",
+	"bkzJ0oKJH43Shm7iv5od7C+6eKgLDJFDnzcTSqNomrh8ACpc+IiNLskLFccW6ckc176aiSB7qftJ3IyZ",
+	"QAXFhoJxox8LTagqtNkm/YkM+ZCbT2VC+tbA69rJ/V1yiK3ZEBflFPC/ICyEfSUbBlek/8ef/TXU3yqV",
+	"9luWhbRzfd4MjW/q+v6uMkTympHP6Sl/xvKTaCyuco4DB1mjqsha3gbUZBCl5188FeNSht9GLzOrV1mv",
+	"LszjMLH4hyDxmCpG+pdMhFyM+v8aKRqxDGvR6ON1tgVXcfHfFpMxc84VfMDLdbkizu4yBQ6g7PKCxRbo",
+	"0UZsyhhKU1GH88UT6yz9cTAjdqXJ9dmbm9Or9y9Qebo+e/P27N07DLXO3TSjhAbM4TFyBQUou+TC4aVZ",
+	"urHXbdvh/JYcr3j7uvR1C2KYIbsoOoRSao/0Ya/FGb6GB7vWoQM58Fsen2tDMmbNw7ya6/+fvattauPW",
+	"/l9F4/nP5EXXxgZCCZ2+oDTpn5u2yS2QzLROQd4VWJe1tCNpcdxMvvsdnSPtk73GNrtgMvdV4sXW6uHo",
+	"6Og8/H4r7qOmaGMeHI1GEWjzNF+ykNtw191gyda/31Zgl0uw4NQYivfdhav8LgHHDPnIRmcyvGWmAOuU",
+	"jhIljQxlTK7Gqb7t3Q2u3CXCGj4uhc3ruxeayNQkqSmitQeEhkpqqwvx5hEUCC/z0pEx1UPBROTOuSmP",
+	"Y+Lq3NwPAYAG1Kf2qUdhDGDkUI5q/+NYIIodQkCrRMmQad0jv0nFMJQMtUGxAzMH5YfzxKIjQuN4KPCP",
+	"ZR2Owwsy3Hr/HZixK20iLq6guanixgUL8zEi/6ePvPjqGexDxODlLgkwK74fiiICiWZaZ97xDW87xzDK",
+	"c7mJav445uH4xI+nBsXaDUgzAVgUic8hyOdhkmpHgT9imFuZo4m5SSzRKSIb4qK7CHz5gTiXxT4D+H1V",
+	"hDDdgcYe1BIcoJr/g7FSk/38hSY6VIyJtcZrzGzV0Roze+BYP/LIjHMZwXFZozK0hpGovfOFyLFeyrZG",
+	"DMsBIEznmJYrAaf+P+M3Y7OoH0pOazth/9ZgJ86sUsFFSBO7kgf75C3/CX0RiECH272uPyMa3iI+RqNX",
+	"4TPc5O+d4p23gwZ4+ajkQjjl9UNBT5FrGccwoQ8/zbB9IEMvbQ6nWQsnnFNSaxomaXKjaMQus3tX4Bu6",
+	"hMSEwmceQSDGf9SxnDZ8YoZSaBmzdo7MqU8wuWVKsBiUt/1ilwtuTyouTIBOOjglfMNlmfRZG0PhIIRZ",
+	"kqtZ23eCWVVAJO+UcBO+Mjtye1N2E7TupG8m2ydSCIgYtSXcb6Apr/hh+nzS3AtN7rgClKUJDcdcsEcX",
+	"9aZlO5l1MSOtEdlGSXRGksaEKEJVOLY2E62xAARjEYim/XKi5I2iEwAQgYwnqUjMxe1QuGQu35o1rBCA",
+	"n6KBZUVBc5d05RJoIq7AiTirWFJkkSH1oDKIE5nMWrSjcDwF4DsqcuLGbJQYAkC8FmsHhzLhUDJiJOHZ",
+	"rxeTnAH6Eptm7uY8Q3HnjqodPNsW4tkhefVKfNX7/VcHEHIzTNmm/t5ZpRzyrauCJyKdMMVDvygVieBC",
+	"G0Yju1apBkr9iu2WagwyLawaZSx5B81uxxFeUHPWeC4OtBEGM5nMnKCAdBTO8W9BpcnUNKzT8AYzp9Cc",
+	"UbiSRmv5LmeX9E0Gk9+CDrLiYtVxpm6sAWin+8nVxWMYGn7RG7Q0CptQpiZDM/gmtiH7zMIGTWbcX5MJ",
+	"gNmmItP9xT33eaHPR06Fv5cEZYzyoUgUv+Mxg6iniAKSiphpTa7sQQGBZaj3DIirpARgczhEllgTrpcP",
+	"2sqvP7PwVLTnlHET6QnkqbpJJ6wARex5PlwxepaA7NhV8nTtDngCurGVzMWuAnjT0v2eZVEXi7YP9g7n",
+	"q7aBOuMUv7778gDu+O7jYC6vem7krxei11BNfj/+7fWPH45/vXgdQL59gROxIkx1xgMTd50Vh1RQZn/9",
+	"/eOn737sLB3mwf79Azsfo1Ra3Wz/PcK0cSPtTiFU98jPqKeOVh2PbaW2nn73cAWTzfZpKtVtyTxdvyOu",
+	"iZ95bXc2syhrXJOd9hyLv3ivcbb5MldXj5wZKiKqIn+bBZxI/4wpJRWY84AzLYXHe6nr7v88gw/rRCvW",
+	"RFHvjmkGjdVI2muKwFvYOBdPakUEXudflhvMn1nLIEXs6GZNjljegzRczI1DIlUoS8vj7T2CWXXH4C47",
+	"IsVI5OeuiP6jpbjyF+Z/nb37ncRQ+ugKqAyfsCDPusNdfhVCvtdVj5zZexwdCv8EiK+QCgwtaWG4SHM2",
+	"KmqgeR+b99wpklyhDYppfwT0V5YSUAqikftiaM3kzGFg91e5AabyvfZKdvfPJkAmjljGTbNgU1yGWu4w",
+	"mK1mCNAcvZsnCsPlhwAkuGVF5Gcrlje1+pnyeImC6t/HCra0b7GrxfWYOlPFjbETZlzZBHc+NWrQGZJf",
+	"3BYRjNadiLyKuJNhXEXUILvLGoxshZ7ndHn2cyENEjdNTtkPfwbgfV9ncMsSE7isFgjILpWKeTrAoml2",
+	"3P2Tdv/pd191P30ZBAf7X4fD3l/97iv7abf/9f9WGdz7FA3pP96ckL29vVc49wjdgfY0jEFeF5RRrczw",
+	"id20k0Q3EODEtapIai4Hi7Se7xYmRuT9Qk25tAp5vfTN7IWlIukvQ5iBYedoWBXTwdFg989hJxh2UB/A",
+	"d7SJZGrgKcoNPPU1ot1or79XqB31NaWD/fCw9z38yq4M/GbwarfX7+32Bn3SJV3yV3935zeqdmwnjvzr",
+	"yXd2134iw+Gw88vrc7IDtZM7g97APiG7/T452B92vt5Trh3U1oiv1YlqF7IObFAsDrLRRGEOjbys1bs5",
+	"Vkxgssf8ZSroHeVxC1bE/bz55zmjjyd393vJTm+Uxkxl2AuJjHKH+zU3lSx9TDLIooAOwgliG5COfVRl",
+	"37f3de1So3VAjIzdSeyIflJ7qWWfofzc5yh4Tm+EjMiJ+4us/K48Hbwl0hoUtZT8Dt5qhudLCXe6ifyw",
+	"b5e1fzqeFbA3kH/JLiqmb49nOc0oPH7aPLFEKtO9lmpKVdSwKz2kSnGGbIXnJ++tLhAsxErfU+M/au9/",
+	"AZwpWUx4jaVMRjS8JdYmUtc0ZMFQSFX/AxpFimkAZvMZ0THXxnZeiqy51mOEb3A6rZBLZe4jw7KdsdNj",
+	"h1M6oA/7NZ51bHSpZ90Rz758uffyiS7CmVu9GQ86NIaZKH6y8ApczrR8ji50bahZfqF1EDuhnLD8EuIy",
+	"SbjIguGIOSJT4UhC4xm5UXLaI+eShDQO0xjz8hUQcHpO+4hfeyzEETNTZi+Y05zVQ1cIP69GUprT6KrR",
+	"O+UZTEG7GcP4jppzACGQZH6WU7ziWd3tczfzFP8mRPrMHvg+28RzaCG4xua53g8WTCitWArZ8eCz/9/w",
+	"ihbXGl5wsYTE2G5p7WyiEsBWU8tawthAPK/5t62BteEWx4G0dGmIjJINQaucYbPHvtVnDa9SHkwdxIr7",
+	"FvEz2VLRnq68pgF4lXUhUsrzsa0wKeVePk1JXmWmapRHZUnBknXG/PH7U8DWmjGzFeV3la4+HoTK6mgp",
+	"VY2280WXVqFh5JSHboa10VMqS1DEOwUYlVs2w4NoAVJKsZ6mUc6kaqd8eoCTX71tSCpzq/ZIh8eqKmAL",
+	"ys023uoPcSucVbbqMpiVc5Tv7Coh4wiBN2olnqyLzNLo5m77iHsahJZnJ98erqXaJwfb8iRoLSucWTs0",
+	"4V1QpW1Y6G9RR7dHRvz+9C2b1ZnO5+B6mLVlMi9aan8wBRmrO9bRz1OsPrq2a8FGt3b2lprpKBlPY57j",
+	"uz9yMz5D8q962cRjBiMoSK+Iag2Yc7kmgt0xBSEZ4SjrOs2Z3cKLa1vKaR794qEmdqaudr7cslmrNjcK",
+	"92rGs11JKLsF/HBcRPvM12E7mxmAvCJIXuWmVQv6D+jJRkvcrOa539Xy1q5j7tZDv2LdYXQBzs9QToo5",
+	"LjGLbiC+aRCu3vPmYIjRpZ5ACFExwJGCCGPMPI1luX5OYxTRuVIxOJoFGqEph4O/oLUZFjCxKMfIH81M",
+	"qQsIQyYiX5IW9cixIGOZAnJlGEvNIiunBMHvffqJVRHMJUhD0iVqBoeQ1SM4MR4rWzHHygI5NVCcFUV5",
+	"PTgkpsMr/Q/wvQ2FTC/0Jswg8Ks3Sk5WERr48rlc+avvAYqmJvk8UXYIZkZGMxd6zmgGIG+Z1RL7wZ9/",
+	"qslt7QgJ1ZhMpBPcWPAR+fhQtYCAdgJEGLf7cf1KEhgewJOtPBlvMDGqVecmdquEYxbqu3IOid3AgZEB",
+	"Cl9wy2aBndfglosoSGTkuQeCMEkvQ6lY9mDCJlLNLm/4KHvkoJOKjxy2/qXfaZewF7PHdie6R6HUZigW",
+	"ZZsFhYeDvn8IYcwgCPYO+v1gcNjvB6/cf+w//f3Dl98fBC9393cPD4N1k1xwJ49mHj7Jbj2Qs3Z8/tU4",
+	"ziqg6QCp29CF4UI/e5x0O4S6OwgMr6ULSKqbwUE/hd9dI9IjlG2MZj5jAhjRXSoQ4pBCbshoBuW+E8rj",
+	"LJUhY6ZwQMxjqskdU4CvuT5g+oXeXqh027enuVrArNQGhn0ZGKxhSIXDuS4bl1vg7sfSoOsqkLrLWW/c",
+	"XdJQBAC2284X+0/DF4/NZH1tFz9Me9Gvf4yPCvOekeYVkIbBPnSYQHAH9foAzMhY3nDxA4m4pqPYqoxw",
+	"7FfYVb83GhFwdWBb5fV3y9fq+bJ002+BW3/TdVn/jnmh7wNKfwQPfgM7tp1j6Wm89dssoZlj3nbEeeMD",
+	"BA1AleWtnidx0TtfwlZxcH9wfXpCvHGclnYhx9eD/P6W6blxwR8BdfyDZ5Bs5T6U8VPWYY/7zfa48OM4",
+	"6OePQI7jeJp7j5vDmiPGaQvMV3TM1dBPBCC3yhGuQ56HHCjViUegegbw5HdehFaS5Ee8E7l+7HzB/7TL",
+	"OL3pRnoMwO5VBXQB6TT+9DmwTvtx+DSsiEJ69GpCuQzn/vFhvzNZavlQXS4R23BzW1O3POTq9sEpiTza",
+	"Nx1LOuFLXclA9yN94TXFWOr8mn4cy+PJaau04v5SULOkIY1j702BYgy4coooE8MG3ffuXV7OJSrylZP0",
+	"baMsTJX9jl23EaOKKfjbJ/sna8fiiqYq7hx1dkB5uubnoH3DENy/Li/UxT0hXxTDpUw55zLgw/hi99SM",
+	"F1jV9qw+mg/JIohnKsi7k9NSdUuh1CzSi6x0V2WFy1JilQVm86xOUB95vBIdZMAuOoDyLRwVwKIV3pgV",
+	"cM2/9adYhrdZnBg6DyDwSJTCBTlhybjQlN9y8y2dAO0odsAlEZXi2TSyN48CeNSCjiJ16aLW7Wwi7zxE",
+	"oZHtw5pRExc/tufQD67OFyPOSRrH1m7Km3fE9Yvmvlq6kKdHpRgXKTK6Vmjlkb060+D+ZdkmDBbnBviz",
+	"KZS6+DsMay2A4IJ7mn0ZxmWL84Z3uJqgcVaUWZLpyF2A54pSfUW0pzJG5SXzsyqJqbmWqrRFogkXqzUH",
+	"K/SC0Bt/6/RN3EBF8QIcIxoDv1qUs6/nW8l1BTb9567dFlLMnwRc3NGY2+M8FXY324UJqQEL8lqqEY8i",
+	"0EqKGnbp2LuxAgxryMJZVrJopLyMqYJAZCp0mqD4XTIRyoiLm07QmTAzlgjXAzzkzL04q7kPoFJUCRp3",
+	"Pn39bwAAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

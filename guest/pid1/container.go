@@ -15,10 +15,11 @@ import (
 
 // supervise runs one container until it has ended for good.
 func (p *pod) supervise(i int, spec guest.Spec) {
-	c := &spec.Containers[i]
 	wait := newBackoff(spec.RestartBackoff)
 	for first := true; ; first = false {
 		began := time.Now()
+		c := new(spec.Containers[i])
+		c.Env = p.env(i)
 		r, startFailed := p.begin(i, c, first)
 		var again bool
 		switch {

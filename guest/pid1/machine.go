@@ -24,6 +24,8 @@ type machine interface {
 	copyIn(c guest.Container, in process, where guest.Copy, accept guest.Accept) error
 	// act does an action of a probe or a hook. It returns why the action failed.
 	act(ctx context.Context, c guest.Container, in process, network *guest.Network, a guest.Action) error
+	// update replaces the files of a volume in memory.
+	update(volume string, files []guest.File) error
 	// stats returns the usage of the machine and the running containers.
 	stats(running map[string]process) guest.Stats
 	// release syncs and unmounts the volumes. No container runs at that time.

@@ -6,17 +6,22 @@ import (
 	"encoding/base64"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
+
+	"github.com/google/uuid"
 
 	"husk"
 )
 
-func completeContainer(c *husk.Container, field string, volumes map[string]bool) error {
+func completeContainer(c *husk.Container, field string, volumes map[string]husk.PodVolume) error {
 	mounted := map[string]bool{}
-	for j, m := range c.VolumeMounts {
+	for j := range c.VolumeMounts {
+		m := &c.VolumeMounts[j]
 		at := fmt.Sprintf("%s.volumeMounts[%d]", field, j)
-		if !volumes[m.Volume] {
+		volume, has := volumes[m.Volume]
+		if !has {
 			return husk.Errorf(husk.CodeInvalid, at+".volume", "the pod has no volume named %q", m.Volume)
 		}
 		if err := cleanPath(m.MountPath, at+".mountPath"); err != nil {
@@ -26,6 +31,17 @@ func completeContainer(c *husk.Container, field string, volumes map[string]bool)
 			return husk.Errorf(husk.CodeInvalid, at+".mountPath", "two volumes are mounted at %s", m.MountPath)
 		}
 		mounted[m.MountPath] = true
+		if m.SubPath != "" {
+			if path.IsAbs(m.SubPath) || path.Clean(m.SubPath) != m.SubPath || strings.HasPrefix(m.SubPath, "..") || strings.ContainsRune(m.SubPath, 0) {
+				return husk.Errorf(husk.CodeInvalid, at+".subPath", "the path must be relative, must not contain '..' or '//', and must not end in a slash")
+			}
+		}
+		if volume.VolumeID == uuid.Nil {
+			m.ReadOnly = true // values are changed through the API only
+		}
+	}
+	if err := checkEnv(field, *c); err != nil {
+		return err
 	}
 	for j := range c.Files {
 		f := &c.Files[j]

@@ -20,16 +20,23 @@ func Complete(spec *husk.PodSpec) error {
 	if spec.RestartPolicy == "" {
 		spec.RestartPolicy = husk.RestartAlways
 	}
-	volumes := map[string]bool{}
+	volumes := map[string]husk.PodVolume{}
 	volumeIDs := map[uuid.UUID]bool{}
 	for i, v := range spec.Volumes {
-		if volumes[v.Name] {
+		if _, twice := volumes[v.Name]; twice {
 			return husk.Errorf(husk.CodeInvalid, fmt.Sprintf("spec.volumes[%d].name", i), "two volumes are named %q", v.Name)
 		}
-		if volumeIDs[v.VolumeID] {
+		at := fmt.Sprintf("spec.volumes[%d]", i)
+		if kinds := count(v.VolumeID != uuid.Nil, v.Config != nil, v.Secret != nil); kinds != 1 {
+			return husk.Errorf(husk.CodeInvalid, at, "give exactly one of volumeId, config and secret")
+		}
+		if err := checkFiles(at, v); err != nil {
+			return err
+		}
+		if v.VolumeID != uuid.Nil && volumeIDs[v.VolumeID] {
 			return husk.Errorf(husk.CodeInvalid, fmt.Sprintf("spec.volumes[%d].volumeId", i), "the volume is listed twice")
 		}
-		volumes[v.Name], volumeIDs[v.VolumeID] = true, true
+		volumes[v.Name], volumeIDs[v.VolumeID] = v, true
 	}
 	containers := spec.AllContainers()
 	if len(containers) > limits.Containers {

@@ -196,7 +196,7 @@ func (q *Queries) DeleteFinishedPods(ctx context.Context, arg DeleteFinishedPods
 }
 
 const desiredPods = `-- name: DesiredPods :many
-SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, pods.scheduling, pods.priority, pods.gang, pods.decision, pods.placed_generation, pods.evicted, pods.delete_at, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
+SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, pods.scheduling, pods.priority, pods.gang, pods.decision, pods.placed_generation, pods.evicted, pods.guest_bytes, pods.needs, pods.delete_at, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
 WHERE pods.node_id = $1::uuid AND (pods.ceph_key IS NOT NULL OR pods.phase = 'Stopping') AND ($2::uuid[] IS NULL OR pods.id = ANY($2))
 ORDER BY pods.created_at, pods.id
 `
@@ -259,6 +259,8 @@ func (q *Queries) DesiredPods(ctx context.Context, arg DesiredPodsParams) ([]Des
 			&i.Pod.Decision,
 			&i.Pod.PlacedGeneration,
 			&i.Pod.Evicted,
+			&i.Pod.GuestBytes,
+			&i.Pod.Needs,
 			&i.Pod.DeleteAt,
 			&i.Cidr,
 		); err != nil {
@@ -429,9 +431,9 @@ func (q *Queries) ImagesOfNode(ctx context.Context, arg ImagesOfNodeParams) ([]I
 }
 
 const insertPod = `-- name: InsertPod :one
-INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, delete_at
+INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang, guest_bytes, needs)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at
 `
 
 type InsertPodParams struct {
@@ -448,6 +450,8 @@ type InsertPodParams struct {
 	Scheduling []byte
 	Priority   int
 	Gang       string
+	GuestBytes int
+	Needs      []string
 }
 
 func (q *Queries) InsertPod(ctx context.Context, arg InsertPodParams) (Pod, error) {
@@ -465,6 +469,8 @@ func (q *Queries) InsertPod(ctx context.Context, arg InsertPodParams) (Pod, erro
 		arg.Scheduling,
 		arg.Priority,
 		arg.Gang,
+		arg.GuestBytes,
+		arg.Needs,
 	)
 	var i Pod
 	err := row.Scan(
@@ -505,6 +511,8 @@ func (q *Queries) InsertPod(ctx context.Context, arg InsertPodParams) (Pod, erro
 		&i.Decision,
 		&i.PlacedGeneration,
 		&i.Evicted,
+		&i.GuestBytes,
+		&i.Needs,
 		&i.DeleteAt,
 	)
 	return i, err
@@ -566,7 +574,7 @@ func (q *Queries) LeavingPods(ctx context.Context) ([]LeavingPodsRow, error) {
 }
 
 const lockNodePod = `-- name: LockNodePod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, delete_at FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
 `
 
 type LockNodePodParams struct {
@@ -615,13 +623,15 @@ func (q *Queries) LockNodePod(ctx context.Context, arg LockNodePodParams) (Pod, 
 		&i.Decision,
 		&i.PlacedGeneration,
 		&i.Evicted,
+		&i.GuestBytes,
+		&i.Needs,
 		&i.DeleteAt,
 	)
 	return i, err
 }
 
 const lockPod = `-- name: LockPod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, delete_at FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockPodParams struct {
@@ -670,6 +680,8 @@ func (q *Queries) LockPod(ctx context.Context, arg LockPodParams) (Pod, error) {
 		&i.Decision,
 		&i.PlacedGeneration,
 		&i.Evicted,
+		&i.GuestBytes,
+		&i.Needs,
 		&i.DeleteAt,
 	)
 	return i, err
@@ -720,15 +732,8 @@ WITH volumes_missing AS (
     SELECT tenant_id, gang, count(*)::integer AS created, (count(*) FILTER (WHERE holds_room))::integer AS placed
     FROM pods WHERE gang <> '' AND (phase = 'Pending' OR holds_room) GROUP BY tenant_id, gang
 )
-SELECT p.tenant_id, p.id, p.cpu_millis, p.memory_mib, p.created_at, p.priority, p.labels, p.scheduling, p.tries, p.placed_generation,
-    jsonb_path_exists(p.spec, '$.*[*].privileged ? (@ == true)')::boolean AS privileged,
-    jsonb_path_exists(p.spec, '$ ? (exists(@.initContainers) || exists(@.activeDeadlineSeconds) || exists(@.containers[*].groups) || exists(@.containers[*].nonRoot)
-         || exists(@.containers[*].capabilitiesAdd) || exists(@.containers[*].capabilitiesDrop)
-         || exists(@.containers[*].readOnlyRoot) || exists(@.containers[*].noNewPrivileges) || exists(@.containers[*].restartPolicy)
-         || exists(@.containers[*].startupProbe) || exists(@.containers[*].readinessProbe) || exists(@.containers[*].livenessProbe)
-         || exists(@.containers[*].postStart) || exists(@.containers[*].preStop) || exists(@.containers[*].terminationMessagePath)
-         || exists(@.containers[*].terminationMessageFromLog) || exists(@.containers[*].limits)
-         || exists(@.containers[*].files[*].uid) || exists(@.containers[*].files[*].gid) || @.containers[*].files[*].mode == "0000")')::boolean AS needs_options,
+SELECT p.tenant_id, p.id, p.cpu_millis, p.memory_mib, p.created_at, p.priority, p.labels, p.scheduling, p.tries, p.placed_generation, p.needs,
+    jsonb_path_exists(p.spec, '$.containers[*].privileged ? (@ == true)')::boolean AS privileged,
     COALESCE(v.name, '')::text AS waits_for_volume, COALESCE(i.name, '')::text AS waits_for_image,
     COALESCE(g.created, 0)::integer AS gang_created, COALESCE(g.placed, 0)::integer AS gang_placed
 FROM pods p
@@ -750,8 +755,8 @@ type PendingPodsRow struct {
 	Scheduling       []byte
 	Tries            int
 	PlacedGeneration int64
+	Needs            []string
 	Privileged       bool
-	NeedsOptions     bool
 	WaitsForVolume   string
 	WaitsForImage    string
 	GangCreated      int
@@ -781,8 +786,8 @@ func (q *Queries) PendingPods(ctx context.Context, max int) ([]PendingPodsRow, e
 			&i.Scheduling,
 			&i.Tries,
 			&i.PlacedGeneration,
+			&i.Needs,
 			&i.Privileged,
-			&i.NeedsOptions,
 			&i.WaitsForVolume,
 			&i.WaitsForImage,
 			&i.GangCreated,
@@ -849,7 +854,7 @@ func (q *Queries) PlacedPods(ctx context.Context, nodeIds []uuid.UUID) ([]Placed
 }
 
 const pod = `-- name: Pod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, delete_at FROM pods WHERE tenant_id = $1 AND id = $2
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at FROM pods WHERE tenant_id = $1 AND id = $2
 `
 
 type PodParams struct {
@@ -898,6 +903,8 @@ func (q *Queries) Pod(ctx context.Context, arg PodParams) (Pod, error) {
 		&i.Decision,
 		&i.PlacedGeneration,
 		&i.Evicted,
+		&i.GuestBytes,
+		&i.Needs,
 		&i.DeleteAt,
 	)
 	return i, err
@@ -1082,7 +1089,7 @@ func (q *Queries) PodVolumes(ctx context.Context, arg PodVolumesParams) ([]PodVo
 }
 
 const pods = `-- name: Pods :many
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, delete_at FROM pods
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at FROM pods
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR name = $4) AND ($5::jsonb IS NULL OR labels_match(labels, $5::jsonb))
 ORDER BY created_at, id LIMIT $6
@@ -1151,6 +1158,8 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]Pod, error) {
 			&i.Decision,
 			&i.PlacedGeneration,
 			&i.Evicted,
+			&i.GuestBytes,
+			&i.Needs,
 			&i.DeleteAt,
 		); err != nil {
 			return nil, err
@@ -1164,7 +1173,7 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]Pod, error) {
 }
 
 const podsOfLostNodes = `-- name: PodsOfLostNodes :many
-SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.delete_at FROM pods p JOIN nodes n ON n.id = p.node_id
+SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at FROM pods p JOIN nodes n ON n.id = p.node_id
 WHERE n.state = 'Lost' AND p.phase IN ('Starting', 'Running') ORDER BY p.tenant_id, p.id LIMIT $1 FOR UPDATE OF p
 `
 
@@ -1216,6 +1225,8 @@ func (q *Queries) PodsOfLostNodes(ctx context.Context, max int) ([]Pod, error) {
 			&i.Decision,
 			&i.PlacedGeneration,
 			&i.Evicted,
+			&i.GuestBytes,
+			&i.Needs,
 			&i.DeleteAt,
 		); err != nil {
 			return nil, err
