@@ -20,15 +20,15 @@ func TestAPodNeedsTheCapabilitiesOfWhatItsSpecUses(t *testing.T) {
 		change func(*husk.PodSpec)
 		want   []string
 	}{
-		"nothing":    {func(*husk.PodSpec) {}, nil},
+		"nothing":    {func(*husk.PodSpec) {}, []string{}},
 		"privileged": {func(s *husk.PodSpec) { s.Containers[0].Privileged = true }, []string{husk.CapabilityPrivileged}},
 		"privileged init container": {func(s *husk.PodSpec) {
 			s.InitContainers = []husk.Container{{Name: "first", Image: image.Reference, Privileged: true}}
-		}, []string{husk.CapabilityPrivileged, husk.CapabilityContainerOptions}},
+		}, []string{husk.CapabilityContainerOptions, husk.CapabilityPrivileged}},
 		"probe":      {func(s *husk.PodSpec) { s.Containers[0].LivenessProbe = &husk.Probe{TCPPort: 1} }, []string{husk.CapabilityContainerOptions}},
 		"owner":      {func(s *husk.PodSpec) { s.Containers[0].Files = []husk.File{{Path: "/a", UID: 1}} }, []string{husk.CapabilityContainerOptions}},
 		"mode":       {func(s *husk.PodSpec) { s.Containers[0].Files = []husk.File{{Path: "/a", Mode: "0000"}} }, []string{husk.CapabilityContainerOptions}},
-		"other mode": {func(s *husk.PodSpec) { s.Containers[0].Files = []husk.File{{Path: "/a", Mode: "0600"}} }, nil},
+		"other mode": {func(s *husk.PodSpec) { s.Containers[0].Files = []husk.File{{Path: "/a", Mode: "0600"}} }, []string{}},
 	} {
 		spec := specOf(image)
 		c.change(&spec)
