@@ -35,6 +35,13 @@ func MergeContainer(c Container, image ImageConfig) DesiredContainer {
 	d := DesiredContainer{
 		Name: c.Name, Args: args, Env: mergeEnv(image.Env, c.Env), WorkingDir: c.WorkingDir, User: c.User, StopSignal: image.StopSignal,
 		Files: c.Files, VolumeMounts: c.VolumeMounts, Stdin: c.Stdin, StdinOnce: c.StdinOnce, TTY: c.TTY, Privileged: c.Privileged,
+		ContainerOptions: c.ContainerOptions,
+	}
+	if c.StopSignal != "" {
+		d.StopSignal = c.StopSignal
+	}
+	if d.NoNewPrivileges == nil && image.SetsPrivileges != nil && !c.Privileged {
+		d.NoNewPrivileges = new(!*image.SetsPrivileges)
 	}
 	if d.Args == nil {
 		d.Args = []string{}

@@ -128,3 +128,32 @@ func FuzzMergedVariablesAreUnique(f *testing.F) {
 		}
 	})
 }
+
+func TestPrivilegesCannotGrowUnlessTheImageOrThePodNeedsIt(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		image, pod *bool
+		privileged bool
+		want       *bool
+	}{
+		"an image from before":              {nil, nil, false, nil},
+		"an image with sudo":                {new(true), nil, false, new(false)},
+		"an image without":                  {new(false), nil, false, new(true)},
+		"the pod allows it":                 {new(false), new(false), false, new(false)},
+		"the pod forbids it":                {new(true), new(true), false, new(true)},
+		"the pod forbids it, image unknown": {nil, new(true), false, new(true)},
+		"privileged":                        {new(false), nil, true, nil},
+	} {
+		got := husk.MergeContainer(husk.Container{Privileged: c.privileged, ContainerOptions: husk.ContainerOptions{NoNewPrivileges: c.pod}}, husk.ImageConfig{SetsPrivileges: c.image})
+		if diff := cmp.Diff(c.want, got.NoNewPrivileges); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestThePodsStopSignalTakesPrecedence(t *testing.T) {
+	t.Parallel()
+	if got := husk.MergeContainer(husk.Container{StopSignal: "SIGINT"}, husk.ImageConfig{StopSignal: "SIGQUIT"}).StopSignal; got != "SIGINT" {
+		t.Errorf("the signal is %s", got)
+	}
+}

@@ -119,6 +119,24 @@ func (e DiskStatsKind) Valid() bool {
 	}
 }
 
+// Defines values for HTTPGetScheme.
+const (
+	HTTP  HTTPGetScheme = "http"
+	HTTPS HTTPGetScheme = "https"
+)
+
+// Valid indicates whether the value is a known member of the HTTPGetScheme enum.
+func (e HTTPGetScheme) Valid() bool {
+	switch e {
+	case HTTP:
+		return true
+	case HTTPS:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for HealthStatus.
 const (
 	Ok HealthStatus = "ok"
@@ -918,8 +936,13 @@ type AuditList struct {
 
 // Capabilities What the agent can do beyond the first version of the protocol. Pods that need a capability get a node whose agent has it.
 //
-// Example: ["privileged"]
+// Example: ["privileged","container-options"]
 type Capabilities = []string
+
+// Capability A capability of Linux without `CAP_`, or `ALL`.
+//
+// Example: NET_ADMIN
+type Capability = string
 
 // Capacity defines model for Capacity.
 type Capacity struct {
@@ -1053,6 +1076,16 @@ type Container struct {
 	// Args Replaces the image's command.
 	Args *[]string `json:"args,omitempty"`
 
+	// CapabilitiesAdd Capabilities in addition to the default ones, which are those of Docker without `MKNOD`.
+	//
+	// Example: ["NET_ADMIN"]
+	CapabilitiesAdd *[]Capability `json:"capabilitiesAdd,omitempty"`
+
+	// CapabilitiesDrop Default capabilities that the container does not get. With `ALL`, it gets only those in `capabilitiesAdd`.
+	//
+	// Example: ["ALL"]
+	CapabilitiesDrop *[]Capability `json:"capabilitiesDrop,omitempty"`
+
 	// Command Replaces the image's entrypoint.
 	Command *[]string `json:"command,omitempty"`
 	Env     *[]EnvVar `json:"env,omitempty"`
@@ -1061,18 +1094,53 @@ type Container struct {
 	EnvFrom *[]EnvSource `json:"envFrom,omitempty"`
 	Files   *[]File      `json:"files,omitempty"`
 
+	// Groups Supplementary groups of the user, as names from the image or as numbers.
+	//
+	// Example: ["4711"]
+	Groups *[]string `json:"groups,omitempty"`
+
 	// Image The reference with which the image was imported, or the image's ID.
 	//
 	// Example: registry.example.com/nginx:1.22
 	Image string `json:"image"`
+
+	// Limits What all processes of a container can use together (default: as much as the pod has).
+	Limits *Limits `json:"limits,omitempty"`
+
+	// LivenessProbe If it fails, the container is restarted according to its policy.
+	LivenessProbe *Probe `json:"livenessProbe,omitempty"`
 
 	// Name An RFC 1123 label.
 	//
 	// Example: web
 	Name Name `json:"name"`
 
+	// NoNewPrivileges Whether set-user-ID and set-group-ID bits and file capabilities have no effect, as `no_new_privs` of Linux does it. By default they have none if the image has no such file.
+	NoNewPrivileges *bool `json:"noNewPrivileges,omitempty"`
+
+	// NonRoot Do not start the container if its user is root. It fails instead.
+	NonRoot *bool `json:"nonRoot,omitempty"`
+
+	// PostStart Runs after the container has started. If it fails, the container is restarted according to its policy.
+	PostStart *Hook `json:"postStart,omitempty"`
+
+	// PreStop Runs before the container gets its stop signal, and within the grace period.
+	PreStop *Hook `json:"preStop,omitempty"`
+
 	// Privileged Give root in the container the whole guest: all capabilities and devices, and no system call filter. The pod's isolation from other pods does not change.
 	Privileged *bool `json:"privileged,omitempty"`
+
+	// ReadOnlyRoot Make the root file system read-only. Volumes, /dev and /dev/shm stay writable.
+	ReadOnlyRoot *bool `json:"readOnlyRoot,omitempty"`
+
+	// ReadinessProbe Whether the container is ready. Without it, a container that has started is ready.
+	ReadinessProbe *Probe `json:"readinessProbe,omitempty"`
+
+	// RestartPolicy Default: the policy of the pod. An init container with `Always` is a sidecar: it runs until the other containers have ended.
+	RestartPolicy *RestartPolicy `json:"restartPolicy,omitempty"`
+
+	// StartupProbe The other probes begin when this one has succeeded. If it fails, the container is restarted according to its policy.
+	StartupProbe *Probe `json:"startupProbe,omitempty"`
 
 	// Stdin Keep standard input open, so that attached clients can write to it. Otherwise it is empty.
 	//
@@ -1081,6 +1149,17 @@ type Container struct {
 
 	// StdinOnce Close standard input when the first attached client that writes to it detaches. Otherwise it stays open. It always stays open with `tty`. Requires `stdin`.
 	StdinOnce *bool `json:"stdinOnce,omitempty"`
+
+	// StopSignal The signal that ends the container, such as SIGINT or 2 (default: the image's, or SIGTERM).
+	//
+	// Example: SIGINT
+	StopSignal *string `json:"stopSignal,omitempty"`
+
+	// TerminationMessageFromLog Use the end of the log as the message if the container failed and the file is empty.
+	TerminationMessageFromLog *bool `json:"terminationMessageFromLog,omitempty"`
+
+	// TerminationMessagePath When the container has ended, the last 4096 bytes of this file are the message in its status.
+	TerminationMessagePath *string `json:"terminationMessagePath,omitempty"`
 
 	// Tty Give the container a terminal for its standard input, output and error.
 	//
@@ -1108,14 +1187,19 @@ type ContainerStats struct {
 
 // ContainerStatus defines model for ContainerStatus.
 type ContainerStatus struct {
-	ExitCode   *int                 `json:"exitCode,omitempty"`
-	FinishedAt *time.Time           `json:"finishedAt,omitempty"`
-	Message    *string              `json:"message,omitempty"`
-	Name       string               `json:"name"`
-	Reason     *string              `json:"reason,omitempty"`
-	Restarts   int                  `json:"restarts"`
-	StartedAt  *time.Time           `json:"startedAt,omitempty"`
-	State      ContainerStatusState `json:"state"`
+	ExitCode   *int       `json:"exitCode,omitempty"`
+	FinishedAt *time.Time `json:"finishedAt,omitempty"`
+
+	// Message Why the container is in this state, or its termination message.
+	Message *string `json:"message,omitempty"`
+	Name    string  `json:"name"`
+
+	// Ready Whether the container runs and is ready.
+	Ready     *bool                `json:"ready,omitempty"`
+	Reason    *string              `json:"reason,omitempty"`
+	Restarts  int                  `json:"restarts"`
+	StartedAt *time.Time           `json:"startedAt,omitempty"`
+	State     ContainerStatusState `json:"state"`
 }
 
 // ContainerStatusState defines model for ContainerStatus.State.
@@ -1143,21 +1227,41 @@ type DefragmentationCreate struct {
 
 // DesiredContainer defines model for DesiredContainer.
 type DesiredContainer struct {
-	Args        []string `json:"args"`
-	Env         []string `json:"env"`
-	Files       []File   `json:"files"`
-	ImageSerial string   `json:"imageSerial"`
-	Name        string   `json:"name"`
+	Args             []string      `json:"args"`
+	CapabilitiesAdd  *[]Capability `json:"capabilitiesAdd,omitempty"`
+	CapabilitiesDrop *[]Capability `json:"capabilitiesDrop,omitempty"`
+	Env              []string      `json:"env"`
+	Files            []File        `json:"files"`
+	Groups           *[]string     `json:"groups,omitempty"`
+	ImageSerial      string        `json:"imageSerial"`
+
+	// Init The container is one of the pod's init containers. They come first in the list.
+	Init *bool `json:"init,omitempty"`
+
+	// Limits What all processes of a container can use together (default: as much as the pod has).
+	Limits          *Limits `json:"limits,omitempty"`
+	LivenessProbe   *Probe  `json:"livenessProbe,omitempty"`
+	Name            string  `json:"name"`
+	NoNewPrivileges *bool   `json:"noNewPrivileges,omitempty"`
+	NonRoot         *bool   `json:"nonRoot,omitempty"`
+	PostStart       *Hook   `json:"postStart,omitempty"`
+	PreStop         *Hook   `json:"preStop,omitempty"`
 
 	// Privileged Do not confine the container within its guest.
-	Privileged *bool `json:"privileged,omitempty"`
+	Privileged     *bool          `json:"privileged,omitempty"`
+	ReadOnlyRoot   *bool          `json:"readOnlyRoot,omitempty"`
+	ReadinessProbe *Probe         `json:"readinessProbe,omitempty"`
+	RestartPolicy  *RestartPolicy `json:"restartPolicy,omitempty"`
+	StartupProbe   *Probe         `json:"startupProbe,omitempty"`
 
 	// Stdin Keep standard input open.
 	Stdin *bool `json:"stdin,omitempty"`
 
 	// StdinOnce Close standard input when the first client that writes to it detaches.
-	StdinOnce  *bool  `json:"stdinOnce,omitempty"`
-	StopSignal string `json:"stopSignal"`
+	StdinOnce                 *bool   `json:"stdinOnce,omitempty"`
+	StopSignal                string  `json:"stopSignal"`
+	TerminationMessageFromLog *bool   `json:"terminationMessageFromLog,omitempty"`
+	TerminationMessagePath    *string `json:"terminationMessagePath,omitempty"`
 
 	// Tty Give the container a terminal.
 	Tty          *bool         `json:"tty,omitempty"`
@@ -1191,6 +1295,8 @@ type DesiredNetwork struct {
 
 // DesiredPod A pod in the form that the node needs, with images and users resolved.
 type DesiredPod struct {
+	ActiveDeadlineSeconds *int `json:"activeDeadlineSeconds,omitempty"`
+
 	// Ceph A cephx key that gives access to this pod's disks and nothing else.
 	Ceph       CephAccess         `json:"ceph"`
 	Containers []DesiredContainer `json:"containers"`
@@ -1327,10 +1433,18 @@ type File struct {
 	// Content The content as text. Use contentBase64 for binary content. In responses to viewers it is "(hidden)".
 	Content       *string `json:"content,omitempty"`
 	ContentBase64 *string `json:"contentBase64,omitempty"`
-	Mode          *string `json:"mode,omitempty"`
+
+	// GID The number of the group of the file.
+	GID *int `json:"gid,omitempty"`
+
+	// Mode The permissions in octal; 0000 is possible.
+	Mode *string `json:"mode,omitempty"`
 
 	// Path Example: /etc/app.conf
 	Path string `json:"path"`
+
+	// UID The number of the user that owns the file.
+	UID *int `json:"uid,omitempty"`
 }
 
 // FreedMove A pod that is stopped on this node and started on another.
@@ -1350,6 +1464,13 @@ type FreedNode struct {
 	Moves       []FreedMove        `json:"moves"`
 	NodeID      openapi_types.UUID `json:"nodeId"`
 	NodeName    string             `json:"nodeName"`
+}
+
+// GRPCPort A port with the health service of gRPC (`grpc.health.v1.Health`), without TLS.
+type GRPCPort struct {
+	// Port Example: 8080
+	Port    PortNumber `json:"port"`
+	Service *string    `json:"service,omitempty"`
 }
 
 // Gang Pods of the tenant that are scheduled all at once or not at all. All members have the same size.
@@ -1377,6 +1498,29 @@ type GuestSample struct {
 	OomKills int64 `json:"oomKills"`
 }
 
+// HTTPGet A request that succeeds if its response has a status from 200 to 399. Redirects are not followed.
+type HTTPGet struct {
+	Headers *[]HTTPHeader `json:"headers,omitempty"`
+	Path    *string       `json:"path,omitempty"`
+
+	// Port Example: 8080
+	Port PortNumber `json:"port"`
+
+	// Scheme The certificate is not checked.
+	Scheme *HTTPGetScheme `json:"scheme,omitempty"`
+}
+
+// HTTPGetScheme The certificate is not checked.
+type HTTPGetScheme string
+
+// HTTPHeader defines model for HTTPHeader.
+type HTTPHeader struct {
+	Name string `json:"name"`
+
+	// Value In responses to viewers it is "(hidden)".
+	Value string `json:"value"`
+}
+
 // Health defines model for Health.
 type Health struct {
 	Status HealthStatus `json:"status"`
@@ -1389,7 +1533,7 @@ type HealthStatus string
 type Heartbeat struct {
 	// Capabilities What the agent can do beyond the first version of the protocol. Pods that need a capability get a node whose agent has it.
 	//
-	// Example: ["privileged"]
+	// Example: ["privileged","container-options"]
 	Capabilities *Capabilities `json:"capabilities,omitempty"`
 	Capacity     Capacity      `json:"capacity"`
 
@@ -1401,6 +1545,23 @@ type Heartbeat struct {
 	// VmmOverheadMiB The node memory that one virtual machine needs in addition to its guest's memory.
 	VmmOverheadMiB int `json:"vmmOverheadMiB"`
 }
+
+// Hook Something that is done when a container starts or stops. Give exactly one of `exec`, `httpGet` and `sleepSeconds`.
+type Hook struct {
+	// Exec A command that runs in the container, without a shell. It succeeds if it exits with 0.
+	//
+	// Example: ["cat","/tmp/healthy"]
+	Exec *HookCommand `json:"exec,omitempty"`
+
+	// HTTPGet A request that succeeds if its response has a status from 200 to 399. Redirects are not followed.
+	HTTPGet      *HTTPGet `json:"httpGet,omitempty"`
+	SleepSeconds *int     `json:"sleepSeconds,omitempty"`
+}
+
+// HookCommand A command that runs in the container, without a shell. It succeeds if it exits with 0.
+//
+// Example: ["cat","/tmp/healthy"]
+type HookCommand = []string
 
 // Identity defines model for Identity.
 type Identity struct {
@@ -1546,6 +1707,19 @@ type Lease struct {
 	Resync bool `json:"resync"`
 }
 
+// Limits What all processes of a container can use together (default: as much as the pod has).
+type Limits struct {
+	// CPUMillis 1000 is one core.
+	//
+	// Example: 500
+	CPUMillis *int `json:"cpuMillis,omitempty"`
+
+	// MemoryMiB The kernel ends a process of a container that needs more.
+	//
+	// Example: 64
+	MemoryMiB *int `json:"memoryMiB,omitempty"`
+}
+
 // LoginOption defines model for LoginOption.
 type LoginOption struct {
 	// ClientID Example: husk
@@ -1616,7 +1790,7 @@ type Node struct {
 
 	// Capabilities What the agent can do beyond the first version of the protocol. Pods that need a capability get a node whose agent has it.
 	//
-	// Example: ["privileged"]
+	// Example: ["privileged","container-options"]
 	Capabilities Capabilities `json:"capabilities"`
 	Capacity     Capacity     `json:"capacity"`
 
@@ -1959,16 +2133,24 @@ type PodSample struct {
 
 // PodSpec defines model for PodSpec.
 type PodSpec struct {
-	Containers []Container `json:"containers"`
+	// ActiveDeadlineSeconds How long the pod may run, from the start of its virtual machine. Then its containers are ended, and it fails.
+	ActiveDeadlineSeconds *int        `json:"activeDeadlineSeconds,omitempty"`
+	Containers            []Container `json:"containers"`
+
+	// InitContainers Containers that run one after the other, each to its end, before the others start. Those with the restart policy `Always` are sidecars: the next container starts when a sidecar has started, and sidecars are ended when the others have ended, the last one first. A pod has at most 16 containers of all kinds.
+	InitContainers *[]Container `json:"initContainers,omitempty"`
 
 	// Resources The size of the pod's virtual machine. The guest kernel uses part of the memory.
 	Resources     Resources      `json:"resources"`
 	RestartPolicy *RestartPolicy `json:"restartPolicy,omitempty"`
 
 	// Scheduling Requirements and preferences for the pod's node.
-	Scheduling                    *Scheduling  `json:"scheduling,omitempty"`
-	TerminationGracePeriodSeconds *int         `json:"terminationGracePeriodSeconds,omitempty"`
-	Volumes                       *[]PodVolume `json:"volumes,omitempty"`
+	Scheduling                    *Scheduling `json:"scheduling,omitempty"`
+	TerminationGracePeriodSeconds *int        `json:"terminationGracePeriodSeconds,omitempty"`
+
+	// TTLSecondsAfterFinished How long after its end the pod is deleted (default: never).
+	TTLSecondsAfterFinished *int         `json:"ttlSecondsAfterFinished,omitempty"`
+	Volumes                 *[]PodVolume `json:"volumes,omitempty"`
 }
 
 // PodStats The usage of a pod as counted by the kernel inside it. Sizes are in bytes and times in microseconds.
@@ -1998,6 +2180,9 @@ type PodStatus struct {
 	NodeName           *string  `json:"nodeName,omitempty"`
 	ObservedGeneration int64    `json:"observedGeneration"`
 	Phase              PodPhase `json:"phase"`
+
+	// Ready Whether all containers are ready, except init containers that are not sidecars.
+	Ready *bool `json:"ready,omitempty"`
 
 	// Reason The reason in one word that programs can rely on.
 	//
@@ -2050,6 +2235,38 @@ type PoolPut struct {
 	//
 	// Example: 2
 	CPUOvercommit float32 `json:"cpuOvercommit"`
+}
+
+// PortNumber Example: 8080
+type PortNumber = int
+
+// Probe A check that is repeated while a container runs. Give exactly one of `exec`, `httpGet`, `tcpPort` and `grpc`. Connections go to the pod's own address.
+type Probe struct {
+	// Exec A command that runs in the container, without a shell. It succeeds if it exits with 0.
+	//
+	// Example: ["cat","/tmp/healthy"]
+	Exec *HookCommand `json:"exec,omitempty"`
+
+	// FailureThreshold How many checks in a row have to fail.
+	FailureThreshold *int `json:"failureThreshold,omitempty"`
+
+	// Grpc A port with the health service of gRPC (`grpc.health.v1.Health`), without TLS.
+	Grpc *GRPCPort `json:"grpc,omitempty"`
+
+	// HTTPGet A request that succeeds if its response has a status from 200 to 399. Redirects are not followed.
+	HTTPGet             *HTTPGet `json:"httpGet,omitempty"`
+	InitialDelaySeconds *int     `json:"initialDelaySeconds,omitempty"`
+	PeriodSeconds       *int     `json:"periodSeconds,omitempty"`
+
+	// SuccessThreshold How many checks in a row have to succeed. It is 1 for startup and liveness probes.
+	SuccessThreshold *int `json:"successThreshold,omitempty"`
+
+	// TCPPort Example: 8080
+	TCPPort *PortNumber `json:"tcpPort,omitempty"`
+
+	// TerminationGracePeriodSeconds The grace period of a container that is restarted because of this probe (default: the pod's).
+	TerminationGracePeriodSeconds *int `json:"terminationGracePeriodSeconds,omitempty"`
+	TimeoutSeconds                *int `json:"timeoutSeconds,omitempty"`
 }
 
 // Problem defines model for Problem.
@@ -3495,453 +3712,494 @@ type CreateVolumeJSONRequestBody = VolumeCreate
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Jc+O2li/+VfDXm6rczEiy5LXtW6n33Guc3py2Oz2TOGNBJCThmgJ4CdCy0pXv/i+cA3ATKFGy1N2Z",
-	"uVNTddMWCWI5OPv5nc+tQE5jKZjQqnX2uTVhNGQJ/OeLazo2/xsyFSQ81lyK1lnresLIPUsUl4LIEdET",
-	"RuTwHyzQZCQTcjHqvKU6mHTJhSbBhIoxU2Q2YYLds6T4sP2t22q3VDBhU2q+pOcxa521lE64GLf+/PPP",
-	"diumCZ0ybaf0TIoRH1+E/mldPHczCuA5IhOiWJAwbT7DHug0jsz4vfAoOB31Weco6NHOYdBjndOwN+oc",
-	"Do9HB6M+PQn6/Va7xc24MdWTVrsl6NS8Gbjvt1sJ+2fKExa2znSSsuIqRjKZUt06a6UpN09WV9VuPUsT",
-	"JRP/IgaCPWh8YOCWEyfsnstUkZiOWddN7Z8pS+aFueGgxZlM6cMbJsZ60jrb7/V8M3mezD+kYnEmzyYs",
-	"uINvm3UypYkhk4hpFs0JFSFJmIqlCAlVJFUpjdpkmGqitEwYEVJPuBh3iVnPP1OpaZuYSao2oWGYMKWY",
-	"gkHuZZROzX8njATmiwwG1BM2h78JOeuSiykdV57XE6pJKM2HCHvgStunCUsSmbTJkAU0VQwHCqggQ0aC",
-	"hFHNQjJkIzPHnBTr9jPErSnuZ8hGNI1062xEI8Wy/RxKGTEqYEMvQjaNpWYimL9m88WNfUvvmCJcE0VH",
-	"jGhJEhYzqomecOX2OpsRXsZ8SoXBO2b0urM+Omq3ply4f/d9J38xgovqnyFeIriiRIpoTnjppivNo4hM",
-	"4Ki4IoZR1M/ZcoSlhLlysoYG6q49Nz9+p8jF8/I1Z0f0SXAcHnZORvv9zuHw4LRzau76k/BgeEyPRv39",
-	"kyP/Nef2c4+75RdKpSypnTX86pn2CTsd9oPDsHNED550Dke9487pfnjSYb3gyeh4eECP+qc103YffNy8",
-	"X7N53aTv2Pw7RYKIM6EXJk4P++ExezLqHAxP9juHwelR5wnr0c7J6DTcD46G/eODQ//E7+CLj5v1Gzpk",
-	"0RWLWKB9rPW9oWIkX0VmXE8MPStGIvOaahMugMBfp0OWCKaZIsqORdRcaPpQWWsc/zBjw7bmLDHv/m2U",
-	"SKHbZEiDu+/b/19ABQVe4mMsUWmmNdei3/Mz7Dd8yrX/cKb0gU/TKRHpdMgSIzu4ZlOFTEaniajjdBGM",
-	"6WV0fbidOLCb1JQL+89sglxoNmYJzPBShnXkE8vQQ/DDk/B0dED3O/3D4EnnkPWGnSejY0P//eCEne6H",
-	"B70DP93E8KnH0c0VS+55wM6DQKZC181c4VOE4mOeVfTCk+HR6CDonLInh53D/v5xhx6ETzrB8ag/3Ge9",
-	"08OjE/8qVHUGj12QMsrZZSK1DGS0uJ7BJFV33fv+oEvOyTCRM8USIyWNNFVMhGRwnuqJTPgf1LwxaBMl",
-	"jcSiYagINRqVEfz3NErZGcHBhowmLOkOyEhGkZwZMTsnXBvau2OivFH263Xy4ooFnU9seCWDO6Y72Srq",
-	"rsnxwZND3y5cM0Hrj1PDr55TPBj1g316yjrHw17YOQyOjjqn9IR19sMno97wOOizwxoept0HH3d6HxUd",
-	"s5f2serUf7p6/65ttNpATqe0o5jRjo1SA4ehyN8+vHxGDvtPet/XXXU7Ae9db/1DSaPvMGEu92/un4G6",
-	"b/1eP9VETmuujKaJdhqs5lNGEqNPtEkiUxGykIRyJgxzMr9PZJp0yXOcyhn8qfR+kCaJkTlTKfTEMNyP",
-	"18/KJ7ff2z/u9A46vf51r3cG//9r3SaYOXuPJaSadcxc688G5Ix/xcDYyWwiFXMnQq2qOU5kGqsu+WBJ",
-	"A0UQ/PXp/Ad4cUHALBMfdffh+GC1MgXLuGQJlzW3I4K3zdYzGkyMhioTzcWYGDaf3NOoS57TOS4uNP+R",
-	"n4dvwjF+yk9zWmoaFYjOEEKr3QqpGQB/rCe+a+lfgGFiHsJjD0GUKn7P0IKxZJjGS4iwMJIjQXjKT3r7",
-	"K0lPy80Ir16PTJVXiwyejPbpyfCoc9wLDzqHrH/aGR4Gx51TesD6o5Ow9+Ro38/IUrUFHfIXsNTq5ox2",
-	"nGfWp/unp4cjNuocHx4ddQ7ZyUGHHh6edI5PR8H+iB2cPDk89s/63n3wcfP+NOHB5JkUmnLBaiz0wP38",
-	"nQKztnCrrZkUyxCsoylamlQQKQrv1Vrw2XeLk/63hI1aZ63/s5c7avbwV7X3zrwIfhK0xxUDN8l7I8Bf",
-	"GFvY/MsMywSIExrHEQ9ArO8Bez/73PBLhSHhe+VtORfEiJ7jk8NTtMG7LaMJJnIYsemSOcT4xH+sNxc3",
-	"bv1EjLJF7OBdOFj7rhn6/PLCmuY0DLl5kUaXiYxZornZP2vcx4U/fW6hzYMEXSWjhNHQ2BeO4Cpk1W5Z",
-	"38O5rr3zK4dgDzFPmFoyxMIrEVX6o3KfLe/TpwlDg+eOzcmMKmIeNgwSbP4QfHkUtbe2Y49TLlIN7qfN",
-	"lgBmBguRaS8739dsjmbOn+5qNLkF7UVFev2z+rPIPn7LT91OpO1T1vPTzSUVWppmUkhtz+CZNWnOnvmF",
-	"uAKVW9VIaz5iIOWsnDInyoVV01WXPJ0TK27b+e/KKCg8JKnQPDLKPXif7uUdC0sc+eTk5BiMvmwfudDH",
-	"RgXOjMKD/tGBeaZoGR73Fk3DnRNA5ezgxfoTecOVXvM8wJwu/ceySVk282c2A5okdL4wTRyrfp6fuJ5c",
-	"gRN7ixxrkUPBw/l3cpF8/OP1+c9Hb3559/7lp4OnP+//10+Hrz79dPzi+M0vH57u/+fbXy/fH7z++ej6",
-	"468vfvrl58PnV/s/nrc24oFb4XnfAo9pzFNKu/4IFpOGXL8QOlkt1KpOsczLCy51IwimNGRgYxqVRaEv",
-	"If9VxkywsEvM1zhTBOM6OIZhHGUSpIGWSUMKhGdfcwFPO2ugvBWtNiinrXbLfISi90zIEK55TrH2Gf8X",
-	"3tmzzh8P2f3/s//qBmAYLr6JUQs//7U/4h6VIiZ0yoixNcs6bv90v9vr7nf7Pe+n1iD2kGnKPbboc/i7",
-	"ysJzsFlcijZRaTCxERb0IYiQRFwUjj9JhZEe1OiwXXJuLG6lyWHv9JgM5xoDdgUrw2msRIy5eDgjkSKd",
-	"yDdX3owK7up9z+eXFyC7sn2G8/zO+phg8uAAB+WlpKXUfQxv0Opooo16ZHtklaQuOR8qYxGishTJMQdX",
-	"V813HG0v1bLzJ/90VM6l8E8w+/kiBDLDYEwog3TKRCXkiQzkUnr3wRIsbsTCr7rgSVuP08Ej4G3KV1K8",
-	"6O2MQRQvZ3E+tdxu99I756kLErzdymO0vrB1UwH/jMZ0yCPuZlhV0R2djw2RBVSQUJIhm0sRwt9HPFG6",
-	"GouPrcO0Sy5laJmSYCwklATuc3MyZppQYlindVfhN4zNysuU81srTvg9j9iYwXFkm1dxOsVUa5aYef/3",
-	"b7TzR69z2vn9P/7NR21T+nCBgxwfLu6s2ZOAa5BkFX0mTt/yKOL4dadpehXNKZvKZP6WP131aFU0Z58o",
-	"juE9OhZPzoPACoU1RO45CVg8ecg52ZjfM0UojIWWFlc2UBJydYeBbxtRJyxSHjF7h9bs4k5LwbVMVEne",
-	"/ZYLoLPjkyenpUNdvPyV4wHZupLksw9nAttM0b+PieYjHlDNPjDBZjTyHHzxGeAMqy7vs8U3Fo568ZGV",
-	"88u+XT3Sy9fPrsj/6fcy0c8FuXzxFp28VJAXz55fncORS0EuO/tHx5gbYdQblpBUMYVhdmefATvnGs5e",
-	"Ma0IjSJMoSBcKxaNumiBFaOFPc9dw3yZNUnUcOEspCBHhNpwSRsEHddAnmqRDIdc0GT+C7y38oRgYk+L",
-	"b2zHT8I389DcsbmqDXljeJhG8YQOmeYBjYhMQuvHayJMcLXWGqyZS3bF7hroCXZAqydgDHvVO2/wqTXt",
-	"nTQOH3sk92tQRE4LVq4tHsqFxtCQIlSTPlyRcSJnNqpv7JF5lrqCMhEnUFIJnRejZvJ1AgKI6Q51F2ut",
-	"2c3PJ2yJqUjNxW30cpnF21B7ZUuS92j/cP/Jk3ZLpFFEh4a94zKK0vi88ysK5P/Y+/3ff/jca+//+W9+",
-	"a6K4yzgNFFGYXKWJZg+6TYZzcyfgSgypYseHlhcVJ7l/dFy7zI1cYY/nLd/WtdrkTlRosUiG9UT1kkfr",
-	"7rVVJ0oJZavCikbZCOFDBdLr/d/fep2T3z8f+AkOAjgeaWr+ThIWUc3vWeZ8lqnQJJZcaMgt5Sp3Zo6s",
-	"AzNiI01kqheE4/7hKlOlVj/JNnFdRe86YzwoQ/OUVGqTUo0hPjIjm6uE6maXZLEnBRq/4U9moVOnBpJZ",
-	"wjXElKeLEjgTRn4xZvYSXu+S8yjCP5m7bf6mmfBv5BoCDmitpOEX+UAm4Byl5EHg3jFkVXhSmoyFYrk4",
-	"bBWsuTGFrXMjZYwH68vz9Nje6BIIJVNwKhOKpIrZqDMXXYllaPbTSoKCc6CYMtrIaZ2rEGsyzrlmNSSh",
-	"+B9lEVmYX8GYcpu4/AJZaYifW7KAioPPKqjtlnWC/l6rxO7c4rdT2Z21D+N/BEXgi0u/dWXZhvKpZtFb",
-	"0WmaKSyonXQJmlsTapiZYReqTUI+5lq1yaAzaJPB7QBY6qA7KHJDUTJ8hLvncL2pdYYe9ffJa/60ba55",
-	"wggejn3tRoCnuqAc3Yg11KM87WAN6qDJ2HPDP7A4ogFDMelSpK3Pt8TXC1t/sH9y/GSpy8bL0O2oDefA",
-	"hE7mKMi3Ow0m7htf9hfi/healAc96u97B/WnuP1CE27IU6GxjuJdWYvd8DJlbHypgMUOmLgfkAS3IxPe",
-	"TWd6JdMkqEjWA89cR05NaTTworT2+ePg1PzyI2EjljARMLS8ZhMeTPKTRof8NJaJZiEElPSSXP2EjbnS",
-	"ybxbiMTsYUyh393f9yl0K/TRdWR/wcW5Uvq/MkppIqV2KeN5DMT8azaRESPjlCl9Bl6boODkBeoI2T0P",
-	"oBYGNDqi5kqzKQnMwyMeaZagcwh9gFzJCDznSGZST1gC/pdc98ijb1Xlot1SOuRi9aJeMxYbq1qENAkJ",
-	"F3GqIdQHqb9oA2pNgwkLbfI/aqdWF5WE6y55b6Y244pZJZJNYz0vnXKJj1cn+V4EbPVEn0XmRlVmmqlb",
-	"6BGvTNXGbcxUFc6VhAyeUJVJK03nGOIEE4NGM/Pv/K9I5wOt54Ms50uRAUx/4N9/recNSapMSpRolky5",
-	"oFHmdCsvum30c7N4Q0U25arBVjv/rT+P0NxS879nkJjaNgYKOh1teMldbWPEKFtnoKrW1r6PdWN63lsj",
-	"G5tzqF/yl1Yzv5lM7rgYP+dJRZoc9k6PS0bD3srAlVVmkff9vkxUX2mqN7EMU0XRP0VJkgrBxbicHugJ",
-	"fQSJrFHkgzjFPFfFRVClJEjsAocZGiALLrC68MlTv+VwIYIoDa1Mj80qAnOX1hr6GdzP7AMN3qsxQtot",
-	"KaeveRQ1HSdOZAD1h42e95NFfhrlrfKtrvjFwmRX0lSqFuMg7IHrZ9Z2XlzZiAuuJusl2EyZUla8L1yY",
-	"WoFaCfx5osnUZnOWAxTeR9GTax/Oi4zw/3wHaCl5nVUqbS0uZ3R+olyb39qtD3j3Wu3WiweuWejPNffQ",
-	"AI5ZWIHvRJ+zUULHUyZ0FsVfQ60Ps9LcRTY+ShjqKs00PfP0O0M5HuN2TFFBWGrnuaAseG/umfKRYGWj",
-	"svJZnKt70X6wwXZt5CcOC/XMVuSiKPRUA5o3IfYtQmIml9UteyX5lD68dUtfUh63qkCu3YolFmU1Smj0",
-	"bJIyO/xYW7F5xLdqVa18YTMrxGt3XLGEo0eulhstepXX0OWfYwk52G6iKjiNsscFqF5jV5W9dQV7yaDb",
-	"U4hX68E1s5DxFR+LmhN4vGrr/2xNisF2dMjlWmNzrdBSZhsvFN6S0mhZ5kNhF93dqCzl9/pr/pyruzVv",
-	"eP3FsHzHJ7BtDNQnalR2B0tF+6vkJHytmNKK25V9a8mi3zFtNnJdztYkRxMMOMhgSNiIP9hKt0p+Zq97",
-	"fNjtdff39g996sSYajaj83ISqXup/4jcxykNyoP29s9cPRn8f79hxp3diXyqOPaSLb/EUsC18pggtmHZ",
-	"jEymeV4mpJUJxkLVthueI3iYS6FIwpSM7tEeqeb6xJPV2T1Z7hU4H13ArDFPWJChHsYAuVfrjgjX1adj",
-	"MVHI5GxgpjSkmNq7LvIr1GDa7sKhRg7OxpUr/pA9mOvxlzLiwbzBm4WHi/p5xXmMuvkZuTOy00XTrLXc",
-	"JS+tvXNWqrhjImTh3/EVc88jaX2ySSpyXJpXUrAzYjize7lNEgY6II0ieDGkmuZuDyBphL2JZaIhNUuR",
-	"sRRg9zq7Ircm3ORa7Zb5ljestUZerXkYRKbZmlcJDWz5bqEuaJGG7qfT9/csmTAa2kxIzzMIqLMunaNQ",
-	"XV3aAkvJ6+KtMCjchpIhZelpYeY5Obtr2UY+Ubr8+WKq9Lhq95bwxSu9vgki2IO+9JVWX7jwepwwxYQt",
-	"x0KHMWwDhN5pMgZXsi0adXWd6HBkyrJY9qBJTBNtXZKGUC9lOECncnZhEnbPi8nBqA6a9xrlx8fSV3N2",
-	"HkXogLaDmrsB/n2cCvigBkRD6CNPH2Iz8wjE0Vz6fNMISEFGeXgr3lvzqy+HujClNs4apgTzgCwHtwL0",
-	"uWMa9JTOwS64E3JGlMxK68pBm9V3dmGmeBqL03zlz18rzSlVmiQMopGGNKKQJdn5NnS+wT40pUtHeE5z",
-	"L2SoOlw3OtJAqlg7CDNpF8JAOHFz6cMueWPoOnszMJsKRYr3LKFR9jGVkzkdUy4ypB4goIyctYQMdjtN",
-	"3Wj5Fd6UHYYl8yVMwHK7dfUjw6rgXlRzfBaUnsxiLg8BWUdmrSjN8hyhnCqcNQcJQrhh1vSbF8JCaxhK",
-	"deZ4raaRmwcLWZouBuSq4pE/mz+by0Vhg7pNffH2O95j4upuUz+8sUdQQbBbCS55N7NKXlwldwXX44kT",
-	"LCpoix82v2TJN3ZjRK6NyCTLGsuCi1RjpngWh+n6i3noWp512IGGz8IerTM4buomvvZykm2+qNIk3Oyz",
-	"D9WQR5LGjRyw5WOC+lBF2D0PzF9Ul3ya8IhlFRpGp1RtLJXL4EZA28nZljLHDKkhkAYAaTgDuBlmVBZm",
-	"6HpUk4hRpclgysX5PeWQ++IQIBVD4QWcIFOBjXSTqXbDmqksvt03tARAFFNGRVamaJfAXQmnnQ8yF6ii",
-	"zQPMNI4N55ckZBGDrbCx65CREeVRmjBPOUDkgHKqoDbrwNXAz9mCSqPtL3hei67X1cU+pYF9hJNnXqxd",
-	"4rOY64llVpBkNGQg/u5dAkmXvIbkzDzV2kZd5Sh/CH4p5mVW7Oas0KOe1bgc1O7iGSyG1b5ONqRZFhvx",
-	"h8WFXKaQcAEwexky0R2b+6LPi9nvt7/nafC3v/+7N1lUZcXvy7Ywx5NdvoV/+gnqF5qsTU2OBroEvKmM",
-	"Qw7IALjKwBAZqP8Dj15hE5eWin0zSp5g5AnyQa5V+ZIWN/i/f7i5eej1aor9YJK+IHKu8hlCuedsxhJl",
-	"9dCb1t8mPAyZ+P6mVdlpf2pY0yTaF/cOg6b5/l/JKcPiO2s5xFACb2ad5Qd6Kt/XiE82LY1eu364EN71",
-	"YGQ9xBFFmxgLvo3qz0TAuqtKpVfONI8AexUuhV801u1MJiHua5zIcUKnLus9mhNZwQ3MvSsNfKBWfcim",
-	"nU0KCpJraWPnScZIgTvLMYbhr3TCqCdj8QqqDTtQss7MgwqlPbi6HEuFH8wlNMdj+TpV5Ker9+/+TgZq",
-	"LgIWDsDVRoVV7/M7UMDeNcOcEXz+RphPnJHPf94ISIddoJhGVSpVvjhCZYzCdLMaBmELRnLN2SI+c1c3",
-	"5pWeDp3KD/dl9oQqKIDqko8q++NTyPGFFC2bBmx/6JKNWdz+8X7/8NCHoFL8ZjVl9vD0yC/6Vhd+1dZj",
-	"rF/KkxPAHtPBHo3jrtE5ygtcTMjq/vtv/733+7+tvNrwGR/dQ4bDW3nPNopiOBpSWsYx6OSoIGdeX5t0",
-	"Yn6gAlIwF2kodrC3DdhjQx97Me1iPW+xfCdD9q7e+DQL07LgqzHbMJNpFJIhI+b7YRqxEADYV5+KReEt",
-	"eHoLEyiut/bo3lkSXIPvrpu3Yp6/ZIkjkrXTXZpn2sAnfCxehqzhAYrC8a3QdXDQwis2w6a8YrcQ3wm8",
-	"omLdEvHLgv/XmryZ+ZJTD40iY9dKEUDKKJiS2vwVKy6mDPJHrbXgjGXF//BAHKwF0cT/qKP7DBkbrGnr",
-	"cBlTY0y/k84+yReA6GhmGdYBjBZNSdQdrIuP7XNumRl7jyZlSl/ZL/mFUyq02cQM/C0RLCq4krrkMmFK",
-	"GRMdT2dCE5Y9DsmhRmxatDjz4iQVYcJCPbHOsJglgcWTWchKdWMvJvC1V0B0cLn5u82SSJuM8dg5fFSb",
-	"z6CYubqUVF0CaR5hXzhlUMjueBRBgwtsfiFHhAuVjkY8gPQfnLHNEbYJ5Ynfd76OF6WyD/4k2KWJrz8y",
-	"GqH6sAb7V1mSrHPHyrvV2Zv2rZpZJHrIqK5B4qHC+twxBKwIHcpUw0Zi/AjVa0X4WBh1c8RZFOZnNnf9",
-	"Su6EnLUJVI4Z1QKAJSJb12HhQ/DimY+ps/y7Uzo3wtno5VMuZJIh/wijWGLEEI4V5uG5rhW0oVUSMHvW",
-	"qJ4FVJ6mkpOJEKq8/PT98cMbIwxQA1F26xIwQbLYUQU3XutYne3tOfiak7OTw8ODinvAXNyCZune8bom",
-	"FuLjNYqSvThwkmb373miUxqRKQ0mXNhUFzhIS76YXWfTBr9ThbjPOlhEbis98fBsa32EfBEyoe1ZrQ82",
-	"uhQsFpHW7JO1QLA1Do5lCGuV9goYgXQVKTmGXUNct2qgBjWUImxgCS8w+3m7aJIF8DXuNQNktFKl+SBt",
-	"OG69XBHz8CLQIQ1q4MU9cRdeCL7klOElN1cguA406eNxfkI+9oIxgUMDfst0HC7Shz06DY8PyZQKPrIR",
-	"411BCdV63T5N5oUaKhsGNcPNyZw1mxJ4yWyW4zK6uYC6y0v3tA3zzR+z4Vm1pz8MzP9gT5tBDbiaUPTf",
-	"YPXjRtg8nsoOXLet7TArbrVbLymPIBPrOUSvxNiQ8Xow0Pbg3QZk1JenLy0HaMX2VTC3NW9Kadd3WS7r",
-	"RjxP9WR1Bl/h2cXECjfj2p3YuZcVedLOvKyV27We6fyjnJFpGkzy62C4gdHfh4wJaIoSSRqy0IHAGbXI",
-	"njbYckYXxKixsGljg4zsoaVPwrTR8y1GFmSFUE3+YInsknObssOyD7XLPCmm2IUPvF4y8eXojpguWV6L",
-	"1x1QQIpLUZKMaNIl7yDWnLdFgAYfTx2u7JoGVP7yaqZjiAQaD4YkonOjaxpVIwkhrmMRhgqyYX2LqMxO",
-	"inRU2q7SrH209ZPk4tqoWY9R35qpZdp9puoTxRhnm1AySqMI82SpBR29+vG8s390nO1rjo+YEbRQmkZY",
-	"tP6dKj1Bsa+ULuUwZTktE6om4ClnCR/NM70QbZnldxWXskpVyfZ2i2j81mV+cFyqBDvuHT5ZXQmWOwTr",
-	"XbRDs15oK2fT7ThcarNxkVRofxa2OE8K4VaLRp2dK4tSLNgM7dXVirQvhL0+ABGNxkUJ/SJ8fnXuzZUK",
-	"kvvyg/tHR/1T76N33A9VfIdWjxvi/etL7+upKikNio+9jz2slhF3YJ+ZmZvHcWI4fhsW/rt/C2ua+NmE",
-	"o5lz88DRWS/cne1kGko8YjKYMp3wQA3aeZtTEAsAJDEYM40t0N5mjw0irtw/r2kyZlpZDJzZRJ5PLwZt",
-	"+LRh0TcCcitlxGostJzOKGYL2VlkvtyYJVMO4PGZs9EMV8wvKq7LqMLDLDX47zZH5EbYcIttaqE0oyEi",
-	"6rjDs7tQtujcHz2H+prNr9ZupeDQQRspH02aPsCAPuJ4k+E0NUBK8mbuVKCGCpguha8wqtZlfxPnH1va",
-	"jMR1CCNDpmdGn8leU350schMZWkdQ8LUXAT1bRlZQiY0JFOaGMUlr9ZQwCA9OdRQwYF51rEMUUNqAM1W",
-	"mml7cT+ymXrPVY65eB9vUAZebONRbqLodbVAC9jKs9YJhgD1K1odPK7dSjaBdj7vFduh1rUE4APNr2Nx",
-	"51cWrNixfVN+i94+b7fs98IhemT0j6ETacuTAJ0D9Hma9zU0vL7qS7SeQ6NyZShAme6Fb3Lw743mFql9",
-	"8yh0wPh9rRoPf84jDpDuat8gepLIdIyFlLY0Bxc+ogHbQJE3Jk3zaSisZd7yFDaBlYBsgeav1ITN809X",
-	"D6W4M0tIcgsYNIg1haVIFZLcHI3GjBxFLn4lE1XApxlKqRtWrRTCjJcYiqyRBROasGWBTYw1UDchMqNc",
-	"Z63OsllmXT14KaKa5bZmFYAFkYHBOjvZGjGWBzwLq1h4H0MFWV7yOrn2m0LrlCOhqyd3XTK7m1QYPKz3",
-	"9CUN7phu+rxea3S91uiL7SGUF/+nsCU1R+gPi7qdyVdRXH9xtt7rX1TlN+j8pOFFbEILt8CQ+4/X15eZ",
-	"sh9yFUhQlOSIXCaQCcvSulz/pWprXXVcvhycjq8OSiLiHYrSYik/2h/mPnYL00OPAtzSJz2Sisg8njCY",
-	"Y2SsaWxkLRyWnnn7JeSnhMx+ZCLz+IENypYKqVbU+lW9E3ZlGQyr7zT92Vq2n2W/v39APF2CZ2y4mIm+",
-	"2Irl97/91rH/9e/uT9//X28m3waZWDSKZEA1C9eJDn/paHQgk1AKFvr8Xe43NBzMUUENBptljS4W6xQ2",
-	"aGeXWQzn208O3xSrvjlKiM2KMizt2eXHvBOPXwFwR0SmaaR5HHFsCQ+h3HuWBHI65ZpAFXjWuUjKyG8j",
-	"LoR5fpJclIM8b6Tyg0dryqtwMSsLdVdXzvviQxVksIzgCi0i7GTaxeC+d1/bhUvlif+XLs+q4JO50YU2",
-	"NlsP1W6jbaNtPbqW+l1TeGrdApxGLoeKCzJhDzRkAZ+WQIfqkoQcWE2xgcdyz3Jlj3ce4Kqe6eZNRt+B",
-	"D3qjjJHMm1/DBjYLDdjeSd4qlKBMxn6veWXgJcM1Tsity7ktzqdd2I+6jf4idPFIYrDB3QytZhe9uNZD",
-	"Z87iVCUAql7TmJBD7WzW8MtswRWLWKBl8hg3bMWzDxIAbe2sqkBPGE9ccyJybpPNqA4mTNleHFBnk6cf",
-	"d8nASMmB635iyd38DR355g/wK/hF6JR5evP0j2uWvVFrgm3rVesqMk5fWVazCZoFOXf1SnhIFvAn38g8",
-	"3u40kVzPhsDDfKmq/belunaNtu3RTpYt+9o8vgKzvd1KBf9nyuzvOkmZN5JXaOi/ZhzUveO0MS6gl/it",
-	"NZSMnWT/gj7gwh/GCS39WwUyZjBllcaYFoTP3MJ8fQodfP62dNyronQ4Y99tf3/x/NlF5jLfmVf+6/W1",
-	"+4LxAMxofEvjmItxc5r+kL9U6fFQYPFL8KVq4w6V+axSk3NS2Cg7oEgQHvzBNOQMfZ/Wk43zhU4ILs4L",
-	"4akJvWeVvGckqlJF9tHKfK51D77YgMVmLrh/P/mLkcVakaj82HeunBWYzc5S0/JvbCTNv/RRlb7nXU+p",
-	"dbaTODH0sa7g77QdCIbtCd92GKRhBYa7nWd8L/SXpzF/zeaFRvM8DC4cISk+FlyM8YF/ZIlaZTuglIgQ",
-	"+xtuX0Y02Bx00/Zvd8nsRDGmvMHADWz3RwNPrkppkqJSdWpU3KxClGRuj2YAdRObx7CMPC9leAnPITh0",
-	"ZrF6oZB2gFtwUSjCegtBgK9UFFwqC9hOOQygV1VC2Lb5s78sRmeNbfKimCbOtWJtcb6OTPojIaxAkcwO",
-	"f5UqkF3PnYuEnBHsTCLAJ6ZNcE+qCCbamEsryxNHkF5P3OOFGK+53RCHndDQ2r1+/27IAh5u3LnCA377",
-	"oK+T+dJKJlfjm0C2NLRm0jZwrJnCFqPuF0aTiLMEcYwyxzaiOCkyShhrXgq1pLC73ZKpNmMWJd1HYTen",
-	"1S62rWCjVMHfkIC8hlLOzRb7XryD+nz4D43eDhjtndTXMjJiBf75LJEz/HSRhz27/Fj5S8bVin9sYWH5",
-	"hTBkHzHwkF0mzBCJrcHwlZikikaNLo2h6A/2eYhOyIQ1fvEKnq7eIbf97Zz2l16oJvK7why+DYCIFQx2",
-	"OV7Dwu6vp8J8mszBCWQkyYwqEkykYgJznWxDKaLonEzkjEypmGNUFrFpsDsaYQ/QgSj8O+a7Oj1IGUXI",
-	"usmusV8sVMYnqXCV0tC1PYfUwxJdxMy1fjmubEm9ReZzYXFEzrUTANFnZ1GneeHNWWBA72RYzGeybAjc",
-	"UWlk1omjFou4Cy3fSogLXfLezTDbgpocSxrcmVtbMxvEaC+Wigdxut7olgM0/oBDMm36DcFowpR+Q4O7",
-	"tS6Ffe9dhnDjT7M3x4HqCogAwGHMaTrj+SvmW5RA9yx5yeuEp8WZKEI9Q2YD6r50GLFczMiRTVXNZ6oL",
-	"xB0x6y9Y9KTCxfHDN8NPa+y+1BhnXUbOrkk8FjTKBP7gPMBrfSsTSMs+Z6vpwV2eu3CV9dyv9b1c5C2j",
-	"X0rAWVvORcyywrQdo/mHAW3nLb1jH6SvvSiEMac0ipjS2eU3pkdOB4jXY/QPwgRkQ2ZUg7lrczJjCUPU",
-	"TnMG5w6rBSxGrI1VOocgzQINDm6UJogUIWeiMY5wSTyuCkXlF2WpqLly0n1NQVPW9AILSZ4hO00loPox",
-	"K2NgU0dcd8kbOWMuMgObMIQewihXUsGz9vPFa0oFofcsoWN7Rq49aJQq7cNjiNhIv0xYDWOyzMEBt5tD",
-	"zqFbgjjFrlVoihVwuGO3ZaDBou6osmR8USBnQdg/jdkG9WjeXEZ4+pmcxjRh4SozoLCFQHSBfc9P/BIw",
-	"FFewZWM2CImUiBhudX2KEiqM/WC2oeYm0Snzb5Nv4W7Ap/BR/4hwIsXj1yVpUhTXqTL7rPgfAHxu7qzh",
-	"GEa6W2S6BlOCU6pZm7kcxRl4BvAEsPOTLR3Hwuqr+9vOCddNy3t311aOtwEKYPGJbYD3cYOVm7Yso32H",
-	"am/PIETYeCzO3bCyfcNwz6ZpYI1gtWIWNPC1XZnHbNJWqpq8gA8uC+5kCVSl1iHF9ByYXHsZvs+lDDcK",
-	"7HwzW1oDHWZ+q1nv7t1XO3VcOb9twYNxyUSIHowrTZOFJp5XaRAwhi6LDPbho7gTcibgHYlRCp/z4VKG",
-	"H5hDaFiEB12zxVS1mWspLtL3NK8P5ZRycbV+GUrhRS7Ga+Xp3dfWUqAXzILBZhovVtHJIVTdhcXORyo/",
-	"jSQ7DVU4jZE7DeXOoN0a13VGWrtdFgAtfViBcPK47rfrFFZtr//t8qIlu9WPrkAqcVWkikprpaVtbg2H",
-	"qoEofC9A94qjSq9r6HGh6R0TZDgvYKg9c3CGWOpmYStyBPlqrKEW0DdO31HRpEIpb8G0MHYZKK9tFHph",
-	"BsWKog2KzII4vdKMRkumBtNaCK0USqhAuUYbW0vwbQ1TXVPKVO7Q9Ojph1zdfVjaXaTZ++9jS22bDvJp",
-	"eRuShgM8ahrjJqmPRfRO7O9oCGsJYkmj+FqqmDKnGUQpwpfYnPoJo+EGp2qrJz9g5eGmu1oe5Xki48eP",
-	"Aslpjx9mWcFXo3GuEyrUlOtH7o0b5pGb44Z57O64cTbfnqYisUbqZDzaT4N1x1hDJX4SrDnD2k2o2+Wa",
-	"Q6zyRC+PW+BZfh5UJ1mtibBWSu7m6uqiojrlwv3L19LuK7QLzWImq169yp9s0kIzB/MpQvlYZJ+lN2Hd",
-	"NpqXstBCc5ldUC1Arehky8J0aFg/vi6c0DwkZiu4MvhhxUOjIXXJFTi3wF0sLPoXZLjzqe18B/Wyuebh",
-	"a5ZSoww5/BnUIu0MMIUkiGRw1zz2PpTSm6CJ5S8jbn3iUJqea6KWWMu6KNfO6eOvU3mkwai20JE4a4rn",
-	"GSqWK2s1S9gCVTqkxkCw29m2SW4l2sS5LqHLVG2zvTeSg6sMto53jHV8l+FD1HT53sX5pd5d32I7nuVp",
-	"JNZAf7WuGb12Ot1XTpjLbOdFhEU50jUm44xmd7ouOmEYSMTFyq24ds990fS5RVTpNQEJXbKch058tabF",
-	"e53tTM3V3qhVaqXDVv5BIJEpwo1h67MHGmigGGyniHL3Ihy0yQCTfy2gGSIYDpb1yVtxmUd8DP1X13bp",
-	"Zl3k1viAW8cGpYh1rc4ubV3UOnpjnL7ParO9ACAbJBQvzRRWzaKKWZ8Df4G43zFeXo373srUTymjL+A2",
-	"l9EjqjTN65epfuzpeli2K8cv1KSjs0ySeDJXPKAR5gYhW867h+Y1/Zap1nXpLGrS3f6qOGV5zt69SOQw",
-	"YtO1LSRf4PmcKJt8k4dxVworIfXtSKbC6woOmaa80gNVQ+sHyEEgKg0mpKZGAJLTatQdqid5S3cWWckK",
-	"GWOIFBbjtlSKGGMWdDOroYvyA5m8R7pCBLUuld/+DOVLmBWBSHzfKRLJMeT0Zw19Lp53/fBZWQMPN8PD",
-	"3qFfHOtK69fWO6nJy7pdxz+UkO+HMtVnw4iKu9VQsnOoSMSPZtNsI834SPDnVGq6gZkVIdon2Fkuo68H",
-	"SWAzyCkyEtFjK6GS683scj85hmkVX9UlLzK0Q3M0UpRLzI4P122l62ptPLNA0Yb2HwpDVfpYvwSU2/Rr",
-	"cVqHOGJGcP0KA5sjkn3sSc/3tSbtiaZ0zMrUub/BvPM7Vhypf3zw5HCjabkTLQ+3/ryg5f1jF1csplkk",
-	"7wkfTyB3zT5lswSBCA03hUJHAo3EbH4dvJHkL5inoC11lk1DxbzUYZuSCDK1qgTdq+/J1cF/+4p/sPfO",
-	"JUvQJ+S5YJcXeYuemCUWXK5LnqaJ+ZOZ8JARPQOgXJvgaS51wgyzwFJ+N8DjL4USNFYT6TOBrtxP0EMa",
-	"vVNlsbzB93CcVxVi3t/whhV8Zo+Y1aJvOUNos0A6RTHnvllcS3EfCxesXeC0GTvI2Z6PXgo3olZOPAOv",
-	"0ebSQkvreOoSixadJd+65uBGi5mTVFgs5TaRCRkzbeEmrJNT5TFVe6HKjbn/JXT+JXT+JXT+JXT+JXT8",
-	"QsfP3T+qR7B2w7tmthMxFyRVzLaaxgOmQ3nPHNq+TbQGjPMZS1hojDDgR9GcDCMZ3CnA2cH5+QA74Zur",
-	"HBVo2mDHhLBpiM9swgJ2On7ODuSTjh8q/YfWsOZjqtRMJmGzRK5UscQ5pUqYGserLMPszXb+Sf9SBJux",
-	"cHPMvb84sFrVibMGSBpmYL6kPEoTthWnDjbJDbOdKnhGlrhrPP0/oce8RJN8HWcNOmjcOWk2LbSsrxuO",
-	"i5A91IW6FEYDiiNa1SviSrcRxqrXXZm+EfG6/nlYFVRCvy255lX25WIOqNW9k7SUzFB0KWlfieB1krKz",
-	"fCmGpwE2VI56jz0e8sqJhAUyCSHu/NIQwlnxsRmPIuuUpEHAYo3VFW6yq3o8cItfZfbf+nwyunBLqCfc",
-	"D0xBAsFmvmNPNw3zU6GoJl89aunN4FlKd2pzt3ORv28Uu63I3f5xM/j3XOcvOpWbAcfn+ntRdeg1et2j",
-	"jR+1mwOqV/VvFEcNXveq282mvKBhN5twSadb812/fnbUW+Pl9T/7taz+Zddik0ybYoc6zGGoNl8A3zpE",
-	"fF3WDYKb2xYi0LcuiwN72jRsYL4elXTr/aPjsj58tIbNCUpVNtRh//TwoHdYGKugoC3B3Pccas1BlLPK",
-	"snyu1nk0o3NVkFXZH94LxxjbLWhO6BVdH2Rd//1imytI23Ce/HNyz6Evd8JoCPCeIbtnkTkgQiMlrbMF",
-	"1X6s0FWZuk7OBZEz4R6dUmEIERoiq3a1FRcOYVvXFAUyTgDkl/1yq92CYcsgVcWfvUt34F7rEfhbGitC",
-	"SRBRPnW06sDuiJaE2oZgF6NCQ0jobo6fc1Co2MbOWfbQk4zGccSZL+/ffKwc+4H2BqoCoFdBuOtvsT2z",
-	"J43NOtiKyFelZeQ14/YUfWp9I0AsKFn2zwJ+yto2mn0Cz6CtKrftiFgEJahls70VR1SbT3c0oyuwAvsr",
-	"rQE4ITdTu82+64x583UlWU7SNU23LGbhu3TLw94CPl279dCJWdIxw+bYqQuyxjvfUlrqGvfkA44O+w5X",
-	"Oc5a6KoMfwSlg6vuLe9FyFWSZlCoK5IC3ZOI0w44C2/4iGk+ZbWN3c7JhAudzSWrqG9bgobSZYUOM8RG",
-	"ESGhmkDYNQ8EYzqnyP+ANT8XiL1BbAtAyPHJe1/ZNtm22VLBa20GMyLM9gddzF3PEnj7RwfHFaeOtx3n",
-	"mK5OKX5F8+yVIkz0KlDu7FlwYZrzTbDgevNBin5QK+h6Vdpa5umkSX6UIQLcADPOQSRUCbSljQdc8oGW",
-	"BgO3KbqiCtmX/0ylpkQxrUp8PH8zMkOF3dYm7tM0WiPrOr+hH9IqL3iymK5pIT1cgVCFowJwcxkMxGGA",
-	"KKBpyBhJjUQrwi4guAbCPje24JrAPnudkpUVr8uXDAsP7LkhA8pACqCfjub3zGUlZuedc4GsFyiUUGfr",
-	"t5Lob9hzWQcTWxCovgeEEhnLSI7nBOtaHdAGNinKMsKysYCPZKJt4N5+zeaDLjkfjbjgen6Wt7BLhcqa",
-	"Z1P3DUvSxcmAbKRiPsNsnZEFonA6idHQNF9nfGxVVP6EYfZClv5o1ptfStsN0A0z4REjXMNXuuQqNqol",
-	"ftshZ8lReUthGmJO9EzaURQJ+WjEEjKcGxY9lUqTwZQ+XN2xmSdf8q6CvOqW3Gq3ijvQardwOl71Gc6/",
-	"kpETx4to6is0MjvLJXgpStvV5VjLOC2bVtMlz5FVnpH+MobT97cbz2hrSXqvpXWAmikAyGA73xJpG00+",
-	"DSaEKvIHqGAJSWhw59r7ApR/G4HPHDSZo6iyembeXnszm2qK2HQq37ecF8iZ8D1amlpAg8m6c6u2yuUi",
-	"66HTKp+CVw0rI/qub5Nz2wzFFsBgAmC5psDwd0XOLy/IHZtnEbiEAXcMQZ+GqKPRUTZB5d0VGPy6oN3N",
-	"zJ8luB0wyKqU2/KJbYTR8UUWVlzT6nXsPIm4Qug7g+Eof2djVPGNtrx+r3Mk7p23s6prNp91Jauo3Okw",
-	"4mrCrGS+Y3NyzxJbXoZA/xDp5VFElJSCKD4WFrbSLit/0/zmXuuSD0ybncl/Bk2jMnqbpELzqNAFFR0u",
-	"EHTSMCLDjBxsaVXC8cgm38r2GOBm4bse2b7Aq8NiB7Tl1z47wt1flZxaNg9/YF3XtvwRdpxy+WevkUPC",
-	"htgWCO9jqQG1qsK2mBPP+9eykMyZbmyBFJpfbzLlpj4UNHRKimLIQggdhz8s9Lrs758sNLs87/ya9+DB",
-	"f9x297ATj/3t+//7tx9qH608WdO25xr7B3xxfLNHyn0PTinEPZ7xsNIpxFVH9vb2D5t84Z8uB75BNskS",
-	"fQGHKc9rFR/Bs9i52tB8hTbFs3GlFi7gNZtvtAbbl/BC1HrvMKKPLj6nqhvhwbPm2F3ydO4SQ9v57y4Q",
-	"j/IEQS9to8aSln9ycnLsD6ou9cEd12QlTLlm4bVctdcgOKZcr1+gVzUQ8jgRBkeKBoz7y/Za7K5HFjuX",
-	"jZaV7Ux9xPE3UhsffeVwAO+sChW+a2HKMpH7ehj08kYLXWkWuyCKBU+DaKR1hpqr59oFyKkNwcjgLovH",
-	"uIVZcGNuU180iz3Z2JDXsjFK3OPh5Tz9rUDFCGgUsZBEfHjPE90cmKEK31Yef5Kquw4X3KguKpYirDSH",
-	"WTo0muRrtaItgqotQmcXqpMRigsfbzqjKpBCfpReMnWdL9dJtgkCptRt1jSzrj3vLRfNZAXaDwVp4c+W",
-	"USplIX721lXgeWKh87g8sA1+cmFPV4EhQ6j9LHvAMgbytw8vn5Enx6cHbbLf3e/2vy87mtJEnHGmR2cx",
-	"TehUnUma6skZjNEx3zwrbYuvHBE6ES6L32b6tN0QJx5HMinPBZ8/o4GfwMpb5Cyvp4wm3uwDD8UU15EP",
-	"VjpZHzV9dOgTm+LBSOEc8RbVAW0JLsaZ2WGMVEQVKDR1AklLZhMGnQyg075GfHKaAJ5Z6IvkS1WHOu0+",
-	"BjUr8By60iHrz4Hx0rF1lHp6t8u6zEfzC+RVJAitJkudtr5TJE54gAmSXXI+VIbrIda6q+kVlWYwMh1G",
-	"zIfoHMTpM5nUB12zfQxkwlSlj7oPxK/+U0bmrOHvqPNvw9GfESrIxfM2oeSOCxsnQdfvdwr9wdnOAAo+",
-	"prRkMZCSo9jja/GVQBhpKxNbUlBJTfAXT2Om0Cv+tLC9DTbK6ZH1zWSBHGBJNY0fihhkS5ASa9P+rpjQ",
-	"67wWVyCsSgUZ+ANyrkpmWUV8kXdsjPE8Dkj2rudRDCBZkJWLNf4ABNWQ7rSswboReUK0vcpt7Hyi+P0a",
-	"zZSydL51TrnCT+FuwFTbjueUNnXhonqIyzOTGlLwHHMtp95A9Q/SJGEiqKsbsL/mSqfSilAFN/rqPTnc",
-	"759Arnz5ir34+MGbo76WmYGyZ3Pv20fVoEXvQrNEligpsn4HNl8OYjOCvL94/szmW+0kRhNyRYcRK/qO",
-	"CyKITW2lwTfT6DeiSr8xDz5m0VMax3VSG1LeKkZQ1gUXfrSJfy6hkaRgNUIqEfbAwYXUT6TY/abO57VO",
-	"Xp9KkQBX279hseGsDXvZzSiQwipflqHyzbxA0wWckZDd/7/aFr/7R4elKOzBbjsIPza/snAOniRq/DHv",
-	"tsESUmqy7MCjOKifUA5iM9lg2xxuXJnr7R8+2X9yenLc7/X663ZfrhJHiS7qzn3nnh5goTvz85jRN/Ly",
-	"FPlklYG73/BQMYJB0AJqAzg9aCsl5lHMDV7kCmtFIhfW+IvRbq/AqFnfcWSTQLKMCUruacIt3pBjimVS",
-	"zTDNZJJBmqE0G9yx+QB07wHUly1FOqvXZinBp7qLHs6mJW7n5QK3WIZnZMABkc18xfyvvV/wJ4tbCIBt",
-	"LrPf/CNL7berwq4b3YHtzZdZDKXwz5N1rBeIlzrFxyyaQOtks6nd6gX3rV/GeNYlj7H3sC+KZoJjNebz",
-	"Wbcw9sCVznNZbd6XlQ1tSyeWOLjKkB1q2h9liHPLDtq7Us9Be+m+GarftxLuWrdjSy0up2shhtq9S0VG",
-	"8H0bPd1qzk0GqO1vGQhmHJT/5JPyVQWsnJPif7iKLU8xmEtrcJ4pUEgwEeD8nnJAhYNerx8BRfI59FzC",
-	"piorvtykw4+bW9M0AqTNb6+zT77FeZKhReBYkmVY0+PHDla//pc8YhughBsjlCp2fOjVlKe2oHrRqU6x",
-	"Rn/B3qJ6spAYDPidJJZc6NW14jCy/XL9aneuKuXg3LtRlnD8t40yFMvrgN28tPufa6t7IYXA+QL8QSFQ",
-	"udf9j5p2NfbOLso1j7BJh5fLTt9ighe4ppZIAm2oZmI0rHRdQTZGzgnU0YkxCXkCVQ7zIiQRMXpGVFJa",
-	"cvmdVdRPLU55xO9sV71M5NowQkRtL8ZC6CCOJA2Vb/dqPE7NmECFGuyr7cIRLpIGivM04Xp+ZQbDQx9i",
-	"bCD7r5eO4f/06bqFgPhTOCd8LhvVWGuuWOXZZggP5qCu31yRCRWhmtA7Vki9d4iPg04H4n+diCvNxCAz",
-	"qMg7SSaMhiyBtHboSvk+ZuL88oIcdHtOoYeYEBYXcdDbswVNU53SqKNBMpQW9SegJIw8DsYcdQoSphWL",
-	"aWIWs1BZ+wkXwiGTt52VbmaFmZA/D56K988uCNYCt7NfbVExuiqmsUy0ss90b8SNwL4REN/48PIZOT08",
-	"OnHQE1kJjUUbHQQyZAMovZHC4UUUsDyZGartFH1Q6aDpNLGNzWwba/gWYv6wsHsjBhchm8ZSMxHMO6/Z",
-	"fECm9A7eJIqO4F4mLGaQqHz5/ur6LK+nMLpqucJiKMM5GfN7VsD1dPE6WO/goWOX1zHLUQOIkdgmqYUm",
-	"wcIGU7gUFlNVp4noksFDJ5DTqRSVYdrOlE+k1G3/oOgbysa9EZWBcZlmrwcIs86FIrPJ3C7cIm0LSRa2",
-	"zGGYZWN/p0iB2ggTYaEWBcLfSY7IdiNsbROgttEoglMLZaD2aMy70zCfDSJtKF3t6xNDMTNcjnuWYJkx",
-	"FgzHCQuwLhSKhbNNRbAIHkWYkj6V98zchBsxcO8wY5yZqzd46OR/61BtsbMfOioViukBFqjgRtriLbjM",
-	"igye598fYGj29OTw6Hsc4ApftyHbo9PD77s3IoNUPWv9mKq7VrtlF9Q6a/W7vW7PtYWlMW+dtQ66ve5B",
-	"C1UN4IF73RmLog5Q/N7EjHD2uTX22T1vMhpZVk0LeRmFB7Lr7/pYAzML20TJPPLrSD4XKwm7ZzRyhb0w",
-	"gkLzrkteygRpUwr2d2B0LnDs5EIXe6/i0RnVv/WKoRP2feyax2RhcbPS/V6voLuB7hDHEceT2PuHBeNH",
-	"ObRSsS1+BxiqL9JawhUq+MxVFxFzrMLg/1Q29z2H01yUcK2z3343GsV0SpO5PTjY5uJngPYjOR5jlNmQ",
-	"ER0riISnKEIrnMeMar5SIph/zO5U122Pl2o2PKzXbH7F9C6PyX6h5oAgSdyYots+jFfMFjamw4gHWOiC",
-	"cUSW8NHcpbLDHT856p98v8bJTBiN9OSPrZ7Fj3bMHZ4EfqLuJGzXPdA6IghjbvtInk1YcFcoOa18sHAA",
-	"rmB/2SFMmU54oJYeQtbCPnPv2YEX9/+tHW7l/mv2oPdA7FVCC6m6u40YBdnXB4GRH0vV0PKegF3RIzZ+",
-	"gfozHdfoWXZ8pxZfJtC3gqWKmDUR64ZZ7xQgT2l/z6Ki/cFqj+MDQ7tIObvavUKdJgImtm1Ej8wzs4vQ",
-	"YEoTowoIYuQvXtzjk8PTNjns9rv974sS0XxAGIU9tC2REjlTLCFDGtzdCKu+AqqawwSw2Vp2Fo1kHxxx",
-	"mYjOs20wkj+hU6ahB89v3iwgFzv8+OFN2aJbFqUyZNf6Z8qgqQx6dAoBmsxeQ/9VToBLgltPPE4Nb/g9",
-	"4kxocvHcnBGcQTlKVV4C6ki+2eI4t9bV12DCTQJW3qRO209JywJwiSUQP21A4fs0VRqVz7FRoQzRZSqy",
-	"d6n2tMySi4e1l3I8wT2jO5vhazYksVfjNk144z3pbXCKoGjTf6YuipOxYrspTlXOLQKbTOGbtXNv7pTm",
-	"Ll8/e4EXNZgY6yTLpDw5Pjj+vm1Y2kSG5Gr/6Lhunubt2+ztpRMuZsWfd37FLPjbzu+fDw/+9GbCN8m2",
-	"tHs7ZJEUY0OMXfKG0XsohJcpJpnlHK8GOKcuOdN7MJAJWnMQJSSKbCG/V6TeQW/f5yFzhOpYeH4brGFl",
-	"Xnojg6xn1xKm52f/3eVSc9sayRUAvWQsQMtKYk0jnbDQQqUkE7MM5tibrpmVX6cK/Y3vjfQg+92e47RB",
-	"wqCWm0aKjBNDVCWhd2hFXvExwERhCNYE3VVkMiUywRv94/X1JRlSxYMbYaZoXrI2+I24EZdMxhHLM5Yh",
-	"T9LKPZTKhZ3J85kB9cJlKk1kgdArsFjOPg1DRQZApD9YYn53/vbFAObwFE8i35QymQAnwK2AFQF7KGsC",
-	"33fJINNGBh4+X6LddhWl0+wlm6ob4dhfDZME+X8jriVJmGAziIYD6CcE93HX2vB1c89tO5mBTfXA7OdB",
-	"zmfBg1jMjLZwyADq5+phZyy6Z2Qi00QROtKo5diUohuxmcJyYdZ0bXOxLVTqUxnOl9gcD53ZbNYBOK00",
-	"iZgwmxQWVGFM4o+5rW3OL9u5cJADrQJ8Q64NnLXoYT88Zk9GnYPhyX7nMDg96jxhPdo5GZ2G+8HRsH98",
-	"cAhpjvCKixu3jn+8Pv/56M0v796//HTw9Of9//rp8NWnn45fHL/55cPT/f98++vl+4PXPx9df/z1xU+/",
-	"/Hz4/Gr/x/NWuwV0ZPPY3ZiFuwSMwxLNwkI8ZLlwRepWaVUjhPttXcXRQ/T+Kfv155//a/hfV8efHq6G",
-	"F+f291tbG520zlrh03+M9E/s18Nnv1x2pk9P91/vn6ST4cefPvbjfnI7+9Qfv/z08v2Lf/znXXVxpdne",
-	"WlBYlx61VNssqSZrqTpm95ArLGxePVcpbllpBf7yCHgEyyOwUsLxrlZWD1GRl6UL2DprsflPk+GrgL/n",
-	"P738+MdF/x2/UBdTHf/67OL44h8v+OjnLpv/9Ef46YK/5xfzd8/H8/fP7w7e/ePF7O1z+DnYj8Rw+rIX",
-	"/udPUfUDy2dfKO7gtvAELcOCQlIpKciI6PMCGuAiJHb5ljR5oxaA2kPudWzR8Vd7c7qNwlIVWl+uCbrn",
-	"CoqgL7OmoG0e+vJhivRVtOM9nGBpcmGdjuOMV5XaOMhiZvI62YieuGfxai61fypHpbBOr2z6GMV0c7Nm",
-	"wTKpa8i2UGK1eQnUSnrOSqLqtOdVevECv/DtsuNmFnGrpAGgOg+xw+R+4TLYfIrlH91kozJ2snKTFrOl",
-	"ymFfB9iwK5fkdc71PPRb2Elwih3il5fr/aBGQ/gSX+mv+8pWLYwXTpsuaulg8hE1kYnuRPwemKYth1tt",
-	"bUBR8C17CBgLEdOkGCE0n6TBJIO9hyuvCIVuGkiTRuN1RWa2TR9hkWJdWMgepIdt17f9AYf8FlzbsLov",
-	"5toOqMCrn3fAwZCkOaJLqfQ4gaKadTyu9/09Gk652KNpiI1Qt+H+PjdDvuFKn8OoC+5L3xblj+w5JIOV",
-	"D9rco0XXCVTRMqETzlTGNi1cWY2jI0MtLqpMq9oP/75DKoS9g+QuDyG+wLW1zU00NxMBS7fg68/CjkAQ",
-	"0L/UKNZR5OK5Rb5ijrkRdYVslNDxlAmdeXP8fozLRMZSMeWQLQE5EHNPuCZSEAm54KKQRBFhCmqSCniw",
-	"S96VQTFHuEMwSCCnzIG7XhdD2GoiZzaVwgG+YjaFuVtTec/IKGFMdclHEZm7OAiT+YdUDACRM0lZu2j2",
-	"Q7wgkEkoMVNAMTthc10BF1bZ/nNmUg43GBASsFC3stAueWFegnwHM2NwmmEarPqO5IDHtncSxhvWuK7P",
-	"s9NZ+6oWckQAUOr3pob/enfheZl+bIJrI/Wiv6tJLJEPsVQ06uZEgpXhKiv6RvQYwCuj+fNbuL3PE0M9",
-	"SGzDuSFcmztjac3YUwXCanaXWymmVt1i0QMmSd6a2Wd/KfZ9DqQYRTyAzjE5ddxOuQIw1laFNfxDctHB",
-	"+Hk9W1iToJE+fpJcOG/UN0nV2QS/Dj3n+1NDydZ5eKHz1uaGTwqHJvB4esWFZ/gWwHIjprEXB+C8GvLY",
-	"CZk2oU0b497TNBkzrVYkWeXgtBbwWSE+SgBVm85qK0bKVZDQOBN2epLIdFxMJ1WYhoifd+DPE+n6UVk1",
-	"GTLlqAhvxOD21k75NqZ6cns7cC+5JumDMdNGPtoEhQGKQcz9t4lf9mOQeVdArFYO0Adx6p9NaGJW5jL8",
-	"CqsKJVM3QkiNOMMI/oxIwFCBg6mZFh52OCepCFmiANhhlejyOJ3N3hdWdG2PaiPFLLOKfyvWQ8Cm0ltI",
-	"yTCLR8frcXDIngz7vc7+6DTsHNLjg87wiJ10+mEvOB09oSfD4/1We/FlGPc2ocFd66yV9H2PWI3U/DXq",
-	"eJ+IpYxaZ60xEyyhke8JW7iC1pJ7oEAZrbMCnQP97TVZUZYoY2x9dyt+a1XdOmdPek96rd8N48x5UTNs",
-	"xeIxekrkFxjVe5FdEERjMfZwdhW3qhLDNn2H8E55MwoIhLkuNCFXgcQs2VHhTmykNKOI3pJJ5q7JTpMo",
-	"zQfqLBb4eJsohNsczoEXbO14ykD4PMnVeCiZjCIXR974IPY+m/+5CP/Eo4iYr3RgbcXbDPMOQyhrqiij",
-	"tyCxPCbo4RJAdhAZmAYNufq6VOPg0uYtquHjz+YDfIvQgliEpgDYP6Cp/lmjXcYJwItAsdDtiPKIha3f",
-	"/2xv5bq8QjG568tSp3m51jaFTIgX17S2H4t9bA+eeURiQynjz6lgax/S7382yFezBTYXz8txgoZSFRw4",
-	"tjzOSku8nUszchp4c2K4VIvUg0Ulq7rLY8G6yBSmxPY2ceoO+FHyH8Grgs1PsAu3uyCuLxDcGpeCT0cj",
-	"rGZZ17xHIIItcJntW0BmUhYn4QvHCr7l2/fMpsy4S2K0vfYCUUGICL1MhOud2Eh+DrtENu4VhckyQXld",
-	"TJJBTLQMnPs7Y2w+aGfbdMm1JMPEFQHBnRjS4M5VnxEKRqI1IUEFMGJtgFMarH1dPoD4e1euEvSoTYc1",
-	"kJhFcWo/lt3jrYpWM5Qt96o0waabM+5t6prL92+7d7nwrToNtNIt3FygKMyd5+S8XO6Za0oZQBO0gqZk",
-	"KoWe2KwprvPOAVs0NUpUlLc8dgkA8jFH/NeUzcu4zqrqjRK3saEznddI5AcM/Ad9Igjii5C01lcbSCGY",
-	"9cO7qlVXElE4sLU5zquST+aRRSMw71tw9vb3v5HCEbfPGWv6Ttn9bVo98r+KuiUPg46t+Nt6SPb9xfNn",
-	"F3bsnQdmdxkfzRdSx/DtMit8fptseklFaFNPQ3s7IQ84X3Sn5xvzrQY+8hl+nchHYYfqSn19xQhf1Ai4",
-	"TlJVheZE3yZofHkbZaPslgAjt2cK0Cm71RQjaEW7oJI15BIYb1MBySgWE6lJhKXI6vY+439s18cGFwMd",
-	"bY+5GGu72+yJ5WrkNv1ptXUlDb1ou3SdwYa/Yrq0219ACny7V9l50zzlWBsJjeUazypKtnestczdtcGJ",
-	"oxtna1dsl0Ln63ic/gqU+iwr1vJjEX8tL5NrKOflT1eQu4W9iSHw53oPtzOcfYhz5L1KqAgBQGv9VKlM",
-	"jb7E8MVXSWysNJXOW0vYOBd0XcX8ALGk5jazW5rbKUvm8xfNsryENIRLGdYZEZeQorczC8LtXSHDshjG",
-	"zM52o8BlLGW01QjyJQy4y+OQMqo/CRntLoIc26VtuMt7n83/bD84bBbdaqpzmikYjRNnsBWNE2dBKI6d",
-	"JTYJuVYGoTeC28hbYz77nbJHXfTXAHri3O+Rid2mNQATeGwDO6NFpdrXgJSRQZqF3gbgtA3DLBYu7fWX",
-	"UZeck0jOWGKbikynXBMgBMg8zqLlZ+5dOjRGAAQW2AyTfskdY7ECOQccxUi4MdN4UGxm1E+VtS5UhYQI",
-	"Qy5DFsmZdXBPuV5bKF6m+jLf8W3rbWboy/SLFxPBiupSfM2pbS/9Ubo+TfaabUnLqrAphX1/O3dsvlWZ",
-	"kPcT3qlkqHRIrkcA22VRRA78hX2qMW35kZ4+RL+JlCSJ1BDwgc/QVMsp1TygUTRHXMMoBIgzvOsIPYaN",
-	"uQB9bN1O12sHRmF2hfbRW/Eu7sjFV+xyXUsqLrc5do2+CZ9OWcipZhH+WGw5TqQIXMDVRpPMdkaShuZN",
-	"vdWEaMO0zVlnxKbWorZGzrciR9j7fMd3kNtWopZmSozttut0GAs66qVmcK5ZjNdt6joRo3csJHZ/LMjE",
-	"bvWcOzb3BKVe/Xzw6fWP746un508f/N2/8N/Pj389f0v//Xy+IVf8blrjoPV90L3lOjDVXxtUVhcZ0Vk",
-	"f+HIU6EZsY+34BJ3ZTOuV4XX3mZBje2O/I0GlUqtz79wQMn1ja6po8lcIl/Nr5fV2VjYJJv7a/vv7T5i",
-	"1EQcWdLe++ycRNsXR5tS8NrRHxee24ktLgibxtrFAL/pJOpsw3fMjL/dq+eCPxse1voBnmvnYl0S4Dm3",
-	"XoPc8sd2mNq2Nx5GMrhT6DmwLWuHqc6BvjEXGaG9jYYkxQa+dAzDbOVK7kqafJ1I0TcvTZyzAqfynSKQ",
-	"EPC1gkOLcmOPxnzrfo7zy4td+zjwE6v8G1vTJQsH6PAj28XW1Ny1lFFfnG15ldaPyvaxQcibbPKgYRM5",
-	"EyyBpHgLggp/ABRJNNMVFKQWsXMw09MYnAWcSVd+ywPmmuTeiIH9yzn+ARuUYDmI7aNbbmfXtjX+tmNP",
-	"jkaBk0pkxDaodUU1Dqnk21bDX7P519HEcXM+cT25Qqy6Ja0CsloB2w6QYJ4wNFHadcV7Eb5y+1xzMUFr",
-	"I/0746N7n+/YfBcKeUbLa/mGXBlFdn1tkadz1Nk0ecMHuC61AsJUbyFnRIotVmGsfZzb4ZSr3SGvzbG1",
-	"/H6d4kHHMoQQZgj/iGjApvYqesXnhSCuTZthmYMx05cyvHTvDdoWUGciZ2RKxdzW50K6AhcqHY14gKjE",
-	"tkzXgeBAfAs7wEL/eQttYH/NguUiS4CcyTQKAZyHMAHwCW7IzXI7XpVX0tp16gF8pIZHhSzgim+HUF9g",
-	"cyWIMIXfKZKdMeGCjNIo+sYI9xK6f1YIN3WdSWtQOO4YkCK01x+0UQ/I8yo2Jghs17/uauGtl4mcNlku",
-	"PHwtGz96yRIuw5YfNN4Cvc7JcG4vDlp1XCFEAqLq+dJz4Oen81J2TkZ4LSGF2QbXCtX+02I9wkXBbtC2",
-	"gamhKLRkfvdmEjVZJ/QbbbwrthXgTp2/OC1U0dtYihOo+3IhjhEybS3bwMLC9h2bt80Gt++4CNuxDG8V",
-	"GDWqHcTpbSATlv0BOz/fjvkw+xP21iv9ybrtbhMWMH7PwtvhXLP8z4oJbf8USKVvxH5v/7jTO+j09q97",
-	"p2e93lmv92u78Md+z/0RAgbtdvvguNdr95/0eu1T+x/mf3qHT45OjttH+4f7T5601y0u+oiuhTmJgXgx",
-	"R8EQ3Db429XEOjKQ1B+HWTdmQhdLWeuBqa4LrpNi9aDSdK4sirtLu7CBV9UmQwYdDctd1AIqyJCBnYKc",
-	"SufFSliX5ilVFWxW7GW5G5W+8AX4Io2+tEcEPsvC4lJXF3huBZjz82K/0N8Q16agAwIcqrdraJHyzBlu",
-	"msqxgMtq26pn1MPRwm1Xq0exQiQ3Z1LDkBCIEKnRArVmZB8yhWe6pJay+NW8eS1ADrVdi3cHCotlstTo",
-	"7KDM5LimWAFoFq6aEvwrpp/j/K5sw5ilgdUPACOOcXvcLTsHrsiEjyeIq21TZaWozZSFNfiFYqdfaDnO",
-	"hT4+bBWaWne8Xa1rpxnNPVtXmvgA/jZoEz4qIk4qzaMItxL4Hqo20y55rycsmXHFwCFR7F5ZOLPaZjc4",
-	"D//Ca5oi164OUcgSXW54DN9HkhiyMc/bBXFIZGsXei3FZhNkqnAUM8WQUEUGgj0YlX1QtwojjC/lI/Oc",
-	"C4tw7B6n7s6IKzR0rIgm7J4Jc0jc5Uu6psu1uteMcn2Fb/t3vNfOu6cf9wpU1vMQ2S5VoNIVrLVd4BlH",
-	"YF+GE7t649LHSyAMwArsmdjzaMiiq315MoY5YTTRQ0b1cvjK1cztx2yg3YjxfPwvLL3fMKpqCSUyP341",
-	"UQ1ftzDasUxspYj1IGxJeBddc4uC/JxkBJThxC6wmS75AO9A21ddBVyvinDXa25JuyibT+WeLABuQqY1",
-	"OS/CqdAMTAVxWGwKZIbE0iUfs9RDu6/oks9W1rZSDGHkp3ROhuxG4D4UvePQSjsHljdzOSvrOYCtbG4v",
-	"psgVNJ28+5KdA6NJxFlSD3C2aZ+jD3bXMoSw3QAj4WeSAtjwl3Ojv4PzZkKba7AEJuk7Rbh9bPs4+D9J",
-	"cFgBnVlClIJ1NHdEsr0LmuetLN5Qs9YCwlBd4/gChVcvpMp7WT1GQHwA9nBlB9sN4eHo+KVmRFfjqkfb",
-	"167cXrtAJiELu8QuwUjmvJbN4ZwVS9fgj3ws5OPwddaUESAIVD7HwsnAdIEqhxBC2ZV5997ZApHhWm42",
-	"CKASy5BAzFGtJxaMJEnVcl+GtSeCCQvuXHsJc2oW3ZhrNiUSMQfkTEA/eCrwzy43N2GjVDG1kCwC0U9j",
-	"jqjm7g2gd5x2M1MP6qs1mxZBk7AzvaO9i5G1h9GAKT5d6tyHizD0FyYyjq2UkqkGWxbJzEaB822jIv+Y",
-	"2xhreeEu5puQiStRko0jyiNVZyLELLnQbLqeQbajOC8eyzqMYpvuIPPVD0yZhdcVU5fPNVMgMrIsYFE7",
-	"2rhcjxnV8j6nS6rNx/5yjA5cMYFOaZTbS1+KzZ27rcI9HLLH6L6rO9jMoPrbcvQ8j8qT6/Nl+tb8D24f",
-	"kyXnZH1kSg2pzPYud8Jjl/blmG6Axzex/VDNfYbDxTwmsB8k9qa2Eueesxlw3pDds8icOoq45nTxzE7q",
-	"KxX+u1xMV2t/x0WtO8n8VhIUSz38sK7X5pU/V3w798+5mlwvtgCdssZff2cebhIShGjgFYtYoHd9fXBH",
-	"6u6PpQOgHpsit6N6j2DxS4WL5C7JmtUf53ZYgq3jMOMJ3JTgVXV35hxUTSgj1hM2JVQRJu55IgUkDtzT",
-	"hBs+rsjfBkzcD9rE/M/LRE4H38PICkE2yN8GGMNUA9tkGj9wI6DBtDYyjzARJPMYCr7eyUJQDEE7FLZE",
-	"Tq0G7PK1zKVucpdrU+nwHB+dSreacp9DJ6CdJd3hOr5Oxp3dwxo1DNlGl1wYZSJMoE9XO+sUyJU9/2+i",
-	"OGbxUjS9auuWxizk5zWvlbHz2PuM/7EiKe9c2BOwqifcaLBsrK0yZHmlZdPrVJPLt+llWru4xq5oR0AX",
-	"j6CCbdTYlOKrGfvTGddEDojzaENVhjlGDY3yFpjj4zSeV0xnZ7pjQbuCfXwD9Ts5WWxMFOtnzD2zd3xZ",
-	"Lc/rDJOg1JngjrHYJvEj4aBKPBBpFA0sJqERq1AGjzXWFoQCqAilLXd+9nuWQCYi+ZAKqIkGCxEaRekz",
-	"FPM3tgsCaIhcuEioTTbw6g3uhQkTSNMI0IVigQLMDyZeP0bSYw3PY5nTNyLiv05B0l9fxCOh+bnorgR+",
-	"0yomds+WVdm/gJ/hct+xGLCxSf+QhHRu61cyGiSDmSHWAZnJ5E4Z/ZsLMogsWt3g7xa7Ar7nkLeVThid",
-	"mlMa0DBkrl/C401lnPZX6/2LmyZHu7OZ38PAS23mfBaYYZQJM9/H8dfHAvJd4XlmKUSuW3wH+vTjhOoz",
-	"UNDXt65zeUdcByionGkL8+8gza45EG6M1xkGm7Ij+525wRMC2wuWdIHL2Mu/3BfGp3TMlrvCmjKBbV3v",
-	"C5zSV7reuCHFxhjTGGEBc/dUwkYsYSKo9VFlD7RqIVL2D/93XTk41S9w5ZB6dnTlMlrg7is1d89eqzWd",
-	"Z6VmIkpG9zZokZFTEUQqT20ZQ2ewQvEpBE+BUgMaRRj4c2mdMLNKSalLrMWcnWR+I4qdkxaqWkOqKZjI",
-	"ciYcRBWK/CEN7saJ0Uyy+KWDBbG91J1LHabRXkg0xkiv+c2m0GyomV/AQQEtfKvVrDA5nOeX9qvhvtRF",
-	"N4FAjJUFIbsBTpGL8QDIfQBtXwc2AXVmhIC7FEM2kslXbW+Gc4XwOKwCSjJpRtcNL2gDDXyxCtaMd1vy",
-	"tcFfUqHSGPcHBsKJ3KaCpnoiE/5H9e/FNgcFR09zLx6ubO8z/G+DwtpHuOU2vF/1Xrn9L0riigyZsSMz",
-	"L+VgzJBnDLJ89sPeYZbZW/QKfj0az6F6uN3+RjS9SJpc3KaKbQLU82jfnyOc3WobS4//W3D8bXiAG3Rm",
-	"QF6QF702aWvmWmtB12nwyrWJjbblCbHACFEVmYHsBqMgVaxLQhmoPRrz7jSEcLqyhSNWMQAk0WrymTFl",
-	"o9AVz9AbMeUi1VZRwPLirODU+SNRKbGpvZHZ19CsesqFVZ8sIRbig+DyoGTEZllVhYzCLjl3Cbx2OCyc",
-	"uxHYq42FBDoBjGRClJyy7N1IirGbM4sUg4YBVoFZ5660EavVJqRmGJ1mrca4wfZ8romaR+vJULG20+8t",
-	"luFtEKeuNvRWS00jW9n/w02LBlN202rHMvzhpjVjw5vWn+Swu9//RjrDZWkijo6bNoTDUvDlZrMdcy9r",
-	"VF9zj86Ln7OqvZ1HNj9bW4uxMz1hynWdB8wYFSQ0ZqVed1nmmc1wZVPFwFaADyCdu5au5mLhaDeCiyBK",
-	"Q2Zvn/vdAnt3ybMJTWgAKfvwhcLM84TLKJIzTN+CEYqpblD3D+j5qTD8MpAJU1/hFhhLrdTrf0Ngpew2",
-	"/PYZq87h3dvbKdP0Nrsg3HxyeBKejg7ofqd/GDzpHLLesPNkdBx2jmg/OGGn++FB76DVXngXRr2lcWzu",
-	"x0TGnkecMc+G5mpk5PZbq9/rHh92e939FubeZfcNshNXycfS/sDIeEtpklBvVv574agSC6uxX5htibKb",
-	"9K6kGA8aWRP1x+vrywxDKeQKhNPcEFBOrmve5eY9ERu7sP7VCXEXBCFnoq6llasUeYTHpehaKbVyzfoV",
-	"YdgmxbO2kB+NSOJfzRP/FzRPLLQoakyYj07u8XZHbO4r2LRH4ho+gq/cGZFcaGMymOkaZV5Ip6xHcky4",
-	"yAwZnjiEryKm15dorLiCQh7XW7GpQf6vjopV2/yRh7XD7omNzvRfPRP/d/VMfLycaZpTsrRh4idjtGGY",
-	"+AdzgoPFEA91iSFy5ItmQmsUTRNXD0CFSx+x2SV5o+LYIj2Z6zpQcxFkD3VvxPWECTRQbCoYN/ax0ISq",
-	"wphtMpjKkI+4eVUmZGAdvG6cPN4lRziaTXFRzgD/O8JC2EeyaXBFBp//HGxg/taZtF+zLaRd624rNL5q",
-	"6PubqhDJe0buMlK+w/aT6CyuC44DB9mgq8hG0Qa0ZBCl5y9einEpw69jl5ndq+1XF+Z5mNj8Q5B4QhUj",
-	"g0smQi7Gg79GiUYsw0Y0+nibbSFUXPxvi8mYBecKMeDltlwRZ3eZAQdQdnnDYgv0aDM2ZQytqajD+eKJ",
-	"DZb+bTgndqfJ1cWr6xcf3n6PxtPVxavXF2/eYKp1HqYZJzRgDo+RK2hA2SXvHV6apRsrbtsO57cUeEXp",
-	"68rXLYhhhuyi6AhaqT0yhr0RZ/gSEexGlw70wK95fa4MyZg9D/Nurg3v0bbaxjw6Go0ksEtpvuQgvwVb",
-	"d4MjW9++rcAul2DBqdYU7V3vKb+PwTFDPrHhlQzumC7AOqXDOJFaBjIig0mq7rr3/YE1IoziY1PYHL/7",
-	"ThGZ6jjVRbT2NqFBIpXhhWh5tAsNL/PSkQlVN4KJ0Mq5GY8iYuvc7IsAQAPsU7nUoyACMHIoRzX/YbtA",
-	"FCeEgFZxIgOmVJe8lQnDUDLUBkUWzByYH+4TC88IjaIbgT+WeTgur53h1rtnYMcGSodcDGC4WcK1DRbm",
-	"a8T+ny7y4qpncA4hg4/bJMCs+P5GFBFIFFMq845vaO2cwyqv5Sas+dOEB5Nnbj01KNZ2QYoJwKKIXQ5B",
-	"vg/TVNkW+EOGuZU5mpjdxFI7ReyG6LNF4OFH4lwW5wzg91USwnQHGjlQS3CAKv4Hxkp19vp3iqggYUys",
-	"tV6t501Xq/X8kWv9xEM9yWkE12WUysAoRqLW5guwx3op2xoxLPuAMJ1jWjYCTv2R8fFE++aRyFntJMxv",
-	"W5zElWEqeAhpbE7y+JC85k/RF4EIdHjd6+YzpMEd4mNs1RS+wkt+aRnvoh7UR+OjkgthmdffC3yKjGQU",
-	"wYY+Xprh+NAMvXQ5LGctSDjLpNZUTNJ4nNCQ3WZ2V9sNdAuJCYV/8xACMe6fKpKzLUvMQAolI7YbkTlz",
-	"CSZ3LBEsAuZtHuxwwY2k4kK30UkHUsINXKZJl7VxIyyEMItzNmvmTjCrChrJWya8DV+ZWbmxlO0Grbvp",
-	"m9H2MykERIx2RdwvYSjH+GH7XNLcd4rc8wRQlqY0mHDBvjipb5u243kHM9K2QttIiVZJUpgQRWgSTIzO",
-	"RGs0AMFYCKRpHo4TOU7oFABEIONJJiTi4u5G2GQuN5pRrBCAn6KCZUhBcZt0ZRNoQp6AE3Fe0aSIT5F6",
-	"VBnEMxnPd6hH4XoKwHdU5I0bs1ViCADxWoweHMiYQ8mIloRnb/ubnAH6Eptl7uY8Q3HvniZ7KNu8eHbY",
-	"vLpRv+rD3ukxhNw0S8xQ/73XpBzyta2CJyKdsoQH7lAqFMGF0oyG5qxSBS31K7pbqjDI5K0aZSx+D8N+",
-	"GyK8wOaM8lxc6FY6mMl4bgkFqKMgx/8nsDSZ6i3zNLRgFhiaVQobcbQd23LmSF9mMPk74EGGXAw7ztiN",
-	"UQDNdn91dvElFA136FvUNAqXUKY6QzP4H3EN2QMLtqgy4/2aTgHMNhUZ7y/euQevz0fOhLNL2mWM8hsR",
-	"J/yeRwyiniJsk1RETCkyMIICAstQ79kmtpISgM1BiCzRJuwsH3WVXzyw4ELsziljN9I1kKfJOJ2yAhSx",
-	"6/Nhi9GzBGTbXSVP126BJ6ATGcr0uwrgS0vve5ZFXSzaPj54sli1Da0zLvDx/aNjsPHtP/sLedULK3/h",
-	"Ra+hirw7f/vih1/O33x80YZ8+0JPxAox1SkPTNy3Gi6pwMx+++8ffv+PH1pLl3l8uHph1xOkSsObzf+e",
-	"Ydq4luamEKq65DnyqbOm6zGj1NbT7z9poLKZOc1kcldST9efiB3iOa+dzmYaZY1rsrU7x+Ir5zXOLl/m",
-	"6uqSK01FSJPQWbOAE+n+xpJEJqDOA860FA7vpW66//IMPm4SO9Eminx3QjNorK2kvaYIvIWDc/FVtYi2",
-	"4/m35QHzvxnNIEXs6O2qHJFcgTRczI3DRqpQlpbH27sEs+rOwV12RoqRyIeOCP+hpBg4g/mnq/fvSASl",
-	"j7aASvMpa+dZd3jLBwHkew265MrYcfRGuL9A4ytsBYaatNBcpHk3KqpheBebd71TJBmgDoppfwT4V5YS",
-	"UAqikVUxtO3kzGFg943cAFN5pb6S2f7ZBsjYNpax2yzYDI+htncY7NZ2GqDZ9m6uURgePwQgwS0rQrdb",
-	"kRzX8mfKoyUMqreqK9jSuUW2Ftdh6swSrrXZMG3LJrj1qVGNzpDccPM1GK2TiLyKuJNhXIVUY3eXNTqy",
-	"FWaet8sz/y6kQeKlyVv2w88AvO/qDO5YrNs2qwUCskupYrEdYFE1O+/8Sjt/9Dqnnd8/99vHh3/e3HR/",
-	"63VOzb/2e3/+W5PFXaaoSH94+YwcHByc4t4jdAfq07AGOSowo1qa4VNzaaex2kKAE8+qQqk5Hfi4npsW",
-	"Jkbk80JOubQKeb30zeyDpSLpzzewAzets5sqmfbP+vu/3rTaNy3kB/CM0qFMNfwV6Qb+6mpEO+FB76BQ",
-	"O+pqSvuHwZPuCbxlTgbe6Z/ud3vd/W6/RzqkQ37r7e+9pcmemcSZ+zz5D3Nrfyc3NzetVy+uyR7UTu71",
-	"u33zF7Lf65Hjw5vWnyvKtdu1NeJrTaI6hWwCGxSLA21sozCHho7W6t0cDROYjJi/TQW9pzzagRaxum/+",
-	"dd7RxzV3d3fJbG+YRizJsBdiGeYO9xHXlSx9TDLIooAWwgliG5COfVbtvm/sdWVTo1WbaBlZSWwb/aTG",
-	"qGUPUH7uchRcT2+EjMgb9xe78tvydPCWSKNQ1Lbkt/BWc5QvJdzpbeSH/c/t2j+bzAvYG9h/yRwqpm9P",
-	"5nmbUfjz180Ti2WiOyOZzGgSbtmVHtAk4Qy7FV4/uzS8QLAAK30vtPuncv4XwJmSxYTXSMp4SIM7YnSi",
-	"ZEQD1r4RMql/gYZhwhQAs7mM6IgrbSYvRTbczmOEL3E7DZHLRK9qhmUmY7bHLKckoJ/0ajzrOOhSz7pt",
-	"PHt0dHD0lQzhzK2+HQ86DIaZKG6z0AQuZ1r+FV3oSlO93KC1EDuBnLLcCLGZJFxkwXDEHJGpsE1CozkZ",
-	"J3LWJdeSBDQK0gjz8hNowOl62od85LAQh0zPmDEwZ3lXD1Vp+DkYSqkvwsFWbcor2ILdZgzjN2rkAEIg",
-	"yVyWUzTxDO92uZt5iv82SPrKCHyXbeJ6aCG4xua53o8mTCitWArZ8WjZ/zN8YodnDR/4uKSJsbnSyupE",
-	"JYCtbR1rCWMD8bwWv7YG1oY9HAvS0qEBdpTcErTKFQ577kb9S8OrlBdTB7FinyJuJ3dUtKcqn9kCvMq6",
-	"ECnl/fhWYVLKs/w6JXmVnaphHpUjBU3WKvPnlxeArTVn+psov6tM9ctBqDRHS6lytL3PqnQKW0ZOeexl",
-	"WBs9pXIERbxTgFG5Y3MURB6klGI9zVZ7JlUn5dIDLP2qbw1JZeHUvpDwaMoCvoFys42v+mPcCleVq7oM",
-	"ZuUa6TszJWQUIvBGLcWTdZFZtnq5dy3ivg5Cy1+Ovh1cS3VOFrblq6C1NJBZezTmHWClu9DQXyOP3l0z",
-	"4suL12xepzpfg+thviuV2XfUTjC1s67uWEe/2GL1i3O7HejoRs/+RtV0pIyvo57jtz9xPbnC5l/1tIli",
-	"BiMo/z93V9fbtg1F/4rgl71wjdu1XZY+pQEKBHvYMMzZywpDFhlbiEQa+vAmBPvvA8+9pKVYSmVHsp0+",
-	"xZEtiiJ5L3m/ziF6RVJrYM6N80CrjcoQktFMWTcZ7tit3XIdSzntol+89Ijt1dXF44OqRj1z0+Lud3i2",
-	"M4myW+CH0yTaa64Om8/MAPKSSF6Ni1FP0H+gJwdN8bCa59uull/tPG7deuRX7NqMZnB+Riat57gkSi4R",
-	"3ywIrt7x5lCIkVNPEELMFHCkEGFMlKOxbNbP5RRFZFcqBUd9oBFNMQ5+S2sVFTApucXIX1RFowsEQ6al",
-	"K0mTb4JrHaxMCeTKKDG5knadBgR+79JPrIpQnCCNpEvSDIyQ9SaggXFY2ZliVhbk1KA4S8ptPTgS0/FI",
-	"dwM9d6CQ6Sw/hBkEd33JTNpn0eDHf5reP/0dUDQdyefrzL5CUQWLikPPnmYAecuqk9gPX3/uyG2daINq",
-	"TKXLlAQL/xIfH6kWLNCJIIRxK4/7V5Lg9QBP1nswvlBi1KjOTepWA8csyjfNHBIrwKIwghafeFCVsOMq",
-	"HmItxdpIxz0gonU5j0ym/IVUpSar5st44S8xdFL9EmPrz52kzSGL/rKVRL4Umbz4W7dlm4naxbdTdxFh",
-	"TCHETx+nU/H2cjoVv/AH+2f6/vLDzx/Fh3fv311ein2TXEiSF5WDT7Kih3U2js//aRynD2g6IHUHMhhm",
-	"+avHSbev0GWD4PVGMkDKfBgc9Fvcd09IjyjbWFQuYwKM6JwKRDikyA1ZVCj3TcM48akMnpmCgZhXYR5s",
-	"VAZ8zf0B02f5+UKl276dxrTAqHQGhl0ZGOYwCjXjXDcPl2fg7qfSoPunQOqcsz64u2SgCADE7eLR/hnY",
-	"8Dhsre/t4sew1/3613SpNu6eNK+GNIzzIWMCwQZ1+gDHyMQsY/0pkHEeLhKrMqKVm2Gufh80IsB1YGfl",
-	"9efpG3V/eVboz8Ctf+i87G9jzvJvAaUfwYM/gMSOsy2dxlt/zivUO+ZtR9gbLwg0gFSWO/WcxEXPvoSz",
-	"4uC+4z6dEG+chmVcyPH9IL+/Z3pumvAjoI7fOQbJUewhz0/ZhT3uhO248OP00q8fgZze4zR2D49hxxbD",
-	"2oLyFZm5Gv0kAHKrHGEOOR5yUKoHDoHqFcCTb9wS6rWSj2gTcT8uHunDuIzThwrSMQC7+y7QFtJpuvU1",
-	"sE6793BpWDJEenS/Rfkczv3xYb/9Whp5U31+RZyD5banbnmJ6XbHSmIb7ftnZcI0ftaVDLof4wqvQ4ql",
-	"7s7pXytznd6OSivujIKOKY3CJHHeFBRjwOTU0i/DAd33/Cy3zg0p8t5J+rZRFZWZ/Y2dt4UKM5Xhu6/2",
-	"K3uOpRkts2RyNbmA8uTmd6B9owjuX84L5bgn8kUpXKoydi4DH8YVu5fFquVUbffqq92QLIF4ljr47ea2",
-	"Ud1SKzWTedspnausaFoarLJgNvd1gvmVwyvJhQd2yQXKt+itAItWe6Iv4Np96ufERA8+TozOAwSeiFJi",
-	"Hdyo9arWlBO53ZZuQDtKHeAkokY8O5TW8qiBR7V0lKhL21q3o0m884hCE9uHPUalHD+2+9AnrvOliPO6",
-	"TBJ7bto2z8T1bWP/tHRhmx5VUlykzuj6hFae2Ku9BncP80Io2nMD3N4Umbx+H4W1WiC4YKfZh1Fctj5u",
-	"ZMN1BI19UWZjTUs2gHeKUl1FtKMyJuVltnvVOgmLe5M1RESmse7XHGbohyBcOqvTNbFERXELjlGYgF9N",
-	"btnXt6LEXYHQ//ujFQujd3eCWG/CJLbbeamtNNuJicICJ8h7ky1iKaGVsrBQc2bvpgowqiGLKl+yWBgz",
-	"T8IMgchS5+Walt9c6cjIWC8nYpKqYmUIrgc85Iof7GvuBSpFMx0mk6///R8AAP//",
+	"7P0Lc9s4ljcOfxW8ep6q7uxKsnyPPTW1j2M7aXcS22M7nZ3uZC2IhCSMKYBDgJbVnf7ub+EcgBcJlEjZ",
+	"TjL/na2p7VgkcT04ONff+aMVyEksBRNatQ7/aI0ZDVkC/zy9oSPz35CpIOGx5lK0Dls3Y0buWaK4FEQO",
+	"iR4zIgf/YIEmQ5mQs2HnPdXBuEvONAnGVIyYItMxE+yeJcWX7bNuq91SwZhNqOlJz2LWOmwpnXAxav35",
+	"55/tVkwTOmHaDulYiiEfnYX+YZ2duBEF8B6RCVEsSJg23bAHOokj034v3A0Ohpussxv0aGcn6LHOQdgb",
+	"dnYGe8Pt4SbdDzY3W+0WN+3GVI9b7ZagE/Nl4PpvtxL2z5QnLGwd6iRlxVkMZTKhunXYSlNu3pyfVbt1",
+	"nCZKJv5J9AV70PhC300nTtg9l6kiMR2xrhvaP1OWzApjw0aLI5nQh3dMjPS4dbjV6/lGcpLMrlKxOJLj",
+	"MQvuoG8zT6Y0MWQSMc2iGaEiJAlTsRQhoYqkKqVRmwxSTZSWCSNC6jEXoy4x8/lnKjVtEzNI1SY0DBOm",
+	"FFPQyL2M0on5d8JIYHpk0KAesxn8JuS0S84mdDT3vh5TTUJpOiLsgStt3yYsSWTSJgMW0FQxbCigggwY",
+	"CRJGNQvJgA3NGHNSrFrPEJemuJ4hG9I00q3DIY0Uy9ZzIGXEqIAFPQvZJJaaiWD2ls0WF/Y9vWOKcE0U",
+	"HTKiJUlYzKgmesyVW+tsRHgY8yEVGu+Y1qv2ene33Zpw4f7e9O382RAOqn+EeIjgiBIpohnhpZOuNI8i",
+	"Moat4ooYRlE9ZssRlhLmysEaGqg69tw8/EGRs5PyMWe79GWwF+509odbm52dwfZB58Cc9Zfh9mCP7g43",
+	"t/Z3/cec2+4ed8rPlEpZUjlqeOoZ9j47GGwGO2Fnl26/7OwMe3udg61wv8N6wcvh3mCb7m4eVAzbdfi4",
+	"cb9ls6pB37HZD4oEEWdCLwyc7myGe+zlsLM92N/q7AQHu52XrEc7+8ODcCvYHWzube/4B34HPT5u1O/o",
+	"gEXXLGKB9rHWC0PFSL6KTLkeG3pWjETmM9UmXACBv00HLBFMM0WUbYuomdD0YW6ucfzXKRu0NWeJ+fbH",
+	"YSKFbpMBDe5etP9/ARUUeImPsUSlkVYci82en2G/4xOu/ZszoQ98kk6ISCcDlpi7g2s2UchkdJqIKk4X",
+	"QZteRrcJpxMbdoOacGH/zAbIhWYjlsAIL2VYRT6xDD0EP9gPD4bbdKuzuRO87Oyw3qDzcrhn6H8z2GcH",
+	"W+F2b9tPNzF09Ti6uWbJPQ/YURDIVOiqkSt8i1B8zTOLXrg/2B1uB50D9nKns7O5tdeh2+HLTrA33Bxs",
+	"sd7Bzu6+fxZqfgSPnZAywtllIrUMZLQ4n/44VXfd+81+lxyRQSKniiXmljS3qWIiJP2jVI9lwn+n5ot+",
+	"myhpbiwahopQI1GZi/+eRik7JNjYgNGEJd0+GcooklNzzc4I14b27pgoL5Ttveq+uGZB5yMbXMvgjulO",
+	"NouqY7K3/XLHtwo3TNDq7dTw1LOL28PNYIsesM7eoBd2doLd3c4B3WedrfDlsDfYCzbZTgUP067Dx+3e",
+	"B0VH7LV9bX7oP19fnLeNVBvIyYR2FDPSsRFqYDMU+fHq9THZ2XzZe1F11O0AvGe99Q8ljbzDhDncv7k/",
+	"A3Xf+lw91EROKo6Mpol2EqzmE0YSI0+0SSJTEbKQhHIqDHMyz8cyTbrkBIdyCD+Vvg/SJDF3zkQKPTYM",
+	"98PNcXnntnpbe53edqe3edPrHcL/fq1aBDNm77aEVLOOGWv13sA9458xMHYyHUvF3I5QK2qOEpnGqkuu",
+	"LGngFQS/vpr9FT5cuGCWXR9V52Fve7UwBdO4ZAmXFacjgq/N0jMajI2EKhPNxYgYNp/c06hLTugMJxea",
+	"f+T74RtwjF35aU5LTaMC0RlCaLVbITUN4MNq4ruR/gkYJuYhPPYQRKni9ww1GEuGabyECAstORKEt/yk",
+	"t7WS9LRcj/Cq5chUeaXI4OVwi+4Pdjt7vXC7s8M2DzqDnWCvc0C32eZwP+y93N3yM7JUPYEM+QtoalVj",
+	"Rj3OM+qDrYODnSEbdvZ2dnc7O2x/u0N3dvY7ewfDYGvItvdf7uz5R33vOnzcuD+OeTA+lkJTLliFhh64",
+	"xz8oUGsLp9qqSbEMQTuaoKZJBZGi8F2lBp/1Wxz0/03YsHXY+j8buaFmA5+qjXPzIdhJUB9XDMwkF+YC",
+	"PzW6sPnLNMsEXCc0jiMewLW+Aez98I+aPRWahP7Ky3IkiLl69vZ3DlAH77aMJJjIQcQmS8YQ4xv/2Wws",
+	"rt3qgRhhi9jGu7Cx9lvT9NHlmVXNaRhy8yGNLhMZs0Rzs35WuY8LP/3RQp0HCXqejBJGQ6NfOIKbI6t2",
+	"y9oejnTlmV/ZBHuIecLUkiYWPomo0h+U67a8Th/HDBWeOzYjU6qIedkwSND5Q7DlUZTe2o49TrhINZif",
+	"1psCqBksRKa9bH/fshmqOX+6o1HnFLQXBenme/VnkX38lu+6HUjbJ6znu5vfVKhpmkEhtR3DOw1pzu75",
+	"mbgGkVtV3NZ8yOCWs/eU2VEurJiuuuTVjNjrtp0/V0ZA4SFJheaREe7B+nQv71hY4sj7+/t7oPRl68iF",
+	"3jMicKYUbm/ubpt3iprhXm9RNXx2ApjbO/iwekfecaUb7geo06V/LBuUZTN/ZiOgSUJnC8PEtqrH+ZHr",
+	"8TUYsZ+QYy1yKHg57ye/kvd+ujn62+67X84vXn/cfvW3rb//vPPm4897p3vvfrl6tfXf73+9vNh++7fd",
+	"mw+/nv78y992Tq63fjpqrcUDn4TnfQ88pjZPKa36I1hMGnJ9KnSy+lKbN4plVl4wqZuLYEJDBjqmEVkU",
+	"2hLypzJmgoVdYnrjTBH062AbhnGUSZAGWiY1KRDefcsFvO20gfJStNognLbaLdMJReuZkCEc85xi7Tv+",
+	"Hs7tXuevh+z+/9m/ugEohotfotfCz3/tQ1yjkseEThgxumZZxt082Or2ulvdzZ63qwbEHjJNuUcXPYHf",
+	"Veaeg8XiUrSJSoOx9bCgDUGEJOKisP1JKsztQY0M2yVHRuNWmuz0DvbIYKbRYVfQMpzESsSIi4dDEinS",
+	"iXxj5fWo4K7a9nx0eQZ3V7bOsJ8/WBsTDB4M4CC8lKSUqs7wBK32JlqvR7ZGVkjqkqOBMhohCkuRHHEw",
+	"dVX042h7qZSdv/mno3IuhX+A2eOzEMgMnTGhDNIJE3MuT2Qgl9K7DpZgcSEWnuqCJa0Zp4NXwNqUz6R4",
+	"0NsZgygezuJ4Krnd89/eOU9duMHbrdxH63Nb173gj2lMBzziboTzIrqj85EhsoAKEkoyYDMpQvh9yBOl",
+	"533xsTWYdsmlDC1TEoyFhJLAdTcjI6YJJYZ1WnMV9mF0Vl6mnN9accLvecRGDC4id+A7EsYJE8sWdM4Q",
+	"FVOtWWLm8j+/0c7vvc5B5/N//l8fBU7owxk2srezuNrZOnn8qUfFackhecdF+gDWNZlq0j8+urztw3XW",
+	"P3r3rl8+FOenN7dHJ+/Pzlulsf549O7dl6MPJ2c3tz8eX5zfXF28+3J1enTy5ePV2c3piy+v3l0cv729",
+	"/nB9eXp+8uXV5esvxz+dHr+9vDg7v7m9Or2+ubg6/XL808XH8y8nR8e3P178cnp1dXZyCo3cXp8eXR3/",
+	"9OLL64uP56dXX15fn96cnXw5uzy+/dG0+wV+fvHl7dm7d1/enR5dn355d3b+4b9vz96//3Bz9Ord6Zf3",
+	"plEY9xfX9Isv79+eX5x8MTOyj16dnZvOrn45Oz798urq4ujk+Oj65svV0ccXXy5Pr16/vzj/cn168+Pr",
+	"46PLL2/OTr5cmn98ODt58eX679dZKxcXN1+Of7oy/3l/cfLh3emXc9Pg5dHx8c2Xy5uro+NT0+bZxZer",
+	"0+uLD1fHp19uzt6ffrm5+fvt8cX567M30N67izdfPh69Pb09end09f6FlwjMNgd2k+dE2Th9z6OII5E5",
+	"JcOrY0zYRCaz9/zVqlfnpbKsi2Ib3lPL4vFREFh5oIG0dUQCFo8f8ktsxO+ZIhTaQiWbK+sjC7m6w5gH",
+	"G0xBWKQ8EtYdGjIWD5QUXMtElUSd33LZ43Bv/+VB6ewu8v25Uwhi1Upul3WcyWpmiP51TDQf8oBqdsUE",
+	"m9LIs/HFd+BSWMW3jxe/WNjqxVdWji/re35LL98eX5P/s9nLpD4uyOXpe7TvU0FOj0+uj2DLpSCXna3d",
+	"PQyLMZItS0iqmMIIC6eaw03ONey9YloRGkUYPUO4ViwadlH5LjqKe77TBKFKDUnUXMCZN0kOCbWesjbI",
+	"OFwDeapFMhxwQZPZL/Ddyh2Cgb0qfvE0JjK+nnHujs1UZbQDRgbQKB7TAdM8oBGRSWhNuHXkCJytNQRU",
+	"jCU7Ync1RETboBURMXxh1Tfv8K2Gqm4ah4/dkvsGFJHTghVpFjflTKNXUBGqySYckVEipzagw6iisyxq",
+	"CcUhHEBJG3AGrIrBV10QQEx3KLZaRd0ufj5gS0xFai4uo5fLLJ6GyiNbErB2t3a2Xr5st0QaRXRg2DtO",
+	"oyh0HXV+RbnrPzc+/8df/+i1t/78v35FsrjKOAy8ojCuThPNHnSbDGbmTMCRGFDF9nYsLyoOcmt3r3Ka",
+	"a1lBH89bvq9jtc6ZmKPFIhlWE9VrHjVdaytOlGIJV3mUjbARQkcF0uv912+9zv7nP7b9BAe+O89tan4n",
+	"CYuo5vcs8zvIVGgSSy40hBVzlduxh9Z2HbGhJjLVC5fj1s4qLbVSPskWsamgd5MxHrxD82hkauORCVVk",
+	"aFo2RwnFzS7J3I4KlD3Dn8xEJ04MJNOEawgnmCzewNll5L/GzFrC511yFEX4kznb5jfNhH8hG1xwQGsl",
+	"Ra7IB7ILzlFK7v/v7UFAjSeazSinlovDUnXLWtoKCmtyIlGVpZEvxNdjdkFrUCiZgl0ZUyRVDESeOsda",
+	"LEOznvYmKNiFitHCtfwVuQjRkHHONKsgCcV/L1+RhfEVlCm3iMsPkL0NsbslE5iz7VoBtd2y9u/PlULs",
+	"sxt77FCez9AD7X8AQeCr335N77I176eKST+JTFNPYEHppEtQ3RpTw8wMu1BtEvIR16pN+p1+m/Rv+8BS",
+	"+91+kRuKkuIj3DmH402tHXx3c4u85a/a5pgnjODm2M8+CXBSFISjT6KBeJRHnDSgDpqMPCf8isURDRhe",
+	"ky463pr7S3y9sPTbW/t7L5da5rwMPSiYMI9CjyW9aOMEVcpOzl3ult8SKZgyy8qDsQ2akwpY1IkM7liS",
+	"W/TA0NWfs1HmlrzPda+t3Ka40v5YnORJImOfxwVnUXwzd1TkXpLs0hgx3SUfjdYCdsm2uX1HRtu3tgAz",
+	"eS5If2595+d99O7d88wYiaUmaTGhkxnKZ09LXUzc1+bhp+L+F5qUG93d3PI26g9a/YUm3HAdhTYYlNqU",
+	"NcSYK0p1yY0jyz4T932S4HJkMlndkV7LNAnmBKZtz1iHTvqs1fCiEObbWwxFXZz+dRrHEZswoQ1Pw7ec",
+	"jJAqlrSN0IqGKOttshQAgq2yaQdqjkJ39jc3l/kIyqpFUXn9n8P2p08PvV7n06eHrd5Kx4Fv+WB4fgko",
+	"YUOWMBEwtB0g48mnBN7ESSwTzUJwH+gliUYJG3Glk1m34EbeQIfoZndry6eSrNCoIIxh9Z2Nb8H790ww",
+	"pS4TOUAJI4ouhq3D31YH0rHWn5/nL9Qz0AaGlEeqPcfBIE4IjDAshGyIJORiZLg5WgcjHsy6TQVwIc/Z",
+	"9NL5mby+MKbHLCGK6Y6hxc7ZiTOQdoBSzQ8DMwLzqzk1ZVYMl7iQhA2HLNBAyX0hbwWb3sYJv1f93HUE",
+	"LJrrYtwU5hHaNgRzUZ5IKUbOEBI966Zjn6RvZiiupNSrNYwTzGrE4Pe5pR/CGpv5wzZIifow7BPhQmlG",
+	"Q3/3sVT62jRZnzZ+kvLOQxpXqVCEDrXN5s1HZ9bB0kWXPAUBxQm71njZPn7EhazPfChw4ZpelZYxUXwk",
+	"aNQGCjI8wWaEjRLD4DGG3Y4r84eu3M03/J7BRrn8srxz89d0LCNGRilT+hDs/CWiNQMJ2T0PIHEWbABE",
+	"zZRmExKYl4c80ixBdwJ6jbiSEbjZkUNLODOxDFUueOShOotU4iyi9Sg1yxOF+cGZs6Mz7XSMINMlGAeu",
+	"2mQjZPcwCfOPDTWeGGKZgf3B3LnVA+JPyNccG/FQJA1nKJAZIZMbFlHaK6qLBJ5/gqOEny+BdOsP8qr0",
+	"2eJgS3kIeC4yJz/E5gjCBdeFYU5RnoymdKb6ZoyUKB6ygCaH5jgm5iBgwCdEtcBSBLnRCRgcEyFDOofR",
+	"pfETLf1N1mNs3jAncsSFM5dwBeFmsMRpEDAWPhUXUTrkYjUxv2UsNrsrQpqEhIs41RDrBrlvaAnXmgZj",
+	"FtrsV7TRWYuchAvjwkxvyo3kDqY0Non1rCQplLTZAp3DIC9EwFYP9DgyAujcSDOjE4aEzA3VBi6ZoSoc",
+	"KwkZvKHmBm2OJMb4wcVCgZIKv1oK03rWz5IeFOnD8Pv+I2xY6zVw1ipLlHmGQ2QiVOV9ziPWrs/enJ3f",
+	"GElsi/wYFo+GlcpASrs+e3NzevX+RVk+w2/LYpgRF4sxH9dnb178129HnV97nYPP//njb//Z+fwb/PPF",
+	"f3kFT82SCRfAbN8z5TLh3snR6i38gMgExdyiSI5cWN4EW3NCRk7y5hwYYs+ifyJWorLFtV8c42Vmd3f2",
+	"V2DHhRc7kRy12lXZAuXrHngFnkxIH8ijBHFeHI3cWRJcNjVhb12qUzVnsTdtlHZmo/sfv/3Pxmf/JriI",
+	"oJV3cHnwlNgZR5lfu3yi2kSm2pwss9o2oaXGOXYhEv4sLUOg5r+HILE2UKeK2sOWT43G5Kf3MrUgLrW0",
+	"xV/yj1ZrUlOZ3HExOuHJnA63uF8rwwKtvRiVs8/LrGHXmup1nC8pkBn4XpJUCHMzlJKvPNFFQSIrbOVB",
+	"nGIWoeIimKckoHsn9vq8zFURSq/8xvkzEURpaO0rsZlFYBh1o6aPgflnHdT4rsLO325JOXnLo6huO3Ei",
+	"A0B3qfW+nyzy3SgvlW92xR4Lg11JU6laDDViD1wfW/fU4syGXHA1bpa+YNmdT5udLYoz3MpBhitiAD7k",
+	"z+ec2bFPL8Os9H/NmVs8sb80nFUr3OVhggRpWGIu/1aI7Tafrxyn5O0eAzrsyznMBP6fj8jsaWuyE7Cm",
+	"Rd/TR8q1edY22qHAf50+cM1Cf7axh06xzcIMfFR3woYJHYFNzcVxN7Duhxk40+IaDxOGCmg9y6B5+9xQ",
+	"t8fHNaIoIa8yHgfOdCzvmfIdk7mFygCUcKzuQ9thjeVaK1wkLCBaWbEAr2sPHoz5EqKfRUjM4DLkKi9Z",
+	"T+jDezf1JQApqyBS2q1YIixHrZQ2zyIps8KPdRnVD/z0+Hi+iovlyTuZdyesnPl65vdqg/u3M4Jfs4Sj",
+	"CrYYNim4rhf5ULqvjL6emyN+UHPGCPCVsBkJ5MSppdYEFnFEOFs8YF/Z6r1M8PFYpBsZdZ/SBPsIW2hD",
+	"c6U1PoPnS8yLutYmaqSSkUOpa25DfHoj39NZ4B5t9Hq8vanKiPKk9qHVZqEappzHWUSe1Fjx7cwH/oWq",
+	"yJR4Gj19uWZeX/O2N0IbBQK8HEutZQkchX13V+LcVD5XiyknXN01lFAqmbKTm7xKDIZy+9i0yu6+Euzk",
+	"KjkfeismZeNyZX0tmfQ502Yhm0pmdbKMwQILNu6EDfmDxWqayzDudfd2ur3u1sbWjo/uR1SzKZ2V06Dd",
+	"R5uPyN6d0KDcaG/r0CEiwf82a+aM2pXIh4ptL1nySwSzapSOBSGaljHKZJIH7EBipGAsVG274DkGrTkU",
+	"4HyQ0T3afBZy3vk9O2E0jLhgBeSORT0gYPF4dT5Tlm32ZyH9sj77WFAXPDwEss2atggn2yfuMlFIW65h",
+	"NapJXNWyWn7aagzbnU0UGyAOZ+WMr7IXfcJGAxGjYIpYcFILLkaH5M4IBi5+2Bovu+S1NT8dluClwP7+",
+	"F/zEsIRI2nClJBU5CPMbKdghurjtx22SMFB3aRTBhyHVNLdCA/UjxnMsEw3JaIqMpADTkzOh5IYTN7hW",
+	"u2X68gbyNkgiL4kCbxIaWKy6pUfpfjK5uGfJmNHQ5n563kFfdFM6x/t3NY4LTCUHgbT3RuE0lGxGlp4W",
+	"Rp6TszuWlk+UDn8+mXl6XLV6S1jotW5ubRHsQV/6cATPXEJBnDDFhMUewoAHWAZINqDJCN3riJDmQMzQ",
+	"uciU5cbsQZOYJtq6Hw2hXsqwj0ER2YFJ2D0vZsKjrGu+qwUGEUsfwNJRFGEAhW3UnA0wzuJQwCXQt/Ga",
+	"ecIUm5pXwJ/usCLqBgcWrjMPb8Vza576gqQKQ2rjqG3gwj3DvA43A4wZwZz/CZ2B0ncn5JQomeFIleMZ",
+	"V5/ZhZHibiwO840/Y680plRpkjCIvzakEYUsyfa3pi8E1qEuXTrCc0J+ISfXFTFwMU8IlAUjaRfCBnHg",
+	"5tCHXfLO0HX2JZhAAJHrniU0yjpTOZnTEeUig6UGAsrIWUuAa7DD1LWmP8ebss2wZL6ECVhu11SUMqwK",
+	"zsV8VtOCfJTZ1MpNQJ6VmSveZnlWVE4VTlWFlChcMKvXzgphTQ10qiqDXaWkkWsSC3mpzhPv/PbIn83P",
+	"5nBRWKBuXdeo7ce7TVzdresWNaoLCgh2KcFD6kY2lwk4l62D8/G4bRcFtMWOzZMs3cgujMilEZlkeXLF",
+	"gCvIjc/c4t1WhfeqiaMTVqDmu7BGTRrHRV3H9VlOK84nVRqEG33WUQV5JGlcy9dU3ia0qhJ2zwPAdemS",
+	"j2MesQyTAnx/bcSFyrB1QdrJ2ZYy2wzJMBAhD4lHEIcGrbIwKyVBNYkYVZr0J1wc3VMO2T6u3IlieHkB",
+	"J8hEYBebZ5s1Q1n8etPQEqCuThgVWQqGnQJ3eGV2PMhcwOqcB0jSODacX5KQRQyWwsZehgxCcNKEeQAQ",
+	"IocKPY/g3ASbGR5nEyq1trXgZCp6mVbDm5Qa9hFOnpTQGNRkMbsVMYUgrWrA4Pq7d7kVXfIW0lHz5HIb",
+	"BCOH+UvwpJiJOhewkUFbVLMal3XbXdyDxSiHb5P/CWb9IX9YnMhlCt4SqCmRwXDfsZkvGGgx3//2c574",
+	"f/v5P7ymT5UhPS5bwrx40vIl/NNPUL/QpDE1ORroEjC8Mg5hCH3gKn3AcTLif98jV9icnqXXvmklz73x",
+	"xEhAGtISd9xfwRtX4YeDQfpienKRzxDKPWdTligrh35q/TjmYcjEi0+t7nyMoi9rqm7a8Om9A1yuv/7X",
+	"csIQbshqDjHgPZpRZxmRHpNXg1CMujiAjcHyKqNtABD+IY6oDaMBdEMj+jMRsO4qXMCVI82DXbwCl8Ie",
+	"jXY7lUmI6xoncpTQicvzj2ZEzhXJyK0rNcylVnzIhp0NCtD3Kmnj2dOqkQKfLasamr/WCaOeZL5rwFfq",
+	"AD4jMy+iQxpNXY6lwoPMmY18nSry8/XF+V9IX81EwMI+mNqosOJ9fgYKhaZMM4cE3/8kTBeH5I8/PwlI",
+	"AF6gmFq4HPN8cYjCGIXhZqgNwmbR5pKzTXThDinHe3s6KHa/i9+sCVUA+dIlH1T24yvIaoaIWZv4bB90",
+	"ydosbmtva3NnxwcXXOxzPpt052DXf/WthroZ8bIfvOe74vMKSlntjiIURbcIf72zdbBzsLe/dbDTXgVN",
+	"Vx/8ImbJhAP0LujSMtA0+gsxUh+YLqRS3CbNNMdcyel2g+lgg8Zx14hKj/Cjps3XFOKhgZzlVKjHrey8",
+	"387M08cvIAjuvbxnazmK3NlTWsYx6DKoWGTWcpeNIgWhAlJdFs9e7Gpj1bhWavomipF5zazs8lyG7Lxa",
+	"aTcT07Jg4zLLMJVpFJIBI6b/MI1YCFUaW6u9qViqq2AhLwygON/KrTu356fBfdU0tNG8f8kSRySNIyLr",
+	"B2NCF76rUYas5gaKwvatkBGx0cInNgizPGM3Ed8OvLm6PL6UiV7j7CQFE8GY0UiPs3JqckhGV5fH5Mf+",
+	"KImDLj7t3m92f4J/9V+0M+CHm3fXvvOUrESENKM+B+ZTwG/3if2rCDjxy1JvqGgKs3hZ8ChYI0qmEOfn",
+	"ikYRMQxSBJATAsYJbX5F1JIJgwQRq38684viv3tgQhsh3PPfqzhCxsLBPuMSZKkYdcm5dBpvPgHMNTTT",
+	"sC4F1JFLwtN20/KCPnOpGbF3a1Km9LXtyS/upEKbRcxqZySCRQXjZJdcJkypNLFGCTWmCcteh+wPI4jZ",
+	"Yhvmw3EqwoSFemzNqzFLAgvHvZB24tpejH5fJUtwuf639bJE6rTx2DF8UOuPoJiaspRUXYZIHt6xsMsg",
+	"4t/xKIL6wFg7WA4JFyodDnkA0XI4YpsEZDPGEr83poldbm4d/FkuSzNbfrq5uXzDmjPmJHOxUu2ybpUD",
+	"GcgcYqD82FQ9DBHY6vWMWLB9cNAlVyzkCZRUdUCRrgDkIr0XKovXuibNvH7C4pArY5zjxVDBFfLsb/9T",
+	"jKv2G8nWuF3Mr3NC/ljr2CvkF3CInZ/IFsEuxlnYz81/1OrklMpbqrCa60Xjzd+WXuXrtvOVTGPL9rP3",
+	"0vw/av65Ofz06WF/6N1f/12CA/WuIIgkDVdPZdlmbj/l3epdtF9VjCLRA0Z1RcEAKqy3FIN3FKEDRDRQ",
+	"1vOPhhFF+EjIxGhdLApz3jhzZdXvhJy2CaCcQcKXwHscrLGWc+AFZzpTh3m/Ezoz6oEUUDBMJlmBAmG2",
+	"FmM9gH3CODzX4lxRhFrJH9yCSBcQ5OvK7kyEAF3lv0c+XL0zQhfqQMouXQLGo8zrP1fe1hzUw40NB7W+",
+	"f7i/s7M9Z9g1F2SBeN033pOzENlUoarZCwqVasHIPU90SiMyocGYCxvPOA/BlkXz/6AKHvsmuPluKT2R",
+	"TNnSeglZyrvHWaeh2Ilg6HIpeo8tRrRMQFlXzpXwQAMNplYL4PXAgn6b9M3iv2HaYgKqiLHYBkt5vAzm",
+	"o5UXl5R3xxZA7U/k3PZ+XnXdmdfMLVIYQ0m02t6rISB7V/q4CtDtKKsDBGsKGZ7zWDW5EkaJGjOjgJzN",
+	"iwxGtHeV1XtzGGAB1IDZ0JN4AzW8WRUiWE2cuAkX9s/NRVngLGRCWybQvNje0mKJWGnIvllZCLHC57Gs",
+	"wtBcefF2biOz0GOu4FWtULb52A1UMYtls0r1srLHT1tNrVB8iHstXDJaqZNeSRuh0yx81Ly8WOiLBhXl",
+	"dT2hGLwQj5FTho+PnTmMuSal+R5f7CDkI29FCvBxwLNMSeUifdigk3Bvh0yo4EMbRPZc9RRWpr0jyoWV",
+	"eCGNnMxYvSGB48zmSCyjmzOA7rt0b7s898cseAYY6I8M47+zV/Xwlh2sYBEya60CBZ68dpy3zWyHzP52",
+	"6zXgxrTarRMIaBEjQ8bNyqDajXcLkFFfHtG8vEAhnBEcW8OTUlr150RcdC0epXq8Oqi/8O5irKUbceVK",
+	"PLvjFXnSszle505XMyHuJzklkzQY58fBoSgOGBMklFMRSRqy0FXCMfK23W0wxhklAwPJhI0k72dk3++S",
+	"I5IwncyyQiEQKEo1+Z0lskuOMuRC11G7zJNiahRw69CRic+QMWS6ZDpbPO6IgVSYipJkSJMuOYfws7ws",
+	"OBS4f+XqKja0gOUfr2Y6hkjMZrGQRHRmlJgSaBqgMxXuhuYmrTI7KdJRablKo/bR1s+SixsjZj1GfKsn",
+	"lmnXzbxEjGFPbULJMI0iTJ1xsFvXPx11tnb3snUt2HAcQQulaYQ4jD+o0hs01WOZcF0Ka87CXMdUjcEI",
+	"whI+nGVyISrJy88qTmWVqJKt7RNWo7ZWLquZOEVlr7fzcjUORu7rqvY+Dsx8yYAGdzYCH0BeYeEiqdCw",
+	"UVjiMoZjLrNzZat0CjZFQ8hqQdqnSzWvwkCjUfGGPg1Pro+84dNBcl9+cWt3d/PA++od95fqvEOtxzVx",
+	"8fbS+3mqSkKD4iPvaw+r74g7UPzNyM3rODBsvw0T/+xfQtQVFvbdxiBPnZ0ets66Ue7YzJbAdLjpE6YT",
+	"Hqh+22YAQA5RNENs1P6I6RvQA95nr/UjrtyfNzQZMa2s0j8dy6PJWb8NXRsW/UkgsGnEKjS0nM4oBhC3",
+	"CyDBei6CwzZhmiuGHBfnZUThQZYt9BcbNvpJ2EgCW9QdEX4hqshtnl2FskbnfvRs6ls2u25cStyVSKsl",
+	"fNQpeg4N+ojjXVasoka5CG8w71y9hQIOTKEXRlVT9jd2htelxfgNd0vuaUQGTE+NPJN9pvwlViIzlKWp",
+	"jQlTMxFUXPFYRXBMQzKhiRFc8gROBQzSk1YFHnlMvYpliBJSjfo0pZG2F9cjG6l3XzNolwaiIhq0o6jg",
+	"w5vLEzGHPlWGU4wQryyHBqUKxUwLq2m9fC8q4P9ccdHyADZtwJUURoJKWMmutVu68bZ29+a816vLk/pK",
+	"NYFnEoBQqZu2NzkGrbmT+UEZcs8DqDYPdrZ7xeipzb16JsN3csTFRbwGZllW3b6kr41Tdee1jCmVokdq",
+	"0YCO9bRXVGavH9hQAYWBA2jn4/68fDlUU8UNOqjPPYsrvzLl2LbtG/J7tPpnUGjzZf9Ti8Rq2RWGKkib",
+	"YA5wl6B+UYtEL9EtPO9TsB4EIyFnOOSZqIxfcjDHDme2sPT68XAB4/eVWhf8nHv4IWHJfkH0OJHpCFEz",
+	"bHI1TnxIA7aG3mU00PrDUAi188RDWAcDEeIW639SEcCXdz2/KcWVWUKSTwDqioBjmEw+R5Lrw7ualvO7",
+	"RiaqAPg6kFLXzDsuhPVcYuhPxdU9pglbFkhkayFlt8CUcrAaghqTjbJLjgZAYrwUwZRlJ2UYDoUbXmTx",
+	"CkGcVkgdeYBRYRYL3+N1lmWWNcmWXBerthx5tHpwNyUrSZ0c0Ydmb1/S4I7puu/rRq3rRq0vljRXXkDd",
+	"wpJUbKE/DMmtTD6L4vyLo/Ue/6Lm1fD8mxtLw4c2Gn9o/WI/3dxcZrpZyFUgQa6VQ3KZgLeYpVXZmku1",
+	"jCp8g3w6OBxfJrvEmht4lRZxm1BdNOexWxgeGoDglL7skVRE5vWEwRgjLkamCeVCyu3XryEeNGS2k7HM",
+	"3T02OKOUCr8CrWHemGRnlpUO9O2mP278SJCr18dkc3Nrm8DH5diIKRss5hIWg3gwiujzj7917L/+w/1U",
+	"AcO/Rkw4jSIZUM3CJlEiXzsqJZBJKAWrcNjjM9TzoIiNkGDYcsXZFzNNV3scF5Y2U/COnj69b936yvUh",
+	"4WwUsmFpx5cfqhQ8JwC4LSKTNNI8jjgLyQBNsIahBHIy4ZoAjk8Oeiojv0q/4JX7WXJR9sm9k8pf8NSo",
+	"eLohPu9q7COfO28OxjojuEJZczuYdjHIx7uu7cKh8sQBlQ7PKl+hOdHHuUH3yT3rC8u5hucgYffyrqH4",
+	"XQEdYq04nEYuZpkLMmYPNGQBn5QQJquCBR0yYbHo/HJHwNwaP7s/cn5PVyq2la7Hc3AZrBXgkzlfKtjA",
+	"ep4cs12Xp++9ecRBmYz9To65hpc0Vzs1qCr7pziedmE9qhb6q9DFI4nB+uIzvME5dpDP2EItrcZbXPii",
+	"YTHDzK1YQhvt1XXhuTIYi+OoWoJrFrFAy+QxVvM5RwzcAKhrZ/mNesx4Ymsdd8mRDTqlOhgzFwMIyQJ5",
+	"uk+X9M0t2XcV+y25m9/Q72J+gKdgF6ETl/9ZHPvmXsW01yqn/dRyVVNBxskry1A3QLIgRy7jHDfJQjbm",
+	"C5mHRzhJJJezwU80Wypq/7hU1q4qerUonSyb9o15fQUsf7uVCv7PlNnnOkmZ1yJ9cZTq8WmSyKb5C8x9",
+	"46QxLu5pxMNbqygZPcn+gjbgwg+jhJb+VoGMGQxZpTFGceE7tzBen0AH3d+WtnuVUxVH7DvtF2cnx2eZ",
+	"yfzZrPJPEJ64ZuzgV/QHYADqexrHXIzq0/RV/tFcYHKBxS9BCK30O8yNZ5WYnJPCWsEcRYLwgE2nIWdo",
+	"+7SWbBwv1D52bnnwJo7pPZvLf0CiKqUL7a4Mv2u68YXmd63bzf398l+MLBp5ovJtf3bhrMBsni2SMO9j",
+	"rdv8a29VqT/vfHJIosKNE8swQ+zNEBTbDsYMBftW2wHOh3M1o9p5gL41dB5hDIqR4WP+ls1yqH7Jw+DM",
+	"EZLiI8HFCF/4RxZXV9YDSnEjONCF03MZ0WB9hHXrgHe5B0QxLLDdegLd/dHQ4asi0KSYw78wIm6GVUEy",
+	"s0c9iOGxDTtZnlAaXsJ7WLsl01i9YJbPgDx1Vkh6fg9OgG8ET1LK4niatDjAH51zYU+k4IYsvelxeXWj",
+	"PDmujnGtiHKSzyO7/ZEQVuCAZ5u/ShTIjuezXwk5I3i2GwG6mNRBrpvHoNNGXVoJB+Cq6NrXCz5ec7rB",
+	"DzumodV7/fbdkAU8XLsUpKd8wYO+SWZLE88cpkYCwe1QHF5bx7FmSkM+nnvCaBJxlmBaZGbYRhxORYYJ",
+	"Y/Uz15ZAzLRbMtWmzeJN90HYxWm1izUW2TBV8BsSkFdRyrnZYpHGc0AKgn9otHZAa+dS38jIXCvw53Ei",
+	"p9h1kYcdX36Y+yXjasUfWwjkciYM2UcMLGSXCTNEYlNmfBlBqaJRrUNjKPrKvg/eCZmw2h9ew9vzZ8gt",
+	"fzun/aUHqs79Pcccvg+oqhUMdjly1MLqNw1BnIERyNwkU6pIMJaKCYx1shWaiaIzMpZTMqFihl5ZRBcc",
+	"8kizhLAHKOkb/gXDk50cpIwgZM1kNwh/Bkg0SSpcAq5MwgwxTblUfax6YO1yXFkIG4ut7NziWPvADgBr",
+	"qz/YwsJ+yQtPzgIDOpdhMZ7JsiEwR6WRmSe2WgRNcW7qeYSjLrlwI8yWoCIklgZ35tRWjAYL8hShWYI4",
+	"bda65QC1O3BY9HX7EIwmTOl3NLhrdCjsd+cZUKA/KyKP/4QrAJC0c5rOeP6K8RZvoHuWvOZVl6fFdSoW",
+	"64DIBpR96SBi+TUjhzayOB+pLhB3xKy9wFdMMWQVBTjgUYPVl/rKX9W4QM4OrwbzT2UCPzgLcKO+sgtp",
+	"WXcWVQPM5bkJV1nLfaP+8itvGf1SAsbacixiFhWmbRv1Owbcv/f0jl1JOalwY05oFDGls8NvVI+cDhA5",
+	"0MgfhAmIhsyoBmPXZmTKEoa462YPjhw2GmiMrnRoDiKfORocYDxNEJlJTkXtShCl63GVKyo/KEuvmmt3",
+	"uze8aMqSXmCLymQYkxMJyBfM3jGwqEOuu+SdnDLnmYFFGDCtWYL3SioQTAey1QrHlApC71lCR3aPHOhD",
+	"lCrtw2WJ2FC/TlgFY7LMwYGkmk3OodKCOMUSy6iKFSqpxG7JQIJF2VFluROiQM6CsH8atQ3SB72xjPD2",
+	"sZzENGHhKjWgsIRAdIH9zk/8ElCwV7BlozYIiZSIKLxVZTQTKoz+YJah4iTRCfMvk2/irsFX0Km/RdiR",
+	"4vbr0m1SvK5TZdZZ8d+hdI05s4ZjmNvdYgvXGBLsUsXczOEojsDTgMeBne9saTsWZj+/vu2ccN2wvGe3",
+	"sXD8FBgOtsKEdfA+rrFy2b1ltO/qEtk9CLHwD+ZSrwlEsKa7Z90wsFowlvFqpJ5LGV6b12zQVqrqfIAv",
+	"LnPuZAFUpeJvxfAcGFx7Gc7XpQzXcux8N0taAdVpnlXM9/nNV89quHJ224IF45KJEC0YUPnbWkMyaP9r",
+	"RFACnpahdHwQd0JOBXwj0UvhMz5cyvCKOUCNRYD3hkVCs+qgjrqLfpFCBEZeMVROKBfXzdNQCh9yMWoU",
+	"p3dfmUuBVjAL559JvJj0KAeQJFnCVFT5biTZbqjCbgzdbii3B+3WqKq2ZeOCpwC4drUCkGaZDXEBCNFX",
+	"zbBx/YoSZErPb+gBUI1FuNdeHcxXu9SPzkAqcVWkirnimNlAKw5qFSTwhQDZK45sJI4dMVYp0/SOCTKY",
+	"FbAUjx18MKa6WZSRvAbQvK+hsiRDnJ5TUSdDKS+iudB2GZi2bQR6YRrFjKI1ksyCOL3WjEZLhgbDWnCt",
+	"FFKoQLhGHVtLsG0NUl2RylSusfno4Ydc3V0trQ9X7/uL2FLbuo18XF5IrmYDjxrGqE7oYxEtG4t5G8Ja",
+	"AjBTy7+WKqbMbgZRimgzNqZ+zGi4xq7a7MkrzDxcd1XLrZwkMn58KxCc9vhmliV81WrnJqFCTbh+5Nq4",
+	"Zh65OK6Zx66Oa2f95al7JVbcOhmP9tNg1TZWUImfBCv2sHIRqla5YhPneaKXxy3wLD8PqrpZrYrQxHNb",
+	"VTB/ETcschawWIYANJykop0XLl+Wqg7GMEQezkUFMJZBFXX0qnAN/mFVKkOzvbm7vddbjWb0GLF7UeBe",
+	"CnHKBdfHpe7Ka5U/y1BdwRhLM/Qz8NK00U9lk/iZCNu5ice+4mDuyQ1YI7M6HlbCIjFUHSf9o2hKZ6qP",
+	"NRJ4yAKa2NxEqN69gM1rMXvtqxBVYxPLcSdcG/kO5VKVHRhA7djNy3KozSzB+dUlR1m8DtVkIpUmm3vF",
+	"vbf53nfciheP2rFdXwXsmm7Rq+zFP+erua/+svBynvXGsSLJsk+v8zfrVNzPgb6KoCdzeMR+lDod2XbA",
+	"IPeaC67GPgNtdsBznC9mkSSsB8p6BgogL2CQf7HquHrH5QroNzAe2NrYK5Tj+SzsOcVkma8arUuPB0cg",
+	"NPcL2zTGrOaFOVmE6y65Bgsv+EyERSyENA8+sQW8IWk8F799NR8rNAKHmYWqlB0BxlEFkQzu6gegDKT0",
+	"RiljDtiQW8cQ4DPk6pjjTiWFjGtn+fQnaz3SaqJ8piVzc9ZvL6/t7WkqlisTlksAG/N0CBjcdjnbNtKz",
+	"RJs41iV0mTbFvrG575Ve5R9Ulh5vvU/o8PshA0kphyZu9rp7O91ed+s59i/1rvoTVhVdHktlrVRvmtqS",
+	"GseUJn7X+McxAmiZK3FOQIIv2oQ9BCzWxMgexTdK3nR3bfs9X984YDWzXS3eO3KoK0w2U5qxkyrvoOFd",
+	"RnRdmQ7l3vuq4auL1R0a4re6YFUPifpyvYssJVuZCq5iL9RHVYEokKIhkQmiM3orPuCVfxb226SPwfeu",
+	"6AMAvvaXVRpfwUeGfPSaR6y5SyWrw92gAzePNVKBq4pFX9q8xCYO0Di9yLARvAA8awT0L43UV/W8+lld",
+	"Lz9Ag98xVZ6N629l6LWU0VdwW8noEVnS5vPLVD92dz0s28FhFDAh0FgtSTyeKR7QCGPzkC0D5D8AYOeY",
+	"GpapZtx8q1wOsCjEdzdXxQmUx+xfi6xaVzHV7GXvZQm9eHd3e3eVun+ZyEHzSrJQ4CsrX5OwGKiLTMc8",
+	"YiWQxyQVdQvXtElfB7GZmmVnoyQO+kYcFoIFYK4hI1lOZ5BT4WSvJylyM6Q8ShN2M06YGsuoXA9424sB",
+	"T8UMlwOvLZLIqYXPlWCFKWl1L/d2VltgzLxXGrldHdO1KvMY4YfT6IRFdObTjntLhuw3SlYq2pu9ptMH",
+	"B6ZS/j3YbLwH1h8KkVlckU1w14AglCIcesTvmTDCe2yOgmq+X5Zqm5XYq2GqmGdUI/MewaX2gqnygoxX",
+	"jGXGSCczu4LNITtEc3aHvRoT5hMmU+3d7maL50uRNxwpYpPGiAi+qLYjs9PAz/MYsZWSuJD6dihT4fUz",
+	"h0xTHpUzfDXUl4MAR0NuY1KRgAiR7xVqJNXjvDY7i6zaAFtojUe4LHMICTELupk1ppvD8npVBwjPqsoT",
+	"tI8hNxpDLhGV+QdFIjkCA2RWnffspOvH5syqBLoR7vR2/BSko7laKOdSk9dVq44/lKogDWSqDwcRFXer",
+	"ywrMAO4AO82G2Uaa8d2vf0ulpmuYryJEfoez6dIFehBhPoWAZSPue2xQeIF5w8bdIycNWoOC6pLTDPna",
+	"bI0USwCUN+sFNqCW4LfDmwdo0QZJX5U62yxBSNftbU286pc9X291ag1P6IiVqXNrjXGXoK/zJdjbfrmz",
+	"1rDcjpabaz6uWIaPn1wxU3eRvMd8NIbAePuWNZoAERpuCigKBKqC2+B9+CLJPzBvsXse5KG65uq28fH2",
+	"mwjCwOcJulddYLuDf/syi7HA5yVL8K7yHLDLs7wOaMwSi1zbJa/SxPxkBjxgRE+haILNHjGHOmH/wILB",
+	"UZQ18PhDoQSN1Vj67DvX7pFZNWv1L+sca/SH7byZI+atNU9YwRfxiFEtOq4z+FeL0le85lyfxbkU17Fw",
+	"wNoFTpuxg5zt+eilcCIq74ljsMavf1toaQ36XWIrh2S2yIgNNZGpNlLMjKTC1tVoE5mQEdMWy8oKXyp3",
+	"LdoDxZUtwBH++9L596Xz70vn35fOvy+d6kvHz90/qEewdsO7plYz51DipUs+KOY2mA7kPXOVl2wWF9S7",
+	"mbKEhUYJA34UzcggksGdAhA/HJ8PDTyrTbPMCoGqDVbPCuuGdJhFWKijg93Zhny349VcLcoG2nxMlZrK",
+	"JKwXJZ4qllTV91+uGWZftvMu/VMRbMrC9QF9/8VRW+ct1A0QWDG94zUaVp/EqAMLBqhGw3nLyBJzjacm",
+	"E1dkmkhUyZsYa9BA4/ZJs0lmfqtujouQPVSFECh0dRZbtKJXxJW2oYG97srY0IhX1VLGlOMStH7J76iy",
+	"nosJJlb2TtJSpGTRpKR9+AM3ScoO86kYngbAk3lJHaz3ladlJiyQSQjxPK8NIRwWX5vyKLIeFxqA8x4M",
+	"mm6wq+p9cQuOadbf2nwyunBTqCbcK6bAsLmeY8xTWc08KmTs5rNHKb0e9lvpTK3vUyvy97ViYubu3c29",
+	"erVlcpm/6DGrV5Uml9+LokOv1uceaXy3Xb9ay7z8jddRjc+94na9IS9I2PUGXJLpGn7rl892ew0+bt7t",
+	"t9L6lx2LdSIYi9WK0Ufpi+DGcBYXzYiVU2zQN9QwzoJcvkqNv90GOicIVUtK8x3s1Sno49nUio0oRxFn",
+	"fqYWRmoX7qrshwvhGGO7BYWqvVfXlYwqRItiyVPwJjpL/hG552wK4GU0BOzwkN2zyGwQoZGS1tiCYj8G",
+	"+apMXCdHgsipcK9OqDCEaLY+Ue35sqzYhK2LV7yQcQBwf9meW+0WNFtGwCw+9k7dIYc2I/D3NFaEkiCi",
+	"fOJo1SHpEi3B8xqxLjkbFoqDG4qcYHcOZx0j3Z1mD/VpaRxHnPmSCk1nZd8P1E5Sc+i8c/C53uL4ds9X",
+	"warOA3t5woOtga0Iq1maRg5IY3fRJ9bXQtsEPBT/KOBRVsLbrBNYBi1kjU0gYRHgW5TV9lYcUW267mhG",
+	"VwARb67UBmCH3EjtMvuOMyblVeV7u5uubhh7McXPhbHv9BbAb9uth07Mko5pNgdmX7hrvOMtpSE0OCdX",
+	"2DqsOxzlOGFDljARMJWBm+Ht4KBDymsRcpWkGc76imBr9yYWgQEQp3d8yDSfVKchHZExFzobSwbX07YE",
+	"DbgoCg1mCLwmQkI1Abdr7gjGMHmR/4AJxWcI7EVsOWiI/MkLa3IEb7KVHAtWa9OYucJsrfjFxLj55IjV",
+	"oTR0dQrJG5qH5hVrUKyq+JG9CyZMs78Jorms30jRDpqH4pR3bpmlE9KW7FaGLoHobFhAqFIlRLg2bnDJ",
+	"BlpqDMymaIoqRLX/M5WaEsW0KvHx/MvINBWW4kpqm0/TqEE2S35Cr9J5XvByMQze4oW57OM5jgpVIcpI",
+	"Yw5gTAFNQ8QI5KAVMZ0QuQtrStTW4OrUlPAaJedm3JQvGRYeaFVgQBkCEhTr0xyjpkpZDDkXyOrCAz5L",
+	"nkeHN9GPILuaK96iDagXAH8mYxnJ0YwgaIZD8cIKiFm4a9YW8JHsauu7r9+yWb9LjoZDLrieHeb1cVNh",
+	"jaQgrNk+LEkXBwN3IxWzKUbrDC3KlZNJjISmeZP2sQ5iuQvD7IUs/Wjmmx9Km6XomoGASa5tnOR1bERL",
+	"m3BoYTnlsLykMAwxI3oqbSuKhHw4ZAkZzLIcwf6EPlzfsaknGPxuDtbdTbnVbhVXoNVu4XC84jPs/1xE",
+	"ThwvlmpZIZHZUS4BY1Pazi4v5IDDsmE1XXLiIto2lzEcfyBbTltLchcsrUPmaAGdDo5ImbSNJG+Ltf8O",
+	"IlhCEhrcdclHQ45YJ8hmqzrcU0dRZfHMfN14MetKiljRMl+3cjit59XS0AIajJuObU7gAgp0NFTeBa8Y",
+	"Vi4X0Fwn57bSmk0sxADAcq6W4e+KHF2ekTs2yzxwCQPuGGLWsTntRkZZB/L/uSrNNK0IUk/9WQIKBo2s",
+	"yico79haAGBfZWLFOa2ex7NnSMwR+rNhfJX7WbtkyVpLXr3WeZmPZ6+VeYenzRvA6uGgl+kggmzvQ5uD",
+	"PCP3LLFpu1hFCDy9PIqIklIQxUfCYmLbaeVfmmfusy65YtqsTP4YJI251tskFZpHhRLraHABp5OGFhlG",
+	"5GC9zBJIWDb4VrbGgGUP/Xru9gVeHRbLqy4/9tkWPv9RyallffcH5ss+lT3CtlNOq+/VMkhYF9sC4X2A",
+	"dHgjsCT3NFLzmHBmx/Pi+CwkM6ZrayA2y/oqFWsNua4NBRWdkqAYshBcx+FfFwppb27tL1TSPur8mhf4",
+	"wz9uuxtY5s8+e/FfP/618tW5NytqAt5gcaKvDp76yHvfA4IOfo9jHs6VIXNZ572NrZ06PfzTxcDXiCZZ",
+	"Ii9gM+VxreIjuBfPLjbUn6EN8aydhooTeMtma83BFj0+E0uzgSJr4nOiurk8uCAO6YK8mrnA0Hb+3Dni",
+	"8T7hNmUIqkCXpPz9/f09v1N1qQ1uryIqYcI1C2/kqrWGi2PCdfPs43kFIfcToXOkqMC4X56ufn8zsnj2",
+	"u9GysmcTH7H9tcTGRx85bMA7qgJ8QSPAeiZyW49RzVmIGrrSLHZOFIvMmoFIWWO1q0VkgbsAFCbzx7iJ",
+	"2coJ3Ia+aBZ7orEhrmVtCNrHY9d6imeCiBHQKGIhifjgnie6PuDNPDZsuf1xqu46gMCRMBVLEc5Vnlva",
+	"NKrkjercFxFbF+tyFKAXEOcTX687onmAmnwrvWTqymo3gpYLmFK3WUXuqtr/t1zUuytQfyjcFv5oGaVS",
+	"FmK3ty4Dz+MLncXlhq3zkwu7uwoUGUJtt+wB0xjIj1evj8nLvYPtNtnqbnU3X5QNTWkiDjnTw8OYJnSi",
+	"DiVN9fgQ2uiYPg9Ly+JLR4Qyx8v8t5k8bRfEXY9DmZTHgu8f0sBPYOUlcprXK0YTb/SBh2KK88gbK+2s",
+	"j5o+OFSfdXG2pHCGeAtZg7oEF6NM7TBKKkKmFCpGwk1LphZtRyZYjmXM0G2UKl/KSRBJVVXSwnUGOSvw",
+	"HprSIerPIf3TkTWULmLyBLIq8tE8gbiKBHFbZamM5w+KxAkPMECyS44GynA9LOTicnrFXKU5mQ4i5isX",
+	"EcTpsUyqna7ZOgYyYYpM0kjzOOKIbuZDCK7uytw5DewdVfZt2PpDQgU5O2kTCiiC6CdB0+8PCu3B2cpA",
+	"iR0Macl8ICVDscfW4kuBMLetTGxKwVxogj95GiOF3vBXheWtsVBOjqyuVA/kAFOqqCpVBDhdAsNcGfZ3",
+	"zYRu8lm8BAfAPkDONRdZNnd9kXM2Qn8ehzI5rqCiBRCYUmUBTABgrybdaVmBISbygGh7lNtYVk3x+waV",
+	"GrNwvia7PMdP4WzAUNuO55QWdeGgeojLM5IKUvBscyWnXkP0D9IkYSKoyhuwT3OhU2lFqIITfX1BdrY2",
+	"9yFWvnzETj9ceWPUG6kZePesb337oGrU/1+oxMwSJUVWTMnGy4FvRpCLs5NjG2/1LD6akCs6iFjRdly4",
+	"gtjEZho8lY2naTF5j5NW6XfmxcdMekLjuOrWhpC3OSUoK7EPD23gnwtoJClojRBKhAX2cCLVAymW1quy",
+	"eTWJ61MpEuBq/TcsVrO3bi+7GAVSWGXLMlS+nhVosoAzErL7/1fe8lK2007JC7v9BBTVKCpw7X3wBFHj",
+	"w7yUF0tcpWB7vC2kFAfxE9JBbCQbLFsREyqf6dbOy62XB/t7m73e5vza7TbzYJfpomrfn93SAyz02ew8",
+	"pvW1rDxFPjnPwN0z3FT0YBDUgNpQ+QaklRLzKMYGe9A4m3giF+b4i5Fur0GpaW44skEgWcQEJfc04RZv",
+	"yDHFMqlmgI0yyfAa8Tbr37FZH2TvPuSXLYVxrJZmARRqyEfdRQtn3RS3o3KCWyzDQ9LnADdpejH/tecL",
+	"frJ4sIBG6SL7zR9ZaL+dFZb06vZt4d9MYyi5f1420V7AX+oEHzNp0w8uanf+gPvmL2Pc65LF2LvZZ0U1",
+	"wbEa031WipQ9cKXzWFYb92XvhralE0scXGXIDhW1FTM4zWUb7Z2pZ6O9dF8PsvR7cXc1LQdXiXfs6pOi",
+	"dO9CkbGyj/WePmnMTVatw1+PGNQ4SP/JB+XLClg5JsV/dxlbnmQwF9bgLFMgkGAgwNE95QB5CYXkPwBE",
+	"7gkUdMSKbSt6rlM+0I2tbhgB0ub3VzYwX+I8yNAicCyHuPMVELSNVc//NY+ap0sLbZRQqtjejldSntiE",
+	"6kWjOsUc/QV9i+rxQmAwgBOTWHKhV+eKQ8u25+rZPruolBc9eB5hCdt/XytCsTwPWM1Lu/65tLoRUnCc",
+	"L8AfFByVG93/rKiFZ8/s4r3muWzSweWy3be1FgpcU0skgTZkMzEazpV0QzZGjgjk0YkRCXkCWQ6zIiQR",
+	"MXJGVBJa8vs7y6if2PoPEb+zJXuzK9e6ESJqCz0XXAdxJGmofKtXYXGqxwTmqMF+2i5s4SJp4HWeJlzP",
+	"rk1juOkD9A1k/3rtGP7PH29aWABlAvuE72WtGm3NJascr4fwYDbq5t01GVMRqjG9K5TDyRAf+50O+P86",
+	"EVeaiX6mUJFzScaMhiyBsHYoeX0RM3F0eUa2uz0n0INPCJOLOMjt2YQmqU5p1NFwM5Qm9SegJAw9BsYc",
+	"dQoCphWLaWIms5BZ+xEnwiGSt52lbmaJmRA/D5aKi+MzgrnA7eypTSpGU8UklolW9p3uJ/FJYFEq8G9c",
+	"vT4mBzu7+w56IkuhsWij/UCGrA+pN1jJx4jTBSxPZppqO0EfRDoF4Ae2aip+4coW/ANSurqfRP8sZJNY",
+	"aiaCWectm/XJhN7Bl0TRIZxLhGImlFxeXN8c5vkURlYtZ1gMZDgjI37PCriezl8H8+0/dOz0OmY6qg8+",
+	"EluBPa87ToV1pnApLKaqThPRJf2HTiAnEynmmmk7VT6RUrf9jaJtKGv3k5hrGKdp1rqP5Su4UGQ6ntmJ",
+	"2zICQpKFJXMYZlnbPyhSoDbCRFjIRQH3d6E6xCdhc5sAtY1GEexaKAO1QWPenYT5aFx5qfmigbbUlDkc",
+	"9yzBNGNMGI4TFmBeKCQLZ4uKYBE8ijAkfSLvmTkJn0TffcOMcmaOXv+hk//WoQ5J+6GjUqEAY9v8jQtp",
+	"k7fgMCvSP8n776Nr9mB/Z/cFNnCNn1uX7e7BzovuJ5FBqh62fkrVXavdshNqHbY2u71uz9WcpzFvHba2",
+	"u73udgtFDeCBG90pi6IOUPzG2LRw+Edr5NN73mU0siybFuIyCi9kx9+V9QBmFraJkrnn15F8fq0k7J7R",
+	"yCX2QgsK1bsueS0TpE0p2F+A0TnHsbsXuljYHbfOiP6tNwyNsBexq0yXucXNTLd6vYLsBrJDHEccd2Lj",
+	"H7bSCN5DKwXbYj/AUH2e1hKuUMFmrrqImGMFBn9X2dg3HE5z8YZrHf722UgUkwlNZnbjYJmL3QDtR3I0",
+	"Qi+zISM6UuAJT/EKneM8plXTS4lg/jG9U123PF6qWXOz3rLZNdPPuU22h4oNgiBxo4o+9Wa8YTaxMR1E",
+	"PMBEF/QjsoQPZy6UHc74/u7m/osGOzNmNNLj3590L36ybT7jTmAXVTthS/qC1BGBG/Opt+Q4r6OgPR0W",
+	"NsAl7C/bhAnTCQ/U0k1wgQ8ZC3UNL67/e9vcyvXX7EFvwLU351pI1d1txCjcfZtwYeTbMq9oeXfAzugR",
+	"C79A/ZmMa+Qs274Tiy8TKMrDUkXMnIg1wzTbBYhT2tqwqGi/s8rtuGKoFymnV7tPqJNEQMVGwErLPDO9",
+	"CBWmNDGigCDm/sWDu7e/c9AmO93N7uaL4o1oOhBGYA9tqblEThVLyIAGd5+EFV8BVc1hAthoLTuKWncf",
+	"bHGZiI6yZTA3f0InTENts9+8UUDOd/jh6l1Zo1vmpTJk1/pnyqBiFlp0Cg6aTF9D+1VOgEucWy89Rg2v",
+	"+z3iTGhydmL2CPag7KUqTwFlJN9osZ1ba+qrMeA6DitvUKetU6dlAbjEEoifNiDxfZIqjcLnyIhQhugy",
+	"Edk7VbtbZsrFzdpIOe7ghpGdTfMVC5LYo3GbJrz2mvTW2EUQtOk/U+fFyVixXRQnKucagQ2m8I3amTef",
+	"leYu3x6f4kENxkY7ySIp9/e29160DUsby5Bcb+3uVY3TfH2bfb10wMWo+KPOrxgFf9v5/MfO9p/eSPg6",
+	"0ZZ2bQcskmJkiLFL3jF6D4nwMsUgs5zjVQDnVAVnejcGIkErNqKERJFN5PPcrbfd2/JZyByhOhaenwar",
+	"WJmP3skgq4W4hOn52X93+a351BLJNQC9ZCxAy7nAmloyYaGESulOzCKYY2+4ZpZ+nSq0N16Y24NsdXuO",
+	"0wYJg1xuGikySgxRlS69HXvlFV8DTBSGYE1QXUUmEyITPNE/3dxckgFVPPgkzBDNR1YH/yQ+iUsm44jl",
+	"EcsQJ2nvPbyVCyuTxzMD6oWLVBrLAqHPwWI5/TQMFekDkf7VEvP50fvTPozhFe5EvihlMgFOgEsBMwL2",
+	"UJYEXnRJP5NG+h4+X6Ld9jxKp1lLNlGfhGN/FUwS7v9P4kaShAk2BW84gH6Ccx9XrQ29m3Nuy8n0bagH",
+	"Rj/3cz4LFsRiZLSFQwZQP5cPO2XRPSNjmSaqUBQcZYRPYj2B5czM6cbGYluo1FcSa41W6BwPnel02gE4",
+	"rTSJmDCLFBZEYQzij7nNbc4P25FwkAOtAnxDLg0ctujOZrjHXg4724P9rc5OcLDbecl6tLM/PAi3gt3B",
+	"5t72DoQ5wifOb9za++nm6G+77345v3j9cfvV37b+/vPOm48/753uvfvl6tXWf7//9fJi++3fdm8+/Hr6",
+	"8y9/2zm53vrpqNVuAR3ZOHbXZuEsAeOwRLMwEQ9ZLhyRqlla0QjhflvXcfQQXbxiv/7tb38f/P167+PD",
+	"9eDsyD6/tbnRSeuwFb76x1D/zH7dOf7lsjN5dbD1dms/HQ8+/PxhM95MbqcfN0evP76+OP3Hf9/NT640",
+	"2lsLCuvCo5ZKmyXRpJGo8ycWSnMKanHxqrlKcclKM/CnR8ArmB6BmRKOd7WyfIi5+7J0AFuHLTb7eTx4",
+	"E/AL/vPrD7+fbZ7zM3U20fGvx2d7Z/845cO/ddns59/Dj2f8gp/Nzk9Gs4uTu+3zf5xO35/A42ArEoPJ",
+	"61743z9H8x0sH30huYPbxBPUDAsCyVxKQUZEfyygAS5CYpdPSZ0vKgGoPeRexRYdf7Unp1vLLTVH68sl",
+	"QfdeQRD0RdYUpM0dXzxMkb6KeryHEywNLqyScZzyqlLrB1mMTG4SjejxexaP5lL9Z26rFObplVUfI5iu",
+	"r9YsaCZVBdkWUqzWT4FaSc9ZSlSV9LxKLl7gF75VdtzMIm6VJICsHiFKF/NkivEUyztdZ6EydrJykRaj",
+	"pcpuXwfY8FwmyZuc63not7CSYBTbwZ6Xy/0gRoP7Ej/ZbPrJk2oYp06aLkrpoPIRNZaJ7kT8HpimTYdb",
+	"rW1AUvAtewgYCxHTpOghNF3SYJzB3sORV4RCNQ2kSSPxuiQzW6aPsEixLkxkA8LDnta2fYVNfg+mbZjd",
+	"VzNtB1Tg0c8r4KBL0mzRpVR6lEBSTROL6/3mBg0nXGzQNMQqz09h/j4yTb7jSh9BqwvmS98S5a9sOCSD",
+	"lS/a2KNF0wlk0TKhE85UxjYtXFmFoSNDLS6KTKtqq39+RiqEtYPgLg8hnuLc2uYkmpOJgKVPYOvP3I5A",
+	"EFC/1AjWUeT8uUW+Yra5FnWFbJjQ0YQJnVlz/HaMy0TGUjHlkC0BORBjT7gmUhAJseCiEEQRYQhqkgp4",
+	"sUvOy6CYQ1whaCSQE+bAXW+KLmw1llMbSuEAXzGawpytibxnZJgwprrkg4jMWeyHyewqFX1A5ExS1i6q",
+	"/eAvCGQSSowUUMwO2BxXwIVVtv6cGZTDDQaEBEzUnZtol5yajyDewYwYjGYYBqt+IDngsa2dhP6GBsf1",
+	"JNudxke1ECMCgFKf6yr+zc7CSZl+bIBrLfFi87kGseR+iKWiUTcnEswMV1nSN6LHAF4Zzd9/gtN7khjq",
+	"QWIbzAzh2tgZS2tGnyoQVr2z3EoxtOoWkx4wSPLWjD77pVj3OZBiGPEAKsfk1HE74QrAWFtzrOEfkosO",
+	"+s+r2UJDgkb6+Fly4axR3yVVZwP8NvScr08FJVvjIVZ/RzwBwyeFQxN4PL3ixDN8C2C5EdNYiwNwXg15",
+	"PAuZ1qFN6+Pe0DQZMa1WBFnl4LQW8FkhPkoAWZtOayt6ylWQ0Di77PQ4kemoGE6qMAwRu3fgz2Pp6lFZ",
+	"MRki5agIP4n+7a0d8m1M9fj2tu8+ckXS+yOmzf1oAxT6eA1i7L8N/LKdQeRdAbFaOUAfxKk/HtPEzMxF",
+	"+BVmFUqmPgkhNeIMI/gzIgFDBg6GZlp42MGMpCJkiQJgh1VXl8fobNa+MKMbu1VrCWaZVvxbMR8CFpXe",
+	"QkiGmTwaXveCHfZysNnrbA0Pws4O3dvuDHbZfmcz7AUHw5d0f7C31Wovfgzt3iY0uGsdtpJN3ytWIjW/",
+	"Rh3vG7GUUeuwNWKCJTTyvWETV1Bbci8UKKN1WKBzoL+NOjPKAmWMru9OxW+tebPO4cvey17rs2GcOS+q",
+	"h61Y3EZPivwCo7oQ2QFBNBajD2dH8UlFYlimHxDeKS9GAY4wV4Um5CqQGCU7LJyJtYRmvKKfSCVzx+RZ",
+	"gyhNB1UaC3TeJgrhNgcz4AVPtj1lIHye5GI8pExGkfMjr70RG3+Y/5yFf+JWRMyXOtBY8DbNnKMLpaGI",
+	"MnwPN5ZHBd1ZAsgOVwaGQUOsvi7lOLiweYtq+Pi9uYK+CC1ci1AUAOsH1JU/K6TLOAF4EUgWuh1SHrGw",
+	"9fnP9pMclzd4TT73YamSvFxpm0IkxOkNrazHYl/bgHceEdhQivhzIljjTfr8Z414NZtgc3ZS9hPUvFXB",
+	"gGPT4+xtiadzaURODWtODIdqkXowqWRVdXlMWBeZwJTY2iZO3AE7Sv4QrCpY/ASrcLsD4uoCwalxIfh0",
+	"OMRslqbqPQIRPAGXeXoNyAzK4iR8ZV/B93z6jm3IjDskRtprLxAVuIjQykS4fhYdyc9hl9yNG8XLZNlF",
+	"eVMMkkFMtAyc+wejbD5op9t0yY0kg8QlAcGZGNDgzmWfEQpKolUhQQQw11ofh9RvfFyu4Po7L2cJesSm",
+	"nQpIzOJ1ajvLzvGTXq2mKZvuNVcEm67PuJ9S1ly+fk97lgt9VUmgc9XCzQGKwtx4To7K6Z65pJQBNEEp",
+	"aEomUuixjZriOq8c8ISqRomK8pLHLgBAPmaL/zXv5mVcZ1X2RonbWNeZznMk8g0G/oM2EQTxRUhaa6sN",
+	"pBDM2uFd1qpLiShsWGOO86Zkk3lk0giM+xaMvZtb30niiFvnjDX9oOz61s0e+V9F3ZKHQcdm/D25S/bi",
+	"7OT4zLb97I7Z5/SP5hOpYvh2mnN8/inZ9JKM0LqWhvbTuDxgf9Gcni/M9+r4yEf4bTwfhRWqSvX1JSN8",
+	"VSXgJknVPDQn2jZB4svLKBthtwQY+XSqAJ2wW03Rg1bUC+aihlwA420qIBjFYiLV8bAUWd3GH/iPp7Wx",
+	"wcFAQ9tjDkZjc5vdsVyMfEp7WmVeSU0r2nOazmDB3zBdWu2vcAt8v0fZWdM86VhrXRrLJZ5VlGzPWGuZ",
+	"uWuNHUczzpMdsee8dL6NxelfgVKPs2QtPxbxt7IyuYJyXv50DbFbWJsYHH+u9nA7w9kHP0deq4SKEAC0",
+	"modKZWL0Jbovvklg41xR6by0hPVzQdVVjA8QS3JuM72lvp6yZDz/olGWlxCGcCnDKiXiEkL0nk2DcGtX",
+	"iLAsujGzvV3LcRlLGT2pB/kSGnzO7ZAyqt4JGT2fBzm2U1tzlTf+MP95euewmXSrrsxphmAkThzBk0ic",
+	"OApCse0ssEnIRhGEXg9uLWuN6fYHZbe6aK8B9MSZ3yITu0WrASbw2AJ2RopKta8AKSP9NHO99cFoG4aZ",
+	"L1za4y+jLjkikZyyxBYVmUy4JkAIEHmcecsP3bd0YJQAcCywKQb9kjvGYgX3HHAUc8ONmMaNYlMjfqqs",
+	"dKEqBEQYchmwSE6tgXvCdeNL8TLVl/mKP7XcZpq+TL96MhHMqCrE1+za04U/SlenyR6zJ5Ky5tiUwrq/",
+	"nTs2e9I7Ia8n/Kw3w1yF5GoEsOdMisiBv7BONYYtP9LSh+g3kZIkkRocPtANTbWcUM0DGkUzxDWMQoA4",
+	"w7OO0GNYmAvQx5pWum7sGIXRFcpHP4l18ZlMfMUq15Wk4mKbY1fom/DJhIWcahbhw2LJcSJF4Byu1ptk",
+	"ljOSNDRf6icNiDZM2+x1RmyqEbXVMr4VOcLGH3f8GWLbStRST4ix1XadDGNBR73UDMY1i/H6lLJOxOgd",
+	"C4ldHwsy8bxyzh2beZxSb/62/fHtT+e7N8f7J+/eb13996udXy9++fvrvVO/4HNXHwdr0wvdU6IPl/H1",
+	"hJfFTZZE9i/seSoUI/bxFpzic+mMzbLw2k+ZUGOrI3+nTqVS6fOv7FBydaMr8mgyk8g3s+tleTYWNsnG",
+	"/tr6e8/vMapzHVnS3vjDGYme/jpal4Ibe3+ce+5ZdHFB2CTWzgf4XQdRZwv+zMz4+z16zvmz5mY1d/Dc",
+	"OBPrEgfPkbUa5Jo/lsPUtrzxIJLBnULLgS1ZO0h1DvSNscgI7W0kJCnWsKWjG+ZJjuRz3SbfxlP03d8m",
+	"zliBQ/lBEQgI+FbOocV7Y4PG/MntHEeXZ89t48AuVtk3nkyWLGygw49sF0tTc1dSRn11tuUVWj8oW8cG",
+	"IW+ywYOETeRUsASC4i0IKvwAKJKopitISC1i52Ckp1E4CziTLv2WB8wVyf0k+vaXI/wBC5RgOoito1su",
+	"Z9e2Of62Yk+ORoGDSmTE1sh1RTEOqeT7FsPfstm3kcRxcT5yPb5GrLolpQKyXAFbDpBgnDAUUXrujPci",
+	"fOXTc83FAK215O+Mj278ccdmzyGQZ7TcyDbk0iiy42uTPJ2hzobJGz7AdakUEIZ6CzklUjxhFkbj7Xwa",
+	"TrnaHPLWbFvLb9cpbnQsQ3BhhvBHRAM2sUfRe32eCeLKtBmW2R8xfSnDS/ddv20BdcZySiZUzGx+LoQr",
+	"cKHS4ZAHiEps03QdCA74t7ACLNSft9AG9mnmLBdZAORUplEI4DyECYBPcE2uF9vxpjyT1nOHHkAnFTwq",
+	"ZAFX/GkI9RSLK4GHKfxBkWyPCRdkmEbRd0a4l1D9c45wU1eZtAKF444BKUJ5/X4b5YA8rmJtgsBy/U1n",
+	"C1+9TuSkznTh5RtZ+9VLlnAZtvyg8RbodUYGM3twUKvjCiESEFXPF54Dj1/NStE5GeG1hBRmGVwpVPun",
+	"xXqEg4LVoG0BU0NRqMl89kYS1Zkn1ButvSq2FOCzGn9xWCiitzEVJ1D35UQcc8m0tWwDCwvbd2zWNgvc",
+	"vuMibMcyvFWg1Kh2EKe3gUxY9gNWfr4d8UH2E9bWK/1kzXa3CQsYv2fh7WCmWf6zYkLbnwKp9Cex1dva",
+	"6/S2O72tm97BYa932Ov92i78uNlzP4LDoN1ub+/1eu3Nl71e+8D+w/ynt/Nyd3+vvbu1s/XyZbtpctEH",
+	"NC3MSAzEizEKhuCegr9dj60hA0n9cZh1IyZ0MZW1GpjqpmA6KWYPKk1nyqK4u7AL63hVbTJgUNGwXEUt",
+	"oIIMGOgpyKl0nqyEeWmeVFXBpsVals8j0hd6gB5p9LUtItAtC4tTXZ3g+STAnH8s1gv9DXFtCjIgwKF6",
+	"q4YWKc/s4bqhHAu4rLasekY9HDXc9nz2KGaI5OpMahgSAhEiNVqg1ozsQ6ZwT5fkUhZ7zYvXAuRQ25V4",
+	"d6CwmCZLjcwOwkyOa4oZgGbiqi7Bv2H6BMd3bQvGLHWsXgGMOPrtcbXsGLgiYz4aI662DZWVojJSFubg",
+	"vxQ7m4WS41zovZ1Woah1x1vVunKY0cyzdKWB9+G3fpvwYRFxUmkeRbiUwPdQtJl0yYUes2TKFQODRLF6",
+	"ZWHPKovd4Dj8E68oilw5O0QhS3S54DH0jyQxYCOelwviEMjWLtRais0iyFRhK2aIIaGK9AV7MCJ7v2oW",
+	"5jK+lI+Mcy5MwrF7HLrbI65Q0bFXNGH3TJhN4i5e0hVdrpS9ppTra/zav+K9dl49fa9XoLKeh8ieUwQq",
+	"HcFK3QXecQT2dTixyzcudV4CYQBWYPfE7kdNFj1flydjmGNGEz1gVC+Hr1zN3H7KGnqeazxv/yvf3u8Y",
+	"VZWEEpmH3+yqht4tjHYsE5spYi0IT3R5F01zixf5EckIKMOJXWAzXXIF30DZVz0PuD5/hbtac0vKRdl4",
+	"KvdmAXATIq3JURFOhWZgKojDYkMgMySWLvmQhR7adUWTfDaztr3FEEZ+QmdkwD4JXIeidRxKaefA8mYs",
+	"h2U5B7CVzenFELmCpJNXX7JjYDSJOEuqAc7WrXN0ZVctQwh7HmAk7CYpgA1/PTP6Oew3E9ocgyUwST8o",
+	"wu1rT4+D/7MEgxXQmSVEKVhHc0ckT3dA87iVxRNq5lpAGKoqHF+g8PkDqfJaVo+5IK6APVzbxp6H8LB1",
+	"7Kke0VWY6lH3tTO3xy6QScjCLrFTMDdznsvmcM6KqWvwIx8J+Th8nYZ3BFwEKh9jYWdguECVA3ChPJd6",
+	"d+F0gchwLTcaBFCJZUjA56iaXQvmJknVcluG1SeCMQvuXHkJs2sW3ZhrNiESMQfkVEA9eCrwZxebm7Bh",
+	"qphaCBYB76dRR1R98wbQOw67nqoH+dWaTYqgSViZ3tHe2dDqw6jAFN8uVe7DSRj6CxMZx/aWkqkGXRbJ",
+	"zHqB82WjIu/MLYzVvHAV80XIritRuhuHlEeqSkWIWXKm2aSZQvZMfl7cliaM4inNQabXK6bMxKuSqcv7",
+	"mgkQGVkWsKgdbVw2Y0aVvM/Jkmr9tr8eowNTTKBTGuX60tdic0duqXANB+wxsu/qCjZTyP62HD2Po/LE",
+	"+nydujX/Hy4fkwXnZHVkSgWpzPIuN8JjlfblmG6Axze29VDNeYbNxTgm0B8k1qa2N849Z1PgvCG7Z5HZ",
+	"dbzi6tPFsR3UN0r8d7GYLtf+jotKc5J5Vroollr4YV5vzSd/rug7t8+5nFwvtgCdsNq9n5uX67gEwRt4",
+	"zSIW6Oc+PrgiVefH0gFQjw2Re6Z8j2Cxp8JBcoekYfbHkW2WYOk4jHgCMyVYVd2ZOQJRE9KI9ZhNCFWE",
+	"iXueSAGBA/c04YaPK/Jjn4n7fpuY/7xO5KT/AlpWCLJBfuyjD1P1bZFp7OCTgALT2tx5hIkgmcWQ8HUu",
+	"C04xBO1QWBI5tRKwi9cyh7rOWa4MpcN9fHQo3WrKPYFKQM8WdIfz+DYRd3YNK8QwZBtdcmaEiTCBOl3t",
+	"rFIgV3b/v4vkmMVDUfeoNU2NWYjPq58rY8ex8Qf+Y0VQ3pGwO2BFTzjRoNlYXWXA8kzLusepIpZv3cPU",
+	"OLnGzuiZgC4eQQVPkWNT8q9m7E9nXBM5II6jDVkZZhs1FMpbYI6Pk3jeMJ3t6TNftCvYx3eQv5OTxdpE",
+	"0Txi7tie8WW5PG8zTIJSZYI7xmIbxI+EgyJxX6RR1LeYhOZahTR4zLG2IBRARXjbcmdnv2cJRCKSq1RA",
+	"TjRoiFAoSh/iNf/JVkEACZEL5wm1wQZeucF9MGYCaRoBuvBaoADzg4HXj7npMYfnsczpO7niv01C0r/+",
+	"FY+E5ueiz3Xh181iYvdsWZb9KTyGw33HYsDGJps7JKQzm7+S0SDpTw2x9slUJnfKyN9ckH5k0er6f7HY",
+	"FdCfQ95WOmF0YnapT8OQuXoJj1eVcdjfrPYvLpocPp/OfAENL9WZ81FghFF2mfk6x6ePBeS7xv3MQohc",
+	"tfgO1OnHAVVHoKCtr6lx+Zm4DlBQOdIWxt9Bmm3YEC6M1xgGi/JM+jtzjScElhc06QKXsYd/uS2MT+iI",
+	"LTeF1WUCT3W8z3BI3+h444IUC2NMYoQFzM1TCRuyhImg0kaVvdCqhEjZ2vnfdeRgV7/CkUPqeaYjl9EC",
+	"d71UnD17rBoaz0rFRJSM7q3TIiOnIohUHtoygspgheRTcJ4CpQY0itDx58I6YWRzKaUusBZjdpLZJ1Gs",
+	"nLSQ1RpSTUFFllPhIKrwyh/Q4G6UGMkk8186WBBbS92Z1GEY7YVAY/T0mmc2hGZNyfwMNgpo4XvNZoXB",
+	"4Ti/tl0N16XKuwkEYrQscNn1cYhcjPpA7n0o+9q3AahTcwm4QzFgQ5l80/JmOFZwj8MsICWTZnRd84DW",
+	"kMAXs2BNe7clWxv8kgqVxrg+0BAO5DYVNNVjmfDf538vljkoGHrqW/FwZht/wH9rJNY+wiy35vmqtspt",
+	"fVUSV2TAjB6ZWSn7I4Y8o5/Fs+/0drLI3qJV8NvReA7Vw+3y16LpRdLk4jZVbB2gnkfb/hzhPK+0sXT7",
+	"vwfD35obuEZlBuQFedJrnbJmrrQWVJ0Gq1ybWG9bHhALjBBFkSnc3aAUpIp1SSgDtUFj3p2E4E5XNnHE",
+	"CgaAJDoffGZU2Sh0yTP0k5hwkWorKGB6cZZw6uyRKJTY0N7IrGtoZj3hwopPlhAL/kEweVAyZNMsq0JG",
+	"YZccuQBe2xwmzn0SWKuNhQQqAQxlQpScsOzbSIqRGzOLFIOCAVaAaXJW2ojVagNSM4xOM1ej3GB5PldE",
+	"zSP1ZKhYT1PvLZbhbRCnLjf0VktNI5vZ/9dPLRpM2KdWO5bhXz+1pmzwqfUn2elubX4nleGyMBFHx3UL",
+	"wmEq+HK12ba5kRWqrzhHR8XurGhvx5GNz+bWou9Mj5lyVecBM0YFCY1ZqdZdFnlmI1zZRDHQFaADpHNX",
+	"0tUcLGztk+AiiNKQ2dPnnltg7y45HtOEBhCyDz0URp4HXEaRnGL4FrRQDHWDvH9Az0+F4ZeBTJj6BqfA",
+	"aGqlWv9rAitlp+G3PzDrHL69vZ0wTW+zA8JNl4P98GC4Tbc6mzvBy84O6w06L4d7YWeXbgb77GAr3O5t",
+	"t9oL30KrtzSOzfkYy9jzilPm2cAcjYzcfmtt9rp7O91ed6uFsXfZeYPoxFX3Y2l9oGU8pTRJqDcq/0I4",
+	"qsTEaqwXZkuiPE94V1L0Bw2tivrTzc1lhqEUcgWX08wQUE6uDc9y/ZqItU1Y/66E+BwEIaeiqqSVyxR5",
+	"hMWlaFoplXLN6hWh2ybFvbaQH7VI4t/FE/8XFE8slCiqTZiPDu7xVkesbytYt0ZiAxvBN66MSM60URnM",
+	"cI0wL6QT1iM5IlxkigxPHMJXEdPraxRWXEEhj6utWFch/3dFxXnd/JGb9YzVE2vt6b9rJv7vqpn4+Hum",
+	"bkzJ0oKJH43Shm7iv5od7C+6eKgLDJFDnzcTSqNomrh8ACpc+IiNLskLFccW6ckc176aiSB7qftJ3IyZ",
+	"QAXFhoJxox8LTagqtNkm/YkM+ZCbT2VC+tbA69rJ/V1yiK3ZEBflFPC/ICyEfSUbBlek/8ef/TXU3yqV",
+	"9luWhbRzfd4MjW/q+v6uMkTympHP6Sl/xvKTaCyuco4DB1mjqsha3gbUZBCl5188FeNSht9GLzOrV1mv",
+	"LszjMLH4hyDxmCpG+pdMhFyM+v8aKRqxDGvR6ON1tgVXcfHfFpMxc84VfMDLdbkizu4yBQ6g7PKCxRbo",
+	"0UZsyhhKU1GH88UT6yz9cTAjdqXJ9dmbm9Or9y9Qebo+e/P27N07DLXO3TSjhAbM4TFyBQUou+TC4aVZ",
+	"urHXbdvh/JYcr3j7uvR1C2KYIbsoOoRSao/0Ya/FGb6GB7vWoQM58Fsen2tDMmbNw7ya6/+fvattauPW",
+	"/l9F4/nP5EXXxgZCCZ2+oDTpn5u2yS2QzLROQd4VWJe1tCNpcdxMvvsdnSPtk73GNrtgMvdV4sXW6uHo",
+	"6Og8/H4r7qOmaGMeHI1GEWjzNF+ykNtw191gyda/31Zgl0uw4NQYivfdhav8LgHHDPnIRmcyvGWmAOuU",
+	"jhIljQxlTK7Gqb7t3Q2u3CXCGj4uhc3ruxeayNQkqSmitQeEhkpqqwvx5hEUCC/z0pEx1UPBROTOuSmP",
+	"Y+Lq3NwPAYAG1Kf2qUdhDGDkUI5q/+NYIIodQkCrRMmQad0jv0nFMJQMtUGxAzMH5YfzxKIjQuN4KPCP",
+	"ZR2Owwsy3Hr/HZixK20iLq6guanixgUL8zEi/6ePvPjqGexDxODlLgkwK74fiiICiWZaZ97xDW87xzDK",
+	"c7mJav445uH4xI+nBsXaDUgzAVgUic8hyOdhkmpHgT9imFuZo4m5SSzRKSIb4qK7CHz5gTiXxT4D+H1V",
+	"hDDdgcYe1BIcoJr/g7FSk/38hSY6VIyJtcZrzGzV0Roze+BYP/LIjHMZwXFZozK0hpGovfOFyLFeyrZG",
+	"DMsBIEznmJYrAaf+P+M3Y7OoH0pOazth/9ZgJ86sUsFFSBO7kgf75C3/CX0RiECH272uPyMa3iI+RqNX",
+	"4TPc5O+d4p23gwZ4+ajkQjjl9UNBT5FrGccwoQ8/zbB9IEMvbQ6nWQsnnFNSaxomaXKjaMQus3tX4Bu6",
+	"hMSEwmceQSDGf9SxnDZ8YoZSaBmzdo7MqU8wuWVKsBiUt/1ilwtuTyouTIBOOjglfMNlmfRZG0PhIIRZ",
+	"kqtZ23eCWVVAJO+UcBO+Mjtye1N2E7TupG8m2ydSCIgYtSXcb6Apr/hh+nzS3AtN7rgClKUJDcdcsEcX",
+	"9aZlO5l1MSOtEdlGSXRGksaEKEJVOLY2E62xAARjEYim/XKi5I2iEwAQgYwnqUjMxe1QuGQu35o1rBCA",
+	"n6KBZUVBc5d05RJoIq7AiTirWFJkkSH1oDKIE5nMWrSjcDwF4DsqcuLGbJQYAkC8FmsHhzLhUDJiJOHZ",
+	"rxeTnAH6Eptm7uY8Q3HnjqodPNsW4tkhefVKfNX7/VcHEHIzTNmm/t5ZpRzyrauCJyKdMMVDvygVieBC",
+	"G0Yju1apBkr9iu2WagwyLawaZSx5B81uxxFeUHPWeC4OtBEGM5nMnKCAdBTO8W9BpcnUNKzT8AYzp9Cc",
+	"UbiSRmv5LmeX9E0Gk9+CDrLiYtVxpm6sAWin+8nVxWMYGn7RG7Q0CptQpiZDM/gmtiH7zMIGTWbcX5MJ",
+	"gNmmItP9xT33eaHPR06Fv5cEZYzyoUgUv+Mxg6iniAKSiphpTa7sQQGBZaj3DIirpARgczhEllgTrpcP",
+	"2sqvP7PwVLTnlHET6QnkqbpJJ6wARex5PlwxepaA7NhV8nTtDngCurGVzMWuAnjT0v2eZVEXi7YP9g7n",
+	"q7aBOuMUv7778gDu+O7jYC6vem7krxei11BNfj/+7fWPH45/vXgdQL59gROxIkx1xgMTd50Vh1RQZn/9",
+	"/eOn737sLB3mwf79Azsfo1Ra3Wz/PcK0cSPtTiFU98jPqKeOVh2PbaW2nn73cAWTzfZpKtVtyTxdvyOu",
+	"iZ95bXc2syhrXJOd9hyLv3ivcbb5MldXj5wZKiKqIn+bBZxI/4wpJRWY84AzLYXHe6nr7v88gw/rRCvW",
+	"RFHvjmkGjdVI2muKwFvYOBdPakUEXudflhvMn1nLIEXs6GZNjljegzRczI1DIlUoS8vj7T2CWXXH4C47",
+	"IsVI5OeuiP6jpbjyF+Z/nb37ncRQ+ugKqAyfsCDPusNdfhVCvtdVj5zZexwdCv8EiK+QCgwtaWG4SHM2",
+	"KmqgeR+b99wpklyhDYppfwT0V5YSUAqikftiaM3kzGFg91e5AabyvfZKdvfPJkAmjljGTbNgU1yGWu4w",
+	"mK1mCNAcvZsnCsPlhwAkuGVF5Gcrlje1+pnyeImC6t/HCra0b7GrxfWYOlPFjbETZlzZBHc+NWrQGZJf",
+	"3BYRjNadiLyKuJNhXEXUILvLGoxshZ7ndHn2cyENEjdNTtkPfwbgfV9ncMsSE7isFgjILpWKeTrAoml2",
+	"3P2Tdv/pd191P30ZBAf7X4fD3l/97iv7abf/9f9WGdz7FA3pP96ckL29vVc49wjdgfY0jEFeF5RRrczw",
+	"id20k0Q3EODEtapIai4Hi7Se7xYmRuT9Qk25tAp5vfTN7IWlIukvQ5iBYedoWBXTwdFg989hJxh2UB/A",
+	"d7SJZGrgKcoNPPU1ot1or79XqB31NaWD/fCw9z38yq4M/GbwarfX7+32Bn3SJV3yV3935zeqdmwnjvzr",
+	"yXd2134iw+Gw88vrc7IDtZM7g97APiG7/T452B92vt5Trh3U1oiv1YlqF7IObFAsDrLRRGEOjbys1bs5",
+	"Vkxgssf8ZSroHeVxC1bE/bz55zmjjyd393vJTm+Uxkxl2AuJjHKH+zU3lSx9TDLIooAOwgliG5COfVRl",
+	"37f3de1So3VAjIzdSeyIflJ7qWWfofzc5yh4Tm+EjMiJ+4us/K48Hbwl0hoUtZT8Dt5qhudLCXe6ifyw",
+	"b5e1fzqeFbA3kH/JLiqmb49nOc0oPH7aPLFEKtO9lmpKVdSwKz2kSnGGbIXnJ++tLhAsxErfU+M/au9/",
+	"AZwpWUx4jaVMRjS8JdYmUtc0ZMFQSFX/AxpFimkAZvMZ0THXxnZeiqy51mOEb3A6rZBLZe4jw7KdsdNj",
+	"h1M6oA/7NZ51bHSpZ90Rz758uffyiS7CmVu9GQ86NIaZKH6y8ApczrR8ji50bahZfqF1EDuhnLD8EuIy",
+	"SbjIguGIOSJT4UhC4xm5UXLaI+eShDQO0xjz8hUQcHpO+4hfeyzEETNTZi+Y05zVQ1cIP69GUprT6KrR",
+	"O+UZTEG7GcP4jppzACGQZH6WU7ziWd3tczfzFP8mRPrMHvg+28RzaCG4xua53g8WTCitWArZ8eCz/9/w",
+	"ihbXGl5wsYTE2G5p7WyiEsBWU8tawthAPK/5t62BteEWx4G0dGmIjJINQaucYbPHvtVnDa9SHkwdxIr7",
+	"FvEz2VLRnq68pgF4lXUhUsrzsa0wKeVePk1JXmWmapRHZUnBknXG/PH7U8DWmjGzFeV3la4+HoTK6mgp",
+	"VY2280WXVqFh5JSHboa10VMqS1DEOwUYlVs2w4NoAVJKsZ6mUc6kaqd8eoCTX71tSCpzq/ZIh8eqKmAL",
+	"ys023uoPcSucVbbqMpiVc5Tv7Coh4wiBN2olnqyLzNLo5m77iHsahJZnJ98erqXaJwfb8iRoLSucWTs0",
+	"4V1QpW1Y6G9RR7dHRvz+9C2b1ZnO5+B6mLVlMi9aan8wBRmrO9bRz1OsPrq2a8FGt3b2lprpKBlPY57j",
+	"uz9yMz5D8q962cRjBiMoSK+Iag2Yc7kmgt0xBSEZ4SjrOs2Z3cKLa1vKaR794qEmdqaudr7cslmrNjcK",
+	"92rGs11JKLsF/HBcRPvM12E7mxmAvCJIXuWmVQv6D+jJRkvcrOa539Xy1q5j7tZDv2LdYXQBzs9QToo5",
+	"LjGLbiC+aRCu3vPmYIjRpZ5ACFExwJGCCGPMPI1luX5OYxTRuVIxOJoFGqEph4O/oLUZFjCxKMfIH81M",
+	"qQsIQyYiX5IW9cixIGOZAnJlGEvNIiunBMHvffqJVRHMJUhD0iVqBoeQ1SM4MR4rWzHHygI5NVCcFUV5",
+	"PTgkpsMr/Q/wvQ2FTC/0Jswg8Ks3Sk5WERr48rlc+avvAYqmJvk8UXYIZkZGMxd6zmgGIG+Z1RL7wZ9/",
+	"qslt7QgJ1ZhMpBPcWPAR+fhQtYCAdgJEGLf7cf1KEhgewJOtPBlvMDGqVecmdquEYxbqu3IOid3AgZEB",
+	"Cl9wy2aBndfglosoSGTkuQeCMEkvQ6lY9mDCJlLNLm/4KHvkoJOKjxy2/qXfaZewF7PHdie6R6HUZigW",
+	"ZZsFhYeDvn8IYcwgCPYO+v1gcNjvB6/cf+w//f3Dl98fBC9393cPD4N1k1xwJ49mHj7Jbj2Qs3Z8/tU4",
+	"ziqg6QCp29CF4UI/e5x0O4S6OwgMr6ULSKqbwUE/hd9dI9IjlG2MZj5jAhjRXSoQ4pBCbshoBuW+E8rj",
+	"LJUhY6ZwQMxjqskdU4CvuT5g+oXeXqh027enuVrArNQGhn0ZGKxhSIXDuS4bl1vg7sfSoOsqkLrLWW/c",
+	"XdJQBAC2284X+0/DF4/NZH1tFz9Me9Gvf4yPCvOekeYVkIbBPnSYQHAH9foAzMhY3nDxA4m4pqPYqoxw",
+	"7FfYVb83GhFwdWBb5fV3y9fq+bJ002+BW3/TdVn/jnmh7wNKfwQPfgM7tp1j6Wm89dssoZlj3nbEeeMD",
+	"BA1AleWtnidx0TtfwlZxcH9wfXpCvHGclnYhx9eD/P6W6blxwR8BdfyDZ5Bs5T6U8VPWYY/7zfa48OM4",
+	"6OePQI7jeJp7j5vDmiPGaQvMV3TM1dBPBCC3yhGuQ56HHCjViUegegbw5HdehFaS5Ee8E7l+7HzB/7TL",
+	"OL3pRnoMwO5VBXQB6TT+9DmwTvtx+DSsiEJ69GpCuQzn/vFhvzNZavlQXS4R23BzW1O3POTq9sEpiTza",
+	"Nx1LOuFLXclA9yN94TXFWOr8mn4cy+PJaau04v5SULOkIY1j702BYgy4coooE8MG3ffuXV7OJSrylZP0",
+	"baMsTJX9jl23EaOKKfjbJ/sna8fiiqYq7hx1dkB5uubnoH3DENy/Li/UxT0hXxTDpUw55zLgw/hi99SM",
+	"F1jV9qw+mg/JIohnKsi7k9NSdUuh1CzSi6x0V2WFy1JilQVm86xOUB95vBIdZMAuOoDyLRwVwKIV3pgV",
+	"cM2/9adYhrdZnBg6DyDwSJTCBTlhybjQlN9y8y2dAO0odsAlEZXi2TSyN48CeNSCjiJ16aLW7Wwi7zxE",
+	"oZHtw5pRExc/tufQD67OFyPOSRrH1m7Km3fE9Yvmvlq6kKdHpRgXKTK6Vmjlkb060+D+ZdkmDBbnBviz",
+	"KZS6+DsMay2A4IJ7mn0ZxmWL84Z3uJqgcVaUWZLpyF2A54pSfUW0pzJG5SXzsyqJqbmWqrRFogkXqzUH",
+	"K/SC0Bt/6/RN3EBF8QIcIxoDv1qUs6/nW8l1BTb9567dFlLMnwRc3NGY2+M8FXY324UJqQEL8lqqEY8i",
+	"0EqKGnbp2LuxAgxryMJZVrJopLyMqYJAZCp0mqD4XTIRyoiLm07QmTAzlgjXAzzkzL04q7kPoFJUCRp3",
+	"Pn39bwAAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -564,7 +564,7 @@ func TestAnImageIsImportedOnceAndAgainAfterItFailed(t *testing.T) {
 	}
 	gone, err := h.as(tenant.ID).DeleteImage(t.Context(), first.ID)
 	must(t, gone, err)
-	wantCode(t, h.ImageMade(t.Context(), first, 1, "x", nil), husk.CodeNotFound) // an import that ends after the image was deleted
+	wantCode(t, h.ImageMade(t.Context(), first, 1, false, "x", nil), husk.CodeNotFound) // an import that ends after the image was deleted
 	if got, _ := h.as(tenant.ID).Image(t.Context(), first.ID); got.State != husk.ImageDeleting {
 		t.Errorf("a late import restored the image: %+v", got)
 	}

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"husk/guest"
+	"husk/guest/become"
 	"husk/session"
 )
 
@@ -216,7 +217,7 @@ func (l *linux) copyIn(c guest.Container, in process, where guest.Copy, accept g
 		}
 		u := unpacker{keepOwners: where.KeepOwners}
 		if !u.keepOwners {
-			who, err := lookUpUser(c.User)
+			who, err := become.LookUpUser(c.User)
 			if err != nil {
 				return err
 			}

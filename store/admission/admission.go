@@ -42,7 +42,7 @@ func Pod(ctx context.Context, q *db.Queries, tenant db.Tenant, id uuid.UUID, nam
 	if err != nil {
 		return db.Pod{}, err
 	}
-	for i, c := range spec.Containers {
+	for i, c := range spec.AllContainers() {
 		if images[i] == uuid.Nil {
 			continue
 		}
@@ -96,12 +96,13 @@ func podQuota(ctx context.Context, q *db.Queries, tenant db.Tenant, spec husk.Po
 // findImages returns the tenant's image for each container, and locks the images until the transaction ends. size is that of the containers in
 // the form that the guest gets.
 func findImages(ctx context.Context, q *db.Queries, tenantID uuid.UUID, spec husk.PodSpec) (ids []uuid.UUID, size int, err error) {
-	ids = make([]uuid.UUID, 0, len(spec.Containers))
-	merged := make([]husk.DesiredContainer, 0, len(spec.Containers))
-	for i, c := range spec.Containers {
+	containers := spec.AllContainers()
+	ids = make([]uuid.UUID, 0, len(containers))
+	merged := make([]husk.DesiredContainer, 0, len(containers))
+	for i, c := range containers {
 		row, err := q.ImageByReference(ctx, db.ImageByReferenceParams{TenantID: tenantID, Reference: c.Image})
 		if errors.Is(err, pgx.ErrNoRows) && !pools.IsDryRun(ctx) {
-			return nil, 0, husk.Errorf(husk.CodeImageNotFound, fmt.Sprintf("spec.containers[%d].image", i),
+			return nil, 0, husk.Errorf(husk.CodeImageNotFound, spec.ContainerField(i)+".image",
 				"the tenant has not imported an image %q; import it first", c.Image)
 		}
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {

@@ -13,6 +13,7 @@ import { FormDialog } from "../ui/Dialog";
 import { Problem } from "../ui/Problem";
 import { Empty, Labels, Loading, PageHead, When } from "../ui/parts";
 import { toast } from "../ui/toasts";
+import { allContainers, readiness } from "./pod/containers";
 
 const PHASES = ["Pending", "Starting", "Running", "Succeeded", "Failed", "Unknown", "Stopping"];
 
@@ -36,7 +37,7 @@ export function Pods() {
           p.name.includes(q) ||
           p.id === q ||
           p.status.address === q ||
-          p.spec.containers.some((c) => c.image.toLowerCase().includes(q))) &&
+          allContainers(p.spec).some((c) => c.image.toLowerCase().includes(q))) &&
         (!search.phase || p.status.phase === search.phase) &&
         wanted.every((w) => {
           const at = w.indexOf("=");
@@ -63,6 +64,13 @@ export function Pods() {
         width: "112px",
         sort: (p) => PHASES.indexOf(p.status.phase),
         cell: (p) => <Badge state={p.status.phase} title={p.status.message} />,
+      },
+      {
+        name: "Ready",
+        width: "72px",
+        wide: true,
+        sort: (p) => readiness(p).ready - readiness(p).all,
+        cell: (p) => `${readiness(p).ready}/${readiness(p).all}`,
       },
       {
         name: "Size",
