@@ -256,8 +256,8 @@ func (c *Client) Logs(ctx context.Context, container string, afterSeq uint64, fo
 			return err
 		}
 		for _, e := range r.Entries {
-			if e.Seq <= afterSeq {
-				return fmt.Errorf("guest logs of %s: entry %d after %d", container, e.Seq, afterSeq)
+			if err := e.settle(afterSeq); err != nil {
+				return fmt.Errorf("guest logs of %s: %w", container, err)
 			}
 			afterSeq = e.Seq
 			if err := fn(e); err != nil {

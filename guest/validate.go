@@ -256,8 +256,8 @@ func (r *reply) check() error {
 		if e.Stream != Stdout && e.Stream != Stderr {
 			return errors.New("log entry of an unknown stream")
 		}
-		if len(e.Line) > MaxLogLine {
-			return fmt.Errorf("log entry of %d bytes: the limit is %d", len(e.Line), MaxLogLine)
+		if n := len(e.Line) + len(e.Bytes); n > MaxLogPiece {
+			return fmt.Errorf("log entry of %d bytes: the limit is %d", n, MaxLogPiece)
 		}
 	}
 	return nil

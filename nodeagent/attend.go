@@ -34,9 +34,9 @@ func (w *worker) attend(ctx context.Context, desired husk.DesiredPod, domain vm.
 	ctx, cancel := context.WithCancel(ctx)
 	var pumps sync.WaitGroup
 	defer func() { cancel(); pumps.Wait() }()
-	w.logRate.SetLimit(logRate)
+	w.logBudget.Live()
 	for name, log := range w.logs {
-		log.begin()
+		log.Begin()
 		pumps.Go(func() { w.pump(ctx, client, status.BootID, name, log) })
 	}
 	return w.watch(ctx, desired, client, status, limitCPU, &pumps)
@@ -269,11 +269,11 @@ const (
 // drain waits until the pumps have caught up, so that the last output of a failed pod is stored,
 // and until the clients of its streams have received their exit codes.
 func (w *worker) drain() {
-	w.logRate.SetLimit(finalLogRate)
+	w.logBudget.Last()
 	deadline := time.After(drainTime)
 	for _, l := range w.logs {
 		select {
-		case <-l.caughtUp():
+		case <-l.CaughtUp():
 		case <-deadline:
 			return
 		}

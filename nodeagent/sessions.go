@@ -179,9 +179,31 @@ func openAttach(ctx context.Context, w *worker, q url.Values) (session.Conn, err
 	if err != nil {
 		return nil, err
 	}
-	return c.Attach(ctx, guest.Attach{
+	log := w.logOf(q.Get("container"))
+	if log == nil {
+		return nil, husk.NotFound("container in this pod")
+	}
+	detach := log.Attach()
+	conn, err := c.Attach(ctx, guest.Attach{
 		Container: q.Get("container"), Stdin: q.Get("stdin") == "true", TTY: q.Get("tty") == "true", Size: sizeOf(q), Backlog: q.Get("backlog") == "true",
 	})
+	if err != nil {
+		detach()
+		return nil, err
+	}
+	return &attached{Conn: conn, detach: sync.OnceFunc(detach)}, nil
+}
+
+// attached is an attach session, during which the container's output need not wait for its log.
+type attached struct {
+	session.Conn
+	detach func()
+}
+
+// Close implements session.Conn.
+func (a *attached) Close() error {
+	a.detach()
+	return a.Conn.Close()
 }
 
 func openForward(ctx context.Context, w *worker, q url.Values) (session.Conn, error) {

@@ -289,7 +289,7 @@ var streamKinds = map[string]session.Kind{guest.Stdout: session.Stdout, guest.St
 // lastOutput is how many bytes may be read after a container's end: as much as a pipe can hold.
 const lastOutput = 1 << 20
 
-// output is what logring.CopyLines reads from a container. Its Read passes everything to the attached
+// output is what logring.Copy reads from a container. Its Read passes everything to the attached
 // clients first.
 type output struct {
 	k    *child
