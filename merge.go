@@ -34,7 +34,7 @@ func MergeContainer(c Container, image ImageConfig) DesiredContainer {
 	}
 	d := DesiredContainer{
 		Name: c.Name, Args: args, Env: mergeEnv(image.Env, c.Env), WorkingDir: c.WorkingDir, User: c.User, StopSignal: image.StopSignal,
-		Files: c.Files, VolumeMounts: c.VolumeMounts, Stdin: c.Stdin, StdinOnce: c.StdinOnce, TTY: c.TTY, Privileged: c.Privileged,
+		Files: c.Files, VolumeMounts: c.VolumeMounts, Stdin: c.Stdin, StdinOnce: c.StdinOnce, TTY: c.TTY, Privileged: c.Privileged, StartOnAttach: c.StartOnAttach,
 	}
 	if d.Args == nil {
 		d.Args = []string{}

@@ -42,19 +42,20 @@ type PodVolume struct {
 
 // Container is one OCI container of a pod. If Command and Args are nil, the image's own apply.
 type Container struct {
-	Name         string        `json:"name"`
-	Image        string        `json:"image"` // a reference or the id of one of the tenant's images
-	Command      []string      `json:"command,omitempty"`
-	Args         []string      `json:"args,omitempty"`
-	Env          []EnvVar      `json:"env,omitempty"`
-	WorkingDir   string        `json:"workingDir,omitempty"`
-	User         string        `json:"user,omitempty"`
-	Files        []File        `json:"files,omitempty"`
-	VolumeMounts []VolumeMount `json:"volumeMounts,omitempty"`
-	Stdin        bool          `json:"stdin,omitempty"`     // keeps the standard input open for clients that attach
-	StdinOnce    bool          `json:"stdinOnce,omitempty"` // the input ends when the first of these clients disconnects
-	TTY          bool          `json:"tty,omitempty"`
-	Privileged   bool          `json:"privileged,omitempty"` // root in the container has the whole guest
+	Name          string        `json:"name"`
+	Image         string        `json:"image"` // a reference or the id of one of the tenant's images
+	Command       []string      `json:"command,omitempty"`
+	Args          []string      `json:"args,omitempty"`
+	Env           []EnvVar      `json:"env,omitempty"`
+	WorkingDir    string        `json:"workingDir,omitempty"`
+	User          string        `json:"user,omitempty"`
+	Files         []File        `json:"files,omitempty"`
+	VolumeMounts  []VolumeMount `json:"volumeMounts,omitempty"`
+	Stdin         bool          `json:"stdin,omitempty"`         // keeps the standard input open for clients that attach
+	StdinOnce     bool          `json:"stdinOnce,omitempty"`     // the input ends when the first of these clients disconnects
+	StartOnAttach bool          `json:"startOnAttach,omitempty"` // the first start waits for a client, but not for long
+	TTY           bool          `json:"tty,omitempty"`
+	Privileged    bool          `json:"privileged,omitempty"` // root in the container has the whole guest
 }
 
 // EnvVar is one environment variable.

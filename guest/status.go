@@ -29,7 +29,8 @@ const (
 	ReasonCompleted  = "Completed"  // exit code 0
 	ReasonError      = "Error"      // any other exit code, or a signal
 	ReasonOOMKilled  = "OOMKilled"
-	ReasonBackOff    = "BackOff" // waits for its next restart
+	ReasonBackOff    = "BackOff"          // waits for its next restart
+	ReasonNoClient   = "WaitingForClient" // starts when a client attaches
 )
 
 // Hello identifies the guest.

@@ -170,6 +170,11 @@ func (w *worker) handOver(ctx context.Context, client *guest.Client, desired hus
 	if err != nil {
 		return guest.Status{}, err
 	}
+	if w.rec.Restarts > 0 { // its client attached to the first machine
+		for i := range spec.Containers {
+			spec.Containers[i].StartOnAttach = false
+		}
+	}
 	return client.Start(ctx, spec)
 }
 
@@ -213,8 +218,12 @@ func (w *worker) watch(ctx context.Context, desired husk.DesiredPod, client *gue
 		case err := <-failed:
 			return fmt.Errorf("lost the guest: %w", err) // the next round finds out whether the machine still runs
 		case <-w.wake:
-			if now, parking := w.current(); !parking && reflect.DeepEqual(now, desired) {
+			now, parking := w.current()
+			if !parking && reflect.DeepEqual(now, desired) {
 				continue // changed and changed back
+			}
+			if parking || now.State == husk.DesiredGone {
+				w.stopAttended(ctx, client, updates, failed)
 			}
 			w.poke()
 			return nil // the next round uses the new desired state
@@ -259,18 +268,26 @@ func (w *worker) startedAt() *time.Time {
 	return w.rec.Timeline.GuestReadyAt
 }
 
-// drainTime is how long the agent waits for the last lines of an ended pod, and for the ends of its
-// streams. drainLook is how often it checks.
+// drainTime is how long the agent waits for the last output of an ended pod, and for the ends of its
+// streams. attachedTime is how long it waits for attached clients, which may read slowly. drainLook
+// is how often it checks.
 const (
-	drainTime = 2 * time.Second
-	drainLook = 10 * time.Millisecond
+	drainTime    = 2 * time.Second
+	attachedTime = 10 * time.Second
+	drainLook    = 10 * time.Millisecond
 )
 
-// drain waits until the pumps have caught up, so that the last output of a failed pod is stored,
+// drain waits until the pumps have caught up, so that the last output of an ended pod is stored,
 // and until the clients of its streams have received their exit codes.
 func (w *worker) drain() {
 	w.logBudget.Last()
-	deadline := time.After(drainTime)
+	patience := drainTime
+	for _, l := range w.logs {
+		if l.Attached() {
+			patience = attachedTime
+		}
+	}
+	deadline := time.After(patience)
 	for _, l := range w.logs {
 		select {
 		case <-l.CaughtUp():

@@ -186,6 +186,11 @@ func (w *worker) askToStop(ctx context.Context, domain vm.Domain, grace time.Dur
 		}
 		revision = s.Revision
 	}
+	return w.awaitOff(ctx)
+}
+
+// awaitOff waits until the machine has powered off.
+func (w *worker) awaitOff(ctx context.Context) error {
 	for {
 		if _, running, err := w.agent.vms.Find(ctx, w.id); err != nil || !running {
 			return err
@@ -194,6 +199,55 @@ func (w *worker) askToStop(ctx context.Context, domain vm.Domain, grace time.Dur
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// stopAttended stops a machine whose guest the worker is connected to, so that the last output of the
+// containers reaches their logs, and attached clients get it and the exit codes. If that fails, the
+// next round stops the machine all the same.
+func (w *worker) stopAttended(ctx context.Context, client *guest.Client, updates <-chan guest.Status, failed <-chan error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var deadline <-chan time.Time
+	ask := func() bool {
+		desired, parking := w.current()
+		grace := time.Duration(desired.GracePeriodSeconds) * time.Second
+		if parking {
+			grace = min(grace, nodeStopGrace)
+		} else {
+			w.report(desired, husk.EventStopping, "", "", nil)
+		}
+		deadline = time.After(grace + stopMargin)
+		w.agent.count(w.id)
+		if err := client.Stop(ctx, grace); err != nil {
+			w.log.Warn("guest does not stop; its machine will be stopped without it", "error", err)
+			return false
+		}
+		return true
+	}
+	for asked := ask(); asked; {
+		select {
+		case s := <-updates:
+			if !s.Stopped {
+				continue
+			}
+			w.agent.count(w.id)
+			w.drain()
+			off, done := context.WithTimeout(ctx, stopMargin/2)
+			defer done()
+			if err := w.awaitOff(off); err != nil {
+				w.log.Warn("the stopped guest does not power off; destroying its machine", "error", err)
+			}
+			return
+		case <-failed:
+			return
+		case <-w.wake:
+			asked = ask()
+		case <-deadline:
+			return
+		case <-ctx.Done():
+			return
 		}
 	}
 }

@@ -28,6 +28,9 @@ import (
 // beginWait is how long a guest may take to begin an exec session or another stream.
 const beginWait = 30 * time.Second
 
+// attachWait is how long an attach request waits for the guest of a starting pod.
+const attachWait = 15 * time.Second
+
 // opener begins a stream to a pod.
 type opener func(ctx context.Context, w *worker, q url.Values) (session.Conn, error)
 
@@ -174,8 +177,34 @@ func openExec(ctx context.Context, w *worker, q url.Values) (session.Conn, error
 	})
 }
 
+// attachLook is how often the agent checks whether the guest of a starting pod responds.
+const attachLook = 20 * time.Millisecond
+
+// startingClient returns the channel to the guest, and waits for it while the pod starts. Codes:
+// conflict.
+func (w *worker) startingClient(ctx context.Context) (*guest.Client, error) {
+	look := time.NewTicker(attachLook)
+	defer look.Stop()
+	for {
+		desired, _ := w.current()
+		c, err := w.client()
+		if err == nil || desired.State != husk.DesiredRunning || w.over.Load() {
+			return c, err
+		}
+		select {
+		case <-look.C:
+		case <-w.done:
+			return nil, err
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
 func openAttach(ctx context.Context, w *worker, q url.Values) (session.Conn, error) {
-	c, err := w.client()
+	waiting, cancel := context.WithTimeout(ctx, attachWait)
+	defer cancel()
+	c, err := w.startingClient(waiting)
 	if err != nil {
 		return nil, err
 	}

@@ -66,7 +66,7 @@ func guestSpec(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.
 	for _, c := range desired.Containers {
 		gc := guest.Container{
 			Name: c.Name, ImageSerial: c.ImageSerial, Args: c.Args, Env: c.Env, WorkingDir: c.WorkingDir, User: c.User, StopSignal: c.StopSignal,
-			Stdin: c.Stdin, StdinOnce: c.StdinOnce, TTY: c.TTY, Privileged: c.Privileged,
+			Stdin: c.Stdin, StdinOnce: c.StdinOnce, TTY: c.TTY, Privileged: c.Privileged, StartOnAttach: c.StartOnAttach,
 		}
 		for _, m := range c.VolumeMounts {
 			gc.Mounts = append(gc.Mounts, guest.Mount{Volume: m.Volume, Path: m.MountPath, ReadOnly: m.ReadOnly})

@@ -62,6 +62,7 @@ type worker struct {
 
 	// guest is the channel to the pod's husk-init while it is connected, for requests from outside.
 	guest atomic.Pointer[guest.Client]
+	over  atomic.Bool // the pod has ended
 
 	adopted bool // the machine was running before this round; its guest may already have the pod
 	// startedHere: this agent, not a previous one, has started the machine. silentSince is when this
@@ -146,6 +147,7 @@ func (w *worker) run() {
 	if err := w.load(); err != nil {
 		w.log.Error("stored state of the pod is unreadable; treating the pod as new", "error", err)
 	}
+	w.over.Store(w.rec.Final != nil)
 	var wait backoff
 	for ctx.Err() == nil {
 		desired, parking := w.current()
@@ -229,6 +231,7 @@ func (w *worker) end(desired husk.DesiredPod, event husk.PhaseEvent, reason, mes
 		PodID: w.id, Generation: desired.Generation, Event: event, Reason: reason, Message: message, Restarts: w.rec.Restarts, Containers: containers,
 	})
 	w.rec.Final = &r
+	w.over.Store(true)
 	if err := w.save(); err != nil {
 		return fmt.Errorf("store how the pod ended: %w", err)
 	}
@@ -263,6 +266,7 @@ func (w *worker) remove(ctx context.Context, desired husk.DesiredPod) error {
 		return err
 	}
 	w.report(desired, husk.EventGone, "", "", nil)
+	w.over.Store(false)
 	w.rec = record{} // an evicted pod may be scheduled to this node again
 	w.makeLogs(desired)
 	return nil

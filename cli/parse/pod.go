@@ -75,7 +75,7 @@ func (f *Pod) Create(image string, command []string, followed bool) (openapi.Pod
 	}
 	container := openapi.Container{
 		Name: BaseName(image), Image: image, User: given(f.user), WorkingDir: given(f.workdir), Stdin: given(f.Interactive), Tty: given(f.Terminal),
-		StdinOnce: given(f.Interactive && !f.Terminal && followed), Privileged: given(f.privileged),
+		StdinOnce: given(f.Interactive && !f.Terminal && followed), Privileged: given(f.privileged), StartOnAttach: given(followed),
 	}
 	if _, err := uuid.Parse(image); err == nil {
 		container.Name = "main"

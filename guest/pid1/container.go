@@ -15,6 +15,9 @@ import (
 func (p *pod) supervise(i int, spec guest.Spec) {
 	c := spec.Containers[i]
 	wait := newBackoff(spec.RestartBackoff)
+	if c.StartOnAttach {
+		p.awaitClient(i, p.stdio[c.Name])
+	}
 	for first := true; ; first = false {
 		began := time.Now()
 		proc, failed := p.begin(i, c, first)
@@ -36,6 +39,23 @@ func (p *pod) supervise(i int, spec guest.Spec) {
 			return
 		}
 	}
+}
+
+// clientWait is how long a container with StartOnAttach waits for a client.
+const clientWait = time.Minute
+
+// awaitClient waits until a client has attached to the container, none has for too long, or the pod is
+// being stopped.
+func (p *pod) awaitClient(i int, s *stdio) {
+	p.update(func() { p.status.Containers[i].Reason = guest.ReasonNoClient })
+	timer := time.NewTimer(clientWait)
+	defer timer.Stop()
+	select {
+	case <-s.joined:
+	case <-timer.C:
+	case <-p.stop:
+	}
+	p.update(func() { p.status.Containers[i].Reason = "" })
 }
 
 // restarts reports whether the policy requires another run after this one.

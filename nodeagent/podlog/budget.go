@@ -60,7 +60,7 @@ func (i *Intake) Take(ctx context.Context, e guest.LogEntry) error {
 	}
 	i.at = e.Seq
 	size := (&record{boot: i.boot, bytes: e.Bytes}).size()
-	switch live := i.log.live.Load() > 0; {
+	switch live := i.log.Attached(); {
 	case !live:
 		if err := i.budget.limiter.WaitN(ctx, size); err != nil {
 			return err
@@ -90,3 +90,6 @@ func (l *Log) Attach() (detach func()) {
 	l.live.Add(1)
 	return func() { l.live.Add(-1) }
 }
+
+// Attached reports whether a client gets the container's output live.
+func (l *Log) Attached() bool { return l.live.Load() > 0 }
