@@ -4,9 +4,14 @@ package husk
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
+	"unicode"
+
+	"husk/signals"
 )
 
 // Limits of what a guest gets in one frame.
@@ -23,11 +28,11 @@ const (
 )
 
 // MergeContainer merges an image's configuration with the pod's overrides, as Kubernetes does: a command replaces the image's entrypoint and
-// its arguments; arguments without a command replace the image's arguments only.
+// its arguments; arguments without a command replace the image's arguments only. A command that is one empty string is none.
 func MergeContainer(c Container, image ImageConfig) DesiredContainer {
 	args := slices.Concat(image.Entrypoint, image.Cmd)
-	switch {
-	case c.Command != nil:
+	switch hasCommand := c.Command != nil && !slices.Equal(c.Command, []string{""}); {
+	case hasCommand:
 		args = slices.Concat(c.Command, c.Args)
 	case c.Args != nil:
 		args = slices.Concat(image.Entrypoint, c.Args)
@@ -39,8 +44,8 @@ func MergeContainer(c Container, image ImageConfig) DesiredContainer {
 	if d.Args == nil {
 		d.Args = []string{}
 	}
-	if d.WorkingDir == "" {
-		d.WorkingDir = image.WorkingDir
+	if d.WorkingDir == "" && image.WorkingDir != "" {
+		d.WorkingDir = path.Join("/", image.WorkingDir) // images may have a relative one
 	}
 	if d.User == "" {
 		d.User = image.User
@@ -89,6 +94,23 @@ func CheckGuestSize(containers []DesiredContainer, limit int) error {
 	}
 	if n > limit {
 		return Errorf(CodeTooLarge, "spec.containers", "arguments, environments and files have %d bytes together with those of the images; the limit is %d", n, limit)
+	}
+	return nil
+}
+
+// CheckStart refuses containers that could never start. Codes: invalid.
+func CheckStart(containers []DesiredContainer) error {
+	for i, c := range containers {
+		field := fmt.Sprintf("spec.containers[%d]", i)
+		if len(c.Args) == 0 || c.Args[0] == "" {
+			return Errorf(CodeInvalid, field+".command", "neither the container nor its image has a command; set command")
+		}
+		if strings.ContainsFunc(c.User, unicode.IsControl) {
+			return Errorf(CodeInvalid, field+".user", "the user %q of the container or its image has a control character", c.User)
+		}
+		if _, err := signals.Parse(c.StopSignal); err != nil {
+			return Errorf(CodeInvalid, field+".image", "the image has an unknown stop signal: %s", err)
+		}
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"husk/limits"
+	"husk/signals"
 )
 
 // Limits of a spec and of a guest's responses.
@@ -149,7 +150,7 @@ func (c *Container) validate(volumes map[string]bool) error {
 	if len(c.User) > maxText || strings.ContainsFunc(c.User, unicode.IsControl) {
 		return errors.New("user: not a name")
 	}
-	if _, err := ParseSignal(c.StopSignal); err != nil {
+	if _, err := signals.Parse(c.StopSignal); err != nil {
 		return err
 	}
 	if c.StdinOnce && !c.Stdin {
@@ -186,11 +187,8 @@ func (c *Container) validate(volumes map[string]bool) error {
 		if f.Mode&^0o7777 != 0 {
 			return fmt.Errorf("file %s: mode %o: more than permission bits", f.Path, f.Mode)
 		}
-		// Files are part of the container, never of a volume.
-		for dir := p; dir != "/"; dir = path.Dir(dir) {
-			if mounts[dir] {
-				return fmt.Errorf("file %s: is in the volume mounted at %s", f.Path, dir)
-			}
+		if mounts[p] {
+			return fmt.Errorf("file %s: a volume is mounted there", f.Path)
 		}
 	}
 	return nil
@@ -292,7 +290,7 @@ func (s *Status) check() error {
 			return fmt.Errorf("container %s: unknown state", c.Name)
 		}
 		if !exitCode(c.ExitCode) || c.LastExitCode != nil && !exitCode(*c.LastExitCode) ||
-			c.Signal < 0 || c.Signal > sigRTMax || c.Restarts < 0 || c.Restarts > limits.Restarts {
+			c.Signal < 0 || c.Signal > signals.Max || c.Restarts < 0 || c.Restarts > limits.Restarts {
 			return fmt.Errorf("container %s: numbers out of bounds", c.Name)
 		}
 		c.Reason, c.Message = clip(printable(c.Reason), limits.Reason), printable(c.Message)

@@ -52,11 +52,14 @@ func TestASpecThatContradictsItselfIsRefused(t *testing.T) {
 		"a mount that goes up":          {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/a/../../b")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].mountPath"},
 		"a mount with a trailing slash": {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/a/")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].mountPath"},
 		"a file with a zero byte":       {container(func(c *husk.Container) { c.Files = []husk.File{{Path: "/a\x00b"}} }), husk.CodeInvalid, "spec.containers[0].files[0].path"},
-		"a file with two contents":      {container(func(c *husk.Container) { c.Files = []husk.File{{Path: "/a", Content: "x", ContentBase64: "eA=="}} }), husk.CodeInvalid, "spec.containers[0].files[0]"},
-		"a file that is not base64":     {container(func(c *husk.Container) { c.Files = []husk.File{{Path: "/a", ContentBase64: "eA="}} }), husk.CodeInvalid, "spec.containers[0].files[0].contentBase64"},
-		"a zero byte in a command":      {container(func(c *husk.Container) { c.Command = []string{"a\x00"} }), husk.CodeInvalid, "spec.containers[0]"},
-		"a zero byte in a value":        {container(func(c *husk.Container) { c.Env = []husk.EnvVar{{Name: "A", Value: "\x00"}} }), husk.CodeInvalid, "spec.containers[0]"},
-		"stdinOnce without stdin":       {container(func(c *husk.Container) { c.StdinOnce = true }), husk.CodeInvalid, "spec.containers[0].stdinOnce"},
+		"a file where a volume is mounted": {container(func(c *husk.Container) {
+			c.VolumeMounts, c.Files = []husk.VolumeMount{mount("data", "/a")}, []husk.File{{Path: "/a"}}
+		}), husk.CodeInvalid, "spec.containers[0].files[0].path"},
+		"a file with two contents":  {container(func(c *husk.Container) { c.Files = []husk.File{{Path: "/a", Content: "x", ContentBase64: "eA=="}} }), husk.CodeInvalid, "spec.containers[0].files[0]"},
+		"a file that is not base64": {container(func(c *husk.Container) { c.Files = []husk.File{{Path: "/a", ContentBase64: "eA="}} }), husk.CodeInvalid, "spec.containers[0].files[0].contentBase64"},
+		"a zero byte in a command":  {container(func(c *husk.Container) { c.Command = []string{"a\x00"} }), husk.CodeInvalid, "spec.containers[0]"},
+		"a zero byte in a value":    {container(func(c *husk.Container) { c.Env = []husk.EnvVar{{Name: "A", Value: "\x00"}} }), husk.CodeInvalid, "spec.containers[0]"},
+		"stdinOnce without stdin":   {container(func(c *husk.Container) { c.StdinOnce = true }), husk.CodeInvalid, "spec.containers[0].stdinOnce"},
 	} {
 		err := completeSpec(&c.spec)
 		if e, ok := errors.AsType[*husk.Error](err); !ok || e.Code != c.code || e.Field != c.field {

@@ -85,10 +85,12 @@ func checkPodQuota(ctx context.Context, q *db.Queries, tenant db.Tenant, spec hu
 	return checkQuota("spec.resources.memoryMiB", "MiB of memory", use.MemoryMib, size.MemoryMiB, tenant.QuotaMemoryMib)
 }
 
-// findImages returns the tenant's image for each container, and locks the images until the transaction ends. Codes: too_large (for a guest).
+// findImages returns the tenant's image for each container, and locks the images until the transaction ends. Codes: too_large (for a guest),
+// invalid (could never start).
 func findImages(ctx context.Context, q *db.Queries, tenantID ID, spec husk.PodSpec) ([]ID, error) {
 	ids := make([]ID, 0, len(spec.Containers))
 	merged := make([]husk.DesiredContainer, 0, len(spec.Containers))
+	known := true // a dry run need not know the images
 	for i, c := range spec.Containers {
 		row, err := q.ImageByReference(ctx, db.ImageByReferenceParams{TenantID: tenantID, Reference: c.Image})
 		if errors.Is(err, pgx.ErrNoRows) && !pools.IsDryRun(ctx) {
@@ -98,8 +100,12 @@ func findImages(ctx context.Context, q *db.Queries, tenantID ID, spec husk.PodSp
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return nil, err
 		}
+		known = known && err == nil
 		ids = append(ids, row.ID)
 		merged = append(merged, husk.MergeContainer(c, row.Config))
+	}
+	if err := husk.CheckStart(merged); known && err != nil {
+		return nil, err
 	}
 	return ids, husk.CheckGuestSize(merged, husk.MaxGuestBytes)
 }

@@ -10,6 +10,7 @@ import (
 
 	"husk/guest"
 	"husk/session"
+	"husk/signals"
 )
 
 // Attach sends a container's new output, across its restarts. If the client requests the backlog,
@@ -151,7 +152,7 @@ func sendOutput(ctx context.Context, conn session.Conn, r *reader, backlog []pie
 }
 
 func (p *pod) signalContainer(name, signal string) {
-	n, err := guest.ParseSignal(signal)
+	n, err := signals.Parse(signal)
 	if err != nil {
 		return
 	}

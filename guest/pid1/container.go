@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"husk/guest"
+	"husk/signals"
 )
 
 // supervise runs one container until it has ended for good.
@@ -70,7 +71,7 @@ func (p *pod) begin(i int, c guest.Container, first bool) (process, *startError)
 		return nil, nil
 	default:
 	}
-	signal, err := guest.ParseSignal(c.StopSignal)
+	signal, err := signals.Parse(c.StopSignal)
 	if err != nil { // already validated
 		return nil, &startError{Code: 126, Message: err.Error()}
 	}

@@ -2226,7 +2226,7 @@ export interface components {
              * @example registry.example.com/nginx:1.22
              */
             image: string;
-            /** @description Replaces the image's entrypoint. */
+            /** @description Replaces the image's entrypoint. One empty string counts as none. */
             command?: string[];
             /** @description Replaces the image's command. */
             args?: string[];
