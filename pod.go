@@ -123,6 +123,9 @@ type ContainerStatus struct {
 	Restarts   int        `json:"restarts"`
 	StartedAt  *time.Time `json:"startedAt,omitempty"`
 	FinishedAt *time.Time `json:"finishedAt,omitempty"`
+
+	LastReason  string     `json:"lastReason,omitempty"`  // how the latest run ended, while the container waits for its restart
+	NextStartAt *time.Time `json:"nextStartAt,omitempty"` // when the container is restarted
 }
 
 // Timeline is when the pod reached each step of its latest start. Each time comes from the clock of the program that took the step.

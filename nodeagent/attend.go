@@ -26,7 +26,7 @@ func (w *worker) attend(ctx context.Context, desired husk.DesiredPod, domain vm.
 		if call, ok := errors.AsType[*guest.CallError](err); ok && call.Code == guest.CodeInvalid {
 			return w.end(desired, husk.EventFailed, "GuestRefused", call.Message, nil)
 		}
-		return w.noAnswer(ctx, err)
+		return w.noAnswer(ctx, desired, err)
 	}
 	defer client.Close() //nolint:errcheck // the connection is no longer used
 	w.guest.Store(client)
@@ -167,8 +167,8 @@ func (w *worker) handOver(ctx context.Context, client *guest.Client, desired hus
 		}
 	}
 	spec, err := guestSpec(desired, w.agent.net.MTU(), w.agent.cfg.Egress.Resolvers)
-	if err != nil {
-		return guest.Status{}, err
+	if err != nil { // a retry would fail too
+		return guest.Status{}, &guest.CallError{Code: guest.CodeInvalid, Message: err.Error()}
 	}
 	if w.rec.Restarts > 0 { // its client attached to the first machine
 		for i := range spec.Containers {
@@ -253,7 +253,8 @@ func (w *worker) apply(desired husk.DesiredPod, s guest.Status) (done bool, err 
 			}
 		}
 		if w.rec.Timeline.RunningAt != nil {
-			w.report(desired, husk.EventRunning, "", "", containers)
+			reason, message := husk.RunningReason(containers)
+			w.report(desired, husk.EventRunning, reason, message, containers)
 			return false, nil
 		}
 	}
@@ -332,7 +333,7 @@ func failureOf(s guest.Status) (reason, message string) {
 
 // noAnswer handles a guest that does not respond: its machine has ended, or its deadline has passed
 // and the machine is destroyed here.
-func (w *worker) noAnswer(ctx context.Context, cause error) error {
+func (w *worker) noAnswer(ctx context.Context, desired husk.DesiredPod, cause error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -344,7 +345,7 @@ func (w *worker) noAnswer(ctx context.Context, cause error) error {
 		return errors.Join(errors.New("the machine has ended"), err)
 	}
 	if time.Now().Before(w.answerBy()) {
-		return fmt.Errorf("cannot talk to the guest: %w", cause)
+		return w.cannotStart(desired, "its guest does not respond yet", fmt.Errorf("cannot talk to the guest: %w", cause))
 	}
 	w.rec.Silent = true // machineDied reports it
 	return errors.Join(fmt.Errorf("the guest does not respond: %w", cause), w.save(), w.agent.vms.Destroy(ctx, w.id))

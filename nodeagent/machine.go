@@ -29,7 +29,7 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 	}
 	domain, running, err := w.agent.vms.Find(ctx, w.id)
 	if err != nil {
-		return err
+		return w.cannotStart(desired, "libvirt on its node does not respond", err)
 	}
 	w.adopted = running
 	if err := w.agent.recordUsage(ctx, w.id, running); err != nil {
@@ -37,7 +37,7 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 	}
 	// A running machine needs this too: a restarted agent has no ports yet.
 	if err := w.agent.net.Attach(port); err != nil {
-		return err
+		return w.cannotStart(desired, "its node cannot set up its network", err)
 	}
 	if !running && w.rec.Started {
 		if over, err := w.machineDied(desired); over || err != nil {
@@ -50,8 +50,7 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 	}
 	if !running {
 		if domain, err = w.start(ctx, desired, port); err != nil {
-			w.report(desired, husk.EventStarting, "StartFailed", "the virtual machine cannot be started on its node at the moment; the node retries", nil)
-			return err
+			return w.cannotStart(desired, "its node cannot start its virtual machine", err)
 		}
 	} else if !w.rec.Started {
 		w.rec.Started = true // the agent crashed between the start and recording it
@@ -63,6 +62,16 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 		return err
 	}
 	return w.attend(ctx, desired, domain)
+}
+
+// cannotStart reports which step of a pod's start has failed, and returns the error. The error itself
+// has details of the node, which are not for tenants.
+func (w *worker) cannotStart(desired husk.DesiredPod, step string, err error) error {
+	if w.rec.Timeline.RunningAt == nil && w.ctx.Err() == nil {
+		w.rec.Reason, w.rec.Message = "StartFailed", "the pod cannot start at the moment, because "+step+"; the node retries"
+		w.report(desired, husk.EventStarting, "", "", nil)
+	}
+	return err
 }
 
 func (w *worker) limitMemory(ctx context.Context, desired husk.DesiredPod) error {

@@ -115,6 +115,9 @@ func containerStatuses(from []guest.ContainerStatus, desired husk.DesiredPod) []
 		if !c.FinishedAt.IsZero() {
 			s.FinishedAt = &c.FinishedAt
 		}
+		if !c.NextRestartAt.IsZero() {
+			s.NextStartAt, s.LastReason = &c.NextRestartAt, lastReason(c)
+		}
 		if c.State == guest.StateExited {
 			s.ExitCode = &c.ExitCode
 		} else {
@@ -123,4 +126,18 @@ func containerStatuses(from []guest.ContainerStatus, desired husk.DesiredPod) []
 		to = append(to, s)
 	}
 	return to
+}
+
+// lastReason says how the run ended after which a container waits.
+func lastReason(c guest.ContainerStatus) string {
+	switch {
+	case c.Reason == guest.ReasonStartError:
+		return guest.ReasonStartError
+	case c.OOMKilled:
+		return guest.ReasonOOMKilled
+	case c.LastExitCode != nil && *c.LastExitCode != 0:
+		return guest.ReasonError
+	default:
+		return guest.ReasonCompleted
+	}
 }

@@ -2014,7 +2014,7 @@ export interface components {
             name: string;
             phase: components["schemas"]["PodPhase"];
             /**
-             * @description The reason in one word that programs can rely on.
+             * @description The reason in one word that programs can rely on. A pod that is Running has one if a container waits for its restart (CrashLoopBackOff) or has failed for good (ContainerFailed).
              * @example InsufficientMemory
              */
             reason?: string;
@@ -2390,7 +2390,7 @@ export interface components {
         PodStatus: {
             phase: components["schemas"]["PodPhase"];
             /**
-             * @description The reason in one word that programs can rely on.
+             * @description The reason in one word that programs can rely on. A pod that is Running has one if a container waits for its restart (CrashLoopBackOff) or has failed for good (ContainerFailed).
              * @example InsufficientMemory
              */
             reason?: string;
@@ -2449,6 +2449,13 @@ export interface components {
             startedAt?: string;
             /** Format: date-time */
             finishedAt?: string;
+            /** @description How the latest run ended, while the container waits for its restart: Completed, Error, OOMKilled or StartError. */
+            lastReason?: string;
+            /**
+             * Format: date-time
+             * @description When the container is restarted.
+             */
+            nextStartAt?: string;
         };
         /**
          * @example {
