@@ -22,7 +22,7 @@ var Pods = Kind[openapi.Pod]{
 		Name: func(p openapi.Pod) string { return p.Name },
 		Columns: []print.Column[openapi.Pod]{
 			print.Col("NAME", func(p openapi.Pod) string { return p.Name }),
-			print.Col("PHASE", func(p openapi.Pod) string { return string(p.Status.Phase) }),
+			print.Col("STATE", State),
 			print.Col("READY", func(p openapi.Pod) string { return fmt.Sprintf("%d/%d", running(p), len(p.Spec.Containers)) }),
 			print.Col("RESTARTS", func(p openapi.Pod) string { return fmt.Sprint(restarts(p)) }),
 			print.Col("ADDRESS", func(p openapi.Pod) string { return openapi.Value(p.Status.Address) }),
@@ -111,6 +111,10 @@ func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
 		}
 		line("  Reason:", openapi.Value(s.Reason))
 		line("  Message:", openapi.Value(s.Message))
+		line("  Last end:", openapi.Value(s.LastReason))
+		if s.NextStartAt != nil {
+			line("  Next start:", s.NextStartAt.Format(time.RFC3339))
+		}
 		line("  Restarts:", fmt.Sprint(s.Restarts))
 		for _, m := range openapi.Value(c.VolumeMounts) {
 			mode := ""

@@ -12,6 +12,18 @@ import (
 	"husk/openapi"
 )
 
+// State returns the pod's phase, or the reason why the pod is not well or not further.
+func State(p openapi.Pod) string {
+	reason := openapi.Value(p.Status.Reason)
+	switch p.Status.Phase { //nolint:exhaustive // the others have no reason that says more
+	case openapi.PodPhasePending, openapi.PodPhaseStarting, openapi.PodPhaseRunning, openapi.PodPhaseFailed:
+		if reason != "" && reason != "Error" {
+			return reason
+		}
+	}
+	return string(p.Status.Phase)
+}
+
 // PodState returns the phase, with the address of a running pod or the exit code of its container.
 func PodState(p openapi.Pod) string {
 	text := string(p.Status.Phase)

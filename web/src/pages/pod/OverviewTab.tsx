@@ -55,8 +55,10 @@ export function OverviewTab({ pod }: { pod: Pod }) {
                     </td>
                     <td>
                       <Badge state={s?.state ?? "Waiting"} title={s?.message} />
-                      {s?.state === "Exited" && <span className="muted"> code {s.exitCode}</span>}
+                      {(s?.state === "Exited" || s?.nextStartAt) && <span className="muted"> code {s.exitCode}</span>}
                       {s?.reason && <span className="muted"> {s.reason}</span>}
+                      {s?.lastReason === "OOMKilled" && <span className="muted">, out of memory</span>}
+                      {s?.nextStartAt && <span className="muted">, next start {new Date(s.nextStartAt).toLocaleTimeString()}</span>}
                     </td>
                     <td className="mono break">{c.image}</td>
                     <td className="numeric">{s?.restarts ?? 0}</td>
