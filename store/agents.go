@@ -21,7 +21,7 @@ import (
 func (c Control) Desired(ctx context.Context, node ID, after *int64) (desired.State, error) {
 	return inControl(ctx, c, func(q *db.Queries) (desired.State, error) {
 		state, err := desired.Read(ctx, q, node, after, func(pod db.Pod) (string, error) {
-			key, err := c.openFor(ctx, q, pod.TenantID, pod.CephKey, sealedKeyOwner(pod.ID))
+			key, err := c.keys.Open(ctx, q, pod.TenantID, pod.CephKey, sealedKeyOwner(pod.ID))
 			return string(key), wrap(err, "ceph key of pod %s", pod.ID)
 		})
 		return state, orNotFound(err, "node")
@@ -140,7 +140,7 @@ func (c Control) SetPodKeys(ctx context.Context, keys map[PodKey]string) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
 		var p db.SetPodKeysParams
 		for pod, key := range keys {
-			sealed, err := c.sealFor(ctx, q, pod.TenantID, []byte(key), sealedKeyOwner(pod.ID))
+			sealed, err := c.keys.Seal(ctx, q, pod.TenantID, []byte(key), sealedKeyOwner(pod.ID))
 			if err != nil {
 				return err
 			}

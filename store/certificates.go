@@ -40,15 +40,15 @@ func (c Control) CertificateAuthority(ctx context.Context, make func() (Authorit
 				return Authority{}, err
 			}
 			return a, q.InsertCertificateAuthority(ctx, db.InsertCertificateAuthorityParams{
-				Certificate: a.Certificate, PrivateKey: c.seal.Seal(a.PrivateKey, authorityOwner),
+				Certificate: a.Certificate, PrivateKey: c.keys.Master.Seal(a.PrivateKey, authorityOwner),
 			})
 		}
 		if err != nil {
 			return Authority{}, err
 		}
-		key, old, err := c.seal.OpenNoting(row.PrivateKey, authorityOwner)
+		key, old, err := c.keys.Master.OpenNoting(row.PrivateKey, authorityOwner)
 		if err == nil && old {
-			err = q.ResealCertificateAuthority(ctx, c.seal.Seal(key, authorityOwner))
+			err = q.ResealCertificateAuthority(ctx, c.keys.Master.Seal(key, authorityOwner))
 		}
 		return Authority{row.Certificate, key}, wrap(err, "key of the certificate authority")
 	})

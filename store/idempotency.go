@@ -74,7 +74,7 @@ func creatingSealed[T any](ctx context.Context, s *core, q *db.Queries, owner ID
 		if err := json.Unmarshal(known.Response, &sealed); err != nil {
 			return result, wrap(err, "the stored response for an idempotency key")
 		}
-		plain, err := s.openFor(ctx, q, owner, sealed, sealedFor)
+		plain, err := s.keys.Open(ctx, q, owner, sealed, sealedFor)
 		if err != nil {
 			return result, wrap(err, "the stored response for an idempotency key")
 		}
@@ -88,7 +88,7 @@ func creatingSealed[T any](ctx context.Context, s *core, q *db.Queries, owner ID
 	if err != nil {
 		return result, err
 	}
-	sealed, err := s.sealFor(ctx, q, owner, plain, sealedFor)
+	sealed, err := s.keys.Seal(ctx, q, owner, plain, sealedFor)
 	if err != nil {
 		return result, err
 	}

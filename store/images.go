@@ -85,7 +85,7 @@ func (s *core) sealAuth(ctx context.Context, q *db.Queries, tenantID ID, auth *R
 	if err != nil {
 		return nil, err
 	}
-	return s.sealFor(ctx, q, tenantID, plain, registryAuthOwner(image))
+	return s.keys.Seal(ctx, q, tenantID, plain, registryAuthOwner(image))
 }
 
 func registryAuthOwner(image ID) string { return "registry login of image " + image.String() }

@@ -48,9 +48,9 @@ func (s *core) signingKeys(ctx context.Context, q *db.Queries) ([]SigningKey, er
 	}
 	keys := []SigningKey{}
 	for _, r := range rows {
-		private, old, err := s.seal.OpenNoting(r.PrivateKey, signingKeyOwner(r.Kid))
+		private, old, err := s.keys.Master.OpenNoting(r.PrivateKey, signingKeyOwner(r.Kid))
 		if err == nil && old {
-			err = q.ResealSigningKey(ctx, db.ResealSigningKeyParams{Kid: r.Kid, PrivateKey: s.seal.Seal(private, signingKeyOwner(r.Kid))})
+			err = q.ResealSigningKey(ctx, db.ResealSigningKeyParams{Kid: r.Kid, PrivateKey: s.keys.Master.Seal(private, signingKeyOwner(r.Kid))})
 		}
 		if err != nil {
 			return nil, wrap(err, "signing key %s", r.Kid)
@@ -66,7 +66,7 @@ func (s *core) addSigningKey(ctx context.Context, q *db.Queries, make func() (Si
 		return key, err
 	}
 	row, err := q.InsertSigningKey(ctx, db.InsertSigningKeyParams{
-		Kid: key.ID, PrivateKey: s.seal.Seal(key.Private, signingKeyOwner(key.ID)), PublicKey: key.Public, SignsAfter: signsAfter.Seconds(),
+		Kid: key.ID, PrivateKey: s.keys.Master.Seal(key.Private, signingKeyOwner(key.ID)), PublicKey: key.Public, SignsAfter: signsAfter.Seconds(),
 	})
 	key.CreatedAt, key.SignsFrom = row.CreatedAt, row.SignsFrom
 	return key, err

@@ -31,6 +31,7 @@ import (
 	"husk/store/convert"
 	"husk/store/db"
 	"husk/store/election"
+	"husk/store/envelope"
 	"husk/store/hints"
 	"husk/store/pools"
 	"husk/store/seal"
@@ -58,10 +59,9 @@ type Store struct{ *core }
 
 // core is what both entry points share.
 type core struct {
-	pools       pools.Set
-	seal        *seal.Sealer // with the master keys
-	tenantSeals tenantSeals
-	cfg         Config
+	pools pools.Set
+	keys  envelope.Keys
+	cfg   Config
 
 	hub      *hints.Hub
 	outbox   *hints.Outbox
@@ -116,13 +116,15 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := Migrate(ctx, cfg.URL); err != nil {
 		return nil, err
 	}
-	s := &core{seal: master, cfg: cfg, hub: hints.NewHub(), outbox: hints.NewOutbox()}
+	s := &core{keys: envelope.Keys{Master: master}, cfg: cfg, hub: hints.NewHub(), outbox: hints.NewOutbox()}
 	if s.pools, err = pools.OpenSet(ctx, cfg.URL, RoleTenant, RoleControl, cfg.MaxConns, s.outbox.Wake); err != nil {
 		return nil, err
 	}
-	if err := (Control{s, s.pools.Control}).prepareTenantKeys(ctx); err != nil {
-		s.pools.Close()
-		return nil, err
+	for n := 1; n > 0; {
+		if n, err = inControl(ctx, Control{s, s.pools.Control}, func(q *db.Queries) (int, error) { return s.keys.Prepare(ctx, q) }); err != nil {
+			s.pools.Close()
+			return nil, err
+		}
 	}
 	dsn, err := pools.WithRole(cfg.URL, RoleControl)
 	if err != nil {

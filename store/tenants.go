@@ -49,7 +49,7 @@ func (c Control) CreateTenant(ctx context.Context, idem Idempotency, name string
 			if _, err := q.InsertNetwork(ctx, db.InsertNetworkParams{TenantID: id, ID: uuid.New(), Ordinal: ordinal, Cidr: cidr}); err != nil {
 				return id, husk.Tenant{}, err
 			}
-			if err := c.newTenantKey(ctx, q, id); err != nil {
+			if err := c.keys.Create(ctx, q, id); err != nil {
 				return id, husk.Tenant{}, err
 			}
 			return id, convert.Tenant(row, cidr), audit(ctx, q, id, "tenant", id.String())

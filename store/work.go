@@ -101,7 +101,7 @@ func (c Control) ImageToImport(ctx context.Context, w Work) (husk.Image, *Regist
 		if err != nil || row.RegistryAuth == nil {
 			return convert.Image(row), orNotFound(err, "image")
 		}
-		plain, err := c.openFor(ctx, q, row.TenantID, row.RegistryAuth, registryAuthOwner(row.ID))
+		plain, err := c.keys.Open(ctx, q, row.TenantID, row.RegistryAuth, registryAuthOwner(row.ID))
 		if err != nil {
 			return husk.Image{}, wrap(err, "registry login of image %s", row.ID)
 		}
