@@ -188,7 +188,7 @@ func (c *Client) Hello(ctx context.Context) (Hello, error) {
 	return *r.Hello, nil
 }
 
-// frameMargin is what a frame has besides a spec, and for escapes.
+// frameMargin is what a frame has in addition to a spec, and for escapes.
 const frameMargin = 1 << 10
 
 // Start sends the pod's spec to the guest. If the same spec was sent before, Start succeeds and

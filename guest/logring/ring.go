@@ -16,8 +16,8 @@ import (
 const (
 	// ringBytes limits the output kept per container. It uses the pod's memory.
 	ringBytes = 1 << 20
-	// inFlight is how much of the output that a follower was given is kept, because the follower may
-	// end before it has stored it: as much as the channel and a frame can hold.
+	// inFlight is how much of the output that a follower was given is kept, in case the follower ends
+	// before it has stored it: as much as the channel and a frame can hold.
 	inFlight = 512 << 10
 	// entryOverhead is the memory of an entry in addition to its bytes.
 	entryOverhead = 96

@@ -7,7 +7,7 @@
 //
 // A record in the files is a piece of output with its position, which is how many bytes the
 // container has written until then (record.go). So a gap between two records shows how many bytes
-// are missing there, whoever dropped them: the guest, the agent, or the rotation of the files.
+// are missing there. The guest, the agent or the rotation of the files has dropped them.
 package podlog
 
 import (
