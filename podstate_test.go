@@ -68,11 +68,15 @@ func TestContainersHaveEvents(t *testing.T) {
 		{"a start", []husk.ContainerStatus{{Name: "job", State: husk.ContainerWaiting}}, []husk.ContainerStatus{status(husk.ContainerRunning, "", 0, 0, 0)}, []string{"ContainerStarted: container job was started"}},
 		{"nothing new", []husk.ContainerStatus{status(husk.ContainerRunning, "", 0, 0, 0)}, []husk.ContainerStatus{status(husk.ContainerRunning, "", 0, 0, 0)}, nil},
 		{
-			"an end", []husk.ContainerStatus{status(husk.ContainerRunning, "", 0, 0, 0)}, []husk.ContainerStatus{status(husk.ContainerWaiting, "BackOff", 0, 0, 3)},
+			"an end",
+			[]husk.ContainerStatus{status(husk.ContainerRunning, "", 0, 0, 0)},
+			[]husk.ContainerStatus{status(husk.ContainerWaiting, "BackOff", 0, 0, 3)},
 			[]string{"ContainerExited: container job ended with exit code 1", "ContainerBackOff: container job starts again in 2s"},
 		},
 		{
-			"a whole run between two reports", []husk.ContainerStatus{status(husk.ContainerWaiting, "BackOff", 0, 0, 3)}, []husk.ContainerStatus{killed},
+			"a whole run between two reports",
+			[]husk.ContainerStatus{status(husk.ContainerWaiting, "BackOff", 0, 0, 3)},
+			[]husk.ContainerStatus{killed},
 			[]string{
 				"ContainerStarted: container job was started again, restart 1", "ContainerOOMKilled: container job was killed because the pod had no memory left after 1 restart",
 				"ContainerBackOff: container job starts again in 2s",

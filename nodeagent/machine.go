@@ -249,7 +249,8 @@ func (w *worker) stopAttended(ctx context.Context, client *guest.Client, updates
 				w.log.Warn("the stopped guest does not power off; destroying its machine", "error", err)
 			}
 			return
-		case <-failed:
+		case err := <-failed:
+			w.log.Warn("lost the guest while it stops", "error", err)
 			return
 		case <-w.wake:
 			asked = ask()

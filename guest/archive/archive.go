@@ -70,8 +70,7 @@ func Out(what guest.Copy, accept guest.Accept) error {
 	if err != nil {
 		return &guest.CallError{Code: guest.CodeFailed, Message: err.Error()}
 	}
-	session.SendExit(conn, session.Status{Code: p.code})
-	return nil
+	return session.SendExit(conn, session.Status{Code: p.code})
 }
 
 func noFile(err error) error {
@@ -242,8 +241,7 @@ func In(where guest.Copy, owner func() (uid, gid int, err error), accept guest.A
 	if _, err := io.Copy(onlyWriter{io.Discard}, from); err != nil { // what follows the archive's end
 		return nil
 	}
-	session.SendExit(conn, session.Status{Code: u.code})
-	return nil
+	return session.SendExit(conn, session.Status{Code: u.code})
 }
 
 // stdinReader reads the client's input.

@@ -88,7 +88,9 @@ func TestAStoppedGuestWaitsUntilItsLastOutputWasRead(t *testing.T) {
 		synctest.Wait()
 		p.stdio["a"].log.Add(guest.LogEntry{Stream: guest.Stdout, Bytes: []byte("bye\n")}, nil)
 		p.Stop(time.Minute)
-		for s := now(p); !s.Stopped; s = p.WaitStatus(t.Context(), s.Revision) {
+		s := now(p)
+		for !s.Stopped {
+			s = p.WaitStatus(t.Context(), s.Revision)
 		}
 		if last.IsZero() {
 			t.Error("the guest has stopped before the agent had read the log")

@@ -11,6 +11,7 @@ import (
 	"husk/guest"
 )
 
+// The limits of a budget.
 const (
 	// Rate limits what a pod writes to the node's disk, in bytes per second, with bursts of Burst:
 	// as much as the files of one container keep. finalRate is for the last output of an ended pod,
