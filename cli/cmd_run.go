@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
+	"husk"
 	"husk/cli/exit"
 	"husk/cli/kind"
 	"husk/cli/parse"
@@ -36,7 +37,9 @@ func runCommand(a *app) *cobra.Command {
 		Short: "Create a pod with one container, and follow its output",
 		Long: `Create a pod with one container, and follow its output until it ends. husk then
 exits with the exit code of the container. Ctrl-C leaves the pod running, unless
---rm is given.
+--rm is given. The container starts when husk is attached to it, so its output is
+complete. If the connection is lost, husk takes the rest from the log; if output is
+missing there, husk says how much, and exits with 1.
 
 IMAGE is a reference or the ID of an imported image. A reference that has not
 been imported yet is imported first. Everything after IMAGE goes to the container
@@ -151,6 +154,10 @@ func (r *runner) run(ctx context.Context, create openapi.PodCreate, mounts []par
 		return err
 	}
 	pod, err := r.client.Pods.Create(ctx, create)
+	if client.HasCode(err, husk.CodeUnknownField) && create.Spec.Containers[0].StartOnAttach != nil { // an earlier version of the server
+		create.Spec.Containers[0].StartOnAttach = nil
+		pod, err = r.client.Pods.Create(ctx, create)
+	}
 	if err != nil {
 		return err
 	}
