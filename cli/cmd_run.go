@@ -38,8 +38,8 @@ func runCommand(a *app) *cobra.Command {
 		Long: `Create a pod with one container, and follow its output until it ends. husk then
 exits with the exit code of the container. Ctrl-C leaves the pod running, unless
 --rm is given. The container starts when husk is attached to it, so its output is
-complete. If the connection is lost, husk takes the rest from the log; if output is
-missing there, husk says how much, and exits with 1.
+complete. If the connection is lost, the rest comes from the log. If output is
+missing there, husk prints how much, and exits with 1.
 
 IMAGE is a reference or the ID of an imported image. A reference that has not
 been imported yet is imported first. Everything after IMAGE goes to the container
