@@ -109,10 +109,18 @@ type DesiredContainer struct {
 	Privileged    bool          `json:"privileged,omitempty"`
 }
 
-// DesiredVolume gives a disk the name that the pod's spec uses for the volume.
+// DesiredVolume gives a disk, or files in memory, the name that the pod's spec uses for the volume.
 type DesiredVolume struct {
-	Name   string `json:"name"`
-	Serial string `json:"serial"`
+	Name   string       `json:"name"`
+	Serial string       `json:"serial"` // empty for files
+	Files  []VolumeFile `json:"files,omitempty"`
+}
+
+// VolumeFile is a file of a volume in memory.
+type VolumeFile struct {
+	Path          string `json:"path"` // relative to the mount point
+	ContentBase64 string `json:"contentBase64,omitempty"`
+	Mode          string `json:"mode"`
 }
 
 // PodReport is one report of an agent about one pod on its node.

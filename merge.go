@@ -79,8 +79,8 @@ func mergeEnv(image []string, pod []EnvVar) []string {
 	return merged
 }
 
-// CheckGuestSize refuses containers that have more than limit bytes in the form that the guest gets. Codes: too_large.
-func CheckGuestSize(containers []DesiredContainer, limit int) error {
+// GuestBytes returns the size of containers in the form that the guest gets.
+func GuestBytes(containers []DesiredContainer) int {
 	n := 0
 	for _, c := range containers {
 		for _, f := range c.Files {
@@ -92,10 +92,12 @@ func CheckGuestSize(containers []DesiredContainer, limit int) error {
 		}
 		n += jsonBytes(c)
 	}
-	if n > limit {
-		return Errorf(CodeTooLarge, "spec.containers", "arguments, environments and files have %d bytes together with those of the images; the limit is %d", n, limit)
-	}
-	return nil
+	return n
+}
+
+// TooLargeForGuest is the error about a pod whose guest would get too much. Codes: too_large.
+func TooLargeForGuest(bytes, limit int) error {
+	return Errorf(CodeTooLarge, "spec.containers", "arguments, environments and files have %d bytes, with those of the images, configs and secrets; the limit is %d", bytes, limit)
 }
 
 // CheckStart refuses containers that could never start. Codes: invalid.

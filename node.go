@@ -22,6 +22,10 @@ const (
 // confined.
 const CapabilityPrivileged = "privileged"
 
+// CapabilityConfigs is of agents that keep the values of configs and secrets in files, mount parts of
+// volumes, and pass changed values to running pods.
+const CapabilityConfigs = "configs"
+
 // Node is one bare-metal machine with an agent.
 type Node struct {
 	ID        uuid.UUID `json:"id"`

@@ -3,6 +3,7 @@
 package husk
 
 import (
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,10 +35,30 @@ type PodSpec struct {
 	Scheduling         *Scheduling   `json:"scheduling,omitempty"`
 }
 
-// PodVolume gives a volume a name inside the pod.
+// Needs returns the capabilities that the agent of the pod's node has to have.
+func (s PodSpec) Needs() []string {
+	needs := []string{}
+	add := func(capability string, needed bool) {
+		if needed && !slices.Contains(needs, capability) {
+			needs = append(needs, capability)
+		}
+	}
+	for _, v := range s.Volumes {
+		add(CapabilityConfigs, v.VolumeID == uuid.Nil)
+	}
+	for _, c := range s.Containers {
+		add(CapabilityPrivileged, c.Privileged)
+		add(CapabilityConfigs, slices.ContainsFunc(c.VolumeMounts, func(m VolumeMount) bool { return m.SubPath != "" }))
+	}
+	return needs
+}
+
+// PodVolume is something that containers can mount: a volume, or the values of a config or secret. Exactly one other field than Name is set.
 type PodVolume struct {
-	Name     string    `json:"name"`
-	VolumeID uuid.UUID `json:"volumeId"`
+	Name     string       `json:"name"`
+	VolumeID uuid.UUID    `json:"volumeId,omitzero"`
+	Config   *ConfigFiles `json:"config,omitempty"`
+	Secret   *ConfigFiles `json:"secret,omitempty"`
 }
 
 // Container is one OCI container of a pod. If Command and Args are nil, the image's own apply.
@@ -47,6 +68,7 @@ type Container struct {
 	Command       []string      `json:"command,omitempty"`
 	Args          []string      `json:"args,omitempty"`
 	Env           []EnvVar      `json:"env,omitempty"`
+	EnvFrom       []EnvSource   `json:"envFrom,omitempty"` // before Env
 	WorkingDir    string        `json:"workingDir,omitempty"`
 	User          string        `json:"user,omitempty"`
 	Files         []File        `json:"files,omitempty"`
@@ -58,10 +80,11 @@ type Container struct {
 	Privileged    bool          `json:"privileged,omitempty"` // root in the container has the whole guest
 }
 
-// EnvVar is one environment variable.
+// EnvVar is one environment variable: its value, or where that comes from.
 type EnvVar struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
+	Name  string       `json:"name"`
+	Value string       `json:"value,omitempty"`
+	From  *ValueSource `json:"from,omitempty"`
 }
 
 // File is written into the container before the container starts.
@@ -76,6 +99,7 @@ type File struct {
 type VolumeMount struct {
 	Volume    string `json:"volume"`
 	MountPath string `json:"mountPath"`
+	SubPath   string `json:"subPath,omitempty"` // inside the volume; a missing directory is created
 	ReadOnly  bool   `json:"readOnly,omitempty"`
 }
 

@@ -13,6 +13,7 @@ type Quota struct {
 	Networks          int `json:"networks"`
 	Addresses         int `json:"addresses"`
 	Images            int `json:"images"`
+	Configs           int `json:"configs"`           // and secrets
 	RequestsPerSecond int `json:"requestsPerSecond"` // to the API; bursts may be twice as large
 	Priority          int `json:"priority"`          // the highest priority that a pod may have
 }
@@ -20,7 +21,7 @@ type Quota struct {
 // DefaultQuota is the quota of a tenant that is created without one.
 var DefaultQuota = Quota{
 	Pods: 100, CPUMillis: 64_000, MemoryMiB: 131_072, Volumes: 100, VolumeGiB: 1024, Snapshots: 100, Networks: 1, Addresses: 100, Images: 100,
-	RequestsPerSecond: 100,
+	Configs: 100, RequestsPerSecond: 100,
 }
 
 // ResourceUse is how much of its quota a tenant uses.
@@ -34,6 +35,7 @@ type ResourceUse struct {
 	Networks  int64 `json:"networks"`
 	Addresses int64 `json:"addresses"`
 	Images    int64 `json:"images"`
+	Configs   int64 `json:"configs"`
 }
 
 // QuotaUse is a tenant's limits and how much of them it uses. Use can exceed a limit that was lowered.

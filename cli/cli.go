@@ -25,9 +25,11 @@ import (
 
 	"husk/cli/connect"
 	"husk/cli/exit"
+	"husk/cli/kind"
 	"husk/cli/print"
 	"husk/cli/terminal"
 	"husk/client"
+	"husk/openapi"
 )
 
 // Main runs the command with the arguments, streams and signals of this process, and returns its exit code.
@@ -157,7 +159,9 @@ these. NO_COLOR, with any value, turns colors off; only terminals get colors.`,
 	}
 	add(pods, runCommand(a), podsCommand(a), podCommand(a), logsCommand(a), placementCommand(a))
 	add(pods, execCommand(a), attachCommand(a), consoleCommand(a), portForwardCommand(a), cpCommand(a), topCommand(a))
-	add(objects, volumesCommand(a), imagesCommand(a), eventsCommand(a), quotaCommand(a), usageCommand(a), applyCommand(a), getCommand(a), deleteCommand(a), waitCommand(a))
+	add(objects, volumesCommand(a), imagesCommand(a))
+	add(objects, configsCommand(a, kind.Configs, openapi.ConfigKindConfig), configsCommand(a, kind.Secrets, openapi.ConfigKindSecret))
+	add(objects, eventsCommand(a), quotaCommand(a), usageCommand(a), applyCommand(a), getCommand(a), deleteCommand(a), waitCommand(a))
 	add(access, serviceAccountsCommand(a), apiKeysCommand(a), usersCommand(a), issuersCommand(a), auditCommand(a))
 	add(machines, nodesCommand(a), poolsCommand(a), defragmentCommand(a))
 	add(self, loginCommand(a), logoutCommand(a), whoamiCommand(a), contextCommand(a), versionCommand())

@@ -15,6 +15,7 @@ import (
 	"husk/cli/kind"
 	"husk/cli/print"
 	"husk/client"
+	"husk/openapi"
 )
 
 // deletion says how to delete.
@@ -123,8 +124,16 @@ func selected(ctx context.Context, c *client.Client, word, selector string) ([]k
 			}
 			refs = append(refs, kind.Ref{Kind: of, Name: v.ID.String()})
 		}
+	case "config", "secret":
+		k := map[string]openapi.ConfigKind{"config": openapi.ConfigKindConfig, "secret": openapi.ConfigKindSecret}[of]
+		for o, err := range c.Configs.List(ctx, k, which) {
+			if err != nil {
+				return nil, err
+			}
+			refs = append(refs, kind.Ref{Kind: of, Name: o.ID.String()})
+		}
 	default:
-		return nil, exit.Usagef("--selector: only pods and volumes have labels, not %q", word)
+		return nil, exit.Usagef("--selector: only pods, volumes, configs and secrets have labels, not %q", word)
 	}
 	return refs, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"husk/cli/attend"
 	"husk/cli/exit"
 	"husk/cli/kind"
 	"husk/cli/parse"
@@ -61,7 +62,7 @@ command gets SIGHUP, and SIGKILL five seconds later.`,
 			return err
 		}
 		for _, v := range vars {
-			o.Env = append(o.Env, v.Name+"="+v.Value)
+			o.Env = append(o.Env, v.Name+"="+openapi.Value(v.Value))
 		}
 		if o.Terminal = a.hasTerminal(o.Terminal, o.Stdin, "the command"); o.Terminal {
 			o.Size = terminal.Size(a.out)
@@ -130,7 +131,7 @@ container is not blocked. The output that the client missed is in the log.`,
 		if err != nil {
 			return err
 		}
-		err = a.attach(cmd.Context(), c, pod, o, keys, proxy, new(printed))
+		err = a.attach(cmd.Context(), c, pod, o, keys, proxy, new(attend.Printed))
 		if errors.Is(err, client.ErrDetached) {
 			a.hint("%s is still running", kind.Pods.Ref(pod))
 			return nil
@@ -142,7 +143,7 @@ container is not blocked. The output that the client missed is in the log.`,
 
 // attach attaches to a container until it ends and is not restarted. If the user detaches first, attach returns client.ErrDetached.
 // It counts what it prints in out.
-func (a *app) attach(ctx context.Context, c *client.Client, pod openapi.Pod, o client.AttachOptions, keys string, proxy bool, out *printed) error {
+func (a *app) attach(ctx context.Context, c *client.Client, pod openapi.Pod, o client.AttachOptions, keys string, proxy bool, out *attend.Printed) error {
 	if o.Terminal {
 		o.Size = terminal.Size(a.out)
 	}
@@ -150,8 +151,8 @@ func (a *app) attach(ctx context.Context, c *client.Client, pod openapi.Pod, o c
 	if err != nil {
 		return err
 	}
-	out.begun = true
-	t := talkOptions{stdin: o.Stdin, terminal: o.Terminal, passInterrupt: proxy, out: out.writer(a.out, &out.out), errs: out.writer(a.errs, &out.errs)}
+	out.Begun = true
+	t := talkOptions{stdin: o.Stdin, terminal: o.Terminal, passInterrupt: proxy, out: out.Writer(a.out, &out.Out), errs: out.Writer(a.errs, &out.Errs)}
 	if o.Terminal {
 		t.keys = keys
 	}

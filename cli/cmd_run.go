@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"husk"
+	"husk/cli/attend"
 	"husk/cli/exit"
 	"husk/cli/kind"
 	"husk/cli/parse"
@@ -162,10 +163,10 @@ func (r *runner) run(ctx context.Context, create openapi.PodCreate, mounts []par
 		return err
 	}
 	defer func() {
-		switch left, ok := errors.AsType[leftError](err); {
+		switch left, ok := errors.AsType[attend.LeftError](err); {
 		case ok:
-			r.hint("\n%s is still running; to attach again, run \"husk attach %s%s\"; to delete it, run \"husk delete %s\"", kind.Pods.Ref(pod), left.flags, pod.Name, kind.Pods.Ref(pod))
-			err = left.why
+			r.hint("\n%s is still running; to attach again, run \"husk attach %s%s\"; to delete it, run \"husk delete %s\"", kind.Pods.Ref(pod), left.Flags, pod.Name, kind.Pods.Ref(pod))
+			err = left.Why
 		case r.flags.remove:
 			err = errors.Join(err, r.removePod(ctx, pod))
 		case ctx.Err() != nil && !r.flags.detach:
@@ -173,7 +174,12 @@ func (r *runner) run(ctx context.Context, create openapi.PodCreate, mounts []par
 		}
 	}()
 	if !r.flags.unattended() {
-		return r.follow(ctx, pod)
+		return attend.Run{
+			Client: r.client, Timeout: r.flags.timeout, Interactive: r.flags.Interactive, Terminal: r.flags.Terminal, Out: r.out, Errs: r.errs, Until: r.until,
+			Attach: func(ctx context.Context, pod openapi.Pod, o client.AttachOptions, out *attend.Printed) error {
+				return r.attach(ctx, r.client, pod, o, r.flags.keys, false, out)
+			},
+		}.Follow(ctx, pod)
 	}
 	if r.flags.wait != "" {
 		if pod, err = r.waitFor(ctx, pod); err != nil {
@@ -237,7 +243,7 @@ func (r *runner) mountVolumes(ctx context.Context, spec *openapi.PodSpec, mounts
 		}
 		if !named[v.ID] {
 			named[v.ID] = true
-			volumes = append(volumes, openapi.PodVolume{Name: v.Name, VolumeID: v.ID})
+			volumes = append(volumes, openapi.PodVolume{Name: v.Name, VolumeID: &v.ID})
 		}
 		at = append(at, openapi.VolumeMount{Volume: v.Name, MountPath: m.Path, ReadOnly: &m.ReadOnly})
 	}

@@ -21,6 +21,7 @@ type Client struct {
 	// The objects of a tenant.
 	Pods    Pods
 	Volumes Volumes
+	Configs Configs
 	Images  Images
 	Events  Events
 
@@ -92,7 +93,7 @@ func New(apiURL string, opts ...Option) (*Client, error) {
 	if c.api, err = openapi.NewClient(apiURL, openapi.WithHTTPClient(web)); err != nil {
 		return nil, err
 	}
-	c.Pods, c.Volumes, c.Images, c.Events = Pods{c}, Volumes{c}, Images{c}, Events{c}
+	c.Pods, c.Volumes, c.Configs, c.Images, c.Events = Pods{c}, Volumes{c}, Configs{c}, Images{c}, Events{c}
 	c.ServiceAccounts, c.Users, c.Issuers = ServiceAccounts{c}, Users{c}, Issuers{c}
 	c.Tenants, c.Nodes, c.Pools = Tenants{c}, Nodes{c}, Pools{c}
 	return c, nil

@@ -90,6 +90,13 @@ func (h *fakeHandler) Stop(grace time.Duration) error {
 	return nil
 }
 
+func (h *fakeHandler) Update(v Values) error {
+	if len(v.Files["config"]) != 1 {
+		return &CallError{Code: CodeInvalid, Message: "no files"}
+	}
+	return nil
+}
+
 func (h *fakeHandler) Stats() Stats {
 	return Stats{BootID: "boot", Pod: PodStats{CPUs: 2}, Containers: []ContainerStats{{Name: "a", CPUMicros: 7}}, Disks: []DiskStats{{Serial: "s"}}}
 }

@@ -221,6 +221,13 @@ func (c *Client) Stop(ctx context.Context, grace time.Duration) error {
 	return err
 }
 
+// Update replaces the files in memory and the environments of a pod that was started. It is safe to
+// repeat.
+func (c *Client) Update(ctx context.Context, values Values) error {
+	_, err := c.call(ctx, request{Call: callUpdate, Values: &values}, callTimeout)
+	return err
+}
+
 // Stats returns the current usage of the pod.
 func (c *Client) Stats(ctx context.Context) (Stats, error) {
 	r, err := c.call(ctx, request{Call: callStats}, callTimeout)

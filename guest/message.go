@@ -17,6 +17,7 @@ const (
 	callLogs   = "logs"
 	callStop   = "stop"
 	callStats  = "stats"
+	callUpdate = "update"
 
 	// After the response to these calls, the stream carries frames of package session, both ways.
 	callExec    = "exec"
@@ -30,13 +31,14 @@ type request struct {
 	Version int    `json:"v"`
 	Call    string `json:"call"`
 
-	Spec          *Spec  `json:"spec,omitempty"`
-	AfterRevision uint64 `json:"afterRevision,omitempty"`
-	MaxWaitMillis int64  `json:"maxWaitMillis,omitempty"`
-	Container     string `json:"container,omitempty"`
-	AfterSeq      uint64 `json:"afterSeq,omitempty"`
-	Follow        bool   `json:"follow,omitempty"`
-	GraceMillis   int64  `json:"gracePeriodMillis,omitempty"`
+	Spec          *Spec   `json:"spec,omitempty"`
+	Values        *Values `json:"values,omitempty"`
+	AfterRevision uint64  `json:"afterRevision,omitempty"`
+	MaxWaitMillis int64   `json:"maxWaitMillis,omitempty"`
+	Container     string  `json:"container,omitempty"`
+	AfterSeq      uint64  `json:"afterSeq,omitempty"`
+	Follow        bool    `json:"follow,omitempty"`
+	GraceMillis   int64   `json:"gracePeriodMillis,omitempty"`
 
 	Exec   *Exec   `json:"exec,omitempty"`
 	Attach *Attach `json:"attach,omitempty"`

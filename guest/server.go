@@ -35,6 +35,8 @@ type Handler interface {
 	Logs(ctx context.Context, container string, after uint64, follow bool, emit func([]LogEntry) error) error
 	Stop(grace time.Duration) error
 	Stats() Stats
+	// Update replaces values of the pod that was started.
+	Update(Values) error
 
 	// The streams. Each calls accept once it is sure that the request can be served. An error before
 	// that is the response to the call; a later one ends the stream. A stream ends when the host
@@ -209,6 +211,12 @@ func serveCall(ctx context.Context, stream *yamux.Stream, h Handler) {
 	case callStats:
 		stats := h.Stats()
 		answer(reply{Stats: &stats}, nil)
+	case callUpdate:
+		if req.Values == nil {
+			answer(reply{}, errorf(CodeInvalid, "update: no values"))
+			return
+		}
+		answer(reply{}, h.Update(*req.Values))
 	case callExec, callAttach, callForward, callCopyOut, callCopyIn:
 		serveInteractive(ctx, stream, req, h, answer)
 	default:

@@ -21,8 +21,8 @@ const (
 	DefaultBackoffReset = 10 * time.Minute // after a stable run of this length
 )
 
-// Spec is everything that a guest must know to run its pod. It never changes during a boot; agents
-// may send it again.
+// Spec is everything that a guest must know to run its pod. Agents may send it again. During a boot
+// only its Values change.
 type Spec struct {
 	PodID          string      `json:"podID"`
 	Hostname       string      `json:"hostname"`
@@ -52,12 +52,38 @@ type Network struct {
 	MTU         int          `json:"mtu,omitempty"` // 0: the card's own
 }
 
-// Volume is a disk with a file system that containers mount.
+// Volume is something that containers mount: a disk with a file system, or files in memory.
 type Volume struct {
 	Name     string `json:"name"`
-	Serial   string `json:"serial"` // virtio-blk serial
-	FSType   string `json:"fsType"` // ext4
+	Serial   string `json:"serial,omitempty"` // virtio-blk serial; empty for files
+	FSType   string `json:"fsType,omitempty"` // ext4, or FilesType
 	ReadOnly bool   `json:"readOnly,omitempty"`
+	Files    []File `json:"files,omitempty"` // their paths are relative to the volume
+}
+
+// FilesType is the type of a volume that has files in memory.
+const FilesType = "files"
+
+// Values is what a host can change of a pod that runs.
+type Values struct {
+	// Files are all files of the volumes in memory, by volume. They are replaced at once.
+	Files map[string][]File `json:"files,omitempty"`
+	// Env is the environment of each container from its next start on.
+	Env map[string][]string `json:"env,omitempty"`
+}
+
+// Values returns what a host can change of a spec.
+func (s *Spec) Values() Values {
+	v := Values{Files: map[string][]File{}, Env: map[string][]string{}}
+	for _, volume := range s.Volumes {
+		if volume.FSType == FilesType {
+			v.Files[volume.Name] = volume.Files
+		}
+	}
+	for _, c := range s.Containers {
+		v.Env[c.Name] = c.Env
+	}
+	return v
 }
 
 // Container is one container. Its arguments are already merged from image and pod.

@@ -22,6 +22,7 @@ const (
 	maxName       = limits.Name
 	maxSerial     = 20 // the limit of virtio-blk
 	maxPath       = 4095
+	maxFiles      = 256  // of a volume in memory
 	maxText       = 1024 // bytes of a message or reason
 	maxBootID     = 64
 	maxEntries    = 8192 // log entries per frame
@@ -72,11 +73,8 @@ func (s *Spec) validate() error {
 			return fmt.Errorf("volume %s: duplicate name", v.Name)
 		}
 		volumes[v.Name] = true
-		if err := checkSerial(v.Serial); err != nil {
+		if err := v.validate(); err != nil {
 			return fmt.Errorf("volume %s: %w", v.Name, err)
-		}
-		if v.FSType != "ext4" {
-			return fmt.Errorf("volume %s: fsType %q: want ext4", v.Name, v.FSType)
 		}
 	}
 	if len(s.Containers) == 0 || len(s.Containers) > maxContainers {
@@ -94,6 +92,67 @@ func (s *Spec) validate() error {
 		names[c.Name] = true
 		if err := c.validate(volumes); err != nil {
 			return fmt.Errorf("container %s: %w", c.Name, err)
+		}
+	}
+	return nil
+}
+
+func (v *Volume) validate() error {
+	switch v.FSType {
+	case "ext4":
+		if len(v.Files) > 0 {
+			return errors.New("a disk has no files")
+		}
+		return checkSerial(v.Serial)
+	case FilesType:
+		return checkFiles(v.Files)
+	default:
+		return fmt.Errorf("fsType %q: want ext4 or %s", v.FSType, FilesType)
+	}
+}
+
+// checkFiles checks the files of a volume in memory.
+func checkFiles(files []File) error {
+	if len(files) > maxFiles {
+		return fmt.Errorf("%d files: the limit is %d", len(files), maxFiles)
+	}
+	for _, f := range files {
+		if p := path.Clean(f.Path); p != f.Path || path.IsAbs(p) || p == "." || strings.HasPrefix(p, "..") || len(p) > maxPath || strings.ContainsRune(p, 0) {
+			return fmt.Errorf("file %q: want a relative path", clip(f.Path, maxName))
+		}
+		if f.Mode&^0o7777 != 0 {
+			return fmt.Errorf("file %s: mode %o: more than permission bits", f.Path, f.Mode)
+		}
+	}
+	return nil
+}
+
+// Check refuses values that do not belong to the spec.
+func (v *Values) Check(s *Spec) error {
+	known := s.Values()
+	for name, files := range v.Files {
+		if _, ok := known.Files[name]; !ok {
+			return fmt.Errorf("no volume %q with files", clip(name, maxName))
+		}
+		if err := checkFiles(files); err != nil {
+			return fmt.Errorf("volume %s: %w", name, err)
+		}
+	}
+	for name, env := range v.Env {
+		if _, ok := known.Env[name]; !ok {
+			return fmt.Errorf("no container %q", clip(name, maxName))
+		}
+		if err := checkEnv(env); err != nil {
+			return fmt.Errorf("container %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func checkEnv(env []string) error {
+	for _, s := range env {
+		if name, _, ok := strings.Cut(s, "="); !ok || name == "" || strings.ContainsRune(s, 0) {
+			return fmt.Errorf("env %q: want NAME=value", clip(name, maxName)) // not the value, which may be a secret
 		}
 	}
 	return nil
@@ -137,10 +196,8 @@ func (c *Container) validate(volumes map[string]bool) error {
 			return errors.New("args: zero byte")
 		}
 	}
-	for _, s := range c.Env {
-		if name, _, ok := strings.Cut(s, "="); !ok || name == "" || strings.ContainsRune(s, 0) {
-			return fmt.Errorf("env %q: want NAME=value", clip(s, maxName))
-		}
+	if err := checkEnv(c.Env); err != nil {
+		return err
 	}
 	if c.WorkingDir != "" {
 		if err := checkPath(c.WorkingDir); err != nil {

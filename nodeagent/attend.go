@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -163,6 +164,9 @@ func (w *worker) handOver(ctx context.Context, client *guest.Client, desired hus
 			return guest.Status{}, err
 		}
 		if hello.Started {
+			if err := w.update(ctx, client, desired); err != nil { // this agent was not there when the values changed
+				return guest.Status{}, err
+			}
 			return client.WaitStatus(ctx, 0, time.Second)
 		}
 	}
@@ -176,6 +180,37 @@ func (w *worker) handOver(ctx context.Context, client *guest.Client, desired hus
 		}
 	}
 	return client.Start(ctx, spec)
+}
+
+// update sends the guest the current values of configs and secrets. A guest that refuses them keeps
+// those that it has.
+func (w *worker) update(ctx context.Context, client *guest.Client, desired husk.DesiredPod) error {
+	spec, err := guestSpec(desired, w.agent.net.MTU(), w.agent.cfg.Egress.Resolvers)
+	if err != nil {
+		return err
+	}
+	err = client.Update(ctx, spec.Values())
+	if call, ok := errors.AsType[*guest.CallError](err); ok {
+		w.log.Warn("the guest does not accept changed values", "error", call.Message)
+		return nil
+	}
+	return err
+}
+
+// sameButValues reports whether two desired states differ only in what a running pod can change.
+func sameButValues(a, b husk.DesiredPod) bool {
+	plain := func(p husk.DesiredPod) husk.DesiredPod {
+		p.Generation = 0
+		p.Containers, p.Volumes = slices.Clone(p.Containers), slices.Clone(p.Volumes)
+		for i := range p.Containers {
+			p.Containers[i].Env = nil
+		}
+		for i := range p.Volumes {
+			p.Volumes[i].Files = nil
+		}
+		return p
+	}
+	return reflect.DeepEqual(plain(a), plain(b))
 }
 
 // watch follows the guest's status and passes it on.
@@ -221,6 +256,10 @@ func (w *worker) watch(ctx context.Context, desired husk.DesiredPod, client *gue
 			now, parking := w.current()
 			if !parking && reflect.DeepEqual(now, desired) {
 				continue // changed and changed back
+			}
+			if !parking && sameButValues(now, desired) && w.update(ctx, client, now) == nil {
+				desired = now
+				continue
 			}
 			if parking || now.State == husk.DesiredGone {
 				w.stopAttended(ctx, client, updates, failed)

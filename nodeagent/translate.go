@@ -61,7 +61,18 @@ func guestSpec(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.
 		},
 	}
 	for _, v := range desired.Volumes {
-		spec.Volumes = append(spec.Volumes, guest.Volume{Name: v.Name, Serial: v.Serial, FSType: "ext4"})
+		volume := guest.Volume{Name: v.Name, Serial: v.Serial, FSType: "ext4"}
+		if v.Serial == "" {
+			volume.FSType = guest.FilesType
+		}
+		for _, f := range v.Files {
+			gf, err := guestFile(husk.File{Path: f.Path, ContentBase64: f.ContentBase64, Mode: f.Mode})
+			if err != nil {
+				return guest.Spec{}, fmt.Errorf("file %s of volume %s: %w", f.Path, v.Name, err)
+			}
+			volume.Files = append(volume.Files, gf)
+		}
+		spec.Volumes = append(spec.Volumes, volume)
 	}
 	for _, c := range desired.Containers {
 		gc := guest.Container{
@@ -69,7 +80,7 @@ func guestSpec(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.
 			Stdin: c.Stdin, StdinOnce: c.StdinOnce, TTY: c.TTY, Privileged: c.Privileged, StartOnAttach: c.StartOnAttach,
 		}
 		for _, m := range c.VolumeMounts {
-			gc.Mounts = append(gc.Mounts, guest.Mount{Volume: m.Volume, Path: m.MountPath, ReadOnly: m.ReadOnly})
+			gc.Mounts = append(gc.Mounts, guest.Mount{Volume: m.Volume, Path: m.MountPath, SubPath: m.SubPath, ReadOnly: m.ReadOnly})
 		}
 		for _, f := range c.Files {
 			gf, err := guestFile(f)

@@ -41,6 +41,24 @@ func (e AuditEntryActorKind) Valid() bool {
 	}
 }
 
+// Defines values for ConfigKind.
+const (
+	ConfigKindConfig ConfigKind = "Config"
+	ConfigKindSecret ConfigKind = "Secret"
+)
+
+// Valid indicates whether the value is a known member of the ConfigKind enum.
+func (e ConfigKind) Valid() bool {
+	switch e {
+	case ConfigKindConfig:
+		return true
+	case ConfigKindSecret:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ContainerStatusState.
 const (
 	ContainerStatusStateExited  ContainerStatusState = "Exited"
@@ -285,6 +303,7 @@ func (e OAuthErrorError) Valid() bool {
 const (
 	ObjectKindAPIKey          ObjectKind = "apiKey"
 	ObjectKindCertificate     ObjectKind = "certificate"
+	ObjectKindConfig          ObjectKind = "config"
 	ObjectKindDefragmentation ObjectKind = "defragmentation"
 	ObjectKindImage           ObjectKind = "image"
 	ObjectKindJoinToken       ObjectKind = "joinToken"
@@ -305,6 +324,8 @@ func (e ObjectKind) Valid() bool {
 	case ObjectKindAPIKey:
 		return true
 	case ObjectKindCertificate:
+		return true
+	case ObjectKindConfig:
 		return true
 	case ObjectKindDefragmentation:
 		return true
@@ -924,6 +945,109 @@ type CertificateRenewal struct {
 // CertificateRequest A PKCS #10 request in PEM with an ECDSA key on P-256. The server uses only the key from it and sets all names itself.
 type CertificateRequest = string
 
+// Config Named values of a tenant, for its pods.
+type Config struct {
+	// BinaryValues Values that are not text, by key, in base64.
+	BinaryValues *ConfigBinaryValues `json:"binaryValues,omitempty"`
+	CreatedAt    time.Time           `json:"createdAt"`
+	ID           openapi_types.UUID  `json:"id"`
+
+	// Keys The keys, in alphabetical order.
+	Keys   []ConfigKey `json:"keys"`
+	Kind   ConfigKind  `json:"kind"`
+	Labels Labels      `json:"labels"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name      Name      `json:"name"`
+	UpdatedAt time.Time `json:"updatedAt"`
+
+	// Values Values by key. A key has letters, digits, `-`, `_` and `.`. All keys and values of an object have at most 512 KiB, where binary values
+	// count in base64.
+	Values *ConfigValues `json:"values,omitempty"`
+
+	// Version It starts at 1 and grows with every change of the values.
+	Version int64 `json:"version"`
+}
+
+// ConfigBinaryValues Values that are not text, by key, in base64.
+type ConfigBinaryValues map[string]*string
+
+// ConfigCreate defines model for ConfigCreate.
+type ConfigCreate struct {
+	// BinaryValues Values that are not text, by key, in base64.
+	BinaryValues *ConfigBinaryValues `json:"binaryValues,omitempty"`
+	Kind         ConfigKind          `json:"kind"`
+	Labels       *Labels             `json:"labels,omitempty"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name Name `json:"name"`
+
+	// Values Values by key. A key has letters, digits, `-`, `_` and `.`. All keys and values of an object have at most 512 KiB, where binary values
+	// count in base64.
+	Values *ConfigValues `json:"values,omitempty"`
+}
+
+// ConfigFile defines model for ConfigFile.
+type ConfigFile struct {
+	Key  string  `json:"key"`
+	Mode *string `json:"mode,omitempty"`
+
+	// Path A path relative to the mount point. It is the key if it is left out.
+	Path *string `json:"path,omitempty"`
+}
+
+// ConfigFiles The values of a config or a secret as files in memory. Containers can read them and not write them.
+type ConfigFiles struct {
+	// Items The keys to write. All keys are written if it is left out.
+	Items *[]ConfigFile `json:"items,omitempty"`
+
+	// Mode The mode of the files.
+	Mode *string `json:"mode,omitempty"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name Name `json:"name"`
+
+	// Optional The object does not have to exist when the pod is created.
+	Optional *bool `json:"optional,omitempty"`
+}
+
+// ConfigKey defines model for ConfigKey.
+type ConfigKey struct {
+	// Bytes The size of the value.
+	Bytes int    `json:"bytes"`
+	Name  string `json:"name"`
+}
+
+// ConfigKind defines model for ConfigKind.
+type ConfigKind string
+
+// ConfigList defines model for ConfigList.
+type ConfigList struct {
+	Items      []Config `json:"items"`
+	NextCursor *string  `json:"nextCursor,omitempty"`
+}
+
+// ConfigUpdate defines model for ConfigUpdate.
+type ConfigUpdate struct {
+	// BinaryValues Values that are not text, by key, in base64.
+	BinaryValues *ConfigBinaryValues `json:"binaryValues,omitempty"`
+	Labels       *Labels             `json:"labels,omitempty"`
+
+	// Values Values by key. A key has letters, digits, `-`, `_` and `.`. All keys and values of an object have at most 512 KiB, where binary values
+	// count in base64.
+	Values *ConfigValues `json:"values,omitempty"`
+}
+
+// ConfigValues Values by key. A key has letters, digits, `-`, `_` and `.`. All keys and values of an object have at most 512 KiB, where binary values
+// count in base64.
+type ConfigValues map[string]*string
+
 // Container defines model for Container.
 type Container struct {
 	// Args Replaces the image's command.
@@ -932,7 +1056,10 @@ type Container struct {
 	// Command Replaces the image's entrypoint. One empty string counts as none.
 	Command *[]string `json:"command,omitempty"`
 	Env     *[]EnvVar `json:"env,omitempty"`
-	Files   *[]File   `json:"files,omitempty"`
+
+	// EnvFrom Variables from configs and secrets. Those of `env` replace them.
+	EnvFrom *[]EnvSource `json:"envFrom,omitempty"`
+	Files   *[]File      `json:"files,omitempty"`
 
 	// Image The reference with which the image was imported, or the image's ID.
 	//
@@ -1118,9 +1245,13 @@ type DesiredState struct {
 	Since *int64 `json:"since,omitempty"`
 }
 
-// DesiredVolume defines model for DesiredVolume.
+// DesiredVolume A disk, or files in memory.
 type DesiredVolume struct {
-	Name   string `json:"name"`
+	// Files Files to keep in memory. The agent writes them again when they change.
+	Files *[]VolumeFile `json:"files,omitempty"`
+	Name  string        `json:"name"`
+
+	// Serial It is empty if the volume is not a disk.
 	Serial string `json:"serial"`
 }
 
@@ -1148,12 +1279,29 @@ type Disruption struct {
 	MinAvailable int `json:"minAvailable"`
 }
 
-// EnvVar defines model for EnvVar.
+// EnvSource A config or a secret whose keys become variables. Keys that are no names of variables are left out.
+type EnvSource struct {
+	// Config The name of a config.
+	Config *string `json:"config,omitempty"`
+
+	// Optional The object does not have to exist when the pod is created.
+	Optional *bool `json:"optional,omitempty"`
+
+	// Prefix Put in front of each key.
+	Prefix *string `json:"prefix,omitempty"`
+
+	// Secret The name of a secret.
+	Secret *string `json:"secret,omitempty"`
+}
+
+// EnvVar A variable. Give either `value` or `from`.
 type EnvVar struct {
-	Name string `json:"name"`
+	// From Where the value of a variable comes from. Give either `config` or `secret` with `key`, or `field`.
+	From *ValueSource `json:"from,omitempty"`
+	Name string       `json:"name"`
 
 	// Value In responses to viewers it is "(hidden)".
-	Value string `json:"value"`
+	Value *string `json:"value,omitempty"`
 }
 
 // Event Something that happened to an object.
@@ -1878,13 +2026,19 @@ type PodStatus struct {
 	VmmOverheadMiB int `json:"vmmOverheadMiB"`
 }
 
-// PodVolume defines model for PodVolume.
+// PodVolume Something that containers can mount. Give exactly one of `volumeId`, `config` and `secret`.
 type PodVolume struct {
+	// Config The values of a config or a secret as files in memory. Containers can read them and not write them.
+	Config *ConfigFiles `json:"config,omitempty"`
+
 	// Name An RFC 1123 label.
 	//
 	// Example: web
-	Name     Name               `json:"name"`
-	VolumeID openapi_types.UUID `json:"volumeId"`
+	Name Name `json:"name"`
+
+	// Secret The values of a config or a secret as files in memory. Containers can read them and not write them.
+	Secret   *ConfigFiles        `json:"secret,omitempty"`
+	VolumeID *openapi_types.UUID `json:"volumeId,omitempty"`
 }
 
 // Pool defines model for Pool.
@@ -1945,6 +2099,11 @@ type Quota struct {
 	// Example: 64
 	Addresses int `json:"addresses"`
 
+	// Configs Configs and secrets.
+	//
+	// Example: 100
+	Configs int `json:"configs"`
+
 	// CPUMillis 1000 is one core.
 	//
 	// Example: 8000
@@ -1990,6 +2149,11 @@ type QuotaChange struct {
 	//
 	// Example: 64
 	Addresses *int `json:"addresses,omitempty"`
+
+	// Configs Configs and secrets.
+	//
+	// Example: 100
+	Configs *int `json:"configs,omitempty"`
 
 	// CPUMillis 1000 is one core.
 	//
@@ -2086,6 +2250,9 @@ type ReportResult struct {
 type ResourceUse struct {
 	// Addresses Example: 16
 	Addresses int64 `json:"addresses"`
+
+	// Configs Example: 2
+	Configs int64 `json:"configs"`
 
 	// CPUMillis Example: 2000
 	CPUMillis int64 `json:"cpuMillis"`
@@ -2474,6 +2641,24 @@ type UserUpdate struct {
 	Role *Role `json:"role,omitempty"`
 }
 
+// ValueSource Where the value of a variable comes from. Give either `config` or `secret` with `key`, or `field`.
+type ValueSource struct {
+	// Config The name of a config.
+	Config *string `json:"config,omitempty"`
+
+	// Field A field of the pod: `id`, `name`, `address`, `nodeName`, `cpuMillis`, `memoryMiB`, or `labels.` and a label.
+	Field *string `json:"field,omitempty"`
+
+	// Key The key of the config or secret.
+	Key *string `json:"key,omitempty"`
+
+	// Optional If the object or the key does not exist when the pod is created, the variable is left out.
+	Optional *bool `json:"optional,omitempty"`
+
+	// Secret The name of a secret.
+	Secret *string `json:"secret,omitempty"`
+}
+
 // Volume defines model for Volume.
 type Volume struct {
 	CreatedAt time.Time          `json:"createdAt"`
@@ -2508,6 +2693,15 @@ type VolumeCreate struct {
 	SizeGiB int  `json:"sizeGiB"`
 }
 
+// VolumeFile defines model for VolumeFile.
+type VolumeFile struct {
+	ContentBase64 *string `json:"contentBase64,omitempty"`
+	Mode          string  `json:"mode"`
+
+	// Path A path relative to the mount point.
+	Path string `json:"path"`
+}
+
 // VolumeList defines model for VolumeList.
 type VolumeList struct {
 	Items      []Volume `json:"items"`
@@ -2520,11 +2714,19 @@ type VolumeMount struct {
 	MountPath string `json:"mountPath"`
 	ReadOnly  *bool  `json:"readOnly,omitempty"`
 
+	// SubPath A path inside the volume to mount, instead of the whole volume. A missing directory is created. A file of a config or secret that is mounted like this does not change later.
+	//
+	// Example: uploads
+	SubPath *string `json:"subPath,omitempty"`
+
 	// Volume An RFC 1123 label.
 	//
 	// Example: web
 	Volume Name `json:"volume"`
 }
+
+// ConfigID defines model for ConfigId.
+type ConfigID = openapi_types.UUID
 
 // Cursor defines model for Cursor.
 type Cursor = string
@@ -2824,6 +3026,48 @@ type ListAuditParams struct {
 
 	// Cursor The `nextCursor` of the previous page.
 	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+}
+
+// ListConfigsParams defines parameters for ListConfigs.
+type ListConfigsParams struct {
+	// Limit The maximum number of items to return.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `nextCursor` of the previous page.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Kind Only objects of this kind.
+	Kind *ConfigKind `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// Name Only objects with this name.
+	Name *Name `form:"name,omitempty" json:"name,omitempty"`
+
+	// LabelSelector Only objects with these labels, in the Kubernetes selector syntax.
+	LabelSelector *LabelSelector `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+}
+
+// CreateConfigParams defines parameters for CreateConfig.
+type CreateConfigParams struct {
+	// DryRun Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object.
+	DryRun *DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// IdempotencyKey Makes it safe to repeat this request.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteConfigParams defines parameters for DeleteConfig.
+type DeleteConfigParams struct {
+	// IfMatch Make the change only if the object still has this ETag.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateConfigParams defines parameters for UpdateConfig.
+type UpdateConfigParams struct {
+	// DryRun Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object.
+	DryRun *DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// IfMatch Make the change only if the object still has this ETag.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ListEventsParams defines parameters for ListEvents.
@@ -3222,6 +3466,12 @@ type ReportSamplesJSONRequestBody = SampleReport
 // ReportStatusJSONRequestBody defines body for ReportStatus for application/json ContentType.
 type ReportStatusJSONRequestBody = StatusReport
 
+// CreateConfigJSONRequestBody defines body for CreateConfig for application/json ContentType.
+type CreateConfigJSONRequestBody = ConfigCreate
+
+// UpdateConfigJSONRequestBody defines body for UpdateConfig for application/json ContentType.
+type UpdateConfigJSONRequestBody = ConfigUpdate
+
 // ImportImageJSONRequestBody defines body for ImportImage for application/json ContentType.
 type ImportImageJSONRequestBody = ImageImport
 
@@ -3257,430 +3507,462 @@ type CreateVolumeJSONRequestBody = VolumeCreate
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Lc+M2li/+VfDX3apMdiVZ8rs9lbrX/YzTL6ftTu8mzloQCUkYUwCHAC0rXfnu/8I5APgQKVGy1N3Z",
-	"nampSlsk8Tw4OM/f+dwK5DSWggmtWmefWxNGQ5bAP19c07H5b8hUkPBYcylaZ63rCSP3LFFcCiJHRE8Y",
-	"kcN/sECTkUzIxajzlupg0iUXmgQTKsZMkdmECXbPkvzL9lm31W6pYMKm1PSk5zFrnbWUTrgYt/788892",
-	"K6YJnTJth/QsTZRMqgc1EOxB4wsDN7I4YfdcporEdMxMX9y8/c+UJfNWuyXo1HQXYKP5gUzpwxsmxnrS",
-	"Otvv9doLA2u3nifzD6lYHMmzCQvuoO+E/TNlShOzvhHTLJoTKkKSMBVLERKqSKpSGrXJMNVEaZkwIqSe",
-	"cDHuEjOff6ZS0zYxg1RtQsMwYUoxBY3cyyidmn8njASmRwYN6gmbw29CzrrkYkrHpff1hGoSStMRYQ9c",
-	"afs2YUkikzYZsoCmimFDARVkyEiQMKpZSIZsZMaY7WHdeoa4NPn1DNmIppFunY1opJhfz6GUEaMCFvQi",
-	"ZNNYaiaC+Ws2X1zYt/SOKcI1UXTEiJYkYTGjmugJV26t/YiQirMh5RrvmNbr9vroqN2acuH+7lft/MUI",
-	"KLx6hLA8SNtEimhOeOGIKM2jiExgq7gi5oTVj9kepaWEuXKwhgYuwuoTw83D7xS5eG4GwR6oIdTWWYsd",
-	"0dPgODzsnIz2+53D4cGTzpOgxzqn4cHwmB6N+vsnR27UMdWTbMzcdtdumR3hCQtbZzpJWX4KI5lMqW6d",
-	"tdKUmzcrBq1UypLaUcPTimGfsCfDfnAYdo7owWnncNQ77jzZD086rBecjo6HB/So/6Rm2K7Dx437NZvX",
-	"DfqOzb9TJIg4E3ph4PSwHx6z01HnYHiy3zkMnhx1TlmPdk5GT8L94GjYPz44rB74HfT4uFG/oUMWXbGI",
-	"BbqKtb43VIzkq8iM64mhZ8VIZD5TbcIFEPjrdMgSwTRTRNm2iJoLTR9Kc43jH2Zs2NacJebbv40SKXSb",
-	"DGlw9337/wuooMBLqhhLVBhpzbHo96oZ9hs+5bp6c6b0gU/TKRHpdMgSc3dwzaYKmYxOE1HH6SJos5LR",
-	"9eF0YsNuUFMu7J9+gFxoNmYJjPBShnXkE8uwguCHJ+GT0QHd7/QPg9POIesNO6ejY0P//eCEPdkPD3oH",
-	"1XQTQ1ePo5srltzzgJ0HgUyFrhu5wrcIxdcqZtELT4ZHo4Og84SdHnYO+/vHHXoQnnaC41F/uM96Tw6P",
-	"TqpnocojeOyElJFqLhOpZSCjxfkMJqm66973B11yToaJnCmWmFvS3KaKiZAMzlM9kQn/g5ovBm2ipLmx",
-	"aBgqQoligbn472mUsjOCjQ0ZTVjSHZCRjCI5M9fsnHBtaO+OieJC2d7r7osrFnQ+seGVDO6Y7vhZ1B2T",
-	"44PTw6pVuGaC1m+nhqcVu3gw6gf79AnrHA97YecwODrqPKEnrLMfno56w+Ogzw5reJh2HT5u9z4qOmYv",
-	"7Wvlof909f5dm8jECGNT2lHMiJVGqIHNUORvH14+I4f90973dUfdDqDyrLf+oaSRd5gwh/s392eg7lu/",
-	"1w81kdOaI6Npop0Eq/mUkcTIE22SyFSELCShnAnDnMzziUyTLnmOQzmDnwrfB2mSmDtnKoWeGIb78fpZ",
-	"cef2e/vHnd5Bp9e/7vXO4P+/1i2CGXPltoRUs44Za/3ewD1TPWNg7GQ2kYq5HaFW1BwnMo1Vl3ywpIFX",
-	"EPz6dP4DfLhwwSy7PurOw/HBamEKpnHJEi5rTkcEX5ulZzSYGAlVJpqLMTFsPrmnUZc8p3OcXGj+ke1H",
-	"1YBj7Kqa5rTUNMoRnSGEVrsVUtMAPqwnvmtZPQHDxCoIjz0EUar4PUMNxpJhGi8hwlxLjgThrWrS219J",
-	"elpuRnj1cmSqKqXI4HS0T0+GR53jXnjQOWT9J53hYXDceUIPWH90EvZOj/arGVmqtiBD/gKaWt2YUY+r",
-	"GPWT/SdPDkds1Dk+PDrqHLKTgw49PDzpHD8ZBfsjdnByenhcPep71+Hjxv1pwoPJMyk05YLVaOiBe/yd",
-	"ArU2d6qtmhTLELSjKWqaVBApct/VavC+3/yg/y1ho9ZZ6//sZRaOPXyq9t6ZD8HAgPq4YmBfeG8u8BdG",
-	"FzZ/mWaZgOuExnHEA7jW94C9n31u2FOuSeivuCzngpir5/jk8Anq4N2WkQQTOYzYdMkYYnzjP9Ybi2u3",
-	"fiBG2CK28S5srP3WNH1+eWFVcxqG3HxIo8tExizR3KyfVe7j3E+fW6jzIEGXyShhNDT6hSO4Elm1W9b2",
-	"cK5rz/zKJthDzBOmljSx8ElElf6oXLfFdfo0Yajw3LE5mVFFzMuGQYLOH4IRjKL01nbsccpFqsH8tNkU",
-	"QM1gITLtZfv7ms1RzfnTHY0mp6C9KEivv1d/5tnHb9mu24G0q4T1bHezmwo1TTMopLZn8M6aNGf3/EJc",
-	"gcitam5rPmJwy9l7yuwoF1ZMV13ydE7sddvOnisjoPCQpELzyAj3YH26l3csLHDkk5OTY1D6/DpyoY+N",
-	"COyVwoP+0YF5J68ZHvcWVcOdE0Bp7+DD+h15w5Vecz9AnS78Y9mgLJv504+AJgmdLwwT26of5yeuJ1cs",
-	"SJjeIsda5FDwctZPdiUf/3h9/vPRm1/evX/56eDpz/v/9dPhq08/Hb84fvPLh6f7//n218v3B69/Prr+",
-	"+OuLn375+fD51f6P562NeOBWeN63wGMa85TCqj+CxaQh1y+ETlZfamWjmLfygkndXARTGjLQMY3IotCW",
-	"kD2VMRMs7BLTG2eKoEME2zCMo0iCNNAyaUiB8O5rLuBtpw0Ul6LVBuG01W6ZTihaz4QM4ZhnFGvfqe7h",
-	"nd3r7PWQ3f8/+1c3AMVw8Uv0WlTzX/sQ16jgMaFTRoyuWZRx+0/2u73ufrffq+xqDWIPmaa8Qhd9Dr8r",
-	"79eCxeJStIlKg4n1sKANQYQk4iK3/UkqzO1BjQzbJedG41aaHPaeHJPhXKOnK6dlOImViDEXD2ckUqQT",
-	"VY2VN6OCu3rb8/nlBdxdfp1hP7+zNiYYPBjAQXgpSCl1neEJquvv4nnJMejXyApJXXI+VEYjRGEpkmMO",
-	"pq6afhxtL5Wyszf/dFTOpageoH98EQKZoTMmlEE6ZUKXNgoYyKWsXAdLsLgQC091zpK2HqeDV8DalM0k",
-	"f9DbnkHkD2d+PLXcbve3d8ZTF27wdivz0Vb5e5te8M9oTIc84m6EZRHd0fnYEFlABQklGbK5FCH8PuKJ",
-	"0mUndmwNpl1yKUPLlARjIaEkcN3NyZhpQolhndZchX0YnZUXKee3Vpzwex6xMYPt8ItXMjrFVGuWmHH/",
-	"92+080ev86Tz+3/8WxW1TenDBTZyfLi4smZNAq7hJivJM3H6lkcRx96dpFkpaE7ZVCbzt/zpqlfLV7Pv",
-	"It9G5daxeHIeBPZSWOPKPScBiycPGScb83umCIW2UNPiyjpKQq7u0PFtPeqERarimr1DbXZxpaXgWiaq",
-	"cN/9ll1AZ8cnp08Km7p4+EvbA3frSpL3HfsL2wyxeh0TzUc8oJp9YILNaFSx8fl3gDOsOrzPFr9Y2OrF",
-	"V1aOz/dd3tLL18+uyP/p9/zVzwW5fPEWjbxUkBfPnl+dw5ZLQS47+0fHGBthxBuWkFQxhW52p58BO+ca",
-	"9l4xrQiNIgyhIFwrFo26qIHlvYW9irNWsGStwStpMq7gSB9YHNGAofjgvO5WjACbVgVvONg/OT5dygX2",
-	"j44X6cy22nAMzPDpWHKhu8TItGwa6znBzgiIjspIPUIKtuVxMnHf+Ep5Ie5/oUmx0aP+/mKjIx6x5jfV",
-	"Sx6x1XwVlqpajkjYiCVMBAzpdTbhwSRbXhSsprFMNAtBMdBLYi4SNuZKJ/NuTqLeQ9mw393fL1Pt/uEK",
-	"d8V6ylnuqqqI1inO/BW/ZySRUjvXfybLmr9mExkxMjan+QxOX5C7rOFchsyoJqptGTRRc6XZlATm5RGP",
-	"NEvwkCMv50pGIAHh2ZZ6whLzyAhsRo+SOqdFleOK2i1whr0X51pTF7OzbHJX4DsrzgoYzGzCjHBvIzgo",
-	"NGfmoGQmV9uHY8d3ZKrjVHfJxQhOkP8KyAV0BbQMtksdwpjxLZlqo0+aBeGKgAWYKWdXRDmm4O6LZQjj",
-	"rVuMkIvVi/Casdg0K0KahISL2AwiZiKbrZ1JaKesQMiaJVxDZBY33MTs04wrZm1kwFkKJF8wI5YH+V4E",
-	"bPVAn0VGBCuNdOYstLg8paFaZcQMVeFYidEGzbaUBq00naPeDsGMNJqZv7Nf8dAPtJ4PvCNDkQEMf1C9",
-	"/lrPG56vIkFQolky5YJGoDJxrUqTbltagyNl/QgNltoJJdXOMcOyzH/PwNvahosAblKrMzk+Z5Q4ZYNn",
-	"VPl+3T8tirj/fXPz0Ot1bm4e+qObm4eT0e//XinsolvqLVxBjTn6L9lHRcZ+UHFZzGRyx8X4OU9KN5rR",
-	"2QuD3lupsFkDFN4VleKQ28srTfW6oi9uCCz1iFCSpELg/Zxzi1WI/EEiaywvQZyif1dxc3sViQ0cGsBU",
-	"0KS9YMCuUxueznWVOnYhgigNreARm1kE5rit1fQzOMK+gwbfudtv0aYgp695FDVtJ05kAHG3jd6vJots",
-	"N4pLVTW7fI+5wa6kqVQtyv/sgetnMsyvQ25mIy64mqxnWDa08YFRVWVZ+VHOYIsjqo0kn6SCMBEa0Wc2",
-	"4VGZymbUcDHHzRIGBHdGntlg6bBNXmBI8vv3b80SsNDwGbieXzj+VpTjq2RQppSV3hbOd628VNLPF99j",
-	"DxrGsdQ9mM2U++mVztPSlU78Kq+cpW3dCeZZxCH+r4qq7XDW2XqlrR/OmZg/Ua7Ns3brAzKkVrv14oFr",
-	"FlYHnlQcDGwzN4MqMn/ORgkdT5nQ3qS3hkIW+jj9xetvlDAUeJupC+btd+Y4Vaj3Y4qC1VLl2llowMJw",
-	"z1TVuSwtlI+lx7G6D22HDZZrI/9pmEtusKIKihAVocHmSzCEiZCYwfkkhkoJaEof3rqpL4mVXRUt227F",
-	"EiM0G3k3KxZJmRV+rJbf3PxTVndXfrCZKlupvF6xhKN5qJbnLTxYRyF8jvkkgRQj9IgU+DyqOobJj12K",
-	"xpfW0szNMaGoK3p1AH0PWWjG1rWlJY1uT7tZrdTUjELGV3wsasji8XpKdbc1RtDtSPvL5fvm8rs9Lm08",
-	"5Xh0C61522xuFd2BLU3l93re85yruzXZTv1ptcywSoqwQTtV95/yjKGQVrTq8obe8k53XC7f15JJv2Pa",
-	"LOS67LaJFxm0ccNm4oSN+IONxS15kHvd48Nur7u/t39YJeOMqWYzOi+6ud1H/Ud4Z6c0KDba2z9zEa/w",
-	"/35Dn6BdiWyo2PaSJb/EYOW1PC2xDJ1xz0wts3CB40swFqq2XfAsx9AcChB1ZXSPkm7ZGxFPVvsfvHcI",
-	"bNmWsTTnCQsXewVjAO/Qui3Cca0S/JjI+ZobKJQNKab2rIvsCDUYtjtwqCbINAnYyhl/8C9mysWljHgw",
-	"b/Bl7uW80lDyRaDCcEbuzN3p7JbWrtElL61melaICQZl8u/4iTnnkRwj4RlN02fOvpKCnRHDmd3HbZIw",
-	"EExpFMGHIdU0s2EBSWNibiwTDc4jRcbW4+GUnUzFcYNrtVumrwpdZy3Pv3kZrkyzNK8SGtgEg1zk4iIN",
-	"3U+n7+9ZMmE0tL7aincw5XddOsdLdXXwHUwly9yxl0HuNBS0O0tPCyPPyNkdyzbyicLhzyZTpsdVq7eE",
-	"L17p9fUio/pfViV/XIysmTtOmGLCBoyiKwSWwTyLaDIGJ4kNa3eR52g9ZsqyWPagSWzkW7QvG0K9lOEA",
-	"3SX+wCTsnufDF1AcNN81iuCJZVVU7HkUoWvFNmrOBniucChgLRwQDYEP6AdIzIBnKGDfMx/gk/cVNiA6",
-	"s6YVvBXPrXlaFeWRG1IbRw1DgnFEbJRdWOhNwkCNKZ2DGnAn5Iwo6YN/p4Uhrz6zCyPF3Vgc5qtEzqxw",
-	"wu5ZMnfOqvyYUqVJwiBUypBGFLLE729DMymsQ1O6dITnJPecD91BNtCRBlLF6GYYSTvn4MSBm0Mfdskb",
-	"Q9f+y8AsKoRR37OERr4zlZE5HVMufC4xEJAnZy0hxsYOUzeafok3+c2wZL6ECVhutyUxXNUp2jXWL3y9",
-	"cnhc3W3qKTByOF6MViEEp4HhrhUBMKWwUeSzFZ6MRcFksWPzxHEObMgJkXALywRHkncXU40xHN6Z1K2x",
-	"ha5l+4cVaPgurNE6jeOibuINuMPQPUF91ocz+ecG4UbvO6ohjySNG1lDi9sEkduKsHsemF9Ul3yytnmM",
-	"nTKylGpjEKtPBIRbPjuuymwzZGmaNwaQVTkAF69plYUe94JqEjGqNBlMuTi/pzyiw4g5bBbFkGnDjeZF",
-	"v0/W522bNUNZ/LpvaAlSxKaMCh9AbKfAXXC1HQ+yWohvz0IGaBwbjidJyCIGS2GjEUJGRpRHaYKmk+Jx",
-	"iVwKaznddJ1EUnjsJ1RobX/BDJq3g64Owys0XEU4NpJmM35XAEo5Ls+y4OT9Aby8NXGMQDtVfsLsrjA7",
-	"c8/ZzGiUeIHdtP424WHIxPc3rZLvpzoCqZrnYt+VS3Pv0uyaH6crOWUYX2hFjxii/M3ozUXuUXJK5ow1",
-	"vC5No7/XDpHOucYq0oAf4oiiUI0x7UZ2YCJg3VXR4CtHmtR4D+3NpbBHIx7PZBLiusaJHCd0ilEmCYvm",
-	"RJagETL1rIERxfJhP2w/KIi5rqWNnUdOIwXuLGgamr/SCaMVuANXEFDZgah8Zl5UyDZBV3b57PDAHEaz",
-	"PTa2nyry09X7d38nAzUXAQsHoKtTYUMJszOQgxcyzZwRfP9GmC7OyOc/b8SNqKIY8G2sa8Ea4a1GYbjm",
-	"JtXMEJYNnMpEEAtqxW3EQwXPzyXgVmc0g6dBEc0edJd8VP7Hp1Sx40PwMwy5oEb0xwddsjGr2z/e7x8e",
-	"ViWJ5fssR2gePjkqh+Gcd37FYPP/2Pv933/43Gvv/1kdc27DBzLcgd4xAHnkGuv93996nZPfPx9UNwHp",
-	"5oU7c4/pYI/GcTeQYlSc4GLsTffff/vvvd//beXRhm6q6B78tm/lPdvIDOpoSGkZxyDcoKThzUbWlW4e",
-	"UAHRiYs0FDtknwbssaGRLu9MXs/cJN/JkL2rl+LNxLTMKXtmGWYyjUIyZMT0H6YRCwFjbvWuWKChnKko",
-	"N4D8fGu37p0lwTX47rreePP+JUsckaztxG8ePwBdVLF4GbKGGyhy27dC5sFGc5/YuIHijN1EqnbgFRXj",
-	"Nc/NZc6AZHUHbyvKqIdGkVEQpAgggBBds+bXLjmPIjJlEE2I1hyvdSj+R0UWx1pZqPyPOrr34F+glljN",
-	"dUyNVvJOOs0imwAmgEOYL1qQEFCxcNUdrAsBVmUlMCOu3JqUKX1le6q+nFKhzSL6/PZEsCink3fJZcKU",
-	"MroO7s6EJsy/DnGA5tq0CfHmw0kqwoSFemKtCjFLApsytxCA6NpeDEtqr8hC4nLzb5vFCzZp47Fj+Kg2",
-	"H0E+SHEpqbpYwcxFt7DLIJDdYQidw/eUI8KFSkcjHkD8AI7YhoPa8OKk2vi2jjpaWofqeMelMY4/Mhqh",
-	"+LAG+1c+HtLZteTd6pg0+1XNKBI9ZFTXJBtSYS2i6ENShA5lqmEh0QCN4rUifCyMuDniLAqzPZs7SNY7",
-	"IWdtMmEJihZG9TL8BVIebIYUHjzTmTrL+p3SubmcjVw+5UImPrlRGMESXQ6wrTCOiuNaSqhcdQP6d43o",
-	"mUs8bHpzMhFC1lE1fX/88MZcBiiBKLt0Cagg3vhcgsbTOlZne3suQ+/k7OTw8KBkJjAHNydZum8qTRQL",
-	"DrYaQckeHNhJs/r3PNEpjciUBhMurK8cNtKSL4bn2GCo75RtoLvewfJLXuFQ80tbRcgXIRPa7tX6eCpL",
-	"A14xmdy+2TzOla9MIi8hSKILw+UnZGn6DVPXyxZvlFDyyAgFSAT/eLuAGbn8cl6pBshopUjzQdqYv/Wc",
-	"zeblRSwHGtQgqFUYsHnOip1RRiW5udy5ddBXHg/5FPJxZb4pGDTgmZdxuEgf9ug0PD4kUyr4yLqcVnbB",
-	"N8OzqrW6fZrMcxk1HI3Uprk5mbNmQwIrmQ2TWkY3F5CSeOnetv6S+WMW3CdCVrvF+B+sJjcEcnn5H95t",
-	"5NIl0X6DiYGVUkjNkIoh7sV4dZy3jVg3M261Wy8pjyCU4zm4AcTYkPF6SFd2490CeOrL4h+WY9AgQjeM",
-	"bc2TUlj1XWaSuhbPUz1ZHQKUe3fRM+tGXLsSO7eyIk/amZW1dLrWU51/lDMyTYNJdhwMNzDy+5AxAbiv",
-	"kaQhC12euxGL7G6DLmdkQXS/CRt3MvBkD6jFCdNGzscEU/TDU03+YInsknPr82e+o3aRJ8UUCw2A1Usm",
-	"VUF+I6YLmtficQcwnPxUlCQjmnTJO3DaZciPgGH61EHnrKlAZR+vZjqGSKC2QkgiOjeyphE1khD8OhbB",
-	"L3c3rK8RFdlJno4Ky1UYdRVt/SS5uDZi1mPEt2ZimXbdlG2iCjC32oSSURpFGGhHLa7K1Y/nnf2jY7+u",
-	"GQSEJ2ihNI0wn/s7VXiDInS2nudDY3xwwISqCVjKWcJHcy8Xoi6z/KziVFaJKn5ttwg4aE3mB8eF/Jbj",
-	"3uHp6vyWzCBYb6IdAkzDkAZ3Nl6Hw6E2CxdJhfpnbokz7zq3UjTK7FzZZAjBZqivrhakq5Jq1scGpdE4",
-	"f0O/CJ9fnVcGnQTJffHF/aOj/pPKV+94NRrTHWo9ron3ry8rP09VQWhQfFz52sPqO+IO9DMzcvM6Dgzb",
-	"b8PEf69ewpo6BTZyY+bMPLB11gp3Z4u1hBK3mAymTCc8UIN2VskFrgXAWBiMmUaU97f+tUHElfvzmiZj",
-	"ptUAzvVgNpHn04tBG7o2LPpGQHCWjFiNhpbRGcWwCzsKb8uNWTLlgI/njY2muXygRn5eRhQe+tjCv9uC",
-	"NDfCulssbqfSjIbdmzwOu12FokbnfqzY1NdsfrU2WuQdmzcXPprgWkKDVcQBAOpLRIrVqatT+pD/IAd3",
-	"kuuFUbUu+5s4+9hSvFUHgk6GTM+MPOM/y2cp5WFPzVCWBkInTM1FUF95giVkQkMypYkRXLJwbwUMsiII",
-	"E0LAMVAzliFKSFW5TKU9K4y0vbgefqSV+yrHXLyPN0huzSOVFutEVJpaoMpN6V1rBEMMvhVojo9DlPUD",
-	"aGfjXrEcal1NADpofhzzK78y4t22XTXkt2jtqywI9l448AZP/+g6kTa/AYAYQJ6nGZaL4fVlW6K1HBqR",
-	"ywPkeNkLv+Rg3xvNLRjd5l7ogPH7WjEefs48DhA3aL8gepLIdIyZWDa2Hyc+ogHbQJA3Kk3zYShMhtzy",
-	"EDZJlodogeaf1LjNs67Lm5JfmSUkuQW4EYRhwlyGEkluDjxiWo4i57+SicpBkQyl1A3D3nNuxkt0Rdbc",
-	"BROasGWOTfQ1UDcggKfwScJ+lB64lBc8qj6q1KcQ5a4MdNbZwdZcY5nDMzeLhe/RVeADPNcJWt4URaXo",
-	"CV09uOuC2t0kVPthvbcvaXDHdNP39Vqt67VaX0TAVJVQL7klqdnCareoW5lsFvn550dbefzzovwG4NYa",
-	"PsQ6O3AKDLn/eH196YX9kKtAgqAkR+QygUhYltYFTS8VW+vSa7Lp4HAqmMpLiWBweJXmc4FR/zDnsZsb",
-	"HloU4JSe9kgqIvN6wmCMkdGmsVaXcDBz5uuXEJ8SMtvJRGb+g3zdyYbQDmXrhJ1Z261T1W5WR2vZkh39",
-	"/v4BqSiENGPDxcj0RbTZ3//2W8f+69/dT9//38pIvg0isWgUyYBqFq7jHf7S3uhAJqEULKyyd7lnqDgA",
-	"tJ+QYCkxZFcNc7ABYr/XGM63HxyeHcClsjC+tRQUpA5mwEZFGZb27PJjBjZcLQC4LSLTNNI8jjhWvQNX",
-	"7j1LAjmdck0gjTSDNZRRtY644Ob5SXJRdPK8kQWM2tzBpLyMN7Ey02916m2Vf6iEd+QJzm+OH0w779yv",
-	"XNd27lBV+P8Lh2eV88mc6BxS79ZdtduoTGGrq6wlfvtEvEqzAKeRi6HigkzYAw1ZwKcF1JK6ICGHdpHN",
-	"fZVlubTGO3dwlfd08zoq78AGvVHEiLfm17CBzVwDFh66MgslKJJxtdW81PCS5hoH5NbF3ObH086tR91C",
-	"fxG6eCQxWOeuh7vYBdz4esDF3k+1umJ7lU/IATQ2wzQ3S5AvlLypGbZk2YcbAHVtn1WgJ4wnthZml5zb",
-	"YDOqAc6KQ1Y35Nlk4cddMjC3JGRi6ozczW9oyDc/wFOwi9Aps7kl+bH3j2um/TEON7gftixXrSvIOHml",
-	"PlWZomRBzkUR+hyRB7KFzPztThLJ5GxwPMyXitp/Wypr10jbFdLJsmlfm9dXwJm3W6ng/0yZfa6TlFV6",
-	"8oplENfxg7pvnDTGBZRLu7WKEtRvxF/QBpz7YZzQwt8qkDGDIas0xrAgfOcWxlsl0EH3t4XtXuWlwxFX",
-	"nfb3F8+fXXiT+c6s8luId9swGO0L+gMwovEtjWMuxs1p+kP2UamkQI7FLwGoqfU7lMazSkzOSGGj6IA8",
-	"QVQAmKUhZ2j7tJZsHC8UCXB+XnBPTeg9WywJXsoQPDpaGc+17sbnmj+ykQvu79O/GFms5YnKtn3nwlmO",
-	"2ewsNC3rY6Pb/EtvVaG/yvkUqoO5GyeGUl0lIBNb7a7tsAvDEqZwOwv0XqicR2P+ms1zJfR4GFw4+lF8",
-	"LLgY4wv/8PFZRfG/EH8QV5cSu4xosDlYn61M52LYiWJMVfoAN1DZHw1YtyqSSYpSsqmRbH1iKPHWjmbA",
-	"VhMbvrC0DrIML+E9RLr1imollMx24ApIMZ3YAhbAVM3XvIiMU4mOTv72LKFq8kbK+CkN7t6PRt87ZNsR",
-	"xDHDB2MpQ/I3D4CIEc7fF6+Ni1zu11vwPXylXORCNsJ2snAAfajkObdltaqzcbQvNZPl4jSx6eVTmrN5",
-	"eKEDCXEF+p0nvlUSiGcPO7+JMka0s4sIupg2gVspA6doo6WtzIq0p8G9nnMtmyMI7t8JDa26XW1WDlnA",
-	"w/X4ZC63o7JmwHUyX5pA5VKLEwjShmJJOldQAYrQuCeMJhE3fMJ87O3pQxZIrM/CWPMMrCX55O2WTLVp",
-	"M3/BfhR2cVrtfA0ANkoV/IYEVKmfZdx0sYjAO4AFgH9oNLJAa++kvpaRudbgz2eJnGHXeR727PJj6RfP",
-	"1fI/tjCf/UIEtsqEGW3CDJHY1I+qzJZU0ajRoTEU/cG+D04RmbDGH17B2+Uz5Ja/ndH+0gPVRH4oMYdv",
-	"A5diBYNdDhOxsPrriVCfJnOwPUFRT6hSKxUTGGJlqxoRRedkImdkSsUcncEIiYP1ygh7gBo34d8xzNbJ",
-	"YcoIYtY6dw0gnREk5NtawSCyJSEyLYREw8xgxPq05kCubCa/RVZz3nhE/LQDgKvPjqJO8sOTs8CA3skw",
-	"H0Zl2RBYwdLIzBNbzeeO54qwFYAeuuS9G6FfgprQThrcmVNbMxrEls5nqAdxul7rlgM07sBe/o37EIwa",
-	"uewNDe7WOhT2u3ceWKc6ut+Vn0XBHnH0Mpr2PH/FePM30D1LXvK6y9PCW+QhaiGgAmVvOoxYds3IkY2Q",
-	"zUaqc8QdMWumWDTgwsGphp2FR2usvtTo3l1GzoBO6/MoZQI/OMPzWn35C2lZdzaJH6z0meVYWYfBWv1l",
-	"V94y+qUEbMTFEEgfjKZtG807BpCft/SOfZByWuM9ndIoYkr7w2+Ul4wOECbIyB+ECQjC9FSDIXNzMmMJ",
-	"Q9RFKATuIGJAY8WUXKUzCEnv33BwkTRBgAo5E41RhgvX4yoPWHZQll41V+52X/OiKUp6gYVS9oBSUwlg",
-	"gszeMbCoI6675I2cMecQgkUYMu0rZaYCkcMg6yp3TKkg9J4ldGz3yBXsjFKlq2AgIjbSLxNWw5gsc3CA",
-	"02aTM8SYIE6xBBCqYjn84NgtGUiwKDsqnwMgcuQsCPunUdsgDa4yhBLefianMU1YuEoNyC0hEF1gv6sm",
-	"fgnQjSvYslEbhERKROi4uvoqCRVGfzDLUHOS6JRVL1PVxF2DT6HT6hZhR/Lbrwu3Sf66TpVZZ8X/AMBm",
-	"c2YNxzC3uwXEazAk2KWauZnDkR9BRQMVfvNsZwvbsTD78vq2M8J1w6o8u2sLx9vAIrD4stav/LjGisUm",
-	"ltG+Q+O2exAi3DXmBG+YUL+hl2nT6LNGaF4xCxrY+q7MazZWLFVNPsAXl/mUfNxWoeRBPioIBtdeBit0",
-	"KcON/EnfzJLWIJaZZzXz3b35aqeGK2c3zlkwLpkI0YIBVcnKFRGv0iBgDE0WHm3io7gTcibgG4nOkSrj",
-	"w6UMPzAHDLGISrpmaZxyudCCO6ZfUaI9lFPKxdX62S+5D7kYrxUeeF+bwmHLiiIGrZd4MXlPDiHZL8xX",
-	"bFHZbiR+N1RuN0ZuN5Tbg3ZrXFfRZe0yP4Dv9GEFsMrjCpauk8+1vWKiy3Ol7FI/OvGpwFWRKkolYZbW",
-	"DDUcqgYZ8b0A2SuOStWUoUaBpndMkOE8B932zKEoog/GomVkdfjKvoZaHOE4fUdFk8SorHTMQttFfL62",
-	"EeiFaRQTmTbIbQvi9EozGi0ZGgxrwbWSy9wC4Rp1bC3BtjVMdU0GVbGyzKOHH3J192FpdYhm37+PLbVt",
-	"2sin5WUkGjbwqGGMm0Rc5kFDsS6dIawlQCmN/GupYsrsZhCliJpiQ/knjIYb7KpN2vyACY+brmqxleeJ",
-	"jB/fCsTEPb6ZZXlmjdq5TqhQU64fuTaumUcujmvmsavj2tl8eZpeiTW3jufR1TRYt401VFJNgjV7WLsI",
-	"datcs4llnljJ4xZ4VjUPqrtZrYqwViTw5uLqoqA65cL9VVWK6yuUOfQ+k1WfXmVvNin9l2EI5RGELKDQ",
-	"0pOwbvm/S5kr/bdMLyjnvZZksmVuOlSsH5+OTmjmErOJYx71WPHQSEhdcgXGLTAXCws6BoH1fMogBGQK",
-	"abqZ5FFVo6VGGHKwNyhF2hFgCEkQyeCuue99KGVlXChm3Yy4tYlDRnwmibp4oIIsyrUz+lSnxzxSYVRb",
-	"qKTqi5pVNBXLlSmiBUiDMh1SoyDY5WzbILsCbeJYl9BlqrZZlhjJwSUkW8M7+jq+87AUNdWJd7F/aeWq",
-	"b7EK0PIwEqugv1pXjV47nO9/ecCe190XgSXlSNeorDPqh1znHTEMLOJi5VZcu/e+aPjeIpj2mjiMLliv",
-	"gk6rUmzzfMWvTA1reVSJySYWW7zpN8pVtDXRXAPVM5DRusJenL73edyVYCEbRCEvDS9WzVyBviZCdTJ5",
-	"9eoUZ+P6WxmvKWX0BWzdMnpERqf5/DLVj93dCj7rUvdz+eto4ZIknswVD2iEAT3Iy7KSjVn+v+VEdaUR",
-	"8+Jvt7/KuVgcc+VaJHIYsenaak2Vt/icKBsxk/leV1awE1LfjmQqKu23IdOUlwpPaigTAYEDRKXBhNQk",
-	"FkBEWY2MQvUkqx/NInvbQZgXoorFuCylhMeYBV0v6neR6SJnrLiSwO1ZF/9vH0OqE4YyIGrfd1DeHW5K",
-	"X/zn4nm3GmrLF/twIzzsHVbfYbpUb7P1Tmrysm7V8YcCSv5QpvpsGFFxtxp2dg7Zi9ipH2YbaaaKBH9O",
-	"paYb6EYRIoOCcuTC8HoQuTVTvi5+q0Z4rQzHco8cw7TSquqSFx4Z0cpBBco4Ply3fqkFTKrGCzEtuGqD",
-	"gQ218H2d9gqgus09FJAQVKSX/d76486oPt9S//jg9HCjYbk1Lja3/rhcYfdHTS6fE7NIcBM+nkAImH3L",
-	"BtsBWRj+BmmKBMqA2TA1+CLJPjBvQXVeH5RCxbxQaJiSCAKeyiTWq6+o1cG/q3J4sHLOJUvQtFJB8pcX",
-	"WYGdmCUWGq5LnqaJ+ckMeMiIngHMrY2TNMcMy7ZjIr5roDDgfm+D9VeCxmoiqyT5K/fIrJo18hQvyg36",
-	"w3ZelYh5f8MTljM9PWJUiyZaj69mYXDyF4/rMz+X/DrmDlg7x/s8O6iiktw5qOXXz8DksjnX1tJabbrE",
-	"Ijz7yNWIjTSRKVQmnZNUWPxjKKRuS+TzhFgLocockvYYcWWBksN/Mf9/Mf9/Mf9/Mf+/FvOv5rcf1SOY",
-	"LRUhAuhz4G6pYrZgM24wHcp75jDrbdwwIIXPWMJCo54AP4rmZBjJ4E4BWg2Orwr2EvpcpcKj0I91B8Km",
-	"HiuzCAsI5NidbajqvvpQquKzhp4bU6VmMgmbxSWliiXOXFNApjhepTP5L9tZl9VTEWzGws2R6/7i8GRl",
-	"88YaUGMYUPiS8ihN2FbMHVhqNvQrlbMZLDFkVFTRhErtEpXVdcwYaLpw+6TZNFf4va45LkL2UOe5UWhc",
-	"zrdohaGIK91GMKhed2U0QsTrqtBhkksBQ9baXtC0rHzP+ZBGKwMnacE3nze26KqMt+skZWfZVAxPA4Sl",
-	"DDseKyVkiQAJC2QSghv1pSGEs/xrMx5F1lxHg4DFGpMF3GBXVUrgFgXKrL+1hni6cFOoJ9wPTIE/fDOr",
-	"akVNCvMolyOSzR7l5mYgJ4UztblBNs/fN3JFlu7d/nFTEPVMCs8LAL1Gn1fI1Eft5uDiZSkaL5UGn1cK",
-	"zc2GvCAnNxtwQTJb89tqKeuot8bH63f7ZXXoZSS9SdBHvkYbutPL5QfAYgzOPxcAgvDetogGVG7zLsGK",
-	"QgUbqJ5HBbl4/+i4KMseraEvgkDkmzrsPzk86B3m2soJV0tQ5yu2smYjigFOPrSodR7N6Fzl7hn/w3vh",
-	"mFq7BeX5Kq+dD7KuAn2+0BNEEDj79Dm551CZOmE0BIDLkN2zyGwQoZGS1nSBIjsmiyovapNzQeRMuFen",
-	"VBjyg5LAql0uRoVN2OIt+csUBwB3j+251W5Bs0W8pvzjyqk7eKv1CPwtjRWhJIgonzpadXBvREtCbUms",
-	"i1GuJCLU98buHBgoFnJzWjlU5aJxHHFWFYJuOit6NADgX5Ug5EoYb/0tFiiuiKiy5qo8CFRhGln6st3F",
-	"KpG8ETYUZM9WjwIe+cKFZp3AzmYTnG1BHhZBNmRR5W7FEdWm645mdAVaXn+lJA875EZql7nqOGMId112",
-	"kLvfmkb+5QPCXeTfYW8Boa3deujELOmYZjP00IUbpnK8hQjJNc7JB2wd1h2OcuyLyCoPhYG3g0s0La5F",
-	"yFWSejDQFfFp7k1EKoeU/zd8xDSfstrSZudkwoX2Y/HJ3W1L0JBFq9DYhTAdIiRUE3AmZu5NjCwU2Q+Y",
-	"fnKBMBDEFsFjDzTQWfUnWyjalhvK2YBNY+YKsxUyF8OofSxp/+jguGSQqSxIOaaro1tf0SwmIw+UvAqW",
-	"2r8L5kezvwnm/m7eSN6GaS+6Xpm2llkpaZJtZYhYK8CMMzwDVcAPaeMGF+yXhcbA5IlmpFwg4D9TqSlR",
-	"TKsCH8++jExTYbe1iekzjdYIAM5O6Ie0zAtOFyMHLbqEy1UpcVSALi7iUjg4CgU0DXEQqbnR8ggAiPOA",
-	"wMeNta8mwMeVBsXSjNflS4aFB3bfkAH5fHmoKKP5PXMBan6/My7gq2FCNq+fv72J/oZVh7WRcyE3TX0P",
-	"YBkylpEczwmmWDrMByzT4+OcfFvAR/zVNnBfv2bzQZecj0ZccD0/y4q4pUL58tHU9WFJOj8YuBupmM8w",
-	"BmVkMRGcTGIkNM3XaR+L9RS7MMxeyMKPZr7ZobT18FwzEx4ZfR566ZKr2IiW2LcDcZKj4pLCMMSc6Jm0",
-	"rSgS8tGIJWQ4Nyx6KpUmgyl9uLpjs8Hi3XJXwh51U261W/kVaLVbOJxK8Rn2vxRnEseLeOIrJDI7yiXQ",
-	"HUrb2WVowzgsGyzSJc+RVZ6R/jKG068uuO1pa0mkp6V1QD3JYZlgQdsCaRtJPg0mhCryB4hgCUlocOcK",
-	"3AKYfRsxuBxKlqOoonhmvl57MZtKilh2KVu3jBfImah6tTC0gAaTdcdWLhbLha8i0yruQqUYVgS3XV8n",
-	"57YciM3FwLC2Yni74e+KnF9ekDs2996zhAF3DEGeBo+hkVE2AajdFRz6urDVzdSfJRAS0MiqQNLijm0E",
-	"F/FFJpaf0+p57Dw0tkToO0OEKPazMa72Rktev9YZKPXOCzrVlVv3dblKInc6jLiaMHsz37E5lvSHTCeE",
-	"ugcvLY8ioqQURPGxsAiKdlrZl+aZ+6xLPjBtViZ7DJJGqfU2SYXmUa4OKBpcwGGkoUWG8S1Y1KkAKeEH",
-	"3/JrDMin0G/F3b7Aq8N8DbDlx95v4e6PSkYtm7suMMVoW/YI204xE7HXyCBh3WMLhPexUIJZlRFEzI5n",
-	"FVxZSOZMN9ZAcuWfNxlyUxsKKjoFQTFkIbh9wx8Wqj32908Wyj2ed37NqtDgH7fdPaxFY599/3//9kPt",
-	"q6U3awrXXCOU/heH2nrkvV8BmQnejmc8LNXKcIl6vb39wyY9/NNFdjeIBFkiL2AzxXGt4iO4FzsXG5rP",
-	"0AZMVooP9RN4zeYbzcFW5rsQtdY79Majic+J6uby4L48dJc8nbswy3b23DnR8T5B/EVbqrAg5Z+cnBxX",
-	"u1KX2uCOayIKplyz8FquWmu4OKZ87XpqakFByPxE6BzJKzDul+0VmV2PLHZ+N1pWtjPxEdvfSGx89JHD",
-	"BipHlUv2XAvelInM1sOgmjVq6Eqz2DlRLI4XeCOtMdQcPYdcL6fWBSODO++PcROzOLvchq1oFlfENkNM",
-	"ysaAZY9HOquo8AQiRkCjiIUk4sN7nujmGAFlJLFi+5NU3XW44EZ0UbEUYalOytKmUSVfqxhrHt9rEcU5",
-	"y4y1qFD4etMRlXP6s62sJFNX+3GdQJkgYErd+rKRdQVqb7lodleg/pC7LapjZJRKWYjd3rq8sgpf6Dwu",
-	"Nmydn1zY3VWgyBBqu2UPmBRA/vbh5TNyevzkoE32u/vdfil9PE3EGWd6dBbThE7VmaSpnpxBGx3T51lh",
-	"WaqS7KAW3zL/rZen7YK463Ekk+JY8P0zGlQTWHGJnOb1lNGkMvqggmLy88gaK+xsFTV9dEAIm0KTSOEM",
-	"8RZgAHUJLsZe7TBKKiaY5+obwU1LZhMGoPpQa14jVDZNAForrPLkS1UHgOw6gwwQeA9N6RCx53Bh6dga",
-	"Siuql8u6qEXzBOIqEkT5koWiU98pEic8wODGLjkfKsP1EPbbZaqKUl0SmQ4jVgUuHMTpM5nUO139OgYy",
-	"YapUSbwKT66+K3PnrGHvqLNvw9afESrIxfM2oeSOC+snQdPvdwrtwX5lAJAdQ1q8D6RgKK6wtVSlL5jb",
-	"ViY2HaAUmlCdEoyRQq/409zyNlgoJ0fWl1MFcoAp1dQgyMNhLQHtqw32u2JCr/NZXEJTKiRT4APkXKXI",
-	"stL1Rd6xMfrzOICqu/I7MeA1QUQtZq4DJlFDutOyBnZFZMHM9ii3sQiH4vdr1PXxQXzr7HKJn8LZgKG2",
-	"Hc8pLOrCQa0groqR1JBCxTbXcuoNRP8gTRImgrqYf/s0EzqVVoQqONFX78nhfv8E4tyLR+zFxw+V8eVr",
-	"qRl492xuffuoGhSpXagbyBIlhYfet/Fy4JsR5P3F82c23monPpqQKzqMWN52nLuC2NRmCXwzpW4jqvQb",
-	"8+JjJj2lcVx3a0PIW0kJ8nVg4aEN/HMBjSQFrRFCibAcC06kfiD5Qix1Nq914vpUigS4Wv8N8yVXrdvL",
-	"LkaOFFbZsgyVb2YFmi6gZ4Ts/v/VFrndPzoseGEPdltD97Hxlbl9qAiixodZ4QeWkEKZ4S55ZS42xkH8",
-	"hFQOG8kGy+YgzIpcb//wdP/0yclxv9frr1t/uEwcBbqo2/edW3qAhe7MzmNa38jKk+eTZQbunuGmogeD",
-	"oAbUBpx0BCnLM498bPAiV1jLE7kwx42Arr6e2X/dIgq1UHmuqg9KOS4kE/GwrRdpq7EHHuO2uooXiLOQ",
-	"BpENqio6euWYFP/D5atUpMI4967T0IExo0P0/J5ywHyC8osfAVjtOZRBwToHK3puUnTDja2pOxVp89sr",
-	"tpEtcRZsZVEElkRb1ZTdsI3Vz3/nTDRDkN0NG8X23zaKXSrOY2q+uaSY+ZzdY3shBZfaQlJzzoWx1/2P",
-	"mpoKlopzPhLb9yJrvffMcTVdlJbDlzLP5rC4NuC6CdKE6/mVaQxnPUSzmf/XS8cDfvp03ULY4ikMFN/z",
-	"rRpBxsVxP9sscdkwn+s3V2RCRagm9I7lolIdxNeg0wHTeCfiSjMx8LIGeSfJhNGQJRDxCbXD3sdMnF9e",
-	"kINuz911YC7FuHsOV5qf0DQ12nxHA7MoTOpPSP4dVejeGbwJxBIqFtPETGYh6ewTToRDkFvbZzX5nCUI",
-	"LQUh/v2zC4LJcW3/1GbZoRQ/jWWilX2neyNuBKJ7g+nvw8tn5Mnh0YnLqPbR5RZebmC00QFEpUvh0qBz",
-	"4G3MNNUmA3gwACMNlAYltvyMLTYKfSGUBQu7N2JwEbJpLLVRhjuv2XxApvQOviSKjiCkOWExgxi+y/dX",
-	"12dZqPEdm5eCj4cynJMxv2c5IDdnyob5Dh46dnodMx01APOhLWWXK+UorJ2RS2FB9HSaiC4ZPHQCOZ1K",
-	"UWqm7aTcRErdrm4U1Sbf7o0oNYzTNGs9QDBcLhSZTeZ24haPVEiysGQOLMe3/Z0iOWojTIS5MG3wDCUZ",
-	"9M+NsGH/AA9Eowh2LZSB2qMx707DbDSYQK50ufpCDHl+cDjuWYIZeJhLFycswJQpyKPzi4o50DyKMFpz",
-	"Ku+ZOQk3YuC+YeGgDUdv8NDJfutQPYCmBw8dlQrF9ABjt3EhbV4DHGZFBs+z/gfotXhycnj0PTZwhZ9b",
-	"b8bRk8PvuzfCY+idtX5M1V2r3bITap21+t1et+eK99GYt85aB91e9wDwI/QEeOBed8aiqAMUvzcxLZx9",
-	"bo1Zhbr0xtPIskQzcFnmXvDH31UbBWYWtomSmVPEkXxWnTNh94xGLucNWlCEPYDp/KVMkDalYH8HRud8",
-	"Ku5e6GKFPNw6Iw22XjG0T7yPHcS/9xiZme73eg6H39VdN5oA7sTePyxkMt5DK2WdfD/AUKucEAW4jJw5",
-	"SXURCMLemNVd+bHvOWDO/A3XOvvtd6P2Tqc0mduNg2XOdwO0H8nxGB0whozoWIGTKMUrtMR5TKumlwLB",
-	"/GN2p7pueSqpZsPNes3mV0zvcptsDzUbBPGTRjvZ9ma8YjbnJx1GPMAYcDSxs4SP5i7KE874yVH/5Ps1",
-	"dmbCaKQnf2x1L360be5wJ7CLup2wtZFA6ojAwr/tLXk2YcFdLhur1GFuA1wu67JNmDKd8EAt3YSsALrL",
-	"37cNL67/W9vcyvXX7EHvwbVXsrql6u42YhTuvj5cGNm2lDWNyh2wM3rEwi9Qv5dxjZxl23di8WUip0xP",
-	"WKqImROxmvl6uwAu/P09C/bzB6vdjg8s5Ak4Ga2/1n1CnSQSSy60LReMzNMD6ARSjPg4TYwoIIi5f/Hg",
-	"Hp8cPmmTw26/2/8+fyOaDoQR2G3d8mEiZ4olZEiDuxthxVcAC3LpsjaQwY6i0d0HW1wkonO/DObmT+iU",
-	"aaiU8Fulg9yZ1T9+eFM0ay4z4Bqya/0zZQC9j0p+znbp9TU0aWQEuMTue1ph+qj0TEVQoP7iudkj2IOi",
-	"Abc4BZSRqkaL7dxa60+DATex5VbGO9mqF1rmcvotgVTTBuSETlOlUfgcGxHKEJ0XkSunanfLTDm/WXsp",
-	"xx3cM7Kzab5mQRJ7NG7ThDdek94GuwiCNv1n6rLHPCu2i+JE5UwjsH7GqlE7i9dOae7y9bMXeFCDidFO",
-	"fJDRyfHB8fdtw9ImMiRX+0fHdeM0X9/6r5cOOB8wet75FQNEbzu/fz48+LMySLRJIJJd2yGLpBgbYuyS",
-	"N4zeQ46oTDH+IuN4NZgSdXFLlRsDQVI1G1FI0vYT+b106x309qss/Y5QHQvPToNVrMxHb2SwpDS0Z3rV",
-	"7L+7/NbctkRyBRgIngVoWfI5N5IJc5j5hTvRB/fFlZFMPjMxVZh5+t7cHmS/23OcNkgYpDnSSJFxYoiq",
-	"cOkd2isv/xrABTDEMQE4fZlMiUzwRP94fX1JhlTx4EaYIZqPrA5+I27EJZNxxLJgPgghsvce3sq5lclC",
-	"/SAh3DnxJzJH6CXEGKefhqEiAyDSHywxvzt/+2IAY3iKO5EtSpFMgBPgUsCMgD0UJYHvu2TgpZFBBZ8v",
-	"0G67DD5n1pJN1Y1w7K+GScL9fyOuJUmYYDNCHZYd+L1w1drQuznntn7AwHpBMTBwkPFZsCDmgwYtyieg",
-	"XLlUsRmL7hmZyDRRvmA/s972G7GZwHJh5nRtwxQtAuBTGc6X6BwPndls1gGkmTSJmDCLFOZEYYxvjblN",
-	"+8sO27lw2bitXGZzJg2ctehhPzxmp6POwfBkv3MYPDnqnLIe7ZyMnoT7wdGwf3xwCBFA8IliQWIkzdbx",
-	"j9fnPx+9+eXd+5efDp7+vP9fPx2++vTT8YvjN798eLr/n29/vXx/8Prno+uPv7746ZefD59f7f943mq3",
-	"gI5siKdrM3eWgHFYolmYSAVZLhyRulla0QhRLFtXcfQQvX/Kfv355/8a/tfV8aeHq+HFuX1+a9MGk9ZZ",
-	"K3z6j5H+if16+OyXy8706ZP91/sn6WT48aeP/bif3M4+9ccvP718/+If/3lXnlxhtLcW69BFDiyVNgui",
-	"yVqijlk95AoLi1fPVfJLVphBdeQwvIKRwxhE7HhXy4cKl+7LwgFsnbXY/KfJ8FXA3/OfXn7846L/jl+o",
-	"i6mOf312cXzxjxd89HOXzX/6I/x0wd/zi/m75+P5++d3B+/+8WL29jk8DvYjMZy+7IX/+VNU7mD56HNx",
-	"z9zGZKNmmBNIStG2nog+LwBlLSK9Fk9Jky9qcVUryL2OLTr+ak9Ot8qrVdlzjtaXS4LuvZwg2C3nHJ4W",
-	"pM3DqsiZPH3l9fgKTrA07qZOxnHKq0qtH2QxaG+dQJ0Kx1/+aC7Vf0pbpTCFpaj6GMF0c7VmQTOpq8Cz",
-	"kH2weXbASnr22QJ10vMquXiBX1StsuNmFoymIAGgOA++w+R+4TBYF/vyTjdZKM9OVi7SYgBN0e3rcpl3",
-	"ZZK8zrheBf3mVhKMYofY83K5H8RocF/iJ/11P9mqhvHCSdN5KR2L0auJTHQn4vfANG2myGptA/LlbtlD",
-	"wFiI6f55D6HpkgYTj+YMR14RCiDxSJNG4nX5F7YuE2GRYl2YyB5EDG3Xtv0Bm/wWTNswuy9m2g6owKOf",
-	"FXZAl6TZokup9DiBePN1LK73/T0aTrnYo2mIle+2Yf4+N02+4UqfQ6sL5suqJcpe2XNJvitftME3i6YT",
-	"SDBjQiecKc82LZJPjaHDA3rmRaZVpSd/3yEVwtpBdFMFIb7AubXNSTQnE7H8tmDr925HIAgoWGcE6yhy",
-	"/tw8XzHb3Ii6QjZK6HjKhPbWnGo7xmUiY6mYcqBvAKqFsSdcEymIhIhekQuiiDAqMUkFvNgl74p4cSNc",
-	"IWgkkFPmcA+v8y5sNZEzG0rhsBAxmsKcram8Z2SUMKa65KOIzFkchMn8QyoGAFaXpKydV/vBXxDIJJQY",
-	"KaCYHbA5rgCZqGyhIzMoB6lpy1+PKWTa5SfaJS/MRxDvYEYMRjOMjFTfkQwL1JYEQX/DGsf1ud+dtY9q",
-	"LkYEsFZ+b6r4r3cWnhfpx8Y8NhIv+rsaxJL7IZaKRt2MSDBpUvl8SARWACgfmr2/hdP7PDHUg8Q2nBvC",
-	"tbEzltaMPpUjrGZnuZViaNUtlqvAKMFbM3r/S77QZyDFKOIBFETIqON2yhXgFLZKrOEfkosO+s/r2cKa",
-	"BI308ZPkwlmjvkmq9gP8OvScrU8NJVvj4YXOatkaPilcou3j6RUn7lO/geVGTCNMPUAgGvLYCZk2oU3r",
-	"497TNBkzrVYEWWW4jRYLVSF0QAAJTU5ry3vKVZDQ2F92epLIdJwPJ1UYhojdO1zUiXRlVqyYDJFyVIQ3",
-	"YnB7a4d8G1M9ub0duI9cVdzBmGlzP9oAhQFegxgObgO/bGcQeZcDc1UO6wIhnJ9NaGJm5iL8crMKJVM3",
-	"QkiNEJyIi4ogmZBTi6GZFjlxOCepCFmiIOd51dVVYXQ2a5+b0bXdqo0EM68V/5YPkYdFpbcQkmEmj4bX",
-	"4+CQnQ77vc7+6EnYOaTHB53hETvp9MNe8GR0Sk+Gx/ut9uLH0O5tQoO71lkr6Ve9YiVS82vUqXwjhgLm",
-	"rTFUdI+q3rC5DKgtuRdylNE6y9E50N9ekxn5QBmj67tT8VurbNY5O+2d9lq/G8aZ8aJmsGP5bazIHl1g",
-	"VO+FPyAIVGD0YX8UtyoSwzJ9h8gnGU47OMJcgYaQq0BilOwodyY2Epp9EfhtqGTumOw0iNJ0UKexQOdt",
-	"ohCJbjgHXrC17SliRPMkE+ONzG34kPUjb7wRe5/Nfy7CP3ErIlaVOrC24G2aeYculDVFlNFbuLEqVNDD",
-	"JVjFcGVgGDTE6utCjoMLm7eAX4/fmw/QF6G5axHwshFau6n8WSNdxglk3kO2zO2I8oiFrd//bG/luLzC",
-	"a3LXh6VO8nJVH3KREC+uaW2pAvvaHrzziMCGQsSfE8HW3iSzByvj1WyCDda/z6zRDW9VMOCYiyyz3+Dp",
-	"XBqR08CaE8OhWqQeTCpZVcYY046FF5gSC/vvxB2wo2QPwaqCdQGwuKw7IK5kBpwaF4JPRyPMZllXvccc",
-	"3S1wme1rQGZQNoX4C/sKvuXT98yGzLhDYqS99gJRgYsIrUyE653oSNUcdsnduJe/TJZdlNf5IBmEC/K4",
-	"td8ZZfNBO92mS64lGSYuCQjOxJAGdy77jFBQEq0KCSKAudYGOKTB2sflA1x/74pZghVi02ENWlz+OrWd",
-	"+XO81avVNGXTvUq1XenmjHubsuby9dvuWc71VSeBlorgmgMUhZnxnJwX0z0zScljl0CFU0qmUuiJjZri",
-	"OgPV3qKqUaCirJKnCwCQj9niv+bdvIzrrMreKHAb6zrTWY5EtsHAf9AmgviWiNZobbWBFIJZO7zLWnUp",
-	"EbkNW5vjvCrYZB6ZNALjvgVjb3//G0kccevsWdN3yq5v0+yR/1XULXkYdGzG39Zdsu8vnj+7sG3v3DG7",
-	"S/9oNpE6hm+nWeLz22TTSzJCm1oa2ttxecD+ojk9W5hv1fGRjfDreD5yK1SX6luVjPBFlYDrJFVl1Dq0",
-	"bYLEl1UYNcJuAUtte6oAnbJbTdGDltcLSlFDLoDxNhUQjGJhcpp4WPKsbu8z/mO7NjY4GGhoe8zBWNvc",
-	"ZncsEyO3aU+rzStpaEXbpekMFvwV04XV/gK3wLd7lJ01rSIda6NLY7nEs4qS7RlrLTN3bbDjaMbZ2hHb",
-	"5aXzdSxOfwVKfeaTtaphOr+WlcnVWqrkT1cQu4VlO8Hx58pytj0ENfg5Mhh/KkIy4hFbP1TKi9GX6L74",
-	"KoGNpXqrGeq69XNBQUKMDxBLcm693tJcT1kynr9olOUlhCFcyrBOibiEEL2daRBu7XIRlnk3pt/bjRyX",
-	"sZTRVj3Il9DgLrdDyqh+J2S0Ow9ybKe24SrvfTb/2b5z2Ey61VTmNEMwEieOYCsSJ46CUGzbBzYJuVYE",
-	"YaUHt5G1xnT7nbJbnbfXKG0jWyosMrFbtAZgAo+t7WSkqFRX1eZjZJB619sAjLZh6H3h0h5/GXXJua2t",
-	"jnj70ynXBAgBIo+9t/zMfUuH0pbZFmyGQb/kjrFYwT0HHMXccGOmcaPYzIifylf1UrmACEMuQxbJmTVw",
-	"T7le+1K8TPVltuLblttM05fpF08mghnVhfiaXdte+KN0JUzsMduSlFViUwpLYnbu2Hyrd0JWanOnN0Op",
-	"eGg9AtgukyIy4C8s4Yphy4+09CH6TaQkSaQGhw90Q1Mtp1TzgEbRHHENoxAgzvCsI/QY1qwB9LF1i8Cu",
-	"7RiF0eUqq27FurgjE1++AGwtqbjY5tjVwCV8OmUhp5pF+DBfjZdIETiHq/UmmeWMJA3Nl3qrAdGGaZu9",
-	"9sSm1qK2Rsa3PEfY+3zHdxDbVqCWZkKMLUTpZBgLOlpJzWBcsxiv25R1IkbvWEjs+liQid3KOXdsXuGU",
-	"evXzwafXP747un528vzN2/0P//n08Nf3v/zXy+MX1YLPXXMcrH4ldE+BPlzG1xYvi2ufRPYX9jzl6nRW",
-	"8Rac4q50xvWy8NrbTKixhUO/UadSoSrwF3YouZKqNXk03iTy1ex6Ps/GwibZ2F9bmmr3HqMm15El7b3P",
-	"zki0/etoUwpe2/vj3HM70cUFYdNYOx/gNx1E7Rd8x8z42z16zvmz4Wat7+C5dibWJQ6ec2s1yDR/rBSn",
-	"beXPYSSDO4WWA1vNcZjqDOgbY5ER2ttISFJsYEtHN8xWjuSubpOv4yn65m8TZ6zAoXyniKvi/1WcQ4v3",
-	"xh6N+dbtHOeXF7u2cWAXq+wbW5Mlcxvo8CPb+aqtPCEI+KW+ONuqFFo/Aowjd5A3fvAgYROo2w9B8RYE",
-	"FX4AFElU0xUkpOaxczDS0yicOZxJl37LA+bqR96Igf3lHH/AAiWYDmJLTHreCEyxbXP8bQWnDI0CB5XI",
-	"iG2Q64piHFLJty2Gv2bzryOJ4+J84npyhVh1S0oF+FwBpHKkBvz3zjPe8/CV2+eaiwFaG8nfno/ufb5j",
-	"810I5J6W17INuTQKf3xtkqcz1NkwecMHuC6UAsJQbyFnRIotZmGsvZ3b4ZSrzSGvzba1qu06+Y2OZQgu",
-	"zBD+iGjApvYoVl6fF4K4OmWGZQ7GTF/K8NJ9N2hbQJ2JnJEpFXObnwvhClyodDTiAaIS2zRdB4ID/i2s",
-	"GAulmS20gX3qneXCB0DOZBqFAM5DmAD4BNfkZrEdr4ozae069AA6qeFRIQu44tsh1BdYXAk8TOF3ivg9",
-	"JlyQURpF3xjhXkJByBLhpq5YZQ0Kxx0DUoTK04M2ygFZXMXGBIGVrNedLXz1MpHTJtOFl69l41cvoUh7",
-	"qxo03gK9zslwbg8OanVcIUQCoupVhefA46fzQnSOJ7yWkMIsg6uOaf+0WI9wUCBWxdW0NBSFmszvlZFE",
-	"TeYJJSgbr4otBbhT429WqB3wLtmD3gvUfTERx1wybS3bWF2+fcfmbbPA7TsuwnYsw1uFNePbQZzeBjJh",
-	"/gcsNH875kP/E9bWK/xkzXa3ia00fzuca5b9rJjQ9qdAKn0j9nv7x53eQae3f917ctbrnfV6v7ZzP/Z7",
-	"7kdwGLTb7YPjXq/dP+312k/sP8x/eoenRyfH7aP9w/3T0/a6yUUf0bQwJzEQL8YoGILbBn+7mlhDBpL6",
-	"4zDrxkzofCprPTDVdc50ks8eVJrOlUVxd2EX1vGq2mTIoKJhsYpaQAUZMtBTkFPpLFkJ89IqUlUFm+Vr",
-	"We5GpM/1AD3S6EtbRKBbFuanujrBcyvAnJ8X64X+hrg2ORkQ4FArq4bmKc/s4aahHAu4rBejIvVw1HDb",
-	"5exRzBDJ1JnUMCQEIkRqtECtnuxDpnBPl+RS5ns1/c0mMgKa16ztCq07UFhMk6VGZgdhJsM1xQxAM3HV",
-	"lOBfMf0cx3dlC8Ysdax+ABhx9NvjatkxcEUmfIy14akNlZWiNlIW5lB9KXb6uSrUXOjjw1auznGnstBx",
-	"7TCjecXSFQY+gN8GbcJHecRJpXkU4VIC30PRZtol7/WEJTOuGBgk8tUrc3tWW+wGx1E98ZqqwLWzQxSy",
-	"xBftz/WPJDFkY56VC+IQyNbO1VqKzSLIVGErZoghoYoMBHswIvugbhbmMr6Uj4xzzk3CsXscutsjrlDR",
-	"sVe0L1XPXbykJg4kpGacM8r1FX5dveK9dlZQ+7iXo7JeBZHtUgQqHMFa3QXecQT2ZTixyzcudF4AYQBW",
-	"YPfE7kdDFl2uy+MZ5oTRRA8Z1cvhK1cztx99Q7u5xrP2v/Dt/YZRVUsokXn41a5q6N3CaMcysZki1oKw",
-	"pcs7b5pbvMjPiScgjxO7wGa65AN8A2VfdRlwvXyFu1pzS8pF2Xgq92YOcBMircl5Hk6FejAVxGGxIZAe",
-	"iaVLPvrQQ7uuaJL3M2vbWwxh5Kd0TobsRuA65K3jUEo7A5Y3YzkryjmArWxOL4bI5SSdrPqSHQOjScRZ",
-	"Ug9wtmmdow921TxC2G6AkbCbJAc2/OXM6O9gv5nQ5hgsgUn6ThFuX9s+Dv5PEgxWQGeWEKVgHc0dkWzv",
-	"gGZxK4sn1Mw1hzBUVzg+R+HlA6myWlaPuSA+AHu4so3thvCwdeypGdHVmOpR97Uzt8cukEnIwi6xUzA3",
-	"c5bL5nDO8qlr8CMfC/k4fJ017wi4CFQ2xtzOwHCBKofgQtmVevfe6QKR4VpuNAigEsuQgM9RrXctmJsk",
-	"VcttGVafCCYsuHPlJcyuWXRjrtmUSMQckDMB9eCpwJ9dbG7CRqliaiFYBLyfRh1Rzc0bQO847GaqHuRX",
-	"azbNgyZhZXpHexcjqw+jApN/u1C5Dydh6C9MZBzbW0qmGnRZJDPrBc6WjYqsM7cwVvPCVcwWwV9XonA3",
-	"jiiPVJ2KELPkQrPpegrZjvy8uC3rMIptmoNMrx+YMhOvS6Yu7qsXIDxZ5rCoHW1crseManmfkyXV5m1/",
-	"OUYHpphApzTK9KUvxebO3VLhGg7ZY2Tf1RVsZpD9bTl6FkdVEevzZerW/A8uH+ODc3wdmUJBKrO8y43w",
-	"7J4tyz14AY/h2NyxGAsf9w9JSOc2qscvNxnMDA0PbP1TCoQ9iGwO/+DvNqMH+nN4ZEonjE7NAR7QMGQO",
-	"RfKesxmw7pDds8iQDd6RzQkLh/3VKiLhosmRj+p0Wft3XNQapsyzwpWzFOUCGn5tPvlz5SjQ7gpf1HWO",
-	"Tx8LU3CF++kNq66GXgeqF+KA6u1yyAHXvXJ3dK6Bgor+Rxh/B2l2zYZwYSpZBCzKjrJYmGs8IbC8YK3O",
-	"MQh7+JdzCD6lY7Yc9LEpE9jW8b7AIX2l440LkocLncYIlpAZ1RM2YgkTQa3R379QX/R9//B/15GDXf0C",
-	"Rw6pZ0dHztMCd73UnD17rNZMKCtArCoZ3VtRzpNTPrU2M/iNAS89F5ILKiVQakCjCNUh5+yCkZUCbZ27",
-	"ES2ZyfxG5PGkF2J9Q6opZOXImXCJu3jlD2lwN05kKkKv1blkKVthbmILr8Mw2gvuV9R/zTNrWGzCRaqq",
-	"qMNGAS18qzG+MDgc55c2TOK61Ol8QCBcWEVmgEPkYjwAch9AMZyBdcvNzCXgDsWQjWTyVUHfcaxgNIBZ",
-	"QKAq9XTd8IA2sHUuxgab9m4L2XrwSypUGuP6QEM4kNtUuALe5d/z4I+5FLPmeYA4s73P8N8G4cYb3dMY",
-	"eLzh+apPBNz/oiSuyJAZhdhnyQ/GDHnGwHv5D3uH3t+ZT0T8ejSeJTByu/yNaHqRNLm4TRXbJH3xcTLe",
-	"K+YZ826ljaXb/y2kM264gRvgVSIvyEKBm4C9O8BxqMVlq6xiHGVmd8WkNRRFZlhd31wdqWJdEspA7dGY",
-	"d6chgP4rG05jBQPAVymb5I0qG4UupIjeiCkXqbaCAgZd+zBcVz8GhRLr8IzMuoZm1lMurPhkCZFYj0pq",
-	"TdKUjNjMx5rIKOySc+fWtM1hOOGNQAR7FhLARxzJhCg5Zf7bSIqxGzOLFAMYRSvArHNW2ohgY910HrnE",
-	"zNUoN1i0wEHLV0g9Pld4Oyj4sQxvgzh1EbO3Wmoa2XyHH25aNJiym1Y7luEPN60ZG960/iSH3f3+N4KX",
-	"741njo6bwuRjgPxytblpUcvzQqVKFO3tOPz4bMQxAV8JVjq2zZrtxvKWhQoAWVFzNIezqWKgK0AHddUo",
-	"b0R9OcpYhiurUZLNilF++VNgNLUvU8jSHBCoYzk8CZ+MDuh+p38YnHYOWW/YOR0dh50j2g9O2JP98KB3",
-	"UCowab7FMpY0js35mMi44hWnzLNhqVpkv9c9Puz2uvtfu0KkoZ2dGL2TVAByEFYu36xQZJOz3LxSRGMT",
-	"1r/qQ+yCIORM1AF9u/iZR1hc8qaVQoEbj+Js1DE+TnGvbSJUI5L4V0mJ/wUlJXLAzY0Jc100oGY1I5rb",
-	"CjatHLGGjeAr14sgF9qoDGa4RpgX0gnrkRwTLrwiwxOX95zPdP4S5SZWUMjjKk40Vcj/VWeirJs/crN2",
-	"WFOi0Z7+q5LE/65KEo+/Z5riBS0tI/HJKG3oJv7B7OBg0cVDXWCIHFV5MwEwVtPEQfhT4cJHbHRJVr4p",
-	"tvmv5rgO1FwE/qXujbieMIEKioWF5kY/FppQlWuzTQZTGfIRN5/KhAysgde1k/m75AhbsyEuyingf8dk",
-	"GfuKHwZXZPD5z8EG6m+dSvs1i2XYueZc4A5LvrImhvlP01iXd+blr+/6Xr1CkEV/xSIW6F1rXVkljV16",
-	"yndYlAONxXXOceAgG2CtbuRtQE0Gcxcfp3StJpHnyfxDKnZ2ZV7K8OvoZWb1alH8wWivtEwYcmMuSDyh",
-	"ipHBJRMhF+NBl1wIQkmYzEmSiraLOs2++yZQXWMZNqLRx+tsC67i/L8tUoV3zuV8wMt1uTz60Kqq4bky",
-	"Thb+wkZsyhgAu6nLfuaJdZb+bTgndqXJ1cWr6xcf3n6PytPVxavXF2/ekJmLwkc3zTihAXMoFVxBWY4u",
-	"ee+yyC3d2Ou27dCPCo5XvH1dUL+FdvD5boqOAGD+kT7sjTjDl/BgNzp0IAd+zeNzZUjGrHmY1bhpeI62",
-	"Bab7aG80ksAub/MlG/kt6LobbNn6+m0JjKoAlka1pqjvVu7y+xgMM+QTG17J4I7pXLJrOowTqWUgIzKY",
-	"pOque98fWCXCCD42hM3xu+8UkamOU53HsGsTGiRSGV6Imkc7VwbEf0omVN0IJkJ7z814FIFPDJgSfAhp",
-	"ecA+lQs9CiKAaKMJQ+3DYmPmB4RpvnEiA6ZUl7yVCUNXstka+71lfrhOLDwjNIpuBD4s8nCcXtuj+bl3",
-	"YMUGSodcDKC5WcK1dRZmc8SqKM7zAizdzyFk0LkNAvQpCTcin5elmFLeOr6htnMOs7yWm7DmTxMeTJ65",
-	"+dRge9kJKSYgQyd2MQTZOkxTZQsDDhnGVmY51nYRC0UmsEZElS4CLz8S/SM/ZoAELJMQhjvQyEF9gAFU",
-	"8T/QV6r9598pooKEMbHWfLWeN52t1vNHzvUTD/UkoxGclxEqAyMYiVqdL8DKc4Voa0T26APuVob00QhO",
-	"5kfGxxNdNY5EzmoHYZ5tcRBXhqngJqSx2cnjQ/KaP0VbBObl43GvG8+QBneYNbRVVfgKD/mlZbyLclAf",
-	"lY9SLIRlXn/P8SkyklEEC/r42wzbhxJxhcNhOWvuhrNMak3BJI3HCQ3Zrde72q6hWwhMyP3NQ3DEuD9V",
-	"JGdbvjEDKZSM2G6uzJkLMLljiWARMG/zYocLbm4qLnQbjXRwS7iGizTpojZuhAVWYnHGZs3YCUZVQXk9",
-	"y4S3YSszMzeasl2gdRd9M9p+JoUAj9GuiPslNOUYPyyfC5r7TpF7nkDu6ZQGEy7YFyf1bdN2PO9gRNpW",
-	"aBsp0QpJCgOiCE2CiZGZaI0EIBgLgTTNy3Eixwmddsk7iRFPMiERF3c3wgZzudaMYIWwhBQFLEMKitug",
-	"KxtAE/IEjIjzkiRFqgSpR6VBPJPxfIdyFM4nBwdARVbOws8SXQBQKhrk4EDGHFJGtCTcf10N/e7qcy6W",
-	"Lt27p8ke3m2VWf5Y0qtRFa/D3pPjQv3SvSbpkK8Zi3F86ZQlPHCbUqIILqDIqtmrVEGhwZLslip0MlVm",
-	"jTIWv4dmv40rPMfmjPCcn+hWcN1lPLeEAtSRu8f/J7A0meot8zTUYBYYmhUKG3G0HetyZktfevDAHfAg",
-	"Qy6GHXt2YwRAs9xfnV18CUHDbfoWJY3cIZSpRinjf8oxZA8s2KLIjOdrOgWIn1R43p8/cw+VNh85E04v",
-	"aReR225EnPB7HjHweoqwTVIRMaXIwFwU4FiGfM82sZmUAPcGl8gSacKO8lFH+cUDCy7E7owydiFdWT2a",
-	"jNMpywE0OfRTm4zuA5At5mwWrt0CS0AnMpRZbSqAnpaedx9FnU/aPj44XczaBkDRC3x9/+gYdHz7Z38h",
-	"rnph5i/EPU+kgCIC9zThdBiht/vd+dsXP/xy/ubjizbE2+cqRZSIqU54YOK+1XBK+drt//3D7//xQ2vp",
-	"NI8PV0/seoJUaXiz+e8Zho1raU4KoapLniOfOms6H9NKbT79/mkDkc2MaSaTu4J4uv5AbBPPee1wNpMo",
-	"a0yTrd0ZFl85q7E/fN7U1SVXmoqQJqHTZs1z5X5jSSITEOcBfUsKh/dSN9x/WQYfN4idSBN5vjuhijgv",
-	"xjbCXlNwHdjGufiqUkTb8fzbYoPZb0YySBFRa7siRyTHqjEOPJaXgbS0zN9+ltnjCs4oMDBoIwkM5xqz",
-	"Es0/ugSD8M7BunZG8o7Lh44I/6GkGDj9+qer9+9uRASpkjbhSvMpa2dResgVBgHEhw265IoVfgD0cMRT",
-	"R8FbaC7SDNKbamJa75Jz+G+GOgt/OdEmponmNBrcCIjSQ6MAxS84mgUQCvPj9cvOaZsMoDDHAFrjADg1",
-	"pIodH6Lba2C+A0kJ0OAVn/KIJt0bcSPOEfiRCow8Ifs98pY/JVRjkrdHE+zDzzFLbI6nGX+2+AgOk3DN",
-	"FBlRpe1+aElmlGsvsXnPGVfec0fQ6GFGApB16HDLgVT2e+YVO66i8N0m0KwF8jATMb1Ovb9QTxKWj+3o",
-	"kk+Qr2r5N1dkypXiYty2dpUHjXsP7QwsRONTWFpcyRw94sbB2wtI84PfjEx8NnABGw5mWJIBKiYYC0rg",
-	"UvNxIkViXuVY3U4gJXr738ix2r4Q6w1CfgFkbDGY7VkSbAYrWHtL4Gptp1aArYTgMPXxjINXGmz1InSr",
-	"Fclx7aVNebTk1uqtAtBfOrbIJmg7oCXLzgjwOq6AEYGhlWq0kGXafFUtnjoxiZdhmDzwWUg1AiGvUbwg",
-	"N/KssgSciiw2FlljVt0yY2Mu+eSOxbptQ53AS7+UKhYrZ+Tl9fPOr7TzR6/zpPP75377+PDPm5vub73O",
-	"E/PXfu/Pf2syuUusVUo+vHxGDg4OnuDaI54LKlkwBznKcYRamuFTc2insdqC1xv3qkSpGR1U3W1uWBgt",
-	"k40L78OlqenrxfT6DguZ859vYAVuWmc3ZTLtn/X3f71ptW9ayA/gHaVDmWr4FekGfnWJw53woHeQSyh2",
-	"icb9w+C0ewJfmZ2Bb/pP9ru97n633yMd0iG/9fb33tJkzwzizHVP/sOc2t/Jzc1N69WLa7IHCbV7/W7f",
-	"/EL2ez1yfHjT+nNFDn+7FjhgrUGUh+AHsAGCANDGNrK1aOhord721TCqzch+t6mg95RHOxAtV5eYvM7k",
-	"ClcH0Z0ls7xhGrHEA3IYgcJ7YUZcl1I3MPLEi6IW1wscXhCjf1YuVIlFYTFeXrWJlpG9iS0mdhoxRdgD",
-	"YBK4wBVX/g5xRLIal/kClhazAExo0ggUtdUrrag0x/vFw/xsK2jwf26By9lkngNkQahys6kY0z+ZZxV5",
-	"4OevGzwYy0R3RjKZ0STcsn8loEnCGRb2uH52aXiBYAGmf19o96eveA3gYzIfBR1JGQ9pcEeMTJSMaMDa",
-	"N0Im9R/QMEyskO/C5COutBm8FL65nTuOX+JyGiKXiV6FG28GY5bHTKdwQZ/2atwt2OhSd4ut0XR0dHD0",
-	"lawj3teyHbcKNIbhSW6xiCsm+xf3qyhN9XIrh8VdCuSUZUqIDS/iwkdIIBCNTIWtpxPNyTiRsy65liSg",
-	"UZBGmKyRQK0aV/4x5CMHkDlkesaMgjmT/upSpdo4g6GU+iIcbFWnvIIl2G0YOfZRcw/4mp3uLqeo4hne",
-	"7QJ6c7aBbZULdSFIDm4+VUVMs3UTAB5NmJBvsxTH5dF3/8/QxQ73Gjr4uKTelznSyspEBdS1bVaB9cAr",
-	"CPK22NsaACx2cyxyT4cGWHxlS3g7V9jsuWv1L425U5xMHe6OfYu4ldxRJqcqdbMFzJ11cXOK6/GtYucU",
-	"R/l18jRLK1XDPEpbCpKsFebPLy8AcG3O9DeRk1ka6pfD1WkOoVPmaHufVWEXtgyn89jDsDakTmkL8iC4",
-	"gK1zx+Z4EVXA5+STrLbBkRz07cKgXMyIpV/1rcHrLOzaF7o8mrKAbyAHceOj/hizwlXpqC7D3rlG+vaq",
-	"hIxCRGOppXiyLlzPVg/3rq+4rwPb85ejb4fhUx6TxfL5KhA+De6sPRrzDrDSXUjor5FH765u1+XFazav",
-	"E52vwfQw35XIXLXV7mJq+wKICK6gWJAwrb4mt9uBjG7k7G9UTEfK+DriOfb9ievJFWz7EtrEawY9KOZV",
-	"NPjiv8GVzO5ZAi4ZQeiY8q2IV07sFo5cd8WcFiFRHitie3a19/mOzXcqcyNxNxOezU5CLjbWyibuN5ec",
-	"b2VmQHcLIYKL651K0B9gJBtt8XY5z2pTy2uzj5lZD+2KdZfRRzB+BnKaj3GJWDgG/6bGGgaumBK6GG3o",
-	"CbgQEwbgYuBhjJjlzaWkSoVeRGtKReeodzRCU7Y4QkVrc8xqY2FWOAEi2HJDQGw6rBXMOECXngsykSnA",
-	"mQaRVCw0dEqwIoILPzEsgtmoeYhcQ85gYdO6BBfGAahjoVAWYkwNxKWFYQYSANkK0KX7APvdksv0o9qk",
-	"XAx89TKR0yZEAy9fy8avXgI+UU1GQpyYKeg5Gc6t69nXnoBgdlZb7REeP60JeG4JCSm6TKRTPFjwJxZp",
-	"RNYCBNpqI+y8OY/rpxfB9ACzrvFivMTAqJ0aN3FYBXC7QN0XY0jMAW5r2Ubia9+xedusa/uOi7Ady9AV",
-	"pGgHcXobyIT5H6ZsKpP57ZgP/U8WTyv/ky24cOtO2i2cRf+zOYn2p0AqfSOqos3auR/7PfcjuDHb7fbB",
-	"ca/X7p/2eu0n9h/mP73D06OT4/bR/uH+6Wl73SAXPMnDucPUMkcP6Gw3Nv+yH6cJkj7gLG9JYfio/vLg",
-	"+WYKdToITG9HCkiqtgOOfwHfjRD+E3J5hnMXMWF4FbGhQAhOC7EhwznkgE8pj3wogy9XYtG5J1SRe5YA",
-	"6Or6KPof1beLn2/G9nVUC1iVWsewyw2EPQyosODnReHyGzD3Y77YqIyubxMTtm4u2ZIHAI7b3mfzny0r",
-	"HpvR+tomflj2vF3/HH/KrbuvpJiDnwb50AJFgQ7q+AGIkZEcc/F3EnJFh5FhGcHE7bCFRNiqR8AmB35T",
-	"Vn+7fTu9X5Ye+m/ArL/pvqyvY35Uq9Dzv4AFfwsndjfX0tex1n/LFOoN82Yg1hrfRiQJZFlO6vkqJnpr",
-	"S/imCrP/Ysf0FUHocVl2i0O/Hg78/+Sa7bjhXwCK/hdXVnQn+pAvWloHSO8O25fFpMdJ//Vh6XEeX0fv",
-	"sWtYc8VYboHxiracOYwTUekNcwR1yBWnhzr7xMGS/QUw6+8dCTWi5C+oE9lx7H3Gf+y2DPmmB+lLoLg3",
-	"JdCKSuT46V+hFLmbhwvDCimERzcjymXFD748FrynpR1fqssp4lvQ3NbkLY9R3X6xTCLz9s0mkk75UlMy",
-	"1ICSLvGaoi91cU8/TeT59GKnteadUlCzpQGNImdNgWQMUDlF6Mlwi+Z725ejc4mMvHGQvmmUBWli3jH7",
-	"NmQ0YQk8+908MnIs7miaRK2z1h4wT9v8At5zEID518aFWr8nxIuiu5Ql1rgMoEEu2T3Vkwqp2tzVZ4su",
-	"WUR2TQV5/+yikN2SSzULVZWUbrOscFsKpYah3L3PE1RnDsRGtT3aj2pD+hbOCrDycj36BK7FXp9GMrjz",
-	"fmIYPFQGwOo5XJBnLJ7kmnJHrkIjenaBlVkU+ImxSIsRdKbWw2tuir/bTFz0CcdpFBnJJmseG6hcnXJy",
-	"QRbAlKLnIl+I128uJopg0XHPY11n/pi0q7337vYIpMp/h46nCuQ00KRMZ+g5zW8Balk1bl2fNlmgutCq",
-	"qAtpoy5n2VWgRvYis9skjqgeyaRAxOGUi2bNwQ59R+jY6YWuiTHk/FbAT9EIyuKFWdH8jNjtUOBYPnQM",
-	"4Urx/wuzrM7MA5+mo6SjVJoHym+giElOLAG38dLyi5IyU1LA5UZRYklqPPTSdcgeLcgur+RK+KbCkvz8",
-	"+JzEIvBUYWlecWkBJPnFp+Yl56dk5qUr6SjlppZk5ENOWQJfH58KtRi+K14HvJezKC8xRym2FhAAAP//",
+	"7L0Lc+M2li/+VfDX3aoku5Is2fJzKnWv+xmnH3ba7vRu4l4LIiEJYwrgEKBlJZXv/i+cA4CkREqULHX3",
+	"7M7UVKUtkngeHJzn7/zZCOQkloIJrRpnfzbGjIYsgX++vKEj89+QqSDhseZSNM4aN2NGHliiuBREDoke",
+	"MyIHf2eBJkOZkIth6x3VwbhNLjQJxlSMmCLTMRPsgSX5l+2zdqPZUMGYTajpSc9i1jhrKJ1wMWr89ddf",
+	"zUZMEzph2g7puRRDProIy4d18cKNKID3iEyIYkHCtOmGPdJJHJn2O+FhcDrsstZh0KGtXtBhrdOwM2z1",
+	"BkfDg2GXHgfdbqPZ4KbdmOpxo9kQdGK+DFz/zUbC/pHyhIWNM52kLD+LoUwmVDfOGmnKzZvzs2o2nqeJ",
+	"kkn5JPqCPWp8oe+mEyfsgctUkZiOWNsN7R8pS2a5sWGj+ZFM6ONbJkZ63Djb73TKRvIimX1IxeJIno9Z",
+	"cA99m3kypYkhk4hpFs0IFSFJmIqlCAlVJFUpjZpkkGqitEwYEVKPuRi1iZnPP1KpaZOYQaomoWGYMKWY",
+	"gkYeZJROzL8TRgLTI4MG9ZjN4Dchp21yMaGjuff1mGoSStMRYY9cafs2YUkikyYZsICmimFDARVkwEiQ",
+	"MKpZSAZsaMaYkWLVeoa4NPn1DNmQppFunA1ppJhfz4GUEaMCFvQiZJNYaiaC2Rs2W1zYd/SeKcI1UXTI",
+	"iJYkYTGjmugxV26t/YjwMGZDyjXeMq1X7fXhYbMx4cL93S3b+YshHNTyEeIhgiNKpIhmhBdOutI8isgY",
+	"toorYhhF9ZgtR1hKmCsHa2ig6thz8/A7RS5eFI85O6QnwVHYax0P97ut3uDgtHVqzvpJeDA4oofD7v7x",
+	"Yfkx57a7p53yC6VSllSOGp6WDPuYnQ66QS9sHdKDk1Zv2Dlqne6Hxy3WCU6GR4MDetg9rRi26/Bp437D",
+	"ZlWDvmez7xQJIs6EXhg47XXDI3YybB0MjvdbveD0sHXCOrR1PDwN94PDQffooFc+8Hvo8WmjfksHLLpm",
+	"EQt0GWu9NFSM5KvIlOuxoWfFSGQ+U03CBRD4m3TAEsE0U0TZtoiaCU0f5+Yaxz9O2aCpOUvMt98PEyl0",
+	"kwxocP9D8/8LqKDAS8oYS1QYacWx6HbKGfZbPuG6fHMm9JFP0gkR6WTAEnN3cM0mCpmMThNRxekiaLOU",
+	"0XXhdGLDblATLuyffoBcaDZiCYzwSoZV5BPLsITgB8fh6fCA7re6veCk1WOdQetkeGTovxscs9P98KBz",
+	"UE43MXT1NLq5ZskDD9h5EMhU6KqRK3yLUHytZBad8HhwODwIWqfspNfqdfePWvQgPGkFR8PuYJ91TnuH",
+	"x+WzUPMjeOqElBHOrhKpZSCjxfn0x6m6bz90+21yTgaJnCqWmFvS3KaKiZD0z1M9lgn/g5ov+k2ipLmx",
+	"aBgqQo1EZS7+Bxql7IxgYwNGE5a0+2Qoo0hOzTU7I1wb2rtnorhQtveq++KaBa1PbHAtg3umW34WVcfk",
+	"6OCkV7YKN0zQ6u3U8LRkFw+G3WCfnrLW0aATtnrB4WHrlB6z1n54MuwMjoIu61XwMO06fNrufVR0xF7Z",
+	"1+aH/vP15fumkWoDOZnQlmJGOjZCDWyGIt9/ePWc9LonnR+qjrodQOlZb/xdSSPvMGEO9+/uz0A9ND5X",
+	"DzWRk4ojo2minQSr+YSRxMgTTZLIVIQsJKGcCsOczPOxTJM2eYFDOYOfCt8HaZKYO2cihR4bhvvx5nlx",
+	"5/Y7+0etzkGr073pdM7g/79VLYIZc+m2hFSzlhlr9d7APVM+Y2DsZDqWirkdoVbUHCUyjVWbfLCkgVcQ",
+	"/Pps9iN8uHDBLLs+qs7D0cFqYQqmccUSLitORwRfm6VnNBgbCVUmmosRMWw+eaBRm7ygM5xcaP6R7UfZ",
+	"gGPsqpzmtNQ0yhGdIYRGsxFS0wA+rCa+G1k+AcPESgiPPQZRqvgDQw3GkmEaLyHCXEuOBOGtctLbX0l6",
+	"Wm5GeNVyZKpKpcjgZLhPjweHraNOeNDqse5pa9ALjlqn9IB1h8dh5+Rwv5yRpWoLMuSvoKlVjRn1uJJR",
+	"n+6fnvaGbNg66h0etnrs+KBFe73j1tHpMNgfsoPjk95R+agfXIdPG/enMQ/Gz6XQlAtWoaEH7vF3CtTa",
+	"3Km2alIsQ9COJqhpUkGkyH1XqcH7fvOD/reEDRtnjf+zlxlq9vCp2ntvPgQ7CerjioGZ5NJc4C+NLmz+",
+	"Ms0yAdcJjeOIB3Ct7wF7P/uzZk+5JqG/4rKcC2KunqPj3inq4O2GkQQTOYjYZMkYYnzjP9Ybi2u3eiBG",
+	"2CK28TZsrP3WNH1+dWFVcxqG3HxIo6tExizR3KyfVe7j3E9/NlDnQYKeJ6OE0dDoF47g5siq2bC2h3Nd",
+	"eeZXNsEeY54wtaSJhU8iqvRH5botrtOnMUOF557NyJQqYl42DBJ0/hBseRSlt6ZjjxMuUg3mp82mAGoG",
+	"C5FpL9vfN2yGas5f7mjUOQXNRUF6/b36K88+fs923Q6kWSasZ7ub3VSoaZpBIbU9h3fWpDm75xfiGkRu",
+	"VXFb8yGDW87eU2ZHubBiumqTZzNir9tm9lwZAYWHJBWaR0a4B+vTg7xnYYEjHx8fH4HS59eRC31kRGCv",
+	"FB50Dw/MO3nN8KizqBrunADm9g4+rN6Rt1zpNfcD1OnCP5YNyrKZv/wIaJLQ2cIwsa3qcX7ienwNRuwt",
+	"cqxFDgUvZ/1kV/LRTzfnvxy+/fX95atPB89+2f+vn3uvP/189PLo7a8fnu3/57vfri4P3vxyePPxt5c/",
+	"//pL78X1/k/njY144FZ43rfAY2rzlMKqP4HFpCHXL4VOVl9q80Yxb+UFk7q5CCY0ZKBjGpFFoS0heypj",
+	"JljYJqY3zhRBvw62YRhHkQRpoGVSkwLh3TdcwNtOGyguRaMJwmmj2TCdULSeCRnCMc8o1r5T3sN7u9fZ",
+	"6yF7+H/2r3YAiuHil+i1KOe/9iGuUcFjQieMGF2zKON2T/fbnfZ+u9sp7WoNYg+ZprxEF30BvyvvnoPF",
+	"4lI0iUqDsfWwoA1BhCTiIrf9SSrM7UGNDNsm50bjVpr0OqdHZDDT6LDLaRlOYiVixMXjGYkUaUVlY+X1",
+	"qOC+2vZ8fnUBd5dfZ9jP76yNCQYPBnAQXgpSSlVneIJWexOt18OvkRWS2uR8oIxGiMJSJEccTF0V/Tja",
+	"XiplZ2/+5aicS1E+QP/4IgQyQ2dMKIN0wsScyxMZyJUsXQdLsLgQC091zpK2HqeDV8DalM0kf9CbnkHk",
+	"D2d+PJXcbve3d8ZTF27wZiPz0Za5rete8M9pTAc84m6E8yK6o/ORIbKAChJKMmAzKUL4fcgTped98bE1",
+	"mLbJlQwtUxKMhYSSwHU3IyOmCSWGdVpzFfZhdFZepJzfG3HCH3jERgy2wy/enNEpplqzxIz7v3+nrT86",
+	"rdPW5//4tzJqm9DHC2zkqLe4smZNAq7hJpuTZ+L0HY8ijr07SbNU0JywiUxm7/izVa/OX82+i3wbpVvH",
+	"4vF5ENhLYY0r95wELB4/ZpxsxB+YIhTaQk2LK+soCbm6R8e39agTFqmSa/YetdnFlZaCa5mown33e3YB",
+	"nR0dn5wWNnXx8M9tD9ytK0ned+wvbDPE8nVMNB/ygGr2gQk2pVHJxuffAc6w6vA+X/xiYasXX1k5Pt/3",
+	"/JZevXl+Tf5Pt+Ovfi7I1ct3aOSlgrx8/uL6HLZcCnLV2j88wtgII96whKSKKXSzO/0M2DnXsPeKaUVo",
+	"FGEIBeFasWjYRg0s7y3slJw1jJdZk0QNF/YuBTkk1LpLmnDRcQ3kqRbJcMAFTWa/wncrdwgG9iz/xXbs",
+	"JHwzC809m6lKlze6h2kUj+mAaR7QiMgktHa8OpcJztZqgxVj8UfsvoacYBu0cgL6sFd98xbfWlPfSePw",
+	"qVvysAZFZLRg77XFTbnQ6BpShGrShSMySuTUevWNPjLzoSt4J+IACiKhs2JUDL7qggBiukfZxWprdvGz",
+	"AVtiylNzfhlLucziaag8soWb93C/t39y0myINIrowLB3nEb+Nj5v/YYX8n/sff73H//sNPf/+rdybSK/",
+	"yjgMvKIwuEoTzR51kwxm5kzAkRhQxY56lhflB7l/eFQ5zY1MYU/nLd/WsdrkTMzRYp4Mq4nqFY/WXWsr",
+	"ThQCyla5FY2wEUJHOdLr/N/fO63jz38elBMcOHBKblPzO0lYRDV/YN74LFOhSSy50BBbylVmzBxaA2bE",
+	"hprIVC9cjvu9VapKpXziF3FdQe/GMx68Q7OQVGqDUo0iPjQtm6OE4mabeN+TAonf8Ccz0YkTA8k04Rp8",
+	"ypPFG9hfRuXXmFlL+LxNzqMIfzJn2/ymmShfyDUuOKC1goSf5wP+gnOUkjmBO0cQVVES0mQ0FMvFYalg",
+	"zrUpbJ0TKWPc2LI4zxLdG00CoWQKdmVMkVQxGnXqvCuxDM162psgZxzIh4zWMlpnIsSajHOmWQVJKP5H",
+	"8YrMjS+nTLlFXH6A7G2I3S2ZwJyBzwqozYY1gn6uFGJ3rvHboexO24f2P4Ig8MVvv3Xvsg3vp4pJb0Wm",
+	"qSewoHTSJqhujalhZoZdqCYJ+Yhr1ST9Vr9J+nd9YKn9dj/PDUVB8RHunMPxptYYetjdJ2/4s6Y55gkj",
+	"uDn2s1sBluqccHQr1hCPsrCDNaiDJqOSE/6BxRENGF6TLkTa2nwLfD239Af7x0cnS002pQzdtlpzDEzo",
+	"ZGYv8kvBCJvEekawMwKrp8zNKKRgWx4nEw+1ucFL8fArTYqNHnb3Sxstj4H7lSbc0K9CbR7vf2VVesPs",
+	"VJvcgPFNDkmfiYc+SXC9/O1ed6TXMk2Cuav3oGSsQyfH1Gp48TovM9jBtpZfMAkbsoSJgKFqNh3zYJyR",
+	"AlrsJ7FMNAvB46SXBPMnbMSVTmbtnKtmD50O3fb+fpnEt0JgXUc4yNlAV4oHr43UmkipXUx55iQxf03H",
+	"MmJklDKlz8CsE+SswEAdIXvgASTLgMhH1ExpNiGBeXnII80StB6hkZArGYFpHclM6jFLwECTCSeZe25e",
+	"+mg2QJW+FOdaU5cMsmxy1xCUWZwVWK5A5KEuNYBCc2YOSmYOG/tw5AxaMtVxasT5IZx2/xWQCzihMOSk",
+	"OdehVf/NWzLVxDAKcjPmikBoEVNOZ0ADeSGO1AhkZrxVixFysXoR3jAWm2ZFSJOQcBGbQcRMZLO1Mwnt",
+	"lFGWt5K7JNxwPrNPU66YFbmBCxZIvnDrzQ/yUgRs9UCfR4a9zI3UC6e4PHNDtV4uM1SFYyUhw22ZG7TS",
+	"dIYOYVDIaDQ1f2e/4qHvaz3r+wg5Rfow/H75+ms9q3m+igRBiWbJhAsaeRNlcdJNS2twpGyAWo2ldtbu",
+	"8qhLw7LMf88gjLcJlxaYaK0zzvE5o/Ipm5Wh5nXT/ZOitea/b28fO53W7e1jd3h7+3g8/PzvpaoNxju+",
+	"g+uyNkf/Nfto9WUxlck9F6MXPJm7fXud06PCoPdWegKtdoB3xedlss+1pnoTVTtVFA1+lCSpEChL5OIt",
+	"S3xJQSIrNKMgTjFwWHERzBMbRMoBU0GNbsGmWOWPelauil2IIEpDKyTFZhaBOW5rNf0cjrDvoMZ3FVpd",
+	"syHl5A2PorrtxIkMIKGz1vvlZJHtRnGpymaX7zE32JU0lapFxxJ75Pq5NUYszmzIBVfj9SKWDG18YFSV",
+	"2a1/klPY4ohqpjQEWjARGtFnOubRPJVNqeFijpslDAjujDy3Wbhhk7zEXNfLy3dmCVho+Axczy8dfys6",
+	"iMrkZaaUld4WznelvDTn+F18jz1qGMfSuNNsptxPb+48LV3pxK/yylna1p0SkaWy4f/KqNoOZ52tV9rq",
+	"9c608YlybZ41Gx+QITWajZePXLOwPKOh5GBgm7kZlJH5CzZM6GjChPaxImsoj6FPAF+8/oYJQ4G3nrpg",
+	"3n5vjlOJCWVEUbBaak1wrn+wET4wVXYu5xbKJ2njWN2HtsMay7WRNyLMZc1bUQVFiJKcU/MlRFiIkJjB",
+	"+ez4UgloQh/fuakvScJclYbZbMQSU/9qhc2WLJIyK/xUi0T9uIJ51XzlB5upsqXK6zVLONp9K3neou9i",
+	"DYXwBQIVgAFALPB5VHUMkx+53P8vraWZm2NMUVf06gAGtWUx/1vXlpY0uj3tZrVSUzEKGV/zkaggi6fr",
+	"KeXdVkTXbEfaXy7f15ff7XFp4inHo1tozQf95FbRHdi5qXyu5j0vuLpfk+1Un1bLDMukCOv+L7v/lGcM",
+	"BbyKVZc39JaP5sbl8n0tmfR7ps1Crstu64QngzYOwTsJG/JHm+Q5F5rcaR/12p32/t5+r0zGGVHNpnRW",
+	"jJ92H3WfEPY7oUGx0c7+mUulhP93awab2pXIhoptL1nyK8yCXSuED9x6ls3IZJJZuCCiUjAWqqZd8Ay8",
+	"xhwKEHVl9ICS7nyYWzxeHdjmww7B7u58xbV5wsLFXsIYIOxw3RbhuJYJfkzkgphrKJQ1KabyrIvsCNUY",
+	"tjtwqCaAGX3ljD/4FzPl4kpGPJjV+DL3cl5pmPOboMJwRu7N3ensltau0SavrGZ6Vkg2BWXyb/iJOeeR",
+	"tN4Go2l6SKbXUrAzYjiz+7hJEgaCKY0i+DCkmmY2LCBpRHyKZaIhKlGRkfXOOGUnU3Hc4BrNhumr1KO7",
+	"Rki5eRmuTLM0rxMa2Mz1XErcIg09TCaXDywZMxraIOCSdxBLal06x0t1dVYXTCWDhLCXQe40FLQ7S08L",
+	"I8/I2R3LJvKJwuHPJjNPj6tWbwlfvNbr60VG9b8qQxW4cJElccIUEzYTEV0hsAwQdUKTEThJbL60S2lG",
+	"6zFTlsWyR01iI9+ifdkQ6pUM++gu8QcmYQ88HxeP4qD5rlZqSCzL0i3PowhdK7ZRczbAc4VDAWthn2hw",
+	"6mWRc2yKAvYD85kjdX17uTuqhLfiuTVPy9IHckNq4qhhSDAOCPBxM0BvEmYATOgM1IB7IadESZ9VWnRH",
+	"rj6zCyPF3Vgc5uvy0M3CmFKlScLAEW9IIwpZ4ve3ppkU1qEuXTrCc5J7LjjbQRrSoQZSxbRZGEkz5+DE",
+	"gZtDH7bJW0PX/svALCrk5z6whEa+M5WROR1RLjxIFRCQJ2ctIXnDDlPXmv4cb/KbYcl8CROw3G5d+ciw",
+	"KjgX8+FtC0KPV+OLTUDAnZkr3mZZeFxGFU6bg9g4XDCr+s1yDs81FKUqG0GlpJGpBwsBys6h5wAhkD+b",
+	"n0HHhgVq1/Wa2H5Kt4mr+009JkYfQQHBLiU4T9zI5kJC58K2cD4lHp1FAW2xY/PEx53ZhRGZNCITHzDp",
+	"3eZUY5KEd6q1K2zCa/lAYAVqvgtrtE7juKibeEWK8eXZpAqDcKP3HVWQR5LGtazCxW2C1GhF2AMPzC+q",
+	"TT5ZHwUmJxmZUjUxS9Qj7YC0k7EtZbYZoqIgwAUi0PpwMkyrLPTAklSTiFGlSX/CxfkD5RD25cBPFcPL",
+	"CziBF4E/Wd+/bdYMZfHrrqElwGCZMCp8hq6dAnfZy3Y8yFwggTwLnaBxbDi/JCGLGCyFjcoIGRlSHqUJ",
+	"K8mEiRxG1Dye0zpITfDYT6jQ2v6COThvD16d51ZouIxwspiitbPbFsOcMcMQ4usGDK6/Bxca1SZvIC45",
+	"yzKwLnQ5zF6CJ/mQ5Dm92ec4VbMaF37dXtyDRQfo1wkENtNiQ/64OJGrFEKJAGHSg3Lds9mqUAJM/Lj7",
+	"nGWA3FUEEyiP+7BsCTMo5eVL+Fc5Qf1Kk7WpydFAm4A1lXGIbuoDV+kbIgPxv18iV9iQvKXXvmklC50r",
+	"8W9CFGHxkBZiNX6EYI2KPFcYZJm7PxP5DKE8cDZlibJy6G3j+zEPQyZ+uG3MrXR50GPd+PGXDw5+qf76",
+	"X8sJw7xTqznEgP5gRu1DY0tAH9ZwmtZFBVg7dT7n2S6Bh3uMI4o6MWIdGNGfiYC1V6EErBxpUuH8twKX",
+	"wh6NdjuVSYjrGidylNCJS/iIZkTOQWZm1pUaNlArPvhh+0FBLn4lbew8vh4pcGfh9dD8tU4YLYnFvYZE",
+	"2xagNTDzosLbHkxdjqXCA3MIzfZYvk4V+fn68v3fSF/NRMDCPpjaqLDifXYGcrDTppkzgu/fCtPFGfnz",
+	"r1sBkeALFFMrQWueLw5RGKMwXJ++I2zcYyY5W7Bz7lImS29PB8xWjnQHjkIFuX9t8lH5H59BeDu4CW0E",
+	"vH3QJhuzuP2j/W6vVwYelO9zPhi8d3pYfvWtznmsTEVaP4stI4A9poM9GsdtI3MUJ7gYOtf+99//e+/z",
+	"v6082tBNGd1D2MU7+cA28mI4GlJaxjHI5Cgge6uvjYQxD6iA4OJFGood4nMN9ljTxp6PBVnPWizfy5C9",
+	"r1Y+zcS0zNlqzDJMZRqFZMCI6T9MIxZC7YHVu2IBqHOW3twA8vOt3Lr3lgTX4LvrBtOY969Y4ohk7Ric",
+	"+uE/0EUZi5chq7mBIrd9K2QdbDT3iQ37Kc7YTaRsB15TsS46wlXO/mtVXq++ZNRDo8jotVIEEP+LkRXm",
+	"V0w2mjAIBrbaglOWFf+jBN1jLXQy/kcV3XtQeNCmrcFlRI0y/V46/SSbAAIDQpQ+GoBRoylcdQfrQsOX",
+	"GbfMiEu3JmVKX9ueyi+nVGiziB73MBEsypmS2uQqYUoZFR13Z0wT5l+HMF5zbVqgRPPhOBVhwkI9tsaw",
+	"mCWBhVJaiB92bS9GFTZXoNNwufm39cJ967Tx1DF8VJuPIB9jvJRUXahv5mFf2GUQyO4xAtbVfZFDwoVK",
+	"h0MeQPgPjthGc9vsgKTcdr6OFWVuHcrDlZeGKP/EaITiwxrsX/lwZmeOlferQ0rtVxWjSPSAUV0BQkWF",
+	"tbmjC1gROpCphoVE/xGK14rwkTDi5pCzKMz2bOZK9dwLOW0SSJo0ogVgqkQ2Y8ki5+DBM52ps6zfCZ2Z",
+	"y9nI5RMuZOJBr4QRLNFjCNsK4yg5rnNAW6tuQP+uET1zgFR1b04mQkhwLKfvjx/emssAJRBlly4BFcT7",
+	"juZKJmgdq7O9PYfcdHx23OsdzJkHzMHNSZbum1LTxIJ/vEJQsgcHdtKs/gNPdEojMqHBmAsb6gIbackX",
+	"o+tsLON3Kuf3WQeGyy1liT/cL20ZIV+ETGi7V+vj7C6NV0eQQftm/TB1vhJccK6yCHogXXpRBt9YE9Jw",
+	"3lGDEkoeMbMAlekfbxdINYc7yEvVABmtFGk+SOuOWy9WxLy8iPFJgwpk/RK/C885XzLKKCU3l/q6Dirv",
+	"0yGuQj4qxSEDgwY88zIOF+njHp2ERz0yoYIPrcd4VyhalVa3T+NZLiHOukFNczMyY/WGBFYyG+W4jG4u",
+	"IKP4yr1t3Xyzpyy4z2MudwPzP9izeigbLtsZ7TeY17sRLFVJugnO2yacmBk3mo1XlEcQifUCvFdiZMh4",
+	"PQR0u/FuATz1ZeFLy7GJsXIbjG3Nk1JY9V0mgrsWz1M9Xh3Bl3t3MbDCjbhyJXZuZUWetDMr69zpWk91",
+	"/klOySQNxtlxMNzAyO8DxgTUA4okDVno8A+NWGR3G3Q5Iwui11jYsLG+J3uoZpUwbeR8Cw8HUSFUkz9Y",
+	"Itvk3IbsMN9Rs8iTYooFKMHqJZOyGN0h0wXNa/G4AwBOfipKkiFN2uQ9+JqziiBQ2+aZg1ReU4HKPl7N",
+	"dAyRQM3NkER0ZmRNI2okIfh1LLhW7m5YXyMqspM8HRWWqzDqMtr6WXJxY8Ssp4hv9cQy7bqZt4mij7NJ",
+	"KBmmUYRxstTi7V7/dN7aPzzy65pBg3qCFkrTCOEYvlOFNyiWVNOFGCYf0zKmagyWcpbw4czLhajLLD+r",
+	"OJVVoopf2y0WorAm84OjQnraUad3sjo9LTMIVptoB4AIM6DBvQ2343CozcJFUqH+mVviLCiEWykaZXau",
+	"bC6TYFPUV1cL0mUu7PWxt2g0yt/QL8MX1+elsVJB8lB8cf/wsHta+uo9L0fpvketxzVx+eaq9PNUFYQG",
+	"xUelrz2uviPuQT8zIzev48Cw/SZM/HP5ElbUr7QBR1Nn5oGts1a4e1vEN5S4xaQ/YTrhgeo3swq/cC0A",
+	"REp/xDRW/3vnX+tHXLk/b2gyYlpZ+KfpWJ5PLvpN6Nqw6FsBsZUyYhUaWkZnFKOF7Ci8LTdmyYRD3QRv",
+	"bDTN5eOL8vMyovDAhwb/zcaI3ArrbrH1XJRmNEQwKbd5dhWKGp37sWRT37DZ9dpVRBwwbi3ho069E2iw",
+	"jDjeeoiyGiBhpZE7cyhbObSiXC+MqnXZ39jZx5bW4XHF8ciA6amRZ/xnqhxYLzJDWZrHkDA1E0F1RVKW",
+	"kDENyYQmRnDJsjUUMMiSGGrI4MA461iGKCHVQCUsjLS5uB5+pKX7KkdcXMYb5KbnK9gU64eWmlqg+vHc",
+	"u9YIhrUZVlT5eFqlIT+AZjbuFcuh1tUEoIP6xzG/8isTVmzbZUN+h9a+0kLxl8Jhr3j6R9eJtOlJgKMC",
+	"8jzNoJgMr5+3JVrLoRG5PL6Vl73wSw72veHMFinY3AsdMP5QKcbDz5nHAcJd7RdEjxOZjjCR0qbm4MSH",
+	"NGAbCPJGpak/DIW5zFsewiZYFxAtUP+TCrd51vX8puRXZglJbgEtCFHUMBVpjiQ3xw0yLUeR81/JROWQ",
+	"hAZS6ppZKzk34xW6IivugjFN2DLHJvoaqBsQoMv4HH8/Sl/Qhhc8qj621WcA5q4MdNbZwVZcY5nDMzeL",
+	"he/RVeDjkteJtd8UBKnoCV09uJuC2l0nw+BxvbevaHDPdN339Vqt67VaX6yMokqRmnJLUrGF5W5RtzLZ",
+	"LPLzz4+29PjnRfkNip5p+BDrL8MpMOT+083NlRf2Q64CCYKSHJKrBCJhWVoV679UbK3Kjsumg8Mpy4OS",
+	"iOWIV2k+lR/1D3Me27nhoUUBTulJh6QiMq8nDMYYGW0aa7gLhxJpvn4F8Skhs52MZeY/sE7ZQiLVily/",
+	"eeuEnZlHIC7bzfJoLVvKtdvdPyAlBbKnbLAYib5Yhejz97+37L/+3f30w/8tjeTbIBKLRpEMqGbhOt7h",
+	"L+2NDmQSSsHCMnuXe4aKAyBzCgmWElfjZTFPYYNKjl5jON9+cPimZRrqo4TYqCjD0p5ffcyKUJULAG6L",
+	"yCSNNI8jzkIyQJueYSiBnEy4JpAFnqGSyqhcR1xw8/wsuSg6ed5KVY6brimfh4tZmai7OnO+zD80B1fm",
+	"CS5XHcUOppl37peuazN3qEr8/4XDs8r5ZE50roLT1l2126hYaqvuriV+VySeWrMAp5GLoeKCjNkjDVnA",
+	"JwXQoaogIQdWk69ds9yyPLfGO3dwze/p5vV134MNeqOIEW/Nr2ADm7kGbNmw0iyUoEjG5VbzuYaXNFc7",
+	"ILcq5jY/nmZuPaoW+ovQxROJwTp3PVrNLsrQrYc77v1UBQCqTl2fkMNXrVfrzizBNYtYoGXyFDPsnGUf",
+	"bgDUtX1WgR4znri6XOTcBptRDWh0WIYG8myy8OM26Ztbsu8K/1hyN7+hId/8AE/BLkInrKQsVfeoYtob",
+	"VeXYtly1riDj5JVlOZsgWZBzUayygMAh2UJm/nYniWRyNjgeZktF7e+XytoV0naJdLJs2jfm9RXVCJqN",
+	"VPB/pMw+10nKSj15l+epHgNK7rp+UPeNk8a4gDL6d1ZRMnqS/QVtwLkfRgkt/K0CGTMYskpjDAvCd+5g",
+	"vGUCHXR/V9juVV46HHHZab+8ePH8wpvMd2aV/3olHb+gPwAjGt/ROOZiVJ+mP2QfzVUvybH4JfhSlX6H",
+	"ufGsEpMzUtgoOiBPECX4g2nIGdo+rSUbxws1PpyfF9xTY/rA5uKekagKGdmHK+O51t34fO0hG7ng/j75",
+	"JyOLtTxR2bbvXDjLMZudhaZlfWx0m3/prSr0VzqfQtV4d+PEUMJ9Dn+n6UAwULBvNB0GaTiHDd7MIr6t",
+	"ofMcgxqMDB/zN2yWobdKHgYXjpAUHwkuRvjC332gVlEPKAQixOW15q8iGmwOuklVISSeKMZUqTNwA939",
+	"ycCTq0KapJjLOjUirs8QJd7sUQ+gbmzjGJaR55UMr+A9RKz2GmspFNJ2cAtIMa/YIhfAVM3XvIjsVFrl",
+	"gHz/PKFq/FbK+BkN7i+Hwx8cQvUQAprhg5GUIfneA5liqPMPxfvjIpcE9g6cEF8pKbmQlrCddBxAz5pz",
+	"odu66+VpOdqXjMqScuoY9/K5zdk8vPSBhLgCxdIT3ypRxLOHnV9JGSPa2Y0EXUzq4K7MI6hoo66tTI+0",
+	"p8G9nvMxmyMIfuAxDa3eXW5fDlnAw/X4ZC7Jo7T2x00yW5pJ5XKME4jWhqJnOlcYBYpJuSeMJhE3fMJ8",
+	"7A3riCKlyDBhrH4q1pLE8mZDptq0mb9pPwq7OI1mvpYHG6YKfkMCKlXUMm66WAzkPeADwD80WlugtfdS",
+	"38jIXGvw5/NETrHrPA97fvVx7hfP1fI/NjCx/UIEtlqMGW3CDJHYHJCyFJdU0ajWoTEU/cG+D94RmbDa",
+	"H17D2/NnyC1/M6P9pQeqjvwwxxy+DYCKFQx2OV7EwuqvJ0J9Gs/ACGVukilVJBhLxQTGWtnqZETRGRnL",
+	"KZlQMUOvMGLjYN1Bwh6hVlX4N4y3dXKYMoKYNdPdYKlmyMxPUuEytWUSItNCSD9MEUbMXmsX5Mqm9Ftk",
+	"QOeWR+ReOwC4+uwoqiQ/PDkLDOi9DPPxVJYNgTksjcw8sdV8EnmumGIB8aFNLt0I/RJUxHjS4N6c2orR",
+	"IEZ8PlU9iNP1WrccoHYHDkm1bh+CUSOXvaXB/VqHwn733iPslIf5m+1AcQWuAMCBzGja8/wV483fQA8s",
+	"ecWrLk+Lc5GHmobICpS96SBi2TUjhzZUNhupzhF3xKy9YtGSCwenHD4aHq2x+lKjn3cZOSNyokuolAn8",
+	"4CzQa/XlL6Rl3dlsfjDXZyZkZT0Ha/WXXXnL6JcSMBYXYyF9VJq2bdTvGNB+3tF79kGWFe4FN+qERhFT",
+	"2h9+o7xkdIB4QUb+IExANKanGoydm5EpSxiihpo9OHdYMaCxYm6u0hkEqnd0OLhTmiBShZyK2jjGhetx",
+	"lSssOyhLr5prd7uvedEUJb3AQqJ7ZKmJBFRBZu8YWNQh123yVk6Z8wzBIgygfDfeK6lACDFIv8odUyoI",
+	"fWAJHdk9coV3o1TpMjyIiA31q4RVMCbLHBxwvNnkDDomiFMs5YWqWA4HPHZLBhIsyo7KJwOIHDkLwv5h",
+	"1DbIhyuNpYS3n8tJTBMWrlIDcksIRBfY78qJXwKG4wq2bNQGIZESEUOuqk5SQoXRH8wyVJwkOmHly1Q2",
+	"cdfgM+i0vEXYkfz268Jtkr+uU2XWWfE/AHjdnFnDMcztbpHxagwJdqlibuZw5EdQ0kCJAz3b2cJ2LMx+",
+	"fn2bGeG6YZWe3bWF422AElh8ZOtgflpjxaIxy2jfoerbPQgRth6TgzfMrN/Q3bRpGFotWK+YBTVsfdfm",
+	"NRs0lqo6H+CLy5xLPoCrULokHx4Eg2suwxe6kuFGjqVvZkkroMvMs4r57t58tVPDlbMb5ywYV0yEaMGA",
+	"6oLzlU2v0yBgDE0WHnbio7gXcirgG4lekjLjw5UMPzCHELEIT7pmiav5sr8Fv0wuAiSrdyUnlIvr9dNg",
+	"ch9yMVorTvChMpfDlgdGMFov8WIWnxxA1l+Yr7ykst1I/G6o3G4M3W4otwfNxqiqMtPa5boA6OnDCoSV",
+	"pxUeXiexa3tFgZcnTdmlfnIGVIGrIlXMlXZaWvvXcKgKiMRLAbJXHM1VRYcaG5reM0EGsxyG23MHp4g+",
+	"GAubkSHYz/saKgGF4/Q9FXUypLISUAttF4H6mkagF6ZRzGjaIMktiNNrzWi0ZGgwrAXXSi6FC4Rr1LG1",
+	"BNvWINUVqVTFClFPHn7I1f2HpdVN6n1/GVtq27SRT8vLoNRs4EnDGNUJvcyjh2J9SUNYSxBTavnXUsWU",
+	"2c0gShE+xcb0jxkNN9hVm735ATMfN13VYisvEhk/vRUIjnt6M8sSzmq1c5NQoSZcP3FtXDNPXBzXzFNX",
+	"x7Wz+fLUvRIrbh3Po8tpsGobK6iknAQr9rByEapWuWIT53liKY9b4FnlPKjqZrUqwlohwZuLq4uC6oQL",
+	"91dZSb2vUK7U+0xWfXqdvVmnhGcGJpSHErLIQktPwrplPK9kroTnMr1gPgF2TiZb5qZDxfrpeemEZi4x",
+	"m0Hm4Y8VD42E1CbXYNwCc7Gw6GMQYc8ntvIe5OtmkkdZsZYKYcjh36AUaUeAISRBJIP7+r73gZSlAaKY",
+	"fjPk1iYOqfGZJOrigQqyKNfO6FOeJ/NEhVFtoSKyL8pX0lQsV+aKFrAN5umQGgXBLmfTBtkVaBPHuoQu",
+	"U7XN8uJIDi4z2Rre0dfxncenqKgyvov9S0tXfYvlgJaHkVgF/fW6avTa4Xz/ywP2vO6+iDAph7pCZZ1S",
+	"P+Qq74hhYBEXK7fixr33RcP3FlG11wRkdMF6JXRalmub5yt+ZSpYy0alYucqjGUdAolOEG4NS7890kAD",
+	"xWI5Sbz3L8J+k/Qx+NkCuiGCY39ZncAVzGTIR1B/dm2Tsq+it0YHbh4bpGJWlXq7snlh68itcXrpc9NL",
+	"AVA2CKheGimt6nk1fZ2H8gT5csN8cTauv5Whp1JGX8BsL6MnZKmaz69S/dTdLbkyHBxBLicfjXWSxOOZ",
+	"4gGNMDYJ2XJWPTXDNLBMtapKaV6Sb3dX+UmLYy5di0QOIjZZW0Mrc3yfE2WDfzI38sqqfELqu6FMRakp",
+	"OmSa8rkasBpKX0AMBFFpMCYVORIQHFchblE9zkras8he3BCxhkhpMS7LXBJnzIK211raeH8gky+5XcGD",
+	"W5XKYB9D+hZGZSAS4XeKRBLlBl/Q6OJFuxw+zBcwcSPsdXrl17GeK33beC81eVW16vhDAfl/IFN9Noio",
+	"uF8NpTuDjEzs1A+ziTRTRoK/pFLTDdS8CNFOQc9zEYUdCEKbQkyTuRFLdDUUsksjy9wjxzCt4K3a5KVH",
+	"e7QiXYEyjnrrlhJ2uUYlo8CrDfVPvAxVobNuASi4bm9xWoW4Ylpw9RoDG6PiOzvplPVWpzzThI5YkTr3",
+	"Nxh3dsbyLXWPDk56Gw3L7WixufXHBSX/nzq5fDLRInmP+WgMsXP2LRulCERouCkkehIopGbj++CLJPvA",
+	"vAVluX00DxWzQoVxSiKIFJsn6E51TbIW/l2W/IS1h65YgjapkgN2dZGVKIpZYsH12uRZmpifzIAHjOgp",
+	"AAXbAFNzqBNmmAVCGbgGnn4olKCxGssyFejaPYIa2mgdK17LG/SH7byeI+b9DU9Yzmb3hFEt2rY9Qp0F",
+	"Espfc67P/Fzy65g7YM0cp/XsIGN7ZfSSOxGV98RzsFptfltoaQ1fbWLRsn3wryuObqSYGUmFxZJuGi18",
+	"xLSF27BGVpX5dO2BKhYm/9el869L51+Xzr8unX9dOuWXTjl3/6iewNoN75paAywXJFXMltrGDaYD+cBc",
+	"tQEb6A0Y71OWsNAoYcCPohkZRDK4V4AzhOMrAyyFPlcZKlC1wYoRYV0Xo1mEBex47M42VHY7fpirv7SG",
+	"Nh9TpaYyCesFkqWKJc4oVcAUOVqlGfovm1mX5VMRbMrCzTEH/8mB5eaNOGuAxGEE6CvKozRhWzHqYJHg",
+	"0K9UzjKyxFxTUv8UauxLVMnXMdaggcbtk2aTXMn+qua4CNljlatNoTcg36IVvSKudBNhvDrtleEjEa+q",
+	"H4hZSQX034JpXvme8zGoVvZO0kIwRd6kpMtSFG+SlJ1lUzE8DbCxMtR/rHGRZW4kLJBJCH7vV4YQzvKv",
+	"TXkUWaMkDQIWa8zucINdVeOCW/wus/7W5uPpwk2hmnA/MAUBDJvZjkuqiZhHuaSebPYopdeDpymcqc3N",
+	"znn+vpHveO7e7R7Vg7/PZP68UbkecH4mv+dFh06tz0uk8cNmfUD5efkbr6Man5eK2/WGvCBh1xtwQaZb",
+	"89ty+eyws8bH63f7tbT+Zcdik0iffIU+jKGYLz4BtnXw+LqoHwR3tyVUoG6f9wOXlKnYQH09LMjW+4dH",
+	"RXn4cA2dE4Qq31Sve9o76PRybeUEtCU1B0o2tWIjilFtPp6scR5N6Uzl7ir/w6VwjLHZgOKMpVfXBxlV",
+	"iBb5Ml8QNuIs+efkgUNd8oTREOBNQ/bAIrNBhEZKWmMLiv2YIay8uE7OBZFT4V6dUGEIEQpCq+Z8KTJs",
+	"wpbuyV/IOAC4v2zPjWYDmi2CdOUfl07dgZutR+DvaKwIJUFE+cTRqgP7I1oSaguiXQxzBTGhujt256Bg",
+	"sYyf0+yhJhuN44izsrwD01nR9wPlHdQcgOAcwl93i+WpS8LorIEtj/xVmEaWs253sUysrwUIBinT5aOA",
+	"R75spVknsAzarHZbjolFkAJbVNsbcUS16bqlGV2BldhdqQ3ADrmR2mUuO84Yt1+VEuZuurrhnvksABfu",
+	"2ess4PM1G4+tmCUt02yGHbtw15SOtxAWu8Y5+YCtw7rDUY59CWHl8U/wdnDZxcW1CLlKUg8FuyIo0b2J",
+	"OPWA8/CWD5nmE1ZZ2O6cjLnQfiw+o79pCRpSpxUazBCbRYSEagJu18wRjOGkIvsBc44uEPuD2BKIEOOT",
+	"1f6yZcJtsamc1do0Zq4wWx91MXbeBxB3Dw+O5ow6peVIR3R1SPNrmkWv5GGyV4GS+3fBhGn2N8GE780b",
+	"ydtB7UXXmaetZZZOmmRbGSLADjDjDMRCFUBjmrjBBRtooTEwm6IpKhf9+Y9UakoU06rAx7MvI9NU2G5s",
+	"Yj5NozWivrMT+iGd5wUni+GiFlLEJSjNcVQAri6CkTgMEgU0DREjqbnR8rAPCO6BsNe1Nbg6sNelRsm5",
+	"Ga/LlwwLD+y+IQPyIAlQT0jzB+aiEv1+Z1zA10KFFG4/f3sTfY81p3UwtgmJ6gdASJGxjORoRjCv1gF9",
+	"YJEmHxHm2wI+4q+2vvv6DZv12+R8OOSC69lZVsIvFcoXD6euD0vS+cHA3UjFbIrROkMLhOFkEiOhab5O",
+	"+1iqqdiFYfZCFn40880Opa2G6JoZ84gRrqGXNrmOjWiJfTvkLjksLikMQ8yInkrbiiIhHw5ZQgYzw6In",
+	"UmnSn9DH63s2LYmXvJ9DnnVTbjQb+RVoNBs4nFLxGfZ/LiInjhfR5FdIZHaUS/BalLazy7CmcVg2rKZN",
+	"XiCrPCPdZQynW15u3dPWkvBeS+sAdZMDsMFyxgXSNpJ8GowJVeQPEMESktDg3pU3hlIGTQRec9BojqKK",
+	"4pn5eu3FrCspYtGtbN0yXiCnouzVwtACGozXHdt8qWAufA2hRnEXSsWwIqLx+jo5t8VgbAIOBgAWcxoM",
+	"f1fk/OqC3LOZ98AlDLhjCPI0eB2NjLIJKvGuwPDXBS2vp/4swQ2BRlaF3BZ3bCOMkC8ysfycVs9j50HE",
+	"c4S+MxiQYj8bo6pvtOTVa50hke+8nFdVsX1flW1O5E4HEVdjZm/mezYjDyyx6W1Y6AA8vTyKiJJSEMVH",
+	"wsJm2mllX5pn7rM2+cC0WZnsMUgac603SSo0j3JVYNHgAk4nDS0yjMjBkl4FHBE/+IZfY4C7hX5L7vYF",
+	"Xh3mK8AtP/Z+C3d/VDJq2dz9gXll27JH2HaK6aedWgYJ62JbILyPhQLcah42xux4Vr+XhWTGdG0NJFf8",
+	"e5Mh17WhoKJTEBRDFoLrOPxxodZnd/94odjneeu3rAYR/nHX3sNKRPbZD//3+x8rX517s6Js0Q3WT/ji",
+	"+GpPvPdLcFLB7/Gch3OVUlx2Zmdvv1enh3+4GPga0SRL5AVspjiuVXwE92LnYkP9GdoQz9qZWjiBN2y2",
+	"0RxsXcYLUWm9Q48+mvicqG4uD+6Lg7fJs5kLDG1mz50jHu8TBN20hSoLUv7x8fFRuVN1qQ3uqCIqYcI1",
+	"C2/kqrWGi2PC9foJevMKQuYnQudIXoFxv2yvxPB6ZLHzu9Gysp2Jj9j+RmLjk48cNlA6qlyG71qYtkxk",
+	"th4GtcxRQ1eaxc6JYsHbwBtpjaHm6LlyBXJiXTAyuPf+GDcxC67MbeiLZnFJNDbEtWyMUvd0eLuS+l4g",
+	"YgQ0ilhIIj544ImuDwwxDx9XbH+cqvsWF9yILiqWIpwrjrO0aVTJ1yrFmwd1W4TuzmUnIxQYvl53RPNA",
+	"DtlWlpKpq/y5TrBNEDCl7nzR0KryxHdc1LsrUH/I3Rbl0TJKpSzEbu9cBl6JL3QWFxu2zk8u7O4qUGQI",
+	"td2yR0xjIN9/ePWcnBydHjTJfnu/3Z3DDEgTccaZHp7FNKETdSZpqsdn0EbL9HlWWJaydESoxLjMf+vl",
+	"absg7nocyqQ4Fnz/jAblBFZcIqd5PWM0KY0+KKGY/Dyyxgo7W0ZNHx36xaZ4NFI4Q7xFlUBdgouRVzuM",
+	"koqoArmiVnDTkumYQSUFmSBi+5ih2yhVZSknQSRVFeq16wxyVuA9NKVD1J8DA6YjaygtqV0vqyIfzROI",
+	"q0gQ2k0WKo19p0ic8AADJNvkfKAM10Osd5fTK+aK0ch0ELEyROkgTp/LpNrp6tcxkAlTc3Xky0AEq7sy",
+	"d84a9o4q+zZs/Rmhgly8aBJK7rmwfhI0/X6n0B7sVwZQ+DGkxftACobiEltLWQqEuW1lYlMK5kITypOn",
+	"MVLoNX+WW94aC+XkyOpiukAOMKWKwhN5DLQlSI2VYX/XTOh1PovnILQKCRn4ADnXXGTZ3PVF3rMR+vM4",
+	"IOm7mksxgHRBVC7m+AMQVU2607ICa0dkAdH2KDex8oriD2sUc/LhfOvs8hw/hbMBQ206nlNY1IWDWkJc",
+	"JSOpIIWSba7k1BuI/kGaJEwEVXkD9mkmdCqtCFVwoq8vSW+/ewyx8sUj9vLjh9IY9bXUDLx7Nre+fVQ1",
+	"ShQvFItkiZLC11uw8XLgmxHk8uLFcxtvtRMfTcgVHUQsbzvOXUFsYjMNvplCxxFV+q158SmTntA4rrq1",
+	"IeRtTgnyVYDhoQ38cwGNJAWtEUKJsAYPTqR6IPnqO1U2r3Xi+lSKBLha/w3zBXet28suRo4UVtmyDJVv",
+	"ZgWaLOCMhOzh/1WWON4/7BW8sAe7raD81PjK3D6UBFHjw6zaB0tIoci0A4/iIH5COoiNZINlc7h1Ra63",
+	"3zvZPzk9Pup2Ot11q0/PE0eBLqr2feeWHmChO7PzmNY3svLk+eQ8A3fPcFPRg0FQA2oCOD4i0+WZRz42",
+	"eJErrOWJXJjjr0a6vQalZn3DkQ0C8RETlDzQhFu8IccUi6TqMc1k4iHN8Dbr37NZH2TvPuSXLUU6q5Zm",
+	"AdRvyEftRQtn3RS382KCWyzDM9LngMhmejH/tecLfrK4iQDY5iL7zR8+tN/OCqt+tPu2NqDXGArun5N1",
+	"tBfwlzrBx0yaQOlos6jt+QNeNn8Z414XLMalm32RVxMcqzHd+2pl7JErncWy2rgvezc0LZ1Y4uDKIztU",
+	"lF/yiHPLNrp0piUbXUr39VD9vhV317oVYypxQV0JM5TuXSgygv9b7+lWY248oHd5yUJQ4yD9JxtUWVbA",
+	"yjEp/ofL2CpJBnNhDc4yBQIJBgKcP1AOqHBQa/YjoEi+gJpPWNRlRc91Kgy5sdUNI0Da/PYqC2VLnAUZ",
+	"WgSOJVGGFTWGbGPV83/FI7YBSrlRQqliR71SSXliE6oXjeoUc/QX9C2qxwuBwYDfSWLJhV6dKw4t256r",
+	"Z7tzUSkDB9+NsITtv6sVoVicB6zmlV3/TFrdCyk4zhfgD3KOyr32f1SUy7FndvFeK7ls0sHVst23mOQ5",
+	"rqklkkATspkYDeeqviAbI+cE8ujEiIQ8gSyHWR6SiBg5IyoILdn97TPqJxYnPeL3tqqfv3KtGyGithZk",
+	"znUQR5KGqmz1KixO9ZjAHDXYT5u5LVwkDbzO04Tr2bVpDDd9gL4B/69XjuH//OmmgYD8E9gnfM+3arQ1",
+	"l6zyfDOEB7NRN2+vyZiKUI3pPcuF3jvEx36rBf6/VsSVZqLvFSryXpIxoyFLIKwdqmJexkycX12Qg3bH",
+	"CfTgE8LkIg5yu5/QJNUpjVoabobCpP4ClIRhiYExQ52CgGnFYpqYySxk1n7CiXCI5G361E2fmAnx82Cp",
+	"uHx+QTAXuOmf2qRiNFVMYploZd9p34pbgXUrwL/x4dVzcto7PHbQEz6FxqKN9gMZsj6k3kjh8CJyWJ7M",
+	"NNV0gj6IdFD0mtjCaraMNvSFmD8sbN+K/kXIJrHUTASz1hs265MJvYcviaJDOJcJixkEKl9dXt+cZfkU",
+	"RlYtZlgMZDgjI/7Acriezl8H8+0/tuz0WmY6qg8+ElukNVekWFhnCpfCYqrqNBFt0n9sBXIykWKumaZT",
+	"5RMpdbO8UbQN+XZvxVzDOE2z1n2EeedCkel4ZidukbaFJAtL5jDMfNvfKZKjNsJEmMtFAfd3kiGy3Qqb",
+	"2wSobTSKYNdCGag9GvP2JMxGg0gbSs/XFYohmRkOxwNLMM0YE4bjhAWYFwrJwn5RESyCRxGGpE/kAzMn",
+	"4Vb03TfMKGfm6PUfW9lvLaotdvZjS6VCMd3HBBVcSJu8BYdZkf6LrP8+umZPj3uHP2AD1/i5ddkenvZ+",
+	"aN8KD6l61vgpVfeNZsNOqHHW6LY77Y4rS0tj3jhrHLQ77YMGihrAA/faUxZFLaD4vbFp4ezPxqhM73nr",
+	"aWRZNi3EZeRe8Mff1dEGZhY2iZKZ59eRfHatJOyB0cgl9kILCtW7NnklE6RNKdjfgNE5x7G7F9pY+xW3",
+	"zoj+jdcMjbCXsSte493iZqb7nU5OdgPZIY4jjjux93dbDADvoZWCbb4fYKhlntYCrlDOZq7aiJhjBYby",
+	"rvzY9xxOc/6Ga5z9/tlIFJMJTWZ242CZ890A7UdyNEIvsyEjOlLgCU/xCp3jPKZV00uBYP4+vVdttzyl",
+	"VLPhZr1hs2umd7lNtoeKDYIgcaOKbnszXjOb2JgOIh5gogv6EVnChzMXyg5n/Piwe/zDGjszZjTS4z+2",
+	"uhc/2TZ3uBPYRdVO2Kp/IHVE4Mbc9pY8H7PgPpdyOtdhbgNcwv6yTZgwnfBALd0EX0Lfm/dsw4vr/842",
+	"t3L9NXvUe3DtzbkWUnV/FzEKd18XLoxsW+YVrdIdsDN6wsIvUL+XcY2cZdt3YvFVAnUrWKqImROxZpj1",
+	"dgHilPb3LCraH6xyOz4w1IuU06vdJ9RJIqBi20L4yDy9XoQKU5oYUUAQc//iwT067p02Sa/dbXd/yN+I",
+	"pgNhBPbQlmRK5FSxhAxocH8rrPgKqGoOE8BGa9lR1Lr7YIuLRHTul8Hc/AmdMA01gH4vjQJyvsOPH94W",
+	"NbplXipDdo1/pAyKyqBFJ+eg8foa2q8yAlzi3DopMWqUut8jzoQmFy/MHsEeFL1UxSmgjFQ2Wmznzpr6",
+	"agy4jsOqNKjT1nPSMgdcYgmknDYg8X2SKo3C58iIUIbovIhcOlW7W2bK+c3aSznu4J6RnU3zFQuS2KNx",
+	"lya89pp0NthFELTpP1LnxfGs2C6KE5UzjcAGU5SN2pk3d0pzV2+ev8SDGoyNduIjKY+PDo5+aBqWNpYh",
+	"ud4/PKoap/n6zn+9dMD5qPjz1m8YBX/X+vxn7+Cv0kj4OtGWdm0HLJJiZIixTd4y+gCJ8DLFILOM41UA",
+	"51QFZ5ZuDESCVmxEAYnCT+Tz3K130Nkvs5A5QnUsPDsNVrEyH72Vga8ZtoTplbP/9vJbc9sSyTUAvXgW",
+	"oOVcYE0tmTBXQqVwJ/oI5rg0XNOnX6cK7Y2X5vYg++2O47RBwiCXm0aKjBJDVIVLr2evvPxrgInCEKwJ",
+	"qqvIZEJkgif6p5ubKzKgige3wgzRfGR18FtxK66YjCOWRSxDnKS99/BWzq1MFs8MqBcuUmksc4Q+B4vl",
+	"9NMwVKQPRPqjJeb35+9e9mEMz3AnskUpkglwAlwKmBGwh6Ik8EOb9L000i/h8wXabc6jdJq1ZBN1Kxz7",
+	"q2CScP/fihtJEibYFLzhAPoJzn1ctSb0bs65LSfTt6EeGP3cz/gsWBDzkdEWDhlA/Vw+7JRFD4yMZZoo",
+	"QocapRwbUnQrNhNYLsycbmwstoVKfSbD2RKd47E1nU5bAKeVJhETZpHCnCiMQfwxt7nN2WE7Fw5yoJGD",
+	"b8ikgbMG7XXDI3YybB0MjvdbveD0sHXCOrR1PDwN94PDQffooAdhjvCJ8xs3jn66Of/l8O2v7y9ffTp4",
+	"9sv+f/3ce/3p56OXR29//fBs/z/f/XZ1efDml8Obj7+9/PnXX3ovrvd/Om80G0BHNo7dtZk7S8A4LNEs",
+	"TKSELBeOSNUsrWiEcL+N6zh6jC6fsd9++eW/Bv91ffTp8XpwcW6f39nc6KRx1gif/X2of2a/9Z7/etWa",
+	"PDvdf7N/nI4HH3/+2I27yd30U3f06tOry5d//8/7+ckVRntnQWFdeNRSabMgmqwl6pjVQ66wsHjVXCW/",
+	"ZIUZlKdHwCuYHoGZEo53NXw+xNx9WTiAjbMGm/08HrwO+CX/+dXHPy667/mFupjo+LfnF0cXf3/Jh7+0",
+	"2eznP8JPF/ySX8zevxjNLl/cH7z/+8vpuxfwONiPxGDyqhP+58/RfAfLR59L7uA28QQ1w5xAMpdS4Ino",
+	"zwU0wEVI7OIpqfNFJQB1CblXsUXHX+3JaddyS83R+nJJ0L2XEwTLImty0mavLB4mT195Pb6EEywNLqyS",
+	"cZzyqlLrB1mMTF4nGrHE75k/mkv1n7mtUpinV1R9jGC6uVqzoJlUFWRbSLHaPAVqJT37lKgq6XmVXLzA",
+	"L8pW2XEzi7hVkABQnAffYfKwcBhsPMXyTjdZKM9OVi7SYrRU0e3rABt2ZZK8ybheCf3mVhKMYj3sebnc",
+	"D2I0uC/xk+66n2xVw3jppOm8lA4qH1FjmehWxB+Aadp0uNXaBiQF37HHgLEQMU3yHkLTJQ3GHvYejrwi",
+	"FKppIE0aidclmdkyfYRFirVhInsQHrZd2/YHbPJbMG3D7L6YaTugAo9+VgEHXZJmi66k0qMEkmrWsbg+",
+	"dPdoOOFij6YhFkLdhvn73DT5lit9Dq0umC/Llih7Zc8hGax80cYeLZpOIIuWCZ1wpjzbtHBlFYYOj1qc",
+	"F5lWlR/+vEMqhLWD4K4SQnyJc2uak2hOJgKWbsHW792OQBBQv9QI1lHk/Ll5vmK2uRZ1hWyY0NGECe2t",
+	"OeV2jKtExlIx5ZAtATkQY0+4JlIQCbHgIhdEEWEIapIKeLFN3hdBMYe4QtBIICfMgbve5F3YaiynNpTC",
+	"Ab5iNIU5WxP5wMgwYUy1yUcRmbPYD5PZh1T0AZEzSVkzr/aDvyCQSSgxUkAxO2BzXAEXVtn6c2ZQDjcY",
+	"68ZDou7cRNvkpfkI4h3MiMFohmGw6juSAR7b2knob1jjuL7wu7P2Uc3FiACg1Oe6iv96Z+FFkX5sgGst",
+	"8aK7q0EsuR9iqWjUzogEM8OVT/pG9BjAK6PZ+1s4vS8SQz1IbIOZIVwbO2NpzehTOcKqd5YbKYZW3WHS",
+	"AwZJ3pnR+1/ydZ8DKYYRD6ByTEYddxOuAIy1Mcca/i65aKH/vJotrEnQSB8/Sy6cNeqbpGo/wK9Dz9n6",
+	"VFCyNR5e6Ky0ueGTwqEJPJ1eceIe3wJYbsQ01uIAnFdDHjsh0zq0aX3ce5omI6bViiCrDJzWAj4rxEcJ",
+	"IGvTaW15T7kKEhr7y06PE5mO8uGkCsMQsXsH/jyWrh6VFZMhUo6K8Fb07+7skO9iqsd3d333kSuS3h8x",
+	"be5HG6DQx2sQY/9t4JftDCLvcojVygH6IE798zFNzMxchF9uVqFk6lYIqRFnGMGfEQkYMnAwNNPCww5m",
+	"JBUhSxQAO6y6ukqMzmbtczO6sVu1kWDmteLf8/kQsKj0DkIyzOTR8HoU9NjJoNtp7Q9Pw1aPHh20Bofs",
+	"uNUNO8Hp8IQeD472G83Fj6Hdu4QG942zRtIte8VKpObXqFX6Rixl1DhrjJhgCY3K3rCJK6gtuRdylNE4",
+	"y9E50N9enRn5QBmj67tT8Xtj3qxzdtI56TQ+G8aZ8aJ62Ir5bSxJkV9gVJfCHxBEYzH6sD+KWxWJYZm+",
+	"Q3inrBgFOMJcFZqQq0BilOwwdyY2Eprxit6SSuaOyU6DKE0HVRoLdN4kCuE2BzPgBVvbniIQPk8yMR5S",
+	"JqPI+ZE33oi9P81/LsK/cCsiVpY6sLbgbZp5jy6UNUWU4Tu4sUpU0N4SQHa4MjAMGmL1dSHHwYXNW1TD",
+	"p+/NB+iL0Ny1CEUBsH5AXfmzQrqME4AXgWShuyHlEQsbn/9qbuW4vMZrcteHpUrycqVtcpEQL29oZT0W",
+	"+9oevPOEwIZCxJ8TwdbepM9/1YhXswk2Fy+KfoKatyoYcGx6nL0t8XQujcipYc2J4VAtUg8mlayqLo8J",
+	"68ILTImtbeLEHbCjZA/BqoLFT7AKtzsgri4QnBoXgk+HQ8xmWVe9RyCCLXCZ7WtAZlAWJ+EL+wq+5dP3",
+	"3IbMuENipL3mAlGBiwitTITrnehI5Rx2yd24l79Mll2UN/kgGcRE8+Dc3xll81E73aZNbiQZJC4JCM7E",
+	"gAb3LvuMUFASrQoJIoC51vo4pP7ax+UDXH/vi1mCJWJTrwISM3+d2s78Od7q1Wqasulec0Ww6eaMe5uy",
+	"5vL12+5ZzvVVJYHOVQs3BygKM+M5OS+me2aSkgdoglLQlEyk0GMbNcV1Vjlgi6pGgYqykscuAEA+ZYv/",
+	"Oe/mZVxnVfZGgdtY15nOciSyDQb+gzYRBPFFSFprqw2kEMza4V3WqkuJyG3Y2hzndcEm88SkERj3HRh7",
+	"u/vfSOKIW2fPmr5Tdn3rZo/8r6JuycOgZTP+tu6Svbx48fzCtr1zx+wu/aPZRKoYvp3mHJ/fJptekhFa",
+	"19LQ3I7LA/YXzenZwnyrjo9shF/H85FboapU37JkhC+qBNwkqZqH5kTbJkh8WRllI+wWACO3pwrQCbvT",
+	"FD1oeb1gLmrIBTDepQKCUSwmUh0PS57V7f2J/9iujQ0OBhrannIw1ja32R3LxMht2tMq80pqWtF2aTqD",
+	"BX/NdGG1v8At8O0eZWdNK0nH2ujSWC7xrKJke8Yay8xdG+w4mnG2dsR2eel8HYvTPwOlPvfJWuVYxF/L",
+	"yuQKypXyp2uI3cLaxOD4c7WHmx5nH/wcWa0SKkIA0Fo/VMqL0VfovvgqgY1zRaWz0hLWzwVVVzE+QCzJ",
+	"ufV6S309Zcl4/kmjLK8gDOFKhlVKxBWE6O1Mg3Brl4uwzLsx/d5u5LiMpYy26kG+ggZ3uR1SRtU7IaPd",
+	"eZBjO7UNV3nvT/Of7TuHzaQbdWVOMwQjceIItiJx4igIxbZ9YJOQa0UQlnpwa1lrTLffKbvVeXsNoCfO",
+	"yi0ysVu0GmACTy1gZ6SoVJcVIGWkn3rXWx+MtmHofeHSHn8Ztck5ieSUJbaoyGTCNQFCgMhj7y0/c9/S",
+	"gVECwLHAphj0S+4ZixXcc8BRzA03Yho3ik2N+Kl86UKVC4gw5DJgkZxaA/eE67UvxatUX2Urvm25zTR9",
+	"lX7xZCKYUVWIr9m17YU/SlenyR6zLUlZc2xKYd3f1j2bbfVOyOoJ7/RmmKuQXI0AtsukiAz4C+tUY9jy",
+	"Ey19iH4TKUkSqcHhA93QVMsJ1TygUTRDXMMoBIgzPOsIPYaFuQB9bN1K12s7RmF0ufLRW7Eu7sjEl69y",
+	"XUkqLrY5doW+CZ9MWMipZhE+zJccJ1IEzuFqvUlmOSNJQ/Ol3mpAtGHaZq89sam1qK2W8S3PEfb+vOc7",
+	"iG0rUEs9IcZW23UyjAUdLaVmMK5ZjNdtyjoRo/csJHZ9LMjEbuWcezYrcUq9/uXg05uf3h/ePD9+8fbd",
+	"/of/fNb77fLX/3p19LJc8Lmvj4PVLYXuKdCHy/ja4mVx45PI/ok9T7lixGW8Bae4K51xvSy85jYTamx1",
+	"5G/UqVQoff6FHUqubnRFHo03iXw1u57Ps7GwSTb219bf273HqM51ZEl7709nJNr+dbQpBa/t/XHuuZ3o",
+	"4oKwSaydD/CbDqL2C75jZvztHj3n/Nlws9Z38Nw4E+sSB8+5tRpkmj+Ww9S2vPEgksG9QsuBLVk7SHUG",
+	"9I2xyAjtbSQkKTawpaMbZitHcle3ydfxFH3zt4kzVuBQvlMEAgK+lnNo8d7YozHfup3j/Opi1zYO7GKV",
+	"fWNrsmRuAx1+ZDNfmpq7kjLqi7OtUqH1o7J1bBDyxg8eJGwip4IlEBRvQVDhB0CRRDVdQUJqHjsHIz2N",
+	"wpnDmXTptzxgrkjurejbX87xByxQgukgto5usZxd0+b424o9GRoFDiqREdsg1xXFOKSSb1sMf8NmX0cS",
+	"x8X5xPX4GrHqlpQK8LkCthwgwThhKKK064z3PHzl9rnmYoDWRvK356N7f96z2S4Eck/La9mGXBqFP742",
+	"ydMZ6myYvOEDXBdKAWGot5BTIsUWszDW3s7tcMrV5pA3Ztsa5Xad/EbHMgQXZgh/RDRgE3sUS6/PC0Fc",
+	"mTbDMvsjpq9keOW+6zctoM5YTsmEipnNz4VwBS5UOhzyAFGJbZquA8EB/xZWgIX68xbawD71znLhAyCn",
+	"Mo1CAOchTAB8gmtys9iO18WZNHYdegCdVPCokAVc8e0Q6kssrgQepvA7RfweEy7IMI2ib4xwr6D65xzh",
+	"pq4yaQUKxz0DUoTy+v0mygFZXMXGBIHl+tedLXz1KpGTOtOFl29k7VevWMJl2CgHjbdArzMymNmDg1od",
+	"VwiRgKh6ZeE58PjZrBCd4wmvIaQwy+BKodo/LdYjHBSsBm0LmBqKQk3mc2kkUZ15Qr3R2qtiSwHu1PiL",
+	"w0IRvYmpOIF6KCbimEumqWUTWFjYvGezplng5j0XYTOW4Z0CpUY1gzi9C2TC/A9Y+fluxAf+J6ytV/jJ",
+	"mu3uEhYw/sDCu8FMs+xnxYS2PwVS6Vux39k/anUOWp39m87pWadz1un81sz92O24H8Fh0Gw2D446nWb3",
+	"pNNpntp/mP90eieHx0fNw/3e/slJc93koo9oWpiRGIgXYxQMwW2Dv12PrSEDSf1pmHUjJnQ+lbUamOom",
+	"ZzrJZw8qTWfKori7sAvreFVNMmBQ0bBYRS2gggwY6CnIqXSWrIR5aSWpqoJN87UsdyPS53qAHmn0pS0i",
+	"0C0L81NdneC5FWDOPxfrhf6OuDY5GRDgUEurhuYpz+zhpqEcC7istqy6px6OGm5zPnsUM0QydSY1DAmB",
+	"CJEaLVCrJ/uQKdzTJbmU+V6z4rUAOdR0Jd4dKCymyVIjs4Mwk+GaYgagmbiqS/CvmX6B47u2BWOWOlY/",
+	"AIw4+u1xtewYuCJjPhojrrYNlZWiMlIW5lB+Kba6uZLjXOijXiNX1LpVWtW6cpjRrGTpCgPvw2/9JuHD",
+	"POKk0jyKcCmB76FoM2mTSz1myZQrBgaJfPXK3J5VFrvBcZRPvKIocuXsEIUs0cWCx9A/ksSAjXhWLohD",
+	"IFszV2spNosgU4WtmCGGhCrSF+zRiOz9qlmYy/hKPjHOOTcJx+5x6G6PuEJFx17RhD0wYTaJu3hJV3S5",
+	"UvaaUq6v8evyFe80s+rpR50clXVKiGyXIlDhCFbqLvCOI7Avw4ldvnGh8wIIA7ACuyd2P2qy6Pm6PJ5h",
+	"jhlN9IBRvRy+cjVz+8k3tJtrPGv/C9/ebxlVlYQSmYdf7aqG3i2MdiwTmyliLQhburzzprnFi/yceALy",
+	"OLELbKZNPsA3UPZVzwOuz1/hrtbcknJRNp7KvZkD3IRIa3Keh1OhHkwFcVhsCKRHYmmTjz700K4rmuT9",
+	"zJr2FkMY+QmdkQG7FbgOees4lNLOgOXNWM6Kcg5gK5vTiyFyOUknq75kx8BoEnGWVAOcbVrn6INdNY8Q",
+	"thtgJOwmyYENfzkz+nvYbya0OQZLYJK+U4Tb17aPg/+zBIMV0JklRClYS3NHJNs7oFncyuIJNXPNIQxV",
+	"FY7PUfj8gVRZLaunXBAfgD1c28Z2Q3jYOvZUj+gqTPWo+9qZ22MXyCRkYZvYKZibOctlczhn+dQ1+JGP",
+	"hHwavs6adwRcBCobY25nYLhAlQNwoexKvbt0ukBkuJYbDQKoxDIk4HNU610L5iZJ1XJbhtUngjEL7l15",
+	"CbNrFt2YazYhEjEH5FRAPXgq8GcXm5uwYaqYWggWAe+nUUdUffMG0DsOu56qB/nVmk3yoElYmd7R3sXQ",
+	"6sOowOTfLlTuw0kY+gsTGcf2lpKpBl0Wycx6gbNloyLrzC2M1bxwFbNF8NeVKNyNQ8ojVaUixCy50Gyy",
+	"nkK2Iz8vbss6jGKb5iDT6wemzMSrkqmL++oFCE+WOSxqRxtX6zGjSt7nZEm1edtfjtGBKSbQKY0yfelL",
+	"sblzt1S4hgP2FNl3dQWbKWR/W46exVGVxPp8mbo1/4PLx/jgHF9HplCQyizvciM8VmlfjukGeHxjWw/V",
+	"nGfYXIxjAv1BYm1qe+M8cDYFzhuyBxaZXccrrj5dPLeD+kqJ/y4W0+Xa33NRaU4yzwoXxVILP8zrjfnk",
+	"rxV9Z/Y5l5Nbii1AJ6x27+/Ny3VcguANvGYRC/Sujw+uSNX5sXQA1GND5HaU7xEs9pQ7SO6QrJn9cW6b",
+	"JVg6DiOewEwJVlV3Zs5B1IQ0Yj1mE0IVYeKBJ1JA4MADTbjh44p832fiod8k5j+vEjnp/wAtKwTZIN/3",
+	"0Yep+rbINHZwK6DAtDZ3HmEiSGYxJHy9lzmnGIJ2KCyJnFoJ2MVrmUNd5yxXhtLhPj45lG415b6ASkA7",
+	"C7rDeXydiDu7hhViGLKNNrkwwkSYQJ2upq8UyJXd/28iOWbxUNQ9auumxizE59XPlbHj2PsT/7EiKO9c",
+	"2B2woiecaNBsrK4yYFmmZd3jVBHLt+lhWju5xs5oR0AXT6CCbeTYFPyrnv1pzzWRA+I4mpCVYbZRQ6G8",
+	"Beb4NInnNdN+T3d80a5gH99A/k5GFhsTxfoRc8/tGV+Wy/PGYxIUKhPcMxbbIH4kHBSJ+yKNor7FJDTX",
+	"KqTBY461BaEAKsLbljs7+wNLIBKRfEgF5ESDhgiFovQZXvO3tgoCSIhcOE+oDTYolRvcB2MmkKYRoAuv",
+	"BQowPxh4/ZSbHnN4nsqcvpEr/uskJP3zX/FIaOVcdFcXft0sJvbAlmXZv4THcLjvWQzY2KTbIyGd2fwV",
+	"T4OkPzXE2idTmdwrI39zQfqRRavr/81iV0B/Dnlb6YTRidmlPg1D5uolPF1VxmF/tdq/uGhyuDud+RIa",
+	"XqozZ6PACCN/mZV1jk+fCsh3jfvpQ4hctfgW1OnHAVVHoKCtb13j8o64DlBQMdIWxt9Cml2zIVyYUmMY",
+	"LMqO9HfmGk8ILC9o0jkuYw//clsYn9ARW24Kq8sEtnW8L3BIX+l444LkC2NMYoQFzMxTCRuyhImg0kbl",
+	"X2hUQqTs9/53HTnY1S9w5JB6dnTkPC1w10vF2bPHak3jWaGYiJLRg3VaeHLKg0hloS0jqAyWSz4F5ylQ",
+	"akCjCB1/LqwTRjaXUuoCazFmJ5ndinzlpIWs1pBqCiqynAoHUYVX/oAG96PESCbef+lgQWwtdWdSh2E0",
+	"FwKN0dNrntkQmg0l8wvYKKCFbzWbFQaH4/zSdjVclyrvJhCI0bLAZdfHIXIx6gO596Hsa98GoE7NJeAO",
+	"xYANZfJVy5vhWME9DrOAlEzq6brmAa0hgS9mwZr27gq2NvglFSqNcX2gIRzIXSpoqscy4X/M/54vc5Az",
+	"9NS34uHM9v6E/9ZIrH2CWW7D81Vtldv/oiSuyIAZPdJbKfsjhjyj7+PZe52ej+zNWwW/Ho1nUD3cLn8t",
+	"ml4kTS7uUsU2Aep5su3PEc5upY2l2/8tGP423MANKjMgL8iSXuuUNXOltaDqNFjlmsR627KAWGCEKIpM",
+	"4e4GpSBVrE1CGag9GvP2JAR3urKJI1YwACTR+eAzo8pGoUueobdiwkWqraCA6cU+4dTZI1EosaG9kVnX",
+	"0Mx6woUVnywh5vyDYPKgZMimPqtCRmGbnLsAXtscJs7dCqzVxkIClQCGMiFKTpj/NpJi5MbMIsWgYIAV",
+	"YNY5K03EarUBqR6j08zVKDdYns8VUSuRejwq1nbqvcUyvAvi1OWG3mmpaWQz+3+8bdBgwm4bzViGP942",
+	"pmxw2/iL9Nr73W+kMpwPE3F0XLcgHKaCL1ebbZt7vlB9xTk6z3dnRXs7Dj8+m1uLvjM9ZspVnQfMGBUk",
+	"NGaFWnc+8sxGuLKJYqArQAdI566kqzlY2Nqt4CKI0pDZ0+eeW2DvNnk+pgkNIGQfesiNPAu4jCI5xfAt",
+	"aCEf6gZ5/4CenwrDLwOZMPUVToHR1Aq1/jcEVvKn4fc/Mescvr27mzBN7/wB4abLwXF4Ojyg+61uLzhp",
+	"9Vhn0DoZHoWtQ9oNjtnpfnjQOWg0F76FVu9oHJvzMZZxyStOmWcDczQ8uf3e6HbaR712p73fwNg7f94g",
+	"OnHV/VhYH2gZTylNEloalX8pHFViYjXWC7MlUXYT3pXk/UFDq6L+dHNz5TGUQq7gcpoZAsrIdc2zXL8m",
+	"Ym0T1r8qIe6CIORUVJW0cpkiT7C45E0rhVKuvl4Rum1S3GsL+VGLJP5VPPF/QfHEXImi2oT55OCe0uqI",
+	"9W0Fm9ZIXMNG8JUrI5ILbVQGM1wjzAvphPVIjggXXpHhiUP4ymN6fYnCiiso5Gm1Fesq5P+qqDivmz9x",
+	"s3ZYPbHWnv6rZuL/rpqJT79n6saULC2Y+Mkobegm/tHsYH/RxUNdYIgclnkzoTSKponLB6DChY/Y6JKs",
+	"UHFskZ7Mce2rmQj8S+1bcTNmAhUUGwrGjX4sNKEq12aT9Ccy5ENuPpUJ6VsDr2sn83fJIbZmQ1yUU8D/",
+	"hrAQ9hU/DK5I/8+/+huov1Uq7dcsC2nnutsMja/q+v6mMkSympG79JTvsPwkGournOPAQTaoKrKRtwE1",
+	"GUTp+SdPxbiS4dfRy8zqVdarC7M4TCz+IUg8poqR/hUTIRej/j9HikYsw1o0+nSdbcFVnP+3xWT0zrmc",
+	"D3i5LpfH2V2mwAGUXVaw2AI92ohNGUNpKupwvnhinaXfD2bErjS5vnh98/LDux9Qebq+eP3m4u1bDLXO",
+	"3DSjhAbM4TFyBQUo2+TS4aVZurHXbdPh/BYcr3j7uvR1C2LokV0UHUIptSf6sDfiDF/Cg13r0IEc+DWP",
+	"z7UhGbPmYVbNteY52lbZmCd7o5EEdnmbL9nIb0HX3WDL1tdv52CXC7DgVGuK+m7pLl/GYJghn9jgWgb3",
+	"TOdgndJBnEgtAxmR/jhV9+2Hbt8qEUbwsSFsjt99p4hMdZzqPFp7k9AgkcrwQtQ8mrmCl1nqyJiqW8FE",
+	"aO+5KY8iYvPc7IcAQAPsU7nQoyACMHJIRzX/sFUg8gNCQKs4kQFTqk3eyYShKxlygyILZg7MD9eJhWeE",
+	"RtGtwIdFHo7Ta3rcevcOrFhf6ZCLPjQ3Tbi2zsJsjlj/03leXPYMjiFk0LkNAvTJ97cij0CimFLeOr6h",
+	"tnMOs7yRm7DmT2MejJ+7+VSgWNsJKSYAiyJ2MQTZOkxSZUvgDxjGVmZoYnYRC+UUsRpimS4CLz8R5zI/",
+	"ZgC/nychDHegkQO1BAOo4n+gr1T7z79TRAUJY2Kt+Wo9qztbrWdPnOsnHupxRiM4LyNUBkYwEpU6X4A1",
+	"1gvR1ohh2QWE6QzTshZw6k+Mj8a6bByJnFYOwjzb4iCuDVPBTUhjs5NHPfKGP0NbBCLQ4XGvGs+ABveI",
+	"j7FVVfgaD/mVZbyLclAXlY+5WAjLvP6W41NkKKMIFvTptxm2D8XQC4fDctbcDWeZ1JqCSRqPEhqyO693",
+	"NV1DdxCYkPubh+CIcX+qSE63fGMGUigZsd1cmVMXYHLPEsEiYN7mxRYX3NxUXOgmGunglnANF2nSRW3c",
+	"CgshzOKMzZqxE4yqgkLylglvw1ZmZm40ZbtA6y76ZrT9XAoBHqNdEfcraMoxflg+FzT3nSIPPAGUpQkN",
+	"xlywL07q26bteNbCiLSt0DZSohWSFAZEEZoEYyMz0QoJQDAWAmmal+NEjhI6AQARiHiSCYm4uL8VNpjL",
+	"tWYEKwTgpyhgGVJQ3AZd2QCakCdgRJzNSVKkTJB6UhrEcxnPdihH4XxywHdUZIUb/SzRBYB4LUYODmTM",
+	"IWVES8L91+VFzgB9iU29uTmLUNx7oMke3m2leHZYvLpWvepe5/QIXG6aJaap/96rkw75xmbBE5FOWMID",
+	"tylzFMGF0oyGZq9SBSX152S3VKGTqTRrlLH4Epr9Nq7wHJszwnN+olupYCbjmSUUoI7cPf4/gaXJVG+Z",
+	"p6EGs8DQrFBYi6PtWJczW/rKw+TvgAcZcjHs2LMbIwCa5f7q7OJLCBpu07coaeQOoUy1RzP4H3EM2SML",
+	"tigy4/maTADMNhWe9+fP3GOpzUdOhdNLmkWM8lsRJ/yBRwy8niJsklRETCnSNxcFOJYh37NJbCYlAJvD",
+	"JbJEmrCjfNJRfvnIgguxO6OMXUhXQJ4mo3TCclDErs6HTUb3Aci2ukoWrt0AS0ArMpRZbiqAnpaedx9F",
+	"nU/aPjo4WczahtIZF/j6/uER6Pj2z+5CXPXCzF+WotdQRd6fv3v546/nbz++bEK8fa4m4hwxVQkPTDw0",
+	"ak4px8x+/+8fP//Hj42l0zzqrZ7YzRip0vBm898zDBvX0pwUQlWbvEA+dVZ3PqaVynz6/ZMaIpsZ01Qm",
+	"9wXxdP2B2CZe8MrhbCZRVpgmG7szLL52VmN/+Lypq02uNRUhTUKnzQJOpPuNJYlMQJwHnGkpHN5L1XD/",
+	"ZRl82iB2Ik3k+e6YemisrYS9pgi8hY1z8VWliKbj+XfFBrPfjGSQInb0dkWOSK5AGs7HxmEhVUhLy/zt",
+	"Z5k9ruCMAgODNpLAYKYxK9H8o00wCO8crGtnJO+4fGyJ8O9Kir7Tr3++vnx/KyJIlbQJV5pPWDOL0kOu",
+	"0A8gPqzfJtes8APUycLKYSh4C81FmhWvopqY1tvkHP6b1VeBv5xoE9NEcxr1bwVE6aFRgOIXHM0CWPTh",
+	"482r1kmT9KEEZR9a4wA4NaCKHfUsEJ35DiQlqHum+IRHNGnfiluBuLMBFRh5QvY75B1/RqjGJG+Pm9+F",
+	"n2OW2BxPM/5s8REcJuGaKTKkStv90JJMKddeYvOeM668546g0cOMBMDZ0eGWK8fQ7ZhX7LiKwneTQLMW",
+	"yMNMxPQ68f5CPU5YPrajTT5Bvqrl31yRCVeKi1HT2lUeNe49tNO3xQiewdLiSuboETcO3l6oqdb/3cjE",
+	"Z30XsOEK6kjSR8UEY0EJXGo+TqRIzKscq9sJpERv/1u5AdD2SiHWG4T8AsjYVhuyZ0mwKaxg5S2Bq7Wd",
+	"qni25p+rHodnHLzSYKsXoVutSI4qL23KoyW3VmdVqbilY4tsgrYDWrLsjACv4woYERhaqUYLWabNl1Wd",
+	"rRKT+DwMkwc+C6nGkj9rlOnLjTyroQinIouNRdZoE90tA0Q25pJP7lmsmzbUCbz0S6lisUZkXl4/b/1G",
+	"W390Wqetz392m0e9v25v2793Wqfmr/3OX/9WZ3JXKd4vH149JwcHB6e49ojngkoWzEEOcxyhkmb4xBza",
+	"Say24PXGvZqj1IwOyu42NyyMlsnGhffh0tT09WJ6fYeFzPk/b2EFbhtnt/Nk2j3r7v9222jeNpAfwDtK",
+	"hzLV8CvSDfzqEodb4UHnIJdQ7BKNu73gpH0MX5mdgW+6p/vtTnu/3e2QFmmR3zv7e+9osmcGcea6J/9h",
+	"Tu1ncnt723j98obsQULtXrfdNb+Q/U6HHPVuG3+tyOFvVgIHrDWI+SH4AWyAIAC0sY1sLRo6Wqu2fdWM",
+	"ajOy310q6APl0Q5ES19of3klC5QrXMV/d5bM8oZpxBIPyGEECu+FGXI9l7qBkSdeFLW4XuDwghj9MzKW",
+	"U7xrjGSjwIijbLy8ahItI3sT2+pPacQUYY+ASeACV1yhd8QRUelwyAMjQqE4gu9YzAIwoUkjUMg0CsnQ",
+	"yD5MyHQ09lUWrag0w/ulAEa+jaDBK7/+u4we9J38/9xdS2/buhL+K4I3d6M07iO9ue0qDW4Bo4uTc5K0",
+	"mxYuLdK2EJk0SCmpEJz/fsCZIS3Jkis7kh9nlUSxSYocDofz+L5GOlRc2C6k//+/UL8/zfMCIAuSctlF",
+	"xZz+eb7inoXHh00eXCqdnk2VfmKadxxfiZjWsUAKy7vrG6sLpIiw/HuUuj+Nc8oB+JgqZkEnSi0nLHoI",
+	"rE2kpywS4XepdPMXGOeajHyXJp/EJrWDV9I313vg+DNOpxVypdPfMaTZwdjpsa9TOqAvhw3hFmx0Y7iF",
+	"2IgvLt5eHMg74mMt3YRVoDFMT3KThX6RcvrtKcZVTMrSzV4Owl2K1EKsLiGUXhRLnyGBQDQqk8Qcm+TB",
+	"TKunV8GdCiKWRFmCxRoaWFkzZG0NeDx1AJkTkT4Je8F8WlG9mAoL7M+JUumI/+z0TnkLU9BvGjn20XAO",
+	"IC6WWp3lDK94Vne7hN6Cb6ADkb61B75LQXLEaoi4snsBwIsFE+ptNuK4vPjs/xO66HGtoYP7DczWdksb",
+	"solKqGtdLWsJeAVB3tZ72wKAhRaHkHvOWIQ0ox3h7dxis1eu1ZPG3Cm/TBPuDn0qcDPZUyWnqXTTAebO",
+	"trg55fk4Vuyc8igPU6dZmakG5VFZUrBkyZi/uhkB4Fou0qOoyawMdX+4Ou0hdKoa7fzZlFahYzidl26G",
+	"rSF1KktQBMEFbJ0HkeNBVAOfUyyy6pRIqzoolzNC8muODV5nbdX2dHi0VQFHUIO481Z/iVvhtrJVN2Hv",
+	"3KF8+6uESjiisTRKfLAtXE+nm7vvI+4wsD0nJ98Ow6c6JsLyOQiET4sz65wt4zNQpX1Y6F9QR/fHUH0z",
+	"+iLyJtP5DlwPeV8mc91Su4Mp9FT/CK6wzru7d23Xg41u7ewjNdNRMg5jnmPf3+J0fouMcM2yiccMRlCQ",
+	"cxPVGtApxyaQ4lFoCMlI4jEcdGd2SyeufSmndUiUl5rYXl2dPz+IvFebG4W7nfFsVxJqsQFUHhfRPnPF",
+	"+WQzA7obhwyuOO3Vgv4LRrLTEnereX7vavli13Hl1kO/YtNhdA/Oz0gtijkuieAziG+myGHgyJQwxEip",
+	"JxBC1ALAxSDCmAjHbVouqjQYRSRXKgZHfaARmiJyhJrWcqxqE3xFnAAZbIUhIDad5K5Okb8KrmQwVxnA",
+	"mUaJMoJbOQ2QEcGln1gVIShrHjLXUDMQbNqrACfGAahrQVQ9kFMDeWmcr0ACoFoBunRfwH47Cpnem13o",
+	"YuBbn7VatBEa+PCdav3RG8AnaqhIWGr7CmkeTHIKPXvuCUhmF41sj/DvTw0JzwOpoERXyGyBGwv+RJJG",
+	"VC0goIMQYeftfty+vAheDzDrWk/GZ0yM6tW5icMqgdtF5rGcQ2I3cJiqEIUvfBB5aOc1fIglD5eKO0KK",
+	"MFpm40hp4R8sxELpfDyLJ/4R4WkVHxHhwtjttDHsRf/Y7kR6FCmTfpd12WZh4eHroXsIYcwwDN++Hw7D",
+	"15fDYfg/+sX+GL67vPjv+/Dizbs3l5fhtkkuuJMnucPUslsP5Kwfn381jtMGSR9wlju6MNybkwfPt6/Q",
+	"dAeB1+vpApKZbsDxR/C9KcJ/Qi3PJHcZE0CTT6lACE4LuSGTHGrAFyxOfCqDpyshdO45M8Gj0AC6uj2K",
+	"/r05Xvx8O7bDXC1gVhoDw642ENYwYpLAz8vG5RG4+7FebFpF16fChM7dJR1FAGC7nT/bHx1fPHaT9a1d",
+	"/DDtRb/+FT4qzLtnUizAT4N9SEBRcAd1+gDMyETNYvkx4LFhk8SqjGjuVpggETqNCFBx4FF5/Wn5ej1f",
+	"Nm76I3Dr77ou298x783v0PP34MHvYMf2cywdxlt/zBLqHfN2IOSNDxFJAlWWs3oO4qInX8JREbN/pTEd",
+	"EIQep6VfHPrtcOD/zZztuOB7gKL/6mhFe7kPedLSJkB6t9n2i0mPL336sPT4Hoe599AcNhwxpC0wX5Ho",
+	"zGGciEpvlSNchxw5PfDsBw6W7AQw6x+dCLWS5D3eiWgc58/4S7805LtupH2guLcV0BomcvzqKVCRu/dw",
+	"aVicQXp0O6HcRH6wfyx4L0s9H6qbJeIYbm5b6paXXN2+kpJYRfue5oot4o2uZOCAUq7wmmEsdX1Nv83V",
+	"1WLUK9e8uxQ0LGnEksR5U6AYA66cknsx7NB9T305OVeoyFsn6dtGRZRp+xm7bhPBtNDwvx/2X9aOxRXN",
+	"dDL4MDgH5UnNr+E9RxG4fykvlOKekC+K4VKhybkMoEGu2D1L5zVWtT2rP6yHZBHZNZPBH9ejUnVLodSM",
+	"mzornaqscFlKVMNAd+/rBM0HB2JjQo/2Y0Io38K3Aqy8Qo++gGu910+Jih58nBgGD8wAyJ4Ty+BaLOeF",
+	"ptyWW2/pGrhocQCURFSKZzNubx4FRLGagSKfbV3rdjaB98VAFBopYKwZtaD4sT2HPlKdL0acl1mSWLtp",
+	"1Tw2UDv31dKFVXpUhnGRIs2vFx0sQ0FKc6/BXWd+E4b1uQHubIqUKX4Pw1o1uGxwT7OdYVy2OG94h2sI",
+	"GvuizJJMc7oArxWluopox2+NykutzqplwtKp0qUtwhexbNccrNB/AjZzt07XxAwqimvArVgCpHt8Rcm/",
+	"2ko0FNj0v87stlBy/SSIJWD1DMJBJu1utgsTsRQsyKnSk5hz0EqapWJMlO5YAYY1ZFHuSxZTpcYJ0xCI",
+	"zKTJlih+YyEjxWM5G4SDhUjnCjGcgJxeUMe+5j6ESlEtWTL48fc/AQAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

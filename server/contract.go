@@ -114,6 +114,10 @@ func (c *contract) hold(next http.Handler) http.Handler {
 			c.log.Debug("could not set a deadline on the connection", "request_id", req.ID, "error", err)
 		}
 		r = r.WithContext(ctx)
+		if err := c.knownParameters(r, req, route); err != nil {
+			c.problems.write(w, r, err)
+			return
+		}
 		if req.Body, err = readBody(w, r); err != nil {
 			c.problems.write(w, r, err)
 			return
@@ -137,6 +141,20 @@ func (c *contract) hold(next http.Handler) http.Handler {
 		req.HTTP = r
 		next.ServeHTTP(w, r)
 	})
+}
+
+// knownParameters refuses a parameter of the query that the operation does not have, because a misspelled one would have no effect. Operations
+// without a token ignore them, as RFC 6749 (3.1) requires, and so do those for agents, which may be newer. Codes: invalid.
+func (c *contract) knownParameters(r *http.Request, req *request.Request, route *routers.Route) error {
+	if rule := c.access[req.Operation]; rule.public || slices.Contains(rule.kinds, husk.CallerAgent) {
+		return nil
+	}
+	for name := range r.URL.Query() {
+		if route.Operation.Parameters.GetByInAndName(openapi3.ParameterInQuery, name) == nil && route.PathItem.Parameters.GetByInAndName(openapi3.ParameterInQuery, name) == nil {
+			return husk.Errorf(husk.CodeInvalid, name, "there is no such parameter")
+		}
+	}
+	return nil
 }
 
 // take counts the request among those that its tenant has open, and the bytes of its body. Codes: concurrency_limit.

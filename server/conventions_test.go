@@ -35,8 +35,12 @@ func (s fixture) postCases(c tenancy, provider string) map[string]postCase {
 	}
 	name := func(n string) map[string]any { return map[string]any{"name": n} }
 	return map[string]postCase{
-		"CreatePod":               {path: "/v1/pods", body: c.body("web"), other: c.body("web-2")},
-		"CreateVolume":            {path: "/v1/volumes", body: map[string]any{"name": "data", "sizeGiB": 1}, other: map[string]any{"name": "data", "sizeGiB": 2}},
+		"CreatePod":    {path: "/v1/pods", body: c.body("web"), other: c.body("web-2")},
+		"CreateVolume": {path: "/v1/volumes", body: map[string]any{"name": "data", "sizeGiB": 1}, other: map[string]any{"name": "data", "sizeGiB": 2}},
+		"CreateConfig": {
+			path: "/v1/configs", body: map[string]any{"kind": "Config", "name": "web", "values": map[string]any{"A": "1"}},
+			other: map[string]any{"kind": "Config", "name": "web", "values": map[string]any{"A": "2"}},
+		},
 		"CreateServiceAccount":    {path: "/v1/service-accounts", body: map[string]any{"name": "ci", "role": "viewer"}, other: map[string]any{"name": "ci", "role": "owner"}},
 		"CreateServiceAccountKey": {path: "/v1/service-accounts/" + account.ID.String() + "/api-keys", body: name("one"), other: name("two")},
 		"CreateUser": {

@@ -51,6 +51,9 @@ func (d desiredStates) of(node store.ID, after int64, s desired.State, from *uui
 			if c.Pod.KeyErr != nil { // its machine may run, so the node gets the pod all the same
 				d.log.Error("a pod cannot be started on its node any more; delete it", "tenant", c.Pod.Pod.TenantID, "pod", c.PodID, "node", node, "error", c.Pod.KeyErr)
 			}
+			if c.Pod.ConfigErr != nil {
+				d.log.Error("some configs or secrets of a tenant cannot be read; store their values again", "tenant", c.Pod.Pod.TenantID, "error", c.Pod.ConfigErr)
+			}
 			if pod, err = d.pod(*c.Pod); err != nil { // the node still gets its other pods
 				d.log.Error("a pod cannot be delivered to its node; delete it", "tenant", c.Pod.Pod.TenantID, "pod", c.PodID, "node", node, "error", err)
 			}
@@ -115,21 +118,28 @@ func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
 				Pool: d.volumesPool, Name: husk.Image{ID: image.ID}.CloneName(), Serial: serialOf("img", image.ID), ReadOnly: true,
 			})
 		}
+		c.Env = p.Pod.Variables(c, p.Configs)
 		container := husk.MergeContainer(c, image.Config)
 		container.ImageSerial = serialOf("img", image.ID)
 		pod.Containers = append(pod.Containers, container)
 	}
 	for _, v := range p.Pod.Spec.Volumes {
+		if ref, files := v.Files(); files != nil {
+			pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, Files: files.FilesOf(p.Configs[ref])})
+			continue
+		}
 		pod.Disks = append(pod.Disks, husk.DesiredDisk{
 			Pool: d.volumesPool, Name: husk.Volume{ID: v.VolumeID}.RBDName(), Serial: serialOf("vol", v.VolumeID),
 		})
 		pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, Serial: serialOf("vol", v.VolumeID)})
 	}
-	err = husk.CheckGuestSize(pod.Containers, husk.MaxFrameBytes) // an earlier version accepted pods that are too large
-	if err != nil && pod.State == husk.DesiredGone {
-		pod.Containers, err = []husk.DesiredContainer{}, nil // to remove a pod, its node needs only its id
+	if n := husk.GuestBytes(pod.Containers); n > husk.MaxFrameBytes { // an earlier version accepted pods that are too large
+		if pod.State != husk.DesiredGone {
+			return pod, husk.TooLargeForGuest(n, husk.MaxFrameBytes)
+		}
+		pod.Containers = []husk.DesiredContainer{} // to remove a pod, its node needs only its id
 	}
-	return pod, err
+	return pod, nil
 }
 
 func desiredStateOf(phase husk.Phase) husk.DesiredPodState {

@@ -54,7 +54,7 @@ func dryRun(ctx context.Context, wanted *openapi.DryRun) context.Context {
 // ListPods lists or watches pods.
 func (a api) ListPods(ctx context.Context, r openapi.ListPodsRequestObject) (openapi.ListPodsResponseObject, error) {
 	tenant := a.tenant(ctx)
-	filter, err := filterOf(r.Params.Name, r.Params.LabelSelector)
+	filter, err := request.Filter(r.Params.Name, r.Params.LabelSelector)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,9 @@ func redactedPod(pod husk.Pod) husk.Pod {
 		c := &pod.Spec.Containers[i]
 		c.Env, c.Files = slices.Clone(c.Env), slices.Clone(c.Files)
 		for j := range c.Env {
-			c.Env[j].Value = hidden
+			if c.Env[j].From == nil {
+				c.Env[j].Value = hidden
+			}
 		}
 		for j := range c.Files {
 			c.Files[j].Content, c.Files[j].ContentBase64 = hidden, ""

@@ -72,7 +72,7 @@ func TestAnExceededQuotaHasItsOwnProblemCode(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
-	none := map[string]any{"pods": 0, "cpuMillis": 0, "memoryMiB": 0, "volumes": 0, "volumeGiB": 0, "images": 0, "snapshots": 0, "networks": 0, "addresses": 0}
+	none := map[string]any{"pods": 0, "cpuMillis": 0, "memoryMiB": 0, "volumes": 0, "volumeGiB": 0, "images": 0, "snapshots": 0, "networks": 0, "addresses": 0, "configs": 0}
 	changed := as[openapi.Tenant](t, s.call("PATCH", "/v1/admin/tenants/"+c.id.String(), s.operator(), map[string]any{"quota": none}), 200)
 	if changed.Quota != (openapi.Quota{RequestsPerSecond: 100_000}) {
 		t.Errorf("the quota is %+v", changed.Quota)
@@ -372,7 +372,7 @@ func TestViewersDoNotSeeSecrets(t *testing.T) {
 			break
 		}
 		for _, container := range e.pod.Spec.Containers {
-			if (*container.Env)[0].Value != hidden || *(*container.Files)[0].Content != hidden || (*container.Files)[1].ContentBase64 != nil {
+			if openapi.Value((*container.Env)[0].Value) != hidden || *(*container.Files)[0].Content != hidden || (*container.Files)[1].ContentBase64 != nil {
 				t.Errorf("a viewer's watch has %+v", container)
 			}
 		}

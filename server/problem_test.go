@@ -307,3 +307,16 @@ func FuzzFieldPath(f *testing.F) {
 		}
 	})
 }
+
+// A misspelled parameter would have no effect. The endpoint for logins ignores unknown ones, because RFC 6749 requires it.
+func TestUnknownParametersAreRefused(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	wantProblem(t, s.call("GET", "/v1/pods?labelSelektor=app", c.token, nil), http.StatusUnprocessableEntity, husk.CodeInvalid, "labelSelektor")
+	wantProblem(t, s.call("POST", "/v1/pods?dryrun=true", c.token, c.body("web")), http.StatusUnprocessableEntity, husk.CodeInvalid, "dryrun")
+	wantProblem(t, s.call("GET", "/v1/pods?labelSelektor=app", "", nil), http.StatusUnauthorized, husk.CodeUnauthenticated, "")
+	if a := s.call("GET", "/.well-known/husk?x=1", "", nil); a.status != http.StatusOK {
+		t.Errorf("a public operation refuses a parameter: %d %s", a.status, a.body)
+	}
+}

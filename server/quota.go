@@ -34,6 +34,7 @@ func changeQuota(c openapi.QuotaChange) func(husk.Quota) husk.Quota {
 			{c.Networks, &q.Networks},
 			{c.Addresses, &q.Addresses},
 			{c.Images, &q.Images},
+			{c.Configs, &q.Configs},
 			{c.RequestsPerSecond, &q.RequestsPerSecond},
 			{c.Priority, &q.Priority},
 		} {

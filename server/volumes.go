@@ -25,7 +25,7 @@ func (a api) CreateVolume(ctx context.Context, r openapi.CreateVolumeRequestObje
 // ListVolumes lists or watches volumes.
 func (a api) ListVolumes(ctx context.Context, r openapi.ListVolumesRequestObject) (openapi.ListVolumesResponseObject, error) {
 	tenant := a.tenant(ctx)
-	filter, err := filterOf(r.Params.Name, r.Params.LabelSelector)
+	filter, err := request.Filter(r.Params.Name, r.Params.LabelSelector)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"husk"
+	"husk/store/admission"
 	"husk/store/convert"
 	"husk/store/cursor"
 	"husk/store/db"
@@ -49,7 +50,7 @@ func (t Tenant) CreateServiceAccount(ctx context.Context, idem Idempotency, name
 func insertServiceAccount(ctx context.Context, q *db.Queries, tenantID ID, name string, role husk.Role) (db.ServiceAccount, error) {
 	n, err := q.CountServiceAccounts(ctx, tenantID)
 	if err == nil {
-		err = checkQuota("", "service accounts", n, 1, maxServiceAccounts)
+		err = admission.Quota("", "service accounts", n, 1, maxServiceAccounts)
 	}
 	if err != nil {
 		return db.ServiceAccount{}, err
@@ -138,7 +139,7 @@ func insertAPIKey(ctx context.Context, q *db.Queries, tenantID, account ID, orde
 	id, secret := uuid.New(), seal.NewSecret()
 	n, err := q.CountAPIKeys(ctx, db.CountAPIKeysParams{TenantID: tenantID, ServiceAccountID: account})
 	if err == nil {
-		err = checkQuota("", "API keys per service account", n, 1, maxKeysPerAccount)
+		err = admission.Quota("", "API keys per service account", n, 1, maxKeysPerAccount)
 	}
 	if err != nil {
 		return id, husk.APIKey{}, err

@@ -20,7 +20,7 @@ import (
 // not known any more. Codes: not_found.
 func (c Control) Desired(ctx context.Context, node ID, after *int64) (desired.State, error) {
 	return inControl(ctx, c, func(q *db.Queries) (desired.State, error) {
-		state, err := desired.Read(ctx, q, node, after, func(pod db.Pod) (string, error) {
+		state, err := desired.Read(ctx, q, node, after, &c.keys, func(pod db.Pod) (string, error) {
 			key, err := c.keys.Open(ctx, q, pod.TenantID, pod.CephKey, sealedKeyOwner(pod.ID))
 			return string(key), wrap(err, "ceph key of pod %s", pod.ID)
 		})

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"husk"
+	"husk/store/admission"
 	"husk/store/convert"
 	"husk/store/cursor"
 	"husk/store/db"
@@ -57,7 +58,7 @@ func (t Tenant) CreateImage(ctx context.Context, idem Idempotency, reference, di
 			} else {
 				var used int
 				if used, err = q.ImageUse(ctx, t.id); err == nil {
-					err = checkQuota("", "images", used, 1, tenant.QuotaImages)
+					err = admission.Quota("", "images", used, 1, tenant.QuotaImages)
 				}
 				if err != nil {
 					return id, husk.Image{}, err

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"husk"
+	"husk/store/admission"
 	"husk/store/convert"
 	"husk/store/cursor"
 	"husk/store/db"
@@ -127,7 +128,7 @@ func (o issuers) create(ctx context.Context, idem Idempotency, issuer husk.OIDCI
 			}
 			if n, err := q.CountOIDCIssuers(ctx, o.id()); err != nil {
 				return id, husk.OIDCIssuer{}, err
-			} else if err := checkQuota("", "OIDC issuers", n, 1, maxIssuers); err != nil {
+			} else if err := admission.Quota("", "OIDC issuers", n, 1, maxIssuers); err != nil {
 				return id, husk.OIDCIssuer{}, err
 			}
 			row, err := q.InsertOIDCIssuer(ctx, db.InsertOIDCIssuerParams{

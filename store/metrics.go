@@ -93,7 +93,7 @@ func tenantMetrics(ctx context.Context, q *db.Queries, ids []ID) (map[ID]*husk.T
 			Limits: convert.Quota(t.Tenant),
 			Used: husk.ResourceUse{
 				Pods: t.Pods, CPUMillis: t.CpuMillis, MemoryMiB: t.MemoryMib, Volumes: t.Volumes, VolumeGiB: t.VolumeGib,
-				Networks: t.Networks, Addresses: t.Pods, Images: t.Images,
+				Networks: t.Networks, Addresses: t.Pods, Images: t.Images, Configs: t.Configs,
 			},
 		}}
 	}

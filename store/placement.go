@@ -46,8 +46,8 @@ func (c Control) PendingPods(ctx context.Context, limit int) ([]PendingPod, erro
 				Size: husk.Resources{CPUMillis: r.CpuMillis, MemoryMiB: r.MemoryMib}, Scheduling: convert.Scheduling(r.Scheduling),
 				GangCreated: r.GangCreated, GangPlaced: r.GangPlaced,
 			}
-			if r.Privileged {
-				p.Needs = []string{husk.CapabilityPrivileged}
+			if p.Needs = r.Needs; r.Privileged && !slices.Contains(p.Needs, husk.CapabilityPrivileged) { // created by an earlier version
+				p.Needs = append(p.Needs, husk.CapabilityPrivileged)
 			}
 			switch {
 			case r.WaitsForVolume != "":

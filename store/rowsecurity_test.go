@@ -25,7 +25,11 @@ func twoTenants(t *testing.T) (fixture, husk.Tenant, husk.Tenant) {
 	node := h.node(10)
 	for i := range tenants {
 		tenants[i] = h.tenant()
-		pod := h.createPod(tenants[i], specOf(h.image(tenants[i]), h.volume(tenants[i])))
+		config, err := h.as(tenants[i].ID).CreateConfig(t.Context(), once(), husk.Config{Kind: husk.ConfigPlain, Name: "web", Labels: map[string]string{}}, husk.Values{"a": []byte("1")})
+		must(t, config, err)
+		spec := specOf(h.image(tenants[i]), h.volume(tenants[i]))
+		spec.Volumes = append(spec.Volumes, husk.PodVolume{Name: "web", Config: &husk.ConfigFiles{Name: "web"}})
+		pod := h.createPod(tenants[i], spec)
 		h.place(node.ID, pod)
 		h.requestVolume(tenants[i])
 		if err := h.RecordSamples(t.Context(), node.ID, []husk.PodSample{{PodID: pod.ID}}); err != nil {

@@ -30,7 +30,7 @@ func (c Control) CreateTenant(ctx context.Context, idem Idempotency, name string
 			row, err := q.InsertTenant(ctx, db.InsertTenantParams{
 				ID: id, Name: name, QuotaPods: quota.Pods, QuotaCpuMillis: quota.CPUMillis, QuotaMemoryMib: quota.MemoryMiB,
 				QuotaVolumes: quota.Volumes, QuotaVolumeGib: quota.VolumeGiB, QuotaSnapshots: quota.Snapshots, QuotaNetworks: quota.Networks,
-				QuotaAddresses: quota.Addresses, QuotaImages: quota.Images, QuotaRequestsPerSecond: quota.RequestsPerSecond, QuotaPriority: quota.Priority,
+				QuotaAddresses: quota.Addresses, QuotaImages: quota.Images, QuotaConfigs: quota.Configs, QuotaRequestsPerSecond: quota.RequestsPerSecond, QuotaPriority: quota.Priority,
 			})
 			if pgerr.UniqueViolation(err, "tenants_name_key") {
 				return id, husk.Tenant{}, husk.Errorf(husk.CodeNameTaken, "name", "a tenant named %q exists already", name)
@@ -96,7 +96,7 @@ func (c Control) SetQuota(ctx context.Context, id ID, change func(husk.Quota) hu
 		if _, err := q.UpdateTenantQuota(ctx, db.UpdateTenantQuotaParams{
 			ID: id, QuotaPods: quota.Pods, QuotaCpuMillis: quota.CPUMillis, QuotaMemoryMib: quota.MemoryMiB,
 			QuotaVolumes: quota.Volumes, QuotaVolumeGib: quota.VolumeGiB, QuotaSnapshots: quota.Snapshots, QuotaNetworks: quota.Networks,
-			QuotaAddresses: quota.Addresses, QuotaImages: quota.Images, QuotaRequestsPerSecond: quota.RequestsPerSecond, QuotaPriority: quota.Priority,
+			QuotaAddresses: quota.Addresses, QuotaImages: quota.Images, QuotaConfigs: quota.Configs, QuotaRequestsPerSecond: quota.RequestsPerSecond, QuotaPriority: quota.Priority,
 		}); err != nil {
 			return husk.Tenant{}, err
 		}
@@ -124,7 +124,7 @@ func (c Control) DeleteTenant(ctx context.Context, id ID) error {
 		}
 		_, err := q.DeleteTenant(ctx, id)
 		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "23503" {
-			return husk.Errorf(husk.CodeConflict, "", "the tenant still owns pods, volumes or images (%s); delete them first", pg.TableName)
+			return husk.Errorf(husk.CodeConflict, "", "the tenant still owns pods, volumes, images, configs or secrets (%s); delete them first", pg.TableName)
 		}
 		if err != nil {
 			return err
@@ -149,18 +149,10 @@ func (t Tenant) Quota(ctx context.Context) (husk.QuotaUse, error) {
 			Limits: convert.Quota(row.Tenant),
 			Used: husk.ResourceUse{
 				Pods: row.Pods, CPUMillis: row.CpuMillis, MemoryMiB: row.MemoryMib, Volumes: row.Volumes, VolumeGiB: row.VolumeGib,
-				Networks: row.Networks, Addresses: row.Pods, Images: row.Images,
+				Networks: row.Networks, Addresses: row.Pods, Images: row.Images, Configs: row.Configs,
 			},
 		}, orNotFound(err, "tenant")
 	})
-}
-
-// checkQuota refuses a request that would exceed the limit.
-func checkQuota(field, what string, used, more, limit int) error {
-	if used+more <= limit {
-		return nil
-	}
-	return husk.Errorf(husk.CodeQuotaExceeded, field, "the tenant's quota allows %d %s; %d are in use and %d more were requested", limit, what, used, more)
 }
 
 // TakeTenantTokens takes tokens for API requests of a tenant from a bucket that all servers share. The tenant's quota sets its rate. It

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"husk"
+	"husk/store/admission"
 	"husk/store/convert"
 	"husk/store/cursor"
 	"husk/store/db"
@@ -41,7 +42,7 @@ func (t Tenant) CreateUser(ctx context.Context, idem Idempotency, user husk.User
 func insertUser(ctx context.Context, q *db.Queries, tenantID ID, user husk.User) (db.User, error) {
 	n, err := q.CountUsers(ctx, tenantID)
 	if err == nil {
-		err = checkQuota("", "users", n, 1, maxUsers)
+		err = admission.Quota("", "users", n, 1, maxUsers)
 	}
 	if err != nil {
 		return db.User{}, err

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"husk"
+	"husk/store/admission"
 	"husk/store/convert"
 	"husk/store/cursor"
 	"husk/store/db"
@@ -30,10 +31,10 @@ func (t Tenant) CreateVolume(ctx context.Context, idem Idempotency, name string,
 			if err != nil {
 				return id, husk.Volume{}, err
 			}
-			if err := checkQuota("", "volumes", use.Volumes, 1, tenant.QuotaVolumes); err != nil {
+			if err := admission.Quota("", "volumes", use.Volumes, 1, tenant.QuotaVolumes); err != nil {
 				return id, husk.Volume{}, err
 			}
-			if err := checkQuota("sizeGiB", "GiB of volumes", use.Gib, sizeGiB, tenant.QuotaVolumeGib); err != nil {
+			if err := admission.Quota("sizeGiB", "GiB of volumes", use.Gib, sizeGiB, tenant.QuotaVolumeGib); err != nil {
 				return id, husk.Volume{}, err
 			}
 			row, err := q.InsertVolume(ctx, db.InsertVolumeParams{TenantID: t.id, ID: id, Name: name, Labels: labels, SizeGib: sizeGiB})

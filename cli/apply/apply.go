@@ -62,6 +62,8 @@ func (a *Application) All(ctx context.Context, docs []manifest.Document) error {
 			done, err = a.image(ctx, *d.Image)
 		case d.Volume != nil:
 			done, err = a.volume(ctx, *d.Volume)
+		case d.Config != nil:
+			done, err = a.config(ctx, *d.Config)
 		default:
 			done, err = a.pod(ctx, *d.Pod)
 		}
@@ -86,6 +88,9 @@ func (a *Application) All(ctx context.Context, docs []manifest.Document) error {
 			done += " (dry run)"
 		}
 		fmt.Fprintln(a.Out, print.Clean(d.Ref()), done)
+		if d.Config != nil {
+			continue // it is ready at once
+		}
 		waitFor = append(waitFor, kind.Ref{Kind: d.Kind(), Name: d.Name()})
 	}
 	if a.Wait && !a.dry() {
@@ -191,10 +196,12 @@ func (a *Application) resolveVolumes(ctx context.Context, pod *manifest.Pod) err
 	for i, v := range volumes {
 		name, named := pod.VolumeNames[v.Name]
 		if planned, isPlanned := a.planned[name]; isPlanned {
-			volumes[i].VolumeID = planned
+			volumes[i].VolumeID = &planned
 			continue
 		}
 		switch {
+		case v.VolumeID == nil && !named: // a config or a secret
+			continue
 		case !named && a.dry():
 			name = v.VolumeID.String()
 		case !named:
@@ -207,7 +214,7 @@ func (a *Application) resolveVolumes(ctx context.Context, pod *manifest.Pod) err
 		if err != nil {
 			return err
 		}
-		volumes[i].VolumeID = found.ID
+		volumes[i].VolumeID = &found.ID
 	}
 	pod.Spec.Volumes = &volumes
 	return nil

@@ -37,6 +37,8 @@ var finders = map[string]func(ctx context.Context, c *client.Client, name string
 			},
 		}, err
 	},
+	"config": findConfig(Configs),
+	"secret": findConfig(Secrets),
 	"image": func(ctx context.Context, c *client.Client, name string) (Object, error) {
 		i, err := c.Images.Find(ctx, name)
 		return Object{

@@ -94,7 +94,14 @@ func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
 	line("Restart policy:", string(openapi.Value(p.Spec.RestartPolicy)))
 	line("Created:", p.CreatedAt.Format(time.RFC3339)+", "+print.Age(p.CreatedAt)+" ago")
 	for _, v := range openapi.Value(p.Spec.Volumes) {
-		line("Volume "+v.Name+":", v.VolumeID.String())
+		switch {
+		case v.VolumeID != nil:
+			line("Volume "+v.Name+":", v.VolumeID.String())
+		case v.Config != nil:
+			line("Volume "+v.Name+":", "config "+v.Config.Name)
+		case v.Secret != nil:
+			line("Volume "+v.Name+":", "secret "+v.Secret.Name)
+		}
 	}
 	states := map[string]openapi.ContainerStatus{}
 	for _, s := range p.Status.Containers {

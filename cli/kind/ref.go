@@ -72,6 +72,8 @@ var words = [][]string{
 	{"pod", "pods", "po"},
 	{"volume", "volumes", "vol"},
 	{"image", "images", "img"},
+	{"config", "configs", "cm"},
+	{"secret", "secrets"},
 	{"event", "events", "ev"},
 	{"service-account", "service-accounts", "sa"},
 	{"api-key", "api-keys", "key"},

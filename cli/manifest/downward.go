@@ -69,7 +69,7 @@ func (t *translation) valueFrom(e kubernetesEnv, container, at string) string {
 	case e.From.Resource != nil:
 		return t.resourceValue(*e.From.Resource, container, at+".resourceFieldRef")
 	default:
-		t.refuse(at, "give fieldRef or resourceFieldRef")
+		t.refuse(at, "give fieldRef, resourceFieldRef, configMapKeyRef or secretKeyRef")
 	}
 	return ""
 }

@@ -61,8 +61,6 @@ var kinds = map[string]string{ //nolint:gosec // text about secrets, not secrets
 	"Ingress":                 "run a reverse proxy in a pod; \"husk port-forward\" reaches it from outside",
 	"IngressClass":            "run a reverse proxy in a pod; \"husk port-forward\" reaches it from outside",
 	"NetworkPolicy":           "only the tenant's own pods reach a pod; create another tenant for pods that others cannot reach",
-	"ConfigMap":               "put the values into containers[].env of the Pod, or the files into containers[].files of a Pod of " + APIVersion,
-	"Secret":                  "put the values into containers[].env of the Pod, or the files into containers[].files of a Pod of " + APIVersion + "; viewers cannot see either",
 	"Namespace":               "objects belong to a tenant, which --context selects; leave the document out",
 	"PersistentVolume":        "Husk creates volumes itself; apply a PersistentVolumeClaim or a Volume of " + APIVersion,
 	"StorageClass":            "all volumes are of the same kind; leave the document out",

@@ -46,6 +46,7 @@ type (
 		Args       []string            `json:"args"`
 		WorkingDir string              `json:"workingDir"`
 		Env        []kubernetesEnv     `json:"env"`
+		EnvFrom    []kubernetesEnvFrom `json:"envFrom"`
 		Resources  kubernetesResources `json:"resources"`
 		Ports      []struct {
 			Name          string `json:"name"`
@@ -56,6 +57,8 @@ type (
 		VolumeMounts []struct {
 			Name      string `json:"name"`
 			MountPath string `json:"mountPath"`
+			SubPath   string `json:"subPath"`
+			SubExpr   string `json:"subPathExpr"`
 			ReadOnly  bool   `json:"readOnly"`
 		} `json:"volumeMounts"`
 		Stdin     bool                       `json:"stdin"`
@@ -67,8 +70,10 @@ type (
 		Name  string `json:"name"`
 		Value string `json:"value"`
 		From  *struct {
-			Field    *kubernetesFieldRef    `json:"fieldRef"`
-			Resource *kubernetesResourceRef `json:"resourceFieldRef"`
+			Field     *kubernetesFieldRef    `json:"fieldRef"`
+			Resource  *kubernetesResourceRef `json:"resourceFieldRef"`
+			ConfigMap *kubernetesKeyRef      `json:"configMapKeyRef"`
+			Secret    *kubernetesKeyRef      `json:"secretKeyRef"`
 		} `json:"valueFrom"`
 	}
 	kubernetesVolume struct {
@@ -77,7 +82,9 @@ type (
 			ClaimName string `json:"claimName"`
 			ReadOnly  bool   `json:"readOnly"`
 		} `json:"persistentVolumeClaim"`
-		Downward *kubernetesDownward `json:"downwardAPI"`
+		Downward  *kubernetesDownward     `json:"downwardAPI"`
+		ConfigMap *kubernetesConfigVolume `json:"configMap"`
+		Secret    *kubernetesConfigVolume `json:"secret"`
 	}
 )
 
@@ -90,7 +97,9 @@ type translation struct {
 	readOnly map[string]bool                // claims that are read-only wherever they are mounted
 	downward map[string]*kubernetesDownward // volumes that become files
 	hidden   map[string]bool                // volumes that Kubernetes adds to every pod
-	origins  map[string]string
+	// variables are the known variables of each container.
+	variables map[string]map[string]string
+	origins   map[string]string
 }
 
 func (t *translation) translate() *Pod {
@@ -109,6 +118,7 @@ func (t *translation) translate() *Pod {
 		labels := openapi.Labels(p.Metadata.Labels)
 		out.Labels = &labels
 	}
+	t.variables = map[string]map[string]string{}
 	t.volumes(&out)
 	t.checkContext("spec.securityContext", p.Spec.Security)
 	if len(p.Spec.Containers) == 0 {
@@ -166,6 +176,18 @@ func (t *translation) volumes(out *Pod) {
 		case t.hidden[v.Name]:
 		case v.Downward != nil:
 			t.downward[v.Name] = v.Downward
+		case v.ConfigMap != nil || v.Secret != nil:
+			ours := fmt.Sprintf("spec.volumes[%d]", len(volumes))
+			volume := openapi.PodVolume{Name: v.Name}
+			if v.ConfigMap != nil {
+				volume.Config = v.ConfigMap.configFiles(v.ConfigMap.Name)
+				t.origins[ours+".config"], t.origins[ours+".config.name"] = at+".configMap", at+".configMap.name"
+			} else {
+				volume.Secret = v.Secret.configFiles(v.Secret.SecretName)
+				t.origins[ours+".secret"], t.origins[ours+".secret.name"] = at+".secret", at+".secret.secretName"
+			}
+			t.origins[ours] = at
+			volumes = append(volumes, volume)
 		case v.Claim == nil || v.Claim.ClaimName == "":
 			t.refuse(at, "name a volume with persistentVolumeClaim.claimName")
 		default:
@@ -211,16 +233,24 @@ func (t *translation) container(i int) openapi.Container {
 // environment sets the variables, the command and the arguments.
 func (t *translation) environment(c *kubernetesContainer, at string, out *openapi.Container) {
 	// Kubernetes replaces $(NAME) in a value by the value of a variable that precedes it.
-	values := map[string]string{}
+	values, late := map[string]string{}, map[string]bool{}
 	var env []openapi.EnvVar
 	for j, e := range c.Env {
+		if source := t.reference(e, fmt.Sprintf("%s.env[%d].valueFrom", at, j)); source != nil {
+			late[e.Name] = true
+			env = append(env, openapi.EnvVar{Name: e.Name, From: source})
+			continue
+		}
+		t.knows(fmt.Sprintf("%s.env[%d].value", at, j), e.Value, late)
 		value := expandVariables(e.Value, values)
 		if e.From != nil {
 			value = t.valueFrom(e, c.Name, fmt.Sprintf("%s.env[%d].valueFrom", at, j))
 		}
 		values[e.Name] = value
-		env = append(env, openapi.EnvVar{Name: e.Name, Value: value})
+		env = append(env, openapi.EnvVar{Name: e.Name, Value: &value})
 	}
+	t.envFrom(c, at, out)
+	t.variables[c.Name] = values
 	if env != nil {
 		out.Env = &env
 	}
@@ -230,9 +260,19 @@ func (t *translation) environment(c *kubernetesContainer, at string, out *openap
 		}
 		words := make([]string, len(*from))
 		for i, word := range *from {
+			t.knows(at, word, late)
 			words[i] = expandVariables(word, values)
 		}
 		*to = &words
+	}
+}
+
+// knows refuses text that refers to a variable whose value is known only when the pod runs.
+func (t *translation) knows(at, text string, late map[string]bool) {
+	for name := range late {
+		if strings.Contains(strings.ReplaceAll(text, "$$", ""), "$("+name+")") {
+			t.refuse(at, "the value of $(%s) is not known when the document is read; let a shell replace it: sh -c, with $%s", name, name)
+		}
 	}
 }
 
@@ -255,6 +295,14 @@ func (t *translation) mounts(c *kubernetesContainer, at string, out *openapi.Con
 		ours := fmt.Sprintf("%s.volumeMounts[%d]", at, len(mounts))
 		t.origins[ours], t.origins[ours+".volume"] = from, from+".name"
 		mount := openapi.VolumeMount{Volume: m.Name, MountPath: target}
+		sub := m.SubPath
+		if m.SubExpr != "" {
+			sub = expandVariables(m.SubExpr, t.variables[c.Name])
+			t.origins[ours+".subPath"] = from + ".subPathExpr"
+		}
+		if sub = path.Clean(sub); sub != "." {
+			mount.SubPath = &sub
+		}
 		if m.ReadOnly || t.readOnly[m.Name] {
 			yes := true
 			mount.ReadOnly = &yes

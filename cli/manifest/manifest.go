@@ -14,19 +14,19 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/google/uuid"
 	"gopkg.in/yaml.v3"
 
 	"husk/openapi"
 )
 
-// Document describes one object. Exactly one of Pod, Volume and Image is set.
+// Document describes one object. Exactly one of Pod, Volume, Image and Config is set.
 type Document struct {
 	Where    string // web.yaml:12
 	Warnings []string
 	Pod      *Pod
 	Volume   *openapi.VolumeCreate
 	Image    *openapi.ImageImport
+	Config   *openapi.ConfigCreate // or a secret
 
 	file string
 	root *yaml.Node
@@ -51,6 +51,8 @@ func (d Document) Kind() string {
 		return "pod"
 	case d.Volume != nil:
 		return "volume"
+	case d.Config != nil:
+		return strings.ToLower(string(d.Config.Kind))
 	default:
 		return "image"
 	}
@@ -63,6 +65,8 @@ func (d Document) Name() string {
 		return d.Pod.Name
 	case d.Volume != nil:
 		return d.Volume.Name
+	case d.Config != nil:
+		return d.Config.Name
 	default:
 		return d.Image.Reference
 	}
@@ -97,9 +101,9 @@ type (
 		Scheduling                    *openapi.Scheduling    `json:"scheduling"`
 	}
 	podVolume struct {
-		Name       string    `json:"name"`
-		VolumeID   uuid.UUID `json:"volumeId"`
-		VolumeName string    `json:"volumeName"`
+		openapi.PodVolume
+
+		VolumeName string `json:"volumeName"`
 	}
 	volumeDocument struct {
 		header
@@ -108,6 +112,14 @@ type (
 	imageDocument struct {
 		header
 		openapi.ImageImport
+	}
+	configDocument struct {
+		header
+
+		Name         string                      `json:"name"`
+		Labels       *openapi.Labels             `json:"labels"`
+		Values       *openapi.ConfigValues       `json:"values"`
+		BinaryValues *openapi.ConfigBinaryValues `json:"binaryValues"`
 	}
 )
 
@@ -122,7 +134,7 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 	}
 	switch {
 	case h.APIVersion == "" || h.Kind == "":
-		d.fail(node, "", "apiVersion or kind is missing; for a Pod, Volume or Image, set apiVersion to %s; for a Pod of Kubernetes, set it to v1", APIVersion)
+		d.fail(node, "", "apiVersion or kind is missing; for a Pod, Volume, Image, Config or Secret, set apiVersion to %s; for an object of Kubernetes, set it to v1", APIVersion)
 	case h.APIVersion == "v1" && h.Kind == "List":
 		return list(d, node)
 	case h.APIVersion == "v1" && h.Kind == "Pod":
@@ -147,6 +159,16 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 		d.strict(node, &v)
 		d.checkName("name", v.Name)
 		doc.Volume = &v.VolumeCreate
+	case h.APIVersion == APIVersion && (h.Kind == "Config" || h.Kind == "Secret"):
+		var c configDocument
+		d.strict(node, &c)
+		d.checkName("name", c.Name)
+		doc.Config = &openapi.ConfigCreate{Kind: openapi.ConfigKind(h.Kind), Name: c.Name, Labels: c.Labels, Values: c.Values, BinaryValues: c.BinaryValues}
+	case h.APIVersion == "v1" && (h.Kind == "ConfigMap" || h.Kind == "Secret"):
+		var c kubernetesConfig
+		d.unexpected = judgeConfigField
+		d.strict(node, &c)
+		doc.Config = c.translate(d, doc.origins)
 	case h.APIVersion == APIVersion && h.Kind == "Image":
 		var i imageDocument
 		d.strict(node, &i)
@@ -155,7 +177,7 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 		}
 		doc.Image = &i.ImageImport
 	case h.APIVersion == APIVersion:
-		d.refuse("kind", "%q is not Pod, Volume or Image", h.Kind)
+		d.refuse("kind", "%q is not Pod, Volume, Image, Config or Secret", h.Kind)
 	default:
 		d.refuse("kind", "%s", otherKind(h))
 	}
@@ -176,15 +198,21 @@ func (p podDocument) pod(d *decoder, origins map[string]string) *Pod {
 	}}}
 	var volumes []openapi.PodVolume
 	for i, v := range p.Spec.Volumes {
-		if (v.VolumeID == uuid.Nil) == (v.VolumeName == "") {
-			d.refuse(fmt.Sprintf("spec.volumes[%d]", i), "give either volumeName or volumeId")
+		given := 0
+		for _, is := range []bool{v.VolumeID != nil, v.VolumeName != "", v.Config != nil, v.Secret != nil} {
+			if is {
+				given++
+			}
+		}
+		if given != 1 {
+			d.refuse(fmt.Sprintf("spec.volumes[%d]", i), "give exactly one of volumeName, volumeId, config and secret")
 			continue
 		}
 		if v.VolumeName != "" {
 			out.VolumeNames[v.Name] = v.VolumeName
 			origins[fmt.Sprintf("spec.volumes[%d].volumeId", i)] = fmt.Sprintf("spec.volumes[%d].volumeName", i)
 		}
-		volumes = append(volumes, openapi.PodVolume{Name: v.Name, VolumeID: v.VolumeID})
+		volumes = append(volumes, v.PodVolume)
 	}
 	if volumes != nil {
 		out.Spec.Volumes = &volumes

@@ -71,6 +71,8 @@ func outcome(t *testing.T, raw []byte) string {
 			}{d.Pod.PodCreate, d.Pod.VolumeNames}
 		case d.Image != nil:
 			body = d.Image
+		case d.Config != nil:
+			body = d.Config
 		}
 		text, err := json.MarshalIndent(body, "", "  ")
 		if err != nil {
@@ -126,7 +128,7 @@ func TestDiffNamesTheFieldsThatDiffer(t *testing.T) {
 		p := openapi.PodCreate{Name: "web", Spec: openapi.PodSpec{
 			Containers: []openapi.Container{{Name: "main", Image: "a", Files: &[]openapi.File{{Path: "/f"}}}},
 			Resources:  openapi.Resources{CPUMillis: 500, MemoryMiB: 256},
-			Volumes:    &[]openapi.PodVolume{{Name: "v", VolumeID: uuid.UUID{1}}},
+			Volumes:    &[]openapi.PodVolume{{Name: "v", VolumeID: &uuid.UUID{1}}},
 		}}
 		change(&p)
 		return p
@@ -153,7 +155,7 @@ func TestDiffNamesTheFieldsThatDiffer(t *testing.T) {
 			p.Spec.Containers[0].Args = &empty
 			p.Spec.Containers[0].VolumeMounts = &[]openapi.VolumeMount{{Volume: "v", MountPath: "/v", ReadOnly: &readOnly}}
 		}, []string{"spec.containers[0].args", "spec.containers[0].volumeMounts"}},
-		"the volume":              {func(p *openapi.PodCreate) { (*p.Spec.Volumes)[0].VolumeID = uuid.UUID{2} }, []string{"spec.volumes[0].volumeId"}},
+		"the volume":              {func(p *openapi.PodCreate) { (*p.Spec.Volumes)[0].VolumeID = &uuid.UUID{2} }, []string{"spec.volumes[0].volumeId"}},
 		"an additional container": {func(p *openapi.PodCreate) { p.Spec.Containers = append(p.Spec.Containers, openapi.Container{}) }, []string{"spec.containers"}},
 		"the grace period, 0":     {func(p *openapi.PodCreate) { zero := 0; p.Spec.TerminationGracePeriodSeconds = &zero }, []string{"spec.terminationGracePeriodSeconds"}},
 	} {

@@ -76,7 +76,7 @@ func Env(items []string) ([]openapi.EnvVar, error) {
 			}
 			value = v
 		}
-		vars = append(vars, openapi.EnvVar{Name: name, Value: value})
+		vars = append(vars, openapi.EnvVar{Name: name, Value: &value})
 	}
 	return vars, nil
 }
@@ -114,7 +114,7 @@ func EnvFile(file string) ([]openapi.EnvVar, error) {
 				continue
 			}
 		}
-		vars = append(vars, openapi.EnvVar{Name: name, Value: value})
+		vars = append(vars, openapi.EnvVar{Name: name, Value: &value})
 	}
 	return vars, nil
 }

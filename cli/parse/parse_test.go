@@ -60,7 +60,7 @@ func TestEnvTakesValuesFromTheFlagOrTheEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []openapi.EnvVar{{Name: "A", Value: "b"}, {Name: "EMPTY", Value: ""}, {Name: "EQUALS", Value: "a=b"}, {Name: "HUSK_TEST_VALUE", Value: "from here"}}
+	want := []openapi.EnvVar{{Name: "A", Value: new("b")}, {Name: "EMPTY", Value: new("")}, {Name: "EQUALS", Value: new("a=b")}, {Name: "HUSK_TEST_VALUE", Value: new("from here")}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -117,7 +117,7 @@ func TestPodFromFlags(t *testing.T) {
 		RestartPolicy: &policy,
 		Containers: []openapi.Container{{
 			Name: "nginx", Image: "registry.example.com/nginx:1.22", Command: &[]string{"/bin/start"}, Args: &[]string{"-g", "daemon off;"},
-			Env: &[]openapi.EnvVar{{Name: "A", Value: "b"}}, User: &user, WorkingDir: &workdir,
+			Env: &[]openapi.EnvVar{{Name: "A", Value: new("b")}}, User: &user, WorkingDir: &workdir,
 			StartOnAttach: new(true),
 		}},
 	}}

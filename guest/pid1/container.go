@@ -21,6 +21,7 @@ func (p *pod) supervise(i int, spec guest.Spec) {
 	}
 	for first := true; ; first = false {
 		began := time.Now()
+		c.Env = p.env(i)
 		proc, failed := p.begin(i, c, first)
 		var ended exit
 		switch {

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"husk/guest"
+	"husk/guest/files"
 	"husk/guest/logring"
 )
 
@@ -74,10 +75,14 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 			return err
 		}
 	}
-	if len(spec.Volumes) > 0 {
-		loadModules(volumeModules)
-	}
 	for _, v := range spec.Volumes {
+		if v.FSType == guest.FilesType {
+			if err := files.Mount(filepath.Join(volumesDir, v.Name), v); err != nil {
+				return err
+			}
+			continue
+		}
+		loadModules(volumeModules)
 		m, err := mountVolume(ctx, v)
 		if err != nil {
 			return err
@@ -85,6 +90,10 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 		l.volumes = append(l.volumes, m)
 	}
 	return nil
+}
+
+func (l *linux) update(volume string, now []guest.File) error {
+	return files.Replace(filepath.Join(volumesDir, volume), now)
 }
 
 func (l *linux) launch(c guest.Container, io *stdio) (process, *startError) {
@@ -122,7 +131,7 @@ func (l *linux) fork(c guest.Container, streams *stdio) (_ *child, err error) {
 	spec, writable := l.spec, map[string]bool{}
 	l.mu.Unlock()
 	for _, v := range spec.Volumes {
-		writable[v.Name] = !v.ReadOnly
+		writable[v.Name] = !v.ReadOnly && v.FSType != guest.FilesType
 	}
 	if c.TTY {
 		c.Env = append([]string{"TERM=xterm"}, c.Env...)

@@ -21,6 +21,8 @@ type machine interface {
 	forward(network *guest.Network, port int, accept guest.Accept) error
 	copyOut(in process, what guest.Copy, accept guest.Accept) error
 	copyIn(c guest.Container, in process, where guest.Copy, accept guest.Accept) error
+	// update replaces the files of a volume in memory.
+	update(volume string, files []guest.File) error
 	// stats returns the usage of the machine and the running containers.
 	stats(running map[string]process) guest.Stats
 	// release syncs and unmounts the volumes. No container runs at that time.

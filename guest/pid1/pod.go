@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -37,6 +38,8 @@ type pod struct {
 	hello   func() guest.Hello
 	bootID  string
 
+	updates sync.Mutex // one update at a time; locked before mu
+
 	mu        sync.Mutex
 	status    guest.Status
 	changed   chan struct{} // closed and replaced at every change
@@ -48,6 +51,7 @@ type pod struct {
 	stop      chan struct{} // closed when no container may be started any more
 	killTimer *time.Timer
 	killAt    time.Time
+	prepared  chan struct{} // closed when the machine is prepared
 	idle      chan struct{} // closed when every container has ended for good
 	delivered chan struct{} // closed when a host has read the final status
 }
@@ -68,6 +72,7 @@ func newPod(m machine, bootID string, hello func() guest.Hello) *pod {
 		stdio:     map[string]*stdio{},
 		running:   map[string]*run{},
 		stop:      make(chan struct{}),
+		prepared:  make(chan struct{}),
 		idle:      idle,
 		delivered: make(chan struct{}),
 	}
@@ -98,6 +103,7 @@ func (p *pod) Start(spec guest.Spec) (guest.Status, error) {
 		return guest.Status{}, &guest.CallError{Code: guest.CodeStopping, Message: "the guest is stopping"}
 	}
 	p.canonical, p.spec = canonical, spec
+	p.spec.Containers = slices.Clone(spec.Containers) // Update changes environments
 	for _, c := range spec.Containers {
 		p.status.Containers = append(p.status.Containers, guest.ContainerStatus{Name: c.Name, State: guest.StateWaiting})
 		p.stdio[c.Name] = newStdio()
@@ -106,6 +112,51 @@ func (p *pod) Start(spec guest.Spec) (guest.Status, error) {
 	p.idle = make(chan struct{})
 	go p.live(spec)
 	return p.snapshot(), nil
+}
+
+// Update replaces values of the pod. Containers get a changed environment when they are started
+// again.
+func (p *pod) Update(values guest.Values) error {
+	p.updates.Lock()
+	defer p.updates.Unlock()
+	if err := p.setEnv(values); err != nil {
+		return err
+	}
+	select {
+	case <-p.prepared:
+	case <-p.stop:
+		return &guest.CallError{Code: guest.CodeStopping, Message: "the guest is stopping"}
+	}
+	for _, name := range slices.Sorted(maps.Keys(values.Files)) {
+		if err := p.machine.update(name, values.Files[name]); err != nil {
+			return &guest.CallError{Code: guest.CodeFailed, Message: fmt.Sprintf("volume %s: %v", name, err)}
+		}
+	}
+	return nil
+}
+
+func (p *pod) setEnv(values guest.Values) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.canonical == nil {
+		return &guest.CallError{Code: guest.CodeConflict, Message: "no spec was started in this boot"}
+	}
+	if err := values.Check(&p.spec); err != nil {
+		return &guest.CallError{Code: guest.CodeInvalid, Message: err.Error()}
+	}
+	for i := range p.spec.Containers {
+		if env, ok := values.Env[p.spec.Containers[i].Name]; ok {
+			p.spec.Containers[i].Env = env
+		}
+	}
+	return nil
+}
+
+// env returns the environment that a container gets when it is started now.
+func (p *pod) env(i int) []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.spec.Containers[i].Env
 }
 
 // live runs the pod: it prepares the machine, then supervises every container until it has ended
@@ -134,6 +185,7 @@ func (p *pod) live(spec guest.Spec) {
 		})
 		return
 	}
+	close(p.prepared)
 	p.update(func() {
 		if !p.stopping {
 			p.status.Phase = guest.PhaseRunning

@@ -22,6 +22,8 @@ type fakeMachine struct {
 	mu       sync.Mutex
 	script   map[string][]fakeRun // by container, one per run; the last one repeats
 	launched map[string]int
+	env      map[string][]string // of the last run
+	files    map[string][]guest.File
 	prepared error
 	released error
 	off      chan struct{}
@@ -46,11 +48,19 @@ func (m *fakeMachine) copyOut(process, guest.Copy, guest.Accept) error          
 func (m *fakeMachine) copyIn(guest.Container, process, guest.Copy, guest.Accept) error {
 	return nil
 }
+
+func (m *fakeMachine) update(volume string, files []guest.File) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.files[volume] = files
+	return nil
+}
 func (m *fakeMachine) stats(map[string]process) guest.Stats { return guest.Stats{} }
 
 func (m *fakeMachine) launch(c guest.Container, _ *stdio) (process, *startError) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.env[c.Name] = c.Env
 	runs := m.script[c.Name]
 	r := runs[min(m.launched[c.Name], len(runs)-1)]
 	m.launched[c.Name]++
@@ -86,7 +96,7 @@ func (p *fakeProcess) wait() exit {
 }
 
 func newFakePod(policy string, script map[string][]fakeRun, names ...string) (*pod, *fakeMachine, guest.Spec) {
-	m := &fakeMachine{script: script, launched: map[string]int{}, off: make(chan struct{})}
+	m := &fakeMachine{script: script, launched: map[string]int{}, env: map[string][]string{}, files: map[string][]guest.File{}, off: make(chan struct{})}
 	spec := guest.Spec{PodID: "p", Hostname: "p", RestartPolicy: policy}
 	for _, n := range names {
 		spec.Containers = append(spec.Containers, guest.Container{Name: n, ImageSerial: "i", Args: []string{"x"}})
@@ -291,6 +301,55 @@ func TestStartIsIdempotent(t *testing.T) {
 			t.Errorf("another spec: %v; want a conflict", err)
 		}
 		end(p, m)
+	})
+}
+
+func TestValuesOfARunningPodChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, m, spec := newFakePod(guest.RestartAlways, map[string][]fakeRun{"a": {{lasts: time.Second}}}, "a")
+		spec.Volumes = []guest.Volume{{Name: "config", FSType: guest.FilesType, Files: []guest.File{{Path: "x", Content: []byte("1")}}}}
+		spec.Containers[0].Env = []string{"A=1"}
+		if err := p.Update(guest.Values{}); err == nil {
+			t.Error("values of a pod that was not started have changed")
+		}
+		mustStart(t, p, spec)
+		defer end(p, m)
+		changed := guest.Values{
+			Env:   map[string][]string{"a": {"A=2"}},
+			Files: map[string][]guest.File{"config": {{Path: "x", Content: []byte("2")}}},
+		}
+		if err := p.Update(changed); err != nil {
+			t.Fatal(err)
+		}
+		m.mu.Lock()
+		if got := m.env["a"][0]; got != "A=1" {
+			t.Errorf("the running container was started with %s", got)
+		}
+		if got := string(m.files["config"][0].Content); got != "2" {
+			t.Errorf("the file has %q", got)
+		}
+		m.mu.Unlock()
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		m.mu.Lock()
+		if got := m.env["a"][0]; got != "A=2" {
+			t.Errorf("the container was started again with %s", got)
+		}
+		m.mu.Unlock()
+		for _, bad := range []guest.Values{
+			{Env: map[string][]string{"b": nil}},
+			{Env: map[string][]string{"a": {"=x"}}},
+			{Files: map[string][]guest.File{"other": nil}},
+			{Files: map[string][]guest.File{"config": {{Path: "../x"}}}},
+			{Files: map[string][]guest.File{"config": {{Path: "/etc/x"}}}},
+		} {
+			if err := p.Update(bad); err == nil {
+				t.Errorf("%v was accepted", bad)
+			}
+		}
+		if s, err := p.Start(spec); err != nil || s.Phase != guest.PhaseRunning {
+			t.Errorf("the spec of the start is refused after an update: %v", err)
+		}
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"husk/guest"
+	"husk/guest/files"
 )
 
 // buildRoot assembles the container's root file system in this process's own mount namespace and
@@ -47,7 +48,7 @@ func buildRoot(config *childConfig) error {
 	// Before anything is mounted: a file is written to the container's own layer, and not to a
 	// volume or the kernel's file systems.
 	for _, f := range append(config.Etc, config.Container.Files...) {
-		if err := writeFile(f); err != nil {
+		if err := files.Write(f); err != nil {
 			return &startError{126, fmt.Sprintf("file %s: %v", f.Path, err)}
 		}
 	}
@@ -132,31 +133,6 @@ func pivot(dir string) error {
 		return fmt.Errorf("leave the old root: %w", err)
 	}
 	return unix.Chdir("/")
-}
-
-func writeFile(f guest.File) error {
-	if err := os.MkdirAll(path.Dir(f.Path), 0o755); err != nil {
-		return err
-	}
-	mode := f.Mode
-	if mode == 0 {
-		mode = 0o644
-	}
-	out, err := os.OpenFile(f.Path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer out.Close()
-	if info, err := out.Stat(); err != nil || !info.Mode().IsRegular() {
-		return errors.Join(err, errors.New("exists and is not a regular file"))
-	}
-	if _, err := out.Write(f.Content); err != nil {
-		return err
-	}
-	if err := out.Chown(int(f.UID), int(f.GID)); err != nil {
-		return err
-	}
-	return unix.Fchmod(int(out.Fd()), mode)
 }
 
 // tree is a part of a volume that is not mounted yet.

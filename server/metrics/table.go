@@ -121,6 +121,7 @@ var table = []Metric{
 		tell(float64(l.Networks), "resource", "networks")
 		tell(float64(l.Addresses), "resource", "addresses")
 		tell(float64(l.Images), "resource", "images")
+		tell(float64(l.Configs), "resource", "configs")
 		tell(float64(l.RequestsPerSecond), "resource", "requests_per_second")
 	}},
 	{Name: "husk_quota_used", Type: gauge, Help: "How much of its quota for a resource the tenant uses.", Labels: []string{"resource"}, each: func(t *husk.TenantMetrics, tell func(float64, ...string)) {
@@ -133,6 +134,7 @@ var table = []Metric{
 		tell(float64(u.Networks), "resource", "networks")
 		tell(float64(u.Addresses), "resource", "addresses")
 		tell(float64(u.Images), "resource", "images")
+		tell(float64(u.Configs), "resource", "configs")
 	}},
 }
 

@@ -154,15 +154,16 @@ func (q *Queries) MetricsOfPods(ctx context.Context, tenants []uuid.UUID) ([]Met
 }
 
 const metricsOfTenants = `-- name: MetricsOfTenants :many
-SELECT t.id, t.name, t.quota_pods, t.quota_cpu_millis, t.quota_memory_mib, t.quota_volumes, t.quota_volume_gib, t.quota_images, t.created_at, t.order_lock, t.quota_snapshots, t.quota_networks, t.quota_addresses, t.quota_requests_per_second, t.quota_priority, COALESCE(p.pods, 0)::bigint AS pods, COALESCE(p.cpu_millis, 0)::bigint AS cpu_millis, COALESCE(p.memory_mib, 0)::bigint AS memory_mib,
+SELECT t.id, t.name, t.quota_pods, t.quota_cpu_millis, t.quota_memory_mib, t.quota_volumes, t.quota_volume_gib, t.quota_images, t.created_at, t.order_lock, t.quota_snapshots, t.quota_networks, t.quota_addresses, t.quota_requests_per_second, t.quota_priority, t.quota_configs, COALESCE(p.pods, 0)::bigint AS pods, COALESCE(p.cpu_millis, 0)::bigint AS cpu_millis, COALESCE(p.memory_mib, 0)::bigint AS memory_mib,
     COALESCE(v.volumes, 0)::bigint AS volumes, COALESCE(v.volume_gib, 0)::bigint AS volume_gib,
-    COALESCE(n.networks, 0)::bigint AS networks, COALESCE(i.images, 0)::bigint AS images
+    COALESCE(n.networks, 0)::bigint AS networks, COALESCE(i.images, 0)::bigint AS images, COALESCE(c.configs, 0)::bigint AS configs
 FROM tenants t
 LEFT JOIN (SELECT tenant_id, count(*) AS pods, sum(cpu_millis) FILTER (WHERE phase = 'Pending' OR holds_room) AS cpu_millis,
     sum(memory_mib) FILTER (WHERE phase = 'Pending' OR holds_room) AS memory_mib FROM pods WHERE tenant_id = ANY($1::uuid[]) GROUP BY tenant_id) p ON p.tenant_id = t.id
 LEFT JOIN (SELECT tenant_id, count(*) AS volumes, sum(size_gib) AS volume_gib FROM volumes WHERE tenant_id = ANY($1) GROUP BY tenant_id) v ON v.tenant_id = t.id
 LEFT JOIN (SELECT tenant_id, count(*) AS networks FROM networks WHERE tenant_id = ANY($1) GROUP BY tenant_id) n ON n.tenant_id = t.id
 LEFT JOIN (SELECT tenant_id, count(*) AS images FROM images WHERE tenant_id = ANY($1) GROUP BY tenant_id) i ON i.tenant_id = t.id
+LEFT JOIN (SELECT tenant_id, count(*) AS configs FROM configs WHERE tenant_id = ANY($1) GROUP BY tenant_id) c ON c.tenant_id = t.id
 WHERE t.id = ANY($1)
 `
 
@@ -175,6 +176,7 @@ type MetricsOfTenantsRow struct {
 	VolumeGib int64
 	Networks  int64
 	Images    int64
+	Configs   int64
 }
 
 // Like QuotaUse, for several tenants at once.
@@ -203,6 +205,7 @@ func (q *Queries) MetricsOfTenants(ctx context.Context, tenants []uuid.UUID) ([]
 			&i.Tenant.QuotaAddresses,
 			&i.Tenant.QuotaRequestsPerSecond,
 			&i.Tenant.QuotaPriority,
+			&i.Tenant.QuotaConfigs,
 			&i.Pods,
 			&i.CpuMillis,
 			&i.MemoryMib,
@@ -210,6 +213,7 @@ func (q *Queries) MetricsOfTenants(ctx context.Context, tenants []uuid.UUID) ([]
 			&i.VolumeGib,
 			&i.Networks,
 			&i.Images,
+			&i.Configs,
 		); err != nil {
 			return nil, err
 		}

@@ -54,6 +54,27 @@ type CertificateAuthority struct {
 	CreatedAt   time.Time
 }
 
+type Config struct {
+	TenantID   uuid.UUID
+	ID         uuid.UUID
+	Kind       husk.ConfigKind
+	Name       string
+	Labels     map[string]string
+	Version    int64
+	Keys       []husk.ConfigKey
+	Sealed     []byte
+	GuestBytes int
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+}
+
+type ConfigUse struct {
+	TenantID uuid.UUID
+	ConfigID uuid.UUID
+	PodID    uuid.UUID
+	Times    int
+}
+
 type Credential struct {
 	ClientID   uuid.UUID
 	Kind       husk.CallerKind
@@ -221,6 +242,8 @@ type Pod struct {
 	Decision            []byte
 	PlacedGeneration    int64
 	Evicted             bool
+	GuestBytes          int
+	Needs               []string
 }
 
 type PodSample struct {
@@ -276,6 +299,7 @@ type Tenant struct {
 	QuotaAddresses         int
 	QuotaRequestsPerSecond int
 	QuotaPriority          int
+	QuotaConfigs           int
 }
 
 type TenantKey struct {

@@ -71,10 +71,10 @@ func (q *Queries) InsertNetwork(ctx context.Context, arg InsertNetworkParams) (N
 
 const insertTenant = `-- name: InsertTenant :one
 INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_snapshots,
-    quota_networks, quota_addresses, quota_images, quota_requests_per_second, quota_priority)
+    quota_networks, quota_addresses, quota_images, quota_configs, quota_requests_per_second, quota_priority)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
-    $9, $10, $11, $12, $13)
-RETURNING id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, created_at, order_lock, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second, quota_priority
+    $9, $10, $11, $12, $13, $14)
+RETURNING id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, created_at, order_lock, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second, quota_priority, quota_configs
 `
 
 type InsertTenantParams struct {
@@ -89,6 +89,7 @@ type InsertTenantParams struct {
 	QuotaNetworks          int
 	QuotaAddresses         int
 	QuotaImages            int
+	QuotaConfigs           int
 	QuotaRequestsPerSecond int
 	QuotaPriority          int
 }
@@ -106,6 +107,7 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) (Ten
 		arg.QuotaNetworks,
 		arg.QuotaAddresses,
 		arg.QuotaImages,
+		arg.QuotaConfigs,
 		arg.QuotaRequestsPerSecond,
 		arg.QuotaPriority,
 	)
@@ -126,12 +128,13 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) (Ten
 		&i.QuotaAddresses,
 		&i.QuotaRequestsPerSecond,
 		&i.QuotaPriority,
+		&i.QuotaConfigs,
 	)
 	return i, err
 }
 
 const lockTenant = `-- name: LockTenant :one
-SELECT id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, created_at, order_lock, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second, quota_priority FROM tenants WHERE id = $1 FOR NO KEY UPDATE
+SELECT id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, created_at, order_lock, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second, quota_priority, quota_configs FROM tenants WHERE id = $1 FOR NO KEY UPDATE
 `
 
 // Serialises the requests of one tenant that create objects: quota, names and addresses are checked under this lock. The lock is compatible with
@@ -155,12 +158,13 @@ func (q *Queries) LockTenant(ctx context.Context, id uuid.UUID) (Tenant, error) 
 		&i.QuotaAddresses,
 		&i.QuotaRequestsPerSecond,
 		&i.QuotaPriority,
+		&i.QuotaConfigs,
 	)
 	return i, err
 }
 
 const lockTenantNetwork = `-- name: LockTenantNetwork :one
-SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id WHERE tenants.id = $1 FOR UPDATE OF tenants
+SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, tenants.quota_configs, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id WHERE tenants.id = $1 FOR UPDATE OF tenants
 `
 
 type LockTenantNetworkRow struct {
@@ -188,20 +192,22 @@ func (q *Queries) LockTenantNetwork(ctx context.Context, id uuid.UUID) (LockTena
 		&i.Tenant.QuotaAddresses,
 		&i.Tenant.QuotaRequestsPerSecond,
 		&i.Tenant.QuotaPriority,
+		&i.Tenant.QuotaConfigs,
 		&i.Cidr,
 	)
 	return i, err
 }
 
 const quotaUse = `-- name: QuotaUse :one
-SELECT t.id, t.name, t.quota_pods, t.quota_cpu_millis, t.quota_memory_mib, t.quota_volumes, t.quota_volume_gib, t.quota_images, t.created_at, t.order_lock, t.quota_snapshots, t.quota_networks, t.quota_addresses, t.quota_requests_per_second, t.quota_priority,
+SELECT t.id, t.name, t.quota_pods, t.quota_cpu_millis, t.quota_memory_mib, t.quota_volumes, t.quota_volume_gib, t.quota_images, t.created_at, t.order_lock, t.quota_snapshots, t.quota_networks, t.quota_addresses, t.quota_requests_per_second, t.quota_priority, t.quota_configs,
     (SELECT count(*) FROM pods p WHERE p.tenant_id = t.id) AS pods,
     (SELECT COALESCE(sum(cpu_millis), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room)) AS cpu_millis,
     (SELECT COALESCE(sum(memory_mib), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room)) AS memory_mib,
     (SELECT count(*) FROM volumes v WHERE v.tenant_id = t.id) AS volumes,
     (SELECT COALESCE(sum(size_gib), 0)::bigint FROM volumes v WHERE v.tenant_id = t.id) AS volume_gib,
     (SELECT count(*) FROM networks n WHERE n.tenant_id = t.id) AS networks,
-    (SELECT count(*) FROM images i WHERE i.tenant_id = t.id) AS images
+    (SELECT count(*) FROM images i WHERE i.tenant_id = t.id) AS images,
+    (SELECT count(*) FROM configs c WHERE c.tenant_id = t.id) AS configs
 FROM tenants t WHERE t.id = $1
 `
 
@@ -214,6 +220,7 @@ type QuotaUseRow struct {
 	VolumeGib int64
 	Networks  int64
 	Images    int64
+	Configs   int64
 }
 
 // Ended pods keep their row and their address, but use no cpu and memory.
@@ -236,6 +243,7 @@ func (q *Queries) QuotaUse(ctx context.Context, id uuid.UUID) (QuotaUseRow, erro
 		&i.Tenant.QuotaAddresses,
 		&i.Tenant.QuotaRequestsPerSecond,
 		&i.Tenant.QuotaPriority,
+		&i.Tenant.QuotaConfigs,
 		&i.Pods,
 		&i.CpuMillis,
 		&i.MemoryMib,
@@ -243,12 +251,13 @@ func (q *Queries) QuotaUse(ctx context.Context, id uuid.UUID) (QuotaUseRow, erro
 		&i.VolumeGib,
 		&i.Networks,
 		&i.Images,
+		&i.Configs,
 	)
 	return i, err
 }
 
 const tenant = `-- name: Tenant :one
-SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id WHERE tenants.id = $1
+SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, tenants.quota_configs, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id WHERE tenants.id = $1
 `
 
 type TenantRow struct {
@@ -275,13 +284,14 @@ func (q *Queries) Tenant(ctx context.Context, id uuid.UUID) (TenantRow, error) {
 		&i.Tenant.QuotaAddresses,
 		&i.Tenant.QuotaRequestsPerSecond,
 		&i.Tenant.QuotaPriority,
+		&i.Tenant.QuotaConfigs,
 		&i.Cidr,
 	)
 	return i, err
 }
 
 const tenants = `-- name: Tenants :many
-SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id
+SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, tenants.quota_configs, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id
 WHERE (tenants.created_at, tenants.id) > ($1::timestamptz, $2::uuid)
 ORDER BY tenants.created_at, tenants.id LIMIT $3
 `
@@ -322,6 +332,7 @@ func (q *Queries) Tenants(ctx context.Context, arg TenantsParams) ([]TenantsRow,
 			&i.Tenant.QuotaAddresses,
 			&i.Tenant.QuotaRequestsPerSecond,
 			&i.Tenant.QuotaPriority,
+			&i.Tenant.QuotaConfigs,
 			&i.Cidr,
 		); err != nil {
 			return nil, err
@@ -337,8 +348,8 @@ func (q *Queries) Tenants(ctx context.Context, arg TenantsParams) ([]TenantsRow,
 const updateTenantQuota = `-- name: UpdateTenantQuota :execrows
 UPDATE tenants SET quota_pods = $1, quota_cpu_millis = $2, quota_memory_mib = $3,
     quota_volumes = $4, quota_volume_gib = $5, quota_snapshots = $6, quota_networks = $7,
-    quota_addresses = $8, quota_images = $9, quota_requests_per_second = $10, quota_priority = $11
-WHERE id = $12
+    quota_addresses = $8, quota_images = $9, quota_configs = $10, quota_requests_per_second = $11, quota_priority = $12
+WHERE id = $13
 `
 
 type UpdateTenantQuotaParams struct {
@@ -351,6 +362,7 @@ type UpdateTenantQuotaParams struct {
 	QuotaNetworks          int
 	QuotaAddresses         int
 	QuotaImages            int
+	QuotaConfigs           int
 	QuotaRequestsPerSecond int
 	QuotaPriority          int
 	ID                     uuid.UUID
@@ -367,6 +379,7 @@ func (q *Queries) UpdateTenantQuota(ctx context.Context, arg UpdateTenantQuotaPa
 		arg.QuotaNetworks,
 		arg.QuotaAddresses,
 		arg.QuotaImages,
+		arg.QuotaConfigs,
 		arg.QuotaRequestsPerSecond,
 		arg.QuotaPriority,
 		arg.ID,

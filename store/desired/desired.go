@@ -12,8 +12,10 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"husk"
+	"husk/store/configs"
 	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/envelope"
 	"husk/store/seal"
 )
 
@@ -41,6 +43,9 @@ type Pod struct {
 	CephKey string           // empty if KeyErr is set
 	KeyErr  error            // the stored key cannot be opened
 	Images  map[string]Image // by container
+	// Configs are the values of all configs and secrets that the tenant's pods on this node use.
+	Configs   map[husk.ConfigRef]husk.Values
+	ConfigErr error // some stored values of the tenant cannot be opened
 }
 
 // Network is the network that a pod's interface belongs to.
@@ -57,10 +62,10 @@ type Image struct {
 }
 
 // Read returns what has changed after a revision, or everything if after is nil or the changes since then are not known. openKey decrypts the
-// Ceph key of a pod. If there is no such node, it returns pgx.ErrNoRows.
-func Read(ctx context.Context, q *db.Queries, node uuid.UUID, after *int64, openKey func(db.Pod) (string, error)) (State, error) {
+// Ceph key of a pod, and keys the configs. If there is no such node, it returns pgx.ErrNoRows.
+func Read(ctx context.Context, q *db.Queries, node uuid.UUID, after *int64, keys *envelope.Keys, openKey func(db.Pod) (string, error)) (State, error) {
 	if after == nil {
-		return whole(ctx, q, node, openKey)
+		return whole(ctx, q, node, keys, openKey)
 	}
 	// The pods are read after the changes, so a change in between is delivered twice instead of being missed.
 	rows, err := q.DesiredChanges(ctx, db.DesiredChangesParams{ID: node, After: *after, Max: maxChanges})
@@ -70,7 +75,7 @@ func Read(ctx context.Context, q *db.Queries, node uuid.UUID, after *int64, open
 	case len(rows) == 0:
 		return State{}, pgx.ErrNoRows
 	case !rows[0].Known:
-		return whole(ctx, q, node, openKey)
+		return whole(ctx, q, node, keys, openKey)
 	case rows[0].Revision == 0:
 		return State{Revision: rows[0].NodeRevision}, nil
 	}
@@ -79,7 +84,7 @@ func Read(ctx context.Context, q *db.Queries, node uuid.UUID, after *int64, open
 		s.Revision = rows[len(rows)-1].Revision
 	}
 	ids := convert.All(rows, func(r db.DesiredChangesRow) uuid.UUID { return r.PodID })
-	pods, err := read(ctx, q, node, ids, openKey)
+	pods, err := read(ctx, q, node, ids, keys, openKey)
 	if err != nil {
 		return State{}, err
 	}
@@ -93,12 +98,12 @@ func Read(ctx context.Context, q *db.Queries, node uuid.UUID, after *int64, open
 	return s, nil
 }
 
-func whole(ctx context.Context, q *db.Queries, node uuid.UUID, openKey func(db.Pod) (string, error)) (State, error) {
+func whole(ctx context.Context, q *db.Queries, node uuid.UUID, keys *envelope.Keys, openKey func(db.Pod) (string, error)) (State, error) {
 	revision, err := q.DesiredRevision(ctx, node) // first, for the same reason
 	if err != nil {
 		return State{}, err
 	}
-	pods, err := read(ctx, q, node, nil, openKey)
+	pods, err := read(ctx, q, node, nil, keys, openKey)
 	s := State{Revision: revision, Whole: true}
 	for i := range pods {
 		s.Changes = append(s.Changes, Change{revision, pods[i].Pod.ID, &pods[i]})
@@ -107,12 +112,16 @@ func whole(ctx context.Context, q *db.Queries, node uuid.UUID, openKey func(db.P
 }
 
 // read returns the pods that the node should run: all, or those of them with these ids.
-func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, openKey func(db.Pod) (string, error)) ([]Pod, error) {
+func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, keys *envelope.Keys, openKey func(db.Pod) (string, error)) ([]Pod, error) {
 	rows, err := q.DesiredPods(ctx, db.DesiredPodsParams{NodeID: node, Ids: ids})
 	if err != nil {
 		return nil, err
 	}
 	images, err := q.ImagesOfNode(ctx, db.ImagesOfNodeParams{NodeID: node, Ids: ids})
+	if err != nil {
+		return nil, err
+	}
+	values, unreadable, err := configs.OfNode(ctx, q, keys, node, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +142,7 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, o
 			}
 		}
 		pods = append(pods, Pod{
-			Pod: convert.Pod(r.Pod), CephKey: key, KeyErr: keyErr, Images: byPod[r.Pod.ID],
+			Pod: convert.Pod(r.Pod), CephKey: key, KeyErr: keyErr, ConfigErr: unreadable[r.Pod.TenantID], Images: byPod[r.Pod.ID], Configs: values[r.Pod.TenantID],
 			Network: Network{ID: r.Pod.NetworkID, CIDR: r.Cidr.String(), MAC: r.Pod.Mac.String()},
 		})
 	}

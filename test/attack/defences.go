@@ -75,7 +75,7 @@ var defences = []defence{
 	},
 	{
 		"budget of a configuration", []edit{
-			{"merge.go", "func CheckGuestSize(", "func CheckGuestSize([]DesiredContainer, int) error { return nil }\n\nfunc checkGuestSize("},
+			{"merge.go", "func GuestBytes(", "func GuestBytes([]DesiredContainer) int { return 0 }\n\nfunc guestBytes("},
 		}, ".", "TestConfigurationsAreBounded",
 	},
 	{

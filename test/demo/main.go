@@ -152,7 +152,7 @@ func demoPod(refs map[string]string, volume uuid.UUID) openapi.PodCreate {
 	readOnly := true
 	return openapi.PodCreate{Name: podName, Spec: openapi.PodSpec{
 		Resources: openapi.Resources{CPUMillis: 1000, MemoryMiB: 256},
-		Volumes:   &[]openapi.PodVolume{{Name: "data", VolumeID: volume}},
+		Volumes:   &[]openapi.PodVolume{{Name: "data", VolumeID: &volume}},
 		Containers: []openapi.Container{
 			{
 				Name: "writer", Image: refs["busybox"], Command: &[]string{"sh", "-c", write},

@@ -83,8 +83,13 @@ func (tn *Tenant) removeOnce(ctx context.Context, owned map[string]bool) error {
 	}
 	volumes, err1 := client.Collect(tn.API.Volumes.List(ctx, client.Select{}))
 	images, err2 := client.Collect(tn.API.Images.List(ctx))
-	if err := errors.Join(err1, err2); err != nil {
+	configs, err3 := client.Collect(tn.API.Configs.List(ctx, openapi.ConfigKindConfig, client.Select{}))
+	secrets, err4 := client.Collect(tn.API.Configs.List(ctx, openapi.ConfigKindSecret, client.Select{}))
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return err
+	}
+	for _, c := range append(configs, secrets...) {
+		err = errors.Join(err, tn.API.Configs.Delete(ctx, c.ID))
 	}
 	for _, v := range volumes {
 		err = errors.Join(err, tn.API.Volumes.Delete(ctx, v.ID))
@@ -153,5 +158,5 @@ func (tn *Tenant) Volume(t testing.TB, name string) openapi.PodVolume {
 	if err != nil {
 		t.Fatalf("create volume %s: %v", name, err)
 	}
-	return openapi.PodVolume{Name: name, VolumeID: v.ID}
+	return openapi.PodVolume{Name: name, VolumeID: &v.ID}
 }

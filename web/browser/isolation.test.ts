@@ -67,7 +67,7 @@ async function otherControls(page: Page) {
 test("a viewer sees no controls that change anything", async () => {
   const page = await signedIn(setup.viewer);
   const found: Record<string, string[]> = {};
-  for (const path of ["/", "/pods", "/volumes", "/images", "/network", "/events", "/usage", `/volumes/${volume.id}`]) {
+  for (const path of ["/", "/pods", "/volumes", "/images", "/configs", "/network", "/events", "/usage", `/volumes/${volume.id}`]) {
     await open(page, path);
     await page.getByRole("heading", { level: 1 }).waitFor();
     found[path] = await otherControls(page);
@@ -110,6 +110,7 @@ test("another tenant sees neither the pod nor the volume", async () => {
     ["/pods", "No pods yet"],
     ["/volumes", "No volumes yet"],
     ["/images", "No images yet"],
+    ["/configs", "No configs yet"],
     ["/events", "No events yet"],
     [`/pods/${pod.id}`, "Pod not found"],
     [`/volumes/${volume.id}`, "Volume not found"],

@@ -33,6 +33,7 @@ beforeAll(async () => {
   await haveImage(owner, setup.busybox);
   await haveImage(owner, setup.nginx);
   volume = await owner.ok("POST", "/v1/volumes", { name: "web-data", labels: { app: "web" }, sizeGiB: 10 });
+  await owner.ok("POST", "/v1/configs", { kind: "Config", name: "web-settings", values: { LOG_LEVEL: "info" } });
   const spec = { terminationGracePeriodSeconds: 1, resources: { cpuMillis: 500, memoryMiB: 128 } };
   pod = await owner.ok<Pod>("POST", "/v1/pods", {
     name: "web",
@@ -149,6 +150,7 @@ const PAGES: [name: string, key: Key, path: () => string, there: (page: Page) =>
   ["volumes", setup.owner, () => "/volumes", (p) => p.getByRole("row", { name: /web-data/ }).waitFor()],
   ["volume", setup.owner, () => `/volumes/${volume.id}`, (p) => p.getByText("Attached to").waitFor()],
   ["images", setup.owner, () => "/images", (p) => p.getByRole("row", { name: /nginx/ }).waitFor()],
+  ["configs", setup.owner, () => "/configs", (p) => p.getByRole("row", { name: /web-settings/ }).waitFor()],
   ["network", setup.owner, () => "/network", (p) => p.getByRole("row", { name: /web/ }).first().waitFor()],
   [
     "events",

@@ -122,6 +122,10 @@ const routeTree = root.addChildren([
       lazyRouteComponent(() => import("./pages/VolumePage"), "VolumePage"),
     ),
     page(
+      "configs",
+      lazyRouteComponent(() => import("./pages/Configs"), "Configs"),
+    ),
+    page(
       "images",
       lazyRouteComponent(() => import("./pages/Images"), "Images"),
     ),

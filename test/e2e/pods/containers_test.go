@@ -27,7 +27,7 @@ exec sleep 1000000`
 		s.Volumes = &[]openapi.PodVolume{data}
 		main := openapi.Container{
 			Name: "main", Image: busybox, Command: &[]string{"sh", "-c", script}, Args: &[]string{"zero", "one"}, WorkingDir: new("/var/www"),
-			User: new("user"), Env: &[]openapi.EnvVar{{Name: "GREETING", Value: "hello <&> \"you\""}},
+			User: new("user"), Env: &[]openapi.EnvVar{{Name: "GREETING", Value: new("hello <&> \"you\"")}},
 			Files:        &[]openapi.File{{Path: "/etc/husk/note", Content: new("put here"), Mode: new("0640")}},
 			VolumeMounts: &[]openapi.VolumeMount{{Volume: "data", MountPath: "/ro", ReadOnly: new(true)}},
 		}

@@ -84,7 +84,7 @@ func TestBadInputIsAClearProblem(t *testing.T) {
 		},
 		{
 			"a volume that does not exist", "/v1/pods", pod(func(p *openapi.PodCreate) {
-				p.Spec.Volumes = &[]openapi.PodVolume{{Name: "x", VolumeID: uuid.New()}}
+				p.Spec.Volumes = &[]openapi.PodVolume{{Name: "x", VolumeID: new(uuid.New())}}
 			}), http.StatusNotFound, "not_found", "spec.volumes[0].volumeId",
 		},
 		{

@@ -64,7 +64,7 @@ func TestPostgresInAPodKeepsItsRows(t *testing.T) {
 		s.TerminationGracePeriodSeconds = new(30)
 		s.Containers = []openapi.Container{{
 			Name: "main", Image: image, VolumeMounts: &[]openapi.VolumeMount{{Volume: "pgdata", MountPath: "/var/lib/postgresql/data"}},
-			Env: &[]openapi.EnvVar{{Name: "POSTGRES_PASSWORD", Value: "secret"}},
+			Env: &[]openapi.EnvVar{{Name: "POSTGRES_PASSWORD", Value: new("secret")}},
 		}}
 	}
 	first := tn.Wait(t, tn.Create(t, "db", spec).ID, openapi.PodPhaseRunning)

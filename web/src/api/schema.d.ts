@@ -456,6 +456,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/configs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List configs and secrets
+         * @description The list has the names of keys, and no values. For viewers, developers and owners of the tenant.
+         */
+        get: operations["listConfigs"];
+        put?: never;
+        /**
+         * Create a config or a secret
+         * @description A config or a secret has named values. A pod gets them as environment variables (`env`, `envFrom`) or as files (`volumes`). The values
+         *     are stored encrypted. No response contains a value of a secret. For developers and owners of the tenant.
+         */
+        post: operations["createConfig"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/configs/{configId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The ID of the config or secret.
+                 * @example 0d5c9f1e-5c0a-4c0e-9d0f-4b6f3f1a7c11
+                 */
+                configId: components["parameters"]["ConfigId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Get one config or secret
+         * @description The response contains the values of a config, but not those of a secret. For viewers, developers and owners of the tenant.
+         */
+        get: operations["getConfig"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a config or a secret
+         * @description An object that a pod uses cannot be deleted. For developers and owners of the tenant.
+         */
+        delete: operations["deleteConfig"];
+        options?: never;
+        head?: never;
+        /**
+         * Change the values of a config or a secret
+         * @description Keys that are left out keep their values, and `null` removes a key. Every change of a value is a new version. Running pods get it: files
+         *     change within seconds, and environment variables change when a container is started again. For developers and owners of the tenant.
+         */
+        patch: operations["updateConfig"];
+        trace?: never;
+    };
     "/v1/images": {
         parameters: {
             query?: never;
@@ -2214,10 +2274,13 @@ export interface components {
             /** @example 256 */
             memoryMiB: number;
         };
+        /** @description Something that containers can mount. Give exactly one of `volumeId`, `config` and `secret`. */
         PodVolume: {
             name: components["schemas"]["Name"];
             /** Format: uuid */
-            volumeId: string;
+            volumeId?: string;
+            config?: components["schemas"]["ConfigFiles"];
+            secret?: components["schemas"]["ConfigFiles"];
         };
         Container: {
             name: components["schemas"]["Name"];
@@ -2231,6 +2294,8 @@ export interface components {
             /** @description Replaces the image's command. */
             args?: string[];
             env?: components["schemas"]["EnvVar"][];
+            /** @description Variables from configs and secrets. Those of `env` replace them. */
+            envFrom?: components["schemas"]["EnvSource"][];
             workingDir?: string;
             /** @description The user or user:group, as names from the image or as numbers. */
             user?: string;
@@ -2264,10 +2329,12 @@ export interface components {
              */
             privileged?: boolean;
         };
+        /** @description A variable. Give either `value` or `from`. */
         EnvVar: {
             name: string;
             /** @description In responses to viewers it is "(hidden)". */
-            value: string;
+            value?: string;
+            from?: components["schemas"]["ValueSource"];
         };
         /** @description A file that is written into the container before it starts. */
         File: {
@@ -2283,6 +2350,11 @@ export interface components {
             volume: components["schemas"]["Name"];
             /** @example /data */
             mountPath: string;
+            /**
+             * @description A path inside the volume to mount, instead of the whole volume. A missing directory is created. A file of a config or secret that is mounted like this does not change later.
+             * @example uploads
+             */
+            subPath?: string;
             /** @default false */
             readOnly?: boolean;
         };
@@ -2615,6 +2687,209 @@ export interface components {
             items: components["schemas"]["Volume"][];
             nextCursor?: string;
         };
+        /** @enum {string} */
+        ConfigKind: "Config" | "Secret";
+        /**
+         * @description Values by key. A key has letters, digits, `-`, `_` and `.`. All keys and values of an object have at most 512 KiB, where binary values
+         *     count in base64.
+         * @example {
+         *       "LOG_LEVEL": "info",
+         *       "app.conf": "listen = 80\n"
+         *     }
+         */
+        ConfigValues: {
+            [key: string]: string | null;
+        };
+        /**
+         * @example {
+         *       "kind": "Secret",
+         *       "name": "db",
+         *       "values": {
+         *         "password": "swordfish"
+         *       }
+         *     }
+         */
+        ConfigCreate: {
+            kind: components["schemas"]["ConfigKind"];
+            name: components["schemas"]["Name"];
+            labels?: components["schemas"]["Labels"];
+            values?: components["schemas"]["ConfigValues"];
+            binaryValues?: components["schemas"]["ConfigBinaryValues"];
+        };
+        /** @description Values that are not text, by key, in base64. */
+        ConfigBinaryValues: {
+            [key: string]: string | null;
+        };
+        /**
+         * @example {
+         *       "values": {
+         *         "password": "correct horse"
+         *       }
+         *     }
+         */
+        ConfigUpdate: {
+            labels?: components["schemas"]["Labels"];
+            values?: components["schemas"]["ConfigValues"];
+            binaryValues?: components["schemas"]["ConfigBinaryValues"];
+        };
+        /**
+         * @description Named values of a tenant, for its pods.
+         * @example {
+         *       "id": "0d5c9f1e-5c0a-4c0e-9d0f-4b6f3f1a7c11",
+         *       "kind": "Config",
+         *       "name": "web",
+         *       "labels": {
+         *         "app": "web"
+         *       },
+         *       "version": 3,
+         *       "keys": [
+         *         {
+         *           "name": "LOG_LEVEL",
+         *           "bytes": 4
+         *         }
+         *       ],
+         *       "values": {
+         *         "LOG_LEVEL": "info"
+         *       },
+         *       "createdAt": "2026-03-02T08:58:00Z",
+         *       "updatedAt": "2026-03-03T10:00:00Z"
+         *     }
+         */
+        Config: {
+            /** Format: uuid */
+            readonly id: string;
+            kind: components["schemas"]["ConfigKind"];
+            name: components["schemas"]["Name"];
+            labels: components["schemas"]["Labels"];
+            /**
+             * Format: int64
+             * @description It starts at 1 and grows with every change of the values.
+             */
+            readonly version: number;
+            /** @description The keys, in alphabetical order. */
+            readonly keys: components["schemas"]["ConfigKey"][];
+            values?: components["schemas"]["ConfigValues"];
+            binaryValues?: components["schemas"]["ConfigBinaryValues"];
+            /** Format: date-time */
+            readonly createdAt: string;
+            /** Format: date-time */
+            readonly updatedAt: string;
+        };
+        /**
+         * @example {
+         *       "name": "LOG_LEVEL",
+         *       "bytes": 4
+         *     }
+         */
+        ConfigKey: {
+            name: string;
+            /** @description The size of the value. */
+            bytes: number;
+        };
+        /**
+         * @example {
+         *       "items": [
+         *         {
+         *           "id": "0d5c9f1e-5c0a-4c0e-9d0f-4b6f3f1a7c11",
+         *           "kind": "Config",
+         *           "name": "web",
+         *           "labels": {
+         *             "app": "web"
+         *           },
+         *           "version": 3,
+         *           "keys": [
+         *             {
+         *               "name": "LOG_LEVEL",
+         *               "bytes": 4
+         *             }
+         *           ],
+         *           "values": {
+         *             "LOG_LEVEL": "info"
+         *           },
+         *           "createdAt": "2026-03-02T08:58:00Z",
+         *           "updatedAt": "2026-03-03T10:00:00Z"
+         *         }
+         *       ]
+         *     }
+         */
+        ConfigList: {
+            items: components["schemas"]["Config"][];
+            nextCursor?: string;
+        };
+        /**
+         * @description Where the value of a variable comes from. Give either `config` or `secret` with `key`, or `field`.
+         * @example {
+         *       "secret": "db",
+         *       "key": "password"
+         *     }
+         */
+        ValueSource: {
+            /** @description The name of a config. */
+            config?: string;
+            /** @description The name of a secret. */
+            secret?: string;
+            /** @description The key of the config or secret. */
+            key?: string;
+            /**
+             * @description If the object or the key does not exist when the pod is created, the variable is left out.
+             * @default false
+             */
+            optional?: boolean;
+            /** @description A field of the pod: `id`, `name`, `address`, `nodeName`, `cpuMillis`, `memoryMiB`, or `labels.` and a label. */
+            field?: string;
+        };
+        /**
+         * @description A config or a secret whose keys become variables. Keys that are no names of variables are left out.
+         * @example {
+         *       "config": "web"
+         *     }
+         */
+        EnvSource: {
+            /** @description The name of a config. */
+            config?: string;
+            /** @description The name of a secret. */
+            secret?: string;
+            /** @description Put in front of each key. */
+            prefix?: string;
+            /**
+             * @description The object does not have to exist when the pod is created.
+             * @default false
+             */
+            optional?: boolean;
+        };
+        /**
+         * @description The values of a config or a secret as files in memory. Containers can read them and not write them.
+         * @example {
+         *       "name": "web"
+         *     }
+         */
+        ConfigFiles: {
+            name: components["schemas"]["Name"];
+            /** @description The keys to write. All keys are written if it is left out. */
+            items?: components["schemas"]["ConfigFile"][];
+            /**
+             * @description The mode of the files.
+             * @default 0644
+             */
+            mode?: string;
+            /**
+             * @description The object does not have to exist when the pod is created.
+             * @default false
+             */
+            optional?: boolean;
+        };
+        /**
+         * @example {
+         *       "key": "app.conf",
+         *       "path": "conf.d/app.conf"
+         *     }
+         */
+        ConfigFile: {
+            key: string;
+            /** @description A path relative to the mount point. It is the key if it is left out. */
+            path?: string;
+            mode?: string;
+        };
         /**
          * @example {
          *       "reference": "registry.example.com/nginx:1.22",
@@ -2715,6 +2990,7 @@ export interface components {
          *       "networks": 1,
          *       "addresses": 64,
          *       "images": 20,
+         *       "configs": 100,
          *       "requestsPerSecond": 100,
          *       "priority": 0
          *     }
@@ -2747,6 +3023,11 @@ export interface components {
             addresses: number;
             /** @example 20 */
             images: number;
+            /**
+             * @description Configs and secrets.
+             * @example 100
+             */
+            configs: number;
             /**
              * @description API requests per second. Bursts can be twice as large. 0 rejects all requests.
              * @example 100
@@ -2794,6 +3075,11 @@ export interface components {
             /** @example 20 */
             images?: number;
             /**
+             * @description Configs and secrets.
+             * @example 100
+             */
+            configs?: number;
+            /**
              * @description API requests per second. Bursts can be twice as large. 0 rejects all requests.
              * @example 100
              */
@@ -2817,6 +3103,7 @@ export interface components {
          *         "networks": 1,
          *         "addresses": 64,
          *         "images": 20,
+         *         "configs": 100,
          *         "requestsPerSecond": 100,
          *         "priority": 0
          *       },
@@ -2829,7 +3116,8 @@ export interface components {
          *         "snapshots": 0,
          *         "networks": 1,
          *         "addresses": 1,
-         *         "images": 1
+         *         "images": 1,
+         *         "configs": 2
          *       }
          *     }
          */
@@ -2847,7 +3135,8 @@ export interface components {
          *       "snapshots": 0,
          *       "networks": 1,
          *       "addresses": 1,
-         *       "images": 1
+         *       "images": 1,
+         *       "configs": 2
          *     }
          */
         ResourceUse: {
@@ -2896,6 +3185,11 @@ export interface components {
              * @example 5
              */
             images: number;
+            /**
+             * Format: int64
+             * @example 2
+             */
+            configs: number;
         };
         /**
          * @description The usage of one group in one reporting interval. Reserved resources count whether or not they are used.
@@ -3026,6 +3320,7 @@ export interface components {
          *         "networks": 1,
          *         "addresses": 64,
          *         "images": 20,
+         *         "configs": 100,
          *         "requestsPerSecond": 100,
          *         "priority": 0
          *       },
@@ -3059,6 +3354,7 @@ export interface components {
          *             "networks": 1,
          *             "addresses": 64,
          *             "images": 20,
+         *             "configs": 100,
          *             "requestsPerSecond": 100,
          *             "priority": 0
          *           },
@@ -3195,7 +3491,7 @@ export interface components {
          * @example pod
          * @enum {string}
          */
-        ObjectKind: "pod" | "volume" | "image" | "node" | "pool" | "defragmentation" | "tenant" | "serviceAccount" | "apiKey" | "user" | "oidcIssuer" | "signingKey" | "joinToken" | "certificate";
+        ObjectKind: "pod" | "volume" | "image" | "config" | "node" | "pool" | "defragmentation" | "tenant" | "serviceAccount" | "apiKey" | "user" | "oidcIssuer" | "signingKey" | "joinToken" | "certificate";
         /**
          * @description Server-sent events. The data of each event is one object as JSON; `synced` has an empty object.
          * @example event: synced
@@ -4291,9 +4587,19 @@ export interface components {
              */
             privileged?: boolean;
         };
+        /** @description A disk, or files in memory. */
         DesiredVolume: {
             name: string;
+            /** @description It is empty if the volume is not a disk. */
             serial: string;
+            /** @description Files to keep in memory. The agent writes them again when they change. */
+            files?: components["schemas"]["VolumeFile"][];
+        };
+        VolumeFile: {
+            /** @description A path relative to the mount point. */
+            path: string;
+            contentBase64?: string;
+            mode: string;
         };
         /**
          * @example {
@@ -4605,6 +4911,11 @@ export interface components {
          * @example 92994fef-6455-4e73-a447-69fc2fe37846
          */
         VolumeId: string;
+        /**
+         * @description The ID of the config or secret.
+         * @example 0d5c9f1e-5c0a-4c0e-9d0f-4b6f3f1a7c11
+         */
+        ConfigId: string;
         /**
          * @description The image's ID.
          * @example e5a8c6d4-7f21-4b39-9c0e-8d3b6a5f1275
@@ -5437,6 +5748,167 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Volume"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listConfigs: {
+        parameters: {
+            query?: {
+                /** @description The maximum number of items to return. */
+                limit?: components["parameters"]["Limit"];
+                /** @description The `nextCursor` of the previous page. */
+                cursor?: components["parameters"]["Cursor"];
+                /** @description Only objects of this kind. */
+                kind?: components["schemas"]["ConfigKind"];
+                /** @description Only objects with this name. */
+                name?: components["schemas"]["Name"];
+                /**
+                 * @description Only objects with these labels, in the Kubernetes selector syntax.
+                 * @example app=web,tier in (front, back),!canary
+                 */
+                labelSelector?: components["parameters"]["LabelSelector"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Configs and secrets, oldest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfigList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createConfig: {
+        parameters: {
+            query?: {
+                /** @description Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object. */
+                dryRun?: components["parameters"]["DryRun"];
+            };
+            header?: {
+                /** @description Makes it safe to repeat this request. */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConfigCreate"];
+            };
+        };
+        responses: {
+            /** @description The object. In a dry run, nothing is stored. */
+            201: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Config"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getConfig: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The ID of the config or secret.
+                 * @example 0d5c9f1e-5c0a-4c0e-9d0f-4b6f3f1a7c11
+                 */
+                configId: components["parameters"]["ConfigId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The object. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Config"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteConfig: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Make the change only if the object still has this ETag. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The ID of the config or secret.
+                 * @example 0d5c9f1e-5c0a-4c0e-9d0f-4b6f3f1a7c11
+                 */
+                configId: components["parameters"]["ConfigId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The object is deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    updateConfig: {
+        parameters: {
+            query?: {
+                /** @description Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object. */
+                dryRun?: components["parameters"]["DryRun"];
+            };
+            header?: {
+                /** @description Make the change only if the object still has this ETag. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The ID of the config or secret.
+                 * @example 0d5c9f1e-5c0a-4c0e-9d0f-4b6f3f1a7c11
+                 */
+                configId: components["parameters"]["ConfigId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConfigUpdate"];
+            };
+        };
+        responses: {
+            /** @description The object. In a dry run, nothing is stored. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Config"];
                 };
             };
             default: components["responses"]["Problem"];

@@ -25,6 +25,7 @@ const LIMITS: [keyof Quota, string][] = [
   ["volumes", "Volumes"],
   ["volumeGiB", "Volumes in GiB"],
   ["images", "Images"],
+  ["configs", "Configs and secrets"],
   ["addresses", "Addresses"],
   ["networks", "Networks"],
   ["snapshots", "Snapshots"],

@@ -186,8 +186,10 @@ function ContainerForm({
       </div>
       <Pairs
         label="Environment"
-        value={Object.fromEntries((c.env ?? []).map((e) => [e.name, e.value]))}
-        change={(env) => change({ env: Object.entries(env).map(([name, value]) => ({ name, value })) })}
+        value={Object.fromEntries((c.env ?? []).filter((e) => !e.from).map((e) => [e.name, e.value ?? ""]))}
+        change={(env) =>
+          change({ env: [...(c.env ?? []).filter((e) => e.from), ...Object.entries(env).map(([name, value]) => ({ name, value }))] })
+        }
       />
       <details>
         <summary>User, working directory and privileges</summary>

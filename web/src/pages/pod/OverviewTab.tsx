@@ -77,9 +77,13 @@ export function OverviewTab({ pod }: { pod: Pod }) {
               const volume = volumes.find((o) => o.id === v.volumeId);
               return (
                 <li key={v.name}>
-                  <Link to="/volumes/$volumeId" params={{ volumeId: v.volumeId }}>
-                    {volume?.name ?? v.name}
-                  </Link>
+                  {v.volumeId ? (
+                    <Link to="/volumes/$volumeId" params={{ volumeId: v.volumeId }}>
+                      {volume?.name ?? v.name}
+                    </Link>
+                  ) : (
+                    <Link to="/configs">{v.config ? `config ${v.config.name}` : `secret ${v.secret?.name}`}</Link>
+                  )}
                   {volume && <span>{volume.sizeGiB} GiB</span>}
                   <span className="muted">
                     {spec.containers

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package server
+package request
 
 import (
 	"slices"
@@ -16,7 +16,8 @@ import (
 // maxRequirements is how many requirements a selector can have.
 const maxRequirements = 32
 
-func filterOf(name *openapi.Name, selector *openapi.LabelSelector) (store.Filter, error) {
+// Filter returns what a list is limited to. Codes: invalid (labelSelector).
+func Filter(name *openapi.Name, selector *openapi.LabelSelector) (store.Filter, error) {
 	f := store.Filter{Name: name}
 	if selector == nil {
 		return f, nil

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package admission decides whether a tenant can have a new pod, in transactions of package store: its quota, images, address, volumes, configs
+// and secrets. The transaction holds the tenant's row.
+package admission
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"husk"
+	"husk/store/configs"
+	"husk/store/convert"
+	"husk/store/db"
+	"husk/store/pgerr"
+	"husk/store/pools"
+)
+
+// Pod stores a pod with everything that it claims. In a dry run, images, volumes, configs and secrets may be missing. Codes: quota_exceeded,
+// name_taken, image_not_found, too_large, not_found, volume_in_use, conflict.
+func Pod(ctx context.Context, q *db.Queries, tenant db.Tenant, id uuid.UUID, name string, labels map[string]string, spec husk.PodSpec) (db.Pod, error) {
+	if err := podQuota(ctx, q, tenant, spec); err != nil {
+		return db.Pod{}, err
+	}
+	images, size, err := findImages(ctx, q, tenant.ID, spec)
+	if err != nil {
+		return db.Pod{}, err
+	}
+	values, err := configs.Find(ctx, q, tenant.ID, spec)
+	if err != nil {
+		return db.Pod{}, err
+	}
+	if size += values.GuestBytes; size > husk.MaxGuestBytes {
+		return db.Pod{}, husk.TooLargeForGuest(size, husk.MaxGuestBytes)
+	}
+	row, err := insertPod(ctx, q, tenant.ID, id, name, labels, spec, size)
+	if err != nil {
+		return db.Pod{}, err
+	}
+	for i, c := range spec.Containers {
+		if images[i] == uuid.Nil {
+			continue
+		}
+		if err := q.UseImage(ctx, db.UseImageParams{TenantID: tenant.ID, PodID: id, Container: c.Name, ImageID: images[i]}); err != nil {
+			return db.Pod{}, err
+		}
+	}
+	if err := values.UseBy(ctx, q, id); err != nil {
+		return db.Pod{}, err
+	}
+	for i, v := range spec.Volumes {
+		if v.VolumeID == uuid.Nil {
+			continue
+		}
+		if err := claimVolume(ctx, q, tenant.ID, id, v.VolumeID, fmt.Sprintf("spec.volumes[%d].volumeId", i)); err != nil {
+			return db.Pod{}, err
+		}
+	}
+	return row, nil
+}
+
+// Quota refuses a request that would exceed a limit. Codes: quota_exceeded.
+func Quota(field, what string, used, more, limit int) error {
+	if used+more <= limit {
+		return nil
+	}
+	return husk.Errorf(husk.CodeQuotaExceeded, field, "the tenant's quota allows %d %s; %d are in use and %d more were requested", limit, what, used, more)
+}
+
+func podQuota(ctx context.Context, q *db.Queries, tenant db.Tenant, spec husk.PodSpec) error {
+	size := spec.Resources
+	if spec.Scheduling != nil && spec.Scheduling.Priority > tenant.QuotaPriority {
+		return husk.Errorf(husk.CodeQuotaExceeded, "spec.scheduling.priority", "the tenant's quota allows priorities up to %d", tenant.QuotaPriority)
+	}
+	use, err := q.PodUse(ctx, tenant.ID)
+	if err != nil {
+		return err
+	}
+	if err := Quota("", "pods", use.Pods, 1, tenant.QuotaPods); err != nil {
+		return err
+	}
+	if err := Quota("", "addresses", use.Pods, 1, tenant.QuotaAddresses); err != nil { // a pod has one address as long as its row exists
+		return err
+	}
+	if err := Quota("spec.resources.cpuMillis", "thousandths of a core", use.CpuMillis, size.CPUMillis, tenant.QuotaCpuMillis); err != nil {
+		return err
+	}
+	return Quota("spec.resources.memoryMiB", "MiB of memory", use.MemoryMib, size.MemoryMiB, tenant.QuotaMemoryMib)
+}
+
+// findImages returns the tenant's image for each container, and locks the images until the transaction ends. size is that of the containers in
+// the form that the guest gets. Codes: image_not_found, invalid (a container could never start).
+func findImages(ctx context.Context, q *db.Queries, tenantID uuid.UUID, spec husk.PodSpec) (ids []uuid.UUID, size int, err error) {
+	ids = make([]uuid.UUID, 0, len(spec.Containers))
+	merged := make([]husk.DesiredContainer, 0, len(spec.Containers))
+	known := true // a dry run need not know the images
+	for i, c := range spec.Containers {
+		row, err := q.ImageByReference(ctx, db.ImageByReferenceParams{TenantID: tenantID, Reference: c.Image})
+		if errors.Is(err, pgx.ErrNoRows) && !pools.IsDryRun(ctx) {
+			return nil, 0, husk.Errorf(husk.CodeImageNotFound, fmt.Sprintf("spec.containers[%d].image", i),
+				"the tenant has not imported an image %q; import it first", c.Image)
+		}
+		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+			return nil, 0, err
+		}
+		known = known && err == nil
+		ids = append(ids, row.ID)
+		merged = append(merged, husk.MergeContainer(c, row.Config))
+	}
+	if known {
+		err = husk.CheckStart(merged)
+	}
+	return ids, husk.GuestBytes(merged), err
+}
+
+func insertPod(ctx context.Context, q *db.Queries, tenantID, id uuid.UUID, name string, labels map[string]string, spec husk.PodSpec, guestBytes int) (db.Pod, error) {
+	network, err := q.TenantNetwork(ctx, tenantID)
+	if err != nil {
+		return db.Pod{}, err
+	}
+	address, err := q.FreeAddress(ctx, db.FreeAddressParams{TenantID: tenantID, NetworkID: network.ID})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return db.Pod{}, husk.Errorf(husk.CodeQuotaExceeded, "", "the network %s has no free address; delete pods first", network.Cidr)
+	}
+	if err != nil {
+		return db.Pod{}, err
+	}
+	stored := spec
+	stored.Scheduling = nil // it has a column of its own, which the scheduler reads without the spec
+	p := db.InsertPodParams{
+		TenantID: tenantID, ID: id, Name: name, Labels: labels, Spec: stored, CpuMillis: spec.Resources.CPUMillis,
+		MemoryMib: spec.Resources.MemoryMiB, NetworkID: network.ID, Address: address, Mac: convert.MAC(id), GuestBytes: guestBytes, Needs: spec.Needs(),
+	}
+	if sched := spec.Scheduling; sched != nil {
+		p.Priority = sched.Priority
+		if sched.Gang != nil {
+			p.Gang = sched.Gang.Name
+		}
+		if p.Scheduling, err = json.Marshal(sched); err != nil {
+			return db.Pod{}, err
+		}
+	}
+	row, err := q.InsertPod(ctx, p)
+	if pgerr.UniqueViolation(err, "pods_tenant_id_name_key") {
+		return db.Pod{}, husk.Errorf(husk.CodeNameTaken, "name", "a pod named %q exists already", name)
+	}
+	return row, err
+}
+
+func claimVolume(ctx context.Context, q *db.Queries, tenantID, podID, volumeID uuid.UUID, field string) error {
+	row, err := q.LockVolume(ctx, db.LockVolumeParams{TenantID: tenantID, ID: volumeID})
+	if errors.Is(err, pgx.ErrNoRows) && pools.IsDryRun(ctx) {
+		return nil
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		return husk.Errorf(husk.CodeNotFound, field, "there is no such volume")
+	}
+	if err != nil {
+		return err
+	}
+	if row.State == husk.VolumeDeleting {
+		return husk.Errorf(husk.CodeConflict, field, "volume %q is being deleted", row.Name)
+	}
+	n, err := q.ClaimVolume(ctx, db.ClaimVolumeParams{TenantID: tenantID, VolumeID: volumeID, PodID: podID})
+	if err == nil && n == 0 {
+		return husk.Errorf(husk.CodeVolumeInUse, field, "volume %q is claimed by another pod; delete that pod first", row.Name)
+	}
+	return err
+}
