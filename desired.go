@@ -94,20 +94,21 @@ type CephAccess struct {
 
 // DesiredContainer is a container with the argument vector and environment that result from its image and the pod's spec.
 type DesiredContainer struct {
-	Name         string        `json:"name"`
-	ImageSerial  string        `json:"imageSerial"`
-	Args         []string      `json:"args"`
-	Env          []string      `json:"env"`
-	WorkingDir   string        `json:"workingDir"`
-	User         string        `json:"user"`
-	StopSignal   string        `json:"stopSignal"`
-	Files        []File        `json:"files"`
-	VolumeMounts []VolumeMount `json:"volumeMounts"`
-	Stdin        bool          `json:"stdin,omitempty"`
-	StdinOnce    bool          `json:"stdinOnce,omitempty"`
-	TTY          bool          `json:"tty,omitempty"`
-	Privileged   bool          `json:"privileged,omitempty"`
-	Init         bool          `json:"init,omitempty"`
+	Name          string        `json:"name"`
+	ImageSerial   string        `json:"imageSerial"`
+	Args          []string      `json:"args"`
+	Env           []string      `json:"env"`
+	WorkingDir    string        `json:"workingDir"`
+	User          string        `json:"user"`
+	StopSignal    string        `json:"stopSignal"`
+	Files         []File        `json:"files"`
+	VolumeMounts  []VolumeMount `json:"volumeMounts"`
+	Stdin         bool          `json:"stdin,omitempty"`
+	StdinOnce     bool          `json:"stdinOnce,omitempty"`
+	StartOnAttach bool          `json:"startOnAttach,omitempty"`
+	TTY           bool          `json:"tty,omitempty"`
+	Privileged    bool          `json:"privileged,omitempty"`
+	Init          bool          `json:"init,omitempty"`
 	ContainerOptions
 }
 

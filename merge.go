@@ -5,8 +5,12 @@ package husk
 import (
 	"encoding/json"
 	"io"
+	"path"
 	"slices"
 	"strings"
+	"unicode"
+
+	"husk/signals"
 )
 
 // Limits of what a guest gets in one frame.
@@ -23,18 +27,18 @@ const (
 )
 
 // MergeContainer merges an image's configuration with the pod's overrides, as Kubernetes does: a command replaces the image's entrypoint and
-// its arguments; arguments without a command replace the image's arguments only.
+// its arguments; arguments without a command replace the image's arguments only. A command that is one empty string is none.
 func MergeContainer(c Container, image ImageConfig) DesiredContainer {
 	args := slices.Concat(image.Entrypoint, image.Cmd)
-	switch {
-	case c.Command != nil:
+	switch hasCommand := c.Command != nil && !slices.Equal(c.Command, []string{""}); {
+	case hasCommand:
 		args = slices.Concat(c.Command, c.Args)
 	case c.Args != nil:
 		args = slices.Concat(image.Entrypoint, c.Args)
 	}
 	d := DesiredContainer{
 		Name: c.Name, Args: args, Env: mergeEnv(image.Env, c.Env), WorkingDir: c.WorkingDir, User: c.User, StopSignal: image.StopSignal,
-		Files: c.Files, VolumeMounts: c.VolumeMounts, Stdin: c.Stdin, StdinOnce: c.StdinOnce, TTY: c.TTY, Privileged: c.Privileged,
+		Files: c.Files, VolumeMounts: c.VolumeMounts, Stdin: c.Stdin, StdinOnce: c.StdinOnce, TTY: c.TTY, Privileged: c.Privileged, StartOnAttach: c.StartOnAttach,
 		ContainerOptions: c.ContainerOptions,
 	}
 	if c.StopSignal != "" {
@@ -46,8 +50,8 @@ func MergeContainer(c Container, image ImageConfig) DesiredContainer {
 	if d.Args == nil {
 		d.Args = []string{}
 	}
-	if d.WorkingDir == "" {
-		d.WorkingDir = image.WorkingDir
+	if d.WorkingDir == "" && image.WorkingDir != "" {
+		d.WorkingDir = path.Join("/", image.WorkingDir) // images may have a relative one
 	}
 	if d.User == "" {
 		d.User = image.User
@@ -100,6 +104,23 @@ func GuestBytes(containers []DesiredContainer) int {
 // TooLargeForGuest is the error about a pod whose guest would get too much. Codes: too_large.
 func TooLargeForGuest(bytes, limit int) error {
 	return Errorf(CodeTooLarge, "spec.containers", "arguments, environments and files have %d bytes, with those of the images, configs and secrets; the limit is %d", bytes, limit)
+}
+
+// CheckStart refuses a spec with containers that could never start. The containers are all of the spec, merged with their images. Codes: invalid.
+func (s PodSpec) CheckStart(containers []DesiredContainer) error {
+	for i, c := range containers {
+		field := s.ContainerField(i)
+		if len(c.Args) == 0 || c.Args[0] == "" {
+			return Errorf(CodeInvalid, field+".command", "neither the container nor its image has a command; set command")
+		}
+		if strings.ContainsFunc(c.User, unicode.IsControl) {
+			return Errorf(CodeInvalid, field+".user", "the user %q of the container or its image has a control character", c.User)
+		}
+		if _, err := signals.Parse(c.StopSignal); err != nil {
+			return Errorf(CodeInvalid, field+".image", "the image has an unknown stop signal: %s", err)
+		}
+	}
+	return nil
 }
 
 // Check refuses the configuration of an image that no pod could use. Codes: image_unsupported.

@@ -3,6 +3,7 @@
 package husk_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -48,6 +49,7 @@ func TestThePodsSettingsTakePrecedenceOverTheImages(t *testing.T) {
 		"no arguments, said so":              {nil, []string{}, []string{"/entry"}},
 		"a command":                          {[]string{"/c"}, nil, []string{"/c"}},
 		"a command and arguments":            {[]string{"/c"}, []string{"a"}, []string{"/c", "a"}},
+		"a command that is an empty string":  {[]string{""}, []string{"a"}, []string{"/entry", "a"}},
 		"an empty command without arguments": {[]string{}, nil, []string{}},
 	} {
 		got := husk.MergeContainer(husk.Container{Command: c.command, Args: c.args}, image)
@@ -155,5 +157,32 @@ func TestThePodsStopSignalTakesPrecedence(t *testing.T) {
 	t.Parallel()
 	if got := husk.MergeContainer(husk.Container{StopSignal: "SIGINT"}, husk.ImageConfig{StopSignal: "SIGQUIT"}).StopSignal; got != "SIGINT" {
 		t.Errorf("the signal is %s", got)
+	}
+}
+func TestContainersThatCannotStartAreRefused(t *testing.T) {
+	t.Parallel()
+	good := husk.ImageConfig{Cmd: []string{"x"}, WorkingDir: "app", StopSignal: "SIGRTMIN+3", User: "app:staff"}
+	if got := husk.MergeContainer(husk.Container{}, good); got.WorkingDir != "/app" {
+		t.Errorf("a relative working directory of an image becomes %q", got.WorkingDir)
+	}
+	for name, c := range map[string]struct {
+		change func(*husk.Container, *husk.ImageConfig)
+		field  string
+	}{
+		"nothing":               {func(*husk.Container, *husk.ImageConfig) {}, ""},
+		"no command":            {func(_ *husk.Container, i *husk.ImageConfig) { i.Cmd = nil }, "spec.containers[0].command"},
+		"an empty command":      {func(_ *husk.Container, i *husk.ImageConfig) { i.Cmd = []string{""} }, "spec.containers[0].command"},
+		"no command, arguments": {func(c *husk.Container, i *husk.ImageConfig) { i.Cmd, c.Args = nil, []string{"x"} }, ""},
+		"unknown stop signal":   {func(_ *husk.Container, i *husk.ImageConfig) { i.StopSignal = "SIGWHATEVER" }, "spec.containers[0].image"},
+		"a user with a newline": {func(_ *husk.Container, i *husk.ImageConfig) { i.User = "a\nb" }, "spec.containers[0].user"},
+		"another user":          {func(c *husk.Container, i *husk.ImageConfig) { i.User, c.User = "a\nb", "c" }, ""},
+	} {
+		container, image := husk.Container{}, good
+		c.change(&container, &image)
+		err := husk.PodSpec{}.CheckStart([]husk.DesiredContainer{husk.MergeContainer(container, image)})
+		e, refused := errors.AsType[*husk.Error](err)
+		if refused != (c.field != "") || refused && (e.Field != c.field || e.Code != husk.CodeInvalid) {
+			t.Errorf("%s: the error is %v, want one about %q", name, err, c.field)
+		}
 	}
 }

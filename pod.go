@@ -69,21 +69,22 @@ type PodVolume struct {
 
 // Container is one OCI container of a pod. If Command and Args are nil, the image's own apply.
 type Container struct {
-	Name         string        `json:"name"`
-	Image        string        `json:"image"` // a reference or the id of one of the tenant's images
-	Command      []string      `json:"command,omitempty"`
-	Args         []string      `json:"args,omitempty"`
-	Env          []EnvVar      `json:"env,omitempty"`
-	EnvFrom      []EnvSource   `json:"envFrom,omitempty"` // before Env
-	WorkingDir   string        `json:"workingDir,omitempty"`
-	User         string        `json:"user,omitempty"`
-	Files        []File        `json:"files,omitempty"`
-	VolumeMounts []VolumeMount `json:"volumeMounts,omitempty"`
-	Stdin        bool          `json:"stdin,omitempty"`     // keeps the standard input open for clients that attach
-	StdinOnce    bool          `json:"stdinOnce,omitempty"` // the input ends when the first of these clients disconnects
-	TTY          bool          `json:"tty,omitempty"`
-	Privileged   bool          `json:"privileged,omitempty"` // root in the container has the whole guest
-	StopSignal   string        `json:"stopSignal,omitempty"` // empty: the image's
+	Name          string        `json:"name"`
+	Image         string        `json:"image"` // a reference or the id of one of the tenant's images
+	Command       []string      `json:"command,omitempty"`
+	Args          []string      `json:"args,omitempty"`
+	Env           []EnvVar      `json:"env,omitempty"`
+	EnvFrom       []EnvSource   `json:"envFrom,omitempty"` // before Env
+	WorkingDir    string        `json:"workingDir,omitempty"`
+	User          string        `json:"user,omitempty"`
+	Files         []File        `json:"files,omitempty"`
+	VolumeMounts  []VolumeMount `json:"volumeMounts,omitempty"`
+	Stdin         bool          `json:"stdin,omitempty"`         // keeps the standard input open for clients that attach
+	StdinOnce     bool          `json:"stdinOnce,omitempty"`     // the input ends when the first of these clients disconnects
+	StartOnAttach bool          `json:"startOnAttach,omitempty"` // the first start waits for a client, but not for long
+	TTY           bool          `json:"tty,omitempty"`
+	Privileged    bool          `json:"privileged,omitempty"` // root in the container has the whole guest
+	StopSignal    string        `json:"stopSignal,omitempty"` // empty: the image's
 	ContainerOptions
 }
 
@@ -158,6 +159,9 @@ type ContainerStatus struct {
 	Restarts   int        `json:"restarts"`
 	StartedAt  *time.Time `json:"startedAt,omitempty"`
 	FinishedAt *time.Time `json:"finishedAt,omitempty"`
+
+	LastReason  string     `json:"lastReason,omitempty"`  // how the latest run ended, while the container waits for its restart
+	NextStartAt *time.Time `json:"nextStartAt,omitempty"` // when the container is restarted
 }
 
 // Timeline is when the pod reached each step of its latest start. Each time comes from the clock of the program that took the step.

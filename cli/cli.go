@@ -99,10 +99,24 @@ func (c *checkedWriter) Write(p []byte) (int, error) {
 
 // each splits joined errors, so that each is printed on its own line.
 func each(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only the outermost error can be a list that this package has made
-		return joined.Unwrap()
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // only the outermost errors are lists that this package has made
+	if !ok || !isList(err, joined.Unwrap()) {
+		return []error{err}
 	}
-	return []error{err}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, each(e)...)
+	}
+	return all
+}
+
+// isList reports whether an error says only what its parts say, as those of errors.Join.
+func isList(err error, parts []error) bool {
+	texts := make([]string, 0, len(parts))
+	for _, e := range parts {
+		texts = append(texts, e.Error())
+	}
+	return err.Error() == strings.Join(texts, "\n")
 }
 
 // root builds the tree of commands.

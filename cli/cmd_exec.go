@@ -5,9 +5,11 @@ package cli
 import (
 	"context"
 	"errors"
+	"io"
 
 	"github.com/spf13/cobra"
 
+	"husk/cli/attend"
 	"husk/cli/exit"
 	"husk/cli/kind"
 	"husk/cli/parse"
@@ -78,7 +80,7 @@ command gets SIGHUP, and SIGKILL five seconds later.`,
 		if err != nil {
 			return err
 		}
-		return a.talk(ctx, s, talkOptions{stdin: o.Stdin, terminal: o.Terminal, passInterrupt: true})
+		return a.talk(ctx, s, talkOptions{stdin: o.Stdin, terminal: o.Terminal, passInterrupt: true, out: a.out, errs: a.errs})
 	}
 	return cmd
 }
@@ -129,7 +131,7 @@ container is not blocked. The output that the client missed is in the log.`,
 		if err != nil {
 			return err
 		}
-		err = a.attach(cmd.Context(), c, pod, o, keys, proxy)
+		err = a.attach(cmd.Context(), c, pod, o, keys, proxy, new(attend.Printed))
 		if errors.Is(err, client.ErrDetached) {
 			a.hint("%s is still running", kind.Pods.Ref(pod))
 			return nil
@@ -140,7 +142,8 @@ container is not blocked. The output that the client missed is in the log.`,
 }
 
 // attach attaches to a container until it ends and is not restarted. If the user detaches first, attach returns client.ErrDetached.
-func (a *app) attach(ctx context.Context, c *client.Client, pod openapi.Pod, o client.AttachOptions, keys string, proxy bool) error {
+// It counts what it prints in out.
+func (a *app) attach(ctx context.Context, c *client.Client, pod openapi.Pod, o client.AttachOptions, keys string, proxy bool, out *attend.Printed) error {
 	if o.Terminal {
 		o.Size = terminal.Size(a.out)
 	}
@@ -148,7 +151,8 @@ func (a *app) attach(ctx context.Context, c *client.Client, pod openapi.Pod, o c
 	if err != nil {
 		return err
 	}
-	t := talkOptions{stdin: o.Stdin, terminal: o.Terminal, passInterrupt: proxy}
+	out.Begun = true
+	t := talkOptions{stdin: o.Stdin, terminal: o.Terminal, passInterrupt: proxy, out: out.Writer(a.out, &out.Out), errs: out.Writer(a.errs, &out.Errs)}
 	if o.Terminal {
 		t.keys = keys
 	}
@@ -196,7 +200,8 @@ func (a *app) hasTerminal(tty, stdin bool, what string) bool {
 type talkOptions struct {
 	stdin, terminal bool
 	keys            string // the detach keys; empty for none
-	passInterrupt   bool   // Ctrl-C is sent to the command as SIGINT instead of ending the session
+	out, errs       io.Writer
+	passInterrupt   bool // Ctrl-C is sent to the command as SIGINT instead of ending the session
 }
 
 // talk connects a session to this program's streams until the session has ended.
@@ -213,7 +218,7 @@ func (a *app) talk(ctx context.Context, s *client.Session, o talkOptions) error 
 		defer context.AfterFunc(ctx, func() { _ = s.Signal("INT") })() //nolint:errcheck // Stream says why it failed
 		ctx = context.WithoutCancel(ctx)
 	}
-	streams := client.Streams{Out: a.out, Err: a.errs}
+	streams := client.Streams{Out: o.out, Err: o.errs}
 	if o.stdin {
 		keys, err := terminal.ParseDetachKeys(o.keys)
 		if err != nil {

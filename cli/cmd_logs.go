@@ -116,6 +116,7 @@ func (a *app) logs(ctx context.Context, c *client.Client, pod openapi.Pod, flags
 				return
 			}
 		}
+		errs[i] = p.End()
 	}
 	if !flags.follow {
 		for i, name := range names {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"husk"
+	"husk/cli/attend"
 	"husk/cli/exit"
 	"husk/cli/kind"
 	"husk/cli/parse"
@@ -37,7 +38,9 @@ func runCommand(a *app) *cobra.Command {
 		Short: "Create a pod with one container, and follow its output",
 		Long: `Create a pod with one container, and follow its output until it ends. husk then
 exits with the exit code of the container. Ctrl-C leaves the pod running, unless
---rm is given.
+--rm is given. The container starts when husk is attached to it, so its output is
+complete. If the connection is lost, the rest comes from the log. If output is
+missing there, husk prints how much, and exits with 1.
 
 IMAGE is a reference or the ID of an imported image. A reference that has not
 been imported yet is imported first. Everything after IMAGE goes to the container
@@ -152,25 +155,31 @@ func (r *runner) run(ctx context.Context, create openapi.PodCreate, mounts []par
 		return err
 	}
 	pod, err := r.client.Pods.Create(ctx, create)
+	if client.HasCode(err, husk.CodeUnknownField) && create.Spec.Containers[0].StartOnAttach != nil { // an earlier version of the server
+		create.Spec.Containers[0].StartOnAttach = nil
+		pod, err = r.client.Pods.Create(ctx, create)
+	}
 	if err != nil {
 		return err
 	}
 	defer func() {
-		switch left, ok := errors.AsType[leftError](err); {
+		switch left, ok := errors.AsType[attend.LeftError](err); {
 		case ok:
-			r.hint("\n%s is still running; to attach again, run \"husk attach %s%s\"; to delete it, run \"husk delete %s\"", kind.Pods.Ref(pod), left.flags, pod.Name, kind.Pods.Ref(pod))
-			err = left.why
+			r.hint("\n%s is still running; to attach again, run \"husk attach %s%s\"; to delete it, run \"husk delete %s\"", kind.Pods.Ref(pod), left.Flags, pod.Name, kind.Pods.Ref(pod))
+			err = left.Why
 		case r.flags.remove:
 			err = errors.Join(err, r.removePod(ctx, pod))
 		case ctx.Err() != nil && !r.flags.detach:
 			r.hint("\n%s was not deleted; to follow it, run \"husk logs -f %s\"; to delete it, run \"husk delete %s\"", kind.Pods.Ref(pod), pod.Name, kind.Pods.Ref(pod))
 		}
 	}()
-	if !r.flags.unattended() && (r.flags.Interactive || r.flags.Terminal) {
-		return r.interact(ctx, pod)
-	}
 	if !r.flags.unattended() {
-		return r.attend(ctx, pod)
+		return attend.Run{
+			Client: r.client, Timeout: r.flags.timeout, Interactive: r.flags.Interactive, Terminal: r.flags.Terminal, Out: r.out, Errs: r.errs, Until: r.until,
+			Attach: func(ctx context.Context, pod openapi.Pod, o client.AttachOptions, out *attend.Printed) error {
+				return r.attach(ctx, r.client, pod, o, r.flags.keys, false, out)
+			},
+		}.Follow(ctx, pod)
 	}
 	if r.flags.wait != "" {
 		if pod, err = r.waitFor(ctx, pod); err != nil {
@@ -203,114 +212,6 @@ func (r *runner) waitFor(ctx context.Context, pod openapi.Pod) (openapi.Pod, err
 		}
 	})
 	return pod, err
-}
-
-// untilStarted waits until a pod is running or has ended.
-func (r *runner) untilStarted(ctx context.Context, pod openapi.Pod) (openapi.Pod, error) {
-	err := r.until(ctx, r.flags.timeout, kind.Pods.Ref(pod), func() (bool, string, error) {
-		var err error
-		if pod, err = r.client.Pods.Get(ctx, pod.ID); err != nil {
-			return false, "", err
-		}
-		return kind.HasEnded(pod) || pod.Status.Phase == openapi.PodPhaseRunning, print.State(string(pod.Status.Phase), openapi.Value(pod.Status.Message)), nil
-	})
-	return pod, err
-}
-
-// attend waits until a pod has started, follows its log until the pod has ended, and returns [kind.PodEnd].
-func (r *runner) attend(ctx context.Context, pod openapi.Pod) error {
-	pod, err := r.untilStarted(ctx, pod)
-	if err != nil {
-		return err
-	}
-	if pod.Status.Phase == openapi.PodPhaseFailed && kind.ContainerCode(pod) == nil { // it never ran, so there is no log
-		return kind.PodFailed(pod)
-	}
-	for line, err := range r.client.Pods.Logs(ctx, pod.ID, client.LogOptions{Follow: true}) {
-		if err != nil {
-			return err
-		}
-		to := r.out
-		if line.Stream == "stderr" {
-			to = r.errs
-		}
-		if _, err := fmt.Fprint(to, line.Text()); err != nil {
-			return err
-		}
-	}
-	if pod, err = r.settled(ctx, pod); err != nil {
-		return err
-	}
-	return kind.PodEnd(pod)
-}
-
-// settled waits until the API reports that the pod has ended. The container has ended already; the pod's phase changes a moment later.
-func (r *runner) settled(ctx context.Context, pod openapi.Pod) (openapi.Pod, error) {
-	return r.client.Pods.Wait(ctx, pod.ID, func(pod openapi.Pod) (bool, error) {
-		if pod.Status.Phase == openapi.PodPhaseStopping {
-			return false, fmt.Errorf("%s was deleted while it was running", kind.Pods.Ref(pod))
-		}
-		return kind.HasEnded(pod), nil
-	})
-}
-
-// leftError says that a container continues without this program, and why: the user detached (nil), or the connection was lost.
-type leftError struct {
-	why   error
-	flags string // the flags of husk attach for attaching again
-}
-
-// Error implements error.
-func (e leftError) Error() string {
-	if e.why == nil {
-		return client.ErrDetached.Error()
-	}
-	return e.why.Error()
-}
-
-// Unwrap implements errors.Unwrap.
-func (e leftError) Unwrap() error { return e.why }
-
-// interact waits until a pod has started, and attaches to its container. It prints the container's earlier output first, and returns an error with
-// the container's exit code if that is not 0.
-func (r *runner) interact(ctx context.Context, pod openapi.Pod) error {
-	pod, err := r.untilStarted(ctx, pod)
-	if err != nil {
-		return err
-	}
-	if kind.HasEnded(pod) { // it ended before husk could attach, because it did not wait for input
-		return r.attend(ctx, pod)
-	}
-	o := client.AttachOptions{Stdin: r.flags.Interactive, Terminal: r.flags.Terminal, Backlog: true}
-	again := ""
-	switch {
-	case r.flags.Interactive && r.flags.Terminal:
-		again = "-it "
-	case r.flags.Interactive:
-		again = "-i "
-	}
-	err = r.attach(ctx, r.client, pod, o, r.flags.keys, false)
-	_, hasEnded := errors.AsType[*client.ExitError](err)
-	switch {
-	case errors.Is(err, client.ErrDetached):
-		return leftError{nil, again}
-	case err != nil && !hasEnded && !client.HasCode(err, husk.CodeConflict) && r.isOver(ctx, pod):
-		return err // the log has the end of the output
-	case client.IsUnreachable(err) || client.HasCode(err, husk.CodeUnavailable) || client.HasCode(err, husk.CodeSessionSlow) || client.HasCode(err, husk.CodeSessionIdle):
-		return leftError{err, again}
-	case client.HasCode(err, husk.CodeConflict): // it has ended in the meantime, and none of its output was printed
-		return r.attend(ctx, pod)
-	case err != nil && !hasEnded, r.flags.remove:
-		return err
-	}
-	_, settle := r.settled(ctx, pod)
-	return errors.Join(err, settle)
-}
-
-// isOver reports whether a pod is known to have ended.
-func (r *runner) isOver(ctx context.Context, pod openapi.Pod) bool {
-	now, err := r.client.Pods.Get(ctx, pod.ID)
-	return err == nil && kind.HasEnded(now)
 }
 
 // removeTime bounds the deletion of a pod that was run with --rm.

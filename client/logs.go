@@ -18,22 +18,40 @@ import (
 	"husk/openapi"
 )
 
-// LogLine is one line of a container's output.
+// LogLine is one line of a container's output, or a part of one.
 type LogLine struct {
-	Time    time.Time `json:"time"`
-	Stream  string    `json:"stream"` // stdout or stderr
-	Line    string    `json:"line"`
-	Partial bool      `json:"partial"` // the next LogLine continues this line
-	Dropped uint64    `json:"dropped"` // how many lines before this one are lost
-	Cursor  string    `json:"cursor"`  // for LogOptions.After
+	Time         time.Time `json:"time"`
+	Stream       string    `json:"stream"` // stdout or stderr
+	Line         string    `json:"line"`
+	Bytes        []byte    `json:"bytes"`        // the line, if it is not valid UTF-8; Line is then only similar
+	Partial      bool      `json:"partial"`      // has no newline: the next LogLine of the stream continues this line, or it is the last one
+	DroppedBytes uint64    `json:"droppedBytes"` // how many bytes of output are missing before this line
+	Dropped      uint64    `json:"dropped"`      // how many lines are missing, if the pod was started by an earlier version of Husk
+	Cursor       string    `json:"cursor"`       // for LogOptions.After
 }
 
-// Text returns the line as the container wrote it, with its newline.
+// Text returns the line as the container wrote it, byte for byte, with its newline if it has one.
 func (l LogLine) Text() string {
-	if l.Partial {
-		return l.Line
+	text := l.Line
+	if len(l.Bytes) > 0 {
+		text = string(l.Bytes)
 	}
-	return l.Line + "\n"
+	if l.Partial {
+		return text
+	}
+	return text + "\n"
+}
+
+// Missing returns how much output is missing before this line, and nothing if none is.
+func (l LogLine) Missing() string {
+	switch {
+	case l.DroppedBytes > 0:
+		return fmt.Sprintf("%d bytes", l.DroppedBytes)
+	case l.Dropped > 0:
+		return fmt.Sprintf("%d lines", l.Dropped)
+	default:
+		return ""
+	}
 }
 
 // LogOptions choose lines.
@@ -62,7 +80,7 @@ func (p Pods) Logs(ctx context.Context, id uuid.UUID, o LogOptions) iter.Seq2[Lo
 		var err error
 		if o.Follow {
 			err = f.toTheEnd(ctx)
-			if f.count > 0 && IsNotFound(err) { // deleted meanwhile
+			if f.opened && IsNotFound(err) { // deleted meanwhile
 				err = nil
 			}
 		} else {
@@ -83,6 +101,8 @@ type follower struct {
 
 	last  *string // cursor of the last line
 	count int     // lines read
+
+	opened bool // the log could be read
 
 	placed  bool        // the pod has been seen on a node
 	evicted atomic.Bool // the pod was on a node, and waits for the next one
@@ -106,6 +126,7 @@ func (f *follower) once(ctx context.Context, follow bool) error {
 		return err
 	}
 	defer resp.Body.Close()
+	f.opened = true
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, maxLogLine)
 	for lines.Scan() {
@@ -194,6 +215,9 @@ func (f *follower) toTheEnd(ctx context.Context) error {
 // lookEvery is how often the follower reads the pod.
 const lookEvery = time.Second
 
+// lastOutput is how long the stream of a deleted pod may take to end by itself.
+const lastOutput = 2 * time.Second
+
 // whileRunning follows until the stream ends or the container has ended. It reports whether the container has ended.
 func (f *follower) whileRunning(ctx context.Context) (over bool, _ error) {
 	streaming, stop := context.WithCancel(ctx)
@@ -214,6 +238,10 @@ func (f *follower) whileRunning(ctx context.Context) (over bool, _ error) {
 			}
 			mayRun := IsUnreachable(err) && streaming.Err() == nil // this says nothing about the container, and the open stream may continue
 			if !mayRun && (err != nil || over || streaming.Err() != nil) {
+				// What the container has written while it was stopped may still be on its way.
+				if IsNotFound(err) {
+					_ = pause(streaming, lastOutput) //nolint:errcheck // it has ended
+				}
 				stop()
 				looked <- look{over, err}
 				return
@@ -237,14 +265,14 @@ func (f *follower) whileRunning(ctx context.Context) (over bool, _ error) {
 	}
 }
 
-// HasEnded reports whether a container of the pod has ended and is not restarted, or the pod is being deleted. The containers of an evicted
-// pod run again on the next node. An empty name is the pod's only container.
+// HasEnded reports whether a container of the pod has ended and is not restarted. The containers of a pod that is being deleted may run until
+// their grace period ends, and those of an evicted pod run again on the next node. An empty name is the pod's only container.
 func HasEnded(pod openapi.Pod, container string) bool {
 	switch pod.Status.Phase { //nolint:exhaustive // in the others a container may run
 	case openapi.PodPhaseSucceeded, openapi.PodPhaseFailed:
 		return true
 	case openapi.PodPhaseStopping:
-		return pod.DeletionRequestedAt != nil
+		return false
 	}
 	for _, s := range pod.Status.Containers {
 		if container != "" && s.Name != container || s.State != openapi.ContainerStatusStateExited {

@@ -293,7 +293,7 @@ func validSpec() Spec {
 func TestCallsReachTheGuest(t *testing.T) {
 	t.Parallel()
 	h := newFakeHandler()
-	h.entries = []LogEntry{{Seq: 3, Stream: Stdout, Line: []byte("hello")}, {Seq: 4, Stream: Stderr, Line: []byte("\x00\xff")}}
+	h.entries = []LogEntry{{Seq: 8, Stream: Stdout, Bytes: []byte("hello\n")}, {Seq: 10, Stream: Stderr, Bytes: []byte("\x00\xff")}}
 	c := dialFake(t, serveFake(t, h).connect(""))
 	ctx := t.Context()
 

@@ -188,11 +188,17 @@ func (c *Client) Hello(ctx context.Context) (Hello, error) {
 	return *r.Hello, nil
 }
 
+// frameMargin is what a frame has in addition to a spec, and for escapes.
+const frameMargin = 1 << 10
+
 // Start sends the pod's spec to the guest. If the same spec was sent before, Start succeeds and
 // starts nothing. Another spec is refused with CodeConflict. Start does not wait for containers.
 func (c *Client) Start(ctx context.Context, spec Spec) (Status, error) {
 	if err := spec.Validate(); err != nil {
-		return Status{}, err
+		return Status{}, errorf(CodeInvalid, "%v", err)
+	}
+	if raw, err := spec.Canonical(); err != nil || len(raw) > MaxFrame-frameMargin {
+		return Status{}, errorf(CodeInvalid, "pod spec: %d bytes with arguments, environments and files; the limit is %d", len(raw), MaxFrame-frameMargin)
 	}
 	r, err := c.call(ctx, request{Call: callStart, Spec: &spec}, callTimeout)
 	return r.status(callStart, err)
@@ -263,8 +269,8 @@ func (c *Client) Logs(ctx context.Context, container string, afterSeq uint64, fo
 			return err
 		}
 		for _, e := range r.Entries {
-			if e.Seq <= afterSeq {
-				return fmt.Errorf("guest logs of %s: entry %d after %d", container, e.Seq, afterSeq)
+			if err := e.settle(afterSeq); err != nil {
+				return fmt.Errorf("guest logs of %s: %w", container, err)
 			}
 			afterSeq = e.Seq
 			if err := fn(e); err != nil {

@@ -16,9 +16,9 @@ const (
 	MaxFrame = 1 << 20
 	// maxReply limits what the host reads from a guest in one frame.
 	maxReply = 256 << 10
-	// MaxLogLine is the longest part of a log line in one entry.
-	MaxLogLine = 16 << 10
-	// maxLogBatch limits the lines in one frame so that it stays below maxReply in base64 and with
+	// MaxLogPiece is the largest piece of output in one entry of a log.
+	MaxLogPiece = 16 << 10
+	// maxLogBatch limits the output in one frame so that it stays below maxReply in base64 and with
 	// its field names.
 	maxLogBatch = 128 << 10
 )

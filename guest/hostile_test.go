@@ -161,13 +161,33 @@ func TestALongReasonOfAGuestIsCut(t *testing.T) {
 
 func TestLogEntriesMustBeInOrder(t *testing.T) {
 	t.Parallel()
+	for name, entries := range map[string]string{
+		"lines of a guest of the previous version": `{"seq":5,"stream":"stdout"},{"seq":5,"stream":"stdout"}`,
+		"the same bytes twice":                     `{"seq":5,"stream":"stdout","bytes":"YQ=="},{"seq":5,"stream":"stdout","bytes":"YQ=="}`,
+		"overlapping bytes":                        `{"seq":5,"stream":"stdout","bytes":"YQ=="},{"seq":6,"stream":"stdout","bytes":"YWE="}`,
+		"a position that overflows":                `{"seq":5,"stream":"stdout"},{"seq":18446744073709551615,"stream":"stdout","bytes":"YWE="}`,
+	} {
+		c := hostileGuest(t, answering(func(string) []byte { return frameOf(`{"v":1,"entries":[` + entries + `]}`) }))
+		n := 0
+		err := c.Logs(t.Context(), "a", 0, true, func(LogEntry) error { n++; return nil })
+		if err == nil || n != 1 {
+			t.Errorf("%s: got %d entries, %v; want 1 and an error", name, n, err)
+		}
+	}
+}
+
+func TestLinesOfAGuestOfThePreviousVersionBecomeBytes(t *testing.T) {
+	t.Parallel()
 	c := hostileGuest(t, answering(func(string) []byte {
-		return frameOf(`{"v":1,"entries":[{"seq":5,"stream":"stdout"},{"seq":5,"stream":"stdout"}]}`)
+		return frameOf(`{"v":1,"end":true,"entries":[{"seq":1,"stream":"stdout","line":"YQ=="},{"seq":2,"stream":"stdout","line":""},{"seq":7,"stream":"stdout","line":"Yg==","partial":true}]}`)
 	}))
-	n := 0
-	err := c.Logs(t.Context(), "a", 0, true, func(LogEntry) error { n++; return nil })
-	if err == nil || n != 1 {
-		t.Errorf("got %d entries, %v; want 1 and an error", n, err)
+	got := ""
+	err := c.Logs(t.Context(), "a", 0, false, func(e LogEntry) error {
+		got += fmt.Sprintf("%d-%d %q ", e.Start(), e.Seq, e.Bytes)
+		return nil
+	})
+	if want := `0-1 "a\n" 1-2 "\n" 6-7 "b" `; got != want || err != nil {
+		t.Errorf("got %s (%v), want %s", got, err, want)
 	}
 }
 
@@ -222,7 +242,7 @@ func FuzzDecodeReply(f *testing.F) {
 			}
 		}
 		for _, e := range r.Entries {
-			if len(e.Line) > MaxLogLine {
+			if len(e.Line)+len(e.Bytes) > MaxLogPiece {
 				t.Errorf("a line of %d bytes", len(e.Line))
 			}
 		}

@@ -289,14 +289,14 @@ func serveLogs(ctx context.Context, req request, h Handler, answer func(reply, e
 	})
 }
 
-// logEntryCost is roughly the size of an entry's fields without its line, in bytes.
+// logEntryCost is roughly the size of an entry's fields without its output, in bytes.
 const logEntryCost = 160
 
 // batch returns how many of the entries fit into one frame.
 func batch(entries []LogEntry) int {
 	size := 0
 	for i, e := range entries {
-		size += len(e.Line) + logEntryCost
+		size += len(e.Bytes) + logEntryCost
 		if i > 0 && size > maxLogBatch {
 			return i
 		}

@@ -108,6 +108,8 @@ type Container struct {
 	// detaches.
 	Stdin     bool `json:"stdin,omitempty"`
 	StdinOnce bool `json:"stdinOnce,omitempty"`
+	// StartOnAttach delays the first start until a client attaches, or until none has for a while.
+	StartOnAttach bool `json:"startOnAttach,omitempty"`
 	// TTY makes input and both outputs one terminal.
 	TTY bool `json:"tty,omitempty"`
 	// Privileged gives root in the container the whole guest: all capabilities and devices, and no

@@ -39,7 +39,12 @@ func TestSpecsAreValidated(t *testing.T) {
 			s.Volumes = []Volume{{Name: "v", Serial: "v", FSType: "ext4"}}
 			s.Containers[0].Mounts = []Mount{{Volume: "v", Path: "/v"}}
 			s.Containers[0].Files = []File{{Path: "/v/sub/../x"}}
-		}, "is in the volume"},
+		}, ""},
+		{"file and volume at the same path", func(s *Spec) {
+			s.Volumes = []Volume{{Name: "v", Serial: "v", FSType: "ext4"}}
+			s.Containers[0].Mounts = []Mount{{Volume: "v", Path: "/v"}}
+			s.Containers[0].Files = []File{{Path: "/v/sub/.."}}
+		}, "a volume is mounted there"},
 		{"other file system", func(s *Spec) { s.Volumes = []Volume{{Name: "v", Serial: "v", FSType: "ntfs"}} }, "fsType"},
 		{"relative file", func(s *Spec) { s.Containers[0].Files = []File{{Path: "etc/x"}} }, "not an absolute path"},
 		{"set-user-ID file", func(s *Spec) { s.Containers[0].Files = []File{{Path: "/x", Mode: 0o104755}} }, "mode"},
@@ -86,18 +91,5 @@ func TestSpecsAreValidated(t *testing.T) {
 				t.Errorf("got %v; want an error with %q", err, tt.want)
 			}
 		})
-	}
-}
-
-func TestSignalsByName(t *testing.T) {
-	t.Parallel()
-	for name, want := range map[string]int{
-		"": 15, "9": 9, "SIGTERM": 15, "quit": 3, "SIGRTMIN+3": 37, "RTMAX-1": 63, "SIGRTMIN": 34,
-		"SIGRTMIN-1": 0, "SIGRTMIN3": 0, "0": 0, "65": 0, "SIG": 0, "nonsense": 0,
-	} {
-		got, err := ParseSignal(name)
-		if got != want || (err == nil) != (want != 0) {
-			t.Errorf("ParseSignal(%q) = %d, %v; want %d", name, got, err, want)
-		}
 	}
 }

@@ -2,7 +2,10 @@
 
 package guest
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Phases of a pod.
 const (
@@ -26,7 +29,8 @@ const (
 	ReasonCompleted  = "Completed"  // exit code 0
 	ReasonError      = "Error"      // any other exit code, or a signal
 	ReasonOOMKilled  = "OOMKilled"
-	ReasonBackOff    = "BackOff" // waits for its next restart
+	ReasonBackOff    = "BackOff"          // waits for its next restart
+	ReasonNoClient   = "WaitingForClient" // starts when a client attaches
 	// Of a run that husk-init ended.
 	ReasonUnhealthy  = "Unhealthy"        // a startup or liveness probe failed
 	ReasonHookFailed = "PostStartFailed"  // the hook after its start failed
@@ -82,12 +86,50 @@ const (
 	Stderr = "stderr"
 )
 
-// LogEntry is one line of a container's output, or a part of a line longer than MaxLogLine.
+// LogEntry is a piece of a container's output in one stream: complete lines with their newlines, or a
+// part of a line that is longer than MaxLogPiece or ends without a newline.
 type LogEntry struct {
-	Seq     uint64    `json:"seq"` // increases by one per entry of a container, across its restarts
-	Time    time.Time `json:"time"`
-	Stream  string    `json:"stream"`
-	Partial bool      `json:"partial,omitempty"` // the line continues in the stream's next entry
-	Dropped uint64    `json:"dropped,omitempty"` // entries lost immediately before this one
-	Line    []byte    `json:"line"`              // without its newline
+	// Seq is the position of the piece's end in the container's output, across its restarts: how many
+	// bytes both streams had in this boot until then. A gap before the piece means lost bytes.
+	Seq    uint64    `json:"seq"`
+	Time   time.Time `json:"time"`
+	Stream string    `json:"stream"`
+	Bytes  []byte    `json:"bytes,omitempty"`
+
+	// Guests of the previous version send one line per entry, without its newline, and count entries
+	// instead of bytes. Client.Logs converts them: then Lines is true, and Bytes has the line.
+	Line    []byte `json:"line,omitempty"`
+	Partial bool   `json:"partial,omitempty"` // the line continues in the stream's next entry
+	Lines   bool   `json:"-"`
+}
+
+// Start returns the position of the piece's beginning.
+func (e *LogEntry) Start() uint64 {
+	if e.Lines {
+		return e.Seq - 1
+	}
+	return e.Seq - uint64(len(e.Bytes))
+}
+
+// maxPosition bounds a position, so that no sum overflows.
+const maxPosition = 1 << 53
+
+// settle converts an entry of a guest of the previous version, and checks that it comes after a
+// position.
+func (e *LogEntry) settle(after uint64) error {
+	if len(e.Bytes) == 0 {
+		e.Lines, e.Bytes = true, e.Line
+		if !e.Partial {
+			e.Bytes = append(e.Bytes, '\n')
+		}
+		e.Line, e.Partial = nil, false
+	}
+	least := after + 1
+	if !e.Lines {
+		least = after + uint64(len(e.Bytes))
+	}
+	if e.Seq < least || e.Seq > maxPosition {
+		return fmt.Errorf("an entry of %d bytes ends at %d after %d", len(e.Bytes), e.Seq, after)
+	}
+	return nil
 }

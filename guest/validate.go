@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"husk/limits"
+	"husk/signals"
 )
 
 // Limits of a spec and of a guest's responses.
@@ -255,8 +256,8 @@ func (r *reply) check() error {
 		if e.Stream != Stdout && e.Stream != Stderr {
 			return errors.New("log entry of an unknown stream")
 		}
-		if len(e.Line) > MaxLogLine {
-			return fmt.Errorf("log entry of %d bytes: the limit is %d", len(e.Line), MaxLogLine)
+		if n := len(e.Line) + len(e.Bytes); n > MaxLogPiece {
+			return fmt.Errorf("log entry of %d bytes: the limit is %d", n, MaxLogPiece)
 		}
 	}
 	return nil
@@ -291,7 +292,7 @@ func (s *Status) check() error {
 			return fmt.Errorf("container %s: unknown state", c.Name)
 		}
 		if !exitCode(c.ExitCode) || c.LastExitCode != nil && !exitCode(*c.LastExitCode) ||
-			c.Signal < 0 || c.Signal > sigRTMax || c.Restarts < 0 || c.Restarts > limits.Restarts {
+			c.Signal < 0 || c.Signal > signals.Max || c.Restarts < 0 || c.Restarts > limits.Restarts {
 			return fmt.Errorf("container %s: numbers out of bounds", c.Name)
 		}
 		c.Reason, c.Message = clip(printable(c.Reason), limits.Reason), Message(c.Message)

@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"husk/limits"
+	"husk/signals"
 )
 
 func (c *Container) validate(volumes map[string]bool) error {
@@ -37,7 +38,7 @@ func (c *Container) validate(volumes map[string]bool) error {
 	if len(c.User) > maxText || strings.ContainsFunc(c.User, unicode.IsControl) {
 		return errors.New("user: not a name")
 	}
-	if _, err := ParseSignal(c.StopSignal); err != nil {
+	if _, err := signals.Parse(c.StopSignal); err != nil {
 		return err
 	}
 	if c.StdinOnce && !c.Stdin {
@@ -74,11 +75,8 @@ func (c *Container) validate(volumes map[string]bool) error {
 		if f.Mode&^0o7777 != 0 {
 			return fmt.Errorf("file %s: mode %o: more than permission bits", f.Path, f.Mode)
 		}
-		// Files are part of the container, never of a volume.
-		for dir := p; dir != "/"; dir = path.Dir(dir) {
-			if mounts[dir] {
-				return fmt.Errorf("file %s: is in the volume mounted at %s", f.Path, dir)
-			}
+		if mounts[p] {
+			return fmt.Errorf("file %s: a volume is mounted there", f.Path)
 		}
 	}
 	return c.Options.validate()

@@ -28,7 +28,7 @@ func (w *worker) attend(ctx context.Context, desired husk.DesiredPod, domain vm.
 		if call, ok := errors.AsType[*guest.CallError](err); ok && call.Code == guest.CodeInvalid {
 			return w.end(desired, husk.EventFailed, "GuestRefused", call.Message, nil)
 		}
-		return w.noAnswer(ctx, err)
+		return w.noAnswer(ctx, desired, err)
 	}
 	defer client.Close() //nolint:errcheck // the connection is no longer used
 	w.guest.Store(client)
@@ -36,9 +36,9 @@ func (w *worker) attend(ctx context.Context, desired husk.DesiredPod, domain vm.
 	ctx, cancel := context.WithCancel(ctx)
 	var pumps sync.WaitGroup
 	defer func() { cancel(); pumps.Wait() }()
-	w.logRate.SetLimit(logRate)
+	w.logBudget.Live()
 	for name, log := range w.logs {
-		log.begin()
+		log.Begin()
 		pumps.Go(func() { w.pump(ctx, client, status.BootID, name, log) })
 	}
 	return w.watch(ctx, desired, client, status, limitCPU, &pumps)
@@ -172,8 +172,13 @@ func (w *worker) handOver(ctx context.Context, client *guest.Client, desired hus
 		}
 	}
 	spec, err := guestSpec(desired, w.agent.net.MTU(), w.agent.cfg.Egress.Resolvers)
-	if err != nil {
-		return guest.Status{}, err
+	if err != nil { // a retry would fail too
+		return guest.Status{}, &guest.CallError{Code: guest.CodeInvalid, Message: err.Error()}
+	}
+	if w.rec.Restarts > 0 { // its client attached to the first machine
+		for i := range spec.Containers {
+			spec.Containers[i].StartOnAttach = false
+		}
 	}
 	return client.Start(ctx, spec)
 }
@@ -257,6 +262,9 @@ func (w *worker) watch(ctx context.Context, desired husk.DesiredPod, client *gue
 				desired = now
 				continue
 			}
+			if parking || now.State == husk.DesiredGone {
+				w.stopAttended(ctx, client, updates, failed)
+			}
 			w.poke()
 			return nil // the next round uses the new desired state
 		}
@@ -285,7 +293,8 @@ func (w *worker) apply(desired husk.DesiredPod, s guest.Status) (done bool, err 
 			}
 		}
 		if w.rec.Timeline.RunningAt != nil {
-			w.report(desired, husk.EventRunning, "", "", containers)
+			reason, message := husk.RunningReason(containers)
+			w.report(desired, husk.EventRunning, reason, message, containers)
 			return false, nil
 		}
 	}
@@ -300,21 +309,29 @@ func (w *worker) startedAt() *time.Time {
 	return w.rec.Timeline.GuestReadyAt
 }
 
-// drainTime is how long the agent waits for the last lines of an ended pod, and for the ends of its
-// streams. drainLook is how often it checks.
+// drainTime is how long the agent waits for the last output of an ended pod, and for the ends of its
+// streams. attachedTime is how long it waits for attached clients, which may read slowly. drainLook
+// is how often it checks.
 const (
-	drainTime = 2 * time.Second
-	drainLook = 10 * time.Millisecond
+	drainTime    = 2 * time.Second
+	attachedTime = 10 * time.Second
+	drainLook    = 10 * time.Millisecond
 )
 
-// drain waits until the pumps have caught up, so that the last output of a failed pod is stored,
+// drain waits until the pumps have caught up, so that the last output of an ended pod is stored,
 // and until the clients of its streams have received their exit codes.
 func (w *worker) drain() {
-	w.logRate.SetLimit(finalLogRate)
-	deadline := time.After(drainTime)
+	w.logBudget.Last()
+	patience := drainTime
+	for _, l := range w.logs {
+		if l.Attached() {
+			patience = attachedTime
+		}
+	}
+	deadline := time.After(patience)
 	for _, l := range w.logs {
 		select {
-		case <-l.caughtUp():
+		case <-l.CaughtUp():
 		case <-deadline:
 			return
 		}
@@ -360,7 +377,7 @@ func failureOf(s guest.Status, desired husk.DesiredPod) (reason, message string)
 
 // noAnswer handles a guest that does not respond: its machine has ended, or its deadline has passed
 // and the machine is destroyed here.
-func (w *worker) noAnswer(ctx context.Context, cause error) error {
+func (w *worker) noAnswer(ctx context.Context, desired husk.DesiredPod, cause error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -372,7 +389,7 @@ func (w *worker) noAnswer(ctx context.Context, cause error) error {
 		return errors.Join(errors.New("the machine has ended"), err)
 	}
 	if time.Now().Before(w.answerBy()) {
-		return fmt.Errorf("cannot talk to the guest: %w", cause)
+		return w.cannotStart(desired, "its guest does not respond yet", fmt.Errorf("cannot talk to the guest: %w", cause))
 	}
 	w.rec.Silent = true // machineDied reports it
 	return errors.Join(fmt.Errorf("the guest does not respond: %w", cause), w.save(), w.agent.vms.Destroy(ctx, w.id))

@@ -7,18 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/google/uuid"
 
 	"husk"
 	"husk/openapi"
@@ -66,89 +61,3 @@ func problem(w http.ResponseWriter, e *husk.Error, status int) {
 		Type: "about:blank", Title: http.StatusText(status), Status: status, Code: string(e.Code), Detail: &e.Detail,
 	})
 }
-
-// getLogs returns the stored output of a container, and with follow continues with new output.
-func (a *Agent) getLogs(w http.ResponseWriter, r *http.Request) {
-	id, err := uuid.Parse(chi.URLParam(r, "podId"))
-	q := r.URL.Query()
-	var log *containerLog
-	if err == nil {
-		a.mu.Lock()
-		if worker := a.workers[id]; worker != nil {
-			log = worker.logs[q.Get("container")]
-		}
-		a.mu.Unlock()
-	}
-	if log == nil {
-		problem(w, husk.NotFound("log on this node"), http.StatusNotFound)
-		return
-	}
-	what, wrong := selectionOf(q)
-	if wrong != nil {
-		problem(w, wrong, http.StatusUnprocessableEntity)
-		return
-	}
-	out := lineWriter{w: w, c: http.NewResponseController(w), timestamps: q.Get("timestamps") == "true"}
-	out.json = strings.Contains(r.Header.Get("Accept"), "application/x-ndjson")
-	if out.json {
-		w.Header().Set("Content-Type", "application/x-ndjson")
-	} else {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	}
-	w.WriteHeader(http.StatusOK)
-	if err := streamLog(r.Context(), log, what, q.Get("follow") == "true", out); err != nil && r.Context().Err() == nil {
-		a.log.Warn("log not sent completely", "pod", id, "error", err)
-	}
-}
-
-// selectionOf reads the requested selection of lines. Codes: invalid.
-func selectionOf(q url.Values) (selection, *husk.Error) {
-	what := selection{tail: -1}
-	var err error
-	if t := q.Get("tail"); t != "" {
-		if what.tail, err = strconv.Atoi(t); err != nil || what.tail < 0 {
-			return what, husk.Errorf(husk.CodeInvalid, "tail", "tail must be a number of lines")
-		}
-	}
-	if t := q.Get("since"); t != "" {
-		if what.since, err = time.Parse(time.RFC3339, t); err != nil {
-			return what, husk.Errorf(husk.CodeInvalid, "since", "since must be an RFC 3339 time")
-		}
-	}
-	if t := q.Get("after"); t != "" {
-		if what.after, err = parseCursor(t); err != nil {
-			return what, husk.Errorf(husk.CodeInvalid, "after", "%s", err)
-		}
-	}
-	return what, nil
-}
-
-// lineWriter writes lines in the requested format.
-type lineWriter struct {
-	w          io.Writer
-	c          *http.ResponseController
-	json       bool
-	timestamps bool
-}
-
-func (l lineWriter) write(line logLine) error {
-	if err := l.c.SetWriteDeadline(time.Now().Add(30 * time.Second)); err != nil {
-		return err
-	}
-	if l.json {
-		line.Cursor = cursor{line.Boot, line.Seq}.String()
-		line.Boot, line.Seq = "", 0
-		return json.NewEncoder(l.w).Encode(line)
-	}
-	text := line.Line
-	if !line.Partial {
-		text += "\n"
-	}
-	if l.timestamps {
-		text = line.Time.UTC().Format(time.RFC3339Nano) + " " + text
-	}
-	_, err := io.WriteString(l.w, text)
-	return err
-}
-
-func (l lineWriter) flush() error { return l.c.Flush() }

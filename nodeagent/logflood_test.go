@@ -10,14 +10,18 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"husk"
 	"husk/guest"
 	"husk/guest/logring"
+	"husk/nodeagent/podlog"
 )
 
 // pipePort is the guest's end of a channel.
@@ -36,62 +40,58 @@ func (g loggingGuest) Logs(ctx context.Context, _ string, after uint64, follow b
 }
 
 // Two containers print as much as the channel can carry. The node's disk does not fill up, the rate stays limited, and a reader learns how
-// many lines are missing.
+// many bytes are missing.
 func TestAFloodOfLogsIsBoundedByRateAndSize(t *testing.T) {
 	t.Parallel()
 	const seconds = 4
 	a := &Agent{cfg: Config{StateDir: t.TempDir()}, log: slog.New(slog.DiscardHandler)}
+	a.metrics = &metrics{logDropped: prometheus.NewCounter(prometheus.CounterOpts{Name: "test"})}
 	w := newWorker(t.Context(), a, husk.DesiredPod{ID: uuid.UUID{1}, Containers: []husk.DesiredContainer{{Name: "a"}, {Name: "b"}}})
 	ctx, stop := context.WithCancel(t.Context())
-	rings := map[string]*logring.Ring{}
-	var pumps []chan struct{}
+	var ends, writers sync.WaitGroup
+	var sent atomic.Int64
+	begin := time.Now()
+	line := []byte(strings.Repeat("x", 999) + "\n")
 	for name, log := range w.logs {
-		ring, done := logring.New(), make(chan struct{})
-		rings[name] = ring
+		ring := logring.New()
 		host, end := net.Pipe()
 		go guest.Serve(ctx, pipePort{end}, loggingGuest{ring: ring}) //nolint:errcheck // it ends with its host
 		client, err := guest.Dial(ctx, host)
 		if err != nil {
 			t.Fatal(err)
 		}
-		pumps = append(pumps, done)
-		go func() {
-			defer close(done)
+		ends.Go(func() {
 			defer client.Close() //nolint:errcheck // the test is over
 			w.pump(ctx, client, "boot", name, log)
-		}()
-	}
-	begin := time.Now()
-	line := []byte(strings.Repeat("x", 1000))
-	for range seconds * 10 {
-		for range 2000 { // 20 MB per second and container
-			for _, ring := range rings {
-				ring.Add(guest.LogEntry{Time: time.Now(), Stream: guest.Stdout, Line: line})
+		})
+		if name == "a" {
+			defer log.Attach()() // its client gets everything, so it need not wait for its log
+		}
+		writers.Go(func() {
+			for time.Since(begin) < seconds*time.Second {
+				ring.Add(guest.LogEntry{Time: time.Now(), Stream: guest.Stdout, Bytes: line}, func() time.Duration { return time.Minute })
+				sent.Add(int64(len(line)))
 			}
-		}
-		time.Sleep(100 * time.Millisecond)
+			ring.Close()
+		})
 	}
+	writers.Wait()
+	took := time.Since(begin)
+	ends.Wait()
 	stop()
-	for _, done := range pumps {
-		<-done
-	}
-	written, kept := int64(0), int64(0)
-	for _, log := range w.logs {
-		var lines, dropped uint64
-		r := logReader{path: log.path}
-		if err := r.next(func(l logLine) error { lines++; dropped += l.Dropped; return nil }); err != nil {
+	stored, missing, kept := int64(0), uint64(0), int64(0)
+	for name, log := range w.logs {
+		out := &counter{}
+		if err := log.Stream(t.Context(), podlog.Selection{Tail: -1}, false, out); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.close(); err != nil {
-			t.Fatal(err)
+		if name == "a" && out.missing == 0 || out.lines == 0 {
+			t.Errorf("a reader of %s gets %d lines and is told that %d bytes are missing", name, out.lines, out.missing)
 		}
-		if dropped == 0 || lines == 0 {
-			t.Errorf("a reader gets %d lines and is told that %d were dropped", lines, dropped)
-		}
-		written += int64(log.seq-log.missing) * int64(len(line))
-		files, err := filepath.Glob(log.path + "*")
-		if err != nil {
-			t.Fatal(err)
+		stored, missing = stored+out.bytes, missing+out.missing
+		files, err := filepath.Glob(filepath.Join(a.podDir(w.id), "logs", name+"*"))
+		if err != nil || len(files) == 0 {
+			t.Fatal(files, err)
 		}
 		for _, file := range files {
 			info, err := os.Stat(file)
@@ -101,22 +101,31 @@ func TestAFloodOfLogsIsBoundedByRateAndSize(t *testing.T) {
 			kept += info.Size()
 		}
 	}
-	took := time.Since(begin)
-	if most := int64(logBurst + took.Seconds()*logRate); written > most || written < most/4 {
-		t.Errorf("the pod has written %d bytes in %d s, want about %d", written, int(took.Seconds()), most)
+	if stored+int64(missing) != sent.Load() {
+		t.Errorf("of %d bytes, %d are stored and %d are said to be missing", sent.Load(), stored, missing)
 	}
-	if kept > maxPodLogs {
-		t.Errorf("the pod's logs have %d bytes", kept)
+	if most := podlog.Burst + (took.Seconds()+1)*podlog.Rate; float64(kept) > most || kept < podlog.Burst/2 {
+		t.Errorf("the pod has %d bytes on the node after %d s, want about %.0f", kept, int(took.Seconds()), most)
 	}
 	w.cancel()
 	w.closeLogs()
 }
 
-func TestTheLogsOfAPodHaveALimitForAnyNumberOfContainers(t *testing.T) {
-	t.Parallel()
-	for containers := range 17 {
-		if limit := logFileLimit(containers); limit < 1<<20 || limit > maxLogFile || 2*limit*int64(containers) > maxPodLogs {
-			t.Errorf("each of the two files of each of %d containers has at most %d bytes", containers, limit)
-		}
-	}
+// counter counts what a reader of a log gets.
+type counter struct {
+	lines   int
+	bytes   int64
+	missing uint64
 }
+
+func (c *counter) Write(l podlog.Line) error {
+	c.lines++
+	c.bytes += int64(len(l.Bytes))
+	if !l.Partial {
+		c.bytes++
+	}
+	c.missing += l.Lost.Bytes
+	return nil
+}
+
+func (c *counter) Flush() error { return nil }

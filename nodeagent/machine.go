@@ -29,7 +29,7 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 	}
 	domain, running, err := w.agent.vms.Find(ctx, w.id)
 	if err != nil {
-		return err
+		return w.cannotStart(desired, "libvirt on its node does not respond", err)
 	}
 	w.adopted = running
 	if err := w.agent.recordUsage(ctx, w.id, running); err != nil {
@@ -37,7 +37,7 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 	}
 	// A running machine needs this too: a restarted agent has no ports yet.
 	if err := w.agent.net.Attach(port); err != nil {
-		return err
+		return w.cannotStart(desired, "its node cannot set up its network", err)
 	}
 	if !running && w.rec.Started {
 		if over, err := w.machineDied(desired); over || err != nil {
@@ -50,8 +50,7 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 	}
 	if !running {
 		if domain, err = w.start(ctx, desired, port); err != nil {
-			w.report(desired, husk.EventStarting, "StartFailed", "the virtual machine cannot be started on its node at the moment; the node retries", nil)
-			return err
+			return w.cannotStart(desired, "its node cannot start its virtual machine", err)
 		}
 	} else if !w.rec.Started {
 		w.rec.Started = true // the agent crashed between the start and recording it
@@ -63,6 +62,16 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 		return err
 	}
 	return w.attend(ctx, desired, domain)
+}
+
+// cannotStart reports which step of a pod's start has failed, and returns the error. The error itself
+// has details of the node, which are not for tenants.
+func (w *worker) cannotStart(desired husk.DesiredPod, step string, err error) error {
+	if w.rec.Timeline.RunningAt == nil && w.ctx.Err() == nil {
+		w.rec.Reason, w.rec.Message = "StartFailed", "the pod cannot start at the moment, because "+step+"; the node retries"
+		w.report(desired, husk.EventStarting, "", "", nil)
+	}
+	return err
 }
 
 func (w *worker) limitMemory(ctx context.Context, desired husk.DesiredPod) error {
@@ -186,6 +195,11 @@ func (w *worker) askToStop(ctx context.Context, domain vm.Domain, grace time.Dur
 		}
 		revision = s.Revision
 	}
+	return w.awaitOff(ctx)
+}
+
+// awaitOff waits until the machine has powered off.
+func (w *worker) awaitOff(ctx context.Context) error {
 	for {
 		if _, running, err := w.agent.vms.Find(ctx, w.id); err != nil || !running {
 			return err
@@ -194,6 +208,56 @@ func (w *worker) askToStop(ctx context.Context, domain vm.Domain, grace time.Dur
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// stopAttended stops a machine whose guest the worker is connected to, so that the last output of the
+// containers reaches their logs, and attached clients get it and the exit codes. If that fails, the
+// next round stops the machine all the same.
+func (w *worker) stopAttended(ctx context.Context, client *guest.Client, updates <-chan guest.Status, failed <-chan error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var deadline <-chan time.Time
+	ask := func() bool {
+		desired, parking := w.current()
+		grace := time.Duration(desired.GracePeriodSeconds) * time.Second
+		if parking {
+			grace = min(grace, nodeStopGrace)
+		} else {
+			w.report(desired, husk.EventStopping, "", "", nil)
+		}
+		deadline = time.After(grace + stopMargin)
+		w.agent.count(w.id)
+		if err := client.Stop(ctx, grace); err != nil {
+			w.log.Warn("guest does not stop; its machine will be stopped without it", "error", err)
+			return false
+		}
+		return true
+	}
+	for asked := ask(); asked; {
+		select {
+		case s := <-updates:
+			if !s.Stopped {
+				continue
+			}
+			w.agent.count(w.id)
+			w.drain()
+			off, done := context.WithTimeout(ctx, stopMargin/2)
+			defer done()
+			if err := w.awaitOff(off); err != nil {
+				w.log.Warn("the stopped guest does not power off; destroying its machine", "error", err)
+			}
+			return
+		case err := <-failed:
+			w.log.Warn("lost the guest while it stops", "error", err)
+			return
+		case <-w.wake:
+			asked = ask()
+		case <-deadline:
+			return
+		case <-ctx.Done():
+			return
 		}
 	}
 }

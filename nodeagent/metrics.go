@@ -21,6 +21,8 @@ type metrics struct {
 	floods    prometheus.Counter
 	unknown   prometheus.Counter
 
+	logDropped prometheus.Counter
+
 	desiredErrors prometheus.Counter
 }
 
@@ -47,6 +49,9 @@ func newMetrics(a *Agent) *metrics {
 	m.unknown = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "husk_agent_unknown_instructions_total", Help: "Times that the server sent a desired state of a pod that this agent does not know. The agent left the pod as it was.",
 	})
+	m.logDropped = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "husk_agent_log_dropped_bytes_total", Help: "Bytes of containers' output that are missing in their logs, because the containers wrote them faster than a pod may store them, or while no agent ran.",
+	})
 	m.desiredErrors = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "husk_agent_desired_state_errors_total", Help: "Times that the sum of the changes of the desired state was not the whole state. The agent then uses the whole state.",
 	})
@@ -68,7 +73,7 @@ func newMetrics(a *Agent) *metrics {
 		return 0
 	})
 	r := prometheus.NewRegistry()
-	r.MustRegister(m.heartbeat, m.reconcile, m.starts, m.deaths, m.samples, m.floods, m.unknown, m.desiredErrors, a.reports.refused, pods, restored, broken, collectors.NewGoCollector(),
+	r.MustRegister(m.heartbeat, m.reconcile, m.starts, m.deaths, m.samples, m.floods, m.unknown, m.logDropped, m.desiredErrors, a.reports.refused, pods, restored, broken, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 	return m

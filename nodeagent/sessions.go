@@ -28,6 +28,9 @@ import (
 // beginWait is how long a guest may take to begin an exec session or another stream.
 const beginWait = 30 * time.Second
 
+// attachWait is how long an attach request waits for the guest of a starting pod.
+const attachWait = 15 * time.Second
+
 // opener begins a stream to a pod.
 type opener func(ctx context.Context, w *worker, q url.Values) (session.Conn, error)
 
@@ -174,14 +177,62 @@ func openExec(ctx context.Context, w *worker, q url.Values) (session.Conn, error
 	})
 }
 
+// attachLook is how often the agent checks whether the guest of a starting pod responds.
+const attachLook = 20 * time.Millisecond
+
+// startingClient returns the channel to the guest, and waits for it while the pod starts. Codes:
+// conflict.
+func (w *worker) startingClient(ctx context.Context) (*guest.Client, error) {
+	look := time.NewTicker(attachLook)
+	defer look.Stop()
+	for {
+		desired, _ := w.current()
+		c, err := w.client()
+		if err == nil || desired.State != husk.DesiredRunning || w.over.Load() {
+			return c, err
+		}
+		select {
+		case <-look.C:
+		case <-w.done:
+			return nil, err
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
 func openAttach(ctx context.Context, w *worker, q url.Values) (session.Conn, error) {
-	c, err := w.client()
+	waiting, cancel := context.WithTimeout(ctx, attachWait)
+	defer cancel()
+	c, err := w.startingClient(waiting)
 	if err != nil {
 		return nil, err
 	}
-	return c.Attach(ctx, guest.Attach{
+	log := w.logOf(q.Get("container"))
+	if log == nil {
+		return nil, husk.NotFound("container in this pod")
+	}
+	detach := log.Attach()
+	conn, err := c.Attach(ctx, guest.Attach{
 		Container: q.Get("container"), Stdin: q.Get("stdin") == "true", TTY: q.Get("tty") == "true", Size: sizeOf(q), Backlog: q.Get("backlog") == "true",
 	})
+	if err != nil {
+		detach()
+		return nil, err
+	}
+	return &attached{Conn: conn, detach: sync.OnceFunc(detach)}, nil
+}
+
+// attached is an attach session, during which the container's output need not wait for its log.
+type attached struct {
+	session.Conn
+	detach func()
+}
+
+// Close implements session.Conn.
+func (a *attached) Close() error {
+	a.detach()
+	return a.Conn.Close()
 }
 
 func openForward(ctx context.Context, w *worker, q url.Values) (session.Conn, error) {

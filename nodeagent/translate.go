@@ -79,7 +79,7 @@ func guestSpec(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.
 	for _, c := range desired.Containers {
 		gc := guest.Container{
 			Name: c.Name, ImageSerial: c.ImageSerial, Args: c.Args, Env: c.Env, WorkingDir: c.WorkingDir, User: c.User, StopSignal: c.StopSignal,
-			Stdin: c.Stdin, StdinOnce: c.StdinOnce, TTY: c.TTY, Privileged: c.Privileged, Init: c.Init,
+			Stdin: c.Stdin, StdinOnce: c.StdinOnce, TTY: c.TTY, Privileged: c.Privileged, StartOnAttach: c.StartOnAttach, Init: c.Init,
 		}
 		if gc.Options, err = openapi.Recast[guest.Options](c.ContainerOptions); err != nil { // they have the same JSON form
 			return guest.Spec{}, err
@@ -135,6 +135,9 @@ func containerStatuses(from []guest.ContainerStatus, desired husk.DesiredPod) []
 			s.FinishedAt = &c.FinishedAt
 		}
 		s.Ready = new(c.State == guest.StateRunning && (c.Ready == nil || *c.Ready))
+		if !c.NextRestartAt.IsZero() {
+			s.NextStartAt, s.LastReason = &c.NextRestartAt, lastReason(c)
+		}
 		if c.State == guest.StateExited {
 			s.ExitCode = &c.ExitCode
 		} else {
@@ -143,4 +146,18 @@ func containerStatuses(from []guest.ContainerStatus, desired husk.DesiredPod) []
 		to = append(to, s)
 	}
 	return to
+}
+
+// lastReason says how the run ended after which a container waits.
+func lastReason(c guest.ContainerStatus) string {
+	switch {
+	case c.Reason == guest.ReasonStartError:
+		return guest.ReasonStartError
+	case c.OOMKilled:
+		return guest.ReasonOOMKilled
+	case c.LastExitCode != nil && *c.LastExitCode != 0:
+		return guest.ReasonError
+	default:
+		return guest.ReasonCompleted
+	}
 }

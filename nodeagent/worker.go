@@ -17,12 +17,12 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/time/rate"
 
 	"husk"
 	"husk/guest"
 	"husk/nodeagent/console"
 	"husk/nodeagent/lifetime"
+	"husk/nodeagent/podlog"
 	"husk/nodeagent/reports"
 	"husk/nodeagent/vm"
 )
@@ -62,6 +62,7 @@ type worker struct {
 
 	// guest is the channel to the pod's husk-init while it is connected, for requests from outside.
 	guest atomic.Pointer[guest.Client]
+	over  atomic.Bool // the pod has ended
 
 	adopted bool // the machine was running before this round; its guest may already have the pod
 	// startedHere: this agent, not a previous one, has started the machine. silentSince is when this
@@ -69,8 +70,8 @@ type worker struct {
 	startedHere bool
 	silentSince time.Time
 	rec         record
-	logs        map[string]*containerLog
-	logRate     *rate.Limiter  // of the logs of all containers, in bytes
+	logs        map[string]*podlog.Log
+	logBudget   *podlog.Budget // of all containers
 	flood       *console.Flood // only upkeep uses it
 }
 
@@ -80,17 +81,28 @@ func newWorker(ctx context.Context, a *Agent, desired husk.DesiredPod) *worker {
 	w := &worker{
 		ctx: ctx, cancel: cancel,
 		agent: a, id: desired.ID, log: a.log.With("tenant", desired.TenantID, "pod", desired.ID), desired: desired, done: make(chan struct{}),
-		parked: make(chan struct{}), wake: make(chan struct{}, 1), logs: map[string]*containerLog{},
-		logRate: rate.NewLimiter(logRate, logBurst), flood: console.NewFlood(vm.ConsoleLog(a.cfg.VM.LogDir, desired.ID.String())),
+		parked: make(chan struct{}), wake: make(chan struct{}, 1),
+		logBudget: podlog.NewBudget(), flood: console.NewFlood(vm.ConsoleLog(a.cfg.VM.LogDir, desired.ID.String())),
 	}
 	w.makeLogs(desired)
 	return w
 }
 
 func (w *worker) makeLogs(desired husk.DesiredPod) {
+	logs := map[string]*podlog.Log{}
 	for _, c := range desired.Containers {
-		w.logs[c.Name] = newContainerLog(filepath.Join(w.agent.podDir(desired.ID), "logs", c.Name+".jsonl"), logFileLimit(len(desired.Containers)))
+		logs[c.Name] = podlog.New(filepath.Join(w.agent.podDir(desired.ID), "logs"), c.Name, podlog.FileLimit(len(desired.Containers)))
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.logs = logs
+}
+
+// logOf returns a container's log, for requests from outside, and nil if there is no such container.
+func (w *worker) logOf(container string) *podlog.Log {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.logs[container]
 }
 
 // tell passes the newest desired state to the worker, and wakes it if that has changed.
@@ -135,6 +147,7 @@ func (w *worker) run() {
 	if err := w.load(); err != nil {
 		w.log.Error("stored state of the pod is unreadable; treating the pod as new", "error", err)
 	}
+	w.over.Store(w.rec.Final != nil)
 	var wait backoff
 	for ctx.Err() == nil {
 		desired, parking := w.current()
@@ -218,6 +231,7 @@ func (w *worker) end(desired husk.DesiredPod, event husk.PhaseEvent, reason, mes
 		PodID: w.id, Generation: desired.Generation, Event: event, Reason: reason, Message: message, Restarts: w.rec.Restarts, Containers: containers,
 	})
 	w.rec.Final = &r
+	w.over.Store(true)
 	if err := w.save(); err != nil {
 		return fmt.Errorf("store how the pod ended: %w", err)
 	}
@@ -233,7 +247,7 @@ func (w *worker) finish(ctx context.Context, desired husk.DesiredPod) error {
 		return err
 	}
 	for _, l := range w.logs {
-		l.end()
+		l.End()
 	}
 	if final := w.rec.Final; final != nil {
 		w.report(desired, final.Event, final.Reason, final.Message, final.Containers)
@@ -252,6 +266,7 @@ func (w *worker) remove(ctx context.Context, desired husk.DesiredPod) error {
 		return err
 	}
 	w.report(desired, husk.EventGone, "", "", nil)
+	w.over.Store(false)
 	w.rec = record{} // an evicted pod may be scheduled to this node again
 	w.makeLogs(desired)
 	return nil
@@ -283,6 +298,6 @@ func (w *worker) stopForNode(ctx context.Context, desired husk.DesiredPod) error
 
 func (w *worker) closeLogs() {
 	for _, l := range w.logs {
-		l.close()
+		l.Close()
 	}
 }

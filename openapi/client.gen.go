@@ -784,8 +784,13 @@ type ClientInterface interface {
 
 	// GetPodLogs Read the log of a container
 	//
-	// The response is plain text by default. With `Accept: application/x-ndjson`, it is JSON lines with a time, a stream and a `cursor`. Send a
-	// `cursor` as `after` to continue after that line. The response to `follow=true` ends when the container has ended and will not be restarted.
+	// The response is plain text by default: what the container has written, byte for byte. With `Accept: application/x-ndjson`, it is JSON
+	// lines with a time, a stream and a `cursor`. Send a `cursor` as `after` to continue after that line. A line has a newline unless `partial`
+	// is set. If a line is not valid UTF-8, `bytes` has it in base64, and `line` is only similar.
+	//
+	// A pod can store 20 MiB at once and then 1 MiB per second. A container that writes faster has to wait, unless a client is attached to it.
+	// A node keeps the latest 10 to 20 MiB of a container, less if the pod has more than three containers. Where output is missing, the next
+	// line has `droppedBytes`, and plain text has a line that begins with `[husk:`. The response to `follow=true` ends when the container has ended and will not be restarted.
 	// For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/logs (the `GetPodLogs` operationId).
@@ -2545,8 +2550,13 @@ func (c *Client) ExecInPod(ctx context.Context, podID PodID, params *ExecInPodPa
 
 // GetPodLogs Read the log of a container
 //
-// The response is plain text by default. With `Accept: application/x-ndjson`, it is JSON lines with a time, a stream and a `cursor`. Send a
-// `cursor` as `after` to continue after that line. The response to `follow=true` ends when the container has ended and will not be restarted.
+// The response is plain text by default: what the container has written, byte for byte. With `Accept: application/x-ndjson`, it is JSON
+// lines with a time, a stream and a `cursor`. Send a `cursor` as `after` to continue after that line. A line has a newline unless `partial`
+// is set. If a line is not valid UTF-8, `bytes` has it in base64, and `line` is only similar.
+//
+// A pod can store 20 MiB at once and then 1 MiB per second. A container that writes faster has to wait, unless a client is attached to it.
+// A node keeps the latest 10 to 20 MiB of a container, less if the pod has more than three containers. Where output is missing, the next
+// line has `droppedBytes`, and plain text has a line that begins with `[husk:`. The response to `follow=true` ends when the container has ended and will not be restarted.
 // For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/logs (the `GetPodLogs` operationId).

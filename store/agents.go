@@ -13,6 +13,7 @@ import (
 	"husk/store/db"
 	"husk/store/desired"
 	"husk/store/hints"
+	"husk/store/podevents"
 )
 
 // Desired returns the desired state of a node: what has changed after a revision, or everything if after is nil or the changes since then are
@@ -96,8 +97,8 @@ func applyReport(ctx context.Context, q *db.Queries, node ID, r husk.PodReport) 
 		}
 		return record(ctx, q, row.TenantID, "pod", row.ID, "Gone", "")
 	}
-	if r.Containers == nil {
-		r.Containers = []husk.ContainerStatus{}
+	if err := podevents.Record(ctx, q, row, r.Containers); err != nil {
+		return err
 	}
 	err = q.UpdatePodStatus(ctx, db.UpdatePodStatusParams{
 		TenantID: row.TenantID, ID: row.ID, Phase: next, Reason: r.Reason, Message: r.Message, ObservedGeneration: r.Generation,

@@ -442,7 +442,7 @@ func TestAPodWaitsForItsVolumeAndImage(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()
-	image, err := h.as(tenant.ID).CreateImage(t.Context(), once(), "registry.example.com/slow:1", "sha256:1", husk.ImageConfig{}, nil)
+	image, err := h.as(tenant.ID).CreateImage(t.Context(), once(), "registry.example.com/slow:1", "sha256:1", husk.ImageConfig{Cmd: []string{"serve"}}, nil)
 	must(t, image, err)
 	volume, err := h.as(tenant.ID).CreateVolume(t.Context(), once(), "data", map[string]string{}, 1)
 	must(t, volume, err)

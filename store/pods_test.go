@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -616,5 +617,53 @@ func TestACreationAndADeletionOfItsDependencyDoNotBothSucceed(t *testing.T) {
 				t.Error(err)
 			}
 		}
+	}
+}
+
+// The configuration of an image is known when its import begins, so a pod that could never start is refused at once.
+func TestAPodThatCanNeverStartIsRefused(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	for field, config := range map[string]husk.ImageConfig{
+		"spec.containers[0].command": {}, "spec.containers[0].image": {Cmd: []string{"x"}, StopSignal: "SIGWHATEVER"}, "spec.containers[0].user": {Cmd: []string{"x"}, User: "a\nb"},
+	} {
+		image, err := h.as(tenant.ID).CreateImage(t.Context(), once(), "registry.example.com/"+named("image")+":1", "sha256:"+named("digest"), config, nil)
+		must(t, image, err)
+		_, err = h.as(tenant.ID).CreatePod(t.Context(), once(), named("pod"), map[string]string{}, specOf(image))
+		if e, ok := errors.AsType[*husk.Error](err); !ok || e.Code != husk.CodeInvalid || e.Field != field {
+			t.Errorf("the error is %v, want one about %s", err, field)
+		}
+	}
+}
+
+// What happens to containers between two reports is recorded as events of the pod.
+func TestWhatHappensToContainersIsRecorded(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	node := h.node(1)
+	pod := h.createPod(tenant, specOf(h.image(tenant)))
+	h.place(node.ID, pod)
+	one, began := 1, time.Now()
+	next := began.Add(4 * time.Second)
+	running := husk.ContainerStatus{Name: "main", State: husk.ContainerRunning, StartedAt: &began}
+	ended := husk.ContainerStatus{Name: "main", State: husk.ContainerWaiting, Reason: "BackOff", LastReason: "Error", ExitCode: &one, StartedAt: &began, FinishedAt: &began, NextStartAt: &next}
+	for _, c := range []husk.ContainerStatus{running, running, ended, ended} {
+		if err := h.Report(t.Context(), node.ID, []husk.PodReport{{PodID: pod.ID, Generation: 1, Event: husk.EventRunning, Containers: []husk.ContainerStatus{c}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	events, _, err := h.as(tenant.ID).Events(t.Context(), store.Page{Limit: 100}, store.EventFilter{})
+	must(t, events, err)
+	var got []string
+	for _, e := range events {
+		if strings.HasPrefix(e.Reason, "Container") {
+			got = append(got, e.Reason+": "+e.Message)
+		}
+	}
+	want := []string{"ContainerStarted: container main was started", "ContainerExited: container main ended with exit code 1", "ContainerBackOff: container main starts again in 4s"}
+	if diff := cmp.Diff(want, got, cmpopts.SortSlices(strings.Compare)); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
 	}
 }

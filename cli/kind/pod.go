@@ -24,7 +24,7 @@ var Pods = Kind[openapi.Pod]{
 		Name: func(p openapi.Pod) string { return p.Name },
 		Columns: []print.Column[openapi.Pod]{
 			print.Col("NAME", func(p openapi.Pod) string { return p.Name }),
-			print.Col("PHASE", func(p openapi.Pod) string { return string(p.Status.Phase) }),
+			print.Col("STATE", State),
 			print.Col("READY", func(p openapi.Pod) string { return fmt.Sprintf("%d/%d", ready(p), expected(p)) }),
 			print.Col("RESTARTS", func(p openapi.Pod) string { return fmt.Sprint(restarts(p)) }),
 			print.Col("ADDRESS", func(p openapi.Pod) string { return openapi.Value(p.Status.Address) }),
@@ -153,6 +153,10 @@ func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
 		line("  Message:", openapi.Value(s.Message))
 		if s.Ready != nil {
 			line("  Ready:", strconv.FormatBool(*s.Ready))
+		}
+		line("  Last end:", openapi.Value(s.LastReason))
+		if s.NextStartAt != nil {
+			line("  Next start:", s.NextStartAt.Format(time.RFC3339))
 		}
 		line("  Restarts:", fmt.Sprint(s.Restarts))
 		for _, o := range Options(c) {

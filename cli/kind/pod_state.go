@@ -3,12 +3,26 @@
 package kind
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"husk/cli/print"
 	"husk/client"
 	"husk/openapi"
 )
+
+// State returns the pod's phase, or the reason why the pod is not well or not further.
+func State(p openapi.Pod) string {
+	reason := openapi.Value(p.Status.Reason)
+	switch p.Status.Phase { //nolint:exhaustive // the others have no reason that says more
+	case openapi.PodPhasePending, openapi.PodPhaseStarting, openapi.PodPhaseRunning, openapi.PodPhaseFailed:
+		if reason != "" && reason != "Error" {
+			return reason
+		}
+	}
+	return string(p.Status.Phase)
+}
 
 // PodState returns the phase, with the address of a running pod or the exit code of its container.
 func PodState(p openapi.Pod) string {
@@ -43,12 +57,15 @@ func ContainerCode(pod openapi.Pod) *int {
 	return code
 }
 
-// PodEnd returns nil for a pod that succeeded, a [client.ExitError] with the container's exit code if that is not 0, and [PodFailed] otherwise.
+// PodEnd returns nil for a pod that succeeded, a [client.ExitError] with the container's exit code if that is not 0, and [PodFailed] otherwise. If
+// a container never started, the exit code is that of a shell, and [PodFailed] says why.
 func PodEnd(pod openapi.Pod) error {
 	code := ContainerCode(pod)
 	switch {
 	case pod.Status.Phase == openapi.PodPhaseSucceeded:
 		return nil
+	case code != nil && *code != 0 && neverStarted(pod):
+		return errors.Join(&client.ExitError{Code: *code}, PodFailed(pod))
 	case code != nil && *code != 0:
 		return &client.ExitError{Code: *code}
 	default:
@@ -59,4 +76,9 @@ func PodEnd(pod openapi.Pod) error {
 // HasEnded reports whether the pod's phase is Succeeded or Failed.
 func HasEnded(p openapi.Pod) bool {
 	return p.Status.Phase == openapi.PodPhaseSucceeded || p.Status.Phase == openapi.PodPhaseFailed
+}
+
+// neverStarted reports whether a container's command could not be executed.
+func neverStarted(pod openapi.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Containers, func(s openapi.ContainerStatus) bool { return openapi.Value(s.Reason) == "StartError" })
 }

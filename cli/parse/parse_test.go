@@ -119,6 +119,7 @@ func TestPodFromFlags(t *testing.T) {
 		Containers: []openapi.Container{{
 			Name: "nginx", Image: "registry.example.com/nginx:1.22", Command: &[]string{"/bin/start"}, Args: &[]string{"-g", "daemon off;"},
 			Env: &[]openapi.EnvVar{{Name: "A", Value: new("b")}}, User: &user, WorkingDir: &workdir,
+			StartOnAttach: new(true),
 		}},
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -96,7 +96,7 @@ func (f *Pod) Create(image string, command []string, followed bool) (openapi.Pod
 	}
 	container := openapi.Container{
 		Name: BaseName(image), Image: image, User: given(f.user), WorkingDir: given(f.workdir), Stdin: given(f.Interactive), Tty: given(f.Terminal),
-		StdinOnce: given(f.Interactive && !f.Terminal && followed), Privileged: given(f.privileged),
+		StdinOnce: given(f.Interactive && !f.Terminal && followed), Privileged: given(f.privileged), StartOnAttach: given(followed),
 		ReadOnlyRoot: given(f.readOnlyRoot), NoNewPrivileges: noNewPrivileges, StopSignal: given(strings.ToUpper(f.stopSignal)),
 		CapabilitiesAdd: listed(f.capAdd, capability), CapabilitiesDrop: listed(f.capDrop, capability), Groups: listed(f.groups, strings.Clone),
 		LivenessProbe: health,

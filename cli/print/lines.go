@@ -26,15 +26,22 @@ type Lines struct {
 	within bool   // a line has begun
 }
 
-// Print prints a line, after a note if lines before it were dropped.
+// Print prints a line, after a note if output before it is missing.
 func (p *Lines) Print(l client.LogLine) error {
-	if l.Dropped > 0 && p.Errs != nil {
+	if missing := l.Missing(); missing != "" && p.Errs != nil {
+		if err := p.End(); err != nil {
+			return err
+		}
 		p.Mu.Lock()
-		_, err := fmt.Fprintf(p.Errs, "%s(%d lines were dropped here: the container wrote them faster than its node could read them)\n", p.Prefix, l.Dropped)
+		_, err := fmt.Fprintf(p.Errs, "%s(%s of output are missing here: the container wrote faster than its node stores, or the oldest output was removed)\n", p.Prefix, missing)
 		p.Mu.Unlock()
 		if err != nil {
 			return err
 		}
+	}
+	text := l.Text()
+	if text == "" {
+		return nil
 	}
 	if !p.within {
 		p.held = p.Prefix
@@ -42,11 +49,24 @@ func (p *Lines) Print(l client.LogLine) error {
 			p.held += l.Time.UTC().Format(time.RFC3339Nano) + " "
 		}
 	}
-	p.held += l.Text()
+	p.held += text
 	p.within = l.Partial
 	if l.Partial && p.Prefix != "" && len(p.held) < longestLine {
 		return nil
 	}
+	return p.flush()
+}
+
+// End prints the beginning of a line that has no end. With a prefix, other containers' lines may follow, so it gets a newline.
+func (p *Lines) End() error {
+	if p.within && p.Prefix != "" {
+		p.held += "\n"
+		p.within = false
+	}
+	return p.flush()
+}
+
+func (p *Lines) flush() error {
 	p.Mu.Lock()
 	defer p.Mu.Unlock()
 	_, err := io.WriteString(p.Out, p.held)

@@ -111,6 +111,8 @@ func become() error {
 	if err := buildRoot(&config); err != nil {
 		return err
 	}
+	// As runc does. If this fails, changing to the directory fails too, and says why.
+	os.MkdirAll(workingDir(&config.Container), 0o755)
 	if config.Container.TTY {
 		if err := takeTerminal(); err != nil {
 			return err

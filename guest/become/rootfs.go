@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -55,6 +56,10 @@ func buildRoot(config *Config) error {
 			return &StartError{126, fmt.Sprintf("file %s: %v", f.Path, err)}
 		}
 	}
+	overlaid, err := openOverlaid(config.Container)
+	if err != nil {
+		return err
+	}
 	if err := mountSystem(config.Container.Privileged, devices); err != nil {
 		return err
 	}
@@ -78,7 +83,34 @@ func buildRoot(config *Config) error {
 			return fmt.Errorf("make the root file system read-only: %w", err)
 		}
 	}
+	for _, f := range overlaid {
+		if err := f.attach(f.path); err != nil {
+			return &StartError{126, fmt.Sprintf("file %s, which is in a volume: %v", f.path, err)}
+		}
+	}
 	return nil
+}
+
+// overlaidFile is a file in the container's own layer that is laid over a volume.
+type overlaidFile struct {
+	tree
+	path string
+}
+
+// openOverlaid opens the files that the volumes will hide.
+func openOverlaid(c guest.Container) ([]overlaidFile, error) {
+	var files []overlaidFile
+	for _, f := range c.Files {
+		if !slices.ContainsFunc(c.Mounts, func(m guest.Mount) bool { return strings.HasPrefix(path.Clean(f.Path), path.Clean(m.Path)+"/") }) {
+			continue
+		}
+		fd, err := unix.OpenTree(unix.AT_FDCWD, f.Path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+		if err != nil {
+			return nil, &StartError{126, fmt.Sprintf("file %s: %v", f.Path, err)}
+		}
+		files = append(files, overlaidFile{tree{fd: fd}, f.Path})
+	}
+	return files, nil
 }
 
 func mountOverlay(image, scratch string) error {

@@ -5,9 +5,12 @@ package logring
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -18,6 +21,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// never and minute are how long a writer waits without a follower.
+func never() time.Duration  { return 0 }
+func minute() time.Duration { return time.Minute }
+
 func collect(r *Ring, after uint64, follow bool) (got []guest.LogEntry, err error) {
 	err = r.CopyTo(context.Background(), after, follow, func(e []guest.LogEntry) error {
 		got = append(got, e...)
@@ -26,31 +33,123 @@ func collect(r *Ring, after uint64, follow bool) (got []guest.LogEntry, err erro
 	return got, err
 }
 
-func TestRingReportsDroppedEntries(t *testing.T) {
+func output(n int) guest.LogEntry {
+	return guest.LogEntry{Stream: guest.Stdout, Bytes: make([]byte, n)}
+}
+
+func TestPositionsShowWhatARingHasDropped(t *testing.T) {
 	t.Parallel()
 	r := New()
-	line := make([]byte, ringBytes/8-entryOverhead)
+	const size = ringBytes/8 - entryOverhead
 	for range 20 {
-		r.Add(guest.LogEntry{Stream: guest.Stdout, Line: line})
+		r.Add(output(size), never)
 	}
-	got, err := collect(r, 2, false)
+	got, err := collect(r, 2*size, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 8 || got[0].Seq != 13 || got[0].Dropped != 10 || got[7].Seq != 20 || got[7].Dropped != 0 {
-		t.Errorf("%d entries from %d, %d dropped; want 8 from 13, 10 dropped", len(got), got[0].Seq, got[0].Dropped)
+	if len(got) != 8 || got[0].Start() != 12*size || got[7].Seq != 20*size {
+		t.Errorf("%d entries from %d to %d; want 8 from %d to %d", len(got), got[0].Start(), got[len(got)-1].Seq, 12*size, 20*size)
 	}
+}
+
+func TestAWriterWaitsForTheFollowerAsForAPipe(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := New()
+		const pieces, size = 5000, 1000
+		ctx, leave := context.WithCancel(t.Context())
+		read := uint64(0)
+		done := make(chan error)
+		go func() {
+			done <- r.CopyTo(ctx, 0, true, func(entries []guest.LogEntry) error {
+				time.Sleep(10 * time.Minute) // much longer than a writer waits without a follower
+				for _, e := range entries {
+					if e.Start() != read {
+						return fmt.Errorf("a piece begins at %d after %d", e.Start(), read)
+					}
+					read = e.Seq
+				}
+				return nil
+			})
+		}()
+		synctest.Wait()
+		for range pieces {
+			r.Add(output(size), minute)
+		}
+		r.Close()
+		if err := <-done; err != nil || read != pieces*size {
+			t.Errorf("the follower got %d bytes of %d: %v", read, pieces*size, err)
+		}
+		leave()
+	})
+}
+
+func TestAFollowerThatComesBackMissesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := New()
+		const pieces, size = 3000, 1000
+		go func() {
+			for range pieces {
+				r.Add(output(size), minute)
+			}
+			r.Close()
+		}()
+		stored := uint64(0)
+		for stored < pieces*size {
+			// It is given more than it stores: the rest was in the channel when it ended.
+			given := 0
+			gone := errors.New("gone")
+			err := r.CopyTo(t.Context(), stored, true, func(entries []guest.LogEntry) error {
+				for _, e := range entries {
+					if given == 0 && e.Start() != stored {
+						t.Fatalf("the first piece begins at %d, want %d", e.Start(), stored)
+					}
+					if given += cost(e); given < inFlight/2 {
+						stored = e.Seq
+					}
+				}
+				if given > inFlight {
+					return gone
+				}
+				return nil
+			})
+			if err == nil {
+				break // the rest was stored
+			}
+			if stored%size != 0 || !errors.Is(err, gone) {
+				t.Fatal(err)
+			}
+			time.Sleep(30 * time.Second)
+		}
+	})
+}
+
+func TestAWriterDoesNotWaitForeverForAFollowerThatIsGone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := New()
+		begin := time.Now()
+		for range 3 * ringBytes / 1000 {
+			r.Add(output(1000), minute)
+		}
+		if took := time.Since(begin); took < time.Minute || took > time.Minute+2*look {
+			t.Errorf("the writer was blocked for %s, want a minute once", took)
+		}
+	})
 }
 
 func TestRingKeepsOrderAndBounds(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		r := New()
-		var next, read uint64 = 1, 0
+		var written, read uint64
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			if rapid.Bool().Draw(t, "write") {
-				r.Add(guest.LogEntry{Line: make([]byte, rapid.IntRange(0, ringBytes/4).Draw(t, "size"))})
-				next++
+				n := rapid.IntRange(1, ringBytes/4).Draw(t, "size")
+				r.Add(output(n), never)
+				written += uint64(n)
 				continue
 			}
 			got, err := collect(r, read, false)
@@ -58,13 +157,13 @@ func TestRingKeepsOrderAndBounds(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, e := range got {
-				if e.Seq != read+1+e.Dropped {
-					t.Fatalf("entry %d after %d with %d dropped", e.Seq, read, e.Dropped)
+				if e.Start() < read {
+					t.Fatalf("an entry from %d after %d", e.Start(), read)
 				}
 				read = e.Seq
 			}
-			if read != next-1 {
-				t.Fatalf("read up to %d of %d", read, next-1)
+			if read != written {
+				t.Fatalf("read up to %d of %d", read, written)
 			}
 		}
 		if r.bytes > ringBytes {
@@ -81,11 +180,11 @@ func TestFollowersEndWithTheContainer(t *testing.T) {
 		got, _ := collect(r, 0, true)
 		done <- len(got)
 	}()
-	r.Add(guest.LogEntry{})
-	r.Add(guest.LogEntry{})
+	r.Add(output(1), never)
+	r.Add(output(1), never)
 	r.Close()
-	if n := <-done; n != 2 {
-		t.Errorf("followed %d entries; want 2", n)
+	if n := <-done; n != 2 || !r.Drained() {
+		t.Errorf("followed %d entries; want 2, and then nothing is left", n)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -94,18 +193,22 @@ func TestFollowersEndWithTheContainer(t *testing.T) {
 	}
 }
 
-func TestOutputIsSplitIntoLines(t *testing.T) {
+func TestOutputIsCopiedByteForByte(t *testing.T) {
 	t.Parallel()
-	long := strings.Repeat("x", guest.MaxLogLine)
+	long := strings.Repeat("x", guest.MaxLogPiece)
+	runes := "xx" + strings.Repeat("€", guest.MaxLogPiece) // the limit is within a character
 	for _, tt := range []struct {
 		in   string
-		want []string // a trailing + marks a partial line
+		want []string
 	}{
 		{"", nil},
-		{"a\nb\n", []string{"a", "b"}},
-		{"\n\nend", []string{"", "", "end"}},
-		{long + "yz\nnext\n", []string{long + "+", "yz", "next"}},
-		{long + long, []string{long + "+", long + "+"}},
+		{"a\nb\n", []string{"a\nb\n"}},
+		{"\n\nend", []string{"\n\n", "end"}},
+		{"\xff\x00\xfe\n\x80", []string{"\xff\x00\xfe\n", "\x80"}},
+		{long + "yz\nnext\n", []string{long, "yz\nnext\n"}},
+		{long + long, []string{long, long}},
+		{runes, []string{runes[:guest.MaxLogPiece-(guest.MaxLogPiece-2)%3], ""}},
+		{strings.Repeat("\x80", guest.MaxLogPiece+1), []string{strings.Repeat("\x80", guest.MaxLogPiece), "\x80"}},
 	} {
 		for _, oneByOne := range []bool{false, true} {
 			r := New()
@@ -113,18 +216,25 @@ func TestOutputIsSplitIntoLines(t *testing.T) {
 			if oneByOne {
 				in = iotest.OneByteReader(strings.NewReader(tt.in))
 			}
-			CopyLines(r, guest.Stdout, in, false)
+			Copy(r, guest.Stdout, in, false, never)
 			var got []string
+			all := ""
 			entries, _ := collect(r, 0, false)
 			for _, e := range entries {
-				line := string(e.Line)
-				if e.Partial {
-					line += "+"
-				}
-				got = append(got, line)
+				got = append(got, string(e.Bytes))
+				all += string(e.Bytes)
+			}
+			if all != tt.in {
+				t.Errorf("%.20q was changed", tt.in)
+			}
+			switch {
+			case len(tt.want) > 0 && tt.want[len(tt.want)-1] == "": // only the first piece matters
+				got, tt.want = got[:1], tt.want[:1]
+			case oneByOne: // each line comes in its own piece
+				continue
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("lines of %.20q (-want +got):\n%s", tt.in, diff)
+				t.Errorf("pieces of %.20q (-want +got):\n%s", tt.in, diff)
 			}
 		}
 	}
@@ -133,13 +243,14 @@ func TestOutputIsSplitIntoLines(t *testing.T) {
 func TestLinesOfATerminalAreLoggedWithoutCarriageReturns(t *testing.T) {
 	t.Parallel()
 	r := New()
-	CopyLines(r, guest.Stdout, strings.NewReader("one\r\ntwo\rthree\r\n$ "), true)
+	in := strings.Repeat("x", guest.MaxLogPiece-1) + "\r\none\r\ntwo\rthree\r\n$ "
+	Copy(r, guest.Stdout, strings.NewReader(in), true, never)
 	got, _ := r.read(0)
-	var lines []string
+	all := ""
 	for _, e := range got {
-		lines = append(lines, string(e.Line))
+		all += string(e.Bytes)
 	}
-	if want := "one|two\rthree|$ "; strings.Join(lines, "|") != want {
-		t.Errorf("the log has %q, want %q", strings.Join(lines, "|"), want)
+	if want := strings.Repeat("x", guest.MaxLogPiece-1) + "\none\ntwo\rthree\n$ "; all != want {
+		t.Errorf("the log has %d bytes %.40q, want %d", len(all), all[max(0, len(all)-40):], len(want))
 	}
 }

@@ -10,19 +10,20 @@ import (
 
 	"husk/guest"
 	"husk/session"
+	"husk/signals"
 )
 
 // Attach sends a container's new output, across its restarts. If the client requests the backlog,
 // Attach sends that first. When the container has ended for good, it sends the last exit code. It also
 // passes on input.
 func (p *pod) Attach(ctx context.Context, a guest.Attach, accept guest.Accept) error {
-	c, _, err := p.inside(a.Container)
-	if err != nil {
-		return err
-	}
 	p.mu.Lock()
 	s := p.stdio[a.Container]
 	p.mu.Unlock()
+	c, _, err := p.inside(a.Container)
+	if err != nil && (s == nil || !p.awaitsClient(a.Container)) {
+		return err
+	}
 	if err := fits(a, c, s); err != nil {
 		return err
 	}
@@ -57,6 +58,19 @@ func (p *pod) Attach(ctx context.Context, a guest.Attach, accept guest.Accept) e
 	}
 	session.SendExit(conn, p.lastExit(a.Container))
 	return nil
+}
+
+// awaitsClient reports whether the container starts when a client attaches.
+func (p *pod) awaitsClient(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, c := range p.spec.Containers {
+		if c.Name == name {
+			s := p.status.Containers[i]
+			return c.StartOnAttach && s.State == guest.StateWaiting && s.StartedAt.IsZero() && !p.stopping
+		}
+	}
+	return false
 }
 
 // fits returns an error if the container does not have what the attach request needs.
@@ -138,7 +152,7 @@ func sendOutput(ctx context.Context, conn session.Conn, r *reader, backlog []pie
 }
 
 func (p *pod) signalContainer(name, signal string) {
-	n, err := guest.ParseSignal(signal)
+	n, err := signals.Parse(signal)
 	if err != nil {
 		return
 	}

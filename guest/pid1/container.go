@@ -11,11 +11,15 @@ import (
 
 	"husk/guest"
 	"husk/guest/become"
+	"husk/signals"
 )
 
 // supervise runs one container until it has ended for good.
 func (p *pod) supervise(i int, spec guest.Spec) {
 	wait := newBackoff(spec.RestartBackoff)
+	if spec.Containers[i].StartOnAttach {
+		p.awaitClient(i, p.stdio[spec.Containers[i].Name])
+	}
 	for first := true; ; first = false {
 		began := time.Now()
 		c := new(spec.Containers[i])
@@ -44,6 +48,23 @@ func (p *pod) supervise(i int, spec guest.Spec) {
 	}
 }
 
+// clientWait is how long a container with StartOnAttach waits for a client.
+const clientWait = time.Minute
+
+// awaitClient waits until a client has attached to the container, none has for too long, or the pod is
+// being stopped.
+func (p *pod) awaitClient(i int, s *stdio) {
+	p.update(func() { p.status.Containers[i].Reason = guest.ReasonNoClient })
+	timer := time.NewTimer(clientWait)
+	defer timer.Stop()
+	select {
+	case <-s.joined:
+	case <-timer.C:
+	case <-p.stop:
+	}
+	p.update(func() { p.status.Containers[i].Reason = "" })
+}
+
 // policyOf returns the restart policy of a container. An init container that has done its work is not
 // restarted, whatever the pod's policy is.
 func policyOf(c *guest.Container, ofPod string) string {
@@ -68,7 +89,7 @@ func (p *pod) begin(i int, c *guest.Container, first bool) (*run, *become.StartE
 	if !p.mayStart(c) {
 		return nil, nil
 	}
-	signal, err := guest.ParseSignal(c.StopSignal)
+	signal, err := signals.Parse(c.StopSignal)
 	if err != nil { // already validated
 		return nil, &become.StartError{Code: 126, Message: err.Error()}
 	}

@@ -21,6 +21,7 @@ import (
 	"husk/guest"
 	"husk/guest/become"
 	"husk/session"
+	"husk/signals"
 )
 
 const (
@@ -301,7 +302,7 @@ func (j *job) input(conn session.Conn) {
 				setSize(j.tty, size)
 			}
 		case session.Signal:
-			if n, err := guest.ParseSignal(string(f.Payload)); err == nil && !j.ended.Load() {
+			if n, err := signals.Parse(string(f.Payload)); err == nil && !j.ended.Load() {
 				unix.Kill(-j.pid, unix.Signal(n))
 			}
 		default:

@@ -31,6 +31,10 @@ import (
 // only happens if the pipe was passed to another container.
 const outputWait = 2 * time.Second
 
+// agentHold is how long a container whose log is full waits for an agent to come back. The agent of a
+// node that is being upgraded is away for some seconds.
+const agentHold = time.Minute
+
 // linux is the real machine.
 type linux struct {
 	reap    *reaper
@@ -311,8 +315,16 @@ func (k *child) useTerminal(from *os.File, stdin bool) error {
 
 func (k *child) copyOutput(stream string, f *os.File, terminal bool) {
 	k.copying.Go(func() {
-		logring.CopyLines(k.stdio.log, stream, &output{k: k, f: f, to: k.stdio, name: stream}, terminal)
+		logring.Copy(k.stdio.log, stream, &output{k: k, f: f, to: k.stdio, name: stream}, terminal, k.logHold)
 	})
+}
+
+// logHold is how long the container waits for an agent that is not there to read its log.
+func (k *child) logHold() time.Duration {
+	if k.over.Load() {
+		return outputWait
+	}
+	return agentHold
 }
 
 // socketPair returns a pair of sockets for passing descriptors.

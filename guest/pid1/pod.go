@@ -23,6 +23,10 @@ const (
 	// lastWord is how long a stopped guest waits for a host to read the final status before it
 	// powers off.
 	lastWord = 3 * time.Second
+	// lastOutputs is how long a stopped guest waits for an agent and attached clients to read the
+	// last output of its containers. lastLook is how often it checks.
+	lastOutputs = 5 * time.Second
+	lastLook    = 10 * time.Millisecond
 	// lastBytes is the time for the last response to leave the VM after the host has confirmed that
 	// it has read the status.
 	lastBytes = 50 * time.Millisecond
@@ -315,9 +319,28 @@ func (p *pod) Stop(grace time.Duration) error {
 	return nil
 }
 
+// deliver waits until the containers' last output has been sent to the agent and to attached clients,
+// if they read it.
+func (p *pod) deliver() {
+	look := time.NewTicker(lastLook)
+	defer look.Stop()
+	for deadline := time.Now().Add(lastOutputs); time.Now().Before(deadline); <-look.C {
+		p.mu.Lock()
+		all := true
+		for _, s := range p.stdio {
+			all = all && s.delivered()
+		}
+		p.mu.Unlock()
+		if all {
+			return
+		}
+	}
+}
+
 func (p *pod) shutDown(idle <-chan struct{}) {
 	<-idle
 	err := p.machine.release()
+	p.deliver()
 	p.update(func() {
 		p.killTimer.Stop()
 		if err != nil {

@@ -6,9 +6,12 @@ package pid1
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"husk/guest"
+	"husk/guest/archive"
+	"husk/guest/become"
 )
 
 // inside returns a running container.
@@ -68,4 +71,28 @@ func (p *pod) Stats() guest.Stats {
 	s := p.machine.stats(running)
 	s.BootID = p.bootID
 	return s
+}
+
+func (l *linux) copyOut(in process, what guest.Copy, accept guest.Accept) error {
+	k, ok := in.(*child)
+	if !ok {
+		return errors.New("not a container of this machine")
+	}
+	return asCall(k.inside(func() error { return archive.Out(what, accept) }))
+}
+
+func (l *linux) copyIn(c guest.Container, in process, where guest.Copy, accept guest.Accept) error {
+	k, ok := in.(*child)
+	if !ok {
+		return errors.New("not a container of this machine")
+	}
+	return asCall(k.inside(func() error {
+		return archive.In(where, func() (uid, gid int, err error) {
+			who, err := become.LookUpUser(c.User)
+			if err != nil {
+				return 0, 0, err
+			}
+			return who.Uid, who.Gid, nil
+		}, accept)
+	}))
 }

@@ -43,15 +43,17 @@ const (
 type stdio struct {
 	log *logring.Ring
 
-	mu      sync.Mutex
-	readers []*reader
-	backlog []piece // copies; at most backlogBytes
-	kept    int
-	lost    uint64        // bytes before the backlog
-	run     *runIO        // nil between runs
-	size    session.Size  // the last requested size of the terminal
-	changed chan struct{} // closed and replaced when run changes
-	over    chan struct{} // closed when no further run will come
+	mu       sync.Mutex
+	readers  []*reader // to which output is sent
+	attached int       // clients that have not left yet
+	backlog  []piece   // copies; at most backlogBytes
+	kept     int
+	lost     uint64        // bytes before the backlog
+	run      *runIO        // nil between runs
+	size     session.Size  // the last requested size of the terminal
+	changed  chan struct{} // closed and replaced when run changes
+	over     chan struct{} // closed when no further run will come
+	joined   chan struct{} // closed when the first client has attached
 }
 
 // runIO is the input of one run.
@@ -75,7 +77,7 @@ type reader struct {
 }
 
 func newStdio() *stdio {
-	return &stdio{log: logring.New(), changed: make(chan struct{}), over: make(chan struct{})}
+	return &stdio{log: logring.New(), changed: make(chan struct{}), over: make(chan struct{}), joined: make(chan struct{})}
 }
 
 // close says that there will be no further run and no further output.
@@ -97,6 +99,12 @@ func (s *stdio) join() (*reader, []piece) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.readers = append(s.readers, r)
+	s.attached++
+	select {
+	case <-s.joined:
+	default:
+		close(s.joined)
+	}
 	before := make([]piece, 0, len(s.backlog)+1)
 	if s.lost > 0 {
 		before = append(before, piece{session.Stderr, fmt.Appendf(nil, "[%d earlier bytes are only in the log]\r\n", s.lost)})
@@ -111,6 +119,17 @@ func (s *stdio) join() (*reader, []piece) {
 func (s *stdio) leave(r *reader) {
 	close(r.gone)
 	s.drop(r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attached--
+}
+
+// delivered reports whether an agent has been given the complete log, and every attached client has
+// been sent its end.
+func (s *stdio) delivered() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.attached == 0 && s.log.Drained()
 }
 
 func (s *stdio) drop(r *reader) {
@@ -289,7 +308,7 @@ var streamKinds = map[string]session.Kind{guest.Stdout: session.Stdout, guest.St
 // lastOutput is how many bytes may be read after a container's end: as much as a pipe can hold.
 const lastOutput = 1 << 20
 
-// output is what logring.CopyLines reads from a container. Its Read passes everything to the attached
+// output is what logring.Copy reads from a container. Its Read passes everything to the attached
 // clients first.
 type output struct {
 	k    *child

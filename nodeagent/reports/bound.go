@@ -24,7 +24,7 @@ func Bounded(r husk.PodReport) husk.PodReport {
 		c.Name = Clip(c.Name, limits.Name)
 		c.Reason, c.Message = Clip(c.Reason, limits.Reason), Clip(c.Message, limits.Message)
 		c.Restarts = count(c.Restarts)
-		c.StartedAt, c.FinishedAt = plausible(c.StartedAt), plausible(c.FinishedAt)
+		c.StartedAt, c.FinishedAt, c.NextStartAt = plausible(c.StartedAt), plausible(c.FinishedAt), plausible(c.NextStartAt)
 	}
 	return r
 }

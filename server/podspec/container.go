@@ -49,6 +49,9 @@ func completeContainer(c *husk.Container, field string, volumes map[string]husk.
 		if err := cleanPath(f.Path, at+".path"); err != nil {
 			return err
 		}
+		if mounted[f.Path] {
+			return husk.Errorf(husk.CodeInvalid, at+".path", "a volume is mounted at %s, so it cannot be a file", f.Path)
+		}
 		if f.Content != "" && f.ContentBase64 != "" {
 			return husk.Errorf(husk.CodeInvalid, at, "give content or contentBase64, not both")
 		}

@@ -94,11 +94,12 @@ func podQuota(ctx context.Context, q *db.Queries, tenant db.Tenant, spec husk.Po
 }
 
 // findImages returns the tenant's image for each container, and locks the images until the transaction ends. size is that of the containers in
-// the form that the guest gets.
+// the form that the guest gets. Codes: image_not_found, invalid (a container could never start).
 func findImages(ctx context.Context, q *db.Queries, tenantID uuid.UUID, spec husk.PodSpec) (ids []uuid.UUID, size int, err error) {
 	containers := spec.AllContainers()
 	ids = make([]uuid.UUID, 0, len(containers))
 	merged := make([]husk.DesiredContainer, 0, len(containers))
+	known := true // a dry run need not know the images
 	for i, c := range containers {
 		row, err := q.ImageByReference(ctx, db.ImageByReferenceParams{TenantID: tenantID, Reference: c.Image})
 		if errors.Is(err, pgx.ErrNoRows) && !pools.IsDryRun(ctx) {
@@ -108,10 +109,14 @@ func findImages(ctx context.Context, q *db.Queries, tenantID uuid.UUID, spec hus
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return nil, 0, err
 		}
+		known = known && err == nil
 		ids = append(ids, row.ID)
 		merged = append(merged, husk.MergeContainer(c, row.Config))
 	}
-	return ids, husk.GuestBytes(merged), nil
+	if known {
+		err = spec.CheckStart(merged)
+	}
+	return ids, husk.GuestBytes(merged), err
 }
 
 func insertPod(ctx context.Context, q *db.Queries, tenantID, id uuid.UUID, name string, labels map[string]string, spec husk.PodSpec, guestBytes int) (db.Pod, error) {

@@ -5,7 +5,6 @@ package convert
 import (
 	"crypto/sha256"
 	"net"
-	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -32,10 +31,10 @@ func Report(r husk.PodReport) husk.PodReport {
 		return strings.ReplaceAll(strings.ToValidUTF8(s[:min(len(s), maxReportedText)], "\uFFFD"), "\x00", "")
 	}
 	r.Reason, r.Message = clean(r.Reason), clean(r.Message)
-	r.Containers = slices.Clone(r.Containers)
+	r.Containers = append([]husk.ContainerStatus{}, r.Containers...)
 	for i := range r.Containers {
 		c := &r.Containers[i]
-		c.Name, c.State, c.Reason, c.Message = clean(c.Name), clean(c.State), clean(c.Reason), clean(c.Message)
+		c.Name, c.State, c.Reason, c.Message, c.LastReason = clean(c.Name), clean(c.State), clean(c.Reason), clean(c.Message), clean(c.LastReason)
 	}
 	return r
 }

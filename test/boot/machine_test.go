@@ -219,10 +219,7 @@ func logsOf(t *testing.T, c *guest.Client, container string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
 	err := c.Logs(context.Background(), container, 0, false, func(e guest.LogEntry) error {
-		out[e.Stream] += string(e.Line)
-		if !e.Partial {
-			out[e.Stream] += "\n"
-		}
+		out[e.Stream] += string(e.Bytes)
 		return nil
 	})
 	if err != nil {

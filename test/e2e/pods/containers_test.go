@@ -90,6 +90,12 @@ func TestAPodWithoutItsCommandFails(t *testing.T) {
 	if c := failed.Status.Containers[0]; c.ExitCode == nil || *c.ExitCode != 127 {
 		t.Errorf("the exit code should be 127: %+v", c)
 	}
+	for _, flags := range [][]string{{"--rm", "-q"}, {"-q", "-i"}} {
+		args := append(append([]string{"run", "-m", "128Mi"}, flags...), busybox, "no-such-program")
+		if got := tn.Run(t, nil, args...); got.Code != 127 || !strings.Contains(got.Errs, `exec: "no-such-program": not found in PATH`) {
+			t.Errorf("husk run %v: %+v", flags, got)
+		}
+	}
 }
 
 // A deleted pod's container gets SIGTERM and its grace period. The volume keeps the data that the

@@ -4,6 +4,7 @@ package pods
 
 import (
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -50,6 +51,25 @@ func TestRestartPolicies(t *testing.T) {
 	})
 	if pod, err := tn.Get(t.Context(), always.ID); err != nil || pod.Status.Phase != openapi.PodPhaseRunning {
 		t.Errorf("a pod whose container is restarted is %s (%v)", pod.Status.Phase, err)
+	}
+	stack.Eventually(t, 60*time.Second, func() error { // the container also runs now and then
+		pod, err := tn.Get(t.Context(), always.ID)
+		if err != nil {
+			return err
+		}
+		if c := pod.Status.Containers[0]; stack.Value(pod.Status.Reason) != "CrashLoopBackOff" || !strings.Contains(stack.Value(pod.Status.Message), "exit code 0") || c.NextStartAt == nil || stack.Value(c.LastReason) != "Completed" {
+			return fmt.Errorf("the status is %+v, the container %+v", pod.Status, c)
+		}
+		if list := tn.Run(t, nil, "pods"); !strings.Contains(list.Out, "CrashLoopBackOff") {
+			return fmt.Errorf("husk pods prints %s", list.Out)
+		}
+		return nil
+	})
+	events := tn.Run(t, nil, "events").Out
+	for _, want := range []string{"ContainerStarted", "container main was started again, restart 1", "container main ended with exit code 0", "container main ended with exit code 3", "ContainerBackOff"} {
+		if !strings.Contains(events, want) {
+			t.Errorf("there is no event %q in\n%s", want, events)
+		}
 	}
 }
 

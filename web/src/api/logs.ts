@@ -10,7 +10,9 @@ export interface LogLine {
   time: string;
   stream: "stdout" | "stderr";
   line: string;
-  dropped?: number; // how many lines before this one are lost
+  partial?: boolean; // has no newline: the stream's next line continues it
+  droppedBytes?: number; // how many bytes of output are missing before this line
+  dropped?: number; // how many lines are missing, if the pod was started by an earlier version of Husk
   cursor: string;
 }
 

@@ -191,8 +191,13 @@ export interface paths {
         };
         /**
          * Read the log of a container
-         * @description The response is plain text by default. With `Accept: application/x-ndjson`, it is JSON lines with a time, a stream and a `cursor`. Send a
-         *     `cursor` as `after` to continue after that line. The response to `follow=true` ends when the container has ended and will not be restarted.
+         * @description The response is plain text by default: what the container has written, byte for byte. With `Accept: application/x-ndjson`, it is JSON
+         *     lines with a time, a stream and a `cursor`. Send a `cursor` as `after` to continue after that line. A line has a newline unless `partial`
+         *     is set. If a line is not valid UTF-8, `bytes` has it in base64, and `line` is only similar.
+         *
+         *     A pod can store 20 MiB at once and then 1 MiB per second. A container that writes faster has to wait, unless a client is attached to it.
+         *     A node keeps the latest 10 to 20 MiB of a container, less if the pod has more than three containers. Where output is missing, the next
+         *     line has `droppedBytes`, and plain text has a line that begins with `[husk:`. The response to `follow=true` ends when the container has ended and will not be restarted.
          *     For viewers, developers and owners of the tenant.
          */
         get: operations["getPodLogs"];
@@ -2075,7 +2080,7 @@ export interface components {
             name: string;
             phase: components["schemas"]["PodPhase"];
             /**
-             * @description The reason in one word that programs can rely on.
+             * @description The reason in one word that programs can rely on. A pod that is Running has one if a container waits for its restart (CrashLoopBackOff) or has failed for good (ContainerFailed).
              * @example InsufficientMemory
              */
             reason?: string;
@@ -2290,7 +2295,7 @@ export interface components {
              * @example registry.example.com/nginx:1.22
              */
             image: string;
-            /** @description Replaces the image's entrypoint. */
+            /** @description Replaces the image's entrypoint. One empty string counts as none. */
             command?: string[];
             /** @description Replaces the image's command. */
             args?: string[];
@@ -2319,6 +2324,11 @@ export interface components {
              * @example true
              */
             tty?: boolean;
+            /**
+             * @description Start the container only when a client attaches, so that the client gets all output. If none attaches within a minute, the container starts without one. This applies to the first start of the pod only.
+             * @default false
+             */
+            startOnAttach?: boolean;
             /**
              * @description Give root in the container the whole guest: all capabilities and devices, and no system call filter. The pod's isolation from other pods does not change.
              * @default false
@@ -2632,7 +2642,7 @@ export interface components {
         PodStatus: {
             phase: components["schemas"]["PodPhase"];
             /**
-             * @description The reason in one word that programs can rely on.
+             * @description The reason in one word that programs can rely on. A pod that is Running has one if a container waits for its restart (CrashLoopBackOff) or has failed for good (ContainerFailed).
              * @example InsufficientMemory
              */
             reason?: string;
@@ -2696,6 +2706,13 @@ export interface components {
             startedAt?: string;
             /** Format: date-time */
             finishedAt?: string;
+            /** @description How the latest run ended, while the container waits for its restart: Completed, Error, OOMKilled or StartError. */
+            lastReason?: string;
+            /**
+             * Format: date-time
+             * @description When the container is restarted.
+             */
+            nextStartAt?: string;
         };
         /**
          * @example {
@@ -4746,6 +4763,11 @@ export interface components {
              * @default false
              */
             tty?: boolean;
+            /**
+             * @description Start the container only when a client attaches or has not attached for a minute.
+             * @default false
+             */
+            startOnAttach?: boolean;
             /**
              * @description Do not confine the container within its guest.
              * @default false

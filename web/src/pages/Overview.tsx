@@ -7,14 +7,13 @@ import { useLive } from "../api/live";
 import { useHasRole } from "../api/role";
 import { keyOf, useSession } from "../api/session";
 import { coresOf, count, gibibytes, hours, mebibytes, money } from "../lib/format";
+import { needsAttention, podState } from "../lib/podState";
 import { Badge } from "../ui/Badge";
 import { Problem } from "../ui/Problem";
 import { Card, Empty, Loading, Meter, PageHead } from "../ui/parts";
 import { EventList } from "./EventList";
 
 const PHASES = ["Running", "Starting", "Pending", "Stopping", "Succeeded", "Failed", "Unknown"] as const;
-const needsAttention = (p: Pod) =>
-  p.status.phase === "Failed" || p.status.phase === "Unknown" || (p.status.phase === "Pending" && !!p.status.reason);
 
 /** Overview shows the tenant's pods, quota, cost, problems and recent events. */
 export function Overview() {
@@ -93,7 +92,7 @@ export function Overview() {
           <ul className="rows">
             {troubled.slice(0, 8).map((p) => (
               <li key={p.id}>
-                <Badge state={p.status.phase} />
+                <Badge state={podState(p)} phase={p.status.phase} />
                 <Link to="/pods/$podId" params={{ podId: p.id }} search={p.status.phase === "Pending" ? { tab: "placement" } : {}}>
                   {p.name}
                 </Link>

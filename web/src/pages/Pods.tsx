@@ -5,7 +5,8 @@ import { useMemo, useState } from "react";
 import { client, type Pod } from "../api/client";
 import { useLive } from "../api/live";
 import { useHasRole } from "../api/role";
-import { coresOf, mebibytes, plural } from "../lib/format";
+import { coresOf, count, mebibytes, plural } from "../lib/format";
+import { podState, restartsOf } from "../lib/podState";
 import { Badge } from "../ui/Badge";
 import { Button } from "../ui/Button";
 import { type Column, DataTable } from "../ui/DataTable";
@@ -61,10 +62,11 @@ export function Pods() {
       },
       {
         name: "State",
-        width: "112px",
+        width: "156px",
         sort: (p) => PHASES.indexOf(p.status.phase),
-        cell: (p) => <Badge state={p.status.phase} title={p.status.message} />,
+        cell: (p) => <Badge state={podState(p)} phase={p.status.phase} title={p.status.message} />,
       },
+      { name: "Restarts", width: "84px", wide: true, sort: restartsOf, cell: (p) => count(restartsOf(p)) },
       {
         name: "Ready",
         width: "72px",

@@ -23,10 +23,17 @@ const LOOKS: Record<string, [mark: string, tone: string]> = {
   Placed: ["●", "good"],
   Refused: ["✕", "bad"],
   Undecided: ["◌", "wait"],
+  CrashLoopBackOff: ["↻", "bad"],
+  ContainerFailed: ["✕", "bad"],
+  NotReady: ["◐", "warn"],
+  StartFailed: ["✕", "warn"],
+  MachineDied: ["✕", "warn"],
+  GuestSilent: ["?", "warn"],
 };
 
-export function Badge({ state, title }: { state: string; title?: string }) {
-  const [mark, tone] = LOOKS[state] ?? ["·", "wait"];
+/** Badge shows a state. A reason that has no look of its own gets that of its phase. */
+export function Badge({ state, phase = state, title }: { state: string; phase?: string; title?: string }) {
+  const [mark, tone] = LOOKS[state] ?? LOOKS[phase] ?? ["·", "wait"];
   return (
     <span className={`badge ${tone}`} title={title}>
       <span aria-hidden="true">{mark}</span> {state === "InUse" ? "In use" : state}

@@ -108,7 +108,7 @@ export function LogsTab({ pod, container, pick }: { pod: Pod; container: string;
                   style={{ transform: `translateY(${item.start}px)` }}
                 >
                   {times && <time dateTime={l.time}>{l.time.slice(11, 23).padEnd(12, "0")} </time>}
-                  {l.dropped ? <em className="muted">({count(l.dropped)} lines were dropped here) </em> : null}
+                  {missing(l) && <em className="muted">({missing(l)} of output are missing here) </em>}
                   {l.line}
                 </div>
               )
@@ -118,6 +118,12 @@ export function LogsTab({ pod, container, pick }: { pod: Pod; container: string;
       </div>
     </>
   );
+}
+
+/** missing says how much output is missing before a line. */
+function missing(l: LogLine): string | undefined {
+  if (l.droppedBytes) return `${count(l.droppedBytes)} bytes`;
+  return l.dropped ? `${count(l.dropped)} lines` : undefined;
 }
 
 /** download saves the whole log that is kept. */

@@ -7,6 +7,7 @@ import { ApiError, client, data, type Pod } from "../../api/client";
 import { type Live, useLive } from "../../api/live";
 import { useHasRole } from "../../api/role";
 import { keyOf, useSession } from "../../api/session";
+import { podState } from "../../lib/podState";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
 import { Problem } from "../../ui/Problem";
@@ -86,7 +87,7 @@ function Page({ pod, broken }: { pod: Pod; broken?: ApiError }) {
       <PageHead
         title={
           <>
-            {pod.name} <Badge state={pod.status.phase} />
+            {pod.name} <Badge state={podState(pod)} phase={pod.status.phase} />
           </>
         }
         lead={Object.keys(pod.labels).length > 0 && <Labels labels={pod.labels} />}
@@ -103,8 +104,8 @@ function Page({ pod, broken }: { pod: Pod; broken?: ApiError }) {
         )}
       </PageHead>
       {broken && <Problem error={broken} title="This page is not up to date." />}
-      {pod.status.message && pod.status.phase !== "Running" && (
-        <p className={`note ${pod.status.phase === "Failed" || pod.status.phase === "Unknown" ? "bad" : ""}`}>
+      {pod.status.message && (
+        <p className={`note ${["Failed", "Unknown", "Running"].includes(pod.status.phase) ? "bad" : ""}`}>
           {pod.status.reason && <strong>{pod.status.reason}: </strong>}
           {pod.status.message}
           {pod.status.phase === "Pending" && (

@@ -2,7 +2,10 @@
 
 //go:build linux
 
-package pid1
+// Package archive copies files out of a container and into it, as tar archives in sessions. It runs on
+// a thread that has entered the container, so symbolic links are resolved as for the container's own
+// processes.
+package archive
 
 import (
 	"archive/tar"
@@ -19,7 +22,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"husk/guest"
-	"husk/guest/become"
 	"husk/session"
 )
 
@@ -31,52 +33,44 @@ var kernelFS = map[int64]bool{
 
 const mqueueMagic = 0x19800202
 
-// copyOut sends a path of a container as an archive. It works on a thread that has entered the
-// container, so symbolic links are resolved as for the container's own processes.
-func (l *linux) copyOut(in process, what guest.Copy, accept guest.Accept) error {
-	k, ok := in.(*child)
-	if !ok {
-		return errors.New("not a container of this machine")
+// Out sends a path of the container as an archive.
+func Out(what guest.Copy, accept guest.Accept) error {
+	if !path.IsAbs(what.Path) {
+		return &guest.CallError{Code: guest.CodeInvalid, Message: "the path in the container must begin with /"}
 	}
-	return asCall(k.inside(func() error {
-		if !path.IsAbs(what.Path) {
-			return &guest.CallError{Code: guest.CodeInvalid, Message: "the path in the container must begin with /"}
-		}
-		top, err := filepath.EvalSymlinks(what.Path)
-		if err == nil {
-			_, err = os.Lstat(top)
-		}
-		if err != nil {
-			return noFile(err)
-		}
-		conn, err := accept()
-		if err != nil {
-			return nil //nolint:nilerr // the host has gone
-		}
-		go func() { // the client sends nothing; this notices that it has gone
-			for {
-				if _, err := conn.Receive(); err != nil {
-					conn.Close()
-					return
-				}
+	top, err := filepath.EvalSymlinks(what.Path)
+	if err == nil {
+		_, err = os.Lstat(top)
+	}
+	if err != nil {
+		return noFile(err)
+	}
+	conn, err := accept()
+	if err != nil {
+		return nil //nolint:nilerr // the host has gone
+	}
+	go func() { // the client sends nothing; this notices that it has gone
+		for {
+			if _, err := conn.Receive(); err != nil {
+				conn.Close()
+				return
 			}
-		}()
-		p := packer{conn: conn, out: bufio.NewWriterSize(stdoutWriter{conn}, session.Chunk)}
-		p.tar = tar.NewWriter(p.out)
-		name := path.Base(path.Clean(what.Path))
-		if name == "/" {
-			name = "."
 		}
-		err = p.add(top, name, true)
-		if err == nil {
-			err = errors.Join(p.tar.Close(), p.out.Flush())
-		}
-		if err != nil {
-			return &guest.CallError{Code: guest.CodeFailed, Message: err.Error()}
-		}
-		session.SendExit(conn, session.Status{Code: p.code})
-		return nil
-	}))
+	}()
+	p := packer{conn: conn, out: bufio.NewWriterSize(stdoutWriter{conn}, session.Chunk)}
+	p.tar = tar.NewWriter(p.out)
+	name := path.Base(path.Clean(what.Path))
+	if name == "/" {
+		name = "."
+	}
+	err = p.add(top, name, true)
+	if err == nil {
+		err = errors.Join(p.tar.Close(), p.out.Flush())
+	}
+	if err != nil {
+		return &guest.CallError{Code: guest.CodeFailed, Message: err.Error()}
+	}
+	return session.SendExit(conn, session.Status{Code: p.code})
 }
 
 func noFile(err error) error {
@@ -203,59 +197,51 @@ type (
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// copyIn unpacks an archive in a container. If the path is a directory, the archive is unpacked into
-// it. Otherwise the path replaces the first part of every name in the archive. The unpacking follows
-// no link out of the directory.
-func (l *linux) copyIn(c guest.Container, in process, where guest.Copy, accept guest.Accept) error {
-	k, ok := in.(*child)
-	if !ok {
-		return errors.New("not a container of this machine")
+// In unpacks an archive in the container. If the path is a directory, the archive is unpacked into it.
+// Otherwise the path replaces the first part of every name in the archive. The unpacking follows no
+// link out of the directory. Files belong to owner, unless the archive's owners are kept.
+func In(where guest.Copy, owner func() (uid, gid int, err error), accept guest.Accept) error {
+	if !path.IsAbs(where.Path) {
+		return &guest.CallError{Code: guest.CodeInvalid, Message: "the path in the container must begin with /"}
 	}
-	return asCall(k.inside(func() error {
-		if !path.IsAbs(where.Path) {
-			return &guest.CallError{Code: guest.CodeInvalid, Message: "the path in the container must begin with /"}
+	u := unpacker{keepOwners: where.KeepOwners}
+	if !u.keepOwners {
+		var err error
+		if u.uid, u.gid, err = owner(); err != nil {
+			return err
 		}
-		u := unpacker{keepOwners: where.KeepOwners}
-		if !u.keepOwners {
-			who, err := become.LookUpUser(c.User)
-			if err != nil {
-				return err
-			}
-			u.uid, u.gid = who.Uid, who.Gid
-		}
-		dir := where.Path
-		info, err := os.Stat(dir)
-		if errors.Is(err, fs.ErrNotExist) && !strings.HasSuffix(dir, "/") || err == nil && !info.IsDir() {
-			dir, u.rename = path.Dir(path.Clean(dir)), path.Base(path.Clean(dir))
-			info, err = os.Stat(dir)
-		}
-		if err != nil {
-			return noFile(err)
-		}
-		if !info.IsDir() {
-			return &guest.CallError{Code: guest.CodeFailed, Message: dir + " is not a directory"}
-		}
-		if u.root, err = os.OpenRoot(dir); err != nil {
-			return noFile(err)
-		}
-		defer u.root.Close()
-		conn, err := accept()
-		if err != nil {
-			return nil
-		}
-		from := &stdinReader{conn: conn}
-		if err := u.unpack(bufio.NewReaderSize(from, session.Chunk), conn); err != nil {
-			if from.gone {
-				return nil
-			}
-			return &guest.CallError{Code: guest.CodeFailed, Message: err.Error()}
-		}
-		if _, err := io.Copy(onlyWriter{io.Discard}, from); err != nil { // what follows the archive's end
-			return nil
-		}
-		session.SendExit(conn, session.Status{Code: u.code})
+	}
+	dir := where.Path
+	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) && !strings.HasSuffix(dir, "/") || err == nil && !info.IsDir() {
+		dir, u.rename = path.Dir(path.Clean(dir)), path.Base(path.Clean(dir))
+		info, err = os.Stat(dir)
+	}
+	if err != nil {
+		return noFile(err)
+	}
+	if !info.IsDir() {
+		return &guest.CallError{Code: guest.CodeFailed, Message: dir + " is not a directory"}
+	}
+	if u.root, err = os.OpenRoot(dir); err != nil {
+		return noFile(err)
+	}
+	defer u.root.Close()
+	conn, err := accept()
+	if err != nil {
 		return nil
-	}))
+	}
+	from := &stdinReader{conn: conn}
+	if err := u.unpack(bufio.NewReaderSize(from, session.Chunk), conn); err != nil {
+		if from.gone {
+			return nil
+		}
+		return &guest.CallError{Code: guest.CodeFailed, Message: err.Error()}
+	}
+	if _, err := io.Copy(onlyWriter{io.Discard}, from); err != nil { // what follows the archive's end
+		return nil
+	}
+	return session.SendExit(conn, session.Status{Code: u.code})
 }
 
 // stdinReader reads the client's input.

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package husk
+
+import (
+	"fmt"
+	"time"
+)
+
+// Reasons of a container's and of a running pod's status.
+const (
+	ReasonOOMKilled        = "OOMKilled"
+	ReasonBackOff          = "BackOff"
+	ReasonStartError       = "StartError"
+	ReasonCrashLoopBackOff = "CrashLoopBackOff" // a container waits for its restart
+	ReasonContainerFailed  = "ContainerFailed"  // a container has failed and is not restarted, but others run
+)
+
+// RunningReason returns what is wrong with a pod of which containers run, as a word and a sentence, and nothing if all is well.
+func RunningReason(containers []ContainerStatus) (reason, message string) {
+	for _, c := range containers {
+		if c.State == ContainerWaiting && c.NextStartAt != nil {
+			return ReasonCrashLoopBackOff, c.ended() + ", and starts again at " + c.NextStartAt.UTC().Format(time.TimeOnly) + " UTC"
+		}
+	}
+	for _, c := range containers {
+		if c.State == ContainerExited && c.ExitCode != nil && *c.ExitCode != 0 {
+			return ReasonContainerFailed, c.ended() + ", and is not restarted"
+		}
+	}
+	return "", ""
+}
+
+// ended says how the latest run of a container ended.
+func (c ContainerStatus) ended() string {
+	text := "container " + c.Name
+	switch {
+	case c.Reason == ReasonStartError || c.LastReason == ReasonStartError:
+		text += " could not be started"
+		if c.Message != "" {
+			text += " (" + c.Message + ")"
+		}
+	case c.Reason == ReasonOOMKilled || c.LastReason == ReasonOOMKilled:
+		text += " was killed because the pod had no memory left"
+	case c.ExitCode != nil:
+		text += fmt.Sprintf(" ended with exit code %d", *c.ExitCode)
+	default:
+		text += " ended"
+	}
+	if c.Restarts == 1 {
+		text += " after 1 restart"
+	} else if c.Restarts > 0 {
+		text += fmt.Sprintf(" after %d restarts", c.Restarts)
+	}
+	return text
+}
+
+// ContainerEvent is something that happened to a container.
+type ContainerEvent struct{ Reason, Message string }
+
+// After this many restarts of a container, only every hundredth run has events.
+const maxContainerRuns = 100
+
+// ContainerEvents returns what has happened to a pod's containers between two reports about it.
+func ContainerEvents(before, after []ContainerStatus) []ContainerEvent {
+	was := map[string]ContainerStatus{}
+	for _, c := range before {
+		was[c.Name] = c
+	}
+	var events []ContainerEvent
+	for _, c := range after {
+		old := was[c.Name]
+		if c.Restarts > maxContainerRuns && c.Restarts%maxContainerRuns != 0 {
+			continue
+		}
+		over := c.State == ContainerExited || c.State == ContainerWaiting && c.NextStartAt != nil
+		began := c.StartedAt != nil && (old.StartedAt == nil || c.Restarts > old.Restarts)
+		if began {
+			events = append(events, ContainerEvent{"ContainerStarted", startedText(c)})
+		}
+		if !over || old.State != ContainerRunning && !began && old.State == c.State {
+			continue
+		}
+		e := ContainerEvent{"ContainerExited", c.ended()}
+		switch {
+		case c.Reason == ReasonStartError || c.LastReason == ReasonStartError:
+			e.Reason = "ContainerStartFailed"
+		case c.Reason == ReasonOOMKilled || c.LastReason == ReasonOOMKilled:
+			e.Reason = "ContainerOOMKilled"
+		}
+		if old.State == ContainerRunning || began || old.State == "" || e.Reason == "ContainerStartFailed" {
+			events = append(events, e)
+		}
+		if c.NextStartAt != nil && c.FinishedAt != nil {
+			wait := c.NextStartAt.Sub(*c.FinishedAt).Round(time.Second)
+			events = append(events, ContainerEvent{"ContainerBackOff", fmt.Sprintf("container %s starts again in %s", c.Name, wait)})
+		}
+	}
+	return events
+}
+
+func startedText(c ContainerStatus) string {
+	if c.Restarts == 0 {
+		return "container " + c.Name + " was started"
+	}
+	return fmt.Sprintf("container %s was started again, restart %d", c.Name, c.Restarts)
+}
