@@ -65,6 +65,7 @@ type DesiredPod struct {
 	Containers         []DesiredContainer `json:"containers"`
 	Volumes            []DesiredVolume    `json:"volumes"`
 	RestartPolicy      RestartPolicy      `json:"restartPolicy"`
+	FSGroup            *uint32            `json:"fsGroup,omitempty"`
 	GracePeriodSeconds int                `json:"terminationGracePeriodSeconds"`
 	DeadlineSeconds    int                `json:"activeDeadlineSeconds,omitempty"`
 }

@@ -32,6 +32,7 @@ type PodSpec struct {
 	Resources          Resources     `json:"resources"`
 	Volumes            []PodVolume   `json:"volumes,omitempty"`
 	RestartPolicy      RestartPolicy `json:"restartPolicy"`
+	FSGroup            *uint32       `json:"fsGroup,omitempty"` // the group to which the volumes belong, and all containers
 	GracePeriodSeconds int           `json:"terminationGracePeriodSeconds"`
 	Scheduling         *Scheduling   `json:"scheduling,omitempty"`
 
@@ -50,6 +51,7 @@ func (s PodSpec) Needs() []string {
 	for _, v := range s.Volumes {
 		add(CapabilityConfigs, v.VolumeID == uuid.Nil)
 	}
+	add(CapabilityConfigs, s.FSGroup != nil)
 	add(CapabilityContainerOptions, len(s.InitContainers) > 0 || s.ActiveDeadlineSeconds > 0)
 	for _, c := range s.AllContainers() {
 		add(CapabilityPrivileged, c.Privileged)

@@ -31,6 +31,7 @@ type Spec struct {
 	Volumes        []Volume    `json:"volumes,omitempty"`
 	Containers     []Container `json:"containers"`
 	RestartPolicy  string      `json:"restartPolicy"`
+	FSGroup        *uint32     `json:"fsGroup,omitempty"` // the group to which the volumes belong
 	RestartBackoff Backoff     `json:"restartBackoff,omitzero"`
 	// GraceMillis is the time that a container has to end when husk-init itself ends it.
 	GraceMillis int64 `json:"graceMillis,omitempty"`

@@ -83,9 +83,10 @@ func (c *Container) validate(volumes map[string]bool) error {
 }
 
 func (o *Options) validate() error {
-	if len(o.Groups) > limits.Groups || slices.ContainsFunc(o.Groups, func(g string) bool {
-		return g == "" || len(g) > maxName || strings.ContainsFunc(g, unicode.IsControl)
-	}) {
+	if len(o.Groups) > limits.Groups+1 || // with the group of the volumes
+		slices.ContainsFunc(o.Groups, func(g string) bool {
+			return g == "" || len(g) > maxName || strings.ContainsFunc(g, unicode.IsControl)
+		}) {
 		return errors.New("groups: not names")
 	}
 	for _, name := range slices.Concat(o.CapabilitiesAdd, o.CapabilitiesDrop) {

@@ -56,7 +56,7 @@ func guestSpec(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.
 		return guest.Spec{}, err
 	}
 	spec := guest.Spec{
-		PodID: desired.ID.String(), Hostname: desired.Name, Generation: 1, RestartPolicy: string(desired.RestartPolicy),
+		PodID: desired.ID.String(), Hostname: desired.Name, Generation: 1, RestartPolicy: string(desired.RestartPolicy), FSGroup: desired.FSGroup,
 		GraceMillis: int64(desired.GracePeriodSeconds) * 1000, DeadlineMillis: int64(desired.DeadlineSeconds) * 1000,
 		Network: &guest.Network{
 			MAC: port.MAC.String(), Address: port.Address, Gateway: port.Gateway, Nameservers: resolvers, MTU: mtu,
@@ -72,6 +72,9 @@ func guestSpec(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.
 			if err != nil {
 				return guest.Spec{}, fmt.Errorf("file %s of volume %s: %w", f.Path, v.Name, err)
 			}
+			if desired.FSGroup != nil {
+				gf.GID, gf.Mode = *desired.FSGroup, gf.Mode|0o040
+			}
 			volume.Files = append(volume.Files, gf)
 		}
 		spec.Volumes = append(spec.Volumes, volume)
@@ -83,6 +86,9 @@ func guestSpec(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.
 		}
 		if gc.Options, err = openapi.Recast[guest.Options](c.ContainerOptions); err != nil { // they have the same JSON form
 			return guest.Spec{}, err
+		}
+		if desired.FSGroup != nil {
+			gc.Groups = append(gc.Groups, strconv.FormatUint(uint64(*desired.FSGroup), 10))
 		}
 		if gc.TerminationMessagePath == "" {
 			gc.TerminationMessagePath = husk.DefaultTerminationMessagePath

@@ -52,6 +52,7 @@ var informationalFields = map[string]informational{
 	"spec.topologySpreadConstraints[].minDomains":         {defaults: []string{"1"}},
 	"spec.topologySpreadConstraints[].nodeAffinityPolicy": {defaults: []string{"Honor"}},
 	"spec.topologySpreadConstraints[].nodeTaintsPolicy":   {defaults: []string{"Ignore"}},
+	"spec.securityContext.fsGroupChangePolicy":            {warning: "ignored: the files of a volume are given to the group only if the volume does not belong to it yet"},
 	"spec.securityContext.supplementalGroupsPolicy":       {defaults: []string{"Merge"}},
 }
 

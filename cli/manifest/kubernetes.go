@@ -133,6 +133,10 @@ func (t *translation) translate() *Pod {
 	t.variables = map[string]map[string]string{}
 	t.volumes(&out)
 	t.checkContext("spec.securityContext", p.Spec.Security)
+	if p.Spec.Security != nil && p.Spec.Security.FSGroup != nil {
+		out.Spec.FsGroup = p.Spec.Security.FSGroup
+		t.origins["spec.fsGroup"] = "spec.securityContext.fsGroup"
+	}
 	if len(p.Spec.Containers) == 0 {
 		t.refuse("spec.containers", "a pod needs at least one container")
 	}

@@ -100,6 +100,7 @@ type (
 		Resources                     openapi.Resources      `json:"resources"`
 		RestartPolicy                 *openapi.RestartPolicy `json:"restartPolicy"`
 		TerminationGracePeriodSeconds *int                   `json:"terminationGracePeriodSeconds"`
+		FsGroup                       *int64                 `json:"fsGroup"`
 		Volumes                       []podVolume            `json:"volumes"`
 		Scheduling                    *openapi.Scheduling    `json:"scheduling"`
 	}
@@ -197,7 +198,7 @@ func (p podDocument) pod(d *decoder, origins map[string]string) *Pod {
 	d.checkName("name", p.Name)
 	out := Pod{VolumeNames: map[string]string{}, PodCreate: openapi.PodCreate{Name: p.Name, Labels: p.Labels, Spec: openapi.PodSpec{
 		Containers: p.Spec.Containers, Resources: p.Spec.Resources, RestartPolicy: p.Spec.RestartPolicy,
-		TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds, Scheduling: p.Spec.Scheduling,
+		TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds, FsGroup: p.Spec.FsGroup, Scheduling: p.Spec.Scheduling,
 		InitContainers: p.Spec.InitContainers, ActiveDeadlineSeconds: p.Spec.ActiveDeadlineSeconds, TTLSecondsAfterFinished: p.Spec.TTLSecondsAfterFinished,
 	}}}
 	var volumes []openapi.PodVolume

@@ -15,6 +15,7 @@ type kubernetesSecurityContext struct {
 	RunAsGroup   *int64  `json:"runAsGroup"`
 	RunAsNonRoot *bool   `json:"runAsNonRoot"`
 	Groups       []int64 `json:"supplementalGroups"` // of a pod
+	FSGroup      *int64  `json:"fsGroup"`            // of a pod
 	Seccomp      struct {
 		Type string `json:"type"`
 		File string `json:"localhostProfile"`
@@ -39,6 +40,9 @@ func (t *translation) security(c *kubernetesContainer, at string, out *openapi.C
 	pod, own := t.pod.Spec.Security, c.Security
 	t.checkContext(at, own)
 	if own != nil {
+		if own.FSGroup != nil {
+			t.refuse(at+".fsGroup", "the group of the volumes belongs to the pod; set it in %s", ofPod)
+		}
 		t.privileges(own, at, out)
 	}
 	if pod != nil && len(pod.Groups) > 0 {

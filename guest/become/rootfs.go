@@ -17,6 +17,7 @@ import (
 
 	"husk/guest"
 	"husk/guest/files"
+	"husk/guest/fill"
 )
 
 // buildRoot assembles the container's root file system in this process's own mount namespace and
@@ -38,6 +39,10 @@ func buildRoot(config *Config) error {
 	if err != nil {
 		return err
 	}
+	contents, err := openContents(config)
+	if err != nil {
+		return err
+	}
 	if err := mountOverlay(config.Image, config.Scratch); err != nil {
 		return fmt.Errorf("root file system: %w", err)
 	}
@@ -56,7 +61,7 @@ func buildRoot(config *Config) error {
 			return &StartError{126, fmt.Sprintf("file %s: %v", f.Path, err)}
 		}
 	}
-	overlaid, err := openOverlaid(config.Container)
+	overlaid, err := openOverlaid(config)
 	if err != nil {
 		return err
 	}
@@ -68,8 +73,13 @@ func buildRoot(config *Config) error {
 			return err
 		}
 	}
-	for i, m := range config.Container.Mounts {
-		if err := volumes[i].attach(m.Path); err != nil {
+	for _, i := range byDepth(config.Container.Mounts) {
+		m := config.Container.Mounts[i]
+		err := volumes[i].attach(m.Path)
+		if err == nil && contents[i] != nil {
+			err = fillVolume(config, m.Path, contents[i])
+		}
+		if err != nil {
 			return &StartError{126, fmt.Sprintf("mount %s: %v", m.Path, err)}
 		}
 	}
@@ -97,11 +107,57 @@ type overlaidFile struct {
 	path string
 }
 
-// openOverlaid opens the files that the volumes will hide.
-func openOverlaid(c guest.Container) ([]overlaidFile, error) {
+// byDepth returns the positions of the mounts, those of outer paths first: a later mount would hide
+// one below its path.
+func byDepth(mounts []guest.Mount) []int {
+	order := make([]int, len(mounts))
+	for i := range order {
+		order[i] = i
+	}
+	depth := func(i int) int { return strings.Count(path.Clean(mounts[i].Path), "/") }
+	slices.SortStableFunc(order, func(a, b int) int { return depth(a) - depth(b) })
+	return order
+}
+
+// openContents opens the directories of the image, without the pod's files, from which the mounted
+// volumes will be filled if they are fresh. An element is nil if the image has none there, or if the
+// mount is only a part of a volume or read-only.
+func openContents(config *Config) ([]*os.File, error) {
+	contents := make([]*os.File, len(config.Container.Mounts))
+	image, err := unix.Open(config.Image, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("image: %w", err)
+	}
+	defer unix.Close(image)
+	for i, m := range config.Container.Mounts {
+		if m.SubPath != "" || m.ReadOnly || !config.Writable[m.Volume] {
+			continue
+		}
+		fd, err := unix.Openat2(image, path.Clean("/"+m.Path), &unix.OpenHow{
+			Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+		})
+		if err == nil {
+			contents[i] = os.NewFile(uintptr(fd), m.Path)
+		}
+	}
+	return contents, nil
+}
+
+func fillVolume(config *Config, target string, content *os.File) error {
+	defer content.Close()
+	filled, err := fill.Fresh(target, fmt.Sprintf("/proc/self/fd/%d", content.Fd()))
+	if err == nil && filled && config.FSGroup != nil {
+		err = fill.Group(target, int(*config.FSGroup))
+	}
+	return err
+}
+
+// openOverlaid opens the files that the volumes will hide: the pod's, and those that say which machine
+// this is.
+func openOverlaid(config *Config) ([]overlaidFile, error) {
 	var files []overlaidFile
-	for _, f := range c.Files {
-		if !slices.ContainsFunc(c.Mounts, func(m guest.Mount) bool { return strings.HasPrefix(path.Clean(f.Path), path.Clean(m.Path)+"/") }) {
+	for _, f := range append(slices.Clone(config.Etc), config.Container.Files...) {
+		if !slices.ContainsFunc(config.Container.Mounts, func(m guest.Mount) bool { return strings.HasPrefix(path.Clean(f.Path), path.Clean(m.Path)+"/") }) {
 			continue
 		}
 		fd, err := unix.OpenTree(unix.AT_FDCWD, f.Path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)

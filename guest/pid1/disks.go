@@ -82,6 +82,11 @@ func mountVolume(ctx context.Context, v guest.Volume) (mountedVolume, error) {
 	if err := unix.Mount("/dev/"+dev, target, v.FSType, flags, data); err != nil {
 		return mountedVolume{}, fmt.Errorf("volume %s: mount: %w", v.Name, err)
 	}
+	if !v.ReadOnly {
+		// mke2fs makes it for fsck, which can make it again. Programs such as PostgreSQL refuse a
+		// directory that is not empty.
+		os.Remove(filepath.Join(target, "lost+found")) // fails if there is something in it
+	}
 	return mountedVolume{name: v.Name, dev: dev}, nil
 }
 

@@ -24,6 +24,7 @@ import (
 	"husk/guest"
 	"husk/guest/become"
 	"husk/guest/files"
+	"husk/guest/fill"
 	"husk/guest/logring"
 )
 
@@ -91,6 +92,11 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 		if err != nil {
 			return err
 		}
+		if spec.FSGroup != nil && !v.ReadOnly {
+			if err := fill.Group(filepath.Join(become.VolumesDir, v.Name), int(*spec.FSGroup)); err != nil {
+				return fmt.Errorf("volume %s: give it to group %d: %w", v.Name, *spec.FSGroup, err)
+			}
+		}
 		l.volumes = append(l.volumes, m)
 	}
 	return nil
@@ -144,7 +150,7 @@ func (l *linux) fork(c guest.Container, streams *stdio) (_ *child, err error) {
 	// Every run begins with the unchanged image.
 	config := become.Config{
 		Container: c, Etc: etcFiles(spec), Hostname: spec.Hostname,
-		Image: filepath.Join(imagesDir, c.ImageSerial), Scratch: filepath.Join(scratchDir, run), Writable: writable,
+		Image: filepath.Join(imagesDir, c.ImageSerial), Scratch: filepath.Join(scratchDir, run), Writable: writable, FSGroup: spec.FSGroup,
 	}
 	k := &child{pidFD: -1, scratch: config.Scratch, stdio: streams, copying: new(sync.WaitGroup)}
 	defer func() {

@@ -1858,6 +1858,12 @@ export interface components {
             containers: components["schemas"]["Container"][];
             resources: components["schemas"]["Resources"];
             volumes?: components["schemas"]["PodVolume"][];
+            /**
+             * Format: int64
+             * @description The number of the group to which all volumes belong. All containers are in it, and it can write to the volumes.
+             * @example 2000
+             */
+            fsGroup?: number;
             restartPolicy?: components["schemas"]["RestartPolicy"];
             /** @default 30 */
             terminationGracePeriodSeconds?: number;
@@ -4704,6 +4710,8 @@ export interface components {
             ceph: components["schemas"]["CephAccess"];
             containers: components["schemas"]["DesiredContainer"][];
             volumes: components["schemas"]["DesiredVolume"][];
+            /** Format: int64 */
+            fsGroup?: number;
             restartPolicy: components["schemas"]["RestartPolicy"];
             terminationGracePeriodSeconds: number;
             activeDeadlineSeconds?: number;
