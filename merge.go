@@ -116,7 +116,11 @@ func (s PodSpec) CheckStart(containers []DesiredContainer) error {
 		if strings.ContainsFunc(c.User, unicode.IsControl) {
 			return Errorf(CodeInvalid, field+".user", "the user %q of the container or its image has a control character", c.User)
 		}
-		if _, err := signals.Parse(c.StopSignal); err != nil {
+		_, err := signals.Parse(c.StopSignal)
+		if err != nil && s.AllContainers()[i].StopSignal != "" {
+			return Errorf(CodeInvalid, field+".stopSignal", "%s", err)
+		}
+		if err != nil {
 			return Errorf(CodeInvalid, field+".image", "the image has an unknown stop signal: %s", err)
 		}
 	}

@@ -159,6 +159,7 @@ func TestThePodsStopSignalTakesPrecedence(t *testing.T) {
 		t.Errorf("the signal is %s", got)
 	}
 }
+
 func TestContainersThatCannotStartAreRefused(t *testing.T) {
 	t.Parallel()
 	good := husk.ImageConfig{Cmd: []string{"x"}, WorkingDir: "app", StopSignal: "SIGRTMIN+3", User: "app:staff"}
@@ -174,12 +175,13 @@ func TestContainersThatCannotStartAreRefused(t *testing.T) {
 		"an empty command":      {func(_ *husk.Container, i *husk.ImageConfig) { i.Cmd = []string{""} }, "spec.containers[0].command"},
 		"no command, arguments": {func(c *husk.Container, i *husk.ImageConfig) { i.Cmd, c.Args = nil, []string{"x"} }, ""},
 		"unknown stop signal":   {func(_ *husk.Container, i *husk.ImageConfig) { i.StopSignal = "SIGWHATEVER" }, "spec.containers[0].image"},
+		"the pod's stop signal": {func(c *husk.Container, _ *husk.ImageConfig) { c.StopSignal = "SIGWHATEVER" }, "spec.containers[0].stopSignal"},
 		"a user with a newline": {func(_ *husk.Container, i *husk.ImageConfig) { i.User = "a\nb" }, "spec.containers[0].user"},
 		"another user":          {func(c *husk.Container, i *husk.ImageConfig) { i.User, c.User = "a\nb", "c" }, ""},
 	} {
 		container, image := husk.Container{}, good
 		c.change(&container, &image)
-		err := husk.PodSpec{}.CheckStart([]husk.DesiredContainer{husk.MergeContainer(container, image)})
+		err := husk.PodSpec{Containers: []husk.Container{container}}.CheckStart([]husk.DesiredContainer{husk.MergeContainer(container, image)})
 		e, refused := errors.AsType[*husk.Error](err)
 		if refused != (c.field != "") || refused && (e.Field != c.field || e.Code != husk.CodeInvalid) {
 			t.Errorf("%s: the error is %v, want one about %q", name, err, c.field)

@@ -3,7 +3,9 @@
 package husk
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -14,6 +16,9 @@ const (
 	ReasonStartError       = "StartError"
 	ReasonCrashLoopBackOff = "CrashLoopBackOff" // a container waits for its restart
 	ReasonContainerFailed  = "ContainerFailed"  // a container has failed and is not restarted, but others run
+	ReasonUnhealthy        = "Unhealthy"        // a probe of a container failed, so it was ended
+	ReasonPostStartFailed  = "PostStartFailed"  // the hook after a container's start failed, so it was ended
+	ReasonNotReady         = "NotReady"         // a container runs, but is not ready
 )
 
 // RunningReason returns what is wrong with a pod of which containers run, as a word and a sentence, and nothing if all is well.
@@ -26,6 +31,15 @@ func RunningReason(containers []ContainerStatus) (reason, message string) {
 	for _, c := range containers {
 		if c.State == ContainerExited && c.ExitCode != nil && *c.ExitCode != 0 {
 			return ReasonContainerFailed, c.ended() + ", and is not restarted"
+		}
+	}
+	for _, c := range containers {
+		if c.State == ContainerRunning && !c.IsReady() {
+			text := "container " + c.Name + " is not ready"
+			if c.Message != "" {
+				text += ": " + c.Message
+			}
+			return ReasonNotReady, text
 		}
 	}
 	return "", ""
@@ -42,6 +56,8 @@ func (c ContainerStatus) ended() string {
 		}
 	case c.Reason == ReasonOOMKilled || c.LastReason == ReasonOOMKilled:
 		text += " was killed because the pod had no memory left"
+	case slices.Contains([]string{ReasonUnhealthy, ReasonPostStartFailed}, cmp.Or(c.LastReason, c.Reason)):
+		text += " was ended: " + c.Message
 	case c.ExitCode != nil:
 		text += fmt.Sprintf(" ended with exit code %d", *c.ExitCode)
 	default:

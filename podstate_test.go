@@ -39,6 +39,14 @@ func TestACrashLoopIsVisible(t *testing.T) {
 			[]husk.ContainerStatus{running, {Name: "job", State: husk.ContainerExited, Reason: "Error", ExitCode: &one}},
 			"ContainerFailed", "container job ended with exit code 1, and is not restarted",
 		},
+		"is not ready": {
+			[]husk.ContainerStatus{running, {Name: "job", State: husk.ContainerRunning, Reason: "NotReady", Message: "the readiness probe failed: HTTP status 503", Ready: new(false)}},
+			"NotReady", "container job is not ready: the readiness probe failed: HTTP status 503",
+		},
+		"is unhealthy": {
+			[]husk.ContainerStatus{{Name: "job", State: husk.ContainerExited, Reason: "Unhealthy", Message: "the liveness probe failed: refused", ExitCode: new(143)}},
+			"ContainerFailed", "container job was ended: the liveness probe failed: refused, and is not restarted",
+		},
 		"is done": {[]husk.ContainerStatus{running, {Name: "job", State: husk.ContainerExited, Reason: "Completed", ExitCode: &zero}}, "", ""},
 	} {
 		if reason, message := husk.RunningReason(c.containers); reason != c.reason || message != c.message {

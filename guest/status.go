@@ -77,6 +77,7 @@ type ContainerStatus struct {
 	NextRestartAt time.Time `json:"nextRestartAt,omitzero"`
 	OOMKilled     bool      `json:"oomKilled,omitempty"`
 	Ready         *bool     `json:"ready,omitempty"`        // a guest of an earlier version does not say
+	LastReason    string    `json:"lastReason,omitempty"`   // of the latest run, while the container waits for the next one
 	LastExitCode  *int      `json:"lastExitCode,omitempty"` // of the latest run that ended, in every state
 }
 

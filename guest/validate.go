@@ -295,7 +295,7 @@ func (s *Status) check() error {
 			c.Signal < 0 || c.Signal > signals.Max || c.Restarts < 0 || c.Restarts > limits.Restarts {
 			return fmt.Errorf("container %s: numbers out of bounds", c.Name)
 		}
-		c.Reason, c.Message = clip(printable(c.Reason), limits.Reason), Message(c.Message)
+		c.Reason, c.LastReason, c.Message = clip(printable(c.Reason), limits.Reason), clip(printable(c.LastReason), limits.Reason), Message(c.Message)
 	}
 	return nil
 }

@@ -298,7 +298,8 @@ func (w *worker) apply(desired husk.DesiredPod, s guest.Status) (done bool, err 
 			return false, nil
 		}
 	}
-	w.report(desired, husk.EventStarting, "", "", containers)
+	reason, message := husk.RunningReason(containers) // of init containers
+	w.report(desired, husk.EventStarting, reason, message, containers)
 	return false, nil
 }
 

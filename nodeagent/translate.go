@@ -82,7 +82,7 @@ func guestSpec(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.
 	for _, c := range desired.Containers {
 		gc := guest.Container{
 			Name: c.Name, ImageSerial: c.ImageSerial, Args: c.Args, Env: c.Env, WorkingDir: c.WorkingDir, User: c.User, StopSignal: c.StopSignal,
-			Stdin: c.Stdin, StdinOnce: c.StdinOnce, TTY: c.TTY, Privileged: c.Privileged, StartOnAttach: c.StartOnAttach, Init: c.Init,
+			Stdin: c.Stdin, StdinOnce: c.StdinOnce, TTY: c.TTY, Privileged: c.Privileged, Init: c.Init, StartOnAttach: c.StartOnAttach,
 		}
 		if gc.Options, err = openapi.Recast[guest.Options](c.ContainerOptions); err != nil { // they have the same JSON form
 			return guest.Spec{}, err
@@ -157,6 +157,8 @@ func containerStatuses(from []guest.ContainerStatus, desired husk.DesiredPod) []
 // lastReason says how the run ended after which a container waits.
 func lastReason(c guest.ContainerStatus) string {
 	switch {
+	case c.LastReason != "": // a guest of an earlier version does not say
+		return c.LastReason
 	case c.Reason == guest.ReasonStartError:
 		return guest.ReasonStartError
 	case c.OOMKilled:

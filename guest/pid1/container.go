@@ -17,8 +17,8 @@ import (
 // supervise runs one container until it has ended for good.
 func (p *pod) supervise(i int, spec guest.Spec) {
 	wait := newBackoff(spec.RestartBackoff)
-	if spec.Containers[i].StartOnAttach {
-		p.awaitClient(i, p.stdio[spec.Containers[i].Name])
+	if c := spec.Containers[i]; c.StartOnAttach {
+		p.awaitClient(i, p.stdio[c.Name])
 	}
 	for first := true; ; first = false {
 		began := time.Now()
@@ -48,6 +48,19 @@ func (p *pod) supervise(i int, spec guest.Spec) {
 	}
 }
 
+// policyOf returns the restart policy of a container. An init container that has done its work is not
+// restarted, whatever the pod's policy is.
+func policyOf(c *guest.Container, ofPod string) string {
+	switch {
+	case c.RestartPolicy != "":
+		return c.RestartPolicy
+	case c.Init && ofPod == guest.RestartAlways:
+		return guest.RestartOnFailure
+	default:
+		return ofPod
+	}
+}
+
 // clientWait is how long a container with StartOnAttach waits for a client.
 const clientWait = time.Minute
 
@@ -63,19 +76,6 @@ func (p *pod) awaitClient(i int, s *stdio) {
 	case <-p.stop:
 	}
 	p.update(func() { p.status.Containers[i].Reason = "" })
-}
-
-// policyOf returns the restart policy of a container. An init container that has done its work is not
-// restarted, whatever the pod's policy is.
-func policyOf(c *guest.Container, ofPod string) string {
-	switch {
-	case c.RestartPolicy != "":
-		return c.RestartPolicy
-	case c.Init && ofPod == guest.RestartAlways:
-		return guest.RestartOnFailure
-	default:
-		return ofPod
-	}
 }
 
 // restarts reports whether the policy requires another run after one that ended well or badly.
@@ -100,7 +100,7 @@ func (p *pod) begin(i int, c *guest.Container, first bool) (*run, *become.StartE
 		if !first {
 			s.Restarts++
 		}
-		s.NextRestartAt = time.Time{}
+		s.NextRestartAt, s.LastReason = time.Time{}, ""
 		if failed != nil {
 			now, code := time.Now(), failed.Code
 			s.State, s.Reason, s.Message = guest.StateExited, guest.ReasonStartError, failed.Message
@@ -162,7 +162,7 @@ func (p *pod) rest(i int, c *guest.Container, d time.Duration) bool {
 	p.update(func() {
 		s := &p.status.Containers[i]
 		before = *s
-		s.State, s.NextRestartAt = guest.StateWaiting, time.Now().Add(d)
+		s.State, s.NextRestartAt, s.LastReason = guest.StateWaiting, time.Now().Add(d), s.Reason
 		// The reason of a start error stays visible while the start is retried.
 		if s.Reason != guest.ReasonStartError {
 			s.Reason = guest.ReasonBackOff

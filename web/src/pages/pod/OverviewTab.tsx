@@ -63,9 +63,9 @@ export function OverviewTab({ pod }: { pod: Pod }) {
                       <Badge state={s?.state ?? "Waiting"} title={s?.message} />
                       {(s?.state === "Exited" || s?.nextStartAt) && <span className="muted"> code {s.exitCode}</span>}
                       {s?.reason && <span className="muted"> {s.reason}</span>}
-                      {s?.message && <div className="muted break lines">{s.message}</div>}
                       {s?.lastReason === "OOMKilled" && <span className="muted">, out of memory</span>}
                       {s?.nextStartAt && <span className="muted">, next start {new Date(s.nextStartAt).toLocaleTimeString()}</span>}
+                      {s?.message && <div className="muted break lines">{s.message}</div>}
                     </td>
                     <td>{s?.state === "Running" ? (s.ready === false ? "no" : "yes") : "–"}</td>
                     <td className="mono break">{c.image}</td>
