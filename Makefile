@@ -53,8 +53,11 @@ bin/demo: $(GO_FILES) go.mod
 bin/husk-init: $(GO_FILES) go.mod
 	@. build/deps.env && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o $@ ./cmd/husk-init
 
-build/initramfs.cpio: bin/husk-init $(wildcard kernel/*.go kernel/*/*.go)
-	@. build/deps.env && go run ./kernel/mkinitramfs -init bin/husk-init -o $@ -vmlinuz-out build/vmlinuz
+bin/husk-probe: $(GO_FILES) go.mod
+	@. build/deps.env && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o $@ ./cmd/husk-probe
+
+build/initramfs.cpio: bin/husk-init bin/husk-probe $(wildcard kernel/*.go kernel/*/*.go)
+	@. build/deps.env && go run ./kernel/mkinitramfs -init bin/husk-init -probe bin/husk-probe -o $@ -vmlinuz-out build/vmlinuz
 
 .PHONY: generate
 generate: deps ## Generate code from openapi.yaml and from the SQL

@@ -243,8 +243,8 @@ func (s PodSpec) ConfigUses() map[ConfigRef]*ConfigUse {
 			}
 		}
 	}
-	for i, c := range s.Containers {
-		at := "spec.containers[" + strconv.Itoa(i) + "]"
+	for i, c := range s.AllContainers() {
+		at := s.ContainerField(i)
 		for j, e := range c.EnvFrom {
 			use(e.Ref(), at+".envFrom["+strconv.Itoa(j)+"]", e.Optional).Times++
 		}

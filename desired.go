@@ -66,6 +66,7 @@ type DesiredPod struct {
 	Volumes            []DesiredVolume    `json:"volumes"`
 	RestartPolicy      RestartPolicy      `json:"restartPolicy"`
 	GracePeriodSeconds int                `json:"terminationGracePeriodSeconds"`
+	DeadlineSeconds    int                `json:"activeDeadlineSeconds,omitempty"`
 }
 
 // DesiredNetwork is the network that the pod's interface belongs to.
@@ -107,6 +108,8 @@ type DesiredContainer struct {
 	StartOnAttach bool          `json:"startOnAttach,omitempty"`
 	TTY           bool          `json:"tty,omitempty"`
 	Privileged    bool          `json:"privileged,omitempty"`
+	Init          bool          `json:"init,omitempty"`
+	ContainerOptions
 }
 
 // DesiredVolume gives a disk, or files in memory, the name that the pod's spec uses for the volume.

@@ -52,4 +52,7 @@ type ImageConfig struct {
 	WorkingDir string   `json:"workingDir,omitempty"`
 	User       string   `json:"user,omitempty"`
 	StopSignal string   `json:"stopSignal,omitempty"`
+	// SetsPrivileges is whether the image has set-user-ID or set-group-ID files, or files with capabilities. Images that an earlier version
+	// imported do not say.
+	SetsPrivileges *bool `json:"setsPrivileges,omitempty"`
 }

@@ -106,8 +106,8 @@ var importRules = map[string][]string{
 	// No package below server imports server. Of each other, they import only request, agents and held.
 	"server": {
 		"husk", "openapi", "store", "ceph", "egress", "pki", "registry", "session", "strictjson", "web",
-		"server/agents", "server/auth", "server/control", "server/exec", "server/held", "server/metrics", "server/request",
-		"server/watch",
+		"server/agents", "server/auth", "server/control", "server/exec", "server/held", "server/metrics", "server/podspec",
+		"server/request", "server/watch",
 	},
 	"server/agents":  {"husk", "openapi", "store", "session"},
 	"server/auth":    {"husk", "openapi", "store", "egress", "idtoken", "pki", "session", "strictjson", "server/request"},
@@ -115,6 +115,7 @@ var importRules = map[string][]string{
 	"server/exec":    {"husk", "openapi", "store", "session", "server/agents", "server/held", "server/request"},
 	"server/held":    {"husk"},
 	"server/metrics": {"husk", "openapi", "store", "server/agents", "server/request"},
+	"server/podspec": {"husk", "limits"},
 	"server/request": {"husk", "openapi", "store"},
 	"server/watch":   {"husk", "store", "server/held", "server/request"},
 

@@ -4,7 +4,6 @@ package husk
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
 	"path"
 	"slices"
@@ -40,6 +39,13 @@ func MergeContainer(c Container, image ImageConfig) DesiredContainer {
 	d := DesiredContainer{
 		Name: c.Name, Args: args, Env: mergeEnv(image.Env, c.Env), WorkingDir: c.WorkingDir, User: c.User, StopSignal: image.StopSignal,
 		Files: c.Files, VolumeMounts: c.VolumeMounts, Stdin: c.Stdin, StdinOnce: c.StdinOnce, TTY: c.TTY, Privileged: c.Privileged, StartOnAttach: c.StartOnAttach,
+		ContainerOptions: c.ContainerOptions,
+	}
+	if c.StopSignal != "" {
+		d.StopSignal = c.StopSignal
+	}
+	if d.NoNewPrivileges == nil && image.SetsPrivileges != nil && !c.Privileged {
+		d.NoNewPrivileges = new(!*image.SetsPrivileges)
 	}
 	if d.Args == nil {
 		d.Args = []string{}
@@ -100,19 +106,16 @@ func TooLargeForGuest(bytes, limit int) error {
 	return Errorf(CodeTooLarge, "spec.containers", "arguments, environments and files have %d bytes, with those of the images, configs and secrets; the limit is %d", bytes, limit)
 }
 
-// CheckStart refuses containers that could never start. Codes: invalid.
-func CheckStart(containers []DesiredContainer) error {
-	for i, c := range containers {
-		field := fmt.Sprintf("spec.containers[%d]", i)
-		if len(c.Args) == 0 || c.Args[0] == "" {
-			return Errorf(CodeInvalid, field+".command", "neither the container nor its image has a command; set command")
-		}
-		if strings.ContainsFunc(c.User, unicode.IsControl) {
-			return Errorf(CodeInvalid, field+".user", "the user %q of the container or its image has a control character", c.User)
-		}
-		if _, err := signals.Parse(c.StopSignal); err != nil {
-			return Errorf(CodeInvalid, field+".image", "the image has an unknown stop signal: %s", err)
-		}
+// CheckStart refuses a container that could never start. field is its place in the spec. Codes: invalid.
+func CheckStart(c DesiredContainer, field string) error {
+	if len(c.Args) == 0 || c.Args[0] == "" {
+		return Errorf(CodeInvalid, field+".command", "neither the container nor its image has a command; set command")
+	}
+	if strings.ContainsFunc(c.User, unicode.IsControl) {
+		return Errorf(CodeInvalid, field+".user", "the user %q of the container or its image has a control character", c.User)
+	}
+	if _, err := signals.Parse(c.StopSignal); err != nil {
+		return Errorf(CodeInvalid, field+".stopSignal", "the container or its image has an unknown stop signal; set stopSignal: %s", err)
 	}
 	return nil
 }

@@ -145,16 +145,46 @@ func TestContainersThatCannotStartAreRefused(t *testing.T) {
 		"no command":            {func(_ *husk.Container, i *husk.ImageConfig) { i.Cmd = nil }, "spec.containers[0].command"},
 		"an empty command":      {func(_ *husk.Container, i *husk.ImageConfig) { i.Cmd = []string{""} }, "spec.containers[0].command"},
 		"no command, arguments": {func(c *husk.Container, i *husk.ImageConfig) { i.Cmd, c.Args = nil, []string{"x"} }, ""},
-		"unknown stop signal":   {func(_ *husk.Container, i *husk.ImageConfig) { i.StopSignal = "SIGWHATEVER" }, "spec.containers[0].image"},
+		"unknown stop signal":   {func(_ *husk.Container, i *husk.ImageConfig) { i.StopSignal = "SIGWHATEVER" }, "spec.containers[0].stopSignal"},
+		"another stop signal":   {func(c *husk.Container, i *husk.ImageConfig) { i.StopSignal, c.StopSignal = "SIGWHATEVER", "INT" }, ""},
 		"a user with a newline": {func(_ *husk.Container, i *husk.ImageConfig) { i.User = "a\nb" }, "spec.containers[0].user"},
 		"another user":          {func(c *husk.Container, i *husk.ImageConfig) { i.User, c.User = "a\nb", "c" }, ""},
 	} {
 		container, image := husk.Container{}, good
 		c.change(&container, &image)
-		err := husk.CheckStart([]husk.DesiredContainer{husk.MergeContainer(container, image)})
+		err := husk.CheckStart(husk.MergeContainer(container, image), "spec.containers[0]")
 		e, refused := errors.AsType[*husk.Error](err)
 		if refused != (c.field != "") || refused && (e.Field != c.field || e.Code != husk.CodeInvalid) {
 			t.Errorf("%s: the error is %v, want one about %q", name, err, c.field)
 		}
+	}
+}
+
+func TestPrivilegesCannotGrowUnlessTheImageOrThePodNeedsIt(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		image, pod *bool
+		privileged bool
+		want       *bool
+	}{
+		"an image from before":              {nil, nil, false, nil},
+		"an image with sudo":                {new(true), nil, false, new(false)},
+		"an image without":                  {new(false), nil, false, new(true)},
+		"the pod allows it":                 {new(false), new(false), false, new(false)},
+		"the pod forbids it":                {new(true), new(true), false, new(true)},
+		"the pod forbids it, image unknown": {nil, new(true), false, new(true)},
+		"privileged":                        {new(false), nil, true, nil},
+	} {
+		got := husk.MergeContainer(husk.Container{Privileged: c.privileged, ContainerOptions: husk.ContainerOptions{NoNewPrivileges: c.pod}}, husk.ImageConfig{SetsPrivileges: c.image})
+		if diff := cmp.Diff(c.want, got.NoNewPrivileges); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestThePodsStopSignalTakesPrecedence(t *testing.T) {
+	t.Parallel()
+	if got := husk.MergeContainer(husk.Container{StopSignal: "SIGINT"}, husk.ImageConfig{StopSignal: "SIGQUIT"}).StopSignal; got != "SIGINT" {
+		t.Errorf("the signal is %s", got)
 	}
 }

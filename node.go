@@ -22,6 +22,10 @@ const (
 // confined.
 const CapabilityPrivileged = "privileged"
 
+// CapabilityContainerOptions is of agents that know init containers and the options of containers (ContainerOptions). An older agent
+// would ignore them.
+const CapabilityContainerOptions = "container-options"
+
 // CapabilityConfigs is of agents that keep the values of configs and secrets in files, mount parts of
 // volumes, and pass changed values to running pods.
 const CapabilityConfigs = "configs"

@@ -27,12 +27,16 @@ type Resources struct {
 
 // PodSpec is what a tenant requests. It is immutable: a pod is replaced, not edited.
 type PodSpec struct {
+	InitContainers     []Container   `json:"initContainers,omitempty"` // run before the others, in their order
 	Containers         []Container   `json:"containers"`
 	Resources          Resources     `json:"resources"`
 	Volumes            []PodVolume   `json:"volumes,omitempty"`
 	RestartPolicy      RestartPolicy `json:"restartPolicy"`
 	GracePeriodSeconds int           `json:"terminationGracePeriodSeconds"`
 	Scheduling         *Scheduling   `json:"scheduling,omitempty"`
+
+	ActiveDeadlineSeconds   int  `json:"activeDeadlineSeconds,omitempty"`
+	TTLSecondsAfterFinished *int `json:"ttlSecondsAfterFinished,omitempty"` // nil: the pod stays until somebody deletes it
 }
 
 // Needs returns the capabilities that the agent of the pod's node has to have.
@@ -46,8 +50,10 @@ func (s PodSpec) Needs() []string {
 	for _, v := range s.Volumes {
 		add(CapabilityConfigs, v.VolumeID == uuid.Nil)
 	}
-	for _, c := range s.Containers {
+	add(CapabilityContainerOptions, len(s.InitContainers) > 0 || s.ActiveDeadlineSeconds > 0)
+	for _, c := range s.AllContainers() {
 		add(CapabilityPrivileged, c.Privileged)
+		add(CapabilityContainerOptions, c.needsOptions())
 		add(CapabilityConfigs, slices.ContainsFunc(c.VolumeMounts, func(m VolumeMount) bool { return m.SubPath != "" }))
 	}
 	return needs
@@ -78,6 +84,8 @@ type Container struct {
 	StartOnAttach bool          `json:"startOnAttach,omitempty"` // the first start waits for a client, but not for long
 	TTY           bool          `json:"tty,omitempty"`
 	Privileged    bool          `json:"privileged,omitempty"` // root in the container has the whole guest
+	StopSignal    string        `json:"stopSignal,omitempty"` // empty: the image's
+	ContainerOptions
 }
 
 // EnvVar is one environment variable: its value, or where that comes from.
@@ -93,6 +101,8 @@ type File struct {
 	Content       string `json:"content,omitempty"`
 	ContentBase64 string `json:"contentBase64,omitempty"`
 	Mode          string `json:"mode,omitempty"` // octal, such as 0644
+	UID           uint32 `json:"uid,omitempty"`
+	GID           uint32 `json:"gid,omitempty"`
 }
 
 // VolumeMount mounts a volume of the pod in a container.
@@ -126,6 +136,7 @@ type PodStatus struct {
 	NodeName           string            `json:"nodeName,omitempty"`
 	VMMOverheadMiB     int               `json:"vmmOverheadMiB"`
 	Restarts           int               `json:"restarts"` // of the virtual machine itself
+	Ready              bool              `json:"ready"`
 	Containers         []ContainerStatus `json:"containers"`
 	Timeline           Timeline          `json:"timeline"`
 }
@@ -143,6 +154,7 @@ type ContainerStatus struct {
 	State      string     `json:"state"`
 	Reason     string     `json:"reason,omitempty"`
 	Message    string     `json:"message,omitempty"`
+	Ready      *bool      `json:"ready,omitempty"` // nil: from an agent or guest of an earlier version
 	ExitCode   *int       `json:"exitCode,omitempty"`
 	Restarts   int        `json:"restarts"`
 	StartedAt  *time.Time `json:"startedAt,omitempty"`

@@ -13,6 +13,7 @@ const (
 	ReasonBackOff          = "BackOff"
 	ReasonStartError       = "StartError"
 	ReasonCrashLoopBackOff = "CrashLoopBackOff" // a container waits for its restart
+	ReasonNotReady         = "NotReady"         // a probe of a container has not succeeded
 	ReasonContainerFailed  = "ContainerFailed"  // a container has failed and is not restarted, but others run
 )
 
@@ -26,6 +27,15 @@ func RunningReason(containers []ContainerStatus) (reason, message string) {
 	for _, c := range containers {
 		if c.State == ContainerExited && c.ExitCode != nil && *c.ExitCode != 0 {
 			return ReasonContainerFailed, c.ended() + ", and is not restarted"
+		}
+	}
+	for _, c := range containers {
+		if c.State == ContainerRunning && c.Ready != nil && !*c.Ready {
+			message = "container " + c.Name + " is not ready"
+			if c.Message != "" {
+				message += ": " + c.Message
+			}
+			return ReasonNotReady, message
 		}
 	}
 	return "", ""

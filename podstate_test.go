@@ -39,7 +39,12 @@ func TestACrashLoopIsVisible(t *testing.T) {
 			[]husk.ContainerStatus{running, {Name: "job", State: husk.ContainerExited, Reason: "Error", ExitCode: &one}},
 			"ContainerFailed", "container job ended with exit code 1, and is not restarted",
 		},
-		"is done": {[]husk.ContainerStatus{running, {Name: "job", State: husk.ContainerExited, Reason: "Completed", ExitCode: &zero}}, "", ""},
+		"is not ready": {
+			[]husk.ContainerStatus{{Name: "web", State: husk.ContainerRunning, Ready: new(false), Message: "connection refused"}},
+			"NotReady", "container web is not ready: connection refused",
+		},
+		"is ready": {[]husk.ContainerStatus{{Name: "web", State: husk.ContainerRunning, Ready: new(true)}}, "", ""},
+		"is done":  {[]husk.ContainerStatus{running, {Name: "job", State: husk.ContainerExited, Reason: "Completed", ExitCode: &zero}}, "", ""},
 	} {
 		if reason, message := husk.RunningReason(c.containers); reason != c.reason || message != c.message {
 			t.Errorf("%s: %s: %s", name, reason, message)

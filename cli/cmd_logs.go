@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -84,7 +85,7 @@ If the connection is lost, husk opens it again and continues after the last line
 func (a *app) logs(ctx context.Context, c *client.Client, pod openapi.Pod, flags logFlags, o client.LogOptions) error {
 	names := flags.containers
 	if flags.all {
-		for _, container := range pod.Spec.Containers {
+		for _, container := range slices.Concat(openapi.Value(pod.Spec.InitContainers), pod.Spec.Containers) {
 			names = append(names, container.Name)
 		}
 	}

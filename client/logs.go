@@ -278,8 +278,34 @@ func HasEnded(pod openapi.Pod, container string) bool {
 		if container != "" && s.Name != container || s.State != openapi.ContainerStatusStateExited {
 			continue
 		}
-		policy := openapi.Value(pod.Spec.RestartPolicy)
-		return policy == openapi.Never || policy == openapi.OnFailure && openapi.Value(s.ExitCode) == 0
+		switch policyOf(pod.Spec, s.Name) {
+		case openapi.Never:
+			return true
+		case openapi.OnFailure:
+			return openapi.Value(s.Reason) == "Completed"
+		default:
+			return false
+		}
 	}
 	return false
+}
+
+// policyOf returns the restart policy of a container.
+func policyOf(spec openapi.PodSpec, container string) openapi.RestartPolicy {
+	policy := openapi.Value(spec.RestartPolicy)
+	for _, c := range openapi.Value(spec.InitContainers) {
+		switch {
+		case c.Name != container:
+		case c.RestartPolicy != nil:
+			return *c.RestartPolicy
+		case policy == openapi.Always: // an init container that has done its work is not restarted
+			return openapi.OnFailure
+		}
+	}
+	for _, c := range spec.Containers {
+		if c.Name == container && c.RestartPolicy != nil {
+			return *c.RestartPolicy
+		}
+	}
+	return policy
 }

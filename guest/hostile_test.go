@@ -3,6 +3,7 @@
 package guest
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -284,4 +285,20 @@ func FuzzDecodeYamux(f *testing.F) {
 			t.Errorf("whole: %v; in two parts: %v", err, err2)
 		}
 	})
+}
+
+func TestTheLargestStatusFitsIntoAFrame(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"\x01", "\xff", "<", `"`, "\n", "\u2028", "😀"} {
+		s := Status{Phase: PhaseRunning}
+		for i := range limits.Containers {
+			s.Containers = append(s.Containers, ContainerStatus{
+				Name: fmt.Sprint("c", i), State: StateRunning, Reason: strings.Repeat("x", limits.Reason), Message: Message(strings.Repeat(text, 5000)),
+			})
+		}
+		var frame bytes.Buffer
+		if err := writeFrame(&frame, reply{Version: ProtocolVersion, Status: &s}, maxReply); err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
 }

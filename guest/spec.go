@@ -32,6 +32,10 @@ type Spec struct {
 	Containers     []Container `json:"containers"`
 	RestartPolicy  string      `json:"restartPolicy"`
 	RestartBackoff Backoff     `json:"restartBackoff,omitzero"`
+	// GraceMillis is the time that a container has to end when husk-init itself ends it.
+	GraceMillis int64 `json:"graceMillis,omitempty"`
+	// DeadlineMillis is how long the pod may run before it fails. 0: forever.
+	DeadlineMillis int64 `json:"deadlineMillis,omitempty"`
 }
 
 // Backoff is the delay before a restart: Base, doubled up to Max. It starts at Base again after a
@@ -111,13 +115,17 @@ type Container struct {
 	// Privileged gives root in the container the whole guest: all capabilities and devices, and no
 	// system call filter. A guest that does not know the field confines the container.
 	Privileged bool `json:"privileged,omitempty"`
+	// Init containers come before the others in the list. Each runs to its end before the next one
+	// starts, unless its restart policy is Always. Such a sidecar runs until the others have ended.
+	Init bool `json:"init,omitempty"`
+	Options
 }
 
 // File is written to a container's root file system before it starts.
 type File struct {
 	Path    string `json:"path"`
 	Content []byte `json:"content,omitempty"`
-	Mode    uint32 `json:"mode,omitempty"` // permission bits; 0: 0644
+	Mode    uint32 `json:"mode,omitempty"` // permission bits
 	UID     uint32 `json:"uid,omitempty"`
 	GID     uint32 `json:"gid,omitempty"`
 }

@@ -48,6 +48,31 @@ func TestSpecsAreValidated(t *testing.T) {
 		{"other file system", func(s *Spec) { s.Volumes = []Volume{{Name: "v", Serial: "v", FSType: "ntfs"}} }, "fsType"},
 		{"relative file", func(s *Spec) { s.Containers[0].Files = []File{{Path: "etc/x"}} }, "not an absolute path"},
 		{"set-user-ID file", func(s *Spec) { s.Containers[0].Files = []File{{Path: "/x", Mode: 0o104755}} }, "mode"},
+		{"capability", func(s *Spec) { s.Containers[0].CapabilitiesAdd = []string{"CAP_CHOWN"} }, `capability "CAP_CHOWN"`},
+		{"group", func(s *Spec) { s.Containers[0].Groups = []string{"a\x00"} }, "groups"},
+		{"message in the root", func(s *Spec) { s.Containers[0].TerminationMessagePath = "/x/.." }, "terminationMessagePath"},
+		{"limits", func(s *Spec) { s.Containers[0].Limits.MemoryMiB = -1 }, "limits"},
+		{"two actions", func(s *Spec) {
+			s.Containers[0].LivenessProbe = &Probe{Action: Action{TCPPort: 1, Exec: []string{"x"}}}
+		}, "livenessProbe: more than one action"},
+		{"port", func(s *Spec) { s.Containers[0].PreStop = &Hook{Action{TCPPort: 65536}} }, "preStop: port 65536"},
+		{"scheme", func(s *Spec) { s.Containers[0].PostStart = &Hook{Action{HTTPGet: &HTTPGet{Port: 1, Scheme: "ftp"}}} }, `scheme "ftp"`},
+		{"period", func(s *Spec) { s.Containers[0].ReadinessProbe = &Probe{PeriodSeconds: 1 << 40} }, "readinessProbe"},
+		{"container policy", func(s *Spec) { s.Containers[0].RestartPolicy = "always" }, "restartPolicy"},
+		{"only init containers", func(s *Spec) { s.Containers[0].Init = true }, "only init containers"},
+		{"init container last", func(s *Spec) {
+			s.Containers = append(s.Containers, s.Containers[0])
+			s.Containers[1].Name, s.Containers[1].Init = "late", true
+		}, "init containers come first"},
+		{"deadline", func(s *Spec) { s.DeadlineMillis = -1 }, "period"},
+		{"options", func(s *Spec) {
+			s.GraceMillis, s.DeadlineMillis = 1000, 1000
+			s.Containers[0].Options = Options{
+				Groups: []string{"0"}, CapabilitiesDrop: []string{"ALL"}, CapabilitiesAdd: []string{"NET_ADMIN"}, RestartPolicy: RestartNever,
+				StartupProbe: &Probe{Action: Action{GRPC: &GRPCPort{Port: 1}}}, PreStop: &Hook{Action{SleepSeconds: 5}},
+				TerminationMessagePath: "/dev/termination-log", Limits: Limits{CPUMillis: 100, MemoryMiB: 16},
+			}
+		}, ""},
 		{"mac", func(s *Spec) { s.Network = &Network{MAC: "x", Address: netip.MustParsePrefix("10.0.0.1/8")} }, "mac"},
 		{"no address", func(s *Spec) { s.Network = &Network{MAC: "52:54:00:00:00:01"} }, "address"},
 		{"network", func(s *Spec) {

@@ -31,6 +31,11 @@ const (
 	ReasonOOMKilled  = "OOMKilled"
 	ReasonBackOff    = "BackOff"          // waits for its next restart
 	ReasonNoClient   = "WaitingForClient" // starts when a client attaches
+	// Of a run that husk-init ended.
+	ReasonUnhealthy  = "Unhealthy"        // a startup or liveness probe failed
+	ReasonHookFailed = "PostStartFailed"  // the hook after its start failed
+	ReasonNotReady   = "NotReady"         // runs, but a probe has not succeeded yet, or the readiness probe fails
+	ReasonDeadline   = "DeadlineExceeded" // of the pod
 )
 
 // Hello identifies the guest.
@@ -49,7 +54,8 @@ type Status struct {
 	Revision uint64 `json:"revision"` // increases with every change, starts at 1 in each boot
 	BootID   string `json:"bootID"`
 	Phase    string `json:"phase"`
-	Error    string `json:"error,omitempty"` // why the pod as a whole failed
+	Error    string `json:"error,omitempty"`  // why the pod as a whole failed
+	Reason   string `json:"reason,omitempty"` // of the error, in one word
 	// Stopped: all containers have ended and volumes are unmounted. The guest powers off once a
 	// host has read this, or after a short wait.
 	Stopped    bool              `json:"stopped,omitempty"`
@@ -70,6 +76,7 @@ type ContainerStatus struct {
 	FinishedAt    time.Time `json:"finishedAt,omitzero"`
 	NextRestartAt time.Time `json:"nextRestartAt,omitzero"`
 	OOMKilled     bool      `json:"oomKilled,omitempty"`
+	Ready         *bool     `json:"ready,omitempty"`        // a guest of an earlier version does not say
 	LastExitCode  *int      `json:"lastExitCode,omitempty"` // of the latest run that ended, in every state
 }
 

@@ -28,6 +28,7 @@ const (
 	maxEntries    = 8192 // log entries per frame
 	maxExitCode   = 255
 	maxBackoff    = 24 * 60 * 60 * 1000 // milliseconds
+	maxDeadline   = 366 * maxBackoff    // milliseconds
 )
 
 // Validate returns what is wrong with a spec. Both ends use it: the host for a better message, the
@@ -92,6 +93,17 @@ func (s *Spec) validate() error {
 		names[c.Name] = true
 		if err := c.validate(volumes); err != nil {
 			return fmt.Errorf("container %s: %w", c.Name, err)
+		}
+		if c.Init && i > 0 && !s.Containers[i-1].Init {
+			return fmt.Errorf("container %s: init containers come first", c.Name)
+		}
+	}
+	if s.Containers[len(s.Containers)-1].Init {
+		return errors.New("only init containers")
+	}
+	for _, ms := range []int64{s.GraceMillis, s.DeadlineMillis} {
+		if ms < 0 || ms > maxDeadline {
+			return fmt.Errorf("period of %d ms: want 0 to %d", ms, int64(maxDeadline))
 		}
 	}
 	return nil
@@ -184,73 +196,6 @@ func (n *Network) validate() error {
 	return nil
 }
 
-func (c *Container) validate(volumes map[string]bool) error {
-	if err := checkSerial(c.ImageSerial); err != nil {
-		return err
-	}
-	if len(c.Args) == 0 || c.Args[0] == "" {
-		return errors.New("args: no command")
-	}
-	for _, s := range c.Args {
-		if strings.ContainsRune(s, 0) {
-			return errors.New("args: zero byte")
-		}
-	}
-	if err := checkEnv(c.Env); err != nil {
-		return err
-	}
-	if c.WorkingDir != "" {
-		if err := checkPath(c.WorkingDir); err != nil {
-			return fmt.Errorf("workingDir: %w", err)
-		}
-	}
-	if len(c.User) > maxText || strings.ContainsFunc(c.User, unicode.IsControl) {
-		return errors.New("user: not a name")
-	}
-	if _, err := signals.Parse(c.StopSignal); err != nil {
-		return err
-	}
-	if c.StdinOnce && !c.Stdin {
-		return errors.New("stdinOnce: requires stdin")
-	}
-	mounts := map[string]bool{}
-	for _, m := range c.Mounts {
-		if !volumes[m.Volume] {
-			return fmt.Errorf("mount %s: no volume %q", m.Path, m.Volume)
-		}
-		if err := checkPath(m.Path); err != nil {
-			return fmt.Errorf("mount: %w", err)
-		}
-		p := path.Clean(m.Path)
-		if p == "/" {
-			return errors.New("mount: a volume cannot be the root")
-		}
-		if mounts[p] {
-			return fmt.Errorf("mount %s: duplicate path", p)
-		}
-		mounts[p] = true
-		if len(m.SubPath) > maxPath || strings.ContainsRune(m.SubPath, 0) {
-			return fmt.Errorf("mount %s: subPath: not a path", p)
-		}
-	}
-	for _, f := range c.Files {
-		if err := checkPath(f.Path); err != nil {
-			return fmt.Errorf("file: %w", err)
-		}
-		p := path.Clean(f.Path)
-		if p == "/" || strings.HasSuffix(f.Path, "/") {
-			return fmt.Errorf("file %s: is a directory", f.Path)
-		}
-		if f.Mode&^0o7777 != 0 {
-			return fmt.Errorf("file %s: mode %o: more than permission bits", f.Path, f.Mode)
-		}
-		if mounts[p] {
-			return fmt.Errorf("file %s: a volume is mounted there", f.Path)
-		}
-	}
-	return nil
-}
-
 func checkName(s string) error {
 	if s == "" || len(s) > maxName || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || s[0] == '-' {
 		return fmt.Errorf("name %q: want 1 to %d of a-z, 0-9, -", clip(s, maxName), maxName)
@@ -330,7 +275,7 @@ func (s *Status) check() error {
 	if len(s.Containers) > maxContainers {
 		return fmt.Errorf("%d containers: the limit is %d", len(s.Containers), maxContainers)
 	}
-	s.BootID, s.Error = printable(s.BootID), printable(s.Error)
+	s.BootID, s.Error, s.Reason = printable(s.BootID), printable(s.Error), clip(printable(s.Reason), limits.Reason)
 	seen := map[string]bool{}
 	for i := range s.Containers {
 		c := &s.Containers[i]
@@ -350,7 +295,7 @@ func (s *Status) check() error {
 			c.Signal < 0 || c.Signal > signals.Max || c.Restarts < 0 || c.Restarts > limits.Restarts {
 			return fmt.Errorf("container %s: numbers out of bounds", c.Name)
 		}
-		c.Reason, c.Message = clip(printable(c.Reason), limits.Reason), printable(c.Message)
+		c.Reason, c.Message = clip(printable(c.Reason), limits.Reason), Message(c.Message)
 	}
 	return nil
 }
@@ -358,13 +303,19 @@ func (s *Status) check() error {
 func exitCode(n int) bool { return n >= 0 && n <= maxExitCode }
 
 // printable limits a guest's text and removes control characters, which a terminal would execute.
-func printable(s string) string {
+func printable(s string) string { return harmless(clip(s, maxText), "") }
+
+// Message limits the message of a container, which may have more than one line, and makes it
+// harmless. The guest uses it too, so that a status always fits into a frame.
+func Message(s string) string { return harmless(clip(s, limits.Message), "\n\t") }
+
+func harmless(s, but string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
+		if unicode.IsPrint(r) || strings.ContainsRune(but, r) {
 			return r
 		}
 		return ' '
-	}, clip(s, maxText))
+	}, strings.ToValidUTF8(s, " "))
 }
 
 // clip cuts s to at most n bytes, between runes.

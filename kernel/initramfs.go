@@ -12,11 +12,11 @@ import (
 	"github.com/cavaliergopher/cpio"
 )
 
-// WriteInitramfs writes an initramfs with the program init as /init and the modules of the kernel
-// whose /lib/modules directory is moduleDir. The same input gives the same bytes. It is not
+// WriteInitramfs writes an initramfs with the program init as /init, the program probe as /husk-probe,
+// and the modules of the kernel whose /lib/modules directory is moduleDir. The same input gives the same bytes. It is not
 // compressed: decompressing it would take an emulated CPU 0.3 s, and reading 4 MB more takes no
 // measurable time.
-func WriteInitramfs(w io.Writer, init, moduleDir string) error {
+func WriteInitramfs(w io.Writer, init, probe, moduleDir string) error {
 	set, err := readModules(moduleDir)
 	if err != nil {
 		return err
@@ -56,6 +56,9 @@ func WriteInitramfs(w io.Writer, init, moduleDir string) error {
 		}
 	}
 	if err := a.copy("init", init, 0o755); err != nil {
+		return err
+	}
+	if err := a.copy("husk-probe", probe, 0o755); err != nil {
 		return err
 	}
 	return a.w.Close()

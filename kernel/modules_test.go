@@ -106,7 +106,7 @@ func TestInitramfsIsTheSameEveryTime(t *testing.T) {
 	}
 	var one, two bytes.Buffer
 	for _, w := range []io.Writer{&one, &two} {
-		if err := WriteInitramfs(w, init, dir); err != nil {
+		if err := WriteInitramfs(w, init, init, dir); err != nil {
 			t.Fatal(err)
 		}
 	}

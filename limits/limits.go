@@ -21,4 +21,11 @@ const (
 	ReportItems = 10_000
 	// SampleItems is for the list of a report of samples.
 	SampleItems = 4000
+	// CPUMillis and MemoryMiB are for the size of a pod and the limits of a container.
+	CPUMillis = 256_000
+	MemoryMiB = 4 << 20
+	// Groups is for the supplementary groups of a container.
+	Groups = 32
+	// ProbeNumber is for each number of a probe: seconds and thresholds.
+	ProbeNumber = 86_400
 )

@@ -3,6 +3,7 @@
 package nodeagent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -279,7 +280,7 @@ func (w *worker) apply(desired husk.DesiredPod, s guest.Status) (done bool, err 
 		return true, w.end(desired, husk.EventSucceeded, "Completed", "", containers)
 	case guest.PhaseFailed:
 		w.drain()
-		reason, message := failureOf(s)
+		reason, message := failureOf(s, desired)
 		return true, w.end(desired, husk.EventFailed, reason, message, containers)
 	case guest.PhaseRunning:
 		if allRunning(s.Containers) && w.rec.Timeline.RunningAt == nil {
@@ -355,12 +356,16 @@ func allRunning(containers []guest.ContainerStatus) bool {
 	return len(containers) > 0
 }
 
-func failureOf(s guest.Status) (reason, message string) {
+// failureOf returns why a pod has failed. How a sidecar ended is not the reason.
+func failureOf(s guest.Status, desired husk.DesiredPod) (reason, message string) {
 	if s.Error != "" {
-		return "GuestError", s.Error
+		return cmp.Or(s.Reason, "GuestError"), s.Error
 	}
 	for _, c := range s.Containers {
-		if c.State == guest.StateExited && c.ExitCode != 0 {
+		sidecar := slices.ContainsFunc(desired.Containers, func(d husk.DesiredContainer) bool {
+			return d.Name == c.Name && d.Init && d.RestartPolicy == husk.RestartAlways
+		})
+		if !sidecar && c.State == guest.StateExited && c.Reason != guest.ReasonCompleted {
 			if c.Message != "" {
 				return c.Reason, fmt.Sprintf("container %s: %s", c.Name, c.Message)
 			}

@@ -193,7 +193,7 @@ func TestOnlyContainersOfThePodAreReported(t *testing.T) {
 	t.Parallel()
 	from := []guest.ContainerStatus{{Name: "b", State: guest.StateRunning}, {Name: "stranger", State: guest.StateRunning}, {Name: "a", State: guest.StateWaiting}}
 	got := containerStatuses(from, husk.DesiredPod{Containers: []husk.DesiredContainer{{Name: "a"}, {Name: "b"}, {Name: "c"}}})
-	want := []husk.ContainerStatus{{Name: "a", State: husk.ContainerWaiting}, {Name: "b", State: husk.ContainerRunning}}
+	want := []husk.ContainerStatus{{Name: "a", State: husk.ContainerWaiting, Ready: new(false)}, {Name: "b", State: husk.ContainerRunning, Ready: new(true)}}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(husk.ContainerStatus{}, "ExitCode")); diff != "" {
 		t.Errorf("containers (-want +got):\n%s", diff)
 	}

@@ -16,6 +16,7 @@ import (
 	"husk/guest"
 	"husk/nodeagent/network"
 	"husk/nodeagent/vm"
+	"husk/openapi"
 )
 
 // Conversion of the server's description of a pod to those of the network, libvirt and the guest,
@@ -56,6 +57,7 @@ func guestSpec(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.
 	}
 	spec := guest.Spec{
 		PodID: desired.ID.String(), Hostname: desired.Name, Generation: 1, RestartPolicy: string(desired.RestartPolicy),
+		GraceMillis: int64(desired.GracePeriodSeconds) * 1000, DeadlineMillis: int64(desired.DeadlineSeconds) * 1000,
 		Network: &guest.Network{
 			MAC: port.MAC.String(), Address: port.Address, Gateway: port.Gateway, Nameservers: resolvers, MTU: mtu,
 		},
@@ -77,7 +79,13 @@ func guestSpec(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.
 	for _, c := range desired.Containers {
 		gc := guest.Container{
 			Name: c.Name, ImageSerial: c.ImageSerial, Args: c.Args, Env: c.Env, WorkingDir: c.WorkingDir, User: c.User, StopSignal: c.StopSignal,
-			Stdin: c.Stdin, StdinOnce: c.StdinOnce, TTY: c.TTY, Privileged: c.Privileged, StartOnAttach: c.StartOnAttach,
+			Stdin: c.Stdin, StdinOnce: c.StdinOnce, TTY: c.TTY, Privileged: c.Privileged, Init: c.Init, StartOnAttach: c.StartOnAttach,
+		}
+		if gc.Options, err = openapi.Recast[guest.Options](c.ContainerOptions); err != nil { // they have the same JSON form
+			return guest.Spec{}, err
+		}
+		if gc.TerminationMessagePath == "" {
+			gc.TerminationMessagePath = husk.DefaultTerminationMessagePath
 		}
 		for _, m := range c.VolumeMounts {
 			gc.Mounts = append(gc.Mounts, guest.Mount{Volume: m.Volume, Path: m.MountPath, SubPath: m.SubPath, ReadOnly: m.ReadOnly})
@@ -103,7 +111,7 @@ func guestFile(f husk.File) (guest.File, error) {
 		}
 	}
 	mode, err := strconv.ParseUint(strings.TrimPrefix(f.Mode, "0"), 8, 32)
-	return guest.File{Path: f.Path, Content: content, Mode: uint32(mode)}, err
+	return guest.File{Path: f.Path, Content: content, Mode: uint32(mode), UID: f.UID, GID: f.GID}, err
 }
 
 // containerStatuses returns the status of each container that the pod's spec names, and of no
@@ -129,6 +137,7 @@ func containerStatuses(from []guest.ContainerStatus, desired husk.DesiredPod) []
 		if !c.NextRestartAt.IsZero() {
 			s.NextStartAt, s.LastReason = &c.NextRestartAt, lastReason(c)
 		}
+		s.Ready = new(c.State == guest.StateRunning && (c.Ready == nil || *c.Ready))
 		if c.State == guest.StateExited {
 			s.ExitCode = &c.ExitCode
 		} else {

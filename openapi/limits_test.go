@@ -36,6 +36,13 @@ func TestThePackageOfLimitsMatchesTheContract(t *testing.T) {
 		got  *uint64
 	}{
 		{"containers of a pod", limits.Containers, items("PodSpec", "containers")},
+		{"groups of a container", limits.Groups, items("Container", "groups")},
+		{"the cores of a pod", limits.CPUMillis, highest("Resources", "cpuMillis")},
+		{"the memory of a pod", limits.MemoryMiB, highest("Resources", "memoryMiB")},
+		{"the cores of a container", limits.CPUMillis, highest("Limits", "cpuMillis")},
+		{"the memory of a container", limits.MemoryMiB, highest("Limits", "memoryMiB")},
+		{"the period of a probe", limits.ProbeNumber, highest("Probe", "periodSeconds")},
+		{"the threshold of a probe", limits.ProbeNumber, highest("Probe", "failureThreshold")},
 		{"containers of a report", limits.Containers, items("PodReport", "containers")},
 		{"volumes of a pod", limits.Volumes, items("PodSpec", "volumes")},
 		{"the name of a container", limits.Name, length("Container", "name")},

@@ -119,6 +119,24 @@ func (e DiskStatsKind) Valid() bool {
 	}
 }
 
+// Defines values for HTTPGetScheme.
+const (
+	HTTP  HTTPGetScheme = "http"
+	HTTPS HTTPGetScheme = "https"
+)
+
+// Valid indicates whether the value is a known member of the HTTPGetScheme enum.
+func (e HTTPGetScheme) Valid() bool {
+	switch e {
+	case HTTP:
+		return true
+	case HTTPS:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for HealthStatus.
 const (
 	Ok HealthStatus = "ok"
@@ -918,8 +936,13 @@ type AuditList struct {
 
 // Capabilities What the agent can do beyond the first version of the protocol. Pods that need a capability get a node whose agent has it.
 //
-// Example: ["privileged"]
+// Example: ["privileged","container-options"]
 type Capabilities = []string
+
+// Capability A capability of Linux without `CAP_`, or `ALL`.
+//
+// Example: NET_ADMIN
+type Capability = string
 
 // Capacity defines model for Capacity.
 type Capacity struct {
@@ -1053,6 +1076,16 @@ type Container struct {
 	// Args Replaces the image's command.
 	Args *[]string `json:"args,omitempty"`
 
+	// CapabilitiesAdd Capabilities in addition to the default ones, which are those of Docker without `MKNOD`.
+	//
+	// Example: ["NET_ADMIN"]
+	CapabilitiesAdd *[]Capability `json:"capabilitiesAdd,omitempty"`
+
+	// CapabilitiesDrop Default capabilities that the container does not get. With `ALL`, it gets only those in `capabilitiesAdd`.
+	//
+	// Example: ["ALL"]
+	CapabilitiesDrop *[]Capability `json:"capabilitiesDrop,omitempty"`
+
 	// Command Replaces the image's entrypoint. One empty string counts as none.
 	Command *[]string `json:"command,omitempty"`
 	Env     *[]EnvVar `json:"env,omitempty"`
@@ -1061,21 +1094,56 @@ type Container struct {
 	EnvFrom *[]EnvSource `json:"envFrom,omitempty"`
 	Files   *[]File      `json:"files,omitempty"`
 
+	// Groups Supplementary groups of the user, as names from the image or as numbers.
+	//
+	// Example: ["4711"]
+	Groups *[]string `json:"groups,omitempty"`
+
 	// Image The reference with which the image was imported, or the image's ID.
 	//
 	// Example: registry.example.com/nginx:1.22
 	Image string `json:"image"`
+
+	// Limits What all processes of a container can use together (default: as much as the pod has).
+	Limits *Limits `json:"limits,omitempty"`
+
+	// LivenessProbe If it fails, the container is restarted according to its policy.
+	LivenessProbe *Probe `json:"livenessProbe,omitempty"`
 
 	// Name An RFC 1123 label.
 	//
 	// Example: web
 	Name Name `json:"name"`
 
+	// NoNewPrivileges Whether set-user-ID and set-group-ID bits and file capabilities have no effect, as `no_new_privs` of Linux does it. By default they have none if the image has no such file.
+	NoNewPrivileges *bool `json:"noNewPrivileges,omitempty"`
+
+	// NonRoot Do not start the container if its user is root. It fails instead.
+	NonRoot *bool `json:"nonRoot,omitempty"`
+
+	// PostStart Runs after the container has started. If it fails, the container is restarted according to its policy.
+	PostStart *Hook `json:"postStart,omitempty"`
+
+	// PreStop Runs before the container gets its stop signal, and within the grace period.
+	PreStop *Hook `json:"preStop,omitempty"`
+
 	// Privileged Give root in the container the whole guest: all capabilities and devices, and no system call filter. The pod's isolation from other pods does not change.
 	Privileged *bool `json:"privileged,omitempty"`
 
+	// ReadOnlyRoot Make the root file system read-only. Volumes, /dev and /dev/shm stay writable.
+	ReadOnlyRoot *bool `json:"readOnlyRoot,omitempty"`
+
+	// ReadinessProbe Whether the container is ready. Without it, a container that has started is ready.
+	ReadinessProbe *Probe `json:"readinessProbe,omitempty"`
+
+	// RestartPolicy Default: the policy of the pod. An init container with `Always` is a sidecar: it runs until the other containers have ended.
+	RestartPolicy *RestartPolicy `json:"restartPolicy,omitempty"`
+
 	// StartOnAttach Start the container only when a client attaches, so that the client gets all output. If none attaches within a minute, the container starts without one. This applies to the first start of the pod only.
 	StartOnAttach *bool `json:"startOnAttach,omitempty"`
+
+	// StartupProbe The other probes begin when this one has succeeded. If it fails, the container is restarted according to its policy.
+	StartupProbe *Probe `json:"startupProbe,omitempty"`
 
 	// Stdin Keep standard input open, so that attached clients can write to it. Otherwise it is empty.
 	//
@@ -1084,6 +1152,17 @@ type Container struct {
 
 	// StdinOnce Close standard input when the first attached client that writes to it detaches. Otherwise it stays open. It always stays open with `tty`. Requires `stdin`.
 	StdinOnce *bool `json:"stdinOnce,omitempty"`
+
+	// StopSignal The signal that ends the container, such as SIGINT or 2 (default: the image's, or SIGTERM).
+	//
+	// Example: SIGINT
+	StopSignal *string `json:"stopSignal,omitempty"`
+
+	// TerminationMessageFromLog Use the end of the log as the message if the container failed and the file is empty.
+	TerminationMessageFromLog *bool `json:"terminationMessageFromLog,omitempty"`
+
+	// TerminationMessagePath When the container has ended, the last 4096 bytes of this file are the message in its status.
+	TerminationMessagePath *string `json:"terminationMessagePath,omitempty"`
 
 	// Tty Give the container a terminal for its standard input, output and error.
 	//
@@ -1116,15 +1195,20 @@ type ContainerStatus struct {
 
 	// LastReason How the latest run ended, while the container waits for its restart: Completed, Error, OOMKilled or StartError.
 	LastReason *string `json:"lastReason,omitempty"`
-	Message    *string `json:"message,omitempty"`
-	Name       string  `json:"name"`
+
+	// Message Why the container is in this state, or its termination message.
+	Message *string `json:"message,omitempty"`
+	Name    string  `json:"name"`
 
 	// NextStartAt When the container is restarted.
-	NextStartAt *time.Time           `json:"nextStartAt,omitempty"`
-	Reason      *string              `json:"reason,omitempty"`
-	Restarts    int                  `json:"restarts"`
-	StartedAt   *time.Time           `json:"startedAt,omitempty"`
-	State       ContainerStatusState `json:"state"`
+	NextStartAt *time.Time `json:"nextStartAt,omitempty"`
+
+	// Ready Whether the container runs and is ready.
+	Ready     *bool                `json:"ready,omitempty"`
+	Reason    *string              `json:"reason,omitempty"`
+	Restarts  int                  `json:"restarts"`
+	StartedAt *time.Time           `json:"startedAt,omitempty"`
+	State     ContainerStatusState `json:"state"`
 }
 
 // ContainerStatusState defines model for ContainerStatus.State.
@@ -1152,24 +1236,44 @@ type DefragmentationCreate struct {
 
 // DesiredContainer defines model for DesiredContainer.
 type DesiredContainer struct {
-	Args        []string `json:"args"`
-	Env         []string `json:"env"`
-	Files       []File   `json:"files"`
-	ImageSerial string   `json:"imageSerial"`
-	Name        string   `json:"name"`
+	Args             []string      `json:"args"`
+	CapabilitiesAdd  *[]Capability `json:"capabilitiesAdd,omitempty"`
+	CapabilitiesDrop *[]Capability `json:"capabilitiesDrop,omitempty"`
+	Env              []string      `json:"env"`
+	Files            []File        `json:"files"`
+	Groups           *[]string     `json:"groups,omitempty"`
+	ImageSerial      string        `json:"imageSerial"`
+
+	// Init The container is one of the pod's init containers. They come first in the list.
+	Init *bool `json:"init,omitempty"`
+
+	// Limits What all processes of a container can use together (default: as much as the pod has).
+	Limits          *Limits `json:"limits,omitempty"`
+	LivenessProbe   *Probe  `json:"livenessProbe,omitempty"`
+	Name            string  `json:"name"`
+	NoNewPrivileges *bool   `json:"noNewPrivileges,omitempty"`
+	NonRoot         *bool   `json:"nonRoot,omitempty"`
+	PostStart       *Hook   `json:"postStart,omitempty"`
+	PreStop         *Hook   `json:"preStop,omitempty"`
 
 	// Privileged Do not confine the container within its guest.
-	Privileged *bool `json:"privileged,omitempty"`
+	Privileged     *bool          `json:"privileged,omitempty"`
+	ReadOnlyRoot   *bool          `json:"readOnlyRoot,omitempty"`
+	ReadinessProbe *Probe         `json:"readinessProbe,omitempty"`
+	RestartPolicy  *RestartPolicy `json:"restartPolicy,omitempty"`
 
 	// StartOnAttach Start the container only when a client attaches or has not attached for a minute.
-	StartOnAttach *bool `json:"startOnAttach,omitempty"`
+	StartOnAttach *bool  `json:"startOnAttach,omitempty"`
+	StartupProbe  *Probe `json:"startupProbe,omitempty"`
 
 	// Stdin Keep standard input open.
 	Stdin *bool `json:"stdin,omitempty"`
 
 	// StdinOnce Close standard input when the first client that writes to it detaches.
-	StdinOnce  *bool  `json:"stdinOnce,omitempty"`
-	StopSignal string `json:"stopSignal"`
+	StdinOnce                 *bool   `json:"stdinOnce,omitempty"`
+	StopSignal                string  `json:"stopSignal"`
+	TerminationMessageFromLog *bool   `json:"terminationMessageFromLog,omitempty"`
+	TerminationMessagePath    *string `json:"terminationMessagePath,omitempty"`
 
 	// Tty Give the container a terminal.
 	Tty          *bool         `json:"tty,omitempty"`
@@ -1203,6 +1307,8 @@ type DesiredNetwork struct {
 
 // DesiredPod A pod in the form that the node needs, with images and users resolved.
 type DesiredPod struct {
+	ActiveDeadlineSeconds *int `json:"activeDeadlineSeconds,omitempty"`
+
 	// Ceph A cephx key that gives access to this pod's disks and nothing else.
 	Ceph       CephAccess         `json:"ceph"`
 	Containers []DesiredContainer `json:"containers"`
@@ -1339,10 +1445,18 @@ type File struct {
 	// Content The content as text. Use contentBase64 for binary content. In responses to viewers it is "(hidden)".
 	Content       *string `json:"content,omitempty"`
 	ContentBase64 *string `json:"contentBase64,omitempty"`
-	Mode          *string `json:"mode,omitempty"`
+
+	// GID The number of the group of the file.
+	GID *int `json:"gid,omitempty"`
+
+	// Mode The permissions in octal; 0000 is possible.
+	Mode *string `json:"mode,omitempty"`
 
 	// Path Example: /etc/app.conf
 	Path string `json:"path"`
+
+	// UID The number of the user that owns the file.
+	UID *int `json:"uid,omitempty"`
 }
 
 // FreedMove A pod that is stopped on this node and started on another.
@@ -1362,6 +1476,13 @@ type FreedNode struct {
 	Moves       []FreedMove        `json:"moves"`
 	NodeID      openapi_types.UUID `json:"nodeId"`
 	NodeName    string             `json:"nodeName"`
+}
+
+// GRPCPort A port with the health service of gRPC (`grpc.health.v1.Health`), without TLS.
+type GRPCPort struct {
+	// Port Example: 8080
+	Port    PortNumber `json:"port"`
+	Service *string    `json:"service,omitempty"`
 }
 
 // Gang Pods of the tenant that are scheduled all at once or not at all. All members have the same size.
@@ -1389,6 +1510,29 @@ type GuestSample struct {
 	OomKills int64 `json:"oomKills"`
 }
 
+// HTTPGet A request that succeeds if its response has a status from 200 to 399. Redirects are not followed.
+type HTTPGet struct {
+	Headers *[]HTTPHeader `json:"headers,omitempty"`
+	Path    *string       `json:"path,omitempty"`
+
+	// Port Example: 8080
+	Port PortNumber `json:"port"`
+
+	// Scheme The certificate is not checked.
+	Scheme *HTTPGetScheme `json:"scheme,omitempty"`
+}
+
+// HTTPGetScheme The certificate is not checked.
+type HTTPGetScheme string
+
+// HTTPHeader defines model for HTTPHeader.
+type HTTPHeader struct {
+	Name string `json:"name"`
+
+	// Value In responses to viewers it is "(hidden)".
+	Value string `json:"value"`
+}
+
 // Health defines model for Health.
 type Health struct {
 	Status HealthStatus `json:"status"`
@@ -1401,7 +1545,7 @@ type HealthStatus string
 type Heartbeat struct {
 	// Capabilities What the agent can do beyond the first version of the protocol. Pods that need a capability get a node whose agent has it.
 	//
-	// Example: ["privileged"]
+	// Example: ["privileged","container-options"]
 	Capabilities *Capabilities `json:"capabilities,omitempty"`
 	Capacity     Capacity      `json:"capacity"`
 
@@ -1413,6 +1557,23 @@ type Heartbeat struct {
 	// VmmOverheadMiB The node memory that one virtual machine needs in addition to its guest's memory.
 	VmmOverheadMiB int `json:"vmmOverheadMiB"`
 }
+
+// Hook Something that is done when a container starts or stops. Give exactly one of `exec`, `httpGet` and `sleepSeconds`.
+type Hook struct {
+	// Exec A command that runs in the container, without a shell. It succeeds if it exits with 0.
+	//
+	// Example: ["cat","/tmp/healthy"]
+	Exec *HookCommand `json:"exec,omitempty"`
+
+	// HTTPGet A request that succeeds if its response has a status from 200 to 399. Redirects are not followed.
+	HTTPGet      *HTTPGet `json:"httpGet,omitempty"`
+	SleepSeconds *int     `json:"sleepSeconds,omitempty"`
+}
+
+// HookCommand A command that runs in the container, without a shell. It succeeds if it exits with 0.
+//
+// Example: ["cat","/tmp/healthy"]
+type HookCommand = []string
 
 // Identity defines model for Identity.
 type Identity struct {
@@ -1558,6 +1719,19 @@ type Lease struct {
 	Resync bool `json:"resync"`
 }
 
+// Limits What all processes of a container can use together (default: as much as the pod has).
+type Limits struct {
+	// CPUMillis 1000 is one core.
+	//
+	// Example: 500
+	CPUMillis *int `json:"cpuMillis,omitempty"`
+
+	// MemoryMiB The kernel ends a process of a container that needs more.
+	//
+	// Example: 64
+	MemoryMiB *int `json:"memoryMiB,omitempty"`
+}
+
 // LoginOption defines model for LoginOption.
 type LoginOption struct {
 	// ClientID Example: husk
@@ -1628,7 +1802,7 @@ type Node struct {
 
 	// Capabilities What the agent can do beyond the first version of the protocol. Pods that need a capability get a node whose agent has it.
 	//
-	// Example: ["privileged"]
+	// Example: ["privileged","container-options"]
 	Capabilities Capabilities `json:"capabilities"`
 	Capacity     Capacity     `json:"capacity"`
 
@@ -1777,7 +1951,7 @@ type PlacedPod struct {
 	Phase    PodPhase            `json:"phase"`
 	Priority int                 `json:"priority"`
 
-	// Reason The reason in one word that programs can rely on. A pod that is Running has one if a container waits for its restart (CrashLoopBackOff) or has failed for good (ContainerFailed).
+	// Reason The reason in one word that programs can rely on. A pod that is Running has one if a container waits for its restart (CrashLoopBackOff), has failed for good (ContainerFailed), or is not ready (NotReady).
 	//
 	// Example: InsufficientMemory
 	Reason     *string            `json:"reason,omitempty"`
@@ -1971,16 +2145,24 @@ type PodSample struct {
 
 // PodSpec defines model for PodSpec.
 type PodSpec struct {
-	Containers []Container `json:"containers"`
+	// ActiveDeadlineSeconds How long the pod may run, from the start of its virtual machine. Then its containers are ended, and it fails.
+	ActiveDeadlineSeconds *int        `json:"activeDeadlineSeconds,omitempty"`
+	Containers            []Container `json:"containers"`
+
+	// InitContainers Containers that run one after the other, each to its end, before the others start. Those with the restart policy `Always` are sidecars: the next container starts when a sidecar has started, and sidecars are ended when the others have ended, the last one first. A pod has at most 16 containers of all kinds.
+	InitContainers *[]Container `json:"initContainers,omitempty"`
 
 	// Resources The size of the pod's virtual machine. The guest kernel uses part of the memory.
 	Resources     Resources      `json:"resources"`
 	RestartPolicy *RestartPolicy `json:"restartPolicy,omitempty"`
 
 	// Scheduling Requirements and preferences for the pod's node.
-	Scheduling                    *Scheduling  `json:"scheduling,omitempty"`
-	TerminationGracePeriodSeconds *int         `json:"terminationGracePeriodSeconds,omitempty"`
-	Volumes                       *[]PodVolume `json:"volumes,omitempty"`
+	Scheduling                    *Scheduling `json:"scheduling,omitempty"`
+	TerminationGracePeriodSeconds *int        `json:"terminationGracePeriodSeconds,omitempty"`
+
+	// TTLSecondsAfterFinished How long after its end the pod is deleted (default: never).
+	TTLSecondsAfterFinished *int         `json:"ttlSecondsAfterFinished,omitempty"`
+	Volumes                 *[]PodVolume `json:"volumes,omitempty"`
 }
 
 // PodStats The usage of a pod as counted by the kernel inside it. Sizes are in bytes and times in microseconds.
@@ -2011,7 +2193,10 @@ type PodStatus struct {
 	ObservedGeneration int64    `json:"observedGeneration"`
 	Phase              PodPhase `json:"phase"`
 
-	// Reason The reason in one word that programs can rely on. A pod that is Running has one if a container waits for its restart (CrashLoopBackOff) or has failed for good (ContainerFailed).
+	// Ready Whether all containers are ready, except init containers that are not sidecars.
+	Ready *bool `json:"ready,omitempty"`
+
+	// Reason The reason in one word that programs can rely on. A pod that is Running has one if a container waits for its restart (CrashLoopBackOff), has failed for good (ContainerFailed), or is not ready (NotReady).
 	//
 	// Example: InsufficientMemory
 	Reason *string `json:"reason,omitempty"`
@@ -2062,6 +2247,38 @@ type PoolPut struct {
 	//
 	// Example: 2
 	CPUOvercommit float32 `json:"cpuOvercommit"`
+}
+
+// PortNumber Example: 8080
+type PortNumber = int
+
+// Probe A check that is repeated while a container runs. Give exactly one of `exec`, `httpGet`, `tcpPort` and `grpc`. Connections go to the pod's own address.
+type Probe struct {
+	// Exec A command that runs in the container, without a shell. It succeeds if it exits with 0.
+	//
+	// Example: ["cat","/tmp/healthy"]
+	Exec *HookCommand `json:"exec,omitempty"`
+
+	// FailureThreshold How many checks in a row have to fail.
+	FailureThreshold *int `json:"failureThreshold,omitempty"`
+
+	// Grpc A port with the health service of gRPC (`grpc.health.v1.Health`), without TLS.
+	Grpc *GRPCPort `json:"grpc,omitempty"`
+
+	// HTTPGet A request that succeeds if its response has a status from 200 to 399. Redirects are not followed.
+	HTTPGet             *HTTPGet `json:"httpGet,omitempty"`
+	InitialDelaySeconds *int     `json:"initialDelaySeconds,omitempty"`
+	PeriodSeconds       *int     `json:"periodSeconds,omitempty"`
+
+	// SuccessThreshold How many checks in a row have to succeed. It is 1 for startup and liveness probes.
+	SuccessThreshold *int `json:"successThreshold,omitempty"`
+
+	// TCPPort Example: 8080
+	TCPPort *PortNumber `json:"tcpPort,omitempty"`
+
+	// TerminationGracePeriodSeconds The grace period of a container that is restarted because of this probe (default: the pod's).
+	TerminationGracePeriodSeconds *int `json:"terminationGracePeriodSeconds,omitempty"`
+	TimeoutSeconds                *int `json:"timeoutSeconds,omitempty"`
 }
 
 // Problem defines model for Problem.
@@ -3507,462 +3724,502 @@ type CreateVolumeJSONRequestBody = VolumeCreate
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Lc+M2li/+VfDX3aoku5Is2fJzKnWv+xmnH3ba7vRu4l4LIiEJYwrgEKBlJZXv/i+cA4CkREqULHX3",
-	"7M7UVKUtkngeHJzn7/zZCOQkloIJrRpnfzbGjIYsgX++vKEj89+QqSDhseZSNM4aN2NGHliiuBREDoke",
-	"MyIHf2eBJkOZkIth6x3VwbhNLjQJxlSMmCLTMRPsgSX5l+2zdqPZUMGYTajpSc9i1jhrKJ1wMWr89ddf",
-	"zUZMEzph2g7puRRDProIy4d18cKNKID3iEyIYkHCtOmGPdJJHJn2O+FhcDrsstZh0KGtXtBhrdOwM2z1",
-	"BkfDg2GXHgfdbqPZ4KbdmOpxo9kQdGK+DFz/zUbC/pHyhIWNM52kLD+LoUwmVDfOGmnKzZvzs2o2nqeJ",
-	"kkn5JPqCPWp8oe+mEyfsgctUkZiOWNsN7R8pS2a5sWGj+ZFM6ONbJkZ63Djb73TKRvIimX1IxeJIno9Z",
-	"cA99m3kypYkhk4hpFs0IFSFJmIqlCAlVJFUpjZpkkGqitEwYEVKPuRi1iZnPP1KpaZOYQaomoWGYMKWY",
-	"gkYeZJROzL8TRgLTI4MG9ZjN4Dchp21yMaGjuff1mGoSStMRYY9cafs2YUkikyYZsICmimFDARVkwEiQ",
-	"MKpZSAZsaMaYkWLVeoa4NPn1DNmQppFunA1ppJhfz4GUEaMCFvQiZJNYaiaC2Rs2W1zYd/SeKcI1UXTI",
-	"iJYkYTGjmugxV26t/YjwMGZDyjXeMq1X7fXhYbMx4cL93S3b+YshHNTyEeIhgiNKpIhmhBdOutI8isgY",
-	"toorYhhF9ZgtR1hKmCsHa2ig6thz8/A7RS5eFI85O6QnwVHYax0P97ut3uDgtHVqzvpJeDA4oofD7v7x",
-	"Yfkx57a7p53yC6VSllSOGp6WDPuYnQ66QS9sHdKDk1Zv2Dlqne6Hxy3WCU6GR4MDetg9rRi26/Bp437D",
-	"ZlWDvmez7xQJIs6EXhg47XXDI3YybB0MjvdbveD0sHXCOrR1PDwN94PDQffooFc+8Hvo8WmjfksHLLpm",
-	"EQt0GWu9NFSM5KvIlOuxoWfFSGQ+U03CBRD4m3TAEsE0U0TZtoiaCU0f5+Yaxz9O2aCpOUvMt98PEyl0",
-	"kwxocP9D8/8LqKDAS8oYS1QYacWx6HbKGfZbPuG6fHMm9JFP0gkR6WTAEnN3cM0mCpmMThNRxekiaLOU",
-	"0XXhdGLDblATLuyffoBcaDZiCYzwSoZV5BPLsITgB8fh6fCA7re6veCk1WOdQetkeGTovxscs9P98KBz",
-	"UE43MXT1NLq5ZskDD9h5EMhU6KqRK3yLUHytZBad8HhwODwIWqfspNfqdfePWvQgPGkFR8PuYJ91TnuH",
-	"x+WzUPMjeOqElBHOrhKpZSCjxfn0x6m6bz90+21yTgaJnCqWmFvS3KaKiZD0z1M9lgn/g5ov+k2ipLmx",
-	"aBgqQo1EZS7+Bxql7IxgYwNGE5a0+2Qoo0hOzTU7I1wb2rtnorhQtveq++KaBa1PbHAtg3umW34WVcfk",
-	"6OCkV7YKN0zQ6u3U8LRkFw+G3WCfnrLW0aATtnrB4WHrlB6z1n54MuwMjoIu61XwMO06fNrufVR0xF7Z",
-	"1+aH/vP15fumkWoDOZnQlmJGOjZCDWyGIt9/ePWc9LonnR+qjrodQOlZb/xdSSPvMGEO9+/uz0A9ND5X",
-	"DzWRk4ojo2minQSr+YSRxMgTTZLIVIQsJKGcCsOczPOxTJM2eYFDOYOfCt8HaZKYO2cihR4bhvvx5nlx",
-	"5/Y7+0etzkGr073pdM7g/79VLYIZc+m2hFSzlhlr9d7APVM+Y2DsZDqWirkdoVbUHCUyjVWbfLCkgVcQ",
-	"/Pps9iN8uHDBLLs+qs7D0cFqYQqmccUSLitORwRfm6VnNBgbCVUmmosRMWw+eaBRm7ygM5xcaP6R7UfZ",
-	"gGPsqpzmtNQ0yhGdIYRGsxFS0wA+rCa+G1k+AcPESgiPPQZRqvgDQw3GkmEaLyHCXEuOBOGtctLbX0l6",
-	"Wm5GeNVyZKpKpcjgZLhPjweHraNOeNDqse5pa9ALjlqn9IB1h8dh5+Rwv5yRpWoLMuSvoKlVjRn1uJJR",
-	"n+6fnvaGbNg66h0etnrs+KBFe73j1tHpMNgfsoPjk95R+agfXIdPG/enMQ/Gz6XQlAtWoaEH7vF3CtTa",
-	"3Km2alIsQ9COJqhpUkGkyH1XqcH7fvOD/reEDRtnjf+zlxlq9vCp2ntvPgQ7CerjioGZ5NJc4C+NLmz+",
-	"Ms0yAdcJjeOIB3Ct7wF7P/uzZk+5JqG/4rKcC2KunqPj3inq4O2GkQQTOYjYZMkYYnzjP9Ybi2u3eiBG",
-	"2CK28TZsrP3WNH1+dWFVcxqG3HxIo6tExizR3KyfVe7j3E9/NlDnQYKeJ6OE0dDoF47g5siq2bC2h3Nd",
-	"eeZXNsEeY54wtaSJhU8iqvRH5botrtOnMUOF557NyJQqYl42DBJ0/hBseRSlt6ZjjxMuUg3mp82mAGoG",
-	"C5FpL9vfN2yGas5f7mjUOQXNRUF6/b36K88+fs923Q6kWSasZ7ub3VSoaZpBIbU9h3fWpDm75xfiGkRu",
-	"VXFb8yGDW87eU2ZHubBiumqTZzNir9tm9lwZAYWHJBWaR0a4B+vTg7xnYYEjHx8fH4HS59eRC31kRGCv",
-	"FB50Dw/MO3nN8KizqBrunADm9g4+rN6Rt1zpNfcD1OnCP5YNyrKZv/wIaJLQ2cIwsa3qcX7ienwNRuwt",
-	"cqxFDgUvZ/1kV/LRTzfnvxy+/fX95atPB89+2f+vn3uvP/189PLo7a8fnu3/57vfri4P3vxyePPxt5c/",
-	"//pL78X1/k/njY144FZ43rfAY2rzlMKqP4HFpCHXL4VOVl9q80Yxb+UFk7q5CCY0ZKBjGpFFoS0heypj",
-	"JljYJqY3zhRBvw62YRhHkQRpoGVSkwLh3TdcwNtOGyguRaMJwmmj2TCdULSeCRnCMc8o1r5T3sN7u9fZ",
-	"6yF7+H/2r3YAiuHil+i1KOe/9iGuUcFjQieMGF2zKON2T/fbnfZ+u9sp7WoNYg+ZprxEF30BvyvvnoPF",
-	"4lI0iUqDsfWwoA1BhCTiIrf9SSrM7UGNDNsm50bjVpr0OqdHZDDT6LDLaRlOYiVixMXjGYkUaUVlY+X1",
-	"qOC+2vZ8fnUBd5dfZ9jP76yNCQYPBnAQXgpSSlVneIJWexOt18OvkRWS2uR8oIxGiMJSJEccTF0V/Tja",
-	"XiplZ2/+5aicS1E+QP/4IgQyQ2dMKIN0wsScyxMZyJUsXQdLsLgQC091zpK2HqeDV8DalM0kf9CbnkHk",
-	"D2d+PJXcbve3d8ZTF27wZiPz0Za5rete8M9pTAc84m6E8yK6o/ORIbKAChJKMmAzKUL4fcgTped98bE1",
-	"mLbJlQwtUxKMhYSSwHU3IyOmCSWGdVpzFfZhdFZepJzfG3HCH3jERgy2wy/enNEpplqzxIz7v3+nrT86",
-	"rdPW5//4tzJqm9DHC2zkqLe4smZNAq7hJpuTZ+L0HY8ijr07SbNU0JywiUxm7/izVa/OX82+i3wbpVvH",
-	"4vF5ENhLYY0r95wELB4/ZpxsxB+YIhTaQk2LK+soCbm6R8e39agTFqmSa/YetdnFlZaCa5mown33e3YB",
-	"nR0dn5wWNnXx8M9tD9ytK0ned+wvbDPE8nVMNB/ygGr2gQk2pVHJxuffAc6w6vA+X/xiYasXX1k5Pt/3",
-	"/JZevXl+Tf5Pt+Ovfi7I1ct3aOSlgrx8/uL6HLZcCnLV2j88wtgII96whKSKKXSzO/0M2DnXsPeKaUVo",
-	"FGEIBeFasWjYRg0s7y3slJw1jJdZk0QNF/YuBTkk1LpLmnDRcQ3kqRbJcMAFTWa/wncrdwgG9iz/xXbs",
-	"JHwzC809m6lKlze6h2kUj+mAaR7QiMgktHa8OpcJztZqgxVj8UfsvoacYBu0cgL6sFd98xbfWlPfSePw",
-	"qVvysAZFZLRg77XFTbnQ6BpShGrShSMySuTUevWNPjLzoSt4J+IACiKhs2JUDL7qggBiukfZxWprdvGz",
-	"AVtiylNzfhlLucziaag8soWb93C/t39y0myINIrowLB3nEb+Nj5v/YYX8n/sff73H//sNPf/+rdybSK/",
-	"yjgMvKIwuEoTzR51kwxm5kzAkRhQxY56lhflB7l/eFQ5zY1MYU/nLd/WsdrkTMzRYp4Mq4nqFY/WXWsr",
-	"ThQCyla5FY2wEUJHOdLr/N/fO63jz38elBMcOHBKblPzO0lYRDV/YN74LFOhSSy50BBbylVmzBxaA2bE",
-	"hprIVC9cjvu9VapKpXziF3FdQe/GMx68Q7OQVGqDUo0iPjQtm6OE4mabeN+TAonf8Ccz0YkTA8k04Rp8",
-	"ypPFG9hfRuXXmFlL+LxNzqMIfzJn2/ymmShfyDUuOKC1goSf5wP+gnOUkjmBO0cQVVES0mQ0FMvFYalg",
-	"zrUpbJ0TKWPc2LI4zxLdG00CoWQKdmVMkVQxGnXqvCuxDM162psgZxzIh4zWMlpnIsSajHOmWQVJKP5H",
-	"8YrMjS+nTLlFXH6A7G2I3S2ZwJyBzwqozYY1gn6uFGJ3rvHboexO24f2P4Ig8MVvv3Xvsg3vp4pJb0Wm",
-	"qSewoHTSJqhujalhZoZdqCYJ+Yhr1ST9Vr9J+nd9YKn9dj/PDUVB8RHunMPxptYYetjdJ2/4s6Y55gkj",
-	"uDn2s1sBluqccHQr1hCPsrCDNaiDJqOSE/6BxRENGF6TLkTa2nwLfD239Af7x0cnS002pQzdtlpzDEzo",
-	"ZGYv8kvBCJvEekawMwKrp8zNKKRgWx4nEw+1ucFL8fArTYqNHnb3Sxstj4H7lSbc0K9CbR7vf2VVesPs",
-	"VJvcgPFNDkmfiYc+SXC9/O1ed6TXMk2Cuav3oGSsQyfH1Gp48TovM9jBtpZfMAkbsoSJgKFqNh3zYJyR",
-	"AlrsJ7FMNAvB46SXBPMnbMSVTmbtnKtmD50O3fb+fpnEt0JgXUc4yNlAV4oHr43UmkipXUx55iQxf03H",
-	"MmJklDKlz8CsE+SswEAdIXvgASTLgMhH1ExpNiGBeXnII80StB6hkZArGYFpHclM6jFLwECTCSeZe25e",
-	"+mg2QJW+FOdaU5cMsmxy1xCUWZwVWK5A5KEuNYBCc2YOSmYOG/tw5AxaMtVxasT5IZx2/xWQCzihMOSk",
-	"OdehVf/NWzLVxDAKcjPmikBoEVNOZ0ADeSGO1AhkZrxVixFysXoR3jAWm2ZFSJOQcBGbQcRMZLO1Mwnt",
-	"lFGWt5K7JNxwPrNPU66YFbmBCxZIvnDrzQ/yUgRs9UCfR4a9zI3UC6e4PHNDtV4uM1SFYyUhw22ZG7TS",
-	"dIYOYVDIaDQ1f2e/4qHvaz3r+wg5Rfow/H75+ms9q3m+igRBiWbJhAsaeRNlcdJNS2twpGyAWo2ldtbu",
-	"8qhLw7LMf88gjLcJlxaYaK0zzvE5o/Ipm5Wh5nXT/ZOitea/b28fO53W7e1jd3h7+3g8/PzvpaoNxju+",
-	"g+uyNkf/Nfto9WUxlck9F6MXPJm7fXud06PCoPdWegKtdoB3xedlss+1pnoTVTtVFA1+lCSpEChL5OIt",
-	"S3xJQSIrNKMgTjFwWHERzBMbRMoBU0GNbsGmWOWPelauil2IIEpDKyTFZhaBOW5rNf0cjrDvoMZ3FVpd",
-	"syHl5A2PorrtxIkMIKGz1vvlZJHtRnGpymaX7zE32JU0lapFxxJ75Pq5NUYszmzIBVfj9SKWDG18YFSV",
-	"2a1/klPY4ohqpjQEWjARGtFnOubRPJVNqeFijpslDAjujDy3Wbhhk7zEXNfLy3dmCVho+Axczy8dfys6",
-	"iMrkZaaUld4WznelvDTn+F18jz1qGMfSuNNsptxPb+48LV3pxK/yylna1p0SkaWy4f/KqNoOZ52tV9rq",
-	"9c608YlybZ41Gx+QITWajZePXLOwPKOh5GBgm7kZlJH5CzZM6GjChPaxImsoj6FPAF+8/oYJQ4G3nrpg",
-	"3n5vjlOJCWVEUbBaak1wrn+wET4wVXYu5xbKJ2njWN2HtsMay7WRNyLMZc1bUQVFiJKcU/MlRFiIkJjB",
-	"+ez4UgloQh/fuakvScJclYbZbMQSU/9qhc2WLJIyK/xUi0T9uIJ51XzlB5upsqXK6zVLONp9K3neou9i",
-	"DYXwBQIVgAFALPB5VHUMkx+53P8vraWZm2NMUVf06gAGtWUx/1vXlpY0uj3tZrVSUzEKGV/zkaggi6fr",
-	"KeXdVkTXbEfaXy7f15ff7XFp4inHo1tozQf95FbRHdi5qXyu5j0vuLpfk+1Un1bLDMukCOv+L7v/lGcM",
-	"BbyKVZc39JaP5sbl8n0tmfR7ps1Crstu64QngzYOwTsJG/JHm+Q5F5rcaR/12p32/t5+r0zGGVHNpnRW",
-	"jJ92H3WfEPY7oUGx0c7+mUulhP93awab2pXIhoptL1nyK8yCXSuED9x6ls3IZJJZuCCiUjAWqqZd8Ay8",
-	"xhwKEHVl9ICS7nyYWzxeHdjmww7B7u58xbV5wsLFXsIYIOxw3RbhuJYJfkzkgphrKJQ1KabyrIvsCNUY",
-	"tjtwqCaAGX3ljD/4FzPl4kpGPJjV+DL3cl5pmPOboMJwRu7N3ensltau0SavrGZ6Vkg2BWXyb/iJOeeR",
-	"tN4Go2l6SKbXUrAzYjiz+7hJEgaCKY0i+DCkmmY2LCBpRHyKZaIhKlGRkfXOOGUnU3Hc4BrNhumr1KO7",
-	"Rki5eRmuTLM0rxMa2Mz1XErcIg09TCaXDywZMxraIOCSdxBLal06x0t1dVYXTCWDhLCXQe40FLQ7S08L",
-	"I8/I2R3LJvKJwuHPJjNPj6tWbwlfvNbr60VG9b8qQxW4cJElccIUEzYTEV0hsAwQdUKTEThJbL60S2lG",
-	"6zFTlsWyR01iI9+ifdkQ6pUM++gu8QcmYQ88HxeP4qD5rlZqSCzL0i3PowhdK7ZRczbAc4VDAWthn2hw",
-	"6mWRc2yKAvYD85kjdX17uTuqhLfiuTVPy9IHckNq4qhhSDAOCPBxM0BvEmYATOgM1IB7IadESZ9VWnRH",
-	"rj6zCyPF3Vgc5uvy0M3CmFKlScLAEW9IIwpZ4ve3ppkU1qEuXTrCc5J7LjjbQRrSoQZSxbRZGEkz5+DE",
-	"gZtDH7bJW0PX/svALCrk5z6whEa+M5WROR1RLjxIFRCQJ2ctIXnDDlPXmv4cb/KbYcl8CROw3G5d+ciw",
-	"KjgX8+FtC0KPV+OLTUDAnZkr3mZZeFxGFU6bg9g4XDCr+s1yDs81FKUqG0GlpJGpBwsBys6h5wAhkD+b",
-	"n0HHhgVq1/Wa2H5Kt4mr+009JkYfQQHBLiU4T9zI5kJC58K2cD4lHp1FAW2xY/PEx53ZhRGZNCITHzDp",
-	"3eZUY5KEd6q1K2zCa/lAYAVqvgtrtE7juKibeEWK8eXZpAqDcKP3HVWQR5LGtazCxW2C1GhF2AMPzC+q",
-	"TT5ZHwUmJxmZUjUxS9Qj7YC0k7EtZbYZoqIgwAUi0PpwMkyrLPTAklSTiFGlSX/CxfkD5RD25cBPFcPL",
-	"CziBF4E/Wd+/bdYMZfHrrqElwGCZMCp8hq6dAnfZy3Y8yFwggTwLnaBxbDi/JCGLGCyFjcoIGRlSHqUJ",
-	"K8mEiRxG1Dye0zpITfDYT6jQ2v6COThvD16d51ZouIxwspiitbPbFsOcMcMQ4usGDK6/Bxca1SZvIC45",
-	"yzKwLnQ5zF6CJ/mQ5Dm92ec4VbMaF37dXtyDRQfo1wkENtNiQ/64OJGrFEKJAGHSg3Lds9mqUAJM/Lj7",
-	"nGWA3FUEEyiP+7BsCTMo5eVL+Fc5Qf1Kk7WpydFAm4A1lXGIbuoDV+kbIgPxv18iV9iQvKXXvmklC50r",
-	"8W9CFGHxkBZiNX6EYI2KPFcYZJm7PxP5DKE8cDZlibJy6G3j+zEPQyZ+uG3MrXR50GPd+PGXDw5+qf76",
-	"X8sJw7xTqznEgP5gRu1DY0tAH9ZwmtZFBVg7dT7n2S6Bh3uMI4o6MWIdGNGfiYC1V6EErBxpUuH8twKX",
-	"wh6NdjuVSYjrGidylNCJS/iIZkTOQWZm1pUaNlArPvhh+0FBLn4lbew8vh4pcGfh9dD8tU4YLYnFvYZE",
-	"2xagNTDzosLbHkxdjqXCA3MIzfZYvk4V+fn68v3fSF/NRMDCPpjaqLDifXYGcrDTppkzgu/fCtPFGfnz",
-	"r1sBkeALFFMrQWueLw5RGKMwXJ++I2zcYyY5W7Bz7lImS29PB8xWjnQHjkIFuX9t8lH5H59BeDu4CW0E",
-	"vH3QJhuzuP2j/W6vVwYelO9zPhi8d3pYfvWtznmsTEVaP4stI4A9poM9GsdtI3MUJ7gYOtf+99//e+/z",
-	"v6082tBNGd1D2MU7+cA28mI4GlJaxjHI5Cgge6uvjYQxD6iA4OJFGood4nMN9ljTxp6PBVnPWizfy5C9",
-	"r1Y+zcS0zNlqzDJMZRqFZMCI6T9MIxZC7YHVu2IBqHOW3twA8vOt3Lr3lgTX4LvrBtOY969Y4ohk7Ric",
-	"+uE/0EUZi5chq7mBIrd9K2QdbDT3iQ37Kc7YTaRsB15TsS46wlXO/mtVXq++ZNRDo8jotVIEEP+LkRXm",
-	"V0w2mjAIBrbaglOWFf+jBN1jLXQy/kcV3XtQeNCmrcFlRI0y/V46/SSbAAIDQpQ+GoBRoylcdQfrQsOX",
-	"GbfMiEu3JmVKX9ueyi+nVGiziB73MBEsypmS2uQqYUoZFR13Z0wT5l+HMF5zbVqgRPPhOBVhwkI9tsaw",
-	"mCWBhVJaiB92bS9GFTZXoNNwufm39cJ967Tx1DF8VJuPIB9jvJRUXahv5mFf2GUQyO4xAtbVfZFDwoVK",
-	"h0MeQPgPjthGc9vsgKTcdr6OFWVuHcrDlZeGKP/EaITiwxrsX/lwZmeOlferQ0rtVxWjSPSAUV0BQkWF",
-	"tbmjC1gROpCphoVE/xGK14rwkTDi5pCzKMz2bOZK9dwLOW0SSJo0ogVgqkQ2Y8ki5+DBM52ps6zfCZ2Z",
-	"y9nI5RMuZOJBr4QRLNFjCNsK4yg5rnNAW6tuQP+uET1zgFR1b04mQkhwLKfvjx/emssAJRBlly4BFcT7",
-	"juZKJmgdq7O9PYfcdHx23OsdzJkHzMHNSZbum1LTxIJ/vEJQsgcHdtKs/gNPdEojMqHBmAsb6gIbackX",
-	"o+tsLON3Kuf3WQeGyy1liT/cL20ZIV+ETGi7V+vj7C6NV0eQQftm/TB1vhJccK6yCHogXXpRBt9YE9Jw",
-	"3lGDEkoeMbMAlekfbxdINYc7yEvVABmtFGk+SOuOWy9WxLy8iPFJgwpk/RK/C885XzLKKCU3l/q6Dirv",
-	"0yGuQj4qxSEDgwY88zIOF+njHp2ERz0yoYIPrcd4VyhalVa3T+NZLiHOukFNczMyY/WGBFYyG+W4jG4u",
-	"IKP4yr1t3Xyzpyy4z2MudwPzP9izeigbLtsZ7TeY17sRLFVJugnO2yacmBk3mo1XlEcQifUCvFdiZMh4",
-	"PQR0u/FuATz1ZeFLy7GJsXIbjG3Nk1JY9V0mgrsWz1M9Xh3Bl3t3MbDCjbhyJXZuZUWetDMr69zpWk91",
-	"/klOySQNxtlxMNzAyO8DxgTUA4okDVno8A+NWGR3G3Q5Iwui11jYsLG+J3uoZpUwbeR8Cw8HUSFUkz9Y",
-	"Itvk3IbsMN9Rs8iTYooFKMHqJZOyGN0h0wXNa/G4AwBOfipKkiFN2uQ9+JqziiBQ2+aZg1ReU4HKPl7N",
-	"dAyRQM3NkER0ZmRNI2okIfh1LLhW7m5YXyMqspM8HRWWqzDqMtr6WXJxY8Ssp4hv9cQy7bqZt4mij7NJ",
-	"KBmmUYRxstTi7V7/dN7aPzzy65pBg3qCFkrTCOEYvlOFNyiWVNOFGCYf0zKmagyWcpbw4czLhajLLD+r",
-	"OJVVoopf2y0WorAm84OjQnraUad3sjo9LTMIVptoB4AIM6DBvQ2343CozcJFUqH+mVviLCiEWykaZXau",
-	"bC6TYFPUV1cL0mUu7PWxt2g0yt/QL8MX1+elsVJB8lB8cf/wsHta+uo9L0fpvketxzVx+eaq9PNUFYQG",
-	"xUelrz2uviPuQT8zIzev48Cw/SZM/HP5ElbUr7QBR1Nn5oGts1a4e1vEN5S4xaQ/YTrhgeo3swq/cC0A",
-	"REp/xDRW/3vnX+tHXLk/b2gyYlpZ+KfpWJ5PLvpN6Nqw6FsBsZUyYhUaWkZnFKOF7Ci8LTdmyYRD3QRv",
-	"bDTN5eOL8vMyovDAhwb/zcaI3ArrbrH1XJRmNEQwKbd5dhWKGp37sWRT37DZ9dpVRBwwbi3ho069E2iw",
-	"jDjeeoiyGiBhpZE7cyhbObSiXC+MqnXZ39jZx5bW4XHF8ciA6amRZ/xnqhxYLzJDWZrHkDA1E0F1RVKW",
-	"kDENyYQmRnDJsjUUMMiSGGrI4MA461iGKCHVQCUsjLS5uB5+pKX7KkdcXMYb5KbnK9gU64eWmlqg+vHc",
-	"u9YIhrUZVlT5eFqlIT+AZjbuFcuh1tUEoIP6xzG/8isTVmzbZUN+h9a+0kLxl8Jhr3j6R9eJtOlJgKMC",
-	"8jzNoJgMr5+3JVrLoRG5PL6Vl73wSw72veHMFinY3AsdMP5QKcbDz5nHAcJd7RdEjxOZjjCR0qbm4MSH",
-	"NGAbCPJGpak/DIW5zFsewiZYFxAtUP+TCrd51vX8puRXZglJbgEtCFHUMBVpjiQ3xw0yLUeR81/JROWQ",
-	"hAZS6ppZKzk34xW6IivugjFN2DLHJvoaqBsQoMv4HH8/Sl/Qhhc8qj621WcA5q4MdNbZwVZcY5nDMzeL",
-	"he/RVeDjkteJtd8UBKnoCV09uJuC2l0nw+BxvbevaHDPdN339Vqt67VaX6yMokqRmnJLUrGF5W5RtzLZ",
-	"LPLzz4+29PjnRfkNip5p+BDrL8MpMOT+083NlRf2Q64CCYKSHJKrBCJhWVoV679UbK3Kjsumg8Mpy4OS",
-	"iOWIV2k+lR/1D3Me27nhoUUBTulJh6QiMq8nDMYYGW0aa7gLhxJpvn4F8Skhs52MZeY/sE7ZQiLVily/",
-	"eeuEnZlHIC7bzfJoLVvKtdvdPyAlBbKnbLAYib5Yhejz97+37L/+3f30w/8tjeTbIBKLRpEMqGbhOt7h",
-	"L+2NDmQSSsHCMnuXe4aKAyBzCgmWElfjZTFPYYNKjl5jON9+cPimZRrqo4TYqCjD0p5ffcyKUJULAG6L",
-	"yCSNNI8jzkIyQJueYSiBnEy4JpAFnqGSyqhcR1xw8/wsuSg6ed5KVY6brimfh4tZmai7OnO+zD80B1fm",
-	"CS5XHcUOppl37peuazN3qEr8/4XDs8r5ZE50roLT1l2126hYaqvuriV+VySeWrMAp5GLoeKCjNkjDVnA",
-	"JwXQoaogIQdWk69ds9yyPLfGO3dwze/p5vV134MNeqOIEW/Nr2ADm7kGbNmw0iyUoEjG5VbzuYaXNFc7",
-	"ILcq5jY/nmZuPaoW+ovQxROJwTp3PVrNLsrQrYc77v1UBQCqTl2fkMNXrVfrzizBNYtYoGXyFDPsnGUf",
-	"bgDUtX1WgR4znri6XOTcBptRDWh0WIYG8myy8OM26Ztbsu8K/1hyN7+hId/8AE/BLkInrKQsVfeoYtob",
-	"VeXYtly1riDj5JVlOZsgWZBzUayygMAh2UJm/nYniWRyNjgeZktF7e+XytoV0naJdLJs2jfm9RXVCJqN",
-	"VPB/pMw+10nKSj15l+epHgNK7rp+UPeNk8a4gDL6d1ZRMnqS/QVtwLkfRgkt/K0CGTMYskpjDAvCd+5g",
-	"vGUCHXR/V9juVV46HHHZab+8ePH8wpvMd2aV/3olHb+gPwAjGt/ROOZiVJ+mP2QfzVUvybH4JfhSlX6H",
-	"ufGsEpMzUtgoOiBPECX4g2nIGdo+rSUbxws1PpyfF9xTY/rA5uKekagKGdmHK+O51t34fO0hG7ng/j75",
-	"JyOLtTxR2bbvXDjLMZudhaZlfWx0m3/prSr0VzqfQtV4d+PEUMJ9Dn+n6UAwULBvNB0GaTiHDd7MIr6t",
-	"ofMcgxqMDB/zN2yWobdKHgYXjpAUHwkuRvjC332gVlEPKAQixOW15q8iGmwOuklVISSeKMZUqTNwA939",
-	"ycCTq0KapJjLOjUirs8QJd7sUQ+gbmzjGJaR55UMr+A9RKz2GmspFNJ2cAtIMa/YIhfAVM3XvIjsVFrl",
-	"gHz/PKFq/FbK+BkN7i+Hwx8cQvUQAprhg5GUIfneA5liqPMPxfvjIpcE9g6cEF8pKbmQlrCddBxAz5pz",
-	"odu66+VpOdqXjMqScuoY9/K5zdk8vPSBhLgCxdIT3ypRxLOHnV9JGSPa2Y0EXUzq4K7MI6hoo66tTI+0",
-	"p8G9nvMxmyMIfuAxDa3eXW5fDlnAw/X4ZC7Jo7T2x00yW5pJ5XKME4jWhqJnOlcYBYpJuSeMJhE3fMJ8",
-	"7A3riCKlyDBhrH4q1pLE8mZDptq0mb9pPwq7OI1mvpYHG6YKfkMCKlXUMm66WAzkPeADwD80WlugtfdS",
-	"38jIXGvw5/NETrHrPA97fvVx7hfP1fI/NjCx/UIEtlqMGW3CDJHYHJCyFJdU0ajWoTEU/cG+D94RmbDa",
-	"H17D2/NnyC1/M6P9pQeqjvwwxxy+DYCKFQx2OV7EwuqvJ0J9Gs/ACGVukilVJBhLxQTGWtnqZETRGRnL",
-	"KZlQMUOvMGLjYN1Bwh6hVlX4N4y3dXKYMoKYNdPdYKlmyMxPUuEytWUSItNCSD9MEUbMXmsX5Mqm9Ftk",
-	"QOeWR+ReOwC4+uwoqiQ/PDkLDOi9DPPxVJYNgTksjcw8sdV8EnmumGIB8aFNLt0I/RJUxHjS4N6c2orR",
-	"IEZ8PlU9iNP1WrccoHYHDkm1bh+CUSOXvaXB/VqHwn733iPslIf5m+1AcQWuAMCBzGja8/wV483fQA8s",
-	"ecWrLk+Lc5GHmobICpS96SBi2TUjhzZUNhupzhF3xKy9YtGSCwenHD4aHq2x+lKjn3cZOSNyokuolAn8",
-	"4CzQa/XlL6Rl3dlsfjDXZyZkZT0Ha/WXXXnL6JcSMBYXYyF9VJq2bdTvGNB+3tF79kGWFe4FN+qERhFT",
-	"2h9+o7xkdIB4QUb+IExANKanGoydm5EpSxiihpo9OHdYMaCxYm6u0hkEqnd0OLhTmiBShZyK2jjGhetx",
-	"lSssOyhLr5prd7uvedEUJb3AQqJ7ZKmJBFRBZu8YWNQh123yVk6Z8wzBIgygfDfeK6lACDFIv8odUyoI",
-	"fWAJHdk9coV3o1TpMjyIiA31q4RVMCbLHBxwvNnkDDomiFMs5YWqWA4HPHZLBhIsyo7KJwOIHDkLwv5h",
-	"1DbIhyuNpYS3n8tJTBMWrlIDcksIRBfY78qJXwKG4wq2bNQGIZESEUOuqk5SQoXRH8wyVJwkOmHly1Q2",
-	"cdfgM+i0vEXYkfz268Jtkr+uU2XWWfE/AHjdnFnDMcztbpHxagwJdqlibuZw5EdQ0kCJAz3b2cJ2LMx+",
-	"fn2bGeG6YZWe3bWF422AElh8ZOtgflpjxaIxy2jfoerbPQgRth6TgzfMrN/Q3bRpGFotWK+YBTVsfdfm",
-	"NRs0lqo6H+CLy5xLPoCrULokHx4Eg2suwxe6kuFGjqVvZkkroMvMs4r57t58tVPDlbMb5ywYV0yEaMGA",
-	"6oLzlU2v0yBgDE0WHnbio7gXcirgG4lekjLjw5UMPzCHELEIT7pmiav5sr8Fv0wuAiSrdyUnlIvr9dNg",
-	"ch9yMVorTvChMpfDlgdGMFov8WIWnxxA1l+Yr7ykst1I/G6o3G4M3W4otwfNxqiqMtPa5boA6OnDCoSV",
-	"pxUeXiexa3tFgZcnTdmlfnIGVIGrIlXMlXZaWvvXcKgKiMRLAbJXHM1VRYcaG5reM0EGsxyG23MHp4g+",
-	"GAubkSHYz/saKgGF4/Q9FXUypLISUAttF4H6mkagF6ZRzGjaIMktiNNrzWi0ZGgwrAXXSi6FC4Rr1LG1",
-	"BNvWINUVqVTFClFPHn7I1f2HpdVN6n1/GVtq27SRT8vLoNRs4EnDGNUJvcyjh2J9SUNYSxBTavnXUsWU",
-	"2c0gShE+xcb0jxkNN9hVm735ATMfN13VYisvEhk/vRUIjnt6M8sSzmq1c5NQoSZcP3FtXDNPXBzXzFNX",
-	"x7Wz+fLUvRIrbh3Po8tpsGobK6iknAQr9rByEapWuWIT53liKY9b4FnlPKjqZrUqwlohwZuLq4uC6oQL",
-	"91dZSb2vUK7U+0xWfXqdvVmnhGcGJpSHErLIQktPwrplPK9kroTnMr1gPgF2TiZb5qZDxfrpeemEZi4x",
-	"m0Hm4Y8VD42E1CbXYNwCc7Gw6GMQYc8ntvIe5OtmkkdZsZYKYcjh36AUaUeAISRBJIP7+r73gZSlAaKY",
-	"fjPk1iYOqfGZJOrigQqyKNfO6FOeJ/NEhVFtoSKyL8pX0lQsV+aKFrAN5umQGgXBLmfTBtkVaBPHuoQu",
-	"U7XN8uJIDi4z2Rre0dfxncenqKgyvov9S0tXfYvlgJaHkVgF/fW6avTa4Xz/ywP2vO6+iDAph7pCZZ1S",
-	"P+Qq74hhYBEXK7fixr33RcP3FlG11wRkdMF6JXRalmub5yt+ZSpYy0alYucqjGUdAolOEG4NS7890kAD",
-	"xWI5Sbz3L8J+k/Qx+NkCuiGCY39ZncAVzGTIR1B/dm2Tsq+it0YHbh4bpGJWlXq7snlh68itcXrpc9NL",
-	"AVA2CKheGimt6nk1fZ2H8gT5csN8cTauv5Whp1JGX8BsL6MnZKmaz69S/dTdLbkyHBxBLicfjXWSxOOZ",
-	"4gGNMDYJ2XJWPTXDNLBMtapKaV6Sb3dX+UmLYy5di0QOIjZZW0Mrc3yfE2WDfzI38sqqfELqu6FMRakp",
-	"OmSa8rkasBpKX0AMBFFpMCYVORIQHFchblE9zkras8he3BCxhkhpMS7LXBJnzIK211raeH8gky+5XcGD",
-	"W5XKYB9D+hZGZSAS4XeKRBLlBl/Q6OJFuxw+zBcwcSPsdXrl17GeK33beC81eVW16vhDAfl/IFN9Noio",
-	"uF8NpTuDjEzs1A+ziTRTRoK/pFLTDdS8CNFOQc9zEYUdCEKbQkyTuRFLdDUUsksjy9wjxzCt4K3a5KVH",
-	"e7QiXYEyjnrrlhJ2uUYlo8CrDfVPvAxVobNuASi4bm9xWoW4Ylpw9RoDG6PiOzvplPVWpzzThI5YkTr3",
-	"Nxh3dsbyLXWPDk56Gw3L7WixufXHBSX/nzq5fDLRInmP+WgMsXP2LRulCERouCkkehIopGbj++CLJPvA",
-	"vAVluX00DxWzQoVxSiKIFJsn6E51TbIW/l2W/IS1h65YgjapkgN2dZGVKIpZYsH12uRZmpifzIAHjOgp",
-	"AAXbAFNzqBNmmAVCGbgGnn4olKCxGssyFejaPYIa2mgdK17LG/SH7byeI+b9DU9Yzmb3hFEt2rY9Qp0F",
-	"Espfc67P/Fzy65g7YM0cp/XsIGN7ZfSSOxGV98RzsFptfltoaQ1fbWLRsn3wryuObqSYGUmFxZJuGi18",
-	"xLSF27BGVpX5dO2BKhYm/9el869L51+Xzr8unX9dOuWXTjl3/6iewNoN75paAywXJFXMltrGDaYD+cBc",
-	"tQEb6A0Y71OWsNAoYcCPohkZRDK4V4AzhOMrAyyFPlcZKlC1wYoRYV0Xo1mEBex47M42VHY7fpirv7SG",
-	"Nh9TpaYyCesFkqWKJc4oVcAUOVqlGfovm1mX5VMRbMrCzTEH/8mB5eaNOGuAxGEE6CvKozRhWzHqYJHg",
-	"0K9UzjKyxFxTUv8UauxLVMnXMdaggcbtk2aTXMn+qua4CNljlatNoTcg36IVvSKudBNhvDrtleEjEa+q",
-	"H4hZSQX034JpXvme8zGoVvZO0kIwRd6kpMtSFG+SlJ1lUzE8DbCxMtR/rHGRZW4kLJBJCH7vV4YQzvKv",
-	"TXkUWaMkDQIWa8zucINdVeOCW/wus/7W5uPpwk2hmnA/MAUBDJvZjkuqiZhHuaSebPYopdeDpymcqc3N",
-	"znn+vpHveO7e7R7Vg7/PZP68UbkecH4mv+dFh06tz0uk8cNmfUD5efkbr6Man5eK2/WGvCBh1xtwQaZb",
-	"89ty+eyws8bH63f7tbT+Zcdik0iffIU+jKGYLz4BtnXw+LqoHwR3tyVUoG6f9wOXlKnYQH09LMjW+4dH",
-	"RXn4cA2dE4Qq31Sve9o76PRybeUEtCU1B0o2tWIjilFtPp6scR5N6Uzl7ir/w6VwjLHZgOKMpVfXBxlV",
-	"iBb5Ml8QNuIs+efkgUNd8oTREOBNQ/bAIrNBhEZKWmMLiv2YIay8uE7OBZFT4V6dUGEIEQpCq+Z8KTJs",
-	"wpbuyV/IOAC4v2zPjWYDmi2CdOUfl07dgZutR+DvaKwIJUFE+cTRqgP7I1oSaguiXQxzBTGhujt256Bg",
-	"sYyf0+yhJhuN44izsrwD01nR9wPlHdQcgOAcwl93i+WpS8LorIEtj/xVmEaWs253sUysrwUIBinT5aOA",
-	"R75spVknsAzarHZbjolFkAJbVNsbcUS16bqlGV2BldhdqQ3ADrmR2mUuO84Yt1+VEuZuurrhnvksABfu",
-	"2ess4PM1G4+tmCUt02yGHbtw15SOtxAWu8Y5+YCtw7rDUY59CWHl8U/wdnDZxcW1CLlKUg8FuyIo0b2J",
-	"OPWA8/CWD5nmE1ZZ2O6cjLnQfiw+o79pCRpSpxUazBCbRYSEagJu18wRjOGkIvsBc44uEPuD2BKIEOOT",
-	"1f6yZcJtsamc1do0Zq4wWx91MXbeBxB3Dw+O5ow6peVIR3R1SPNrmkWv5GGyV4GS+3fBhGn2N8GE780b",
-	"ydtB7UXXmaetZZZOmmRbGSLADjDjDMRCFUBjmrjBBRtooTEwm6IpKhf9+Y9UakoU06rAx7MvI9NU2G5s",
-	"Yj5NozWivrMT+iGd5wUni+GiFlLEJSjNcVQAri6CkTgMEgU0DREjqbnR8rAPCO6BsNe1Nbg6sNelRsm5",
-	"Ga/LlwwLD+y+IQPyIAlQT0jzB+aiEv1+Z1zA10KFFG4/f3sTfY81p3UwtgmJ6gdASJGxjORoRjCv1gF9",
-	"YJEmHxHm2wI+4q+2vvv6DZv12+R8OOSC69lZVsIvFcoXD6euD0vS+cHA3UjFbIrROkMLhOFkEiOhab5O",
-	"+1iqqdiFYfZCFn40880Opa2G6JoZ84gRrqGXNrmOjWiJfTvkLjksLikMQ8yInkrbiiIhHw5ZQgYzw6In",
-	"UmnSn9DH63s2LYmXvJ9DnnVTbjQb+RVoNBs4nFLxGfZ/LiInjhfR5FdIZHaUS/BalLazy7CmcVg2rKZN",
-	"XiCrPCPdZQynW15u3dPWkvBeS+sAdZMDsMFyxgXSNpJ8GowJVeQPEMESktDg3pU3hlIGTQRec9BojqKK",
-	"4pn5eu3FrCspYtGtbN0yXiCnouzVwtACGozXHdt8qWAufA2hRnEXSsWwIqLx+jo5t8VgbAIOBgAWcxoM",
-	"f1fk/OqC3LOZ98AlDLhjCPI0eB2NjLIJKvGuwPDXBS2vp/4swQ2BRlaF3BZ3bCOMkC8ysfycVs9j50HE",
-	"c4S+MxiQYj8bo6pvtOTVa50hke+8nFdVsX1flW1O5E4HEVdjZm/mezYjDyyx6W1Y6AA8vTyKiJJSEMVH",
-	"wsJm2mllX5pn7rM2+cC0WZnsMUgac603SSo0j3JVYNHgAk4nDS0yjMjBkl4FHBE/+IZfY4C7hX5L7vYF",
-	"Xh3mK8AtP/Z+C3d/VDJq2dz9gXll27JH2HaK6aedWgYJ62JbILyPhQLcah42xux4Vr+XhWTGdG0NJFf8",
-	"e5Mh17WhoKJTEBRDFoLrOPxxodZnd/94odjneeu3rAYR/nHX3sNKRPbZD//3+x8rX517s6Js0Q3WT/ji",
-	"+GpPvPdLcFLB7/Gch3OVUlx2Zmdvv1enh3+4GPga0SRL5AVspjiuVXwE92LnYkP9GdoQz9qZWjiBN2y2",
-	"0RxsXcYLUWm9Q48+mvicqG4uD+6Lg7fJs5kLDG1mz50jHu8TBN20hSoLUv7x8fFRuVN1qQ3uqCIqYcI1",
-	"C2/kqrWGi2PC9foJevMKQuYnQudIXoFxv2yvxPB6ZLHzu9Gysp2Jj9j+RmLjk48cNlA6qlyG71qYtkxk",
-	"th4GtcxRQ1eaxc6JYsHbwBtpjaHm6LlyBXJiXTAyuPf+GDcxC67MbeiLZnFJNDbEtWyMUvd0eLuS+l4g",
-	"YgQ0ilhIIj544ImuDwwxDx9XbH+cqvsWF9yILiqWIpwrjrO0aVTJ1yrFmwd1W4TuzmUnIxQYvl53RPNA",
-	"DtlWlpKpq/y5TrBNEDCl7nzR0KryxHdc1LsrUH/I3Rbl0TJKpSzEbu9cBl6JL3QWFxu2zk8u7O4qUGQI",
-	"td2yR0xjIN9/ePWcnBydHjTJfnu/3Z3DDEgTccaZHp7FNKETdSZpqsdn0EbL9HlWWJaydESoxLjMf+vl",
-	"absg7nocyqQ4Fnz/jAblBFZcIqd5PWM0KY0+KKGY/Dyyxgo7W0ZNHx36xaZ4NFI4Q7xFlUBdgouRVzuM",
-	"koqoArmiVnDTkumYQSUFmSBi+5ih2yhVZSknQSRVFeq16wxyVuA9NKVD1J8DA6YjaygtqV0vqyIfzROI",
-	"q0gQ2k0WKo19p0ic8AADJNvkfKAM10Osd5fTK+aK0ch0ELEyROkgTp/LpNrp6tcxkAlTc3Xky0AEq7sy",
-	"d84a9o4q+zZs/Rmhgly8aBJK7rmwfhI0/X6n0B7sVwZQ+DGkxftACobiEltLWQqEuW1lYlMK5kITypOn",
-	"MVLoNX+WW94aC+XkyOpiukAOMKWKwhN5DLQlSI2VYX/XTOh1PovnILQKCRn4ADnXXGTZ3PVF3rMR+vM4",
-	"IOm7mksxgHRBVC7m+AMQVU2607ICa0dkAdH2KDex8oriD2sUc/LhfOvs8hw/hbMBQ206nlNY1IWDWkJc",
-	"JSOpIIWSba7k1BuI/kGaJEwEVXkD9mkmdCqtCFVwoq8vSW+/ewyx8sUj9vLjh9IY9bXUDLx7Nre+fVQ1",
-	"ShQvFItkiZLC11uw8XLgmxHk8uLFcxtvtRMfTcgVHUQsbzvOXUFsYjMNvplCxxFV+q158SmTntA4rrq1",
-	"IeRtTgnyVYDhoQ38cwGNJAWtEUKJsAYPTqR6IPnqO1U2r3Xi+lSKBLha/w3zBXet28suRo4UVtmyDJVv",
-	"ZgWaLOCMhOzh/1WWON4/7BW8sAe7raD81PjK3D6UBFHjw6zaB0tIoci0A4/iIH5COoiNZINlc7h1Ra63",
-	"3zvZPzk9Pup2Ot11q0/PE0eBLqr2feeWHmChO7PzmNY3svLk+eQ8A3fPcFPRg0FQA2oCOD4i0+WZRz42",
-	"eJErrOWJXJjjr0a6vQalZn3DkQ0C8RETlDzQhFu8IccUi6TqMc1k4iHN8Dbr37NZH2TvPuSXLUU6q5Zm",
-	"AdRvyEftRQtn3RS382KCWyzDM9LngMhmejH/tecLfrK4iQDY5iL7zR8+tN/OCqt+tPu2NqDXGArun5N1",
-	"tBfwlzrBx0yaQOlos6jt+QNeNn8Z414XLMalm32RVxMcqzHd+2pl7JErncWy2rgvezc0LZ1Y4uDKIztU",
-	"lF/yiHPLNrp0piUbXUr39VD9vhV317oVYypxQV0JM5TuXSgygv9b7+lWY248oHd5yUJQ4yD9JxtUWVbA",
-	"yjEp/ofL2CpJBnNhDc4yBQIJBgKcP1AOqHBQa/YjoEi+gJpPWNRlRc91Kgy5sdUNI0Da/PYqC2VLnAUZ",
-	"WgSOJVGGFTWGbGPV83/FI7YBSrlRQqliR71SSXliE6oXjeoUc/QX9C2qxwuBwYDfSWLJhV6dKw4t256r",
-	"Z7tzUSkDB9+NsITtv6sVoVicB6zmlV3/TFrdCyk4zhfgD3KOyr32f1SUy7FndvFeK7ls0sHVst23mOQ5",
-	"rqklkkATspkYDeeqviAbI+cE8ujEiIQ8gSyHWR6SiBg5IyoILdn97TPqJxYnPeL3tqqfv3KtGyGithZk",
-	"znUQR5KGqmz1KixO9ZjAHDXYT5u5LVwkDbzO04Tr2bVpDDd9gL4B/69XjuH//OmmgYD8E9gnfM+3arQ1",
-	"l6zyfDOEB7NRN2+vyZiKUI3pPcuF3jvEx36rBf6/VsSVZqLvFSryXpIxoyFLIKwdqmJexkycX12Qg3bH",
-	"CfTgE8LkIg5yu5/QJNUpjVoabobCpP4ClIRhiYExQ52CgGnFYpqYySxk1n7CiXCI5G361E2fmAnx82Cp",
-	"uHx+QTAXuOmf2qRiNFVMYploZd9p34pbgXUrwL/x4dVzcto7PHbQEz6FxqKN9gMZsj6k3kjh8CJyWJ7M",
-	"NNV0gj6IdFD0mtjCaraMNvSFmD8sbN+K/kXIJrHUTASz1hs265MJvYcviaJDOJcJixkEKl9dXt+cZfkU",
-	"RlYtZlgMZDgjI/7Acriezl8H8+0/tuz0WmY6qg8+ElukNVekWFhnCpfCYqrqNBFt0n9sBXIykWKumaZT",
-	"5RMpdbO8UbQN+XZvxVzDOE2z1n2EeedCkel4ZidukbaFJAtL5jDMfNvfKZKjNsJEmMtFAfd3kiGy3Qqb",
-	"2wSobTSKYNdCGag9GvP2JMxGg0gbSs/XFYohmRkOxwNLMM0YE4bjhAWYFwrJwn5RESyCRxGGpE/kAzMn",
-	"4Vb03TfMKGfm6PUfW9lvLaotdvZjS6VCMd3HBBVcSJu8BYdZkf6LrP8+umZPj3uHP2AD1/i5ddkenvZ+",
-	"aN8KD6l61vgpVfeNZsNOqHHW6LY77Y4rS0tj3jhrHLQ77YMGihrAA/faUxZFLaD4vbFp4ezPxqhM73nr",
-	"aWRZNi3EZeRe8Mff1dEGZhY2iZKZ59eRfHatJOyB0cgl9kILCtW7NnklE6RNKdjfgNE5x7G7F9pY+xW3",
-	"zoj+jdcMjbCXsSte493iZqb7nU5OdgPZIY4jjjux93dbDADvoZWCbb4fYKhlntYCrlDOZq7aiJhjBYby",
-	"rvzY9xxOc/6Ga5z9/tlIFJMJTWZ242CZ890A7UdyNEIvsyEjOlLgCU/xCp3jPKZV00uBYP4+vVdttzyl",
-	"VLPhZr1hs2umd7lNtoeKDYIgcaOKbnszXjOb2JgOIh5gogv6EVnChzMXyg5n/Piwe/zDGjszZjTS4z+2",
-	"uhc/2TZ3uBPYRdVO2Kp/IHVE4Mbc9pY8H7PgPpdyOtdhbgNcwv6yTZgwnfBALd0EX0Lfm/dsw4vr/842",
-	"t3L9NXvUe3DtzbkWUnV/FzEKd18XLoxsW+YVrdIdsDN6wsIvUL+XcY2cZdt3YvFVAnUrWKqImROxZpj1",
-	"dgHilPb3LCraH6xyOz4w1IuU06vdJ9RJIqBi20L4yDy9XoQKU5oYUUAQc//iwT067p02Sa/dbXd/yN+I",
-	"pgNhBPbQlmRK5FSxhAxocH8rrPgKqGoOE8BGa9lR1Lr7YIuLRHTul8Hc/AmdMA01gH4vjQJyvsOPH94W",
-	"NbplXipDdo1/pAyKyqBFJ+eg8foa2q8yAlzi3DopMWqUut8jzoQmFy/MHsEeFL1UxSmgjFQ2Wmznzpr6",
-	"agy4jsOqNKjT1nPSMgdcYgmknDYg8X2SKo3C58iIUIbovIhcOlW7W2bK+c3aSznu4J6RnU3zFQuS2KNx",
-	"lya89pp0NthFELTpP1LnxfGs2C6KE5UzjcAGU5SN2pk3d0pzV2+ev8SDGoyNduIjKY+PDo5+aBqWNpYh",
-	"ud4/PKoap/n6zn+9dMD5qPjz1m8YBX/X+vxn7+Cv0kj4OtGWdm0HLJJiZIixTd4y+gCJ8DLFILOM41UA",
-	"51QFZ5ZuDESCVmxEAYnCT+Tz3K130Nkvs5A5QnUsPDsNVrEyH72Vga8ZtoTplbP/9vJbc9sSyTUAvXgW",
-	"oOVcYE0tmTBXQqVwJ/oI5rg0XNOnX6cK7Y2X5vYg++2O47RBwiCXm0aKjBJDVIVLr2evvPxrgInCEKwJ",
-	"qqvIZEJkgif6p5ubKzKgige3wgzRfGR18FtxK66YjCOWRSxDnKS99/BWzq1MFs8MqBcuUmksc4Q+B4vl",
-	"9NMwVKQPRPqjJeb35+9e9mEMz3AnskUpkglwAlwKmBGwh6Ik8EOb9L000i/h8wXabc6jdJq1ZBN1Kxz7",
-	"q2CScP/fihtJEibYFLzhAPoJzn1ctSb0bs65LSfTt6EeGP3cz/gsWBDzkdEWDhlA/Vw+7JRFD4yMZZoo",
-	"QocapRwbUnQrNhNYLsycbmwstoVKfSbD2RKd47E1nU5bAKeVJhETZpHCnCiMQfwxt7nN2WE7Fw5yoJGD",
-	"b8ikgbMG7XXDI3YybB0MjvdbveD0sHXCOrR1PDwN94PDQffooAdhjvCJ8xs3jn66Of/l8O2v7y9ffTp4",
-	"9sv+f/3ce/3p56OXR29//fBs/z/f/XZ1efDml8Obj7+9/PnXX3ovrvd/Om80G0BHNo7dtZk7S8A4LNEs",
-	"TKSELBeOSNUsrWiEcL+N6zh6jC6fsd9++eW/Bv91ffTp8XpwcW6f39nc6KRx1gif/X2of2a/9Z7/etWa",
-	"PDvdf7N/nI4HH3/+2I27yd30U3f06tOry5d//8/7+ckVRntnQWFdeNRSabMgmqwl6pjVQ66wsHjVXCW/",
-	"ZIUZlKdHwCuYHoGZEo53NXw+xNx9WTiAjbMGm/08HrwO+CX/+dXHPy667/mFupjo+LfnF0cXf3/Jh7+0",
-	"2eznP8JPF/ySX8zevxjNLl/cH7z/+8vpuxfwONiPxGDyqhP+58/RfAfLR59L7uA28QQ1w5xAMpdS4Ino",
-	"zwU0wEVI7OIpqfNFJQB1CblXsUXHX+3JaddyS83R+nJJ0L2XEwTLImty0mavLB4mT195Pb6EEywNLqyS",
-	"cZzyqlLrB1mMTF4nGrHE75k/mkv1n7mtUpinV1R9jGC6uVqzoJlUFWRbSLHaPAVqJT37lKgq6XmVXLzA",
-	"L8pW2XEzi7hVkABQnAffYfKwcBhsPMXyTjdZKM9OVi7SYrRU0e3rABt2ZZK8ybheCf3mVhKMYj3sebnc",
-	"D2I0uC/xk+66n2xVw3jppOm8lA4qH1FjmehWxB+Aadp0uNXaBiQF37HHgLEQMU3yHkLTJQ3GHvYejrwi",
-	"FKppIE0aidclmdkyfYRFirVhInsQHrZd2/YHbPJbMG3D7L6YaTugAo9+VgEHXZJmi66k0qMEkmrWsbg+",
-	"dPdoOOFij6YhFkLdhvn73DT5lit9Dq0umC/Llih7Zc8hGax80cYeLZpOIIuWCZ1wpjzbtHBlFYYOj1qc",
-	"F5lWlR/+vEMqhLWD4K4SQnyJc2uak2hOJgKWbsHW792OQBBQv9QI1lHk/Ll5vmK2uRZ1hWyY0NGECe2t",
-	"OeV2jKtExlIx5ZAtATkQY0+4JlIQCbHgIhdEEWEIapIKeLFN3hdBMYe4QtBIICfMgbve5F3YaiynNpTC",
-	"Ab5iNIU5WxP5wMgwYUy1yUcRmbPYD5PZh1T0AZEzSVkzr/aDvyCQSSgxUkAxO2BzXAEXVtn6c2ZQDjcY",
-	"68ZDou7cRNvkpfkI4h3MiMFohmGw6juSAR7b2knob1jjuL7wu7P2Uc3FiACg1Oe6iv96Z+FFkX5sgGst",
-	"8aK7q0EsuR9iqWjUzogEM8OVT/pG9BjAK6PZ+1s4vS8SQz1IbIOZIVwbO2NpzehTOcKqd5YbKYZW3WHS",
-	"AwZJ3pnR+1/ydZ8DKYYRD6ByTEYddxOuAIy1Mcca/i65aKH/vJotrEnQSB8/Sy6cNeqbpGo/wK9Dz9n6",
-	"VFCyNR5e6Ky0ueGTwqEJPJ1eceIe3wJYbsQ01uIAnFdDHjsh0zq0aX3ce5omI6bViiCrDJzWAj4rxEcJ",
-	"IGvTaW15T7kKEhr7y06PE5mO8uGkCsMQsXsH/jyWrh6VFZMhUo6K8Fb07+7skO9iqsd3d333kSuS3h8x",
-	"be5HG6DQx2sQY/9t4JftDCLvcojVygH6IE798zFNzMxchF9uVqFk6lYIqRFnGMGfEQkYMnAwNNPCww5m",
-	"JBUhSxQAO6y6ukqMzmbtczO6sVu1kWDmteLf8/kQsKj0DkIyzOTR8HoU9NjJoNtp7Q9Pw1aPHh20Bofs",
-	"uNUNO8Hp8IQeD472G83Fj6Hdu4QG942zRtIte8VKpObXqFX6Rixl1DhrjJhgCY3K3rCJK6gtuRdylNE4",
-	"y9E50N9enRn5QBmj67tT8Xtj3qxzdtI56TQ+G8aZ8aJ62Ir5bSxJkV9gVJfCHxBEYzH6sD+KWxWJYZm+",
-	"Q3inrBgFOMJcFZqQq0BilOwwdyY2Eprxit6SSuaOyU6DKE0HVRoLdN4kCuE2BzPgBVvbniIQPk8yMR5S",
-	"JqPI+ZE33oi9P81/LsK/cCsiVpY6sLbgbZp5jy6UNUWU4Tu4sUpU0N4SQHa4MjAMGmL1dSHHwYXNW1TD",
-	"p+/NB+iL0Ny1CEUBsH5AXfmzQrqME4AXgWShuyHlEQsbn/9qbuW4vMZrcteHpUrycqVtcpEQL29oZT0W",
-	"+9oevPOEwIZCxJ8TwdbepM9/1YhXswk2Fy+KfoKatyoYcGx6nL0t8XQujcipYc2J4VAtUg8mlayqLo8J",
-	"68ILTImtbeLEHbCjZA/BqoLFT7AKtzsgri4QnBoXgk+HQ8xmWVe9RyCCLXCZ7WtAZlAWJ+EL+wq+5dP3",
-	"3IbMuENipL3mAlGBiwitTITrnehI5Rx2yd24l79Mll2UN/kgGcRE8+Dc3xll81E73aZNbiQZJC4JCM7E",
-	"gAb3LvuMUFASrQoJIoC51vo4pP7ax+UDXH/vi1mCJWJTrwISM3+d2s78Od7q1Wqasulec0Ww6eaMe5uy",
-	"5vL12+5ZzvVVJYHOVQs3BygKM+M5OS+me2aSkgdoglLQlEyk0GMbNcV1Vjlgi6pGgYqykscuAEA+ZYv/",
-	"Oe/mZVxnVfZGgdtY15nOciSyDQb+gzYRBPFFSFprqw2kEMza4V3WqkuJyG3Y2hzndcEm88SkERj3HRh7",
-	"u/vfSOKIW2fPmr5Tdn3rZo/8r6JuycOgZTP+tu6Svbx48fzCtr1zx+wu/aPZRKoYvp3mHJ/fJptekhFa",
-	"19LQ3I7LA/YXzenZwnyrjo9shF/H85FboapU37JkhC+qBNwkqZqH5kTbJkh8WRllI+wWACO3pwrQCbvT",
-	"FD1oeb1gLmrIBTDepQKCUSwmUh0PS57V7f2J/9iujQ0OBhrannIw1ja32R3LxMht2tMq80pqWtF2aTqD",
-	"BX/NdGG1v8At8O0eZWdNK0nH2ujSWC7xrKJke8Yay8xdG+w4mnG2dsR2eel8HYvTPwOlPvfJWuVYxF/L",
-	"yuQKypXyp2uI3cLaxOD4c7WHmx5nH/wcWa0SKkIA0Fo/VMqL0VfovvgqgY1zRaWz0hLWzwVVVzE+QCzJ",
-	"ufV6S309Zcl4/kmjLK8gDOFKhlVKxBWE6O1Mg3Brl4uwzLsx/d5u5LiMpYy26kG+ggZ3uR1SRtU7IaPd",
-	"eZBjO7UNV3nvT/Of7TuHzaQbdWVOMwQjceIItiJx4igIxbZ9YJOQa0UQlnpwa1lrTLffKbvVeXsNoCfO",
-	"yi0ysVu0GmACTy1gZ6SoVJcVIGWkn3rXWx+MtmHofeHSHn8Ztck5ieSUJbaoyGTCNQFCgMhj7y0/c9/S",
-	"gVECwLHAphj0S+4ZixXcc8BRzA03Yho3ik2N+Kl86UKVC4gw5DJgkZxaA/eE67UvxatUX2Urvm25zTR9",
-	"lX7xZCKYUVWIr9m17YU/SlenyR6zLUlZc2xKYd3f1j2bbfVOyOoJ7/RmmKuQXI0AtsukiAz4C+tUY9jy",
-	"Ey19iH4TKUkSqcHhA93QVMsJ1TygUTRDXMMoBIgzPOsIPYaFuQB9bN1K12s7RmF0ufLRW7Eu7sjEl69y",
-	"XUkqLrY5doW+CZ9MWMipZhE+zJccJ1IEzuFqvUlmOSNJQ/Ol3mpAtGHaZq89sam1qK2W8S3PEfb+vOc7",
-	"iG0rUEs9IcZW23UyjAUdLaVmMK5ZjNdtyjoRo/csJHZ9LMjEbuWcezYrcUq9/uXg05uf3h/ePD9+8fbd",
-	"/of/fNb77fLX/3p19LJc8Lmvj4PVLYXuKdCHy/ja4mVx45PI/ok9T7lixGW8Bae4K51xvSy85jYTamx1",
-	"5G/UqVQoff6FHUqubnRFHo03iXw1u57Ps7GwSTb219bf273HqM51ZEl7709nJNr+dbQpBa/t/XHuuZ3o",
-	"4oKwSaydD/CbDqL2C75jZvztHj3n/Nlws9Z38Nw4E+sSB8+5tRpkmj+Ww9S2vPEgksG9QsuBLVk7SHUG",
-	"9I2xyAjtbSQkKTawpaMbZitHcle3ydfxFH3zt4kzVuBQvlMEAgK+lnNo8d7YozHfup3j/Opi1zYO7GKV",
-	"fWNrsmRuAx1+ZDNfmpq7kjLqi7OtUqH1o7J1bBDyxg8eJGwip4IlEBRvQVDhB0CRRDVdQUJqHjsHIz2N",
-	"wpnDmXTptzxgrkjurejbX87xByxQgukgto5usZxd0+b424o9GRoFDiqREdsg1xXFOKSSb1sMf8NmX0cS",
-	"x8X5xPX4GrHqlpQK8LkCthwgwThhKKK064z3PHzl9rnmYoDWRvK356N7f96z2S4Eck/La9mGXBqFP742",
-	"ydMZ6myYvOEDXBdKAWGot5BTIsUWszDW3s7tcMrV5pA3Ztsa5Xad/EbHMgQXZgh/RDRgE3sUS6/PC0Fc",
-	"mTbDMvsjpq9keOW+6zctoM5YTsmEipnNz4VwBS5UOhzyAFGJbZquA8EB/xZWgIX68xbawD71znLhAyCn",
-	"Mo1CAOchTAB8gmtys9iO18WZNHYdegCdVPCokAVc8e0Q6kssrgQepvA7RfweEy7IMI2ib4xwr6D65xzh",
-	"pq4yaQUKxz0DUoTy+v0mygFZXMXGBIHl+tedLXz1KpGTOtOFl29k7VevWMJl2CgHjbdArzMymNmDg1od",
-	"VwiRgKh6ZeE58PjZrBCd4wmvIaQwy+BKodo/LdYjHBSsBm0LmBqKQk3mc2kkUZ15Qr3R2qtiSwHu1PiL",
-	"w0IRvYmpOIF6KCbimEumqWUTWFjYvGezplng5j0XYTOW4Z0CpUY1gzi9C2TC/A9Y+fluxAf+J6ytV/jJ",
-	"mu3uEhYw/sDCu8FMs+xnxYS2PwVS6Vux39k/anUOWp39m87pWadz1un81sz92O24H8Fh0Gw2D446nWb3",
-	"pNNpntp/mP90eieHx0fNw/3e/slJc93koo9oWpiRGIgXYxQMwW2Dv12PrSEDSf1pmHUjJnQ+lbUamOom",
-	"ZzrJZw8qTWfKori7sAvreFVNMmBQ0bBYRS2gggwY6CnIqXSWrIR5aSWpqoJN87UsdyPS53qAHmn0pS0i",
-	"0C0L81NdneC5FWDOPxfrhf6OuDY5GRDgUEurhuYpz+zhpqEcC7istqy6px6OGm5zPnsUM0QydSY1DAmB",
-	"CJEaLVCrJ/uQKdzTJbmU+V6z4rUAOdR0Jd4dKCymyVIjs4Mwk+GaYgagmbiqS/CvmX6B47u2BWOWOlY/",
-	"AIw4+u1xtewYuCJjPhojrrYNlZWiMlIW5lB+Kba6uZLjXOijXiNX1LpVWtW6cpjRrGTpCgPvw2/9JuHD",
-	"POKk0jyKcCmB76FoM2mTSz1myZQrBgaJfPXK3J5VFrvBcZRPvKIocuXsEIUs0cWCx9A/ksSAjXhWLohD",
-	"IFszV2spNosgU4WtmCGGhCrSF+zRiOz9qlmYy/hKPjHOOTcJx+5x6G6PuEJFx17RhD0wYTaJu3hJV3S5",
-	"UvaaUq6v8evyFe80s+rpR50clXVKiGyXIlDhCFbqLvCOI7Avw4ldvnGh8wIIA7ACuyd2P2qy6Pm6PJ5h",
-	"jhlN9IBRvRy+cjVz+8k3tJtrPGv/C9/ebxlVlYQSmYdf7aqG3i2MdiwTmyliLQhburzzprnFi/yceALy",
-	"OLELbKZNPsA3UPZVzwOuz1/hrtbcknJRNp7KvZkD3IRIa3Keh1OhHkwFcVhsCKRHYmmTjz700K4rmuT9",
-	"zJr2FkMY+QmdkQG7FbgOees4lNLOgOXNWM6Kcg5gK5vTiyFyOUknq75kx8BoEnGWVAOcbVrn6INdNY8Q",
-	"thtgJOwmyYENfzkz+nvYbya0OQZLYJK+U4Tb17aPg/+zBIMV0JklRClYS3NHJNs7oFncyuIJNXPNIQxV",
-	"FY7PUfj8gVRZLaunXBAfgD1c28Z2Q3jYOvZUj+gqTPWo+9qZ22MXyCRkYZvYKZibOctlczhn+dQ1+JGP",
-	"hHwavs6adwRcBCobY25nYLhAlQNwoexKvbt0ukBkuJYbDQKoxDIk4HNU610L5iZJ1XJbhtUngjEL7l15",
-	"CbNrFt2YazYhEjEH5FRAPXgq8GcXm5uwYaqYWggWAe+nUUdUffMG0DsOu56qB/nVmk3yoElYmd7R3sXQ",
-	"6sOowOTfLlTuw0kY+gsTGcf2lpKpBl0Wycx6gbNloyLrzC2M1bxwFbNF8NeVKNyNQ8ojVaUixCy50Gyy",
-	"nkK2Iz8vbss6jGKb5iDT6wemzMSrkqmL++oFCE+WOSxqRxtX6zGjSt7nZEm1edtfjtGBKSbQKY0yfelL",
-	"sblzt1S4hgP2FNl3dQWbKWR/W46exVGVxPp8mbo1/4PLx/jgHF9HplCQyizvciM8VmlfjukGeHxjWw/V",
-	"nGfYXIxjAv1BYm1qe+M8cDYFzhuyBxaZXccrrj5dPLeD+kqJ/y4W0+Xa33NRaU4yzwoXxVILP8zrjfnk",
-	"rxV9Z/Y5l5Nbii1AJ6x27+/Ny3VcguANvGYRC/Sujw+uSNX5sXQA1GND5HaU7xEs9pQ7SO6QrJn9cW6b",
-	"JVg6DiOewEwJVlV3Zs5B1IQ0Yj1mE0IVYeKBJ1JA4MADTbjh44p832fiod8k5j+vEjnp/wAtKwTZIN/3",
-	"0Yep+rbINHZwK6DAtDZ3HmEiSGYxJHy9lzmnGIJ2KCyJnFoJ2MVrmUNd5yxXhtLhPj45lG415b6ASkA7",
-	"C7rDeXydiDu7hhViGLKNNrkwwkSYQJ2upq8UyJXd/28iOWbxUNQ9auumxizE59XPlbHj2PsT/7EiKO9c",
-	"2B2woiecaNBsrK4yYFmmZd3jVBHLt+lhWju5xs5oR0AXT6CCbeTYFPyrnv1pzzWRA+I4mpCVYbZRQ6G8",
-	"Beb4NInnNdN+T3d80a5gH99A/k5GFhsTxfoRc8/tGV+Wy/PGYxIUKhPcMxbbIH4kHBSJ+yKNor7FJDTX",
-	"KqTBY461BaEAKsLbljs7+wNLIBKRfEgF5ESDhgiFovQZXvO3tgoCSIhcOE+oDTYolRvcB2MmkKYRoAuv",
-	"BQowPxh4/ZSbHnN4nsqcvpEr/uskJP3zX/FIaOVcdFcXft0sJvbAlmXZv4THcLjvWQzY2KTbIyGd2fwV",
-	"T4OkPzXE2idTmdwrI39zQfqRRavr/81iV0B/Dnlb6YTRidmlPg1D5uolPF1VxmF/tdq/uGhyuDud+RIa",
-	"XqozZ6PACCN/mZV1jk+fCsh3jfvpQ4hctfgW1OnHAVVHoKCtb13j8o64DlBQMdIWxt9Cml2zIVyYUmMY",
-	"LMqO9HfmGk8ILC9o0jkuYw//clsYn9ARW24Kq8sEtnW8L3BIX+l444LkC2NMYoQFzMxTCRuyhImg0kbl",
-	"X2hUQqTs9/53HTnY1S9w5JB6dnTkPC1w10vF2bPHak3jWaGYiJLRg3VaeHLKg0hloS0jqAyWSz4F5ylQ",
-	"akCjCB1/LqwTRjaXUuoCazFmJ5ndinzlpIWs1pBqCiqynAoHUYVX/oAG96PESCbef+lgQWwtdWdSh2E0",
-	"FwKN0dNrntkQmg0l8wvYKKCFbzWbFQaH4/zSdjVclyrvJhCI0bLAZdfHIXIx6gO596Hsa98GoE7NJeAO",
-	"xYANZfJVy5vhWME9DrOAlEzq6brmAa0hgS9mwZr27gq2NvglFSqNcX2gIRzIXSpoqscy4X/M/54vc5Az",
-	"9NS34uHM9v6E/9ZIrH2CWW7D81Vtldv/oiSuyIAZPdJbKfsjhjyj7+PZe52ej+zNWwW/Ho1nUD3cLn8t",
-	"ml4kTS7uUsU2Aep5su3PEc5upY2l2/8tGP423MANKjMgL8iSXuuUNXOltaDqNFjlmsR627KAWGCEKIpM",
-	"4e4GpSBVrE1CGag9GvP2JAR3urKJI1YwACTR+eAzo8pGoUueobdiwkWqraCA6cU+4dTZI1EosaG9kVnX",
-	"0Mx6woUVnywh5vyDYPKgZMimPqtCRmGbnLsAXtscJs7dCqzVxkIClQCGMiFKTpj/NpJi5MbMIsWgYIAV",
-	"YNY5K03EarUBqR6j08zVKDdYns8VUSuRejwq1nbqvcUyvAvi1OWG3mmpaWQz+3+8bdBgwm4bzViGP942",
-	"pmxw2/iL9Nr73W+kMpwPE3F0XLcgHKaCL1ebbZt7vlB9xTk6z3dnRXs7Dj8+m1uLvjM9ZspVnQfMGBUk",
-	"NGaFWnc+8sxGuLKJYqArQAdI566kqzlY2Nqt4CKI0pDZ0+eeW2DvNnk+pgkNIGQfesiNPAu4jCI5xfAt",
-	"aCEf6gZ5/4CenwrDLwOZMPUVToHR1Aq1/jcEVvKn4fc/Mescvr27mzBN7/wB4abLwXF4Ojyg+61uLzhp",
-	"9Vhn0DoZHoWtQ9oNjtnpfnjQOWg0F76FVu9oHJvzMZZxyStOmWcDczQ8uf3e6HbaR712p73fwNg7f94g",
-	"OnHV/VhYH2gZTylNEloalX8pHFViYjXWC7MlUXYT3pXk/UFDq6L+dHNz5TGUQq7gcpoZAsrIdc2zXL8m",
-	"Ym0T1r8qIe6CIORUVJW0cpkiT7C45E0rhVKuvl4Rum1S3GsL+VGLJP5VPPF/QfHEXImi2oT55OCe0uqI",
-	"9W0Fm9ZIXMNG8JUrI5ILbVQGM1wjzAvphPVIjggXXpHhiUP4ymN6fYnCiiso5Gm1Fesq5P+qqDivmz9x",
-	"s3ZYPbHWnv6rZuL/rpqJT79n6saULC2Y+Mkobegm/tHsYH/RxUNdYIgclnkzoTSKponLB6DChY/Y6JKs",
-	"UHFskZ7Mce2rmQj8S+1bcTNmAhUUGwrGjX4sNKEq12aT9Ccy5ENuPpUJ6VsDr2sn83fJIbZmQ1yUU8D/",
-	"hrAQ9hU/DK5I/8+/+huov1Uq7dcsC2nnutsMja/q+v6mMkSympG79JTvsPwkGournOPAQTaoKrKRtwE1",
-	"GUTp+SdPxbiS4dfRy8zqVdarC7M4TCz+IUg8poqR/hUTIRej/j9HikYsw1o0+nSdbcFVnP+3xWT0zrmc",
-	"D3i5LpfH2V2mwAGUXVaw2AI92ohNGUNpKupwvnhinaXfD2bErjS5vnh98/LDux9Qebq+eP3m4u1bDLXO",
-	"3DSjhAbM4TFyBQUo2+TS4aVZurHXbdPh/BYcr3j7uvR1C2LokV0UHUIptSf6sDfiDF/Cg13r0IEc+DWP",
-	"z7UhGbPmYVbNteY52lbZmCd7o5EEdnmbL9nIb0HX3WDL1tdv52CXC7DgVGuK+m7pLl/GYJghn9jgWgb3",
-	"TOdgndJBnEgtAxmR/jhV9+2Hbt8qEUbwsSFsjt99p4hMdZzqPFp7k9AgkcrwQtQ8mrmCl1nqyJiqW8FE",
-	"aO+5KY8iYvPc7IcAQAPsU7nQoyACMHJIRzX/sFUg8gNCQKs4kQFTqk3eyYShKxlygyILZg7MD9eJhWeE",
-	"RtGtwIdFHo7Ta3rcevcOrFhf6ZCLPjQ3Tbi2zsJsjlj/03leXPYMjiFk0LkNAvTJ97cij0CimFLeOr6h",
-	"tnMOs7yRm7DmT2MejJ+7+VSgWNsJKSYAiyJ2MQTZOkxSZUvgDxjGVmZoYnYRC+UUsRpimS4CLz8R5zI/",
-	"ZgC/nychDHegkQO1BAOo4n+gr1T7z79TRAUJY2Kt+Wo9qztbrWdPnOsnHupxRiM4LyNUBkYwEpU6X4A1",
-	"1gvR1ohh2QWE6QzTshZw6k+Mj8a6bByJnFYOwjzb4iCuDVPBTUhjs5NHPfKGP0NbBCLQ4XGvGs+ABveI",
-	"j7FVVfgaD/mVZbyLclAXlY+5WAjLvP6W41NkKKMIFvTptxm2D8XQC4fDctbcDWeZ1JqCSRqPEhqyO693",
-	"NV1DdxCYkPubh+CIcX+qSE63fGMGUigZsd1cmVMXYHLPEsEiYN7mxRYX3NxUXOgmGunglnANF2nSRW3c",
-	"CgshzOKMzZqxE4yqgkLylglvw1ZmZm40ZbtA6y76ZrT9XAoBHqNdEfcraMoxflg+FzT3nSIPPAGUpQkN",
-	"xlywL07q26bteNbCiLSt0DZSohWSFAZEEZoEYyMz0QoJQDAWAmmal+NEjhI6AQARiHiSCYm4uL8VNpjL",
-	"tWYEKwTgpyhgGVJQ3AZd2QCakCdgRJzNSVKkTJB6UhrEcxnPdihH4XxywHdUZIUb/SzRBYB4LUYODmTM",
-	"IWVES8L91+VFzgB9iU29uTmLUNx7oMke3m2leHZYvLpWvepe5/QIXG6aJaap/96rkw75xmbBE5FOWMID",
-	"tylzFMGF0oyGZq9SBSX152S3VKGTqTRrlLH4Epr9Nq7wHJszwnN+olupYCbjmSUUoI7cPf4/gaXJVG+Z",
-	"p6EGs8DQrFBYi6PtWJczW/rKw+TvgAcZcjHs2LMbIwCa5f7q7OJLCBpu07coaeQOoUy1RzP4H3EM2SML",
-	"tigy4/maTADMNhWe9+fP3GOpzUdOhdNLmkWM8lsRJ/yBRwy8niJsklRETCnSNxcFOJYh37NJbCYlAJvD",
-	"JbJEmrCjfNJRfvnIgguxO6OMXUhXQJ4mo3TCclDErs6HTUb3Aci2ukoWrt0AS0ArMpRZbiqAnpaedx9F",
-	"nU/aPjo4WczahtIZF/j6/uER6Pj2z+5CXPXCzF+WotdQRd6fv3v546/nbz++bEK8fa4m4hwxVQkPTDw0",
-	"ak4px8x+/+8fP//Hj42l0zzqrZ7YzRip0vBm898zDBvX0pwUQlWbvEA+dVZ3PqaVynz6/ZMaIpsZ01Qm",
-	"9wXxdP2B2CZe8MrhbCZRVpgmG7szLL52VmN/+Lypq02uNRUhTUKnzQJOpPuNJYlMQJwHnGkpHN5L1XD/",
-	"ZRl82iB2Ik3k+e6YemisrYS9pgi8hY1z8VWliKbj+XfFBrPfjGSQInb0dkWOSK5AGs7HxmEhVUhLy/zt",
-	"Z5k9ruCMAgODNpLAYKYxK9H8o00wCO8crGtnJO+4fGyJ8O9Kir7Tr3++vnx/KyJIlbQJV5pPWDOL0kOu",
-	"0A8gPqzfJtes8APUycLKYSh4C81FmhWvopqY1tvkHP6b1VeBv5xoE9NEcxr1bwVE6aFRgOIXHM0CWPTh",
-	"482r1kmT9KEEZR9a4wA4NaCKHfUsEJ35DiQlqHum+IRHNGnfiluBuLMBFRh5QvY75B1/RqjGJG+Pm9+F",
-	"n2OW2BxPM/5s8REcJuGaKTKkStv90JJMKddeYvOeM668546g0cOMBMDZ0eGWK8fQ7ZhX7LiKwneTQLMW",
-	"yMNMxPQ68f5CPU5YPrajTT5Bvqrl31yRCVeKi1HT2lUeNe49tNO3xQiewdLiSuboETcO3l6oqdb/3cjE",
-	"Z30XsOEK6kjSR8UEY0EJXGo+TqRIzKscq9sJpERv/1u5AdD2SiHWG4T8AsjYVhuyZ0mwKaxg5S2Bq7Wd",
-	"qni25p+rHodnHLzSYKsXoVutSI4qL23KoyW3VmdVqbilY4tsgrYDWrLsjACv4woYERhaqUYLWabNl1Wd",
-	"rRKT+DwMkwc+C6nGkj9rlOnLjTyroQinIouNRdZoE90tA0Q25pJP7lmsmzbUCbz0S6lisUZkXl4/b/1G",
-	"W390Wqetz392m0e9v25v2793Wqfmr/3OX/9WZ3JXKd4vH149JwcHB6e49ojngkoWzEEOcxyhkmb4xBza",
-	"Say24PXGvZqj1IwOyu42NyyMlsnGhffh0tT09WJ6fYeFzPk/b2EFbhtnt/Nk2j3r7v9222jeNpAfwDtK",
-	"hzLV8CvSDfzqEodb4UHnIJdQ7BKNu73gpH0MX5mdgW+6p/vtTnu/3e2QFmmR3zv7e+9osmcGcea6J/9h",
-	"Tu1ncnt723j98obsQULtXrfdNb+Q/U6HHPVuG3+tyOFvVgIHrDWI+SH4AWyAIAC0sY1sLRo6Wqu2fdWM",
-	"ajOy310q6APl0Q5ES19of3klC5QrXMV/d5bM8oZpxBIPyGEECu+FGXI9l7qBkSdeFLW4XuDwghj9MzKW",
-	"U7xrjGSjwIijbLy8ahItI3sT2+pPacQUYY+ASeACV1yhd8QRUelwyAMjQqE4gu9YzAIwoUkjUMg0CsnQ",
-	"yD5MyHQ09lUWrag0w/ulAEa+jaDBK7/+u4we9J38/9xdS2/buhL+K4I3d6M07iO9ue0qDW4Bo4uTc5K0",
-	"mxYuLdK2EJk0SCmpEJz/fsCZIS3Jkis7kh9nlUSxSYocDofz+L5GOlRc2C6k//+/UL8/zfMCIAuSctlF",
-	"xZz+eb7inoXHh00eXCqdnk2VfmKadxxfiZjWsUAKy7vrG6sLpIiw/HuUuj+Nc8oB+JgqZkEnSi0nLHoI",
-	"rE2kpywS4XepdPMXGOeajHyXJp/EJrWDV9I313vg+DNOpxVypdPfMaTZwdjpsa9TOqAvhw3hFmx0Y7iF",
-	"2IgvLt5eHMg74mMt3YRVoDFMT3KThX6RcvrtKcZVTMrSzV4Owl2K1EKsLiGUXhRLnyGBQDQqk8Qcm+TB",
-	"TKunV8GdCiKWRFmCxRoaWFkzZG0NeDx1AJkTkT4Je8F8WlG9mAoL7M+JUumI/+z0TnkLU9BvGjn20XAO",
-	"IC6WWp3lDK94Vne7hN6Cb6ADkb61B75LQXLEaoi4snsBwIsFE+ptNuK4vPjs/xO66HGtoYP7DczWdksb",
-	"solKqGtdLWsJeAVB3tZ72wKAhRaHkHvOWIQ0ox3h7dxis1eu1ZPG3Cm/TBPuDn0qcDPZUyWnqXTTAebO",
-	"trg55fk4Vuyc8igPU6dZmakG5VFZUrBkyZi/uhkB4Fou0qOoyawMdX+4Ou0hdKoa7fzZlFahYzidl26G",
-	"rSF1KktQBMEFbJ0HkeNBVAOfUyyy6pRIqzoolzNC8muODV5nbdX2dHi0VQFHUIO481Z/iVvhtrJVN2Hv",
-	"3KF8+6uESjiisTRKfLAtXE+nm7vvI+4wsD0nJ98Ow6c6JsLyOQiET4sz65wt4zNQpX1Y6F9QR/fHUH0z",
-	"+iLyJtP5DlwPeV8mc91Su4Mp9FT/CK6wzru7d23Xg41u7ewjNdNRMg5jnmPf3+J0fouMcM2yiccMRlCQ",
-	"cxPVGtApxyaQ4lFoCMlI4jEcdGd2SyeufSmndUiUl5rYXl2dPz+IvFebG4W7nfFsVxJqsQFUHhfRPnPF",
-	"+WQzA7obhwyuOO3Vgv4LRrLTEnereX7vavli13Hl1kO/YtNhdA/Oz0gtijkuieAziG+myGHgyJQwxEip",
-	"JxBC1ALAxSDCmAjHbVouqjQYRSRXKgZHfaARmiJyhJrWcqxqE3xFnAAZbIUhIDad5K5Okb8KrmQwVxnA",
-	"mUaJMoJbOQ2QEcGln1gVIShrHjLXUDMQbNqrACfGAahrQVQ9kFMDeWmcr0ACoFoBunRfwH47Cpnem13o",
-	"YuBbn7VatBEa+PCdav3RG8AnaqhIWGr7CmkeTHIKPXvuCUhmF41sj/DvTw0JzwOpoERXyGyBGwv+RJJG",
-	"VC0goIMQYeftfty+vAheDzDrWk/GZ0yM6tW5icMqgdtF5rGcQ2I3cJiqEIUvfBB5aOc1fIglD5eKO0KK",
-	"MFpm40hp4R8sxELpfDyLJ/4R4WkVHxHhwtjttDHsRf/Y7kR6FCmTfpd12WZh4eHroXsIYcwwDN++Hw7D",
-	"15fDYfg/+sX+GL67vPjv+/Dizbs3l5fhtkkuuJMnucPUslsP5Kwfn381jtMGSR9wlju6MNybkwfPt6/Q",
-	"dAeB1+vpApKZbsDxR/C9KcJ/Qi3PJHcZE0CTT6lACE4LuSGTHGrAFyxOfCqDpyshdO45M8Gj0AC6uj2K",
-	"/r05Xvx8O7bDXC1gVhoDw642ENYwYpLAz8vG5RG4+7FebFpF16fChM7dJR1FAGC7nT/bHx1fPHaT9a1d",
-	"/DDtRb/+FT4qzLtnUizAT4N9SEBRcAd1+gDMyETNYvkx4LFhk8SqjGjuVpggETqNCFBx4FF5/Wn5ej1f",
-	"Nm76I3Dr77ou298x783v0PP34MHvYMf2cywdxlt/zBLqHfN2IOSNDxFJAlWWs3oO4qInX8JREbN/pTEd",
-	"EIQep6VfHPrtcOD/zZztuOB7gKL/6mhFe7kPedLSJkB6t9n2i0mPL336sPT4Hoe599AcNhwxpC0wX5Ho",
-	"zGGciEpvlSNchxw5PfDsBw6W7AQw6x+dCLWS5D3eiWgc58/4S7805LtupH2guLcV0BomcvzqKVCRu/dw",
-	"aVicQXp0O6HcRH6wfyx4L0s9H6qbJeIYbm5b6paXXN2+kpJYRfue5oot4o2uZOCAUq7wmmEsdX1Nv83V",
-	"1WLUK9e8uxQ0LGnEksR5U6AYA66cknsx7NB9T305OVeoyFsn6dtGRZRp+xm7bhPBtNDwvx/2X9aOxRXN",
-	"dDL4MDgH5UnNr+E9RxG4fykvlOKekC+K4VKhybkMoEGu2D1L5zVWtT2rP6yHZBHZNZPBH9ejUnVLodSM",
-	"mzornaqscFlKVMNAd+/rBM0HB2JjQo/2Y0Io38K3Aqy8Qo++gGu910+Jih58nBgGD8wAyJ4Ty+BaLOeF",
-	"ptyWW2/pGrhocQCURFSKZzNubx4FRLGagSKfbV3rdjaB98VAFBopYKwZtaD4sT2HPlKdL0acl1mSWLtp",
-	"1Tw2UDv31dKFVXpUhnGRIs2vFx0sQ0FKc6/BXWd+E4b1uQHubIqUKX4Pw1o1uGxwT7OdYVy2OG94h2sI",
-	"GvuizJJMc7oArxWluopox2+NykutzqplwtKp0qUtwhexbNccrNB/AjZzt07XxAwqimvArVgCpHt8Rcm/",
-	"2ko0FNj0v87stlBy/SSIJWD1DMJBJu1utgsTsRQsyKnSk5hz0EqapWJMlO5YAYY1ZFHuSxZTpcYJ0xCI",
-	"zKTJlih+YyEjxWM5G4SDhUjnCjGcgJxeUMe+5j6ESlEtWTL48fc/AQAA//8=",
+	"7P0Lcxs3ljcOfxW8fLYq8S5JUXdLU1P7yJLsKLYlRZLjncR+RLAbJBE1gZ4GWhQT57u/hXOAvpBospuS",
+	"HM9/Z2tqY7G7cT04ONff+aMVyEksBRNatQ7/aI0ZDVkC/zy9oSPz35CpIOGx5lK0Dls3Y0buWaK4FEQO",
+	"iR4zIge/sUCToUzI2bDznupg3CVnmgRjKkZMkemYCXbPkuLL9lm31W6pYMwm1PSkZzFrHbaUTrgYtf78",
+	"8892K6YJnTBth3QsxZCPzkL/sM5O3IgCeI/IhCgWJEybbtgDncSRab8X7gYHw03W2Q16tLMT9FjnIOwN",
+	"OzuDveH2cJPuB5ubrXaLm3ZjqsetdkvQifkycP23Wwn7Z8oTFrYOdZKy4iyGMplQ3TpspSk3b87Pqt06",
+	"ThMlE/8k+oI9aHyh76YTJ+yey1SRmI5Y1w3tnylLZoWxYaPFkUzowzsmRnrcOtzq9XwjOUlmV6lYHMnx",
+	"mAV30LeZJ1OaGDKJmGbRjFARkoSpWIqQUEVSldKoTQapJkrLhBEh9ZiLUZeY+fwzlZq2iRmkahMahglT",
+	"iilo5F5G6cT8O2EkMD0yaFCP2Qx+E3LaJWcTOpp7X4+pJqE0HRH2wJW2bxOWJDJpkwELaKoYNhRQQQaM",
+	"BAmjmoVkwIZmjDkpVq1niEtTXM+QDWka6dbhkEaKZes5kDJiVMCCnoVsEkvNRDB7y2aLC/ue3jFFuCaK",
+	"DhnRkiQsZlQTPebKrXU2IjyM+ZAKjXdM61V7vbvbbk24cH9v+nb+bAgH1T9CPERwRIkU0Yzw0klXmkcR",
+	"GcNWcUUMo6ges+UISwlz5WANDVQde24efqfI2Un5mLNd+jLYC3c6+8Otzc7OYPugc2DO+stwe7BHd4eb",
+	"W/u7/mPObXePO+VnSqUsqRw1PPUMe58dDDaDnbCzS7dfdnaGvb3OwVa432G94OVwb7BNdzcPKobtOnzc",
+	"uN+yWdWg79jsO0WCiDOhFwZOdzbDPfZy2Nke7G91doKD3c5L1qOd/eFBuBXsDjb3tnf8A7+DHh836nd0",
+	"wKJrFrFA+1jrhaFiJF9FplyPDT0rRiLzmWoTLoDA36YDlgimmSLKtkXUTGj6MDfXOP77lA3amrPEfPv9",
+	"MJFCt8mABncv2v+/gAoKvMTHWKLSSCuOxWbPz7Df8QnX/s2Z0Ac+SSdEpJMBS8zdwTWbKGQyOk1EFaeL",
+	"oE0vo9uE04kNu0FNuLB/ZgPkQrMRS2CElzKsIp9Yhh6CH+yHB8NtutXZ3AlednZYb9B5Odwz9L8Z7LOD",
+	"rXC7t+2nmxi6ehzdXLPkngfsKAhkKnTVyBW+RSi+5plFL9wf7A63g84Be7nT2dnc2uvQ7fBlJ9gbbg62",
+	"WO9gZ3ffPws1P4LHTkgZ4ewykVoGMlqcT3+cqrvu/Wa/S47IIJFTxRJzS5rbVDERkv5Rqscy4b9T80W/",
+	"TZQ0NxYNQ0WokajMxX9Po5QdEmxswGjCkm6fDGUUyam5ZmeEa0N7d0yUF8r2XnVfXLOg85ENrmVwx3Qn",
+	"m0XVMdnbfrnjW4UbJmj1dmp46tnF7eFmsEUPWGdv0As7O8HubueA7rPOVvhy2BvsBZtsp4KHadfh43bv",
+	"g6Ij9tq+Nj/0H68vzttGqg3kZEI7ihnp2Ag1sBmKfH/1+pjsbL7svag66nYA3rPe+k1JI+8wYQ73r+7P",
+	"QN23PlcPNZGTiiOjaaKdBKv5hJHEyBNtkshUhCwkoZwKw5zM87FMky45waEcwk+l74M0ScydM5FCjw3D",
+	"/XBzXN65rd7WXqe33elt3vR6h/C/X6oWwYzZuy0h1axjxlq9N3DP+GcMjJ1Mx1IxtyPUipqjRKax6pIr",
+	"Sxp4BcGvr2Z/hw8XLphl10fVedjbXi1MwTQuWcJlxemI4Guz9IwGYyOhykRzMSKGzSf3NOqSEzrDyYXm",
+	"H/l++AYcY1d+mtNS06hAdIYQWu1WSE0D+LCa+G6kfwKGiXkIjz0EUar4PUMNxpJhGi8hwkJLjgThLT/p",
+	"ba0kPS3XI7xqOTJVXikyeDncovuD3c5eL9zu7LDNg85gJ9jrHNBttjncD3svd7f8jCxVTyBD/gyaWtWY",
+	"UY/zjPpg6+BgZ8iGnb2d3d3ODtvf7tCdnf3O3sEw2Bqy7f2XO3v+Ud+7Dh837o9jHoyPpdCUC1ahoQfu",
+	"8XcK1NrCqbZqUixD0I4mqGlSQaQofFepwWf9Fgf9Hwkbtg5b/2cjN9Rs4FO1cW4+BDsJ6uOKgZnkwlzg",
+	"p0YXNn+ZZpmA64TGccQDuNY3gL0f/lGzp0KT0F95WY4EMVfP3v7OAerg3ZaRBBM5iNhkyRhifOO/mo3F",
+	"tVs9ECNsEdt4FzbWfmuaPro8s6o5DUNuPqTRZSJjlmhu1s8q93Hhpz9aqPMgQc+TUcJoaPQLR3BzZNVu",
+	"WdvDka488yubYA8xT5ha0sTCJxFV+oNy3ZbX6eOYocJzx2ZkShUxLxsGCTp/CLY8itJb27HHCRepBvPT",
+	"elMANYOFyLSX7e9bNkM15093NOqcgvaiIN18r/4sso9f8123A2n7hPV8d/ObCjVNMyiktmN4pyHN2T0/",
+	"E9cgcquK25oPGdxy9p4yO8qFFdNVl7yaEXvdtvPnyggoPCSp0Dwywj1Yn+7lHQtLHHl/f38PlL5sHbnQ",
+	"e0YEzpTC7c3dbfNOUTPc6y2qhs9OAHN7Bx9W78g7rnTD/QB1uvSPZYOybObPbAQ0SehsYZjYVvU4P3I9",
+	"vgYj9hNyrEUOBS/n/eRX8t4PN0c/7b77+fzi9cftVz9t/ePHnTcff9w73Xv389Wrrf95/8vlxfbbn3Zv",
+	"Pvxy+uPPP+2cXG/9cNRaiwc+Cc/7FnhMbZ5SWvVHsJg05PpU6GT1pTZvFMusvGBSNxfBhIYMdEwjsii0",
+	"JeRPZcwEC7vE9MaZIujXwTYM4yiTIA20TGpSILz7lgt422kD5aVotUE4bbVbphOK1jMhQzjmOcXad/w9",
+	"nNu9zl8P2f3/tX91A1AMF79Er4Wf/9qHuEYljwmdMGJ0zbKMu3mw1e11t7qbPW9XDYg9ZJpyjy56Ar+r",
+	"zD0Hi8WlaBOVBmPrYUEbgghJxEVh+5NUmNuDGhm2S46Mxq002ekd7JHBTKPDrqBlOImViBEXD4ckUqQT",
+	"+cbK61HBXbXt+ejyDO6ubJ1hP7+zNiYYPBjAQXgpSSlVneEJWu1NtF6PbI2skNQlRwNlNEIUliI54mDq",
+	"qujH0fZSKTt/809H5VwK/wCzx2chkBk6Y0IZpBMm5lyeyEAupXcdLMHiQiw81QVLWjNOB6+AtSmfSfGg",
+	"tzMGUTycxfFUcrvnv71znrpwg7dbuY/W57aue8Ef05gOeMTdCOdFdEfnI0NkARUklGTAZlKE8PuQJ0rP",
+	"++JjazDtkksZWqYkGAsJJYHrbkZGTBNKDOu05irsw+isvEw5v7bihN/ziI0YXETuwHckjBMmli3onCEq",
+	"plqzxMzl//1KO7/3Ogedz//1Hz4KnNCHM2xkb2dxtbN18vhTj4rTkkPyjov0AaxrMtWkf3x0eduH66x/",
+	"9O5dv3wozk9vbo9O3p+dt0pj/f7o3bsvRx9Ozm5uvz++OL+5unj35er06OTLx6uzm9MXX169uzh+e3v9",
+	"4fry9Pzky6vL11+Ofzg9fnt5cXZ+c3t1en1zcXX65fiHi4/nX06Ojm+/v/j59Orq7OQUGrm9Pj26Ov7h",
+	"xZfXFx/PT6++vL4+vTk7+XJ2eXz7vWn3C/z84svbs3fvvrw7Pbo+/fLu7PzD/9yevX//4ebo1bvTL+9N",
+	"ozDuL67pF1/evz2/OPliZmQfvTo7N51d/Xx2fPrl1dXF0cnx0fXNl6ujjy++XJ5evX5/cf7l+vTm+9fH",
+	"R5df3pydfLk0//hwdvLiy/U/rrNWLi5uvhz/cGX+8/7i5MO70y/npsHLo+Pjmy+XN1dHx6emzbOLL1en",
+	"1xcfro5Pv9ycvT/9cnPzj9vji/PXZ2+gvXcXb758PHp7env07ujq/QsvEZhtDuwmz4mycfqeRxFHInNK",
+	"hlfHmLCJTGbv+atVr85LZVkXxTa8p5bF46MgsPJAA2nriAQsHj/kl9iI3zNFKLSFSjZX1kcWcnWHMQ82",
+	"mIKwSHkkrDs0ZCweKCm4lokqiTq/5rLH4d7+y4PS2V3k+3OnEMSqldwu6ziT1cwQ/euYaD7kAdXsigk2",
+	"pZFn44vvwKWwim8fL36xsNWLr6wcX9b3/JZevj2+Jv9ns5dJfVyQy9P3aN+ngpwen1wfwZZLQS47W7t7",
+	"GBZjJFuWkFQxhREWTjWHm5xr2HvFtCI0ijB6hnCtWDTsovJddBT3fKcJQpUakqi5gDNvkhwSaj1lbZBx",
+	"uAbyVItkOOCCJrOf4buVOwQDe1X84mlMZHw949wdm6nKaAeMDKBRPKYDpnlAIyKT0Jpw68gROFtrCKgY",
+	"S3bE7mqIiLZBKyJi+MKqb97hWw1V3TQOH7sl9w0oIqcFK9IsbsqZRq+gIlSTTTgio0RObUCHUUVnWdQS",
+	"ikM4gJI24AxYFYOvuiCAmO5QbLWKul38fMCWmIrUXFxGL5dZPA2VR7YkYO1u7Wy9fNluiTSK6MCwd5xG",
+	"Ueg66vyCctd/bXz+z7//0Wtv/fkffkWyuMo4DLyiMK5OE80edJsMZuZMwJEYUMX2diwvKg5ya3evcppr",
+	"WUEfz1u+rWO1zpmYo8UiGVYT1WseNV1rK06UYglXeZSNsBFCRwXS6/33r73O/uc/tv0EB747z21qficJ",
+	"i6jm9yzzO8hUaBJLLjSEFXOV27GH1nYdsaEmMtULl+PWziottVI+yRaxqaB3kzEevEPzaGRq45EJVWRo",
+	"WjZHCcXNLsncjgqUPcOfzEQnTgwk04RrCCeYLN7A2WXkv8bMWsLnXXIURfiTOdvmN82EfyEbXHBAayVF",
+	"rsgHsgvOUUru/+/tQUCNJ5rNKKeWi8NSdcta2goKa3IiUZWlkS/E12N2QWtQKJmCXRlTJFUMRJ46x1os",
+	"Q7Oe9iYo2IWK0cK1/BW5CNGQcc40qyAJxX8vX5GF8RWUKbeIyw+QvQ2xuyUTmLPtWgG13bL278+VQuyz",
+	"G3vsUJ7P0APtfwBB4Kvffk3vsjXvp4pJP4lMU09gQemkS1DdGlPDzAy7UG0S8hHXqk36nX6b9G/7wFL7",
+	"3X6RG4qS4iPcOYfjTa0dfHdzi7zlr9rmmCeM4ObYzz4JcFIUhKNPooF4lEecNKAOmow8J/yKxRENGF6T",
+	"LjremvtLfL2w9Ntb+3svl1rmvAw9KJgwj0KPJb1o4wRVyk7OXe6W3xIpmDLLyoOxDZqTCljUiQzuWJJb",
+	"9MDQ1Z+zUeaWvM91r63cprjS/lic5EkiY5/HBWdRfDN3VORekuzSGDHdJR+N1gJ2yba5fUdG27e2ADN5",
+	"Lkh/bn3n53307t3zzBiJpSZpMaGTmZXPLgQjbBLrGUEaInAolBF4hBTsicmPifvaTP5U3P9Mk3Kju5tb",
+	"3kb9Ua0/04QbtqTQSINinbKWGnOHqS65cXTbZ+K+TxJcr0xoqzvSa5kmwZxEte0Z69CJp7UaXpTSfJuP",
+	"saqL079O4zhiEya0YXr4lhMiUsWSNmwyWKqsO8qSCEi+yuYlqDkS3tnf3FzmRCjrHkXt9v8dtj99euj1",
+	"Op8+PWz1VnoWfMsHw/OLSAkbsoSJgKFxATlTPiVwN05imWgWgn9BL8lEStiIK53MugU/8wZ6TDe7W1s+",
+	"nWWFygVxDqsvdXwL3r9ngil1mcgBiiBRdDFsHf66OtKOtf78PH/jnoG6MKQ8Uu05FgeBRGClYSGkSySh",
+	"YQNaWvNhxINZt6mELuQ5m146R5TXWcb0mCVEMd0xtNg5O3EW1A5QqvlhYEZgfjWnpsyr4ZYXkrDhkAUa",
+	"KLkv5K1g09s44feqn/uWgIdzXQyswkRD24ZgLgwUKWUMrA9d76ZjnypgZiiupNSrVZATTHvE6Pi5pR/C",
+	"Gpv5wzZIiQoz7BPhQmlGQ3/3sVT62jRZnzZ+kPLOQxpXqVCEDrVN981HZ9bB0kWXPAUBxQm71ngbP37E",
+	"hbTQfChwI5telZYxUXwkaNQGCjI8waaMjRLD4DHI3Y4rc5iu3M03/J7BRrkEtLxz89d0LCNGRilT+hAc",
+	"ASWiNQMJ2T0PILMWjAREzZRmExKYl4c80ixBfwO6lbiSEfjhkUNLODOxDFUumeSxPItU4kym9Sg1SySF",
+	"+cGZs6Mz7XSMpNMlGCiu2mQjZPcwCfOPDTWeGGKZgYHC3LnVA+JPyNccG/FQJA1nKLEZKZQbFlHaK6qL",
+	"BJ5/gqOEny+BdOsP8qr02eJgS4kKeC6yKAAI3hGEC64Lw5yiwBlN6Uz1zRgpUTxkAU0OzXFMzEHAiFAI",
+	"e4GlCHKrFDA4JkKGdA6juxBHWlOXR7yMHK49HAukXTCZUJdVSqE5QxFKFkRofDhyDjGZ6jjVwEeA47qv",
+	"3MGkNlp5nrlY94HTJoxESm7GZiXiOAKhXRZiK0opSLEMYbx+SoRX0/iJ6PAmW/7YvGHY04gLZ1ziCoLz",
+	"gN7SIGAsfCqWqnTIxeqtfMtYbBZHhDQJCRexWcqYiXzP7H6EduPQomntlxJuzwszvSk3eg4YHkFpKIlN",
+	"Jd2/tNQhFxciYKsHehwZaXxupJmJDjd5bqg2zMsMVeFYSciQuOYGbfgTRkTCLUvhWBV+tcdN61k/SxFR",
+	"pA/D71dRkYyv4ZqpstuZZzhEJkJV3uc8vu/67M3Z+Y0RS7fI92GRT1gRFUTW67M3N6dX71+UhVX8tiyT",
+	"Gtm5GCFzffbmxX//etT5pdc5+Pxf3//6X53Pv8I/X/y3VwrXLJlwATfPe6Zc3uA7OVq9hR8Qx6GYiRXJ",
+	"kQtinGBrTuLKSd6cA0PsWaxUxEpUtrj2i2O8zLwUzloNd1PhxU4kR612VW5FWfYBxoknE5It8phKnBdH",
+	"l0CWMphNTVgRhOpUzfk3TBulndno/uev/2/js38TXPzUSoGkPHhK7IyjLAqgfKLalh3Datv0nxrn2AWU",
+	"+HPaDIGa/x6C+N5AtyyqUlsv51TGTGHcHH769LA//Pyf3qXCbLL3YLqorV3/nH+0WvOcyuSOi9EJT+Z0",
+	"3sUtXRlnaQ3wqMx+XmZevNZUr+PNSoESwZmVpEKgXaeQzeYJ1woSWeF8COIU0zIVF8E8scHRcGqCz21f",
+	"FfL1yu/tOBNBlIbWYBWbWQSGlzdq+hjuh6yDGt9VOE7aLSknb3kU1W0nTmQAcDm13veTRb4b5aXyza7Y",
+	"Y2GwK2kqVYuxW+yB62Pr71uc2ZALrsbN8kEMbVwxqnyhIT/IqWWtmikQZR3DnY4NVy1T2ZQaLua4mZWN",
+	"DsmxxTgK2+QUkYQuLt6bJWAh3JfmrVPH38oxWD7TEzJwn7FitiigcSvZGT6PCRiAn5DfNe5C8F4Blf7P",
+	"OWva4nvsARX/pVmCflGyMhXQE2FOw1m11abcBagh5irJlagK3c9SwsqdsCN25sUczAT/z3fy7BSbkCfs",
+	"XNHD+ZFybZ61W1fINFvt1ukD1yz057R7Di+2WZiB7yiesGFCR2CYddkCDXxIYQYBtrjGw4ShFaOeedm8",
+	"fW6OvMeTOqKoWaxyUQTOQSHvmfLxjrmFymC6cKzuQ9thjeVaKygpLOCmWXEKxRwP6pD5EmLsRUjM4DJ8",
+	"NC9ZT+jDezf1JTA8q4B42q1YIvhLrcRJzyIps8KPdUzWDy/2eBK/iiPvyTuZ90mtnPl6Ppxqr81f50m5",
+	"ZglH1XUxOFdwXS++pnTXSMEK9pfv1JxFCxxubEYCOXHqvLWjRhxx9BYP2Fd2nSyTBj1ujUaegae04z/C",
+	"oN7Q5m09GOA+FQuSGdrvjOwzcliIzQ3RT28pfjoz7rNbTo3siE6ngnELcxRzCIentmA+3nhYNaonNfat",
+	"tvHVsMs9zrz1pJanv84W5F+oiiShp7GoLLeh1LeR2GuqjVIK3til1rLcpcK+u3t6biqfq2WnE67uGopN",
+	"lTeFE+a8mhVmMfjuDpVdyCXE1VXKB/RWxCPA5cr6WjLpc6bNQjYVF+sk2IM5HRwWCRvyBwtTNpdc3+vu",
+	"7XR73a2NrR0f3Y+oZlM6KyMAuI82H5G4PqFBudHe1qEDA4P/bdZMl7YrkQ8V216y5JeI49YoExGiky1j",
+	"lMkkd7RBTrBgLFRtu+A5/LI5FKD+y+getf8FuAd+z04YDSMuWAG0ZlE5CVg8Xp3KlyVa/lnIPK7PPhZ0",
+	"GA8PgUTLpi3CyfbJ4EwUMvZr2PdqEle1AJmfthrDdmcTZRmIMFs546vsRZ8E1EDuKdhHFsIvBBejQ3Jn",
+	"BAPnabVm5i55bQ2FhyVkNbDt/Q0/MSwhkjYQL0lFjj/+Rgp2iMEb9uM2SRjo4DSK4MOQapq7FID6Ed48",
+	"lomGPExFRjZw0dl1cmuOG1yr3TJ9eWPYG+AnlESBNwkNLEzj0qN0P5lc3LNkzGho054972CURVM6x/t3",
+	"NYQRTCXHP7X3RuE0lAxZlp4WRp6TszuWlk+UDn8+mXl6XLV6S1jotW5uAhLsQV/6IDTPXC5NnDDFhIXd",
+	"wlAeWAbIs6HJCANHEBzQ4fehp5gpy43Zgyaxkf7Rl2wI9VKGfQz3yQ5Mwu55EQQCZV3zXS0clFj6sMWO",
+	"oghDg2yj5myAXRqHAs6bvg1VznMF2RTVj3uWwaTUDXstXGce3orn1jz1hf8VhtTGUduQnHuGKU1uBhgN",
+	"hXAXEzoDJelOyClRMoNQK0fqrj6zCyPF3Vgc5ht/smppTKnSJGGQemBIIwpZku1vTa8VrENdunSE54T8",
+	"Qjq6q9/hovkQIw5G0i4ExOLAzaEPu+SdoevsS7DLABjdPUtolHWmcjKnI8pFhsgOBJSRs5aAVGKHqWtN",
+	"f443ZZthyXwJE7DcrqkoZVgVnIv5hL4F+Sgz9JWbgBRDM1e8zfKEwJwqnKoK2YC4YFavnRUC9hroVFVW",
+	"xEpJI9ckFlKyXViFC8JA/mx+BgsELFC3rhPb9uPdJq7u1nVgG9UFBQS7lODLdiObS4KdS1TD+Xgc7IsC",
+	"2mLH5kmWaWcXRuTSiEyyFNFiKCHAQmQxDt0ql1oTlzSsQM13YY2aNI6Luo6TupxRn0+qNAg3+qyjCvJI",
+	"0riWA6y8TWjqJeyeBwBp1CUfrcsY4VjAIdlGSLQMVhqknZxtKbPNkAcGuR+QcwcRltAqC7MqKlSTiFGl",
+	"SX/CxdE95ZDo5ir9KIaXF3CCTAR2Uae2WTOUxa83DS0B4PCEUZFlH9kpcAfVZ8eDzAVM4XnoL41jw/kl",
+	"CVnEYClsVHHIIJ4qTZgH+yNygOjz4OVNYMnhcTahUmtbC56voutrNbJPqWEf4eTpNo3xfBYTuxFOCzIK",
+	"Bwyuv3uXNdQlbyETO8dVsBFNcpi/BE+KSdhzoTUZqks1q3EJ593FPViMR/lrUp/B1zDkD4sTuUzBhQPl",
+	"VDIE+js2WxXZhVAXt59zzIvbitgulYGcLlvCvG7Y8iX8009QP9OkMTU5GugSMLwyDrERfeAqfYAwM+J/",
+	"3yNX2Gy1pde+aSXPKvOEh0CC3RIf4d/BRVjhHIRB+qKvcpHPEMo9Z1OWKCuHfmp9P+ZhyMSLT63ufMCp",
+	"Lx+wbsb86b3DGq+//tdywhBpy2oOMUCdmlFnycAek1eD+JC6EJiNcSIrA42gFsJDHFEbQQSB8Ub0ZyJg",
+	"3VWQmCtHmlTEYlmBS2GPRrudyiTEdY0TOUroxEFcRDMi5+rD5NaVGuZSKz5kw84GBcCTlbTx7IgCSIHP",
+	"BigAzV/rhFFPmuo1QIt1AJqUmRfRS46mLsdS4UHmYUe+ThX58fri/G+kr2YiYGEfTG1UWPE+PwOFGmum",
+	"mUOC738SpotD8sefnwTkvi9QTC1Imnm+OERhjMJwM8ASYTM1csnZpnBxBxLlvT1dFQJ/3AG4URWgHXXJ",
+	"B5X9+AoS+sGJanP+7YMuWZvFbe1tbe7s+JCyi33O50nvHOz6r77VKE8jXnbO93xXfF48LCtbU0Rh6RaR",
+	"33e2DnYO9va3Dnbaq1AZ6+O+xCyZcECdBl1aBppGfyNG6gPThVSK23Sw5nBDOd1uMB1s0DjuGlHpEX7U",
+	"tPmaQnA7kLOcCvW4lZ3325l5+vgFROa9l/dsLUeRO3tKyzgGXQYVi8xa7lKLpCBUQN7S4tmLXVm4GtdK",
+	"Td9EMVywmZVdnsuQnVcr7WZiWhZsXGYZpjKNQjJgxPQfphELoUBpa7U3FavUFSzkhQEU51u5def2/DS4",
+	"r5rGW5r3L1niiKRxmGb9CFHownc1ypDV3EBR2L4VMiI2WvjERoaWZ+wm4tuBN1eXx5cy0WucnaRgIhgz",
+	"GulxVklQDsno6vKYfN8fJXHQxafd+83uD/Cv/ot2lqV48+7ad56SlWCoZtTnwHwKpQt8Yv8qAk78stQb",
+	"KpoijF4WPArWiJIpxPm5olFEDIMUAST4YCST+RUBeyYMsn2s/unML4r/7kHIbVTcgf9exREyFg72GZf6",
+	"TcWoS86l03jzCWAWLWSqoksBdeSS8LTdtLKmz1xqRuzdmpQpfW178os7qdBmEbOyMYlgUcE42SWXCVMq",
+	"TaxRQo1pwrLXIU/HCGK2zoz5cJyKMGGhHlvzasySwCLRLyQIubYXQ/JXyRJcrv9tvXyeOm08dgwf1Poj",
+	"KCYRLSVVl8uTh3cs7DKI+HeY4uLKZssh4UKlwyEPIFoOR2zTtWz6X+L3xjSxy82tgz8faWkO0g83N5dv",
+	"WHPGnGQuVqpdCrVy8BmZQwyUH5t3iSECW72eEQu2Dw665IqFPIFqwg4j1dU+XaT3QlH9WtekmdcPWBd1",
+	"ZeB1vBgquEKeLWRBbvUqjGRr3C7m1zkhf6x17BXyCxDczk9k678X4yzs5+Y/anXGTOUtVVjN9aLx5m9L",
+	"r/J12/lKprFl+9l7af4fXZXg6r9LcKDeFQSRpOHqqSwv0O2nvFu9i/arilEkesCorqiVQYX1lmLwjiJ0",
+	"gFgdynr+0TCiCB8JmRiti0VhzhtnJJRZOECbAMAfZKEJvMfBGms5B15wpjN1mPc7oTOjHkgBtfJkktXm",
+	"EGZrMdYD2CeMw3MtztUDqZWRwi1+eqF4Ql3ZnYkQUNv898iHq3dG6EIdSNmlS8B4lHn95yo7m4N6uLHh",
+	"qgzsH+7v7GzPGXbNBVkgXveN9+QsRDZVqGr2gkKlWjByzxOd0ohMaDDmwsYzzqMPZikG36mCx75JyQi3",
+	"lJ5IpmxpvYQs5d3jrNNQ50ewLAFgHt9EJqCsK+dKeKCBBlOrhaZ7YEG/Tfpm8d8wbeEwVcRYbIOlPF4G",
+	"89HKi0vKu2OLHfgncm57P6+67sxr5hYpjKEkWm3v1RCQvSt9XIVleJSVwII1hbTTeRSmXAmjRI2ZUUDO",
+	"5kUGI9pbTBnSm0O3C6D80YaexBuo4c2qsO5qIiBOuLB/bi7KAmchE9oygeZ1JpdmAGORLftm/cRfvrK4",
+	"1lxl/XZuI7Ogeq7WW61QtvnYDVQxixXjSqXissdPW0iwUHeLey1cMlqpk15JG6HTLHzUvLxY444GFZWl",
+	"PaEYvBCPkVOGj4+dOfTEJlUpH1/nI+QjbzEW8HHAs0xJ5SJ92KCTcG+HTKjgQxtE9lylRFZm/CNkiZV4",
+	"IbedzFi9IYHjzOZILKObMwClvHRvu+T7xyx4BoXpjwzjv7NX9aDGHWBmEQxurdocnmR7nLdNtwe4gXbr",
+	"NYAAtdqtEwhoESNDxs0qANuNdwuQUV8e0by8NiecERxbw5NSWvXnxBJ1LR6lerw6qL/w7mKspRtx5Uo8",
+	"u+MVedKzOV7nTlczIe4HOSWTNBjnx8Hhgw4YEySUUxFJGrLQFYEy8rbdbTDGGSUDA8mEjSTvZ2Tf75Ij",
+	"kjCdzLIaORAoSjX5nSWyS44yTE7XUbvMk2JqFHDr0JGJz5AxZLpkOls87ghoVZiKkmRIky45h/CzvCK+",
+	"lppGr1xJ0YYWsPzj1UzHEInZLBaSiM6MElNCwAOorcLd0NykVWYnRToqLVdp1D7a+lFycWPErMeIb/XE",
+	"Mu26mZeIMeypTSgZplGEqTMOQ+36h6PO1u5etq4FG44jaKE0jRBh9DtVeoOmeiwTrkthzVmY65iqMRhB",
+	"WMKHs0wuRCV5+VnFqawSVbK1fcJC7NbKZTUTp6js9XZergbnyH1d1d7HAeCnD2hwZyPwAb4YFi6SCg0b",
+	"hSUuo5PmMjtXNvlbsCkaQlYL0j5dqnkBEhqNijf0aXhyfeQNnw6S+/KLW7u7mwfeV++4v0rtHWo9romL",
+	"t5fez1NVEhoUH3lfe1h9R9yB4m9Gbl7HgWH7bZj4Z/8Soq6wsO82Bnnq7PSwddaNcsdmtvqrKxkwYTrh",
+	"geq3bQYA5BBFM0T97Y+YvgE94H32Wj/iyv15Q5MR08oq/dOxPJqc9dvQtWHRnwRC9kasQkPL6YxiAHG7",
+	"AH+t5yI4bBOmuWLIcXFeRhQeZNlCf7Nho5+EjSTAOk8Wuxqiitzm2VUoa3TuR8+mvmWz68ZV9F11wFrC",
+	"R516/9CgjzjeZXVaalRK8QbzzpUaKYDTFHphVDVlf2NneC2xv3m2Zbhbck8jMmB6auSZ7DPlry4UmaEs",
+	"TW1MmJqJoOKKxwKaYxqSCU2M4JIncCpgkJ60KvDIY+pVLEOUkGqUZiqNtL24HtlIvfua4c00EBXRoB1F",
+	"BR/eXJ6IOfSpMpxihCBqOc4rVShmWoxU6+V7UQHU6OrqlgewaQOupDASVMJKdq3d0o23tbs3571eXZnX",
+	"V6UMPJOAakvdtL3JMWjNncwPypB7HkC1ebCz3StGT23u1TMZvpMjLi7iNYDUEFsEb/WCUTxVd17LmFIp",
+	"eqQWDehYSr6g4D2uwlkFFAYOoJ2P+/Py5VBNFTfooD73LK78ypRj27ZvyO/R6p/hs5UB2RyYacauMFRB",
+	"2gRzACYF9Yvm8N/map73KVgPgpGQM4T9TFTGLzmYY4czW1N9/Xi4gPH7Sq0Lfs49/JCwZL8gepzIdISo",
+	"GTa5Gic+pAFbQ+8yGmj9YSiE2nniIawDzAhxi/U/qQjgy7ue35TiyiwhySeA30UUNEwmnyPJ9YF4Tcv5",
+	"XSMTVYDmHUipa+YdF8J6LjH0p+LqHtOELQsksmXAsltgSrnOMKyyUXbJ0QBIjJcimLLspAzDoXDDiyxe",
+	"IYjTCqkjDzAqzGLhe7zOssyyJtmS66IKlyOPVg/upmQlqZMj+tDs7Usa3DFd933dqHXdqPXFav7KC31c",
+	"WJKKLfSHIbmVyWdRnH9xtN7jX9S8Gp5/c2Np+NBG4w+tX+yHm5vLTDcLuQokyLVySC4T8BaztCpbc6mW",
+	"UYVvkE8Hh+PLZJdYTQav0iJuE6qL5jx2C8NDAxCc0pc9korIvJ4wGGPExcg0oVxIuf36NcSDhsx2Mpa5",
+	"u8cGZ5RS4VegNcwbk+zMsqqZvt30x40fCXL1+phsbm5tE/i4HBsxZYPFXMJiEA9GEX3+/teO/dd/up8q",
+	"aiqsERNOo0gGVLOwSZTI145KCWQSSsEqHPb4DPU8qAYjJBi2DNn5M01XexwXljZT8I6ePr1v3dLi9SHh",
+	"bBSyYWnHlx+qFDwnALgtIpM00jyOOAvJAE2whqEEcjLhmgCOT47EKiO/Sr/glftRclH2yb2Tyl/r16h4",
+	"uiFo8GrsI587bw5bOyO4QkV/O5h2McjHu67twqHyxAGVDs8qX6E50ce5QffJPesLy7mG5yBh9/Kuofhd",
+	"AR1irTicRi5mmQsyZg80ZAGflBAmq4IFHTJhPvdVjoC5NX52f+T8nq5UbCtdj+fgMlgrwCdzvlSwgfU8",
+	"OWa7Lk/fe/OIgzIZ+50ccw0vaa52alBV9k9xPO3CelQt9Fehi0cSg/XFZ3iDc+wgn7GFWlqNt7jwRcMy",
+	"nZlbsYQ22qvrwnMFSxbHUbUE1yxigZbJY6zmc44YuAFQ187yG/WY8cSW+e6SIxt0SjWgLWMMICQL5Ok+",
+	"XdI3tyRAwOic3M1v6HcxP8BTsIvQicv/LI59c69i2mtVkn9quaqpIOPklWWoGyBZkCNRLiGN0G/5Qubh",
+	"EU4SyeVs8BPNlora3y+VtasqmC1KJ8umfWNeX1EroN1KBf9nyuxznaTMa5G+OEr1GMrONHVbu2+cNMbF",
+	"PY14eGsVJaMn2V/QBlz4YZTQ0t8qkDGDIas0xigufOcWxusT6KD729J2r3Kq4oh9p/3i7OT4LDOZP5tV",
+	"/gnCE9eMHfyK/gAMQH1P45iLUX2avso/mgtMLrD4JQihlX6HufGsEpNzUlgrmKNIEB6w6TTkDG2f1pKN",
+	"44Wq3s4tD97EMb1nc/kPSFSldKHdleF3TTe+0Pyudbu5v1/+i5FFI09Uvu3PLpwVmM2zRRLmfax1m3/t",
+	"rSr1551PDklUuHFiGWaIvRmCYtvBmKFg32o7wPlwrpBVOw/Qt4bOI4xBMTJ8zN+yWQ7VL3kYnDlCUnwk",
+	"uBjhC79lcXVlPaAUN4IDXTg9lxEN1kdYtw54l3tAFMPS8a0n0N0fDR2+KgJNijn8CyPiZlgVJDN71IMY",
+	"Htuwk+UJpeElvIcFZTKN1Qtm+TTIU6SMcGKxp2CqtpA/XVU2kHx/nFA1fidl/IoGdxfD4Ys2NGBL0JrX",
+	"R1KG5PsMiB7j0l9glb9iMsD351KDoWyuJu9ZIR37Pbgn/iLglFJ+ydMk7AEy6pxzfSIFNwfGm7iXF4PK",
+	"0/bqmP2K+Cv5PDK5BEl0BUJ5RparhJSMcTz7ZZWzqGe7q6CLSR1MvXl0PG0UuZVABa5Ys3294H02hxM8",
+	"xGMaWo3cb3kOWcDDZhy0kK3jLYt5k8yWpsQ5tI8Ewu654Ym6UIMUMgXdE0aTiBsOYj7OTO6IEKrIMGGs",
+	"fk7dEvCbdkum2rRZvIM/CLs4rXaxJCUbpgp+QwLyqnA5n12saXkOGEbwD412GGjtXOobGZkLD/48TuQU",
+	"uy7ysOPLD3O/ZFyt+GMLIWbORGALs5rRJswQiU3m8eUqpYpGtQ6Noegr+z74TWTCan94DW/PnyG3/O2c",
+	"9pceqDqSxRxz+DZAtFYw2OWYVgur3zQ4cgbmKXOTTKkiwVgqJjAKyxYCJ4rOyFhOyYSKGfqLEfdwyCPN",
+	"EsIeoCx0+DcMnHYSmjIimjXg3SAwG2DkJKlwqcEyCTMsN+VABLAeg7UYcmXBdSzqs3PYY1UGOwAs4f9g",
+	"i1P7ZUI8OQsM6FyGxUgry4bAUJZGZp7YahHOxTnQ57GXuuTCjTBbgopgXRrcmVNbMRosFVQEjQnitFnr",
+	"lgPU7sCh5NftQzBqJLZ3NLhrdCjsd+cZhKE/XyOPTIUrADC+c5rOeP6K8RZvoHuWvOZVl6dFnCqWEYGY",
+	"C5TK6SBi+TUjhzbmOR+pLhB3xKwlw1d7MmQVpUHgUYPVt4LtUnJ2SDooDMsEfnC26UZ9ZRfSsu4s3gcY",
+	"8nPjsrI+hUb95VfeMvqlBMzI5SjJLF5N2zbqdwyIhO/pHbuSclLhYJ3QKGJKZ4ffqDU5HSCmoZE/CBMQ",
+	"p5lRDUbVzciUJQwR4c0eHDnUNtBlXaXVHN4+c4E4KHuaIGaUnIraNSpK1+MqJ1l+UJZeNdfudm940ZQl",
+	"vcCWu8nQLycSMDmYvWNgUYdcd8k7OWXOZwSLMGBaswTvlVQgzA/k0RWOKRWE3rOEjuweOTiKKFXahxgT",
+	"saF+nbAKxmSZg4NvNZucg7gFcYoVqVEVK9R4id2SgQSLsqPKsjpEgZwFYf80ahskNnqjLOHtYzmJacLC",
+	"VWpAYQmB6AL7nZ/4JeBzr2DLRm0QEikR8YGrCnwmVBj9wSxDxUmiE+ZfJt/EXYOvoFN/i7Ajxe3Xpduk",
+	"eF2nyqyz4r9DUR1zZg3HMLe7RT2uMSTYpYq5mcNRHIGnAY9rPd/Z0nYszH5+fds54bphec9uY+H4KdAl",
+	"bO0L63p+XGPlgoDLaN9VTLJ7EGJJIszyXhMiYU1H1LoBarUANuPVGEKXMrw2r9lwslTV+QBfXOZ2ykK7",
+	"SmXpioFDMLj2MgSySxmu5XL6Zpa0AkTUPKuY7/Obr57VcOUsygULxiUTIVowoK62tYZkRQeuEdsJeFqG",
+	"H/JB3Ak5FfCNRP+Jz/hwKcMr5qA+FqHnG5YvzczFjrqLHptCbEhey1ROKBfXzRNkCh9yMWoUQXhfmeWB",
+	"VjBbaCCTeDEdUw4gfbOE9qjy3Uiy3VCF3Ri63VBuD9qtUVXVzcalWAEK7moFVM4yG+ICRKOvzmLjyhol",
+	"MJee39ADcB+LQLS9Omi0dqkfnRtV4qpIFXNlO7OBVhzUKrDiCwGyVxzZGCE7YqyfpukdE2QwK6A8Hjtg",
+	"Y/TOWPyTvDrRvK+hslhEnJ5TUSd3Ki/vudB2GTK3bQR6YRrFXKc10t+COL3WjEZLhgbDWnCtFJK7QLhG",
+	"HVtLsG0NUl2RZFWu/vno4Ydc3V0trVxX7/uL2FLbuo18XF7irmYDjxrGqE5QZhHHG8uMG8JaAn1Ty7+W",
+	"KqbMbgZRijg4Ntp/zGi4xq7avM4rzIlcd1XLrZwkMn58KxA29/hmlqWi1WrnJqFCTbh+5Nq4Zh65OK6Z",
+	"x66Oa2f95al7JVbcOhmP9tNg1TZWUImfBCv2sHIRqla5YhPneaKXxy3wLD8PqrpZrYrQxHNbVcp/EdEs",
+	"chawWIYAgZykop2XVF+WRA/GMMREzkUFMJZBfXf0qnAN/mFVKpCzvbm7vddbjbP0GLF7UeBeCr7KBdfH",
+	"pe7Ka5U/y/BmwRhLM1w28NK00U9l4QWYCNu5ice+4gD4yQ1YI7MKIy4gJYZ66KR/FE3pTPWxegMPWUAT",
+	"mzUJdcUXUIMtmrB9FWJYbMo77oRrI9+hXKqyAwMQILt5WXa3mSU4v1y4DQTLazKRSpPNveLe20z0O27F",
+	"i0ft2K6vNndNt+hV9uKf83XmV39ZeDnPx+NYK2XZp9f5m3+uqmZfgiArwrHMISX78fN0ZNsBg9xrLrga",
+	"+wy02QHPEciYxbiwHijrGSjAz4BB/sWq4+odlyvt38B4YKt2r1CO5/PD5xSTZb5qtC49HraB0NwvbBMs",
+	"s2oc5mQRrrvkGiy84DMRFksRElD4xJYWh3T2XPz2VaOs0AgcmheqUnYEGEcVRDK4qx+AMpDSGz+N2WlD",
+	"bh1DgByRq2OOO5UUMq6d5dOfRvZIq4nymZbMzVm/vbzquKepWK5MpS5Bf8zTIaCD2+Vs2xjUEm3iWJfQ",
+	"ZdoUlcdm5Vd6lb9TWeK+9T6hw++7DL6lHJq42evu7XR73a3n2L/Uu+pPWO90eSyVtVK9aWpLahztmvhd",
+	"4x/HCO1lrsQ5AQm+aBP2ELBYEyN7FN8oedPdte33fP07lLa1wqq2eCPKoa4wJk1pNpkqv6XhqkaoXplC",
+	"5t77qoG1ixUxGmLeujBaz+Hx5ccXmV22MhX8zl71j6qcUTgkhngniGjprZKBwshZ2G+TPiYsuEIZAJLb",
+	"X1adfQWHG/LRax6x5s6erHZ5gw7cPNZIn64qsH1pczmbuGbj9CLDk/CCFq2RBLE0u0HVizfIaqH5QS38",
+	"LrPybFx/K4PCpYy+gkNNRo/ILDefX6b6sbvruUwchEgBRwPN6JLE45niAY0wahDZMrBzAA3PcUgsU824",
+	"+Va5hGJRvehuropgKI/ZvxZZhbNiet7L3ssS4vPu7vbuKkPEZSIHzavvQlG07EpNWAzURaZjHrHSdZqk",
+	"om6xnzbp6yA2U7PsbJTEQd8I6kKwAAxJZCTLiRZyKpxU+CSFgcx9nibsZpwwNZZRuYbythc3n4oZLgde",
+	"WySRUws5LEE8KOmbL/d2VtuGzLxXmt9d7de1qhkZsYzT6IRFdObT23tLhuw3l1aaADZ7TacPrlWl/Huw",
+	"2XgPrKcWYsa4IpsgrIEglCKEfMTvmTBqRWyOgmq+X5Zqm5UlrGFEmWdUI/MewaX2AtDygoxXjLLGGCwz",
+	"u4I1JDtEcxaRvRoT5hMmU+3d7maL54MVMBwpYpPGKBK+eLsjs9PAz/PoNZ+OUJLEhdS3Q5kKrwc8ZJry",
+	"qJwVraEmH0j5htzGpCJpE2LyKxRcqsd5PXsWWX0FttCatXBZ5lAlYhZ0MztRN4cy9qoOEDhWlVtpH0M+",
+	"OQaDIpL1d4pEEtWlrKLx2UnXj2eaVVZ0I9zp7fgpSEdz9WPOpSavq1YdfyhVjhrIVB8OIiruVpdimAFE",
+	"BHaaDbONNOO7X39KpaZrGNYiRMuHs+kSGXoQ+z4FFdCI+x7rGF5g3oB298hJg9bUobrkNEMLt5psNej0",
+	"Zr2QC9QS/B4C8wBt7SDpq1JnmyXY7bq9rYnx/bLn661OfeYJHbEydW6tMe4SXHi+BHvbL3fWGpbb0XJz",
+	"zccVy/DxkytmNy+S95iPxhCyb9+y5hwgQsNNAXmCQCV1m1YAXyT5B+Ytds+DPIjYXN02ct9+E0GA+jxB",
+	"96qLknfwb182NhZFvWQJ3lWeA3Z5ltdOjVli0X675FWamJ/MgAeM6CkUmrB5LeZQJ+w3LLIcRVkDjz8U",
+	"StBYjaXPvnPtHplVs/6Iss6xRn/Yzps5Yt5a84QVvCSPGNWiSz2DzLXIhsVrzvVZnEtxHQsHrF3gtBk7",
+	"yNmej14KJ6LynjgGP8H6t4WW1tXQJbbaSmYljdhQE5lqI8XMSCpsLRIwKo6YtvhfVvhSudPTHiiubNGS",
+	"8N+Xzr8vnX9fOv++dP596VRfOn7u/kE9grUb3jW1mjmHsjhd8kExt8F0IO+Zq1Zl88ugRtCUJSw0Shjw",
+	"o2hGBpEM7hQAH+L4fAjqWT2fZVYIVG2w4lhYN9jELMJC7SHszjbkux2v5up3NtDmY6rUVCZhvfj1VLHE",
+	"WdxLIGd7qzTD7Mt23qV/KoJNWbg+CPK/ONLtvIW6AWotJp68RsPqkxh1YMEACWo4bxlZYq7x1LHiikwT",
+	"iSp5E2MNGmjcPmk2ycxv1c1xEbKHquAGha7OYotW9Iq40jZoEUq4L+eFEa+qP43J0KVyBCW/o8p6Lqa+",
+	"WNk7SUsxnEWTkvYhI9wkKTvMp2J4GoB15mWIsEZanjCasEAmIUQavTaEcFh8bcqjyHpcaABhBWDQdINd",
+	"VSONW0BRs/7W5pPRhZtCNeFeMQWGzfUcY55qdOZRIZc4nz1K6fXw8kpnan2fWpG/rxWtM3fvbu7Vq8eT",
+	"y/xFj1m9Sj65/F4UHXq1PvdI47vt+hVu5uVvvI5qfO4Vt+sNeUHCrjfgkkzX8Fu/fLbba/Bx827/Kq1/",
+	"2bFYJ7ayWOEZfZS+2HIMZ3FxllhtxoajQ93nLMjlq9RF3G2gc4JQtaSc4cFenSJInk2t2IhyfHPmZ2ph",
+	"DHnhrsp+uBCOMbZbUNzbe3VdyahCtCiWiQVvorPkH5F7zqYAq0ZDwFsP2T2LzAYRGilpjS0o9mP4scrE",
+	"dXIkiJwK9+qECkOIZusT1Z4vZYtN2FqCxQsZBwD3l+251W5Bs2XU0OJj79Qd2mozAn9PY0UoCSLKJ45W",
+	"Hfow0RI8rxHrkrNhoaC6ocgJduew6TEG32n2UNOXxnHEmS/d0XRW9v1AvSk1h2g8BznsQzRO7J6vgqKd",
+	"hxzzBC5bA1sRirQ0jRwqx+6iT6yvhVAKSC3+UcCjrOy5WSewDFowHZvawiJA3iir7a04otp03dGMrgBv",
+	"3lypDcAOuZHaZfYdZ0wXrMpEdzdd3QD7YvKhC7Df6S0ABrdbD52YJR3TbA5mv3DXeMdbSpBocE6usHVY",
+	"dzjKccKGLGEiYCqDXcPbwYGalNci5CpJM2z6FWHg7k0snAPwUu/4kGk+qU6QOiJjLnQ2lgxIqG0JGhBb",
+	"FBrMEBJOhIRqAm7X3BGMAfwi/wFTnc8QcozYEtoQ+ZMXI7XhsLb6ZcFqbRozV5itr7+YsjeftrE6lIau",
+	"Tm55Q/PQvGLdjlVVUrJ3wYRp9jdBnJn1GynaQfNQnPLOLbN0QkKV3crQpTadDQvYWaqEVdfGDS7ZQEuN",
+	"gdkUTVGFePt/plJTophWJT6efxmZpsJSXElt82kaNcizyU/oVTrPC14uBuhbJDOXFz3HUaGSRhkDzUGf",
+	"KaBpiBiB7Lgi2hRiimEdjtoaXJ06HF6j5NyMm/Ilw8IDrQoMKMNmggKHmmPUVCm/IucCWS19QI7JM/zw",
+	"JvoeZFdzxVscBPUCgNlkLCM5mhGE83D4Ylg1Mgt3zdoCPpJdbX339Vs263fJ0XDIBdezw7ymcCqskRSE",
+	"NduHJeniYOBupGI2xWidocXfcjKJkdA0b9I+1o4sd2GYvZClH81880Np8yddMxAwybWNk7yOjWhpUyEt",
+	"YKgclpcUhiFmRE+lbUWRkA+HLCGDWZa92J/Qh+s7NvUEg9/NQeG7KbfareIKtNotHI5XfIb9n4vIiePF",
+	"8jYrJDI7yiUwcUrb2eXFL3BYNqymS05cRNvmMobjD2TLaWtJ7oKldchpLeDmwREpk7aR5G2B+99BBEtI",
+	"QoO7LvloyBFrK9k8WofI6iiqLJ6ZrxsvZl1JEauA5utWDqf1vFoaWkCDcdOxzQlcQIGOhsq74BXDyiUW",
+	"muvk3FansymPGABYziIz/F2Ro8szcsdmmQcuYcAdQ8yHNqfdyCjrlEl4ruo8Tauo1FN/lsCVQSOr8gnK",
+	"O7YWNNlXmVhxTqvn8ewZEnOE/mzoY+V+1i7zstaSV691Xhrl2euL3uFp8wawejjoZTqIIA/90GZHz8g9",
+	"S2xCMVZeAk8vjyKipBRE8ZGwaN12WvmX5pn7rEuumDYrkz8GSWOu9TZJheZRoSw9GlzA6aShRYYROVhj",
+	"tARflg2+la0xoOxDv567fYFXh8WStMuPfbaFz39UcmpZ3/2BmbxPZY+w7ZQT/nu1DBLWxbZAeB8gUd8I",
+	"LMk9jdQ8Wp3ZcfQfYeE7MmO6tgZi87+vUrHWkOvaUFDRKQmKIQvBdRz+faH4+ObW/kL18aPOL3lRRPzj",
+	"truBpRHtsxf//f3fK1+de7OijuINFnT66rCuj7z3PfDs4Pc45uFc6TaXD9/b2Nqp08M/XQx8jWiSJfIC",
+	"NlMe1yo+gnvx7GJD/RnaEM/aaag4gbdsttYcbKHoM7E0GyiyJj4nqpvLgwviMDjIq5kLDG3nz50jHu8T",
+	"blOGoHJ2Scrf39/f8ztVl9rg9iqiEiZcs/BGrlpruDgmXDfPPp5XEHI/ETpHigqM+6W6EOvSOqz/sX52",
+	"MpLFs9+NlpU9m/iI7a8lNj76yGED3lEV4AsaQekzkdt6jGrOQtTQlWaxc6JYzNgM3soaq12VJAspBnA1",
+	"mT/GTczWdOA29EWz2BONDXEta4PjPh5V11NwFESMgEYRC0nEB/c80fWheOZRa8vtj1N11wFskISpWIpw",
+	"rlrf0qZRJW8y4RKW7GLFkAL0AiKQ4ut1RzQPnZNvpZdMXSnyRqB3AVPqNqtivoh2jDfGLRf17grUHwq3",
+	"hT9aRqmUhdjtrcvA8/hCZ3G5Yev85MLurgJFhlDbLXvANAby/dXrY/Jy72C7Tba6W93NOUCUNBGHnOnh",
+	"YUwTOlGHkqZ6fAhtdEyfh6Vl8aUjQmnoZf7bTJ62C+Kux6FMymPB9w9p4Cew8hI5zesVo4k3+sBDMcV5",
+	"5I2VdtZHTR8c3tC6CGBSOEO8BdNBXYKLUaZ2GCUVIVMKVTbhpiVTiwMkEywUM2boNkqVL+UkiKSqKrbh",
+	"OoOcFXgPTekQ9edqENCRNZQuogUFsiry0TyBuIoEEWVlqfTpd4rECQ8wQLJLjgbKcD0sMeNyesVcDTyZ",
+	"DiLmK2QRxOmxTKqdrtk6BjJhikzSSPM44oi75sMuru7K3DkN7B1V9m3Y+kNCBTk7aRMK+IboJ0HT73cK",
+	"7cHZykDxHwxpyXwgJUOxx9biS4Ewt61MbErBXGiCP3kaI4Xe8FeF5a2xUE6OrK7uD+QAU6qod1WEXl0C",
+	"EF0Z9nfNhG7yWbwEB8A+QM41F1k2d32RczZCfx6HAj6u1KMFEJhSZQFMAPqvJt1pWYFuJvKAaHuU21jw",
+	"TfH7BjUks3C+Jrs8x0/hbMBQ247nlBZ14aB6iMszkgpS8GxzJadeQ/QP0iRhIqjKG7BPc6FTaUWoghN9",
+	"fUF2tjb3IVa+fMROP1x5Y9QbqRl496xvffugEL6mWfVqligpsjJPNl4OfDOCXJydHNt4q2fx0YRc0UHE",
+	"irbjwhXEJjbT4KlsPE0L8HuctEq/My8+ZtITGsdVtzaEvM0pQTjq7xQ+tIF/LqCRpKA1QigRlv7DiVQP",
+	"pFj0r8rm1SSuT6VIgKv1X7NH3BVut24vuxgFUlhlyzJUvp4VaLKAMxKy+/9b3vJSttNOyQu7/QQU1Sgq",
+	"cO198ARR48O8yBhLXA1je7wtpBQH8RPSQWwkGyxbERMqn+nWzsutlwf7e5u93ub82u0282CX6aJq35/d",
+	"0gMs9NnsPKb1taw8RT45z8DdM9xU9GAQ1IDaUJMHATmLzKMYG+zBCW3iiVyY489Gur0Gpaa54cgGgWQR",
+	"E5Tc04RbvCHHFMukmgE2yiTDa8TbrH/HZn2QvfuQX7YUxrFamgVQqCEfdRctnHVT3I7KCW6xDA9JnwPc",
+	"pOnF/NeeL/jJItUCGqWL7Dd/ZKH9dlZYbKzbtyWJM42h5P552UR7AX+pE3zMpE0/uKjd+QPum7+Mca9L",
+	"FmPvZp8V1QTHakz3WZFU9sCVzmNZbdyXvRvalk4scXCVITtUVH3M4DSXbbR3pp6N9tJ9PcjSb8Xd1bRQ",
+	"XSUSs6ucitJ9GZnXek+fNOYmqyPir5QMahyk/+SD8mUFrByT4r+7jC1PMpgLa3CWKRBIMBDg6J5ygLyE",
+	"EvcfACL3BEpNYi25FT3XKWzoxlY3jABp89sraJgvcR5kaBE4lkPc+Uob2saq5/+aR83TpYU2SihVbG/H",
+	"KylPbEL1olGdYo7+gr5F9XghMBjAiUksudCrc8WhZdtz9WyfXVTKyzE8j7CE7b+vFaFYnges5qVd/1xa",
+	"3QgpOM4X4A8KjsqN7n9VVOmzZ3bxXvNcNungctnu2yoQBa6pJZJAG7KZGA3nis0hGyNHBPLoxIiEPIEs",
+	"h1kRkogYOSMqCS35/Z1l1E9sZYqI39liwtmVa90IEbUlqAuugziSNFS+1auwONVjAnPUYD9tF7ZwkTTw",
+	"Ok8TrmfXpjHc9AH6BrJ/vXYM/8ePNy0szTKBfcL3slaNtuaSVY7XQ3gwG3Xz7pqMqQjVmN4VCvVkiI/9",
+	"Tgf8f52IK81EP1OoyLkkY0ZDBqj2CopxX8RMHF2eke1uzwn04BPC5CIOcns2oUmqUxp1NNwMpUn9CSgJ",
+	"Q4+BMUedgoBpxWKamMksZNZ+xIlwiORtZ6mbWWImxM+DpeLi+IxgLnA7e2qTitFUMYllopV9p/tJfBJY",
+	"Lgv8G1evj8nBzu6+g57IUmgs2mg/kCHrQ+oN1hgy4nQBy5OZptpO0AeRTgH4ga3nil+4ggq/QUpX95Po",
+	"n4VsEkvNRDDrvGWzPpnQO/iSKDqEc4lQzISSy4vrm8M8n8LIquUMi4EMZ2TE71kB19P562C+/YeOnV7H",
+	"TEf1wUdia8PnFdGpsM4ULoXFVNVpIrqk/9AJ5GQixVwzbafKJ1Lqtr9RtA1l7X4Scw3jNM1a97GwBheK",
+	"TMczO3FbRkBIsrBkDsMsa/s7RQrURpgIC7ko4P4u1K34JGxuE6C20SiCXQtloDZozLuTMB+NK3w1X87Q",
+	"FsEyh+OeJZhmjAnDccICzAuFZOFsUREsgkcRhqRP5D0zJ+GT6LtvmFHOzNHrP3Ty3zrUIWk/dFQqFGBs",
+	"m79xIW3yFhxmRfonef99dM0e7O/svsAGrvFz67LdPdh50f0kMkjVw9YPqbprtVt2Qq3D1ma31+25avg0",
+	"5q3D1na3191uoagBPHCjO2VR1AGK3xibFg7/aI18es+7jEaWZdNCXEbhhez4u4IjwMzCNlEy9/w6ks+v",
+	"lYTdMxq5xF5oQaF61yWvZYK0KQX7GzA65zh290IXS87j1hnRv/WGoRH2InY18zK3uJnpVq9XkN1Adojj",
+	"iONObPxma6DgPbRSsC32AwzV52kt4QoVbOaqi4g5VmDwd5WNfcPhNBdvuNbhr5+NRDGZ0GRmNw6WudgN",
+	"0H4kRyP0MhsyoiMFnvAUr9A5zmNaNb2UCOa36Z3quuXxUs2am/WWza6Zfs5tsj1UbBAEiRtV9Kk34w2z",
+	"iY3pIOIBJrqgH5ElfDhzoexwxvd3N/dfNNiZMaORHv/+pHvxg23zGXcCu6jaCVtsGKSOCNyYT70lx3kd",
+	"Be3psLABLmF/2SZMmE54oJZuggt8yFioa3hx/d/b5lauv2YPegOuvTnXQqrubiNG4e7bhAsj35Z5Rcu7",
+	"A3ZGj1j4BerPZFwjZ9n2nVh8mUBRHpYqYuZErBmm2S5AnNLWhkVF+51VbscVQ71IOb3afUKdJAIqNgJW",
+	"WuaZ6UWoMKWJEQUEMfcvHty9/Z2DNtnpbnY3XxRvRNOBMAJ7aIvgJXKqWEIGNLj7JKz4CqhqDhPARmvZ",
+	"UdS6+2CLy0R0lC2DufkTOmEaqq796o0Ccr7DD1fvyhrdMi+VIbvWP1MGFbPQolNw0GT6GtqvcgJc4tx6",
+	"6TFqeN3vEWdCk7MTs0ewB2UvVXkKKCP5Rovt3FpTX40B13FYeYM6bQU9LQvAJZZA/LQBie+TVGkUPkdG",
+	"hDJEl4nI3qna3TJTLm7WRspxBzeM7Gyar1iQxB6N2zThtdekt8YugqBN/5k6L07Giu2iOFE51whsMIVv",
+	"1M68+aw0d/n2+BQPajA22kkWSbm/t733om1Y2liG5Hprd69qnObr2+zrpQMuRsUfdX7BKPjbzuc/drb/",
+	"9EbC14m2tGs7YJEUI0OMXfKO0XtIhJcpBpnlHK8COKcqONO7MRAJWrERJSSKbCKf52697d6Wz0LmCNWx",
+	"8Pw0WMXKfPROBlmVxiVMz8/+u8tvzaeWSK4B6CVjAVrOBdbUkgkLJVRKd2IWwRx7wzWz9OtUob3xwtwe",
+	"ZKvbc5w2SBjkctNIkVFiiKp06e3YK6/4GmCiMARrguoqMpkQmeCJ/uHm5pIMqOLBJ2GGaD6yOvgn8Ulc",
+	"MhlHLI9YhjhJe+/hrVxYmTyeGVAvXKTSWBYIfQ4Wy+mnYahIH4j075aYz4/en/ZhDK9wJ/JFKZMJcAJc",
+	"CpgRsIeyJPCiS/qZNNL38PkS7bbnUTrNWrKJ+iQc+6tgknD/fxI3kiRMsCl4wwH0E5z7uGpt6N2cc1tO",
+	"pm9DPTD6uZ/zWbAgFiOjLRwygPq5fNgpi+4ZGcs0UYVy5SgjfBLrCSxnZk43NhbbQqW+klgFtULneOhM",
+	"p9MOwGmlScSEWaSwIApjEH/MbW5zftiOhIMcaBXgG3Jp4LBFdzbDPfZy2Nke7G91doKD3c5L1qOd/eFB",
+	"uBXsDjb3tncgzBE+cX7j1t4PN0c/7b77+fzi9cftVz9t/ePHnTcff9w73Xv389Wrrf95/8vlxfbbn3Zv",
+	"Pvxy+uPPP+2cXG/9cNRqt4CObBy7a7NwloBxWKJZmIiHLBeOSNUsrWiEcL+t6zh6iC5esV9++ukfg39c",
+	"7318uB6cHdnntzY3OmkdtsJXvw31j+yXneOfLzuTVwdbb7f20/Hgw48fNuPN5Hb6cXP0+uPri9Pf/udu",
+	"fnKl0d5aUFgXHrVU2iyJJo1EnT+xUJpTUIuLV81ViktWmoE/PQJewfQIzJRwvKuV5UPM3ZelA9g6bLHZ",
+	"j+PBm4Bf8B9ff/j9bPOcn6mziY5/OT7bO/vtlA9/6rLZj7+HH8/4BT+bnZ+MZhcnd9vnv51O35/A42Ar",
+	"EoPJ6174Pz9G8x0sH30huYPbxBPUDAsCyVxKQUZEfyygAS5CYpdPSZ0vKgGoPeRexRYdf7Unp1vLLTVH",
+	"68slQfdeQRD0RdYUpM0dXzxMkb6KeryHEywNLqyScZzyqlLrB1mMTG4SjejxexaP5lL9Z26rFObplVUf",
+	"I5iur9YsaCZVBdkWUqzWT4FaSc9ZSlSV9LxKLl7gF75VdtzMIm6VJICsHiFKF/NkivEUyztdZ6EydrJy",
+	"kRajpcpuXwfY8FwmyZuc63not7CSYBTbwZ6Xy/0gRoP7Ej/ZbPrJk2oYp06aLkrpoPIRNZaJ7kT8Hpim",
+	"TYdbrW1AUvAtewgYCxHTpOghNF3SYJzB3sORV4RCNQ2kSSPxuiQzW6aPsEixLkxkA8LDnta2fYVNfgum",
+	"bZjdVzNtB1Tg0c8r4KBL0mzRpVR6lEBSTROL6/3mBg0nXGzQNMQqz09h/j4yTb7jSh9BqwvmS98S5a9s",
+	"OCSDlS/a2KNF0wlk0TKhE85UxjYtXFmFoSNDLS6KTKtqq39+RiqEtYPgLg8hnuLc2uYkmpOJgKVPYOvP",
+	"3I5AEFC/1AjWUeT8uUW+Yra5FnWFbJjQ0YQJnVlz/HaMy0TGUjHlkC0BORBjT7gmUhAJseCiEEQRYQhq",
+	"kgp4sUvOy6CYQ1whaCSQE+bAXW+KLmw1llMbSuEAXzGawpytibxnZJgwprrkg4jMWeyHyewqFX1A5ExS",
+	"1i6q/eAvCGQSSowUUMwO2BxXwIVVtv6cGZTDDQaEBEzUnZtol5yajyDewYwYjGYYBqu+Izngsa2dhP6G",
+	"Bsf1JNudxke1ECMCgFKf6yr+zc7CSZl+bIBrLfFi87kGseR+iKWiUTcnEswMV1nSN6LHAF4Zzd9/gtN7",
+	"khjqQWIbzAzh2tgZS2tGnyoQVr2z3EoxtOoWkx4wSPLWjD77pVj3OZBiGPEAKsfk1HE74QrAWFtzrOE3",
+	"yUUH/efVbKEhQSN9/Ci5cNaob5KqswH+NfScr08FJVvjIVZ/RzwBwyeFQxN4PL3ixDN8C2C5EdNYiwNw",
+	"Xg15PAuZ1qFN6+Pe0DQZMa1WBFnl4LQW8FkhPkoAWZtOayt6ylWQ0Di77PQ4kemoGE6qMAwRu3fgz2Pp",
+	"6lFZMRki5agIP4n+7a0d8m1M9fj2tu8+ckXS+yOmzf1oAxT6eA1i7L8N/LKdQeRdAbFaOUAfxKk/HtPE",
+	"zMxF+BVmFUqmPgkhNeIMI/gzIgFDBg6GZlp42MGMpCJkiQJgh1VXl8fobNa+MKMbu1VrCWaZVvxrMR8C",
+	"FpXeQkiGmTwaXveCHfZysNnrbA0Pws4O3dvuDHbZfmcz7AUHw5d0f7C31Wovfgzt3iY0uGsdtpJN3ytW",
+	"IjW/Rh3vG7GUUeuwNWKCJTTyvWETV1Bbci8UKKN1WKBzoL+NOjPKAmWMru9Oxa+tebPO4cvey17rs2Gc",
+	"OS+qh61Y3EZPivwCo7oQ2QFBNBajD2dH8UlFYlim7xDeKS9GAY4wV4Um5CqQGCU7LJyJtYRmvKKfSCVz",
+	"x+RZgyhNB1UaC3TeJgrhNgcz4AVPtj1lIHye5GI8pExGkfMjr70RG3+Y/5yFf+JWRMyXOtBY8DbNnKML",
+	"paGIMnwPN5ZHBd1ZAsgOVwaGQUOsvi7lOLiweYtq+Pi9uYK+CC1ci1AUAOsH1JU/K6TLOAF4EUgWuh1S",
+	"HrGw9fnP9pMclzd4TT73YamSvFxpm0IkxOkNrazHYl/bgHceEdhQivhzIljjTfr8Z414NZtgc3ZS9hPU",
+	"vFXBgGPT4+xtiadzaURODWtODIdqkXowqWRVdXlMWBeZwJTY2iZO3AE7Sv4QrCpY/ASrcLsD4uoCwalx",
+	"Ifh0OMRslqbqPQIRPAGXeXoNyAzK4iR8ZV/Bt3z6jm3IjDskRtprLxAVuIjQykS4fhYdyc9hl9yNG8XL",
+	"ZNlFeVMMkkFMtAyc+zujbD5op9t0yY0kg8QlAcGZGNDgzmWfEQpKolUhQQQw11ofh9RvfFyu4Po7L2cJ",
+	"esSmnQpIzOJ1ajvLzvGTXq2mKZvuNVcEm67PuJ9S1ly+fk97lgt9VUmgc9XCzQGKwtx4To7K6Z65pJQB",
+	"NEEpaEomUuixjZriOq8c8ISqRomK8pLHLgBAPmaL/zXv5mVcZ1X2RonbWNeZznMk8g0G/oM2EQTxRUha",
+	"a6sNpBDM2uFd1qpLiShsWGOO86Zkk3lk0giM+xaMvZtb30jiiFvnjDV9p+z61s0e+V9F3ZKHQcdm/D25",
+	"S/bi7OT4zLb97I7Z5/SP5hOpYvh2mnN8/inZ9JKM0LqWhvbTuDxgf9Gcni/Mt+r4yEf413g+CitUlerr",
+	"S0b4qkrATZKqeWhOtG2CxJeXUTbCbgkw8ulUATpht5qiB62oF8xFDbkAxttUQDCKxUSq42EpsrqNP/Af",
+	"T2tjg4OBhrbHHIzG5ja7Y7kY+ZT2tMq8kppWtOc0ncGCv2G6tNpf4Rb4do+ys6Z50rHWujSWSzyrKNme",
+	"sdYyc9caO45mnCc7Ys956fw1Fqd/BUo9zpK1/FjEf5WVyRWU8/Kna4jdwtrE4PhztYfbGc4++DnyWiVU",
+	"hACg1TxUKhOjL9F98ZcENs4Vlc5LS1g/F1RdxfgAsSTnNtNb6uspS8bzLxpleQlhCJcyrFIiLiFE79k0",
+	"CLd2hQjLohsz29u1HJexlNGTepAvocHn3A4po+qdkNHzeZBjO7U1V3njD/Ofp3cOm0m36sqcZghG4sQR",
+	"PInEiaMgFNvOApuEbBRB6PXg1rLWmG6/U3ari/YaQE+c+S0ysVu0GmACjy1gZ6SoVPsKkDLSTzPXWx+M",
+	"tmGY+cKlPf4y6pIjEskpS2xRkcmEawKEAJHHmbf80H1LB0YJAMcCm2LQL7ljLFZwzwFHMTfciGncKDY1",
+	"4qfKSheqQkCEIZcBi+TUGrgnXDe+FC9TfZmv+FPLbabpy/SrJxPBjKpCfM2uPV34o3R1muwxeyIpa45N",
+	"Kaz727ljsye9E/J6ws96M8xVSK5GAHvOpIgc+AvrVGPY8iMtfYh+EylJEqnB4QPd0FTLCdU8oFE0Q1zD",
+	"KASIMzzrCD2GhbkAfaxppevGjlEYXaF89JNYF5/JxFescl1JKi62OXaFvgmfTFjIqWYRPiyWHCdSBM7h",
+	"ar1JZjkjSUPzpX7SgGjDtM1eZ8SmGlFbLeNbkSNs/HHHnyG2rUQt9YQYW23XyTAWdNRLzWBcsxivTynr",
+	"RIzesZDY9bEgE88r59yxmccp9ean7Y9vfzjfvTneP3n3fuvqf17t/HLx8z9e7536BZ+7+jhYm17onhJ9",
+	"uIyvJ7wsbrIksn9hz1OhGLGPt+AUn0tnbJaF137KhBpbHfkbdSqVSp9/ZYeSqxtdkUeTmUT+Mrtelmdj",
+	"YZNs7K+tv/f8HqM615El7Y0/nJHo6a+jdSm4sffHueeeRRcXhE1i7XyA33QQdbbgz8yMv92j55w/a25W",
+	"cwfPjTOxLnHwHFmrQa75YzlMbcsbDyIZ3Cm0HNiStYNU50DfGIuM0N5GQpJiDVs6umGe5Eg+123y13iK",
+	"vvnbxBkrcCjfKQIBAX+Vc2jx3tigMX9yO8fR5dlz2ziwi1X2jSeTJQsb6PAj28XS1NyVlFFfnW15hdYP",
+	"ytaxQcibbPAgYRM5FSyBoHgLggo/AIokqukKElKL2DkY6WkUzgLOpEu/5QFzRXI/ib795Qh/wAIlmA5i",
+	"6+iWy9m1bY6/rdiTo1HgoBIZsTVyXVGMQyr5tsXwt2z210jiuDgfuR5fI1bdklIBWa6ALQdIME4Yiig9",
+	"d8Z7Eb7y6bnmYoDWWvJ3xkc3/rhjs+cQyDNabmQbcmkU2fG1SZ7OUGfD5A0f4LpUCghDvYWcEimeMAuj",
+	"8XY+DadcbQ55a7at5bfrFDc6liG4MEP4I6IBm9ij6L0+zwRxZdoMy+yPmL6U4aX7rt+2gDpjOSUTKmY2",
+	"PxfCFbhQ6XDIA0Qltmm6DgQH/FtYARbqz1toA/s0c5aLLAByKtMoBHAewgTAJ7gm14vteFOeSeu5Qw+g",
+	"kwoeFbKAK/40hHqKxZXAwxR+p0i2x4QLMkyj6Bsj3Euo/jlHuKmrTFqBwnHHgBShvH6/jXJAHlexNkFg",
+	"uf6ms4WvXidyUme68PKNrP3qJUu4DFt+0HgL9Dojg5k9OKjVcYUQCYiq5wvPgcevZqXonIzwWkIKswyu",
+	"FKr902I9wkHBatC2gKmhKNRkPnsjierME+qN1l4VWwrwWY2/OCwU0duYihOo+3Iijrlk2lq2gYWF7Ts2",
+	"a5sFbt9xEbZjGd4qUGpUO4jT20AmLPsBKz/fjvgg+wlr65V+sma724QFjN+z8HYw0yz/WTGh7U+BVPqT",
+	"2Opt7XV6253e1k3v4LDXO+z1fmkXftzsuR/BYdBut7f3er325ster31g/2H+09t5ubu/197d2tl6+bLd",
+	"NLnoA5oWZiQG4sUYBUNwT8HfrsfWkIGk/jjMuhETupjKWg1MdVMwnRSzB5WmM2VR3F3YhXW8qjYZMKho",
+	"WK6iFlBBBgz0FORUOk9Wwrw0T6qqYNNiLcvnEekLPUCPNPraFhHoloXFqa5O8HwSYM4/FuuF/oq4NgUZ",
+	"EOBQvVVDi5Rn9nDdUI4FXFZbVj2jHo4abns+exQzRHJ1JjUMCYEIkRotUGtG9iFTuKdLcimLvebFawFy",
+	"qO1KvDtQWEyTpUZmB2EmxzXFDEAzcVWX4N8wfYLju7YFY5Y6Vq8ARhz99rhadgxckTEfjRFX24bKSlEZ",
+	"KQtz8F+Knc1CyXEu9N5Oq1DUuuOtal05zGjmWbrSwPvwW79N+LCIOKk0jyJcSuB7KNpMuuRCj1ky5YqB",
+	"QaJYvbKwZ5XFbnAc/olXFEWunB2ikCW6XPAY+keSGLARz8sFcQhkaxdqLcVmEWSqsBUzxJBQRfqCPRiR",
+	"vV81C3MZX8pHxjkXJuHYPQ7d7RFXqOjYK5qweybMJnEXL+mKLlfKXlPK9TV+7V/xXjuvnr7XK1BZz0Nk",
+	"zykClY5gpe4C7zgC+zqc2OUblzovgTAAK7B7YvejJouer8uTMcwxo4keMKqXw1euZm4/ZA09zzWet/+V",
+	"b+93jKpKQonMw7/sqobeLYx2LBObKWItCE90eRdNc4sX+RHJCCjDiV1gM11yBd9A2Vc9D7g+f4W7WnNL",
+	"ykXZeCr3ZgFwEyKtyVERToVmYCqIw2JDIDMkli75kIUe2nVFk3w2s7a9xRBGfkJnZMA+CVyHonUcSmnn",
+	"wPJmLIdlOQewlc3pxRC5gqSTV1+yY2A0iThLqgHO1q1zdGVXLUMIex5gJOwmKYANfz0z+jnsNxPaHIMl",
+	"MEnfKcLta0+Pg/+jBIMV0JklRClYR3NHJE93QPO4lcUTauZaQBiqKhxfoPD5A6nyWlaPuSCugD1c28ae",
+	"h/CwdeypHtFVmOpR97Uzt8cukEnIwi6xUzA3c57L5nDOiqlr8CMfCfk4fJ2GdwRcBCofY2FnYLhAlQNw",
+	"oTyXenfhdIHIcC03GgRQiWVIwOeoml0L5iZJ1XJbhtUngjEL7lx5CbNrFt2YazYhEjEH5FRAPXgq8GcX",
+	"m5uwYaqYWggWAe+nUUdUffMG0DsOu56qB/nVmk2KoElYmd7R3tnQ6sOowBTfLlXuw0kY+gsTGcf2lpKp",
+	"Bl0Wycx6gfNloyLvzC2M1bxwFfNFyK4rUbobh5RHqkpFiFlyptmkmUL2TH5e3JYmjOIpzUGm1yumzMSr",
+	"kqnL+5oJEBlZFrCoHW1cNmNGlbzPyZJq/ba/HqMDU0ygUxrl+tLXYnNHbqlwDQfsMbLv6go2U8j+thw9",
+	"j6PyxPp8nbo1/x8uH5MF52R1ZEoFqczyLjfCY5X25ZhugMc3tvVQzXmGzcU4JtAfJNamtjfOPWdT4Lwh",
+	"u2eR2XW84urTxbEd1F+U+O9iMV2u/R0XleYk86x0USy18MO83ppP/lzRd26fczm5XmwBOmG1ez83L9dx",
+	"CYI38JpFLNDPfXxwRarOj6UDoB4bIvdM+R7BYk+Fg+QOScPsjyPbLMHScRjxBGZKsKq6M3MEoiakEesx",
+	"mxCqCBP3PJECAgfuacINH1fk+z4T9/02Mf95nchJ/wW0rBBkg3zfRx+m6tsi09jBJwEFprW58wgTQTKL",
+	"IeHrXBacYgjaobAkcmolYBevZQ51nbNcGUqH+/joULrVlHsClYCeLegO5/HXRNzZNawQw5BtdMmZESbC",
+	"BOp0tbNKgVzZ/f8mkmMWD0Xdo9Y0NWYhPq9+rowdx8Yf+I8VQXlHwu6AFT3hRINmY3WVAcszLesep4pY",
+	"vnUPU+PkGjujZwK6eAQVPEWOTcm/mrE/nXFN5IA4jjZkZZht1FAob4E5Pk7iecN0tqfPfNGuYB/fQP5O",
+	"ThZrE0XziLlje8aX5fK8zTAJSpUJ7hiLbRA/Eg6KxH2RRlHfYhKaaxXS4DHH2oJQABXhbcudnf2eJRCJ",
+	"SK5SATnRoCFCoSh9iNf8J1sFASRELpwn1AYbeOUG98GYCaRpBOjCa4ECzA8GXj/mpsccnscyp2/kiv9r",
+	"EpL+9a94JDQ/F32uC79uFhO7Z8uy7E/hMRzuOxYDNjbZ3CEhndn8lYwGSX9qiLVPpjK5U0b+5oL0I4tW",
+	"1/+bxa6A/hzyttIJoxOzS30ahszVS3i8qozD/stq/+KiyeHz6cwX0PBSnTkfBUYYZZeZr3N8+lhAvmvc",
+	"zyyEyFWL70CdfhxQdQQK2vqaGpefiesABZUjbWH8HaTZhg3hwniNYbAoz6S/M9d4QmB5QZMucBl7+Jfb",
+	"wviEjthyU1hdJvBUx/sMh/QXHW9ckGJhjEmMsIC5eSphQ5YwEVTaqLIXWpUQKVs7/7uOHOzqVzhySD3P",
+	"dOQyWuCul4qzZ49VQ+NZqZiIktG9dVpk5FQEkcpDW0ZQGayQfArOU6DUgEYROv5cWCeMbC6l1AXWYsxO",
+	"MvskipWTFrJaQ6opqMhyKhxEFV75AxrcjRIjmWT+SwcLYmupO5M6DKO9EGiMnl7zzIbQrCmZn8FGAS18",
+	"q9msMDgc59e2q+G6VHk3gUCMlgUuuz4OkYtRH8i9D2Vf+zYAdWouAXcoBmwok7+0vBmOFdzjMAtIyaQZ",
+	"Xdc8oDUk8MUsWNPebcnWBr+kQqUxrg80hAO5TQVN9Vgm/Pf534tlDgqGnvpWPJzZxh/w3xqJtY8wy615",
+	"vqqtcltflcQVGTCjR2ZWyv6IIc/oZ/HsO72dLLK3aBX862g8h+rhdvlr0fQiaXJxmyq2DlDPo21/jnCe",
+	"V9pYuv3fguFvzQ1cozID8oI86bVOWTNXWguqToNVrk2sty0PiAVGiKLIFO5uUApSxboklIHaoDHvTkJw",
+	"pyubOGIFA0ASnQ8+M6psFLrkGfpJTLhItRUUML04Szh19kgUSmxob2TWNTSznnBhxSdLiAX/IJg8KBmy",
+	"aZZVIaOwS45cAK9tDhPnPgms1cZCApUAhjIhSk5Y9m0kxciNmUWKQcEAK8A0OSttxGq1AakZRqeZq1Fu",
+	"sDyfK6LmkXoyVKynqfcWy/A2iFOXG3qrpaaRzez/+6cWDSbsU6sdy/Dvn1pTNvjU+pPsdLc2v5HKcFmY",
+	"iKPjugXhMBV8udps29zICtVXnKOjYndWtLfjyMZnc2vRd6bHTLmq84AZo4KExqxU6y6LPLMRrmyiGOgK",
+	"0AHSuSvpag4WtvZJcBFEacjs6XPPLbB3lxyPaUIDCNmHHgojzwMuo0hOMXwLWiiGukHeP6Dnp8Lwy0Am",
+	"TP0Fp8BoaqVa/2sCK2Wn4dc/MOscvr29nTBNb7MDwk2Xg/3wYLhNtzqbO8HLzg7rDTovh3thZ5duBvvs",
+	"YCvc7m232gvfQqu3NI7N+RjL2POKU+bZwByNjNx+bW32uns73V53q4Wxd9l5g+jEVfdjaX2gZTylNEmo",
+	"Nyr/QjiqxMRqrBdmS6I8T3hXUvQHDa2K+sPNzWWGoRRyBZfTzBBQTq4Nz3L9moi1TVj/roT4HAQhp6Kq",
+	"pJXLFHmExaVoWimVcs3qFaHbJsW9tpAftUji38UT/xcUTyyUKKpNmI8O7vFWR6xvK1i3RmIDG8FfXBmR",
+	"nGmjMpjhGmFeSCesR3JEuMgUGZ44hK8iptfXKKy4gkIeV1uxrkL+74qK87r5IzfrGasn1trTf9dM/N9V",
+	"M/Hx90zdmJKlBRM/GqUN3cR/NzvYX3TxUBcYIoc+byaURtE0cfkAVLjwERtdkhcqji3SkzmufTUTQfZS",
+	"95O4GTOBCooNBeNGPxaaUFVos036ExnyITefyoT0rYHXtZP7u+QQW7MhLsop4H9DWAj7SjYMrsj/n73r",
+	"f2ocx/L/iip1VXNX64QEaJZman6g2e45rqe3uQGmq7bTSxRbJDocyWXJhGxX/+9Xek+S7SQOSbAJTO1P",
+	"gElkfXl6enpfPp/B9x+DLa6/VVfaXdJC2rE2W6Gx09D3i6oQyTkjm4yUN0g/ic7iquA4aJAtWEW2ijbg",
+	"TQZRel55KcaFjHZzLzOzV8lXF+V5mEj+IUgypoqRwQUTERejweso0UhktJaMPv3OthAqLv5uMRl9cK4Q",
+	"A159lyvi7K66wAGUXU5YbIEebcamTICaijqcL57aYOl/DmfEzjS5PP/16v3vn/4LL0+X579+PP/tN0y1",
+	"zsM0o5SGzOExcgUElB3y2eGlWbmxx23gcH5LgVc8fV35ugUx9Mguit4CldoTY9hbaYbniGCvtenADtzl",
+	"9rk0ImPmPMrZXNfcR3XRxjw5Go0i0ORpvmIhX8Jdd4sl2/x+Owe7XIIFp1pTvO8uXeXPCThmyBc2vJTh",
+	"HdMFWKdsmKRSy1DGZDDO1F3nvjewlwhj+NgUNqfvflJEZjrJdBGtPSA0TKUyuhBvHkGB8DIvHRlT1RdM",
+	"RPacm/I4JrbOzX4RAGhAfSqXehTGAEYO5ajmF8sCUewQAlolqQyZUh3ySaYMQ8lQGxRbMHNQfjhPLDoh",
+	"NI77Av9Z1uE4vMDj1rvPwIwNlI64GEBz05RrGyzMx4j8ny7y4qpnsA8Rg5fbJEBffN8XRQQSxZTy3vEt",
+	"bzunMMoruY1q/jLm4fjMjacCxdoOSDEBWBSJyyHI52GSKUuBP2SYW5mjidlJLNEpIhvisrsIfPiJOJfF",
+	"PgP4/bwIYboDjR2oJThAFf8Xxkq1//pPiqgwZUxsNF6tZ+uOVuvZE8f6hUd6nMsIjssYlaExjETlnS9E",
+	"jvVStjViWPYAYTrHtFwLOPW/GR+N9bJ+pHJa2Qnzvxo7cWmUCi5ClpiVPDokH/k79EUgAh1u96r+DGl4",
+	"h/gYtV6FL3GTX1jFu2gH9fDyMZcLYZXXzwU9RW5lHMOEPv00w/aBDL20OaxmLZxwVkltaJhkySilEbvx",
+	"967ANXQDiQmFv3kEgRj3p4rltOYTM5RCyZg1c2ROXYLJHUsFi0F5mw+2ueDmpOJCB+ikg1PCNVyWSZe1",
+	"0RcWQpgluZo1fSeYVQVE8lYJ1+ErMyM3N2U7QZtO+nayfSaFgIhRU8L9AZpyih+mzyXN/aTIPU8BZWlC",
+	"wzEX7NlFvW7ZTmZtzEirRbZREq2RpDAhitA0HBubiVZYAIKxCETTfDhJ5SilEwAQgYwnmZKYi7u+sMlc",
+	"rjVjWCEAP0UDy4iC4jbpyibQRDwFJ+JszpIiywypJ5VBnMlk1qAdheMpAN9RkRM3+lFiCADxWowdHMqE",
+	"Q8mIloT7by8nOQP0JTb17uY8Q3HvnqZ7eLYtxbND8uq1+KoPu2+PIOSmWWqa+ufeOuWQH20VPBHZhKU8",
+	"dIsyJxFcKM1oZNYqU0CpP2e7ZQqDTEurRhlLPkOzL+MIL6g5YzwXB1oLg5lMZlZQQDoK5/ifQaXJTNes",
+	"0/AGs6DQrFG4lkZr+C5nlvSDh8lvQAcZcTHq2KsbYwCa6d65ungOQ8Mteo2WRmETykx7NIM/xTZkDyys",
+	"0WTG/TWZAJhtJrzuL+65h6U+HzkV7l4SlDHK+yJJ+T2PGUQ9RRSQTMRMKTIwBwUElqHeMyC2khKAzeEQ",
+	"WWFN2F4+aSu/f2DhuWjOKWMn0hHI03SUTVgBitjxfNhidJ+AbNlV8nTtFngC2rGRzOWuAnjTyv3us6iL",
+	"RdtHB8eLVdtAnXGOH99/cwR3fPtnbyGvemHk75ei11BF/n766f0vf5z+dv0+gHz7AifinDBVGQ9M3LfW",
+	"HFJBmX395y/f/vJLa+Uwjw4fH9jVGKXS6Gbz8wTTxrU0O4VQ1SF/Qz11su54TCuV9fT7x2uYbKZPU5ne",
+	"lczTzTtim/gbr+zOdhZlhWuy1Zxj8VfnNfabz7u6OuRSUxHRNHK3WcCJdM9YmsoUzHnAmZbC4b1Udfff",
+	"nsGndaIRa6Kod8fUQ2PVkvaaIfAWNs7FTq2IwOn8m3KD+TNjGWSIHV2vyRHLR5CGi7lxSKQKZWl5vP0k",
+	"98eVglHgYNDGEhjONFYlml86BJPwTsG7dkKKgcuHtoj+T0kxcPfr/7n8/Pe+iKFU0hZcaT5hQZ6lh1ph",
+	"EEJ+2KBDLlnpAfBkIXMYGt5Cc5Hl5FVUE9N6h5zCz5xfBf5ypk1CU81pPOgLyNJDpwDFb3B0CyDpw/XV",
+	"h/ZxQAZAQTmA1jgATg2pYkeHFojOfA8sJeA9U3zCY5p2+qIvEHc2pAIzT8h+l3zi7wjVWOTtcfN78Dhh",
+	"qa3xNP3PJx/BYVKumSK3VGm7HlqSKeXaW2w+csaVj9wRdHqYngA4OwbcCnQMva75iO1X2fgOCDRrgTzM",
+	"QMxbJz5eqMcpK+Z2dMgXqFe1+psrMuFKcTEKrF/lQePaQzsDS0bwDqYWZ7Igj7hw8OkFTrXBV2MTnwxc",
+	"woYj1JFkgBcTzAUlcKj5PJGyMD8WWK0nkRKj/b/JLYC2HzVivUPIT4BMLNuQ3UuCTWEGK08JnK16WPEs",
+	"559jj8M9DlFp8NWLyM1WLEeVhzbl8YpTq/sYVdzKvsW2QNsBLVl1RkDXcQWKCBytVKOHLL/NL2OdrTKT",
+	"+DwMkwc+i6hGyp8NaPoKPc85FGFX5LmxqBptobtVgKjGXPHJHUt0YFOdIEq/UioWOSKL9vpp+x+0/a9u",
+	"+2372/decHT4o9/vfO2235q/9rs//mOdwV1keL78/uGMHBwcvMW5RzwXvGTBGORtQSNUygyfmE07SVQN",
+	"UW9cqzlJzeVg2dnmuoXZMnm/8DxcWZq+WU6vf2Gpcv57H2ag3zrpz4tp76S3/49+K+i3UB/AZ5SOZKbh",
+	"KcoNPHWFw+3ooHtQKCh2hca9w/C481f4llkZ+E7v7X6n29nv9LqkTdrka3d/7xNN90wnTtzryV/Mrv1G",
+	"+v1+69f3V2QPCmr3ep2eeUL2u11ydNhv/Xikhj+oBA7YqBPzXfAd2AJBAGSjjmotGjlZq/Z9rZnVZmy/",
+	"m0zQe8rjBkxLT7S/mskC7QrH+O/2kpneKItZ6gE5jEHhozC3XM+VbmDmiTdFLa4XBLwgR/+EjOUUzxpj",
+	"2Shw4iibL68ComVsT2LL/pTFTBH2AJgELnHFEb0jjojKbm95aEwoNEfwMxazAFxo0hgUMosjcmtsHyZk",
+	"Nhp7lkVrKs3wfCmBkdeRNHjh57/J7EH/kko6VFzYOqT//QPq9+l4VgBkQVIus6iY0z+e5dyz8Hi3yYOJ",
+	"THX7VqZTmkY1x1dCmqacIYXl1dmF0QWChVj+fa7dn8o55QB8TBazoGMpkyEN74ixidJbGrKgL2Ra/QUa",
+	"Rak18l2afMyVNp2XwjfXeOD4A06nEXKZ6scY0kxnzPSY4ZQO6ONuRbgFG10ZbrFsxG/eHLzZkXfEx1rq",
+	"CatAY5ie5CYL/SLl9NvXGFdRmurVXg6LuxTKCcsvITa9iAufIYFANDITljk2npFRKqcdciVJSOMwi7FY",
+	"IwVW1gxZW0nEbx1A5pDpKTMXzGlO9aLmWGAHQyn1eTSo9U55CVPQbBo5vqPiHEBcLJmf5RSveEZ3u4Te",
+	"gm+gBpG+NAe+S0FyxGqIuLJ9AcCTBRPqbVbiuDz57P9feEWDaw0vuF7BbG22tLI2UQl1ra5lLQGvIMjb",
+	"4ts2AGCxi2ORe9o0RJrRmvB2LrHZU9fqq8bcKQ+mCnfHfoq4mWyoklPNvaYGzJ1NcXPK8/FSsXPKvdxN",
+	"nebcTFUoj7klBUvWGvOnF+cAuDZj+kXUZM519flwddaH0JnXaHvfVWkVaobTeepm2BhSZ24JiiC4gK1z",
+	"x2Z4EC2BzykWWdVKpDXfKZczYuVXvTR4nYVVe6bDY10V8AJqELfe6k9xK1zObdVV2DtXKN/+KiHjCNFY",
+	"KiWebArXU+vmbvqI2w1sz6uTb4fhM98ni+WzEwifNc6sPZrwNqjSJiz0j6ijm2Oovjj/yGZVpvMVuB5m",
+	"TZnMy5baHUyBp/pHcIVF3t1n13YN2OjGzn6hZjpKxm7Mc3z3F67Hl8gIVy2beMxgBAU5N1GtAZ0yV0Sw",
+	"e5ZCSEZYHsNWfWa3cOLalHJahER5qont1dXe9zs2a9TmRuFez3g2Kwm12AAqj4tonrnifGszA7pbBBlc",
+	"XDdqQf8OPdlqievVPI+7Wj6adczdeuhXrDqMrsH5GcpJMcclZtEI4psaOQwcmRKGGG3qCYQQUwbgYhBh",
+	"jJnjNi0XVSqMIlpXKgZHfaARmrLkCEtam2FVG4ty4gTIYCt0AbHpROTqFKMOORVkLDOAMw1jqVhk5JQg",
+	"I4JLPzEqgtmsechcQ81gYdM6BCfGAainzFL1QE4N5KVFUQ4SANUK8Er3BXxvTSHTa7UNXQx860MqJ+sI",
+	"DXz4Sq790QvAJ6qoSEhSMwQ9I8OZDT177glIZmeVbI/w73cVCc8tIaFEl4lsghsL/kSSRlQtIKCtAGHn",
+	"zX7cvLwIhgeYdWtPxgdMjGrUuYndKoHbheq+nENiNnCgZYDCF9yxWWDmNbjjIgoSGTlCiiBMsptQpsw/",
+	"mLCJTGc3Iz70jyyeVvGRJVy4cTvtBvaif2x2on0USqX7Ylm2WVB42Ou6hxDGDILg4KjbDXrH3W7w1v5i",
+	"fnQPj9/89Sh4s3+4f3wcbJrkgjt5OHOYWmbrgZw14/Ofj+Osg6QPOMs1XRiu1asHzzdDqLqDwPAauoBk",
+	"qh5w/HP43i3Cf0Itz3DmMiaAJt+mAiE4LeSGDGdQAz6hPPapDJ6uxKJzj6ki9ywF0NXNUfSv1cvFzzd9",
+	"283VAmalMjDsagNhDUMqLPh52bh8Ae5+rBe7nUfXt4UJtbtLaooAwHbb+25+1Hzx2E7WN3bxw7QX/fqn",
+	"+Kgw755JsQA/DfahBYqCO6jTB2BGxnLExc8k4ooOY6MywrFbYQuJUGtEwBYHviivv12+Rs+XlZv+Bbj1",
+	"t12Xze+Y1+ox9Pxn8ODXsGObOZZ2461/yRLqHfOmI9YbHyCSBKosZ/XsxEVvfQkvipj9D9unHYLQ47Q0",
+	"i0O/GQ78n5mzHRf8GaDo/3C0oo3chzxpaRUgvdtsz4tJj4N+/bD0OI7d3HvsHFYcMVZbYL6ipTOHfiIq",
+	"vVGOcB1y5PTAs08cLNkrwKy/dyK0liQ/453I9mPvO/7SLA35thvpOVDc1xXQJUzk+NXXQEXuxuHSsCIK",
+	"6dHrCeUq8oPnx4L3stTwobpaIl7CzW1D3fKUq9sfVknk0b7pWNIJX+lKBg4o6QqvKcZSF9f0y1ieTs4b",
+	"5Zp3l4KKJQ1pHDtvChRjwJVTRF4Ma3Tf23c5OZeoyNdO0jeNsjBLzWfMug0ZTVkK//tm/mXsWFzRLI1b",
+	"J609UJ62+QW85zAE96/NC7VxT8gXxXApS61zGUCDXLF7psdLrGpzVp8shmQR2TUT5PPZeam6pVBqFqll",
+	"VrqtssJlKVENA929rxNUJw7ERgUe7UcFUL6FowKsvMIbfQHX4lvfxTK883Fi6DwwAyB7DhfkjCXjQlNu",
+	"yy22dAZctNgBm0RUimfTyNw8CohiSzqKfLbLWjezCbwvCqLQSAFjzKiJjR+bc+hnW+eLEecki2NjN+XN",
+	"YwNL536+dCFPj8owLlKk+fWig2UoSGnuNbh7md+EwfLcAHc2hVIVv4dhrSW4bHBPMy/DuGxx3vAOVxE0",
+	"9kWZJZmO7AV4oSjVVUQ7fmtUXjI/q5KY6luZlrZINOFiveZghX4idORuna6JEVQULwG3ojGQ7kU5JX++",
+	"lWxXYNM/tM22kGLxJOACsHpaQSsTZjebhQmpBgvyVqZDHkWglVKq2Y2ldMcKMKwhC2e+ZFFLeRPTFAKR",
+	"mVBZguJ3w0QoIy5GraA1YXosEcMJyOmZfbGvuQ+gUjQVNG59+/H/AQAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

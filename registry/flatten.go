@@ -74,7 +74,9 @@ func (r *Resolved) flatten(ctx context.Context, spool *os.File, w io.Writer) err
 		return err
 	}
 	left := r.Limits.Bytes
+	r.SetsPrivileges = false
 	for _, f := range files {
+		r.SetsPrivileges = r.SetsPrivileges || setsPrivileges(f.header)
 		// In the first pass, a sparse file counted only with its small size in the archive.
 		if left -= f.header.Size; left < 0 {
 			return fmt.Errorf("%w: too many bytes", ErrTooLarge)
@@ -248,6 +250,12 @@ func strip(h *tar.Header) *tar.Header {
 		}
 	}
 	return kept
+}
+
+// setsPrivileges reports whether a file has a set-user-ID or set-group-ID bit or capabilities.
+func setsPrivileges(h *tar.Header) bool {
+	_, capable := h.PAXRecords["SCHILY.xattr.security.capability"]
+	return capable || h.Typeflag != tar.TypeSymlink && h.Typeflag != tar.TypeFifo && h.Mode&0o6000 != 0
 }
 
 // owner maps invalid user and group ids to nobody.

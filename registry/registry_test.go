@@ -232,6 +232,44 @@ func TestFlattenKeepsModesOwnersAndAttributes(t *testing.T) {
 	if h.Mode != 0o4755 || h.Uid != 1234 || h.Gid != 70000 || !cmp.Equal(want, h.PAXRecords) {
 		t.Errorf("got %+v", h)
 	}
+	if !r.SetsPrivileges {
+		t.Error("the image has a set-user-ID program")
+	}
+}
+
+func TestAnImageSaysWhetherItHasProgramsThatSetPrivileges(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		header tar.Header
+		want   bool
+	}{
+		"plain":           {tar.Header{Typeflag: tar.TypeReg, Mode: 0o755}, false},
+		"sticky":          {tar.Header{Typeflag: tar.TypeReg, Mode: 0o1755}, false},
+		"set-group-ID":    {tar.Header{Typeflag: tar.TypeReg, Mode: 0o2755}, true},
+		"a symbolic link": {tar.Header{Typeflag: tar.TypeSymlink, Linkname: "x", Mode: 0o4777}, false},
+		"a directory":     {tar.Header{Typeflag: tar.TypeDir, Mode: 0o2775}, false},
+		"capabilities":    {tar.Header{Typeflag: tar.TypeReg, Mode: 0o755, PAXRecords: map[string]string{"SCHILY.xattr.security.capability": "\x01"}}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var buf bytes.Buffer
+			tw := tar.NewWriter(&buf)
+			c.header.Name, c.header.Format = "it", tar.FormatPAX
+			if err := errors.Join(tw.WriteHeader(&c.header), tw.Close()); err != nil {
+				t.Fatal(err)
+			}
+			r, err := Resolve(t.Context(), local, push(t, image(t, opened(t, buf.Bytes()))), Auth{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Flatten(t.Context(), spool(t), io.Discard); err != nil {
+				t.Fatal(err)
+			}
+			if r.SetsPrivileges != c.want {
+				t.Errorf("SetsPrivileges is %v", r.SetsPrivileges)
+			}
+		})
+	}
 }
 
 // spool returns a file for Flatten.

@@ -49,6 +49,10 @@ type Resolved struct {
 	// been downloaded. It must return quickly.
 	Fetched func(bytes int64)
 
+	// SetsPrivileges is whether the files that Flatten wrote include set-user-ID or set-group-ID
+	// programs, or programs with capabilities. It is valid after Flatten.
+	SetsPrivileges bool
+
 	policy egress.Policy
 	repo   name.Repository
 	auth   Auth

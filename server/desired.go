@@ -98,7 +98,7 @@ func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
 	pod := husk.DesiredPod{
 		ID: p.Pod.ID, TenantID: p.Pod.TenantID, Name: p.Pod.Name, Generation: p.Pod.Generation, State: desiredStateOf(p.Pod.Status.Phase),
 		Resources: p.Pod.Spec.Resources, VMMOverheadMiB: p.Pod.Status.VMMOverheadMiB, RestartPolicy: p.Pod.Spec.RestartPolicy,
-		GracePeriodSeconds: p.Pod.Spec.GracePeriodSeconds,
+		GracePeriodSeconds: p.Pod.Spec.GracePeriodSeconds, DeadlineSeconds: p.Pod.Spec.ActiveDeadlineSeconds,
 		Network: husk.DesiredNetwork{
 			ID: p.Network.ID, MAC: p.Network.MAC, Gateway: cidr.Masked().Addr().Next().String(),
 			Address: netip.PrefixFrom(address, cidr.Bits()).String(),
@@ -107,7 +107,7 @@ func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
 		Disks: []husk.DesiredDisk{}, Containers: []husk.DesiredContainer{}, Volumes: []husk.DesiredVolume{},
 	}
 	attached := map[store.ID]bool{}
-	for _, c := range p.Pod.Spec.Containers {
+	for i, c := range p.Pod.Spec.AllContainers() {
 		image, ok := p.Images[c.Name]
 		if !ok {
 			return husk.DesiredPod{}, fmt.Errorf("container %q has no image", c.Name)
@@ -120,7 +120,7 @@ func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
 		}
 		c.Env = p.Pod.Variables(c, p.Configs)
 		container := husk.MergeContainer(c, image.Config)
-		container.ImageSerial = serialOf("img", image.ID)
+		container.ImageSerial, container.Init = serialOf("img", image.ID), i < len(p.Pod.Spec.InitContainers)
 		pod.Containers = append(pod.Containers, container)
 	}
 	for _, v := range p.Pod.Spec.Volumes {

@@ -297,7 +297,7 @@ func (s fixture) tenant() tenancy {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if err := s.store.ImageMade(s.t.Context(), image, 1<<20, "abc", nil); err != nil {
+	if err := s.store.ImageMade(s.t.Context(), image, 1<<20, false, "abc", nil); err != nil {
 		s.t.Fatal(err)
 	}
 	return tenancy{made.ID, owner, s.token(owner), image}

@@ -10,6 +10,7 @@ import (
 
 	"husk"
 	"husk/openapi"
+	"husk/server/podspec"
 	"husk/server/request"
 	"husk/server/watch"
 	"husk/store"
@@ -28,11 +29,11 @@ func (a api) CreatePod(ctx context.Context, r openapi.CreatePodRequestObject) (o
 	if r.Body.Spec.TerminationGracePeriodSeconds == nil { // 0 is a valid value: no grace period
 		spec.GracePeriodSeconds = defaultGracePeriod
 	}
-	if err := completeSpec(&spec); err != nil {
+	if err := podspec.Complete(&spec); err != nil {
 		return nil, err
 	}
 	labels := labelsOf(r.Body.Labels)
-	if err := completeScheduling(spec.Scheduling, labels); err != nil {
+	if err := podspec.CompleteScheduling(spec.Scheduling, labels); err != nil {
 		return nil, err
 	}
 	pod, err := a.tenant(ctx).CreatePod(dryRun(ctx, r.Params.DryRun), req.Idempotency(r.Params.IdempotencyKey), r.Body.Name, labels, spec)
@@ -81,9 +82,14 @@ func forCaller(caller husk.Caller, pod husk.Pod) husk.Pod {
 
 // redactedPod returns what viewers see.
 func redactedPod(pod husk.Pod) husk.Pod {
-	pod.Spec.Containers = slices.Clone(pod.Spec.Containers)
-	for i := range pod.Spec.Containers {
-		c := &pod.Spec.Containers[i]
+	pod.Spec.InitContainers, pod.Spec.Containers = redacted(pod.Spec.InitContainers), redacted(pod.Spec.Containers)
+	return pod
+}
+
+func redacted(containers []husk.Container) []husk.Container {
+	containers = slices.Clone(containers)
+	for i := range containers {
+		c := &containers[i]
 		c.Env, c.Files = slices.Clone(c.Env), slices.Clone(c.Files)
 		for j := range c.Env {
 			if c.Env[j].From == nil {
@@ -93,8 +99,33 @@ func redactedPod(pod husk.Pod) husk.Pod {
 		for j := range c.Files {
 			c.Files[j].Content, c.Files[j].ContentBase64 = hidden, ""
 		}
+		for _, probe := range []**husk.Probe{&c.StartupProbe, &c.ReadinessProbe, &c.LivenessProbe} {
+			if *probe != nil {
+				*probe = new(**probe)
+				(*probe).HTTPGet = withoutHeaders((*probe).HTTPGet)
+			}
+		}
+		for _, hook := range []**husk.Hook{&c.PostStart, &c.PreStop} {
+			if *hook != nil {
+				*hook = new(**hook)
+				(*hook).HTTPGet = withoutHeaders((*hook).HTTPGet)
+			}
+		}
 	}
-	return pod
+	return containers
+}
+
+// withoutHeaders returns the request with hidden values of its headers.
+func withoutHeaders(get *husk.HTTPGet) *husk.HTTPGet {
+	if get == nil {
+		return nil
+	}
+	get = new(*get)
+	get.Headers = slices.Clone(get.Headers)
+	for i := range get.Headers {
+		get.Headers[i].Value = hidden
+	}
+	return get
 }
 
 // GetPod returns one pod.

@@ -323,7 +323,8 @@ func TestTheDesiredStateIsReturnedAsSoonAsItChanges(t *testing.T) {
 		Containers: []husk.DesiredContainer{{
 			Name: "main", ImageSerial: serialOf("img", c.image.ID), Args: []string{"/bin/server", "--quiet"}, Env: append(husk.MergeContainer(husk.Container{}, husk.ImageConfig{}).Env, "A=pod"),
 			WorkingDir: "/srv", User: "web", StopSignal: "SIGQUIT", Files: []husk.File{},
-			VolumeMounts: []husk.VolumeMount{{Volume: "disk", MountPath: "/data", ReadOnly: true}},
+			VolumeMounts:     []husk.VolumeMount{{Volume: "disk", MountPath: "/data", ReadOnly: true}},
+			ContainerOptions: husk.ContainerOptions{NoNewPrivileges: new(true)}, // the image has no set-user-ID programs
 		}},
 		Volumes:       []husk.DesiredVolume{{Name: "disk", Serial: serialOf("vol", volume.ID)}},
 		RestartPolicy: husk.RestartAlways, GracePeriodSeconds: defaultGracePeriod,
@@ -349,13 +350,17 @@ func TestViewersDoNotSeeSecrets(t *testing.T) {
 	c := s.tenant()
 	spec := map[string]any{"resources": map[string]any{"cpuMillis": 500, "memoryMiB": 128}, "containers": []any{map[string]any{
 		"name": "main", "image": c.image.Reference, "env": []any{map[string]any{"name": "PASSWORD", "value": "s3cret"}},
-		"files": []any{map[string]any{"path": "/a", "content": "s3cret"}, map[string]any{"path": "/b", "contentBase64": "czNjcmV0"}},
+		"files":         []any{map[string]any{"path": "/a", "content": "s3cret"}, map[string]any{"path": "/b", "contentBase64": "czNjcmV0"}},
+		"livenessProbe": map[string]any{"httpGet": map[string]any{"port": 80, "headers": []any{map[string]any{"name": "Authorization", "value": "pr0bed"}}}},
+		"preStop":       map[string]any{"httpGet": map[string]any{"port": 80, "headers": []any{map[string]any{"name": "Authorization", "value": "st0pped"}}}},
+	}}, "initContainers": []any{map[string]any{
+		"name": "first", "image": c.image.Reference, "env": []any{map[string]any{"name": "PASSWORD", "value": "1nitial"}},
 	}}}
 	pod := as[openapi.Pod](t, s.call("POST", "/v1/pods", c.token, map[string]any{"name": named("pod"), "spec": spec}), 201)
 	viewer := s.tokenOf(c, husk.RoleViewer)
 	one := "/v1/pods/" + pod.ID.String()
 	for _, path := range []string{one, "/v1/pods"} {
-		for _, secret := range []string{"s3cret", "czNjcmV0"} {
+		for _, secret := range []string{"s3cret", "czNjcmV0", "pr0bed", "st0pped", "1nitial"} {
 			if a := s.call("GET", path, viewer, nil); a.status != 200 || strings.Contains(a.body, secret) || !strings.Contains(a.body, "PASSWORD") {
 				t.Errorf("%s: a viewer gets %s", path, a.body)
 			}

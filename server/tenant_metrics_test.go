@@ -87,6 +87,7 @@ func TestATenantScrapesOnlyItsOwnPods(t *testing.T) {
 		"husk_pod_machine_memory_bytes" + of + "} 314572800", "husk_pod_oom_kills_total" + of + "} 2", "husk_pod_network_receive_bytes_total" + of + "} 1",
 		"husk_pod_network_transmit_drops_total" + of + "} 8", "husk_pod_disk_written_bytes_total" + of + "} 11", "husk_pod_restarts_total" + of + "} 0",
 		"husk_pod_pressure_ratio" + of + `,resource="cpu"} 0.015`, "husk_pod_phase" + of + `,phase="Running"} 1`, "husk_container_restarts_total" + of + `,container="main"} 0`,
+		"husk_container_ready" + of + `,container="main"} 1`,
 		`husk_pod_phase{tenant="` + name + `",pod="` + waiting.Name + `",phase="Pending"} 1`, `husk_volume_size_bytes{tenant="` + name + `",volume="data"} 3221225472`,
 		`husk_quota_used{tenant="` + name + `",resource="pods"} 2`, `husk_quota_used{tenant="` + name + `",resource="cpu_cores"} 1`,
 	} {

@@ -105,7 +105,7 @@ func (h fixture) image(tenant husk.Tenant) husk.Image {
 	digest := "sha256:" + strings.ReplaceAll(uuid.NewString()+uuid.NewString(), "-", "")
 	i, err := h.as(tenant.ID).CreateImage(h.t.Context(), once(), "registry.example.com/"+named("image")+":1", digest, husk.ImageConfig{Cmd: []string{"true"}}, nil)
 	must(h.t, i, err)
-	if err := h.ImageMade(h.t.Context(), i, 1<<20, "abc", nil); err != nil {
+	if err := h.ImageMade(h.t.Context(), i, 1<<20, false, "abc", nil); err != nil {
 		h.t.Fatal(err)
 	}
 	i, err = h.as(tenant.ID).Image(h.t.Context(), i.ID)

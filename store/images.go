@@ -149,9 +149,9 @@ func (c Control) ImageProgress(ctx context.Context, i husk.Image, p husk.ImportP
 
 // ImageMade records that the tenant's clone exists, with this ID and header. Codes: not_found (the image is gone or is being deleted; the caller
 // removes the clone).
-func (c Control) ImageMade(ctx context.Context, i husk.Image, sizeBytes int64, cloneID string, header map[string][]byte) error {
+func (c Control) ImageMade(ctx context.Context, i husk.Image, sizeBytes int64, setsPrivileges bool, cloneID string, header map[string][]byte) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
-		n, err := q.SetImageReady(ctx, db.SetImageReadyParams{TenantID: i.TenantID, ID: i.ID, SizeBytes: sizeBytes, CloneID: cloneID, CloneHeader: header})
+		n, err := q.SetImageReady(ctx, db.SetImageReadyParams{TenantID: i.TenantID, ID: i.ID, SizeBytes: sizeBytes, SetsPrivileges: setsPrivileges, CloneID: cloneID, CloneHeader: header})
 		if err != nil {
 			return err
 		}

@@ -58,7 +58,7 @@ func TestAnImportShowsOnlyItsOwnProgress(t *testing.T) {
 	importImage(first)
 	wants("a repeated import", mine, nil)
 	setProgress(10)
-	if err := h.ImageMade(t.Context(), mine, 1, "x", nil); err != nil {
+	if err := h.ImageMade(t.Context(), mine, 1, false, "x", nil); err != nil {
 		t.Fatal(err)
 	}
 	setProgress(11)

@@ -258,11 +258,34 @@ func evict(ctx context.Context, q *db.Queries, pods []Eviction, p db.EvictPodsPa
 		p.TenantIds, p.PodIds, p.NodeIds = append(p.TenantIds, e.Pod.TenantID), append(p.PodIds, e.Pod.ID), append(p.NodeIds, e.Node)
 	}
 	rows, err := q.EvictPods(ctx, p)
-	if err != nil || len(rows) == 0 {
+	if err != nil {
 		return nil, err
 	}
+	return stopped(ctx, q, rows, p.Reason)
+}
+
+// finishedBatch is how many pods that have ended one transaction deletes.
+const finishedBatch = 200
+
+// DeleteFinishedPods requests the deletion of pods whose time after their end has passed, and returns some of them. It does nothing for a leader
+// with an old epoch.
+func (c Control) DeleteFinishedPods(ctx context.Context, epoch int64) ([]PodKey, error) {
+	return inControl(ctx, c, func(q *db.Queries) ([]PodKey, error) {
+		rows, err := q.DeleteFinishedPods(ctx, db.DeleteFinishedPodsParams{Epoch: epoch, Max: finishedBatch})
+		if err != nil {
+			return nil, err
+		}
+		return stopped(ctx, q, convert.All(rows, func(r db.DeleteFinishedPodsRow) db.EvictPodsRow { return db.EvictPodsRow(r) }), "Expired")
+	})
+}
+
+// stopped records that pods are being stopped, and notifies their tenants and nodes.
+func stopped(ctx context.Context, q *db.Queries, rows []db.EvictPodsRow, reason string) ([]PodKey, error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
 	evicted := make([]PodKey, 0, len(rows))
-	events := db.InsertEventsParams{Kind: "pod", Reason: p.Reason}
+	events := db.InsertEventsParams{Kind: "pod", Reason: reason}
 	topics := map[string]bool{}
 	for _, r := range rows {
 		evicted = append(evicted, PodKey{r.TenantID, r.ID})

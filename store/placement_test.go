@@ -464,7 +464,7 @@ func TestAPodWaitsForItsVolumeAndImage(t *testing.T) {
 	if got := waits(); got != "image registry.example.com/slow:1 (Importing) is not imported" {
 		t.Errorf("the pod waits for %q", got)
 	}
-	if err := h.ImageMade(t.Context(), image, 1, "456", header); err != nil {
+	if err := h.ImageMade(t.Context(), image, 1, false, "456", header); err != nil {
 		t.Fatal(err)
 	}
 	if got := waits(); got != "" {

@@ -54,7 +54,7 @@ func TestWorkFollowsTheStateOfItsObject(t *testing.T) {
 	again, err := as.CreateImage(t.Context(), once(), "registry.example.com/a:1", "sha256:a", husk.ImageConfig{}, nil)
 	must(t, again, err)
 	kinds("after the import was requested again", "image-import", "volume-creation")
-	for _, err := range []error{h.ImageMade(t.Context(), image, 1, "x", nil), h.VolumeMade(t.Context(), volume, "y", nil)} {
+	for _, err := range []error{h.ImageMade(t.Context(), image, 1, false, "x", nil), h.VolumeMade(t.Context(), volume, "y", nil)} {
 		if err != nil {
 			t.Fatal(err)
 		}

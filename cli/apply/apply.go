@@ -237,7 +237,7 @@ func (a *Application) create(ctx context.Context, want manifest.Pod) error {
 
 func (a *Application) haveImages(ctx context.Context, want manifest.Pod) error {
 	done := map[string]bool{}
-	for _, c := range want.Spec.Containers {
+	for _, c := range slices.Concat(openapi.Value(want.Spec.InitContainers), want.Spec.Containers) {
 		if !done[c.Image] {
 			if err := a.HaveImage(ctx, c.Image); err != nil {
 				return err

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,7 +25,7 @@ var Pods = Kind[openapi.Pod]{
 		Columns: []print.Column[openapi.Pod]{
 			print.Col("NAME", func(p openapi.Pod) string { return p.Name }),
 			print.Col("STATE", State),
-			print.Col("READY", func(p openapi.Pod) string { return fmt.Sprintf("%d/%d", running(p), len(p.Spec.Containers)) }),
+			print.Col("READY", func(p openapi.Pod) string { return fmt.Sprintf("%d/%d", ready(p), expected(p)) }),
 			print.Col("RESTARTS", func(p openapi.Pod) string { return fmt.Sprint(restarts(p)) }),
 			print.Col("ADDRESS", func(p openapi.Pod) string { return openapi.Value(p.Status.Address) }),
 			print.Col("CPU", func(p openapi.Pod) string { return print.Cores(p.Spec.Resources.CPUMillis) }),
@@ -54,10 +56,27 @@ var Pods = Kind[openapi.Pod]{
 	},
 }
 
-func running(p openapi.Pod) int {
-	n := 0
+// lasting are the names of the containers that have to be ready: not those that run before the others.
+func lasting(p openapi.Pod) map[string]bool {
+	names := map[string]bool{}
+	for _, c := range p.Spec.Containers {
+		names[c.Name] = true
+	}
+	for _, c := range openapi.Value(p.Spec.InitContainers) {
+		if openapi.Value(c.RestartPolicy) == openapi.Always {
+			names[c.Name] = true
+		}
+	}
+	return names
+}
+
+func expected(p openapi.Pod) int { return len(lasting(p)) }
+
+// ready counts the containers that are ready. An agent of an earlier version does not say which are.
+func ready(p openapi.Pod) int {
+	n, names := 0, lasting(p)
 	for _, c := range p.Status.Containers {
-		if c.State == openapi.ContainerStatusStateRunning {
+		if names[c.Name] && c.State == openapi.ContainerStatusStateRunning && (c.Ready == nil || *c.Ready) {
 			n++
 		}
 	}
@@ -107,9 +126,23 @@ func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
 	for _, s := range p.Status.Containers {
 		states[s.Name] = s
 	}
-	for _, c := range p.Spec.Containers {
+	if d := p.Spec.ActiveDeadlineSeconds; d != nil {
+		line("Deadline:", fmt.Sprintf("%d s after the start", *d))
+	}
+	if ttl := p.Spec.TTLSecondsAfterFinished; ttl != nil {
+		line("Deleted:", fmt.Sprintf("%d s after the end", *ttl))
+	}
+	initial := openapi.Value(p.Spec.InitContainers)
+	for i, c := range slices.Concat(initial, p.Spec.Containers) {
 		f.Gap()
-		line("Container "+c.Name+":", c.Image)
+		title := "Container "
+		switch {
+		case i < len(initial) && openapi.Value(c.RestartPolicy) == openapi.Always:
+			title = "Sidecar "
+		case i < len(initial):
+			title = "Init container "
+		}
+		line(title+c.Name+":", c.Image)
 		line("  Command:", strings.Join(append(openapi.Value(c.Command), openapi.Value(c.Args)...), " "))
 		s := states[c.Name]
 		line("  State:", string(s.State))
@@ -122,7 +155,13 @@ func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
 		if s.NextStartAt != nil {
 			line("  Next start:", s.NextStartAt.Format(time.RFC3339))
 		}
+		if s.Ready != nil {
+			line("  Ready:", strconv.FormatBool(*s.Ready))
+		}
 		line("  Restarts:", fmt.Sprint(s.Restarts))
+		for _, o := range Options(c) {
+			line("  "+o[0]+":", o[1])
+		}
 		for _, m := range openapi.Value(c.VolumeMounts) {
 			mode := ""
 			if openapi.Value(m.ReadOnly) {

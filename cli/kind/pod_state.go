@@ -41,12 +41,16 @@ func PodFailed(pod openapi.Pod) error {
 	return fmt.Errorf("%s is %s", Pods.Ref(pod), print.State(PodState(pod), openapi.Value(pod.Status.Message)))
 }
 
-// ContainerCode returns the exit code of the first container that failed, 0 if containers ended but none failed, or nil if no container has an
+// ContainerCode returns the exit code of the first container that failed and is not a sidecar, 0 if containers ended but none failed, or nil if no container has an
 // exit code.
 func ContainerCode(pod openapi.Pod) *int {
 	var code *int
+	sidecars := map[string]bool{}
+	for _, c := range openapi.Value(pod.Spec.InitContainers) {
+		sidecars[c.Name] = openapi.Value(c.RestartPolicy) == openapi.Always
+	}
 	for _, s := range pod.Status.Containers {
-		if s.ExitCode != nil && (code == nil || *code == 0) {
+		if !sidecars[s.Name] && s.ExitCode != nil && (code == nil || *code == 0) {
 			code = s.ExitCode
 		}
 	}

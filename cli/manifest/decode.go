@@ -54,7 +54,10 @@ func (d *decoder) byLine(messages []string) {
 }
 
 func (d *decoder) fail(node *yaml.Node, path, format string, args ...any) {
-	d.problems = append(d.problems, d.at(node, path)+fmt.Sprintf(format, args...))
+	// A field of the pod can be wrong for each of its containers.
+	if text := d.at(node, path) + fmt.Sprintf(format, args...); !slices.Contains(d.problems, text) {
+		d.problems = append(d.problems, text)
+	}
 }
 
 // refuse reports a mistake in the field at this path of the document.

@@ -145,12 +145,13 @@ func (t *translation) resourceValue(ref kubernetesResourceRef, container, at str
 	if ref.Container == "" {
 		ref.Container = container
 	}
-	i := slices.IndexFunc(t.pod.Spec.Containers, func(c kubernetesContainer) bool { return c.Name == ref.Container })
+	containers := slices.Concat(t.pod.Spec.InitContainers, t.pod.Spec.Containers)
+	i := slices.IndexFunc(containers, func(c kubernetesContainer) bool { return c.Name == ref.Container })
 	if i < 0 {
 		t.refuse(at+".containerName", "the pod has no container named %q", ref.Container)
 		return ""
 	}
-	r := t.pod.Spec.Containers[i].Resources
+	r := containers[i].Resources
 	var amount int64
 	per := int64(1)
 	switch ref.Resource { // a container without a limit can use the whole virtual machine

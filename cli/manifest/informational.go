@@ -46,8 +46,6 @@ var informationalFields = map[string]informational{
 	"spec.shareProcessNamespace":                          {defaults: []string{"false"}},
 	"spec.containers[].imagePullPolicy":                   {defaults: []string{"IfNotPresent", "Never"}, warning: "ignored: Husk imports an image once and does not pull it again"},
 	"spec.containers[].resizePolicy":                      {warning: "ignored: the size of a pod does not change"},
-	"spec.containers[].terminationMessagePath":            {defaults: []string{"/dev/termination-log"}, warning: "ignored: Husk has no termination messages; read the container's log"},
-	"spec.containers[].terminationMessagePolicy":          {defaults: []string{"File"}, warning: "ignored: Husk has no termination messages; read the container's log"},
 	"spec.containers[].securityContext.procMount":         {defaults: []string{"Default"}},
 	"spec.containers[].volumeMounts[].mountPropagation":   {defaults: []string{"None"}},
 	"spec.containers[].volumeMounts[].recursiveReadOnly":  {defaults: []string{"Disabled"}},
@@ -59,6 +57,7 @@ var informationalFields = map[string]informational{
 
 // judgePodField judges a field of a Kubernetes Pod that has no counterpart.
 func judgePodField(path string, value *yaml.Node) (refusal, warning string) {
+	path = strings.Replace(path, "spec.initContainers[]", "spec.containers[]", 1)
 	field, known := informationalFields[path]
 	switch {
 	case isNull(value), slices.Contains(bookkeeping, path):

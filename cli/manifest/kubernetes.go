@@ -26,7 +26,9 @@ type (
 		Spec struct {
 			kubernetesScheduling
 
+			InitContainers                []kubernetesContainer      `json:"initContainers"`
 			Containers                    []kubernetesContainer      `json:"containers"`
+			ActiveDeadlineSeconds         *int                       `json:"activeDeadlineSeconds"`
 			RestartPolicy                 *openapi.RestartPolicy     `json:"restartPolicy"`
 			TerminationGracePeriodSeconds *int                       `json:"terminationGracePeriodSeconds"`
 			Volumes                       []kubernetesVolume         `json:"volumes"`
@@ -40,20 +42,15 @@ type (
 		} `json:"spec"`
 	}
 	kubernetesContainer struct {
-		Name       string              `json:"name"`
-		Image      string              `json:"image"`
-		Command    []string            `json:"command"`
-		Args       []string            `json:"args"`
-		WorkingDir string              `json:"workingDir"`
-		Env        []kubernetesEnv     `json:"env"`
-		EnvFrom    []kubernetesEnvFrom `json:"envFrom"`
-		Resources  kubernetesResources `json:"resources"`
-		Ports      []struct {
-			Name          string `json:"name"`
-			ContainerPort int    `json:"containerPort"`
-			Protocol      string `json:"protocol"`
-			HostPort      int    `json:"hostPort"`
-		} `json:"ports"`
+		Name         string              `json:"name"`
+		Image        string              `json:"image"`
+		Command      []string            `json:"command"`
+		Args         []string            `json:"args"`
+		WorkingDir   string              `json:"workingDir"`
+		Env          []kubernetesEnv     `json:"env"`
+		EnvFrom      []kubernetesEnvFrom `json:"envFrom"`
+		Resources    kubernetesResources `json:"resources"`
+		Ports        []kubernetesPort    `json:"ports"`
 		VolumeMounts []struct {
 			Name      string `json:"name"`
 			MountPath string `json:"mountPath"`
@@ -65,6 +62,20 @@ type (
 		StdinOnce bool                       `json:"stdinOnce"`
 		TTY       bool                       `json:"tty"`
 		Security  *kubernetesSecurityContext `json:"securityContext"`
+
+		RestartPolicy            *openapi.RestartPolicy `json:"restartPolicy"`
+		StartupProbe             *kubernetesProbe       `json:"startupProbe"`
+		ReadinessProbe           *kubernetesProbe       `json:"readinessProbe"`
+		LivenessProbe            *kubernetesProbe       `json:"livenessProbe"`
+		Lifecycle                kubernetesLifecycle    `json:"lifecycle"`
+		TerminationMessagePath   string                 `json:"terminationMessagePath"`
+		TerminationMessagePolicy string                 `json:"terminationMessagePolicy"`
+	}
+	kubernetesPort struct {
+		Name          string `json:"name"`
+		ContainerPort int    `json:"containerPort"`
+		Protocol      string `json:"protocol"`
+		HostPort      int    `json:"hostPort"`
 	}
 	kubernetesEnv struct {
 		Name  string `json:"name"`
@@ -112,6 +123,7 @@ func (t *translation) translate() *Pod {
 	t.informational()
 	out := Pod{VolumeNames: map[string]string{}, PodCreate: openapi.PodCreate{Name: p.Metadata.Name, Spec: openapi.PodSpec{
 		RestartPolicy: p.Spec.RestartPolicy, TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds,
+		ActiveDeadlineSeconds: p.Spec.ActiveDeadlineSeconds,
 	}}}
 	t.origins["name"], t.origins["labels"] = "metadata.name", "metadata.labels"
 	if len(p.Metadata.Labels) > 0 {
@@ -126,8 +138,15 @@ func (t *translation) translate() *Pod {
 	}
 	t.size = t.sizeOfPod()
 	out.Spec.Resources = t.size
+	var initial []openapi.Container
+	for i := range p.Spec.InitContainers {
+		initial = append(initial, t.container(&p.Spec.InitContainers[i], fmt.Sprintf("spec.initContainers[%d]", i)))
+	}
+	if initial != nil {
+		out.Spec.InitContainers = &initial
+	}
 	for i := range p.Spec.Containers {
-		out.Spec.Containers = append(out.Spec.Containers, t.container(i))
+		out.Spec.Containers = append(out.Spec.Containers, t.container(&p.Spec.Containers[i], fmt.Sprintf("spec.containers[%d]", i)))
 	}
 	out.Spec.Scheduling = t.scheduling()
 	return &out
@@ -203,10 +222,8 @@ func (t *translation) volumes(out *Pod) {
 	}
 }
 
-func (t *translation) container(i int) openapi.Container {
-	c := &t.pod.Spec.Containers[i]
-	at := fmt.Sprintf("spec.containers[%d]", i)
-	out := openapi.Container{Name: c.Name, Image: c.Image}
+func (t *translation) container(c *kubernetesContainer, at string) openapi.Container {
+	out := openapi.Container{Name: c.Name, Image: c.Image, RestartPolicy: c.RestartPolicy, Limits: t.limits(c)}
 	if c.WorkingDir != "" {
 		out.WorkingDir = &c.WorkingDir
 	}
@@ -221,6 +238,18 @@ func (t *translation) container(i int) openapi.Container {
 	t.environment(c, at, &out)
 	t.mounts(c, at, &out)
 	t.security(c, at, &out)
+	t.health(c, at, &out)
+	if path := c.TerminationMessagePath; path != "" && path != "/dev/termination-log" {
+		out.TerminationMessagePath = &path
+	}
+	switch c.TerminationMessagePolicy {
+	case "", "File":
+	case "FallbackToLogsOnError":
+		yes := true
+		out.TerminationMessageFromLog = &yes
+	default:
+		t.refuse(at+".terminationMessagePolicy", "expected File or FallbackToLogsOnError")
+	}
 	// The same fields with the same meaning. Their default is false.
 	for said, to := range map[*bool]**bool{&c.Stdin: &out.Stdin, &c.StdinOnce: &out.StdinOnce, &c.TTY: &out.Tty} {
 		if *said {

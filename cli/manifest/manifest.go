@@ -93,7 +93,10 @@ type (
 	// podSpec is the API's, except that a volume may be given by its name instead of its ID, because the ID is often not known when a file
 	// is written.
 	podSpec struct {
+		InitContainers                *[]openapi.Container   `json:"initContainers"`
 		Containers                    []openapi.Container    `json:"containers"`
+		ActiveDeadlineSeconds         *int                   `json:"activeDeadlineSeconds"`
+		TTLSecondsAfterFinished       *int                   `json:"ttlSecondsAfterFinished"`
 		Resources                     openapi.Resources      `json:"resources"`
 		RestartPolicy                 *openapi.RestartPolicy `json:"restartPolicy"`
 		TerminationGracePeriodSeconds *int                   `json:"terminationGracePeriodSeconds"`
@@ -195,6 +198,7 @@ func (p podDocument) pod(d *decoder, origins map[string]string) *Pod {
 	out := Pod{VolumeNames: map[string]string{}, PodCreate: openapi.PodCreate{Name: p.Name, Labels: p.Labels, Spec: openapi.PodSpec{
 		Containers: p.Spec.Containers, Resources: p.Spec.Resources, RestartPolicy: p.Spec.RestartPolicy,
 		TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds, Scheduling: p.Spec.Scheduling,
+		InitContainers: p.Spec.InitContainers, ActiveDeadlineSeconds: p.Spec.ActiveDeadlineSeconds, TTLSecondsAfterFinished: p.Spec.TTLSecondsAfterFinished,
 	}}}
 	var volumes []openapi.PodVolume
 	for i, v := range p.Spec.Volumes {

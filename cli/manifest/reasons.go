@@ -5,37 +5,27 @@ package manifest
 import "strings"
 
 const (
-	pullSecrets    = "import the image with its credentials first; run \"husk images import REFERENCE --username NAME --password-stdin\""
-	noCapabilities = "a container has the capabilities of Docker's default, except MKNOD; for all of them, set privileged"
-	noWindows      = "Husk runs Linux containers only"
+	pullSecrets = "import the image with its credentials first; run \"husk images import REFERENCE --username NAME --password-stdin\""
+	noWindows   = "Husk runs Linux containers only"
 )
 
 // kubernetesReasons say why Husk does not accept a field of Kubernetes, or what to use instead.
 var kubernetesReasons = map[string]string{ //nolint:gosec // text about secrets, not secrets
-	"spec.initContainers":                               "there are no init containers yet",
 	"spec.ephemeralContainers":                          "there are no ephemeral containers",
 	"spec.hostNetwork":                                  "a pod is a virtual machine with its own network; leave the field out",
 	"spec.hostPID":                                      "a pod is a virtual machine; leave the field out",
 	"spec.hostIPC":                                      "a pod is a virtual machine; leave the field out",
 	"spec.runtimeClassName":                             "every pod is a virtual machine; leave the field out",
-	"spec.containers[].livenessProbe":                   "there are no health checks yet",
-	"spec.containers[].readinessProbe":                  "there are no health checks yet",
-	"spec.containers[].startupProbe":                    "there are no health checks yet",
-	"spec.containers[].lifecycle":                       "there are no hooks yet; containers are stopped with the image's stop signal",
 	"spec.containers[].resources.claims":                "only cpu and memory are supported",
 	"spec.containers[].env[].valueFrom.fileKeyRef":      "put the text into env[].value",
 	"spec.containers[].volumeMounts[].mountPropagation": "mounts inside a container stay there; leave the field out",
-	"spec.containers[].restartPolicy":                   "all containers have the restart policy of the pod; set spec.restartPolicy",
-	"spec.containers[].securityContext.capabilities.":   noCapabilities,
 	"spec.containers[].securityContext.seLinuxOptions":  "there is no SELinux in a pod; leave the field out",
 	"spec.containers[].securityContext.windowsOptions":  noWindows,
 	"spec.securityContext.seLinuxOptions":               "there is no SELinux in a pod; leave the field out",
 	"spec.securityContext.windowsOptions":               noWindows,
 	"spec.securityContext.fsGroup":                      "a volume belongs to root when it is new; leave the field out and change the owner in the container",
 	"spec.securityContext.fsGroupChangePolicy":          "a volume belongs to root when it is new; leave the field out and change the owner in the container",
-	"spec.securityContext.supplementalGroups":           "leave the field out, and add the groups to the user in the image",
 	"spec.securityContext.sysctls":                      "set them in a container with securityContext.privileged",
-	"spec.activeDeadlineSeconds":                        "there is no deadline for a pod; leave the field out and delete the pod in time",
 	"spec.dnsPolicy":                                    "Husk sets the DNS servers of a pod; use ClusterFirst, or leave the field out",
 	"spec.dnsConfig":                                    "Husk sets the DNS servers of a pod; leave the field out",
 	"spec.hostAliases":                                  "a pod's own name and address are in /etc/hosts, and nothing else; use addresses",

@@ -3,7 +3,6 @@
 package manifest
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 
@@ -12,9 +11,10 @@ import (
 
 // kubernetesSecurityContext is that of a pod or of a container. The container's fields have precedence.
 type kubernetesSecurityContext struct {
-	RunAsUser    *int64 `json:"runAsUser"`
-	RunAsGroup   *int64 `json:"runAsGroup"`
-	RunAsNonRoot *bool  `json:"runAsNonRoot"`
+	RunAsUser    *int64  `json:"runAsUser"`
+	RunAsGroup   *int64  `json:"runAsGroup"`
+	RunAsNonRoot *bool   `json:"runAsNonRoot"`
+	Groups       []int64 `json:"supplementalGroups"` // of a pod
 	Seccomp      struct {
 		Type string `json:"type"`
 		File string `json:"localhostProfile"`
@@ -32,25 +32,33 @@ type kubernetesSecurityContext struct {
 	} `json:"capabilities"`
 }
 
-// defaultCapabilities are those of root in a container of Husk; see package guest/seccomp.
-var defaultCapabilities = []string{
-	"AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "NET_RAW", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
-}
-
 // security translates the security context of a container, or refuses it: a protection that Husk does not have cannot be ignored.
 func (t *translation) security(c *kubernetesContainer, at string, out *openapi.Container) {
 	at += ".securityContext"
 	const ofPod = "spec.securityContext"
 	pod, own := t.pod.Spec.Security, c.Security
 	t.checkContext(at, own)
-	if own != nil && own.Privileged {
-		out.Privileged = &own.Privileged
+	if own != nil {
+		t.privileges(own, at, out)
+	}
+	if pod != nil && len(pod.Groups) > 0 {
+		var groups []string
+		for _, id := range pod.Groups {
+			groups = append(groups, strconv.FormatInt(id, 10))
+		}
+		out.Groups = &groups
+		t.origins[strings.TrimSuffix(at, ".securityContext")+".groups"] = ofPod + ".supplementalGroups"
 	}
 	user, userFrom := effective(pod, own, ofPod, at, "runAsUser", func(s *kubernetesSecurityContext) *int64 { return s.RunAsUser })
 	group, groupFrom := effective(pod, own, ofPod, at, "runAsGroup", func(s *kubernetesSecurityContext) *int64 { return s.RunAsGroup })
 	nonRoot, nonRootFrom := effective(pod, own, ofPod, at, "runAsNonRoot", func(s *kubernetesSecurityContext) *bool { return s.RunAsNonRoot })
-	if nonRoot != nil && *nonRoot && (user == nil || *user == 0) {
-		t.refuse(nonRootFrom, "Husk does not check the user of the image; set runAsUser to a number other than 0")
+	switch {
+	case nonRoot == nil || !*nonRoot:
+	case user != nil && *user == 0:
+		t.refuse(nonRootFrom, "runAsUser is 0, which is root; set it to another number")
+	case user == nil:
+		out.NonRoot = nonRoot
+		t.origins[strings.TrimSuffix(at, ".securityContext")+".nonRoot"] = nonRootFrom
 	}
 	switch {
 	case user != nil:
@@ -81,21 +89,35 @@ func (t *translation) checkContext(at string, s *kubernetesSecurityContext) {
 	if s.AppArmor.Type != "" && s.AppArmor.Type != "Unconfined" {
 		refuse("appArmorProfile.type", "there is no AppArmor in a pod; leave the field out")
 	}
-	if a := s.AllowPrivilegeEscalation; a != nil && !*a {
-		refuse("allowPrivilegeEscalation", "Husk cannot forbid programs that change their user, such as sudo, yet; leave the field out")
-	}
-	if s.ReadOnlyRootFilesystem {
-		refuse("readOnlyRootFilesystem", "the file system of a container is always writable; leave the field out")
-	}
-	if len(s.Capabilities.Drop) > 0 {
-		refuse("capabilities.drop", noCapabilities)
-	}
-	for _, capability := range s.Capabilities.Add {
-		if !slices.Contains(defaultCapabilities, strings.TrimPrefix(capability, "CAP_")) && !s.Privileged {
-			refuse("capabilities.add", noCapabilities)
-			break
+}
+
+// privileges translates what the container is allowed to do.
+func (t *translation) privileges(s *kubernetesSecurityContext, at string, out *openapi.Container) {
+	ours := strings.TrimSuffix(at, ".securityContext")
+	for said, to := range map[*bool]**bool{&s.Privileged: &out.Privileged, &s.ReadOnlyRootFilesystem: &out.ReadOnlyRoot} {
+		if *said {
+			*to = said
 		}
 	}
+	if s.AllowPrivilegeEscalation != nil {
+		forbidden := !*s.AllowPrivilegeEscalation
+		out.NoNewPrivileges = &forbidden
+	}
+	for name, list := range map[string]struct {
+		from []string
+		to   **[]string
+	}{"capabilities.add": {s.Capabilities.Add, &out.CapabilitiesAdd}, "capabilities.drop": {s.Capabilities.Drop, &out.CapabilitiesDrop}} {
+		if len(list.from) == 0 {
+			continue
+		}
+		names := make([]string, len(list.from))
+		for i, c := range list.from {
+			names[i] = strings.TrimPrefix(c, "CAP_")
+		}
+		*list.to = &names
+		t.origins[ours+".capabilities"+strings.ToUpper(name[13:14])+name[14:]] = at + "." + name
+	}
+	t.origins[ours+".readOnlyRoot"], t.origins[ours+".noNewPrivileges"] = at+".readOnlyRootFilesystem", at+".allowPrivilegeEscalation"
 }
 
 // effective returns the container's value of a field, or the pod's, and the field's path.

@@ -31,10 +31,16 @@ const (
 	maxCPUMillis = 256_000
 	minMemoryMiB = 96
 	maxMemoryMiB = 4 << 20
+
+	minLimitCPU    = 10 // of a container
+	minLimitMemory = 16
 )
 
 // share is what one container contributes to the size of the virtual machine.
-type share struct{ limit, request int64 }
+type share struct {
+	limit, request int64
+	at             string // the path of the resources
+}
 
 // tooMuch is more than the API accepts, and little enough for a sum of all containers.
 const tooMuch = 1 << 40
@@ -55,46 +61,55 @@ type dimension struct {
 func (t *translation) sizeOfPod() openapi.Resources {
 	var cpu, memory []share
 	ofPod := t.pod.Spec.Resources
-	for _, c := range t.pod.Spec.Containers {
+	add := func(c kubernetesContainer, at string) {
 		r := c.Resources
-		cpu = append(cpu, share{int64(r.Limits.CPU), int64(r.Requests.CPU)})
-		memory = append(memory, share{mebibytes(r.Limits.Memory), mebibytes(r.Requests.Memory)})
+		cpu = append(cpu, share{int64(r.Limits.CPU), int64(r.Requests.CPU), at})
+		memory = append(memory, share{mebibytes(r.Limits.Memory), mebibytes(r.Requests.Memory), at})
+	}
+	for i, c := range t.pod.Spec.Containers {
+		add(c, fmt.Sprintf("spec.containers[%d].resources", i))
+	}
+	for i, c := range t.pod.Spec.InitContainers { // the others run when these have ended
+		if isSidecar(c) {
+			add(c, fmt.Sprintf("spec.initContainers[%d].resources", i))
+		}
 	}
 	return openapi.Resources{
 		CPUMillis: t.total(dimension{"cpu", "spec.resources.cpuMillis", minCPUMillis, maxCPUMillis, defaultCPUMillis, "thousandths of a core"},
-			share{int64(ofPod.Limits.CPU), int64(ofPod.Requests.CPU)}, cpu),
+			share{int64(ofPod.Limits.CPU), int64(ofPod.Requests.CPU), "spec.resources"}, cpu),
 		MemoryMiB: t.total(dimension{"memory", "spec.resources.memoryMiB", minMemoryMiB, maxMemoryMiB, defaultMemoryMiB, "MiB"},
-			share{mebibytes(ofPod.Limits.Memory), mebibytes(ofPod.Requests.Memory)}, memory),
+			share{mebibytes(ofPod.Limits.Memory), mebibytes(ofPod.Requests.Memory), "spec.resources"}, memory),
 	}
 }
 
 func (t *translation) total(d dimension, ofPod share, ofContainers []share) int {
 	sum := ofPod.amount()
-	from := originOf("spec.resources", d, ofPod)
+	from := originOf(d, ofPod)
 	if sum == 0 {
 		from = "spec.containers"
 		var silent []string
 		largest := int64(0)
-		for i, s := range ofContainers {
-			at := fmt.Sprintf("spec.containers[%d].resources", i)
+		for _, s := range ofContainers {
 			if s.amount() == 0 {
-				silent = append(silent, at)
+				silent = append(silent, s.at)
 				continue
 			}
 			sum += s.amount()
 			if s.amount() > largest {
-				largest, from = s.amount(), originOf(at, d, s)
+				largest, from = s.amount(), originOf(d, s)
 			}
 		}
 		if sum == 0 {
-			t.origins[d.field] = from
-			return int(d.silent)
+			sum, silent = d.silent, nil
 		}
 		for _, at := range silent {
 			t.warn(at, "the virtual machine is as large as all containers together; this container has no limit and no request for %s, and counts with %d %s",
 				d.name, d.silent, d.unit)
 			sum += d.silent
 		}
+	}
+	if n, at := t.initialNeed(d); n > sum {
+		sum, from = n, at
 	}
 	t.origins[d.field] = from
 	if sum < d.least {
@@ -107,11 +122,51 @@ func (t *translation) total(d dimension, ofPod share, ofContainers []share) int 
 	return int(sum)
 }
 
-func originOf(at string, d dimension, s share) string {
+func originOf(d dimension, s share) string {
 	if s.limit > 0 {
-		return at + ".limits." + d.name
+		return s.at + ".limits." + d.name
 	}
-	return at + ".requests." + d.name
+	return s.at + ".requests." + d.name
+}
+
+func isSidecar(c kubernetesContainer) bool {
+	return c.RestartPolicy != nil && *c.RestartPolicy == openapi.Always
+}
+
+// initialNeed returns what the largest init container needs together with the sidecars before it.
+func (t *translation) initialNeed(d dimension) (most int64, from string) {
+	var sidecars int64
+	for i, c := range t.pod.Spec.InitContainers {
+		s := share{int64(c.Resources.Limits.CPU), int64(c.Resources.Requests.CPU), fmt.Sprintf("spec.initContainers[%d].resources", i)}
+		if d.name == "memory" {
+			s.limit, s.request = mebibytes(c.Resources.Limits.Memory), mebibytes(c.Resources.Requests.Memory)
+		}
+		if n := sidecars + s.amount(); n > most {
+			most, from = n, originOf(d, s)
+		}
+		if isSidecar(c) {
+			sidecars += s.amount()
+		}
+	}
+	return most, from
+}
+
+// limits returns the limits of a container that has less than the virtual machine.
+func (t *translation) limits(c *kubernetesContainer) *openapi.Limits {
+	cpu, memory := int(min(int64(c.Resources.Limits.CPU), maxCPUMillis)), int(min(mebibytes(c.Resources.Limits.Memory), maxMemoryMiB))
+	var out openapi.Limits
+	if cpu > 0 && cpu < t.size.CPUMillis {
+		cpu = max(cpu, minLimitCPU)
+		out.CPUMillis = &cpu
+	}
+	if memory > 0 && memory < t.size.MemoryMiB {
+		memory = max(memory, minLimitMemory)
+		out.MemoryMiB = &memory
+	}
+	if out == (openapi.Limits{}) {
+		return nil
+	}
+	return &out
 }
 
 func mebibytes(q memoryQuantity) int64 {

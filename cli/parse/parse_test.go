@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
 
 	"husk/cli/exit"
 	"husk/client"
@@ -126,5 +127,47 @@ func TestPodFromFlags(t *testing.T) {
 	}
 	if diff := cmp.Diff([]Mount{{"data", "/data", true}}, mounts); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestPodFromFlagsOfDocker(t *testing.T) {
+	t.Parallel()
+	create := func(args ...string) (openapi.PodSpec, error) {
+		var f Pod
+		fs := pflag.NewFlagSet("run", pflag.ContinueOnError)
+		f.AddTo(fs)
+		if err := fs.Parse(args); err != nil {
+			t.Fatal(err)
+		}
+		pod, _, err := f.Create("nginx", nil, false)
+		return pod.Spec, err
+	}
+	got, err := create("--cap-add", "cap_net_admin", "--cap-drop", "all", "--group-add", "staff", "--group-add", "4711", "--read-only", "--security-opt", "no-new-privileges:true",
+		"--stop-signal", "sigint", "--stop-timeout", "0", "--health-cmd", "true", "--health-interval", "5s", "--health-retries", "2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	yes, sigint, zero := true, "SIGINT", 0
+	want := openapi.Container{
+		Name: "nginx", Image: "nginx", CapabilitiesAdd: &[]string{"NET_ADMIN"}, CapabilitiesDrop: &[]string{"ALL"}, Groups: &[]string{"staff", "4711"},
+		ReadOnlyRoot: &yes, NoNewPrivileges: &yes, StopSignal: &sigint,
+		LivenessProbe: &openapi.Probe{Exec: &[]string{"/bin/sh", "-c", "true"}, PeriodSeconds: new(5), FailureThreshold: new(2)},
+	}
+	if diff := cmp.Diff(want, got.Containers[0]); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(&zero, got.TerminationGracePeriodSeconds); diff != "" {
+		t.Error(diff)
+	}
+	for _, args := range [][]string{
+		{"--security-opt", "seccomp=unconfined"},
+		{"--security-opt", "no-new-privileges=maybe"},
+		{"--stop-timeout", "1m"},
+		{"--health-interval", "5s"},
+		{"--health-cmd", "true", "--health-timeout", "500ms"},
+	} {
+		if _, err := create(args...); exit.Code(err) != exit.Usage {
+			t.Errorf("%q: %v; want a usage error", args, err)
+		}
 	}
 }

@@ -5,21 +5,26 @@ package parse
 import (
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/spf13/pflag"
 
+	"husk/cli/exit"
 	"husk/openapi"
 )
 
 // Pod holds the flags that describe a pod with one container.
 type Pod struct {
-	Interactive, Terminal bool
-	privileged            bool
+	Interactive, Terminal    bool
+	privileged, readOnlyRoot bool
 
-	name, cpus, memory, restart, user, workdir, entrypoint string
-	env, envFiles, volumes, labels                         []string
-	scheduling                                             Scheduling
+	name, cpus, memory, restart, user, workdir, entrypoint, stopSignal, stopTimeout string
+	env, envFiles, volumes, labels                                                  []string
+	capAdd, capDrop, groups, security                                               []string
+	health                                                                          Health
+	scheduling                                                                      Scheduling
 }
 
 // AddTo adds the flags.
@@ -37,6 +42,14 @@ func (f *Pod) AddTo(fs *pflag.FlagSet) {
 	fs.StringVarP(&f.workdir, "workdir", "w", "", "working directory (default: the image's)")
 	fs.BoolVarP(&f.Interactive, "interactive", "i", false, "send husk's standard input to the container; with -d or --wait, keep the container's standard input open for husk attach -i")
 	fs.BoolVarP(&f.Terminal, "tty", "t", false, "give the container a terminal")
+	fs.StringArrayVar(&f.groups, "group-add", nil, "add a group to the user, as a name or a number; may be repeated")
+	fs.StringArrayVar(&f.capAdd, "cap-add", nil, "give the container a Linux capability, such as NET_ADMIN, or ALL; may be repeated")
+	fs.StringArrayVar(&f.capDrop, "cap-drop", nil, "take a Linux capability from the container, or ALL; may be repeated")
+	fs.BoolVar(&f.readOnlyRoot, "read-only", false, "make the container's root file system read-only")
+	fs.StringArrayVar(&f.security, "security-opt", nil, "no-new-privileges makes set-user-ID programs ineffective; no-new-privileges=false allows them (default: ineffective if the image has none)")
+	fs.StringVar(&f.stopSignal, "stop-signal", "", "signal that ends the container (default: the image's, or SIGTERM)")
+	fs.StringVar(&f.stopTimeout, "stop-timeout", "", "seconds that the container has to end before it is killed (default: 30)")
+	f.health.AddTo(fs)
 	fs.BoolVar(&f.privileged, "privileged", false, "give root in the container the whole guest: all capabilities and devices")
 	f.scheduling.AddTo(fs)
 }
@@ -73,9 +86,21 @@ func (f *Pod) Create(image string, command []string, followed bool) (openapi.Pod
 	if err != nil {
 		return fail(err)
 	}
+	noNewPrivileges, err := securityOptions(f.security)
+	if err != nil {
+		return fail(err)
+	}
+	health, err := f.health.Probe()
+	if err != nil {
+		return fail(err)
+	}
 	container := openapi.Container{
 		Name: BaseName(image), Image: image, User: given(f.user), WorkingDir: given(f.workdir), Stdin: given(f.Interactive), Tty: given(f.Terminal),
-		StdinOnce: given(f.Interactive && !f.Terminal && followed), Privileged: given(f.privileged), StartOnAttach: given(followed),
+		StdinOnce: given(f.Interactive && !f.Terminal && followed), Privileged: given(f.privileged),
+		ReadOnlyRoot: given(f.readOnlyRoot), NoNewPrivileges: noNewPrivileges, StopSignal: given(strings.ToUpper(f.stopSignal)),
+		CapabilitiesAdd: listed(f.capAdd, capability), CapabilitiesDrop: listed(f.capDrop, capability), Groups: listed(f.groups, strings.Clone),
+		LivenessProbe: health,
+		StartOnAttach: given(followed),
 	}
 	if _, err := uuid.Parse(image); err == nil {
 		container.Name = "main"
@@ -96,9 +121,46 @@ func (f *Pod) Create(image string, command []string, followed bool) (openapi.Pod
 	if len(env) > 0 {
 		container.Env = &env
 	}
-	return openapi.PodCreate{Name: name, Labels: labels, Spec: openapi.PodSpec{
+	spec := openapi.PodSpec{
 		Containers: []openapi.Container{container}, Resources: openapi.Resources{CPUMillis: cpu, MemoryMiB: memory}, RestartPolicy: &policy, Scheduling: scheduling,
-	}}, mounts, nil
+	}
+	if f.stopTimeout != "" {
+		seconds, err := strconv.Atoi(f.stopTimeout)
+		if err != nil {
+			return fail(exit.Usagef("--stop-timeout %q: give a number of seconds", f.stopTimeout))
+		}
+		spec.TerminationGracePeriodSeconds = &seconds
+	}
+	return openapi.PodCreate{Name: name, Labels: labels, Spec: spec}, mounts, nil
+}
+
+// capability returns the name of a capability as the API writes it. Docker accepts more forms.
+func capability(name string) string { return strings.TrimPrefix(strings.ToUpper(name), "CAP_") }
+
+// listed returns the converted items, or nil if there are none.
+func listed(items []string, convert func(string) string) *[]string {
+	if len(items) == 0 {
+		return nil
+	}
+	out := make([]string, len(items))
+	for i, item := range items {
+		out[i] = convert(item)
+	}
+	return &out
+}
+
+// securityOptions reads the values of --security-opt. It returns whether privileges cannot grow, or nil if the values do not say.
+func securityOptions(options []string) (*bool, error) {
+	var noNewPrivileges *bool
+	for _, option := range options {
+		name, value, _ := strings.Cut(strings.Replace(option, ":", "=", 1), "=")
+		yes := value == "" || value == "true"
+		if name != "no-new-privileges" || !yes && value != "false" {
+			return nil, exit.Usagef("--security-opt %q: only no-new-privileges and no-new-privileges=false are supported", option)
+		}
+		noNewPrivileges = &yes
+	}
+	return noNewPrivileges, nil
 }
 
 // environment joins the files and the flags. Later ones take precedence, and flags come last.

@@ -3,21 +3,22 @@
 //go:build linux
 
 // Command husk-init is PID 1 in a pod's VM, and the process as which every container starts. Its
-// code is in package guest/pid1.
+// code is in packages guest/pid1 and guest/become.
 package main
 
 import (
 	"os"
 
+	"husk/guest/become"
 	"husk/guest/pid1"
 )
 
 func main() {
 	switch os.Args[0] {
-	case pid1.ChildName:
-		pid1.RunChild()
-	case pid1.ExecName:
-		pid1.RunExec()
+	case become.ContainerName:
+		become.Container()
+	case become.CommandName:
+		become.Command()
 	}
 	pid1.Main()
 }

@@ -127,10 +127,6 @@ func Write(f guest.File) error {
 	if err := os.MkdirAll(filepath.Dir(f.Path), 0o755); err != nil {
 		return err
 	}
-	mode := f.Mode
-	if mode == 0 {
-		mode = 0o644
-	}
 	out, err := os.OpenFile(f.Path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -145,5 +141,5 @@ func Write(f guest.File) error {
 	if err := out.Chown(int(f.UID), int(f.GID)); err != nil {
 		return err
 	}
-	return unix.Fchmod(int(out.Fd()), mode)
+	return unix.Fchmod(int(out.Fd()), f.Mode)
 }

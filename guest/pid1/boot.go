@@ -15,25 +15,17 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"husk/guest/become"
 )
 
 // Where husk-init keeps the pod's files.
 const (
-	stateDir   = "/run/husk"
-	imagesDir  = stateDir + "/images"  // a squashfs per image disk
-	volumesDir = stateDir + "/volumes" // a file system per volume
-	scratchDir = stateDir + "/scratch" // what containers write to their root
-	rootDir    = stateDir + "/root"    // a container's root, in its own mount namespace
-	cgroupDir  = "/sys/fs/cgroup"
+	imagesDir   = become.StateDir + "/images"   // a squashfs per image disk
+	scratchDir  = become.StateDir + "/scratch"  // what containers write to their root
+	messagesDir = become.StateDir + "/messages" // the termination message of each run
+	cgroupDir   = "/sys/fs/cgroup"
 )
-
-type fsMount struct {
-	source, target, kind string
-	flags                uintptr
-	data                 string
-}
-
-const noExec = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 
 // mountKernel mounts what is needed to load modules and find the console.
 func mountKernel() {
@@ -45,19 +37,20 @@ func mountKernel() {
 	must("move root", unix.Mount("/mnt", "/", "", unix.MS_MOVE, ""))
 	must("chroot", unix.Chroot("."))
 	must("chdir /", unix.Chdir("/"))
-	mountAll([]fsMount{
-		{"proc", "/proc", "proc", noExec, ""},
-		{"sysfs", "/sys", "sysfs", noExec, ""},
-		{"devtmpfs", "/dev", "devtmpfs", unix.MS_NOSUID | unix.MS_NOEXEC, "mode=0755"},
+	mountAll([]become.FSMount{
+		{Source: "proc", Target: "/proc", Kind: "proc", Flags: become.NoExec, Data: ""},
+		{Source: "sysfs", Target: "/sys", Kind: "sysfs", Flags: become.NoExec, Data: ""},
+		{Source: "devtmpfs", Target: "/dev", Kind: "devtmpfs", Flags: unix.MS_NOSUID | unix.MS_NOEXEC, Data: "mode=0755"},
 	})
 }
 
 func mountRest() {
-	mountAll([]fsMount{
-		{"tmpfs", "/run", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=0755"},
-		{"cgroup2", cgroupDir, "cgroup2", noExec, ""},
+	mountAll([]become.FSMount{
+		{Source: "tmpfs", Target: "/run", Kind: "tmpfs", Flags: unix.MS_NOSUID | unix.MS_NODEV, Data: "mode=0755"},
+		{Source: "cgroup2", Target: cgroupDir, Kind: "cgroup2", Flags: become.NoExec, Data: ""},
 	})
-	for _, dir := range []string{imagesDir, volumesDir, scratchDir, rootDir} {
+	mountAll([]become.FSMount{{Source: "tmpfs", Target: messagesDir, Kind: "tmpfs", Flags: become.NoExec, Data: "mode=0700,size=1m"}})
+	for _, dir := range []string{imagesDir, become.VolumesDir, scratchDir, become.RootDir} {
 		must("mkdir", os.MkdirAll(dir, 0o755))
 	}
 	// If the pod runs out of memory, the kernel must choose a process of a container.
@@ -67,10 +60,10 @@ func mountRest() {
 	}
 }
 
-func mountAll(mounts []fsMount) {
+func mountAll(mounts []become.FSMount) {
 	for _, m := range mounts {
-		must("mkdir", os.MkdirAll(m.target, 0o755))
-		must("mount "+m.target, unix.Mount(m.source, m.target, m.kind, m.flags, m.data))
+		must("mkdir", os.MkdirAll(m.Target, 0o755))
+		must("mount "+m.Target, unix.Mount(m.Source, m.Target, m.Kind, m.Flags, m.Data))
 	}
 }
 

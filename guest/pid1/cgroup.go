@@ -5,6 +5,7 @@
 package pid1
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,15 +13,33 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"husk/guest"
 )
 
-// cgroup contains the processes of one run of a container. It sets no limits, because the VM is the
-// limit. It is used to recognize OOM kills, and to kill all processes at once.
+// cgroup contains the processes of one run of a container. It is used to recognize OOM kills, and to
+// kill all processes at once. It sets a limit if the container has one; otherwise the VM is the limit.
 type cgroup struct{ name, dir string }
 
 func newCgroup(name string) (cgroup, error) {
 	c := cgroup{name, filepath.Join(cgroupDir, name)}
 	return c, os.Mkdir(c.dir, 0o755)
+}
+
+// cpuPeriod is the period in which the processes of a group get their share, in microseconds.
+const cpuPeriod = 100_000
+
+func (c cgroup) limit(l guest.Limits) error {
+	set := func(file, value string) error { return os.WriteFile(filepath.Join(c.dir, file), []byte(value), 0) }
+	if l.CPUMillis > 0 {
+		if err := set("cpu.max", fmt.Sprintf("%d %d", l.CPUMillis*cpuPeriod/1000, cpuPeriod)); err != nil {
+			return err
+		}
+	}
+	if l.MemoryMiB > 0 {
+		return set("memory.max", strconv.Itoa(l.MemoryMiB<<20))
+	}
+	return nil
 }
 
 func (c cgroup) open() (int, error) {

@@ -6,38 +6,43 @@ package pid1
 
 import (
 	"cmp"
+	"sync"
 	"time"
 
 	"husk/guest"
+	"husk/guest/become"
 	"husk/signals"
 )
 
 // supervise runs one container until it has ended for good.
 func (p *pod) supervise(i int, spec guest.Spec) {
-	c := spec.Containers[i]
 	wait := newBackoff(spec.RestartBackoff)
-	if c.StartOnAttach {
+	if c := spec.Containers[i]; c.StartOnAttach {
 		p.awaitClient(i, p.stdio[c.Name])
 	}
 	for first := true; ; first = false {
 		began := time.Now()
+		c := new(spec.Containers[i])
 		c.Env = p.env(i)
-		proc, failed := p.begin(i, c, first)
-		var ended exit
+		r, startFailed := p.begin(i, c, first)
+		var again bool
 		switch {
-		case failed != nil && first:
+		case startFailed != nil && first:
 			// Spec and image cannot change, so it can never start.
-			p.abort(c.Name, failed)
+			p.abort(c.Name, startFailed)
 			return
-		case failed != nil:
-			ended = exit{code: failed.Code}
-		case proc == nil: // stopped before it could start
+		case startFailed != nil:
+			again = restarts(policyOf(c, spec.RestartPolicy), true)
+		case r == nil: // stopped before it could start
 			return
 		default:
-			ended = proc.wait()
-			p.ended(i, c.Name, ended)
+			var looking sync.WaitGroup
+			looking.Go(func() { p.look(r) })
+			ended := r.process.wait()
+			again = restarts(policyOf(c, spec.RestartPolicy), p.ended(r, ended))
+			looking.Wait()
 		}
-		if !restarts(spec.RestartPolicy, ended) || !p.rest(i, wait.delay(time.Since(began))) {
+		if !again || !p.rest(i, c, wait.delay(time.Since(began))) {
 			return
 		}
 	}
@@ -60,23 +65,36 @@ func (p *pod) awaitClient(i int, s *stdio) {
 	p.update(func() { p.status.Containers[i].Reason = "" })
 }
 
-// restarts reports whether the policy requires another run after this one.
-func restarts(policy string, ended exit) bool {
-	return policy == guest.RestartAlways || policy == guest.RestartOnFailure && ended.code != 0
+// policyOf returns the restart policy of a container. An init container that has done its work is not
+// restarted, whatever the pod's policy is.
+func policyOf(c *guest.Container, ofPod string) string {
+	switch {
+	case c.RestartPolicy != "":
+		return c.RestartPolicy
+	case c.Init && ofPod == guest.RestartAlways:
+		return guest.RestartOnFailure
+	default:
+		return ofPod
+	}
 }
 
-// begin starts a run and publishes it. It returns neither a process nor an error if the pod is being stopped.
-func (p *pod) begin(i int, c guest.Container, first bool) (process, *startError) {
-	select {
-	case <-p.stop:
+// restarts reports whether the policy requires another run after one that ended well or badly.
+func restarts(policy string, failed bool) bool {
+	return policy == guest.RestartAlways || policy == guest.RestartOnFailure && failed
+}
+
+// begin starts a run and publishes it. It returns neither a run nor an error if the container may not
+// start any more.
+func (p *pod) begin(i int, c *guest.Container, first bool) (*run, *become.StartError) {
+	if !p.mayStart(c) {
 		return nil, nil
-	default:
 	}
 	signal, err := signals.Parse(c.StopSignal)
 	if err != nil { // already validated
-		return nil, &startError{Code: 126, Message: err.Error()}
+		return nil, &become.StartError{Code: 126, Message: err.Error()}
 	}
-	proc, failed := p.machine.launch(c, p.stdio[c.Name])
+	proc, failed := p.machine.launch(*c, p.stdio[c.Name])
+	var r *run
 	p.update(func() {
 		s := &p.status.Containers[i]
 		if !first {
@@ -90,28 +108,37 @@ func (p *pod) begin(i int, c guest.Container, first bool) (process, *startError)
 			s.StartedAt, s.FinishedAt = time.Time{}, now
 			return
 		}
-		s.State, s.Reason, s.Message, s.StartedAt = guest.StateRunning, "", "", time.Now()
+		r = newRun(i, c, proc, signal)
+		s.State, s.Reason, s.Message, s.StartedAt, s.Ready = guest.StateRunning, "", "", r.began, new(true)
+		if provesReady(c) {
+			s.Ready, s.Reason = new(false), guest.ReasonNotReady
+		}
 		s.ExitCode, s.Signal, s.OOMKilled, s.FinishedAt = 0, 0, false, time.Time{}
-		p.running[c.Name] = &run{process: proc, stopSignal: signal}
-		select {
-		case <-p.stop:
+		p.running[c.Name] = r
+		if !p.mayStart(c) {
 			// It started after the others were told to end. It has done nothing yet, and probably
 			// has no signal handler yet.
 			proc.kill()
-		default:
 		}
 	})
-	return proc, failed
+	return r, failed
 }
 
-// ended publishes the end of a run.
-func (p *pod) ended(i int, name string, e exit) {
+// ended publishes the end of a run and reports whether it ended badly.
+func (p *pod) ended(r *run, e exit) (bad bool) {
+	fallback := ""
+	if e.message == "" && e.code != 0 && r.container.TerminationMessageFromLog {
+		fallback = lastLines(p.stdio[r.container.Name].log)
+	}
 	p.update(func() {
-		delete(p.running, name)
-		s := &p.status.Containers[i]
-		s.State, s.Message, s.FinishedAt = guest.StateExited, "", time.Now()
+		delete(p.running, r.container.Name)
+		s := &p.status.Containers[r.index]
+		s.Ready = new(false)
+		s.State, s.Message, s.FinishedAt = guest.StateExited, guest.Message(cmp.Or(e.message, fallback)), time.Now()
 		s.ExitCode, s.Signal, s.OOMKilled, s.LastExitCode = e.code, e.signal, e.oomKilled, &e.code
 		switch {
+		case r.reason != "":
+			s.Reason, s.Message = r.reason, guest.Message(r.message)
 		case e.oomKilled:
 			s.Reason = guest.ReasonOOMKilled
 		case e.code != 0:
@@ -119,12 +146,18 @@ func (p *pod) ended(i int, name string, e exit) {
 		default:
 			s.Reason = guest.ReasonCompleted
 		}
+		if s.Message == "" && r.hookError != nil {
+			s.Message = guest.Message("the hook before the container's stop failed: " + r.hookError.Error())
+		}
+		bad = failed(*s)
 	})
+	r.end()
+	return bad
 }
 
 // rest waits for the next restart. It returns false if there will be none; the container's state is
 // then set back to exited.
-func (p *pod) rest(i int, d time.Duration) bool {
+func (p *pod) rest(i int, c *guest.Container, d time.Duration) bool {
 	var before guest.ContainerStatus
 	p.update(func() {
 		s := &p.status.Containers[i]
@@ -137,17 +170,22 @@ func (p *pod) rest(i int, d time.Duration) bool {
 	})
 	timer := time.NewTimer(d)
 	defer timer.Stop()
+	over := p.over
+	if !c.Sidecar() {
+		over = nil
+	}
 	select {
 	case <-timer.C:
 		return true
 	case <-p.stop:
-		p.update(func() { p.status.Containers[i] = before })
-		return false
+	case <-over:
 	}
+	p.update(func() { p.status.Containers[i] = before })
+	return false
 }
 
 // abort fails the pod because a container can never start, and ends the other containers.
-func (p *pod) abort(name string, e *startError) {
+func (p *pod) abort(name string, e *become.StartError) {
 	p.update(func() {
 		if !p.stopping {
 			p.status.Phase, p.status.Error = guest.PhaseFailed, "container "+name+": "+e.Message

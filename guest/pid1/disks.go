@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"husk/guest"
+	"husk/guest/become"
 )
 
 const (
@@ -70,7 +71,7 @@ func mountVolume(ctx context.Context, v guest.Volume) (mountedVolume, error) {
 	if err != nil {
 		return mountedVolume{}, fmt.Errorf("volume %s: %w", v.Name, err)
 	}
-	target := filepath.Join(volumesDir, v.Name)
+	target := filepath.Join(become.VolumesDir, v.Name)
 	if err := os.MkdirAll(target, 0o755); err != nil {
 		return mountedVolume{}, err
 	}
@@ -87,7 +88,7 @@ func mountVolume(ctx context.Context, v guest.Volume) (mountedVolume, error) {
 // unmount detaches the volume and waits until its file system is closed. That takes longer while a
 // mount namespace is still being destroyed.
 func (v mountedVolume) unmount() error {
-	target := filepath.Join(volumesDir, v.name)
+	target := filepath.Join(become.VolumesDir, v.name)
 	deadline := time.Now().Add(unmountWait)
 	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
 		err := unix.Unmount(target, 0)

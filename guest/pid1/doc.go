@@ -6,9 +6,9 @@
 // and supervises the containers, and serves the host on the guest channel. It runs in three roles:
 //
 //	Main       PID 1: boot.go → channel (guest.Serve) → pod.go → container.go
-//	RunChild   PID 1 of a container: child.go builds the root file system inside
+//	become.Container   PID 1 of a container: child.go builds the root file system inside
 //	           fresh namespaces, then becomes the container's own process
-//	RunExec    a command in a running container: execchild.go switches to the container's
+//	become.Command    a command in a running container: execchild.go switches to the container's
 //	           user, then becomes the command
 //
 // pod.go and container.go contain the pod's lifecycle and no Linux calls. They use the machine

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"husk/guest"
+	"husk/guest/become"
 	"husk/session"
 	"husk/signals"
 )
@@ -65,7 +66,7 @@ func (l *linux) exec(c guest.Container, in process, e guest.Exec, accept guest.A
 
 // asCall converts the reason why a command did not start to a CallError.
 func asCall(err error) error {
-	var start *startError
+	var start *become.StartError
 	switch {
 	case errors.As(err, &start) && start.Code == 127:
 		return &guest.CallError{Code: guest.CodeNoCommand, Message: start.Message}
@@ -105,7 +106,7 @@ func (l *linux) startJob(k *child, c guest.Container, e guest.Exec) (_ *job, err
 	if j.group, err = newCgroup(name); err != nil {
 		return nil, fmt.Errorf("cgroup: %w", err)
 	}
-	failure, err := l.forkJob(k, j, childConfig{Container: c, Hostname: hostname}, e)
+	failure, err := l.forkJob(k, j, become.Config{Container: c, Hostname: hostname}, e)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +118,7 @@ func (l *linux) startJob(k *child, c guest.Container, e guest.Exec) (_ *job, err
 	}
 	<-j.died
 	if err == nil {
-		start := new(startError)
+		start := new(become.StartError)
 		if err = json.Unmarshal(report, start); err == nil {
 			err = start
 		}
@@ -127,7 +128,7 @@ func (l *linux) startJob(k *child, c guest.Container, e guest.Exec) (_ *job, err
 
 // forkJob forks the command's process into the container and returns the pipe on which it reports
 // errors.
-func (l *linux) forkJob(k *child, j *job, config childConfig, e guest.Exec) (_ *os.File, err error) {
+func (l *linux) forkJob(k *child, j *job, config become.Config, e guest.Exec) (_ *os.File, err error) {
 	var theirs []*os.File // standard input, output and error, configuration, failure
 	defer func() {
 		for _, f := range theirs {
@@ -164,7 +165,7 @@ func (l *linux) forkJob(k *child, j *job, config childConfig, e guest.Exec) (_ *
 		if e.TTY {
 			slave, err := j.terminal(e.Size)
 			if err != nil {
-				return &startError{126, fmt.Sprintf("no terminal: %v", err)}
+				return &become.StartError{Code: 126, Message: fmt.Sprintf("no terminal: %v", err)}
 			}
 			defer slave.Close()
 			attr.Files = []uintptr{slave.Fd(), slave.Fd(), slave.Fd()}
@@ -175,7 +176,7 @@ func (l *linux) forkJob(k *child, j *job, config childConfig, e guest.Exec) (_ *
 		}
 		var err error
 		j.pid, j.died, err = l.reap.start(func() (int, error) {
-			return syscall.ForkExec("/proc/self/exe", []string{ExecName}, attr)
+			return syscall.ForkExec("/proc/self/exe", []string{become.CommandName}, attr)
 		})
 		return err
 	})
@@ -218,7 +219,7 @@ func (j *job) pipes(input bool) (theirs []*os.File, err error) {
 // terminal makes a terminal in the container and returns the command's end. It runs inside the
 // container.
 func (j *job) terminal(size session.Size) (slave *os.File, err error) {
-	if j.tty, slave, err = openTerminal(); err != nil {
+	if j.tty, slave, err = become.OpenTerminal(); err != nil {
 		return nil, err
 	}
 	j.output[session.Stdout] = j.tty

@@ -33,7 +33,7 @@ func (l *linux) forward(network *guest.Network, port int, accept guest.Accept) e
 	var fd int
 	var err error
 	for _, a := range at {
-		if fd, err = connect(a); err == nil {
+		if fd, err = connect(a, connectWait); err == nil {
 			break
 		}
 	}
@@ -53,7 +53,7 @@ func (l *linux) forward(network *guest.Network, port int, accept guest.Accept) e
 	return nil
 }
 
-func connect(to unix.Sockaddr) (int, error) {
+func connect(to unix.Sockaddr, wait time.Duration) (int, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return -1, err
@@ -63,7 +63,7 @@ func connect(to unix.Sockaddr) (int, error) {
 	if errors.Is(err, unix.EINPROGRESS) {
 		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 		n, e := 0, error(unix.EINTR)
-		for end := time.Now().Add(connectWait); errors.Is(e, unix.EINTR); {
+		for end := time.Now().Add(wait); errors.Is(e, unix.EINTR); {
 			n, e = unix.Poll(poll, int(max(0, time.Until(end)).Milliseconds()))
 		}
 		switch {

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"husk/guest"
+	"husk/guest/become"
 	"husk/guest/files"
 	"husk/guest/logring"
 )
@@ -57,6 +58,9 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 	if err := unix.Sethostname([]byte(spec.Hostname)); err != nil {
 		return fmt.Errorf("hostname %s: %w", spec.Hostname, err)
 	}
+	if !asks(spec) {
+		os.Remove(probeProgram) // it uses the pod's memory
+	}
 	if err := setUpNetwork(ctx, spec.Network); err != nil {
 		return err
 	}
@@ -77,7 +81,7 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 	}
 	for _, v := range spec.Volumes {
 		if v.FSType == guest.FilesType {
-			if err := files.Mount(filepath.Join(volumesDir, v.Name), v); err != nil {
+			if err := files.Mount(filepath.Join(become.VolumesDir, v.Name), v); err != nil {
 				return err
 			}
 			continue
@@ -93,16 +97,16 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 }
 
 func (l *linux) update(volume string, now []guest.File) error {
-	return files.Replace(filepath.Join(volumesDir, volume), now)
+	return files.Replace(filepath.Join(become.VolumesDir, volume), now)
 }
 
-func (l *linux) launch(c guest.Container, io *stdio) (process, *startError) {
+func (l *linux) launch(c guest.Container, io *stdio) (process, *become.StartError) {
 	p, err := l.fork(c, io)
-	if start, ok := errors.AsType[*startError](err); ok {
+	if start, ok := errors.AsType[*become.StartError](err); ok {
 		return nil, start
 	}
 	if err != nil {
-		return nil, &startError{Code: 126, Message: err.Error()}
+		return nil, &become.StartError{Code: 126, Message: err.Error()}
 	}
 	return p, nil
 }
@@ -115,6 +119,7 @@ type child struct {
 	died    <-chan unix.WaitStatus
 	group   cgroup
 	scratch string
+	message *message // nil: none
 	stdio   *stdio
 	input   runIO
 	slave   *os.File // of a terminal, kept open; nil without one
@@ -137,7 +142,7 @@ func (l *linux) fork(c guest.Container, streams *stdio) (_ *child, err error) {
 		c.Env = append([]string{"TERM=xterm"}, c.Env...)
 	}
 	// Every run begins with the unchanged image.
-	config := childConfig{
+	config := become.Config{
 		Container: c, Etc: etcFiles(spec), Hostname: spec.Hostname,
 		Image: filepath.Join(imagesDir, c.ImageSerial), Scratch: filepath.Join(scratchDir, run), Writable: writable,
 	}
@@ -149,6 +154,15 @@ func (l *linux) fork(c guest.Container, streams *stdio) (_ *child, err error) {
 	}()
 	if k.group, err = newCgroup(run); err != nil {
 		return nil, fmt.Errorf("cgroup: %w", err)
+	}
+	if err := k.group.limit(c.Limits); err != nil {
+		return nil, fmt.Errorf("cgroup: %w", err)
+	}
+	if c.TerminationMessagePath != "" {
+		if k.message, err = newMessage(run); err != nil {
+			return nil, err
+		}
+		config.Message = k.message.file.Name()
 	}
 	failure, err := l.clone(k, config)
 	if err != nil {
@@ -164,7 +178,7 @@ func (l *linux) fork(c guest.Container, streams *stdio) (_ *child, err error) {
 	<-k.died
 	k.drain()
 	if err == nil {
-		start := new(startError)
+		start := new(become.StartError)
 		if err = json.Unmarshal(report, start); err == nil {
 			err = start
 		}
@@ -173,7 +187,7 @@ func (l *linux) fork(c guest.Container, streams *stdio) (_ *child, err error) {
 }
 
 // clone starts the child in its namespaces and returns the pipe on which it reports errors.
-func (l *linux) clone(k *child, config childConfig) (_ *os.File, err error) {
+func (l *linux) clone(k *child, config become.Config) (_ *os.File, err error) {
 	var theirs []*os.File // in the child's order: standard streams, configuration, failure, terminal
 	defer func() {
 		for _, f := range theirs {
@@ -228,7 +242,7 @@ func (l *linux) clone(k *child, config childConfig) (_ *os.File, err error) {
 		attr.Files = append(attr.Files, f.Fd())
 	}
 	k.pid, k.died, err = l.reap.start(func() (int, error) {
-		return syscall.ForkExec("/proc/self/exe", []string{ChildName}, attr)
+		return syscall.ForkExec("/proc/self/exe", []string{become.ContainerName}, attr)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("start container: %w", err)
@@ -286,7 +300,7 @@ func (k *child) streams(c guest.Container) (theirs []*os.File, err error) {
 
 // useTerminal takes over the terminal that a child makes for itself.
 func (k *child) useTerminal(from *os.File, stdin bool) error {
-	master, slave, err := receiveTerminal(from)
+	master, slave, err := become.ReceiveTerminal(from)
 	if err != nil || master == nil {
 		return err
 	}
@@ -354,6 +368,7 @@ func (k *child) wait() exit {
 	}
 	// A shell reports a killed child with the same number.
 	e.oomKilled = e.code == 128+int(unix.SIGKILL) && k.group.oomKills() > 0
+	e.message = k.message.text()
 	k.cleanUp()
 	return e
 }
@@ -384,6 +399,7 @@ func (k *child) cleanUp() {
 		k.pidFD = -1
 	}
 	k.entry.Unlock()
+	k.message.remove()
 	os.RemoveAll(k.scratch)
 }
 

@@ -8,6 +8,7 @@ import (
 	"context"
 
 	"husk/guest"
+	"husk/guest/become"
 )
 
 // machine is what a pod's lifecycle needs from its VM. Tests replace it.
@@ -15,12 +16,14 @@ type machine interface {
 	// prepare sets up hostname, network, image disks and volumes.
 	prepare(ctx context.Context, spec guest.Spec) error
 	// launch starts a container. An error means that its command did not run.
-	launch(c guest.Container, io *stdio) (process, *startError)
+	launch(c guest.Container, io *stdio) (process, *become.StartError)
 	// The streams, in a running container; see guest.Handler.
 	exec(c guest.Container, in process, e guest.Exec, accept guest.Accept) error
 	forward(network *guest.Network, port int, accept guest.Accept) error
 	copyOut(in process, what guest.Copy, accept guest.Accept) error
 	copyIn(c guest.Container, in process, where guest.Copy, accept guest.Accept) error
+	// act does an action of a probe or a hook. It returns why the action failed.
+	act(ctx context.Context, c guest.Container, in process, network *guest.Network, a guest.Action) error
 	// update replaces the files of a volume in memory.
 	update(volume string, files []guest.File) error
 	// stats returns the usage of the machine and the running containers.
@@ -44,12 +47,5 @@ type exit struct {
 	code      int // 128+signal if killed
 	signal    int
 	oomKilled bool
+	message   string // what the container wrote to its termination message
 }
-
-// startError is why a container's command did not run.
-type startError struct {
-	Code    int    `json:"code"` // as a shell would exit: 127 not found, 126 otherwise
-	Message string `json:"message"`
-}
-
-func (e *startError) Error() string { return e.Message }

@@ -82,8 +82,8 @@ func etcFiles(spec guest.Spec) []guest.File {
 		hosts += "127.0.1.1\t" + spec.Hostname + "\n"
 	}
 	files := []guest.File{
-		{Path: "/etc/hostname", Content: []byte(spec.Hostname + "\n")},
-		{Path: "/etc/hosts", Content: []byte(hosts)},
+		{Path: "/etc/hostname", Content: []byte(spec.Hostname + "\n"), Mode: 0o644},
+		{Path: "/etc/hosts", Content: []byte(hosts), Mode: 0o644},
 	}
 	var resolv strings.Builder
 	if n := spec.Network; n != nil {
@@ -94,5 +94,5 @@ func etcFiles(spec guest.Spec) []guest.File {
 			resolv.WriteString("search " + strings.Join(n.Search, " ") + "\n")
 		}
 	}
-	return append(files, guest.File{Path: "/etc/resolv.conf", Content: []byte(resolv.String())})
+	return append(files, guest.File{Path: "/etc/resolv.conf", Content: []byte(resolv.String()), Mode: 0o644})
 }

@@ -46,20 +46,17 @@ type pod struct {
 	canonical []byte        // the spec; nil until started
 	spec      guest.Spec
 	stdio     map[string]*stdio
-	running   map[string]*run // by container, while it runs
+	running   map[string]*run          // by container, while it runs
+	started   map[string]chan struct{} // by container, closed when it has started for the first time
 	stopping  bool
 	stop      chan struct{} // closed when no container may be started any more
+	over      chan struct{} // closed when all containers except the sidecars have ended for good
+	expired   bool          // the pod's deadline has passed
 	killTimer *time.Timer
 	killAt    time.Time
 	prepared  chan struct{} // closed when the machine is prepared
 	idle      chan struct{} // closed when every container has ended for good
 	delivered chan struct{} // closed when a host has read the final status
-}
-
-// run is a container's current process.
-type run struct {
-	process    process
-	stopSignal int
 }
 
 func newPod(m machine, bootID string, hello func() guest.Hello) *pod {
@@ -71,7 +68,9 @@ func newPod(m machine, bootID string, hello func() guest.Hello) *pod {
 		changed:   make(chan struct{}),
 		stdio:     map[string]*stdio{},
 		running:   map[string]*run{},
+		started:   map[string]chan struct{}{},
 		stop:      make(chan struct{}),
+		over:      make(chan struct{}),
 		prepared:  make(chan struct{}),
 		idle:      idle,
 		delivered: make(chan struct{}),
@@ -106,7 +105,7 @@ func (p *pod) Start(spec guest.Spec) (guest.Status, error) {
 	p.spec.Containers = slices.Clone(spec.Containers) // Update changes environments
 	for _, c := range spec.Containers {
 		p.status.Containers = append(p.status.Containers, guest.ContainerStatus{Name: c.Name, State: guest.StateWaiting})
-		p.stdio[c.Name] = newStdio()
+		p.stdio[c.Name], p.started[c.Name] = newStdio(), make(chan struct{})
 	}
 	p.publish()
 	p.idle = make(chan struct{})
@@ -191,29 +190,56 @@ func (p *pod) live(spec guest.Spec) {
 			p.status.Phase = guest.PhaseRunning
 		}
 	})
-	var all sync.WaitGroup
-	for i := range spec.Containers {
-		all.Go(func() {
-			p.supervise(i, spec)
-			p.stdio[spec.Containers[i].Name].close()
-		})
+	if spec.DeadlineMillis > 0 {
+		deadline := time.AfterFunc(time.Duration(spec.DeadlineMillis)*time.Millisecond, p.expire)
+		defer deadline.Stop()
 	}
-	all.Wait()
+	p.runAll(spec)
 	p.update(func() {
-		if p.status.Phase == guest.PhaseRunning {
-			p.status.Phase = outcome(p.status.Containers)
+		switch {
+		case p.status.Phase != guest.PhaseRunning:
+		case p.expired:
+			p.status.Phase, p.status.Reason = guest.PhaseFailed, guest.ReasonDeadline
+			p.status.Error = "the pod ran longer than its deadline allows"
+		default:
+			p.status.Phase = outcome(spec.Containers, p.status.Containers)
 		}
 	})
 }
 
-// outcome returns the phase of a pod whose containers have all ended for good.
-func outcome(containers []guest.ContainerStatus) string {
-	for _, c := range containers {
-		if c.State != guest.StateExited || c.ExitCode != 0 {
+// expire ends the pod because its deadline has passed.
+func (p *pod) expire() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.over: // it has ended by itself
+		return
+	default:
+	}
+	if !p.stopping {
+		p.expired = true
+		p.endContainers(p.grace())
+	}
+}
+
+// grace returns the grace period of the pod's spec.
+func (p *pod) grace() time.Duration { return time.Duration(p.spec.GraceMillis) * time.Millisecond }
+
+// outcome returns the phase of a pod whose containers have all ended for good. How a sidecar ended
+// does not matter.
+func outcome(containers []guest.Container, statuses []guest.ContainerStatus) string {
+	for i, s := range statuses {
+		if !containers[i].Sidecar() && (s.State != guest.StateExited || failed(s)) {
 			return guest.PhaseFailed
 		}
 	}
 	return guest.PhaseSucceeded
+}
+
+// failed reports whether a run ended badly. One that husk-init ended because of a probe or a hook did,
+// whatever its exit code.
+func failed(s guest.ContainerStatus) bool {
+	return s.ExitCode != 0 || s.Reason == guest.ReasonUnhealthy || s.Reason == guest.ReasonHookFailed
 }
 
 // update changes the status and notifies those that wait for it.
@@ -291,33 +317,6 @@ func (p *pod) Stop(grace time.Duration) error {
 		go p.shutDown(p.idle)
 	}
 	return nil
-}
-
-// endContainers signals the running containers, prevents starts, and kills what is left after
-// grace. Another call can only shorten the grace. p.mu is held.
-func (p *pod) endContainers(grace time.Duration) {
-	at := time.Now().Add(grace)
-	select {
-	case <-p.stop:
-		if at.Before(p.killAt) {
-			p.killAt = at
-			p.killTimer.Reset(grace)
-		}
-		return
-	default:
-	}
-	close(p.stop)
-	for _, r := range p.running {
-		r.process.signal(r.stopSignal)
-	}
-	p.killAt = at
-	p.killTimer = time.AfterFunc(grace, func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		for _, r := range p.running {
-			r.process.kill()
-		}
-	})
 }
 
 // deliver waits until the containers' last output has been sent to the agent and to attached clients,

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"husk/guest"
+	"husk/guest/become"
 )
 
 // fakeMachine runs containers that follow a test's script.
@@ -27,11 +28,31 @@ type fakeMachine struct {
 	prepared error
 	released error
 	off      chan struct{}
+	// acts answers a probe or a hook; nil succeeds at once.
+	acts func(ctx context.Context, c string, a guest.Action) error
+	log  []string // starts, signals and actions, in their order
+}
+
+func (m *fakeMachine) note(what string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.log = append(m.log, what)
+}
+
+func (m *fakeMachine) act(ctx context.Context, c guest.Container, _ process, _ *guest.Network, a guest.Action) error {
+	if a.SleepSeconds > 0 {
+		m.note(c.Name + " sleeps")
+		return sleep(ctx, time.Duration(a.SleepSeconds)*time.Second)
+	}
+	if m.acts == nil {
+		return nil
+	}
+	return m.acts(ctx, c.Name, a)
 }
 
 // fakeRun describes one run of a container.
 type fakeRun struct {
-	fails *startError
+	fails *become.StartError
 	lasts time.Duration // 0: until it is signalled or killed
 	ends  exit
 	// deaf means that the container ignores the stop signal.
@@ -57,7 +78,7 @@ func (m *fakeMachine) update(volume string, files []guest.File) error {
 }
 func (m *fakeMachine) stats(map[string]process) guest.Stats { return guest.Stats{} }
 
-func (m *fakeMachine) launch(c guest.Container, _ *stdio) (process, *startError) {
+func (m *fakeMachine) launch(c guest.Container, _ *stdio) (process, *become.StartError) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.env[c.Name] = c.Env
@@ -67,15 +88,19 @@ func (m *fakeMachine) launch(c guest.Container, _ *stdio) (process, *startError)
 	if r.fails != nil {
 		return nil, r.fails
 	}
-	return &fakeProcess{run: r, signalled: make(chan exit, 8)}, nil
+	m.log = append(m.log, "start "+c.Name)
+	return &fakeProcess{machine: m, name: c.Name, run: r, signalled: make(chan exit, 8)}, nil
 }
 
 type fakeProcess struct {
+	machine   *fakeMachine
+	name      string
 	run       fakeRun
 	signalled chan exit
 }
 
 func (p *fakeProcess) signal(int) {
+	p.machine.note("signal " + p.name)
 	if !p.run.deaf {
 		p.signalled <- p.run.ends
 	}
@@ -190,7 +215,7 @@ func TestWaitingContainerShowsItsReason(t *testing.T) {
 func TestAFirstStartErrorFailsThePod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, m, spec := newFakePod(guest.RestartAlways, map[string][]fakeRun{
-			"good": {{ends: exit{code: 0}}}, "deaf": {{deaf: true}}, "bad": {{fails: &startError{Code: 127, Message: "not found"}}},
+			"good": {{ends: exit{code: 0}}}, "deaf": {{deaf: true}}, "bad": {{fails: &become.StartError{Code: 127, Message: "not found"}}},
 		}, "good", "deaf", "bad")
 		mustStart(t, p, spec)
 		time.Sleep(abortGrace)
@@ -214,7 +239,7 @@ func TestALaterStartErrorIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, m, spec := newFakePod(guest.RestartOnFailure, map[string][]fakeRun{"a": {
 			{lasts: time.Second, ends: exit{code: 1}},
-			{fails: &startError{Code: 126, Message: "no memory"}},
+			{fails: &become.StartError{Code: 126, Message: "no memory"}},
 			{lasts: time.Second, ends: exit{code: 0}},
 		}}, "a")
 		mustStart(t, p, spec)
@@ -351,12 +376,4 @@ func TestValuesOfARunningPodChange(t *testing.T) {
 			t.Errorf("the spec of the start is refused after an update: %v", err)
 		}
 	})
-}
-
-func TestEnvironment(t *testing.T) {
-	t.Parallel()
-	got := environment([]string{"A=1", "HOME=/srv", "A=2"}, "pod", "/root")
-	if diff := cmp.Diff([]string{defaultPath, "HOSTNAME=pod", "HOME=/srv", "A=2"}, got); diff != "" {
-		t.Errorf("environment (-want +got):\n%s", diff)
-	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"husk/guest"
 	"husk/guest/archive"
+	"husk/guest/become"
 )
 
 // inside returns a running container.
@@ -87,7 +88,7 @@ func (l *linux) copyIn(c guest.Container, in process, where guest.Copy, accept g
 	}
 	return asCall(k.inside(func() error {
 		return archive.In(where, func() (uid, gid int, err error) {
-			who, err := lookUpUser(c.User)
+			who, err := become.LookUpUser(c.User)
 			if err != nil {
 				return 0, 0, err
 			}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command mkinitramfs builds the initramfs of a pod's VM from husk-init and the modules of an
-// installed kernel.
+// Command mkinitramfs builds the initramfs of a pod's VM from husk-init, husk-probe and the modules of
+// an installed kernel.
 package main
 
 import (
@@ -17,16 +17,17 @@ import (
 func main() {
 	version := flag.String("kernel-version", "auto", "version of the kernel whose modules to use; auto: the newest installed cloud kernel")
 	init := flag.String("init", "bin/husk-init", "static program to use as /init")
+	probe := flag.String("probe", "bin/husk-probe", "static program to use as /husk-probe")
 	out := flag.String("o", "build/initramfs.cpio", "where to write the initramfs")
 	vmlinuz := flag.String("vmlinuz-out", "", "where to copy the kernel itself; empty: do not copy it")
 	flag.Parse()
-	if err := run(*version, *init, *out, *vmlinuz); err != nil {
+	if err := run(*version, *init, *probe, *out, *vmlinuz); err != nil {
 		fmt.Fprintln(os.Stderr, "mkinitramfs:", err)
 		os.Exit(1)
 	}
 }
 
-func run(version, init, out, vmlinuz string) error {
+func run(version, init, probe, out, vmlinuz string) error {
 	if version == "auto" {
 		var err error
 		if version, err = kernel.FindVersion(); err != nil {
@@ -34,7 +35,7 @@ func run(version, init, out, vmlinuz string) error {
 		}
 	}
 	err := replace(out, func(w io.Writer) error {
-		return kernel.WriteInitramfs(w, init, filepath.Join("/lib/modules", version))
+		return kernel.WriteInitramfs(w, init, probe, filepath.Join("/lib/modules", version))
 	})
 	if err != nil || vmlinuz == "" {
 		return err

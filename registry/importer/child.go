@@ -45,7 +45,8 @@ func BeChild() {
 		return
 	}
 	out := json.NewEncoder(os.Stdout)
-	if err := child(out); err != nil {
+	setsPrivileges, err := child(out)
+	if err != nil {
 		m := message{Error: err.Error()}
 		for _, kind := range kinds {
 			if errors.Is(err, kind) {
@@ -56,24 +57,25 @@ func BeChild() {
 		_ = out.Encode(m) //nolint:errchkjson // without a parent nobody needs it
 		os.Exit(1)
 	}
-	_ = out.Encode(message{Done: true}) //nolint:errchkjson // as above
+	_ = out.Encode(message{Done: true, SetsPrivileges: setsPrivileges}) //nolint:errchkjson // as above
 	os.Exit(0)
 }
 
-func child(out *json.Encoder) error {
+// child reports whether the image has programs that set privileges.
+func child(out *json.Encoder) (setsPrivileges bool, err error) {
 	if err := limit(); err != nil {
-		return err
+		return false, err
 	}
 	var image Image
 	if err := json.NewDecoder(os.Stdin).Decode(&image); err != nil {
-		return fmt.Errorf("read the request: %w", err)
+		return false, fmt.Errorf("read the request: %w", err)
 	}
 	ctx := context.Background()
 	resolving, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
 	resolved, err := registry.Resolve(resolving, image.Egress, image.Reference, image.Auth)
 	if err != nil {
-		return err
+		return false, err
 	}
 	downloading, tooSlow := context.WithCancelCause(ctx)
 	defer tooSlow(nil)
@@ -90,9 +92,9 @@ func child(out *json.Encoder) error {
 	close(finished)
 	<-reported // the last message comes after the last progress
 	if cause := context.Cause(downloading); cause != nil {
-		return cause
+		return false, cause
 	}
-	return err
+	return resolved.SetsPrivileges, err
 }
 
 // limit limits this process and those that it starts.

@@ -102,8 +102,9 @@ func TestAnImageBecomesASquashfs(t *testing.T) {
 	t.Parallel()
 	ref, out := pushed(t, file(3<<20), unwrapped), output(t)
 	var last, total int64
-	if err := Import(t.Context(), Image{Reference: ref, Egress: local}, t.TempDir(), out, func(n, of int64) { last, total = n, of }); err != nil {
-		t.Fatal(err)
+	setsPrivileges, err := Import(t.Context(), Image{Reference: ref, Egress: local}, t.TempDir(), out, func(n, of int64) { last, total = n, of })
+	if err != nil || setsPrivileges {
+		t.Fatal(setsPrivileges, err)
 	}
 	listing, err := exec.CommandContext(t.Context(), "unsquashfs", "-ll", out.Name()).CombinedOutput()
 	if err != nil || !strings.Contains(string(listing), "3145728") {
@@ -111,6 +112,15 @@ func TestAnImageBecomesASquashfs(t *testing.T) {
 	}
 	if total < 3<<20 || last != total {
 		t.Errorf("the last progress is %d of %d bytes", last, total)
+	}
+}
+
+func TestTheChildReportsProgramsThatSetPrivileges(t *testing.T) {
+	t.Parallel()
+	ref := pushed(t, func(w *tar.Writer) { _ = w.WriteHeader(&tar.Header{Name: "su", Mode: 0o4755, Typeflag: tar.TypeReg}) }, unwrapped)
+	setsPrivileges, err := Import(t.Context(), Image{Reference: ref, Egress: local}, t.TempDir(), output(t), func(int64, int64) {})
+	if err != nil || !setsPrivileges {
+		t.Error(setsPrivileges, err)
 	}
 }
 
@@ -125,7 +135,7 @@ func TestErrorsKeepTheirKind(t *testing.T) {
 		"a forbidden address": {"10.0.0.1/image:1", husk.ErrForbidden},
 		"no registry":         {"127.0.0.1:1/image:1", husk.ErrUnreachable},
 	} {
-		if err := Import(t.Context(), Image{Reference: c.ref, Egress: local}, t.TempDir(), output(t), func(int64, int64) {}); !errors.Is(err, c.want) {
+		if _, err := Import(t.Context(), Image{Reference: c.ref, Egress: local}, t.TempDir(), output(t), func(int64, int64) {}); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", what, err, c.want)
 		}
 	}
@@ -157,7 +167,7 @@ func TestASlowRegistryIsGivenUp(t *testing.T) {
 			}
 		})
 	})
-	err := Import(t.Context(), Image{Reference: ref, Egress: local, Slow: Slow{Bytes: 64 << 10, Period: time.Second}}, t.TempDir(), output(t), func(int64, int64) {})
+	_, err := Import(t.Context(), Image{Reference: ref, Egress: local, Slow: Slow{Bytes: 64 << 10, Period: time.Second}}, t.TempDir(), output(t), func(int64, int64) {})
 	if !errors.Is(err, husk.ErrTooSlow) {
 		t.Errorf("got %v", err)
 	}
@@ -206,7 +216,8 @@ func TestAProcessThatDiesIsAnError(t *testing.T) { //nolint:paralleltest // it l
 	begin := func() int {
 		t.Helper()
 		go func() {
-			ended <- Import(ctx, Image{Reference: ref, Egress: local}, t.TempDir(), output(t), func(int64, int64) {})
+			_, err := Import(ctx, Image{Reference: ref, Egress: local}, t.TempDir(), output(t), func(int64, int64) {})
+			ended <- err
 		}()
 		deadline := time.Now().Add(30 * time.Second)
 		for {

@@ -48,6 +48,7 @@ type message struct {
 	Error          string `json:",omitempty"`
 	Kind           string `json:",omitempty"` // the text of one of kinds
 	Done           bool   `json:",omitempty"`
+	SetsPrivileges bool   `json:",omitempty"` // of the image, with Done
 }
 
 // kinds are the errors that keep their identity on the way from the child.
@@ -66,21 +67,22 @@ const (
 // in dir meanwhile. progress is called with how many bytes of the layers have been downloaded, and
 // how many there are; it must return quickly.
 //
+// It reports whether the image has set-user-ID or set-group-ID programs, or programs with capabilities.
 // It returns the errors of registry.Resolve and registry.Flatten, and ErrTooLarge if the import
 // needs more resources than it may use.
-func Import(ctx context.Context, image Image, dir string, file *os.File, progress func(fetched, total int64)) error {
+func Import(ctx context.Context, image Image, dir string, file *os.File, progress func(fetched, total int64)) (setsPrivileges bool, err error) {
 	request, err := json.Marshal(image)
 	if err != nil {
-		return err
+		return false, err
 	}
 	spool, err := os.CreateTemp(dir, "husk-layers-*")
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer spool.Close()
 	// The file has no name from here on, so it is gone when the processes end, in whatever way.
 	if err := os.Remove(spool.Name()); err != nil {
-		return err
+		return false, err
 	}
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", Argument)
 	for _, name := range []string{"PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"} { // the last two name the operator's certificate authorities
@@ -98,33 +100,33 @@ func Import(ctx context.Context, image Image, dir string, file *os.File, progres
 	if os.Geteuid() == 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
 		if err := errors.Join(spool.Chown(nobody, nobody), file.Chown(nobody, nobody)); err != nil {
-			return err
+			return false, err
 		}
 	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return err
+		return false, err
 	}
 	// Pdeathsig is sent when the thread that started the child ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start the process that imports an image: %w", err)
+		return false, fmt.Errorf("start the process that imports an image: %w", err)
 	}
 	last := follow(bufio.NewReaderSize(out, 64<<10), progress)
 	waitErr := cmd.Wait()
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what is left of its group
 	switch {
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return false, ctx.Err()
 	case last.Error != "":
-		return last.err()
+		return false, last.err()
 	case waitErr == nil && last.Done:
-		return nil
+		return last.SetsPrivileges, nil
 	case exhausted(cmd.ProcessState, stderr.String()):
-		return fmt.Errorf("%w: its import needs more memory or time than an import may use", registry.ErrTooLarge)
+		return false, fmt.Errorf("%w: its import needs more memory or time than an import may use", registry.ErrTooLarge)
 	default:
-		return fmt.Errorf("the process that imports an image failed: %w: %s", errors.Join(waitErr, unix.EPIPE), stderr)
+		return false, fmt.Errorf("the process that imports an image failed: %w: %s", errors.Join(waitErr, unix.EPIPE), stderr)
 	}
 }
 

@@ -51,7 +51,7 @@ func open(t *testing.T) fixture {
 	f.id, f.tenant = tenant.ID, s.Tenant(caller)
 	f.image, err = f.tenant.CreateImage(t.Context(), once(), "registry.example.com/web:1", "sha256:web", husk.ImageConfig{Cmd: []string{"true"}}, nil)
 	must(t, err)
-	must(t, f.ImageMade(t.Context(), f.image, 1<<20, "abc", nil))
+	must(t, f.ImageMade(t.Context(), f.image, 1<<20, false, "abc", nil))
 	return f
 }
 

@@ -59,7 +59,7 @@ func (s *images) importImage(ctx context.Context, w store.Work) error {
 	}
 	defer func() { _, _ = file.Close(), os.Remove(file.Name()) }()
 	progress := s.reportProgress(ctx, image)
-	err = importer.Import(ctx, importer.Image{Reference: pinned, Auth: RegistryAuth(auth), Egress: s.egress, Slow: s.slow}, s.ceph.WorkDir(), file, progress.set)
+	setsPrivileges, err := importer.Import(ctx, importer.Image{Reference: pinned, Auth: RegistryAuth(auth), Egress: s.egress, Slow: s.slow}, s.ceph.WorkDir(), file, progress.set)
 	progress.end()
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func (s *images) importImage(ctx context.Context, w store.Work) error {
 		return err
 	}
 	s.log.Info("image imported", "tenant", image.TenantID, "image", image.ID, "digest", image.Digest, "bytes", imported.SizeBytes, "took", time.Since(start))
-	err = unlessDeleted(ctx, s.ceph, clone, s.store.ImageMade(ctx, image, imported.SizeBytes, clone.ID, clone.Header))
+	err = unlessDeleted(ctx, s.ceph, clone, s.store.ImageMade(ctx, image, imported.SizeBytes, setsPrivileges, clone.ID, clone.Header))
 	if husk.CodeOf(err) == husk.CodeNotFound {
 		return errors.Join(err, s.removeImport(ctx, store.Work{Digest: image.Digest}))
 	}

@@ -88,6 +88,7 @@ func (l *Loops) table() []loop {
 	images := &images{store: l.store, ceph: l.cfg.Ceph, egress: l.cfg.Egress, slow: l.cfg.SlowRegistry, log: l.log}
 	queue := &queue{store: l.store, metrics: l.metrics}
 	nodes := &nodes{store: l.store, log: l.log, leases: newLeases(l.cfg.Lease)}
+	finished := &finished{store: l.store, log: l.log}
 	usage := &usage{store: l.store, log: l.log}
 	pruning := &pruning{store: l.store}
 	partitions := &partitions{store: l.store, log: l.log, outside: l.metrics.outside}
@@ -118,6 +119,7 @@ func (l *Loops) table() []loop {
 		{"queue", 15 * time.Second, false, queue.pass},
 		{"nodes", l.cfg.Heartbeat / 2, false, nodes.pass},
 		{"signing-keys", time.Minute, false, l.cfg.SigningKeys},
+		{"finished-pods", 5 * time.Second, false, finished.pass},
 		{"usage", time.Minute, false, usage.pass},
 		{"prune", time.Minute, false, pruning.pass},
 		{"partitions", time.Hour, false, partitions.pass},

@@ -48,7 +48,7 @@ func chooseContainer(pod husk.Pod, asked *string) (string, error) {
 		}
 		return pod.Spec.Containers[0].Name, nil
 	}
-	for _, c := range pod.Spec.Containers {
+	for _, c := range pod.Spec.AllContainers() {
 		if c.Name == *asked {
 			return *asked, nil
 		}

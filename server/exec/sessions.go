@@ -30,7 +30,7 @@ type verb struct {
 
 // suits returns an error if the container does not support the session.
 func (v verb) suits(pod husk.Pod) error {
-	for _, c := range pod.Spec.Containers {
+	for _, c := range pod.Spec.AllContainers() {
 		if v.fits != nil && c.Name == *v.container {
 			return v.fits(c)
 		}

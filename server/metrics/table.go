@@ -47,6 +47,15 @@ var table = []Metric{
 			tell(float64(c.Restarts), "pod", p.Name, "container", c.Name)
 		}
 	})},
+	{Name: "husk_container_ready", Type: gauge, Help: "1 if the container runs and is ready, otherwise 0.", Labels: []string{"container"}, each: eachPod(func(p *husk.PodMetrics, tell func(float64, ...string)) {
+		for _, c := range p.Containers {
+			ready := 0.0
+			if c.IsReady() {
+				ready = 1
+			}
+			tell(ready, "pod", p.Name, "container", c.Name)
+		}
+	})},
 	{Name: "husk_pod_cpu_limit_cores", Type: gauge, Help: "Cpu limit of the pod, in cores.", pod: func(p *husk.PodMetrics) (float64, bool) {
 		return float64(p.Limits.CPUMillis) / 1000, true
 	}},

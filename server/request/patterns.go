@@ -19,4 +19,10 @@ var PatternWords = map[string]string{
 	`^[A-Za-z0-9_-]{43}$`:                "send the SHA-256 hash of the verifier, encoded with base64url without padding",
 	`^[A-Za-z0-9-]{1,64}\.[0-9]{1,20}$`:  "send a cursor of an earlier response",
 	`^[a-zA-Z0-9]([-a-zA-Z0-9_./]*[a-zA-Z0-9])?(=[a-zA-Z0-9]([-a-zA-Z0-9_.]*[a-zA-Z0-9])?)?$`: "write KEY or KEY=VALUE, each of letters, digits and -_. between letters or digits",
+	`^(SIG)?[A-Z0-9]+([+-][0-9]+)?$`: "write the name or the number of a signal, such as SIGINT, RTMIN+3 or 2",
+	`^[^:,\x00-\x20]+$`:              "use the name or the number of a group, without spaces, colons and commas",
+	`^[^\x00-\x20]*$`:                "use no spaces and control characters",
+	`^[A-Za-z0-9_-]+$`:               "use letters, digits, - and _",
+	`^[^\x00-\x08\x0a-\x1f\x7f]*$`:   "use no control characters",
+	`^(ALL|AUDIT_(CONTROL|READ|WRITE)|BLOCK_SUSPEND|BPF|CHECKPOINT_RESTORE|CHOWN|DAC_(OVERRIDE|READ_SEARCH)|FOWNER|FSETID|IPC_(LOCK|OWNER)|KILL|LEASE|LINUX_IMMUTABLE|MAC_(ADMIN|OVERRIDE)|MKNOD|NET_(ADMIN|BIND_SERVICE|BROADCAST|RAW)|PERFMON|SET(FCAP|GID|PCAP|UID)|SYS_(ADMIN|BOOT|CHROOT|MODULE|NICE|PACCT|PTRACE|RAWIO|RESOURCE|TIME|TTY_CONFIG)|SYSLOG|WAKE_ALARM)$`: "name a capability of Linux without CAP_, such as NET_ADMIN, or ALL",
 }

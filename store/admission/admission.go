@@ -42,7 +42,7 @@ func Pod(ctx context.Context, q *db.Queries, tenant db.Tenant, id uuid.UUID, nam
 	if err != nil {
 		return db.Pod{}, err
 	}
-	for i, c := range spec.Containers {
+	for i, c := range spec.AllContainers() {
 		if images[i] == uuid.Nil {
 			continue
 		}
@@ -96,26 +96,26 @@ func podQuota(ctx context.Context, q *db.Queries, tenant db.Tenant, spec husk.Po
 // findImages returns the tenant's image for each container, and locks the images until the transaction ends. size is that of the containers in
 // the form that the guest gets. Codes: image_not_found, invalid (a container could never start).
 func findImages(ctx context.Context, q *db.Queries, tenantID uuid.UUID, spec husk.PodSpec) (ids []uuid.UUID, size int, err error) {
-	ids = make([]uuid.UUID, 0, len(spec.Containers))
-	merged := make([]husk.DesiredContainer, 0, len(spec.Containers))
-	known := true // a dry run need not know the images
-	for i, c := range spec.Containers {
+	containers := spec.AllContainers()
+	ids = make([]uuid.UUID, 0, len(containers))
+	merged := make([]husk.DesiredContainer, 0, len(containers))
+	for i, c := range containers {
 		row, err := q.ImageByReference(ctx, db.ImageByReferenceParams{TenantID: tenantID, Reference: c.Image})
 		if errors.Is(err, pgx.ErrNoRows) && !pools.IsDryRun(ctx) {
-			return nil, 0, husk.Errorf(husk.CodeImageNotFound, fmt.Sprintf("spec.containers[%d].image", i),
+			return nil, 0, husk.Errorf(husk.CodeImageNotFound, spec.ContainerField(i)+".image",
 				"the tenant has not imported an image %q; import it first", c.Image)
 		}
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return nil, 0, err
 		}
-		known = known && err == nil
+		known := err == nil // a dry run need not know the image
 		ids = append(ids, row.ID)
 		merged = append(merged, husk.MergeContainer(c, row.Config))
+		if err := husk.CheckStart(merged[i], spec.ContainerField(i)); err != nil && known {
+			return nil, 0, err
+		}
 	}
-	if known {
-		err = husk.CheckStart(merged)
-	}
-	return ids, husk.GuestBytes(merged), err
+	return ids, husk.GuestBytes(merged), nil
 }
 
 func insertPod(ctx context.Context, q *db.Queries, tenantID, id uuid.UUID, name string, labels map[string]string, spec husk.PodSpec, guestBytes int) (db.Pod, error) {

@@ -62,7 +62,7 @@ func Pod(p db.Pod) husk.Pod {
 				GuestReadyAt: p.GuestReadyAt, RunningAt: p.RunningAt,
 			},
 		},
-	}
+	}.WithReadiness()
 }
 
 // Node converts a row of nodes.

@@ -424,16 +424,17 @@ func (q *Queries) SetImageProgress(ctx context.Context, arg SetImageProgressPara
 
 const setImageReady = `-- name: SetImageReady :execrows
 UPDATE images SET state = 'Ready', message = '', size_bytes = $1, clone_id = $2, clone_header = $3, registry_auth = NULL, ready_at = clock_timestamp(),
-    fetched_bytes = NULL, total_bytes = NULL
-WHERE tenant_id = $4 AND id = $5 AND state = 'Importing'
+    fetched_bytes = NULL, total_bytes = NULL, config = config || jsonb_build_object('setsPrivileges', $4::boolean)
+WHERE tenant_id = $5 AND id = $6 AND state = 'Importing'
 `
 
 type SetImageReadyParams struct {
-	SizeBytes   int64
-	CloneID     string
-	CloneHeader map[string][]byte
-	TenantID    uuid.UUID
-	ID          uuid.UUID
+	SizeBytes      int64
+	CloneID        string
+	CloneHeader    map[string][]byte
+	SetsPrivileges bool
+	TenantID       uuid.UUID
+	ID             uuid.UUID
 }
 
 func (q *Queries) SetImageReady(ctx context.Context, arg SetImageReadyParams) (int64, error) {
@@ -441,6 +442,7 @@ func (q *Queries) SetImageReady(ctx context.Context, arg SetImageReadyParams) (i
 		arg.SizeBytes,
 		arg.CloneID,
 		arg.CloneHeader,
+		arg.SetsPrivileges,
 		arg.TenantID,
 		arg.ID,
 	)

@@ -244,6 +244,7 @@ type Pod struct {
 	Evicted             bool
 	GuestBytes          int
 	Needs               []string
+	DeleteAt            *time.Time
 }
 
 type PodSample struct {

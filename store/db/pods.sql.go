@@ -147,8 +147,56 @@ func (q *Queries) DeferPods(ctx context.Context, arg DeferPodsParams) error {
 	return err
 }
 
+const deleteFinishedPods = `-- name: DeleteFinishedPods :many
+WITH leader AS (
+    SELECT 1 FROM leadership WHERE epoch = $1 FOR SHARE
+), going AS (
+    SELECT p.tenant_id, p.id, p.node_id FROM pods p
+    WHERE p.delete_at <= clock_timestamp() AND p.phase IN ('Succeeded', 'Failed') AND EXISTS (SELECT 1 FROM leader)
+    ORDER BY p.tenant_id, p.id LIMIT $2 FOR UPDATE OF p SKIP LOCKED
+), locked AS MATERIALIZED ( -- triggers change the nodes
+    SELECT l.id FROM nodes l WHERE l.id IN (SELECT node_id FROM going) ORDER BY l.id FOR NO KEY UPDATE
+), deleted AS (
+    UPDATE pods p SET phase = 'Stopping', reason = '', message = '', generation = p.generation + 1, deletion_requested_at = clock_timestamp(), delete_at = NULL
+    FROM going g JOIN locked ON locked.id = g.node_id WHERE p.tenant_id = g.tenant_id AND p.id = g.id RETURNING p.tenant_id, p.id, p.node_id
+)
+SELECT tenant_id, id, node_id::uuid AS node_id FROM deleted
+`
+
+type DeleteFinishedPodsParams struct {
+	Epoch int64
+	Max   int
+}
+
+type DeleteFinishedPodsRow struct {
+	TenantID uuid.UUID
+	ID       uuid.UUID
+	NodeID   uuid.UUID
+}
+
+// Requests the deletion of pods whose time after their end has passed. It does nothing for a leader with an old epoch.
+func (q *Queries) DeleteFinishedPods(ctx context.Context, arg DeleteFinishedPodsParams) ([]DeleteFinishedPodsRow, error) {
+	rows, err := q.db.Query(ctx, deleteFinishedPods, arg.Epoch, arg.Max)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []DeleteFinishedPodsRow{}
+	for rows.Next() {
+		var i DeleteFinishedPodsRow
+		if err := rows.Scan(&i.TenantID, &i.ID, &i.NodeID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const desiredPods = `-- name: DesiredPods :many
-SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, pods.scheduling, pods.priority, pods.gang, pods.decision, pods.placed_generation, pods.evicted, pods.guest_bytes, pods.needs, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
+SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, pods.scheduling, pods.priority, pods.gang, pods.decision, pods.placed_generation, pods.evicted, pods.guest_bytes, pods.needs, pods.delete_at, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
 WHERE pods.node_id = $1::uuid AND (pods.ceph_key IS NOT NULL OR pods.phase = 'Stopping') AND ($2::uuid[] IS NULL OR pods.id = ANY($2))
 ORDER BY pods.created_at, pods.id
 `
@@ -213,6 +261,7 @@ func (q *Queries) DesiredPods(ctx context.Context, arg DesiredPodsParams) ([]Des
 			&i.Pod.Evicted,
 			&i.Pod.GuestBytes,
 			&i.Pod.Needs,
+			&i.Pod.DeleteAt,
 			&i.Cidr,
 		); err != nil {
 			return nil, err
@@ -384,7 +433,7 @@ func (q *Queries) ImagesOfNode(ctx context.Context, arg ImagesOfNodeParams) ([]I
 const insertPod = `-- name: InsertPod :one
 INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang, guest_bytes, needs)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs
+RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at
 `
 
 type InsertPodParams struct {
@@ -464,6 +513,7 @@ func (q *Queries) InsertPod(ctx context.Context, arg InsertPodParams) (Pod, erro
 		&i.Evicted,
 		&i.GuestBytes,
 		&i.Needs,
+		&i.DeleteAt,
 	)
 	return i, err
 }
@@ -524,7 +574,7 @@ func (q *Queries) LeavingPods(ctx context.Context) ([]LeavingPodsRow, error) {
 }
 
 const lockNodePod = `-- name: LockNodePod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
 `
 
 type LockNodePodParams struct {
@@ -575,12 +625,13 @@ func (q *Queries) LockNodePod(ctx context.Context, arg LockNodePodParams) (Pod, 
 		&i.Evicted,
 		&i.GuestBytes,
 		&i.Needs,
+		&i.DeleteAt,
 	)
 	return i, err
 }
 
 const lockPod = `-- name: LockPod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockPodParams struct {
@@ -631,6 +682,7 @@ func (q *Queries) LockPod(ctx context.Context, arg LockPodParams) (Pod, error) {
 		&i.Evicted,
 		&i.GuestBytes,
 		&i.Needs,
+		&i.DeleteAt,
 	)
 	return i, err
 }
@@ -802,7 +854,7 @@ func (q *Queries) PlacedPods(ctx context.Context, nodeIds []uuid.UUID) ([]Placed
 }
 
 const pod = `-- name: Pod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs FROM pods WHERE tenant_id = $1 AND id = $2
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at FROM pods WHERE tenant_id = $1 AND id = $2
 `
 
 type PodParams struct {
@@ -853,6 +905,7 @@ func (q *Queries) Pod(ctx context.Context, arg PodParams) (Pod, error) {
 		&i.Evicted,
 		&i.GuestBytes,
 		&i.Needs,
+		&i.DeleteAt,
 	)
 	return i, err
 }
@@ -1036,7 +1089,7 @@ func (q *Queries) PodVolumes(ctx context.Context, arg PodVolumesParams) ([]PodVo
 }
 
 const pods = `-- name: Pods :many
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs FROM pods
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at FROM pods
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR name = $4) AND ($5::jsonb IS NULL OR labels_match(labels, $5::jsonb))
 ORDER BY created_at, id LIMIT $6
@@ -1107,6 +1160,7 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]Pod, error) {
 			&i.Evicted,
 			&i.GuestBytes,
 			&i.Needs,
+			&i.DeleteAt,
 		); err != nil {
 			return nil, err
 		}
@@ -1119,7 +1173,7 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]Pod, error) {
 }
 
 const podsOfLostNodes = `-- name: PodsOfLostNodes :many
-SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs FROM pods p JOIN nodes n ON n.id = p.node_id
+SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at FROM pods p JOIN nodes n ON n.id = p.node_id
 WHERE n.state = 'Lost' AND p.phase IN ('Starting', 'Running') ORDER BY p.tenant_id, p.id LIMIT $1 FOR UPDATE OF p
 `
 
@@ -1173,6 +1227,7 @@ func (q *Queries) PodsOfLostNodes(ctx context.Context, max int) ([]Pod, error) {
 			&i.Evicted,
 			&i.GuestBytes,
 			&i.Needs,
+			&i.DeleteAt,
 		); err != nil {
 			return nil, err
 		}
@@ -1294,7 +1349,9 @@ func (q *Queries) TenantNetwork(ctx context.Context, tenantID uuid.UUID) (Networ
 const updatePodStatus = `-- name: UpdatePodStatus :exec
 UPDATE pods SET phase = $1, reason = $2, message = $3, observed_generation = $4, restarts = $5,
     containers = $6, domain_starting_at = $7, domain_started_at = $8,
-    guest_ready_at = $9, running_at = $10
+    guest_ready_at = $9, running_at = $10,
+    delete_at = CASE WHEN $1 IN ('Succeeded', 'Failed')
+        THEN COALESCE(delete_at, clock_timestamp() + (spec ->> 'ttlSecondsAfterFinished')::integer * interval '1 second') END
 WHERE tenant_id = $11 AND id = $12
 `
 

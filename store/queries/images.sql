@@ -47,7 +47,7 @@ WHERE i.tenant_id = free.tenant_id AND i.id = free.id;
 
 -- name: SetImageReady :execrows
 UPDATE images SET state = 'Ready', message = '', size_bytes = @size_bytes, clone_id = @clone_id, clone_header = @clone_header, registry_auth = NULL, ready_at = clock_timestamp(),
-    fetched_bytes = NULL, total_bytes = NULL
+    fetched_bytes = NULL, total_bytes = NULL, config = config || jsonb_build_object('setsPrivileges', @sets_privileges::boolean)
 WHERE tenant_id = @tenant_id AND id = @id AND state = 'Importing';
 
 -- name: SetImageTrouble :exec

@@ -121,8 +121,26 @@ SELECT * FROM pods WHERE node_id = @node_id::uuid AND id = @id FOR UPDATE;
 -- name: UpdatePodStatus :exec
 UPDATE pods SET phase = @phase, reason = @reason, message = @message, observed_generation = @observed_generation, restarts = @restarts,
     containers = @containers, domain_starting_at = @domain_starting_at, domain_started_at = @domain_started_at,
-    guest_ready_at = @guest_ready_at, running_at = @running_at
+    guest_ready_at = @guest_ready_at, running_at = @running_at,
+    delete_at = CASE WHEN @phase IN ('Succeeded', 'Failed')
+        THEN COALESCE(delete_at, clock_timestamp() + (spec ->> 'ttlSecondsAfterFinished')::integer * interval '1 second') END
 WHERE tenant_id = @tenant_id AND id = @id;
+
+-- name: DeleteFinishedPods :many
+-- Requests the deletion of pods whose time after their end has passed. It does nothing for a leader with an old epoch.
+WITH leader AS (
+    SELECT 1 FROM leadership WHERE epoch = @epoch FOR SHARE
+), going AS (
+    SELECT p.tenant_id, p.id, p.node_id FROM pods p
+    WHERE p.delete_at <= clock_timestamp() AND p.phase IN ('Succeeded', 'Failed') AND EXISTS (SELECT 1 FROM leader)
+    ORDER BY p.tenant_id, p.id LIMIT @max FOR UPDATE OF p SKIP LOCKED
+), locked AS MATERIALIZED ( -- triggers change the nodes
+    SELECT l.id FROM nodes l WHERE l.id IN (SELECT node_id FROM going) ORDER BY l.id FOR NO KEY UPDATE
+), deleted AS (
+    UPDATE pods p SET phase = 'Stopping', reason = '', message = '', generation = p.generation + 1, deletion_requested_at = clock_timestamp(), delete_at = NULL
+    FROM going g JOIN locked ON locked.id = g.node_id WHERE p.tenant_id = g.tenant_id AND p.id = g.id RETURNING p.tenant_id, p.id, p.node_id
+)
+SELECT tenant_id, id, node_id::uuid AS node_id FROM deleted;
 
 -- name: FreeNodeCapacity :exec
 UPDATE nodes SET allocated_cpu_millis = allocated_cpu_millis - @cpu_millis, allocated_memory_mib = allocated_memory_mib - @memory_mib,

@@ -88,9 +88,9 @@ var defences = []defence{
 	},
 	{
 		"confinement of containers", []edit{
-			{"guest/pid1/user.go", "if err := seccomp.Install(); err != nil {", "if err := error(nil); err != nil {"},
-			{"guest/pid1/system.go", "for _, p := range masked {", "for _, p := range masked[:0] {"},
-			{"guest/pid1/system.go", "for _, p := range readOnlyPaths {", "for _, p := range readOnlyPaths[:0] {"},
+			{"guest/become/user.go", "if err := seccomp.Install(kept); err != nil {", "if err := error(nil); err != nil {"},
+			{"guest/become/system.go", "for _, p := range masked {", "for _, p := range masked[:0] {"},
+			{"guest/become/system.go", "for _, p := range readOnlyPaths {", "for _, p := range readOnlyPaths[:0] {"},
 		}, "./test/boot", "TestRootInAContainerStaysInIt",
 	},
 }

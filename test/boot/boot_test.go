@@ -95,7 +95,7 @@ func TestBootedPodRunsItsContainers(t *testing.T) {
 				Env: []string{"GREETING=no", "GREETING=good day"}, WorkingDir: "/tmp", User: "app",
 				Files: []guest.File{
 					{Path: "/etc/app/config", Content: []byte("injected"), Mode: 0o400, UID: 1000},
-					{Path: "/escape/pwned", Content: []byte("inside")},
+					{Path: "/escape/pwned", Content: []byte("inside"), Mode: 0o644},
 				},
 				Mounts: []guest.Mount{{Volume: "data", Path: "/ro", ReadOnly: true}},
 			},

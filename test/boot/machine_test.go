@@ -42,8 +42,7 @@ var buildOnce = sync.OnceValues(func() (artifacts, error) {
 	}
 	builtDir = dir
 	a := artifacts{kernel: "/boot/vmlinuz-" + version, initramfs: filepath.Join(dir, "initramfs.cpio")}
-	init := filepath.Join(dir, "husk-init")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", init, "../../cmd/husk-init")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", dir, "../../cmd/husk-init", "../../cmd/husk-probe")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return artifacts{}, errors.Join(err, errors.New(string(out)))
@@ -53,7 +52,7 @@ var buildOnce = sync.OnceValues(func() (artifacts, error) {
 		return artifacts{}, err
 	}
 	defer f.Close()
-	return a, kernel.WriteInitramfs(f, init, filepath.Join("/lib/modules", version))
+	return a, kernel.WriteInitramfs(f, filepath.Join(dir, "husk-init"), filepath.Join(dir, "husk-probe"), filepath.Join("/lib/modules", version))
 })
 
 // builtDir has the artifacts. TestMain removes it after the tests.

@@ -108,7 +108,7 @@ func (s *Site) Tenant(ctx context.Context) (Tenant, error) {
 	if err != nil {
 		return Tenant{}, err
 	}
-	if err := s.Control.ImageMade(ctx, image, 1<<20, name, nil); err != nil {
+	if err := s.Control.ImageMade(ctx, image, 1<<20, false, name, nil); err != nil {
 		return Tenant{}, err
 	}
 	return Tenant{tenant.ID, name, key.ClientID, key.Secret}, nil

@@ -1853,12 +1853,18 @@ export interface components {
             spec: components["schemas"]["PodSpec"];
         };
         PodSpec: {
+            /** @description Containers that run one after the other, each to its end, before the others start. Those with the restart policy `Always` are sidecars: the next container starts when a sidecar has started, and sidecars are ended when the others have ended, the last one first. A pod has at most 16 containers of all kinds. */
+            initContainers?: components["schemas"]["Container"][];
             containers: components["schemas"]["Container"][];
             resources: components["schemas"]["Resources"];
             volumes?: components["schemas"]["PodVolume"][];
             restartPolicy?: components["schemas"]["RestartPolicy"];
             /** @default 30 */
             terminationGracePeriodSeconds?: number;
+            /** @description How long the pod may run, from the start of its virtual machine. Then its containers are ended, and it fails. */
+            activeDeadlineSeconds?: number;
+            /** @description How long after its end the pod is deleted (default: never). */
+            ttlSecondsAfterFinished?: number;
             scheduling?: components["schemas"]["Scheduling"];
         };
         /**
@@ -2074,7 +2080,7 @@ export interface components {
             name: string;
             phase: components["schemas"]["PodPhase"];
             /**
-             * @description The reason in one word that programs can rely on. A pod that is Running has one if a container waits for its restart (CrashLoopBackOff) or has failed for good (ContainerFailed).
+             * @description The reason in one word that programs can rely on. A pod that is Running has one if a container waits for its restart (CrashLoopBackOff), has failed for good (ContainerFailed), or is not ready (NotReady).
              * @example InsufficientMemory
              */
             reason?: string;
@@ -2328,6 +2334,167 @@ export interface components {
              * @default false
              */
             privileged?: boolean;
+            /**
+             * @description The signal that ends the container, such as SIGINT or 2 (default: the image's, or SIGTERM).
+             * @example SIGINT
+             */
+            stopSignal?: string;
+            /**
+             * @description Do not start the container if its user is root. It fails instead.
+             * @default false
+             */
+            nonRoot?: boolean;
+            /**
+             * @description Supplementary groups of the user, as names from the image or as numbers.
+             * @example [
+             *       "4711"
+             *     ]
+             */
+            groups?: string[];
+            /**
+             * @description Capabilities in addition to the default ones, which are those of Docker without `MKNOD`.
+             * @example [
+             *       "NET_ADMIN"
+             *     ]
+             */
+            capabilitiesAdd?: components["schemas"]["Capability"][];
+            /**
+             * @description Default capabilities that the container does not get. With `ALL`, it gets only those in `capabilitiesAdd`.
+             * @example [
+             *       "ALL"
+             *     ]
+             */
+            capabilitiesDrop?: components["schemas"]["Capability"][];
+            /**
+             * @description Make the root file system read-only. Volumes, /dev and /dev/shm stay writable.
+             * @default false
+             */
+            readOnlyRoot?: boolean;
+            /** @description Whether set-user-ID and set-group-ID bits and file capabilities have no effect, as `no_new_privs` of Linux does it. By default they have none if the image has no such file. */
+            noNewPrivileges?: boolean;
+            /** @description Default: the policy of the pod. An init container with `Always` is a sidecar: it runs until the other containers have ended. */
+            restartPolicy?: components["schemas"]["RestartPolicy"];
+            /** @description The other probes begin when this one has succeeded. If it fails, the container is restarted according to its policy. */
+            startupProbe?: components["schemas"]["Probe"];
+            /** @description Whether the container is ready. Without it, a container that has started is ready. */
+            readinessProbe?: components["schemas"]["Probe"];
+            /** @description If it fails, the container is restarted according to its policy. */
+            livenessProbe?: components["schemas"]["Probe"];
+            /** @description Runs after the container has started. If it fails, the container is restarted according to its policy. */
+            postStart?: components["schemas"]["Hook"];
+            /** @description Runs before the container gets its stop signal, and within the grace period. */
+            preStop?: components["schemas"]["Hook"];
+            /**
+             * @description When the container has ended, the last 4096 bytes of this file are the message in its status.
+             * @default /dev/termination-log
+             */
+            terminationMessagePath?: string;
+            /**
+             * @description Use the end of the log as the message if the container failed and the file is empty.
+             * @default false
+             */
+            terminationMessageFromLog?: boolean;
+            limits?: components["schemas"]["Limits"];
+        };
+        /**
+         * @description A capability of Linux without `CAP_`, or `ALL`.
+         * @example NET_ADMIN
+         */
+        Capability: string;
+        /** @description What all processes of a container can use together (default: as much as the pod has). */
+        Limits: {
+            /**
+             * @description 1000 is one core.
+             * @example 500
+             */
+            cpuMillis?: number;
+            /**
+             * @description The kernel ends a process of a container that needs more.
+             * @example 64
+             */
+            memoryMiB?: number;
+        };
+        /**
+         * @description A check that is repeated while a container runs. Give exactly one of `exec`, `httpGet`, `tcpPort` and `grpc`. Connections go to the pod's own address.
+         * @example {
+         *       "httpGet": {
+         *         "port": 8080,
+         *         "path": "/healthz"
+         *       },
+         *       "periodSeconds": 5
+         *     }
+         */
+        Probe: {
+            exec?: components["schemas"]["HookCommand"];
+            httpGet?: components["schemas"]["HTTPGet"];
+            tcpPort?: components["schemas"]["PortNumber"];
+            grpc?: components["schemas"]["GRPCPort"];
+            /** @default 0 */
+            initialDelaySeconds?: number;
+            /** @default 10 */
+            periodSeconds?: number;
+            /** @default 1 */
+            timeoutSeconds?: number;
+            /**
+             * @description How many checks in a row have to succeed. It is 1 for startup and liveness probes.
+             * @default 1
+             */
+            successThreshold?: number;
+            /**
+             * @description How many checks in a row have to fail.
+             * @default 3
+             */
+            failureThreshold?: number;
+            /** @description The grace period of a container that is restarted because of this probe (default: the pod's). */
+            terminationGracePeriodSeconds?: number;
+        };
+        /**
+         * @description Something that is done when a container starts or stops. Give exactly one of `exec`, `httpGet` and `sleepSeconds`.
+         * @example {
+         *       "exec": [
+         *         "nginx",
+         *         "-s",
+         *         "quit"
+         *       ]
+         *     }
+         */
+        Hook: {
+            exec?: components["schemas"]["HookCommand"];
+            httpGet?: components["schemas"]["HTTPGet"];
+            sleepSeconds?: number;
+        };
+        /**
+         * @description A command that runs in the container, without a shell. It succeeds if it exits with 0.
+         * @example [
+         *       "cat",
+         *       "/tmp/healthy"
+         *     ]
+         */
+        HookCommand: string[];
+        /** @example 8080 */
+        PortNumber: number;
+        /** @description A request that succeeds if its response has a status from 200 to 399. Redirects are not followed. */
+        HTTPGet: {
+            port: components["schemas"]["PortNumber"];
+            /** @default / */
+            path?: string;
+            /**
+             * @description The certificate is not checked.
+             * @default http
+             * @enum {string}
+             */
+            scheme?: "http" | "https";
+            headers?: components["schemas"]["HTTPHeader"][];
+        };
+        HTTPHeader: {
+            name: string;
+            /** @description In responses to viewers it is "(hidden)". */
+            value: string;
+        };
+        /** @description A port with the health service of gRPC (`grpc.health.v1.Health`), without TLS. */
+        GRPCPort: {
+            port: components["schemas"]["PortNumber"];
+            service?: string;
         };
         /** @description A variable. Give either `value` or `from`. */
         EnvVar: {
@@ -2343,8 +2510,21 @@ export interface components {
             /** @description The content as text. Use contentBase64 for binary content. In responses to viewers it is "(hidden)". */
             content?: string;
             contentBase64?: string;
-            /** @default 0644 */
+            /**
+             * @description The permissions in octal; 0000 is possible.
+             * @default 0644
+             */
             mode?: string;
+            /**
+             * @description The number of the user that owns the file.
+             * @default 0
+             */
+            uid?: number;
+            /**
+             * @description The number of the group of the file.
+             * @default 0
+             */
+            gid?: number;
         };
         VolumeMount: {
             volume: components["schemas"]["Name"];
@@ -2462,7 +2642,7 @@ export interface components {
         PodStatus: {
             phase: components["schemas"]["PodPhase"];
             /**
-             * @description The reason in one word that programs can rely on. A pod that is Running has one if a container waits for its restart (CrashLoopBackOff) or has failed for good (ContainerFailed).
+             * @description The reason in one word that programs can rely on. A pod that is Running has one if a container waits for its restart (CrashLoopBackOff), has failed for good (ContainerFailed), or is not ready (NotReady).
              * @example InsufficientMemory
              */
             reason?: string;
@@ -2480,6 +2660,8 @@ export interface components {
             vmmOverheadMiB: number;
             /** @description How often the virtual machine was restarted. */
             restarts?: number;
+            /** @description Whether all containers are ready, except init containers that are not sidecars. */
+            ready?: boolean;
             containers: components["schemas"]["ContainerStatus"][];
             timeline: components["schemas"]["Timeline"];
         };
@@ -2514,7 +2696,10 @@ export interface components {
             /** @enum {string} */
             state: "Waiting" | "Running" | "Exited";
             reason?: string;
+            /** @description Why the container is in this state, or its termination message. */
             message?: string;
+            /** @description Whether the container runs and is ready. */
+            ready?: boolean;
             exitCode?: number;
             restarts: number;
             /** Format: date-time */
@@ -4293,7 +4478,8 @@ export interface components {
         /**
          * @description What the agent can do beyond the first version of the protocol. Pods that need a capability get a node whose agent has it.
          * @example [
-         *       "privileged"
+         *       "privileged",
+         *       "container-options"
          *     ]
          */
         Capabilities: string[];
@@ -4520,6 +4706,7 @@ export interface components {
             volumes: components["schemas"]["DesiredVolume"][];
             restartPolicy: components["schemas"]["RestartPolicy"];
             terminationGracePeriodSeconds: number;
+            activeDeadlineSeconds?: number;
         };
         DesiredNetwork: {
             /** Format: uuid */
@@ -4586,6 +4773,30 @@ export interface components {
              * @default false
              */
             privileged?: boolean;
+            /**
+             * @description The container is one of the pod's init containers. They come first in the list.
+             * @default false
+             */
+            init?: boolean;
+            /** @default false */
+            nonRoot?: boolean;
+            groups?: string[];
+            capabilitiesAdd?: components["schemas"]["Capability"][];
+            capabilitiesDrop?: components["schemas"]["Capability"][];
+            /** @default false */
+            readOnlyRoot?: boolean;
+            noNewPrivileges?: boolean;
+            restartPolicy?: components["schemas"]["RestartPolicy"];
+            startupProbe?: components["schemas"]["Probe"];
+            readinessProbe?: components["schemas"]["Probe"];
+            livenessProbe?: components["schemas"]["Probe"];
+            postStart?: components["schemas"]["Hook"];
+            preStop?: components["schemas"]["Hook"];
+            /** @default /dev/termination-log */
+            terminationMessagePath?: string;
+            /** @default false */
+            terminationMessageFromLog?: boolean;
+            limits?: components["schemas"]["Limits"];
         };
         /** @description A disk, or files in memory. */
         DesiredVolume: {

@@ -14,6 +14,7 @@ import { FormDialog } from "../ui/Dialog";
 import { Problem } from "../ui/Problem";
 import { Empty, Labels, Loading, PageHead, When } from "../ui/parts";
 import { toast } from "../ui/toasts";
+import { allContainers, readiness } from "./pod/containers";
 
 const PHASES = ["Pending", "Starting", "Running", "Succeeded", "Failed", "Unknown", "Stopping"];
 
@@ -37,7 +38,7 @@ export function Pods() {
           p.name.includes(q) ||
           p.id === q ||
           p.status.address === q ||
-          p.spec.containers.some((c) => c.image.toLowerCase().includes(q))) &&
+          allContainers(p.spec).some((c) => c.image.toLowerCase().includes(q))) &&
         (!search.phase || p.status.phase === search.phase) &&
         wanted.every((w) => {
           const at = w.indexOf("=");
@@ -66,6 +67,13 @@ export function Pods() {
         cell: (p) => <Badge state={podState(p)} phase={p.status.phase} title={p.status.message} />,
       },
       { name: "Restarts", width: "84px", wide: true, sort: restartsOf, cell: (p) => count(restartsOf(p)) },
+      {
+        name: "Ready",
+        width: "72px",
+        wide: true,
+        sort: (p) => readiness(p).ready - readiness(p).all,
+        cell: (p) => `${readiness(p).ready}/${readiness(p).all}`,
+      },
       {
         name: "Size",
         width: "150px",

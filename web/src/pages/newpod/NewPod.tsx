@@ -45,7 +45,12 @@ export function NewPod() {
     ? {
         name: `${original.data.name}-2`.slice(-63),
         labels: original.data.labels,
-        spec: { ...original.data.spec, volumes: [], containers: original.data.spec.containers.map((c) => ({ ...c, volumeMounts: [] })) },
+        spec: {
+          ...original.data.spec,
+          volumes: [],
+          initContainers: original.data.spec.initContainers?.map((c) => ({ ...c, volumeMounts: [] })),
+          containers: original.data.spec.containers.map((c) => ({ ...c, volumeMounts: [] })),
+        },
       }
     : {
         ...DEFAULT,

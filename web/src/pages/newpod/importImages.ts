@@ -7,7 +7,7 @@ const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** importImages imports every missing image of the pod, like `husk run`, and reports its progress. It throws an ApiError if an import fails. */
 export async function importImages(pod: PodCreate, known: Image[], report: (progress: string) => void) {
-  for (const reference of new Set(pod.spec.containers.map((c) => c.image.trim()))) {
+  for (const reference of new Set([...(pod.spec.initContainers ?? []), ...pod.spec.containers].map((c) => c.image.trim()))) {
     if (!reference || ID.test(reference) || known.some((i) => i.reference === reference && i.state === "Ready")) continue;
     report(`Importing ${reference}`);
     let image = await data(client.POST("/v1/images", { params: { header: idempotent() }, body: { reference } }));

@@ -61,16 +61,34 @@ export const quoted = (word: string) => (/^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ?
 
 const RESTART = { Always: "always", OnFailure: "on-failure", Never: "no" } as const;
 
+/** The options of a container for which `husk run` has no flag. */
+const WITHOUT_FLAG = [
+  "nonRoot",
+  "restartPolicy",
+  "startupProbe",
+  "readinessProbe",
+  "livenessProbe",
+  "postStart",
+  "preStop",
+  "terminationMessagePath",
+  "terminationMessageFromLog",
+  "limits",
+] as const;
+
 /** runLine returns the `husk run` command that creates the same pod, or the reason why there is none. */
 export function runLine(pod: PodCreate): { text: string; why?: undefined } | { text?: undefined; why: string } {
   const { containers, resources, volumes = [], restartPolicy = "Always", terminationGracePeriodSeconds = 30 } = pod.spec;
   const scheduling: Schemas["Scheduling"] = pod.spec.scheduling ?? {};
   const [c, more] = containers;
   if (!c || more) return { why: "it has more than one container" };
+  if (pod.spec.initContainers?.length) return { why: "it has init containers" };
+  if (pod.spec.activeDeadlineSeconds !== undefined) return { why: "it has a deadline" };
+  if (pod.spec.ttlSecondsAfterFinished !== undefined) return { why: "it is deleted after its end" };
+  const unflagged = WITHOUT_FLAG.find((option) => c[option] !== undefined);
+  if (unflagged) return { why: `it has ${unflagged}` };
   if (c.stdinOnce) return { why: "it has stdinOnce" };
   if (c.files?.length) return { why: "it has files" };
   if ((c.command?.length ?? 0) > 1) return { why: "its command has more than one word" };
-  if (terminationGracePeriodSeconds !== 30) return { why: "its grace period is not 30 s" };
   if (scheduling.gang) return { why: "it belongs to a gang" };
   if (scheduling.disruption) return { why: "it has a disruption limit" };
   const words = ["husk", "run", `-d${c.stdin ? "i" : ""}${c.tty ? "t" : ""}`];
@@ -86,6 +104,13 @@ export function runLine(pod: PodCreate): { text: string; why?: undefined } | { t
     flag("-v", `${volume?.volumeId ?? m.volume}:${m.mountPath}${m.readOnly ? ":ro" : ""}`);
   }
   if (c.privileged) words.push("--privileged");
+  if (c.readOnlyRoot) words.push("--read-only");
+  for (const g of c.groups ?? []) flag("--group-add", g);
+  for (const name of c.capabilitiesAdd ?? []) flag("--cap-add", name);
+  for (const name of c.capabilitiesDrop ?? []) flag("--cap-drop", name);
+  if (c.noNewPrivileges !== undefined) flag("--security-opt", `no-new-privileges${c.noNewPrivileges ? "" : "=false"}`);
+  if (c.stopSignal) flag("--stop-signal", c.stopSignal);
+  if (terminationGracePeriodSeconds !== 30) flag("--stop-timeout", String(terminationGracePeriodSeconds));
   if (c.user) flag("-u", c.user);
   if (c.workingDir) flag("-w", c.workingDir);
   if (c.command?.[0]) flag("--entrypoint", c.command[0]);

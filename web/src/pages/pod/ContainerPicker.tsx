@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { Pod } from "../../api/client";
+import { allContainers } from "./containers";
 
 /** ContainerPicker selects one of a pod's containers if it has more than one. */
 export function ContainerPicker({ pod, container, pick }: { pod: Pod; container: string; pick: (name: string) => void }) {
-  if (pod.spec.containers.length < 2) return null;
+  if (allContainers(pod.spec).length < 2) return null;
   return (
     <label className="inline">
       Container{" "}
       <select value={container} onChange={(e) => pick(e.target.value)}>
-        {pod.spec.containers.map((c) => (
+        {allContainers(pod.spec).map((c) => (
           <option key={c.name}>{c.name}</option>
         ))}
       </select>

@@ -6,6 +6,7 @@ import { useLive } from "../../api/live";
 import { coresOf, dateTime, duration, mebibytes } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Card, Copy, Facts, When } from "../../ui/parts";
+import { allContainers, optionsOf } from "./containers";
 
 /** OverviewTab shows the pod's size and address, its startup, its containers and its volumes. */
 export function OverviewTab({ pod }: { pod: Pod }) {
@@ -21,6 +22,9 @@ export function OverviewTab({ pod }: { pod: Pod }) {
             ["Node", status.nodeName],
             ["Restart policy", spec.restartPolicy],
             ["Restarts", status.restarts ?? 0],
+            ["Ready", status.phase === "Running" && (status.ready ? "yes" : "no")],
+            ["Deadline", spec.activeDeadlineSeconds !== undefined && `${duration(spec.activeDeadlineSeconds)} after the start`],
+            ["Deleted", spec.ttlSecondsAfterFinished !== undefined && `${duration(spec.ttlSecondsAfterFinished)} after the end`],
             ["Grace period", spec.terminationGracePeriodSeconds !== undefined && `${spec.terminationGracePeriodSeconds} s`],
             ["Priority", spec.scheduling?.priority || undefined],
             ["Created", <When key="created" at={pod.createdAt} />],
@@ -38,13 +42,14 @@ export function OverviewTab({ pod }: { pod: Pod }) {
               <tr>
                 <th>Name</th>
                 <th>State</th>
+                <th>Ready</th>
                 <th>Image</th>
                 <th className="numeric">Restarts</th>
                 <th>Since</th>
               </tr>
             </thead>
             <tbody>
-              {spec.containers.map((c) => {
+              {allContainers(spec).map((c) => {
                 const s = status.containers.find((s) => s.name === c.name);
                 return (
                   <tr key={c.name}>
@@ -52,6 +57,7 @@ export function OverviewTab({ pod }: { pod: Pod }) {
                       <Link to="/pods/$podId" params={{ podId: pod.id }} search={{ tab: "logs", container: c.name }}>
                         {c.name}
                       </Link>
+                      {c.kind && <span className="muted"> {c.kind}</span>}
                     </td>
                     <td>
                       <Badge state={s?.state ?? "Waiting"} title={s?.message} />
@@ -59,7 +65,9 @@ export function OverviewTab({ pod }: { pod: Pod }) {
                       {s?.reason && <span className="muted"> {s.reason}</span>}
                       {s?.lastReason === "OOMKilled" && <span className="muted">, out of memory</span>}
                       {s?.nextStartAt && <span className="muted">, next start {new Date(s.nextStartAt).toLocaleTimeString()}</span>}
+                      {s?.message && <div className="muted break lines">{s.message}</div>}
                     </td>
+                    <td>{s?.state === "Running" ? (s.ready === false ? "no" : "yes") : "–"}</td>
                     <td className="mono break">{c.image}</td>
                     <td className="numeric">{s?.restarts ?? 0}</td>
                     <td>{(s?.finishedAt ?? s?.startedAt) ? <When at={s?.finishedAt ?? s?.startedAt} /> : "–"}</td>
@@ -70,6 +78,16 @@ export function OverviewTab({ pod }: { pod: Pod }) {
           </table>
         </div>
       </Card>
+      {allContainers(spec).map((c) => {
+        const options = optionsOf(c);
+        return (
+          options.length > 0 && (
+            <Card key={c.name} title={`Options of ${c.name}`}>
+              <Facts of={options} />
+            </Card>
+          )
+        );
+      })}
       {(spec.volumes?.length ?? 0) > 0 && (
         <Card title="Volumes" className="span">
           <ul className="rows">
@@ -86,7 +104,7 @@ export function OverviewTab({ pod }: { pod: Pod }) {
                   )}
                   {volume && <span>{volume.sizeGiB} GiB</span>}
                   <span className="muted">
-                    {spec.containers
+                    {allContainers(spec)
                       .flatMap((c) =>
                         (c.volumeMounts ?? [])
                           .filter((m) => m.volume === v.name)

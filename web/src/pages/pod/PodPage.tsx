@@ -13,6 +13,7 @@ import { Button } from "../../ui/Button";
 import { Problem } from "../../ui/Problem";
 import { Empty, Labels, Loading, PageHead } from "../../ui/parts";
 import { DeletePods } from "../Pods";
+import { allContainers } from "./containers";
 import { LogsTab } from "./LogsTab";
 import { OverviewTab } from "./OverviewTab";
 import { PlacementTab } from "./PlacementTab";
@@ -73,7 +74,7 @@ function Page({ pod, broken }: { pod: Pod; broken?: ApiError }) {
   const tabs = TABS.filter((t) => t !== "terminal" || canChange);
   const show = (t: Tab) => void navigate({ search: (s: object) => ({ ...s, tab: t }), replace: true });
   const pick = (c: string) => void navigate({ search: (s: object) => ({ ...s, container: c }), replace: true });
-  const which = pod.spec.containers.some((c) => c.name === container) ? (container as string) : (pod.spec.containers[0]?.name ?? "");
+  const which = allContainers(pod.spec).some((c) => c.name === container) ? (container as string) : (pod.spec.containers[0]?.name ?? "");
   const onKey = (e: React.KeyboardEvent) => {
     const step = e.key === "ArrowRight" ? 1 : e.key === "ArrowLeft" ? -1 : 0;
     const next = tabs[(tabs.indexOf(tab) + step + tabs.length) % tabs.length];

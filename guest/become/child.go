@@ -2,7 +2,12 @@
 
 //go:build linux
 
-package pid1
+// Package become turns a process that husk-init has forked into the process of a container, or into a
+// command in a running container. A container's process builds its root file system inside fresh
+// namespaces (child.go, rootfs.go, system.go) and gives up what a container does not get (user.go).
+// Everything that the pod's author chose is used only after that, when no path leads out of the
+// container. Of this module, the package imports only guest and guest/seccomp.
+package become
 
 import (
 	"encoding/json"
@@ -21,8 +26,8 @@ import (
 	"husk/guest"
 )
 
-// ChildName is argv[0] of husk-init before it becomes a container.
-const ChildName = "husk-container"
+// ContainerName is argv[0] of husk-init before it becomes a container.
+const ContainerName = "husk-container"
 
 // Descriptors that are open in the child in addition to the standard ones.
 const (
@@ -40,19 +45,37 @@ const (
 
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// childConfig is the configuration that PID 1 passes to the child.
-type childConfig struct {
+// Where husk-init keeps the pod's files. These directories are visible until the root has changed.
+const (
+	StateDir   = "/run/husk"
+	VolumesDir = StateDir + "/volumes" // a file system per volume
+	RootDir    = StateDir + "/root"    // a container's root, in its own mount namespace
+)
+
+// FSMount is a file system to mount.
+type FSMount struct {
+	Source, Target, Kind string
+	Flags                uintptr
+	Data                 string
+}
+
+// NoExec are the flags of a file system without programs and devices.
+const NoExec = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+
+// Config is the configuration that PID 1 passes to the child.
+type Config struct {
 	Container guest.Container
 	Etc       []guest.File
 	Hostname  string
 	Image     string          // where the image is mounted
 	Scratch   string          // directory for the container's writable layer
 	Writable  map[string]bool // volumes that are writable
+	Message   string          // the file for the termination message; "": none
 }
 
-// RunChild becomes the container that PID 1 describes. It runs in new mount, PID, UTS and IPC
+// Container becomes the container that PID 1 describes. It runs in new mount, PID, UTS and IPC
 // namespaces. It returns only by exec, or by exiting after it has reported the error.
-func RunChild() { runAs(become) }
+func Container() { runAs(become) }
 
 // runAs runs f in a process that will execute another program.
 func runAs(f func() error) {
@@ -61,9 +84,9 @@ func runAs(f func() error) {
 	unix.CloseOnExec(configFD)
 	unix.CloseOnExec(failureFD)
 	err := f()
-	var start *startError
+	var start *StartError
 	if !errors.As(err, &start) {
-		start = &startError{Code: 126, Message: err.Error()}
+		start = &StartError{Code: 126, Message: err.Error()}
 	}
 	if report, err := json.Marshal(start); err == nil {
 		unix.Write(failureFD, report)
@@ -76,7 +99,7 @@ func become() error {
 	if err != nil {
 		return err
 	}
-	var config childConfig
+	var config Config
 	if err := json.Unmarshal(b, &config); err != nil {
 		return err
 	}
@@ -142,13 +165,13 @@ func execute(args, env []string) error {
 	if errors.Is(err, unix.ENOENT) {
 		code, err = 127, errors.New("no such file, or its interpreter is missing")
 	}
-	return &startError{code, fmt.Sprintf("exec: %q: %v", args[0], err)}
+	return &StartError{code, fmt.Sprintf("exec: %q: %v", args[0], err)}
 }
 
 func lookPath(name string, env []string) (string, error) {
 	if strings.Contains(name, "/") {
 		if _, err := os.Stat(name); errors.Is(err, os.ErrNotExist) {
-			return "", &startError{127, fmt.Sprintf("exec: %q: no such file", name)}
+			return "", &StartError{127, fmt.Sprintf("exec: %q: no such file", name)}
 		}
 		return name, nil
 	}
@@ -164,7 +187,7 @@ func lookPath(name string, env []string) (string, error) {
 			continue
 		}
 		if err := unix.Access(path, unix.X_OK); err != nil {
-			denied = &startError{126, fmt.Sprintf("exec: %q: %v", name, err)}
+			denied = &StartError{126, fmt.Sprintf("exec: %q: %v", name, err)}
 			continue
 		}
 		return path, nil
@@ -172,5 +195,13 @@ func lookPath(name string, env []string) (string, error) {
 	if denied != nil {
 		return "", denied
 	}
-	return "", &startError{127, fmt.Sprintf("exec: %q: not found in PATH", name)}
+	return "", &StartError{127, fmt.Sprintf("exec: %q: not found in PATH", name)}
 }
+
+// StartError is why a container's command did not run.
+type StartError struct {
+	Code    int    `json:"code"` // as a shell would exit: 127 not found, 126 otherwise
+	Message string `json:"message"`
+}
+
+func (e *StartError) Error() string { return e.Message }

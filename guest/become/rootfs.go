@@ -2,7 +2,7 @@
 
 //go:build linux
 
-package pid1
+package become
 
 import (
 	"errors"
@@ -22,11 +22,15 @@ import (
 // buildRoot assembles the container's root file system in this process's own mount namespace and
 // makes it the root. It uses the tenant's paths only after that, when no symbolic link can lead out
 // of it.
-func buildRoot(config *childConfig) error {
+func buildRoot(config *Config) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("mount namespace: %w", err)
 	}
 	volumes, err := openVolumes(config)
+	if err != nil {
+		return err
+	}
+	message, err := openMessage(config.Message)
 	if err != nil {
 		return err
 	}
@@ -37,7 +41,7 @@ func buildRoot(config *childConfig) error {
 	if err := mountOverlay(config.Image, config.Scratch); err != nil {
 		return fmt.Errorf("root file system: %w", err)
 	}
-	if err := pivot(rootDir); err != nil {
+	if err := pivot(RootDir); err != nil {
 		return fmt.Errorf("root file system: %w", err)
 	}
 	// The image may contain symbolic links with these names, to files that exist on the machine on
@@ -49,7 +53,7 @@ func buildRoot(config *childConfig) error {
 	// volume or the kernel's file systems.
 	for _, f := range append(config.Etc, config.Container.Files...) {
 		if err := files.Write(f); err != nil {
-			return &startError{126, fmt.Sprintf("file %s: %v", f.Path, err)}
+			return &StartError{126, fmt.Sprintf("file %s: %v", f.Path, err)}
 		}
 	}
 	overlaid, err := openOverlaid(config.Container)
@@ -66,12 +70,22 @@ func buildRoot(config *childConfig) error {
 	}
 	for i, m := range config.Container.Mounts {
 		if err := volumes[i].attach(m.Path); err != nil {
-			return &startError{126, fmt.Sprintf("mount %s: %v", m.Path, err)}
+			return &StartError{126, fmt.Sprintf("mount %s: %v", m.Path, err)}
+		}
+	}
+	if message != nil {
+		if err := message.attach(config.Container.TerminationMessagePath); err != nil {
+			return &StartError{126, fmt.Sprintf("termination message %s: %v", config.Container.TerminationMessagePath, err)}
+		}
+	}
+	if config.Container.ReadOnlyRoot {
+		if err := unix.Mount("", "/", "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|unix.MS_NODEV, ""); err != nil {
+			return fmt.Errorf("make the root file system read-only: %w", err)
 		}
 	}
 	for _, f := range overlaid {
 		if err := f.attach(f.path); err != nil {
-			return &startError{126, fmt.Sprintf("file %s, which is in a volume: %v", f.path, err)}
+			return &StartError{126, fmt.Sprintf("file %s, which is in a volume: %v", f.path, err)}
 		}
 	}
 	return nil
@@ -92,7 +106,7 @@ func openOverlaid(c guest.Container) ([]overlaidFile, error) {
 		}
 		fd, err := unix.OpenTree(unix.AT_FDCWD, f.Path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 		if err != nil {
-			return nil, &startError{126, fmt.Sprintf("file %s: %v", f.Path, err)}
+			return nil, &StartError{126, fmt.Sprintf("file %s: %v", f.Path, err)}
 		}
 		files = append(files, overlaidFile{tree{fd: fd}, f.Path})
 	}
@@ -117,7 +131,7 @@ func mountOverlay(image, scratch string) error {
 		return err
 	}
 	// Device nodes of the image would open, although its own file system is mounted without devices.
-	return unix.Mount("overlay", rootDir, "overlay", unix.MS_NODEV, "lowerdir="+image+",upperdir="+upper+",workdir="+work)
+	return unix.Mount("overlay", RootDir, "overlay", unix.MS_NODEV, "lowerdir="+image+",upperdir="+upper+",workdir="+work)
 }
 
 // pivot makes dir the root and unmounts the old one.
@@ -141,13 +155,25 @@ type tree struct {
 	isDir bool
 }
 
+// openMessage opens the file while it is still visible. It returns nil if there is none.
+func openMessage(file string) (*tree, error) {
+	if file == "" {
+		return nil, nil
+	}
+	fd, err := unix.OpenTree(unix.AT_FDCWD, file, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("termination message: %w", err)
+	}
+	return &tree{fd: fd}, nil
+}
+
 // openVolumes opens what the container mounts while the volumes are still visible.
-func openVolumes(config *childConfig) ([]tree, error) {
+func openVolumes(config *Config) ([]tree, error) {
 	var trees []tree
 	for _, m := range config.Container.Mounts {
 		t, err := openVolume(m, config.Writable[m.Volume])
 		if err != nil {
-			return nil, &startError{126, fmt.Sprintf("mount %s: volume %s: %v", m.Path, m.Volume, err)}
+			return nil, &StartError{126, fmt.Sprintf("mount %s: volume %s: %v", m.Path, m.Volume, err)}
 		}
 		trees = append(trees, t)
 	}
@@ -155,7 +181,7 @@ func openVolumes(config *childConfig) ([]tree, error) {
 }
 
 func openVolume(m guest.Mount, writable bool) (tree, error) {
-	root, err := unix.Open(filepath.Join(volumesDir, m.Volume), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := unix.Open(filepath.Join(VolumesDir, m.Volume), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return tree{}, err
 	}

@@ -2,7 +2,7 @@
 
 //go:build linux
 
-package pid1
+package become
 
 import (
 	"errors"
@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openTerminal makes a terminal in the container. It runs inside the container.
-func openTerminal() (master, slave *os.File, err error) {
+// OpenTerminal makes a terminal in the container. It runs inside the container.
+func OpenTerminal() (master, slave *os.File, err error) {
 	// The tenant controls what is at /dev/ptmx. If it is not a terminal, the following calls fail.
 	fd, err := unix.Open("/dev/pts/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -43,9 +43,9 @@ func openPeer(master int) (*os.File, error) {
 // takeTerminal makes a terminal in the container, makes it this process's terminal, and passes its
 // other end to PID 1.
 func takeTerminal() error {
-	master, slave, err := openTerminal()
+	master, slave, err := OpenTerminal()
 	if err != nil {
-		return &startError{126, fmt.Sprintf("no terminal: %v", err)}
+		return &StartError{126, fmt.Sprintf("no terminal: %v", err)}
 	}
 	defer master.Close()
 	defer slave.Close()
@@ -71,10 +71,10 @@ func takeTerminal() error {
 	return nil
 }
 
-// receiveTerminal waits for the terminal of a starting container. It returns its master, and its
+// ReceiveTerminal waits for the terminal of a starting container. It returns its master, and its
 // slave, which is kept open so that the terminal does not end if the container closes it for a
 // while. Both are nil if the container failed before; that error is reported elsewhere.
-func receiveTerminal(from *os.File) (master, slave *os.File, err error) {
+func ReceiveTerminal(from *os.File) (master, slave *os.File, err error) {
 	var one [1]byte
 	oob := make([]byte, unix.CmsgSpace(4))
 	_, n, _, _, err := unix.Recvmsg(int(from.Fd()), one[:], oob, unix.MSG_CMSG_CLOEXEC)

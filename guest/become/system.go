@@ -2,7 +2,7 @@
 
 //go:build linux
 
-package pid1
+package become
 
 import (
 	"errors"
@@ -27,20 +27,20 @@ func mountSystem(privileged bool, devices []device) error {
 	if privileged {
 		readOnly = 0
 	}
-	for _, m := range []fsMount{
-		{"proc", "/proc", "proc", noExec, ""},
-		{"sysfs", "/sys", "sysfs", noExec | readOnly, ""},
-		{"cgroup2", "/sys/fs/cgroup", "cgroup2", noExec | readOnly, ""},
+	for _, m := range []FSMount{
+		{"proc", "/proc", "proc", NoExec, ""},
+		{"sysfs", "/sys", "sysfs", NoExec | readOnly, ""},
+		{"cgroup2", "/sys/fs/cgroup", "cgroup2", NoExec | readOnly, ""},
 		{"tmpfs", "/dev", "tmpfs", unix.MS_NOSUID | unix.MS_NOEXEC, "mode=0755,size=64k"},
 		{"devpts", "/dev/pts", "devpts", unix.MS_NOSUID | unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5"},
-		{"shm", "/dev/shm", "tmpfs", noExec, "mode=1777,size=50%"},
-		{"mqueue", "/dev/mqueue", "mqueue", noExec, ""},
+		{"shm", "/dev/shm", "tmpfs", NoExec, "mode=1777,size=50%"},
+		{"mqueue", "/dev/mqueue", "mqueue", NoExec, ""},
 	} {
-		if err := os.MkdirAll(m.target, 0o755); err != nil {
+		if err := os.MkdirAll(m.Target, 0o755); err != nil {
 			return err
 		}
-		if err := unix.Mount(m.source, m.target, m.kind, m.flags, m.data); err != nil {
-			return fmt.Errorf("mount %s: %w", m.target, err)
+		if err := unix.Mount(m.Source, m.Target, m.Kind, m.Flags, m.Data); err != nil {
+			return fmt.Errorf("mount %s: %w", m.Target, err)
 		}
 	}
 	defer unix.Umask(unix.Umask(0))
@@ -128,7 +128,7 @@ func hideKernel() error {
 			continue
 		}
 		if err == nil {
-			err = unix.Mount("", p, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|noExec, "")
+			err = unix.Mount("", p, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY|NoExec, "")
 		}
 		if err != nil {
 			return fmt.Errorf("make %s read-only: %w", p, err)
@@ -140,7 +140,7 @@ func hideKernel() error {
 			continue
 		}
 		if err == nil && info.IsDir() {
-			err = unix.Mount("tmpfs", p, "tmpfs", unix.MS_RDONLY|noExec, "size=0")
+			err = unix.Mount("tmpfs", p, "tmpfs", unix.MS_RDONLY|NoExec, "size=0")
 		} else if err == nil {
 			err = unix.Mount("/dev/null", p, "", unix.MS_BIND, "")
 		}
