@@ -42,25 +42,25 @@ func RunningReason(containers []ContainerStatus) (reason, message string) {
 }
 
 // ended says how the latest run of a container ended.
-func (c ContainerStatus) ended() string {
-	text := "container " + c.Name
+func (s ContainerStatus) ended() string {
+	text := "container " + s.Name
 	switch {
-	case c.Reason == ReasonStartError || c.LastReason == ReasonStartError:
+	case s.Reason == ReasonStartError || s.LastReason == ReasonStartError:
 		text += " could not be started"
-		if c.Message != "" {
-			text += " (" + c.Message + ")"
+		if s.Message != "" {
+			text += " (" + s.Message + ")"
 		}
-	case c.Reason == ReasonOOMKilled || c.LastReason == ReasonOOMKilled:
+	case s.Reason == ReasonOOMKilled || s.LastReason == ReasonOOMKilled:
 		text += " was killed because the pod had no memory left"
-	case c.ExitCode != nil:
-		text += fmt.Sprintf(" ended with exit code %d", *c.ExitCode)
+	case s.ExitCode != nil:
+		text += fmt.Sprintf(" ended with exit code %d", *s.ExitCode)
 	default:
 		text += " ended"
 	}
-	if c.Restarts == 1 {
+	if s.Restarts == 1 {
 		text += " after 1 restart"
-	} else if c.Restarts > 0 {
-		text += fmt.Sprintf(" after %d restarts", c.Restarts)
+	} else if s.Restarts > 0 {
+		text += fmt.Sprintf(" after %d restarts", s.Restarts)
 	}
 	return text
 }
