@@ -106,23 +106,16 @@ func TooLargeForGuest(bytes, limit int) error {
 	return Errorf(CodeTooLarge, "spec.containers", "arguments, environments and files have %d bytes, with those of the images, configs and secrets; the limit is %d", bytes, limit)
 }
 
-// CheckStart refuses a spec with containers that could never start. The containers are all of the spec, merged with their images. Codes: invalid.
-func (s PodSpec) CheckStart(containers []DesiredContainer) error {
-	for i, c := range containers {
-		field := s.ContainerField(i)
-		if len(c.Args) == 0 || c.Args[0] == "" {
-			return Errorf(CodeInvalid, field+".command", "neither the container nor its image has a command; set command")
-		}
-		if strings.ContainsFunc(c.User, unicode.IsControl) {
-			return Errorf(CodeInvalid, field+".user", "the user %q of the container or its image has a control character", c.User)
-		}
-		_, err := signals.Parse(c.StopSignal)
-		if err != nil && s.AllContainers()[i].StopSignal != "" {
-			return Errorf(CodeInvalid, field+".stopSignal", "%s", err)
-		}
-		if err != nil {
-			return Errorf(CodeInvalid, field+".image", "the image has an unknown stop signal: %s", err)
-		}
+// CheckStart refuses a container that could never start. field is its place in the spec. Codes: invalid.
+func CheckStart(c DesiredContainer, field string) error {
+	if len(c.Args) == 0 || c.Args[0] == "" {
+		return Errorf(CodeInvalid, field+".command", "neither the container nor its image has a command; set command")
+	}
+	if strings.ContainsFunc(c.User, unicode.IsControl) {
+		return Errorf(CodeInvalid, field+".user", "the user %q of the container or its image has a control character", c.User)
+	}
+	if _, err := signals.Parse(c.StopSignal); err != nil {
+		return Errorf(CodeInvalid, field+".stopSignal", "the container or its image has an unknown stop signal; set stopSignal: %s", err)
 	}
 	return nil
 }

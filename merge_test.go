@@ -131,6 +131,35 @@ func FuzzMergedVariablesAreUnique(f *testing.F) {
 	})
 }
 
+func TestContainersThatCannotStartAreRefused(t *testing.T) {
+	t.Parallel()
+	good := husk.ImageConfig{Cmd: []string{"x"}, WorkingDir: "app", StopSignal: "SIGRTMIN+3", User: "app:staff"}
+	if got := husk.MergeContainer(husk.Container{}, good); got.WorkingDir != "/app" {
+		t.Errorf("a relative working directory of an image becomes %q", got.WorkingDir)
+	}
+	for name, c := range map[string]struct {
+		change func(*husk.Container, *husk.ImageConfig)
+		field  string
+	}{
+		"nothing":               {func(*husk.Container, *husk.ImageConfig) {}, ""},
+		"no command":            {func(_ *husk.Container, i *husk.ImageConfig) { i.Cmd = nil }, "spec.containers[0].command"},
+		"an empty command":      {func(_ *husk.Container, i *husk.ImageConfig) { i.Cmd = []string{""} }, "spec.containers[0].command"},
+		"no command, arguments": {func(c *husk.Container, i *husk.ImageConfig) { i.Cmd, c.Args = nil, []string{"x"} }, ""},
+		"unknown stop signal":   {func(_ *husk.Container, i *husk.ImageConfig) { i.StopSignal = "SIGWHATEVER" }, "spec.containers[0].stopSignal"},
+		"another stop signal":   {func(c *husk.Container, i *husk.ImageConfig) { i.StopSignal, c.StopSignal = "SIGWHATEVER", "INT" }, ""},
+		"a user with a newline": {func(_ *husk.Container, i *husk.ImageConfig) { i.User = "a\nb" }, "spec.containers[0].user"},
+		"another user":          {func(c *husk.Container, i *husk.ImageConfig) { i.User, c.User = "a\nb", "c" }, ""},
+	} {
+		container, image := husk.Container{}, good
+		c.change(&container, &image)
+		err := husk.CheckStart(husk.MergeContainer(container, image), "spec.containers[0]")
+		e, refused := errors.AsType[*husk.Error](err)
+		if refused != (c.field != "") || refused && (e.Field != c.field || e.Code != husk.CodeInvalid) {
+			t.Errorf("%s: the error is %v, want one about %q", name, err, c.field)
+		}
+	}
+}
+
 func TestPrivilegesCannotGrowUnlessTheImageOrThePodNeedsIt(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -157,34 +186,5 @@ func TestThePodsStopSignalTakesPrecedence(t *testing.T) {
 	t.Parallel()
 	if got := husk.MergeContainer(husk.Container{StopSignal: "SIGINT"}, husk.ImageConfig{StopSignal: "SIGQUIT"}).StopSignal; got != "SIGINT" {
 		t.Errorf("the signal is %s", got)
-	}
-}
-
-func TestContainersThatCannotStartAreRefused(t *testing.T) {
-	t.Parallel()
-	good := husk.ImageConfig{Cmd: []string{"x"}, WorkingDir: "app", StopSignal: "SIGRTMIN+3", User: "app:staff"}
-	if got := husk.MergeContainer(husk.Container{}, good); got.WorkingDir != "/app" {
-		t.Errorf("a relative working directory of an image becomes %q", got.WorkingDir)
-	}
-	for name, c := range map[string]struct {
-		change func(*husk.Container, *husk.ImageConfig)
-		field  string
-	}{
-		"nothing":               {func(*husk.Container, *husk.ImageConfig) {}, ""},
-		"no command":            {func(_ *husk.Container, i *husk.ImageConfig) { i.Cmd = nil }, "spec.containers[0].command"},
-		"an empty command":      {func(_ *husk.Container, i *husk.ImageConfig) { i.Cmd = []string{""} }, "spec.containers[0].command"},
-		"no command, arguments": {func(c *husk.Container, i *husk.ImageConfig) { i.Cmd, c.Args = nil, []string{"x"} }, ""},
-		"unknown stop signal":   {func(_ *husk.Container, i *husk.ImageConfig) { i.StopSignal = "SIGWHATEVER" }, "spec.containers[0].image"},
-		"the pod's stop signal": {func(c *husk.Container, _ *husk.ImageConfig) { c.StopSignal = "SIGWHATEVER" }, "spec.containers[0].stopSignal"},
-		"a user with a newline": {func(_ *husk.Container, i *husk.ImageConfig) { i.User = "a\nb" }, "spec.containers[0].user"},
-		"another user":          {func(c *husk.Container, i *husk.ImageConfig) { i.User, c.User = "a\nb", "c" }, ""},
-	} {
-		container, image := husk.Container{}, good
-		c.change(&container, &image)
-		err := husk.PodSpec{Containers: []husk.Container{container}}.CheckStart([]husk.DesiredContainer{husk.MergeContainer(container, image)})
-		e, refused := errors.AsType[*husk.Error](err)
-		if refused != (c.field != "") || refused && (e.Field != c.field || e.Code != husk.CodeInvalid) {
-			t.Errorf("%s: the error is %v, want one about %q", name, err, c.field)
-		}
 	}
 }

@@ -15,10 +15,10 @@ const (
 	ReasonBackOff          = "BackOff"
 	ReasonStartError       = "StartError"
 	ReasonCrashLoopBackOff = "CrashLoopBackOff" // a container waits for its restart
+	ReasonNotReady         = "NotReady"         // a probe of a container has not succeeded
 	ReasonContainerFailed  = "ContainerFailed"  // a container has failed and is not restarted, but others run
 	ReasonUnhealthy        = "Unhealthy"        // a probe of a container failed, so it was ended
 	ReasonPostStartFailed  = "PostStartFailed"  // the hook after a container's start failed, so it was ended
-	ReasonNotReady         = "NotReady"         // a container runs, but is not ready
 )
 
 // RunningReason returns what is wrong with a pod of which containers run, as a word and a sentence, and nothing if all is well.
@@ -46,27 +46,27 @@ func RunningReason(containers []ContainerStatus) (reason, message string) {
 }
 
 // ended says how the latest run of a container ended.
-func (c ContainerStatus) ended() string {
-	text := "container " + c.Name
+func (s ContainerStatus) ended() string {
+	text := "container " + s.Name
 	switch {
-	case c.Reason == ReasonStartError || c.LastReason == ReasonStartError:
+	case s.Reason == ReasonStartError || s.LastReason == ReasonStartError:
 		text += " could not be started"
-		if c.Message != "" {
-			text += " (" + c.Message + ")"
+		if s.Message != "" {
+			text += " (" + s.Message + ")"
 		}
-	case c.Reason == ReasonOOMKilled || c.LastReason == ReasonOOMKilled:
+	case s.Reason == ReasonOOMKilled || s.LastReason == ReasonOOMKilled:
 		text += " was killed because the pod had no memory left"
-	case slices.Contains([]string{ReasonUnhealthy, ReasonPostStartFailed}, cmp.Or(c.LastReason, c.Reason)):
-		text += " was ended: " + c.Message
-	case c.ExitCode != nil:
-		text += fmt.Sprintf(" ended with exit code %d", *c.ExitCode)
+	case slices.Contains([]string{ReasonUnhealthy, ReasonPostStartFailed}, cmp.Or(s.LastReason, s.Reason)):
+		text += " was ended: " + s.Message
+	case s.ExitCode != nil:
+		text += fmt.Sprintf(" ended with exit code %d", *s.ExitCode)
 	default:
 		text += " ended"
 	}
-	if c.Restarts == 1 {
+	if s.Restarts == 1 {
 		text += " after 1 restart"
-	} else if c.Restarts > 0 {
-		text += fmt.Sprintf(" after %d restarts", c.Restarts)
+	} else if s.Restarts > 0 {
+		text += fmt.Sprintf(" after %d restarts", s.Restarts)
 	}
 	return text
 }

@@ -47,7 +47,8 @@ func TestACrashLoopIsVisible(t *testing.T) {
 			[]husk.ContainerStatus{{Name: "job", State: husk.ContainerExited, Reason: "Unhealthy", Message: "the liveness probe failed: refused", ExitCode: new(143)}},
 			"ContainerFailed", "container job was ended: the liveness probe failed: refused, and is not restarted",
 		},
-		"is done": {[]husk.ContainerStatus{running, {Name: "job", State: husk.ContainerExited, Reason: "Completed", ExitCode: &zero}}, "", ""},
+		"is ready": {[]husk.ContainerStatus{{Name: "web", State: husk.ContainerRunning, Ready: new(true)}}, "", ""},
+		"is done":  {[]husk.ContainerStatus{running, {Name: "job", State: husk.ContainerExited, Reason: "Completed", ExitCode: &zero}}, "", ""},
 	} {
 		if reason, message := husk.RunningReason(c.containers); reason != c.reason || message != c.message {
 			t.Errorf("%s: %s: %s", name, reason, message)

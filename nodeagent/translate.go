@@ -140,10 +140,10 @@ func containerStatuses(from []guest.ContainerStatus, desired husk.DesiredPod) []
 		if !c.FinishedAt.IsZero() {
 			s.FinishedAt = &c.FinishedAt
 		}
-		s.Ready = new(c.State == guest.StateRunning && (c.Ready == nil || *c.Ready))
 		if !c.NextRestartAt.IsZero() {
 			s.NextStartAt, s.LastReason = &c.NextRestartAt, lastReason(c)
 		}
+		s.Ready = new(c.State == guest.StateRunning && (c.Ready == nil || *c.Ready))
 		if c.State == guest.StateExited {
 			s.ExitCode = &c.ExitCode
 		} else {

@@ -626,7 +626,7 @@ func TestAPodThatCanNeverStartIsRefused(t *testing.T) {
 	h := open(t)
 	tenant := h.tenant()
 	for field, config := range map[string]husk.ImageConfig{
-		"spec.containers[0].command": {}, "spec.containers[0].image": {Cmd: []string{"x"}, StopSignal: "SIGWHATEVER"}, "spec.containers[0].user": {Cmd: []string{"x"}, User: "a\nb"},
+		"spec.containers[0].command": {}, "spec.containers[0].stopSignal": {Cmd: []string{"x"}, StopSignal: "SIGWHATEVER"}, "spec.containers[0].user": {Cmd: []string{"x"}, User: "a\nb"},
 	} {
 		image, err := h.as(tenant.ID).CreateImage(t.Context(), once(), "registry.example.com/"+named("image")+":1", "sha256:"+named("digest"), config, nil)
 		must(t, image, err)

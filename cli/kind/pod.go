@@ -151,12 +151,12 @@ func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
 		}
 		line("  Reason:", openapi.Value(s.Reason))
 		line("  Message:", openapi.Value(s.Message))
-		if s.Ready != nil {
-			line("  Ready:", strconv.FormatBool(*s.Ready))
-		}
 		line("  Last end:", openapi.Value(s.LastReason))
 		if s.NextStartAt != nil {
 			line("  Next start:", s.NextStartAt.Format(time.RFC3339))
+		}
+		if s.Ready != nil {
+			line("  Ready:", strconv.FormatBool(*s.Ready))
 		}
 		line("  Restarts:", fmt.Sprint(s.Restarts))
 		for _, o := range Options(c) {

@@ -96,10 +96,11 @@ func (f *Pod) Create(image string, command []string, followed bool) (openapi.Pod
 	}
 	container := openapi.Container{
 		Name: BaseName(image), Image: image, User: given(f.user), WorkingDir: given(f.workdir), Stdin: given(f.Interactive), Tty: given(f.Terminal),
-		StdinOnce: given(f.Interactive && !f.Terminal && followed), Privileged: given(f.privileged), StartOnAttach: given(followed),
+		StdinOnce: given(f.Interactive && !f.Terminal && followed), Privileged: given(f.privileged),
 		ReadOnlyRoot: given(f.readOnlyRoot), NoNewPrivileges: noNewPrivileges, StopSignal: given(strings.ToUpper(f.stopSignal)),
 		CapabilitiesAdd: listed(f.capAdd, capability), CapabilitiesDrop: listed(f.capDrop, capability), Groups: listed(f.groups, strings.Clone),
 		LivenessProbe: health,
+		StartOnAttach: given(followed),
 	}
 	if _, err := uuid.Parse(image); err == nil {
 		container.Name = "main"

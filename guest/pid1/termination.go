@@ -67,17 +67,17 @@ const (
 
 // lastLines returns the end of a container's log.
 func lastLines(log *logring.Ring) string {
-	var lines []string
+	var end []byte
 	err := log.CopyTo(context.Background(), 0, false, func(entries []guest.LogEntry) error {
 		for _, e := range entries {
-			lines = append(lines, string(e.Line))
+			end = append(end, e.Bytes...)
 		}
-		lines = slices.Delete(lines, 0, max(0, len(lines)-maxLogLines))
+		end = slices.Delete(end, 0, max(0, len(end)-maxLogMessage))
 		return nil
 	})
 	if err != nil {
 		return ""
 	}
-	text := strings.Join(lines, "\n")
-	return text[max(0, len(text)-maxLogMessage):]
+	lines := strings.Split(strings.TrimSuffix(string(end), "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-maxLogLines):], "\n")
 }

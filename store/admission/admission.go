@@ -99,7 +99,6 @@ func findImages(ctx context.Context, q *db.Queries, tenantID uuid.UUID, spec hus
 	containers := spec.AllContainers()
 	ids = make([]uuid.UUID, 0, len(containers))
 	merged := make([]husk.DesiredContainer, 0, len(containers))
-	known := true // a dry run need not know the images
 	for i, c := range containers {
 		row, err := q.ImageByReference(ctx, db.ImageByReferenceParams{TenantID: tenantID, Reference: c.Image})
 		if errors.Is(err, pgx.ErrNoRows) && !pools.IsDryRun(ctx) {
@@ -109,14 +108,14 @@ func findImages(ctx context.Context, q *db.Queries, tenantID uuid.UUID, spec hus
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return nil, 0, err
 		}
-		known = known && err == nil
+		known := err == nil // a dry run need not know the image
 		ids = append(ids, row.ID)
 		merged = append(merged, husk.MergeContainer(c, row.Config))
+		if err := husk.CheckStart(merged[i], spec.ContainerField(i)); err != nil && known {
+			return nil, 0, err
+		}
 	}
-	if known {
-		err = spec.CheckStart(merged)
-	}
-	return ids, husk.GuestBytes(merged), err
+	return ids, husk.GuestBytes(merged), nil
 }
 
 func insertPod(ctx context.Context, q *db.Queries, tenantID, id uuid.UUID, name string, labels map[string]string, spec husk.PodSpec, guestBytes int) (db.Pod, error) {

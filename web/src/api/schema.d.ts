@@ -2086,7 +2086,7 @@ export interface components {
             name: string;
             phase: components["schemas"]["PodPhase"];
             /**
-             * @description The reason in one word that programs can rely on. A pod that is Running has one if a container waits for its restart (CrashLoopBackOff) or has failed for good (ContainerFailed).
+             * @description The reason in one word that programs can rely on. A pod that is Running has one if a container waits for its restart (CrashLoopBackOff), has failed for good (ContainerFailed), or is not ready (NotReady).
              * @example InsufficientMemory
              */
             reason?: string;
@@ -2648,7 +2648,7 @@ export interface components {
         PodStatus: {
             phase: components["schemas"]["PodPhase"];
             /**
-             * @description The reason in one word that programs can rely on. A pod that is Running has one if a container waits for its restart (CrashLoopBackOff) or has failed for good (ContainerFailed).
+             * @description The reason in one word that programs can rely on. A pod that is Running has one if a container waits for its restart (CrashLoopBackOff), has failed for good (ContainerFailed), or is not ready (NotReady).
              * @example InsufficientMemory
              */
             reason?: string;
