@@ -113,11 +113,12 @@ type DesiredContainer struct {
 	ContainerOptions
 }
 
-// DesiredVolume gives a disk, or files in memory, the name that the pod's spec uses for the volume.
+// DesiredVolume gives a disk, files in memory or an empty directory the name that the pod's spec uses for the volume.
 type DesiredVolume struct {
-	Name   string       `json:"name"`
-	Serial string       `json:"serial"` // empty for files
-	Files  []VolumeFile `json:"files,omitempty"`
+	Name     string       `json:"name"`
+	Serial   string       `json:"serial"` // empty if it has no disk
+	Files    []VolumeFile `json:"files,omitempty"`
+	EmptyDir *EmptyDir    `json:"emptyDir,omitempty"`
 }
 
 // VolumeFile is a file of a volume in memory.

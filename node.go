@@ -30,6 +30,9 @@ const CapabilityContainerOptions = "container-options"
 // volumes, and pass changed values to running pods.
 const CapabilityConfigs = "configs"
 
+// CapabilityEmptyDirs is of agents that know volumes which are empty when the machine starts.
+const CapabilityEmptyDirs = "empty-dirs"
+
 // Node is one bare-metal machine with an agent.
 type Node struct {
 	ID        uuid.UUID `json:"id"`

@@ -49,7 +49,8 @@ func (s PodSpec) Needs() []string {
 		}
 	}
 	for _, v := range s.Volumes {
-		add(CapabilityConfigs, v.VolumeID == uuid.Nil)
+		add(CapabilityConfigs, v.Config != nil || v.Secret != nil)
+		add(CapabilityEmptyDirs, v.EmptyDir != nil)
 	}
 	add(CapabilityConfigs, s.FSGroup != nil)
 	add(CapabilityContainerOptions, len(s.InitContainers) > 0 || s.ActiveDeadlineSeconds > 0)
@@ -61,12 +62,20 @@ func (s PodSpec) Needs() []string {
 	return needs
 }
 
-// PodVolume is something that containers can mount: a volume, or the values of a config or secret. Exactly one other field than Name is set.
+// PodVolume is something that containers can mount: a volume, the values of a config or secret, or an empty directory. Exactly one other field
+// than Name is set.
 type PodVolume struct {
 	Name     string       `json:"name"`
 	VolumeID uuid.UUID    `json:"volumeId,omitzero"`
 	Config   *ConfigFiles `json:"config,omitempty"`
 	Secret   *ConfigFiles `json:"secret,omitempty"`
+	EmptyDir *EmptyDir    `json:"emptyDir,omitempty"`
+}
+
+// EmptyDir is a directory that is empty whenever the virtual machine starts.
+type EmptyDir struct {
+	Memory  bool `json:"memory,omitempty"`  // its files are in the pod's memory
+	SizeMiB int  `json:"sizeMiB,omitempty"` // 0: no limit of its own
 }
 
 // Container is one OCI container of a pod. If Command and Args are nil, the image's own apply.

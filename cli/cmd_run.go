@@ -233,8 +233,7 @@ func (r *runner) removePod(ctx context.Context, pod openapi.Pod) error {
 
 // mountVolumes adds the volumes to a pod. One volume may be mounted at several paths.
 func (r *runner) mountVolumes(ctx context.Context, spec *openapi.PodSpec, mounts []parse.Mount) error {
-	var volumes []openapi.PodVolume
-	var at []openapi.VolumeMount
+	volumes, at := openapi.Value(spec.Volumes), openapi.Value(spec.Containers[0].VolumeMounts) // of --tmpfs
 	named := map[uuid.UUID]bool{}
 	for _, m := range mounts {
 		v, err := r.client.Volumes.Find(ctx, m.Volume)

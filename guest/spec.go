@@ -57,17 +57,23 @@ type Network struct {
 	MTU         int          `json:"mtu,omitempty"` // 0: the card's own
 }
 
-// Volume is something that containers mount: a disk with a file system, or files in memory.
+// Volume is something that containers mount: a disk with a file system, files in memory, or a
+// directory that is empty at first.
 type Volume struct {
 	Name     string `json:"name"`
-	Serial   string `json:"serial,omitempty"` // virtio-blk serial; empty for files
-	FSType   string `json:"fsType,omitempty"` // ext4, or FilesType
+	Serial   string `json:"serial,omitempty"` // virtio-blk serial; empty if it has no disk
+	FSType   string `json:"fsType,omitempty"` // ext4, FilesType or EmptyType
 	ReadOnly bool   `json:"readOnly,omitempty"`
-	Files    []File `json:"files,omitempty"` // their paths are relative to the volume
+	Files    []File `json:"files,omitempty"`   // their paths are relative to the volume
+	Memory   bool   `json:"memory,omitempty"`  // of EmptyType: its files are in memory, whatever else there is
+	SizeMiB  int    `json:"sizeMiB,omitempty"` // of EmptyType; 0: half of the memory, or what all containers share
 }
 
-// FilesType is the type of a volume that has files in memory.
-const FilesType = "files"
+// Types of volumes without a disk.
+const (
+	FilesType = "files" // has the files of the spec
+	EmptyType = "empty" // is empty when the machine starts
+)
 
 // Values is what a host can change of a pod that runs.
 type Values struct {

@@ -46,6 +46,11 @@ func TestSpecsAreValidated(t *testing.T) {
 			s.Containers[0].Files = []File{{Path: "/v/sub/.."}}
 		}, "a volume is mounted there"},
 		{"other file system", func(s *Spec) { s.Volumes = []Volume{{Name: "v", Serial: "v", FSType: "ntfs"}} }, "fsType"},
+		{"empty directory", func(s *Spec) { s.Volumes = []Volume{{Name: "v", FSType: EmptyType, SizeMiB: 1}} }, ""},
+		{"negative size", func(s *Spec) { s.Volumes = []Volume{{Name: "v", FSType: EmptyType, SizeMiB: -1}} }, "size of -1 MiB"},
+		{"files in an empty directory", func(s *Spec) {
+			s.Volumes = []Volume{{Name: "v", FSType: EmptyType, Files: []File{{Path: "x"}}}}
+		}, "no files"},
 		{"relative file", func(s *Spec) { s.Containers[0].Files = []File{{Path: "etc/x"}} }, "not an absolute path"},
 		{"set-user-ID file", func(s *Spec) { s.Containers[0].Files = []File{{Path: "/x", Mode: 0o104755}} }, "mode"},
 		{"capability", func(s *Spec) { s.Containers[0].CapabilitiesAdd = []string{"CAP_CHOWN"} }, `capability "CAP_CHOWN"`},

@@ -22,8 +22,9 @@ const (
 	maxName       = limits.Name
 	maxSerial     = 20 // the limit of virtio-blk
 	maxPath       = 4095
-	maxFiles      = 256  // of a volume in memory
-	maxText       = 1024 // bytes of a message or reason
+	maxFiles      = 256      // of a volume in memory
+	maxSizeMiB    = 16 << 20 // of an empty directory
+	maxText       = 1024     // bytes of a message or reason
 	maxBootID     = 64
 	maxEntries    = 8192 // log entries per frame
 	maxExitCode   = 255
@@ -118,8 +119,16 @@ func (v *Volume) validate() error {
 		return checkSerial(v.Serial)
 	case FilesType:
 		return checkFiles(v.Files)
+	case EmptyType:
+		if len(v.Files) > 0 || v.ReadOnly {
+			return errors.New("an empty directory has no files and is writable")
+		}
+		if v.SizeMiB < 0 || v.SizeMiB > maxSizeMiB {
+			return fmt.Errorf("size of %d MiB: want 0 to %d", v.SizeMiB, maxSizeMiB)
+		}
+		return nil
 	default:
-		return fmt.Errorf("fsType %q: want ext4 or %s", v.FSType, FilesType)
+		return fmt.Errorf("fsType %q: want ext4, %s or %s", v.FSType, FilesType, EmptyType)
 	}
 }
 

@@ -64,7 +64,10 @@ func guestSpec(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.
 	}
 	for _, v := range desired.Volumes {
 		volume := guest.Volume{Name: v.Name, Serial: v.Serial, FSType: "ext4"}
-		if v.Serial == "" {
+		switch {
+		case v.EmptyDir != nil:
+			volume.FSType, volume.Memory, volume.SizeMiB = guest.EmptyType, v.EmptyDir.Memory, v.EmptyDir.SizeMiB
+		case v.Serial == "":
 			volume.FSType = guest.FilesType
 		}
 		for _, f := range v.Files {

@@ -128,6 +128,10 @@ func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
 			pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, Files: files.FilesOf(p.Configs[ref])})
 			continue
 		}
+		if v.EmptyDir != nil {
+			pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, EmptyDir: v.EmptyDir})
+			continue
+		}
 		pod.Disks = append(pod.Disks, husk.DesiredDisk{
 			Pool: d.volumesPool, Name: husk.Volume{ID: v.VolumeID}.RBDName(), Serial: serialOf("vol", v.VolumeID),
 		})

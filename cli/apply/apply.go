@@ -200,7 +200,7 @@ func (a *Application) resolveVolumes(ctx context.Context, pod *manifest.Pod) err
 			continue
 		}
 		switch {
-		case v.VolumeID == nil && !named: // a config or a secret
+		case v.VolumeID == nil && !named: // a config, a secret or an empty directory
 			continue
 		case !named && a.dry():
 			name = v.VolumeID.String()

@@ -97,6 +97,18 @@ func FindPod(ctx context.Context, c *client.Client, name string) (openapi.Pod, e
 	return c.Pods.Find(ctx, Bare("pod", name))
 }
 
+// emptyDir describes an empty directory.
+func emptyDir(d openapi.EmptyDir) string {
+	text := "empty directory"
+	if openapi.Value(d.Memory) {
+		text += " in memory"
+	}
+	if d.SizeMiB != nil {
+		text += fmt.Sprintf(", up to %d MiB", *d.SizeMiB)
+	}
+	return text
+}
+
 // DescribePod prints the details of a pod, such as why it is not running.
 func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
 	var f print.Facts
@@ -120,6 +132,8 @@ func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
 			line("Volume "+v.Name+":", "config "+v.Config.Name)
 		case v.Secret != nil:
 			line("Volume "+v.Name+":", "secret "+v.Secret.Name)
+		case v.EmptyDir != nil:
+			line("Volume "+v.Name+":", emptyDir(*v.EmptyDir))
 		}
 	}
 	states := map[string]openapi.ContainerStatus{}

@@ -96,6 +96,7 @@ type (
 		Downward  *kubernetesDownward     `json:"downwardAPI"`
 		ConfigMap *kubernetesConfigVolume `json:"configMap"`
 		Secret    *kubernetesConfigVolume `json:"secret"`
+		EmptyDir  *kubernetesEmptyDir     `json:"emptyDir"`
 	}
 )
 
@@ -211,6 +212,10 @@ func (t *translation) volumes(out *Pod) {
 			}
 			t.origins[ours] = at
 			volumes = append(volumes, volume)
+		case v.EmptyDir != nil:
+			ours := fmt.Sprintf("spec.volumes[%d]", len(volumes))
+			t.origins[ours], t.origins[ours+".emptyDir.sizeMiB"] = at, at+".emptyDir.sizeLimit"
+			volumes = append(volumes, openapi.PodVolume{Name: v.Name, EmptyDir: t.emptyDir(v.EmptyDir, at+".emptyDir")})
 		case v.Claim == nil || v.Claim.ClaimName == "":
 			t.refuse(at, "name a volume with persistentVolumeClaim.claimName")
 		default:

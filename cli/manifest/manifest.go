@@ -204,13 +204,13 @@ func (p podDocument) pod(d *decoder, origins map[string]string) *Pod {
 	var volumes []openapi.PodVolume
 	for i, v := range p.Spec.Volumes {
 		given := 0
-		for _, is := range []bool{v.VolumeID != nil, v.VolumeName != "", v.Config != nil, v.Secret != nil} {
+		for _, is := range []bool{v.VolumeID != nil, v.VolumeName != "", v.Config != nil, v.Secret != nil, v.EmptyDir != nil} {
 			if is {
 				given++
 			}
 		}
 		if given != 1 {
-			d.refuse(fmt.Sprintf("spec.volumes[%d]", i), "give exactly one of volumeName, volumeId, config and secret")
+			d.refuse(fmt.Sprintf("spec.volumes[%d]", i), "give exactly one of volumeName, volumeId, config, secret and emptyDir")
 			continue
 		}
 		if v.VolumeName != "" {

@@ -159,7 +159,22 @@ func TestPodFromFlagsOfDocker(t *testing.T) {
 	if diff := cmp.Diff(&zero, got.TerminationGracePeriodSeconds); diff != "" {
 		t.Error(diff)
 	}
+	got, err = create("--tmpfs", "/run", "--tmpfs", "/tmp/:rw,size=64m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(&[]openapi.PodVolume{
+		{Name: "tmpfs-1", EmptyDir: &openapi.EmptyDir{Memory: &yes}}, {Name: "tmpfs-2", EmptyDir: &openapi.EmptyDir{Memory: &yes, SizeMiB: new(64)}},
+	}, got.Volumes); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(&[]openapi.VolumeMount{{Volume: "tmpfs-1", MountPath: "/run"}, {Volume: "tmpfs-2", MountPath: "/tmp"}}, got.Containers[0].VolumeMounts); diff != "" {
+		t.Error(diff)
+	}
 	for _, args := range [][]string{
+		{"--tmpfs", "run"},
+		{"--tmpfs", "/run:noexec"},
+		{"--tmpfs", "/run:size=64k"},
 		{"--security-opt", "seccomp=unconfined"},
 		{"--security-opt", "no-new-privileges=maybe"},
 		{"--stop-timeout", "1m"},

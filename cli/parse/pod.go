@@ -21,7 +21,7 @@ type Pod struct {
 	privileged, readOnlyRoot bool
 
 	name, cpus, memory, restart, user, workdir, entrypoint, stopSignal, stopTimeout string
-	env, envFiles, volumes, labels                                                  []string
+	env, envFiles, volumes, tmpfs, labels                                           []string
 	capAdd, capDrop, groups, security                                               []string
 	health                                                                          Health
 	scheduling                                                                      Scheduling
@@ -35,6 +35,7 @@ func (f *Pod) AddTo(fs *pflag.FlagSet) {
 	fs.StringArrayVarP(&f.env, "env", "e", nil, "set an environment variable: NAME=VALUE, or NAME to take the value from husk's environment; may be repeated")
 	fs.StringArrayVar(&f.envFiles, "env-file", nil, "read environment variables from a file with lines NAME=VALUE; may be repeated")
 	fs.StringArrayVarP(&f.volumes, "volume", "v", nil, "mount a volume: VOLUME:/path, or VOLUME:/path:ro for read-only; may be repeated")
+	fs.StringArrayVar(&f.tmpfs, "tmpfs", nil, "mount an empty directory in memory: /path, or /path:size=64m; may be repeated")
 	fs.StringArrayVarP(&f.labels, "label", "l", nil, "add a label, NAME=VALUE; may be repeated")
 	fs.StringVar(&f.entrypoint, "entrypoint", "", "run this program instead of the image's entrypoint")
 	fs.StringVar(&f.restart, "restart", "no", "when to restart the container: no, on-failure or always")
@@ -123,6 +124,9 @@ func (f *Pod) Create(image string, command []string, followed bool) (openapi.Pod
 	}
 	spec := openapi.PodSpec{
 		Containers: []openapi.Container{container}, Resources: openapi.Resources{CPUMillis: cpu, MemoryMiB: memory}, RestartPolicy: &policy, Scheduling: scheduling,
+	}
+	if spec.Volumes, spec.Containers[0].VolumeMounts, err = tmpfs(f.tmpfs); err != nil {
+		return fail(err)
 	}
 	if f.stopTimeout != "" {
 		seconds, err := strconv.Atoi(f.stopTimeout)

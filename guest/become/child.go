@@ -70,6 +70,7 @@ type Config struct {
 	Image     string          // where the image is mounted
 	Scratch   string          // directory for the container's writable layer
 	Writable  map[string]bool // volumes that are writable
+	Kept      map[string]bool // those of them that outlive the machine, which the image fills if they are fresh
 	FSGroup   *uint32         // owns the volumes; nil: nobody but the users who write to them
 	Message   string          // the file for the termination message; "": none
 }

@@ -121,7 +121,7 @@ func byDepth(mounts []guest.Mount) []int {
 
 // openContents opens the directories of the image, without the pod's files, from which the mounted
 // volumes will be filled if they are fresh. An element is nil if the image has none there, or if the
-// mount is only a part of a volume or read-only.
+// mount is read-only, only a part of a volume, or a directory that is always empty at first.
 func openContents(config *Config) ([]*os.File, error) {
 	contents := make([]*os.File, len(config.Container.Mounts))
 	image, err := unix.Open(config.Image, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -130,7 +130,7 @@ func openContents(config *Config) ([]*os.File, error) {
 	}
 	defer unix.Close(image)
 	for i, m := range config.Container.Mounts {
-		if m.SubPath != "" || m.ReadOnly || !config.Writable[m.Volume] {
+		if m.SubPath != "" || m.ReadOnly || !config.Kept[m.Volume] {
 			continue
 		}
 		fd, err := unix.Openat2(image, path.Clean("/"+m.Path), &unix.OpenHow{

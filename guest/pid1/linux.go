@@ -87,6 +87,12 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 			}
 			continue
 		}
+		if v.FSType == guest.EmptyType {
+			if err := makeEmpty(v, spec.FSGroup); err != nil {
+				return err
+			}
+			continue
+		}
 		loadModules(volumeModules)
 		m, err := mountVolume(ctx, v)
 		if err != nil {
@@ -139,10 +145,11 @@ func (l *linux) fork(c guest.Container, streams *stdio) (_ *child, err error) {
 	l.mu.Lock()
 	l.runs++
 	run := c.Name + "." + strconv.Itoa(l.runs)
-	spec, writable := l.spec, map[string]bool{}
+	spec, writable, kept := l.spec, map[string]bool{}, map[string]bool{}
 	l.mu.Unlock()
 	for _, v := range spec.Volumes {
 		writable[v.Name] = !v.ReadOnly && v.FSType != guest.FilesType
+		kept[v.Name] = writable[v.Name] && v.FSType != guest.EmptyType
 	}
 	if c.TTY {
 		c.Env = append([]string{"TERM=xterm"}, c.Env...)
@@ -150,7 +157,7 @@ func (l *linux) fork(c guest.Container, streams *stdio) (_ *child, err error) {
 	// Every run begins with the unchanged image.
 	config := become.Config{
 		Container: c, Etc: etcFiles(spec), Hostname: spec.Hostname,
-		Image: filepath.Join(imagesDir, c.ImageSerial), Scratch: filepath.Join(scratchDir, run), Writable: writable, FSGroup: spec.FSGroup,
+		Image: filepath.Join(imagesDir, c.ImageSerial), Scratch: filepath.Join(scratchDir, run), Writable: writable, Kept: kept, FSGroup: spec.FSGroup,
 	}
 	k := &child{pidFD: -1, scratch: config.Scratch, stdio: streams, copying: new(sync.WaitGroup)}
 	defer func() {

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/uuid"
-
 	"husk"
 )
 
@@ -36,7 +34,7 @@ func completeContainer(c *husk.Container, field string, volumes map[string]husk.
 				return husk.Errorf(husk.CodeInvalid, at+".subPath", "the path must be relative, must not contain '..' or '//', and must not end in a slash")
 			}
 		}
-		if volume.VolumeID == uuid.Nil {
+		if volume.Config != nil || volume.Secret != nil {
 			m.ReadOnly = true // values are changed through the API only
 		}
 	}

@@ -41,8 +41,12 @@ func TestASpecThatContradictsItselfIsRefused(t *testing.T) {
 		code  husk.Code
 		field string
 	}{
-		"two containers with one name":  {husk.PodSpec{Containers: []husk.Container{{Name: "a"}, {Name: "b"}, {Name: "a"}}}, husk.CodeInvalid, "spec.containers[2].name"},
-		"two volumes with one name":     {husk.PodSpec{Volumes: []husk.PodVolume{{Name: "v", VolumeID: one}, {Name: "v", VolumeID: two}}}, husk.CodeInvalid, "spec.volumes[1].name"},
+		"two containers with one name": {husk.PodSpec{Containers: []husk.Container{{Name: "a"}, {Name: "b"}, {Name: "a"}}}, husk.CodeInvalid, "spec.containers[2].name"},
+		"two volumes with one name":    {husk.PodSpec{Volumes: []husk.PodVolume{{Name: "v", VolumeID: one}, {Name: "v", VolumeID: two}}}, husk.CodeInvalid, "spec.volumes[1].name"},
+		"two kinds of volume":          {husk.PodSpec{Volumes: []husk.PodVolume{{Name: "v", VolumeID: one, EmptyDir: &husk.EmptyDir{}}}}, husk.CodeInvalid, "spec.volumes[0]"},
+		"an empty directory that is larger than the memory": {husk.PodSpec{
+			Resources: husk.Resources{MemoryMiB: 64}, Volumes: []husk.PodVolume{{Name: "v", EmptyDir: &husk.EmptyDir{Memory: true, SizeMiB: 65}}},
+		}, husk.CodeInvalid, "spec.volumes[0].emptyDir.sizeMiB"},
 		"one volume twice":              {husk.PodSpec{Volumes: []husk.PodVolume{{Name: "v", VolumeID: one}, {Name: "w", VolumeID: one}}}, husk.CodeInvalid, "spec.volumes[1].volumeId"},
 		"a mount of an unknown volume":  {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("other", "/a")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].volume"},
 		"two mounts at one path":        {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/a"), mount("data", "/a")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[1].mountPath"},

@@ -2286,13 +2286,27 @@ export interface components {
             /** @example 256 */
             memoryMiB: number;
         };
-        /** @description Something that containers can mount. Give exactly one of `volumeId`, `config` and `secret`. */
+        /** @description Something that containers can mount. Give exactly one of `volumeId`, `config`, `secret` and `emptyDir`. */
         PodVolume: {
             name: components["schemas"]["Name"];
             /** Format: uuid */
             volumeId?: string;
             config?: components["schemas"]["ConfigFiles"];
             secret?: components["schemas"]["ConfigFiles"];
+            emptyDir?: components["schemas"]["EmptyDir"];
+        };
+        /** @description A directory that all containers of the pod can share. It is empty whenever the virtual machine starts, and keeps its files while containers restart. Every user can write to it. */
+        EmptyDir: {
+            /**
+             * @description Keep the files in the memory of the pod.
+             * @default false
+             */
+            memory?: boolean;
+            /**
+             * @description How much the directory can hold. Beyond it, programs get the error ENOSPC. By default, the limit of a directory in memory is half of the pod's memory, and the others share the limit of the containers' own file systems.
+             * @example 64
+             */
+            sizeMiB?: number;
         };
         Container: {
             name: components["schemas"]["Name"];
@@ -4806,13 +4820,14 @@ export interface components {
             terminationMessageFromLog?: boolean;
             limits?: components["schemas"]["Limits"];
         };
-        /** @description A disk, or files in memory. */
+        /** @description A disk, files in memory, or an empty directory. */
         DesiredVolume: {
             name: string;
             /** @description It is empty if the volume is not a disk. */
             serial: string;
             /** @description Files to keep in memory. The agent writes them again when they change. */
             files?: components["schemas"]["VolumeFile"][];
+            emptyDir?: components["schemas"]["EmptyDir"];
         };
         VolumeFile: {
             /** @description A path relative to the mount point. */

@@ -261,9 +261,10 @@ function VolumesForm({ pod, change, volumes }: { pod: PodCreate; change: (pod: P
   return (
     <Card title="Volumes">
       {taken.map((v) => (
-        <div key={v.volumeId} className="pair">
+        <div key={v.name} className="pair">
           <span>
-            <strong>{volumes.find((o) => o.id === v.volumeId)?.name ?? v.volumeId}</strong> as <code>{v.name}</code>
+            <strong>{volumes.find((o) => o.id === v.volumeId)?.name ?? v.volumeId ?? "a directory or values"}</strong> as{" "}
+            <code>{v.name}</code>
           </span>
           <Button
             small

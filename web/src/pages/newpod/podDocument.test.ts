@@ -44,6 +44,20 @@ test("a husk run command creates a privileged container", () => {
   expect(runLine(privileged).text).toContain(" --privileged ");
 });
 
+test("a husk run command mounts empty directories in memory", () => {
+  const withEmpty = (emptyDir: { memory?: boolean; sizeMiB?: number }) => ({
+    ...web,
+    spec: {
+      ...web.spec,
+      volumes: [{ name: "data", emptyDir }],
+      containers: [{ ...c, volumeMounts: [{ volume: "data", mountPath: "/run" }] }],
+    },
+  });
+  const [c = { name: "", image: "" }] = web.spec.containers;
+  expect(runLine(withEmpty({ memory: true, sizeMiB: 64 })).text).toContain(" --tmpfs /run:size=64m ");
+  expect(runLine(withEmpty({})).why).toBe("it has an empty directory");
+});
+
 test("if husk run cannot create a pod, the form shows the reason", () => {
   const two = { ...web, spec: { ...web.spec, containers: [...web.spec.containers, { name: "b", image: "c" }] } };
   expect(runLine(two)).toEqual({ why: "it has more than one container" });

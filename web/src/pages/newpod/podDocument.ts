@@ -101,6 +101,11 @@ export function runLine(pod: PodCreate): { text: string; why?: undefined } | { t
   for (const e of c.env ?? []) flag("-e", `${e.name}=${e.value}`);
   for (const m of c.volumeMounts ?? []) {
     const volume = volumes.find((v) => v.name === m.volume);
+    if (volume?.emptyDir) {
+      if (!volume.emptyDir.memory || m.subPath || m.readOnly) return { why: "it has an empty directory" };
+      flag("--tmpfs", `${m.mountPath}${volume.emptyDir.sizeMiB ? `:size=${volume.emptyDir.sizeMiB}m` : ""}`);
+      continue;
+    }
     flag("-v", `${volume?.volumeId ?? m.volume}:${m.mountPath}${m.readOnly ? ":ro" : ""}`);
   }
   if (c.privileged) words.push("--privileged");

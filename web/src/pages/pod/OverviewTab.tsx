@@ -99,6 +99,11 @@ export function OverviewTab({ pod }: { pod: Pod }) {
                     <Link to="/volumes/$volumeId" params={{ volumeId: v.volumeId }}>
                       {volume?.name ?? v.name}
                     </Link>
+                  ) : v.emptyDir ? (
+                    <span>
+                      {v.name}, an empty directory{v.emptyDir.memory ? " in memory" : ""}
+                      {v.emptyDir.sizeMiB ? `, up to ${v.emptyDir.sizeMiB} MiB` : ""}
+                    </span>
                   ) : (
                     <Link to="/configs">{v.config ? `config ${v.config.name}` : `secret ${v.secret?.name}`}</Link>
                   )}

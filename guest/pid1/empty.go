@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package pid1
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"husk/guest"
+	"husk/guest/become"
+	"husk/guest/fill"
+)
+
+// emptyDir has the empty directories without a size of their own that are not in memory.
+const emptyDir = scratchDir + "/empty"
+
+// makeEmpty makes an empty directory that all users can write to, or all users of a group.
+func makeEmpty(v guest.Volume, group *uint32) error {
+	target := filepath.Join(become.VolumesDir, v.Name)
+	if err := mountEmpty(target, v); err != nil {
+		return fmt.Errorf("volume %s: %w", v.Name, err)
+	}
+	if err := unix.Chmod(target, 0o777); err != nil {
+		return fmt.Errorf("volume %s: %w", v.Name, err)
+	}
+	if group != nil {
+		if err := fill.Group(target, int(*group)); err != nil {
+			return fmt.Errorf("volume %s: give it to group %d: %w", v.Name, *group, err)
+		}
+	}
+	return nil
+}
+
+func mountEmpty(target string, v guest.Volume) error {
+	if err := os.MkdirAll(target, 0o755); err != nil {
+		return err
+	}
+	const flags = unix.MS_NODEV
+	size := "size=50%"
+	if v.SizeMiB > 0 {
+		size = fmt.Sprintf("size=%dm", v.SizeMiB)
+	}
+	if v.Memory || v.SizeMiB > 0 {
+		return unix.Mount("tmpfs", target, "tmpfs", flags, size)
+	}
+	source := filepath.Join(emptyDir, v.Name)
+	if err := os.MkdirAll(source, 0o755); err != nil {
+		return err
+	}
+	return unix.Mount(source, target, "", unix.MS_BIND, "")
+}
