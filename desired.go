@@ -66,6 +66,7 @@ type DesiredPod struct {
 	Volumes            []DesiredVolume    `json:"volumes"`
 	RestartPolicy      RestartPolicy      `json:"restartPolicy"`
 	FSGroup            *uint32            `json:"fsGroup,omitempty"`
+	ShmSizeMiB         int                `json:"shmSizeMiB,omitempty"`
 	GracePeriodSeconds int                `json:"terminationGracePeriodSeconds"`
 	DeadlineSeconds    int                `json:"activeDeadlineSeconds,omitempty"`
 }

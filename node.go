@@ -33,6 +33,9 @@ const CapabilityConfigs = "configs"
 // CapabilityEmptyDirs is of agents that know volumes which are empty when the machine starts.
 const CapabilityEmptyDirs = "empty-dirs"
 
+// CapabilitySharedMemory is of agents that know the size of the memory that all containers share.
+const CapabilitySharedMemory = "shared-memory"
+
 // Node is one bare-metal machine with an agent.
 type Node struct {
 	ID        uuid.UUID `json:"id"`

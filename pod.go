@@ -32,7 +32,8 @@ type PodSpec struct {
 	Resources          Resources     `json:"resources"`
 	Volumes            []PodVolume   `json:"volumes,omitempty"`
 	RestartPolicy      RestartPolicy `json:"restartPolicy"`
-	FSGroup            *uint32       `json:"fsGroup,omitempty"` // the group to which the volumes belong, and all containers
+	FSGroup            *uint32       `json:"fsGroup,omitempty"`    // the group to which the volumes belong, and all containers
+	ShmSizeMiB         int           `json:"shmSizeMiB,omitempty"` // of /dev/shm, which the containers share; 0: half of the memory
 	GracePeriodSeconds int           `json:"terminationGracePeriodSeconds"`
 	Scheduling         *Scheduling   `json:"scheduling,omitempty"`
 
@@ -53,6 +54,7 @@ func (s PodSpec) Needs() []string {
 		add(CapabilityEmptyDirs, v.EmptyDir != nil)
 	}
 	add(CapabilityConfigs, s.FSGroup != nil)
+	add(CapabilitySharedMemory, s.ShmSizeMiB != 0)
 	add(CapabilityContainerOptions, len(s.InitContainers) > 0 || s.ActiveDeadlineSeconds > 0)
 	for _, c := range s.AllContainers() {
 		add(CapabilityPrivileged, c.Privileged)

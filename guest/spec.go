@@ -31,7 +31,8 @@ type Spec struct {
 	Volumes        []Volume    `json:"volumes,omitempty"`
 	Containers     []Container `json:"containers"`
 	RestartPolicy  string      `json:"restartPolicy"`
-	FSGroup        *uint32     `json:"fsGroup,omitempty"` // the group to which the volumes belong
+	FSGroup        *uint32     `json:"fsGroup,omitempty"`    // the group to which the volumes belong
+	ShmSizeMiB     int         `json:"shmSizeMiB,omitempty"` // of /dev/shm of all containers; 0: half of the memory
 	RestartBackoff Backoff     `json:"restartBackoff,omitzero"`
 	// GraceMillis is the time that a container has to end when husk-init itself ends it.
 	GraceMillis int64 `json:"graceMillis,omitempty"`

@@ -47,6 +47,7 @@ func TestSpecsAreValidated(t *testing.T) {
 		}, "a volume is mounted there"},
 		{"other file system", func(s *Spec) { s.Volumes = []Volume{{Name: "v", Serial: "v", FSType: "ntfs"}} }, "fsType"},
 		{"empty directory", func(s *Spec) { s.Volumes = []Volume{{Name: "v", FSType: EmptyType, SizeMiB: 1}} }, ""},
+		{"shared memory", func(s *Spec) { s.ShmSizeMiB = -1 }, "shmSizeMiB of -1"},
 		{"negative size", func(s *Spec) { s.Volumes = []Volume{{Name: "v", FSType: EmptyType, SizeMiB: -1}} }, "size of -1 MiB"},
 		{"files in an empty directory", func(s *Spec) {
 			s.Volumes = []Volume{{Name: "v", FSType: EmptyType, Files: []File{{Path: "x"}}}}

@@ -23,7 +23,7 @@ const (
 	maxSerial     = 20 // the limit of virtio-blk
 	maxPath       = 4095
 	maxFiles      = 256      // of a volume in memory
-	maxSizeMiB    = 16 << 20 // of an empty directory
+	maxSizeMiB    = 16 << 20 // of an empty directory, and of shared memory
 	maxText       = 1024     // bytes of a message or reason
 	maxBootID     = 64
 	maxEntries    = 8192 // log entries per frame
@@ -65,6 +65,9 @@ func (s *Spec) validate() error {
 	}
 	if len(s.Volumes) > maxVolumes {
 		return fmt.Errorf("%d volumes: the limit is %d", len(s.Volumes), maxVolumes)
+	}
+	if s.ShmSizeMiB < 0 || s.ShmSizeMiB > maxSizeMiB {
+		return fmt.Errorf("shmSizeMiB of %d: want 0 to %d", s.ShmSizeMiB, maxSizeMiB)
 	}
 	volumes := map[string]bool{}
 	for _, v := range s.Volumes {

@@ -114,7 +114,7 @@ func (a *Agent) loadRevision() (int64, error) {
 }
 
 // capabilities is what this version can do beyond the first version of the protocol.
-var capabilities = []string{husk.CapabilityPrivileged, husk.CapabilityConfigs, husk.CapabilityContainerOptions, husk.CapabilityEmptyDirs}
+var capabilities = []string{husk.CapabilityPrivileged, husk.CapabilityConfigs, husk.CapabilityContainerOptions, husk.CapabilityEmptyDirs, husk.CapabilitySharedMemory}
 
 // heartbeat renews the lease until ctx ends.
 func (a *Agent) heartbeat(ctx context.Context) {

@@ -20,9 +20,10 @@ func TestAPodNeedsTheCapabilitiesOfWhatItsSpecUses(t *testing.T) {
 		change func(*husk.PodSpec)
 		want   []string
 	}{
-		"nothing":            {func(*husk.PodSpec) {}, []string{}},
-		"an empty directory": {func(s *husk.PodSpec) { s.Volumes = []husk.PodVolume{{Name: "v", EmptyDir: &husk.EmptyDir{}}} }, []string{husk.CapabilityEmptyDirs}},
-		"privileged":         {func(s *husk.PodSpec) { s.Containers[0].Privileged = true }, []string{husk.CapabilityPrivileged}},
+		"nothing":                 {func(*husk.PodSpec) {}, []string{}},
+		"a size of shared memory": {func(s *husk.PodSpec) { s.ShmSizeMiB = 64 }, []string{husk.CapabilitySharedMemory}},
+		"an empty directory":      {func(s *husk.PodSpec) { s.Volumes = []husk.PodVolume{{Name: "v", EmptyDir: &husk.EmptyDir{}}} }, []string{husk.CapabilityEmptyDirs}},
+		"privileged":              {func(s *husk.PodSpec) { s.Containers[0].Privileged = true }, []string{husk.CapabilityPrivileged}},
 		"privileged init container": {func(s *husk.PodSpec) {
 			s.InitContainers = []husk.Container{{Name: "first", Image: image.Reference, Privileged: true}}
 		}, []string{husk.CapabilityContainerOptions, husk.CapabilityPrivileged}},

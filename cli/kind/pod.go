@@ -122,6 +122,9 @@ func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
 	line("Address:", openapi.Value(p.Status.Address))
 	line("Node:", openapi.Value(p.Status.NodeName))
 	line("Size:", fmt.Sprintf("%s cores, %d MiB, and %d MiB for the hypervisor", print.Cores(p.Spec.Resources.CPUMillis), p.Spec.Resources.MemoryMiB, p.Status.VmmOverheadMiB))
+	if shm := p.Spec.ShmSizeMiB; shm != nil {
+		line("Shared memory:", fmt.Sprintf("up to %d MiB", *shm))
+	}
 	line("Restart policy:", string(openapi.Value(p.Spec.RestartPolicy)))
 	line("Created:", p.CreatedAt.Format(time.RFC3339)+", "+print.Age(p.CreatedAt)+" ago")
 	for _, v := range openapi.Value(p.Spec.Volumes) {

@@ -101,6 +101,7 @@ type (
 		RestartPolicy                 *openapi.RestartPolicy `json:"restartPolicy"`
 		TerminationGracePeriodSeconds *int                   `json:"terminationGracePeriodSeconds"`
 		FsGroup                       *int64                 `json:"fsGroup"`
+		ShmSizeMiB                    *int                   `json:"shmSizeMiB"`
 		Volumes                       []podVolume            `json:"volumes"`
 		Scheduling                    *openapi.Scheduling    `json:"scheduling"`
 	}
@@ -198,7 +199,7 @@ func (p podDocument) pod(d *decoder, origins map[string]string) *Pod {
 	d.checkName("name", p.Name)
 	out := Pod{VolumeNames: map[string]string{}, PodCreate: openapi.PodCreate{Name: p.Name, Labels: p.Labels, Spec: openapi.PodSpec{
 		Containers: p.Spec.Containers, Resources: p.Spec.Resources, RestartPolicy: p.Spec.RestartPolicy,
-		TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds, FsGroup: p.Spec.FsGroup, Scheduling: p.Spec.Scheduling,
+		TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds, FsGroup: p.Spec.FsGroup, ShmSizeMiB: p.Spec.ShmSizeMiB, Scheduling: p.Spec.Scheduling,
 		InitContainers: p.Spec.InitContainers, ActiveDeadlineSeconds: p.Spec.ActiveDeadlineSeconds, TTLSecondsAfterFinished: p.Spec.TTLSecondsAfterFinished,
 	}}}
 	var volumes []openapi.PodVolume

@@ -27,7 +27,7 @@ var dockerFlags = map[string]string{
 	"cap-add":          "use --privileged",
 	"device":           "use --privileged",
 	"pid":              "a pod is a virtual machine of its own",
-	"ipc":              "a pod is a virtual machine of its own",
+	"ipc":              "the containers of a pod share their IPC namespace",
 	"runtime":          "a pod is a virtual machine of its own",
 	"platform":         "pods run on linux/amd64",
 	"log-driver":       "use husk logs",

@@ -159,9 +159,12 @@ func TestPodFromFlagsOfDocker(t *testing.T) {
 	if diff := cmp.Diff(&zero, got.TerminationGracePeriodSeconds); diff != "" {
 		t.Error(diff)
 	}
-	got, err = create("--tmpfs", "/run", "--tmpfs", "/tmp/:rw,size=64m")
+	got, err = create("--tmpfs", "/run", "--tmpfs", "/tmp/:rw,size=64m", "--shm-size", "1g")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if diff := cmp.Diff(new(1024), got.ShmSizeMiB); diff != "" {
+		t.Error(diff)
 	}
 	if diff := cmp.Diff(&[]openapi.PodVolume{
 		{Name: "tmpfs-1", EmptyDir: &openapi.EmptyDir{Memory: &yes}}, {Name: "tmpfs-2", EmptyDir: &openapi.EmptyDir{Memory: &yes, SizeMiB: new(64)}},
@@ -172,6 +175,7 @@ func TestPodFromFlagsOfDocker(t *testing.T) {
 		t.Error(diff)
 	}
 	for _, args := range [][]string{
+		{"--shm-size", "64"},
 		{"--tmpfs", "run"},
 		{"--tmpfs", "/run:noexec"},
 		{"--tmpfs", "/run:size=64k"},

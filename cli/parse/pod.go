@@ -20,11 +20,11 @@ type Pod struct {
 	Interactive, Terminal    bool
 	privileged, readOnlyRoot bool
 
-	name, cpus, memory, restart, user, workdir, entrypoint, stopSignal, stopTimeout string
-	env, envFiles, volumes, tmpfs, labels                                           []string
-	capAdd, capDrop, groups, security                                               []string
-	health                                                                          Health
-	scheduling                                                                      Scheduling
+	name, cpus, memory, shmSize, restart, user, workdir, entrypoint, stopSignal, stopTimeout string
+	env, envFiles, volumes, tmpfs, labels                                                    []string
+	capAdd, capDrop, groups, security                                                        []string
+	health                                                                                   Health
+	scheduling                                                                               Scheduling
 }
 
 // AddTo adds the flags.
@@ -32,6 +32,7 @@ func (f *Pod) AddTo(fs *pflag.FlagSet) {
 	fs.StringVar(&f.name, "name", "", "name of the pod (default: derived from the image's name)")
 	fs.StringVar(&f.cpus, "cpus", "0.5", "cores, such as 0.5 or 500m")
 	fs.StringVarP(&f.memory, "memory", "m", "256Mi", "memory of the virtual machine, such as 256m or 1g; its kernel uses a part of it")
+	fs.StringVar(&f.shmSize, "shm-size", "", "limit of /dev/shm, such as 64m (default: half of the memory)")
 	fs.StringArrayVarP(&f.env, "env", "e", nil, "set an environment variable: NAME=VALUE, or NAME to take the value from husk's environment; may be repeated")
 	fs.StringArrayVar(&f.envFiles, "env-file", nil, "read environment variables from a file with lines NAME=VALUE; may be repeated")
 	fs.StringArrayVarP(&f.volumes, "volume", "v", nil, "mount a volume: VOLUME:/path, or VOLUME:/path:ro for read-only; may be repeated")
@@ -127,6 +128,13 @@ func (f *Pod) Create(image string, command []string, followed bool) (openapi.Pod
 	}
 	if spec.Volumes, spec.Containers[0].VolumeMounts, err = tmpfs(f.tmpfs); err != nil {
 		return fail(err)
+	}
+	if f.shmSize != "" {
+		size, err := Size("--shm-size", f.shmSize, "Mi")
+		if err != nil {
+			return fail(err)
+		}
+		spec.ShmSizeMiB = &size
 	}
 	if f.stopTimeout != "" {
 		seconds, err := strconv.Atoi(f.stopTimeout)

@@ -49,6 +49,7 @@ const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 const (
 	StateDir   = "/run/husk"
 	VolumesDir = StateDir + "/volumes" // a file system per volume
+	ShmDir     = StateDir + "/shm"     // the shared memory of all containers
 	RootDir    = StateDir + "/root"    // a container's root, in its own mount namespace
 )
 
@@ -75,7 +76,7 @@ type Config struct {
 	Message   string          // the file for the termination message; "": none
 }
 
-// Container becomes the container that PID 1 describes. It runs in new mount, PID, UTS and IPC
+// Container becomes the container that PID 1 describes. It runs in new mount, PID and UTS
 // namespaces. It returns only by exec, or by exiting after it has reported the error.
 func Container() { runAs(become) }
 

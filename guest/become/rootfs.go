@@ -35,6 +35,10 @@ func buildRoot(config *Config) error {
 	if err != nil {
 		return err
 	}
+	shm, err := openShm()
+	if err != nil {
+		return err
+	}
 	devices, err := devicesOf(config.Container)
 	if err != nil {
 		return err
@@ -65,7 +69,7 @@ func buildRoot(config *Config) error {
 	if err != nil {
 		return err
 	}
-	if err := mountSystem(config.Container.Privileged, devices); err != nil {
+	if err := mountSystem(config.Container.Privileged, devices, shm); err != nil {
 		return err
 	}
 	if !config.Container.Privileged {
@@ -221,6 +225,15 @@ func openMessage(file string) (*tree, error) {
 		return nil, fmt.Errorf("termination message: %w", err)
 	}
 	return &tree{fd: fd}, nil
+}
+
+// openShm opens the shared memory while it is still visible.
+func openShm() (tree, error) {
+	fd, err := unix.OpenTree(unix.AT_FDCWD, ShmDir, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return tree{}, fmt.Errorf("shared memory: %w", err)
+	}
+	return tree{fd: fd, isDir: true}, nil
 }
 
 // openVolumes opens what the container mounts while the volumes are still visible.

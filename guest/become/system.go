@@ -17,8 +17,8 @@ import (
 )
 
 // mountSystem mounts the kernel's file systems and makes the devices that each container has, and
-// those of a privileged one.
-func mountSystem(privileged bool, devices []device) error {
+// those of a privileged one. shm is the shared memory of all containers.
+func mountSystem(privileged bool, devices []device, shm tree) error {
 	// A cgroup namespace begins at the current group.
 	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
 		return fmt.Errorf("cgroup namespace: %w", err)
@@ -33,7 +33,6 @@ func mountSystem(privileged bool, devices []device) error {
 		{"cgroup2", "/sys/fs/cgroup", "cgroup2", NoExec | readOnly, ""},
 		{"tmpfs", "/dev", "tmpfs", unix.MS_NOSUID | unix.MS_NOEXEC, "mode=0755,size=64k"},
 		{"devpts", "/dev/pts", "devpts", unix.MS_NOSUID | unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5"},
-		{"shm", "/dev/shm", "tmpfs", NoExec, "mode=1777,size=50%"},
 		{"mqueue", "/dev/mqueue", "mqueue", NoExec, ""},
 	} {
 		if err := os.MkdirAll(m.Target, 0o755); err != nil {
@@ -42,6 +41,9 @@ func mountSystem(privileged bool, devices []device) error {
 		if err := unix.Mount(m.Source, m.Target, m.Kind, m.Flags, m.Data); err != nil {
 			return fmt.Errorf("mount %s: %w", m.Target, err)
 		}
+	}
+	if err := shm.attach("/dev/shm"); err != nil {
+		return fmt.Errorf("mount /dev/shm: %w", err)
 	}
 	defer unix.Umask(unix.Umask(0))
 	for name, minor := range map[string]uint32{"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9} {

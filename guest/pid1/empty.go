@@ -41,16 +41,29 @@ func mountEmpty(target string, v guest.Volume) error {
 		return err
 	}
 	const flags = unix.MS_NODEV
-	size := "size=50%"
-	if v.SizeMiB > 0 {
-		size = fmt.Sprintf("size=%dm", v.SizeMiB)
-	}
 	if v.Memory || v.SizeMiB > 0 {
-		return unix.Mount("tmpfs", target, "tmpfs", flags, size)
+		return unix.Mount("tmpfs", target, "tmpfs", flags, sizeOption(v.SizeMiB))
 	}
 	source := filepath.Join(emptyDir, v.Name)
 	if err := os.MkdirAll(source, 0o755); err != nil {
 		return err
 	}
 	return unix.Mount(source, target, "", unix.MS_BIND, "")
+}
+
+// mountShm makes the shared memory of the containers. It is one file system, so that they find each
+// other's segments, and those of their previous runs.
+func mountShm(sizeMiB int) error {
+	if err := os.MkdirAll(become.ShmDir, 0o755); err != nil {
+		return err
+	}
+	return unix.Mount("shm", become.ShmDir, "tmpfs", become.NoExec, "mode=1777,"+sizeOption(sizeMiB))
+}
+
+// sizeOption limits a file system in memory. 0 is half of the memory.
+func sizeOption(mib int) string {
+	if mib == 0 {
+		return "size=50%"
+	}
+	return fmt.Sprintf("size=%dm", mib)
 }

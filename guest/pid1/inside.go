@@ -12,7 +12,7 @@ import (
 )
 
 // containerSpaces are the namespaces that each container has of its own.
-const containerSpaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWCGROUP
+const containerSpaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
 
 // inside runs f on a thread that has entered the container. The thread's root is the container's,
 // so no path of the tenant leads out of it, and f's child processes start there. The thread ends

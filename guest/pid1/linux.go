@@ -70,6 +70,9 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 	if err := unix.Mount("tmpfs", scratchDir, "tmpfs", unix.MS_NODEV, "mode=0755,size=50%"); err != nil {
 		return fmt.Errorf("scratch space: %w", err)
 	}
+	if err := mountShm(spec.ShmSizeMiB); err != nil {
+		return fmt.Errorf("shared memory: %w", err)
+	}
 	mounted := map[string]bool{}
 	for _, c := range spec.Containers {
 		if mounted[c.ImageSerial] {
@@ -246,8 +249,9 @@ func (l *linux) clone(k *child, config become.Config) (_ *os.File, err error) {
 	attr := &syscall.ProcAttr{
 		Env: []string{},
 		Sys: &syscall.SysProcAttr{
-			Setsid:      true,
-			Cloneflags:  unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,
+			Setsid: true,
+			// The containers share the machine's IPC namespace, in which husk-init has nothing.
+			Cloneflags:  unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS,
 			UseCgroupFD: true, CgroupFD: group, PidFD: &k.pidFD,
 		},
 	}

@@ -42,6 +42,9 @@ func Complete(spec *husk.PodSpec) error {
 		}
 		volumes[v.Name], volumeIDs[v.VolumeID] = v, true
 	}
+	if spec.ShmSizeMiB > spec.Resources.MemoryMiB {
+		return husk.Errorf(husk.CodeInvalid, "spec.shmSizeMiB", "the pod has only %d MiB of memory; reduce shmSizeMiB, or request more memory", spec.Resources.MemoryMiB)
+	}
 	containers := spec.AllContainers()
 	if len(containers) > limits.Containers {
 		return husk.Errorf(husk.CodeInvalid, "spec.initContainers", "the pod has %d containers; the limit is %d", len(containers), limits.Containers)

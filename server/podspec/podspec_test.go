@@ -47,6 +47,7 @@ func TestASpecThatContradictsItselfIsRefused(t *testing.T) {
 		"an empty directory that is larger than the memory": {husk.PodSpec{
 			Resources: husk.Resources{MemoryMiB: 64}, Volumes: []husk.PodVolume{{Name: "v", EmptyDir: &husk.EmptyDir{Memory: true, SizeMiB: 65}}},
 		}, husk.CodeInvalid, "spec.volumes[0].emptyDir.sizeMiB"},
+		"shared memory that is larger than the memory": {husk.PodSpec{Resources: husk.Resources{MemoryMiB: 64}, ShmSizeMiB: 65}, husk.CodeInvalid, "spec.shmSizeMiB"},
 		"one volume twice":              {husk.PodSpec{Volumes: []husk.PodVolume{{Name: "v", VolumeID: one}, {Name: "w", VolumeID: one}}}, husk.CodeInvalid, "spec.volumes[1].volumeId"},
 		"a mount of an unknown volume":  {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("other", "/a")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].volume"},
 		"two mounts at one path":        {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/a"), mount("data", "/a")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[1].mountPath"},

@@ -1864,6 +1864,11 @@ export interface components {
              * @example 2000
              */
             fsGroup?: number;
+            /**
+             * @description How much shared memory the containers have together, in /dev/shm. The default is half of the pod's memory.
+             * @example 64
+             */
+            shmSizeMiB?: number;
             restartPolicy?: components["schemas"]["RestartPolicy"];
             /** @default 30 */
             terminationGracePeriodSeconds?: number;
@@ -4726,6 +4731,7 @@ export interface components {
             volumes: components["schemas"]["DesiredVolume"][];
             /** Format: int64 */
             fsGroup?: number;
+            shmSizeMiB?: number;
             restartPolicy: components["schemas"]["RestartPolicy"];
             terminationGracePeriodSeconds: number;
             activeDeadlineSeconds?: number;

@@ -96,6 +96,7 @@ export function runLine(pod: PodCreate): { text: string; why?: undefined } | { t
   if (pod.name) flag("--name", pod.name);
   flag("--cpus", String(resources.cpuMillis / 1000));
   flag("-m", `${resources.memoryMiB}m`);
+  if (pod.spec.shmSizeMiB !== undefined) flag("--shm-size", `${pod.spec.shmSizeMiB}m`);
   flag("--restart", RESTART[restartPolicy]);
   for (const [k, v] of Object.entries(pod.labels ?? {})) flag("-l", `${k}=${v}`);
   for (const e of c.env ?? []) flag("-e", `${e.name}=${e.value}`);

@@ -20,6 +20,7 @@ export function OverviewTab({ pod }: { pod: Pod }) {
             ["Size", `${coresOf(spec.resources.cpuMillis)}, ${mebibytes(spec.resources.memoryMiB)}`],
             ["Address", status.address && <Copy text={status.address} label="the address" />],
             ["Node", status.nodeName],
+            ["Shared memory", spec.shmSizeMiB !== undefined && `up to ${mebibytes(spec.shmSizeMiB)}`],
             ["Restart policy", spec.restartPolicy],
             ["Restarts", status.restarts ?? 0],
             ["Ready", status.phase === "Running" && (status.ready ? "yes" : "no")],
