@@ -102,8 +102,8 @@ func (s PodSpec) ContainerField(i int) string {
 }
 
 // IsReady reports whether a container runs and is ready. An earlier version of husk-init does not say whether it is.
-func (c ContainerStatus) IsReady() bool {
-	return c.State == ContainerRunning && (c.Ready == nil || *c.Ready)
+func (s ContainerStatus) IsReady() bool {
+	return s.State == ContainerRunning && (s.Ready == nil || *s.Ready)
 }
 
 // readyIn reports whether all containers of a pod are ready, except the init containers that are not sidecars.

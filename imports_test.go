@@ -112,14 +112,14 @@ var importRules = map[string][]string{
 	"server/agents":  {"husk", "openapi", "store", "session"},
 	"server/auth":    {"husk", "openapi", "store", "egress", "idtoken", "pki", "session", "strictjson", "server/request"},
 	"server/control": {"husk", "store", "scheduler", "ceph", "egress", "registry"},
-	"server/exec":    {"husk", "openapi", "store", "session", "server/agents", "server/held", "server/request"},
+	"server/exec":    {"husk", "openapi", "store", "session", "signals", "server/agents", "server/held", "server/request"},
 	"server/held":    {"husk"},
 	"server/metrics": {"husk", "openapi", "store", "server/agents", "server/request"},
 	"server/podspec": {"husk", "limits"},
 	"server/request": {"husk", "openapi", "store"},
 	"server/watch":   {"husk", "store", "server/held", "server/request"},
 
-	"nodeagent": {"husk", "openapi", "guest", "limits", "pki", "session"},
+	"nodeagent": {"husk", "openapi", "guest", "limits", "pki", "session", "signals"},
 
 	"build": nil, // build output, not part of the project
 	"test":  nil, // tests may use everything

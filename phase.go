@@ -19,21 +19,25 @@ const (
 	PhaseSucceeded Phase = "Succeeded" // all containers exited with 0 and will not be restarted
 	PhaseFailed    Phase = "Failed"    // it ended in another way and will not be restarted
 	PhaseUnknown   Phase = "Unknown"   // its node does not respond, so its state is not known
-	PhaseStopping  Phase = "Stopping"  // its deletion was requested, or it was evicted
+	PhaseStopping  Phase = "Stopping"  // its deletion or its stop was requested, or it was evicted
+	PhaseStopped   Phase = "Stopped"   // it is on no node until it is started
 	PhaseGone      Phase = "Gone"      // its virtual machine no longer exists; the row can be deleted
 )
 
 // PhaseEvent is something that moves a pod from one phase to another.
 type PhaseEvent string
 
-// The events. The first four come from the server, delete comes from the tenant, and the others come from the node's agent. The server requeues
-// an evicted pod when the agent reports it as gone.
+// The events. The first five come from the server, delete, stop and start come from the tenant, and the others come from the node's agent. When
+// the agent reports an evicted pod as gone, the server requeues it, or halts it if it was to be stopped.
 const (
 	EventPlaced    PhaseEvent = "placed"
 	EventNodeLost  PhaseEvent = "node-lost"
 	EventEvict     PhaseEvent = "evict"
 	EventRequeue   PhaseEvent = "requeue"
+	EventHalt      PhaseEvent = "halt"
 	EventDelete    PhaseEvent = "delete"
+	EventStop      PhaseEvent = "stop"
+	EventStart     PhaseEvent = "start"
 	EventStarting  PhaseEvent = "starting"
 	EventRunning   PhaseEvent = "running"
 	EventSucceeded PhaseEvent = "succeeded"
@@ -44,12 +48,12 @@ const (
 
 // Phases lists every phase, in the order in which a pod goes through them.
 var Phases = []Phase{
-	PhasePending, PhaseStarting, PhaseRunning, PhaseSucceeded, PhaseFailed, PhaseUnknown, PhaseStopping, PhaseGone,
+	PhasePending, PhaseStarting, PhaseRunning, PhaseSucceeded, PhaseFailed, PhaseUnknown, PhaseStopping, PhaseStopped, PhaseGone,
 }
 
 // PhaseEvents lists every event.
 var PhaseEvents = []PhaseEvent{
-	EventPlaced, EventStarting, EventRunning, EventSucceeded, EventFailed, EventNodeLost, EventEvict, EventDelete, EventStopping, EventRequeue, EventGone,
+	EventPlaced, EventStarting, EventRunning, EventSucceeded, EventFailed, EventNodeLost, EventEvict, EventStop, EventStart, EventDelete, EventStopping, EventRequeue, EventHalt, EventGone,
 }
 
 // phaseTable is the pod's state machine. An event that a phase does not list is late or does not apply; it is dropped.
@@ -58,27 +62,31 @@ var phaseTable = map[Phase]map[PhaseEvent]Phase{
 	PhasePending: {
 		EventPlaced: PhaseStarting,
 		EventDelete: PhaseGone, // never placed: nothing to stop
+		EventStop:   PhaseStopped,
 	},
 	PhaseStarting: {
 		EventStarting: PhaseStarting, EventRunning: PhaseRunning, EventSucceeded: PhaseSucceeded, EventFailed: PhaseFailed,
-		EventNodeLost: PhaseUnknown, EventDelete: PhaseStopping, EventEvict: PhaseStopping,
+		EventNodeLost: PhaseUnknown, EventDelete: PhaseStopping, EventEvict: PhaseStopping, EventStop: PhaseStopping,
 	},
 	PhaseRunning: {
 		EventStarting: PhaseStarting, // the virtual machine died and is being restarted
 		EventRunning:  PhaseRunning, EventSucceeded: PhaseSucceeded, EventFailed: PhaseFailed,
-		EventNodeLost: PhaseUnknown, EventDelete: PhaseStopping, EventEvict: PhaseStopping,
+		EventNodeLost: PhaseUnknown, EventDelete: PhaseStopping, EventEvict: PhaseStopping, EventStop: PhaseStopping,
 	},
-	PhaseSucceeded: {EventSucceeded: PhaseSucceeded, EventDelete: PhaseStopping},
-	PhaseFailed:    {EventFailed: PhaseFailed, EventDelete: PhaseStopping},
+	// What is left of a pod that has ended is removed from its node before it starts again.
+	PhaseSucceeded: {EventSucceeded: PhaseSucceeded, EventDelete: PhaseStopping, EventStart: PhaseStopping},
+	PhaseFailed:    {EventFailed: PhaseFailed, EventDelete: PhaseStopping, EventStart: PhaseStopping},
 	PhaseUnknown: {
 		EventStarting: PhaseStarting, EventRunning: PhaseRunning, EventSucceeded: PhaseSucceeded, EventFailed: PhaseFailed,
-		EventNodeLost: PhaseUnknown, EventDelete: PhaseStopping,
+		EventNodeLost: PhaseUnknown, EventDelete: PhaseStopping, EventStop: PhaseStopping,
 	},
 	PhaseStopping: {
 		EventStopping: PhaseStopping, EventDelete: PhaseStopping, EventNodeLost: PhaseStopping, EventGone: PhaseGone,
 		EventRequeue: PhasePending, // only if it was evicted, not deleted
+		EventHalt:    PhaseStopped, // only if it was stopped
 	},
-	PhaseGone: {},
+	PhaseStopped: {EventStart: PhasePending, EventDelete: PhaseGone},
+	PhaseGone:    {},
 }
 
 // Next returns the phase after an event. It returns false if the event does not apply in this phase.

@@ -20,34 +20,47 @@ var wantNext = map[husk.Phase]map[husk.PhaseEvent]husk.Phase{
 	"Pending": {
 		"placed": "Starting", "starting": "", "running": "", "succeeded": "", "failed": "",
 		"node-lost": "", "delete": "Gone", "stopping": "", "gone": "", "evict": "", "requeue": "",
+		"stop": "Stopped", "start": "", "halt": "",
 	},
 	"Starting": {
 		"placed": "", "starting": "Starting", "running": "Running", "succeeded": "Succeeded", "failed": "Failed",
 		"node-lost": "Unknown", "delete": "Stopping", "stopping": "", "gone": "", "evict": "Stopping", "requeue": "",
+		"stop": "Stopping", "start": "", "halt": "",
 	},
 	"Running": {
 		"placed": "", "starting": "Starting", "running": "Running", "succeeded": "Succeeded", "failed": "Failed",
 		"node-lost": "Unknown", "delete": "Stopping", "stopping": "", "gone": "", "evict": "Stopping", "requeue": "",
+		"stop": "Stopping", "start": "", "halt": "",
 	},
 	"Succeeded": {
 		"placed": "", "starting": "", "running": "", "succeeded": "Succeeded", "failed": "",
 		"node-lost": "", "delete": "Stopping", "stopping": "", "gone": "", "evict": "", "requeue": "",
+		"stop": "", "start": "Stopping", "halt": "",
 	},
 	"Failed": {
 		"placed": "", "starting": "", "running": "", "succeeded": "", "failed": "Failed",
 		"node-lost": "", "delete": "Stopping", "stopping": "", "gone": "", "evict": "", "requeue": "",
+		"stop": "", "start": "Stopping", "halt": "",
 	},
 	"Unknown": {
 		"placed": "", "starting": "Starting", "running": "Running", "succeeded": "Succeeded", "failed": "Failed",
 		"node-lost": "Unknown", "delete": "Stopping", "stopping": "", "gone": "", "evict": "", "requeue": "",
+		"stop": "Stopping", "start": "", "halt": "",
 	},
 	"Stopping": {
 		"placed": "", "starting": "", "running": "", "succeeded": "", "failed": "",
 		"node-lost": "Stopping", "delete": "Stopping", "stopping": "Stopping", "gone": "Gone", "evict": "", "requeue": "Pending",
+		"stop": "", "start": "", "halt": "Stopped",
+	},
+	"Stopped": {
+		"placed": "", "starting": "", "running": "", "succeeded": "", "failed": "",
+		"node-lost": "", "delete": "Gone", "stopping": "", "gone": "", "evict": "", "requeue": "",
+		"stop": "", "start": "Pending", "halt": "",
 	},
 	"Gone": {
 		"placed": "", "starting": "", "running": "", "succeeded": "", "failed": "",
 		"node-lost": "", "delete": "", "stopping": "", "gone": "", "evict": "", "requeue": "",
+		"stop": "", "start": "", "halt": "",
 	},
 }
 

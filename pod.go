@@ -132,6 +132,7 @@ type Pod struct {
 	TenantID            uuid.UUID         `json:"-"`
 	Name                string            `json:"name"`
 	Labels              map[string]string `json:"labels"`
+	Annotations         map[string]string `json:"annotations,omitempty"`
 	Generation          int64             `json:"generation"`
 	CreatedAt           time.Time         `json:"createdAt"`
 	DeletionRequestedAt *time.Time        `json:"deletionRequestedAt,omitempty"`

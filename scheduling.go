@@ -3,6 +3,7 @@
 package husk
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -155,4 +156,19 @@ type FreedMove struct {
 	TenantID   uuid.UUID `json:"tenantId"`
 	ToNodeName string    `json:"toNodeName"` // the node that it would be placed on now
 	Resources  Resources `json:"resources"`
+}
+
+// CheckLabels checks that a pod with these labels has those that its rules refer to. Codes: invalid.
+func (s Scheduling) CheckLabels(labels map[string]string) error {
+	for i, r := range s.Rules {
+		if _, has := labels[r.Label]; r.Value == "" && !has {
+			return Errorf(CodeInvalid, fmt.Sprintf("spec.scheduling.rules[%d].label", i), "the pod has no label %q; add the label to the pod, or set a value in the rule", r.Label)
+		}
+	}
+	if d := s.Disruption; d != nil && d.Label != "" {
+		if _, has := labels[d.Label]; !has {
+			return Errorf(CodeInvalid, "spec.scheduling.disruption.label", "the pod has no label %q", d.Label)
+		}
+	}
+	return nil
 }

@@ -3,8 +3,7 @@
 // Package cli is the husk command, which manages pods, volumes, images and everything around them through the API.
 //
 // Each command, or group of similar commands, is in a file cmd_NAME.go. The common code of all commands
-// is in this file, in resource.go (commands that list objects) and in complete.go (completion of names
-// in a shell).
+// is in this file and in resource.go (commands that list objects).
 // The subpackages have the rest: print shows objects, parse reads flags, exit has the exit codes,
 // terminal handles terminals, config stores the contexts, connect chooses a context and logs in,
 // and manifest reads the documents of apply. All packages call the API through package client.
@@ -23,6 +22,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"husk/cli/complete"
 	"husk/cli/connect"
 	"husk/cli/exit"
 	"husk/cli/kind"
@@ -142,7 +142,7 @@ these. NO_COLOR, with any value, turns colors off; only terminals get colors.`,
 	}
 	cmd.PersistentFlags().StringVar(&a.context, "context", "", "use this context instead of the current one")
 	cmd.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print no progress and no hints on standard error")
-	a.complete(cmd, "context", completeContexts)
+	complete.Flag(cmd, "context", complete.Contexts)
 	const pods, objects, access, machines, self = "pods", "objects", "access", "machines", "self"
 	cmd.AddGroup(
 		&cobra.Group{ID: pods, Title: "Pods:"},
@@ -158,6 +158,7 @@ these. NO_COLOR, with any value, turns colors off; only terminals get colors.`,
 		}
 	}
 	add(pods, runCommand(a), podsCommand(a), podCommand(a), logsCommand(a), placementCommand(a))
+	add(pods, lifecycleCommands(a)...)
 	add(pods, execCommand(a), attachCommand(a), consoleCommand(a), portForwardCommand(a), cpCommand(a), topCommand(a))
 	add(objects, volumesCommand(a), imagesCommand(a))
 	add(objects, configsCommand(a, kind.Configs, openapi.ConfigKindConfig), configsCommand(a, kind.Secrets, openapi.ConfigKindSecret))
@@ -231,6 +232,9 @@ func (a *app) progress() *print.Progress { return print.NewProgress(a.errs, a.qu
 
 // outputFlags adds -o and returns a function that reads and checks it. The first format is the default. The command also has the other formats of
 // print.Formats, unless it names more than one.
+// offers returns what a shell can complete names from.
+func (a *app) offers() complete.Objects { return complete.Objects{Connect: a.connect} }
+
 func (a *app) outputFlags(cmd *cobra.Command, formats ...string) func() (print.Printer, error) {
 	preset := formats[0]
 	if len(formats) == 1 {
@@ -241,7 +245,7 @@ func (a *app) outputFlags(cmd *cobra.Command, formats ...string) func() (print.P
 	}
 	format := cmd.Flags().StringP("output", "o", preset, "output format: "+strings.Join(formats, ", "))
 	noHeaders := cmd.Flags().Bool("no-headers", false, "print tables without headers")
-	a.completeWords(cmd, "output", formats...)
+	complete.Words(cmd, "output", formats...)
 	return func() (print.Printer, error) {
 		if !slices.Contains(formats, *format) {
 			return print.Printer{}, exit.Usagef("--output: %q is not one of %s", *format, strings.Join(formats, ", "))

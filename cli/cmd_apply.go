@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"husk/cli/apply"
+	"husk/cli/complete"
 	"husk/cli/exit"
 	"husk/cli/kind"
 	"husk/cli/manifest"
@@ -84,7 +85,7 @@ checked, and neither are pods that would be replaced.`,
 	fs.StringVar(&f.dryRun, "dry-run", "none", "client: only print what husk would do; server: the API checks it as well; none: do it")
 	fs.Lookup("dry-run").NoOptDefVal = "client"
 	fs.DurationVar(&f.timeout, "timeout", 10*time.Minute, "maximum time to wait for each object")
-	a.completeWords(cmd, "dry-run", "none", "client", "server")
+	complete.Words(cmd, "dry-run", "none", "client", "server")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		switch {
 		case len(f.files) == 0:

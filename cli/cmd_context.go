@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"husk/cli/complete"
 	"husk/cli/config"
 	"husk/cli/connect"
 	"husk/cli/exit"
@@ -102,7 +103,7 @@ func contextList(a *app) *cobra.Command {
 
 func contextUse(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "use NAME", Short: "Make a context the current context", Args: cobra.ExactArgs(1), ValidArgsFunction: completeContexts,
+		Use: "use NAME", Short: "Make a context the current context", Args: cobra.ExactArgs(1), ValidArgsFunction: complete.Contexts,
 		RunE: func(_ *cobra.Command, args []string) error {
 			store, _, err := connect.Contexts()
 			if err != nil {
@@ -126,7 +127,7 @@ func contextUse(a *app) *cobra.Command {
 func contextShow(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show [NAME]", Aliases: []string{"current"}, Short: "Show a context, or the current one, without its secrets",
-		Args: cobra.MaximumNArgs(1), ValidArgsFunction: completeContexts,
+		Args: cobra.MaximumNArgs(1), ValidArgsFunction: complete.Contexts,
 	}
 	output := a.outputFlags(cmd, "text")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
@@ -168,7 +169,7 @@ func contextShow(a *app) *cobra.Command {
 
 func contextRename(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "rename NAME NEW-NAME", Short: "Rename a context", Args: cobra.ExactArgs(2), ValidArgsFunction: completeContexts,
+		Use: "rename NAME NEW-NAME", Short: "Rename a context", Args: cobra.ExactArgs(2), ValidArgsFunction: complete.Contexts,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := config.CheckName(args[1]); err != nil {
 				return exit.UsageError{Err: err}
@@ -203,7 +204,7 @@ func contextRename(a *app) *cobra.Command {
 
 func contextDelete(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use: "delete NAME", Aliases: []string{"rm"}, Short: "Delete a context with its credentials", Args: cobra.ExactArgs(1), ValidArgsFunction: completeContexts,
+		Use: "delete NAME", Aliases: []string{"rm"}, Short: "Delete a context with its credentials", Args: cobra.ExactArgs(1), ValidArgsFunction: complete.Contexts,
 		RunE: func(_ *cobra.Command, args []string) error {
 			store, _, err := connect.Contexts()
 			if err != nil {

@@ -39,7 +39,7 @@ Nothing is written outside of the destination, whatever an archive contains.`,
 			if strings.ContainsAny(word, ":/.") {
 				return nil, cobra.ShellCompDirectiveDefault
 			}
-			names := a.named(cmd, "pod")
+			names := a.offers().Named(cmd, "pod")
 			for i := range names {
 				names[i] += ":"
 			}

@@ -41,7 +41,7 @@ func deleteCommand(a *app) *cobra.Command {
   husk delete pod/web volume/data
   husk delete pods -l app=web
   husk delete -f web.yaml`,
-		ValidArgsFunction: a.completeKindThenNames,
+		ValidArgsFunction: a.offers().KindThenNames,
 	}
 	d := deleteFlags(cmd)
 	files := cmd.Flags().StringArrayP("filename", "f", nil, "delete the objects in these documents: a file, a directory, or - for standard input; may be repeated")
@@ -87,7 +87,7 @@ func deleteKind(a *app, of string) *cobra.Command {
 		Aliases:           []string{"rm"},
 		Short:             "Delete by name or ID",
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: a.completeNames(of),
+		ValidArgsFunction: a.offers().Names(of),
 	}
 	d := deleteFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

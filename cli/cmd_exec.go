@@ -35,7 +35,7 @@ command gets SIGHUP, and SIGKILL five seconds later.`,
   husk exec -it web -c nginx -- sh
   tar c . | husk exec -i web -- tar x -C /srv`,
 		Args:              cobra.MinimumNArgs(2),
-		ValidArgsFunction: a.completeNames("pod"),
+		ValidArgsFunction: a.offers().Names("pod"),
 	}
 	fs := cmd.Flags()
 	fs.SetInterspersed(false) // everything after the pod is for the command
@@ -107,7 +107,7 @@ container is not blocked. The output that the client missed is in the log.`,
 		Example: `  husk attach worker
   husk attach -it shell`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: a.completeNames("pod"),
+		ValidArgsFunction: a.offers().Names("pod"),
 	}
 	fs := cmd.Flags()
 	fs.StringVarP(&o.Container, "container", "c", "", "container name; optional if the pod has only one container")
@@ -168,7 +168,7 @@ kernel and of husk-init, then new output. husk stops when the pod is deleted, or
 Ctrl-C. The console takes no input; to run a command, use husk exec.`,
 		Example:           `  husk console web`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: a.completeNames("pod"),
+		ValidArgsFunction: a.offers().Names("pod"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.connect()
 			if err != nil {

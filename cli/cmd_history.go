@@ -18,7 +18,7 @@ func eventsCommand(a *app) *cobra.Command {
 		Short:             "List or watch events, of all objects or of one",
 		Example:           "  husk events pod/web\n  husk events --watch",
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: a.completeRefs("pod", "volume", "image"),
+		ValidArgsFunction: a.offers().Refs("pod", "volume", "image"),
 	}
 	output := a.outputFlags(cmd, "table")
 	of := cmd.Flags().String("kind", "", "list only events of objects of this kind, such as pod")

@@ -62,7 +62,7 @@ func mapCommand(a *app) *cobra.Command {
 		Use:               "set-mappings NAME|ID [--map CLAIM=VALUE:ROLE…]",
 		Short:             "Replace all role mappings of an issuer",
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: a.completeNames("issuer"),
+		ValidArgsFunction: a.offers().Names("issuer"),
 	}
 	mappings := cmd.Flags().StringArray("map", nil, mappingHelp)
 	output := a.outputFlags(cmd, "text")

@@ -42,7 +42,7 @@ If the connection is lost, husk opens it again and continues after the last line
   husk logs -f --tail 20 --timestamps web -c nginx
   husk logs -f --since 10m --all-containers web`,
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: a.completeNames("pod"),
+		ValidArgsFunction: a.offers().Names("pod"),
 	}
 	fs := cmd.Flags()
 	fs.BoolVarP(&f.follow, "follow", "f", false, "keep printing new lines until the container has ended and is not restarted")

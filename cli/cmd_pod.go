@@ -20,7 +20,7 @@ func podCommand(a *app) *cobra.Command {
 		Aliases:           []string{"describe", "inspect"},
 		Short:             "Show the details and the events of one pod",
 		Args:              cobra.RangeArgs(1, 2),
-		ValidArgsFunction: a.completeNames("pod"),
+		ValidArgsFunction: a.offers().Names("pod"),
 	}
 	output := a.outputFlags(cmd, "text")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -67,7 +67,7 @@ An operator gives the IDs of the tenant and of the pod, and sees all details.`,
 		Example: `  husk placement web
   husk placement --tenant 3f1c2a9e-6b0d-4c55-9a7e-2d8f0b6c1e44 b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: a.completeNames("pod"),
+		ValidArgsFunction: a.offers().Names("pod"),
 	}
 	cmd.Flags().StringVar(&tenant, "tenant", "", "ID of the pod's tenant, for operators")
 	output := a.outputFlags(cmd, "text", "json", "yaml")

@@ -29,7 +29,7 @@ REMOTE. If LOCAL is 0, the system chooses a free port.`,
 		Example: `  husk port-forward web 8080:80
   husk port-forward db 5432`,
 		Args:              cobra.MinimumNArgs(2),
-		ValidArgsFunction: a.completeNames("pod"),
+		ValidArgsFunction: a.offers().Names("pod"),
 	}
 	cmd.Flags().StringVar(&address, "address", "127.0.0.1", "local address to listen on")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -13,6 +13,7 @@ import (
 
 	"husk"
 	"husk/cli/attend"
+	"husk/cli/complete"
 	"husk/cli/exit"
 	"husk/cli/kind"
 	"husk/cli/parse"
@@ -70,7 +71,7 @@ succeeded. It then prints the pod's name.`,
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveDefault
 			}
-			return a.named(cmd, "image"), cobra.ShellCompDirectiveNoFileComp
+			return a.offers().Named(cmd, "image"), cobra.ShellCompDirectiveNoFileComp
 		},
 	}
 	fs := cmd.Flags()
@@ -88,8 +89,8 @@ succeeded. It then prints the pod's name.`,
 	fs.StringP("hostname", "h", "", "not implemented: the host name of a pod is its name")
 	_ = fs.MarkHidden("hostname") //nolint:errcheck // it exists
 	cmd.SetFlagErrorFunc(parse.Counterpart)
-	a.completeWords(cmd, "restart", "no", "on-failure", "always")
-	a.completeWords(cmd, "wait", "running", "succeeded")
+	complete.Words(cmd, "restart", "no", "on-failure", "always")
+	complete.Words(cmd, "wait", "running", "succeeded")
 	output := a.outputFlags(cmd, "text")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := output()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"husk/cli/complete"
 	"husk/cli/exit"
 	"husk/cli/kind"
 	"husk/cli/parse"
@@ -49,7 +50,7 @@ func serviceAccountsCommand(a *app) *cobra.Command {
 		Use:               "set-role NAME|ID ROLE",
 		Short:             "Change the role of a service account; its tokens with the old role stop working",
 		Args:              cobra.ExactArgs(2),
-		ValidArgsFunction: a.completeNames("service-account"),
+		ValidArgsFunction: a.offers().Names("service-account"),
 	}
 	setOutput := a.outputFlags(set, "text")
 	set.RunE = func(cmd *cobra.Command, args []string) error {
@@ -81,7 +82,7 @@ func serviceAccountsCommand(a *app) *cobra.Command {
 // roleFlag adds --role and returns a function that reads and checks it.
 func (a *app) roleFlag(cmd *cobra.Command) func() (openapi.Role, error) {
 	role := cmd.Flags().String("role", "", "role: viewer reads, developer also creates and deletes, owner also manages access")
-	a.completeWords(cmd, "role", parse.Roles...)
+	complete.Words(cmd, "role", parse.Roles...)
 	return func() (openapi.Role, error) { return parse.Role("--role", *role) }
 }
 
@@ -95,7 +96,7 @@ func listKeysCommand(a *app) *cobra.Command {
 	account := ""
 	cmd := listCommand(a, kind.APIKeys(&account))
 	cmd.Flags().StringVar(&account, "service-account", "", "list only the keys of this service account")
-	a.complete(cmd, "service-account", a.namesOf("service-account"))
+	complete.Flag(cmd, "service-account", a.offers().NamesOf("service-account"))
 	return cmd
 }
 
@@ -111,8 +112,8 @@ func createKeyCommand(a *app) *cobra.Command {
 	account := cmd.Flags().String("service-account", "", "service account that the key belongs to")
 	expires := cmd.Flags().String("expires-in", "", "how long the key is valid, such as 12h or 90d (default: until it is deleted)")
 	limit := cmd.Flags().String("limited-to", "", "restrict the key to one purpose, whatever the role: metrics allows only scraping (default: what the role allows)")
-	a.complete(cmd, "service-account", a.namesOf("service-account"))
-	a.completeWords(cmd, "limited-to", string(openapi.Metrics))
+	complete.Flag(cmd, "service-account", a.offers().NamesOf("service-account"))
+	complete.Words(cmd, "limited-to", string(openapi.Metrics))
 	output := a.outputFlags(cmd, "text", "json", "yaml") // not name: the secret would be lost
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := output()

@@ -35,7 +35,7 @@ all pods if none is named. A pod's first line is for its whole virtual machine,
 including the kernel. CPU use is averaged over a second.`,
 		Example: `  husk top
   husk top web db -o json`,
-		ValidArgsFunction: a.completeNames("pod"),
+		ValidArgsFunction: a.offers().Names("pod"),
 	}
 	output := a.outputFlags(cmd, "table", "json", "yaml")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -5,6 +5,7 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"husk/cli/complete"
 	"husk/cli/exit"
 	"husk/cli/kind"
 	"husk/cli/parse"
@@ -30,8 +31,8 @@ minutes after its end, and does not change afterwards.`,
 	f.StringVar(&group, "by", "none", "how to group usage: none, object, resource or label")
 	f.StringVar(&label, "label", "", "the label for --by label")
 	f.BoolVar(&asCSV, "csv", false, "print comma-separated values, in seconds and bytes")
-	a.completeWords(cmd, "period", "hour", "day", "total")
-	a.completeWords(cmd, "by", "none", "object", "resource", "label")
+	complete.Words(cmd, "period", "hour", "day", "total")
+	complete.Words(cmd, "by", "none", "object", "resource", "label")
 	output := a.outputFlags(cmd, "table")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		p, err := output()

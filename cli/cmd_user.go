@@ -73,7 +73,7 @@ func setUserRoleCommand(a *app) *cobra.Command {
 		Use:               "set-role USER|ID ROLE",
 		Short:             "Change the role of a user; tokens with the old role stop working",
 		Args:              cobra.ExactArgs(2),
-		ValidArgsFunction: a.completeNames("user"),
+		ValidArgsFunction: a.offers().Names("user"),
 	}
 	output := a.outputFlags(cmd, "text")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -95,7 +95,7 @@ func setUserRoleCommand(a *app) *cobra.Command {
 }
 
 func disableUserCommand(a *app, use string, disabled bool, short, done string) *cobra.Command {
-	cmd := &cobra.Command{Use: use + " USER|ID", Short: short, Args: cobra.ExactArgs(1), ValidArgsFunction: a.completeNames("user")}
+	cmd := &cobra.Command{Use: use + " USER|ID", Short: short, Args: cobra.ExactArgs(1), ValidArgsFunction: a.offers().Names("user")}
 	output := a.outputFlags(cmd, "text")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := output()

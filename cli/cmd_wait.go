@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"husk/cli/complete"
 	"husk/cli/exit"
 	"husk/cli/kind"
 	"husk/cli/print"
@@ -24,7 +25,7 @@ func waitCommand(a *app) *cobra.Command {
 		Short: "Wait until objects reach a given state",
 		Long: `Wait until objects reach a given state. --for is one of
 
-  pod      running (the default), succeeded, ended, deleted
+  pod      running (the default), stopped, succeeded, ended, deleted
   volume   available (the default), deleted
   image    ready (the default), deleted
 
@@ -33,11 +34,11 @@ not reach the state in time, the exit code is 124.`,
 		Example: `  husk wait pod/web
   husk wait pod/job --for ended --timeout 1h`,
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: a.completeKindThenNames,
+		ValidArgsFunction: a.offers().KindThenNames,
 	}
 	goal := cmd.Flags().String("for", "", "state to wait for")
 	timeout := cmd.Flags().Duration("timeout", 10*time.Minute, "maximum time to wait for each object")
-	a.completeWords(cmd, "for", "running", "succeeded", "ended", "available", "ready", "deleted")
+	complete.Words(cmd, "for", "running", "stopped", "succeeded", "ended", "available", "ready", "deleted")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		refs, err := kind.ParseRefs(args)
 		if err != nil {

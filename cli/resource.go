@@ -32,7 +32,7 @@ func listCommand[T any](a *app, k kind.Kind[T]) *cobra.Command {
 	if k.Watch != nil {
 		cmd.Flags().BoolVarP(watch, "watch", "w", false, "keep running, and print every change")
 	}
-	cmd.ValidArgsFunction = a.completeNames(k.Kind)
+	cmd.ValidArgsFunction = a.offers().Names(k.Kind)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := output()
 		if err != nil {

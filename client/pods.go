@@ -74,3 +74,28 @@ func (p Pods) Stats(ctx context.Context, id uuid.UUID) (openapi.PodStats, error)
 func (p Pods) Placement(ctx context.Context, id uuid.UUID) (openapi.Placement, error) {
 	return Decode[openapi.Placement](p.c.api.GetPodPlacement(ctx, id))
 }
+
+// Update changes the name, the labels or the annotations of a pod. What is left out stays as it is, and a label that is nil is removed.
+func (p Pods) Update(ctx context.Context, id uuid.UUID, change openapi.PodUpdate) (openapi.Pod, error) {
+	return Decode[openapi.Pod](p.c.api.UpdatePod(ctx, id, nil, change))
+}
+
+// Stop stops a pod. It is Stopped when [Pods.Wait] says so, and stays so until [Pods.Start].
+func (p Pods) Stop(ctx context.Context, id uuid.UUID) (openapi.Pod, error) {
+	return Decode[openapi.Pod](p.c.api.StopPod(ctx, id, nil))
+}
+
+// Start starts a pod that is stopped or has ended.
+func (p Pods) Start(ctx context.Context, id uuid.UUID) (openapi.Pod, error) {
+	return Decode[openapi.Pod](p.c.api.StartPod(ctx, id, nil))
+}
+
+// Restart stops a pod and starts it again.
+func (p Pods) Restart(ctx context.Context, id uuid.UUID) (openapi.Pod, error) {
+	return Decode[openapi.Pod](p.c.api.RestartPod(ctx, id, nil))
+}
+
+// Kill sends a signal to a container. An empty container is the pod's only one, and an empty signal is SIGKILL.
+func (p Pods) Kill(ctx context.Context, id uuid.UUID, container, signal string) error {
+	return done(p.c.api.KillPod(ctx, id, openapi.PodSignal{Container: given(container), Signal: given(signal)}))
+}

@@ -90,6 +90,13 @@ func (h *fakeHandler) Stop(grace time.Duration) error {
 	return nil
 }
 
+func (h *fakeHandler) Signal(container string, _ int) error {
+	if container != "a" {
+		return &CallError{Code: CodeNotFound, Message: "no such container"}
+	}
+	return nil
+}
+
 func (h *fakeHandler) Update(v Values) error {
 	if len(v.Files["config"]) != 1 {
 		return &CallError{Code: CodeInvalid, Message: "no files"}

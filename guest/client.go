@@ -228,6 +228,12 @@ func (c *Client) Update(ctx context.Context, values Values) error {
 	return err
 }
 
+// Signal sends a signal to a container that runs.
+func (c *Client) Signal(ctx context.Context, container string, signal int) error {
+	_, err := c.call(ctx, request{Call: callSignal, Container: container, Signal: signal}, callTimeout)
+	return err
+}
+
 // Stats returns the current usage of the pod.
 func (c *Client) Stats(ctx context.Context) (Stats, error) {
 	r, err := c.call(ctx, request{Call: callStats}, callTimeout)

@@ -18,6 +18,7 @@ const (
 	callStop   = "stop"
 	callStats  = "stats"
 	callUpdate = "update"
+	callSignal = "signal"
 
 	// After the response to these calls, the stream carries frames of package session, both ways.
 	callExec    = "exec"
@@ -36,6 +37,7 @@ type request struct {
 	AfterRevision uint64  `json:"afterRevision,omitempty"`
 	MaxWaitMillis int64   `json:"maxWaitMillis,omitempty"`
 	Container     string  `json:"container,omitempty"`
+	Signal        int     `json:"signal,omitempty"`
 	AfterSeq      uint64  `json:"afterSeq,omitempty"`
 	Follow        bool    `json:"follow,omitempty"`
 	GraceMillis   int64   `json:"gracePeriodMillis,omitempty"`

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/yamux"
+
+	"husk/signals"
 )
 
 // Port is the guest's end of the virtio-serial port. Read returns io.EOF if no host is connected;
@@ -35,6 +37,8 @@ type Handler interface {
 	Logs(ctx context.Context, container string, after uint64, follow bool, emit func([]LogEntry) error) error
 	Stop(grace time.Duration) error
 	Stats() Stats
+	// Signal sends a signal to a running container.
+	Signal(container string, signal int) error
 	// Update replaces values of the pod that was started.
 	Update(Values) error
 
@@ -211,6 +215,12 @@ func serveCall(ctx context.Context, stream *yamux.Stream, h Handler) {
 	case callStats:
 		stats := h.Stats()
 		answer(reply{Stats: &stats}, nil)
+	case callSignal:
+		if req.Signal < 1 || req.Signal > signals.Max {
+			answer(reply{}, errorf(CodeInvalid, "signal %d: want 1 to %d", req.Signal, signals.Max))
+			return
+		}
+		answer(reply{}, h.Signal(req.Container, req.Signal))
 	case callUpdate:
 		if req.Values == nil {
 			answer(reply{}, errorf(CodeInvalid, "update: no values"))

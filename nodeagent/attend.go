@@ -201,7 +201,7 @@ func (w *worker) update(ctx context.Context, client *guest.Client, desired husk.
 // sameButValues reports whether two desired states differ only in what a running pod can change.
 func sameButValues(a, b husk.DesiredPod) bool {
 	plain := func(p husk.DesiredPod) husk.DesiredPod {
-		p.Generation = 0
+		p.Generation, p.Name = 0, "" // the host name stays the same until the next start
 		p.Containers, p.Volumes = slices.Clone(p.Containers), slices.Clone(p.Volumes)
 		for i := range p.Containers {
 			p.Containers[i].Env = nil

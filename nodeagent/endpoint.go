@@ -32,6 +32,7 @@ func (a *Agent) serveEndpoint() (func() error, error) {
 	r := chi.NewRouter()
 	r.Get("/v1/pods/{podId}/logs", a.getLogs)
 	r.Get("/v1/pods/{podId}/stats", a.getStats)
+	r.Post("/v1/pods/{podId}/kill", a.kill)
 	ending, end := context.WithCancel(context.Background())
 	var sessions sync.WaitGroup
 	a.routeSessions(r, ending, &sessions)

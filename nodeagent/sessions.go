@@ -23,6 +23,7 @@ import (
 	"husk/openapi"
 	"husk/session"
 	"husk/session/ws"
+	"husk/signals"
 )
 
 // beginWait is how long a guest may take to begin an exec session or another stream.
@@ -277,6 +278,39 @@ func sizeOf(q url.Values) session.Size {
 	}
 	return session.Size{Cols: side("cols"), Rows: side("rows")}
 }
+
+// kill sends a signal to a container of a pod.
+func (a *Agent) kill(w http.ResponseWriter, r *http.Request) {
+	worker := a.workerOf(r)
+	if worker == nil {
+		problem(w, husk.NotFound("pod on this node"), http.StatusNotFound)
+		return
+	}
+	var body openapi.PodSignal
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxSignal)).Decode(&body); err != nil {
+		problem(w, husk.Errorf(husk.CodeInvalid, "", "the request cannot be read: %s", err), http.StatusBadRequest)
+		return
+	}
+	number, err := signals.Parse(openapi.Value(body.Signal))
+	if err != nil {
+		problem(w, husk.Errorf(husk.CodeInvalid, "signal", "%s", err), http.StatusUnprocessableEntity)
+		return
+	}
+	c, err := worker.client()
+	if err == nil {
+		ctx, cancel := context.WithTimeout(r.Context(), statsWait)
+		defer cancel()
+		err = c.Signal(ctx, openapi.Value(body.Container), number)
+	}
+	if err != nil {
+		a.refuseSession(w, worker, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// maxSignal limits the body of a request to send a signal, in bytes.
+const maxSignal = 4 << 10
 
 // getStats returns the resource usage of a pod.
 func (a *Agent) getStats(w http.ResponseWriter, r *http.Request) {

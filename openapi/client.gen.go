@@ -739,6 +739,24 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/pods/{podId} (the `GetPod` operationId).
 	GetPod(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// UpdatePodWithBody Change the name, the labels or the annotations of a pod
+	//
+	// The host name in the pod is the name at its latest start. For developers and owners of the tenant.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /v1/pods/{podId} (the `UpdatePod` operationId).
+	UpdatePodWithBody(ctx context.Context, podID PodID, params *UpdatePodParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdatePod Change the name, the labels or the annotations of a pod
+	//
+	// The host name in the pod is the name at its latest start. For developers and owners of the tenant.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /v1/pods/{podId} (the `UpdatePod` operationId).
+	UpdatePod(ctx context.Context, podID PodID, params *UpdatePodParams, body UpdatePodJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// AttachToPod Attach to a container's process
 	//
 	// Opens a WebSocket with the subprotocol `husk.v1`. It streams the container's output from now on, across restarts, until the container has
@@ -782,6 +800,26 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/pods/{podId}/exec (the `ExecInPod` operationId).
 	ExecInPod(ctx context.Context, podID PodID, params *ExecInPodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// KillPodWithBody Send a signal to a container
+	//
+	// The container's first process gets the signal, and SIGKILL ends the whole container. What happens then is up to its restart policy.
+	// For developers and owners of the tenant.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/pods/{podId}/kill (the `KillPod` operationId).
+	KillPodWithBody(ctx context.Context, podID PodID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// KillPod Send a signal to a container
+	//
+	// The container's first process gets the signal, and SIGKILL ends the whole container. What happens then is up to its restart policy.
+	// For developers and owners of the tenant.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/pods/{podId}/kill (the `KillPod` operationId).
+	KillPod(ctx context.Context, podID PodID, body KillPodJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetPodLogs Read the log of a container
 	//
 	// The response is plain text by default: what the container has written, byte for byte. With `Accept: application/x-ndjson`, it is JSON
@@ -812,6 +850,20 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/pods/{podId}/port-forward (the `ForwardPodPort` operationId).
 	ForwardPodPort(ctx context.Context, podID PodID, params *ForwardPodPortParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// RestartPod Stop a pod and start it again
+	//
+	// As `stopPod` and then `startPod`. For developers and owners of the tenant.
+	//
+	// Corresponds with POST /v1/pods/{podId}/restart (the `RestartPod` operationId).
+	RestartPod(ctx context.Context, podID PodID, params *RestartPodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartPod Start a pod that is stopped or has ended
+	//
+	// The pod is scheduled again, perhaps on another node, with new containers. A pod that runs stays as it is. For developers and owners of the tenant.
+	//
+	// Corresponds with POST /v1/pods/{podId}/start (the `StartPod` operationId).
+	StartPod(ctx context.Context, podID PodID, params *StartPodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetPodStats Show a pod's current usage
 	//
 	// The values come from the kernel inside the pod. Counters only grow. To calculate a rate, use the difference between two responses with the same `bootId`.
@@ -819,6 +871,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/pods/{podId}/stats (the `GetPodStats` operationId).
 	GetPodStats(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StopPod Stop a pod
+	//
+	// The pod ends as in `deletePod`, and is `Stopped` then. It keeps its name, its address and its volumes, and uses no cpu and memory. A pod that has ended by itself stays as it is. For developers and owners of the tenant.
+	//
+	// Corresponds with POST /v1/pods/{podId}/stop (the `StopPod` operationId).
+	StopPod(ctx context.Context, podID PodID, params *StopPodParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetQuota Show the tenant's quota and what is in use
 	//
@@ -2455,6 +2514,44 @@ func (c *Client) GetPod(ctx context.Context, podID PodID, reqEditors ...RequestE
 	return c.Client.Do(req)
 }
 
+// UpdatePodWithBody Change the name, the labels or the annotations of a pod
+//
+// The host name in the pod is the name at its latest start. For developers and owners of the tenant.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /v1/pods/{podId} (the `UpdatePod` operationId).
+func (c *Client) UpdatePodWithBody(ctx context.Context, podID PodID, params *UpdatePodParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdatePodRequestWithBody(c.Server, podID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdatePod Change the name, the labels or the annotations of a pod
+//
+// The host name in the pod is the name at its latest start. For developers and owners of the tenant.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /v1/pods/{podId} (the `UpdatePod` operationId).
+func (c *Client) UpdatePod(ctx context.Context, podID PodID, params *UpdatePodParams, body UpdatePodJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdatePodRequest(c.Server, podID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // AttachToPod Attach to a container's process
 //
 // Opens a WebSocket with the subprotocol `husk.v1`. It streams the container's output from now on, across restarts, until the container has
@@ -2548,6 +2645,46 @@ func (c *Client) ExecInPod(ctx context.Context, podID PodID, params *ExecInPodPa
 	return c.Client.Do(req)
 }
 
+// KillPodWithBody Send a signal to a container
+//
+// The container's first process gets the signal, and SIGKILL ends the whole container. What happens then is up to its restart policy.
+// For developers and owners of the tenant.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/pods/{podId}/kill (the `KillPod` operationId).
+func (c *Client) KillPodWithBody(ctx context.Context, podID PodID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewKillPodRequestWithBody(c.Server, podID, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// KillPod Send a signal to a container
+//
+// The container's first process gets the signal, and SIGKILL ends the whole container. What happens then is up to its restart policy.
+// For developers and owners of the tenant.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/pods/{podId}/kill (the `KillPod` operationId).
+func (c *Client) KillPod(ctx context.Context, podID PodID, body KillPodJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewKillPodRequest(c.Server, podID, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetPodLogs Read the log of a container
 //
 // The response is plain text by default: what the container has written, byte for byte. With `Accept: application/x-ndjson`, it is JSON
@@ -2608,6 +2745,40 @@ func (c *Client) ForwardPodPort(ctx context.Context, podID PodID, params *Forwar
 	return c.Client.Do(req)
 }
 
+// RestartPod Stop a pod and start it again
+//
+// As `stopPod` and then `startPod`. For developers and owners of the tenant.
+//
+// Corresponds with POST /v1/pods/{podId}/restart (the `RestartPod` operationId).
+func (c *Client) RestartPod(ctx context.Context, podID PodID, params *RestartPodParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRestartPodRequest(c.Server, podID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartPod Start a pod that is stopped or has ended
+//
+// The pod is scheduled again, perhaps on another node, with new containers. A pod that runs stays as it is. For developers and owners of the tenant.
+//
+// Corresponds with POST /v1/pods/{podId}/start (the `StartPod` operationId).
+func (c *Client) StartPod(ctx context.Context, podID PodID, params *StartPodParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartPodRequest(c.Server, podID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetPodStats Show a pod's current usage
 //
 // The values come from the kernel inside the pod. Counters only grow. To calculate a rate, use the difference between two responses with the same `bootId`.
@@ -2616,6 +2787,23 @@ func (c *Client) ForwardPodPort(ctx context.Context, podID PodID, params *Forwar
 // Corresponds with GET /v1/pods/{podId}/stats (the `GetPodStats` operationId).
 func (c *Client) GetPodStats(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetPodStatsRequest(c.Server, podID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StopPod Stop a pod
+//
+// The pod ends as in `deletePod`, and is `Stopped` then. It keeps its name, its address and its volumes, and uses no cpu and memory. A pod that has ended by itself stays as it is. For developers and owners of the tenant.
+//
+// Corresponds with POST /v1/pods/{podId}/stop (the `StopPod` operationId).
+func (c *Client) StopPod(ctx context.Context, podID PodID, params *StopPodParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStopPodRequest(c.Server, podID, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6314,6 +6502,68 @@ func NewGetPodRequest(server string, podID PodID) (*http.Request, error) {
 	return req, nil
 }
 
+// NewUpdatePodRequest calls the generic UpdatePod builder with application/json body
+func NewUpdatePodRequest(server string, podID PodID, params *UpdatePodParams, body UpdatePodJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdatePodRequestWithBody(server, podID, params, "application/json", bodyReader)
+}
+
+// NewUpdatePodRequestWithBody constructs an http.Request for the UpdatePod method, with any body, and a specified content type
+func NewUpdatePodRequestWithBody(server string, podID PodID, params *UpdatePodParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "podId", podID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pods/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewAttachToPodRequest constructs an http.Request for the AttachToPod method
 func NewAttachToPodRequest(server string, podID PodID, params *AttachToPodParams) (*http.Request, error) {
 	var err error
@@ -6851,6 +7101,53 @@ func NewExecInPodRequest(server string, podID PodID, params *ExecInPodParams) (*
 	return req, nil
 }
 
+// NewKillPodRequest calls the generic KillPod builder with application/json body
+func NewKillPodRequest(server string, podID PodID, body KillPodJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewKillPodRequestWithBody(server, podID, "application/json", bodyReader)
+}
+
+// NewKillPodRequestWithBody constructs an http.Request for the KillPod method, with any body, and a specified content type
+func NewKillPodRequestWithBody(server string, podID PodID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "podId", podID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pods/%s/kill", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewGetPodLogsRequest constructs an http.Request for the GetPodLogs method
 func NewGetPodLogsRequest(server string, podID PodID, params *GetPodLogsParams) (*http.Request, error) {
 	var err error
@@ -7093,6 +7390,104 @@ func NewForwardPodPortRequest(server string, podID PodID, params *ForwardPodPort
 	return req, nil
 }
 
+// NewRestartPodRequest constructs an http.Request for the RestartPod method
+func NewRestartPodRequest(server string, podID PodID, params *RestartPodParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "podId", podID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pods/%s/restart", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewStartPodRequest constructs an http.Request for the StartPod method
+func NewStartPodRequest(server string, podID PodID, params *StartPodParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "podId", podID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pods/%s/start", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewGetPodStatsRequest constructs an http.Request for the GetPodStats method
 func NewGetPodStatsRequest(server string, podID PodID) (*http.Request, error) {
 	var err error
@@ -7122,6 +7517,55 @@ func NewGetPodStatsRequest(server string, podID PodID) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewStopPodRequest constructs an http.Request for the StopPod method
+func NewStopPodRequest(server string, podID PodID, params *StopPodParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "podId", podID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pods/%s/stop", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
 	}
 
 	return req, nil

@@ -223,6 +223,9 @@ type ServerInterface interface {
 	// GetPod Get one pod
 	// (GET /v1/pods/{podId})
 	GetPod(w http.ResponseWriter, r *http.Request, podID PodID)
+	// UpdatePod Change the name, the labels or the annotations of a pod
+	// (PATCH /v1/pods/{podId})
+	UpdatePod(w http.ResponseWriter, r *http.Request, podID PodID, params UpdatePodParams)
 	// AttachToPod Attach to a container's process
 	// (GET /v1/pods/{podId}/attach)
 	AttachToPod(w http.ResponseWriter, r *http.Request, podID PodID, params AttachToPodParams)
@@ -238,6 +241,9 @@ type ServerInterface interface {
 	// ExecInPod Run a command in a container
 	// (GET /v1/pods/{podId}/exec)
 	ExecInPod(w http.ResponseWriter, r *http.Request, podID PodID, params ExecInPodParams)
+	// KillPod Send a signal to a container
+	// (POST /v1/pods/{podId}/kill)
+	KillPod(w http.ResponseWriter, r *http.Request, podID PodID)
 	// GetPodLogs Read the log of a container
 	// (GET /v1/pods/{podId}/logs)
 	GetPodLogs(w http.ResponseWriter, r *http.Request, podID PodID, params GetPodLogsParams)
@@ -247,9 +253,18 @@ type ServerInterface interface {
 	// ForwardPodPort Connect to a TCP port in a pod
 	// (GET /v1/pods/{podId}/port-forward)
 	ForwardPodPort(w http.ResponseWriter, r *http.Request, podID PodID, params ForwardPodPortParams)
+	// RestartPod Stop a pod and start it again
+	// (POST /v1/pods/{podId}/restart)
+	RestartPod(w http.ResponseWriter, r *http.Request, podID PodID, params RestartPodParams)
+	// StartPod Start a pod that is stopped or has ended
+	// (POST /v1/pods/{podId}/start)
+	StartPod(w http.ResponseWriter, r *http.Request, podID PodID, params StartPodParams)
 	// GetPodStats Show a pod's current usage
 	// (GET /v1/pods/{podId}/stats)
 	GetPodStats(w http.ResponseWriter, r *http.Request, podID PodID)
+	// StopPod Stop a pod
+	// (POST /v1/pods/{podId}/stop)
+	StopPod(w http.ResponseWriter, r *http.Request, podID PodID, params StopPodParams)
 	// GetQuota Show the tenant's quota and what is in use
 	// (GET /v1/quota)
 	GetQuota(w http.ResponseWriter, r *http.Request)
@@ -724,6 +739,12 @@ func (_ Unimplemented) GetPod(w http.ResponseWriter, r *http.Request, podID PodI
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// UpdatePod Change the name, the labels or the annotations of a pod
+// (PATCH /v1/pods/{podId})
+func (_ Unimplemented) UpdatePod(w http.ResponseWriter, r *http.Request, podID PodID, params UpdatePodParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // AttachToPod Attach to a container's process
 // (GET /v1/pods/{podId}/attach)
 func (_ Unimplemented) AttachToPod(w http.ResponseWriter, r *http.Request, podID PodID, params AttachToPodParams) {
@@ -754,6 +775,12 @@ func (_ Unimplemented) ExecInPod(w http.ResponseWriter, r *http.Request, podID P
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// KillPod Send a signal to a container
+// (POST /v1/pods/{podId}/kill)
+func (_ Unimplemented) KillPod(w http.ResponseWriter, r *http.Request, podID PodID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // GetPodLogs Read the log of a container
 // (GET /v1/pods/{podId}/logs)
 func (_ Unimplemented) GetPodLogs(w http.ResponseWriter, r *http.Request, podID PodID, params GetPodLogsParams) {
@@ -772,9 +799,27 @@ func (_ Unimplemented) ForwardPodPort(w http.ResponseWriter, r *http.Request, po
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// RestartPod Stop a pod and start it again
+// (POST /v1/pods/{podId}/restart)
+func (_ Unimplemented) RestartPod(w http.ResponseWriter, r *http.Request, podID PodID, params RestartPodParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// StartPod Start a pod that is stopped or has ended
+// (POST /v1/pods/{podId}/start)
+func (_ Unimplemented) StartPod(w http.ResponseWriter, r *http.Request, podID PodID, params StartPodParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // GetPodStats Show a pod's current usage
 // (GET /v1/pods/{podId}/stats)
 func (_ Unimplemented) GetPodStats(w http.ResponseWriter, r *http.Request, podID PodID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// StopPod Stop a pod
+// (POST /v1/pods/{podId}/stop)
+func (_ Unimplemented) StopPod(w http.ResponseWriter, r *http.Request, podID PodID, params StopPodParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -3566,6 +3611,56 @@ func (siw *ServerInterfaceWrapper) GetPod(w http.ResponseWriter, r *http.Request
 	handler.ServeHTTP(w, r)
 }
 
+// UpdatePod operation middleware
+func (siw *ServerInterfaceWrapper) UpdatePod(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "podId" -------------
+	var podID PodID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "podId", chi.URLParam(r, "podId"), &podID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "podId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdatePodParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdatePod(w, r, podID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // AttachToPod operation middleware
 func (siw *ServerInterfaceWrapper) AttachToPod(w http.ResponseWriter, r *http.Request) {
 
@@ -4076,6 +4171,32 @@ func (siw *ServerInterfaceWrapper) ExecInPod(w http.ResponseWriter, r *http.Requ
 	handler.ServeHTTP(w, r)
 }
 
+// KillPod operation middleware
+func (siw *ServerInterfaceWrapper) KillPod(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "podId" -------------
+	var podID PodID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "podId", chi.URLParam(r, "podId"), &podID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "podId", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.KillPod(w, r, podID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetPodLogs operation middleware
 func (siw *ServerInterfaceWrapper) GetPodLogs(w http.ResponseWriter, r *http.Request) {
 
@@ -4293,6 +4414,106 @@ func (siw *ServerInterfaceWrapper) ForwardPodPort(w http.ResponseWriter, r *http
 	handler.ServeHTTP(w, r)
 }
 
+// RestartPod operation middleware
+func (siw *ServerInterfaceWrapper) RestartPod(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "podId" -------------
+	var podID PodID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "podId", chi.URLParam(r, "podId"), &podID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "podId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params RestartPodParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.RestartPod(w, r, podID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// StartPod operation middleware
+func (siw *ServerInterfaceWrapper) StartPod(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "podId" -------------
+	var podID PodID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "podId", chi.URLParam(r, "podId"), &podID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "podId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StartPodParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.StartPod(w, r, podID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetPodStats operation middleware
 func (siw *ServerInterfaceWrapper) GetPodStats(w http.ResponseWriter, r *http.Request) {
 
@@ -4310,6 +4531,56 @@ func (siw *ServerInterfaceWrapper) GetPodStats(w http.ResponseWriter, r *http.Re
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetPodStats(w, r, podID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// StopPod operation middleware
+func (siw *ServerInterfaceWrapper) StopPod(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "podId" -------------
+	var podID PodID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "podId", chi.URLParam(r, "podId"), &podID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "podId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StopPodParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.StopPod(w, r, podID, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5333,6 +5604,21 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/pods/{podId}", wrapper.GetPod)
+	})
+	r.Group(func(r chi.Router) {
+		r.Patch(options.BaseURL+"/v1/pods/{podId}", wrapper.UpdatePod)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/pods/{podId}/stop", wrapper.StopPod)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/pods/{podId}/start", wrapper.StartPod)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/pods/{podId}/restart", wrapper.RestartPod)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/pods/{podId}/kill", wrapper.KillPod)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/pods/{podId}/placement", wrapper.GetPodPlacement)
@@ -8599,6 +8885,57 @@ func (response GetPoddefaultApplicationProblemPlusJSONResponse) VisitGetPodRespo
 	return err
 }
 
+type UpdatePodRequestObject struct {
+	PodID  PodID `json:"podId"`
+	Params UpdatePodParams
+	Body   *UpdatePodJSONRequestBody
+}
+
+type UpdatePodResponseObject interface {
+	VisitUpdatePodResponse(w http.ResponseWriter) error
+}
+
+type UpdatePod200ResponseHeaders struct {
+	ETag *string
+}
+
+type UpdatePod200JSONResponse struct {
+	Body    Pod
+	Headers UpdatePod200ResponseHeaders
+}
+
+func (response UpdatePod200JSONResponse) VisitUpdatePodResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdatePoddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdatePoddefaultApplicationProblemPlusJSONResponse) VisitUpdatePodResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type AttachToPodRequestObject struct {
 	PodID  PodID `json:"podId"`
 	Params AttachToPodParams
@@ -8769,6 +9106,40 @@ func (response ExecInPoddefaultApplicationProblemPlusJSONResponse) VisitExecInPo
 	return err
 }
 
+type KillPodRequestObject struct {
+	PodID PodID `json:"podId"`
+	Body  *KillPodJSONRequestBody
+}
+
+type KillPodResponseObject interface {
+	VisitKillPodResponse(w http.ResponseWriter) error
+}
+
+type KillPod204Response struct {
+}
+
+func (response KillPod204Response) VisitKillPodResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type KillPoddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response KillPoddefaultApplicationProblemPlusJSONResponse) VisitKillPodResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetPodLogsRequestObject struct {
 	PodID  PodID `json:"podId"`
 	Params GetPodLogsParams
@@ -8922,6 +9293,106 @@ func (response ForwardPodPortdefaultApplicationProblemPlusJSONResponse) VisitFor
 	return err
 }
 
+type RestartPodRequestObject struct {
+	PodID  PodID `json:"podId"`
+	Params RestartPodParams
+}
+
+type RestartPodResponseObject interface {
+	VisitRestartPodResponse(w http.ResponseWriter) error
+}
+
+type RestartPod202ResponseHeaders struct {
+	ETag *string
+}
+
+type RestartPod202JSONResponse struct {
+	Body    Pod
+	Headers RestartPod202ResponseHeaders
+}
+
+func (response RestartPod202JSONResponse) VisitRestartPodResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RestartPoddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RestartPoddefaultApplicationProblemPlusJSONResponse) VisitRestartPodResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartPodRequestObject struct {
+	PodID  PodID `json:"podId"`
+	Params StartPodParams
+}
+
+type StartPodResponseObject interface {
+	VisitStartPodResponse(w http.ResponseWriter) error
+}
+
+type StartPod202ResponseHeaders struct {
+	ETag *string
+}
+
+type StartPod202JSONResponse struct {
+	Body    Pod
+	Headers StartPod202ResponseHeaders
+}
+
+func (response StartPod202JSONResponse) VisitStartPodResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StartPoddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response StartPoddefaultApplicationProblemPlusJSONResponse) VisitStartPodResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetPodStatsRequestObject struct {
 	PodID PodID `json:"podId"`
 }
@@ -8950,6 +9421,56 @@ type GetPodStatsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetPodStatsdefaultApplicationProblemPlusJSONResponse) VisitGetPodStatsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPodRequestObject struct {
+	PodID  PodID `json:"podId"`
+	Params StopPodParams
+}
+
+type StopPodResponseObject interface {
+	VisitStopPodResponse(w http.ResponseWriter) error
+}
+
+type StopPod202ResponseHeaders struct {
+	ETag *string
+}
+
+type StopPod202JSONResponse struct {
+	Body    Pod
+	Headers StopPod202ResponseHeaders
+}
+
+func (response StopPod202JSONResponse) VisitStopPodResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(202)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type StopPoddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response StopPoddefaultApplicationProblemPlusJSONResponse) VisitStopPodResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -10093,6 +10614,9 @@ type StrictServerInterface interface {
 	// GetPod Get one pod
 	// (GET /v1/pods/{podId})
 	GetPod(ctx context.Context, request GetPodRequestObject) (GetPodResponseObject, error)
+	// UpdatePod Change the name, the labels or the annotations of a pod
+	// (PATCH /v1/pods/{podId})
+	UpdatePod(ctx context.Context, request UpdatePodRequestObject) (UpdatePodResponseObject, error)
 	// AttachToPod Attach to a container's process
 	// (GET /v1/pods/{podId}/attach)
 	AttachToPod(ctx context.Context, request AttachToPodRequestObject) (AttachToPodResponseObject, error)
@@ -10108,6 +10632,9 @@ type StrictServerInterface interface {
 	// ExecInPod Run a command in a container
 	// (GET /v1/pods/{podId}/exec)
 	ExecInPod(ctx context.Context, request ExecInPodRequestObject) (ExecInPodResponseObject, error)
+	// KillPod Send a signal to a container
+	// (POST /v1/pods/{podId}/kill)
+	KillPod(ctx context.Context, request KillPodRequestObject) (KillPodResponseObject, error)
 	// GetPodLogs Read the log of a container
 	// (GET /v1/pods/{podId}/logs)
 	GetPodLogs(ctx context.Context, request GetPodLogsRequestObject) (GetPodLogsResponseObject, error)
@@ -10117,9 +10644,18 @@ type StrictServerInterface interface {
 	// ForwardPodPort Connect to a TCP port in a pod
 	// (GET /v1/pods/{podId}/port-forward)
 	ForwardPodPort(ctx context.Context, request ForwardPodPortRequestObject) (ForwardPodPortResponseObject, error)
+	// RestartPod Stop a pod and start it again
+	// (POST /v1/pods/{podId}/restart)
+	RestartPod(ctx context.Context, request RestartPodRequestObject) (RestartPodResponseObject, error)
+	// StartPod Start a pod that is stopped or has ended
+	// (POST /v1/pods/{podId}/start)
+	StartPod(ctx context.Context, request StartPodRequestObject) (StartPodResponseObject, error)
 	// GetPodStats Show a pod's current usage
 	// (GET /v1/pods/{podId}/stats)
 	GetPodStats(ctx context.Context, request GetPodStatsRequestObject) (GetPodStatsResponseObject, error)
+	// StopPod Stop a pod
+	// (POST /v1/pods/{podId}/stop)
+	StopPod(ctx context.Context, request StopPodRequestObject) (StopPodResponseObject, error)
 	// GetQuota Show the tenant's quota and what is in use
 	// (GET /v1/quota)
 	GetQuota(ctx context.Context, request GetQuotaRequestObject) (GetQuotaResponseObject, error)
@@ -12123,6 +12659,40 @@ func (sh *strictHandler) GetPod(w http.ResponseWriter, r *http.Request, podID Po
 	}
 }
 
+// UpdatePod operation middleware
+func (sh *strictHandler) UpdatePod(w http.ResponseWriter, r *http.Request, podID PodID, params UpdatePodParams) {
+	var request UpdatePodRequestObject
+
+	request.PodID = podID
+	request.Params = params
+
+	var body UpdatePodJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdatePod(ctx, request.(UpdatePodRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdatePod")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdatePodResponseObject); ok {
+		if err := validResponse.VisitUpdatePodResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // AttachToPod operation middleware
 func (sh *strictHandler) AttachToPod(w http.ResponseWriter, r *http.Request, podID PodID, params AttachToPodParams) {
 	var request AttachToPodRequestObject
@@ -12258,6 +12828,39 @@ func (sh *strictHandler) ExecInPod(w http.ResponseWriter, r *http.Request, podID
 	}
 }
 
+// KillPod operation middleware
+func (sh *strictHandler) KillPod(w http.ResponseWriter, r *http.Request, podID PodID) {
+	var request KillPodRequestObject
+
+	request.PodID = podID
+
+	var body KillPodJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.KillPod(ctx, request.(KillPodRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "KillPod")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(KillPodResponseObject); ok {
+		if err := validResponse.VisitKillPodResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetPodLogs operation middleware
 func (sh *strictHandler) GetPodLogs(w http.ResponseWriter, r *http.Request, podID PodID, params GetPodLogsParams) {
 	var request GetPodLogsRequestObject
@@ -12338,6 +12941,60 @@ func (sh *strictHandler) ForwardPodPort(w http.ResponseWriter, r *http.Request, 
 	}
 }
 
+// RestartPod operation middleware
+func (sh *strictHandler) RestartPod(w http.ResponseWriter, r *http.Request, podID PodID, params RestartPodParams) {
+	var request RestartPodRequestObject
+
+	request.PodID = podID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.RestartPod(ctx, request.(RestartPodRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RestartPod")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(RestartPodResponseObject); ok {
+		if err := validResponse.VisitRestartPodResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// StartPod operation middleware
+func (sh *strictHandler) StartPod(w http.ResponseWriter, r *http.Request, podID PodID, params StartPodParams) {
+	var request StartPodRequestObject
+
+	request.PodID = podID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.StartPod(ctx, request.(StartPodRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StartPod")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(StartPodResponseObject); ok {
+		if err := validResponse.VisitStartPodResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetPodStats operation middleware
 func (sh *strictHandler) GetPodStats(w http.ResponseWriter, r *http.Request, podID PodID) {
 	var request GetPodStatsRequestObject
@@ -12357,6 +13014,33 @@ func (sh *strictHandler) GetPodStats(w http.ResponseWriter, r *http.Request, pod
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetPodStatsResponseObject); ok {
 		if err := validResponse.VisitGetPodStatsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// StopPod operation middleware
+func (sh *strictHandler) StopPod(w http.ResponseWriter, r *http.Request, podID PodID, params StopPodParams) {
+	var request StopPodRequestObject
+
+	request.PodID = podID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.StopPod(ctx, request.(StopPodRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "StopPod")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(StopPodResponseObject); ok {
+		if err := validResponse.VisitStopPodResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

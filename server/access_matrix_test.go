@@ -94,9 +94,18 @@ var aim = map[string]func(i ids) []attempt{
 	"ForwardPodPort": func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod + "/port-forward?port=80"}} },
 	"CopyFromPod":    func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod + "/copy-out?path=/etc"}} },
 	"CopyToPod":      func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod + "/copy-in?path=/etc"}} },
-	"GetVolume":      func(i ids) []attempt { return []attempt{{path: "/v1/volumes/" + i.volume}} },
-	"DeleteVolume":   func(i ids) []attempt { return []attempt{{path: "/v1/volumes/" + i.volume}} },
-	"GetConfig":      func(i ids) []attempt { return []attempt{{path: "/v1/configs/" + i.config}} },
+	"UpdatePod": func(i ids) []attempt {
+		return []attempt{{"/v1/pods/" + i.pod, map[string]any{"labels": map[string]any{"a": "b"}}}}
+	},
+	"StopPod":    func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod + "/stop"}} },
+	"StartPod":   func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod + "/start"}} },
+	"RestartPod": func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod + "/restart"}} },
+	"KillPod": func(i ids) []attempt {
+		return []attempt{{"/v1/pods/" + i.pod + "/kill", map[string]any{"signal": "HUP"}}}
+	},
+	"GetVolume":    func(i ids) []attempt { return []attempt{{path: "/v1/volumes/" + i.volume}} },
+	"DeleteVolume": func(i ids) []attempt { return []attempt{{path: "/v1/volumes/" + i.volume}} },
+	"GetConfig":    func(i ids) []attempt { return []attempt{{path: "/v1/configs/" + i.config}} },
 	"UpdateConfig": func(i ids) []attempt {
 		return []attempt{{"/v1/configs/" + i.config, map[string]any{"values": map[string]any{"A": "2"}}}}
 	},

@@ -147,7 +147,7 @@ func BenchmarkAPI(b *testing.B) {
 				Containers: []husk.Container{{Name: "main", Image: tenants[i].image.Reference}}, Resources: husk.Resources{CPUMillis: 500, MemoryMiB: 128},
 				RestartPolicy: husk.RestartAlways, GracePeriodSeconds: 30,
 			}
-			_, err := s.db.Tenant(tenants[i].owner).CreatePod(floorCtx(tenants[i]), store.NewIdempotency("", "CreatePod", "/v1/pods", nil), fmt.Sprintf("floor-%d", n), map[string]string{}, spec)
+			_, err := s.db.Tenant(tenants[i].owner).CreatePod(floorCtx(tenants[i]), store.NewIdempotency("", "CreatePod", "/v1/pods", nil), fmt.Sprintf("floor-%d", n), map[string]string{}, nil, spec)
 			return err
 		}))
 		s.clear(b, tenants)

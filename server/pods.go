@@ -14,6 +14,7 @@ import (
 	"husk/server/request"
 	"husk/server/watch"
 	"husk/store"
+	"husk/store/lifecycle"
 	"husk/store/pools"
 )
 
@@ -36,7 +37,7 @@ func (a api) CreatePod(ctx context.Context, r openapi.CreatePodRequestObject) (o
 	if err := podspec.CompleteScheduling(spec.Scheduling, labels); err != nil {
 		return nil, err
 	}
-	pod, err := a.tenant(ctx).CreatePod(dryRun(ctx, r.Params.DryRun), req.Idempotency(r.Params.IdempotencyKey), r.Body.Name, labels, spec)
+	pod, err := a.tenant(ctx).CreatePod(dryRun(ctx, r.Params.DryRun), req.Idempotency(r.Params.IdempotencyKey), r.Body.Name, labels, openapi.Value(r.Body.Annotations), spec)
 	if err != nil {
 		return nil, err
 	}
@@ -146,6 +147,46 @@ func (a api) DeletePod(ctx context.Context, r openapi.DeletePodRequestObject) (o
 	}
 	body, err := openapi.Recast[openapi.Pod](pod)
 	return openapi.DeletePod202JSONResponse{Body: body, Headers: openapi.DeletePod202ResponseHeaders{ETag: request.ETag(pod)}}, err
+}
+
+// UpdatePod changes name, labels and annotations.
+func (a api) UpdatePod(ctx context.Context, r openapi.UpdatePodRequestObject) (openapi.UpdatePodResponseObject, error) {
+	pod, err := a.tenant(ctx).UpdatePod(ctx, r.PodID, lifecycle.Names{Name: r.Body.Name, Labels: openapi.Value(r.Body.Labels), Annotations: openapi.Value(r.Body.Annotations)})
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Pod](pod)
+	return openapi.UpdatePod200JSONResponse{Body: body, Headers: openapi.UpdatePod200ResponseHeaders{ETag: request.ETag(pod)}}, err
+}
+
+// StopPod stops a pod until it is started.
+func (a api) StopPod(ctx context.Context, r openapi.StopPodRequestObject) (openapi.StopPodResponseObject, error) {
+	pod, err := a.tenant(ctx).StopPod(ctx, r.PodID)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Pod](pod)
+	return openapi.StopPod202JSONResponse{Body: body, Headers: openapi.StopPod202ResponseHeaders{ETag: request.ETag(pod)}}, err
+}
+
+// StartPod starts a pod that is stopped or has ended.
+func (a api) StartPod(ctx context.Context, r openapi.StartPodRequestObject) (openapi.StartPodResponseObject, error) {
+	pod, err := a.tenant(ctx).StartPod(ctx, r.PodID)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Pod](pod)
+	return openapi.StartPod202JSONResponse{Body: body, Headers: openapi.StartPod202ResponseHeaders{ETag: request.ETag(pod)}}, err
+}
+
+// RestartPod stops a pod and starts it again.
+func (a api) RestartPod(ctx context.Context, r openapi.RestartPodRequestObject) (openapi.RestartPodResponseObject, error) {
+	pod, err := a.tenant(ctx).RestartPod(ctx, r.PodID)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Pod](pod)
+	return openapi.RestartPod202JSONResponse{Body: body, Headers: openapi.RestartPod202ResponseHeaders{ETag: request.ETag(pod)}}, err
 }
 
 // ourList is a page of a potentially long list. It encodes the types of package husk directly, without converting them to the types of

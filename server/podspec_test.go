@@ -20,7 +20,7 @@ func TestDesiredStateInEachPhase(t *testing.T) {
 	}
 	got := map[husk.Phase]husk.DesiredPodState{}
 	for _, phase := range husk.Phases {
-		if phase != husk.PhasePending && phase != husk.PhaseGone { // pods in these phases are on no node
+		if phase != husk.PhasePending && phase != husk.PhaseStopped && phase != husk.PhaseGone { // pods in these phases are on no node
 			got[phase] = desiredStateOf(phase)
 		}
 	}

@@ -203,7 +203,7 @@ func sorted(s []string) []string {
 func TestUnknownPathsAndMethods(t *testing.T) {
 	t.Parallel()
 	s := open(t)
-	for path, method := range map[string]string{"/v1/pods": "PUT", "/v1/pods/" + uuid.NewString(): "PATCH", "/healthz": "POST", "/oauth2/token": "GET"} {
+	for path, method := range map[string]string{"/v1/pods": "PUT", "/v1/pods/" + uuid.NewString(): "PUT", "/healthz": "POST", "/oauth2/token": "GET"} {
 		wantProblem(t, s.call(method, path, "", nil), http.StatusMethodNotAllowed, husk.CodeMethodNotAllowed, "")
 	}
 	for _, path := range []string{"/nowhere", "/v1", "/v1/pods/", "/v2/pods", "/v1/pods/a/b", "/v1//pods", "/favicon.ico"} {

@@ -84,7 +84,11 @@ func applyReport(ctx context.Context, q *db.Queries, node ID, r husk.PodReport) 
 		if err := hint(ctx, q, hints.Work); err != nil {
 			return err
 		}
-		return record(ctx, q, row.TenantID, "pod", row.ID, "Requeued", "")
+		event := "Requeued"
+		if row.Halted {
+			event = "Stopped"
+		}
+		return record(ctx, q, row.TenantID, "pod", row.ID, event, "")
 	}
 	if next == husk.PhaseGone {
 		if _, err := q.RemovePod(ctx, db.RemovePodParams{TenantID: row.TenantID, ID: row.ID}); err != nil {

@@ -16,6 +16,7 @@ import (
 	"husk/store/convert"
 	"husk/store/cursor"
 	"husk/store/db"
+	"husk/store/lifecycle"
 )
 
 // CreateConfig stores a config or a secret. Codes: quota_exceeded, name_taken, idempotency_mismatch.
@@ -69,9 +70,9 @@ func (t Tenant) Configs(ctx context.Context, page Page, kind *string, filter Fil
 	}, func(c husk.Config) (time.Time, ID) { return c.CreatedAt, c.ID })
 }
 
-// UpdateConfig changes labels, unless they are nil, and values. Pods that use changed values get them. Codes: not_found, too_large,
+// UpdateConfig changes labels and values. Pods that use changed values get them. Codes: not_found, too_large,
 // precondition_failed, and those of change.
-func (t Tenant) UpdateConfig(ctx context.Context, id ID, labels map[string]string, change func(husk.Values) (husk.Values, error)) (husk.Config, error) {
+func (t Tenant) UpdateConfig(ctx context.Context, id ID, labels map[string]*string, change func(husk.Values) (husk.Values, error)) (husk.Config, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Config, error) {
 		row, err := q.LockConfig(ctx, db.LockConfigParams{TenantID: t.id, ID: id})
 		if err != nil {
@@ -88,10 +89,11 @@ func (t Tenant) UpdateConfig(ctx context.Context, id ID, labels map[string]strin
 		if err != nil {
 			return husk.Config{}, err
 		}
-		if labels == nil {
-			labels = row.Labels
+		nowLabels, err := lifecycle.Labels(row.Labels, labels, "labels")
+		if err != nil {
+			return husk.Config{}, err
 		}
-		c, err := configs.Change(ctx, q, &t.keys, row, labels, was, now)
+		c, err := configs.Change(ctx, q, &t.keys, row, nowLabels, was, now)
 		if err != nil {
 			return husk.Config{}, err
 		}

@@ -50,7 +50,7 @@ func TestAnEvictedPodIsPlacedAgainWithItsVolumes(t *testing.T) {
 	if must(t, now, err); now.Status.Phase != husk.PhasePending || now.Status.NodeName != "" || now.Generation != 3 || now.Status.Timeline.RunningAt != nil || now.Status.Address != pod.Status.Address {
 		t.Errorf("the requeued pod is %+v", now)
 	}
-	_, err = h.as(tenant.ID).CreatePod(t.Context(), once(), named("pod"), map[string]string{}, specOf(image, volume))
+	_, err = h.as(tenant.ID).CreatePod(t.Context(), once(), named("pod"), map[string]string{}, nil, specOf(image, volume))
 	wantCode(t, err, husk.CodeVolumeInUse)
 	pending, err := h.PendingPods(t.Context(), 10)
 	if must(t, pending, err); len(pending) != 1 || !pending[0].Again {
@@ -153,7 +153,7 @@ func TestAPriorityAboveTheQuotaIsRefused(t *testing.T) {
 	spec.Scheduling = &husk.Scheduling{Priority: 5}
 	h.createPod(tenant, spec)
 	spec.Scheduling = &husk.Scheduling{Priority: 6}
-	_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), named("pod"), map[string]string{}, spec)
+	_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), named("pod"), map[string]string{}, nil, spec)
 	wantCode(t, err, husk.CodeQuotaExceeded)
 }
 

@@ -190,12 +190,12 @@ func TestTerminatedConnectionsNeitherLoseNorDuplicateChanges(t *testing.T) {
 				}
 				idem := store.NewIdempotency(fmt.Sprintf("%d-%d", w, i), "CreatePod", "/v1/test", nil)
 				name := fmt.Sprintf("p-%d-%d", w, i)
-				pod, err := h.as(tenant.ID).CreatePod(t.Context(), idem, name, map[string]string{}, spec)
+				pod, err := h.as(tenant.ID).CreatePod(t.Context(), idem, name, map[string]string{}, nil, spec)
 				if err != nil {
 					return fmt.Errorf("create %s: %w", name, err)
 				}
 				made[w] = append(made[w], pod.ID)
-				again, err := h.as(tenant.ID).CreatePod(t.Context(), idem, name, map[string]string{}, spec)
+				again, err := h.as(tenant.ID).CreatePod(t.Context(), idem, name, map[string]string{}, nil, spec)
 				if err != nil || again.ID != pod.ID {
 					return fmt.Errorf("creating %s twice with one key returned %s and %s: %w", name, pod.ID, again.ID, err)
 				}

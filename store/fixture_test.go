@@ -138,7 +138,7 @@ func specOf(image husk.Image, volumes ...husk.Volume) husk.PodSpec {
 
 func (h fixture) createPod(tenant husk.Tenant, spec husk.PodSpec) husk.Pod {
 	h.t.Helper()
-	p, err := h.as(tenant.ID).CreatePod(h.t.Context(), once(), named("pod"), map[string]string{}, spec)
+	p, err := h.as(tenant.ID).CreatePod(h.t.Context(), once(), named("pod"), map[string]string{}, nil, spec)
 	return must(h.t, p, err)
 }
 

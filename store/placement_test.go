@@ -47,7 +47,7 @@ func (h fixture) bringTo(phase husk.Phase, node husk.Node, p husk.Pod) {
 func TestADeletedPodFreesCapacityAndVolumesOnce(t *testing.T) {
 	t.Parallel()
 	for _, phase := range husk.Phases {
-		if phase == husk.PhasePending || phase == husk.PhaseGone {
+		if phase == husk.PhasePending || phase == husk.PhaseStopped || phase == husk.PhaseGone {
 			continue
 		}
 		t.Run(string(phase), func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestADeletedPodFreesCapacityAndVolumesOnce(t *testing.T) {
 			wantPods := 1
 			if held {
 				wantPods = 2 // until the node reports that the pod is gone
-				_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), named("pod"), map[string]string{}, specOf(image, volume))
+				_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), named("pod"), map[string]string{}, nil, specOf(image, volume))
 				wantCode(t, err, husk.CodeVolumeInUse)
 			}
 			h.wantAllocated(node.ID, wantPods)
@@ -135,11 +135,11 @@ func TestAnEndedPodUsesNoQuotaWhileItIsDeleted(t *testing.T) {
 	h.bringTo(husk.PhaseSucceeded, node, ended)
 	h.bringTo(husk.PhaseStopping, node, ended)
 	h.createPod(tenant, specOf(image))
-	_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), "one-more", map[string]string{}, specOf(image))
+	_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), "one-more", map[string]string{}, nil, specOf(image))
 	wantCode(t, err, husk.CodeQuotaExceeded)
 	// A pod that is stopping still uses its quota.
 	h.bringTo(husk.PhaseStopping, node, running)
-	_, err = h.as(tenant.ID).CreatePod(t.Context(), once(), "one-more", map[string]string{}, specOf(image))
+	_, err = h.as(tenant.ID).CreatePod(t.Context(), once(), "one-more", map[string]string{}, nil, specOf(image))
 	wantCode(t, err, husk.CodeQuotaExceeded)
 	h.report(node.ID, running, husk.EventGone)
 	h.createPod(tenant, specOf(image))
@@ -335,11 +335,11 @@ func TestReportsFollowThePhaseTable(t *testing.T) {
 	tenant := h.tenant()
 	image := h.image(tenant)
 	for _, phase := range husk.Phases {
-		if phase == husk.PhasePending || phase == husk.PhaseGone {
+		if phase == husk.PhasePending || phase == husk.PhaseStopped || phase == husk.PhaseGone {
 			continue
 		}
 		for _, e := range husk.PhaseEvents {
-			if slices.Contains([]husk.PhaseEvent{husk.EventPlaced, husk.EventDelete, husk.EventNodeLost, husk.EventEvict, husk.EventRequeue}, e) {
+			if slices.Contains([]husk.PhaseEvent{husk.EventPlaced, husk.EventDelete, husk.EventNodeLost, husk.EventEvict, husk.EventRequeue, husk.EventHalt, husk.EventStop, husk.EventStart}, e) {
 				continue // an agent cannot report it
 			}
 			node := h.node(1)

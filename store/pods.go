@@ -19,7 +19,7 @@ import (
 // CreatePod accepts a request for a pod in one transaction: idempotency key, quota, images, address, volume claims, row and event.
 // In a dry run, images and volumes may be missing. Codes: quota_exceeded, name_taken, image_not_found, too_large, not_found (a volume, config or secret),
 // volume_in_use, conflict, idempotency_mismatch.
-func (t Tenant) CreatePod(ctx context.Context, idem Idempotency, name string, labels map[string]string, spec husk.PodSpec) (husk.Pod, error) {
+func (t Tenant) CreatePod(ctx context.Context, idem Idempotency, name string, labels, annotations map[string]string, spec husk.PodSpec) (husk.Pod, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Pod, error) {
 		tenant, err := q.LockTenant(ctx, t.id)
 		if err != nil {
@@ -27,7 +27,7 @@ func (t Tenant) CreatePod(ctx context.Context, idem Idempotency, name string, la
 		}
 		return creating(ctx, q, t.id, idem, func() (ID, husk.Pod, error) {
 			id := uuid.New()
-			row, err := admission.Pod(ctx, q, tenant, id, name, labels, spec)
+			row, err := admission.Pod(ctx, q, tenant, admission.New{ID: id, Name: name, Labels: labels, Annotations: annotations, Spec: spec})
 			if err != nil {
 				return id, husk.Pod{}, err
 			}

@@ -79,7 +79,7 @@ func TestAnInvalidPodIsRefused(t *testing.T) {
 		"with an unknown volume after a free one":     {"a", specOf(image, free, unknown), husk.CodeNotFound, "spec.volumes[1].volumeId"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), c.name, map[string]string{}, c.spec)
+			_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), c.name, map[string]string{}, nil, c.spec)
 			e, ok := errors.AsType[*husk.Error](err)
 			if !ok || e.Code != c.code || e.Field != c.field {
 				t.Errorf("the error is %v, want %s about %s", err, c.code, c.field)
@@ -134,7 +134,7 @@ func TestAQuotaIsEnforced(t *testing.T) {
 			for range c.fits {
 				h.createPod(tenant, specOf(image))
 			}
-			_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), named("pod"), map[string]string{}, specOf(image))
+			_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), named("pod"), map[string]string{}, nil, specOf(image))
 			if e, ok := errors.AsType[*husk.Error](err); !ok || e.Code != husk.CodeQuotaExceeded || e.Field != c.field {
 				t.Errorf("pod %d: %v", c.fits+1, err)
 			}
@@ -169,7 +169,7 @@ func TestFiftySimultaneousRequestsFillAQuotaOfFiveExactly(t *testing.T) {
 	tenant := h.tenantWith(quota)
 	spec := specOf(h.image(tenant))
 	errs := concurrently(50, func(i int) error {
-		_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), fmt.Sprintf("p%d", i), map[string]string{}, spec)
+		_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), fmt.Sprintf("p%d", i), map[string]string{}, nil, spec)
 		return err
 	})
 	want := map[husk.Code]int{"": 5, husk.CodeQuotaExceeded: 45}
@@ -188,7 +188,7 @@ func TestOnlyOneOfManyPodsGetsAVolume(t *testing.T) {
 	tenant := h.tenant()
 	spec := specOf(h.image(tenant), h.volume(tenant))
 	errs := concurrently(20, func(i int) error {
-		_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), fmt.Sprintf("p%d", i), map[string]string{}, spec)
+		_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), fmt.Sprintf("p%d", i), map[string]string{}, nil, spec)
 		return err
 	})
 	if diff := cmp.Diff(map[husk.Code]int{"": 1, husk.CodeVolumeInUse: 19}, codes(errs)); diff != "" {
@@ -203,7 +203,7 @@ func TestAddressesAreDistinctAndReusedLast(t *testing.T) {
 	spec := specOf(h.image(tenant))
 	pods := make([]husk.Pod, 12)
 	for _, err := range concurrently(len(pods), func(i int) (err error) {
-		pods[i], err = h.as(tenant.ID).CreatePod(t.Context(), once(), fmt.Sprintf("p%d", i), map[string]string{}, spec)
+		pods[i], err = h.as(tenant.ID).CreatePod(t.Context(), once(), fmt.Sprintf("p%d", i), map[string]string{}, nil, spec)
 		return err
 	}) {
 		if err != nil {
@@ -260,7 +260,7 @@ func TestAFullNetworkAcceptsNoPod(t *testing.T) {
 		FROM pods, generate_series(3, 254) o`); err != nil {
 		t.Fatal(err)
 	}
-	_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), "one-more", map[string]string{}, specOf(image))
+	_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), "one-more", map[string]string{}, nil, specOf(image))
 	wantCode(t, err, husk.CodeQuotaExceeded)
 }
 
@@ -271,7 +271,7 @@ func TestARepeatedRequestReturnsTheSamePod(t *testing.T) {
 	spec := specOf(h.image(tenant))
 	idem := store.NewIdempotency("key-1", "CreatePod", "/v1/test", []byte(`{"a":1}`))
 	create := func(tenant husk.Tenant, idem store.Idempotency, spec husk.PodSpec) (husk.Pod, error) {
-		return h.as(tenant.ID).CreatePod(t.Context(), idem, "web", map[string]string{"a": "b"}, spec)
+		return h.as(tenant.ID).CreatePod(t.Context(), idem, "web", map[string]string{"a": "b"}, nil, spec)
 	}
 	first, err := create(tenant, idem, spec)
 	must(t, first, err)
@@ -338,7 +338,7 @@ func TestAnIdempotencyKeyIsSmall(t *testing.T) {
 	_, _ = rand.Read(content)
 	spec.Containers[0].Files = []husk.File{{Path: "/data", ContentBase64: base64.StdEncoding.EncodeToString(content)}}
 	idem := store.NewIdempotency(strings.Repeat("k", 255), "CreatePod", "/v1/pods", nil)
-	pod, err := h.as(tenant.ID).CreatePod(t.Context(), idem, "web", map[string]string{}, spec)
+	pod, err := h.as(tenant.ID).CreatePod(t.Context(), idem, "web", map[string]string{}, nil, spec)
 	must(t, pod, err)
 	if size := queryOne[int](h, store.RoleControl, "SELECT pg_column_size(k) FROM idempotency_keys k WHERE object_id = $1", pod.ID); size > 500 {
 		t.Errorf("a key takes %d bytes", size)
@@ -353,12 +353,12 @@ func TestARefusedRequestDoesNotUseItsKey(t *testing.T) {
 	tenant := h.tenantWith(quota)
 	spec := specOf(h.image(tenant))
 	idem := store.NewIdempotency("key", "CreatePod", "/v1/test", nil)
-	_, err := h.as(tenant.ID).CreatePod(t.Context(), idem, "web", map[string]string{}, spec)
+	_, err := h.as(tenant.ID).CreatePod(t.Context(), idem, "web", map[string]string{}, nil, spec)
 	wantCode(t, err, husk.CodeQuotaExceeded)
 	quota.Pods = 1
 	changed, err := h.SetQuota(t.Context(), tenant.ID, func(husk.Quota) husk.Quota { return quota })
 	must(t, changed, err)
-	_, err = h.as(tenant.ID).CreatePod(t.Context(), idem, "web", map[string]string{}, spec)
+	_, err = h.as(tenant.ID).CreatePod(t.Context(), idem, "web", map[string]string{}, nil, spec)
 	wantCode(t, err, "")
 }
 
@@ -370,7 +370,7 @@ func TestSimultaneousRequestsWithOneKeyCreateOneObject(t *testing.T) {
 	idem := store.NewIdempotency("key", "CreatePod", "/v1/test", nil)
 	ids := make([]store.ID, 30)
 	for _, err := range concurrently(len(ids), func(i int) error {
-		p, err := h.as(tenant.ID).CreatePod(t.Context(), idem, "web", map[string]string{}, spec)
+		p, err := h.as(tenant.ID).CreatePod(t.Context(), idem, "web", map[string]string{}, nil, spec)
 		ids[i] = p.ID
 		return err
 	}) {
@@ -469,10 +469,10 @@ func TestTextThatPostgresCannotStoreIsAnInvalidRequest(t *testing.T) {
 	h := open(t)
 	tenant := h.tenant()
 	image := h.image(tenant)
-	_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), "a", map[string]string{"a": "\x00"}, specOf(image))
+	_, err := h.as(tenant.ID).CreatePod(t.Context(), once(), "a", map[string]string{"a": "\x00"}, nil, specOf(image))
 	wantCode(t, err, husk.CodeInvalid)
 	image.Reference = "a\x00b"
-	_, err = h.as(tenant.ID).CreatePod(t.Context(), once(), "b", map[string]string{}, specOf(image))
+	_, err = h.as(tenant.ID).CreatePod(t.Context(), once(), "b", map[string]string{}, nil, specOf(image))
 	wantCode(t, err, husk.CodeInvalid)
 	bad := "\xff"
 	_, _, err = h.as(tenant.ID).Images(t.Context(), store.Page{Limit: 1}, &bad)
@@ -601,7 +601,7 @@ func TestACreationAndADeletionOfItsDependencyDoNotBothSucceed(t *testing.T) {
 			var err error
 			switch i {
 			case 0:
-				_, err = h.as(tenant.ID).CreatePod(t.Context(), once(), named("pod"), map[string]string{}, specOf(image, volume))
+				_, err = h.as(tenant.ID).CreatePod(t.Context(), once(), named("pod"), map[string]string{}, nil, specOf(image, volume))
 			case 1:
 				_, err = h.as(tenant.ID).DeleteVolume(t.Context(), volume.ID)
 			case 2:
@@ -630,7 +630,7 @@ func TestAPodThatCanNeverStartIsRefused(t *testing.T) {
 	} {
 		image, err := h.as(tenant.ID).CreateImage(t.Context(), once(), "registry.example.com/"+named("image")+":1", "sha256:"+named("digest"), config, nil)
 		must(t, image, err)
-		_, err = h.as(tenant.ID).CreatePod(t.Context(), once(), named("pod"), map[string]string{}, specOf(image))
+		_, err = h.as(tenant.ID).CreatePod(t.Context(), once(), named("pod"), map[string]string{}, nil, specOf(image))
 		if e, ok := errors.AsType[*husk.Error](err); !ok || e.Code != husk.CodeInvalid || e.Field != field {
 			t.Errorf("the error is %v, want one about %s", err, field)
 		}

@@ -167,7 +167,7 @@ func (a *Application) pod(ctx context.Context, want manifest.Pod) (string, error
 	differ := manifest.DiffPod(want.PodCreate, have)
 	switch {
 	case len(differ) == 0:
-		return "unchanged", nil
+		return a.relabel(ctx, want, have)
 	case !a.Replace:
 		return "", exit.ConflictError{Detail: "the pod exists and differs in " + strings.Join(differ, ", ") +
 			"; a pod cannot be changed; --replace deletes it and creates it again"}
@@ -185,6 +185,20 @@ func (a *Application) pod(ctx context.Context, want manifest.Pod) (string, error
 		return "", err
 	}
 	return "replaced", a.create(ctx, want)
+}
+
+// relabel gives a pod the labels and annotations of its document. A pod needs no replacement for that.
+func (a *Application) relabel(ctx context.Context, want manifest.Pod, have openapi.Pod) (string, error) {
+	labels := labelChanges(openapi.Value(want.Labels), have.Labels)
+	annotations := map[string]*string(labelChanges(openapi.Value(want.Annotations), openapi.Value(have.Annotations)))
+	switch {
+	case len(labels)+len(annotations) == 0:
+		return "unchanged", nil
+	case a.dry():
+		return "changed", nil
+	}
+	_, err := a.Client.Pods.Update(ctx, have.ID, openapi.PodUpdate{Labels: &labels, Annotations: &annotations})
+	return "changed", err
 }
 
 // resolveVolumes replaces the names of volumes by their IDs. In a dry run, it also checks that volumes exist that a document names by their IDs.

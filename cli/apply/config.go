@@ -28,10 +28,8 @@ func (a *Application) config(ctx context.Context, want openapi.ConfigCreate) (st
 	case err != nil:
 		return "", err
 	}
-	change := openapi.ConfigUpdate{Labels: want.Labels, Values: &openapi.ConfigValues{}, BinaryValues: &openapi.ConfigBinaryValues{}}
-	if change.Labels == nil {
-		change.Labels = &openapi.Labels{}
-	}
+	labels := labelChanges(openapi.Value(want.Labels), have.Labels)
+	change := openapi.ConfigUpdate{Labels: &labels, Values: &openapi.ConfigValues{}, BinaryValues: &openapi.ConfigBinaryValues{}}
 	maps.Copy(*change.Values, openapi.Value(want.Values))
 	maps.Copy(*change.BinaryValues, openapi.Value(want.BinaryValues))
 	for _, key := range have.Keys {
@@ -40,7 +38,7 @@ func (a *Application) config(ctx context.Context, want openapi.ConfigCreate) (st
 			(*change.Values)[key.Name] = nil
 		}
 	}
-	if maps.Equal(openapi.Value(change.Labels), have.Labels) && want.Kind == openapi.ConfigKindConfig && sameValues(change, have) {
+	if len(labels) == 0 && want.Kind == openapi.ConfigKindConfig && sameValues(change, have) {
 		return "unchanged", nil
 	}
 	if a.DryRun == Client {
@@ -51,6 +49,22 @@ func (a *Application) config(ctx context.Context, want openapi.ConfigCreate) (st
 		return "unchanged", nil
 	}
 	return "changed", err
+}
+
+// labelChanges returns the changes that make have to want.
+func labelChanges(want, have map[string]string) openapi.LabelChanges {
+	changes := openapi.LabelChanges{}
+	for name, value := range want {
+		if was, has := have[name]; !has || was != value {
+			changes[name] = &value
+		}
+	}
+	for name := range have {
+		if _, stays := want[name]; !stays {
+			changes[name] = nil
+		}
+	}
+	return changes
 }
 
 // sameValues reports whether a change would leave the values of a config as they are.

@@ -18,6 +18,7 @@ var goals = map[string][]struct {
 	"pod": {
 		{"running", []string{string(openapi.PodPhaseRunning)}},
 		{"succeeded", []string{string(openapi.PodPhaseSucceeded)}},
+		{"stopped", []string{string(openapi.PodPhaseStopped)}},
 		{"ended", []string{string(openapi.PodPhaseSucceeded), string(openapi.PodPhaseFailed)}},
 		{"deleted", nil},
 	},

@@ -19,9 +19,9 @@ const (
 	defaultMaxSkew      = 1
 )
 
-// DiffPod returns the paths of the fields in which a document and an existing pod differ, in order. A missing field has its default.
+// DiffPod returns the paths of the fields in which the specs of a document and of an existing pod differ, in order. A missing field has its default.
 func DiffPod(want openapi.PodCreate, have openapi.Pod) []string {
-	return diff(completed(want.Labels, want.Spec), completed(&have.Labels, have.Spec))
+	return diff(completed(want.Spec), completed(have.Spec))
 }
 
 // DiffVolume returns the paths of the fields in which a document and an existing volume differ.
@@ -37,7 +37,7 @@ func diff(want, have any) []string {
 }
 
 // completed returns a spec with the API's defaults, as a tree.
-func completed(labels *openapi.Labels, spec openapi.PodSpec) any {
+func completed(spec openapi.PodSpec) any {
 	if spec.RestartPolicy == nil {
 		always := openapi.Always
 		spec.RestartPolicy = &always
@@ -61,7 +61,7 @@ func completed(labels *openapi.Labels, spec openapi.PodSpec) any {
 		}
 		spec.Containers[i].Files = &files
 	}
-	return tree(map[string]any{"labels": labels, "spec": spec})
+	return tree(map[string]any{"spec": spec})
 }
 
 // completedScheduling returns constraints with the API's defaults.

@@ -132,6 +132,15 @@ func (t *translation) translate() *Pod {
 		out.Labels = &labels
 	}
 	t.variables = map[string]map[string]string{}
+	annotations := openapi.Annotations{}
+	for key, value := range p.Metadata.Annotations {
+		if key != "kubectl.kubernetes.io/last-applied-configuration" { // the whole document
+			annotations[key] = value
+		}
+	}
+	if len(annotations) > 0 {
+		out.Annotations = &annotations
+	}
 	t.volumes(&out)
 	t.checkContext("spec.securityContext", p.Spec.Security)
 	if p.Spec.Security != nil && p.Spec.Security.FSGroup != nil {
@@ -166,19 +175,13 @@ func (t *translation) informational() {
 	if p.Metadata.Namespace != "" && p.Metadata.Namespace != "default" {
 		t.warn("metadata.namespace", "ignored: "+noNamespaces)
 	}
-	ignored := false
 	for key, value := range p.Metadata.Annotations {
 		switch {
 		case protecting.MatchString(key) && value != "runtime/default" && value != "docker/default" && value != "unconfined":
-			t.refuse(join("metadata.annotations", key), "this annotation protects the pod, and Husk has no annotations; containers have Docker's default system call filter")
+			t.refuse(join("metadata.annotations", key), "this annotation protects the pod, and has no effect in Husk; containers have Docker's default system call filter")
 		case strings.Contains(key, "apparmor") && value == "runtime/default":
 			t.refuse(join("metadata.annotations", key), "there is no AppArmor in a pod; leave the annotation out")
-		case key != "kubectl.kubernetes.io/last-applied-configuration":
-			ignored = true
 		}
-	}
-	if ignored {
-		t.warn("metadata.annotations", "ignored: Husk has no annotations; use labels for what you select by")
 	}
 	if name := p.Spec.ServiceAccountName; name != "" && name != "default" {
 		t.warn("spec.serviceAccountName", noCredentials)

@@ -86,9 +86,10 @@ type (
 	podDocument struct {
 		header
 
-		Name   string          `json:"name"`
-		Labels *openapi.Labels `json:"labels"`
-		Spec   podSpec         `json:"spec"`
+		Name        string               `json:"name"`
+		Labels      *openapi.Labels      `json:"labels"`
+		Annotations *openapi.Annotations `json:"annotations"`
+		Spec        podSpec              `json:"spec"`
 	}
 	// podSpec is the API's, except that a volume may be given by its name instead of its ID, because the ID is often not known when a file
 	// is written.
@@ -197,7 +198,7 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 // pod returns the body of the API request that creates the pod.
 func (p podDocument) pod(d *decoder, origins map[string]string) *Pod {
 	d.checkName("name", p.Name)
-	out := Pod{VolumeNames: map[string]string{}, PodCreate: openapi.PodCreate{Name: p.Name, Labels: p.Labels, Spec: openapi.PodSpec{
+	out := Pod{VolumeNames: map[string]string{}, PodCreate: openapi.PodCreate{Name: p.Name, Labels: p.Labels, Annotations: p.Annotations, Spec: openapi.PodSpec{
 		Containers: p.Spec.Containers, Resources: p.Spec.Resources, RestartPolicy: p.Spec.RestartPolicy,
 		TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds, FsGroup: p.Spec.FsGroup, ShmSizeMiB: p.Spec.ShmSizeMiB, Scheduling: p.Spec.Scheduling,
 		InitContainers: p.Spec.InitContainers, ActiveDeadlineSeconds: p.Spec.ActiveDeadlineSeconds, TTLSecondsAfterFinished: p.Spec.TTLSecondsAfterFinished,

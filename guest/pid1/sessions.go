@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/sys/unix"
+
 	"husk/guest"
 	"husk/guest/archive"
 	"husk/guest/become"
@@ -59,6 +61,20 @@ func (p *pod) CopyIn(_ context.Context, where guest.Copy, accept guest.Accept) e
 		return err
 	}
 	return p.machine.copyIn(c, in, where, accept)
+}
+
+// Signal sends a signal to the first process of a container. SIGKILL ends the whole container.
+func (p *pod) Signal(container string, signal int) error {
+	_, in, err := p.inside(container)
+	if err != nil {
+		return err
+	}
+	if signal == int(unix.SIGKILL) {
+		in.kill()
+		return nil
+	}
+	in.signal(signal)
+	return nil
 }
 
 func (p *pod) Stats() guest.Stats {

@@ -18,7 +18,7 @@ func TestAPrivilegedPodGetsANodeWhoseAgentKnowsThem(t *testing.T) {
 	size := husk.Resources{CPUMillis: 8000, MemoryMiB: 8192}
 	f.node("old", size, map[string]string{})
 	renewed := f.node("renewed", size, map[string]string{})
-	pod, err := f.tenant.CreatePod(t.Context(), once(), "privileged", map[string]string{}, husk.PodSpec{
+	pod, err := f.tenant.CreatePod(t.Context(), once(), "privileged", map[string]string{}, nil, husk.PodSpec{
 		Containers: []husk.Container{{Name: "main", Image: f.image.Reference}, {Name: "side", Image: f.image.Reference, Privileged: true}},
 		Resources:  husk.Resources{CPUMillis: 100, MemoryMiB: 128}, RestartPolicy: husk.RestartAlways,
 	})

@@ -90,7 +90,7 @@ func (f fixture) scheduling() *scheduling {
 // pod creates a pod and returns it. It is pending.
 func (f fixture) pod(n int, size husk.Resources, labels map[string]string, scheduling *husk.Scheduling) husk.Pod {
 	f.t.Helper()
-	p, err := f.tenant.CreatePod(f.t.Context(), once(), fmt.Sprintf("pod-%d", n), labels, husk.PodSpec{
+	p, err := f.tenant.CreatePod(f.t.Context(), once(), fmt.Sprintf("pod-%d", n), labels, nil, husk.PodSpec{
 		Containers: []husk.Container{{Name: "main", Image: f.image.Reference}}, Resources: size, RestartPolicy: husk.RestartAlways, Scheduling: scheduling,
 	})
 	must(f.t, err)

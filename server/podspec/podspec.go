@@ -75,9 +75,6 @@ func CompleteScheduling(s *husk.Scheduling, labels map[string]string) error {
 	for i := range s.Rules {
 		r := &s.Rules[i]
 		field := fmt.Sprintf("spec.scheduling.rules[%d]", i)
-		if _, has := labels[r.Label]; r.Value == "" && !has {
-			return husk.Errorf(husk.CodeInvalid, field+".label", "the pod has no label %q; add the label to the pod, or set a value in the rule", r.Label)
-		}
 		if r.MaxSkew != 0 && r.Kind != husk.RuleSpread {
 			return husk.Errorf(husk.CodeInvalid, field+".maxSkew", "maxSkew applies to rules of kind %s only", husk.RuleSpread)
 		}
@@ -85,12 +82,7 @@ func CompleteScheduling(s *husk.Scheduling, labels map[string]string) error {
 			r.MaxSkew = 1
 		}
 	}
-	if d := s.Disruption; d != nil && d.Label != "" {
-		if _, has := labels[d.Label]; !has {
-			return husk.Errorf(husk.CodeInvalid, "spec.scheduling.disruption.label", "the pod has no label %q", d.Label)
-		}
-	}
-	return nil
+	return s.CheckLabels(labels)
 }
 
 func cleanPath(p, field string) error {

@@ -21,9 +21,18 @@ import (
 	"husk/store/pools"
 )
 
+// New is a pod to admit.
+type New struct {
+	ID                  uuid.UUID
+	Name                string
+	Labels, Annotations map[string]string
+	Spec                husk.PodSpec
+}
+
 // Pod stores a pod with everything that it claims. In a dry run, images, volumes, configs and secrets may be missing. Codes: quota_exceeded,
 // name_taken, image_not_found, too_large, not_found, volume_in_use, conflict.
-func Pod(ctx context.Context, q *db.Queries, tenant db.Tenant, id uuid.UUID, name string, labels map[string]string, spec husk.PodSpec) (db.Pod, error) {
+func Pod(ctx context.Context, q *db.Queries, tenant db.Tenant, p New) (db.Pod, error) {
+	id, spec := p.ID, p.Spec
 	if err := podQuota(ctx, q, tenant, spec); err != nil {
 		return db.Pod{}, err
 	}
@@ -38,7 +47,7 @@ func Pod(ctx context.Context, q *db.Queries, tenant db.Tenant, id uuid.UUID, nam
 	if size += values.GuestBytes; size > husk.MaxGuestBytes {
 		return db.Pod{}, husk.TooLargeForGuest(size, husk.MaxGuestBytes)
 	}
-	row, err := insertPod(ctx, q, tenant.ID, id, name, labels, spec, size)
+	row, err := insertPod(ctx, q, tenant.ID, p, size)
 	if err != nil {
 		return db.Pod{}, err
 	}
@@ -118,7 +127,8 @@ func findImages(ctx context.Context, q *db.Queries, tenantID uuid.UUID, spec hus
 	return ids, husk.GuestBytes(merged), nil
 }
 
-func insertPod(ctx context.Context, q *db.Queries, tenantID, id uuid.UUID, name string, labels map[string]string, spec husk.PodSpec, guestBytes int) (db.Pod, error) {
+func insertPod(ctx context.Context, q *db.Queries, tenantID uuid.UUID, pod New, guestBytes int) (db.Pod, error) {
+	id, name, spec := pod.ID, pod.Name, pod.Spec
 	network, err := q.TenantNetwork(ctx, tenantID)
 	if err != nil {
 		return db.Pod{}, err
@@ -133,7 +143,7 @@ func insertPod(ctx context.Context, q *db.Queries, tenantID, id uuid.UUID, name 
 	stored := spec
 	stored.Scheduling = nil // it has a column of its own, which the scheduler reads without the spec
 	p := db.InsertPodParams{
-		TenantID: tenantID, ID: id, Name: name, Labels: labels, Spec: stored, CpuMillis: spec.Resources.CPUMillis,
+		TenantID: tenantID, ID: id, Name: name, Labels: pod.Labels, Annotations: orEmpty(pod.Annotations), Spec: stored, CpuMillis: spec.Resources.CPUMillis,
 		MemoryMib: spec.Resources.MemoryMiB, NetworkID: network.ID, Address: address, Mac: convert.MAC(id), GuestBytes: guestBytes, Needs: spec.Needs(),
 	}
 	if sched := spec.Scheduling; sched != nil {
@@ -150,6 +160,39 @@ func insertPod(ctx context.Context, q *db.Queries, tenantID, id uuid.UUID, name 
 		return db.Pod{}, husk.Errorf(husk.CodeNameTaken, "name", "a pod named %q exists already", name)
 	}
 	return row, err
+}
+
+func orEmpty(m map[string]string) map[string]string {
+	if m == nil {
+		return map[string]string{}
+	}
+	return m
+}
+
+// Again checks whether a pod that has held nothing can run again, and claims its volumes. Codes: quota_exceeded, not_found, volume_in_use, conflict.
+func Again(ctx context.Context, q *db.Queries, tenant db.Tenant, row db.Pod) error {
+	use, err := q.PodUse(ctx, tenant.ID)
+	if err != nil {
+		return err
+	}
+	if err := Quota("", "thousandths of a core", use.CpuMillis, row.CpuMillis, tenant.QuotaCpuMillis); err != nil {
+		return err
+	}
+	if err := Quota("", "MiB of memory", use.MemoryMib, row.MemoryMib, tenant.QuotaMemoryMib); err != nil {
+		return err
+	}
+	for _, v := range row.Spec.Volumes {
+		if v.VolumeID == uuid.Nil {
+			continue
+		}
+		if pod, err := q.VolumeClaim(ctx, db.VolumeClaimParams{TenantID: tenant.ID, VolumeID: v.VolumeID}); err == nil && pod == row.ID {
+			continue // a stopped pod keeps its volumes
+		}
+		if err := claimVolume(ctx, q, tenant.ID, row.ID, v.VolumeID, ""); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func claimVolume(ctx context.Context, q *db.Queries, tenantID, podID, volumeID uuid.UUID, field string) error {

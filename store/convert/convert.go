@@ -52,7 +52,7 @@ func Pod(p db.Pod) husk.Pod {
 		spec.Scheduling = new(Scheduling(p.Scheduling))
 	}
 	return husk.Pod{
-		ID: p.ID, TenantID: p.TenantID, Name: p.Name, Labels: p.Labels, Spec: spec, Generation: p.Generation,
+		ID: p.ID, TenantID: p.TenantID, Name: p.Name, Labels: p.Labels, Annotations: p.Annotations, Spec: spec, Generation: p.Generation,
 		CreatedAt: p.CreatedAt, DeletionRequestedAt: p.DeletionRequestedAt,
 		Status: husk.PodStatus{
 			Phase: p.Phase, Reason: p.Reason, Message: p.Message, ObservedGeneration: p.ObservedGeneration, Address: p.Address.String(),

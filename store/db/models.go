@@ -245,6 +245,8 @@ type Pod struct {
 	GuestBytes          int
 	Needs               []string
 	DeleteAt            *time.Time
+	Annotations         map[string]string
+	Halted              bool
 }
 
 type PodSample struct {

@@ -196,7 +196,7 @@ func (q *Queries) DeleteFinishedPods(ctx context.Context, arg DeleteFinishedPods
 }
 
 const desiredPods = `-- name: DesiredPods :many
-SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, pods.scheduling, pods.priority, pods.gang, pods.decision, pods.placed_generation, pods.evicted, pods.guest_bytes, pods.needs, pods.delete_at, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
+SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, pods.scheduling, pods.priority, pods.gang, pods.decision, pods.placed_generation, pods.evicted, pods.guest_bytes, pods.needs, pods.delete_at, pods.annotations, pods.halted, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
 WHERE pods.node_id = $1::uuid AND (pods.ceph_key IS NOT NULL OR pods.phase = 'Stopping') AND ($2::uuid[] IS NULL OR pods.id = ANY($2))
 ORDER BY pods.created_at, pods.id
 `
@@ -262,6 +262,8 @@ func (q *Queries) DesiredPods(ctx context.Context, arg DesiredPodsParams) ([]Des
 			&i.Pod.GuestBytes,
 			&i.Pod.Needs,
 			&i.Pod.DeleteAt,
+			&i.Pod.Annotations,
+			&i.Pod.Halted,
 			&i.Cidr,
 		); err != nil {
 			return nil, err
@@ -384,6 +386,23 @@ func (q *Queries) FreeNodeCapacity(ctx context.Context, arg FreeNodeCapacityPara
 	return err
 }
 
+const haltPod = `-- name: HaltPod :exec
+UPDATE pods SET phase = 'Stopping', reason = '', message = '', evicted = true, halted = $1, delete_at = NULL, generation = generation + 1
+WHERE tenant_id = $2 AND id = $3
+`
+
+type HaltPodParams struct {
+	Halted   bool
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+// Stops a pod so that it is placed again, or so that it stays stopped.
+func (q *Queries) HaltPod(ctx context.Context, arg HaltPodParams) error {
+	_, err := q.db.Exec(ctx, haltPod, arg.Halted, arg.TenantID, arg.ID)
+	return err
+}
+
 const imagesOfNode = `-- name: ImagesOfNode :many
 SELECT u.tenant_id, u.pod_id, u.container, i.id, i.config FROM image_uses u
 JOIN images i ON i.tenant_id = u.tenant_id AND i.id = u.image_id
@@ -431,27 +450,28 @@ func (q *Queries) ImagesOfNode(ctx context.Context, arg ImagesOfNodeParams) ([]I
 }
 
 const insertPod = `-- name: InsertPod :one
-INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang, guest_bytes, needs)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at
+INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang, guest_bytes, needs, annotations)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted
 `
 
 type InsertPodParams struct {
-	TenantID   uuid.UUID
-	ID         uuid.UUID
-	Name       string
-	Labels     map[string]string
-	Spec       husk.PodSpec
-	CpuMillis  int
-	MemoryMib  int
-	NetworkID  uuid.UUID
-	Address    netip.Addr
-	Mac        net.HardwareAddr
-	Scheduling []byte
-	Priority   int
-	Gang       string
-	GuestBytes int
-	Needs      []string
+	TenantID    uuid.UUID
+	ID          uuid.UUID
+	Name        string
+	Labels      map[string]string
+	Spec        husk.PodSpec
+	CpuMillis   int
+	MemoryMib   int
+	NetworkID   uuid.UUID
+	Address     netip.Addr
+	Mac         net.HardwareAddr
+	Scheduling  []byte
+	Priority    int
+	Gang        string
+	GuestBytes  int
+	Needs       []string
+	Annotations map[string]string
 }
 
 func (q *Queries) InsertPod(ctx context.Context, arg InsertPodParams) (Pod, error) {
@@ -471,6 +491,7 @@ func (q *Queries) InsertPod(ctx context.Context, arg InsertPodParams) (Pod, erro
 		arg.Gang,
 		arg.GuestBytes,
 		arg.Needs,
+		arg.Annotations,
 	)
 	var i Pod
 	err := row.Scan(
@@ -514,6 +535,8 @@ func (q *Queries) InsertPod(ctx context.Context, arg InsertPodParams) (Pod, erro
 		&i.GuestBytes,
 		&i.Needs,
 		&i.DeleteAt,
+		&i.Annotations,
+		&i.Halted,
 	)
 	return i, err
 }
@@ -574,7 +597,7 @@ func (q *Queries) LeavingPods(ctx context.Context) ([]LeavingPodsRow, error) {
 }
 
 const lockNodePod = `-- name: LockNodePod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
 `
 
 type LockNodePodParams struct {
@@ -626,12 +649,14 @@ func (q *Queries) LockNodePod(ctx context.Context, arg LockNodePodParams) (Pod, 
 		&i.GuestBytes,
 		&i.Needs,
 		&i.DeleteAt,
+		&i.Annotations,
+		&i.Halted,
 	)
 	return i, err
 }
 
 const lockPod = `-- name: LockPod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockPodParams struct {
@@ -683,6 +708,8 @@ func (q *Queries) LockPod(ctx context.Context, arg LockPodParams) (Pod, error) {
 		&i.GuestBytes,
 		&i.Needs,
 		&i.DeleteAt,
+		&i.Annotations,
+		&i.Halted,
 	)
 	return i, err
 }
@@ -854,7 +881,7 @@ func (q *Queries) PlacedPods(ctx context.Context, nodeIds []uuid.UUID) ([]Placed
 }
 
 const pod = `-- name: Pod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at FROM pods WHERE tenant_id = $1 AND id = $2
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted FROM pods WHERE tenant_id = $1 AND id = $2
 `
 
 type PodParams struct {
@@ -906,6 +933,8 @@ func (q *Queries) Pod(ctx context.Context, arg PodParams) (Pod, error) {
 		&i.GuestBytes,
 		&i.Needs,
 		&i.DeleteAt,
+		&i.Annotations,
+		&i.Halted,
 	)
 	return i, err
 }
@@ -1089,7 +1118,7 @@ func (q *Queries) PodVolumes(ctx context.Context, arg PodVolumesParams) ([]PodVo
 }
 
 const pods = `-- name: Pods :many
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at FROM pods
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted FROM pods
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR name = $4) AND ($5::jsonb IS NULL OR labels_match(labels, $5::jsonb))
 ORDER BY created_at, id LIMIT $6
@@ -1161,6 +1190,8 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]Pod, error) {
 			&i.GuestBytes,
 			&i.Needs,
 			&i.DeleteAt,
+			&i.Annotations,
+			&i.Halted,
 		); err != nil {
 			return nil, err
 		}
@@ -1173,7 +1204,7 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]Pod, error) {
 }
 
 const podsOfLostNodes = `-- name: PodsOfLostNodes :many
-SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at FROM pods p JOIN nodes n ON n.id = p.node_id
+SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted FROM pods p JOIN nodes n ON n.id = p.node_id
 WHERE n.state = 'Lost' AND p.phase IN ('Starting', 'Running') ORDER BY p.tenant_id, p.id LIMIT $1 FOR UPDATE OF p
 `
 
@@ -1228,6 +1259,8 @@ func (q *Queries) PodsOfLostNodes(ctx context.Context, max int) ([]Pod, error) {
 			&i.GuestBytes,
 			&i.Needs,
 			&i.DeleteAt,
+			&i.Annotations,
+			&i.Halted,
 		); err != nil {
 			return nil, err
 		}
@@ -1257,7 +1290,7 @@ func (q *Queries) RemovePod(ctx context.Context, arg RemovePodParams) (int64, er
 }
 
 const requeuePod = `-- name: RequeuePod :exec
-UPDATE pods SET phase = 'Pending', node_id = NULL, node_name = '', holds_room = false, vmm_overhead_mib = 0, ceph_key = NULL, evicted = false,
+UPDATE pods SET phase = CASE WHEN halted THEN 'Stopped' ELSE 'Pending' END, reason = '', message = '', node_id = NULL, node_name = '', holds_room = false, vmm_overhead_mib = 0, ceph_key = NULL, evicted = false,
     generation = generation + 1, tries = 0, next_try_at = NULL, containers = '[]', restarts = 0,
     placed_at = NULL, domain_starting_at = NULL, domain_started_at = NULL, guest_ready_at = NULL, running_at = NULL
 WHERE tenant_id = $1 AND id = $2
@@ -1268,9 +1301,34 @@ type RequeuePodParams struct {
 	ID       uuid.UUID
 }
 
-// An evicted pod whose virtual machine is gone becomes Pending again. It keeps its address and its volumes, and gets a new key.
+// An evicted pod whose virtual machine is gone becomes Pending again, or Stopped. It keeps its address and its volumes, and gets a new key.
 func (q *Queries) RequeuePod(ctx context.Context, arg RequeuePodParams) error {
 	_, err := q.db.Exec(ctx, requeuePod, arg.TenantID, arg.ID)
+	return err
+}
+
+const rereadNode = `-- name: RereadNode :exec
+SELECT reread_node($1)
+`
+
+func (q *Queries) RereadNode(ctx context.Context, nodeID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, rereadNode, nodeID)
+	return err
+}
+
+const setPodHalted = `-- name: SetPodHalted :exec
+UPDATE pods SET halted = $1 WHERE tenant_id = $2 AND id = $3
+`
+
+type SetPodHaltedParams struct {
+	Halted   bool
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+// What happens to a pod once it has stopped.
+func (q *Queries) SetPodHalted(ctx context.Context, arg SetPodHaltedParams) error {
+	_, err := q.db.Exec(ctx, setPodHalted, arg.Halted, arg.TenantID, arg.ID)
 	return err
 }
 
@@ -1315,8 +1373,31 @@ func (q *Queries) SetPodKeys(ctx context.Context, arg SetPodKeysParams) ([]uuid.
 	return items, nil
 }
 
+const setPodPhase = `-- name: SetPodPhase :exec
+UPDATE pods SET phase = $1, reason = '', message = '', halted = $2, tries = 0, next_try_at = NULL, generation = generation + 1
+WHERE tenant_id = $3 AND id = $4
+`
+
+type SetPodPhaseParams struct {
+	Phase    husk.Phase
+	Halted   bool
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+// Of a pod that is on no node.
+func (q *Queries) SetPodPhase(ctx context.Context, arg SetPodPhaseParams) error {
+	_, err := q.db.Exec(ctx, setPodPhase,
+		arg.Phase,
+		arg.Halted,
+		arg.TenantID,
+		arg.ID,
+	)
+	return err
+}
+
 const setPodStopping = `-- name: SetPodStopping :exec
-UPDATE pods SET phase = 'Stopping', reason = '', message = '', evicted = false, generation = generation + 1, deletion_requested_at = clock_timestamp()
+UPDATE pods SET phase = 'Stopping', reason = '', message = '', evicted = false, halted = false, generation = generation + 1, deletion_requested_at = clock_timestamp()
 WHERE tenant_id = $1 AND id = $2
 `
 
@@ -1342,6 +1423,75 @@ func (q *Queries) TenantNetwork(ctx context.Context, tenantID uuid.UUID) (Networ
 		&i.ID,
 		&i.Ordinal,
 		&i.Cidr,
+	)
+	return i, err
+}
+
+const updatePod = `-- name: UpdatePod :one
+UPDATE pods SET name = $1, labels = $2, annotations = $3, generation = generation + 1
+WHERE tenant_id = $4 AND id = $5 RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted
+`
+
+type UpdatePodParams struct {
+	Name        string
+	Labels      map[string]string
+	Annotations map[string]string
+	TenantID    uuid.UUID
+	ID          uuid.UUID
+}
+
+func (q *Queries) UpdatePod(ctx context.Context, arg UpdatePodParams) (Pod, error) {
+	row := q.db.QueryRow(ctx, updatePod,
+		arg.Name,
+		arg.Labels,
+		arg.Annotations,
+		arg.TenantID,
+		arg.ID,
+	)
+	var i Pod
+	err := row.Scan(
+		&i.TenantID,
+		&i.ID,
+		&i.Name,
+		&i.Labels,
+		&i.Spec,
+		&i.CpuMillis,
+		&i.MemoryMib,
+		&i.Generation,
+		&i.ObservedGeneration,
+		&i.Phase,
+		&i.Reason,
+		&i.Message,
+		&i.NodeID,
+		&i.VmmOverheadMib,
+		&i.HoldsRoom,
+		&i.NetworkID,
+		&i.Address,
+		&i.Mac,
+		&i.CephKey,
+		&i.Restarts,
+		&i.Containers,
+		&i.CreatedAt,
+		&i.PlacedAt,
+		&i.DomainStartingAt,
+		&i.DomainStartedAt,
+		&i.GuestReadyAt,
+		&i.RunningAt,
+		&i.DeletionRequestedAt,
+		&i.Tries,
+		&i.NextTryAt,
+		&i.NodeName,
+		&i.Scheduling,
+		&i.Priority,
+		&i.Gang,
+		&i.Decision,
+		&i.PlacedGeneration,
+		&i.Evicted,
+		&i.GuestBytes,
+		&i.Needs,
+		&i.DeleteAt,
+		&i.Annotations,
+		&i.Halted,
 	)
 	return i, err
 }

@@ -30,8 +30,8 @@ WHERE c.address BETWEEN net.first AND net.last
 ORDER BY c.turn LIMIT 1;
 
 -- name: InsertPod :one
-INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang, guest_bytes, needs)
-VALUES (@tenant_id, @id, @name, @labels, @spec, @cpu_millis, @memory_mib, @network_id, @address, @mac, sqlc.narg(scheduling), @priority, @gang, @guest_bytes, @needs)
+INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang, guest_bytes, needs, annotations)
+VALUES (@tenant_id, @id, @name, @labels, @spec, @cpu_millis, @memory_mib, @network_id, @address, @mac, sqlc.narg(scheduling), @priority, @gang, @guest_bytes, @needs, @annotations)
 RETURNING *;
 
 -- name: Pod :one
@@ -47,8 +47,29 @@ ORDER BY created_at, id LIMIT @max;
 SELECT * FROM pods WHERE tenant_id = @tenant_id AND id = @id FOR UPDATE;
 
 -- name: SetPodStopping :exec
-UPDATE pods SET phase = 'Stopping', reason = '', message = '', evicted = false, generation = generation + 1, deletion_requested_at = clock_timestamp()
+UPDATE pods SET phase = 'Stopping', reason = '', message = '', evicted = false, halted = false, generation = generation + 1, deletion_requested_at = clock_timestamp()
 WHERE tenant_id = @tenant_id AND id = @id;
+
+-- name: HaltPod :exec
+-- Stops a pod so that it is placed again, or so that it stays stopped.
+UPDATE pods SET phase = 'Stopping', reason = '', message = '', evicted = true, halted = @halted, delete_at = NULL, generation = generation + 1
+WHERE tenant_id = @tenant_id AND id = @id;
+
+-- name: SetPodHalted :exec
+-- What happens to a pod once it has stopped.
+UPDATE pods SET halted = @halted WHERE tenant_id = @tenant_id AND id = @id;
+
+-- name: SetPodPhase :exec
+-- Of a pod that is on no node.
+UPDATE pods SET phase = @phase, reason = '', message = '', halted = @halted, tries = 0, next_try_at = NULL, generation = generation + 1
+WHERE tenant_id = @tenant_id AND id = @id;
+
+-- name: UpdatePod :one
+UPDATE pods SET name = @name, labels = @labels, annotations = @annotations, generation = generation + 1
+WHERE tenant_id = @tenant_id AND id = @id RETURNING *;
+
+-- name: RereadNode :exec
+SELECT reread_node(@node_id);
 
 -- name: LockPods :exec
 -- Everything that changes pods and nodes locks the pods first, in the order of their ids, and then the nodes in the order of theirs.
@@ -72,8 +93,8 @@ WITH leader AS (
 SELECT tenant_id, id, node_id::uuid AS node_id FROM evicted;
 
 -- name: RequeuePod :exec
--- An evicted pod whose virtual machine is gone becomes Pending again. It keeps its address and its volumes, and gets a new key.
-UPDATE pods SET phase = 'Pending', node_id = NULL, node_name = '', holds_room = false, vmm_overhead_mib = 0, ceph_key = NULL, evicted = false,
+-- An evicted pod whose virtual machine is gone becomes Pending again, or Stopped. It keeps its address and its volumes, and gets a new key.
+UPDATE pods SET phase = CASE WHEN halted THEN 'Stopped' ELSE 'Pending' END, reason = '', message = '', node_id = NULL, node_name = '', holds_room = false, vmm_overhead_mib = 0, ceph_key = NULL, evicted = false,
     generation = generation + 1, tries = 0, next_try_at = NULL, containers = '[]', restarts = 0,
     placed_at = NULL, domain_starting_at = NULL, domain_started_at = NULL, guest_ready_at = NULL, running_at = NULL
 WHERE tenant_id = @tenant_id AND id = @id;

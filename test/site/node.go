@@ -214,7 +214,7 @@ func (n *node) act(d desired.Pod) husk.PodReport {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	report := husk.PodReport{PodID: d.Pod.ID, Generation: d.Pod.Generation, Containers: []husk.ContainerStatus{}}
-	if d.Pod.DeletionRequestedAt != nil {
+	if d.Pod.Status.Phase == husk.PhaseStopping { // deleted, evicted or stopped
 		delete(n.pods, d.Pod.ID)
 		report.Event = husk.EventGone
 		return report

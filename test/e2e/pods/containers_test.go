@@ -3,8 +3,10 @@
 package pods
 
 import (
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"husk/openapi"
 	"husk/test/stack"
@@ -121,4 +123,52 @@ func TestDeletionGivesContainersTheirGracePeriod(t *testing.T) {
 	second := tn.Create(t, "second", func(s *openapi.PodSpec) { mount(s, "trap exit TERM; cat /data/last; while :; do sleep 0.1; done") })
 	tn.Wait(t, second.ID, openapi.PodPhaseRunning)
 	tn.WaitForLog(t, second.ID, "", "said goodbye")
+}
+
+// A pod is stopped and started, and keeps its address and its volume. A signal reaches its container.
+func TestAPodIsStoppedAndStartedAgain(t *testing.T) {
+	t.Parallel()
+	tn := stack.NewTenant(t)
+	busybox, data := tn.ImportImage(t, "busybox"), tn.Volume(t, "data")
+	created := tn.Create(t, "web", func(s *openapi.PodSpec) {
+		s.Volumes = &[]openapi.PodVolume{data}
+		main := stack.Shell(busybox, `cat /data/x; echo "kept" > /data/x; sync; trap 'echo got HUP' HUP; echo ready; while :; do sleep 0.2; done`)
+		main.VolumeMounts = &[]openapi.VolumeMount{{Volume: "data", MountPath: "/data"}}
+		s.Containers = []openapi.Container{main}
+	})
+	first := tn.Wait(t, created.ID, openapi.PodPhaseRunning)
+	tn.WaitForLog(t, first.ID, "main", "ready")
+	if err := tn.API.Pods.Kill(t.Context(), first.ID, "", "HUP"); err != nil {
+		t.Error(err)
+	}
+	tn.WaitForLog(t, first.ID, "main", "got HUP")
+	if err := tn.API.Pods.Kill(t.Context(), first.ID, "none", "HUP"); err == nil {
+		t.Error("a container that does not exist gets a signal")
+	}
+	if _, err := tn.API.Pods.Stop(t.Context(), first.ID); err != nil {
+		t.Fatal(err)
+	}
+	tn.Wait(t, first.ID, openapi.PodPhaseStopped)
+	if list := tn.Virsh("list", "--all", "--uuid"); strings.Contains(list, first.ID.String()) {
+		t.Error("the virtual machine of the stopped pod still exists")
+	}
+	if _, err := tn.API.Pods.Start(t.Context(), first.ID); err != nil {
+		t.Fatal(err)
+	}
+	again := tn.Wait(t, first.ID, openapi.PodPhaseRunning)
+	if *again.Status.Address != *first.Status.Address {
+		t.Errorf("the address was %s and is %s", *first.Status.Address, *again.Status.Address)
+	}
+	tn.WaitForLog(t, first.ID, "main", "kept")
+	// SIGKILL ends the container, and its restart policy starts it again.
+	if err := tn.API.Pods.Kill(t.Context(), first.ID, "", ""); err != nil {
+		t.Error(err)
+	}
+	stack.Eventually(t, time.Minute, func() error {
+		pod, err := tn.API.Pods.Get(t.Context(), first.ID)
+		if err == nil && (len(pod.Status.Containers) != 1 || pod.Status.Containers[0].Restarts == 0) {
+			err = errors.New("the container was not restarted")
+		}
+		return err
+	})
 }

@@ -147,6 +147,115 @@ export interface paths {
         delete: operations["deletePod"];
         options?: never;
         head?: never;
+        /**
+         * Change the name, the labels or the annotations of a pod
+         * @description The host name in the pod is the name at its latest start. For developers and owners of the tenant.
+         */
+        patch: operations["updatePod"];
+        trace?: never;
+    };
+    "/v1/pods/{podId}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The pod's ID.
+                 * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
+                 */
+                podId: components["parameters"]["PodId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop a pod
+         * @description The pod ends as in `deletePod`, and is `Stopped` then. It keeps its name, its address and its volumes, and uses no cpu and memory. A pod that has ended by itself stays as it is. For developers and owners of the tenant.
+         */
+        post: operations["stopPod"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/pods/{podId}/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The pod's ID.
+                 * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
+                 */
+                podId: components["parameters"]["PodId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Start a pod that is stopped or has ended
+         * @description The pod is scheduled again, perhaps on another node, with new containers. A pod that runs stays as it is. For developers and owners of the tenant.
+         */
+        post: operations["startPod"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/pods/{podId}/restart": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The pod's ID.
+                 * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
+                 */
+                podId: components["parameters"]["PodId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stop a pod and start it again
+         * @description As `stopPod` and then `startPod`. For developers and owners of the tenant.
+         */
+        post: operations["restartPod"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/pods/{podId}/kill": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The pod's ID.
+                 * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
+                 */
+                podId: components["parameters"]["PodId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a signal to a container
+         * @description The container's first process gets the signal, and SIGKILL ends the whole container. What happens then is up to its restart policy.
+         *     For developers and owners of the tenant.
+         */
+        post: operations["killPod"];
+        delete?: never;
+        options?: never;
+        head?: never;
         patch?: never;
         trace?: never;
     };
@@ -1791,6 +1900,55 @@ export interface components {
             [key: string]: string;
         };
         /**
+         * @description Notes of tools and people. Nothing is selected by them.
+         * @example {
+         *       "team": "payments"
+         *     }
+         */
+        Annotations: {
+            [key: string]: string;
+        };
+        /**
+         * @description The labels to change. Labels that are left out stay as they are, and `null` removes a label.
+         * @example {
+         *       "tier": "back",
+         *       "old": null
+         *     }
+         */
+        LabelChanges: {
+            [key: string]: string | null;
+        };
+        /**
+         * @example {
+         *       "labels": {
+         *         "tier": "back",
+         *         "old": null
+         *       }
+         *     }
+         */
+        PodUpdate: {
+            name?: components["schemas"]["Name"];
+            labels?: components["schemas"]["LabelChanges"];
+            /** @description The annotations to change, in the same way. */
+            annotations?: {
+                [key: string]: string | null;
+            };
+        };
+        /**
+         * @example {
+         *       "signal": "SIGHUP"
+         *     }
+         */
+        PodSignal: {
+            /** @description The name of the container. It can be left out if the pod has only one. */
+            container?: string;
+            /**
+             * @description The signal, such as SIGHUP or 1.
+             * @default SIGKILL
+             */
+            signal?: string;
+        };
+        /**
          * @example {
          *       "name": "web",
          *       "labels": {
@@ -1850,6 +2008,7 @@ export interface components {
         PodCreate: {
             name: components["schemas"]["Name"];
             labels?: components["schemas"]["Labels"];
+            annotations?: components["schemas"]["Annotations"];
             spec: components["schemas"]["PodSpec"];
         };
         PodSpec: {
@@ -2652,6 +2811,7 @@ export interface components {
             readonly id: string;
             name: components["schemas"]["Name"];
             labels: components["schemas"]["Labels"];
+            annotations?: components["schemas"]["Annotations"];
             /**
              * Format: int64
              * @description The number of changes of the desired state.
@@ -2691,7 +2851,7 @@ export interface components {
             timeline: components["schemas"]["Timeline"];
         };
         /** @enum {string} */
-        PodPhase: "Pending" | "Starting" | "Running" | "Succeeded" | "Failed" | "Unknown" | "Stopping";
+        PodPhase: "Pending" | "Starting" | "Running" | "Succeeded" | "Failed" | "Unknown" | "Stopping" | "Stopped";
         /** @description When the pod reached each step of its latest start. The time comes from the clock of the component that did the step. */
         Timeline: {
             /** Format: date-time */
@@ -2938,7 +3098,7 @@ export interface components {
          *     }
          */
         ConfigUpdate: {
-            labels?: components["schemas"]["Labels"];
+            labels?: components["schemas"]["LabelChanges"];
             values?: components["schemas"]["ConfigValues"];
             binaryValues?: components["schemas"]["ConfigBinaryValues"];
         };
@@ -5502,6 +5662,163 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Pod"];
                 };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    updatePod: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Make the change only if the object still has this ETag. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The pod's ID.
+                 * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
+                 */
+                podId: components["parameters"]["PodId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PodUpdate"];
+            };
+        };
+        responses: {
+            /** @description The pod. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pod"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    stopPod: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Make the change only if the object still has this ETag. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The pod's ID.
+                 * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
+                 */
+                podId: components["parameters"]["PodId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The pod. `watch` shows when it is done. */
+            202: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pod"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    startPod: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Make the change only if the object still has this ETag. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The pod's ID.
+                 * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
+                 */
+                podId: components["parameters"]["PodId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The pod. `watch` shows when it is done. */
+            202: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pod"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    restartPod: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Make the change only if the object still has this ETag. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The pod's ID.
+                 * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
+                 */
+                podId: components["parameters"]["PodId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The pod. `watch` shows when it is done. */
+            202: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pod"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    killPod: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The pod's ID.
+                 * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
+                 */
+                podId: components["parameters"]["PodId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PodSignal"];
+            };
+        };
+        responses: {
+            /** @description The signal was sent. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             default: components["responses"]["Problem"];
         };

@@ -13,7 +13,7 @@ import { Problem } from "../ui/Problem";
 import { Card, Empty, Loading, Meter, PageHead } from "../ui/parts";
 import { EventList } from "./EventList";
 
-const PHASES = ["Running", "Starting", "Pending", "Stopping", "Succeeded", "Failed", "Unknown"] as const;
+const PHASES = ["Running", "Starting", "Pending", "Stopping", "Stopped", "Succeeded", "Failed", "Unknown"] as const;
 
 /** Overview shows the tenant's pods, quota, cost, problems and recent events. */
 export function Overview() {

@@ -16,7 +16,7 @@ import { Empty, Labels, Loading, PageHead, When } from "../ui/parts";
 import { toast } from "../ui/toasts";
 import { allContainers, readiness } from "./pod/containers";
 
-const PHASES = ["Pending", "Starting", "Running", "Succeeded", "Failed", "Unknown", "Stopping"];
+const PHASES = ["Pending", "Starting", "Running", "Succeeded", "Failed", "Unknown", "Stopping", "Stopped"];
 
 /** Pods shows a live list of the tenant's pods. */
 export function Pods() {

@@ -8,6 +8,7 @@ const LOOKS: Record<string, [mark: string, tone: string]> = {
   Succeeded: ["✓", "good"],
   Failed: ["✕", "bad"],
   Unknown: ["?", "warn"],
+  Stopped: ["■", "wait"],
   Stopping: ["◑", "wait"],
   Creating: ["◌", "wait"],
   Available: ["○", "good"],

@@ -14,6 +14,7 @@ import { Problem } from "../../ui/Problem";
 import { Empty, Labels, Loading, PageHead } from "../../ui/parts";
 import { DeletePods } from "../Pods";
 import { allContainers } from "./containers";
+import { Lifecycle } from "./Lifecycle";
 import { LogsTab } from "./LogsTab";
 import { OverviewTab } from "./OverviewTab";
 import { PlacementTab } from "./PlacementTab";
@@ -94,6 +95,7 @@ function Page({ pod, broken }: { pod: Pod; broken?: ApiError }) {
       >
         {canChange && (
           <>
+            <Lifecycle pod={pod} />
             <Link to="/pods/new" search={{ like: pod.id }} className="button">
               Duplicate
             </Link>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+// Package complete offers the names of objects to the completion of a shell.
+package complete
 
 import (
 	"context"
@@ -12,27 +13,34 @@ import (
 	"husk/cli/connect"
 	"husk/cli/kind"
 	"husk/cli/print"
+	"husk/client"
 )
 
 // completionTime bounds one completion. If the server has not responded by then, no names are offered.
 const completionTime = 2 * time.Second
 
-// completer offers words for an argument or a flag.
-type completer = func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective)
+// Offer offers words for an argument or a flag.
+type Offer = func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective)
 
-// complete gives a flag its completions.
-func (a *app) complete(cmd *cobra.Command, flag string, offer completer) {
+// Objects offers the names of objects, which it asks the server for.
+type Objects struct {
+	Connect func() (*client.Client, error)
+}
+
+// Flag gives a flag its completions.
+func Flag(cmd *cobra.Command, flag string, offer Offer) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, offer); err != nil {
 		panic(err) // a bug: the command has no such flag
 	}
 }
 
-// completeWords gives a flag its fixed completions.
-func (a *app) completeWords(cmd *cobra.Command, flag string, words ...string) {
-	a.complete(cmd, flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+// Words gives a flag its fixed completions.
+func Words(cmd *cobra.Command, flag string, words ...string) {
+	Flag(cmd, flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }
 
-func completeContexts(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+// Contexts offers the names of contexts.
+func Contexts(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	_, c, err := connect.Contexts()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -40,11 +48,11 @@ func completeContexts(*cobra.Command, []string, string) ([]string, cobra.ShellCo
 	return c.Names(), cobra.ShellCompDirectiveNoFileComp
 }
 
-// named asks the server for the names of a kind. If that fails, it offers nothing and reports nothing.
-func (a *app) named(cmd *cobra.Command, of string) []string {
+// Named asks the server for the names of a kind. If that fails, it offers nothing and reports nothing.
+func (o Objects) Named(cmd *cobra.Command, of string) []string {
 	ctx, cancel := context.WithTimeout(cmd.Context(), completionTime)
 	defer cancel()
-	c, err := a.connect()
+	c, err := o.Connect()
 	if err != nil || !kind.Listable(of) {
 		return nil
 	}
@@ -62,23 +70,24 @@ func (a *app) named(cmd *cobra.Command, of string) []string {
 	return found
 }
 
-func (a *app) namesOf(of string) completer {
+// NamesOf offers the names of a kind.
+func (o Objects) NamesOf(of string) Offer {
 	return func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-		return a.named(cmd, of), cobra.ShellCompDirectiveNoFileComp
+		return o.Named(cmd, of), cobra.ShellCompDirectiveNoFileComp
 	}
 }
 
-// completeNames offers names for arguments that are all names of one kind.
-func (a *app) completeNames(of string) completer {
-	offer := a.namesOf(of)
+// Names offers names for arguments that are all names of one kind.
+func (o Objects) Names(of string) Offer {
+	offer := o.NamesOf(of)
 	return func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
 		all, directive := offer(cmd, args, toComplete)
 		return without(all, args), directive
 	}
 }
 
-// completeRefs offers KIND/NAME.
-func (a *app) completeRefs(kinds ...string) completer {
+// Refs offers KIND/NAME.
+func (o Objects) Refs(kinds ...string) Offer {
 	return func(cmd *cobra.Command, _ []string, toComplete string) ([]string, cobra.ShellCompDirective) {
 		word, _, slash := strings.Cut(toComplete, "/")
 		if !slash {
@@ -92,7 +101,7 @@ func (a *app) completeRefs(kinds ...string) completer {
 		if !ok {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		offers := a.named(cmd, of)
+		offers := o.Named(cmd, of)
 		for i := range offers {
 			offers[i] = word + "/" + offers[i]
 		}
@@ -100,11 +109,11 @@ func (a *app) completeRefs(kinds ...string) completer {
 	}
 }
 
-// completeKindThenNames offers a kind and then its names, or KIND/NAME.
-func (a *app) completeKindThenNames(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+// KindThenNames offers a kind and then its names, or KIND/NAME.
+func (o Objects) KindThenNames(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		if of, ok := kind.Of(args[0]); ok {
-			return without(a.named(cmd, of), args[1:]), cobra.ShellCompDirectiveNoFileComp
+			return without(o.Named(cmd, of), args[1:]), cobra.ShellCompDirectiveNoFileComp
 		}
 	}
 	var kinds []string
@@ -114,7 +123,7 @@ func (a *app) completeKindThenNames(cmd *cobra.Command, args []string, toComplet
 		}
 	}
 	if len(args) > 0 || strings.Contains(toComplete, "/") {
-		return a.completeRefs(kinds...)(cmd, args, toComplete)
+		return o.Refs(kinds...)(cmd, args, toComplete)
 	}
 	return kinds, cobra.ShellCompDirectiveNoFileComp
 }
