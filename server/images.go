@@ -76,6 +76,11 @@ func (a api) GetImage(ctx context.Context, r openapi.GetImageRequestObject) (ope
 		return nil, err
 	}
 	body, err := openapi.Recast[openapi.Image](image)
+	if err != nil {
+		return nil, err
+	}
+	config, err := openapi.Recast[openapi.ImageConfig](image.Config)
+	body.Config = &config
 	return openapi.GetImage200JSONResponse{Body: body, Headers: openapi.GetImage200ResponseHeaders{ETag: request.ETag(image)}}, err
 }
 

@@ -642,6 +642,8 @@ export interface paths {
          * Import an image from a registry
          * @description The server resolves the reference immediately with the given credentials, so this call fails if the image does not exist or the registry
          *     rejects the credentials. The data is downloaded in the background. If the tenant already has the image, the response is that image.
+         *     If its import failed, this call starts the import again. Husk retries for minutes when the registry fails, and waits for up to ten
+         *     minutes if the registry asks for it with `Retry-After`.
          *     For developers and owners of the tenant.
          */
         post: operations["importImage"];
@@ -3278,7 +3280,7 @@ export interface components {
             readonly digest: string;
             /** @enum {string} */
             readonly state: "Importing" | "Ready" | "Failed" | "Deleting";
-            /** @description Why the image is not ready yet. */
+            /** @description Why the image is not ready yet, or why its import failed: what happened, and at which registry. */
             readonly message?: string;
             /**
              * Format: int64
@@ -3286,10 +3288,39 @@ export interface components {
              */
             readonly sizeBytes?: number;
             progress?: components["schemas"]["ImportProgress"];
+            config?: components["schemas"]["ImageConfig"];
             /** Format: date-time */
             readonly createdAt: string;
             /** Format: date-time */
             readonly readyAt?: string;
+        };
+        /**
+         * @description How the image says that a container runs. Present only in the response of `getImage`.
+         * @example {
+         *       "entrypoint": [
+         *         "/docker-entrypoint.sh"
+         *       ],
+         *       "cmd": [
+         *         "nginx",
+         *         "-g",
+         *         "daemon off;"
+         *       ],
+         *       "env": [
+         *         "PATH=/usr/sbin:/usr/bin"
+         *       ],
+         *       "stopSignal": "SIGQUIT",
+         *       "setsPrivileges": false
+         *     }
+         */
+        ImageConfig: {
+            entrypoint?: string[];
+            cmd?: string[];
+            env?: string[];
+            workingDir?: string;
+            user?: string;
+            stopSignal?: string;
+            /** @description Whether the image has set-user-ID or set-group-ID files, or files with capabilities. */
+            setsPrivileges?: boolean;
         };
         /**
          * @description How much of the image has been downloaded from its registry. Present only in state `Importing`. A retry starts again at zero. After the download, the image is packed and stored.
