@@ -49,8 +49,8 @@ func (f *ImageError) Detail() string {
 	if f.Why != "" {
 		because = ": " + f.Why
 	}
-	switch f.Kind { //nolint:errorlint // it is one of Kinds, not wrapped
-	case ErrBadReference:
+	switch f.Kind {
+	case ErrBadReference: //nolint:errorlint // the kind is one of Kinds, not wrapped
 		return "the text is not a valid image reference"
 	case ErrNotFound:
 		return asked + " has no such image"

@@ -75,13 +75,10 @@ func (a api) GetImage(ctx context.Context, r openapi.GetImageRequestObject) (ope
 	if err != nil {
 		return nil, err
 	}
+	etag := request.ETag(image) // as in a list
+	image.Shown = &image.Config
 	body, err := openapi.Recast[openapi.Image](image)
-	if err != nil {
-		return nil, err
-	}
-	config, err := openapi.Recast[openapi.ImageConfig](image.Config)
-	body.Config = &config
-	return openapi.GetImage200JSONResponse{Body: body, Headers: openapi.GetImage200ResponseHeaders{ETag: request.ETag(image)}}, err
+	return openapi.GetImage200JSONResponse{Body: body, Headers: openapi.GetImage200ResponseHeaders{ETag: etag}}, err
 }
 
 // DeleteImage requests that an image is removed.

@@ -164,8 +164,8 @@ func RegistryProblem(err error) error {
 		return err
 	}
 	code := husk.CodeRegistryUnreachable
-	switch failure.Kind { //nolint:errorlint // it is one of registry.Kinds, not wrapped
-	case registry.ErrBadReference, registry.ErrForbidden:
+	switch failure.Kind {
+	case registry.ErrBadReference, registry.ErrForbidden: //nolint:errorlint // the kind is one of registry.Kinds, not wrapped
 		code = husk.CodeInvalid
 	case registry.ErrNotFound:
 		code = husk.CodeImageNotFound

@@ -2562,6 +2562,27 @@ export interface components {
              */
             terminationMessageFromLog?: boolean;
             limits?: components["schemas"]["Limits"];
+            /** @description Limits of each process, as `ulimit` sets them. By default, a process can open 65536 files and raise that to 1048576. */
+            ulimits?: components["schemas"]["Ulimit"][];
+        };
+        /**
+         * @description A limit of each process, or of its user. -1 is unlimited.
+         * @example {
+         *       "name": "nofile",
+         *       "soft": 1024,
+         *       "hard": 65536
+         *     }
+         */
+        Ulimit: {
+            /** @enum {string} */
+            name: "core" | "cpu" | "data" | "fsize" | "locks" | "memlock" | "msgqueue" | "nice" | "nofile" | "nproc" | "rss" | "rtprio" | "rttime" | "sigpending" | "stack";
+            /**
+             * Format: int64
+             * @description A process can raise it up to the hard limit.
+             */
+            soft: number;
+            /** Format: int64 */
+            hard: number;
         };
         /**
          * @description A capability of Linux without `CAP_`, or `ALL`.
@@ -4996,6 +5017,7 @@ export interface components {
             /** @default false */
             terminationMessageFromLog?: boolean;
             limits?: components["schemas"]["Limits"];
+            ulimits?: components["schemas"]["Ulimit"][];
         };
         /** @description A disk, or files in memory. */
         DesiredVolume: {
