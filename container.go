@@ -27,6 +27,15 @@ type ContainerOptions struct {
 	TerminationMessagePath    string  `json:"terminationMessagePath,omitempty"`
 	TerminationMessageFromLog bool    `json:"terminationMessageFromLog,omitempty"`
 	Limits                    *Limits `json:"limits,omitempty"`
+
+	Ulimits []Ulimit `json:"ulimits,omitempty"`
+}
+
+// Ulimit limits a resource of each process of a container, or of its user. -1 is unlimited.
+type Ulimit struct {
+	Name string `json:"name"`
+	Soft int64  `json:"soft"`
+	Hard int64  `json:"hard"`
 }
 
 // DefaultTerminationMessagePath is the file whose end becomes the message of a container that has ended.

@@ -33,6 +33,7 @@ type Image struct {
 	ReadyAt   *time.Time  `json:"readyAt,omitempty"`
 
 	Progress *ImportProgress `json:"progress,omitempty"` // only while importing, once the first attempt has begun
+	Shown    *ImageConfig    `json:"config,omitempty"`   // Config, in the response for one image
 }
 
 // ImportProgress is how much of an image has been fetched from its registry.

@@ -25,6 +25,8 @@ type Options struct {
 	// TerminationMessageFromLog takes the end of the log if the container failed and the file is empty.
 	TerminationMessageFromLog bool   `json:"terminationMessageFromLog,omitempty"`
 	Limits                    Limits `json:"limits,omitzero"`
+
+	Ulimits []Ulimit `json:"ulimits,omitempty"`
 }
 
 // Limits are what all processes of a container can use together. Zero: as much as the machine has.

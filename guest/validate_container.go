@@ -110,6 +110,9 @@ func (o *Options) validate() error {
 	if o.Limits.CPUMillis < 0 || o.Limits.CPUMillis > limits.CPUMillis || o.Limits.MemoryMiB < 0 || o.Limits.MemoryMiB > limits.MemoryMiB {
 		return errors.New("limits: out of bounds")
 	}
+	if err := checkUlimits(o.Ulimits); err != nil {
+		return err
+	}
 	for name, p := range map[string]*Probe{"startupProbe": o.StartupProbe, "readinessProbe": o.ReadinessProbe, "livenessProbe": o.LivenessProbe} {
 		if p != nil {
 			if err := p.validate(); err != nil {

@@ -590,6 +590,8 @@ type ClientInterface interface {
 	//
 	// The server resolves the reference immediately with the given credentials, so this call fails if the image does not exist or the registry
 	// rejects the credentials. The data is downloaded in the background. If the tenant already has the image, the response is that image.
+	// If its import failed, this call starts the import again. Husk retries for minutes when the registry fails, and waits for up to ten
+	// minutes if the registry asks for it with `Retry-After`.
 	// For developers and owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
@@ -601,6 +603,8 @@ type ClientInterface interface {
 	//
 	// The server resolves the reference immediately with the given credentials, so this call fails if the image does not exist or the registry
 	// rejects the credentials. The data is downloaded in the background. If the tenant already has the image, the response is that image.
+	// If its import failed, this call starts the import again. Husk retries for minutes when the registry fails, and waits for up to ten
+	// minutes if the registry asks for it with `Retry-After`.
 	// For developers and owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
@@ -2185,6 +2189,8 @@ func (c *Client) ListImages(ctx context.Context, params *ListImagesParams, reqEd
 //
 // The server resolves the reference immediately with the given credentials, so this call fails if the image does not exist or the registry
 // rejects the credentials. The data is downloaded in the background. If the tenant already has the image, the response is that image.
+// If its import failed, this call starts the import again. Husk retries for minutes when the registry fails, and waits for up to ten
+// minutes if the registry asks for it with `Retry-After`.
 // For developers and owners of the tenant.
 //
 // Takes any type of body and a specified content type.
@@ -2206,6 +2212,8 @@ func (c *Client) ImportImageWithBody(ctx context.Context, params *ImportImagePar
 //
 // The server resolves the reference immediately with the given credentials, so this call fails if the image does not exist or the registry
 // rejects the credentials. The data is downloaded in the background. If the tenant already has the image, the response is that image.
+// If its import failed, this call starts the import again. Husk retries for minutes when the registry fails, and waits for up to ten
+// minutes if the registry asks for it with `Retry-After`.
 // For developers and owners of the tenant.
 //
 // Takes a body of the `application/json` content type.

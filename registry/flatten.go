@@ -8,6 +8,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -24,20 +26,28 @@ import (
 
 // Flatten writes the image's files as one tar stream: directories first, parents before children,
 // then each file, immediately followed by its other names (hard links). It keeps modes, owners,
-// times and extended attributes, and omits devices. After an error, discard what was written.
+// times and extended attributes, and omits devices. After an error, discard what was written. The
+// root directory is not in the stream: open gets it, before the stream begins.
 //
 // It reads the layers twice: first to find the entries of the final file system, then to copy these
 // entries. In between, the layers are in the spool, compressed as they were received. It calls Fetched
 // while it downloads the layers.
 //
-// It returns ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrOverloaded, ErrForbidden, ErrTooLarge
-// or ErrBadImage, wrapped, or the error of w.
-func (r *Resolved) Flatten(ctx context.Context, spool *os.File, w io.Writer) error {
-	err := r.flatten(ctx, spool, w)
+// It returns a *ImageError, or the error of open or of its writer.
+func (r *Resolved) Flatten(ctx context.Context, spool *os.File, open func(Root) (io.Writer, error)) error {
+	c := newClient(r.policy, r.repo, r.auth)
+	defer c.close()
+	err := r.flatten(ctx, c, spool, open)
 	if writing, ok := errors.AsType[*writeError](err); ok {
 		return writing.err
 	}
-	return classify(r.Reference, err)
+	return c.fail(r.Reference, err)
+}
+
+// Root is the root directory of an image.
+type Root struct {
+	Mode     uint32
+	UID, GID int
 }
 
 // writeError marks an error of the caller's writer.
@@ -45,7 +55,7 @@ type writeError struct{ err error }
 
 func (e *writeError) Error() string { return e.err.Error() }
 
-func (r *Resolved) flatten(ctx context.Context, spool *os.File, w io.Writer) error {
+func (r *Resolved) flatten(ctx context.Context, c *client, spool *os.File, open func(Root) (io.Writer, error)) error {
 	if r.SizeBytes > r.Limits.Bytes {
 		return fmt.Errorf("%w: %d bytes compressed", ErrTooLarge, r.SizeBytes)
 	}
@@ -55,7 +65,7 @@ func (r *Resolved) flatten(ctx context.Context, spool *os.File, w io.Writer) err
 	if _, err := spool.Seek(0, io.SeekStart); err != nil {
 		return &writeError{err}
 	}
-	layers, err := r.download(ctx, spool)
+	layers, err := r.download(ctx, c, spool)
 	if err != nil {
 		return err
 	}
@@ -63,14 +73,20 @@ func (r *Resolved) flatten(ctx context.Context, spool *os.File, w io.Writer) err
 	t := newTree(&budget)
 	for i, layer := range layers {
 		t.layer = i
-		if err := eachEntry(ctx, layer, &budget, func(index int, h *tar.Header, _ io.Reader) error {
+		if err := eachEntry(ctx, layer, r.diffIDs[i], &budget, func(index int, h *tar.Header, _ io.Reader) error {
 			return t.apply(index, strip(h))
 		}); err != nil {
 			return err
 		}
 	}
+	if err := t.addVolumes(r.Config.Volumes); err != nil {
+		return err
+	}
 	dirs, files, err := t.survivors()
 	if err != nil {
+		return err
+	}
+	if err := checkOwners(t.root.dir, dirs, files); err != nil {
 		return err
 	}
 	left := r.Limits.Bytes
@@ -82,7 +98,29 @@ func (r *Resolved) flatten(ctx context.Context, spool *os.File, w io.Writer) err
 			return fmt.Errorf("%w: too many bytes", ErrTooLarge)
 		}
 	}
+	root := t.root.dir
+	w, err := open(Root{Mode: uint32(root.Mode), UID: root.Uid, GID: root.Gid}) //nolint:gosec // strip has bounded the mode
+	if err != nil {
+		return &writeError{err}
+	}
 	return copyOut(ctx, w, layers, r.Limits, dirs, files)
+}
+
+// maxOwners is how many different user and group IDs, together, a squashfs can have.
+const maxOwners = 1 << 16
+
+func checkOwners(root *tar.Header, dirs []*tar.Header, files map[[2]int]*file) error {
+	ids := map[int]struct{}{root.Uid: {}, root.Gid: {}}
+	for _, h := range dirs {
+		ids[h.Uid], ids[h.Gid] = struct{}{}, struct{}{}
+	}
+	for _, f := range files {
+		ids[f.header.Uid], ids[f.header.Gid] = struct{}{}, struct{}{}
+	}
+	if len(ids) > maxOwners {
+		return fmt.Errorf("%w: its files have %d different owners and groups, more than %d", ErrTooLarge, len(ids), maxOwners)
+	}
+	return nil
 }
 
 // hasSpace checks that the file system of a file has space for need bytes, and that a tenth of it
@@ -101,9 +139,7 @@ func hasSpace(file *os.File, need int64) error {
 
 // download downloads all layers into one file, one after the other, and checks each against its
 // digest.
-func (r *Resolved) download(ctx context.Context, spool *os.File) ([]*io.SectionReader, error) {
-	c := newClient(r.policy, r.repo, r.auth)
-	defer c.close()
+func (r *Resolved) download(ctx context.Context, c *client, spool *os.File) ([]*io.SectionReader, error) {
 	var layers []*io.SectionReader
 	var at int64
 	for _, d := range r.layers {
@@ -156,8 +192,9 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// eachEntry reads a layer and subtracts what it uses from the budget.
-func eachEntry(ctx context.Context, layer *io.SectionReader, budget *Limits, do func(index int, h *tar.Header, r io.Reader) error) error {
+// eachEntry reads a layer and subtracts what it uses from the budget. If want is set, it refuses a layer whose uncompressed content has
+// another hash.
+func eachEntry(ctx context.Context, layer *io.SectionReader, want v1.Hash, budget *Limits, do func(index int, h *tar.Header, r io.Reader) error) error {
 	if _, err := layer.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
@@ -166,10 +203,24 @@ func eachEntry(ctx context.Context, layer *io.SectionReader, budget *Limits, do 
 		return fmt.Errorf("%w: %w", ErrBadImage, err)
 	}
 	defer plain.Close()
-	entries := tar.NewReader(&budgetReader{ctx: ctx, r: plain, left: &budget.Bytes})
+	var content io.Reader = &budgetReader{ctx: ctx, r: plain, left: &budget.Bytes}
+	hash := sha256.New()
+	if want != (v1.Hash{}) {
+		content = io.TeeReader(content, hash)
+	}
+	entries := tar.NewReader(content)
 	for index := 0; ; index++ {
 		h, err := entries.Next()
 		if errors.Is(err, io.EOF) {
+			if want == (v1.Hash{}) {
+				return nil
+			}
+			if _, err := io.Copy(io.Discard, content); err != nil { // what follows the end of the archive
+				return badTar(err)
+			}
+			if got := hex.EncodeToString(hash.Sum(nil)); want.Algorithm != "sha256" || got != want.Hex {
+				return fmt.Errorf("%w: the content of a layer is sha256:%s, and the configuration says %s", ErrBadImage, got, want)
+			}
 			return nil
 		}
 		if err != nil {
@@ -237,7 +288,7 @@ func (b *budgetReader) Read(p []byte) (int, error) {
 func strip(h *tar.Header) *tar.Header {
 	kept := &tar.Header{
 		Typeflag: h.Typeflag, Name: h.Name, Linkname: h.Linkname, Size: h.Size, Mode: h.Mode & 0o7777,
-		Uid: owner(h.Uid), Gid: owner(h.Gid), ModTime: h.ModTime.Truncate(time.Second), Format: tar.FormatPAX,
+		Uid: owner(h.Uid), Gid: owner(h.Gid), ModTime: clamp(h.ModTime), Format: tar.FormatPAX,
 	}
 	for key, value := range h.PAXRecords {
 		const xattr = "SCHILY.xattr."
@@ -250,6 +301,11 @@ func strip(h *tar.Header) *tar.Header {
 		}
 	}
 	return kept
+}
+
+// clamp returns a time as a squashfs can have it: a whole second from 1970 to 2106.
+func clamp(t time.Time) time.Time {
+	return time.Unix(min(max(t.Unix(), 0), math.MaxUint32), 0)
 }
 
 // setsPrivileges reports whether a file has a set-user-ID or set-group-ID bit or capabilities.
@@ -283,7 +339,7 @@ func copyOut(ctx context.Context, w io.Writer, layers []*io.SectionReader, budge
 		}
 	}
 	for i, layer := range layers {
-		err := eachEntry(ctx, layer, &budget, func(index int, _ *tar.Header, r io.Reader) error {
+		err := eachEntry(ctx, layer, v1.Hash{}, &budget, func(index int, _ *tar.Header, r io.Reader) error {
 			f := files[[2]int{i, index}]
 			if f == nil {
 				return nil

@@ -6,8 +6,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -57,7 +57,12 @@ type Resolved struct {
 	repo   name.Repository
 	auth   Auth
 	layers []v1.Descriptor
+
+	diffIDs []v1.Hash // of the layers, uncompressed
 }
+
+// Registry returns the host of the image's registry.
+func (r *Resolved) Registry() string { return r.repo.RegistryStr() }
 
 // Limits limit the resources of flattening.
 type Limits struct {
@@ -77,24 +82,25 @@ const (
 	maxConfig = 4 << 20
 )
 
+// retried are the statuses that the library retries at once. It does not retry 429, because it ignores Retry-After.
+var retried = []int{http.StatusRequestTimeout, http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}
+
 // Resolve finds the linux/amd64 manifest to which a reference points now.
 //
 // Now and in Flatten it connects to hosts that the policy allows: the registry, its token server,
 // and the targets of their redirects.
 //
-// It returns ErrBadReference, ErrNotFound, ErrUnauthorized, ErrUnreachable, ErrOverloaded,
-// ErrForbidden, ErrNoPlatform, ErrTooLarge or ErrBadImage, wrapped. ErrForbidden is for a host that
-// was given as an address or as localhost. Another name that resolves to a forbidden address is ErrUnreachable,
-// and the wrapped egress.RefusedError has the details.
+// It returns a *ImageError. ErrForbidden is for a host that was given as an address or as localhost. Another name that resolves to a
+// forbidden address is ErrUnknownHost, and the wrapped egress.RefusedError has the details.
 func Resolve(ctx context.Context, policy egress.Policy, reference string, auth Auth) (*Resolved, error) {
 	ref, err := name.ParseReference(reference)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %q", ErrBadReference, reference)
+		return nil, &ImageError{Kind: ErrBadReference, Cause: err, Image: reference}
 	}
 	c := newClient(policy, ref.Context(), auth)
 	defer c.close()
 	r, err := c.resolve(ctx, ref)
-	return r, classify(reference, err)
+	return r, c.fail(reference, err)
 }
 
 // client talks to one registry during one call.
@@ -111,15 +117,13 @@ func newClient(policy egress.Policy, repo name.Repository, auth Auth) *client {
 
 func (c *client) close() { c.guard.close() }
 
-var platform = v1.Platform{OS: "linux", Architecture: "amd64"}
-
 func (c *client) options(ctx context.Context) []remote.Option {
 	login := authn.Anonymous
 	if c.auth != (Auth{}) {
 		login = authn.FromConfig(authn.AuthConfig{Username: c.auth.Username, Password: c.auth.Password, RegistryToken: c.auth.Token})
 	}
 	return []remote.Option{
-		remote.WithContext(ctx), remote.WithAuth(login), remote.WithPlatform(platform), remote.WithTransport(c.guard),
+		remote.WithContext(ctx), remote.WithAuth(login), remote.WithTransport(c.guard), remote.WithRetryStatusCodes(retried...),
 		remote.WithRetryBackoff(remote.Backoff{Duration: 200 * time.Millisecond, Factor: 3, Jitter: 0.1, Steps: 3}),
 	}
 }
@@ -132,12 +136,7 @@ func (c *client) resolve(ctx context.Context, ref name.Reference) (*Resolved, er
 	if found.MediaType.IsSchema1() {
 		return nil, fmt.Errorf("%w: manifest schema 1 is not supported", ErrBadImage)
 	}
-	if found.MediaType.IsIndex() {
-		if err := hasPlatform(found); err != nil {
-			return nil, err
-		}
-	}
-	img, err := found.Image()
+	img, file, err := pick(found)
 	if err != nil {
 		return nil, err
 	}
@@ -145,15 +144,8 @@ func (c *client) resolve(ctx context.Context, ref name.Reference) (*Resolved, er
 	if err != nil {
 		return nil, fmt.Errorf("%w: manifest: %w", ErrBadImage, err)
 	}
-	if len(manifest.Layers) > maxLayers || manifest.Config.Size > maxConfig {
-		return nil, fmt.Errorf("%w: %d layers, config of %d bytes", ErrTooLarge, len(manifest.Layers), manifest.Config.Size)
-	}
-	file, err := img.ConfigFile()
-	if err != nil {
-		return nil, fmt.Errorf("config: %w", err)
-	}
-	if file.OS != platform.OS || file.Architecture != platform.Architecture {
-		return nil, fmt.Errorf("%w: it is for %s/%s", ErrNoPlatform, file.OS, file.Architecture)
+	if len(manifest.Layers) != len(file.RootFS.DiffIDs) {
+		return nil, fmt.Errorf("%w: %d layers, and the configuration names %d", ErrBadImage, len(manifest.Layers), len(file.RootFS.DiffIDs))
 	}
 	digest, err := img.Digest()
 	if err != nil {
@@ -161,7 +153,7 @@ func (c *client) resolve(ctx context.Context, ref name.Reference) (*Resolved, er
 	}
 	r := &Resolved{
 		Reference: c.repo.Digest(digest.String()).Name(), Digest: digest.String(), Config: configOf(file.Config),
-		Limits: DefaultLimits, policy: c.policy, repo: c.repo, auth: c.auth, layers: manifest.Layers,
+		Limits: DefaultLimits, policy: c.policy, repo: c.repo, auth: c.auth, layers: manifest.Layers, diffIDs: file.RootFS.DiffIDs,
 	}
 	for _, l := range manifest.Layers {
 		if l.Size < 0 || l.Size > DefaultLimits.Bytes {
@@ -170,26 +162,6 @@ func (c *client) resolve(ctx context.Context, ref name.Reference) (*Resolved, er
 		r.SizeBytes += l.Size
 	}
 	return r, nil
-}
-
-// hasPlatform distinguishes an index without linux/amd64 from an invalid one.
-func hasPlatform(d *remote.Descriptor) error {
-	index, err := d.ImageIndex()
-	if err != nil {
-		return err
-	}
-	manifest, err := index.IndexManifest()
-	if err != nil {
-		return fmt.Errorf("%w: index: %w", ErrBadImage, err)
-	}
-	var others []string
-	for _, m := range manifest.Manifests {
-		if m.Platform == nil || m.Platform.Satisfies(platform) {
-			return nil
-		}
-		others = append(others, m.Platform.String())
-	}
-	return fmt.Errorf("%w: it is for %s", ErrNoPlatform, strings.Join(others, ", "))
 }
 
 func configOf(c v1.Config) Config {

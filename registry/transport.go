@@ -9,6 +9,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
+	"sync/atomic"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -28,6 +30,11 @@ const (
 // are allowed, and this type limits what comes back.
 type guard struct {
 	base *egress.Transport
+
+	// failedAt is the host of the last request that got no response or one with an error, and retryAfter is how long that
+	// response asks to wait, in nanoseconds.
+	failedAt   atomic.Value
+	retryAfter atomic.Int64
 }
 
 func newGuard(policy egress.Policy) *guard { return &guard{base: policy.Transport()} }
@@ -40,11 +47,16 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	resp, err := g.base.RoundTrip(req.WithContext(ctx))
 	if err != nil {
+		g.failedAt.Store(req.URL.Host)
 		cancel(err)
 		return nil, err
 	}
+	if resp.StatusCode >= http.StatusBadRequest {
+		g.failedAt.Store(req.URL.Host)
+		g.retryAfter.Store(int64(retryAfter(resp.Header.Get("Retry-After"), time.Now())))
+	}
 	resp.Request = req // the original; the copy only has this call's context
-	body := &boundedBody{body: resp.Body, cancel: cancel, left: maxDocument + 1}
+	body := &boundedBody{body: resp.Body, cancel: cancel, left: maxDocument + 1, failed: func() { g.failedAt.Store(req.URL.Host) }}
 	if isBlob(req) {
 		body.left = -1 // limited by the size in the manifest, and written to a file
 	}
@@ -54,7 +66,19 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-var errStalled = fmt.Errorf("registry sent nothing for %s", stallTimeout)
+// retryAfter reads the header Retry-After (RFC 9110, section 10.2.3): a number of seconds, or a time. A value that cannot be read is zero.
+func retryAfter(header string, now time.Time) time.Duration {
+	const longest = 365 * 24 * time.Hour
+	if seconds, err := strconv.ParseUint(header, 10, 32); err == nil {
+		return min(time.Duration(seconds)*time.Second, longest)
+	}
+	if at, err := http.ParseTime(header); err == nil {
+		return min(max(at.Sub(now), 0).Round(time.Second), longest)
+	}
+	return 0
+}
+
+var errStalled = fmt.Errorf("%w: nothing for %s", ErrTooSlow, stallTimeout)
 
 // boundedBody ends a body that is too long or stalls.
 type boundedBody struct {
@@ -62,7 +86,8 @@ type boundedBody struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	stall  *time.Timer
-	left   int64 // one more than the bytes that may still come; -1: no limit
+	failed func() // called when reading fails
+	left   int64  // one more than the bytes that may still come; -1: no limit
 }
 
 func (b *boundedBody) Read(p []byte) (int, error) {
@@ -78,6 +103,9 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	}
 	if errors.Is(err, context.Canceled) {
 		err = context.Cause(b.ctx)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.failed()
 	}
 	b.stall.Reset(stallTimeout)
 	return n, err

@@ -4,6 +4,7 @@ package registry
 
 import (
 	"archive/tar"
+	"errors"
 	"fmt"
 	"maps"
 	"path"
@@ -88,12 +89,18 @@ func (t *tree) apply(index int, h *tar.Header) error {
 	if len(h.Linkname) > maxPath { // longer ones cannot exist, and take long to follow
 		return fmt.Errorf("%w: link of %d bytes", ErrBadImage, len(h.Linkname))
 	}
-	if clean == "" {
-		return nil // the root itself
+	if clean == "" { // the root itself
+		if h.Typeflag == tar.TypeDir {
+			t.root.dir = h
+		}
+		return nil
 	}
 	dirName, base := path.Split(clean)
 	if strings.HasPrefix(base, whiteoutPrefix) {
 		return t.whiteout(dirName, base)
+	}
+	if len(base) > maxName {
+		return fmt.Errorf("%w: name of %d bytes", ErrBadImage, len(base))
 	}
 	parent, err := t.dir(dirName, true)
 	if err != nil {
@@ -120,10 +127,10 @@ func (t *tree) apply(index int, h *tar.Header) error {
 			return fmt.Errorf("%w: hard link %q to %q, which is not a file", ErrBadImage, clean, h.Linkname)
 		}
 		parent.children[base] = &node{layer: t.layer, file: target.file}
-	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont, tar.TypeSymlink, tar.TypeFifo:
+	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont, tar.TypeSymlink, tar.TypeFifo, tar.TypeChar, tar.TypeBlock:
 		parent.children[base] = &node{layer: t.layer, file: &file{header: h, layer: t.layer, index: index}}
 	default:
-		// A device does not belong in a container's image. It still hides what was there.
+		// Entries of other kinds are no files. They still hide what was there.
 		delete(parent.children, base)
 	}
 	return nil
@@ -234,6 +241,21 @@ func (t *tree) dir(name string, make bool) (*node, error) {
 	return way[len(way)-1], nil
 }
 
+func isDevice(h *tar.Header) bool { return h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock }
+
+// addVolumes creates the directories that the image declares as volumes and that its layers do not have, as docker does. It skips a
+// path that cannot exist, or that leads through something else than directories.
+func (t *tree) addVolumes(paths []string) error {
+	for _, p := range paths {
+		if clean, err := cleanPath(p); err == nil {
+			if _, err := t.dir(clean, true); errors.Is(err, ErrTooLarge) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // cleanPath makes a name relative to the root and removes "..".
 func cleanPath(name string) (string, error) {
 	clean := strings.TrimPrefix(path.Clean("/"+name), "/")
@@ -265,6 +287,9 @@ func (t *tree) survivors() (dirs []*tar.Header, files map[[2]int]*file, err erro
 				if walk(h.Name, n); err != nil {
 					return
 				}
+				continue
+			}
+			if isDevice(n.file.header) { // it does not belong in a container's image, and neither do its hard links
 				continue
 			}
 			n.file.names = append(n.file.names, name)

@@ -32,8 +32,11 @@ func TestATenantCannotMakeTheServerConnectToForbiddenAddresses(t *testing.T) {
 // could map the operator's network by trying names.
 func TestAForbiddenNameLooksLikeAnUnknownOne(t *testing.T) {
 	t.Parallel()
-	inside := errors.Join(registry.ErrUnreachable, &egress.RefusedError{Host: "db.example.com", Addr: netip.MustParseAddr("10.0.0.5"), Why: "a private address"})
-	outside := errors.Join(registry.ErrUnreachable, errors.New("no such host"))
+	failure := func(cause error) error {
+		return &registry.ImageError{Kind: registry.ErrUnknownHost, Registry: "db.example.com", Image: "db.example.com/x", Cause: cause}
+	}
+	inside := failure(&egress.RefusedError{Host: "db.example.com", Addr: netip.MustParseAddr("10.0.0.5"), Why: "a private address"})
+	outside := failure(errors.New("no such host"))
 	a, _ := errors.AsType[*husk.Error](control.RegistryProblem(inside))
 	b, _ := errors.AsType[*husk.Error](control.RegistryProblem(outside))
 	if a == nil || b == nil || *a != *b || a.Code != husk.CodeRegistryUnreachable || strings.Contains(a.Detail, "10.0.0.5") {

@@ -75,8 +75,10 @@ func (a api) GetImage(ctx context.Context, r openapi.GetImageRequestObject) (ope
 	if err != nil {
 		return nil, err
 	}
+	etag := request.ETag(image) // as in a list
+	image.Shown = &image.Config
 	body, err := openapi.Recast[openapi.Image](image)
-	return openapi.GetImage200JSONResponse{Body: body, Headers: openapi.GetImage200ResponseHeaders{ETag: request.ETag(image)}}, err
+	return openapi.GetImage200JSONResponse{Body: body, Headers: openapi.GetImage200ResponseHeaders{ETag: etag}}, err
 }
 
 // DeleteImage requests that an image is removed.

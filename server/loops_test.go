@@ -114,6 +114,9 @@ func TestTheLoopsCreateRequestedObjectsAndRemoveOrphans(t *testing.T) {
 	if ready.State != "Ready" || ready.SizeBytes == nil || ready.ReadyAt == nil {
 		t.Errorf("the image is %+v", ready)
 	}
+	if c := ready.Config; c == nil || c.SetsPrivileges == nil || !slices.Equal(openapi.Value(c.Cmd), []string{"/run"}) {
+		t.Errorf("the configuration of the image is %+v", c)
+	}
 	pass("schedule", "keys")
 	if now := get(); now.Status.Phase != "Starting" || now.Status.Timeline.PlacedAt == nil {
 		t.Errorf("the pod is %+v", now.Status)

@@ -166,15 +166,20 @@ func (c Control) ImageMade(ctx context.Context, i husk.Image, sizeBytes int64, s
 	})
 }
 
-// ImageTrouble counts a failed attempt. If final, the image becomes Failed, and is retried only when a tenant requests it again.
+// ImageTrouble counts a failed attempt. If final, the image becomes Failed, with an event, and is retried only when a tenant requests it
+// again.
 func (c Control) ImageTrouble(ctx context.Context, i husk.Image, message string, final bool) error {
 	state := i.State
 	if final {
 		state = husk.ImageFailed
 	}
 	return controlDo(ctx, c, func(q *db.Queries) error {
-		if err := q.SetImageTrouble(ctx, db.SetImageTroubleParams{TenantID: i.TenantID, ID: i.ID, State: state, Message: message}); err != nil {
+		n, err := q.SetImageTrouble(ctx, db.SetImageTroubleParams{TenantID: i.TenantID, ID: i.ID, State: i.State, NextState: state, Message: message})
+		if err != nil || n == 0 {
 			return err
+		}
+		if final {
+			return record(ctx, q, i.TenantID, "image", i.ID, "ImportFailed", message)
 		}
 		return hintTenant(ctx, q, i.TenantID)
 	})

@@ -127,3 +127,43 @@ func TestProgressDoesNotBlockRequestsOrWakeOtherWatches(t *testing.T) {
 		t.Errorf("the progress is %+v: %v", now.Progress, err)
 	}
 }
+
+// The end of an import is an event, with its reason.
+func TestTheEndOfAnImportIsAnEvent(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	image, err := h.as(tenant.ID).CreateImage(t.Context(), once(), "registry.example.com/a:1", "sha256:a", husk.ImageConfig{}, nil)
+	must(t, image, err)
+	events := func() (texts []string) {
+		t.Helper()
+		list, _, err := h.as(tenant.ID).Events(t.Context(), store.Page{Limit: 10}, store.EventFilter{ObjectID: &image.ID})
+		for _, e := range must(t, list, err) {
+			texts = append(texts, e.Reason+": "+e.Message)
+		}
+		return texts
+	}
+	trouble := func(message string, final bool) {
+		t.Helper()
+		if err := h.ImageTrouble(t.Context(), image, message, final); err != nil {
+			t.Fatal(err)
+		}
+	}
+	trouble("not yet", false)
+	trouble("the registry is gone", true)
+	trouble("the end of an attempt that was too slow", true) // it has failed already
+	want := []string{"ImportRequested: registry.example.com/a:1", "ImportFailed: the registry is gone"}
+	if diff := cmp.Diff(want, events()); diff != "" {
+		t.Errorf("events (-want +got):\n%s", diff)
+	}
+	if _, err := h.as(tenant.ID).CreateImage(t.Context(), once(), "registry.example.com/a:1", "sha256:a", husk.ImageConfig{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.as(tenant.ID).DeleteImage(t.Context(), image.ID); err != nil {
+		t.Fatal(err)
+	}
+	trouble("the attempt ends after the image was deleted", true)
+	if now, err := h.as(tenant.ID).Image(t.Context(), image.ID); err != nil || now.State != husk.ImageDeleting {
+		t.Errorf("an image that is being deleted is %+v, %v after its import failed", now, err)
+	}
+}

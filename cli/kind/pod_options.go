@@ -34,6 +34,11 @@ func Options(c openapi.Container) [][2]string {
 		}
 		add("Limits", strings.Join(limits, ", "))
 	}
+	var ulimits []string
+	for _, u := range openapi.Value(c.Ulimits) {
+		ulimits = append(ulimits, fmt.Sprintf("%s %d (hard %d)", u.Name, u.Soft, u.Hard))
+	}
+	add("Ulimits", strings.Join(ulimits, ", "))
 	add("Startup probe", probe(c.StartupProbe))
 	add("Readiness probe", probe(c.ReadinessProbe))
 	add("Liveness probe", probe(c.LivenessProbe))

@@ -143,7 +143,7 @@ func TestPodFromFlagsOfDocker(t *testing.T) {
 		return pod.Spec, err
 	}
 	got, err := create("--cap-add", "cap_net_admin", "--cap-drop", "all", "--group-add", "staff", "--group-add", "4711", "--read-only", "--security-opt", "no-new-privileges:true",
-		"--stop-signal", "sigint", "--stop-timeout", "0", "--health-cmd", "true", "--health-interval", "5s", "--health-retries", "2")
+		"--stop-signal", "sigint", "--stop-timeout", "0", "--health-cmd", "true", "--health-interval", "5s", "--health-retries", "2", "--ulimit", "nofile=1024:2048", "--ulimit", "core=-1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,6 +151,7 @@ func TestPodFromFlagsOfDocker(t *testing.T) {
 	want := openapi.Container{
 		Name: "nginx", Image: "nginx", CapabilitiesAdd: &[]string{"NET_ADMIN"}, CapabilitiesDrop: &[]string{"ALL"}, Groups: &[]string{"staff", "4711"},
 		ReadOnlyRoot: &yes, NoNewPrivileges: &yes, StopSignal: &sigint,
+		Ulimits:       &[]openapi.Ulimit{{Name: "nofile", Soft: 1024, Hard: 2048}, {Name: "core", Soft: -1, Hard: -1}},
 		LivenessProbe: &openapi.Probe{Exec: &[]string{"/bin/sh", "-c", "true"}, PeriodSeconds: new(5), FailureThreshold: new(2)},
 	}
 	if diff := cmp.Diff(want, got.Containers[0]); diff != "" {
@@ -182,6 +183,10 @@ func TestPodFromFlagsOfDocker(t *testing.T) {
 		{"--security-opt", "seccomp=unconfined"},
 		{"--security-opt", "no-new-privileges=maybe"},
 		{"--stop-timeout", "1m"},
+		{"--ulimit", "nofile"},
+		{"--ulimit", "nofile=many"},
+		{"--ulimit", "=1"},
+		{"--ulimit", "nofile=1:"},
 		{"--health-interval", "5s"},
 		{"--health-cmd", "true", "--health-timeout", "500ms"},
 	} {

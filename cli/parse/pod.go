@@ -22,7 +22,7 @@ type Pod struct {
 
 	name, cpus, memory, shmSize, restart, user, workdir, entrypoint, stopSignal, stopTimeout string
 	env, envFiles, volumes, tmpfs, labels                                                    []string
-	capAdd, capDrop, groups, security                                                        []string
+	capAdd, capDrop, groups, security, ulimits                                               []string
 	health                                                                                   Health
 	scheduling                                                                               Scheduling
 }
@@ -49,6 +49,7 @@ func (f *Pod) AddTo(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.capDrop, "cap-drop", nil, "take a Linux capability from the container, or ALL; may be repeated")
 	fs.BoolVar(&f.readOnlyRoot, "read-only", false, "make the container's root file system read-only")
 	fs.StringArrayVar(&f.security, "security-opt", nil, "no-new-privileges makes set-user-ID programs ineffective; no-new-privileges=false allows them (default: ineffective if the image has none)")
+	fs.StringArrayVar(&f.ulimits, "ulimit", nil, "limit each process: NAME=SOFT or NAME=SOFT:HARD, such as nofile=1024:65536; -1 is unlimited; may be repeated")
 	fs.StringVar(&f.stopSignal, "stop-signal", "", "signal that ends the container (default: the image's, or SIGTERM)")
 	fs.StringVar(&f.stopTimeout, "stop-timeout", "", "seconds that the container has to end before it is killed (default: 30)")
 	f.health.AddTo(fs)
@@ -92,6 +93,10 @@ func (f *Pod) Create(image string, command []string, followed bool) (openapi.Pod
 	if err != nil {
 		return fail(err)
 	}
+	limits, err := ulimits(f.ulimits)
+	if err != nil {
+		return fail(err)
+	}
 	health, err := f.health.Probe()
 	if err != nil {
 		return fail(err)
@@ -101,7 +106,7 @@ func (f *Pod) Create(image string, command []string, followed bool) (openapi.Pod
 		StdinOnce: given(f.Interactive && !f.Terminal && followed), Privileged: given(f.privileged),
 		ReadOnlyRoot: given(f.readOnlyRoot), NoNewPrivileges: noNewPrivileges, StopSignal: given(strings.ToUpper(f.stopSignal)),
 		CapabilitiesAdd: listed(f.capAdd, capability), CapabilitiesDrop: listed(f.capDrop, capability), Groups: listed(f.groups, strings.Clone),
-		LivenessProbe: health,
+		LivenessProbe: health, Ulimits: limits,
 		StartOnAttach: given(followed),
 	}
 	if _, err := uuid.Parse(image); err == nil {

@@ -57,6 +57,9 @@ func becomeProcess(config *Config) error {
 	if err := limitFiles(); err != nil {
 		return err
 	}
+	if err := setUlimits(c.Ulimits); err != nil {
+		return err
+	}
 	if !c.Privileged {
 		if err := confine(c); err != nil {
 			return err

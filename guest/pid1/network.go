@@ -28,6 +28,7 @@ func setUpNetwork(ctx context.Context, n *guest.Network) error {
 	if err := nl.LinkUp(1, 0); err != nil { // lo is always the first interface
 		return fmt.Errorf("network: loopback: %w", err)
 	}
+	openToUsers()
 	if n == nil {
 		return nil
 	}
@@ -47,6 +48,15 @@ func setUpNetwork(ctx context.Context, n *guest.Network) error {
 		}
 	}
 	return nil
+}
+
+// openToUsers lets all users listen on every port and send pings, as Docker does. The network is the pod's own.
+func openToUsers() {
+	for name, value := range map[string]string{"ip_unprivileged_port_start": "0", "ping_group_range": "0 2147483647"} {
+		if err := os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(value), 0); err != nil {
+			warn("sysctl %s: %v", name, err)
+		}
+	}
 }
 
 // findCard waits for the card with this hardware address.

@@ -48,11 +48,8 @@ func BeChild() {
 	setsPrivileges, err := child(out)
 	if err != nil {
 		m := message{Error: err.Error()}
-		for _, kind := range kinds {
-			if errors.Is(err, kind) {
-				m.Kind = kind.Error()
-				break
-			}
+		if f, ok := errors.AsType[*registry.ImageError](err); ok {
+			m = message{Error: f.Cause.Error(), Kind: f.Kind.Error(), Failure: f}
 		}
 		_ = out.Encode(m) //nolint:errchkjson // without a parent nobody needs it
 		os.Exit(1)
@@ -88,11 +85,13 @@ func child(out *json.Encoder) (setsPrivileges bool, err error) {
 		defer close(reported)
 		report(out, &fetched, resolved.SizeBytes, image.Slow, finished, tooSlow)
 	}()
-	err = squash(downloading, "/proc/self/fd/"+strconv.Itoa(squashfsFD), func(ctx context.Context, w io.Writer) error { return resolved.Flatten(ctx, spool, w) })
+	err = squash(downloading, "/proc/self/fd/"+strconv.Itoa(squashfsFD), func(ctx context.Context, open func(registry.Root) (io.Writer, error)) error {
+		return resolved.Flatten(ctx, spool, open)
+	})
 	close(finished)
 	<-reported // the last message comes after the last progress
 	if cause := context.Cause(downloading); cause != nil {
-		return false, cause
+		return false, &registry.ImageError{Kind: registry.ErrTooSlow, Cause: cause, Image: image.Reference, Registry: resolved.Registry()}
 	}
 	return resolved.SetsPrivileges, err
 }
@@ -106,7 +105,11 @@ func limit() error {
 		limits[unix.RLIMIT_NPROC] = maxThreads
 	}
 	for resource, n := range limits {
-		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: n, Max: n}); err != nil {
+		most := n
+		if resource == unix.RLIMIT_CPU {
+			most += 60 // at this limit the signal is SIGKILL, which has other causes too; at the first one it is SIGXCPU
+		}
+		if err := unix.Setrlimit(resource, &unix.Rlimit{Cur: n, Max: most}); err != nil {
 			return fmt.Errorf("limit the import's resources: %w", err)
 		}
 	}
@@ -138,7 +141,7 @@ func report(out *json.Encoder, fetched *atomic.Int64, total int64, slow Slow, fi
 		}
 		if now < total && time.Since(since) >= slow.Period {
 			if now-before < slow.Bytes {
-				tooSlow(fmt.Errorf("%w: %d bytes in %s", registry.ErrTooSlow, now-before, slow.Period))
+				tooSlow(fmt.Errorf("%d bytes in %s", now-before, slow.Period))
 			}
 			before, since = now, time.Now()
 		}

@@ -237,6 +237,10 @@ func TestAProcessThatDiesIsAnError(t *testing.T) { //nolint:paralleltest // it l
 	if limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid)); err != nil || !strings.Contains(string(limits), fmt.Sprintf("Max data size             %d", maxMemory)) {
 		t.Errorf("the limits of the process of an import are %v\n%s", err, limits)
 	}
+	// At the soft limit of CPU time, the kernel sends SIGXCPU, and at the hard limit SIGKILL, which has other causes too.
+	if limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid)); err != nil || !strings.Contains(string(limits), fmt.Sprintf("Max cpu time              %d                 %d", maxCPU, maxCPU+60)) {
+		t.Errorf("the limits of the process of an import are %v\n%s", err, limits)
+	}
 	p, err := os.FindProcess(pid)
 	if err != nil {
 		t.Fatal(err)
@@ -244,7 +248,7 @@ func TestAProcessThatDiesIsAnError(t *testing.T) { //nolint:paralleltest // it l
 	if err := p.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-ended; !errors.Is(err, husk.ErrTooLarge) {
+	if err := <-ended; !errors.Is(err, ErrKilled) {
 		t.Errorf("a killed process is reported as %v", err)
 	}
 	begin()
@@ -282,8 +286,70 @@ func TestAnArchiveWithPaddingIsComplete(t *testing.T) {
 			return err
 		}, false},
 	} {
-		if err := squash(t.Context(), output(t).Name(), c.fill); (err == nil) != c.ok {
+		err := squash(t.Context(), output(t).Name(), func(ctx context.Context, open func(husk.Root) (io.Writer, error)) error {
+			w, err := open(husk.Root{Mode: 0o755})
+			if err != nil {
+				return err
+			}
+			return c.fill(ctx, w)
+		})
+		if (err == nil) != c.ok {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+// A process says with its signal, or with its last words, that it has reached a limit. SIGKILL says nothing.
+func TestOnlyLimitsMakeAnImportTooLarge(t *testing.T) {
+	t.Parallel()
+	for script, want := range map[string]bool{
+		"kill -XCPU $$": true, "kill -XFSZ $$": true, "kill -KILL $$": false, "kill -TERM $$": false, "exit 2": false,
+		"echo 'fatal error: runtime: out of memory' >&2; exit 2": true, "echo 'SIGXCPU: cpu limit exceeded' >&2; exit 2": true,
+	} {
+		stderr := &tail{}
+		cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
+		cmd.Stderr = stderr
+		if err := cmd.Run(); err == nil {
+			t.Fatalf("%s succeeds", script)
+		}
+		if got := exhausted(cmd.ProcessState, stderr.String()); got != want {
+			t.Errorf("%s: %v", script, got)
+		}
+	}
+}
+
+func TestTheRootDirectoryKeepsItsOwnerAndMode(t *testing.T) {
+	t.Parallel()
+	ref := pushed(t, func(w *tar.Writer) {
+		_ = w.WriteHeader(&tar.Header{Name: "./", Mode: 0o1750, Uid: 1234, Gid: 70000, Typeflag: tar.TypeDir})
+		_ = w.WriteHeader(&tar.Header{Name: "old", Mode: 0o644, ModTime: time.Unix(-100, 0), Typeflag: tar.TypeReg, Format: tar.FormatPAX})
+		_ = w.WriteHeader(&tar.Header{Name: "new", Mode: 0o644, ModTime: time.Unix(1<<33, 0), Typeflag: tar.TypeReg, Format: tar.FormatPAX})
+	}, unwrapped)
+	out := output(t)
+	if _, err := Import(t.Context(), Image{Reference: ref, Egress: local}, t.TempDir(), out, func(int64, int64) {}); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "unsquashfs", "-UTC", "-lln", out.Name())
+	listing, err := cmd.CombinedOutput()
+	for _, want := range []string{"drwxr-x--T 1234/70000 ", "1970-01-01 00:00 squashfs-root/old", "2106-02-07 06:28 squashfs-root/new"} {
+		if err != nil || !strings.Contains(string(listing), want) {
+			t.Errorf("%q is missing: %v\n%s", want, err, listing)
+		}
+	}
+}
+
+// What the registry said arrives from the process of the import.
+func TestTheReasonOfAFailureIsKept(t *testing.T) {
+	t.Parallel()
+	ref := pushed(t, file(1), func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "90")
+			w.WriteHeader(http.StatusTooManyRequests)
+		})
+	})
+	_, err := Import(t.Context(), Image{Reference: ref, Egress: local}, t.TempDir(), output(t), func(int64, int64) {})
+	failure, ok := errors.AsType[*husk.ImageError](err)
+	if !ok || !errors.Is(err, husk.ErrRateLimited) || failure.RetryAfter != 90*time.Second || failure.Status != http.StatusTooManyRequests || failure.Registry == "" {
+		t.Errorf("got %#v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -44,18 +45,16 @@ const Argument = "import-image"
 
 // message is one line that the child writes.
 type message struct {
-	Fetched, Total int64  `json:",omitempty"`
-	Error          string `json:",omitempty"`
-	Kind           string `json:",omitempty"` // the text of one of kinds
-	Done           bool   `json:",omitempty"`
-	SetsPrivileges bool   `json:",omitempty"` // of the image, with Done
+	Fetched, Total int64                `json:",omitempty"`
+	Error          string               `json:",omitempty"`
+	Kind           string               `json:",omitempty"` // the text of one of registry.Kinds, of Failure
+	Failure        *registry.ImageError `json:",omitempty"`
+	Done           bool                 `json:",omitempty"`
+	SetsPrivileges bool                 `json:",omitempty"` // of the image, with Done
 }
 
-// kinds are the errors that keep their identity on the way from the child.
-var kinds = []error{
-	registry.ErrBadReference, registry.ErrNotFound, registry.ErrUnauthorized, registry.ErrUnreachable, registry.ErrForbidden,
-	registry.ErrNoPlatform, registry.ErrTooLarge, registry.ErrBadImage, registry.ErrTooSlow, registry.ErrOverloaded,
-}
+// ErrKilled is for an import whose process something else than its limits ended, perhaps because the server had no memory.
+var ErrKilled = errors.New("the process of the import was killed")
 
 // The child's files, after standard input, output and error.
 const (
@@ -68,8 +67,8 @@ const (
 // how many there are; it must return quickly.
 //
 // It reports whether the image has set-user-ID or set-group-ID programs, or programs with capabilities.
-// It returns the errors of registry.Resolve and registry.Flatten, and ErrTooLarge if the import
-// needs more resources than it may use.
+// It returns the errors of registry.Resolve and registry.Flatten, ErrTooLarge if the import needs more
+// resources than it may use, and ErrKilled.
 func Import(ctx context.Context, image Image, dir string, file *os.File, progress func(fetched, total int64)) (setsPrivileges bool, err error) {
 	request, err := json.Marshal(image)
 	if err != nil {
@@ -124,7 +123,11 @@ func Import(ctx context.Context, image Image, dir string, file *os.File, progres
 	case waitErr == nil && last.Done:
 		return last.SetsPrivileges, nil
 	case exhausted(cmd.ProcessState, stderr.String()):
-		return false, fmt.Errorf("%w: its import needs more memory or time than an import may use", registry.ErrTooLarge)
+		return false, &registry.ImageError{
+			Kind: registry.ErrTooLarge, Cause: errors.Join(waitErr, unix.ENOMEM), Image: image.Reference, Why: "its import needs more memory or time than an import may use",
+		}
+	case signalOf(cmd.ProcessState) == syscall.SIGKILL:
+		return false, ErrKilled
 	default:
 		return false, fmt.Errorf("the process that imports an image failed: %w: %s", errors.Join(waitErr, unix.EPIPE), stderr)
 	}
@@ -152,19 +155,28 @@ func follow(r *bufio.Reader, progress func(fetched, total int64)) message {
 }
 
 func (m message) err() error {
-	for _, kind := range kinds {
-		if kind.Error() == m.Kind {
-			return fmt.Errorf("%w: %s", kind, m.Error)
+	for _, kind := range registry.Kinds {
+		if kind.Error() == m.Kind && m.Failure != nil {
+			m.Failure.Kind, m.Failure.Cause = kind, errors.New(m.Error)
+			return m.Failure
 		}
 	}
 	return errors.New(m.Error)
 }
 
-// exhausted reports whether a process ended because of its limits.
+// exhausted reports whether a process ended because of its limits. A Go program that gets one of these signals ends with a text.
 func exhausted(state *os.ProcessState, stderr string) bool {
-	status, ok := state.Sys().(syscall.WaitStatus)
-	return ok && status.Signaled() && (status.Signal() == syscall.SIGXCPU || status.Signal() == syscall.SIGXFSZ || status.Signal() == syscall.SIGKILL) ||
-		strings.Contains(stderr, "out of memory") || strings.Contains(stderr, "cannot allocate memory")
+	signal := signalOf(state)
+	return signal == syscall.SIGXCPU || signal == syscall.SIGXFSZ ||
+		slices.ContainsFunc([]string{"out of memory", "cannot allocate memory", "SIGXCPU", "SIGXFSZ"}, func(text string) bool { return strings.Contains(stderr, text) })
+}
+
+// signalOf returns the signal that ended a process, or 0.
+func signalOf(state *os.ProcessState) syscall.Signal {
+	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return status.Signal()
+	}
+	return 0
 }
 
 // tail keeps the first part of what is written to it, where a Go program says why it ends.

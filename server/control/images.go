@@ -23,7 +23,10 @@ const (
 	importWorkers    = 4 // at the same time; each is a process with limits (registry/importer)
 	importsPerTenant = 2
 	importAttempts   = 5 // then the image is Failed, and its owner decides whether to retry
+	registryAttempts = 9 // the same if the registry is to blame: with the pauses of a lane, about six minutes
 	importTimeout    = 30 * time.Minute
+	// longestPause is how long Husk waits if a registry asks for it. If it asks for more, the image is Failed.
+	longestPause = 10 * time.Minute
 )
 
 // images imports images that tenants requested, and removes images that tenants deleted.
@@ -41,7 +44,7 @@ type images struct {
 // manifest alone would give access to an image, and the progress or the time of an import would show which images other tenants have.
 // ceph.StoreImage keeps only the first of equal images.
 func (s *images) importImage(ctx context.Context, w store.Work) error {
-	if w.Attempts > importAttempts {
+	if w.Attempts > registryAttempts {
 		return fmt.Errorf("%d attempts ended without a result", w.Attempts-1) // perhaps each ended the server
 	}
 	image, auth, err := s.store.ImageToImport(ctx, w)
@@ -81,20 +84,40 @@ func (s *images) importImage(ctx context.Context, w store.Work) error {
 }
 
 // importFailed tells the owner of an image why it is not imported, and whether Husk retries.
-func (s *images) importFailed(ctx context.Context, w store.Work, err error) (bool, error) {
-	text, final := "the import did not finish; Husk retries it", w.Attempts >= importAttempts
-	if final {
-		text = "the import did not finish; import the image again to retry"
-	}
-	if shown, ok := errors.AsType[*husk.Error](RegistryProblem(err)); ok {
-		text, final = shown.Detail, final || shown.Code != husk.CodeRegistryUnreachable
-	}
-	if final { // an attempt that follows another writes over what that one left
+func (s *images) importFailed(ctx context.Context, w store.Work, err error) (verdict, error) {
+	text, v := importVerdict(w.Attempts, err)
+	if v.final { // an attempt that follows another writes over what that one left
 		if e := s.ceph.RemoveStaging(ctx, w.ObjectID.String()); e != nil {
 			s.log.Warn("what a failed import left could not be removed yet; Husk retries", "tenant", w.TenantID, "image", w.ObjectID, "error", e)
 		}
 	}
-	return final, s.store.ImageTrouble(ctx, husk.Image{TenantID: w.TenantID, ID: w.ObjectID, State: husk.ImageImporting}, text, final)
+	return v, s.store.ImageTrouble(ctx, husk.Image{TenantID: w.TenantID, ID: w.ObjectID, State: husk.ImageImporting}, text, v.final)
+}
+
+// importVerdict decides how an import continues after its latest attempt failed, and explains it to the owner.
+func importVerdict(attempts int, err error) (string, verdict) {
+	text, most, v := "the import did not finish", importAttempts, verdict{}
+	if errors.Is(err, importer.ErrKilled) {
+		text = "the process of the import was killed"
+	}
+	if shown, ok := errors.AsType[*husk.Error](RegistryProblem(err)); ok {
+		text = shown.Detail
+		if shown.Code != husk.CodeRegistryUnreachable {
+			return text, verdict{final: true}
+		}
+		most = registryAttempts
+		if failure, ok := errors.AsType[*registry.ImageError](err); ok {
+			v.pause = failure.RetryAfter
+		}
+	}
+	switch {
+	case v.pause > longestPause:
+		return text + "; import the image again after that", verdict{final: true}
+	case attempts >= most:
+		return fmt.Sprintf("%s, in %d attempts; import the image again to retry", text, attempts), verdict{final: true}
+	default:
+		return text + "; Husk retries", v
+	}
 }
 
 func (s *images) remove(ctx context.Context, w store.Work) error {
@@ -121,9 +144,9 @@ func (s *images) removeImport(ctx context.Context, w store.Work) error {
 	return nil
 }
 
-func (s *images) removalFailed(ctx context.Context, w store.Work, _ error) (bool, error) {
+func (s *images) removalFailed(ctx context.Context, w store.Work, _ error) (verdict, error) {
 	image := husk.Image{TenantID: w.TenantID, ID: w.ObjectID, State: husk.ImageDeleting}
-	return false, s.store.ImageTrouble(ctx, image, "the image could not be deleted yet; Husk retries", false)
+	return verdict{}, s.store.ImageTrouble(ctx, image, "the image could not be deleted yet; Husk retries", false)
 }
 
 // RegistryAuth converts credentials for the registry client.
@@ -136,25 +159,20 @@ func RegistryAuth(a *store.RegistryAuth) registry.Auth {
 
 // RegistryProblem converts an error of the registry client into a problem of the API.
 func RegistryProblem(err error) error {
-	for _, p := range []struct {
-		is     error
-		code   husk.Code
-		detail string
-	}{
-		{registry.ErrBadReference, husk.CodeInvalid, "the text is not a valid image reference"},
-		{registry.ErrNotFound, husk.CodeImageNotFound, "the registry has no such image"},
-		{registry.ErrUnauthorized, husk.CodeRegistryUnauthorized, "the registry requires credentials, or rejected these"},
-		{registry.ErrNoPlatform, husk.CodeImageUnsupported, "the image has no variant for linux/amd64"},
-		{registry.ErrBadImage, husk.CodeImageUnsupported, "the image is damaged or not a valid OCI image"},
-		{registry.ErrTooLarge, husk.CodeImageUnsupported, "the image is larger than this platform imports"},
-		{registry.ErrForbidden, husk.CodeInvalid, "the registry is at an address that this platform does not connect to, or redirects to one"},
-		{registry.ErrTooSlow, husk.CodeRegistryUnreachable, "the registry sends the image too slowly"},
-		{registry.ErrOverloaded, husk.CodeRegistryUnreachable, "the registry responds with an error, perhaps because it limits requests; retry later"},
-		{registry.ErrUnreachable, husk.CodeRegistryUnreachable, "the registry does not respond, has no valid TLS certificate, or its name resolves to an address that this platform does not connect to"},
-	} {
-		if errors.Is(err, p.is) {
-			return errors.Join(husk.Errorf(p.code, "reference", "%s", p.detail), err)
-		}
+	failure, ok := errors.AsType[*registry.ImageError](err)
+	if !ok {
+		return err
 	}
-	return err
+	code := husk.CodeRegistryUnreachable
+	switch failure.Kind {
+	case registry.ErrBadReference, registry.ErrForbidden: //nolint:errorlint // the kind is one of registry.Kinds, not wrapped
+		code = husk.CodeInvalid
+	case registry.ErrNotFound:
+		code = husk.CodeImageNotFound
+	case registry.ErrUnauthorized:
+		code = husk.CodeRegistryUnauthorized
+	case registry.ErrNoPlatform, registry.ErrBadImage, registry.ErrTooLarge:
+		code = husk.CodeImageUnsupported
+	}
+	return errors.Join(husk.Errorf(code, "reference", "%s", failure.Detail()), err)
 }

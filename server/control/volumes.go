@@ -72,8 +72,8 @@ func cephDisk(d store.Disk) ceph.Disk {
 }
 
 // failed tells the owner of a volume why it is not created or removed yet.
-func (s *volumes) failed(ctx context.Context, w store.Work, err error) (bool, error) {
-	return false, s.store.VolumeTrouble(ctx, husk.Volume{TenantID: w.TenantID, ID: w.ObjectID}, troubleText(err))
+func (s *volumes) failed(ctx context.Context, w store.Work, err error) (verdict, error) {
+	return verdict{}, s.store.VolumeTrouble(ctx, husk.Volume{TenantID: w.TenantID, ID: w.ObjectID}, troubleText(err))
 }
 
 // troubleText returns the tenant's message for a failure in the platform. It does not reveal how the platform is built.

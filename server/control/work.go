@@ -35,13 +35,18 @@ type lane struct {
 	timeout   time.Duration // for one object
 	// do does the work. It may be interrupted anywhere, and it may run again after it succeeded.
 	do func(ctx context.Context, w store.Work) error
-	// failed records for the owner that an attempt failed. It returns true if the leader does not retry; then it has changed the
-	// object's state.
-	failed func(ctx context.Context, w store.Work, err error) (final bool, _ error)
+	// failed records for the owner that an attempt failed, and decides how the leader continues.
+	failed func(ctx context.Context, w store.Work, err error) (verdict, error)
 
 	store   store.Control
 	log     *slog.Logger
 	metrics *metrics
+}
+
+// verdict is how the leader continues after an attempt failed.
+type verdict struct {
+	final bool          // it does not retry; failed has changed the object's state
+	pause time.Duration // before the next attempt, at least
 }
 
 // pass claims work and does it until there is nothing left that is due. It claims more whenever an object is finished.
@@ -108,18 +113,18 @@ func (l *lane) attempt(ctx context.Context, w store.Work) {
 }
 
 // silently records nothing for the owner of an object: the operator's log and metrics show why the work is not done.
-func silently(context.Context, store.Work, error) (bool, error) { return false, nil }
+func silently(context.Context, store.Work, error) (verdict, error) { return verdict{}, nil }
 
 func (l *lane) retry(ctx context.Context, w store.Work, failure error) error {
-	final, err := l.failed(ctx, w, failure)
-	if final {
+	next, err := l.failed(ctx, w, failure)
+	if next.final {
 		return err
 	}
 	delay := min(workRetryMin<<min(w.Attempts-1, 10), workRetryMax)
 	if w.Attempts >= stuckAfter {
 		delay = stuckRetry
 	}
-	return errors.Join(err, l.store.PostponeWork(ctx, w, delay))
+	return errors.Join(err, l.store.PostponeWork(ctx, w, max(delay, next.pause)))
 }
 
 // queue shows how much work there is.

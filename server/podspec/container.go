@@ -94,6 +94,17 @@ func completeOptions(c *husk.Container, field string, initial bool) error {
 			return err
 		}
 	}
+	named := map[string]bool{}
+	for i, u := range c.Ulimits {
+		at := fmt.Sprintf("%s.ulimits[%d]", field, i)
+		if named[u.Name] {
+			return husk.Errorf(husk.CodeInvalid, at+".name", "the container has more than one ulimit %s; keep one", u.Name)
+		}
+		named[u.Name] = true
+		if u.Hard >= 0 && (u.Soft < 0 || u.Soft > u.Hard) {
+			return husk.Errorf(husk.CodeInvalid, at+".soft", "the soft limit of %s is above its hard limit %d; lower it, or raise the hard limit", u.Name, u.Hard)
+		}
+	}
 	ends := initial && !c.Sidecar()
 	for name, probe := range probesOf(c) {
 		at := field + "." + name

@@ -86,8 +86,13 @@ func TestASpecThatContradictsItselfIsRefused(t *testing.T) {
 		"a privileged container without capabilities": {container(func(c *husk.Container) {
 			c.Privileged, c.CapabilitiesDrop = true, []string{"ALL"}
 		}), husk.CodeInvalid, "spec.containers[0].capabilitiesDrop"},
-		"a message in a directory": {container(func(c *husk.Container) { c.TerminationMessagePath = "/a/../b" }), husk.CodeInvalid, "spec.containers[0].terminationMessagePath"},
-		"stdinOnce without stdin":  {container(func(c *husk.Container) { c.StdinOnce = true }), husk.CodeInvalid, "spec.containers[0].stdinOnce"},
+		"a ulimit twice": {container(func(c *husk.Container) {
+			c.Ulimits = []husk.Ulimit{{Name: "nofile", Soft: 1, Hard: 1}, {Name: "core", Soft: -1, Hard: -1}, {Name: "nofile", Soft: 2, Hard: 2}}
+		}), husk.CodeInvalid, "spec.containers[0].ulimits[2].name"},
+		"a soft limit above the hard one":    {container(func(c *husk.Container) { c.Ulimits = []husk.Ulimit{{Name: "nofile", Soft: 2, Hard: 1}} }), husk.CodeInvalid, "spec.containers[0].ulimits[0].soft"},
+		"no soft limit, although a hard one": {container(func(c *husk.Container) { c.Ulimits = []husk.Ulimit{{Name: "nofile", Soft: -1, Hard: 1}} }), husk.CodeInvalid, "spec.containers[0].ulimits[0].soft"},
+		"a message in a directory":           {container(func(c *husk.Container) { c.TerminationMessagePath = "/a/../b" }), husk.CodeInvalid, "spec.containers[0].terminationMessagePath"},
+		"stdinOnce without stdin":            {container(func(c *husk.Container) { c.StdinOnce = true }), husk.CodeInvalid, "spec.containers[0].stdinOnce"},
 	} {
 		err := Complete(&c.spec)
 		if e, ok := errors.AsType[*husk.Error](err); !ok || e.Code != c.code || e.Field != c.field {

@@ -452,27 +452,32 @@ func (q *Queries) SetImageReady(ctx context.Context, arg SetImageReadyParams) (i
 	return result.RowsAffected(), nil
 }
 
-const setImageTrouble = `-- name: SetImageTrouble :exec
+const setImageTrouble = `-- name: SetImageTrouble :execrows
 UPDATE images SET state = $1, message = $2, attempts = attempts + 1, fetched_bytes = NULL, total_bytes = NULL
-WHERE tenant_id = $3 AND id = $4 AND state IN ('Importing', 'Deleting')
+WHERE tenant_id = $3 AND id = $4 AND state = $5
 `
 
 type SetImageTroubleParams struct {
-	State    husk.ImageState
-	Message  string
-	TenantID uuid.UUID
-	ID       uuid.UUID
+	NextState husk.ImageState
+	Message   string
+	TenantID  uuid.UUID
+	ID        uuid.UUID
+	State     husk.ImageState
 }
 
-// Counts an attempt. The state is Importing if the import will be retried, and Failed if not.
-func (q *Queries) SetImageTrouble(ctx context.Context, arg SetImageTroubleParams) error {
-	_, err := q.db.Exec(ctx, setImageTrouble,
-		arg.State,
+// Counts an attempt, unless the state has changed meanwhile. The next state is Importing if the import will be retried, and Failed if not.
+func (q *Queries) SetImageTrouble(ctx context.Context, arg SetImageTroubleParams) (int64, error) {
+	result, err := q.db.Exec(ctx, setImageTrouble,
+		arg.NextState,
 		arg.Message,
 		arg.TenantID,
 		arg.ID,
+		arg.State,
 	)
-	return err
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const useImage = `-- name: UseImage :exec

@@ -50,10 +50,10 @@ UPDATE images SET state = 'Ready', message = '', size_bytes = @size_bytes, clone
     fetched_bytes = NULL, total_bytes = NULL, config = config || jsonb_build_object('setsPrivileges', @sets_privileges::boolean)
 WHERE tenant_id = @tenant_id AND id = @id AND state = 'Importing';
 
--- name: SetImageTrouble :exec
--- Counts an attempt. The state is Importing if the import will be retried, and Failed if not.
-UPDATE images SET state = @state, message = @message, attempts = attempts + 1, fetched_bytes = NULL, total_bytes = NULL
-WHERE tenant_id = @tenant_id AND id = @id AND state IN ('Importing', 'Deleting');
+-- name: SetImageTrouble :execrows
+-- Counts an attempt, unless the state has changed meanwhile. The next state is Importing if the import will be retried, and Failed if not.
+UPDATE images SET state = @next_state, message = @message, attempts = attempts + 1, fetched_bytes = NULL, total_bytes = NULL
+WHERE tenant_id = @tenant_id AND id = @id AND state = @state;
 
 -- name: RemoveImage :exec
 DELETE FROM images WHERE tenant_id = @tenant_id AND id = @id AND state = 'Deleting';

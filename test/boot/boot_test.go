@@ -33,6 +33,9 @@ echo nproc "$(ls /proc | grep -c '^[0-9]')"
 echo write > /ro/x || echo volume is read-only
 echo seen "$(cat /ro/seed)"
 echo tmp > /tmp/scratch && echo root is writable
+busybox httpd -p 80 -h /tmp && echo listens on port 80
+echo pings for groups $(cat /proc/sys/net/ipv4/ping_group_range)
+busybox wget -q -O - "http://[::1]:80/scratch" | busybox sed "s/^/localhost on IPv6: /"
 echo to-stderr >&2
 echo dev-stdout > /dev/stdout
 `
@@ -185,7 +188,7 @@ func checkProbe(t *testing.T, logs map[string]string) {
 		"args zero one two words\n", "env good day /home/app pod-1\n", "cwd /tmp\n", "id 1000:1000 groups 1000 50\n", "pid 1\n",
 		"host pod-1\n", "file injected\n", "escaped inside\n", "hosts 1\n", "nameserver 10.7.0.2\nsearch husk.internal\n",
 		"inet 10.7.0.9/24", "mtu 1400", "default via 10.7.0.1 dev eth0", "rootmount overlay / overlay rw",
-		"volume is read-only\n", "seen seed\n", "root is writable\n", "dev-stdout\n",
+		"volume is read-only\n", "seen seed\n", "root is writable\n", "dev-stdout\n", "listens on port 80\n", "pings for groups 0 2147483647\n", "localhost on IPv6: tmp\n",
 	} {
 		if !strings.Contains(logs[guest.Stdout], want) {
 			t.Errorf("probe did not print %q", want)

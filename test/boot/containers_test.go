@@ -20,6 +20,7 @@ touch /dev/shm/new && touch /data/new && echo volumes are writable
 mount -t tmpfs none /mnt 2>/dev/null || echo mounting is refused
 ls -ln /etc/secret
 cat /etc/secret 2>/dev/null || echo secret is unreadable
+echo files "$(ulimit -Sn) $(ulimit -Hn)" core "$(ulimit -c)"
 i=0; while test $i -lt 3000; do echo "line $i"; i=$((i+1)); done > /dev/termination-log
 `
 
@@ -60,6 +61,7 @@ func TestContainersAreWhatTheirSpecSays(t *testing.T) {
 	confined := container("confined", confinedScript, guest.Options{
 		Groups: []string{"staff", "4711"}, CapabilitiesDrop: []string{"ALL"}, CapabilitiesAdd: []string{"SETUID"}, ReadOnlyRoot: true, NoNewPrivileges: true,
 		RestartPolicy: guest.RestartNever, TerminationMessagePath: "/dev/termination-log",
+		Ulimits: []guest.Ulimit{{Name: "nofile", Soft: 512, Hard: 600_000}, {Name: "core", Soft: guest.Unlimited, Hard: guest.Unlimited}},
 	})
 	confined.Files = []guest.File{{Path: "/etc/secret", Content: []byte("x"), UID: 1000, GID: 50}}
 	spec := guest.Spec{
@@ -122,7 +124,8 @@ func TestContainersAreWhatTheirSpecSays(t *testing.T) {
 		}
 	}
 	wantOutput("confined", "groups 0 50 4711", "bounding CapBnd:\t0000000000000080", "privileges NoNewPrivs:\t1", "root is read-only", "volumes are writable",
-		"mounting is refused", "----------    1 1000     50", "secret is unreadable")
+		"mounting is refused", "----------    1 1000     50", "secret is unreadable",
+		"files 512 600000 core unlimited")
 	wantOutput("admin", "mounted", "bounding CapBnd:\t00000000a02425fb", "cpu 150000 100000")
 	if m := of(status, "confined").Message; len(m) > 4096 || !strings.HasSuffix(m, "line 2998\nline 2999\n") || len(m) < 4000 {
 		t.Errorf("termination message of %d bytes: %q", len(m), m)

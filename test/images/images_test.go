@@ -71,7 +71,7 @@ func pull(t *testing.T, name string) (*registry.Resolved, string) {
 	}
 	defer spool.Close()
 	began = time.Now()
-	if err := r.Flatten(t.Context(), spool, out); err != nil {
+	if err := r.Flatten(t.Context(), spool, func(registry.Root) (io.Writer, error) { return out, nil }); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("flattened in %s", time.Since(began))

@@ -27,11 +27,14 @@ const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 const SHOTS = process.env.HUSK_SCREENSHOTS ?? "";
 let pod: Pod;
 let volume: { id: string };
+let image: { id: string };
 const ids = { node: "", tenant: "" };
 
 beforeAll(async () => {
   await haveImage(owner, setup.busybox);
   await haveImage(owner, setup.nginx);
+  const { items: imported } = await owner.ok<{ items: { id: string }[] }>("GET", `/v1/images?reference=${encodeURIComponent(setup.nginx)}`);
+  image = imported[0] ?? { id: "" };
   volume = await owner.ok("POST", "/v1/volumes", { name: "web-data", labels: { app: "web" }, sizeGiB: 10 });
   await owner.ok("POST", "/v1/configs", { kind: "Config", name: "web-settings", values: { LOG_LEVEL: "info" } });
   const spec = { terminationGracePeriodSeconds: 1, resources: { cpuMillis: 500, memoryMiB: 128 } };
@@ -150,6 +153,7 @@ const PAGES: [name: string, key: Key, path: () => string, there: (page: Page) =>
   ["volumes", setup.owner, () => "/volumes", (p) => p.getByRole("row", { name: /web-data/ }).waitFor()],
   ["volume", setup.owner, () => `/volumes/${volume.id}`, (p) => p.getByText("Attached to").waitFor()],
   ["images", setup.owner, () => "/images", (p) => p.getByRole("row", { name: /nginx/ }).waitFor()],
+  ["image", setup.owner, () => `/images/${image.id}`, (p) => p.getByText("ImportRequested").waitFor()],
   ["configs", setup.owner, () => "/configs", (p) => p.getByRole("row", { name: /web-settings/ }).waitFor()],
   ["network", setup.owner, () => "/network", (p) => p.getByRole("row", { name: /web/ }).first().waitFor()],
   [

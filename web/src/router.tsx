@@ -130,6 +130,10 @@ const routeTree = root.addChildren([
       lazyRouteComponent(() => import("./pages/Images"), "Images"),
     ),
     page(
+      "images/$imageId",
+      lazyRouteComponent(() => import("./pages/ImagePage"), "ImagePage"),
+    ),
+    page(
       "network",
       lazyRouteComponent(() => import("./pages/Network"), "Network"),
     ),

@@ -642,6 +642,8 @@ export interface paths {
          * Import an image from a registry
          * @description The server resolves the reference immediately with the given credentials, so this call fails if the image does not exist or the registry
          *     rejects the credentials. The data is downloaded in the background. If the tenant already has the image, the response is that image.
+         *     If its import failed, this call starts the import again. Husk retries for minutes when the registry fails, and waits for up to ten
+         *     minutes if the registry asks for it with `Retry-After`.
          *     For developers and owners of the tenant.
          */
         post: operations["importImage"];
@@ -2579,6 +2581,27 @@ export interface components {
              */
             terminationMessageFromLog?: boolean;
             limits?: components["schemas"]["Limits"];
+            /** @description Limits of each process, as `ulimit` sets them. By default, a process can open 65536 files and raise that to 1048576. */
+            ulimits?: components["schemas"]["Ulimit"][];
+        };
+        /**
+         * @description A limit of each process, or of its user. -1 is unlimited.
+         * @example {
+         *       "name": "nofile",
+         *       "soft": 1024,
+         *       "hard": 65536
+         *     }
+         */
+        Ulimit: {
+            /** @enum {string} */
+            name: "core" | "cpu" | "data" | "fsize" | "locks" | "memlock" | "msgqueue" | "nice" | "nofile" | "nproc" | "rss" | "rtprio" | "rttime" | "sigpending" | "stack";
+            /**
+             * Format: int64
+             * @description A process can raise it up to the hard limit.
+             */
+            soft: number;
+            /** Format: int64 */
+            hard: number;
         };
         /**
          * @description A capability of Linux without `CAP_`, or `ALL`.
@@ -3297,7 +3320,7 @@ export interface components {
             readonly digest: string;
             /** @enum {string} */
             readonly state: "Importing" | "Ready" | "Failed" | "Deleting";
-            /** @description Why the image is not ready yet. */
+            /** @description Why the image is not ready yet, or why its import failed: what happened, and at which registry. */
             readonly message?: string;
             /**
              * Format: int64
@@ -3305,10 +3328,39 @@ export interface components {
              */
             readonly sizeBytes?: number;
             progress?: components["schemas"]["ImportProgress"];
+            config?: components["schemas"]["ImageConfig"];
             /** Format: date-time */
             readonly createdAt: string;
             /** Format: date-time */
             readonly readyAt?: string;
+        };
+        /**
+         * @description How the image says that a container runs. Present only in the response of `getImage`.
+         * @example {
+         *       "entrypoint": [
+         *         "/docker-entrypoint.sh"
+         *       ],
+         *       "cmd": [
+         *         "nginx",
+         *         "-g",
+         *         "daemon off;"
+         *       ],
+         *       "env": [
+         *         "PATH=/usr/sbin:/usr/bin"
+         *       ],
+         *       "stopSignal": "SIGQUIT",
+         *       "setsPrivileges": false
+         *     }
+         */
+        ImageConfig: {
+            entrypoint?: string[];
+            cmd?: string[];
+            env?: string[];
+            workingDir?: string;
+            user?: string;
+            stopSignal?: string;
+            /** @description Whether the image has set-user-ID or set-group-ID files, or files with capabilities. */
+            setsPrivileges?: boolean;
         };
         /**
          * @description How much of the image has been downloaded from its registry. Present only in state `Importing`. A retry starts again at zero. After the download, the image is packed and stored.
@@ -4985,6 +5037,7 @@ export interface components {
             /** @default false */
             terminationMessageFromLog?: boolean;
             limits?: components["schemas"]["Limits"];
+            ulimits?: components["schemas"]["Ulimit"][];
         };
         /** @description A disk, files in memory, or an empty directory. */
         DesiredVolume: {

@@ -39,6 +39,11 @@ export function ObjectLink({ kind, id, name }: { kind: string; id: string; name?
         {shown}
       </Link>
     );
-  if (kind === "image") return <Link to="/images">{shown}</Link>;
+  if (kind === "image")
+    return (
+      <Link to="/images/$imageId" params={{ imageId: id }}>
+        {shown}
+      </Link>
+    );
   return <span>{shown}</span>;
 }

@@ -20,6 +20,7 @@ export function Images() {
   const canChange = useHasRole("developer");
   const images = useLive<Image>("images");
   const [importing, setImporting] = useState(false);
+  const [retrying, setRetrying] = useState<Image>();
   const [deleting, setDeleting] = useState<Image>();
   const [q, setQ] = useState("");
   const shown = useMemo(
@@ -33,9 +34,9 @@ export function Images() {
         width: "minmax(130px, 2fr)",
         sort: (i) => i.reference,
         cell: (i) => (
-          <span className="mono break" title={i.reference}>
+          <Link to="/images/$imageId" params={{ imageId: i.id }} className="mono break" title={i.reference}>
             {i.reference}
-          </span>
+          </Link>
         ),
       },
       { name: "State", width: "minmax(120px, 1fr)", sort: (i) => i.state, cell: (i) => <ImportState image={i} /> },
@@ -71,6 +72,11 @@ export function Images() {
                     <Link to="/pods/new" search={{ image: i.reference }} className="button small" aria-label={`Run ${i.reference}`}>
                       Run
                     </Link>
+                  )}
+                  {i.state === "Failed" && (
+                    <Button small aria-label={`Retry ${i.reference}`} onClick={() => setRetrying(i)}>
+                      Retry
+                    </Button>
                   )}
                   <Button
                     small
@@ -120,13 +126,14 @@ export function Images() {
         </>
       )}
       {importing && <ImportImage close={() => setImporting(false)} />}
+      {retrying && <ImportImage retry={retrying.reference} close={() => setRetrying(undefined)} />}
       {deleting && <DeleteImage image={deleting} close={() => setDeleting(undefined)} />}
     </>
   );
 }
 
 /** ImportState shows the state of an image and the progress of its import. */
-function ImportState({ image }: { image: Image }) {
+export function ImportState({ image }: { image: Image }) {
   const now = useNow(1_000);
   const share = image.progress && image.progress.totalBytes > 0 ? image.progress.fetchedBytes / image.progress.totalBytes : undefined;
   if (image.state !== "Importing")
@@ -145,8 +152,9 @@ function ImportState({ image }: { image: Image }) {
   );
 }
 
-function ImportImage({ close }: { close: () => void }) {
-  const [reference, setReference] = useState("");
+/** ImportImage is the dialog that imports an image, or imports a failed one again. */
+export function ImportImage({ retry = "", close }: { retry?: string; close: () => void }) {
+  const [reference, setReference] = useState(retry);
   const [username, setUsername] = useState("");
   const [password, setPassword] = useState("");
   const [key] = useState(idempotent);
@@ -158,7 +166,7 @@ function ImportImage({ close }: { close: () => void }) {
     toast(`${reference} is being imported.`);
   };
   return (
-    <FormDialog title="Import an image" submit="Import" close={close} run={run}>
+    <FormDialog title={retry ? "Import the image again?" : "Import an image"} submit={retry ? "Retry" : "Import"} close={close} run={run}>
       <Input
         label="Reference"
         value={reference}
@@ -184,7 +192,8 @@ function ImportImage({ close }: { close: () => void }) {
   );
 }
 
-function DeleteImage({ image, close }: { image: Image; close: () => void }) {
+/** DeleteImage is the dialog that deletes an image. */
+export function DeleteImage({ image, close }: { image: Image; close: () => void }) {
   const run = async () => {
     await client.DELETE("/v1/images/{imageId}", { params: { path: { imageId: image.id } } });
     toast(`${image.reference} is being deleted.`);

@@ -115,6 +115,7 @@ export function runLine(pod: PodCreate): { text: string; why?: undefined } | { t
   for (const name of c.capabilitiesAdd ?? []) flag("--cap-add", name);
   for (const name of c.capabilitiesDrop ?? []) flag("--cap-drop", name);
   if (c.noNewPrivileges !== undefined) flag("--security-opt", `no-new-privileges${c.noNewPrivileges ? "" : "=false"}`);
+  for (const u of c.ulimits ?? []) flag("--ulimit", `${u.name}=${u.soft}:${u.hard}`);
   if (c.stopSignal) flag("--stop-signal", c.stopSignal);
   if (terminationGracePeriodSeconds !== 30) flag("--stop-timeout", String(terminationGracePeriodSeconds));
   if (c.user) flag("-u", c.user);

@@ -48,6 +48,7 @@ export function optionsOf(c: Container): [string, string][] {
   const all: [string, string | undefined][] = [
     ["Restart policy", c.restartPolicy],
     ["Limits", limits.filter(Boolean).join(", ")],
+    ["Ulimits", c.ulimits?.map((u) => `${u.name} ${u.soft} (hard ${u.hard})`).join(", ")],
     ["Startup probe", probe(c.startupProbe)],
     ["Readiness probe", probe(c.readinessProbe)],
     ["Liveness probe", probe(c.livenessProbe)],
