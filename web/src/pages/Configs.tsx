@@ -48,7 +48,12 @@ export function Configs() {
         width: "minmax(110px, 1.2fr)",
         sort: (c) => c.name,
         cell: (c) => (
-          <button type="button" className="link strong" onClick={() => setChanging(c)}>
+          <button
+            type="button"
+            className="link strong"
+            aria-label={`${canChange ? "Change" : "Show"} ${c.name}`}
+            onClick={() => setChanging(c)}
+          >
             {c.name}
           </button>
         ),
