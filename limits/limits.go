@@ -21,8 +21,9 @@ const (
 	ReportItems = 10_000
 	// SampleItems is for the list of a report of samples.
 	SampleItems = 4000
-	// CPUMillis and MemoryMiB are for the size of a pod and the limits of a container.
+	// CPUMillis is for the cpu of a pod, and for the limit of a container.
 	CPUMillis = 256_000
+	// MemoryMiB is for the memory of a pod, and for the limit of a container.
 	MemoryMiB = 4 << 20
 	// Groups is for the supplementary groups of a container.
 	Groups = 32
