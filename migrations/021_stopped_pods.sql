@@ -7,8 +7,14 @@ ALTER TABLE pods DROP CONSTRAINT pods_phase_check;
 ALTER TABLE pods DROP CONSTRAINT pods_check;
 ALTER TABLE pods ADD CONSTRAINT pods_phase_check CHECK (phase IN ('Pending', 'Starting', 'Running', 'Succeeded', 'Failed', 'Unknown', 'Stopping', 'Stopped')) NOT VALID;
 ALTER TABLE pods ADD CONSTRAINT pods_check CHECK ((phase IN ('Pending', 'Stopped')) = (node_id IS NULL)) NOT VALID;
-ALTER TABLE pods VALIDATE CONSTRAINT pods_phase_check;
-ALTER TABLE pods VALIDATE CONSTRAINT pods_check;
+
+-- A server of the previous version places an evicted pod again, although it was stopped.
+CREATE FUNCTION keep_stopped() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.phase := 'Stopped';
+    RETURN NEW;
+END $$;
+CREATE TRIGGER keep_stopped BEFORE UPDATE ON pods FOR EACH ROW WHEN (OLD.halted AND NEW.halted AND OLD.phase = 'Stopping' AND NEW.phase = 'Pending') EXECUTE FUNCTION keep_stopped();
 
 -- The scheduler reads the pods of a node again, because their labels have changed.
 CREATE FUNCTION reread_node(node uuid) RETURNS void LANGUAGE sql SECURITY DEFINER SET search_path = public

@@ -52,7 +52,7 @@ func (d desiredStates) of(node store.ID, after int64, s desired.State, from *uui
 				d.log.Error("a pod cannot be started on its node any more; delete it", "tenant", c.Pod.Pod.TenantID, "pod", c.PodID, "node", node, "error", c.Pod.KeyErr)
 			}
 			if c.Pod.ConfigErr != nil {
-				d.log.Error("some configs or secrets of a tenant cannot be read; store their values again", "tenant", c.Pod.Pod.TenantID, "error", c.Pod.ConfigErr)
+				d.log.Error("a config or secret of a pod cannot be read; store its values again", "tenant", c.Pod.Pod.TenantID, "pod", c.PodID, "error", c.Pod.ConfigErr)
 			}
 			if pod, err = d.pod(*c.Pod); err != nil { // the node still gets its other pods
 				d.log.Error("a pod cannot be delivered to its node; delete it", "tenant", c.Pod.Pod.TenantID, "pod", c.PodID, "node", node, "error", err)
@@ -105,6 +105,16 @@ func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
 		},
 		Ceph:  husk.CephAccess{Monitors: d.monitors, User: ceph.PodUser(p.Pod.ID.String()), Key: p.CephKey},
 		Disks: []husk.DesiredDisk{}, Containers: []husk.DesiredContainer{}, Volumes: []husk.DesiredVolume{},
+	}
+	if pod.State != husk.DesiredRunning {
+		p.Configs = nil // nothing runs that could read them
+	}
+	size := 0
+	for ref, use := range p.Pod.Spec.ConfigUses() {
+		size += use.Times * p.Configs[ref].GuestBytes()
+	}
+	if size > husk.MaxFrameBytes { // before so much is built
+		return pod, husk.TooLargeForGuest(size, husk.MaxFrameBytes)
 	}
 	attached := map[store.ID]bool{}
 	for i, c := range p.Pod.Spec.AllContainers() {

@@ -18,19 +18,25 @@ func checkFiles(at string, v husk.PodVolume) error {
 		return nil
 	}
 	at += "." + strings.ToLower(string(ref.Kind))
-	seen := map[string]bool{}
+	seen, dirs := map[string]bool{}, map[string]bool{}
 	for i, item := range files.Items {
 		field := fmt.Sprintf("%s.items[%d].path", at, i)
-		if err := item.CheckPath(field); err != nil {
-			return err
-		}
 		name := item.Path
 		if name == "" {
 			name = item.Key
 		}
+		if err := (husk.ConfigFile{Path: name}).CheckPath(field); err != nil {
+			return err
+		}
+		if dirs[name] {
+			return husk.Errorf(husk.CodeInvalid, field, "the path %s is a directory of another item", name)
+		}
 		for p := name; p != "."; p = path.Dir(p) {
 			if seen[p] {
 				return husk.Errorf(husk.CodeInvalid, field, "another item has the path %s", p)
+			}
+			if p != name {
+				dirs[p] = true
 			}
 		}
 		seen[name] = true

@@ -8,6 +8,7 @@ package configs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -164,24 +165,41 @@ func (f Found) UseBy(ctx context.Context, q *db.Queries, pod uuid.UUID) error {
 	return nil
 }
 
-// OfNode returns the values that the pods of a node use, by tenant: all pods, or those with these ids. Values that cannot be opened are left
-// out, and reported by unreadable.
-func OfNode(ctx context.Context, q *db.Queries, keys *envelope.Keys, node uuid.UUID, ids []uuid.UUID) (values map[uuid.UUID]map[husk.ConfigRef]husk.Values, unreadable map[uuid.UUID]error, err error) {
+// Values are the values of the configs that one pod uses.
+type Values map[husk.ConfigRef]husk.Values
+
+// OfNode returns the values that the pods of a node use, by pod: of all pods, or of those with these ids. Pods that use the same config share its
+// values. Values that cannot be opened are left out, and unreadable has the error for each pod that uses them.
+func OfNode(ctx context.Context, q *db.Queries, keys *envelope.Keys, node uuid.UUID, ids []uuid.UUID) (values map[uuid.UUID]Values, unreadable map[uuid.UUID]error, err error) {
 	rows, err := q.ConfigsOfNode(ctx, db.ConfigsOfNodeParams{NodeID: node, Ids: ids})
+	if err != nil || len(rows) == 0 {
+		return nil, nil, err
+	}
+	uses, err := q.ConfigUsesOfNode(ctx, db.ConfigUsesOfNodeParams{NodeID: node, Ids: ids})
 	if err != nil {
 		return nil, nil, err
 	}
-	values, unreadable = map[uuid.UUID]map[husk.ConfigRef]husk.Values{}, map[uuid.UUID]error{}
+	refs := make(map[uuid.UUID]husk.ConfigRef, len(rows))
+	opened := make(map[uuid.UUID]husk.Values, len(rows))
+	failed := map[uuid.UUID]error{}
 	for _, row := range rows {
-		opened, err := Open(ctx, q, keys, row)
-		if err != nil {
-			unreadable[row.TenantID] = err
-			continue
+		refs[row.ID] = husk.ConfigRef{Kind: row.Kind, Name: row.Name}
+		if opened[row.ID], err = Open(ctx, q, keys, row); err != nil {
+			failed[row.ID] = fmt.Errorf("%s %q: %w", nouns[row.Kind], row.Name, err)
 		}
-		if values[row.TenantID] == nil {
-			values[row.TenantID] = map[husk.ConfigRef]husk.Values{}
+	}
+	values, unreadable = map[uuid.UUID]Values{}, map[uuid.UUID]error{}
+	for _, use := range uses {
+		ref, known := refs[use.ConfigID]
+		switch {
+		case failed[use.ConfigID] != nil:
+			unreadable[use.PodID] = failed[use.ConfigID]
+		case known:
+			if values[use.PodID] == nil {
+				values[use.PodID] = Values{}
+			}
+			values[use.PodID][ref] = opened[use.ConfigID]
 		}
-		values[row.TenantID][husk.ConfigRef{Kind: row.Kind, Name: row.Name}] = opened
 	}
 	return values, unreadable, nil
 }

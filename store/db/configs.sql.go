@@ -93,6 +93,41 @@ func (q *Queries) ConfigUser(ctx context.Context, arg ConfigUserParams) (string,
 	return name, err
 }
 
+const configUsesOfNode = `-- name: ConfigUsesOfNode :many
+SELECT u.pod_id, u.config_id FROM config_uses u JOIN pods p ON p.tenant_id = u.tenant_id AND p.id = u.pod_id
+WHERE p.node_id = $1::uuid AND ($2::uuid[] IS NULL OR p.id = ANY($2))
+`
+
+type ConfigUsesOfNodeParams struct {
+	NodeID uuid.UUID
+	Ids    []uuid.UUID
+}
+
+type ConfigUsesOfNodeRow struct {
+	PodID    uuid.UUID
+	ConfigID uuid.UUID
+}
+
+func (q *Queries) ConfigUsesOfNode(ctx context.Context, arg ConfigUsesOfNodeParams) ([]ConfigUsesOfNodeRow, error) {
+	rows, err := q.db.Query(ctx, configUsesOfNode, arg.NodeID, arg.Ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ConfigUsesOfNodeRow{}
+	for rows.Next() {
+		var i ConfigUsesOfNodeRow
+		if err := rows.Scan(&i.PodID, &i.ConfigID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const configs = `-- name: Configs :many
 SELECT tenant_id, id, kind, name, labels, version, keys, created_at, updated_at FROM configs
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid)
@@ -287,9 +322,9 @@ func (q *Queries) LockNodes(ctx context.Context, ids []uuid.UUID) error {
 }
 
 const podsOfConfig = `-- name: PodsOfConfig :many
-SELECT p.id, p.name, p.node_id, (p.guest_bytes + u.times * $1::integer)::integer AS guest_bytes
+SELECT p.id, p.name, p.node_id, (p.guest_bytes + u.times::bigint * $1::integer)::bigint AS guest_bytes
 FROM config_uses u JOIN pods p ON p.tenant_id = u.tenant_id AND p.id = u.pod_id
-WHERE u.tenant_id = $2 AND u.config_id = $3 AND p.phase NOT IN ('Succeeded', 'Failed', 'Stopping')
+WHERE u.tenant_id = $2 AND u.config_id = $3 AND p.deletion_requested_at IS NULL
 ORDER BY p.id FOR UPDATE OF p
 `
 
@@ -303,7 +338,7 @@ type PodsOfConfigRow struct {
 	ID         uuid.UUID
 	Name       string
 	NodeID     *uuid.UUID
-	GuestBytes int
+	GuestBytes int64
 }
 
 // The pods that use an object, locked in the order of their ids.
@@ -349,7 +384,7 @@ func (q *Queries) RemoveConfig(ctx context.Context, arg RemoveConfigParams) erro
 const renewPodsOfConfig = `-- name: RenewPodsOfConfig :exec
 UPDATE pods p SET guest_bytes = p.guest_bytes + u.times * $1::integer, generation = p.generation + 1
 FROM config_uses u WHERE u.tenant_id = $2 AND u.config_id = $3 AND p.tenant_id = u.tenant_id AND p.id = u.pod_id
-  AND p.phase NOT IN ('Succeeded', 'Failed', 'Stopping')
+  AND p.deletion_requested_at IS NULL
 `
 
 type RenewPodsOfConfigParams struct {
@@ -358,7 +393,7 @@ type RenewPodsOfConfigParams struct {
 	ConfigID uuid.UUID
 }
 
-// Their nodes get them again.
+// Their nodes get them again. Pods that have ended count too, because they can be started again.
 func (q *Queries) RenewPodsOfConfig(ctx context.Context, arg RenewPodsOfConfigParams) error {
 	_, err := q.db.Exec(ctx, renewPodsOfConfig, arg.Growth, arg.TenantID, arg.ConfigID)
 	return err

@@ -158,8 +158,8 @@ SELECT t.id, t.name, t.quota_pods, t.quota_cpu_millis, t.quota_memory_mib, t.quo
     COALESCE(v.volumes, 0)::bigint AS volumes, COALESCE(v.volume_gib, 0)::bigint AS volume_gib,
     COALESCE(n.networks, 0)::bigint AS networks, COALESCE(i.images, 0)::bigint AS images, COALESCE(c.configs, 0)::bigint AS configs
 FROM tenants t
-LEFT JOIN (SELECT tenant_id, count(*) AS pods, sum(cpu_millis) FILTER (WHERE phase = 'Pending' OR holds_room) AS cpu_millis,
-    sum(memory_mib) FILTER (WHERE phase = 'Pending' OR holds_room) AS memory_mib FROM pods WHERE tenant_id = ANY($1::uuid[]) GROUP BY tenant_id) p ON p.tenant_id = t.id
+LEFT JOIN (SELECT tenant_id, count(*) AS pods, sum(cpu_millis) FILTER (WHERE phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted) AS cpu_millis,
+    sum(memory_mib) FILTER (WHERE phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted) AS memory_mib FROM pods WHERE tenant_id = ANY($1::uuid[]) GROUP BY tenant_id) p ON p.tenant_id = t.id
 LEFT JOIN (SELECT tenant_id, count(*) AS volumes, sum(size_gib) AS volume_gib FROM volumes WHERE tenant_id = ANY($1) GROUP BY tenant_id) v ON v.tenant_id = t.id
 LEFT JOIN (SELECT tenant_id, count(*) AS networks FROM networks WHERE tenant_id = ANY($1) GROUP BY tenant_id) n ON n.tenant_id = t.id
 LEFT JOIN (SELECT tenant_id, count(*) AS images FROM images WHERE tenant_id = ANY($1) GROUP BY tenant_id) i ON i.tenant_id = t.id

@@ -287,7 +287,7 @@ WITH leader AS (
 ), locked AS MATERIALIZED ( -- triggers change the nodes
     SELECT l.id FROM nodes l WHERE l.id IN (SELECT node_id FROM going) ORDER BY l.id FOR NO KEY UPDATE
 ), evicted AS (
-    UPDATE pods p SET phase = 'Stopping', reason = $5, message = $6, evicted = true, generation = p.generation + 1
+    UPDATE pods p SET phase = 'Stopping', reason = $5, message = $6, evicted = true, halted = false, generation = p.generation + 1
     FROM going g JOIN locked ON locked.id = g.node_id WHERE p.tenant_id = g.tenant_id AND p.id = g.id RETURNING p.tenant_id, p.id, p.node_id
 )
 SELECT tenant_id, id, node_id::uuid AS node_id FROM evicted
@@ -1053,8 +1053,8 @@ func (q *Queries) PodPhases(ctx context.Context) ([]PodPhasesRow, error) {
 
 const podUse = `-- name: PodUse :one
 SELECT count(*)::integer AS pods,
-    COALESCE(sum(cpu_millis) FILTER (WHERE phase = 'Pending' OR holds_room), 0)::integer AS cpu_millis,
-    COALESCE(sum(memory_mib) FILTER (WHERE phase = 'Pending' OR holds_room), 0)::integer AS memory_mib
+    COALESCE(sum(cpu_millis) FILTER (WHERE phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted), 0)::integer AS cpu_millis,
+    COALESCE(sum(memory_mib) FILTER (WHERE phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted), 0)::integer AS memory_mib
 FROM pods WHERE tenant_id = $1
 `
 
@@ -1064,7 +1064,8 @@ type PodUseRow struct {
 	MemoryMib int
 }
 
-// Ended pods keep their row and count as pods, but use no cpu and memory, even while they are being deleted.
+// Ended and stopped pods keep their row and count as pods, but use no cpu and memory, even while they are being deleted. A pod that will start
+// again uses them.
 func (q *Queries) PodUse(ctx context.Context, tenantID uuid.UUID) (PodUseRow, error) {
 	row := q.db.QueryRow(ctx, podUse, tenantID)
 	var i PodUseRow

@@ -201,8 +201,8 @@ func (q *Queries) LockTenantNetwork(ctx context.Context, id uuid.UUID) (LockTena
 const quotaUse = `-- name: QuotaUse :one
 SELECT t.id, t.name, t.quota_pods, t.quota_cpu_millis, t.quota_memory_mib, t.quota_volumes, t.quota_volume_gib, t.quota_images, t.created_at, t.order_lock, t.quota_snapshots, t.quota_networks, t.quota_addresses, t.quota_requests_per_second, t.quota_priority, t.quota_configs,
     (SELECT count(*) FROM pods p WHERE p.tenant_id = t.id) AS pods,
-    (SELECT COALESCE(sum(cpu_millis), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room)) AS cpu_millis,
-    (SELECT COALESCE(sum(memory_mib), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room)) AS memory_mib,
+    (SELECT COALESCE(sum(cpu_millis), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted)) AS cpu_millis,
+    (SELECT COALESCE(sum(memory_mib), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted)) AS memory_mib,
     (SELECT count(*) FROM volumes v WHERE v.tenant_id = t.id) AS volumes,
     (SELECT COALESCE(sum(size_gib), 0)::bigint FROM volumes v WHERE v.tenant_id = t.id) AS volume_gib,
     (SELECT count(*) FROM networks n WHERE n.tenant_id = t.id) AS networks,

@@ -43,9 +43,8 @@ type Pod struct {
 	CephKey string           // empty if KeyErr is set
 	KeyErr  error            // the stored key cannot be opened
 	Images  map[string]Image // by container
-	// Configs are the values of all configs and secrets that the tenant's pods on this node use.
-	Configs   map[husk.ConfigRef]husk.Values
-	ConfigErr error // some stored values of the tenant cannot be opened
+	Configs   configs.Values
+	ConfigErr error // some values that the pod uses cannot be opened
 }
 
 // Network is the network that a pod's interface belongs to.
@@ -142,7 +141,7 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 			}
 		}
 		pods = append(pods, Pod{
-			Pod: convert.Pod(r.Pod), CephKey: key, KeyErr: keyErr, ConfigErr: unreadable[r.Pod.TenantID], Images: byPod[r.Pod.ID], Configs: values[r.Pod.TenantID],
+			Pod: convert.Pod(r.Pod), CephKey: key, KeyErr: keyErr, ConfigErr: unreadable[r.Pod.ID], Images: byPod[r.Pod.ID], Configs: values[r.Pod.ID],
 			Network: Network{ID: r.Pod.NetworkID, CIDR: r.Cidr.String(), MAC: r.Pod.Mac.String()},
 		})
 	}

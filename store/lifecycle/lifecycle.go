@@ -37,6 +37,11 @@ func Start(ctx context.Context, q *db.Queries, tenant db.Tenant, row db.Pod) (bo
 	next, ok := row.Phase.Next(husk.EventStart)
 	if !ok {
 		if row.Phase == husk.PhaseStopping && row.Halted {
+			if !row.HoldsRoom { // it is not counted at the moment
+				if err := admission.Again(ctx, q, tenant, row); err != nil {
+					return false, err
+				}
+			}
 			return true, q.SetPodHalted(ctx, db.SetPodHaltedParams{TenantID: row.TenantID, ID: row.ID})
 		}
 		return false, nil

@@ -31,19 +31,19 @@ WHERE tenant_id = @tenant_id AND id = @id RETURNING *;
 
 -- name: PodsOfConfig :many
 -- The pods that use an object, locked in the order of their ids.
-SELECT p.id, p.name, p.node_id, (p.guest_bytes + u.times * @growth::integer)::integer AS guest_bytes
+SELECT p.id, p.name, p.node_id, (p.guest_bytes + u.times::bigint * @growth::integer)::bigint AS guest_bytes
 FROM config_uses u JOIN pods p ON p.tenant_id = u.tenant_id AND p.id = u.pod_id
-WHERE u.tenant_id = @tenant_id AND u.config_id = @config_id AND p.phase NOT IN ('Succeeded', 'Failed', 'Stopping')
+WHERE u.tenant_id = @tenant_id AND u.config_id = @config_id AND p.deletion_requested_at IS NULL
 ORDER BY p.id FOR UPDATE OF p;
 
 -- name: LockNodes :exec
 SELECT lock_nodes(@ids::uuid[]);
 
 -- name: RenewPodsOfConfig :exec
--- Their nodes get them again.
+-- Their nodes get them again. Pods that have ended count too, because they can be started again.
 UPDATE pods p SET guest_bytes = p.guest_bytes + u.times * @growth::integer, generation = p.generation + 1
 FROM config_uses u WHERE u.tenant_id = @tenant_id AND u.config_id = @config_id AND p.tenant_id = u.tenant_id AND p.id = u.pod_id
-  AND p.phase NOT IN ('Succeeded', 'Failed', 'Stopping');
+  AND p.deletion_requested_at IS NULL;
 
 -- name: ConfigUser :one
 SELECT p.name FROM config_uses u JOIN pods p ON p.tenant_id = u.tenant_id AND p.id = u.pod_id
@@ -57,3 +57,7 @@ DELETE FROM configs WHERE tenant_id = @tenant_id AND id = @id;
 SELECT c.* FROM configs c WHERE (c.tenant_id, c.id) IN (
     SELECT u.tenant_id, u.config_id FROM config_uses u JOIN pods p ON p.tenant_id = u.tenant_id AND p.id = u.pod_id
     WHERE p.node_id = @node_id::uuid AND (sqlc.narg(ids)::uuid[] IS NULL OR p.id = ANY(sqlc.narg(ids))));
+
+-- name: ConfigUsesOfNode :many
+SELECT u.pod_id, u.config_id FROM config_uses u JOIN pods p ON p.tenant_id = u.tenant_id AND p.id = u.pod_id
+WHERE p.node_id = @node_id::uuid AND (sqlc.narg(ids)::uuid[] IS NULL OR p.id = ANY(sqlc.narg(ids)));

@@ -46,8 +46,8 @@ SELECT sqlc.embed(tenants), networks.cidr FROM tenants JOIN networks ON networks
 -- Ended pods keep their row and their address, but use no cpu and memory.
 SELECT sqlc.embed(t),
     (SELECT count(*) FROM pods p WHERE p.tenant_id = t.id) AS pods,
-    (SELECT COALESCE(sum(cpu_millis), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room)) AS cpu_millis,
-    (SELECT COALESCE(sum(memory_mib), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room)) AS memory_mib,
+    (SELECT COALESCE(sum(cpu_millis), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted)) AS cpu_millis,
+    (SELECT COALESCE(sum(memory_mib), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted)) AS memory_mib,
     (SELECT count(*) FROM volumes v WHERE v.tenant_id = t.id) AS volumes,
     (SELECT COALESCE(sum(size_gib), 0)::bigint FROM volumes v WHERE v.tenant_id = t.id) AS volume_gib,
     (SELECT count(*) FROM networks n WHERE n.tenant_id = t.id) AS networks,

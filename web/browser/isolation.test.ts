@@ -95,8 +95,7 @@ test("a viewer sees no controls that change anything", async () => {
     "Overview",
     "Pods",
     "Volumes",
-    "Images",
-    "Network",
+    "Images", "Configs", "Network",
     "Events",
     "Usage",
   ]);
