@@ -274,6 +274,9 @@ func HasEnded(pod openapi.Pod, container string) bool {
 	case openapi.PodPhaseStopping:
 		return false
 	}
+	if container == "" && len(pod.Spec.Containers) > 0 { // not an init container
+		container = pod.Spec.Containers[0].Name
+	}
 	for _, s := range pod.Status.Containers {
 		if container != "" && s.Name != container || s.State != openapi.ContainerStatusStateExited {
 			continue

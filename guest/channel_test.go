@@ -97,7 +97,7 @@ func (h *fakeHandler) Signal(container string, _ int) error {
 	return nil
 }
 
-func (h *fakeHandler) Update(v Values) error {
+func (h *fakeHandler) Update(_ context.Context, v Values) error {
 	if len(v.Files["config"]) != 1 {
 		return &CallError{Code: CodeInvalid, Message: "no files"}
 	}

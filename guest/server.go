@@ -40,7 +40,7 @@ type Handler interface {
 	// Signal sends a signal to a running container.
 	Signal(container string, signal int) error
 	// Update replaces values of the pod that was started.
-	Update(Values) error
+	Update(ctx context.Context, v Values) error
 
 	// The streams. Each calls accept once it is sure that the request can be served. An error before
 	// that is the response to the call; a later one ends the stream. A stream ends when the host
@@ -115,6 +115,9 @@ func (s *server) drop() {
 	s.in, s.finish = nil, nil
 }
 
+// finishTime is how long the calls of an earlier session may take to end.
+const finishTime = time.Second
+
 func (s *server) restart(ctx context.Context, nonce string) error {
 	s.drop()
 	s.port.SetWriteDeadline(time.Time{})
@@ -136,7 +139,10 @@ func (s *server) restart(ctx context.Context, nonce string) error {
 	s.finish = func() {
 		cancel()
 		session.Close()
-		<-done
+		select {
+		case <-done:
+		case <-time.After(finishTime): // a call that hangs must not keep the next host away
+		}
 	}
 	return nil
 }
@@ -226,7 +232,7 @@ func serveCall(ctx context.Context, stream *yamux.Stream, h Handler) {
 			answer(reply{}, errorf(CodeInvalid, "update: no values"))
 			return
 		}
-		answer(reply{}, h.Update(*req.Values))
+		answer(reply{}, h.Update(ctx, *req.Values))
 	case callExec, callAttach, callForward, callCopyOut, callCopyIn:
 		serveInteractive(ctx, stream, req, h, answer)
 	default:

@@ -317,7 +317,7 @@ func (t tree) attach(target string) error {
 			return err
 		}
 	} else {
-		f, err := os.OpenFile(target, os.O_CREATE|os.O_RDONLY, 0o644)
+		f, err := os.OpenFile(target, os.O_CREATE|os.O_RDONLY|unix.O_NONBLOCK, 0o644) // somebody may have put a pipe there
 		if err != nil {
 			return err
 		}

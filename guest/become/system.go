@@ -35,6 +35,13 @@ func mountSystem(privileged bool, devices []device, shm tree) error {
 		{"devpts", "/dev/pts", "devpts", unix.MS_NOSUID | unix.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5"},
 		{"mqueue", "/dev/mqueue", "mqueue", NoExec, ""},
 	} {
+		// A symbolic link of the image would put the file system elsewhere, and leave a path that the
+		// container can change.
+		if info, err := os.Lstat(m.Target); err == nil && !info.IsDir() {
+			if err := os.Remove(m.Target); err != nil {
+				return fmt.Errorf("mount %s: %w", m.Target, err)
+			}
+		}
 		if err := os.MkdirAll(m.Target, 0o755); err != nil {
 			return err
 		}

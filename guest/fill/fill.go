@@ -15,6 +15,7 @@ import (
 	"path"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,15 +26,18 @@ const mark = "trusted.husk.filled"
 
 // The values of mark.
 const (
-	begun = "begun" // the content may be incomplete, and nobody but this package has written
+	begun = "begun" // the content may be incomplete
 	done  = "done"
 )
 
 // lostFound is a directory that mke2fs makes.
 const lostFound = "lost+found"
 
+// partial is the name of a file that is being copied.
+const partial = ".husk-copy"
+
 // Fresh fills the volume mounted at target from the directory source, if the volume is fresh. If an
-// earlier call did not come to its end, Fresh begins again. Several containers may call it at once. It
+// earlier call did not come to its end, Fresh adds what is missing. It deletes nothing. Several containers may call it at once. It
 // returns true if it has filled the volume.
 func Fresh(target, source string) (bool, error) {
 	volume, err := os.Open(target)
@@ -41,11 +45,14 @@ func Fresh(target, source string) (bool, error) {
 		return false, err
 	}
 	defer volume.Close()
-	if err := unix.Flock(int(volume.Fd()), unix.LOCK_EX); err != nil {
-		return false, fmt.Errorf("lock: %w", err)
-	}
 	state, err := stateOf(volume)
 	if err != nil || state == done {
+		return false, err
+	}
+	if err := lock(volume); err != nil {
+		return false, err
+	}
+	if state, err = stateOf(volume); err != nil || state == done {
 		return false, err
 	}
 	to, err := os.OpenRoot(target)
@@ -58,12 +65,7 @@ func Fresh(target, source string) (bool, error) {
 		return false, err
 	}
 	for _, name := range names {
-		switch {
-		case state == begun:
-			if err := to.RemoveAll(name); err != nil {
-				return false, err
-			}
-		case name != lostFound:
+		if state != begun && name != lostFound {
 			return false, unix.Fsetxattr(int(volume.Fd()), mark, []byte(done), 0) // not fresh, so it need not be read again
 		}
 	}
@@ -86,6 +88,19 @@ func Fresh(target, source string) (bool, error) {
 		return false, err
 	}
 	return true, unix.Fsetxattr(int(volume.Fd()), mark, []byte(done), 0)
+}
+
+// lockTime is how long another container may hold the lock of a volume that is not filled yet.
+const lockTime = 30 * time.Second
+
+// lock locks a volume until its file is closed. Containers of the pod can lock it too.
+func lock(volume *os.File) error {
+	for deadline := time.Now().Add(lockTime); ; time.Sleep(50 * time.Millisecond) {
+		err := unix.Flock(int(volume.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 func stateOf(volume *os.File) (string, error) {
@@ -125,14 +140,23 @@ func copyEntry(from, to *os.Root, name string, info fs.FileInfo) error {
 	}
 	switch info.Mode().Type() {
 	case 0:
-		if err := copyFile(from, to, name); err != nil {
+		if _, err := to.Lstat(name); err == nil {
+			return nil
+		}
+		at := path.Join(path.Dir(name), partial)
+		if err := copyFile(from, to, name, at); err != nil {
 			return err
 		}
+		if err := copyMeta(from, to, name, at, info, st); err != nil {
+			return err
+		}
+		return to.Rename(at, name)
 	case fs.ModeDir:
-		if name != "." {
-			if err := to.Mkdir(name, 0o700); err != nil {
-				return err
+		if err := to.Mkdir(name, 0o700); name != "." && err != nil {
+			if errors.Is(err, fs.ErrExist) {
+				return nil
 			}
+			return err
 		}
 	case fs.ModeSymlink:
 		target, err := from.Readlink(name)
@@ -140,16 +164,24 @@ func copyEntry(from, to *os.Root, name string, info fs.FileInfo) error {
 			return err
 		}
 		if err := to.Symlink(target, name); err != nil {
+			if errors.Is(err, fs.ErrExist) {
+				return nil
+			}
 			return err
 		}
 		return to.Lchown(name, int(st.Uid), int(st.Gid))
 	default:
 		return nil
 	}
+	return copyMeta(from, to, name, name, info, st)
+}
+
+// copyMeta gives the copy of a file or directory its owner, attributes, mode and time.
+func copyMeta(from, to *os.Root, source, name string, info fs.FileInfo, st *syscall.Stat_t) error {
 	if err := to.Lchown(name, int(st.Uid), int(st.Gid)); err != nil {
 		return err
 	}
-	if err := copyAttributes(from, to, name); err != nil {
+	if err := copyAttributes(from, to, source, name); err != nil {
 		return err
 	}
 	if err := to.Chmod(name, info.Mode()&(fs.ModePerm|fs.ModeSetuid|fs.ModeSetgid|fs.ModeSticky)); err != nil {
@@ -158,13 +190,13 @@ func copyEntry(from, to *os.Root, name string, info fs.FileInfo) error {
 	return to.Chtimes(name, info.ModTime(), info.ModTime())
 }
 
-func copyFile(from, to *os.Root, name string) error {
+func copyFile(from, to *os.Root, name, target string) error {
 	in, err := from.Open(name)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	out, err := to.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	out, err := to.OpenFile(target, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NONBLOCK, 0o600)
 	if err != nil {
 		return err
 	}
@@ -174,8 +206,8 @@ func copyFile(from, to *os.Root, name string) error {
 
 // copyAttributes copies the extended attributes of a file or directory. overlayfs has attributes of
 // its own, which are not part of the image.
-func copyAttributes(from, to *os.Root, name string) error {
-	in, err := from.Open(name)
+func copyAttributes(from, to *os.Root, source, name string) error {
+	in, err := from.Open(source)
 	if err != nil {
 		return err
 	}

@@ -113,16 +113,32 @@ func TestAFreshVolumeIsFilledOnce(t *testing.T) {
 	}
 }
 
-func TestAnInterruptedFillBeginsAgain(t *testing.T) {
+func TestAnInterruptedFillIsCompleted(t *testing.T) {
 	t.Parallel()
 	source, volume := image(t), t.TempDir()
 	must(t, unix.Setxattr(volume, mark, []byte(begun), 0))
-	must(t, os.MkdirAll(filepath.Join(volume, "conf.d"), 0o700))
-	must(t, os.WriteFile(filepath.Join(volume, "half"), []byte("cont"), 0o600))
+	must(t, os.WriteFile(filepath.Join(volume, partial), []byte("cont"), 0o600))
+	must(t, os.WriteFile(filepath.Join(volume, "mine"), []byte("data"), 0o600))
 	mustFill(t, volume, source)
-	if got, want := tree(t, volume), withoutFIFO(tree(t, source)); got != want {
-		t.Errorf("the volume has\n%s\nwant\n%s", got, want)
+	if raw, err := os.ReadFile(filepath.Join(volume, "conf.d/deep/a")); err != nil || string(raw) != "content" {
+		t.Errorf("the file has %q, %v", raw, err)
 	}
+	// What somebody else has written in the meantime stays.
+	if raw, err := os.ReadFile(filepath.Join(volume, "mine")); err != nil || string(raw) != "data" {
+		t.Errorf("a file of the pod has %q, %v", raw, err)
+	}
+}
+
+// A container can lock the volume for as long as it likes. Only the first fill waits for it.
+func TestALockDoesNotDelayAFilledVolume(t *testing.T) {
+	t.Parallel()
+	source, volume := image(t), t.TempDir()
+	mustFill(t, volume, source)
+	holder, err := os.Open(volume)
+	must(t, err)
+	defer holder.Close()
+	must(t, unix.Flock(int(holder.Fd()), unix.LOCK_EX))
+	mustFill(t, volume, source)
 }
 
 func TestAVolumeInUseIsNotFilled(t *testing.T) {

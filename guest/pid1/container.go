@@ -103,7 +103,7 @@ func (p *pod) begin(i int, c *guest.Container, first bool) (*run, *become.StartE
 		s.NextRestartAt, s.LastReason = time.Time{}, ""
 		if failed != nil {
 			now, code := time.Now(), failed.Code
-			s.State, s.Reason, s.Message = guest.StateExited, guest.ReasonStartError, failed.Message
+			s.State, s.Reason, s.Message = guest.StateExited, guest.ReasonStartError, guest.Message(failed.Message)
 			s.ExitCode, s.Signal, s.OOMKilled, s.LastExitCode = code, 0, false, &code
 			s.StartedAt, s.FinishedAt = time.Time{}, now
 			return
@@ -188,7 +188,7 @@ func (p *pod) rest(i int, c *guest.Container, d time.Duration) bool {
 func (p *pod) abort(name string, e *become.StartError) {
 	p.update(func() {
 		if !p.stopping {
-			p.status.Phase, p.status.Error = guest.PhaseFailed, "container "+name+": "+e.Message
+			p.status.Phase, p.status.Error = guest.PhaseFailed, "container "+name+": "+guest.Message(e.Message)
 		}
 		p.endContainers(abortGrace)
 	})

@@ -112,7 +112,11 @@ func (l *linux) startJob(k *child, c guest.Container, e guest.Exec) (_ *job, err
 	}
 	defer failure.Close()
 	// The pipe closes without data if exec succeeds.
+	slow := time.AfterFunc(startTime, j.group.kill)
 	report, err := io.ReadAll(io.LimitReader(failure, 64<<10))
+	if !slow.Stop() {
+		err = errors.Join(err, fmt.Errorf("the command was not started within %s", startTime))
+	}
 	if err == nil && len(report) == 0 {
 		return j, nil
 	}
@@ -125,6 +129,10 @@ func (l *linux) startJob(k *child, c guest.Container, e guest.Exec) (_ *job, err
 	}
 	return nil, err
 }
+
+// startTime is how long a command may take until it runs. The container can make it wait, for example with
+// a pipe in place of its list of users.
+const startTime = 30 * time.Second
 
 // forkJob forks the command's process into the container and returns the pipe on which it reports
 // errors.

@@ -99,7 +99,9 @@ func bridge(conn session.Conn, f *os.File) {
 			}
 			switch frame.Kind {
 			case session.Stdin:
-				if !writeAll(conn, f, frame.Payload) {
+				if !writeAll(conn, f, frame.Payload) { // the client has gone, or the program
+					conn.Close()
+					f.SetDeadline(time.Unix(1, 0))
 					return
 				}
 			case session.EOF:

@@ -113,18 +113,25 @@ func (p *pod) Start(spec guest.Spec) (guest.Status, error) {
 	return p.snapshot(), nil
 }
 
+// updateWait is how long an update waits for the machine to be prepared. It is shorter than a call.
+const updateWait = 10 * time.Second
+
 // Update replaces values of the pod. Containers get a changed environment when they are started
 // again.
-func (p *pod) Update(values guest.Values) error {
+func (p *pod) Update(ctx context.Context, values guest.Values) error {
 	p.updates.Lock()
 	defer p.updates.Unlock()
 	if err := p.setEnv(values); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, updateWait)
+	defer cancel()
 	select {
 	case <-p.prepared:
 	case <-p.stop:
 		return &guest.CallError{Code: guest.CodeStopping, Message: "the guest is stopping"}
+	case <-ctx.Done():
+		return &guest.CallError{Code: guest.CodeFailed, Message: "the machine is not prepared yet; send the values again"}
 	}
 	for _, name := range slices.Sorted(maps.Keys(values.Files)) {
 		if err := p.machine.update(name, values.Files[name]); err != nil {

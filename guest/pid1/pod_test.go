@@ -334,7 +334,7 @@ func TestValuesOfARunningPodChange(t *testing.T) {
 		p, m, spec := newFakePod(guest.RestartAlways, map[string][]fakeRun{"a": {{lasts: time.Second}}}, "a")
 		spec.Volumes = []guest.Volume{{Name: "config", FSType: guest.FilesType, Files: []guest.File{{Path: "x", Content: []byte("1")}}}}
 		spec.Containers[0].Env = []string{"A=1"}
-		if err := p.Update(guest.Values{}); err == nil {
+		if err := p.Update(t.Context(), guest.Values{}); err == nil {
 			t.Error("values of a pod that was not started have changed")
 		}
 		mustStart(t, p, spec)
@@ -343,7 +343,7 @@ func TestValuesOfARunningPodChange(t *testing.T) {
 			Env:   map[string][]string{"a": {"A=2"}},
 			Files: map[string][]guest.File{"config": {{Path: "x", Content: []byte("2")}}},
 		}
-		if err := p.Update(changed); err != nil {
+		if err := p.Update(t.Context(), changed); err != nil {
 			t.Fatal(err)
 		}
 		m.mu.Lock()
@@ -368,7 +368,7 @@ func TestValuesOfARunningPodChange(t *testing.T) {
 			{Files: map[string][]guest.File{"config": {{Path: "../x"}}}},
 			{Files: map[string][]guest.File{"config": {{Path: "/etc/x"}}}},
 		} {
-			if err := p.Update(bad); err == nil {
+			if err := p.Update(t.Context(), bad); err == nil {
 				t.Errorf("%v was accepted", bad)
 			}
 		}

@@ -53,7 +53,7 @@ func (p *pod) terminate(r *run, grace time.Duration, reason, message string) {
 		deadline := time.NewTimer(grace)
 		defer deadline.Stop()
 		if r.container.PreStop != nil {
-			p.beforeStop(r, grace)
+			go p.beforeStop(r, grace)
 		}
 		select {
 		case <-r.life.Done():

@@ -53,11 +53,14 @@ func (l *Log) Intake(boot string, b *Budget, dropped func(bytes uint64)) (*Intak
 	return &Intake{log: l, budget: b, boot: boot, at: after, dropped: dropped}, after, err
 }
 
+// maxGap limits what one gap adds to the metric, because a guest can claim any position.
+const maxGap = 1 << 30
+
 // Take stores a piece of output, and waits until the budget allows that. If a client gets the
 // container's output live, it is not slowed down: what exceeds the budget is not stored.
 func (i *Intake) Take(ctx context.Context, e guest.LogEntry) error {
 	if gap := e.Start() - i.at; gap > 0 && !e.Lines {
-		i.dropped(gap)
+		i.dropped(min(gap, maxGap))
 	}
 	i.at = e.Seq
 	size := (&record{boot: i.boot, bytes: e.Bytes}).size()

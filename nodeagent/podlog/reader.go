@@ -83,6 +83,9 @@ func (r *reader) drain(emit func(record) error) error {
 		if errors.Is(err, io.EOF) || errors.Is(err, errTruncated) {
 			return nil // the end for now; the next call reads the rest
 		}
+		if _, ofFile := errors.AsType[*fs.PathError](err); err != nil && !ofFile {
+			return nil // what follows was damaged when the node lost its power
+		}
 		if err != nil {
 			return fmt.Errorf("log %s: %w", r.path, err)
 		}

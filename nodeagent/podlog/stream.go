@@ -146,12 +146,16 @@ func (l *Log) Stream(ctx context.Context, want Selection, follow bool, out Out) 
 	r := reader{path: l.path}
 	defer r.close()             //nolint:errcheck // only opened for reading
 	ended, changed := l.state() // before reading, so that no change in between is missed
-	last := tail{n: want.Tail}
-	catching := want.Tail >= 0
+	skip, err := l.beforeTail(ctx, want)
+	if err != nil {
+		return err
+	}
 	s, err := newSplitter(l.path, want, func(line Line) error {
-		if catching {
-			last.add(line)
-			return nil
+		if skip > 0 {
+			if !line.Partial {
+				skip--
+			}
+			return ctx.Err()
 		}
 		return out.Write(line)
 	})
@@ -161,12 +165,7 @@ func (l *Log) Stream(ctx context.Context, want Selection, follow bool, out Out) 
 	if err := r.next(s.split); err != nil {
 		return err
 	}
-	catching = false
-	for _, line := range last.kept {
-		if err := out.Write(line); err != nil {
-			return err
-		}
-	}
+	skip = 0 // less is there than was counted, because the log has rotated
 	for {
 		if err := out.Flush(); err != nil || !follow || ended {
 			return err
@@ -183,30 +182,27 @@ func (l *Log) Stream(ctx context.Context, want Selection, follow bool, out Out) 
 	}
 }
 
-// tail keeps the last n lines, with all their parts.
-type tail struct {
-	n     int
-	kept  []Line
-	lines int // that have ended
-}
-
-func (t *tail) add(l Line) {
-	if t.n == 0 {
-		return
+// beforeTail returns how many lines come before the last ones that are wanted. It counts them first, because
+// a pod can write millions of empty lines, and keeping what may be the last of them would take much memory.
+func (l *Log) beforeTail(ctx context.Context, want Selection) (int, error) {
+	if want.Tail < 0 {
+		return 0, nil
 	}
-	t.kept = append(t.kept, l)
-	if !l.Partial {
-		t.lines++
-	}
-	// A part at the end is a line of its own.
-	for open := l.Partial && len(l.Bytes) > 0; t.lines > t.n || t.lines == t.n && open; {
-		first := 0
-		for t.kept[first].Partial {
-			t.kept[first] = Line{}
-			first++
+	r := reader{path: l.path}
+	defer r.close() //nolint:errcheck // only opened for reading
+	lines, open := 0, false
+	s, err := newSplitter(l.path, want, func(line Line) error {
+		if !line.Partial {
+			lines++
 		}
-		t.kept[first] = Line{}
-		t.kept = t.kept[first+1:]
-		t.lines--
+		open = line.Partial && len(line.Bytes) > 0
+		return ctx.Err()
+	})
+	if err == nil {
+		err = r.next(s.split)
 	}
+	if open { // a part at the end is a line of its own
+		lines++
+	}
+	return max(0, lines-want.Tail), err
 }
