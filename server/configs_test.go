@@ -165,6 +165,13 @@ func TestWhatAPodNeedsOfAConfigMustExist(t *testing.T) {
 			nil, volume(map[string]any{"name": "v", "config": map[string]any{"name": "web", "items": []any{map[string]any{"key": "A", "path": "../x"}}}}), 422,
 			husk.CodeInvalid, "spec.volumes[0].config.items[0].path",
 		},
+		"a key that is a path": {
+			nil, volume(map[string]any{"name": "v", "config": map[string]any{"name": "web", "items": []any{map[string]any{"key": "/"}}}}), 422,
+			husk.CodeInvalid, "spec.volumes[0].config.items[0].key",
+		},
+		"a directory that is a file": {nil, volume(map[string]any{"name": "v", "config": map[string]any{
+			"name": "web", "items": []any{map[string]any{"key": "A", "path": "x/y"}, map[string]any{"key": "A", "path": "x"}},
+		}}), 422, husk.CodeInvalid, "spec.volumes[0].config.items[1].path"},
 		"a file below a file": {nil, volume(map[string]any{"name": "v", "config": map[string]any{
 			"name": "web", "items": []any{map[string]any{"key": "A", "path": "x"}, map[string]any{"key": "A", "path": "x/y"}},
 		}}), 422, husk.CodeInvalid, "spec.volumes[0].config.items[1].path"},
@@ -249,5 +256,29 @@ func TestValuesAreSealedInTheDatabase(t *testing.T) {
 	}
 	if a := s.call("GET", "/v1/configs/"+two.ID.String(), c.token, nil); a.status != http.StatusInternalServerError || strings.Contains(a.body, value) {
 		t.Errorf("a value of another row opens: %d %s", a.status, a.body)
+	}
+}
+
+// A pod that has ended can be started again, so a change must not make it too large either. A node gets no values for it meanwhile.
+func TestValuesOfEndedPodsAreBounded(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	node, agent := s.node()
+	config := s.config(c, "Config", "web", map[string]any{"other": "x"})
+	var items []any
+	for i := range 100 {
+		items = append(items, map[string]any{"key": "k", "path": string(rune('a'+i/26)) + string(rune('a'+i%26))})
+	}
+	pod := as[openapi.Pod](t, s.call("POST", "/v1/pods", c.token, c.podWith("web", nil, map[string]any{
+		"volumes": []any{map[string]any{"name": "v", "config": map[string]any{"name": "web", "optional": true, "items": items}}},
+	})), 201)
+	s.place(node, c, pod.ID)
+	s.report(agent, pod.ID, 1, husk.EventSucceeded)
+	at := "/v1/configs/" + config.ID.String()
+	wantProblem(t, s.call("PATCH", at, c.token, map[string]any{"values": map[string]any{"k": strings.Repeat("x", 100<<10)}}), http.StatusRequestEntityTooLarge, husk.CodeTooLarge, "values")
+	as[openapi.Config](t, s.call("PATCH", at, c.token, map[string]any{"values": map[string]any{"k": "small"}}), 200)
+	if state := agent.desiredWhole(); len(state.Pods) != 1 || len(state.Pods[0].Volumes[0].Files) != 0 {
+		t.Errorf("the node of an ended pod gets %+v", state.Pods)
 	}
 }

@@ -116,6 +116,29 @@ func TestAPodIsStoppedAndStarted(t *testing.T) {
 	wantProblem(t, s.call("POST", "/v1/pods/"+pod.ID.String()+"/start", c.token, nil), http.StatusNotFound, husk.CodeNotFound, "")
 }
 
+// A pod that was started counts in the quota before it is pending, so many starts cannot exceed it.
+func TestManyStartsStayWithinTheQuota(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	node, agent := s.node()
+	pods := []openapi.Pod{s.createPod(c), s.createPod(c), s.createPod(c)}
+	for _, p := range pods {
+		s.place(node, c, p.ID)
+		s.report(agent, p.ID, 1, husk.EventSucceeded)
+	}
+	as[openapi.Tenant](t, s.call("PATCH", "/v1/admin/tenants/"+c.id.String(), s.operator(), map[string]any{"quota": map[string]any{"cpuMillis": 500}}), 200)
+	s.verb(c, pods[0].ID, "start")
+	if got := s.cpuInUse(c); got != 500 {
+		t.Errorf("%d thousandths of a core are in use", got)
+	}
+	wantProblem(t, s.call("POST", "/v1/pods/"+pods[1].ID.String()+"/start", c.token, nil), http.StatusForbidden, husk.CodeQuotaExceeded, "")
+	// The same after a stop, once the pod is not counted any more.
+	s.verb(c, pods[0].ID, "stop")
+	s.verb(c, pods[1].ID, "start")
+	wantProblem(t, s.call("POST", "/v1/pods/"+pods[0].ID.String()+"/start", c.token, nil), http.StatusForbidden, husk.CodeQuotaExceeded, "")
+}
+
 func TestAPodBeingDeletedIsNotStarted(t *testing.T) {
 	t.Parallel()
 	s := open(t)

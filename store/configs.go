@@ -17,6 +17,7 @@ import (
 	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/lifecycle"
+	"husk/store/seal"
 )
 
 // CreateConfig stores a config or a secret. Codes: quota_exceeded, name_taken, idempotency_mismatch.
@@ -79,6 +80,9 @@ func (t Tenant) UpdateConfig(ctx context.Context, id ID, labels map[string]*stri
 			return husk.Config{}, orNotFound(err, "config")
 		}
 		was, err := configs.Open(ctx, q, &t.keys, row)
+		if errors.Is(err, seal.ErrSealed) { // damaged values can be replaced
+			was, err = husk.Values{}, nil
+		}
 		if err != nil {
 			return husk.Config{}, err
 		}

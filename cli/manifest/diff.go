@@ -47,21 +47,42 @@ func completed(spec openapi.PodSpec) any {
 		spec.TerminationGracePeriodSeconds = &grace
 	}
 	spec.Scheduling = completedScheduling(spec.Scheduling)
-	spec.Containers = slices.Clone(spec.Containers)
-	for i, c := range spec.Containers {
-		if c.Files == nil {
-			continue
-		}
-		files := slices.Clone(*c.Files)
-		for j := range files {
-			if files[j].Mode == nil || *files[j].Mode == "" {
-				mode := defaultFileMode
-				files[j].Mode = &mode
-			}
-		}
-		spec.Containers[i].Files = &files
+	values := map[string]bool{} // the volumes with values, which containers can only read
+	for _, v := range openapi.Value(spec.Volumes) {
+		values[v.Name] = v.Config != nil || v.Secret != nil
+	}
+	spec.Containers = completedContainers(spec.Containers, values)
+	if spec.InitContainers != nil {
+		all := completedContainers(*spec.InitContainers, values)
+		spec.InitContainers = &all
 	}
 	return tree(map[string]any{"spec": spec})
+}
+
+func completedContainers(containers []openapi.Container, values map[string]bool) []openapi.Container {
+	containers = slices.Clone(containers)
+	for i, c := range containers {
+		if c.Files != nil {
+			files := slices.Clone(*c.Files)
+			for j := range files {
+				if files[j].Mode == nil || *files[j].Mode == "" {
+					mode := defaultFileMode
+					files[j].Mode = &mode
+				}
+			}
+			containers[i].Files = &files
+		}
+		if c.VolumeMounts != nil {
+			mounts := slices.Clone(*c.VolumeMounts)
+			for j := range mounts {
+				if values[mounts[j].Volume] {
+					mounts[j].ReadOnly = new(true)
+				}
+			}
+			containers[i].VolumeMounts = &mounts
+		}
+	}
+	return containers
 }
 
 // completedScheduling returns constraints with the API's defaults.

@@ -11,7 +11,7 @@ var PatternWords = map[string]string{
 	`^/.+`:                               "begin with /, and name something other than / itself",
 	`^/.*[^/]$`:                          "begin with /, and do not end with /",
 	`^[A-Za-z_][A-Za-z0-9_]*$`:           "use letters, digits and underscores, and do not begin with a digit",
-	`^[-._a-zA-Z0-9]+$`:                 "use letters, digits, hyphens, underscores and dots",
+	`^[-._a-zA-Z0-9]+$`:                  "use letters, digits, hyphens, underscores and dots",
 	`^[^=]+=`:                            "write NAME=VALUE",
 	`^[^=\x00]+$`:                        "use neither = nor a zero byte",
 	`^[A-Za-z0-9+/]*={0,2}$`:             "encode the content with base64 (RFC 4648, section 4)",

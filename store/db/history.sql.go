@@ -154,6 +154,30 @@ func (q *Queries) InsertAuditEntry(ctx context.Context, arg InsertAuditEntryPara
 	return err
 }
 
+const insertContainerEvent = `-- name: InsertContainerEvent :exec
+INSERT INTO events (tenant_id, kind, object_id, reason, message) SELECT $1, 'pod', $2, $3, $4
+WHERE (SELECT count(*) FROM (SELECT 1 FROM events e WHERE e.tenant_id = $1 AND e.object_id = $2
+    AND e.at > clock_timestamp() - interval '1 minute' LIMIT 60) recent) < 60
+`
+
+type InsertContainerEventParams struct {
+	TenantID uuid.UUID
+	ObjectID uuid.UUID
+	Reason   string
+	Message  string
+}
+
+// The guest decides what happens to containers and how often, so a pod gets at most 60 such events in a minute.
+func (q *Queries) InsertContainerEvent(ctx context.Context, arg InsertContainerEventParams) error {
+	_, err := q.db.Exec(ctx, insertContainerEvent,
+		arg.TenantID,
+		arg.ObjectID,
+		arg.Reason,
+		arg.Message,
+	)
+	return err
+}
+
 const insertEvent = `-- name: InsertEvent :exec
 INSERT INTO events (tenant_id, kind, object_id, reason, message) VALUES ($1, $2, $3, $4, $5)
 `

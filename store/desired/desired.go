@@ -38,11 +38,11 @@ type Change struct {
 
 // Pod is what the store knows about a pod that a node should run.
 type Pod struct {
-	Pod     husk.Pod
-	Network Network
-	CephKey string           // empty if KeyErr is set
-	KeyErr  error            // the stored key cannot be opened
-	Images  map[string]Image // by container
+	Pod       husk.Pod
+	Network   Network
+	CephKey   string           // empty if KeyErr is set
+	KeyErr    error            // the stored key cannot be opened
+	Images    map[string]Image // by container
 	Configs   configs.Values
 	ConfigErr error // some values that the pod uses cannot be opened
 }

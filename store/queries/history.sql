@@ -1,6 +1,12 @@
 -- name: InsertEvent :exec
 INSERT INTO events (tenant_id, kind, object_id, reason, message) VALUES (@tenant_id, @kind, @object_id, @reason, @message);
 
+-- name: InsertContainerEvent :exec
+-- The guest decides what happens to containers and how often, so a pod gets at most 60 such events in a minute.
+INSERT INTO events (tenant_id, kind, object_id, reason, message) SELECT @tenant_id, 'pod', @object_id, @reason, @message
+WHERE (SELECT count(*) FROM (SELECT 1 FROM events e WHERE e.tenant_id = @tenant_id AND e.object_id = @object_id
+    AND e.at > clock_timestamp() - interval '1 minute' LIMIT 60) recent) < 60;
+
 -- name: InsertEvents :exec
 -- The same event for many objects.
 INSERT INTO events (tenant_id, kind, object_id, reason) SELECT e.tenant_id, @kind, e.object_id, @reason
