@@ -95,7 +95,9 @@ test("a viewer sees no controls that change anything", async () => {
     "Overview",
     "Pods",
     "Volumes",
-    "Images", "Configs", "Network",
+    "Images",
+    "Configs",
+    "Network",
     "Events",
     "Usage",
   ]);
