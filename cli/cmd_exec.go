@@ -182,7 +182,7 @@ Ctrl-C. The console takes no input; to run a command, use husk exec.`,
 			if err != nil {
 				return err
 			}
-			return a.talk(cmd.Context(), s, talkOptions{})
+			return a.talk(cmd.Context(), s, talkOptions{out: a.out, errs: a.errs})
 		},
 	}
 }

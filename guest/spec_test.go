@@ -99,3 +99,13 @@ func TestSpecsAreValidated(t *testing.T) {
 		})
 	}
 }
+
+// The size of a spec is that of its frame, in which a "<" is one byte.
+func TestTheSizeOfASpecIsThatOfItsFrame(t *testing.T) {
+	t.Parallel()
+	spec := Spec{Containers: []Container{{Env: []string{"A=" + strings.Repeat("<", 1000)}}}}
+	raw, err := spec.Canonical()
+	if err != nil || len(raw) > 1500 {
+		t.Errorf("%d bytes, %v", len(raw), err)
+	}
+}
