@@ -113,7 +113,7 @@ func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
 	for ref, use := range p.Pod.Spec.ConfigUses() {
 		size += use.Times * p.Configs[ref].GuestBytes()
 	}
-	if size > husk.MaxFrameBytes { // before so much is built
+	if size > husk.MaxFrameBytes { // before the state is built
 		return pod, husk.TooLargeForGuest(size, husk.MaxFrameBytes)
 	}
 	attached := map[store.ID]bool{}
