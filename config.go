@@ -4,7 +4,6 @@ package husk
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"maps"
 	"path"
 	"regexp"
@@ -377,13 +376,4 @@ func (f ConfigFile) CheckPath(field string) error {
 		return Errorf(CodeInvalid, field, "the path must be relative, must not contain '..' or '//', and must not end in a slash")
 	}
 	return nil
-}
-
-// MarshalValues and UnmarshalValues are the form in which values are stored.
-func MarshalValues(v Values) ([]byte, error) { return json.Marshal(v) }
-
-// UnmarshalValues is the inverse of MarshalValues.
-func UnmarshalValues(raw []byte) (Values, error) {
-	var v Values
-	return v, json.Unmarshal(raw, &v)
 }

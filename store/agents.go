@@ -161,6 +161,16 @@ func (c Control) SetPodKeys(ctx context.Context, keys map[PodKey]string) error {
 	})
 }
 
+// RenewPodKey has a new key created for a placed pod.
+func (c Control) RenewPodKey(ctx context.Context, pod PodKey) error {
+	return controlDo(ctx, c, func(q *db.Queries) error {
+		if err := q.RenewPodKey(ctx, db.RenewPodKeyParams{TenantID: pod.TenantID, ID: pod.ID}); err != nil {
+			return err
+		}
+		return hint(ctx, q, hints.Work)
+	})
+}
+
 func sealedKeyOwner(pod ID) string { return "ceph key of pod " + pod.String() }
 
 // KeyedPods returns the ids of the pods that may have a key in Ceph. Other keys are orphans.

@@ -244,3 +244,21 @@ func TestAClaimEnds(t *testing.T) {
 		t.Errorf("the work of volume %s is not finished", volume.ID)
 	}
 }
+
+// The key of a pod that is started while its old key is being removed may be gone, so the pod gets another.
+func TestAKeyIsRenewed(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, node := h.tenant(), h.node(2)
+	pod := h.createPod(tenant, specOf(h.image(tenant)))
+	h.place(node.ID, pod)
+	if err := h.RenewPodKey(t.Context(), store.PodKey{TenantID: tenant.ID, ID: pod.ID}); err != nil {
+		t.Fatal(err)
+	}
+	if n := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM work WHERE kind = 'pod-key' AND object_id = $1", pod.ID); n != 1 {
+		t.Errorf("%d keys are to be created", n)
+	}
+	if state, err := h.Desired(t.Context(), node.ID, nil); err != nil || len(state.Changes) != 0 {
+		t.Errorf("the node gets the pod without a key: %+v %v", state, err)
+	}
+}

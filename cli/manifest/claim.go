@@ -56,7 +56,7 @@ func (c kubernetesClaim) translate(d *decoder, origins map[string]string) *opena
 // claimFields are the fields of a claim that Husk ignores, with a warning.
 var claimFields = map[string]string{
 	"metadata.namespace":    "ignored: " + noNamespaces,
-	"metadata.annotations":  "ignored: Husk has no annotations",
+	"metadata.annotations":  "ignored: only pods have annotations",
 	"metadata.finalizers":   "ignored: Husk has no finalizers",
 	"spec.storageClassName": "ignored: all volumes are of the same kind",
 	"spec.volumeName":       "ignored: Husk creates a new volume",

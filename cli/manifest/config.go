@@ -114,7 +114,7 @@ func encoded(d *decoder, at string, values map[string]string) openapi.ConfigBina
 // configFields are the fields of a ConfigMap or Secret that Husk ignores, with a warning.
 var configFields = map[string]string{
 	"metadata.namespace":       "ignored: " + noNamespaces,
-	"metadata.annotations":     "ignored: Husk has no annotations",
+	"metadata.annotations":     "ignored: only pods have annotations",
 	"metadata.finalizers":      "ignored: Husk has no finalizers",
 	"metadata.ownerReferences": "ignored: an object of Husk has no owner",
 }

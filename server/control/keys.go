@@ -4,6 +4,7 @@ package control
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -63,6 +64,10 @@ func (s *keys) remove(ctx context.Context, w store.Work) error {
 	}
 	if err := s.ceph.RemovePodKey(ctx, pod.ID.String()); err != nil {
 		return fmt.Errorf("ceph key of pod %s: %w", pod.ID, err)
+	}
+	// A pod that has ended can be started again at any moment, and then this may have removed its new key.
+	if wanted, err = s.store.PodHasKey(ctx, pod); err != nil || wanted {
+		return errors.Join(err, s.store.RenewPodKey(ctx, pod))
 	}
 	s.log.Info("removed the key of a pod that has ended", "tenant", pod.TenantID, "pod", pod.ID)
 	return nil

@@ -7,6 +7,7 @@ package configs
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -28,7 +29,7 @@ import (
 func owner(id uuid.UUID) string { return "config " + id.String() }
 
 func seal(ctx context.Context, q *db.Queries, keys *envelope.Keys, tenant, id uuid.UUID, values husk.Values) ([]byte, error) {
-	plain, err := husk.MarshalValues(values)
+	plain, err := json.Marshal(values)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +42,8 @@ func Open(ctx context.Context, q *db.Queries, keys *envelope.Keys, row db.Config
 	if err != nil {
 		return nil, err
 	}
-	return husk.UnmarshalValues(plain)
+	var values husk.Values
+	return values, json.Unmarshal(plain, &values)
 }
 
 // Convert returns a config with its values, and a secret without them.

@@ -1290,6 +1290,21 @@ func (q *Queries) RemovePod(ctx context.Context, arg RemovePodParams) (int64, er
 	return result.RowsAffected(), nil
 }
 
+const renewPodKey = `-- name: RenewPodKey :exec
+UPDATE pods SET ceph_key = NULL WHERE tenant_id = $1 AND id = $2 AND holds_room AND ceph_key IS NOT NULL
+`
+
+type RenewPodKeyParams struct {
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+// The pod gets a new key, because its key was removed after the pod had been started again.
+func (q *Queries) RenewPodKey(ctx context.Context, arg RenewPodKeyParams) error {
+	_, err := q.db.Exec(ctx, renewPodKey, arg.TenantID, arg.ID)
+	return err
+}
+
 const requeuePod = `-- name: RequeuePod :exec
 UPDATE pods SET phase = CASE WHEN halted THEN 'Stopped' ELSE 'Pending' END, reason = '', message = '', node_id = NULL, node_name = '', holds_room = false, vmm_overhead_mib = 0, ceph_key = NULL, evicted = false,
     generation = generation + 1, tries = 0, next_try_at = NULL, containers = '[]', restarts = 0,

@@ -261,6 +261,10 @@ FROM pending w JOIN charged c ON c.id = w.node_id
 WHERE p.tenant_id = w.tenant_id AND p.id = w.pod_id
 RETURNING p.tenant_id, p.id, p.node_id::uuid AS node_id;
 
+-- name: RenewPodKey :exec
+-- The pod gets a new key, because its key was removed after the pod had been started again.
+UPDATE pods SET ceph_key = NULL WHERE tenant_id = @tenant_id AND id = @id AND holds_room AND ceph_key IS NOT NULL;
+
 -- name: SetPodKeys :many
 -- It returns the nodes.
 WITH made AS (
