@@ -55,6 +55,7 @@ type DesiredPod struct {
 	ID                 uuid.UUID          `json:"id"`
 	TenantID           uuid.UUID          `json:"tenantId"`
 	Name               string             `json:"name"`
+	Placement          int64              `json:"placement,omitempty"` // 0 if it began before placements had numbers
 	Generation         int64              `json:"generation"`
 	State              DesiredPodState    `json:"state"`
 	Resources          Resources          `json:"resources"`
@@ -132,6 +133,7 @@ type VolumeFile struct {
 // PodReport is one report of an agent about one pod on its node.
 type PodReport struct {
 	PodID            uuid.UUID         `json:"podId"`
+	Placement        int64             `json:"placement,omitempty"` // 0 if the agent does not know placements
 	Generation       int64             `json:"generation"`
 	Event            PhaseEvent        `json:"event"`
 	Reason           string            `json:"reason,omitempty"`

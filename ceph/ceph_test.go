@@ -390,7 +390,7 @@ func TestNamesThatWouldEscapeACapAreRefused(t *testing.T) {
 		if _, err := c.CreateVolume(t.Context(), bad, 1<<20); err == nil {
 			t.Errorf("volume %q was created", bad)
 		}
-		if _, _, err := c.CreatePodKey(t.Context(), bad, nil); err == nil {
+		if _, _, err := c.CreateKey(t.Context(), bad, nil); err == nil {
 			t.Errorf("key for pod %q was created", bad)
 		}
 		if _, err := c.StoreImage(t.Context(), bad, name(t, "staging"), squashfs(t)); err == nil {
@@ -433,7 +433,7 @@ func TestAPodKeyAuthorizesOnlyItsOwnDisks(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	key, _, err := c.CreatePodKey(ctx, name(t, "pod"), []Access{{Disk: image}, {Disk: mine, Write: true}})
+	key, _, err := c.CreateKey(ctx, name(t, "pod"), []Access{{Disk: image}, {Disk: mine, Write: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -512,7 +512,7 @@ func TestAPodKeyIsTheSameUntilRemoved(t *testing.T) {
 	}
 	var keys []Key
 	for _, write := range []bool{false, false, true} {
-		key, _, err := c.CreatePodKey(ctx, pod, []Access{{Disk: disk, Write: write}})
+		key, _, err := c.CreateKey(ctx, pod, []Access{{Disk: disk, Write: write}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -521,16 +521,16 @@ func TestAPodKeyIsTheSameUntilRemoved(t *testing.T) {
 	if keys[0] != keys[1] || keys[1] != keys[2] {
 		t.Errorf("keys differ: %v", keys)
 	}
-	if list, err := c.ListPodKeys(ctx); err != nil || !slices.Contains(list, pod) {
+	if list, err := c.ListKeys(ctx); err != nil || !slices.Contains(list, pod) {
 		t.Errorf("not listed: %v, %v", list, err)
 	}
 	interruptEverywhere(t, c, func() error {
-		if _, _, err := c.CreatePodKey(ctx, pod, nil); err != nil {
+		if _, _, err := c.CreateKey(ctx, pod, nil); err != nil {
 			return err
 		}
-		return c.RemovePodKey(ctx, pod)
-	}, func() error { return c.RemovePodKey(ctx, pod) })
-	if list, err := c.ListPodKeys(ctx); err != nil || slices.Contains(list, pod) {
+		return c.RemoveKey(ctx, pod)
+	}, func() error { return c.RemoveKey(ctx, pod) })
+	if list, err := c.ListKeys(ctx); err != nil || slices.Contains(list, pod) {
 		t.Errorf("still listed: %v, %v", list, err)
 	}
 	if out, err := asUser(t, keys[0], "ceph", "fsid"); err == nil {

@@ -16,7 +16,9 @@ import (
 	"github.com/google/uuid"
 
 	"husk"
+	"husk/nodeagent/lease"
 	"husk/openapi"
+	"husk/route"
 )
 
 // wholeEvery is how often the agent gets the whole desired state, in order to compare it with the sum of the changes.
@@ -119,11 +121,20 @@ var capabilities = []string{husk.CapabilityPrivileged, husk.CapabilityConfigs, h
 // heartbeat renews the lease until ctx ends.
 func (a *Agent) heartbeat(ctx context.Context) {
 	var interval time.Duration
+	var last openapi.Lease
 	for {
-		lease, err := a.server.heartbeat(ctx, openapi.Heartbeat{
+		beat := openapi.Heartbeat{
 			Capacity: openapi.Capacity(a.cfg.Capacity), VmmOverheadMiB: a.cfg.OverheadMiB,
-			Endpoint: "https://" + a.cfg.Listen, Capabilities: &capabilities,
-		})
+			Endpoint: "https://" + a.cfg.Listen, Capabilities: &capabilities, StorageAddress: storageAddress(last),
+		}
+		if openapi.Value(last.Recovering) {
+			beat.Revision, beat.Machines = a.countMachines(ctx)
+		}
+		sent := lease.Now()
+		got, err := a.server.heartbeat(ctx, beat)
+		if err == nil {
+			err = a.lease.Extend(sent, time.Duration(got.LeaseSeconds)*time.Second)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -131,8 +142,11 @@ func (a *Agent) heartbeat(ctx context.Context) {
 			a.log.Warn("heartbeat not accepted; retrying", "error", err)
 			interval = time.Second
 		default:
-			interval = time.Duration(lease.HeartbeatSeconds) * time.Second
-			if lease.Resync {
+			last, interval = got, time.Duration(got.HeartbeatSeconds)*time.Second
+			if openapi.Value(got.Recovering) || beat.StorageAddress == nil && storageAddress(got) != nil {
+				interval = time.Second
+			}
+			if got.Resync {
 				a.reports.resync()
 			}
 			a.metrics.heartbeat.SetToCurrentTime()
@@ -143,4 +157,32 @@ func (a *Agent) heartbeat(ctx context.Context) {
 		case <-time.After(interval):
 		}
 	}
+}
+
+// storageAddress returns the address from which this node reaches Ceph, and nil if the server has not said where that is.
+func storageAddress(l openapi.Lease) *string {
+	for _, monitor := range openapi.Value(l.CephMonitors) {
+		if at, err := route.Source(monitor); err == nil {
+			return new(at.String())
+		}
+	}
+	return nil
+}
+
+// countMachines returns how many machines this node has, or may have, after it has applied a revision of the desired state. It returns nil if that is
+// not known.
+func (a *Agent) countMachines(ctx context.Context) (revision *int64, machines *int) {
+	applied, n := a.applied.Load(), a.vms.Outstanding()
+	for _, w := range a.allWorkers() {
+		if !w.settled.Load() {
+			n++ // it may be about to start one
+		}
+	}
+	domains, err := a.vms.List(ctx)
+	if err != nil {
+		a.log.Warn("cannot count the machines of this node; retrying", "error", err)
+		return nil, nil
+	}
+	n += len(domains)
+	return &applied, &n
 }

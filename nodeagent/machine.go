@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"husk"
@@ -44,6 +45,9 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 			return err
 		}
 	}
+	if !running && w.writes(desired) && w.agent.lease.Left() == 0 {
+		return w.cannotStart(desired, "its node has lost the server, and the pod may be started on another node", errNoLease)
+	}
 	if !running && !w.awaitStart(ctx) {
 		w.poke() // the next round decides again what to do
 		return ctx.Err()
@@ -62,6 +66,14 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 		return err
 	}
 	return w.attend(ctx, desired, domain)
+}
+
+// errNoLease is why a pod that writes volumes is not started.
+var errNoLease = errors.New("the node has no lease; the server does not respond")
+
+// writes reports whether the pod's machine writes volumes.
+func (*worker) writes(desired husk.DesiredPod) bool {
+	return slices.ContainsFunc(desired.Disks, func(d husk.DesiredDisk) bool { return !d.ReadOnly })
 }
 
 // cannotStart reports which step of a pod's start has failed, and returns the error. The error itself
@@ -83,8 +95,11 @@ func (w *worker) limitMemory(ctx context.Context, desired husk.DesiredPod) error
 func (w *worker) machineDied(desired husk.DesiredPod) (over bool, err error) {
 	w.agent.metrics.deaths.Inc()
 	reason, message := "MachineDied", "the virtual machine ended by itself: the guest crashed, or the node went down"
-	if w.rec.Silent {
+	switch {
+	case w.rec.Silent:
 		reason, message = "GuestSilent", "the guest did not respond in time, and its virtual machine was stopped"
+	case w.writes(desired) && w.agent.lease.Left() == 0:
+		reason, message = "LeaseExpired", "its node has lost the server, so its virtual machine was stopped before the pod could be started on another node"
 	}
 	if desired.RestartPolicy == husk.RestartNever {
 		return true, w.end(desired, husk.EventFailed, reason, message, nil)

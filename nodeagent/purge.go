@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 
+	"husk/nodeagent/lease"
 	"husk/nodeagent/network"
 	"husk/nodeagent/vm"
 )
@@ -34,5 +35,5 @@ func Purge(ctx context.Context, stateDir, libvirtURI string) error {
 		err = errors.Join(err, vms.Destroy(ctx, d.PodID))
 	}
 	vms.Close()
-	return errors.Join(err, network.Clear())
+	return errors.Join(err, network.Clear(), lease.Dismiss(stateDir))
 }

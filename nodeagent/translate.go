@@ -33,7 +33,7 @@ func portOf(desired husk.DesiredPod) (network.Port, error) {
 
 func machineSpec(desired husk.DesiredPod, port network.Port, mtu int) (vm.Spec, error) {
 	spec := vm.Spec{
-		PodID: desired.ID, TenantID: desired.TenantID, Generation: desired.Generation, CPUs: (desired.Resources.CPUMillis + 999) / 1000,
+		PodID: desired.ID, TenantID: desired.TenantID, Placement: desired.Placement, Generation: desired.Generation, CPUs: (desired.Resources.CPUMillis + 999) / 1000,
 		MemoryMiB: desired.Resources.MemoryMiB, CephUser: desired.Ceph.User, CephKey: desired.Ceph.Key,
 		Tap: port.Tap(), MAC: port.MAC.String(), MTU: mtu,
 	}

@@ -9,6 +9,7 @@ import (
 	"husk"
 	"husk/openapi"
 	"husk/pki"
+	"husk/server/control"
 	"husk/server/request"
 )
 
@@ -37,6 +38,31 @@ func (a api) GetNode(ctx context.Context, r openapi.GetNodeRequestObject) (opena
 // DeleteNode deletes a node without pods.
 func (a api) DeleteNode(ctx context.Context, r openapi.DeleteNodeRequestObject) (openapi.DeleteNodeResponseObject, error) {
 	return openapi.DeleteNode204Response{}, a.control.DeleteNode(ctx, r.NodeID)
+}
+
+// FenceNode shows what is fenced for a node or, unless it is a dry run, has the leader fence it.
+func (a api) FenceNode(ctx context.Context, r openapi.FenceNodeRequestObject) (openapi.FenceNodeResponseObject, error) {
+	node, err := a.control.Node(ctx, r.NodeID)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := control.PlanFence(ctx, a.control, a.ceph, node)
+	if err != nil {
+		return nil, err
+	}
+	off := openapi.Value(r.Body.MachineIsOff)
+	dry := r.Body.DryRun == nil || *r.Body.DryRun
+	if !dry {
+		if plan.Unproven > 0 && !off {
+			return nil, husk.Errorf(husk.CodeConflict, "", "%d pods of the node write volumes through Ceph clients that are not known; make sure that the node has no power, and state it with machineIsOff", plan.Unproven)
+		}
+		if node, err = a.control.FenceNode(ctx, r.NodeID, plan.Addresses, off); err != nil {
+			return nil, err
+		}
+	}
+	return openapi.FenceNode201JSONResponse{
+		DryRun: dry, State: openapi.NodeState(node.State), Addresses: append([]string{}, plan.Addresses...), Pods: plan.Pods, Unproven: plan.Unproven,
+	}, nil
 }
 
 // CreateJoinToken creates a token that allows one node to join, or to come back.

@@ -26,6 +26,7 @@ import (
 	"husk/nodeagent"
 	"husk/nodeagent/network"
 	"husk/openapi"
+	"husk/server/control"
 )
 
 type devFlags struct {
@@ -34,7 +35,7 @@ type devFlags struct {
 	cpuOvercommit                                                                  float64
 	reserveMemoryMiB                                                               int
 	noAgent, detach                                                                bool
-	lease, heartbeat                                                               time.Duration
+	terms                                                                          control.LeaseTerms
 }
 
 func devCommand() *cobra.Command {
@@ -80,8 +81,7 @@ Pods are emulated if KVM is not available. That is only for development: emulati
 	fs.IntVar(&f.reserveMemoryMiB, "reserve-memory-mib", 4096, "memory reserved for everything except pods, in MiB")
 	fs.BoolVar(&f.noAgent, "no-agent", false, "start no agent")
 	fs.BoolVar(&f.detach, "detach", false, "run in the background, and return once everything is up, also if another process has started it")
-	fs.DurationVar(&f.lease, "lease", 40*time.Second, "how long the node counts as alive after a heartbeat")
-	fs.DurationVar(&f.heartbeat, "heartbeat", 10*time.Second, "how often the node sends a heartbeat")
+	leaseFlags(fs, &f.terms)
 	return cmd
 }
 
@@ -193,7 +193,8 @@ func serverProgram(self string, stack *dev.Stack, f devFlags, s devSecrets) dev.
 			"server", "--listen", f.api, "--agent-listen", f.apiForAgents, "--master-key-file", s.masterKeyFile, "--operator-client-id", s.operatorID,
 			"--operator-secret-file", s.operatorSecretFile, "--ceph-conf", stack.CephConf(), "--ceph-keyring", stack.CephKeyring(),
 			"--ceph-user", dev.CephUser, "--ceph-monitors", strings.Join(stack.MonHosts(), ","), "--pod-range", f.podRange,
-			"--work-dir", stack.StateDir(), "--lease", f.lease.String(), "--heartbeat", f.heartbeat.String(),
+			"--work-dir", stack.StateDir(), "--lease", f.terms.Lease.String(), "--heartbeat", f.terms.Heartbeat.String(),
+			"--lease-margin", f.terms.Margin.String(), "--failover-brake", fmt.Sprint(f.terms.Brake),
 			"--allow-egress", "127.0.0.0/8,::1/128", // the local registry
 		},
 		Env:   []string{"HUSKD_DATABASE_URL=" + stack.PostgresURL("husk_owner")}, // a password must not be an argument, because every user can read arguments

@@ -40,6 +40,8 @@ type Change struct {
 type Pod struct {
 	Pod       husk.Pod
 	Network   Network
+	Placement int64
+	KeyHolder string           // whose key it is (husk.KeyHolder)
 	CephKey   string           // empty if KeyErr is set
 	KeyErr    error            // the stored key cannot be opened
 	Images    map[string]Image // by container
@@ -141,7 +143,7 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 			}
 		}
 		pods = append(pods, Pod{
-			Pod: convert.Pod(r.Pod), CephKey: key, KeyErr: keyErr, ConfigErr: unreadable[r.Pod.ID], Images: byPod[r.Pod.ID], Configs: values[r.Pod.ID],
+			Pod: convert.Pod(r.Pod), Placement: r.Pod.Placement, KeyHolder: husk.KeyHolder(r.Pod.ID, r.Pod.KeyPlacement), CephKey: key, KeyErr: keyErr, ConfigErr: unreadable[r.Pod.ID], Images: byPod[r.Pod.ID], Configs: values[r.Pod.ID],
 			Network: Network{ID: r.Pod.NetworkID, CIDR: r.Cidr.String(), MAC: r.Pod.Mac.String()},
 		})
 	}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package lease ends the machines that write volumes when the node's lease runs out. From then on, the server may start them on another node.
+//
+// Two processes do it independently: the agent, and a watchdog of its own (Watch), which the agent starts and which survives it. Both read the
+// lease from a file, and look at the processes of the machines in /proc instead of asking libvirt, which may hang. The server does not rely on
+// it: it fences the node's Ceph clients first (docs/decisions/0006). But a machine that was ended in time has not shown its clients anything
+// that is lost later.
+package lease
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Lease is the lease of a node: until when the server counts it as alive.
+type Lease struct {
+	mu   sync.Mutex
+	file *os.File
+	boot string
+	end  time.Duration // on the clock of Now; 0: none
+}
+
+// Now returns the time since the machine's boot. Unlike Go's monotonic clock, it goes on while the machine is suspended (CLOCK_BOOTTIME).
+func Now() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
+		panic(err) // every kernel that we support has this clock
+	}
+	return time.Duration(t.Nano())
+}
+
+func path(stateDir string) string { return filepath.Join(stateDir, "lease") }
+
+// Open opens the lease in the agent's state directory. A lease that a previous agent has got is still valid.
+func Open(stateDir string) (*Lease, error) {
+	boot, err := bootID()
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path(stateDir), os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the operator sets the directory
+	if err != nil {
+		return nil, fmt.Errorf("open the lease: %w", err)
+	}
+	l := &Lease{file: f, boot: boot}
+	if end, err := read(stateDir, boot); err == nil {
+		l.end = end
+	}
+	return l, nil
+}
+
+// bootID returns a name of this boot of the machine. Times of Now are comparable only within one.
+func bootID() (string, error) {
+	raw, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(raw)), err
+}
+
+// read returns the end of the lease that the file holds. It returns 0 if that is of an earlier boot.
+func read(stateDir, boot string) (time.Duration, error) {
+	raw, err := os.ReadFile(path(stateDir)) //nolint:gosec // the operator sets the directory
+	if err != nil {
+		return 0, err
+	}
+	var at string
+	var end int64
+	if _, err := fmt.Fscanf(bytes.NewReader(raw), "%s %d", &at, &end); err != nil {
+		return 0, fmt.Errorf("%s is not a lease: %w", path(stateDir), err)
+	}
+	if at != boot {
+		return 0, nil
+	}
+	return time.Duration(end), nil
+}
+
+// Extend extends the lease. sent is when the request was sent that the server has accepted: the server counts from later. The line in the file
+// always has the same length and is written in place, so a full disk does not prevent it, and a reader sees the old or the new one.
+func (l *Lease) Extend(sent, lease time.Duration) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	end := sent + lease
+	if _, err := l.file.WriteAt(fmt.Appendf(nil, "%s %020d\n", l.boot, end), 0); err != nil {
+		return fmt.Errorf("store the lease: %w", err)
+	}
+	l.end = end
+	return nil
+}
+
+// Left returns how long the lease is still valid, and 0 if it is not.
+func (l *Lease) Left() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return max(0, l.end-Now())
+}
+
+// Close closes the file.
+func (l *Lease) Close() error { return l.file.Close() }
+
+// EndWriters ends the machines of the agent with this state directory that write volumes, and returns how many there were. It kills their
+// processes, so it works also if these are suspended.
+func EndWriters(stateDir string) (int, error) {
+	dirs, err := os.ReadDir("/proc")
+	if err != nil {
+		return 0, err
+	}
+	ended := 0
+	var failures []error
+	for _, d := range dirs {
+		if d.Name()[0] < '1' || d.Name()[0] > '9' {
+			continue
+		}
+		writes, pid, err := writer(filepath.Join("/proc", d.Name()), stateDir)
+		if err == nil && writes {
+			err = errors.Join(unix.PidfdSendSignal(pid, unix.SIGKILL, nil, 0), unix.Close(pid))
+			ended++
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ESRCH) {
+			failures = append(failures, fmt.Errorf("process %s: %w", d.Name(), err))
+		}
+	}
+	return ended, errors.Join(failures...)
+}
+
+// volumePrefix begins the names of the RBD images of volumes (husk.Volume.RBDName), as libvirt describes disks to QEMU.
+const volumePrefix = `"image":"vol-`
+
+// writer reports whether a process is a machine of this agent with a volume, and returns a pidfd of it.
+func writer(proc, stateDir string) (bool, int, error) {
+	pid := 0
+	if _, err := fmt.Sscan(filepath.Base(proc), &pid); err != nil {
+		return false, 0, nil //nolint:nilerr // not a process
+	}
+	is, err := describes(proc, stateDir)
+	if err != nil || !is {
+		return false, 0, err
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return false, 0, err
+	}
+	if is, err = describes(proc, stateDir); err != nil || !is { // the number may have been reused in between
+		return false, 0, errors.Join(err, unix.Close(fd))
+	}
+	return true, fd, nil
+}
+
+func describes(proc, stateDir string) (bool, error) {
+	raw, err := os.ReadFile(filepath.Join(proc, "cmdline")) //nolint:gosec // of the kernel
+	if errors.Is(err, unix.ESRCH) {
+		return false, nil
+	}
+	if err != nil || !bytes.Contains(raw, []byte("\x00-kernel\x00"+filepath.Clean(stateDir)+"/")) {
+		return false, err
+	}
+	return bytes.Contains(raw, []byte(volumePrefix)), nil
+}
