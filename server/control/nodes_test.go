@@ -3,6 +3,7 @@
 package control
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -132,5 +133,22 @@ func TestForgottenNodes(t *testing.T) {
 	f.until(2 * time.Second)
 	if len(f.w.seen) != 1 {
 		t.Errorf("%d nodes are remembered after one of two was deleted", len(f.w.seen))
+	}
+}
+
+func TestLeaseTermsThatCannotHoldAreRefused(t *testing.T) {
+	t.Parallel()
+	for want, wrong := range map[string]func(*LeaseTerms){
+		"":              func(*LeaseTerms) {},
+		"the heartbeat": func(t *LeaseTerms) { t.Heartbeat = 500 * time.Millisecond },
+		"the lease":     func(t *LeaseTerms) { t.Lease = 19 * time.Second },
+		"the margin":    func(t *LeaseTerms) { t.Margin = time.Second },
+		"the brake":     func(t *LeaseTerms) { t.Brake = 0 },
+	} {
+		try := terms
+		wrong(&try)
+		if err := try.Check(); want == "" && err != nil || want != "" && (err == nil || !strings.HasPrefix(err.Error(), want)) {
+			t.Errorf("%+v: %v, want an error about %q", try, err, want)
+		}
 	}
 }

@@ -1519,13 +1519,17 @@ export interface paths {
             };
             cookie?: never;
         };
-        get?: never;
-        put?: never;
+        /**
+         * Show what is cut off if a node is fenced
+         * @description For operators of the platform.
+         */
+        get: operations["getFence"];
         /**
          * Cut a node off from its pods' volumes, and move its pods
-         * @description The server does this by itself when a node is lost. Unless `dryRun` is true, it puts the node's Ceph clients on the blocklist, and moves the pods once the blocklist is in effect. The node's machines end, and the node gets no pods until it has removed them. With `machineIsOff`, you state that the node has no power, and the server does not wait for the blocklist: if that is not true, volumes can be damaged. For operators of the platform.
+         * @description The server does this by itself when a node is lost. It puts the node's Ceph clients on the blocklist, and moves the pods once the blocklist is in effect. The node's machines end, and the node gets no pods until it has removed them. With `machineIsOff`, you state that the node has no power, and the server does not wait for the blocklist: if that is not true, volumes can be damaged. For operators of the platform.
          */
-        post: operations["fenceNode"];
+        put: operations["fenceNode"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2422,16 +2426,10 @@ export interface components {
         };
         /**
          * @example {
-         *       "dryRun": true,
          *       "machineIsOff": false
          *     }
          */
-        FenceCreate: {
-            /**
-             * @description Only show what would be fenced.
-             * @default true
-             */
-            dryRun?: boolean;
+        FencePut: {
             /**
              * @description You have made sure that the node has no power.
              * @default false
@@ -2440,7 +2438,6 @@ export interface components {
         };
         /**
          * @example {
-         *       "dryRun": true,
          *       "state": "Suspect",
          *       "addresses": [
          *         "192.0.2.7:0/0"
@@ -2450,11 +2447,10 @@ export interface components {
          *     }
          */
         Fence: {
-            dryRun: boolean;
             state: components["schemas"]["NodeState"];
             /** @description The Ceph clients that are put on the blocklist. */
             addresses: string[];
-            /** @description How many pods are moved. */
+            /** @description How many pods are on the node. */
             pods: number;
             /** @description How many of the pods write volumes through clients that are not known. These are moved only if the machine is off. */
             unproven: number;
@@ -4813,9 +4809,13 @@ export interface components {
         Capabilities: string[];
         /**
          * @example {
-         *       "leaseSeconds": 40,
-         *       "heartbeatSeconds": 10,
-         *       "resync": false
+         *       "leaseSeconds": 20,
+         *       "heartbeatSeconds": 5,
+         *       "resync": false,
+         *       "recovering": false,
+         *       "cephMonitors": [
+         *         "192.0.2.10:6789"
+         *       ]
          *     }
          */
         Lease: {
@@ -4824,6 +4824,10 @@ export interface components {
             heartbeatSeconds: number;
             /** @description The server had marked the node as lost. The agent must report every pod again. */
             resync: boolean;
+            /** @description The node was fenced. It is Ready again once it has reported that it has no machines; the next heartbeat is due at once. */
+            recovering?: boolean;
+            /** @description Ceph's monitors as host:port. */
+            cephMonitors?: string[];
         };
         /**
          * @example {
@@ -8287,13 +8291,37 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    getFence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The node's ID.
+                 * @example 6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62
+                 */
+                nodeId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What `fenceNode` puts on the blocklist, and how many pods it moves. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fence"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     fenceNode: {
         parameters: {
             query?: never;
-            header?: {
-                /** @description Makes it safe to repeat this request. */
-                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
-            };
+            header?: never;
             path: {
                 /**
                  * @description The node's ID.
@@ -8305,12 +8333,12 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["FenceCreate"];
+                "application/json": components["schemas"]["FencePut"];
             };
         };
         responses: {
-            /** @description What is fenced. `dryRun` reports whether it is only a proposal. */
-            201: {
+            /** @description What is being fenced. */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
