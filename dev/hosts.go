@@ -99,11 +99,13 @@ func (s *Stack) serviceAddr(n int) netip.Addr {
 	return netip.AddrFrom4([4]byte{127, 0, 0, 1})
 }
 
-// id distinguishes this stack's interfaces and cgroups from those of other stacks on the machine.
-func (s *Stack) id() string {
-	sum := sha256.Sum256([]byte(s.dir.path))
+// ID distinguishes the interfaces and cgroups of the stack in a state directory from those of other stacks on the machine.
+func ID(stateDir string) string {
+	sum := sha256.Sum256([]byte(stateDir))
 	return hex.EncodeToString(sum[:3])
 }
+
+func (s *Stack) id() string { return ID(s.dir.path) }
 
 func (s *Stack) makeFabric() (err error) {
 	if s.cfg.Fabric.IsValid() {
@@ -314,6 +316,14 @@ func (h *Host) LibvirtURI() string {
 		return libvirtURI
 	}
 	return "qemu+unix:///system?socket=" + h.path(libvirtSocket)
+}
+
+// PID returns the process ID of the host's process 1, or 0 if it is off.
+func (h *Host) PID() int {
+	if on := h.running(); on != nil {
+		return on.PID()
+	}
+	return 0
 }
 
 // prefix begins the names of the host's children.

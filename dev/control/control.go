@@ -28,6 +28,7 @@ type Host struct {
 	State   dev.HostState
 	Cuts    []fabric.Cut
 	Libvirt string // its URI, for processes of this machine
+	PID     int    // of its process 1; 0: off
 }
 
 // A cut is the body of a request for one.
@@ -65,7 +66,7 @@ func handler(stack *dev.Stack) http.Handler {
 		hosts := []Host{}
 		for _, h := range stack.Hosts() {
 			state, cuts := h.State()
-			hosts = append(hosts, Host{h.Name, h.Kind, h.Addr.String(), state, cuts, h.LibvirtURI()})
+			hosts = append(hosts, Host{h.Name, h.Kind, h.Addr.String(), state, cuts, h.LibvirtURI(), h.PID()})
 		}
 		answer(w, hosts, nil)
 	})
