@@ -16,6 +16,10 @@ up: build ## Install missing packages, build, start everything and run the demo 
 	@$(DEV) --detach
 	@bin/demo
 
+.PHONY: fleet
+fleet: build ## Install missing packages, build, and start three nodes and two servers on this machine
+	@$(DEV) --detach --nodes 3 --servers 2
+
 .PHONY: down
 down: ## Stop everything and keep the data
 	@if [ -x bin/huskd ]; then $(DEV) stop; fi

@@ -61,6 +61,9 @@ func (s *Stack) postgres() *part {
 			if err := s.initdb(ctx, initdb, cred, password); err != nil {
 				return "", err
 			}
+			if err := s.writeHBA(); err != nil {
+				return "", err
+			}
 			if err := s.awaitOldBackends(ctx); err != nil {
 				return "", err
 			}
@@ -130,6 +133,23 @@ func (s *Stack) initdb(ctx context.Context, initdb string, cred *syscall.Credent
 		return err
 	}
 	return os.Rename(half, data)
+}
+
+// writeHBA writes from where clients may connect: every user needs a password.
+func (s *Stack) writeHBA() error {
+	text := "local all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n"
+	if s.cfg.Fabric.IsValid() {
+		text += fmt.Sprintf("host all all %s scram-sha-256\n", s.cfg.Fabric.Masked())
+	}
+	return os.WriteFile(s.dir.join("postgres", "hba.conf"), []byte(text), 0o644) //nolint:gosec // Postgres' user reads it
+}
+
+// postgresListen returns the addresses at which Postgres listens: loopback for people, and the fabric for hosts.
+func (s *Stack) postgresListen() string {
+	if s.cfg.Fabric.IsValid() {
+		return "127.0.0.1," + s.postgresAddr().String()
+	}
+	return "127.0.0.1"
 }
 
 // disownDeadPostmaster lets Postgres start where PID 1 does not reap processes, as in many
@@ -210,7 +230,8 @@ func (s *Stack) postgresArgs() []string {
 	}
 	args := []string{"-D", s.dir.join("postgres", "data")}
 	for _, setting := range [][2]string{
-		{"listen_addresses", "127.0.0.1"},
+		{"listen_addresses", s.postgresListen()},
+		{"hba_file", s.dir.join("postgres", "hba.conf")},
 		{"port", strconv.Itoa(s.cfg.PostgresPort)},
 		{"unix_socket_directories", s.dir.join("postgres")},
 		{"fsync", durable},
@@ -279,6 +300,6 @@ func (s *Stack) SuperuserURL(db string) (string, error) {
 func (s *Stack) postgresURL(role, password, db string) string {
 	return (&url.URL{
 		Scheme: "postgres", User: url.UserPassword(role, password),
-		Host: fmt.Sprintf("127.0.0.1:%d", s.cfg.PostgresPort), Path: "/" + db, RawQuery: "sslmode=disable",
+		Host: netip.AddrPortFrom(s.postgresAddr(), uint16(s.cfg.PostgresPort)).String(), Path: "/" + db, RawQuery: "sslmode=disable",
 	}).String()
 }

@@ -104,6 +104,9 @@ func (c Config) check() error {
 	return nil
 }
 
+// LeaseTerms say how long a node counts as alive.
+type LeaseTerms = control.LeaseTerms
+
 // Server serves the API and runs the control loops.
 type Server struct {
 	handler  http.Handler

@@ -14,10 +14,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"husk/ceph"
+	"husk/dev/host"
 	"husk/registry/importer"
 )
 
 func main() {
+	host.BeInit()
 	importer.BeChild()
 	ceph.BeChild()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)

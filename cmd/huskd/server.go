@@ -23,7 +23,6 @@ import (
 	"husk/ceph"
 	"husk/egress"
 	"husk/server"
-	"husk/server/control"
 	"husk/server/held"
 	"husk/store"
 )
@@ -43,7 +42,7 @@ type serverFlags struct {
 	connectionsPerAddress, tenantStreamMiB                                                            int
 	priceList                                                                                         string
 	nodeCertificateLife, sessionIdle                                                                  time.Duration
-	terms                                                                                             control.LeaseTerms
+	terms                                                                                             server.LeaseTerms
 }
 
 func serverCommand() *cobra.Command {
@@ -95,7 +94,7 @@ func serverCommand() *cobra.Command {
 }
 
 // leaseFlags are the flags of how long nodes count as alive. Server and dev have them.
-func leaseFlags(fs *pflag.FlagSet, terms *control.LeaseTerms) {
+func leaseFlags(fs *pflag.FlagSet, terms *server.LeaseTerms) {
 	fs.DurationVar(&terms.Heartbeat, "heartbeat", 5*time.Second, "how often a node sends a heartbeat")
 	fs.DurationVar(&terms.Lease, "lease", 20*time.Second, "how long a node counts as alive after a heartbeat; then it ends machines that write volumes")
 	fs.DurationVar(&terms.Margin, "lease-margin", 5*time.Second, "how much later a node counts as lost and its pods are moved")
