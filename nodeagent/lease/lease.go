@@ -54,8 +54,9 @@ func Open(stateDir string) (*Lease, error) {
 	l := &Lease{file: f, boot: boot}
 	if end, err := read(stateDir, boot); err == nil {
 		l.end = end
+		return l, nil
 	}
-	return l, nil
+	return l, l.Extend(0, 0) // there was none
 }
 
 // bootID returns a name of this boot of the machine. Times of Now are comparable only within one.

@@ -19,7 +19,7 @@ type LeaseTerms struct {
 	// Heartbeat is how often an agent sends one. Lease is how long the node counts as alive after it: when its lease runs out, the agent ends the
 	// machines that write volumes. Margin is how much later the server calls the node lost: agents count from sending, and need time to end machines.
 	Heartbeat, Lease, Margin time.Duration
-	// Brake is the share of nodes that may be silent at once. If more are, the server suspects its own network, and moves nothing.
+	// Brake is the share of nodes that may be silent at once. If more are, or all, the server suspects its own network, and moves nothing.
 	Brake float64
 }
 
@@ -123,7 +123,7 @@ func (w *leases) judge(nodes []husk.Node, now time.Time) judgement {
 		}
 	}
 	w.seen = seen
-	v.braked = v.silent > 1 && float64(v.silent) > w.terms.Brake*float64(v.of)
+	v.braked = v.silent == v.of && v.of > 0 || v.silent > 1 && float64(v.silent) > w.terms.Brake*float64(v.of)
 	return v
 }
 
@@ -156,9 +156,6 @@ func (s *nodes) pass(ctx context.Context, epoch int64) error {
 		if late {
 			s.log.Info("a node's heartbeat is late; it gets no new pods", "node", n.ID, "name", n.Name)
 		}
-	}
-	if v.braked {
-		return errors.Join(failures...)
 	}
 	for _, n := range v.lost {
 		lost, err := s.store.SetNodeState(ctx, epoch, n, n.State.Next(husk.NodeLeaseRanOut))

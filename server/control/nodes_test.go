@@ -14,11 +14,12 @@ import (
 
 // fleet is a set of nodes with heartbeats, judged second by second.
 type fleet struct {
-	t     *testing.T
-	w     *leases
-	start time.Time
-	now   time.Duration
-	nodes []husk.Node
+	t      *testing.T
+	w      *leases
+	start  time.Time
+	now    time.Duration
+	nodes  []husk.Node
+	braked bool // by the last judgement
 }
 
 var terms = LeaseTerms{Heartbeat: 10 * time.Second, Lease: 30 * time.Second, Margin: 5 * time.Second, Brake: 0.5}
@@ -52,6 +53,7 @@ func (f *fleet) until(end time.Duration, alive ...int) string {
 			}
 		}
 		v := f.w.judge(f.nodes, f.start.Add(f.now))
+		f.braked = v.braked
 		for i, n := range f.nodes {
 			for _, l := range v.late {
 				if l.ID == n.ID {
@@ -59,7 +61,7 @@ func (f *fleet) until(end time.Duration, alive ...int) string {
 				}
 			}
 			for _, l := range v.lost {
-				if l.ID == n.ID && !v.braked {
+				if l.ID == n.ID {
 					f.nodes[i].State = n.State.Next(husk.NodeLeaseRanOut)
 					lost += n.Name
 				}
@@ -106,22 +108,31 @@ func TestAServerThatWasBlindJudgesNobody(t *testing.T) {
 
 func TestTheBrakeHoldsIfTooManyNodesAreSilent(t *testing.T) {
 	t.Parallel()
-	ready := []husk.NodeState{husk.NodeReady, husk.NodeReady, husk.NodeReady, husk.NodeReady, husk.NodeReady}
+	five := []husk.NodeState{husk.NodeReady, husk.NodeReady, husk.NodeReady, husk.NodeReady, husk.NodeReady}
 	for name, c := range map[string]struct {
-		alive []int
-		lost  string
+		nodes  []husk.NodeState
+		alive  []int
+		lost   string
+		braked bool
 	}{
-		"one of five":   {[]int{1, 2, 3, 4}, "a"},
-		"two of five":   {[]int{2, 3, 4}, "ab"},
-		"three of five": {[]int{3, 4}, ""},
-		"all of five":   {nil, ""},
+		"none of five":           {five, []int{0, 1, 2, 3, 4}, "", false},
+		"one of five":            {five, []int{1, 2, 3, 4}, "a", false},
+		"two of five":            {five, []int{2, 3, 4}, "ab", false},
+		"three of five":          {five, []int{3, 4}, "abc", true},
+		"all of five":            {five, nil, "abcde", true},
+		"the only one":           {five[:1], nil, "a", true},
+		"one of two":             {five[:2], []int{1}, "a", false},
+		"a second of two":        {[]husk.NodeState{husk.NodeLost, husk.NodeReady}, nil, "b", true},
+		"none joined":            {[]husk.NodeState{husk.NodeJoining}, nil, "", false},
+		"one of five, two being": {[]husk.NodeState{husk.NodeFencing, husk.NodeFencing, husk.NodeReady, husk.NodeReady, husk.NodeReady}, []int{3, 4}, "c", true},
 	} {
-		if lost := newFleet(t, ready...).until(2*time.Minute, c.alive...); lost != c.lost {
-			t.Errorf("%s silent: %q are lost, want %q", name, lost, c.lost)
+		f := newFleet(t, c.nodes...)
+		for i, s := range c.nodes {
+			f.nodes[i].State = s
 		}
-	}
-	if lost := newFleet(t, husk.NodeReady).until(2 * time.Minute); lost != "a" {
-		t.Errorf("the only node is not lost: %q", lost)
+		if lost := f.until(2*time.Minute, c.alive...); lost != c.lost || f.braked != c.braked {
+			t.Errorf("%s silent: %q are lost, want %q; braked: %t", name, lost, c.lost, f.braked)
+		}
 	}
 }
 

@@ -77,7 +77,7 @@ func (s *Stack) tablesAreEmpty() error {
 	if err != nil {
 		return err
 	}
-	for _, table := range []string{"pods", "volumes", "volume_claims", "image_uses", "configs", "config_uses"} {
+	for _, table := range []string{"pods", "volumes", "volume_claims", "image_uses", "configs", "config_uses", "placements"} {
 		cmd := exec.Command("psql", "-h", "127.0.0.1", "-p", "15432", "-U", "postgres", "-d", "husk", "-Atc", "SELECT count(*) FROM "+table)
 		cmd.Env = append(os.Environ(), "PGPASSWORD="+strings.TrimSpace(string(password)))
 		out, err := cmd.CombinedOutput()
