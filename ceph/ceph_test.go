@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -618,4 +619,68 @@ func TestAnAmbiguousIDIsRecognised(t *testing.T) {
 			t.Errorf("prefixFree(%s) with %s: %t, %v", id, vol.ID, got, err)
 		}
 	}
+}
+
+// The key of the next placement takes over a disk whose last client was killed, or hangs, once that is fenced. It may not blocklist anybody itself.
+func TestAFencedDiskIsTakenOver(t *testing.T) {
+	t.Parallel()
+	c := connect(t)
+	ctx := t.Context()
+	disk, err := c.CreateVolume(ctx, name(t, "vol"), 64<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for placement, stop := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP} {
+		old, err := newKey(c, t, disk, 2*placement+1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		target := fmt.Sprintf("rbd:%s/%s:id=%s:key=%s:conf=%s", disk.Pool, disk.Name, old.User, old.Secret, devtest.Ceph(t).CephConf())
+		victim := exec.CommandContext(ctx, "qemu-io", "-f", "raw", target)
+		in, err := victim.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := victim.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(in, "write -P 1 0 4k\n"); err != nil {
+			t.Fatal(err)
+		}
+		var watchers []Watcher
+		for len(watchers) == 0 {
+			if watchers, err = c.Watchers(ctx, disk.Name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second) // it has written
+		if err := victim.Process.Signal(stop); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Fence(ctx, []string{watchers[0].Address}, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if left, err := c.Watchers(ctx, disk.Name); err != nil || len(left) > 0 {
+			t.Logf("after %s and the fence, the disk's watchers are %v, %v", stop, left, err)
+		}
+		next, err := newKey(c, t, disk, 2*placement+2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		out, err := qemuIO(t, next, disk.Pool, disk.Name, false, "read -P 1 0 4k", "write -P 2 0 4k")
+		if err != nil || strings.Contains(out, "failed") {
+			t.Errorf("%s: the next client: %v\n%s", stop, err, out)
+		}
+		t.Logf("%s: taken over in %s", stop, time.Since(began))
+		if err := errors.Join(victim.Process.Kill(), c.Unfence(ctx, []string{watchers[0].Address})); err != nil {
+			t.Error(err)
+		}
+		_ = victim.Wait()
+	}
+}
+
+func newKey(c *Cluster, t *testing.T, disk Disk, placement int) (Key, error) {
+	key, _, err := c.CreateKey(t.Context(), fmt.Sprintf("%s.%d", name(t, "pod"), placement), []Access{{Disk: disk, Write: true}})
+	return key, err
 }

@@ -35,7 +35,10 @@ func TestAPodMovesOffADeadNode(t *testing.T) {
 	fenced := time.Since(killed)
 	h.writes(t, 2, 20)
 	after := tn.Wait(t, h.pod.ID, openapi.PodPhaseRunning)
-	t.Logf("fenced after %s, running elsewhere after %s", fenced.Round(100*time.Millisecond), after.Status.Timeline.RunningAt.Sub(killed).Round(100*time.Millisecond))
+	since := func(at *time.Time) time.Duration { return at.Sub(killed).Round(100 * time.Millisecond) }
+	at := after.Status.Timeline
+	t.Logf("after the node was killed: fenced %s, placed %s, machine started %s, guest ready %s, running %s",
+		fenced.Round(100*time.Millisecond), since(at.PlacedAt), since(at.DomainStartedAt), since(at.GuestReadyAt), since(at.RunningAt))
 	if after.Status.Address == nil || *after.Status.Address != *before.Status.Address {
 		t.Errorf("the pod's address was %v and is %v", before.Status.Address, after.Status.Address)
 	}
