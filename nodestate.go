@@ -18,7 +18,7 @@ const (
 	NodeLost       NodeState = "Lost"       // no heartbeat for a lease and its margin
 	NodeFencing    NodeState = "Fencing"    // its Ceph clients are being put on the blocklist; from here it returns only through Recovering
 	NodeFenced     NodeState = "Fenced"     // the blocklist is in effect: nothing on the node can write, and its pods are moved
-	NodeRecovering NodeState = "Recovering" // it responds again and removes what it may no longer run
+	NodeRecovering NodeState = "Recovering" // it responds again and removes what it is no longer allowed to run
 )
 
 // NodeEvent is something that moves a node from one state to another.

@@ -32,11 +32,12 @@ func fenceNodeCommand(a *app) *cobra.Command {
 		Use:   "fence NODE",
 		Short: "Cut a node off from its pods' volumes, and start its pods on other nodes",
 		Long: `Cut a node off from its pods' volumes, and start its pods on other nodes. Husk does
-this by itself when a node does not respond. The machines of the node's pods end, and
-it gets no pods until it has removed them. With --dry-run, nothing changes.
+this by itself when a node does not respond. The node's machines end. Husk schedules
+no pods to it until it has removed them. With --dry-run, nothing changes.
 
 If Husk says that it cannot be sure that the node does not write any more, switch it
-off, and then say so with --machine-is-off. If it is not off, volumes can be damaged.`,
+off, and then confirm it with --machine-is-off. If it is not off, volumes can be
+damaged.`,
 		Example: "  husk node fence metal-7 --dry-run\n  husk node fence metal-7\n  husk node fence metal-7 --machine-is-off",
 		Args:    cobra.ExactArgs(1),
 	}

@@ -284,7 +284,7 @@ type ClientInterface interface {
 
 	// FenceNodeWithBody Cut a node off from its pods' volumes, and move its pods
 	//
-	// The server does this by itself when a node is lost. It puts the node's Ceph clients on the blocklist, and moves the pods once the blocklist is in effect. The node's machines end, and the node gets no pods until it has removed them. With `machineIsOff`, you state that the node has no power, and the server does not wait for the blocklist: if that is not true, volumes can be damaged. For operators of the platform.
+	// The server does this by itself when a node is lost. It puts the node's Ceph clients on the blocklist, and moves the pods once the blocklist is in effect. The node's machines end, and the server places no pods on the node until it has removed them. With `machineIsOff`, you state that the node has no power, and the server does not wait for the blocklist: if that is not true, volumes can be damaged. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -293,7 +293,7 @@ type ClientInterface interface {
 
 	// FenceNode Cut a node off from its pods' volumes, and move its pods
 	//
-	// The server does this by itself when a node is lost. It puts the node's Ceph clients on the blocklist, and moves the pods once the blocklist is in effect. The node's machines end, and the node gets no pods until it has removed them. With `machineIsOff`, you state that the node has no power, and the server does not wait for the blocklist: if that is not true, volumes can be damaged. For operators of the platform.
+	// The server does this by itself when a node is lost. It puts the node's Ceph clients on the blocklist, and moves the pods once the blocklist is in effect. The node's machines end, and the server places no pods on the node until it has removed them. With `machineIsOff`, you state that the node has no power, and the server does not wait for the blocklist: if that is not true, volumes can be damaged. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1528,7 +1528,7 @@ func (c *Client) GetFence(ctx context.Context, nodeID openapi_types.UUID, reqEdi
 
 // FenceNodeWithBody Cut a node off from its pods' volumes, and move its pods
 //
-// The server does this by itself when a node is lost. It puts the node's Ceph clients on the blocklist, and moves the pods once the blocklist is in effect. The node's machines end, and the node gets no pods until it has removed them. With `machineIsOff`, you state that the node has no power, and the server does not wait for the blocklist: if that is not true, volumes can be damaged. For operators of the platform.
+// The server does this by itself when a node is lost. It puts the node's Ceph clients on the blocklist, and moves the pods once the blocklist is in effect. The node's machines end, and the server places no pods on the node until it has removed them. With `machineIsOff`, you state that the node has no power, and the server does not wait for the blocklist: if that is not true, volumes can be damaged. For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1547,7 +1547,7 @@ func (c *Client) FenceNodeWithBody(ctx context.Context, nodeID openapi_types.UUI
 
 // FenceNode Cut a node off from its pods' volumes, and move its pods
 //
-// The server does this by itself when a node is lost. It puts the node's Ceph clients on the blocklist, and moves the pods once the blocklist is in effect. The node's machines end, and the node gets no pods until it has removed them. With `machineIsOff`, you state that the node has no power, and the server does not wait for the blocklist: if that is not true, volumes can be damaged. For operators of the platform.
+// The server does this by itself when a node is lost. It puts the node's Ceph clients on the blocklist, and moves the pods once the blocklist is in effect. The node's machines end, and the server places no pods on the node until it has removed them. With `machineIsOff`, you state that the node has no power, and the server does not wait for the blocklist: if that is not true, volumes can be damaged. For operators of the platform.
 //
 // Takes a body of the `application/json` content type.
 //

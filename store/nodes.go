@@ -196,7 +196,7 @@ func (c Control) FencedNodes(ctx context.Context) ([]husk.Node, error) {
 	})
 }
 
-// SetNodeRecovered makes a node Ready that has removed what it may no longer run, and whose clients are off the blocklist.
+// SetNodeRecovered makes a node Ready that has removed what it is no longer allowed to run, and whose clients are off the blocklist.
 func (c Control) SetNodeRecovered(ctx context.Context, epoch int64, node ID) (bool, error) {
 	return asLeader(ctx, c, epoch, func(q *db.Queries) (bool, error) {
 		n, err := q.SetNodeRecovered(ctx, node)

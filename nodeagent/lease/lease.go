@@ -30,7 +30,7 @@ type Lease struct {
 	end  time.Duration // on the clock of Now; 0: none
 }
 
-// Now returns the time since the machine's boot. Unlike Go's monotonic clock, it goes on while the machine is suspended (CLOCK_BOOTTIME).
+// Now returns the time since the machine's boot. Unlike Go's monotonic clock, it continues while the machine is suspended (CLOCK_BOOTTIME).
 func Now() time.Duration {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {

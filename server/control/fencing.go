@@ -17,9 +17,9 @@ import (
 	"husk/store/nodelife"
 )
 
-// fencing cuts lost nodes off from Ceph, moves their pods, and lets nodes return that have removed what they may no longer run.
+// fencing cuts lost nodes off from Ceph, moves their pods, and lets nodes return that have removed what they are no longer allowed to run.
 //
-// The order is the point. What is to be fenced is in Postgres before the first entry is on the blocklist, so a leader that ends in between leaves a
+// The order is the point. The addresses are in Postgres before the first entry is on the blocklist, so a leader that ends in between leaves a
 // node that another one fences completely. The blocklist is in effect in every placement group before the node counts as Fenced (ceph.Fence), and
 // only pods of a Fenced node get another placement. A node is off the blocklist only after it has reported that it runs no machine any more.
 type fencing struct {
@@ -135,7 +135,7 @@ func (s *fencing) release(ctx context.Context, epoch int64, n husk.Node) error {
 	ready, err := s.store.SetNodeRecovered(ctx, epoch, n.ID)
 	if ready {
 		delete(s.renewed, n.ID)
-		s.log.Info("a node has removed what it may no longer run; it is Ready", "node", n.ID, "name", n.Name)
+		s.log.Info("a node has removed what it is no longer allowed to run; it is Ready", "node", n.ID, "name", n.Name)
 	}
 	return err
 }

@@ -52,7 +52,7 @@ func TestAPodMovesOffADeadNode(t *testing.T) {
 	}
 }
 
-// A machine that hangs while its pod moves, with an agent and a watchdog that are dead, writes nothing when it goes on.
+// A machine that hangs while its pod moves, with an agent and a watchdog that are dead, writes nothing when it continues.
 func TestALateWriteFails(t *testing.T) {
 	f := stack.StartFleet(t, 3)
 	tn := f.NewTenant(t)

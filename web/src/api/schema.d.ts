@@ -1526,7 +1526,7 @@ export interface paths {
         get: operations["getFence"];
         /**
          * Cut a node off from its pods' volumes, and move its pods
-         * @description The server does this by itself when a node is lost. It puts the node's Ceph clients on the blocklist, and moves the pods once the blocklist is in effect. The node's machines end, and the node gets no pods until it has removed them. With `machineIsOff`, you state that the node has no power, and the server does not wait for the blocklist: if that is not true, volumes can be damaged. For operators of the platform.
+         * @description The server does this by itself when a node is lost. It puts the node's Ceph clients on the blocklist, and moves the pods once the blocklist is in effect. The node's machines end, and the server places no pods on the node until it has removed them. With `machineIsOff`, you state that the node has no power, and the server does not wait for the blocklist: if that is not true, volumes can be damaged. For operators of the platform.
          */
         put: operations["fenceNode"];
         post?: never;
