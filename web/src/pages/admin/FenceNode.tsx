@@ -42,9 +42,7 @@ export function FenceNode({ node, close }: { node: Node; close: () => void }) {
           ]}
         />
       )}
-      <label className="check">
-        <input type="checkbox" checked={off} onChange={(e) => setOff(e.target.checked)} /> The machine has no power
-      </label>
+      <Check label="The machine has no power" checked={off} onChange={setOff} />
       {(off || unproven > 0) && (
         <p>Husk then does not wait for proof that the node does not write. If it has power after all, volumes can be damaged.</p>
       )}
