@@ -37,7 +37,7 @@ type devFlags struct {
 	reserveMemoryMiB                                                               int
 	noAgent, detach                                                                bool
 	terms                                                                          server.LeaseTerms
-	nodes, servers                                                                 int
+	nodes, servers, simulatedNodes                                                 int
 	fabric                                                                         string
 }
 
@@ -89,6 +89,7 @@ Pods are emulated if KVM is not available. That is only for development: emulati
 	fs.IntVar(&f.reserveMemoryMiB, "reserve-memory-mib", 4096, "memory reserved for everything except pods, in MiB")
 	fs.IntVar(&f.nodes, "nodes", 1, "number of nodes; with 1, this machine is the node")
 	fs.IntVar(&f.servers, "servers", 1, "number of servers of a fleet")
+	fs.IntVar(&f.simulatedNodes, "simulated-nodes", 0, "number of nodes to add whose agents only simulate pods, to see how the servers carry a large fleet")
 	fs.StringVar(&f.fabric, "fabric", "10.213.77.0/24", "IPv4 range of the network between the hosts of a fleet")
 	fs.BoolVar(&f.noAgent, "no-agent", false, "start no agent")
 	fs.BoolVar(&f.detach, "detach", false, "run in the background, and return once everything is up, also if another process has started it")
@@ -141,9 +142,15 @@ func runDev(ctx context.Context, f devFlags) (err error) {
 	if f.isFleet() {
 		start = startFleet
 	}
-	if err := start(ctx, installation{self, stack, f, secrets, operator}); err != nil {
+	in := installation{self, stack, f, secrets, operator}
+	if err := start(ctx, in); err != nil {
 		return err
 	}
+	stopSimulated, err := in.simulate(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopSimulated()
 	key, err := demoTenant(ctx, stack.StateDir(), operator)
 	if err != nil {
 		return fmt.Errorf("create the demo tenant: %w", err)
@@ -231,7 +238,7 @@ func keptFile(name, fallback string) (string, error) {
 // server returns a server that listens at these addresses.
 func (in installation) server(api, forAgents, workDir string) dev.Program {
 	f, s := in.flags, in.secrets
-	return dev.Program{
+	p := dev.Program{
 		Name: "server", Path: in.self, Grace: 15 * time.Second, Timeout: time.Minute,
 		Args: []string{
 			"server", "--listen", api, "--agent-listen", forAgents, "--master-key-file", s.masterKeyFile, "--operator-client-id", s.operatorID,
@@ -244,6 +251,10 @@ func (in installation) server(api, forAgents, workDir string) dev.Program {
 		Env:   []string{"HUSKD_DATABASE_URL=" + in.stack.PostgresURL("husk_owner")}, // a password must not be an argument, because every user can read arguments
 		Ready: func(ctx context.Context) error { return ready(ctx, "http://"+api+"/readyz") },
 	}
+	if f.simulatedNodes > 0 {
+		p.Args = append(p.Args, "--logins-per-second", "1000") // all nodes join from one address
+	}
+	return p
 }
 
 func ready(ctx context.Context, url string) error {
