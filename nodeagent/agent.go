@@ -42,7 +42,7 @@ type Config struct {
 	Limits   network.Limits // of one pod
 	VM       vm.Config
 	Capacity husk.Resources
-	// OverheadMiB is the memory that one virtual machine costs the node in addition to its guest's
+	// OverheadMiB is the memory that QEMU needs for one virtual machine in addition to its guest's
 	// memory.
 	OverheadMiB int
 	// BootTimeout is how long husk-init may take to respond before the machine is stopped and

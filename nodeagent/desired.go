@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"husk"
+	"husk/guest"
 	"husk/openapi"
 )
 
@@ -121,7 +122,7 @@ func (a *Agent) heartbeat(ctx context.Context) {
 	var interval time.Duration
 	for {
 		lease, err := a.server.heartbeat(ctx, openapi.Heartbeat{
-			Capacity: openapi.Capacity(a.cfg.Capacity), VmmOverheadMiB: a.cfg.OverheadMiB,
+			Capacity: openapi.Capacity(a.cfg.Capacity), VmmOverheadMiB: a.cfg.OverheadMiB + guest.ShareMiB,
 			Endpoint: "https://" + a.cfg.Listen, Capabilities: &capabilities,
 		})
 		switch {

@@ -117,7 +117,7 @@ func (w *worker) awaitStart(ctx context.Context) bool {
 }
 
 func (w *worker) start(ctx context.Context, desired husk.DesiredPod, port network.Port) (vm.Domain, error) {
-	spec, err := machineSpec(desired, port, w.agent.net.MTU())
+	spec, err := machineSpec(desired, port, w.agent.net.MTU(), w.agent.cfg.OverheadMiB)
 	if err != nil {
 		return vm.Domain{}, err
 	}

@@ -31,10 +31,16 @@ func portOf(desired husk.DesiredPod) (network.Port, error) {
 	return p, errors.Join(err1, err2, err3)
 }
 
-func machineSpec(desired husk.DesiredPod, port network.Port, mtu int) (vm.Spec, error) {
+// guestShare returns the memory that a machine has in addition to what its pod asks for. A pod that an earlier version placed was not charged
+// for it, and gets none.
+func guestShare(chargedMiB, overheadMiB int) int {
+	return max(0, min(chargedMiB-overheadMiB, guest.ShareMiB))
+}
+
+func machineSpec(desired husk.DesiredPod, port network.Port, mtu, overheadMiB int) (vm.Spec, error) {
 	spec := vm.Spec{
 		PodID: desired.ID, TenantID: desired.TenantID, Generation: desired.Generation, CPUs: (desired.Resources.CPUMillis + 999) / 1000,
-		MemoryMiB: desired.Resources.MemoryMiB, CephUser: desired.Ceph.User, CephKey: desired.Ceph.Key,
+		MemoryMiB: desired.Resources.MemoryMiB + guestShare(desired.VMMOverheadMiB, overheadMiB), CephUser: desired.Ceph.User, CephKey: desired.Ceph.Key,
 		Tap: port.Tap(), MAC: port.MAC.String(), MTU: mtu,
 	}
 	for _, m := range desired.Ceph.Monitors {

@@ -121,7 +121,7 @@ func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
 	line("Message:", openapi.Value(p.Status.Message))
 	line("Address:", openapi.Value(p.Status.Address))
 	line("Node:", openapi.Value(p.Status.NodeName))
-	line("Size:", fmt.Sprintf("%s cores, %d MiB, and %d MiB for the hypervisor", print.Cores(p.Spec.Resources.CPUMillis), p.Spec.Resources.MemoryMiB, p.Status.VmmOverheadMiB))
+	line("Size:", fmt.Sprintf("%s cores, %d MiB, and %d MiB for its kernel and the hypervisor", print.Cores(p.Spec.Resources.CPUMillis), p.Spec.Resources.MemoryMiB, p.Status.VmmOverheadMiB))
 	if shm := p.Spec.ShmSizeMiB; shm != nil {
 		line("Shared memory:", fmt.Sprintf("up to %d MiB", *shm))
 	}

@@ -64,7 +64,7 @@ func agentCommand() *cobra.Command {
 	fs.IntVar(&f.cpuMillis, "cpu-millis", 0, "cpu of the node, in thousandths of a core (default: all cores); the pool's overcommit ratio is applied to it")
 	fs.IntVar(&f.memoryMiB, "memory-mib", 0, "memory for pods, in MiB (default: all except --reserve-memory-mib)")
 	fs.IntVar(&f.reserveMemoryMiB, "reserve-memory-mib", 2048, "memory reserved for the node itself, in MiB")
-	fs.IntVar(&f.overheadMiB, "vmm-overhead-mib", 0, "memory overhead of a virtual machine in addition to its guest's memory, in MiB (default: as measured, see docs/operations.md)")
+	fs.IntVar(&f.overheadMiB, "vmm-overhead-mib", 0, "memory that QEMU needs in addition to its guest's memory, in MiB (default: as measured, see docs/operations.md)")
 	fs.DurationVar(&f.bootTimeout, "boot-timeout", 2*time.Minute, "how long a guest may take to boot")
 	return cmd
 }

@@ -2262,7 +2262,7 @@ export interface components {
              */
             nodeId?: string;
             resources: components["schemas"]["Capacity"];
-            /** @description The node memory that the virtual machine monitor needs in addition to the pod's memory. */
+            /** @description The node memory that the pod needs in addition to its own: for the virtual machine monitor, and for the kernel of the guest. */
             vmmOverheadMiB: number;
             priority: number;
             /** Format: date-time */
@@ -2864,7 +2864,7 @@ export interface components {
              */
             address?: string;
             nodeName?: string;
-            /** @description The node memory that the virtual machine monitor needs in addition to the guest's memory. */
+            /** @description The node memory that the pod needs in addition to its own: for the virtual machine monitor, and for the kernel of the guest. */
             vmmOverheadMiB: number;
             /** @description How often the virtual machine was restarted. */
             restarts?: number;
@@ -4703,7 +4703,7 @@ export interface components {
          */
         Heartbeat: {
             capacity: components["schemas"]["Capacity"];
-            /** @description The node memory that one virtual machine needs in addition to its guest's memory. */
+            /** @description The node memory that one pod needs in addition to its own: for the virtual machine monitor, and for the kernel of the guest. */
             vmmOverheadMiB: number;
             capabilities?: components["schemas"]["Capabilities"];
             /**

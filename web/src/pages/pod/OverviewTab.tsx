@@ -18,6 +18,7 @@ export function OverviewTab({ pod }: { pod: Pod }) {
         <Facts
           of={[
             ["Size", `${coresOf(spec.resources.cpuMillis)}, ${mebibytes(spec.resources.memoryMiB)}`],
+            ["Overhead", status.vmmOverheadMiB > 0 && `${mebibytes(status.vmmOverheadMiB)} for its kernel and the hypervisor`],
             ["Address", status.address && <Copy text={status.address} label="the address" />],
             ["Node", status.nodeName],
             ["Shared memory", spec.shmSizeMiB !== undefined && `up to ${mebibytes(spec.shmSizeMiB)}`],
