@@ -67,6 +67,7 @@ type DesiredPod struct {
 	RestartPolicy      RestartPolicy      `json:"restartPolicy"`
 	FSGroup            *uint32            `json:"fsGroup,omitempty"`
 	ShmSizeMiB         int                `json:"shmSizeMiB,omitempty"`
+	ScratchGiB         int                `json:"scratchGiB,omitempty"` // size of the scratch disk; 0: containers write to memory
 	GracePeriodSeconds int                `json:"terminationGracePeriodSeconds"`
 	DeadlineSeconds    int                `json:"activeDeadlineSeconds,omitempty"`
 }

@@ -29,16 +29,18 @@ const ShareMiB = 80
 // Spec is everything that a guest must know to run its pod. Agents may send it again. During a boot
 // only its Values change.
 type Spec struct {
-	PodID          string      `json:"podID"`
-	Hostname       string      `json:"hostname"`
-	Generation     int64       `json:"generation"`
-	Network        *Network    `json:"network,omitempty"` // nil: loopback only
-	Volumes        []Volume    `json:"volumes,omitempty"`
-	Containers     []Container `json:"containers"`
-	RestartPolicy  string      `json:"restartPolicy"`
-	FSGroup        *uint32     `json:"fsGroup,omitempty"`    // the group to which the volumes belong
-	ShmSizeMiB     int         `json:"shmSizeMiB,omitempty"` // of /dev/shm of all containers; 0: half of the memory
-	RestartBackoff Backoff     `json:"restartBackoff,omitzero"`
+	PodID         string      `json:"podID"`
+	Hostname      string      `json:"hostname"`
+	Generation    int64       `json:"generation"`
+	Network       *Network    `json:"network,omitempty"` // nil: loopback only
+	Volumes       []Volume    `json:"volumes,omitempty"`
+	Containers    []Container `json:"containers"`
+	RestartPolicy string      `json:"restartPolicy"`
+	FSGroup       *uint32     `json:"fsGroup,omitempty"`    // the group to which the volumes belong
+	ShmSizeMiB    int         `json:"shmSizeMiB,omitempty"` // of /dev/shm of all containers; 0: half of the memory
+	// ScratchSerial is the virtio-blk serial of the disk for everything that containers write outside of volumes. Empty: it is in memory.
+	ScratchSerial  string  `json:"scratchSerial,omitempty"`
+	RestartBackoff Backoff `json:"restartBackoff,omitzero"`
 	// GraceMillis is the time that a container has to end when husk-init itself ends it.
 	GraceMillis int64 `json:"graceMillis,omitempty"`
 	// DeadlineMillis is how long the pod may run before it fails. 0: forever.

@@ -70,6 +70,11 @@ func (s *Spec) validate() error {
 	if s.ShmSizeMiB < 0 || s.ShmSizeMiB > maxSizeMiB {
 		return fmt.Errorf("shmSizeMiB of %d: want 0 to %d", s.ShmSizeMiB, maxSizeMiB)
 	}
+	if s.ScratchSerial != "" {
+		if err := checkSerial(s.ScratchSerial); err != nil {
+			return fmt.Errorf("scratch disk: %w", err)
+		}
+	}
 	volumes := map[string]bool{}
 	for _, v := range s.Volumes {
 		if err := checkName(v.Name); err != nil {

@@ -45,6 +45,8 @@ type Config struct {
 	// OverheadMiB is the memory that QEMU needs for one virtual machine in addition to its guest's
 	// memory.
 	OverheadMiB int
+	// ScratchGiB is how much the scratch disks of pods can have together.
+	ScratchGiB int
 	// BootTimeout is how long husk-init may take to respond before the machine is stopped and
 	// started again.
 	BootTimeout time.Duration

@@ -115,14 +115,14 @@ func (a *Agent) loadRevision() (int64, error) {
 }
 
 // capabilities is what this version can do beyond the first version of the protocol.
-var capabilities = []string{husk.CapabilityPrivileged, husk.CapabilityConfigs, husk.CapabilityContainerOptions, husk.CapabilityEmptyDirs, husk.CapabilitySharedMemory}
+var capabilities = []string{husk.CapabilityPrivileged, husk.CapabilityConfigs, husk.CapabilityContainerOptions, husk.CapabilityEmptyDirs, husk.CapabilitySharedMemory, husk.CapabilityScratch}
 
 // heartbeat renews the lease until ctx ends.
 func (a *Agent) heartbeat(ctx context.Context) {
 	var interval time.Duration
 	for {
 		lease, err := a.server.heartbeat(ctx, openapi.Heartbeat{
-			Capacity: openapi.Capacity(a.cfg.Capacity), VmmOverheadMiB: a.cfg.OverheadMiB + guest.ShareMiB,
+			Capacity: openapi.Capacity(a.cfg.Capacity), VmmOverheadMiB: a.cfg.OverheadMiB + guest.ShareMiB, ScratchGiB: &a.cfg.ScratchGiB,
 			Endpoint: "https://" + a.cfg.Listen, Capabilities: &capabilities,
 		})
 		switch {

@@ -41,7 +41,7 @@ func machineSpec(desired husk.DesiredPod, port network.Port, mtu, overheadMiB in
 	spec := vm.Spec{
 		PodID: desired.ID, TenantID: desired.TenantID, Generation: desired.Generation, CPUs: (desired.Resources.CPUMillis + 999) / 1000,
 		MemoryMiB: desired.Resources.MemoryMiB + guestShare(desired.VMMOverheadMiB, overheadMiB), CephUser: desired.Ceph.User, CephKey: desired.Ceph.Key,
-		Tap: port.Tap(), MAC: port.MAC.String(), MTU: mtu,
+		ScratchGiB: desired.ScratchGiB, Tap: port.Tap(), MAC: port.MAC.String(), MTU: mtu,
 	}
 	for _, m := range desired.Ceph.Monitors {
 		host, p, err := net.SplitHostPort(m)
@@ -67,6 +67,9 @@ func guestSpec(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.
 		Network: &guest.Network{
 			MAC: port.MAC.String(), Address: port.Address, Gateway: port.Gateway, Nameservers: resolvers, MTU: mtu,
 		},
+	}
+	if desired.ScratchGiB > 0 {
+		spec.ScratchSerial = vm.ScratchSerial
 	}
 	for _, v := range desired.Volumes {
 		volume := guest.Volume{Name: v.Name, Serial: v.Serial, FSType: "ext4"}

@@ -37,7 +37,7 @@ func (a api) RegisterNode(ctx context.Context, r openapi.RegisterNodeRequestObje
 func (a api) Heartbeat(ctx context.Context, r openapi.HeartbeatRequestObject) (openapi.HeartbeatResponseObject, error) {
 	resync, err := a.control.Heartbeat(ctx, husk.Node{
 		ID: request.Of(ctx).Caller.NodeID, Capacity: husk.Resources(r.Body.Capacity), VMMOverheadMiB: r.Body.VmmOverheadMiB,
-		Endpoint: r.Body.Endpoint, Capabilities: openapi.Value(r.Body.Capabilities),
+		Endpoint: r.Body.Endpoint, ScratchGiB: r.Body.ScratchGiB, Capabilities: openapi.Value(r.Body.Capabilities),
 	})
 	return openapi.Heartbeat200JSONResponse{
 		LeaseSeconds: int(a.lease.Seconds()), HeartbeatSeconds: int(a.heartbeat.Seconds()), Resync: resync,

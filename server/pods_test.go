@@ -72,7 +72,7 @@ func TestAnExceededQuotaHasItsOwnProblemCode(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
-	none := map[string]any{"pods": 0, "cpuMillis": 0, "memoryMiB": 0, "volumes": 0, "volumeGiB": 0, "images": 0, "snapshots": 0, "networks": 0, "addresses": 0, "configs": 0}
+	none := map[string]any{"scratchGiB": 0, "pods": 0, "cpuMillis": 0, "memoryMiB": 0, "volumes": 0, "volumeGiB": 0, "images": 0, "snapshots": 0, "networks": 0, "addresses": 0, "configs": 0}
 	changed := as[openapi.Tenant](t, s.call("PATCH", "/v1/admin/tenants/"+c.id.String(), s.operator(), map[string]any{"quota": none}), 200)
 	if changed.Quota != (openapi.Quota{RequestsPerSecond: 100_000}) {
 		t.Errorf("the quota is %+v", changed.Quota)
@@ -314,7 +314,7 @@ func TestTheDesiredStateIsReturnedAsSoonAsItChanges(t *testing.T) {
 	prefix := strings.TrimSuffix(tenant.NetworkCidr, "0/24")
 	want := husk.DesiredPod{
 		ID: pod.ID, TenantID: c.id, Name: "web", Generation: 1, State: husk.DesiredRunning, Resources: husk.Resources{CPUMillis: 500, MemoryMiB: 128},
-		VMMOverheadMiB: 50, Network: husk.DesiredNetwork{ID: got.Network.ID, MAC: got.Network.MAC, Address: prefix + "2/24", Gateway: prefix + "1"},
+		VMMOverheadMiB: 50, ScratchGiB: 10, Network: husk.DesiredNetwork{ID: got.Network.ID, MAC: got.Network.MAC, Address: prefix + "2/24", Gateway: prefix + "1"},
 		Disks: []husk.DesiredDisk{
 			{Pool: "volumes", Name: c.image.CloneName(), Serial: serialOf("img", c.image.ID), ReadOnly: true},
 			{Pool: "volumes", Name: "vol-" + volume.ID.String(), Serial: serialOf("vol", volume.ID)},

@@ -23,7 +23,7 @@ func (c Control) Heartbeat(ctx context.Context, n husk.Node) (resync bool, err e
 	return inControl(ctx, c, func(q *db.Queries) (bool, error) {
 		was, err := q.Heartbeat(ctx, db.HeartbeatParams{
 			ID: n.ID, CpuMillis: n.Capacity.CPUMillis, MemoryMib: n.Capacity.MemoryMiB, VmmOverheadMib: n.VMMOverheadMiB,
-			Endpoint: n.Endpoint, Capabilities: append([]string{}, n.Capabilities...),
+			Endpoint: n.Endpoint, Capabilities: append([]string{}, n.Capabilities...), ScratchGib: n.ScratchGiB,
 		})
 		if err != nil {
 			return false, orNotFound(err, "node")
@@ -39,7 +39,7 @@ func (c Control) Heartbeat(ctx context.Context, n husk.Node) (resync bool, err e
 func (c Control) Node(ctx context.Context, id ID) (husk.Node, error) {
 	return inControl(ctx, c, func(q *db.Queries) (husk.Node, error) {
 		row, err := q.Node(ctx, id)
-		return convert.Node(row), orNotFound(err, "node")
+		return convert.NodeWithScratch(row.Node, row.AllocatedScratchGib), orNotFound(err, "node")
 	})
 }
 
@@ -47,7 +47,7 @@ func (c Control) Node(ctx context.Context, id ID) (husk.Node, error) {
 func (c Control) Nodes(ctx context.Context) ([]husk.Node, error) {
 	return inControl(ctx, c, func(q *db.Queries) ([]husk.Node, error) {
 		rows, err := q.Nodes(ctx)
-		return convert.All(rows, convert.Node), err
+		return convert.All(rows, func(r db.NodesRow) husk.Node { return convert.NodeWithScratch(r.Node, r.AllocatedScratchGib) }), err
 	})
 }
 

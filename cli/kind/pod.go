@@ -109,6 +109,18 @@ func emptyDir(d openapi.EmptyDir) string {
 	return text
 }
 
+// storage says where containers keep what they write outside of volumes.
+func storage(s openapi.PodSpec) string {
+	switch {
+	case s.EphemeralStorage != nil && *s.EphemeralStorage == openapi.Memory:
+		return "in memory"
+	case s.EphemeralStorageGiB != nil:
+		return fmt.Sprintf("%d GiB", *s.EphemeralStorageGiB)
+	default:
+		return "10 GiB"
+	}
+}
+
 // DescribePod prints the details of a pod, such as why it is not running.
 func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
 	var f print.Facts
@@ -122,6 +134,7 @@ func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
 	line("Address:", openapi.Value(p.Status.Address))
 	line("Node:", openapi.Value(p.Status.NodeName))
 	line("Size:", fmt.Sprintf("%s cores, %d MiB, and %d MiB for its kernel and the hypervisor", print.Cores(p.Spec.Resources.CPUMillis), p.Spec.Resources.MemoryMiB, p.Status.VmmOverheadMiB))
+	line("Ephemeral storage:", storage(p.Spec))
 	if shm := p.Spec.ShmSizeMiB; shm != nil {
 		line("Shared memory:", fmt.Sprintf("up to %d MiB", *shm))
 	}

@@ -151,7 +151,7 @@ func (t *translation) translate() *Pod {
 		t.refuse("spec.containers", "a pod needs at least one container")
 	}
 	t.size = t.sizeOfPod()
-	out.Spec.Resources = t.size
+	out.Spec.Resources, out.Spec.EphemeralStorageGiB = t.size, t.storageOfPod()
 	var initial []openapi.Container
 	for i := range p.Spec.InitContainers {
 		initial = append(initial, t.container(&p.Spec.InitContainers[i], fmt.Sprintf("spec.initContainers[%d]", i)))

@@ -94,17 +94,19 @@ type (
 	// podSpec is the API's, except that a volume may be given by its name instead of its ID, because the ID is often not known when a file
 	// is written.
 	podSpec struct {
-		InitContainers                *[]openapi.Container   `json:"initContainers"`
-		Containers                    []openapi.Container    `json:"containers"`
-		ActiveDeadlineSeconds         *int                   `json:"activeDeadlineSeconds"`
-		TTLSecondsAfterFinished       *int                   `json:"ttlSecondsAfterFinished"`
-		Resources                     openapi.Resources      `json:"resources"`
-		RestartPolicy                 *openapi.RestartPolicy `json:"restartPolicy"`
-		TerminationGracePeriodSeconds *int                   `json:"terminationGracePeriodSeconds"`
-		FsGroup                       *int64                 `json:"fsGroup"`
-		ShmSizeMiB                    *int                   `json:"shmSizeMiB"`
-		Volumes                       []podVolume            `json:"volumes"`
-		Scheduling                    *openapi.Scheduling    `json:"scheduling"`
+		InitContainers                *[]openapi.Container             `json:"initContainers"`
+		Containers                    []openapi.Container              `json:"containers"`
+		ActiveDeadlineSeconds         *int                             `json:"activeDeadlineSeconds"`
+		TTLSecondsAfterFinished       *int                             `json:"ttlSecondsAfterFinished"`
+		Resources                     openapi.Resources                `json:"resources"`
+		RestartPolicy                 *openapi.RestartPolicy           `json:"restartPolicy"`
+		TerminationGracePeriodSeconds *int                             `json:"terminationGracePeriodSeconds"`
+		FsGroup                       *int64                           `json:"fsGroup"`
+		ShmSizeMiB                    *int                             `json:"shmSizeMiB"`
+		EphemeralStorage              *openapi.PodSpecEphemeralStorage `json:"ephemeralStorage"`
+		EphemeralStorageGiB           *int                             `json:"ephemeralStorageGiB"`
+		Volumes                       []podVolume                      `json:"volumes"`
+		Scheduling                    *openapi.Scheduling              `json:"scheduling"`
 	}
 	podVolume struct {
 		openapi.PodVolume
@@ -201,6 +203,7 @@ func (p podDocument) pod(d *decoder, origins map[string]string) *Pod {
 	out := Pod{VolumeNames: map[string]string{}, PodCreate: openapi.PodCreate{Name: p.Name, Labels: p.Labels, Annotations: p.Annotations, Spec: openapi.PodSpec{
 		Containers: p.Spec.Containers, Resources: p.Spec.Resources, RestartPolicy: p.Spec.RestartPolicy,
 		TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds, FsGroup: p.Spec.FsGroup, ShmSizeMiB: p.Spec.ShmSizeMiB, Scheduling: p.Spec.Scheduling,
+		EphemeralStorage: p.Spec.EphemeralStorage, EphemeralStorageGiB: p.Spec.EphemeralStorageGiB,
 		InitContainers: p.Spec.InitContainers, ActiveDeadlineSeconds: p.Spec.ActiveDeadlineSeconds, TTLSecondsAfterFinished: p.Spec.TTLSecondsAfterFinished,
 	}}}
 	var volumes []openapi.PodVolume

@@ -232,6 +232,7 @@ func agentProgram(ctx context.Context, self string, stack *dev.Stack, f devFlags
 			"agent", "--server", "https://" + f.apiForAgents, "--state-dir", dir, "--listen", f.agentListen, "--kernel", f.kernel, "--initramfs", f.initramfs,
 			"--pod-range", f.podRange, "--allow-emulation", "--stop-pods-on-exit", "--cpu-millis", fmt.Sprint(int(float64(runtime.NumCPU()) * 1000 * f.cpuOvercommit)),
 			"--reserve-memory-mib", fmt.Sprint(f.reserveMemoryMiB), "--libvirt-uri", stack.LibvirtURI(),
+			"--scratch-gib", "4096", // more than the machine has: pods of a development stack write little
 		},
 		Ready: func(ctx context.Context) error { return nodeReady(ctx, operator, began) },
 	}

@@ -28,7 +28,7 @@ type machine interface {
 	update(volume string, files []guest.File) error
 	// stats returns the usage of the machine and the running containers.
 	stats(running map[string]process) guest.Stats
-	// release syncs and unmounts the volumes. No container runs at that time.
+	// release unmounts the volumes. No container runs at that time.
 	release() error
 	// powerOff does not return on a real machine.
 	powerOff()

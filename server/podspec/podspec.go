@@ -20,6 +20,11 @@ func Complete(spec *husk.PodSpec) error {
 	if spec.RestartPolicy == "" {
 		spec.RestartPolicy = husk.RestartAlways
 	}
+	if spec.EphemeralStorage != husk.StorageMemory {
+		spec.EphemeralStorage = "" // the default
+	} else if spec.EphemeralStorageGiB != 0 {
+		return husk.Errorf(husk.CodeInvalid, "spec.ephemeralStorageGiB", "the pod writes to memory and has no scratch disk; leave ephemeralStorageGiB or ephemeralStorage out")
+	}
 	volumes := map[string]husk.PodVolume{}
 	volumeIDs := map[uuid.UUID]bool{}
 	for i, v := range spec.Volumes {

@@ -180,6 +180,7 @@ type Node struct {
 	SchedulableCpuMillis int
 	Capabilities         []string
 	DesiredSince         int64
+	ScratchGib           *int
 }
 
 type NodeCertificate struct {
@@ -247,6 +248,7 @@ type Pod struct {
 	DeleteAt            *time.Time
 	Annotations         map[string]string
 	Halted              bool
+	ScratchGib          int
 }
 
 type PodSample struct {
@@ -303,6 +305,7 @@ type Tenant struct {
 	QuotaRequestsPerSecond int
 	QuotaPriority          int
 	QuotaConfigs           int
+	QuotaScratchGib        int
 }
 
 type TenantKey struct {

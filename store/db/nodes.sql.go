@@ -201,12 +201,12 @@ func (q *Queries) ForgetDesiredChanges(ctx context.Context) (int64, error) {
 const heartbeat = `-- name: Heartbeat :one
 UPDATE nodes n SET heartbeat_at = clock_timestamp(), state = 'Ready', endpoint = $1,
     cpu_millis = old.cpu, cpu_overcommit = old.overcommit, memory_mib = GREATEST($2::integer, n.allocated_memory_mib),
-    vmm_overhead_mib = $3, capabilities = $4::text[],
-    version = n.version + CASE WHEN (n.state, n.cpu_millis, n.cpu_overcommit, n.memory_mib, n.vmm_overhead_mib, n.capabilities) IS DISTINCT FROM
-        ('Ready', old.cpu, old.overcommit, GREATEST($2::integer, n.allocated_memory_mib), $3::integer, $4::text[]) THEN 1 ELSE 0 END
-FROM (SELECT o.id, o.state, GREATEST($5::integer, 1) AS cpu,
-    GREATEST(COALESCE((SELECT p.cpu_overcommit FROM pools p WHERE p.name = o.pool), 1), o.allocated_cpu_millis::double precision / GREATEST($5::integer, 1)) AS overcommit
-    FROM nodes o WHERE o.id = $6 FOR UPDATE) old
+    vmm_overhead_mib = $3, capabilities = $4::text[], scratch_gib = $5::integer,
+    version = n.version + CASE WHEN (n.state, n.cpu_millis, n.cpu_overcommit, n.memory_mib, n.vmm_overhead_mib, n.capabilities, n.scratch_gib) IS DISTINCT FROM
+        ('Ready', old.cpu, old.overcommit, GREATEST($2::integer, n.allocated_memory_mib), $3::integer, $4::text[], $5::integer) THEN 1 ELSE 0 END
+FROM (SELECT o.id, o.state, GREATEST($6::integer, 1) AS cpu,
+    GREATEST(COALESCE((SELECT p.cpu_overcommit FROM pools p WHERE p.name = o.pool), 1), o.allocated_cpu_millis::double precision / GREATEST($6::integer, 1)) AS overcommit
+    FROM nodes o WHERE o.id = $7 FOR UPDATE) old
 WHERE n.id = old.id
 RETURNING old.state, EXISTS (SELECT 1 FROM pods WHERE pods.node_id = n.id AND pods.phase = 'Unknown') AS has_unknown_pods
 `
@@ -216,6 +216,7 @@ type HeartbeatParams struct {
 	MemoryMib      int
 	VmmOverheadMib int
 	Capabilities   []string
+	ScratchGib     *int
 	CpuMillis      int
 	ID             uuid.UUID
 }
@@ -233,6 +234,7 @@ func (q *Queries) Heartbeat(ctx context.Context, arg HeartbeatParams) (Heartbeat
 		arg.MemoryMib,
 		arg.VmmOverheadMib,
 		arg.Capabilities,
+		arg.ScratchGib,
 		arg.CpuMillis,
 		arg.ID,
 	)
@@ -258,7 +260,7 @@ func (q *Queries) InsertJoinToken(ctx context.Context, arg InsertJoinTokenParams
 }
 
 const insertNode = `-- name: InsertNode :one
-INSERT INTO nodes (id, name) VALUES ($1, $2) RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since
+INSERT INTO nodes (id, name) VALUES ($1, $2) RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since, scratch_gib
 `
 
 type InsertNodeParams struct {
@@ -291,6 +293,7 @@ func (q *Queries) InsertNode(ctx context.Context, arg InsertNodeParams) (Node, e
 		&i.SchedulableCpuMillis,
 		&i.Capabilities,
 		&i.DesiredSince,
+		&i.ScratchGib,
 	)
 	return i, err
 }
@@ -313,7 +316,7 @@ func (q *Queries) LockJoinToken(ctx context.Context, hash []byte) (JoinToken, er
 }
 
 const lockNode = `-- name: LockNode :one
-SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since FROM nodes WHERE id = $1 FOR UPDATE
+SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since, scratch_gib FROM nodes WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) LockNode(ctx context.Context, id uuid.UUID) (Node, error) {
@@ -341,46 +344,55 @@ func (q *Queries) LockNode(ctx context.Context, id uuid.UUID) (Node, error) {
 		&i.SchedulableCpuMillis,
 		&i.Capabilities,
 		&i.DesiredSince,
+		&i.ScratchGib,
 	)
 	return i, err
 }
 
 const node = `-- name: Node :one
-SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since FROM nodes WHERE id = $1
+SELECT n.id, n.name, n.state, n.cpu_millis, n.memory_mib, n.vmm_overhead_mib, n.allocated_cpu_millis, n.allocated_memory_mib, n.version, n.desired_revision, n.endpoint, n.heartbeat_at, n.created_at, n.pool, n.labels, n.taints, n.cordoned, n.cpu_overcommit, n.schedulable_cpu_millis, n.capabilities, n.desired_since, n.scratch_gib, COALESCE((SELECT sum(p.scratch_gib) FROM pods p WHERE p.node_id = n.id AND p.holds_room), 0)::integer AS allocated_scratch_gib
+FROM nodes n WHERE n.id = $1
 `
 
-func (q *Queries) Node(ctx context.Context, id uuid.UUID) (Node, error) {
+type NodeRow struct {
+	Node                Node
+	AllocatedScratchGib int
+}
+
+func (q *Queries) Node(ctx context.Context, id uuid.UUID) (NodeRow, error) {
 	row := q.db.QueryRow(ctx, node, id)
-	var i Node
+	var i NodeRow
 	err := row.Scan(
-		&i.ID,
-		&i.Name,
-		&i.State,
-		&i.CpuMillis,
-		&i.MemoryMib,
-		&i.VmmOverheadMib,
-		&i.AllocatedCpuMillis,
-		&i.AllocatedMemoryMib,
-		&i.Version,
-		&i.DesiredRevision,
-		&i.Endpoint,
-		&i.HeartbeatAt,
-		&i.CreatedAt,
-		&i.Pool,
-		&i.Labels,
-		&i.Taints,
-		&i.Cordoned,
-		&i.CpuOvercommit,
-		&i.SchedulableCpuMillis,
-		&i.Capabilities,
-		&i.DesiredSince,
+		&i.Node.ID,
+		&i.Node.Name,
+		&i.Node.State,
+		&i.Node.CpuMillis,
+		&i.Node.MemoryMib,
+		&i.Node.VmmOverheadMib,
+		&i.Node.AllocatedCpuMillis,
+		&i.Node.AllocatedMemoryMib,
+		&i.Node.Version,
+		&i.Node.DesiredRevision,
+		&i.Node.Endpoint,
+		&i.Node.HeartbeatAt,
+		&i.Node.CreatedAt,
+		&i.Node.Pool,
+		&i.Node.Labels,
+		&i.Node.Taints,
+		&i.Node.Cordoned,
+		&i.Node.CpuOvercommit,
+		&i.Node.SchedulableCpuMillis,
+		&i.Node.Capabilities,
+		&i.Node.DesiredSince,
+		&i.Node.ScratchGib,
+		&i.AllocatedScratchGib,
 	)
 	return i, err
 }
 
 const nodeCapacities = `-- name: NodeCapacities :many
 SELECT id, name, state, version, schedulable_cpu_millis, memory_mib, allocated_cpu_millis, allocated_memory_mib, vmm_overhead_mib,
-    COALESCE(pool, '')::text AS pool, labels, taints, cordoned, capabilities FROM nodes ORDER BY name
+    COALESCE(scratch_gib, 2147483647)::integer AS scratch_gib, COALESCE(pool, '')::text AS pool, labels, taints, cordoned, capabilities FROM nodes ORDER BY name
 `
 
 type NodeCapacitiesRow struct {
@@ -393,6 +405,7 @@ type NodeCapacitiesRow struct {
 	AllocatedCpuMillis   int
 	AllocatedMemoryMib   int
 	VmmOverheadMib       int
+	ScratchGib           int
 	Pool                 string
 	Labels               map[string]string
 	Taints               []string
@@ -419,6 +432,7 @@ func (q *Queries) NodeCapacities(ctx context.Context) ([]NodeCapacitiesRow, erro
 			&i.AllocatedCpuMillis,
 			&i.AllocatedMemoryMib,
 			&i.VmmOverheadMib,
+			&i.ScratchGib,
 			&i.Pool,
 			&i.Labels,
 			&i.Taints,
@@ -447,40 +461,48 @@ func (q *Queries) NodeHasPods(ctx context.Context, nodeID uuid.UUID) (bool, erro
 }
 
 const nodes = `-- name: Nodes :many
-SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since FROM nodes ORDER BY name
+SELECT n.id, n.name, n.state, n.cpu_millis, n.memory_mib, n.vmm_overhead_mib, n.allocated_cpu_millis, n.allocated_memory_mib, n.version, n.desired_revision, n.endpoint, n.heartbeat_at, n.created_at, n.pool, n.labels, n.taints, n.cordoned, n.cpu_overcommit, n.schedulable_cpu_millis, n.capabilities, n.desired_since, n.scratch_gib, COALESCE((SELECT sum(p.scratch_gib) FROM pods p WHERE p.node_id = n.id AND p.holds_room), 0)::integer AS allocated_scratch_gib
+FROM nodes n ORDER BY n.name
 `
 
-func (q *Queries) Nodes(ctx context.Context) ([]Node, error) {
+type NodesRow struct {
+	Node                Node
+	AllocatedScratchGib int
+}
+
+func (q *Queries) Nodes(ctx context.Context) ([]NodesRow, error) {
 	rows, err := q.db.Query(ctx, nodes)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	items := []Node{}
+	items := []NodesRow{}
 	for rows.Next() {
-		var i Node
+		var i NodesRow
 		if err := rows.Scan(
-			&i.ID,
-			&i.Name,
-			&i.State,
-			&i.CpuMillis,
-			&i.MemoryMib,
-			&i.VmmOverheadMib,
-			&i.AllocatedCpuMillis,
-			&i.AllocatedMemoryMib,
-			&i.Version,
-			&i.DesiredRevision,
-			&i.Endpoint,
-			&i.HeartbeatAt,
-			&i.CreatedAt,
-			&i.Pool,
-			&i.Labels,
-			&i.Taints,
-			&i.Cordoned,
-			&i.CpuOvercommit,
-			&i.SchedulableCpuMillis,
-			&i.Capabilities,
-			&i.DesiredSince,
+			&i.Node.ID,
+			&i.Node.Name,
+			&i.Node.State,
+			&i.Node.CpuMillis,
+			&i.Node.MemoryMib,
+			&i.Node.VmmOverheadMib,
+			&i.Node.AllocatedCpuMillis,
+			&i.Node.AllocatedMemoryMib,
+			&i.Node.Version,
+			&i.Node.DesiredRevision,
+			&i.Node.Endpoint,
+			&i.Node.HeartbeatAt,
+			&i.Node.CreatedAt,
+			&i.Node.Pool,
+			&i.Node.Labels,
+			&i.Node.Taints,
+			&i.Node.Cordoned,
+			&i.Node.CpuOvercommit,
+			&i.Node.SchedulableCpuMillis,
+			&i.Node.Capabilities,
+			&i.Node.DesiredSince,
+			&i.Node.ScratchGib,
+			&i.AllocatedScratchGib,
 		); err != nil {
 			return nil, err
 		}
@@ -602,7 +624,7 @@ func (q *Queries) SetNodeLost(ctx context.Context, arg SetNodeLostParams) (int64
 const updateNode = `-- name: UpdateNode :one
 UPDATE nodes SET pool = $1, labels = $2, taints = $3, cordoned = $4, version = version + 1,
     cpu_overcommit = GREATEST(COALESCE((SELECT p.cpu_overcommit FROM pools p WHERE p.name = $1), 1), allocated_cpu_millis::double precision / GREATEST(cpu_millis, 1))
-WHERE id = $5 RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since
+WHERE id = $5 RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since, scratch_gib
 `
 
 type UpdateNodeParams struct {
@@ -644,6 +666,7 @@ func (q *Queries) UpdateNode(ctx context.Context, arg UpdateNodeParams) (Node, e
 		&i.SchedulableCpuMillis,
 		&i.Capabilities,
 		&i.DesiredSince,
+		&i.ScratchGib,
 	)
 	return i, err
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -24,7 +25,7 @@ func (s *Stack) stop() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), pace.Limit(time.Minute))
 	defer cancel()
-	left = errors.Join(left, Until(ctx, s.poolsAreEmpty))
+	left = errors.Join(left, Until(ctx, s.poolsAreEmpty), Until(ctx, s.noScratchDisks))
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return errors.Join(left, err)
 	}
@@ -62,4 +63,13 @@ func (s *Stack) poolsAreEmpty() error {
 		}
 	}
 	return nil
+}
+
+// noScratchDisks returns an error while the agent has scratch disks of pods.
+func (s *Stack) noScratchDisks() error {
+	files, err := filepath.Glob(filepath.Join(s.Dir, "s", "agent", "scratch", "*"))
+	if err == nil && len(files) > 0 {
+		err = fmt.Errorf("the agent has not removed these scratch disks: %s", strings.Join(files, ", "))
+	}
+	return err
 }

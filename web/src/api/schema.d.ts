@@ -2030,6 +2030,16 @@ export interface components {
              * @example 64
              */
             shmSizeMiB?: number;
+            /**
+             * @description Where containers keep what they write outside of volumes: on a scratch disk of the node (default), or in the pod's memory.
+             * @enum {string}
+             */
+            ephemeralStorage?: "disk" | "memory";
+            /**
+             * @description The size of the scratch disk. It takes only as much of the node as is written. The default is 10.
+             * @example 20
+             */
+            ephemeralStorageGiB?: number;
             restartPolicy?: components["schemas"]["RestartPolicy"];
             /** @default 30 */
             terminationGracePeriodSeconds?: number;
@@ -2174,7 +2184,7 @@ export interface components {
             nextTryAt?: string;
             nodeName?: string;
             /** @enum {string} */
-            reason?: "Waiting" | "NoNode" | "NotSelected" | "NotTolerated" | "Crowded" | "InsufficientCPU" | "InsufficientMemory" | "Insufficient" | "GangIncomplete" | "Preempting";
+            reason?: "Waiting" | "NoNode" | "NotSelected" | "NotTolerated" | "Crowded" | "InsufficientCPU" | "InsufficientMemory" | "InsufficientEphemeralStorage" | "Insufficient" | "GangIncomplete" | "Preempting";
             message?: string;
             score?: components["schemas"]["PlacementScore"];
             refusal?: components["schemas"]["PlacementRefusal"];
@@ -3406,6 +3416,7 @@ export interface components {
          *       "pods": 20,
          *       "cpuMillis": 8000,
          *       "memoryMiB": 16384,
+         *       "scratchGiB": 200,
          *       "volumes": 20,
          *       "volumeGiB": 200,
          *       "snapshots": 20,
@@ -3427,6 +3438,11 @@ export interface components {
             cpuMillis: number;
             /** @example 16384 */
             memoryMiB: number;
+            /**
+             * @description Scratch disks of pods. If the limits of a new tenant say nothing, it is 10 for each pod.
+             * @example 200
+             */
+            scratchGiB: number;
             /** @example 20 */
             volumes: number;
             /** @example 200 */
@@ -3478,6 +3494,11 @@ export interface components {
             cpuMillis?: number;
             /** @example 16384 */
             memoryMiB?: number;
+            /**
+             * @description Scratch disks of pods. If the limits of a new tenant say nothing, it is 10 for each pod.
+             * @example 200
+             */
+            scratchGiB?: number;
             /** @example 20 */
             volumes?: number;
             /** @example 200 */
@@ -3519,6 +3540,7 @@ export interface components {
          *         "pods": 20,
          *         "cpuMillis": 8000,
          *         "memoryMiB": 16384,
+         *         "scratchGiB": 200,
          *         "volumes": 20,
          *         "volumeGiB": 200,
          *         "snapshots": 20,
@@ -3533,6 +3555,7 @@ export interface components {
          *         "pods": 1,
          *         "cpuMillis": 500,
          *         "memoryMiB": 256,
+         *         "scratchGiB": 10,
          *         "volumes": 1,
          *         "volumeGiB": 50,
          *         "snapshots": 0,
@@ -3552,6 +3575,7 @@ export interface components {
          *       "pods": 1,
          *       "cpuMillis": 500,
          *       "memoryMiB": 256,
+         *       "scratchGiB": 10,
          *       "volumes": 1,
          *       "volumeGiB": 50,
          *       "snapshots": 0,
@@ -3577,6 +3601,11 @@ export interface components {
              * @example 4096
              */
             memoryMiB: number;
+            /**
+             * Format: int64
+             * @example 50
+             */
+            scratchGiB: number;
             /**
              * Format: int64
              * @example 5
@@ -3736,6 +3765,7 @@ export interface components {
          *         "pods": 20,
          *         "cpuMillis": 8000,
          *         "memoryMiB": 16384,
+         *         "scratchGiB": 200,
          *         "volumes": 20,
          *         "volumeGiB": 200,
          *         "snapshots": 20,
@@ -3770,6 +3800,7 @@ export interface components {
          *             "pods": 20,
          *             "cpuMillis": 8000,
          *             "memoryMiB": 16384,
+         *             "scratchGiB": 200,
          *             "volumes": 20,
          *             "volumeGiB": 200,
          *             "snapshots": 20,
@@ -4516,6 +4547,8 @@ export interface components {
          *         "memoryMiB": 384
          *       },
          *       "vmmOverheadMiB": 128,
+         *       "scratchGiB": 1600,
+         *       "allocatedScratchGiB": 10,
          *       "capabilities": [
          *         "privileged"
          *       ],
@@ -4539,6 +4572,9 @@ export interface components {
             capacity: components["schemas"]["Capacity"];
             allocated: components["schemas"]["Capacity"];
             vmmOverheadMiB: number;
+            /** @description How much the scratch disks of its pods can have together. Absent if its agent makes none. */
+            scratchGiB?: number;
+            allocatedScratchGiB?: number;
             capabilities: components["schemas"]["Capabilities"];
             /** Format: date-time */
             createdAt: string;
@@ -4569,6 +4605,8 @@ export interface components {
          *             "memoryMiB": 384
          *           },
          *           "vmmOverheadMiB": 128,
+         *           "scratchGiB": 1600,
+         *           "allocatedScratchGiB": 10,
          *           "capabilities": [
          *             "privileged"
          *           ],
@@ -4695,6 +4733,7 @@ export interface components {
          *         "memoryMiB": 260096
          *       },
          *       "vmmOverheadMiB": 128,
+         *       "scratchGiB": 1600,
          *       "capabilities": [
          *         "privileged"
          *       ],
@@ -4706,6 +4745,8 @@ export interface components {
             /** @description The node memory that one pod needs in addition to its own: for the virtual machine monitor, and for the kernel of the guest. */
             vmmOverheadMiB: number;
             capabilities?: components["schemas"]["Capabilities"];
+            /** @description How much the scratch disks of pods can have together. Absent if the agent makes none. */
+            scratchGiB?: number;
             /**
              * @description The URL at which servers reach the agent.
              * @example https://192.0.2.7:7443
@@ -4944,6 +4985,8 @@ export interface components {
             /** Format: int64 */
             fsGroup?: number;
             shmSizeMiB?: number;
+            /** @description The size of the pod's scratch disk, which the agent makes empty for each start of the virtual machine. Without it, containers write to memory. */
+            scratchGiB?: number;
             restartPolicy: components["schemas"]["RestartPolicy"];
             terminationGracePeriodSeconds: number;
             activeDeadlineSeconds?: number;

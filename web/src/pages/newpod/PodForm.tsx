@@ -83,10 +83,27 @@ export function PodForm({ pod, change, images, volumes, wrong, message }: Props)
             value={spec.resources.memoryMiB}
             onChange={(v) => setSpec({ resources: { ...spec.resources, memoryMiB: Math.round(Number(v)) } })}
             error={at("spec.resources.memoryMiB")}
-            hint="Includes the memory of the guest kernel."
+            hint="What the containers can use together."
             required
           />
+          <Input
+            label="Ephemeral storage in GiB"
+            type="number"
+            min={1}
+            max={65536}
+            value={spec.ephemeralStorageGiB ?? ""}
+            placeholder={spec.ephemeralStorage === "memory" ? "in memory" : "10"}
+            disabled={spec.ephemeralStorage === "memory"}
+            onChange={(v) => setSpec({ ephemeralStorageGiB: Math.round(Number(v)) || undefined })}
+            error={at("spec.ephemeralStorageGiB")}
+            hint="The disk for what containers write outside of volumes."
+          />
         </div>
+        <Check
+          label="Keep what containers write in memory"
+          checked={spec.ephemeralStorage === "memory"}
+          onChange={(on) => setSpec({ ephemeralStorage: on ? "memory" : undefined, ephemeralStorageGiB: undefined })}
+        />
       </Card>
       {spec.containers.map((c, i) => (
         <Card

@@ -55,6 +55,8 @@ test("a husk run command mounts empty directories in memory", () => {
   });
   const [c = { name: "", image: "" }] = web.spec.containers;
   expect(runLine(withEmpty({ memory: true, sizeMiB: 64 })).text).toContain(" --tmpfs /run:size=64m ");
+  expect(runLine({ ...web, spec: { ...web.spec, ephemeralStorage: "memory" } }).text).toContain(" --ephemeral-storage memory ");
+  expect(runLine({ ...web, spec: { ...web.spec, ephemeralStorageGiB: 20 } }).text).toContain(" --ephemeral-storage 20g ");
   expect(runLine({ ...web, spec: { ...web.spec, shmSizeMiB: 64 } }).text).toContain(" --shm-size 64m ");
   expect(runLine(withEmpty({})).why).toBe("it has an empty directory");
 });

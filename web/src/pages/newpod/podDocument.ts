@@ -97,6 +97,8 @@ export function runLine(pod: PodCreate): { text: string; why?: undefined } | { t
   flag("--cpus", String(resources.cpuMillis / 1000));
   flag("-m", `${resources.memoryMiB}m`);
   if (pod.spec.shmSizeMiB !== undefined) flag("--shm-size", `${pod.spec.shmSizeMiB}m`);
+  if (pod.spec.ephemeralStorage === "memory") flag("--ephemeral-storage", "memory");
+  if (pod.spec.ephemeralStorageGiB !== undefined) flag("--ephemeral-storage", `${pod.spec.ephemeralStorageGiB}g`);
   flag("--restart", RESTART[restartPolicy]);
   for (const [k, v] of Object.entries(pod.labels ?? {})) flag("-l", `${k}=${v}`);
   for (const e of c.env ?? []) flag("-e", `${e.name}=${e.value}`);

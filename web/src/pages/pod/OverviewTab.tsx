@@ -21,6 +21,7 @@ export function OverviewTab({ pod }: { pod: Pod }) {
             ["Overhead", status.vmmOverheadMiB > 0 && `${mebibytes(status.vmmOverheadMiB)} for its kernel and the hypervisor`],
             ["Address", status.address && <Copy text={status.address} label="the address" />],
             ["Node", status.nodeName],
+            ["Ephemeral storage", spec.ephemeralStorage === "memory" ? "in memory" : `${spec.ephemeralStorageGiB ?? 10} GiB`],
             ["Shared memory", spec.shmSizeMiB !== undefined && `up to ${mebibytes(spec.shmSizeMiB)}`],
             ["Restart policy", spec.restartPolicy],
             ["Restarts", status.restarts ?? 0],
