@@ -70,6 +70,7 @@ type DesiredPod struct {
 	ScratchGiB         int                `json:"scratchGiB,omitempty"` // size of the scratch disk; 0: containers write to memory
 	GracePeriodSeconds int                `json:"terminationGracePeriodSeconds"`
 	DeadlineSeconds    int                `json:"activeDeadlineSeconds,omitempty"`
+	HostSettings
 }
 
 // DesiredNetwork is the network that the pod's interface belongs to.

@@ -36,6 +36,9 @@ const CapabilityEmptyDirs = "empty-dirs"
 // CapabilitySharedMemory is of agents that know the size of the memory that all containers share.
 const CapabilitySharedMemory = "shared-memory"
 
+// CapabilityHostSettings is of agents that know HostSettings.
+const CapabilityHostSettings = "host-settings"
+
 // CapabilityScratch is of agents that make scratch disks for pods. Pods that ask for no particular size also run on others.
 const CapabilityScratch = "scratch"
 

@@ -39,6 +39,7 @@ type PodSpec struct {
 
 	EphemeralStorage    string `json:"ephemeralStorage,omitempty"`    // StorageMemory, or empty for a disk
 	EphemeralStorageGiB int    `json:"ephemeralStorageGiB,omitempty"` // 0: DefaultScratchGiB, if the node makes scratch disks
+	HostSettings
 
 	ActiveDeadlineSeconds   int  `json:"activeDeadlineSeconds,omitempty"`
 	TTLSecondsAfterFinished *int `json:"ttlSecondsAfterFinished,omitempty"` // nil: the pod stays until somebody deletes it
@@ -76,6 +77,7 @@ func (s PodSpec) Needs() []string {
 	}
 	add(CapabilityConfigs, s.FSGroup != nil)
 	add(CapabilityScratch, s.EphemeralStorageGiB != 0)
+	add(CapabilityHostSettings, !s.HostSettings.isZero())
 	add(CapabilitySharedMemory, s.ShmSizeMiB != 0)
 	add(CapabilityContainerOptions, len(s.InitContainers) > 0 || s.ActiveDeadlineSeconds > 0)
 	for _, c := range s.AllContainers() {

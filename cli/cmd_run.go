@@ -84,10 +84,8 @@ succeeded. It then prints the pod's name.`,
 	fs.Lookup("wait").NoOptDefVal = "running"
 	fs.DurationVar(&f.timeout, "timeout", 10*time.Minute, "maximum time to wait for the image, and then for the pod")
 	addDetachKeys(cmd, &f.keys)
-	// Docker's -h NAME. Without these two lines, it would be a request for help, which succeeds.
+	// Without this line, Docker's -h NAME would be a request for help, which succeeds.
 	fs.Bool("help", false, "help for run")
-	fs.StringP("hostname", "h", "", "not implemented: the host name of a pod is its name")
-	_ = fs.MarkHidden("hostname") //nolint:errcheck // it exists
 	cmd.SetFlagErrorFunc(parse.Counterpart)
 	complete.Words(cmd, "restart", "no", "on-failure", "always")
 	complete.Words(cmd, "wait", "running", "succeeded")
@@ -96,9 +94,6 @@ succeeded. It then prints the pod's name.`,
 		p, err := output()
 		if err != nil {
 			return err
-		}
-		if cmd.Flags().Changed("hostname") {
-			return exit.Usagef("the host name of a pod is its name; use --name instead of -h")
 		}
 		if err := f.check(); err != nil {
 			return err

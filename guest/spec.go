@@ -36,7 +36,9 @@ type Spec struct {
 	Volumes       []Volume    `json:"volumes,omitempty"`
 	Containers    []Container `json:"containers"`
 	RestartPolicy string      `json:"restartPolicy"`
-	FSGroup       *uint32     `json:"fsGroup,omitempty"`    // the group to which the volumes belong
+	FSGroup       *uint32     `json:"fsGroup,omitempty"` // the group to which the volumes belong
+	HostAliases   []HostAlias `json:"hostAliases,omitempty"`
+	Sysctls       []Sysctl    `json:"sysctls,omitempty"`
 	ShmSizeMiB    int         `json:"shmSizeMiB,omitempty"` // of /dev/shm of all containers; 0: half of the memory
 	// ScratchSerial is the virtio-blk serial of the disk for everything that containers write outside of volumes. Empty: it is in memory.
 	ScratchSerial  string  `json:"scratchSerial,omitempty"`
@@ -45,6 +47,18 @@ type Spec struct {
 	GraceMillis int64 `json:"graceMillis,omitempty"`
 	// DeadlineMillis is how long the pod may run before it fails. 0: forever.
 	DeadlineMillis int64 `json:"deadlineMillis,omitempty"`
+}
+
+// HostAlias gives an address names in /etc/hosts.
+type HostAlias struct {
+	IP        netip.Addr `json:"ip"`
+	Hostnames []string   `json:"hostnames"`
+}
+
+// Sysctl is a parameter of the kernel, such as net.core.somaxconn.
+type Sysctl struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
 }
 
 // Backoff is the delay before a restart: Base, doubled up to Max. It starts at Base again after a
@@ -62,7 +76,8 @@ type Network struct {
 	Gateway     netip.Addr   `json:"gateway,omitzero"` // none: only the pod's own subnet is reachable
 	Nameservers []netip.Addr `json:"nameservers,omitempty"`
 	Search      []string     `json:"search,omitempty"`
-	MTU         int          `json:"mtu,omitempty"` // 0: the card's own
+	Options     []string     `json:"options,omitempty"` // of the resolver, such as ndots:2
+	MTU         int          `json:"mtu,omitempty"`     // 0: the card's own
 }
 
 // Volume is something that containers mount: a disk with a file system, files in memory, or a

@@ -123,6 +123,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	running.Go(func() { a.heartbeat(loopCtx) })
 	running.Go(func() { a.countTraffic(loopCtx) })
 	running.Go(func() { a.sampleLoop(loopCtx) })
+	running.Go(func() { a.clockLoop(loopCtx) })
 	running.Go(func() { a.follow(loopCtx, desired) })
 	running.Go(func() { a.watchNetwork(loopCtx) })
 	running.Go(func() { a.removeOldLogs(loopCtx) })

@@ -41,6 +41,7 @@ func (w *worker) attend(ctx context.Context, desired husk.DesiredPod, domain vm.
 		log.Begin()
 		pumps.Go(func() { w.pump(ctx, client, status.BootID, name, log) })
 	}
+	pumps.Go(func() { w.askGuest(ctx) }) // the machine may have been paused
 	return w.watch(ctx, desired, client, status, limitCPU, &pumps)
 }
 

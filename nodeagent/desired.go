@@ -115,7 +115,7 @@ func (a *Agent) loadRevision() (int64, error) {
 }
 
 // capabilities is what this version can do beyond the first version of the protocol.
-var capabilities = []string{husk.CapabilityPrivileged, husk.CapabilityConfigs, husk.CapabilityContainerOptions, husk.CapabilityEmptyDirs, husk.CapabilitySharedMemory, husk.CapabilityScratch}
+var capabilities = []string{husk.CapabilityPrivileged, husk.CapabilityConfigs, husk.CapabilityContainerOptions, husk.CapabilityEmptyDirs, husk.CapabilitySharedMemory, husk.CapabilityScratch, husk.CapabilityHostSettings}
 
 // heartbeat renews the lease until ctx ends.
 func (a *Agent) heartbeat(ctx context.Context) {

@@ -62,11 +62,14 @@ func guestSpec(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.
 		return guest.Spec{}, err
 	}
 	spec := guest.Spec{
-		PodID: desired.ID.String(), Hostname: desired.Name, Generation: 1, RestartPolicy: string(desired.RestartPolicy), FSGroup: desired.FSGroup,
+		PodID: desired.ID.String(), Hostname: desired.HostnameOr(desired.Name), Generation: 1, RestartPolicy: string(desired.RestartPolicy), FSGroup: desired.FSGroup,
 		ShmSizeMiB: desired.ShmSizeMiB, GraceMillis: int64(desired.GracePeriodSeconds) * 1000, DeadlineMillis: int64(desired.DeadlineSeconds) * 1000,
 		Network: &guest.Network{
 			MAC: port.MAC.String(), Address: port.Address, Gateway: port.Gateway, Nameservers: resolvers, MTU: mtu,
 		},
+	}
+	if err := setNames(&spec, desired.HostSettings); err != nil {
+		return guest.Spec{}, err
 	}
 	if desired.ScratchGiB > 0 {
 		spec.ScratchSerial = vm.ScratchSerial
@@ -118,6 +121,42 @@ func guestSpec(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.
 		spec.Containers = append(spec.Containers, gc)
 	}
 	return spec, nil
+}
+
+// setNames sets the names that the pod knows.
+func setNames(spec *guest.Spec, h husk.HostSettings) error {
+	for _, a := range h.HostAliases {
+		ip, err := netip.ParseAddr(a.IP)
+		if err != nil {
+			return fmt.Errorf("hostAliases: %w", err)
+		}
+		spec.HostAliases = append(spec.HostAliases, guest.HostAlias{IP: ip, Hostnames: a.Hostnames})
+	}
+	for _, s := range h.Sysctls {
+		spec.Sysctls = append(spec.Sysctls, guest.Sysctl(s))
+	}
+	if h.DNSPolicy == husk.DNSNone {
+		spec.Network.Nameservers = nil
+	}
+	if h.DNSConfig == nil {
+		return nil
+	}
+	for _, text := range h.DNSConfig.Nameservers {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return fmt.Errorf("dnsConfig: %w", err)
+		}
+		spec.Network.Nameservers = append(slices.Clip(spec.Network.Nameservers), a)
+	}
+	spec.Network.Search = h.DNSConfig.Searches
+	for _, o := range h.DNSConfig.Options {
+		option := o.Name
+		if o.Value != "" {
+			option += ":" + o.Value
+		}
+		spec.Network.Options = append(spec.Network.Options, option)
+	}
+	return nil
 }
 
 func guestFile(f husk.File) (guest.File, error) {

@@ -98,7 +98,7 @@ func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
 	pod := husk.DesiredPod{
 		ID: p.Pod.ID, TenantID: p.Pod.TenantID, Name: p.Pod.Name, Generation: p.Pod.Generation, State: desiredStateOf(p.Pod.Status.Phase),
 		Resources: p.Pod.Spec.Resources, VMMOverheadMiB: p.Pod.Status.VMMOverheadMiB, RestartPolicy: p.Pod.Spec.RestartPolicy, FSGroup: p.Pod.Spec.FSGroup,
-		ShmSizeMiB: p.Pod.Spec.ShmSizeMiB, ScratchGiB: p.ScratchGiB, GracePeriodSeconds: p.Pod.Spec.GracePeriodSeconds, DeadlineSeconds: p.Pod.Spec.ActiveDeadlineSeconds,
+		ShmSizeMiB: p.Pod.Spec.ShmSizeMiB, ScratchGiB: p.ScratchGiB, GracePeriodSeconds: p.Pod.Spec.GracePeriodSeconds, DeadlineSeconds: p.Pod.Spec.ActiveDeadlineSeconds, HostSettings: p.Pod.Spec.HostSettings,
 		Network: husk.DesiredNetwork{
 			ID: p.Network.ID, MAC: p.Network.MAC, Gateway: cidr.Masked().Addr().Next().String(),
 			Address: netip.PrefixFrom(address, cidr.Bits()).String(),

@@ -121,6 +121,20 @@ func storage(s openapi.PodSpec) string {
 	}
 }
 
+func describeNames(line func(string, string), s openapi.PodSpec) {
+	line("Host name:", openapi.Value(s.Hostname))
+	for _, a := range openapi.Value(s.HostAliases) {
+		line("Host alias:", a.IP+" "+strings.Join(a.Hostnames, " "))
+	}
+	if c := s.DNSConfig; c != nil {
+		line("Name servers:", strings.Join(openapi.Value(c.Nameservers), ", "))
+		line("Search domains:", strings.Join(openapi.Value(c.Searches), ", "))
+	}
+	for _, k := range openapi.Value(s.Sysctls) {
+		line("Sysctl:", k.Name+"="+k.Value)
+	}
+}
+
 // DescribePod prints the details of a pod, such as why it is not running.
 func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
 	var f print.Facts
@@ -135,6 +149,7 @@ func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
 	line("Node:", openapi.Value(p.Status.NodeName))
 	line("Size:", fmt.Sprintf("%s cores, %d MiB, and %d MiB for its kernel and the hypervisor", print.Cores(p.Spec.Resources.CPUMillis), p.Spec.Resources.MemoryMiB, p.Status.VmmOverheadMiB))
 	line("Ephemeral storage:", storage(p.Spec))
+	describeNames(line, p.Spec)
 	if shm := p.Spec.ShmSizeMiB; shm != nil {
 		line("Shared memory:", fmt.Sprintf("up to %d MiB", *shm))
 	}

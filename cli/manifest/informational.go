@@ -32,7 +32,6 @@ var informationalFields = map[string]informational{
 	"metadata.finalizers":                                 {warning: "ignored: Husk has no finalizers"},
 	"metadata.ownerReferences":                            {warning: "ignored: a pod of Husk has no owner"},
 	"spec.automountServiceAccountToken":                   {defaults: []string{"false"}, warning: noCredentials},
-	"spec.dnsPolicy":                                      {defaults: []string{"ClusterFirst", "Default"}},
 	"spec.enableServiceLinks":                             {defaults: []string{"true", "false"}},
 	"spec.hostIPC":                                        {defaults: []string{"false"}},
 	"spec.hostNetwork":                                    {defaults: []string{"false"}},

@@ -36,6 +36,9 @@ type (
 			Resources                     kubernetesResources        `json:"resources"`
 			ServiceAccountName            string                     `json:"serviceAccountName"`
 			Hostname                      string                     `json:"hostname"`
+			HostAliases                   []openapi.HostAlias        `json:"hostAliases"`
+			DNSPolicy                     string                     `json:"dnsPolicy"`
+			DNSConfig                     *openapi.DNSConfig         `json:"dnsConfig"`
 			OS                            struct {
 				Name string `json:"name"`
 			} `json:"os"`
@@ -163,6 +166,7 @@ func (t *translation) translate() *Pod {
 		out.Spec.Containers = append(out.Spec.Containers, t.container(&p.Spec.Containers[i], fmt.Sprintf("spec.containers[%d]", i)))
 	}
 	out.Spec.Scheduling = t.scheduling()
+	t.names(&out.Spec)
 	return &out
 }
 
@@ -185,9 +189,6 @@ func (t *translation) informational() {
 	}
 	if name := p.Spec.ServiceAccountName; name != "" && name != "default" {
 		t.warn("spec.serviceAccountName", noCredentials)
-	}
-	if p.Spec.Hostname != "" && p.Spec.Hostname != p.Metadata.Name {
-		t.refuse("spec.hostname", "the host name of a pod is its name; leave the field out, or set it to the name")
 	}
 	if p.Spec.OS.Name != "" && p.Spec.OS.Name != "linux" {
 		t.refuse("spec.os.name", noWindows)

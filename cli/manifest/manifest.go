@@ -104,6 +104,11 @@ type (
 		FsGroup                       *int64                           `json:"fsGroup"`
 		ShmSizeMiB                    *int                             `json:"shmSizeMiB"`
 		EphemeralStorage              *openapi.PodSpecEphemeralStorage `json:"ephemeralStorage"`
+		Hostname                      *string                          `json:"hostname"`
+		HostAliases                   *[]openapi.HostAlias             `json:"hostAliases"`
+		DNSPolicy                     *openapi.PodSpecDNSPolicy        `json:"dnsPolicy"`
+		DNSConfig                     *openapi.DNSConfig               `json:"dnsConfig"`
+		Sysctls                       *[]openapi.Sysctl                `json:"sysctls"`
 		EphemeralStorageGiB           *int                             `json:"ephemeralStorageGiB"`
 		Volumes                       []podVolume                      `json:"volumes"`
 		Scheduling                    *openapi.Scheduling              `json:"scheduling"`
@@ -203,6 +208,7 @@ func (p podDocument) pod(d *decoder, origins map[string]string) *Pod {
 	out := Pod{VolumeNames: map[string]string{}, PodCreate: openapi.PodCreate{Name: p.Name, Labels: p.Labels, Annotations: p.Annotations, Spec: openapi.PodSpec{
 		Containers: p.Spec.Containers, Resources: p.Spec.Resources, RestartPolicy: p.Spec.RestartPolicy,
 		TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds, FsGroup: p.Spec.FsGroup, ShmSizeMiB: p.Spec.ShmSizeMiB, Scheduling: p.Spec.Scheduling,
+		Hostname: p.Spec.Hostname, HostAliases: p.Spec.HostAliases, DNSPolicy: p.Spec.DNSPolicy, DNSConfig: p.Spec.DNSConfig, Sysctls: p.Spec.Sysctls,
 		EphemeralStorage: p.Spec.EphemeralStorage, EphemeralStorageGiB: p.Spec.EphemeralStorageGiB,
 		InitContainers: p.Spec.InitContainers, ActiveDeadlineSeconds: p.Spec.ActiveDeadlineSeconds, TTLSecondsAfterFinished: p.Spec.TTLSecondsAfterFinished,
 	}}}

@@ -11,11 +11,12 @@ import (
 
 // kubernetesSecurityContext is that of a pod or of a container. The container's fields have precedence.
 type kubernetesSecurityContext struct {
-	RunAsUser    *int64  `json:"runAsUser"`
-	RunAsGroup   *int64  `json:"runAsGroup"`
-	RunAsNonRoot *bool   `json:"runAsNonRoot"`
-	Groups       []int64 `json:"supplementalGroups"` // of a pod
-	FSGroup      *int64  `json:"fsGroup"`            // of a pod
+	RunAsUser    *int64           `json:"runAsUser"`
+	RunAsGroup   *int64           `json:"runAsGroup"`
+	RunAsNonRoot *bool            `json:"runAsNonRoot"`
+	Groups       []int64          `json:"supplementalGroups"` // of a pod
+	FSGroup      *int64           `json:"fsGroup"`            // of a pod
+	Sysctls      []openapi.Sysctl `json:"sysctls"`            // of a pod
 	Seccomp      struct {
 		Type string `json:"type"`
 		File string `json:"localhostProfile"`

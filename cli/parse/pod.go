@@ -25,6 +25,7 @@ type Pod struct {
 	capAdd, capDrop, groups, security, ulimits                                                        []string
 	health                                                                                            Health
 	scheduling                                                                                        Scheduling
+	names                                                                                             Names
 }
 
 // AddTo adds the flags.
@@ -54,6 +55,7 @@ func (f *Pod) AddTo(fs *pflag.FlagSet) {
 	fs.StringVar(&f.stopSignal, "stop-signal", "", "signal that ends the container (default: the image's, or SIGTERM)")
 	fs.StringVar(&f.stopTimeout, "stop-timeout", "", "seconds that the container has to end before it is killed (default: 30)")
 	f.health.AddTo(fs)
+	f.names.AddTo(fs)
 	fs.BoolVar(&f.privileged, "privileged", false, "give root in the container the whole guest: all capabilities and devices")
 	f.scheduling.AddTo(fs)
 }
@@ -141,6 +143,9 @@ func (f *Pod) Create(image string, command []string, followed bool) (openapi.Pod
 			return fail(err)
 		}
 		spec.ShmSizeMiB = &size
+	}
+	if err := f.names.Set(&spec); err != nil {
+		return fail(err)
 	}
 	switch f.storage {
 	case "":

@@ -66,6 +66,9 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 	if err := setUpNetwork(ctx, spec.Network); err != nil {
 		return err
 	}
+	if err := setSysctls(spec.Sysctls); err != nil {
+		return err
+	}
 	dev := ""
 	if spec.ScratchSerial != "" {
 		loadModules(volumeModules)
@@ -426,6 +429,11 @@ func (k *child) cleanUp() {
 	k.entry.Unlock()
 	k.message.remove()
 	os.RemoveAll(k.scratch)
+}
+
+func (l *linux) adjustClock(by time.Duration) error {
+	now := unix.NsecToTimespec(time.Now().Add(by).UnixNano())
+	return unix.ClockSettime(unix.CLOCK_REALTIME, &now)
 }
 
 func (l *linux) release() error {

@@ -73,7 +73,7 @@ func TestScratchDisksAreBoundedOnANode(t *testing.T) {
 	if now.AllocatedScratchGiB != 15 || *now.ScratchGiB != 15 {
 		t.Errorf("the node has %d of %d GiB allocated, want 15 of 15", now.AllocatedScratchGiB, *now.ScratchGiB)
 	}
-	// The same node restarts with an agent that knows nothing of scratch disks: its pods write to memory.
+	// The agent of the node is replaced by one that does not make scratch disks: its pods write to memory.
 	beat(nil)
 	for deadline := time.Now().Add(30 * time.Second); second.Status.NodeName == "" && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if err := s.pass(t.Context(), 0); err != nil && !errors.Is(err, ErrMore) {

@@ -25,6 +25,9 @@ func Complete(spec *husk.PodSpec) error {
 	} else if spec.EphemeralStorageGiB != 0 {
 		return husk.Errorf(husk.CodeInvalid, "spec.ephemeralStorageGiB", "the pod writes to memory and has no scratch disk; leave ephemeralStorageGiB or ephemeralStorage out")
 	}
+	if err := checkNames(&spec.HostSettings); err != nil {
+		return err
+	}
 	volumes := map[string]husk.PodVolume{}
 	volumeIDs := map[uuid.UUID]bool{}
 	for i, v := range spec.Volumes {

@@ -2040,6 +2040,19 @@ export interface components {
              * @example 20
              */
             ephemeralStorageGiB?: number;
+            /**
+             * @description The host name of the pod, which is the name of the pod by default.
+             * @example web-1
+             */
+            hostname?: string;
+            hostAliases?: components["schemas"]["HostAlias"][];
+            /**
+             * @description `Default`: the name servers of the node, and then those of `dnsConfig`. `None`: only those of `dnsConfig`.
+             * @enum {string}
+             */
+            dnsPolicy?: "Default" | "None";
+            dnsConfig?: components["schemas"]["DNSConfig"];
+            sysctls?: components["schemas"]["Sysctl"][];
             restartPolicy?: components["schemas"]["RestartPolicy"];
             /** @default 30 */
             terminationGracePeriodSeconds?: number;
@@ -2593,6 +2606,69 @@ export interface components {
             limits?: components["schemas"]["Limits"];
             /** @description Limits of each process, as `ulimit` sets them. By default, a process can open 65536 files and raise that to 1048576. */
             ulimits?: components["schemas"]["Ulimit"][];
+        };
+        /**
+         * @description Names of an address, in the file /etc/hosts of the pod.
+         * @example {
+         *       "ip": "192.0.2.10",
+         *       "hostnames": [
+         *         "db",
+         *         "db.example.com"
+         *       ]
+         *     }
+         */
+        HostAlias: {
+            ip: components["schemas"]["IPAddress"];
+            hostnames: string[];
+        };
+        /**
+         * @description An IPv4 or IPv6 address.
+         * @example 192.0.2.53
+         */
+        IPAddress: string;
+        /**
+         * @description The file /etc/resolv.conf of the pod.
+         * @example {
+         *       "nameservers": [
+         *         "192.0.2.53"
+         *       ],
+         *       "searches": [
+         *         "example.com"
+         *       ],
+         *       "options": [
+         *         {
+         *           "name": "ndots",
+         *           "value": "2"
+         *         }
+         *       ]
+         *     }
+         */
+        DNSConfig: {
+            nameservers?: components["schemas"]["IPAddress"][];
+            /** @description Domains in which names are searched. */
+            searches?: string[];
+            options?: components["schemas"]["DNSOption"][];
+        };
+        /**
+         * @example {
+         *       "name": "ndots",
+         *       "value": "2"
+         *     }
+         */
+        DNSOption: {
+            name: string;
+            value?: string;
+        };
+        /**
+         * @description A parameter of the pod's kernel. Only those of the network and of IPC can be set.
+         * @example {
+         *       "name": "net.core.somaxconn",
+         *       "value": "4096"
+         *     }
+         */
+        Sysctl: {
+            name: string;
+            value: string;
         };
         /**
          * @description A limit of each process, or of its user. -1 is unlimited.
@@ -4990,6 +5066,11 @@ export interface components {
             restartPolicy: components["schemas"]["RestartPolicy"];
             terminationGracePeriodSeconds: number;
             activeDeadlineSeconds?: number;
+            hostname?: string;
+            hostAliases?: components["schemas"]["HostAlias"][];
+            dnsPolicy?: string;
+            dnsConfig?: components["schemas"]["DNSConfig"];
+            sysctls?: components["schemas"]["Sysctl"][];
         };
         DesiredNetwork: {
             /** Format: uuid */
