@@ -19,14 +19,14 @@ const DNSNone = "None"
 // HostAlias gives an address names in /etc/hosts.
 type HostAlias struct {
 	IP        string   `json:"ip"`
-	Hostnames []string   `json:"hostnames"`
+	Hostnames []string `json:"hostnames"`
 }
 
 // DNSConfig is what /etc/resolv.conf says.
 type DNSConfig struct {
 	Nameservers []string    `json:"nameservers,omitempty"`
-	Searches    []string     `json:"searches,omitempty"`
-	Options     []DNSOption  `json:"options,omitempty"`
+	Searches    []string    `json:"searches,omitempty"`
+	Options     []DNSOption `json:"options,omitempty"`
 }
 
 // DNSOption is an option of /etc/resolv.conf, such as ndots with the value 2.

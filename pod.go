@@ -72,7 +72,7 @@ func (s PodSpec) Needs() []string {
 		}
 	}
 	for _, v := range s.Volumes {
-		add(CapabilityConfigs, v.Config != nil || v.Secret != nil)
+		add(CapabilityConfigs, v.HasFiles())
 		add(CapabilityEmptyDirs, v.EmptyDir != nil)
 	}
 	add(CapabilityConfigs, s.FSGroup != nil)
@@ -88,7 +88,7 @@ func (s PodSpec) Needs() []string {
 	return needs
 }
 
-// PodVolume is something that containers can mount: a volume, the values of a config or secret, or an empty directory. Exactly one other field
+// PodVolume is something that containers can mount: a volume, files with values, or an empty directory. Exactly one other field
 // than Name is set.
 type PodVolume struct {
 	Name     string       `json:"name"`
@@ -96,6 +96,8 @@ type PodVolume struct {
 	Config   *ConfigFiles `json:"config,omitempty"`
 	Secret   *ConfigFiles `json:"secret,omitempty"`
 	EmptyDir *EmptyDir    `json:"emptyDir,omitempty"`
+
+	Projected []Projection `json:"projected,omitempty"`
 }
 
 // EmptyDir is a directory that is empty whenever the virtual machine starts.

@@ -27,17 +27,17 @@ var DefaultQuota = Quota{
 
 // ResourceUse is how much of its quota a tenant uses.
 type ResourceUse struct {
-	Pods      int64 `json:"pods"`
-	CPUMillis int64 `json:"cpuMillis"`
-	MemoryMiB int64 `json:"memoryMiB"`
+	Pods       int64 `json:"pods"`
+	CPUMillis  int64 `json:"cpuMillis"`
+	MemoryMiB  int64 `json:"memoryMiB"`
 	ScratchGiB int64 `json:"scratchGiB"`
-	Volumes   int64 `json:"volumes"`
-	VolumeGiB int64 `json:"volumeGiB"`
-	Snapshots int64 `json:"snapshots"`
-	Networks  int64 `json:"networks"`
-	Addresses int64 `json:"addresses"`
-	Images    int64 `json:"images"`
-	Configs   int64 `json:"configs"`
+	Volumes    int64 `json:"volumes"`
+	VolumeGiB  int64 `json:"volumeGiB"`
+	Snapshots  int64 `json:"snapshots"`
+	Networks   int64 `json:"networks"`
+	Addresses  int64 `json:"addresses"`
+	Images     int64 `json:"images"`
+	Configs    int64 `json:"configs"`
 }
 
 // QuotaUse is a tenant's limits and how much of them it uses. Use can exceed a limit that was lowered.

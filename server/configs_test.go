@@ -54,6 +54,11 @@ func TestAPodGetsTheValuesOfConfigsAndSecrets(t *testing.T) {
 	}, map[string]any{"volumes": []any{
 		map[string]any{"name": "conf", "config": map[string]any{"name": "web", "items": []any{map[string]any{"key": "app.conf", "path": "d/app.conf", "mode": "0600"}}}},
 		map[string]any{"name": "keys", "secret": map[string]any{"name": "web", "mode": "0400"}},
+		map[string]any{"name": "all", "projected": []any{
+			map[string]any{"config": map[string]any{"name": "web", "items": []any{map[string]any{"key": "app.conf"}, map[string]any{"key": "LOG_LEVEL", "path": "name"}}}},
+			map[string]any{"secret": map[string]any{"name": "web"}},
+			map[string]any{"files": []any{map[string]any{"path": "name", "field": "name", "mode": "0440"}, map[string]any{"path": "text", "content": "x"}, map[string]any{"path": "none", "field": "labels.none"}}},
+		}},
 	}})), 201)
 	s.place(node, c, pod.ID)
 
@@ -75,6 +80,10 @@ func TestAPodGetsTheValuesOfConfigsAndSecrets(t *testing.T) {
 	files := map[string][]husk.VolumeFile{
 		"conf": {{Path: "d/app.conf", ContentBase64: "bGlzdGVuID0gODAK", Mode: "0600"}},
 		"keys": {{Path: "password", ContentBase64: "c2VjcmV0LWh1bnRlcjI=", Mode: "0400"}},
+		"all": { // the last file with a path counts
+			{Path: "app.conf", ContentBase64: "bGlzdGVuID0gODAK", Mode: "0644"}, {Path: "password", ContentBase64: "c2VjcmV0LWh1bnRlcjI=", Mode: "0644"},
+			{Path: "name", ContentBase64: "d2Vi", Mode: "0440"}, {Path: "text", ContentBase64: "eA==", Mode: "0644"},
+		},
 	}
 	for _, v := range got.Volumes {
 		if diff := cmp.Diff(files[v.Name], v.Files); diff != "" || v.Serial != "" {

@@ -134,8 +134,8 @@ func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
 		pod.Containers = append(pod.Containers, container)
 	}
 	for _, v := range p.Pod.Spec.Volumes {
-		if ref, files := v.Files(); files != nil {
-			pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, Files: files.FilesOf(p.Configs[ref])})
+		if v.HasFiles() {
+			pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, Files: p.Pod.FilesOf(v, p.Configs)})
 			continue
 		}
 		if v.EmptyDir != nil {

@@ -355,12 +355,12 @@ func TestViewersDoNotSeeSecrets(t *testing.T) {
 		"preStop":       map[string]any{"httpGet": map[string]any{"port": 80, "headers": []any{map[string]any{"name": "Authorization", "value": "st0pped"}}}},
 	}}, "initContainers": []any{map[string]any{
 		"name": "first", "image": c.image.Reference, "env": []any{map[string]any{"name": "PASSWORD", "value": "1nitial"}},
-	}}}
+	}}, "volumes": []any{map[string]any{"name": "all", "projected": []any{map[string]any{"files": []any{map[string]any{"path": "a", "content": "pr0jected"}}}}}}}
 	pod := as[openapi.Pod](t, s.call("POST", "/v1/pods", c.token, map[string]any{"name": named("pod"), "spec": spec}), 201)
 	viewer := s.tokenOf(c, husk.RoleViewer)
 	one := "/v1/pods/" + pod.ID.String()
 	for _, path := range []string{one, "/v1/pods"} {
-		for _, secret := range []string{"s3cret", "czNjcmV0", "pr0bed", "st0pped", "1nitial"} {
+		for _, secret := range []string{"s3cret", "czNjcmV0", "pr0bed", "st0pped", "1nitial", "pr0jected"} {
 			if a := s.call("GET", path, viewer, nil); a.status != 200 || strings.Contains(a.body, secret) || !strings.Contains(a.body, "PASSWORD") {
 				t.Errorf("%s: a viewer gets %s", path, a.body)
 			}

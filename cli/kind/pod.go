@@ -163,6 +163,8 @@ func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
 			line("Volume "+v.Name+":", "config "+v.Config.Name)
 		case v.Secret != nil:
 			line("Volume "+v.Name+":", "secret "+v.Secret.Name)
+		case v.Projected != nil:
+			line("Volume "+v.Name+":", fmt.Sprintf("files from %d sources", len(*v.Projected)))
 		case v.EmptyDir != nil:
 			line("Volume "+v.Name+":", emptyDir(*v.EmptyDir))
 		}

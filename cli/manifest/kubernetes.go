@@ -100,6 +100,7 @@ type (
 		ConfigMap *kubernetesConfigVolume `json:"configMap"`
 		Secret    *kubernetesConfigVolume `json:"secret"`
 		EmptyDir  *kubernetesEmptyDir     `json:"emptyDir"`
+		Projected *kubernetesProjected    `json:"projected"`
 	}
 )
 
@@ -184,7 +185,7 @@ func (t *translation) informational() {
 		case protecting.MatchString(key) && value != "runtime/default" && value != "docker/default" && value != "unconfined":
 			t.refuse(join("metadata.annotations", key), "this annotation protects the pod, and has no effect in Husk; containers have Docker's default system call filter")
 		case strings.Contains(key, "apparmor") && value == "runtime/default":
-			t.refuse(join("metadata.annotations", key), "there is no AppArmor in a pod; leave the annotation out")
+			t.warn(join("metadata.annotations", key), noAppArmor)
 		}
 	}
 	if name := p.Spec.ServiceAccountName; name != "" && name != "default" {
@@ -216,6 +217,11 @@ func (t *translation) volumes(out *Pod) {
 			}
 			t.origins[ours] = at
 			volumes = append(volumes, volume)
+		case v.Projected != nil:
+			ours := fmt.Sprintf("spec.volumes[%d]", len(volumes))
+			t.origins[ours] = at
+			parts := t.projected(v.Projected, ours+".projected", at+".projected")
+			volumes = append(volumes, openapi.PodVolume{Name: v.Name, Projected: &parts})
 		case v.EmptyDir != nil:
 			ours := fmt.Sprintf("spec.volumes[%d]", len(volumes))
 			t.origins[ours], t.origins[ours+".emptyDir.sizeMiB"] = at, at+".emptyDir.sizeLimit"

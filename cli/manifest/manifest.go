@@ -215,13 +215,13 @@ func (p podDocument) pod(d *decoder, origins map[string]string) *Pod {
 	var volumes []openapi.PodVolume
 	for i, v := range p.Spec.Volumes {
 		given := 0
-		for _, is := range []bool{v.VolumeID != nil, v.VolumeName != "", v.Config != nil, v.Secret != nil, v.EmptyDir != nil} {
+		for _, is := range []bool{v.VolumeID != nil, v.VolumeName != "", v.Config != nil, v.Secret != nil, v.Projected != nil, v.EmptyDir != nil} {
 			if is {
 				given++
 			}
 		}
 		if given != 1 {
-			d.refuse(fmt.Sprintf("spec.volumes[%d]", i), "give exactly one of volumeName, volumeId, config, secret and emptyDir")
+			d.refuse(fmt.Sprintf("spec.volumes[%d]", i), "give exactly one of volumeName, volumeId, config, secret, projected and emptyDir")
 			continue
 		}
 		if v.VolumeName != "" {

@@ -9,6 +9,9 @@ import (
 	"husk/openapi"
 )
 
+// noAppArmor says what protects instead of the default profile of a container runtime.
+const noAppArmor = "there is no AppArmor in a pod; its containers have Docker's default capabilities, masked paths and system call filter"
+
 // kubernetesSecurityContext is that of a pod or of a container. The container's fields have precedence.
 type kubernetesSecurityContext struct {
 	RunAsUser    *int64           `json:"runAsUser"`
@@ -91,7 +94,11 @@ func (t *translation) checkContext(at string, s *kubernetesSecurityContext) {
 	default:
 		refuse("seccompProfile.type", "containers have Docker's default system call filter; use RuntimeDefault, or leave the field out")
 	}
-	if s.AppArmor.Type != "" && s.AppArmor.Type != "Unconfined" {
+	switch s.AppArmor.Type {
+	case "", "Unconfined":
+	case "RuntimeDefault":
+		t.warn(at+".appArmorProfile.type", noAppArmor)
+	default:
 		refuse("appArmorProfile.type", "there is no AppArmor in a pod; leave the field out")
 	}
 }

@@ -44,7 +44,7 @@ func Pod(ctx context.Context, q *db.Queries, tenant db.Tenant, p New) (db.Pod, e
 	if err != nil {
 		return db.Pod{}, err
 	}
-	if size += values.GuestBytes; size > husk.MaxGuestBytes {
+	if size += values.GuestBytes + spec.ProjectedBytes(); size > husk.MaxGuestBytes {
 		return db.Pod{}, husk.TooLargeForGuest(size, husk.MaxGuestBytes)
 	}
 	row, err := insertPod(ctx, q, tenant.ID, p, size)

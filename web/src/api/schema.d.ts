@@ -2475,14 +2475,45 @@ export interface components {
             /** @example 256 */
             memoryMiB: number;
         };
-        /** @description Something that containers can mount. Give exactly one of `volumeId`, `config`, `secret` and `emptyDir`. */
+        /** @description Something that containers can mount. Give exactly one of `volumeId`, `config`, `secret`, `projected` and `emptyDir`. */
         PodVolume: {
             name: components["schemas"]["Name"];
             /** Format: uuid */
             volumeId?: string;
             config?: components["schemas"]["ConfigFiles"];
             secret?: components["schemas"]["ConfigFiles"];
+            /** @description Files from several sources in one directory. If several have a path, the last one counts. */
+            projected?: components["schemas"]["Projection"][];
             emptyDir?: components["schemas"]["EmptyDir"];
+        };
+        /**
+         * @description A part of a projected volume. Give exactly one of `config`, `secret` and `files`.
+         * @example {
+         *       "config": {
+         *         "name": "web"
+         *       }
+         *     }
+         */
+        Projection: {
+            config?: components["schemas"]["ConfigFiles"];
+            secret?: components["schemas"]["ConfigFiles"];
+            files?: components["schemas"]["ProjectedFile"][];
+        };
+        /**
+         * @description A file with a field of the pod or with a text. Give either `field` or `content`.
+         * @example {
+         *       "path": "address",
+         *       "field": "address"
+         *     }
+         */
+        ProjectedFile: {
+            /** @description The path relative to the mount point. */
+            path: string;
+            /** @description A field of the pod: `id`, `name`, `address`, `nodeName`, `cpuMillis`, `memoryMiB`, `labels.` or `annotations.` and a name, or all `labels` or `annotations`. */
+            field?: string;
+            content?: string;
+            /** @default 0644 */
+            mode?: string;
         };
         /** @description A directory that all containers of the pod can share. It is empty whenever the virtual machine starts, and keeps its files while containers restart. Every user can write to it. */
         EmptyDir: {
@@ -3314,7 +3345,7 @@ export interface components {
              * @default false
              */
             optional?: boolean;
-            /** @description A field of the pod: `id`, `name`, `address`, `nodeName`, `cpuMillis`, `memoryMiB`, or `labels.` and a label. */
+            /** @description A field of the pod: `id`, `name`, `address`, `nodeName`, `cpuMillis`, `memoryMiB`, or `labels.` or `annotations.` and a name. */
             field?: string;
         };
         /**

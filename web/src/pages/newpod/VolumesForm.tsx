@@ -103,6 +103,7 @@ export function VolumesForm({ pod, change, volumes, configs }: Props) {
 
 function described(v: PodVolume, volumes: Volume[]) {
   if (v.emptyDir) return v.emptyDir.memory ? "An empty directory in memory" : "An empty directory";
+  if (v.projected) return "Files from several sources";
   if (v.config) return `The config ${v.config.name}`;
   if (v.secret) return `The secret ${v.secret.name}`;
   return volumes.find((o) => o.id === v.volumeId)?.name ?? v.volumeId;

@@ -112,6 +112,10 @@ export function OverviewTab({ pod }: { pod: Pod }) {
                       {v.name}, an empty directory{v.emptyDir.memory ? " in memory" : ""}
                       {v.emptyDir.sizeMiB ? `, up to ${v.emptyDir.sizeMiB} MiB` : ""}
                     </span>
+                  ) : v.projected ? (
+                    <span>
+                      {v.name}, files from {v.projected.length} {v.projected.length === 1 ? "source" : "sources"}
+                    </span>
                   ) : (
                     <Link to="/configs">{v.config ? `config ${v.config.name}` : `secret ${v.secret?.name}`}</Link>
                   )}
