@@ -37,7 +37,6 @@ var informationalFields = map[string]informational{
 	"spec.hostNetwork":                                    {defaults: []string{"false"}},
 	"spec.hostPID":                                        {defaults: []string{"false"}},
 	"spec.hostUsers":                                      {defaults: []string{"true"}, warning: "ignored: every pod is a virtual machine, whose users are not those of the node"},
-	"spec.imagePullSecrets":                               {warning: "ignored: " + pullSecrets},
 	"spec.preemptionPolicy":                               {defaults: []string{"PreemptLowerPriority"}},
 	"spec.schedulerName":                                  {defaults: []string{"default-scheduler"}, warning: "ignored: Husk has one scheduler"},
 	"spec.serviceAccount":                                 {defaults: []string{"default"}, warning: noCredentials},

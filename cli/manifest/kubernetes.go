@@ -38,8 +38,11 @@ type (
 			Hostname                      string                     `json:"hostname"`
 			HostAliases                   []openapi.HostAlias        `json:"hostAliases"`
 			DNSPolicy                     string                     `json:"dnsPolicy"`
-			DNSConfig                     *openapi.DNSConfig         `json:"dnsConfig"`
-			OS                            struct {
+			PullSecrets                   []struct {
+				Name string `json:"name"`
+			} `json:"imagePullSecrets"`
+			DNSConfig *openapi.DNSConfig `json:"dnsConfig"`
+			OS        struct {
 				Name string `json:"name"`
 			} `json:"os"`
 		} `json:"spec"`
@@ -168,6 +171,9 @@ func (t *translation) translate() *Pod {
 	}
 	out.Spec.Scheduling = t.scheduling()
 	t.names(&out.Spec)
+	for _, s := range p.Spec.PullSecrets {
+		out.RegistrySecrets = append(out.RegistrySecrets, s.Name)
+	}
 	return &out
 }
 

@@ -39,6 +39,8 @@ type Pod struct {
 	openapi.PodCreate
 	// VolumeNames maps the name of a volume inside the pod to the name of the volume object. It has no volumes whose object has an ID in the spec.
 	VolumeNames map[string]string
+	// RegistrySecrets are the secrets with logins for its images.
+	RegistrySecrets []string `json:",omitempty"`
 }
 
 // APIVersion is the apiVersion of Husk's own documents.
@@ -111,6 +113,7 @@ type (
 		Sysctls                       *[]openapi.Sysctl                `json:"sysctls"`
 		EphemeralStorageGiB           *int                             `json:"ephemeralStorageGiB"`
 		Volumes                       []podVolume                      `json:"volumes"`
+		RegistrySecrets               []string                         `json:"registrySecrets"`
 		Scheduling                    *openapi.Scheduling              `json:"scheduling"`
 	}
 	podVolume struct {
@@ -205,7 +208,7 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 // pod returns the body of the API request that creates the pod.
 func (p podDocument) pod(d *decoder, origins map[string]string) *Pod {
 	d.checkName("name", p.Name)
-	out := Pod{VolumeNames: map[string]string{}, PodCreate: openapi.PodCreate{Name: p.Name, Labels: p.Labels, Annotations: p.Annotations, Spec: openapi.PodSpec{
+	out := Pod{VolumeNames: map[string]string{}, RegistrySecrets: p.Spec.RegistrySecrets, PodCreate: openapi.PodCreate{Name: p.Name, Labels: p.Labels, Annotations: p.Annotations, Spec: openapi.PodSpec{
 		Containers: p.Spec.Containers, Resources: p.Spec.Resources, RestartPolicy: p.Spec.RestartPolicy,
 		TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds, FsGroup: p.Spec.FsGroup, ShmSizeMiB: p.Spec.ShmSizeMiB, Scheduling: p.Spec.Scheduling,
 		Hostname: p.Spec.Hostname, HostAliases: p.Spec.HostAliases, DNSPolicy: p.Spec.DNSPolicy, DNSConfig: p.Spec.DNSConfig, Sysctls: p.Spec.Sysctls,

@@ -5,8 +5,7 @@ package manifest
 import "strings"
 
 const (
-	pullSecrets = "import the image with its credentials first; run \"husk images import REFERENCE --username NAME --password-stdin\""
-	noWindows   = "Husk runs Linux containers only"
+	noWindows = "Husk runs Linux containers only"
 )
 
 // kubernetesReasons say why Husk does not accept a field of Kubernetes, or what to use instead.

@@ -3413,6 +3413,8 @@ export interface components {
             /** @example registry.example.com/nginx:1.22 */
             reference: string;
             registryAuth?: components["schemas"]["RegistryAuth"];
+            /** @description Names of secrets with logins, in the form of ~/.docker/config.json, under the key `.dockerconfigjson` or `config.json`. The first login for the registry of the image is used. Without one, the import is anonymous. */
+            registrySecrets?: components["schemas"]["Name"][];
         };
         RegistryAuth: {
             username: string;
