@@ -71,6 +71,8 @@ type DesiredPod struct {
 	GracePeriodSeconds int                `json:"terminationGracePeriodSeconds"`
 	DeadlineSeconds    int                `json:"activeDeadlineSeconds,omitempty"`
 	HostSettings
+	// ValuesError says why values of configs are missing here. A pod that runs keeps those that it has, and others do not start.
+	ValuesError string `json:"valuesError,omitempty"`
 }
 
 // DesiredNetwork is the network that the pod's interface belongs to.

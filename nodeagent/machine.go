@@ -44,6 +44,9 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 			return err
 		}
 	}
+	if !running && desired.ValuesError != "" {
+		return w.cannotStart(desired, desired.ValuesError, errors.New(desired.ValuesError))
+	}
 	if !running && !w.awaitStart(ctx) {
 		w.poke() // the next round decides again what to do
 		return ctx.Err()

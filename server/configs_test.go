@@ -5,6 +5,7 @@ package server
 import (
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -289,5 +290,32 @@ func TestValuesOfEndedPodsAreBounded(t *testing.T) {
 	as[openapi.Config](t, s.call("PATCH", at, c.token, map[string]any{"values": map[string]any{"k": "small"}}), 200)
 	if state := agent.desiredWhole(); len(state.Pods) != 1 || len(state.Pods[0].Volumes[0].Files) != 0 {
 		t.Errorf("the node of an ended pod gets %+v", state.Pods)
+	}
+}
+
+// Values that cannot be opened any more, because a key was lost, do not make a pod run without them.
+func TestUnreadableValuesAreReportedToTheNode(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	node, agent := s.node()
+	secret := s.config(c, "Secret", "db", map[string]any{"password": "first"})
+	pod := as[openapi.Pod](t, s.call("POST", "/v1/pods", c.token, c.podWith("web", map[string]any{
+		"env": []any{map[string]any{"name": "PASSWORD", "from": map[string]any{"secret": "db", "key": "password"}}},
+	}, map[string]any{})), 201)
+	s.place(node, c, pod.ID)
+	if got := agent.desiredWhole().Pods[0]; got.ValuesError != "" {
+		t.Errorf("values that can be read are reported as lost: %s", got.ValuesError)
+	}
+	if _, err := s.connect(store.RoleControl).Exec(t.Context(), `UPDATE configs SET sealed = sealed || 'x'::bytea WHERE id = $1`, secret.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := agent.desiredWhole().Pods[0], `the secret "db" cannot be read any more; store its values again`; got.ValuesError != want {
+		t.Errorf("the node gets the error %q, want %q", got.ValuesError, want)
+	}
+	as[openapi.Config](t, s.call("PATCH", "/v1/configs/"+secret.ID.String(), c.token, map[string]any{"values": map[string]any{"password": "second"}}), 200)
+	got := agent.desiredWhole().Pods[0]
+	if got.ValuesError != "" || !slices.Contains(got.Containers[0].Env, "PASSWORD=second") {
+		t.Errorf("after new values were stored, the node gets %q and %q", got.ValuesError, got.Containers[0].Env)
 	}
 }

@@ -106,6 +106,9 @@ func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
 		Ceph:  husk.CephAccess{Monitors: d.monitors, User: ceph.PodUser(p.Pod.ID.String()), Key: p.CephKey},
 		Disks: []husk.DesiredDisk{}, Containers: []husk.DesiredContainer{}, Volumes: []husk.DesiredVolume{},
 	}
+	if p.ConfigErr != nil && pod.State == husk.DesiredRunning {
+		pod.ValuesError = p.ConfigErr.Error()
+	}
 	if pod.State != husk.DesiredRunning {
 		p.Configs = nil // nothing runs that could read them
 	}

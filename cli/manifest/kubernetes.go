@@ -113,6 +113,7 @@ type translation struct {
 
 	pod      kubernetesPod
 	size     openapi.Resources
+	storage  int64                          // GiB
 	readOnly map[string]bool                // claims that are read-only wherever they are mounted
 	downward map[string]*kubernetesDownward // volumes that become files
 	hidden   map[string]bool                // volumes that Kubernetes adds to every pod
@@ -159,6 +160,9 @@ func (t *translation) translate() *Pod {
 	}
 	t.size = t.sizeOfPod()
 	out.Spec.Resources, out.Spec.EphemeralStorageGiB = t.size, t.storageOfPod()
+	if t.storage = defaultStorageGiB; out.Spec.EphemeralStorageGiB != nil {
+		t.storage = int64(*out.Spec.EphemeralStorageGiB)
+	}
 	var initial []openapi.Container
 	for i := range p.Spec.InitContainers {
 		initial = append(initial, t.container(&p.Spec.InitContainers[i], fmt.Sprintf("spec.initContainers[%d]", i)))

@@ -381,8 +381,16 @@ func memoryFile(content []byte) (*os.File, error) {
 	return f, nil
 }
 
-func (k *child) signal(sig int) { unix.Kill(k.pid, unix.Signal(sig)) }
-func (k *child) kill()          { k.group.kill() }
+// signal does not use the number of the process, which another one may have after it has ended.
+func (k *child) signal(sig int) {
+	k.entry.RLock()
+	defer k.entry.RUnlock()
+	if k.pidFD >= 0 {
+		unix.PidfdSendSignal(k.pidFD, unix.Signal(sig), nil, 0)
+	}
+}
+
+func (k *child) kill() { k.group.kill() }
 
 func (k *child) wait() exit {
 	ws := <-k.died

@@ -203,8 +203,12 @@ func OfNode(ctx context.Context, q *db.Queries, keys *envelope.Keys, node uuid.U
 	failed := map[uuid.UUID]error{}
 	for _, row := range rows {
 		refs[row.ID] = husk.ConfigRef{Kind: row.Kind, Name: row.Name}
-		if opened[row.ID], err = Open(ctx, q, keys, row); err != nil {
-			failed[row.ID] = fmt.Errorf("%s %q: %w", nouns[row.Kind], row.Name, err)
+		opened[row.ID], err = Open(ctx, q, keys, row)
+		if err != nil && !errors.Is(err, sealing.ErrSealed) {
+			return nil, nil, err
+		}
+		if err != nil {
+			failed[row.ID] = fmt.Errorf("the %s %q cannot be read any more; store its values again", nouns[row.Kind], row.Name)
 		}
 	}
 	values, unreadable = map[uuid.UUID]Values{}, map[uuid.UUID]error{}
