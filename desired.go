@@ -68,8 +68,12 @@ type DesiredPod struct {
 	RestartPolicy      RestartPolicy      `json:"restartPolicy"`
 	FSGroup            *uint32            `json:"fsGroup,omitempty"`
 	ShmSizeMiB         int                `json:"shmSizeMiB,omitempty"`
+	ScratchGiB         int                `json:"scratchGiB,omitempty"` // size of the scratch disk; 0: containers write to memory
 	GracePeriodSeconds int                `json:"terminationGracePeriodSeconds"`
 	DeadlineSeconds    int                `json:"activeDeadlineSeconds,omitempty"`
+	HostSettings
+	// ValuesError says why values of configs are missing here. A pod that runs keeps those that it has, and others do not start.
+	ValuesError string `json:"valuesError,omitempty"`
 }
 
 // DesiredNetwork is the network that the pod's interface belongs to.

@@ -26,6 +26,12 @@ const CapabilityEmptyDirs = "empty-dirs"
 // CapabilitySharedMemory is of agents that know the size of the memory that all containers share.
 const CapabilitySharedMemory = "shared-memory"
 
+// CapabilityHostSettings is of agents that know HostSettings.
+const CapabilityHostSettings = "host-settings"
+
+// CapabilityScratch is of agents that make scratch disks for pods. Pods that ask for no particular size also run on others.
+const CapabilityScratch = "scratch"
+
 // Node is one bare-metal machine with an agent.
 type Node struct {
 	ID    uuid.UUID `json:"id"`
@@ -39,6 +45,9 @@ type Node struct {
 	// SchedulableCPUMillis is the cpu capacity times the overcommit ratio of the node's pool.
 	SchedulableCPUMillis int `json:"schedulableCPUMillis"`
 	VMMOverheadMiB       int `json:"vmmOverheadMiB"`
+	// ScratchGiB is how much the scratch disks of its pods can have together. Nil: its agent makes none, and pods write to their memory.
+	ScratchGiB          *int `json:"scratchGiB,omitempty"`
+	AllocatedScratchGiB int  `json:"allocatedScratchGiB"`
 	// Capabilities is what the agent can do beyond the first version of the protocol.
 	Capabilities []string `json:"capabilities"`
 	NodeSettings

@@ -46,9 +46,11 @@ type Config struct {
 	Limits   network.Limits // of one pod
 	VM       vm.Config
 	Capacity husk.Resources
-	// OverheadMiB is the memory that one virtual machine costs the node in addition to its guest's
+	// OverheadMiB is the memory that QEMU needs for one virtual machine in addition to its guest's
 	// memory.
 	OverheadMiB int
+	// ScratchGiB is how much the scratch disks of pods can have together.
+	ScratchGiB int
 	// BootTimeout is how long husk-init may take to respond before the machine is stopped and
 	// started again.
 	BootTimeout time.Duration
@@ -132,6 +134,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	running.Go(func() { lease.Guard(loopCtx, a.lease, a.cfg.StateDir, a.log) })
 	running.Go(func() { a.countTraffic(loopCtx) })
 	running.Go(func() { a.sampleLoop(loopCtx) })
+	running.Go(func() { a.clockLoop(loopCtx) })
 	running.Go(func() { a.follow(loopCtx, desired) })
 	running.Go(func() { a.watchNetwork(loopCtx) })
 	running.Go(func() { a.removeOldLogs(loopCtx) })

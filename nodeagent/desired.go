@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"husk"
+	"husk/guest"
 	"husk/nodeagent/lease"
 	"husk/openapi"
 	"husk/route"
@@ -116,7 +117,7 @@ func (a *Agent) loadRevision() (int64, error) {
 }
 
 // capabilities is what this version can do beyond the first version of the protocol.
-var capabilities = []string{husk.CapabilityPrivileged, husk.CapabilityConfigs, husk.CapabilityContainerOptions, husk.CapabilityEmptyDirs, husk.CapabilitySharedMemory}
+var capabilities = []string{husk.CapabilityPrivileged, husk.CapabilityConfigs, husk.CapabilityContainerOptions, husk.CapabilityEmptyDirs, husk.CapabilitySharedMemory, husk.CapabilityScratch, husk.CapabilityHostSettings}
 
 // heartbeat renews the lease until ctx ends.
 func (a *Agent) heartbeat(ctx context.Context) {
@@ -124,7 +125,7 @@ func (a *Agent) heartbeat(ctx context.Context) {
 	var last openapi.Lease
 	for {
 		beat := openapi.Heartbeat{
-			Capacity: openapi.Capacity(a.cfg.Capacity), VmmOverheadMiB: a.cfg.OverheadMiB,
+			Capacity: openapi.Capacity(a.cfg.Capacity), VmmOverheadMiB: a.cfg.OverheadMiB + guest.ShareMiB, ScratchGiB: &a.cfg.ScratchGiB,
 			Endpoint: "https://" + a.cfg.Listen, Capabilities: &capabilities, StorageAddress: storageAddress(last),
 		}
 		if openapi.Value(last.Recovering) {

@@ -48,6 +48,9 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 	if !running && w.writes(desired) && w.agent.lease.Left() == 0 {
 		return w.cannotStart(desired, "its node has lost the server, and the pod may be started on another node", errNoLease)
 	}
+	if !running && desired.ValuesError != "" {
+		return w.cannotStart(desired, desired.ValuesError, errors.New(desired.ValuesError))
+	}
 	if !running && !w.awaitStart(ctx) {
 		w.poke() // the next round decides again what to do
 		return ctx.Err()
@@ -132,7 +135,7 @@ func (w *worker) awaitStart(ctx context.Context) bool {
 }
 
 func (w *worker) start(ctx context.Context, desired husk.DesiredPod, port network.Port) (vm.Domain, error) {
-	spec, err := machineSpec(desired, port, w.agent.net.MTU())
+	spec, err := machineSpec(desired, port, w.agent.net.MTU(), w.agent.cfg.OverheadMiB)
 	if err != nil {
 		return vm.Domain{}, err
 	}

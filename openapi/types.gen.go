@@ -412,16 +412,17 @@ func (e PlacementOutcome) Valid() bool {
 
 // Defines values for PlacementReason.
 const (
-	PlacementReasonCrowded            PlacementReason = "Crowded"
-	PlacementReasonGangIncomplete     PlacementReason = "GangIncomplete"
-	PlacementReasonInsufficient       PlacementReason = "Insufficient"
-	PlacementReasonInsufficientCPU    PlacementReason = "InsufficientCPU"
-	PlacementReasonInsufficientMemory PlacementReason = "InsufficientMemory"
-	PlacementReasonNoNode             PlacementReason = "NoNode"
-	PlacementReasonNotSelected        PlacementReason = "NotSelected"
-	PlacementReasonNotTolerated       PlacementReason = "NotTolerated"
-	PlacementReasonPreempting         PlacementReason = "Preempting"
-	PlacementReasonWaiting            PlacementReason = "Waiting"
+	PlacementReasonCrowded                      PlacementReason = "Crowded"
+	PlacementReasonGangIncomplete               PlacementReason = "GangIncomplete"
+	PlacementReasonInsufficient                 PlacementReason = "Insufficient"
+	PlacementReasonInsufficientCPU              PlacementReason = "InsufficientCPU"
+	PlacementReasonInsufficientEphemeralStorage PlacementReason = "InsufficientEphemeralStorage"
+	PlacementReasonInsufficientMemory           PlacementReason = "InsufficientMemory"
+	PlacementReasonNoNode                       PlacementReason = "NoNode"
+	PlacementReasonNotSelected                  PlacementReason = "NotSelected"
+	PlacementReasonNotTolerated                 PlacementReason = "NotTolerated"
+	PlacementReasonPreempting                   PlacementReason = "Preempting"
+	PlacementReasonWaiting                      PlacementReason = "Waiting"
 )
 
 // Valid indicates whether the value is a known member of the PlacementReason enum.
@@ -434,6 +435,8 @@ func (e PlacementReason) Valid() bool {
 	case PlacementReasonInsufficient:
 		return true
 	case PlacementReasonInsufficientCPU:
+		return true
+	case PlacementReasonInsufficientEphemeralStorage:
 		return true
 	case PlacementReasonInsufficientMemory:
 		return true
@@ -512,6 +515,42 @@ func (e PodReportEvent) Valid() bool {
 	case PodReportEventStopping:
 		return true
 	case PodReportEventSucceeded:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PodSpecDNSPolicy.
+const (
+	PodSpecDNSPolicyDefault PodSpecDNSPolicy = "Default"
+	PodSpecDNSPolicyNone    PodSpecDNSPolicy = "None"
+)
+
+// Valid indicates whether the value is a known member of the PodSpecDNSPolicy enum.
+func (e PodSpecDNSPolicy) Valid() bool {
+	switch e {
+	case PodSpecDNSPolicyDefault:
+		return true
+	case PodSpecDNSPolicyNone:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PodSpecEphemeralStorage.
+const (
+	Disk   PodSpecEphemeralStorage = "disk"
+	Memory PodSpecEphemeralStorage = "memory"
+)
+
+// Valid indicates whether the value is a known member of the PodSpecEphemeralStorage enum.
+func (e PodSpecEphemeralStorage) Valid() bool {
+	switch e {
+	case Disk:
+		return true
+	case Memory:
 		return true
 	default:
 		return false
@@ -1294,6 +1333,21 @@ type ContainerStatus struct {
 // ContainerStatusState defines model for ContainerStatus.State.
 type ContainerStatusState string
 
+// DNSConfig The file /etc/resolv.conf of the pod.
+type DNSConfig struct {
+	Nameservers *[]IPAddress `json:"nameservers,omitempty"`
+	Options     *[]DNSOption `json:"options,omitempty"`
+
+	// Searches Domains in which names are searched.
+	Searches *[]string `json:"searches,omitempty"`
+}
+
+// DNSOption defines model for DNSOption.
+type DNSOption struct {
+	Name  string  `json:"name"`
+	Value *string `json:"value,omitempty"`
+}
+
 // Defragmentation defines model for Defragmentation.
 type Defragmentation struct {
 	DryRun bool        `json:"dryRun"`
@@ -1394,11 +1448,17 @@ type DesiredPod struct {
 	Ceph       CephAccess         `json:"ceph"`
 	Containers []DesiredContainer `json:"containers"`
 	Disks      []DesiredDisk      `json:"disks"`
-	FsGroup    *int64             `json:"fsGroup,omitempty"`
-	Generation int64              `json:"generation"`
-	ID         openapi_types.UUID `json:"id"`
-	Name       string             `json:"name"`
-	Network    DesiredNetwork     `json:"network"`
+
+	// DNSConfig The file /etc/resolv.conf of the pod.
+	DNSConfig   *DNSConfig         `json:"dnsConfig,omitempty"`
+	DNSPolicy   *string            `json:"dnsPolicy,omitempty"`
+	FsGroup     *int64             `json:"fsGroup,omitempty"`
+	Generation  int64              `json:"generation"`
+	HostAliases *[]HostAlias       `json:"hostAliases,omitempty"`
+	Hostname    *string            `json:"hostname,omitempty"`
+	ID          openapi_types.UUID `json:"id"`
+	Name        string             `json:"name"`
+	Network     DesiredNetwork     `json:"network"`
 
 	// Placement The number of the placement. What the node has of an earlier placement of the pod, it removes.
 	Placement *int64 `json:"placement,omitempty"`
@@ -1406,14 +1466,21 @@ type DesiredPod struct {
 	// Resources The size of the pod's virtual machine. The guest kernel uses part of the memory.
 	Resources     Resources     `json:"resources"`
 	RestartPolicy RestartPolicy `json:"restartPolicy"`
-	ShmSizeMiB    *int          `json:"shmSizeMiB,omitempty"`
+
+	// ScratchGiB The size of the pod's scratch disk, which the agent makes empty for each start of the virtual machine. Without it, containers write to memory.
+	ScratchGiB *int `json:"scratchGiB,omitempty"`
+	ShmSizeMiB *int `json:"shmSizeMiB,omitempty"`
 
 	// State Running: keep the pod running. Finished: the pod has ended; keep its logs and run nothing. Gone: stop the pod, remove all its data from the node and report it as gone.
 	State                         DesiredPodState    `json:"state"`
+	Sysctls                       *[]Sysctl          `json:"sysctls,omitempty"`
 	TenantID                      openapi_types.UUID `json:"tenantId"`
 	TerminationGracePeriodSeconds int                `json:"terminationGracePeriodSeconds"`
-	VmmOverheadMiB                int                `json:"vmmOverheadMiB"`
-	Volumes                       []DesiredVolume    `json:"volumes"`
+
+	// ValuesError Why values of configs or secrets are missing. A pod that runs keeps the values that it has, and another does not start.
+	ValuesError    *string         `json:"valuesError,omitempty"`
+	VmmOverheadMiB int             `json:"vmmOverheadMiB"`
+	Volumes        []DesiredVolume `json:"volumes"`
 }
 
 // DesiredPodState Running: keep the pod running. Finished: the pod has ended; keep its logs and run nothing. Gone: stop the pod, remove all its data from the node and report it as gone.
@@ -1684,12 +1751,15 @@ type Heartbeat struct {
 	// Revision The revision of the desired state that the agent had applied when it counted its machines.
 	Revision *int64 `json:"revision,omitempty"`
 
+	// ScratchGiB How much the scratch disks of pods can have together. Absent if the agent makes none.
+	ScratchGiB *int `json:"scratchGiB,omitempty"`
+
 	// StorageAddress The IP address from which the node reaches Ceph.
 	//
 	// Example: 192.0.2.7
 	StorageAddress *string `json:"storageAddress,omitempty"`
 
-	// VmmOverheadMiB The node memory that one virtual machine needs in addition to its guest's memory.
+	// VmmOverheadMiB The node memory that one pod needs in addition to its own: for the virtual machine monitor, and for the kernel of the guest.
 	VmmOverheadMiB int `json:"vmmOverheadMiB"`
 }
 
@@ -1709,6 +1779,21 @@ type Hook struct {
 //
 // Example: ["cat","/tmp/healthy"]
 type HookCommand = []string
+
+// HostAlias Names of an address, in the file /etc/hosts of the pod.
+type HostAlias struct {
+	Hostnames []string `json:"hostnames"`
+
+	// IP An IPv4 or IPv6 address.
+	//
+	// Example: 192.0.2.53
+	IP IPAddress `json:"ip"`
+}
+
+// IPAddress An IPv4 or IPv6 address.
+//
+// Example: 192.0.2.53
+type IPAddress = string
 
 // Identity defines model for Identity.
 type Identity struct {
@@ -1789,6 +1874,9 @@ type ImageImport struct {
 	// Reference Example: registry.example.com/nginx:1.22
 	Reference    string        `json:"reference"`
 	RegistryAuth *RegistryAuth `json:"registryAuth,omitempty"`
+
+	// RegistrySecrets Names of secrets with logins, in the form of ~/.docker/config.json, under the key `.dockerconfigjson` or `config.json`. The first login for the registry of the image is used. Without one, the import is anonymous.
+	RegistrySecrets *[]Name `json:"registrySecrets,omitempty"`
 }
 
 // ImageList defines model for ImageList.
@@ -1957,7 +2045,8 @@ type Name = string
 
 // Node defines model for Node.
 type Node struct {
-	Allocated Capacity `json:"allocated"`
+	Allocated           Capacity `json:"allocated"`
+	AllocatedScratchGiB *int     `json:"allocatedScratchGiB,omitempty"`
 
 	// Capabilities What the agent can do beyond the first version of the protocol. Pods that need a capability get a node whose agent has it.
 	//
@@ -1979,6 +2068,9 @@ type Node struct {
 
 	// SchedulableCPUMillis The cpu capacity multiplied by the overcommit ratio of the pool.
 	SchedulableCPUMillis int `json:"schedulableCPUMillis"`
+
+	// ScratchGiB How much the scratch disks of its pods can have together. Absent if its agent makes none.
+	ScratchGiB *int `json:"scratchGiB,omitempty"`
 
 	// State Where the node is in its life. Only a Ready node gets pods.
 	// Suspect: a heartbeat is late. Lost: no heartbeat arrived for a lease and its margin. Fencing: its Ceph clients are being put on the
@@ -2130,7 +2222,7 @@ type PlacedPod struct {
 	TenantID   openapi_types.UUID `json:"tenantId"`
 	TenantName string             `json:"tenantName"`
 
-	// VmmOverheadMiB The node memory that the virtual machine monitor needs in addition to the pod's memory.
+	// VmmOverheadMiB The node memory that the pod needs in addition to its own: for the virtual machine monitor, and for the kernel of the guest.
 	VmmOverheadMiB int `json:"vmmOverheadMiB"`
 }
 
@@ -2336,10 +2428,30 @@ type PodSpec struct {
 	ActiveDeadlineSeconds *int        `json:"activeDeadlineSeconds,omitempty"`
 	Containers            []Container `json:"containers"`
 
+	// DNSConfig The file /etc/resolv.conf of the pod.
+	DNSConfig *DNSConfig `json:"dnsConfig,omitempty"`
+
+	// DNSPolicy `Default`: the name servers of the node, and then those of `dnsConfig`. `None`: only those of `dnsConfig`.
+	DNSPolicy *PodSpecDNSPolicy `json:"dnsPolicy,omitempty"`
+
+	// EphemeralStorage Where containers keep what they write outside of volumes: on a scratch disk of the node (default), or in the pod's memory.
+	EphemeralStorage *PodSpecEphemeralStorage `json:"ephemeralStorage,omitempty"`
+
+	// EphemeralStorageGiB The size of the scratch disk. It takes only as much of the node as is written. The default is 10.
+	//
+	// Example: 20
+	EphemeralStorageGiB *int `json:"ephemeralStorageGiB,omitempty"`
+
 	// FsGroup The number of the group to which all volumes belong. All containers are in it, and it can write to the volumes.
 	//
 	// Example: 2000
-	FsGroup *int64 `json:"fsGroup,omitempty"`
+	FsGroup     *int64       `json:"fsGroup,omitempty"`
+	HostAliases *[]HostAlias `json:"hostAliases,omitempty"`
+
+	// Hostname The host name of the pod, which is the name of the pod by default.
+	//
+	// Example: web-1
+	Hostname *string `json:"hostname,omitempty"`
 
 	// InitContainers Containers that run one after the other, each to its end, before the others start. Those with the restart policy `Always` are sidecars: the next container starts when a sidecar has started, and sidecars are ended when the others have ended, the last one first. A pod has at most 16 containers of all kinds.
 	InitContainers *[]Container `json:"initContainers,omitempty"`
@@ -2354,13 +2466,20 @@ type PodSpec struct {
 	// ShmSizeMiB How much shared memory the containers have together, in /dev/shm. The default is half of the pod's memory.
 	//
 	// Example: 64
-	ShmSizeMiB                    *int `json:"shmSizeMiB,omitempty"`
-	TerminationGracePeriodSeconds *int `json:"terminationGracePeriodSeconds,omitempty"`
+	ShmSizeMiB                    *int      `json:"shmSizeMiB,omitempty"`
+	Sysctls                       *[]Sysctl `json:"sysctls,omitempty"`
+	TerminationGracePeriodSeconds *int      `json:"terminationGracePeriodSeconds,omitempty"`
 
 	// TTLSecondsAfterFinished How long after its end the pod is deleted (default: never).
 	TTLSecondsAfterFinished *int         `json:"ttlSecondsAfterFinished,omitempty"`
 	Volumes                 *[]PodVolume `json:"volumes,omitempty"`
 }
+
+// PodSpecDNSPolicy `Default`: the name servers of the node, and then those of `dnsConfig`. `None`: only those of `dnsConfig`.
+type PodSpecDNSPolicy string
+
+// PodSpecEphemeralStorage Where containers keep what they write outside of volumes: on a scratch disk of the node (default), or in the pod's memory.
+type PodSpecEphemeralStorage string
 
 // PodStats The usage of a pod as counted by the kernel inside it. Sizes are in bytes and times in microseconds.
 type PodStats struct {
@@ -2404,7 +2523,7 @@ type PodStatus struct {
 	// Timeline When the pod reached each step of its latest start. The time comes from the clock of the component that did the step.
 	Timeline Timeline `json:"timeline"`
 
-	// VmmOverheadMiB The node memory that the virtual machine monitor needs in addition to the guest's memory.
+	// VmmOverheadMiB The node memory that the pod needs in addition to its own: for the virtual machine monitor, and for the kernel of the guest.
 	VmmOverheadMiB int `json:"vmmOverheadMiB"`
 }
 
@@ -2422,7 +2541,7 @@ type PodUpdate struct {
 	Name *Name `json:"name,omitempty"`
 }
 
-// PodVolume Something that containers can mount. Give exactly one of `volumeId`, `config`, `secret` and `emptyDir`.
+// PodVolume Something that containers can mount. Give exactly one of `volumeId`, `config`, `secret`, `projected` and `emptyDir`.
 type PodVolume struct {
 	// Config The values of a config or a secret as files in memory. Containers can read them and not write them.
 	Config *ConfigFiles `json:"config,omitempty"`
@@ -2434,6 +2553,9 @@ type PodVolume struct {
 	//
 	// Example: web
 	Name Name `json:"name"`
+
+	// Projected Files from several sources in one directory. If several have a path, the last one counts.
+	Projected *[]Projection `json:"projected,omitempty"`
 
 	// Secret The values of a config or a secret as files in memory. Containers can read them and not write them.
 	Secret   *ConfigFiles        `json:"secret,omitempty"`
@@ -2523,6 +2645,28 @@ type Problem struct {
 	Type string `json:"type"`
 }
 
+// ProjectedFile A file with a field of the pod or with a text. Give either `field` or `content`.
+type ProjectedFile struct {
+	Content *string `json:"content,omitempty"`
+
+	// Field A field of the pod: `id`, `name`, `address`, `nodeName`, `cpuMillis`, `memoryMiB`, `labels.` or `annotations.` and a name, or all `labels` or `annotations`.
+	Field *string `json:"field,omitempty"`
+	Mode  *string `json:"mode,omitempty"`
+
+	// Path The path relative to the mount point.
+	Path string `json:"path"`
+}
+
+// Projection A part of a projected volume. Give exactly one of `config`, `secret` and `files`.
+type Projection struct {
+	// Config The values of a config or a secret as files in memory. Containers can read them and not write them.
+	Config *ConfigFiles     `json:"config,omitempty"`
+	Files  *[]ProjectedFile `json:"files,omitempty"`
+
+	// Secret The values of a config or a secret as files in memory. Containers can read them and not write them.
+	Secret *ConfigFiles `json:"secret,omitempty"`
+}
+
 // Quota The limits of a tenant. 0 allows nothing.
 type Quota struct {
 	// Addresses Addresses in the networks. Every pod has one.
@@ -2561,6 +2705,11 @@ type Quota struct {
 	//
 	// Example: 100
 	RequestsPerSecond int `json:"requestsPerSecond"`
+
+	// ScratchGiB Scratch disks of pods. If the limits of a new tenant say nothing, it is 10 for each pod.
+	//
+	// Example: 200
+	ScratchGiB int `json:"scratchGiB"`
 
 	// Snapshots Snapshots of volumes.
 	//
@@ -2612,6 +2761,11 @@ type QuotaChange struct {
 	//
 	// Example: 100
 	RequestsPerSecond *int `json:"requestsPerSecond,omitempty"`
+
+	// ScratchGiB Scratch disks of pods. If the limits of a new tenant say nothing, it is 10 for each pod.
+	//
+	// Example: 200
+	ScratchGiB *int `json:"scratchGiB,omitempty"`
 
 	// Snapshots Snapshots of volumes.
 	//
@@ -2699,6 +2853,9 @@ type ResourceUse struct {
 
 	// Pods Example: 5
 	Pods int64 `json:"pods"`
+
+	// ScratchGiB Example: 50
+	ScratchGiB int64 `json:"scratchGiB"`
 
 	// Snapshots Example: 5
 	Snapshots int64 `json:"snapshots"`
@@ -2868,6 +3025,12 @@ type StatusReport struct {
 
 	// Runs Usage intervals that the agent has not reported yet.
 	Runs *[]MachineRun `json:"runs,omitempty"`
+}
+
+// Sysctl A parameter of the pod's kernel. Only those of the network and of IPC can be set.
+type Sysctl struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
 }
 
 // Taint Example: dedicated=web
@@ -3089,7 +3252,7 @@ type ValueSource struct {
 	// Config The name of a config.
 	Config *string `json:"config,omitempty"`
 
-	// Field A field of the pod: `id`, `name`, `address`, `nodeName`, `cpuMillis`, `memoryMiB`, or `labels.` and a label.
+	// Field A field of the pod: `id`, `name`, `address`, `nodeName`, `cpuMillis`, `memoryMiB`, or `labels.` or `annotations.` and a name.
 	Field *string `json:"field,omitempty"`
 
 	// Key The key of the config or secret.
@@ -3983,544 +4146,564 @@ type CreateVolumeJSONRequestBody = VolumeCreate
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L0Lcxs3si/+VfDnPVWJz5IU9X5sbZ0rS7Kj2JYUSY53E/uI4AxIYjUEZgcYUUyc7/4vdAPzIDHkDCUl",
-	"2bp769RdR5zB4NHod//611YgJ7EUTGjVOvq1NWY0ZAn88+yWjsz/hkwFCY81l6J11LodM/LAEsWlIHJI",
-	"9JgROfgnCzQZyoScDzsfqA7GXXKuSTCmYsQUmY6ZYA8sKT5sf+u22i0VjNmEmi/pWcxaRy2lEy5Grd9+",
-	"+63dimlCJ0zbKZ1IMeSj89A/rfNTN6MAniMyIYoFCdPmM+yRTuLIjN8Ld4PD4Sbr7AY92tkJeqxzGPaG",
-	"nZ3B3nB7uEn3g83NVrvFzbgx1eNWuyXoxLwZuO+3Wwn7V8oTFraOdJKy4iqGMplQ3TpqpSk3T86vqt06",
-	"SRMlE/8i+oI9anyg75YTJ+yBy1SRmI5Y103tXylLZoW54aDFmUzo43smRnrcOtrq9XwzOU1m16lYnMnJ",
-	"mAX38G2zTqY0MWQSMc2iGaEiJAlTsRQhoYqkKqVRmwxSTZSWCSNC6jEXoy4x6/lXKjVtEzNJ1SY0DBOm",
-	"FFMwyIOM0on5d8JIYL7IYEA9ZjP4m5DTLjmf0NHc83pMNQml+RBhj1xp+zRhSSKTNhmwgKaK4UABFWTA",
-	"SJAwqllIBmxo5piTYtV+hrg1xf0M2ZCmkW4dDWmkWLafAykjRgVs6HnIJrHUTASzd2y2uLEf6D1ThGui",
-	"6JARLUnCYkY10WOu3F5nM8LLmE+pMHjHjF511ru77daEC/ffm76TPx/CRfXPEC8RXFEiRTQjvHTTleZR",
-	"RMZwVFwRwyiq52w5wlLCXDlZQwNV156bH79R5Py0fM3ZLj0I9sKdzv5wa7OzM9g+7Byau34Qbg/26O5w",
-	"c2t/13/Nuf3c0275uVIpSypnDb96pr3PDgebwU7Y2aXbB52dYW+vc7gV7ndYLzgY7g226e7mYcW03Qef",
-	"Nu93bFY16Xs2+0aRIOJM6IWJ053NcI8dDDvbg/2tzk5wuNs5YD3a2R8ehlvB7mBzb3vHP/F7+OLTZv2e",
-	"Dlh0wyIWaB9rvTRUjOSryJTrsaFnxUhkXlNtwgUQ+Lt0wBLBNFNE2bGImglNH+fWGsd/m7JBW3OWmHe/",
-	"HSZS6DYZ0OD+Vfv/C6igwEt8jCUqzbTiWmz2/Az7PZ9w7T+cCX3kk3RCRDoZsMTIDq7ZRCGT0Wkiqjhd",
-	"BGN6Gd0m3E4c2E1qwoX9z2yCXGg2YgnM8EqGVeQTy9BD8IP98HC4Tbc6mzvBQWeH9Qadg+Geof/NYJ8d",
-	"boXbvW0/3cTwqafRzQ1LHnjAjoNApkJXzVzhU4TiY55V9ML9we5wO+gcsoOdzs7m1l6HbocHnWBvuDnY",
-	"Yr3Dnd19/yrU/AyeuiBllLOrRGoZyGhxPf1xqu67D5v9Ljkmg0ROFUuMlDTSVDERkv5xqscy4b9Q80a/",
-	"TZQ0EouGoSLUaFRG8D/QKGVHBAcbMJqwpNsnQxlFcmrE7IxwbWjvnonyRtmvV8mLGxZ0PrHBjQzume5k",
-	"q6i6JnvbBzu+XbhlglYfp4ZfPae4PdwMtugh6+wNemFnJ9jd7RzSfdbZCg+GvcFesMl2KniYdh982ul9",
-	"VHTE3tjH5qf+/c3lRdtotYGcTGhHMaMdG6UGDkORb6/fnJCdzYPeq6qrbifgveutfypp9B0mzOX+2f1n",
-	"oB5aX6qnmshJxZXRNNFOg9V8wkhi9Ik2SWQqQhaSUE6FYU7m97FMky45xakcwZ9K7wdpkhiZM5FCjw3D",
-	"/Xh7Uj65rd7WXqe33elt3vZ6R/B/P1Vtgpmz91hCqlnHzLX6bEDO+FcMjJ1Mx1IxdyLUqpqjRKax6pJr",
-	"SxooguCvr2d/gxcXBMwy8VF1H/a2VytTsIwrlnBZcTsieNtsPaPB2GioMtFcjIhh88kDjbrklM5wcaH5",
-	"R34evgnH+Ck/zWmpaVQgOkMIrXYrpGYA/LGa+G6lfwGGiXkIjz0GUar4A0MLxpJhGi8hwsJIjgThKT/p",
-	"ba0kPS3XI7xqPTJVXi0yOBhu0f3BbmevF253dtjmYWewE+x1Duk22xzuh72D3S0/I0vVM+iQP4KlVjVn",
-	"tOM8sz7cOjzcGbJhZ29nd7ezw/a3O3RnZ7+zdzgMtoZse/9gZ88/6wf3wafN+9OYB+MTKTTlglVY6IH7",
-	"+RsFZm3hVlszKZYhWEcTtDSpIFIU3qu04LPvFif9Xwkbto5a/2cjd9Rs4K9q48K8CH4StMcVAzfJpRHg",
-	"Z8YWNv9lhmUCxAmN44gHINY3gL0f/VrzS4Uh4XvlbTkWxIievf2dQ7TBuy2jCSZyELHJkjnE+MRfms3F",
-	"jVs9EaNsETt4Fw7WvmuGPr46t6Y5DUNuXqTRVSJjlmhu9s8a93HhT7+20OZBgp4no4TR0NgXjuDmyKrd",
-	"sr6HY11551cOwR5jnjC1ZIiFVyKq9EflPlvep09jhgbPPZuRKVXEPGwYJNj8IfjyKGpvbcceJ1ykGtxP",
-	"6y0BzAwWItNedr7v2AzNnN/c1ahzC9qLinTzs/qtyD5+zk/dTqTtU9bz080lFVqaZlJIbSfwTEOas2d+",
-	"Lm5A5VYV0poPGUg5K6fMiXJh1XTVJa9nxIrbdv67MgoKD0kqNI+Mcg/epwd5z8ISR97f398Doy/bRy70",
-	"nlGBM6Nwe3N32zxTtAz3eoum4YsTwNzZwYvVJ/KeK93wPMCcLv1j2aQsm/ktmwFNEjpbmCaOVT3PT1yP",
-	"b8CJ/Ywca5FDwcP5d3KRvPfd7fEPu+9/vLh882n79Q9b//h+5+2n7/fO9t7/eP166+8ffrq63H73w+7t",
-	"x5/Ovv/xh53Tm63vjltr8cBn4Xl/Bh5Tm6eUdv0JLMaY7iBQVTWNlMyEg83DLc/ulZnLhdRMAVeRMkIH",
-	"fMxkHLEuuUAPv+Ea6CZDi1+PjbgF3lD89N6Ob9JpyPWZ0MlqSTzvyctc0xAHMNJrQkMGhrHRsxQ6QPJf",
-	"ZcwEC7vEfI0zRTAYhWOY6ZbvDQ20TGpeG3j2HRfwtDNhyufXaoNG3Wq3zEcouvyEDIE35dfMPuP/woUl",
-	"0PzxkD38X/tf3QCs2cU3MdTiFxr2R9yjUpiHThgxBnJZMd883Or2ulvdzZ73Uw1uaMg05R4D+hT+rrKY",
-	"ImwWl6JNVBqMbVgIHR8iJBEXheNPUmFEHjWKd5ccazKRSpOd3uEeGcw0RhkLppFTs4kYcfF4RCJFOpFv",
-	"rrweFdxXO8yPr85B4Gb7DOf5jXWMweTBaw8aV0m1qvoY3qDVIVAbqsn2yGp2XXI8UMaMRQ0vkiMO/rmK",
-	"7zjaXmoa5E/+5qicS+GfYPbzeQhkhhGkUAbphIm5OC1yvSvp3QdLsLgRC7/qgvuvGXuGR8BFlq+keNHb",
-	"GYMoXs7ifL5UcbuXVzlynrqgdrRbeWDZF2uvq5Wc0JgOeMTdDOftCkfnI0NkARUklGTAZlKE8PchT5Se",
-	"TyCIrZe3S65kaJmSYCwklATuczMyYppQYlin9bHhN4yhzcuU83MrTvgDj9iIgfR0F74jY5SSX9r5hs55",
-	"z2KqNUvMWv73Z9r5pdc57Hz5y3/5KHBCH89xkIKAy3Y72ydPEPi4uCw5JO+5SB/BJShTTfonx1d3fRBn",
-	"/eP37/vlS3Fxdnt3fPrh/KJVmuu3x+/ffz3+eHp+e/ftyeXF7fXl+6/XZ8enXz9dn9+evfr6+v3lybu7",
-	"m483V2cXp19fX735evLd2cm7q8vzi9u767Ob28vrs68n311+uvh6enxy9+3lj2fX1+enZzDI3c3Z8fXJ",
-	"d6++vrn8dHF2/fXNzdnt+enX86uTu2/NuF/hz6++vjt///7r+7Pjm7Ov788vPv797vzDh4+3x6/fn339",
-	"YAaFeX91Q7/6+uHdxeXpV7Mi+9Pr8wvzsesfz0/Ovr6+vjw+PTm+uf16ffzp1ders+s3Hy4vvt6c3X77",
-	"5uT46uvb89OvV+YfH89PX329+cdNNsrl5e3Xk++uzf98uDz9+P7s64UZ8Or45OT269Xt9fHJmRnz/PLr",
-	"9dnN5cfrk7Ovt+cfzr7e3v7j7uTy4s35Wxjv/eXbr5+O353dHb8/vv7wyksE5pgDe8hz+necfuBRxJHI",
-	"nGXkNYwmbCKT2Qf+etWj86pk9oniGN5by+LxcRBYfaCBtnVMAhaPH3MhNuIPTBEKY6FngCsb2Au5ukc9",
-	"0WaAEBYpj4Z1j96XxQslBdcyUSVV5+dc9zja2z84LN3dRb4/dwtBrVrJ7bIPZ7qamaJ/HxPNhzygml0z",
-	"waY08hx88RkQCqv49sniGwtHvfjIyvll354/0qt3Jzfk/2z2Mq2PC3J19gGDElSQs5PTm2M4cinIVWdr",
-	"dw9zeYxmyxKSKmMXiGiW+RNAknMNZ6+YVoRGEab8EK4Vi4bWKihGt3u+2wT5VQ1J1AjgLAQmh4Ta8F4b",
-	"dByugTzVIhkOuKDJ7Ed4b+UJwcReF994Hr8eX8+jeM9mqjJFA9MZaBSP6YBpHtCIyCS0fuc6egSu1nov",
-	"KuaSXbH7GiqiHdCqiJhzseqd9/hUQ/s8jcOnHslDA4rIacGqNIuHcq4xlKkI1WQTrsgokVObhWJM0VmW",
-	"aoXqEE6gZA04r1vF5KsEBBDTPaqt1rtgNz+fsCWmIjUXt9HLZRZvQz2/w+7WztbBQbsl0iiiA8PecRlF",
-	"peu48xPqXX/Z+PLff/u119767b9aK50VOA0UUZgMqIlmj7pNBjNzJ+BKDKhiezseD8XW7l7lMtdy3T6d",
-	"t/y5rtU6d2KOFotkWE1Ub3jUdK+tOlFKgFwIgxcprNO9o51fjjs/9TqHVbq9DGEahdd6//Nzr7P/5ddt",
-	"PzlCONIja83fScIiqvkDy0IpMhWaxJILDZnSXOWu+aF1x0dsqIlM9YLo3NpZZcNWai/ZFjdVA28ztoQS",
-	"Nk+wpjbFmlBFhmZkc9FQGe2SLJKqwBQ03AuchE5JJNOEa5b5DStsX7+QM3sJr3fJcRThn8zNN3/TTPg3",
-	"soH4A0osmXlFLpGJP0cpeUpDbw9yhDwJesZ0tTwetqpbtuFWUFiT+4qGLo18Wcsepwz6ikLJFJzKmCKp",
-	"Ym711MUKYxma/bRyouA1KiZA1wrB5ApGQ7Y606yCJBT/pSxAC/MrmFpuE5dfICsr8XNLFjDn+bXqa7tl",
-	"XfpfKlXcF3cF2am8nBsIxv8IasLvLhsbSLoTrDN5ggyrWPqz6D31lBrUYLoETbIxNSzNMA3VJiEfca3a",
-	"pN/pt0n/rg+Mtd/tF3miKBlHwt12uOTU+sp3N7fIO/66bS57wggekX3ts4BARkGB+iwaqFB5Kk0DGqHJ",
-	"yHPPr1kc0YChsHRp/zYkUOLuha3f3trfO1jqvfOy9aDg5jwOPd72oh8UzC27OCfiLdclUjBltpUHY5sN",
-	"KBUwqlMZ3LMk9/qBM6w/58fMvX1f6gqv3O+40kdZXORpImNfVAZXUXwyD2bkkZRMdIyY7pJPxrIB32Xb",
-	"yOAR05m/wCyeC9Kf29/5dR+/f/8yK0ZiqUlaTOhkZrW0S8EIm8R6RpCGCFwKZdQeIQV7ZvJj4qE2qz8T",
-	"Dz/SpDzo7uaWd1B/uu6PNOGGLSl05KByp6w3x0gy1SW3jm77TDz0SYL7laludWd6I9MkmNOrtj1zHTol",
-	"tdbAi7qa7/AxCXdx+TdpHEdswoQ2TA+fcqpEqljShkMGb5YNWVkSAf1X2YILNUfCO/ubm8sCDdX2yf8e",
-	"tT9/fuz1Op8/P271VkYffNsH0/MrSgkbsoSJgKEDAjlTviQISU5imWgWQgxCLymxStiIK53MuoVY9AZG",
-	"VTe7W1s+y2VpdrJN4Fgt2vEpeP6BCabUVSIHqIhE0eWwdfTz6hRC1vrty7zEPQejYUh5pNpzLA4ypMCT",
-	"w0KoA0lCwwa0tC7GiAezblM9XcgLNr1ywSpvQI3pMUuIYrpjaLFzfuq8rB2gVPOHgZmB+au5NWVeDVJe",
-	"SMKGQxZooOS+kHeCTe/ihD+ofh5/Ah7OdTFjDCso7RiCufxWpJQxsD4Mz5sP+wwCs0JxLaVebYicYj0n",
-	"pv3Pbf0Q9tisH45BSjSb4ZwIF0ozGvo/H0ulb8yQ9WnjOynvPaRxnQpF6FDbOuZ8dmYfLF10yXMQUJyw",
-	"G43S+OkzLtS75lMBiWy+qrSMieIjQaM2UJDhCbYWbpQYBo/Z+3ZeWVB15Wm+5Q8MDspV1uUfN/81HcuI",
-	"kVHKlD6CYEGJaM1EQvbAAygZBlcBUTOl2YQE5uEhjzRLMCaBoSeuZASxeuTQEu5MLEOVayZ5vs8ilTi3",
-	"aj1KzSpkYX1w5+zszDgdo+l0CWbAqzbZCNkDLML8Y0ONJ4ZYZuCmMDK3ekL8GfmaYyMeiqThDDU2o4Vy",
-	"wyJKZ0V1kcDzV3CW8OcrIN36k7wuvbY42VIFBt6LLFMAEnwE4YLrwjSnqHBGUzpTfTNHShQPWUCTI3Md",
-	"E3MRMNUVUmNgK4LcNwUMjomQIZ3D7C7FsdbUFUgvI4cbD8cCbRccJ9SVy1IYzlCEkgUVGn8cuaCZTHWc",
-	"auAjwHHdW+5iUpuGPc9cbIjBWRNGIyW3Y7MTcRyB0i4L+Rel2qpYhjBfPyXCo2n8THR4m21/bJ4w7GnE",
-	"hXMxcQUJfEBvaRAwFj4XS1U65GL1Ub5jLDabI0KahISL2GxlzER+ZvY8Qntw6Ne0XkwJ0vPSLG/KjZ0D",
-	"7kcwGkpqU8n2L211yMWlCNjqiZ5ERhufm2nmqMNDnpuqTQUzU1U4VxIyJK65SRv+hFmTIGUpXKvCX+11",
-	"03rWz2pfFOnD9PtVVCTjGxAzVd478xtOkYlQlc85zwG8OX97fnFr1NIt8m1Y5BNWRQWV9eb87e3Z9YdX",
-	"ZWUV3y3rpEZ3LmbR3Jy/ffU/P7vQwLc//6Xz5Wf456v/8WrhmiUTLkDyfGDKFUS+l6PVR/gRASqKJWaR",
-	"HLlExwmO5jSunOTNPTDEnuVTRaxEZYt7vzjHqyxW4XzWIJsKD3YiOWq1q4pGyroPME68mVBFkudd4ro4",
-	"BgayWshsacKqIFSnai7KYcYoncxG979//t+NL/5DcDlWKxWS8uQpsSuOskyB8o1qW3YMu23rmmrc4zQ3",
-	"YspzQLMlK6yMExkwpVApx5f6mD4BVnWpcoO6p4HhwC3c293d3rMxFyhopFzZpFgtyWZv52B3f6+2bf4x",
-	"cunwuWW5uVudUeOvRDS3z/zvEdgmDQznop24dTBnD2fW8Obw8+fH/eGX//bSAdYAfgC/TG3XwY/5S6vN",
-	"6qlM7rkYnfJkzqBfpNeViaY2xoCW+pdlvtMbTfU6AbsUrhnE65JUCHRaFWoQPflqQSIr4itBnGIxreIi",
-	"mL9JcO+dDeTLW6jKeXvtD+iciyBKQ+uNi80qAiOoGg19AsIv+0CN9ypiQ+2WlJN3PIrqjmNvas3v+ski",
-	"P43yVvlWV/xiYbIraSpVi8lr7JHrExvSXFzZkAuuxs2qeAxtXDOqfLkx38mplRuaKdDTnTSZjo3IKFPZ",
-	"lBru6Vi1VfyOyIlFpgrb5Azxny4vP5gtYCEoA+apM8e8y0loPr8aSiefJ2a2qH1yq7YaIYYVKIB6kQtS",
-	"J+288q0yxDvnKlx8jj2iV2NpbadfT64s4PSk2NNwVu2SKn8CbCwjhnILscKwtZSw8iTsjJ3vNIegwf/n",
-	"u3l2iU3IE06uGMT9RLk2v7Vb18g0W+3W2SPXLPQjEXguL45ZWIHvKp6yYUJH4HV25RINAmRhBty2uMfD",
-	"hKGLpp7v3Dx9Ya68J1g8omg2rYq/BC76Ih+Y8vGOuY3KwNVwru5F+8Ea27VWVlZYQLuzuiLqcB6sKPMm",
-	"FBmIkJjJZah2XrKe0McPbulLwJNWwSe1W7FEyJ5a5a6eTVJmh58ada2fX+0Jk/4uUcpn/8h8wG3lytcL",
-	"UFWHpP64MNENSzja5YvZyYLreilEJVkjBSs4l75Rc+46iCayGQnkxPkqrJM44oh+uHjBfue40DJt0BOz",
-	"aRT2eM4gxROiBQ0d+jY8A7FhsaCZoXPS6D4jh2DZ3Mv+/G7w5/NRv7hb2OiOGFEreO6wSDMH3nhu9+zT",
-	"PaNVs3pWT+ZqB2YNp+PTfHfP6lb74xxd/o0qOKxexFf0Ip6a5b6Z+r4XK/7aqP2gJlAaLSsKK9CTk/9z",
-	"S/lSrZOdcnXfUB2rlEBOSfRabFge4pNJKhP0JfzdVUYNfK2IToHblX1ryaIvmDYb2VQNrYNcADEIiPIk",
-	"bMgfLWjdHGpBr7u30+11tza2dnz3aUQ1m9JZGVrBvbT5BESACQ3Kg/a2jhw0HPzfZs06dLsT+VRx7CVb",
-	"foWofo1KPCGx2zJcmUzy6CQUWwvGQtW2G56DcZtLAW4FGT2gV2EBR4M/sFNGw4gLVoAwWjR6AhaPV9dI",
-	"ZhWsvxVKuuuzjwXbyMNDoIK16Yhws30WgnprtPuaTsMREwXghBov1CTFajU2v5s1FulusuE+EQ0gW85/",
-	"QXP4YdD/3cNd8qlEVUbXwXxkRpOIsyR/tGA7QP5owsA7UNP7aygyTYLVmd7X2YM+NbGBcthuqfHkhv/C",
-	"bAW31y+lPS5F62A6IvdGu3KxeOur75I31tt6VAIVBAfpX/EVw/8iaVM1k1Tk0PtvpWBHmN6TbSXuI6QZ",
-	"mBdDqmkel4FDQWT/WCYaqnkVGdnUVuccy11ibnKtdst8y1vr0ACFo6RPvU1oYBFKl/KNh8nk8oElY0bD",
-	"yq23PQOaXmpUNlajd8FScuhfKyQLl7nkDbT0tjDz/DY6HmSZYonT5YuZp9dVu7dEXtzo5n40wR71lQ89",
-	"9tzVXMUJU0xYxDlM9oJtgHosmowwtQhxMR10JeYSMGWZBHvUJDYmFGYbGEK9kmEfE8KyC5OwB16EEkGD",
-	"wbxXC00nlj5YveMowuQxO6i5G+Dcx6lABKxvk9nzilM2RRvugWVgO3WDrwXZ7REkeG/Nr74E0cKU2jhr",
-	"m7T1wLD0za0A8+UQNGVCZ2Bp3gs5JUpm6IHlXO7Vd3Zhpngai9N86y95Ls0pVYbXQ3GKIY0oZEl2vjWZ",
-	"P+xDXbp0hOcspQKogWtd4/I9ER4RZtIupEzjxM2lD7vkvaHr7E1wbgEO4wNLaJR9TOVkTkeUi6wZARBQ",
-	"Rs5aAt6Nnaautfw53pQdhiXzJUzAcrumeqNhVe35qk+4KEasQ7FEyBPoczBbVBDhAWuuLa0acM8Vva7l",
-	"qUBJq9kzlIp5AWpOXc5vANWnuPHWyTArpIY2MESrXLqVCldufi0ABLgEHpfug3ze/BncQbDR3boZBfY7",
-	"3uPm6n7dbAJj76GiYbcSEgvczOZKsucKI3E9nmyHRT3Vo1DSHNzUbYzItRqZZCXJxaRVACnJEk66VfHN",
-	"JvkBsAM1n4U9ajI4buo6GQNlfId8UaVJuNlnH6ogjySNa0UjvYlN7IEHALBllH2M3yM4EESH2wjQlyGz",
-	"g9aUsz9ljhkqDqHKCGo8IZcXRmVh1oiIahIxqjTpT7g4fqAcSipdsyzFUAgCJ8hUaZffbIc1U1l8e9PQ",
-	"EmB2TxgVWZ2bXQJ3wJF2PshcwBOWJ5nTODYSRJKQRQy2wuavhwwy99KEeZBoItdTYB7/vwmyP/ycLag0",
-	"2tZCGLIYh1yNM1Ua2Ec4ZwVW3lCCWPFg9agoKuZlFxKUAyqIGtOEObwE5Jel1nIPPNEpjciEBmMubAcJ",
-	"lSuMWPKA4grzSwrfsgp1l5yBepLapiil3N6Fg0MxU9N7npX9O/aFbxdT2/1u7NyyXMyemaRWFcl30sx6",
-	"LKOwS14j7h7XbRIncpTQicq0CkhnJGcXlzdXJ4sg0UjWlsO7gTO5avZ/TKNhOcjnxL9LTYU8b4WnVh60",
-	"5J1W3xA5FcUyinIl3d5OkXr39vf3tzb3VnYhWiTRrPawMQDaItYF4g9CefWAgab34Eoou+QdgFPkQDQ2",
-	"A1IO84fglyIuxVwqXgaDVS0NHQZHd5FNLOav/TFoEBCbHPLHxYVcpRDyhaZZWTrsPZutygRFbKC7LzlI",
-	"0F1FLqjKoKyXbWHeHXL5FlYQ1I+0OcdzNNAlEKhhHHKp+iD4+oD5aCzd/iJRDG3p7lLN1IySl9h60smg",
-	"2nhJTsHfIKWgIpkAJunL1sytG0MoD5xNzc1Hk+tz69sxD0MmXn1udeez733F0XVBRM4eXEeJ+vt/IycM",
-	"oQmtkRwDNrSZdYaM4HFlN8gnq4sZ3BhYtzIxETrePMYRtRmHUCVkrFwmAtZdhSG8cqZJRe6mtQkUflEK",
-	"RqYyCXFfM2mDqD/RjMi5LmC5I7FGGMRquNm0s0kBUm8lbbw4yApS4IthrMDwNzph1FOzfwNYjB3Acmbm",
-	"QcyqQa+uY6nwQ5aRg3ydKvL9zeXFX0lfzUTAwj54lTODPb8DhU6aZpgjgs9/FuYTR+TX3z4LAAJZoJg3",
-	"TARsvZhfFbrPCYvHWclVJlshCQGl0SCSwb1LH6qfxeX3/4FiRcUMLQnzJfsVcKO12ss8/EsT92TI0N/6",
-	"W7uVijiRD0ws+XyuXimrh+YdcBOZjjxb4px6AqhBYdUNuA9LjVydimxIYzjsrjYynRM7Pye7eYWF+GgY",
-	"aOEqbXoP7fzO1eVwuFpr+YdMUUuZ0JARlSZsLoRpS9VjOcXKBw9u1eLM6yDRzUv3IVq9FC5dhkQmbPFl",
-	"7qKwVdncYUN6dUBdGWOzP0KxGHvUXfJRZX98DRg9kDpkYXzsD12ytqDe2tva3NnxdfUofnMe+mTncNev",
-	"wK0Gdxzxckpar70y0giplEV4tW6xS83O1uHO4d7+1uFOexUYc31At5glEw7NJsCmk4Gm0V+JMa/B1yyV",
-	"4rbCuzmOYM59N5gONmgcd43C/4TsobT5noIVDOQsp0I9bWfns0rMOr0cI2Es/CAf2FppDO7uKS3jGJge",
-	"enCy8KarFpaCUAEm6uLdi10L2xrKUc1gczFJvllYVBqpcVHtHTUL07IQlDDbMJVpFJIBI+b7YRqxEJqp",
-	"t1bn+mBH3UJIszCB4norj+7C3p8G3L5plYF5/ooljkgaFyfUr4uAT/gUPBmymgcoCse3wtLBQQuv2HqI",
-	"8ordQnwn8Pb66uRKJnqNu5MUfLFjRiM9zroeyyEZXV+dkG/7oyQOuvhr92Gz+x38q/+qnQEP3L6/8d2n",
-	"ZCUGupn1BTCfQpsln/G6ioATv0XwloqmwOJXhRCw9VZnelZ+r2gUEcMgRQBlrZi/a/6KGHwTBjWu1ovi",
-	"/NyK/+IBxm/UiIr/wlYl4IDi6NBcqBh1yYV0fpt8AQiMAeATGANGT0/JBNhu2gXcF5cyM/YeTcqUvrFf",
-	"8qs7qdAFh/A9SwSLClGgLrkyWmmaWNca+Byzx6E61ShitieeeXGcijBhoR7bOFbMksA2oFkoi3VjLxai",
-	"rdIluFz/3XpVrHXGeOocPqr1Z1AsnV1Kqq6CNdfcF04Z1Ph7LOwcsICmCEjHhUqHQx5Ajrh1UGORsq3o",
-	"T/zh8yYBkLl98FfhLq28/e729uota86YkywnhmqHiqIcIlaWwQAmvIVSwJyurV7PqAXbh4ddcs3Qia8y",
-	"E9H1aV+kd+zHXl9MmnV9hz3cV5YbxYsJ8iv02ULt/1avwtW7hnQxf51T8sdax14lv9B5wwXkgzELXKdM",
-	"17caXzf/o1bXiVZKqcJurpcrPi8tvcbXXed3cvAuO8/egfn/6CpYB78swYl6dxBUkoa7p7JqeHee8n71",
-	"Kdq3KmaR6AGjuqJFFhU2LQWzLRWhA4TfUjZVC917ivCRkImxulgU5rxxRkKZuXraBDB7ofZaoByHmILl",
-	"HCjgzMfUUf7dCZ0Z80AK6Osrk6wllzBHi8l5wD5hHh6xONcGrFYdJrdtUwo9k+rq7kyEAMTqlyMfr98b",
-	"pQttIGW3LgEXaJamVXZpwkU92thwzYX2j/Z3drbnwhNGQBaI171TkfE/5oItcya6R0puKchfMYdh9MMj",
-	"QiMAmpLK9TizSF0JwARZ9oP+vVbToP6y9LxbTypliLlhNnFTlzu7jWloocVCDAlCgadR00KgG7fYunl7",
-	"WiZ0xI6XVX6cX2XFHyDhcosXNhOOmylwFfubV+7PMaddHwdcSCmuMLmtooHOEbGYfCBQTpeBobMCySxc",
-	"3m2miGRXx5NCnF0RL0OS8v5psTJo0yhYVr44Dz0nE3C6KBfYfKSBhsCPRQ1+ZEG/TfrmEr1l2iKVq4ix",
-	"2GYpe2Ke5qWVCoiU9ycW1vk3lMBWz1qltpjHDO0V5lBSkbf3ahg63p0+qYKZPs46mMKeAmjGPEBmbkxT",
-	"osbMGJLn86qfMdEs3B/pzQEPB9C9ckNP4g201GdVMMQ1waknXLgiv0Wd7jxkQltm3ry3+VL8EuyRap+s",
-	"D1vCV/ZGdX4Nii1627mv0+Idu1a9tXLI55Md0VVQbPhb6vSb/fy8zasLbVO511Mpo5W+hWtpU1qb1W2Y",
-	"hxdbFNPAdzz+3EVeSGDMKcPHx84dsHWTTuhZOs2yxcPIeduMZ+jtFvKRtwEfhGnht8xDwUX6uEEn4d6O",
-	"0RX40KZ8v1T7uJUgR4jSZvUNgPMhM6axBmI8AzmGIOEWj/CITIv5FJgElmlkGUx4nblB7oBVApafl/n+",
-	"lXva4RU95cAyaHR//jb/hb2u14DGAagXs9rW6ufmwSfCdVuEIkBoarfewCG02q1TSDsVI3N3VizXl2iR",
-	"b0BGvXn90vIm9MXr00zPcCBgSHOKZtlzc+hS6OSD+kCIZItyEYdRMkZMwzw8qkQwCZsBvOTNH5q+1xBJ",
-	"RjGt6kDAl5HXi4DwMinjwUOWKVxWm+xq1ISixbYWXkJlNf/qynsvIc7RDtJ1Q9ZeurEv2ZfAjXic6vHq",
-	"8tDCs4tVOW7GlbfoxfOWUIi+WN7SHGduzg0gqVnO9xoYMCZIKKcikjRkoWs6q3LxssAg0HTtZyyz3yXH",
-	"JGE6mWU9OaEUiGryC0tklxxn+P7uQ+2yPIxpcG/hd43N6vOgDpku+ewXRQWC4xaWoiQZ0qRLLiCXfYKA",
-	"/dSYjJpGMFBjD3a7lb+8WmAZIoG8npBEdMYSVUbTxpShXC9p7ksvc4AiHZW2qzRrH219L7m4NXbBU+yN",
-	"enaEdp+ZN+Ewa7hNKBmmUYRF1i7p/ea7487W7l62rwXnsSNooTSNsFvBN6r0BE31WCZclwrXskKmMVVj",
-	"8L6yhA9nmSFTymiquKu4lFW6dba3a4Hr2bHPRcGUztzr1pR2lvVeb+dgNRZeHmSvTnsYQC+mAQ3uba0m",
-	"tEKBjYukQo9qYYvLnQ5yI5Mri7Uk2DTL8lth+viM/+YtDWk0Kmp3Z+HpzbG3QC5IHsoPbu3ubh56H71H",
-	"s2Dx72imuyEu3115X09VSeFUfOR97HG1jLgHT5WZuXkcJ4bjt2HhX/xbiMZtFXz21Hki4ehs/PaeYeFL",
-	"KF37sQnTCQ9Uv21rPKHaPJphBxGjKd6C4fohe6wfceX+85YmI6aV9VJNx/J4ct5vw6cNi/4ssP1HxCpc",
-	"CjmdUSx7aRda6ei51DE7hBmuWFRWXJcxwwZZXflfbdXFZ2FTmLBzrO2DA0m57vDsLpRdEO6PnkN9x2Y3",
-	"TDfvwFtf+bBtxZfCKsCAPuIo9XSs13txb7tx30U4A+gxaViMq1R/b//iUkBc/Q72c0Hc/pn5Ba3fvvlo",
-	"34GXGDow73uaTxfgKOcW2mSJPife6q8wqhp7U1g8/iAF1zLxKBYnLB5/o8jEPmC2ZSyVPjIKWLPU7LEL",
-	"oZXkyfwxGXGRPNCIDJieGgUxe035E7Ujs+SlqCIJC6SRsWK0RPRMqSJDo8aHriARbHGrT0rMPgC1FSN8",
-	"zKUmapeM7CIkf83hLrK5g7M9ZS6vqApOUc1EUKHbgWIAUZoJTe5ZWMB4USAZPcgL4M9BdIZYhriUGl1+",
-	"SzvqObdspt4LnSHPNbARPrla0TxrZK4E3HD7VBkRMULjOW8WQhXaF7bRhs0reVUBiB9F3EN5mzbFVwqj",
-	"Oies5IHfLak6W7t7c/lSSzJtKkNONhcGWqPkrSB8de8Yd5rMT6pURbmzebiz3Svm627u1QtuvJcjLi7j",
-	"NQCrsVIB1blCGDZV914fvlIpehsWQ7aRmUPRsn9as+wKaECcQDuf95fl26GaWuzwgfpis7jzK1GJ7Ni+",
-	"KX9AtpPhYJeBr13TiIytYnKctBhU0AAC7G6a95AyOtl89NPGOo1plLVpy2wkfJND4Gg48xZWN8nADhh/",
-	"qDS34c958BqwCOwbWRENZF0g/hIufEgDtobBrZjQ9aehENL0maewDgA+ZMrXf6UiZTz/9PyhFHdmCUk+",
-	"Q5sTLERHvKk5kly/4YkZOZc1RqnJW6AMpNQ1UxwKiaRXmGxaIbqhXn5J6qrtJZ1JgSnlOsMKzmbZJccD",
-	"IDFeypnNqrozmLeChBdZhlwQpxXaUZ7SWljFwvsozjLQiCZAKOt2bynnuq6e3G3JPVYH/uWx2dNXNLhn",
-	"uu7zutHoutHo80kk5nB9LWYKW1JxhP7EV7cz+SqK6y/O1nv9iyZ3w/tvJJaGF23919BG8L+7vb3KjPKQ",
-	"K1DpoaLyKoG8FpZWAbEstbqqzJZ8OTgdH0iVxJakKEqLOLboJwATqTA99PzBLT3okVRE5vGEwRwjLkZm",
-	"COWKmOzbb6ACIWT2I8b0ytwLmA7YxAib9yLalbXdPvlO01+pdCzI9ZsTsrm5tZ3bwblqN2WDRQyGYtoo",
-	"5q1++fbnjv3Xf7s/VTTmW6MKiUaRDKhmYZO8xN87DzKQSSgFq0gtwt/QzoOWokKCR9OQnd+IXJ3msLC1",
-	"mYF3/PywCPkFXKoL41N1EhlgK2weA9rrpUQGB32I7ULDPEEeSqa7jQB1K1G5bamN4aInVx+rbEqncziq",
-	"IJM00hwzLAe4GMPDAjmZcE0AXTQvEJfRc5Wlwxs3DkaxZqSE8nkg95XundXYrb4EhbkGS9ltyCgnm0y7",
-	"mCvpPYF24cZ70ilLN3tV9oPZwpM8zNDUNm5+CdeIZyXsQd43tA0qIAuti4nTyJXwcEHG7JGGLOCTUpuB",
-	"qtx5ByOfr31VeGpuj188Sj5/piut7sqA+AUEstbKk8xCghUMY734ojmuq7MPXv4WlMnY7/+cG3jJcLUr",
-	"ZauKYYvzaRf2o2qjfxe6eCIx2AyRDO593sOerdhCxa4Gx194o5EPrBDsLrWG6NUNLLuulYvzqNqCGxYB",
-	"rNxTQhxz4UGMz4AjICv312PGE4SVVF1ybHP3qYZSAUylhtq5vPq1S/pGngL0pM7J3fzNxnVkyOBXcNrQ",
-	"CfPEdAr+1Lll+5HgP0EJT1Fhse2UIj5kXQId6agNMeTaHah1n8VNqmIW6CNCyxGECALe76XSR0YRzH+j",
-	"SQIOMHQZgP8ey4egcCMZcdElb5gIAJve/LEEv2NUpAEzBkiOv/NZ5AA88CoLjxwYvXmE6wKYIhTDSBcn",
-	"K6leqHaR6ywEg/37IccvzLJ1AKUew2pTG1RBQOvPIpJihPmC5Tjo95KLcs6k3bVWu2V2qIVQNRbbHhYA",
-	"z2ahoC8VRsbHOFxD4D+zFt9UbXaq6jJsPFAqybHDhcJVZ/uekWqWheWU0Nyqg3D0bKlh9+1Sy66q6fqi",
-	"urls2bfm8RUdANutVPB/pcz+rpOUeeMfl8epHkMz2abZMe4dR5BcPNCIh3fWLDdWuf0L3rPCH0YJLf23",
-	"CmTMYMoqjTG4iM/cwXx9lAqfvysd96rcDZyxj31fnp+enGcBmheLAT1DBv6a6fG/Y/QJCzM+0DjmYlSf",
-	"pq/zl+YKdgoye0nLisoo19x8Vtk9OSmslTNWJAhPq6c05Aw97TZugvP9RpHzU5f9A7HrMX1gc/WdSFSl",
-	"cujdlVm+TQ++MPyuDfK6/z74NyOLRnHP/NhfXNsuMJsXS1jOv7GWNP+9j6r0Pe96cuDQgsSJZZi1kMmg",
-	"+NuuOgottVbbtXsL59pTt/PCNetWP8ZUN2OUxfwdm+WN8iQPg3NHSIqPjOaFD/wzS98tG3al9DSc6MLt",
-	"uYposH5/M5vu4WryiGLGAPABvjR3xjy5FdeqRFcp5vC9MLHIYnGRzI9Vr+fN2CZ9LQfMCK/gOWwTm7kg",
-	"vF0RngcflpQR3CxCLDYKEwyQ/4stZymAuduO+xa9nXx7klA1fi9l/JoG95fD4as2DIBVavD4SMqQfJu1",
-	"gcPSqVfYu79Y7/bthdRgK7wqS5bzAtzMB8R//2OA4Up1l89TyO5D0bepfP6C9nn09xpIovMtswrryPQS",
-	"JNEVLbMyslylpGSM48WFVc6iXkxWXRW77zVxJGptDLmVQEz2prjHC7kO5nJCPgJgPyzBwg1ZwMNmHLQQ",
-	"x/E0KnzUt8lsaam4QzNLoLqHG56obQKFZkpDjqb7xfUbBCCDLNqCOP6KDBPG6teaLwH3a7dkqs2YRRn8",
-	"UdjNabVbnyjPyjiHqYK/IQF5Tbicz7rB8gEuAKMR/qHRsQajXUh9KyMj8OA/TxI5xU8XedjJ1ce5v2Rc",
-	"rfjHFkLonQtD9hEDZ+xVwgyRVLlHErMsDB+svDSGoq/t8xAykwmr/eINPD1/h9z2t3PaX3qh6mgWc8zh",
-	"zwESuoLBLsfsXNj9pqm4M3BPuZzoYCwVQ/Bpy1QUUXRGxg4FB7ITEJ18yCPNEsIegyiFnpZQn+E0NGVU",
-	"NOuRvUXgWcAATFLhan9lEmZYtcqBJNna88yR6lBpYHCXHoJtAu0EQPTZWVTphHhzFhjQBawmk52WDYGj",
-	"LI3MOnHUIlydS9eYx5a0Xl4zw2wLKlLYaXBvbm3FbLBRbxEUL4jTZqN/KPS1qfMB126t7jcEo0Zje0+D",
-	"+0aXwr53kUE0+8vC8jxoEAHQLCqn6Yznr5hvUQI9sOQNrxKeFlGz2NcSMnxQK6eDiOViRg5thn0+U10g",
-	"7ohZT8aijxcujr9XJfzUYPetYruUnF0iBCrDMoE/ON90o29lAmnZ5yyeGURmcueyskGiRt/LRd4y+qUE",
-	"3MjlnNwsO1LbMep/GBCXP9B7di3lpCJiPqFRxJTOLr8xa3I6QMxmo38QJhDd31EN5nDOyJQlDFuLmTM4",
-	"dqi0YMsijojSeZ+0LKbleqLRBDExLXxYfZXWicdVUc/8oiwVNTdOujcUNGVNL7D9VzN074kErCpmZQxs",
-	"6pDrLnkvp8wFAW34SmuWoFxJBcIYQrlu4ZpSQegDS+jIxeQsTFOUKu1DxIvYUL9JWAVjsszBwdObQ85B",
-	"aoM4BaFlTbFC09FC++xzTVB3VFmtkyiQsyDsX8Zsg/ppb04vPH0iJzFNWLjKDChsIRBdYN/zE78E1JcV",
-	"bNmYDdCEIVS2/0EVDEVChbEfzDZU3CQ6Yf5t8i3cDfgaPuofEU6kePy6JE2K4jpVZp8V/wW6vJo7aziG",
-	"ke62q0ONKcEpVazNXI7iDDwDeHIl8pMtHcfC6uf3t50TrpuW9+42Vo6haJVmpTHLeMxx4dFngl6y7Rdt",
-	"FsLTBiu35l92a1zzXx+C4pr4P2uGsJpGhBtBj8erUfmuZHhjHrMZhamq8wI+uCxglWX5lTqsF3PIYHLt",
-	"ZdisVzJcK1i1PkH/aQ6jApjd/FaxUy/vMntRZ5nzYhe8JldMhOg1udE0A9LK2pHdIM4i8NEMVuujAMxV",
-	"eEdizMb+s8JZcyXDa+bwjBYb+9iG/nX3KHNWuxtSjBcVUo2y3QvlhHJx07wYrPAiF6NGCakPlRVN6IOz",
-	"zcjmcGTlAEqVS1jaKj+XJDsXVTiXoTsXlZ/GSAp/6kOZe9eorQGA1usVWHLLPJgLANiLIZiiE9djULqf",
-	"891y5VoWKbpmzVmTMkrnXSwhY/X87izATlpsJ1APhBiP9Mn1hiUJgNTXLl6uwkQrWENVy4lLARpmHNlM",
-	"KDtjbDeu6T0TZDArYHWfuPYUGIOyYFJ5p1R/X2JvQeIFFXXqEc2o3irH+cYHbWO2CDMo1g+uUVIaxOmN",
-	"ZjRaMjWY1kIAqVAwCSYEehK0BA/eINUVhYtF1fcZph9ydX+9tNF7vfcvY0tt6w7yaXlH+JoDPGkaozq5",
-	"xMVuLDmw+RIcsVpRxFQxZU4ziFIEFbPlLGNGwzVO1dZKX2Od8bq7Wh7lNJHx00eB5MCnD7OsvLPWOLcJ",
-	"FWrC9RP3xg3zxM1xwzx1d9w4629PXZFYIXUyHu2nwapjrKASPwlWnGHlJlTtcsUhzvNEL49b4Fl+HlQl",
-	"WTMU0WYwzSi7l2cml7DSwS0WUEEGBTwmPizlyWBUSbA6ndJVNvG8M8zN+dt35+/fe5vD4PNtoiyizM35",
-	"2+8+XhGZkM2FXtflxOeb87ev/ufn485Pvc7hl798+/NfOl9+hn96k55/q9hna/w1sWIDbQiN0TDiglVi",
-	"K30npyRy/lSzkxM6M4K7jQnfOYyHHwAEXKtYwZCrZOB6ZSJ0+NAc0aNVqZXF9ubu9l5vNTjgU8yoRQNq",
-	"KcT9UL1NZBqvcv7kTUizdow0irKWvQNm9hObws3tCdR6ZHuSF0rYBBs7QikNaQu2aJH3Ne93ygXXJ6XN",
-	"nEP0yufqehZA4IJmUKkQ0WxjTNcCvzARtnN3qH3ENeMit9jgxHUbdMlbsYx4MCP942hKZ6qPndx4yAKa",
-	"2Hp2QMla6DxhO1LYRxEdGU1f3FM3Rk5/uW5uJwa4fJY0M9wNs0oIFLvUNKgU0mQilSabe8VTtBgh99wq",
-	"qU+ix91FEqydQnCdPZhbalewrzXeLDycly1bHLRlr97kT5r3xpMb/gvzZp1l6L4Q/AhztZEVdxNREi10",
-	"F9gAGyF72FBjmwpgebOxhsc0Ghb6ZJcS0fzgV5t7+/v7W/bSL2EwmiUTji313yY0YFcs4TL0gpsW8b7m",
-	"mob4kXl1ZMcBH/wbLrga+2IyGRfOsU2ZBVGyQWcbDCzgm0EM7tUqnuqdl2U0TXx3P2I68QqP1DwAyZyV",
-	"viw9Bd3CT8cFMtLZpYLYcvqswaBhEITrLrmBoI5lyYjSDEWE3DBwLsgE8FJyW3Q+xW6JeexwQtGvYGeA",
-	"FBtEMrivn3M2kNJbMoEVxkNuY8EATZT7JhyTLXknjLTBkIW/FPiJrkrl8+waNbL+eKdc3VcOFcuVWB0l",
-	"bKl5OoRGOXY72zbtvESbONcldJk2hX2jyzpcITk4ZBgbcMYY/zcZPthcb6ted2+n2+tuvcT5pd5dr8Tc",
-	"MEtgj3FEkWtCrjDAnLEyhmXd9EnrGn7b1IHbOME98WfDuMYLdFFjgzfahD0GLNbEqFDFJ0oJNE77qALx",
-	"/E/2/HIX86JElENd4Vmd0mwxVakKhqsay2dl1ah77nfNpV9sDtcQTd9lznsujw/jpMjssp2p4Hdr1UbN",
-	"BU1rVPofbB5urYXYXPhUDtvcdmwUUkamdFYXgLlBzNbhUTeFHfVtstWnntSpr8CJDIeYICC5tysfanzn",
-	"Yb9N+lgIZv6FDQ4s+DmUf5/yxNdTp1ZjLWwK9IZHuEVuvFWvnbnnmgbEYfINJ+X2YQ2cEvNZ/42RjT1g",
-	"cXqZQTx5oQvXKE5bWnWm6uWBZT24/ThT/rSC8mrc91YW60gZ/Q5JBzJ6AoSLef0q1U89XY/Ed6heBcAq",
-	"DPxJEo9nigc0wmxulJ0gc6FnTA4NZiVf7ikq94kt2oDdzVWZZeU5+/ci66xdLJs+6B2UGn7s7m7vrrK4",
-	"rxI5YI2LO6EZd6b3JCwG6iLTMY+Yp4dYreakbdLXQWyWZpngKImDvrGmhGABipiRLBfAyalwqvuzNDI1",
-	"SleasNtxwtRYRmHZ5dCu6jIM24G6BUnk1PlSQIcrOQUO9nZWe1nNulcGDK+vTsxWrdd91ejOnEanLKIz",
-	"n3Olt2TK/gBPpZ9ms9d0+ZB0opT/DDYbn4HNYXEdAzZBowZtNcUOQhF/YMLYfrG5Cqr5eVmqbdYOv4an",
-	"a55RjcxzBLfaC0PPC4p4sfoFc2PN6gouq+wSzbmt9mosmE+YTLX3uJttnlchS+QgYpPGgSxfHvSxOWng",
-	"53lWsc+QK5lLQuq7oUyFN2cnZJryqIxWoQFICkwxDEpVFNNDrVSFF4LqrPsaPGa1SnOE1veI2zKH9hOz",
-	"oJs587p5QwOvfQdpuVU17/ZnwPlAjy/2s/hGkUiiTZup9OenXT+qedbR381wp7fjpyAdzbUPvJCavKna",
-	"dfxDqdPtQKb6aBBRcb+6E9cMoHvwo9k020gzPvn6Qyo1XcP7GWGzJLibrsCsBzVJU+WQuTwuTBRg3kIj",
-	"95PTBq0/SnXJWdYzxLoblnjf6yWJoWXhj0aZHzCuA5p+OS62WWq+Ufdra3b6OOj5vlbjg4C9UabOrTXm",
-	"XWoakm/B3vbBzlrTcidaHq75vGIZPn1xRdSJRfIe89EYSqnsU65lrCFCw00BEYhcyTAr94I3kvwF8xR7",
-	"4EFe3GFEt62osu9EUDg0T9DziymspIP/7UPJAJamrliCsspzwa7OHedTRrRazP8ueZ0m5k82zUFPoc+Y",
-	"rTc0lzphhlkgiKEb4OmXQgkaq7H0OeFu3E9m1/zR6ebfw3HezhHz1po3rBDKesKsFpOAMuB8CyFcFHPu",
-	"m8W1FPexcMHaBU6bsYOc7fnopXAjKuUEeqLWlxbFbmf2L/5uZ6mwrejA8zti2gJtWuVL5QF2e6G4sj3r",
-	"wv8Inf8Inf8Inf8Inf8InWqh4+fuH9UTWLvhXVNrmXNojtclHxVzB0wH8oG5ZqW27hc6BU5ZwkJjhHGb",
-	"SQlAvwoAaXF+vj4qWVe/ZV4ING2w4WxYN7HJbMJCB0L8nB3IJx2v59q3N7DmY6rUVCZhvcqeVLHEedxL",
-	"4JN7qyzD7M12/kn/UgSbsnD9bgP/5pDy8x7qBvDwWJL3Bh2rz+LUgQ0DhL7hvGdkibvG082SKzJNJJrk",
-	"TZw16KBx56TZJHO/VQ/HRcgeqzJQFMajiyNa1SviStv03153ZZ59ZGM4Poa00JSoFLdU2ZeLRYFW907S",
-	"UtZ50aWkfYg1t0nKjvKlGJ4GIMp5M0LslJoX8icskEkI6WBvDCEcFR+b8iiyERcaQO4HODTdZFd1SuUW",
-	"6Nnsv/X5ZHThllBNuNdMgWNzvcCYp3eu+amA8ZCvHrX0ejimpTu1fkytyN/XSqmak7ube/W68uU6fzFi",
-	"Vq+fX66/r8rLrqWN77br97mb179RHNV43atu9+pWk64z4ZJO1/Bdv36222vwcvPP/lFW/7JrsU4CrOK/",
-	"sHJutK9KA3OOXDIs9pyzhR3mxTwT6XfpjrzbwOYEpWpJU+PDvTqtED2HWnEQ5Vz6vEAI6xUKsir7w6Vw",
-	"jLHdujBSwyu6rmVUoVrELJlwpSDeDNFE58k/Jg+cTQHukobQ2CRkDywyB0RopKR1tqDajzniKlPXybEg",
-	"circoxMqDCGao09UO2uaSBHeGYewHYWLAhknAPLLfrnVbsGwZTTn4s/epTsU7GYE/oHGilASRJRPHK06",
-	"VHiiJUReI9Yl50PoNYKwbIYiJ/g51wQG6z2cZW/eITSOI858BdrmY+XYDxT8qDmk+TkoeB/SfGLPfBVE",
-	"+DwUpCe73DrYihDRpWXkEGb2FH1qfS3kaEDQ8s8CfsrK88w+gWfQgpzZIjEWAapB2WxvxRHV5tMdzegK",
-	"UP3NldYAnJCbqd1m33XGAucqjA4n6epWQRTLpV0VxE5vAci93XrsxCzpmGHzJiMLssY731IxToN7co2j",
-	"T5i7ynHChixhImAqg8NE6eDApsp7EXKVpFnPkBW5+u5J7FAHsH/v+ZBpPqkuNTwmYy50NpcM4K1tCRrQ",
-	"MGyPIITqFCGhGoEw8kAwVlkUkj0RnOEcoSBBuR3YzJ+8JbnNWbY9sAteazOYEWEPCPVWXWjnamtWp9LQ",
-	"1YVUb2memldskLWye6N7FlyY5nwTxP9af5CiHzRPxSmf3DJPJxTv2aMMXRnd+bCAaahKGKJtPOCSD7Q0",
-	"GLhN0RVVKIr4Vyo1JYppVeLj+ZuRGSos5ZXUdp+mUYNiqPyGXqfzvOBgsYrCIky6xOg5jgodjsrYlA6S",
-	"UmU1z1iJWUQBRKxH7I9U24Kr0x/J65ScW3FTvmRYeGDPDRlQjnuTMCOWHrIS2Oy8cy6ASVVQqzlgUV5N",
-	"ipLoW9BdjYi3yC3qFQBmylhGcjQjCHTkcB+xbDdLd83GAj6Siba+e/sdm/W75Hg45ILrWZa/BBmGFn7T",
-	"KGv2G5aki5MB2UjFbIrZOkOLi+h0EqOhad5kfOwgXf6EYfZClv5o1ptfSlur64aBhEmubZ7kTWxUS1t2",
-	"a4Gc5bC8pTANMSN6Ku0oioR8OGQJGcyyStn+hD7e3LOpJ4H8fq5FiVtyq90q7kCr3cLpeNVnOP+5jJw4",
-	"Xiz2X6GR2Vkuge9U2q4ub0qE07JpNV1y6jLaNpcxHH8iW05bSwpMLK1D/XQBzxSuSJm0VQ5K8AuoYAlJ",
-	"aHDfJZ8MOWITQ1uz7ZCyHUWV1TPzduPNrKspYi/wfN/K6bSeR0tTC2gwbjq3OYULKNDRUPkUvGpYufVN",
-	"c5uc2zawti4VEwDLpX6GvytyfHVO7tksi8AlDLhjiLX35rYbHWWd9jUv1TWtaXereubPEjBIGGRVPUH5",
-	"xNYCfvxdFlZc0+p1vHiFxByhvxhCY/k7a7ffWmvLq/c6b1n14o287/G2eRNYPRz0Kh1EABZwZEvYZ+SB",
-	"JbbqGzviQaSXRxFRUgpAqLFdFOyy8jfNb+61Lrlm2uxM/jNoGnOjt0kqNI9ykAzrcLFtWM2IDDNysJl3",
-	"Cdgxm3wr22PofgLf9cj2BV4dFnu/L7/22RG+/FXJqWX98AeWWz+XP8KOU0Zl6NVySNgQ2wLhfQQ0BaOw",
-	"JA80UvM4nubEMX6EDUnJjOnaFogt0r9OxVpTrutDQUOnpCiGLITQcfi3KRuUNYnNrf0SYtPPtPOLhWvC",
-	"ZrX4H3fdDWxZa3979T/f/q3y0bknK/rb3mKjvedmPS8t9z1tMyDuccLDuZaaDrSgt7G1U+cL/3I58DWy",
-	"SZboCzhMeV6r+AiexYurDfVXaFM8a5eh4gLesdlaa0Amrs7F0mqgyLr4nKpuhAcXxAGlkNczlxjazn93",
-	"gXiUJ9yWDD3I+7n6xf39/b0VYFc+H9xeRVbChGsW3spVew2CY8J18+rjeQMhjxNhcKRowLi/VDfIXtof",
-	"+7/Wr05Gsnhx2WhZ2Yupjzj+Wmrjk68cDuCdVQFjolGLEyZyX48xzVmIFrrSLHZBFIumnUGpWWe1615n",
-	"wfkAUyiHS7QLs712uE190Sz2ZGNDXsvasOFPxxv3IDuAihHQKGIhifjggSe6Pl7SPJ53efxxqu47AOCS",
-	"MBVLEc51UV06NJrkTRZcQr9e7ORUgG5AzGR8vO6M5vGN8qP0kik04m0KHxkwpe60e3URBx4lxh0X9WQF",
-	"2g8FaeHPllEqZSF+9s5V4HliobO4PLANfnJhT1eBIUOo/Sx7xDIG8u31mxNysHe43SZb3a3u5hxqTZqI",
-	"I8708CimCZ2oI0lTPT6CMTrmm0elbfGVI0LL/mXx20yfthvixONQJuW54PNHNPATWHmLnOX1mtHEm33g",
-	"oZjiOvLBSifro6aPIFsbl+9jwrEcIqOzKOAudmz4XapY0iWdTbMlqbACfJFtjWkSLocD7nj9rk64u50K",
-	"sElOEKettrlqRmEcKv4LdB+Rwb3NFDH/NP9So3+lDELNggfwP3LIwS0lzFqMdqsgb1HHCZfwD3t1FR/F",
-	"WSsKpWlw7/VuKzn08Qq3UxgIolyB6x6xRyEQRpMQ93Y5unZnsy6cB0ykjfvsPX8HCrYuTJ8ULhBjEa/Q",
-	"luRilJmdXXLNENeo0P0aNC0ytWBdMsEGbmOGYcNU+agliKSqaoLlPgY1S/AchlIg69N1+KEj6yhfhPQK",
-	"ZFXmq/kF8moSxECXpZbk3ygSJzzABNkuOR4oI/UQzNjVdIu53rQyHUTM12AqiNMTmVQH3bN9NPSuyCSN",
-	"NI8jjuCIPrT96k8ZnaOBv6sqvgFHf0SoIOenbUIBSxXjZOj6/0ZhPCDbGWjKhylNWQysFCjw+Np8JTBG",
-	"25KJLSmZS03xF89jpthb/rqwvTU2yrGa5djWuKSKPpRFsPAlLQ0q0z5vmNBNXouX4EDYH1ByzWUWzqkv",
-	"5IKNMJ7LobGea8FsASSmVFkAG8DnrEl3WlZAEIo8Id5e5TY2YlX8oUFv5yyds8kpz/FOuBsw1bbjOaVN",
-	"XbioHuLyzKSCFDzHXMmp1zD9gjRJmAiq6kbsr7nRobQiVMGNvrkkO1ub+1ArUb5iZx+vvTUKjcxMlD3r",
-	"e18/KoQvaqS5xCxRUmTtF22+JMTmBLk8Pz2x+XYvEqMLuaKDiBVjBwURxCa20uS5fHy4krIXb6x1rI42",
-	"NiI54qJr/94NkOAXg/RKvzcPPmXREwoNt/yYITJaMIJx1t8o/NEmfrqEVpKC1wBSybAlLy6keiLFZrxV",
-	"Ps8meZ0qRQJc7f8wZ2SPIAt72s0okMIqX6ah8vW8gJMFnJmQPfzf8pGXqt12SlH47WegqEZZoWufgyeJ",
-	"Hn/Mm3+yhFhLzV5vCynGQf2EciCbyQjbVsQEy1e6tXOwdXC4v7fZ623O791uswyGMl1UnfuLe/qAhb6Y",
-	"n8+MvpaXr8gn5xm4+w0PFSNYBC3gNnSrQ9TcIvMo5oZ7wHybRKIX1vij0W5vwKhp7ji0SUBZxgwlDzTh",
-	"Fm/KMcUyqTrAT0OuGeQnSLP+PZv1QffuQ33hUujPam0WQMGGfFSn8UpFieNxucAxluER6XOAKzVfMf9r",
-	"7xf8ycJJA5qpq+ww/5GVdthVIbhrF8H9aG4xlMJ/B02sF4iXZ81phnxkvoOb2p2/4HMe/k73Lg8K/sUb",
-	"EZQxUkIpnuAlhfOiEeEYkZlc1tqcPXKl80xnmxVoJUfbUpElHa4y3I+KXs0Z2OoyMvDug4cMvLeiHiDu",
-	"nyUY2rTVayWYuut3jrp/GVzbxtafNSMr64vlhaVHIw+Kw/JJ+WpGVs5J8V9cPZ+nVNAlvThvHKgr6CI7",
-	"fqAcIaHbrXPxEVCuT6HNsxgZmbHiy3WaCru51U0yQdpcS6V60ZbA+RYXup4gPstyAESf288OVr3+Nzxi",
-	"a7T6MiYqVWxvx6tHT2y5/WLIhSKCw4I1RvV4IW0coK9JLLnQq5EEYGT75erVvrgilXdUeRlVCsf/UCt/",
-	"tbwO2M0ru/+5LrthveQL4BgFIbfR/UtF11l7ZxflmkfYpIOrZadvG7kUuKaWSAJtqHVjNJxrnopsjBwT",
-	"qLIUIxLyBGpgZkXAKmK0kKik0uTSPcNbmNjmMhG/Z2gGZCLXBpkiqtlcMCeNI0lD5du9Cn9UbXT5IjXY",
-	"V9uFI1wkDRTnacL17MYMhoc+wMhR9q83juF//+m2hU2iJnBO+Fw2qrHlXCnTyXr4H+agbt/fkDEVoRrT",
-	"+0LLsAwPtN/pQHS4E3Glmehn5ha5kGTMaMigMYViQnfJZczE8dU52e72nLoPEUMsPeOg1WcLmqQ6pVFH",
-	"g2QoLeo3wNAYetyPOSYZpNMrFtPELGah7voTLoRDnnc7K+zNynahugL8GJcn5wQrxdvZr66lHDgyJrFM",
-	"tLLPdD+LzwLbP0L04/rNCTnc2d13wCRZgZXFou0HMmR9KMzCbmdG2S4gvTIzVNuZAaDSKYDGsB3R8Q3X",
-	"E+WfUPDX/Sz65yGbxFIzEcw679isTyb0Ht4kig7hXiJQN6Hk6vLm9iivtjG6arn+ZiDDGRnxB1ZAfXXR",
-	"XFhv/7Fjl9cxy1F9iKAoq4yHzKHYCRtq4VJYxF2dJqJL+o+dQE4mUswN03aGfiKlbvsHRc9RNu5nMTcw",
-	"LtPsdR9743ChyHQ8swu3nUCEJAtb5hDusrG/UaRAbYSJsFCpBMkRhdYzn4WtfANMPxpFcGqhDNQGjXl3",
-	"EuazcS345tvz2nZ85nI8sASL0LGcPE5YgFXDUEqebSpCifAowoKFiXxg5iZ8Fn33DjOmm7l6/cdO/rcO",
-	"dTjrjx2VCgUI7Oa/cSNtaR9cZkX6p/n3+xi4P9zf2X2FA9zg6zagv3u486r7WWSAu0et71J132q37IJa",
-	"R63Nbq/bQxuLCRrz1lFru9vrbrdQ1QAeuNGdsijqAMVvjM0IR7+2Rj67531GI8tqrSFrp/BAdv1dzyBg",
-	"ZmGbKFnsAI8kn4uVhD0wGrmybxhBoXnXJW9kgrQpBfsrMDqXVuDkgmF22dEZ1b/1lqGL9jJ2PWCzpAmz",
-	"0q1er6C7ge4QxxHHk9j4p21jhHJopWJb/A4wVF8ctoQ6VfCoqy7iKVmFwf+pbO4bDsW7KOFaRz9/MRrF",
-	"ZEKTmT042ObiZ4D2IzkaYQzakBEdKciTSFGEznEeM6r5Solg/jm9V123PV6qWfOw3rHZDdMveUz2CxUH",
-	"BCUExhR97sN4y2zZazqIeIBlUBhlZAkfzlyhA9zx/d3N/VcNTmbMaKTHvzzrWXxnx3zBk8BPVJ2ESwYx",
-	"WkcEQc7nPpKTvMuG9nywcAAOzmHZIUyYTniglh6CS4vIWKgbeHH/P9jhVu6/Zo96A8TeXOAhVfd3EaMg",
-	"+zZBYOTHMm9oeU/ArugJG79A/ZmOa/QsO75Ti68SaPnEUkXMmoh1wzQ7Bchi29qwmHm/sMrjuGZoFyln",
-	"V7tXqNNEwMRGOFPLPDO7CA2mNDGqgCBG/uLF3dvfOWyTne5md/NVUSKaDwijsIe2j2Uip4olZECD+8/C",
-	"qq+AuecQI2wun51FLdkHR1wmouNsG4zkT+iEaWic+LM3R8hFFj9evy9bdMtiWIbsWv9KGTS9Q49OIXyT",
-	"2Wvov8oJcEno68Dj1PAG5yPOhCbnp+aM4AzKMazyElBH8s0Wx7mzrr4aE64TzvKm/NommFkr7XyyFbQB",
-	"sAiTVGlUPkdGhTJEl6nI3qXa0zJLLh7WRsrxBDeM7myGr9iQxF6NuzThtfekt8YpgqJN/5W6GE/Giu2m",
-	"OFU5twhsqoVv1s69+aI0d/Xu5AwvajA21kmWZ7u/t733qm1Y2liG5GZrd69qnubtu+ztpRMuRlSOOz9h",
-	"jcRd58uvO9u/eesk6uTi2r3F1u2GGLvkPaMPkGspU0xByzleBaxSVequ92AgT7jiIEo4JdlCvsxJve3e",
-	"ls9D5gjVsfD8NljDyrz0XgZZo9UlTM/P/rvLpeZzayQ3AAOUsQAt59JuaumEhQY7JZmY5bfH3mTOrDg/",
-	"VehvvDTSg2x1e47TBgmDSn8aKTJKDFGVhN6OFXnFxwAxhyGUF/TekcmEyARv9He3t1dkQBUPPgszRfOS",
-	"tcE/i8/iisk4Ynk+O2RRWrmHUrmwM3m2O2CiuDymsSwQ+hxomrNPw1CRPhDp3ywxXxx/OOvDHF7jSeSb",
-	"UiYT4AS4FbAiYA9lTeBVl/QzbaTv4fMl2m3PY7iavWQT9Vk49lfBJEH+fxa3kiRMsCnEygESFkL/uGtt",
-	"+Lq557bZUN8mgmBufD/ns+BBLObNW7BsgHx01dJTFj0wMpZpomwvd8hUBR3hs1hPYTk3a7q1mfoWSPe1",
-	"xEbGFTbHY2c6nXYAbC1NIibMJoUFVRhLPGJuK9/zy3YsHCBFqwDukWsDRy26sxnusYNhZ3uwv9XZCQ53",
-	"OwesRzv7w8NwK9gdbO5t70ASJLzi4satve9uj3/Yff/jxeWbT9uvf9j6x/c7bz99v3e29/7H69dbf//w",
-	"09Xl9rsfdm8//nT2/Y8/7JzebH133Gq3gI5slYMbs3CXgHFYollYiIcsF65I1SqtaoRg0K2bOHqMLl+z",
-	"n3744R+Df9zsfXq8GZwf29/vbOV80jpqha//OdTfs592Tn686kxeH26929pPx4OP33/cjDeTu+mnzdGb",
-	"T28uz/759/v5xZVme2chg13y1FJts6SaNFJ1fsM2es5ALW5eNVcpbllpBf7iGXgEi2ewjsbxrlZWLTMn",
-	"L0sXsHXUYrPvx4O3Ab/k37/5+Mv55gU/V+cTHf90cr53/s8zPvyhy2bf/xJ+OueX/Hx2cTqaXZ7eb1/8",
-	"82z64RR+DrYiMZi86YV//z6a/8Dy2RdKf7gtS0LLsKCQzBUcZET06wJW5CJgevmW1HmjEp7cQ+5VbNHx",
-	"V3tzurXCUnO0vlwTdM8VFEFf3k1B29zxZQsV6atox3s4wdLUwyodxxmvKrVxkMW85Sa5ip64Z/FqLrV/",
-	"5o5KYRVn2fQxiun6Zs2CZVLVrm+hAG/9ArmV9JwVzFVpz6v04gV+4dtlx80sHltJA8i6VaJ2MU+mmE+x",
-	"/KPrbFTGTlZu0mK2VDns6+A8XsoleZtzPQ/9FnYSnGI7+OXlej+o0RC+xFc2m77yrBbGmdOmi1o6mHxE",
-	"jWWiOxF/AKZpiyVXWxtQMn7HHgPGQkS8KUYIzSdpMM6aIsCVV4RCrxWkSaPxuhI028SRsEixLixkA9LD",
-	"nte3fY1D/hlc27C63821HVCBVz/vj4QhSXNEV1LpUQIlN008rg+bGzSccLFB0xBrZZ/D/X1shnzPlT6G",
-	"URfcl74tyh/ZcDgXKx+0uUeLrhOosWZCJ5ypjG1aMLsKR0eGaV1UmVZ13v/yglQIewfJXR5CPMO1tc1N",
-	"NDcT4WyfwdefhR2BIKC7rVGso8jFc4t8xRxzLeoK2TChowkTOvPm+P0YV4mMpWLK4Z4CriTmnnBNpCAS",
-	"MsVFIYkiwhTUJBXwYJdclCFTh7hDMEggJ8xB/94WQ9hqLKc2lcLBAWM2hblbE/nAyDBhTHXJRxGZu9gP",
-	"k9l1KvqA15qkrF00+yFeEMgklJgpoJidsLmugBqsbHdCMymHKg34GVjGO7fQLjkzL0G+g5kxOM0wDVZ9",
-	"Q3I4bNtZC+MNDa7raXY6ja9qIUcE4Ma+1DX8m92F0zL92ATXWurF5ktNYol8iKWiUTcnEqwbV1lJOGIL",
-	"AZodzZ9/htt7mhjqQWIbzAzh2twZS2vGnioQVr273EoxteoOSyIwSfLOzD77S7EreCDFMOIB9BXKqeNu",
-	"whVA9bbmWMM/JRcdjJ9Xs4WGBI308b3kwnmj/pRUnU3wj6HnfH8qKNk6D8+BWhFtwPBJ4bAGnk6vuPAM",
-	"/QRYbsQ0dmoBFGBDHi9CpnVo08a4NzRNRkyrFUlWOXSxhQNXiJ4TQE2ns9qKkXIVJDTOhJ0eJzIdFdNJ",
-	"FaYh4ucdNPhYum5lVk2GTDkqws+if3dnp3wXUz2+u+u7l1wL/f6IaSMfbYJCH8Ug5v7bxC/7Mci8K+CZ",
-	"Kwd/gl0MTsY0MStzGX6FVYWSqc9CSI0o1AgNjjjRUIGDqZkWPHgwI6kIWaIA9mGV6PI4nc3eF1Z0a49q",
-	"LcUss4p/LtZDwKbSO0jJMItHx+tesMMOBpu9ztbwMOzs0L3tzmCX7Xc2w15wODyg+4O9rVZ78WUY9y6h",
-	"wX3rqJVs+h6xGqn5a9TxPhFLGbWOWiMmWEIj3xO2cAWtJfdAgTJaRwU6B/rbqLOiLFHG2PruVvzcmnfr",
-	"HB30DnqtL4Zx5ryoHvJm8Rg9BfQLjOpSZBcEsVqMPZxdxWdViWGbvkHwr7xVCQTCXI+ikKtAYpbssHAn",
-	"1lKaUUQ/k0nmrsmLJlGaD1RZLPDxNlEIxjqYAS94tuMpt0ngSa7GQ0FlFLk48toHsfGr+Z/z8Dc8ioj5",
-	"SgcaK95mmAsMoTRUUYYfQGJ5TNCdJXD9IDIwDRpy9XWpxsGlzVvMy6efzTV8i9CCWISWEdhdoq7+WaFd",
-	"xgmAj0Cx0N2Q8oiFrS+/tZ/lurxFMfnSl6VK83KNjwqZEGe3tLJbj31sA555QmJDKePPqWCND+nLbzXy",
-	"1WyBzflpOU5QU6qCA8eWx1lpibdzaUZODW9ODJdqkXqwqMTVMmQ1yMZoNwoMekBDLGcXmcKU2M43Tt0B",
-	"P0r+I3hVsDUO9mh3F8R1jYJb41Lw6XCI1SxNzXuEKXgGLvP8FpCZlEVR+J1jBX/m23diU2bcJTHaXnuB",
-	"qCBEhF4mwvWL2Eh+DrtENm4UhckyQXlbTJJBxLQMuv0bY2w+amfbdMmtJIPEFQHBnRjQ4N5VnxEKRqI1",
-	"IUEFMGKtj1PqN74u1yD+LspVgh61aacCMLUoTu3Hsnv8rKLVDGXLveZapNP1Gfdz6prL9+9573LhW1Ua",
-	"6FwveXOBojB3npPjcrlnrill8E3QKJySiRR6bLOmuM77SjyjqVGiorwhtksAkE854n9P2byM6wyZCNhz",
-	"WUpvmX4D470gxeIHPDQKrff7sB5D1X0Sp+ANwwyLSAb32PTeKO9jOSUTKma285mGOMWzFHzcmKGnrlwi",
-	"1UQOhwg95IwImGH4/5ZqmOqlcgyqIMEpN5gZCcSiIYLa5LsWSeg5qfFUdb7WExaPbaJu1WnD4WZhHyKx",
-	"41vhMexfSRioiejXs6NnEJhMhAs5qraZqbXISppn1ghhTHNmiJ17sGebHfhcXQ6H/TaZyZSA3ymPXcM4",
-	"trI9llNPjmxWPDqlPO+5mq3qCPFmkRQBRxeiba7g3PYiC+mEjtZQjd+4i9Z6Gf0Wxr9Kf/dMmOX8xZAo",
-	"M/oU3uJnceRDu0eBqatDlJhGC8MQpT2tnJCz3142ArVcV11V81fSUW3Chc4r63K1ALRWvHHYGABh7m2E",
-	"L5BCMBu9dVgHrpCuIOYb0+7bkif/iaWGMO874ACbW3+SckO3z5lC+42y+1u35vD/KZ1I8jDo2DrxZ0/k",
-	"uTw/PTm3Y794Os9LZtXkC6kyE+wy56yD51Tul+AI1PVPt58nUA7ni0HYfGP+rOHyfIZ/TLy8sENVABG+",
-	"Erbf1XV0m6RqHu4ZI2LgJ7BVU1yAAC6BED+fJKYTdqcp5l0UxfJcrqlLe79LBaQwWiS9OnH5Iqvb+BX/",
-	"8byRGbgYGJ55ysVoHKSxJ5Y7H54zClNZjVgz9vKSARfY8LdMl3b7d5ACf96r7GIwniLetYTGco1nFSXb",
-	"O9ZaFiRZ48TR+f9sV+wlhc4fE6f4d6DUk6zE149v/0fFJlyTWi9/uoGM3ykAVWOnJxlCcLqd9W6B6Hje",
-	"/8wYr0MeseYJtpkafYUm7x+SDh9nEcYxhRoC167IZkdAJ3d0YIklSA2Z3VLfTlkyn3/T3PwrSF67kmGV",
-	"EXEFid0vZkG4vSvk5ReTX7KzXSvdJZYyeta8oysY8CWPQ8qo+iRk9HJ5R7Fd2pq7vPGr+Z/nTykyi27V",
-	"1TnNFIzGiTN4Fo0TZ0Eojp2lwwrZKO+8wqdXw1tjPvuNskdd9NcA5u7M75GJ3abVgKB5alPcqnjCR8VI",
-	"P80SNvoQ6gvDLINK2usvoy45JpGcssQ2qppMuCZACDZUYD36R+5dOjBGADjl2dR2ObxnLFaZMxYk3Ihp",
-	"PCg2NeqnyqIAqpBGhy7kSE5tWHTCdWOheJXqq3zHn1tvM0P/AY53WFFVYYg5tedLmpeu95+9Zs+kZc2x",
-	"KcVHgotR557NnlUm3OC478ywL3ge+WeWZQWYxb1gKV0OF2l204JFPtXTh5hpkZIkkRrSBOAzNNVyQjUP",
-	"aBTNEA03CgEYE+86AlZis0fArLR4MJDmb+abF2JwnC8LgXe7LIfG6TQwu/wcnse7+EIuvsI0q0nFVcQA",
-	"GKgas5DwyYSFnGoW4Y9m25TbYIjUovvNRpPMdkaShuZN/axlNIZpm7POiE01orZazrciR9j49Z6/QEZ0",
-	"iVrqKTG2g7/TYSxUtZeawblmkcGfU9eJGL1nIbH7Y6GJXlbPuWczT1Dq7Q/bn959d7F7e7J/+v7D1vXf",
-	"X+/8dPnjP97snfkVn/v66ImbXsC3En24OuFnFBa3Wenxv3HkCRdRKYZwiS9lMzar3W4/ZxkmruzPGlTC",
-	"2f0xASW7M1XVl5lL5A/z62XVmRZsz1aM2J6uLx8xqiOOLGlv/OqcRM8vjtal4MbRHxeeexFbXBA2ibWL",
-	"Af6pS2+yDX9hZvznvXou+LPmYTUP8Nw6F+uSAM+x9Rrklj+2WNa2ZT4k7Sn0HNg26INU5xl+WMGCDSGM",
-	"hiTFGr50DMM8y5V8KWnyx0SK/vTSxDkrcCrfKAIJAX9UcGhRbmzQmD+7n+P46vylfRz4iVX+jWfTJQsH",
-	"6FCH85AZxh8QJlL97mzLq7R+VLb7GQKlZZMHDZvIqWAJlFJZ6Gz4A2APo5muAMagiLiGmZ7G4CygE7uM",
-	"Zh4w13j9s+jbvxzjH7CtFRYR2t7s5SaobYsMY/u85RhGOKlERmwNhARU45BK/txq+Ds2+2M0cdycT1yP",
-	"bxDhdEmDmazCzDaRJZgnDK33XhonpQh6/PxcczFBay39O+OjG7/es9lLKOQZLTfyDbniu+z6WmgA56iz",
-	"xVWGD3BdaiCHqd5CTokUz1i71/g4n4dTrnaHvDPH1vL7dYoHHcsQQpgh/EdEAzaxV9ErPs8Fcc09Dcvs",
-	"j5i+kuGVe6/ftjBsWWETojpAugIXKh0OeYBY9hbcwUGnQXwLu4oHkVQOEMf+mgXLRZYAOZVpFAKkG2EC",
-	"QHfckOvldrwtr6T10qkH8JEKHhWygCv+PIR6hi35IMIUfqNIdsaECzJMo+hPRrhX0DN6jnBT18+6Arvp",
-	"ngEpfjSP9duoB+R5FWsTBIzXWN7CW28SOamzXHj4VtZ+9IolXIYtf6sRCw8+I4OZvTho1XGFwDqIxepL",
-	"z4GfX89K2TkZ4bWEFGYbXANt+58WIRguCuSquLbXhqLQkvnizSSqs07oUl17V2wD2Rd1/uK0UEVvYylO",
-	"oB7KhThGyLS1bAMLC9v3bNY2G9y+5yJsxzK8U2DUqHYQp3eBTFj2hwmbyGR2N+KD7E9YclX6k3Xb3SUs",
-	"YPyBhXeDmWb5nxUT2v4pkEp/Flu9rb1Ob7vT27rtHR71eke93k/twh83e+6PEDBot9vbe71ee/Og12sf",
-	"2n+Y/+ntHOzu77V3t3a2Dg7aTYuLPqJrYUZiIF7MUTAE92yFruY6I6k/Del0xIQuAiBUwxneFlwnxZpz",
-	"pelM2d4fWfElBl5VmwwY9MEt9960BZBYWfrGVk8Wi6V8AAeCTYsdkF9GpS98Ab5Io9/bIwKfZWFxqath",
-	"AZ4FzvnXxS7TPyMaWkEHBBBtb6/pIuWZM1w3lWMBzft8WKYeW5PcnsccwAqR3JxJDUNC+FqkRgvvnZF9",
-	"yBSe6ZJayuJX85bnUDAMBjjMwUKJI7gCNTo7KDN5RTFWAJqFq7oE/5bpU5zfjW0ztjSweg3NJ/IK62wO",
-	"XJExH42xG4NNlZWiMlMW1uAXip3Ndp6/yoXe22lBjwk+MUKyk/ek40KzEeR+tyunGc08W1eaeB/+1m9j",
-	"LXVW1ao0jyLcSuB7qNpMuuRSj1ky5YqBQ6LY87hwZpUt0nAe/oVXtNKvXB1iVya63Ca/UGQ+YCOeN5nj",
-	"kMjWLnToi80myFThKGaKIaGK9AV7NCp7v2oVRhhfySfmORcW4dg9Tt2dEVdo6FgRTdgDE+aQuMuXdK36",
-	"K3WvKeX6Bt/273gP2jYgYe31ClTW8xDZS6pApStYabvAM47Afh9O7OqNSx8vQfcAK7BnYs+jJoue7+aW",
-	"Mcwxo4keMKqXgx6vZm7fZQO9jBjPx/+dpfd7RlUloUTmxz9MVMPXbfOFWCa2UsR6EJ5JeBddc4uC/Jhk",
-	"BJShiy+wmS65hnegWbieb9MxL8Jdh9IlTQZtPpV7sgDTDJnW5LgIwkUzCC5E77IpkBl+V5d8zFIP7b6i",
-	"Sz5bWdtKMWw+MqEzMmCfBe5D0Tuu6IQV2pGYuRyV9RxA5De3F1PkCppOjkdi58BoEnGWVMNirtsd79ru",
-	"2gvCjZih8TNJAaL+93OjX8B5M6HNNVgCrveNItw+9vzdU76XPMPcsYQoBeto7ojk+S5onreyeEPNWgu4",
-	"dBN6zwCkSdEh5PHjw0UKn7+QKu+A+BQBcQ3s4cYO9jKEh6Pjl+oRXYWrHm1fu3J77QKZhCzsErsEI5nz",
-	"WjaHjlksXYM/8pGQT0NlaygjQBCofI6Fk0GALkOVAwihvJR5d+lsgchwLTcbBFCJZUgg5qiaiQUjSVK1",
-	"3Jdh7YlgzIJ715TInJrFxOeaTYhEzAE5FW2ioDUu/Nnl5iZsmCqmFpJFIPppzBFV370B9I7TrmfqQX21",
-	"ZpMi1J6ZQ05758P/n72rbW7bxtZ/BaO5M92dpWXZcdLEnX5ws0nXN+0mN3aama26FkRCEsYUwCFIK9pM",
-	"/vsdnHMAkpIo64W0nG0+JVEkEAQODs7r85A/jA5M+dsVvld8CSt/UaqThG4pDehITswoC1wsG1fFw9zC",
-	"kOeFq1gsgr+uVOVuHHEZmzoXIRHpZSam2zlkLeV5cVu2URRNhoPsU98LY1+8rpm6uq/egPBiWWIwcLLx",
-	"bjtlVKv7nC1pdh/74RQdhGLCLOdx4S89lJq7cEuFazgU+9i+9/OezaD7mzR6UUe1otbnYdjO/otJx3xx",
-	"jmcfq9AY2uVdH4QPtRrJ8XpMNwBLnBCLtj3PsLlYxwT+g2bAG0w3zp0UM9C8kbgTsd11vOI2l4uXNKkD",
-	"Nf67WkzXa38rVW04yf5f5aJYG+GH93pjf/LlnmcX8TnXk7sSW4Ajr/Jmzob98iYpQcgGXolYhFnbxwdX",
-	"pO78kByA9FCJXEv9HuHyk0oHyR2SLbs/LmhYhoSjWPEEYUqIqrozcwGmJrQRZxMxZdwwoe5kqhUUDtzx",
-	"VFo9bthfBkLdDQJm/3id6ungrzCyQZAN9pcBwUYO/oolO/iAvrKXnsnsnceECtN5Ag1f/9SlpBiCdhgk",
-	"0s/JAnb1WvZQb3KWa0vpcB/3LqW7X3L/DvxxrRXd4XscpuKO1rDGDEO10WWX1piIUmB3DDy/rDS0/4+i",
-	"OWb5UGx61LZtjVmqz9u8V4bmcfwZ/3JPUd6Foh0g0xNONHg25KsMRdFpuelxqqnl2/Uwbd1cQ2/UEtDF",
-	"HlLQRI9NJb/q1V/mtSZqQJxHAF0ZgKUM9KpLynE/i+dnkfk9bfmivUd9PIL+nUIsdhaK7SvmXtIZX9fL",
-	"88ZjElT4bG6FSKiIHwUHTeKByuN4QJiE9lqFNnjssSYQCpAivG2li7PfiRQqEdn7XEFPNHiIQC+YneM1",
-	"3yfuHLAQpXKZUCo2WGk3uB8gtroH6MJrgQPMDxZe73PTYw/PvsrpkVzxh2lI+vqveBS01Vq0rQt/0y4m",
-	"cSfWddm/gv+Gw30rEgTWPzljEZ9T/4qXQTaYWWEdsJlOb421v6Vig5jQ6gY/EHYFPM8hb5ssFXxqd2nA",
-	"o0g4lp39XWWc9sEY43HR9Kg9n/ktDLzWZy5mgRVG/jJb9XD8330B+a5wP30JkaHY9JGxm44Tqq9AwVjf",
-	"tsHllrQOSFC10hbmf4Qyu+VAuDArg2GwKC3578INnjJYXvCkS1qGDv/6WJic8rFYHwrbVAk0dbwvcUoH",
-	"Ot64IGU6pWmCsIBFeCoVI5EKFdbGqPwXOrUQKadnf64jB7v6AEcOpaelI+dlQbqn1Jw9OlZbBs8qZCJG",
-	"x47Mx4tTGUSqKG0ZA59kqfkUkqcgqSGPY0z8ubJOmNlCS6krrMWanXTeV2W+vaWu1ohnHFxkPVMOooro",
-	"iHh4O06tZeLzlw4WJLZmzNyH1GEawVKhMWZ67f91++oSucRx0RnaNkHpvcCQd8PBd8ikB9izVEAiAoya",
-	"qVR5Jgy6A+U3xbWhRjAuibE5T6BbV6i+cr+Uo+rvuLk1rgsQNmLwXmTp/OgCimip/mdHt+ISXgYE+bG2",
-	"4sLkcJ4PHRTEdalLzYJ0WxcR8o0DnKJU4wGc1QEwnQ+oenbGTXGih2Kk04Myel6SDCt6C+gn5V7kNtQu",
-	"G7gPyy28drybSqAQPsmVyRNcHxgIJ3KTK55nE53K/yx+XuZoKEWpNg9B4psdf4Y/N+gK3iOmuOP5qg8p",
-	"nj6oiDt6Lh9iHYwF6oyBL8Y/6535suRySPNwMl7gDEla/o1kelk0pbrJjdgFZWjvwKUTnHZNpbXb/xii",
-	"ljtu4A60EqgLio7dTTjZHC9YqIG/EJDWKwxzdpNBEeL17YgspWK5EV0W6dAc80R2pxHUAhjqeiGrBmBQ",
-	"FyvnrB8eR67zhzvjIXBo7N+ZolvWBVPRoqK65Niua2TfegpUjCVBLCU3IV7D2UjMfEuIjqMuu3DVxzQc",
-	"dv31FRLNiYgBjYG1WYyeCv/bWKuxm7OIjQC2AzJgtjkrAQLNUjWtBxi172o9M2SkdQxwK6weD+nVDFld",
-	"oqObMMldY+tNpjMeEyzBj/0OD6ei3wkSHf3Y78zEsN/5ws66pyePhNbO17g4Od6UzQ772Nf7/DTmccbT",
-	"sVgTHrwoP478EpqHnx81BmPiL5sIIxgNa7fbhClPRIWoz5fNUXmumBoBjg48AOXcsZjbg4Wj9ZVUYZxH",
-	"gk6f+39CJe+ylxOe8hD6DeAJpZkX1aJxrGdYewYjlOv0ALQAoP9zZfVlqFNhDnAKrJtJB+Catmenm8af",
-	"ht8/Y8s8/PbmZioyfuMPiLSPHH4fvRg94adHJ2fh86Mz0RsePR89i46e8pPwe/HiNHrSe9IJln4Lo97w",
-	"JLHnY6KTFV9xkQgxtEfDi9vvnZNe99lZt9c97WDhoD9vUFp53/1YWR8YGU8pT1O+sqXgrXJSiV3hSHZG",
-	"fC7t1Kal5WSWI6z9x/X1Ow8AFUkDl9PcClAhrlue5c0JHTeOv32jcWxDIPRM1fFxuTaXPcJF5bhQhYfW",
-	"ky1hzinHvSa8ko1E4hvz45+A+bHEr7SxYO5dmbSS2nHzWMGuBI9bxAgOTOvILjPrMtjpWmNeaWesx3rM",
-	"pPKOjEwdPFkZkOwhWCHvkZD9iCE3dci/0UEu+uZ7blaL1I8b7ek3wsc/F+Hj/vfMpgUxa9keP0IeB/J5",
-	"P9odHCznp7iratGjValY4HXBrBR6gMrVvlBpTMGynBBMlT2uAzNXof9St6+uJ0Khg0J1bNL6xypj3JTG",
-	"DNhgqiM5kvanOmUDCvC6cYpknR7haFSfY5wD/gNiWtBX/DSkYYPPXwY7uL91Lu0hOS3pXdttLzlo3v5R",
-	"tbcUhJdtpvlb5M7EYHFdZh80yA6UKDtlG9CTQYihr7yP5J2ODuOX2dWrJduLiiJSZC5RLJlwI9jgnVCR",
-	"VOPB19FfkuhoIxnd32dbShWX/06Akj45V8oBr/flyiDB6xw4wOEr2JYJpZLKTXUCvFrcgZTJlJKlfxnO",
-	"Ga00u7r8+frV+1//is7T1eXPby5/+aUoDME0zTjloXBgktIAe2aXvXVgbyQ3dN0GDqS4knjF29f13hMC",
-	"o4elMXwEPHB75rB30gwPkcHe6NCBHXjI43NlRcaueVRQ0W54jprivNk7G40i0OZtvmYjH4Ovu8OWbe/f",
-	"OszoWufWLshEG8J+kKqsJ1wLOeMIAuaAV6yj0ED/yf5KoJXb/jCe8eOV11KjCCA2VzKZmB+Cvkl4a+Or",
-	"Chq71lcrrMptf6/r7HH8eZZxPAYrNdvbBIKR7KMYXunwVmQlHLZ8mKQ606GO2WCSm9vu3cmAHGdr7FPN",
-	"qbvjvzNM51mSZ2V6hYDxMNXG3v/obQclhtqi12vCTV8JFZFtN5NxzKgxlX4IiFFgMhhXbhfGwB4A/eP2",
-	"L0TbUp4QItAlqQ6FMV32q04Flk9AM19M7ANw4eM6ieic8TjuK/zPqt2Crxd4ogn3HawqNVkk1QCGm6Uy",
-	"owR58Y5I2Ouyja7dDecQCXg4Ve16tIy+KkMGGWGMzwjtqIcu4C2v9S6a6ONEhpOX7n1qYOfphYxQAB6T",
-	"uLqZYh2mOeB13Ak2FFgMXcD/0SJW+E+RvnSV/w1f3hOYtjxnYKtYFCEs8eGxQ6GFoL+R/8H6gMz//DvD",
-	"TJgKobZ63yybb/q2WTbf810/yiibFDKC72VvwNA6A6o2zhHq2Cy2RyDo7AlAwhcgtBshHf9DyPEkWzWP",
-	"VM9qJ2H/r8FJXFmlgpuANeTPztgb+RPG3xAyEo973XyGPLxFQJtGwz9XeMjfkeJdtv1P0OFeqP8h5fVD",
-	"SU+xkY5jWND9b0Qc3y4TrxwO0qylm4+U1JbGeJ6MUx6JG299BG6gGyjGKf1bRpB8dP80sZ7tYSWuujFD",
-	"rYyORTtX5swVVd2KVIkYlLf94pFU0t5UUmUB2ptwS7iBqzLpKpX6ijC/RVKoWTt3hpWEhintlHAT8WH7",
-	"5u909JIWaNtF3022X2qlIEvalnC/hqGc4oflcybdd4bdyRRg0aY8nEglHlzUm5btZH6EVZiNyDZKIhlJ",
-	"BosAGU/DibWZeI0FoISIQDTtl5NUj1M+BcQfcL10ymKpbvuKXDM3mjWskDGDo4FlRcFIKjSkorFIphA4",
-	"ny9YUmyVIbVX689LncxbtKPwfUpIlVwVTKv+LdE1QYAlaweHOpHQ45VpJv2vV7MSgnsjZj7FUlTlHt/x",
-	"9BjvtpUAlMg2vxHB/FnvxTPwxDOR2qH+fbxJ//Ibgq1gKp+KVIZuUxYkQiqTCR7ZvcqNXZdF2y03mFhd",
-	"2eYtRPIWhn0cV3hJzVnjufyijVAO6mROggLSUbrH/xtUms6zhnUaejBLCo2Mwo00Wsu+nN3S157XogUd",
-	"ZMXFqmOvbqwBaJf74OriIQwNt+kNWhqlQ6jzzMOP/FccQ/FJhA2azHi+plNAn86V1/3lM/dpZcxHz5Tz",
-	"S4IqqUBfJam8k7GATL+KAparWBjDBvaigGIKaNAOGLU+AxMBXCJrrAma5V5H+dUnEV6q9oIytJCQNwUY",
-	"mXE+FSXscEfMQ+gRvuie6JCKFoUORAKOYiuZq0MF8KS15913DpRRFp49eb4MswBcN5f49dOnz8DHp3+e",
-	"LPUSLL35q5VwU9ywf178+urH3y5++fAqgB6TEonpgjDVGQ9C3XU2fKWSMvv93z/+8bcfO2tf89nZ/S92",
-	"PUGptLrZ/nmOrRKZtieFcdNlf0c9db7p+9hRagEwTp9vYLLZOc10elsxT7efCA3xd1k7nd0syprQZKe9",
-	"wOLPLmrsD58PdXXZVcZVxNPIebMA7Oo+E2mqUzDnARheKwfQVDfdb5HB/SbRijVR1rsT7rHsGin1zhEp",
-	"DweX6qBWROB0/k11wOIzaxnkCPberMlxK+MYmCx2TRDXs3nW5ZA8EDLVr1RrU0CzFLx2fpQu+2hdiglP",
-	"wA6CYy0NBZ5l5rNjLNGxDOf7BSbeyDh2pQatpIsxDbcXLwwV/8w4Fss2wv0qQMfSyLUebvOZ2RpCA5Gh",
-	"UWG8UNDUEPmmszJZG+t7wO7LFc7I5Q3NxUXV1HkRYa6kVyFkllnbdjjPsLfc/qXLsJT6AuLF56wsGJ+O",
-	"VGSFY+AiRv979faffRVDwzu1zWZyKoKi1hrvuUEIVb6DLqNNcR8AVSOSV6IrqTKp8oI/kWfMjt5lF/Bn",
-	"QfEF/3LGesLTTPJ40FdQa41hLo6/kBjoQt6hD9evj54HbAAsyAMYTQLm4ZAb8eyMsFDt78D2B+pNI6cy",
-	"5mm3r/oKoc9DrrB+kJ322K/yJ8YzhOrw1C0n8HEiUurUt/MvFh/xyVKZCcNG3GS0H5kGGCPvg/hcsDQ+",
-	"F43qoWtnAvwgmEIuMQKd9OxXaF5VdzJgMCyhIdkXsU+d+gx4NklFuULP6iiR+vi6NGwqjZFqHFCk8FOG",
-	"ew/jDIgP5ydYWlzJkjzixsG3l2g9B79bL+984MruHKebZgN0tbGiH5Wpr/arCvN9pQLNlMNjzdYvegeu",
-	"h3vdMh/i9AugEyK8o7OkxAxWsNbuwdVqhpiVaGcdgSmecaizgOyTitxqxXpca4ZyGa+xw3r3sZWunVtM",
-	"MBsO64/UGQNdJw0oIkgd8AxjvkV8ahXxeZ3hLxeRAD32ZsQzZJ3bgim2NPOCxhdORdHhgKqR4EpIAaIa",
-	"cy2EtyLJAipYhbqTtVKxTFNc9kAvjv7Fj/7TO3px9Mfnk+DZ2Zd+v/t77+iF/ddp78v/bPJy73K8X96/",
-	"fsmePHnyAtceUbkwbADvoEcljVArM3JqD+00MQ3UceBeLUhqIQer7jY3LawhK+aF9+FagJHtOjP8Ayv4",
-	"J5/7sAL9znl/UUxPzk9O/9XvBP0O6gP4jskinWfwKcoNfOrgH46iJ70nJVgIBxdxchY+734Pv7I7A785",
-	"eXHa7XVPuyc9dsSO2O+90+NfeXpsJ3HuHs/+Zk/tH6zf73d+fnXNjgEW4fike2I/Yae9Hnt21u98uQeJ",
-	"JaiFf9lqEotT8BPYAQcGZKOJnlseOVmrj+ZuWJtsbb+bXPE7LuMWnCWATZmSZNaTKaFdEYkQqcbpLNnl",
-	"jfJYpB5WyRoUPq84ktlCAx7WUnlTlKAlIYULxZXnbKJneNdYy8aAF2So68kELNMx3cREQJjHwjDxCZBl",
-	"XClWKozO01AgGpTJRyMZWhOKQCLhO4Q8A0FhbQ0KnccRG1nbRyidjyee6JdMpTneLxU+jCZKv9/59W+z",
-	"ptY/pJaRGze2Cel/9Qn1+2wyL8FqIS+k3VTszJrMC/pz+PjhSsBXHgOdZkcjnc54GjWcMQx5CjCmWgl2",
-	"/fKd1QVKhAjicZm5fxoXZgYISV3uZYm1ToY8vGXWJkpHPBRBX+m0/gc8ilIy8l2zUyxNZievlR+u9VKI",
-	"17icVsh1mt1H0mknY5fHvk7lgn7eq0kg4qBrE4hEiP/06ZOnB4r3+exhM4lCGAzDGG6xMNJXLTT/GjOF",
-	"5KY1H7m7MGxgMp1Ag5f3zgfwNPvZHk1c74Ub5Wvs4up6PHh3LwvlkEYpxXfYxi7fY49hUEn40I03eK1o",
-	"k6w2Qt4TzHNdDN4Egmk6e4TsITbh6bQmwNeS5Je79chU83NLRDrhCdwIXAHtMN3OcKcBf34pCIQxL6zq",
-	"yxWkLeZIIGDFZY8TdPXt/LRzfuyB4cWuuYZNEVnzywfLHsNRunJlzXxByGrpfBfPTrY+Ok6oq6GeiiJ4",
-	"RYXWUvlaUYSh1LkCEEoI0oxTPeuya81CHod5jK3aKc9EwHKDv4rkyGH7D0U2E0KxbFawVJpqrQkbDLXO",
-	"LqNBo7HIK1iCdpvy8Bk1hwFRcXXhA3IMDUISi1qbSuqkibyOdRRdMbbjhEa8xd1FulmDxp639nQ61iEi",
-	"g0vkeskp5C4NG1zhaR+AtQOeBqYJwA2D9kUo+SFXwZUAVRCWARJWaRYmOfx7KqZQvVG6DIqo+9A6dEbE",
-	"oybvBjDavl0NLZlWzTfKr9DtCBIAuUC8fiB5VqfZ4fJYC4O6d9Dl/+ARLSpLeMAHUwsAD76UoWBUBbS8",
-	"Kb1YwS1FjPTlp22BX0qbQ8C3RzwM7S3ZFFztFQ574Ub9qiFrqy9TB1tL32JuJVsCQjILj2kAsnZb2Nnq",
-	"ejxW6NnqLA8Dc7SwUjXKY2FL4WKnKOrFu0vAK5+L7FFAGi1M9eFgaTdHoF3UaMefTWUXGkaj3fcwbI1I",
-	"u7AFZQ4ZgKa9FXO8iFagz5bxGhol0V6clLM9SX7NY0OnXdq1B7o8NlUBjwDCZ+ejvk8+52rhqK5F90H5",
-	"9r64jiMEM62VeLYt2m2jh7vtK+4w2D5fnXw7CNzFOREU7kEQcDe4s455Io9AlbZhob9BHd2alFy8u3wj",
-	"5nWm8zXE7uZtmcyrttpdTBgb11jnJB3ZvzmktmvBRrd29iM101EyDmOe47M/ymxyhWzw9bKJ1wyWrtiv",
-	"YqYd/w41fOJOpBAYUr7suzGzWzlxbUs5LSOK7mtie3V1/PlWzFu1uVG4NzOe7U4CrBNwsuEm2s8czhfZ",
-	"zACOHjkq2TYt6Pcwk522uFnNc3+o5Y3dxyIujoH5usvoA2QPQj0tFxfHIhpDYVmGFICOSBlru6jmF2q3",
-	"UgHY3FDaFQvSzQv4LAbLtygXgVVpvsILhqLI94rR5giQIaKCdxBaB0pTQGh3FTnIk6jLLhSb6BzYQMJY",
-	"GxFZOfU8xlj3a1WEoAZcKEpAzUDR0S7DhXH5u1QQ0y0UM0NDQBQVeGPQ+AyPdD/A5zZUq/bB7MK2Cr96",
-	"nerpJkIDX77WG3/1HcD71jQ3J6l9hWzOhnPKw3vqRuiLRdznVYVF8N8/1fROdpQGtB+h8ikeLPinHtoj",
-	"j6oFBLQTIGubPY/bIxXA6wHk+8aL8Ror0lsNbuK0KtjwobmrFu/aAxxkOkDhC27FPIB0061UUZDoyPE5",
-	"BmGS34Q6Ff4DTC/djOXQf0Sp4/JHxFd4407aDZxF/7E9ifRRqE3WV6vK/IPShyc99yHUjwVB8ORZrxec",
-	"PO/1ghf0F/tH7+z50++fBU9Pz06fPw+2rS7GkzycO0hqe/RAztqJ+S8mQjchogOaooYchg/mq+ees69Q",
-	"54PA67XkgOSmGW65S/jdCNkzABZgOHelqlZXMarBRm4XKModzgFOaspl7BPDnu2TyK0m3LA7kQJnyfYk",
-	"dB/M46Wfs3M7jGsBq1JbWeFgRmAPQ66IO6xqXD6CcD9CT4wWyemoI7TxcElDGQA4bsef7R8NOx67yfrW",
-	"IX5Y9nJc/wI/Kq27Q0YuszeBfUiYs+CDOn0AZmSsx1L9wCJp+DC2KiOcuB0mdLVGMwKEM/Koov60fa3e",
-	"L2sP/SMI6++6L9v7mB/MfeRzDxDBb+DEtnMtHSZa/5gl1Afm7UQoGh8gKB2qLGf1HCRET7GEtUWpBayW",
-	"qxSz/osv6YuJc23QhPtuDcvfaE4H5HDDZWmXxm07GrVD87616cDghj8Ak9tvrma0FX/IV6TW8bm5w/aw",
-	"lG740l8/qxu+x2H8HlrDmiuGtAXWK5rMOhkDmCeSulnlCO4Qj62mnrNUjETKHMLxV0D5dudEaCNJfkCf",
-	"iOZx/Bn/soFftAcD2q4H6SFqvDcV0KEAfEPngQ3Ggq7bCqEcwgPJShXWAeXQe1/0Hq4MK+JQHr2ZUK7j",
-	"Dnx4KjUvSy1fqusl4jF4blvqln1ct99ISRTZvtlE86lcG0oGCmXtEG845lKX9/TjRF9ML9vc0EvnFNRs",
-	"acjj2EVToJsJXE4VeTFsMHxPz3JyrlGRb1ykbwcVYZ7a79h9GwqeihT+7w/7X9aOxR3N07hz3jkG5UnD",
-	"LzVNh4Br6OpCKe8J9aKYLhUpBZcBf9ShDOXZZIVVbe/q8+WUrOv0Y29fXlbaw0o9/pFZZaVTeztui2sw",
-	"g0ysvhNpAdBgzh0epgk8cKgJoG8e3wpgt0tP9J3zy0/9Kdbhrc8Tw+SBZAzJZ6ViL0UyKQ3ljtzySC+1",
-	"GskxToCKiCr5bB5Zz6METrxioiGOscrfenmJtKkGstDIoGrNqCnlj+099AMBrGDGOcnj2NpNxfA4wMq1",
-	"X2xdKMqjcsyLlMK/hehgGwqg4RQa3D3MH8JgdW2Au5tCbcq/w7TWCohn8NPswzAvW1439OFqksYeDaMi",
-	"0xE5wEtoIA6KZkT0f6i8dHFXJTHPRjqtHJFoKtVmw8EOfcf42HmdbogxQLmswMnlMXDWR2wqslSGlaNE",
-	"U4FD/+nIHgutlm8CqQAksRN0cmVPs92YkGdgQY50OpRRBFop5ZlAVAhBjWHYhBnOPVZEpvVNzFNIRObK",
-	"5AmK341QoY6kGneCzlRkE41wsDyO9UzQgz3YUQAQHaniceePL/8fAAD//w==",
+	"7P2Ld9u2tieO/yv4ae5abc6R5Lcd+66z7ji2k7pJbNV2mnvaZCKIhCTWFMBDgLbVpvO3/xb2BsCHQImU",
+	"7bbnO3fWXXNSiwTx2Njv/dm/dQIxSwRnXMnO0W+dKaMhS+GfZzd0ov83ZDJIo0RFgneOOjdTRu5YKiPB",
+	"iRgTNWVEjH5hgSJjkZLzce89VcG0T84VCaaUT5gk91PG2R1Liw+b3/qdbkcGUzaj+ktqnrDOUUeqNOKT",
+	"zu+//97tJDSlM6bMlE4EH0eT89A/rfNTO6MAniMiJZIFKVP6M+yBzpJYj78Z7gWH4y3W2ws2aW832GS9",
+	"w3Bz3Nsd7Y93xlv0INja6nQ7kR43oWra6XY4nek3A/v9bidl/8qilIWdI5VmrLiKsUhnVHWOOlkW6Ser",
+	"q+p2TrJUitS/iCFnDwofGNrlJCm7i0QmSUInrG+n9q+MpfPC3HDQ4kxm9OEd4xM17Rxtb276ZnKazq8y",
+	"vjiTkykLbuHbep1MKqLJJGaKxXNCeUhSJhPBQ0IlyWRG4y4ZZYpIJVJGuFDTiE/6RK/nX5lQtEv0JGWX",
+	"0DBMmZRMwiB3Is5m+t8pI4H+IoMB1ZTN4W9c3PfJ+YxOKs+rKVUkFPpDhD1EUpmnCUtTkXbJiAU0kwwH",
+	"CignI0aClFHFQjJiYz3HnBTr9jPErSnuZ8jGNItV52hMY8ncfo6EiBnlsKHnIZslQjEezN+y+eLGvqe3",
+	"TJJIEUnHjChBUpYwqoiaRtLutZsRXsZ8SoXBe3r0urPe2+t2ZhG3/73lO/nzMVxU/wzxEsEVJYLHcxKV",
+	"brpUURyTKRxVJIlmFPVzNhxhKWGunKymgbprH+kfv5Hk/LR8zdkefRnsh7u9g/H2Vm93tHPYO9R3/WW4",
+	"M9qne+Ot7YM9/zWPzOced8vPpcxYWjtr+NUz7QN2ONoKdsPeHt152dsdb+73DrfDgx7bDF6O90c7dG/r",
+	"sGba9oOPm/dbNq+b9C2bfyNJEEeMq4WJ092tcJ+9HPd2Rgfbvd3gcK/3km3S3sH4MNwO9kZb+zu7/onf",
+	"whcfN+t3dMTiaxazQPlY66WmYiRfSe4jNdX0LBmJ9WuySyIOBP42G7GUM8UkkWYsIudc0YfKWpPkH/ds",
+	"1FURS/W7345TwVWXjGhw+6L7/wsop8BLfIwlLs205lpsbfoZ9rtoFin/4czoQzTLZoRnsxFLteyIFJtJ",
+	"ZDIqS3kdp4thTC+j24LbiQPbSc0ibv7TTTDiik1YCjMciLCOfBIRegh+dBAejnfodm9rN3jZ22Wbo97L",
+	"8b6m/63ggB1uhzubO366SeBTj6Oba5beRQE7DgKRcVU3c4lPEYqPeVaxGR6M9sY7Qe+Qvdzt7W5t7/fo",
+	"TviyF+yPt0bbbPNwd+/AvwpZncFjFyS1cjZIhRKBiBfXM5xm8rZ/tzXsk2MySsW9ZKmWklqaSsZDMjzO",
+	"1FSk0a9UvzHsEim0xKJhKAnVGpUW/Hc0ztgRwcFGjKYs7Q/JWMSxuNdidk4ipWnvlvHyRpmv18mLaxb0",
+	"PrLRtQhumeq5VdRdk/2dl7u+XbhhnNYfp4JfPae4M94Ktukh6+2PNsPebrC31zukB6y3Hb4cb472gy22",
+	"W8PDlP3g407vg6QT9to8Vp3699eXF12t1QZiNqM9ybR2rJUaOAxJvr16fUJ2t15uvqi76mYC3rve+UUK",
+	"re8wri/3z/Y/A3nX+Vw/1VTMaq6MoqmyGqyKZoykWp/oklRkPGQhCcU918xJ/z4VWdonpziVI/hT6f0g",
+	"S1Mtc2aCq6lmuB9uTsont725vd/b3Oltbt1sbh7B//1Utwl6zt5jCaliPT3X+rMBOeNfMTB2cj8VktkT",
+	"oUbVnKQiS2SfXBnSQBEEf301/we8uCBglomPuvuwv7NamYJlDFgaiZrbEcPbeusZDaZaQxWpiviEaDaf",
+	"3tG4T07pHBcX6n/k5+GbcIKf8tOcEorGBaLThNDpdkKqB8Af64nvRvgXoJmYh/DYQxBnMrpjaMEYMsyS",
+	"JURYGMmSIDzlJ73tlaSnxHqEV69HZtKrRQYvx9v0YLTX298Md3q7bOuwN9oN9nuHdIdtjQ/CzZd7235G",
+	"lskn0CF/BEutbs5ox3lmfbh9eLg7ZuPe/u7eXm+XHez06O7uQW//cBxsj9nOwcvdff+s7+wHHzfvj9Mo",
+	"mJ4IrmjEWY2FHtifv5Fg1hZutTGTEhGCdTRDS5NyInjhvVoL3n23OOn/SNm4c9T5Xxu5o2YDf5UbF/pF",
+	"8JOgPS4ZuEkutQA/07aw/i89LOMgTmiSxFEAYn0D2PvRbw2/VBgSvlfelmNOtOjZP9g9RBu839GaYCpG",
+	"MZstmUOCT/y93VzsuPUT0coWMYP34WDNu3ro48G5Mc1pGEb6RRoPUpGwVEV6/4xxnxT+9FsHbR4k6CoZ",
+	"pYyG2r6wBFchq27H+B6OVe2dXzkEe0iilMklQyy8ElOpPkj72fI+fZwyNHhu2ZzcU0n0w5pBgs0fgi+P",
+	"ovbWtexxFvFMgftpvSWAmcFCZNrLzvctm6OZ87u9Gk1uQXdRkW5/Vr8X2cfP+ambiXR9ynp+urmkQktT",
+	"Twqp7QSeaUlz5szP+TWo3LJGWkdjBlLOyCl9ohE3arrsk1dzYsRtN/9dagUlCknGVRRr5R68T3filoUl",
+	"jnxwcLAPRp/bx4irfa0CO6NwZ2tvRz9TtAz3NxdNw2cngMrZwYv1J/IukqrleYA5XfrHskkZNvO7mwFN",
+	"UzpfmCaOVT/Pj5GaXoMT+wk51iKHgofz7+Qief+7m+Mf9t79eHH5+uPOqx+2//n97puP3++f7b/78erV",
+	"9n+//2lwufP2h72bDz+dff/jD7un19vfHXfW4oFPwvP+CjymMU8p7fojWIw23UGgynoaKZkJL7cOtz27",
+	"V2YuF0IxCVxFiBgd8AkTScz65AI9/JproJsMLX411eIWeEPx0/u7vklnYaTOuEpXS+KqJ8+5piEOoKXX",
+	"jIYMDGOtZ0l0gOS/ioRxFvaJ/lrEJMFgFI6hp1u+NzRQIm14beDZtxGHp60JUz6/Thc06k63oz9C0eXH",
+	"RQi8Kb9m5hn/Fy4MgeaPh+zuf5v/6gdgzS6+iaEWv9AwP+IelcI8dMaINpDLivnW4XZ/s7/d39r0fqrF",
+	"DQ2ZopHHgD6Fv0sXU4TNigTvEpkFUxMWQscHD0kc8cLxpxnXIo9qxbtPjhWZCanI7ubhPhnNFUYZC6aR",
+	"VbMJn0T84YjEkvRi31yjZlRwW+8wPx6cg8B1+wzn+Y1xjMHkwWsPGldJtar7GN6g1SFQE6pxe2Q0uz45",
+	"HkltxqKGF4tJBP65mu9Y2l5qGuRP/m6pPBLcP0H383kIZIYRpFAE2YzxSpwWud5AePfBECxuxMKvquD+",
+	"a8ee4RFwkeUrKV70rmMQxctZnM/nOm73/CpHzlMX1I5uJw8s+2LtTbWSE5rQURRHdoZVu8LS+UQTWUA5",
+	"CQUZsbngIfx9HKVSVRMIEuPl7ZOBCA1T4oyFhJLAfm5OJkwRSjTrND42/IY2tKMy5fzcSdLoLorZhIH0",
+	"tBe+JxKUkp+7+YZWvGcJVYqlei3/52fa+3Wzd9j7/Pf/8FHgjD6c4yAFAed22+2TJwh8XFyWGJN3Ec8e",
+	"wCUoMkWGJ8eDL0MQZ8Pjd++G5UtxcXbz5fj0/flFpzTXb4/fvft6/OH0/ObLtyeXFzdXl+++Xp0dn379",
+	"eHV+c/bi66t3lydvv1x/uB6cXZx+fTV4/fXku7OTt4PL84ubL1dn1zeXV2dfT767/Hjx9fT45Mu3lz+e",
+	"XV2dn57BIF+uz46vTr578fX15ceLs6uvr6/Pbs5Pv54PTr58q8f9Cn9+8fXt+bt3X9+dHV+ffX13fvHh",
+	"v7+cv3//4eb41buzr+/1oDDvr3boF1/fv724PP2qV2R+enV+oT929eP5ydnXV1eXx6cnx9c3X6+OP774",
+	"Oji7ev3+8uLr9dnNt69Pjgdf35yffh3of3w4P33x9fqf126Uy8ubryffXen/eX95+uHd2dcLPeDg+OTk",
+	"5uvg5ur45EyPeX759ers+vLD1cnZ15vz92dfb27++eXk8uL1+RsY793lm68fj9+efTl+d3z1/oWXCPQx",
+	"B+aQK/p3kr2P4jhCIrOWkdcwmrGZSOfvo1erHq2qku4TxTG8t5Yl0+MgMPpAC23rmAQsmT7kQmwS3TFJ",
+	"KIyFnoFImsBeGMlb1BNNBghhsfRoWLfofVm8UIJHSqSypOr8nOseR/sHLw9Ld3eR71duIahVK7md+7DT",
+	"1fQU/fuYqmgcBVSxK8bZPY09B198BoTCKr59svjGwlEvPrJyfu7b1SMdvD25Jv9ra9NpfREng7P3GJSg",
+	"nJydnF4fw5ELTga97b19zOXRmi1LSSa1XcDjufMngCSPFJy9ZEoSGseY8kMiJVk8NlZBMbq96btNkF/V",
+	"kkS1AHYhMDEm1IT3uqDjRArIUy6S4SjiNJ3/CO+tPCGY2KviG0/j14vW8yjesrmsTdHAdAYaJ1M6YioK",
+	"aExEGhq/cxM9AldrvBc1c3FX7LaBimgGNCoi5lyseucdPtXSPs+S8LFHcteCInJaMCrN4qGcKwxlSkIV",
+	"2YIrMknFvclC0abo3KVaoTqEEyhZA9brVjP5OgEBxHSLaqvxLpjNzydsiKlIzcVt9HKZxdvQzO+wt727",
+	"/fJlt8OzOKYjzd5xGUWl67j3E+pdf9/4/Ld//LbZ3f79PzornRU4DRRRmAyoiGIPqktGc30n4EqMqGT7",
+	"ux4Pxfbefu0y13LdPp63/LWu1Tp3okKLRTKsJ6rXUdx2r406UUqAXAiDFyms1/9Ce78e937a7B3W6fYi",
+	"hGkUXtv8r583eweff9vxkyOEIz2yVv+dpCymKrpjLpQiMq5IIiKuIFM6krlrfmzc8TEbKyIytSA6t3dX",
+	"2bC12ovb4rZq4I1jSyhh8wRralKsCZVkrEfWFw2V0T5xkVQJpqDmXuAktEoiuU8jxZzfsMb29Qs5vZfw",
+	"ep8cxzH+Sd98/TfFuH8jW4g/oMSSmVfkEk78WUrJUxo29yFHyJOgp01Xw+Nhq/plG24FhbW5r2jo0tiX",
+	"texxyqCvKBRMwqlMKZIq5lbf21hhIkK9n0ZOFLxGxQToRiGYXMFoyVbnitWQhIx+LQvQwvwKppbdxOUX",
+	"yMhK/NySBVQ8v0Z97XaMS/9zrYr77K4gM5XncwPB+B9ATfjDZWMLSXeCdSaPkGE1S38SvaeZUoMaTJ+g",
+	"STalmqVppiG7JIwmkZJdMuwNu2T4ZQiMddgfFnkiLxlH3N52uOTU+Mr3trbJ2+hVV1/2lBE8IvPaJw6B",
+	"jIIC9Ym3UKHyVJoWNELTieeeX7EkpgFDYWnT/k1IoMTdC1u/s32w/3Kp987L1oOCm/M49Hjbi35QMLfM",
+	"4qyIN1yXCM6k3tYomJpsQCGBUZ2K4JaludcPnGHDih8z9/Z9biq8cr/jSh9lcZGnqUh8URlcRfHJPJiR",
+	"R1Kc6Jgw1ScftWUDvsuulsETppy/QC8+4mRY2d/quo/fvXueFSOxNCQtxlU6N1raJWeEzRI1J0hDBC6F",
+	"1GoPF5w9MfkxfteY1Z/xux9pWh50b2vbO6g/XfdHmkaaLUl05KByJ403R0sy2Sc3lm6HjN8NSYr75VS3",
+	"pjO9FlkaVPSqHc9cx1ZJbTTwoq7mO3xMwl1c/nWWJDGbMa4008OnrCqRSZZ24ZDBm2VCVoZEQP+VpuBC",
+	"Vkh492Bra1mgod4++T9H3U+fHjY3e58+PWxvrow++LYPpudXlFI2ZinjAUMHBHKmfEkQkpwlIlUshBiE",
+	"WlJilbJJJFU67xdi0RsYVd3qb2/7LJel2ckmgWO1aMen4Pk7xpmUg1SMUBGJ48tx5+jn1SmErPP756rE",
+	"PQejYUyjWHYrLA4ypMCTw0KoA0lDzQaUMC7GOArm/bZ6OhcX7H5gg1XegBpTU5YSyVRP02Lv/NR6WXtA",
+	"qfoPIz0D/Vd9a8q8GqQ8F4SNxyxQQMlDLr5wdv8lSaM7OczjT8DDI1XMGMMKSjMGZza/FSllCqwPw/P6",
+	"wz6DQK+QXwmhVhsip1jPiWn/la0fwx7r9cMxCIFmM5wTibhUjIb+zydCqms9ZHPa+E6IWw9pXGVcEjpW",
+	"po45n53eB0MXffIUBJSk7FqhNH78jAv1rvlUQCLrr0olEiKjCadxFyhI8wRTCzdJNYPH7H0zLxdUXXma",
+	"b6I7BgdlK+vyj+v/up+KmJFJxqQ6gmBBiWj1REJ2FwVQMgyuAiLnUrEZCfTD4yhWLMWYBIaeIiliiNUj",
+	"hxZwZxIRylwzyfN9FqnEulWbUaqrkIX1wZ0zs9Pj9LSm0yeYAS+7ZCNkd7AI/Y8NOZ1pYpmDm0LL3PoJ",
+	"RU/I1ywb8VAkDeeosWktNNIsonRWVBUJPH8FZwl/HgDpNp/kVem1xcmWKjDwXrhMAUjw4STikSpM8x4V",
+	"zviezuVQz5ESGYUsoOmRvo6pvgiY6gqpMbAVQe6bAgbHeMiQzmF2l/xYKWoLpJeRw7WHY4G2C44Tastl",
+	"KQynKUKKggqNP05s0ExkKskU8BHguPYtezGpScOuMhcTYrDWhNZIyc1U70SSxKC0i0L+Ram2KhEhzNdP",
+	"ifBoljwRHd647U/0E5o9TSJuXUyRhAQ+oLcsCBgLn4qlShVGfPVRvmUs0ZvDQ5qGJOKJ3sqE8fzMzHmE",
+	"5uDQr2m8mAKk56Ve3n2k7RxwP4LRUFKbSrZ/aavDiF/ygK2e6EmstfHKTJ2jDg+5MlWTCqanKnGuJGRI",
+	"XJVJa/6EWZMgZSlcq8JfzXVTaj50tS+SDGH6wzoqEsk1iJk6753+DafIeCjL55znAF6fvzm/uNFq6Tb5",
+	"NizyCaOigsp6ff7m5uzq/YuysorvlnVSrTsXs2iuz9+8+K+fbWjg25//3vv8M/zzxX95tXDF0lnEQfK8",
+	"Z9IWRL4Tk9VH+AEBKoolZrGY2ETHGY5mNa6c5PU90MTu8qliVqKyxb1fnOPAxSqszxpkU+HBXiwmnW5d",
+	"0UhZ9wHGiTcTqkjyvEtcV4SBAVcL6ZbGjQpCVSYrUQ49RulkNvp/+/n/bHz2H4LNsVqpkJQnT4lZcewy",
+	"Bco3qmvYMey2qWtqcI+z3IgpzwHNFldYmaQiYFKiUo4vDTF9AqzqUuUGtU8Dw4FbuL+3t7NvYi5Q0Egj",
+	"aZJilSBbm7sv9w72G9vmH2KbDp9bllt79Rk1/kpEffv0/x6BbdLCcC7aidsvK/aws4a3xp8+PRyMP//N",
+	"SwdYA/ge/DKNXQc/5i+tNqvvRXob8clplFYM+kV6XZloamIMaKl/XuY7vVZUrROwy+CaQbwuzThHp1Wh",
+	"BtGTrxakoia+EiQZFtPKiAfVmwT33tpAvryFupy3V/6AzjkP4iw03rhEryLQgqrV0Ccg/NwHGrxXExvq",
+	"doSYvY3iuOk45qY2/K6fLPLTKG+Vb3XFLxYmu5KmMrmYvMYeInViQpqLKxtHPJLTdlU8mjauGJW+3Jjv",
+	"xL2RG4pJ0NOtNLmfapFRprJ7qrmnZdVG8TsiJwaZKuySM8R/urx8r7eAhaAM6KfOLPMuJ6H5/GoonXye",
+	"mPmi9hkZtVULMaxAAdSLXJBaaeeVb7Uh3oqrcPE59oBejaW1nX49ubaA05NiT8N5vUuq/AmwsbQYyi3E",
+	"GsPWUMLKkzAztr7THIIG/5/v5pkltiFPOLliEPcjjZT+rdu5QqbZ6XbOHiLFQj8Sgefy4piFFfiu4unF",
+	"9VrpjjdW69tgKthImRTxXT8QfFy0kRe4O0hhSN9sLhrPB8emhqgsGBflos2rbzry6cX1Ja6nrG94IiGS",
+	"0VTbKJ7YlJjRiMMdRCc2ahpazTQv1QYFIUHIm3T2pf/52597xf/8W+nHGjtgmdrwu//wzQa0i4vWMIjm",
+	"RQsQ0m04gk/LaprhccrGKZ1ATGWNZYYOlnCRg4xThg7IZpEh/fSFFmieVIgJRafAquhiYGOL4o5Jn2Ss",
+	"7IqDDsS52hfNBxts11o5h2EBy9FYQmiheJDQ9JtQQsNDoifnMBu9THtGH97bpS+BBlsFDtbtJAIBqRoV",
+	"c3s2SeodfmxOQfPqAU8SwB8Sg3/yj1TDyStXvl74tT7g+ucFQa9ZGqHXaTH3nkeqWYJcSZMSnBVE7Tey",
+	"4oyGWDmbk0DMrCfOhEDiCLE9Fy/YHxz1XGbreCKSrYJ6TxmCe0QsrGW4ygQfIfOBL9gd6HrXmv3E4rO2",
+	"jyE9fZDn6SIwzx700JYRxosLfmksQc5hZZ46+PB4v3/drJ7UT7/aPd/Apf44z/STOo3/PDeuf6MK7thn",
+	"8YQ+ix9yueexuWfRiL8uaj+oCZRGcyWPBXqy8r+ylM/1OtlpJG/XNGUWKymMkuj1R2Dxk08mSSfoS+jS",
+	"qywY+FoRewW3y31ryaIvmNIb2VYNbYLLARE2iGGmbBw9GEjGCibHZn9/t7/Z397Y3vXdpwlV7J7Oy8Ah",
+	"9qWtR+BdzGhQHnRz+8gCH8L/bTVEWTA7kU8Vx16y5QPErGxVwAxlC4bhinSWx94BSoAzFsqu2fAcal5f",
+	"CnCaifiOhV6UmOiOnTIaxhFnBYCuRaMnYMl0dQWwq8/+vQBY0MKjUrWNPDwE6rPbjgg32zcYl7n7aoWv",
+	"Jy9GCLnMdZUFwhrLN9piaOhmnzBegBpp8MJUSHUcR1S2MG2+s+/49kAPWMvGGl6mekU85y4NjsnyIs0/",
+	"YxpANqufxeTw4GDB2If75GPpXmhtDesFGE3jiKX5owXrB/K7Uwb+jYbRGX2nsjRYXYlx5R70Kbot1Ntu",
+	"RwYpVcH0DSIsLC8eQpvOvAGYBt1CkixijsygiwOmg2stFsK5paSauyhVGY3JjAbTiLNyhlUh9ciljpiS",
+	"Oe+WyensOvqVGYAIr9tbeSIWxn99RG61emtTfUwosE9em2DOUQmzFOIv/4mvaAEUC5MJnmY87+zxRnB2",
+	"hNmDjhKQDCCLSb8YUkXzsC/QFDYOSUSqACxAkonJnLe+99zjbifX6Xb0t7ylVHIuAxU3v8vX8LzvIreA",
+	"Cyqpxm9SGhgo5aUiAAtpHCLrYmApL9Cxyfeudw16tGeRlLDzKM9AhkHIRR+ULJSN408RZO1h8iTlmHHl",
+	"MiGBUL2gT3ez2eUdS6eMhrXEZpqwtJUjqN+uhkOELc+x1I1eVuD1pfCKYRALM8/ZpxV7Rg6XhGu+mCqD",
+	"WXXKS1SUa9XedcvZgxr44LjPbRFrkjLJuIHwxOxZ2AYocKXpBHM1EWjYYgFjchaThquzB0USzaIwfUtf",
+	"zYEIh0gkjkWk7C4qYjOhjZoYill5ORLhwyk9jmPMxjWDam4A0VKcCqQUDE11UF7Cz+7RbXDHHHpZ02yW",
+	"grroue7IqfSvvoz7wpS6OGuTBXvHsJbYrgATkK1EmMPduuXinkjh4FjLxTGrecvCTPE0Fqf5xo8hUZpT",
+	"JrVwhmo/TRpxyFJ3vg2lNexDU7q0hGcFXAElxvYCswn0iDcLM1kUr/rSh33yTtO1exP8qQBse8dSGruP",
+	"yZzM6YRG3HV3AQJy5KwEAIiZaapGy6/wJncYhsyXMAHD7dqaKqhtVMro4aJoPQzUjTBKoXHMfNEmgQeM",
+	"h2BpGZZ9rujoL08FMAL0nqEekFf059RlXVVQzo8bb/xa80KufQvfR10UoVZDzi3+BcQVmxFp8yeRz+s/",
+	"gwcSNrrfNEXLfMd73JG8XTc9K2U0RNXKbCVkatmZVTAuKpXmuB5P+tiiYeGxAGiOFm03hud6nEgdxkOx",
+	"CgBQn1wGX78uYaRNwhXsQMNnYY/aDI6buk4KVhkwJ19UaRJ29u5DNeSRZs3i/N5MUXYXBZBZoa0zTIhC",
+	"tDXQ/bqIeOpaXYDWlLM/qY8ZlEIo24SieSiOgFFZ6Dq7UUViRqUiw1nEj+9oBDXqtvugZCgEgRM448Ga",
+	"M2ZYPZXFt7c0LUEThBmj3BUOmyVEFonXzAeZCzhfc12VJomWIIKELGawFaYgKGSQCp2lzAPtFdsmLdWG",
+	"Km1apcDPbkGl0bYXIt/F0Pdq4L7SwD7COSuw8pYSxIgHo0fFcdHaLFR8BJQTOaUpswA0yC9LvTorRqwp",
+	"MskVRqwhQ3GFCXuFbxmFuk/OQD3JTJepUrHEwsGhmGkYsHE4KpZ94duVPCiPpzi3pRfTEWeZUUXyndSz",
+	"noo47JNXCGSqbfgkFZOUzqTTKiA/nJxdXF4PThZR95GsDYe3Azu5qvd/SuNx2Qdhxb/N9QczTuKplQct",
+	"BUTkN0Tc82JdWrk0eX+3SL37BwcH21v7K9u6LZKoK+ZujSi5CB6EgK6AVzFioOnd2Zr0PnkLaD85spdJ",
+	"9BLj/CH4pQj0U8ltdp7KemloQY36i2xiMSH4z4HXgXD4OHpYXMgggywD6ELo6gtu2XxVaj2mtn35XMhx",
+	"q0mul643wLItzNvtLt/CGoL6kbbneJYG+gRigywCZ8cQBN8QQHS1pTtcJIqxwUJYqpnqUXLMAk/6HcA3",
+	"LElj+QdksazKxqumv+fWjSaUu4jd65uPJtenzrfTKAwZf/Gp06+WM/nQJprm7J3d2RY9zff/WswYYr0a",
+	"IzkBsH09awc144metEjQbQrC3hqpvDbTG1qIPSQxNSncUHaprVzGA9ZfBcq+cqZpTTK8sQkkflFwRu5F",
+	"alx9TtogjFo8J6LSVjF3nTaIvBkN103bTQqgz2tp49lRq5ACnw20Coa/VimjHhCUa8iO7gE4PtMPYiIX",
+	"+rEtS4UfXBIY8nUqyffXlxf/SYZyzgMWDsGP7gz2/A4UWhPrYY4IPv+J608ckd9+/8QBWWmBYl4zHrD1",
+	"wsx1cGknLJm6GlYnWyHvBaXRKBbBrc1Ya5446Pf/gWJF+RwtCf0l8xVwo3W6y2IaS3NFRcjQ3/p7t5Px",
+	"JBV3jC/5fK5e2chL3lI8FdnEsyXWqceBGiSWMYL7sNQZ26rImjTG4/5qI9M6sfNzMptXWIiPhoEWBlnb",
+	"e2jmdy4vx+PVWss/RYZayoyGjMgsZZWoucH+SMQ9lpJ5gAAXZ94E2rMq3cdo9VK4dA7akZtq9txFYWAu",
+	"Igu269UBVW1Q1PwI1bfsQfXJB+n++ApAzyDOZ3DRzA99srag3t7f3trd9bVJKn6ziiW1e7jnV+BWo+VO",
+	"onIW5GZ3ZWgYsneLeJX9Ytuv3e3D3cP9g+3D3e4qdPvmCJkJSyHQJbCsQwSKxv9JtHkNvmYhZWQgM9oD",
+	"s+bcFwpnaJJA1cwjEtay9nsKVjCQs7jn8nE7W01k0uv0coyUsfC9uGNrZc7YuyeVSBJgeujBcQFdC78g",
+	"uI00Lt69xPYEb6AcNcwOKNZltAvfCi01Luq9o3phShSCEnob7kUWh2TEiP5+mMUsJFzcr3Yh2xblhZBm",
+	"YQLF9dYe3YW5Py24fdvCFv38gKWWSFrXwzQvxYFP+BQ8EbKGB8gLx7fC0sFBC6+YEpzyiu1CfCfw5mpw",
+	"MhCpWuPupAVf7JTRWE1dG3kxJpOrwQn5djhJk6CPv/bvtvrfwb+GL7oOyeXm3bXvPqUrm0roWV8A8yn0",
+	"rfMZr6sIOPVbBG8ob1u6OCiEgI232ulZ+b2icUw0g+QB4ARgyrj+K4KazhiABhgvivVzy+hX5q96bNzZ",
+	"L/qVrcqYAsXRwmNRPumTC2H9NvkCEGkI0HwwBoyenpIJsFPxIK/0v/niUnrG3qPJmFTX5kt+dSfjquAQ",
+	"vmUpZ3EhCtQnA62VZqktqJzSlLnHodxfK2Kmyah+cZrxMGWhmpo4VsLSwHT0WsAZsGMvVvau0iUisf67",
+	"zWABmozx2Dl8kOvPoIhFsJRULSRArrkvnDKo8bdYKT9iAc0Q4TPiMhuPowDKEoyDGlEfDERK6g+ftwmA",
+	"VPbBD2uwFMrgu5ubwRvWnjGnLieGKgszJS3EoMtgABPeYNNgFtv25qZWC3YOD/vkiqETXzoTcSziWNz7",
+	"MoWnjIZtMnn1ur6Dd1ZXuCWLNRkr9NkCmMr2Zo2rdw3pov9aUfKnSiVeJb/QysgG5IMpC2zrYRPhNq/r",
+	"/5GrC+9rpVRhNx9daQ3S0l813vuDHLzLznPzpf7/6CqcHL8swYl6dxBUkpa7Jx28iD1Pcbv6FM1bNbNI",
+	"1YhRVdNzkHKTloL5pZLQEWbbSpOqhe49SaIJF6m2ulgc5rxxTkLhXD1dAiDoAGbBUY5DTMFwDhRw+mPy",
+	"KP/ujM61eSA4NEoXqetxyPXRYnIesE+Yh0csVvoqNir9jUwfqkITuqa6O+MhIFv75ciHq3da6UIbyOBG",
+	"kBRcoC5Nq+zShIt6tLFhu7UdHB3s7u5UwhNaQBaI175TU2QyjThb5ky0j5TcUpC/og9D64dHhMaA3Cek",
+	"bRppsrRTwF0z7Af9e522Qf1l6Xk3nlTKEHPDTOKmKrfKnNLQYDWGGBKEmmKtpoVAN3axTfP2lmS8l8Lc",
+	"xUR36XRcCHljmHICaC+ub6zxdxbz4C3++fK9kkqkdMKOl5U/nQ9cBRTI3NwGh+MFAmQSnNf+/sQHFXa5",
+	"1yjJucYJYFQfdNdw1Jg4agtlvH8AdbvnR+Aj9CVOmAaDGMq3Dxl1zHrbbGVxm/6P9j578p/d/fZyUyFu",
+	"Hxfog6a9nLly3yoQqUjBYyRtVPaBBgqiVgZD/oEFwy4Zag7whinTt0LGjCUmxdoTsNUvra7XEbcnBuT/",
+	"d1QfjJK4SufSj2kyLcyhpN/v7Dew0rw7fVLXdODY9bPO8/mrcMm5J4ASOWXaCj6v6q3avjTgr2SzAkMf",
+	"QC/jDTVLNtDNMK8DpW/YqmAWcVsUu6iQ5uVS7Xs42nojwwG6rmjPgR1NhZG+tTBHtiKrFnRiCfLPMuCf",
+	"1bg/W6u2Jkpa4C1VQ5qgCru1+a50/vIimXFyPrjb1XfyfHC3bzfYz0H3dhZZaHG/NnuHx73XtDc+6tfo",
+	"vOch48poIy1URvaQRCmTSxHNsGu6ebI5kFm0slu6dcxRbNrfzZ31hlnb5v2NiiCq2bro63ItxUVa7v3v",
+	"fvZ3Q2DhjVhFOm/Z/J2tWreWS6GReuR1tYt4pXPsSpic7HYFUvrhi4Vp0MB3PP7k26iQgZtThpfwbauL",
+	"FrQWNKpchZHz2tUn6PYaRhNvS17IM4DfnIst4tnDBp2F+7ta2Y3GRjt4roayK2EPEbfVKMwA8EfmTGER",
+	"z3QOKhC2DTEIxUfkvpgQZErRrEnhGoc0mRskvxjOtvy89PcH9mmLYPiYA3PNUvwFCNGv7FWzlnS2pUox",
+	"LXOtDq8exEJct8EsBMzGbuc1HEKn2zmFvGk+0XdnxXJ9mUL5BjjqzQvw8htRezHXgji0sKBIc5K69M8K",
+	"3iR6qaEiGVIxeLkKSSuaE6ZgHh51MpiF7UCx8nZQbd9rib4lmZJNmsKUe7EUW8SItNwhBtKk4bKabG2t",
+	"KhZdDmthzNQioKxGK/ESYoV2kK5bsvbSjX3OTkV2xONMTVcXpBeeLbyLfSI9J+z0YVsDDAcWi0nEC4qx",
+	"SGf6mf+70Q+hmdyGyWD+RQreJRkPWer6yg7NM/iIfgKTYwuvDDHhDSs+4VvOVrUTztmZkQaZZGFeDSK4",
+	"aUxhREEkCeWCz2cCEd4bOcBtQC7XrV+uKBrOz7yWDz176iKqIc+WuliRbe35KTh8RLV/04gxTkJxz2NB",
+	"Qy2dsJG/zAX0AotF79XQCZ1hnxyTlGnisH3OoRqQKvIrS0WfHLueSfZD3TINJTS4NS0NpBKpL4gyZqoU",
+	"tlsUtthwoLAUKciYpn1yAeUsM2yCRDlRQtEYBmodxOp28pdXi3xNJJDaF5KYzlkqyx1KMGsw1+zah9PK",
+	"PLRIR6XtKs3aR1vfi4jfaMvqMRZbM0tM2c9UHSHI57qEknEWx4gsYeterr877m3v7bt9LcSPLEFzqWiM",
+	"HaC+kaUnaKamIo1UqXbV1TJOqZxCAIal0XjuTMFSUmPNXcWlrLJO3N6uBelqxj7nBYeUi7AZh5T1T+1v",
+	"7r5cjcCa59nUZz6NoL/liAa3plwb2svBxsVCYlClsMVlbJPcTI+kQfjj7N4l+q4wHn0utPZtomk8KerH",
+	"Z+Hp9bG3RjZI78oPbu/tbR16H71Fw2rx7+josENcvh14X89kSWWX0cT72MNqGXEL/l49c/04TgzH78LC",
+	"P/u3EN0DdS1J7m0wAo7OpHBotSGgWj7Ylq4zptIokMOuKfMGwIl4jl3ZtK59A6b/e/fYMI6k/c8bmk6Y",
+	"ksbXez8Vx7PzYRc+rVn0J44t1WJW45TJ6Yxi5Vu30J5QVbJHzRB6uGJdaXFd2pAdOWiJ/zSFV5+4xUuB",
+	"bvymtyDk5dvDM7tQduLYP3oO9S2bX7O22sctmzdXPvQVWYWsAgP6iKPUJ7tZP+v9nda9rOEMoG+3ZjEW",
+	"rOKd+YvNArMlfNgjD3shzfUv6D8Y6o8OLeCUpgP9fn+xG3UBBLmy0DZL9Ll7V3+FUdnaH8WS6XuMEXkU",
+	"ixOWTL+RNogELYenQqojrYC1q86Y2ih6SZ5Uj0mLi/SOxmTE1L1WEN1r0l+rEeslLwVASlkgtIzlkyWi",
+	"555KMtZqfGhrksGbYfRJgQlIoLZikJ+FRbAjwoULkv5njnjj5g4hq4zZ1MI6EF8550GNbgeKAQRqZzS9",
+	"ZWEB2EqCZPSAr4AZhAAtiQhxKTUFE8XLWtpRz7m5mXovtMM7bWEjfLTl4nniWAUFQnP7TOYh4UIDNirR",
+	"vjDNy0xq2YuaJkNxHHkob8tk+QuuVeeUlcITeyVVZ3tvv5IyuSTZrjbGa+Kv0G4ub6/lg77AoO+sOqlS",
+	"IfXu1uHuzmYxZb/QzWJpiPCdtrTX6gaBxUqozhUyMTJ5642CSJmhv2YxawOs/aJvZBlUYSP0fh8gLU6g",
+	"m8/78/LtkG0tdvhAc7FZ3PmVwGRmbN+U3yPbcd0Xyu0WbCMux1YxP1YY4D1oqgV2N80hBLVOVk0iMIkG",
+	"2jRyrW+djYRvRhB6G8+92AptijACFt3Vmtvw5zx/BeBIzBuujg4SrxCCDRc+pgFbw+CWjKvm05AIpP3E",
+	"U1inqRAUyzR/paZqJP909VCKO7OEJJ+gdRxiUSDkXBXVcu0mcnrkXNZopSZvKzcSQjXMcirkkg8w37xG",
+	"dANkxpLsdYxK5VLgnkbKIdS7WVaToIwEccAODtuyIOG5S5INkqxGO8qz2gurWHgfxZnDjWmDhbRuR7xy",
+	"uvvqyd2U3GNNEKAe2j09oMGtcZg3eF61Gl21Gr2aiqUP19e2r7AlNUfoz323O5Ovorj+4my9179ocre8",
+	"/1piKXjRlIDaIMB3NzcDZ5SHkQSVHkICgxSyw1hWh8W01OqqM1vy5eB0fDh1Atu8oygtoqejnwBMpML0",
+	"0PMHt/TlJsl4rB9PGcwxjvhEDyEdYiq+/RqKkEJmPqJNL+dewIzgNkZY1YtoVta1++Q7TX+x4jEnV69P",
+	"yNbW9k5uB+eq3T0bLcKwLLb5+vztzz3zr7/ZP9UkO61RiEjjWARUsbBNarJ76bqUxOph/39wznQg0lBw",
+	"VpPJh7+hQQj93LkA16emT7+1uTqjZOEMnCV4/PQQKvlNXao041NNckZgK0zKCBr2pZwRC5OKvdrDvJgG",
+	"4BX6rdDSa5tGmLI8zW5PBh/qjE+rnFiqILMsVhFmY49wMZrZBWI2ixQBJOI8D1HE/SfOwXY7sjQPO3fL",
+	"l/OwnwJMA964tuCvDYM7NKp2PFnpkVqNOO3LSqn02XT30tGwm0y3mCTtpYUCv/HlUZd4zKqUF72FJ3lk",
+	"pK05354drBGCS9mduG1pztQArRqvWERjW3gYcTJlDzRkQTQr9eOpq/ix/Vbyta+KqFX2+NkD+9UzXeko",
+	"qI3hX0Dsba3kWBfFrGFd64VE9XENzt57OW1QJmO/y7Yy8JLhGtf315XwF+fTLexH3Ub/IXTxSGIwaUGu",
+	"h0k1KOBWbACuV3eRWXijlduuEJ8v9VDabBoLt83LF+dRtwXXLAYwzMdEZSoRTQwpge/CgZSoKYtS0yGh",
+	"T45NfY8WuszWUEDFb16z3ydDLdkBMFfl5K7/ZkJRImTwK/iZ6Ix5wlAFF3Bl2f6OHR+h8LCoOpm+g3E0",
+	"Zn0CrVupiYrkeiYomJ/4dSYTFqgjQstBjxhi9O+EVEdaJc1/o2kKPjv0ckDIAYseodwsnUS8T14zHkAP",
+	"Ef3HEmiYVtZGTNtMOWrYJ57DhsGrLDyyTUP0I5EqQMBCCZ+wob2SEogKILlyUaMj7DMjE3DYmAQj6CaC",
+	"kcB7EwdCGP5PPBZ8gkmi5dDt9yLi5URZs2udbkfvUAcBtkwPElgAPOuiV59r7KIPSbiGwH9ie6KtAm+V",
+	"5mWInqDekmOLZoerdvvuSNUljll1ODdEIYI+X2qLfrvUGK0xRz3q5rJl3+jHV7TK7XYyHv0rY+Z3lWbM",
+	"G7K5PM7U1LVzaZPQY9+xBBnxOxpH4RfjSeh03V/wnhX+MElp6b9lIBIGU5ZZgvFQfOYLzNdHqfD5L6Xj",
+	"XpVugjP2se/L89OTcxdTeraw1ROUXaxZE/EHBsywGuc9TZKIT5rT9FX+UqVSryCzlzTaqQ3MVeazyu7J",
+	"SWGtNLciQXh6ImZhxDA4YEI9ON9vJDk/tQlLEG7XlnKlKh2JqlQAuLcytbvtwReG3zNxafvfL//NyKJV",
+	"qDY/9mfXtgvM5tlyrPNvrCXN/+ijKn3Pu54c7rggcRIRusZXroFI15bEoaXW6dq+qCEbp3QyY1zZ7luu",
+	"WtFEAo4xO08bZUn0ls3zjrIiCoNzS0gymmjNCx/4xWUclw27UkYdTnTh9gxiGqzfCNRkqNhCTCKZNgB8",
+	"MFXtnTGP7vi4KjdX8AoqIeZCGQRB4vxYzTp1TU2e2nKYn3AAz2E/deeC8PZyeRpUa1LGnTS41tiPkjPo",
+	"V1LszU6hBYVILXwT5EF8e5JSOX0nRPKKBreX4/GLLgyApYnw+ESIkHzr+qVivdwL8E2Xihy/vRAKbIUX",
+	"ZclyXgDJeo9dK/4cOMtSse3TgF1Y8np+sIsmzt4idGa+WKe8IB2v6AboaHeVJuO4y7NLtJyPPZtAGxQ7",
+	"wbbxNiqlrb2VGHPmOtnHCzkcmnogzwJgbZbAfIcsiMJ2bLYQdvI0zX1QN+l8KYiABWpMoWop0oxTmcQQ",
+	"pcmSnCv3i+19CzAnLjiELUokGaeMNUchWIJb2u2ITOkxi4L6Azeb0+l2PtLIFfiOMwl/QwLy2nk5M7aD",
+	"5QNcAPws/EOh9w1GuxDqRsRaKsJ/nqTiHj9dZHQngw+VvzjWV/zjWTJlM5bS+Boxfyo/dxA89JzrWxEz",
+	"cOgOUqZpqM7FkupVYwhi5Z3SBH9lnoconEhZ4xev4enqFbOn082vxtL71kQ7qfCOvwY88gr+uxyteGH3",
+	"22Ygz8HFZVPBg6mQDGH3Dc+RRNI5mVr8L0jKwL4M4yhWLCXsIYgz6F8MZSlWy5NazTNeXaxwjQH9NM24",
+	"raUVaehQuqWFhzOgBc4Za/G4YHAr2bBc1kwAxKeZRZ1eiRdrseQXVuPkr+FS4GzLYr1OHLUI1GmzVKqo",
+	"usZTrGfotqAmc58Gt/pS18wGu+IX4UCDJGs3+vtCR68mH7CNJpt+gzOqtb53NLhtdSnMexcOnN5fDZen",
+	"f4OEgDZ5OU07kbBivkUBdcfS11GdbDVYwsWOvpDYhJo9HcUsl0JibAoL8pmqAnHHzHhDFv3EcHH8XXrh",
+	"pxa7b5TjpeRs0zpQoRYp/MH6t1t9y8mrZZ8zSI4Q3ckd1NIEmlp9L5eIy+iXEnBFl3VnlxSqzBjNPwxY",
+	"8+/pLbsSYlYTdZ/ROGZSucuvTaOcDhCtXqsnhHHsa2KpBlNX5+SepQybKuozOLZ43GAPIwCNVHmHSBcX",
+	"s90gacqsJdC4sL8kHldFTvOLslTUXFvp3lLQlBXBwHSedn0NZgKA7piRMbCp40j1yTtxz2wg0YTAlGIp",
+	"ypWMI4ArVCkXrinlhN4xrQkZUWIw3uJMKh8WaMzG6nXKahiTYQ62MYc+5ByeO0gyEFrGnCu0W07sloGC",
+	"i6qldCVevEDOnLB/aYMOysa9qczw9ImYJTRl4SorobCFQHSBec9P/ALgglawZW1VQPuZUJrOL3X4JSnl",
+	"2rzQ21Bzk+iM+bfJt3A74Cv4qH9EOJHi8auSNCmK60zqfZbRr9DfWt9ZzTG0dDf9bBpMCU6pZm36chRn",
+	"4BnAk2+Rn2zpOBZWX93fbk64dlreu9taOYZaXeoqgpbxmOPCo0+E2WUaz5pMhscNNmGc5fkey26NbXvu",
+	"w45dEzhqzTBY26hyq6YLyWpIz4EIr/VjJisxk01ewAeXBb1cpmDhTMp5aDC57jJU6oEI1wp4rU/Qf5nD",
+	"qGlJoX+r2ann96g9qy/NesILTpUB4yE6Va4VdQhsrhHjNYK0Ah91eGwfOKBNwzsC4z7mnzW+nIEIr5gF",
+	"wlpsaYYtfxvvkXN42xtSxTCt7l4oZjTi1+1r4AovRnzSKqn1rraQC110pg1jBUFbjKBCu9RFQObnkrpz",
+	"kYVzGdtzkflpTAT3p0+UuXeDkiLwc1+tACFc5uBcgP5fDOMUfbweg9L+nO+WrVIzGPkNS+3aVI9a52MJ",
+	"Um3T784CyKjFRirN4NfxSB9dZlmSAEh93eLlKky0hjXUNdu55KBhJrHJpjIz1kpglyh6yzgZzQtdCk5s",
+	"Yx6MYxkMrbxHtL8ju7cO84LyJmWYelRvcWe15QvAznE9KJZNrlFJGyTZtWI0XjI1mJYjVTulQp0omBDo",
+	"SVACPHijTNXUaxZV3yeYfhjJW32Z123dY9+/TAy1rTvIxzRS7DGzgAEeNY1Jk3zkYh+qvKXDEvg0bySy",
+	"SpeZZICBGMQZYqmZ4pwpo+Eap2pKxK+wvHrdXS2PcpqK5PGjQILh44dZVtXaaJyblHI5i9Qj98YO88jN",
+	"scM8dnfsOOtvT1ORWCN1HI/202DdMdZQiZ8Ea86wdhPqdrnmEKs80cvjFniWnwfVSVYHP9sO3xtl9/Ls",
+	"5lKjBXCLBZSTUQGGKhqXcm0wqsRZfzGb2QMObSee98S6Pn/z9vzdO29bLHy+S6QB0rk+f/PdhwERKdla",
+	"6PJfTp6+Pn/z4r9+Pu79tNk7/Pz3b3/+e+/zz/BPb+L07zX7bIy/NlZsoDShMRrGEWe1kFLfiXsSW3+q",
+	"3skZnWvB3cWk8Ry9xI97Aq5VrILIVTJwvTIeWmDxCGHHZamJz87W3s7+5mpMxMeYUS2bQIRcnjTCnj+9",
+	"uM6R50MuByKOAk+YZXiKxDXE4nSgbNuvqaT9mCoYbpohiTEZuskM+2R4ITgbHiGFex8pWFXmm5A1UGMq",
+	"sWoKQE2tS+FIbxlLHBDh3BSJiEzJKITJmFbtR9BpuFQzW3KyWlQqk8vlmh1+I21ssbAS/bYDYGi0kDd1",
+	"WVRF6Nfi5ICvKCjQhc21WFnFOVNZaG+OsQSzCv33rXJPl+0S6ufe3s7+KgIfyzepyJJVLse86bdrf0zj",
+	"2LXIHzF9i7EJa+UmQpWSu4l5iY+BuTUjVFahL+aixG3fX3xqe8606EWc96lZXhDye952xb97gAZRlCdg",
+	"2eHm2cqx8q/a4DOHuwDY0Nt6YsiGiEfqpMTeKtCC+TnaFkQQSqQOsxlyDLqYZWGy/xgPu3mAwjxiG4OS",
+	"G2y2Zjsf25TMBBgYGR7H93Quh9hVNgpZQFMDrAFwfQuNpEyDKfMoAt2jMwrpzY6RS4TcWjYTgwJ6Iywc",
+	"AJBeJaRu2IRTqP9TZKYPdGu/SOEGrOg2MmbjoyTE3iKFNU7quXIP5r6TXDCseLPwcA6LYAAZl716nT+p",
+	"35vOrqNf2fulmAYQjgxzQ67E5ktwBmCVb4TsbkNOZwuMb0rjceHmlDm4F4Vva//g4GB7ayVHlHMZqLg5",
+	"v7iG51czC8XSWcRBo32T0oANWBqJ0IveXOTild5ifuhxFZtxINr2OuKRnPqir07fysGbmUGJM+klJuxf",
+	"AHCEaPuLVdqTd16Gubfx0v+IxQcrfM9VhKWKP25ZIhoGgB4PfKYFs036MjAgrokyqCWR6pNrCN8aMYgw",
+	"9KBsRVpoRpzMABAq9zpVc22XOMKsOoEeRDMDvAlBLILb5smnIyG8BVaIRzCOTNYHYK/lXkjLvEt+SC3h",
+	"MTjpBw54ZFBC+mI4gIzSeLzTSN7WDpWIlWBEJfC8Kh1CPz2znV1TpFKiTZzrErrM2uJa0mU9M5EcLPSV",
+	"0Xcxm+cbB4BY6fW22d/f7W/2t5/j/DLvrtdiBeklsIckpsg1odoAcBxZGaS3aR61CQK9aRuqaV0Ok/rz",
+	"3mxvHrqoJcMbXcIeApYoolWz4hOlVDmr1dShFP9Prc3yYNKiRBRjVRNDuaduMXVJSZqrxhFfSR839rl/",
+	"08qb+o4itsrGc798oElFfug2r4YlrlVsWcmgaAAd8nLrcHst1PrCp3LoeteECfLH7um8KQh9iwQOi8nf",
+	"FnrZt8lG5XpUz98Cs9JMZIZNGbz9fVEpPA+HXdthSv8Lm7zofyWp+AUyeU03CACXOI1SX5u2Rv4y9FK9",
+	"jmLcLzveqtfO7HMtU2Xc/D2QlNBgDVybUmvVNCa2QNMw5TBKIRV53ifnY/cQ2EWUJFRNK2YqaKDNLc8B",
+	"zs2AWrdwTuLxtNxpe9JrQDvpvfTzBNHa4Z9klw6fzwtQu0Y979JCXdks7dX5H/0ggf4sqvJq7PdWli4K",
+	"Ef8BOVYifgTqlX59kKnHnq5H7bGQjAWMP8xzECSZzmUU0BiLV1CBAMUDOoPluI5G/Ocuym4pKaVoCPe3",
+	"ViXSlufs34tUXeDLRaSJl5svqw7evVXujEEqRqx1PXwwZcGtU/5SlgB1kftpFDNPr81Gjdy7ZKiCRC/N",
+	"cPZJmgRDbVJyjkxJkomwjmG0XcQ9L/akfnTTd615Zim7maZMTkUclv0u3uZ4lM9xO1DpIqm4t44qUGRL",
+	"npGX+7urg0p63SvzI64GJ3qr1utUrw2IiManLKZzn4dpc8mU/fHsWmfV1mbb5UOOnZT+M9hqfQYmZc/2",
+	"hdkC7RZU9gz7xMXRHePaAE70VZDtz8tQ7Wr+5y5tM3dflVFN9HMEt9rbbCQqWCPFYj8sBdCrK/jt3CWq",
+	"+O72Gyw4mjGRKe9xt9s8r8qZilHMZq3j9r6yj2N90sDP8yIKnzVbshm5UF/GIuPeFMWQKRrFZYAfBfFI",
+	"sEcxBl+DPwKloTWuGKpcXA8eM3qzPkLjgMVtqQCkJSzoO49mP29b4zVyoQqhDibE/AzQSOhOx2DwN5LE",
+	"Ag17Z7Scn/b9vSush8rNcHdz109BKq602b0Qiryu23X8Q6kj/Ehk6mgUU367ut/iHNDO8KNuml2kmc9+",
+	"EkQdXeuqrYUj9Ok25X14loUQnkhd5R97cDZQBI6fITztmusqxpXfqlEmabcY78NoblOaO16Y2REZRmB0",
+	"aU1S/6+Rq/An4zcDm8z2YdL/4QgOGvaBfdrH+RdM3/7QFkPTGQPXDfT8w8cXnh5WUla2tn1AWDN33W2C",
+	"zOb+7m6nFPPc/K+fN3sHn3/b+d0b4NRXbsllTFlMVXTnItFgsxLo4V2Z4d7W9gpcsGoal/7yErpr0s5p",
+	"AaHIpMFADisSrwme16hfC7Y1Kl3Q5PupbGkYrLmBULp1CwGzpzZAfbLnh0woukbsJ8ZemLD/tpB+E2qv",
+	"76VFMfUEcPCGeQuq7U/WDDTeeNknZ64lnHG2LolpNkuGx7P1x/j1Dxgtx3bipY9tlXqrNf3amo3cXm76",
+	"vtbgg4BTVhZL22vMu9QTLt+C/Z2Xu2tNy55oebj280pE+PjFFRG6PKkq0WQKJePmKRNxACK0fQb6ZCBC",
+	"V9YOb6T5C/opdhcFeRGr1tlN5bh5J4YC6SpBVxdTWEkP/9uHKAa6jBywFJVUzwUbnFuVR2qd2rR06pNX",
+	"War/ZNI51T20kTW4CvpSp0wzCwR8tgM8/lIsa/hwXe3xADC+5Nz0pCqwHs7uXTU+wBkD4+mSyCSDge0D",
+	"+TiJCKs5VWsRseQ0kVPhC51c258KGXj12WgN9wnHeVO5hOvOvpCA8IhZLSZpu35Opk1EUS8vnHQ+geLC",
+	"ipta4BLdgrhwPC3n3T6iL1zrz3XCDiMF64u8Ykde8xd/R96Mm3bJoAFOmDLI6kaDk3nulaHgSJq+yuH/",
+	"SM7/kZz/Izn/R3L+j+T8/57k9EulD/IRIknz3HvjD42g8XSffJDMEiYdCQiXYlt/BJeBLtz3LGVhn9xM",
+	"I5NvDx0pJNAGzs/Xo9B1zF5meKJd+TvgG4dNc3X1Jix098bPmYF8Ut10hpkfZ+jeaOFDTaiU9yINm5WP",
+	"Z5KlNs5ZQknfX+X/cG9280/6l8LZPQvXb4v1b977qBoXbNHHCHEfXmM460lc6bBhIszrEXJ/9BInuadT",
+	"PJSrCPSHtHGRlxyWkWIzF/SoHy7iIXuoS36UmB5VHNGojHEklakxgwKa5bwwNpFzH0NaaPhZyoeR7svF",
+	"yiJjQKRZqbSx6MhXPljEmzRjR/lSNE+Dbh95o2/w5xfQolIWiDSETOTXmhCOio/dR3Fs4tw0gLRDCCPZ",
+	"yVZTCxf4lOlIovffeNodXdgl1BPuFZPg1V0vHWHxIOCnApBYvnq0LpoB7pfu1PqZDEX+vlY2b0Xubu03",
+	"63id2yrFPIVmvbJzu2NVGVYjK2Kv27yHdNVuQHHU4HWvmbDZFLJknQmXddH85WYfLWmELb/s1+4aftin",
+	"zDX57F/C8bHshq1TxlEsxsQkE19VMWbD2gxZbA1tIjAQLHLFRp4m92tY8HslNX17r1Jds9fC7Ab9LK+V",
+	"3Drc3dksFkoWdL0lHcs9J1xzEOVKszxeh9V8BbHn/nDJLY/tdi60APJKwSsR12gpCUtnkZSQMATpIDYi",
+	"c0zuInYP6O00hGZ+IbtjsT4gQmMpjL8JLQisdJJO8yfHnIh7bh+dUa4JUR99KruutznFliY4BLbCkUXZ",
+	"jhMAUWi+3Ol2YNhyB5Piz96l284v7Qj8PU0koSSIaTSztGo7IRElIHUmZmAhz7BGk2Li6Qw/ZxsfYpqp",
+	"dW7odwhNkjhiPkAh/bFy8B5KhWWlu1Kl/ZGvu1JqznxVW5wqdLmnRsr4GIttUUrLyCF3zSn6LIRG3VIA",
+	"8dU/C/jJwUnofQLnqAHlNaAGLAYUrrIHoJPEVOlP9xSjKxpJrYxH4wnZmZpt9l1nBOSpw5SzQrNpLV8R",
+	"3scGenc3F5oXdTsPvYSlPT1s3lhvQfB451sqVW1xT65w9BmzVzlJ2ZiljAdMuvIIlA4WHLW8F2Ek08z1",
+	"yVtRcWafxK7MEAJ/F42Zimb10BjHZBpx5ebiAIltBTmgt5m+mAgtz0NCFQK35Zk8WCtYqEdAMLFzhC4H",
+	"PXlkcgdQ7pk6UKg0QujBguNeD6ZF2B1CE9eX6NsK0dW5kHR1mfEbmudWF5vCruxYbp8FL64+3xTxatcf",
+	"pOgKznMpyye3zNkLpe3mKENbZH4+LmBwyxLmfRcPuOQGLg0GnmP0ahVK+/6VCUWJZEqW+Hj+ZqyHCkuJ",
+	"gY09yFmbnI/8hl5lVV7w0lMkjYjotnanwlGhq2e5GspCqEuH0YM4BUXUasQmx56gjY3BJj1Bvf7Nyorb",
+	"8iXNwgNzbsiAcpzGasqSO++cC2BWLJSIjFicYy2gJPoWdFct4g3SoHwBAO8iEbGYzAkCc1p0CgT8cPUK",
+	"bizgI060De3bb9l82CfH43HEIzV3CaiQIm7g4rWyZr5hSLo4GUwd4/N7TLccGxxvq5NoDU1FbcbXnLD6",
+	"Cc3suSj9Ua83v5Smms4OAxnvkTKJ7teJVi0NKIVpPCLG5S2FafA5UffCjCJJGI3HLCWjucORGM7ow/Ut",
+	"u/ekYt1W2vLZJXe6neIOdLodnI5XfYbzr6RUJskihsgKjczMcgncvFRmdXkjTpyWSY/qk1Obkry1jOH4",
+	"M5Fz2lpSJmloHdBFCvj7cEXKpC1zEK1fQQVLSUqD2z75qMkRG3cbRBPb2cVSVFk902+33symmiKsp7Bv",
+	"5XoIz6OlqQU0mLadW0XhAgq0NFQ+Ba8aVm732N4mjwBqwHREsBnc5YJ1zd8lOR6ck1s2d0HIlAF3DBGZ",
+	"Rt92raOs07LxuToFt+3o2sz8WQJeDoOsKggrn9haQOV/yMKKa1q9jmcvcasQ+rMhipe/s3bL2bW2vH6v",
+	"8zatLeNN7esrb/G2eSsQPBx0kI1igLw5MnXtc3LHUoNdgl2gIWgcxTGRQnBAVDRdv8yy8jf1b/a1Prli",
+	"Su9M/jNoGpXRuyTjKorz2lzjcIH4lYIRGSYlsYckSstA5G7yHbfH0MwPvuuR7Qu8OuzYjVl57d0RPv9V",
+	"yall/UgKgoY8lT/CjFOufN5s5JAw0boFwvsAmEBaYUnvaCyruPP6xDEUhU34yZypxhaIgZq5yvhaU27s",
+	"Q0H8qjXqEeiMqRweEBUUdJgb75oDiyyk6cFFFGNyPjixQlwyTzM8X+aBXnYF8+6zQbn70vv8t29/7m98",
+	"/vm495MBvsv/qX998ff/WOq9q6Y4FD9Eev/389/+o1nZuh3St9doVJaU8pCFEPEP/3HPRtXKmIOF9Roo",
+	"V4T5w//40t9AsD/z24v/+vYftY9WnqzBBrzBRt5PzeafW8fytNQDmjuJwkrLfgtztLmxvdvkC/+ydSMN",
+	"koCW6GY4THleq3g2nsWzq2jNV2gyihtjNuAC3rL5WmtAgSnP+dLS2di4Uy2z0YI64sRCq5FXDlizm/9u",
+	"8ydQdkemvvZO3FaK/Q8ODvZXQJL6/J37Nckks0ix8Eas2msQ0rNItW7Vs2CM5TE5DEQVjUX7l6dDFm1H",
+	"Fs+uhxhW9myqOo6/lor+6CuHA3hnVUClatX+kPHcr8ZoMGUhekOkYokNWJlOOw7U1QQGbONrA9wNKIQ5",
+	"lLpZmOnDGZmMJcUST/I/pCOt3VLo8b2IPEBPoM4FNI5ZSOJodBelqjnCYrXXT3n8aSZvewD5ljKZCG5S",
+	"lpoNje6PNgsudcZZ7PJaQHLCfir4eNMZVRER86P0kqk2k1pDywdMyi/KvroIy40S40vEm8kKtNUK0sKf",
+	"5CRlxkL87Bdbru6JO8+T8sBGFY64OV0JRiOh5rPsAatmyLdXr0/Iy/3DnS7Z7m/3tyo4d1nKjyKmxkeg",
+	"d8sjQTM1PYIxevqbR6Vt8dXuB6J2zhgrd7aL2RArHsciLc8Fnz+igZ/AyltkrdxXjKbeTA8PxRTXkQ9W",
+	"OlkfNX0A2draksE8cTE26f/YIcjG6TW/yyRL+6S3pbck40aAL7KtKU3D5a1Cel4ftxXudqcCbKAZJFmn",
+	"q6+aVhjHMvoVOhOK4NZk5eh/6n/Jyb8yBmF9HgXwP2IcgQuQ67Vo7VZCuqlK0kjAP8zVldEkcW3qpKLB",
+	"rTeSIMXYxyvsTmHQjUYSwiSIEA9BR5qGuLfLO+/0tppiX8FEurjP3vO3MKLrAvsKboNeBo4N7faIT5yJ",
+	"3ydXDGEOiYPlQBQ2cm/gPUWKzZ2nDEO0mfRRSxALWdcg134MSuTgOQxbQbKu7f5JJyYosQgCGoi6hGX9",
+	"C+QwpdgfCY/KNp3+RpIkjQLMa+6T45HUUg8bnVgAFF5uMRqKbBQzX/PZIMlORFqf4OD2UdO7JLMsVlES",
+	"Rwin7OvEVf8prXO08C3WxZLg6I8I5eT8tEsooLpjTBLDLN9IjL24nYGG3Zg+5uKNpaCMx6/pq7gyuCEG",
+	"zqGcBuRHmsGsvDfRq8L2Ntio+mYFxU4EuKSaHvXFRkJL2p3VZuteM67avJYsAU0yP6DkqmRxVtQXcsEm",
+	"GDuPoOk2o2kcsdSiLd1TadDeANG7Id0pUQNazPM6BnOVAds3zmR0x5ordy51ts0pV3gn3A2YatfynNKm",
+	"LlxUD3F5ZlJDCp5jruXUa5h+QZamjAd15T7m19zokEoSKuFGX1+S3e2tAyhxKV+xsw9X3tKSVmYmyp71",
+	"Pd0fJGL9tfPBslQK7lqzm9xUiINycnl+emJyG58lHhpGko5iVozTFEQQm5kCoafy8eFKyl68qVKJPNrY",
+	"iMUk4n3z936ABL+YECHVO/3gYxY9o9CM1w+wJeIFIxhn/Y3EH02SrU0eJhl4DSBtj0HpOi6kfiKFDa71",
+	"ebbJoZUZEuBq/4c+I3MELsRsNqNACqt8mZrK1/MCzhZA2UJ297/LR17y4O+WMh52noCiWmXgrn0OnoIF",
+	"/NFyNW2NEGOpmetdAhmDKi6TNQrbVgTQzFe6vfty++Xhwf7W5uZWde/22mWLlOmi7tyf3dMHLPTZ/Hx6",
+	"9LW8fEU+WWXg9jc8VIwWErSAu9DJGnH2i8yjmIfvgf9vE/VfWOOPWru9BqOmvePQJFy57CRK7mgaGXBG",
+	"yxQreHgGowwg4ixKGUiz4S2bD0H3Nph5ywDL6rVZQNAcR5MmTRn/OCA9vapGWHqNkPJqzRlIVnCdLMfR",
+	"RH8Ld7lfvfEVl3+v/yWPEvrjpiJB0igFGLy0cV60KohrPTAnoWAYHmcPkVR5mrlJyTSipGvIytBSJB3u",
+	"jP8K5Ehxy+jCuw8euvBek2aA+X+V6GiLtgJyaT+Wj9N5oWdfuT+HSWx40nQ410TX29kGrT6ozMsn5SvY",
+	"WTknGf1qKys9RZs248i650B/QZ/Z8R2NsGVEt3POP0AXjFMWM/j588ovLwkUmzPL59Y0wwdpcy0dqy2d",
+	"tApK5ltcaMiG+EDL4YN9fkAzWP36G8G6elFXX1HJ9ne9irWFJG0INHrcCGa0AZCo+XL9ap9ds8qbsj2P",
+	"boXjv2+UPFxeB+zmwOx/rtxuGLf5AshJQcht9P/uR1G2d3ZRrnmETTYaLDt90wuuwDWVQBLoQqEho06z",
+	"uJ9qLc9Cuh4TKHHlk7wlSBEwjRgU4oKOk0t3h5sxM/3p4uiWoV3gRK6JOsVUsUp0J0tiQUPp270aB1Xj",
+	"7jNFajCvdgtHuEgaKM6zNFLzaz0YHvoIQ0nuX68tw//+400H+1fO4JzwOTeqNu5sHdnJejgu+qBu3l2T",
+	"KeWhnNLbQjdTh6Y97PUgXNyLI6kYHzr7i1wIMmU0ZNDbSjKu+uQyYfx4cE52+ptW/4cQItb9RaDmuwXN",
+	"MpXRuKdAMpQW9TtgoYw9/sgcEw9qGSRLaKoXs1D0/hEXEkGSfddVVbuaaShtAcfG5ck5wTL9rvvVdgIG",
+	"z8YsEamS5pn+J/6JY694CIdcvT4hh7t7BxZgxlW3GST3YSBCNoSqOGzEqrXvAk4600N1HZa2lgkSIE4+",
+	"8Fsu7jm+YduqIeBw/xMfnodslgjFeDDvvWXzIZlB4+VIEUnHcC+xzQWhZHB5fXOUlzppXbVc/DQS4ZxM",
+	"ojtWwEy34V1Y7/ChZ5bX08uRQwipSKOMh8yiKHITe4kEN3j1Kkt5nwwfeoGYzQSvDNO1ln8qhOr6B0VX",
+	"khv3E68MjMvUez3E9noRl+R+OjcLNw3GuCALW2YRFt3Y30hSoDbCeFgoE4NsiUL3uk/clB0CpiSNYzi1",
+	"UARygyZRfxbms7HdgTWTDOIMY1Wg9kGnYH057liKCABYy5+kLMCSbajjd5uKkDBRHGO1yEzcMX0TPvGh",
+	"fYdpW05fveFDL/9bj1rA7IeezLiE/iX6v3EjTV0lXGZJhqf594cYyT882N17gQNc4+smwr93uPui/4k7",
+	"uPqjzncZNBo3C+ocdbb6m/1NtLEYp0nUOers9Df7O4h+PgUeuNG/Z3HcA4rfmOoRjn7rTHx2zztHI8sK",
+	"3SGNp/CAu/627SAws7BLpMgTBSzJ52IlZXeMxrbmHkaQaN71yWuRIm0Kzv4TGJ3NM7ByQTM7d3Ra9e+8",
+	"YeizvUywJhRa+WEWhV7p9uZmBTEfvCN4Ehu/mE6IKIdWKrbF7wBD9QVmS+hhBRe77CMullEY/J9yc9+w",
+	"PTCKEq5z9PNnrVHMZjSdm4ODbS5+Bmg/FpMJBqU1GdGJhMSJDEVohfPoUfVXSgTzy/2t7Nvt8VLNmof1",
+	"ls2vmXrOYzJfqDkgqN/QpuhTH8YbZmqOs1EcBViDhmFHlkbjua0ygTt+sLd18KLFyUwZjdX01yc9i+/M",
+	"mM94EviJupOw2SFa64gh6vnUR3KS96hSng8WDsBiaSw7hBlTaRTIpYdg8yQcC7UDL+7/ezPcyv1X7EFt",
+	"gNirRCIyefslZhRk3xYIjPxYqoaW9wTMih6x8QvU73RcrWeZ8a1aPEihJSTLJHQ+IcYN0+4UIK1te8Ng",
+	"H/7Kao/jiqFdJK1dbV+hVhMBExvhdA3zdHYRGkxZqlUBTrT8xYu7f7B72CW7/a3+1ouiRNQf4FphD00r",
+	"7FTcS5aSEQ1uP3GjvgJ2ooXrMMl9ZhaNZB8ccZmIjt02aMlv6m30ZnmThmyo8cPVu7JFtyyopcmu86+M",
+	"Qd9c9OgU4jnOXkP/VU6AS2JhLz1ODW+0Po4YV+T8VJ8RnEE5qFVeAupIvtniOF+Mq6/BhJvEt7w5wKaP",
+	"thIFTCFDIH7aAEyKWSYVKp8TrUJponMqsnep5rT0kouHtZFFeIIbWnfWw9dsSGquxpcsjRrvyeYapwiK",
+	"Nv1XZoM+jhWbTbGqcm4RmNwL36yte/NZaW7w9uQML2ow1daJS7w92N/Zf9HVLG0qQnK9vbdfN0/99hf3",
+	"9tIJFyMqxVK033a9HYv8U64m55q9HbFY8Ikmxj55x+gdJF+KDHPSco5Xg2lVl8vrPRhIHK45iBJIjFvI",
+	"54rU29nc9nnILKFaFp7fBmNY6ZfeicD1al/C9Pzsv79caj61RnINGEyOBShRycNppBMW2tOVZKJLeE+8",
+	"2Z0OGSGT6G+81NKDbPc3LacNUgYwCzSWZJJqoioJvV0j8oqPAVwRQxw16Fwn0pnrcPbdzc2AjKiMgk9c",
+	"T1G/ZGzwT/wTHzCRxCxPcIe0SiP3UCoXdiZPfwdAGpvYNBUFQq8g1ln7NAwlGQKR/sMQ88Xx+7MhzOEV",
+	"nkS+KWUyAU6AWwErAvZQ1gRe9MnQaSNDD58v0W63isWr95LN5Cdu2V8NkwT5/4nfCJIyzu4heA7QvpAL",
+	"gLvWha/re25a9Q1NZggmyw9zPgsexGIivQE9B7xNW6p+z+I7RqYiSyWhY4VajslA+sTXU1jO9ZpuTOq+",
+	"AUR+JcL5EpvjoXd/f98DpLssjRnXmxQWVGGs+UgiAzuQX7ZjbtFAOoUq3lwbOOrQ3a1wn70c93ZGB9u9",
+	"3eBwr/eSbdLewfgw3A72Rlv7O7uQFQmv2LhxZ/+7m+Mf9t79eHH5+uPOqx+2//n97puP3++f7b/78erV",
+	"9n+//2lwufP2h72bDz+dff/jD7un19vfHXe6HaAjU/ZgxyzcJWAchmgWFuIhy4UrUrdKoxohqHfnOokf",
+	"4stX7Kcffvjn6J/X+x8frkfnx+b3Lwa2IO0cdcJXv4zV9+yn3ZMfB73Zq8Ptt9sH2XT04fsPW8lW+uX+",
+	"49bk9cfXl2e//PdtdXGl2X4x0M82m2qptllSTVqpOr9jE1proBY3r56rFLestAJ/NQ08gtU0WFhjeVfH",
+	"lc9U5GXpAnaOOmz+/XT0Joguo+9ff/j1fOsiOpfnM5X8dHK+f/7LWTT+oc/m3/8afjyPLqPz+cXpZH55",
+	"ertz8cvZ/ftT+DnYjvlo9noz/O/v4+oHls++UAsUmToltAwLCkmlAsER0WKZ/SLwffmWNHmjFmbeQ+51",
+	"bNHyV3Nz+o3CUhVaX64J2ucKiqAv76agbe760oeK9FW04z2cYGkuYp2OY41XmZk4yGIic5vkRU/cs3g1",
+	"l9o/laOSWNZZNn20Yrq+WbNgmdQ1u12oyFu/Ym4lPbsKujrteZVevMAvfLtsuZkBwytpAK7XM2oXVTLF",
+	"fIrlH11noxw7WblJi9lS5bCvxVJ5LpfkTc71PPRb2Elwiu3il5fr/aBGQ/gSX9lq+8qTWhhnVpsuaulg",
+	"8hE5FanqxdEdME1TPbna2oAa8i/sIWAsRLihYoRQf5IGU9fcAq68tP2UgCa1xmtr0kxbJcJiyfqwkA1I",
+	"D3ta3/YVDvlXcG3D6v4w13ZAOV79vD8XhiT1EQ2EVJMUanDaeFzvtjZoOIv4Bs1CLJ59Cvf3sR7yXSTV",
+	"MYy64L70bVH+yIYFvlj5oMk9WnSdQNE14yqNmHRs0yAJ1jg6HKB4UWVagf694Op4SiqEvYPkLg8hnuHa",
+	"uvom6puJWMJP4Ot3YUcgCOgNrxXrOLbx3CJf0cfciLpCNk7pZMa4ct4cvx9jkIpESCYt6CxASGHuSaSI",
+	"4ERA6jgvJFHEmIKaZtz0f7so49WOcYdgkEDMmMVdvimGsOVU3JtUCovFjNkU+m7NxB0j45Qx2ScfeKzv",
+	"4jBM51cZHwJYbpqxbtHsh3hBINJQYKaAZGbC+roCZLM03TH1pCykNwBqYF1vZaF9cqZfgnwHPWNwmmEa",
+	"rPyG5FjkpkMaxhtaXNdTdzqtr2ohRwSw3j43Nfzb3YXTMv2YBNdG6sXWc01iiXxIhKRxPycSLCSXrkYc",
+	"wYYASpDmzz/B7T1NNfUgsY3mmnBN7oyhNW1PFQir2V3uZJha9QVrJDBJ8ouevftL7rTEzi1xFEB/qJw6",
+	"vswiCTjJnQpr+EVEvIfx83q20JKgkT6+FxG33qi/JFW7Cf459JzvTw0lG+fhOVArwg9oPskt+MDj6RUX",
+	"7uBQgOXGTGGbHIBg1uTxLGTahDZNjHtD0XTClFyRZJXjRhssdolwOgEUeVqrrRgpl0FKEyfs1DQV2aSY",
+	"TioxDRE/b3HZp8J2nTNqMmTKUR5+4sMvX8yUvyRUTb98GdqXIB1ZjMlwwpSWjyZBYYhiEHP/TeKX+Rhk",
+	"3hXA5KXFQ8EWEidTmuqV2Qy/wqpCweQnzoVCCHDEZUeQbqjAwdRMg9w8mpOMhyyVgAOxSnR5nM567wsr",
+	"ujFHtZZi5qzin4v1ELCp9AukZOjFo+N1P9hlL0dbm73t8WHY26X7O73RHjvobYWbweH4JT0Y7W93uosv",
+	"w7hfUhrcdo466ZbvEaOR6r/GPe8TiRBx56gzYZylNPY9YQpX0FqyDxQoo3NUoHOgv40mK3KJMtrWt7fi",
+	"507VrXP0cvPlZuezZpw5L2oGe1o8Rk9F/QKjuuTugiB4i2vli61bnlAlhm36BtHA8j4xEAizDaLCSAYC",
+	"s2THhTuxltKMIvqJTDJ7TZ41iVJ/oM5igY93iUQk3NHclDg+0fGUe1REaa7GQz1lHNs48toHsfGb/p/z",
+	"8Hc8ipj5SgdaK956mAsMobRUUcbvQWJ5TNDdJb0SQGRgGjTk6qtSjYNNmzcgmI8/myv4FqEFsQj9OrC1",
+	"R1P9s0a7TFJAI4FioS9jGsUs7Hz+vfsk1+UNisnnvix1mpftOlXIhDi7obWtksxjG/DMIxIbShl/VgVr",
+	"fUiff2+Qr2YKbM5Py3GChlIVHDimPM5IS7ydSzNyGnhzErhUi9SDRSW2lsHVIGujXSsw6AENsb6dO4Up",
+	"NW2HrLoDfpT8R/CqYF8iMnA9fEwHIytwXAo+HY+xmqWteY+4BU/AZZ7eAtKTMrAKf3Cs4K98+05Myoy9",
+	"JFrb6y4QFYSI0MtEIvUsNpKfwy6RjRtFYbJMUN4Uk2QQQs3h5n+jjc0HZW2bPrkRZJTaIiC4EyMa3Nrq",
+	"M0LBSDQmJKgAWqwNcUrD1tflCsTfRblK0KM27dYgqBbFqQW/t/f4SUWrHsqUe1Va3dP1GfdT6prL9+9p",
+	"73LhW3UaKKS3FabUJSIOc+c5OS6Xe+aaksNzgobvlMwEV1OTNRWpvKnHE5oaJSrKG5vbBADxmCP+95TN",
+	"y7jOmPGAPZWl9Iap1zDeM1IsfsBDox/1UQ9hPZqqhyTJwBuGGRaxCG41DWKi4VTckxnlc9N2TkGc4kkK",
+	"Pq710Pe2XCJTRIzHiEVkjQiYYfj/lmqYqaVyDKogwSk3mmsJxOIxgtrkuxYLaPip8FRVvtYTlkxNom7d",
+	"acPhurAPEdhur/AYNg8lDNRE9OuZ0R0mJuPhQo6q6SRrLLKS5uk6I0xpzgyxbRI2zDMDn8vL8XjYJXOR",
+	"EfA75bFrGMdUtifi3pMj64pH72mUN7x1qzpCAFokRQDWhWibLTg3PWRCOqOTNVTj1/aidZ5Hv4XxB9kf",
+	"ngmznL9oEmVan8Jb/CSOfOi1yTF1dYwSU2thGKI0p5UTsvvteSNQy3XVVTV/JR3VJFyovLIuVwtAa8Ub",
+	"h50CEPfeRPgCwTkz0VuLdWAL6QpivjXtvil58h9Zagjz/gIcYGv7L1JuaPfZKbTfSLO/TWsO/5/SiUQU",
+	"Bj1TJ/7kiTyX56cn52bsZ0/nec6smnwhdWaCWWbFOnhK5X4JjkBT/3T3aQLlcL4YhM035q8aLs9n+OfE",
+	"yws7VAcQ4Sth+0NdRzdpJqv4zxgRAz+BqZqKOAjgEirx00liOmNfFMW8i6JYruSa2rT3LxmHFEaDpNck",
+	"Ll9kdRu/4T+eNjIDFwPDM4+5GK2DNObEcufDU0ZhaqsRG8ZenjPgAhv+hqnSbv8BUuCve5VtDMZTxLuW",
+	"0Fiu8ayiZHPHOsuCJGucODr/n+yKPafQ+XPiFP8OlHriSnz9gPd/VmzCdgj28qdryPi9B+RqbP0kQghO",
+	"d10zF4iO5w3RtPE6jmLWPsHWqdEDNHn/lHT4xEUYpxRqCGz/IpMdAW300YHFlyA1OLuluZ2yZD7/prn5",
+	"A0heG4iwzogYQGL3s1kQdu8KefnF5Bd3tmuluyRCxE+adzSAAZ/zOISI609CxM+Xd5SYpa25yxu/6f95",
+	"+pQivehOU51TT0FrnDiDJ9E4cRaE4tguHZaLVnnnNT69Bt4a/dlvpEPRz/01gLk793tkErtpDSBoHtsl",
+	"ty6e8EEyMsxcwsYQQn1h6DKohLn+Iu6TYxKLe5aazlWzWaQIEIIJFRiP/pF9l460EYC92O9N28NbxhLp",
+	"nLEg4SZM4UGxe61+ShcFkIU0OnQhx+LehEVnkWotFAeZGuQ7/tR6mx76T3C8w4rqCkP0qT1d0rywzQDN",
+	"NXsiLavCpmQ04RGf9G7Z/EllwjWO+1YP+4znkX9mWVaAXtwzltLlcJF6Nw1Y5GM9fYiZFktBUqEgTQA+",
+	"QzMlZlRFAY3jOaLhxiEAY+JdR8BK7P4ImJUGDwbS/PV880KMCOfLQuDdNsuhdToNzC4/h6fxLj6Ti68w",
+	"zXpSsRUxAAYqpywk0WzGwogqFuOPetuk3WCI1KL7zUST9HbGgob6TfWkZTSaaeuzdsQmW1FbI+dbkSNs",
+	"/HYbPUNGdIlamikxpqW/1WEMVLWXmsG5ZpDBn1LXiRm9ZSEx+2OgiZ5Xz7llc09Q6s0POx/ffnexd3Ny",
+	"cPru/fbVf7/a/enyx3++3j/zKz63zdETt7yAbyX6sHXCTygsblzp8b9x5AkXUSuGcInPZTO2q93uPmUZ",
+	"Jq7srxpUwtn9OQElszN11ZfOJfKn+fVcdaYB2zMVI6bJ6/NHjJqII0PaG79ZJ9HTi6N1Kbh19MeG557F",
+	"FueEzRJlY4B/6dIbt+HPzIz/ulfPBn/WPKz2AZ4b62JdEuA5Nl6D3PLHnsvK9NCHpD2JngPTF32UqTzD",
+	"DytYsCGE1pAEX8OXjmGYJ7mSzyVN/pxI0V9emlhnBU7lG0kgIeDPCg4tyo0NmkRP7uc4Hpw/t48DP7HK",
+	"v/FkumThAC3qcB4yw/gDwkTKP5xteZXWD9J0P0OgNDd50LCJuOcshVIqA50NfwDsYTTTJcAYFBHXMNNT",
+	"G5wFdGKb0RwFzHZi/8SH5i/H+Adsa4VFhKZZe7kJatcgw5g+bzmGEU4qFTFbAyEB1Tikkr+2Gv6Wzf8c",
+	"TRw352OkpteIcLqkwYyrMDNNZAnmCUPrvefGSSmCHj8911xM0FpL/3Z8dOO3WzZ/DoXc0XIr35AtvnPX",
+	"10ADWEedKa7SfCBSpQZymOrNxT0R/Alr91of59NwytXukLf62Dp+v07xoBMRQggzhP+IacBm5ip6xec5",
+	"J7a5p2aZwwlTAxEO7HvDroFhc4VNiOoA6QoRl9l4HAWIZW/AHSx0GsS3sM14EAtpAXHMry5Yzl0C5L3I",
+	"4hAg3QjjALpjh1wvt+NNeSWd5049gI/U8KiQBZGMnoZQz7AlH0SYwm8kcWdMIk7GWRz/xQh3AD2jK4Sb",
+	"2X7WNdhNtwxI8YN+bNhFPSDPq1ibIGC81vIW3nqdilmT5cLDN6LxowOWRiLs+FuNGHjwORnNzcVBqy6S",
+	"CKyDWKy+9Bz4+dX/n73vb27bRvp/KxjPd6Z381Cy7Diu407/cHNJz0/aS76x085c1bMgEpIwpgAOQVrR",
+	"Zfren8HuAiQlUdYP0nLu+pdtWgLxY7HYXex+PvNKdo4XvCOllZ0GR6BNfxJCMGwUyFVxtNdWotCT+X1l",
+	"JtEm4wSW6o1nhQhkWw3+YrfQRA+wFCc0D9VCHHvIBJkOQIVFwb2YB3aCg3upoiDR0Z0Bp8YEYZLfhToV",
+	"/sFUTHU6vxvLoX+EJVeVRxS2u0tFKOSDiO6G80wUj41QGT0Ktcn66rR3et7pvej0Tm97ry57vcte759B",
+	"6eFJzz2EC4MgCF6c93rByUWvF7yiX+yP3tnFy2/Pg5enZ6cXF8G2xUWfMLQwZwkIL+YoWIFrrNDVbmcU",
+	"9f2QTsdCZWUAhHo4w9tS6KRcc24yPjfE/eGLL/Hi1QRsKIAHt8q9SQWQWFn6lqony8VSqwAOlJiVGZDb",
+	"MelLb4A38vipIyLwWhGVh/o4LEAjcM5fllmmf0M0tJINCCDaK7mmy5Jn13DXVI4lNO/rUVV6qCY5WMQc",
+	"wAqRwp3JrUJC+FqURoL39mIfCYNruqaWsvzWgvIcCobBAYc+EJQ4gitwa7ODMVNUFGMFoB242VTgfxTZ",
+	"37B/N0QztvZi9SOQTxQV1r4P0rCJHE+QjYFSZbWqzZSFMaw+FDsnQZG/KlV2fnYEHBNyag/JTsFJJ1Um",
+	"xpD7HdR2M56vmLpKxwfwbBBgLbWvajWZjGOcStB7aNpMu+x9NhHpTBoBAYky53FpzWop0rAfqwdeQ6Vf",
+	"OzrErkyzKk1+qch8KMayIJmTkMgWlBj6EjsJOjfYiu1ixLhhAyU+W5N9UDcKexh/0HvmOZcG4dQ9dt2t",
+	"kTTo6NARzcSDUHaRpMuXdFT9tbbXjMvsBr+9esZ7QNuAgnXeK0lZb4WQtWkCVbZgre8Cn3EC9jSa2NUb",
+	"V15ege4BVUBrQuuxoYpeZHPzCnMieJoNBc/Wgx4/rtz+7htq5xgv2n/i0/snwU2toMT2nwc7quHtRL6Q",
+	"6JQqRSiC0NDhXQ7NLR/kV8wLkEcXX1IzXfYRvgNk4dkiTcfiEe4YSteQDFI+lftkCaYZMq3ZVRmEi3sI",
+	"LkTvohRIj9/VZZ986iHNK4bk/cgCOsWQfGTK52wo+grnoRwdN3wqSnQkti+XVTsHEPnt7sUUuZKlU+CR",
+	"UB8ET2Mp0npYzF3Z8T7SrLUIN2KbxtekJYj6pwuj/wPWW6jMboM14HrfGCbpY82zp/yvlh5zhwRRK9HJ",
+	"pBOS5jZokbeyvEPtWEu4dFN+LwCkyfAR5PHjh8sSvrghTcGAuM8B8RHUww011o7gYev4ps2EriZUj74v",
+	"jZy2XajTSERdRkOwJ3NRy+bQMcula/BQjpXeD5VtyzMCDgJT9LG0MgjQZaVyCFcobbl3750vEFut5XqD",
+	"ACqJjhjcOZrtjgV7kuRmfSyD/IlwIsJ7R0pkV40w8WUmpkwj5oCeqYAZoMaFxy43NxWj3AizlCwCt5/W",
+	"HTGbhzdA3rHbm7l6UF+diWkZas/2oZC96xH5w+jAlD9d4XvFQVj5i1KdJHRKaUBHcmJGt8DFtHFVvMxN",
+	"DHleOIvFJPjjSlXOxhGXsalzERKRXmdiup1D1tI9Ly7LNoqiyXCQfetHYezA64qpq+vqDQgvliUGAycb",
+	"H7ZTRrW6z9mSZve2n07RQSgmzHIeF/7SU6m5KzdVOIdDsY/t+zjv2Qyqv0mjF3lUK3J9nobt7D+YdMwn",
+	"53j2sQqNoZ3e9UH4UKuRHK/HdAOwxAmxaNv9DIuLeUzgP2gGvMF04jxIMQPNG4kHEdtVxyNuc7l4TZ06",
+	"UOG/y8V0tfb3UtWGk+z/KgfF2gg/jOud/cofj7y7iM+5mtyV2AIceZU3czbshze5EoTbwBsRizBre/vg",
+	"jNTtH5IDkB5KkWup3iNcflNpI7lNsmX1xxU1y5BwFDOeIEwJUVW3Z67A1IQy4mwipowbJtSDTLWCxIEH",
+	"nkqrxw37y0Coh0HA7I+3qZ4O/gotGwTZYH8ZEGzk4K+YsoMv6Ct76JnMnnlMqDCdJ1Dw9Q9duhRD0A6D",
+	"RPo5WcAuX8tu6k32cm0qHa7j3ql0j0vu34A/rrWkOxzHYTLuaA5rzDBUG112bY2JKAV2x8Dzy0pD6/8s",
+	"imOWN8WmW23b0pil/LzNa2WoH8df8JdHkvKuFK0AmZ6wo8GzIV9lKIpKy023U00u366baeviGhpRS0AX",
+	"e0hBEzU2lftVr/4yrzVRA2I/AqjKACxloFddUo77WTw/isyvacsH7SPq4xnU7xRisbNQbJ8x95r2+Lpa",
+	"nncek6DCZ3MvREJJ/Cg4aBIPVB7HA8IktMcqlMFjjTWBUIAU4WkrXZz9QaSQicg+5gpqosFDBHrB7BKP",
+	"+T5x54CFKJW7CaVkg5V2g/sCYqt7gC48FjjA/GDi9T4nPdbw7KucnskRf5iCpK//iEdBW61F2zrwN61i",
+	"Eg9iXZX9G/g3bO57kSCw/skZi/ic6le8DLLBzArrgM10em+s/S0VG8SEVjf4jrAr4H0OedtkqeBTu0oD",
+	"HkXCsezs7ypjtw/GGI+Tpkft+czvoeG1PnPRC8ww8ofZqpfjf/cF5LvB9fQpRIZi0x1jFx07VJ+BgrG+",
+	"bYPLLWkdkKBqpi30v4Myu2VDODErg2EwKS3578I1njKYXvCkS1qGNv/6WJic8rFYHwrbVAk0tb2vsUsH",
+	"2t44IWU6pWmCsIBFeCoVI5EKFdbGqPwHjmohUk7P/ru2HKzqE2w5lJ6WtpyXBeneUrP3aFttGTyrkIkY",
+	"HTsyHy9OZRCpIrVlDHySpeJTuDwFSQ15HOPFn0vrhJ4tlJS6xFrM2UnnfVXm21uqao14xsFF1jPlIKqI",
+	"joiH9+PUWib+/tLBgsTWjJn7kDp0I1hKNMabXvu/bl9dI5c4TjpD2yYojQsMedccfIZMeoA9SwVcRIBR",
+	"M5Uqz4RBd6A8UpwbKgTjkhib8wSqdYXqK/dNOap+j5t746oAYSEGH0WWzjtXkERL+T87uhXXMBgQ5Oda",
+	"igudw34+dVAQ56Xuahak27qIcN84wC5KNR7AXh0A0/mAsmdn3BQ7eihGOj0oo+c1ybCiUUA9Kfcit6F2",
+	"2cB9WC7hte3dVQKF8CRXJk9wfqAh7MhdrnieTXQq/734vMzRUIpSbR6CxJEdf4GfG1QF7xFT3HF/1YcU",
+	"T59UxB09lw+xDsYCdcbAJ+Of9c58WnI5pHk4GS9whiRN/0YyvSyaUt3lRuyCMrR34NIJTrum0trlfw5R",
+	"yx0XcAdaCdQFRcXuJpxsjhcs1MBfCEjrFYY5u8igCPH4dkSWUrHciC6LdGiOeSK70whyAQxVvZBVAzCo",
+	"i5lz1g+PI1f5w53xEDg09m9MUS3rgqloUVFecmznNbKjngIVY0kQS5ebEK/hbCRmviREx1GXXbnsY2oO",
+	"q/76ConmRMSAxsDaLEZPhf9urNXY9VnERgDbARkw2+yVAIFmKZvWA4zasVrPDBlpHQPcCqvHQ3o1Q1aX",
+	"6OguTHJX2HqX6YzHBEvwff+Ih1PRPwoSHX3fP5qJYf/oD3bWPT15JrR2PsfFyfGmbHZYx77e56c2jzOe",
+	"jsWa8OBV+XXkl1A/fP+oMBgv/rKJMIJRs3a5TZjyRFSI+nzaHKXniqkR4OjAC1DOHYu53VjYWl9JFcZ5",
+	"JGj3uf8TKnmXvZ7wlIdQbwBvKPW8yBaNYz3D3DNooZynB6AFAP2fK6svQ50Kc4BdYN1M2gC3tDw7nTR+",
+	"N/z2BUvm4bt3d1OR8Tu/QaR95fDb6NXoBT/tnJyFF50z0Rt2LkbnUeclPwm/Fa9Ooxe9F0fB0neh1Tue",
+	"JHZ/THSy4iMuEiGGdmt4cfvt6KTXPT/r9rqnR5g46PcbpFY+dj5W5gdaxl3K05SvLCl4r5xUYlU4kp0R",
+	"n0s7uWlp+TLLEdb+/fb2gweAiqSBw2luBagQ1y338uaEjhvH3/6kcWxDIPRM1fFxuTKXPcJF5bhQhYfW",
+	"ky3hnVOOa014JRuJxJ/Mj/8FzI8lfqWNBXPvzKSV1I6bxwp2JXjcIkZwYFpHdp1Zl8F21xrzSjtjPdZj",
+	"JpV3ZGTq4MnKgGRPwQr5iITsRwy5qUP+Jx3kom++52K1SP240Zr+Sfj430X4uP85s2lCzFq2x1/hHgfu",
+	"8763KzhYvp/iLqtFj1ZdxQKvC95KoQeoXO4LpcYULMsJwVTZ7TowcxX6D3X76nYiFDoolMcmrX+sMsZN",
+	"qc2ADaY6kiNpv6pTNqAAr2unuKzTI2yN8nOMc8C/Q0wL+ojvhjRs8OWPwQ7ub51Le0hOSxpru+UlB723",
+	"f1blLQXhZZvX/C1yZ2KwuO5mHzTIDpQoO902oCeDEENfeR3JBx0dxi+zs1dLthcVSaTIXKJYMuFGsMEH",
+	"oSKpxoOvo74k0dFGMrq/z7Z0VVz+nQAl/eVc6Q54vS9XBgle58ABDl/BtkwolZRuqhPg1eIOpEymdFn6",
+	"l+Gc0Uyzm+sfb998/Pmv6DzdXP/47vqnn4rEELymGac8FA5MUhpgz+yy9w7sjeSGjtvAgRRXLl7x9HW1",
+	"94TA6GFpDB8BD9yed9g7aYanuMHeaNOBHXjI7XNjRcbOeVRQ0W64j5rivNn7NhpFoM3TfM1CPgdfd4cl",
+	"296/dZjRtc6tnZCJNoT9IFVZT7gScsYRBMwBr1hHoYH6k/2VQCun/WE84+crr6VCEUBsrtxk4v0Q1E3C",
+	"qI3PKmjsWF+tsCqn/aOus8fx51nGcRus1GzvEwhGsl/F8EaH9yIr4bDlwyTVmQ51zAaT3Nx3H04G5Dhb",
+	"Y59yTt0Z/41hOs+SPCvTKwSMh6k29vxHbzsoMdQWtV4TbvpKqIhsu5mMY0aFqfRFQIwCk8G4dLswBvYA",
+	"qB+3vxBtS7lDiECXpDoUxnTZzzoVmD4BxXwxsQ/AgY/zJKJLxuO4r/CfVbsFhxd4ogn3GcwqNVkk1QCa",
+	"m6UyowvyYoxI2OtuG125G/YhEvByytr1aBl9VYYMMsIYfyO0ox66glHe6l000a8TGU5eu/HUwM7TgIxQ",
+	"AB6TuLyZYh6mOeB1PAg2FJgMXcD/0SRW+E+RvnSV/w0f3hOYttxnYKtYFCFM8eGxQ6GFoL+R/8b8gMx/",
+	"/RvDTJgKobYab5bNNx1tls33HOuvMsomhYzguOwJGFpnQNXGOUIdm8XyCASdPQFI+AKEdiOk478LOZ5k",
+	"q/qR6lltJ+z/GuzEjVUquAiYQ35+xt7JHzD+hpCRuN3r+jPk4T0C2jQa/rnBTf6BFO+y7X+CDvdC/g8p",
+	"r+9KeoqNdBzDhO5/ImL7dpp4ZXOQZi2dfKSktjTG82Sc8kjceesjcA3dQTJO6W8ZweWj+9PEeraHlbjq",
+	"xAy1MjoW7RyZM5dUdS9SJWJQ3vaDHamkPamkygK0N+GUcA1XZdJlKvUVYX6LpFCztu8MMwkNU9op4Sbi",
+	"w3bkH3T0miZo20nfTbZfa6XglrQt4X4LTTnFD9PnTLpvDHuQKcCiTXk4kUo8uag3LdvJvINZmI3INkoi",
+	"GUkGkwAZT8OJtZl4jQWghIhANO2Hk1SPUz4FxB9wvXTKYqnu+4pcM9eaNayQMYOjgWVFwUhKNKSksUim",
+	"EDifL1hSbJUhtVfpz2udzFu0o3A8JaRKrgqmVT9KdE0QYMnawaFOJNR4ZZpJ/+3VrITg3oiZv2IpsnKP",
+	"H3h6jGfbSgBKZJvfiGD+rPfqHDzxTKS2qX8db1K//I5gK5jKpyKVoVuUBYmQymSCR3atcmPnZdF2yw1e",
+	"rK4s8xYieQ/NPo8jvKTmrPFcHmgjlIM6mZOggHSUzvH/BJWm86xhnYYezJJCI6NwI43Wsi9nl/St57Vo",
+	"QQdZcbHq2KsbawDa6T64ungKQ8MteoOWRmkT6jzz8CP/EdtQfBZhgyYz7q/pFNCnc+V1f3nPfV4Z89Ez",
+	"5fySoEoq0FdJKh9kLOCmX0UBy1UsjGEDe1BAMgUUaAeMSp+BiQAOkTXWBPVyr6385rMIr1V7QRmaSLg3",
+	"BRiZcT4VJexwR8xD6BE+6Z7okIoShSOIBHRiK5mrQwXwprX73VcOlFEWzl9cLMMsANfNNX789OU5+Pj0",
+	"58lSLcHSyN+shJvihv3j6uc33/9y9dOnNwHUmJRITBeEqc54EOrhaMMhlZTZb//6/vf/+f5o7TDPzx4f",
+	"2O0EpdLqZvvzEkslMm13CuOmy/6Geupy0/HYVmoBME4vNjDZbJ9mOr2vmKfbd4Sa+Jus7c5uFmVNaPKo",
+	"vcDijy5q7DefD3V12U3GVcTTyHmzAOzqnok01SmY8wAMr5UDaKrr7p+Rwf060Yo1Uda7E+6x7BpJ9c4R",
+	"KQ8bl+qgVkTgdP5dtcHimbUMcgR7b9bkuJdxDEwWu14Q17N51t0heSBkyl+p5qaAZil47XwrXfardSkm",
+	"PAE7CLa1NBR4lpm/HWOJjmU43y8w8U7GsUs1aOW6GK/h9uKFoeSfGcdk2Ua4XwXoWGq51sNt/ma2htBA",
+	"ZGhUGC8U1DVEvjlaeVkb60fA7ssZzsjlDcXFRdbUZRFhrlyvQsgss7btcJ5hbbn9pcswlfoK4sWXrCwY",
+	"nzsqssIxcBGj/715/4++iqHgncpmMzkVQZFrjefcIIQs30GX0aK4B0DViOSV6EqqTKq84E/kGbOtd9kV",
+	"/CwovuAvZ6wnPM0kjwd9BbnWGObi+A2JgS7kHfp0+7ZzEbABsCAPoDUJmIdDbsT5GWGh2u+B7Q/Um0ZO",
+	"ZczTbl/1FUKfh1xh/iA77bGf5Q+MZwjV4albTuBxIlKq1Lf9LyYf8clSmQnDRtxktB6ZBhgj74P4u2Bp",
+	"/F00qoeu7Qnwg+AVcokR6KRnP0L9qrqTAYNmCQ3JDsS+depvwLNJKsoZelZHidTH16VhU2mMVOOAIoWf",
+	"M1x7aGdAfDg/wNTiTJbkERcOPr1E6zn4zXp5lwOXduc43TQboKuNGf2oTH22X1WYH0sVaCYdHnO2ftI7",
+	"cD086pb5EKefAJ0Q4R3tJSVmMIO1dg/OVjPErEQ76whMcY9DngXcPqnIzVasx7VmKJfxGjus9xhb6dq+",
+	"xQSz4bD+SJ0x0HXSgCKCqwOeYcy3iE+tIj6vM/zlIhKgx96MeIasc1swxZZ6XtD4wq4oKhxQNRJcCSlA",
+	"VGOuhPBeJFlACauQd7JWKpZpisse6FXnn7zz717nVef3LyfB+dkf/X73t17nlf3rtPfH/9tkcB9yPF8+",
+	"vn3NXrx48QrnHlG5MGwAY9CjkkaolRk5tZt2mpgG8jhwrRYktZCDVWeb6xbmkBX9wvNwLcDIdpUZ/oUV",
+	"/JMvfZiB/tFlf1FMTy5PTv/ZPwr6R6gP4DMmi3SewVOUG3jq4B860YveixIshIOLODkLL7rfwrfsysB3",
+	"Tl6ddnvd0+5Jj3VYh/3WOz3+mafHthOX7vXsf+yu/Z31+/2jH9/csmOARTg+6Z7YJ+y012PnZ/2jPx5B",
+	"Yglq4V+26sRiF3wHdsCBAdloouaWR07W6qO5G+YmW9vvLlf8gcu4BWcJYFOmJJn1ZEpoV0QiRKpx2kt2",
+	"eqM8FqmHVbIGhb9XHMlsoQAPc6m8KUrQknCFC8mVl2yiZ3jWWMvGgBdkqOrJBCzTMZ3ERECYx8Iw8RmQ",
+	"ZVwqViqMztNQIBqUyUcjGVoTikAi4TOEPANBYW0NCp3HERtZ20conY8nnuiXTKU5ni8VPowmUr8/+Plv",
+	"M6fWv6SWkRsXtgnpf/MZ9ftsMi/BaiEvpF1UrMyazAv6c3j8dCngK7eBTrPOSKcznkYN3xiGPAUYU60E",
+	"u339weoCJUIE8bjO3J/GhZkBQlKXa1lirZMhD++ZtYnSEQ9F0Fc6rf8Cj6KUjHxX7BRLk9nOa+Wbaz0V",
+	"4i1OpxVynWaPkXTaztjpscOpHNAXvZoLRGx07QUiEeK/fPni5YHiff72sJmLQmgMwxhusjDSV000/xpv",
+	"CslNaz5yd2XYwGQ6gQIv750P4G322R5FXB+Fa+VrrOLqejx4dy4L5ZBG6YrvsIVdvsYew6CS8KEbL/Ba",
+	"USZZLYR8JJjnqhi8CQTddPYI2UNswtNpTYCvJckvV+uRqeb7loh0whM4EbgC2mE6neFMA/78UhAIY16Y",
+	"1ZcruLaYI4GAFZc9dtDNn/unnf1jNwwvVs0VbIrIml8+WPYcttKNS2vmC0JWS+e7uHey9dFxQl0N9VQU",
+	"wStKtJbK54oiDKXOFYBQQpBmnOpZl91qFvI4zGMs1U55JgKWG/xWJEcO238ospkQimWzgqXSVHNN2GCo",
+	"dXYdDRqNRd7AFLRblIfvqNkMiIqrCx+QY2gQLrGotKmkTpq417GOokvGdpzQiLe4u0g3a9DY/daeTsc8",
+	"RGRwiVwtOYXcpWGDG9ztA7B2wNPAawJww6B8EVJ+yFVwKUAVhGWAhFWahUkOf0/FFLI3SodBEXUfWofO",
+	"iHjU5NkARtufR0NLplXzhfIrdDuCBMBdIB4/cHlWp9nh8FgLg7p30OX/wytaVJbwgk+mFgAefClDwagK",
+	"aHlTerGCW4oY6ctv2wK/lBaHgG87PAztKdkUXO0NNnvlWv2qIWurg6mDraVPMTeTLQEhmYXXNABZuy3s",
+	"bHU+niv0bLWXh4E5WpipGuWxsKRwsFMU9erDNeCVz0X2LCCNFrr6dLC0myPQLmq04y+msgoNo9Huuxm2",
+	"RqRdWIIyhwxA096LOR5EK9Bny3gNjZJoL3bK2Z4kv+a5odMurdoTHR6bqoBnAOGz81bf5z7nZmGrrkX3",
+	"Qfn2vriOIwQzrZV4ti3abaObu+0j7jDYPl+dfDsI3MU+ERTuQRBwNzizjnkiO6BK27DQ36GObk1Krj5c",
+	"vxPzOtP5FmJ387ZM5lVL7Q4mjI1rzHOSjuzfHFLbtWCjWzv7mZrpKBmHMc/x3b/KbHKDbPD1sonHDKau",
+	"2I/iTTv+Djl84kGkEBhSPu27MbNbOXFtSzktI4rua2J7dXX85V7MW7W5Ubg3M57tSgKsE3Cy4SLaZw7n",
+	"i2xmAEePHJVsmxb0R+jJTkvcrOZ5PNTyzq5jERfHwHzdYfQJbg9CPS0nF8ciGkNiWYYUgI5IGXO7KOcX",
+	"crdSAdjckNoVC9LNC/gsBtO36C4Cs9J8hhc0RZHvFa3NESBDRAXvIJQOlLqA0O4qcpAnUZddKTbRObCB",
+	"hLE2IrJy6nmMMe/XqghBBbiQlICagaKjXYYT4+7vUkFMt5DMDAUBUVTgjUHhM7zSfQHf21Cu2iezC9sq",
+	"fOttqqebCA18+FZv/NEPAO9bU9ycpHYI2ZwN53QP76kboS4WcZ9XJRbBv3+oqZ08UhrQfoTKp7ix4E89",
+	"tFseVQsI6FGArG12P26PVADDA8j3jSfjLWaktxrcxG5VsOFD81BN3rUbOMh0gMIX3It5ANdN91JFQaIj",
+	"x+cYhEl+F+pU+Ad4vXQ3lkP/iK6Oy4+Ir/DO7bQ72Iv+sd2J9CjUJuurVWn+QenhSc89hPyxIAhenPd6",
+	"wclFrxe8ol/sj97Zxctvz4OXp2enFxfBttnFuJOHcwdJbbceyFk7Mf/Fi9BNiOiApqghh+GT+eq55+wQ",
+	"6nwQGF5LDkhumuGWu4bvjZA9A2ABhnOXqmp1FaMcbOR2gaTc4RzgpKZcxv5i2LN9ErnVhBv2IFLgLNme",
+	"hO6Teb70c7Zvh3EtYFZqMysczAisYcgVcYdVjctnEO5H6InRIjkdVYQ2Hi5p6AYAttvxF/ujYcdjN1nf",
+	"OsQP016O61/ho9K8O2TkMnsT2IeEOQs+qNMHYEbGeizVdyyShg9jqzLCiVthQldr9EaAcEaeVdSflq/V",
+	"82Xtpn8GYf1d12V7H/OTeYx87gki+A3s2HaOpcNE65+zhPrAvO0IReMDBKVDleWsnoOE6CmWsDYptYDV",
+	"cpli1n/xKX0xca4NmnDfrWH5C/XpgBxuOC3t0rhtR6N2aN63Nh0YXPAnYHL7xeWMtuIP+YzUOj43t9me",
+	"ltINB/31s7rhOA7j99Ac1hwxpC0wX9Fk1skYQD+R1M0qR3CHeGw19ZylYiRS5hCOvwLKtwcnQhtJ8hP6",
+	"RNSP4y/4ywZ+0R4MaLtupKfI8d5UQIcC8A2dBzYYCzpuK4RyCA8kK1lYB5RD733ROFwaVsQhPXozoVzH",
+	"Hfj0VGpello+VNdLxHPw3LbULfu4br+Qkihu+2YTzadybSgZKJS1Q7zheJe6vKa/TvTV9LrNBb12TkHN",
+	"koY8jl00BaqZwOVUkRfDBsP39C4n5xoV+cZJ+rZREeap/Yxdt6HgqUjhf7/bf1k7Flc0T+Ojy6NjUJ7U",
+	"/FLRdAi4hi4vlO49IV8Ur0tFSsFlwB91KEN5NllhVduz+nL5StZV+rH3r68r5WGlGv/IrLLSqbwdl8UV",
+	"mMFNrH4QaQHQYC4dHqYJPHCoCaBuHkcFsNulN/rK+eW3/hDr8N7fE0PngWQMyWelYq9FMik15bbcckuv",
+	"tRrJMXaAkogq99k8sp5HCZx4RUdDbGOVv/X6GmlTDdxCI4OqNaOmdH9sz6HvCGAFb5yTPI6t3VQ0jw2s",
+	"nPvF0oUiPSrHe5FS+LcQHSxDATScQoO7l/lNGKzODXBnU6hN+Xt4rbUC4hn8NPsyvJctzxv6cDWXxh4N",
+	"oyLTETnAS2ggDopmRPR/qLx0cVYlMc9GOq1skWgq1WbNwQp9w/jYeZ2uiTFAuazAyeUxcNZHbCqyVIaV",
+	"rURdgU3/uWO3hVbLJ4FUAJJ4FBzlyu5muzAhz8CCHOl0KKMItFLKM4GoEIIKw7AIM5x7rIhM67uYp3AR",
+	"mSuTJyh+d0KFOpJqfBQcTUU20QgHy+NYzwS92IMdBQDRkSoeH/3+x/8FAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

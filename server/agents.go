@@ -37,7 +37,7 @@ func (a api) RegisterNode(ctx context.Context, r openapi.RegisterNodeRequestObje
 func (a api) Heartbeat(ctx context.Context, r openapi.HeartbeatRequestObject) (openapi.HeartbeatResponseObject, error) {
 	beat := store.Beat{Node: husk.Node{
 		ID: request.Of(ctx).Caller.NodeID, Capacity: husk.Resources(r.Body.Capacity), VMMOverheadMiB: r.Body.VmmOverheadMiB,
-		Endpoint: r.Body.Endpoint, Capabilities: openapi.Value(r.Body.Capabilities), StorageAddress: openapi.Value(r.Body.StorageAddress),
+		Endpoint: r.Body.Endpoint, ScratchGiB: r.Body.ScratchGiB, Capabilities: openapi.Value(r.Body.Capabilities), StorageAddress: openapi.Value(r.Body.StorageAddress),
 	}, Machines: -1, Revision: openapi.Value(r.Body.Revision)}
 	if r.Body.Machines != nil {
 		beat.Machines = *r.Body.Machines

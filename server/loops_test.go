@@ -3,6 +3,7 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -218,6 +219,34 @@ func TestAnImpossibleImportIsRefusedImmediately(t *testing.T) {
 	s := open(t)
 	c := s.tenant()
 	private := devtest.PrivateRegistry(t) + "/any:1"
+	login := func(registry, password string) map[string]any {
+		return map[string]any{"config.json": fmt.Sprintf(`{"auths": {%q: {"username": %q, "password": %q}}}`, registry, devtest.RegistryUser, password)}
+	}
+	s.config(c, "Secret", "good", login(devtest.PrivateRegistry(t), devtest.RegistryPassword))
+	s.config(c, "Secret", "wrong", login(devtest.PrivateRegistry(t), "hunter2"))
+	s.config(c, "Secret", "other", login("registry.example.com", devtest.RegistryPassword))
+	s.config(c, "Secret", "broken", map[string]any{".dockerconfigjson": "hunter2"})
+	s.config(c, "Secret", "keys", map[string]any{"password": "hunter2"})
+	s.config(s.tenant(), "Secret", "foreign", login(devtest.PrivateRegistry(t), devtest.RegistryPassword))
+	secrets := func(names ...string) map[string]any {
+		return map[string]any{"reference": private, "registrySecrets": names}
+	}
+	for name, w := range map[string]struct {
+		body   map[string]any
+		status int
+		code   husk.Code
+	}{
+		"a missing secret":           {secrets("other", "none"), 404, husk.CodeNotFound},
+		"a secret of another tenant": {secrets("other", "foreign"), 404, husk.CodeNotFound},
+		"a secret without logins":    {secrets("other", "keys"), 422, husk.CodeInvalid},
+		"a secret with another text": {secrets("other", "broken"), 422, husk.CodeInvalid},
+	} {
+		a := s.call("POST", "/v1/images", c.token, w.body)
+		wantProblem(t, a, w.status, w.code, "registrySecrets[1]")
+		if strings.Contains(a.body, "hunter2") {
+			t.Errorf("%s: the response has a value of the secret: %s", name, a.body)
+		}
+	}
 	for name, w := range map[string]struct {
 		body   map[string]any
 		status int
@@ -227,6 +256,9 @@ func TestAnImpossibleImportIsRefusedImmediately(t *testing.T) {
 		"an unknown image":               {map[string]any{"reference": devtest.Registry(t) + "/none:1"}, 422, husk.CodeImageNotFound},
 		"no credentials":                 {map[string]any{"reference": private}, 422, husk.CodeRegistryUnauthorized},
 		"wrong credentials":              {map[string]any{"reference": private, "registryAuth": map[string]any{"username": "a", "password": "b"}}, 422, husk.CodeRegistryUnauthorized},
+		"a login for another registry":   {secrets("other"), 422, husk.CodeRegistryUnauthorized},
+		"a wrong login":                  {secrets("other", "wrong", "good"), 422, husk.CodeRegistryUnauthorized},
+		"a good login, but no image":     {secrets("other", "good"), 422, husk.CodeImageNotFound},
 		"no registry":                    {map[string]any{"reference": "127.0.0.1:1/none:1"}, 502, husk.CodeRegistryUnreachable},
 		"good credentials, but no image": {map[string]any{"reference": private, "registryAuth": map[string]any{"username": devtest.RegistryUser, "password": devtest.RegistryPassword}}, 422, husk.CodeImageNotFound},
 	} {

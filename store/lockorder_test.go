@@ -20,7 +20,7 @@ import (
 func TestNoTwoTransactionsWaitForEachOther(t *testing.T) {
 	t.Parallel()
 	f := open(t)
-	tenant := f.tenantWith(husk.Quota{Pods: 1000, CPUMillis: 1e6, MemoryMiB: 1e6, Addresses: 1000, Images: 10})
+	tenant := f.tenantWith(husk.Quota{ScratchGiB: 1e6, Pods: 1000, CPUMillis: 1e6, MemoryMiB: 1e6, Addresses: 1000, Images: 10})
 	image := f.image(tenant)
 	nodes := []husk.Node{f.node(50), f.node(50), f.node(50), f.node(50)}
 	pool, err := f.PutPool(t.Context(), "all", 2)

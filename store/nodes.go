@@ -36,7 +36,7 @@ func (c Control) Heartbeat(ctx context.Context, n Beat) (resync, recovering bool
 func (c Control) Node(ctx context.Context, id ID) (husk.Node, error) {
 	return inControl(ctx, c, func(q *db.Queries) (husk.Node, error) {
 		row, err := q.Node(ctx, id)
-		return convert.Node(row), orNotFound(err, "node")
+		return convert.NodeWithScratch(row.Node, row.AllocatedScratchGib), orNotFound(err, "node")
 	})
 }
 
@@ -44,7 +44,7 @@ func (c Control) Node(ctx context.Context, id ID) (husk.Node, error) {
 func (c Control) Nodes(ctx context.Context) ([]husk.Node, error) {
 	return inControl(ctx, c, func(q *db.Queries) ([]husk.Node, error) {
 		rows, err := q.Nodes(ctx)
-		return convert.All(rows, convert.Node), err
+		return convert.All(rows, func(r db.NodesRow) husk.Node { return convert.NodeWithScratch(r.Node, r.AllocatedScratchGib) }), err
 	})
 }
 
@@ -165,7 +165,7 @@ func (c Control) FenceNode(ctx context.Context, id ID, addresses []string, off b
 		if err := audit(ctx, q, platform, "node", id.String()); err != nil {
 			return husk.Node{}, err
 		}
-		row, err := q.Node(ctx, id)
+		row, err := q.LockNode(ctx, id)
 		if err != nil {
 			return husk.Node{}, err
 		}

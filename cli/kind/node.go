@@ -30,6 +30,7 @@ var Nodes = Kind[openapi.Node]{
 			print.Col("MEMORY", func(n openapi.Node) string {
 				return fmt.Sprintf("%d/%dMi", n.Allocated.MemoryMiB, n.Capacity.MemoryMiB)
 			}),
+			print.WideCol("SCRATCH", scratch),
 			print.Col("HEARTBEAT", func(n openapi.Node) string { return print.AgeOf(n.HeartbeatAt) }),
 			print.WideCol("LABELS", func(n openapi.Node) string { return print.Labels(n.Labels) }),
 			print.WideCol("TAINTS", func(n openapi.Node) string { return strings.Join(n.Taints, ",") }),
@@ -58,6 +59,14 @@ func DescribeFence(w io.Writer, n openapi.Node, done string, f openapi.Fence) er
 	}
 	_, err := fmt.Fprintf(w, "%d of the pods write volumes through clients that are not known; they start elsewhere only with --machine-is-off\n", f.Unproven)
 	return err
+}
+
+// scratch returns how much the scratch disks of a node's pods have.
+func scratch(n openapi.Node) string {
+	if n.ScratchGiB == nil {
+		return ""
+	}
+	return fmt.Sprintf("%d/%dGi", openapi.Value(n.AllocatedScratchGiB), *n.ScratchGiB)
 }
 
 // DescribeDefragmentation prints which nodes can be drained, and how.

@@ -288,6 +288,7 @@ func (in installation) agent(ctx context.Context, dir, server, listen string, ar
 		Args: append([]string{
 			"agent", "--server", server, "--state-dir", dir, "--listen", listen, "--kernel", f.kernel, "--initramfs", f.initramfs,
 			"--pod-range", f.podRange, "--allow-emulation", "--stop-pods-on-exit",
+			"--scratch-gib", "4096", // more than the machine has: pods of a development stack write little
 			"--cpu-millis", fmt.Sprint(int(float64(runtime.NumCPU()) * 1000 * f.cpuOvercommit / float64(f.nodes))),
 		}, args...),
 		Ready: func(ctx context.Context) error { return nodeReady(ctx, in.operator, dir, began) },

@@ -130,7 +130,7 @@ func ensure(stateDir string) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	go cmd.Wait() //nolint:errcheck // reaps it; another is started when it has ended
+	go cmd.Wait()  //nolint:errcheck // reaps it; another is started when it has ended
 	for range 20 { // until it has the lock, so that no second one is started
 		if lock, err := lockExclusively(stateDir); lock == nil {
 			return err

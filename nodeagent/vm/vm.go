@@ -43,6 +43,7 @@ type Config struct {
 	// LifeLogDir is where libvirt writes a log of the starts and stops of each domain. RunDir is
 	// where it keeps the state of running domains.
 	LifeLogDir, RunDir string
+	ScratchDir         string // has the scratch disks
 	LogDir             string // virtlogd logs consoles here, and limits and rotates the logs
 	Users              Users  // that machines run as, one each
 	Disks              DiskLimits
@@ -59,6 +60,7 @@ type Spec struct {
 	CPUs            int
 	MemoryMiB       int // of the guest
 	Disks           []Disk
+	ScratchGiB      int       // size of the scratch disk; 0: none
 	Monitors        []Address // of Ceph
 	CephUser        string
 	CephKey         string // base64
@@ -260,6 +262,11 @@ func (m *Manager) Start(ctx context.Context, spec Spec) (Domain, error) {
 			return Domain{}, err
 		}
 		defer m.users.release(user)
+		if spec.ScratchGiB > 0 {
+			if err := makeScratch(ctx, m.cfg.ScratchDir, spec, user); err != nil {
+				return Domain{}, fmt.Errorf("scratch disk of pod %s: %w", spec.PodID, err)
+			}
+		}
 		text, err := domainXML(m.cfg, spec, user)
 		if err != nil {
 			return Domain{}, fmt.Errorf("describe the domain of pod %s: %w", spec.PodID, err)
@@ -332,8 +339,8 @@ func (m *Manager) change(ctx context.Context, pod uuid.UUID, what string, f func
 	return err
 }
 
-// Destroy ends the pod's domain at once, like a power failure, and removes its secret. It returns
-// nil if there is no domain.
+// Destroy ends the pod's domain at once, like a power failure, and removes its secret and its scratch
+// disk. It returns nil if there is no domain.
 func (m *Manager) Destroy(ctx context.Context, pod uuid.UUID) error {
 	_, err := callFor(ctx, m, pod, startTimeout, func(c *libvirt.Connect) (struct{}, error) {
 		dom, err := c.LookupDomainByUUID(pod[:])
@@ -344,7 +351,7 @@ func (m *Manager) Destroy(ctx context.Context, pod uuid.UUID) error {
 		if err != nil && !is(err, libvirt.ERR_NO_DOMAIN) && !is(err, libvirt.ERR_OPERATION_INVALID) {
 			return struct{}{}, fmt.Errorf("end the domain of pod %s: %w", pod, err)
 		}
-		return struct{}{}, removeSecret(c, pod)
+		return struct{}{}, errors.Join(removeSecret(c, pod), removeScratch(m.cfg.ScratchDir, pod))
 	})
 	return err
 }

@@ -63,6 +63,10 @@ func (p platform) Collect(ch chan<- prometheus.Metric) {
 		}
 		gauge(capacityDesc, husk.Resources{CPUMillis: n.SchedulableCPUMillis, MemoryMiB: n.Capacity.MemoryMiB})
 		gauge(allocatedDesc, n.Allocated)
+		if n.ScratchGiB != nil {
+			ch <- prometheus.MustNewConstMetric(capacityDesc, prometheus.GaugeValue, float64(*n.ScratchGiB)*gib, n.Name, "scratch")
+			ch <- prometheus.MustNewConstMetric(allocatedDesc, prometheus.GaugeValue, float64(n.AllocatedScratchGiB)*gib, n.Name, "scratch")
+		}
 		if n.HeartbeatAt != nil {
 			ch <- prometheus.MustNewConstMetric(heartbeatDesc, prometheus.GaugeValue, unixSeconds(*n.HeartbeatAt), n.Name)
 		}

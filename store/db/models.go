@@ -187,6 +187,7 @@ type Node struct {
 	FenceMessage         string
 	MachineOff           bool
 	Clean                bool
+	ScratchGib           *int
 }
 
 type NodeCertificate struct {
@@ -268,6 +269,7 @@ type Pod struct {
 	Halted              bool
 	Placement           int64
 	KeyPlacement        int64
+	ScratchGib          int
 }
 
 type PodSample struct {
@@ -324,6 +326,7 @@ type Tenant struct {
 	QuotaRequestsPerSecond int
 	QuotaPriority          int
 	QuotaConfigs           int
+	QuotaScratchGib        int
 }
 
 type TenantKey struct {

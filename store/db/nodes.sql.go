@@ -216,7 +216,7 @@ func (q *Queries) FencePlacement(ctx context.Context, arg FencePlacementParams) 
 }
 
 const fencedNodes = `-- name: FencedNodes :many
-SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since, storage_address, state_since, fence_addresses, fenced_at, fence_message, machine_off, clean FROM nodes WHERE state IN ('Lost', 'Fencing', 'Fenced', 'Recovering') ORDER BY name
+SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since, storage_address, state_since, fence_addresses, fenced_at, fence_message, machine_off, clean, scratch_gib FROM nodes WHERE state IN ('Lost', 'Fencing', 'Fenced', 'Recovering') ORDER BY name
 `
 
 // Nodes that are lost, are being fenced, are fenced, or can be made Ready again.
@@ -258,6 +258,7 @@ func (q *Queries) FencedNodes(ctx context.Context) ([]Node, error) {
 			&i.FenceMessage,
 			&i.MachineOff,
 			&i.Clean,
+			&i.ScratchGib,
 		); err != nil {
 			return nil, err
 		}
@@ -302,12 +303,12 @@ UPDATE nodes n SET heartbeat_at = clock_timestamp(), state = COALESCE($1::jsonb 
     clean = COALESCE($1::jsonb ->> old.state, old.state) = 'Recovering' AND $4::integer = 0 AND $5::bigint >= n.desired_revision,
     machine_off = n.machine_off AND old.state NOT IN ('Fenced', 'Recovering'),
     cpu_millis = old.cpu, cpu_overcommit = old.overcommit, memory_mib = GREATEST($6::integer, n.allocated_memory_mib),
-    vmm_overhead_mib = $7, capabilities = $8::text[],
-    version = n.version + CASE WHEN (n.state, n.cpu_millis, n.cpu_overcommit, n.memory_mib, n.vmm_overhead_mib, n.capabilities) IS DISTINCT FROM
-        (COALESCE($1::jsonb ->> old.state, old.state), old.cpu, old.overcommit, GREATEST($6::integer, n.allocated_memory_mib), $7::integer, $8::text[]) THEN 1 ELSE 0 END
-FROM (SELECT o.id, o.state, GREATEST($9::integer, 1) AS cpu,
-    GREATEST(COALESCE((SELECT p.cpu_overcommit FROM pools p WHERE p.name = o.pool), 1), o.allocated_cpu_millis::double precision / GREATEST($9::integer, 1)) AS overcommit
-    FROM nodes o WHERE o.id = $10 FOR UPDATE) old
+    vmm_overhead_mib = $7, capabilities = $8::text[], scratch_gib = $9::integer,
+    version = n.version + CASE WHEN (n.state, n.cpu_millis, n.cpu_overcommit, n.memory_mib, n.vmm_overhead_mib, n.capabilities, n.scratch_gib) IS DISTINCT FROM
+        (COALESCE($1::jsonb ->> old.state, old.state), old.cpu, old.overcommit, GREATEST($6::integer, n.allocated_memory_mib), $7::integer, $8::text[], $9::integer) THEN 1 ELSE 0 END
+FROM (SELECT o.id, o.state, GREATEST($10::integer, 1) AS cpu,
+    GREATEST(COALESCE((SELECT p.cpu_overcommit FROM pools p WHERE p.name = o.pool), 1), o.allocated_cpu_millis::double precision / GREATEST($10::integer, 1)) AS overcommit
+    FROM nodes o WHERE o.id = $11 FOR UPDATE) old
 WHERE n.id = old.id
 RETURNING old.state, n.state AS now, EXISTS (SELECT 1 FROM pods WHERE pods.node_id = n.id AND pods.phase = 'Unknown') AS has_unknown_pods
 `
@@ -321,6 +322,7 @@ type HeartbeatParams struct {
 	MemoryMib      int
 	VmmOverheadMib int
 	Capabilities   []string
+	ScratchGib     *int
 	CpuMillis      int
 	ID             uuid.UUID
 }
@@ -344,6 +346,7 @@ func (q *Queries) Heartbeat(ctx context.Context, arg HeartbeatParams) (Heartbeat
 		arg.MemoryMib,
 		arg.VmmOverheadMib,
 		arg.Capabilities,
+		arg.ScratchGib,
 		arg.CpuMillis,
 		arg.ID,
 	)
@@ -369,7 +372,7 @@ func (q *Queries) InsertJoinToken(ctx context.Context, arg InsertJoinTokenParams
 }
 
 const insertNode = `-- name: InsertNode :one
-INSERT INTO nodes (id, name) VALUES ($1, $2) RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since, storage_address, state_since, fence_addresses, fenced_at, fence_message, machine_off, clean
+INSERT INTO nodes (id, name) VALUES ($1, $2) RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since, storage_address, state_since, fence_addresses, fenced_at, fence_message, machine_off, clean, scratch_gib
 `
 
 type InsertNodeParams struct {
@@ -409,6 +412,7 @@ func (q *Queries) InsertNode(ctx context.Context, arg InsertNodeParams) (Node, e
 		&i.FenceMessage,
 		&i.MachineOff,
 		&i.Clean,
+		&i.ScratchGib,
 	)
 	return i, err
 }
@@ -431,7 +435,7 @@ func (q *Queries) LockJoinToken(ctx context.Context, hash []byte) (JoinToken, er
 }
 
 const lockNode = `-- name: LockNode :one
-SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since, storage_address, state_since, fence_addresses, fenced_at, fence_message, machine_off, clean FROM nodes WHERE id = $1 FOR UPDATE
+SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since, storage_address, state_since, fence_addresses, fenced_at, fence_message, machine_off, clean, scratch_gib FROM nodes WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) LockNode(ctx context.Context, id uuid.UUID) (Node, error) {
@@ -466,46 +470,55 @@ func (q *Queries) LockNode(ctx context.Context, id uuid.UUID) (Node, error) {
 		&i.FenceMessage,
 		&i.MachineOff,
 		&i.Clean,
+		&i.ScratchGib,
 	)
 	return i, err
 }
 
 const node = `-- name: Node :one
-SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since, storage_address, state_since, fence_addresses, fenced_at, fence_message, machine_off, clean FROM nodes WHERE id = $1
+SELECT n.id, n.name, n.state, n.cpu_millis, n.memory_mib, n.vmm_overhead_mib, n.allocated_cpu_millis, n.allocated_memory_mib, n.version, n.desired_revision, n.endpoint, n.heartbeat_at, n.created_at, n.pool, n.labels, n.taints, n.cordoned, n.cpu_overcommit, n.schedulable_cpu_millis, n.capabilities, n.desired_since, n.storage_address, n.state_since, n.fence_addresses, n.fenced_at, n.fence_message, n.machine_off, n.clean, n.scratch_gib, COALESCE((SELECT sum(p.scratch_gib) FROM pods p WHERE p.node_id = n.id AND p.holds_room), 0)::integer AS allocated_scratch_gib
+FROM nodes n WHERE n.id = $1
 `
 
-func (q *Queries) Node(ctx context.Context, id uuid.UUID) (Node, error) {
+type NodeRow struct {
+	Node                Node
+	AllocatedScratchGib int
+}
+
+func (q *Queries) Node(ctx context.Context, id uuid.UUID) (NodeRow, error) {
 	row := q.db.QueryRow(ctx, node, id)
-	var i Node
+	var i NodeRow
 	err := row.Scan(
-		&i.ID,
-		&i.Name,
-		&i.State,
-		&i.CpuMillis,
-		&i.MemoryMib,
-		&i.VmmOverheadMib,
-		&i.AllocatedCpuMillis,
-		&i.AllocatedMemoryMib,
-		&i.Version,
-		&i.DesiredRevision,
-		&i.Endpoint,
-		&i.HeartbeatAt,
-		&i.CreatedAt,
-		&i.Pool,
-		&i.Labels,
-		&i.Taints,
-		&i.Cordoned,
-		&i.CpuOvercommit,
-		&i.SchedulableCpuMillis,
-		&i.Capabilities,
-		&i.DesiredSince,
-		&i.StorageAddress,
-		&i.StateSince,
-		&i.FenceAddresses,
-		&i.FencedAt,
-		&i.FenceMessage,
-		&i.MachineOff,
-		&i.Clean,
+		&i.Node.ID,
+		&i.Node.Name,
+		&i.Node.State,
+		&i.Node.CpuMillis,
+		&i.Node.MemoryMib,
+		&i.Node.VmmOverheadMib,
+		&i.Node.AllocatedCpuMillis,
+		&i.Node.AllocatedMemoryMib,
+		&i.Node.Version,
+		&i.Node.DesiredRevision,
+		&i.Node.Endpoint,
+		&i.Node.HeartbeatAt,
+		&i.Node.CreatedAt,
+		&i.Node.Pool,
+		&i.Node.Labels,
+		&i.Node.Taints,
+		&i.Node.Cordoned,
+		&i.Node.CpuOvercommit,
+		&i.Node.SchedulableCpuMillis,
+		&i.Node.Capabilities,
+		&i.Node.DesiredSince,
+		&i.Node.StorageAddress,
+		&i.Node.StateSince,
+		&i.Node.FenceAddresses,
+		&i.Node.FencedAt,
+		&i.Node.FenceMessage,
+		&i.Node.MachineOff,
+		&i.Node.Clean,
+		&i.Node.ScratchGib,
+		&i.AllocatedScratchGib,
 	)
 	return i, err
 }
@@ -553,7 +566,7 @@ func (q *Queries) NodeBeats(ctx context.Context) ([]NodeBeatsRow, error) {
 
 const nodeCapacities = `-- name: NodeCapacities :many
 SELECT id, name, state, version, schedulable_cpu_millis, memory_mib, allocated_cpu_millis, allocated_memory_mib, vmm_overhead_mib,
-    COALESCE(pool, '')::text AS pool, labels, taints, cordoned, capabilities FROM nodes ORDER BY name
+    COALESCE(scratch_gib, 2147483647)::integer AS scratch_gib, COALESCE(pool, '')::text AS pool, labels, taints, cordoned, capabilities FROM nodes ORDER BY name
 `
 
 type NodeCapacitiesRow struct {
@@ -566,6 +579,7 @@ type NodeCapacitiesRow struct {
 	AllocatedCpuMillis   int
 	AllocatedMemoryMib   int
 	VmmOverheadMib       int
+	ScratchGib           int
 	Pool                 string
 	Labels               map[string]string
 	Taints               []string
@@ -592,6 +606,7 @@ func (q *Queries) NodeCapacities(ctx context.Context) ([]NodeCapacitiesRow, erro
 			&i.AllocatedCpuMillis,
 			&i.AllocatedMemoryMib,
 			&i.VmmOverheadMib,
+			&i.ScratchGib,
 			&i.Pool,
 			&i.Labels,
 			&i.Taints,
@@ -620,47 +635,55 @@ func (q *Queries) NodeHasPods(ctx context.Context, nodeID uuid.UUID) (bool, erro
 }
 
 const nodes = `-- name: Nodes :many
-SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since, storage_address, state_since, fence_addresses, fenced_at, fence_message, machine_off, clean FROM nodes ORDER BY name
+SELECT n.id, n.name, n.state, n.cpu_millis, n.memory_mib, n.vmm_overhead_mib, n.allocated_cpu_millis, n.allocated_memory_mib, n.version, n.desired_revision, n.endpoint, n.heartbeat_at, n.created_at, n.pool, n.labels, n.taints, n.cordoned, n.cpu_overcommit, n.schedulable_cpu_millis, n.capabilities, n.desired_since, n.storage_address, n.state_since, n.fence_addresses, n.fenced_at, n.fence_message, n.machine_off, n.clean, n.scratch_gib, COALESCE((SELECT sum(p.scratch_gib) FROM pods p WHERE p.node_id = n.id AND p.holds_room), 0)::integer AS allocated_scratch_gib
+FROM nodes n ORDER BY n.name
 `
 
-func (q *Queries) Nodes(ctx context.Context) ([]Node, error) {
+type NodesRow struct {
+	Node                Node
+	AllocatedScratchGib int
+}
+
+func (q *Queries) Nodes(ctx context.Context) ([]NodesRow, error) {
 	rows, err := q.db.Query(ctx, nodes)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	items := []Node{}
+	items := []NodesRow{}
 	for rows.Next() {
-		var i Node
+		var i NodesRow
 		if err := rows.Scan(
-			&i.ID,
-			&i.Name,
-			&i.State,
-			&i.CpuMillis,
-			&i.MemoryMib,
-			&i.VmmOverheadMib,
-			&i.AllocatedCpuMillis,
-			&i.AllocatedMemoryMib,
-			&i.Version,
-			&i.DesiredRevision,
-			&i.Endpoint,
-			&i.HeartbeatAt,
-			&i.CreatedAt,
-			&i.Pool,
-			&i.Labels,
-			&i.Taints,
-			&i.Cordoned,
-			&i.CpuOvercommit,
-			&i.SchedulableCpuMillis,
-			&i.Capabilities,
-			&i.DesiredSince,
-			&i.StorageAddress,
-			&i.StateSince,
-			&i.FenceAddresses,
-			&i.FencedAt,
-			&i.FenceMessage,
-			&i.MachineOff,
-			&i.Clean,
+			&i.Node.ID,
+			&i.Node.Name,
+			&i.Node.State,
+			&i.Node.CpuMillis,
+			&i.Node.MemoryMib,
+			&i.Node.VmmOverheadMib,
+			&i.Node.AllocatedCpuMillis,
+			&i.Node.AllocatedMemoryMib,
+			&i.Node.Version,
+			&i.Node.DesiredRevision,
+			&i.Node.Endpoint,
+			&i.Node.HeartbeatAt,
+			&i.Node.CreatedAt,
+			&i.Node.Pool,
+			&i.Node.Labels,
+			&i.Node.Taints,
+			&i.Node.Cordoned,
+			&i.Node.CpuOvercommit,
+			&i.Node.SchedulableCpuMillis,
+			&i.Node.Capabilities,
+			&i.Node.DesiredSince,
+			&i.Node.StorageAddress,
+			&i.Node.StateSince,
+			&i.Node.FenceAddresses,
+			&i.Node.FencedAt,
+			&i.Node.FenceMessage,
+			&i.Node.MachineOff,
+			&i.Node.Clean,
+			&i.Node.ScratchGib,
+			&i.AllocatedScratchGib,
 		); err != nil {
 			return nil, err
 		}
@@ -784,7 +807,7 @@ func (q *Queries) PlacementsOfNode(ctx context.Context, nodeID uuid.UUID) ([]Pla
 }
 
 const podsToMove = `-- name: PodsToMove :many
-SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement FROM pods p JOIN nodes n ON n.id = p.node_id LEFT JOIN placements pl ON pl.tenant_id = p.tenant_id AND pl.pod_id = p.id AND pl.number = p.placement
+SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib FROM pods p JOIN nodes n ON n.id = p.node_id LEFT JOIN placements pl ON pl.tenant_id = p.tenant_id AND pl.pod_id = p.id AND pl.number = p.placement
 WHERE p.node_id = $1::uuid AND (p.holds_room OR p.phase = 'Stopping') AND (n.state IN ('Fenced', 'Recovering') OR n.state IN ('Lost', 'Fencing') AND NOT pl.volumes)
 ORDER BY p.tenant_id, p.id LIMIT $2 FOR UPDATE OF p
 `
@@ -849,6 +872,7 @@ func (q *Queries) PodsToMove(ctx context.Context, arg PodsToMoveParams) ([]Pod, 
 			&i.Halted,
 			&i.Placement,
 			&i.KeyPlacement,
+			&i.ScratchGib,
 		); err != nil {
 			return nil, err
 		}
@@ -1056,7 +1080,7 @@ func (q *Queries) StorageAddressShared(ctx context.Context, arg StorageAddressSh
 const updateNode = `-- name: UpdateNode :one
 UPDATE nodes SET pool = $1, labels = $2, taints = $3, cordoned = $4, version = version + 1,
     cpu_overcommit = GREATEST(COALESCE((SELECT p.cpu_overcommit FROM pools p WHERE p.name = $1), 1), allocated_cpu_millis::double precision / GREATEST(cpu_millis, 1))
-WHERE id = $5 RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since, storage_address, state_since, fence_addresses, fenced_at, fence_message, machine_off, clean
+WHERE id = $5 RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since, storage_address, state_since, fence_addresses, fenced_at, fence_message, machine_off, clean, scratch_gib
 `
 
 type UpdateNodeParams struct {
@@ -1105,6 +1129,7 @@ func (q *Queries) UpdateNode(ctx context.Context, arg UpdateNodeParams) (Node, e
 		&i.FenceMessage,
 		&i.MachineOff,
 		&i.Clean,
+		&i.ScratchGib,
 	)
 	return i, err
 }

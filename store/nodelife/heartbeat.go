@@ -31,7 +31,7 @@ var next = func() []byte {
 func Heartbeat(ctx context.Context, q *db.Queries, n Beat) (db.HeartbeatRow, error) {
 	was, err := q.Heartbeat(ctx, db.HeartbeatParams{
 		ID: n.ID, CpuMillis: n.Capacity.CPUMillis, MemoryMib: n.Capacity.MemoryMiB, VmmOverheadMib: n.VMMOverheadMiB, Next: next,
-		Endpoint: n.Endpoint, Capabilities: append([]string{}, n.Capabilities...), StorageAddress: n.StorageAddress, Machines: n.Machines, Revision: n.Revision,
+		Endpoint: n.Endpoint, Capabilities: append([]string{}, n.Capabilities...), ScratchGib: n.ScratchGiB, StorageAddress: n.StorageAddress, Machines: n.Machines, Revision: n.Revision,
 	})
 	if err != nil || was.State == husk.NodeReady {
 		return was, err

@@ -12,17 +12,19 @@ UPDATE join_tokens SET used_at = clock_timestamp(), node_id = @node_id::uuid WHE
 INSERT INTO nodes (id, name) VALUES (@id, @name) RETURNING *;
 
 -- name: Node :one
-SELECT * FROM nodes WHERE id = @id;
+SELECT sqlc.embed(n), COALESCE((SELECT sum(p.scratch_gib) FROM pods p WHERE p.node_id = n.id AND p.holds_room), 0)::integer AS allocated_scratch_gib
+FROM nodes n WHERE n.id = @id;
 
 -- name: LockNode :one
 SELECT * FROM nodes WHERE id = @id FOR UPDATE;
 
 -- name: Nodes :many
-SELECT * FROM nodes ORDER BY name;
+SELECT sqlc.embed(n), COALESCE((SELECT sum(p.scratch_gib) FROM pods p WHERE p.node_id = n.id AND p.holds_room), 0)::integer AS allocated_scratch_gib
+FROM nodes n ORDER BY n.name;
 
 -- name: NodeCapacities :many
 SELECT id, name, state, version, schedulable_cpu_millis, memory_mib, allocated_cpu_millis, allocated_memory_mib, vmm_overhead_mib,
-    COALESCE(pool, '')::text AS pool, labels, taints, cordoned, capabilities FROM nodes ORDER BY name;
+    COALESCE(scratch_gib, 2147483647)::integer AS scratch_gib, COALESCE(pool, '')::text AS pool, labels, taints, cordoned, capabilities FROM nodes ORDER BY name;
 
 -- name: UpdateNode :one
 UPDATE nodes SET pool = sqlc.narg(pool), labels = @labels, taints = @taints, cordoned = @cordoned, version = version + 1,
@@ -64,9 +66,9 @@ UPDATE nodes n SET heartbeat_at = clock_timestamp(), state = COALESCE(@next::jso
     clean = COALESCE(@next::jsonb ->> old.state, old.state) = 'Recovering' AND @machines::integer = 0 AND @revision::bigint >= n.desired_revision,
     machine_off = n.machine_off AND old.state NOT IN ('Fenced', 'Recovering'),
     cpu_millis = old.cpu, cpu_overcommit = old.overcommit, memory_mib = GREATEST(@memory_mib::integer, n.allocated_memory_mib),
-    vmm_overhead_mib = @vmm_overhead_mib, capabilities = @capabilities::text[],
-    version = n.version + CASE WHEN (n.state, n.cpu_millis, n.cpu_overcommit, n.memory_mib, n.vmm_overhead_mib, n.capabilities) IS DISTINCT FROM
-        (COALESCE(@next::jsonb ->> old.state, old.state), old.cpu, old.overcommit, GREATEST(@memory_mib::integer, n.allocated_memory_mib), @vmm_overhead_mib::integer, @capabilities::text[]) THEN 1 ELSE 0 END
+    vmm_overhead_mib = @vmm_overhead_mib, capabilities = @capabilities::text[], scratch_gib = sqlc.narg(scratch_gib)::integer,
+    version = n.version + CASE WHEN (n.state, n.cpu_millis, n.cpu_overcommit, n.memory_mib, n.vmm_overhead_mib, n.capabilities, n.scratch_gib) IS DISTINCT FROM
+        (COALESCE(@next::jsonb ->> old.state, old.state), old.cpu, old.overcommit, GREATEST(@memory_mib::integer, n.allocated_memory_mib), @vmm_overhead_mib::integer, @capabilities::text[], sqlc.narg(scratch_gib)::integer) THEN 1 ELSE 0 END
 FROM (SELECT o.id, o.state, GREATEST(@cpu_millis::integer, 1) AS cpu,
     GREATEST(COALESCE((SELECT p.cpu_overcommit FROM pools p WHERE p.name = o.pool), 1), o.allocated_cpu_millis::double precision / GREATEST(@cpu_millis::integer, 1)) AS overcommit
     FROM nodes o WHERE o.id = @id FOR UPDATE) old

@@ -3,7 +3,8 @@
 -- again uses them.
 SELECT count(*)::integer AS pods,
     COALESCE(sum(cpu_millis) FILTER (WHERE phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted), 0)::integer AS cpu_millis,
-    COALESCE(sum(memory_mib) FILTER (WHERE phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted), 0)::integer AS memory_mib
+    COALESCE(sum(memory_mib) FILTER (WHERE phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted), 0)::integer AS memory_mib,
+    COALESCE(sum(scratch_gib) FILTER (WHERE phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted), 0)::integer AS scratch_gib
 FROM pods WHERE tenant_id = @tenant_id;
 
 -- name: TenantNetwork :one
@@ -31,8 +32,8 @@ WHERE c.address BETWEEN net.first AND net.last
 ORDER BY c.turn LIMIT 1;
 
 -- name: InsertPod :one
-INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang, guest_bytes, needs, annotations)
-VALUES (@tenant_id, @id, @name, @labels, @spec, @cpu_millis, @memory_mib, @network_id, @address, @mac, sqlc.narg(scheduling), @priority, @gang, @guest_bytes, @needs, @annotations)
+INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang, guest_bytes, needs, annotations, scratch_gib)
+VALUES (@tenant_id, @id, @name, @labels, @spec, @cpu_millis, @memory_mib, @network_id, @address, @mac, sqlc.narg(scheduling), @priority, @gang, @guest_bytes, @needs, @annotations, @scratch_gib)
 RETURNING *;
 
 -- name: Pod :one
@@ -105,7 +106,7 @@ SELECT phase, node_name, placed_at, tries, next_try_at, decision FROM pods WHERE
 
 -- name: PlacedPods :many
 -- The pods that are allocated on these nodes.
-SELECT tenant_id, id, node_id::uuid AS node_id, cpu_millis, memory_mib, vmm_overhead_mib, phase, placed_at, labels, scheduling
+SELECT tenant_id, id, node_id::uuid AS node_id, cpu_millis, memory_mib, vmm_overhead_mib, scratch_gib, phase, placed_at, labels, scheduling
 FROM pods WHERE holds_room AND node_id = ANY(@node_ids::uuid[]);
 
 -- name: NodesOfTenants :many
@@ -197,7 +198,7 @@ WITH volumes_missing AS (
     SELECT tenant_id, gang, count(*)::integer AS created, (count(*) FILTER (WHERE holds_room))::integer AS placed
     FROM pods WHERE gang <> '' AND (phase = 'Pending' OR holds_room) GROUP BY tenant_id, gang
 )
-SELECT p.tenant_id, p.id, p.cpu_millis, p.memory_mib, p.created_at, p.priority, p.labels, p.scheduling, p.tries, p.placed_generation, p.needs,
+SELECT p.tenant_id, p.id, p.cpu_millis, p.memory_mib, p.scratch_gib, p.created_at, p.priority, p.labels, p.scheduling, p.tries, p.placed_generation, p.needs,
     jsonb_path_exists(p.spec, '$.containers[*].privileged ? (@ == true)')::boolean AS privileged,
     COALESCE(v.name, '')::text AS waits_for_volume, COALESCE(i.name, '')::text AS waits_for_image,
     COALESCE(g.created, 0)::integer AS gang_created, COALESCE(g.placed, 0)::integer AS gang_placed

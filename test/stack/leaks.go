@@ -27,7 +27,7 @@ func (s *Stack) stop() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), pace.Limit(time.Minute))
 	defer cancel()
-	for _, check := range []func() error{s.poolsAreEmpty, s.tablesAreEmpty, s.nodesAreEmpty} {
+	for _, check := range []func() error{s.poolsAreEmpty, s.tablesAreEmpty, s.nodesAreEmpty, s.noScratchDisks} {
 		left = errors.Join(left, Until(ctx, check))
 	}
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -111,4 +111,13 @@ func (s *Stack) nodesAreEmpty() error {
 		}
 	}
 	return nil
+}
+
+// noScratchDisks returns an error while the agent has scratch disks of pods.
+func (s *Stack) noScratchDisks() error {
+	files, err := filepath.Glob(filepath.Join(s.stateDir(), "agent/scratch/*"))
+	if err == nil && len(files) > 0 {
+		err = fmt.Errorf("the agent has not removed these scratch disks: %s", strings.Join(files, ", "))
+	}
+	return err
 }

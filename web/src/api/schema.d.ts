@@ -2060,6 +2060,29 @@ export interface components {
              * @example 64
              */
             shmSizeMiB?: number;
+            /**
+             * @description Where containers keep what they write outside of volumes: on a scratch disk of the node (default), or in the pod's memory.
+             * @enum {string}
+             */
+            ephemeralStorage?: "disk" | "memory";
+            /**
+             * @description The size of the scratch disk. It takes only as much of the node as is written. The default is 10.
+             * @example 20
+             */
+            ephemeralStorageGiB?: number;
+            /**
+             * @description The host name of the pod, which is the name of the pod by default.
+             * @example web-1
+             */
+            hostname?: string;
+            hostAliases?: components["schemas"]["HostAlias"][];
+            /**
+             * @description `Default`: the name servers of the node, and then those of `dnsConfig`. `None`: only those of `dnsConfig`.
+             * @enum {string}
+             */
+            dnsPolicy?: "Default" | "None";
+            dnsConfig?: components["schemas"]["DNSConfig"];
+            sysctls?: components["schemas"]["Sysctl"][];
             restartPolicy?: components["schemas"]["RestartPolicy"];
             /** @default 30 */
             terminationGracePeriodSeconds?: number;
@@ -2204,7 +2227,7 @@ export interface components {
             nextTryAt?: string;
             nodeName?: string;
             /** @enum {string} */
-            reason?: "Waiting" | "NoNode" | "NotSelected" | "NotTolerated" | "Crowded" | "InsufficientCPU" | "InsufficientMemory" | "Insufficient" | "GangIncomplete" | "Preempting";
+            reason?: "Waiting" | "NoNode" | "NotSelected" | "NotTolerated" | "Crowded" | "InsufficientCPU" | "InsufficientMemory" | "InsufficientEphemeralStorage" | "Insufficient" | "GangIncomplete" | "Preempting";
             message?: string;
             score?: components["schemas"]["PlacementScore"];
             refusal?: components["schemas"]["PlacementRefusal"];
@@ -2292,7 +2315,7 @@ export interface components {
              */
             nodeId?: string;
             resources: components["schemas"]["Capacity"];
-            /** @description The node memory that the virtual machine monitor needs in addition to the pod's memory. */
+            /** @description The node memory that the pod needs in addition to its own: for the virtual machine monitor, and for the kernel of the guest. */
             vmmOverheadMiB: number;
             priority: number;
             /** Format: date-time */
@@ -2513,14 +2536,45 @@ export interface components {
             /** @example 256 */
             memoryMiB: number;
         };
-        /** @description Something that containers can mount. Give exactly one of `volumeId`, `config`, `secret` and `emptyDir`. */
+        /** @description Something that containers can mount. Give exactly one of `volumeId`, `config`, `secret`, `projected` and `emptyDir`. */
         PodVolume: {
             name: components["schemas"]["Name"];
             /** Format: uuid */
             volumeId?: string;
             config?: components["schemas"]["ConfigFiles"];
             secret?: components["schemas"]["ConfigFiles"];
+            /** @description Files from several sources in one directory. If several have a path, the last one counts. */
+            projected?: components["schemas"]["Projection"][];
             emptyDir?: components["schemas"]["EmptyDir"];
+        };
+        /**
+         * @description A part of a projected volume. Give exactly one of `config`, `secret` and `files`.
+         * @example {
+         *       "config": {
+         *         "name": "web"
+         *       }
+         *     }
+         */
+        Projection: {
+            config?: components["schemas"]["ConfigFiles"];
+            secret?: components["schemas"]["ConfigFiles"];
+            files?: components["schemas"]["ProjectedFile"][];
+        };
+        /**
+         * @description A file with a field of the pod or with a text. Give either `field` or `content`.
+         * @example {
+         *       "path": "address",
+         *       "field": "address"
+         *     }
+         */
+        ProjectedFile: {
+            /** @description The path relative to the mount point. */
+            path: string;
+            /** @description A field of the pod: `id`, `name`, `address`, `nodeName`, `cpuMillis`, `memoryMiB`, `labels.` or `annotations.` and a name, or all `labels` or `annotations`. */
+            field?: string;
+            content?: string;
+            /** @default 0644 */
+            mode?: string;
         };
         /** @description A directory that all containers of the pod can share. It is empty whenever the virtual machine starts, and keeps its files while containers restart. Every user can write to it. */
         EmptyDir: {
@@ -2644,6 +2698,69 @@ export interface components {
             limits?: components["schemas"]["Limits"];
             /** @description Limits of each process, as `ulimit` sets them. By default, a process can open 65536 files and raise that to 1048576. */
             ulimits?: components["schemas"]["Ulimit"][];
+        };
+        /**
+         * @description Names of an address, in the file /etc/hosts of the pod.
+         * @example {
+         *       "ip": "192.0.2.10",
+         *       "hostnames": [
+         *         "db",
+         *         "db.example.com"
+         *       ]
+         *     }
+         */
+        HostAlias: {
+            ip: components["schemas"]["IPAddress"];
+            hostnames: string[];
+        };
+        /**
+         * @description An IPv4 or IPv6 address.
+         * @example 192.0.2.53
+         */
+        IPAddress: string;
+        /**
+         * @description The file /etc/resolv.conf of the pod.
+         * @example {
+         *       "nameservers": [
+         *         "192.0.2.53"
+         *       ],
+         *       "searches": [
+         *         "example.com"
+         *       ],
+         *       "options": [
+         *         {
+         *           "name": "ndots",
+         *           "value": "2"
+         *         }
+         *       ]
+         *     }
+         */
+        DNSConfig: {
+            nameservers?: components["schemas"]["IPAddress"][];
+            /** @description Domains in which names are searched. */
+            searches?: string[];
+            options?: components["schemas"]["DNSOption"][];
+        };
+        /**
+         * @example {
+         *       "name": "ndots",
+         *       "value": "2"
+         *     }
+         */
+        DNSOption: {
+            name: string;
+            value?: string;
+        };
+        /**
+         * @description A parameter of the pod's kernel. Only those of the network and of IPC can be set.
+         * @example {
+         *       "name": "net.core.somaxconn",
+         *       "value": "4096"
+         *     }
+         */
+        Sysctl: {
+            name: string;
+            value: string;
         };
         /**
          * @description A limit of each process, or of its user. -1 is unlimited.
@@ -2925,7 +3042,7 @@ export interface components {
              */
             address?: string;
             nodeName?: string;
-            /** @description The node memory that the virtual machine monitor needs in addition to the guest's memory. */
+            /** @description The node memory that the pod needs in addition to its own: for the virtual machine monitor, and for the kernel of the guest. */
             vmmOverheadMiB: number;
             /** @description How often the virtual machine was restarted. */
             restarts?: number;
@@ -3289,7 +3406,7 @@ export interface components {
              * @default false
              */
             optional?: boolean;
-            /** @description A field of the pod: `id`, `name`, `address`, `nodeName`, `cpuMillis`, `memoryMiB`, or `labels.` and a label. */
+            /** @description A field of the pod: `id`, `name`, `address`, `nodeName`, `cpuMillis`, `memoryMiB`, or `labels.` or `annotations.` and a name. */
             field?: string;
         };
         /**
@@ -3357,6 +3474,8 @@ export interface components {
             /** @example registry.example.com/nginx:1.22 */
             reference: string;
             registryAuth?: components["schemas"]["RegistryAuth"];
+            /** @description Names of secrets with logins, in the form of ~/.docker/config.json, under the key `.dockerconfigjson` or `config.json`. The first login for the registry of the image is used. Without one, the import is anonymous. */
+            registrySecrets?: components["schemas"]["Name"][];
         };
         RegistryAuth: {
             username: string;
@@ -3467,6 +3586,7 @@ export interface components {
          *       "pods": 20,
          *       "cpuMillis": 8000,
          *       "memoryMiB": 16384,
+         *       "scratchGiB": 200,
          *       "volumes": 20,
          *       "volumeGiB": 200,
          *       "snapshots": 20,
@@ -3488,6 +3608,11 @@ export interface components {
             cpuMillis: number;
             /** @example 16384 */
             memoryMiB: number;
+            /**
+             * @description Scratch disks of pods. If the limits of a new tenant say nothing, it is 10 for each pod.
+             * @example 200
+             */
+            scratchGiB: number;
             /** @example 20 */
             volumes: number;
             /** @example 200 */
@@ -3539,6 +3664,11 @@ export interface components {
             cpuMillis?: number;
             /** @example 16384 */
             memoryMiB?: number;
+            /**
+             * @description Scratch disks of pods. If the limits of a new tenant say nothing, it is 10 for each pod.
+             * @example 200
+             */
+            scratchGiB?: number;
             /** @example 20 */
             volumes?: number;
             /** @example 200 */
@@ -3580,6 +3710,7 @@ export interface components {
          *         "pods": 20,
          *         "cpuMillis": 8000,
          *         "memoryMiB": 16384,
+         *         "scratchGiB": 200,
          *         "volumes": 20,
          *         "volumeGiB": 200,
          *         "snapshots": 20,
@@ -3594,6 +3725,7 @@ export interface components {
          *         "pods": 1,
          *         "cpuMillis": 500,
          *         "memoryMiB": 256,
+         *         "scratchGiB": 10,
          *         "volumes": 1,
          *         "volumeGiB": 50,
          *         "snapshots": 0,
@@ -3613,6 +3745,7 @@ export interface components {
          *       "pods": 1,
          *       "cpuMillis": 500,
          *       "memoryMiB": 256,
+         *       "scratchGiB": 10,
          *       "volumes": 1,
          *       "volumeGiB": 50,
          *       "snapshots": 0,
@@ -3638,6 +3771,11 @@ export interface components {
              * @example 4096
              */
             memoryMiB: number;
+            /**
+             * Format: int64
+             * @example 50
+             */
+            scratchGiB: number;
             /**
              * Format: int64
              * @example 5
@@ -3797,6 +3935,7 @@ export interface components {
          *         "pods": 20,
          *         "cpuMillis": 8000,
          *         "memoryMiB": 16384,
+         *         "scratchGiB": 200,
          *         "volumes": 20,
          *         "volumeGiB": 200,
          *         "snapshots": 20,
@@ -3831,6 +3970,7 @@ export interface components {
          *             "pods": 20,
          *             "cpuMillis": 8000,
          *             "memoryMiB": 16384,
+         *             "scratchGiB": 200,
          *             "volumes": 20,
          *             "volumeGiB": 200,
          *             "snapshots": 20,
@@ -4585,6 +4725,8 @@ export interface components {
          *         "memoryMiB": 384
          *       },
          *       "vmmOverheadMiB": 128,
+         *       "scratchGiB": 1600,
+         *       "allocatedScratchGiB": 10,
          *       "capabilities": [
          *         "privileged"
          *       ],
@@ -4611,6 +4753,9 @@ export interface components {
             capacity: components["schemas"]["Capacity"];
             allocated: components["schemas"]["Capacity"];
             vmmOverheadMiB: number;
+            /** @description How much the scratch disks of its pods can have together. Absent if its agent makes none. */
+            scratchGiB?: number;
+            allocatedScratchGiB?: number;
             capabilities: components["schemas"]["Capabilities"];
             /** Format: date-time */
             createdAt: string;
@@ -4641,6 +4786,8 @@ export interface components {
          *             "memoryMiB": 384
          *           },
          *           "vmmOverheadMiB": 128,
+         *           "scratchGiB": 1600,
+         *           "allocatedScratchGiB": 10,
          *           "capabilities": [
          *             "privileged"
          *           ],
@@ -4767,6 +4914,7 @@ export interface components {
          *         "memoryMiB": 260096
          *       },
          *       "vmmOverheadMiB": 128,
+         *       "scratchGiB": 1600,
          *       "capabilities": [
          *         "privileged"
          *       ],
@@ -4778,9 +4926,11 @@ export interface components {
          */
         Heartbeat: {
             capacity: components["schemas"]["Capacity"];
-            /** @description The node memory that one virtual machine needs in addition to its guest's memory. */
+            /** @description The node memory that one pod needs in addition to its own: for the virtual machine monitor, and for the kernel of the guest. */
             vmmOverheadMiB: number;
             capabilities?: components["schemas"]["Capabilities"];
+            /** @description How much the scratch disks of pods can have together. Absent if the agent makes none. */
+            scratchGiB?: number;
             /**
              * @description The URL at which servers reach the agent.
              * @example https://192.0.2.7:7443
@@ -5044,9 +5194,18 @@ export interface components {
             /** Format: int64 */
             fsGroup?: number;
             shmSizeMiB?: number;
+            /** @description The size of the pod's scratch disk, which the agent makes empty for each start of the virtual machine. Without it, containers write to memory. */
+            scratchGiB?: number;
             restartPolicy: components["schemas"]["RestartPolicy"];
             terminationGracePeriodSeconds: number;
             activeDeadlineSeconds?: number;
+            hostname?: string;
+            hostAliases?: components["schemas"]["HostAlias"][];
+            dnsPolicy?: string;
+            dnsConfig?: components["schemas"]["DNSConfig"];
+            sysctls?: components["schemas"]["Sysctl"][];
+            /** @description Why values of configs or secrets are missing. A pod that runs keeps the values that it has, and another does not start. */
+            valuesError?: string;
         };
         DesiredNetwork: {
             /** Format: uuid */

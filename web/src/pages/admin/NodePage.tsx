@@ -5,7 +5,7 @@ import { Link, useParams } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { client, type Node, type PlacedPod } from "../../api/client";
 import { keyOf, useSession } from "../../api/session";
-import { cores, coresOf, mebibytes } from "../../lib/format";
+import { cores, coresOf, gibibytes, mebibytes } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
 import { type Column, DataTable } from "../../ui/DataTable";
@@ -103,6 +103,9 @@ function Page({ node: n }: { node: Node }) {
           <div className="meters">
             <Meter label="CPU" used={n.allocated.cpuMillis} limit={n.schedulableCPUMillis} show={(x) => `${coresOf(x)}`} />
             <Meter label="Memory" used={n.allocated.memoryMiB} limit={n.capacity.memoryMiB} show={mebibytes} />
+            {n.scratchGiB !== undefined && (
+              <Meter label="Scratch disks" used={n.allocatedScratchGiB ?? 0} limit={n.scratchGiB} show={gibibytes} />
+            )}
           </div>
           <Packing node={n} pods={pods.data ?? []} height={170} />
         </Card>
