@@ -3,6 +3,7 @@
 package husk
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -148,4 +149,13 @@ type PodReport struct {
 	DomainStartedAt  *time.Time        `json:"domainStartedAt,omitempty"`
 	GuestReadyAt     *time.Time        `json:"guestReadyAt,omitempty"`
 	RunningAt        *time.Time        `json:"runningAt,omitempty"`
+}
+
+// KeyHolder returns the name by which Ceph knows the key of a placement: the pod's id and the placement's number. Number 0, from before
+// placements had numbers, adds nothing.
+func KeyHolder(pod uuid.UUID, placement int64) string {
+	if placement == 0 {
+		return pod.String()
+	}
+	return pod.String() + "." + strconv.FormatInt(placement, 10)
 }

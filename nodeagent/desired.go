@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -41,9 +42,9 @@ func (a *Agent) follow(ctx context.Context, out chan husk.DesiredState) {
 		if time.Since(wholeAt) > wholeEvery {
 			known = none
 		}
-		state, err := a.server.desired(ctx, known)
+		state, regained, err := a.poll(ctx, known)
 		if err != nil {
-			if ctx.Err() == nil {
+			if ctx.Err() == nil && !regained {
 				a.log.Warn("cannot get the desired state; retrying", "error", err)
 				wait.sleep(ctx)
 			}
@@ -82,6 +83,40 @@ func (a *Agent) follow(ctx context.Context, out chan husk.DesiredState) {
 		}
 		out <- current
 	}
+}
+
+// poll gets the desired state. If the node gets its lease back meanwhile, it returns regained, so that the next request asks what has changed since.
+func (a *Agent) poll(ctx context.Context, known int64) (_ husk.DesiredState, regained bool, _ error) {
+	again := a.lease.Regained()
+	wait := pollWait
+	if a.lease.Left() > 0 && !a.lease.MayWrite() {
+		wait = 0
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-again:
+			cancel()
+		}
+	})
+	sent := lease.Now()
+	state, err := a.server.desired(ctx, known, wait)
+	cancel()
+	watching.Wait()
+	if err == nil && a.lease.Confirm(sent) {
+		for _, w := range a.allWorkers() {
+			w.poke()
+		}
+	}
+	select {
+	case <-again:
+		regained = true
+	default:
+	}
+	return state, regained, err
 }
 
 // compare checks that the sum of the changes is the whole state. If it is not, the whole state replaces it.

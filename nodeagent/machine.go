@@ -45,8 +45,9 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 			return err
 		}
 	}
-	if !running && w.writes(desired) && w.agent.lease.Left() == 0 {
-		return w.cannotStart(desired, "its node has lost the server, and the pod may be started on another node", errNoLease)
+	if !running && w.writes(desired) && !w.agent.lease.MayWrite() {
+		w.awaitLease(ctx, desired)
+		return ctx.Err()
 	}
 	if !running && desired.ValuesError != "" {
 		return w.cannotStart(desired, desired.ValuesError, errors.New(desired.ValuesError))
@@ -71,8 +72,16 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 	return w.attend(ctx, desired, domain)
 }
 
-// errNoLease is why a pod that writes volumes is not started.
-var errNoLease = errors.New("the node has no lease; the server does not respond")
+// awaitLease waits until the node may start machines that write volumes, or the desired state changes.
+func (w *worker) awaitLease(ctx context.Context, desired husk.DesiredPod) {
+	const step = "its node has lost the server, and the pod may be started on another node"
+	_ = w.cannotStart(desired, step, nil) //nolint:errcheck // it only reports
+	select {
+	case <-ctx.Done():
+	case <-w.wake:
+	}
+	w.poke() // the next round decides again what to do
+}
 
 // writes reports whether the pod's machine writes volumes.
 func (*worker) writes(desired husk.DesiredPod) bool {

@@ -10,9 +10,7 @@ package lease
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"husk/nodeagent/process"
 )
 
 // Lease is the lease of a node: until when the server counts it as alive.
@@ -28,6 +28,10 @@ type Lease struct {
 	file *os.File
 	boot string
 	end  time.Duration // on the clock of Now; 0: none
+
+	since     time.Duration // when it was granted, after there was none
+	confirmed time.Duration // when the request was sent that the newest desired state responds to
+	regained  chan struct{}
 }
 
 // Now returns the time since the machine's boot. Unlike Go's monotonic clock, it continues while the machine is suspended (CLOCK_BOOTTIME).
@@ -51,7 +55,7 @@ func Open(stateDir string) (*Lease, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the lease: %w", err)
 	}
-	l := &Lease{file: f, boot: boot}
+	l := &Lease{file: f, boot: boot, since: 1, regained: make(chan struct{})}
 	if end, err := read(stateDir, boot); err == nil {
 		l.end = end
 		return l, nil
@@ -91,6 +95,11 @@ func (l *Lease) Extend(sent, lease time.Duration) error {
 	if _, err := l.file.WriteAt(fmt.Appendf(nil, "%s %020d\n", l.boot, end), 0); err != nil {
 		return fmt.Errorf("store the lease: %w", err)
 	}
+	if l.end < Now() && end > Now() {
+		l.since = sent
+		close(l.regained)
+		l.regained = make(chan struct{})
+	}
 	l.end = end
 	return nil
 }
@@ -102,64 +111,33 @@ func (l *Lease) Left() time.Duration {
 	return max(0, l.end-Now())
 }
 
+// Regained returns a channel that is closed when the lease is granted again after it had run out, or for the first time.
+func (l *Lease) Regained() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.regained
+}
+
+// Confirm notes that the server has sent the desired state, in response to a request that was sent at this time. It returns true if the node may
+// start machines that write volumes from now on, and could not before.
+func (l *Lease) Confirm(sent time.Duration) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	first := l.confirmed < l.since && sent >= l.since
+	l.confirmed = max(l.confirmed, sent)
+	return first
+}
+
+// MayWrite reports whether a machine that writes volumes may start. The lease alone does not permit it: the desired state may be from before the
+// lease ran out, and the pod may be elsewhere since.
+func (l *Lease) MayWrite() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.end > Now() && l.confirmed >= l.since
+}
+
 // Close closes the file.
 func (l *Lease) Close() error { return l.file.Close() }
 
-// EndWriters ends the machines of the agent with this state directory that write volumes, and returns how many there were. It kills their
-// processes, so it works also if these are suspended.
-func EndWriters(stateDir string) (int, error) {
-	dirs, err := os.ReadDir("/proc")
-	if err != nil {
-		return 0, err
-	}
-	ended := 0
-	var failures []error
-	for _, d := range dirs {
-		if d.Name()[0] < '1' || d.Name()[0] > '9' {
-			continue
-		}
-		writes, pid, err := writer(filepath.Join("/proc", d.Name()), stateDir)
-		if err == nil && writes {
-			err = errors.Join(unix.PidfdSendSignal(pid, unix.SIGKILL, nil, 0), unix.Close(pid))
-			ended++
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ESRCH) {
-			failures = append(failures, fmt.Errorf("process %s: %w", d.Name(), err))
-		}
-	}
-	return ended, errors.Join(failures...)
-}
-
-// volumePrefix begins the names of the RBD images of volumes (husk.Volume.RBDName), as libvirt describes disks to QEMU.
-const volumePrefix = `"image":"vol-`
-
-// writer reports whether a process is a machine of this agent with a volume, and returns a pidfd of it.
-func writer(proc, stateDir string) (bool, int, error) {
-	pid := 0
-	if _, err := fmt.Sscan(filepath.Base(proc), &pid); err != nil {
-		return false, 0, nil //nolint:nilerr // not a process
-	}
-	is, err := describes(proc, stateDir)
-	if err != nil || !is {
-		return false, 0, err
-	}
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		return false, 0, err
-	}
-	if is, err = describes(proc, stateDir); err != nil || !is { // the number may have been reused in between
-		return false, 0, errors.Join(err, unix.Close(fd))
-	}
-	return true, fd, nil
-}
-
-func describes(proc, stateDir string) (bool, error) {
-	raw, err := os.ReadFile(filepath.Join(proc, "cmdline")) //nolint:gosec // of the kernel
-	if errors.Is(err, unix.ESRCH) {
-		return false, nil
-	}
-	if err != nil || !bytes.Contains(raw, []byte("\x00-kernel\x00"+filepath.Clean(stateDir)+"/")) {
-		return false, err
-	}
-	return bytes.Contains(raw, []byte(volumePrefix)), nil
-}
+// EndWriters kills the machines of the agent with this state directory that write volumes, and returns how many there were.
+func EndWriters(stateDir string) (int, error) { return process.Kill(stateDir, process.Writer) }

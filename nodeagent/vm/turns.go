@@ -5,6 +5,7 @@ package vm
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 )
@@ -41,6 +42,18 @@ func (t *turns) take(ctx context.Context, pod uuid.UUID) (end func(), _ error) {
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// free waits until no call of the pod runs, and returns false if one still does after this time.
+func (t *turns) free(ctx context.Context, pod uuid.UUID, within time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	end, err := t.take(ctx, pod)
+	if err != nil {
+		return false
+	}
+	end()
+	return true
 }
 
 // Outstanding returns how many pods have a call that has not ended, among them those that nobody waits for any more. Such a call may still start

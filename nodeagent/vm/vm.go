@@ -12,12 +12,15 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 	"libvirt.org/go/libvirt"
 	"libvirt.org/go/libvirtxml"
+
+	"husk/nodeagent/process"
 )
 
 // Deadlines of libvirt calls. The C library cannot be interrupted. So a call that takes longer is
@@ -25,6 +28,8 @@ import (
 const (
 	callTimeout  = 10 * time.Second
 	startTimeout = 60 * time.Second
+	// interruptAfter is how long Destroy waits for a call before it kills the machine. A start takes about a second.
+	interruptAfter = 3 * time.Second
 )
 
 // ErrUnresponsive is returned if libvirt does not respond in time. The result of the call is then
@@ -342,6 +347,12 @@ func (m *Manager) change(ctx context.Context, pod uuid.UUID, what string, f func
 // Destroy ends the pod's domain at once, like a power failure, and removes its secret and its scratch
 // disk. It returns nil if there is no domain.
 func (m *Manager) Destroy(ctx context.Context, pod uuid.UUID) error {
+	// A call that hangs together with the machine ends with it: a start, for example, while Ceph does not respond.
+	if !m.turns.free(ctx, pod, interruptAfter) {
+		if _, err := process.Kill(filepath.Dir(m.cfg.Kernel), process.Of(pod)); err != nil {
+			return fmt.Errorf("kill the machine of pod %s, whose start or change hangs: %w", pod, err)
+		}
+	}
 	_, err := callFor(ctx, m, pod, startTimeout, func(c *libvirt.Connect) (struct{}, error) {
 		dom, err := c.LookupDomainByUUID(pod[:])
 		if err == nil {
