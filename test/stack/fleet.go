@@ -60,6 +60,16 @@ func (f *Fleet) NewTenant(t testing.TB) *Tenant {
 	return tn
 }
 
+// Repaired undoes all faults and waits until all nodes are Ready.
+func (f *Fleet) Repaired(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), pace.Limit(2*time.Minute))
+	defer cancel()
+	if err := f.repair(ctx); err != nil {
+		t.Fatalf("repair the fleet: %v", err)
+	}
+}
+
 // repairAfter repairs the fleet after a test.
 func (f *Fleet) repairAfter(t testing.TB) {
 	ctx, cancel := context.WithTimeout(context.Background(), pace.Limit(2*time.Minute))

@@ -12,29 +12,25 @@ import (
 	"husk/dev"
 	"husk/dev/fabric"
 	"husk/openapi"
+	"husk/test/onewriter"
 	"husk/test/stack"
 )
-
-// spread puts the pods of a test on different nodes.
-func spread(spec *openapi.PodSpec) {
-	spec.Scheduling = &openapi.Scheduling{Rules: &[]openapi.SchedulingRule{{Kind: openapi.AntiAffinity, Label: "app", TopologyKey: "node"}}}
-}
 
 // A pod with a volume moves off a node that has lost its power, by itself, with its address and every record that it has stored. The node
 // comes back, and is used again.
 func TestAPodMovesOffADeadNode(t *testing.T) {
 	f := stack.StartFleet(t, 3)
 	tn := f.NewTenant(t)
-	h := startWriter(t, tn, writerImage(t, tn), "writer", nil)
-	before := tn.Wait(t, h.pod.ID, openapi.PodPhaseRunning)
-	h.writes(t, 1, 20)
-	dead := f.NodeOf(t, h.pod.ID)
+	h := onewriter.Start(t, tn, onewriter.Image(t, tn), "writer", nil)
+	before := tn.Wait(t, h.Pod.ID, openapi.PodPhaseRunning)
+	h.Writes(t, 1, 20)
+	dead := f.NodeOf(t, h.Pod.ID)
 	dead.Kill(t)
 	killed := time.Now()
 	dead.Await(t, openapi.NodeStateFenced)
 	fenced := time.Since(killed)
-	h.writes(t, 2, 20)
-	after := tn.Wait(t, h.pod.ID, openapi.PodPhaseRunning)
+	h.Writes(t, 2, 20)
+	after := tn.Wait(t, h.Pod.ID, openapi.PodPhaseRunning)
 	since := func(at *time.Time) time.Duration { return at.Sub(killed).Round(100 * time.Millisecond) }
 	at := after.Status.Timeline
 	t.Logf("after the node was killed: fenced %s, placed %s, machine started %s, guest ready %s, running %s",
@@ -42,12 +38,12 @@ func TestAPodMovesOffADeadNode(t *testing.T) {
 	if after.Status.Address == nil || *after.Status.Address != *before.Status.Address {
 		t.Errorf("the pod's address was %v and is %v", before.Status.Address, after.Status.Address)
 	}
-	if now := f.NodeOf(t, h.pod.ID); now.Name == dead.Name {
+	if now := f.NodeOf(t, h.Pod.ID); now.Name == dead.Name {
 		t.Errorf("the pod runs on %s", now.Name)
 	}
 	dead.Start(t)
 	dead.Await(t, openapi.NodeStateReady)
-	if err := h.check(t); err != nil {
+	if err := h.Check(t); err != nil {
 		t.Error(err)
 	}
 }
@@ -56,13 +52,13 @@ func TestAPodMovesOffADeadNode(t *testing.T) {
 func TestALateWriteFails(t *testing.T) {
 	f := stack.StartFleet(t, 3)
 	tn := f.NewTenant(t)
-	image := writerImage(t, tn)
+	image := onewriter.Image(t, tn)
 	for _, fenced := range []bool{true, false} {
 		t.Run(fmt.Sprintf("fenced=%t", fenced), func(t *testing.T) {
-			h := startWriter(t, tn, image, fmt.Sprintf("late-%t", fenced), nil)
-			h.writes(t, 1, 20)
-			node := f.NodeOf(t, h.pod.ID)
-			qemu := node.QEMU(h.pod.ID)
+			h := onewriter.Start(t, tn, image, fmt.Sprintf("late-%t", fenced), nil)
+			h.Writes(t, 1, 20)
+			node := f.NodeOf(t, h.Pod.ID)
+			qemu := node.QEMU(h.Pod.ID)
 			node.Process("agent").Hold(t)
 			node.Process("watchdog").Kill(t)
 			qemu.Freeze(t)
@@ -70,13 +66,13 @@ func TestALateWriteFails(t *testing.T) {
 			if !fenced {
 				unfence(t, tn) // a client that has not noticed that it was fenced writes on
 			}
-			h.writes(t, 2, 20)
+			h.Writes(t, 2, 20)
 			qemu.Thaw(t)
 			time.Sleep(5 * time.Second) // its late writes
-			h.writes(t, 2, 40)
+			h.Writes(t, 2, 40)
 			node.Process("agent").Release(t)
 			node.Await(t, openapi.NodeStateReady)
-			err := h.check(t)
+			err := h.Check(t)
 			if fenced && err != nil {
 				t.Error(err)
 			}
@@ -101,24 +97,22 @@ func unfence(t *testing.T, tn *stack.Tenant) {
 func TestANodeWithoutALeaseEndsItsWriters(t *testing.T) {
 	f := stack.StartFleet(t, 3)
 	tn := f.NewTenant(t)
-	image := writerImage(t, tn)
-	h := startWriter(t, tn, image, "cut", nil)
-	h.writes(t, 1, 20)
-	node := f.NodeOf(t, h.pod.ID)
+	image := onewriter.Image(t, tn)
+	h := onewriter.Start(t, tn, image, "cut", nil)
+	h.Writes(t, 1, 20)
+	node := f.NodeOf(t, h.Pod.ID)
 	for name, cut := range map[string]func(){
 		"the agent is dead":          func() { node.Process("agent").Hold(t) },
 		"the servers are cut off":    func() { node.Cut(t, dev.FromServers, fabric.Both) },
 		"answers of servers are cut": func() { node.Cut(t, dev.FromServers, fabric.In) },
 	} {
 		t.Log(name)
-		node = f.NodeOf(t, h.pod.ID)
-		h.mu.Lock()
-		runs := len(h.runs)
-		h.mu.Unlock()
+		node = f.NodeOf(t, h.Pod.ID)
+		runs := h.Runs()
 		cut()
 		stack.Eventually(t, time.Minute, func() error {
 			state, err := node.State(t.Context())
-			if err == nil && node.QEMU(h.pod.ID).PID(t) != 0 {
+			if err == nil && node.QEMU(h.Pod.ID).PID(t) != 0 {
 				if state == openapi.NodeStateFenced {
 					t.Errorf("%s: the machine still runs when its node is fenced", name)
 					return nil
@@ -127,12 +121,12 @@ func TestANodeWithoutALeaseEndsItsWriters(t *testing.T) {
 			}
 			return err
 		})
-		h.writes(t, runs+1, 20)
+		h.Writes(t, runs+1, 20)
 		node.Heal(t)
 		node.Process("agent").Release(t)
 		node.Await(t, openapi.NodeStateReady)
 	}
-	if err := h.check(t); err != nil {
+	if err := h.Check(t); err != nil {
 		t.Error(err)
 	}
 }
@@ -141,9 +135,9 @@ func TestANodeWithoutALeaseEndsItsWriters(t *testing.T) {
 func TestNothingMovesIfMostNodesAreSilent(t *testing.T) {
 	f := stack.StartFleet(t, 3)
 	tn := f.NewTenant(t)
-	h := startWriter(t, tn, writerImage(t, tn), "stays", nil)
-	h.writes(t, 1, 20)
-	node := f.NodeOf(t, h.pod.ID)
+	h := onewriter.Start(t, tn, onewriter.Image(t, tn), "stays", nil)
+	h.Writes(t, 1, 20)
+	node := f.NodeOf(t, h.Pod.ID)
 	frozen := []*stack.Host{node}
 	for i := 1; len(frozen) < 2; i++ {
 		if f.Node(i).Name != node.Name {
@@ -169,8 +163,8 @@ func TestNothingMovesIfMostNodesAreSilent(t *testing.T) {
 		n.Thaw(t)
 		n.Await(t, openapi.NodeStateReady)
 	}
-	tn.Wait(t, h.pod.ID, openapi.PodPhaseRunning)
-	if err := h.check(t); err != nil {
+	tn.Wait(t, h.Pod.ID, openapi.PodPhaseRunning)
+	if err := h.Check(t); err != nil {
 		t.Error(err)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"husk/test/e2e/fleet/record"
+	"husk/test/onewriter/record"
 )
 
 func main() {

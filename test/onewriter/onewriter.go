@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package fleet
+// Package onewriter judges whether a volume has one writer at a time, whatever fails. Pods run a program that writes numbered records to a volume as
+// fast as it can, and that says which ones are stored. The checker compares what the runs of the program have said with what the volume holds.
+package onewriter
 
 import (
 	"archive/tar"
@@ -26,16 +28,16 @@ import (
 
 	"husk/client"
 	"husk/openapi"
-	"husk/test/e2e/fleet/record"
 	"husk/test/images"
+	"husk/test/onewriter/record"
 	"husk/test/stack"
 )
 
-// writerImage builds the image of the writer, pushes it to the fleet's registry and imports it.
-func writerImage(t *testing.T, tn *stack.Tenant) string {
+// Image builds the image of the writer, pushes it to the fleet's registry and imports it.
+func Image(t testing.TB, tn *stack.Tenant) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "writer")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./writer")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "husk/test/onewriter/writer")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the writer: %v: %s", err, out)
@@ -74,10 +76,10 @@ func writerImage(t *testing.T, tn *stack.Tenant) string {
 
 func second[T any](_ T, err error) error { return err }
 
-// history is what a pod's runs of the writer have said, in the order in which each run has said it.
-type history struct {
+// History is what a pod's runs of the writer have said, in the order in which each run has said it.
+type History struct {
+	Pod    openapi.Pod
 	tn     *stack.Tenant
-	pod    openapi.Pod
 	volume uuid.UUID
 
 	mu    sync.Mutex
@@ -92,8 +94,8 @@ type run struct {
 	wrote int
 }
 
-// startWriter starts a pod with a volume that it writes as fast as it can, and follows what it says.
-func startWriter(t *testing.T, tn *stack.Tenant, image, name string, change func(*openapi.PodSpec)) *history {
+// Start starts a pod with a volume that it writes as fast as it can, and follows what it says.
+func Start(t testing.TB, tn *stack.Tenant, image, name string, change func(*openapi.PodSpec)) *History {
 	t.Helper()
 	volume := tn.Volume(t, name)
 	spec := openapi.PodSpec{
@@ -108,7 +110,7 @@ func startWriter(t *testing.T, tn *stack.Tenant, image, name string, change func
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &history{tn: tn, pod: pod, volume: *volume.VolumeID}
+	h := &History{tn: tn, Pod: pod, volume: *volume.VolumeID}
 	ctx, cancel := context.WithCancel(t.Context())
 	var following sync.WaitGroup
 	following.Go(func() {
@@ -126,7 +128,7 @@ func startWriter(t *testing.T, tn *stack.Tenant, image, name string, change func
 }
 
 // says notes one line. A line may arrive twice, after the connection was opened again.
-func (h *history) says(line string) {
+func (h *History) says(line string) {
 	var what, owner string
 	var n int
 	if _, err := fmt.Sscan(line, &what, &owner, &n); err != nil {
@@ -152,8 +154,8 @@ func (h *history) says(line string) {
 	}
 }
 
-// writes waits until a run of the writer after the first has stored this many records more than it found.
-func (h *history) writes(t *testing.T, which, records int) {
+// Writes waits until a run of the writer, counted from 1, has stored this many records more than it found.
+func (h *History) Writes(t testing.TB, which, records int) {
 	t.Helper()
 	stack.Eventually(t, 2*time.Minute, func() error {
 		h.mu.Lock()
@@ -162,10 +164,10 @@ func (h *history) writes(t *testing.T, which, records int) {
 			t.Fatalf("the writer failed: %s", h.fault)
 		}
 		if len(h.runs) < which {
-			return fmt.Errorf("the writer of pod %s was started %d times, not %d", h.pod.Name, len(h.runs), which)
+			return fmt.Errorf("the writer of pod %s was started %d times, not %d", h.Pod.Name, len(h.runs), which)
 		}
 		if r := h.runs[which-1]; r.wrote-r.found < records {
-			return fmt.Errorf("run %d of the writer of pod %s has stored %d records", which, h.pod.Name, r.wrote-r.found)
+			return fmt.Errorf("run %d of the writer of pod %s has stored %d records", which, h.Pod.Name, r.wrote-r.found)
 		}
 		return nil
 	})
@@ -203,9 +205,9 @@ var model = porcupine.Model{
 	DescribeOperation: func(in, _ any) string { op := in.(operation); return fmt.Sprintf("%s %s %d", op.kind, op.owner, op.n) },
 }
 
-// check reads the volume after its pod was stopped, and judges the history with it. It returns an error if the volume has had two writers, or has
+// Check reads the volume after its pod was stopped, and judges the history with it. It returns an error if the volume has had two writers, or has
 // lost a record that a writer knew to be stored.
-func (h *history) check(t *testing.T) error {
+func (h *History) Check(t testing.TB) error {
 	t.Helper()
 	found, err := h.volumeContents(t)
 	if err != nil {
@@ -252,17 +254,17 @@ func (h *history) check(t *testing.T) error {
 	if !porcupine.CheckOperations(model, ops) {
 		return fmt.Errorf("no order of these runs explains a volume with %d records: %+v", len(found), h.runs)
 	}
-	t.Logf("volume of pod %s: %d records of %d runs: %+v", h.pod.Name, len(found), len(h.runs), h.runs)
+	t.Logf("volume of pod %s: %d records of %d runs: %+v", h.Pod.Name, len(found), len(h.runs), h.runs)
 	return nil
 }
 
 // volumeContents stops the pod and reads the records from the volume's own RBD image, and checks its file system.
-func (h *history) volumeContents(t *testing.T) ([]record.Record, error) {
+func (h *History) volumeContents(t testing.TB) ([]record.Record, error) {
 	t.Helper()
-	if _, err := h.tn.API.Pods.Stop(t.Context(), h.pod.ID); err != nil {
+	if _, err := h.tn.API.Pods.Stop(t.Context(), h.Pod.ID); err != nil {
 		return nil, err
 	}
-	h.tn.Wait(t, h.pod.ID, openapi.PodPhaseStopped)
+	h.tn.Wait(t, h.Pod.ID, openapi.PodPhaseStopped)
 	dir := t.TempDir()
 	raw, journal := filepath.Join(dir, "raw"), filepath.Join(dir, "journal")
 	h.tn.RBD(t, "export", "--no-progress", "husk-volumes/vol-"+h.volume.String(), raw)
@@ -283,4 +285,11 @@ func (h *history) volumeContents(t *testing.T) ([]record.Record, error) {
 	}
 	defer f.Close()
 	return record.Read(f)
+}
+
+// Runs returns how many times the writer was started.
+func (h *History) Runs() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.runs)
 }
