@@ -268,8 +268,10 @@ func (h *History) volumeContents(t testing.TB) ([]record.Record, error) {
 	dir := t.TempDir()
 	raw, journal := filepath.Join(dir, "raw"), filepath.Join(dir, "journal")
 	h.tn.RBD(t, "export", "--no-progress", "husk-volumes/vol-"+h.volume.String(), raw)
-	if out, err := exec.CommandContext(t.Context(), "e2fsck", "-fn", raw).CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("the volume's file system is damaged: %w: %s", err, out)
+	for _, args := range [][]string{{"-y", "-E", "journal_only"}, {"-fn"}} { // a machine that was killed has not emptied its file system's journal
+		if out, err := exec.CommandContext(t.Context(), "e2fsck", append(args, raw)...).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("the volume's file system is damaged: %w: %s", err, out)
+		}
 	}
 	for _, path := range []string{"/data/journal", "/journal", "/volume/journal"} {
 		if out, err := exec.CommandContext(t.Context(), "debugfs", "-R", "dump "+path+" "+journal, raw).CombinedOutput(); err != nil {
