@@ -102,7 +102,7 @@ func (s *Stack) addrsOf(from string) ([]netip.Addr, error) {
 	case FromCeph:
 		return []netip.Addr{s.cephAddr()}, nil
 	case FromDatabase:
-		return []netip.Addr{s.postgresAddr()}, nil
+		addrs, kind = []netip.Addr{s.postgresAddr()}, DatabaseHost
 	case FromServers:
 		addrs, kind = []netip.Addr{s.EntryAddr()}, ServerHost
 	case FromNodes:

@@ -237,16 +237,23 @@ func (s *Stack) postgresArgs() []string {
 		{"fsync", durable},
 		{"synchronous_commit", durable},
 		{"full_page_writes", durable},
-		{"shared_buffers", "64MB"},
-		{"max_connections", "200"},
-		{"max_wal_size", "512MB"},
-		{"dynamic_shared_memory_type", "mmap"}, // in the data directory; a killed server would leave POSIX shared memory behind
-		{"log_line_prefix", "%m [%p] %u@%d "},
-		{"timezone", "UTC"},
 	} {
 		args = append(args, "-c", setting[0]+"="+setting[1])
 	}
+	for _, setting := range postgresSettings {
+		args = append(args, "-c", setting[0]+"="+setting[1])
+	}
 	return args
+}
+
+// postgresSettings are the same however Postgres runs.
+var postgresSettings = [][2]string{
+	{"shared_buffers", "64MB"},
+	{"max_connections", "200"},
+	{"max_wal_size", "512MB"},
+	{"dynamic_shared_memory_type", "mmap"}, // in the data directory; a killed server would leave POSIX shared memory behind
+	{"log_line_prefix", "%m [%p] %u@%d "},
+	{"timezone", "UTC"},
 }
 
 func (s *Stack) postgresAnswers(ctx context.Context) error {
@@ -297,9 +304,19 @@ func (s *Stack) SuperuserURL(db string) (string, error) {
 	return s.postgresURL(superuser, password, db), err
 }
 
+// postgresURL returns a URL with all databases. A client looks for the one that accepts writes by itself, so that it also sees what happens when
+// that one is lost.
 func (s *Stack) postgresURL(role, password, db string) string {
-	return (&url.URL{
-		Scheme: "postgres", User: url.UserPassword(role, password),
-		Host: netip.AddrPortFrom(s.postgresAddr(), uint16(s.cfg.PostgresPort)).String(), Path: "/" + db, RawQuery: "sslmode=disable",
-	}).String()
+	query, addrs := "sslmode=disable", []netip.Addr{s.postgresAddr()}
+	if s.cfg.Databases > 1 {
+		query, addrs = query+"&target_session_attrs=read-write", nil
+		for i := range s.cfg.Databases {
+			addrs = append(addrs, s.databaseAddr(i))
+		}
+	}
+	hosts := make([]string, len(addrs))
+	for i, a := range addrs {
+		hosts[i] = netip.AddrPortFrom(a, uint16(s.cfg.PostgresPort)).String()
+	}
+	return (&url.URL{Scheme: "postgres", User: url.UserPassword(role, password), Host: strings.Join(hosts, ","), Path: "/" + db, RawQuery: query}).String()
 }
