@@ -59,7 +59,7 @@ func (s *Stack) patroni() *part {
 				if _, err := s.AddHost(ctx, HostConfig{Name: fmt.Sprintf("db%d", i+1), Kind: DatabaseHost, Addr: addr, Boot: boot}); err != nil {
 					return "", err
 				}
-				backends = append(backends, balance.Backend{Addr: netip.AddrPortFrom(addr, local.Port()).String(), Health: patroniURL(addr, "primary")})
+				backends = append(backends, balance.Backend{Addr: netip.AddrPortFrom(addr, local.Port()).String(), Ready: patroniURL(addr, "primary"), Alive: patroniURL(addr, "primary")})
 			}
 			if err := s.Balance(local.String(), backends...); err != nil { // for people
 				return "", err

@@ -49,9 +49,11 @@ func startFleet(ctx context.Context, in installation) error {
 	var api, forAgents []balance.Backend
 	for i := range in.flags.servers {
 		addr := in.stack.ServerAddr(i)
-		health := fmt.Sprintf("http://%s/readyz", netip.AddrPortFrom(addr, fleetAPIPort))
-		api = append(api, balance.Backend{Addr: netip.AddrPortFrom(addr, fleetAPIPort).String(), Health: health})
-		forAgents = append(forAgents, balance.Backend{Addr: netip.AddrPortFrom(addr, fleetForAgents).String(), Health: health})
+		backend := balance.Backend{Addr: netip.AddrPortFrom(addr, fleetAPIPort).String()}
+		backend.Ready, backend.Alive = "http://"+backend.Addr+"/readyz", "http://"+backend.Addr+"/healthz"
+		api = append(api, backend)
+		backend.Addr = netip.AddrPortFrom(addr, fleetForAgents).String()
+		forAgents = append(forAgents, backend)
 	}
 	if err := in.stack.Balance(in.flags.api, api...); err != nil {
 		return fmt.Errorf("--listen: %w", err)
