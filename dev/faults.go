@@ -61,7 +61,7 @@ func (h *Host) setFrozen(frozen bool) error {
 	return do()
 }
 
-// Whom a host can be cut off from, besides another host.
+// Whom a host can be cut off from, in addition to a single host.
 const (
 	FromAll      = "all"
 	FromServers  = "server" // from the servers and their load balancer

@@ -178,6 +178,10 @@ func (s *Stack) patroniConf(h *Host, home, bin string) (string, error) {
 	for _, p := range postgresSettings {
 		fmt.Fprintf(&parameters, "    %s: %q\n", p[0], p[1])
 	}
+	var hba strings.Builder
+	for _, rule := range append(s.hbaRules(), fmt.Sprintf("host replication replicator %s %s", s.cfg.Fabric.Masked(), passwordAuth)) {
+		fmt.Fprintf(&hba, "  - %s\n", rule)
+	}
 	return fmt.Sprintf(`scope: husk
 name: %[1]s
 restapi: {listen: "%[2]s:%[3]d", connect_address: "%[2]s:%[3]d"}
@@ -200,10 +204,7 @@ postgresql:
     superuser: {username: postgres, password: %[10]s}
     replication: {username: replicator, password: %[11]s}
   pg_hba:
-  - local all all scram-sha-256
-  - host all all %[12]s scram-sha-256
-  - host replication replicator %[12]s scram-sha-256
-  parameters:
+%[12]s  parameters:
     unix_socket_directories: %[8]s
-%[13]s`, h.Name, h.Addr, patroniPort, s.EntryAddr(), etcdClientPort, patroniTTL, s.cfg.PostgresPort, home, bin, super, replication, s.cfg.Fabric.Masked(), parameters.String()), nil
+%[13]s`, h.Name, h.Addr, patroniPort, s.EntryAddr(), etcdClientPort, patroniTTL, s.cfg.PostgresPort, home, bin, super, replication, hba.String(), parameters.String()), nil
 }

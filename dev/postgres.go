@@ -135,12 +135,20 @@ func (s *Stack) initdb(ctx context.Context, initdb string, cred *syscall.Credent
 	return os.Rename(half, data)
 }
 
-// writeHBA writes from where clients may connect: every user needs a password.
-func (s *Stack) writeHBA() error {
-	text := "local all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n"
+const passwordAuth = "scram-sha-256" //nolint:gosec // the name of a method, no password
+
+// hbaRules say from where clients may connect. Every user needs a password.
+func (s *Stack) hbaRules() []string {
+	const everybody = "all all" //nolint:dupword // every database, every user
+	rules := []string{"local " + everybody + " " + passwordAuth, "host " + everybody + " 127.0.0.1/32 " + passwordAuth}
 	if s.cfg.Fabric.IsValid() {
-		text += fmt.Sprintf("host all all %s scram-sha-256\n", s.cfg.Fabric.Masked())
+		rules = append(rules, fmt.Sprintf("host %s %s %s", everybody, s.cfg.Fabric.Masked(), passwordAuth))
 	}
+	return rules
+}
+
+func (s *Stack) writeHBA() error {
+	text := strings.Join(s.hbaRules(), "\n") + "\n"
 	return os.WriteFile(s.dir.join("postgres", "hba.conf"), []byte(text), 0o644) //nolint:gosec // Postgres' user reads it
 }
 

@@ -19,7 +19,7 @@ import (
 // Backend is a server.
 type Backend struct {
 	Addr string // where connections go
-	// Ready and Alive are URLs that respond 200 while the server can be used, and while it runs. Without them, it always can.
+	// Ready and Alive are URLs that respond 200 while the server is ready for connections, and while it runs. Without them, it is always ready.
 	Ready, Alive string
 }
 

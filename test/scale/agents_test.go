@@ -52,6 +52,7 @@ func BenchmarkAgents(b *testing.B) {
 }
 
 func benchmarkAgents(b *testing.B, nodes int) {
+	b.Helper()
 	s := startServer(b, "--logins-per-second", "10000", "--allow-egress", "127.0.0.0/8")
 	db := s.connect(b)
 	op := operatorClient(b, s)
