@@ -393,7 +393,8 @@ func (h *Host) off(lost bool) error {
 		for _, c := range children {
 			c.lost.Store(true)
 		}
-		err = on.Kill()
+		// First the network: the kernel closes the connections of a process that is killed, and a machine without power cannot.
+		err = errors.Join(h.stack.fabric.Disconnect(h.Name), on.Kill())
 		var ending sync.WaitGroup
 		for _, c := range children {
 			ending.Go(c.shutdown)
