@@ -61,7 +61,7 @@ func (h *Host) setFrozen(frozen bool) error {
 	return do()
 }
 
-// Whom a host can be cut off from, besides another host.
+// Whom a host can be cut off from, in addition to a single host.
 const (
 	FromAll      = "all"
 	FromServers  = "server" // from the servers and their load balancer
@@ -102,7 +102,7 @@ func (s *Stack) addrsOf(from string) ([]netip.Addr, error) {
 	case FromCeph:
 		return []netip.Addr{s.cephAddr()}, nil
 	case FromDatabase:
-		return []netip.Addr{s.postgresAddr()}, nil
+		addrs, kind = []netip.Addr{s.postgresAddr()}, DatabaseHost
 	case FromServers:
 		addrs, kind = []netip.Addr{s.EntryAddr()}, ServerHost
 	case FromNodes:

@@ -31,8 +31,9 @@ type HostKind string
 
 // The kinds of hosts, in the order in which they are stopped.
 const (
-	NodeHost   HostKind = "node"
-	ServerHost HostKind = "server"
+	NodeHost     HostKind = "node"
+	ServerHost   HostKind = "server"
+	DatabaseHost HostKind = "database"
 )
 
 // HostConfig describes a host of a fleet.
@@ -63,12 +64,14 @@ const (
 	entryNumber    = 1 // the load balancers
 	cephNumber     = 2
 	postgresNumber = 3
+	firstDatabase  = 4
 	firstServer    = 11
 	firstNode      = 101
 
-	// MaxServers and MaxNodes are how many addresses there are.
-	MaxServers = 9
-	MaxNodes   = 99
+	// MaxDatabases, MaxServers and MaxNodes are how many addresses there are.
+	MaxDatabases = 5
+	MaxServers   = 9
+	MaxNodes     = 99
 )
 
 func (s *Stack) fabricAddr(n int) netip.Addr {
@@ -87,6 +90,8 @@ func (s *Stack) ServerAddr(i int) netip.Addr { return s.fabricAddr(firstServer +
 
 // NodeAddr returns the address of the node with this number, counted from 0.
 func (s *Stack) NodeAddr(i int) netip.Addr { return s.fabricAddr(firstNode + i) }
+
+func (s *Stack) databaseAddr(i int) netip.Addr { return s.fabricAddr(firstDatabase + i) }
 
 func (s *Stack) cephAddr() netip.Addr { return s.serviceAddr(cephNumber) }
 
@@ -165,7 +170,7 @@ func (s *Stack) Hosts() []*Host {
 func (s *Stack) stopHosts() error {
 	var mu sync.Mutex
 	var failures []error
-	for _, kind := range []HostKind{NodeHost, ServerHost} {
+	for _, kind := range []HostKind{NodeHost, ServerHost, DatabaseHost} {
 		var stopping sync.WaitGroup
 		for _, h := range s.Hosts() {
 			if h.Kind == kind {
@@ -388,7 +393,8 @@ func (h *Host) off(lost bool) error {
 		for _, c := range children {
 			c.lost.Store(true)
 		}
-		err = on.Kill()
+		// First the network: the kernel closes the connections of a process that is killed, and a machine without power cannot.
+		err = errors.Join(h.stack.fabric.Disconnect(h.Name), on.Kill())
 		var ending sync.WaitGroup
 		for _, c := range children {
 			ending.Go(c.shutdown)

@@ -40,6 +40,9 @@ type Config struct {
 	StateDir string
 	Parts    Parts // Default
 
+	// Databases is the number of databases of a fleet: with more than one, a primary and standbys on hosts of their own (patroni.go).
+	Databases int
+
 	PostgresPort int // 15432
 	CephMonPort  int // 3300
 	RegistryPort int // 5000
@@ -143,10 +146,14 @@ func (s *Stack) up(ctx context.Context) error {
 	if err := s.makeFabric(); err != nil {
 		return err
 	}
+	postgres := s.postgres
+	if s.cfg.Databases > 1 {
+		postgres = s.patroni
+	}
 	for _, known := range []struct {
 		bit  Parts
 		part func() *part
-	}{{Postgres, s.postgres}, {Ceph, s.ceph}, {Libvirt, s.libvirt}, {Registry, s.registry}} {
+	}{{Postgres, postgres}, {Ceph, s.ceph}, {Libvirt, s.libvirt}, {Registry, s.registry}} {
 		if s.cfg.Parts&known.bit != 0 {
 			s.parts = append(s.parts, known.part())
 		}

@@ -23,17 +23,22 @@ const (
 )
 
 // isFleet reports whether nodes and servers are hosts of their own.
-func (f devFlags) isFleet() bool { return f.nodes != 1 || f.servers != 1 }
+func (f devFlags) isFleet() bool { return f.nodes != 1 || f.servers != 1 || f.databases != 1 }
 
 func (f devFlags) configureFleet(cfg *dev.Config) error {
-	if f.nodes < 1 || f.nodes > dev.MaxNodes || f.servers < 1 || f.servers > dev.MaxServers {
-		return fmt.Errorf("a fleet has 1 to %d nodes and 1 to %d servers, not --nodes %d and --servers %d", dev.MaxNodes, dev.MaxServers, f.nodes, f.servers)
+	for _, n := range []struct {
+		flag      string
+		got, most int
+	}{{"nodes", f.nodes, dev.MaxNodes}, {"servers", f.servers, dev.MaxServers}, {"databases", f.databases, dev.MaxDatabases}} {
+		if n.got < 1 || n.got > n.most {
+			return fmt.Errorf("--%s is %d; it can be 1 to %d", n.flag, n.got, n.most)
+		}
 	}
 	fabric, err := netip.ParsePrefix(f.fabric)
 	if err != nil || !fabric.Addr().Is4() || fabric.Bits() > 24 {
 		return fmt.Errorf("--fabric %s is not an IPv4 range with at least 256 addresses, such as 10.213.77.0/24", f.fabric)
 	}
-	cfg.Fabric = fabric
+	cfg.Fabric, cfg.Databases = fabric, f.databases
 	cfg.Parts &^= dev.Libvirt // every node has its own
 	return nil
 }
@@ -44,9 +49,11 @@ func startFleet(ctx context.Context, in installation) error {
 	var api, forAgents []balance.Backend
 	for i := range in.flags.servers {
 		addr := in.stack.ServerAddr(i)
-		health := fmt.Sprintf("http://%s/readyz", netip.AddrPortFrom(addr, fleetAPIPort))
-		api = append(api, balance.Backend{Addr: netip.AddrPortFrom(addr, fleetAPIPort).String(), Health: health})
-		forAgents = append(forAgents, balance.Backend{Addr: netip.AddrPortFrom(addr, fleetForAgents).String(), Health: health})
+		backend := balance.Backend{Addr: netip.AddrPortFrom(addr, fleetAPIPort).String()}
+		backend.Ready, backend.Alive = "http://"+backend.Addr+"/readyz", "http://"+backend.Addr+"/healthz"
+		api = append(api, backend)
+		backend.Addr = netip.AddrPortFrom(addr, fleetForAgents).String()
+		forAgents = append(forAgents, backend)
 	}
 	if err := in.stack.Balance(in.flags.api, api...); err != nil {
 		return fmt.Errorf("--listen: %w", err)

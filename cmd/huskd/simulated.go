@@ -46,5 +46,10 @@ func (in installation) simulate(ctx context.Context) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- fleet.Run(ctx) }()
-	return func() { cancel(); <-done }, nil
+	return func() {
+		cancel()
+		if err := <-done; err != nil {
+			fmt.Fprintln(os.Stderr, "simulated nodes:", err)
+		}
+	}, nil
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package balance passes TCP connections on to one of several servers, as a load balancer does. It
-// closes the connections to a server that does not respond any more, so that their clients connect
-// again, to another one.
+// Package balance passes TCP connections on to one of several servers, as a load balancer does. New
+// connections go to the servers that are ready. The connections to a server that does not respond at all are closed, so
+// that their clients connect again, to another one.
 package balance
 
 import (
@@ -19,8 +19,8 @@ import (
 // Backend is a server.
 type Backend struct {
 	Addr string // where connections go
-	// Health is a URL that responds 200 while the server can be used. Without one, it always can.
-	Health string
+	// Ready and Alive are URLs that respond 200 while the server is ready for connections, and while it runs. Without them, it is always ready.
+	Ready, Alive string
 }
 
 const (
@@ -44,8 +44,8 @@ type Balancer struct {
 
 type backend struct {
 	Backend
-	healthy bool
-	conns   map[net.Conn]bool
+	ready bool
+	conns map[net.Conn]bool
 }
 
 // New serves a listener until Close. It takes turns between the servers that respond.
@@ -53,9 +53,9 @@ func New(listener net.Listener, backends ...Backend) *Balancer {
 	ctx, stop := context.WithCancel(context.Background())
 	b := &Balancer{listener: listener, stop: stop}
 	for _, c := range backends {
-		one := &backend{Backend: c, healthy: c.Health == "", conns: map[net.Conn]bool{}}
+		one := &backend{Backend: c, ready: c.Ready == "", conns: map[net.Conn]bool{}}
 		b.backends = append(b.backends, one)
-		if c.Health != "" {
+		if c.Ready != "" {
 			b.done.Go(func() { b.watch(ctx, one) })
 		}
 	}
@@ -87,18 +87,16 @@ func (b *Balancer) watch(ctx context.Context, one *backend) {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: checkTime}
 	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
-	for failures := 0; ; {
-		if responds(ctx, client, one.Health) {
-			failures = 0
-		} else {
-			failures++
-		}
+	for unready, dead := 0, 0; ; {
+		var ready, alive bool
+		var checks sync.WaitGroup // both at the same time, because each may wait for its timeout
+		checks.Go(func() { ready = responds(ctx, client, one.Ready) })
+		checks.Go(func() { alive = responds(ctx, client, one.Alive) })
+		checks.Wait()
+		unready, dead = failed(unready, ready), failed(dead, ready || alive)
 		b.mu.Lock()
-		switch {
-		case failures == 0:
-			one.healthy = true
-		case failures >= patience && one.healthy:
-			one.healthy = false
+		one.ready = unready == 0 || one.ready && unready < patience
+		if dead == patience {
 			one.cut()
 		}
 		b.mu.Unlock()
@@ -108,6 +106,14 @@ func (b *Balancer) watch(ctx context.Context, one *backend) {
 		case <-tick.C:
 		}
 	}
+}
+
+// failed returns how often in a row a check has failed.
+func failed(before int, ok bool) int {
+	if ok {
+		return 0
+	}
+	return before + 1
 }
 
 func responds(ctx context.Context, client *http.Client, url string) bool {
@@ -175,12 +181,15 @@ func pass(to, from net.Conn) {
 	_, _ = to.Close(), from.Close()
 }
 
-// dial connects to the backend whose turn it is, or to the next one that responds.
+// dial connects to the backend whose turn it is, or to the next one that responds. If none is ready, they can still say why.
 func (b *Balancer) dial(ctx context.Context) (*backend, net.Conn) {
 	b.mu.Lock()
 	b.next++
 	order := slices.Concat(b.backends[b.next%len(b.backends):], b.backends[:b.next%len(b.backends)])
-	order = slices.DeleteFunc(order, func(one *backend) bool { return !one.healthy })
+	slices.SortStableFunc(order, func(a, b *backend) int { return rank(a) - rank(b) })
+	if rank(order[0]) == 0 {
+		order = slices.DeleteFunc(order, func(one *backend) bool { return !one.ready })
+	}
 	b.mu.Unlock()
 	for _, one := range order {
 		dialer := net.Dialer{Timeout: dialTime}
@@ -189,4 +198,11 @@ func (b *Balancer) dial(ctx context.Context) (*backend, net.Conn) {
 		}
 	}
 	return nil, nil
+}
+
+func rank(one *backend) int {
+	if one.ready {
+		return 0
+	}
+	return 1
 }

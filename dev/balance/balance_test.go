@@ -4,6 +4,7 @@ package balance_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -23,7 +24,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // echo is a server that greets with its name and then repeats what it gets.
 type echo struct {
 	net.Listener
-	sick   atomic.Bool
+	dead   atomic.Bool
+	busy   atomic.Bool // alive, but not ready
 	health *httptest.Server
 }
 
@@ -34,8 +36,8 @@ func newEcho(t *testing.T, name string) *echo {
 	if e.Listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
-	e.health = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if e.sick.Load() {
+	e.health = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if e.dead.Load() || e.busy.Load() && r.URL.Path == "/ready" {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
 	}))
@@ -57,7 +59,7 @@ func newEcho(t *testing.T, name string) *echo {
 }
 
 func (e *echo) backend() balance.Backend {
-	return balance.Backend{Addr: e.Addr().String(), Health: e.health.URL}
+	return balance.Backend{Addr: e.Addr().String(), Ready: e.health.URL + "/ready", Alive: e.health.URL + "/alive"}
 }
 
 // dial waits until a server answers through the balancer, and returns the connection and the server's name.
@@ -77,7 +79,7 @@ func dial(t *testing.T, addr string) (net.Conn, string) {
 	return nil, ""
 }
 
-func TestConnectionsOfASickServerMoveToAnother(t *testing.T) {
+func TestConnectionsOfADeadServerMoveToAnother(t *testing.T) {
 	a, b := newEcho(t, "a"), newEcho(t, "b")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -99,22 +101,45 @@ func TestConnectionsOfASickServerMoveToAnother(t *testing.T) {
 	if ofA == nil || !seen["b"] {
 		t.Fatalf("the servers take no turns: %v", seen)
 	}
-	a.sick.Store(true)
-	_ = ofA.SetReadDeadline(time.Now().Add(10 * time.Second))
-	if _, err := ofA.Read(make([]byte, 1)); err == nil || isTimeout(err) {
-		t.Errorf("the connection to the sick server was not closed: %v", err)
+	a.busy.Store(true)
+	await(t, "new connections avoid a server that is not ready", func() bool {
+		for range 4 {
+			conn, name := dial(t, addr)
+			defer conn.Close()
+			if name == "a" {
+				return false
+			}
+		}
+		return true
+	})
+	if _, err := ofA.Write([]byte("x")); err != nil {
+		t.Fatal(err)
 	}
-	for range 3 {
-		conn, name := dial(t, addr)
-		defer conn.Close()
-		if name != "b" {
-			t.Errorf("a connection went to the sick server")
+	_ = ofA.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := ofA.Read(make([]byte, 1)); err != nil {
+		t.Errorf("the connection to the server that is not ready was closed: %v", err)
+	}
+	a.dead.Store(true)
+	if _, err := ofA.Read(make([]byte, 1)); err == nil || isTimeout(err) {
+		t.Errorf("the connection to the dead server was not closed: %v", err)
+	}
+	// If no server is ready, one that is alive still answers.
+	b.busy.Store(true)
+	conn, _ := dial(t, addr)
+	defer conn.Close()
+}
+
+func await(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("it is not true that %s", what)
 		}
 	}
 }
 
 func isTimeout(err error) bool {
-	timeout, ok := err.(net.Error)
+	timeout, ok := errors.AsType[net.Error](err)
 	return ok && timeout.Timeout()
 }
 

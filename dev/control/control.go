@@ -119,5 +119,5 @@ func answer(w http.ResponseWriter, value any, err error) {
 		http.Error(w, err.Error(), http.StatusConflict)
 		return
 	}
-	_ = json.NewEncoder(w).Encode(value) // without a client nobody needs it
+	_ = json.NewEncoder(w).Encode(value) //nolint:errchkjson // without a client nobody needs it
 }

@@ -137,7 +137,18 @@ func (f *Fabric) Close() error { return Remove(strings.TrimPrefix(f.bridge, brid
 // Remove removes the bridge with this id and its rules, if they exist.
 func Remove(id string) error {
 	bridge := bridgePrefix + id
-	return errors.Join(removeRules(bridge), removeLink(bridge))
+	links, err := netlink.LinkList()
+	if err != nil {
+		return fmt.Errorf("list interfaces: %w", err)
+	}
+	failures := []error{removeRules(bridge)}
+	for _, l := range links {
+		// The kernel keeps the network of a killed host, with its port, while a connection waits for an acknowledgement.
+		if name := l.Attrs().Name; name == bridge || strings.HasPrefix(name, bridge+"-") {
+			failures = append(failures, removeLink(name))
+		}
+	}
+	return errors.Join(failures...)
 }
 
 func removeLink(name string) error {

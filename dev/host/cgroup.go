@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -206,8 +207,8 @@ func (g *groups) removeOnce() error {
 			}
 			return nil
 		})
-		for i := len(inner) - 1; i >= 0; i-- {
-			if err := os.Remove(inner[i]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		for _, group := range slices.Backward(inner) {
+			if err := os.Remove(group); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				failures = append(failures, err)
 			}
 		}

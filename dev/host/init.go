@@ -23,7 +23,7 @@ type initRequest struct {
 	Folders []string // of the host's cgroups
 }
 
-// BeInit sets a host up and then waits for ever, if Start started this process for that. Otherwise, it does nothing. A
+// BeInit sets a host up and then waits indefinitely, if Start started this process for that. Otherwise, it does nothing. A
 // program that starts hosts calls it first.
 func BeInit() {
 	text, ok := os.LookupEnv(initVariable)

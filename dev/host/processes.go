@@ -3,6 +3,7 @@
 package host
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -80,7 +81,7 @@ func state(id int) byte {
 	if err != nil {
 		return 'T'
 	}
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) == 0 || fields[0] == "Z" || fields[0] == "X" {
 		return 'T'
 	}

@@ -52,6 +52,7 @@ func BenchmarkAgents(b *testing.B) {
 }
 
 func benchmarkAgents(b *testing.B, nodes int) {
+	b.Helper()
 	s := startServer(b, "--logins-per-second", "10000", "--allow-egress", "127.0.0.0/8")
 	db := s.connect(b)
 	op := operatorClient(b, s)
@@ -86,14 +87,17 @@ func benchmarkAgents(b *testing.B, nodes int) {
 	tn, image := op.tenantWithImage(b, s)
 	fleet.Meter.Reset()
 	changes := 0
+	own := ownCPU(b)
 	used := s.measure(b, db, func() { changes = churn(ctx, b, tn, image) })
+	own = (ownCPU(b) - own) / agentsTime.Seconds()
 	beats := fleet.Meter.Of(simulated.Heartbeats)
 	seen, bytes := fleet.Meter.Desired()
 	fmt.Printf("\n%d nodes (joined in %.1f s, %.0f per second) with %d pods on one server; a tenant changed %d pods in %s\n", nodes, joined.Seconds(), float64(nodes)/joined.Seconds(), pods, changes, agentsTime)
 	for _, what := range []string{simulated.Heartbeats, simulated.Reports, simulated.Samples} {
 		fmt.Printf("  %-10s %s\n", what+":", fleet.Meter.Of(what))
 	}
-	fmt.Printf("  cpu per thousand nodes: server %.1f %% of a core, Postgres %.1f %%\n", 100*used.server*1000/float64(nodes), 100*used.postgres*1000/float64(nodes))
+	fmt.Printf("  cpu per thousand nodes: server %.1f %% of a core, Postgres %.1f %%, and the simulation itself %.1f %%\n",
+		100*used.server*1000/float64(nodes), 100*used.postgres*1000/float64(nodes), 100*own*1000/float64(nodes))
 	if seen == 0 {
 		b.Error("the agents got no change of their desired states")
 	}
@@ -106,6 +110,16 @@ func benchmarkAgents(b *testing.B, nodes int) {
 	if beats.Failed > 0 || beats.P99 > heartbeatGoal {
 		b.Errorf("heartbeats of %d nodes: %s; want p99 below %s", nodes, beats, heartbeatGoal)
 	}
+}
+
+// ownCPU returns the CPU time of this process so far, in seconds.
+func ownCPU(b *testing.B) float64 {
+	b.Helper()
+	p, err := processOf(os.Getpid())
+	if err != nil {
+		b.Fatal(err)
+	}
+	return float64(p.own) / 100 // USER_HZ, proc(5)
 }
 
 // tenantWithImage returns a client of a new tenant that has imported a small image, and the image's reference.

@@ -261,3 +261,27 @@ func (p *Process) Thaw(t testing.TB) { t.Helper(); p.do(t, dev.FaultThaw, "") }
 
 // Host returns the host with this name.
 func (f *Fleet) Host(name string) *Host { return &Host{f, name} }
+
+// Database returns the database with this number, counted from 1, of a fleet that was started with --databases.
+func (f *Fleet) Database(i int) *Host { return &Host{f, fmt.Sprintf("db%d", i)} }
+
+// Primary returns the database that is the primary now, and an error if there is none.
+func (f *Fleet) Primary(ctx context.Context) (*Host, error) { return f.databaseThatIs(ctx, "primary") }
+
+// Synchronous returns the standby that has everything that the primary has acknowledged.
+func (f *Fleet) Synchronous(ctx context.Context) (*Host, error) {
+	return f.databaseThatIs(ctx, "synchronous")
+}
+
+func (f *Fleet) databaseThatIs(ctx context.Context, role string) (*Host, error) {
+	hosts, err := f.control.Hosts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range hosts {
+		if h.Kind == dev.DatabaseHost && h.State == dev.HostOn && dev.DatabaseIs(ctx, h.Address, role) == nil {
+			return &Host{f, h.Name}, nil
+		}
+	}
+	return nil, fmt.Errorf("no database is the %s", role)
+}

@@ -3,10 +3,8 @@
 package fleet
 
 import (
-	"errors"
 	"fmt"
 	"testing"
-	"time"
 
 	"husk/dev"
 	"husk/dev/fabric"
@@ -16,9 +14,9 @@ import (
 
 func TestMain(m *testing.M) { stack.Main(m) }
 
-// Three pods run on three nodes. The server notices when one node loses its power, and when it is back. Meanwhile, the
-// other pods continue to run.
-func TestANodeLosesItsPowerAndRejoins(t *testing.T) {
+// Three pods run on three nodes, and the nodes fail in different ways. Each time, the server notices it, and the node is back by itself
+// or when it is switched on. The pods of the other nodes continue to run.
+func TestNodesFailAndAreBack(t *testing.T) {
 	const nodes = 3
 	f := stack.StartFleet(t, nodes)
 	tn := f.NewTenant(t)
@@ -44,56 +42,41 @@ func TestANodeLosesItsPowerAndRejoins(t *testing.T) {
 	if len(on) != nodes {
 		t.Fatalf("the pods run on %d nodes: %v", len(on), on)
 	}
-	others := map[string]int{}
-	for _, name := range []string{"n2", "n3"} {
-		others[name] = f.Host(name).QEMU(on[name].ID).PID(t)
-	}
+	witness := f.Node(3).QEMU(on["n3"].ID)
+	before := witness.PID(t)
 
-	lost := f.Node(1)
-	lost.Kill(t)
-	if left := f.NodesOf(t, on["n1"].ID); len(left) != 0 {
-		t.Errorf("the pod of a node without power has machines on %v", left)
-	}
-	lost.Await(t, openapi.NodeStateLost)
-	lost.Start(t)
-	lost.Await(t, openapi.NodeStateReady)
-	for name, pid := range others {
-		if now := f.Host(name).QEMU(on[name].ID).PID(t); pid == 0 || now != pid {
-			t.Errorf("the machine on %s was process %d and is %d", name, pid, now)
+	t.Run("without power, frozen, and cut off in one direction", func(t *testing.T) {
+		dark := f.Node(1)
+		dark.Kill(t)
+		if left := f.NodesOf(t, on["n1"].ID); len(left) != 0 {
+			t.Errorf("the pod of a node without power has machines on %v", left)
 		}
-	}
-}
-
-// A frozen node and a node that is cut off look the same to the server, and both are back by themselves. A server
-// whose host hangs does not stop the others.
-func TestFaultsOfNodesAndServers(t *testing.T) {
-	f := stack.StartFleet(t, 2)
-	frozen, cut := f.Node(1), f.Node(2)
-	f.Server(2).Freeze(t) // s1 leads
-	frozen.Freeze(t)
-	cut.Cut(t, dev.FromServers, fabric.In)
-	agent := cut.Process("agent").PID(t)
-	frozen.Await(t, openapi.NodeStateLost)
-	cut.Await(t, openapi.NodeStateLost)
-	f.Server(2).Thaw(t)
-	frozen.Thaw(t)
-	cut.Heal(t)
-	frozen.Await(t, openapi.NodeStateReady)
-	cut.Await(t, openapi.NodeStateReady)
-	if now := cut.Process("agent").PID(t); now != agent || agent == 0 {
-		t.Errorf("the agent was process %d and is %d", agent, now)
-	}
-
-	// A process can stay dead.
-	held := frozen.Process("agent")
-	held.Hold(t)
-	frozen.Await(t, openapi.NodeStateLost)
-	held.Release(t)
-	frozen.Await(t, openapi.NodeStateReady)
-	stack.Eventually(t, time.Minute, func() error {
-		if held.PID(t) == 0 {
-			return errors.New("the agent does not run")
+		other := f.Node(2)
+		agent := other.Process("agent").PID(t)
+		other.Freeze(t)
+		dark.Await(t, openapi.NodeStateLost)
+		other.Await(t, openapi.NodeStateLost)
+		other.Cut(t, dev.FromServers, fabric.In)
+		other.Thaw(t)
+		dark.Start(t)
+		dark.Await(t, openapi.NodeStateReady)
+		other.Await(t, openapi.NodeStateLost)
+		other.Heal(t)
+		other.Await(t, openapi.NodeStateReady)
+		if now := other.Process("agent").PID(t); now != agent || agent == 0 {
+			t.Errorf("the agent was process %d and is %d", agent, now)
 		}
-		return nil
 	})
+	t.Run("with an agent that stays dead, while a server hangs", func(t *testing.T) {
+		f.Server(2).Freeze(t) // s1 leads
+		agent := f.Node(1).Process("agent")
+		agent.Hold(t)
+		f.Node(1).Await(t, openapi.NodeStateLost)
+		agent.Release(t)
+		f.Node(1).Await(t, openapi.NodeStateReady)
+		f.Server(2).Thaw(t)
+	})
+	if after := witness.PID(t); before == 0 || after != before {
+		t.Errorf("the machine on the third node was process %d and is %d", before, after)
+	}
 }
