@@ -5104,6 +5104,8 @@ export interface components {
             dnsPolicy?: string;
             dnsConfig?: components["schemas"]["DNSConfig"];
             sysctls?: components["schemas"]["Sysctl"][];
+            /** @description Why values of configs or secrets are missing. A pod that runs keeps the values that it has, and another does not start. */
+            valuesError?: string;
         };
         DesiredNetwork: {
             /** Format: uuid */
