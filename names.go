@@ -49,4 +49,4 @@ func (h HostSettings) HostnameOr(name string) string {
 	return name
 }
 
-func (h HostSettings) isZero() bool { return reflect.DeepEqual(h, HostSettings{}) }
+func (h HostSettings) unset() bool { return reflect.DeepEqual(h, HostSettings{}) }

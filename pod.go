@@ -77,7 +77,7 @@ func (s PodSpec) Needs() []string {
 	}
 	add(CapabilityConfigs, s.FSGroup != nil)
 	add(CapabilityScratch, s.EphemeralStorageGiB != 0)
-	add(CapabilityHostSettings, !s.HostSettings.isZero())
+	add(CapabilityHostSettings, !s.unset())
 	add(CapabilitySharedMemory, s.ShmSizeMiB != 0)
 	add(CapabilityContainerOptions, len(s.InitContainers) > 0 || s.ActiveDeadlineSeconds > 0)
 	for _, c := range s.AllContainers() {

@@ -32,7 +32,7 @@ func Login(config []byte, reference string) (Auth, bool, error) {
 	}
 	ref, err := name.ParseReference(reference)
 	if err != nil {
-		return Auth{}, false, nil // resolving the reference reports what is wrong
+		return Auth{}, false, nil //nolint:nilerr // resolving the reference reports what is wrong
 	}
 	want := ref.Context().RegistryStr() + "/" + ref.Context().RepositoryStr()
 	best, found := Auth{}, ""

@@ -82,8 +82,10 @@ func TestAPodGetsTheValuesOfConfigsAndSecrets(t *testing.T) {
 		"conf": {{Path: "d/app.conf", ContentBase64: "bGlzdGVuID0gODAK", Mode: "0600"}},
 		"keys": {{Path: "password", ContentBase64: "c2VjcmV0LWh1bnRlcjI=", Mode: "0400"}},
 		"all": { // the last file with a path counts
-			{Path: "app.conf", ContentBase64: "bGlzdGVuID0gODAK", Mode: "0644"}, {Path: "password", ContentBase64: "c2VjcmV0LWh1bnRlcjI=", Mode: "0644"},
-			{Path: "name", ContentBase64: "d2Vi", Mode: "0440"}, {Path: "text", ContentBase64: "eA==", Mode: "0644"},
+			{Path: "app.conf", ContentBase64: "bGlzdGVuID0gODAK", Mode: "0644"},
+			{Path: "password", ContentBase64: "c2VjcmV0LWh1bnRlcjI=", Mode: "0644"},
+			{Path: "name", ContentBase64: "d2Vi", Mode: "0440"},
+			{Path: "text", ContentBase64: "eA==", Mode: "0644"},
 		},
 	}
 	for _, v := range got.Volumes {

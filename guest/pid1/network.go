@@ -105,12 +105,13 @@ func etcFiles(spec guest.Spec) []guest.File {
 	} else {
 		hosts += "127.0.1.1\t" + spec.Hostname + "\n"
 	}
+	var aliases strings.Builder
 	for _, a := range spec.HostAliases {
-		hosts += a.IP.String() + "\t" + strings.Join(a.Hostnames, " ") + "\n"
+		aliases.WriteString(a.IP.String() + "\t" + strings.Join(a.Hostnames, " ") + "\n")
 	}
 	files := []guest.File{
 		{Path: "/etc/hostname", Content: []byte(spec.Hostname + "\n"), Mode: 0o644},
-		{Path: "/etc/hosts", Content: []byte(hosts), Mode: 0o644},
+		{Path: "/etc/hosts", Content: []byte(hosts + aliases.String()), Mode: 0o644},
 	}
 	var resolv strings.Builder
 	if n := spec.Network; n != nil {

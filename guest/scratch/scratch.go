@@ -65,11 +65,11 @@ func (s *Disk) Limit(dir string, sizeMiB int) error {
 	defer d.Close()
 	s.projects++
 	var attr fsXattr
-	if err := call(unix.SYS_IOCTL, d.Fd(), fsGetXattr, uintptr(unsafe.Pointer(&attr)), 0); err != nil {
+	if err := errnoOf(unix.Syscall(unix.SYS_IOCTL, d.Fd(), fsGetXattr, uintptr(unsafe.Pointer(&attr)))); err != nil {
 		return err
 	}
 	attr.project, attr.flags = s.projects, attr.flags|projectInherit
-	if err := call(unix.SYS_IOCTL, d.Fd(), fsSetXattr, uintptr(unsafe.Pointer(&attr)), 0); err != nil {
+	if err := errnoOf(unix.Syscall(unix.SYS_IOCTL, d.Fd(), fsSetXattr, uintptr(unsafe.Pointer(&attr)))); err != nil {
 		return err
 	}
 	dev, err := unix.BytePtrFromString(s.dev)
@@ -77,11 +77,11 @@ func (s *Disk) Limit(dir string, sizeMiB int) error {
 		return err
 	}
 	quota := diskQuota{hardBlocks: uint64(sizeMiB) * mib, softBlocks: uint64(sizeMiB) * mib, valid: limitsOfBlocks}
-	return call(unix.SYS_QUOTACTL, setProjectQuota, uintptr(unsafe.Pointer(dev)), uintptr(s.projects), uintptr(unsafe.Pointer(&quota)))
+	return errnoOf(unix.Syscall6(unix.SYS_QUOTACTL, setProjectQuota, uintptr(unsafe.Pointer(dev)), uintptr(s.projects), uintptr(unsafe.Pointer(&quota)), 0, 0))
 }
 
-func call(number, a, b, c, d uintptr) error {
-	if _, _, errno := unix.Syscall6(number, a, b, c, d, 0, 0); errno != 0 {
+func errnoOf(_, _ uintptr, errno unix.Errno) error {
+	if errno != 0 {
 		return errno
 	}
 	return nil

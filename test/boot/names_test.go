@@ -12,7 +12,7 @@ import (
 )
 
 const namesScript = `
-echo "host $(hostname) $HOSTNAME"
+echo "host $(hostname), variable $HOSTNAME"
 echo "alias $(grep -c '^192.0.2.10	db db.example.com$' /etc/hosts) $(grep '^2001:db8::1' /etc/hosts)"
 echo "own $(grep web-1 /etc/hosts)"
 echo "resolv $(cat /etc/resolv.conf)"
@@ -36,7 +36,9 @@ func TestNamesAndTime(t *testing.T) {
 			{IP: netip.MustParseAddr("192.0.2.10"), Hostnames: []string{"db", "db.example.com"}}, {IP: netip.MustParseAddr("2001:db8::1"), Hostnames: []string{"six"}},
 		},
 		Sysctls: []guest.Sysctl{
-			{Name: "net.core.somaxconn", Value: "1234"}, {Name: "kernel.msgmax", Value: "65530"}, {Name: "fs.mqueue.msg_max", Value: "20"},
+			{Name: "net.core.somaxconn", Value: "1234"},
+			{Name: "kernel.msgmax", Value: "65530"},
+			{Name: "fs.mqueue.msg_max", Value: "20"},
 			{Name: "net.ipv4.ip_local_port_range", Value: "20000 20010"},
 		},
 		Containers: []guest.Container{{Name: "main", ImageSerial: "image-1", Args: []string{"sh", "-c", namesScript}, User: "app"}},
@@ -48,7 +50,7 @@ func TestNamesAndTime(t *testing.T) {
 	eventually(t, "the container has printed what it sees", func() bool { return strings.Contains(logsOf(t, c, "main")[guest.Stdout], "sysctls ") })
 	got := logsOf(t, c, "main")[guest.Stdout]
 	for _, want := range []string{
-		"host web-1 web-1\n", "alias 1 2001:db8::1\tsix\n", "own 10.7.0.9\tweb-1\n",
+		"host web-1, variable web-1\n", "alias 1 2001:db8::1\tsix\n", "own 10.7.0.9\tweb-1\n",
 		"resolv nameserver 192.0.2.53\nsearch example.com example.org\noptions ndots:2 rotate\n", "sysctls 1234 65530 20 20000\t20010\n",
 	} {
 		if !strings.Contains(got, want) {

@@ -46,9 +46,9 @@ echo "host $(hostname), alias $(grep -c '192.0.2.10	one two' /etc/hosts), $(tr '
 		t.Fatal(err)
 	}
 	domain := pod.ID.String()
-	tn.Stack.Virsh("suspend", domain)
+	tn.Virsh("suspend", domain)
 	time.Sleep(6 * time.Second) // the time by which the clock is behind
-	tn.Stack.Virsh("resume", domain)
+	tn.Virsh("resume", domain)
 	resumed := time.Now()
 	stack.Eventually(t, 5*time.Second, clock)
 	t.Logf("the clock was right %v after the pause", time.Since(resumed))

@@ -35,7 +35,7 @@ exec sleep 1000000`)
 		tn.WaitForLog(t, disk.ID, disk.Spec.Containers[0].Name, want)
 	}
 	tn.WaitForLog(t, memory.ID, memory.Spec.Containers[0].Name, "memory is full")
-	file := filepath.Join(tn.Stack.Dir, "s", "agent", "scratch", disk.ID.String()+".ext4")
+	file := filepath.Join(tn.Dir, "s", "agent", "scratch", disk.ID.String()+".ext4")
 	info, err := os.Stat(file)
 	if err != nil {
 		t.Fatal(err)

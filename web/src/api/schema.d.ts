@@ -4521,8 +4521,8 @@ export interface components {
         /** @description The reads and writes of a disk. */
         DiskStats: {
             /** @enum {string} */
-            kind: "volume" | "image";
-            /** @description The name of the volume in the pod, or of a container that uses the image. */
+            kind: "volume" | "image" | "scratch";
+            /** @description The name of the volume in the pod, or of a container that uses the image; `scratch` for the scratch disk. */
             name: string;
             /** Format: int64 */
             readBytes: number;
