@@ -631,7 +631,7 @@ func TestAFencedDiskIsTakenOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	for placement, stop := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP} {
-		old, err := newKey(c, t, disk, 2*placement+1)
+		old, err := newKey(t, c, disk, 2*placement+1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -663,7 +663,7 @@ func TestAFencedDiskIsTakenOver(t *testing.T) {
 		if left, err := c.Watchers(ctx, disk.Name); err != nil || len(left) > 0 {
 			t.Logf("after %s and the fence, the disk's watchers are %v, %v", stop, left, err)
 		}
-		next, err := newKey(c, t, disk, 2*placement+2)
+		next, err := newKey(t, c, disk, 2*placement+2)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -680,7 +680,7 @@ func TestAFencedDiskIsTakenOver(t *testing.T) {
 	}
 }
 
-func newKey(c *Cluster, t *testing.T, disk Disk, placement int) (Key, error) {
+func newKey(t *testing.T, c *Cluster, disk Disk, placement int) (Key, error) {
 	key, _, err := c.CreateKey(t.Context(), fmt.Sprintf("%s.%d", name(t, "pod"), placement), []Access{{Disk: disk, Write: true}})
 	return key, err
 }

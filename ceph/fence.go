@@ -121,7 +121,7 @@ func (c *Cluster) Fenced(ctx context.Context) ([]string, error) {
 }
 
 // OwnAddress returns the IP address from which this process reaches the cluster. To fence it would end the server's own connection.
-func (c *Cluster) OwnAddress() (netip.Addr, error) {
+func (c *Cluster) OwnAddress(ctx context.Context) (netip.Addr, error) {
 	out, err := c.monCommand(map[string]any{"prefix": "mon dump"})
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("list the monitors: %w", err)
@@ -135,5 +135,5 @@ func (c *Cluster) OwnAddress() (netip.Addr, error) {
 		return netip.Addr{}, errors.Join(errors.New("the cluster has no monitors"), err)
 	}
 	address, _, _ := strings.Cut(monitors.Mons[0].Addr, "/")
-	return route.Source(address)
+	return route.Source(ctx, address)
 }

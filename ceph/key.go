@@ -195,7 +195,9 @@ func (c *Cluster) RemoveKey(ctx context.Context, holder string) error {
 }
 
 // KeysOf returns the holders of the pod's keys: of all of its placements that have one.
-func (c *Cluster) KeysOf(ctx context.Context, podID string) ([]string, error) { return c.listKeys(ctx, podID) }
+func (c *Cluster) KeysOf(ctx context.Context, podID string) ([]string, error) {
+	return c.listKeys(ctx, podID)
+}
 
 // ListKeys returns the holders of all keys.
 func (c *Cluster) ListKeys(ctx context.Context) ([]string, error) { return c.listKeys(ctx, "") }

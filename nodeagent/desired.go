@@ -161,7 +161,7 @@ func (a *Agent) heartbeat(ctx context.Context) {
 	for {
 		beat := openapi.Heartbeat{
 			Capacity: openapi.Capacity(a.cfg.Capacity), VmmOverheadMiB: a.cfg.OverheadMiB + guest.ShareMiB, ScratchGiB: &a.cfg.ScratchGiB,
-			Endpoint: "https://" + a.cfg.Listen, Capabilities: &capabilities, StorageAddress: storageAddress(last),
+			Endpoint: "https://" + a.cfg.Listen, Capabilities: &capabilities, StorageAddress: storageAddress(ctx, last),
 		}
 		if openapi.Value(last.Recovering) {
 			beat.Revision, beat.Machines = a.countMachines(ctx)
@@ -179,7 +179,7 @@ func (a *Agent) heartbeat(ctx context.Context) {
 			interval = time.Second
 		default:
 			last, interval = got, time.Duration(got.HeartbeatSeconds)*time.Second
-			if openapi.Value(got.Recovering) || beat.StorageAddress == nil && storageAddress(got) != nil {
+			if openapi.Value(got.Recovering) || beat.StorageAddress == nil && storageAddress(ctx, got) != nil {
 				interval = time.Second
 			}
 			if got.Resync {
@@ -196,9 +196,9 @@ func (a *Agent) heartbeat(ctx context.Context) {
 }
 
 // storageAddress returns the address from which this node reaches Ceph, and nil if the server has not said where that is.
-func storageAddress(l openapi.Lease) *string {
+func storageAddress(ctx context.Context, l openapi.Lease) *string {
 	for _, monitor := range openapi.Value(l.CephMonitors) {
-		if at, err := route.Source(monitor); err == nil {
+		if at, err := route.Source(ctx, monitor); err == nil {
 			return new(at.String())
 		}
 	}

@@ -4,14 +4,15 @@
 package route
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
 )
 
 // Source returns the IP address that this machine uses towards another, host:port. It sends nothing.
-func Source(to string) (netip.Addr, error) {
-	conn, err := net.Dial("udp", to)
+func Source(ctx context.Context, to string) (netip.Addr, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "udp", to)
 	if err != nil {
 		return netip.Addr{}, fmt.Errorf("find the address that is used towards %s: %w", to, err)
 	}

@@ -74,6 +74,7 @@ func (s *fencing) node(ctx context.Context, epoch int64, n husk.Node) error {
 		if n.Clean {
 			return s.release(ctx, epoch, n)
 		}
+	case husk.NodeFenced, husk.NodeJoining, husk.NodeReady, husk.NodeSuspect: // the query returns none of the last three
 	}
 	if time.Since(s.renewed[n.ID]) > fenceFor/2 && len(n.FenceAddresses) > 0 {
 		if err := s.ceph.Fence(ctx, n.FenceAddresses, fenceFor); err != nil {
@@ -155,7 +156,7 @@ func PlanFence(ctx context.Context, db store.Control, cluster *ceph.Cluster, n h
 		return Fence{}, err
 	}
 	fence := Fence{Pods: len(placements)}
-	own, err := cluster.OwnAddress()
+	own, err := cluster.OwnAddress(ctx)
 	if err != nil {
 		return Fence{}, err
 	}

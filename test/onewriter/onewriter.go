@@ -184,7 +184,6 @@ type operation struct {
 	kind  string
 	owner string
 	n     int
-	all   []record.Record
 }
 
 // model says what a volume with one writer at a time may do: only the last run that has opened it writes, each record after the one before.

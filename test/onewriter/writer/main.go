@@ -15,12 +15,11 @@ import (
 )
 
 func main() {
-	if err := write(os.Args[1]); err != nil {
-		fmt.Println("error", err)
-		time.Sleep(time.Hour) // another run would hide the fault
-	}
+	fmt.Println("error", write(os.Args[1]))
+	time.Sleep(time.Hour) // another run would hide the fault
 }
 
+// write writes until it fails.
 func write(path string) error {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
