@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -159,13 +160,16 @@ func (h *Host) State(ctx context.Context) (openapi.NodeState, error) {
 	return node.State, err
 }
 
-// Await waits until the server considers a node to be in a state.
-func (h *Host) Await(t testing.TB, want openapi.NodeState) {
+// Down are the states of a node that does not respond. How far the server has come with it is a matter of time.
+var Down = []openapi.NodeState{openapi.NodeStateLost, openapi.NodeStateFencing, openapi.NodeStateFenced}
+
+// Await waits until the server considers a node to be in one of these states.
+func (h *Host) Await(t testing.TB, want ...openapi.NodeState) {
 	t.Helper()
 	Eventually(t, time.Minute, func() error {
 		got, err := h.State(t.Context())
-		if err == nil && got != want {
-			err = fmt.Errorf("node %s is %s, not %s", h.Name, got, want)
+		if err == nil && !slices.Contains(want, got) {
+			err = fmt.Errorf("node %s is %s, not %v", h.Name, got, want)
 		}
 		return err
 	})

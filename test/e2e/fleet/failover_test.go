@@ -16,12 +16,30 @@ import (
 	"husk/test/stack"
 )
 
-// A pod with a volume moves off a node that has lost its power, by itself, with its address and every record that it has stored. The node
-// comes back, and is used again.
-func TestAPodMovesOffADeadNode(t *testing.T) {
+// A volume has one writer at a time, whatever fails.
+func TestFailover(t *testing.T) {
 	f := stack.StartFleet(t, 3)
 	tn := f.NewTenant(t)
-	h := onewriter.Start(t, tn, onewriter.Image(t, tn), "writer", nil)
+	image := onewriter.Image(t, tn)
+	for name, test := range map[string]func(*testing.T, *stack.Fleet, *stack.Tenant, string){
+		"a dead node":                  aPodMovesOffADeadNode,
+		"a late write":                 aLateWriteFails,
+		"a late write without a fence": aLateWriteWithoutAFence,
+		"a dead agent":                 aDeadAgent,
+		"no answers of servers":        noAnswersOfServers,
+		"most nodes are silent":        nothingMovesIfMostNodesAreSilent,
+	} {
+		t.Run(name, func(t *testing.T) {
+			test(t, f, tn, image)
+			f.Repaired(t)
+		})
+	}
+}
+
+// A pod with a volume moves off a node that has lost its power, by itself, with its address and every record that it has stored. The node
+// comes back, and is used again.
+func aPodMovesOffADeadNode(t *testing.T, f *stack.Fleet, tn *stack.Tenant, image string) {
+	h := onewriter.Start(t, tn, image, "writer", nil)
 	before := tn.Wait(t, h.Pod.ID, openapi.PodPhaseRunning)
 	h.Writes(t, 1, 20)
 	dead := f.NodeOf(t, h.Pod.ID)
@@ -49,39 +67,41 @@ func TestAPodMovesOffADeadNode(t *testing.T) {
 }
 
 // A machine that hangs while its pod moves, with an agent and a watchdog that are dead, writes nothing when it continues.
-func TestALateWriteFails(t *testing.T) {
-	f := stack.StartFleet(t, 3)
-	tn := f.NewTenant(t)
-	image := onewriter.Image(t, tn)
-	for _, fenced := range []bool{true, false} {
-		t.Run(fmt.Sprintf("fenced=%t", fenced), func(t *testing.T) {
-			h := onewriter.Start(t, tn, image, fmt.Sprintf("late-%t", fenced), nil)
-			h.Writes(t, 1, 20)
-			node := f.NodeOf(t, h.Pod.ID)
-			qemu := node.QEMU(h.Pod.ID)
-			node.Process("agent").Hold(t)
-			node.Process("watchdog").Kill(t)
-			qemu.Freeze(t)
-			node.Await(t, openapi.NodeStateFenced)
-			if !fenced {
-				unfence(t, tn) // a client that has not noticed that it was fenced writes on
-			}
-			h.Writes(t, 2, 20)
-			qemu.Thaw(t)
-			time.Sleep(5 * time.Second) // its late writes
-			h.Writes(t, 2, 40)
-			node.Process("agent").Release(t)
-			node.Await(t, openapi.NodeStateReady)
-			err := h.Check(t)
-			if fenced && err != nil {
-				t.Error(err)
-			}
-			if !fenced && err == nil {
-				t.Error("without a fence, the checker finds nothing: it proves nothing about the fence either")
-			}
-			t.Logf("the checker: %v", err)
-		})
+func aLateWriteFails(t *testing.T, f *stack.Fleet, tn *stack.Tenant, image string) {
+	if err := lateWrite(t, f, tn, image, true); err != nil {
+		t.Error(err)
 	}
+}
+
+// If nothing prevents a late write, the checker finds it. Otherwise it would prove nothing about the fence either.
+func aLateWriteWithoutAFence(t *testing.T, f *stack.Fleet, tn *stack.Tenant, image string) {
+	err := lateWrite(t, f, tn, image, false)
+	if err == nil {
+		t.Error("without a fence, the checker finds nothing")
+	}
+	t.Logf("without a fence: %v", err)
+}
+
+func lateWrite(t *testing.T, f *stack.Fleet, tn *stack.Tenant, image string, fenced bool) error {
+	t.Helper()
+	h := onewriter.Start(t, tn, image, fmt.Sprintf("late-%t", fenced), nil)
+	h.Writes(t, 1, 20)
+	node := f.NodeOf(t, h.Pod.ID)
+	qemu := node.QEMU(h.Pod.ID)
+	node.Process("agent").Hold(t)
+	node.Process("watchdog").Kill(t)
+	qemu.Freeze(t)
+	node.Await(t, openapi.NodeStateFenced)
+	if !fenced {
+		unfence(t, tn) // a client that has not noticed that it was fenced writes on
+	}
+	h.Writes(t, 2, 20)
+	qemu.Thaw(t)
+	time.Sleep(5 * time.Second) // its late writes
+	h.Writes(t, 2, 40)
+	node.Process("agent").Release(t)
+	node.Await(t, openapi.NodeStateReady)
+	return h.Check(t)
 }
 
 // unfence removes every client from the blocklist.
@@ -93,49 +113,44 @@ func unfence(t *testing.T, tn *stack.Tenant) {
 	}
 }
 
-// A node that has lost the servers ends the machines that write volumes by itself, before the servers start them elsewhere. Other machines run on.
-func TestANodeWithoutALeaseEndsItsWriters(t *testing.T) {
-	f := stack.StartFleet(t, 3)
-	tn := f.NewTenant(t)
-	image := onewriter.Image(t, tn)
-	h := onewriter.Start(t, tn, image, "cut", nil)
+// The watchdog of a node whose agent is dead ends the machines that write volumes, before the servers start them elsewhere.
+func aDeadAgent(t *testing.T, f *stack.Fleet, tn *stack.Tenant, image string) {
+	withoutLease(t, f, tn, image, "agentless", func(node *stack.Host) { node.Process("agent").Hold(t) }, func(node *stack.Host) { node.Process("agent").Release(t) })
+}
+
+// So does a node that hears nothing from the servers, although these hear its requests.
+func noAnswersOfServers(t *testing.T, f *stack.Fleet, tn *stack.Tenant, image string) {
+	withoutLease(t, f, tn, image, "deaf", func(node *stack.Host) { node.Cut(t, dev.FromServers, fabric.In) }, func(node *stack.Host) { node.Heal(t) })
+}
+
+func withoutLease(t *testing.T, f *stack.Fleet, tn *stack.Tenant, image, name string, provoke, repair func(*stack.Host)) {
+	t.Helper()
+	h := onewriter.Start(t, tn, image, name, nil)
 	h.Writes(t, 1, 20)
 	node := f.NodeOf(t, h.Pod.ID)
-	for name, cut := range map[string]func(){
-		"the agent is dead":          func() { node.Process("agent").Hold(t) },
-		"the servers are cut off":    func() { node.Cut(t, dev.FromServers, fabric.Both) },
-		"answers of servers are cut": func() { node.Cut(t, dev.FromServers, fabric.In) },
-	} {
-		t.Log(name)
-		node = f.NodeOf(t, h.Pod.ID)
-		runs := h.Runs()
-		cut()
-		stack.Eventually(t, time.Minute, func() error {
-			state, err := node.State(t.Context())
-			if err == nil && node.QEMU(h.Pod.ID).PID(t) != 0 {
-				if state == openapi.NodeStateFenced {
-					t.Errorf("%s: the machine still runs when its node is fenced", name)
-					return nil
-				}
-				err = fmt.Errorf("the machine runs, and the node is %s", state)
+	provoke(node)
+	stack.Eventually(t, time.Minute, func() error {
+		state, err := node.State(t.Context())
+		if err == nil && node.QEMU(h.Pod.ID).PID(t) != 0 {
+			if state == openapi.NodeStateFenced {
+				t.Error("the machine still runs when its node is fenced")
+				return nil
 			}
-			return err
-		})
-		h.Writes(t, runs+1, 20)
-		node.Heal(t)
-		node.Process("agent").Release(t)
-		node.Await(t, openapi.NodeStateReady)
-	}
+			err = fmt.Errorf("the machine runs, and the node is %s", state)
+		}
+		return err
+	})
+	h.Writes(t, 2, 20)
+	repair(node)
+	node.Await(t, openapi.NodeStateReady)
 	if err := h.Check(t); err != nil {
 		t.Error(err)
 	}
 }
 
 // If most nodes are silent at once, nothing is moved.
-func TestNothingMovesIfMostNodesAreSilent(t *testing.T) {
-	f := stack.StartFleet(t, 3)
-	tn := f.NewTenant(t)
-	h := onewriter.Start(t, tn, onewriter.Image(t, tn), "stays", nil)
+func nothingMovesIfMostNodesAreSilent(t *testing.T, f *stack.Fleet, tn *stack.Tenant, image string) {
+	h := onewriter.Start(t, tn, image, "stays", nil)
 	h.Writes(t, 1, 20)
 	node := f.NodeOf(t, h.Pod.ID)
 	frozen := []*stack.Host{node}
