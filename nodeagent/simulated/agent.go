@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"husk"
@@ -37,6 +38,8 @@ type agent struct {
 	log    *slog.Logger
 	meter  *Meter
 	pods   *pods
+
+	sending atomic.Bool // a report is under way
 }
 
 func newAgent(cfg Config, id *identity, meter *Meter) (*agent, error) {
@@ -145,14 +148,19 @@ func (a *agent) report(ctx context.Context) {
 		case <-a.pods.wake:
 		}
 		now := time.Now()
+		a.sending.Store(true)
 		statuses := a.pods.queue.Take(now, false)
 		runs := a.pods.takeRuns(now) // after the statuses, because an interval begins before the report that follows from it
-		if len(statuses) == 0 && len(runs) == 0 {
-			continue
+		var err error
+		if len(statuses) > 0 || len(runs) > 0 {
+			err = a.measured(ctx, Reports, func() error { return a.send(ctx, statuses, runs, now) })
 		}
-		if err := a.measured(ctx, Reports, func() error { return a.send(ctx, statuses, runs, now) }); err != nil {
+		if err != nil {
 			a.pods.queue.GiveBack(statuses)
 			a.pods.giveBack(runs)
+		}
+		a.sending.Store(false)
+		if err != nil {
 			pause(ctx, retryEvery)
 		}
 	}

@@ -128,3 +128,13 @@ func (f *Fleet) Pods() (running, all int) {
 	}
 	return running, all
 }
+
+// Unreported returns how many agents have statuses that no server has recorded.
+func (f *Fleet) Unreported() (agents int) {
+	for _, a := range f.agents {
+		if _, pending := a.pods.queue.Next(); pending || a.sending.Load() {
+			agents++
+		}
+	}
+	return agents
+}
