@@ -2523,7 +2523,7 @@ export interface components {
              */
             memory?: boolean;
             /**
-             * @description How much the directory can hold. Beyond it, programs get the error ENOSPC. By default, the limit of a directory in memory is half of the pod's memory, and the others share the limit of the containers' own file systems.
+             * @description How much the directory can hold. Beyond it, programs get the error ENOSPC, or EDQUOT on the scratch disk. By default, the limit of a directory in memory is half of the pod's memory, and the others share the scratch disk.
              * @example 64
              */
             sizeMiB?: number;
