@@ -2584,7 +2584,7 @@ export interface components {
              */
             memory?: boolean;
             /**
-             * @description How much the directory can hold. Beyond it, programs get the error ENOSPC. By default, the limit of a directory in memory is half of the pod's memory, and the others share the limit of the containers' own file systems.
+             * @description How much the directory can hold. Beyond it, programs get the error ENOSPC, or EDQUOT on the scratch disk. By default, the limit of a directory in memory is half of the pod's memory, and the others share the scratch disk.
              * @example 64
              */
             sizeMiB?: number;
@@ -3825,6 +3825,7 @@ export interface components {
          *       "cpuCoreSeconds": 1800,
          *       "memoryGiBSeconds": 900,
          *       "volumeGiBSeconds": 0,
+         *       "scratchGiBSeconds": 36000,
          *       "networkReceivedBytes": 1048576,
          *       "networkSentBytes": 524288,
          *       "cost": 0.011
@@ -3863,6 +3864,11 @@ export interface components {
             memoryGiBSeconds: number;
             /** Format: double */
             volumeGiBSeconds: number;
+            /**
+             * Format: double
+             * @description Of the scratch disks of pods.
+             */
+            scratchGiBSeconds?: number;
             /** Format: int64 */
             networkReceivedBytes: number;
             /** Format: int64 */
@@ -3888,6 +3894,7 @@ export interface components {
          *           "cpuCoreSeconds": 1800,
          *           "memoryGiBSeconds": 900,
          *           "volumeGiBSeconds": 0,
+         *           "scratchGiBSeconds": 36000,
          *           "networkReceivedBytes": 1048576,
          *           "networkSentBytes": 524288,
          *           "cost": 0.011
@@ -6988,8 +6995,8 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["UsageList"];
                     /**
-                     * @example from,to,closed,key,name,kind,pod_seconds,cpu_core_seconds,memory_gib_seconds,volume_gib_seconds,network_received_bytes,network_sent_bytes,cost
-                     *     2026-03-02T09:00:00Z,2026-03-02T10:00:00Z,true,,,,3600,1800,900,180000,1048576,524288,
+                     * @example from,to,closed,key,name,kind,pod_seconds,cpu_core_seconds,memory_gib_seconds,volume_gib_seconds,network_received_bytes,network_sent_bytes,cost,scratch_gib_seconds
+                     *     2026-03-02T09:00:00Z,2026-03-02T10:00:00Z,true,,,,3600,1800,900,180000,1048576,524288,,36000
                      */
                     "text/csv": string;
                 };
@@ -8245,8 +8252,8 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["UsageList"];
                     /**
-                     * @example from,to,closed,key,name,kind,pod_seconds,cpu_core_seconds,memory_gib_seconds,volume_gib_seconds,network_received_bytes,network_sent_bytes,cost
-                     *     2026-03-02T09:00:00Z,2026-03-02T10:00:00Z,true,,,,3600,1800,900,180000,1048576,524288,
+                     * @example from,to,closed,key,name,kind,pod_seconds,cpu_core_seconds,memory_gib_seconds,volume_gib_seconds,network_received_bytes,network_sent_bytes,cost,scratch_gib_seconds
+                     *     2026-03-02T09:00:00Z,2026-03-02T10:00:00Z,true,,,,3600,1800,900,180000,1048576,524288,,36000
                      */
                     "text/csv": string;
                 };
