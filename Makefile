@@ -102,6 +102,7 @@ upgrade: build ## Replace the previous version of servers and agents by this one
 bench: build ## Compare the API and scrapes with their SQL alone, and pod start and keystroke echo with plain QEMU
 	@. build/deps.env && go test ./server ./store ./test/scale -run '^$$' -bench . -benchtime 1x -timeout 20m
 	@. build/deps.env && go test ./test/e2e/bench -run '^$$' -bench . -benchtime 10x -timeout 20m
+	@. build/deps.env && go test ./test/e2e/fleet -run '^$$' -bench . -benchtime 3x -timeout 30m
 
 .PHONY: lint
 lint: deps web/node_modules/.package-lock.json ## Check formatting and English, and lint the code and the API's contract

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"husk"
@@ -149,34 +150,36 @@ type Fence struct {
 }
 
 // PlanFence returns what has to be fenced for a node: every client that a machine's disks have shown, those that they show now, and the node's
-// own storage address, which covers clients that nobody has seen. An address that the node shares with this server or another node is left out.
+// own storage address, which covers clients that nobody has seen. The node itself has reported that address. So it counts only if a client of the node has
+// it, or if a client may be unknown, and never if it is also this server's or another node's.
 func PlanFence(ctx context.Context, db store.Control, cluster *ceph.Cluster, n husk.Node) (Fence, error) {
 	placements, shared, err := db.NodePlacements(ctx, n)
 	if err != nil {
 		return Fence{}, err
 	}
 	fence := Fence{Pods: len(placements)}
-	own, err := cluster.OwnAddress(ctx)
-	if err != nil {
-		return Fence{}, err
-	}
-	whole := ""
-	if at, err := netip.ParseAddr(n.StorageAddress); err == nil && !shared && at != own {
-		whole = netip.AddrPortFrom(at, 0).String() + "/0"
-		fence.Addresses = append(fence.Addresses, whole)
-	}
 	for _, p := range placements {
 		if len(p.Volumes) == 0 {
 			continue
 		}
-		fence.Addresses = append(fence.Addresses, p.Clients...)
 		clients, all, err := clientsOf(ctx, cluster, p)
 		if err != nil {
 			return Fence{}, err
 		}
-		fence.Addresses = append(fence.Addresses, clients...)
-		if whole == "" && !p.Seen && !all {
+		fence.Addresses = append(fence.Addresses, append(clients, p.Clients...)...)
+		if !p.Seen && !all {
 			fence.Unproven++
+		}
+	}
+	if at, err := netip.ParseAddr(n.StorageAddress); err == nil && !shared {
+		own, err := cluster.OwnAddress(ctx)
+		if err != nil {
+			return Fence{}, err
+		}
+		host := netip.AddrPortFrom(at, 0).String() + "/"
+		used := slices.ContainsFunc(fence.Addresses, func(client string) bool { return strings.HasPrefix(client, host) })
+		if at != own && (used || fence.Unproven > 0) {
+			fence.Addresses, fence.Unproven = append(fence.Addresses, host+"0"), 0
 		}
 	}
 	slices.Sort(fence.Addresses)

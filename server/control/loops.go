@@ -187,7 +187,9 @@ func (l *Loops) lead(ctx context.Context, epoch int64) {
 	l.metrics.leading.Set(1)
 	defer l.metrics.leading.Set(0)
 	defer func() { // from now on, another server reports them
-		l.metrics.queueAge.Set(0)
+		for _, gauge := range []prometheus.Gauge{l.metrics.queueAge, l.metrics.unfenced, l.metrics.brake} {
+			gauge.Set(0)
+		}
 		for _, gauge := range []*prometheus.GaugeVec{l.metrics.queue, l.metrics.queueStuck, l.metrics.queueWait} {
 			gauge.Reset()
 		}
