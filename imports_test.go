@@ -100,7 +100,7 @@ var importRules = map[string][]string{
 	"idtoken":    {"egress", "strictjson"},
 	"ceph":       {"husk", "route"},
 	"route":      {},
-	"store":      {"husk", "migrations"},
+	"store":      {"husk", "migrations", "route"},
 	"web":        {},
 
 	"dev":         {"dev/balance", "dev/fabric", "dev/host"},
@@ -115,7 +115,7 @@ var importRules = map[string][]string{
 		"server/agents", "server/auth", "server/control", "server/exec", "server/held", "server/metrics", "server/podspec",
 		"server/request", "server/watch",
 	},
-	"server/agents":  {"husk", "openapi", "store", "session"},
+	"server/agents":  {"husk", "openapi", "route", "store", "session"},
 	"server/auth":    {"husk", "openapi", "store", "egress", "idtoken", "pki", "session", "strictjson", "server/request"},
 	"server/control": {"husk", "store", "scheduler", "ceph", "egress", "registry"},
 	"server/exec":    {"husk", "openapi", "store", "session", "signals", "server/agents", "server/held", "server/request"},

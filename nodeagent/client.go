@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"husk/openapi"
 	"husk/openapi/agentclient"
 	"husk/pki"
+	"husk/route"
 )
 
 // serverClient calls the agent's operations of the API, over mutual TLS.
@@ -60,7 +60,7 @@ func (c *connections) RoundTrip(r *http.Request) (*http.Response, error) {
 func newTransport(config *tls.Config) *http.Transport {
 	return &http.Transport{
 		Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, TLSHandshakeTimeout: 10 * time.Second, IdleConnTimeout: 90 * time.Second,
-		DialContext: (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		DialContext: route.Dialer(10 * time.Second).DialContext,
 	}
 }
 

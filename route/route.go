@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package route asks the kernel how it would send packets.
+// Package route is about the way to other machines: from which address packets are sent, and connections that notice when the other machine is gone.
 package route
 
 import (

@@ -17,9 +17,13 @@ import (
 
 	"husk"
 	"husk/openapi"
+	"husk/route"
 	"husk/session/ws"
 	"husk/store"
 )
+
+// dialTimeout is how long a connection to an agent may take.
+const dialTimeout = 5 * time.Second
 
 // callTimeout is how long an agent may take to begin its response to a call.
 const callTimeout = 10 * time.Second
@@ -58,6 +62,7 @@ func (a *Agents) client(of map[store.ID]*http.Client, node store.ID, patience ti
 	if !ok {
 		c = &http.Client{
 			Transport: &http.Transport{
+				DialContext:     route.Dialer(dialTimeout).DialContext, // logs and sessions of a lost node end, and continue on the next one
 				TLSClientConfig: a.cfg.TLS(node.String()), ResponseHeaderTimeout: patience, IdleConnTimeout: time.Minute, MaxIdleConnsPerHost: 16,
 			},
 			// A stolen node must not choose to what else the server connects.

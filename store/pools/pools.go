@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"time"
 
+	"husk/route"
+
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -40,6 +42,9 @@ type Pool struct {
 	turns  *turns
 }
 
+// dialTimeout is for each address of Postgres, because the first one may be that of a machine that is gone.
+const dialTimeout = 2 * time.Second
+
 // Open prepares a pool. It connects when it is used.
 func Open(ctx context.Context, databaseURL string, p Purpose) (*Pool, error) {
 	dsn, err := WithRole(databaseURL, p.Role)
@@ -52,7 +57,7 @@ func Open(ctx context.Context, databaseURL string, p Purpose) (*Pool, error) {
 	}
 	cfg.MaxConns = int32(p.Max) //nolint:gosec // a small number
 	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
-	cfg.ConnConfig.DialFunc = dial()
+	cfg.ConnConfig.DialFunc = route.Dialer(dialTimeout).DialContext
 	set := cfg.ConnConfig.RuntimeParams
 	set["application_name"] = "husk " + p.Name
 	// A request that waits for a lock must not hold a connection indefinitely.
