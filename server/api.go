@@ -43,6 +43,7 @@ type api struct {
 	lease, heartbeat time.Duration
 	desired          desiredStates
 	clocks           *clockWarnings
+	reporting        turns
 	watches          watches
 }
 
@@ -52,7 +53,7 @@ func newAPI(cfg Config, a *auth.Auth, s *exec.Sessions, m *metrics.Metrics, h *h
 	return api{
 		authentication: a, sessions: s, measurements: m, store: cfg.Store, control: cfg.Store.Control(), auth: a, log: cfg.Log, egress: cfg.Egress,
 		prices: cfg.Prices, lease: cfg.Lease, heartbeat: cfg.Heartbeat, desired: desiredStates{cfg.CephMonitors, cfg.VolumesPool, maxChangeBytes, cfg.Log},
-		clocks:  &clockWarnings{last: map[store.ID]time.Time{}},
+		clocks: &clockWarnings{last: map[store.ID]time.Time{}}, reporting: reportTurns(cfg.Store),
 		watches: newWatches(cfg.Store, cfg.Log, h, registry),
 	}
 }
