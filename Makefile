@@ -86,6 +86,10 @@ screenshots: build ## Check every page of the dashboard in every width and theme
 attack: build ## Run the tests of attacks, and check that they fail without the defences
 	@. build/deps.env && go run ./test/attack
 
+.PHONY: soak
+soak: build ## Provoke 200 failovers with random faults, and check that volumes have one writer (hours)
+	@. build/deps.env && go test ./test/e2e/soak -count=1 -v -timeout 12h $(if $(FAILOVERS),-failovers $(FAILOVERS)) $(if $(SEED),-seed $(SEED))
+
 .PHONY: corpora
 corpora: build ## Report which documents in the folder FOLDER husk accepts; needs a login
 	@. build/deps.env && go run ./test/corpora -husk bin/husk $(FOLDER)

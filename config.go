@@ -198,18 +198,6 @@ func (s ValueSource) Ref() ConfigRef { return refOf(s.Config, s.Secret) }
 // Ref returns the config or secret.
 func (s EnvSource) Ref() ConfigRef { return refOf(s.Config, s.Secret) }
 
-// Files returns the config or secret whose values the volume has, and nil for another volume.
-func (v PodVolume) Files() (ConfigRef, *ConfigFiles) {
-	switch {
-	case v.Config != nil:
-		return ConfigRef{ConfigPlain, v.Config.Name}, v.Config
-	case v.Secret != nil:
-		return ConfigRef{ConfigSecret, v.Secret.Name}, v.Secret
-	default:
-		return ConfigRef{}, nil
-	}
-}
-
 // ConfigUse is a pod's use of a config.
 type ConfigUse struct {
 	Field    string          // of the pod, where it is used first
@@ -229,16 +217,17 @@ func (s PodSpec) ConfigUses() map[ConfigRef]*ConfigUse {
 		return uses[ref]
 	}
 	for i, v := range s.Volumes {
-		ref, files := v.Files()
-		if files == nil {
-			continue
-		}
-		at := "spec.volumes[" + strconv.Itoa(i) + "]." + strings.ToLower(string(ref.Kind))
-		u := use(ref, at+".name", files.Optional)
-		u.Times += max(1, mostOften(files.Items, func(f ConfigFile) string { return f.Key }))
-		for _, f := range files.Items {
-			if !files.Optional {
-				u.Required[f.Key] = true
+		for _, p := range v.Projections("spec.volumes[" + strconv.Itoa(i) + "]") {
+			ref, files := p.Values()
+			if files == nil {
+				continue
+			}
+			u := use(ref, p.At+".name", files.Optional)
+			u.Times += max(1, mostOften(files.Items, func(f ConfigFile) string { return f.Key }))
+			for _, f := range files.Items {
+				if !files.Optional {
+					u.Required[f.Key] = true
+				}
 			}
 		}
 	}
@@ -275,11 +264,14 @@ func mostOften[T any](items []T, key func(T) string) int {
 	return most
 }
 
-// PodFields are the fields of a pod that variables may have, in addition to labels.
+// PodFields are the fields of a pod that variables may have, in addition to labels and annotations.
 var PodFields = []string{"id", "name", "address", "nodeName", "cpuMillis", "memoryMiB"}
 
-// LabelField begins the name of a field that is a label.
-const LabelField = "labels."
+// LabelField begins the name of a field that is a label, and AnnotationField that of an annotation.
+const (
+	LabelField      = "labels."
+	AnnotationField = "annotations."
+)
 
 func (p Pod) field(name string) (string, bool) {
 	switch name {
@@ -296,9 +288,13 @@ func (p Pod) field(name string) (string, bool) {
 	case "memoryMiB":
 		return strconv.Itoa(p.Spec.Resources.MemoryMiB), true
 	}
-	label, isLabel := strings.CutPrefix(name, LabelField)
-	value, has := p.Labels[label]
-	return value, isLabel && has
+	if label, isLabel := strings.CutPrefix(name, LabelField); isLabel {
+		value, has := p.Labels[label]
+		return value, has
+	}
+	annotation, isAnnotation := strings.CutPrefix(name, AnnotationField)
+	value, has := p.Annotations[annotation]
+	return value, isAnnotation && has
 }
 
 var variableForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)

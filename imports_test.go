@@ -98,7 +98,8 @@ var importRules = map[string][]string{
 	"egress":     {},
 	"strictjson": {},
 	"idtoken":    {"egress", "strictjson"},
-	"ceph":       {"husk"},
+	"ceph":       {"husk", "route"},
+	"route":      {},
 	"store":      {"husk", "migrations"},
 	"web":        {},
 
@@ -124,7 +125,7 @@ var importRules = map[string][]string{
 	"server/request": {"husk", "openapi", "store"},
 	"server/watch":   {"husk", "store", "server/held", "server/request"},
 
-	"nodeagent": {"husk", "openapi", "guest", "limits", "pki", "session", "signals"},
+	"nodeagent": {"husk", "openapi", "guest", "limits", "pki", "route", "session", "signals"},
 
 	"build": nil, // build output, not part of the project
 	"test":  nil, // tests may use everything

@@ -37,8 +37,30 @@ type PodSpec struct {
 	GracePeriodSeconds int           `json:"terminationGracePeriodSeconds"`
 	Scheduling         *Scheduling   `json:"scheduling,omitempty"`
 
+	EphemeralStorage    string `json:"ephemeralStorage,omitempty"`    // StorageMemory, or empty for a disk
+	EphemeralStorageGiB int    `json:"ephemeralStorageGiB,omitempty"` // 0: DefaultScratchGiB, if the node makes scratch disks
+	HostSettings
+
 	ActiveDeadlineSeconds   int  `json:"activeDeadlineSeconds,omitempty"`
 	TTLSecondsAfterFinished *int `json:"ttlSecondsAfterFinished,omitempty"` // nil: the pod stays until somebody deletes it
+}
+
+// StorageMemory keeps what containers write in the pod's memory.
+const StorageMemory = "memory"
+
+// DefaultScratchGiB is the size of the scratch disk of a pod that asks for no other.
+const DefaultScratchGiB = 10
+
+// ScratchGiB returns the size of the pod's scratch disk, 0 if it has none.
+func (s PodSpec) ScratchGiB() int {
+	switch {
+	case s.EphemeralStorage == StorageMemory:
+		return 0
+	case s.EphemeralStorageGiB == 0:
+		return DefaultScratchGiB
+	default:
+		return s.EphemeralStorageGiB
+	}
 }
 
 // Needs returns the capabilities that the agent of the pod's node has to have.
@@ -50,10 +72,12 @@ func (s PodSpec) Needs() []string {
 		}
 	}
 	for _, v := range s.Volumes {
-		add(CapabilityConfigs, v.Config != nil || v.Secret != nil)
+		add(CapabilityConfigs, v.HasFiles())
 		add(CapabilityEmptyDirs, v.EmptyDir != nil)
 	}
 	add(CapabilityConfigs, s.FSGroup != nil)
+	add(CapabilityScratch, s.EphemeralStorageGiB != 0)
+	add(CapabilityHostSettings, !s.unset())
 	add(CapabilitySharedMemory, s.ShmSizeMiB != 0)
 	add(CapabilityContainerOptions, len(s.InitContainers) > 0 || s.ActiveDeadlineSeconds > 0)
 	for _, c := range s.AllContainers() {
@@ -64,7 +88,7 @@ func (s PodSpec) Needs() []string {
 	return needs
 }
 
-// PodVolume is something that containers can mount: a volume, the values of a config or secret, or an empty directory. Exactly one other field
+// PodVolume is something that containers can mount: a volume, files with values, or an empty directory. Exactly one other field
 // than Name is set.
 type PodVolume struct {
 	Name     string       `json:"name"`
@@ -72,6 +96,8 @@ type PodVolume struct {
 	Config   *ConfigFiles `json:"config,omitempty"`
 	Secret   *ConfigFiles `json:"secret,omitempty"`
 	EmptyDir *EmptyDir    `json:"emptyDir,omitempty"`
+
+	Projected []Projection `json:"projected,omitempty"`
 }
 
 // EmptyDir is a directory that is empty whenever the virtual machine starts.

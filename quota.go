@@ -9,6 +9,7 @@ type Quota struct {
 	MemoryMiB         int `json:"memoryMiB"`
 	Volumes           int `json:"volumes"`
 	VolumeGiB         int `json:"volumeGiB"`
+	ScratchGiB        int `json:"scratchGiB"` // of the scratch disks of pods
 	Snapshots         int `json:"snapshots"`
 	Networks          int `json:"networks"`
 	Addresses         int `json:"addresses"`
@@ -21,21 +22,22 @@ type Quota struct {
 // DefaultQuota is the quota of a tenant that is created without one.
 var DefaultQuota = Quota{
 	Pods: 100, CPUMillis: 64_000, MemoryMiB: 131_072, Volumes: 100, VolumeGiB: 1024, Snapshots: 100, Networks: 1, Addresses: 100, Images: 100,
-	Configs: 100, RequestsPerSecond: 100,
+	ScratchGiB: 100 * DefaultScratchGiB, Configs: 100, RequestsPerSecond: 100,
 }
 
 // ResourceUse is how much of its quota a tenant uses.
 type ResourceUse struct {
-	Pods      int64 `json:"pods"`
-	CPUMillis int64 `json:"cpuMillis"`
-	MemoryMiB int64 `json:"memoryMiB"`
-	Volumes   int64 `json:"volumes"`
-	VolumeGiB int64 `json:"volumeGiB"`
-	Snapshots int64 `json:"snapshots"`
-	Networks  int64 `json:"networks"`
-	Addresses int64 `json:"addresses"`
-	Images    int64 `json:"images"`
-	Configs   int64 `json:"configs"`
+	Pods       int64 `json:"pods"`
+	CPUMillis  int64 `json:"cpuMillis"`
+	MemoryMiB  int64 `json:"memoryMiB"`
+	ScratchGiB int64 `json:"scratchGiB"`
+	Volumes    int64 `json:"volumes"`
+	VolumeGiB  int64 `json:"volumeGiB"`
+	Snapshots  int64 `json:"snapshots"`
+	Networks   int64 `json:"networks"`
+	Addresses  int64 `json:"addresses"`
+	Images     int64 `json:"images"`
+	Configs    int64 `json:"configs"`
 }
 
 // QuotaUse is a tenant's limits and how much of them it uses. Use can exceed a limit that was lowered.

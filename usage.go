@@ -60,6 +60,7 @@ type Usage struct {
 	CPUCoreSeconds       float64   `json:"cpuCoreSeconds"` // reserved cores times seconds
 	MemoryGiBSeconds     float64   `json:"memoryGiBSeconds"`
 	VolumeGiBSeconds     float64   `json:"volumeGiBSeconds"`
+	ScratchGiBSeconds    float64   `json:"scratchGiBSeconds"` // of the scratch disks of pods
 	NetworkReceivedBytes int64     `json:"networkReceivedBytes"`
 	NetworkSentBytes     int64     `json:"networkSentBytes"`
 	Cost                 *float64  `json:"cost,omitempty"` // in the currency of the price list
@@ -67,16 +68,18 @@ type Usage struct {
 
 // PriceList is what usage costs. With the zero value, nothing has a price.
 type PriceList struct {
-	Currency      string  `json:"currency" yaml:"currency"` // ISO 4217
-	CPUCoreHour   float64 `json:"cpuCoreHour" yaml:"cpuCoreHour"`
-	MemoryGiBHour float64 `json:"memoryGiBHour" yaml:"memoryGiBHour"`
-	VolumeGiBHour float64 `json:"volumeGiBHour" yaml:"volumeGiBHour"`
-	NetworkGiB    float64 `json:"networkGiB" yaml:"networkGiB"` // sent
+	Currency       string  `json:"currency" yaml:"currency"` // ISO 4217
+	CPUCoreHour    float64 `json:"cpuCoreHour" yaml:"cpuCoreHour"`
+	MemoryGiBHour  float64 `json:"memoryGiBHour" yaml:"memoryGiBHour"`
+	VolumeGiBHour  float64 `json:"volumeGiBHour" yaml:"volumeGiBHour"`
+	ScratchGiBHour float64 `json:"scratchGiBHour" yaml:"scratchGiBHour"`
+	NetworkGiB     float64 `json:"networkGiB" yaml:"networkGiB"` // sent
 }
 
 // Cost returns the cost of usage according to the list.
 func (p PriceList) Cost(u Usage) float64 {
 	const hour, gib = 3600, 1 << 30
 	return p.CPUCoreHour*u.CPUCoreSeconds/hour + p.MemoryGiBHour*u.MemoryGiBSeconds/hour + p.VolumeGiBHour*u.VolumeGiBSeconds/hour +
+		p.ScratchGiBHour*u.ScratchGiBSeconds/hour +
 		p.NetworkGiB*float64(u.NetworkSentBytes)/gib
 }

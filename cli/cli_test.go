@@ -87,7 +87,6 @@ func TestUsageErrorsExitWith2(t *testing.T) {
 		{"run", "--wait=walking", "a"},
 		{"run", "-d", "--rm", "a"},
 		{"run", "-p", "80:80", "a"},
-		{"run", "-h", "name", "a"},
 		{"run", "-h"},
 		{"run", "--mount", "type=volume", "a"},
 		{"run", "-v", "/srv:/srv", "a"},

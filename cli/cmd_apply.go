@@ -105,7 +105,9 @@ checked, and neither are pods that would be replaced.`,
 			Client: c, Out: a.out, Errs: a.errs, Replace: f.replace, Wait: f.wait, DryRun: f.dryRun,
 			Await:     func(ctx context.Context, r kind.Ref) error { return a.await(ctx, c, r, "", f.timeout) },
 			UntilGone: func(ctx context.Context, o kind.Object) error { return a.untilGone(ctx, o, f.timeout) },
-			HaveImage: func(ctx context.Context, image string) error { return a.haveImage(ctx, c, image, f.timeout) },
+			HaveImage: func(ctx context.Context, image string, secrets []string) error {
+				return a.haveImage(ctx, c, image, secrets, f.timeout)
+			},
 		}).All(cmd.Context(), docs)
 	}
 	return cmd

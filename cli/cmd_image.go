@@ -31,12 +31,14 @@ func importCommand(a *app) *cobra.Command {
 		Aliases: []string{"pull"},
 		Short:   "Import an image from a registry",
 		Example: `  husk image import registry.example.com/nginx:1.22 --wait
-  husk image import registry.example.com/private:1 --username me --password-stdin < password`,
+  husk image import registry.example.com/private:1 --username me --password-stdin < password
+  husk image import registry.example.com/private:1 --registry-secret logins`,
 		Args: cobra.ExactArgs(1),
 	}
 	fs := cmd.Flags()
 	username := fs.String("username", "", "user name at the registry")
 	passwordStdin := fs.Bool("password-stdin", false, "read the password from standard input")
+	secrets := fs.StringArray("registry-secret", nil, "use the logins in this secret, which has the content of ~/.docker/config.json; may be repeated")
 	doWait := fs.Bool("wait", false, "wait until the image is ready")
 	timeout := fs.Duration("timeout", 10*time.Minute, "maximum time to wait for the image")
 	output := a.outputFlags(cmd, "text")
@@ -46,6 +48,7 @@ func importCommand(a *app) *cobra.Command {
 			return err
 		}
 		request := openapi.ImageImport{Reference: args[0]}
+		request.RegistrySecrets = listed(*secrets)
 		if request.RegistryAuth, err = registryAuth(*username, *passwordStdin, a.in); err != nil {
 			return err
 		}
@@ -100,8 +103,15 @@ func (a *app) waitImage(ctx context.Context, c *client.Client, image openapi.Ima
 	return image, err
 }
 
-// haveImage imports an image that has not been imported yet, and waits until it is ready.
-func (a *app) haveImage(ctx context.Context, c *client.Client, image string, timeout time.Duration) error {
+func listed(names []string) *[]openapi.Name {
+	if len(names) == 0 {
+		return nil
+	}
+	return &names
+}
+
+// haveImage imports an image that has not been imported yet, with the logins in secrets, and waits until it is ready.
+func (a *app) haveImage(ctx context.Context, c *client.Client, image string, secrets []string, timeout time.Duration) error {
 	known, err := c.Images.Find(ctx, image)
 	_, isID := client.ParseID(image)
 	switch {
@@ -109,7 +119,7 @@ func (a *app) haveImage(ctx context.Context, c *client.Client, image string, tim
 		if err == nil {
 			image = known.Reference
 		}
-		if known, err = c.Images.Import(ctx, openapi.ImageImport{Reference: image}); err != nil {
+		if known, err = c.Images.Import(ctx, openapi.ImageImport{Reference: image, RegistrySecrets: listed(secrets)}); err != nil {
 			return err
 		}
 	case err != nil:

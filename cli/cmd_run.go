@@ -28,6 +28,7 @@ type runFlags struct {
 
 	wait, keys     string
 	publish        []string
+	secrets        []string // with logins for registries
 	remove, detach bool
 	timeout        time.Duration
 }
@@ -78,16 +79,15 @@ succeeded. It then prints the pod's name.`,
 	fs.SetInterspersed(false) // everything after the image is for the container
 	f.AddTo(fs)
 	fs.StringArrayVarP(&f.publish, "publish", "p", nil, "not implemented: a pod has its own address, and all its ports are open in the tenant's network")
+	fs.StringArrayVar(&f.secrets, "registry-secret", nil, "import the image with the logins in this secret; may be repeated")
 	fs.BoolVar(&f.remove, "rm", false, "delete the pod when it has ended, and on Ctrl-C")
 	fs.BoolVarP(&f.detach, "detach", "d", false, "print the pod's name and do not wait for the pod")
 	fs.StringVar(&f.wait, "wait", "", "wait until the pod is running or has succeeded, and print its name")
 	fs.Lookup("wait").NoOptDefVal = "running"
 	fs.DurationVar(&f.timeout, "timeout", 10*time.Minute, "maximum time to wait for the image, and then for the pod")
 	addDetachKeys(cmd, &f.keys)
-	// Docker's -h NAME. Without these two lines, it would be a request for help, which succeeds.
+	// Without this line, Docker's -h NAME would be a request for help, which succeeds.
 	fs.Bool("help", false, "help for run")
-	fs.StringP("hostname", "h", "", "not implemented: the host name of a pod is its name")
-	_ = fs.MarkHidden("hostname") //nolint:errcheck // it exists
 	cmd.SetFlagErrorFunc(parse.Counterpart)
 	complete.Words(cmd, "restart", "no", "on-failure", "always")
 	complete.Words(cmd, "wait", "running", "succeeded")
@@ -96,9 +96,6 @@ succeeded. It then prints the pod's name.`,
 		p, err := output()
 		if err != nil {
 			return err
-		}
-		if cmd.Flags().Changed("hostname") {
-			return exit.Usagef("the host name of a pod is its name; use --name instead of -h")
 		}
 		if err := f.check(); err != nil {
 			return err
@@ -152,7 +149,7 @@ func (r *runner) run(ctx context.Context, create openapi.PodCreate, mounts []par
 	if err := r.mountVolumes(ctx, &create.Spec, mounts); err != nil {
 		return err
 	}
-	if err := r.haveImage(ctx, r.client, create.Spec.Containers[0].Image, r.flags.timeout); err != nil {
+	if err := r.haveImage(ctx, r.client, create.Spec.Containers[0].Image, r.flags.secrets, r.flags.timeout); err != nil {
 		return err
 	}
 	pod, err := r.client.Pods.Create(ctx, create)

@@ -22,6 +22,7 @@ import (
 type fakeHandler struct {
 	mu        sync.Mutex
 	status    Status
+	clock     time.Duration
 	changed   chan struct{}
 	entries   []LogEntry
 	stopped   time.Duration
@@ -101,6 +102,11 @@ func (h *fakeHandler) Update(_ context.Context, v Values) error {
 	if len(v.Files["config"]) != 1 {
 		return &CallError{Code: CodeInvalid, Message: "no files"}
 	}
+	return nil
+}
+
+func (h *fakeHandler) AdjustClock(by time.Duration) error {
+	h.clock = by
 	return nil
 }
 

@@ -234,6 +234,12 @@ func (c *Client) Signal(ctx context.Context, container string, signal int) error
 	return err
 }
 
+// AdjustClock adds a duration to the guest's clock. A guest of an earlier version refuses it.
+func (c *Client) AdjustClock(ctx context.Context, by time.Duration) error {
+	_, err := c.call(ctx, request{Call: callClock, ClockNanos: by.Nanoseconds()}, callTimeout)
+	return err
+}
+
 // Stats returns the current usage of the pod.
 func (c *Client) Stats(ctx context.Context) (Stats, error) {
 	r, err := c.call(ctx, request{Call: callStats}, callTimeout)

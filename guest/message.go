@@ -19,6 +19,7 @@ const (
 	callStats  = "stats"
 	callUpdate = "update"
 	callSignal = "signal"
+	callClock  = "clock"
 
 	// After the response to these calls, the stream carries frames of package session, both ways.
 	callExec    = "exec"
@@ -38,6 +39,7 @@ type request struct {
 	MaxWaitMillis int64   `json:"maxWaitMillis,omitempty"`
 	Container     string  `json:"container,omitempty"`
 	Signal        int     `json:"signal,omitempty"`
+	ClockNanos    int64   `json:"clockNanos,omitempty"` // to add to the clock
 	AfterSeq      uint64  `json:"afterSeq,omitempty"`
 	Follow        bool    `json:"follow,omitempty"`
 	GraceMillis   int64   `json:"gracePeriodMillis,omitempty"`

@@ -39,6 +39,8 @@ type Handler interface {
 	Stats() Stats
 	// Signal sends a signal to a running container.
 	Signal(container string, signal int) error
+	// AdjustClock adds a duration to the clock.
+	AdjustClock(by time.Duration) error
 	// Update replaces values of the pod that was started.
 	Update(ctx context.Context, v Values) error
 
@@ -227,6 +229,8 @@ func serveCall(ctx context.Context, stream *yamux.Stream, h Handler) {
 			return
 		}
 		answer(reply{}, h.Signal(req.Container, req.Signal))
+	case callClock:
+		answer(reply{}, h.AdjustClock(time.Duration(req.ClockNanos)))
 	case callUpdate:
 		if req.Values == nil {
 			answer(reply{}, errorf(CodeInvalid, "update: no values"))

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"path"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -64,11 +65,19 @@ func (s *Spec) validate() error {
 			return fmt.Errorf("network: %w", err)
 		}
 	}
+	if err := s.checkHost(); err != nil {
+		return err
+	}
 	if len(s.Volumes) > maxVolumes {
 		return fmt.Errorf("%d volumes: the limit is %d", len(s.Volumes), maxVolumes)
 	}
 	if s.ShmSizeMiB < 0 || s.ShmSizeMiB > maxSizeMiB {
 		return fmt.Errorf("shmSizeMiB of %d: want 0 to %d", s.ShmSizeMiB, maxSizeMiB)
+	}
+	if s.ScratchSerial != "" {
+		if err := checkSerial(s.ScratchSerial); err != nil {
+			return fmt.Errorf("scratch disk: %w", err)
+		}
 	}
 	volumes := map[string]bool{}
 	for _, v := range s.Volumes {
@@ -201,13 +210,36 @@ func (n *Network) validate() error {
 			return errors.New("nameserver is missing")
 		}
 	}
-	for _, s := range n.Search {
+	for _, s := range append(slices.Clone(n.Search), n.Options...) {
 		if s == "" || strings.ContainsFunc(s, unicode.IsSpace) {
-			return fmt.Errorf("search domain %q: not a name", s)
+			return fmt.Errorf("search domain or option %q: not a word", clip(s, maxName))
 		}
 	}
 	return nil
 }
+
+// checkHost checks names and settings of the machine.
+func (s *Spec) checkHost() error {
+	for _, a := range s.HostAliases {
+		if !a.IP.IsValid() {
+			return errors.New("hostAliases: address is missing")
+		}
+		for _, name := range a.Hostnames {
+			if name == "" || strings.ContainsFunc(name, func(r rune) bool { return unicode.IsSpace(r) || r == '#' }) {
+				return fmt.Errorf("hostAliases: %q: not a name", clip(name, maxName))
+			}
+		}
+	}
+	for _, c := range s.Sysctls {
+		if p := c.File(); p != path.Clean(p) || !strings.HasPrefix(p, "/proc/sys/") || strings.ContainsRune(p, 0) {
+			return fmt.Errorf("sysctl %q: not a name", clip(c.Name, maxName))
+		}
+	}
+	return nil
+}
+
+// File returns the file of a sysctl.
+func (c Sysctl) File() string { return "/proc/sys/" + strings.ReplaceAll(c.Name, ".", "/") }
 
 func checkName(s string) error {
 	if s == "" || len(s) > maxName || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || s[0] == '-' {

@@ -23,7 +23,7 @@ var moduleLists = []struct {
 }{
 	{"early", []string{"virtio_pci", "virtio_console"}},
 	{"late", []string{"virtio_blk", "squashfs", "overlay", "virtio_net"}},
-	{"volume", []string{"ext4"}},
+	{"volume", []string{"ext4", "quota_v2"}},
 }
 
 // moduleSet is the modules of a kernel, by name.

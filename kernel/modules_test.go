@@ -34,11 +34,13 @@ kernel/net_failover.ko: kernel/failover.ko
 kernel/failover.ko:
 kernel/squashfs.ko:
 kernel/overlay.ko:
+kernel/quota_v2.ko: kernel/quota_tree.ko
+kernel/quota_tree.ko:
 `,
 	}
 	for _, name := range []string{
 		"virtio", "virtio_ring", "virtio_pci", "virtio_pci_modern_dev", "virtio_blk", "virtio_console",
-		"virtio_net", "net_failover", "failover", "squashfs", "overlay",
+		"virtio_net", "net_failover", "failover", "squashfs", "overlay", "quota_v2", "quota_tree",
 	} {
 		files["kernel/"+name+".ko"] = "module " + name
 	}

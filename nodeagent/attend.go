@@ -41,6 +41,7 @@ func (w *worker) attend(ctx context.Context, desired husk.DesiredPod, domain vm.
 		log.Begin()
 		pumps.Go(func() { w.pump(ctx, client, status.BootID, name, log) })
 	}
+	pumps.Go(func() { w.askGuest(ctx) }) // the machine may have been paused
 	return w.watch(ctx, desired, client, status, limitCPU, &pumps)
 }
 
@@ -186,6 +187,10 @@ func (w *worker) handOver(ctx context.Context, client *guest.Client, desired hus
 // update sends the guest the current values of configs and secrets. A guest that refuses them keeps
 // those that it has.
 func (w *worker) update(ctx context.Context, client *guest.Client, desired husk.DesiredPod) error {
+	if desired.ValuesError != "" {
+		w.log.Warn("the pod keeps the values of configs and secrets that it has", "error", desired.ValuesError)
+		return nil
+	}
 	spec, err := guestSpec(desired, w.agent.net.MTU(), w.agent.cfg.Egress.Resolvers)
 	if err != nil {
 		return err
@@ -201,7 +206,7 @@ func (w *worker) update(ctx context.Context, client *guest.Client, desired husk.
 // sameButValues reports whether two desired states differ only in what a running pod can change.
 func sameButValues(a, b husk.DesiredPod) bool {
 	plain := func(p husk.DesiredPod) husk.DesiredPod {
-		p.Generation, p.Name = 0, "" // the host name stays the same until the next start
+		p.Generation, p.Name, p.ValuesError = 0, "", "" // the host name stays the same until the next start
 		p.Containers, p.Volumes = slices.Clone(p.Containers), slices.Clone(p.Volumes)
 		for i := range p.Containers {
 			p.Containers[i].Env = nil

@@ -83,7 +83,7 @@ func (a *Agent) sample(ctx context.Context) ([]husk.PodSample, error) {
 	return samples, nil
 }
 
-// askGuest returns nil if the guest does not respond.
+// askGuest returns nil if the guest does not respond. It also corrects the clock of the guest.
 func (w *worker) askGuest(ctx context.Context) *husk.GuestSample {
 	c := w.guest.Load()
 	if c == nil {
@@ -91,10 +91,12 @@ func (w *worker) askGuest(ctx context.Context) *husk.GuestSample {
 	}
 	ctx, cancel := context.WithTimeout(ctx, guestPatience)
 	defer cancel()
+	asked := time.Now()
 	stats, err := c.Stats(ctx)
 	if err != nil {
 		return nil
 	}
+	w.setClock(ctx, c, stats.At, asked, time.Now())
 	desired, _ := w.current()
 	return guestSample(stats, desired)
 }
@@ -116,10 +118,10 @@ func sampleOf(pod uuid.UUID, m vm.Stats) husk.PodSample {
 // guestSample takes only values that are possible for the pod: it cannot use more memory than it
 // has, and has no containers other than those in its spec.
 func guestSample(s guest.Stats, desired husk.DesiredPod) *husk.GuestSample {
-	most := int64(desired.Resources.MemoryMiB) << 20
-	total, available := min(count(s.Pod.MemoryTotal), most), count(s.Pod.MemoryAvailable)
+	most, share := int64(desired.Resources.MemoryMiB)<<20, int64(guest.ShareMiB)<<20
+	total, available := min(count(s.Pod.MemoryTotal), most+share), count(s.Pod.MemoryAvailable)
 	out := &husk.GuestSample{
-		MemoryUsedBytes: max(0, total-available), MemoryCachedBytes: min(count(s.Pod.MemoryCached), most),
+		MemoryUsedBytes: max(0, min(total-available, most)), MemoryCachedBytes: min(count(s.Pod.MemoryCached), most),
 		CPUPressure: s.Pod.Pressure.CPU, MemoryPressure: s.Pod.Pressure.Memory, IOPressure: s.Pod.Pressure.IO,
 	}
 	for _, c := range s.Containers {

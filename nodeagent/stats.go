@@ -8,6 +8,7 @@ import (
 
 	"husk"
 	"husk/guest"
+	"husk/nodeagent/vm"
 	"husk/openapi"
 )
 
@@ -37,6 +38,9 @@ func withParts(out openapi.PodStats, s guest.Stats, desired husk.DesiredPod) ope
 
 // diskOf returns what a disk of the pod is.
 func diskOf(desired husk.DesiredPod, serial string) (kind openapi.DiskStatsKind, name string, known bool) {
+	if desired.ScratchGiB > 0 && serial == vm.ScratchSerial {
+		return openapi.DiskStatsKindScratch, vm.ScratchSerial, true
+	}
 	for _, v := range desired.Volumes {
 		if v.Serial == serial {
 			return openapi.DiskStatsKindVolume, v.Name, true

@@ -31,11 +31,17 @@ func portOf(desired husk.DesiredPod) (network.Port, error) {
 	return p, errors.Join(err1, err2, err3)
 }
 
-func machineSpec(desired husk.DesiredPod, port network.Port, mtu int) (vm.Spec, error) {
+// guestShare returns the memory that a machine has in addition to what its pod asks for. A pod that an earlier version placed was not charged
+// for it, and gets none.
+func guestShare(chargedMiB, overheadMiB int) int {
+	return max(0, min(chargedMiB-overheadMiB, guest.ShareMiB))
+}
+
+func machineSpec(desired husk.DesiredPod, port network.Port, mtu, overheadMiB int) (vm.Spec, error) {
 	spec := vm.Spec{
-		PodID: desired.ID, TenantID: desired.TenantID, Generation: desired.Generation, CPUs: (desired.Resources.CPUMillis + 999) / 1000,
-		MemoryMiB: desired.Resources.MemoryMiB, CephUser: desired.Ceph.User, CephKey: desired.Ceph.Key,
-		Tap: port.Tap(), MAC: port.MAC.String(), MTU: mtu,
+		PodID: desired.ID, TenantID: desired.TenantID, Placement: desired.Placement, Generation: desired.Generation, CPUs: (desired.Resources.CPUMillis + 999) / 1000,
+		MemoryMiB: desired.Resources.MemoryMiB + guestShare(desired.VMMOverheadMiB, overheadMiB), CephUser: desired.Ceph.User, CephKey: desired.Ceph.Key,
+		ScratchGiB: desired.ScratchGiB, Tap: port.Tap(), MAC: port.MAC.String(), MTU: mtu,
 	}
 	for _, m := range desired.Ceph.Monitors {
 		host, p, err := net.SplitHostPort(m)
@@ -56,11 +62,17 @@ func guestSpec(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.
 		return guest.Spec{}, err
 	}
 	spec := guest.Spec{
-		PodID: desired.ID.String(), Hostname: desired.Name, Generation: 1, RestartPolicy: string(desired.RestartPolicy), FSGroup: desired.FSGroup,
+		PodID: desired.ID.String(), Hostname: desired.HostnameOr(desired.Name), Generation: 1, RestartPolicy: string(desired.RestartPolicy), FSGroup: desired.FSGroup,
 		ShmSizeMiB: desired.ShmSizeMiB, GraceMillis: int64(desired.GracePeriodSeconds) * 1000, DeadlineMillis: int64(desired.DeadlineSeconds) * 1000,
 		Network: &guest.Network{
 			MAC: port.MAC.String(), Address: port.Address, Gateway: port.Gateway, Nameservers: resolvers, MTU: mtu,
 		},
+	}
+	if err := setNames(&spec, desired.HostSettings); err != nil {
+		return guest.Spec{}, err
+	}
+	if desired.ScratchGiB > 0 {
+		spec.ScratchSerial = vm.ScratchSerial
 	}
 	for _, v := range desired.Volumes {
 		volume := guest.Volume{Name: v.Name, Serial: v.Serial, FSType: "ext4"}
@@ -109,6 +121,42 @@ func guestSpec(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.
 		spec.Containers = append(spec.Containers, gc)
 	}
 	return spec, nil
+}
+
+// setNames sets the names that the pod knows.
+func setNames(spec *guest.Spec, h husk.HostSettings) error {
+	for _, a := range h.HostAliases {
+		ip, err := netip.ParseAddr(a.IP)
+		if err != nil {
+			return fmt.Errorf("hostAliases: %w", err)
+		}
+		spec.HostAliases = append(spec.HostAliases, guest.HostAlias{IP: ip, Hostnames: a.Hostnames})
+	}
+	for _, s := range h.Sysctls {
+		spec.Sysctls = append(spec.Sysctls, guest.Sysctl(s))
+	}
+	if h.DNSPolicy == husk.DNSNone {
+		spec.Network.Nameservers = nil
+	}
+	if h.DNSConfig == nil {
+		return nil
+	}
+	for _, text := range h.DNSConfig.Nameservers {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return fmt.Errorf("dnsConfig: %w", err)
+		}
+		spec.Network.Nameservers = append(slices.Clip(spec.Network.Nameservers), a)
+	}
+	spec.Network.Search = h.DNSConfig.Searches
+	for _, o := range h.DNSConfig.Options {
+		option := o.Name
+		if o.Value != "" {
+			option += ":" + o.Value
+		}
+		spec.Network.Options = append(spec.Network.Options, option)
+	}
+	return nil
 }
 
 func guestFile(f husk.File) (guest.File, error) {

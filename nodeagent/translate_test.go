@@ -20,3 +20,19 @@ func TestAPodThatTheServerAcceptsFitsIntoTheGuestsFrame(t *testing.T) {
 		t.Errorf("the server accepts %d bytes, and a frame has %d", husk.MaxGuestBytes, guest.MaxFrame)
 	}
 }
+
+func TestAMachineHasTheShareOfItsGuestThatItsPodIsChargedFor(t *testing.T) {
+	t.Parallel()
+	const overhead = 128
+	for charged, want := range map[int]int{
+		overhead + guest.ShareMiB: guest.ShareMiB,
+		overhead:                  0, // placed by an earlier version
+		overhead + 10:             10,
+		overhead - 50:             0, // the operator has raised the overhead since
+		overhead + 500:            guest.ShareMiB,
+	} {
+		if got := guestShare(charged, overhead); got != want {
+			t.Errorf("a pod that is charged for %d MiB has %d MiB more than it asks for; want %d", charged, got, want)
+		}
+	}
+}

@@ -103,14 +103,17 @@ func (e DesiredPodState) Valid() bool {
 
 // Defines values for DiskStatsKind.
 const (
-	DiskStatsKindImage  DiskStatsKind = "image"
-	DiskStatsKindVolume DiskStatsKind = "volume"
+	DiskStatsKindImage   DiskStatsKind = "image"
+	DiskStatsKindScratch DiskStatsKind = "scratch"
+	DiskStatsKindVolume  DiskStatsKind = "volume"
 )
 
 // Valid indicates whether the value is a known member of the DiskStatsKind enum.
 func (e DiskStatsKind) Valid() bool {
 	switch e {
 	case DiskStatsKindImage:
+		return true
+	case DiskStatsKindScratch:
 		return true
 	case DiskStatsKindVolume:
 		return true
@@ -271,19 +274,31 @@ func (e KeyLimit) Valid() bool {
 
 // Defines values for NodeState.
 const (
-	NodeStateJoining NodeState = "Joining"
-	NodeStateLost    NodeState = "Lost"
-	NodeStateReady   NodeState = "Ready"
+	NodeStateFenced     NodeState = "Fenced"
+	NodeStateFencing    NodeState = "Fencing"
+	NodeStateJoining    NodeState = "Joining"
+	NodeStateLost       NodeState = "Lost"
+	NodeStateReady      NodeState = "Ready"
+	NodeStateRecovering NodeState = "Recovering"
+	NodeStateSuspect    NodeState = "Suspect"
 )
 
 // Valid indicates whether the value is a known member of the NodeState enum.
 func (e NodeState) Valid() bool {
 	switch e {
+	case NodeStateFenced:
+		return true
+	case NodeStateFencing:
+		return true
 	case NodeStateJoining:
 		return true
 	case NodeStateLost:
 		return true
 	case NodeStateReady:
+		return true
+	case NodeStateRecovering:
+		return true
+	case NodeStateSuspect:
 		return true
 	default:
 		return false
@@ -400,16 +415,17 @@ func (e PlacementOutcome) Valid() bool {
 
 // Defines values for PlacementReason.
 const (
-	PlacementReasonCrowded            PlacementReason = "Crowded"
-	PlacementReasonGangIncomplete     PlacementReason = "GangIncomplete"
-	PlacementReasonInsufficient       PlacementReason = "Insufficient"
-	PlacementReasonInsufficientCPU    PlacementReason = "InsufficientCPU"
-	PlacementReasonInsufficientMemory PlacementReason = "InsufficientMemory"
-	PlacementReasonNoNode             PlacementReason = "NoNode"
-	PlacementReasonNotSelected        PlacementReason = "NotSelected"
-	PlacementReasonNotTolerated       PlacementReason = "NotTolerated"
-	PlacementReasonPreempting         PlacementReason = "Preempting"
-	PlacementReasonWaiting            PlacementReason = "Waiting"
+	PlacementReasonCrowded                      PlacementReason = "Crowded"
+	PlacementReasonGangIncomplete               PlacementReason = "GangIncomplete"
+	PlacementReasonInsufficient                 PlacementReason = "Insufficient"
+	PlacementReasonInsufficientCPU              PlacementReason = "InsufficientCPU"
+	PlacementReasonInsufficientEphemeralStorage PlacementReason = "InsufficientEphemeralStorage"
+	PlacementReasonInsufficientMemory           PlacementReason = "InsufficientMemory"
+	PlacementReasonNoNode                       PlacementReason = "NoNode"
+	PlacementReasonNotSelected                  PlacementReason = "NotSelected"
+	PlacementReasonNotTolerated                 PlacementReason = "NotTolerated"
+	PlacementReasonPreempting                   PlacementReason = "Preempting"
+	PlacementReasonWaiting                      PlacementReason = "Waiting"
 )
 
 // Valid indicates whether the value is a known member of the PlacementReason enum.
@@ -422,6 +438,8 @@ func (e PlacementReason) Valid() bool {
 	case PlacementReasonInsufficient:
 		return true
 	case PlacementReasonInsufficientCPU:
+		return true
+	case PlacementReasonInsufficientEphemeralStorage:
 		return true
 	case PlacementReasonInsufficientMemory:
 		return true
@@ -500,6 +518,42 @@ func (e PodReportEvent) Valid() bool {
 	case PodReportEventStopping:
 		return true
 	case PodReportEventSucceeded:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PodSpecDNSPolicy.
+const (
+	PodSpecDNSPolicyDefault PodSpecDNSPolicy = "Default"
+	PodSpecDNSPolicyNone    PodSpecDNSPolicy = "None"
+)
+
+// Valid indicates whether the value is a known member of the PodSpecDNSPolicy enum.
+func (e PodSpecDNSPolicy) Valid() bool {
+	switch e {
+	case PodSpecDNSPolicyDefault:
+		return true
+	case PodSpecDNSPolicyNone:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PodSpecEphemeralStorage.
+const (
+	Disk   PodSpecEphemeralStorage = "disk"
+	Memory PodSpecEphemeralStorage = "memory"
+)
+
+// Valid indicates whether the value is a known member of the PodSpecEphemeralStorage enum.
+func (e PodSpecEphemeralStorage) Valid() bool {
+	switch e {
+	case Disk:
+		return true
+	case Memory:
 		return true
 	default:
 		return false
@@ -1282,6 +1336,21 @@ type ContainerStatus struct {
 // ContainerStatusState defines model for ContainerStatus.State.
 type ContainerStatusState string
 
+// DNSConfig The file /etc/resolv.conf of the pod.
+type DNSConfig struct {
+	Nameservers *[]IPAddress `json:"nameservers,omitempty"`
+	Options     *[]DNSOption `json:"options,omitempty"`
+
+	// Searches Domains in which names are searched.
+	Searches *[]string `json:"searches,omitempty"`
+}
+
+// DNSOption defines model for DNSOption.
+type DNSOption struct {
+	Name  string  `json:"name"`
+	Value *string `json:"value,omitempty"`
+}
+
 // Defragmentation defines model for Defragmentation.
 type Defragmentation struct {
 	DryRun bool        `json:"dryRun"`
@@ -1382,23 +1451,39 @@ type DesiredPod struct {
 	Ceph       CephAccess         `json:"ceph"`
 	Containers []DesiredContainer `json:"containers"`
 	Disks      []DesiredDisk      `json:"disks"`
-	FsGroup    *int64             `json:"fsGroup,omitempty"`
-	Generation int64              `json:"generation"`
-	ID         openapi_types.UUID `json:"id"`
-	Name       string             `json:"name"`
-	Network    DesiredNetwork     `json:"network"`
+
+	// DNSConfig The file /etc/resolv.conf of the pod.
+	DNSConfig   *DNSConfig         `json:"dnsConfig,omitempty"`
+	DNSPolicy   *string            `json:"dnsPolicy,omitempty"`
+	FsGroup     *int64             `json:"fsGroup,omitempty"`
+	Generation  int64              `json:"generation"`
+	HostAliases *[]HostAlias       `json:"hostAliases,omitempty"`
+	Hostname    *string            `json:"hostname,omitempty"`
+	ID          openapi_types.UUID `json:"id"`
+	Name        string             `json:"name"`
+	Network     DesiredNetwork     `json:"network"`
+
+	// Placement The number of the placement. What the node has of an earlier placement of the pod, it removes.
+	Placement *int64 `json:"placement,omitempty"`
 
 	// Resources The size of the pod's virtual machine. The guest kernel uses part of the memory.
 	Resources     Resources     `json:"resources"`
 	RestartPolicy RestartPolicy `json:"restartPolicy"`
-	ShmSizeMiB    *int          `json:"shmSizeMiB,omitempty"`
+
+	// ScratchGiB The size of the pod's scratch disk, which the agent makes empty for each start of the virtual machine. Without it, containers write to memory.
+	ScratchGiB *int `json:"scratchGiB,omitempty"`
+	ShmSizeMiB *int `json:"shmSizeMiB,omitempty"`
 
 	// State Running: keep the pod running. Finished: the pod has ended; keep its logs and run nothing. Gone: stop the pod, remove all its data from the node and report it as gone.
 	State                         DesiredPodState    `json:"state"`
+	Sysctls                       *[]Sysctl          `json:"sysctls,omitempty"`
 	TenantID                      openapi_types.UUID `json:"tenantId"`
 	TerminationGracePeriodSeconds int                `json:"terminationGracePeriodSeconds"`
-	VmmOverheadMiB                int                `json:"vmmOverheadMiB"`
-	Volumes                       []DesiredVolume    `json:"volumes"`
+
+	// ValuesError Why values of configs or secrets are missing. A pod that runs keeps the values that it has, and another does not start.
+	ValuesError    *string         `json:"valuesError,omitempty"`
+	VmmOverheadMiB int             `json:"vmmOverheadMiB"`
+	Volumes        []DesiredVolume `json:"volumes"`
 }
 
 // DesiredPodState Running: keep the pod running. Finished: the pod has ended; keep its logs and run nothing. Gone: stop the pod, remove all its data from the node and report it as gone.
@@ -1439,7 +1524,7 @@ type DesiredVolume struct {
 type DiskStats struct {
 	Kind DiskStatsKind `json:"kind"`
 
-	// Name The name of the volume in the pod, or of a container that uses the image.
+	// Name The name of the volume in the pod, or of a container that uses the image; `scratch` for the scratch disk.
 	Name       string `json:"name"`
 	ReadBytes  int64  `json:"readBytes"`
 	Reads      int64  `json:"reads"`
@@ -1464,7 +1549,7 @@ type EmptyDir struct {
 	// Memory Keep the files in the memory of the pod.
 	Memory *bool `json:"memory,omitempty"`
 
-	// SizeMiB How much the directory can hold. Beyond it, programs get the error ENOSPC. By default, the limit of a directory in memory is half of the pod's memory, and the others share the limit of the containers' own file systems.
+	// SizeMiB How much the directory can hold. Beyond it, programs get the error ENOSPC, or EDQUOT on the scratch disk. By default, the limit of a directory in memory is half of the pod's memory, and the others share the scratch disk.
 	//
 	// Example: 64
 	SizeMiB *int `json:"sizeMiB,omitempty"`
@@ -1524,6 +1609,30 @@ type EventList struct {
 // Example: event: synced
 // data: {}
 type EventStream = string
+
+// Fence defines model for Fence.
+type Fence struct {
+	// Addresses The Ceph clients that are put on the blocklist.
+	Addresses []string `json:"addresses"`
+
+	// Pods How many pods are on the node.
+	Pods int `json:"pods"`
+
+	// State Where the node is in its life. Only a Ready node gets pods.
+	// Suspect: a heartbeat is late. Lost: no heartbeat arrived for a lease and its margin. Fencing: its Ceph clients are being put on the
+	// blocklist. Fenced: nothing on it can write any more, and its pods are moved. Recovering: it responds again and removes what it may no
+	// longer run.
+	State NodeState `json:"state"`
+
+	// Unproven How many of the pods write volumes through clients that are not known. These are moved only if the machine is off.
+	Unproven int `json:"unproven"`
+}
+
+// FencePut defines model for FencePut.
+type FencePut struct {
+	// MachineIsOff You have made sure that the node has no power.
+	MachineIsOff *bool `json:"machineIsOff,omitempty"`
+}
 
 // File A file that is written into the container before it starts.
 type File struct {
@@ -1639,7 +1748,21 @@ type Heartbeat struct {
 	// Example: https://192.0.2.7:7443
 	Endpoint string `json:"endpoint"`
 
-	// VmmOverheadMiB The node memory that one virtual machine needs in addition to its guest's memory.
+	// Machines How many machines the node has, or may have: also those whose start or end is not known.
+	Machines *int `json:"machines,omitempty"`
+
+	// Revision The revision of the desired state that the agent had applied when it counted its machines.
+	Revision *int64 `json:"revision,omitempty"`
+
+	// ScratchGiB How much the scratch disks of pods can have together. Absent if the agent makes none.
+	ScratchGiB *int `json:"scratchGiB,omitempty"`
+
+	// StorageAddress The IP address from which the node reaches Ceph.
+	//
+	// Example: 192.0.2.7
+	StorageAddress *string `json:"storageAddress,omitempty"`
+
+	// VmmOverheadMiB The node memory that one pod needs in addition to its own: for the virtual machine monitor, and for the kernel of the guest.
 	VmmOverheadMiB int `json:"vmmOverheadMiB"`
 }
 
@@ -1659,6 +1782,21 @@ type Hook struct {
 //
 // Example: ["cat","/tmp/healthy"]
 type HookCommand = []string
+
+// HostAlias Names of an address, in the file /etc/hosts of the pod.
+type HostAlias struct {
+	Hostnames []string `json:"hostnames"`
+
+	// IP An IPv4 or IPv6 address.
+	//
+	// Example: 192.0.2.53
+	IP IPAddress `json:"ip"`
+}
+
+// IPAddress An IPv4 or IPv6 address.
+//
+// Example: 192.0.2.53
+type IPAddress = string
 
 // Identity defines model for Identity.
 type Identity struct {
@@ -1739,6 +1877,9 @@ type ImageImport struct {
 	// Reference Example: registry.example.com/nginx:1.22
 	Reference    string        `json:"reference"`
 	RegistryAuth *RegistryAuth `json:"registryAuth,omitempty"`
+
+	// RegistrySecrets Names of secrets with logins, in the form of ~/.docker/config.json, under the key `.dockerconfigjson` or `config.json`. The first login for the registry of the image is used. Without one, the import is anonymous.
+	RegistrySecrets *[]Name `json:"registrySecrets,omitempty"`
 }
 
 // ImageList defines model for ImageList.
@@ -1814,9 +1955,15 @@ type Labels map[string]string
 
 // Lease defines model for Lease.
 type Lease struct {
+	// CephMonitors Ceph's monitors as host:port.
+	CephMonitors *[]string `json:"cephMonitors,omitempty"`
+
 	// HeartbeatSeconds The interval between heartbeats.
 	HeartbeatSeconds int `json:"heartbeatSeconds"`
 	LeaseSeconds     int `json:"leaseSeconds"`
+
+	// Recovering The node was fenced. It is Ready again once it has reported that it has no machines; the next heartbeat is due at once.
+	Recovering *bool `json:"recovering,omitempty"`
 
 	// Resync The server had marked the node as lost. The agent must report every pod again.
 	Resync bool `json:"resync"`
@@ -1901,7 +2048,8 @@ type Name = string
 
 // Node defines model for Node.
 type Node struct {
-	Allocated Capacity `json:"allocated"`
+	Allocated           Capacity `json:"allocated"`
+	AllocatedScratchGiB *int     `json:"allocatedScratchGiB,omitempty"`
 
 	// Capabilities What the agent can do beyond the first version of the protocol. Pods that need a capability get a node whose agent has it.
 	//
@@ -1915,18 +2063,27 @@ type Node struct {
 	HeartbeatAt *time.Time         `json:"heartbeatAt,omitempty"`
 	ID          openapi_types.UUID `json:"id"`
 	Labels      Labels             `json:"labels"`
-	Name        string             `json:"name"`
-	Pool        *string            `json:"pool,omitempty"`
+
+	// Message Why the node is not fenced yet, or why some of its pods are not moved.
+	Message *string `json:"message,omitempty"`
+	Name    string  `json:"name"`
+	Pool    *string `json:"pool,omitempty"`
 
 	// SchedulableCPUMillis The cpu capacity multiplied by the overcommit ratio of the pool.
-	SchedulableCPUMillis int       `json:"schedulableCPUMillis"`
-	State                NodeState `json:"state"`
-	Taints               []string  `json:"taints"`
-	VmmOverheadMiB       int       `json:"vmmOverheadMiB"`
-}
+	SchedulableCPUMillis int `json:"schedulableCPUMillis"`
 
-// NodeState defines model for Node.State.
-type NodeState string
+	// ScratchGiB How much the scratch disks of its pods can have together. Absent if its agent makes none.
+	ScratchGiB *int `json:"scratchGiB,omitempty"`
+
+	// State Where the node is in its life. Only a Ready node gets pods.
+	// Suspect: a heartbeat is late. Lost: no heartbeat arrived for a lease and its margin. Fencing: its Ceph clients are being put on the
+	// blocklist. Fenced: nothing on it can write any more, and its pods are moved. Recovering: it responds again and removes what it may no
+	// longer run.
+	State          NodeState  `json:"state"`
+	StateSince     *time.Time `json:"stateSince,omitempty"`
+	Taints         []string   `json:"taints"`
+	VmmOverheadMiB int        `json:"vmmOverheadMiB"`
+}
 
 // NodeCertificate defines model for NodeCertificate.
 type NodeCertificate struct {
@@ -1972,6 +2129,12 @@ type NodeRegistration struct {
 
 // NodeSelector Labels of a node and their values. A node matches if it has all of them. `pool` is the node's pool and `node` is its name.
 type NodeSelector map[string]string
+
+// NodeState Where the node is in its life. Only a Ready node gets pods.
+// Suspect: a heartbeat is late. Lost: no heartbeat arrived for a lease and its margin. Fencing: its Ceph clients are being put on the
+// blocklist. Fenced: nothing on it can write any more, and its pods are moved. Recovering: it responds again and removes what it may no
+// longer run.
+type NodeState string
 
 // NodeUpdate defines model for NodeUpdate.
 type NodeUpdate struct {
@@ -2062,7 +2225,7 @@ type PlacedPod struct {
 	TenantID   openapi_types.UUID `json:"tenantId"`
 	TenantName string             `json:"tenantName"`
 
-	// VmmOverheadMiB The node memory that the virtual machine monitor needs in addition to the pod's memory.
+	// VmmOverheadMiB The node memory that the pod needs in addition to its own: for the virtual machine monitor, and for the kernel of the guest.
 	VmmOverheadMiB int `json:"vmmOverheadMiB"`
 }
 
@@ -2209,14 +2372,17 @@ type PodReport struct {
 	DomainStartingAt *time.Time        `json:"domainStartingAt,omitempty"`
 
 	// Event The latest event that the agent observed.
-	Event        PodReportEvent     `json:"event"`
-	Generation   int64              `json:"generation"`
-	GuestReadyAt *time.Time         `json:"guestReadyAt,omitempty"`
-	Message      *string            `json:"message,omitempty"`
-	PodID        openapi_types.UUID `json:"podId"`
-	Reason       *string            `json:"reason,omitempty"`
-	Restarts     int                `json:"restarts"`
-	RunningAt    *time.Time         `json:"runningAt,omitempty"`
+	Event        PodReportEvent `json:"event"`
+	Generation   int64          `json:"generation"`
+	GuestReadyAt *time.Time     `json:"guestReadyAt,omitempty"`
+	Message      *string        `json:"message,omitempty"`
+
+	// Placement The placement that the report is about.
+	Placement *int64             `json:"placement,omitempty"`
+	PodID     openapi_types.UUID `json:"podId"`
+	Reason    *string            `json:"reason,omitempty"`
+	Restarts  int                `json:"restarts"`
+	RunningAt *time.Time         `json:"runningAt,omitempty"`
 }
 
 // PodReportEvent The latest event that the agent observed.
@@ -2265,10 +2431,30 @@ type PodSpec struct {
 	ActiveDeadlineSeconds *int        `json:"activeDeadlineSeconds,omitempty"`
 	Containers            []Container `json:"containers"`
 
+	// DNSConfig The file /etc/resolv.conf of the pod.
+	DNSConfig *DNSConfig `json:"dnsConfig,omitempty"`
+
+	// DNSPolicy `Default`: the name servers of the node, and then those of `dnsConfig`. `None`: only those of `dnsConfig`.
+	DNSPolicy *PodSpecDNSPolicy `json:"dnsPolicy,omitempty"`
+
+	// EphemeralStorage Where containers keep what they write outside of volumes: on a scratch disk of the node (default), or in the pod's memory.
+	EphemeralStorage *PodSpecEphemeralStorage `json:"ephemeralStorage,omitempty"`
+
+	// EphemeralStorageGiB The size of the scratch disk. It takes only as much of the node as is written. The default is 10.
+	//
+	// Example: 20
+	EphemeralStorageGiB *int `json:"ephemeralStorageGiB,omitempty"`
+
 	// FsGroup The number of the group to which all volumes belong. All containers are in it, and it can write to the volumes.
 	//
 	// Example: 2000
-	FsGroup *int64 `json:"fsGroup,omitempty"`
+	FsGroup     *int64       `json:"fsGroup,omitempty"`
+	HostAliases *[]HostAlias `json:"hostAliases,omitempty"`
+
+	// Hostname The host name of the pod, which is the name of the pod by default.
+	//
+	// Example: web-1
+	Hostname *string `json:"hostname,omitempty"`
 
 	// InitContainers Containers that run one after the other, each to its end, before the others start. Those with the restart policy `Always` are sidecars: the next container starts when a sidecar has started, and sidecars are ended when the others have ended, the last one first. A pod has at most 16 containers of all kinds.
 	InitContainers *[]Container `json:"initContainers,omitempty"`
@@ -2283,13 +2469,20 @@ type PodSpec struct {
 	// ShmSizeMiB How much shared memory the containers have together, in /dev/shm. The default is half of the pod's memory.
 	//
 	// Example: 64
-	ShmSizeMiB                    *int `json:"shmSizeMiB,omitempty"`
-	TerminationGracePeriodSeconds *int `json:"terminationGracePeriodSeconds,omitempty"`
+	ShmSizeMiB                    *int      `json:"shmSizeMiB,omitempty"`
+	Sysctls                       *[]Sysctl `json:"sysctls,omitempty"`
+	TerminationGracePeriodSeconds *int      `json:"terminationGracePeriodSeconds,omitempty"`
 
 	// TTLSecondsAfterFinished How long after its end the pod is deleted (default: never).
 	TTLSecondsAfterFinished *int         `json:"ttlSecondsAfterFinished,omitempty"`
 	Volumes                 *[]PodVolume `json:"volumes,omitempty"`
 }
+
+// PodSpecDNSPolicy `Default`: the name servers of the node, and then those of `dnsConfig`. `None`: only those of `dnsConfig`.
+type PodSpecDNSPolicy string
+
+// PodSpecEphemeralStorage Where containers keep what they write outside of volumes: on a scratch disk of the node (default), or in the pod's memory.
+type PodSpecEphemeralStorage string
 
 // PodStats The usage of a pod as counted by the kernel inside it. Sizes are in bytes and times in microseconds.
 type PodStats struct {
@@ -2333,7 +2526,7 @@ type PodStatus struct {
 	// Timeline When the pod reached each step of its latest start. The time comes from the clock of the component that did the step.
 	Timeline Timeline `json:"timeline"`
 
-	// VmmOverheadMiB The node memory that the virtual machine monitor needs in addition to the guest's memory.
+	// VmmOverheadMiB The node memory that the pod needs in addition to its own: for the virtual machine monitor, and for the kernel of the guest.
 	VmmOverheadMiB int `json:"vmmOverheadMiB"`
 }
 
@@ -2351,7 +2544,7 @@ type PodUpdate struct {
 	Name *Name `json:"name,omitempty"`
 }
 
-// PodVolume Something that containers can mount. Give exactly one of `volumeId`, `config`, `secret` and `emptyDir`.
+// PodVolume Something that containers can mount. Give exactly one of `volumeId`, `config`, `secret`, `projected` and `emptyDir`.
 type PodVolume struct {
 	// Config The values of a config or a secret as files in memory. Containers can read them and not write them.
 	Config *ConfigFiles `json:"config,omitempty"`
@@ -2363,6 +2556,9 @@ type PodVolume struct {
 	//
 	// Example: web
 	Name Name `json:"name"`
+
+	// Projected Files from several sources in one directory. If several have a path, the last one counts.
+	Projected *[]Projection `json:"projected,omitempty"`
 
 	// Secret The values of a config or a secret as files in memory. Containers can read them and not write them.
 	Secret   *ConfigFiles        `json:"secret,omitempty"`
@@ -2452,6 +2648,28 @@ type Problem struct {
 	Type string `json:"type"`
 }
 
+// ProjectedFile A file with a field of the pod or with a text. Give either `field` or `content`.
+type ProjectedFile struct {
+	Content *string `json:"content,omitempty"`
+
+	// Field A field of the pod: `id`, `name`, `address`, `nodeName`, `cpuMillis`, `memoryMiB`, `labels.` or `annotations.` and a name, or all `labels` or `annotations`.
+	Field *string `json:"field,omitempty"`
+	Mode  *string `json:"mode,omitempty"`
+
+	// Path The path relative to the mount point.
+	Path string `json:"path"`
+}
+
+// Projection A part of a projected volume. Give exactly one of `config`, `secret` and `files`.
+type Projection struct {
+	// Config The values of a config or a secret as files in memory. Containers can read them and not write them.
+	Config *ConfigFiles     `json:"config,omitempty"`
+	Files  *[]ProjectedFile `json:"files,omitempty"`
+
+	// Secret The values of a config or a secret as files in memory. Containers can read them and not write them.
+	Secret *ConfigFiles `json:"secret,omitempty"`
+}
+
 // Quota The limits of a tenant. 0 allows nothing.
 type Quota struct {
 	// Addresses Addresses in the networks. Every pod has one.
@@ -2490,6 +2708,11 @@ type Quota struct {
 	//
 	// Example: 100
 	RequestsPerSecond int `json:"requestsPerSecond"`
+
+	// ScratchGiB Scratch disks of pods. If the limits of a new tenant say nothing, it is 10 for each pod.
+	//
+	// Example: 200
+	ScratchGiB int `json:"scratchGiB"`
 
 	// Snapshots Snapshots of volumes.
 	//
@@ -2541,6 +2764,11 @@ type QuotaChange struct {
 	//
 	// Example: 100
 	RequestsPerSecond *int `json:"requestsPerSecond,omitempty"`
+
+	// ScratchGiB Scratch disks of pods. If the limits of a new tenant say nothing, it is 10 for each pod.
+	//
+	// Example: 200
+	ScratchGiB *int `json:"scratchGiB,omitempty"`
 
 	// Snapshots Snapshots of volumes.
 	//
@@ -2628,6 +2856,9 @@ type ResourceUse struct {
 
 	// Pods Example: 5
 	Pods int64 `json:"pods"`
+
+	// ScratchGiB Example: 50
+	ScratchGiB int64 `json:"scratchGiB"`
 
 	// Snapshots Example: 5
 	Snapshots int64 `json:"snapshots"`
@@ -2799,6 +3030,12 @@ type StatusReport struct {
 	Runs *[]MachineRun `json:"runs,omitempty"`
 }
 
+// Sysctl A parameter of the pod's kernel. Only those of the network and of IPC can be set.
+type Sysctl struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
 // Taint Example: dedicated=web
 type Taint = string
 
@@ -2941,6 +3178,9 @@ type Usage struct {
 	// PodSeconds Seconds that virtual machines were running. Negative if an earlier period was overcounted.
 	PodSeconds float64 `json:"podSeconds"`
 
+	// ScratchGiBSeconds Of the scratch disks of pods.
+	ScratchGiBSeconds *float64 `json:"scratchGiBSeconds,omitempty"`
+
 	// To The end of the interval, exclusive.
 	To               time.Time `json:"to"`
 	VolumeGiBSeconds float64   `json:"volumeGiBSeconds"`
@@ -3018,7 +3258,7 @@ type ValueSource struct {
 	// Config The name of a config.
 	Config *string `json:"config,omitempty"`
 
-	// Field A field of the pod: `id`, `name`, `address`, `nodeName`, `cpuMillis`, `memoryMiB`, or `labels.` and a label.
+	// Field A field of the pod: `id`, `name`, `address`, `nodeName`, `cpuMillis`, `memoryMiB`, or `labels.` or `annotations.` and a name.
 	Field *string `json:"field,omitempty"`
 
 	// Key The key of the config or secret.
@@ -3829,6 +4069,9 @@ type CreateJoinTokenJSONRequestBody = JoinTokenCreate
 // UpdateNodeJSONRequestBody defines body for UpdateNode for application/json ContentType.
 type UpdateNodeJSONRequestBody = NodeUpdate
 
+// FenceNodeJSONRequestBody defines body for FenceNode for application/json ContentType.
+type FenceNodeJSONRequestBody = FencePut
+
 // AdminCreateOIDCIssuerJSONRequestBody defines body for AdminCreateOIDCIssuer for application/json ContentType.
 type AdminCreateOIDCIssuerJSONRequestBody = OIDCIssuerCreate
 
@@ -3909,528 +4152,565 @@ type CreateVolumeJSONRequestBody = VolumeCreate
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7P0Lcxs3ljeMfxX8+W5V4h2Sou6Xral9ZUl2FNuSIsnxTmI/ItgNkhg1gZ4GWhQT57v/C+cAfSHRZDcl",
-	"OZn32ae2nnHEbjQuB+d+fuf3ViAnsRRMaNU6+r01ZjRkCfzz7JaOzP+GTAUJjzWXonXUuh0z8sASxaUg",
-	"ckj0mBE5+CcLNBnKhJwPOx+oDsZdcq5JMKZixBSZjplgDywpPmx/67baLRWM2YSaL+lZzFpHLaUTLkat",
-	"P/74o92KaUInTNspnUgx5KPz0D+t81M3owCeIzIhigUJ0+Yz7JFO4siM3wt3g8PhJuvsBj3a2Ql6rHMY",
-	"9oadncHecHu4SfeDzc1Wu8XNuDHV41a7JejEvBm477dbCftXyhMWto50krLiKoYymVDdOmqlKTdPzq+q",
-	"3TpJEyUT/yL6gj1qfKDvlhMn7IHLVJGYjljXTe1fKUtmhbnhoMWZTOjjeyZGetw62ur1fDM5TWbXqVic",
-	"ycmYBffwbbNOpjQxZBIxzaIZoSIkCVOxFCGhiqQqpVGbDFJNlJYJI0LqMRejLjHr+VcqNW0TM0nVJjQM",
-	"E6YUUzDIg4zSifl3wkhgvshgQD1mM/ibkNMuOZ/Q0dzzekw1CaX5EGGPXGn7NGFJIpM2GbCAporhQAEV",
-	"ZMBIkDCqWUgGbGjmmJNi1X6GuDXF/QzZkKaRbh0NaaRYtp8DKSNGBWzoecgmsdRMBLN3bLa4sR/oPVOE",
-	"a6LokBEtScJiRjXRY67cXmczwsuYT6kweMeMXnXWu7vt1oQL99+bvpM/H8JF9c8QLxFcUSJFNCO8dNOV",
-	"5lFExnBUXBHDKKrnbDnCUsJcOVlDA1XXnpsfv1Pk/LR8zdkuPQj2wp3O/nBrs7Mz2D7sHJq7fhBuD/bo",
-	"7nBza3/Xf825/dzTbvm5UilLKmcNv3qmvc8OB5vBTtjZpdsHnZ1hb69zuBXud1gvOBjuDbbp7uZhxbTd",
-	"B58273dsVjXpezb7TpEg4kzohYnTnc1wjx0MO9uD/a3OTnC42zlgPdrZHx6GW8HuYHNve8c/8Xv44tNm",
-	"/Z4OWHTDIhZoH2u9NFSM5KvIlOuxoWfFSGReU23CBRD4u3TAEsE0U0TZsYiaCU0f59Yax3+fskFbc5aY",
-	"d78fJlLoNhnQ4P5V+/8XUEGBl/gYS1SaacW12Oz5GfZ7PuHafzgT+sgn6YSIdDJgiZEdXLOJQiaj00RU",
-	"cboIxvQyuk24nTiwm9SEC/uf2QS50GzEEpjhlQyryCeWoYfgB/vh4XCbbnU2d4KDzg7rDToHwz1D/5vB",
-	"PjvcCrd72366ieFTT6ObG5Y88IAdB4FMha6aucKnCMXHPKvohfuD3eF20DlkBzudnc2tvQ7dDg86wd5w",
-	"c7DFeoc7u/v+Vaj5GTx1QcooZ1eJ1DKQ0eJ6+uNU3XcfNvtdckwGiZwqlhgpaaSpYiIk/eNUj2XCf6Pm",
-	"jX6bKGkkFg1DRajRqIzgf6BRyo4IDjZgNGFJt0+GMork1IjZGeHa0N49E+WNsl+vkhc3LOh8YoMbGdwz",
-	"3clWUXVN9rYPdny7cMsErT5ODb96TnF7uBls0UPW2Rv0ws5OsLvbOaT7rLMVHgx7g71gk+1U8DDtPvi0",
-	"0/uo6Ii9sY/NT/3Hm8uLttFqAzmZ0I5iRjs2Sg0chiLfX785ITubB71XVVfdTsB711v/VNLoO0yYy/2r",
-	"+89APbS+VE81kZOKK6Npop0Gq/mEkcToE22SyFSELCShnArDnMzvY5kmXXKKUzmCP5XeD9IkMTJnIoUe",
-	"G4b78fakfHJbva29Tm+709u87fWO4P9+qdoEM2fvsYRUs46Za/XZgJzxrxgYO5mOpWLuRKhVNUeJTGPV",
-	"JdeWNFAEwV9fz/4OLy4ImGXio+o+7G2vVqZgGVcs4bLidkTwttl6RoOx0VBlorkYEcPmkwcadckpneHi",
-	"QvOP/Dx8E47xU36a01LTqEB0hhBa7VZIzQD4YzXx3Ur/AgwT8xAeewyiVPEHhhaMJcM0XkKEhZEcCcJT",
-	"ftLbWkl6Wq5HeNV6ZKq8WmRwMNyi+4Pdzl4v3O7ssM3DzmAn2Osc0m22OdwPewe7W35Glqpn0CF/Bkut",
-	"as5ox3lmfbh1eLgzZMPO3s7ubmeH7W936M7OfmfvcBhsDdn2/sHOnn/WD+6DT5v3pzEPxidSaMoFq7DQ",
-	"A/fzdwrM2sKttmZSLEOwjiZoaVJBpCi8V2nBZ98tTvo/EjZsHbX+n43cUbOBv6qNC/Mi+EnQHlcM3CSX",
-	"RoCfGVvY/JcZlgkQJzSOIx6AWN8A9n70e80vFYaE75W35VgQI3r29ncO0QbvtowmmMhBxCZL5hDjE39r",
-	"Nhc3bvVEjLJF7OBdOFj7rhn6+OrcmuY0DLl5kUZXiYxZornZP2vcx4U//d5CmwcJep6MEkZDY184gpsj",
-	"q3bL+h6OdeWdXzkEe4x5wtSSIRZeiajSH5X7bHmfPo0ZGjz3bEamVBHzsGGQYPOH4MujqL21HXuccJFq",
-	"cD+ttwQwM1iITHvZ+b5jMzRz/nBXo84taC8q0s3P6o8i+/g1P3U7kbZPWc9PN5dUaGmaSSG1ncAzDWnO",
-	"nvm5uAGVW1VIaz5kIOWsnDInyoVV01WXvJ4RK27b+e/KKCg8JKnQPDLKPXifHuQ9C0sceX9/fw+Mvmwf",
-	"udB7RgXOjMLtzd1t80zRMtzrLZqGL04Ac2cHL1afyHuudMPzAHO69I9lk7Js5o9sBjRJ6GxhmjhW9Tw/",
-	"cT2+ASf2M3KsRQ4FD+ffyUXy3g+3xz/tvv/54vLNp+3XP23948edt59+3Dvbe//z9eut//nwy9Xl9ruf",
-	"dm8//nL2488/7ZzebP1w3FqLBz4Lz/sr8JjaPKW0609gMcZ0B4GqqmmkZCYcbB5ueXavzFwupGYKuIqU",
-	"ETrgYybjiHXJBXr4DddANxla/HpsxC3whuKn93Z8k05Drs+ETlZL4nlPXuaahjiAkV4TGjIwjI2epdAB",
-	"kv8qYyZY2CXma5wpgsEoHMNMt3xvaKBlUvPawLPvuICnnQlTPr9WGzTqVrtlPkLR5SdkCLwpv2b2Gf8X",
-	"LiyB5o+H7OH/tf/VDcCaXXwTQy1+oWF/xD0qhXnohBFjIJcV883DrW6vu9Xd7Hk/1eCGhkxT7jGgT+Hv",
-	"KospwmZxKdpEpcHYhoXQ8SFCEnFROP4kFUbkUaN4d8mxJhOpNNnpHe6RwUxjlLFgGjk1m4gRF49HJFKk",
-	"E/nmyutRwX21w/z46hwEbrbPcJ7fWccYTB689qBxlVSrqo/hDVodArWhmmyPrGbXJccDZcxY1PAiOeLg",
-	"n6v4jqPtpaZB/uQfjsq5FP4JZj+fh0BmGEEKZZBOmJiL0yLXu5LefbAEixux8KsuuP+asWd4BFxk+UqK",
-	"F72dMYji5SzO50sVt3t5lSPnqQtqR7uVB5Z9sfa6WskJjemAR9zNcN6ucHQ+MkQWUEFCSQZsJkUIfx/y",
-	"ROn5BILYenm75EqGlikJxkJCSeA+NyMjpgklhnVaHxt+wxjavEw5v7bihD/wiI0YSE934TsyRin5pZ1v",
-	"6Jz3LKZas8Ss5f/8Sju/9TqHnS9/+w8fBU7o4zkOUhBw2W5n++QJAh8XlyWH5D0X6SO4BGWqSf/k+Oqu",
-	"D+Ksf/z+fb98KS7Obu+OTz+cX7RKc/3++P37r8cfT89v774/uby4vb58//X67Pj066fr89uzV19fv788",
-	"eXd38/Hm6uzi9OvrqzdfT344O3l3dXl+cXt3fXZze3l99vXkh8tPF19Pj0/uvr/8+ez6+vz0DAa5uzk7",
-	"vj754dXXN5efLs6uv765Obs9P/16fnVy970Z9yv8+dXXd+fv3399f3Z8c/b1/fnFx/+5O//w4ePt8ev3",
-	"Z18/mEFh3l/d0K++fnh3cXn61azI/vT6/MJ87Prn85Ozr6+vL49PT45vbr9eH3969fXq7PrNh8uLrzdn",
-	"t9+/OTm++vr2/PTrlfnHx/PTV19v/nGTjXJ5efv15Idr8z8fLk8/vj/7emEGvDo+Obn9enV7fXxyZsY8",
-	"v/x6fXZz+fH65Ozr7fmHs6+3t/+4O7m8eHP+FsZ7f/n266fjd2d3x++Prz+88hKBOebAHvKc/h2nH3gU",
-	"cSQyZxl5DaMJm8hk9oG/XvXovCqZfaI4hvfWsnh8HARWH2igbR2TgMXjx1yIjfgDU4TCWOgZ4MoG9kKu",
-	"7lFPtBkghEXKo2Hdo/dl8UJJwbVMVEnV+TXXPY729g8OS3d3ke/P3UJQq1Zyu+zDma5mpujfx0TzIQ+o",
-	"ZtdMsCmNPAdffAaEwiq+fbL4xsJRLz6ycn7Zt+eP9OrdyQ35fzZ7mdbHBbk6+4BBCSrI2cnpzTEcuRTk",
-	"qrO1u4e5PEazZQlJlbELRDTL/AkgybmGs1dMK0KjCFN+CNeKRUNrFRSj2z3fbYL8qoYkagRwFgKTQ0Jt",
-	"eK8NOg7XQJ5qkQwHXNBk9jO8t/KEYGKvi288j1+Pr+dRvGczVZmigekMNIrHdMA0D2hEZBJav3MdPQJX",
-	"a70XFXPJrth9DRXRDmhVRMy5WPXOe3yqoX2exuFTj+ShAUXktGBVmsVDOdcYylSEarIJV2SUyKnNQjGm",
-	"6CxLtUJ1CCdQsgac161i8lUCAojpHtVW612wm59P2BJTkZqL2+jlMou3oZ7fYXdrZ+vgoN0SaRTRgWHv",
-	"uIyi0nXc+QX1rr9tfPnPv//ea2/98R+tlc4KnAaKKEwG1ESzR90mg5m5E3AlBlSxvR2Ph2Jrd69ymWu5",
-	"bp/OW/5a12qdOzFHi0UyrCaqNzxqutdWnSglQC6EwYsU1une0c5vx51fep3DKt1ehjCNwmu9//6119n/",
-	"8vu2nxwhHOmRtebvJGER1fyBZaEUmQpNYsmFhkxprnLX/NC64yM21ESmekF0bu2ssmErtZdsi5uqgbcZ",
-	"W0IJmydYU5tiTagiQzOyuWiojHZJFklVYAoa7gVOQqckkmnCNcv8hhW2r1/Imb2E17vkOIrwT+bmm79p",
-	"Jvwb2UD8ASWWzLwil8jEn6OUPKWhtwc5Qp4EPWO6Wh4PW9Ut23ArKKzJfUVDl0a+rGWPUwZ9RaFkCk5l",
-	"TJFUMbd66mKFsQzNflo5UfAaFROga4VgcgWjIVudaVZBEor/VhaghfkVTC23icsvkJWV+LklC5jz/Fr1",
-	"td2yLv0vlSrui7uC7FRezg0E438ENeGby8YGku4E60yeIMMqlv4sek89pQY1mC5Bk2xMDUszTEO1SchH",
-	"XKs26Xf6bdK/6wNj7Xf7RZ4oSsaRcLcdLjm1vvLdzS3yjr9um8ueMIJHZF/7LCCQUVCgPosGKlSeStOA",
-	"Rmgy8tzzaxZHNGAoLF3avw0JlLh7Yeu3t/b3DpZ677xsPSi4OY9Dj7e96AcFc8suzol4y3WJFEyZbeXB",
-	"2GYDSgWM6lQG9yzJvX7gDOvP+TFzb9+XusIr9zuu9FEWF3mayNgXlcFVFJ/Mgxl5JCUTHSOmu+STsWzA",
-	"d9k2MnjEdOYvMIvngvTn9nd+3cfv37/MipFYapIWEzqZWS3tUjDCJrGeEaQhApdCGbVHSMGemfyYeKjN",
-	"6s/Ew880KQ+6u7nlHdSfrvszTbhhSwodOajcKevNMZJMdcmto9s+Ew99kuB+Zapb3ZneyDQJ5vSqbc9c",
-	"h05JrTXwoq7mO3xMwl1c/k0axxGbMKEN08OnnCqRKpa04ZDBm2VDVpZEQP9VtuBCzZHwzv7m5rJAQ7V9",
-	"8n+O2p8/P/Z6nc+fH7d6K6MPvu2D6fkVpYQNWcJEwNABgZwpXxKEJCexTDQLIQahl5RYJWzElU5m3UIs",
-	"egOjqpvdrS2f5bI0O9kmcKwW7fgUPP/ABFPqKpEDVESi6HLYOvp1dQoha/3xZV7inoPRMKQ8Uu05FgcZ",
-	"UuDJYSHUgSShYQNaWhdjxINZt6meLuQFm165YJU3oMb0mCVEMd0xtNg5P3Ve1g5QqvnDwMzA/NXcmjKv",
-	"BikvJGHDIQs0UHJfyDvBpndxwh9UP48/AQ/nupgxhhWUdgzBXH4rUsoYWB+G582HfQaBWaG4llKvNkRO",
-	"sZ4T0/7ntn4Ie2zWD8cgJZrNcE6EC6UZDf2fj6XSN2bI+rTxg5T3HtK4ToUidKhtHXM+O7MPli665DkI",
-	"KE7YjUZp/PQZF+pd86mARDZfVVrGRPGRoFEbKMjwBFsLN0oMg8fsfTuvLKi68jTf8gcGB+Uq6/KPm/+a",
-	"jmXEyChlSh9BsKBEtGYiIXvgAZQMg6uAqJnSbEIC8/CQR5olGJPA0BNXMoJYPXJoCXcmlqHKNZM832eR",
-	"SpxbtR6lZhWysD64c3Z2ZpyO0XS6BDPgVZtshOwBFmH+saHGE0MsM3BTGJlbPSH+jHzNsREPRdJwhhqb",
-	"0UK5YRGls6K6SOD5KzhL+PMVkG79SV6XXlucbKkCA+9FlikACT6CcMF1YZpTVDijKZ2pvpkjJYqHLKDJ",
-	"kbmOibkImOoKqTGwFUHumwIGx0TIkM5hdpfiWGvqCqSXkcONh2OBtguOE+rKZSkMZyhCyYIKjT+OXNBM",
-	"pjpONfAR4LjuLXcxqU3DnmcuNsTgrAmjkZLbsdmJOI5AaZeF/ItSbVUsQ5ivnxLh0TR+Jjq8zbY/Nk8Y",
-	"9jTiwrmYuIIEPqC3NAgYC5+LpSodcrH6KN8xFpvNESFNQsJFbLYyZiI/M3seoT049GtaL6YE6Xlpljfl",
-	"xs4B9yMYDSW1qWT7l7Y65OJSBGz1RE8io43PzTRz1OEhz03VpoKZqSqcKwkZEtfcpA1/wqxJkLIUrlXh",
-	"r/a6aT3rZ7UvivRh+v0qKpLxDYiZKu+d+Q2nyESoyuec5wDenL89v7g1aukW+T4s8gmrooLKenP+9vbs",
-	"+sOrsrKK75Z1UqM7F7Nobs7fvvrvX11o4Ptf/9b58iv889V/e7VwzZIJFyB5PjDlCiLfy9HqI/yIABXF",
-	"ErNIjlyi4wRHcxpXTvLmHhhiz/KpIlaissW9X5zjVRarcD5rkE2FBzuRHLXaVUUjZd0HGCfeTKgiyfMu",
-	"cV0cAwNZLWS2NGFVEKpTNRflMGOUTmaj+5+//p+NL/5DcDlWKxWS8uQpsSuOskyB8o1qW3YMu23rmmrc",
-	"4zQ3YspzQLMlK6yMExkwpVApx5f6mD4BVnWpcoO6p4HhwC3c293d3rMxFyhopFzZpFgtyWZv52B3f6+2",
-	"bf4xcunwuWW5uVudUeOvRDS3z/zvEdgmDQznop24dTBnD2fW8Obw8+fH/eGX//TSAdYAfgC/TG3Xwc/5",
-	"S6vN6qlM7rkYnfJkzqBfpNeViaY2xoCW+pdlvtMbTfU6AbsUrhnE65JUCHRaFWoQPflqQSIr4itBnGIx",
-	"reIimL9JcO+dDeTLW6jKeXvtD+iciyBKQ+uNi80qAiOoGg19AsIv+0CN9ypiQ+2WlJN3PIrqjmNvas3v",
-	"+skiP43yVvlWV/xiYbIraSpVi8lr7JHrExvSXFzZkAuuxs2qeAxtXDOqfLkxP8iplRuaKdDTnTSZjo3I",
-	"KFPZlBru6Vi1VfyOyIlFpgrb5Azxny4vP5gtYCEoA+apM8e8y0loPr8aSiefJ2a2qH1yq7YaIYYVKIB6",
-	"kQtSJ+288q0yxDvnKlx8jj2iV2NpbadfT64s4PSk2NNwVu2SKn8CbCwjhnILscKwtZSw8iTsjJ3vNIeg",
-	"wf/nu3l2iU3IE06uGMT9RLk2v7Vb18g0W+3W2SPXLPQjEXguL45ZWIHvKp6yYUJH4HV25RINAmRhBty2",
-	"uMfDhKGLpp7v3Dx9Ya68J1g8omg2rYq/BC76Ih+Y8vGOuY3KwNVwru5F+8Ea27VWVlZYQLuzuiLqcB6s",
-	"KPMmFBmIkJjJZah2XrKe0McPbulLwJNWwSe1W7FEyJ5a5a6eTVJmh58ada2fX+0Jk36TKOWzf2Q+4LZy",
-	"5esFqKpDUn9emOiGJRzt8sXsZMF1vRSikqyRghWcS9+pOXcdRBPZjARy4nwV1kkccUQ/XLxg3zgutEwb",
-	"9MRsGoU9njNI8YRoQUOHvg3PQGxYLGhm6Jw0us/IIVg297I/vxv8+XzUL+4WNrojRtQKnjss0syBN57b",
-	"Pft0z2jVrJ7Vk7nagVnD6fg0392zutX+PEeXf6MKDqsX8RW9iKdmuW+mvu/Fir82aj+oCZRGy4rCCvTk",
-	"5P/cUr5U62SnXN03VMcqJZBTEr0WG5aH+GSSygR9CX93lVEDXyuiU+B2Zd9asugLps1GNlVD6yAXQAwC",
-	"ojwJG/JHC1o3h1rQ6+7tdHvdrY2tHd99GlHNpnRWhlZwL20+ARFgQoPyoL2tIwcNB/+3WbMO3e5EPlUc",
-	"e8mWXyGqX6MST0jstgxXJpM8OgnF1oKxULXthudg3OZSgFtBRg/oVVjA0eAP7JTRMOKCFSCMFo2egMXj",
-	"1TWSWQXrH4WS7vrsY8E28vAQqGBtOiLcbJ+FoN4a7b6m03DERAE4ocYLNUmxWo3N72aNRbqbjBoVJPGt",
-	"3J/r7EGfHtZA+2q31Hhyw39jtkTa6/jRHp+d9eAckXujvrhgt3WGd8kb6848KqH2gQfyv/AVw2AiaXMh",
-	"k1Tk2PZvpWBHmD9jX26ThIGngEYRvBhSTfPAB9wlhM6PZaKhXFaRkc0ddd6n3OfkJtdqt8y3vMUEDWAu",
-	"SgrL24QGFgJ06cV8mEwuH1gyZjSs3HoLyt/01qA0Xw2PBUvJsXWtFCrclpK7zdLbwsxzcneX3HKdEivJ",
-	"FzNPr6t2bwlDvtHNHVWCPeorHzzruStqihOmmLCQbphNBdsABU80GWHuDgJPOmxIDNYzZXk7e9QkNjYK",
-	"hvMNoV7JsI8ZV9mFSdgDL2J1oEZu3qsFVxNLH27dcRRhdpYd1NwN8J7jVCDE1LfZ4nlJJ5uikfTAMjSb",
-	"utHNgnD0cGq8t+ZXXwZmYUptnLXNinpgWFvmVoAJaYhKMqEzMOXuhZwSJTN4vnKy9Oo7uzBTPI3Fab71",
-	"1xSX5pQqTRIG1R+GNKKQJdn51oytwT7UpUtHeM4UKaAGuN4wLqES8QdhJu1CTjJO3Fz6sEveG7rO3gTv",
-	"EQAdPrCERtnHVE7mdES5yND+gYAyctYSAGXsNHWt5c/xpuwwLJkvYQKW2zVVzAyras+XVcJFocJWI4Q8",
-	"gUYCs0UNDB6w9tDStHz3XNGtWZ4K1IyaPUOpmFd45tTlDHMo78SNt1b8rJB72cDSq/KZVmo0uX2zUIHv",
-	"MmRcPg3yefNn8LfARnfrhuztd7zHzdX9uuF6Y1ChomG3EiL3bmZzNc9zlYe4Hk86waIiuPhh80tWOmk3",
-	"RuRajUyymt9iViiggGQZHd2qAGKTADzsQM1nYY+aDI6buk5IvgygkC+qNAk3++xDFeSRpHGtcJ83c4g9",
-	"8AAQrLrkkw2QI/oOhF/biICXQZ+D1pSzP2WOGUr6oIwHiighWRZGZWHW6YdqEjGqNOlPuDh+oBxqFl03",
-	"KsVQCAInyFRpl0BshzVTWXx709ASgGJPGBVZIZldAnfIjHY+yFzA1ZRncdM4NhJEkpBFDLbCJoiHDFLj",
-	"0oR5oF4iB9o/D7DfBDoffs4WVBptayHOVwz0rQZyKg3sI5yzAitvKEGseLB6VBQVE58LGcABFUSNacIc",
-	"IAHyy1Lvtgee6JRGZEKDMRe2RYPKFUasKUBxhQkchW9ZhbpLzkA9SW3XkVLy7MLBoZip6Z7O6uod+8K3",
-	"i7njfj9xblkupqdMUquK5DtpZj2WUdglrxHYjus2iRM5SuhEZVoF5AuSs4vLm6uTRRRmJGvL4d3AmVw1",
-	"+z+m0bAcRXPi3+V+QiK1wlMrD1py/6rviJyKYp1CuVRtb6dIvXv7+/tbm3sr2/wskmhW3NcYYWwRTAIB",
-	"/qB+ecBA03twNYpd8g7QH3KkF5tiKIf5Q/BLEfhhLtctw5mqloYO5KK7yCYWE8T+HLgFCP4N+ePiQq5S",
-	"iKlCV6os3/SezValWiL4zt2XHIXnriLZUmVY0cu2MG+/uHwLKwjqZ9qc4zka6BKIhDAOyUp9EHx9AFU0",
-	"lm5/kSiGtjZ2qWZqRslrWD35WlDOuyRo/3eI2VdE62GSvnTI3LoxhPLA2dTcfDS5Pre+H/MwZOLV51Z3",
-	"Pr3dV31cF6Xj7MG1bKi//zdywhD7zxrJMYAvm1ln0AMeX3GDhK26oLyNkWsrM/+gpcxjHFGb0gdlOMbK",
-	"ZSJg3VUgvStnmlQkR1qbQOEXpWBkKpMQ9zWTNgirE82InGuzlTsSa8QZrIabTTubFEDhVtLGi6OYIAW+",
-	"GIgJDH+jE0Y9RfE3AHbYAbBkZh7EtBX06jqWCj9kKS/I16kiP95cXvwX6auZCFjYB69yZrDnd6DQqtIM",
-	"c0Tw+c/CfOKI/P7HZwFIGwsUUwska54vDtFeoDDdDCRJ2Lqw3LizBaPcwdZ5padr5uJPBIK8BgX4a13y",
-	"UWV/fA3wIZDVYBFG7A9dsjaL29rb2tzZ8TUcKH5zHpVh53DXL/pW486NeDlbpucT8XkPxqz7VxH5qVts",
-	"oLGzdbhzuLe/dbjTXoUTWx9rKmbJhAMOPmjDMtA0+i9iDBPw0kmluC0+bQ5xltPtBtPBBo3jrlGVnpDY",
-	"kDbfU7AfgJzlVKin7ex8wNus08cvIFX2g3xga0VY3d1TWsYxmNto+2aBIVfIKAWhApT7xbsXu+6aNcRK",
-	"zTBdMX+3WUBJXsiQXVT7lczCtCy4c802TGUahWTAiPl+mEYshD7PrdVpCNjssxAMKkyguN7Ko7uw96eB",
-	"vGqaAG2ev2KJI5LGedP1U7bhEz7RKENW8wBF4fhW6Ig4aOEVm6pdXrFbiO8E3l5fnVzJRK9xd5KCF2vM",
-	"aKTHWUNWOSSj66sT8n1/lMRBF3/tPmx2f4B/9V+1s5ro2/c3vvuUrIRnNrO+AOZT6ADjU/tXEXDi16Xe",
-	"UtEU8/iqEDyzfr7MIM7vFY0iYhikCKDiDlMLzV8RHmzCoPzO2p/OQ6j4bx7M7kY9cvhvVRwhY+HgQnRA",
-	"E1SMuuRCOos3XwDW7ENdPEbP0EYuKU/bTRsU+zz6Zsbeo0mZ0jf2S351JxW64Eq7Z4lgUcF/3iVXCVMq",
-	"TaxTArw12eNQOGcUMduuy7w4TkWYsFCPbQQgZklge2MsVOy5sRdrZFbpElyu/269Ars6Yzx1Dh/V+jMo",
-	"VvUtJVVXXJfnRS2cMqj491hzNmABTREriwuVDoc8gPRV69rD+klbbJz4A49NXMdz++AvEFxaFPjD7e3V",
-	"W9acMSdZNgHVDrBBObCeLPYLxo+t8sZsmK1ez6gF24eHXXLN0P2pMtRm10J6kd6xVXR9MWnW9QO2l15Z",
-	"CREv5u6u0GcLZclbvQon2RrSxfx1Tskfax17lfxCUwAXygzGLHBN/FxLXXzd/I9aXcJWKaUKu7leGuu8",
-	"tPQaX3edb+QaW3aevQPz/9FVFed+WYIT9e4gqCQNd09lhbruPOX96lO0b1XMItEDRnVF9x4qbEAf89QU",
-	"oQNEBlI2yQUdI4rwkZCJsbpYFOa8cUZCmWW+tAnAiUJZqEA5Dt5YyzlQwJmPqaP8uxM6M+aBFNByVCZZ",
-	"tyBhjhbTmoB9wjw8YnGuQ1GtEjFuOzoU2rnU1d2ZCAEj0i9HPl6/N0oX2kDKbl0CzqMswWWuQb65qEcb",
-	"G67vyf7R/s7O9pxj1wjIAvG6d7w3ZyGJr8JUswIKjWqxGO4TyN/LWKdZzU8WoOo2E2DZlnuS9rKt9RKy",
-	"lPdP805D5zHBsoqceTQlmYCxrlwo4ZEGGlytFgjzkQX9NumbzX/LtAXfVRFjsc0L9EQZzEsrBZeU9ycW",
-	"qfQP5NxWPq8Sd+YxI0UKcyipVtt7NRRk706fVCGnHmdN+WBPoQ58HvMtN8IoUWNmDJDzeZXBqPYWwYr0",
-	"5rA0A2jItqEn8QZaeLMqZM2aeKsTLlzdyqIucB4yoS0TaN6ud2lJPrb9s0/Wr8TnK9v9OXuYYtfJdu4j",
-	"sxCervtkrazN+fQiNDGLPSxLzSuzn5+3H2uhEyD3erhktNImvZY2iaxZprR5eLHrJg0qGvR7soV4IWUo",
-	"pwwfHzt3WK1NmvtmAexli4eRcyT4Z2hXFPKRt6cUBEbgt8yy5SJ93KCTcG+HTKjgQ5tk+VIdkVbidiDw",
-	"kFWTAaGCzJjGrOPxDOQY4t5aiK0jMi1GMDHtIpPkGfJtnblBtM5WNC0/L/P9K/e0g+B4yoFlaL/+jEn+",
-	"G3tdr6eCwwQu5pGs1aLIA7mB67agGwA60m69gUNotVunkOglRubuNOvebgnHbUBGvXnFwPK+ysXr00zP",
-	"cLg2SHOKZvkqc4Ap6BwySi/m3oly2rRRMkZMwzw8qkQwCZthFuR45k3fawiOoJhWdVCNy2DCRYxjmZQh",
-	"jiGvCy6rTS8zakJR01+rBLiyQHV1MamXEOdoB+m6IWsv3diXhNp2Ix6nery6IKvw7GIevJtx5S168UwB",
-	"FKIvlikwx5mbcwNII5Tz8NkDxgQJ5VREkoYsdH0UVS5eFhgEVvn0M5bZ75JjkjCdzLI2c5B8TzX5jSWy",
-	"S44zyGr3oXZZHsY0uLeIkkrLxOd5GzJd8vUuigrEeywsRUkypEmXXED26AQxqKkxGTWNXruu3A1dtvnL",
-	"qwWWIRJzWCwkEZ0Zq7sEEAv5oQW9pLkPtswBinRU2q7SrH209aPk4tbYBU+xN+rZEdp9Zt6Ewzy9NqFk",
-	"mEYRljW6NNObH447W7t72b4WnI6OoIXSNEIA7u9U6Qma6rFMuC6VimSlA2OqxuC1YwkfzjJDBr06y+8q",
-	"LmWVbp3t7Vp4UXbsc1EwpTO3rDWlnWW919s5WA3vlAdnq8PlA2gvMqDBva2OAnR/2LhIKvTEFba4DN6d",
-	"G5lcWfgQwabouVtt+fmM/+Zdumg0Kmp3Z+HpzbG3JCVIHsoPbu3ubh56H73n/kbv92imuyEu3115X09V",
-	"SeFUfOR97HG1jLgHT5WZuXkcJ4bjt2HhX/xbiMZtFSLs1AWW4Ohs3O+ezWwDdddRZ8J0wgPVb9uqKqjv",
-	"jGYIim80xVswXD9kj/Ujrtx/3tJkxLSyXqrpWB5Pzvtt+LRh0Z8FItpHrMKlkNMZxUTzdqE7hJ5LObJD",
-	"mOGKZRzFdRkzbJBVcv6XzXP+LGzqCzZDtK0dIA3OHZ7dhbILwv3Rc6jv2OyG6eZNJesrH7ZT7tJCZhjQ",
-	"RxylNmX12ontbTduJQZnAG3TDItxtaHv7V9c6oDLmMcWBQhFPTO/oPXbNx/t2zJ3ZejAvO/pp1pAWJtb",
-	"aJMl+px4q7/CqGrK58cuJFLi8/PbZ9h48kAjMmB6ahS37DXl7zUYmaksra9PmJqJoEKXwWbbYxqSCU2M",
-	"hpajCCiQBJ7aXvBfYP1vLENUBWs0aizNtL24H9lMvQScgQc10Ik/uWqkPLo+V2RouFuqDEscobGY471T",
-	"hfq0xUq38fdXFZjGrgd/eQKbNhVSCqMqJqzkcd4tifat3b25vJLVXfx9PUshZwDQ7XM0b19lJcZZJvOT",
-	"KtXp7Gwe7mz3inmNm3v1nPnv5YiLy3gNzFGE4UL1pRCuStW912etVIrW9WJoKzJzKFqyT+t3WoHuhBNo",
-	"5/P+snw7VFMLFT5QX0wUd34l7oUd2zflDxiPy6BMy9ilDvc7Y1eYRCQtyglgeIOdSfM2IEYHmY/22die",
-	"MQWyTjuZTYBvcgiUDGfe0r0mmaoB4w+V5iX8Oc+9gWpX+wbR40SmIwSCsggfuPAhDdgaBqYxtetPQyEq",
-	"3TNPYR0MY8gorv9KRWpt/un5QynuzBKSfAakeix1RESTOZJcH7PejJzLGpmoAor9QEpdE/yikHB3hUl5",
-	"FaIbKjKXpPjZdqCZFJhSrjO4x2yWXXI8ABLjpdzCrG4wAxIqSHiRZRIFcVqhdeSpf4VVLLyP4iwrS25S",
-	"ar8uAH85J3D15G5L7qA6AAOPzZ6+osE903Wf141G141Gn0+aMIfr6xJQ2JKKI/QnCLqdyVdRXH9xtt7r",
-	"XzQxG95/I7E0vGjrZIY2Yv3D7e1VZoSGXAUS9Fo5JFcJ5HGwtKrUf6mVURW9yJeD0/HBoEjsKoeitAhF",
-	"iHaxuY/dwvTQ0wW39KBHUhGZxxMGc4y4GJkhlCv2sG+/gUztkNmPjGUeU7VpUyUclRWxmHmvmV1Z1kPb",
-	"d5r+io5jQa7fnJDNza3t3O7LVbspGyxW+RbT6zC/78v3v3bsv/7T/amit9Ia1Ro0imRANQub5G9963yx",
-	"QCahFKwilQZ/QzsPusIJCR48Q3b+GNfqsP7C1mYG3vHzF942aM6ulsL5VKKc2voAw9JOrj5WGXhOAXBH",
-	"RCZppHkccRaSAfqaDUMJ5GTCNQEwuRxuQUZ+k34hdP2j5KIcuH4vlb/zvzHxdEN8/dUAfL6Y91wbiozg",
-	"ssPJJtMupt9597VduFSeDL3S5VkVUDc3+iT3XDc1P5vT+RohkoQ9yPuG6ncF7pT14nAauWoCLsiYPdKQ",
-	"BXxSAmOuSuN1YLv52ldFPOb2+MUDr/NnutKwrYyxXkBsZK3UuyzKVMEG1gtZmeO6OvvgrfAPymTsj+bM",
-	"DbxkuNpFe1V1ecX5tAv7UbXR34QunkgMNukgA8WdYwf5ii3e32oI4YU3GrbrzuKnJQDtXt1YpevttTiP",
-	"qi24YRFgAz3Faz4XcUKXP9jaWeWxHjOeIDaY6pJjmw5ONTQmwOxcKOPJC/G6pG+kJOCH6Zzczd9sqECG",
-	"DH4FvwidME+YoOCyLC/7YxyuIR+eWa9qqsg4fWUZHg5oFuTYYUHgIWUBlczBn+WBOE0k17MhIDZbqmp/",
-	"v1TXrupkuqidLFv2rXl8RVuddisV/F8ps7/rJGVej/TlcarH0KGtaXzeveO0MS4eaMTDO2soGTvJ/gV9",
-	"wIU/jBJa+m8VyJjBlFUaY6ojPnMH8/UpdPD5u9Jxr4oe44x9t/3y/PTkPHOZv5hX/hlygNdM0P2G8QBM",
-	"Df9A45iLUX2avs5fmisZKLD4JTDVlXGHufmsUpNzUlgra6VIEJ7+CWnIGfo+rScb5/udIuenLv8Aoolj",
-	"+sDmKpOQqEqFfLsr8wybHnxh+F0bdnP/ffBvRhaNIlH5sb+4clZgNi+WMpl/Yy1p/q2PqvQ973pysLCC",
-	"xIllmMHGZ/C7bVefgYp9q+16qIRzPR/beemMdXQeY7KN0eFj/o7N8u4zkofBuSMkxUeCixE+8M8sgbBs",
-	"B5QSZHCiC7fnKqLB+k1DbADeVQURxYy+6IMqaG67P7m/xapUOynmkGmMipuhyJDM7VEP535s006Wl3qH",
-	"V/Ac9l7LLFYvEvLzYMKRMvaQRYWDpZq3eTn9wNthl3x/klA1fi9l/JoG95fD4as2DGBb0ZvHR1KG5Pus",
-	"twoWb7zChrjFipvvL6QGR9lcb/7zAlDCB8R8/XMgjUqVX89TSutDzp1Iwc2F8ZbUziO+dlfHg+bbZBTW",
-	"keklSKIr2mRkZLlKSckYx4sLq5xFvZisgk9M6qBdzuNWamPIrYQQsTfFPV6IPpvLCRHiMQ2tRe73PIcs",
-	"4GEzDlooifN2kL5NZkuLVR0OTwL1BdzwRF1o1w01vO4XRpOIGw5iXs5c7ojdq8gwYax+tesSWKp2S6ba",
-	"jFmUwR+F3ZxWu9i9mQ1TBX9DAvKacDmfXWz/fAHoYvAPjX4YGO1C6lsZGYEH/3mSyCl+usjDTq4+zv0l",
-	"42rFP7YQ/OlcBLaHuZltwgyR2Io3X0FfqmhU69IYir62z0PcRCas9os38PT8HXLb385pf+mFqqNZzDGH",
-	"vwa83QoGuxxtbmH3myZHzsA9ZSTJlCoSjKViArOwkKkoouiMjOWUTKiYYbwYEUmHPNIsIewxiFLoYwUZ",
-	"4k5DU0ZFsw68W4RMBPSqJBWu+lAmYYayqBy8h61+xSlxZWGvbMsAF7DH1kB2AiD67CyqdEK8OQsM6AJW",
-	"k8lOy4bAUZZGZp04ahFoyQXQ51HRuuTSzTDbgopkXRrcm1tbMRvsfleEcwritNnoHwpY9nU+4Fqs1P2G",
-	"YNRobO9pcN/oUtj3LjJwUX9hSp6ZCiIAGkTkNJ3x/BXzLUqgB5a84VXC02LBFXtZQc4FauV0ELFczMih",
-	"zXnOZ6oLxB0x68nwtWkOWUV/Kvipwe5bxXYpOTuMK1SGZQJ/cL7pRt/KBNKyz1kkHnDk585lZWMKjb6X",
-	"i7xl9EsJuJHLWZJZvpq2Y9T/MGCFfqD37FrKSUWAdUKjiCmdXX5j1uR0gGijRv8gTECeZkY1mFU3I1OW",
-	"MGwnYs7g2OEpgi3rmpLnvVGyEIjrg0ITRHOTU1G7wVFJPK4KkuUXZamouXHSvaGgKWt6ge25luHSTiSg",
-	"5TArY2BTh1x3yXs5ZS5mBJswYFqzBOVKKhCACwoGC9eUCkIfWEJH9owcUEyUKu3DcorYUL9JWAVjsszB",
-	"ASubQ87hFYM4BaFlTbFCo7HYbRlosKg7qqyqQxTIWRD2L2O2QQWnN8sSnj6Rk5gmLFxlBhS2EIgusO/5",
-	"iV8C7sQKtmzMBiGREhG5u6oQPqHC2A9mGypuEp0w/zb5Fu4GfA0f9Y8IJ1I8fl2SJkVxnSqzz4r/Bp3d",
-	"zJ01HMNId4tHXmNKcEoVazOXozgDzwCe0Hp+sqXjWFj9/P62c8J10/Le3cbKMZTN0axYYRmPOS48+kzg",
-	"L7blkg1aP22wcr/bZbfGNfyzpxdiRz0shF8TgWTNENa6qW21QHPj1bhgVzK8MY/ZRLRU1XkBH1wWsMqS",
-	"wkpdVYspRzC59jJUwSsZrhWsWp+g/zKHUQEpbH6r2KmXd5m9qLPMebELXpMrJkL0mtxomkH5ZC1IbhDp",
-	"DfhoBuzzUdwLORXwjsSYjf1nhbPmSobXzCGqLLakaNgPPHNWuxtSjBcVMlPy5uByQrm4aV6eU3iRi1Gj",
-	"/MWHyhoT9MHZBiSZvo3FoHIAxaMlFFiVn0uSnYsqnMvQnYvKT2NU1Xi6cbdygIi8XoFmtcyDuQDd6ms1",
-	"3LjjTgkzp+d3MwGqyiJAda8OSrXd6idXZpU4M1LFXOfqbKIVV7YKxPxSgOYXRzZDyc4YW39qes8EGcwK",
-	"6K8nDvAcY0MWZibvWubvEegt3bqgok7lVt7hemHsMpR225gTwgyKlVZrFN8FcXqjGY2WTA2mtRDYKZSW",
-	"gWqPFr6W4FkbpLqixKvcAPvJ0w+5ur9e2nS13vuXsaW2dQf5tLw7a80BnjSNUZ2U0CK+PwgAIKwlCEO1",
-	"onupYsqcZhClCDdkaw3GjIZrnKqtKr3Gisx1d7U8ymki46ePAkl7Tx9mWSFcrXFuEyrUhOsn7o0b5omb",
-	"44Z56u64cdbfnroisULqZDzaT4NVx1hBJX4SrDjDyk2o2uWKQ5zniV4et8Cz/DyoSrJm+ILNAFxRdq9u",
-	"yZ09Cu6qgAoyKCC18GEpfwWjPYLV6VqqsonnvQZuzt++O3//3ttuAJ9vE2WxN27O3/7w8YrIhGwu9J0s",
-	"JyTfnL999d+/Hnd+6XUOv/zt+1//1vnyK/zTm4z8R8U+W6OsiXUZaENojIYRF6wS3eUHOSWR83OanZzQ",
-	"mRHcbUzEzgEP/FAJ4PJETPpCv2OaMMJE6JBjOeLKqlKDsu3N3e293mrYsKeYN4uGzVLw66F6m8g0XuWU",
-	"ydvaZQ2+aBTZ9vGKDJjZT2wzNLcnXABQmd2TUgfovAF9uUPxFmzRIu9r3kGPC65PSptZXmT+W4ZmDgEF",
-	"moEoQqSxjbFWC5HBRNjO3ZR5X2Zsd30LHvWsf5VLqoplxIMZ6R9HUzpTfewNxEMW0MRW/hprfRGT3mLV",
-	"20cRNxVNUtxTN0ZOf7lubicGiF2WNDOEArNKCOC6lDEo+NBkIpUmm3tzXcPNWd9zq6Q+iR53F0mwdmj/",
-	"Onswt9SuYF9rvFl4OK8p5WIlqPZN/qR5bzy5Wdk+HIISYa42lvqi2+7PCHIENsBGyB421NiG6C1vXtYS",
-	"/KntvNstzZIJx/a2bxMasCuWcBl6YQ+LyEhz7QT8mJ06suOAb/wNF1yNfbGSjAvnqIfMws3YYLAN0hWQ",
-	"oCA29moVT/XOyzKaJj61nzHNd4WnaB6qYc5KX5Y2gu7apyOoGOnsUjRsrXPWssowCMJ1l9xAsMWyZMRv",
-	"hVowPsEO+hNAlshtUV/L5grz2CEIol/BzgApNohkcF8/F2wgpbeUAQtFh9zGaAHEJfdNOCZb8k4YaYOh",
-	"BH9F5xNdiMrncTVqZP3xTrm6rxwqlitRDUooPPN0CC007Ha2bTp4iTZxrkvoMm0KkGUBMioTPL5TGYaG",
-	"DQRj7P27DEmpnCW82evu7XR73a2XOL/Uu+vP2BR8eVqjddm+bepYbZx4nvizVBwkO13U2OCNNmGPAYs1",
-	"MSpU8YlSYovTPvxB6P/Nam+tcDEvSkQ51BWe1SnNFlOVQmC4qrF8VlZzuue+aY77YtuohjjbLqPdc3l8",
-	"UBVFZpftTAW/W6tmaS6YWaNg+2DzcGstLNfCp3JA17Zjo5DKMaWzutCsDWKpDqm2KUCjb5OtPvWkHl4F",
-	"TmQ4xAShir39ulDjOw/7bdLHAi3zL4Q+t7DIUJZ9ypO+t+t9jZY72C7kDY9wi9x4q147c881DVTD5BtO",
-	"yu3DGnAT5rP+GyMbe8Di9DLD3/GCvK1RNLa0GkzVy8/Kurr6QYD84f7yatz3VhbRSBl9g2QAGT0BicO8",
-	"fpXqp56uR+I7yKUC7hAG/iSJxzPFAxphljXKTpC50E0ix22yki/3FJWbQRdtwO7mqoyv8pz9e5H1ai2W",
-	"Mx/0DkqtAHZ3t3dXWdxXiRywxkWX0N4103sSFgN1kemYR8zTXahW28I26esgNkuzTHCUxEHfWFNCsABF",
-	"zEiWC9PkVDjV/VlaHBqlK03Y7ThhaiyjsOxy8DZUoWKG24G6BUnk1PlSQIcrOQUO9nZWe1nNulcGDF0X",
-	"+7X6MhrdmdPolEV05nOu9JZM2R/gqfTTbPaaLh+SQZTyn8Fm4zOwuSUQtOCKbIJGDdpqir1FIv7AhLH9",
-	"YnMVVPPzslTbrMFyDU/XPKMamecIbrUXsJsXFPFiVQrmrJrVFVxW2SWac1vt1VgwnzCZau9xN9s8r0KW",
-	"yEHEJo0DWb785GNz0sDP82xfnyFXMpeE1HdDmQpvzk7INOVRGUVCQ3dhMMUwKFVR5A41TBVeCKqzvkzw",
-	"mNUqzRFa3yNuyxwKT8yCbubM6+bQ7177DtJlq2rR7c+Av4EeX0T+/06RSKJNm6n056ddP/5z1iPazXCn",
-	"t+OnIB3NNRa7kJq8qdp1/EOpB+ZApvpoEFFxv7pHzwwgdfCj2TTbSDM++fpTKjVdw/sZYRsVuJuu8KsH",
-	"tUJTsNONueBxYaIA8xYAuZ+cNmj9UapLzrLuCtbdsMT7Xi9JDC0LfzTK/IBxHdD0y3GxzVKbgrpfW7Mn",
-	"wkHP97UaHwRMjDJ1bq0x71J7hXwL9rYPdtaaljvR8nDN5xXL8OmLK6JBLJL3mI/GUOJkn3LNJA0RGm4K",
-	"SD3kSoZZGRa8keQvmKfYAw/yogsjum2lk30ngoKeeYKeX0xhJR38bx96BbZ3v2IJyirPBbs6z7vAxyyx",
-	"6Ohd8jpNzJ9smoOeQgciWwdoLnXCDLNALDo3wNMvhRI0VmPpc8LduJ/Mrvmj082/h+O8nSPmrTVvWCGU",
-	"9YRZLSYBZRDjFgm2KObcN4trKe5j4YK1C5w2Ywc52/PRS+FGVMoJ9EStLy2KfZDsX/x9kFJhm1SB53fE",
-	"tMVLtMqXygPs9kJxZbtZhf8rdP5X6Pyv0PlfofO/Qqda6Pi5+0f1BNZueNfUWuYc2oh1yUfF3AHTgXxg",
-	"ro2hrceFnmpTlrDQGGHcZlIOIhncKwCKxfn5Ok5k/c+WeSHQtMFWlGHdxCazCQu92vBzdiCfdLyea+zc",
-	"wJqPqVJTmYT1Km5SxRLncS+BQu6tsgyzN9v5J/1LEWzKwvVB4//NkcHnPdQNUL6xVO4NOlafxakDGwbI",
-	"ecN5z8gSd42n7x9XZJpINMmbOGvQQePOSbNJ5n6rHo6LkD1WZaAojEcXR7SqV8SVtum/ve7KPPvIxnB8",
-	"DGmhfUspbqmyLxeL9azunaSlrPOiS0n7kGRuk5Qd5UsxPA3AjfO2bdhTMi+wT1ggkxDSwd4YQjgqPjbl",
-	"UWQjLjSA3A9waLrJruopyS0As9l/6/PJ6MItoZpwr5kCx+Z6gTFP907zUwF7IV89aun18EVLd2r9mFqR",
-	"v6+VUjUndzf36vUvy3X+YsSsXuezXH9flZddSxvfbdfvCDavf6M4qvG6V92uN+UFDbvehEs6XcN3/frZ",
-	"bq/By80/+2dZ/cuuxToJsMXW/xij9FVpYM6RS4bF7ly2sMO8mGcifZM+srsNbE5Qqpa0fz3cq9M0znOo",
-	"FQdRzqXPC4SwXqEgq7I/XArHGNutCyM1vKLrWkYVqkWxfzhEE50n/5g8cDYFGEoaQn+KkD2wyBwQoZGS",
-	"1tmCaj/miKtMXSfHgsipcI9OqDCEaI4+Ue35Huc4hO29WhTIOAGQX/bLrXYLhi2jLBd/9i7doVM3I/AP",
-	"NFaEkiCifOJo1aG1Ey0h8hqxLjkfQttghEszFDnBz7leHljv4Sx7aPZO4zjizFegbT5Wjv1AwY+aQ4Cf",
-	"g2j3IcAn9sxXQXfPQzR6ssutg60I3VxaRg4tZk/Rp9bXQnQGZCv/LOCnrDzP7BN4Bi34mC0SYxEgFZXN",
-	"9lYcUW0+3dGMrgC731xpDcAJuZnabfZdZyxwrsLOcJKubhVEsVzaVUHs9BYA1tutx07Mko4ZNm/+sSBr",
-	"vPMtFeM0uCfXODrsO1zlOGFDljARMJXBVKJ0cCBQ5b0IuUrSrJfHilx99yQ2GgM4vvd8yDSfVJcaHpMx",
-	"FzqbSwa81rYEDQhXCh1mCKEpQkI1gbBrHgjGKotCsieCM5wjRCMotwOb+ZM3b7Y5y7ZbcMFrbQYzIuwB",
-	"IdiqC+1cbc3qVBq6upDqLc1T84p9jlZ1lcqeBRemOd8EcbnWH6ToB81Tccont8zTCcV79ihDV0Z3Pixg",
-	"DaoStmcbD7jkAy0NBm5TdEUViiL+lUpNiWJalfh4/mZkhgpLeSW13adp1KAYKr+h1+k8LzhYrKKwyI8u",
-	"MXqOo0LnoTJmpIOKVFnNM1ZiFtH5EIMR+xbVtuDq9C3yOiXnVtyULxkWHthzQwaUYdlBQ1jNH7IS2Oy8",
-	"cy6ASVVQqzlgUV5NipLoe9BdjYi3yC3qFQBZylhGcjQjCEDk8BixbDdLd83GAj6Siba+e/sdm/W75Hg4",
-	"5ILr2VHegz0V1kkKypr9hiXp4mRANlIxm2K2ztDiFTqdxGhomjcZH3vtlj9hmL2QpT+a9eaX0tbqumEg",
-	"YZJrmyd5ExvV0pbdWoBlOSxvKUxDzIieSjuKIiEfDllCBrOsUrY/oY8392zqSSC/n2sd4pbcareKO9Bq",
-	"t3A6XvUZzn8uIyeOF4v9V2hkdpZLYDWVtqvLmwXhtGxaTZecuoy2zWUMx5/IltPWkgITS+tQP13AGYUr",
-	"UiZtlYMS/AYqWEISGtx3ySdDjtiLztZsOwRrR1Fl9cy83Xgz62qK2DU537dyOq3n0dLUAhqMm85tTuEC",
-	"CnQ0VD4FrxpWbknT3CbntpunrUvFBMByqZ/h74ocX52TezbLInAJA+4YYu29ue1GR1mnrcxLdTNr2nWq",
-	"nvmzBKQRBllVT1A+sbUAGb/JwoprWr2OF6+QmCP0F0NOLH9n7bZYa2159V7nraRevB/zPd42bwKrh4Ne",
-	"pYMIwAKObAn7jDywxFZ9Y6c6iPTyKCJKSgEINba7gV1W/qb5zb3WJddMm53JfwZNY270NkmF5lEOkmEd",
-	"LhB00jAiw4wc7MlcAlzMJt/K9hi6ksB3PbJ9gVeHxRbey699doQvf1Vyalk//IHl1s/lj7DjlFEZerUc",
-	"EjbEtkB4HwFNwSgsyQON1Dy+pjlxjB9ho1AyY7q2BWKL9K9TsdaU6/pQ0NApKYohCyF0HP59ygZlTWJz",
-	"a7+E2PQr7fxm4ZqwiSz+x113A1vJ2t9e/ff3f698dO7Jir6zt9gA77lZz0vLfU87C4h7nPBwrtWlAy3o",
-	"bWzt1PnCv1wOfI1skiX6Ag5TntcqPoJn8eJqQ/0V2hTP2mWouIB3bLbWGmxj/XOxtBoosi4+p6ob4cEF",
-	"cUAp5PXMJYa2899dIB7lCbclQw/yfq5+cX9/f28F2JXPB7dXkZUw4ZqFt3LVXoPgmHDdvPp43kDI40QY",
-	"HCkaMO4v1Y2rl/at/o/1q5ORLF5cNlpW9mLqI46/ltr45CuHA3hnVcCYaNR6hInc12NMcxaiha40i10Q",
-	"xaJcZ1Bq1lntuspZcD7AFMrhEu3CbA8cblNfNIs92diQ17I2nPfTccA9yA6gYgQ0ilhIIj544Imuj5c0",
-	"j7NdHn+cqvsOALgkTMVShHPdTZcOjSZ5kwWX0K8XOywVoBsQMxkfrzujeXyj/Ci9ZAoNcpvCRwZMqTvt",
-	"Xl3EZ0eJccdFPVmB9kNBWvizZZRKWYifvXMVeJ5Y6CwuD2yDn1zY01VgyBBqP8sesYyBfH/95oQc7B1u",
-	"t8lWd6u7OYdakybiiDM9PIppQifqSNJUj49gjI755lFpW3zliNBKf1n8NtOn7YY48TiUSXku+PwRDfwE",
-	"Vt4iZ3m9ZjTxZh94KKa4jnyw0sn6qOkjyNbG5fuYcCyHyOgsCriLHRt+lyqWdEln02xJKqwAX2RbY5qE",
-	"y+GAO16/qxPubqcCbF4TxGmrba6aURiHiv8GXUFkcG8zRcw/zb/U6F8pg1Cz4AH8jxxycEsJsxaj3SrI",
-	"W9RxwiX8w15dxUdx1iJCaRrce73bSg59vMLtFAaCKFfgukfsUQiE0STEvV2Ort3ZrAvnARNp4z57z9+B",
-	"gq0L0yeFC8RYxCu0JbkYZWZnl1wzxDUqdKUGTYtMLViXTLCx2phh2DBVPmoJIqmqmlO5j0HNEjyHoRTI",
-	"+nSdd+jIOsoXIb0CWZX5an6BvJoEMdBlqVX4d4rECQ8wQbZLjgfKSD0EM3Y13WKuZ6xMBxHzNX4K4vRE",
-	"JtVB92wfDb0rMkkjzeOIIziiD22/+lNG52jg76qKb8DRHxEqyPlpm1DAUsU4Gbr+v1MYD8h2BprlYUpT",
-	"FgMrBQo8vjZfCYzRtmRiS0rmUlP8xfOYKfaWvy5sb42NcqxmObY1LqmiP2QRLHxJS4PKtM8bJnST1+Il",
-	"OBD2B5Rcc5mFc+oLuWAjjOdyaHjnWiNbAIkpVRbABvA5a9KdlhUQhCJPiLdXuY0NUhV/aNBzOUvnbHLK",
-	"c7wT7gZMte14TmlTFy6qh7g8M6kgBc8xV3LqNUy/IE0SJoKquhH7a250KK0IVXCjby7JztbmPtRKlK/Y",
-	"2cdrb41CIzMTZc/63tePCuGLGmkuMUuUFFlbRJsvCbE5QS7PT09svt2LxOhCruggYsXYQUEEsYmtNHku",
-	"Hx+upOzFG2sdq6ONjUiOuOjav3cDJPjFIL3S782DT1n0hEIjLD9miIwWjGCc9XcKf7SJny6hlaTgNYBU",
-	"MmyViwupnkixSW6Vz7NJXqdKkQBX+z/MGdkjyMKedjMKpLDKl2mofD0v4GQBZyZkD/9v+chL1W47pSj8",
-	"9jNQVKOs0LXPwZNEjz/mTTlZ4nr+2+ttIcU4qJ9QDmQzGWHbiphg+Uq3dg62Dg739zZ7vc35vdttlsFQ",
-	"pouqc39xTx+w0Bfz85nR1/LyFfnkPAN3v+GhYgSLoAXchi5yiJpbZB7F3HAPmG+TSPTCGn822u0NGDXN",
-	"HYc2CSjLmKHkgSbc4k05plgmVQf4acg1g/wEada/Z7M+6N59qC9cCv1Zrc0CKNiQj+o0XqkocTwuFzjG",
-	"MjwifQ5wpeYr5n/t/YI/WThpQDN1lR3mP7LSDrsqBHft9m0L/8xiKIX/DppYLxAvz5rTDPnIfAc3tTt/",
-	"wec8/J3uXR4U/Js3IihjpIRSPMFLCudFI8IxIjO5rOU4e+RK55nONivQSo62pSJLOlxluB8VPZQzsNVl",
-	"ZODdBw8ZeG9FPUDcv0owtGkL1kowddeHHHX/Mri2ja0/a0ZW1hfLC0uPRh4Uh+WT8tWMrJyT4r+5ej5P",
-	"qaBLenHeOFBX0EV2/EA5QkK3W+fiI6Bcn0L7ZTEyMmPFl+s0+3Vzq5tkgrS5lkr1oq168y0udD1BfJbl",
-	"AIg+t58drHr9b3jE1mj1ZUxUqtjejlePnthy+8WQC0UEhwVrjOrxQto4QF+TWHKhVyMJwMj2y9WrfXFF",
-	"Ku+o8jKqFI7/oVb+ankdsJtXdv9zXXbDeskXwDEKQm6j+7eKrrP2zi7KNY+wSQdXy07fNnIpcE0tkQTa",
-	"UOvGaDjXPBXZGDkmUGUpRiTkCdTAzIqAVcRoIVFJpcmle4a3MLHNZSJ+b1vzZyLXBpkiqtlcMCeNI0lD",
-	"5du9Cn9UbXT5IjXYV9uFI1wkDRTnacL17MYMhoc+wMhR9q83juH/+Om2hU2iJnBO+Fw2qrHlXCnTyXr4",
-	"H+agbt/fkDEVoRrT+0LLsAwPtN/pQHS4E3Glmehn5ha5kGTMaMigMYViQnfJZczE8dU52e72nLoPEUMs",
-	"PeOg1WcLmqQ6pVFHg2QoLeoPwNAYetyPOSYZpNMrFtPELGah7voTLoRDnnc7K+zNynahugL8GJcn5wQr",
-	"xdvZr66lHDgyJrFMtLLPdD+LzwLbP0L04/rNCTnc2d13wCRZgZXFou0HMmR9KMzCbmdG2S4gvTIzVNuZ",
-	"AaDSKYDGsJ3K8Q3XE+WfUPDX/Sz65yGbxFIzEcw679isTyb0Ht4kig7hXiJQN6Hk6vLm9iivtjG6arn+",
-	"ZiDDGRnxB1ZAfXXRXFhv/7Fjl9cxy1F9iKAoq4yHzKHYCRtq4VJYxF2dJqJL+o+dQE4mUswN03aGfiKl",
-	"bvsHRc9RNu5nMTcwLtPsdR9743ChyHQ8swu3nUCEJAtb5hDusrG/U6RAbYSJsFCpBMkRhdYzn4WtfANM",
-	"PxpFcGqhDNQGjXl3EuazcS345tvz2nZ85nI8sASL0LGcPE5YgFXDUEqebSpCifAowoKFiXxg5iZ8Fn33",
-	"DjOmm7l6/cdO/rcOdTjrjx2VCgUI7Oa/cSNtaR9cZkX6p/n3+xi4P9zf2X2FA9zg6zagv3u486r7WWSA",
-	"u0etH1J132q37IJaR63Nbq/bQxuLCRrz1lFru9vrbrdQ1QAeuNGdsijqAMVvjM0IR7+3Rj67531GI8tq",
-	"rSFrp/BAdv1dzyBgZmGbKJnnBTiSz8VKwh4YjVzZN4yg0LzrkjcyQdqUgv0XMDqXVuDkgmF22dEZ1b/1",
-	"lqGL9jJ2PWCzpAmz0q1er6C7ge4QxxHHk9j4p21jhHJopWJb/A4wVF8ctoQ6VfCoqy7iKVmFwf+pbO4b",
-	"DsW7KOFaR79+MRrFZEKTmT042ObiZ4D2IzkaYQzakBEdKciTSFGEznEeM6r5Solg/jm9V123PV6qWfOw",
-	"3rHZDdMveUz2CxUHBCUExhR97sN4y2zZazqIeIBlUBhlZAkfzlyhA9zx/d3N/VcNTmbMaKTHvz3rWfxg",
-	"x3zBk8BPVJ2ESwYxWkcEQc7nPpKTvMuG9nywcAAOzmHZIUyYTniglh6CS4vIWKgbeHH/P9jhVu6/Zo96",
-	"A8TeXOAhVfd3EaMg+zZBYOTHMm9oeU/ArugJG79A/ZmOa/QsO75Ti68SaPnEUkXMmoh1wzQ7Bchi29qw",
-	"mHm/scrjuGZoFylnV7tXqNNEwMRGOFPLPDO7CA2mNDGqgCBG/uLF3dvfOWyTne5md/NVUSKaDwijsIe2",
-	"j2Uip4olZECD+8/Cqq+AuecQI2wun51FLdkHR1wmouNsG4zkT+iEaWic+Ks3R8hFFj9evy9bdMtiWIbs",
-	"Wv9KGTS9Q49OIXyT2Wvov8oJcEno68Dj1PAG5yPOhCbnp+aM4AzKMazyElBH8s0Wx7mzrr4aE64TzvKm",
-	"/NommFkr7XyyFbQBsAiTVGlUPkdGhTJEl6nI3qXa0zJLLh7WRsrxBDeM7myGr9iQxF6NuzThtfekt8Yp",
-	"gqJN/5W6GE/Giu2mOFU5twhsqoVv1s69+aI0d/Xu5AwvajA21kmWZ7u/t733qm1Y2liG5GZrd69qnubt",
-	"u+ztpRMuRlSOO79gjcRd58vvO9t/eOsk6uTi2r3F1u2GGLvkPaMPkGspU0xByzleBaxSVequ92AgT7ji",
-	"IEo4JdlCvsxJve3els9D5gjVsfD8NljDyrz0XgZZo9UlTM/P/rvLpeZzayQ3AAOUsQAt59JuaumEhQY7",
-	"JZmY5bfH3mTOrDg/VehvvDTSg2x1e47TBgmDSn8aKTJKDFGVhN6OFXnFxwAxhyGUF/TekcmEyARv9A+3",
-	"t1dkQBUPPgszRfOStcE/i8/iisk4Ynk+O2RRWrmHUrmwM3m2O2CiuDymsSwQ+hxomrNPw1CRPhDp3y0x",
-	"Xxx/OOvDHF7jSeSbUiYT4AS4FbAiYA9lTeBVl/QzbaTv4fMl2m3PY7iavWQT9Vk49lfBJEH+fxa3kiRM",
-	"sCnEygESFkL/uGtt+Lq557bZUN8mgmBufD/ns+BBLObNW7BsgHx01dJTFj0wMpZpomwvd8hUBR3hs1hP",
-	"YTk3a7q1mfoWSPe1xEbGFTbHY2c6nXYAbC1NIibMJoUFVRhLPGJuK9/zy3YsHCBFqwDukWsDRy26sxnu",
-	"sYNhZ3uwv9XZCQ53OwesRzv7w8NwK9gdbO5t70ASJLzi4satvR9uj3/aff/zxeWbT9uvf9r6x487bz/9",
-	"uHe29/7n69db//Phl6vL7Xc/7d5+/OXsx59/2jm92frhuNVuAR3ZKgc3ZuEuAeOwRLOwEA9ZLlyRqlVa",
-	"1QjBoFs3cfQYXb5mv/z00z8G/7jZ+/R4Mzg/tr/f2cr5pHXUCl//c6h/ZL/snPx81Zm8Ptx6t7Wfjgcf",
-	"f/y4GW8md9NPm6M3n95cnv3zf+7nF1ea7Z2FDHbJU0u1zZJq0kjV+QPb6DkDtbh51VyluGWlFfiLZ+AR",
-	"LJ7BOhrHu1pZtcycvCxdwNZRi81+HA/eBvyS//jm42/nmxf8XJ1PdPzLyfne+T/P+PCnLpv9+Fv46Zxf",
-	"8vPZxelodnl6v33xz7Pph1P4OdiKxGDyphf+z4/R/AeWz75Q+sNtWRJahgWFZK7gICOi3xewIhcB08u3",
-	"pM4blfDkHnKvYouOv9qb060Vlpqj9eWaoHuuoAj68m4K2uaOL1uoSF9FO97DCZamHlbpOM54VamNgyzm",
-	"LTfJVfTEPYtXc6n9M3dUCqs4y6aPUUzXN2sWLJOqdn0LBXjrF8itpOesYK5Ke16lFy/wC98uO25m8dhK",
-	"GkDWrRK1i3kyxXyK5R9dZ6MydrJykxazpcphXwfn8VIuyduc63not7CT4BTbwS8v1/tBjYbwJb6y2fSV",
-	"Z7Uwzpw2XdTSweQjaiwT3Yn4AzBNWyy52tqAkvE79hgwFiLiTTFCaD5Jg3HWFAGuvCIUeq0gTRqN15Wg",
-	"2SaOhEWKdWEhG5Ae9ry+7Wsc8q/g2obVfTPXdkAFXv28PxKGJM0RXUmlRwmU3DTxuD5sbtBwwsUGTUOs",
-	"lX0O9/exGfI9V/oYRl1wX/q2KH9kw+FcrHzQ5h4tuk6gxpoJnXCmMrZpwewqHB0ZpnVRZVrVef/LC1Ih",
-	"7B0kd3kI8QzX1jY30dxMhLN9Bl9/FnYEgoDutkaxjiIXzy3yFXPMtagrZMOEjiZM6Myb4/djXCUyloop",
-	"h3sKuJKYe8I1kYJIyBQXhSSKCFNQk1TAg11yUYZMHeIOwSCBnDAH/XtbDGGrsZzaVAoHB4zZFOZuTeQD",
-	"I8OEMdUlH0Vk7mI/TGbXqegDXmuSsnbR7Id4QSCTUGKmgGJ2wua6Amqwst0JzaQcqjTgZ2AZ79xCu+TM",
-	"vAT5DmbG4DTDNFj1HcnhsG1nLYw3NLiup9npNL6qhRwRgBv7Utfwb3YXTsv0YxNca6kXmy81iSXyIZaK",
-	"Rt2cSLBuXGUl4YgtBGh2NH/+GW7vaWKoB4ltMDOEa3NnLK0Ze6pAWPXucivF1Ko7LInAJMk7M/vsL8Wu",
-	"4IEUw4gH0Fcop467CVcA1duaYw3/lFx0MH5ezRYaEjTSx4+SC+eN+ktSdTbBP4ee8/2poGTrPDwHakW0",
-	"AcMnhcMaeDq94sIz9BNguRHT2KkFUIANebwImdahTRvj3tA0GTGtViRZ5dDFFg5cIXpOADWdzmorRspV",
-	"kNA4E3Z6nMh0VEwnVZiGiJ930OBj6bqVWTUZMuWoCD+L/t2dnfJdTPX47q7vXnIt9Psjpo18tAkKfRSD",
-	"mPtvE7/sxyDzroBnrhz8CXYxOBnTxKzMZfgVVhVKpj4LITWiUCM0OOJEQwUOpmZa8ODBjKQiZIkC2IdV",
-	"osvjdDZ7X1jRrT2qtRSzzCr+tVgPAZtK7yAlwyweHa97wQ47GGz2OlvDw7CzQ/e2O4Ndtt/ZDHvB4fCA",
-	"7g/2tlrtxZdh3LuEBveto1ay6XvEaqTmr1HH+0QsZdQ6ao2YYAmNfE/YwhW0ltwDBcpoHRXoHOhvo86K",
-	"skQZY+u7W/Fra96tc3TQO+i1vhjGmfOiesibxWP0FNAvMKpLkV0QxGox9nB2FZ9VJYZt+g7Bv/JWJRAI",
-	"cz2KQq4CiVmyw8KdWEtpRhH9TCaZuyYvmkRpPlBlscDH20QhGOtgBrzg2Y6n3CaBJ7kaDwWVUeTiyGsf",
-	"xMbv5n/Owz/wKCLmKx1orHibYS4whNJQRRl+AInlMUF3lsD1g8jANGjI1delGgeXNm8xL59+NtfwLUIL",
-	"YhFaRmB3ibr6Z4V2GScAPgLFQndDyiMWtr780X6W6/IWxeRLX5Yqzcs1PipkQpzd0spuPfaxDXjmCYkN",
-	"pYw/p4I1PqQvf9TIV7MFNuen5ThBTakKDhxbHmelJd7OpRk5Nbw5MVyqRerBohJXy5DVIBuj3Sgw6AEN",
-	"sZxdZApTYjvfOHUH/Cj5j+BVwdY42KPdXRDXNQpujUvBp8MhVrM0Ne8RpuAZuMzzW0BmUhZF4RvHCv7K",
-	"t+/Epsy4S2K0vfYCUUGICL1MhOsXsZH8HHaJbNwoCpNlgvK2mCSDiGkZdPt3xth81M626ZJbSQaJKwKC",
-	"OzGgwb2rPiMUjERrQoIKYMRaH6fUb3xdrkH8XZSrBD1q004FYGpRnNqPZff4WUWrGcqWe821SKfrM+7n",
-	"1DWX79/z3uXCt6o00Lle8uYCRWHuPCfH5XLPXFPK4JugUTglEyn02GZNcZ33lXhGU6NERXlDbJcAIJ9y",
-	"xP+esnkZ11lVvVHiNjZ0pvMaifyAgf+gTwQhnhGw2PpqAykEs354V7XqSiIKB9aY47wt+WSeWDQC874D",
-	"Z+/m1l+kcMTtc8aavlN2f+tWj/xfRd2Sh0HHVvw9e0j28vz05NyO/eKB2ZeMj+YLqWL4dplzfP452fSS",
-	"itC6nob284Q84HzRnZ5vzF818JHP8M+JfBR2qKrU11eM8E2NgNskVfPAnejbBI0vb7JtlN0SnOTzmQJ0",
-	"wu40xQha0S6YyxpyCYx3qYBkFIuJVCfCUmR1G7/jP57XxwYXAx1tT7kYjd1t9sRyNfI5/WmVdSU1vWgv",
-	"6TqDDX/LdGm3v4EU+OteZedN85RjrSU0lms8qyjZ3rHWMnfXGieObpxnu2IvKXT+HI/TvwOlnmTFWn6k",
-	"4j/Ly+TaDXr50w3kbmHnauzZYTtTtzMUfohz5J1sqAgBQKt5qlSmRl9h+OJPSWycazmeN56wcS7oyYv5",
-	"AWJJzW1mt9S3U5bM5980y/IK0hCuZFhlRFxBit6LWRBu7woZlsUwZna2awUuYymjZ40gX8GAL3kcUkbV",
-	"JyGjl4sgx3Zpa+7yxu/mf54/OGwW3aqrc5opGI0TZ/AsGifOglAcO0tsErJRBqE3glvLW2M++52yR130",
-	"1wB64szvkYndptUAE3hqe0OjRaXa156WkX6ahd764LQNwywWLu31l1GXHJNITlliW45MJlwTIATIPM6i",
-	"5UfuXTowRgAEFtjU9qu6ZyxWIOeAoxgJN2IaD4pNjfqpssaWqpAQYchlwCI5tQ7uCdeNheJVqq/yHX9u",
-	"vc0MfZV+82IiWFFViq85tedLf5Sui5O9Zs+kZc2xKYVdoTv3bPasMiHvNv2ikmGuf3Y1AthLFkXkwF/Y",
-	"xRzTlp/o6UP0m0hJkkgNAR/4DE21nFDNAxpFM8Q1jEKAOMO7jtBj2LYL0Mea9kFvHBiF2RWaiz+Ld/GF",
-	"XHzFHuiVpOJym2PXBp7wyYSFnGoW4Y/FhvREisAFXG00yWxnJGlo3tTPmhBtmLY564zYVCNqq+V8K3KE",
-	"jd/v+QvktpWopZ4SY3sxOx3Ggo56qRmcaxbj9Tl1nYjRexYSuz8WZOJl9Zx7NvMEpd7+tP3p3Q8Xu7cn",
-	"+6fvP2xd/8/rnV8uf/7Hm70zv+JzXx8Ha9ML3VOiD1fx9YzC4jYrIvs3jjwVWlX7eAsu8aVsxmZVeO3n",
-	"LKixvbP/okGlUmP8bxxQcl3FK+poMpfIn+bXy+psLGySzf213flePmJURxxZ0t743TmJnl8crUvBjaM/",
-	"Ljz3Ira4IGwSaxcD/EsnUWcb/sLM+K979VzwZ83Dah7guXUu1iUBHtflOrf8sVmmts2PB9BYGj0HtqHt",
-	"INU50DfmIiO0t9GQpFjDl45hmGe5ki8lTf6cSNFfXpo4ZwVO5TtFICHgzwoOLcqNDRrzZ/dzHF+dv7SP",
-	"Az+xyr/xbLpk4QAdfmS72Liau5Yy6puzLa/S+lHZPjYIeZNNHjRsIqeCJZAUb0FQ4Q+AIolmuoKC1CJ2",
-	"DmZ6GoOzgDPpym95wFwL3c+ib/9yjH/ABiVYDmK77Jbb2bVtjb/t2JOjUeCkEhmxNWpdUY1DKvlrq+Hv",
-	"2OzP0cRxcz5xPb5BrLolrQKyWgHbDpBgnjA0UXrpivcifOXzc83FBK219O+Mj278fs9mL6GQZ7TcyDfk",
-	"yiiy62uLPJ2jzqbJGz7AdakVEKZ6CzklUjxjFUbj43weTrnaHfLOHFvL79cpHnQsQwhhhvAfEQ3YxF5F",
-	"r/g8F8S1aTMssz9i+kqGV+69ftsC6ozllEyomNn6XEhX4EKlwyEPEJXYluk6EByIb2F/WOhOb6EN7K9Z",
-	"sFxkCZBTmUYhgPMQJgA+wQ25Xm7H2/JKWi+degAfqeBRIQu44s9DqGfYXAkiTOF3imRnTLggwzSK/mKE",
-	"ewXdP+cIN3WdSStQOO4ZkCI03++3UQ/I8yrWJghs5t90tfDWm0RO6iwXHr6VtR+9YgmXYcsPGm+BXmdk",
-	"MLMXB606rhAiAVH1fOk58PPrWSk7JyO8lpDCbINrhWr/02I9wkXBXtG2gamhKLRkvngzieqsE/qN1t4V",
-	"2wrwRZ2/OC1U0dtYihOoh3IhjhEybS3bwMLC9j2btc0Gt++5CNuxDO8UGDWqHcTpXSATlv0B+0Lfjfgg",
-	"+xP21iv9ybrt7hIWMP7AwrvBTLP8z4oJbf8USKU/i63e1l6nt93pbd32Do96vaNe75d24Y+bPfdHCBi0",
-	"2+3tvV6vvXnQ67UP7T/M//R2Dnb399q7WztbBwftpsVFH9G1MCMxEC/mKBiCew7+djO2jgwk9adh1o2Y",
-	"0MVS1mpgqtuC66RYPag0nSmL4u7SLmzgVbXJgEFHw3IXtYAKMmBgpyCn0nmxEtaleUpVBZsWe1m+jEpf",
-	"+AJ8kUbf2iMCn2VhcamrCzyfBZjz98V+ob8irk1BBwQ4VG/X0CLlmTNcN5VjAZfVtlXPqIejhduerx7F",
-	"CpHcnEkNQ0IgQqRGC9SakX3IFJ7pklrK4lfz5rUAOdR2Ld4dKCyWyVKjs4Myk+OaYgWgWbiqS/BvmT7F",
-	"+d3YhjFLA6vXACOOcXvcLTsHrsiYj8aIq21TZaWozJSFNfiFYmez0HKcC7230yo0te54u1pXTjOaebau",
-	"NPE+/K3fJnxYRJxUmkcRbiXwPVRtJl1yqccsmXLFwCFR7F5ZOLPKZjc4D//CK5oiV64OUcgSXW54DN9H",
-	"khiwEc/bBXFIZGsXei3FZhNkqnAUM8WQUEX6gj0alb1ftQojjK/kE/OcC4tw7B6n7s6IKzR0rIgm7IEJ",
-	"c0jc5Uu6psuVuteUcn2Db/t3vNfOu6fv9QpU1vMQ2UuqQKUrWGm7wDOOwL4NJ3b1xqWPl0AYgBXYM7Hn",
-	"UZNFz/flyRjmmNFEDxjVy+ErVzO3H7KBXkaM5+N/Y+n9nlFVSSiR+fFPE9XwdQujHcvEVopYD8IzCe+i",
-	"a25RkB+TjIAynNgFNtMl1/AOtH3V84Dr8yLc9Zpb0i7K5lO5JwuAm5BpTY6LcCo0A1NBHBabApkhsXTJ",
-	"xyz10O4ruuSzlbWtFEMY+QmdkQH7LHAfit5xaKWdA8ubuRyV9RzAVja3F1PkCppO3n3JzoHRJOIsqQY4",
-	"W7fP0bXdtQwh7GWAkfAzSQFs+Nu50S/gvJnQ5hosgUn6ThFuH3t+HPwfJTisgM4sIUrBOpo7Inm+C5rn",
-	"rSzeULPWAsJQVeP4AoXPX0iV97J6ioC4BvZwYwd7GcLD0fFL9YiuwlWPtq9dub12gUxCFnaJXYKRzHkt",
-	"m8M5K5auwR/5SMin4es0lBEgCFQ+x8LJwHSBKgcQQnkp8+7S2QKR4VpuNgigEsuQQMxRNRMLRpKkarkv",
-	"w9oTwZgF9669hDk1i27MNZsQiZgDciqgHzwV+GeXm5uwYaqYWkgWgeinMUdUffcG0DtOu56pB/XVmk2K",
-	"oEnYmd7R3vnQ2sNowBSfLnXuw0UY+gsTGcdWSslUgy2LZGajwPm2UZF/zG2MtbxwF/NNyMSVKMnGIeWR",
-	"qjIRYpacazZpZpC9UJwXj6UJo3hOd5D56jVTZuFVxdTlc80UiIwsC1jUjjaumjGjSt7ndEm1/tjfjtGB",
-	"KybQKY1ye+lbsbljt1W4hwP2FN13dQebKVR/W46e51F5cn2+Td+a/w+3j8mSc7I+MqWGVGZ7lzvhsUv7",
-	"ckw3wOMb236o5j7D4WIeE9gPEntTW4nzwNkUOG/IHlhkTh1FXH26OLGT+pMK/10upqu1v+ei0p1kfisJ",
-	"iqUefljXO/PKHyu+nfvnXE2uF1uATljtr1+Yh+uEBCEaeMMiFuiXvj64I1X3x9IBUI9NkXuheo9g8UuF",
-	"i+QuScPqj2M7LMHWcZjxBG5K8Kq6O3MMqiaUEesxmxCqCBMPPJECEgceaMINH1fk+z4TD/02Mf/zJpGT",
-	"/isYWSHIBvm+jzFM1bdNpvEDnwU0mNZG5hEmgmQWQ8HXhSwExRC0Q2FL5NRqwC5fy1zqOne5MpUOz/HJ",
-	"qXSrKfcUOgG9WNIdruPPybize1ihhiHb6JJzo0yECfTpamedArmy5/+XKI5ZvBR1r1rT0piF/Lz6tTJ2",
-	"Hhu/4z9WJOUdC3sCVvWEGw2WjbVVBiyvtKx7nSpy+da9TI2La+yKXgjo4glU8Bw1NqX4asb+dMY1kQPi",
-	"PNpQlWGOUUOjvAXm+DSN5y3T2Zm+sKBdwT7+AvU7OVmsTRTNM+ZO7B1fVsvzLsMkKHUmuGcstkn8SDio",
-	"EvdFGkV9i0loxCqUwWONtQWhACpCacudn/2BJZCJSK5TATXRYCFCoyh9hGL+s+2CABoiFy4SapMNvHqD",
-	"e2HMBNI0AnShWKAA84OJ10+R9FjD81Tm9BcR8X9OQdK/v4hHQvNz0ZcS+HWrmNgDW1ZlfwY/w+W+ZzFg",
-	"Y5PNHRLSma1fyWiQ9KeGWPtkKpN7ZfRvLkg/smh1/f+y2BXwPYe8rXTC6MScUp+GIXP9Ep5uKuO0/7Te",
-	"v7hpcvhyNvMlDLzUZs5ngRlGmTDzfRx/fSog3w2eZ5ZC5LrFd6BPP06oOgMFfX1NncsvxHWAgsqZtjD/",
-	"DtJsw4FwY7zOMNiUF7LfmRs8IbC9YEkXuIy9/Mt9YXxCR2y5K6wuE3iu632OU/qTrjduSLExxiRGWMDc",
-	"PZWwIUuYCCp9VNkDrUqIlK2d/7uuHJzqN7hySD0vdOUyWuDuKxV3z16rhs6zUjMRJaMHG7TIyKkIIpWn",
-	"toygM1ih+BSCp0CpAY0iDPy5tE6Y2VxJqUusxZydZPZZFDsnLVS1hlRTMJHlVDiIKhT5AxrcjxKjmWTx",
-	"SwcLYnup///Zu9retnFs/VcI4wJzL1Z2nDTNtBn0Q6bbzuZ2Zps7SafA1rMxLdE2EZkURCmut+h/v+A5",
-	"h5T8IscvUpzu9lMSx6Yp8vDwvD6PC6nDNIKlQmPM9Nr/dXrqEllhcdEZ2jZB6bnAkHfDwXvIpAfYs1Qg",
-	"R781aiZS5RmQvvucKD4prg01gnFJ3Jt5At26QvWU+6Qczn+OmzvjugBhI/q/iyydtS+giJbqf3Z0Ky7h",
-	"YUCQn2orLkwO5/nYQUFcl6rULEi3dREh39jHKUo16sNZ7QNnbZ+qZ6fcFCd6IIY6PSg32yXJsKKngH5S",
-	"7kVuQ+2ygfuw3MJrx7udCxTCK7kyeYLrAwPhRG5zxfNsrFP5r8XXyxwNpSjV5iFIfLKjL/Bzg67gPWKK",
-	"O56v6pDiyaOKuGEDYZ1gH2LtjwTqjL4vxj/tnvqy5HJI83AyXuAMSVr+jWR6WTSlus2N2AVlaO/ApROc",
-	"Zk2ltdv/FKKWO27gDrQSqAuKjt1NONkcLxhQZkNIMWCUKiyqeUER4vU9BcMDPJrciA6LdGiOeCI7kwhq",
-	"AQx1vZBVAzCoi5Vz1g+PI9f5w53xEDg09h9M0S3rgqloUVFdcmzXNbJPPZGKbD8SxFJyE+I1nA3F1LeE",
-	"6DjqsAtXfUzDYddfTyHRnIgY0BhYm8XoifCfjbUauTmL2AhgOyADZpuzEiDQLFXTeoBR+6zWM0NuQccA",
-	"t8Lq8ZBe9ZDVJTq6DZPcNbbeZjrjMcESvOq1eDgRvVaQ6OhVrzUVg17rKzvtnBw/EVo7X+Pi5HhTNjvs",
-	"Y1/v89OYR55lv+IcXZS/jvwSmoefHzUGY+IvGwvjKPMB8MaEKU/EHFGfL5uj8lwxMQIcHfgClHPHR2sP",
-	"Fo7WU1KFcR4JOn3u/4RK3mGvxzzlIfQbwDeUZl5Ui8axnmLtGYxQrtMD0AKA/s+V1ZehToU5wCmwbiYd",
-	"gBvanp1uGn8aPn3Blnn47O3tRGT81h8Qab9y8GP0cviMn7SPT8MX7VPRHbRfDM+i9nN+HP4oXp5Ez7rP",
-	"WsHSZ2HUW54k9nyMdbLiLS4SIQb2aHhx+9Q67nbOTjvdzkkLCwf9eYPSyofux7n1gZHxlPI05StbCt4r",
-	"J5XYFY5kZ8Tn0kxtWlpOZg3Jv/7bzc2VB4CKpIHLaWYFqBDXLc/y5oSOG8ffvtM4NiEQeqqq+Lhcm8se",
-	"4aJyXGiOh9aTLWHOKce9JrySjUTiO/PjfwDzY4lfaWPB3LsyaSW14+axgl0JHreIERyY1pFdZtZlsNO1",
-	"xrzSzliP9YhJ5R0ZmTp4sjIg2WOwQj4gIfsRQ27qkH+ng1z0zffcrAapHzfa0++Ej/9ZhI/73zObFsSs",
-	"ZXv8CHkcyOe9sjvYX85PcVfVooerUrHA64JZKfQAlat9odKYgmU5IZgqe1z7ZqZC/6ZOT92MhUIHherY",
-	"pPWPVca4KY0ZsP5ER3Io7Ud1yvoU4HXjFMk6PcTRqD7HOAf8J8S0oLf4aUjD+l++9ndwf6tc2kNyWtKz",
-	"NttectC8/ZNqbykIL5tM8zfInYnB4qrMPmiQHShRdso2oCeDEEPfeB/JlY4O45fZ1ask24uKIlJkLlEs",
-	"GXMjWP9KqEiqUf/b6C9JdLSRjO7vsy2lisu/E6CkT86VcsDrfbkySPA6Bw5w+Aq2ZUKppHJTnQCvFncg",
-	"ZTKlZOl/D2aMVppdX/5y8+b33/4Hnafry1/eXf76a1EYgmmaUcpD4cAkpQH2zA5778DeSG7oug0cSPFc",
-	"4hVvX9d7TwiMHpbG8CHwwO2Zw95JMzxGBnujQwd24CGPz7UVGbvmUUFFu+E5qovzZu9sNIpAk7f5mo18",
-	"Cr7uDlu2vX/rMKMrnVu7IGNtCPtBqrKecC3kjCMImANesY5CDf0n+yuBRm77w3jGT1deS40igNg8l8nE",
-	"/BD0TcJTG19VUNu1vlphzd32D7rOHsefZxnHY7BSs71PIBjJPorBtQ7vRFbCYcsHSaozHeqY9ce5uevc",
-	"H/fJcbbGPtWcujv+B8N0niV5VqZXCBgPU23s/Y/edlBiqC16vcbc9JRQEdl2UxnHjBpT6YOAGAUmg3Hl",
-	"dmEM7AHQP25/IdqW8oQQgS5JdSiM6bDfdCqwfAKa+WJiH4ALH9dJROeMx3FP4T/n7RZ8vMATTbj3YFWp",
-	"ySKp+jDcNJUZJciLZ0TCXpdtdO1uOIdIwJdT1a5Hy+ipMmSQEcb4jNCOeugCnvJG76KJPo5lOH7tnqcC",
-	"dp4eyAgF4DGJq5sp1mGSA17HvWADgcXQBfwfLeIc/ynSl67yv+HNewLTlucMbBWLIoQlPjx2KLQQ9Dfy",
-	"X1gfkPmP/2CYCVMh1FbPm2WzTZ82y2Z7PutHGWXjQkbwuewNGFpnQFXGOUIdm8X2CASdPQZI+AKEdiOk",
-	"478JORpnq+aR6mnlJOz/apzEtVUquAlYQ352yt7JnzH+hpCReNyr5jPg4R0C2tQa/rnGQ35FinfZ9j9G",
-	"h3uh/oeU108lPcWGOo5hQfe/EXF8u0x87nCQZi3dfKSktjTG82SU8kjceusjcAPdQjFO6W8ZQfLR/Wli",
-	"Pd3DSlx1Y4ZaGR2LZq7MqSuquhOpEjEob/vGtlTS3lRSZQHam3BLuIHnZdJVKvUUYX6LpFCzdu4MKwkN",
-	"U9op4Triw/bJr3T0mhZo20XfTbZfa6UgS9qUcL+FoZzih+VzJt0Pht3LFGDRJjwcSyUeXdTrlu1k1sYq",
-	"zFpkGyWRjCSDRYCMp+HY2ky8wgJQQkQgmvbNSapHKZ8A4g+4XjplsVR3PUWumRvNGlbImMHRwLKiYCQV",
-	"GlLRWCRTCJzPFiwptsqQ2qv157VOZg3aUfg8JaRKrgqmVf+U6JogwJK1g0OdSOjxyjST/tOrWQnBvRFT",
-	"n2IpqnKP7nl6hHfbSgBKZJvfiGD+tPvyDDzxTKR2qH8ebdK//I5gK5jKJyKVoduUBYmQymSCR3avcmPX",
-	"ZdF2yw0mVle2eQuRvIdhn8YVXlJz1nguP2gtlIM6mZGggHSU7vF/B5Wm86xmnYYezJJCI6NwI43WsC9n",
-	"t/St57VoQAdZcbHq2KsbawDa5T64ungMQ8Nteo2WRukQ6jzz8CP/FsdQfBZhjSYznq/JBNCnc+V1f/nM",
-	"fV4Z89FT5fySYJ5UoKeSVN7LWECmX0UBy1UsjGF9e1FAMQU0aAeMWp+BiQAukTXWBM1yr6P85rMIL1Vz",
-	"QRlaSMibAozMKJ+IEna4I+Yh9AhfdE90SEWLQgsiAe3YSubqUAF809rz7jsHyigLZ89eLMMsANfNJb79",
-	"5PkZ+Pj05/FSL8HSk79ZCTfFDfv7xW9vXv1x8euHNwH0mJRITBeEqcp4EOq+teEjlZTZp3+++vMvr1pr",
-	"H/Ps9OEHuxmjVFrdbH+eY6tEpu1JYdx02F9RT51v+jx2lEoAjJMXG5hsdk5Tnd7NmafbT4SG+KusnM5u",
-	"FmVFaLLVXGDxFxc19ofPh7o67DrjKuJp5LxZAHZ1r4k01SmY8wAMr5UDaKqa7vfI4H6TaMSaKOvdMfdY",
-	"drWUeueIlIeDS3VQKyJwOv92fsDiNWsZ5Aj2Xq/JcSfjGJgsdk0QV7N5VuWQPBAy1a/M16aAZil47fwo",
-	"HfbRuhRjnoAdBMdaGgo8y8xnx1iiYxnO9gtMvJNx7EoNGkkXYxpuL14YKv6ZciyWrYX7VYCOpZErPdz6",
-	"M7MVhAYiQ6PCeKGgqSHyTWtlsjbWD4DdlyuckcsbmouLqqnzIsI8l16FkFlmbdvBLMPecvtLh2Ep9QXE",
-	"i89ZWTA+t1VkhaPvIkb/e/3+7z0VQ8M7tc1mciKCotYa77l+CFW+/Q6jTXEvAFUjkleiK6kyqfKCP5Fn",
-	"zI7eYRfws6D4gr+csZ7wNJM87vcU1FpjmIvjJyQGupB36MPN2/aLgPWBBbkPo0nAPBxwI85OCQvVfg5s",
-	"f6DeNHIiY552eqqnEPo85ArrB9lJl/0mf2Y8Q6gOT91yDC8nIqVOfTv/YvERnyyVmTBsyE1G+5FpgDHy",
-	"PojPBUvjc9GoHjp2JsAPginkEiPQcde+heY1704GDIYlNCT7IPZbJz4Dno1TUa7QszpKpD6+Lg2bSGOk",
-	"GgUUKfyc4d7DOH3iw/kZlhZXsiSPuHHw7iVaz/4n6+Wd913ZneN006yPrjZW9KMy9dV+88L8UKlAPeXw",
-	"WLP1q96B6+FBt8yHOP0C6IQI7+gsKTGFFay0e3C16iFmJdpZR2CKZxzqLCD7pCK3WrEeVZqhXMZr7LDu",
-	"Q2yla+cWE8yGw/ojdcZA10kDighSBzzDmG8Rn1pFfF5l+MtFJECPvRnxDFnntmCKLc28oPGFU1F0OKBq",
-	"JLgSUoCoxlwL4Z1IsoAKVqHuZK1ULNMUlz3Qi/Y/ePtf3fbL9p9fjoOz06+9XudTt/3S/nXS/fpfmzzc",
-	"VY73y+9vX7Nnz569xLVHVC4MG8Az6GFJI1TKjJzYQztJTA11HLhXC5JayMGqu81NC2vIinnhfbgWYGS7",
-	"zgz/hXP4J196sAK91nlvUUyPz49P/tFrBb0W6gN4j8kinWfwKsoNvOrgH9rRs+6zEiyEg4s4Pg1fdH6E",
-	"T9mdgc8cvzzpdDsnneMua7M2+9Q9OfqNp0d2Eufu69lf7Kn9k/V6vdYvb27YEcAiHB13ju0r7KTbZWen",
-	"vdbXB5BYgkr4l60msTgFP4EdcGBANuroueWRk7XqaO6GtcnW9rvNFb/nMm7AWQLYlAlJZjWZEtoVkQiR",
-	"apzOkl3eKI9F6mGVrEHh84pDmS004GEtlTdFCVoSUrhQXHnOxnqKd421bAx4QYa6nkzAMh3TTUwEhHks",
-	"DBOfAVnGlWKlwug8DQWiQZl8OJShNaEIJBLeQ8gzEBTW1qDQeRyxobV9hNL5aOyJfslUmuH9MseHUUfp",
-	"95Vf/yZrav2XVDJy48bWIf1vPqN+n45nJVgt5IW0m4qdWeNZQX8OLz9eCfjKY6DTrD3U6ZSnUc0Zw5Cn",
-	"AGOqlWA3r6+sLlAiRBCPy8z9aVyYGSAkdbmXJdY6GfDwjlmbKB3yUAQ9pdPqD/AoSsnId81OsTSZnbxW",
-	"frjGSyHe4nJaIddp9hBJp52MXR77OHMX9ItuRQIRB12bQCRC/OfPnz0/ULzPZw/rSRTCYBjGcIuFkb75",
-	"QvNvMVNIblr9kbsLw/om0wk0eHnvvA/fZl/bo4nrd+FG+Ra7uDoeD97dy0I5pFFK8R22scv32GMYVBI+",
-	"dO0NXivaJOcbIR8I5rkuBm8CwTSdPUL2EBvzdFIR4GtI8svdemSq+bklIh3zBG4EroB2mG5nuNOAP78U",
-	"BMKYF1b15QrSFjMkELDisscJuv5+fpo5P/bA8GLXXMOmiKz55YNlT+EoXbuyZr4gZJV0votnJ1sfHSfU",
-	"1VBPRBG8okJrqXytKMJQ6lwBCCUEaUapnnbYjWYhj8M8xlbtlGciYLnBT0Vy6LD9ByKbCqFYNi1YKs18",
-	"rQnrD7TOLqN+rbHIa1iCZpvy8DsqDgOi4urCB+QYGoQkFrU2ldRJHXkd6yi6YmzHCY14i7uLdL0GjT1v",
-	"zel0rENEBpfI9ZJTyF0a1r/G094Hawc8DUwTgBsG7YtQ8kOugisBmkNYBkhYpVmY5PD3REygeqN0GRRR",
-	"94F16IyIh3XeDWC0fb8aGjKt6m+UX6HbESQAcoF4/UDyrEqzw+WxFgZ176DL/8FXNKgs4Qs+mEoAePCl",
-	"DAWj5kDL69KLc7iliJG+/G1b4JfS5hDwbZuHob0l64KrvcZhL9yo3zRk7fzDVMHW0ruYW8mGgJDMwtfU",
-	"AFm7Lezs/Ho8VejZ+VkeBuZoYaUqlMfClsLFTlHUi6tLwCufiexJQBotTPXxYGk3R6Bd1GhHX8zcLtSM",
-	"RrvvYdgakXZhC8ocMgBNeydmeBGtQJ8t4zXUSqK9OClne5L8mqeGTru0a490eWyqAp4AhM/OR32ffM71",
-	"wlFdi+6D8u19cR1HCGZaKfFsW7TbWg9301fcYbB9vjn5dhC4i3MiKNyDIOBucGcd8US2QZU2YaG/Qx3d",
-	"mJRcXF2+E7Mq0/kGYnezpkzmVVvtLiaMjWusc5KO7N8cUts1YKNbO/uJmukoGYcxz/G7P8psfI1s8NWy",
-	"idcMlq7Yt2KmHX+HGj5xL1IIDClf9l2b2a2cuDalnJYRRfc1sb26OvpyJ2aN2two3JsZz3YnAdYJONlw",
-	"E+1rDueLbGYAR48clWyTFvTvMJOdtrhezfNwqOWd3cciLo6B+arL6ANkD0I9KRcXxyIaQWFZhhSAjkgZ",
-	"a7uo5hdqt1IB2NxQ2hUL0s0L+CwGy7coF4FVab7CC4aiyPeK0WYIkCGigncQWgdKU0BodxU5yJOowy4U",
-	"G+sc2EDCWBsRWTn1PMZY92tVhKAGXChKQM1A0dEOw4Vx+btUENMtFDNDQ0AUFXhj0PgMX+k+gN9bU63a",
-	"B7ML2yp86m2qJ5sIDbz5Rm/81iuA961obk5S+wjZjA1mlIf31I3QF4u4z6sKi+DfP1f0TraUBrQfofIJ",
-	"Hiz4Uw/skUfVAgLaCpC1zZ7H7ZEK4PEA8n3jxXiLFemNBjdxWnPY8KG5ny/etQc4yHSAwhfciVkA6aY7",
-	"qaIg0ZHjcwzCJL8NdSr8C5heuh3JgX+JUsfll4iv8NadtFs4i/5lexLppVCbrKdWlfkHpRePu+5FqB8L",
-	"guDZWbcbHL/odoOX9Iv90T198fzHs+D5yenJixfBttXFeJIHMwdJbY8eyFkzMf/FROgmRHRAU1STw/DB",
-	"fPPcc/YRqnwQeLyGHJDc1MMtdwmfGyJ7BsACDGauVNXqKkY12MjtAkW5gxnASU24jH1i2LN9ErnVmBt2",
-	"L1LgLNmehO6Debr0c3Zuh3EtYFUqKysczAjsYcgVcYfNG5dPINyP0BPDRXI66gitPVxSUwYAjtvRF/uj",
-	"ZsdjN1nfOsQPy16O61/gS6V1d8jIZfYmsA8JcxZ8UKcPwIyM9Uiqn1gkDR/EVmWEY7fDhK5Wa0aAcEae",
-	"VNSftq/R+2XtoX8CYf1d92V7H/ODeYh87hEi+DWc2GaupcNE65+yhPrAvJ0IReMDBKVDleWsnoOE6CmW",
-	"sLYotYDVcpVi1n/xJX0xca7163DfrWH5B83pgBxuuCzN0rhtR6N2aN63Jh0Y3PBHYHL7w9WMNuIP+YrU",
-	"Kj43d9gel9INH/rbZ3XD5ziM30NrWHHFkLbAekWTWSejD/NEUjerHMEd4rHV1DOWiqFImUM4/gYo3+6d",
-	"CG0kyY/oE9E8jr7gLxv4RXswoO16kB6jxntTAR0IwDd0Hlh/JOi6nSOUQ3ggOVeFdUA59N4XPYcrw4o4",
-	"lEdvJpTruAMfn0rNy1LDl+p6iXgKntuWumUf1+0PUhJFtm861nwi14aSgUJZO8QbjrnU5T39ONYXk8sm",
-	"N/TSOQUVWxryOHbRFOhmApdTRV4Mawzf03c5OdeoyDcu0reDijBP7Xvsvg0ET0UK//vT/svasbijeRq3",
-	"zltHoDxp+KWm6RBwDV1dKOU9oV4U06UipeAy4I86lKE8G6+wqu1dfb6cknWdfuz968u59rBSj39kVlnp",
-	"1N6O2+IazCATq+9FWgA0mHOHh2kCDxxqAuibx6cC2O3SN/rO+eVv/TnW4Z3PE8PkgWQMyWelYq9FMi4N",
-	"5Y7c8kivtRrKEU6Aiojm8tk8sp5HCZx4xURDHGOVv/X6EmlTDWShkUHVmlETyh/be+gnAljBjHOSx7G1",
-	"m4rhcYCVa7/YulCUR+WYFymFfwvRwTYUQMMpNLj7Mn8Ig9W1Ae5uCrUpfw7TWisgnsFPs1+GednyuqEP",
-	"V5E09mgYczIdkQO8hAbioGiGRP+HyksXd1US82yo07kjEk2k2mw42KEfGB85r9MNMQIolxU4uTwGzvqI",
-	"TUSWynDuKNFU4NB/bttjodXyTSAVgCS2glau7Gm2GxPyDCzIoU4HMopAK6U8E4gKIagxDJsww5nHisi0",
-	"vo15ConIXJk8QfG7FSrUkVSjVtCaiGysEQ6Wx7GeCvpiD3YUAERHqnjc+vPr/wcAAP//",
+	"7P2Nd9u2li+A/it4urNWm3Mk+duOPeusuY7tpG4SW7WdZk6bTASRkMSaAngI0rba9P3tb2FvAAQpUCJl",
+	"u+15d+6adU9qkSA+Nvb3/u3fOoGYJYIznsnO0W+dKaMhS+GfZzd0ov43ZDJIoySLBO8cdW6mjNyxVEaC",
+	"EzEm2ZQRMfqFBRkZi5Scj3vvaRZM++Q8I8GU8gmT5H7KOLtjqfuw/q3f6XZkMGUzqr6UzRPWOerILI34",
+	"pPP77793OwlN6Yxlekongo+jyXnon9b5qZlRAM8RkRLJgpRl6jPsgc6SWI2/Ge4Fh+Mt1tsLNmlvN9hk",
+	"vcNwc9zbHe2Pd8Zb9CDY2up0O5EaN6HZtNPtcDpTbwbm+91Oyv6VRykLO0dZmjN3FWORzmjWOerkeaSe",
+	"rK6q2znJUylS/yKGnD1k+MDQLCdJ2V0kckkSOmF9M7V/5SydO3PDQd2ZzOjDO8Yn2bRztL256ZvJaTq/",
+	"yvniTE6mLLiFb6t1MpkRRSYxy1g8J5SHJGUyETwkVJJc5jTuklGeEZmJlBEusmnEJ32i1vOvXGS0S9Qk",
+	"ZZfQMEyZlEzCIHcizmfq3ykjgfoigwGzKZvD37i475PzGZ1Uns+mNCOhUB8i7CGSmX6asDQVaZeMWEBz",
+	"yXCggHIyYiRIGc1YSEZsrOZYkGLdfoa4Ne5+hmxM8zjrHI1pLJndz5EQMaMcNvQ8ZLNEZIwH87dsvrix",
+	"7+ktkyTKiKRjRjJBUpYwmpFsGkmz13ZGeBmLKTmD99TodWe9t9ftzCJu/nvLd/LnY7io/hniJYIrSgSP",
+	"5yQq3XSZRXFMpnBUkSSKUdTPWXOEpYS5crKKBuqufaR+/EaS89PyNWd79GWwH+72DsbbW73d0c5h71Dd",
+	"9Zfhzmif7o23tg/2/Nc80p973C0/lzJnae2s4VfPtA/Y4Wgr2A17e3TnZW93vLnfO9wOD3psM3g53h/t",
+	"0L2tw5ppmw8+bt5v2bxu0rds/o0kQRwxni1MnO5uhfvs5bi3MzrY7u0Gh3u9l2yT9g7Gh+F2sDfa2t/Z",
+	"9U/8Fr74uFm/oyMWX7OYBZmPtV4qKkbyleQ+yqaKniUjsXpNdknEgcDf5iOWcpYxSaQei8g5z+hDZa1J",
+	"8o97NupmEUvVu9+OU8GzLhnR4PZF9/8TUE6Bl/gYS1yaac212Nr0M+x30SzK/Iczow/RLJ8Rns9GLFWy",
+	"I8rYTCKTyfKU13G6GMb0MrotuJ04sJnULOL6P+0EI56xCUthhgMR1pFPIkIPwY8OwsPxDt3ube0GL3u7",
+	"bHPUezneV/S/FRyww+1wZ3PHTzcJfOpxdHPN0rsoYMdBIHKe1c1c4lOE4mOeVWyGB6O98U7QO2Qvd3u7",
+	"W9v7PboTvuwF++Ot0TbbPNzdO/CvQlZn8NgFSaWcDVKRiUDEi+sZTnN527/bGvbJMRml4l6yVElJJU0l",
+	"4yEZHufZVKTRr1S9MewSKZTEomEoCVUalRL8dzTO2RHBwUaMpiztD8lYxLG4V2J2TqJM0d4t4+WN0l+v",
+	"kxfXLOh9ZKNrEdyyrGdXUXdN9nde7vp24YZxWn+cGfzqOcWd8VawTQ9Zb3+0GfZ2g7293iE9YL3t8OV4",
+	"c7QfbLHdGh6WmQ8+7vQ+SDphr/Vj1al/f3150VVabSBmM9qTTGnHSqmBw5Dk26vXJ2R36+Xmi7qrrifg",
+	"veudX6RQ+g7j6nL/bP4zkHedz/VTTcWs5spkNM2MBptFM0ZSpU90SSpyHrKQhOKeK+akfp+KPO2TU5zK",
+	"Efyp9H6Qp6mSOTPBs6liuB9uTsont725vd/b3Oltbt1sbh7B//1Utwlqzt5jCWnGemqu9WcDcsa/YmDs",
+	"5H4qJDMnQrWqOUlFnsg+udKkgSII/vpq/g94cUHALBMfdfdhf2e1MgXLGLA0EjW3I4a31dYzGkyVhirS",
+	"LOIToth8ekfjPjmlc1xcqP5RnIdvwgl+yk9zmcho7BCdIoROtxNSNQD+WE98N8K/AMXEPITHHoI4l9Ed",
+	"QwtGk2GeLCFCZyRDgvCUn/S2V5JeJtYjvHo9MpdeLTJ4Od6mB6O93v5muNPbZVuHvdFusN87pDtsa3wQ",
+	"br7c2/Yzslw+gQ75I1hqdXNGO84z68Ptw8PdMRv39nf39nq77GCnR3d3D3r7h+Nge8x2Dl7u7vtnfWc+",
+	"+Lh5f5xGwfRE8IxGnNVY6IH5+RsJZq1zq7WZlIgQrKMZWpqUE8Gd92otePtdd9L/kbJx56jzfzYKR80G",
+	"/io3LtSL4CdBe1wycJNcKgF+pmxh9V9qWMZBnNAkiaMAxPoGsPej3xp+yRkSvlfelmNOlOjZP9g9RBu8",
+	"31GaYCpGMZstmUOCT/y93VzMuPUTUcoW0YP34WD1u2ro48G5Ns1pGEbqRRoPUpGwNIvU/mnjPnH+9FsH",
+	"bR4k6CoZpYyGyr4wBFchq25H+x6Os9o7v3II9pBEKZNLhlh4JaYy+yDNZ8v79HHK0OC5ZXNyTyVRDysG",
+	"CTZ/CL48itpb17DHWcTzDNxP6y0BzAwWItNedr5v2RzNnN/N1WhyC7qLinT7s/rdZR8/F6euJ9L1KevF",
+	"6RaSCi1NNSmkthN4piXN6TM/59egcssaaR2NGUg5LafUiUZcq+myT17NiRa33eJ3qRSUKCQ5z6JYKffg",
+	"fboTtywsceSDg4N9MPrsPkY821cqsDUKd7b2dtQzrmW4v7loGj47AVTODl6sP5F3kcxangeY06V/LJuU",
+	"ZjO/2xnQNKXzhWniWPXz/Bhl02twYj8hx1rkUPBw8Z1CJO9/d3P8w967Hy8uX3/cefXD9j+/333z8fv9",
+	"s/13P1692v7v9z8NLnfe/rB38+Gns+9//GH39Hr7u+POWjzwSXjeX4HHNOYppV1/BItRpjsIVFlPIyUz",
+	"4eXW4bZn98rM5UJkTAJXESJGB3zCRBKzPrlAD7/iGugmQ4s/mypxC7zB/fT+rm/SeRhlZzxLV0viqifP",
+	"uqYhDqCk14yGDAxjpWdJdIAUv4qEcRb2ifpaxCTBYBSOoaZbvjc0yETa8NrAs28jDk8bE6Z8fp0uaNSd",
+	"bkd9hKLLj4sQeFNxzfQz/i9caAItHg/Z3f/V/9UPwJpdfBNDLX6hoX/EPSqFeeiMEWUglxXzrcPt/mZ/",
+	"u7+16f1UixsasoxGHgP6FP4ubUwRNisSvEtkHkx1WAgdHzwkccSd409zrkQeVYp3nxxnZCZkRnY3D/fJ",
+	"aJ5hlNExjYyaTfgk4g9HJJakF/vmGjWjgtt6h/nx4BwErt1nOM9vtGMMJg9ee9C4SqpV3cfwBq0OgepQ",
+	"jd0jrdn1yfFIKjMWNbxYTCLwz9V8x9D2UtOgePJ3Q+WR4P4J2p/PQyAzjCCFIshnjFfitMj1BsK7D5pg",
+	"cSMWfs0c91879gyPgIusWIl70buWQbiX053P5zpu9/wqR8FTF9SObqcILPti7U21khOa0FEUR2aGVbvC",
+	"0PlEEVlAOQkFGbG54CH8fRylMqsmECTay9snAxFqpsQZCwklgfncnExYRihRrFP72PAbytCOypTzcydJ",
+	"o7soZhMG0tNc+J5IUEp+7hYbWvGeJTTLWKrW8j8/096vm73D3ue//4ePAmf04RwHcQSc3W27T54g8LG7",
+	"LDEm7yKeP4BLUOQZGZ4cD74MQZwNj9+9G5YvxcXZzZfj0/fnF53SXL89fvfu6/GH0/ObL9+eXF7cXF2+",
+	"+3p1dnz69ePV+c3Zi6+v3l2evP1y/eF6cHZx+vXV4PXXk+/OTt4OLs8vbr5cnV3fXF6dfT357vLjxdfT",
+	"45Mv317+eHZ1dX56BoN8uT47vjr57sXX15cfL86uvr6+Prs5P/16Pjj58q0a9yv8+cXXt+fv3n19d3Z8",
+	"ffb13fnFh//+cv7+/Yeb41fvzr6+V4PCvL+aoV98ff/24vL0q1qR/unV+YX62NWP5ydnX19dXR6fnhxf",
+	"33y9Ov744uvg7Or1+8uLr9dnN9++PjkefH1zfvp1oP7x4fz0xdfrf17bUS4vb76efHel/uf95emHd2df",
+	"L9SAg+OTk5uvg5ur45MzNeb55ders+vLD1cnZ19vzt+ffb25+eeXk8uL1+dvYLx3l2++fjx+e/bl+N3x",
+	"1fsXXiJQxxzoQ67o30n+PorjCInMWEZew2jGZiKdv49erXq0qkraT7hjeG8tS6bHQaD1gRba1jEJWDJ9",
+	"KITYJLpjklAYCz0DkdSBvTCSt6gn6gwQwmLp0bBu0fuyeKEEjzKRypKq83OhexztH7w8LN3dRb5fuYWg",
+	"Vq3kdvbDVldTU/TvY5pF4yigGbtinN3T2HPw7jMgFFbx7ZPFNxaOevGRlfOz364e6eDtyTX5P1ubVuuL",
+	"OBmcvcegBOXk7OT0+hiOXHAy6G3v7WMuj9JsWUpyqewCHs+tPwEkeZTB2UuWSULjGFN+SJRJFo+1VeBG",
+	"tzd9twnyq1qSqBLANgQmxoTq8F4XdJwoA/KUi2Q4ijhN5z/CeytPCCb2yn3jafx60XoexVs2l7UpGpjO",
+	"QONkSkcsiwIaE5GG2u/cRI/A1WrvRc1c7BW7baAi6gG1iog5F6veeYdPtbTP8yR87JHctaCIgha0SrN4",
+	"KOcZhjIloRnZgisyScW9zkJRpujcplqhOoQTKFkDxutWM/k6AQHEdItqq/Yu6M0vJqyJyaVmdxu9XGbx",
+	"NjTzO+xt726/fNnt8DyO6Uixd1yGq3Qd935CvevvG5//9o/fNrvbv/9HZ6WzAqeBIgqTATOSsYesS0Zz",
+	"dSfgSoyoZPu7Hg/F9t5+7TLXct0+nrf8ta7VOneiQosuGdYT1esobrvXWp0oJUAuhMFdCuv1v9Der8e9",
+	"nzZ7h3W6vQhhGs5rm//182bv4PNvO35yhHCkR9aqv5OUxTSL7pgNpYicZyQREc8gUzqShWt+rN3xMRtn",
+	"ROTZgujc3l1lw9ZqL3aL26qBN5YtoYQtEqypTrEmVJKxGlldNFRG+8RGUiWYgop7gZPQKInkPo0yZv2G",
+	"NbavX8ipvYTX++Q4jvFP6uarv2WM+zeyhfgDSiyZeS6XsOLPUEqR0rC5DzlCngQ9ZbpqHg9b1S/bcCso",
+	"rM19RUOXxr6sZY9TBn1FoWASTmVKkVQxt/rexAoTEar91HLC8Rq5CdCNQjCFgtGSrc4zVkMSMvq1LECd",
+	"+TmmltnE5RdIy0r83JIFVDy/Wn3tdrRL/3OtivvsriA9ledzA8H4H0BN+MNlYwtJd4J1Jo+QYTVLfxK9",
+	"p5lSgxpMn6BJNqWKpSmmIbskjCZRJrtk2Bt2yfDLEBjrsD90eSIvGUfc3Ha45FT7yve2tsnb6FVXXfaU",
+	"ETwi/donDoEMR4H6xFuoUEUqTQsaoenEc8+vWBLTgKGwNGn/OiRQ4u7O1u9sH+y/XOq987L1wHFzHoce",
+	"b7vrBwVzSy/OiHjNdYngTKptjYKpzgYUEhjVqQhuWVp4/cAZNqz4MQtv3+emwqvwO670UbqLPE1F4ovK",
+	"4CrcJ4tgRhFJsaJjwrI++agsG/BddpUMnrDM+gvU4iNOhpX9ra77+N2751kxEktD0mI8S+daS7vkjLBZ",
+	"ks0J0hCBSyGV2sMFZ09MfozfNWb1Z/zuR5qWB93b2vYO6k/X/ZGmkWJLEh05qNxJ7c1Rkkz2yY2h2yHj",
+	"d0OS4n5Z1a3pTK9FngYVvWrHM9exUVIbDbyoq/kOH5NwF5d/nSdJzGaMZ4rp4VNGlcglS7twyODN0iEr",
+	"TSKg/0pdcCErJLx7sLW1LNBQb5/8z1H306eHzc3ep08P25srow++7YPp+RWllI1ZynjA0AGBnKlYEoQk",
+	"Z4lIMxZCDCJbUmKVskkks3Ted2LRGxhV3epvb/ssl6XZyTqBY7Vox6fg+TvGmZSDVIxQEYnjy3Hn6OfV",
+	"KYSs8/vnqsQ9B6NhTKNYdissDjKkwJPDQqgDSUPFBjKhXYxxFMz7bfV0Li7Y/cAEq7wBNZZNWUoky3qK",
+	"Fnvnp8bL2gNKVX8YqRmov6pbU+bVIOW5IGw8ZkEGlDzk4gtn91+SNLqTwyL+BDw8ytyMMayg1GNwZvJb",
+	"kVKmwPowPK8+7DMI1Ar5lRDZakPkFOs5Me2/svVj2GO1fjgGIdBshnMiEZcZo6H/84mQ2bUasjltfCfE",
+	"rYc0rnIuCR1nuo65mJ3aB00XffIUBJSk7DpDafz4GTv1rsVUQCKrr8pMJERGE07jLlCQ4gm6Fm6SKgaP",
+	"2ft6XjaouvI030R3DA7KVNYVH1f/dT8VMSOTnMnsCIIFJaJVEwnZXRRAyTC4Coicy4zNSKAeHkdxxlKM",
+	"SWDoKZIihlg9cmgBdyYRoSw0kyLfZ5FKjFu1GaXaCllYH9w5PTs1Tk9pOn2CGfCySzZCdgeLUP/YkNOZ",
+	"IpY5uCmUzK2fUPSEfM2wEQ9F0nCOGpvSQiPFIkpnRTOXwItXcJbw5wGQbvNJXpVeW5xsqQID74XNFIAE",
+	"H04iHmXONO9R4Yzv6VwO1RwpkVHIApoeqeuYqouAqa6QGgNbERS+KWBwjIcM6Rxmd8mPs4yaAull5HDt",
+	"4Vig7YLjhJpyWQrDKYqQwlGh8ceJCZqJPEvyDPgIcFzzlrmYVKdhV5mLDjEYa0JppORmqnYiSWJQ2oWT",
+	"f1GqrUpECPP1UyI8midPRIc3dvsT9YRiT5OIGxdTJCGBD+gtDwLGwqdiqTILI776KN8ylqjN4SFNQxLx",
+	"RG1lwnhxZvo8Qn1w6NfUXkwB0vNSLe8+UnYOuB/BaCipTSXbv7TVYcQvecBWT/QkVtp4ZabWUYeHXJmq",
+	"TgVTU5U4VxIyJK7KpBV/wqxJkLIUrpXzV33dsmw+tLUvkgxh+sM6KhLJNYiZOu+d+g2nyHgoy+dc5ABe",
+	"n785v7hRauk2+TZ0+YRWUUFlvT5/c3N29f5FWVnFd8s6qdKd3Sya6/M3L/7rZxMa+Pbnv/c+/wz/fPFf",
+	"Xi08Y+ks4iB53jNpCiLficnqI/yAABVuiVksJibRcYajGY2rIHl1DxSx23yqmJWobHHvF+c4sLEK47MG",
+	"2eQ82IvFpNOtKxop6z7AOPFmQhVJkXeJ64owMGBrIe3SuFZBaJbLSpRDjVE6mY3+337+n43P/kMwOVYr",
+	"FZLy5CnRK45tpkD5RnU1O4bd1nVNDe5xXhgx5Tmg2WILK5NUBExKVMrxpSGmT4BVXarcoOZpYDhwC/f3",
+	"9nb2dcwFChppJHVSbCbI1ubuy72D/ca2+YfYpMMXluXWXn1Gjb8SUd0+9b9HYJu0MJxdO3H7ZcUettbw",
+	"1vjTp4eD8ee/eekAawDfg1+msevgx+Kl1Wb1vUhvIz45jdKKQb9IrysTTXWMAS31z8t8p9cZzdYJ2OVw",
+	"zSBel+aco9PKqUH05KsFqaiJrwRJjsW0MuJB9SbBvTc2kC9voS7n7ZU/oHPOgzgPtTcuUasIlKBqNfQJ",
+	"CD/7gQbv1cSGuh0hZm+jOG46jr6pDb/rJ4viNMpb5Vud+0VnsitpKpeLyWvsIcpOdEhzcWXjiEdy2q6K",
+	"R9HGFaPSlxvznbjXciNjEvR0I03up0pklKnsniruaVi1VvyOyIlGpgq75Azxny4v36stYCEoA+qpM8O8",
+	"y0loPr8aSiefJ2a+qH1GWm1VQgwrUAD1ohCkRtp55VttiLfiKlx8jj2gV2NpbadfT64t4PSk2NNwXu+S",
+	"Kn8CbCwlhgoLscaw1ZSw8iT0jI3vtICgwf/nu3l6iW3IE07ODeJ+pFGmfut2rpBpdrqds4coY6EficBz",
+	"eXFMZwW+q3h6cb1WuuON0fo2WBZspEyK+K4fCD52beQF7g5SGNI3m4vG88GxriEqC8ZFuWjy6puOfHpx",
+	"fYnrKesbnkiIZDRVNoonNiVmNOJwB9GJjZqGUjP1S7VBQUgQ8iadfel//vbnnvuffyv9WGMHLFMbfvcf",
+	"vt6AdnHRGgbRvGgBQrorRvgfN/rgU7WapnmcsnFKJxBYWWOtocUmXGQj45ShF7JZeEg9faGkmicfYkLR",
+	"M7AqxBiYAKO4Y9InHiu7YvEDca7mRf3BBtu1VuJh6AA6anMIzRQPHJp6E+poeEjU5Cxwo5dzz+jDe7P0",
+	"JfhgqxDCup1EICpVo4puzyZJtcOPTSxoXkLgyQT4QwLxT/6Rakx55crXi8HWR13/vEjoNUsjdD0tJuDz",
+	"KGuWJVdSpwRnjrz9RlY80hAwZ3MSiJlxx+k4SBwhwOfiBfuDQ5/LDB5PWLJVZO8p43CPCIi1jFnpCCSk",
+	"P/AF4wP970q9nxiQ1vaBpKeP9DxdGObZIx/KPMKgseOcxjrkAlvmqSMQj3f+183qSZ31q330Dfzqj3NP",
+	"P6nn+M/z5fo3yvHJPos79Fmckcvdj83di1r8dVH7QU2gNJqte3Toycj/ylI+1+tkp5G8XdOeWSyn0Eqi",
+	"1ymBFVA+mSStoC9BTK+yYOBrLgALbpf91pJFX7BMbWRbNbQJOAeE2SCQmbJx9KBxGSvAHJv9/d3+Zn97",
+	"Y3vXd58mNGP3dF5GDzEvbT0C9GJGg/Kgm9tHBv0Q/m+rIdSC3oliqjj2ki0fIHBlqypmqF3QDFeksyIA",
+	"D3gCnLFQdvWGF3jz6lKA50zEdyz0QsVEd+yU0TCOOHNQuhaNnoAl09VlwLZI+3cHtaCFW6VqG3l4CBRp",
+	"tx0RbrZvMC4LH9YKh09RkRByWegqC4Q1lm+UxdDQ1z5h3MEbafDCVMjsOI6obGHafGfe8e2BGrCWjTW8",
+	"TPWKeMFdGhyT4UWKf8Y0gJRWP4spMMLBgjEP98nH0r1Q2hoWDTCaxhFLi0cd6weSvFMG/o2GIRp1p/I0",
+	"WF2OcWUf9Cm6LdTbbkcGKc2C6RuEWVheQYQ2nX4DgA26TqYsAo/MoJUD5oQrLRZiuqXMmrsozXIakxkN",
+	"phFn5TQrJ//I5o/oujnvlsnp7Dr6lWmUCK/vO/OELbQT+4jcKvXW5PvoeGCfvNYRnaMScCkEYf4TX1EC",
+	"KBY6HTzNedHe443g7AhTCC0lIBlAKpN6MaQZLWK/QFPYPSQRaQaIAZJMdPq8ccAXbnczuU63o77lraeS",
+	"cxlkcfO7fA3P+y5yC8ygkmr8JqWBxlNeKgKwmsbCsi5Gl4oqHZOBbxvYoFt7FkkJO4/yDGQYxF3UQUmn",
+	"dhx/iiB1DzMoKce0K5sOCYTqRX66m80u71g6ZTSsJTbdiaWtHEH9djUmImx5Aaiu9TKH15diLJpBLMy8",
+	"YJ9G7Gk5XBKuxWKqDGbVKS9RUa6z9q5bzh6ygQ+T+9xUsiYpk4xrHE9MoYVtgCpXmk4wYRPRhg0gMGZo",
+	"Mam5OnvISKJYFOZwqas5EOEQicSyiJTdRS5AE9qoiaaYlZcjET6w0uM4xpRcPajiBhAyxalAXsFQlwgV",
+	"dfzsHt0Gd8xCmDVNaXHURc91R06lfvWl3TtT6uKsdSrsHcOCYrMCzEI2EmEOd+uWi3sihcVkLVfIrOYt",
+	"CzPF01ic5hs/kERpTrlUwhlK/hRpxCFL7fk2lNawD03p0hCeEXAOVIxpCGay6BF0FmayKF7VpQ/75J2i",
+	"a/sm+FMB3faOpTS2H5MFmdMJjbht8QIEZMk5E4AipqeZNVp+hTfZw9BkvoQJaG7X1lRBbaNSSw8XRelh",
+	"oG6EUQrdY+aLNgk8oD0ES2uxzHOuo788FQAKUHuGekBR1l9Ql3FVQU0/brz2a82dhPsWvo+6KEKthlxY",
+	"/AuwKyYt0iRRIp9XfwYPJGx0v2melv6O97gjebtujlbKaIiqld5KSNcyM6sAXVTKzXE9NofMarhePcls",
+	"oMcWoAV4tNkiXmh0IrWQD25RAIBA2YS+/yRD/fEh6MLQwMPRnvt1+SVt8rNgrxo+C7vZZnDc/nUytsr4",
+	"OsWiSpMws7cfqiGkNG+WFuBNLGV3UQCJGMqOw/wpBGcDLbGLAKm2MwboVwWjlIoMQH2EKk+osYdaChiV",
+	"hbYRHM1IzKjMyHAW8eM7GkFJu2lWKBmKS+AZ1swwho8eVk1l8e0tRWvQM2HGKLd1xnoJkQHu1fNBNgRu",
+	"2kKrpUmiZI0gIYsZbIWuHwoZZE7nKfMggcWmp0u1/0qbzirws11QabTthRi5GyRfjfNXGthHOGcO028p",
+	"a7Qg0RpXHLt2qVMgElBO5JSmzODVIGcttfasmLu6JqVQLbHkDAUb5vc539Kqd5+cgSKT66ZUpdqKhYND",
+	"gdQwtGNhVwx7w7craVMen3JhdS9mL85yrbQUO6lmPRVx2CevEPdUWftJKiYpnUmrf0A6OTm7uLwenACT",
+	"PTv94cPlDRF8kXkuYPgj1WtRYb5rBbQ6nimNx2VnhtEjTOUA2IMSD9XLry357u+69Lt/cHCwvbW/sg/c",
+	"IpHa6u/WEJSLaEOIAAsAFyMGWuGdKWLvk7cAD1RAgenMMDEuHoJfXGSgSjK09WrWy0uDgtRfZBSLGcR/",
+	"Dh4PhM7H0cPiQgY5ZCRA20JbkHDL5qty8TEX7stnJymuJhtf2mYCy7aw6M+7fAtrCOpH2p7nGRroE4gj",
+	"sggcI0MQfUNA3VVW8XCRKMYaPGGpFqtGKUAOPPl6gPewJOXlH5Dxsip9r5ovX1hCilDuInavLjeaZ586",
+	"306jMGT8xadOv1r/5IOnaJrfd3Znevo03/9rMWMIDqsN6gTQ+dWsLTaNJ9LSIqO3KWp7a2jz2tRw6Dn2",
+	"kMRU53xDnaayiBkPWH8VivvKmaY12fPafpD4RcEZuRepdgtaeYO4a/GciEofxsLN2iBKp3VcO207KcBK",
+	"r6WNZ4e5Qgp8NpQrGP46Sxn1oKZcQzp1D9D0mXoQk77Q521YKvxgE8aQr1NJvr++vFA205wHLByCz90a",
+	"98UdcHoZq2GOCD7/iatPHJHffv/EAYppgWJeMx6w9ULSdfhqJyyZ2qJXK1shRwal0SgWwa3JbmueZOj3",
+	"FYJqRfkcbQn1Jf0VcLl1usviH0vzSkXI0Df7e7eT8yQVd4wv+XyhQZkoTdGDPBX5xLMlxgHIgRok1j2C",
+	"q7HUStsoyYo0xuP+ajPTOLyLc9Kb5yzER8NAC4O87T3U8zuXl+Pxaq3lnyJHLWVGQ0ZknrJKhF2DhSTi",
+	"HmvPPMiBizNvggVale5jtHspXDqLBcl1+XvhxNC4GJFB5/XqgFltAFX/COW67CHrkw/S/vEVoKSBH0QD",
+	"qekf+mRtQb29v721u+vrq+R+swo+tXu451fgVsPrTqJyxuRmd2UYGTJ9XYDLvtsnbHf7cPdw/2D7cLe7",
+	"Cg6/OaRmwlIIigmsAxFBRuP/JMrABr+0kDLSGBvtkVwL7guVNjRJoMzmEcltefs9BTsYyFncc/m4na0m",
+	"Pal1ejlGylj4XtyxtbJszN2TmUgSYHrow7HBX4PXILiJSi7evcQ0EW+gHDXMJHBrONqFeoWSGhf1/lO1",
+	"sEw4AQy1Dfcij0MyUmb1lIV5zELCxf1qd7Ppae6EP50JuOutPboLfX9acPu2RTDq+QFLDZG0rp1pXrYD",
+	"n/ApeCJkDQ+QO8e3wtLBQZ1XdLlOecVmIb4TeHM1OBmINFvj7qSON3bKaJxNbd95MSaTq8EJ+XY4SZOg",
+	"j7/277b638G/hi+6Fvrl5t217z6lK7tQqFlfAPNxGt35jNdVBJz6LYI3lLetdRw44WLtr7Z6VnGvaBwT",
+	"xSB5AMACmF6u/oooqDMGKAPai2I83TL6lfnLJBu3Aox+Zauyq0BxNHhalE/65EIYv02xAIQmAvgfjBej",
+	"p6dkAuxUfMgr/W++GJaasfdociaza/0lv7qT88xxCd+ylLPYiRP1yUBppXlqKjCnNGX2ccAHUIqY7kqq",
+	"XpzmPExZmE11zCthaaBbgC0AE5ixF0uBV+kSkVj/3WY4Ak3GeOwcPsj1Z+CCFywlVYMhUGjuC6cMavwt",
+	"ltaPWEBzhASNuMzH4yiAEgbtg0aYCI2pkvpD7W1CIJV98OMgLMU++O7mZvCGtWfMqc2foZnBpZIGk9Bm",
+	"O4AJr8FsMONte3NTqQU7h4d9csXQTy+tiTgWcSzufVnFU0bDNlm/al3fwTurq+GSxfqNFfrs6mrg7jrS",
+	"Rf21ouRPsyzxKvlO7yMTvA+mLDC9inU0XL+u/keurtSvlVLObj66NBukpb/MvPcHOXiXnefmS/X/0VXA",
+	"On5ZghP17iCoJC13T1o8EnOe4nb1Keq3amaRZiNGs5omhZTrFBbMRZWEjjAzV+q0LnTvSRJNuEiV1cXi",
+	"sOCNcxIK6+rpEkBNB/QLjnIcYgqac6CAUx+TR8V3Z3SuzAPBobO6SG1TRK6OFhP5gH3CPDxisdKIsVGZ",
+	"cKQbVzld65rq7oyHAIXtlyMfrt4ppQttIA00QVJwgdqUrrJLEy7q0caGae92cHSwu7tTCU8oAekQr3mn",
+	"piBlGnG2zJloHim5pSD4qg5D6YdHhMYA9Sek6TKpM7pTAGrT7Af9e522Yf1lqXw3nrTLEPPIdJJnVu6t",
+	"OaWhBncMMSQI9cdKTQuBbsxim+b4LcmOLwW63TCxtDouBL0xTDkBeBjbaFb7O92ceQOYvnyvZCZSOmHH",
+	"y0qlzge2WgpkbmGDw/ECATIJzmt/Q+ODCrvca5QQXeME0KoPums4akwctYVygwBAgbvnRzZXqpo6oTsS",
+	"YrTePKTVMeNtM1XIbRpGmvvsyZW299vLTYW4fVygD7r8cmZLg6vIpSIFj5E0UdkHGmQQtdKg8w8sGHbJ",
+	"UHGANyzTjS5kzFii07E9AVv10uraHnF7orsC/I7qg1YSV+lc6jFFps4cSvr9zn4DK8270yd1XQqObQPs",
+	"Ive/iq9ceAIokVOmrODzqt6q7EuNFks2K7j1ATQ/3shmyQa6GeZ1KPYNexvMIm4KaBcV0qK0qn3TR1Ob",
+	"pDlA1xb4WXSkqdDStxYXyVRv1QJUPCNU0NaqzYmSFhBN1aAmKMN2db5LXby8SGicnA/udtWtPB/c7Zst",
+	"9vPQvZ1FJuru2Gbv8Lj3mvbGR/0arfc8ZDzT+kgLpZE9JFHK5FIQNGy0rp9sjn0WrWywblxzFPv8dwt3",
+	"vWbXpt9/o5KJam4vertsF3KRqhMstt7+7G+gwMIbsYp03rL5O1PjbmwXp/d65HW2i3ile+xK6AzuduVU",
+	"6uGLhWnQwHc8/gTcyMnCLSjDS/imO0YLWgsa1bnCyEWl6xM0iA2jibeLL2QawG/WyRbx/GGDzsL9XaXu",
+	"RmOtHzxXD9qVSIkI9apVZsAEJHOWYcnPdA5KEHYa0aDGR+TeTQnShWvGqLC9RprMDdJfNGdbfl7q+wPz",
+	"tAE9fMyB2f4q/nKF6Ff2qlkXO9OFxe0wsFZTWA/IIa5bwxwCzGO38xoOodPtnELuNJ+ou7Niub5coWID",
+	"LPUW5XrFjai9mGuhIhokUaQ5SW0CaAWiEv3UUL8MyRi8XLOkVM0Jy2AeHoUymIXtILSKDlJt32uJ1SVZ",
+	"Jpv0kSm3b3G7yoi03FQGUqXhsuqMbaUsuk6HtRBpavFSVmObeAmxQjtI1y1Ze+nGPmdzIzPicZ5NV5ev",
+	"O88672JrSc8JW43YVAzDgcViEnFHNRbpTD3z/93oh9B/bkPnMP8iBe+SnIcsta1oh/oZfEQ9gemxzitD",
+	"THnD+lD4lrVWzYQLdqalQS5ZWFSECK57WWhREElCueDzmUBQ+EYucBOSK3TrlytKjIszr+VDz568iGrI",
+	"syUvVmRbe34KLh9Rbfk0YoyTUNzzWNBQSSfs/S8LAb3AYtF/NbRCZ9gnxyRlijhMa3SoHaQZ+ZWlok+O",
+	"bZsl86FumYYSGtzqLggyE6kvjDJmWSlwtyhssUeBsxQpyJimfXIBJS0z7JtEOclERmMYqHUYq9spXl4t",
+	"8hWRQHJfSGI6Z6ksNzXBvMFCs2sfUCvzUJeOSttVmrWPtr4XEb9RltVjLLZmllhmPlN1hSCf6xJKxnkc",
+	"Iw6FKW65/u64t723b/fViSAZguYyozE2jfpGlp6geTYVaZSVKl1tveOUyimEYFgajefWFCylNdbcVVzK",
+	"KuvE7u1aALB67HPuuKRsjE27pIyHan9z9+VqvNYi06Y+92kELTFHNLjVxd3QkQ42LhYSwyrOFpeRUAoz",
+	"PZIaD5Cze5vqu8J49DnR2neWpvHE1Y/PwtPrY28dbZDelR/c3tvbOvQ+eouG1eLf0dFhhrh8O/C+nsuS",
+	"yi6jifexh9Uy4hY8vmrm6nGcGI7fhYV/9m8hugfqupjcm3AEHJ1O4lBqQ0CVfDBdYGcsS6NADru6KBzg",
+	"KeI5NnJTuvYNmP7v7WPDOJLmP29oOmGZ1N7e+6k4np0Pu/BpxaI/cezCFrMap0xBZxRr5rpOR8Oskj+q",
+	"h1DDubWl7rqUITuyQBT/qUuvPnGDrgIN/HU7QsjMN4end6HsxDF/9BzqWza/Zm21j1s2b658qCuyCocF",
+	"BvQRR6m1drMW2Ps7rdtfwxlAq2/FYgy0xTv9F5MHZor4sK0etk+aq1/QfzBUHx0aeCpFB+r9/mIDawcy",
+	"ubLQNkv0uXtXf4VR2dofxZLpe4wSeRSLE5ZMv5EmjARdiqdCZkdKAWtXnzE1cfSSPKkekxIX6R2NyYhl",
+	"90pBtK9Jf7VGrJa8FC4pZYFQMpZPloieeyrJWKnxoalLBm+G1icFpiCB2ophfha60EiECxsm/c8CH8fO",
+	"HYJWOTPJhXWQv3LOgxrdDhQDCNXOaHrLQgcGS4Jk9EC1gBmEcC6JCHEpNSUT7mUt7ajn3OxMvRfaoqO2",
+	"sBE+mpLxInWsghShuH0ui6Cw07ONSrQvdL8znVz2oqYvURxHHsrb0nn+givVOWWl8MReSdXZ3tuvJE0u",
+	"SberjfLqCCx0qCs6cvngMTDsO6tOqlRKvbt1uLuz6SbtOw0wlgYJ3ylLe60GEliuhOqck4uRy1tvFETK",
+	"HP01i3kbYO27vpFlwIaNsP598LU4gW4x78/Lt0O2tdjhA83FprvzK2HM9Ni+Kb9HtmN7NZSbM5jeXZat",
+	"Yoas0DB90IcL7G5aAA4qnayaRqBTDZRpZLvlWhsJ34wg9Daee/EV2pRhBCy6qzW34c9FBgtAkug3bCUd",
+	"pF4hYBsufEwDtobBLRnPmk9DIuz2E09hnT5EUC7T/JWaupHi09VDcXdmCUk+Qbc5BJxAgLoqBubafefU",
+	"yIWsUUpN0YluJETWMM/JySYfYMZ5jegGXIwl+esYlSqkwD2NMotnb2dZTYPSEsRCO1gkTEfCc5smGyR5",
+	"jXZU5LU7q1h4H8WZxY5pg4e0bhO9csL76sndlNxjTVCgHto9PaDBrXaYN3g+azV61mr0ajKWOlxfpz9n",
+	"S2qO0J/9bnamWIW7fne23uvvmtwt77+SWBm8qItATRDgu5ubgTXKw0iCSg8hgUEK+WEsr8NjWmp11Zkt",
+	"xXJwOj5UO4Gd4VGUuljr6CcAE8mZHnr+4Ja+3CQ5j9XjKYM5xhGfqCGkxVfFt19DGVLI9EeU6WXdC5gT",
+	"3MYIq3oR9cq6Zp98p+kvVzzm5Or1Cdna2t4p7OBCtbtno0UglsXeYp+//bmn//U386eaZKc1ShFpHIuA",
+	"Zixsk5xsX7oupbF62P8fnDUdiDQUnNXk8uFvaBBCC3guwPWp6NNvba7OKFk4A2sJHj89iEpxU5cqzfhU",
+	"k5wR2AqdMoKGfSlnxICqYnv3sCinAYCFfits9doWE7owT7Hbk8GHOuPTKCeGKsgsj7MI87FHuBjF7AIx",
+	"m0UZAdziIhNRxP0nzsK2O7I0E7twy5czsZ8CTgPeuDZQsQ2DOzSq9kdZ6ZFajU/ty0qptOa099LSsJ1M",
+	"102T9tKCw298mdQlHrMq5UVt4UkRGWlrzrdnB2uE4FJ2J25bmjM1sKzaKxbR2JQeRpxM2QMNWRDNSt17",
+	"6mp+THeWYu2rImqVPX72wH71TFc6Cmpj+BcQe1srOdZGMWtY13ohUXVcg7P3Xk4blMnY77KtDLxkuMYV",
+	"/nVF/O58us5+1G30H0IXjyQGnRZkO55UgwJ2xRoOe3XPmYU3WrntnPh8qePSZtNYuOl3vjiPui24ZjEg",
+	"Xj4mKlOJaGJICXwXFqYkm7Io1f0U+uRYV/gooctMFQXU/BZV+30yVJIdQHOzgtzV33QoSoQMfgU/E50x",
+	"TxjKcQFXlu3v7/ERSg9d1Ul3KYyjMesTaPRKdVSk0DNBwfzEr3OZsCA7IrQc9IghRv9OyOxIqaTFbzRN",
+	"wWeHXg4IOWDZIxScpZOI98lrxgPoOKL+WIINU8raiCmbqcAN+8QL4DB4lYVHpsWIeiTKHBhYKOITJrRX",
+	"UgJRASRXNmp0hF1pZAIOG51gBL1HMBJ4r+NACNr/iceCTzBJtBy6/V5EvJwoq3et0+2oHeogxJbuWAIL",
+	"gGdt9OpzjV30IQnXEPhPbE+0VeCN0rwM0xPUW3Js8Oxw1XbfLanaxDGjDheGKETQ50tt0W+XGqM15qhH",
+	"3Vy27Bv1+IrGut1OzqN/5Uz/nqU584ZsLo/zbGqbv7RJ6DHvGIKM+B2No/CL9iR0uvYveM+cP0xSWvpv",
+	"GYiEwZRlnmA8FJ/5AvP1USp8/kvpuFelm+CMfez78vz05NzGlJ4tbPUEZRdr1kT8gQEzrMZ5T5Mk4pPm",
+	"NH1VvFSp1XNk9pK2PLWBucp8Vtk9BSmslebmEoSng2IeRgyDAzrUg/P9RpLzU5OwBOF2ZSlX6tKRqEol",
+	"gHsrU7vbHrwz/J6OS5v/fvlvRhatQrXFsT+7tu0wm2fLsS6+sZY0/6OPqvQ973oKwGNH4iQitG2ynHYj",
+	"uiQOLbVO13RRDdk4pZMZ45np1WWrFXUk4Biz85RRlkRv2bzoPyuiMDg3hCSjidK88IFfbMZx2bArZdTh",
+	"RBduzyCmwfptQ3WGiinEJJIpA8AHVNXeGfPo/pCrcnMFr+ASYi6UxhAk1o/VrK/XVOepLQf6CQfwHHZf",
+	"ty4Ibz+Xp8G1JmXkSY1sjd0rOYOeJW4ndwptKERqAJwgD+Lbk5TK6Tshklc0uL0cj190YQAsTYTHJ0KE",
+	"5FvbXRXr5V6Ab7pU5PjthcjAVnhRliznDkzWe+xc8ecAWpaKbZ8G7sKQ1/PDXTRx9rrgmcVirfKCdLyi",
+	"d6Cl3VWajOUuzy7RCj72bAJt4PaNbeNtzDJl7a1EmdPXyTzu5HAo6oE8CwC2WQL0HbIgCtuxWSfs5Gmx",
+	"+5DdpPOlIAIGqjGFqqVIMc5MJ4ZkiizJeWZ/MZ1yAejEBoewSYkk45Sx5igES5BLux2RZ2pMV1B/4Hpz",
+	"Ot3ORxrZAt9xLuFvSEBeO69gxmawYoALAKCFf2TofYPRLkR2I2IlFeE/T1Jxj592Gd3J4EPlL5b1uX88",
+	"S6ZsxlIaXyPqT+XnDsKHnnN1K2IGDt1ByhQN1blYUrVqDEGsvFOK4K/08xCFEylr/OI1PF29YuZ0usXV",
+	"WHrfmmgnFd7x1wBIXsF/l+MVL+x+2wzkObi4TCp4MBWSIfC+5jmSSDonU4MABkkZ2JlhHMUZSwl7COIc",
+	"uh1DWYrR8qRS87RXFytcY8A/TXNuamlFGlqcbmkA4jRogXXGGkQuGNxINiyX1RMA8alnUadX4sVaLPmF",
+	"1Vj5q7kUONvyWK0TR3WhOk2WShVXV3uK1QztFtRk7tPgVl3qmtlgD30XEDRI8najv3e6ejX5gGlL2fQb",
+	"nFGl9b2jwW2rS6Hfu7Dw9P5quCL9GyQEtMoraNqKhBXzdQXUHUtfR3WyVaMJu/1/IbEJNXs6ilkhhcRY",
+	"FxYUM80c4o6Z9oYs+onh4vh7+sJPLXZfK8dLydmkdaBCLVL4g/Fvt/qWlVfLPqexHCG6UziopQ40tfpe",
+	"IRGX0S8l4Iou6842KTTTYzT/MKDNv6e37EqIWU3UfUbjmMnMXn5lGhV0gHj1Sj0hjGNnE0M1mLo6J/cs",
+	"ZdhYUZ3BsUHkBnsYAWhkVnSJtHEx0xGSpsxYAo0L+0vicVXktLgoS0XNtZHuLQVNWREMdJ9q29lgJgDq",
+	"jmkZA5s6jrI+eSfumQkk6hBYlrEU5UrOEcIVqpSda0o5oXdMaUJalGiUtziXmQ8NNGbj7HXKahiTZg6m",
+	"NYc65AKgO0hyEFranHOaMydmy0DBRdVS2hIv7pAzJ+xfyqCDsnFvKjM8fSJmCU1ZuMpKcLYQiC7Q7/mJ",
+	"XwBc0Aq2rKwKaEATSt37pQ6/JKVcmRdqG2puEp0x/zb5Fm4GfAUf9Y8IJ+Ief1aSJq64zqXaZxn9Ct2w",
+	"1Z1VHENJd93RpsGU4JRq1qYuhzsDzwCefIviZEvHsbD66v52C8I10/Le3dbKMdTqUlsRtIzHHDuPPhFm",
+	"l24+qzMZHjfYhHFW5HssuzWmSboPPXZN4Kg1w2Bto8qt2i4kq0E9ByK8Vo/prMRcNnkBH1wW9LKZgs6Z",
+	"lPPQYHLdZbjUAxGuFfBan6D/ModR05RC/VazU8/vUXtWX5rxhDtOlQHjITpVrjNqEdhsK8ZrhGkFPmrx",
+	"2D5wwJuGdwTGffQ/a3w5AxFeMQOEtdjUDDsuN94j6/A2N6SKYVrdvVDMaMSv29fAOS9GfNIqqfWutpAL",
+	"XXS6EWMFQ1uMoEK71EdAFueS2nORzrmMzbnI4jQmgvvTJ8rcu0FJEfi5r1aAEC5zcC6A/y+GcVwfr8eg",
+	"ND8Xu2Wq1DRKfsNSuzbVo8b5WIJU2/S7swAyarGVSjMAdjzSR5dZliQAUl/XvVzORGtYQ127nUsOGmYS",
+	"62wqPWOlBHZJRm8ZJ6O506fgxLTmwTiWxtAqukT7u7J76zAvKG9ShqlG9RZ3Vpu+AOwcV4Ni2eQalbRB",
+	"kl9njMZLpgbTsqRqpuTUiYIJgZ6ETIAHb5RnNfWarur7BNMPI3mrLvO6zXvM+5eJprZ1B/mYRhl7zCxg",
+	"gEdNY9IkH9ntRFU0dVgCn+aNRFbpMpcMMBCDOEcsNV2cM2U0XONUdYn4FZZXr7ur5VFOU5E8fhRIMHz8",
+	"MMuqWhuNc5NSLmdR9si9McM8cnPMMI/dHTPO+tvTVCTWSB3Lo/00WHeMNVTiJ8GaM6zdhLpdrjnEKk/0",
+	"8rgFnuXnQXWS1cLPtsP3Rtm9PLu51GoB3GIB5WTkwFBF41KuDUaVOOsvZjN7wKHNxIuuWNfnb96ev3vn",
+	"bYyFz3eJ1EA61+dvvvswICIlWwt9/svJ09fnb17818/HvZ82e4ef//7tz3/vff4Z/ulNnP69Zp+18dfG",
+	"ig0yRWiMhnHEWS2k1HfinsTGn6p2ckbnSnB3MWm8QC/x456AaxWrIAqVDFyvjIcGWDxC2HFZauOzs7W3",
+	"s7+5GhPxMWZUyyYQIZcnjbDnTy+uC+T5kMuBiKPAE2YZniJxDbE4HSjbdGwqaT+6CobrdkhiTIZ2MsM+",
+	"GV4IzoZHSOHeRxyrSn8TsgZqTCVWTQGoqXVxjvSWscQCEc51kYjIMxmFMBndrP0Ieg2XamZLTlaDSqVz",
+	"uWy7w2+kiS06K1FvWwCGRgt5U5dF5UK/upMDvpJBgS5srsHKcudMpdPgHGMJehXq71vlri7bJdTPvb2d",
+	"/VUEPpZvUpEnq1yORdtv2wCZxrFtkj9i6hZjG9bKTYQqJXsTixIfDXOrR6isQl3MRYnbvsP41HSdadGN",
+	"uOhUs7wg5Pei7Yp/9wANwpUnYNnh5pnKsfKvyuDTh7sA2NDbemLIhohH2UmJvVWgBYtzNE2IIJRILWYz",
+	"5Bh0MctCZ/8xHnaLAIV+xLQGJTfYbs30PjYpmQkwMDI8ju/pXA6xr2wUsoCmGlgD4PoWWknpFlP6UQS6",
+	"R2cU0psZo5AIhbWsJwYF9FpYWAAgtUpI3TAJp1D/l5GZOtCtfZfCNVjRbaTNxkdJiL1FCmuc1HNlHyx8",
+	"J4VgWPGm83ABi6ABGZe9el08qd6bzq6jX9n7pZgGEI4MC0OuxOZLcAZglW+E7G5DTmcLjG9K47Fzc8oc",
+	"3IvCt7V/cHCwvbWSI8q5DLK4Ob+4hudXM4uMpbOIg0b7JqUBG7A0EqEXvdnl4pXuYn7o8SzW40C07XXE",
+	"Izn1RV+tvlWANzONEqfTS3TY3wFwhGj7i1Xak3demrm38dL/iMUHK3zPVYSlij9uWSIaBoAeD3ymBLNJ",
+	"+tIwILaNMqglUdYn1xC+1WIQYehB2YqU0Iw4mQEgVOF1qubaLnGEGXUCPYh6BngTglgEt82TT0dCeAus",
+	"EI9gHOmsD8BeK7yQhnmX/JBKwmNw0g8c8MighPTFcAAZpfF4p5G8rR0qESvBiErgeVU6hI56eju7ukil",
+	"RJs41yV0mbfFtaTLumYiORjoK63vYjbPNxYAsdLrbbO/v9vf7G8/x/nl3l2vxQpSS2APSUyRa0K1AeA4",
+	"sjJIb9M8ah0EetM2VNO6HCb1572Z3jx0UUuGN7qEPQQsyYhSzdwnSqlyRqupQyn+31qb5cGkRYkoxllN",
+	"DOWe2sXUJSUprhpHfCV93Jjn/k0rb+o7ipgqG8/98oEmufzQbl4NS1yr2LKSQdEAOuTl1uH2Wqj1zqcK",
+	"6HrbhAnyx+7pvCkIfYsEDoPJ3xZ62bfJWuV6VNdfh1kpJjLDpgzeDr+oFJ6Hw67pMKX+hU1e1L+SVPwC",
+	"mby6GwSAS5xGqa9NWyN/GXqpXkcx7pcZb9VrZ+a5lqkydv4eSEposAauTam0ahoTU6CpmXIYpZCKPO+T",
+	"87F9COwiShKaTStmKmigzS3PAc5Ng1q3cE7i8bTcaXPSa0A7qb308wTR2uGf5JcWn88LULtGPe/SQl3Z",
+	"LO3V+h/9IIH+LKryasz3VpYuChH/ATlWIn4E6pV6fZBnjz1dj9pjIBkdjD/McxAkmc5lFNAYi1dQgQDF",
+	"AzqDFbiOWvwXLspuKSnFNYT7W6sSactz9u9Fml3gyy7SxMvNl1UH794qd8YgFSPWuh4+mLLg1ip/KUuA",
+	"usj9NIqZp9dmo1buXTLMgkQtTXP2SZoEQ2VSco5MSZKJMI5htF3EPXd7Uj+67bvSPPOU3UxTJqciDst+",
+	"F29zPMrnuB2odJFU3BtHFSiyJc/Iy/3d1UElte6V+RFXgxO1Vev1qlcGRETjUxbTuc/DtLlkyv54dq2z",
+	"amuz7fIhx05K/xlstT4DnbJn+sJsgXYLKnuOfeLi6I5xZQAn6irI9uelqXY1/7OXtpm7r8qoJuo5glvt",
+	"bTYSOdaIW+yHpQBqdY7fzl6iiu9uv8GCoxkTeeY97nab51U5UzGK2ax13N5X9nGsThr4eVFE4bNmSzYj",
+	"F9mXsci5N0UxZBmN4jLATwbxSLBHMQZfgz8CpaE1rhia2bgePKb1ZnWE2gGL21IBSEtY0LcezX7RtsZr",
+	"5EIVQh1MiP4ZoJHQnY7B4G8kiQUa9tZoOT/t+3tXGA+VneHu5q6fgrK40mb3QmTkdd2u4x9KHeFHIs+O",
+	"RjHlt6v7Lc4B7Qw/aqfZRZr57CdB1NGVrtpaOEKfbl3eh2fphPBEaiv/2IO1gSJw/AzhadtcN2M881s1",
+	"mU7adeN9GM1tSnPHCzM7IsMIjC6lSar/1XIV/qT9ZmCTmT5M6j8swUHDPrBP+zh/x/TtD00xNJ0xcN1A",
+	"zz98fOHpYSVlZWvbB4Q1s9fdJMhs7u/udkoxz83/+nmzd/D5t53fvQFOdeWWXMaUxTSL7mwkGmxWAj28",
+	"KzPc29pegQtWTeNSX15Cd03aOS0gFOk0GMhhReLVwfMa9WvBtkalC5p8P5UtDYM1NxBKt24hYPbUBqhP",
+	"9vyQi4yuEfuJsRcm7L8ppN+E2ut7aVBMPQEcvGHegmrzkzEDtTde9smZbQmnna1LYprNkuHxbP0xfvUD",
+	"RsuxnXjpY1ul3mpNv7ZmI7eXm76vNfgg4JSVxdL2GvMu9YQrtmB/5+XuWtMyJ1oerv28EhE+fnEuQpcn",
+	"VSWaTKFkXD+lIw5AhKbPQJ8MRGjL2uGNtHhBPcXuoqAoYlU6u64c1+/EUCBdJejqYpyV9PC/fYhioMvI",
+	"AUtRSfVcsMG5UXmk0ql1S6c+eZWn6k86nTO7hzayGldBXeqUKWaBgM9mgMdfimUNH66rPR4Axpec655U",
+	"Duvh7N5W4wOcMTCeLol0MhjYPpCPk4iwmlO1FhFLThM5Fb7QybX5ycnAq89Ga7hPOM6byiVcd/ZOAsIj",
+	"ZrWYpG37Oek2Ea5e7px0MQF3Ye6mOlyi64gLy9MK3u0jeudaf64TdhgpWF/kuR159V/8HXlzrtslgwY4",
+	"YZlGVtcanCxyrzQFR1L3VQ7/V3L+r+T8X8n5v5LzfyXn//9JTr9U+iAfIZIUz73X/tAIGk/3yQfJDGHS",
+	"kYBwKbb1R3AZ6MJ9z1IW9snNNNL59tCRQgJt4Px8PQptx+xlhifalb8DvnHYNFdXbcJCd2/8nB7IJ9V1",
+	"Z5j5cY7ujRY+1IRKeS/SsFn5eC5ZauKcJZT0/VX+D/tmt/ikfymc3bNw/bZY/+a9j6pxwRZ9jBD34TWG",
+	"s57ElQ4bJsKiHqHwRy9xkns6xUO5ikB/SBsXeclhGWVsZoMe9cNFPGQPdcmPEtOj3BG1yhhHMtM1ZlBA",
+	"s5wXxjpy7mNICw0/S/kw0n7ZrSzSBkSal0obXUd+5oNFvElzdlQsRfE06PZRNPoGf76DFpWyQKQhZCK/",
+	"VoRw5D52H8WxjnPTANIOIYxkJltNLVzgU7ojidp/7Wm3dGGWUE+4V0yCV3e9dITFg4CfHCCxYvVoXTQD",
+	"3C/dqfUzGVz+vlY2b0Xubu0363hd2CpunkKzXtmF3bGqDKuRFbHXbd5Dumo3oDhq8LrXTNhsClmyzoTL",
+	"umjxcrOPljTCll/2a3cNP+xT5pp89i/h+Fh2w9Yp43CLMTHJxFdVjNmwJkMWW0PrCAwEi2yxkafJ/RoW",
+	"/F5JTd/eq1TX7LUwu0E/K2oltw53dzbdQklH11vSsdxzwjUHUa40K+J1WM3niD37h0tueGy3c6EEkFcK",
+	"Xom4RktJWDqLpISEIUgHMRGZY3IXsXtAb6chNPML2R2L1QERGkuh/U1oQWClk7SaPznmRNxz8+iMckWI",
+	"6uhT2bW9zSm2NMEhsBWOdGU7TgBEof5yp9uBYcsdTNyfvUs3nV/aEfh7mkhCSRDTaGZo1XRCIpmA1JmY",
+	"gYU8wxpNiomnM/ycaXyIaabGuaHeITRJ4oj5AIXUx8rBeygVlpXuSpX2R77uSqk+81VtcarQ5Z4aKe1j",
+	"dNuilJZRQO7qU/RZCI26pQDiq38W8JOFk1D7BM5RDcqrQQ1YDChcZQ9AJ4lppj7dyxhd0UhqZTwaT8jM",
+	"VG+z7zojIE8dppwRmk1r+Vx4HxPo3d1caF7U7Tz0Epb21LBFY70FweOdb6lUtcU9ucLRZ8xc5SRlY5Yy",
+	"HjBpyyNQOhhw1PJehJFMc9snb0XFmXkSuzJDCPxdNGZZNKuHxjgm04hndi4WkNhUkAN6m+6LidDyPCQ0",
+	"Q+C2IpMHawWdegQEEztH6HLQk0c6dwDlnq4DhUojhB50HPdqMCXC7hCauL5E31SIrs6FpKvLjN/QIrfa",
+	"bQq7smO5eRa8uOp8U8SrXX8Q1xVc5FKWT26ZsxdK2/VRhqbI/HzsYHDLEuZ9Fw+45AYuDQaeY/RqOaV9",
+	"/8pFRolkmSzx8eLNWA0VlhIDG3uQ8zY5H8UNvcqrvOClp0gaEdFN7U6Fo0JXz3I1lIFQlxajB3EKXNRq",
+	"xCbHnqCNjcEmPUG9/s3KitvyJcXCA31uyIAKnMZqypI974ILYFYslIiMWFxgLaAk+hZ0VyXiNdKgfAEA",
+	"7yIRsZjMCQJzGnQKBPyw9Qp2LOAjVrQNzdtv2XzYJ8fjccSjbG4TUCFFXMPFK2VNf0OTtDsZTB3j83tM",
+	"txxrHG+jkygNLYvajK84YfUTitlzUfqjWm9xKXU1nRkGMt6jTCe6XydKtdSgFLrxiBiXtxSmweckuxd6",
+	"FEnCaDxmKRnNLY7EcEYfrm/ZvScV67bSls8sudPtuDvQ6XZwOl71Gc6/klKZJIsYIis0Mj3LJXDzMtOr",
+	"Kxpx4rR0elSfnJqU5K1lDMefiVzQ1pIySU3rgC7i4O/DFSmTtixAtH4FFSwlKQ1u++SjIkds3K0RTUxn",
+	"F0NRZfVMvd16M5tqirAeZ9/K9RCeR0tTC2gwbTu3isIFFGhoqHwKXjWs3O6xvU0eAdSA7ohgMrjLBeuK",
+	"v0tyPDgnt2xug5ApA+4YIjKNuu1KR1mnZeNzdQpu29G1mfmzBLwcBllVEFY+sbWAyv+QhblrWr2OZy9x",
+	"qxD6syGKl7+zdsvZtba8fq+LNq0t403t6ytv8bZ5KxA8HHSQj2KAvDnSde1zcsdSjV2CXaAhaBzFMZFC",
+	"cEBU1F2/9LKKN9Vv5rU+uWKZ2pniZ9A0KqN3Sc6zKC5qc7XDBeJXGYzIMCmJPSRRWgYit5Pv2D2GZn7w",
+	"XY9sX+DVYcdszMprb4/w+a9KQS3rR1IQNOSp/BF6nHLl82Yjh4SO1i0Q3gfABFIKS3pHY1nFnVcnjqEo",
+	"bMJP5ixrbIFoqJmrnK815cY+FMSvWqMegc5YVsADooKCDnPtXbNgkU6aHlxEMSbngxMjxCXzNMPzZR6o",
+	"ZVcw7z5rlLsvvc9/+/bn/sbnn497P2ngu+Kf6tcXf/+Ppd67aoqD+6H/+fTpYXOz9+nTw9b406eHg/Hn",
+	"v/1HsyJ28wHfzqOJWVLRQxZC/D/8xz0bVetkDhZWr4FdEfQP/+NLfwOh//RvL/7r23/UPlp5sgYp8Abb",
+	"ej81039ujcvTYA8o8CQKKw38DejR5sb2bpMv/MtUkTRICVqiqeEw5Xmt4uB4Fs+usDVfoc4vbozggAt4",
+	"y+ZrrQHFpzznSwtpY+1cNaxHie2IEwO0Rl5ZmM1u8bvJpkBJHulq2ztxWyn9Pzg42F8BUOrzfu7XpJbM",
+	"ooyFN2LVXoPInkVZ68Y9C6ZZEaHDsJRrOpq/PB3OaDuyeHatRLOyZ1Pccfy1FPZHXzkcwDsrB6OqVTNE",
+	"xgsvG6PBlIXoG5EZS0z4SvfdsRCvOkxg2mBrGG/AJCyA1fXCdFfOSOcvZSzxlAJActLaDYYe35nIA/sE",
+	"yl1A45iFJI5Gd1GaNcdbrHb+KY8/zeVtDwDgUiYTwXUCU7Oh0RnSZsGlPjmLPV8dXCfsroKPN51RFR+x",
+	"OEovmSqjqTXQfMCk/JKZVxdBulFifIl4M1mBlpsjLfwpT1LmLMTPfjHF654o9DwpD6wV44jr05VgQhKq",
+	"P8sesIaGfHv1+oS83D/c6ZLt/nZ/q4J6l6f8KGLZ+Ai0cHkkaJ5Nj2CMnvrmUWlbfJX8gaidM0bOrSWj",
+	"N8SIx7FIy3PB549o4Cew8hYZm/cVo6k378NDMe46isFKJ+ujpg8gW1vbNZg1Lsa6GAD7BZmoveJ3uWRp",
+	"n/S21JbkXAvwRbY1pWm4vHFIz+vxNsLd7FSA7TSDJO901VVTCuNYRr9Cn0IR3OocHfVP9S85+VfOIMjP",
+	"owD+R4wjcAhytRal3UpIPs2SNBLwD311ZTRJbNM6mdHg1htXkGLs4xVmpzAERyMJQRPEi4cQJE1D3Nvl",
+	"fXh6W02RsGAiXdxn7/kbUNF1YX4FNyEwDc6GVnzEJ9bg75MrhqCHxIJ0ICYbuddgnyLFVs9ThgHbXPqo",
+	"JYiFrGuXaz4GBXPwHAaxIHXX9AKlEx2iWIQEDURd+rL6BTKaUuyWhEdlWlB/I0mSRgFmOffJ8UgqqYdt",
+	"TwwcCi83HA1FPoqZrxVtkOQnIq1Pd7D7qOhdklkeZ1ESRwiu7OvLVf8ppXO08DTWRZbg6I8I5eT8tEso",
+	"YLxjhBKDLt9IjMTYnYH23ZhMZqOPpRCNx8vpq7/SKCIa3KGcFOTHncEcvTfRK2d7G2xUfesCty8BLqmm",
+	"Y73bVmhJ87Pa3N1rxrM2ryVLIJT0Dyi5KjmdFfWFXLAJRtIjaMHNaBpHLDXYS/dUauw3wPduSHdF/mvt",
+	"FC8Xe4AUZWvNvpKJGqBkXtROaIYBeMJxLqM71lyFtOm6bWipwqHhBsJUu4azlY5ugR14SNgzkxqC8xBT",
+	"rTxYw8AM8jRlPKgrMdK/FqaNzCShEvjG9SXZ3d46gLKa8kU++3DlLWdpZcyihFvfu/5BIr5gO78vS6Xg",
+	"th28zoeF2Csnl+enJzqf8llisGEk6ShmbmzIEXRspouSnsqTiCsp+wqnWZbIo42NWEwi3td/7wdI8ItJ",
+	"GDJ7px58zKJnFBoA+0G9RLxgauOsv5H4o07sNQnLJAffBKQKMiiXx4XUT8TZ4FrPapu8XZkjAa72sqgz",
+	"0kdgw9p6MxxSWOUxVVS+nq9xtgAEF7K7/1s+8lLUYLeUZbHzBBTVKut37XPwFEngj4arKZuHaHtQX+8S",
+	"sBlUjulMVdg2F7SzWOn27svtl4cH+1ubm1vVvdtrl6FSpou6c392fyKw0GfzJqrR1/IlunyyysDNb3io",
+	"GKEkaGd3oXs2Yvu7zMPN/fe0HGiTabCwxh+VDn0NplN796RO8rIZUZTc0TTSgJCGKVYw+DQuGsDSGWQ0",
+	"kGbDWzYfgoavcfqWgaTV68yA2jmOJk0aQf5x4H1qVY3w+xqh89UaTZAgYbtnjqOJ+hbucr964yuBhV7/",
+	"SxGL9MdqRYKkUQpjeGnj3LVdiG13MCehYBiSZw+RzIrUdp0GqkVJV5OVpqVIWqwb/xUo0OmW0YV3Hzx0",
+	"4b0mzUD6/yox2BatDOTSHjAfp3OnT2C5J4hOpnjSFDzbuNfbTQdtS6gGLCblKxJaOScZ/WqqOT2FoibL",
+	"yTgBQX9Bz9zxHY2wTUW3c84/QOeNUxYz+Pnzyi8vCUfrMyvm1jSrCGlzLR2rLZ20Cn0WW+w0gUNMouWQ",
+	"xT5vox6sfv2NoGS9SK+vqGT7u17F2sCgNgQ3PW4EbdoAvFR/uX61z65ZFY3gnke3wvHfN0pYLq8DdnOg",
+	"979Qbje0c34BWMURchv9v/uRm82dXZRrHmGTjwbLTl/3n3O4ZiaQBLpQ3Mio1Szup0rLMzCyxwTKavmk",
+	"aEPigrQRjXzs6DiFdLdYHTPdEy+ObhnaBVbk6thWTDNWiSHlSSxoKH27V+OgatzxxqUG/WrXOcJF0kBx",
+	"nqdRNr9Wg+GhjzBgZf/12jD87z/edLBn5gzOCZ+zoyrjztSunayHHaMO6ubdNZlSHsopvXU6qFoE72Gv",
+	"B0HpXhzJjPGhtb/IhSBTRkMG/bQk41mfXCaMHw/OyU5/0+j/EKjEWsMI1Hy7oFme5TTuZSAZSov6HfBX",
+	"xh5/ZIHDB/UTkiU0VYtZKLT/iAuJILG/ayu5bZ02lNOAY+Py5JwgNEDX/mq6D4NnY5aINJP6mf4n/olj",
+	"f3oIuly9PiGHu3sHBtTGVtRp9PhhIEI2hEo8bP6qtG8Hm52poboWv1vJBAmwKh/4LRf3HN8wrdwQ5Lj/",
+	"iQ/PQzZLRMZ4MO+9ZfMhmUGz5ygjko7hXmJrDULJ4PL65qgor1K6arngaiTCOZlEd8zBaTdBZFjv8KGn",
+	"l9dTy5FDCNxIrYyHzCA3ch3hiQTXGPlZnvI+GT70AjGbCV4Zpmss/1SIrOsfFF1JdtxPvDIwLlPt9RBb",
+	"+kVckvvpXC9cNzXjgixsmUF1tGN/I4lDbYTx0ClNg5wMp2PeJ65LHQHHksYxnFooArlBk6g/C4vZmI7E",
+	"ikkGcY4RMVD7oDuxuhx3LEXUAcQPSFIWYJk4YAfYTUUYmiiOsUJlJu6Yugmf+NC8w5Qtp67e8KFX/K1H",
+	"DUj3Q0/mXELPFPXfuJG6lhMusyTD0+L7Q8wXODzY3XuBA1zj6zqPYO9w90X/E7cQ+Ued73Jobq4X1Dnq",
+	"bPU3+5toYzFOk6hz1Nnpb/Z3EHF9Cjxwo3/P4rgHFL8xVSMc/daZ+Oyed5ZGlhXXQ7KQ84C9/qbVITCz",
+	"sEukKNIRDMkXYiVld4zGps4fRpBo3vXJa5EibQrO/hMYnclmMHJBMTt7dEr177xh6LO9TLAOFdoHYq6G",
+	"Wun25mYFpR+8I3gSG7/o7osoh1Yqtu53gKH6wr8lxDLHxS77iMWlFQb/p+zcN0zfDVfCdY5+/qw0itmM",
+	"pnN9cLDN7meA9mMxmWDoW5ERnUhIz8hRhFY4jxpVfaVEML/c38q+2R4v1ax5WG/Z/Jplz3lM+gs1BwQ1",
+	"I8oUferDeMN0nXM+iqMA694wuMnSaDw3lS1wxw/2tg5etDiZKaNxNv31Sc/iOz3mM54EfqLuJEwOitI6",
+	"Yoh6PvWRnBR9sTLPB50DMPgdyw5hxrI0CuTSQzDZGJaFmoEX9/+9Hm7l/mfsIdsAsVeJROTy9kvMKMi+",
+	"LRAYxbFUDS3vCegVPWLjF6jf6rhKz9LjG7V4kEIbSpZL6LZCtBum3SlA8tz2hsZb/JXVHscVQ7tIGrva",
+	"vEKNJgImNkL4auZp7SI0mPJUqQKcKPmLF3f/YPewS3b7W/2tF65EVB/gSmEPdfvtVNxLlpIRDW4/ca2+",
+	"Al6jgQjRKYR6Fo1kHxxxmYiO7TYoya9rfNRmeVOTTKjxw9W7skW3LKilyK7zr5xBr1706DjxHGuvof+q",
+	"IMAlsbCXHqeGN1ofR4xn5PxUnRGcQTmoVV4C6ki+2eI4X7Srr8GEm8S3vJnGund3JhwcI00gftoAHIxZ",
+	"LjNUPidKhVJEZ1Vk71L1aaklu4e1kUd4ghtKd1bD12xIqq/GlzyNGu/J5hqnCIo2/Vdugj6WFetNMapy",
+	"YRHo3AvfrI1781lpbvD25AwvajBV1olN7z3Y39l/0VUsbSpCcr29t183T/X2F/v20gm7ERW3/O23XW+X",
+	"JP+UqynAem9HLBZ8ooixT94xegcpniLHzLeC49XgaNVlDHsPBtKTaw6iBExjF/K5IvV2Nrd9HjJDqIaF",
+	"F7dBG1bqpXcisP3hlzA9P/vvL5eaT62RXAPuk2UBmajk4TTSCZ2WeCWZaNPqE28OqUVjyCX6Gy+V9CDb",
+	"/U3DaYOUAbQDjSWZpIqoSkJvV4s89zGASGKI3Qbd8kQ6s13Vvru5GZARlVHwiaspqpe0Df6Jf+IDJpKY",
+	"FWn0kLyp5R5KZWdniiR7AMExiU1T4RB6BSXP2KdhKMkQiPQfmpgvjt+fDWEOr/Akik0pkwlwAtwKWBGw",
+	"h7Im8KJPhlYbGXr4fIl2u1X8X7WXbCY/ccP+apgkyP9P/EaQlHF2D8FzgBOGXADctS58Xd1z3R5wqDND",
+	"MCV/WPBZ8CC66foaaB0wPk15/D2L7xiZijyVhI4z1HJ0BtInvp7Ccq7WdKMLBDQI8ysRzpfYHA+9+/v7",
+	"HqDr5WnMuNqk0FGFsbIkiTTUQXHZjrlBIOk4lcOFNnDUobtb4T57Oe7tjA62e7vB4V7vJdukvYPxYbgd",
+	"7I229nd2ISsSXjFx487+dzfHP+y9+/Hi8vXHnVc/bP/z+903H7/fP9t/9+PVq+3/fv/T4HLn7Q97Nx9+",
+	"Ovv+xx92T6+3vzvudDtAR7q4wozp3CVgHJpoFhbiIcuFK1K3Sq0aIZB45zqJH+LLV+ynH3745+if1/sf",
+	"H65H58f69y8aKiHtHHXCV7+Ms+/ZT7snPw56s1eH22+3D/Lp6MP3H7aSrfTL/cetyeuPry/Pfvnv2+ri",
+	"SrP9ouGmTTbVUm2zpJq0UnV+x8a3xkB1N6+eq7hbVlqBv2YHHsGaHSzfMbyrY4t0KvKydAE7Rx02/346",
+	"ehNEl9H3rz/8er51EZ3L81mW/HRyvn/+y1k0/qHP5t//Gn48jy6j8/nF6WR+eXq7c/HL2f37U/g52I75",
+	"aPZ6M/zv7+PqB5bP3qk4inQ1FFqGjkJSqXOwRLRY2r8Itl++JU3eqIW295B7HVs0/FXfnH6jsFSF1pdr",
+	"guY5RxH05d042uauL33IpS/XjvdwgqW5iHU6jjFeZa7jIIuJzG2SFz1xT/dqLrV/KkclsXi0bPooxXR9",
+	"s2bBMqlrsLtQ97d+Xd5KerZ1enXa8yq9eIFf+HbZcDMNwFfSAGx/adQuqmSK+RTLP7rORll2snKTFrOl",
+	"ymFfg9/yXC7Jm4LreejX2Ulwiu3il5fr/aBGQ/gSX9lq+8qTWhhnRpt2tXQw+YicijTrxdEdME1do7na",
+	"2oBK9S/sIWAsRIgjN0KoPkmDqW2oAVdemh5OQJNK4zWVb7qVE2GxZH1YyAakhz2tb/sKh/wruLZhdX+Y",
+	"azugHK9+0RMMQ5LqiAZCZpMUanDaeFzvtjZoOIv4Bs1DLNF9Cvf3sRryXSSzYxh1wX3p26LikQ0Dr7Hy",
+	"QZ17tOg6gdJuxrM0YtKyTY1eWOPosCDmrsq0AnF8wdXxlFQIewfJXR5CPMO1ddVNVDcT8YufwNdvw45A",
+	"ENCPXinWcWziuS5fUcfciLpCNk7pZMZ4Zr05fj/GIBWJkEwaoFuArcLckygjghMBqePcSaKIMQU1zbnu",
+	"OXdRxsgd4w7BIIGYMYP1fOOGsOVU3OtUCoP/jNkU6m7NxB0j45Qx2ScfeKzu4jBM51c5HwJAb5qzrmv2",
+	"Q7wgEGkoMFNAMj1hdV0BJlrqjpxqUgZGHGA7sHq4stA+OVMvQb6DmjE4zTANVn5DCvxz3ZUN4w0truup",
+	"PZ3WV9XJEQF8uc9NDf92d+G0TD86wbWRerH1XJNYIh8SIWncL4gEy9WlrURHSCOAL6TF809we09TRT1I",
+	"bKO5IlydO6NpTdlTDmE1u8udHFOrvmCNBCZJflGzt38pnJbYLSaOAuhJVVDHl1kkAZu5U2ENv4iI9zB+",
+	"Xs8WWhI00sf3IuLGG/WXpGo7wT+Hnov9qaFk7Tw8B2pFkAPFJ7mBOHg8veLCLegKsNyYZdiaB2CfFXk8",
+	"C5k2oU0d497IaDphmVyRZFVgVWv8d4mgPQEUeRqrzY2UyyCliRV22TQV+cRNJ5WYhoifN1jwU2E63Wk1",
+	"GTLlKA8/8eGXL3rKXxKaTb98GZqXIB1ZjMlwwjIlH3WCwhDFIOb+68Qv/THIvHMA7KVBXcG2FSdTmqqV",
+	"mQw/Z1WhYPIT5yJD2HHEgkdgcKjAwdRMjRY9mpOchyyVgDaxSnR5nM5q750V3eijWksxs1bxz249BGwq",
+	"/QIpGWrx6HjdD3bZy9HWZm97fBj2dun+Tm+0xw56W+FmcDh+SQ9G+9ud7uLLMO6XlAa3naNOuuV7RGuk",
+	"6q9xz/tEIkTcOepMGGcpjX1P6MIVtJbMAw5ldI4cOgf622iyIpsoo2x9cyt+7lTdOkcvN19udj4rxlnw",
+	"omZQq+4xeirqFxjVJbcXBCFibPtgbBfzhCoxbNM3iDlW9KaBQJhpShVGMhCYJTt27sRaSjOK6Ccyycw1",
+	"edYkSvWBOosFPt4lEtF3R3Nd4vhEx1PuixGlhRoP9ZRxbOLIax/Exm/qf87D3/EoYuYrHWiteKthLjCE",
+	"0lJFGb8HieUxQXeX9GcAkYFp0JCrn5VqHEzavIbafPzZXMG3CHXEIvQIwXYiTfXPGu0ySQGNBIqFvoxp",
+	"FLOw8/n37pNclzcoJp/7stRpXqbTlZMJcXZDa9sz6cc24JlHJDaUMv6MCtb6kD7/3iBfTRfYnJ+W4wQN",
+	"pSo4cHR5nJaWeDuXZuQ08OYkcKkWqQeLSkwtg61BVka7UmDQAxpifTu3ClOqWx0ZdQf8KMWP4FXBXkhk",
+	"YPsG6a5JRuDYFHw6HmM1S1vzHnELnoDLPL0FpCalYRX+4FjBX/n2neiUGXNJlLbXXSAqCBGhl4lE2bPY",
+	"SH4Ou0Q2brjCZJmgvHGTZBCozWL1f6OMzYfM2DZ9ciPIKDVFQHAnRjS4NdVnhIKRqE1IUAGUWBvilIat",
+	"r8sViL+LcpWgR23arcFpdcWpAdw39/hJRasaSpd7Vdrr0/UZ91Pqmsv372nvsvOtOg0U0tucKXWJiMPC",
+	"eU6Oy+WehaZk8ZygyTwlM8Gzqc6airKikcgTmholKiqaqZsEAPGYI/73lM3LuM6Y8YA9laX0hmWvYbxn",
+	"pFj8gIdGP6qjHsJ6FFUPSZKDNwwzLGIR3CoaxETDqbgnM8rnutVdBnGKJyn4uFZD35tyiTwjYjxGLCJj",
+	"RMAMw/+3VMM8WyrHoAoSnHKjuZJALB4jqE2xa7GAJqMZnmpWrPWEJVOdqFt32nC4NuxDBLb4cx7DhqWE",
+	"gZqIfj09ukXeZDxcyFHV3Wu1RVbSPG3/hSktmCG2asImfXrgc3k5Hg+7ZC5yAn6nInYN4+jK9kTce3Jk",
+	"bfHoPY2KJrt2VUcIc4ukCPC9EG0zBee6b01IZ3Syhmr82ly0zvPotzD+IP/DM2GW8xdFokzpU3iLn8SR",
+	"D/09OaaujlFiKi0MQ5T6tApCtr89bwRqua66quavpKPqhIusqKwr1ALQWvHGYT8CRNfXEb5AcM509NZg",
+	"HZhCOkfMt6bdNyVP/iNLDWHeX4ADbG3/RcoNzT5bhfYbqfe3ac3h/1M6kYjCoKfrxJ88kefy/PTkXI/9",
+	"7Ok8z5lVUyykzkzQy6xYB0+p3C/BEWjqn+4+TaAczheDsMXG/FXD5cUM/5x4ubNDdQARvhK2P9R1dJPm",
+	"sor/jBEx8BPoqqmIgwAuoRI/nSSmM/Ylo5h34YrlSq6pSXv/knNIYdRIek3i8i6r2/gN//G0kRm4GBie",
+	"eczFaB2k0SdWOB+eMgpTW43YMPbynAEX2PA3LCvt9h8gBf66V9nEYDxFvGsJjeUazypK1nessyxIssaJ",
+	"o/P/ya7YcwqdPydO8e9AqSe2xNcPeP9nxSZMV2Ivf7qGjN97QK7GBlMihOB017aMgeh40XZNGa/jKGbt",
+	"E2ytGj1Ak/dPSYdPbIRxSqGGwHRJ0tkR0LofHVh8CVKDtVua2ylL5vNvmps/gOS1gQjrjIgBJHY/mwVh",
+	"9s7Jy3eTX+zZrpXukggRP2ne0QAGfM7jECKuPwkRP1/eUaKXtuYub/ym/ufpU4rUojtNdU41BaVx4gye",
+	"ROPEWRCKY9t0WC5a5Z3X+PQaeGvUZ7+RFkW/8NcA5u7c75FJzKY1gKB5bC/eunjCB8nIMLcJG0MI9YWh",
+	"zaAS+vqLuE+OSSzuWar7Y81mUUaAEHSoQHv0j8y7dKSMAOz/fq+bK94ylkjrjAUJN2EZHhS7V+qntFEA",
+	"6aTRoQs5Fvc6LDqLstZCcZBng2LHn1pvU0P/CY53WFFdYYg6tadLmhem5aC+Zk+kZVXYlIwmPOKT3i2b",
+	"P6lMuMZx36phn/E8is8sywpQi3vGUroCLlLtpgaLfKynDzHTYilIKjJIE4DP0DwTM5pFAY3jOaLhxiEA",
+	"Y+JdR8BK7DEJmJUaDwbS/NV8i0KMCOfLQuDdJsuhdToNzK44h6fxLj6Ti8+ZZj2pmIoYAAOVUxaSaDZj",
+	"YUQzFuOPatuk2WCI1KL7TUeT1HbGgobqzexJy2gU01ZnbYlNtqK2Rs43lyNs/HYbPUNGdIlamikxatWO",
+	"DqOhqr3UDM41jQz+lLpOzOgtC4neHw1N9Lx6zi2be4JSb37Y+fj2u4u9m5OD03fvt6/++9XuT5c//vP1",
+	"/plf8bltjp645QV8K9GHqRN+QmFxY0uP/40jT7iIWjGES3wum7Fd7Xb3KcswcWV/1aASzu7PCSjpnamr",
+	"vrQukT/Nr2erMzXYnq4Y0U1enz9i1EQcadLe+M04iZ5eHK1Lwa2jPyY89yy2OCdslmQmBviXLr2xG/7M",
+	"zPive/VM8GfNw2of4LkxLtYlAZ5j7TUoLH/suZzpTv2QtCfRc6C7r4/yrMjwwwoWbAihNCTB1/ClYxjm",
+	"Sa7kc0mTPydS9JeXJsZZgVP5RhJICPizgkOLcmODJtGT+zmOB+fP7ePAT6zybzyZLukcoEEdLkJmGH9A",
+	"mEj5h7Mtr9L6QeruZwiUZicPGjYR95ylUEqlobPhD4A9jGa6BBgDF3ENMz2VwemgE5uM5ihgphP7Jz7U",
+	"fznGP2BbKywi1M3ay01QuxoZRvd5KzCMcFKpiNkaCAmoxiGV/LXV8Lds/udo4rg5H6Nseo0Ip0sazNgK",
+	"M91ElmCeMLTee26cFBf0+Om55mKC1lr6t+WjG7/dsvlzKOSWllv5hkzxnb2+GhrAOOp0cZXiA1FWaiCH",
+	"qd5c3BPBn7B2r/VxPg2nXO0OeauOreP367gHnYgQQpgh/EdMAzbTV9ErPs85Mc09FcscTlg2EOHAvDfs",
+	"ahg2W9iEqA6QrhBxmY/HUYBY9hrcwUCnQXwL24wHsZAGEEf/aoPl3CZA3os8DgHSjTAOoDtmyPVyO96U",
+	"V9J57tQD+EgNjwpZEMnoaQj1DFvyQYQp/EYSe8Yk4mScx/FfjHAH0DO6Qri56Wddg910y4AUP6jHhl3U",
+	"A4q8irUJAsZrLW/hrdep+P+x9/3NbdtI/28Fo/nO9G4eWpYdx3Xc6R9uLun5SXvJN3bamat6FkRCEsYU",
+	"wCFIK7pM3/sz2F2ApCTK1A9azl3/sk1LIH4sFruL3c9n2mS48OFb3fijH0QqddRZTTVC8OBzNpzTxkGv",
+	"ThoE1kEs1lXpOfDvH+aV7BwveB2llZ0GR6BNfxJCMGwUyFVxtNdWotCT+X1lJlGTcQJLdeNZIQLZVoO/",
+	"2C000QMsxQnNQ7UQxx4yQaYDUGFRcC/mgZ3g4F6qKEh0dGfAqTFBmOR3oU6FfzAVU53O78Zy6B9hyVXl",
+	"EYXt7lIRCvkgorvhPBPFYyNURo9CbbLAhKk978tN9NVp7/T8qPfiqHd623t12etd9nr/DEoPT3ruIVwi",
+	"BEHw4rzXC04uer3gFf1if/TOLl5+ex68PD07vbjAD/U2LTv6hEGHOUtArDF7wYri3kpg7UbHTbAbBupY",
+	"qKwMjVAPdHhbCqqUq9FNxueGWEF8WSZeyZqADQUw5FZZOak0EmtO31JdZbmMahX0gRKzMjdyO8Z+6Q3w",
+	"Rh4/dawEXiui8lAfBwzYC9Dzl2X+6d8QJ61kHQK89koW6rLk2TXcNsljCef7elSVHqpWDhbRCLB2pHB0",
+	"cquqENgWpZGAv73YR8Lgmq6psiy/tSBDh1JicM2hDwQyjrAL3FrzYOYUtcZYG2gHbpoK/I8i+xv274YI",
+	"yNZeuX4EWoqi9tr3QRo2keMJ8jRQEq1WtTm0MIbVx+XRSVBktkqVnZ91gH1CTu3xeVSw1UmViTFkhQe1",
+	"3YznK6au0vEBPBsEWGXt611NJuMYpxL0Hho90y57n01EOpNGQKiizIZcWrNa8jTsx+qB15Ds144OUS3T",
+	"rEqgXyo/H4qxLOjnJKS4BSXuvsROgs4NtmK7GDFu2ECJz9aYH9SNwh7TH/SOGdClQTh1j113ayQNukB0",
+	"8jLxIJRdJOkyKR2Jf61VNuMyu8Fvr57xHhA6oGCd90pS1lshZG0aR5UtWOvVwGecgD2NJnaVyJWXV0B9",
+	"QBXQmtB6NFTRizxvXmFOBE+zoeDZejjkx5Xb331D7RzjRftPfHr/JLipFZTY/vNgRzW8nWgZEp1SDQnF",
+	"FvZ0eJeDdssH+RXzAuRxx5fUTJd9hO8AjXi2SOCxeIQ77tI19IOUaeU+WQJwhhxsdlWG5+IenAtxvSg5",
+	"0iN7ddknn5RI84rBej+ygE4xpCWZ8jkbir7CeSjHzQ2fihJRie3LZdXOAax+u3sxea5k6RRIJdQHwdNY",
+	"irQeMHNb3ryPNGstApHYpvE1aQm8/ukC7P+A9RYqs9tgDezeN4ZJ+tj+eVX+V0uPxkOCqJU4yqQTkv1t",
+	"0CKjZXmH2rGWEOum/F4AfJPhI8jwxw+XJXxxQ5qCG3GXA+IjqIcbaqwdwcPW8U3NhK4miI++L42ctl2o",
+	"00hEXUZDsCdzUeXmcDPLRW3wUI6V3g2vbcMzAg4CU/SxtDII3WWlcgiXK225d++dLxBbreV6g9AqiY4Y",
+	"3EaazY4Fe5LkZn0sg/yJcCLCe0dXZFeN0PJlJqZMIxqBnqmAGSDNhccuazcVo9wIs5RGAvei1h0xzcMb",
+	"IO/Y7WauHlReZ2JaBuGzfShk73pE/jA6MOVPV5hgcRBW/qJUJwmdUhpwk5yY0f1wMW1cFS9zE0OeF85i",
+	"MQn+uFKVs3HEZWzqXIREpNeZmG7mkLV0A4zLsomi2Gc4yL71ozB24HVl1tV19QaEF8sSt4GTjQ+bKaNa",
+	"3edsSbN920+n6CAUE2Y5jwt/6anU3JWbKpzDodjF9n2cEW0GdeGk0YsMqxVZQE/Dg/YfTEfm03Y8L1mF",
+	"4NBO7/ogfKjVSI7Xo70BjOKE+LXtfobFxQwn8B80A0ZhOnEepJiB5o3Eg4jtquMR11wuXlOnDgQJ4LI0",
+	"XRX+vVS14ST7v8pBsTbCD+N6Z7/yxyPvLuJzrlp3JeoAR8blZs6G/XCTy0K4J7wRsQiztrcPzkjd/iE5",
+	"AOmh5LmWKkHC5TeVNpLbJBvWhVxRswypSDEXCsKUEFV1e+YKTE0oMM4mYsq4YUI9yFQrSCl44Km0etyw",
+	"vwyEehgEzP54m+rp4K/QskH4DfaXAQFKDv6KyTz4gr6yh57J7JnHhArTeQKlYP/QpUsxhPMwSLGfkwXs",
+	"Mrnspm6yl2uT7HAdd06ye1xy/wbMcq2l4+E4DpOLR3NYY4ah2uiya2tMRCnwPgaeeVYaWv9nUTazvCma",
+	"brVNi2aWMveaV9FQP46/4C+PpOtdKVoBMj1hR4NnQ77KUBQ1mE23U02W37abaeOyGxpRSxAYO0jBPqpv",
+	"KverXv1lXmuiBsR+BFCvASjLQLy6pBx3s3h+FJlf05YP2kfUxzOo7CnEYmuh2DyX7jXt8XVVPu88WkGF",
+	"6eZeiITS+1Fw0CQeqDyOB4RWaI9VKJDH6muCpwApwtNWujj7g0ghR5F9zBVUS4OHCMSD2SUe831i1QEL",
+	"USp3E0rJBivtBvcFRF330F14LHAAAMKU7F1Oeqzu2VU5PZMj/jClSl//EY+CtlqLtnXgN61vEg9iXf39",
+	"G/g3bO57kSDk/skZi/icKlu8DLLBzArrgM10em+s/S0VG8SEYzf4jlAt4H0Ok9tkqeBTu0oDHkXC8e/s",
+	"7ipjtw/GJY+Tpkft+czvoeG1PnPRC8ww8ofZqpfjf3eF6rvB9fQpRIZi00fGLjp2qD4DBWN9mwaXW9I6",
+	"IEHVHFzo/xHK7IYN4cSsDIbBpLTkvwvXeMpgesGTLmkZ2vzrY2FyysdifSisqRLY1/a+xi4daHvjhJSJ",
+	"lqYJAgYW4alUjEQqVFgbo/If6NSCp5ye/XdtOVjVJ9hyKD0tbTkvC9K9pWbv0bbaMHhWoRkxOnY0P16c",
+	"yvBSRWrLGJgmS2WpcHkKkhryOMaLP5fWCT1bKDZ1ibWYs5PO+6rMxLdU7xrxjIOLrGfKgVcRUREP78ep",
+	"tUz8/aUDDImtGTP3IXXoRrCUaIw3vfZ/3b66RpZxnHSGtk1QGhcY8q45+AyZ9ACIlgq4iACjZipVngmD",
+	"7kB5pDg3VCLGJXE55wnU8QrVV+6bclT9Hjf3xtUHwkIMPoosnR9dQRIt5f9s6VZcw2BAkJ9rkS50Dvv5",
+	"1EFBnJe6q1mQbusiwn3jALso1XgAe3UAHOgDyp6dcVPs6KEY6fSgXJ/XJMOKRgGVptyLXEPt0sB9WC7u",
+	"te3dVQKF8CRXJk9wfqAh7MhdrnieTXQq/734vMzeUIpSNQ9B4siOv8DPBvXCO8QUt9xf9SHF0ycVcUfc",
+	"5UOsg7FAnTHwyfhnvTOfllwOaR5OxgsEIknT30iml0VTqrvciG3wh3YOXDrBaddUWrv8zyFqueUCbkE4",
+	"gbqgqOVtwtbmGMNCDcyGgMFe4Z6ziwyKEI9vR3EpFcuN6LJIh+aYJ7I7jSAXwFDVC1k1AJC6mDln/fA4",
+	"cpU/3BkPgcNp/8YUdbQumIoWFeUlx3ZeIzvqKZA0lgSxdLkJ8RrORmLmS0J0HHXZlcs+puaw6q+vkIJO",
+	"RAwIDqzNYvRU+O/GWo1dn0VsBPAgkAGzyV4JEIKWsmk99Kgdq/XMkKvWccOtsHo82Nd+aOwSHd2FSe7q",
+	"Ve8ynfGYAAu+73d4OBX9TpDo6Pt+ZyaG/c4f7Kx7evJMCO98jouT46Y8d1jhvt7npzaPM56OxZrw4FX5",
+	"deSXUD98/6hkGC/+sokwglGzdrlNmPJEVCj8fNocpeeKqRHg6MALUM4dv7ndWNhaX0kVxnkkaPe5/xNe",
+	"eZe9nvCUh1BvAG8o9bzIFo1jPcPcM2ihnKcHcAZACpArqy9DnQpzgF1g3UzaALe0PFudNH43/PYFi+nh",
+	"u3d3U5HxO79BpH3l8Nvo1egFPz06OQsvjs5Eb3h0MTqPjl7yk/Bb8eo0etF70QmWvgut3vEksftjopMV",
+	"H3GRCDG0W8OL22+dk173/Kzb6552MHHQ7zdIrXzsfKzMD7SMu5SnKV9ZUvBeOanEqnCkQSOml3Zy09Ly",
+	"ZZajsv377e0HDw0VSQOH09wKUCGuG+7l5lSPjeNvfxI8tiEQeqbqmLpcmcsO4aJyXKjCUOtpmPDOKce1",
+	"JiSTRiLxJyfkfwEnZIl5qbFg7pyZtJL0sXmsYFvqxw1iBAcmfGTXmXUZbHetMa+0M9ZjPWZSeUdGpg64",
+	"rAxV9hR8kY9IyG6UkU0d8j+JIhd98x0Xq0VSyEZr+icV5H8XFeTu50zThJi1PJC/wj0O3Od9b1dwsHw/",
+	"xV1Wix6tuooFxhe8lUIPULncF0qNKfiXE4Kpstt1YOYq9B/q9tXtRCh0UCiPTVr/WGWMm1KbARtMdSRH",
+	"0n5Vp2xAAV7XTnFZp0fYGuXnGOeAf4eYFvQR3w1p2ODLH4Mt3N86l/aQbJc01nbLSw56b/+sylsKKsw2",
+	"r/lbZNXEYHHdzT5okC3IUra6bUBPBiGGvvI6kg86OoxfZmevloYvKpJIkdNEsWTCjWCDD0JFUo0HX0d9",
+	"SaKjRjK6u8+2dFVc/p2gJv3lXOkOeL0vV4YPXufAAQ5fwcNM+JWUbqoTYNziDqRMpnRZ+pfhnNFMs5vr",
+	"H2/ffPz5r+g83Vz/+O76p5+KxBC8phmnPBQOTFIa4NXssvcO7I3kho7bwMEXVy5e8fR1tfeEwOhhaQwf",
+	"AUPcjnfYW2mGp7jBbrTpwA485Pa5sSJj5zwqSGob7qN9seHsfBuNItDmab5mIZ+Dr7vFkm3u3zo06Vrn",
+	"1k7IRBvCfpCqrCdcCTnjCALmgFeso7CH+pPdlUArp/1hPOPnK6+lQhHAcq7cZOL9ENRNwqiNzyrY27G+",
+	"WmFVTvtHXWeP8M+zjOM2WKnZ3icQjGS/iuGNDu9FVsJhy4dJqjMd6pgNJrm57z6cDMhxtsY+5Zy6M/4b",
+	"w3SeJXlWJl4IGA9Tbez5j952UOKuLWq9Jtz0lVAR2XYzGceMClPpi4AYBSaDcel2YQy8AlA/bn8hQpdy",
+	"hxCBLkl1KIzpsp91KjB9Aor5YuIlgAMf50lEl4zHcV/hP6t2Cw4v8BQU7jOYVWqySKoBNDdLZUYX5MUY",
+	"kcrX3Ta6cjfsQyTg5ZS169Ey+qoMGWSEMf5GaEs9dAWjvNXbaKJfJzKcvHbjqQGkpwEZoQA8JnF5M8U8",
+	"THPA63gQbCgwGbqA/6NJrDCjIrHpKv8bPrwjMG25z8BjsShCmOLDY4dCC0F/I/+N+QGZ//o3hpkwFUJt",
+	"NN4smzcdbZbNdxzrrzLKJoWM4LjsCRhaZ0DVxjlCHZvF8ggEnT0BYPgChLYR0vHfhRxPslX9SPWsthP2",
+	"f3vsxI1VKrgImEN+fsbeyR8w/oaQkbjd6/oz5OE9AtrsNfxzg5v8AyneZdv/BB3uhfwfUl7flfQUG+k4",
+	"hgnd/UTE9u008crmIM1aOvlISW1ojOfJOOWRuPPWR+AauoNknNLfMoLLR/enifVsBytx1YkZamV0LNo5",
+	"MmcuqepepErEoLztB4+kkvakkioL0N6EU8I1XJVJl6nUV4T5LZJCzdq+M8wkNExpp4T3ER+2I/+go9c0",
+	"QZtO+nay/VorBbekbQn3W2jKKX6YPmfSfWPYg0wBFm3Kw4lU4slFfd+yncyPMAtzL7KNkkhGksEkQMbT",
+	"cGJtJl5jASghIhBN++Ek1eOUTwHxB1wvnbJYqvu+ItfMtWYNK2TM4GhgWVEwkhINKWkskikEzucLlhRb",
+	"ZUjtVPrzWifzFu0oHE8JqZKrgoPVjxJdEwRYsnZwqBMJNV6ZZtJ/ezVfIbg3YuavWIqs3OMHnh7j2bYS",
+	"gBJ56BtRz5/1Xp2DJ56J1Db1r+Mm9cvvCLaCqXwqUhm6RVmQCKlMJnhk1yo3dl4Wbbfc4MXqyjJvIZL3",
+	"0OzzOMJLas4az+WB7oWMUCdzEhSQjtI5/p+g0nSe7VmnoQezpNDIKGyk0Vr25eySvvW8Fi3oICsuVh17",
+	"dWMNQDvdB1cXT2FouEXfo6VR2oQ6zzz8yH/ENhSfRbhHkxn313QK6NO58rq/vOc+r4z56JlyfklQJRXo",
+	"qySVDzIWcNOvooDlKhbGsIE9KCCZAgq0A0alz8BEAIfIGmuCernTVn7zWYTXqr2gDE0k3JsCjMw4n4oS",
+	"drgj5iH0CJ90T3RIRYlCByIBR7GVzNWhAnjT2v3uKwfKKAvnLy6WYRaA6+YaP3768hx8fPrzZKmWYGnk",
+	"b1bCTXHD/nH185vvf7n66dObAGpMSvSmC8JUZzwI9dBpOKSSMvvtX9///j/fd9YO8/zs8YHdTlAqrW62",
+	"Py+xVCLTdqcwbrrsb6inLpuOx7ZSC4BxetHAZLN9mun0vmKebt4RauJvsrY721mUNaHJTnuBxR9d1Nhv",
+	"Ph/q6rKbjKuIp5HzZgHY1T0TaapTMOcBGF4rB9BU190/I4O7daIVa6KsdyfcY9ntJdU7R6Q8bFyqg1oR",
+	"gdP5d9UGi2fWMsgR7H2/Jse9jGNgstj2griezbPuDskDIVP+SjU3BTRLwWvnW+myX61LMeEJ2EGwraWh",
+	"wLPM/O0YS3Qsw/lugYl3Mo5dqkEr18V4DbcTLwwl/8w4JsvuhftVgI6llms93P3fzNYQGogMjQrjhYK6",
+	"hsg3nZWXtbF+BOy+nOGMLN9QXFxkTV0WEebK9SqEzDJr2w7nGdaW21+6DFOpryBefMnKgvH5SEVWOAYu",
+	"YvS/N+//0VcxFLxT2WwmpyIocq3xnBuEkOU76DJaFPcAqBqRvBJdSZVJlRf8iTxjtvUuu4KfBcUX/OWM",
+	"9YSnmeTxoK8g1xrDXBy/ITHQhbxDn27fHl0EbAD8yANoTQLm4ZAbcX5GWKj2e2D7A/WmkVMZ87TbV32F",
+	"0OchV5g/yE577Gf5A+MZQnV46pYTeJyIlCr1bf+LyUd8slRmwrARNxmtR6YBxsj7IP4uWBp/F43qoWt7",
+	"AvwgeIVcYgQ66dmPUL+q7mTAoFlCQ7IDsW+d+hvwbJKKcoae1VEi9fF1adhUGiPVOKBI4ecM1x7aGRAf",
+	"zg8wtTiTJXnEhYNPL9F6Dn6zXt7lwKXdOU43zQboamNGPypTn+1XFebHUgX2kw6POVs/6S24Hh51y3yI",
+	"00+ATojwjvaSEjOYwVq7B2drP8SsRDvrCExxj0OeBdw+qcjNVqzHtWYol/EaO6z3GFvp2r7FBLPhsP5I",
+	"nTHQddKAIoKrA55hzLeIT62iP68z/OUiEqDH3ox4hqxzGzDFlnpe0PjCrigqHFA1ElwJKUBUY66E8F4k",
+	"WUAJq5B3slYqlmmKyx7o1dE/+dG/e0evjn7/chKcn/3R73d/6x29sn+d9v74f00G9yHH8+Xj29fsxYsX",
+	"r3DuEZULwwYwBj0qaYRamZFTu2mnidlDHgeu1YKkFnKw6mxz3cIcsqJfeB6uBRjZrDLDv7CCf/KlDzPQ",
+	"71z2F8X05PLk9J/9TtDvoD6Az5gs0nkGT1Fu4KmDfziKXvRelGAhHFzEyVl40f0WvmVXBr5z8uq02+ue",
+	"dk967Igdsd96p8c/8/TYduLSvZ79j921v7N+v9/58c0tOwZYhOOT7ol9wk57PXZ+1u/88QgSS1AL/7JR",
+	"Jxa74DuwBQ4MyMY+am555GStPprbMDfZ2n53ueIPXMYtOEsAmzIlyawnU0K7IhIhUo3TXrLTG+WxSD2s",
+	"kjUo/L3iSGYLBXiYS+VNUYKWhCtcSK68ZBM9w7PGWjYGvCBDVU8mYJmO6SQmAsI8FoaJz4As41KxUmF0",
+	"noYC0aBMPhrJ0JpQBBIJnyHkGQgKa2tQ6DyO2MjaPkLpfDzxRL9kKs3xfKnwYewj9fuDn/82c2r9S2oZ",
+	"uXFh9yH9bz6jfp9N5iVYLeSFtIuKlVmTeUF/Do+fLgV85TbQaXY00umMp9GebwxDngKMqVaC3b7+YHWB",
+	"EiGCeFxn7k/jwswAIanLtSyx1smQh/fM2kTpiIci6Cud1n+BR1FKRr4rdoqlyWzntfLNtZ4K8Ran0wq5",
+	"TrPHSDptZ+z02OFUDuiLXs0FIja69gKRCPFfvnzx8kDxPn97uJ+LQmgMwxhusjDSV000/xpvCslN23/k",
+	"7sqwgcl0AgVe3jsfwNvssx2KuD4K18rXWMXV9Xjw7lwWyiGN0hXfYQu7fI09hkEl4UPvvcBrRZlktRDy",
+	"kWCeq2LwJhB009kjZA+xCU+nNQG+liS/XK1HpprvWyLSCU/gROAKaIfpdIYzDfjzS0EgjHlhVl+u4Npi",
+	"jgQCVlx22EE3f+6fdvaP3TC8WDVXsCkia375YNlz2Eo3Lq2ZLwhZLZ3v4t7J1kfHCXU11FNRBK8o0Voq",
+	"nyuKMJQ6VwBCCUGacapnXXarWcjjMI+xVDvlmQhYbvBbkRw5bP+hyGZCKJbNCpZKU801YYOh1tl1NNhr",
+	"LPIGpqDdojx8R81mQFRcXfiAHEODcIlFpU0ldbKPex3rKLpkbMcJjXiL24v0fg0au9/a0+mYh4gMLpGr",
+	"JaeQuzRscIO7fQDWDngaeE0AbhiUL0LKD7kKLgWogrAMkLBKszDJ4e+pmEL2RukwKKLuQ+vQGRGP9nk2",
+	"gNH259HQkmm1/0L5FbodQQLgLhCPH7g8q9PscHishUHdOejy/+EVLSpLeMEnUwsAD76UoWBUBbR8X3qx",
+	"gluKGOnLb9sAv5QWh4Bvj3gY2lNyX3C1N9jslWv1q4asrQ6mDraWPsXcTLYEhGQWXrMHyNpNYWer8/Fc",
+	"oWervTwMzNHCTNUoj4UlhYOdoqhXH64Br3wusmcBabTQ1aeDpW2OQLuo0Y6/mMoq7BmNdtfNsDEi7cIS",
+	"lDlkAJr2XszxIFqBPlvGa9grifZip5ztSfJrnhs67dKqPdHh0VQFPAMIn623+i73OTcLW3Utug/Kt/fF",
+	"dRwhmGmtxLNN0W73urnbPuIOg+3z1cm3g8Bd7BNB4R4EAbfBmXXME3kEqrQNC/0d6ujWpOTqw/U7Ma8z",
+	"nW8hdjdvy2RetdTuYMLYuMY8J+nI/s0htV0LNrq1s5+pmY6ScRjzHN/9q8wmN8gGXy+beMxg6or9KN60",
+	"4++QwyceRAqBIeXTvvdmdisnrm0pp2VE0V1NbK+ujr/ci3mrNjcKdzPj2a4kwDoBJxsuon3mcL7IZgZw",
+	"9MhRybZpQX+Enmy1xPvVPI+HWt7ZdSzi4hiYrzuMPsHtQain5eTiWERjSCzLkALQESljbhfl/ELuVioA",
+	"mxtSu2JBunkBn8Vg+hbdRWBWms/wgqYo8r2itTkCZIio4B2E0oFSFxDaXUUO8iTqsivFJjoHNpAw1kZE",
+	"Vk49jzHm/VoVIagAF5ISUDNQdLTLcGLc/V0qiOkWkpmhICCKCrwxKHyGV7ov4Hv3lKv2yWzDtgrfepvq",
+	"aROhgQ/f6sYf/QDwvjXFzUlqh5DN2XBO9/CeuhHqYhH3eVViEfz7h5rayY7SgPYjVD7FjQV/6qHd8qha",
+	"QEA7AbK22f24OVIBDA8g3xtPxlvMSG81uIndqmDDh+ahmrxrN3CQ6QCFL7gX8wCum+6lioJER47PMQiT",
+	"/C7UqfAP8HrpbiyH/hFdHZcfEV/hndtpd7AX/WO7E+lRqE0WmDC151G5ib5alfoflB6e9NxDyCkLguDF",
+	"ea8XnFz0esEr+sX+6J1dvPz2PHh5enZ6cYEf6m2ad4x7fDh3YNV2U4IEtnMbsHhF2oSiDgiM9uRKfDJf",
+	"PSudHUKddwLDa8k1yc1+WOeu4Xsj5NUAwIDh3CWxWi3GKDsbWV8gXXc4B6CpKZexvzL2PKBEezXhhj2I",
+	"FNhMNqen+2SeLzGd7dthnA6YldqcCwdAAmsYckWsYlWz8xlcBCAoxWiRto5qRfceSNnT3QBst+Mv9see",
+	"XZLtZH3j4D9Meznif4WPSvPuMJPLvE5gORIaLXinTh+AgRnrsVTfsUgaPoytyggnboUJd22vdwWEQPKs",
+	"7gNo+Vo9X9Zu+mcQ8N92XTb3Pj+Zx2jpniC2v4cd286xdJg4/nOWUB+ytx2hOH2AcHWospzVc5DgPUUZ",
+	"1qarFoBbLofMejY+2S8mNrbBPhx7a1j+Qn06ILsbTku7BG+bEawdmhGuTQcGF/wJON5+cdmkrfhDPle1",
+	"junNbbanJXvDQX/9fG84jsP4PTSHNUcMaQvMZDSZdTIG0E+ke7PKEdwhHltNPWepGImUOezjr4AM7sGJ",
+	"UCNJfkKfiPpx/AV/aeAX7cCNtu1Geors76YCOhSAfOg8sMFY0HFboZpD4CBZyc86oBx674vG4RK0Ig6J",
+	"082Ech2r4NOTrHlZavlQXS8Rz8Fz21C37OK6/UJKorgHnE00n8q1oWQgV9YOC4fjLevymv460VfT6zYX",
+	"9No5BTVLGvI4dtEUqHMCl1NFXgz3GL6ndzk516jIG6fv20ZFmKf2M3bdhoKnIoX//W7/Ze1YXNE8jTuX",
+	"nWNQntT8Ujl1CIiHLmOUbkQhkxQvUkVKwWVAJnX4Q3k2WWFV27P6cvmy1tUAsvevryuFY6Xq/8isstKp",
+	"8B2XxZWewR2tfhBpAd1gLh1Spgk8pKgJoKIeRwWA3KU3+pr65bf+EOvw3t8gQ+eBfgxpaaVir0UyKTXl",
+	"ttxyS6+1GskxdoDSiyo33TyynkcJtnhFR0NsY5W/9foaCVUN3E8jt6o1o6Z0s2zPoe8IegXvopM8jq3d",
+	"VDSPDayc+8WihiJxKsd7kVL4txAdLFABnJxCg7uX+U0YrM4acGdTqE35e3ittQL8Gfw0+zK8sS3PG/pw",
+	"NdfJHiejItMROcBLOCEOpGZExICovHRxViUxz0Y6rWyRaCpVs+Zghb5hfOy8TtfEGEBeViDo8hjY7CM2",
+	"FVkqw8pWoq7Apv98ZLeFVssngVQAn9gJOrmyu9kuTMgzsCBHOh3KKAKtlPJMIF6EoJIxLM8M5x5FItP6",
+	"LuYpXETmyuQJit+dUKGOpBp3gs5UZBONQLE8jvVM0Is9DFIA4B2p4nHn9z/+LwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -23,8 +23,13 @@ const (
 	otherRank // not for linux/amd64
 )
 
-// maxUnnamed limits how many variants without a platform are fetched to read their configuration.
-const maxUnnamed = 8
+const (
+	// maxUnnamed limits how many variants without a platform are fetched to read their configuration, and maxFetched limits all variants.
+	maxUnnamed = 8
+	maxFetched = 32
+	// maxNamed limits how many platforms an error names.
+	maxNamed = 8
+)
 
 func rankOf(p *v1.Platform) int {
 	switch {
@@ -72,18 +77,22 @@ func pick(found *remote.Descriptor) (v1.Image, *v1.ConfigFile, error) {
 	variants := slices.DeleteFunc(slices.Clone(manifest.Manifests), func(d v1.Descriptor) bool { return d.MediaType.IsIndex() })
 	slices.SortStableFunc(variants, func(a, b v1.Descriptor) int { return cmp.Compare(rankOf(a.Platform), rankOf(b.Platform)) })
 	var others []string
-	unnamed := 0
+	unnamed, fetched := 0, 0
 	for _, d := range variants {
 		rank := rankOf(d.Platform)
 		if rank == otherRank {
 			others = append(others, d.Platform.String())
 			continue
 		}
+		if fetched == maxFetched {
+			return nil, nil, fmt.Errorf("%w: its index says so of more than %d variants, and none of them is", ErrNoPlatform, maxFetched)
+		}
 		if rank == unnamedRank {
 			if unnamed++; unnamed > maxUnnamed {
 				continue
 			}
 		}
+		fetched++
 		img, err := index.Image(d.Digest)
 		if err != nil {
 			return nil, nil, err
@@ -99,6 +108,10 @@ func pick(found *remote.Descriptor) (v1.Image, *v1.ConfigFile, error) {
 	}
 	if len(others) == 0 {
 		return nil, nil, fmt.Errorf("%w: its index is empty", ErrNoPlatform)
+	}
+	others = slices.Compact(others)
+	if len(others) > maxNamed {
+		others = append(others[:maxNamed], "others")
 	}
 	return nil, nil, fmt.Errorf("%w: it is for %s", ErrNoPlatform, strings.Join(others, ", "))
 }

@@ -84,7 +84,7 @@ func (f *Fleet) chooseAmong(pod *Pod) int32 {
 	if s.best == none || empty != none && f.openingPrice(s, empty) < s.score {
 		return empty
 	}
-	s.again = empty == none && !s.constrained && pod.Lifetime == 0 && len(pod.Extra) == 0
+	s.again = empty == none && !s.constrained && pod.Lifetime == 0
 	return s.best
 }
 
@@ -97,7 +97,7 @@ func (f *Fleet) chooseAgain() int32 {
 		return none
 	}
 	i, n := s.best, &f.nodes[s.best]
-	if !n.free.holds(s.pod.Size.plus(n.over)) || f.opensEarly() {
+	if !n.free.holds(s.pod.Size.plus(n.over)) || !holdsExtra(n.extra, s.pod.Extra) || f.opensEarly() {
 		return none
 	}
 	s.best = none // without a best score to compare with, judge is exact
@@ -252,7 +252,7 @@ func (f *Fleet) emptyFor(s *search) int32 {
 
 // firstAllowed returns the first empty node of a shape that the pod's rules allow.
 func (f *Fleet) firstAllowed(s *search, x *shape) int32 {
-	if !s.constrained && len(s.pod.Extra) == 0 {
+	if !s.constrained && holdsExtra(f.nodes[x.empty[0]].extra, s.pod.Extra) {
 		return x.empty[0]
 	}
 	found := none

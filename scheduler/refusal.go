@@ -15,17 +15,19 @@ const (
 	NoNode             Reason = "NoNode"             // no node is ready
 	InsufficientCPU    Reason = "InsufficientCPU"    // every node that passes the filters has insufficient cpu
 	InsufficientMemory Reason = "InsufficientMemory" // every node that passes the filters has insufficient memory
-	Insufficient       Reason = "Insufficient"       // some nodes have insufficient cpu, others insufficient memory, or a further resource is insufficient
-	NotSelected        Reason = "NotSelected"        // no ready node matches the node selector
-	NotTolerated       Reason = "NotTolerated"       // every ready node that matches has a taint that the pod does not tolerate
-	Crowded            Reason = "Crowded"            // scheduling rules about a group exclude the remaining nodes
-	GangIncomplete     Reason = "GangIncomplete"     // the pod fits, but the rest of its gang does not
-	Preempting         Reason = "Preempting"         // pods of lower priority are being stopped for it
+	// InsufficientExtra: a further resource is insufficient on every node that passes the filters. It has the name of the only one that there is.
+	InsufficientExtra Reason = "InsufficientEphemeralStorage"
+	Insufficient      Reason = "Insufficient"   // some nodes have insufficient cpu, others insufficient memory or a further resource
+	NotSelected       Reason = "NotSelected"    // no ready node matches the node selector
+	NotTolerated      Reason = "NotTolerated"   // every ready node that matches has a taint that the pod does not tolerate
+	Crowded           Reason = "Crowded"        // scheduling rules about a group exclude the remaining nodes
+	GangIncomplete    Reason = "GangIncomplete" // the pod fits, but the rest of its gang does not
+	Preempting        Reason = "Preempting"     // pods of lower priority are being stopped for it
 )
 
 // Reasons lists every reason.
 var Reasons = []Reason{
-	NoNode, NotSelected, NotTolerated, Crowded, InsufficientCPU, InsufficientMemory, Insufficient, GangIncomplete, Preempting,
+	NoNode, NotSelected, NotTolerated, Crowded, InsufficientCPU, InsufficientMemory, InsufficientExtra, Insufficient, GangIncomplete, Preempting,
 }
 
 // Refusal says why a pod was not placed: how many nodes each filter excluded. A node is counted
@@ -199,9 +201,21 @@ func (r *Refusal) reason(ready, asked int, fits bool) Reason {
 		return InsufficientCPU
 	case r.LackMem == asked:
 		return InsufficientMemory
+	case lacksExtra(r.LackExtra, asked):
+		return InsufficientExtra
 	default:
 		return Insufficient
 	}
+}
+
+// lacksExtra reports whether one further resource is insufficient on all nodes.
+func lacksExtra(lacks map[int]int, nodes int) bool {
+	for _, n := range lacks {
+		if n == nodes {
+			return true
+		}
+	}
+	return false
 }
 
 func share(part, whole int) float64 {

@@ -5,6 +5,7 @@ package server
 import (
 	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,6 +55,11 @@ func TestAPodGetsTheValuesOfConfigsAndSecrets(t *testing.T) {
 	}, map[string]any{"volumes": []any{
 		map[string]any{"name": "conf", "config": map[string]any{"name": "web", "items": []any{map[string]any{"key": "app.conf", "path": "d/app.conf", "mode": "0600"}}}},
 		map[string]any{"name": "keys", "secret": map[string]any{"name": "web", "mode": "0400"}},
+		map[string]any{"name": "all", "projected": []any{
+			map[string]any{"config": map[string]any{"name": "web", "items": []any{map[string]any{"key": "app.conf"}, map[string]any{"key": "LOG_LEVEL", "path": "name"}}}},
+			map[string]any{"secret": map[string]any{"name": "web"}},
+			map[string]any{"files": []any{map[string]any{"path": "name", "field": "name", "mode": "0440"}, map[string]any{"path": "text", "content": "x"}, map[string]any{"path": "none", "field": "labels.none"}}},
+		}},
 	}})), 201)
 	s.place(node, c, pod.ID)
 
@@ -75,6 +81,12 @@ func TestAPodGetsTheValuesOfConfigsAndSecrets(t *testing.T) {
 	files := map[string][]husk.VolumeFile{
 		"conf": {{Path: "d/app.conf", ContentBase64: "bGlzdGVuID0gODAK", Mode: "0600"}},
 		"keys": {{Path: "password", ContentBase64: "c2VjcmV0LWh1bnRlcjI=", Mode: "0400"}},
+		"all": { // the last file with a path counts
+			{Path: "app.conf", ContentBase64: "bGlzdGVuID0gODAK", Mode: "0644"},
+			{Path: "password", ContentBase64: "c2VjcmV0LWh1bnRlcjI=", Mode: "0644"},
+			{Path: "name", ContentBase64: "d2Vi", Mode: "0440"},
+			{Path: "text", ContentBase64: "eA==", Mode: "0644"},
+		},
 	}
 	for _, v := range got.Volumes {
 		if diff := cmp.Diff(files[v.Name], v.Files); diff != "" || v.Serial != "" {
@@ -280,5 +292,32 @@ func TestValuesOfEndedPodsAreBounded(t *testing.T) {
 	as[openapi.Config](t, s.call("PATCH", at, c.token, map[string]any{"values": map[string]any{"k": "small"}}), 200)
 	if state := agent.desiredWhole(); len(state.Pods) != 1 || len(state.Pods[0].Volumes[0].Files) != 0 {
 		t.Errorf("the node of an ended pod gets %+v", state.Pods)
+	}
+}
+
+// Values that cannot be opened any more, because a key was lost, do not make a pod run without them.
+func TestUnreadableValuesAreReportedToTheNode(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	node, agent := s.node()
+	secret := s.config(c, "Secret", "db", map[string]any{"password": "first"})
+	pod := as[openapi.Pod](t, s.call("POST", "/v1/pods", c.token, c.podWith("web", map[string]any{
+		"env": []any{map[string]any{"name": "PASSWORD", "from": map[string]any{"secret": "db", "key": "password"}}},
+	}, map[string]any{})), 201)
+	s.place(node, c, pod.ID)
+	if got := agent.desiredWhole().Pods[0]; got.ValuesError != "" {
+		t.Errorf("values that can be read are reported as lost: %s", got.ValuesError)
+	}
+	if _, err := s.connect(store.RoleControl).Exec(t.Context(), `UPDATE configs SET sealed = sealed || 'x'::bytea WHERE id = $1`, secret.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := agent.desiredWhole().Pods[0], `the secret "db" cannot be read any more; store its values again`; got.ValuesError != want {
+		t.Errorf("the node gets the error %q, want %q", got.ValuesError, want)
+	}
+	as[openapi.Config](t, s.call("PATCH", "/v1/configs/"+secret.ID.String(), c.token, map[string]any{"values": map[string]any{"password": "second"}}), 200)
+	got := agent.desiredWhole().Pods[0]
+	if got.ValuesError != "" || !slices.Contains(got.Containers[0].Env, "PASSWORD=second") {
+		t.Errorf("after new values were stored, the node gets %q and %q", got.ValuesError, got.Containers[0].Env)
 	}
 }

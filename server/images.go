@@ -5,6 +5,9 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"husk"
@@ -22,9 +25,9 @@ const resolveTimeout = 15 * time.Second
 // ImportImage resolves the reference and accepts the import.
 func (a api) ImportImage(ctx context.Context, r openapi.ImportImageRequestObject) (openapi.ImportImageResponseObject, error) {
 	req := request.Of(ctx)
-	var auth *store.RegistryAuth
-	if r.Body.RegistryAuth != nil {
-		auth = &store.RegistryAuth{Username: r.Body.RegistryAuth.Username, Password: r.Body.RegistryAuth.Password}
+	auth, err := a.registryLogin(ctx, *r.Body)
+	if err != nil {
+		return nil, err
 	}
 	if err := a.auth.LimitOutbound(ctx, req.Caller.TenantID); err != nil {
 		return nil, err
@@ -51,6 +54,42 @@ func (a api) ImportImage(ctx context.Context, r openapi.ImportImageRequestObject
 	}
 	body, err := openapi.Recast[openapi.Image](image)
 	return openapi.ImportImage201JSONResponse{Body: body, Headers: openapi.ImportImage201ResponseHeaders{ETag: request.ETag(image)}}, err
+}
+
+// loginKeys are the keys of a secret with logins: that of Kubernetes, and the name of docker's file.
+var loginKeys = []string{".dockerconfigjson", "config.json"}
+
+// registryLogin returns the login for an import, or nil.
+func (a api) registryLogin(ctx context.Context, r openapi.ImageImport) (*store.RegistryAuth, error) {
+	names := openapi.Value(r.RegistrySecrets)
+	switch {
+	case r.RegistryAuth != nil && len(names) > 0:
+		return nil, husk.Errorf(husk.CodeInvalid, "registrySecrets", "give registryAuth or registrySecrets, not both")
+	case r.RegistryAuth != nil:
+		return &store.RegistryAuth{Username: r.RegistryAuth.Username, Password: r.RegistryAuth.Password}, nil
+	}
+	for i, name := range names {
+		field := fmt.Sprintf("registrySecrets[%d]", i)
+		values, err := a.tenant(ctx).Secret(ctx, name)
+		if e, ok := errors.AsType[*husk.Error](err); ok {
+			return nil, husk.Errorf(e.Code, field, "%s", e.Detail)
+		}
+		if err != nil {
+			return nil, err
+		}
+		at := slices.IndexFunc(loginKeys, func(key string) bool { return values[key] != nil })
+		if at < 0 {
+			return nil, husk.Errorf(husk.CodeInvalid, field, "the secret %q has no key %s", name, strings.Join(loginKeys, " or "))
+		}
+		login, found, err := registry.Login(values[loginKeys[at]], r.Reference)
+		if err != nil {
+			return nil, husk.Errorf(husk.CodeInvalid, field, "the key %s of the secret %q has no logins: %s", loginKeys[at], name, err)
+		}
+		if found {
+			return &store.RegistryAuth{Username: login.Username, Password: login.Password}, nil
+		}
+	}
+	return nil, nil //nolint:nilnil // anonymous
 }
 
 // ListImages lists or watches images.

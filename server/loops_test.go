@@ -3,6 +3,7 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"husk/dev"
 	"husk/dev/devtest"
 	"husk/openapi"
+	"husk/server/control"
 )
 
 // withCeph returns a fixture whose loops use a real Ceph. Its pools are shared with other tests of
@@ -121,7 +123,7 @@ func TestTheLoopsCreateRequestedObjectsAndRemoveOrphans(t *testing.T) {
 	if now := get(); now.Status.Phase != "Starting" || now.Status.Timeline.PlacedAt == nil {
 		t.Errorf("the pod is %+v", now.Status)
 	}
-	if keys, err := s.cfg.Cluster.ListPodKeys(ctx); err != nil || !slices.Contains(keys, pod.ID.String()) {
+	if keys, err := s.cfg.Cluster.ListKeys(ctx); err != nil || !slices.Contains(keys, husk.KeyHolder(pod.ID, 1)) {
 		t.Errorf("the keys are %v: %v", keys, err)
 	}
 	desired := as[openapi.DesiredState](t, agent.call("GET", "/v1/agent/desired", "", nil), 200)
@@ -134,7 +136,7 @@ func TestTheLoopsCreateRequestedObjectsAndRemoveOrphans(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.cfg.Cluster.CreatePodKey(ctx, "orphan", nil); err != nil {
+	if _, _, err := s.cfg.Cluster.CreateKey(ctx, "orphan", nil); err != nil {
 		t.Fatal(err)
 	}
 	pass("collect")
@@ -150,7 +152,7 @@ func TestTheLoopsCreateRequestedObjectsAndRemoveOrphans(t *testing.T) {
 	if d := disks(); slices.Contains(d, orphan.Name) || !slices.Contains(d, clone) || !slices.Contains(d, rbd) {
 		t.Errorf("after collecting the disks are %v", d)
 	}
-	if keys, err := s.cfg.Cluster.ListPodKeys(ctx); err != nil || slices.Contains(keys, "orphan") || !slices.Contains(keys, pod.ID.String()) {
+	if keys, err := s.cfg.Cluster.ListKeys(ctx); err != nil || slices.Contains(keys, "orphan") || !slices.Contains(keys, husk.KeyHolder(pod.ID, 1)) {
 		t.Errorf("after collecting the keys are %v: %v", keys, err)
 	}
 
@@ -162,7 +164,7 @@ func TestTheLoopsCreateRequestedObjectsAndRemoveOrphans(t *testing.T) {
 	if d := disks(); slices.Contains(d, clone) || slices.Contains(d, rbd) {
 		t.Errorf("after the deletion the disks are %v", d)
 	}
-	if keys, err := s.cfg.Cluster.ListPodKeys(ctx); err != nil || slices.Contains(keys, pod.ID.String()) {
+	if keys, err := s.cfg.Cluster.ListKeys(ctx); err != nil || slices.Contains(keys, husk.KeyHolder(pod.ID, 1)) {
 		t.Errorf("after the deletion the keys are %v: %v", keys, err)
 	}
 	if stored, err := s.cfg.Cluster.ListDigests(ctx); err != nil || slices.Contains(stored, image.Digest) {
@@ -194,14 +196,12 @@ func TestANodeThatStaysSilentIsLost(t *testing.T) {
 	node, agent := s.node()
 	pod := s.createPod(c)
 	s.place(node, c, pod.ID)
-	impatient := s.configured(func(c *Config) { c.Lease, c.Heartbeat = 2*time.Second, time.Second })
-	pass := impatient.loops.Passes()["nodes"]
-	if err := pass(t.Context(), 0); err != nil {
-		t.Fatal(err)
-	}
-	time.Sleep(impatient.cfg.Lease + 100*time.Millisecond) // the loop uses its own monotonic clock
-	if err := pass(t.Context(), 0); err != nil {
-		t.Fatal(err)
+	terms := control.LeaseTerms{Heartbeat: time.Second, Lease: 2 * time.Second, Margin: 2 * time.Second, Brake: 1}
+	pass := s.configured(func(c *Config) { c.Terms = terms }).loops.Passes()["nodes"]
+	for end := time.Now().Add(terms.Lease + terms.Margin + terms.Heartbeat); time.Now().Before(end); time.Sleep(100 * time.Millisecond) { // the loop uses its own monotonic clock
+		if err := pass(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if n := as[openapi.Node](t, s.call("GET", "/v1/admin/nodes/"+node.String(), s.operator(), nil), 200); n.State != "Lost" {
 		t.Errorf("the node is %s", n.State)
@@ -219,6 +219,34 @@ func TestAnImpossibleImportIsRefusedImmediately(t *testing.T) {
 	s := open(t)
 	c := s.tenant()
 	private := devtest.PrivateRegistry(t) + "/any:1"
+	login := func(registry, password string) map[string]any {
+		return map[string]any{"config.json": fmt.Sprintf(`{"auths": {%q: {"username": %q, "password": %q}}}`, registry, devtest.RegistryUser, password)}
+	}
+	s.config(c, "Secret", "good", login(devtest.PrivateRegistry(t), devtest.RegistryPassword))
+	s.config(c, "Secret", "wrong", login(devtest.PrivateRegistry(t), "hunter2"))
+	s.config(c, "Secret", "other", login("registry.example.com", devtest.RegistryPassword))
+	s.config(c, "Secret", "broken", map[string]any{".dockerconfigjson": "hunter2"})
+	s.config(c, "Secret", "keys", map[string]any{"password": "hunter2"})
+	s.config(s.tenant(), "Secret", "foreign", login(devtest.PrivateRegistry(t), devtest.RegistryPassword))
+	secrets := func(names ...string) map[string]any {
+		return map[string]any{"reference": private, "registrySecrets": names}
+	}
+	for name, w := range map[string]struct {
+		body   map[string]any
+		status int
+		code   husk.Code
+	}{
+		"a missing secret":           {secrets("other", "none"), 404, husk.CodeNotFound},
+		"a secret of another tenant": {secrets("other", "foreign"), 404, husk.CodeNotFound},
+		"a secret without logins":    {secrets("other", "keys"), 422, husk.CodeInvalid},
+		"a secret with another text": {secrets("other", "broken"), 422, husk.CodeInvalid},
+	} {
+		a := s.call("POST", "/v1/images", c.token, w.body)
+		wantProblem(t, a, w.status, w.code, "registrySecrets[1]")
+		if strings.Contains(a.body, "hunter2") {
+			t.Errorf("%s: the response has a value of the secret: %s", name, a.body)
+		}
+	}
 	for name, w := range map[string]struct {
 		body   map[string]any
 		status int
@@ -228,6 +256,9 @@ func TestAnImpossibleImportIsRefusedImmediately(t *testing.T) {
 		"an unknown image":               {map[string]any{"reference": devtest.Registry(t) + "/none:1"}, 422, husk.CodeImageNotFound},
 		"no credentials":                 {map[string]any{"reference": private}, 422, husk.CodeRegistryUnauthorized},
 		"wrong credentials":              {map[string]any{"reference": private, "registryAuth": map[string]any{"username": "a", "password": "b"}}, 422, husk.CodeRegistryUnauthorized},
+		"a login for another registry":   {secrets("other"), 422, husk.CodeRegistryUnauthorized},
+		"a wrong login":                  {secrets("other", "wrong", "good"), 422, husk.CodeRegistryUnauthorized},
+		"a good login, but no image":     {secrets("other", "good"), 422, husk.CodeImageNotFound},
 		"no registry":                    {map[string]any{"reference": "127.0.0.1:1/none:1"}, 502, husk.CodeRegistryUnreachable},
 		"good credentials, but no image": {map[string]any{"reference": private, "registryAuth": map[string]any{"username": devtest.RegistryUser, "password": devtest.RegistryPassword}}, 422, husk.CodeImageNotFound},
 	} {

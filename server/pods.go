@@ -84,6 +84,19 @@ func forCaller(caller husk.Caller, pod husk.Pod) husk.Pod {
 // redactedPod returns what viewers see.
 func redactedPod(pod husk.Pod) husk.Pod {
 	pod.Spec.InitContainers, pod.Spec.Containers = redacted(pod.Spec.InitContainers), redacted(pod.Spec.Containers)
+	pod.Spec.Volumes = slices.Clone(pod.Spec.Volumes)
+	for i := range pod.Spec.Volumes {
+		parts := slices.Clone(pod.Spec.Volumes[i].Projected)
+		for j := range parts {
+			parts[j].Files = slices.Clone(parts[j].Files)
+			for k := range parts[j].Files {
+				if parts[j].Files[k].Content != "" {
+					parts[j].Files[k].Content = hidden
+				}
+			}
+		}
+		pod.Spec.Volumes[i].Projected = parts
+	}
 	return pod
 }
 

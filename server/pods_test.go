@@ -72,7 +72,7 @@ func TestAnExceededQuotaHasItsOwnProblemCode(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
-	none := map[string]any{"pods": 0, "cpuMillis": 0, "memoryMiB": 0, "volumes": 0, "volumeGiB": 0, "images": 0, "snapshots": 0, "networks": 0, "addresses": 0, "configs": 0}
+	none := map[string]any{"scratchGiB": 0, "pods": 0, "cpuMillis": 0, "memoryMiB": 0, "volumes": 0, "volumeGiB": 0, "images": 0, "snapshots": 0, "networks": 0, "addresses": 0, "configs": 0}
 	changed := as[openapi.Tenant](t, s.call("PATCH", "/v1/admin/tenants/"+c.id.String(), s.operator(), map[string]any{"quota": none}), 200)
 	if changed.Quota != (openapi.Quota{RequestsPerSecond: 100_000}) {
 		t.Errorf("the quota is %+v", changed.Quota)
@@ -313,13 +313,13 @@ func TestTheDesiredStateIsReturnedAsSoonAsItChanges(t *testing.T) {
 	}
 	prefix := strings.TrimSuffix(tenant.NetworkCidr, "0/24")
 	want := husk.DesiredPod{
-		ID: pod.ID, TenantID: c.id, Name: "web", Generation: 1, State: husk.DesiredRunning, Resources: husk.Resources{CPUMillis: 500, MemoryMiB: 128},
-		VMMOverheadMiB: 50, Network: husk.DesiredNetwork{ID: got.Network.ID, MAC: got.Network.MAC, Address: prefix + "2/24", Gateway: prefix + "1"},
+		ID: pod.ID, TenantID: c.id, Name: "web", Placement: 1, Generation: 1, State: husk.DesiredRunning, Resources: husk.Resources{CPUMillis: 500, MemoryMiB: 128},
+		VMMOverheadMiB: 50, ScratchGiB: 10, Network: husk.DesiredNetwork{ID: got.Network.ID, MAC: got.Network.MAC, Address: prefix + "2/24", Gateway: prefix + "1"},
 		Disks: []husk.DesiredDisk{
 			{Pool: "volumes", Name: c.image.CloneName(), Serial: serialOf("img", c.image.ID), ReadOnly: true},
 			{Pool: "volumes", Name: "vol-" + volume.ID.String(), Serial: serialOf("vol", volume.ID)},
 		},
-		Ceph: husk.CephAccess{Monitors: []string{"192.0.2.1:6789"}, User: ceph.PodUser(pod.ID.String()), Key: "cephx-secret"},
+		Ceph: husk.CephAccess{Monitors: []string{"192.0.2.1:6789"}, User: ceph.User(husk.KeyHolder(pod.ID, 1)), Key: "cephx-secret"},
 		Containers: []husk.DesiredContainer{{
 			Name: "main", ImageSerial: serialOf("img", c.image.ID), Args: []string{"/bin/server", "--quiet"}, Env: append(husk.MergeContainer(husk.Container{}, husk.ImageConfig{}).Env, "A=pod"),
 			WorkingDir: "/srv", User: "web", StopSignal: "SIGQUIT", Files: []husk.File{},
@@ -355,12 +355,12 @@ func TestViewersDoNotSeeSecrets(t *testing.T) {
 		"preStop":       map[string]any{"httpGet": map[string]any{"port": 80, "headers": []any{map[string]any{"name": "Authorization", "value": "st0pped"}}}},
 	}}, "initContainers": []any{map[string]any{
 		"name": "first", "image": c.image.Reference, "env": []any{map[string]any{"name": "PASSWORD", "value": "1nitial"}},
-	}}}
+	}}, "volumes": []any{map[string]any{"name": "all", "projected": []any{map[string]any{"files": []any{map[string]any{"path": "a", "content": "pr0jected"}}}}}}}
 	pod := as[openapi.Pod](t, s.call("POST", "/v1/pods", c.token, map[string]any{"name": named("pod"), "spec": spec}), 201)
 	viewer := s.tokenOf(c, husk.RoleViewer)
 	one := "/v1/pods/" + pod.ID.String()
 	for _, path := range []string{one, "/v1/pods"} {
-		for _, secret := range []string{"s3cret", "czNjcmV0", "pr0bed", "st0pped", "1nitial"} {
+		for _, secret := range []string{"s3cret", "czNjcmV0", "pr0bed", "st0pped", "1nitial", "pr0jected"} {
 			if a := s.call("GET", path, viewer, nil); a.status != 200 || strings.Contains(a.body, secret) || !strings.Contains(a.body, "PASSWORD") {
 				t.Errorf("%s: a viewer gets %s", path, a.body)
 			}

@@ -30,6 +30,7 @@ func changeQuota(c openapi.QuotaChange) func(husk.Quota) husk.Quota {
 			{c.MemoryMiB, &q.MemoryMiB},
 			{c.Volumes, &q.Volumes},
 			{c.VolumeGiB, &q.VolumeGiB},
+			{c.ScratchGiB, &q.ScratchGiB},
 			{c.Snapshots, &q.Snapshots},
 			{c.Networks, &q.Networks},
 			{c.Addresses, &q.Addresses},

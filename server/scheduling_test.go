@@ -103,7 +103,7 @@ func TestAPodThatIsNotPlacedShowsTheReason(t *testing.T) {
 			},
 		},
 		{
-			reason: scheduler.Insufficient, message: "no eligible node has both enough free cpu and enough free memory, even if the nodes were empty", nodes: []node{{500, 8192, plain}, {8000, 500, plain}},
+			reason: scheduler.Insufficient, message: "no eligible node has enough free cpu, memory and disk space at the same time, even if the nodes were empty", nodes: []node{{500, 8192, plain}, {8000, 500, plain}},
 			check: func(r openapi.PlacementRefusal) bool { return *r.LackCPU == 1 && *r.LackMemory == 1 },
 		},
 		{

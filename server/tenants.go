@@ -16,6 +16,9 @@ func (a api) CreateTenant(ctx context.Context, r openapi.CreateTenantRequestObje
 	quota := husk.DefaultQuota
 	if r.Body.Quota != nil {
 		quota = changeQuota(*r.Body.Quota)(quota)
+		if r.Body.Quota.ScratchGiB == nil {
+			quota.ScratchGiB = husk.DefaultScratchGiB * quota.Pods
+		}
 	}
 	t, err := a.control.CreateTenant(ctx, request.Of(ctx).Idempotency(r.Params.IdempotencyKey), r.Body.Name, quota)
 	if err != nil {

@@ -125,7 +125,7 @@ func usageCSV(rows []husk.Usage) (io.Reader, int64, error) {
 	number := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
 	lines := [][]string{{
 		"from", "to", "closed", "key", "name", "kind", "pod_seconds", "cpu_core_seconds", "memory_gib_seconds", "volume_gib_seconds",
-		"network_received_bytes", "network_sent_bytes", "cost",
+		"network_received_bytes", "network_sent_bytes", "cost", "scratch_gib_seconds",
 	}}
 	for _, u := range rows {
 		cost := ""
@@ -135,7 +135,7 @@ func usageCSV(rows []husk.Usage) (io.Reader, int64, error) {
 		lines = append(lines, []string{
 			u.From.Format(time.RFC3339), u.To.Format(time.RFC3339), strconv.FormatBool(u.Closed), harmless(u.Key), harmless(u.Name), u.Kind,
 			number(u.PodSeconds), number(u.CPUCoreSeconds), number(u.MemoryGiBSeconds), number(u.VolumeGiBSeconds),
-			strconv.FormatInt(u.NetworkReceivedBytes, 10), strconv.FormatInt(u.NetworkSentBytes, 10), cost,
+			strconv.FormatInt(u.NetworkReceivedBytes, 10), strconv.FormatInt(u.NetworkSentBytes, 10), cost, number(u.ScratchGiBSeconds),
 		})
 	}
 	err := w.WriteAll(lines)

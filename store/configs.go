@@ -131,3 +131,8 @@ func (t Tenant) DeleteConfig(ctx context.Context, id ID) error {
 		return requested(ctx, q, t.id, "config", id, "Deleted", "")
 	})
 }
+
+// Secret returns the values of a secret for the server itself. Codes: not_found, conflict.
+func (t Tenant) Secret(ctx context.Context, name string) (husk.Values, error) {
+	return inTenant(ctx, t, func(q *db.Queries) (husk.Values, error) { return configs.Secret(ctx, q, &t.keys, t.id, name) })
+}

@@ -92,7 +92,7 @@ func tenantMetrics(ctx context.Context, q *db.Queries, ids []ID) (map[ID]*husk.T
 		all[t.Tenant.ID] = &husk.TenantMetrics{ID: t.Tenant.ID, Name: t.Tenant.Name, Quota: husk.QuotaUse{
 			Limits: convert.Quota(t.Tenant),
 			Used: husk.ResourceUse{
-				Pods: t.Pods, CPUMillis: t.CpuMillis, MemoryMiB: t.MemoryMib, Volumes: t.Volumes, VolumeGiB: t.VolumeGib,
+				Pods: t.Pods, CPUMillis: t.CpuMillis, MemoryMiB: t.MemoryMib, ScratchGiB: t.ScratchGib, Volumes: t.Volumes, VolumeGiB: t.VolumeGib,
 				Networks: t.Networks, Addresses: t.Pods, Images: t.Images, Configs: t.Configs,
 			},
 		}}

@@ -21,6 +21,10 @@ func TestAPodNeedsTheCapabilitiesOfWhatItsSpecUses(t *testing.T) {
 		want   []string
 	}{
 		"nothing":                 {func(*husk.PodSpec) {}, []string{}},
+		"a size of the disk":      {func(s *husk.PodSpec) { s.EphemeralStorageGiB = 20 }, []string{husk.CapabilityScratch}},
+		"no disk":                 {func(s *husk.PodSpec) { s.EphemeralStorage = husk.StorageMemory }, []string{}},
+		"a host name":             {func(s *husk.PodSpec) { s.Hostname = "web" }, []string{husk.CapabilityHostSettings}},
+		"a kernel parameter":      {func(s *husk.PodSpec) { s.Sysctls = []husk.Sysctl{{Name: "net.core.somaxconn"}} }, []string{husk.CapabilityHostSettings}},
 		"a size of shared memory": {func(s *husk.PodSpec) { s.ShmSizeMiB = 64 }, []string{husk.CapabilitySharedMemory}},
 		"an empty directory":      {func(s *husk.PodSpec) { s.Volumes = []husk.PodVolume{{Name: "v", EmptyDir: &husk.EmptyDir{}}} }, []string{husk.CapabilityEmptyDirs}},
 		"privileged":              {func(s *husk.PodSpec) { s.Containers[0].Privileged = true }, []string{husk.CapabilityPrivileged}},

@@ -22,6 +22,7 @@ import (
 type PendingPod struct {
 	TenantID, ID ID
 	Size         husk.Resources
+	ScratchGiB   int
 	CreatedAt    time.Time
 	WaitsFor     string   // a volume, an image or other pods of its gang; empty if the pod can be placed
 	Attempts     int      // failed attempts to place it
@@ -43,7 +44,7 @@ func (c Control) PendingPods(ctx context.Context, limit int) ([]PendingPod, erro
 		return convert.All(rows, func(r db.PendingPodsRow) PendingPod {
 			p := PendingPod{
 				TenantID: r.TenantID, ID: r.ID, CreatedAt: r.CreatedAt, Attempts: r.Tries, Again: r.PlacedGeneration > 0, Labels: r.Labels,
-				Size: husk.Resources{CPUMillis: r.CpuMillis, MemoryMiB: r.MemoryMib}, Scheduling: convert.Scheduling(r.Scheduling),
+				Size: husk.Resources{CPUMillis: r.CpuMillis, MemoryMiB: r.MemoryMib}, ScratchGiB: r.ScratchGib, Scheduling: convert.Scheduling(r.Scheduling),
 				GangCreated: r.GangCreated, GangPlaced: r.GangPlaced,
 			}
 			if p.Needs = r.Needs; r.Privileged && !slices.Contains(p.Needs, husk.CapabilityPrivileged) { // created by an earlier version
@@ -70,6 +71,7 @@ type NodeCapacity struct {
 	Version             int64
 	Capacity, Allocated husk.Resources // cpu is schedulable cpu, with the overcommit ratio of the pool
 	VMMOverheadMiB      int
+	ScratchGiB          int // for all pods; very much if its agent makes no scratch disks
 	Capabilities        []string
 	husk.NodeSettings
 }
@@ -81,7 +83,7 @@ func (c Control) NodeCapacities(ctx context.Context) ([]NodeCapacity, error) {
 		return convert.All(rows, func(n db.NodeCapacitiesRow) NodeCapacity {
 			return NodeCapacity{
 				ID: n.ID, Name: n.Name, State: n.State, Version: n.Version, Capacity: husk.Resources{CPUMillis: n.SchedulableCpuMillis, MemoryMiB: n.MemoryMib},
-				Allocated: husk.Resources{CPUMillis: n.AllocatedCpuMillis, MemoryMiB: n.AllocatedMemoryMib}, VMMOverheadMiB: n.VmmOverheadMib, Capabilities: n.Capabilities,
+				Allocated: husk.Resources{CPUMillis: n.AllocatedCpuMillis, MemoryMiB: n.AllocatedMemoryMib}, VMMOverheadMiB: n.VmmOverheadMib, ScratchGiB: n.ScratchGib, Capabilities: n.Capabilities,
 				NodeSettings: husk.NodeSettings{Pool: n.Pool, Labels: n.Labels, Taints: n.Taints, Cordoned: n.Cordoned},
 			}
 		}), err
@@ -94,6 +96,7 @@ type PlacedPod struct {
 	Node       ID
 	Size       husk.Resources
 	Overhead   int // MiB that are allocated for it in addition to its size
+	ScratchGiB int
 	PlacedAt   time.Time
 	Leaving    bool // it is being stopped
 	Labels     map[string]string
@@ -107,7 +110,7 @@ func (c Control) PlacedPods(ctx context.Context, nodes []ID) ([]PlacedPod, error
 		return convert.All(rows, func(r db.PlacedPodsRow) PlacedPod {
 			p := PlacedPod{
 				PodKey: PodKey{r.TenantID, r.ID}, Node: r.NodeID, Size: husk.Resources{CPUMillis: r.CpuMillis, MemoryMiB: r.MemoryMib},
-				Overhead: r.VmmOverheadMib, Leaving: r.Phase == husk.PhaseStopping, Labels: r.Labels, Scheduling: convert.Scheduling(r.Scheduling),
+				Overhead: r.VmmOverheadMib, ScratchGiB: r.ScratchGib, Leaving: r.Phase == husk.PhaseStopping, Labels: r.Labels, Scheduling: convert.Scheduling(r.Scheduling),
 			}
 			if r.PlacedAt != nil {
 				p.PlacedAt = *r.PlacedAt

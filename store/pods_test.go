@@ -110,7 +110,7 @@ func TestAPodCanNameItsImageByID(t *testing.T) {
 func TestAQuotaIsEnforced(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	generous := husk.Quota{Pods: 10, CPUMillis: 10_000, MemoryMiB: 10_000, Volumes: 10, VolumeGiB: 10, Addresses: 10, Images: 10}
+	generous := husk.Quota{ScratchGiB: 100, Pods: 10, CPUMillis: 10_000, MemoryMiB: 10_000, Volumes: 10, VolumeGiB: 10, Addresses: 10, Images: 10}
 	for name, c := range map[string]struct {
 		limit func(q *husk.Quota)
 		field string
@@ -122,6 +122,7 @@ func TestAQuotaIsEnforced(t *testing.T) {
 		"of exactly enough cpu": {func(q *husk.Quota) { q.CPUMillis = 3 * small.CPUMillis }, "spec.resources.cpuMillis", 3},
 		"of a little less cpu":  {func(q *husk.Quota) { q.CPUMillis = 3*small.CPUMillis - 1 }, "spec.resources.cpuMillis", 2},
 		"of no memory":          {func(q *husk.Quota) { q.MemoryMiB = 0 }, "spec.resources.memoryMiB", 0},
+		"of two scratch disks":  {func(q *husk.Quota) { q.ScratchGiB = 3*husk.DefaultScratchGiB - 1 }, "spec.ephemeralStorageGiB", 2},
 		"of exactly the memory": {func(q *husk.Quota) { q.MemoryMiB = 2 * small.MemoryMiB }, "spec.resources.memoryMiB", 2},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -30,7 +30,7 @@ func (c Control) CreateTenant(ctx context.Context, idem Idempotency, name string
 			row, err := q.InsertTenant(ctx, db.InsertTenantParams{
 				ID: id, Name: name, QuotaPods: quota.Pods, QuotaCpuMillis: quota.CPUMillis, QuotaMemoryMib: quota.MemoryMiB,
 				QuotaVolumes: quota.Volumes, QuotaVolumeGib: quota.VolumeGiB, QuotaSnapshots: quota.Snapshots, QuotaNetworks: quota.Networks,
-				QuotaAddresses: quota.Addresses, QuotaImages: quota.Images, QuotaConfigs: quota.Configs, QuotaRequestsPerSecond: quota.RequestsPerSecond, QuotaPriority: quota.Priority,
+				QuotaAddresses: quota.Addresses, QuotaImages: quota.Images, QuotaConfigs: quota.Configs, QuotaRequestsPerSecond: quota.RequestsPerSecond, QuotaPriority: quota.Priority, QuotaScratchGib: quota.ScratchGiB,
 			})
 			if pgerr.UniqueViolation(err, "tenants_name_key") {
 				return id, husk.Tenant{}, husk.Errorf(husk.CodeNameTaken, "name", "a tenant named %q exists already", name)
@@ -96,7 +96,7 @@ func (c Control) SetQuota(ctx context.Context, id ID, change func(husk.Quota) hu
 		if _, err := q.UpdateTenantQuota(ctx, db.UpdateTenantQuotaParams{
 			ID: id, QuotaPods: quota.Pods, QuotaCpuMillis: quota.CPUMillis, QuotaMemoryMib: quota.MemoryMiB,
 			QuotaVolumes: quota.Volumes, QuotaVolumeGib: quota.VolumeGiB, QuotaSnapshots: quota.Snapshots, QuotaNetworks: quota.Networks,
-			QuotaAddresses: quota.Addresses, QuotaImages: quota.Images, QuotaConfigs: quota.Configs, QuotaRequestsPerSecond: quota.RequestsPerSecond, QuotaPriority: quota.Priority,
+			QuotaAddresses: quota.Addresses, QuotaImages: quota.Images, QuotaConfigs: quota.Configs, QuotaRequestsPerSecond: quota.RequestsPerSecond, QuotaPriority: quota.Priority, QuotaScratchGib: quota.ScratchGiB,
 		}); err != nil {
 			return husk.Tenant{}, err
 		}
@@ -148,7 +148,7 @@ func (t Tenant) Quota(ctx context.Context) (husk.QuotaUse, error) {
 		return husk.QuotaUse{
 			Limits: convert.Quota(row.Tenant),
 			Used: husk.ResourceUse{
-				Pods: row.Pods, CPUMillis: row.CpuMillis, MemoryMiB: row.MemoryMib, Volumes: row.Volumes, VolumeGiB: row.VolumeGib,
+				Pods: row.Pods, CPUMillis: row.CpuMillis, MemoryMiB: row.MemoryMib, ScratchGiB: row.ScratchGib, Volumes: row.Volumes, VolumeGiB: row.VolumeGib,
 				Networks: row.Networks, Addresses: row.Pods, Images: row.Images, Configs: row.Configs,
 			},
 		}, orNotFound(err, "tenant")

@@ -20,6 +20,7 @@ func (h fixture) used(tenant husk.Tenant, from, to time.Time) (sum husk.Usage, c
 		sum.PodSeconds += u.PodSeconds
 		sum.CPUCoreSeconds += u.CPUCoreSeconds
 		sum.VolumeGiBSeconds += u.VolumeGiBSeconds
+		sum.ScratchGiBSeconds += u.ScratchGiBSeconds
 		sum.NetworkSentBytes += u.NetworkSentBytes
 		sum.NetworkReceivedBytes += u.NetworkReceivedBytes
 		closed = closed && u.Closed
@@ -147,6 +148,33 @@ func TestAClosedHourNeverChanges(t *testing.T) {
 		if _, err := h.connect(store.RoleControl).Exec(t.Context(), sql); err == nil {
 			t.Errorf("%s was not refused", sql)
 		}
+	}
+}
+
+// A scratch disk is recorded with its pod's runs, unless its node makes none.
+func TestScratchDisksAreRecorded(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, with, without := h.tenant(), h.node(1), h.node(1)
+	image := h.image(tenant)
+	with.ScratchGiB = new(100)
+	h.heartbeat(with)
+	start := time.Now().UTC().Truncate(time.Hour).Add(-90 * time.Minute)
+	stop := start.Add(10 * time.Minute)
+	for _, node := range []husk.Node{with, without} {
+		pod := h.createPod(tenant, specOf(image))
+		h.place(node.ID, pod)
+		h.backdate(pod, 3*time.Hour)
+		if _, err := h.RecordRuns(t.Context(), node.ID, []husk.MachineRun{{PodID: pod.ID, StartedAt: start, StoppedAt: &stop}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, _ := h.used(tenant, start.Add(-time.Hour).Truncate(time.Hour), start.Add(24*time.Hour).Truncate(time.Hour))
+	if !near(got.PodSeconds, 1200) || !near(got.ScratchGiBSeconds, 600*husk.DefaultScratchGiB) || got.VolumeGiBSeconds != 0 {
+		t.Errorf("two runs of ten minutes, one of them with a disk, are recorded as %+v", got)
+	}
+	if cost := (husk.PriceList{ScratchGiBHour: 0.6}).Cost(got); !near(cost, 1) {
+		t.Errorf("they cost %v", cost)
 	}
 }
 

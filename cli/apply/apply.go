@@ -37,9 +37,9 @@ type Application struct {
 	Wait      bool   // until the objects are ready
 	DryRun    string // one of the kinds above
 
-	Await     func(ctx context.Context, r kind.Ref) error    // waits until an object is ready
-	UntilGone func(ctx context.Context, o kind.Object) error // waits until an object is deleted
-	HaveImage func(ctx context.Context, image string) error  // imports an image unless it is imported
+	Await     func(ctx context.Context, r kind.Ref) error                     // waits until an object is ready
+	UntilGone func(ctx context.Context, o kind.Object) error                  // waits until an object is deleted
+	HaveImage func(ctx context.Context, image string, secrets []string) error // imports an image unless it is imported
 
 	planned map[string]uuid.UUID // volumes that would be created if this were not a dry run, with IDs that stand for them
 }
@@ -253,7 +253,7 @@ func (a *Application) haveImages(ctx context.Context, want manifest.Pod) error {
 	done := map[string]bool{}
 	for _, c := range slices.Concat(openapi.Value(want.Spec.InitContainers), want.Spec.Containers) {
 		if !done[c.Image] {
-			if err := a.HaveImage(ctx, c.Image); err != nil {
+			if err := a.HaveImage(ctx, c.Image, want.RegistrySecrets); err != nil {
 				return err
 			}
 			done[c.Image] = true

@@ -30,6 +30,7 @@ var Nodes = Kind[openapi.Node]{
 			print.Col("MEMORY", func(n openapi.Node) string {
 				return fmt.Sprintf("%d/%dMi", n.Allocated.MemoryMiB, n.Capacity.MemoryMiB)
 			}),
+			print.WideCol("SCRATCH", scratch),
 			print.Col("HEARTBEAT", func(n openapi.Node) string { return print.AgeOf(n.HeartbeatAt) }),
 			print.WideCol("LABELS", func(n openapi.Node) string { return print.Labels(n.Labels) }),
 			print.WideCol("TAINTS", func(n openapi.Node) string { return strings.Join(n.Taints, ",") }),
@@ -45,6 +46,27 @@ var Nodes = Kind[openapi.Node]{
 	List: func(ctx context.Context, c *client.Client, _ Query) iter.Seq2[openapi.Node, error] {
 		return listed(c.Nodes.List(ctx))
 	},
+}
+
+// DescribeFence prints what is cut off when a node is fenced.
+func DescribeFence(w io.Writer, n openapi.Node, done string, f openapi.Fence) error {
+	addresses := "none"
+	if len(f.Addresses) > 0 {
+		addresses = strings.Join(f.Addresses, ", ")
+	}
+	if _, err := fmt.Fprintf(w, "%s %s: %d pods, Ceph clients %s\n", Nodes.Ref(n), done, f.Pods, addresses); err != nil || f.Unproven == 0 {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%d of the pods write volumes through clients that are not known; they start elsewhere only with --machine-is-off\n", f.Unproven)
+	return err
+}
+
+// scratch returns how much the scratch disks of a node's pods have.
+func scratch(n openapi.Node) string {
+	if n.ScratchGiB == nil {
+		return ""
+	}
+	return fmt.Sprintf("%d/%dGi", openapi.Value(n.AllocatedScratchGiB), *n.ScratchGiB)
 }
 
 // DescribeDefragmentation prints which nodes can be drained, and how.

@@ -109,6 +109,32 @@ func emptyDir(d openapi.EmptyDir) string {
 	return text
 }
 
+// storage says where containers keep what they write outside of volumes.
+func storage(s openapi.PodSpec) string {
+	switch {
+	case s.EphemeralStorage != nil && *s.EphemeralStorage == openapi.Memory:
+		return "in memory"
+	case s.EphemeralStorageGiB != nil:
+		return fmt.Sprintf("%d GiB", *s.EphemeralStorageGiB)
+	default:
+		return "10 GiB"
+	}
+}
+
+func describeNames(line func(string, string), s openapi.PodSpec) {
+	line("Host name:", openapi.Value(s.Hostname))
+	for _, a := range openapi.Value(s.HostAliases) {
+		line("Host alias:", a.IP+" "+strings.Join(a.Hostnames, " "))
+	}
+	if c := s.DNSConfig; c != nil {
+		line("Name servers:", strings.Join(openapi.Value(c.Nameservers), ", "))
+		line("Search domains:", strings.Join(openapi.Value(c.Searches), ", "))
+	}
+	for _, k := range openapi.Value(s.Sysctls) {
+		line("Sysctl:", k.Name+"="+k.Value)
+	}
+}
+
 // DescribePod prints the details of a pod, such as why it is not running.
 func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
 	var f print.Facts
@@ -121,7 +147,9 @@ func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
 	line("Message:", openapi.Value(p.Status.Message))
 	line("Address:", openapi.Value(p.Status.Address))
 	line("Node:", openapi.Value(p.Status.NodeName))
-	line("Size:", fmt.Sprintf("%s cores, %d MiB, and %d MiB for the hypervisor", print.Cores(p.Spec.Resources.CPUMillis), p.Spec.Resources.MemoryMiB, p.Status.VmmOverheadMiB))
+	line("Size:", fmt.Sprintf("%s cores, %d MiB, and %d MiB for its kernel and the hypervisor", print.Cores(p.Spec.Resources.CPUMillis), p.Spec.Resources.MemoryMiB, p.Status.VmmOverheadMiB))
+	line("Ephemeral storage:", storage(p.Spec))
+	describeNames(line, p.Spec)
 	if shm := p.Spec.ShmSizeMiB; shm != nil {
 		line("Shared memory:", fmt.Sprintf("up to %d MiB", *shm))
 	}
@@ -135,6 +163,8 @@ func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
 			line("Volume "+v.Name+":", "config "+v.Config.Name)
 		case v.Secret != nil:
 			line("Volume "+v.Name+":", "secret "+v.Secret.Name)
+		case v.Projected != nil:
+			line("Volume "+v.Name+":", fmt.Sprintf("files from %d sources", len(*v.Projected)))
 		case v.EmptyDir != nil:
 			line("Volume "+v.Name+":", emptyDir(*v.EmptyDir))
 		}

@@ -46,6 +46,7 @@ func Allowances(q openapi.QuotaUse) []Allowance {
 		{"pods", q.Used.Pods, int64(q.Limits.Pods), true, number},
 		{"cpus", q.Used.CPUMillis, int64(q.Limits.CPUMillis), true, cpu},
 		{"memory", q.Used.MemoryMiB, int64(q.Limits.MemoryMiB), true, mib},
+		{"scratch disks", q.Used.ScratchGiB, int64(q.Limits.ScratchGiB), true, gib},
 		{"volumes", q.Used.Volumes, int64(q.Limits.Volumes), true, number},
 		{"volume size", q.Used.VolumeGiB, int64(q.Limits.VolumeGiB), true, gib},
 		{"snapshots", q.Used.Snapshots, int64(q.Limits.Snapshots), true, number},

@@ -49,7 +49,7 @@ func completed(spec openapi.PodSpec) any {
 	spec.Scheduling = completedScheduling(spec.Scheduling)
 	values := map[string]bool{} // the volumes with values, which containers can only read
 	for _, v := range openapi.Value(spec.Volumes) {
-		values[v.Name] = v.Config != nil || v.Secret != nil
+		values[v.Name] = v.Config != nil || v.Secret != nil || v.Projected != nil
 	}
 	spec.Containers = completedContainers(spec.Containers, values)
 	if spec.InitContainers != nil {

@@ -159,12 +159,16 @@ func (t *translation) resourceValue(ref kubernetesResourceRef, container, at str
 		amount, per = firstOf(int64(r.Limits.CPU), int64(t.size.CPUMillis)), 1000
 	case "limits.memory":
 		amount = firstOf(int64(r.Limits.Memory), int64(t.size.MemoryMiB)<<20)
+	case "limits.ephemeral-storage":
+		amount = firstOf(int64(r.Limits.Storage), t.storage<<30)
+	case "requests.ephemeral-storage":
+		amount = firstOf(int64(r.Requests.Storage), int64(r.Limits.Storage))
 	case "requests.cpu":
 		amount, per = firstOf(int64(r.Requests.CPU), int64(r.Limits.CPU)), 1000
 	case "requests.memory":
 		amount = firstOf(int64(r.Requests.Memory), int64(r.Limits.Memory))
 	default:
-		t.refuse(at+".resource", "only limits and requests of cpu and memory are supported")
+		t.refuse(at+".resource", "only limits and requests of cpu, memory and ephemeral-storage are supported")
 		return ""
 	}
 	divisor := per

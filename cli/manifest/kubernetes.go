@@ -36,7 +36,13 @@ type (
 			Resources                     kubernetesResources        `json:"resources"`
 			ServiceAccountName            string                     `json:"serviceAccountName"`
 			Hostname                      string                     `json:"hostname"`
-			OS                            struct {
+			HostAliases                   []openapi.HostAlias        `json:"hostAliases"`
+			DNSPolicy                     string                     `json:"dnsPolicy"`
+			PullSecrets                   []struct {
+				Name string `json:"name"`
+			} `json:"imagePullSecrets"`
+			DNSConfig *openapi.DNSConfig `json:"dnsConfig"`
+			OS        struct {
 				Name string `json:"name"`
 			} `json:"os"`
 		} `json:"spec"`
@@ -97,6 +103,7 @@ type (
 		ConfigMap *kubernetesConfigVolume `json:"configMap"`
 		Secret    *kubernetesConfigVolume `json:"secret"`
 		EmptyDir  *kubernetesEmptyDir     `json:"emptyDir"`
+		Projected *kubernetesProjected    `json:"projected"`
 	}
 )
 
@@ -106,6 +113,7 @@ type translation struct {
 
 	pod      kubernetesPod
 	size     openapi.Resources
+	storage  int64                          // GiB
 	readOnly map[string]bool                // claims that are read-only wherever they are mounted
 	downward map[string]*kubernetesDownward // volumes that become files
 	hidden   map[string]bool                // volumes that Kubernetes adds to every pod
@@ -151,7 +159,10 @@ func (t *translation) translate() *Pod {
 		t.refuse("spec.containers", "a pod needs at least one container")
 	}
 	t.size = t.sizeOfPod()
-	out.Spec.Resources = t.size
+	out.Spec.Resources, out.Spec.EphemeralStorageGiB = t.size, t.storageOfPod()
+	if t.storage = defaultStorageGiB; out.Spec.EphemeralStorageGiB != nil {
+		t.storage = int64(*out.Spec.EphemeralStorageGiB)
+	}
 	var initial []openapi.Container
 	for i := range p.Spec.InitContainers {
 		initial = append(initial, t.container(&p.Spec.InitContainers[i], fmt.Sprintf("spec.initContainers[%d]", i)))
@@ -163,6 +174,10 @@ func (t *translation) translate() *Pod {
 		out.Spec.Containers = append(out.Spec.Containers, t.container(&p.Spec.Containers[i], fmt.Sprintf("spec.containers[%d]", i)))
 	}
 	out.Spec.Scheduling = t.scheduling()
+	t.names(&out.Spec)
+	for _, s := range p.Spec.PullSecrets {
+		out.RegistrySecrets = append(out.RegistrySecrets, s.Name)
+	}
 	return &out
 }
 
@@ -180,14 +195,11 @@ func (t *translation) informational() {
 		case protecting.MatchString(key) && value != "runtime/default" && value != "docker/default" && value != "unconfined":
 			t.refuse(join("metadata.annotations", key), "this annotation protects the pod, and has no effect in Husk; containers have Docker's default system call filter")
 		case strings.Contains(key, "apparmor") && value == "runtime/default":
-			t.refuse(join("metadata.annotations", key), "there is no AppArmor in a pod; leave the annotation out")
+			t.warn(join("metadata.annotations", key), noAppArmor)
 		}
 	}
 	if name := p.Spec.ServiceAccountName; name != "" && name != "default" {
 		t.warn("spec.serviceAccountName", noCredentials)
-	}
-	if p.Spec.Hostname != "" && p.Spec.Hostname != p.Metadata.Name {
-		t.refuse("spec.hostname", "the host name of a pod is its name; leave the field out, or set it to the name")
 	}
 	if p.Spec.OS.Name != "" && p.Spec.OS.Name != "linux" {
 		t.refuse("spec.os.name", noWindows)
@@ -215,6 +227,11 @@ func (t *translation) volumes(out *Pod) {
 			}
 			t.origins[ours] = at
 			volumes = append(volumes, volume)
+		case v.Projected != nil:
+			ours := fmt.Sprintf("spec.volumes[%d]", len(volumes))
+			t.origins[ours] = at
+			parts := t.projected(v.Projected, ours+".projected", at+".projected")
+			volumes = append(volumes, openapi.PodVolume{Name: v.Name, Projected: &parts})
 		case v.EmptyDir != nil:
 			ours := fmt.Sprintf("spec.volumes[%d]", len(volumes))
 			t.origins[ours], t.origins[ours+".emptyDir.sizeMiB"] = at, at+".emptyDir.sizeLimit"

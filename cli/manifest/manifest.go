@@ -39,6 +39,8 @@ type Pod struct {
 	openapi.PodCreate
 	// VolumeNames maps the name of a volume inside the pod to the name of the volume object. It has no volumes whose object has an ID in the spec.
 	VolumeNames map[string]string
+	// RegistrySecrets are the secrets with logins for its images.
+	RegistrySecrets []string `json:",omitempty"`
 }
 
 // APIVersion is the apiVersion of Husk's own documents.
@@ -94,17 +96,25 @@ type (
 	// podSpec is the API's, except that a volume may be given by its name instead of its ID, because the ID is often not known when a file
 	// is written.
 	podSpec struct {
-		InitContainers                *[]openapi.Container   `json:"initContainers"`
-		Containers                    []openapi.Container    `json:"containers"`
-		ActiveDeadlineSeconds         *int                   `json:"activeDeadlineSeconds"`
-		TTLSecondsAfterFinished       *int                   `json:"ttlSecondsAfterFinished"`
-		Resources                     openapi.Resources      `json:"resources"`
-		RestartPolicy                 *openapi.RestartPolicy `json:"restartPolicy"`
-		TerminationGracePeriodSeconds *int                   `json:"terminationGracePeriodSeconds"`
-		FsGroup                       *int64                 `json:"fsGroup"`
-		ShmSizeMiB                    *int                   `json:"shmSizeMiB"`
-		Volumes                       []podVolume            `json:"volumes"`
-		Scheduling                    *openapi.Scheduling    `json:"scheduling"`
+		InitContainers                *[]openapi.Container             `json:"initContainers"`
+		Containers                    []openapi.Container              `json:"containers"`
+		ActiveDeadlineSeconds         *int                             `json:"activeDeadlineSeconds"`
+		TTLSecondsAfterFinished       *int                             `json:"ttlSecondsAfterFinished"`
+		Resources                     openapi.Resources                `json:"resources"`
+		RestartPolicy                 *openapi.RestartPolicy           `json:"restartPolicy"`
+		TerminationGracePeriodSeconds *int                             `json:"terminationGracePeriodSeconds"`
+		FsGroup                       *int64                           `json:"fsGroup"`
+		ShmSizeMiB                    *int                             `json:"shmSizeMiB"`
+		EphemeralStorage              *openapi.PodSpecEphemeralStorage `json:"ephemeralStorage"`
+		Hostname                      *string                          `json:"hostname"`
+		HostAliases                   *[]openapi.HostAlias             `json:"hostAliases"`
+		DNSPolicy                     *openapi.PodSpecDNSPolicy        `json:"dnsPolicy"`
+		DNSConfig                     *openapi.DNSConfig               `json:"dnsConfig"`
+		Sysctls                       *[]openapi.Sysctl                `json:"sysctls"`
+		EphemeralStorageGiB           *int                             `json:"ephemeralStorageGiB"`
+		Volumes                       []podVolume                      `json:"volumes"`
+		RegistrySecrets               []string                         `json:"registrySecrets"`
+		Scheduling                    *openapi.Scheduling              `json:"scheduling"`
 	}
 	podVolume struct {
 		openapi.PodVolume
@@ -198,21 +208,23 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 // pod returns the body of the API request that creates the pod.
 func (p podDocument) pod(d *decoder, origins map[string]string) *Pod {
 	d.checkName("name", p.Name)
-	out := Pod{VolumeNames: map[string]string{}, PodCreate: openapi.PodCreate{Name: p.Name, Labels: p.Labels, Annotations: p.Annotations, Spec: openapi.PodSpec{
+	out := Pod{VolumeNames: map[string]string{}, RegistrySecrets: p.Spec.RegistrySecrets, PodCreate: openapi.PodCreate{Name: p.Name, Labels: p.Labels, Annotations: p.Annotations, Spec: openapi.PodSpec{
 		Containers: p.Spec.Containers, Resources: p.Spec.Resources, RestartPolicy: p.Spec.RestartPolicy,
 		TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds, FsGroup: p.Spec.FsGroup, ShmSizeMiB: p.Spec.ShmSizeMiB, Scheduling: p.Spec.Scheduling,
+		Hostname: p.Spec.Hostname, HostAliases: p.Spec.HostAliases, DNSPolicy: p.Spec.DNSPolicy, DNSConfig: p.Spec.DNSConfig, Sysctls: p.Spec.Sysctls,
+		EphemeralStorage: p.Spec.EphemeralStorage, EphemeralStorageGiB: p.Spec.EphemeralStorageGiB,
 		InitContainers: p.Spec.InitContainers, ActiveDeadlineSeconds: p.Spec.ActiveDeadlineSeconds, TTLSecondsAfterFinished: p.Spec.TTLSecondsAfterFinished,
 	}}}
 	var volumes []openapi.PodVolume
 	for i, v := range p.Spec.Volumes {
 		given := 0
-		for _, is := range []bool{v.VolumeID != nil, v.VolumeName != "", v.Config != nil, v.Secret != nil, v.EmptyDir != nil} {
+		for _, is := range []bool{v.VolumeID != nil, v.VolumeName != "", v.Config != nil, v.Secret != nil, v.Projected != nil, v.EmptyDir != nil} {
 			if is {
 				given++
 			}
 		}
 		if given != 1 {
-			d.refuse(fmt.Sprintf("spec.volumes[%d]", i), "give exactly one of volumeName, volumeId, config, secret and emptyDir")
+			d.refuse(fmt.Sprintf("spec.volumes[%d]", i), "give exactly one of volumeName, volumeId, config, secret, projected and emptyDir")
 			continue
 		}
 		if v.VolumeName != "" {

@@ -9,13 +9,17 @@ import (
 	"husk/openapi"
 )
 
+// noAppArmor says what protects instead of the default profile of a container runtime.
+const noAppArmor = "there is no AppArmor in a pod; its containers have Docker's default capabilities, masked paths and system call filter"
+
 // kubernetesSecurityContext is that of a pod or of a container. The container's fields have precedence.
 type kubernetesSecurityContext struct {
-	RunAsUser    *int64  `json:"runAsUser"`
-	RunAsGroup   *int64  `json:"runAsGroup"`
-	RunAsNonRoot *bool   `json:"runAsNonRoot"`
-	Groups       []int64 `json:"supplementalGroups"` // of a pod
-	FSGroup      *int64  `json:"fsGroup"`            // of a pod
+	RunAsUser    *int64           `json:"runAsUser"`
+	RunAsGroup   *int64           `json:"runAsGroup"`
+	RunAsNonRoot *bool            `json:"runAsNonRoot"`
+	Groups       []int64          `json:"supplementalGroups"` // of a pod
+	FSGroup      *int64           `json:"fsGroup"`            // of a pod
+	Sysctls      []openapi.Sysctl `json:"sysctls"`            // of a pod
 	Seccomp      struct {
 		Type string `json:"type"`
 		File string `json:"localhostProfile"`
@@ -90,7 +94,11 @@ func (t *translation) checkContext(at string, s *kubernetesSecurityContext) {
 	default:
 		refuse("seccompProfile.type", "containers have Docker's default system call filter; use RuntimeDefault, or leave the field out")
 	}
-	if s.AppArmor.Type != "" && s.AppArmor.Type != "Unconfined" {
+	switch s.AppArmor.Type {
+	case "", "Unconfined":
+	case "RuntimeDefault":
+		t.warn(at+".appArmorProfile.type", noAppArmor)
+	default:
 		refuse("appArmorProfile.type", "there is no AppArmor in a pod; leave the field out")
 	}
 }

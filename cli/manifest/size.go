@@ -14,8 +14,9 @@ type (
 		Requests kubernetesSize `json:"requests"`
 	}
 	kubernetesSize struct {
-		CPU    cpuQuantity    `json:"cpu"`
-		Memory memoryQuantity `json:"memory"`
+		CPU     cpuQuantity    `json:"cpu"`
+		Memory  memoryQuantity `json:"memory"`
+		Storage memoryQuantity `json:"ephemeral-storage"`
 	}
 )
 
@@ -80,6 +81,53 @@ func (t *translation) sizeOfPod() openapi.Resources {
 		MemoryMiB: t.total(dimension{"memory", "spec.resources.memoryMiB", minMemoryMiB, maxMemoryMiB, defaultMemoryMiB, "MiB"},
 			share{mebibytes(ofPod.Limits.Memory), mebibytes(ofPod.Requests.Memory), "spec.resources"}, memory),
 	}
+}
+
+// maxStorageGiB is the largest scratch disk that the API accepts, and defaultStorageGiB the one of a pod that asks for none.
+const (
+	maxStorageGiB     = 65_536
+	defaultStorageGiB = 10
+)
+
+// storageOfPod returns the size of the disk that the containers share, or nil if none of them has a limit or a request.
+func (t *translation) storageOfPod() *int {
+	const gib = 1 << 30
+	var sum, largest int64
+	from, silent := "", false
+	add := func(c kubernetesContainer, at string, initial bool) {
+		s := share{int64(c.Resources.Limits.Storage), int64(c.Resources.Requests.Storage), at + ".resources"}
+		n := (min(firstOf(s.limit, s.request), tooMuch*gib>>10) + gib - 1) / gib
+		switch {
+		case n == 0:
+			silent = silent || !initial
+			return
+		case initial:
+			sum = max(sum, n)
+		default:
+			sum += n
+		}
+		if n > largest {
+			largest, from = n, originOf(dimension{name: "ephemeral-storage"}, s)
+		}
+	}
+	for i, c := range t.pod.Spec.Containers {
+		add(c, fmt.Sprintf("spec.containers[%d]", i), false)
+	}
+	for i, c := range t.pod.Spec.InitContainers {
+		add(c, fmt.Sprintf("spec.initContainers[%d]", i), !isSidecar(c))
+	}
+	if sum == 0 {
+		return nil
+	}
+	if silent {
+		sum = max(sum, defaultStorageGiB)
+	}
+	t.origins["spec.ephemeralStorageGiB"] = from
+	if sum > maxStorageGiB {
+		t.refuse(from, "the largest disk has %d GiB, and the containers of this pod need %d", maxStorageGiB, sum)
+	}
+	size := int(sum)
+	return &size
 }
 
 func (t *translation) total(d dimension, ofPod share, ofContainers []share) int {

@@ -175,8 +175,33 @@ func TestPodFromFlagsOfDocker(t *testing.T) {
 	if diff := cmp.Diff(&[]openapi.VolumeMount{{Volume: "tmpfs-1", MountPath: "/run"}, {Volume: "tmpfs-2", MountPath: "/tmp"}}, got.Containers[0].VolumeMounts); diff != "" {
 		t.Error(diff)
 	}
+	got, err = create("-h", "db", "--add-host", "a:192.0.2.1", "--add-host", "six=2001:db8::1", "--add-host", "b:2001:db8::2", "--dns", "192.0.2.53", "--dns-search", "example.com",
+		"--dns-option", "ndots:2", "--dns-option", "rotate", "--sysctl", "net.ipv4.ip_local_port_range=1 2", "--ephemeral-storage", "20g")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hosts := &openapi.PodSpec{
+		Hostname: new("db"), HostAliases: &[]openapi.HostAlias{
+			{IP: "192.0.2.1", Hostnames: []string{"a"}}, {IP: "2001:db8::1", Hostnames: []string{"six"}}, {IP: "2001:db8::2", Hostnames: []string{"b"}},
+		},
+		DNSPolicy: new(openapi.PodSpecDNSPolicyNone), DNSConfig: &openapi.DNSConfig{
+			Nameservers: &[]string{"192.0.2.53"}, Searches: &[]string{"example.com"}, Options: &[]openapi.DNSOption{{Name: "ndots", Value: new("2")}, {Name: "rotate"}},
+		},
+		Sysctls: &[]openapi.Sysctl{{Name: "net.ipv4.ip_local_port_range", Value: "1 2"}}, EphemeralStorageGiB: new(20),
+		Containers: got.Containers, Resources: got.Resources, RestartPolicy: got.RestartPolicy,
+	}
+	if diff := cmp.Diff(*hosts, got); diff != "" {
+		t.Error(diff)
+	}
+	if got, err = create("--ephemeral-storage", "memory"); err != nil || got.EphemeralStorage == nil || *got.EphemeralStorage != openapi.Memory {
+		t.Errorf("no disk: %+v, %v", got.EphemeralStorage, err)
+	}
 	for _, args := range [][]string{
 		{"--shm-size", "64"},
+		{"--ephemeral-storage", "20m"},
+		{"--add-host", "db"},
+		{"--add-host", ":192.0.2.1"},
+		{"--sysctl", "net.core.somaxconn"},
 		{"--tmpfs", "run"},
 		{"--tmpfs", "/run:noexec"},
 		{"--tmpfs", "/run:size=64k"},

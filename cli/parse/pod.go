@@ -20,19 +20,21 @@ type Pod struct {
 	Interactive, Terminal    bool
 	privileged, readOnlyRoot bool
 
-	name, cpus, memory, shmSize, restart, user, workdir, entrypoint, stopSignal, stopTimeout string
-	env, envFiles, volumes, tmpfs, labels                                                    []string
-	capAdd, capDrop, groups, security, ulimits                                               []string
-	health                                                                                   Health
-	scheduling                                                                               Scheduling
+	name, cpus, memory, shmSize, storage, restart, user, workdir, entrypoint, stopSignal, stopTimeout string
+	env, envFiles, volumes, tmpfs, labels                                                             []string
+	capAdd, capDrop, groups, security, ulimits                                                        []string
+	health                                                                                            Health
+	scheduling                                                                                        Scheduling
+	names                                                                                             Names
 }
 
 // AddTo adds the flags.
 func (f *Pod) AddTo(fs *pflag.FlagSet) {
 	fs.StringVar(&f.name, "name", "", "name of the pod (default: derived from the image's name)")
 	fs.StringVar(&f.cpus, "cpus", "0.5", "cores, such as 0.5 or 500m")
-	fs.StringVarP(&f.memory, "memory", "m", "256Mi", "memory of the virtual machine, such as 256m or 1g; its kernel uses a part of it")
+	fs.StringVarP(&f.memory, "memory", "m", "256Mi", "memory that the container can use, such as 256m or 1g")
 	fs.StringVar(&f.shmSize, "shm-size", "", "limit of /dev/shm, such as 64m (default: half of the memory)")
+	fs.StringVar(&f.storage, "ephemeral-storage", "", "size of the disk for what the container writes outside of volumes, such as 20g, or memory to write to the pod's memory (default: 10g)")
 	fs.StringArrayVarP(&f.env, "env", "e", nil, "set an environment variable: NAME=VALUE, or NAME to take the value from husk's environment; may be repeated")
 	fs.StringArrayVar(&f.envFiles, "env-file", nil, "read environment variables from a file with lines NAME=VALUE; may be repeated")
 	fs.StringArrayVarP(&f.volumes, "volume", "v", nil, "mount a volume: VOLUME:/path, or VOLUME:/path:ro for read-only; may be repeated")
@@ -53,6 +55,7 @@ func (f *Pod) AddTo(fs *pflag.FlagSet) {
 	fs.StringVar(&f.stopSignal, "stop-signal", "", "signal that ends the container (default: the image's, or SIGTERM)")
 	fs.StringVar(&f.stopTimeout, "stop-timeout", "", "seconds that the container has to end before it is killed (default: 30)")
 	f.health.AddTo(fs)
+	f.names.AddTo(fs)
 	fs.BoolVar(&f.privileged, "privileged", false, "give root in the container the whole guest: all capabilities and devices")
 	f.scheduling.AddTo(fs)
 }
@@ -140,6 +143,21 @@ func (f *Pod) Create(image string, command []string, followed bool) (openapi.Pod
 			return fail(err)
 		}
 		spec.ShmSizeMiB = &size
+	}
+	if err := f.names.Set(&spec); err != nil {
+		return fail(err)
+	}
+	switch f.storage {
+	case "":
+	case string(openapi.Memory):
+		memory := openapi.Memory
+		spec.EphemeralStorage = &memory
+	default:
+		size, err := Size("--ephemeral-storage", f.storage, "Gi")
+		if err != nil {
+			return fail(err)
+		}
+		spec.EphemeralStorageGiB = &size
 	}
 	if f.stopTimeout != "" {
 		seconds, err := strconv.Atoi(f.stopTimeout)

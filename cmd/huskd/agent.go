@@ -27,7 +27,7 @@ type agentFlags struct {
 	serverURL, joinToken, nodeName, stateDir, listen, podRange, libvirtURI, libvirtLogDir, kernel, initramfs, firmware string
 	machineUsers                                                                                                       string
 	allowEmulation, allowUnconfined, stopPodsOnExit                                                                    bool
-	cpuMillis, memoryMiB, reserveMemoryMiB, overheadMiB                                                                int
+	cpuMillis, memoryMiB, reserveMemoryMiB, overheadMiB, scratchGiB                                                    int
 	podResolvers, allowPodEgress, denyPodEgress                                                                        []string
 	bootTimeout                                                                                                        time.Duration
 	limits                                                                                                             podLimits
@@ -64,7 +64,8 @@ func agentCommand() *cobra.Command {
 	fs.IntVar(&f.cpuMillis, "cpu-millis", 0, "cpu of the node, in thousandths of a core (default: all cores); the pool's overcommit ratio is applied to it")
 	fs.IntVar(&f.memoryMiB, "memory-mib", 0, "memory for pods, in MiB (default: all except --reserve-memory-mib)")
 	fs.IntVar(&f.reserveMemoryMiB, "reserve-memory-mib", 2048, "memory reserved for the node itself, in MiB")
-	fs.IntVar(&f.overheadMiB, "vmm-overhead-mib", 0, "memory overhead of a virtual machine in addition to its guest's memory, in MiB (default: as measured, see docs/operations.md)")
+	fs.IntVar(&f.overheadMiB, "vmm-overhead-mib", 0, "memory that QEMU needs in addition to its guest's memory, in MiB (default: as measured, see docs/operations.md)")
+	fs.IntVar(&f.scratchGiB, "scratch-gib", -1, "size of the scratch disks of all pods together, in GiB (default: what is free on the file system of --state-dir, without a tenth of it)")
 	fs.DurationVar(&f.bootTimeout, "boot-timeout", 2*time.Minute, "how long a guest may take to boot")
 	return cmd
 }
@@ -132,16 +133,21 @@ func runAgent(cmd *cobra.Command, f agentFlags) error {
 	if err != nil {
 		return err
 	}
+	if f.scratchGiB < 0 {
+		if f.scratchGiB, err = vm.ScratchCapacityGiB(nodeagent.ScratchDir(f.stateDir)); err != nil {
+			return err
+		}
+	}
 	boot, err := installBootFiles(f)
 	if err != nil {
 		return err
 	}
 	agent, err := nodeagent.New(cmd.Context(), nodeagent.Config{
 		ServerURL: f.serverURL, JoinToken: f.joinToken, NodeName: f.nodeName, StateDir: f.stateDir, Listen: f.listen, PodRange: podRange, Egress: egress, Limits: networkLimits,
-		Capacity: capacity, OverheadMiB: f.overheadMiB, BootTimeout: f.bootTimeout, StopPodsOnExit: f.stopPodsOnExit, Log: log,
+		Capacity: capacity, OverheadMiB: f.overheadMiB, ScratchGiB: f.scratchGiB, BootTimeout: f.bootTimeout, StopPodsOnExit: f.stopPodsOnExit, Log: log,
 		VM: vm.Config{
 			URI: f.libvirtURI, Emulate: emulate, Kernel: boot.kernel, Initramfs: boot.initramfs, Firmware: boot.firmware,
-			Cmdline: kernel.Cmdline("hvc0"), LogDir: filepath.Join(f.stateDir, "consoles"), LifeLogDir: f.libvirtLogDir, RunDir: "/run/libvirt/qemu",
+			Cmdline: kernel.Cmdline("hvc0"), LogDir: filepath.Join(f.stateDir, "consoles"), ScratchDir: nodeagent.ScratchDir(f.stateDir), LifeLogDir: f.libvirtLogDir, RunDir: "/run/libvirt/qemu",
 			Disks: diskLimits,
 			Users: users,
 		},

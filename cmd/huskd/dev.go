@@ -27,6 +27,7 @@ import (
 	"husk/nodeagent"
 	"husk/nodeagent/network"
 	"husk/openapi"
+	"husk/server"
 )
 
 type devFlags struct {
@@ -35,7 +36,7 @@ type devFlags struct {
 	cpuOvercommit                                                                  float64
 	reserveMemoryMiB                                                               int
 	noAgent, detach                                                                bool
-	lease, heartbeat                                                               time.Duration
+	terms                                                                          server.LeaseTerms
 	nodes, servers, databases, simulatedNodes                                      int
 	fabric                                                                         string
 }
@@ -93,8 +94,7 @@ Pods are emulated if KVM is not available. That is only for development: emulati
 	fs.StringVar(&f.fabric, "fabric", "10.213.77.0/24", "IPv4 range of the network between the hosts of a fleet")
 	fs.BoolVar(&f.noAgent, "no-agent", false, "start no agent")
 	fs.BoolVar(&f.detach, "detach", false, "run in the background, and return once everything is up, also if another process has started it")
-	fs.DurationVar(&f.lease, "lease", 40*time.Second, "how long the node counts as alive after a heartbeat")
-	fs.DurationVar(&f.heartbeat, "heartbeat", 10*time.Second, "how often the node sends a heartbeat")
+	leaseFlags(fs, &f.terms)
 	return cmd
 }
 
@@ -245,7 +245,8 @@ func (in installation) server(api, forAgents, workDir string) dev.Program {
 			"server", "--listen", api, "--agent-listen", forAgents, "--master-key-file", s.masterKeyFile, "--operator-client-id", s.operatorID,
 			"--operator-secret-file", s.operatorSecretFile, "--ceph-conf", in.stack.CephConf(), "--ceph-keyring", in.stack.CephKeyring(),
 			"--ceph-user", dev.CephUser, "--ceph-monitors", strings.Join(in.stack.MonHosts(), ","), "--pod-range", f.podRange,
-			"--work-dir", workDir, "--lease", f.lease.String(), "--heartbeat", f.heartbeat.String(),
+			"--work-dir", workDir, "--lease", f.terms.Lease.String(), "--heartbeat", f.terms.Heartbeat.String(),
+			"--lease-margin", f.terms.Margin.String(), "--failover-brake", fmt.Sprint(f.terms.Brake),
 			"--allow-egress", "127.0.0.0/8,::1/128", // the local registry
 		},
 		Env:   []string{"HUSKD_DATABASE_URL=" + in.stack.PostgresURL("husk_owner")}, // a password must not be an argument, because every user can read arguments
@@ -288,6 +289,7 @@ func (in installation) agent(ctx context.Context, dir, server, listen string, ar
 		Args: append([]string{
 			"agent", "--server", server, "--state-dir", dir, "--listen", listen, "--kernel", f.kernel, "--initramfs", f.initramfs,
 			"--pod-range", f.podRange, "--allow-emulation", "--stop-pods-on-exit",
+			"--scratch-gib", "4096", // more than the machine has: pods of a development stack write little
 			"--cpu-millis", fmt.Sprint(int(float64(runtime.NumCPU()) * 1000 * f.cpuOvercommit / float64(f.nodes))),
 		}, args...),
 		Ready: func(ctx context.Context) error { return nodeReady(ctx, in.operator, dir, began) },

@@ -30,7 +30,7 @@ func readPrices(file string) (p husk.PriceList, err error) {
 	if len(p.Currency) != 3 {
 		return p, fmt.Errorf("--price-list %s: currency: %q is not an ISO 4217 code", file, p.Currency)
 	}
-	if p.CPUCoreHour < 0 || p.MemoryGiBHour < 0 || p.VolumeGiBHour < 0 || p.NetworkGiB < 0 {
+	if p.CPUCoreHour < 0 || p.MemoryGiBHour < 0 || p.VolumeGiBHour < 0 || p.ScratchGiBHour < 0 || p.NetworkGiB < 0 {
 		return p, errors.New("--price-list " + file + ": a price is negative")
 	}
 	return p, nil

@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 
-	"github.com/moby/sys/user"
 	"golang.org/x/sys/unix"
 )
 
@@ -48,7 +47,7 @@ func becomeProcess(config *Config) error {
 	if c.NonRoot && who.Uid == 0 {
 		return &StartError{126, "the user is root, and the container does not allow that; set a user, or leave nonRoot out"}
 	}
-	groups, err := user.GetAdditionalGroupsPath(c.Groups, "/etc/group")
+	groups, err := additionalGroups(c.Groups)
 	if err != nil {
 		return &StartError{126, fmt.Sprintf("groups: %v", err)}
 	}
@@ -72,13 +71,4 @@ func becomeProcess(config *Config) error {
 		return &StartError{126, fmt.Sprintf("working directory %q: %v", c.WorkingDir, err)}
 	}
 	return execute(c.Args, env)
-}
-
-// LookUpUser finds a user in the files of the container in which it runs.
-func LookUpUser(name string) (*user.ExecUser, error) {
-	who, err := user.GetExecUserPath(name, &user.ExecUser{Home: "/"}, "/etc/passwd", "/etc/group")
-	if err != nil {
-		return nil, &StartError{126, fmt.Sprintf("user %q: %v", name, err)}
-	}
-	return who, nil
 }

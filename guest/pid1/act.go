@@ -98,7 +98,7 @@ func (l *linux) ask(ctx context.Context, host string, a guest.Action) error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", probeProgram, err)
 	}
-	stop := context.AfterFunc(ctx, func() { unix.Kill(pid, unix.SIGKILL) })
+	stop := context.AfterFunc(ctx, func() { l.reap.signal(pid, unix.SIGKILL) })
 	answer, _ := io.ReadAll(io.LimitReader(out, actOutput))
 	out.Close() // it writes no more than this
 	ws := <-died

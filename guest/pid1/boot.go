@@ -107,7 +107,7 @@ func must(what string, err error) {
 const (
 	earlyModules = "/modules/early"
 	lateModules  = "/modules/late"
-	// The modules for mounting volumes. A pod without volumes saves the time to load them.
+	// The modules for mounting volumes and the scratch disk. A pod without them saves the time to load them.
 	volumeModules = "/modules/volume"
 )
 

@@ -14,15 +14,16 @@ import (
 	"husk/guest"
 	"husk/guest/become"
 	"husk/guest/fill"
+	"husk/guest/scratch"
 )
 
-// emptyDir has the empty directories without a size of their own that are not in memory.
+// emptyDir has the empty directories that share the scratch space of the pod.
 const emptyDir = scratchDir + "/empty"
 
 // makeEmpty makes an empty directory that all users can write to, or all users of a group.
-func makeEmpty(v guest.Volume, group *uint32) error {
+func makeEmpty(v guest.Volume, group *uint32, disk *scratch.Disk) error {
 	target := filepath.Join(become.VolumesDir, v.Name)
-	if err := mountEmpty(target, v); err != nil {
+	if err := mountEmpty(target, v, disk); err != nil {
 		return fmt.Errorf("volume %s: %w", v.Name, err)
 	}
 	if err := unix.Chmod(target, 0o777); err != nil {
@@ -36,17 +37,22 @@ func makeEmpty(v guest.Volume, group *uint32) error {
 	return nil
 }
 
-func mountEmpty(target string, v guest.Volume) error {
+func mountEmpty(target string, v guest.Volume, disk *scratch.Disk) error {
 	if err := os.MkdirAll(target, 0o755); err != nil {
 		return err
 	}
 	const flags = unix.MS_NODEV
-	if v.Memory || v.SizeMiB > 0 {
+	if v.Memory || v.SizeMiB > 0 && disk == nil {
 		return unix.Mount("tmpfs", target, "tmpfs", flags, sizeOption(v.SizeMiB))
 	}
 	source := filepath.Join(emptyDir, v.Name)
 	if err := os.MkdirAll(source, 0o755); err != nil {
 		return err
+	}
+	if v.SizeMiB > 0 {
+		if err := disk.Limit(source, v.SizeMiB); err != nil {
+			return fmt.Errorf("limit its size: %w", err)
+		}
 	}
 	return unix.Mount(source, target, "", unix.MS_BIND, "")
 }

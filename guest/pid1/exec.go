@@ -37,6 +37,7 @@ const (
 
 // job is a command that runs in addition to a container's own process.
 type job struct {
+	reap   *reaper
 	pid    int
 	died   <-chan unix.WaitStatus
 	group  cgroup
@@ -97,7 +98,7 @@ func (l *linux) startJob(k *child, c guest.Container, e guest.Exec) (_ *job, err
 	}
 	c.Env = append(slices.Clip(c.Env), e.Env...)
 	c.Files, c.Mounts = nil, nil
-	j := &job{output: map[session.Kind]*os.File{}}
+	j := &job{reap: l.reap, output: map[session.Kind]*os.File{}}
 	defer func() {
 		if err != nil {
 			j.close()
@@ -278,7 +279,7 @@ func (j *job) hangUp() {
 	if j.tty != nil {
 		j.tty.Close() // the kernel sends the signal
 	}
-	unix.Kill(-j.pid, unix.SIGHUP)
+	j.reap.signal(-j.pid, unix.SIGHUP)
 	select {
 	case <-j.died:
 	case <-time.After(hangupGrace):
@@ -311,7 +312,7 @@ func (j *job) input(conn session.Conn) {
 			}
 		case session.Signal:
 			if n, err := signals.Parse(string(f.Payload)); err == nil && !j.ended.Load() {
-				unix.Kill(-j.pid, unix.Signal(n))
+				j.reap.signal(-j.pid, unix.Signal(n))
 			}
 		default:
 			return

@@ -26,6 +26,7 @@ import (
 	"husk/guest/files"
 	"husk/guest/fill"
 	"husk/guest/logring"
+	"husk/guest/scratch"
 )
 
 // outputWait is how long a container's output may stay open after its last process has ended. That
@@ -65,9 +66,19 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 	if err := setUpNetwork(ctx, spec.Network); err != nil {
 		return err
 	}
-	// What containers write to their root uses the pod's memory. It is limited to half of that
-	// memory, so that a full disk is a separate error and does not trigger the OOM killer.
-	if err := unix.Mount("tmpfs", scratchDir, "tmpfs", unix.MS_NODEV, "mode=0755,size=50%"); err != nil {
+	if err := setSysctls(spec.Sysctls); err != nil {
+		return err
+	}
+	dev := ""
+	if spec.ScratchSerial != "" {
+		loadModules(volumeModules)
+		var err error
+		if dev, err = findDisk(ctx, spec.ScratchSerial); err != nil {
+			return fmt.Errorf("scratch space: %w", err)
+		}
+	}
+	disk, err := scratch.Mount(dev, scratchDir)
+	if err != nil {
 		return fmt.Errorf("scratch space: %w", err)
 	}
 	if err := mountShm(spec.ShmSizeMiB); err != nil {
@@ -91,7 +102,7 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 			continue
 		}
 		if v.FSType == guest.EmptyType {
-			if err := makeEmpty(v, spec.FSGroup); err != nil {
+			if err := makeEmpty(v, spec.FSGroup, disk); err != nil {
 				return err
 			}
 			continue
@@ -370,8 +381,16 @@ func memoryFile(content []byte) (*os.File, error) {
 	return f, nil
 }
 
-func (k *child) signal(sig int) { unix.Kill(k.pid, unix.Signal(sig)) }
-func (k *child) kill()          { k.group.kill() }
+// signal does not use the number of the process, which another one may have after it has ended.
+func (k *child) signal(sig int) {
+	k.entry.RLock()
+	defer k.entry.RUnlock()
+	if k.pidFD >= 0 {
+		unix.PidfdSendSignal(k.pidFD, unix.Signal(sig), nil, 0)
+	}
+}
+
+func (k *child) kill() { k.group.kill() }
 
 func (k *child) wait() exit {
 	ws := <-k.died
@@ -420,11 +439,15 @@ func (k *child) cleanUp() {
 	os.RemoveAll(k.scratch)
 }
 
+func (l *linux) adjustClock(by time.Duration) error {
+	now := unix.NsecToTimespec(time.Now().Add(by).UnixNano())
+	return unix.ClockSettime(unix.CLOCK_REALTIME, &now)
+}
+
 func (l *linux) release() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	unix.Sync()
-	var failed []error
+	var failed []error // the scratch disk ends with the machine, so its data is not written back
 	for _, v := range l.volumes {
 		if err := v.unmount(); err != nil {
 			failed = append(failed, err)
@@ -435,7 +458,6 @@ func (l *linux) release() error {
 }
 
 func (l *linux) powerOff() {
-	unix.Sync()
 	err := unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 	panic(fmt.Sprintf("husk-init: power off: %v", err))
 }

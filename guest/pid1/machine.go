@@ -6,6 +6,7 @@ package pid1
 
 import (
 	"context"
+	"time"
 
 	"husk/guest"
 	"husk/guest/become"
@@ -26,9 +27,11 @@ type machine interface {
 	act(ctx context.Context, c guest.Container, in process, network *guest.Network, a guest.Action) error
 	// update replaces the files of a volume in memory.
 	update(volume string, files []guest.File) error
+	// adjustClock adds a duration to the clock.
+	adjustClock(by time.Duration) error
 	// stats returns the usage of the machine and the running containers.
 	stats(running map[string]process) guest.Stats
-	// release syncs and unmounts the volumes. No container runs at that time.
+	// release unmounts the volumes. No container runs at that time.
 	release() error
 	// powerOff does not return on a real machine.
 	powerOff()

@@ -59,6 +59,20 @@ func openToUsers() {
 	}
 }
 
+// setSysctls sets parameters of the kernel. An error names the parameter, which the pod's author has chosen.
+func setSysctls(sysctls []guest.Sysctl) error {
+	for _, c := range sysctls {
+		err := os.WriteFile(c.File(), []byte(c.Value), 0)
+		if errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("sysctl %s: the kernel has no such parameter", c.Name)
+		}
+		if err != nil {
+			return fmt.Errorf("sysctl %s: the kernel does not accept %q: %w", c.Name, c.Value, errors.Unwrap(err))
+		}
+	}
+	return nil
+}
+
 // findCard waits for the card with this hardware address.
 func findCard(ctx context.Context, mac string) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, diskWait)
@@ -91,9 +105,13 @@ func etcFiles(spec guest.Spec) []guest.File {
 	} else {
 		hosts += "127.0.1.1\t" + spec.Hostname + "\n"
 	}
+	var aliases strings.Builder
+	for _, a := range spec.HostAliases {
+		aliases.WriteString(a.IP.String() + "\t" + strings.Join(a.Hostnames, " ") + "\n")
+	}
 	files := []guest.File{
 		{Path: "/etc/hostname", Content: []byte(spec.Hostname + "\n"), Mode: 0o644},
-		{Path: "/etc/hosts", Content: []byte(hosts), Mode: 0o644},
+		{Path: "/etc/hosts", Content: []byte(hosts + aliases.String()), Mode: 0o644},
 	}
 	var resolv strings.Builder
 	if n := spec.Network; n != nil {
@@ -102,6 +120,9 @@ func etcFiles(spec guest.Spec) []guest.File {
 		}
 		if len(n.Search) > 0 {
 			resolv.WriteString("search " + strings.Join(n.Search, " ") + "\n")
+		}
+		if len(n.Options) > 0 {
+			resolv.WriteString("options " + strings.Join(n.Options, " ") + "\n")
 		}
 	}
 	return append(files, guest.File{Path: "/etc/resolv.conf", Content: []byte(resolv.String()), Mode: 0o644})

@@ -362,3 +362,6 @@ func (p *pod) shutDown(idle <-chan struct{}) {
 	}
 	p.machine.powerOff()
 }
+
+// AdjustClock adds a duration to the machine's clock.
+func (p *pod) AdjustClock(by time.Duration) error { return p.machine.adjustClock(by) }

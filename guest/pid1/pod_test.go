@@ -61,6 +61,7 @@ type fakeRun struct {
 
 func (m *fakeMachine) prepare(context.Context, guest.Spec) error { return m.prepared }
 func (m *fakeMachine) release() error                            { return m.released }
+func (m *fakeMachine) adjustClock(time.Duration) error           { return nil }
 func (m *fakeMachine) powerOff()                                 { close(m.off) }
 
 func (m *fakeMachine) exec(guest.Container, process, guest.Exec, guest.Accept) error { return nil }

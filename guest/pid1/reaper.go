@@ -33,20 +33,37 @@ func newReaper() *reaper {
 
 func (r *reaper) collect() {
 	for {
-		var ws unix.WaitStatus
-		pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, nil)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil || pid <= 0 {
+		if !r.collectOne() {
 			return
 		}
-		r.mu.Lock()
-		if ch := r.wait[pid]; ch != nil {
-			ch <- ws // buffered
-			delete(r.wait, pid)
-		}
-		r.mu.Unlock()
+	}
+}
+
+func (r *reaper) collectOne() bool {
+	r.mu.Lock() // so that signal sees either the process or that it was reaped
+	defer r.mu.Unlock()
+	var ws unix.WaitStatus
+	pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, nil)
+	if err == unix.EINTR {
+		return true
+	}
+	if err != nil || pid <= 0 {
+		return false
+	}
+	if ch := r.wait[pid]; ch != nil {
+		ch <- ws // buffered
+		delete(r.wait, pid)
+	}
+	return true
+}
+
+// signal sends a signal to a child, or with a negative number to its process group. It does nothing if the child was reaped: another
+// process can have its number by now.
+func (r *reaper) signal(pid int, sig unix.Signal) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.wait[max(pid, -pid)] != nil {
+		unix.Kill(pid, sig)
 	}
 }
 

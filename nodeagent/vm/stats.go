@@ -49,6 +49,25 @@ func (m *Manager) Stats(ctx context.Context) (map[uuid.UUID]Stats, error) {
 	})
 }
 
+// Paused returns the machines on this libvirt that are paused.
+func (m *Manager) Paused(ctx context.Context) (map[uuid.UUID]bool, error) {
+	return call(ctx, m, callTimeout, func(c *libvirt.Connect) (map[uuid.UUID]bool, error) {
+		all, err := c.ListAllDomains(libvirt.CONNECT_LIST_DOMAINS_PAUSED)
+		if err != nil {
+			return nil, fmt.Errorf("list paused domains: %w", err)
+		}
+		paused := make(map[uuid.UUID]bool, len(all))
+		for i := range all {
+			raw, err := all[i].GetUUID()
+			_ = all[i].Free() //nolint:errcheck // it only drops a reference
+			if err == nil && len(raw) == len(uuid.UUID{}) {
+				paused[uuid.UUID(raw)] = true
+			}
+		}
+		return paused, nil
+	})
+}
+
 func statsOf(d libvirt.DomainStats) Stats {
 	s := Stats{CPU: time.Duration(number(d.Cpu.Time))}
 	for _, v := range d.Vcpu {

@@ -41,11 +41,11 @@ func decodeKey(key string) ([]byte, error) {
 // only. Qboot boots kernel and initramfs directly. Unless there are too many devices, they are on
 // the root bus itself, because a root port per device costs boot time.
 func domainXML(cfg Config, spec Spec, user uint32) (string, error) {
-	meta, err := xml.Marshal(metadata{Generation: spec.Generation, Tenant: spec.TenantID, Node: cfg.Node})
+	meta, err := xml.Marshal(metadata{Generation: spec.Generation, Placement: spec.Placement, Tenant: spec.TenantID, Node: cfg.Node})
 	if err != nil {
 		return "", err
 	}
-	slots := slots{spread: len(spec.Disks)+3 > lastSlot}
+	slots := slots{spread: len(spec.Disks)+4 > lastSlot}
 	d := libvirtxml.Domain{
 		Type: "kvm", Name: "husk-" + spec.PodID.String(), UUID: spec.PodID.String(),
 		Metadata:   &libvirtxml.DomainMetadata{XML: string(meta)},
@@ -104,7 +104,23 @@ func domainXML(cfg Config, spec Spec, user uint32) (string, error) {
 		x.IOTune = cfg.Disks.tune()
 		d.Devices.Disks = append(d.Devices.Disks, x)
 	}
+	if spec.ScratchGiB > 0 {
+		x := scratchXML(cfg, spec, slots.next())
+		x.IOTune = cfg.Disks.tune()
+		d.Devices.Disks = append(d.Devices.Disks, x)
+	}
 	return d.Marshal()
+}
+
+// scratchXML describes the scratch disk. The guest has a page cache of its own, so its data does not also fill the node's. If the node's file
+// system is full, the guest gets the error; by default, libvirt would stop the machine.
+func scratchXML(cfg Config, spec Spec, address *libvirtxml.DomainAddress) libvirtxml.DomainDisk {
+	return libvirtxml.DomainDisk{
+		Device: "disk", Serial: ScratchSerial, Address: address,
+		Driver: &libvirtxml.DomainDiskDriver{Name: "qemu", Type: "raw", Cache: "none", Discard: "unmap", ErrorPolicy: "report"},
+		Source: &libvirtxml.DomainDiskSource{File: &libvirtxml.DomainDiskSourceFile{File: scratchFile(cfg.ScratchDir, spec.PodID)}},
+		Target: &libvirtxml.DomainDiskTarget{Dev: diskName(len(spec.Disks)), Bus: "virtio"},
+	}
 }
 
 // tune returns the limits in libvirt's form: one group for all disks of a machine.

@@ -108,7 +108,7 @@ func (x *index) sync(ctx context.Context) ([]store.NodeCapacity, error) {
 
 // differs reports whether the capacity or the settings of the node have changed.
 func (n *indexNode) differs(r store.NodeCapacity) bool {
-	return n.node.Capacity != r.Capacity || n.node.VMMOverheadMiB != r.VMMOverheadMiB || n.node.Pool != r.Pool ||
+	return n.node.Capacity != r.Capacity || n.node.VMMOverheadMiB != r.VMMOverheadMiB || n.node.ScratchGiB != r.ScratchGiB || n.node.Pool != r.Pool ||
 		!maps.Equal(n.node.Labels, r.Labels) || !slices.Equal(n.node.Capabilities, r.Capabilities) || !slices.Equal(n.node.Taints, r.Taints)
 }
 
@@ -173,7 +173,7 @@ func (x *index) add(r store.NodeCapacity) *indexNode {
 func schedulerNode(r store.NodeCapacity) scheduler.Node {
 	return scheduler.Node{
 		ID: r.Name, Capacity: scheduler.Resources(r.Capacity), Overhead: scheduler.Resources{MemoryMiB: r.VMMOverheadMiB},
-		Labels: withCapabilities(r.Labels, r.Capabilities), Pool: r.Pool, Taints: r.Taints,
+		Extra: []int{r.ScratchGiB}, Labels: withCapabilities(r.Labels, r.Capabilities), Pool: r.Pool, Taints: r.Taints,
 	}
 }
 
@@ -278,7 +278,7 @@ func (x *index) adopt(p store.PlacedPod) {
 		}
 		x.forget(x.nodes[x.byAt[x.fleet.NodeOf(x.pods[p.PodKey].handle)]], p.PodKey, x.fleet.Forget) // it was evicted and is on another node now
 	}
-	pod := x.pod(p.PodKey, p.Size, p.Labels, p.Scheduling)
+	pod := x.pod(p.PodKey, p.Size, p.ScratchGiB, p.Labels, p.Scheduling)
 	pod.Size.MemoryMiB += p.Overhead - n.node.VMMOverheadMiB // allocated with the overhead that its node had when it was placed
 	h := x.fleet.Adopt(n.at, &pod, float64(p.PlacedAt.UnixMilli())/1000)
 	if x.placed(n, p.PodKey, h); p.Leaving {
@@ -306,10 +306,13 @@ func (x *index) nodeOf(at int) *indexNode { return x.nodes[x.byAt[at]] }
 func hasRules(s husk.Scheduling) bool { return len(s.Rules) > 0 || s.Disruption != nil }
 
 // pod converts a pod for the scheduler.
-func (x *index) pod(key store.PodKey, size husk.Resources, labels map[string]string, s husk.Scheduling) scheduler.Pod {
+func (x *index) pod(key store.PodKey, size husk.Resources, scratchGiB int, labels map[string]string, s husk.Scheduling) scheduler.Pod {
 	p := scheduler.Pod{
 		ID: key.ID.String(), Size: scheduler.Resources(size), Priority: s.Priority, Selector: s.NodeSelector, Prefers: s.PreferredNodeSelector,
 		Tolerates: s.Tolerations, Lifetime: float64(s.ExpectedLifetimeSeconds),
+	}
+	if scratchGiB > 0 {
+		p.Extra = []int{scratchGiB}
 	}
 	group := func(label, value string) string { return key.TenantID.String() + "/" + label + "=" + value }
 	if x.ruled[key.TenantID] {

@@ -76,8 +76,10 @@ func refusalMessage(r scheduler.Refusal) string {
 		short = "insufficient cpu on every eligible node"
 	case scheduler.InsufficientMemory:
 		short = "insufficient memory on every eligible node"
+	case scheduler.InsufficientExtra:
+		short = "insufficient disk space for the pod's ephemeral storage on every eligible node"
 	default:
-		short = "no eligible node has both enough free cpu and enough free memory"
+		short = "no eligible node has enough free cpu, memory and disk space at the same time"
 	}
 	if r.NeverFits {
 		short += ", even if the nodes were empty"

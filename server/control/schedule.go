@@ -110,7 +110,7 @@ func (p *scheduling) place(ctx context.Context, epoch int64, pending []store.Pen
 	due, refusals := p.ready(pending, now)
 	pods := make([]scheduler.Pod, len(due))
 	for i, d := range due {
-		pods[i] = p.index.pod(store.PodKey{TenantID: d.TenantID, ID: d.ID}, d.Size, d.Labels, d.Scheduling)
+		pods[i] = p.index.pod(store.PodKey{TenantID: d.TenantID, ID: d.ID}, d.Size, d.ScratchGiB, d.Labels, d.Scheduling)
 		pods[i].Selector = withCapabilities(pods[i].Selector, d.Needs)
 		if g := d.Scheduling.Gang; g != nil && d.GangPlaced == 0 { // if other pods of the gang are already placed, this pod was evicted: place it alone
 			pods[i].Gang = d.TenantID.String() + "/" + g.Name

@@ -50,7 +50,10 @@ func (p platform) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.NewInvalidMetric(nodesDesc, err)
 		return
 	}
-	states := map[husk.NodeState]int{husk.NodeJoining: 0, husk.NodeReady: 0, husk.NodeLost: 0}
+	states := map[husk.NodeState]int{}
+	for _, s := range husk.NodeStates {
+		states[s] = 0
+	}
 	const mib = 1 << 20
 	for _, n := range nodes {
 		states[n.State]++
@@ -60,6 +63,10 @@ func (p platform) Collect(ch chan<- prometheus.Metric) {
 		}
 		gauge(capacityDesc, husk.Resources{CPUMillis: n.SchedulableCPUMillis, MemoryMiB: n.Capacity.MemoryMiB})
 		gauge(allocatedDesc, n.Allocated)
+		if n.ScratchGiB != nil {
+			ch <- prometheus.MustNewConstMetric(capacityDesc, prometheus.GaugeValue, float64(*n.ScratchGiB)*gib, n.Name, "scratch")
+			ch <- prometheus.MustNewConstMetric(allocatedDesc, prometheus.GaugeValue, float64(n.AllocatedScratchGiB)*gib, n.Name, "scratch")
+		}
 		if n.HeartbeatAt != nil {
 			ch <- prometheus.MustNewConstMetric(heartbeatDesc, prometheus.GaugeValue, unixSeconds(*n.HeartbeatAt), n.Name)
 		}

@@ -34,7 +34,7 @@ func completeContainer(c *husk.Container, field string, volumes map[string]husk.
 				return husk.Errorf(husk.CodeInvalid, at+".subPath", "the path must be relative, must not contain '..' or '//', and must not end in a slash")
 			}
 		}
-		if volume.Config != nil || volume.Secret != nil {
+		if volume.HasFiles() {
 			m.ReadOnly = true // values are changed through the API only
 		}
 	}

@@ -20,6 +20,14 @@ func Complete(spec *husk.PodSpec) error {
 	if spec.RestartPolicy == "" {
 		spec.RestartPolicy = husk.RestartAlways
 	}
+	if spec.EphemeralStorage != husk.StorageMemory {
+		spec.EphemeralStorage = "" // the default
+	} else if spec.EphemeralStorageGiB != 0 {
+		return husk.Errorf(husk.CodeInvalid, "spec.ephemeralStorageGiB", "the pod writes to memory and has no scratch disk; leave ephemeralStorageGiB or ephemeralStorage out")
+	}
+	if err := checkNames(&spec.HostSettings); err != nil {
+		return err
+	}
 	volumes := map[string]husk.PodVolume{}
 	volumeIDs := map[uuid.UUID]bool{}
 	for i, v := range spec.Volumes {
@@ -27,8 +35,8 @@ func Complete(spec *husk.PodSpec) error {
 			return husk.Errorf(husk.CodeInvalid, fmt.Sprintf("spec.volumes[%d].name", i), "two volumes are named %q", v.Name)
 		}
 		at := fmt.Sprintf("spec.volumes[%d]", i)
-		if kinds := count(v.VolumeID != uuid.Nil, v.Config != nil, v.Secret != nil, v.EmptyDir != nil); kinds != 1 {
-			return husk.Errorf(husk.CodeInvalid, at, "give exactly one of volumeId, config, secret and emptyDir")
+		if kinds := count(v.VolumeID != uuid.Nil, v.Config != nil, v.Secret != nil, len(v.Projected) > 0, v.EmptyDir != nil); kinds != 1 {
+			return husk.Errorf(husk.CodeInvalid, at, "give exactly one of volumeId, config, secret, projected and emptyDir")
 		}
 		if d := v.EmptyDir; d != nil && d.Memory && d.SizeMiB > spec.Resources.MemoryMiB {
 			return husk.Errorf(husk.CodeInvalid, at+".emptyDir.sizeMiB", "the directory is in memory, and the pod has only %d MiB of it; reduce sizeMiB, or request more memory",

@@ -47,14 +47,15 @@ func TestASpecThatContradictsItselfIsRefused(t *testing.T) {
 		"an empty directory that is larger than the memory": {husk.PodSpec{
 			Resources: husk.Resources{MemoryMiB: 64}, Volumes: []husk.PodVolume{{Name: "v", EmptyDir: &husk.EmptyDir{Memory: true, SizeMiB: 65}}},
 		}, husk.CodeInvalid, "spec.volumes[0].emptyDir.sizeMiB"},
+		"a size of a disk for a pod without one":       {husk.PodSpec{EphemeralStorage: husk.StorageMemory, EphemeralStorageGiB: 1}, husk.CodeInvalid, "spec.ephemeralStorageGiB"},
 		"shared memory that is larger than the memory": {husk.PodSpec{Resources: husk.Resources{MemoryMiB: 64}, ShmSizeMiB: 65}, husk.CodeInvalid, "spec.shmSizeMiB"},
-		"one volume twice":              {husk.PodSpec{Volumes: []husk.PodVolume{{Name: "v", VolumeID: one}, {Name: "w", VolumeID: one}}}, husk.CodeInvalid, "spec.volumes[1].volumeId"},
-		"a mount of an unknown volume":  {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("other", "/a")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].volume"},
-		"two mounts at one path":        {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/a"), mount("data", "/a")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[1].mountPath"},
-		"a mount over the root":         {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].mountPath"},
-		"a mount that goes up":          {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/a/../../b")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].mountPath"},
-		"a mount with a trailing slash": {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/a/")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].mountPath"},
-		"a file with a zero byte":       {container(func(c *husk.Container) { c.Files = []husk.File{{Path: "/a\x00b"}} }), husk.CodeInvalid, "spec.containers[0].files[0].path"},
+		"one volume twice":                             {husk.PodSpec{Volumes: []husk.PodVolume{{Name: "v", VolumeID: one}, {Name: "w", VolumeID: one}}}, husk.CodeInvalid, "spec.volumes[1].volumeId"},
+		"a mount of an unknown volume":                 {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("other", "/a")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].volume"},
+		"two mounts at one path":                       {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/a"), mount("data", "/a")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[1].mountPath"},
+		"a mount over the root":                        {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].mountPath"},
+		"a mount that goes up":                         {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/a/../../b")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].mountPath"},
+		"a mount with a trailing slash":                {container(func(c *husk.Container) { c.VolumeMounts = []husk.VolumeMount{mount("data", "/a/")} }), husk.CodeInvalid, "spec.containers[0].volumeMounts[0].mountPath"},
+		"a file with a zero byte":                      {container(func(c *husk.Container) { c.Files = []husk.File{{Path: "/a\x00b"}} }), husk.CodeInvalid, "spec.containers[0].files[0].path"},
 		"a file where a volume is mounted": {container(func(c *husk.Container) {
 			c.VolumeMounts, c.Files = []husk.VolumeMount{mount("data", "/a")}, []husk.File{{Path: "/a"}}
 		}), husk.CodeInvalid, "spec.containers[0].files[0].path"},

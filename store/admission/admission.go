@@ -44,7 +44,7 @@ func Pod(ctx context.Context, q *db.Queries, tenant db.Tenant, p New) (db.Pod, e
 	if err != nil {
 		return db.Pod{}, err
 	}
-	if size += values.GuestBytes; size > husk.MaxGuestBytes {
+	if size += values.GuestBytes + spec.ProjectedBytes(); size > husk.MaxGuestBytes {
 		return db.Pod{}, husk.TooLargeForGuest(size, husk.MaxGuestBytes)
 	}
 	row, err := insertPod(ctx, q, tenant.ID, p, size)
@@ -99,7 +99,10 @@ func podQuota(ctx context.Context, q *db.Queries, tenant db.Tenant, spec husk.Po
 	if err := Quota("spec.resources.cpuMillis", "thousandths of a core", use.CpuMillis, size.CPUMillis, tenant.QuotaCpuMillis); err != nil {
 		return err
 	}
-	return Quota("spec.resources.memoryMiB", "MiB of memory", use.MemoryMib, size.MemoryMiB, tenant.QuotaMemoryMib)
+	if err := Quota("spec.resources.memoryMiB", "MiB of memory", use.MemoryMib, size.MemoryMiB, tenant.QuotaMemoryMib); err != nil {
+		return err
+	}
+	return Quota("spec.ephemeralStorageGiB", "GiB of scratch disks", use.ScratchGib, spec.ScratchGiB(), tenant.QuotaScratchGib)
 }
 
 // findImages returns the tenant's image for each container, and locks the images until the transaction ends. size is that of the containers in
@@ -144,7 +147,7 @@ func insertPod(ctx context.Context, q *db.Queries, tenantID uuid.UUID, pod New, 
 	stored.Scheduling = nil // it has a column of its own, which the scheduler reads without the spec
 	p := db.InsertPodParams{
 		TenantID: tenantID, ID: id, Name: name, Labels: pod.Labels, Annotations: orEmpty(pod.Annotations), Spec: stored, CpuMillis: spec.Resources.CPUMillis,
-		MemoryMib: spec.Resources.MemoryMiB, NetworkID: network.ID, Address: address, Mac: convert.MAC(id), GuestBytes: guestBytes, Needs: spec.Needs(),
+		MemoryMib: spec.Resources.MemoryMiB, NetworkID: network.ID, Address: address, Mac: convert.MAC(id), GuestBytes: guestBytes, Needs: spec.Needs(), ScratchGib: spec.ScratchGiB(),
 	}
 	if sched := spec.Scheduling; sched != nil {
 		p.Priority = sched.Priority
@@ -179,6 +182,9 @@ func Again(ctx context.Context, q *db.Queries, tenant db.Tenant, row db.Pod) err
 		return err
 	}
 	if err := Quota("", "MiB of memory", use.MemoryMib, row.MemoryMib, tenant.QuotaMemoryMib); err != nil {
+		return err
+	}
+	if err := Quota("", "GiB of scratch disks", use.ScratchGib, row.ScratchGib, tenant.QuotaScratchGib); err != nil {
 		return err
 	}
 	for _, v := range row.Spec.Volumes {

@@ -23,6 +23,7 @@ import (
 	"husk/store/hints"
 	"husk/store/pgerr"
 	"husk/store/pools"
+	sealing "husk/store/seal"
 )
 
 // owner is what values are sealed for, so that those of another row do not open.
@@ -118,6 +119,22 @@ func renewPods(ctx context.Context, q *db.Queries, row db.Config, growth int) er
 	return q.Hint(ctx, topics)
 }
 
+// Secret returns the values of a secret for the server itself. Codes: not_found, conflict.
+func Secret(ctx context.Context, q *db.Queries, keys *envelope.Keys, tenant uuid.UUID, name string) (husk.Values, error) {
+	row, err := q.ConfigByName(ctx, db.ConfigByNameParams{TenantID: tenant, Kind: husk.ConfigSecret, Name: name})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, husk.Errorf(husk.CodeNotFound, "", "there is no secret named %q; create it first", name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	values, err := Open(ctx, q, keys, row)
+	if errors.Is(err, sealing.ErrSealed) {
+		return nil, husk.Errorf(husk.CodeConflict, "", "the secret %q cannot be read any more; store its values again", name)
+	}
+	return values, err
+}
+
 // Found is the configs that a new pod uses, locked until the transaction ends.
 type Found struct {
 	GuestBytes int // of their values in the pod's frame, at most
@@ -186,8 +203,12 @@ func OfNode(ctx context.Context, q *db.Queries, keys *envelope.Keys, node uuid.U
 	failed := map[uuid.UUID]error{}
 	for _, row := range rows {
 		refs[row.ID] = husk.ConfigRef{Kind: row.Kind, Name: row.Name}
-		if opened[row.ID], err = Open(ctx, q, keys, row); err != nil {
-			failed[row.ID] = fmt.Errorf("%s %q: %w", nouns[row.Kind], row.Name, err)
+		opened[row.ID], err = Open(ctx, q, keys, row)
+		if err != nil && !errors.Is(err, sealing.ErrSealed) {
+			return nil, nil, err
+		}
+		if err != nil {
+			failed[row.ID] = fmt.Errorf("the %s %q cannot be read any more; store its values again", nouns[row.Kind], row.Name)
 		}
 	}
 	values, unreadable = map[uuid.UUID]Values{}, map[uuid.UUID]error{}

@@ -73,10 +73,20 @@ func Node(n db.Node) husk.Node {
 		SchedulableCPUMillis: n.SchedulableCpuMillis,
 		NodeSettings:         husk.NodeSettings{Labels: n.Labels, Taints: n.Taints, Cordoned: n.Cordoned},
 		VMMOverheadMiB:       n.VmmOverheadMib, Capabilities: n.Capabilities, Endpoint: n.Endpoint, CreatedAt: n.CreatedAt, HeartbeatAt: n.HeartbeatAt,
+		StateSince: n.StateSince, Message: n.FenceMessage, StorageAddress: n.StorageAddress, FenceAddresses: n.FenceAddresses, FencedAt: n.FencedAt,
+		MachineOff: n.MachineOff, Clean: n.Clean,
+		ScratchGiB: n.ScratchGib,
 	}
 	if n.Pool != nil {
 		node.Pool = *n.Pool
 	}
+	return node
+}
+
+// NodeWithScratch converts a row of nodes, with what its pods have in scratch disks.
+func NodeWithScratch(n db.Node, allocatedGiB int) husk.Node {
+	node := Node(n)
+	node.AllocatedScratchGiB = allocatedGiB
 	return node
 }
 
@@ -139,7 +149,7 @@ func Quota(t db.Tenant) husk.Quota {
 	return husk.Quota{
 		Pods: t.QuotaPods, CPUMillis: t.QuotaCpuMillis, MemoryMiB: t.QuotaMemoryMib, Volumes: t.QuotaVolumes, VolumeGiB: t.QuotaVolumeGib,
 		Snapshots: t.QuotaSnapshots, Networks: t.QuotaNetworks, Addresses: t.QuotaAddresses, Images: t.QuotaImages, Configs: t.QuotaConfigs,
-		RequestsPerSecond: t.QuotaRequestsPerSecond, Priority: t.QuotaPriority,
+		RequestsPerSecond: t.QuotaRequestsPerSecond, Priority: t.QuotaPriority, ScratchGiB: t.QuotaScratchGib,
 	}
 }
 

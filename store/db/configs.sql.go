@@ -41,6 +41,35 @@ func (q *Queries) Config(ctx context.Context, arg ConfigParams) (Config, error) 
 	return i, err
 }
 
+const configByName = `-- name: ConfigByName :one
+SELECT tenant_id, id, kind, name, labels, version, keys, sealed, guest_bytes, created_at, updated_at FROM configs WHERE tenant_id = $1 AND kind = $2 AND name = $3
+`
+
+type ConfigByNameParams struct {
+	TenantID uuid.UUID
+	Kind     husk.ConfigKind
+	Name     string
+}
+
+func (q *Queries) ConfigByName(ctx context.Context, arg ConfigByNameParams) (Config, error) {
+	row := q.db.QueryRow(ctx, configByName, arg.TenantID, arg.Kind, arg.Name)
+	var i Config
+	err := row.Scan(
+		&i.TenantID,
+		&i.ID,
+		&i.Kind,
+		&i.Name,
+		&i.Labels,
+		&i.Version,
+		&i.Keys,
+		&i.Sealed,
+		&i.GuestBytes,
+		&i.CreatedAt,
+		&i.UpdatedAt,
+	)
+	return i, err
+}
+
 const configToUse = `-- name: ConfigToUse :one
 SELECT id, keys, guest_bytes FROM configs WHERE tenant_id = $1 AND kind = $2 AND name = $3 FOR SHARE
 `

@@ -180,6 +180,14 @@ type Node struct {
 	SchedulableCpuMillis int
 	Capabilities         []string
 	DesiredSince         int64
+	StorageAddress       string
+	StateSince           time.Time
+	FenceAddresses       []string
+	FencedAt             *time.Time
+	FenceMessage         string
+	MachineOff           bool
+	Clean                bool
+	ScratchGib           *int
 }
 
 type NodeCertificate struct {
@@ -202,6 +210,18 @@ type OidcIssuer struct {
 
 type Outbox struct {
 	Topic string
+}
+
+type Placement struct {
+	TenantID  uuid.UUID
+	PodID     uuid.UUID
+	Number    int64
+	NodeID    uuid.UUID
+	Role      string
+	Volumes   bool
+	Clients   []string
+	ClientsAt *time.Time
+	CreatedAt time.Time
 }
 
 type Pod struct {
@@ -247,6 +267,9 @@ type Pod struct {
 	DeleteAt            *time.Time
 	Annotations         map[string]string
 	Halted              bool
+	Placement           int64
+	KeyPlacement        int64
+	ScratchGib          int
 }
 
 type PodSample struct {
@@ -303,6 +326,7 @@ type Tenant struct {
 	QuotaRequestsPerSecond int
 	QuotaPriority          int
 	QuotaConfigs           int
+	QuotaScratchGib        int
 }
 
 type TenantKey struct {

@@ -71,10 +71,10 @@ func (q *Queries) InsertNetwork(ctx context.Context, arg InsertNetworkParams) (N
 
 const insertTenant = `-- name: InsertTenant :one
 INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_snapshots,
-    quota_networks, quota_addresses, quota_images, quota_configs, quota_requests_per_second, quota_priority)
+    quota_networks, quota_addresses, quota_images, quota_configs, quota_requests_per_second, quota_priority, quota_scratch_gib)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
-    $9, $10, $11, $12, $13, $14)
-RETURNING id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, created_at, order_lock, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second, quota_priority, quota_configs
+    $9, $10, $11, $12, $13, $14, $15)
+RETURNING id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, created_at, order_lock, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second, quota_priority, quota_configs, quota_scratch_gib
 `
 
 type InsertTenantParams struct {
@@ -92,6 +92,7 @@ type InsertTenantParams struct {
 	QuotaConfigs           int
 	QuotaRequestsPerSecond int
 	QuotaPriority          int
+	QuotaScratchGib        int
 }
 
 func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) (Tenant, error) {
@@ -110,6 +111,7 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) (Ten
 		arg.QuotaConfigs,
 		arg.QuotaRequestsPerSecond,
 		arg.QuotaPriority,
+		arg.QuotaScratchGib,
 	)
 	var i Tenant
 	err := row.Scan(
@@ -129,12 +131,13 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) (Ten
 		&i.QuotaRequestsPerSecond,
 		&i.QuotaPriority,
 		&i.QuotaConfigs,
+		&i.QuotaScratchGib,
 	)
 	return i, err
 }
 
 const lockTenant = `-- name: LockTenant :one
-SELECT id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, created_at, order_lock, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second, quota_priority, quota_configs FROM tenants WHERE id = $1 FOR NO KEY UPDATE
+SELECT id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, created_at, order_lock, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second, quota_priority, quota_configs, quota_scratch_gib FROM tenants WHERE id = $1 FOR NO KEY UPDATE
 `
 
 // Serialises the requests of one tenant that create objects: quota, names and addresses are checked under this lock. The lock is compatible with
@@ -159,12 +162,13 @@ func (q *Queries) LockTenant(ctx context.Context, id uuid.UUID) (Tenant, error) 
 		&i.QuotaRequestsPerSecond,
 		&i.QuotaPriority,
 		&i.QuotaConfigs,
+		&i.QuotaScratchGib,
 	)
 	return i, err
 }
 
 const lockTenantNetwork = `-- name: LockTenantNetwork :one
-SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, tenants.quota_configs, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id WHERE tenants.id = $1 FOR UPDATE OF tenants
+SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, tenants.quota_configs, tenants.quota_scratch_gib, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id WHERE tenants.id = $1 FOR UPDATE OF tenants
 `
 
 type LockTenantNetworkRow struct {
@@ -193,16 +197,18 @@ func (q *Queries) LockTenantNetwork(ctx context.Context, id uuid.UUID) (LockTena
 		&i.Tenant.QuotaRequestsPerSecond,
 		&i.Tenant.QuotaPriority,
 		&i.Tenant.QuotaConfigs,
+		&i.Tenant.QuotaScratchGib,
 		&i.Cidr,
 	)
 	return i, err
 }
 
 const quotaUse = `-- name: QuotaUse :one
-SELECT t.id, t.name, t.quota_pods, t.quota_cpu_millis, t.quota_memory_mib, t.quota_volumes, t.quota_volume_gib, t.quota_images, t.created_at, t.order_lock, t.quota_snapshots, t.quota_networks, t.quota_addresses, t.quota_requests_per_second, t.quota_priority, t.quota_configs,
+SELECT t.id, t.name, t.quota_pods, t.quota_cpu_millis, t.quota_memory_mib, t.quota_volumes, t.quota_volume_gib, t.quota_images, t.created_at, t.order_lock, t.quota_snapshots, t.quota_networks, t.quota_addresses, t.quota_requests_per_second, t.quota_priority, t.quota_configs, t.quota_scratch_gib,
     (SELECT count(*) FROM pods p WHERE p.tenant_id = t.id) AS pods,
     (SELECT COALESCE(sum(cpu_millis), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted)) AS cpu_millis,
     (SELECT COALESCE(sum(memory_mib), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted)) AS memory_mib,
+    (SELECT COALESCE(sum(scratch_gib), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted)) AS scratch_gib,
     (SELECT count(*) FROM volumes v WHERE v.tenant_id = t.id) AS volumes,
     (SELECT COALESCE(sum(size_gib), 0)::bigint FROM volumes v WHERE v.tenant_id = t.id) AS volume_gib,
     (SELECT count(*) FROM networks n WHERE n.tenant_id = t.id) AS networks,
@@ -212,15 +218,16 @@ FROM tenants t WHERE t.id = $1
 `
 
 type QuotaUseRow struct {
-	Tenant    Tenant
-	Pods      int64
-	CpuMillis int64
-	MemoryMib int64
-	Volumes   int64
-	VolumeGib int64
-	Networks  int64
-	Images    int64
-	Configs   int64
+	Tenant     Tenant
+	Pods       int64
+	CpuMillis  int64
+	MemoryMib  int64
+	ScratchGib int64
+	Volumes    int64
+	VolumeGib  int64
+	Networks   int64
+	Images     int64
+	Configs    int64
 }
 
 // Ended pods keep their row and their address, but use no cpu and memory.
@@ -244,9 +251,11 @@ func (q *Queries) QuotaUse(ctx context.Context, id uuid.UUID) (QuotaUseRow, erro
 		&i.Tenant.QuotaRequestsPerSecond,
 		&i.Tenant.QuotaPriority,
 		&i.Tenant.QuotaConfigs,
+		&i.Tenant.QuotaScratchGib,
 		&i.Pods,
 		&i.CpuMillis,
 		&i.MemoryMib,
+		&i.ScratchGib,
 		&i.Volumes,
 		&i.VolumeGib,
 		&i.Networks,
@@ -257,7 +266,7 @@ func (q *Queries) QuotaUse(ctx context.Context, id uuid.UUID) (QuotaUseRow, erro
 }
 
 const tenant = `-- name: Tenant :one
-SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, tenants.quota_configs, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id WHERE tenants.id = $1
+SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, tenants.quota_configs, tenants.quota_scratch_gib, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id WHERE tenants.id = $1
 `
 
 type TenantRow struct {
@@ -285,13 +294,14 @@ func (q *Queries) Tenant(ctx context.Context, id uuid.UUID) (TenantRow, error) {
 		&i.Tenant.QuotaRequestsPerSecond,
 		&i.Tenant.QuotaPriority,
 		&i.Tenant.QuotaConfigs,
+		&i.Tenant.QuotaScratchGib,
 		&i.Cidr,
 	)
 	return i, err
 }
 
 const tenants = `-- name: Tenants :many
-SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, tenants.quota_configs, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id
+SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, tenants.quota_configs, tenants.quota_scratch_gib, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id
 WHERE (tenants.created_at, tenants.id) > ($1::timestamptz, $2::uuid)
 ORDER BY tenants.created_at, tenants.id LIMIT $3
 `
@@ -333,6 +343,7 @@ func (q *Queries) Tenants(ctx context.Context, arg TenantsParams) ([]TenantsRow,
 			&i.Tenant.QuotaRequestsPerSecond,
 			&i.Tenant.QuotaPriority,
 			&i.Tenant.QuotaConfigs,
+			&i.Tenant.QuotaScratchGib,
 			&i.Cidr,
 		); err != nil {
 			return nil, err
@@ -348,8 +359,9 @@ func (q *Queries) Tenants(ctx context.Context, arg TenantsParams) ([]TenantsRow,
 const updateTenantQuota = `-- name: UpdateTenantQuota :execrows
 UPDATE tenants SET quota_pods = $1, quota_cpu_millis = $2, quota_memory_mib = $3,
     quota_volumes = $4, quota_volume_gib = $5, quota_snapshots = $6, quota_networks = $7,
-    quota_addresses = $8, quota_images = $9, quota_configs = $10, quota_requests_per_second = $11, quota_priority = $12
-WHERE id = $13
+    quota_addresses = $8, quota_images = $9, quota_configs = $10, quota_requests_per_second = $11, quota_priority = $12,
+    quota_scratch_gib = $13
+WHERE id = $14
 `
 
 type UpdateTenantQuotaParams struct {
@@ -365,6 +377,7 @@ type UpdateTenantQuotaParams struct {
 	QuotaConfigs           int
 	QuotaRequestsPerSecond int
 	QuotaPriority          int
+	QuotaScratchGib        int
 	ID                     uuid.UUID
 }
 
@@ -382,6 +395,7 @@ func (q *Queries) UpdateTenantQuota(ctx context.Context, arg UpdateTenantQuotaPa
 		arg.QuotaConfigs,
 		arg.QuotaRequestsPerSecond,
 		arg.QuotaPriority,
+		arg.QuotaScratchGib,
 		arg.ID,
 	)
 	if err != nil {

@@ -16,9 +16,10 @@ const beginRuns = `-- name: BeginRuns :many
 WITH told AS (
     SELECT unnest($2::uuid[]) AS pod_id, unnest($3::timestamptz[]) AS started_at
 ), begun AS (
-    INSERT INTO usage_intervals (tenant_id, kind, object_id, name, labels, node_id, node_name, cpu_millis, memory_mib, started_at)
-    SELECT p.tenant_id, 'pod', p.id, p.name, p.labels, p.node_id, p.node_name, p.cpu_millis, p.memory_mib, t.started_at
-    FROM told t JOIN pods p ON p.id = t.pod_id AND p.node_id = $1::uuid
+    INSERT INTO usage_intervals (tenant_id, kind, object_id, name, labels, node_id, node_name, cpu_millis, memory_mib, size_gib, started_at)
+    SELECT p.tenant_id, 'pod', p.id, p.name, p.labels, p.node_id, p.node_name, p.cpu_millis, p.memory_mib,
+        CASE WHEN n.scratch_gib IS NULL THEN 0 ELSE p.scratch_gib END, t.started_at
+    FROM told t JOIN pods p ON p.id = t.pod_id AND p.node_id = $1::uuid JOIN nodes n ON n.id = p.node_id
     WHERE t.started_at BETWEEN p.placed_at - interval '1 minute' AND clock_timestamp() + interval '1 minute'
     ON CONFLICT (tenant_id, object_id, started_at) DO NOTHING
     RETURNING id, tenant_id
@@ -345,7 +346,8 @@ SELECT (CASE $1::text WHEN 'hour' THEN h.hour WHEN 'day' THEN date_trunc('day', 
     COALESCE(sum(h.seconds) FILTER (WHERE i.kind = 'pod'), 0)::double precision AS pod_seconds,
     COALESCE(sum(h.seconds * i.cpu_millis), 0)::double precision AS cpu_milli_seconds,
     COALESCE(sum(h.seconds * i.memory_mib), 0)::double precision AS memory_mib_seconds,
-    COALESCE(sum(h.seconds * i.size_gib), 0)::double precision AS volume_gib_seconds,
+    COALESCE(sum(h.seconds * i.size_gib) FILTER (WHERE i.kind = 'volume'), 0)::double precision AS volume_gib_seconds,
+    COALESCE(sum(h.seconds * i.size_gib) FILTER (WHERE i.kind = 'pod'), 0)::double precision AS scratch_gib_seconds,
     COALESCE(sum(h.received_bytes), 0)::bigint AS received_bytes, COALESCE(sum(h.sent_bytes), 0)::bigint AS sent_bytes
 FROM hours h JOIN usage_intervals i ON i.id = h.interval_id
 GROUP BY 1, 2 ORDER BY 1, 2 LIMIT $5
@@ -362,16 +364,17 @@ type UsageParams struct {
 }
 
 type UsageRow struct {
-	Period           time.Time
-	Key              string
-	Name             string
-	Kind             string
-	PodSeconds       float64
-	CpuMilliSeconds  float64
-	MemoryMibSeconds float64
-	VolumeGibSeconds float64
-	ReceivedBytes    int64
-	SentBytes        int64
+	Period            time.Time
+	Key               string
+	Name              string
+	Kind              string
+	PodSeconds        float64
+	CpuMilliSeconds   float64
+	MemoryMibSeconds  float64
+	VolumeGibSeconds  float64
+	ScratchGibSeconds float64
+	ReceivedBytes     int64
+	SentBytes         int64
 }
 
 // Closed hours as they were recorded, and the hours since then as far as they are known.
@@ -401,6 +404,7 @@ func (q *Queries) Usage(ctx context.Context, arg UsageParams) ([]UsageRow, error
 			&i.CpuMilliSeconds,
 			&i.MemoryMibSeconds,
 			&i.VolumeGibSeconds,
+			&i.ScratchGibSeconds,
 			&i.ReceivedBytes,
 			&i.SentBytes,
 		); err != nil {

@@ -22,6 +22,9 @@ SELECT * FROM configs WHERE tenant_id = @tenant_id AND id = @id FOR UPDATE;
 -- The lock keeps the object from being changed or deleted until the pod that uses it is stored.
 SELECT id, keys, guest_bytes FROM configs WHERE tenant_id = @tenant_id AND kind = @kind AND name = @name FOR SHARE;
 
+-- name: ConfigByName :one
+SELECT * FROM configs WHERE tenant_id = @tenant_id AND kind = @kind AND name = @name;
+
 -- name: UseConfig :exec
 INSERT INTO config_uses (tenant_id, config_id, pod_id, times) VALUES (@tenant_id, @config_id, @pod_id, @times);
 

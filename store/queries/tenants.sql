@@ -1,8 +1,8 @@
 -- name: InsertTenant :one
 INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_snapshots,
-    quota_networks, quota_addresses, quota_images, quota_configs, quota_requests_per_second, quota_priority)
+    quota_networks, quota_addresses, quota_images, quota_configs, quota_requests_per_second, quota_priority, quota_scratch_gib)
 VALUES (@id, @name, @quota_pods, @quota_cpu_millis, @quota_memory_mib, @quota_volumes, @quota_volume_gib, @quota_snapshots,
-    @quota_networks, @quota_addresses, @quota_images, @quota_configs, @quota_requests_per_second, @quota_priority)
+    @quota_networks, @quota_addresses, @quota_images, @quota_configs, @quota_requests_per_second, @quota_priority, @quota_scratch_gib)
 RETURNING *;
 
 -- name: InsertNetwork :one
@@ -27,7 +27,8 @@ ORDER BY tenants.created_at, tenants.id LIMIT @max;
 -- name: UpdateTenantQuota :execrows
 UPDATE tenants SET quota_pods = @quota_pods, quota_cpu_millis = @quota_cpu_millis, quota_memory_mib = @quota_memory_mib,
     quota_volumes = @quota_volumes, quota_volume_gib = @quota_volume_gib, quota_snapshots = @quota_snapshots, quota_networks = @quota_networks,
-    quota_addresses = @quota_addresses, quota_images = @quota_images, quota_configs = @quota_configs, quota_requests_per_second = @quota_requests_per_second, quota_priority = @quota_priority
+    quota_addresses = @quota_addresses, quota_images = @quota_images, quota_configs = @quota_configs, quota_requests_per_second = @quota_requests_per_second, quota_priority = @quota_priority,
+    quota_scratch_gib = @quota_scratch_gib
 WHERE id = @id;
 
 -- name: DeleteTenant :execrows
@@ -48,6 +49,7 @@ SELECT sqlc.embed(t),
     (SELECT count(*) FROM pods p WHERE p.tenant_id = t.id) AS pods,
     (SELECT COALESCE(sum(cpu_millis), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted)) AS cpu_millis,
     (SELECT COALESCE(sum(memory_mib), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted)) AS memory_mib,
+    (SELECT COALESCE(sum(scratch_gib), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted)) AS scratch_gib,
     (SELECT count(*) FROM volumes v WHERE v.tenant_id = t.id) AS volumes,
     (SELECT COALESCE(sum(size_gib), 0)::bigint FROM volumes v WHERE v.tenant_id = t.id) AS volume_gib,
     (SELECT count(*) FROM networks n WHERE n.tenant_id = t.id) AS networks,

@@ -4,9 +4,10 @@
 WITH told AS (
     SELECT unnest(@pod_ids::uuid[]) AS pod_id, unnest(@starts::timestamptz[]) AS started_at
 ), begun AS (
-    INSERT INTO usage_intervals (tenant_id, kind, object_id, name, labels, node_id, node_name, cpu_millis, memory_mib, started_at)
-    SELECT p.tenant_id, 'pod', p.id, p.name, p.labels, p.node_id, p.node_name, p.cpu_millis, p.memory_mib, t.started_at
-    FROM told t JOIN pods p ON p.id = t.pod_id AND p.node_id = @node_id::uuid
+    INSERT INTO usage_intervals (tenant_id, kind, object_id, name, labels, node_id, node_name, cpu_millis, memory_mib, size_gib, started_at)
+    SELECT p.tenant_id, 'pod', p.id, p.name, p.labels, p.node_id, p.node_name, p.cpu_millis, p.memory_mib,
+        CASE WHEN n.scratch_gib IS NULL THEN 0 ELSE p.scratch_gib END, t.started_at
+    FROM told t JOIN pods p ON p.id = t.pod_id AND p.node_id = @node_id::uuid JOIN nodes n ON n.id = p.node_id
     WHERE t.started_at BETWEEN p.placed_at - interval '1 minute' AND clock_timestamp() + interval '1 minute'
     ON CONFLICT (tenant_id, object_id, started_at) DO NOTHING
     RETURNING id, tenant_id
@@ -142,7 +143,8 @@ SELECT (CASE @period::text WHEN 'hour' THEN h.hour WHEN 'day' THEN date_trunc('d
     COALESCE(sum(h.seconds) FILTER (WHERE i.kind = 'pod'), 0)::double precision AS pod_seconds,
     COALESCE(sum(h.seconds * i.cpu_millis), 0)::double precision AS cpu_milli_seconds,
     COALESCE(sum(h.seconds * i.memory_mib), 0)::double precision AS memory_mib_seconds,
-    COALESCE(sum(h.seconds * i.size_gib), 0)::double precision AS volume_gib_seconds,
+    COALESCE(sum(h.seconds * i.size_gib) FILTER (WHERE i.kind = 'volume'), 0)::double precision AS volume_gib_seconds,
+    COALESCE(sum(h.seconds * i.size_gib) FILTER (WHERE i.kind = 'pod'), 0)::double precision AS scratch_gib_seconds,
     COALESCE(sum(h.received_bytes), 0)::bigint AS received_bytes, COALESCE(sum(h.sent_bytes), 0)::bigint AS sent_bytes
 FROM hours h JOIN usage_intervals i ON i.id = h.interval_id
 GROUP BY 1, 2 ORDER BY 1, 2 LIMIT @max;

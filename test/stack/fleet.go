@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,6 +59,16 @@ func (f *Fleet) NewTenant(t testing.TB) *Tenant {
 	tn := f.Stack.NewTenant(t)
 	t.Cleanup(func() { f.repairAfter(t) })
 	return tn
+}
+
+// Repaired undoes all faults and waits until all nodes are Ready.
+func (f *Fleet) Repaired(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), pace.Limit(2*time.Minute))
+	defer cancel()
+	if err := f.repair(ctx); err != nil {
+		t.Fatalf("repair the fleet: %v", err)
+	}
 }
 
 // repairAfter repairs the fleet after a test.
@@ -149,13 +160,16 @@ func (h *Host) State(ctx context.Context) (openapi.NodeState, error) {
 	return node.State, err
 }
 
-// Await waits until the server considers a node to be in a state.
-func (h *Host) Await(t testing.TB, want openapi.NodeState) {
+// Down are the states of a node that does not respond. How far the server has come with it is a matter of time.
+var Down = []openapi.NodeState{openapi.NodeStateLost, openapi.NodeStateFencing, openapi.NodeStateFenced}
+
+// Await waits until the server considers a node to be in one of these states.
+func (h *Host) Await(t testing.TB, want ...openapi.NodeState) {
 	t.Helper()
 	Eventually(t, time.Minute, func() error {
 		got, err := h.State(t.Context())
-		if err == nil && got != want {
-			err = fmt.Errorf("node %s is %s, not %s", h.Name, got, want)
+		if err == nil && !slices.Contains(want, got) {
+			err = fmt.Errorf("node %s is %s, not %v", h.Name, got, want)
 		}
 		return err
 	})

@@ -27,7 +27,7 @@ func (s *Stack) stop() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), pace.Limit(time.Minute))
 	defer cancel()
-	for _, check := range []func() error{s.poolsAreEmpty, s.tablesAreEmpty, s.nodesAreEmpty} {
+	for _, check := range []func() error{s.poolsAreEmpty, s.tablesAreEmpty, s.nodesAreEmpty, s.noScratchDisks} {
 		left = errors.Join(left, Until(ctx, check))
 	}
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -77,7 +77,7 @@ func (s *Stack) tablesAreEmpty() error {
 	if err != nil {
 		return err
 	}
-	for _, table := range []string{"pods", "volumes", "volume_claims", "image_uses", "configs", "config_uses"} {
+	for _, table := range []string{"pods", "volumes", "volume_claims", "image_uses", "configs", "config_uses", "placements"} {
 		cmd := exec.Command("psql", "-h", "127.0.0.1", "-p", "15432", "-U", "postgres", "-d", "husk", "-Atc", "SELECT count(*) FROM "+table)
 		cmd.Env = append(os.Environ(), "PGPASSWORD="+strings.TrimSpace(string(password)))
 		out, err := cmd.CombinedOutput()
@@ -111,4 +111,13 @@ func (s *Stack) nodesAreEmpty() error {
 		}
 	}
 	return nil
+}
+
+// noScratchDisks returns an error while the agent has scratch disks of pods.
+func (s *Stack) noScratchDisks() error {
+	files, err := filepath.Glob(filepath.Join(s.stateDir(), "agent/scratch/*"))
+	if err == nil && len(files) > 0 {
+		err = fmt.Errorf("the agent has not removed these scratch disks: %s", strings.Join(files, ", "))
+	}
+	return err
 }

@@ -4,6 +4,7 @@ package stack
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -72,11 +73,20 @@ func (s *Stack) RBD(t testing.TB, args ...string) string {
 // CephKey returns the key that a pod's machine uses for its disks in Ceph.
 func (s *Stack) CephKey(t testing.TB, pod uuid.UUID) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "ceph", "-c", s.Env["HUSK_CEPH_CONF"], "auth", "print-key", "client.husk-pod."+pod.String()).CombinedOutput()
-	if err != nil {
-		t.Fatalf("key of pod %s: %v: %s", pod, err, out)
+	all, err := exec.CommandContext(t.Context(), "ceph", "-c", s.Env["HUSK_CEPH_CONF"], "auth", "ls", "-f", "json").Output()
+	var users struct {
+		Dump []struct{ Entity, Key string } `json:"auth_dump"`
 	}
-	return string(out)
+	if err = errors.Join(err, json.Unmarshal(all, &users)); err != nil {
+		t.Fatalf("key of pod %s: %v", pod, err)
+	}
+	for _, u := range users.Dump {
+		if strings.HasPrefix(u.Entity, "client.husk-pod."+pod.String()) { // with the number of its placement
+			return u.Key
+		}
+	}
+	t.Fatalf("pod %s has no key", pod)
+	return ""
 }
 
 // QEMULog returns the logs of libvirt and QEMU about a pod's machine, for error messages.

@@ -48,6 +48,12 @@ test("an owner creates, inspects and deletes a pod in an empty tenant without a 
   const text = page.getByLabel("Document");
   expect(await text.inputValue()).toContain("mountPath: /data");
   expect(await page.locator(".as-text").innerText()).toContain("husk run -d --name greeter --cpus 0.25 -m 128m");
+  await page.getByRole("button", { name: "Empty directory", exact: true }).click();
+  await page.getByLabel("Path of scratch").fill("/scratch");
+  expect(await text.inputValue()).toContain("emptyDir: {}");
+  await page.getByLabel("Size limit of scratch in MiB").fill("64");
+  expect(await text.inputValue()).toContain("sizeMiB: 64");
+  await page.getByRole("button", { name: "Remove the volume scratch" }).click();
   await page.getByLabel("Grace period in seconds").fill("1");
   await text.fill((await text.inputValue()).replace("name: greeter", "name: greeter\nlabels:\n  app: hello"));
   expect(await page.getByLabel("Labels: name 1").inputValue()).toBe("app");

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"husk/guest"
 	"husk/kernel"
 	"husk/openapi"
 	"husk/test/stack"
@@ -55,7 +56,7 @@ func BenchmarkPodStart(b *testing.B) {
 			note(s.name, s.at.Sub(last))
 			last = *s.at
 		}
-		overhead = max(overhead, overheadMiB(b, stack.QEMU(pod.ID), benchMemoryMiB))
+		overhead = max(overhead, overheadMiB(b, stack.QEMU(pod.ID), benchMemoryMiB+guest.ShareMiB))
 		note("total", t.RunningAt.Sub(t.AcceptedAt))
 		note("total without libvirt", t.RunningAt.Sub(t.AcceptedAt)-t.DomainStartedAt.Sub(*t.DomainStartingAt))
 		tn.DeletePod(b, pod.ID)
@@ -89,7 +90,7 @@ func plainBoot(b *testing.B) time.Duration {
 	if err != nil {
 		b.Fatal(err)
 	}
-	cmd := exec.CommandContext(b.Context(), "qemu-system-x86_64", "-accel", "tcg,tb-size=64", "-machine", "q35", "-cpu", "max", "-m", strconv.Itoa(benchMemoryMiB), "-smp", "1", //nolint:gosec // ours
+	cmd := exec.CommandContext(b.Context(), "qemu-system-x86_64", "-accel", "tcg,tb-size=64", "-machine", "q35", "-cpu", "max", "-m", strconv.Itoa(benchMemoryMiB+guest.ShareMiB), "-smp", "1", //nolint:gosec // ours
 		"-bios", "qboot.rom", "-nodefaults", "-display", "none", "-no-reboot", "-no-user-config",
 		"-kernel", filepath.Join(build, "vmlinuz"), "-initrd", filepath.Join(build, "initramfs.cpio"), "-append", kernel.Cmdline("hvc0"),
 		"-device", "virtio-serial-pci", "-chardev", "stdio,id=c", "-device", "virtconsole,chardev=c")

@@ -38,9 +38,13 @@ func TestAPodReadsConfigsAndSecrets(t *testing.T) {
 			data,
 			{Name: "web", Config: &openapi.ConfigFiles{Name: "web", Mode: new("0755")}},
 			{Name: "db", Secret: &openapi.ConfigFiles{Name: "db", Mode: new("0400")}},
+			{Name: "all", Projected: &[]openapi.Projection{
+				{Config: &openapi.ConfigFiles{Name: "web"}}, {Secret: &openapi.ConfigFiles{Name: "db"}}, {Files: &[]openapi.ProjectedFile{{Path: "pod/name", Field: new("name")}}},
+			}},
 		}
 		main := stack.Shell(busybox, `
 /etc/web/run.sh
+echo "all: $(ls /all | tr '\n' ' ')$(cat /all/pod/name) $(cat /all/password)"
 echo "level=$LEVEL password=$PASSWORD name=$ME address=$(hostname -i | grep -c "$IP")"
 stat -c "mode=%a owner=%u" -L /etc/db/password
 touch /etc/db/x 2>/dev/null && echo "wrote to a secret"
@@ -55,6 +59,7 @@ while sleep 0.2; do [ -e /tmp/end ] && rm /tmp/end && exit 0; done`)
 		main.VolumeMounts = &[]openapi.VolumeMount{
 			{Volume: "web", MountPath: "/etc/web"},
 			{Volume: "db", MountPath: "/etc/db"},
+			{Volume: "all", MountPath: "/all"},
 			{Volume: "data", MountPath: "/sub", SubPath: new("a/b")},
 			{Volume: "data", MountPath: "/whole"},
 		}
@@ -62,7 +67,7 @@ while sleep 0.2; do [ -e /tmp/end ] && rm /tmp/end && exit 0; done`)
 	})
 	tn.Wait(t, pod.ID, openapi.PodPhaseRunning)
 	log := tn.WaitForLog(t, pod.ID, "main", "owner=0")
-	for _, want := range []string{"the script runs", "level=info password=first name=reader address=1", "mode=400 owner=0"} {
+	for _, want := range []string{"the script runs", "level=info password=first name=reader address=1", "mode=400 owner=0", "all: LEVEL password pod run.sh reader first"} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log does not contain %q:\n%s", want, log)
 		}

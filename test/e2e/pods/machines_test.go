@@ -43,6 +43,7 @@ func TestAMachineHasNoAccessToAnother(t *testing.T) {
 		{"signal the process", "kill -0 {pid}"},
 		{"read the environment", "cat /proc/{pid}/environ"},
 		{"list open files", "ls /proc/{pid}/fd/"},
+		{"read the scratch disk", "head -c 1 {scratch}"},
 		{"reach its memory", "exec 3<>/proc/{pid}/mem"},
 	} {
 		if out, err := attacker.try(attempt.script, attacker); err != nil {
@@ -58,7 +59,7 @@ func TestAMachineHasNoAccessToAnother(t *testing.T) {
 	if _, err := attacker.try("test -w {socket}", victim); err == nil { // QEMU gets its own open, and needs no access either
 		t.Error("a machine's user can write to the channel of another machine")
 	}
-	for _, dir := range []string{"agent/consoles", "agent/pods", "ceph", "postgres", "secrets"} {
+	for _, dir := range []string{"agent/consoles", "agent/pods", "agent/scratch", "ceph", "postgres", "secrets"} {
 		dir = filepath.Join(stack.Get(t).Dir, "s", dir)
 		if _, err := os.Stat(dir); err != nil {
 			t.Error(err)
@@ -73,6 +74,7 @@ func TestAMachineHasNoAccessToAnother(t *testing.T) {
 type process struct {
 	pid, user, group int
 	cmdline, socket  string
+	scratch          string
 	status           map[string]string // /proc/PID/status
 }
 
@@ -102,7 +104,7 @@ func processOf(t *testing.T, pod uuid.UUID) process {
 	if socket == nil {
 		t.Fatalf("no channel in %s", domain)
 	}
-	p.socket = socket[1]
+	p.socket, p.scratch = socket[1], filepath.Join(stack.Get(t).Dir, "s", "agent", "scratch", pod.String()+".ext4")
 	return p
 }
 
@@ -117,7 +119,7 @@ func firstID(t *testing.T, ids string) int {
 
 // try runs a script about another process as this process's user.
 func (p process) try(script string, about process) (string, error) {
-	script = strings.NewReplacer("{pid}", strconv.Itoa(about.pid), "{socket}", about.socket).Replace(script)
+	script = strings.NewReplacer("{pid}", strconv.Itoa(about.pid), "{socket}", about.socket, "{scratch}", about.scratch).Replace(script)
 	cmd := exec.Command("sh", "-c", script)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(p.user), Gid: uint32(p.group)}}

@@ -185,6 +185,25 @@ func TestAnImageInARegistryThatRequiresALogin(t *testing.T) {
 			t.Errorf("imported with wrong or missing credentials: %v", err)
 		}
 	}
+	host, _, _ := strings.Cut(ref, "/")
+	documents := fmt.Sprintf(`
+apiVersion: v1
+kind: Secret
+metadata: {name: logins}
+type: kubernetes.io/dockerconfigjson
+stringData:
+  .dockerconfigjson: '{"auths": {%q: {"username": %q, "password": %q}}}'
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: private}
+spec:
+  imagePullSecrets: [{name: logins}]
+  containers: [{name: main, image: %q, command: [sleep, "1000000"]}]
+`, host, registryUser, registryPassword, ref)
+	if r := tn.Run(t, strings.NewReader(documents), "apply", "-f", "-", "--wait"); r.Code != 0 {
+		t.Fatalf("a pod with a secret for its registry is not applied: %s%s", r.Out, r.Errs)
+	}
 	image, err := tn.API.Images.Import(t.Context(), openapi.ImageImport{Reference: ref, RegistryAuth: &openapi.RegistryAuth{
 		Username: registryUser, Password: registryPassword,
 	}})

@@ -1506,6 +1506,36 @@ export interface paths {
         patch: operations["updateNode"];
         trace?: never;
     };
+    "/v1/admin/nodes/{nodeId}/fence": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The node's ID.
+                 * @example 6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62
+                 */
+                nodeId: string;
+            };
+            cookie?: never;
+        };
+        /**
+         * Show what is cut off if a node is fenced
+         * @description For operators of the platform.
+         */
+        get: operations["getFence"];
+        /**
+         * Cut a node off from its pods' volumes, and move its pods
+         * @description The server does this by itself when a node is lost. It puts the node's Ceph clients on the blocklist, and moves the pods once the blocklist is in effect. The node's machines end, and the server places no pods on the node until it has removed them. With `machineIsOff`, you state that the node has no power, and the server does not wait for the blocklist: if that is not true, volumes can be damaged. For operators of the platform.
+         */
+        put: operations["fenceNode"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/admin/metrics/targets": {
         parameters: {
             query?: never;
@@ -2030,6 +2060,29 @@ export interface components {
              * @example 64
              */
             shmSizeMiB?: number;
+            /**
+             * @description Where containers keep what they write outside of volumes: on a scratch disk of the node (default), or in the pod's memory.
+             * @enum {string}
+             */
+            ephemeralStorage?: "disk" | "memory";
+            /**
+             * @description The size of the scratch disk. It takes only as much of the node as is written. The default is 10.
+             * @example 20
+             */
+            ephemeralStorageGiB?: number;
+            /**
+             * @description The host name of the pod, which is the name of the pod by default.
+             * @example web-1
+             */
+            hostname?: string;
+            hostAliases?: components["schemas"]["HostAlias"][];
+            /**
+             * @description `Default`: the name servers of the node, and then those of `dnsConfig`. `None`: only those of `dnsConfig`.
+             * @enum {string}
+             */
+            dnsPolicy?: "Default" | "None";
+            dnsConfig?: components["schemas"]["DNSConfig"];
+            sysctls?: components["schemas"]["Sysctl"][];
             restartPolicy?: components["schemas"]["RestartPolicy"];
             /** @default 30 */
             terminationGracePeriodSeconds?: number;
@@ -2174,7 +2227,7 @@ export interface components {
             nextTryAt?: string;
             nodeName?: string;
             /** @enum {string} */
-            reason?: "Waiting" | "NoNode" | "NotSelected" | "NotTolerated" | "Crowded" | "InsufficientCPU" | "InsufficientMemory" | "Insufficient" | "GangIncomplete" | "Preempting";
+            reason?: "Waiting" | "NoNode" | "NotSelected" | "NotTolerated" | "Crowded" | "InsufficientCPU" | "InsufficientMemory" | "InsufficientEphemeralStorage" | "Insufficient" | "GangIncomplete" | "Preempting";
             message?: string;
             score?: components["schemas"]["PlacementScore"];
             refusal?: components["schemas"]["PlacementRefusal"];
@@ -2262,7 +2315,7 @@ export interface components {
              */
             nodeId?: string;
             resources: components["schemas"]["Capacity"];
-            /** @description The node memory that the virtual machine monitor needs in addition to the pod's memory. */
+            /** @description The node memory that the pod needs in addition to its own: for the virtual machine monitor, and for the kernel of the guest. */
             vmmOverheadMiB: number;
             priority: number;
             /** Format: date-time */
@@ -2394,6 +2447,37 @@ export interface components {
             moves: number;
             gain: components["schemas"]["Capacity"];
         };
+        /**
+         * @example {
+         *       "machineIsOff": false
+         *     }
+         */
+        FencePut: {
+            /**
+             * @description You have made sure that the node has no power.
+             * @default false
+             */
+            machineIsOff?: boolean;
+        };
+        /**
+         * @example {
+         *       "state": "Suspect",
+         *       "addresses": [
+         *         "192.0.2.7:0/0"
+         *       ],
+         *       "pods": 12,
+         *       "unproven": 0
+         *     }
+         */
+        Fence: {
+            state: components["schemas"]["NodeState"];
+            /** @description The Ceph clients that are put on the blocklist. */
+            addresses: string[];
+            /** @description How many pods are on the node. */
+            pods: number;
+            /** @description How many of the pods write volumes through clients that are not known. These are moved only if the machine is off. */
+            unproven: number;
+        };
         FreedNode: {
             /** Format: uuid */
             nodeId: string;
@@ -2452,14 +2536,45 @@ export interface components {
             /** @example 256 */
             memoryMiB: number;
         };
-        /** @description Something that containers can mount. Give exactly one of `volumeId`, `config`, `secret` and `emptyDir`. */
+        /** @description Something that containers can mount. Give exactly one of `volumeId`, `config`, `secret`, `projected` and `emptyDir`. */
         PodVolume: {
             name: components["schemas"]["Name"];
             /** Format: uuid */
             volumeId?: string;
             config?: components["schemas"]["ConfigFiles"];
             secret?: components["schemas"]["ConfigFiles"];
+            /** @description Files from several sources in one directory. If several have a path, the last one counts. */
+            projected?: components["schemas"]["Projection"][];
             emptyDir?: components["schemas"]["EmptyDir"];
+        };
+        /**
+         * @description A part of a projected volume. Give exactly one of `config`, `secret` and `files`.
+         * @example {
+         *       "config": {
+         *         "name": "web"
+         *       }
+         *     }
+         */
+        Projection: {
+            config?: components["schemas"]["ConfigFiles"];
+            secret?: components["schemas"]["ConfigFiles"];
+            files?: components["schemas"]["ProjectedFile"][];
+        };
+        /**
+         * @description A file with a field of the pod or with a text. Give either `field` or `content`.
+         * @example {
+         *       "path": "address",
+         *       "field": "address"
+         *     }
+         */
+        ProjectedFile: {
+            /** @description The path relative to the mount point. */
+            path: string;
+            /** @description A field of the pod: `id`, `name`, `address`, `nodeName`, `cpuMillis`, `memoryMiB`, `labels.` or `annotations.` and a name, or all `labels` or `annotations`. */
+            field?: string;
+            content?: string;
+            /** @default 0644 */
+            mode?: string;
         };
         /** @description A directory that all containers of the pod can share. It is empty whenever the virtual machine starts, and keeps its files while containers restart. Every user can write to it. */
         EmptyDir: {
@@ -2469,7 +2584,7 @@ export interface components {
              */
             memory?: boolean;
             /**
-             * @description How much the directory can hold. Beyond it, programs get the error ENOSPC. By default, the limit of a directory in memory is half of the pod's memory, and the others share the limit of the containers' own file systems.
+             * @description How much the directory can hold. Beyond it, programs get the error ENOSPC, or EDQUOT on the scratch disk. By default, the limit of a directory in memory is half of the pod's memory, and the others share the scratch disk.
              * @example 64
              */
             sizeMiB?: number;
@@ -2583,6 +2698,69 @@ export interface components {
             limits?: components["schemas"]["Limits"];
             /** @description Limits of each process, as `ulimit` sets them. By default, a process can open 65536 files and raise that to 1048576. */
             ulimits?: components["schemas"]["Ulimit"][];
+        };
+        /**
+         * @description Names of an address, in the file /etc/hosts of the pod.
+         * @example {
+         *       "ip": "192.0.2.10",
+         *       "hostnames": [
+         *         "db",
+         *         "db.example.com"
+         *       ]
+         *     }
+         */
+        HostAlias: {
+            ip: components["schemas"]["IPAddress"];
+            hostnames: string[];
+        };
+        /**
+         * @description An IPv4 or IPv6 address.
+         * @example 192.0.2.53
+         */
+        IPAddress: string;
+        /**
+         * @description The file /etc/resolv.conf of the pod.
+         * @example {
+         *       "nameservers": [
+         *         "192.0.2.53"
+         *       ],
+         *       "searches": [
+         *         "example.com"
+         *       ],
+         *       "options": [
+         *         {
+         *           "name": "ndots",
+         *           "value": "2"
+         *         }
+         *       ]
+         *     }
+         */
+        DNSConfig: {
+            nameservers?: components["schemas"]["IPAddress"][];
+            /** @description Domains in which names are searched. */
+            searches?: string[];
+            options?: components["schemas"]["DNSOption"][];
+        };
+        /**
+         * @example {
+         *       "name": "ndots",
+         *       "value": "2"
+         *     }
+         */
+        DNSOption: {
+            name: string;
+            value?: string;
+        };
+        /**
+         * @description A parameter of the pod's kernel. Only those of the network and of IPC can be set.
+         * @example {
+         *       "name": "net.core.somaxconn",
+         *       "value": "4096"
+         *     }
+         */
+        Sysctl: {
+            name: string;
+            value: string;
         };
         /**
          * @description A limit of each process, or of its user. -1 is unlimited.
@@ -2864,7 +3042,7 @@ export interface components {
              */
             address?: string;
             nodeName?: string;
-            /** @description The node memory that the virtual machine monitor needs in addition to the guest's memory. */
+            /** @description The node memory that the pod needs in addition to its own: for the virtual machine monitor, and for the kernel of the guest. */
             vmmOverheadMiB: number;
             /** @description How often the virtual machine was restarted. */
             restarts?: number;
@@ -3228,7 +3406,7 @@ export interface components {
              * @default false
              */
             optional?: boolean;
-            /** @description A field of the pod: `id`, `name`, `address`, `nodeName`, `cpuMillis`, `memoryMiB`, or `labels.` and a label. */
+            /** @description A field of the pod: `id`, `name`, `address`, `nodeName`, `cpuMillis`, `memoryMiB`, or `labels.` or `annotations.` and a name. */
             field?: string;
         };
         /**
@@ -3296,6 +3474,8 @@ export interface components {
             /** @example registry.example.com/nginx:1.22 */
             reference: string;
             registryAuth?: components["schemas"]["RegistryAuth"];
+            /** @description Names of secrets with logins, in the form of ~/.docker/config.json, under the key `.dockerconfigjson` or `config.json`. The first login for the registry of the image is used. Without one, the import is anonymous. */
+            registrySecrets?: components["schemas"]["Name"][];
         };
         RegistryAuth: {
             username: string;
@@ -3406,6 +3586,7 @@ export interface components {
          *       "pods": 20,
          *       "cpuMillis": 8000,
          *       "memoryMiB": 16384,
+         *       "scratchGiB": 200,
          *       "volumes": 20,
          *       "volumeGiB": 200,
          *       "snapshots": 20,
@@ -3427,6 +3608,11 @@ export interface components {
             cpuMillis: number;
             /** @example 16384 */
             memoryMiB: number;
+            /**
+             * @description Scratch disks of pods. If the limits of a new tenant say nothing, it is 10 for each pod.
+             * @example 200
+             */
+            scratchGiB: number;
             /** @example 20 */
             volumes: number;
             /** @example 200 */
@@ -3478,6 +3664,11 @@ export interface components {
             cpuMillis?: number;
             /** @example 16384 */
             memoryMiB?: number;
+            /**
+             * @description Scratch disks of pods. If the limits of a new tenant say nothing, it is 10 for each pod.
+             * @example 200
+             */
+            scratchGiB?: number;
             /** @example 20 */
             volumes?: number;
             /** @example 200 */
@@ -3519,6 +3710,7 @@ export interface components {
          *         "pods": 20,
          *         "cpuMillis": 8000,
          *         "memoryMiB": 16384,
+         *         "scratchGiB": 200,
          *         "volumes": 20,
          *         "volumeGiB": 200,
          *         "snapshots": 20,
@@ -3533,6 +3725,7 @@ export interface components {
          *         "pods": 1,
          *         "cpuMillis": 500,
          *         "memoryMiB": 256,
+         *         "scratchGiB": 10,
          *         "volumes": 1,
          *         "volumeGiB": 50,
          *         "snapshots": 0,
@@ -3552,6 +3745,7 @@ export interface components {
          *       "pods": 1,
          *       "cpuMillis": 500,
          *       "memoryMiB": 256,
+         *       "scratchGiB": 10,
          *       "volumes": 1,
          *       "volumeGiB": 50,
          *       "snapshots": 0,
@@ -3577,6 +3771,11 @@ export interface components {
              * @example 4096
              */
             memoryMiB: number;
+            /**
+             * Format: int64
+             * @example 50
+             */
+            scratchGiB: number;
             /**
              * Format: int64
              * @example 5
@@ -3626,6 +3825,7 @@ export interface components {
          *       "cpuCoreSeconds": 1800,
          *       "memoryGiBSeconds": 900,
          *       "volumeGiBSeconds": 0,
+         *       "scratchGiBSeconds": 36000,
          *       "networkReceivedBytes": 1048576,
          *       "networkSentBytes": 524288,
          *       "cost": 0.011
@@ -3664,6 +3864,11 @@ export interface components {
             memoryGiBSeconds: number;
             /** Format: double */
             volumeGiBSeconds: number;
+            /**
+             * Format: double
+             * @description Of the scratch disks of pods.
+             */
+            scratchGiBSeconds?: number;
             /** Format: int64 */
             networkReceivedBytes: number;
             /** Format: int64 */
@@ -3689,6 +3894,7 @@ export interface components {
          *           "cpuCoreSeconds": 1800,
          *           "memoryGiBSeconds": 900,
          *           "volumeGiBSeconds": 0,
+         *           "scratchGiBSeconds": 36000,
          *           "networkReceivedBytes": 1048576,
          *           "networkSentBytes": 524288,
          *           "cost": 0.011
@@ -3736,6 +3942,7 @@ export interface components {
          *         "pods": 20,
          *         "cpuMillis": 8000,
          *         "memoryMiB": 16384,
+         *         "scratchGiB": 200,
          *         "volumes": 20,
          *         "volumeGiB": 200,
          *         "snapshots": 20,
@@ -3770,6 +3977,7 @@ export interface components {
          *             "pods": 20,
          *             "cpuMillis": 8000,
          *             "memoryMiB": 16384,
+         *             "scratchGiB": 200,
          *             "volumes": 20,
          *             "volumeGiB": 200,
          *             "snapshots": 20,
@@ -4320,8 +4528,8 @@ export interface components {
         /** @description The reads and writes of a disk. */
         DiskStats: {
             /** @enum {string} */
-            kind: "volume" | "image";
-            /** @description The name of the volume in the pod, or of a container that uses the image. */
+            kind: "volume" | "image" | "scratch";
+            /** @description The name of the volume in the pod, or of a container that uses the image; `scratch` for the scratch disk. */
             name: string;
             /** Format: int64 */
             readBytes: number;
@@ -4495,6 +4703,14 @@ export interface components {
             memoryMiB: number;
         };
         /**
+         * @description Where the node is in its life. Only a Ready node gets pods.
+         *     Suspect: a heartbeat is late. Lost: no heartbeat arrived for a lease and its margin. Fencing: its Ceph clients are being put on the
+         *     blocklist. Fenced: nothing on it can write any more, and its pods are moved. Recovering: it responds again and removes what it may no
+         *     longer run.
+         * @enum {string}
+         */
+        NodeState: "Joining" | "Ready" | "Suspect" | "Lost" | "Fencing" | "Fenced" | "Recovering";
+        /**
          * @example {
          *       "id": "6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62",
          *       "name": "node-1",
@@ -4516,6 +4732,8 @@ export interface components {
          *         "memoryMiB": 384
          *       },
          *       "vmmOverheadMiB": 128,
+         *       "scratchGiB": 1600,
+         *       "allocatedScratchGiB": 10,
          *       "capabilities": [
          *         "privileged"
          *       ],
@@ -4527,8 +4745,11 @@ export interface components {
             /** Format: uuid */
             id: string;
             name: string;
-            /** @enum {string} */
-            state: "Joining" | "Ready" | "Lost";
+            state: components["schemas"]["NodeState"];
+            /** Format: date-time */
+            stateSince?: string;
+            /** @description Why the node is not fenced yet, or why some of its pods are not moved. */
+            message?: string;
             pool?: string;
             labels: components["schemas"]["Labels"];
             taints: string[];
@@ -4539,6 +4760,9 @@ export interface components {
             capacity: components["schemas"]["Capacity"];
             allocated: components["schemas"]["Capacity"];
             vmmOverheadMiB: number;
+            /** @description How much the scratch disks of its pods can have together. Absent if its agent makes none. */
+            scratchGiB?: number;
+            allocatedScratchGiB?: number;
             capabilities: components["schemas"]["Capabilities"];
             /** Format: date-time */
             createdAt: string;
@@ -4569,6 +4793,8 @@ export interface components {
          *             "memoryMiB": 384
          *           },
          *           "vmmOverheadMiB": 128,
+         *           "scratchGiB": 1600,
+         *           "allocatedScratchGiB": 10,
          *           "capabilities": [
          *             "privileged"
          *           ],
@@ -4695,22 +4921,40 @@ export interface components {
          *         "memoryMiB": 260096
          *       },
          *       "vmmOverheadMiB": 128,
+         *       "scratchGiB": 1600,
          *       "capabilities": [
          *         "privileged"
          *       ],
-         *       "endpoint": "https://192.0.2.7:7443"
+         *       "endpoint": "https://192.0.2.7:7443",
+         *       "storageAddress": "192.0.2.7",
+         *       "machines": 12,
+         *       "revision": 118
          *     }
          */
         Heartbeat: {
             capacity: components["schemas"]["Capacity"];
-            /** @description The node memory that one virtual machine needs in addition to its guest's memory. */
+            /** @description The node memory that one pod needs in addition to its own: for the virtual machine monitor, and for the kernel of the guest. */
             vmmOverheadMiB: number;
             capabilities?: components["schemas"]["Capabilities"];
+            /** @description How much the scratch disks of pods can have together. Absent if the agent makes none. */
+            scratchGiB?: number;
             /**
              * @description The URL at which servers reach the agent.
              * @example https://192.0.2.7:7443
              */
             endpoint: string;
+            /**
+             * @description The IP address from which the node reaches Ceph.
+             * @example 192.0.2.7
+             */
+            storageAddress?: string;
+            /** @description How many machines the node has, or may have: also those whose start or end is not known. */
+            machines?: number;
+            /**
+             * Format: int64
+             * @description The revision of the desired state that the agent had applied when it counted its machines.
+             */
+            revision?: number;
         };
         /**
          * @description What the agent can do beyond the first version of the protocol. Pods that need a capability get a node whose agent has it.
@@ -4722,9 +4966,13 @@ export interface components {
         Capabilities: string[];
         /**
          * @example {
-         *       "leaseSeconds": 40,
-         *       "heartbeatSeconds": 10,
-         *       "resync": false
+         *       "leaseSeconds": 20,
+         *       "heartbeatSeconds": 5,
+         *       "resync": false,
+         *       "recovering": false,
+         *       "cephMonitors": [
+         *         "192.0.2.10:6789"
+         *       ]
          *     }
          */
         Lease: {
@@ -4733,6 +4981,10 @@ export interface components {
             heartbeatSeconds: number;
             /** @description The server had marked the node as lost. The agent must report every pod again. */
             resync: boolean;
+            /** @description The node was fenced. It is Ready again once it has reported that it has no machines; the next heartbeat is due at once. */
+            recovering?: boolean;
+            /** @description Ceph's monitors as host:port. */
+            cephMonitors?: string[];
         };
         /**
          * @example {
@@ -4927,6 +5179,11 @@ export interface components {
             /** Format: uuid */
             tenantId: string;
             name: string;
+            /**
+             * Format: int64
+             * @description The number of the placement. What the node has of an earlier placement of the pod, it removes.
+             */
+            placement?: number;
             /** Format: int64 */
             generation: number;
             /**
@@ -4944,9 +5201,18 @@ export interface components {
             /** Format: int64 */
             fsGroup?: number;
             shmSizeMiB?: number;
+            /** @description The size of the pod's scratch disk, which the agent makes empty for each start of the virtual machine. Without it, containers write to memory. */
+            scratchGiB?: number;
             restartPolicy: components["schemas"]["RestartPolicy"];
             terminationGracePeriodSeconds: number;
             activeDeadlineSeconds?: number;
+            hostname?: string;
+            hostAliases?: components["schemas"]["HostAlias"][];
+            dnsPolicy?: string;
+            dnsConfig?: components["schemas"]["DNSConfig"];
+            sysctls?: components["schemas"]["Sysctl"][];
+            /** @description Why values of configs or secrets are missing. A pod that runs keeps the values that it has, and another does not start. */
+            valuesError?: string;
         };
         DesiredNetwork: {
             /** Format: uuid */
@@ -5131,6 +5397,11 @@ export interface components {
         PodReport: {
             /** Format: uuid */
             podId: string;
+            /**
+             * Format: int64
+             * @description The placement that the report is about.
+             */
+            placement?: number;
             /** Format: int64 */
             generation: number;
             /**
@@ -6724,8 +6995,8 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["UsageList"];
                     /**
-                     * @example from,to,closed,key,name,kind,pod_seconds,cpu_core_seconds,memory_gib_seconds,volume_gib_seconds,network_received_bytes,network_sent_bytes,cost
-                     *     2026-03-02T09:00:00Z,2026-03-02T10:00:00Z,true,,,,3600,1800,900,180000,1048576,524288,
+                     * @example from,to,closed,key,name,kind,pod_seconds,cpu_core_seconds,memory_gib_seconds,volume_gib_seconds,network_received_bytes,network_sent_bytes,cost,scratch_gib_seconds
+                     *     2026-03-02T09:00:00Z,2026-03-02T10:00:00Z,true,,,,3600,1800,900,180000,1048576,524288,,36000
                      */
                     "text/csv": string;
                 };
@@ -7981,8 +8252,8 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["UsageList"];
                     /**
-                     * @example from,to,closed,key,name,kind,pod_seconds,cpu_core_seconds,memory_gib_seconds,volume_gib_seconds,network_received_bytes,network_sent_bytes,cost
-                     *     2026-03-02T09:00:00Z,2026-03-02T10:00:00Z,true,,,,3600,1800,900,180000,1048576,524288,
+                     * @example from,to,closed,key,name,kind,pod_seconds,cpu_core_seconds,memory_gib_seconds,volume_gib_seconds,network_received_bytes,network_sent_bytes,cost,scratch_gib_seconds
+                     *     2026-03-02T09:00:00Z,2026-03-02T10:00:00Z,true,,,,3600,1800,900,180000,1048576,524288,,36000
                      */
                     "text/csv": string;
                 };
@@ -8181,6 +8452,64 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Node"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getFence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The node's ID.
+                 * @example 6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62
+                 */
+                nodeId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What `fenceNode` puts on the blocklist, and how many pods it moves. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fence"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    fenceNode: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The node's ID.
+                 * @example 6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62
+                 */
+                nodeId: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FencePut"];
+            };
+        };
+        responses: {
+            /** @description What is being fenced. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fence"];
                 };
             };
             default: components["responses"]["Problem"];

@@ -5,6 +5,7 @@ import { useMemo, useState } from "react";
 import { client, data, idempotent, type Schemas } from "../api/client";
 import { useHasRole } from "../api/role";
 import { keyOf, useSession } from "../api/session";
+import { useConfigs } from "../api/useConfigs";
 import { plural } from "../lib/format";
 import { Button } from "../ui/Button";
 import { type Column, DataTable } from "../ui/DataTable";
@@ -15,24 +16,6 @@ import { Empty, Facts, Loading, PageHead, When } from "../ui/parts";
 import { toast } from "../ui/toasts";
 
 type Config = Schemas["Config"];
-
-/** useConfigs lists the tenant's configs and secrets, without their values. */
-function useConfigs() {
-  const session = useSession();
-  return useQuery({
-    queryKey: [keyOf(session), "configs"],
-    queryFn: async () => {
-      const all: Config[] = [];
-      for (let cursor: string | undefined; ; ) {
-        const page = await data(client.GET("/v1/configs", { params: { query: { limit: 1000, cursor } } }));
-        all.push(...page.items);
-        cursor = page.nextCursor;
-        if (!cursor) return all;
-      }
-    },
-    refetchInterval: 15_000,
-  });
-}
 
 /** Configs lists configs and secrets: named values that pods read as variables and files. */
 export function Configs() {

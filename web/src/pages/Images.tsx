@@ -5,12 +5,13 @@ import { useMemo, useState } from "react";
 import { client, type Image, idempotent } from "../api/client";
 import { useLive } from "../api/live";
 import { useHasRole } from "../api/role";
+import { useConfigs } from "../api/useConfigs";
 import { bytes, duration, percent, plural } from "../lib/format";
 import { Badge } from "../ui/Badge";
 import { Button } from "../ui/Button";
 import { type Column, DataTable } from "../ui/DataTable";
 import { FormDialog } from "../ui/Dialog";
-import { Input } from "../ui/Field";
+import { Input, Select } from "../ui/Field";
 import { Problem } from "../ui/Problem";
 import { Copy, Empty, Loading, PageHead, useNow, When } from "../ui/parts";
 import { toast } from "../ui/toasts";
@@ -157,11 +158,16 @@ export function ImportImage({ retry = "", close }: { retry?: string; close: () =
   const [reference, setReference] = useState(retry);
   const [username, setUsername] = useState("");
   const [password, setPassword] = useState("");
+  const [secret, setSecret] = useState("");
+  const secrets = useConfigs().data?.filter((c) => c.kind === "Secret") ?? [];
   const [key] = useState(idempotent);
   const run = async () => {
     await client.POST("/v1/images", {
       params: { header: key },
-      body: { reference: reference.trim(), ...(username ? { registryAuth: { username, password } } : {}) },
+      body: {
+        reference: reference.trim(),
+        ...(username ? { registryAuth: { username, password } } : secret ? { registrySecrets: [secret] } : {}),
+      },
     });
     toast(`${reference} is being imported.`);
   };
@@ -186,6 +192,13 @@ export function ImportImage({ retry = "", close }: { retry?: string; close: () =
           onChange={setPassword}
           hint="Stored encrypted until the import has finished."
           autoComplete="off"
+        />
+        <Select
+          label="Or the logins in a secret"
+          value={secret}
+          onChange={setSecret}
+          options={[["", "None"], ...secrets.map((s): [string, string] => [s.name, s.name])]}
+          hint="Its key config.json or .dockerconfigjson has what docker login writes."
         />
       </details>
     </FormDialog>

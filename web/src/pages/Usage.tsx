@@ -158,6 +158,7 @@ export function Usage() {
                 ["Core-hours", hours(sum.cpuCoreSeconds)],
                 ["Memory, GiB-hours", hours(sum.memoryGiBSeconds)],
                 ["Volumes, GiB-hours", hours(sum.volumeGiBSeconds)],
+                ["Scratch disks, GiB-hours", hours(sum.scratchGiBSeconds ?? 0)],
                 ["Pod-hours", hours(sum.podSeconds)],
                 ["Network", `${bytes(sum.networkReceivedBytes)} received, ${bytes(sum.networkSentBytes)} sent`],
               ]}

@@ -22,6 +22,7 @@ const LIMITS: [keyof Quota, string][] = [
   ["pods", "Pods"],
   ["cpuMillis", "CPU in thousandths of a core"],
   ["memoryMiB", "Memory in MiB"],
+  ["scratchGiB", "Scratch disks in GiB"],
   ["volumes", "Volumes"],
   ["volumeGiB", "Volumes in GiB"],
   ["images", "Images"],

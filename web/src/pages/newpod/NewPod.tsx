@@ -3,10 +3,11 @@
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useSearch } from "@tanstack/react-router";
 import { type FormEvent, useEffect, useState } from "react";
-import { ApiError, client, data, type Image, idempotent, type PodCreate, type Volume } from "../../api/client";
+import { ApiError, client, data, type Image, idempotent, type PodCreate, type Schemas, type Volume } from "../../api/client";
 import { useLive } from "../../api/live";
 import { useHasRole } from "../../api/role";
 import { keyOf, useSession } from "../../api/session";
+import { useConfigs } from "../../api/useConfigs";
 import { Button } from "../../ui/Button";
 import { Problem } from "../../ui/Problem";
 import { Card, Empty, Loading, PageHead } from "../../ui/parts";
@@ -41,15 +42,20 @@ export function NewPod() {
   if (original.error) return <Problem error={original.error} retry={() => void original.refetch()} />;
   if (like && !original.data) return <Loading />;
   const { spec } = DEFAULT;
+  const kept = original.data?.spec.volumes?.filter((v) => !v.volumeId) ?? [];
+  const mounting = (c: Schemas["Container"]) => ({
+    ...c,
+    volumeMounts: c.volumeMounts?.filter((m) => kept.some((v) => v.name === m.volume)),
+  });
   const first: PodCreate = original.data
     ? {
         name: `${original.data.name}-2`.slice(-63),
         labels: original.data.labels,
         spec: {
           ...original.data.spec,
-          volumes: [],
-          initContainers: original.data.spec.initContainers?.map((c) => ({ ...c, volumeMounts: [] })),
-          containers: original.data.spec.containers.map((c) => ({ ...c, volumeMounts: [] })),
+          volumes: kept,
+          initContainers: original.data.spec.initContainers?.map(mounting),
+          containers: original.data.spec.containers.map(mounting),
         },
       }
     : {
@@ -60,7 +66,7 @@ export function NewPod() {
           volumes: volume ? [{ name: "data", volumeId: volume }] : [],
         },
       };
-  return <PodEditor first={first} dropped={(original.data?.spec.volumes?.length ?? 0) > 0} />;
+  return <PodEditor first={first} dropped={original.data?.spec.volumes?.some((v) => v.volumeId) ?? false} />;
 }
 
 function PodEditor({ first, dropped }: { first: PodCreate; dropped: boolean }) {
@@ -70,6 +76,7 @@ function PodEditor({ first, dropped }: { first: PodCreate; dropped: boolean }) {
   const [error, setError] = useState<unknown>();
   const images = useLive<Image>("images").items;
   const volumes = useLive<Volume>("volumes").items;
+  const configs = useConfigs();
   const navigate = useNavigate();
   // The same pod keeps the same key, so that a retry after a lost response does not create a second pod.
   // biome-ignore lint/correctness/useExhaustiveDependencies: a changed pod needs another key
@@ -103,6 +110,7 @@ function PodEditor({ first, dropped }: { first: PodCreate; dropped: boolean }) {
             change={setPod}
             images={images}
             volumes={volumes}
+            configs={configs.data ?? []}
             wrong={field}
             message={error instanceof ApiError ? error.message : undefined}
           />

@@ -4,9 +4,11 @@ import type { Image, PodCreate, Schemas, Volume } from "../../api/client";
 import { Button } from "../../ui/Button";
 import { Check, Input, NAME, Select } from "../../ui/Field";
 import { Card } from "../../ui/parts";
+import { NamesForm } from "./NamesForm";
 import { Pairs } from "./Pairs";
 import { join, split } from "./podDocument";
 import { useWords } from "./useWords";
+import { VolumesForm } from "./VolumesForm";
 
 type Container = Schemas["Container"];
 type Scheduling = Schemas["Scheduling"];
@@ -17,6 +19,7 @@ interface Props {
   change: (pod: PodCreate) => void;
   images: Image[];
   volumes: Volume[];
+  configs: Schemas["Config"][];
   wrong?: string; // the field that the API rejected
   message?: string; // why
 }
@@ -29,7 +32,7 @@ const SIZES: [name: string, cpuMillis: number, memoryMiB: number][] = [
 ];
 
 /** PodForm edits a pod field by field. */
-export function PodForm({ pod, change, images, volumes, wrong, message }: Props) {
+export function PodForm({ pod, change, images, volumes, configs, wrong, message }: Props) {
   const { spec } = pod;
   const setSpec = (to: Partial<typeof spec>) => change({ ...pod, spec: { ...spec, ...to } });
   const setContainer = (i: number, to: Partial<Container>) =>
@@ -83,10 +86,27 @@ export function PodForm({ pod, change, images, volumes, wrong, message }: Props)
             value={spec.resources.memoryMiB}
             onChange={(v) => setSpec({ resources: { ...spec.resources, memoryMiB: Math.round(Number(v)) } })}
             error={at("spec.resources.memoryMiB")}
-            hint="Includes the memory of the guest kernel."
+            hint="What the containers can use together."
             required
           />
+          <Input
+            label="Ephemeral storage in GiB"
+            type="number"
+            min={1}
+            max={65536}
+            value={spec.ephemeralStorageGiB ?? ""}
+            placeholder={spec.ephemeralStorage === "memory" ? "in memory" : "10"}
+            disabled={spec.ephemeralStorage === "memory"}
+            onChange={(v) => setSpec({ ephemeralStorageGiB: Math.round(Number(v)) || undefined })}
+            error={at("spec.ephemeralStorageGiB")}
+            hint="The disk for what containers write outside of volumes."
+          />
         </div>
+        <Check
+          label="Keep what containers write in memory"
+          checked={spec.ephemeralStorage === "memory"}
+          onChange={(on) => setSpec({ ephemeralStorage: on ? "memory" : undefined, ephemeralStorageGiB: undefined })}
+        />
       </Card>
       {spec.containers.map((c, i) => (
         <Card
@@ -118,7 +138,7 @@ export function PodForm({ pod, change, images, volumes, wrong, message }: Props)
       >
         Add container
       </Button>
-      <VolumesForm pod={pod} change={change} volumes={volumes} />
+      <VolumesForm pod={pod} change={change} volumes={volumes} configs={configs} />
       <Card title="Restart and shutdown">
         <div className="columns">
           <Select
@@ -142,6 +162,7 @@ export function PodForm({ pod, change, images, volumes, wrong, message }: Props)
           />
         </div>
       </Card>
+      <NamesForm spec={spec} change={setSpec} error={at} />
       <SchedulingForm value={spec.scheduling ?? {}} change={(scheduling) => setSpec({ scheduling })} />
     </>
   );
@@ -241,54 +262,6 @@ function Mounts({ pod, container, change }: { pod: PodCreate; container: Contain
         );
       })}
     </fieldset>
-  );
-}
-
-function VolumesForm({ pod, change, volumes }: { pod: PodCreate; change: (pod: PodCreate) => void; volumes: Volume[] }) {
-  const taken = pod.spec.volumes ?? [];
-  const free = volumes.filter((v) => !v.podId && v.state !== "Deleting" && !taken.some((t) => t.volumeId === v.id));
-  const set = (next: typeof taken) => {
-    const names = new Set(next.map((v) => v.name));
-    change({
-      ...pod,
-      spec: {
-        ...pod.spec,
-        volumes: next,
-        containers: pod.spec.containers.map((c) => ({ ...c, volumeMounts: (c.volumeMounts ?? []).filter((m) => names.has(m.volume)) })),
-      },
-    });
-  };
-  return (
-    <Card title="Volumes">
-      {taken.map((v) => (
-        <div key={v.name} className="pair">
-          <span>
-            <strong>{volumes.find((o) => o.id === v.volumeId)?.name ?? v.volumeId ?? "a directory or values"}</strong> as{" "}
-            <code>{v.name}</code>
-          </span>
-          <Button
-            small
-            look="quiet"
-            icon="trash"
-            aria-label={`Remove the volume ${v.name}`}
-            onClick={() => set(taken.filter((t) => t !== v))}
-          />
-        </div>
-      ))}
-      <Select
-        label="Attach a volume"
-        value=""
-        onChange={(id) => {
-          const v = volumes.find((o) => o.id === id);
-          if (v) set([...taken, { name: v.name, volumeId: v.id }]);
-        }}
-        options={[
-          ["", free.length > 0 ? "Choose a volume…" : "No volume is available"],
-          ...free.map((v): [string, string] => [v.id, `${v.name}, ${v.sizeGiB} GiB`]),
-        ]}
-        hint="Then enter its mount path in the container."
-      />
-    </Card>
   );
 }
 

@@ -3,7 +3,7 @@
 import { describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import type { PodCreate } from "../../api/client";
-import { join, parseDocument, quoted, runLine, split, toDocument } from "./podDocument";
+import { dropEmpty, join, parseDocument, quoted, runLine, split, toDocument } from "./podDocument";
 
 const web: PodCreate = {
   name: "web",
@@ -55,6 +55,19 @@ test("a husk run command mounts empty directories in memory", () => {
   });
   const [c = { name: "", image: "" }] = web.spec.containers;
   expect(runLine(withEmpty({ memory: true, sizeMiB: 64 })).text).toContain(" --tmpfs /run:size=64m ");
+  expect(dropEmpty({ volumes: [{ name: "a", emptyDir: {} }], labels: {} })).toEqual({ volumes: [{ name: "a", emptyDir: {} }] });
+  const names = {
+    hostname: "db",
+    hostAliases: [{ ip: "192.0.2.1", hostnames: ["a", "b"] }],
+    dnsPolicy: "None" as const,
+    dnsConfig: { nameservers: ["192.0.2.53"], searches: ["example.com"], options: [{ name: "ndots", value: "2" }] },
+    sysctls: [{ name: "net.core.somaxconn", value: "64" }],
+  };
+  expect(runLine({ ...web, spec: { ...web.spec, ...names } }).text).toContain(
+    " --hostname db --add-host a:192.0.2.1 --add-host b:192.0.2.1 --dns 192.0.2.53 --dns-search example.com --dns-option ndots:2 --sysctl net.core.somaxconn=64 ",
+  );
+  expect(runLine({ ...web, spec: { ...web.spec, ephemeralStorage: "memory" } }).text).toContain(" --ephemeral-storage memory ");
+  expect(runLine({ ...web, spec: { ...web.spec, ephemeralStorageGiB: 20 } }).text).toContain(" --ephemeral-storage 20g ");
   expect(runLine({ ...web, spec: { ...web.spec, shmSizeMiB: 64 } }).text).toContain(" --shm-size 64m ");
   expect(runLine(withEmpty({})).why).toBe("it has an empty directory");
 });

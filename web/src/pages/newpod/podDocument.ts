@@ -43,7 +43,7 @@ export function parseDocument(doc: unknown): PodCreate {
   };
 }
 
-/** dropEmpty removes undefined values, empty strings, empty lists and empty objects at every level. */
+/** dropEmpty removes undefined values, empty strings, empty lists and empty objects at every level, except those that mean something. */
 export function dropEmpty(v: unknown): unknown {
   if (Array.isArray(v)) return v.map((x) => (x === "" ? "" : dropEmpty(x)));
   if (typeof v !== "object" || v === null) return v;
@@ -51,7 +51,9 @@ export function dropEmpty(v: unknown): unknown {
     .map(([name, x]) => [name, dropEmpty(x)] as const)
     .filter(
       ([name, x]) =>
-        x !== undefined && (x !== "" || name === "value") && !(typeof x === "object" && x !== null && Object.keys(x).length === 0),
+        x !== undefined &&
+        (x !== "" || name === "value") &&
+        (name === "emptyDir" || !(typeof x === "object" && x !== null && Object.keys(x).length === 0)),
     );
   return Object.fromEntries(kept);
 }
@@ -97,6 +99,16 @@ export function runLine(pod: PodCreate): { text: string; why?: undefined } | { t
   flag("--cpus", String(resources.cpuMillis / 1000));
   flag("-m", `${resources.memoryMiB}m`);
   if (pod.spec.shmSizeMiB !== undefined) flag("--shm-size", `${pod.spec.shmSizeMiB}m`);
+  if (pod.spec.ephemeralStorage === "memory") flag("--ephemeral-storage", "memory");
+  if (pod.spec.ephemeralStorageGiB !== undefined) flag("--ephemeral-storage", `${pod.spec.ephemeralStorageGiB}g`);
+  if (pod.spec.hostname) flag("--hostname", pod.spec.hostname);
+  for (const a of pod.spec.hostAliases ?? []) for (const name of a.hostnames) flag("--add-host", `${name}:${a.ip}`);
+  const dns = pod.spec.dnsConfig;
+  if (dns?.nameservers?.length && pod.spec.dnsPolicy !== "None") return { why: "it has name servers in addition to the node's" };
+  for (const s of dns?.nameservers ?? []) flag("--dns", s);
+  for (const s of dns?.searches ?? []) flag("--dns-search", s);
+  for (const o of dns?.options ?? []) flag("--dns-option", o.value ? `${o.name}:${o.value}` : o.name);
+  for (const s of pod.spec.sysctls ?? []) flag("--sysctl", `${s.name}=${s.value}`);
   flag("--restart", RESTART[restartPolicy]);
   for (const [k, v] of Object.entries(pod.labels ?? {})) flag("-l", `${k}=${v}`);
   for (const e of c.env ?? []) flag("-e", `${e.name}=${e.value}`);

@@ -18,8 +18,15 @@ export function OverviewTab({ pod }: { pod: Pod }) {
         <Facts
           of={[
             ["Size", `${coresOf(spec.resources.cpuMillis)}, ${mebibytes(spec.resources.memoryMiB)}`],
+            ["Overhead", status.vmmOverheadMiB > 0 && `${mebibytes(status.vmmOverheadMiB)} for its kernel and the hypervisor`],
             ["Address", status.address && <Copy text={status.address} label="the address" />],
             ["Node", status.nodeName],
+            ["Ephemeral storage", spec.ephemeralStorage === "memory" ? "in memory" : `${spec.ephemeralStorageGiB ?? 10} GiB`],
+            ["Host name", spec.hostname],
+            ["Host aliases", spec.hostAliases?.map((a) => `${a.ip} ${a.hostnames.join(" ")}`).join(", ")],
+            ["Name servers", spec.dnsConfig?.nameservers?.join(", ")],
+            ["Search domains", spec.dnsConfig?.searches?.join(", ")],
+            ["Kernel parameters", spec.sysctls?.map((s) => `${s.name}=${s.value}`).join(", ")],
             ["Shared memory", spec.shmSizeMiB !== undefined && `up to ${mebibytes(spec.shmSizeMiB)}`],
             ["Restart policy", spec.restartPolicy],
             ["Restarts", status.restarts ?? 0],
@@ -104,6 +111,10 @@ export function OverviewTab({ pod }: { pod: Pod }) {
                     <span>
                       {v.name}, an empty directory{v.emptyDir.memory ? " in memory" : ""}
                       {v.emptyDir.sizeMiB ? `, up to ${v.emptyDir.sizeMiB} MiB` : ""}
+                    </span>
+                  ) : v.projected ? (
+                    <span>
+                      {v.name}, files from {v.projected.length} {v.projected.length === 1 ? "source" : "sources"}
                     </span>
                   ) : (
                     <Link to="/configs">{v.config ? `config ${v.config.name}` : `secret ${v.secret?.name}`}</Link>
