@@ -32,6 +32,11 @@ const CapabilityHostSettings = "host-settings"
 // CapabilityScratch is of agents that make scratch disks for pods. Pods that ask for no particular size also run on others.
 const CapabilityScratch = "scratch"
 
+// AgentCapabilities are those of this version's agent: what it can do beyond the first version of the protocol.
+var AgentCapabilities = []string{
+	CapabilityPrivileged, CapabilityConfigs, CapabilityContainerOptions, CapabilityEmptyDirs, CapabilitySharedMemory, CapabilityScratch, CapabilityHostSettings,
+}
+
 // Node is one bare-metal machine with an agent.
 type Node struct {
 	ID    uuid.UUID `json:"id"`

@@ -151,9 +151,6 @@ func (a *Agent) loadRevision() (int64, error) {
 	return revision, json.Unmarshal(raw, &revision)
 }
 
-// capabilities is what this version can do beyond the first version of the protocol.
-var capabilities = []string{husk.CapabilityPrivileged, husk.CapabilityConfigs, husk.CapabilityContainerOptions, husk.CapabilityEmptyDirs, husk.CapabilitySharedMemory, husk.CapabilityScratch, husk.CapabilityHostSettings}
-
 // heartbeat renews the lease until ctx ends.
 func (a *Agent) heartbeat(ctx context.Context) {
 	var interval time.Duration
@@ -161,7 +158,7 @@ func (a *Agent) heartbeat(ctx context.Context) {
 	for {
 		beat := openapi.Heartbeat{
 			Capacity: openapi.Capacity(a.cfg.Capacity), VmmOverheadMiB: a.cfg.OverheadMiB + guest.ShareMiB, ScratchGiB: &a.cfg.ScratchGiB,
-			Endpoint: "https://" + a.cfg.Listen, Capabilities: &capabilities, StorageAddress: storageAddress(ctx, last),
+			Endpoint: "https://" + a.cfg.Listen, Capabilities: &husk.AgentCapabilities, StorageAddress: storageAddress(ctx, last),
 		}
 		if openapi.Value(last.Recovering) {
 			beat.Revision, beat.Machines = a.countMachines(ctx)

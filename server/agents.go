@@ -95,6 +95,34 @@ func (a api) GetDesiredState(ctx context.Context, r openapi.GetDesiredStateReque
 	return openapi.Recast[openapi.GetDesiredState200JSONResponse](state)
 }
 
+// turns limits how many requests of one kind are worked on at the same time. The others wait before they begin.
+type turns chan struct{}
+
+// reportTurns lets reports use half of the connections that serve agents, so that heartbeats and desired states do not wait for them. When many
+// agents report at once, for example after their server was restarted, each report is also recorded quickly once it has its turn. If all of them
+// were worked on at the same time, all would time out, and their agents would send all of them again.
+func reportTurns(st *store.Store) turns {
+	n := 1
+	for _, c := range st.Connections() {
+		if c.Pool == "control" {
+			n = max(1, int(c.Max)/2)
+		}
+	}
+	return make(turns, n)
+}
+
+// enter waits for a turn. leave follows unless it returns an error.
+func (t turns) enter(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t turns) leave() { <-t }
+
 // usageTimeout is how long a report waits for the ledger before it records the pods' statuses without it. The agent then reports again.
 const usageTimeout = 5 * time.Second
 
@@ -104,6 +132,10 @@ func (a api) ReportStatus(ctx context.Context, r openapi.ReportStatusRequestObje
 	if err != nil {
 		return nil, err
 	}
+	if err := a.reporting.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer a.reporting.leave()
 	node, perItem := request.Of(ctx).Caller.NodeID, openapi.Value(r.Params.PerItem)
 	failures := itemFailures{items: request.Of(ctx).Items}
 	var usageErr error

@@ -36,17 +36,18 @@ type api struct {
 	*sessions
 	*measurements
 
-	store   *store.Store
-	control store.Control
-	auth    *auth.Auth
-	log     *slog.Logger
-	egress  egress.Policy
-	prices  husk.PriceList
-	terms   control.LeaseTerms
-	ceph    *ceph.Cluster
-	desired desiredStates
-	clocks  *clockWarnings
-	watches watches
+	store     *store.Store
+	control   store.Control
+	auth      *auth.Auth
+	log       *slog.Logger
+	egress    egress.Policy
+	prices    husk.PriceList
+	terms     control.LeaseTerms
+	ceph      *ceph.Cluster
+	desired   desiredStates
+	clocks    *clockWarnings
+	reporting turns
+	watches   watches
 }
 
 var _ openapi.StrictServerInterface = api{}
@@ -55,7 +56,7 @@ func newAPI(cfg Config, a *auth.Auth, s *exec.Sessions, m *metrics.Metrics, h *h
 	return api{
 		authentication: a, sessions: s, measurements: m, store: cfg.Store, control: cfg.Store.Control(), auth: a, log: cfg.Log, egress: cfg.Egress,
 		prices: cfg.Prices, terms: cfg.Terms, ceph: cfg.Cluster, desired: desiredStates{cfg.CephMonitors, cfg.VolumesPool, maxChangeBytes, cfg.Log},
-		clocks:  &clockWarnings{last: map[store.ID]time.Time{}},
+		clocks: &clockWarnings{last: map[store.ID]time.Time{}}, reporting: reportTurns(cfg.Store),
 		watches: newWatches(cfg.Store, cfg.Log, h, registry),
 	}
 }

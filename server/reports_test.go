@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -183,4 +185,56 @@ func TestStatusesDoNotWaitForTheLedger(t *testing.T) {
 		t.Errorf("the pod is %s, want Running", p.Status.Phase)
 	}
 	as[openapi.Pod](t, s.call("GET", "/v1/pods/"+gone.ID.String(), c.token, nil), 200)
+}
+
+// Reports of many agents that wait for something do not hold every connection: the server still takes heartbeats, without which it would
+// consider the nodes lost.
+func TestReportsThatWaitDoNotDelayHeartbeats(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	node, agent := s.node()
+	var pods []uuid.UUID
+	for range 12 { // twice as many as the pool has connections
+		pod := s.createPod(c)
+		s.place(node, c, pod.ID)
+		pods = append(pods, pod.ID)
+	}
+	db := s.connect("postgres")
+	if _, err := db.Exec(t.Context(), "BEGIN"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec(t.Context(), "SELECT FROM pods FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	var reporting sync.WaitGroup
+	for _, pod := range pods {
+		reporting.Go(func() { s.report(agent, pod, 1, husk.EventRunning) })
+	}
+	watcher := s.connect("postgres")
+	for waiting, end := 0, time.Now().Add(10*time.Second); waiting < 3; time.Sleep(10 * time.Millisecond) {
+		err := watcher.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&waiting)
+		if err != nil || time.Now().After(end) {
+			t.Fatalf("%d reports wait for the lock, %v", waiting, err)
+		}
+	}
+	for range 5 {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		resp, err := agent.web.Do(agent.request("POST", "/v1/agent/heartbeat", "", heartbeatBody).WithContext(ctx))
+		if err != nil {
+			t.Errorf("a heartbeat while reports wait: %v", err)
+		} else if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
+			t.Errorf("a heartbeat while reports wait: %s, %v", resp.Status, err)
+		}
+		cancel()
+	}
+	if _, err := db.Exec(t.Context(), "COMMIT"); err != nil {
+		t.Fatal(err)
+	}
+	reporting.Wait()
+	for _, pod := range pods {
+		if p := as[openapi.Pod](t, s.call("GET", "/v1/pods/"+pod.String(), c.token, nil), 200); p.Status.Phase != openapi.PodPhaseRunning {
+			t.Errorf("pod %s is %s", pod, p.Status.Phase)
+		}
+	}
 }

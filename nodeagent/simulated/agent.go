@@ -24,10 +24,8 @@ const (
 	trafficCheck = 10 * time.Second
 	retryEvery   = time.Second
 	overheadMiB  = 128
+	scratchGiB   = 10_000
 )
-
-// capabilities are those of this version's agent, so that a simulated node gets every pod.
-var capabilities = []string{husk.CapabilityPrivileged, husk.CapabilityConfigs, husk.CapabilityContainerOptions, husk.CapabilityEmptyDirs, husk.CapabilitySharedMemory}
 
 // agent is the agent of one simulated node.
 type agent struct {
@@ -39,7 +37,8 @@ type agent struct {
 	meter  *Meter
 	pods   *pods
 
-	sending atomic.Bool // a report is under way
+	sending atomic.Bool  // a report is under way
+	applied atomic.Int64 // the revision of the desired state that the pods have
 }
 
 func newAgent(cfg Config, id *identity, meter *Meter) (*agent, error) {
@@ -82,15 +81,24 @@ func pause(ctx context.Context, d time.Duration) {
 
 func (a *agent) heartbeat(ctx context.Context) {
 	// The agents of a real fleet did not start at the same time.
-	first := true
+	first, recovering := true, false
 	for ctx.Err() == nil {
 		interval := retryEvery
+		beat := openapi.Heartbeat{
+			Capacity: openapi.Capacity(a.cfg.Capacity), VmmOverheadMiB: overheadMiB, ScratchGiB: new(scratchGiB), Capabilities: &husk.AgentCapabilities,
+			Endpoint: "https://127.0.0.1:1", // nobody listens there
+			// All simulated nodes share their address with the server. So they do not report it: fencing one of them must not cut off the server.
+		}
+		if recovering { // the node was fenced, and says whether its machines are gone
+			beat.Revision, beat.Machines = new(a.applied.Load()), new(a.pods.machines())
+		}
 		_ = a.measured(ctx, Heartbeats, func() error {
-			lease, _, err := decode[openapi.Lease](a.client.Heartbeat(ctx, openapi.Heartbeat{
-				Capacity: openapi.Capacity(a.cfg.Capacity), VmmOverheadMiB: overheadMiB, Endpoint: "https://127.0.0.1:1", Capabilities: &capabilities, // nobody listens there
-			}))
+			lease, _, err := decode[openapi.Lease](a.client.Heartbeat(ctx, beat))
 			if err == nil {
 				interval = time.Duration(lease.HeartbeatSeconds) * time.Second
+				if recovering = openapi.Value(lease.Recovering); recovering {
+					interval = retryEvery
+				}
 				if lease.Resync {
 					a.pods.queue.Resync()
 					a.pods.signal()
@@ -130,6 +138,7 @@ func (a *agent) follow(ctx context.Context) {
 		current, known = current.With(state), state.Revision
 		if !same {
 			a.pods.apply(current)
+			a.applied.Store(known)
 		}
 	}
 }

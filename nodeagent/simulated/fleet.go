@@ -4,7 +4,7 @@
 // large fleet. Each simulated agent speaks the agents' API as a real one does: it joins, has a certificate and
 // connections of its own, sends heartbeats, follows its desired state, and reports statuses, usage intervals
 // and samples of its pods. Its pods start after BootTime and stop at once. It serves no endpoint, so their logs and
-// sessions are not available.
+// sessions are not available. Its pods survive the end of its lease, so volumes are not safe with it.
 //
 // agent.go has the loops of one agent, pods.go its pods, client.go its requests, and meter.go what all of them
 // measure.

@@ -58,6 +58,18 @@ func (p *pods) count() (running, all int) {
 	return running, len(p.pods)
 }
 
+// machines returns how many machines there are, including those that start.
+func (p *pods) machines() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, one := range p.pods {
+		if !one.started.IsZero() {
+			n++
+		}
+	}
+	return n
+}
+
 // apply brings the pods to the desired state.
 func (p *pods) apply(state husk.DesiredState) {
 	p.mu.Lock()
@@ -84,6 +96,9 @@ func (p *pods) apply(state husk.DesiredState) {
 
 // set brings one pod to its desired state. A state that it does not know changes nothing.
 func (p *pods) set(one *pod, d husk.DesiredPod) {
+	if d.Placement != one.desired.Placement { // what is left of an earlier placement ends first
+		p.stop(one)
+	}
 	one.desired = d
 	switch d.State {
 	case husk.DesiredRunning:
@@ -95,7 +110,7 @@ func (p *pods) set(one *pod, d husk.DesiredPod) {
 		p.stop(one)
 	case husk.DesiredGone:
 		p.stop(one)
-		p.queue.Set(husk.PodReport{PodID: d.ID, Generation: d.Generation, Event: husk.EventGone, Containers: []husk.ContainerStatus{}})
+		p.queue.Set(husk.PodReport{PodID: d.ID, Placement: d.Placement, Generation: d.Generation, Event: husk.EventGone, Containers: []husk.ContainerStatus{}})
 	}
 }
 
@@ -134,7 +149,7 @@ func (one *pod) run(now time.Time) husk.MachineRun {
 
 func (p *pods) report(one *pod) {
 	d := one.desired
-	r := husk.PodReport{PodID: d.ID, Generation: d.Generation, Event: husk.EventStarting, Containers: []husk.ContainerStatus{}, DomainStartingAt: &one.started, DomainStartedAt: &one.started}
+	r := husk.PodReport{PodID: d.ID, Placement: d.Placement, Generation: d.Generation, Event: husk.EventStarting, Containers: []husk.ContainerStatus{}, DomainStartingAt: &one.started, DomainStartedAt: &one.started}
 	if one.running {
 		ready := one.started.Add(p.bootTime)
 		r.Event, r.GuestReadyAt, r.RunningAt = husk.EventRunning, &ready, &ready
