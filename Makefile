@@ -16,6 +16,10 @@ up: build ## Install missing packages, build, start everything and run the demo 
 	@$(DEV) --detach
 	@bin/demo
 
+.PHONY: fleet
+fleet: build ## Install missing packages, build, and start three nodes and two servers on this machine
+	@$(DEV) --detach --nodes 3 --servers 2
+
 .PHONY: down
 down: ## Stop everything and keep the data
 	@if [ -x bin/huskd ]; then $(DEV) stop; fi
@@ -81,6 +85,10 @@ screenshots: build ## Check every page of the dashboard in every width and theme
 .PHONY: attack
 attack: build ## Run the tests of attacks, and check that they fail without the defences
 	@. build/deps.env && go run ./test/attack
+
+.PHONY: soak
+soak: build ## Provoke 200 failovers with random faults, and check that volumes have one writer (hours)
+	@. build/deps.env && go test ./test/e2e/soak -count=1 -v -timeout 12h $(if $(FAILOVERS),-failovers $(FAILOVERS)) $(if $(SEED),-seed $(SEED))
 
 .PHONY: corpora
 corpora: build ## Report which documents in the folder FOLDER husk accepts; needs a login

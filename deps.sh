@@ -12,6 +12,7 @@ packages=(
   qemu-system-x86 qemu-utils qemu-block-extra linux-image-cloud-amd64 kmod
   ceph-mon ceph-osd ceph-mgr ceph-common postgresql-15 squashfs-tools e2fsprogs # to store
   fonts-dejavu-core docker-registry busybox-static nftables iproute2 procps curl jq prometheus    # for demo and tests
+  patroni python3-etcd etcd-server
 )
 # Go: any version from 1.21 on downloads the version in go.mod by itself. Debian 12's Go is older, but it can download a newer version as a
 # module from the module proxy. That version then runs from the module cache.

@@ -3,6 +3,7 @@
 package husk
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -55,6 +56,7 @@ type DesiredPod struct {
 	ID                 uuid.UUID          `json:"id"`
 	TenantID           uuid.UUID          `json:"tenantId"`
 	Name               string             `json:"name"`
+	Placement          int64              `json:"placement,omitempty"` // 0 if it began before placements had numbers
 	Generation         int64              `json:"generation"`
 	State              DesiredPodState    `json:"state"`
 	Resources          Resources          `json:"resources"`
@@ -136,6 +138,7 @@ type VolumeFile struct {
 // PodReport is one report of an agent about one pod on its node.
 type PodReport struct {
 	PodID            uuid.UUID         `json:"podId"`
+	Placement        int64             `json:"placement,omitempty"` // 0 if the agent does not know placements
 	Generation       int64             `json:"generation"`
 	Event            PhaseEvent        `json:"event"`
 	Reason           string            `json:"reason,omitempty"`
@@ -146,4 +149,13 @@ type PodReport struct {
 	DomainStartedAt  *time.Time        `json:"domainStartedAt,omitempty"`
 	GuestReadyAt     *time.Time        `json:"guestReadyAt,omitempty"`
 	RunningAt        *time.Time        `json:"runningAt,omitempty"`
+}
+
+// KeyHolder returns the name by which Ceph knows the key of a placement: the pod's id and the placement's number. Number 0, from before
+// placements had numbers, adds nothing.
+func KeyHolder(pod uuid.UUID, placement int64) string {
+	if placement == 0 {
+		return pod.String()
+	}
+	return pod.String() + "." + strconv.FormatInt(placement, 10)
 }

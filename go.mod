@@ -5,6 +5,7 @@ go 1.26.0
 ignore ./web/node_modules
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/cavaliergopher/cpio v1.0.1
 	github.com/ceph/go-ceph v0.30.0
 	github.com/coder/websocket v1.8.15

@@ -8,16 +8,6 @@ import (
 	"github.com/google/uuid"
 )
 
-// NodeState is the server's view of a node.
-type NodeState string
-
-// The states of a node.
-const (
-	NodeJoining NodeState = "Joining" // registered; no heartbeat yet
-	NodeReady   NodeState = "Ready"
-	NodeLost    NodeState = "Lost" // it has sent no heartbeat for a lease
-)
-
 // CapabilityPrivileged is of agents that run privileged containers. An older agent would run them
 // confined.
 const CapabilityPrivileged = "privileged"
@@ -44,11 +34,14 @@ const CapabilityScratch = "scratch"
 
 // Node is one bare-metal machine with an agent.
 type Node struct {
-	ID        uuid.UUID `json:"id"`
-	Name      string    `json:"name"`
-	State     NodeState `json:"state"`
-	Capacity  Resources `json:"capacity"`
-	Allocated Resources `json:"allocated"`
+	ID    uuid.UUID `json:"id"`
+	Name  string    `json:"name"`
+	State NodeState `json:"state"`
+	// StateSince is when it came into this state. Message says why it is not fenced yet, or why some of its pods are not moved.
+	StateSince time.Time `json:"stateSince"`
+	Message    string    `json:"message,omitempty"`
+	Capacity   Resources `json:"capacity"`
+	Allocated  Resources `json:"allocated"`
 	// SchedulableCPUMillis is the cpu capacity times the overcommit ratio of the node's pool.
 	SchedulableCPUMillis int `json:"schedulableCPUMillis"`
 	VMMOverheadMiB       int `json:"vmmOverheadMiB"`
@@ -58,9 +51,15 @@ type Node struct {
 	// Capabilities is what the agent can do beyond the first version of the protocol.
 	Capabilities []string `json:"capabilities"`
 	NodeSettings
-	Endpoint    string     `json:"-"` // the URL at which servers reach the agent
-	CreatedAt   time.Time  `json:"createdAt"`
-	HeartbeatAt *time.Time `json:"heartbeatAt,omitempty"`
+	Endpoint       string `json:"-"` // the URL at which servers reach the agent
+	StorageAddress string `json:"-"` // the IP address from which it reaches Ceph
+	// FenceAddresses is what is on Ceph's blocklist for it. Clean is whether it has reported that nothing runs on it that should not.
+	FenceAddresses []string   `json:"-"`
+	FencedAt       *time.Time `json:"-"`
+	MachineOff     bool       `json:"-"` // an operator has confirmed that it has no power
+	Clean          bool       `json:"-"`
+	CreatedAt      time.Time  `json:"createdAt"`
+	HeartbeatAt    *time.Time `json:"heartbeatAt,omitempty"`
 }
 
 // PlacedPod is what an operator sees of a pod: its node and its size, but not its contents.

@@ -27,12 +27,13 @@ const (
 // PhaseEvent is something that moves a pod from one phase to another.
 type PhaseEvent string
 
-// The events. The first five come from the server, delete, stop and start come from the tenant, and the others come from the node's agent. When
+// The events. The first six come from the server, delete, stop and start come from the tenant, and the others come from the node's agent. When
 // the agent reports an evicted pod as gone, the server requeues it, or halts it if it was to be stopped.
 const (
 	EventPlaced    PhaseEvent = "placed"
 	EventNodeLost  PhaseEvent = "node-lost"
 	EventEvict     PhaseEvent = "evict"
+	EventFenced    PhaseEvent = "fenced"
 	EventRequeue   PhaseEvent = "requeue"
 	EventHalt      PhaseEvent = "halt"
 	EventDelete    PhaseEvent = "delete"
@@ -53,7 +54,7 @@ var Phases = []Phase{
 
 // PhaseEvents lists every event.
 var PhaseEvents = []PhaseEvent{
-	EventPlaced, EventStarting, EventRunning, EventSucceeded, EventFailed, EventNodeLost, EventEvict, EventStop, EventStart, EventDelete, EventStopping, EventRequeue, EventHalt, EventGone,
+	EventPlaced, EventStarting, EventRunning, EventSucceeded, EventFailed, EventNodeLost, EventFenced, EventEvict, EventStop, EventStart, EventDelete, EventStopping, EventRequeue, EventHalt, EventGone,
 }
 
 // phaseTable is the pod's state machine. An event that a phase does not list is late or does not apply; it is dropped.
@@ -66,19 +67,19 @@ var phaseTable = map[Phase]map[PhaseEvent]Phase{
 	},
 	PhaseStarting: {
 		EventStarting: PhaseStarting, EventRunning: PhaseRunning, EventSucceeded: PhaseSucceeded, EventFailed: PhaseFailed,
-		EventNodeLost: PhaseUnknown, EventDelete: PhaseStopping, EventEvict: PhaseStopping, EventStop: PhaseStopping,
+		EventNodeLost: PhaseUnknown, EventFenced: PhasePending, EventDelete: PhaseStopping, EventEvict: PhaseStopping, EventStop: PhaseStopping,
 	},
 	PhaseRunning: {
 		EventStarting: PhaseStarting, // the virtual machine died and is being restarted
 		EventRunning:  PhaseRunning, EventSucceeded: PhaseSucceeded, EventFailed: PhaseFailed,
-		EventNodeLost: PhaseUnknown, EventDelete: PhaseStopping, EventEvict: PhaseStopping, EventStop: PhaseStopping,
+		EventNodeLost: PhaseUnknown, EventFenced: PhasePending, EventDelete: PhaseStopping, EventEvict: PhaseStopping, EventStop: PhaseStopping,
 	},
 	// What is left of a pod that has ended is removed from its node before it starts again.
 	PhaseSucceeded: {EventSucceeded: PhaseSucceeded, EventDelete: PhaseStopping, EventStart: PhaseStopping},
 	PhaseFailed:    {EventFailed: PhaseFailed, EventDelete: PhaseStopping, EventStart: PhaseStopping},
 	PhaseUnknown: {
 		EventStarting: PhaseStarting, EventRunning: PhaseRunning, EventSucceeded: PhaseSucceeded, EventFailed: PhaseFailed,
-		EventNodeLost: PhaseUnknown, EventDelete: PhaseStopping, EventStop: PhaseStopping,
+		EventNodeLost: PhaseUnknown, EventFenced: PhasePending, EventDelete: PhaseStopping, EventStop: PhaseStopping,
 	},
 	PhaseStopping: {
 		EventStopping: PhaseStopping, EventDelete: PhaseStopping, EventNodeLost: PhaseStopping, EventGone: PhaseGone,

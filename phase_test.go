@@ -20,47 +20,47 @@ var wantNext = map[husk.Phase]map[husk.PhaseEvent]husk.Phase{
 	"Pending": {
 		"placed": "Starting", "starting": "", "running": "", "succeeded": "", "failed": "",
 		"node-lost": "", "delete": "Gone", "stopping": "", "gone": "", "evict": "", "requeue": "",
-		"stop": "Stopped", "start": "", "halt": "",
+		"stop": "Stopped", "start": "", "halt": "", "fenced": "",
 	},
 	"Starting": {
 		"placed": "", "starting": "Starting", "running": "Running", "succeeded": "Succeeded", "failed": "Failed",
 		"node-lost": "Unknown", "delete": "Stopping", "stopping": "", "gone": "", "evict": "Stopping", "requeue": "",
-		"stop": "Stopping", "start": "", "halt": "",
+		"stop": "Stopping", "start": "", "halt": "", "fenced": "Pending",
 	},
 	"Running": {
 		"placed": "", "starting": "Starting", "running": "Running", "succeeded": "Succeeded", "failed": "Failed",
 		"node-lost": "Unknown", "delete": "Stopping", "stopping": "", "gone": "", "evict": "Stopping", "requeue": "",
-		"stop": "Stopping", "start": "", "halt": "",
+		"stop": "Stopping", "start": "", "halt": "", "fenced": "Pending",
 	},
 	"Succeeded": {
 		"placed": "", "starting": "", "running": "", "succeeded": "Succeeded", "failed": "",
 		"node-lost": "", "delete": "Stopping", "stopping": "", "gone": "", "evict": "", "requeue": "",
-		"stop": "", "start": "Stopping", "halt": "",
+		"stop": "", "start": "Stopping", "halt": "", "fenced": "",
 	},
 	"Failed": {
 		"placed": "", "starting": "", "running": "", "succeeded": "", "failed": "Failed",
 		"node-lost": "", "delete": "Stopping", "stopping": "", "gone": "", "evict": "", "requeue": "",
-		"stop": "", "start": "Stopping", "halt": "",
+		"stop": "", "start": "Stopping", "halt": "", "fenced": "",
 	},
 	"Unknown": {
 		"placed": "", "starting": "Starting", "running": "Running", "succeeded": "Succeeded", "failed": "Failed",
 		"node-lost": "Unknown", "delete": "Stopping", "stopping": "", "gone": "", "evict": "", "requeue": "",
-		"stop": "Stopping", "start": "", "halt": "",
+		"stop": "Stopping", "start": "", "halt": "", "fenced": "Pending",
 	},
 	"Stopping": {
 		"placed": "", "starting": "", "running": "", "succeeded": "", "failed": "",
 		"node-lost": "Stopping", "delete": "Stopping", "stopping": "Stopping", "gone": "Gone", "evict": "", "requeue": "Pending",
-		"stop": "", "start": "", "halt": "Stopped",
+		"stop": "", "start": "", "halt": "Stopped", "fenced": "",
 	},
 	"Stopped": {
 		"placed": "", "starting": "", "running": "", "succeeded": "", "failed": "",
 		"node-lost": "", "delete": "Gone", "stopping": "", "gone": "", "evict": "", "requeue": "",
-		"stop": "", "start": "Pending", "halt": "",
+		"stop": "", "start": "Pending", "halt": "", "fenced": "",
 	},
 	"Gone": {
 		"placed": "", "starting": "", "running": "", "succeeded": "", "failed": "",
 		"node-lost": "", "delete": "", "stopping": "", "gone": "", "evict": "", "requeue": "",
-		"stop": "", "start": "", "halt": "",
+		"stop": "", "start": "", "halt": "", "fenced": "",
 	},
 }
 
@@ -118,22 +118,28 @@ func TestTheDiagramOfPhasesIsUpToDate(t *testing.T) {
 	want := "# The phases of a pod\n\n" +
 		"This page is generated from the table in `phase.go`; `go test . -update` writes it.\n" +
 		"An event that has no arrow from a phase does not change it: the event is late, does not apply there, or confirms the phase.\n" +
-		"`placed`, `node-lost` and `evict` come from the server's loops, `delete` from the tenant, and the others from the node's agent.\n" +
+		"`placed`, `node-lost`, `fenced` and `evict` come from the server's loops, `delete` from the tenant, and the others from the node's agent.\n" +
 		"When the agent reports an evicted pod as gone, the server turns this into `requeue`.\n\n" +
 		"```mermaid\n" + husk.PhaseDiagram() + "```\n"
+	upToDate(t, phasesDoc, want)
+}
+
+// upToDate compares a generated page with what it has to be, or writes it.
+func upToDate(t *testing.T, page, want string) {
+	t.Helper()
 	if *update {
 		if err := os.MkdirAll("docs", 0o755); err != nil { //nolint:gosec // everyone may read the documentation
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(phasesDoc, []byte(want), 0o644); err != nil { //nolint:gosec // everyone may read the documentation
+		if err := os.WriteFile(page, []byte(want), 0o644); err != nil { //nolint:gosec // everyone may read the documentation
 			t.Fatal(err)
 		}
 	}
-	got, err := os.ReadFile(phasesDoc)
+	got, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, string(got)); diff != "" {
-		t.Errorf("%s does not match the table; write it with go test . -update (-want +got):\n%s", phasesDoc, diff)
+		t.Errorf("%s does not match the table; write it with go test . -update (-want +got):\n%s", page, diff)
 	}
 }

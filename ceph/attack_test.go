@@ -90,7 +90,7 @@ func TestAForgedHeaderHarmsNobody(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			key, _, err := c.CreatePodKey(ctx, name(t, "pod"), []Access{{Disk: disk, Write: true}})
+			key, _, err := c.CreateKey(ctx, name(t, "pod"), []Access{{Disk: disk, Write: true}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -107,10 +107,10 @@ func TestAForgedHeaderHarmsNobody(t *testing.T) {
 			unharmed(what)
 		}
 	}
-	if err := c.RemovePodKey(ctx, name(t, "pod")); err != nil {
+	if err := c.RemoveKey(ctx, name(t, "pod")); err != nil {
 		t.Fatal(err)
 	}
-	if keys, err := c.ListPodKeys(ctx); err != nil || slices.ContainsFunc(keys, func(k string) bool { return strings.HasPrefix(k, removalPrefix+"d") }) {
+	if keys, err := c.ListKeys(ctx); err != nil || slices.ContainsFunc(keys, func(k string) bool { return strings.HasPrefix(k, removalPrefix+"d") }) {
 		t.Errorf("keys of removals are left: %v: %v", keys, err)
 	}
 }
@@ -143,7 +143,7 @@ func TestAKeyForARemovalOpensOnlyItsDisk(t *testing.T) {
 	}
 	_ = c.removeInChild(ctx, removal{ConfFile: c.cfg.ConfFile, Pool: mine.Pool, Name: mine.Name, Key: key}) //nolint:errcheck // it may succeed or fail
 	unharmed("a header that was changed during the removal")
-	if err := c.RemovePodKey(ctx, removalPrefix+mine.Name); err != nil {
+	if err := c.RemoveKey(ctx, removalPrefix+mine.Name); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -167,13 +167,13 @@ func TestAForgedHeaderGivesTheNextPodNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	access := []Access{{Disk: clone}, {Disk: volume, Write: true}}
-	key, tampered, err := c.CreatePodKey(ctx, name(t, "first"), access)
+	key, tampered, err := c.CreateKey(ctx, name(t, "first"), access)
 	if err != nil || len(tampered) != 0 {
 		t.Fatalf("%v is reported as changed: %v", tampered, err)
 	}
 	writeHeader(t, key, clone, Header{"parent": theirs.Header["parent"]})
 	writeHeader(t, key, volume, Header{"size": binary.LittleEndian.AppendUint64(nil, 100<<40)})
-	key, tampered, err = c.CreatePodKey(ctx, name(t, "second"), access)
+	key, tampered, err = c.CreateKey(ctx, name(t, "second"), access)
 	if err != nil || !slices.Equal(tampered, []string{clone.Name, volume.Name}) {
 		t.Errorf("%v is reported as changed: %v", tampered, err)
 	}
@@ -200,7 +200,7 @@ func TestAForgedHeaderGivesTheNextPodNothing(t *testing.T) {
 		t.Error(err)
 	}
 	for _, pod := range []string{"first", "second"} {
-		if err := c.RemovePodKey(ctx, name(t, pod)); err != nil {
+		if err := c.RemoveKey(ctx, name(t, pod)); err != nil {
 			t.Error(err)
 		}
 	}

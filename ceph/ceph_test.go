@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -390,7 +391,7 @@ func TestNamesThatWouldEscapeACapAreRefused(t *testing.T) {
 		if _, err := c.CreateVolume(t.Context(), bad, 1<<20); err == nil {
 			t.Errorf("volume %q was created", bad)
 		}
-		if _, _, err := c.CreatePodKey(t.Context(), bad, nil); err == nil {
+		if _, _, err := c.CreateKey(t.Context(), bad, nil); err == nil {
 			t.Errorf("key for pod %q was created", bad)
 		}
 		if _, err := c.StoreImage(t.Context(), bad, name(t, "staging"), squashfs(t)); err == nil {
@@ -433,7 +434,7 @@ func TestAPodKeyAuthorizesOnlyItsOwnDisks(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	key, _, err := c.CreatePodKey(ctx, name(t, "pod"), []Access{{Disk: image}, {Disk: mine, Write: true}})
+	key, _, err := c.CreateKey(ctx, name(t, "pod"), []Access{{Disk: image}, {Disk: mine, Write: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -512,7 +513,7 @@ func TestAPodKeyIsTheSameUntilRemoved(t *testing.T) {
 	}
 	var keys []Key
 	for _, write := range []bool{false, false, true} {
-		key, _, err := c.CreatePodKey(ctx, pod, []Access{{Disk: disk, Write: write}})
+		key, _, err := c.CreateKey(ctx, pod, []Access{{Disk: disk, Write: write}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -521,16 +522,16 @@ func TestAPodKeyIsTheSameUntilRemoved(t *testing.T) {
 	if keys[0] != keys[1] || keys[1] != keys[2] {
 		t.Errorf("keys differ: %v", keys)
 	}
-	if list, err := c.ListPodKeys(ctx); err != nil || !slices.Contains(list, pod) {
+	if list, err := c.ListKeys(ctx); err != nil || !slices.Contains(list, pod) {
 		t.Errorf("not listed: %v, %v", list, err)
 	}
 	interruptEverywhere(t, c, func() error {
-		if _, _, err := c.CreatePodKey(ctx, pod, nil); err != nil {
+		if _, _, err := c.CreateKey(ctx, pod, nil); err != nil {
 			return err
 		}
-		return c.RemovePodKey(ctx, pod)
-	}, func() error { return c.RemovePodKey(ctx, pod) })
-	if list, err := c.ListPodKeys(ctx); err != nil || slices.Contains(list, pod) {
+		return c.RemoveKey(ctx, pod)
+	}, func() error { return c.RemoveKey(ctx, pod) })
+	if list, err := c.ListKeys(ctx); err != nil || slices.Contains(list, pod) {
 		t.Errorf("still listed: %v, %v", list, err)
 	}
 	if out, err := asUser(t, keys[0], "ceph", "fsid"); err == nil {
@@ -618,4 +619,68 @@ func TestAnAmbiguousIDIsRecognised(t *testing.T) {
 			t.Errorf("prefixFree(%s) with %s: %t, %v", id, vol.ID, got, err)
 		}
 	}
+}
+
+// The key of the next placement takes over a disk whose last client was killed, or hangs, once that is fenced. It may not blocklist anybody itself.
+func TestAFencedDiskIsTakenOver(t *testing.T) {
+	t.Parallel()
+	c := connect(t)
+	ctx := t.Context()
+	disk, err := c.CreateVolume(ctx, name(t, "vol"), 64<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for placement, stop := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP} {
+		old, err := newKey(t, c, disk, 2*placement+1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		target := fmt.Sprintf("rbd:%s/%s:id=%s:key=%s:conf=%s", disk.Pool, disk.Name, old.User, old.Secret, devtest.Ceph(t).CephConf())
+		victim := exec.CommandContext(ctx, "qemu-io", "-f", "raw", target)
+		in, err := victim.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := victim.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(in, "write -P 1 0 4k\n"); err != nil {
+			t.Fatal(err)
+		}
+		var watchers []Watcher
+		for len(watchers) == 0 {
+			if watchers, err = c.Watchers(ctx, disk.Name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second) // it has written
+		if err := victim.Process.Signal(stop); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Fence(ctx, []string{watchers[0].Address}, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		if left, err := c.Watchers(ctx, disk.Name); err != nil || len(left) > 0 {
+			t.Logf("after %s and the fence, the disk's watchers are %v, %v", stop, left, err)
+		}
+		next, err := newKey(t, c, disk, 2*placement+2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		out, err := qemuIO(t, next, disk.Pool, disk.Name, false, "read -P 1 0 4k", "write -P 2 0 4k")
+		if err != nil || strings.Contains(out, "failed") {
+			t.Errorf("%s: the next client: %v\n%s", stop, err, out)
+		}
+		t.Logf("%s: taken over in %s", stop, time.Since(began))
+		if err := errors.Join(victim.Process.Kill(), c.Unfence(ctx, []string{watchers[0].Address})); err != nil {
+			t.Error(err)
+		}
+		_ = victim.Wait()
+	}
+}
+
+func newKey(t *testing.T, c *Cluster, disk Disk, placement int) (Key, error) {
+	key, _, err := c.CreateKey(t.Context(), fmt.Sprintf("%s.%d", name(t, "pod"), placement), []Access{{Disk: disk, Write: true}})
+	return key, err
 }

@@ -9,9 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/ceph/go-ceph/rados"
+
+	"husk/route"
 )
 
 // Fence adds clients to the cluster's blocklist for a while, and returns when the blocklist is in
@@ -114,4 +118,22 @@ func (c *Cluster) Fenced(ctx context.Context) ([]string, error) {
 			addresses = append(addresses, e.Addr)
 		}
 	}
+}
+
+// OwnAddress returns the IP address from which this process reaches the cluster. To fence it would end the server's own connection.
+func (c *Cluster) OwnAddress(ctx context.Context) (netip.Addr, error) {
+	out, err := c.monCommand(map[string]any{"prefix": "mon dump"})
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("list the monitors: %w", err)
+	}
+	var monitors struct {
+		Mons []struct {
+			Addr string `json:"addr"` // ip:port/nonce
+		} `json:"mons"`
+	}
+	if err := json.Unmarshal(out, &monitors); err != nil || len(monitors.Mons) == 0 {
+		return netip.Addr{}, errors.Join(errors.New("the cluster has no monitors"), err)
+	}
+	address, _, _ := strings.Cut(monitors.Mons[0].Addr, "/")
+	return route.Source(ctx, address)
 }

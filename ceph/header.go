@@ -34,6 +34,21 @@ func volatile(key string) bool {
 	return key == "access_timestamp" || key == "modify_timestamp" || key == "flags"
 }
 
+// settings are librbd's own for every disk that a pod writes, where librbd reads them: in the header.
+//
+// A client that takes over the lock of another would first put that one on the blocklist, which a pod's key may not do, so all its writes would fail.
+// It need not: a placement begins only after the one before has ended, or is fenced.
+var settings = map[string]string{"conf_rbd_blocklist_on_break_lock": "false"}
+
+// withSettings returns the header with the settings, which disks of earlier versions do not have.
+func (h Header) withSettings() Header {
+	all := maps.Clone(h)
+	for name, value := range settings {
+		all["metadata_"+name] = []byte(value)
+	}
+	return all
+}
+
 func headerObject(id string) string { return "rbd_header." + id }
 
 // readHeader reads a header without interpreting it. It reads one key per request, because a pod may have written large values: the OSD limits
@@ -81,6 +96,8 @@ func (c *Cluster) restoreHeader(id string, original Header) (changed bool, _ err
 	if !kept {
 		original = minimal(id)
 	}
+	old := original
+	original = original.withSettings()
 	op := rados.CreateWriteOp()
 	defer op.Release()
 	now, err := c.readHeader(id)
@@ -112,5 +129,10 @@ func (c *Cluster) restoreHeader(id string, original Header) (changed bool, _ err
 	if len(wrong) > 0 {
 		op.SetOmap(wrong)
 	}
-	return true, op.Operate(c.volumes, headerObject(id), rados.OperationNoFlag)
+	for key := range wrong {
+		_, kept := old[key]
+		_, has := now[key]
+		changed = changed || kept || has // a setting that an earlier version did not make is not a change
+	}
+	return changed || len(foreign) > 0, op.Operate(c.volumes, headerObject(id), rados.OperationNoFlag)
 }

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -14,7 +16,7 @@ import (
 	"github.com/ceph/go-ceph/rbd"
 )
 
-// Key is the cephx user that one pod's QEMU authenticates as.
+// Key is the cephx user that the QEMU of one placement authenticates as.
 type Key struct {
 	User   string // without "client."
 	Secret string // base64
@@ -29,13 +31,34 @@ type Access struct {
 const (
 	podKeyPrefix = "husk-pod."
 
-	// keyIndex is an object whose omap contains the pods that have a key. Ceph could list its users
-	// itself, but only together with all secrets, including the administrator's.
-	keyIndex = "husk-pod-keys"
+	// keyIndex is an object whose omap contains the holders of keys. Ceph could list its users itself,
+	// but only together with all secrets, including the administrator's. A server of the previous
+	// version removes keys in it that are not named after a pod alone, so those of placements are in
+	// an index of their own.
+	keyIndex          = "husk-pod-keys"
+	placementKeyIndex = "husk-placement-keys"
 )
 
-// PodUser returns the cephx user of a pod, without "client.".
-func PodUser(podID string) string { return podKeyPrefix + podID }
+// User returns the cephx user of a key's holder, without "client.".
+func User(holder string) string { return podKeyPrefix + holder }
+
+// validHolder is a pod's id, with the number of a placement (husk.KeyHolder), or the holder of a removal.
+var validHolder = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,95}(\.[0-9]{1,19})?$`)
+
+func checkHolder(holder string) error {
+	if !validHolder.MatchString(holder) {
+		return fmt.Errorf("holder of a key %q: want lower case letters, digits and dashes, and the number of a placement", holder)
+	}
+	return nil
+}
+
+// indexOf returns the index that a holder is in.
+func indexOf(holder string) string {
+	if strings.Contains(holder, ".") {
+		return placementKeyIndex
+	}
+	return keyIndex
+}
 
 // podCaps gives a key access to the objects of exactly these disks, and read access to the imports
 // that they are clones of. Another tenant's imports are as inaccessible as its volumes. QEMU opens
@@ -86,11 +109,11 @@ func (c *Cluster) importID(digest string) (string, error) {
 	return id, errors.Join(err, img.Close())
 }
 
-// CreatePodKey creates the pod's key, or changes its access. The same call again returns the same
+// CreateKey creates a placement's key, or changes its access. The same call again returns the same
 // key. It returns the names of disks whose header a pod had changed. It has restored these headers,
 // so that neither the next pod nor the server believes them.
-func (c *Cluster) CreatePodKey(ctx context.Context, podID string, disks []Access) (key Key, tampered []string, _ error) {
-	if err := checkName("pod", podID); err != nil {
+func (c *Cluster) CreateKey(ctx context.Context, holder string, disks []Access) (key Key, tampered []string, _ error) {
+	if err := checkHolder(holder); err != nil {
 		return Key{}, nil, err
 	}
 	var parents []string
@@ -107,86 +130,93 @@ func (c *Cluster) CreatePodKey(ctx context.Context, podID string, disks []Access
 		}
 		id, err := c.importID(d.Disk.Digest)
 		if err != nil {
-			return Key{}, nil, fmt.Errorf("key of pod %s: %w", podID, err)
+			return Key{}, nil, fmt.Errorf("key of %s: %w", holder, err)
 		}
 		if !slices.Contains(parents, id) {
 			parents = append(parents, id)
 		}
 	}
 	slices.Sort(parents)
-	key, err := c.createKey(ctx, podID, c.podCaps(disks, parents))
+	key, err := c.createKey(ctx, holder, c.podCaps(disks, parents))
 	return key, tampered, err
 }
 
 // createKey creates or changes a key and returns it.
-func (c *Cluster) createKey(ctx context.Context, podID, osdCaps string) (Key, error) {
+func (c *Cluster) createKey(ctx context.Context, holder, osdCaps string) (Key, error) {
 	if err := ctx.Err(); err != nil {
 		return Key{}, err
 	}
 	// Add it to the index first, because a key that is not in the index would never be removed.
-	if err := c.volumes.SetOmap(keyIndex, map[string][]byte{podID: nil}); err != nil {
-		return Key{}, fmt.Errorf("index key of pod %s: %w", podID, err)
+	if err := c.volumes.SetOmap(indexOf(holder), map[string][]byte{holder: nil}); err != nil {
+		return Key{}, fmt.Errorf("index key of %s: %w", holder, err)
 	}
 	if err := c.step(ctx, "indexed"); err != nil {
 		return Key{}, err
 	}
-	user := PodUser(podID)
+	user := User(holder)
 	caps := []string{"mon", "allow r", "osd", osdCaps}
 	out, err := c.monCommand(map[string]any{"prefix": "auth get-or-create", "entity": "client." + user, "caps": caps})
 	if hasErrno(err, einval) { // exists with other caps
 		if _, err := c.monCommand(map[string]any{"prefix": "auth caps", "entity": "client." + user, "caps": caps}); err != nil {
-			return Key{}, fmt.Errorf("caps of pod %s: %w", podID, err)
+			return Key{}, fmt.Errorf("caps of %s: %w", holder, err)
 		}
 		out, err = c.monCommand(map[string]any{"prefix": "auth get", "entity": "client." + user})
 	}
 	if err != nil {
-		return Key{}, fmt.Errorf("key of pod %s: %w", podID, err)
+		return Key{}, fmt.Errorf("key of %s: %w", holder, err)
 	}
 	var entities []struct{ Key string }
 	if err := json.Unmarshal(out, &entities); err != nil || len(entities) != 1 || entities[0].Key == "" {
-		return Key{}, errors.Join(fmt.Errorf("key of pod %s: unexpected response", podID), err)
+		return Key{}, errors.Join(fmt.Errorf("key of %s: unexpected response", holder), err)
 	}
 	return Key{User: user, Secret: entities[0].Key}, nil
 }
 
-// RemovePodKey removes a pod's key, if there is one. Clients that are connected with it keep their
+// RemoveKey removes a holder's key, if there is one. Clients that are connected with it keep their
 // tickets until these expire, within an hour: end or fence them first.
-func (c *Cluster) RemovePodKey(ctx context.Context, podID string) error {
-	if err := checkName("pod", podID); err != nil {
+func (c *Cluster) RemoveKey(ctx context.Context, holder string) error {
+	if err := checkHolder(holder); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	_, err := c.monCommand(map[string]any{"prefix": "auth del", "entity": "client." + podKeyPrefix + podID})
+	_, err := c.monCommand(map[string]any{"prefix": "auth del", "entity": "client." + User(holder)})
 	if err != nil && !notFound(err) {
-		return fmt.Errorf("remove key of pod %s: %w", podID, err)
+		return fmt.Errorf("remove key of %s: %w", holder, err)
 	}
 	if err := c.step(ctx, "deleted"); err != nil {
 		return err
 	}
-	if err := c.volumes.RmOmapKeys(keyIndex, []string{podID}); err != nil && !notFound(err) {
-		return fmt.Errorf("unindex key of pod %s: %w", podID, err)
+	if err := c.volumes.RmOmapKeys(indexOf(holder), []string{holder}); err != nil && !notFound(err) {
+		return fmt.Errorf("unindex key of %s: %w", holder, err)
 	}
 	return nil
 }
 
-// ListPodKeys returns the pods that have a key.
-func (c *Cluster) ListPodKeys(ctx context.Context) ([]string, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
+// KeysOf returns the holders of the pod's keys: of all of its placements that have one.
+func (c *Cluster) KeysOf(ctx context.Context, podID string) ([]string, error) {
+	return c.listKeys(ctx, podID)
+}
+
+// ListKeys returns the holders of all keys.
+func (c *Cluster) ListKeys(ctx context.Context) ([]string, error) { return c.listKeys(ctx, "") }
+
+func (c *Cluster) listKeys(ctx context.Context, prefix string) ([]string, error) {
 	const page = 1000
-	all, err := c.volumes.GetAllOmapValues(keyIndex, "", "", page)
-	if err != nil && !errors.Is(err, rados.ErrNotFound) {
-		return nil, fmt.Errorf("list keys of pods: %w", err)
+	var holders []string
+	for _, index := range []string{keyIndex, placementKeyIndex} {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		all, err := c.volumes.GetAllOmapValues(index, "", prefix, page)
+		if err != nil && !errors.Is(err, rados.ErrNotFound) {
+			return nil, fmt.Errorf("list keys: %w", err)
+		}
+		holders = slices.AppendSeq(holders, maps.Keys(all))
 	}
-	pods := make([]string, 0, len(all))
-	for pod := range all {
-		pods = append(pods, pod)
-	}
-	slices.Sort(pods)
-	return pods, nil
+	slices.Sort(holders)
+	return holders, nil
 }
 
 // monCommand sends one command to the mon and returns its JSON.

@@ -72,7 +72,7 @@ func (c *Cluster) RemoveDisk(ctx context.Context, d Disk) error {
 		return err
 	}
 	err = c.removeInChild(ctx, removal{ConfFile: c.cfg.ConfFile, MonHosts: c.cfg.MonHosts, Pool: c.cfg.VolumesPool, Name: d.Name, Key: key})
-	return errors.Join(err, c.RemovePodKey(context.WithoutCancel(ctx), holder))
+	return errors.Join(err, c.RemoveKey(context.WithoutCancel(ctx), holder))
 }
 
 // removalPrefix begins the names of the keys for removals. They are managed like keys of pods.

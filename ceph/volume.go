@@ -4,6 +4,7 @@ package ceph
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -30,9 +31,29 @@ func (c *Cluster) CreateVolume(ctx context.Context, name string, sizeBytes int64
 			}
 			return err
 		},
-		make: func() error { return create(c.volumes, name, sizeBytes, volumeFeatures) },
+		make: func() error {
+			if err := create(c.volumes, name, sizeBytes, volumeFeatures); err != nil {
+				return err
+			}
+			return c.configure(name)
+		},
 		fill: func() error { return c.makeExt4(ctx, name, sizeBytes) },
 	})
+}
+
+// configure writes the settings of a disk.
+func (c *Cluster) configure(name string) (err error) {
+	img, err := rbd.OpenImage(c.volumes, name, "")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, img.Close()) }()
+	for key, value := range settings {
+		if err := img.SetMetadata(key, value); err != nil {
+			return fmt.Errorf("configure %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 func (c *Cluster) makeExt4(ctx context.Context, name string, sizeBytes int64) error {

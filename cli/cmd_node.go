@@ -21,7 +21,48 @@ func nodesCommand(a *app) *cobra.Command {
 		setNodeCommand(a),
 		updateNodeCommand(a, "cordon NODE", "Do not schedule new pods to a node", "cordoned", openapi.NodeUpdate{Cordoned: new(true)}),
 		updateNodeCommand(a, "uncordon NODE", "Schedule pods to a node again", "uncordoned", openapi.NodeUpdate{Cordoned: new(false)}),
+		fenceNodeCommand(a),
 	)
+	return cmd
+}
+
+func fenceNodeCommand(a *app) *cobra.Command {
+	var dry, off bool
+	cmd := &cobra.Command{
+		Use:   "fence NODE",
+		Short: "Cut a node off from its pods' volumes, and start its pods on other nodes",
+		Long: `Cut a node off from its pods' volumes, and start its pods on other nodes. Husk does
+this by itself when a node does not respond. The node's machines end. Husk schedules
+no pods to it until it has removed them. With --dry-run, nothing changes.
+
+If Husk says that it cannot be sure that the node does not write any more, switch it
+off, and then confirm it with --machine-is-off. If it is not off, volumes can be
+damaged.`,
+		Example: "  husk node fence metal-7 --dry-run\n  husk node fence metal-7\n  husk node fence metal-7 --machine-is-off",
+		Args:    cobra.ExactArgs(1),
+	}
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "only show what would be cut off")
+	cmd.Flags().BoolVar(&off, "machine-is-off", false, "the node has no power; do not wait for proof that it does not write")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := a.connect()
+		if err != nil {
+			return err
+		}
+		n, err := c.Nodes.Find(cmd.Context(), kind.Bare("node", args[0]))
+		if err != nil {
+			return err
+		}
+		done := "would be fenced"
+		fence, err := c.Nodes.Fence(cmd.Context(), n.ID)
+		if err == nil && !dry {
+			done = "is being fenced"
+			fence, err = c.Nodes.DoFence(cmd.Context(), n.ID, openapi.FencePut{MachineIsOff: &off})
+		}
+		if err != nil {
+			return err
+		}
+		return kind.DescribeFence(a.out, n, done, fence)
+	}
 	return cmd
 }
 

@@ -67,6 +67,16 @@ func (n Nodes) Update(ctx context.Context, id uuid.UUID, change openapi.NodeUpda
 	return Decode[openapi.Node](n.c.api.UpdateNode(ctx, id, &openapi.UpdateNodeParams{}, change))
 }
 
+// Fence returns what is cut off if a node is fenced.
+func (n Nodes) Fence(ctx context.Context, id uuid.UUID) (openapi.Fence, error) {
+	return Decode[openapi.Fence](n.c.api.GetFence(ctx, id))
+}
+
+// DoFence cuts a node off from its pods' volumes, and has its pods moved.
+func (n Nodes) DoFence(ctx context.Context, id uuid.UUID, put openapi.FencePut) (openapi.Fence, error) {
+	return Decode[openapi.Fence](n.c.api.FenceNode(ctx, id, put))
+}
+
 // CreateJoinToken creates a token with which one agent can join once.
 func (n Nodes) CreateJoinToken(ctx context.Context, token openapi.JoinTokenCreate) (openapi.JoinToken, error) {
 	return Decode[openapi.JoinToken](n.c.api.CreateJoinToken(ctx, &openapi.CreateJoinTokenParams{IdempotencyKey: newKey()}, token))

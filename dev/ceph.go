@@ -38,7 +38,7 @@ type cephTools struct{ mon, osd, mgr, monmaptool, ceph, rbd string }
 // two seconds: before the mon starts, every key is known and the OSD is formatted, and the timers
 // that are meant for large clusters are short (cephconf.go).
 func (s *Stack) ceph() *part {
-	addr := netip.AddrPortFrom(s.cfg.Bind, uint16(s.cfg.CephMonPort))
+	addr := netip.AddrPortFrom(s.cephAddr(), uint16(s.cfg.CephMonPort))
 	var tools cephTools
 	return &part{
 		name: "ceph",
@@ -244,5 +244,5 @@ func (s *Stack) CephKeyring() string { return s.dir.join("ceph", "client."+CephU
 
 // MonHosts returns the mons as host:port.
 func (s *Stack) MonHosts() []string {
-	return []string{netip.AddrPortFrom(s.cfg.Bind, uint16(s.cfg.CephMonPort)).String()}
+	return []string{netip.AddrPortFrom(s.cephAddr(), uint16(s.cfg.CephMonPort)).String()}
 }

@@ -96,7 +96,7 @@ func (s *Stack) cephConf(c cluster) string {
 		}
 	}
 	dir := s.dir.join("ceph")
-	ip := s.cfg.Bind.String()
+	ip := s.cephAddr().String()
 	section("global",
 		[2]string{"fsid", c.FSID},
 		[2]string{"mon host", msgr2(c.Addr)},
@@ -104,8 +104,8 @@ func (s *Stack) cephConf(c cluster) string {
 		[2]string{"public addr", ip},
 		[2]string{"cluster addr", ip},
 		[2]string{"ms bind msgr1", "false"},
-		[2]string{"ms bind ipv4", fmt.Sprint(s.cfg.Bind.Is4())},
-		[2]string{"ms bind ipv6", fmt.Sprint(s.cfg.Bind.Is6())},
+		[2]string{"ms bind ipv4", fmt.Sprint(s.cephAddr().Is4())},
+		[2]string{"ms bind ipv6", fmt.Sprint(s.cephAddr().Is6())},
 		[2]string{"auth cluster required", "cephx"},
 		[2]string{"auth service required", "cephx"},
 		[2]string{"auth client required", "cephx"},

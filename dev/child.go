@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -23,6 +24,7 @@ type spec struct {
 	credential *syscall.Credential // nil: this process's own
 	signal     syscall.Signal      // for a clean stop; also the parent-death signal
 	grace      time.Duration       // after which it gets SIGKILL
+	host       *Host               // nil: this machine
 }
 
 // child is a supervised daemon.
@@ -32,6 +34,9 @@ type child struct {
 	now   *running
 	stop  chan struct{} // closed: stop and do not restart
 	done  chan struct{} // closed: the supervising goroutine has ended
+	pid   atomic.Int64  // of the newest process
+	lost  atomic.Bool   // its host has no power, so it is not stopped in order
+	hold  latch
 }
 
 // running is one process of a child.
@@ -51,6 +56,9 @@ const (
 // if the daemon fails during its first start, Start returns an error.
 func (s *Stack) spawn(ctx context.Context, sp spec, timeout time.Duration, probe func(context.Context) error) (*child, error) {
 	c := &child{spec: sp, stack: s, stop: make(chan struct{}), done: make(chan struct{})}
+	if sp.host != nil {
+		c.name = sp.host.prefix() + sp.name
+	}
 	life, err := c.launch()
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", c.name, err)
@@ -61,6 +69,7 @@ func (s *Stack) spawn(ctx context.Context, sp spec, timeout time.Duration, probe
 		close(c.done)
 		return nil, err
 	}
+	s.track(c)
 	go c.supervise()
 	return c, nil
 }
@@ -88,9 +97,10 @@ func (c *child) launch() (*running, error) {
 		Setpgid:    true, // so that Ctrl-C reaches only this process, which stops them in order
 		Credential: c.credential,
 	}
-	if err := c.stack.forker.start(cmd); err != nil {
+	if err := c.fork(cmd); err != nil {
 		return nil, err
 	}
+	c.pid.Store(int64(cmd.Process.Pid))
 	life := &running{cmd: cmd, exited: make(chan struct{})}
 	rec, err := newRecord(c.name, cmd.Process.Pid, c.signal)
 	switch {
@@ -108,6 +118,14 @@ func (c *child) launch() (*running, error) {
 		return nil, err
 	}
 	return life, nil
+}
+
+// fork starts a process on this machine or in the child's host.
+func (c *child) fork(cmd *exec.Cmd) error {
+	if c.host != nil {
+		return c.host.fork(cmd)
+	}
+	return c.stack.forker.start(cmd)
 }
 
 // ready polls until the probe succeeds, the daemon ends, or the timeout is over.
@@ -165,6 +183,7 @@ func (c *child) logTail() string {
 // supervise owns the child from ready to stop.
 func (c *child) supervise() {
 	defer close(c.done)
+	defer c.stack.untrack(c)
 	backoff := backoffMin
 	for {
 		began := time.Now()
@@ -176,6 +195,13 @@ func (c *child) supervise() {
 		}
 		if time.Since(began) > backoffMax {
 			backoff = backoffMin
+		}
+		if c.hold.on() {
+			c.stack.step(Step{Name: c.name, Kind: StepNote, Detail: "killed, and not restarted before it is released"})
+			if !c.hold.await(c.stop) {
+				c.forget()
+				return
+			}
 		}
 		c.stack.step(Step{Name: c.name, Kind: StepCrashed, Detail: fmt.Sprintf("(%v), restarting in %s; log: %s", c.now.err, backoff, c.logPath())})
 		for {
@@ -209,7 +235,11 @@ func (c *child) pause(d time.Duration) bool {
 
 // end stops one process and returns when it is gone.
 func (c *child) end(life *running) {
-	_ = life.cmd.Process.Signal(c.signal) // it may already be gone
+	sig := c.signal
+	if c.lost.Load() {
+		sig = syscall.SIGKILL
+	}
+	_ = life.cmd.Process.Signal(sig) // it may already be gone
 	timer := time.NewTimer(c.grace)
 	defer timer.Stop()
 	select {

@@ -24,6 +24,9 @@ func Clean(path string) error {
 		return err
 	}
 	_, err = endLeftovers(d.path)
+	if _, hosts := os.Stat(d.join("hosts")); err == nil && hosts == nil {
+		err = (&Stack{dir: d}).removeFabric()
+	}
 	if err == nil {
 		err = os.RemoveAll(d.path)
 	}

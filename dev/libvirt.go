@@ -17,53 +17,65 @@ const (
 	libvirtURI     = "qemu:///system"
 )
 
-// libvirt starts libvirtd and virtlogd if they do not run yet, and later stops only what it
-// started. Running domains survive libvirtd, so their owner must end them first.
+// libvirt starts libvirtd and virtlogd on this machine if they do not run yet, and later stops only
+// what it started. Running domains survive libvirtd, so their owner must end them first.
 func (s *Stack) libvirt() *part {
-	var virtlogd, libvirtd, virsh string
+	var tools libvirtTools
 	return &part{
 		name: "libvirt",
 		check: func() (err error) {
-			if answers(libvirtSocket) {
-				return nil
+			if !answers(libvirtSocket) {
+				tools, err = findLibvirt()
 			}
-			if virtlogd, err = lookPath("virtlogd", "libvirt-daemon"); err != nil {
-				return err
-			}
-			if libvirtd, err = lookPath("libvirtd", "libvirt-daemon-system"); err != nil {
-				return err
-			}
-			virsh, err = lookPath("virsh", "libvirt-clients")
 			return err
 		},
 		start: func(ctx context.Context, p *part) (string, error) {
-			if libvirtd == "" {
+			if tools.libvirtd == "" {
 				return "(already running)", nil
 			}
-			if err := os.MkdirAll(filepath.Dir(libvirtSocket), 0o755); err != nil {
-				return "", err
-			}
-			if !answers(virtlogdSocket) {
-				err := s.spawnIn(ctx, p, spec{name: "virtlogd", path: virtlogd, signal: syscall.SIGTERM, grace: 5 * time.Second},
-					10*time.Second, func(ctx context.Context) error { return dial(ctx, virtlogdSocket) })
-				if err != nil {
-					return "", err
-				}
-			}
-			return "at " + libvirtURI, s.spawnIn(ctx, p, spec{name: "libvirtd", path: libvirtd, signal: syscall.SIGTERM, grace: 10 * time.Second},
-				30*time.Second, func(ctx context.Context) error {
-					if err := dial(ctx, libvirtSocket); err != nil {
-						return err
-					}
-					// The socket exists before the QEMU driver is loaded.
-					_, _, err := s.run(ctx, nil, "", virsh, "-c", libvirtURI, "version")
-					return err
-				})
+			return "at " + libvirtURI, s.startLibvirt(ctx, tools, nil, &p.children)
 		},
 	}
 }
 
-// LibvirtURI returns the URI of libvirt.
+type libvirtTools struct{ virtlogd, libvirtd, virsh string }
+
+func findLibvirt() (t libvirtTools, err error) {
+	if t.virtlogd, err = lookPath("virtlogd", "libvirt-daemon"); err != nil {
+		return t, err
+	}
+	if t.libvirtd, err = lookPath("libvirtd", "libvirt-daemon-system"); err != nil {
+		return t, err
+	}
+	t.virsh, err = lookPath("virsh", "libvirt-clients")
+	return t, err
+}
+
+// startLibvirt starts the daemons on a host, or on this machine without one.
+func (s *Stack) startLibvirt(ctx context.Context, tools libvirtTools, h *Host, children *[]*child, args ...string) error {
+	logSocket, socket, uri := h.path(virtlogdSocket), h.path(libvirtSocket), h.LibvirtURI()
+	if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil {
+		return err
+	}
+	if !answers(logSocket) {
+		err := s.spawnAs(ctx, children, spec{name: "virtlogd", path: tools.virtlogd, signal: syscall.SIGTERM, grace: 5 * time.Second, host: h},
+			10*time.Second, func(ctx context.Context) error { return dial(ctx, logSocket) })
+		if err != nil {
+			return err
+		}
+	}
+	return s.spawnAs(ctx, children, spec{name: "libvirtd", path: tools.libvirtd, args: args, signal: syscall.SIGTERM, grace: 10 * time.Second, host: h},
+		30*time.Second, func(ctx context.Context) error {
+			if err := dial(ctx, socket); err != nil {
+				return err
+			}
+			// The socket exists before the QEMU driver is loaded.
+			_, _, err := s.run(ctx, nil, "", tools.virsh, "-c", uri, "version")
+			return err
+		})
+}
+
+// LibvirtURI returns the URI of this machine's libvirt.
 func (s *Stack) LibvirtURI() string { return libvirtURI }
 
 func answers(socket string) bool {

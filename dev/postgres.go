@@ -61,6 +61,9 @@ func (s *Stack) postgres() *part {
 			if err := s.initdb(ctx, initdb, cred, password); err != nil {
 				return "", err
 			}
+			if err := s.writeHBA(); err != nil {
+				return "", err
+			}
 			if err := s.awaitOldBackends(ctx); err != nil {
 				return "", err
 			}
@@ -130,6 +133,31 @@ func (s *Stack) initdb(ctx context.Context, initdb string, cred *syscall.Credent
 		return err
 	}
 	return os.Rename(half, data)
+}
+
+const passwordAuth = "scram-sha-256" //nolint:gosec // the name of a method, no password
+
+// hbaRules say from where clients may connect. Every user needs a password.
+func (s *Stack) hbaRules() []string {
+	const everybody = "all all" //nolint:dupword // every database, every user
+	rules := []string{"local " + everybody + " " + passwordAuth, "host " + everybody + " 127.0.0.1/32 " + passwordAuth}
+	if s.cfg.Fabric.IsValid() {
+		rules = append(rules, fmt.Sprintf("host %s %s %s", everybody, s.cfg.Fabric.Masked(), passwordAuth))
+	}
+	return rules
+}
+
+func (s *Stack) writeHBA() error {
+	text := strings.Join(s.hbaRules(), "\n") + "\n"
+	return os.WriteFile(s.dir.join("postgres", "hba.conf"), []byte(text), 0o644) //nolint:gosec // Postgres' user reads it
+}
+
+// postgresListen returns the addresses at which Postgres listens: loopback for people, and the fabric for hosts.
+func (s *Stack) postgresListen() string {
+	if s.cfg.Fabric.IsValid() {
+		return "127.0.0.1," + s.postgresAddr().String()
+	}
+	return "127.0.0.1"
 }
 
 // disownDeadPostmaster lets Postgres start where PID 1 does not reap processes, as in many
@@ -210,22 +238,30 @@ func (s *Stack) postgresArgs() []string {
 	}
 	args := []string{"-D", s.dir.join("postgres", "data")}
 	for _, setting := range [][2]string{
-		{"listen_addresses", "127.0.0.1"},
+		{"listen_addresses", s.postgresListen()},
+		{"hba_file", s.dir.join("postgres", "hba.conf")},
 		{"port", strconv.Itoa(s.cfg.PostgresPort)},
 		{"unix_socket_directories", s.dir.join("postgres")},
 		{"fsync", durable},
 		{"synchronous_commit", durable},
 		{"full_page_writes", durable},
-		{"shared_buffers", "64MB"},
-		{"max_connections", "200"},
-		{"max_wal_size", "512MB"},
-		{"dynamic_shared_memory_type", "mmap"}, // in the data directory; a killed server would leave POSIX shared memory behind
-		{"log_line_prefix", "%m [%p] %u@%d "},
-		{"timezone", "UTC"},
 	} {
 		args = append(args, "-c", setting[0]+"="+setting[1])
 	}
+	for _, setting := range postgresSettings {
+		args = append(args, "-c", setting[0]+"="+setting[1])
+	}
 	return args
+}
+
+// postgresSettings are the same however Postgres runs.
+var postgresSettings = [][2]string{
+	{"shared_buffers", "64MB"},
+	{"max_connections", "200"},
+	{"max_wal_size", "512MB"},
+	{"dynamic_shared_memory_type", "mmap"}, // in the data directory; a killed server would leave POSIX shared memory behind
+	{"log_line_prefix", "%m [%p] %u@%d "},
+	{"timezone", "UTC"},
 }
 
 func (s *Stack) postgresAnswers(ctx context.Context) error {
@@ -276,9 +312,19 @@ func (s *Stack) SuperuserURL(db string) (string, error) {
 	return s.postgresURL(superuser, password, db), err
 }
 
+// postgresURL returns a URL with all databases. A client looks for the one that accepts writes by itself, so that it also sees what happens when
+// that one is lost.
 func (s *Stack) postgresURL(role, password, db string) string {
-	return (&url.URL{
-		Scheme: "postgres", User: url.UserPassword(role, password),
-		Host: fmt.Sprintf("127.0.0.1:%d", s.cfg.PostgresPort), Path: "/" + db, RawQuery: "sslmode=disable",
-	}).String()
+	query, addrs := "sslmode=disable", []netip.Addr{s.postgresAddr()}
+	if s.cfg.Databases > 1 {
+		query, addrs = query+"&target_session_attrs=read-write", nil
+		for i := range s.cfg.Databases {
+			addrs = append(addrs, s.databaseAddr(i))
+		}
+	}
+	hosts := make([]string, len(addrs))
+	for i, a := range addrs {
+		hosts[i] = netip.AddrPortFrom(a, uint16(s.cfg.PostgresPort)).String()
+	}
+	return (&url.URL{Scheme: "postgres", User: url.UserPassword(role, password), Host: strings.Join(hosts, ","), Path: "/" + db, RawQuery: query}).String()
 }

@@ -22,13 +22,11 @@ type Program struct {
 	Timeout time.Duration
 }
 
-// Run starts a program, waits until it is ready and supervises it like the stack's own daemons.
+// Run starts a program on this machine, waits until it is ready and supervises it like the stack's own daemons.
 // When the stack stops, it stops the programs first, the last one started first, and then its own
 // daemons.
 func (s *Stack) Run(ctx context.Context, p Program) error {
-	began := time.Now()
-	s.step(Step{Name: p.Name, Kind: StepStarting})
-	c, err := s.spawn(ctx, spec{name: p.Name, path: p.Path, args: p.Args, env: p.Env, signal: syscall.SIGTERM, grace: p.Grace}, p.Timeout, p.Ready)
+	c, err := s.runProgram(ctx, p, nil)
 	if err != nil {
 		return err
 	}
@@ -42,21 +40,34 @@ func (s *Stack) Run(ctx context.Context, p Program) error {
 		c.shutdown()
 		return errors.New("the stack is stopping")
 	}
-	s.step(Step{Name: p.Name, Kind: StepReady, Took: time.Since(began)})
 	return nil
+}
+
+func (s *Stack) runProgram(ctx context.Context, p Program, h *Host) (*child, error) {
+	began := time.Now()
+	name := h.prefix() + p.Name
+	s.step(Step{Name: name, Kind: StepStarting})
+	c, err := s.spawn(ctx, spec{name: p.Name, path: p.Path, args: p.Args, env: p.Env, signal: syscall.SIGTERM, grace: p.Grace, host: h}, p.Timeout, p.Ready)
+	if err == nil {
+		s.step(Step{Name: name, Kind: StepReady, Took: time.Since(began)})
+	}
+	return c, err
 }
 
 // stopPrograms stops the programs, the last one started first.
 func (s *Stack) stopPrograms() {
 	s.mu.Lock()
-	s.stopping = true
 	programs := s.programs
 	s.programs = nil
 	s.mu.Unlock()
-	for _, program := range slices.Backward(programs) {
+	s.stopChildren(programs)
+}
+
+func (s *Stack) stopChildren(children []*child) {
+	for _, c := range slices.Backward(children) {
 		began := time.Now()
-		s.step(Step{Name: program.name, Kind: StepStopping})
-		program.shutdown()
-		s.step(Step{Name: program.name, Kind: StepStopped, Took: time.Since(began)})
+		s.step(Step{Name: c.name, Kind: StepStopping})
+		c.shutdown()
+		s.step(Step{Name: c.name, Kind: StepStopped, Took: time.Since(began)})
 	}
 }

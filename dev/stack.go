@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"husk/dev/balance"
+	"husk/dev/fabric"
 )
 
 // Parts is a set of services that a stack can run.
@@ -37,13 +40,16 @@ type Config struct {
 	StateDir string
 	Parts    Parts // Default
 
+	// Databases is the number of databases of a fleet: with more than one, a primary and standbys on hosts of their own (patroni.go).
+	Databases int
+
 	PostgresPort int // 15432
 	CephMonPort  int // 3300
 	RegistryPort int // 5000
 
-	// Bind is where Ceph's daemons listen: 127.0.0.1, or the address of a bridge, so that agents in
-	// other network namespaces can reach them. Postgres and the registry stay on loopback.
-	Bind netip.Addr
+	// Fabric is the range of the network that connects the hosts of a fleet (hosts.go). If it is set, Ceph
+	// listens there and not on loopback, and Postgres also there. It has at least 256 addresses.
+	Fabric netip.Prefix
 
 	// OSDSizeBytes is the size of the sparse file of the OSD, 20 GiB by default. It only matters at
 	// the first start.
@@ -66,9 +72,6 @@ func (c Config) withDefaults() Config {
 	c.CephMonPort = cmp.Or(c.CephMonPort, 3300)
 	c.RegistryPort = cmp.Or(c.RegistryPort, 5000)
 	c.OSDSizeBytes = cmp.Or(c.OSDSizeBytes, 20<<30)
-	if !c.Bind.IsValid() {
-		c.Bind = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	}
 	if c.Progress == nil {
 		c.Progress = func(Step) {}
 	}
@@ -87,9 +90,14 @@ type Stack struct {
 	done     chan struct{}
 	err      error // of stopping; read after done
 
-	mu       sync.Mutex
-	programs []*child
-	stopping bool // start no further programs
+	fabric *fabric.Fabric // nil without hosts
+
+	mu        sync.Mutex
+	programs  []*child
+	children  map[string]*child // all, by name
+	hosts     []*Host
+	balancers []*balance.Balancer
+	stopping  bool // start no further programs or hosts
 
 	rolePassword string
 }
@@ -119,7 +127,7 @@ func Start(ctx context.Context, cfg Config) (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Stack{cfg: cfg, dir: dir, forker: newForker(), stop: make(chan struct{}), done: make(chan struct{})}
+	s := &Stack{cfg: cfg, dir: dir, forker: newForker(), children: map[string]*child{}, stop: make(chan struct{}), done: make(chan struct{})}
 	if err := s.up(ctx); err != nil {
 		return nil, errors.Join(err, s.down())
 	}
@@ -135,10 +143,17 @@ func (s *Stack) up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.makeFabric(); err != nil {
+		return err
+	}
+	postgres := s.postgres
+	if s.cfg.Databases > 1 {
+		postgres = s.patroni
+	}
 	for _, known := range []struct {
 		bit  Parts
 		part func() *part
-	}{{Postgres, s.postgres}, {Ceph, s.ceph}, {Libvirt, s.libvirt}, {Registry, s.registry}} {
+	}{{Postgres, postgres}, {Ceph, s.ceph}, {Libvirt, s.libvirt}, {Registry, s.registry}} {
 		if s.cfg.Parts&known.bit != 0 {
 			s.parts = append(s.parts, known.part())
 		}
@@ -183,6 +198,10 @@ func (s *Stack) SetUp() error { return s.dir.mark(markUp) }
 // down stops the programs, then the parts in parallel, each from its last child to its first.
 func (s *Stack) down() error {
 	unmarked := s.dir.mark(markNotUp)
+	s.mu.Lock()
+	s.stopping = true
+	s.mu.Unlock()
+	left := s.stopHosts()
 	s.stopPrograms()
 	var wg sync.WaitGroup
 	for _, p := range s.parts {
@@ -197,8 +216,9 @@ func (s *Stack) down() error {
 		})
 	}
 	wg.Wait()
+	left = errors.Join(left, s.closeFabric())
 	s.forker.close()
-	return errors.Join(unmarked, s.dir.close())
+	return errors.Join(unmarked, left, s.dir.close())
 }
 
 // Stop stops everything and returns when nothing is running any more or ctx ends.
@@ -222,12 +242,31 @@ func (s *Stack) step(step Step) { s.cfg.Progress(step) }
 
 // spawnIn starts a daemon as the next child of a part.
 func (s *Stack) spawnIn(ctx context.Context, p *part, sp spec, timeout time.Duration, probe func(context.Context) error) error {
+	return s.spawnAs(ctx, &p.children, sp, timeout, probe)
+}
+
+// spawnAs starts a daemon as the next of some children.
+func (s *Stack) spawnAs(ctx context.Context, children *[]*child, sp spec, timeout time.Duration, probe func(context.Context) error) error {
 	if s.cfg.Throwaway {
 		sp.signal = syscall.SIGKILL
 	}
 	c, err := s.spawn(ctx, sp, timeout, probe)
 	if err == nil {
-		p.children = append(p.children, c)
+		*children = append(*children, c)
 	}
 	return err
+}
+
+func (s *Stack) track(c *child) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.children[c.name] = c
+}
+
+func (s *Stack) untrack(c *child) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.children[c.name] == c {
+		delete(s.children, c.name)
+	}
 }

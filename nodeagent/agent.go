@@ -15,15 +15,19 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 
 	"husk"
+	"husk/nodeagent/lease"
 	"husk/nodeagent/network"
 	"husk/nodeagent/vm"
 	"husk/pki"
@@ -73,6 +77,9 @@ type Agent struct {
 	workers map[uuid.UUID]*worker
 	stopped bool // the node is shutting down; nothing new is started
 
+	lease   *lease.Lease
+	applied atomic.Int64 // the revision of the desired state that reconcile has applied
+
 	adopted bool // the running pods of the previous agent are attached; only reconcile uses it
 }
 
@@ -103,6 +110,9 @@ func New(ctx context.Context, cfg Config) (*Agent, error) {
 	if a.usage, err = openUsageLog(filepath.Join(cfg.StateDir, "runs")); err != nil {
 		return nil, err
 	}
+	if a.lease, err = lease.Open(cfg.StateDir); err != nil {
+		return nil, err
+	}
 	a.reports = newReporter(a.server, a.usage, a.log)
 	a.metrics = newMetrics(a)
 	return a, nil
@@ -121,6 +131,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	renewal := &renewal{server: a.server, holder: a.holder, file: identityFile(a.cfg.StateDir), log: a.log, id: a.id}
 	running.Go(func() { renewal.run(loopCtx) })
 	running.Go(func() { a.heartbeat(loopCtx) })
+	running.Go(func() { lease.Guard(loopCtx, a.lease, a.cfg.StateDir, a.log) })
 	running.Go(func() { a.countTraffic(loopCtx) })
 	running.Go(func() { a.sampleLoop(loopCtx) })
 	running.Go(func() { a.clockLoop(loopCtx) })
@@ -142,6 +153,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	stopWork()
 	a.waitWorkers()
 	reporting.Wait()
+	if a.cfg.StopPodsOnExit {
+		if err := lease.Dismiss(a.cfg.StateDir); err != nil {
+			a.log.Warn("the watchdog still runs", "error", err)
+		}
+	}
 	a.server.close()
 	a.vms.Close()
 	return endpoint()
@@ -154,11 +170,8 @@ const nodeStopGrace = 10 * time.Second
 func (a *Agent) stopPods() {
 	a.mu.Lock()
 	a.stopped = true
-	workers := make([]*worker, 0, len(a.workers))
-	for _, w := range a.workers {
-		workers = append(workers, w)
-	}
 	a.mu.Unlock()
+	workers := a.allWorkers()
 	for _, w := range workers {
 		w.park()
 	}
@@ -174,13 +187,13 @@ func (a *Agent) stopPods() {
 }
 
 func (a *Agent) waitWorkers() {
-	a.mu.Lock()
-	workers := make([]*worker, 0, len(a.workers))
-	for _, w := range a.workers {
-		workers = append(workers, w)
-	}
-	a.mu.Unlock()
-	for _, w := range workers {
+	for _, w := range a.allWorkers() {
 		<-w.done
 	}
+}
+
+func (a *Agent) allWorkers() []*worker {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Collect(maps.Values(a.workers))
 }

@@ -78,8 +78,8 @@ func (s *serverClient) renew(ctx context.Context, request string) (openapi.Renew
 
 // desired waits for a desired state that is newer than the known revision, or until the poll ends. It returns only the changes since then, if the
 // server knows them. A server of an earlier version ignores the parameter changes, and returns the whole state.
-func (s *serverClient) desired(ctx context.Context, after int64) (husk.DesiredState, error) {
-	wait := int(pollWait.Seconds())
+func (s *serverClient) desired(ctx context.Context, after int64, patience time.Duration) (husk.DesiredState, error) {
+	wait := int(patience.Seconds())
 	params := openapi.GetDesiredStateParams{After: &after, Changes: new(true), WaitSeconds: &wait}
 	state, err := decode[husk.DesiredState]("get the desired state")(s.api.GetDesiredState(ctx, &params))
 	// The changes since the first part follow as changes, because its revision is kept.

@@ -11,13 +11,16 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
 	"husk"
 	"husk/guest"
+	"husk/nodeagent/lease"
 	"husk/openapi"
+	"husk/route"
 )
 
 // wholeEvery is how often the agent gets the whole desired state, in order to compare it with the sum of the changes.
@@ -39,9 +42,9 @@ func (a *Agent) follow(ctx context.Context, out chan husk.DesiredState) {
 		if time.Since(wholeAt) > wholeEvery {
 			known = none
 		}
-		state, err := a.server.desired(ctx, known)
+		state, regained, err := a.poll(ctx, known)
 		if err != nil {
-			if ctx.Err() == nil {
+			if ctx.Err() == nil && !regained {
 				a.log.Warn("cannot get the desired state; retrying", "error", err)
 				wait.sleep(ctx)
 			}
@@ -82,6 +85,40 @@ func (a *Agent) follow(ctx context.Context, out chan husk.DesiredState) {
 	}
 }
 
+// poll gets the desired state. If the node gets its lease back meanwhile, it returns regained, so that the next request asks what has changed since.
+func (a *Agent) poll(ctx context.Context, known int64) (_ husk.DesiredState, regained bool, _ error) {
+	again := a.lease.Regained()
+	wait := pollWait
+	if a.lease.Left() > 0 && !a.lease.MayWrite() {
+		wait = 0
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-again:
+			cancel()
+		}
+	})
+	sent := lease.Now()
+	state, err := a.server.desired(ctx, known, wait)
+	cancel()
+	watching.Wait()
+	if err == nil && a.lease.Confirm(sent) {
+		for _, w := range a.allWorkers() {
+			w.poke()
+		}
+	}
+	select {
+	case <-again:
+		regained = true
+	default:
+	}
+	return state, regained, err
+}
+
 // compare checks that the sum of the changes is the whole state. If it is not, the whole state replaces it.
 func (a *Agent) compare(sum, whole husk.DesiredState, known bool) {
 	if !known || sum.Revision != whole.Revision {
@@ -120,11 +157,20 @@ var capabilities = []string{husk.CapabilityPrivileged, husk.CapabilityConfigs, h
 // heartbeat renews the lease until ctx ends.
 func (a *Agent) heartbeat(ctx context.Context) {
 	var interval time.Duration
+	var last openapi.Lease
 	for {
-		lease, err := a.server.heartbeat(ctx, openapi.Heartbeat{
+		beat := openapi.Heartbeat{
 			Capacity: openapi.Capacity(a.cfg.Capacity), VmmOverheadMiB: a.cfg.OverheadMiB + guest.ShareMiB, ScratchGiB: &a.cfg.ScratchGiB,
-			Endpoint: "https://" + a.cfg.Listen, Capabilities: &capabilities,
-		})
+			Endpoint: "https://" + a.cfg.Listen, Capabilities: &capabilities, StorageAddress: storageAddress(ctx, last),
+		}
+		if openapi.Value(last.Recovering) {
+			beat.Revision, beat.Machines = a.countMachines(ctx)
+		}
+		sent := lease.Now()
+		got, err := a.server.heartbeat(ctx, beat)
+		if err == nil {
+			err = a.lease.Extend(sent, time.Duration(got.LeaseSeconds)*time.Second)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -132,8 +178,11 @@ func (a *Agent) heartbeat(ctx context.Context) {
 			a.log.Warn("heartbeat not accepted; retrying", "error", err)
 			interval = time.Second
 		default:
-			interval = time.Duration(lease.HeartbeatSeconds) * time.Second
-			if lease.Resync {
+			last, interval = got, time.Duration(got.HeartbeatSeconds)*time.Second
+			if openapi.Value(got.Recovering) || beat.StorageAddress == nil && storageAddress(ctx, got) != nil {
+				interval = time.Second
+			}
+			if got.Resync {
 				a.reports.resync()
 			}
 			a.metrics.heartbeat.SetToCurrentTime()
@@ -144,4 +193,32 @@ func (a *Agent) heartbeat(ctx context.Context) {
 		case <-time.After(interval):
 		}
 	}
+}
+
+// storageAddress returns the address from which this node reaches Ceph, and nil if the server has not said where that is.
+func storageAddress(ctx context.Context, l openapi.Lease) *string {
+	for _, monitor := range openapi.Value(l.CephMonitors) {
+		if at, err := route.Source(ctx, monitor); err == nil {
+			return new(at.String())
+		}
+	}
+	return nil
+}
+
+// countMachines returns how many machines this node has, or may have, after it has applied a revision of the desired state. It returns nil if that is
+// not known.
+func (a *Agent) countMachines(ctx context.Context) (revision *int64, machines *int) {
+	applied, n := a.applied.Load(), a.vms.Outstanding()
+	for _, w := range a.allWorkers() {
+		if !w.settled.Load() {
+			n++ // it may be about to start one
+		}
+	}
+	domains, err := a.vms.List(ctx)
+	if err != nil {
+		a.log.Warn("cannot count the machines of this node; retrying", "error", err)
+		return nil, nil
+	}
+	n += len(domains)
+	return &applied, &n
 }

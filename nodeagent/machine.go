@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"husk"
@@ -44,6 +45,10 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 			return err
 		}
 	}
+	if !running && w.writes(desired) && !w.agent.lease.MayWrite() {
+		w.awaitLease(ctx, desired)
+		return ctx.Err()
+	}
 	if !running && desired.ValuesError != "" {
 		return w.cannotStart(desired, desired.ValuesError, errors.New(desired.ValuesError))
 	}
@@ -67,6 +72,22 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 	return w.attend(ctx, desired, domain)
 }
 
+// awaitLease waits until the node may start machines that write volumes, or the desired state changes.
+func (w *worker) awaitLease(ctx context.Context, desired husk.DesiredPod) {
+	const step = "its node has lost the server, and the pod may be started on another node"
+	_ = w.cannotStart(desired, step, nil) //nolint:errcheck // it only reports
+	select {
+	case <-ctx.Done():
+	case <-w.wake:
+	}
+	w.poke() // the next round decides again what to do
+}
+
+// writes reports whether the pod's machine writes volumes.
+func (*worker) writes(desired husk.DesiredPod) bool {
+	return slices.ContainsFunc(desired.Disks, func(d husk.DesiredDisk) bool { return !d.ReadOnly })
+}
+
 // cannotStart reports which step of a pod's start has failed, and returns the error. The error itself
 // has details of the node, which are not for tenants.
 func (w *worker) cannotStart(desired husk.DesiredPod, step string, err error) error {
@@ -86,8 +107,11 @@ func (w *worker) limitMemory(ctx context.Context, desired husk.DesiredPod) error
 func (w *worker) machineDied(desired husk.DesiredPod) (over bool, err error) {
 	w.agent.metrics.deaths.Inc()
 	reason, message := "MachineDied", "the virtual machine ended by itself: the guest crashed, or the node went down"
-	if w.rec.Silent {
+	switch {
+	case w.rec.Silent:
 		reason, message = "GuestSilent", "the guest did not respond in time, and its virtual machine was stopped"
+	case w.writes(desired) && w.agent.lease.Left() == 0:
+		reason, message = "LeaseExpired", "its node has lost the server, so its virtual machine was stopped before the pod could be started on another node"
 	}
 	if desired.RestartPolicy == husk.RestartNever {
 		return true, w.end(desired, husk.EventFailed, reason, message, nil)

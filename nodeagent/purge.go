@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"husk/nodeagent/lease"
 	"husk/nodeagent/network"
 	"husk/nodeagent/vm"
 )
@@ -38,5 +39,5 @@ func Purge(ctx context.Context, stateDir, libvirtURI string) error {
 		err = errors.Join(err, vms.Destroy(ctx, d.PodID))
 	}
 	vms.Close()
-	return errors.Join(err, network.Clear())
+	return errors.Join(err, network.Clear(), lease.Dismiss(stateDir))
 }

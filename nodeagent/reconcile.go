@@ -104,12 +104,17 @@ func (a *Agent) pass(ctx, workCtx context.Context, desired husk.DesiredState) {
 	for _, id := range p.dismiss {
 		a.dismiss(id)
 	}
+	clean := true
 	for _, id := range p.orphans {
 		if err := a.destroy(ctx, id); err != nil {
 			a.log.Error("orphan not removed; retrying", "pod", id, "error", err)
+			clean = false
 			continue
 		}
 		a.log.Info("orphan removed", "pod", id)
+	}
+	if clean {
+		a.applied.Store(desired.Revision)
 	}
 	if err := a.net.RemoveUnused(); err != nil {
 		a.log.Error("network is not in its desired state; retrying", "error", err)

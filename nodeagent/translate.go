@@ -39,7 +39,7 @@ func guestShare(chargedMiB, overheadMiB int) int {
 
 func machineSpec(desired husk.DesiredPod, port network.Port, mtu, overheadMiB int) (vm.Spec, error) {
 	spec := vm.Spec{
-		PodID: desired.ID, TenantID: desired.TenantID, Generation: desired.Generation, CPUs: (desired.Resources.CPUMillis + 999) / 1000,
+		PodID: desired.ID, TenantID: desired.TenantID, Placement: desired.Placement, Generation: desired.Generation, CPUs: (desired.Resources.CPUMillis + 999) / 1000,
 		MemoryMiB: desired.Resources.MemoryMiB + guestShare(desired.VMMOverheadMiB, overheadMiB), CephUser: desired.Ceph.User, CephKey: desired.Ceph.Key,
 		ScratchGiB: desired.ScratchGiB, Tap: port.Tap(), MAC: port.MAC.String(), MTU: mtu,
 	}

@@ -30,6 +30,8 @@ import (
 // record is what an agent must remember about a pod after a crash, in addition to what libvirt and
 // the guest know.
 type record struct {
+	// Placement is the one that the rest is about. It is 0 if an agent stored it that did not know placements.
+	Placement int64 `json:"placement,omitempty"`
 	// Started: the machine has run. If there is no machine later, it has ended, and is not waiting
 	// for its first start.
 	Started  bool            `json:"started"`
@@ -63,6 +65,8 @@ type worker struct {
 	// guest is the channel to the pod's husk-init while it is connected, for requests from outside.
 	guest atomic.Pointer[guest.Client]
 	over  atomic.Bool // the pod has ended
+	// settled: the pod is in its desired state, and the worker does nothing until that changes.
+	settled atomic.Bool
 
 	adopted bool // the machine was running before this round; its guest may already have the pod
 	// startedHere: this agent, not a previous one, has started the machine. silentSince is when this
@@ -111,11 +115,19 @@ func (w *worker) tell(desired husk.DesiredPod) {
 	changed := desired.Generation >= w.desired.Generation && !reflect.DeepEqual(desired, w.desired)
 	if changed {
 		w.desired = desired
+		w.settled.Store(false)
 	}
 	w.mu.Unlock()
 	if changed {
 		w.poke()
 	}
+}
+
+// settle notes that the worker has nothing to do, unless the desired state has changed since it began.
+func (w *worker) settle(done husk.DesiredPod) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.settled.Store(reflect.DeepEqual(done, w.desired))
 }
 
 // park requests that the machine stops without ending the pod; see stopForNode.
@@ -151,8 +163,9 @@ func (w *worker) run() {
 	var wait backoff
 	for ctx.Err() == nil {
 		desired, parking := w.current()
-		var err error
+		err := w.leaveEarlier(ctx, desired)
 		switch {
+		case err != nil:
 		case parking:
 			err = w.stopForNode(ctx, desired)
 		case desired.State == husk.DesiredGone:
@@ -173,11 +186,36 @@ func (w *worker) run() {
 			continue
 		}
 		wait.reset()
-		select { // settled: wait for a new desired state
+		w.settle(desired)
+		select { // wait for a new desired state
 		case <-ctx.Done():
 		case <-w.wake:
 		}
 	}
+}
+
+// leaveEarlier removes what is left of an earlier placement of the pod on this node, which was fenced or ended elsewhere meanwhile.
+func (w *worker) leaveEarlier(ctx context.Context, desired husk.DesiredPod) error {
+	earlier := func(p int64) bool { return p != 0 && desired.Placement != 0 && p != desired.Placement }
+	if w.rec.Placement == desired.Placement {
+		return nil
+	}
+	domain, _, err := w.agent.vms.Find(ctx, w.id)
+	if err != nil {
+		return err
+	}
+	if earlier(w.rec.Placement) || earlier(domain.Placement) {
+		w.log.Warn("removing what is left of an earlier placement of the pod", "earlier", max(w.rec.Placement, domain.Placement), "placement", desired.Placement)
+		w.closeLogs()
+		if err := w.agent.destroy(ctx, w.id); err != nil {
+			return err
+		}
+		w.over.Store(false)
+		w.rec = record{}
+		w.makeLogs(desired)
+	}
+	w.rec.Placement = desired.Placement
+	return nil
 }
 
 // unknown leaves the pod as it is. A newer server may know instructions that this agent does not,
@@ -218,7 +256,7 @@ func (w *worker) report(desired husk.DesiredPod, event husk.PhaseEvent, reason, 
 		reason, message = w.rec.Reason, w.rec.Message
 	}
 	w.agent.reports.set(husk.PodReport{
-		PodID: w.id, Generation: desired.Generation, Event: event, Reason: reason, Message: message, Restarts: w.rec.Restarts,
+		PodID: w.id, Placement: desired.Placement, Generation: desired.Generation, Event: event, Reason: reason, Message: message, Restarts: w.rec.Restarts,
 		Containers: containers, DomainStartingAt: t.DomainStartingAt, DomainStartedAt: t.DomainStartedAt, GuestReadyAt: t.GuestReadyAt,
 		RunningAt: t.RunningAt,
 	})
@@ -228,7 +266,7 @@ func (w *worker) report(desired husk.DesiredPod, event husk.PhaseEvent, reason, 
 // guest cannot report it again.
 func (w *worker) end(desired husk.DesiredPod, event husk.PhaseEvent, reason, message string, containers []husk.ContainerStatus) error {
 	r := reports.Bounded(husk.PodReport{
-		PodID: w.id, Generation: desired.Generation, Event: event, Reason: reason, Message: message, Restarts: w.rec.Restarts, Containers: containers,
+		PodID: w.id, Placement: desired.Placement, Generation: desired.Generation, Event: event, Reason: reason, Message: message, Restarts: w.rec.Restarts, Containers: containers,
 	})
 	w.rec.Final = &r
 	w.over.Store(true)

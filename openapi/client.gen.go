@@ -275,6 +275,31 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
 	ListNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetFence Show what is cut off if a node is fenced
+	//
+	// For operators of the platform.
+	//
+	// Corresponds with GET /v1/admin/nodes/{nodeId}/fence (the `GetFence` operationId).
+	GetFence(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// FenceNodeWithBody Cut a node off from its pods' volumes, and move its pods
+	//
+	// The server does this by itself when a node is lost. It puts the node's Ceph clients on the blocklist, and moves the pods once the blocklist is in effect. The node's machines end, and the server places no pods on the node until it has removed them. With `machineIsOff`, you state that the node has no power, and the server does not wait for the blocklist: if that is not true, volumes can be damaged. For operators of the platform.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/admin/nodes/{nodeId}/fence (the `FenceNode` operationId).
+	FenceNodeWithBody(ctx context.Context, nodeID openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// FenceNode Cut a node off from its pods' volumes, and move its pods
+	//
+	// The server does this by itself when a node is lost. It puts the node's Ceph clients on the blocklist, and moves the pods once the blocklist is in effect. The node's machines end, and the server places no pods on the node until it has removed them. With `machineIsOff`, you state that the node has no power, and the server does not wait for the blocklist: if that is not true, volumes can be damaged. For operators of the platform.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/admin/nodes/{nodeId}/fence (the `FenceNode` operationId).
+	FenceNode(ctx context.Context, nodeID openapi_types.UUID, body FenceNodeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetNodeMetrics Get the metrics of a node's agent in the Prometheus text format
 	//
 	// The server requests the metrics from the agent. The agent accepts only connections with a server's certificate. For operators of the platform.
@@ -1474,6 +1499,61 @@ func (c *Client) RevokeNodeCertificates(ctx context.Context, nodeID openapi_type
 // Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
 func (c *Client) ListNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListNodeCertificatesRequest(c.Server, nodeID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetFence Show what is cut off if a node is fenced
+//
+// For operators of the platform.
+//
+// Corresponds with GET /v1/admin/nodes/{nodeId}/fence (the `GetFence` operationId).
+func (c *Client) GetFence(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetFenceRequest(c.Server, nodeID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// FenceNodeWithBody Cut a node off from its pods' volumes, and move its pods
+//
+// The server does this by itself when a node is lost. It puts the node's Ceph clients on the blocklist, and moves the pods once the blocklist is in effect. The node's machines end, and the server places no pods on the node until it has removed them. With `machineIsOff`, you state that the node has no power, and the server does not wait for the blocklist: if that is not true, volumes can be damaged. For operators of the platform.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/admin/nodes/{nodeId}/fence (the `FenceNode` operationId).
+func (c *Client) FenceNodeWithBody(ctx context.Context, nodeID openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewFenceNodeRequestWithBody(c.Server, nodeID, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// FenceNode Cut a node off from its pods' volumes, and move its pods
+//
+// The server does this by itself when a node is lost. It puts the node's Ceph clients on the blocklist, and moves the pods once the blocklist is in effect. The node's machines end, and the server places no pods on the node until it has removed them. With `machineIsOff`, you state that the node has no power, and the server does not wait for the blocklist: if that is not true, volumes can be damaged. For operators of the platform.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/admin/nodes/{nodeId}/fence (the `FenceNode` operationId).
+func (c *Client) FenceNode(ctx context.Context, nodeID openapi_types.UUID, body FenceNodeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewFenceNodeRequest(c.Server, nodeID, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4008,6 +4088,87 @@ func NewListNodeCertificatesRequest(server string, nodeID openapi_types.UUID) (*
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewGetFenceRequest constructs an http.Request for the GetFence method
+func NewGetFenceRequest(server string, nodeID openapi_types.UUID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "nodeId", nodeID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/nodes/%s/fence", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewFenceNodeRequest calls the generic FenceNode builder with application/json body
+func NewFenceNodeRequest(server string, nodeID openapi_types.UUID, body FenceNodeJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewFenceNodeRequestWithBody(server, nodeID, "application/json", bodyReader)
+}
+
+// NewFenceNodeRequestWithBody constructs an http.Request for the FenceNode method, with any body, and a specified content type
+func NewFenceNodeRequestWithBody(server string, nodeID openapi_types.UUID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "nodeId", nodeID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/nodes/%s/fence", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }

@@ -217,7 +217,7 @@ func TestEnumerationsMatchTheContract(t *testing.T) {
 	phases := slices.DeleteFunc(slices.Clone(husk.Phases), func(p husk.Phase) bool { return p == husk.PhaseGone }) // the API never shows a pod that is gone
 	events := slices.DeleteFunc(slices.Clone(husk.PhaseEvents), func(e husk.PhaseEvent) bool {
 		return e == husk.EventPlaced || e == husk.EventNodeLost || e == husk.EventDelete || e == husk.EventEvict || e == husk.EventRequeue ||
-			e == husk.EventHalt || e == husk.EventStop || e == husk.EventStart // an agent cannot report these
+			e == husk.EventHalt || e == husk.EventFenced || e == husk.EventStop || e == husk.EventStart // an agent cannot report these
 	})
 	for at, want := range map[string][]string{
 		"PodPhase":              texts(phases),
@@ -227,7 +227,7 @@ func TestEnumerationsMatchTheContract(t *testing.T) {
 		"ConfigKind":            texts([]husk.ConfigKind{husk.ConfigPlain, husk.ConfigSecret}),
 		"Volume.state":          texts([]husk.VolumeState{husk.VolumeCreating, husk.VolumeAvailable, husk.VolumeInUse, husk.VolumeDeleting}),
 		"Image.state":           texts([]husk.ImageState{husk.ImageImporting, husk.ImageReady, husk.ImageFailed, husk.ImageDeleting}),
-		"Node.state":            texts([]husk.NodeState{husk.NodeJoining, husk.NodeReady, husk.NodeLost}),
+		"NodeState":             texts(husk.NodeStates),
 		"DesiredPod.state":      texts([]husk.DesiredPodState{husk.DesiredRunning, husk.DesiredFinished, husk.DesiredGone}),
 	} {
 		name, property, _ := strings.Cut(at, ".")

@@ -70,6 +70,12 @@ type ServerInterface interface {
 	// ListNodeCertificates List the certificates that were issued to a node
 	// (GET /v1/admin/nodes/{nodeId}/certificates)
 	ListNodeCertificates(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID)
+	// GetFence Show what is cut off if a node is fenced
+	// (GET /v1/admin/nodes/{nodeId}/fence)
+	GetFence(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID)
+	// FenceNode Cut a node off from its pods' volumes, and move its pods
+	// (PUT /v1/admin/nodes/{nodeId}/fence)
+	FenceNode(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID)
 	// GetNodeMetrics Get the metrics of a node's agent in the Prometheus text format
 	// (GET /v1/admin/nodes/{nodeId}/metrics)
 	GetNodeMetrics(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID)
@@ -430,6 +436,18 @@ func (_ Unimplemented) RevokeNodeCertificates(w http.ResponseWriter, r *http.Req
 // ListNodeCertificates List the certificates that were issued to a node
 // (GET /v1/admin/nodes/{nodeId}/certificates)
 func (_ Unimplemented) ListNodeCertificates(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetFence Show what is cut off if a node is fenced
+// (GET /v1/admin/nodes/{nodeId}/fence)
+func (_ Unimplemented) GetFence(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// FenceNode Cut a node off from its pods' volumes, and move its pods
+// (PUT /v1/admin/nodes/{nodeId}/fence)
+func (_ Unimplemented) FenceNode(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1472,6 +1490,58 @@ func (siw *ServerInterfaceWrapper) ListNodeCertificates(w http.ResponseWriter, r
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListNodeCertificates(w, r, nodeID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetFence operation middleware
+func (siw *ServerInterfaceWrapper) GetFence(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "nodeId" -------------
+	var nodeID openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "nodeId", chi.URLParam(r, "nodeId"), &nodeID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "nodeId", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetFence(w, r, nodeID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// FenceNode operation middleware
+func (siw *ServerInterfaceWrapper) FenceNode(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "nodeId" -------------
+	var nodeID openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "nodeId", chi.URLParam(r, "nodeId"), &nodeID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "nodeId", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.FenceNode(w, r, nodeID)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5846,6 +5916,12 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Patch(options.BaseURL+"/v1/admin/nodes/{nodeId}", wrapper.UpdateNode)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/admin/nodes/{nodeId}/fence", wrapper.GetFence)
+	})
+	r.Group(func(r chi.Router) {
+		r.Put(options.BaseURL+"/v1/admin/nodes/{nodeId}/fence", wrapper.FenceNode)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/admin/metrics/targets", wrapper.ListNodeMetricsTargets)
 	})
 	r.Group(func(r chi.Router) {
@@ -6580,6 +6656,85 @@ type ListNodeCertificatesdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListNodeCertificatesdefaultApplicationProblemPlusJSONResponse) VisitListNodeCertificatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetFenceRequestObject struct {
+	NodeID openapi_types.UUID `json:"nodeId"`
+}
+
+type GetFenceResponseObject interface {
+	VisitGetFenceResponse(w http.ResponseWriter) error
+}
+
+type GetFence200JSONResponse Fence
+
+func (response GetFence200JSONResponse) VisitGetFenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetFencedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetFencedefaultApplicationProblemPlusJSONResponse) VisitGetFenceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type FenceNodeRequestObject struct {
+	NodeID openapi_types.UUID `json:"nodeId"`
+	Body   *FenceNodeJSONRequestBody
+}
+
+type FenceNodeResponseObject interface {
+	VisitFenceNodeResponse(w http.ResponseWriter) error
+}
+
+type FenceNode200JSONResponse Fence
+
+func (response FenceNode200JSONResponse) VisitFenceNodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type FenceNodedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response FenceNodedefaultApplicationProblemPlusJSONResponse) VisitFenceNodeResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -10461,6 +10616,12 @@ type StrictServerInterface interface {
 	// ListNodeCertificates List the certificates that were issued to a node
 	// (GET /v1/admin/nodes/{nodeId}/certificates)
 	ListNodeCertificates(ctx context.Context, request ListNodeCertificatesRequestObject) (ListNodeCertificatesResponseObject, error)
+	// GetFence Show what is cut off if a node is fenced
+	// (GET /v1/admin/nodes/{nodeId}/fence)
+	GetFence(ctx context.Context, request GetFenceRequestObject) (GetFenceResponseObject, error)
+	// FenceNode Cut a node off from its pods' volumes, and move its pods
+	// (PUT /v1/admin/nodes/{nodeId}/fence)
+	FenceNode(ctx context.Context, request FenceNodeRequestObject) (FenceNodeResponseObject, error)
 	// GetNodeMetrics Get the metrics of a node's agent in the Prometheus text format
 	// (GET /v1/admin/nodes/{nodeId}/metrics)
 	GetNodeMetrics(ctx context.Context, request GetNodeMetricsRequestObject) (GetNodeMetricsResponseObject, error)
@@ -11210,6 +11371,65 @@ func (sh *strictHandler) ListNodeCertificates(w http.ResponseWriter, r *http.Req
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListNodeCertificatesResponseObject); ok {
 		if err := validResponse.VisitListNodeCertificatesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetFence operation middleware
+func (sh *strictHandler) GetFence(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
+	var request GetFenceRequestObject
+
+	request.NodeID = nodeID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetFence(ctx, request.(GetFenceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetFence")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetFenceResponseObject); ok {
+		if err := validResponse.VisitGetFenceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// FenceNode operation middleware
+func (sh *strictHandler) FenceNode(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
+	var request FenceNodeRequestObject
+
+	request.NodeID = nodeID
+
+	var body FenceNodeJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.FenceNode(ctx, request.(FenceNodeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "FenceNode")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(FenceNodeResponseObject); ok {
+		if err := validResponse.VisitFenceNodeResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -141,6 +141,8 @@ var access = map[string]accessRule{
 	"PutPool":               operators,
 	"DeletePool":            operators,
 	"Defragment":            operators,
+	"GetFence":              operators,
+	"FenceNode":             operators,
 	"AdminGetUsage":         operators,
 	"AdminListPods":         operators,
 	"AdminGetPodPlacement":  operators,

@@ -35,12 +35,17 @@ func (a api) RegisterNode(ctx context.Context, r openapi.RegisterNodeRequestObje
 
 // Heartbeat renews the lease of the calling node.
 func (a api) Heartbeat(ctx context.Context, r openapi.HeartbeatRequestObject) (openapi.HeartbeatResponseObject, error) {
-	resync, err := a.control.Heartbeat(ctx, husk.Node{
+	beat := store.Beat{Node: husk.Node{
 		ID: request.Of(ctx).Caller.NodeID, Capacity: husk.Resources(r.Body.Capacity), VMMOverheadMiB: r.Body.VmmOverheadMiB,
-		Endpoint: r.Body.Endpoint, ScratchGiB: r.Body.ScratchGiB, Capabilities: openapi.Value(r.Body.Capabilities),
-	})
+		Endpoint: r.Body.Endpoint, ScratchGiB: r.Body.ScratchGiB, Capabilities: openapi.Value(r.Body.Capabilities), StorageAddress: openapi.Value(r.Body.StorageAddress),
+	}, Machines: -1, Revision: openapi.Value(r.Body.Revision)}
+	if r.Body.Machines != nil {
+		beat.Machines = *r.Body.Machines
+	}
+	resync, recovering, err := a.control.Heartbeat(ctx, beat)
 	return openapi.Heartbeat200JSONResponse{
-		LeaseSeconds: int(a.lease.Seconds()), HeartbeatSeconds: int(a.heartbeat.Seconds()), Resync: resync,
+		LeaseSeconds: int(a.terms.Lease.Seconds()), HeartbeatSeconds: int(a.terms.Heartbeat.Seconds()), Resync: resync,
+		Recovering: &recovering, CephMonitors: &a.desired.monitors,
 	}, err
 }
 

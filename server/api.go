@@ -10,9 +10,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"husk"
+	"husk/ceph"
 	"husk/egress"
 	"husk/openapi"
 	"husk/server/auth"
+	"husk/server/control"
 	"husk/server/exec"
 	"husk/server/held"
 	"husk/server/metrics"
@@ -34,16 +36,17 @@ type api struct {
 	*sessions
 	*measurements
 
-	store            *store.Store
-	control          store.Control
-	auth             *auth.Auth
-	log              *slog.Logger
-	egress           egress.Policy
-	prices           husk.PriceList
-	lease, heartbeat time.Duration
-	desired          desiredStates
-	clocks           *clockWarnings
-	watches          watches
+	store   *store.Store
+	control store.Control
+	auth    *auth.Auth
+	log     *slog.Logger
+	egress  egress.Policy
+	prices  husk.PriceList
+	terms   control.LeaseTerms
+	ceph    *ceph.Cluster
+	desired desiredStates
+	clocks  *clockWarnings
+	watches watches
 }
 
 var _ openapi.StrictServerInterface = api{}
@@ -51,7 +54,7 @@ var _ openapi.StrictServerInterface = api{}
 func newAPI(cfg Config, a *auth.Auth, s *exec.Sessions, m *metrics.Metrics, h *held.Held, registry prometheus.Registerer) api {
 	return api{
 		authentication: a, sessions: s, measurements: m, store: cfg.Store, control: cfg.Store.Control(), auth: a, log: cfg.Log, egress: cfg.Egress,
-		prices: cfg.Prices, lease: cfg.Lease, heartbeat: cfg.Heartbeat, desired: desiredStates{cfg.CephMonitors, cfg.VolumesPool, maxChangeBytes, cfg.Log},
+		prices: cfg.Prices, terms: cfg.Terms, ceph: cfg.Cluster, desired: desiredStates{cfg.CephMonitors, cfg.VolumesPool, maxChangeBytes, cfg.Log},
 		clocks:  &clockWarnings{last: map[store.ID]time.Time{}},
 		watches: newWatches(cfg.Store, cfg.Log, h, registry),
 	}

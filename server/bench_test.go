@@ -24,6 +24,7 @@ import (
 	"husk"
 	"husk/dev/devtest"
 	"husk/openapi"
+	"husk/server/control"
 	"husk/store"
 )
 
@@ -212,7 +213,7 @@ func benchFixture(b *testing.B) fixture {
 	}
 	b.Cleanup(st.Close)
 	cfg := Config{
-		Store: st, Issuer: issuer, Log: slog.New(slog.DiscardHandler), Lease: 30 * time.Second, Heartbeat: 10 * time.Second,
+		Store: st, Issuer: issuer, Log: slog.New(slog.DiscardHandler), Terms: control.LeaseTerms{Heartbeat: 10 * time.Second, Lease: 30 * time.Second, Margin: 5 * time.Second, Brake: 1},
 		NodeCertificateLife: time.Hour, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 	}
 	s, err := New(b.Context(), cfg)

@@ -96,14 +96,14 @@ func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
 		return husk.DesiredPod{}, err
 	}
 	pod := husk.DesiredPod{
-		ID: p.Pod.ID, TenantID: p.Pod.TenantID, Name: p.Pod.Name, Generation: p.Pod.Generation, State: desiredStateOf(p.Pod.Status.Phase),
+		ID: p.Pod.ID, TenantID: p.Pod.TenantID, Name: p.Pod.Name, Placement: p.Placement, Generation: p.Pod.Generation, State: desiredStateOf(p.Pod.Status.Phase),
 		Resources: p.Pod.Spec.Resources, VMMOverheadMiB: p.Pod.Status.VMMOverheadMiB, RestartPolicy: p.Pod.Spec.RestartPolicy, FSGroup: p.Pod.Spec.FSGroup,
 		ShmSizeMiB: p.Pod.Spec.ShmSizeMiB, ScratchGiB: p.ScratchGiB, GracePeriodSeconds: p.Pod.Spec.GracePeriodSeconds, DeadlineSeconds: p.Pod.Spec.ActiveDeadlineSeconds, HostSettings: p.Pod.Spec.HostSettings,
 		Network: husk.DesiredNetwork{
 			ID: p.Network.ID, MAC: p.Network.MAC, Gateway: cidr.Masked().Addr().Next().String(),
 			Address: netip.PrefixFrom(address, cidr.Bits()).String(),
 		},
-		Ceph:  husk.CephAccess{Monitors: d.monitors, User: ceph.PodUser(p.Pod.ID.String()), Key: p.CephKey},
+		Ceph:  husk.CephAccess{Monitors: d.monitors, User: ceph.User(p.KeyHolder), Key: p.CephKey},
 		Disks: []husk.DesiredDisk{}, Containers: []husk.DesiredContainer{}, Volumes: []husk.DesiredVolume{},
 	}
 	if p.ConfigErr != nil && pod.State == husk.DesiredRunning {

@@ -114,7 +114,7 @@ func (s fixture) placeIfFree(node store.ID, c tenancy, pod uuid.UUID) error {
 	if _, err := s.store.CommitPlacements(s.t.Context(), 0, []store.Placement{{Pod: key, Node: node, NodeVersion: capacities[at].Version}}); err != nil {
 		return err
 	}
-	return s.store.SetPodKeys(s.t.Context(), map[store.PodKey]string{key: "cephx-secret"})
+	return s.setKey(key)
 }
 
 // After any changes, the sum of what an agent gets is the whole state, even if the changes come in small parts.

@@ -30,6 +30,7 @@ import (
 	"husk/openapi"
 	"husk/pki"
 	"husk/registry/importer"
+	"husk/server/control"
 	"husk/server/held"
 	"husk/store"
 	contracttest "husk/test/contract"
@@ -116,7 +117,7 @@ func (s fixture) logging(handler slog.Handler) fixture {
 	}
 	t.Cleanup(st.Close)
 	return s.serve(Config{
-		Store: st, Issuer: issuer, Log: slog.New(handler), Lease: 30 * time.Second, Heartbeat: 10 * time.Second,
+		Store: st, Issuer: issuer, Log: slog.New(handler), Terms: control.LeaseTerms{Heartbeat: 10 * time.Second, Lease: 30 * time.Second, Margin: 5 * time.Second, Brake: 1},
 		LoginsPerSecond: 10_000, NodeCertificateLife: time.Hour, CephMonitors: []string{"192.0.2.1:6789"}, ImagesPool: "images", VolumesPool: "volumes",
 		Held:    held.Limits{Requests: 1000}, // tests send more requests at once than tenants
 		Cluster: s.cfg.Cluster, Egress: egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
@@ -401,7 +402,7 @@ func (s fixture) place(node uuid.UUID, c tenancy, pod uuid.UUID) {
 		if err != nil || len(placed) != 1 {
 			s.t.Fatalf("placed %v: %v", placed, err)
 		}
-		if err := s.store.SetPodKeys(s.t.Context(), map[store.PodKey]string{{TenantID: c.id, ID: pod}: "cephx-secret"}); err != nil {
+		if err := s.setKey(store.PodKey{TenantID: c.id, ID: pod}); err != nil {
 			s.t.Fatal(err)
 		}
 	}
@@ -431,4 +432,13 @@ func operations(spec *openapi3.T) []operation {
 		}
 	}
 	return all
+}
+
+// setKey gives the pod's placement a key.
+func (s fixture) setKey(pod store.PodKey) error {
+	_, placement, err := s.store.PodToKey(s.t.Context(), store.Work{TenantID: pod.TenantID, ObjectID: pod.ID})
+	if err != nil {
+		return err
+	}
+	return s.store.SetPodKeys(s.t.Context(), map[store.PlacementKey]string{{PodKey: pod, Number: placement}: "cephx-secret"})
 }

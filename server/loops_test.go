@@ -21,6 +21,7 @@ import (
 	"husk/dev"
 	"husk/dev/devtest"
 	"husk/openapi"
+	"husk/server/control"
 )
 
 // withCeph returns a fixture whose loops use a real Ceph. Its pools are shared with other tests of
@@ -122,7 +123,7 @@ func TestTheLoopsCreateRequestedObjectsAndRemoveOrphans(t *testing.T) {
 	if now := get(); now.Status.Phase != "Starting" || now.Status.Timeline.PlacedAt == nil {
 		t.Errorf("the pod is %+v", now.Status)
 	}
-	if keys, err := s.cfg.Cluster.ListPodKeys(ctx); err != nil || !slices.Contains(keys, pod.ID.String()) {
+	if keys, err := s.cfg.Cluster.ListKeys(ctx); err != nil || !slices.Contains(keys, husk.KeyHolder(pod.ID, 1)) {
 		t.Errorf("the keys are %v: %v", keys, err)
 	}
 	desired := as[openapi.DesiredState](t, agent.call("GET", "/v1/agent/desired", "", nil), 200)
@@ -135,7 +136,7 @@ func TestTheLoopsCreateRequestedObjectsAndRemoveOrphans(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.cfg.Cluster.CreatePodKey(ctx, "orphan", nil); err != nil {
+	if _, _, err := s.cfg.Cluster.CreateKey(ctx, "orphan", nil); err != nil {
 		t.Fatal(err)
 	}
 	pass("collect")
@@ -151,7 +152,7 @@ func TestTheLoopsCreateRequestedObjectsAndRemoveOrphans(t *testing.T) {
 	if d := disks(); slices.Contains(d, orphan.Name) || !slices.Contains(d, clone) || !slices.Contains(d, rbd) {
 		t.Errorf("after collecting the disks are %v", d)
 	}
-	if keys, err := s.cfg.Cluster.ListPodKeys(ctx); err != nil || slices.Contains(keys, "orphan") || !slices.Contains(keys, pod.ID.String()) {
+	if keys, err := s.cfg.Cluster.ListKeys(ctx); err != nil || slices.Contains(keys, "orphan") || !slices.Contains(keys, husk.KeyHolder(pod.ID, 1)) {
 		t.Errorf("after collecting the keys are %v: %v", keys, err)
 	}
 
@@ -163,7 +164,7 @@ func TestTheLoopsCreateRequestedObjectsAndRemoveOrphans(t *testing.T) {
 	if d := disks(); slices.Contains(d, clone) || slices.Contains(d, rbd) {
 		t.Errorf("after the deletion the disks are %v", d)
 	}
-	if keys, err := s.cfg.Cluster.ListPodKeys(ctx); err != nil || slices.Contains(keys, pod.ID.String()) {
+	if keys, err := s.cfg.Cluster.ListKeys(ctx); err != nil || slices.Contains(keys, husk.KeyHolder(pod.ID, 1)) {
 		t.Errorf("after the deletion the keys are %v: %v", keys, err)
 	}
 	if stored, err := s.cfg.Cluster.ListDigests(ctx); err != nil || slices.Contains(stored, image.Digest) {
@@ -195,14 +196,12 @@ func TestANodeThatStaysSilentIsLost(t *testing.T) {
 	node, agent := s.node()
 	pod := s.createPod(c)
 	s.place(node, c, pod.ID)
-	impatient := s.configured(func(c *Config) { c.Lease, c.Heartbeat = 2*time.Second, time.Second })
-	pass := impatient.loops.Passes()["nodes"]
-	if err := pass(t.Context(), 0); err != nil {
-		t.Fatal(err)
-	}
-	time.Sleep(impatient.cfg.Lease + 100*time.Millisecond) // the loop uses its own monotonic clock
-	if err := pass(t.Context(), 0); err != nil {
-		t.Fatal(err)
+	terms := control.LeaseTerms{Heartbeat: time.Second, Lease: 2 * time.Second, Margin: 2 * time.Second, Brake: 1}
+	pass := s.configured(func(c *Config) { c.Terms = terms }).loops.Passes()["nodes"]
+	for end := time.Now().Add(terms.Lease + terms.Margin + terms.Heartbeat); time.Now().Before(end); time.Sleep(100 * time.Millisecond) { // the loop uses its own monotonic clock
+		if err := pass(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if n := as[openapi.Node](t, s.call("GET", "/v1/admin/nodes/"+node.String(), s.operator(), nil), 200); n.State != "Lost" {
 		t.Errorf("the node is %s", n.State)

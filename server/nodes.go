@@ -9,7 +9,9 @@ import (
 	"husk"
 	"husk/openapi"
 	"husk/pki"
+	"husk/server/control"
 	"husk/server/request"
+	"husk/store"
 )
 
 const defaultJoinTokenLife = time.Hour
@@ -37,6 +39,40 @@ func (a api) GetNode(ctx context.Context, r openapi.GetNodeRequestObject) (opena
 // DeleteNode deletes a node without pods.
 func (a api) DeleteNode(ctx context.Context, r openapi.DeleteNodeRequestObject) (openapi.DeleteNodeResponseObject, error) {
 	return openapi.DeleteNode204Response{}, a.control.DeleteNode(ctx, r.NodeID)
+}
+
+// GetFence shows what is cut off if a node is fenced.
+func (a api) GetFence(ctx context.Context, r openapi.GetFenceRequestObject) (openapi.GetFenceResponseObject, error) {
+	_, fence, err := a.fence(ctx, r.NodeID)
+	return openapi.GetFence200JSONResponse(fence), err
+}
+
+// FenceNode has the leader fence a node.
+func (a api) FenceNode(ctx context.Context, r openapi.FenceNodeRequestObject) (openapi.FenceNodeResponseObject, error) {
+	node, fence, err := a.fence(ctx, r.NodeID)
+	if err != nil {
+		return nil, err
+	}
+	off := openapi.Value(r.Body.MachineIsOff)
+	if fence.Unproven > 0 && !off {
+		return nil, husk.Errorf(husk.CodeConflict, "", "%d pods of the node write volumes through Ceph clients that are not known; make sure that the node has no power, and state it with machineIsOff", fence.Unproven)
+	}
+	if node, err = a.control.FenceNode(ctx, node.ID, fence.Addresses, off); err != nil {
+		return nil, err
+	}
+	fence.State = openapi.NodeState(node.State)
+	return openapi.FenceNode200JSONResponse(fence), nil
+}
+
+func (a api) fence(ctx context.Context, id store.ID) (husk.Node, openapi.Fence, error) {
+	node, err := a.control.Node(ctx, id)
+	if err != nil {
+		return node, openapi.Fence{}, err
+	}
+	plan, err := control.PlanFence(ctx, a.control, a.ceph, node)
+	return node, openapi.Fence{
+		State: openapi.NodeState(node.State), Addresses: append([]string{}, plan.Addresses...), Pods: plan.Pods, Unproven: plan.Unproven,
+	}, err
 }
 
 // CreateJoinToken creates a token that allows one node to join, or to come back.

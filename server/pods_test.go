@@ -313,13 +313,13 @@ func TestTheDesiredStateIsReturnedAsSoonAsItChanges(t *testing.T) {
 	}
 	prefix := strings.TrimSuffix(tenant.NetworkCidr, "0/24")
 	want := husk.DesiredPod{
-		ID: pod.ID, TenantID: c.id, Name: "web", Generation: 1, State: husk.DesiredRunning, Resources: husk.Resources{CPUMillis: 500, MemoryMiB: 128},
+		ID: pod.ID, TenantID: c.id, Name: "web", Placement: 1, Generation: 1, State: husk.DesiredRunning, Resources: husk.Resources{CPUMillis: 500, MemoryMiB: 128},
 		VMMOverheadMiB: 50, ScratchGiB: 10, Network: husk.DesiredNetwork{ID: got.Network.ID, MAC: got.Network.MAC, Address: prefix + "2/24", Gateway: prefix + "1"},
 		Disks: []husk.DesiredDisk{
 			{Pool: "volumes", Name: c.image.CloneName(), Serial: serialOf("img", c.image.ID), ReadOnly: true},
 			{Pool: "volumes", Name: "vol-" + volume.ID.String(), Serial: serialOf("vol", volume.ID)},
 		},
-		Ceph: husk.CephAccess{Monitors: []string{"192.0.2.1:6789"}, User: ceph.PodUser(pod.ID.String()), Key: "cephx-secret"},
+		Ceph: husk.CephAccess{Monitors: []string{"192.0.2.1:6789"}, User: ceph.User(husk.KeyHolder(pod.ID, 1)), Key: "cephx-secret"},
 		Containers: []husk.DesiredContainer{{
 			Name: "main", ImageSerial: serialOf("img", c.image.ID), Args: []string{"/bin/server", "--quiet"}, Env: append(husk.MergeContainer(husk.Container{}, husk.ImageConfig{}).Env, "A=pod"),
 			WorkingDir: "/srv", User: "web", StopSignal: "SIGQUIT", Files: []husk.File{},

@@ -28,6 +28,7 @@ import (
 
 	"husk"
 	"husk/openapi"
+	"husk/server/control"
 	"husk/store"
 )
 
@@ -50,7 +51,7 @@ func serveForTests(databaseURL string) error {
 		return err
 	}
 	s, err := New(ctx, Config{
-		Store: st, Issuer: issuer, Log: slog.New(slog.DiscardHandler), Lease: 30 * time.Second, Heartbeat: 10 * time.Second,
+		Store: st, Issuer: issuer, Log: slog.New(slog.DiscardHandler), Terms: control.LeaseTerms{Heartbeat: 10 * time.Second, Lease: 30 * time.Second, Margin: 5 * time.Second, Brake: 1},
 		LoginsPerSecond: 10_000, NodeCertificateLife: time.Hour,
 	})
 	if err != nil {

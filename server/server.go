@@ -74,8 +74,8 @@ type Config struct {
 	// Prices say what usage costs; the zero value prices nothing.
 	Prices husk.PriceList
 
-	// Lease is how long a node counts as alive after a heartbeat; Heartbeat is how often one is due.
-	Lease, Heartbeat time.Duration
+	// Terms say how long a node counts as alive.
+	Terms control.LeaseTerms
 
 	// SessionIdle is how long an interactive session may pass without a byte; 0 means one hour. SessionCheck is how often the server
 	// re-checks that the caller is still authorized; 0 means 15 seconds.
@@ -95,14 +95,17 @@ const MaxHeaderBytes = 32 << 10
 const minCertificateLife = 10 * time.Second
 
 func (c Config) check() error {
-	if c.Lease < 2*c.Heartbeat || c.Heartbeat < time.Second {
-		return fmt.Errorf("the lease (%s) must be at least twice the heartbeat (%s), and the heartbeat at least one second", c.Lease, c.Heartbeat)
+	if err := c.Terms.Check(); err != nil {
+		return err
 	}
 	if c.NodeCertificateLife < minCertificateLife {
 		return fmt.Errorf("a node's certificate must be valid for at least %s, not %s, because its agent needs time to renew it", minCertificateLife, c.NodeCertificateLife)
 	}
 	return nil
 }
+
+// LeaseTerms say how long a node counts as alive.
+type LeaseTerms = control.LeaseTerms
 
 // Server serves the API and runs the control loops.
 type Server struct {
@@ -144,8 +147,8 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	loops := control.New(control.Config{
-		Store: cfg.Store.Control(), Ceph: cfg.Cluster, Log: cfg.Log, Egress: cfg.Egress, VolumesPool: cfg.VolumesPool, Lease: cfg.Lease,
-		Heartbeat: cfg.Heartbeat, SigningKeys: a.TendSigningKeys, Metrics: registry,
+		Store: cfg.Store.Control(), Ceph: cfg.Cluster, Log: cfg.Log, Egress: cfg.Egress, VolumesPool: cfg.VolumesPool, Terms: cfg.Terms,
+		SigningKeys: a.TendSigningKeys, Metrics: registry,
 	})
 	sessions := exec.New(exec.Config{
 		Store: cfg.Store, Agents: nodes, Log: cfg.Log, Issuer: cfg.Issuer, Idle: cfg.SessionIdle, Recheck: cfg.SessionCheck, Held: limits, Metrics: registry,

@@ -155,7 +155,7 @@ func (h fixture) node(pods int) husk.Node {
 
 func (h fixture) heartbeat(n husk.Node) bool {
 	h.t.Helper()
-	resync, err := h.Heartbeat(h.t.Context(), n)
+	resync, _, err := h.Heartbeat(h.t.Context(), store.Beat{Node: n})
 	return must(h.t, resync, err)
 }
 
@@ -191,18 +191,27 @@ func keyOf(p husk.Pod) store.PodKey { return store.PodKey{TenantID: p.TenantID, 
 func (h fixture) place(node store.ID, pods ...husk.Pod) {
 	h.t.Helper()
 	var batch []store.Placement
-	keys := map[store.PodKey]string{}
 	for _, p := range pods {
 		batch = append(batch, store.Placement{Pod: keyOf(p), Node: node, NodeVersion: h.version(node)})
-		keys[keyOf(p)] = "key of " + p.Name
 	}
 	placed, err := h.CommitPlacements(h.t.Context(), h.epoch(), batch)
 	if err != nil || len(placed) != len(pods) {
 		h.t.Fatalf("placed %d of %d pods: %v", len(placed), len(pods), err)
 	}
-	if err := h.SetPodKeys(h.t.Context(), keys); err != nil {
-		h.t.Fatal(err)
+	for _, p := range pods {
+		if err := h.setKey(keyOf(p), "key of "+p.Name); err != nil {
+			h.t.Fatal(err)
+		}
 	}
+}
+
+// setKey gives the pod's placement a key.
+func (h fixture) setKey(pod store.PodKey, key string) error {
+	_, placement, err := h.PodToKey(h.t.Context(), store.Work{TenantID: pod.TenantID, ObjectID: pod.ID})
+	if err != nil {
+		return err
+	}
+	return h.SetPodKeys(h.t.Context(), map[store.PlacementKey]string{{PodKey: pod, Number: placement}: key})
 }
 
 // report reports an event of a pod as its node does, with the pod's current generation.

@@ -47,14 +47,20 @@ func TestNoTwoTransactionsWaitForEachOther(t *testing.T) {
 			return err
 		}
 		var batch []store.Placement
-		keys := map[store.PodKey]string{}
+		keys := map[store.PlacementKey]string{}
 		for _, p := range some() {
 			r := capacities[rand.N(len(capacities))]
 			batch = append(batch, store.Placement{Pod: keyOf(p), Node: r.ID, NodeVersion: r.Version})
-			keys[keyOf(p)] = "key"
 		}
 		if _, err := f.CommitPlacements(ctx, f.epoch(), batch); err != nil {
 			return err
+		}
+		for _, b := range batch {
+			_, placement, err := f.PodToKey(ctx, store.Work{TenantID: b.Pod.TenantID, ObjectID: b.Pod.ID})
+			if err != nil {
+				return err
+			}
+			keys[store.PlacementKey{PodKey: b.Pod, Number: placement}] = "key"
 		}
 		return f.SetPodKeys(ctx, keys)
 	}
@@ -87,10 +93,10 @@ func TestNoTwoTransactionsWaitForEachOther(t *testing.T) {
 			n := node()
 			now, err := f.Node(ctx, n.ID)
 			if err == nil {
-				_, err = f.MarkLost(ctx, f.epoch(), now)
+				_, err = f.SetNodeState(ctx, f.epoch(), now, husk.NodeLost)
 			}
 			_, e1 := f.MarkPodsUnknown(ctx, f.epoch(), 10)
-			_, e2 := f.Heartbeat(ctx, n)
+			_, _, e2 := f.Heartbeat(ctx, store.Beat{Node: n})
 			return errors.Join(err, e1, e2)
 		},
 		"report": func() error {

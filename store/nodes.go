@@ -14,25 +14,22 @@ import (
 	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/hints"
+	"husk/store/nodelife"
 	"husk/store/pgerr"
 )
 
-// Heartbeat renews a node's lease and records what the node reports about itself. It returns true if the agent must report every pod again:
-// the node was not Ready, or an earlier such response was lost and pods are still Unknown. Codes: not_found.
-func (c Control) Heartbeat(ctx context.Context, n husk.Node) (resync bool, err error) {
-	return inControl(ctx, c, func(q *db.Queries) (bool, error) {
-		was, err := q.Heartbeat(ctx, db.HeartbeatParams{
-			ID: n.ID, CpuMillis: n.Capacity.CPUMillis, MemoryMib: n.Capacity.MemoryMiB, VmmOverheadMib: n.VMMOverheadMiB,
-			Endpoint: n.Endpoint, Capabilities: append([]string{}, n.Capabilities...), ScratchGib: n.ScratchGiB,
-		})
-		if err != nil {
-			return false, orNotFound(err, "node")
-		}
-		if was.State == husk.NodeReady {
-			return was.HasUnknownPods, nil
-		}
-		return true, hint(ctx, q, hints.Work)
+// Beat is what an agent reports with a heartbeat.
+type Beat = nodelife.Beat
+
+// Heartbeat renews a node's lease and records what the node reports about itself. resync is true if the agent must report every pod again:
+// the node was not Ready, or an earlier such response was lost and pods are still Unknown. recovering is true if the node was fenced and is not
+// Ready yet. Codes: not_found.
+func (c Control) Heartbeat(ctx context.Context, n Beat) (resync, recovering bool, err error) {
+	was, err := inControl(ctx, c, func(q *db.Queries) (db.HeartbeatRow, error) {
+		was, err := nodelife.Heartbeat(ctx, q, n)
+		return was, orNotFound(err, "node")
 	})
+	return was.State != husk.NodeReady || was.HasUnknownPods, was.Now != husk.NodeReady, err
 }
 
 // Node returns a node. Codes: not_found.
@@ -82,46 +79,144 @@ func (c Control) DeleteNode(ctx context.Context, id ID) error {
 	})
 }
 
-// MarkLost marks a node as Lost, if its latest heartbeat is still the one that the caller judged, and reports whether it did. It changes
-// nothing if a heartbeat came meanwhile or another server leads. MarkPodsUnknown follows, in transactions of its own: this one locks the
+// NodeBeats returns what the leader judges the nodes by: their heartbeats.
+func (c Control) NodeBeats(ctx context.Context) ([]husk.Node, error) {
+	return inControl(ctx, c, func(q *db.Queries) ([]husk.Node, error) {
+		rows, err := q.NodeBeats(ctx)
+		return convert.All(rows, func(r db.NodeBeatsRow) husk.Node {
+			return husk.Node{ID: r.ID, Name: r.Name, State: r.State, HeartbeatAt: r.HeartbeatAt, FencedAt: r.FencedAt, MachineOff: r.MachineOff}
+		}), err
+	})
+}
+
+// SetNodeState changes the state of a node, if its latest heartbeat is still the one that the caller judged, and reports whether it did. It changes
+// nothing if a heartbeat came meanwhile or another server leads. What follows for its pods needs transactions of its own: this one locks the
 // node, and pods are always locked before nodes.
-func (c Control) MarkLost(ctx context.Context, epoch int64, node husk.Node) (bool, error) {
-	return inControl(ctx, c, func(q *db.Queries) (bool, error) {
-		if _, err := q.CheckEpoch(ctx, epoch); err != nil {
-			return false, ignoreNoRows(err)
+func (c Control) SetNodeState(ctx context.Context, epoch int64, node husk.Node, next husk.NodeState) (bool, error) {
+	return asLeader(ctx, c, epoch, func(q *db.Queries) (bool, error) {
+		n, err := q.SetNodeState(ctx, db.SetNodeStateParams{ID: node.ID, State: node.State, Next: next, HeartbeatAt: node.HeartbeatAt})
+		if err != nil || n == 0 {
+			return false, err
 		}
-		n, err := q.SetNodeLost(ctx, db.SetNodeLostParams{ID: node.ID, HeartbeatAt: node.HeartbeatAt})
+		return true, hint(ctx, q, hints.Work)
+	})
+}
+
+// MarkPodsUnknown marks pods of lost nodes as Unknown, at most limit of them, and returns how many.
+func (c Control) MarkPodsUnknown(ctx context.Context, epoch int64, limit int) (int, error) {
+	return asLeader(ctx, c, epoch, func(q *db.Queries) (int, error) { return nodelife.MarkUnknown(ctx, q, limit) })
+}
+
+// MovePods takes pods from a lost or fenced node, at most limit of them, and returns how many.
+func (c Control) MovePods(ctx context.Context, epoch int64, node husk.Node, limit int) (int, error) {
+	return asLeader(ctx, c, epoch, func(q *db.Queries) (int, error) {
+		pods, err := nodelife.Move(ctx, q, node, limit)
+		return len(pods), err
+	})
+}
+
+// NodePlacements returns the placements on a node, and whether another node has the same storage address.
+func (c Control) NodePlacements(ctx context.Context, node husk.Node) (placements []nodelife.Placement, shared bool, _ error) {
+	placements, err := inControl(ctx, c, func(q *db.Queries) (_ []nodelife.Placement, err error) {
+		if shared, err = q.StorageAddressShared(ctx, db.StorageAddressSharedParams{Address: node.StorageAddress, ID: node.ID}); err != nil {
+			return nil, err
+		}
+		return nodelife.OfNode(ctx, q, node.ID)
+	})
+	return placements, shared, err
+}
+
+// UnseenPlacements returns placements whose Ceph clients are not recorded yet, at most limit of them.
+func (c Control) UnseenPlacements(ctx context.Context, limit int) ([]nodelife.UnseenPlacement, error) {
+	return inControl(ctx, c, func(q *db.Queries) ([]nodelife.UnseenPlacement, error) { return nodelife.Unseen(ctx, q, limit) })
+}
+
+// NoteClients records the Ceph clients of a placement.
+func (c Control) NoteClients(ctx context.Context, p nodelife.UnseenPlacement, clients []string) error {
+	return controlDo(ctx, c, func(q *db.Queries) error { return p.Note(ctx, q, clients) })
+}
+
+// BeginFence records, before anything is put on the blocklist, what will be. From then on the node returns only after it was fenced.
+func (c Control) BeginFence(ctx context.Context, epoch int64, node ID, addresses []string) (bool, error) {
+	return asLeader(ctx, c, epoch, func(q *db.Queries) (bool, error) {
+		n, err := q.BeginFence(ctx, db.BeginFenceParams{ID: node, Addresses: addresses, States: []string{string(husk.NodeLost), string(husk.NodeFencing), string(husk.NodeFenced)}})
 		return n > 0, err
 	})
 }
 
-// MarkPodsUnknown marks pods of Lost nodes as Unknown, at most limit of them, and returns how many.
-func (c Control) MarkPodsUnknown(ctx context.Context, epoch int64, limit int) (int, error) {
-	return inControl(ctx, c, func(q *db.Queries) (int, error) {
-		if _, err := q.CheckEpoch(ctx, epoch); err != nil {
-			return 0, ignoreNoRows(err)
+// FenceNode has the leader fence a node, as an operator requests. off: the operator has made sure that the node has no power. Codes: not_found.
+func (c Control) FenceNode(ctx context.Context, id ID, addresses []string, off bool) (husk.Node, error) {
+	return inControl(ctx, c, func(q *db.Queries) (husk.Node, error) {
+		if _, err := q.LockNode(ctx, id); err != nil {
+			return husk.Node{}, orNotFound(err, "node")
 		}
-		pods, err := q.PodsOfLostNodes(ctx, limit)
+		var states []string
+		for from := range husk.NodeFence.Before() {
+			states = append(states, string(from))
+		}
+		if _, err := q.BeginFence(ctx, db.BeginFenceParams{ID: id, Addresses: addresses, States: states}); err != nil {
+			return husk.Node{}, err
+		}
+		if off {
+			if _, err := q.SetMachineOff(ctx, id); err != nil {
+				return husk.Node{}, err
+			}
+		}
+		if err := audit(ctx, q, platform, "node", id.String()); err != nil {
+			return husk.Node{}, err
+		}
+		row, err := q.LockNode(ctx, id)
 		if err != nil {
-			return 0, err
+			return husk.Node{}, err
 		}
-		for _, p := range pods {
-			next, ok := p.Phase.Next(husk.EventNodeLost)
-			if !ok {
-				continue
-			}
-			if err := q.UpdatePodStatus(ctx, db.UpdatePodStatusParams{
-				TenantID: p.TenantID, ID: p.ID, Phase: next, Reason: "NodeLost", Message: "the node does not respond; the state of its pods is not known",
-				ObservedGeneration: p.ObservedGeneration, Restarts: p.Restarts, Containers: p.Containers, DomainStartingAt: p.DomainStartingAt,
-				DomainStartedAt: p.DomainStartedAt, GuestReadyAt: p.GuestReadyAt, RunningAt: p.RunningAt,
-			}); err != nil {
-				return 0, err
-			}
-			if err := record(ctx, q, p.TenantID, "pod", p.ID, string(next), "node lost"); err != nil {
-				return 0, err
-			}
+		return convert.Node(row), hint(ctx, q, hints.Work)
+	})
+}
+
+// SetFenced records that the blocklist is in effect.
+func (c Control) SetFenced(ctx context.Context, epoch int64, node ID) (bool, error) {
+	return asLeader(ctx, c, epoch, func(q *db.Queries) (bool, error) {
+		n, err := q.SetFenced(ctx, node)
+		return n > 0, err
+	})
+}
+
+// SetFenceMessage records why a node is not fenced, or why its pods are not moved.
+func (c Control) SetFenceMessage(ctx context.Context, node ID, message string) error {
+	return controlDo(ctx, c, func(q *db.Queries) error {
+		return q.SetFenceMessage(ctx, db.SetFenceMessageParams{ID: node, Message: message})
+	})
+}
+
+// FencedNodes returns the nodes that are lost, are being fenced, are fenced, or recover.
+func (c Control) FencedNodes(ctx context.Context) ([]husk.Node, error) {
+	return inControl(ctx, c, func(q *db.Queries) ([]husk.Node, error) {
+		rows, err := q.FencedNodes(ctx)
+		return convert.All(rows, convert.Node), err
+	})
+}
+
+// SetNodeRecovered makes a node Ready that has removed what it is no longer allowed to run, and whose clients are off the blocklist.
+func (c Control) SetNodeRecovered(ctx context.Context, epoch int64, node ID) (bool, error) {
+	return asLeader(ctx, c, epoch, func(q *db.Queries) (bool, error) {
+		n, err := q.SetNodeRecovered(ctx, node)
+		if err != nil || n == 0 {
+			return false, err
 		}
-		return len(pods), nil
+		if err := q.ForgetFencedPlacements(ctx, node); err != nil {
+			return false, err
+		}
+		return true, hint(ctx, q, hints.Work)
+	})
+}
+
+// asLeader runs a transaction of the leader. It does nothing, and returns the zero value, if another server leads.
+func asLeader[T any](ctx context.Context, c Control, epoch int64, f func(q *db.Queries) (T, error)) (T, error) {
+	return inControl(ctx, c, func(q *db.Queries) (none T, _ error) {
+		if _, err := q.CheckEpoch(ctx, epoch); err != nil {
+			return none, ignoreNoRows(err)
+		}
+		return f(q)
 	})
 }
 

@@ -23,7 +23,7 @@ func TestANodeIsDeletedOnlyWhenItRunsNothing(t *testing.T) {
 	h.report(node.ID, pod, husk.EventGone)
 	wantCode(t, h.DeleteNode(t.Context(), node.ID), "")
 	wantCode(t, h.DeleteNode(t.Context(), node.ID), husk.CodeNotFound)
-	_, err := h.Heartbeat(t.Context(), husk.Node{ID: node.ID})
+	_, _, err := h.Heartbeat(t.Context(), store.Beat{Node: husk.Node{ID: node.ID}})
 	wantCode(t, err, husk.CodeNotFound)
 	_, err = h.Desired(t.Context(), node.ID, nil)
 	wantCode(t, err, husk.CodeNotFound)
@@ -48,13 +48,13 @@ func TestALostNodeReportsAgainUntilItsPodsAreKnown(t *testing.T) {
 	if h.heartbeat(node) {
 		t.Error("a node that was Ready is asked to report its pods again")
 	}
-	if lost, err := h.MarkLost(t.Context(), h.epoch(), judged); err != nil || lost {
+	if lost, err := h.SetNodeState(t.Context(), h.epoch(), judged, husk.NodeLost); err != nil || lost {
 		t.Errorf("a node that has sent a heartbeat in the meantime became Lost: %v", err)
 	}
-	if lost, err := h.MarkLost(t.Context(), h.epoch()+1, h.getNode(node.ID)); err != nil || lost {
+	if lost, err := h.SetNodeState(t.Context(), h.epoch()+1, h.getNode(node.ID), husk.NodeLost); err != nil || lost {
 		t.Errorf("a leader of another epoch made a node Lost: %v", err)
 	}
-	if lost, err := h.MarkLost(t.Context(), h.epoch(), h.getNode(node.ID)); err != nil || !lost {
+	if lost, err := h.SetNodeState(t.Context(), h.epoch(), h.getNode(node.ID), husk.NodeLost); err != nil || !lost {
 		t.Errorf("lost %v: %v", lost, err)
 	}
 	for i, want := range []int{1, 1, 0} { // one pod at a time
@@ -62,7 +62,7 @@ func TestALostNodeReportsAgainUntilItsPodsAreKnown(t *testing.T) {
 			t.Errorf("in step %d, %d pods became Unknown, want %d: %v", i, n, want, err)
 		}
 	}
-	if lost, err := h.MarkLost(t.Context(), h.epoch(), h.getNode(node.ID)); err != nil || lost {
+	if lost, err := h.SetNodeState(t.Context(), h.epoch(), h.getNode(node.ID), husk.NodeLost); err != nil || lost {
 		t.Errorf("a Lost node became Lost again: %v", err)
 	}
 	for p, want := range map[*husk.Pod]husk.Phase{

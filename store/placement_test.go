@@ -28,7 +28,7 @@ func (h fixture) bringTo(phase husk.Phase, node husk.Node, p husk.Pod) {
 	case husk.PhaseFailed:
 		h.report(node.ID, p, husk.EventFailed)
 	case husk.PhaseUnknown:
-		if lost, err := h.MarkLost(h.t.Context(), h.epoch(), h.getNode(node.ID)); err != nil || !lost {
+		if lost, err := h.SetNodeState(h.t.Context(), h.epoch(), h.getNode(node.ID), husk.NodeLost); err != nil || !lost {
 			h.t.Fatalf("node not lost: %v", err)
 		}
 		n, err := h.MarkPodsUnknown(h.t.Context(), h.epoch(), 100)
@@ -88,7 +88,7 @@ func TestADeletedPodFreesCapacityAndVolumesOnce(t *testing.T) {
 			}
 			h.wantAllocated(node.ID, 1)
 			h.createPod(tenant, specOf(image, volume))
-			if keyed, err := h.KeyedPods(t.Context()); must(t, keyed, err)[pod.ID.String()] {
+			if holders, err := h.KeyHolders(t.Context(), &pod.ID); len(must(t, holders, err)) > 0 {
 				t.Error("the pod still counts as a pod with a key")
 			}
 		})
@@ -156,7 +156,7 @@ func TestAPlacementIsRefused(t *testing.T) {
 			h.heartbeat(husk.Node{ID: p.Node, Capacity: husk.Resources{CPUMillis: 9, MemoryMiB: 9}})
 		}, false},
 		"on a node that is lost": {func(h fixture, p *store.Placement) {
-			_, _ = h.MarkLost(h.t.Context(), h.epoch(), h.getNode(p.Node))
+			_, _ = h.SetNodeState(h.t.Context(), h.epoch(), h.getNode(p.Node), husk.NodeLost)
 			p.NodeVersion++
 		}, false},
 		"on a node that does not exist":       {func(_ fixture, p *store.Placement) { p.Node = uuid.New() }, false},
@@ -224,11 +224,11 @@ func TestABatchIsPlacedOnlyOnUnchangedNodes(t *testing.T) {
 	if len(without) != 2 || !slices.Contains(placed, podOf(without[0])) || !slices.Contains(placed, podOf(without[1])) {
 		t.Errorf("the pods without a key are %v, the placed pods are %v", without, placed)
 	}
-	if _, had, err := h.PodToKey(t.Context(), without[0]); err != nil || had {
-		t.Errorf("a pod that was placed once had a key: %t, %v", had, err)
+	if _, number, err := h.PodToKey(t.Context(), without[0]); err != nil || number != 1 {
+		t.Errorf("the first placement of a pod has the number %d, %v", number, err)
 	}
 	for range 2 {
-		if err := h.SetPodKeys(t.Context(), map[store.PodKey]string{placed[0]: "key", placed[1]: "key"}); err != nil {
+		if err := h.SetPodKeys(t.Context(), map[store.PlacementKey]string{{PodKey: placed[0], Number: 1}: "key", {PodKey: placed[1], Number: 1}: "key", {PodKey: placed[1], Number: 2}: "of another placement"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -339,7 +339,7 @@ func TestReportsFollowThePhaseTable(t *testing.T) {
 			continue
 		}
 		for _, e := range husk.PhaseEvents {
-			if slices.Contains([]husk.PhaseEvent{husk.EventPlaced, husk.EventDelete, husk.EventNodeLost, husk.EventEvict, husk.EventRequeue, husk.EventHalt, husk.EventStop, husk.EventStart}, e) {
+			if slices.Contains([]husk.PhaseEvent{husk.EventPlaced, husk.EventDelete, husk.EventNodeLost, husk.EventFenced, husk.EventEvict, husk.EventRequeue, husk.EventHalt, husk.EventStop, husk.EventStart}, e) {
 				continue // an agent cannot report it
 			}
 			node := h.node(1)
@@ -534,7 +534,7 @@ func TestTheAllocationIsCorrectAfterManySimultaneousChanges(t *testing.T) {
 		case 1:
 			return h.Report(t.Context(), node.ID, []husk.PodReport{{PodID: p.ID, Generation: 1, Event: husk.EventFailed}})
 		case 2:
-			_, err := h.Heartbeat(t.Context(), husk.Node{ID: node.ID, Capacity: node.Capacity, VMMOverheadMiB: overhead})
+			_, _, err := h.Heartbeat(t.Context(), store.Beat{Node: husk.Node{ID: node.ID, Capacity: node.Capacity, VMMOverheadMiB: overhead}})
 			return err
 		default:
 			return h.Report(t.Context(), node.ID, []husk.PodReport{{PodID: p.ID, Generation: 2, Event: husk.EventGone}})

@@ -75,7 +75,7 @@ func TestNobodyTakesAllConnections(t *testing.T) {
 			if _, err := other.Volume(ctx, volume.ID); err != nil {
 				t.Errorf("a request of another tenant: %v", err)
 			}
-			if _, err := h.Heartbeat(ctx, node); err != nil {
+			if _, _, err := h.Heartbeat(ctx, store.Beat{Node: node}); err != nil {
 				t.Errorf("a heartbeat: %v", err)
 			}
 			if _, _, err := h.db.Lookups().TakeTenantTokens(ctx, two.ID); err != nil {

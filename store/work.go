@@ -132,14 +132,14 @@ func cloneOf(i db.Image) Disk {
 
 func diskOf(v db.Volume) Disk { return Disk{husk.Volume{ID: v.ID}.RBDName(), v.RbdID, v.RbdHeader, ""} }
 
-// PodToKey returns the disks of a pod that needs a key, and whether it had a key for an earlier placement. Codes: not_found.
-func (c Control) PodToKey(ctx context.Context, w Work) (disks []Disk, hadKey bool, _ error) {
+// PodToKey returns the disks of a pod that needs a key, and the number of its placement. Codes: not_found.
+func (c Control) PodToKey(ctx context.Context, w Work) (disks []Disk, placement int64, _ error) {
 	disks, err := inControl(ctx, c, func(q *db.Queries) ([]Disk, error) {
 		row, err := q.Pod(ctx, db.PodParams{TenantID: w.TenantID, ID: w.ObjectID})
 		if err != nil {
 			return nil, orNotFound(err, "pod")
 		}
-		hadKey = row.PlacedGeneration > 1
+		placement = row.Placement
 		images, err := q.PodImages(ctx, db.PodImagesParams{TenantID: w.TenantID, PodID: w.ObjectID})
 		if err != nil {
 			return nil, err
@@ -148,14 +148,7 @@ func (c Control) PodToKey(ctx context.Context, w Work) (disks []Disk, hadKey boo
 		return append(convert.All(images, func(r db.PodImagesRow) Disk { return cloneOf(r.Image) }),
 			convert.All(volumes, func(r db.PodVolumesRow) Disk { return diskOf(r.Volume) })...), err
 	})
-	return disks, hadKey, err
-}
-
-// PodHasKey reports whether the pod exists and keeps its key in Ceph.
-func (c Control) PodHasKey(ctx context.Context, pod PodKey) (bool, error) {
-	return inControl(ctx, c, func(q *db.Queries) (bool, error) {
-		return q.PodHasKey(ctx, db.PodHasKeyParams{TenantID: pod.TenantID, ID: pod.ID})
-	})
+	return disks, placement, err
 }
 
 // DigestUsed reports whether any tenant has an image with this digest, in any state.

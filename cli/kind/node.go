@@ -48,6 +48,19 @@ var Nodes = Kind[openapi.Node]{
 	},
 }
 
+// DescribeFence prints what is cut off when a node is fenced.
+func DescribeFence(w io.Writer, n openapi.Node, done string, f openapi.Fence) error {
+	addresses := "none"
+	if len(f.Addresses) > 0 {
+		addresses = strings.Join(f.Addresses, ", ")
+	}
+	if _, err := fmt.Fprintf(w, "%s %s: %d pods, Ceph clients %s\n", Nodes.Ref(n), done, f.Pods, addresses); err != nil || f.Unproven == 0 {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%d of the pods write volumes through clients that are not known; they start elsewhere only with --machine-is-off\n", f.Unproven)
+	return err
+}
+
 // scratch returns how much the scratch disks of a node's pods have.
 func scratch(n openapi.Node) string {
 	if n.ScratchGiB == nil {

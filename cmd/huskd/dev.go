@@ -23,9 +23,11 @@ import (
 
 	"husk/client"
 	"husk/dev"
+	"husk/dev/control"
 	"husk/nodeagent"
 	"husk/nodeagent/network"
 	"husk/openapi"
+	"husk/server"
 )
 
 type devFlags struct {
@@ -34,7 +36,9 @@ type devFlags struct {
 	cpuOvercommit                                                                  float64
 	reserveMemoryMiB                                                               int
 	noAgent, detach                                                                bool
-	lease, heartbeat                                                               time.Duration
+	terms                                                                          server.LeaseTerms
+	nodes, servers, databases, simulatedNodes                                      int
+	fabric                                                                         string
 }
 
 func devCommand() *cobra.Command {
@@ -44,6 +48,10 @@ func devCommand() *cobra.Command {
 		Short: "Run everything on this machine: Postgres, Ceph, libvirt, a registry, the server and an agent",
 		Long: `Run everything on this machine: Postgres, a single-node Ceph, libvirt, an OCI registry, the server and an agent, as children of
 this process, with all data in one state directory. A later start continues with this data. SIGTERM stops everything.
+
+With --nodes, --servers or --databases, it starts a fleet instead: each node, server and database is a host of its own, in namespaces for its network, mounts
+and processes, and a bridge connects them. Nodes have names such as n1, and servers names such as s1. Nothing in the fleet reaches other
+networks. "huskd dev node" kills, freezes and cuts off nodes.
 
 Pods are emulated if KVM is not available. That is only for development: emulation is not a security boundary.`,
 		Args: cobra.NoArgs,
@@ -63,6 +71,7 @@ Pods are emulated if KVM is not available. That is only for development: emulati
 			Use: "clean", Short: "Stop the installation, remove the state directory, and clean up after a killed run", Args: cobra.NoArgs,
 			RunE: func(cmd *cobra.Command, _ []string) error { return cleanDev(cmd.Context(), f) },
 		},
+		nodeCommand(&f),
 	)
 	cmd.PersistentFlags().StringVar(&f.stateDir, "state-dir", "/var/lib/husk-dev", "directory of all data")
 	fs := cmd.Flags()
@@ -78,10 +87,14 @@ Pods are emulated if KVM is not available. That is only for development: emulati
 	fs.IntVar(&f.registryPort, "registry-port", 15000, "port of the registry")
 	fs.Float64Var(&f.cpuOvercommit, "cpu-overcommit", 4, "how many times each core may be allocated")
 	fs.IntVar(&f.reserveMemoryMiB, "reserve-memory-mib", 4096, "memory reserved for everything except pods, in MiB")
+	fs.IntVar(&f.nodes, "nodes", 1, "number of nodes; with 1, this machine is the node")
+	fs.IntVar(&f.servers, "servers", 1, "number of servers of a fleet")
+	fs.IntVar(&f.databases, "databases", 1, "number of databases of a fleet: with more than one, Patroni runs a primary and standbys, which needs the packages patroni, python3-etcd and etcd-server")
+	fs.IntVar(&f.simulatedNodes, "simulated-nodes", 0, "number of nodes to add whose agents only simulate pods, to see how the servers carry a large fleet")
+	fs.StringVar(&f.fabric, "fabric", "10.213.77.0/24", "IPv4 range of the network between the hosts of a fleet")
 	fs.BoolVar(&f.noAgent, "no-agent", false, "start no agent")
 	fs.BoolVar(&f.detach, "detach", false, "run in the background, and return once everything is up, also if another process has started it")
-	fs.DurationVar(&f.lease, "lease", 40*time.Second, "how long the node counts as alive after a heartbeat")
-	fs.DurationVar(&f.heartbeat, "heartbeat", 10*time.Second, "how often the node sends a heartbeat")
+	leaseFlags(fs, &f.terms)
 	return cmd
 }
 
@@ -99,34 +112,46 @@ func runDev(ctx context.Context, f devFlags) (err error) {
 			return err
 		}
 	}
-	stack, err := dev.Start(context.WithoutCancel(ctx), dev.Config{
+	cfg := dev.Config{
 		StateDir: f.stateDir, Parts: dev.Default | dev.Registry, PostgresPort: f.postgresPort, CephMonPort: f.cephMonPort, RegistryPort: f.registryPort,
 		Progress: dev.Lines(os.Stderr),
-	})
+	}
+	if f.isFleet() {
+		if err := f.configureFleet(&cfg); err != nil {
+			return err
+		}
+	}
+	stack, err := dev.Start(context.WithoutCancel(ctx), cfg)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, stopDev(stack, f)) }()
-	secrets, err := makeSecrets(stack.StateDir())
+	stopControl, err := control.Serve(stack)
 	if err != nil {
 		return err
 	}
-	if err := stack.Run(ctx, serverProgram(self, stack, f, secrets)); err != nil {
+	defer func() { err = errors.Join(err, stopControl()) }()
+	secrets, err := makeSecrets(stack.StateDir())
+	if err != nil {
 		return err
 	}
 	operator, err := operatorClient(f, secrets)
 	if err != nil {
 		return err
 	}
-	if !f.noAgent {
-		program, err := agentProgram(ctx, self, stack, f, operator)
-		if err != nil {
-			return err
-		}
-		if err := stack.Run(ctx, program); err != nil {
-			return err
-		}
+	start := startNode
+	if f.isFleet() {
+		start = startFleet
 	}
+	in := installation{self, stack, f, secrets, operator}
+	if err := start(ctx, in); err != nil {
+		return err
+	}
+	stopSimulated, err := in.simulate(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopSimulated()
 	key, err := demoTenant(ctx, stack.StateDir(), operator)
 	if err != nil {
 		return fmt.Errorf("create the demo tenant: %w", err)
@@ -142,6 +167,31 @@ func runDev(ctx context.Context, f devFlags) (err error) {
 	return nil
 }
 
+// installation is what the programs of an installation have in common.
+type installation struct {
+	self     string // path of this program
+	stack    *dev.Stack
+	flags    devFlags
+	secrets  devSecrets
+	operator *client.Client
+}
+
+// startNode runs a server and an agent on this machine.
+func startNode(ctx context.Context, in installation) error {
+	if err := in.stack.Run(ctx, in.server(in.flags.api, in.flags.apiForAgents, in.stack.StateDir())); err != nil {
+		return err
+	}
+	if in.flags.noAgent {
+		return nil
+	}
+	program, err := in.agent(ctx, agentDir(in.stack), "https://"+in.flags.apiForAgents, in.flags.agentListen,
+		"--reserve-memory-mib", fmt.Sprint(in.flags.reserveMemoryMiB), "--libvirt-uri", in.stack.LibvirtURI())
+	if err != nil {
+		return err
+	}
+	return in.stack.Run(ctx, program)
+}
+
 // stopGrace is how long everything may take to stop. It includes the pods' own grace period.
 const stopGrace = 2 * time.Minute
 
@@ -149,7 +199,7 @@ func stopDev(stack *dev.Stack, f devFlags) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
 	defer cancel()
 	err := stack.Stop(ctx)
-	if !f.noAgent {
+	if !f.noAgent && !f.isFleet() {
 		err = errors.Join(err, network.Clear())
 	}
 	if e := os.Remove(f.envFile); e != nil && !errors.Is(e, fs.ErrNotExist) {
@@ -186,19 +236,26 @@ func keptFile(name, fallback string) (string, error) {
 	return readSecret(name)
 }
 
-func serverProgram(self string, stack *dev.Stack, f devFlags, s devSecrets) dev.Program {
-	return dev.Program{
-		Name: "server", Path: self, Grace: 15 * time.Second, Timeout: time.Minute,
+// server returns a server that listens at these addresses.
+func (in installation) server(api, forAgents, workDir string) dev.Program {
+	f, s := in.flags, in.secrets
+	p := dev.Program{
+		Name: "server", Path: in.self, Grace: 15 * time.Second, Timeout: time.Minute,
 		Args: []string{
-			"server", "--listen", f.api, "--agent-listen", f.apiForAgents, "--master-key-file", s.masterKeyFile, "--operator-client-id", s.operatorID,
-			"--operator-secret-file", s.operatorSecretFile, "--ceph-conf", stack.CephConf(), "--ceph-keyring", stack.CephKeyring(),
-			"--ceph-user", dev.CephUser, "--ceph-monitors", strings.Join(stack.MonHosts(), ","), "--pod-range", f.podRange,
-			"--work-dir", stack.StateDir(), "--lease", f.lease.String(), "--heartbeat", f.heartbeat.String(),
+			"server", "--listen", api, "--agent-listen", forAgents, "--master-key-file", s.masterKeyFile, "--operator-client-id", s.operatorID,
+			"--operator-secret-file", s.operatorSecretFile, "--ceph-conf", in.stack.CephConf(), "--ceph-keyring", in.stack.CephKeyring(),
+			"--ceph-user", dev.CephUser, "--ceph-monitors", strings.Join(in.stack.MonHosts(), ","), "--pod-range", f.podRange,
+			"--work-dir", workDir, "--lease", f.terms.Lease.String(), "--heartbeat", f.terms.Heartbeat.String(),
+			"--lease-margin", f.terms.Margin.String(), "--failover-brake", fmt.Sprint(f.terms.Brake),
 			"--allow-egress", "127.0.0.0/8,::1/128", // the local registry
 		},
-		Env:   []string{"HUSKD_DATABASE_URL=" + stack.PostgresURL("husk_owner")}, // a password must not be an argument, because every user can read arguments
-		Ready: func(ctx context.Context) error { return ready(ctx, "http://"+f.api+"/readyz") },
+		Env:   []string{"HUSKD_DATABASE_URL=" + in.stack.PostgresURL("husk_owner")}, // a password must not be an argument, because every user can read arguments
+		Ready: func(ctx context.Context) error { return ready(ctx, "http://"+api+"/readyz") },
 	}
+	if f.simulatedNodes > 0 {
+		p.Args = append(p.Args, "--logins-per-second", "1000") // all nodes join from one address
+	}
+	return p
 }
 
 func ready(ctx context.Context, url string) error {
@@ -224,22 +281,23 @@ func operatorClient(f devFlags, s devSecrets) (*client.Client, error) {
 
 func agentDir(stack *dev.Stack) string { return filepath.Join(stack.StateDir(), "agent") }
 
-func agentProgram(ctx context.Context, self string, stack *dev.Stack, f devFlags, operator *client.Client) (dev.Program, error) {
-	dir, began := agentDir(stack), time.Now()
+// agent returns an agent with this state directory. The caller adds the arguments that differ between this machine and hosts.
+func (in installation) agent(ctx context.Context, dir, server, listen string, args ...string) (dev.Program, error) {
+	f, began := in.flags, time.Now()
 	p := dev.Program{
-		Name: "agent", Path: self, Grace: time.Minute, Timeout: time.Minute,
-		Args: []string{
-			"agent", "--server", "https://" + f.apiForAgents, "--state-dir", dir, "--listen", f.agentListen, "--kernel", f.kernel, "--initramfs", f.initramfs,
-			"--pod-range", f.podRange, "--allow-emulation", "--stop-pods-on-exit", "--cpu-millis", fmt.Sprint(int(float64(runtime.NumCPU()) * 1000 * f.cpuOvercommit)),
-			"--reserve-memory-mib", fmt.Sprint(f.reserveMemoryMiB), "--libvirt-uri", stack.LibvirtURI(),
+		Name: "agent", Path: in.self, Grace: time.Minute, Timeout: time.Minute,
+		Args: append([]string{
+			"agent", "--server", server, "--state-dir", dir, "--listen", listen, "--kernel", f.kernel, "--initramfs", f.initramfs,
+			"--pod-range", f.podRange, "--allow-emulation", "--stop-pods-on-exit",
 			"--scratch-gib", "4096", // more than the machine has: pods of a development stack write little
-		},
-		Ready: func(ctx context.Context) error { return nodeReady(ctx, operator, began) },
+			"--cpu-millis", fmt.Sprint(int(float64(runtime.NumCPU()) * 1000 * f.cpuOvercommit / float64(f.nodes))),
+		}, args...),
+		Ready: func(ctx context.Context) error { return nodeReady(ctx, in.operator, dir, began) },
 	}
 	// A token is needed at the first start, and if the certificate expired while nothing was
 	// running.
 	if needed, node := nodeagent.NeedsToken(dir); needed {
-		token, err := operator.Nodes.CreateJoinToken(ctx, openapi.JoinTokenCreate{NodeID: node})
+		token, err := in.operator.Nodes.CreateJoinToken(ctx, openapi.JoinTokenCreate{NodeID: node})
 		if err != nil {
 			return p, fmt.Errorf("create a join token: %w", err)
 		}
@@ -248,18 +306,22 @@ func agentProgram(ctx context.Context, self string, stack *dev.Stack, f devFlags
 	return p, nil
 }
 
-// nodeReady returns an error until a node has sent a heartbeat after the given time.
-func nodeReady(ctx context.Context, operator *client.Client, since time.Time) error {
+// nodeReady returns an error until the node with this state directory has sent a heartbeat after the given time.
+func nodeReady(ctx context.Context, operator *client.Client, dir string, since time.Time) error {
+	needed, id := nodeagent.NeedsToken(dir)
+	if needed {
+		return errors.New("the node has not joined")
+	}
 	nodes, err := operator.Nodes.List(ctx)
 	if err != nil {
 		return fmt.Errorf("list nodes: %w", err)
 	}
 	for _, n := range nodes {
-		if n.State == openapi.NodeStateReady && n.HeartbeatAt != nil && n.HeartbeatAt.After(since) {
+		if n.ID == *id && n.State == openapi.NodeStateReady && n.HeartbeatAt != nil && n.HeartbeatAt.After(since) {
 			return nil
 		}
 	}
-	return errors.New("no node is ready")
+	return fmt.Errorf("node %s is not ready", id)
 }
 
 type apiKey struct{ id, secret string }

@@ -14,10 +14,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"husk/ceph"
+	"husk/dev/host"
 	"husk/registry/importer"
 )
 
 func main() {
+	host.BeInit()
 	importer.BeChild()
 	ceph.BeChild()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -42,7 +44,7 @@ the key. A flag overrides the environment, and the environment overrides the fil
 	}
 	cmd.PersistentFlags().String("config", "", "YAML file with settings")
 	cmd.PersistentFlags().String("log-level", "info", "debug, info, warn or error")
-	cmd.AddCommand(serverCommand(), agentCommand(), devCommand(), simulateCommand())
+	cmd.AddCommand(serverCommand(), agentCommand(), watchdogCommand(), devCommand(), simulateCommand())
 	return cmd
 }
 

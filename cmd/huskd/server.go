@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"husk/ceph"
 	"husk/egress"
@@ -40,7 +41,8 @@ type serverFlags struct {
 	held                                                                                              held.Limits
 	connectionsPerAddress, tenantStreamMiB                                                            int
 	priceList                                                                                         string
-	lease, heartbeat, nodeCertificateLife, sessionIdle                                                time.Duration
+	nodeCertificateLife, sessionIdle                                                                  time.Duration
+	terms                                                                                             server.LeaseTerms
 }
 
 func serverCommand() *cobra.Command {
@@ -85,11 +87,18 @@ func serverCommand() *cobra.Command {
 	fs.StringVar(&f.workDir, "work-dir", "", "directory for images during import (default: the system's temporary directory)")
 	fs.StringSliceVar(&f.allowEgress, "allow-egress", nil, "address ranges (CIDR) outside of the public Internet in which registries and OIDC issuers are allowed, also over plain HTTP")
 	fs.StringVar(&f.priceList, "price-list", "", "YAML file of prices, to report the cost of usage: currency, cpuCoreHour, memoryGiBHour, volumeGiBHour, scratchGiBHour, networkGiB")
-	fs.DurationVar(&f.lease, "lease", 40*time.Second, "how long a node counts as alive after a heartbeat")
-	fs.DurationVar(&f.heartbeat, "heartbeat", 10*time.Second, "how often a node sends a heartbeat")
+	leaseFlags(fs, &f.terms)
 	fs.DurationVar(&f.sessionIdle, "session-idle", time.Hour, "how long an exec session, attach or port forward may be idle")
 	fs.DurationVar(&f.nodeCertificateLife, "node-certificate-life", 30*24*time.Hour, "validity of a node's certificate; agents renew it after two thirds of this time")
 	return cmd
+}
+
+// leaseFlags are the flags of how long nodes count as alive. Server and dev have them.
+func leaseFlags(fs *pflag.FlagSet, terms *server.LeaseTerms) {
+	fs.DurationVar(&terms.Heartbeat, "heartbeat", 5*time.Second, "how often a node sends a heartbeat")
+	fs.DurationVar(&terms.Lease, "lease", 20*time.Second, "how long a node counts as alive after a heartbeat; then it ends machines that write volumes")
+	fs.DurationVar(&terms.Margin, "lease-margin", 5*time.Second, "how much later a node counts as lost and its pods are moved")
+	fs.Float64Var(&terms.Brake, "failover-brake", 0.5, "share of nodes that may be silent at once; if more are, no pods are moved")
 }
 
 func runServer(cmd *cobra.Command, f serverFlags) error {
@@ -154,7 +163,7 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	defer cluster.Close()
 	srv, err := server.New(ctx, server.Config{
 		Store: st, Cluster: cluster, Issuer: f.issuer, Log: log, CephMonitors: f.cephMonitors, ImagesPool: f.imagesPool,
-		VolumesPool: f.volumesPool, Lease: f.lease, Heartbeat: f.heartbeat, NodeCertificateLife: f.nodeCertificateLife, Prices: prices, Egress: policy, Held: f.held,
+		VolumesPool: f.volumesPool, Terms: f.terms, NodeCertificateLife: f.nodeCertificateLife, Prices: prices, Egress: policy, Held: f.held,
 		SessionIdle: f.sessionIdle, TrustedProxies: proxies, SigningKeyLife: f.signingKeyLife, LoginsPerSecond: f.loginsPerSecond,
 	})
 	if err != nil {

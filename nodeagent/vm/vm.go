@@ -12,12 +12,15 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 	"libvirt.org/go/libvirt"
 	"libvirt.org/go/libvirtxml"
+
+	"husk/nodeagent/process"
 )
 
 // Deadlines of libvirt calls. The C library cannot be interrupted. So a call that takes longer is
@@ -25,6 +28,8 @@ import (
 const (
 	callTimeout  = 10 * time.Second
 	startTimeout = 60 * time.Second
+	// interruptAfter is how long Destroy waits for a call before it kills the machine. A start takes about a second.
+	interruptAfter = 3 * time.Second
 )
 
 // ErrUnresponsive is returned if libvirt does not respond in time. The result of the call is then
@@ -55,6 +60,7 @@ type DiskLimits struct{ BytesPerSecond, OperationsPerSecond uint64 }
 // Spec is one virtual machine.
 type Spec struct {
 	PodID, TenantID uuid.UUID
+	Placement       int64
 	Generation      int64
 	CPUs            int
 	MemoryMiB       int // of the guest
@@ -81,6 +87,7 @@ type Address struct{ Host, Port string }
 // Domain is a virtual machine that exists.
 type Domain struct {
 	PodID      uuid.UUID
+	Placement  int64 // 0 if it was started before placements had numbers
 	Generation int64
 	Channel    string // path of the socket of the guest channel
 }
@@ -90,6 +97,7 @@ type Manager struct {
 	cfg   Config
 	users *userTable
 	conns *connections
+	turns turns
 }
 
 // New returns a manager. It connects when it is first used.
@@ -100,8 +108,18 @@ func New(cfg Config) *Manager {
 // Close ends the connection. Domains continue to run.
 func (m *Manager) Close() { m.conns.close() }
 
+// callFor is call for something that changes a pod's domain. Such calls never overlap, also if one was abandoned: the next one waits until that
+// has ended.
+func callFor[T any](ctx context.Context, m *Manager, pod uuid.UUID, timeout time.Duration, f func(*libvirt.Connect) (T, error)) (T, error) {
+	return callWith(ctx, m, timeout, func(ctx context.Context) (func(), error) { return m.turns.take(ctx, pod) }, f)
+}
+
 // call runs f with a live connection and a deadline.
 func call[T any](ctx context.Context, m *Manager, timeout time.Duration, f func(*libvirt.Connect) (T, error)) (T, error) {
+	return callWith(ctx, m, timeout, func(context.Context) (func(), error) { return func() {}, nil }, f)
+}
+
+func callWith[T any](ctx context.Context, m *Manager, timeout time.Duration, begin func(context.Context) (end func(), err error), f func(*libvirt.Connect) (T, error)) (T, error) {
 	type outcome struct {
 		value T
 		err   error
@@ -111,6 +129,12 @@ func call[T any](ctx context.Context, m *Manager, timeout time.Duration, f func(
 	done := make(chan outcome, 1)
 	var used atomic.Pointer[connection]
 	go func() {
+		end, err := begin(ctx)
+		if err != nil {
+			done <- outcome{err: err}
+			return
+		}
+		defer end()
 		conn, err := m.conns.begin(ctx)
 		if err != nil {
 			done <- outcome{err: fmt.Errorf("connect to libvirt at %s: %w", m.cfg.URI, err)}
@@ -153,6 +177,7 @@ func broken(err error) bool {
 type metadata struct {
 	XMLName    xml.Name  `xml:"urn:husk:pod:1 pod"`
 	Generation int64     `xml:"generation,attr"`
+	Placement  int64     `xml:"placement,attr"`
 	Tenant     uuid.UUID `xml:"tenant,attr"`
 	Node       uuid.UUID `xml:"node,attr"`
 }
@@ -219,7 +244,7 @@ func (m *Manager) describe(dom *libvirt.Domain) (Domain, bool, error) {
 	if err := xml.Unmarshal([]byte(x.Metadata.XML), &meta); err != nil || meta.Node != m.cfg.Node {
 		return Domain{}, false, nil //nolint:nilerr // a domain of somebody else
 	}
-	d := Domain{Generation: meta.Generation}
+	d := Domain{Placement: meta.Placement, Generation: meta.Generation}
 	if d.PodID, err = uuid.Parse(x.UUID); err != nil {
 		return Domain{}, false, fmt.Errorf("uuid of domain %s: %w", x.Name, err)
 	}
@@ -233,7 +258,7 @@ func (m *Manager) describe(dom *libvirt.Domain) (Domain, bool, error) {
 
 // Start creates the pod's domain. It passes the Ceph key as an ephemeral, private secret.
 func (m *Manager) Start(ctx context.Context, spec Spec) (Domain, error) {
-	return call(ctx, m, startTimeout, func(c *libvirt.Connect) (Domain, error) {
+	return callFor(ctx, m, spec.PodID, startTimeout, func(c *libvirt.Connect) (Domain, error) {
 		if err := letThrough(m.cfg.Emulate); err != nil {
 			return Domain{}, fmt.Errorf("let the machines' users through to their files: %w", err)
 		}
@@ -305,7 +330,7 @@ func limitCPU(dom *libvirt.Domain, millis int) error {
 }
 
 func (m *Manager) change(ctx context.Context, pod uuid.UUID, what string, f func(*libvirt.Domain) error) error {
-	_, err := call(ctx, m, callTimeout, func(c *libvirt.Connect) (struct{}, error) {
+	_, err := callFor(ctx, m, pod, callTimeout, func(c *libvirt.Connect) (struct{}, error) {
 		dom, err := c.LookupDomainByUUID(pod[:])
 		if err != nil {
 			return struct{}{}, fmt.Errorf("look up the domain of pod %s: %w", pod, err)
@@ -322,7 +347,13 @@ func (m *Manager) change(ctx context.Context, pod uuid.UUID, what string, f func
 // Destroy ends the pod's domain at once, like a power failure, and removes its secret and its scratch
 // disk. It returns nil if there is no domain.
 func (m *Manager) Destroy(ctx context.Context, pod uuid.UUID) error {
-	_, err := call(ctx, m, startTimeout, func(c *libvirt.Connect) (struct{}, error) {
+	// A call that hangs together with the machine ends with it: a start, for example, while Ceph does not respond.
+	if !m.turns.free(ctx, pod, interruptAfter) {
+		if _, err := process.Kill(filepath.Dir(m.cfg.Kernel), process.Of(pod)); err != nil {
+			return fmt.Errorf("kill the machine of pod %s, whose start or change hangs: %w", pod, err)
+		}
+	}
+	_, err := callFor(ctx, m, pod, startTimeout, func(c *libvirt.Connect) (struct{}, error) {
 		dom, err := c.LookupDomainByUUID(pod[:])
 		if err == nil {
 			err = dom.Destroy()

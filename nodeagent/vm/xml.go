@@ -41,7 +41,7 @@ func decodeKey(key string) ([]byte, error) {
 // only. Qboot boots kernel and initramfs directly. Unless there are too many devices, they are on
 // the root bus itself, because a root port per device costs boot time.
 func domainXML(cfg Config, spec Spec, user uint32) (string, error) {
-	meta, err := xml.Marshal(metadata{Generation: spec.Generation, Tenant: spec.TenantID, Node: cfg.Node})
+	meta, err := xml.Marshal(metadata{Generation: spec.Generation, Placement: spec.Placement, Tenant: spec.TenantID, Node: cfg.Node})
 	if err != nil {
 		return "", err
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"husk/store"
+
 	"husk"
 )
 
@@ -41,9 +43,9 @@ func TestAPrivilegedPodGetsANodeWhoseAgentKnowsThem(t *testing.T) {
 		}
 	}
 	placed("")
-	_, err = f.Heartbeat(t.Context(), husk.Node{
+	_, _, err = f.Heartbeat(t.Context(), store.Beat{Node: husk.Node{
 		ID: renewed.ID, Capacity: size, VMMOverheadMiB: 50, Endpoint: "https://192.0.2.7:7443", Capabilities: []string{husk.CapabilityPrivileged},
-	})
+	}})
 	must(t, err)
 	placed("renewed")
 }

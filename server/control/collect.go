@@ -36,11 +36,11 @@ func (s *collection) pass(ctx context.Context, _ int64) error {
 }
 
 func (s *collection) keys(ctx context.Context) error {
-	keys, err := s.ceph.ListPodKeys(ctx)
+	keys, err := s.ceph.ListKeys(ctx)
 	if err != nil {
 		return err
 	}
-	owned, err := s.store.KeyedPods(ctx)
+	owned, err := s.store.KeyHolders(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -49,16 +49,16 @@ func (s *collection) keys(ctx context.Context) error {
 		return err
 	}
 	var failures []error
-	for _, pod := range keys {
-		if disk, removing := ceph.RemovalOf(pod); owned[pod] || removing && disks[disk] {
+	for _, holder := range keys {
+		if disk, removing := ceph.RemovalOf(holder); owned[holder] || removing && disks[disk] {
 			continue
 		}
-		if err := s.ceph.RemovePodKey(ctx, pod); err != nil {
-			failures = append(failures, fmt.Errorf("key of pod %s: %w", pod, err))
+		if err := s.ceph.RemoveKey(ctx, holder); err != nil {
+			failures = append(failures, err)
 			continue
 		}
 		s.found.Inc()
-		s.log.Info("removed a key without a pod", "pod", pod)
+		s.log.Info("removed a key that no placement uses", "holder", holder)
 	}
 	return errors.Join(failures...)
 }

@@ -74,7 +74,7 @@ func (f fixture) node(name string, size husk.Resources, labels map[string]string
 		return store.IssuedCertificate{Serial: uuid.NewString(), PEM: "PEM", ExpiresAt: time.Now().Add(time.Hour)}, nil
 	})
 	must(f.t, err)
-	_, err = f.Heartbeat(f.t.Context(), husk.Node{ID: id, Capacity: size, VMMOverheadMiB: 50, Endpoint: "https://192.0.2.7:7443"})
+	_, _, err = f.Heartbeat(f.t.Context(), store.Beat{Node: husk.Node{ID: id, Capacity: size, VMMOverheadMiB: 50, Endpoint: "https://192.0.2.7:7443"}})
 	must(f.t, err)
 	n, err := f.UpdateNode(f.t.Context(), id, func(s husk.NodeSettings) husk.NodeSettings { s.Labels = labels; return s })
 	must(f.t, err)

@@ -61,7 +61,7 @@ func TestTheUpdatedIndexEqualsARebuiltOne(t *testing.T) {
 	_, err := f.UpdateNode(t.Context(), nodes[0].ID, func(s husk.NodeSettings) husk.NodeSettings { s.Cordoned = true; return s })
 	must(t, err)
 	// A node gets more memory, one gets other labels, and one is deleted.
-	_, err = f.Heartbeat(t.Context(), husk.Node{ID: nodes[1].ID, Capacity: husk.Resources{CPUMillis: 4000, MemoryMiB: 10_000}, VMMOverheadMiB: 60, Endpoint: "https://192.0.2.7:7443"})
+	_, _, err = f.Heartbeat(t.Context(), store.Beat{Node: husk.Node{ID: nodes[1].ID, Capacity: husk.Resources{CPUMillis: 4000, MemoryMiB: 10_000}, VMMOverheadMiB: 60, Endpoint: "https://192.0.2.7:7443"}})
 	must(t, err)
 	_, err = f.UpdateNode(t.Context(), nodes[2].ID, func(s husk.NodeSettings) husk.NodeSettings { s.Labels = map[string]string{"zone": "z"}; return s })
 	must(t, err)
@@ -112,7 +112,7 @@ func TestAChangedNodeIsUpdatedAlone(t *testing.T) {
 		}
 		was := maps.Clone(s.index.nodes[other.ID].pods)
 		handles := maps.Clone(s.index.pods)
-		_, err := f.Heartbeat(t.Context(), husk.Node{ID: node.ID, Capacity: husk.Resources{CPUMillis: 2000 + i, MemoryMiB: 2000}, VMMOverheadMiB: 50, Endpoint: "https://192.0.2.7:7443"})
+		_, _, err := f.Heartbeat(t.Context(), store.Beat{Node: husk.Node{ID: node.ID, Capacity: husk.Resources{CPUMillis: 2000 + i, MemoryMiB: 2000}, VMMOverheadMiB: 50, Endpoint: "https://192.0.2.7:7443"}})
 		must(t, err)
 		_, err = s.index.sync(t.Context())
 		must(t, err)
@@ -131,7 +131,7 @@ func TestAChangedNodeIsUpdatedAlone(t *testing.T) {
 	// The new capacity wakes a pod that did not fit.
 	big := f.pod(3, husk.Resources{CPUMillis: 5000, MemoryMiB: 1000}, map[string]string{}, nil)
 	must(t, s.pass(t.Context(), 0))
-	_, err := f.Heartbeat(t.Context(), husk.Node{ID: first.ID, Capacity: husk.Resources{CPUMillis: 8000, MemoryMiB: 8000}, VMMOverheadMiB: 50, Endpoint: "https://192.0.2.7:7443"})
+	_, _, err := f.Heartbeat(t.Context(), store.Beat{Node: husk.Node{ID: first.ID, Capacity: husk.Resources{CPUMillis: 8000, MemoryMiB: 8000}, VMMOverheadMiB: 50, Endpoint: "https://192.0.2.7:7443"}})
 	must(t, err)
 	for range 2 {
 		if err := s.pass(t.Context(), 0); err != nil && !errors.Is(err, ErrMore) {

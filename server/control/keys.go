@@ -4,10 +4,10 @@ package control
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 
+	"husk"
 	"husk/ceph"
 	"husk/store"
 )
@@ -24,18 +24,13 @@ type keys struct {
 	metrics     *metrics
 }
 
-// create creates the Ceph key of a placed pod. A node starts a pod only once the pod has its key. If an earlier attempt has created the key,
-// this one finds it by its name.
+// create creates the Ceph key of a placement. A node starts a pod only once the pod has its key. If an earlier attempt has created the key,
+// this one finds it by its name. Keys of earlier placements are removed afterwards, because nothing uses them any more.
 func (s *keys) create(ctx context.Context, w store.Work) error {
 	pod := store.PodKey{TenantID: w.TenantID, ID: w.ObjectID}
-	disks, hadOne, err := s.store.PodToKey(ctx, w)
+	disks, placement, err := s.store.PodToKey(ctx, w)
 	if err != nil {
 		return err
-	}
-	if hadOne { // the node that it was on may still know the old key
-		if err := s.ceph.RemovePodKey(ctx, pod.ID.String()); err != nil {
-			return fmt.Errorf("ceph key of pod %s: %w", pod.ID, err)
-		}
 	}
 	access := make([]ceph.Access, 0, len(disks))
 	for _, d := range disks {
@@ -43,7 +38,7 @@ func (s *keys) create(ctx context.Context, w store.Work) error {
 		disk.Pool = s.volumesPool
 		access = append(access, ceph.Access{Disk: disk, Write: d.Digest == ""})
 	}
-	key, tampered, err := s.ceph.CreatePodKey(ctx, pod.ID.String(), access)
+	key, tampered, err := s.ceph.CreateKey(ctx, husk.KeyHolder(pod.ID, placement), access)
 	if err != nil {
 		return fmt.Errorf("ceph key of pod %s: %w", pod.ID, err)
 	}
@@ -52,23 +47,31 @@ func (s *keys) create(ctx context.Context, w store.Work) error {
 			"tenant", pod.TenantID, "disk", disk, "pod", pod.ID)
 		s.metrics.tampered.Inc()
 	}
-	return s.store.SetPodKeys(ctx, map[store.PodKey]string{pod: key.Secret})
-}
-
-// remove removes the Ceph key of a pod that has ended or is gone.
-func (s *keys) remove(ctx context.Context, w store.Work) error {
-	pod := store.PodKey{TenantID: w.TenantID, ID: w.ObjectID}
-	wanted, err := s.store.PodHasKey(ctx, pod)
-	if err != nil || wanted {
+	if err := s.store.SetPodKeys(ctx, map[store.PlacementKey]string{{PodKey: pod, Number: placement}: key.Secret}); err != nil {
 		return err
 	}
-	if err := s.ceph.RemovePodKey(ctx, pod.ID.String()); err != nil {
-		return fmt.Errorf("ceph key of pod %s: %w", pod.ID, err)
+	return s.remove(ctx, w)
+}
+
+// remove removes the keys of the pod's placements that have ended. It lists the keys before it reads which placement is current. The key of a
+// later placement has another name, so a leader that was slow, and has lost the lead meanwhile, does not remove it.
+func (s *keys) remove(ctx context.Context, w store.Work) error {
+	holders, err := s.ceph.KeysOf(ctx, w.ObjectID.String())
+	if err != nil {
+		return err
 	}
-	// A pod that has ended can be started again at any moment, and then this may have removed its new key.
-	if wanted, err = s.store.PodHasKey(ctx, pod); err != nil || wanted {
-		return errors.Join(err, s.store.RenewPodKey(ctx, pod))
+	current, err := s.store.KeyHolders(ctx, &w.ObjectID)
+	if err != nil {
+		return err
 	}
-	s.log.Info("removed the key of a pod that has ended", "tenant", pod.TenantID, "pod", pod.ID)
+	for _, holder := range holders {
+		if current[holder] {
+			continue
+		}
+		if err := s.ceph.RemoveKey(ctx, holder); err != nil {
+			return err
+		}
+		s.log.Info("removed the key of a placement that has ended", "tenant", w.TenantID, "pod", w.ObjectID, "holder", holder)
+	}
 	return nil
 }

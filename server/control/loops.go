@@ -51,8 +51,8 @@ type Config struct {
 	SlowRegistry importer.Slow
 	// VolumesPool is where volumes and the tenants' clones of images are.
 	VolumesPool string
-	// Lease is how long a node counts as alive after a heartbeat; Heartbeat is how often one is due.
-	Lease, Heartbeat time.Duration
+	// Terms say how long a node counts as alive.
+	Terms LeaseTerms
 	// SigningKeys rotates the keys that sign tokens.
 	SigningKeys func(ctx context.Context, epoch int64) error
 	// Metrics is where the loops register their metrics.
@@ -87,7 +87,9 @@ func (l *Loops) table() []loop {
 	volumes := &volumes{store: l.store, ceph: l.cfg.Ceph, log: l.log}
 	images := &images{store: l.store, ceph: l.cfg.Ceph, egress: l.cfg.Egress, slow: l.cfg.SlowRegistry, log: l.log}
 	queue := &queue{store: l.store, metrics: l.metrics}
-	nodes := &nodes{store: l.store, log: l.log, leases: newLeases(l.cfg.Lease)}
+	nodes := &nodes{store: l.store, log: l.log, metrics: l.metrics, leases: newLeases(l.cfg.Terms)}
+	fencing := &fencing{store: l.store, ceph: l.cfg.Ceph, log: l.log, metrics: l.metrics, braked: nodes.braked.Load, renewed: map[store.ID]time.Time{}}
+	clients := &clients{store: l.store, ceph: l.cfg.Ceph}
 	finished := &finished{store: l.store, log: l.log}
 	usage := &usage{store: l.store, log: l.log}
 	pruning := &pruning{store: l.store}
@@ -117,7 +119,9 @@ func (l *Loops) table() []loop {
 			kind: store.ImportRemoval, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: removalTimeout, do: images.removeImport, failed: silently,
 		})},
 		{"queue", 15 * time.Second, false, queue.pass},
-		{"nodes", l.cfg.Heartbeat / 2, false, nodes.pass},
+		{"nodes", l.cfg.Terms.judgeEvery(), false, nodes.pass},
+		{"fencing", 2 * time.Second, true, fencing.pass},
+		{"clients", 2 * time.Second, true, clients.pass},
 		{"signing-keys", time.Minute, false, l.cfg.SigningKeys},
 		{"finished-pods", 5 * time.Second, false, finished.pass},
 		{"usage", time.Minute, false, usage.pass},

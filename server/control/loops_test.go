@@ -15,7 +15,7 @@ import (
 func TestAHintWakesALoop(t *testing.T) {
 	t.Parallel()
 	f := open(t)
-	l := New(Config{Store: f.Control, Log: slog.New(slog.DiscardHandler), Heartbeat: time.Second, Metrics: prometheus.NewRegistry()})
+	l := New(Config{Store: f.Control, Log: slog.New(slog.DiscardHandler), Terms: LeaseTerms{Heartbeat: time.Second}, Metrics: prometheus.NewRegistry()})
 	ctx, cancel := context.WithCancel(t.Context())
 	passes, stopped := make(chan int64, 100), make(chan struct{})
 	go func() {
@@ -50,7 +50,7 @@ func TestAHintWakesALoop(t *testing.T) {
 func TestAPassThatFailsOrLeavesWorkIsRepeated(t *testing.T) {
 	t.Parallel()
 	f := open(t)
-	l := New(Config{Store: f.Control, Log: slog.New(slog.DiscardHandler), Heartbeat: time.Second, Metrics: prometheus.NewRegistry()})
+	l := New(Config{Store: f.Control, Log: slog.New(slog.DiscardHandler), Terms: LeaseTerms{Heartbeat: time.Second}, Metrics: prometheus.NewRegistry()})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	results := []error{ErrMore, context.DeadlineExceeded, ErrMore, nil}
@@ -74,7 +74,7 @@ func TestAPanicInAPassIsCounted(t *testing.T) {
 	t.Parallel()
 	f := open(t)
 	registry := prometheus.NewRegistry()
-	l := New(Config{Store: f.Control, Log: slog.New(slog.DiscardHandler), Heartbeat: time.Second, Metrics: registry})
+	l := New(Config{Store: f.Control, Log: slog.New(slog.DiscardHandler), Terms: LeaseTerms{Heartbeat: time.Second}, Metrics: registry})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	n, done := 0, make(chan struct{})

@@ -33,6 +33,11 @@ type metrics struct {
 	fragments  *prometheus.GaugeVec
 	average    prometheus.Gauge
 	openNodes  prometheus.Gauge
+	lost       prometheus.Counter
+	fences     prometheus.Counter
+	moved      prometheus.Counter
+	unfenced   prometheus.Gauge
+	brake      prometheus.Gauge
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -85,12 +90,18 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Name: "husk_scheduler_fragmentation_ratio", Help: "Stranded capacity as a share of the free capacity of all ready nodes.",
 		}, []string{"resource"}),
 		average:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_scheduler_room_average_pods", Help: "Number of pods of the average size that would still fit."}),
+		lost:      prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_nodes_lost_total", Help: "Nodes whose lease and margin ran out without a heartbeat."}),
+		fences:    prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_nodes_fenced_total", Help: "Nodes that were cut off from Ceph."}),
+		moved:     prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_failover_pods_total", Help: "Pods that were taken from lost nodes."}),
+		unfenced:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_nodes_not_fenced", Help: "Lost nodes that could not be fenced, so that their pods with volumes are not moved."}),
+		brake:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_failover_brake", Help: "1 while so many nodes are silent at once that no pods are moved."}),
 		openNodes: prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_scheduler_nodes_in_use", Help: "Ready nodes that run at least one pod."}),
 	}
 	for _, reason := range scheduler.Reasons {
 		m.refusals.WithLabelValues(string(reason))
 	}
-	registry.MustRegister(m.loops, m.panics, m.work, m.tampered, m.orphans, m.outside, m.queue, m.queueStuck, m.queueWait, m.leading, m.placements, m.conflicts, m.refusals, m.evictions, m.queueAge, m.attempts, m.latency, m.stranded, m.fragments, m.average, m.openNodes)
+	registry.MustRegister(m.loops, m.panics, m.work, m.tampered, m.orphans, m.outside, m.queue, m.queueStuck, m.queueWait, m.leading, m.placements, m.conflicts, m.refusals, m.evictions, m.queueAge, m.attempts, m.latency, m.stranded, m.fragments, m.average, m.openNodes,
+		m.lost, m.fences, m.moved, m.unfenced, m.brake)
 	return m
 }
 

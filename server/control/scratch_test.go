@@ -10,6 +10,7 @@ import (
 
 	"husk"
 	"husk/scheduler"
+	"husk/store"
 )
 
 // The scratch disks of a node's pods are never larger together than its agent says.
@@ -21,9 +22,9 @@ func TestScratchDisksAreBoundedOnANode(t *testing.T) {
 	node := f.node("node", size, map[string]string{})
 	beat := func(scratchGiB *int) {
 		t.Helper()
-		_, err := f.Heartbeat(t.Context(), husk.Node{
+		_, _, err := f.Heartbeat(t.Context(), store.Beat{Node: husk.Node{
 			ID: node.ID, Capacity: size, VMMOverheadMiB: 50, ScratchGiB: scratchGiB, Endpoint: "https://192.0.2.7:7443", Capabilities: []string{husk.CapabilityScratch},
-		})
+		}})
 		must(t, err)
 	}
 	create := func(n int, change func(*husk.PodSpec)) husk.Pod {

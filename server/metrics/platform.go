@@ -50,7 +50,11 @@ func (p platform) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.NewInvalidMetric(nodesDesc, err)
 		return
 	}
-	states := map[husk.NodeState]int{husk.NodeJoining: 0, husk.NodeReady: 0, husk.NodeLost: 0}
+	states := map[husk.NodeState]int{}
+	for _, s := range husk.NodeStates {
+		states[s] = 0
+	}
+	const mib = 1 << 20
 	for _, n := range nodes {
 		states[n.State]++
 		gauge := func(d *prometheus.Desc, r husk.Resources) {

@@ -73,6 +73,8 @@ func Node(n db.Node) husk.Node {
 		SchedulableCPUMillis: n.SchedulableCpuMillis,
 		NodeSettings:         husk.NodeSettings{Labels: n.Labels, Taints: n.Taints, Cordoned: n.Cordoned},
 		VMMOverheadMiB:       n.VmmOverheadMib, Capabilities: n.Capabilities, Endpoint: n.Endpoint, CreatedAt: n.CreatedAt, HeartbeatAt: n.HeartbeatAt,
+		StateSince: n.StateSince, Message: n.FenceMessage, StorageAddress: n.StorageAddress, FenceAddresses: n.FenceAddresses, FencedAt: n.FencedAt,
+		MachineOff: n.MachineOff, Clean: n.Clean,
 		ScratchGiB: n.ScratchGib,
 	}
 	if n.Pool != nil {

@@ -180,6 +180,13 @@ type Node struct {
 	SchedulableCpuMillis int
 	Capabilities         []string
 	DesiredSince         int64
+	StorageAddress       string
+	StateSince           time.Time
+	FenceAddresses       []string
+	FencedAt             *time.Time
+	FenceMessage         string
+	MachineOff           bool
+	Clean                bool
 	ScratchGib           *int
 }
 
@@ -203,6 +210,18 @@ type OidcIssuer struct {
 
 type Outbox struct {
 	Topic string
+}
+
+type Placement struct {
+	TenantID  uuid.UUID
+	PodID     uuid.UUID
+	Number    int64
+	NodeID    uuid.UUID
+	Role      string
+	Volumes   bool
+	Clients   []string
+	ClientsAt *time.Time
+	CreatedAt time.Time
 }
 
 type Pod struct {
@@ -248,6 +267,8 @@ type Pod struct {
 	DeleteAt            *time.Time
 	Annotations         map[string]string
 	Halted              bool
+	Placement           int64
+	KeyPlacement        int64
 	ScratchGib          int
 }
 

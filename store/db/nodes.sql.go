@@ -85,6 +85,27 @@ func (q *Queries) AllPods(ctx context.Context, arg AllPodsParams) ([]AllPodsRow,
 	return items, nil
 }
 
+const beginFence = `-- name: BeginFence :execrows
+UPDATE nodes SET state = 'Fencing', version = version + 1, clean = false, fence_message = '',
+    fence_addresses = ARRAY(SELECT DISTINCT a FROM unnest(fence_addresses || $1::text[]) a ORDER BY a)
+WHERE id = $2 AND state = ANY($3::text[])
+`
+
+type BeginFenceParams struct {
+	Addresses []string
+	ID        uuid.UUID
+	States    []string
+}
+
+// From now on, the node returns only after it has been fenced. The addresses are added to those that are fenced for it already.
+func (q *Queries) BeginFence(ctx context.Context, arg BeginFenceParams) (int64, error) {
+	result, err := q.db.Exec(ctx, beginFence, arg.Addresses, arg.ID, arg.States)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const cordonNodes = `-- name: CordonNodes :exec
 UPDATE nodes n SET cordoned = true, version = n.version + 1
 FROM (SELECT l.id FROM nodes l WHERE l.id = ANY($1::uuid[]) AND NOT l.cordoned ORDER BY l.id FOR NO KEY UPDATE) locked WHERE n.id = locked.id
@@ -179,6 +200,76 @@ func (q *Queries) DesiredRevision(ctx context.Context, id uuid.UUID) (int64, err
 	return desired_revision, err
 }
 
+const fencePlacement = `-- name: FencePlacement :exec
+UPDATE placements SET role = 'fenced' WHERE tenant_id = $1 AND pod_id = $2 AND number = $3 AND role = 'active'
+`
+
+type FencePlacementParams struct {
+	TenantID uuid.UUID
+	PodID    uuid.UUID
+	Number   int64
+}
+
+func (q *Queries) FencePlacement(ctx context.Context, arg FencePlacementParams) error {
+	_, err := q.db.Exec(ctx, fencePlacement, arg.TenantID, arg.PodID, arg.Number)
+	return err
+}
+
+const fencedNodes = `-- name: FencedNodes :many
+SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since, storage_address, state_since, fence_addresses, fenced_at, fence_message, machine_off, clean, scratch_gib FROM nodes WHERE state IN ('Lost', 'Fencing', 'Fenced', 'Recovering') ORDER BY name
+`
+
+// Nodes that are lost, are being fenced, are fenced, or can be made Ready again.
+func (q *Queries) FencedNodes(ctx context.Context) ([]Node, error) {
+	rows, err := q.db.Query(ctx, fencedNodes)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Node{}
+	for rows.Next() {
+		var i Node
+		if err := rows.Scan(
+			&i.ID,
+			&i.Name,
+			&i.State,
+			&i.CpuMillis,
+			&i.MemoryMib,
+			&i.VmmOverheadMib,
+			&i.AllocatedCpuMillis,
+			&i.AllocatedMemoryMib,
+			&i.Version,
+			&i.DesiredRevision,
+			&i.Endpoint,
+			&i.HeartbeatAt,
+			&i.CreatedAt,
+			&i.Pool,
+			&i.Labels,
+			&i.Taints,
+			&i.Cordoned,
+			&i.CpuOvercommit,
+			&i.SchedulableCpuMillis,
+			&i.Capabilities,
+			&i.DesiredSince,
+			&i.StorageAddress,
+			&i.StateSince,
+			&i.FenceAddresses,
+			&i.FencedAt,
+			&i.FenceMessage,
+			&i.MachineOff,
+			&i.Clean,
+			&i.ScratchGib,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const forgetDesiredChanges = `-- name: ForgetDesiredChanges :execrows
 WITH locked AS MATERIALIZED (
     SELECT id FROM nodes WHERE id IN (SELECT node_id FROM desired_changes WHERE changed_at < clock_timestamp() - interval '1 hour') ORDER BY id FOR NO KEY UPDATE
@@ -198,21 +289,36 @@ func (q *Queries) ForgetDesiredChanges(ctx context.Context) (int64, error) {
 	return result.RowsAffected(), nil
 }
 
+const forgetFencedPlacements = `-- name: ForgetFencedPlacements :exec
+DELETE FROM placements WHERE node_id = $1 AND role = 'fenced'
+`
+
+func (q *Queries) ForgetFencedPlacements(ctx context.Context, nodeID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, forgetFencedPlacements, nodeID)
+	return err
+}
+
 const heartbeat = `-- name: Heartbeat :one
-UPDATE nodes n SET heartbeat_at = clock_timestamp(), state = 'Ready', endpoint = $1,
-    cpu_millis = old.cpu, cpu_overcommit = old.overcommit, memory_mib = GREATEST($2::integer, n.allocated_memory_mib),
-    vmm_overhead_mib = $3, capabilities = $4::text[], scratch_gib = $5::integer,
+UPDATE nodes n SET heartbeat_at = clock_timestamp(), state = COALESCE($1::jsonb ->> old.state, old.state), endpoint = $2, storage_address = COALESCE(NULLIF($3::text, ''), storage_address),
+    clean = COALESCE($1::jsonb ->> old.state, old.state) = 'Recovering' AND $4::integer = 0 AND $5::bigint >= n.desired_revision,
+    machine_off = n.machine_off AND old.state NOT IN ('Fenced', 'Recovering'),
+    cpu_millis = old.cpu, cpu_overcommit = old.overcommit, memory_mib = GREATEST($6::integer, n.allocated_memory_mib),
+    vmm_overhead_mib = $7, capabilities = $8::text[], scratch_gib = $9::integer,
     version = n.version + CASE WHEN (n.state, n.cpu_millis, n.cpu_overcommit, n.memory_mib, n.vmm_overhead_mib, n.capabilities, n.scratch_gib) IS DISTINCT FROM
-        ('Ready', old.cpu, old.overcommit, GREATEST($2::integer, n.allocated_memory_mib), $3::integer, $4::text[], $5::integer) THEN 1 ELSE 0 END
-FROM (SELECT o.id, o.state, GREATEST($6::integer, 1) AS cpu,
-    GREATEST(COALESCE((SELECT p.cpu_overcommit FROM pools p WHERE p.name = o.pool), 1), o.allocated_cpu_millis::double precision / GREATEST($6::integer, 1)) AS overcommit
-    FROM nodes o WHERE o.id = $7 FOR UPDATE) old
+        (COALESCE($1::jsonb ->> old.state, old.state), old.cpu, old.overcommit, GREATEST($6::integer, n.allocated_memory_mib), $7::integer, $8::text[], $9::integer) THEN 1 ELSE 0 END
+FROM (SELECT o.id, o.state, GREATEST($10::integer, 1) AS cpu,
+    GREATEST(COALESCE((SELECT p.cpu_overcommit FROM pools p WHERE p.name = o.pool), 1), o.allocated_cpu_millis::double precision / GREATEST($10::integer, 1)) AS overcommit
+    FROM nodes o WHERE o.id = $11 FOR UPDATE) old
 WHERE n.id = old.id
-RETURNING old.state, EXISTS (SELECT 1 FROM pods WHERE pods.node_id = n.id AND pods.phase = 'Unknown') AS has_unknown_pods
+RETURNING old.state, n.state AS now, EXISTS (SELECT 1 FROM pods WHERE pods.node_id = n.id AND pods.phase = 'Unknown') AS has_unknown_pods
 `
 
 type HeartbeatParams struct {
+	Next           []byte
 	Endpoint       string
+	StorageAddress string
+	Machines       int
+	Revision       int64
 	MemoryMib      int
 	VmmOverheadMib int
 	Capabilities   []string
@@ -223,14 +329,20 @@ type HeartbeatParams struct {
 
 type HeartbeatRow struct {
 	State          husk.NodeState
+	Now            husk.NodeState
 	HasUnknownPods bool
 }
 
 // The schedulable capacity never falls below what is allocated, so that a node that lost memory keeps its pods and gets no new ones.
 // The version changes only when the capacity does: otherwise every heartbeat would invalidate placements that are being committed.
+// next is what a heartbeat does in each state. A node is clean if it runs no machines after it has seen the newest desired state.
 func (q *Queries) Heartbeat(ctx context.Context, arg HeartbeatParams) (HeartbeatRow, error) {
 	row := q.db.QueryRow(ctx, heartbeat,
+		arg.Next,
 		arg.Endpoint,
+		arg.StorageAddress,
+		arg.Machines,
+		arg.Revision,
 		arg.MemoryMib,
 		arg.VmmOverheadMib,
 		arg.Capabilities,
@@ -239,7 +351,7 @@ func (q *Queries) Heartbeat(ctx context.Context, arg HeartbeatParams) (Heartbeat
 		arg.ID,
 	)
 	var i HeartbeatRow
-	err := row.Scan(&i.State, &i.HasUnknownPods)
+	err := row.Scan(&i.State, &i.Now, &i.HasUnknownPods)
 	return i, err
 }
 
@@ -260,7 +372,7 @@ func (q *Queries) InsertJoinToken(ctx context.Context, arg InsertJoinTokenParams
 }
 
 const insertNode = `-- name: InsertNode :one
-INSERT INTO nodes (id, name) VALUES ($1, $2) RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since, scratch_gib
+INSERT INTO nodes (id, name) VALUES ($1, $2) RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since, storage_address, state_since, fence_addresses, fenced_at, fence_message, machine_off, clean, scratch_gib
 `
 
 type InsertNodeParams struct {
@@ -293,6 +405,13 @@ func (q *Queries) InsertNode(ctx context.Context, arg InsertNodeParams) (Node, e
 		&i.SchedulableCpuMillis,
 		&i.Capabilities,
 		&i.DesiredSince,
+		&i.StorageAddress,
+		&i.StateSince,
+		&i.FenceAddresses,
+		&i.FencedAt,
+		&i.FenceMessage,
+		&i.MachineOff,
+		&i.Clean,
 		&i.ScratchGib,
 	)
 	return i, err
@@ -316,7 +435,7 @@ func (q *Queries) LockJoinToken(ctx context.Context, hash []byte) (JoinToken, er
 }
 
 const lockNode = `-- name: LockNode :one
-SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since, scratch_gib FROM nodes WHERE id = $1 FOR UPDATE
+SELECT id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since, storage_address, state_since, fence_addresses, fenced_at, fence_message, machine_off, clean, scratch_gib FROM nodes WHERE id = $1 FOR UPDATE
 `
 
 func (q *Queries) LockNode(ctx context.Context, id uuid.UUID) (Node, error) {
@@ -344,13 +463,20 @@ func (q *Queries) LockNode(ctx context.Context, id uuid.UUID) (Node, error) {
 		&i.SchedulableCpuMillis,
 		&i.Capabilities,
 		&i.DesiredSince,
+		&i.StorageAddress,
+		&i.StateSince,
+		&i.FenceAddresses,
+		&i.FencedAt,
+		&i.FenceMessage,
+		&i.MachineOff,
+		&i.Clean,
 		&i.ScratchGib,
 	)
 	return i, err
 }
 
 const node = `-- name: Node :one
-SELECT n.id, n.name, n.state, n.cpu_millis, n.memory_mib, n.vmm_overhead_mib, n.allocated_cpu_millis, n.allocated_memory_mib, n.version, n.desired_revision, n.endpoint, n.heartbeat_at, n.created_at, n.pool, n.labels, n.taints, n.cordoned, n.cpu_overcommit, n.schedulable_cpu_millis, n.capabilities, n.desired_since, n.scratch_gib, COALESCE((SELECT sum(p.scratch_gib) FROM pods p WHERE p.node_id = n.id AND p.holds_room), 0)::integer AS allocated_scratch_gib
+SELECT n.id, n.name, n.state, n.cpu_millis, n.memory_mib, n.vmm_overhead_mib, n.allocated_cpu_millis, n.allocated_memory_mib, n.version, n.desired_revision, n.endpoint, n.heartbeat_at, n.created_at, n.pool, n.labels, n.taints, n.cordoned, n.cpu_overcommit, n.schedulable_cpu_millis, n.capabilities, n.desired_since, n.storage_address, n.state_since, n.fence_addresses, n.fenced_at, n.fence_message, n.machine_off, n.clean, n.scratch_gib, COALESCE((SELECT sum(p.scratch_gib) FROM pods p WHERE p.node_id = n.id AND p.holds_room), 0)::integer AS allocated_scratch_gib
 FROM nodes n WHERE n.id = $1
 `
 
@@ -384,10 +510,58 @@ func (q *Queries) Node(ctx context.Context, id uuid.UUID) (NodeRow, error) {
 		&i.Node.SchedulableCpuMillis,
 		&i.Node.Capabilities,
 		&i.Node.DesiredSince,
+		&i.Node.StorageAddress,
+		&i.Node.StateSince,
+		&i.Node.FenceAddresses,
+		&i.Node.FencedAt,
+		&i.Node.FenceMessage,
+		&i.Node.MachineOff,
+		&i.Node.Clean,
 		&i.Node.ScratchGib,
 		&i.AllocatedScratchGib,
 	)
 	return i, err
+}
+
+const nodeBeats = `-- name: NodeBeats :many
+SELECT id, name, state, heartbeat_at, fenced_at, machine_off FROM nodes
+`
+
+type NodeBeatsRow struct {
+	ID          uuid.UUID
+	Name        string
+	State       husk.NodeState
+	HeartbeatAt *time.Time
+	FencedAt    *time.Time
+	MachineOff  bool
+}
+
+// What the leader needs to judge the nodes' heartbeats.
+func (q *Queries) NodeBeats(ctx context.Context) ([]NodeBeatsRow, error) {
+	rows, err := q.db.Query(ctx, nodeBeats)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []NodeBeatsRow{}
+	for rows.Next() {
+		var i NodeBeatsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.Name,
+			&i.State,
+			&i.HeartbeatAt,
+			&i.FencedAt,
+			&i.MachineOff,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const nodeCapacities = `-- name: NodeCapacities :many
@@ -461,7 +635,7 @@ func (q *Queries) NodeHasPods(ctx context.Context, nodeID uuid.UUID) (bool, erro
 }
 
 const nodes = `-- name: Nodes :many
-SELECT n.id, n.name, n.state, n.cpu_millis, n.memory_mib, n.vmm_overhead_mib, n.allocated_cpu_millis, n.allocated_memory_mib, n.version, n.desired_revision, n.endpoint, n.heartbeat_at, n.created_at, n.pool, n.labels, n.taints, n.cordoned, n.cpu_overcommit, n.schedulable_cpu_millis, n.capabilities, n.desired_since, n.scratch_gib, COALESCE((SELECT sum(p.scratch_gib) FROM pods p WHERE p.node_id = n.id AND p.holds_room), 0)::integer AS allocated_scratch_gib
+SELECT n.id, n.name, n.state, n.cpu_millis, n.memory_mib, n.vmm_overhead_mib, n.allocated_cpu_millis, n.allocated_memory_mib, n.version, n.desired_revision, n.endpoint, n.heartbeat_at, n.created_at, n.pool, n.labels, n.taints, n.cordoned, n.cpu_overcommit, n.schedulable_cpu_millis, n.capabilities, n.desired_since, n.storage_address, n.state_since, n.fence_addresses, n.fenced_at, n.fence_message, n.machine_off, n.clean, n.scratch_gib, COALESCE((SELECT sum(p.scratch_gib) FROM pods p WHERE p.node_id = n.id AND p.holds_room), 0)::integer AS allocated_scratch_gib
 FROM nodes n ORDER BY n.name
 `
 
@@ -501,6 +675,13 @@ func (q *Queries) Nodes(ctx context.Context) ([]NodesRow, error) {
 			&i.Node.SchedulableCpuMillis,
 			&i.Node.Capabilities,
 			&i.Node.DesiredSince,
+			&i.Node.StorageAddress,
+			&i.Node.StateSince,
+			&i.Node.FenceAddresses,
+			&i.Node.FencedAt,
+			&i.Node.FenceMessage,
+			&i.Node.MachineOff,
+			&i.Node.Clean,
 			&i.Node.ScratchGib,
 			&i.AllocatedScratchGib,
 		); err != nil {
@@ -528,6 +709,179 @@ type OvercommitPoolParams struct {
 func (q *Queries) OvercommitPool(ctx context.Context, arg OvercommitPoolParams) error {
 	_, err := q.db.Exec(ctx, overcommitPool, arg.CpuOvercommit, arg.Name)
 	return err
+}
+
+const placementsNotSeen = `-- name: PlacementsNotSeen :many
+SELECT pl.tenant_id, pl.pod_id, pl.number, p.domain_started_at, ARRAY(SELECT c.volume_id FROM volume_claims c WHERE c.tenant_id = pl.tenant_id AND c.pod_id = pl.pod_id ORDER BY c.volume_id)::uuid[] AS volume_ids
+FROM placements pl JOIN pods p ON p.tenant_id = pl.tenant_id AND p.id = pl.pod_id AND p.placement = pl.number
+WHERE pl.volumes AND pl.clients_at IS NULL AND pl.role = 'active' AND p.domain_started_at IS NOT NULL AND p.phase IN ('Starting', 'Running', 'Unknown')
+ORDER BY random() LIMIT $1
+`
+
+type PlacementsNotSeenRow struct {
+	TenantID        uuid.UUID
+	PodID           uuid.UUID
+	Number          int64
+	DomainStartedAt *time.Time
+	VolumeIds       []uuid.UUID
+}
+
+// Machines that write volumes and whose Ceph clients are not recorded.
+func (q *Queries) PlacementsNotSeen(ctx context.Context, max int) ([]PlacementsNotSeenRow, error) {
+	rows, err := q.db.Query(ctx, placementsNotSeen, max)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []PlacementsNotSeenRow{}
+	for rows.Next() {
+		var i PlacementsNotSeenRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.PodID,
+			&i.Number,
+			&i.DomainStartedAt,
+			&i.VolumeIds,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const placementsOfNode = `-- name: PlacementsOfNode :many
+SELECT pl.tenant_id, pl.pod_id, pl.number, pl.node_id, pl.role, pl.volumes, pl.clients, pl.clients_at, pl.created_at, p.phase, ARRAY(SELECT c.volume_id FROM volume_claims c WHERE c.tenant_id = pl.tenant_id AND c.pod_id = pl.pod_id ORDER BY c.volume_id)::uuid[] AS volume_ids
+FROM placements pl JOIN pods p ON p.tenant_id = pl.tenant_id AND p.id = pl.pod_id AND p.placement = pl.number
+WHERE pl.node_id = $1 AND pl.role = 'active' ORDER BY pl.tenant_id, pl.pod_id
+`
+
+type PlacementsOfNodeRow struct {
+	TenantID  uuid.UUID
+	PodID     uuid.UUID
+	Number    int64
+	NodeID    uuid.UUID
+	Role      string
+	Volumes   bool
+	Clients   []string
+	ClientsAt *time.Time
+	CreatedAt time.Time
+	Phase     husk.Phase
+	VolumeIds []uuid.UUID
+}
+
+// With the names of the volumes that each of them writes.
+func (q *Queries) PlacementsOfNode(ctx context.Context, nodeID uuid.UUID) ([]PlacementsOfNodeRow, error) {
+	rows, err := q.db.Query(ctx, placementsOfNode, nodeID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []PlacementsOfNodeRow{}
+	for rows.Next() {
+		var i PlacementsOfNodeRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.PodID,
+			&i.Number,
+			&i.NodeID,
+			&i.Role,
+			&i.Volumes,
+			&i.Clients,
+			&i.ClientsAt,
+			&i.CreatedAt,
+			&i.Phase,
+			&i.VolumeIds,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const podsToMove = `-- name: PodsToMove :many
+SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib FROM pods p JOIN nodes n ON n.id = p.node_id LEFT JOIN placements pl ON pl.tenant_id = p.tenant_id AND pl.pod_id = p.id AND pl.number = p.placement
+WHERE p.node_id = $1::uuid AND (p.holds_room OR p.phase = 'Stopping') AND (n.state IN ('Fenced', 'Recovering') OR n.state IN ('Lost', 'Fencing') AND NOT pl.volumes)
+ORDER BY p.tenant_id, p.id LIMIT $2 FOR UPDATE OF p
+`
+
+type PodsToMoveParams struct {
+	NodeID uuid.UUID
+	Max    int
+}
+
+// Of a fenced node, all pods that have not ended. Of a lost node, those that write no volumes.
+func (q *Queries) PodsToMove(ctx context.Context, arg PodsToMoveParams) ([]Pod, error) {
+	rows, err := q.db.Query(ctx, podsToMove, arg.NodeID, arg.Max)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Pod{}
+	for rows.Next() {
+		var i Pod
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.ID,
+			&i.Name,
+			&i.Labels,
+			&i.Spec,
+			&i.CpuMillis,
+			&i.MemoryMib,
+			&i.Generation,
+			&i.ObservedGeneration,
+			&i.Phase,
+			&i.Reason,
+			&i.Message,
+			&i.NodeID,
+			&i.VmmOverheadMib,
+			&i.HoldsRoom,
+			&i.NetworkID,
+			&i.Address,
+			&i.Mac,
+			&i.CephKey,
+			&i.Restarts,
+			&i.Containers,
+			&i.CreatedAt,
+			&i.PlacedAt,
+			&i.DomainStartingAt,
+			&i.DomainStartedAt,
+			&i.GuestReadyAt,
+			&i.RunningAt,
+			&i.DeletionRequestedAt,
+			&i.Tries,
+			&i.NextTryAt,
+			&i.NodeName,
+			&i.Scheduling,
+			&i.Priority,
+			&i.Gang,
+			&i.Decision,
+			&i.PlacedGeneration,
+			&i.Evicted,
+			&i.GuestBytes,
+			&i.Needs,
+			&i.DeleteAt,
+			&i.Annotations,
+			&i.Halted,
+			&i.Placement,
+			&i.KeyPlacement,
+			&i.ScratchGib,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const pool = `-- name: Pool :one
@@ -603,28 +957,130 @@ func (q *Queries) PutPool(ctx context.Context, arg PutPoolParams) error {
 	return err
 }
 
-const setNodeLost = `-- name: SetNodeLost :execrows
-UPDATE nodes SET state = 'Lost', version = version + 1 WHERE id = $1 AND state = 'Ready' AND heartbeat_at = $2
+const setClients = `-- name: SetClients :exec
+
+UPDATE placements pl SET clients = ARRAY(SELECT DISTINCT a FROM unnest(pl.clients || $1::text[]) a ORDER BY a), clients_at = clock_timestamp()
+FROM pods p WHERE pl.tenant_id = $2 AND pl.pod_id = $3 AND pl.number = $4 AND p.tenant_id = pl.tenant_id AND p.id = pl.pod_id
+  AND p.domain_started_at = $5
 `
 
-type SetNodeLostParams struct {
-	ID          uuid.UUID
-	HeartbeatAt *time.Time
+type SetClientsParams struct {
+	Clients         []string
+	TenantID        uuid.UUID
+	PodID           uuid.UUID
+	Number          int64
+	DomainStartedAt *time.Time
 }
 
-// Only if no heartbeat came since the one that the caller judged.
-func (q *Queries) SetNodeLost(ctx context.Context, arg SetNodeLostParams) (int64, error) {
-	result, err := q.db.Exec(ctx, setNodeLost, arg.ID, arg.HeartbeatAt)
+// one that shows nothing does not hold up the others
+// Addresses of earlier machines of the placement stay. Another machine may have started meanwhile.
+func (q *Queries) SetClients(ctx context.Context, arg SetClientsParams) error {
+	_, err := q.db.Exec(ctx, setClients,
+		arg.Clients,
+		arg.TenantID,
+		arg.PodID,
+		arg.Number,
+		arg.DomainStartedAt,
+	)
+	return err
+}
+
+const setFenceMessage = `-- name: SetFenceMessage :exec
+UPDATE nodes SET fence_message = $1 WHERE id = $2 AND fence_message <> $1
+`
+
+type SetFenceMessageParams struct {
+	Message string
+	ID      uuid.UUID
+}
+
+func (q *Queries) SetFenceMessage(ctx context.Context, arg SetFenceMessageParams) error {
+	_, err := q.db.Exec(ctx, setFenceMessage, arg.Message, arg.ID)
+	return err
+}
+
+const setFenced = `-- name: SetFenced :execrows
+UPDATE nodes SET state = 'Fenced', fenced_at = clock_timestamp(), fence_message = '', version = version + 1 WHERE id = $1 AND state = 'Fencing'
+`
+
+func (q *Queries) SetFenced(ctx context.Context, id uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, setFenced, id)
 	if err != nil {
 		return 0, err
 	}
 	return result.RowsAffected(), nil
 }
 
+const setMachineOff = `-- name: SetMachineOff :execrows
+UPDATE nodes SET machine_off = true WHERE id = $1 AND state IN ('Suspect', 'Lost', 'Fencing')
+`
+
+func (q *Queries) SetMachineOff(ctx context.Context, id uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, setMachineOff, id)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const setNodeRecovered = `-- name: SetNodeRecovered :execrows
+UPDATE nodes SET state = 'Ready', clean = false, fence_addresses = '{}', fenced_at = NULL, fence_message = '', machine_off = false, version = version + 1
+WHERE id = $1 AND state = 'Recovering' AND clean
+`
+
+func (q *Queries) SetNodeRecovered(ctx context.Context, id uuid.UUID) (int64, error) {
+	result, err := q.db.Exec(ctx, setNodeRecovered, id)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const setNodeState = `-- name: SetNodeState :execrows
+UPDATE nodes SET state = $1, version = version + 1 WHERE id = $2 AND state = $3 AND state <> $1 AND heartbeat_at IS NOT DISTINCT FROM $4
+`
+
+type SetNodeStateParams struct {
+	Next        husk.NodeState
+	ID          uuid.UUID
+	State       husk.NodeState
+	HeartbeatAt *time.Time
+}
+
+// Only if no heartbeat came since the one that the caller judged.
+func (q *Queries) SetNodeState(ctx context.Context, arg SetNodeStateParams) (int64, error) {
+	result, err := q.db.Exec(ctx, setNodeState,
+		arg.Next,
+		arg.ID,
+		arg.State,
+		arg.HeartbeatAt,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const storageAddressShared = `-- name: StorageAddressShared :one
+SELECT EXISTS (SELECT 1 FROM nodes WHERE storage_address = $1 AND id <> $2)
+`
+
+type StorageAddressSharedParams struct {
+	Address string
+	ID      uuid.UUID
+}
+
+func (q *Queries) StorageAddressShared(ctx context.Context, arg StorageAddressSharedParams) (bool, error) {
+	row := q.db.QueryRow(ctx, storageAddressShared, arg.Address, arg.ID)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
 const updateNode = `-- name: UpdateNode :one
 UPDATE nodes SET pool = $1, labels = $2, taints = $3, cordoned = $4, version = version + 1,
     cpu_overcommit = GREATEST(COALESCE((SELECT p.cpu_overcommit FROM pools p WHERE p.name = $1), 1), allocated_cpu_millis::double precision / GREATEST(cpu_millis, 1))
-WHERE id = $5 RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since, scratch_gib
+WHERE id = $5 RETURNING id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, allocated_cpu_millis, allocated_memory_mib, version, desired_revision, endpoint, heartbeat_at, created_at, pool, labels, taints, cordoned, cpu_overcommit, schedulable_cpu_millis, capabilities, desired_since, storage_address, state_since, fence_addresses, fenced_at, fence_message, machine_off, clean, scratch_gib
 `
 
 type UpdateNodeParams struct {
@@ -666,6 +1122,13 @@ func (q *Queries) UpdateNode(ctx context.Context, arg UpdateNodeParams) (Node, e
 		&i.SchedulableCpuMillis,
 		&i.Capabilities,
 		&i.DesiredSince,
+		&i.StorageAddress,
+		&i.StateSince,
+		&i.FenceAddresses,
+		&i.FencedAt,
+		&i.FenceMessage,
+		&i.MachineOff,
+		&i.Clean,
 		&i.ScratchGib,
 	)
 	return i, err

@@ -196,7 +196,7 @@ func (q *Queries) DeleteFinishedPods(ctx context.Context, arg DeleteFinishedPods
 }
 
 const desiredPods = `-- name: DesiredPods :many
-SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, pods.scheduling, pods.priority, pods.gang, pods.decision, pods.placed_generation, pods.evicted, pods.guest_bytes, pods.needs, pods.delete_at, pods.annotations, pods.halted, pods.scratch_gib, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
+SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, pods.scheduling, pods.priority, pods.gang, pods.decision, pods.placed_generation, pods.evicted, pods.guest_bytes, pods.needs, pods.delete_at, pods.annotations, pods.halted, pods.placement, pods.key_placement, pods.scratch_gib, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
 WHERE pods.node_id = $1::uuid AND (pods.ceph_key IS NOT NULL OR pods.phase = 'Stopping') AND ($2::uuid[] IS NULL OR pods.id = ANY($2))
 ORDER BY pods.created_at, pods.id
 `
@@ -264,6 +264,8 @@ func (q *Queries) DesiredPods(ctx context.Context, arg DesiredPodsParams) ([]Des
 			&i.Pod.DeleteAt,
 			&i.Pod.Annotations,
 			&i.Pod.Halted,
+			&i.Pod.Placement,
+			&i.Pod.KeyPlacement,
 			&i.Pod.ScratchGib,
 			&i.Cidr,
 		); err != nil {
@@ -453,7 +455,7 @@ func (q *Queries) ImagesOfNode(ctx context.Context, arg ImagesOfNodeParams) ([]I
 const insertPod = `-- name: InsertPod :one
 INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang, guest_bytes, needs, annotations, scratch_gib)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, scratch_gib
+RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib
 `
 
 type InsertPodParams struct {
@@ -540,30 +542,37 @@ func (q *Queries) InsertPod(ctx context.Context, arg InsertPodParams) (Pod, erro
 		&i.DeleteAt,
 		&i.Annotations,
 		&i.Halted,
+		&i.Placement,
+		&i.KeyPlacement,
 		&i.ScratchGib,
 	)
 	return i, err
 }
 
 const keyedPodIDs = `-- name: KeyedPodIDs :many
-SELECT id FROM pods WHERE holds_room OR phase = 'Pending'
+SELECT id, placement, key_placement FROM pods WHERE has_key(pods) AND ($1::uuid IS NULL OR id = $1)
 `
 
-// The pods that may have a key in Ceph: those that are allocated on a node, and evicted ones that are pending again, which may still have the
-// key of their last placement.
-func (q *Queries) KeyedPodIDs(ctx context.Context) ([]uuid.UUID, error) {
-	rows, err := q.db.Query(ctx, keyedPodIDs)
+type KeyedPodIDsRow struct {
+	ID           uuid.UUID
+	Placement    int64
+	KeyPlacement int64
+}
+
+// The pods that have a key in Ceph, with the placements that it may be named by.
+func (q *Queries) KeyedPodIDs(ctx context.Context, id *uuid.UUID) ([]KeyedPodIDsRow, error) {
+	rows, err := q.db.Query(ctx, keyedPodIDs, id)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	items := []uuid.UUID{}
+	items := []KeyedPodIDsRow{}
 	for rows.Next() {
-		var id uuid.UUID
-		if err := rows.Scan(&id); err != nil {
+		var i KeyedPodIDsRow
+		if err := rows.Scan(&i.ID, &i.Placement, &i.KeyPlacement); err != nil {
 			return nil, err
 		}
-		items = append(items, id)
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -601,7 +610,7 @@ func (q *Queries) LeavingPods(ctx context.Context) ([]LeavingPodsRow, error) {
 }
 
 const lockNodePod = `-- name: LockNodePod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, scratch_gib FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
 `
 
 type LockNodePodParams struct {
@@ -655,13 +664,15 @@ func (q *Queries) LockNodePod(ctx context.Context, arg LockNodePodParams) (Pod, 
 		&i.DeleteAt,
 		&i.Annotations,
 		&i.Halted,
+		&i.Placement,
+		&i.KeyPlacement,
 		&i.ScratchGib,
 	)
 	return i, err
 }
 
 const lockPod = `-- name: LockPod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, scratch_gib FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockPodParams struct {
@@ -715,6 +726,8 @@ func (q *Queries) LockPod(ctx context.Context, arg LockPodParams) (Pod, error) {
 		&i.DeleteAt,
 		&i.Annotations,
 		&i.Halted,
+		&i.Placement,
+		&i.KeyPlacement,
 		&i.ScratchGib,
 	)
 	return i, err
@@ -891,7 +904,7 @@ func (q *Queries) PlacedPods(ctx context.Context, nodeIds []uuid.UUID) ([]Placed
 }
 
 const pod = `-- name: Pod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, scratch_gib FROM pods WHERE tenant_id = $1 AND id = $2
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib FROM pods WHERE tenant_id = $1 AND id = $2
 `
 
 type PodParams struct {
@@ -945,6 +958,8 @@ func (q *Queries) Pod(ctx context.Context, arg PodParams) (Pod, error) {
 		&i.DeleteAt,
 		&i.Annotations,
 		&i.Halted,
+		&i.Placement,
+		&i.KeyPlacement,
 		&i.ScratchGib,
 	)
 	return i, err
@@ -1137,7 +1152,7 @@ func (q *Queries) PodVolumes(ctx context.Context, arg PodVolumesParams) ([]PodVo
 }
 
 const pods = `-- name: Pods :many
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, scratch_gib FROM pods
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib FROM pods
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR name = $4) AND ($5::jsonb IS NULL OR labels_match(labels, $5::jsonb))
 ORDER BY created_at, id LIMIT $6
@@ -1211,6 +1226,8 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]Pod, error) {
 			&i.DeleteAt,
 			&i.Annotations,
 			&i.Halted,
+			&i.Placement,
+			&i.KeyPlacement,
 			&i.ScratchGib,
 		); err != nil {
 			return nil, err
@@ -1224,8 +1241,8 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]Pod, error) {
 }
 
 const podsOfLostNodes = `-- name: PodsOfLostNodes :many
-SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.scratch_gib FROM pods p JOIN nodes n ON n.id = p.node_id
-WHERE n.state = 'Lost' AND p.phase IN ('Starting', 'Running') ORDER BY p.tenant_id, p.id LIMIT $1 FOR UPDATE OF p
+SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib FROM pods p JOIN nodes n ON n.id = p.node_id
+WHERE n.state IN ('Lost', 'Fencing', 'Fenced') AND p.phase IN ('Starting', 'Running') ORDER BY p.tenant_id, p.id LIMIT $1 FOR UPDATE OF p
 `
 
 // Pods that are not Unknown although their node is Lost.
@@ -1281,6 +1298,8 @@ func (q *Queries) PodsOfLostNodes(ctx context.Context, max int) ([]Pod, error) {
 			&i.DeleteAt,
 			&i.Annotations,
 			&i.Halted,
+			&i.Placement,
+			&i.KeyPlacement,
 			&i.ScratchGib,
 		); err != nil {
 			return nil, err
@@ -1308,21 +1327,6 @@ func (q *Queries) RemovePod(ctx context.Context, arg RemovePodParams) (int64, er
 		return 0, err
 	}
 	return result.RowsAffected(), nil
-}
-
-const renewPodKey = `-- name: RenewPodKey :exec
-UPDATE pods SET ceph_key = NULL WHERE tenant_id = $1 AND id = $2 AND holds_room AND ceph_key IS NOT NULL
-`
-
-type RenewPodKeyParams struct {
-	TenantID uuid.UUID
-	ID       uuid.UUID
-}
-
-// The pod gets a new key, because its key was removed after the pod had been started again.
-func (q *Queries) RenewPodKey(ctx context.Context, arg RenewPodKeyParams) error {
-	_, err := q.db.Exec(ctx, renewPodKey, arg.TenantID, arg.ID)
-	return err
 }
 
 const requeuePod = `-- name: RequeuePod :exec
@@ -1370,27 +1374,33 @@ func (q *Queries) SetPodHalted(ctx context.Context, arg SetPodHaltedParams) erro
 
 const setPodKeys = `-- name: SetPodKeys :many
 WITH made AS (
-    SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::uuid[]) AS pod_id, unnest($3::bytea[]) AS ceph_key
+    SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::uuid[]) AS pod_id, unnest($3::bigint[]) AS placement, unnest($4::bytea[]) AS ceph_key
 ), waiting AS (
-    SELECT p.tenant_id, p.id, p.node_id, m.ceph_key FROM pods p JOIN made m ON p.tenant_id = m.tenant_id AND p.id = m.pod_id
-    WHERE p.ceph_key IS NULL AND p.holds_room ORDER BY p.tenant_id, p.id FOR NO KEY UPDATE OF p
+    SELECT p.tenant_id, p.id, p.node_id, m.placement, m.ceph_key FROM pods p JOIN made m ON p.tenant_id = m.tenant_id AND p.id = m.pod_id
+    WHERE p.ceph_key IS NULL AND p.holds_room AND p.placement = m.placement ORDER BY p.tenant_id, p.id FOR NO KEY UPDATE OF p
 ), locked AS MATERIALIZED ( -- triggers change the nodes
     SELECT l.id FROM nodes l WHERE l.id IN (SELECT node_id FROM waiting) ORDER BY l.id FOR NO KEY UPDATE
 ), keyed AS (
-    UPDATE pods p SET ceph_key = w.ceph_key FROM waiting w JOIN locked ON locked.id = w.node_id WHERE p.tenant_id = w.tenant_id AND p.id = w.id RETURNING p.node_id
+    UPDATE pods p SET ceph_key = w.ceph_key, key_placement = w.placement FROM waiting w JOIN locked ON locked.id = w.node_id WHERE p.tenant_id = w.tenant_id AND p.id = w.id RETURNING p.node_id
 )
 SELECT DISTINCT node_id::uuid AS node_id FROM keyed
 `
 
 type SetPodKeysParams struct {
-	TenantIds []uuid.UUID
-	PodIds    []uuid.UUID
-	CephKeys  [][]byte
+	TenantIds  []uuid.UUID
+	PodIds     []uuid.UUID
+	Placements []int64
+	CephKeys   [][]byte
 }
 
 // It returns the nodes.
 func (q *Queries) SetPodKeys(ctx context.Context, arg SetPodKeysParams) ([]uuid.UUID, error) {
-	rows, err := q.db.Query(ctx, setPodKeys, arg.TenantIds, arg.PodIds, arg.CephKeys)
+	rows, err := q.db.Query(ctx, setPodKeys,
+		arg.TenantIds,
+		arg.PodIds,
+		arg.Placements,
+		arg.CephKeys,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -1465,7 +1475,7 @@ func (q *Queries) TenantNetwork(ctx context.Context, tenantID uuid.UUID) (Networ
 
 const updatePod = `-- name: UpdatePod :one
 UPDATE pods SET name = $1, labels = $2, annotations = $3, generation = generation + 1
-WHERE tenant_id = $4 AND id = $5 RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, scratch_gib
+WHERE tenant_id = $4 AND id = $5 RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib
 `
 
 type UpdatePodParams struct {
@@ -1528,6 +1538,8 @@ func (q *Queries) UpdatePod(ctx context.Context, arg UpdatePodParams) (Pod, erro
 		&i.DeleteAt,
 		&i.Annotations,
 		&i.Halted,
+		&i.Placement,
+		&i.KeyPlacement,
 		&i.ScratchGib,
 	)
 	return i, err

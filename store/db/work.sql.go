@@ -112,22 +112,6 @@ func (q *Queries) FinishWork(ctx context.Context, arg FinishWorkParams) error {
 	return err
 }
 
-const podHasKey = `-- name: PodHasKey :one
-SELECT EXISTS (SELECT 1 FROM pods WHERE tenant_id = $1 AND id = $2 AND has_key(pods))
-`
-
-type PodHasKeyParams struct {
-	TenantID uuid.UUID
-	ID       uuid.UUID
-}
-
-func (q *Queries) PodHasKey(ctx context.Context, arg PodHasKeyParams) (bool, error) {
-	row := q.db.QueryRow(ctx, podHasKey, arg.TenantID, arg.ID)
-	var exists bool
-	err := row.Scan(&exists)
-	return exists, err
-}
-
 const postponeWork = `-- name: PostponeWork :exec
 UPDATE work SET claimed_epoch = NULL, claim_expires_at = NULL, due_at = clock_timestamp() + make_interval(secs => $1::float8)
 WHERE kind = $2 AND tenant_id = $3 AND object_id = $4 AND claimed_epoch = $5::bigint
@@ -150,25 +134,6 @@ func (q *Queries) PostponeWork(ctx context.Context, arg PostponeWorkParams) erro
 		arg.ObjectID,
 		arg.Epoch,
 	)
-	return err
-}
-
-const removeUnusedKeys = `-- name: RemoveUnusedKeys :exec
-INSERT INTO work (kind, tenant_id, object_id)
-SELECT 'key-removal', m.tenant_id, m.pod_id FROM (SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::uuid[]) AS pod_id) m JOIN tenants t ON t.id = m.tenant_id
-WHERE NOT EXISTS (SELECT 1 FROM pods p WHERE p.tenant_id = m.tenant_id AND p.id = m.pod_id AND has_key(p))
-ORDER BY m.tenant_id, m.pod_id -- rows of the queue are locked in the order of their ids, too
-ON CONFLICT (kind, tenant_id, object_id) DO UPDATE SET due_at = clock_timestamp(), claimed_epoch = NULL, claim_expires_at = NULL
-`
-
-type RemoveUnusedKeysParams struct {
-	TenantIds []uuid.UUID
-	PodIds    []uuid.UUID
-}
-
-// The keys of these pods were created, but some of the pods have lost their placement meanwhile. If the removal of such a key is being done, it is repeated.
-func (q *Queries) RemoveUnusedKeys(ctx context.Context, arg RemoveUnusedKeysParams) error {
-	_, err := q.db.Exec(ctx, removeUnusedKeys, arg.TenantIds, arg.PodIds)
 	return err
 }
 

@@ -39,8 +39,10 @@ type Change struct {
 // Pod is what the store knows about a pod that a node should run.
 type Pod struct {
 	Pod        husk.Pod
-	ScratchGiB int // of its scratch disk; 0: it has none
 	Network    Network
+	Placement  int64
+	ScratchGiB int              // of its scratch disk; 0: it has none
+	KeyHolder  string           // whose key it is (husk.KeyHolder)
 	CephKey    string           // empty if KeyErr is set
 	KeyErr     error            // the stored key cannot be opened
 	Images     map[string]Image // by container
@@ -142,7 +144,7 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 			}
 		}
 		pods = append(pods, Pod{
-			Pod: convert.Pod(r.Pod), ScratchGiB: r.Pod.ScratchGib, CephKey: key, KeyErr: keyErr, ConfigErr: unreadable[r.Pod.ID], Images: byPod[r.Pod.ID], Configs: values[r.Pod.ID],
+			Pod: convert.Pod(r.Pod), Placement: r.Pod.Placement, ScratchGiB: r.Pod.ScratchGib, KeyHolder: husk.KeyHolder(r.Pod.ID, r.Pod.KeyPlacement), CephKey: key, KeyErr: keyErr, ConfigErr: unreadable[r.Pod.ID], Images: byPod[r.Pod.ID], Configs: values[r.Pod.ID],
 			Network: Network{ID: r.Pod.NetworkID, CIDR: r.Cidr.String(), MAC: r.Pod.Mac.String()},
 		})
 	}

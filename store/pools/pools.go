@@ -52,6 +52,7 @@ func Open(ctx context.Context, databaseURL string, p Purpose) (*Pool, error) {
 	}
 	cfg.MaxConns = int32(p.Max) //nolint:gosec // a small number
 	cfg.ConnConfig.ConnectTimeout = 5 * time.Second
+	cfg.ConnConfig.DialFunc = dial()
 	set := cfg.ConnConfig.RuntimeParams
 	set["application_name"] = "husk " + p.Name
 	// A request that waits for a lock must not hold a connection indefinitely.

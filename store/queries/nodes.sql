@@ -61,20 +61,84 @@ SELECT EXISTS (SELECT 1 FROM pods WHERE node_id = @node_id::uuid);
 -- name: Heartbeat :one
 -- The schedulable capacity never falls below what is allocated, so that a node that lost memory keeps its pods and gets no new ones.
 -- The version changes only when the capacity does: otherwise every heartbeat would invalidate placements that are being committed.
-UPDATE nodes n SET heartbeat_at = clock_timestamp(), state = 'Ready', endpoint = @endpoint,
+-- next is what a heartbeat does in each state. A node is clean if it runs no machines after it has seen the newest desired state.
+UPDATE nodes n SET heartbeat_at = clock_timestamp(), state = COALESCE(@next::jsonb ->> old.state, old.state), endpoint = @endpoint, storage_address = COALESCE(NULLIF(@storage_address::text, ''), storage_address),
+    clean = COALESCE(@next::jsonb ->> old.state, old.state) = 'Recovering' AND @machines::integer = 0 AND @revision::bigint >= n.desired_revision,
+    machine_off = n.machine_off AND old.state NOT IN ('Fenced', 'Recovering'),
     cpu_millis = old.cpu, cpu_overcommit = old.overcommit, memory_mib = GREATEST(@memory_mib::integer, n.allocated_memory_mib),
     vmm_overhead_mib = @vmm_overhead_mib, capabilities = @capabilities::text[], scratch_gib = sqlc.narg(scratch_gib)::integer,
     version = n.version + CASE WHEN (n.state, n.cpu_millis, n.cpu_overcommit, n.memory_mib, n.vmm_overhead_mib, n.capabilities, n.scratch_gib) IS DISTINCT FROM
-        ('Ready', old.cpu, old.overcommit, GREATEST(@memory_mib::integer, n.allocated_memory_mib), @vmm_overhead_mib::integer, @capabilities::text[], sqlc.narg(scratch_gib)::integer) THEN 1 ELSE 0 END
+        (COALESCE(@next::jsonb ->> old.state, old.state), old.cpu, old.overcommit, GREATEST(@memory_mib::integer, n.allocated_memory_mib), @vmm_overhead_mib::integer, @capabilities::text[], sqlc.narg(scratch_gib)::integer) THEN 1 ELSE 0 END
 FROM (SELECT o.id, o.state, GREATEST(@cpu_millis::integer, 1) AS cpu,
     GREATEST(COALESCE((SELECT p.cpu_overcommit FROM pools p WHERE p.name = o.pool), 1), o.allocated_cpu_millis::double precision / GREATEST(@cpu_millis::integer, 1)) AS overcommit
     FROM nodes o WHERE o.id = @id FOR UPDATE) old
 WHERE n.id = old.id
-RETURNING old.state, EXISTS (SELECT 1 FROM pods WHERE pods.node_id = n.id AND pods.phase = 'Unknown') AS has_unknown_pods;
+RETURNING old.state, n.state AS now, EXISTS (SELECT 1 FROM pods WHERE pods.node_id = n.id AND pods.phase = 'Unknown') AS has_unknown_pods;
 
--- name: SetNodeLost :execrows
+-- name: NodeBeats :many
+-- What the leader needs to judge the nodes' heartbeats.
+SELECT id, name, state, heartbeat_at, fenced_at, machine_off FROM nodes;
+
+-- name: SetNodeState :execrows
 -- Only if no heartbeat came since the one that the caller judged.
-UPDATE nodes SET state = 'Lost', version = version + 1 WHERE id = @id AND state = 'Ready' AND heartbeat_at = @heartbeat_at;
+UPDATE nodes SET state = @next, version = version + 1 WHERE id = @id AND state = @state AND state <> @next AND heartbeat_at IS NOT DISTINCT FROM sqlc.narg(heartbeat_at);
+
+-- name: BeginFence :execrows
+-- From now on, the node returns only after it has been fenced. The addresses are added to those that are fenced for it already.
+UPDATE nodes SET state = 'Fencing', version = version + 1, clean = false, fence_message = '',
+    fence_addresses = ARRAY(SELECT DISTINCT a FROM unnest(fence_addresses || @addresses::text[]) a ORDER BY a)
+WHERE id = @id AND state = ANY(@states::text[]);
+
+-- name: SetFenced :execrows
+UPDATE nodes SET state = 'Fenced', fenced_at = clock_timestamp(), fence_message = '', version = version + 1 WHERE id = @id AND state = 'Fencing';
+
+-- name: SetFenceMessage :exec
+UPDATE nodes SET fence_message = @message WHERE id = @id AND fence_message <> @message;
+
+-- name: FencedNodes :many
+-- Nodes that are lost, are being fenced, are fenced, or can be made Ready again.
+SELECT * FROM nodes WHERE state IN ('Lost', 'Fencing', 'Fenced', 'Recovering') ORDER BY name;
+
+-- name: SetNodeRecovered :execrows
+UPDATE nodes SET state = 'Ready', clean = false, fence_addresses = '{}', fenced_at = NULL, fence_message = '', machine_off = false, version = version + 1
+WHERE id = @id AND state = 'Recovering' AND clean;
+
+-- name: ForgetFencedPlacements :exec
+DELETE FROM placements WHERE node_id = @node_id AND role = 'fenced';
+
+-- name: SetMachineOff :execrows
+UPDATE nodes SET machine_off = true WHERE id = @id AND state IN ('Suspect', 'Lost', 'Fencing');
+
+-- name: PlacementsOfNode :many
+-- With the names of the volumes that each of them writes.
+SELECT pl.*, p.phase, ARRAY(SELECT c.volume_id FROM volume_claims c WHERE c.tenant_id = pl.tenant_id AND c.pod_id = pl.pod_id ORDER BY c.volume_id)::uuid[] AS volume_ids
+FROM placements pl JOIN pods p ON p.tenant_id = pl.tenant_id AND p.id = pl.pod_id AND p.placement = pl.number
+WHERE pl.node_id = @node_id AND pl.role = 'active' ORDER BY pl.tenant_id, pl.pod_id;
+
+-- name: StorageAddressShared :one
+SELECT EXISTS (SELECT 1 FROM nodes WHERE storage_address = @address AND id <> @id);
+
+-- name: PlacementsNotSeen :many
+-- Machines that write volumes and whose Ceph clients are not recorded.
+SELECT pl.tenant_id, pl.pod_id, pl.number, p.domain_started_at, ARRAY(SELECT c.volume_id FROM volume_claims c WHERE c.tenant_id = pl.tenant_id AND c.pod_id = pl.pod_id ORDER BY c.volume_id)::uuid[] AS volume_ids
+FROM placements pl JOIN pods p ON p.tenant_id = pl.tenant_id AND p.id = pl.pod_id AND p.placement = pl.number
+WHERE pl.volumes AND pl.clients_at IS NULL AND pl.role = 'active' AND p.domain_started_at IS NOT NULL AND p.phase IN ('Starting', 'Running', 'Unknown')
+ORDER BY random() LIMIT @max; -- one that shows nothing does not hold up the others
+
+-- name: SetClients :exec
+-- Addresses of earlier machines of the placement stay. Another machine may have started meanwhile.
+UPDATE placements pl SET clients = ARRAY(SELECT DISTINCT a FROM unnest(pl.clients || @clients::text[]) a ORDER BY a), clients_at = clock_timestamp()
+FROM pods p WHERE pl.tenant_id = @tenant_id AND pl.pod_id = @pod_id AND pl.number = @number AND p.tenant_id = pl.tenant_id AND p.id = pl.pod_id
+  AND p.domain_started_at = @domain_started_at;
+
+-- name: PodsToMove :many
+-- Of a fenced node, all pods that have not ended. Of a lost node, those that write no volumes.
+SELECT p.* FROM pods p JOIN nodes n ON n.id = p.node_id LEFT JOIN placements pl ON pl.tenant_id = p.tenant_id AND pl.pod_id = p.id AND pl.number = p.placement
+WHERE p.node_id = @node_id::uuid AND (p.holds_room OR p.phase = 'Stopping') AND (n.state IN ('Fenced', 'Recovering') OR n.state IN ('Lost', 'Fencing') AND NOT pl.volumes)
+ORDER BY p.tenant_id, p.id LIMIT @max FOR UPDATE OF p;
+
+-- name: FencePlacement :exec
+UPDATE placements SET role = 'fenced' WHERE tenant_id = @tenant_id AND pod_id = @pod_id AND number = @number AND role = 'active';
 
 -- name: DesiredRevision :one
 SELECT desired_revision FROM nodes WHERE id = @id;

@@ -175,12 +175,11 @@ UPDATE pods SET holds_room = false WHERE tenant_id = @tenant_id AND id = @id;
 -- name: PodsOfLostNodes :many
 -- Pods that are not Unknown although their node is Lost.
 SELECT p.* FROM pods p JOIN nodes n ON n.id = p.node_id
-WHERE n.state = 'Lost' AND p.phase IN ('Starting', 'Running') ORDER BY p.tenant_id, p.id LIMIT @max FOR UPDATE OF p;
+WHERE n.state IN ('Lost', 'Fencing', 'Fenced') AND p.phase IN ('Starting', 'Running') ORDER BY p.tenant_id, p.id LIMIT @max FOR UPDATE OF p;
 
 -- name: KeyedPodIDs :many
--- The pods that may have a key in Ceph: those that are allocated on a node, and evicted ones that are pending again, which may still have the
--- key of their last placement.
-SELECT id FROM pods WHERE holds_room OR phase = 'Pending';
+-- The pods that have a key in Ceph, with the placements that it may be named by.
+SELECT id, placement, key_placement FROM pods WHERE has_key(pods) AND (sqlc.narg(id)::uuid IS NULL OR id = sqlc.narg(id));
 
 -- name: PodPhases :many
 SELECT phase, count(*)::integer AS pods FROM pods GROUP BY phase;
@@ -262,20 +261,16 @@ FROM pending w JOIN charged c ON c.id = w.node_id
 WHERE p.tenant_id = w.tenant_id AND p.id = w.pod_id
 RETURNING p.tenant_id, p.id, p.node_id::uuid AS node_id;
 
--- name: RenewPodKey :exec
--- The pod gets a new key, because its key was removed after the pod had been started again.
-UPDATE pods SET ceph_key = NULL WHERE tenant_id = @tenant_id AND id = @id AND holds_room AND ceph_key IS NOT NULL;
-
 -- name: SetPodKeys :many
 -- It returns the nodes.
 WITH made AS (
-    SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@pod_ids::uuid[]) AS pod_id, unnest(@ceph_keys::bytea[]) AS ceph_key
+    SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@pod_ids::uuid[]) AS pod_id, unnest(@placements::bigint[]) AS placement, unnest(@ceph_keys::bytea[]) AS ceph_key
 ), waiting AS (
-    SELECT p.tenant_id, p.id, p.node_id, m.ceph_key FROM pods p JOIN made m ON p.tenant_id = m.tenant_id AND p.id = m.pod_id
-    WHERE p.ceph_key IS NULL AND p.holds_room ORDER BY p.tenant_id, p.id FOR NO KEY UPDATE OF p
+    SELECT p.tenant_id, p.id, p.node_id, m.placement, m.ceph_key FROM pods p JOIN made m ON p.tenant_id = m.tenant_id AND p.id = m.pod_id
+    WHERE p.ceph_key IS NULL AND p.holds_room AND p.placement = m.placement ORDER BY p.tenant_id, p.id FOR NO KEY UPDATE OF p
 ), locked AS MATERIALIZED ( -- triggers change the nodes
     SELECT l.id FROM nodes l WHERE l.id IN (SELECT node_id FROM waiting) ORDER BY l.id FOR NO KEY UPDATE
 ), keyed AS (
-    UPDATE pods p SET ceph_key = w.ceph_key FROM waiting w JOIN locked ON locked.id = w.node_id WHERE p.tenant_id = w.tenant_id AND p.id = w.id RETURNING p.node_id
+    UPDATE pods p SET ceph_key = w.ceph_key, key_placement = w.placement FROM waiting w JOIN locked ON locked.id = w.node_id WHERE p.tenant_id = w.tenant_id AND p.id = w.id RETURNING p.node_id
 )
 SELECT DISTINCT node_id::uuid AS node_id FROM keyed;

@@ -34,16 +34,5 @@ SELECT kind, count(*)::integer AS waiting, count(*) FILTER (WHERE attempts >= @s
     COALESCE(GREATEST(extract(epoch FROM clock_timestamp() - min(due_at) FILTER (WHERE claimed_epoch IS NULL OR claim_expires_at <= clock_timestamp())), 0), 0)::float8 AS oldest_seconds
 FROM work GROUP BY kind;
 
--- name: RemoveUnusedKeys :exec
--- The keys of these pods were created, but some of the pods have lost their placement meanwhile. If the removal of such a key is being done, it is repeated.
-INSERT INTO work (kind, tenant_id, object_id)
-SELECT 'key-removal', m.tenant_id, m.pod_id FROM (SELECT unnest(@tenant_ids::uuid[]) AS tenant_id, unnest(@pod_ids::uuid[]) AS pod_id) m JOIN tenants t ON t.id = m.tenant_id
-WHERE NOT EXISTS (SELECT 1 FROM pods p WHERE p.tenant_id = m.tenant_id AND p.id = m.pod_id AND has_key(p))
-ORDER BY m.tenant_id, m.pod_id -- rows of the queue are locked in the order of their ids, too
-ON CONFLICT (kind, tenant_id, object_id) DO UPDATE SET due_at = clock_timestamp(), claimed_epoch = NULL, claim_expires_at = NULL;
-
--- name: PodHasKey :one
-SELECT EXISTS (SELECT 1 FROM pods WHERE tenant_id = @tenant_id AND id = @id AND has_key(pods));
-
 -- name: DigestUsed :one
 SELECT EXISTS (SELECT 1 FROM images WHERE digest = @digest);

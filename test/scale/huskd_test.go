@@ -33,20 +33,20 @@ const patience = time.Minute
 // huskd is a process of huskd server, with a Postgres and a Ceph of its own.
 type huskd struct {
 	pid                        int
-	url                        string
+	url, forAgents             string
 	database                   devtest.URL
 	ceph                       *dev.Stack
 	operatorID, operatorSecret string
 }
 
-func startServer(b *testing.B) huskd {
+func startServer(b *testing.B, flags ...string) huskd {
 	b.Helper()
 	s := huskd{
 		database: devtest.PostgresFrom(b, "migrated", func(ctx context.Context, url devtest.URL) error { return store.Migrate(ctx, url(store.RoleOwner)) }),
 		ceph:     devtest.Ceph(b), operatorID: uuid.NewString(), operatorSecret: "a secret of the operator",
 	}
 	api, agents := freeAddr(b), freeAddr(b)
-	s.url = "http://" + api
+	s.url, s.forAgents = "http://"+api, "https://"+agents
 	dir := b.TempDir()
 	file := func(name, content string) string {
 		path := filepath.Join(dir, name)
@@ -56,9 +56,11 @@ func startServer(b *testing.B) huskd {
 		return path
 	}
 	var log bytes.Buffer
-	cmd := exec.CommandContext(b.Context(), "../../bin/huskd", "server", "--listen", api, "--agent-listen", agents, "--master-key-file", file("master.key", strings.Repeat("0", 64)),
+	cmd := exec.CommandContext(b.Context(), "../../bin/huskd", append([]string{
+		"server", "--listen", api, "--agent-listen", agents, "--master-key-file", file("master.key", strings.Repeat("0", 64)),
 		"--operator-client-id", s.operatorID, "--operator-secret-file", file("operator.secret", s.operatorSecret), "--ceph-conf", s.ceph.CephConf(), "--ceph-keyring", s.ceph.CephKeyring(),
-		"--ceph-user", dev.CephUser, "--ceph-monitors", strings.Join(s.ceph.MonHosts(), ","), "--work-dir", dir)
+		"--ceph-user", dev.CephUser, "--ceph-monitors", strings.Join(s.ceph.MonHosts(), ","), "--work-dir", dir,
+	}, flags...)...)
 	cmd.Env = append(os.Environ(), "HUSKD_DATABASE_URL="+s.database(store.RoleOwner))
 	cmd.Stdout, cmd.Stderr = &log, &log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -71,7 +73,8 @@ func startServer(b *testing.B) huskd {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait() // the context may have ended it
 		if b.Failed() {
-			b.Logf("huskd server:\n%s", log.String())
+			text := log.String()
+			b.Logf("the end of the log of huskd server:\n%s", text[max(0, len(text)-4000):])
 		}
 	})
 	s.eventually(b, "the server is ready", func() bool {
@@ -133,9 +136,9 @@ func operatorClient(b *testing.B, s huskd) operator {
 	return operator{c}
 }
 
-func (o operator) tenant(b *testing.B) openapi.Tenant {
+func (o operator) tenant(b *testing.B, n int) openapi.Tenant {
 	b.Helper()
-	t, err := o.Tenants.Create(b.Context(), openapi.TenantCreate{Name: "tenant-0"})
+	t, err := o.Tenants.Create(b.Context(), openapi.TenantCreate{Name: fmt.Sprintf("tenant-%d", n), Quota: &openapi.QuotaChange{Pods: new(1000), Addresses: new(1000), CPUMillis: new(1_000_000), MemoryMiB: new(1_000_000)}})
 	if err != nil {
 		b.Fatal(err)
 	}

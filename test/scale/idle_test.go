@@ -33,7 +33,8 @@ const (
 func BenchmarkIdleServer(b *testing.B) {
 	s := startServer(b)
 	db := s.connect(b)
-	tenant := s.fill(b, db)
+	n := size{tenants: 1000, nodes: 1000, pods: 100_000, imports: 30, events: 300_000}
+	tenant := s.fill(b, db, n)
 	ctx, stop := context.WithCancel(b.Context())
 	var background sync.WaitGroup
 	defer background.Wait()
@@ -50,7 +51,7 @@ func BenchmarkIdleServer(b *testing.B) {
 			s.get(b, "/metrics", s.token(b, s.operatorID, s.operatorSecret))
 		}
 	})
-	fmt.Printf("\n%d pods on %d nodes of %d tenants, nothing happens: %s\n", pods, nodes, tenants, quiet)
+	fmt.Printf("\n%d pods on %d nodes of %d tenants, nothing happens: %s\n", n.pods, n.nodes, n.tenants, quiet)
 	fmt.Printf("the same while one tenant and the platform are scraped every %s: %s (goal: under %.0f %% for the server)\n", scrapeEvery, scraped, 100*idleGoal)
 	b.ReportMetric(100*quiet.server, "idle-core-%")
 	b.ReportMetric(100*scraped.server, "scraped-core-%")

@@ -177,7 +177,11 @@ func (n *node) round(ctx context.Context) error {
 		}
 	}
 	if err := n.each(ctx, store.PodKeyCreation, func(w store.Work) error {
-		return n.store.SetPodKeys(ctx, map[store.PodKey]string{{TenantID: w.TenantID, ID: w.ObjectID}: "cephx"})
+		_, placement, err := n.store.PodToKey(ctx, w)
+		if err != nil {
+			return err
+		}
+		return n.store.SetPodKeys(ctx, map[store.PlacementKey]string{{PodKey: store.PodKey{TenantID: w.TenantID, ID: w.ObjectID}, Number: placement}: "cephx"})
 	}); err != nil {
 		return err
 	}

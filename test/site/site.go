@@ -21,6 +21,7 @@ import (
 	"husk/dev/devtest"
 	"husk/egress"
 	"husk/server"
+	"husk/server/control"
 	"husk/store"
 	"husk/test/oidcprovider"
 )
@@ -55,7 +56,7 @@ func Start(t testing.TB) *Site {
 	}
 	t.Cleanup(st.Close)
 	s, err := server.New(t.Context(), server.Config{
-		Store: st, Issuer: "https://husk.example.com", Log: log, Lease: time.Minute, Heartbeat: 10 * time.Second, NodeCertificateLife: 24 * time.Hour, LoginsPerSecond: 10_000,
+		Store: st, Issuer: "https://husk.example.com", Log: log, Terms: control.LeaseTerms{Heartbeat: 10 * time.Second, Lease: time.Minute, Margin: 5 * time.Second, Brake: 1}, NodeCertificateLife: 24 * time.Hour, LoginsPerSecond: 10_000,
 		CephMonitors: []string{"192.0.2.1:6789"}, ImagesPool: "images", VolumesPool: "volumes",
 		Egress: egress.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 	})

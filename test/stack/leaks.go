@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"husk/dev"
+	"husk/dev/control"
 	"husk/test/pace"
 )
 
@@ -25,7 +27,9 @@ func (s *Stack) stop() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), pace.Limit(time.Minute))
 	defer cancel()
-	left = errors.Join(left, Until(ctx, s.poolsAreEmpty), Until(ctx, s.noScratchDisks))
+	for _, check := range []func() error{s.poolsAreEmpty, s.tablesAreEmpty, s.nodesAreEmpty, s.noScratchDisks} {
+		left = errors.Join(left, Until(ctx, check))
+	}
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return errors.Join(left, err)
 	}
@@ -33,9 +37,10 @@ func (s *Stack) stop() error {
 		return errors.Join(left, fmt.Errorf("huskd dev: %w", err), s.LogEnd("dev.log"))
 	}
 	for _, what := range []struct{ name, command string }{
-		{"processes", "ps -eo comm= | grep -E 'huskd|postgres|ceph|libvirtd|virtlogd|qemu|docker-registry' || true"},
+		{"processes", "ps -eo comm= | grep -E 'huskd|postgres|ceph|libvirtd|virtlogd|qemu|docker-registry|patroni|etcd' || true"},
 		{"interfaces", "ip -br link | grep -E '^hk' || true"},
 		{"nftables", "nft list tables | grep husk || true"},
+		{"cgroups", "ls -d /sys/fs/cgroup/husk-dev-" + dev.ID(s.stateDir()) + " /sys/fs/cgroup/*/husk-dev-" + dev.ID(s.stateDir()) + " 2>/dev/null || true"},
 	} {
 		out, err := exec.Command("sh", "-c", what.command).CombinedOutput()
 		if text := strings.TrimSpace(string(out)); err != nil || text != "" {
@@ -52,6 +57,7 @@ func (s *Stack) poolsAreEmpty() error {
 	for _, what := range []struct{ name, command string }{
 		{"images", "rbd -c " + conf + " ls husk-images"},
 		{"disks", "rbd -c " + conf + " ls husk-volumes"},
+		{"removed images", "rbd -c " + conf + " trash ls husk-images; rbd -c " + conf + " trash ls husk-volumes"},
 		{"keys", "ceph -c " + conf + " auth ls 2>/dev/null | grep '^client.husk-pod' || true"},
 	} {
 		out, err := exec.Command("sh", "-c", what.command).Output()
@@ -65,9 +71,51 @@ func (s *Stack) poolsAreEmpty() error {
 	return nil
 }
 
+// tablesAreEmpty returns an error while Postgres has rows about objects of the tests. All tenants are deleted by now.
+func (s *Stack) tablesAreEmpty() error {
+	password, err := os.ReadFile(filepath.Join(s.stateDir(), "secrets/postgres-superuser"))
+	if err != nil {
+		return err
+	}
+	for _, table := range []string{"pods", "volumes", "volume_claims", "image_uses", "configs", "config_uses", "placements"} {
+		cmd := exec.Command("psql", "-h", "127.0.0.1", "-p", "15432", "-U", "postgres", "-d", "husk", "-Atc", "SELECT count(*) FROM "+table)
+		cmd.Env = append(os.Environ(), "PGPASSWORD="+strings.TrimSpace(string(password)))
+		out, err := cmd.CombinedOutput()
+		if text := strings.TrimSpace(string(out)); err != nil || text != "0" {
+			return errors.Join(err, fmt.Errorf("tests left rows in table %s: %s", table, text))
+		}
+	}
+	return nil
+}
+
+// nodesAreEmpty returns an error while a node of a fleet has interfaces of pods, or is fenced in Ceph.
+func (s *Stack) nodesAreEmpty() error {
+	hosts, err := control.NewClient(s.stateDir()).Hosts(context.Background())
+	if err != nil {
+		return err
+	}
+	fenced, err := exec.Command("ceph", "-c", s.Env["HUSK_CEPH_CONF"], "osd", "blocklist", "ls").Output()
+	if err != nil {
+		return fmt.Errorf("list the fenced clients: %w", err)
+	}
+	for _, h := range hosts {
+		if strings.Contains(string(fenced), h.Address+":") {
+			return fmt.Errorf("tests left clients of host %s fenced: %s", h.Name, fenced)
+		}
+		if h.Kind != dev.NodeHost || h.State == dev.HostOff {
+			continue
+		}
+		out, err := exec.Command("nsenter", "-t", fmt.Sprint(h.PID), "-n", "ip", "-br", "link").Output()
+		if err != nil || strings.Contains(string(out), "\nhk") {
+			return errors.Join(err, fmt.Errorf("tests left interfaces on node %s: %s", h.Name, out))
+		}
+	}
+	return nil
+}
+
 // noScratchDisks returns an error while the agent has scratch disks of pods.
 func (s *Stack) noScratchDisks() error {
-	files, err := filepath.Glob(filepath.Join(s.Dir, "s", "agent", "scratch", "*"))
+	files, err := filepath.Glob(filepath.Join(s.stateDir(), "agent/scratch/*"))
 	if err == nil && len(files) > 0 {
 		err = fmt.Errorf("the agent has not removed these scratch disks: %s", strings.Join(files, ", "))
 	}

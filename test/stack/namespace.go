@@ -6,13 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -135,10 +136,10 @@ func exitCode(err error) int {
 // starting.
 const freshCgroup = 10 * time.Second
 
-// removeCgroups removes the empty cgroups of machines that were killed together with their libvirt.
+// removeCgroups removes the cgroups of machines and hosts that were killed together with their stack.
 // The test binary has no cgroup namespace.
 func removeCgroups() error {
-	for _, pattern := range []string{"/sys/fs/cgroup/*/machine/*husk*", "/sys/fs/cgroup/machine/*husk*"} {
+	for _, pattern := range []string{"/sys/fs/cgroup/*/machine/*husk*", "/sys/fs/cgroup/machine/*husk*", "/sys/fs/cgroup/*/husk-dev-*", "/sys/fs/cgroup/husk-dev-*"} {
 		groups, err := filepath.Glob(pattern)
 		if err != nil {
 			return err
@@ -147,13 +148,30 @@ func removeCgroups() error {
 			if info, err := os.Stat(g); err != nil || time.Since(info.ModTime()) < freshCgroup {
 				continue
 			}
-			inner, _ := filepath.Glob(g + "/*/") // if the group cannot be read, try to remove it
-			for _, dir := range append(inner, g) {
-				_ = os.Remove(strings.TrimSuffix(dir, "/")) // removing a group in use fails, and such a group belongs to another stack
-			}
+			removeUnused(g)
 		}
 	}
 	return nil
+}
+
+// removeUnused removes a group and those in it, unless one of them has processes: then it belongs to another stack.
+func removeUnused(group string) {
+	var inner []string
+	used := false
+	_ = filepath.WalkDir(group, func(path string, d fs.DirEntry, err error) error { // if a group cannot be read, try to remove it
+		if err == nil && d.IsDir() {
+			inner = append(inner, path)
+			processes, _ := os.ReadFile(filepath.Join(path, "cgroup.procs"))
+			used = used || len(processes) > 0
+		}
+		return nil
+	})
+	if used {
+		return
+	}
+	for _, dir := range slices.Backward(inner) {
+		_ = os.Remove(dir)
+	}
 }
 
 // initRole is process 1 of the new namespaces.

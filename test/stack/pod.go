@@ -68,7 +68,7 @@ func (tn *Tenant) Wait(t testing.TB, id uuid.UUID, phase openapi.PodPhase) opena
 		return nil
 	})
 	if err != nil {
-		t.Fatalf("pod %s: %v\nlog:\n%s\nqemu:\n%s\nagent:\n%v", pod.Name, err, tn.Logs(t, id, nil), QEMULog(id), tn.LogEnd("s/log/agent.log"))
+		t.Fatalf("pod %s: %v\nlog:\n%s\nqemu:\n%s\nagent:\n%v", pod.Name, err, tn.Logs(t, id, nil), tn.QEMULog(id), tn.agentLogs())
 	}
 	return pod
 }

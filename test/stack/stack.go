@@ -36,6 +36,8 @@ func (s *Stack) Replace(b Boot) error {
 	return errors.Join(copyFile(s.Huskd(), b.Huskd), copyFile(s.initramfs(), b.Initramfs))
 }
 
+func (s *Stack) stateDir() string { return filepath.Join(s.Dir, "s") }
+
 // Huskd returns the path of the stack's copy of huskd.
 func (s *Stack) Huskd() string { return filepath.Join(s.Dir, "huskd") }
 
@@ -87,7 +89,7 @@ var shared struct {
 // Get returns the binary's stack. The first call starts it.
 func Get(t testing.TB) *Stack {
 	t.Helper()
-	shared.once.Do(func() { shared.s, shared.err = start() })
+	shared.once.Do(func() { shared.s, shared.err = start(lease) })
 	if shared.err != nil {
 		t.Fatalf("start huskd dev: %v", shared.err)
 	}
@@ -103,7 +105,8 @@ func runTests(m *testing.M) (int, error) {
 	return code, shared.s.stop()
 }
 
-func start() (*Stack, error) {
+// start starts huskd dev. The lease is given for the reference machine.
+func start(lease time.Duration, args ...string) (s *Stack, err error) {
 	dir, err := os.MkdirTemp("", "husk-e2e-")
 	if err != nil {
 		return nil, err
@@ -111,7 +114,7 @@ func start() (*Stack, error) {
 	if err := os.Chmod(dir, 0o711); err != nil { // Postgres and QEMU run as users of their own
 		return nil, err
 	}
-	s := &Stack{Dir: dir}
+	s = &Stack{Dir: dir}
 	root := Repository()
 	envFile := filepath.Join(dir, "dev.env")
 	log, err := os.Create(filepath.Join(dir, "dev.log"))
@@ -128,15 +131,23 @@ func start() (*Stack, error) {
 	if err := s.Replace(boot); err != nil {
 		return nil, err
 	}
-	s.cmd = exec.Command(s.Huskd(), "dev", "--state-dir", filepath.Join(dir, "s"), "--env-file", envFile,
+	s.cmd = exec.Command(s.Huskd(), append([]string{
+		"dev", "--state-dir", s.stateDir(), "--env-file", envFile,
 		"--kernel", filepath.Join(root, "build/vmlinuz"), "--initramfs", s.initramfs(),
-		"--lease", pace.Slower(lease).String(), "--heartbeat", heartbeat.String(), "--log-level", "debug")
+		"--lease", pace.Slower(lease).String(), "--heartbeat", heartbeat.String(), "--log-level", "debug",
+	}, args...)...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.Env = append(os.Environ(), "HUSKD_NETWORK_PREFIX=18") // because one tenant has ten thousand pods
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := startOnOwnThread(s.cmd); err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil { // nobody else stops it
+			_ = s.cmd.Process.Signal(syscall.SIGTERM)
+			_ = s.cmd.Wait()
+		}
+	}()
 	ctx, cancel := context.WithTimeout(context.Background(), pace.Limit(2*time.Minute))
 	defer cancel()
 	err = Until(ctx, func() error { s.Env, err = readEnv(envFile); return err })
@@ -194,7 +205,7 @@ func (s *Stack) LogEnd(name string) error {
 
 // PID returns the process ID of one of huskd dev's children.
 func (s *Stack) PID(name string) (int, error) {
-	raw, err := os.ReadFile(filepath.Join(s.Dir, "s", "run", name+".pid.json"))
+	raw, err := os.ReadFile(filepath.Join(s.stateDir(), "run", name+".pid.json"))
 	if err != nil {
 		return 0, err
 	}

@@ -30,10 +30,15 @@ var GenerousQuota = openapi.QuotaChange{
 	Pods: new(20), CPUMillis: new(16_000), MemoryMiB: new(8192), Volumes: new(10), VolumeGiB: new(100), Images: new(10), RequestsPerSecond: new(1000),
 }
 
-// NewTenant creates a tenant. When the test ends, the tenant is deleted with all its objects.
+// NewTenant creates a tenant on the binary's stack. When the test ends, the tenant is deleted with all its objects.
 func NewTenant(t testing.TB) *Tenant {
 	t.Helper()
-	s := Get(t)
+	return Get(t).NewTenant(t)
+}
+
+// NewTenant creates a tenant. When the test ends, the tenant is deleted with all its objects.
+func (s *Stack) NewTenant(t testing.TB) *Tenant {
+	t.Helper()
 	created, err := s.Operator.Tenants.Create(t.Context(), openapi.TenantCreate{Name: "t-" + uuid.NewString()[:8], Quota: &GenerousQuota})
 	if err != nil {
 		t.Fatalf("create a tenant: %v", err)

@@ -84,7 +84,7 @@ func TestAPodWithoutItsCommandFails(t *testing.T) {
 	})
 	failed := tn.Wait(t, pod.ID, openapi.PodPhaseFailed)
 	if len(failed.Status.Containers) == 0 {
-		t.Fatalf("the pod is Failed, but its status has no container: %s %s\n%s", stack.Value(failed.Status.Reason), stack.Value(failed.Status.Message), stack.QEMULog(pod.ID))
+		t.Fatalf("the pod is Failed, but its status has no container: %s %s\n%s", stack.Value(failed.Status.Reason), stack.Value(failed.Status.Message), tn.QEMULog(pod.ID))
 	}
 	if m := stack.Value(failed.Status.Message); !strings.Contains(m, "no-such-program") || !strings.Contains(m, "not found") {
 		t.Errorf("the message is %q; it should name the command and say that it was not found", m)

@@ -32,7 +32,7 @@ func TestRestartPolicies(t *testing.T) {
 
 	failed := tn.Wait(t, never.ID, openapi.PodPhaseFailed)
 	if len(failed.Status.Containers) == 0 {
-		t.Fatalf("the pod is Failed, but its status has no container: %s %s\n%s", stack.Value(failed.Status.Reason), stack.Value(failed.Status.Message), stack.QEMULog(never.ID))
+		t.Fatalf("the pod is Failed, but its status has no container: %s %s\n%s", stack.Value(failed.Status.Reason), stack.Value(failed.Status.Message), tn.QEMULog(never.ID))
 	}
 	if c := failed.Status.Containers[0]; c.ExitCode == nil || *c.ExitCode != 3 || c.Restarts != 0 {
 		t.Errorf("a container that ended with 3 under Never: %+v", c)

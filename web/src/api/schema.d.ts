@@ -1506,6 +1506,36 @@ export interface paths {
         patch: operations["updateNode"];
         trace?: never;
     };
+    "/v1/admin/nodes/{nodeId}/fence": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The node's ID.
+                 * @example 6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62
+                 */
+                nodeId: string;
+            };
+            cookie?: never;
+        };
+        /**
+         * Show what is cut off if a node is fenced
+         * @description For operators of the platform.
+         */
+        get: operations["getFence"];
+        /**
+         * Cut a node off from its pods' volumes, and move its pods
+         * @description The server does this by itself when a node is lost. It puts the node's Ceph clients on the blocklist, and moves the pods once the blocklist is in effect. The node's machines end, and the server places no pods on the node until it has removed them. With `machineIsOff`, you state that the node has no power, and the server does not wait for the blocklist: if that is not true, volumes can be damaged. For operators of the platform.
+         */
+        put: operations["fenceNode"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/admin/metrics/targets": {
         parameters: {
             query?: never;
@@ -2416,6 +2446,37 @@ export interface components {
             freed: components["schemas"]["FreedNode"][];
             moves: number;
             gain: components["schemas"]["Capacity"];
+        };
+        /**
+         * @example {
+         *       "machineIsOff": false
+         *     }
+         */
+        FencePut: {
+            /**
+             * @description You have made sure that the node has no power.
+             * @default false
+             */
+            machineIsOff?: boolean;
+        };
+        /**
+         * @example {
+         *       "state": "Suspect",
+         *       "addresses": [
+         *         "192.0.2.7:0/0"
+         *       ],
+         *       "pods": 12,
+         *       "unproven": 0
+         *     }
+         */
+        Fence: {
+            state: components["schemas"]["NodeState"];
+            /** @description The Ceph clients that are put on the blocklist. */
+            addresses: string[];
+            /** @description How many pods are on the node. */
+            pods: number;
+            /** @description How many of the pods write volumes through clients that are not known. These are moved only if the machine is off. */
+            unproven: number;
         };
         FreedNode: {
             /** Format: uuid */
@@ -4642,6 +4703,14 @@ export interface components {
             memoryMiB: number;
         };
         /**
+         * @description Where the node is in its life. Only a Ready node gets pods.
+         *     Suspect: a heartbeat is late. Lost: no heartbeat arrived for a lease and its margin. Fencing: its Ceph clients are being put on the
+         *     blocklist. Fenced: nothing on it can write any more, and its pods are moved. Recovering: it responds again and removes what it may no
+         *     longer run.
+         * @enum {string}
+         */
+        NodeState: "Joining" | "Ready" | "Suspect" | "Lost" | "Fencing" | "Fenced" | "Recovering";
+        /**
          * @example {
          *       "id": "6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62",
          *       "name": "node-1",
@@ -4676,8 +4745,11 @@ export interface components {
             /** Format: uuid */
             id: string;
             name: string;
-            /** @enum {string} */
-            state: "Joining" | "Ready" | "Lost";
+            state: components["schemas"]["NodeState"];
+            /** Format: date-time */
+            stateSince?: string;
+            /** @description Why the node is not fenced yet, or why some of its pods are not moved. */
+            message?: string;
             pool?: string;
             labels: components["schemas"]["Labels"];
             taints: string[];
@@ -4853,7 +4925,10 @@ export interface components {
          *       "capabilities": [
          *         "privileged"
          *       ],
-         *       "endpoint": "https://192.0.2.7:7443"
+         *       "endpoint": "https://192.0.2.7:7443",
+         *       "storageAddress": "192.0.2.7",
+         *       "machines": 12,
+         *       "revision": 118
          *     }
          */
         Heartbeat: {
@@ -4868,6 +4943,18 @@ export interface components {
              * @example https://192.0.2.7:7443
              */
             endpoint: string;
+            /**
+             * @description The IP address from which the node reaches Ceph.
+             * @example 192.0.2.7
+             */
+            storageAddress?: string;
+            /** @description How many machines the node has, or may have: also those whose start or end is not known. */
+            machines?: number;
+            /**
+             * Format: int64
+             * @description The revision of the desired state that the agent had applied when it counted its machines.
+             */
+            revision?: number;
         };
         /**
          * @description What the agent can do beyond the first version of the protocol. Pods that need a capability get a node whose agent has it.
@@ -4879,9 +4966,13 @@ export interface components {
         Capabilities: string[];
         /**
          * @example {
-         *       "leaseSeconds": 40,
-         *       "heartbeatSeconds": 10,
-         *       "resync": false
+         *       "leaseSeconds": 20,
+         *       "heartbeatSeconds": 5,
+         *       "resync": false,
+         *       "recovering": false,
+         *       "cephMonitors": [
+         *         "192.0.2.10:6789"
+         *       ]
          *     }
          */
         Lease: {
@@ -4890,6 +4981,10 @@ export interface components {
             heartbeatSeconds: number;
             /** @description The server had marked the node as lost. The agent must report every pod again. */
             resync: boolean;
+            /** @description The node was fenced. It is Ready again once it has reported that it has no machines; the next heartbeat is due at once. */
+            recovering?: boolean;
+            /** @description Ceph's monitors as host:port. */
+            cephMonitors?: string[];
         };
         /**
          * @example {
@@ -5084,6 +5179,11 @@ export interface components {
             /** Format: uuid */
             tenantId: string;
             name: string;
+            /**
+             * Format: int64
+             * @description The number of the placement. What the node has of an earlier placement of the pod, it removes.
+             */
+            placement?: number;
             /** Format: int64 */
             generation: number;
             /**
@@ -5297,6 +5397,11 @@ export interface components {
         PodReport: {
             /** Format: uuid */
             podId: string;
+            /**
+             * Format: int64
+             * @description The placement that the report is about.
+             */
+            placement?: number;
             /** Format: int64 */
             generation: number;
             /**
@@ -8347,6 +8452,64 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Node"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getFence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The node's ID.
+                 * @example 6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62
+                 */
+                nodeId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What `fenceNode` puts on the blocklist, and how many pods it moves. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fence"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    fenceNode: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The node's ID.
+                 * @example 6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62
+                 */
+                nodeId: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FencePut"];
+            };
+        };
+        responses: {
+            /** @description What is being fenced. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Fence"];
                 };
             };
             default: components["responses"]["Problem"];

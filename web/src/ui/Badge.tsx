@@ -19,7 +19,11 @@ const LOOKS: Record<string, [mark: string, tone: string]> = {
   Waiting: ["◌", "wait"],
   Exited: ["✓", "wait"],
   Joining: ["◌", "info"],
+  Suspect: ["?", "warn"],
   Lost: ["✕", "bad"],
+  Fencing: ["◑", "bad"],
+  Fenced: ["⊘", "bad"],
+  Recovering: ["◐", "info"],
   Cordoned: ["⊘", "warn"],
   Placed: ["●", "good"],
   Refused: ["✕", "bad"],
@@ -30,6 +34,7 @@ const LOOKS: Record<string, [mark: string, tone: string]> = {
   StartFailed: ["✕", "warn"],
   MachineDied: ["✕", "warn"],
   GuestSilent: ["?", "warn"],
+  LeaseExpired: ["✕", "warn"],
 };
 
 /** Badge shows a state. A reason that has no look of its own gets that of its phase. */

@@ -15,6 +15,7 @@ import { Problem } from "../../ui/Problem";
 import { Card, Copy, Empty, Facts, Labels, Loading, Meter, PageHead, When } from "../../ui/parts";
 import { toast, toastError } from "../../ui/toasts";
 import { Pairs } from "../newpod/Pairs";
+import { FenceNode } from "./FenceNode";
 import { useNodes, usePlaced } from "./Nodes";
 import { Packing } from "./Packing";
 
@@ -34,6 +35,7 @@ function Page({ node: n }: { node: Node }) {
   const queries = useQueryClient();
   const pods = usePlaced({ nodeId: n.id });
   const [editing, setEditing] = useState(false);
+  const [fencing, setFencing] = useState(false);
   const update = async (body: { pool?: string; labels?: Record<string, string>; taints?: string[]; cordoned?: boolean }) => {
     await client.PATCH("/v1/admin/nodes/{nodeId}", { params: { path: { nodeId: n.id } }, body });
     await queries.invalidateQueries({ queryKey: [keyOf(session), "nodes"] });
@@ -83,6 +85,7 @@ function Page({ node: n }: { node: Node }) {
         }
         lead={<Labels labels={n.labels} />}
       >
+        <Button onClick={() => setFencing(true)}>Fence</Button>
         <Button onClick={() => setEditing(true)}>Pool, labels, taints</Button>
         <Button
           onClick={() =>
@@ -109,6 +112,8 @@ function Page({ node: n }: { node: Node }) {
         <Card title="Details">
           <Facts
             of={[
+              ["In this state", <When key="since" at={n.stateSince} />],
+              ["Message", n.message],
               ["Heartbeat", <When key="heartbeat" at={n.heartbeatAt} />],
               ["Pool", n.pool],
               ["Taints", n.taints.join(", ")],
@@ -130,6 +135,7 @@ function Page({ node: n }: { node: Node }) {
       {(pods.data?.length ?? 0) > 0 && (
         <DataTable label="Pods" rows={pods.data ?? []} columns={columns} id={(p) => p.id} sortedBy={["Memory", true]} />
       )}
+      {fencing && <FenceNode node={n} close={() => setFencing(false)} />}
       {editing && <EditNode node={n} update={update} close={() => setEditing(false)} />}
     </>
   );

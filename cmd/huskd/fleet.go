@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+
+	"husk/dev"
+	"husk/dev/balance"
+)
+
+// The ports of servers and agents on the fabric. Every host has its own address.
+const (
+	fleetAPIPort   = 8080
+	fleetForAgents = 8443
+	fleetAgentPort = 7443
+)
+
+// isFleet reports whether nodes and servers are hosts of their own.
+func (f devFlags) isFleet() bool { return f.nodes != 1 || f.servers != 1 || f.databases != 1 }
+
+func (f devFlags) configureFleet(cfg *dev.Config) error {
+	for _, n := range []struct {
+		flag      string
+		got, most int
+	}{{"nodes", f.nodes, dev.MaxNodes}, {"servers", f.servers, dev.MaxServers}, {"databases", f.databases, dev.MaxDatabases}} {
+		if n.got < 1 || n.got > n.most {
+			return fmt.Errorf("--%s is %d; it can be 1 to %d", n.flag, n.got, n.most)
+		}
+	}
+	fabric, err := netip.ParsePrefix(f.fabric)
+	if err != nil || !fabric.Addr().Is4() || fabric.Bits() > 24 {
+		return fmt.Errorf("--fabric %s is not an IPv4 range with at least 256 addresses, such as 10.213.77.0/24", f.fabric)
+	}
+	cfg.Fabric, cfg.Databases = fabric, f.databases
+	cfg.Parts &^= dev.Libvirt // every node has its own
+	return nil
+}
+
+// startFleet runs servers and nodes in hosts of their own. Load balancers on this machine pass the requests of people and agents on to
+// the servers.
+func startFleet(ctx context.Context, in installation) error {
+	var api, forAgents []balance.Backend
+	for i := range in.flags.servers {
+		addr := in.stack.ServerAddr(i)
+		backend := balance.Backend{Addr: netip.AddrPortFrom(addr, fleetAPIPort).String()}
+		backend.Ready, backend.Alive = "http://"+backend.Addr+"/readyz", "http://"+backend.Addr+"/healthz"
+		api = append(api, backend)
+		backend.Addr = netip.AddrPortFrom(addr, fleetForAgents).String()
+		forAgents = append(forAgents, backend)
+	}
+	if err := in.stack.Balance(in.flags.api, api...); err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	if err := in.stack.Balance(netip.AddrPortFrom(in.stack.EntryAddr(), fleetForAgents).String(), forAgents...); err != nil {
+		return err
+	}
+	for i := range in.flags.servers {
+		_, err := in.stack.AddHost(ctx, dev.HostConfig{Name: fmt.Sprintf("s%d", i+1), Kind: dev.ServerHost, Addr: in.stack.ServerAddr(i), Boot: in.bootServer})
+		if err != nil {
+			return err
+		}
+	}
+	if in.flags.noAgent {
+		return nil
+	}
+	nodes, ctx := errgroup.WithContext(ctx)
+	for i := range in.flags.nodes {
+		nodes.Go(func() error {
+			_, err := in.stack.AddHost(ctx, dev.HostConfig{Name: fmt.Sprintf("n%d", i+1), Kind: dev.NodeHost, Addr: in.stack.NodeAddr(i), Boot: in.bootNode})
+			return err
+		})
+	}
+	return nodes.Wait()
+}
+
+func (in installation) bootServer(ctx context.Context, h *dev.Host) error {
+	// The registry has the same address everywhere, because references of images contain it.
+	if err := h.Forward(in.stack.RegistryAddr(), in.stack.RegistryAddr()); err != nil {
+		return err
+	}
+	work := filepath.Join(h.Dir(), "work")
+	if err := os.MkdirAll(work, 0o755); err != nil { //nolint:gosec // as the state directory
+		return err
+	}
+	p := in.server(netip.AddrPortFrom(h.Addr, fleetAPIPort).String(), netip.AddrPortFrom(h.Addr, fleetForAgents).String(), work)
+	p.Args = append(p.Args, "--trusted-proxies", in.stack.EntryAddr().String()+"/32") // the load balancer
+	return h.Run(ctx, p)
+}
+
+func (in installation) bootNode(ctx context.Context, h *dev.Host) error {
+	if err := h.Libvirt(ctx); err != nil {
+		return err
+	}
+	total, err := memoryTotalMiB()
+	if err != nil {
+		return err
+	}
+	memory := (total - in.flags.reserveMemoryMiB) / in.flags.nodes
+	server := "https://" + netip.AddrPortFrom(in.stack.EntryAddr(), fleetForAgents).String()
+	p, err := in.agent(ctx, filepath.Join(h.Dir(), "agent"), server, netip.AddrPortFrom(h.Addr, fleetAgentPort).String(), "--memory-mib", fmt.Sprint(memory))
+	if err != nil {
+		return err
+	}
+	return h.Run(ctx, p)
+}

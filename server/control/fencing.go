@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"time"
+
+	"husk"
+	"husk/ceph"
+	"husk/store"
+	"husk/store/nodelife"
+)
+
+// fencing cuts lost nodes off from Ceph, moves their pods, and lets nodes return that have removed what they are no longer allowed to run.
+//
+// The order is the point. The addresses are in Postgres before the first entry is on the blocklist, so a leader that ends in between leaves a
+// node that another one fences completely. The blocklist is in effect in every placement group before the node counts as Fenced (ceph.Fence), and
+// only pods of a Fenced node get another placement. A node is off the blocklist only after it has reported that it runs no machine any more.
+type fencing struct {
+	store   store.Control
+	ceph    *ceph.Cluster
+	log     *slog.Logger
+	metrics *metrics
+	braked  func() bool
+	renewed map[store.ID]time.Time // when the entries of each fenced node were last put on the blocklist
+}
+
+const (
+	// fenceFor is how long an entry stays on the blocklist. The leader renews it after half of that, for as long as the node is fenced.
+	fenceFor = 24 * time.Hour
+	// moveBatch is how many pods one transaction moves. It locks their node.
+	moveBatch = 100
+)
+
+// pass works on every node that is lost, being fenced, fenced or recovering.
+func (s *fencing) pass(ctx context.Context, epoch int64) error {
+	nodes, err := s.store.FencedNodes(ctx)
+	if err != nil {
+		return err
+	}
+	unfenced := 0
+	var failures []error
+	for _, n := range nodes {
+		if err := s.node(ctx, epoch, n); err != nil {
+			unfenced++
+			failures = append(failures, fmt.Errorf("node %s: %w", n.Name, err))
+			message := "the node is not fenced, so its pods with volumes are not moved: " + err.Error()
+			failures = append(failures, s.store.SetFenceMessage(ctx, n.ID, message))
+		}
+	}
+	s.metrics.unfenced.Set(float64(unfenced))
+	return errors.Join(failures...)
+}
+
+func (s *fencing) node(ctx context.Context, epoch int64, n husk.Node) error {
+	switch n.State {
+	case husk.NodeLost, husk.NodeFencing:
+		if s.braked() && !n.MachineOff && n.State == husk.NodeLost {
+			return errors.New("too many nodes are silent at once, so nothing is moved")
+		}
+		if err := s.move(ctx, epoch, n); err != nil { // pods without volumes need no fence
+			return err
+		}
+		if err := s.fence(ctx, epoch, n); err != nil {
+			return err
+		}
+	case husk.NodeRecovering:
+		if n.Clean {
+			return s.release(ctx, epoch, n)
+		}
+	case husk.NodeFenced, husk.NodeJoining, husk.NodeReady, husk.NodeSuspect: // the query returns none of the last three
+	}
+	if time.Since(s.renewed[n.ID]) > fenceFor/2 && len(n.FenceAddresses) > 0 {
+		if err := s.ceph.Fence(ctx, n.FenceAddresses, fenceFor); err != nil {
+			return err
+		}
+		s.renewed[n.ID] = time.Now()
+	}
+	return s.move(ctx, epoch, n)
+}
+
+// fence puts the node's Ceph clients on the blocklist.
+func (s *fencing) fence(ctx context.Context, epoch int64, n husk.Node) error {
+	start := time.Now()
+	plan, err := PlanFence(ctx, s.store, s.ceph, n)
+	if err != nil {
+		return err
+	}
+	if plan.Unproven > 0 && !n.MachineOff {
+		return fmt.Errorf("%d of its pods write volumes through Ceph clients that are not known; make sure that the node has no power, and confirm it with husk node fence --machine-is-off", plan.Unproven)
+	}
+	if led, err := s.store.BeginFence(ctx, epoch, n.ID, plan.Addresses); err != nil || !led {
+		return err
+	}
+	all := slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(n.FenceAddresses), plan.Addresses...))))
+	if err := s.ceph.Fence(ctx, all, fenceFor); err != nil {
+		if !n.MachineOff {
+			return fmt.Errorf("the blocklist of Ceph is not confirmed: %w", err)
+		}
+		s.log.Warn("the blocklist is not confirmed; an operator has confirmed that the node has no power", "node", n.Name, "error", err)
+	}
+	s.renewed[n.ID] = time.Now()
+	fenced, err := s.store.SetFenced(ctx, epoch, n.ID)
+	if fenced {
+		s.metrics.fences.Inc()
+		s.log.Warn("node fenced", "node", n.ID, "name", n.Name, "addresses", all, "took", time.Since(start))
+	}
+	return err
+}
+
+// move takes the pods from a node that they can be taken from.
+func (s *fencing) move(ctx context.Context, epoch int64, n husk.Node) error {
+	for {
+		moved, err := s.store.MovePods(ctx, epoch, n, moveBatch)
+		if moved > 0 {
+			s.metrics.moved.Add(float64(moved))
+			s.log.Warn("pods of a lost node start elsewhere", "node", n.ID, "name", n.Name, "pods", moved)
+		}
+		if err != nil || moved < moveBatch {
+			return err
+		}
+	}
+}
+
+// release takes a node from the blocklist that has removed its machines, and makes it Ready.
+func (s *fencing) release(ctx context.Context, epoch int64, n husk.Node) error {
+	if err := s.ceph.Unfence(ctx, n.FenceAddresses); err != nil {
+		return err
+	}
+	ready, err := s.store.SetNodeRecovered(ctx, epoch, n.ID)
+	if ready {
+		delete(s.renewed, n.ID)
+		s.log.Info("a node has removed what it is no longer allowed to run; it is Ready", "node", n.ID, "name", n.Name)
+	}
+	return err
+}
+
+// Fence is what has to be on Ceph's blocklist so that nothing on a node writes a volume any more.
+type Fence struct {
+	Addresses []string
+	Pods      int // on the node
+	Unproven  int // pods that write volumes through clients that are not known
+}
+
+// PlanFence returns what has to be fenced for a node: every client that a machine's disks have shown, those that they show now, and the node's
+// own storage address, which covers clients that nobody has seen. An address that the node shares with this server or another node is left out.
+func PlanFence(ctx context.Context, db store.Control, cluster *ceph.Cluster, n husk.Node) (Fence, error) {
+	placements, shared, err := db.NodePlacements(ctx, n)
+	if err != nil {
+		return Fence{}, err
+	}
+	fence := Fence{Pods: len(placements)}
+	own, err := cluster.OwnAddress(ctx)
+	if err != nil {
+		return Fence{}, err
+	}
+	whole := ""
+	if at, err := netip.ParseAddr(n.StorageAddress); err == nil && !shared && at != own {
+		whole = netip.AddrPortFrom(at, 0).String() + "/0"
+		fence.Addresses = append(fence.Addresses, whole)
+	}
+	for _, p := range placements {
+		if len(p.Volumes) == 0 {
+			continue
+		}
+		fence.Addresses = append(fence.Addresses, p.Clients...)
+		clients, all, err := clientsOf(ctx, cluster, p)
+		if err != nil {
+			return Fence{}, err
+		}
+		fence.Addresses = append(fence.Addresses, clients...)
+		if whole == "" && !p.Seen && !all {
+			fence.Unproven++
+		}
+	}
+	slices.Sort(fence.Addresses)
+	fence.Addresses = slices.Compact(fence.Addresses)
+	return fence, nil
+}
+
+// clientsOf returns the clients that have a placement's volumes open, and whether every volume has one.
+func clientsOf(ctx context.Context, cluster *ceph.Cluster, p nodelife.Placement) (clients []string, all bool, _ error) {
+	all = true
+	for _, volume := range p.Volumes {
+		watchers, err := cluster.Watchers(ctx, volume)
+		if err != nil {
+			return nil, false, err
+		}
+		all = all && len(watchers) > 0
+		for _, w := range watchers {
+			clients = append(clients, w.Address)
+		}
+	}
+	return clients, all, nil
+}
+
+// clients records which Ceph clients the machines are that write volumes, while their disks show it: a client that is suspended shows nothing.
+type clients struct {
+	store store.Control
+	ceph  *ceph.Cluster
+}
+
+// clientsBatch is how many placements one pass looks at.
+const clientsBatch = 100
+
+func (s *clients) pass(ctx context.Context, _ int64) error {
+	unseen, err := s.store.UnseenPlacements(ctx, clientsBatch)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, p := range unseen {
+		found, all, err := clientsOf(ctx, s.ceph, p.Placement)
+		if err == nil && all { // otherwise its QEMU is still opening its disks
+			err = s.store.NoteClients(ctx, p, found)
+		}
+		if err != nil {
+			failures = append(failures, fmt.Errorf("ceph clients of pod %s: %w", p.PodID, err))
+		}
+	}
+	return errors.Join(failures...)
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodelife
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"husk"
+	"husk/store/db"
+	"husk/store/hints"
+	"husk/store/podevents"
+)
+
+// Report applies an agent's report about a pod on its own node. It drops one about another pod, and a late one: about an older generation or
+// placement, or with an event that does not apply in the pod's phase.
+func Report(ctx context.Context, q *db.Queries, node uuid.UUID, r husk.PodReport) error {
+	row, err := q.LockNodePod(ctx, db.LockNodePodParams{NodeID: node, ID: r.PodID})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	next, ok := row.Phase.Next(r.Event)
+	if r.Placement != 0 && r.Placement != row.Placement {
+		return nil
+	}
+	if !ok || r.Generation < row.ObservedGeneration || r.Generation < row.PlacedGeneration {
+		return nil
+	}
+	if row.HoldsRoom && !next.Holds() {
+		if err := Free(ctx, q, row, row.Evicted); err != nil {
+			return err
+		}
+	}
+	if next == husk.PhaseGone {
+		return Leave(ctx, q, row)
+	}
+	if err := podevents.Record(ctx, q, row, r.Containers); err != nil {
+		return err
+	}
+	err = q.UpdatePodStatus(ctx, db.UpdatePodStatusParams{
+		TenantID: row.TenantID, ID: row.ID, Phase: next, Reason: r.Reason, Message: r.Message, ObservedGeneration: r.Generation,
+		Restarts: r.Restarts, Containers: r.Containers, DomainStartingAt: r.DomainStartingAt, DomainStartedAt: r.DomainStartedAt,
+		GuestReadyAt: r.GuestReadyAt, RunningAt: r.RunningAt,
+	})
+	if err != nil {
+		return err
+	}
+	if next != row.Phase {
+		return record(ctx, q, row, string(next), r.Message)
+	}
+	return q.Hint(ctx, []string{hints.Tenant(row.TenantID)})
+}
