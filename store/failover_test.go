@@ -176,7 +176,7 @@ func TestANodeThatRespondsBeforeItIsFencedIsReady(t *testing.T) {
 	if begun, err := h.BeginFence(t.Context(), h.epoch(), node.ID, nil); err != nil || begun {
 		t.Errorf("the leader fences a node that is Ready again: %t, %v", begun, err)
 	}
-	fenced, err := h.FenceNode(t.Context(), node.ID, []string{"192.0.2.7:0/1"}, false) // an operator may
+	fenced, err := h.FenceNode(t.Context(), node.ID, []string{"192.0.2.7:0/1"}, false) // by an operator
 	if must(t, fenced, err); fenced.State != husk.NodeFencing {
 		t.Errorf("the node is %s", fenced.State)
 	}
