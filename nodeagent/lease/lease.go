@@ -3,7 +3,7 @@
 // Package lease ends the machines that write volumes when the node's lease runs out. From then on, the server may start them on another node.
 //
 // Two processes do it independently: the agent, and a watchdog of its own (Watch), which the agent starts and which survives it. Both read the
-// lease from a file, and look at the processes of the machines in /proc instead of asking libvirt, which may hang. The server does not rely on
+// lease from a file, and look at the processes of the machines in /proc: libvirt can hang together with a machine. The server does not rely on
 // it: it fences the node's Ceph clients first (docs/decisions/0006). But a machine that was ended in time has not shown its clients anything
 // that is lost later.
 package lease

@@ -69,7 +69,7 @@ func TestAStaleDesiredStateStartsNoWriter(t *testing.T) {
 	may := func(what string, want bool) {
 		t.Helper()
 		if got := l.MayWrite(); got != want {
-			t.Errorf("%s, the node may write: %t", what, got)
+			t.Errorf("%s, MayWrite returns %t", what, got)
 		}
 	}
 	may("without a lease", false)
