@@ -3612,7 +3612,7 @@ export interface components {
              * @description Scratch disks of pods. If the limits of a new tenant say nothing, it is 10 for each pod.
              * @example 200
              */
-            scratchGiB: number;
+            scratchGiB?: number;
             /** @example 20 */
             volumes: number;
             /** @example 200 */
@@ -3635,7 +3635,7 @@ export interface components {
              * @description Configs and secrets.
              * @example 100
              */
-            configs: number;
+            configs?: number;
             /**
              * @description API requests per second. Bursts can be twice as large. 0 rejects all requests.
              * @example 100
@@ -3775,7 +3775,7 @@ export interface components {
              * Format: int64
              * @example 50
              */
-            scratchGiB: number;
+            scratchGiB?: number;
             /**
              * Format: int64
              * @example 5
@@ -3810,7 +3810,7 @@ export interface components {
              * Format: int64
              * @example 2
              */
-            configs: number;
+            configs?: number;
         };
         /**
          * @description The usage of one group in one reporting interval. Reserved resources count whether or not they are used.

@@ -78,7 +78,12 @@ export function Overview() {
                 show={(n) => `${coresOf(n)}`}
               />
               <Meter label="Memory" used={quota.data.used.memoryMiB} limit={quota.data.limits.memoryMiB} show={mebibytes} />
-              <Meter label="Scratch disks" used={quota.data.used.scratchGiB} limit={quota.data.limits.scratchGiB} show={gibibytes} />
+              <Meter
+                label="Scratch disks"
+                used={quota.data.used.scratchGiB ?? 0}
+                limit={quota.data.limits.scratchGiB ?? 0}
+                show={gibibytes}
+              />
               <Meter label="Volumes" used={quota.data.used.volumeGiB} limit={quota.data.limits.volumeGiB} show={gibibytes} />
               <Meter label="Pods" used={quota.data.used.pods} limit={quota.data.limits.pods} show={count} />
               <Meter label="Images" used={quota.data.used.images} limit={quota.data.limits.images} show={count} />
