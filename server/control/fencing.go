@@ -63,7 +63,7 @@ func (s *fencing) node(ctx context.Context, epoch int64, n husk.Node) error {
 	switch n.State {
 	case husk.NodeLost, husk.NodeFencing:
 		if s.braked() && !n.MachineOff && n.State == husk.NodeLost {
-			return errors.New("too many nodes are silent at once, so nothing is moved")
+			return s.store.SetFenceMessage(ctx, n.ID, "too many nodes are silent at once, so no pods are moved") // the loop nodes has logged it
 		}
 		if err := s.move(ctx, epoch, n); err != nil { // pods without volumes need no fence
 			return err
