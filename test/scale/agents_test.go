@@ -41,7 +41,7 @@ const (
 func BenchmarkAgents(b *testing.B) {
 	numbers := os.Getenv("HUSK_BENCH_NODES")
 	if numbers == "" {
-		numbers = "250 500"
+		numbers = "250 1000"
 	}
 	for number := range strings.FieldsSeq(numbers) {
 		n, err := strconv.Atoi(number)
