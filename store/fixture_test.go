@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,7 +23,13 @@ import (
 	"husk/store"
 )
 
-func TestMain(m *testing.M) { devtest.Main(m) }
+func TestMain(m *testing.M) {
+	if dsn := os.Getenv(leadsBy); dsn != "" {
+		leadUntilKilled(dsn)
+		return
+	}
+	devtest.Main(m)
+}
 
 // patience is how long a test waits for an event in another process or goroutine.
 const patience = 30 * time.Second

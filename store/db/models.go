@@ -144,6 +144,11 @@ type JoinToken struct {
 	Readmits  *uuid.UUID
 }
 
+type LeaderLease struct {
+	OnlyOne   bool
+	ExpiresAt time.Time
+}
+
 type Leadership struct {
 	OnlyOne bool
 	Epoch   int64

@@ -49,6 +49,15 @@ func (q *Queries) DeleteSigningKey(ctx context.Context, kid string) error {
 	return err
 }
 
+const endLeadership = `-- name: EndLeadership :exec
+UPDATE leader_lease SET expires_at = '-infinity' WHERE EXISTS (SELECT 1 FROM leadership WHERE epoch = $1)
+`
+
+func (q *Queries) EndLeadership(ctx context.Context, epoch int64) error {
+	_, err := q.db.Exec(ctx, endLeadership, epoch)
+	return err
+}
+
 const epoch = `-- name: Epoch :one
 SELECT epoch FROM leadership FOR SHARE
 `
@@ -189,6 +198,23 @@ func (q *Queries) LockOperators(ctx context.Context) error {
 	return err
 }
 
+const renewLeadership = `-- name: RenewLeadership :execrows
+UPDATE leader_lease SET expires_at = clock_timestamp() + make_interval(secs => $1::float8) WHERE EXISTS (SELECT 1 FROM leadership WHERE epoch = $2)
+`
+
+type RenewLeadershipParams struct {
+	LeaseSeconds float64
+	Epoch        int64
+}
+
+func (q *Queries) RenewLeadership(ctx context.Context, arg RenewLeadershipParams) (int64, error) {
+	result, err := q.db.Exec(ctx, renewLeadership, arg.LeaseSeconds, arg.Epoch)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const resealSigningKey = `-- name: ResealSigningKey :exec
 UPDATE signing_keys SET private_key = $1 WHERE kid = $2
 `
@@ -250,11 +276,20 @@ func (q *Queries) SigningKeys(ctx context.Context) ([]SigningKey, error) {
 }
 
 const takeLeadership = `-- name: TakeLeadership :one
-UPDATE leadership SET epoch = epoch + 1, holder = $1, since = now() RETURNING epoch
+WITH free AS (
+    UPDATE leader_lease SET expires_at = clock_timestamp() + make_interval(secs => $2::float8) WHERE expires_at <= clock_timestamp() RETURNING 1
+)
+UPDATE leadership SET epoch = epoch + 1, holder = $1, since = now() WHERE EXISTS (SELECT 1 FROM free) RETURNING epoch
 `
 
-func (q *Queries) TakeLeadership(ctx context.Context, holder string) (int64, error) {
-	row := q.db.QueryRow(ctx, takeLeadership, holder)
+type TakeLeadershipParams struct {
+	Holder       string
+	LeaseSeconds float64
+}
+
+// Begins a leadership if the last one has expired. The epoch is in a row of its own, because every write of the leader locks it.
+func (q *Queries) TakeLeadership(ctx context.Context, arg TakeLeadershipParams) (int64, error) {
+	row := q.db.QueryRow(ctx, takeLeadership, arg.Holder, arg.LeaseSeconds)
 	var epoch int64
 	err := row.Scan(&epoch)
 	return epoch, err

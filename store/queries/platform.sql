@@ -1,5 +1,15 @@
 -- name: TakeLeadership :one
-UPDATE leadership SET epoch = epoch + 1, holder = @holder, since = now() RETURNING epoch;
+-- Begins a leadership if the last one has expired. The epoch is in a row of its own, because every write of the leader locks it.
+WITH free AS (
+    UPDATE leader_lease SET expires_at = clock_timestamp() + make_interval(secs => @lease_seconds::float8) WHERE expires_at <= clock_timestamp() RETURNING 1
+)
+UPDATE leadership SET epoch = epoch + 1, holder = @holder, since = now() WHERE EXISTS (SELECT 1 FROM free) RETURNING epoch;
+
+-- name: RenewLeadership :execrows
+UPDATE leader_lease SET expires_at = clock_timestamp() + make_interval(secs => @lease_seconds::float8) WHERE EXISTS (SELECT 1 FROM leadership WHERE epoch = @epoch);
+
+-- name: EndLeadership :exec
+UPDATE leader_lease SET expires_at = '-infinity' WHERE EXISTS (SELECT 1 FROM leadership WHERE epoch = @epoch);
 
 -- name: CheckEpoch :one
 -- Locks the row until this transaction ends, so that no other server can become the leader meanwhile.
