@@ -189,7 +189,7 @@ func TestAnotherServerLeadsWhenTheLeaderHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	says("ended")
-	cancel() // a leader that ends regularly makes room at once
+	cancel() // after a leader that ends regularly, another leads at once
 	<-ended
 	if next := says("leads"); next != epoch+2 {
 		t.Errorf("the next epoch is %d", next)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package lease ends the machines that write volumes when the node's lease runs out. From then on, the server may start them on another node.
+// Package lease ends the machines that write volumes when the node's lease runs out. From then on, the server can start them on another node.
 //
 // Two processes do it independently: the agent, and a watchdog of its own (Watch), which the agent starts and which survives it. Both read the
 // lease from a file, and look at the processes of the machines in /proc: libvirt can hang together with a machine. The server does not rely on
