@@ -134,14 +134,14 @@ func TestAKeyForARemovalOpensOnlyItsDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.removeInChild(ctx, removal{ConfFile: c.cfg.ConfFile, Pool: other.Pool, Name: other.Name, Key: key}); err == nil {
+	if _, err := inChild(ctx, task{ConfFile: c.cfg.ConfFile, Pool: other.Pool, Name: other.Name, Key: key}); err == nil {
 		t.Error("the key of a removal removes another disk")
 	}
 	// The header is changed after it was restored.
 	if err := c.volumes.SetOmap(headerObject(mine.ID), Header{"object_prefix": omapString("rbd_data." + other.ID)}); err != nil {
 		t.Fatal(err)
 	}
-	_ = c.removeInChild(ctx, removal{ConfFile: c.cfg.ConfFile, Pool: mine.Pool, Name: mine.Name, Key: key}) //nolint:errcheck // it may succeed or fail
+	_, _ = inChild(ctx, task{ConfFile: c.cfg.ConfFile, Pool: mine.Pool, Name: mine.Name, Key: key}) //nolint:errcheck // it may succeed or fail
 	unharmed("a header that was changed during the removal")
 	if err := c.RemoveKey(ctx, removalPrefix+mine.Name); err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/ceph/go-ceph/rados"
 	"github.com/ceph/go-ceph/rbd"
@@ -168,12 +169,16 @@ func (c *Cluster) Watchers(ctx context.Context, name string) ([]Watcher, error) 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	watchers, err := watchersOf(c.volumes, name)
-	if notFound(err) {
-		return nil, nil
-	}
-	return watchers, err
+	ctx, cancel := context.WithTimeout(ctx, watchersTimeout)
+	defer cancel()
+	answer, err := inChild(ctx, task{
+		ConfFile: c.cfg.ConfFile, MonHosts: c.cfg.MonHosts, Pool: c.cfg.VolumesPool, Name: name, Key: Key{User: c.cfg.User}, Keyring: c.cfg.Keyring, Watchers: true,
+	})
+	return answer.Watchers, err
 }
+
+// watchersTimeout limits a list of watchers: the header that librbd reads for it may be an attacker's.
+const watchersTimeout = 10 * time.Second
 
 func watchersOf(io *rados.IOContext, name string) ([]Watcher, error) {
 	img, err := rbd.OpenImageReadOnly(io, name, "") // registers no watch itself

@@ -19,23 +19,27 @@ import (
 	"github.com/ceph/go-ceph/rbd"
 )
 
-// Argument is the only argument of a process that removes a disk. A program that calls RemoveDisk
-// calls BeChild first of all.
-const Argument = "remove-disk"
+// Argument is the only argument of a process that opens a disk with librbd, which believes the disk's
+// header. A program that calls RemoveDisk or Watchers calls BeChild first of all.
+const Argument = "open-disk"
 
-// removal is what such a process is told. Its key opens only what belongs to the disk.
-type removal struct {
+// task is what such a process is told: to remove the disk with a key that opens only what belongs to
+// it, or to list its watchers with the server's key.
+type task struct {
 	ConfFile string
 	MonHosts []string
 	Pool     string
 	Name     string
-	Key      Key
+	Key      Key    // for a removal
+	Keyring  string // for a list of watchers
+	Watchers bool
 }
 
-// removed is its answer.
-type removed struct {
-	Busy  bool
-	Error string
+// outcome is its answer.
+type outcome struct {
+	Busy     bool
+	Error    string
+	Watchers []Watcher
 }
 
 // RemoveDisk removes a clone or volume, if there is one. It returns *BusyError while a client has
@@ -71,7 +75,7 @@ func (c *Cluster) RemoveDisk(ctx context.Context, d Disk) error {
 	if err != nil {
 		return err
 	}
-	err = c.removeInChild(ctx, removal{ConfFile: c.cfg.ConfFile, MonHosts: c.cfg.MonHosts, Pool: c.cfg.VolumesPool, Name: d.Name, Key: key})
+	_, err = inChild(ctx, task{ConfFile: c.cfg.ConfFile, MonHosts: c.cfg.MonHosts, Pool: c.cfg.VolumesPool, Name: d.Name, Key: key})
 	return errors.Join(err, c.RemoveKey(context.WithoutCancel(ctx), holder))
 }
 
@@ -120,10 +124,11 @@ func (c *Cluster) diskID(name string) (string, error) {
 	return string(raw[4:n]), nil
 }
 
-func (c *Cluster) removeInChild(ctx context.Context, r removal) error {
+func inChild(ctx context.Context, r task) (outcome, error) {
+	var answer outcome
 	request, err := json.Marshal(r)
 	if err != nil {
-		return err
+		return answer, err
 	}
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", Argument)
 	var out, stderr head
@@ -132,19 +137,18 @@ func (c *Cluster) removeInChild(ctx context.Context, r removal) error {
 	runtime.LockOSThread() // Pdeathsig is sent when the thread that started the child ends
 	defer runtime.UnlockOSThread()
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("the process that removes %s failed: %w: %.1000s", r.Name, errors.Join(err, ctx.Err()), stderr)
+		return answer, fmt.Errorf("the process that opens %s failed: %w: %.1000s", r.Name, errors.Join(err, ctx.Err()), stderr)
 	}
-	var answer removed
 	if err := json.Unmarshal(out, &answer); err != nil {
-		return fmt.Errorf("the process that removes %s gave an unexpected answer: %w", r.Name, err)
+		return answer, fmt.Errorf("the process that opens %s gave an unexpected answer: %w", r.Name, err)
 	}
 	switch {
 	case answer.Busy:
-		return &BusyError{Name: r.Name}
+		return answer, &BusyError{Name: r.Name}
 	case answer.Error != "":
-		return fmt.Errorf("remove %s: %s", r.Name, answer.Error)
+		return answer, fmt.Errorf("disk %s: %s", r.Name, answer.Error)
 	}
-	return nil
+	return answer, nil
 }
 
 // head keeps the first part of what is written to it.
@@ -156,14 +160,14 @@ func (h *head) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// BeChild removes a disk and ends the process, if the process was started for that by RemoveDisk.
-// Otherwise, it does nothing.
+// BeChild opens a disk and ends the process, if the process was started for that by RemoveDisk or
+// Watchers. Otherwise, it does nothing.
 func BeChild() {
 	if len(os.Args) != 2 || os.Args[1] != Argument {
 		return
 	}
-	var answer removed
-	switch err := removeAsChild(); {
+	var answer outcome
+	switch err := asChild(&answer); {
 	case hasErrno(err, ebusy) || hasErrno(err, enotempty):
 		answer.Busy = true
 	case err != nil && !notFound(err):
@@ -175,8 +179,8 @@ func BeChild() {
 	os.Exit(0)
 }
 
-func removeAsChild() error {
-	var r removal
+func asChild(answer *outcome) error {
+	var r task
 	if err := json.NewDecoder(os.Stdin).Decode(&r); err != nil {
 		return err
 	}
@@ -189,8 +193,13 @@ func removeAsChild() error {
 			return err
 		}
 	}
-	options := append(timeouts(), [2]string{"key", r.Key.Secret},
-		[2]string{"rbd_blocklist_on_break_lock", "false"}) // its key may not, and nobody needs the data any more
+	options := append(timeouts(), [2]string{"rbd_blocklist_on_break_lock", "false"}) // its key may not, and nobody needs the data any more
+	if r.Keyring != "" {
+		options = append(options, [2]string{"keyring", r.Keyring})
+	}
+	if r.Key.Secret != "" {
+		options = append(options, [2]string{"key", r.Key.Secret})
+	}
 	if len(r.MonHosts) > 0 {
 		options = append(options, [2]string{"mon_host", strings.Join(r.MonHosts, ",")})
 	}
@@ -206,5 +215,9 @@ func removeAsChild() error {
 	if err != nil {
 		return err
 	}
-	return rbd.RemoveImage(io, r.Name)
+	if !r.Watchers {
+		return rbd.RemoveImage(io, r.Name)
+	}
+	answer.Watchers, err = watchersOf(io, r.Name)
+	return err
 }

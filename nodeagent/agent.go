@@ -127,7 +127,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	loopCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	desired := make(chan husk.DesiredState, 1)
+	desired := make(chan desiredState, 1)
 	renewal := &renewal{server: a.server, holder: a.holder, file: identityFile(a.cfg.StateDir), log: a.log, id: a.id}
 	running.Go(func() { renewal.run(loopCtx) })
 	running.Go(func() { a.heartbeat(loopCtx) })

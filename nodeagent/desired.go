@@ -19,6 +19,7 @@ import (
 	"husk"
 	"husk/guest"
 	"husk/nodeagent/lease"
+	"husk/nodeagent/process"
 	"husk/openapi"
 	"husk/route"
 )
@@ -26,9 +27,15 @@ import (
 // wholeEvery is how often the agent gets the whole desired state, in order to compare it with the sum of the changes.
 const wholeEvery = time.Hour
 
+// desiredState is a desired state, and when it was asked for, on the clock of the lease.
+type desiredState struct {
+	husk.DesiredState
+	sent time.Duration
+}
+
 // follow keeps the desired state current. It gets the whole state at every start and every hour, and changes in between. It refuses a revision
 // older than one that was accepted before, also across restarts: a replayed stale desired state must not restart a stopped pod.
-func (a *Agent) follow(ctx context.Context, out chan husk.DesiredState) {
+func (a *Agent) follow(ctx context.Context, out chan desiredState) {
 	const none = int64(-1) // asks for the whole state
 	known := none
 	var current husk.DesiredState
@@ -42,6 +49,7 @@ func (a *Agent) follow(ctx context.Context, out chan husk.DesiredState) {
 		if time.Since(wholeAt) > wholeEvery {
 			known = none
 		}
+		sent := lease.Now()
 		state, regained, err := a.poll(ctx, known)
 		if err != nil {
 			if ctx.Err() == nil && !regained {
@@ -72,16 +80,12 @@ func (a *Agent) follow(ctx context.Context, out chan husk.DesiredState) {
 				a.log.Error("cannot store the revision", "error", err)
 			}
 		}
-		same := state.Since != nil && state.Revision == known
 		current, known = current.With(state), state.Revision
-		if same {
-			continue // the poll has ended
-		}
 		select { // only the newest one matters
 		case <-out:
 		default:
 		}
-		out <- current
+		out <- desiredState{current, sent}
 	}
 }
 
@@ -102,15 +106,9 @@ func (a *Agent) poll(ctx context.Context, known int64) (_ husk.DesiredState, reg
 			cancel()
 		}
 	})
-	sent := lease.Now()
 	state, err := a.server.desired(ctx, known, wait)
 	cancel()
 	watching.Wait()
-	if err == nil && a.lease.Confirm(sent) {
-		for _, w := range a.allWorkers() {
-			w.poke()
-		}
-	}
 	select {
 	case <-again:
 		regained = true
@@ -216,6 +214,11 @@ func (a *Agent) countMachines(ctx context.Context) (revision *int64, machines *i
 		a.log.Warn("cannot count the machines of this node; retrying", "error", err)
 		return nil, nil
 	}
-	n += len(domains)
+	processes, err := process.Count(a.cfg.StateDir)
+	if err != nil {
+		a.log.Warn("cannot count the machines of this node; retrying", "error", err)
+		return nil, nil
+	}
+	n += max(len(domains), processes) // libvirt may have lost one
 	return &applied, &n
 }

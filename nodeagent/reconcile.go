@@ -59,8 +59,8 @@ func diff(desired husk.DesiredState, workers map[uuid.UUID]bool, domains []vm.Do
 
 // reconcile applies every new desired state, and compares again periodically. ctx ends it; workers
 // run under workCtx.
-func (a *Agent) reconcile(ctx, workCtx context.Context, states <-chan husk.DesiredState) {
-	var desired *husk.DesiredState
+func (a *Agent) reconcile(ctx, workCtx context.Context, states <-chan desiredState) {
+	var desired *desiredState
 	for {
 		select {
 		case <-ctx.Done():
@@ -73,16 +73,21 @@ func (a *Agent) reconcile(ctx, workCtx context.Context, states <-chan husk.Desir
 			continue // change nothing before the server has sent a desired state
 		}
 		start := time.Now()
-		a.pass(ctx, workCtx, *desired)
+		if a.pass(ctx, workCtx, desired.DesiredState) && a.lease.Confirm(desired.sent) {
+			for _, w := range a.allWorkers() { // those that wait for the lease
+				w.poke()
+			}
+		}
 		a.metrics.reconcile.Observe(time.Since(start).Seconds())
 	}
 }
 
-func (a *Agent) pass(ctx, workCtx context.Context, desired husk.DesiredState) {
+// pass reports whether every worker knows the desired state, and those of other pods have ended.
+func (a *Agent) pass(ctx, workCtx context.Context, desired husk.DesiredState) (told bool) {
 	if !a.adopted {
 		if err := a.adopt(ctx, desired); err != nil {
 			a.log.Error("running pods cannot be adopted yet; retrying", "error", err)
-			return
+			return false
 		}
 		a.adopted = true
 	}
@@ -94,7 +99,7 @@ func (a *Agent) pass(ctx, workCtx context.Context, desired husk.DesiredState) {
 	domains, err := a.vms.List(ctx)
 	if err != nil {
 		a.log.Error("cannot list the running pods; retrying", "error", err)
-		return
+		return false
 	}
 	dirs, err := a.podDirs()
 	if err != nil {
@@ -119,6 +124,7 @@ func (a *Agent) pass(ctx, workCtx context.Context, desired husk.DesiredState) {
 	if err := a.net.RemoveUnused(); err != nil {
 		a.log.Error("network is not in its desired state; retrying", "error", err)
 	}
+	return true
 }
 
 // adopt attaches the machines that run and are in the desired state to the network, before anything

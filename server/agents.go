@@ -43,8 +43,12 @@ func (a api) Heartbeat(ctx context.Context, r openapi.HeartbeatRequestObject) (o
 		beat.Machines = *r.Body.Machines
 	}
 	resync, recovering, err := a.control.Heartbeat(ctx, beat)
+	lease := a.terms.Lease
+	if recovering { // a machine that starts now would not be fenced
+		lease = 0
+	}
 	return openapi.Heartbeat200JSONResponse{
-		LeaseSeconds: int(a.terms.Lease.Seconds()), HeartbeatSeconds: int(a.terms.Heartbeat.Seconds()), Resync: resync,
+		LeaseSeconds: int(lease.Seconds()), HeartbeatSeconds: int(a.terms.Heartbeat.Seconds()), Resync: resync,
 		Recovering: &recovering, CephMonitors: &a.desired.monitors,
 	}, err
 }

@@ -49,11 +49,14 @@ func (a api) GetFence(ctx context.Context, r openapi.GetFenceRequestObject) (ope
 
 // FenceNode has the leader fence a node.
 func (a api) FenceNode(ctx context.Context, r openapi.FenceNodeRequestObject) (openapi.FenceNodeResponseObject, error) {
+	off := openapi.Value(r.Body.MachineIsOff)
 	node, fence, err := a.fence(ctx, r.NodeID)
-	if err != nil {
+	if err != nil && (!off || husk.CodeOf(err) == husk.CodeNotFound) { // a machine that is off needs no Ceph
 		return nil, err
 	}
-	off := openapi.Value(r.Body.MachineIsOff)
+	if at := node.HeartbeatAt; off && at != nil && time.Since(*at) < a.terms.Lease {
+		return nil, husk.Errorf(husk.CodeConflict, "machineIsOff", "the node sent a heartbeat %s ago, so it has power", time.Since(*at).Round(time.Second))
+	}
 	if fence.Unproven > 0 && !off {
 		return nil, husk.Errorf(husk.CodeConflict, "", "%d pods of the node write volumes through Ceph clients that are not known; make sure that the node has no power, and state it with machineIsOff", fence.Unproven)
 	}

@@ -47,8 +47,8 @@ func (h fixture) lose(node husk.Node) {
 
 func (h fixture) fence(node husk.Node) {
 	h.t.Helper()
-	if ok, err := h.BeginFence(h.t.Context(), h.epoch(), node.ID, []string{"192.0.2.7:0/1"}); err != nil || !ok {
-		h.t.Fatalf("begin: %t, %v", ok, err)
+	if all, ok, err := h.BeginFence(h.t.Context(), h.epoch(), node.ID, []string{"192.0.2.7:0/1"}); err != nil || !ok || len(all) != 1 {
+		h.t.Fatalf("begin: %v, %t, %v", all, ok, err)
 	}
 	h.wantState(node, husk.NodeFencing, "when the fence has begun")
 	if h.move(node) != 0 {
@@ -137,6 +137,8 @@ func TestPodsMoveOffAFencedNode(t *testing.T) {
 		t.Errorf("the pod's placements are %v", got)
 	}
 
+	wantCode(t, h.DeleteNode(t.Context(), node.ID), husk.CodeConflict) // it still has the failed pod, and may have machines
+
 	// The node comes back.
 	if !h.beat(node, 4) {
 		t.Error("the agent is not told that its node recovers")
@@ -173,7 +175,7 @@ func TestANodeThatRespondsBeforeItIsFencedIsReady(t *testing.T) {
 		t.Error("a node that was not fenced recovers")
 	}
 	h.wantState(node, husk.NodeReady, "after a heartbeat")
-	if begun, err := h.BeginFence(t.Context(), h.epoch(), node.ID, nil); err != nil || begun {
+	if _, begun, err := h.BeginFence(t.Context(), h.epoch(), node.ID, nil); err != nil || begun {
 		t.Errorf("the leader fences a node that is Ready again: %t, %v", begun, err)
 	}
 	fenced, err := h.FenceNode(t.Context(), node.ID, []string{"192.0.2.7:0/1"}, false) // by an operator

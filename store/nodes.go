@@ -5,6 +5,7 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -72,6 +73,9 @@ func (c Control) DeleteNode(ctx context.Context, id ID) error {
 		if busy {
 			return husk.Errorf(husk.CodeConflict, "", "the node still has pods; delete them first")
 		}
+		if fenced := []husk.NodeState{husk.NodeFencing, husk.NodeFenced, husk.NodeRecovering}; slices.Contains(fenced, row.State) && !row.MachineOff {
+			return husk.Errorf(husk.CodeConflict, "", "the node is %s, and its machines may still run; switch it off, and state it with machineIsOff before you delete it", row.State)
+		}
 		if _, err = q.DeleteNode(ctx, id); err != nil {
 			return err
 		}
@@ -136,12 +140,15 @@ func (c Control) NoteClients(ctx context.Context, p nodelife.UnseenPlacement, cl
 	return controlDo(ctx, c, func(q *db.Queries) error { return p.Note(ctx, q, clients) })
 }
 
-// BeginFence records, before anything is put on the blocklist, what will be. From then on the node returns only after it was fenced.
-func (c Control) BeginFence(ctx context.Context, epoch int64, node ID, addresses []string) (bool, error) {
-	return asLeader(ctx, c, epoch, func(q *db.Queries) (bool, error) {
-		n, err := q.BeginFence(ctx, db.BeginFenceParams{ID: node, Addresses: addresses, States: []string{string(husk.NodeLost), string(husk.NodeFencing), string(husk.NodeFenced)}})
-		return n > 0, err
+// BeginFence records, before anything is put on the blocklist, what will be, and returns everything that is fenced for the node. From then on the node
+// returns only after it was fenced.
+func (c Control) BeginFence(ctx context.Context, epoch int64, node ID, addresses []string) (all []string, begun bool, _ error) {
+	all, err := asLeader(ctx, c, epoch, func(q *db.Queries) ([]string, error) {
+		all, err := q.BeginFence(ctx, db.BeginFenceParams{ID: node, Addresses: addresses, States: []string{string(husk.NodeLost), string(husk.NodeFencing), string(husk.NodeFenced)}})
+		begun = err == nil && len(all) > 0
+		return slices.Concat(all...), err
 	})
+	return all, begun, err
 }
 
 // FenceNode has the leader fence a node, as an operator requests. off: the operator has made sure that the node has no power. Codes: not_found.

@@ -31,31 +31,39 @@ func Of(pod uuid.UUID) Machine {
 // Kill kills the machines that match, of the agent that boots them from this directory, and returns how many there were. It works also if they are
 // suspended.
 func Kill(bootDir string, match Machine) (int, error) {
+	return each(bootDir, match, kill)
+}
+
+// Count returns how many machines the agent has that boots them from this directory.
+func Count(bootDir string) (int, error) {
+	return each(bootDir, func([]byte) bool { return true }, func(_ int, is func() (bool, error)) (bool, error) { return is() })
+}
+
+func each(bootDir string, match Machine, do func(pid int, is func() (bool, error)) (bool, error)) (int, error) {
 	dirs, err := os.ReadDir("/proc")
 	if err != nil {
 		return 0, err
 	}
 	ours := []byte("\x00-kernel\x00" + filepath.Clean(bootDir) + "/")
-	killed := 0
+	count := 0
 	var failures []error
 	for _, d := range dirs {
 		pid, err := strconv.Atoi(d.Name())
 		if err != nil {
 			continue // not a process
 		}
-		is := func() (bool, error) {
+		found, err := do(pid, func() (bool, error) {
 			cmdline, err := os.ReadFile(filepath.Join("/proc", d.Name(), "cmdline"))
 			return bytes.Contains(cmdline, ours) && match(cmdline), err
-		}
-		found, err := kill(pid, is)
+		})
 		if found {
-			killed++
+			count++
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ESRCH) {
 			failures = append(failures, fmt.Errorf("process %d: %w", pid, err))
 		}
 	}
-	return killed, errors.Join(failures...)
+	return count, errors.Join(failures...)
 }
 
 // kill kills a process if it is meant. It checks this again when it holds the process, because its number may have been reused in between.

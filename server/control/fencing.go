@@ -33,8 +33,10 @@ type fencing struct {
 }
 
 const (
-	// fenceFor is how long an entry stays on the blocklist. The leader renews it after half of that, for as long as the node is fenced.
+	// fenceFor is how long an entry stays on the blocklist. The leader renews it for as long as the node is fenced.
 	fenceFor = 24 * time.Hour
+	// renewEvery is how often the leader puts the entries of fenced nodes on the blocklist again, whoever may have removed them.
+	renewEvery = 10 * time.Minute
 	// moveBatch is how many pods one transaction moves. It locks their node.
 	moveBatch = 100
 )
@@ -47,6 +49,11 @@ func (s *fencing) pass(ctx context.Context, epoch int64) error {
 	}
 	unfenced := 0
 	var failures []error
+	for _, n := range nodes { // pods without volumes need no fence, and do not wait for those of other nodes
+		if (n.State == husk.NodeLost || n.State == husk.NodeFencing) && (!s.braked() || n.MachineOff) {
+			failures = append(failures, s.move(ctx, epoch, n))
+		}
+	}
 	for _, n := range nodes {
 		if err := s.node(ctx, epoch, n); err != nil {
 			unfenced++
@@ -65,9 +72,6 @@ func (s *fencing) node(ctx context.Context, epoch int64, n husk.Node) error {
 		if s.braked() && !n.MachineOff && n.State == husk.NodeLost {
 			return s.store.SetFenceMessage(ctx, n.ID, "too many nodes are silent at once, so no pods are moved") // the loop nodes has logged it
 		}
-		if err := s.move(ctx, epoch, n); err != nil { // pods without volumes need no fence
-			return err
-		}
 		if err := s.fence(ctx, epoch, n); err != nil {
 			return err
 		}
@@ -77,29 +81,35 @@ func (s *fencing) node(ctx context.Context, epoch int64, n husk.Node) error {
 		}
 	case husk.NodeFenced, husk.NodeJoining, husk.NodeReady, husk.NodeSuspect: // the query returns none of the last three
 	}
-	if time.Since(s.renewed[n.ID]) > fenceFor/2 && len(n.FenceAddresses) > 0 {
+	if err := s.move(ctx, epoch, n); err != nil {
+		return err
+	}
+	if time.Since(s.renewed[n.ID]) > renewEvery && len(n.FenceAddresses) > 0 {
 		if err := s.ceph.Fence(ctx, n.FenceAddresses, fenceFor); err != nil {
 			return err
 		}
 		s.renewed[n.ID] = time.Now()
 	}
-	return s.move(ctx, epoch, n)
+	return nil
 }
 
 // fence puts the node's Ceph clients on the blocklist.
 func (s *fencing) fence(ctx context.Context, epoch int64, n husk.Node) error {
 	start := time.Now()
 	plan, err := PlanFence(ctx, s.store, s.ceph, n)
-	if err != nil {
+	if err != nil && !n.MachineOff {
 		return err
 	}
 	if plan.Unproven > 0 && !n.MachineOff {
 		return fmt.Errorf("%d of its pods write volumes through Ceph clients that are not known; make sure that the node has no power, and confirm it with husk node fence --machine-is-off", plan.Unproven)
 	}
-	if led, err := s.store.BeginFence(ctx, epoch, n.ID, plan.Addresses); err != nil || !led {
+	all, led, err := s.store.BeginFence(ctx, epoch, n.ID, plan.Addresses)
+	if err != nil || !led {
 		return err
 	}
-	all := slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(n.FenceAddresses), plan.Addresses...))))
+	if own, err := s.ceph.OwnAddress(ctx); err == nil { // another server may have made the plan
+		all = slices.DeleteFunc(all, func(a string) bool { return a == wholeHost(own) })
+	}
 	if err := s.ceph.Fence(ctx, all, fenceFor); err != nil {
 		if !n.MachineOff {
 			return fmt.Errorf("the blocklist of Ceph is not confirmed: %w", err)
@@ -131,12 +141,14 @@ func (s *fencing) move(ctx context.Context, epoch int64, n husk.Node) error {
 
 // release takes a node from the blocklist that has removed its machines, and makes it Ready.
 func (s *fencing) release(ctx context.Context, epoch int64, n husk.Node) error {
-	if err := s.ceph.Unfence(ctx, n.FenceAddresses); err != nil {
+	delete(s.renewed, n.ID) // if the node does not become Ready below, it is fenced again
+	// The entries of single clients stay until they expire. No process has their numbers again.
+	hosts := slices.DeleteFunc(slices.Clone(n.FenceAddresses), func(a string) bool { return !strings.HasSuffix(a, ":0/0") })
+	if err := s.ceph.Unfence(ctx, hosts); err != nil {
 		return err
 	}
 	ready, err := s.store.SetNodeRecovered(ctx, epoch, n.ID)
 	if ready {
-		delete(s.renewed, n.ID)
 		s.log.Info("a node has removed what it is no longer allowed to run; it is Ready", "node", n.ID, "name", n.Name)
 	}
 	return err
@@ -149,43 +161,56 @@ type Fence struct {
 	Unproven  int // pods that write volumes through clients that are not known
 }
 
-// PlanFence returns what has to be fenced for a node: every client that a machine's disks have shown, those that they show now, and the node's
-// own storage address, which covers clients that nobody has seen. The node itself has reported that address. So it counts only if a client of the node has
-// it, or if a client may be unknown, and never if it is also this server's or another node's.
+// PlanFence returns what has to be fenced for a node: every client that a machine's disks have shown, and the node's own storage address, which
+// covers clients that nobody has seen. The node itself has reported that address. So it counts only if a client of the node has it, or if a client may be
+// unknown, and never if it is also this server's or another node's. For a node without an address of its own, the disks have to show their clients now.
 func PlanFence(ctx context.Context, db store.Control, cluster *ceph.Cluster, n husk.Node) (Fence, error) {
 	placements, shared, err := db.NodePlacements(ctx, n)
 	if err != nil {
 		return Fence{}, err
 	}
+	own, err := cluster.OwnAddress(ctx)
+	if err != nil {
+		return Fence{}, err
+	}
 	fence := Fence{Pods: len(placements)}
+	at, err := netip.ParseAddr(n.StorageAddress)
+	alone := err == nil && !shared && at != own
+	used, unseen := false, 0
 	for _, p := range placements {
 		if len(p.Volumes) == 0 {
 			continue
 		}
-		clients, all, err := clientsOf(ctx, cluster, p)
-		if err != nil {
-			return Fence{}, err
+		for _, client := range p.Clients {
+			if alone && strings.HasPrefix(client, strings.TrimSuffix(wholeHost(at), "0")) {
+				used = true // the whole host covers it
+			} else {
+				fence.Addresses = append(fence.Addresses, client)
+			}
 		}
-		fence.Addresses = append(fence.Addresses, append(clients, p.Clients...)...)
-		if !p.Seen && !all {
+		if !p.Seen {
+			unseen++
+		}
+		if alone {
+			continue
+		}
+		// A pod can make its own disks unreadable. It does not hold up its neighbours, but needs an operator.
+		clients, all, err := clientsOf(ctx, cluster, p)
+		fence.Addresses = append(fence.Addresses, clients...)
+		if err != nil || !all {
 			fence.Unproven++
 		}
 	}
-	if at, err := netip.ParseAddr(n.StorageAddress); err == nil && !shared {
-		own, err := cluster.OwnAddress(ctx)
-		if err != nil {
-			return Fence{}, err
-		}
-		host := netip.AddrPortFrom(at, 0).String() + "/"
-		used := slices.ContainsFunc(fence.Addresses, func(client string) bool { return strings.HasPrefix(client, host) })
-		if at != own && (used || fence.Unproven > 0) {
-			fence.Addresses, fence.Unproven = append(fence.Addresses, host+"0"), 0
-		}
+	if alone && (used || unseen > 0) {
+		fence.Addresses = append(fence.Addresses, wholeHost(at))
 	}
 	slices.Sort(fence.Addresses)
 	fence.Addresses = slices.Compact(fence.Addresses)
 	return fence, nil
 }
+
+// wholeHost returns the address of all clients of a host, as the blocklist expects it.
+func wholeHost(at netip.Addr) string { return netip.AddrPortFrom(at, 0).String() + "/0" }
 
 // clientsOf returns the clients that have a placement's volumes open, and whether every volume has one.
 func clientsOf(ctx context.Context, cluster *ceph.Cluster, p nodelife.Placement) (clients []string, all bool, _ error) {

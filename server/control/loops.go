@@ -65,6 +65,7 @@ type Loops struct {
 	log     *slog.Logger
 	store   store.Control
 	metrics *metrics
+	brake   brake // outlives a loop that panics
 }
 
 // New prepares the loops.
@@ -87,8 +88,8 @@ func (l *Loops) table() []loop {
 	volumes := &volumes{store: l.store, ceph: l.cfg.Ceph, log: l.log}
 	images := &images{store: l.store, ceph: l.cfg.Ceph, egress: l.cfg.Egress, slow: l.cfg.SlowRegistry, log: l.log}
 	queue := &queue{store: l.store, metrics: l.metrics}
-	nodes := &nodes{store: l.store, log: l.log, metrics: l.metrics, leases: newLeases(l.cfg.Terms)}
-	fencing := &fencing{store: l.store, ceph: l.cfg.Ceph, log: l.log, metrics: l.metrics, braked: nodes.braked.Load, renewed: map[store.ID]time.Time{}}
+	nodes := &nodes{store: l.store, log: l.log, metrics: l.metrics, brake: &l.brake, leases: newLeases(l.cfg.Terms)}
+	fencing := &fencing{store: l.store, ceph: l.cfg.Ceph, log: l.log, metrics: l.metrics, braked: l.brake.on, renewed: map[store.ID]time.Time{}}
 	clients := &clients{store: l.store, ceph: l.cfg.Ceph}
 	finished := &finished{store: l.store, log: l.log}
 	usage := &usage{store: l.store, log: l.log}
@@ -184,6 +185,7 @@ func (l *Loops) RunOnly(ctx context.Context, epoch int64, name string) {
 // lead runs the loops until the leadership ends.
 func (l *Loops) lead(ctx context.Context, epoch int64) {
 	l.log.Info("this server leads", "epoch", epoch)
+	l.brake.reset()
 	l.metrics.leading.Set(1)
 	defer l.metrics.leading.Set(0)
 	defer func() { // from now on, another server reports them

@@ -133,8 +133,15 @@ type nodes struct {
 	log     *slog.Logger
 	metrics *metrics
 	leases  *leases
-	braked  atomic.Bool
+	brake   *brake
 }
+
+// brake says whether pods are held on their nodes. It is on until the leader has judged the nodes for the first time.
+type brake struct{ released atomic.Bool }
+
+func (b *brake) on() bool { return !b.released.Load() }
+
+func (b *brake) reset() { b.released.Store(false) }
 
 // unknownBatch is how many pods of lost nodes one transaction marks as Unknown.
 const unknownBatch = 200
@@ -148,7 +155,7 @@ func (s *nodes) pass(ctx context.Context, epoch int64) error {
 		return err
 	}
 	v := s.leases.judge(all, time.Now())
-	s.brake(v)
+	s.setBrake(v)
 	var failures []error
 	for _, n := range v.late {
 		late, err := s.store.SetNodeState(ctx, epoch, n, n.State.Next(husk.NodeLate))
@@ -176,9 +183,9 @@ func (s *nodes) pass(ctx context.Context, epoch int64) error {
 	}
 }
 
-// brake holds back evictions while too many nodes are silent.
-func (s *nodes) brake(v judgement) {
-	if s.braked.Swap(v.braked) != v.braked {
+// setBrake holds back evictions while too many nodes are silent.
+func (s *nodes) setBrake(v judgement) {
+	if released := !v.braked; s.brake.released.Swap(released) != released {
 		if v.braked {
 			s.log.Error("too many nodes are silent at once; no pods are moved. Check this server's network. If the nodes are down, confirm it with husk node fence --machine-is-off, or remove them",
 				"silent", v.silent, "nodes", v.of, "brake", s.leases.terms.Brake)

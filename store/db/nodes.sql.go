@@ -85,10 +85,10 @@ func (q *Queries) AllPods(ctx context.Context, arg AllPodsParams) ([]AllPodsRow,
 	return items, nil
 }
 
-const beginFence = `-- name: BeginFence :execrows
+const beginFence = `-- name: BeginFence :many
 UPDATE nodes SET state = 'Fencing', version = version + 1, clean = false, fence_message = '',
     fence_addresses = ARRAY(SELECT DISTINCT a FROM unnest(fence_addresses || $1::text[]) a ORDER BY a)
-WHERE id = $2 AND state = ANY($3::text[])
+WHERE id = $2 AND state = ANY($3::text[]) RETURNING fence_addresses
 `
 
 type BeginFenceParams struct {
@@ -98,12 +98,24 @@ type BeginFenceParams struct {
 }
 
 // From now on, the node returns only after it has been fenced. The addresses are added to those that are fenced for it already.
-func (q *Queries) BeginFence(ctx context.Context, arg BeginFenceParams) (int64, error) {
-	result, err := q.db.Exec(ctx, beginFence, arg.Addresses, arg.ID, arg.States)
+func (q *Queries) BeginFence(ctx context.Context, arg BeginFenceParams) ([][]string, error) {
+	rows, err := q.db.Query(ctx, beginFence, arg.Addresses, arg.ID, arg.States)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return result.RowsAffected(), nil
+	defer rows.Close()
+	items := [][]string{}
+	for rows.Next() {
+		var fence_addresses []string
+		if err := rows.Scan(&fence_addresses); err != nil {
+			return nil, err
+		}
+		items = append(items, fence_addresses)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const cordonNodes = `-- name: CordonNodes :exec
@@ -202,6 +214,7 @@ func (q *Queries) DesiredRevision(ctx context.Context, id uuid.UUID) (int64, err
 
 const fencePlacement = `-- name: FencePlacement :exec
 UPDATE placements SET role = 'fenced' WHERE tenant_id = $1 AND pod_id = $2 AND number = $3 AND role = 'active'
+  AND EXISTS (SELECT 1 FROM nodes n WHERE n.id = placements.node_id AND n.state IN ('Fenced', 'Recovering'))
 `
 
 type FencePlacementParams struct {
@@ -300,8 +313,8 @@ func (q *Queries) ForgetFencedPlacements(ctx context.Context, nodeID uuid.UUID) 
 
 const heartbeat = `-- name: Heartbeat :one
 UPDATE nodes n SET heartbeat_at = clock_timestamp(), state = COALESCE($1::jsonb ->> old.state, old.state), endpoint = $2, storage_address = COALESCE(NULLIF($3::text, ''), storage_address),
-    clean = COALESCE($1::jsonb ->> old.state, old.state) = 'Recovering' AND $4::integer = 0 AND $5::bigint >= n.desired_revision,
-    machine_off = n.machine_off AND old.state NOT IN ('Fenced', 'Recovering'),
+    clean = COALESCE($1::jsonb ->> old.state, old.state) = 'Recovering' AND $4::integer = 0 AND $5::bigint = n.desired_revision,
+    machine_off = false,
     cpu_millis = old.cpu, cpu_overcommit = old.overcommit, memory_mib = GREATEST($6::integer, n.allocated_memory_mib),
     vmm_overhead_mib = $7, capabilities = $8::text[], scratch_gib = $9::integer,
     version = n.version + CASE WHEN (n.state, n.cpu_millis, n.cpu_overcommit, n.memory_mib, n.vmm_overhead_mib, n.capabilities, n.scratch_gib) IS DISTINCT FROM
@@ -959,7 +972,7 @@ func (q *Queries) PutPool(ctx context.Context, arg PutPoolParams) error {
 
 const setClients = `-- name: SetClients :exec
 
-UPDATE placements pl SET clients = ARRAY(SELECT DISTINCT a FROM unnest(pl.clients || $1::text[]) a ORDER BY a), clients_at = clock_timestamp()
+UPDATE placements pl SET clients = $1::text[], clients_at = clock_timestamp()
 FROM pods p WHERE pl.tenant_id = $2 AND pl.pod_id = $3 AND pl.number = $4 AND p.tenant_id = pl.tenant_id AND p.id = pl.pod_id
   AND p.domain_started_at = $5
 `
@@ -973,7 +986,7 @@ type SetClientsParams struct {
 }
 
 // one that shows nothing does not hold up the others
-// Addresses of earlier machines of the placement stay. Another machine may have started meanwhile.
+// Those of an earlier machine of the placement have ended. Another machine may have started meanwhile.
 func (q *Queries) SetClients(ctx context.Context, arg SetClientsParams) error {
 	_, err := q.db.Exec(ctx, setClients,
 		arg.Clients,
@@ -1012,7 +1025,7 @@ func (q *Queries) SetFenced(ctx context.Context, id uuid.UUID) (int64, error) {
 }
 
 const setMachineOff = `-- name: SetMachineOff :execrows
-UPDATE nodes SET machine_off = true WHERE id = $1 AND state IN ('Suspect', 'Lost', 'Fencing')
+UPDATE nodes SET machine_off = true WHERE id = $1 AND state IN ('Suspect', 'Lost', 'Fencing', 'Fenced')
 `
 
 func (q *Queries) SetMachineOff(ctx context.Context, id uuid.UUID) (int64, error) {

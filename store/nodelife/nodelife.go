@@ -108,11 +108,9 @@ func Move(ctx context.Context, q *db.Queries, node husk.Node, limit int) ([]db.P
 }
 
 func move(ctx context.Context, q *db.Queries, row db.Pod, node husk.Node) error {
-	// The placement of a pod without volumes that leaves a node which is not fenced ends here; if the node returns, it removes the machine.
-	if node.State == husk.NodeFenced || node.State == husk.NodeRecovering {
-		if err := q.FencePlacement(ctx, db.FencePlacementParams{TenantID: row.TenantID, PodID: row.ID, Number: row.Placement}); err != nil {
-			return err
-		}
+	// It does nothing if the node is not fenced: the placement of a pod without volumes ends here, and if the node returns, it removes the machine.
+	if err := q.FencePlacement(ctx, db.FencePlacementParams{TenantID: row.TenantID, PodID: row.ID, Number: row.Placement}); err != nil {
+		return err
 	}
 	once := row.Spec.RestartPolicy == husk.RestartNever
 	next, runs := row.Phase.Next(husk.EventFenced)

@@ -63,8 +63,8 @@ SELECT EXISTS (SELECT 1 FROM pods WHERE node_id = @node_id::uuid);
 -- The version changes only when the capacity does: otherwise every heartbeat would invalidate placements that are being committed.
 -- next is what a heartbeat does in each state. A node is clean if it runs no machines after it has seen the newest desired state.
 UPDATE nodes n SET heartbeat_at = clock_timestamp(), state = COALESCE(@next::jsonb ->> old.state, old.state), endpoint = @endpoint, storage_address = COALESCE(NULLIF(@storage_address::text, ''), storage_address),
-    clean = COALESCE(@next::jsonb ->> old.state, old.state) = 'Recovering' AND @machines::integer = 0 AND @revision::bigint >= n.desired_revision,
-    machine_off = n.machine_off AND old.state NOT IN ('Fenced', 'Recovering'),
+    clean = COALESCE(@next::jsonb ->> old.state, old.state) = 'Recovering' AND @machines::integer = 0 AND @revision::bigint = n.desired_revision,
+    machine_off = false,
     cpu_millis = old.cpu, cpu_overcommit = old.overcommit, memory_mib = GREATEST(@memory_mib::integer, n.allocated_memory_mib),
     vmm_overhead_mib = @vmm_overhead_mib, capabilities = @capabilities::text[], scratch_gib = sqlc.narg(scratch_gib)::integer,
     version = n.version + CASE WHEN (n.state, n.cpu_millis, n.cpu_overcommit, n.memory_mib, n.vmm_overhead_mib, n.capabilities, n.scratch_gib) IS DISTINCT FROM
@@ -83,11 +83,11 @@ SELECT id, name, state, heartbeat_at, fenced_at, machine_off FROM nodes;
 -- Only if no heartbeat came since the one that the caller judged.
 UPDATE nodes SET state = @next, version = version + 1 WHERE id = @id AND state = @state AND state <> @next AND heartbeat_at IS NOT DISTINCT FROM sqlc.narg(heartbeat_at);
 
--- name: BeginFence :execrows
+-- name: BeginFence :many
 -- From now on, the node returns only after it has been fenced. The addresses are added to those that are fenced for it already.
 UPDATE nodes SET state = 'Fencing', version = version + 1, clean = false, fence_message = '',
     fence_addresses = ARRAY(SELECT DISTINCT a FROM unnest(fence_addresses || @addresses::text[]) a ORDER BY a)
-WHERE id = @id AND state = ANY(@states::text[]);
+WHERE id = @id AND state = ANY(@states::text[]) RETURNING fence_addresses;
 
 -- name: SetFenced :execrows
 UPDATE nodes SET state = 'Fenced', fenced_at = clock_timestamp(), fence_message = '', version = version + 1 WHERE id = @id AND state = 'Fencing';
@@ -107,7 +107,7 @@ WHERE id = @id AND state = 'Recovering' AND clean;
 DELETE FROM placements WHERE node_id = @node_id AND role = 'fenced';
 
 -- name: SetMachineOff :execrows
-UPDATE nodes SET machine_off = true WHERE id = @id AND state IN ('Suspect', 'Lost', 'Fencing');
+UPDATE nodes SET machine_off = true WHERE id = @id AND state IN ('Suspect', 'Lost', 'Fencing', 'Fenced');
 
 -- name: PlacementsOfNode :many
 -- With the names of the volumes that each of them writes.
@@ -126,8 +126,8 @@ WHERE pl.volumes AND pl.clients_at IS NULL AND pl.role = 'active' AND p.domain_s
 ORDER BY random() LIMIT @max; -- one that shows nothing does not hold up the others
 
 -- name: SetClients :exec
--- Addresses of earlier machines of the placement stay. Another machine may have started meanwhile.
-UPDATE placements pl SET clients = ARRAY(SELECT DISTINCT a FROM unnest(pl.clients || @clients::text[]) a ORDER BY a), clients_at = clock_timestamp()
+-- Those of an earlier machine of the placement have ended. Another machine may have started meanwhile.
+UPDATE placements pl SET clients = @clients::text[], clients_at = clock_timestamp()
 FROM pods p WHERE pl.tenant_id = @tenant_id AND pl.pod_id = @pod_id AND pl.number = @number AND p.tenant_id = pl.tenant_id AND p.id = pl.pod_id
   AND p.domain_started_at = @domain_started_at;
 
@@ -138,7 +138,8 @@ WHERE p.node_id = @node_id::uuid AND (p.holds_room OR p.phase = 'Stopping') AND 
 ORDER BY p.tenant_id, p.id LIMIT @max FOR UPDATE OF p;
 
 -- name: FencePlacement :exec
-UPDATE placements SET role = 'fenced' WHERE tenant_id = @tenant_id AND pod_id = @pod_id AND number = @number AND role = 'active';
+UPDATE placements SET role = 'fenced' WHERE tenant_id = @tenant_id AND pod_id = @pod_id AND number = @number AND role = 'active'
+  AND EXISTS (SELECT 1 FROM nodes n WHERE n.id = placements.node_id AND n.state IN ('Fenced', 'Recovering'));
 
 -- name: DesiredRevision :one
 SELECT desired_revision FROM nodes WHERE id = @id;

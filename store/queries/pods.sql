@@ -175,7 +175,7 @@ UPDATE pods SET holds_room = false WHERE tenant_id = @tenant_id AND id = @id;
 -- name: PodsOfLostNodes :many
 -- Pods that are not Unknown although their node is Lost.
 SELECT p.* FROM pods p JOIN nodes n ON n.id = p.node_id
-WHERE n.state IN ('Lost', 'Fencing', 'Fenced') AND p.phase IN ('Starting', 'Running') ORDER BY p.tenant_id, p.id LIMIT @max FOR UPDATE OF p;
+WHERE (n.state = 'Lost' OR n.state IN ('Fencing', 'Fenced') AND n.heartbeat_at < clock_timestamp() - interval '1 minute') AND p.phase IN ('Starting', 'Running') ORDER BY p.tenant_id, p.id LIMIT @max FOR UPDATE OF p;
 
 -- name: KeyedPodIDs :many
 -- The pods that have a key in Ceph, with the placements that it may be named by.

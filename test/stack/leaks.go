@@ -99,7 +99,7 @@ func (s *Stack) nodesAreEmpty() error {
 		return fmt.Errorf("list the fenced clients: %w", err)
 	}
 	for _, h := range hosts {
-		if strings.Contains(string(fenced), h.Address+":") {
+		if strings.Contains(string(fenced), h.Address+":0/0 ") {
 			return fmt.Errorf("tests left clients of host %s fenced: %s", h.Name, fenced)
 		}
 		if h.Kind != dev.NodeHost || h.State == dev.HostOff {
