@@ -27,7 +27,7 @@ import (
 // wholeEvery is how often the agent gets the whole desired state, in order to compare it with the sum of the changes.
 const wholeEvery = time.Hour
 
-// desiredState is a desired state, and when it was asked for, on the clock of the lease.
+// desiredState is a desired state, and when it was requested, on the clock of the lease.
 type desiredState struct {
 	husk.DesiredState
 	sent time.Duration

@@ -96,7 +96,7 @@ func (l *Lease) Extend(sent, lease time.Duration) error {
 		return fmt.Errorf("store the lease: %w", err)
 	}
 	if l.end < Now() && end > Now() {
-		l.since = Now() // not when it was sent: a desired state that was asked for since then may be older than the lease
+		l.since = Now() // not when it was sent: a desired state that was requested after that can be older than the lease
 		close(l.regained)
 		l.regained = make(chan struct{})
 	}

@@ -35,7 +35,7 @@ type fencing struct {
 const (
 	// fenceFor is how long an entry stays on the blocklist. The leader renews it for as long as the node is fenced.
 	fenceFor = 24 * time.Hour
-	// renewEvery is how often the leader puts the entries of fenced nodes on the blocklist again, whoever may have removed them.
+	// renewEvery is how often the leader puts the entries of fenced nodes on the blocklist again.
 	renewEvery = 10 * time.Minute
 	// moveBatch is how many pods one transaction moves. It locks their node.
 	moveBatch = 100

@@ -4976,6 +4976,7 @@ export interface components {
          *     }
          */
         Lease: {
+            /** @description How long the node may run machines that write volumes, from the moment in which it sent the heartbeat. 0 while the node is fenced. */
             leaseSeconds: number;
             /** @description The interval between heartbeats. */
             heartbeatSeconds: number;
