@@ -128,8 +128,8 @@ func (l *Lease) Confirm(sent time.Duration) bool {
 	return first
 }
 
-// MayWrite reports whether a machine that writes volumes may start. The lease alone does not permit it: the desired state may be from before the
-// lease ran out, and the pod may be elsewhere since.
+// MayWrite reports whether a machine that writes volumes may start. The lease alone does not permit it: the desired state can be from before the
+// lease ran out, and the pod can be elsewhere since.
 func (l *Lease) MayWrite() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
