@@ -3,6 +3,7 @@
 package nodeagent
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -63,7 +64,7 @@ func guestSpec(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.
 	}
 	spec := guest.Spec{
 		PodID: desired.ID.String(), Hostname: desired.HostnameOr(desired.Name), Generation: 1, RestartPolicy: string(desired.RestartPolicy), FSGroup: desired.FSGroup,
-		ShmSizeMiB: desired.ShmSizeMiB, GraceMillis: int64(desired.GracePeriodSeconds) * 1000, DeadlineMillis: int64(desired.DeadlineSeconds) * 1000,
+		ShmSizeMiB: cmp.Or(desired.ShmSizeMiB, desired.Resources.MemoryMiB/2), GraceMillis: int64(desired.GracePeriodSeconds) * 1000, DeadlineMillis: int64(desired.DeadlineSeconds) * 1000,
 		Network: &guest.Network{
 			MAC: port.MAC.String(), Address: port.Address, Gateway: port.Gateway, Nameservers: resolvers, MTU: mtu,
 		},

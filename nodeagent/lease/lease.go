@@ -118,8 +118,8 @@ func (l *Lease) Regained() <-chan struct{} {
 	return l.regained
 }
 
-// Confirm notes that the server has sent the desired state, in response to a request that was sent at this time. It returns true if the node may
-// start machines that write volumes from now on, and could not before.
+// Confirm notes that the server has sent the desired state, in response to a request that was sent at this time. It returns true if the node is allowed to
+// start machines that write volumes from now on, and was not before.
 func (l *Lease) Confirm(sent time.Duration) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -36,7 +36,7 @@ func TestDashboard(t *testing.T) {
 	s := stack.Get(t)
 	owner, fresh, stranger, many := stack.NewTenant(t), stack.NewTenant(t), stack.NewTenant(t), stack.NewTenant(t)
 	many.SetQuota(t, openapi.QuotaChange{
-		Pods: new(10_000), Addresses: new(10_000), CPUMillis: new(1_000_000), MemoryMiB: new(2_000_000), RequestsPerSecond: new(100_000),
+		Pods: new(10_000), Addresses: new(10_000), CPUMillis: new(1_000_000), MemoryMiB: new(2_000_000), ScratchGiB: new(200_000), RequestsPerSecond: new(100_000),
 	})
 	provider := oidcprovider.Start(t)
 	operator := s.Operator.API()

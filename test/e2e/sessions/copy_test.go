@@ -74,7 +74,7 @@ func copyFiles(t *testing.T, tn *stack.Tenant) {
 	}
 	for code, args := range map[int][]string{
 		3: {"cp", "-c", "main", "talk:/absent", dir},
-		5: {"cp", "-c", "main", big, "talk:/dev/shm/full"}, // /dev/shm is limited to half of the pod's memory, which is too small
+		5: {"cp", "-c", "main", big, "talk:/dev/shm/full"}, // /dev/shm has half of the memory that the pod asks for, which is too small
 		2: {"cp", filepath.Join(dir, "absent"), "talk:/tmp"},
 	} {
 		if got := tn.Run(t, nil, args...); got.Code != code {

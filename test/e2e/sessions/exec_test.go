@@ -85,7 +85,7 @@ func TestSessions(t *testing.T) {
 			t.Logf("\n%s", got.Out)
 		}
 		stats, err := tn.API.Pods.Stats(t.Context(), pod.ID)
-		if err != nil || len(stats.Disks) != 2 || stats.Pod.TxBytes == 0 {
+		if err != nil || len(stats.Disks) != 3 || stats.Pod.TxBytes == 0 {
 			t.Errorf("statistics: %v %+v", err, stats)
 		}
 		k := stack.Start(t, tn.Husk(t.Context(), "console", "talk"))
