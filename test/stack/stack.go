@@ -77,6 +77,8 @@ type Stack struct {
 // are longer.
 const (
 	lease     = 8 * time.Second
+	// Without several nodes, a lease that runs out only ends machines with volumes, and many tests run at once.
+	loneLease = 15 * time.Second
 	heartbeat = 2 * time.Second
 )
 
@@ -89,7 +91,7 @@ var shared struct {
 // Get returns the binary's stack. The first call starts it.
 func Get(t testing.TB) *Stack {
 	t.Helper()
-	shared.once.Do(func() { shared.s, shared.err = start(lease) })
+	shared.once.Do(func() { shared.s, shared.err = start(loneLease) })
 	if shared.err != nil {
 		t.Fatalf("start huskd dev: %v", shared.err)
 	}
