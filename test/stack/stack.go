@@ -76,7 +76,7 @@ type Stack struct {
 // Leases are short, so that the server notices a lost node within a test. On a slow machine they
 // are longer.
 const (
-	lease     = 8 * time.Second
+	lease = 8 * time.Second
 	// Without several nodes, a lease that runs out only ends machines with volumes, and many tests run at once.
 	loneLease = 15 * time.Second
 	heartbeat = 2 * time.Second
