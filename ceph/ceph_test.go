@@ -4,6 +4,7 @@ package ceph
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"errors"
@@ -638,7 +639,8 @@ func TestAFencedDiskIsTakenOver(t *testing.T) {
 		target := fmt.Sprintf("rbd:%s/%s:id=%s:key=%s:conf=%s", disk.Pool, disk.Name, old.User, old.Secret, devtest.Ceph(t).CephConf())
 		victim := exec.CommandContext(ctx, "qemu-io", "-f", "raw", target)
 		in, err := victim.StdinPipe()
-		if err != nil {
+		said, err1 := victim.StdoutPipe()
+		if err := errors.Join(err, err1); err != nil {
 			t.Fatal(err)
 		}
 		if err := victim.Start(); err != nil {
@@ -653,7 +655,11 @@ func TestAFencedDiskIsTakenOver(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(time.Second) // it has written
+		for lines := bufio.NewScanner(said); !strings.Contains(lines.Text(), "wrote 4096"); {
+			if !lines.Scan() {
+				t.Fatalf("the first client has not written: %v", lines.Err())
+			}
+		}
 		if err := victim.Process.Signal(stop); err != nil {
 			t.Fatal(err)
 		}

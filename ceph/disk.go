@@ -171,9 +171,7 @@ func (c *Cluster) Watchers(ctx context.Context, name string) ([]Watcher, error) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, watchersTimeout)
 	defer cancel()
-	answer, err := inChild(ctx, task{
-		ConfFile: c.cfg.ConfFile, MonHosts: c.cfg.MonHosts, Pool: c.cfg.VolumesPool, Name: name, Key: Key{User: c.cfg.User}, Keyring: c.cfg.Keyring, Watchers: true,
-	})
+	answer, err := inChild(ctx, task{Name: name, Watchers: &c.cfg})
 	return answer.Watchers, err
 }
 

@@ -24,15 +24,14 @@ import (
 const Argument = "open-disk"
 
 // task is what such a process is told: to remove the disk with a key that opens only what belongs to
-// it, or to list its watchers with the server's key.
+// it, or to list its watchers as the server itself.
 type task struct {
 	ConfFile string
 	MonHosts []string
 	Pool     string
 	Name     string
-	Key      Key    // for a removal
-	Keyring  string // for a list of watchers
-	Watchers bool
+	Key      Key
+	Watchers *Config // the server's; then the other fields except Name are empty
 }
 
 // outcome is its answer.
@@ -184,6 +183,13 @@ func asChild(answer *outcome) error {
 	if err := json.NewDecoder(os.Stdin).Decode(&r); err != nil {
 		return err
 	}
+	if r.Watchers != nil {
+		c, err := Connect(context.Background(), *r.Watchers)
+		if err == nil {
+			answer.Watchers, err = watchersOf(c.volumes, r.Name)
+		}
+		return err
+	}
 	conn, err := rados.NewConnWithUser(r.Key.User)
 	if err != nil {
 		return err
@@ -193,13 +199,8 @@ func asChild(answer *outcome) error {
 			return err
 		}
 	}
-	options := append(timeouts(), [2]string{"rbd_blocklist_on_break_lock", "false"}) // its key may not, and nobody needs the data any more
-	if r.Keyring != "" {
-		options = append(options, [2]string{"keyring", r.Keyring})
-	}
-	if r.Key.Secret != "" {
-		options = append(options, [2]string{"key", r.Key.Secret})
-	}
+	options := append(timeouts(), [2]string{"key", r.Key.Secret},
+		[2]string{"rbd_blocklist_on_break_lock", "false"}) // its key may not, and nobody needs the data any more
 	if len(r.MonHosts) > 0 {
 		options = append(options, [2]string{"mon_host", strings.Join(r.MonHosts, ",")})
 	}
@@ -215,9 +216,5 @@ func asChild(answer *outcome) error {
 	if err != nil {
 		return err
 	}
-	if !r.Watchers {
-		return rbd.RemoveImage(io, r.Name)
-	}
-	answer.Watchers, err = watchersOf(io, r.Name)
-	return err
+	return rbd.RemoveImage(io, r.Name)
 }

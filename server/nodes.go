@@ -63,6 +63,9 @@ func (a api) FenceNode(ctx context.Context, r openapi.FenceNodeRequestObject) (o
 	if node, err = a.control.FenceNode(ctx, node.ID, fence.Addresses, off); err != nil {
 		return nil, err
 	}
+	if node.State == husk.NodeJoining {
+		return nil, husk.Errorf(husk.CodeConflict, "", "the node has not sent a heartbeat yet; it runs nothing that could be fenced")
+	}
 	fence.State = openapi.NodeState(node.State)
 	return openapi.FenceNode200JSONResponse(fence), nil
 }

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lookEvery is how often the lease is looked at.
+// lookEvery is how often the watchdog reads the lease.
 const lookEvery = 500 * time.Millisecond
 
 func lockFile(stateDir string) string { return filepath.Join(stateDir, "watchdog.lock") }

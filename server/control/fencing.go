@@ -85,11 +85,22 @@ func (s *fencing) node(ctx context.Context, epoch int64, n husk.Node) error {
 		return err
 	}
 	if time.Since(s.renewed[n.ID]) > renewEvery && len(n.FenceAddresses) > 0 {
-		if err := s.ceph.Fence(ctx, n.FenceAddresses, fenceFor); err != nil {
-			return err
-		}
-		s.renewed[n.ID] = time.Now()
+		return s.blocklist(ctx, n, n.FenceAddresses)
 	}
+	return nil
+}
+
+// blocklist puts a node's addresses on the blocklist, except this server's own: another server may have made the plan.
+func (s *fencing) blocklist(ctx context.Context, n husk.Node, addresses []string) error {
+	own, err := s.ceph.OwnAddress(ctx)
+	if err != nil {
+		return err
+	}
+	addresses = slices.DeleteFunc(slices.Clone(addresses), func(a string) bool { return a == wholeHost(own) })
+	if err := s.ceph.Fence(ctx, addresses, fenceFor); err != nil {
+		return err
+	}
+	s.renewed[n.ID] = time.Now()
 	return nil
 }
 
@@ -107,16 +118,12 @@ func (s *fencing) fence(ctx context.Context, epoch int64, n husk.Node) error {
 	if err != nil || !led {
 		return err
 	}
-	if own, err := s.ceph.OwnAddress(ctx); err == nil { // another server may have made the plan
-		all = slices.DeleteFunc(all, func(a string) bool { return a == wholeHost(own) })
-	}
-	if err := s.ceph.Fence(ctx, all, fenceFor); err != nil {
+	if err := s.blocklist(ctx, n, all); err != nil {
 		if !n.MachineOff {
 			return fmt.Errorf("the blocklist of Ceph is not confirmed: %w", err)
 		}
 		s.log.Warn("the blocklist is not confirmed; an operator has confirmed that the node has no power", "node", n.Name, "error", err)
 	}
-	s.renewed[n.ID] = time.Now()
 	fenced, err := s.store.SetFenced(ctx, epoch, n.ID)
 	if fenced {
 		s.metrics.fences.Inc()
@@ -162,8 +169,8 @@ type Fence struct {
 }
 
 // PlanFence returns what has to be fenced for a node: every client that a machine's disks have shown, and the node's own storage address, which
-// covers clients that nobody has seen. The node itself has reported that address. So it counts only if a client of the node has it, or if a client may be
-// unknown, and never if it is also this server's or another node's. For a node without an address of its own, the disks have to show their clients now.
+// covers clients that nobody has seen. The node itself has reported that address. So it counts only if a client of the node has it, or if none is known, and
+// never if it is also this server's or another node's. For a node without an address of its own, the disks have to show their clients now.
 func PlanFence(ctx context.Context, db store.Control, cluster *ceph.Cluster, n husk.Node) (Fence, error) {
 	placements, shared, err := db.NodePlacements(ctx, n)
 	if err != nil {
@@ -175,25 +182,17 @@ func PlanFence(ctx context.Context, db store.Control, cluster *ceph.Cluster, n h
 	}
 	fence := Fence{Pods: len(placements)}
 	at, err := netip.ParseAddr(n.StorageAddress)
-	alone := err == nil && !shared && at != own
-	used, unseen := false, 0
+	alone := err == nil && !shared && at != own && usesHost(placements, at)
 	for _, p := range placements {
 		if len(p.Volumes) == 0 {
 			continue
 		}
-		for _, client := range p.Clients {
-			if alone && strings.HasPrefix(client, strings.TrimSuffix(wholeHost(at), "0")) {
-				used = true // the whole host covers it
-			} else {
-				fence.Addresses = append(fence.Addresses, client)
-			}
-		}
-		if !p.Seen {
-			unseen++
-		}
 		if alone {
+			elsewhere := slices.DeleteFunc(slices.Clone(p.Clients), func(client string) bool { return onHost(client, at) })
+			fence.Addresses = append(append(fence.Addresses, elsewhere...), wholeHost(at))
 			continue
 		}
+		fence.Addresses = append(fence.Addresses, p.Clients...)
 		// A pod can make its own disks unreadable. It does not hold up its neighbours, but needs an operator.
 		clients, all, err := clientsOf(ctx, cluster, p)
 		fence.Addresses = append(fence.Addresses, clients...)
@@ -201,16 +200,30 @@ func PlanFence(ctx context.Context, db store.Control, cluster *ceph.Cluster, n h
 			fence.Unproven++
 		}
 	}
-	if alone && (used || unseen > 0) {
-		fence.Addresses = append(fence.Addresses, wholeHost(at))
-	}
 	slices.Sort(fence.Addresses)
 	fence.Addresses = slices.Compact(fence.Addresses)
 	return fence, nil
 }
 
+// usesHost reports whether a client of the placements is on this host. If no client is known, it may be.
+func usesHost(placements []nodelife.Placement, at netip.Addr) bool {
+	known := false
+	for _, p := range placements {
+		for _, client := range p.Clients {
+			if known = true; onHost(client, at) {
+				return true
+			}
+		}
+	}
+	return !known
+}
+
 // wholeHost returns the address of all clients of a host, as the blocklist expects it.
 func wholeHost(at netip.Addr) string { return netip.AddrPortFrom(at, 0).String() + "/0" }
+
+func onHost(client string, at netip.Addr) bool {
+	return strings.HasPrefix(client, strings.TrimSuffix(wholeHost(at), "0"))
+}
 
 // clientsOf returns the clients that have a placement's volumes open, and whether every volume has one.
 func clientsOf(ctx context.Context, cluster *ceph.Cluster, p nodelife.Placement) (clients []string, all bool, _ error) {

@@ -315,6 +315,7 @@ const heartbeat = `-- name: Heartbeat :one
 UPDATE nodes n SET heartbeat_at = clock_timestamp(), state = COALESCE($1::jsonb ->> old.state, old.state), endpoint = $2, storage_address = COALESCE(NULLIF($3::text, ''), storage_address),
     clean = COALESCE($1::jsonb ->> old.state, old.state) = 'Recovering' AND $4::integer = 0 AND $5::bigint = n.desired_revision,
     machine_off = false,
+    fence_message = CASE COALESCE($1::jsonb ->> old.state, old.state) WHEN 'Ready' THEN '' ELSE n.fence_message END,
     cpu_millis = old.cpu, cpu_overcommit = old.overcommit, memory_mib = GREATEST($6::integer, n.allocated_memory_mib),
     vmm_overhead_mib = $7, capabilities = $8::text[], scratch_gib = $9::integer,
     version = n.version + CASE WHEN (n.state, n.cpu_millis, n.cpu_overcommit, n.memory_mib, n.vmm_overhead_mib, n.capabilities, n.scratch_gib) IS DISTINCT FROM

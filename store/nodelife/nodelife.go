@@ -143,7 +143,7 @@ type Placement struct {
 	TenantID, PodID uuid.UUID
 	Number          int64
 	Volumes         []string // the RBD images that its machine writes
-	Clients         []string // the Ceph addresses that its QEMU processes have had
+	Clients         []string // the Ceph addresses of the machine that was seen last
 	// Seen: the clients of the machine that runs are among them. If the machine was not seen yet, it may have a client that is not known.
 	Seen bool
 }

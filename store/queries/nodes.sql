@@ -65,6 +65,7 @@ SELECT EXISTS (SELECT 1 FROM pods WHERE node_id = @node_id::uuid);
 UPDATE nodes n SET heartbeat_at = clock_timestamp(), state = COALESCE(@next::jsonb ->> old.state, old.state), endpoint = @endpoint, storage_address = COALESCE(NULLIF(@storage_address::text, ''), storage_address),
     clean = COALESCE(@next::jsonb ->> old.state, old.state) = 'Recovering' AND @machines::integer = 0 AND @revision::bigint = n.desired_revision,
     machine_off = false,
+    fence_message = CASE COALESCE(@next::jsonb ->> old.state, old.state) WHEN 'Ready' THEN '' ELSE n.fence_message END,
     cpu_millis = old.cpu, cpu_overcommit = old.overcommit, memory_mib = GREATEST(@memory_mib::integer, n.allocated_memory_mib),
     vmm_overhead_mib = @vmm_overhead_mib, capabilities = @capabilities::text[], scratch_gib = sqlc.narg(scratch_gib)::integer,
     version = n.version + CASE WHEN (n.state, n.cpu_millis, n.cpu_overcommit, n.memory_mib, n.vmm_overhead_mib, n.capabilities, n.scratch_gib) IS DISTINCT FROM

@@ -272,13 +272,8 @@ func (h *History) volumeContents(t testing.TB) ([]record.Record, error) {
 			return nil, fmt.Errorf("the volume's file system is damaged: %w: %s", err, out)
 		}
 	}
-	for _, path := range []string{"/data/journal", "/journal", "/volume/journal"} {
-		if out, err := exec.CommandContext(t.Context(), "debugfs", "-R", "dump "+path+" "+journal, raw).CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("debugfs: %w: %s", err, out)
-		}
-		if info, err := os.Stat(journal); err == nil && info.Size() > 0 {
-			break
-		}
+	if out, err := exec.CommandContext(t.Context(), "debugfs", "-R", "dump /journal "+journal, raw).CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("debugfs: %w: %s", err, out)
 	}
 	f, err := os.Open(journal)
 	if err != nil {
