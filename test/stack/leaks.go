@@ -73,14 +73,8 @@ func (s *Stack) poolsAreEmpty() error {
 
 // tablesAreEmpty returns an error while Postgres has rows about objects of the tests. All tenants are deleted by now.
 func (s *Stack) tablesAreEmpty() error {
-	password, err := os.ReadFile(filepath.Join(s.stateDir(), "secrets/postgres-superuser"))
-	if err != nil {
-		return err
-	}
 	for _, table := range []string{"pods", "volumes", "volume_claims", "image_uses", "configs", "config_uses", "placements"} {
-		cmd := exec.Command("psql", "-h", "127.0.0.1", "-p", "15432", "-U", "postgres", "-d", "husk", "-Atc", "SELECT count(*) FROM "+table)
-		cmd.Env = append(os.Environ(), "PGPASSWORD="+strings.TrimSpace(string(password)))
-		out, err := cmd.CombinedOutput()
+		out, err := s.SQL("SELECT count(*) FROM " + table)
 		if text := strings.TrimSpace(string(out)); err != nil || text != "0" {
 			return errors.Join(err, fmt.Errorf("tests left rows in table %s: %s", table, text))
 		}

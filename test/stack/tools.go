@@ -124,3 +124,15 @@ func QEMU(pod uuid.UUID) int {
 	}
 	return pid
 }
+
+// SQL runs a statement in the database as its administrator, and returns the rows.
+func (s *Stack) SQL(statement string) (string, error) {
+	password, err := os.ReadFile(filepath.Join(s.stateDir(), "secrets/postgres-superuser"))
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.Command("psql", "-h", "127.0.0.1", "-p", "15432", "-U", "postgres", "-d", "husk", "-Atc", statement)
+	cmd.Env = append(os.Environ(), "PGPASSWORD="+strings.TrimSpace(string(password)))
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}

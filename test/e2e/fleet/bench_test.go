@@ -21,6 +21,7 @@ func BenchmarkFailover(b *testing.B) {
 	f := stack.StartFleet(b, 3, "--heartbeat", "5s", "--lease", lease.String(), "--lease-margin", margin.String())
 	tn := f.NewTenant(b)
 	h := onewriter.Start(b, tn, onewriter.Image(b, tn), "writer", nil)
+	h.Writes(b, 1, 1)
 	var totals, own, boots, floors []time.Duration
 	for b.Loop() {
 		before := tn.Wait(b, h.Pod.ID, openapi.PodPhaseRunning)
