@@ -365,3 +365,8 @@ func (p *pod) shutDown(idle <-chan struct{}) {
 
 // AdjustClock adds a duration to the machine's clock.
 func (p *pod) AdjustClock(by time.Duration) error { return p.machine.adjustClock(by) }
+
+// Grow makes a volume's file system as large as its disk.
+func (p *pod) Grow(ctx context.Context, serial string, size int64) error {
+	return p.machine.grow(ctx, serial, size)
+}
