@@ -71,6 +71,10 @@ func growImage(io *rados.IOContext, name string, size int64) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
+	return growTo(img, size)
+}
+
+func growTo(img *rbd.Image, size int64) error {
 	is, err := img.GetSize()
 	if err != nil || is == uint64(size) { //nolint:gosec // the contract bounds it
 		return err

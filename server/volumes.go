@@ -14,7 +14,11 @@ import (
 // CreateVolume accepts a request for a volume.
 func (a api) CreateVolume(ctx context.Context, r openapi.CreateVolumeRequestObject) (openapi.CreateVolumeResponseObject, error) {
 	req := request.Of(ctx)
-	v, err := a.tenant(ctx).CreateVolume(dryRun(ctx, r.Params.DryRun), req.Idempotency(r.Params.IdempotencyKey), r.Body.Name, labelsOf(r.Body.Labels), r.Body.SizeGiB)
+	volume := husk.Volume{Name: r.Body.Name, Labels: labelsOf(r.Body.Labels), SizeGiB: r.Body.SizeGiB, Flatten: openapi.Value(r.Body.Flatten)}
+	if r.Body.Source != nil {
+		volume.Source = &husk.VolumeSource{SnapshotID: r.Body.Source.SnapshotID}
+	}
+	v, err := a.tenant(ctx).AddVolume(dryRun(ctx, r.Params.DryRun), req.Idempotency(r.Params.IdempotencyKey), volume)
 	if err != nil {
 		return nil, err
 	}
@@ -68,4 +72,14 @@ func (a api) DeleteVolume(ctx context.Context, r openapi.DeleteVolumeRequestObje
 	}
 	body, err := openapi.Recast[openapi.Volume](v)
 	return openapi.DeleteVolume202JSONResponse{Body: body, Headers: openapi.DeleteVolume202ResponseHeaders{ETag: request.ETag(v)}}, err
+}
+
+// RestoreVolume makes the content of a volume that of a snapshot.
+func (a api) RestoreVolume(ctx context.Context, r openapi.RestoreVolumeRequestObject) (openapi.RestoreVolumeResponseObject, error) {
+	v, err := a.tenant(ctx).RestoreVolume(ctx, request.Of(ctx).Idempotency(r.Params.IdempotencyKey), r.VolumeID, r.Body.SnapshotID)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Volume](v)
+	return openapi.RestoreVolume202JSONResponse{Body: body, Headers: openapi.RestoreVolume202ResponseHeaders{ETag: request.ETag(v)}}, err
 }
