@@ -107,6 +107,38 @@ func TestAWatchEndsWhenItsKeyIsRevoked(t *testing.T) {
 	}
 }
 
+// The hint of an earlier change can make a feed read a later one, before any hint says that the key was revoked.
+func TestARevokedKeySeesNoChangeThatAnEarlierHintShows(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	for range 10 {
+		account := as[openapi.ServiceAccount](t, s.call("POST", "/v1/service-accounts", c.token, map[string]any{"name": named("ci"), "role": "viewer"}), 201)
+		path := "/v1/service-accounts/" + account.ID.String()
+		key := as[openapi.APIKeyWithSecret](t, s.call("POST", path+"/api-keys", c.token, map[string]any{"name": "k"}), 201)
+		caller, err := s.store.Authenticate(t.Context(), key.ClientID, key.ClientSecret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := s.stream("/v1/volumes?watch=true", s.token(caller))
+		if !readUntil(lines, "synced") {
+			t.Fatal("the watch ends before it sends synced")
+		}
+		other := s.stream("/v1/volumes?watch=true", c.token) // each new watch makes the feed read
+		if a := s.call("DELETE", path+"/api-keys/"+key.ClientID.String(), c.token, nil); a.status != 204 {
+			t.Fatalf("revoking gets the response %d", a.status)
+		}
+		name := named("late")
+		s.call("POST", "/v1/volumes", c.token, map[string]any{"name": name, "sizeGiB": 1})
+		if !readUntil(other, name) {
+			t.Fatal("a watch ends without showing the change")
+		}
+		if readUntil(lines, name) {
+			t.Fatal("a watch of a revoked key shows a change")
+		}
+	}
+}
+
 func TestAFilteredWatchShowsOnlyMatchingObjects(t *testing.T) {
 	t.Parallel()
 	s := open(t)

@@ -4,7 +4,6 @@ package store
 
 import (
 	"context"
-	"sync/atomic"
 
 	"husk/store/db"
 	"husk/store/hints"
@@ -29,12 +28,6 @@ func (c Control) WatchWork() (<-chan struct{}, func()) { return c.hub.Subscribe(
 // WatchSigningKeys is like Watch, for the keys that sign tokens.
 func (c Control) WatchSigningKeys() (<-chan struct{}, func()) {
 	return c.hub.Subscribe(hints.SigningKeys)
-}
-
-// WatchAccess returns a counter that increases when access of the tenant's callers may have been revoked. Call the function when done. No
-// hint about a later change arrives before the counter increases.
-func (s *Store) WatchAccess(tenant ID) (*atomic.Uint64, func()) {
-	return s.hub.Count(hints.Access(tenant))
 }
 
 // sendHints notifies all servers of the hints in the outbox.
