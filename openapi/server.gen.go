@@ -2515,6 +2515,19 @@ func (siw *ServerInterfaceWrapper) GetDesiredState(w http.ResponseWriter, r *htt
 		return
 	}
 
+	// ------------- Optional query parameter "incarnation" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "incarnation", r.URL.Query(), &params.Incarnation, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "incarnation"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "incarnation", Err: err})
+		}
+		return
+	}
+
 	// ------------- Optional query parameter "fromPod" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "fromPod", r.URL.Query(), &params.FromPod, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})

@@ -32,10 +32,8 @@ func (c Control) WatchSigningKeys() (<-chan struct{}, func()) {
 
 // sendHints notifies all servers of the hints in the outbox.
 func (c Control) sendHints(ctx context.Context) error {
-	return controlDo(ctx, c, func(q *db.Queries) error {
-		_, err := q.SendHints(ctx)
-		return err
-	})
+	_, err := inControl(ctx, c, func(q *db.Queries) (int64, error) { return q.SendHints(ctx) })
+	return err
 }
 
 // hint sends hints of these topics when the transaction is committed.

@@ -24,7 +24,8 @@ const maxChanges = 200
 
 // State is the desired state of a node at a revision, or how to get to it from an earlier one.
 type State struct {
-	Revision int64
+	Revision    int64
+	Incarnation husk.Incarnation
 	Whole    bool // Changes are all pods of the node
 	Changes  []Change
 }
@@ -101,14 +102,14 @@ func Read(ctx context.Context, q *db.Queries, node uuid.UUID, after *int64, keys
 }
 
 func whole(ctx context.Context, q *db.Queries, node uuid.UUID, keys *envelope.Keys, openKey func(db.Pod) (string, error)) (State, error) {
-	revision, err := q.DesiredRevision(ctx, node) // first, for the same reason
+	now, err := q.DesiredRevision(ctx, node) // first, for the same reason
 	if err != nil {
 		return State{}, err
 	}
 	pods, err := read(ctx, q, node, nil, keys, openKey)
-	s := State{Revision: revision, Whole: true}
+	s := State{Revision: now.DesiredRevision, Whole: true}
 	for i := range pods {
-		s.Changes = append(s.Changes, Change{revision, pods[i].Pod.ID, &pods[i]})
+		s.Changes = append(s.Changes, Change{now.DesiredRevision, pods[i].Pod.ID, &pods[i]})
 	}
 	return s, err
 }

@@ -14,7 +14,6 @@ import (
 	"husk/dev/fabric"
 	"husk/openapi"
 	"husk/test/onewriter"
-	"husk/test/pace"
 	"husk/test/stack"
 )
 
@@ -110,7 +109,7 @@ func lateWrite(t *testing.T, f *stack.Fleet, tn *stack.Tenant, image, name strin
 	if out, err := exec.CommandContext(t.Context(), "nsenter", "-t", strconv.Itoa(qemu.PID(t)), "-n", "ss", "-K", "-t").CombinedOutput(); err != nil {
 		t.Fatalf("break the machine's connections: %v: %s", err, out)
 	}
-	time.Sleep(pace.Limit(10 * time.Second)) // the write arrives, or is refused
+	time.Sleep(10 * time.Second) // the write arrives, or is refused
 	h.Writes(t, 2, 40)
 	node.Process("agent").Release(t)
 	node.Await(t, openapi.NodeStateReady)
