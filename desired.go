@@ -124,6 +124,8 @@ type DesiredDisk struct {
 	Name     string `json:"name"`
 	Serial   string `json:"serial"` // the guest finds the disk by it; virtio-blk allows at most 20 characters
 	ReadOnly bool   `json:"readOnly"`
+	// SizeGiB is the size that the machine should see, of a volume. A volume that has grown is larger than when the machine started.
+	SizeGiB int `json:"sizeGiB,omitempty"`
 }
 
 // CephAccess is a cephx key that can open this pod's disks and nothing else.

@@ -110,6 +110,13 @@ func (h *fakeHandler) AdjustClock(by time.Duration, _ uint64) error {
 	return nil
 }
 
+func (h *fakeHandler) Grow(_ context.Context, serial string, size int64) error {
+	if serial != "vol1" || size != 2<<30 {
+		return errorf(CodeNotFound, "no volume %q", serial)
+	}
+	return nil
+}
+
 func (h *fakeHandler) Stats() Stats {
 	return Stats{BootID: "boot", Pod: PodStats{CPUs: 2}, Containers: []ContainerStats{{Name: "a", CPUMicros: 7}}, Disks: []DiskStats{{Serial: "s"}}}
 }

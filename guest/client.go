@@ -241,6 +241,13 @@ func (c *Client) AdjustClock(ctx context.Context, by time.Duration, seen Stats) 
 	return err
 }
 
+// Grow makes the file system of a volume, by the serial of its disk, as large as the disk, once the guest sees the disk with this size. A guest
+// of an earlier version refuses it with CodeInvalid.
+func (c *Client) Grow(ctx context.Context, serial string, size int64) error {
+	_, err := c.call(ctx, request{Call: callGrow, Serial: serial, SizeBytes: size}, callTimeout)
+	return err
+}
+
 // Stats returns the current usage of the pod.
 func (c *Client) Stats(ctx context.Context) (Stats, error) {
 	r, err := c.call(ctx, request{Call: callStats}, callTimeout)

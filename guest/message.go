@@ -20,6 +20,7 @@ const (
 	callUpdate = "update"
 	callSignal = "signal"
 	callClock  = "clock"
+	callGrow   = "grow"
 
 	// After the response to these calls, the stream carries frames of package session, both ways.
 	callExec    = "exec"
@@ -41,6 +42,8 @@ type request struct {
 	Signal        int     `json:"signal,omitempty"`
 	ClockNanos    int64   `json:"clockNanos,omitempty"` // to add to the clock
 	ClockSets     uint64  `json:"clockSets,omitempty"`  // see Stats
+	Serial        string  `json:"serial,omitempty"`     // of a volume's disk
+	SizeBytes     int64   `json:"sizeBytes,omitempty"`
 	AfterSeq      uint64  `json:"afterSeq,omitempty"`
 	Follow        bool    `json:"follow,omitempty"`
 	GraceMillis   int64   `json:"gracePeriodMillis,omitempty"`

@@ -146,7 +146,7 @@ func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
 			continue
 		}
 		pod.Disks = append(pod.Disks, husk.DesiredDisk{
-			Pool: d.volumesPool, Name: husk.Volume{ID: v.VolumeID}.RBDName(), Serial: serialOf("vol", v.VolumeID),
+			Pool: d.volumesPool, Name: husk.Volume{ID: v.VolumeID}.RBDName(), Serial: serialOf("vol", v.VolumeID), SizeGiB: p.VolumeGiB[v.VolumeID],
 		})
 		pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, Serial: serialOf("vol", v.VolumeID)})
 	}

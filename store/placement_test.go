@@ -14,6 +14,7 @@ import (
 
 	"husk"
 	"husk/store"
+	"husk/store/disks"
 )
 
 // bringTo brings a placed pod into a phase with the necessary events.
@@ -470,10 +471,10 @@ func TestAPodWaitsForItsVolumeAndImage(t *testing.T) {
 	if got := waits(); got != "" {
 		t.Errorf("the pod waits for %q", got)
 	}
-	disks, _, err := h.PodToKey(t.Context(), store.Work{TenantID: tenant.ID, ObjectID: pod.ID})
-	must(t, disks, err)
-	want := []store.Disk{{Name: image.CloneName(), RBDID: "456", Header: header, Digest: "sha256:1"}, {Name: volume.RBDName(), RBDID: "123", Header: header}}
-	if diff := cmp.Diff(want, disks); diff != "" {
+	got, _, err := h.PodToKey(t.Context(), store.Work{TenantID: tenant.ID, ObjectID: pod.ID})
+	must(t, got, err)
+	want := []disks.Disk{{Name: image.CloneName(), RBDID: "456", Header: header, Digest: "sha256:1"}, {Name: volume.RBDName(), RBDID: "123", Header: header}}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the disks (-want +got):\n%s", diff)
 	}
 }

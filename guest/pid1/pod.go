@@ -377,3 +377,8 @@ func (p *pod) AdjustClock(by time.Duration, sets uint64) error {
 	p.clockSets++
 	return nil
 }
+
+// Grow makes a volume's file system as large as its disk.
+func (p *pod) Grow(ctx context.Context, serial string, size int64) error {
+	return p.machine.grow(ctx, serial, size)
+}

@@ -42,11 +42,12 @@ type Pod struct {
 	Pod        husk.Pod
 	Network    Network
 	Placement  int64
-	ScratchGiB int              // of its scratch disk; 0: it has none
-	KeyHolder  string           // whose key it is (husk.KeyHolder)
-	CephKey    string           // empty if KeyErr is set
-	KeyErr     error            // the stored key cannot be opened
-	Images     map[string]Image // by container
+	ScratchGiB int               // of its scratch disk; 0: it has none
+	KeyHolder  string            // whose key it is (husk.KeyHolder)
+	CephKey    string            // empty if KeyErr is set
+	KeyErr     error             // the stored key cannot be opened
+	Images     map[string]Image  // by container
+	VolumeGiB  map[uuid.UUID]int // sizes of the RBD images of its volumes
 	Configs    configs.Values
 	ConfigErr  error // some values that the pod uses cannot be opened
 }
@@ -124,6 +125,10 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 	if err != nil {
 		return nil, err
 	}
+	volumes, err := q.VolumesOfNode(ctx, db.VolumesOfNodeParams{NodeID: node, Ids: ids})
+	if err != nil {
+		return nil, err
+	}
 	values, unreadable, err := configs.OfNode(ctx, q, keys, node, ids)
 	if err != nil {
 		return nil, err
@@ -135,6 +140,13 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 		}
 		byPod[i.PodID][i.Container] = Image{i.ID, i.Config}
 	}
+	sizes := map[uuid.UUID]map[uuid.UUID]int{}
+	for _, v := range volumes {
+		if sizes[v.PodID] == nil {
+			sizes[v.PodID] = map[uuid.UUID]int{}
+		}
+		sizes[v.PodID][v.ID] = v.ImageGib
+	}
 	pods := make([]Pod, 0, len(rows))
 	for _, r := range rows {
 		key := ""
@@ -145,7 +157,7 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 			}
 		}
 		pods = append(pods, Pod{
-			Pod: convert.Pod(r.Pod), Placement: r.Pod.Placement, ScratchGiB: r.Pod.ScratchGib, KeyHolder: husk.KeyHolder(r.Pod.ID, r.Pod.KeyPlacement), CephKey: key, KeyErr: keyErr, ConfigErr: unreadable[r.Pod.ID], Images: byPod[r.Pod.ID], Configs: values[r.Pod.ID],
+			Pod: convert.Pod(r.Pod), Placement: r.Pod.Placement, ScratchGiB: r.Pod.ScratchGib, KeyHolder: husk.KeyHolder(r.Pod.ID, r.Pod.KeyPlacement), CephKey: key, KeyErr: keyErr, ConfigErr: unreadable[r.Pod.ID], Images: byPod[r.Pod.ID], VolumeGiB: sizes[r.Pod.ID], Configs: values[r.Pod.ID],
 			Network: Network{ID: r.Pod.NetworkID, CIDR: r.Cidr.String(), MAC: r.Pod.Mac.String()},
 		})
 	}
