@@ -10,6 +10,7 @@ import (
 	"husk"
 	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/moves"
 )
 
 // WorkKind is a kind of work that the control loops do outside Postgres.
@@ -139,7 +140,9 @@ func (c Control) PodToKey(ctx context.Context, w Work) (disks []Disk, placement 
 		if err != nil {
 			return nil, orNotFound(err, "pod")
 		}
-		placement = row.Placement
+		if placement, err = moves.ToKey(ctx, q, row); err != nil {
+			return nil, err
+		}
 		images, err := q.PodImages(ctx, db.PodImagesParams{TenantID: w.TenantID, PodID: w.ObjectID})
 		if err != nil {
 			return nil, err
