@@ -32,9 +32,16 @@ const CapabilityHostSettings = "host-settings"
 // CapabilityScratch is of agents that make scratch disks for pods. Pods that ask for no particular size also run on others.
 const CapabilityScratch = "scratch"
 
+// CapabilityMoves is of agents that start a pod which another node still runs.
+const CapabilityMoves = "moves"
+
+// CapabilityLiveMigration is of agents that move a machine to another node while it runs.
+const CapabilityLiveMigration = "live-migration"
+
 // AgentCapabilities are those of this version's agent: what it can do beyond the first version of the protocol.
 var AgentCapabilities = []string{
 	CapabilityPrivileged, CapabilityConfigs, CapabilityContainerOptions, CapabilityEmptyDirs, CapabilitySharedMemory, CapabilityScratch, CapabilityHostSettings,
+	CapabilityMoves,
 }
 
 // Node is one bare-metal machine with an agent.

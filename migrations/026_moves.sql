@@ -21,6 +21,10 @@ ALTER TABLE placements
 CREATE INDEX placements_moving ON placements (role_since) WHERE role IN ('incoming', 'leaving');
 CREATE UNIQUE INDEX placements_incoming ON placements (tenant_id, pod_id) WHERE role = 'incoming';
 
+-- A pod that is deleted waits on no node until those that it moved from or to have removed it.
+ALTER TABLE pods DROP CONSTRAINT pods_check;
+ALTER TABLE pods ADD CONSTRAINT pods_check CHECK (phase = 'Stopping' OR (phase IN ('Pending', 'Stopped')) = (node_id IS NULL)) NOT VALID;
+
 -- Numbers are never given twice, because keys are named after them.
 CREATE OR REPLACE FUNCTION begin_placement() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

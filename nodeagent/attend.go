@@ -207,6 +207,9 @@ func (w *worker) update(ctx context.Context, client *guest.Client, desired husk.
 func sameButValues(a, b husk.DesiredPod) bool {
 	plain := func(p husk.DesiredPod) husk.DesiredPod {
 		p.Generation, p.Name, p.ValuesError = 0, "", "" // the host name stays the same until the next start
+		if p.From = nil; p.State == husk.DesiredIncoming {
+			p.State = husk.DesiredRunning
+		}
 		p.Containers, p.Volumes = slices.Clone(p.Containers), slices.Clone(p.Volumes)
 		for i := range p.Containers {
 			p.Containers[i].Env = nil
@@ -264,6 +267,9 @@ func (w *worker) watch(ctx context.Context, desired husk.DesiredPod, client *gue
 				continue // changed and changed back
 			}
 			if !parking && sameButValues(now, desired) && w.update(ctx, client, now) == nil {
+				if err := w.recordUsage(ctx, now, true); err != nil {
+					return err
+				}
 				desired = now
 				continue
 			}

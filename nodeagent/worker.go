@@ -172,7 +172,7 @@ func (w *worker) run() {
 			err = w.remove(ctx, desired)
 		case desired.State == husk.DesiredFinished, w.rec.Final != nil:
 			err = w.finish(ctx, desired)
-		case desired.State == husk.DesiredRunning:
+		case desired.State == husk.DesiredRunning, desired.State == husk.DesiredIncoming && desired.From == nil:
 			err = w.keepUp(ctx, desired)
 		default:
 			w.unknown(desired)

@@ -84,6 +84,7 @@ func (e ContainerStatusState) Valid() bool {
 const (
 	DesiredPodStateFinished DesiredPodState = "Finished"
 	DesiredPodStateGone     DesiredPodState = "Gone"
+	DesiredPodStateIncoming DesiredPodState = "Incoming"
 	DesiredPodStateRunning  DesiredPodState = "Running"
 )
 
@@ -93,6 +94,8 @@ func (e DesiredPodState) Valid() bool {
 	case DesiredPodStateFinished:
 		return true
 	case DesiredPodStateGone:
+		return true
+	case DesiredPodStateIncoming:
 		return true
 	case DesiredPodStateRunning:
 		return true
@@ -116,6 +119,24 @@ func (e DiskStatsKind) Valid() bool {
 	case DiskStatsKindScratch:
 		return true
 	case DiskStatsKindVolume:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DrainState.
+const (
+	DrainStateDrained  DrainState = "Drained"
+	DrainStateDraining DrainState = "Draining"
+)
+
+// Valid indicates whether the value is a known member of the DrainState enum.
+func (e DrainState) Valid() bool {
+	switch e {
+	case DrainStateDrained:
+		return true
+	case DrainStateDraining:
 		return true
 	default:
 		return false
@@ -266,6 +287,42 @@ const (
 func (e KeyLimit) Valid() bool {
 	switch e {
 	case Metrics:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MoveOutcomeOutcome.
+const (
+	Canceled MoveOutcomeOutcome = "Canceled"
+	Switched MoveOutcomeOutcome = "Switched"
+)
+
+// Valid indicates whether the value is a known member of the MoveOutcomeOutcome enum.
+func (e MoveOutcomeOutcome) Valid() bool {
+	switch e {
+	case Canceled:
+		return true
+	case Switched:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NodeDrain.
+const (
+	NodeDrainDrained  NodeDrain = "Drained"
+	NodeDrainDraining NodeDrain = "Draining"
+)
+
+// Valid indicates whether the value is a known member of the NodeDrain enum.
+func (e NodeDrain) Valid() bool {
+	switch e {
+	case NodeDrainDrained:
+		return true
+	case NodeDrainDraining:
 		return true
 	default:
 		return false
@@ -1051,6 +1108,17 @@ type AuditList struct {
 	NextCursor *string      `json:"nextCursor,omitempty"`
 }
 
+// BlockedPod defines model for BlockedPod.
+type BlockedPod struct {
+	Attempts int                `json:"attempts"`
+	ID       openapi_types.UUID `json:"id"`
+
+	// Message Why it is still on the node.
+	Message  string             `json:"message"`
+	Name     string             `json:"name"`
+	TenantID openapi_types.UUID `json:"tenantId"`
+}
+
 // Capabilities What the agent can do beyond the first version of the protocol. Pods that need a capability get a node whose agent has it.
 //
 // Example: ["privileged","container-options"]
@@ -1453,8 +1521,11 @@ type DesiredPod struct {
 	Disks      []DesiredDisk      `json:"disks"`
 
 	// DNSConfig The file /etc/resolv.conf of the pod.
-	DNSConfig   *DNSConfig         `json:"dnsConfig,omitempty"`
-	DNSPolicy   *string            `json:"dnsPolicy,omitempty"`
+	DNSConfig *DNSConfig `json:"dnsConfig,omitempty"`
+	DNSPolicy *string    `json:"dnsPolicy,omitempty"`
+
+	// From The node at the other end of a move: the pod comes from there with its memory, or goes there.
+	From        *MovePeer          `json:"from,omitempty"`
 	FsGroup     *int64             `json:"fsGroup,omitempty"`
 	Generation  int64              `json:"generation"`
 	HostAliases *[]HostAlias       `json:"hostAliases,omitempty"`
@@ -1474,11 +1545,14 @@ type DesiredPod struct {
 	ScratchGiB *int `json:"scratchGiB,omitempty"`
 	ShmSizeMiB *int `json:"shmSizeMiB,omitempty"`
 
-	// State Running: keep the pod running. Finished: the pod has ended; keep its logs and run nothing. Gone: stop the pod, remove all its data from the node and report it as gone.
+	// State Running: keep the pod running. Incoming: the pod still runs on another node. Receive it from there if `from` says so, and start it otherwise. Finished: the pod has ended; keep its logs and run nothing. Gone: stop the pod, remove all its data from the node and report it as gone.
 	State                         DesiredPodState    `json:"state"`
 	Sysctls                       *[]Sysctl          `json:"sysctls,omitempty"`
 	TenantID                      openapi_types.UUID `json:"tenantId"`
 	TerminationGracePeriodSeconds int                `json:"terminationGracePeriodSeconds"`
+
+	// To The node at the other end of a move: the pod comes from there with its memory, or goes there.
+	To *MovePeer `json:"to,omitempty"`
 
 	// ValuesError Why values of configs or secrets are missing. A pod that runs keeps the values that it has, and another does not start.
 	ValuesError    *string         `json:"valuesError,omitempty"`
@@ -1486,7 +1560,7 @@ type DesiredPod struct {
 	Volumes        []DesiredVolume `json:"volumes"`
 }
 
-// DesiredPodState Running: keep the pod running. Finished: the pod has ended; keep its logs and run nothing. Gone: stop the pod, remove all its data from the node and report it as gone.
+// DesiredPodState Running: keep the pod running. Incoming: the pod still runs on another node. Receive it from there if `from` says so, and start it otherwise. Finished: the pod has ended; keep its logs and run nothing. Gone: stop the pod, remove all its data from the node and report it as gone.
 type DesiredPodState string
 
 // DesiredState defines model for DesiredState.
@@ -1542,6 +1616,47 @@ type Disruption struct {
 
 	// MinAvailable Example: 2
 	MinAvailable int `json:"minAvailable"`
+}
+
+// Drain defines model for Drain.
+type Drain struct {
+	// Blocked The pods that cannot be moved at the moment. The server retries.
+	Blocked   []BlockedPod `json:"blocked"`
+	DrainedAt *time.Time   `json:"drainedAt,omitempty"`
+
+	// Leaving How many pods run on another node already, while this node still removes what it has of them.
+	Leaving           int `json:"leaving"`
+	MaxMoves          int `json:"maxMoves"`
+	MaxMovesPerTenant int `json:"maxMovesPerTenant"`
+
+	// Moved How many pods have moved.
+	Moved int `json:"moved"`
+
+	// Moving How many of these are moving.
+	Moving int `json:"moving"`
+
+	// Pods How many pods are still on the node.
+	Pods      int       `json:"pods"`
+	Restart   bool      `json:"restart"`
+	StartedAt time.Time `json:"startedAt"`
+
+	// State Drained: no pod is left on the node.
+	State DrainState `json:"state"`
+}
+
+// DrainState Drained: no pod is left on the node.
+type DrainState string
+
+// DrainPut defines model for DrainPut.
+type DrainPut struct {
+	// MaxMoves How many pods move at the same time.
+	MaxMoves *int `json:"maxMoves,omitempty"`
+
+	// MaxMovesPerTenant How many pods of one tenant move at the same time.
+	MaxMovesPerTenant *int `json:"maxMovesPerTenant,omitempty"`
+
+	// Restart Stop pods that cannot move while they run. They start again on other nodes. Disruption limits are respected.
+	Restart *bool `json:"restart,omitempty"`
 }
 
 // EmptyDir A directory that all containers of the pod can share. It is empty whenever the virtual machine starts, and keeps its files while containers restart. Every user can write to it.
@@ -1653,7 +1768,7 @@ type File struct {
 	UID *int `json:"uid,omitempty"`
 }
 
-// FreedMove A pod that is stopped on this node and started on another.
+// FreedMove A pod that moves to another node.
 type FreedMove struct {
 	PodID     openapi_types.UUID `json:"podId"`
 	Resources Capacity           `json:"resources"`
@@ -2043,6 +2158,51 @@ type MetricsTarget struct {
 	Targets []string `json:"targets"`
 }
 
+// Move defines model for Move.
+type Move struct {
+	FromNodeName string `json:"fromNodeName"`
+
+	// Live The memory moves too. Otherwise the pod starts on the new node.
+	Live       bool               `json:"live"`
+	PodID      openapi_types.UUID `json:"podId"`
+	TenantID   openapi_types.UUID `json:"tenantId"`
+	ToNodeName string             `json:"toNodeName"`
+}
+
+// MoveDecision defines model for MoveDecision.
+type MoveDecision struct {
+	// Cancel Why the move is canceled. Without it, the switch is requested.
+	Cancel *string `json:"cancel,omitempty"`
+
+	// Placement The number of the placement on the node that the pod goes to.
+	Placement int64 `json:"placement"`
+}
+
+// MoveOutcome defines model for MoveOutcome.
+type MoveOutcome struct {
+	// Outcome Switched: the pod is on the new node. Canceled: it stays on the old one.
+	Outcome MoveOutcomeOutcome `json:"outcome"`
+}
+
+// MoveOutcomeOutcome Switched: the pod is on the new node. Canceled: it stays on the old one.
+type MoveOutcomeOutcome string
+
+// MovePeer The node at the other end of a move: the pod comes from there with its memory, or goes there.
+type MovePeer struct {
+	// Endpoint The URL of the agent.
+	Endpoint string             `json:"endpoint"`
+	NodeID   openapi_types.UUID `json:"nodeId"`
+
+	// Placement The number of the placement there.
+	Placement int64 `json:"placement"`
+}
+
+// MovePut defines model for MovePut.
+type MovePut struct {
+	// NodeID The node to move it to. Without it, the scheduler chooses.
+	NodeID *openapi_types.UUID `json:"nodeId,omitempty"`
+}
+
 // Name An RFC 1123 label.
 //
 // Example: web
@@ -2060,8 +2220,11 @@ type Node struct {
 	Capacity     Capacity     `json:"capacity"`
 
 	// Cordoned A cordoned node gets no new pods.
-	Cordoned    bool               `json:"cordoned"`
-	CreatedAt   time.Time          `json:"createdAt"`
+	Cordoned  bool      `json:"cordoned"`
+	CreatedAt time.Time `json:"createdAt"`
+
+	// Drain The state of its drain, if it is being drained.
+	Drain       *NodeDrain         `json:"drain,omitempty"`
 	HeartbeatAt *time.Time         `json:"heartbeatAt,omitempty"`
 	ID          openapi_types.UUID `json:"id"`
 	Labels      Labels             `json:"labels"`
@@ -2086,6 +2249,9 @@ type Node struct {
 	Taints         []string   `json:"taints"`
 	VmmOverheadMiB int        `json:"vmmOverheadMiB"`
 }
+
+// NodeDrain The state of its drain, if it is being drained.
+type NodeDrain string
 
 // NodeCertificate defines model for NodeCertificate.
 type NodeCertificate struct {
@@ -4071,6 +4237,9 @@ type CreateJoinTokenJSONRequestBody = JoinTokenCreate
 // UpdateNodeJSONRequestBody defines body for UpdateNode for application/json ContentType.
 type UpdateNodeJSONRequestBody = NodeUpdate
 
+// DrainNodeJSONRequestBody defines body for DrainNode for application/json ContentType.
+type DrainNodeJSONRequestBody = DrainPut
+
 // FenceNodeJSONRequestBody defines body for FenceNode for application/json ContentType.
 type FenceNodeJSONRequestBody = FencePut
 
@@ -4092,11 +4261,17 @@ type UpdateTenantJSONRequestBody = TenantUpdate
 // CreateAPIKeyJSONRequestBody defines body for CreateAPIKey for application/json ContentType.
 type CreateAPIKeyJSONRequestBody = TenantKeyCreate
 
+// MovePodJSONRequestBody defines body for MovePod for application/json ContentType.
+type MovePodJSONRequestBody = MovePut
+
 // RenewCertificateJSONRequestBody defines body for RenewCertificate for application/json ContentType.
 type RenewCertificateJSONRequestBody = CertificateRenewal
 
 // HeartbeatJSONRequestBody defines body for Heartbeat for application/json ContentType.
 type HeartbeatJSONRequestBody = Heartbeat
+
+// DecideMoveJSONRequestBody defines body for DecideMove for application/json ContentType.
+type DecideMoveJSONRequestBody = MoveDecision
 
 // RegisterNodeJSONRequestBody defines body for RegisterNode for application/json ContentType.
 type RegisterNodeJSONRequestBody = NodeRegistration
@@ -4154,567 +4329,589 @@ type CreateVolumeJSONRequestBody = VolumeCreate
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7P0Nc9u2ti8OfxU8umemzd6S/G7HPrPnXMd2UjeJrdpOc3abnAgiIYk1BXATpG216fPZ/4O1ABCkQImU",
-	"7bZ77rlz5u7UIkG8LKz39Vu/dQIxSwRnPJOdo986U0ZDlsI/z27oRP1vyGSQRkkWCd456txMGbljqYwE",
-	"J2JMsikjYvQLCzIyFik5H/fe0yyY9sl5RoIp5RMmyf2UcXbHUvdh/Vu/0+3IYMpmVH0pmyesc9SRWRrx",
-	"Sef333/vdhKa0hnL9JROBB9Hk/PQP63zUzOjAJ4jIiWSBSnL1GfYA50lsRp/M9wLDsdbrLcXbNLebrDJ",
-	"eofh5ri3O9of74y36EGwtdXpdiI1bkKzaafb4XSm3gzM97udlP0rj1IWdo6yNGfuKsYindGsc9TJ80g9",
-	"WV1Vt3OSp1Kk/kUMOXvI8IGhWU6SsrtI5JIkdML6Zmr/ylk6d+aGg7ozmdGHd4xPsmnnaHtz0zeT03R+",
-	"lfPFmZxMWXAL31brZDIjikxilrF4TigPScpkInhIqCS5zGncJaM8IzITKSNcZNOIT/pEredfuchol6hJ",
-	"yi6hYZgyKZmEQe5EnM/Uv1NGAvVFBgNmUzaHv3Fx3yfnMzqpPJ9NaUZCoT5E2EMkM/00YWkq0i4ZsYDm",
-	"kuFAAeVkxEiQMpqxkIzYWM2xIMW6/Qxxa9z9DNmY5nHWORrTWDK7nyMhYkY5bOh5yGaJyBgP5m/ZfHFj",
-	"39NbJkmUEUnHjGSCpCxhNCPZNJJmr+2M8DIWU3IG76nR6856b6/bmUXc/PeW7+TPx3BR/TPESwRXlAge",
-	"z0lUuukyi+KYTOGoIkkUo6ifs+YISwlz5WQVDdRd+0j9+I0k56fla8726MtgP9ztHYy3t3q7o53D3qG6",
-	"6y/DndE+3RtvbR/s+a95pD/3uFt+LmXO0tpZw6+eaR+ww9FWsBv29ujOy97ueHO/d7gdHvTYZvByvD/a",
-	"oXtbhzXTNh983LzfsnndpG/Z/BtJgjhiPFuYON3dCvfZy3FvZ3Sw3dsNDvd6L9km7R2MD8PtYG+0tb+z",
-	"65/4LXzxcbN+R0csvmYxCzIfa71UVIzkK8l9lE0VPUtGYvWa7JKIA4G/zUcs5Sxjkkg9FpFzntGHylqT",
-	"5B/3bNTNIpaqd78dp4JnXTKiwe2L7v8voJwCL/Exlrg005prsbXpZ9jvolmU+Q9nRh+iWT4jPJ+NWKpk",
-	"R5SxmUQmk+Upr+N0MYzpZXRbcDtxYDOpWcT1f9oJRjxjE5bCDAcirCOfRIQegh8dhIfjHbrd29oNXvZ2",
-	"2eao93K8r+h/Kzhgh9vhzuaOn24S+NTj6OaapXdRwI6DQOQ8q5u5xKcIxcc8q9gMD0Z7452gd8he7vZ2",
-	"t7b3e3QnfNkL9sdbo222ebi7d+BfhazO4LELkko5G6QiE4GIF9cznObytn+3NeyTYzJKxb1kqZKSSppK",
-	"xkMyPM6zqUijX6l6Y9glUiiJRcNQEqo0KiX472icsyOCg40YTVnaH5KxiGNxr8TsnESZor1bxssbpb9e",
-	"Jy+uWdD7yEbXIrhlWc+uou6a7O+83PXtwg3jtP44M/jVc4o7461gmx6y3v5oM+ztBnt7vUN6wHrb4cvx",
-	"5mg/2GK7NTwsMx983Ol9kHTCXuvHqlP//vryoqu02kDMZrQnmdKOlVIDhyHJt1evT8ju1svNF3VXXU/A",
-	"e9c7v0ih9B3G1eX+2fxnIO86n+unmopZzZXJaJoZDTaLZoykSp/oklTkPGQhCcU9V8xJ/T4VedonpziV",
-	"I/hT6f0gT1Mlc2aCZ1PFcD/cnJRPbntze7+3udPb3LrZ3DyC//upbhPUnL3HEtKM9dRc688G5Ix/xcDY",
-	"yf1USGZOhGpVc5KKPJF9cqVJA0UQ/PXV/B/w4oKAWSY+6u7D/s5qZQqWMWBpJGpuRwxvq61nNJgqDVWk",
-	"WcQnRLH59I7GfXJK57i4UP2jOA/fhBP8lJ/mMpHR2CE6RQidbiekagD8sZ74boR/AYqJeQiPPQRxLqM7",
-	"hhaMJsM8WUKEzkiGBOEpP+ltryS9TKxHePV6ZC69WmTwcrxND0Z7vf3NcKe3y7YOe6PdYL93SHfY1vgg",
-	"3Hy5t+1nZLl8Ah3yR7DU6uaMdpxn1ofbh4e7Yzbu7e/u7fV22cFOj+7uHvT2D8fB9pjtHLzc3ffP+s58",
-	"8HHz/jiNgumJ4BmNOKux0APz8zcSzFrnVmszKREhWEcztDQpJ4I779Va8Pa77qT/I2XjzlHn/2wUjpoN",
-	"/FVuXKgXwU+C9rhk4Ca5VAL8TNnC6r/UsIyDOKFJEkcBiPUNYO9HvzX8kjMkfK+8LcecKNGzf7B7iDZ4",
-	"v6M0wVSMYjZbMocEn/h7u7mYcesnopQtogfvw8Hqd9XQx4NzbZrTMIzUizQepCJhaRap/dPGfeL86bcO",
-	"2jxI0FUyShkNlX1hCK5CVt2O9j0cZ7V3fuUQ7CGJUiaXDLHwSkxl9kGaz5b36eOUocFzy+bknkqiHlYM",
-	"Emz+EHx5FLW3rmGPs4jnGbif1lsCmBksRKa97HzfsjmaOb+bq9HkFnQXFen2Z/W7yz5+Lk5dT6TrU9aL",
-	"0y0kFVqaalJIbSfwTEua02d+zq9B5ZY10joaM5ByWk6pE424VtNln7yaEy1uu8XvUikoUUhynkWxUu7B",
-	"+3QnbllY4sgHBwf7YPTZfYx4tq9UYGsU7mzt7ahnXMtwf3PRNHx2AqicHbxYfyLvIpm1PA8wp0v/WDYp",
-	"zWZ+tzOgaUrnC9PEsern+THKptfgxH5CjrXIoeDh4juFSN7/7ub4h713P15cvv648+qH7X9+v/vm4/f7",
-	"Z/vvfrx6tf3f738aXO68/WHv5sNPZ9//+MPu6fX2d8edtXjgk/C8vwKPacxTSrv+CBajTHcQqLKeRkpm",
-	"wsutw23P7pWZy4XImASuIkSMDviEiSRmfXKBHn7FNdBNhhZ/NlXiFniD++n9Xd+k8zDKzniWrpbEVU+e",
-	"dU1DHEBJrxkNGRjGSs+S6AApfhUJ4yzsE/W1iEmCwSgcQ023fG9okIm04bWBZ99GHJ42Jkz5/Dpd0Kg7",
-	"3Y76CEWXHxch8Kbimuln/F+40ARaPB6yu/+r/6sfgDW7+CaGWvxCQ/+Ie1QK89AZI8pALivmW4fb/c3+",
-	"dn9r0/upFjc0ZBmNPAb0Kfxd2pgibFYkeJfIPJjqsBA6PnhI4og7x5/mXIk8qhTvPjnOyEzIjOxuHu6T",
-	"0TzDKKNjGhk1m/BJxB+OSCxJL/bNNWpGBbf1DvPjwTkIXLvPcJ7faMcYTB689qBxlVSruo/hDVodAtWh",
-	"GrtHWrPrk+ORVGYsanixmETgn6v5jqHtpaZB8eTvhsojwf0TtD+fh0BmGEEKRZDPGK/EaZHrDYR3HzTB",
-	"4kYs/Jo57r927BkeARdZsRL3onctg3Avpzufz3Xc7vlVjoKnLqgd3U4RWPbF2ptqJSc0oaMojswMq3aF",
-	"ofOJIrKAchIKMmJzwUP4+zhKZVZNIEi0l7dPBiLUTIkzFhJKAvO5OZmwjFCiWKf2seE3lKEdlSnn506S",
-	"RndRzCYMpKe58D2RoJT83C02tOI9S2iWsVSt5X9+pr1fN3uHvc9//w8fBc7owzkO4gg4u9t2nzxB4GN3",
-	"WWJM3kU8fwCXoMgzMjw5HnwZgjgbHr97Nyxfiouzmy/Hp+/PLzqluX57/O7d1+MPp+c3X749uby4ubp8",
-	"9/Xq7Pj068er85uzF19fvbs8efvl+sP14Ozi9OurweuvJ9+dnbwdXJ5f3Hy5Oru+ubw6+3ry3eXHi6+n",
-	"xydfvr388ezq6vz0DAb5cn12fHXy3Yuvry8/XpxdfX19fXZzfvr1fHDy5Vs17lf484uvb8/fvfv67uz4",
-	"+uzru/OLD//95fz9+w83x6/enX19rwaFeX81Q7/4+v7txeXpV7Ui/dOr8wv1sasfz0/Ovr66ujw+PTm+",
-	"vvl6dfzxxdfB2dXr95cXX6/Pbr59fXI8+Prm/PTrQP3jw/npi6/X/7y2o1xe3nw9+e5K/c/7y9MP786+",
-	"XqgBB8cnJzdfBzdXxydnaszzy69XZ9eXH65Ozr7enL8/+3pz888vJ5cXr8/fwHjvLt98/Xj89uzL8bvj",
-	"q/cvvESgjjnQh1zRv5P8fRTHERKZsYy8htGMzUQ6fx+9WvVoVZW0n3DH8N5alkyPg0DrAy20rWMSsGT6",
-	"UAixSXTHJKEwFnoGIqkDe2Ekb1FP1BkghMXSo2Hdovdl8UIJHmUilSVV5+dC9zjaP3h5WLq7i3y/cgtB",
-	"rVrJ7eyHra6mpujfxzSLxlFAM3bFOLunsefg3WdAKKzi2yeLbywc9eIjK+dnv1090sHbk2vyf7Y2rdYX",
-	"cTI4e49BCcrJ2cnp9TEcueBk0Nve28dcHqXZspTkUtkFPJ5bfwJI8iiDs5csk4TGMab8kCiTLB5rq8CN",
-	"bm/6bhPkV7UkUSWAbQhMjAnV4b0u6DhRBuQpF8lwFHGazn+E91aeEEzslfvG0/j1ovU8irdsLmtTNDCd",
-	"gcbJlI5YFgU0JiINtd+5iR6Bq9Xei5q52Ct220BF1ANqFRFzLla98w6fammf50n42CO5a0ERBS1olWbx",
-	"UM4zDGVKQjOyBVdkkop7nYWiTNG5TbVCdQgnULIGjNetZvJ1AgKI6RbVVu1d0JtfTFgTk0vN7jZ6uczi",
-	"bWjmd9jb3t1++bLb4Xkc05Fi77gMV+k67v2EetffNz7/7R+/bXa3f/+PzkpnBU4DRRQmA2YkYw9Zl4zm",
-	"6k7AlRhRyfZ3PR6K7b392mWu5bp9PG/5a12rde5EhRZdMqwnqtdR3HavtTpRSoBcCIO7FNbrf6G9X497",
-	"P232Dut0exHCNJzXNv/r583eweffdvzkCOFIj6xVfycpi2kW3TEbShE5z0giIp5BpnQkC9f8WLvjYzbO",
-	"iMizBdG5vbvKhq3VXuwWt1UDbyxbQglbJFhTnWJNqCRjNbK6aKiM9omNpEowBRX3AiehURLJfRplzPoN",
-	"a2xfv5BTewmv98lxHOOf1M1Xf8sY929kC/EHlFgy81wuYcWfoZQipWFzH3KEPAl6ynTVPB62ql+24VZQ",
-	"WJv7ioYujX1Zyx6nDPqKQsEknMqUIqlibvW9iRUmIlT7qeWE4zVyE6AbhWAKBaMlW51nrIYkZPRrWYA6",
-	"83NMLbOJyy+QlpX4uSULqHh+tfra7WiX/udaFffZXUF6Ks/nBoLxP4Ca8IfLxhaS7gTrTB4hw2qW/iR6",
-	"TzOlBjWYPkGTbEoVS1NMQ3ZJGE2iTHbJsDfskuGXITDWYX/o8kReMo64ue1wyan2le9tbZO30auuuuwp",
-	"I3hE+rVPHAIZjgL1ibdQoYpUmhY0QtOJ555fsSSmAUNhadL+dUigxN2drd/ZPth/udR752XrgePmPA49",
-	"3nbXDwrmll6cEfGa6xLBmVTbGgVTnQ0oJDCqUxHcsrTw+oEzbFjxYxbevs9NhVfhd1zpo3QXeZqKxBeV",
-	"wVW4TxbBjCKSYkXHhGV98lFZNuC77CoZPGGZ9ReoxUecDCv7W1338bt3z7NiJJaGpMV4ls61lnbJGWGz",
-	"JJsTpCECl0IqtYcLzp6Y/Bi/a8zqz/jdjzQtD7q3te0d1J+u+yNNI8WWJDpyULmT2pujJJnskxtDt0PG",
-	"74Ykxf2yqlvTmV6LPA0qetWOZ65jo6Q2GnhRV/MdPibhLi7/Ok+SmM0YzxTTw6eMKpFLlnbhkMGbpUNW",
-	"mkRA/5W64EJWSHj3YGtrWaCh3j75n6Pup08Pm5u9T58etjdXRh982wfT8ytKKRuzlPGAoQMCOVOxJAhJ",
-	"zhKRZiyEGES2pMQqZZNIZum878SiNzCqutXf3vZZLkuzk3UCx2rRjk/B83eMMykHqRihIhLHl+PO0c+r",
-	"UwhZ5/fPVYl7DkbDmEax7FZYHGRIgSeHhVAHkoaKDWRCuxjjKJj32+rpXFyw+4EJVnkDaiybspRIlvUU",
-	"LfbOT42XtQeUqv4wUjNQf1W3psyrQcpzQdh4zIIMKHnIxRfO7r8kaXQnh0X8CXh4lLkZY1hBqcfgzOS3",
-	"IqVMgfVheF592GcQqBXyKyGy1YbIKdZzYtp/ZevHsMdq/XAMQqDZDOdEIi4zRkP/5xMhs2s1ZHPa+E6I",
-	"Ww9pXOVcEjrOdB1zMTu1D5ou+uQpCChJ2XWG0vjxM3bqXYupgERWX5WZSIiMJpzGXaAgxRN0LdwkVQwe",
-	"s/f1vGxQdeVpvonuGByUqawrPq7+634qYkYmOZPZEQQLSkSrJhKyuyiAkmFwFRA5lxmbkUA9PI7ijKUY",
-	"k8DQUyRFDLF65NAC7kwiQlloJkW+zyKVGLdqM0q1FbKwPrhzenZqnJ7SdPoEM+Bll2yE7A4Wof6xIacz",
-	"RSxzcFMomVs/oegJ+ZphIx6KpOEcNTalhUaKRZTOimYugRev4CzhzwMg3eaTvCq9tjjZUgUG3gubKQAJ",
-	"PpxEPMqcad6jwhnf07kcqjlSIqOQBTQ9UtcxVRcBU10hNQa2Iih8U8DgGA8Z0jnM7pIfZxk1BdLLyOHa",
-	"w7FA2wXHCTXlshSGUxQhhaNC448TEzQTeZbkGfAR4LjmLXMxqU7DrjIXHWIw1oTSSMnNVO1EksSgtAsn",
-	"/6JUW5WIEObrp0R4NE+eiA5v7PYn6gnFniYRNy6mSEICH9BbHgSMhU/FUmUWRnz1Ub5lLFGbw0OahiTi",
-	"idrKhPHizPR5hPrg0K+pvZgCpOelWt59pOwccD+C0VBSm0q2f2mrw4hf8oCtnuhJrLTxykytow4PuTJV",
-	"nQqmpipxriRkSFyVSSv+hFmTIGUpXCvnr/q6Zdl8aGtfJBnC9Id1VCSSaxAzdd479RtOkfFQls+5yAG8",
-	"Pn9zfnGj1NJt8m3o8gmtooLKen3+5ubs6v2LsrKK75Z1UqU7u1k01+dvXvzXzyY08O3Pf+99/hn++eK/",
-	"vFp4xtJZxEHyvGfSFES+E5PVR/gBASrcErNYTEyi4wxHMxpXQfLqHihit/lUMStR2eLeL85xYGMVxmcN",
-	"ssl5sBeLSadbVzRS1n2AceLNhCqSIu8S1xVhYMDWQtqlca2C0CyXlSiHGqN0Mhv9v/38Pxuf/YdgcqxW",
-	"KiTlyVOiVxzbTIHyjepqdgy7reuaGtzjvDBiynNAs8UWViapCJiUqJTjS0NMnwCrulS5Qc3TwHDgFu7v",
-	"7e3s65gLFDTSSOqk2EyQrc3dl3sH+41t8w+xSYcvLMutvfqMGn8lorp96n+PwDZpYTi7duL2y4o9bK3h",
-	"rfGnTw8H489/89IB1gC+B79MY9fBj8VLq83qe5HeRnxyGqUVg36RXlcmmuoYA1rqn5f5Tq8zmq0TsMvh",
-	"mkG8Ls05R6eVU4PoyVcLUlETXwmSHItpZcSD6k2Ce29sIF/eQl3O2yt/QOecB3Eeam9colYRKEHVaugT",
-	"EH72Aw3eq4kNdTtCzN5Gcdx0HH1TG37XTxbFaZS3yrc694vOZFfSVC4Xk9fYQ5Sd6JDm4srGEY/ktF0V",
-	"j6KNK0alLzfmO3Gv5UbGJOjpRprcT5XIKFPZPVXc07BqrfgdkRONTBV2yRniP11evldbwEJQBtRTZ4Z5",
-	"l5PQfH41lE4+T8x8UfuMtNqqhBhWoADqRSFIjbTzyrfaEG/FVbj4HHtAr8bS2k6/nlxbwOlJsafhvN4l",
-	"Vf4E2FhKDBUWYo1hqylh5UnoGRvfaQFBg//Pd/P0EtuQJ5ycG8T9SKNM/dbtXCHT7HQ7Zw9RxkI/EoHn",
-	"8uKYzgp8V/H04nqtdMcbo/VtsCzYSJkU8V0/EHzs2sgL3B2kMKRvNheN54NjXUNUFoyLctHk1Tcd+fTi",
-	"+hLXU9Y3PJEQyWiqbBRPbErMaMThDqITGzUNpWbql2qDgpAg5E06+9L//O3PPfc//1b6scYOWKY2/O4/",
-	"fL0B7eKiNQyiedEChHRXjPA/bvTBp2o1TfM4ZeOUTiCwssZaQ4tNuMhGxilDL2Sz8JB6+kJJNU8+xISi",
-	"Z2BViDEwAUZxx6RPPFZ2xeIH4lzNi/qDDbZrrcTD0AF01OYQmikeODT1JtTR8JCoyVngRi/nntGH92bp",
-	"S/DBViGEdTuJQFSqRhXdnk2Saocfm1jQvITAkwnwhwTin/wj1ZjyypWvF4Otj7r+eZHQa5ZG6HpaTMDn",
-	"UdYsS66kTgnOHHn7jax4pCFgzuYkEDPjjtNxkDhCgM/FC/YHhz6XGTyesGSryN5TxuEeERBrGbPSEUhI",
-	"f+ALxgf635V6PzEgre0DSU8f6Xm6MMyzRz6UeYRBY8c5jXXIBbbMU0cgHu/8r5vVkzrrV/voG/jVH+ee",
-	"flLP8Z/ny/VvlOOTfRZ36LM4I5e7H5u7F7X466L2g5pAaTRb9+jQk5H/laV8rtfJTiN5u6Y9s1hOoZVE",
-	"r1MCK6B8MklaQV+CmF5lwcDXXAAW3C77rSWLvmCZ2si2amgTcA4Is0EgM2Xj6EHjMlaAOTb7+7v9zf72",
-	"xvau7z5NaMbu6byMHmJe2noE6MWMBuVBN7ePDPoh/N9WQ6gFvRPFVHHsJVs+QODKVlXMULugGa5IZ0UA",
-	"HvAEOGOh7OoNL/Dm1aUAz5mI71johYqJ7tgpo2EcceagdC0aPQFLpqvLgG2R9u8OakELt0rVNvLwECjS",
-	"bjsi3GzfYFwWPqwVDp+iIiHkstBVFghrLN8oi6Ghr33CuIM30uCFqZDZcRxR2cK0+c6849sDNWAtG2t4",
-	"meoV8YK7NDgmw4sU/4xpACmtfhZTYISDBWMe7pOPpXuhtDUsGmA0jSOWFo861g8keacM/BsNQzTqTuVp",
-	"sLoc48o+6FN0W6i33Y4MUpoF0zcIs7C8gghtOv0GABt0nUxZBB6ZQSsHzAlXWizEdEuZNXdRmuU0JjMa",
-	"TCPOymlWTv6RzR/RdXPeLZPT2XX0K9MoEV7fd+YJW2gn9hG5VeqtyffR8cA+ea0jOkcl4FIIwvwnvqIE",
-	"UCx0Onia86K9xxvB2RGmEFpKQDKAVCb1YkgzWsR+gaawe0gi0gwQAySZ6PR544Av3O5mcp1uR33LW08l",
-	"5zLI4uZ3+Rqe913kFphBJdX4TUoDjae8VARgNY2FZV2MLhVVOiYD3zawQbf2LJISdh7lGcgwiLuog5JO",
-	"7Tj+FEHqHmZQUo5pVzYdEgjVi/x0N5td3rF0ymhYS2y6E0tbOYL67WpMRNjyAlBd62UOry/FWDSDWJh5",
-	"wT6N2NNyuCRci8VUGcyqU16iolxn7V23nD1kAx8m97mpZE1SJhnXOJ6YQgvbAFWuNJ1gwiaiDRtAYMzQ",
-	"YlJzdfaQkUSxKMzhUldzIMIhEollESm7i1yAJrRRE00xKy9HInxgpcdxjCm5elDFDSBkilOBvIKhLhEq",
-	"6vjZPboN7piFMGua0uKoi57rjpxK/epLu3em1MVZ61TYO4YFxWYFmIVsJMIc7tYtF/dECovJWq6QWc1b",
-	"FmaKp7E4zTd+IInSnHKphDOU/CnSiEOW2vNtKK1hH5rSpSE8I+AcqBjTEMxk0SPoLMxkUbyqSx/2yTtF",
-	"1/ZN8KcCuu0dS2lsPyYLMqcTGnHb4gUIyJJzJgBFTE8za7T8Cm+yh6HJfAkT0NyuramC2kallh4uitLD",
-	"QN0IoxS6x8wXbRJ4QHsIltZimedcR395KgAUoPYM9YCirL+gLuOqgpp+3Hjt15o7CfctfB91UYRaDbmw",
-	"+BdgV0xapEmiRD6v/gweSNjoftM8Lf0d73FH8nbdHK2U0RBVK72VkK5lZlYBuqiUm+N6bA6Z1XC9epLZ",
-	"QI8tQAvwaLNFvNDoRGohH9yiAACBsgl9/0mG+uND0IWhgYejPffr8kva5GfBXjV8FnazzeC4/etkbJXx",
-	"dYpFlSZhZm8/VENIad4sLcCbWMruogASMZQdh/lTCM4GWmIXAVJtZwzQrwpGKRUZgPoIVZ5QYw+1FDAq",
-	"C20jOJqRmFGZkeEs4sd3NIKSdtOsUDIUl8AzrJlhDB89rJrK4ttbitagZ8KMUW7rjPUSIgPcq+eDbAjc",
-	"tIVWS5NEyRpBQhYz2ApdPxQyyJzOU+ZBAotNT5dq/5U2nVXgZ7ug0mjbCzFyN0i+GuevNLCPcM4cpt9S",
-	"1mhBojWuOHbtUqdAJKCcyClNmcGrQc5aau1ZMXd1TUqhWmLJGQo2zO9zvqVV7z45A0Um102pSrUVCweH",
-	"AqlhaMfCrhj2hm9X0qY8PuXC6l7MXpzlWmkpdlLNeirisE9eIe6psvaTVExSOpNW/4B0cnJ2cXk9OAEm",
-	"e3b6w4fLGyL4IvNcwPBHqteiwnzXCmh1PFMaj8vODKNHmMoBsAclHqqXX1vy3d916Xf/4OBge2t/ZR+4",
-	"RSK11d+tISgX0YYQARYALkYMtMI7U8TeJ28BHqiAAtOZYWJcPAS/uMhAlWRo69Wsl5cGBam/yCgWM4j/",
-	"HDweCJ2Po4fFhQxyyEiAtoW2IOGWzVfl4mMu3JfPTlJcTTa+tM0Elm1h0Z93+RbWENSPtD3PMzTQJxBH",
-	"ZBE4RoYg+oaAuqus4uEiUYw1eMJSLVaNUoAcePL1AO9hScrLPyDjZVX6XjVfvrCEFKHcRexeXW40zz51",
-	"vp1GYcj4i0+dfrX+yQdP0TS/7+zO9PRpvv/XYsYQHFYb1Amg86tZW2waT6SlRUZvU9T21tDmtanh0HPs",
-	"IYmpzvmGOk1lETMesP4qFPeVM01rsue1/SDxi4Izci9S7Ra08gZx1+I5EZU+jIWbtUGUTuu4dtp2UoCV",
-	"Xksbzw5zhRT4bChXMPx1ljLqQU25hnTqHqDpM/UgJn2hz9uwVPjBJowhX6eSfH99eaFspjkPWDgEn7s1",
-	"7os74PQyVsMcEXz+E1efOCK//f6JAxTTAsW8Zjxg64Wk6/DVTlgytUWvVrZCjgxKo1EsgluT3dY8ydDv",
-	"KwTVivI52hLqS/or4HLrdJfFP5bmlYqQoW/2924n50kq7hhf8vlCgzJRmqIHeSryiWdLjAOQAzVIrHsE",
-	"V2OplbZRkhVpjMf91WamcXgX56Q3z1mIj4aBFgZ523uo53cuL8fj1VrLP0WOWsqMhozIPGWVCLsGC0nE",
-	"PdaeeZADF2feBAu0Kt3HaPdSuHQWC5Lr8vfCiaFxMSKDzuvVAbPaAKr+Ecp12UPWJx+k/eMrQEkDP4gG",
-	"UtM/9Mnagnp7f3trd9fXV8n9ZhV8avdwz6/ArYbXnUTljMnN7sowMmT6ugCXfbdP2O724e7h/sH24W53",
-	"FRx+c0jNhKUQFBNYByKCjMb/SZSBDX5pIWWkMTbaI7kW3BcqbWiSQJnNI5Lb8vZ7CnYwkLO45/JxO1tN",
-	"elLr9HKMlLHwvbhja2XZmLsnM5EkwPTQh2ODvwavQXATlVy8e4lpIt5AOWqYSeDWcLQL9QolNS7q/adq",
-	"YZlwAhhqG+5FHodkpMzqKQvzmIWEi/vV7mbT09wJfzoTcNdbe3QX+v604PZti2DU8wOWGiJpXTvTvGwH",
-	"PuFT8ETIGh4gd45vhaWDgzqv6HKd8orNQnwn8OZqcDIQabbG3Ukdb+yU0Tib2r7zYkwmV4MT8u1wkiZB",
-	"H3/t3231v4N/DV90LfTLzbtr331KV3ahULO+AObjNLrzGa+rCDj1WwRvKG9b6zhwwsXaX231rOJe0Tgm",
-	"ikHyAIAFML1c/RVRUGcMUAa0F8V4umX0K/OXSTZuBRj9ylZlV4HiaPC0KJ/0yYUwfptiAQhNBPA/GC9G",
-	"T0/JBNip+JBX+t98MSw1Y+/R5Exm1/pLfnUn55njEr5lKWexEyfqk4HSSvPUVGBOacrs44APoBQx3ZVU",
-	"vTjNeZiyMJvqmFfC0kC3AFsAJjBjL5YCr9IlIrH+u81wBJqM8dg5fJDrz8AFL1hKqgZDoNDcF04Z1Phb",
-	"LK0fsYDmCAkacZmPx1EAJQzaB40wERpTJfWH2tuEQCr74MdBWIp98N3NzeANa8+YU5s/QzODSyUNJqHN",
-	"dgATXoPZYMbb9uamUgt2Dg/75Iqhn15aE3Es4ljc+7KKp4yGbbJ+1bq+g3dWV8Mli/UbK/TZ1dXA3XWk",
-	"i/prRcmfZlniVfKd3kcmeB9MWWB6FetouH5d/Y9cXalfK6Wc3Xx0aTZIS3+Zee8PcvAuO8/Nl+r/o6uA",
-	"dfyyBCfq3UFQSVrunrR4JOY8xe3qU9Rv1cwizUaMZjVNCinXKSyYiyoJHWFmrtRpXejekySacJEqq4vF",
-	"YcEb5yQU1tXTJYCaDugXHOU4xBQ050ABpz4mj4rvzuhcmQeCQ2d1kdqmiFwdLSbyAfuEeXjEYqURY6My",
-	"4Ug3rnK61jXV3RkPAQrbL0c+XL1TShfaQBpogqTgArUpXWWXJlzUo40N097t4Ohgd3enEp5QAtIhXvNO",
-	"TUHKNOJsmTPRPFJyS0HwVR2G0g+PCI0B6k9I02VSZ3SnANSm2Q/69zptw/rLUvluPGmXIeaR6STPrNxb",
-	"c0pDDe4YYkgQ6o+VmhYC3ZjFNs3xW5IdXwp0u2FiaXVcCHpjmHIC8DC20az2d7o58wYwffleyUykdMKO",
-	"l5VKnQ9stRTI3MIGh+MFAmQSnNf+hsYHFXa51yghusYJoFUfdNdw1Jg4agvlBgGAAnfPj2yuVDV1Qnck",
-	"xGi9eUirY8bbZqqQ2zSMNPfZkytt77eXmwpx+7hAH3T55cyWBleRS0UKHiNporIPNMggaqVB5x9YMOyS",
-	"oeIAb1imG13ImLFEp2N7ArbqpdW1PeL2RHcF+B3VB60krtK51GOKTJ05lPT7nf0GVpp3p0/quhQc2wbY",
-	"Re5/FV+58ARQIqdMWcHnVb1V2ZcaLZZsVnDrA2h+vJHNkg10M8zrUOwb9jaYRdwU0C4qpEVpVfumj6Y2",
-	"SXOAri3ws+hIU6Glby0ukqneqgWoeEaooK1VmxMlLSCaqkFNUIbt6nyXunh5kdA4OR/c7apbeT642zdb",
-	"7OehezuLTNTdsc3e4XHvNe2Nj/o1Wu95yHim9ZEWSiN7SKKUyaUgaNhoXT/ZHPssWtlg3bjmKPb57xbu",
-	"es2uTb//RiUT1dxe9HbZLuQiVSdYbL392d9AgYU3YhXpvGXzd6bG3dguTu/1yOtsF/FK99iV0Bnc7cqp",
-	"1MMXC9Ogge94/Am4kZOFW1CGl/BNd4wWtBY0qnOFkYtK1ydoEBtGE28XX8g0gN+sky3i+cMGnYX7u0rd",
-	"jcZaP3iuHrQrkRIR6lWrzIAJSOYsw5Kf6RyUIOw0okGNj8i9mxKkC9eMUWF7jTSZG6S/aM62/LzU9wfm",
-	"aQN6+JgDs/1V/OUK0a/sVbMudqYLi9thYK2msB6QQ1y3hjkEmMdu5zUcQqfbOYXcaT5Rd2fFcn25QsUG",
-	"WOotyvWKG1F7MddCRTRIokhzktoE0ApEJfqpoX4ZkjF4uWZJqZoTlsE8PAplMAvbQWgVHaTavtcSq0uy",
-	"TDbpI1Nu3+J2lRFpuakMpErDZdUZ20pZdJ0OayHS1OKlrMY28RJihXaQrluy9tKNfc7mRmbE4zybri5f",
-	"d5513sXWkp4TthqxqRiGA4vFJOKOaizSmXrm/7/RD6H/3IbOYf5FCt4lOQ9ZalvRDvUz+Ih6AtNjnVeG",
-	"mPKG9aHwLWutmgkX7ExLg1yysKgIEVz3stCiIJKEcsHnM4Gg8I1c4CYkV+jWL1eUGBdnXsuHnj15EdWQ",
-	"Z0terMi29vwUXD6i2vJpxBgnobjnsaChkk7Y+18WAnqBxaL/amiFzrBPjknKFHGY1uhQO0gz8itLRZ8c",
-	"2zZL5kPdMg0lNLjVXRBkJlJfGGXMslLgblHYYo8CZylSkDFN++QCSlpm2DeJcpKJjMYwUOswVrdTvLxa",
-	"5CsigeS+kMR0zlJZbmqCeYOFZtc+oFbmoS4dlbarNGsfbX0vIn6jLKvHWGzNLLHMfKbqCkE+1yWUjPM4",
-	"RhwKU9xy/d1xb3tv3+6rE0EyBM1lRmNsGvWNLD1B82wq0igrVbraescplVMIwbA0Gs+tKVhKa6y5q7iU",
-	"VdaJ3du1AGD12OfccUnZGJt2SRkP1f7m7svVeK1Fpk197tMIWmKOaHCri7uhIx1sXCwkhlWcLS4joRRm",
-	"eiQ1HiBn9zbVd4Xx6HOite8sTeOJqx+fhafXx9462iC9Kz+4vbe3deh99BYNq8W/o6PDDHH5duB9PZcl",
-	"lV1GE+9jD6tlxC14fNXM1eM4MRy/Cwv/7N9CdA/UdTG5N+EIODqdxKHUhoAq+WC6wM5YlkaBHHZ1UTjA",
-	"U8RzbOSmdO0bMP3f28eGcSTNf97QdMIyqb2991NxPDsfduHTikV/4tiFLWY1TpmCzijWzHWdjoZZJX9U",
-	"D6GGc2tL3XUpQ3ZkgSj+U5defeIGXQUa+Ot2hJCZbw5P70LZiWP+6DnUt2x+zdpqH7ds3lz5UFdkFQ4L",
-	"DOgjjlJr7WYtsPd3Wre/hjOAVt+KxRhoi3f6LyYPzBTxYVs9bJ80V7+g/2CoPjo08FSKDtT7/cUG1g5k",
-	"cmWhbZboc/eu/gqjsrU/iiXT9xgl8igWJyyZfiNNGAm6FE+FzI6UAtauPmNq4ugleVI9JiUu0jsakxHL",
-	"7pWCaF+T/mqNWC25dkilfcYCQkcmtEbnAD7lhHANUqopyegWQFMzARBltjNAlEE5lsmsxJn1yabTZgS+",
-	"ouSPMgrCfg0AQSCU2OeTJdLwntpBdKk0OFi0iiswKwo0acw8YKGL1kS4sGv8zwKyx04a4mg5M/mOdSjE",
-	"cs6DGnUTdBWIHs9oestCB5lLgrD2oMeAZYYIM4kIcSk1VRwu/ygdsoeU7Ey9PMYCtrYwWz6aKvYim60C",
-	"XqEEUC6LOLXTRo5KNHl0Czad7/aiplVSHEceyt3SpQeCK20+ZaWIyV5J+9re26/kcS7JAKwNPOugMDTN",
-	"K5qE+RA7MBI9q06qVN29u3W4u7Pp1hE4PTmWxi3fKeN/rZ4WWEGFGqaTHpLLW29gRsocXUiLqSTggHDd",
-	"NcuwFhu1H/Ah6uIEusW8Py/fDtnWiQAfaC7J3Z1fiaymx/ZN+T2yHds+otwvwrQTs5wek3aFRg6E1mDA",
-	"f2mBgajUxGpmg85+UNaabeBrzTZ8M4Jo4HjuhXxoUxkSsOiu1gMAfy6SagAlRb9hi/sgGwwx5HDhYxqw",
-	"NXwASvg0n4YWVU88hXVaI0EFT/NXakpZik9XD8XdmSUk+QQN8BADAzHzqrCca7fCUyMXskbpWUVzvJEQ",
-	"WcPUKyfBfYBJ8DWiG6A6lqTUo7JTSIF7GmUWYt/OspqZpSWIRZuw4JyOhOc2czdI8hp8yyLV3lnFwvso",
-	"ziycTRuIpnX7+pVz8FdP7qbksWsCTPXQ7ukBDW61D7/B81mr0bNWo1fzw9Th+poPOltSc4T+hHyzM8Uq",
-	"3PW7s/Vef9cL0PL+K4mVwYu6LtXEJb67uRlYP0EYSVDpIUoxSCFljeV1EFFLDcE6S6pYDk7HB7QnsFk9",
-	"ilIX/h1dF2C1OdNDZyTc0pebJOexejxlMMc44hM1hLSQr/j2a6iMCpn+iLIGrccD05Tb2IVVx6ZeWdfs",
-	"k+80/RWUx5xcvT4hW1vbO4VpXqh292y0iA2z2O7s87c/9/S//mb+VJN/tUZ1JI1jEdCMhW3ype1L16XM",
-	"Wg/7/4MTuQORhoKzmvRC/A0NQuhKzwV4YxV9+q3N1UkuC2dgLcHjp8d1KW7qUqUZn2qSxmI8A1C1A4Z9",
-	"KY3F4Lxix/mwqPABzId+K7j32q4XulZQsduTwYc649MoJ4YqyCyPswhTxEe4GMXsAjGbRRkBKOUiOVLE",
-	"/SdODLc7sjQ5vIgUlJPDnwLhA964Nui1DeNNNKq2bFnpJFsNme1LlKl0C7X30tKwnUzXzdz20oLDb3zJ",
-	"3SUesyoLR23hSRGsaWvOt2cHa0QFU3YnbluaMzVIsdorFtHYVENGnEzZAw1ZEM1KDYXqypBMw5hi7auC",
-	"fJU9fvZcg+qZrnQU1KYVXEA4cK18XRtYrWFd60Vp1XENzt57OW1QJmO/y7Yy8JLhGoMO1OEKuPPpOvtR",
-	"t9F/CF08khh0ppJtwlKNU9gVa4Tu1W1wFt5o5bZzUgZKTaA2m4bnTQv2xXnUbcE1iwGE8zGBokqQFaNc",
-	"4LuwyCnZlEWpbvHQJ8cmMpJBjRMWdkAZcgEk0CdDJdkBxzcryF39TUfHRMjgV/Az0RnzRMYcF3Bl2f6W",
-	"Ix+hGtJVnXTjxDgasz6B3rNUR0UKPRMUzE/8OpcJC7IjQstBjxjSBt4JmR0plbT4jaYp+OzQywEhB6zE",
-	"hBq4dBLxPnnNeABNUNQfS0hmSlkbMWUzFVBmn3iBZQavsvDIdD1Rj0SZg0wLdYXCRBtLSiAqgOTKRo2O",
-	"sFGOTMBho3OeoB0KBifvdRwI+wh84rHgE8xbLUeTvxcRL+fu6l3rdDtqhzqI+qWbqMAC4FkbvfpcYxd9",
-	"SMI1BP4T2xNtFXijNC+DGQX1lhwbiD1ctd13S6o2l82ow4UhCkH9+VJb9NulxmiNOepRN5ct+0Y9vqLX",
-	"b7eT8+hfOdO/Z2nOvCGby+M8m9p+NG1yjMw7hiAjfkfjKPyiPQmdrv0L3jPnD5OUlv5bBiJhMGWZJxgP",
-	"xWe+wHx9lAqf/1I67lUZMDhjH/u+PD89ObcxpWcLWz1BJciaZRp/YMAMC4Te0ySJ+KQ5TV8VL1XKBx2Z",
-	"vaRTUG1grjKfVXZPQQprZd65BOFp6piHEcPggA714Hy/keT81ORQQbhdWcqVUnkkqlJV4t7KbPO2B+8M",
-	"v6fj0ua/X/6bkUWrUG1x7M+ubTvM5tnSvotvrCXN/+ijKn3Pu54Cg9mROIkIbecupwOKrtJDS63TNY1d",
-	"QzZO6WTGeGbah9kCSh0JOMaEQWWUJdFbNi9a4oooDM4NIcloojQvfOAXmwRdNuxKSX440YXbM4hpsH4n",
-	"U52hYmpDiWTKAPBhZ7V3xjy6ZeWqdGHBK1CJmAulYQ2J9WM1azU21alzy7GHwgE8hw3hrQvC22LmaaC2",
-	"SRkMU4NtY0NNzqCNittcnkJnDJEaTCnIg/j2JKVy+k6I5BUNbi/H4xddGACrJeHxiRAh+dY2fMUSvhfg",
-	"my7VXX57ITKwFV6UJcu5g9z1Hptp/DkYm6X636dB4DDk9fwIHE2cvS6eZ7FYq7wgHa9oZ2hpd5UmY7nL",
-	"s0u0go89m0AbuK1s23gbs0xZeyuB7/R1Mo87ORyKeiDPArB2lmCPhyyIwnZs1gk7ebr+PmQ36XwproFB",
-	"j0yhkCpSjDPTiSGZIktyntlfTPNewF6xwSHsmyLJOGWsOTDCEjDVbkfkmRrTFdQfuN6cTrfzkUa25nic",
-	"S/gbEpDXziuYsRmsGOACMHHhHxl632C0C5HdiFhJRfjPk1Tc46ddRncy+FD5i2V97h/PkimbsZTG1whE",
-	"VPm5g4im51zdipiBQ3eQMkVDdS6WVK0aQxAr75Qi+Cv9PEThRMoav3gNT1evmDmdbnE1lt63JtpJhXf8",
-	"NTCbV/Df5RDKC7vfNgN5Di4ukwoeTIVk2AtA8xxJJJ2TqQElg6QMbBYxjuKMpYQ9BHEODZihUsZoeVKp",
-	"edqri0W3MUCypjk35b0iDS10uDSYdRpHwTpjDUgYDG4kG1bw6gmA+NSzqNMr8WItViHDaqz81VwKnG15",
-	"rNaJo7rooSZLpQr1qz3FaoZ2C2qKCWhwqy51zWywrb+LURokebvR3zuNxpp8wHTKbPoNzqjS+t7R4LbV",
-	"pdDvXVjEfH+BXpH+DRICuvcVNG1Fwor5ugLqjqWvozrZqgGO3ZbEkNiEmj0dxayQQmKsCwuKmWYOccdM",
-	"e0MW/cRwcfxthuGnFruvleOl5GzSOlChFin8wfi3W33Lyqtln9PwkhDdKRzUUgeaWn2vkIjL6JcScEWX",
-	"dWebFJrpMZp/GADw39NbdiXErCbqPqNxzGRmL78yjQo6QAh9pZ4QxrHZiqEaTF2dk3uWMuz1qM7g2ICE",
-	"gz2MmDgyKxpX2riYaVJJU2YsgcZYAyXxuCpyWlyUpaLm2kj3loKmrAgGunW2bbYwc0uoNF2No6xP3ol7",
-	"ZgKJOgSWZSxFuZJzRJWFwmnnmlJO6B1TmpAWJRp4Ls5l5gMojdk4e52yGsakmYPpFqIOucAMD5IchJY2",
-	"55x+0YnZMlBwUbWUtuqMO+TMCfuXMuigkt2bygxPn4hZQlMWrrISnC0Eogv0e37iF4BgtIItK6sCeuKE",
-	"UrejqYNUSSlX5oXahpqbRGfMv02+hZsBX8FH/SPCibjHn5WkiSuuc6n2WUa/QoNudWcVx1DSXTfZaTAl",
-	"OKWatanL4c7AM4An36I42dJxLKy+ur/dgnDNtLx3t7VyDOXD1FYELeMxx86jTwQjpvvh6kyGxw02YZwV",
-	"+R7Lbo3p2+4DtF0Ty2rNMFjbqHKrThDJapzRgQiv1WM6KzGXTV7AB5cFvWymoHMm5Tw0mFx3GVT2QIRr",
-	"BbzWJ+i/zGHU9MlQv9Xs1PN71J7Vl2Y84Y5TZcB4iE6V64xaUDjbHfIakWOBj1qIuA8cILDhHYFxH/3P",
-	"Gl/OQIRXzGBzLfZZwybQjffIOrzNDanCqlZ3LxQzGvHr9jVwzosRn7RKar2rLeRCF53uDVmB9RYjqNAu",
-	"tTaQxbmk9lykcy5jcy6yOI2J4P70iTL3blBSBH7uqxW4iMscnAv9CBbDOK6P12NQmp+L3TJVahq4v2Gp",
-	"XZvqUeN8LKG8bfrdWYBitdjdpRkmPB7po8ssSxIAqa/rXi5nojWsoa4D0CUHDTOJdTaVnrFSArsko7eM",
-	"k9HcaZ1wYroFYRxLw3oVjav9jeK9dZgXlDcpw1Sjeos7q31oAAmPq0GxbHKNStogya8zRuMlU4NpWVI1",
-	"U3LqRMGEQE9CJsCDN8qzmnpNV/V9gumHkbxVl3ndfkLm/ctEU9u6g3xMo4w9ZhYwwKOmMWmSj+w2xyr6",
-	"TCxBdPNGIqt0mUsGsIxBnCO8my7OmTIarnGqukT8Csur193V8iinqUgePwokGD5+mGVVrY3GuUkpl7Mo",
-	"e+TemGEeuTlmmMfujhln/e1pKhJrpI7l0X4arDvGGirxk2DNGdZuQt0u1xxilSd6edwCz/LzoDrJahFx",
-	"20GOo+xent1c6v4AbrGAcjJykLGicSnXBqNKnPUXs5k9eNVm4kWjruvzN2/P373z9urC57tEaiCd6/M3",
-	"330YEJGSrcrndrbLydPX529e/NfPx72fNnuHn//+7c9/733+Gf7pTZz+vWaftfHXxooNMkVojIZxxBtC",
-	"Uqmd1IhUDurUMtwTcK1iFUShkoHrlfHQYJ1HiIQuS52Fdrb2dvY3V8M0PsaMatmXIuTypBEc/unFdQGG",
-	"H3I5EHEUeMIsw1MkriEWpwNlmyZSJe1HV8Fw3aFJjMnQTmbYJ8MLwdnwCCnc+4hjVelvQtZAjanEqikA",
-	"NbUuzpHeMpZYbMS5LhIReSajECajwcqOoP1xqWa25GQ1qFQ6l8t2YPxGmtiisxL1tgVgaLSQN3VZVC4a",
-	"rTs54CsZFOjC5hqsLHfOVDo91zGWoFeh/r5VbjSzXQIi3dvb2V9F4GP5JhV5ssrlWHQitz2ZaRzbvv0j",
-	"pm4xdoat3ESoUrI3sSjx0ci7eoTKKtTFXJS47ZueT00jnBYNkovmOcsLQn4vOsH4dw/QIFx5Apadxs6T",
-	"xZ0sflUGnz7cBcCG3tYTQzZEPMpOSuytgnZYnKPpiwShRGphpCHHoItZFjr7j/GwWwQo9COmWym5wQ5w",
-	"ph2zSclMgIGR4XF8T+dyiK1uo5AFNNXAGgDXt9DdSne90o8i9j46o5DezBiFRCisZT0xKKDXwsICAKlV",
-	"QuqGSTiF+r+MzNSBbu27FK7Bim4jbTY+SkLsLVJY46SeK/tg4TspBMOKN52HC1gEDci47NXr4kn13nR2",
-	"Hf3K3i/FNIBwZFgYciU2X4IzAKt8I2R3G3I6W2B8UxqPnZtT5uBeFL6t/YODg+2tlRxRzmWQxc35xTU8",
-	"v5pZZCydRRw02jcpDdiApZEIvYDSLhevNDzzo6FnsR4Hom2vIx7JqS/6avWtAk+aaZQ4nV6iw/4OgCNE",
-	"21+s0p6889LMvY2X/kcsPljhe64iLFX8ccsS0TAA9HjgMyWYTdKXhgGxnZ1BLYmyPrmG8K0Wg4iMD8pW",
-	"pIRmxMkMAKEKr1M113aJI8yoE+hB1DPAmxDEIrhtnnw6EsJbYIV4BONIZ30A9lrhhTTMu+SHVBIeg5N+",
-	"4IBHBiWkL4YDyCiNxzuN5G3tUIlYCUZUAs+r0iE0+dPb2dVFKiXaxLkuocu8La4lXdbIE8nBQF9pfRez",
-	"eb6xAIiV9nOb/f3d/mZ/+znOL/fuei1WkFoCe0hiilwTqg0Ax5GVQXqb5lHrINCbtqGa1uUwqT/vzbQL",
-	"ootaMrzRJewhYElGlGrmPlFKlTNaTR1K8f/W2iwPJi1KRDHOamIo99Qupi4pSXHVOOIr6ePGPPdvWnlT",
-	"3+TEVNl47pcPNMnlh3bzaljiWsWWlQyKBtAhL7cOt9cC0nc+VaDp275QkD92T+dNcfFbJHCYNgFtoZd9",
-	"m6xVrkc1InaYlWIiM+wT4W06jErheTjsmqZX6l/Yd0b9K0nFL5DJqxtUALjEaZT6Osc18pehl+p1FON+",
-	"mfFWvXZmnmuZKmPn74GkhJ5v4NqUSqumMTEFmpoph1EKqcjzPjkf24fALqIkodm0YqaCBtrc8hzg3DSo",
-	"dQvnJB5Py502J70GtJPaSz9PEK0d/kl+afH5vAC1a9TzLi3Ulc3SXq3/0Q8S6M+iKq/GfG9l6aIQ8R+Q",
-	"YyXiR6BeqdcHefbY0/WoPQaS0cH4wzwHQZLpXEYBjbF4BRUIUDygWVmB66jFf+Gi7JaSUlxDuL+1KpG2",
-	"PGf/XqTZBb7sIk283HxZdfDurXJnDFIxYq3r4YMpC26t8peyBKhLd/ZYbP/ZqLt8lwyzIFFL05x9kibB",
-	"UJmUnCNTkmQijGMYbRdxz9022Y/uRK80zzxlN9OUyamIw7Lfxduvj/I5bgcqXSQV98ZRBYpsyTPycn93",
-	"dVBJrXtlfsTV4ERt1Xrt85UBEdH4lMV07vMwbS6Zsj+eXeus2tpsu3zIsZPSfwZbrc9Ap+yZvjBboN2C",
-	"yp5j67o4umNcGcCJugqy/Xlpql3N/+ylbebuqzKqiXqO4FZ7m41EjjXiFvthKYBaneO3s5eo4rvbb7Dg",
-	"aMZEnnmPu93meVXOVIxiNmsdt/eVfRyrkwZ+XhRR+KzZks3IRfZlLHLuTVEMWUajuAzwk0E8EuxRjMHX",
-	"4I9AaWiNK4ZmNq4Hj2m9WR2hdsDitlQA0hIW9K1Hs1+0rfEauVCFUAcTon8GaCR0p2Mw+BtJYoGGvTVa",
-	"zk/7/t4VxkNlZ7i7ueunoCyudP69EBl5Xbfr+IdSk/qRyLOjUUz57eoWkHNAO8OP2ml2kWY++0kQdXSl",
-	"q7YWjtA6XJf34Vk6ITyR2so/9mBtoAgcP0N42vb7zRjP/FZNppN23XgfRnOb0tzxwsyOyDACo0tpkup/",
-	"tVyFP2m/Gdhkpg+T+g9LcNBDEOzTPs7fMX37Q1MMTWcMXDfQhhAfX3h6WElZ2dr2AWHN7HU3CTKb+7u7",
-	"nVLMc/O/ft7sHXz+bed3b4BTXbkllzFlMc2iOxuJBpuVQFvxygz3trZX4IJV07jUl5fQXZN2TgsIRToN",
-	"BnJYkXh18LxG/VqwrVHpgr7jT2VLw2DNDYTSrVsImD21AeqTPT/kIqNrxH5ibM8J+28K6Teh9vpeGhRT",
-	"TwAHb5i3oNr8ZMxA7Y2XfXJmW8JpZ+uSmGazZHg8W3+MX/2A0XLscF762Fapt1qTr3U7D72J6Km/9uRt",
-	"lPREgtvcg5ulDBr0rj30xCwCwIy53vffu2v3gHu56Ztog50BiLOyRNvebL/BpXZyxe7t77zcXWtahhjK",
-	"w7WfVyLCxy/OBffyZLlEkylUm+undLAC6Ne0KOiTgQhtRTy8kRYvqKfYXRQU9a9K3ddF5/qdGGqrq3eh",
-	"uhhnJT38bx8YGahBcsBS1G89d3NwbrQlqdRx3Q2qT17lqfqTzgTN7qEproZkUPwgZYrPIFa0GeCR92lF",
-	"r4jransIQAAm57qdlcO1OLu3hfyAhAw8q0sinUcGZhOk8iQirKZjtSfix/EByWkip8IXsLk2Pzl5f/U5",
-	"cA23GMd5U7m/22syFSft4RGzWkwNt12kdHMK1xow33TX4u6jw1O6jlyyHNB3MZyr/7lOlmIgYn2J6vYg",
-	"1n/x9yDOuW4QDQrmhGUauF0riLJI7dJUHkndSTr8X8Fsa6z+V7r+r3T9X+n6by9d/1dE1noXQSp9kI8Q",
-	"SYrn3mt3awR9rfvkg2SGMOlIQDQWntbYNdDk+56lLOyTm2mk0/mh4YUE2sD5+Vog2obcy+xaNFt/B/jk",
-	"sGkqsNqEhebh+Dk9kE+q68Yz8+McvSctXLQJlfJepGGz6vRcstSEUUsg7Pur3Cv2zW7xSf9SOLtn4fpd",
-	"t/7NWytVw44t2iQhrMRrjJY9iaceNkyERblD4e5e4oP3NKKHahiB7pY2HviSP1RZHDamUj9cxEP2UJdb",
-	"KTH7yh1Rq4xxJDNdwgb1Oct5YawD8z6GtNBPtJRuI+2X3cIlbSmkealy0o0TZD7UxZs0Z0fFUhRPg2Yi",
-	"RR9xCBc4YFQpC0QaQqLza0UIR+5j91Ec6zA6DSCrEaJUZrLVzMUFPqUbnqj91458SxdmCfWEe8UkOI3X",
-	"y3ZYPAj4ycEpK1aP1kUzPP/SnVo/UcLl72slC1fk7tZ+s4baha3ipkGsevMJHYKrCsQaGSB73ebdrasm",
-	"B0qyBq97LYzNpmAq60y4rMYWL28+9wmV9NCWk/brlHubLV5u/9k/1q+y7AKvU4TilpJiioyvJhpzeU1+",
-	"Lza21vEjCHXZUilPi/41HAR7JStge69SG7TXwqoH9a+o9Nw63N3ZdMs8HVVySb91z1HWHES5Tq6INmIt",
-	"oiNV7R8uuWHh3c6Fkm9eIXsl4holKGHpLJIS0p0gmcXEk47JXcTuAXuehtCKMGR3LFYHRGgshXZnoYGC",
-	"dVrSGhbkmBNxz82jM8oV+amjT2XXdman2JAFh8BGPtJVHXACIGn1lzvdDgxb7r/i/uxduulb047A39NE",
-	"EkqCmEYzQ6umjxPJBCT+xAwM8BlWmFJMm53h50zbRkySNb4T9Q6hSRJHzAeHpD5WTj2AQmdZ6Q1Vad7k",
-	"6w2V6jNf1dSnCrzuqfDSLky3qUtpGQVgsD5FnwHSqNcL4NX6ZwE/WTAMtU/ge9WQwhqSgcWAIVZ2MHSS",
-	"mGbq072M0RVtsFZG0/GEzEz1NvuuM8IJ1SHiGcHatBLRBScyYerdzYXWS0osJiztqWGLtoALEsY731Kh",
-	"bYt7coWjz5i5yknKxixlPGDSFnegdDDQruW9CCOZ5rbL34p6OfMk9pSGAP67aMyyaFYP7HFMphHP7Fws",
-	"nLKpfwfsOd3VE4HxeUhohrBzRR4SVjo61RQIhXaOwOugho905gPKPV3FCnVSCJzoxAXUYEqE3SGwcj3A",
-	"gKlvXZ3JSVcXSb+hRWa429J2Zb918yw4idX5poi2u/4grqe5yAQtn9wyXzIU5uujDE2J/PnYQRCXJcT+",
-	"Lh5wyctcGgwc0+g0cwoT/5WLjBLJMlni48WbsRoqLKU1NnZQ520yVoobepVXecFLT4k34rmbyqMKR4We",
-	"pOVaLgMALy3CEKIsuJjbiKyOHU0b25pNOpp63aeVFbflS4qFB/rckAEVKJPVhCt73gUXwJxeKHAZsbhA",
-	"ikBJ9C3orkrEa5xE+QLg6UUiYjGZE4QVNdgaCFdiqy3sWMBHrGgbmrffsvmwT47H44hH2dymz0KCuwa7",
-	"V8qa/oYmaXcymPjG5/eYLDrWKORGJ1EaWha1GV9xwuonFLPnovRHtd7iUupaQDMM5OtHmU7Tv06Uaqkh",
-	"NXTbFDEubylMg89Jdi/0KJKE0XjMUjKaWxSM4Yw+XN+ye08i2W2lqaBZcqfbcXeg0+3gdLzqM5x/JSE0",
-	"SRYRUFZoZHqWS8DyZaZXV7QRxWnp5K4+OTUJ1VvLGI4/j7qgrSVFnprWARvF6R4AV6RM2rKAAPsVVLCU",
-	"pDS47ZOPihyx7bjGYzF9aQxFldUz9XbrzWyqKcJ6nH0rV3N4Hi1NLaDBtO3cKgoXUKChofIpeNWwcrPK",
-	"9jZ5BEAJup+DyT8vl9sr/i7J8eCc3LK5jXGmDLhjiLg66rYrHWWdhpPP1ee4bT/aZubPEuh1GGRVOVv5",
-	"xNaCWf9DFuauafU6nr1Ar0Loz4aHXv7O2g1z19ry+r0umsy2DGe1rw69xdvmrZ/wcNBBPooBsOdIV+XP",
-	"yR1LNfIK9rCGmHQUx0QKwQEPUvcs08sq3lS/mdf65IplameKn0HTqIzeJTnPorioLNYOFwiPZTAiw5wn",
-	"9pBEaRlG3U6+Y/cYWhHCdz2yfYFXhx2zMSuvvT3C578qBbWsH6hByJOn8kfoccp125uNHBI6GLhAeB8A",
-	"0Qh8/Hc0llXUfHXiGOlSX2YhmbOssQWigXKucr7WlBv7UBB9a41qCjpjWQFuiAoKOsy1d81CXTpZgHAR",
-	"xZicD06MEJfM08rPl9igll1B7PusMfq+9D7/7duf+xuffz7u/aRh+4p/ql9f/P0/lnrvqhkU7of+59On",
-	"h83N3qdPD1vjT58eDsaf//YfzUrwzQd8O48mZklFD1kI6QXhP+7ZqFrlc7Cweg1Li5CF+B9f+hsIXKh/",
-	"e/Ff3/6j9tHKkzU4hzfYlPypmf5za1ye9oBAgSdRWC4Kt5BNmxvbu02+8C9TA9Mg42iJpobDlOe1ioPj",
-	"WTy7wtZ8hTp9uTH+BC7gLZuvtQYUn/KcLy0DjrVz1bAeJbYjTgxMHHllQUK7xe8mWQMleaRrhe/EbQW4",
-	"4ODgYH8FvKrP+7lfk7kyizIW3ohVew0iexZlrdsOLZhmRYQOw1Ku6Wj+8nQoqe3I4tm1Es3Knk1xx/HX",
-	"UtgffeVwAO+sHIStVq0cGS+8bIwGUxaib0RmLDHhK901yALU6jCBaeKtQcgBUbGAhdcL0z1FI50elbHE",
-	"U2kAuU9rt0d6fF8lD2gVKHcBjWMWkjga3UVp1hwtstq3qDz+NJe3PYCvS5lMBNf5Uc2GRmdImwWXuvws",
-	"dqx1UKmwNww+3nRGVXTH4ii9ZKqMptYw+QGT8ktmXl2EGEeJ8SXizWQFWm6OtPCnRUmZsxA/+8WU3nui",
-	"0POkPLBWjCOuT1eCCUmo/ix7wBId8u3V6xPycv9wp0u2+9v9rQpmX57yo4hl4yPQwuWRoHk2PYIxIAvp",
-	"qLQtPhyCQNTOGSPn1pLRG2LE41ik5bng80c08BNYeYuMzfuK0dSb9+GhGHcdxWClk/VR0weQra3tGkxK",
-	"F2Nda4DdjkzUXvG7XLK0T3pbaktyrgX4Itua0jRc3vak5/V4G+FudirAZqBBkne66qophXEso1+hy6II",
-	"bnWOjvqn+pec/CtnEOTnUQD/I8YROAS5WovSbiXktmZJGgn4h766MpoktuWezGhw640rSDH28QqzUxiC",
-	"o5GEoAmi3UMIkqYh7u3yLkK9raY4XjCRLu6z9/wNJOq6IMWCmxCYhpZDKz7iE2vw98kVQ8hGYiFGEFGO",
-	"3GuoUpFio+opw4BtLn3UEsRC1jX7NR+Dejx4DoNYkBlsOpnSiQ5RLAKaBqIuO1r9AhlNKfZ6wqMyDbS/",
-	"kSRJowCTqPvkeCSV1MOmLQbMhZfbpYYiH8XM10g3SPITkdanO9h9VPQuySyPsyiJI4SG9nUVq/+U0jla",
-	"eBrrIktw9EeEcnJ+2iUUEOoxQolBl28kRmLszkDzcUwms9HHUojG4+X0lXdpDBQNTVFOCvKj5mCO3pvo",
-	"lbO9DTaqvvGC21UBl1TTb99tirSkdVttfu8141mb15IlAFD6B5RclZzOivpCLtgEI+kRNBBnNI0jlhrk",
-	"qHsqNXIdoJM3pLsigbh2ipeLHUyKqrhmX8lEDcwzL0ozNMMANOQ4l9Eda65C2iTdNrRU4dBwA2GqXcPZ",
-	"Ske3wA48JOyZSQ3BeYipVh6sYWAGeZoyHtRVMOlfC9NGZpJQCXzj+pLsbm8dQNVO+SKffbjyVsu0MmZR",
-	"wq3vXf8gER2xnd+XpVJw28xe58NC7JWTy/PTE51P+Swx2DCSdBQzNzbkCDo20zVPT+VJxJWUfYXTLEvk",
-	"0cZGLCYR7+u/9wMk+MUkDJm9Uw8+ZtEzCu2L/ZBkIl4wtXHW30j8USf2moRlkoNvAlIFGVTj40LqJ+Js",
-	"cK1ntU3ersyRAFd7WdQZ6SOwYW29GQ4prPKYKipfz9c4W4CxC9nd/y0feSlqsFvKsth5AopqlfW79jl4",
-	"iiTwR8PVlM1DtD2or3cJlg0K03SmKmybCzlarHR79+X2y8OD/a3Nza3q3u21y1Ap00XduT+7PxFY6LN5",
-	"E9Xoa/kSXT5ZZeDmNzxUjFAStLO70PsbOxO4zMPN/fc0TGiTabCwxh+VDn0NplN796RO8rIZUZTc0TTS",
-	"cJaGKVYQBDWqG4DqGVw3kGbDWzYfgoavUQaXQbzV68yAOTqOJk3aWP5x0INqVY3QBxthC9YaTZAgYXt/",
-	"jqOJ+hbucr964yuBhV7/SxGL9MdqTVldKYzhpY1z13YhtlnDnISCYUiePUQyK1LbdRqoFiVdTVaaliJp",
-	"oXT8V6DA1ltGF9598NCF95o0azHwV4nBtmjEIJd2sPk4nTtdDssdTXQyxZOm4Nm2w95eQGhbQjVgMSlf",
-	"kdDKOcnoV1O26SlFNVlOxgkI+gt65o7vaIRNNrqdc/4B+oacspjBz59XfnlJOFqfWTG3pllFSJtr6Vht",
-	"6aRV6LPYYqeFHUIeLQdc9nkb9WD1628EhOvFqX1FJdvf9SrWBsS1ITTrcSNg1gbQq/rL9at9ds2qaGP3",
-	"PLoVjv++UcJyeR2wmwO9/4Vyu6Gd8wu4LY6Q2+j/3Y87be7solzzCJt8NFh2+rp7nsM1M4Ek0IXiRkat",
-	"ZnE/VVqeAcE9JlBWyydFExUXA45o3GZHxymku4UCmemOfnF0y9AusCJXx7ZimrFKDClPYkFD6du9GgdV",
-	"4349LjXoV7vOES6SBorzPI2y+bUaDA99hAEr+6/XhuF///Gmgx0/Z3BO+JwdVRl3pnbtZD1oGnVQN++u",
-	"yZTyUE7prdP/1eKPD3s9CEr34khmjA+t/UUuBJkyGjLoBiYZz/rkMmH8eHBOdvqbRv+HQCXWGkag5tsF",
-	"zfIsp3EvA8lQWtTvAO8y9vgjC5g/qJ+QLKGpWsxCof1HXEgEif1dW8lt67ShnAYcG5cn5wQBAbr2V9M7",
-	"GTwbs0SkmdTP9D/xTxy760PQ5er1CTnc3TswmDm2ok5j3w8DEbIhVOJh61qlfTvI8kwN1bXo40omSEBt",
-	"+cBvubjn+IZpRIcQzf1PfHgeslkiMsaDee8tmw/JDFpVRxmRdAz3EhuDEEoGl9c3R0V5ldJVywVXIxHO",
-	"ySS6Yw7KvAkiw3qHDz29vJ5ajhxC4EZqZTxkBhiS6whPJLhG+M/ylPfJ8KEXiNlM8MowXWP5p0JkXf+g",
-	"6Eqy437ilYFxmWqvh9iQMOKS3E/neuG6JRsXZGHLDGikHfsbSRxqI4yHTmka5GQ4/f4+cV3qCDCZNI7h",
-	"1EIRyA2aRP1ZWMzG9FNWTDKIc4yIgdoHvZXV5bhjKaIOIH5AkrIAy8QBO8BuKqLcRHGMFSozccfUTfjE",
-	"h+Ydpmw5dfWGD73ibz1qIMYfejLnEjq+qP/GjdS1nHCZJRmeFt8fYr7A4cHu3gsc4Bpf13kEe4e7L/qf",
-	"uAX4P+p8l0Nrdr2gzlFnq7/Z30Qbi3GaRJ2jzk5/s7+DePFT4IEb/XsWxz2g+I2pGuHot87EZ/e8szSy",
-	"rLgekoWcB+z1N40agZmFXSJFkY5gSL4QKym7YzQ2df4wgkTzrk9eixRpU3D2n8DoTDaDkQuK2dmjU6p/",
-	"5w1Dn+1lgnWo0PwQczXUSrc3Nys9BsA7giex8YvuHYlyaKVi634HGKov/FsCRHNc7LKPUF9aYfB/ys59",
-	"w3QNcSVc5+jnz0qjmM1oOtcHB9vsfgZoPxaTCYa+FRnRiYT0jBxFaIXzqFHVV0oE88v9reyb7fFSzZqH",
-	"9ZbNr1n2nMekv1BzQFAzokzRpz6MN0zXOeejOAqw7g2DmyyNxnNT2QJ3/GBv6+BFi5OZMhpn01+f9Cy+",
-	"02M+40ngJ+pOwuSgKK0jhqjnUx/JSdHVK/N80DkAg9+x7BBmLEujQC49BJONYVmoGXhx/9/r4Vbuf8Ye",
-	"sg0Qe5VIRC5vv8SMguzbAoFRHEvV0PKegF7RIzZ+gfqtjqv0LD2+UYsHKTTRZLmEXjFEu2HanQIkz21v",
-	"aDjHX1ntcVwxtIuksavNK9RoImBiI0KwZp7WLkKDKU+VKsCJkr94cfcPdg+7ZLe/1d964UpE9QGuFPZQ",
-	"Nw9Pxb1kKRnR4PYT1+orwEEaiBCdQqhn0Uj2wRGXiejYboOS/LrGR22WNzXJhBo/XL0rW3TLglqK7Dr/",
-	"yhl0GkaPjhPPsfYa+q8KAlwSC3vpcWp4o/VxxHhGzk/VGcEZlINa5SWgjuSbLY7zRbv6Gky4SXzLm2ms",
-	"O49nwsEx0gTipw3AwZjlMkPlc6JUKEV0VkX2LlWfllqye1gbeYQnuKF0ZzV8zYak+mp8ydOo8Z5srnGK",
-	"oGjTf+Um6GNZsd4UoyoXFoHOvfDN2rg3n5XmBm9PzvCiBlNlndj03oP9nf0XXcXSpiIk19t7+3XzVG9/",
-	"sW8vnbAbUXHL337b9fZ48k+5mgKs93bEYsEnihj75B2jd5DiKXLMfCs4Xg2OVl3GsPdgID255iBKwDR2",
-	"IZ8rUm9nc9vnITOEalh4cRu0YaVeeicC291+CdPzs//+cqn51BrJNeA+WRaQiUoeTiOd0GnoV5KJNq0+",
-	"8eaQWjSGXKK/8VJJD7Ld3zScNkgZQDvQWJJJqoiqJPR2tchzHwOIJIbYbdDrT6Qz2xPuu5ubARlRGQWf",
-	"uJqieknb4J/4Jz5gIolZkUYPyZta7qFUdnamSLIHEByT2DQVDqFXUPKMfRqGkgyBSP+hifni+P3ZEObw",
-	"Ck+i2JQymQAnwK2AFQF7KGsCL/pkaLWRoYfPl2i3W4UXVnvJZvITN+yvhkmC/P/EbwRJGWf3EDwHtGLI",
-	"BcBd68LX1T3XzQ2HOjMEU/KHBZ8FD6Kbrq9x3AHZ05TH37P4jpGpyFNJ6DhDLUdnIH3i6yks52pNN7pA",
-	"QGM8vxLhfInN8dC7v7/vAbpensaMq00KHVUYK0uSSEMdFJftmBsEko5TOVxoA0cdursV7rOX497O6GC7",
-	"txsc7vVesk3aOxgfhtvB3mhrf2cXsiLhFRM37ux/d3P8w967Hy8uX3/cefXD9j+/333z8fv9s/13P169",
-	"2v7v9z8NLnfe/rB38+Gns+9//GH39Hr7u+NOtwN0pIsrzJjOXQLGoYlmYSEesly4InWr1KoR4pR3rpP4",
-	"Ib58xX764Yd/jv55vf/x4Xp0fqx//6KhEtLOUSd89cs4+579tHvy46A3e3W4/Xb7IJ+OPnz/YSvZSr/c",
-	"f9yavP74+vLsl/++rS6uNNsvGs3aZFMt1TZLqkkrVed3bNtrDFR38+q5irtlpRX4a3bgEazZwfIdw7s6",
-	"tkinIi9LF7Bz1GHz76ejN0F0GX3/+sOv51sX0bk8n2XJTyfn++e/nEXjH/ps/v2v4cfz6DI6n1+cTuaX",
-	"p7c7F7+c3b8/hZ+D7ZiPZq83w//+Pq5+YPnsnYqjSFdDoWXoKCSVOgdLRIul/YtY/uVb0uSNWuR8D7nX",
-	"sUXDX/XN6TcKS1VofbkmaJ5zFEFf3o2jbe760odc+nLteA8nWJqLWKfjGONV5joOspjI3CZ50RP3dK/m",
-	"UvunclQSi0fLpo9STNc3axYsk7r2wAt1f+vX5a2kZ1unV6c9r9KLF/iFb5cNN9MAfCUNwHbHRu2iSqaY",
-	"T7H8o+tslGUnKzdpMVuqHPY1+C3P5ZK8Kbieh36dnQSn2C5+ebneD2o0hC/xla22rzyphXFmtGlXSweT",
-	"j8ipSLNeHN0B09Q1mqutDahU/8IeAsZChDhyI4TqkzSY2n4dcOWlaREFNKk0XlP5pjtFERZL1oeFbEB6",
-	"2NP6tq9wyL+CaxtW94e5tgPK8eoXLccwJKmOaCBkNkmhBqeNx/Vua4OGs4hv0DzEEt2ncH8fqyHfRTI7",
-	"hlEX3Je+LSoe2TDwGisf1LlHi64TKO1mPEsjJi3b1OiFNY4OC2LuqkwrEMcXXB1PSYWwd5Dc5SHEM1xb",
-	"V91EdTMRv/gJfP027AgEAd30lWIdxyae6/IVdcyNqCtk45ROZoxn1pvj92MMUpEIyaQBugXYKsw9iTIi",
-	"OBGQOs6dJIoYU1DTnOuWdhdljNwx7hAMEogZM1jPN24IW07FvU6lMPjPmE2h7tZM3DEyThmTffKBx+ou",
-	"DsN0fpXzIQD0pjnrumY/xAsCkYYCMwUk0xNW1xVgoqVu+KkmZWDEAbYDq4crC+2TM/US5DuoGYPTDNNg",
-	"5TekwD/XTd8w3tDiup7a02l9VZ0cEcCX+9zU8G93F07L9KMTXBupF1vPNYkl8iERksb9gkiwXF3aSnSE",
-	"NAL4Qlo8/wS39zRV1IPENporwtW5M5rWlD3lEFazu9zJMbXqC9ZIYJLkFzV7+5fCaYm9leIogJZXBXV8",
-	"mUUSsJk7Fdbwi4h4D+Pn9WyhJUEjfXwvIm68UX9JqrYT/HPoudifGkrWzsNzoFYEOVB8khuIg8fTKy7c",
-	"gq4Ay41Zhq15APZZkcezkGkT2tQx7o2MphOWyRVJVgVWtcZ/lwjaE0CRp7Ha3Ei5DFKaWGGXTVORT9x0",
-	"UolpiPh5gwU/FaaRnlaTIVOO8vATH375oqf8JaHZ9MuXoXkJ0pHFmAwnLFPyUScoDFEMYu6/TvzSH4PM",
-	"OwfAXhrUFWxbcTKlqVqZyfBzVhUKJj9xLjKEHUcseAQGhwocTM3UaNGjOcl5yFIJaBOrRJfH6az23lnR",
-	"jT6qtRQzaxX/7NZDwKbSL5CSoRaPjtf9YJe9HG1t9rbHh2Fvl+7v9EZ77KC3FW4Gh+OX9GC0v93pLr4M",
-	"435JaXDbOeqkW75HtEaq/hr3vE8kQsSdo86EcZbS2PeELlxBa8k84FBG58ihc6C/jSYrsokyytY3t+Ln",
-	"TtWtc/Ry8+Vm57NinAUvaga16h6jp6J+gVFdcntBECLGdifGdjFPqBLDNn2DmGNFbxoIhJmmVGEkA4FZ",
-	"smPnTqylNKOIfiKTzFyTZ02iVB+os1jg410iEX13NNcljk90POW+GFFaqPFQTxnHJo689kFs/Kb+5zz8",
-	"HY8iZr7SgdaKtxrmAkMoLVWU8XuQWB4TdHdJfwYQGZgGDbn6WanGwaTNa6jNx5/NFXyLUEcsQo8QbCfS",
-	"VP+s0S6TFNBIoFjoy5hGMQs7n3/vPsl1eYNi8rkvS53mZTpdOZkQZze0tj2TfmwDnnlEYkMp48+oYK0P",
-	"6fPvDfLVdIHN+Wk5TtBQqoIDR5fHaWmJt3NpRk4Db04Cl2qRerCoxNQy2BpkZbQrBQY9oCHWt3OrMKW6",
-	"1ZFRd8CPUvwIXhXshUQGtm+Q7ppkBI5NwafjMVaztDXvEbfgCbjM01tAalIaVuEPjhX8lW/fiU6ZMZdE",
-	"aXvdBaKCEBF6mUiUPYuN5OewS2TjhitMlgnKGzdJBoHaLFb/N8rYfMiMbdMnN4KMUlMEBHdiRINbU31G",
-	"KBiJ2oQEFUCJtSFOadj6ulyB+LsoVwl61KbdGpxWV5wawH1zj59UtKqhdLlXpXs/XZ9xP6WuuXz/nvYu",
-	"O9+q00Ahvc2ZUpeIOCyc5+S4XO5ZaEoWzwl62FMyEzyb6qypKCsaiTyhqVGioqJXu0kAEI854n9P2byM",
-	"64wZD9hTWUpvWPYaxntGisUPeGj0ozrqIaxHUfWQJDl4wzDDIhbBraJBTDScinsyo3yuW91lEKd4koKP",
-	"azX0vSmXyDMixmPEIjJGBMww/H9LNcyzpXIMqiDBKTeaKwnE4jGC2hS7FgtoMprhqWbFWk9YMtWJunWn",
-	"DYdrwz5EYIs/5zFsWEoYqIno19OjW+RNxsOFHFXdvVZbZCXN0/ZfmNKCGWKrJmzSpwc+l5fj8bBL5iIn",
-	"4HcqYtcwjq5sT8S9J0fWFo/e06hosmtXdYQwt0iKAN8L0TZTcK771oR0RidrqMavzUXrPI9+C+MP8j88",
-	"E2Y5f1EkypQ+hbf4SRz50N+TY+rqGCWm0sIwRKlPqyBk+9vzRqCW66qrav5KOqpOuMiKyrpCLQCtFW8c",
-	"9iNAdH0d4QsE50xHbw3WgSmkc8R8a9p9U/LkP7LUEOb9BTjA1vZfpNzQ7LNVaL+Ren+b1hz+P6UTiSgM",
-	"erpO/MkTeS7PT0/O9djPns7znFk1xULqzAS9zIp18JTK/RIcgab+6e7TBMrhfDEIW2zMXzVcXszwz4mX",
-	"OztUBxDhK2H7Q11HN2kuq/jPGBEDP4Gumoo4COASKvHTSWI6Y18yinkXrliu5JqatPcvOYcURo2k1yQu",
-	"77K6jd/wH08bmYGLgeGZx1yM1kEafWKF8+EpozC11YgNYy/PGXCBDX/DstJu/wFS4K97lU0MxlPEu5bQ",
-	"WK7xrKJkfcc6y4Ika5w4Ov+f7Io9p9D5c+IU/w6UemJLfP2A939WbMJ0Jfbyp2vI+L0H5GpsMCVCCE53",
-	"bcsYiI4XbdeU8TqOYtY+wdaq0QM0ef+UdPjERhinFGoITJcknR0BrfvRgcWXIDVYu6W5nbJkPv+mufkD",
-	"SF4biLDOiBhAYvezWRBm75y8fDf5xZ7tWukuiRDxk+YdDWDA5zwOIeL6kxDx8+UdJXppa+7yxm/qf54+",
-	"pUgtutNU51RTUBonzuBJNE6cBaE4tk2H5aJV3nmNT6+Bt0Z99htpUfQLfw1g7s79HpnEbFoDCJrH9uKt",
-	"iyd8kIwMc5uwMYRQXxjaDCqhr7+I++SYxOKepbo/1mwWZQQIQYcKtEf/yLxLR8oIwP7v97q54i1jibTO",
-	"WJBwE5bhQbF7pX5KGwWQThodupBjca/DorMoay0UB3k2KHb8qfU2NfSf4HiHFdUVhqhTe7qkeWFaDupr",
-	"9kRaVoVNyWjCIz7p3bL5k8qEaxz3rRr2Gc+j+MyyrAC1uGcspSvgItVuarDIx3r6EDMtloKkIoM0AfgM",
-	"zTMxo1kU0DieIxpuHAIwJt51BKzEHpOAWanxYCDNX823KMSIcL4sBN5tshxap9PA7IpzeBrv4jO5+Jxp",
-	"1pOKqYgBMFA5ZSGJZjMWRjRjMf6otk2aDYZILbrfdDRJbWcsaKjezJ60jEYxbXXWlthkK2pr5HxzOcLG",
-	"b7fRM2REl6ilmRKjVu3oMBqq2kvN4FzTyOBPqevEjN6ykOj90dBEz6vn3LK5Jyj15oedj2+/u9i7OTk4",
-	"ffd+++q/X+3+dPnjP1/vn/kVn9vm6IlbXsC3En2YOuEnFBY3tvT43zjyhIuoFUO4xOeyGdvVbnefsgwT",
-	"V/ZXDSrh7P6cgJLembrqS+sS+dP8erY6U4Pt6YoR3eT1+SNGTcSRJu2N34yT6OnF0boU3Dr6Y8Jzz2KL",
-	"c8JmSWZigH/p0hu74c/MjP+6V88Ef9Y8rPYBnhvjYl0S4DnWXoPC8seey5nu1A9JexI9B7r7+ijPigw/",
-	"rGDBhhBKQxJ8DV86hmGe5Eo+lzT5cyJFf3lpYpwVOJVvJIGEgD8rOLQoNzZoEj25n+N4cP7cPg78xCr/",
-	"xpPpks4BGtThImSG8QeEiZR/ONvyKq0fpO5+hkBpdvKgYRNxz1kKpVQaOhv+ANjDaKZLgDFwEdcw01MZ",
-	"nA46sclojgJmOrF/4kP9l2P8A7a1wiJC3ay93AS1q5FhdJ+3AsMIJ5WKmK2BkIBqHFLJX1sNf8vmf44m",
-	"jpvzMcqm14hwuqTBjK0w001kCeYJQ+u958ZJcUGPn55rLiZoraV/Wz668dstmz+HQm5puZVvyBTf2eur",
-	"oQGMo04XVyk+EGWlBnKY6s3FPRH8CWv3Wh/n03DK1e6Qt+rYOn6/jnvQiQghhBnCf8Q0YDN9Fb3i85wT",
-	"09xTsczhhGUDEQ7Me8OuhmGzhU2I6gDpChGX+XgcBYhlr8EdDHQaxLewzXgQC2kAcfSvNljObQLkvcjj",
-	"ECDdCOMAumOGXC+34015JZ3nTj2Aj9TwqJAFkYyehlDPsCUfRJjCb+T/x973N7dtI/2/FYzmO9O7eWhZ",
-	"dhw3cad/uLmk5yftxd/YaWeu6lkQCUkYUwCHIK3oMn3vz2B3AZKSKFM/aDl3/cu2TIH4sVjsLnY/H+bX",
-	"mEnFRnkcPzPBvQbO6AXBzR2fdQ12070AUfxkHxsEaAcUeRVbCwS0t/F5C996l+ppk+HCw7e68aPXIpU6",
-	"6qymGiF48DkbzmnjoFcnDQLrIBbrqvQc+PcP80p2jhe8jtLKToMj0KY/CSEYNgrkqjjaaytR6Mn8vjKT",
-	"qMk4gaW68awQgWyrwV/sFproAZbihOahWohjD5kg0wGosCi4F/PATnBwL1UUJDq6M+DUmCBM8rtQp8J/",
-	"MBVTnc7vxnLoP8KSq8pHFLa7S0Uo5IOI7obzTBQfG6Ey+ijUJgtMmNrzvtxEX532Ts+Pei+Oeqe3vdcX",
-	"vd5Fr/fPoPThSc99CJcIQRC8OO/1gpNXvV7wmn6xP3pnr15+ex68PD07ffUKH+ptWnb0CYMOc5aAWGP2",
-	"ghXFvZXA2o2Om2A3DNSxUFkZGqEe6PC2FFQpV6ObjM8NsYL4sky8kjUBGwpgyK2yclJpJNacvqO6ynIZ",
-	"1SroAyVmZW7kdoz90hvgjTx+6lgJvFZE5aE+DhiwF6DnL8v8078hTlrJOgR47ZUs1GXJs2u4bZLHEs73",
-	"1agqPVStHCyiEWDtSOHo5FZVIbAtSiMBf3uxj4TBNV1TZVl+a0GGDqXE4JpDHwhkHGEXuLXmwcwpao2x",
-	"NtAO3DQV+B9F9jfs3w0RkK29cv0ItBRF7bXvgzRsIscT5GmgJFqtanNoYQyrj8ujk6DIbJUqOz/rAPuE",
-	"nNrj86hgq5MqE2PICg9quxnPV0xdpeMD+GwQYJW1r3c1mYxjnErQe2j0TLvsQzYR6UwaAaGKMhtyac1q",
-	"ydOwH6sHXkOyXzs6RLVMsyqBfqn8fCjGsqCfk5DiFpS4+xI7CTo32IrtYsS4YQMlPltjflA3CntMX+sd",
-	"M6BLg3DqHrvu1kgadIHo5GXiQSi7SNJlUjoS/1qrbMZldoPfXj3jPSB0QME675WkrLdCyNo0jipbsNar",
-	"gWecgD2NJnaVyJWXV0B9QBXQmtB6NFTRizxvXmFOBE+zoeDZejjkx5Xb331D7RzjRftPfHr/JLipFZTY",
-	"/vNgRzW8nWgZEp1SDQnFFvZ0eJeDdssH+SXzAuRxx5fUTJd9hO8AjXi2SOCxeIQ77tI19IOUaeWeLAE4",
-	"Qw42uyzDc3EPzoW4XpQc6ZG9uuyTT0qkecVgvR9ZQKcY0pJM+ZwNRV/hPJTj5oZPRYmoxPblomrnAFa/",
-	"3b2YPFeydAqkEuqD4GksRVoPmLktb95HmrUWgUhs0/iatARe/3QB9n/AeguV2W2wBnbvG8MkPbZ/XpX/",
-	"1dKj8ZAgaiWOMumEZH8btMhoWd6hdqwlxLopvxcA32T4CDL88eGyhC9uSFNwI+5yQHwE9XBDjbUjeNg6",
-	"vqmZ0NUE8dH3pZHTtgt1Gomoy2gI9mQuqtwcbma5qA0+lGOld8Nr2/CMgIPAFH0srQxCd1mpHMLlSlvu",
-	"3QfnC8RWa7neILRKoiMGt5Fms2PBniS5WR/LIH8inIjw3tEV2VUjtHyZiSnTiEagZypgBkhz4WOXtZuK",
-	"UW6EWUojgXtR646Y5uENkHfsdjNXDyqvMzEtg/DZPhSydzUifxgdmPLTFSZYHISVvyjVSUKnlAbcJCdm",
-	"dD9cTBtXxcvcxJDnhbNYTII/rlTlbBxxGZs6FyER6VUmpps5ZC3dAOOybKIo9hkOsm/9KIwdeF2ZdXVd",
-	"vQHhxbLEbeBk43ozZVSr+5wtabZv++kUHYRiwiznceEvPZWau3RThXM4FLvYvo8zos2gLpw0epFhtSIL",
-	"6Gl40P6D6ch82o7nJasQHNrpXR+ED7UayfF6tDeAUZwQv7bdz7C4mOEE/oNmwChMJ86DFDPQvJF4ELFd",
-	"dTzimsvFG+rUgSABXJamq8K/l6o2nGT/Vzko1kb4YVzv7Vf+eOTdRXzOVeuuRB3gyLjczNmwDze5LIR7",
-	"whsRizBre/vgjNTtH5IDkB5KnmupEiRcflNpI7lNsmFdyCU1y5CKFHOhIEwJUVW3Zy7B1IQC42wipowb",
-	"JtSDTLWClIIHnkqrxw37y0Coh0HA7I93qZ4O/gotG4TfYH8ZEKDk4K+YzIMv6Ct76JnMnnlMqDCdJ1AK",
-	"9g9duhRDOA+DFPs5WcAuk8tu6iZ7uTbJDtdx5yS7xyX3b8As11o6Ho7jMLl4NIc1ZhiqjS67ssZElALv",
-	"Y+CZZ6Wh9X8WZTPLm6LpVtu0aGYpc695FQ314/gL/vJIut6lohUg0xN2NHg25KsMRVGD2XQ71WT5bbuZ",
-	"Ni67oRG1BIGxgxTso/qmcr/q1V/mtSZqQOxHAPUagLIMxKtLynE3i+dHkfk1bfmgfUR9PIPKnkIsthaK",
-	"zXPp3tAeX1fl896jFVSYbu6FSCi9HwUHTeKByuN4QGiF9liFAnmsviZ4CpAiPG2li7M/iBRyFNnHXEG1",
-	"NHiIQDyYXeAx3ydWHbAQpXI3oZRssNJucF9A1HUP3YXHAgcAIEzJ3uWkx+qeXZXTMzniD1Oq9PUf8Sho",
-	"q7VoWwd+0/om8SDW1d+/hX/D5r4XCULun5yxiM+pssXLIBvMrLAO2Eyn98ba31KxQUw4doPvCNUC3ucw",
-	"uU2WCj61qzTgUSQc/87urjJ2+2Bc8jhpetSez/wBGl7rMxe9wAwjf5itejn+d1eovhtcT59CZCg2fWTs",
-	"omOH6jNQMNa3aXC5Ja0DElTNwYX+H6HMbtgQTszKYBhMSkv+u3CNpwymFzzpkpahzb8+FianfCzWh8Ka",
-	"KoF9be8r7NKBtjdOSJloaZogYGARnkrFSKRChbUxKv9ApxY85fTsv2vLwao+wZZD6Wlpy3lZkO4tNXuP",
-	"ttWGwbMKzYjRsaP58eJUhpcqUlvGwDRZKkuFy1OQ1JDHMV78ubRO6NlCsalLrMWcnXTeV2UmvqV614hn",
-	"HFxkPVMOvIqIinh4P06tZeLvLx1gSGzNmLkPqUM3gqVEY7zptf/r9tUVsozjpDO0bYLSuMCQd83BM2TS",
-	"AyBaKuAiAoyaqVR5Jgy6A+WR4txQiRiXxOWcJ1DHK1RfuW/KUfV73NwbVx8ICzH4KLJ0fnQJSbSU/7Ol",
-	"W3EFgwFBfq5FutA57OdTBwVxXuquZkG6rYsI940D7KJU4wHs1QFwoA8oe3bGTbGjh2Kk04NyfV6RDCsa",
-	"BVSaci9yDbVLA/dhubjXtndXCRTCJ7kyeYLzAw1hR+5yxfNsolP578XPy+wNpShV8xAkjuz4C/xsUC+8",
-	"Q0xxy/1VH1I8fVIRd8RdPsQ6GAvUGQOfjH/WO/NpyeWQ5uFkvEAgkjT9jWR6WTSlusuN2AZ/aOfApROc",
-	"dk2ltcv/HKKWWy7gFoQTqAuKWt4mbG2OMSzUwGwIGOwV7jm7yKAI8fh2FJdSsdyILot0aI55IrvTCHIB",
-	"DFW9kFUDAKmLmXPWD48jV/nDnfEQOJz2b0xRR+uCqWhRUV5ybOc1sqOeAkljSRBLl5sQr+FsJGa+JETH",
-	"UZdduuxjag6r/voKKehExIDgwNosRk+F/26s1dj1WcRGAA8CGTCb7JUAIWgpm9ZDj9qxWs8MuWodN9wK",
-	"q8eDfe2Hxi7R0V2Y5K5e9S7TGY8JsOD7foeHU9HvBImOvu93ZmLY7/zBzrqnJ8+E8M7nuDg5bspzhxXu",
-	"631+avM44+lYrAkPXpZfR34J9cP3j0qG8eIvmwgjGDVrl9uEKU9EhcLPp81Req6YGgGODrwA5dzxm9uN",
-	"ha31lVRhnEeCdp/7P+GVd9mbCU95CPUG8IZSz4ts0TjWM8w9gxbKeXoAZwCkALmy+jLUqTAH2AXWzaQN",
-	"cEvLs9VJ43fDb1+wmB6+e3c3FRm/8xtE2lcOv41ej17w06OTs/DV0ZnoDY9ejc6jo5f8JPxWvD6NXvRe",
-	"dIKl70KrdzxJ7P6Y6GTFIy4SIYZ2a3hx+61z0uuen3V73dMOJg76/QaplY+dj5X5gZZxl/I05StLCj4o",
-	"J5VYFY40aMT00k5uWlq+zHJUtn+/vb320FCRNHA4za0AFeK64V5uTvXYOP72J8FjGwKhZ6qOqcuVuewQ",
-	"LirHhSoMtZ6GCe+cclxrQjJpJBJ/ckL+F3BClpiXGgvmzplJK0kfm8cKtqV+3CBGcGDCR3aVWZfBdtca",
-	"80o7Yz3WYyaVd2Rk6oDLylBlT8EX+YiE7EYZ2dQh/5MoctE333GxWiSFbLSmf1JB/ndRQe5+zjRNiFnL",
-	"A/kr3OPAfd73dgUHy/dT3GW16NGqq1hgfMFbKfQAlct9odSYgn85IZgqu10HZq5C/1C3r24nQqGDQnls",
-	"0vrHKmPclNoM2GCqIzmS9qs6ZQMK8Lp2iss6PcLWKD/HOAf8O8S0oEd8N6Rhgy9/DLZwf+tc2kOyXdJY",
-	"2y0vOei9/bMqbymoMNu85m+RVRODxXU3+6BBtiBL2eq2AT0ZhBj6yutIrnV0GL/Mzl4tDV9UJJEip4li",
-	"yYQbwQbXQkVSjQdfR31JoqNGMrq7z7Z0VVz+naAm/eVc6Q54vS9Xhg9e58ABDl/Bw0z4lZRuqhNg3OIO",
-	"pEymdFn6l+Gc0Uyzm6sfb99+/Pmv6DzdXP34/uqnn4rEELymGac8FA5MUhrg1eyyDw7sjeSGjtvAwRdX",
-	"Ll7x9HW194TA6GFpDB8BQ9yOd9hbaYanuMFutOnADjzk9rmxImPnPCpIahvuo32x4ex8G40i0OZpvmYh",
-	"n4Ovu8WSbe7fOjTpWufWTshEG8J+kKqsJ1wJOeMIAuaAV6yjsIf6k92VQCun/WE84+crr6VCEcByrtxk",
-	"4v0Q1E3CqI3PKtjbsb5aYVVO+0ddZ4/wz7OM4zZYqdk+JBCMZL+K4Y0O70VWwmHLh0mqMx3qmA0mubnv",
-	"PpwMyHG2xj7lnLoz/hvDdJ4leVYmXggYD1Nt7PmP3nZQ4q4tar0m3PSVUBHZdjMZx4wKU+mLgBgFJoNx",
-	"6XZhDLwCUD9ufyFCl3KHEIEuSXUojOmyn3UqMH0Civli4iWAAx/nSUQXjMdxX+E/q3YLDi/wFBTuGcwq",
-	"NVkk1QCam6UyowvyYoxI5etuG125G/YhEvByytr1aBl9VYYMMsIYfyO0pR66hFHe6m000a8TGU7euPHU",
-	"ANLTgIxQAB6TuLyZYh6mOeB1PAg2FJgMXcD/0SRWmFGR2HSV/w0P7whMW+4z8FgsihCm+PDYodBC0N/I",
-	"f2N+QOa//o1hJkyFUBuNN8vmTUebZfMdx/qrjLJJISM4LnsChtYZULVxjlDHZrE8AkFnTwAYvgChbYR0",
-	"/Hchx5NsVT9SPavthP3fHjtxY5UKLgLmkJ+fsffyB4y/IWQkbve6/gx5eI+ANnsN/9zgJr8mxbts+5+g",
-	"w72Q/0PK67uSnmIjHccwobufiNi+nSZe2RykWUsnHympDY3xPBmnPBJ33voIXEN3kIxT+ltGcPno/jSx",
-	"nu1gJa46MUOtjI5FO0fmzCVV3YtUiRiUt33wSCppTyqpsgDtTTglXMNVmXSZSn1FmN8iKdSs7TvDTELD",
-	"lHZKeB/xYTvyax29oQnadNK3k+03Wim4JW1LuN9BU07xw/Q5k+4bwx5kCrBoUx5OpBJPLur7lu1kfoRZ",
-	"mHuRbZREMpIMJgEynoYTazPxGgtACRGBaNqHk1SPUz4FxB9wvXTKYqnu+4pcM9eaNayQMYOjgWVFwUhK",
-	"NKSksUimEDifL1hSbJUhtVPpzxudzFu0o3A8JaRKrgoOVj9KdE0QYMnawaFOJNR4ZZpJ/+3VfIXg3oiZ",
-	"v2IpsnKPH3h6jGfbSgBK5KFvRD1/1nt9Dp54JlLb1L+Om9QvvyfYCqbyqUhl6BZlQSKkMpngkV2r3Nh5",
-	"WbTdcoMXqyvLvIVIPkCzz+MIL6k5azyXB7oXMkKdzElQQDpK5/h/gkrTebZnnYYezJJCI6OwkUZr2Zez",
-	"S/rO81q0oIOsuFh17NWNNQDtdB9cXTyFoeEWfY+WRmkT6jzz8CP/EdtQfBbhHk1m3F/TKaBP58rr/vKe",
-	"+7wy5qNnyvklQZVUoK+SVD7IWMBNv4oClqtYGMMG9qCAZAoo0A4YlT4DEwEcImusCerlTlv57WcRXqn2",
-	"gjI0kXBvCjAy43wqStjhjpiH0CN80j3RIRUlCh2IBBzFVjJXhwrgTWv3u68cKKMsnL94tQyzAFw3V/j4",
-	"6ctz8PHpz5OlWoKlkb9dCTfFDfvH5c9vv//l8qdPbwOoMSnRmy4IU53xINRDp+GQSsrst399//v/fN9Z",
-	"O8zzs8cHdjtBqbS62f68wFKJTNudwrjpsr+hnrpoOh7bSi0AxumrBiab7dNMp/cV83TzjlATf5O13dnO",
-	"oqwJTXbaCyz+6KLGfvP5UFeX3WRcRTyNnDcLwK7uM5GmOgVzHoDhtXIATXXd/TMyuFsnWrEmynp3wj2W",
-	"3V5SvXNEysPGpTqoFRE4nX9XbbD4zFoGOYK979fkuJdxDEwW214Q17N51t0heSBkyl+p5qaAZil47Xwr",
-	"XfardSkmPAE7CLa1NBR4lpm/HWOJjmU43y0w8V7GsUs1aOW6GK/hduKFoeSfGcdk2b1wvwrQsdRyrYe7",
-	"/5vZGkIDkaFRYbxQUNcQ+aaz8rI21o+A3ZcznJHlG4qLi6ypiyLCXLlehZBZZm3b4TzD2nL7S5dhKvUl",
-	"xIsvWFkwPh+pyArHwEWM/vfmwz/6KoaCdyqbzeRUBEWuNZ5zgxCyfAddRoviPgCqRiSvRFdSZVLlBX8i",
-	"z5htvcsu4WdB8QV/OWM94WkmeTzoK8i1xjAXx29IDHQh79Cn23dHrwI2AH7kAbQmAfNwyI04PyMsVPs9",
-	"sP2BetPIqYx52u2rvkLo85ArzB9kpz32s/yB8QyhOjx1ywl8nIiUKvVt/4vJR3yyVGbCsBE3Ga1HpgHG",
-	"yPsg/i5YGn8Xjeqha3sC/CB4hVxiBDrp2UeoX1V3MmDQLKEh2YHYt079DXg2SUU5Q8/qKJH6+Lo0bCqN",
-	"kWocUKTwc4ZrD+0MiA/nB5hanMmSPOLCwdNLtJ6D36yXdzFwaXeO002zAbramNGPytRn+1WF+bFUgf2k",
-	"w2PO1k96C66HR90yH+L0E6ATIryjvaTEDGaw1u7B2doPMSvRzjoCU9zjkGcBt08qcrMV63GtGcplvMYO",
-	"6z3GVrq2bzHBbDisP1JnDHSdNKCI4OqAZxjzLeJTq+jP6wx/uYgE6LE3I54h69wGTLGlnhc0vrArigoH",
-	"VI0EV0IKENWYKyG8F0kWUMIq5J2slYplmuKyB3p59E9+9O/e0euj37+cBOdnf/T73d96R6/tX6e9P/5f",
-	"k8Fd53i+fHz3hr148eI1zj2icmHYAMagRyWNUCszcmo37TQxe8jjwLVakNRCDladba5bmENW9AvPw7UA",
-	"I5tVZvgXVvBPvvRhBvqdi/6imJ5cnJz+s98J+h3UB/CMySKdZ/Apyg186uAfjqIXvRclWAgHF3FyFr7q",
-	"fgvfsisD3zl5fdrtdU+7Jz12xI7Yb73T4595emw7ceFez/7H7trfWb/f7/z49pYdAyzC8Un3xH7CTns9",
-	"dn7W7/zxCBJLUAv/slEnFrvgO7AFDgzIxj5qbnnkZK0+mtswN9nafne54g9cxi04SwCbMiXJrCdTQrsi",
-	"EiFSjdNestMb5bFIPaySNSj8veJIZgsFeJhL5U1RgpaEK1xIrrxgEz3Ds8ZaNga8IENVTyZgmY7pJCYC",
-	"wjwWhonPgCzjUrFSYXSehgLRoEw+GsnQmlAEEgnPEPIMBIW1NSh0HkdsZG0foXQ+nniiXzKV5ni+VPgw",
-	"9pH6fe3nv82cWv+SWkZuXNh9SP/bz6jfZ5N5CVYLeSHtomJl1mRe0J/Dx0+XAr5yG+g0OxrpdMbTaM83",
-	"hiFPAcZUK8Fu31xbXaBEiCAeV5n707gwM0BI6nItS6x1MuThPbM2UTrioQj6Sqf1X+BRlJKR74qdYmky",
-	"23mtfHOtp0K8w+m0Qq7T7DGSTtsZOz12OJUD+lWv5gIRG117gUiE+C9fvnh5oHifvz3cz0UhNIZhDDdZ",
-	"GOmrJpp/jTeF5KbtP3J3adjAZDqBAi/vnQ/gbfazHYq4PgrXytdYxdX1ePDuXBbKIY3SFd9hC7t8jT2G",
-	"QSXhQ++9wGtFmWS1EPKRYJ6rYvAmEHTT2SNkD7EJT6c1Ab6WJL9crUemmu9bItIJT+BE4Apoh+l0hjMN",
-	"+PNLQSCMeWFWX67g2mKOBAJWXHbYQTd/7p929o/dMLxYNVewKSJrfvlg2XPYSjcurZkvCFktne/i3snW",
-	"R8cJdTXUU1EEryjRWiqfK4owlDpXAEIJQZpxqmdddqtZyOMwj7FUO+WZCFhu8FuRHDls/6HIZkIols0K",
-	"lkpTzTVhg6HW2VU02Gss8gamoN2iPHxHzWZAVFxd+IAcQ4NwiUWlTSV1so97HesoumRsxwmNeIvbi/R+",
-	"DRq739rT6ZiHiAwukaslp5C7NGxwg7t9ANYOeBp4TQBuGJQvQsoPuQouBaiCsAyQsEqzMMnh76mYQvZG",
-	"6TAoou5D69AZEY/2eTaA0fbn0dCSabX/QvkVuh1BAuAuEI8fuDyr0+xweKyFQd056PL/4RUtKkt4wSdT",
-	"CwAPvpShYFQFtHxferGCW4oY6ctv2wC/lBaHgG+PeBjaU3JfcLU32Oyla/WrhqytDqYOtpaeYm4mWwJC",
-	"Mguv2QNk7aaws9X5eK7Qs9VeHgbmaGGmapTHwpLCwU5R1MvrK8Arn4vsWUAaLXT16WBpmyPQLmq04y+m",
-	"sgp7RqPddTNsjEi7sARlDhmApr0XczyIVqDPlvEa9kqivdgpZ3uS/Jrnhk67tGpPdHg0VQHPAMJn662+",
-	"y33OzcJWXYvug/LtfXEdRwhmWivxbFO0271u7raPuMNg+3x18u0gcBf7RFC4B0HAbXBmHfNEHoEqbcNC",
-	"f486ujUpuby+ei/mdabzLcTu5m2ZzKuW2h1MGBvXmOckHdm/OaS2a8FGt3b2MzXTUTIOY57ju3+V2eQG",
-	"2eDrZROPGUxdsY/iTTv+Djl84kGkEBhSPu17b2a3cuLalnJaRhTd1cT26ur4y72Yt2pzo3A3M57tSgKs",
-	"E3Cy4SLazxzOF9nMAI4eOSrZNi3oj9CTrZZ4v5rn8VDLe7uORVwcA/N1h9EnuD0I9bScXByLaAyJZRlS",
-	"ADoiZcztopxfyN1KBWBzQ2pXLEg3L+CzGEzforsIzErzGV7QFEW+V7Q2R4AMERW8g1A6UOoCQruryEGe",
-	"RF12qdhE58AGEsbaiMjKqecxxrxfqyIEFeBCUgJqBoqOdhlOjLu/SwUx3UIyMxQERFGBNwaFz/BK9wV8",
-	"755y1T6ZbdhW4VvvUj1tIjTw8K1u/Og1wPvWFDcnqR1CNmfDOd3De+pGqItF3OdViUXw7x9qaic7SgPa",
-	"j1D5FDcW/KmHdsujagEB7QTI2mb34+ZIBTA8gHxvPBnvMCO91eAmdquCDR+ah2ryrt3AQaYDFL7gXswD",
-	"uG66lyoKEh05PscgTPK7UKfCf4DXS3djOfQf0dVx+SPiK7xzO+0O9qL/2O5E+ijUJgtMmNrzqNxEX61K",
-	"/Q9KH5703IeQUxYEwYvzXi84edXrBa/pF/ujd/bq5bfnwcvTs9NXr/Ch3qZ5x7jHh3MHVm03JUhgO7cB",
-	"i1ekTSjqgMBoT67EJ/PVs9LZIdR5JzC8llyT3OyHde4KvjdCXg0ADBjOXRKr1WKMsrOR9QXSdYdzAJqa",
-	"chn7K2PPA0q0VxNu2INIgc1kc3q6T+b5EtPZvh3G6YBZqc25cAAksIYhV8QqVjU7n8FFAIJSjBZp66hW",
-	"dO+BlD3dDcB2O/5if+zZJdlO1jcO/sO0lyP+l/hRad4dZnKZ1wksR0KjBe/U6QMwMGM9luo7FknDh7FV",
-	"GeHErTDhru31roAQSJ7VfQAtX6vny9pN/wwC/tuuy+be5yfzGC3dE8T297Bj2zmWDhPHf84S6kP2tiMU",
-	"pw8Qrg5VlrN6DhK8pyjD2nTVAnDL5ZBZz8Yn+8XExjbYh2NvDctfqE8HZHfDaWmX4G0zgrVDM8K16cDg",
-	"gj8Bx9svLpu0FX/I56rWMb25zfa0ZG846K+f7w3HcRi/h+aw5oghbYGZjCazTsYA+ol0b1Y5gjvEY6up",
-	"5ywVI5Eyh338FZDBPTgRaiTJT+gTUT+Ov+AvDfyiHbjRtt1IT5H93VRAhwKQD50HNhgLOm4rVHMIHCQr",
-	"+VkHlEPvfdE4XIJWxCFxuplQrmMVfHqSNS9LLR+q6yXiOXhuG+qWXVy3X0hJFPeAs4nmU7k2lAzkytph",
-	"4XC8ZV1e018n+nJ61eaCXjmnoGZJQx7HLpoCdU7gcqrIi+Eew/f0LifnGhV54/R926gI89Q+Y9dtKHgq",
-	"Uvjf7/Zf1o7FFc3TuHPROQblSc0vlVOHgHjoMkbpRhQySfEiVaQUXAZkUoc/lGeTFVa1Pasvli9rXQ0g",
-	"+/DmqlI4Vqr+j8wqK50K33FZXOkZ3NHqB5EW0A3mwiFlmsBDipoAKupxVADIXXqjr6lffusPsQ7v/Q0y",
-	"dB7ox5CWVir2RiSTUlNuyy239EarkRxjByi9qHLTzSPreZRgi1d0NMQ2Vvlbb66QUNXA/TRyq1ozako3",
-	"y/Yc+o6gV/AuOsnj2NpNRfPYwMq5XyxqKBKncrwXKYV/C9HBAhXAySk0uHuZ34TB6qwBdzaF2pS/h9da",
-	"K8CfwU+zL8Mb2/K8oQ9Xc53scTIqMh2RA7yEE+JAakZEDIjKSxdnVRLzbKTTyhaJplI1aw5W6BvGx87r",
-	"dE2MAeRlBYIuj4HNPmJTkaUyrGwl6gps+s9HdltotXwSSAXwiZ2gkyu7m+3ChDwDC3Kk06GMItBKKc8E",
-	"4kUIKhnD8sxw7lEkMq3vYp7CRWSuTJ6g+N0JFepIqnEn6ExFNtEIFMvjWM8EvdjDIAUA3pEqHnd+/+P/",
-	"AgAA//8=",
+	"7P0Nd9u4tS+MfxX8dc9aM2klRX6P3dV1rmM7GU8c22M7k9NOciyIhCTWFMASoG1NM//P/izsDZAgBUqk",
+	"bE/bdfus89xmLBLEy8Z+37/9j04gZongjCvZOfhHZ8poyFL458kNnej/DZkM0ihRkeCdg87NlJF7lspI",
+	"cCLGRE0ZEaO/sUCRsUjJ6bj3kapg2ienigRTyidMkocp4+yepe7D5rd+p9uRwZTNqP6Smiesc9CRKo34",
+	"pPPbb791OwlN6YwpM6UjwcfR5DT0T+v02M4ogOeISIlkQcqU/gx7pLMk1uMPwp1gf7zBejvBgPa2gwHr",
+	"7YeDcW97tDveGm/QvWBjo9PtRHrchKppp9vhdKbfDOz3u52U/T2LUhZ2DlSaMXcVY5HOqOocdLIs0k9W",
+	"V9XtHGWpFKl/EUPOHhU+MLTLSVJ2H4lMkoROWN9O7e8ZS+fO3HBQdyYz+njG+ERNOwebg4FvJsfp/Crj",
+	"izM5mrLgDr6t18mkIppMYqZYPCeUhyRlMhE8JFSSTGY07pJRpohUImWECzWN+KRP9Hr+nglFu0RPUnYJ",
+	"DcOUSckkDHIv4mym/50yEugvMhhQTdkc/sbFQ5+czuik8ryaUkVCoT9E2GMklXmasDQVaZeMWEAzyXCg",
+	"gHIyYiRIGVUsJCM21nMsSLFuP0PcGnc/QzamWaw6B2MaS5bv50iImFEOG3oaslkiFOPB/AObL27sR3rH",
+	"JIkUkXTMiBIkZQmjiqhpJO1e5zPCy1hMyRm8p0evO+udnW5nFnH73xu+kz8dw0X1zxAvEVxRIng8J1Hp",
+	"pksVxTGZwlFFkmhGUT9nwxGWEubKyWoaqLv2kf7xO0lOj8vXnO3QN8FuuN3bG29u9LZHW/u9fX3X34Rb",
+	"o126M97Y3NvxX/PIfO5pt/xUyoyltbOGXz3T3mP7o41gO+zt0K03ve3xYLe3vxnu9dggeDPeHW3RnY39",
+	"mmnbDz5t3h/YvG7Sd2z+nSRBHDGuFiZOtzfCXfZm3Nsa7W32toP9nd4bNqC9vfF+uBnsjDZ2t7b9E7+D",
+	"Lz5t1md0xOJrFrNA+VjrhaZiJF9JHiI11fQsGYn1a7JLIg4E/iEbsZQzxSSRZiwi51zRx8pak+TPD2zU",
+	"VRFL9bvfj1PBVZeMaHD3qvv/CyinwEt8jCUuzbTmWmwM/Az7LJpFyn84M/oYzbIZ4dlsxFItOyLFZhKZ",
+	"jMpSXsfpYhjTy+g24HbiwHZSs4ib/8wnGHHFJiyFGV6KsI58EhF6CH60F+6Pt+hmb2M7eNPbZoNR7814",
+	"V9P/RrDH9jfDrcGWn24S+NTT6OaapfdRwA6DQGRc1c1c4lOE4mOeVQzCvdHOeCvo7bM3273tjc3dHt0K",
+	"3/SC3fHGaJMN9rd39vyrkNUZPHVBUitnl6lQIhDx4nqG00ze9e83hn1ySEapeJAs1VJSS1PJeEiGh5ma",
+	"ijT6leo3hl0ihZZYNAwloVqj0oL/nsYZOyA42IjRlKX9IRmLOBYPWszOSaQ07d0xXt4o8/U6eXHNgt5n",
+	"NroWwR1TvXwVdddkd+vNtm8Xbhin9cep4FfPKW6NN4JNus96u6NB2NsOdnZ6+3SP9TbDN+PBaDfYYNs1",
+	"PEzZDz7t9D5JOmHvzGPVqf94fXHe1VptIGYz2pNMa8daqYHDkOT7q3dHZHvjzeBV3VU3E/De9c7fpND6",
+	"DuP6cv9i/zOQ952v9VNNxazmyiiaKqvBqmjGSKr1iS5JRcZDFpJQPHDNnPTvU5GlfXKMUzmAP5XeD7I0",
+	"1TJnJriaaob76eaofHKbg83d3mCrN9i4GQwO4P/+WrcJes7eYwmpYj091/qzATnjXzEwdvIwFZLZE6FG",
+	"1ZykIktkn1wZ0kARBH99O/8zvLggYJaJj7r7sLu1WpmCZVyyNBI1tyOGt/XWMxpMtYYqUhXxCdFsPr2n",
+	"cZ8c0zkuLtT/KM7DN+EEP+WnOSUUjR2i04TQ6XZCqgfAH+uJ70b4F6CZmIfw2GMQZzK6Z2jBGDLMkiVE",
+	"6IxkSRCe8pPe5krSU2I9wqvXIzPp1SKDN+NNujfa6e0Owq3eNtvY7422g93ePt1iG+O9cPBmZ9PPyDL5",
+	"DDrkz2Cp1c0Z7TjPrPc39/e3x2zc293e2elts72tHt3e3uvt7o+DzTHb2nuzveuf9b394NPm/XkaBdMj",
+	"wRWNOKux0AP783cSzFrnVhszKREhWEcztDQpJ4I779Va8Pl33Un/V8rGnYPO/3ldOGpe46/y9bl+Efwk",
+	"aI9LBm6SCy3AT7QtrP9LD8s4iBOaJHEUgFh/Dez94B8Nv+QMCd8rb8shJ1r07O5t76MN3u9oTTAVo5jN",
+	"lswhwSf+2G4udtz6iWhli5jB+3Cw5l099OHlqTHNaRhG+kUaX6YiYamK9P4Z4z5x/vSPDto8SNBVMkoZ",
+	"DbV9YQmuQlbdjvE9HKraO79yCPaYRCmTS4ZYeCWmUn2S9rPlffo8ZWjw3LE5eaCS6Ic1gwSbPwRfHkXt",
+	"rWvZ4yzimQL303pLADODhci0l53vBzZHM+c3ezWa3ILuoiLd/qx+c9nHL8Wpm4l0fcp6cbqFpEJLU08K",
+	"qe0InmlJc+bMT/k1qNyyRlpHYwZSzsgpfaIRN2q67JO3c2LEbbf4XWoFJQpJxlUUa+UevE/34o6FJY68",
+	"t7e3C0Zfvo8RV7taBc6Nwq2NnS39jGsZ7g4WTcMXJ4DK2cGL9SdyFknV8jzAnC79Y9mkDJv5LZ8BTVM6",
+	"X5gmjlU/z8+Rml6DE/sZOdYih4KHi+8UInn3h5vDn3bOfj6/ePd56+1Pm3/5cfv95x93T3bPfr56u/k/",
+	"H/96ebH14aedm09/Pfnx55+2j683fzjsrMUDn4Xn/SvwmMY8pbTrT2Ax2nQHgSrraaRkJrzZ2N/07F6Z",
+	"uZwLxSRwFSFidMAnTCQx65Nz9PBrroFuMrT41VSLW+AN7qd3t32TzsJInXCVrpbEVU9e7pqGOICWXjMa",
+	"MjCMtZ4l0QFS/CoSxlnYJ/prEZMEg1E4hp5u+d7QQIm04bWBZz9EHJ62Jkz5/Dpd0Kg73Y7+CEWXHxch",
+	"8Kbimpln/F84NwRaPB6y+/9r/qsfgDW7+CaGWvxCw/yIe1QK89AZI9pALivmG/ub/UF/s78x8H6qxQ0N",
+	"maKRx4A+hr/LPKYImxUJ3iUyC6YmLISODx6SOOLO8acZ1yKPasW7Tw4VmQmpyPZgf5eM5gqjjI5pZNVs",
+	"wicRfzwgsSS92DfXqBkV3NU7zA8vT0Hg5vsM5/mdcYzB5MFrDxpXSbWq+xjeoNUhUBOqyffIaHZ9cjiS",
+	"2oxFDS8Wkwj8czXfsbS91DQonvzNUnkkuH+C+c+nIZAZRpBCEWQzxitxWuR6l8K7D4ZgcSMWflWO+68d",
+	"e4ZHwEVWrMS96N2cQbiX053P1zpu9/IqR8FTF9SObqcILPti7U21krexCO5YeInOoxZLoUqxWYJZBou6",
+	"YcOrNmNS0gnzGTRzo8ZicFKgeaMZrZe8rcx/bspx3MBGnOfrLmbv29cjmtBRFEd2u6rLs/xjoi9vQDkJ",
+	"BRmxueAh/H0cpVJVEzMS4z3vk0sRGmbPGQsJJYH93JxMmCIUdsr4LvEbU82byjfyl06SRvdRzCYMtBLL",
+	"SHsiQe3ja7cg1IpXMtH7kOq1/O8vtPfroLff+/rH//KeMX08xUEcxSGn4nyfPMH1Q3dZYkzOIp49gqtV",
+	"ZIoMjw4vb4egJgwPz86GZWZzfnJze3j88fS8U5rr94dnZ98OPx2f3tx+f3RxfnN1cfbt6uTw+Nvnq9Ob",
+	"k1ff3p5dHH24vf50fXlyfvzt7eW7b0c/nBx9uLw4Pb+5vTq5vrm4Ovl29MPF5/Nvx4dHt99f/HxydXV6",
+	"fAKD3F6fHF4d/fDq27uLz+cnV9/eXZ/cnB5/O708uv1ej/sN/vzq24fTs7NvZyeH1yffzk7PP/3P7enH",
+	"j59uDt+enXz7qAeFeX+zQ7/69vHD+cXxN70i89Pb03P9saufT49Ovr29ujg8Pjq8vvl2dfj51bfLk6t3",
+	"Hy/Ov12f3Hz/7ujw8tv70+Nvl/ofn06PX327/st1PsrFxc23ox+u9P98vDj+dHby7VwPeHl4dHTz7fLm",
+	"6vDoRI95evHt6uT64tPV0cm3m9OPJ99ubv5ye3Rx/u70PYx3dvH+2+fDDye3h2eHVx9feYlAH3NgDrli",
+	"1yTZxyiOIyQya3F6Dc4Zm4l0/jF6u+rRqoqef8Idw3trWTI9DAKjZ7XQYg9JwJLpY6EcTKJ7JgmFsdDj",
+	"EkkTMA0jeYf6t8msISyWHs31Dr1aixdK8EiJVJZUyF8Kne5gd+/NfunuLnLFyi0EdXWlFMk/nOvAeor+",
+	"fUxVNI4CqtgV4+yBxp6Dd58BYbtKHh4tvrFw1IuPrJxf/u3qkV5+OLom/2djkGvTESeXJx8x2EM5OTk6",
+	"vj6EIxecXPY2d3YxR0pbDCwlmdT2Fo/nuZ8GNKRIwdlLpiShcYypVCRSksVjY225WQMD322CvLWWJKoV",
+	"mzy0KMaEmrBpF3THSAF5ykUyHEWcpvOf4b2VJwQTe+u+8Tz+0mg9T+0dm8va1BdME6FxMqUjpqKAxkSk",
+	"ofHnN9HPcLXGK1Qzl/yK3TVQvc2ARvXGXJZV75zhUy39HlkSPvVI7ltQREELRqVZPJRThSFiSagiG3BF",
+	"Jql4MNk92sSf5ylsqA7hBEpWlvVm1ky+TkAAMd2hOWDUPLP5xYQNMbnU7G6jl8ss3oZm/pydze3NN2+6",
+	"HZ7FMR1p9o7LcJWuw95fUe/64+uvf/jzPwbdzd/+q7PSCYTTQBGFSZaKKPaoumQ013cCrsSISra77fH8",
+	"bO7s1i5zLZf403nLv9a1WudOVGjRJcN6onoXxW332qgTpcTShfQCl8J6/Vva+/Ww99dBb79OtxchTMN5",
+	"bfDfvwx6e1//seUnRwjzemSt/jtJWUxVdM/yEJXIuCKJiLiCDPRIFiGPsbEPYzZWRGRqQXRubq+y8Gq1",
+	"l3yL26qBNzlbQglbJK5Tk7pOqCRjPbK+aKiM9kkeoZZgCmruBc5XqySShzRSLPfH1vgU/EJO7yW83ieH",
+	"cYx/0jdf/00x7t/IFuIPKLFk5rlcIhd/llKKVJHBLuReeRIftelqeDxsVb9sw62gsDb3FQ1dGvuywT3O",
+	"LvTBhYJJOJUpRVLFnPUHG4NNRKj308gJx13hJpY3Cm0VCkZLtjpXrIYkZPRrWYA683NMrRp/im/iXfO5",
+	"JQuoeNSN+trtmFDJ11oV98VdbGYqL+Zew/E/gZrwu8vGFpLuCOt3niDDapb+LHpPM6UGNZg+QZNsSjVL",
+	"00xDdkkYTSIlu2TYG3bJ8HYIjHXYH7o8kZeMI25vO1xyamIQOxub5EP0tqsve8oIHpF57QuHAJGjQH3h",
+	"LVSoIkWpjRM2nXju+RVLYhowFJa2nMKEWkrc3dn6rc293TdLvXdeth44bs7D0BPFcP2gYG6ZxVkRb7gu",
+	"EZxJva1RMDVZlkICozoWwR1LC68fOMOGFT9m4e372lR4FX7HlT5Kd5HHqUh80S5chftkESQqIlS56Jgw",
+	"1SeftWUDvsuulsETpnJ/gV58xMmwsr/VdR+enb3MipFYGpIW4yqdGy3tgjPCZomaE6QhApdCarWHC86e",
+	"mfwYv2/M6k/4/c80LQ+6s7HpHdSfBv0zTSPNliQ6clC5k8aboyWZ7JMbS7dDxu+HJMX9ylW3pjO9Flka",
+	"VPSqLc9cx1ZJbTTwoq7mO3xMbl5c/nWWJDGbMa4008OnrCqRSZZ24ZDBm2VCgYZEQP+VppBFVkh4e29j",
+	"Y1mgod4++d+D7pcvj4NB78uXx83ByuiDb/tgen5FKWVjljIeMHRAIGcqlgSh3lkiUsVCiEGoJaVrKZtE",
+	"UqXzvhPjf43R6o3+5qbPclma9W0SY1aLdnwKnr9nnEl5mYoRKiJxfDHuHPyyOjWTdX77WpW4p2A0jGkU",
+	"y26FxUHmGXhyWAj1NWmo2YASxsUYR8G831ZP5+KcPVzaYJU3oMbUlKVEMtXTtNg7PbZe1h5Qqv7DSM9A",
+	"/1XfmjKvBinPBWHjMQsUUPKQi1vOHm6TNLqXwyL+BDw8Um4mHlammjE4s3nDSClTYH2Y9qA/7DMI9Ar5",
+	"lRBqtSFyjHWyWE5R2fox7LFePxyDEGg2wzmRiEvFaOj/fCKkutZDNqeNH4S485DGVcYloWNl6sOL2el9",
+	"MHTRJ89BQEnKrhVK46fP2KkjLqYCEll/VSqREBlNOI27QEGaJ5gaw0mqGTxWRZh55UHVlaf5PrpncFC2",
+	"YrH4uP6vh6mIGZlkTKoDCBaUiFZPJGT3UQCl2OAqIHIuFZuRQD88jmLFUoxJYOgpkiKGHAjk0ALuTCJC",
+	"WWgmRR7VIpVYt2ozSs0rj2F9cOfM7PQ4Pa3p9AlWFsgueR2ye1iE/sdrOZ1pYpmDm0LL3PoJRc/I1ywb",
+	"8VAkDeeosWktNNIsonRWVLkEXryCs4Q/XwLpNp/kVem1xcmWKlvwXuSZApA4xUnEI+VM8wEVzviBzuVQ",
+	"z5ESGYUsoOmBvo6pvgiYQgwpR7AVQeGbAgbHeMiQzmF2F/xQKWoLz5eRw7WHY4G2C44TasuQKQynKUIK",
+	"R4XGHyc2aCYylWQK+AhwXPuWvZjUpLdXmYsJMVhrQmuk5GaqdyJJYlDahZN/UapZS0QI8/VTIjyaJc9E",
+	"hzf59if6Cc2eJhG3LqZIQmIk0FsWBIyFz8VSpQojvvooPzCW6M3hIU1DEvFEb2XCeHFm5jxCc3Do1zRe",
+	"TAHS80Iv7yHSdg64H8FoKKlNJdu/tNVhxC94wFZP9CjW2nhlprmjDg+5MlWTYqenKnGuJGRIXJVJa/6E",
+	"2aggZSlcK+ev5ropNR/mNUWSDGH6wzoqEsk1iJk6753+DafIeCjL51zkVl6fvj89v9Fq6Sb5PnT5hFFR",
+	"QWW9Pn1/c3L18VVZWcV3yzqp1p3dLJrr0/ev/vsXGxr4/pc/9r7+Av989d9eLVyxdBZxkDwfMWlKW1hn",
+	"YrL6CD8h8IdbuheLiU0gNSlYVuMqSF7fA03seT5VzEpUtrj3i3O8zGMV1mcNssl5sBeLSadbV4xT1n2A",
+	"ceLNhOqcIp8V1xVhYCCvMc2Xxo0KQlUmK1EOPUbpZF73//DL/77+6j8Em2O1UiEpT54Ss+I4zxQo36iu",
+	"Ycew26ZerME9zgojpjwHNFvygtUkFQGTEpVyfGmI6RNgVZcqYqh9GhgO3MLdnZ2tXRNzgUJRGkmTbKwE",
+	"2Rhsv9nZ221sm3+KbZlBYVlu7NRn1PgrPPXt0/97ALZJC8PZtRM331Ts4dwa3hh/+fK4N/76By8dYG3l",
+	"R/DLNHYd/Fy8tNqsfhDpXcQnx1FaMegX6XVlGqaJMaCl/nWZ7/RaUbVOwC6DawbxujTjHJ1WTm2nJ18t",
+	"SEVNfCVIMixSlhEPqjcJ7r21gXx5C3U5b2/9AZ1THsRZaLxxiV5FoAVVq6GPQPjlH2jwXm2urRCzD1Ec",
+	"Nx3H3NSG3/WTRXEa5a3yrc79ojPZlTSVycXkNfYYqSMT0lxc2TjikZy2q47StHHFqPTlxvwgHozcUEyC",
+	"nm6lycNUi4wylT1QzT0tqzaK3wE5MohfYZecIK7WxcVHvQUsBGVAP3VimXc5Ca1t5vaC9hkZtVULMazs",
+	"ATSRQpBaaeeVb7Uh3oqrcPE59ohejaU1s349ubYw1lO6QMN5vUuq/AmwsbQYKizEGsPWUMLKkzAztr7T",
+	"AtoH/z/fzTNLbEOecHJuEPczjZT+rdu5QqbZ6XZOHiPFQj/Cg+fy4pjOCnxX8fj8eq10xxur9b1mKnid",
+	"Mini+34g+Ni1kRe4O0hhSN9sLhpPLw9NbVZZMC7KRZtX33Tk4/PrC1xPWd/wREIko6m2UTyxKTGjEYc7",
+	"iE5s1DS0mmleqg0KQoKQN+nstv/1+1967n/+ofRjjR2wTG34zX/4ZgPaxUVrGETzogUI6a4Y4X/d6INP",
+	"1Wqa5nHMximdQGBljbWGOebjIhsZpwy9kM3CQ/rpcy3VPPkQE4qegVUhxsAGGMU98xYHVXYlx2XEudoX",
+	"zQcbbNdaiYehA5RpzCE0Uzwwc/pNqKPhIdGTywExvZx7Rh8/2qUvwV1bhbzW7SQC0b4aVcp7NknqHX5q",
+	"YkHzEgJPJsDvEoh/9o9UY8orV75eDLY+6vrPi4ReszRC19NiAj6PVLMsuZI6JThz5O13suKRhoA5m5NA",
+	"zKw7zsRB4giBUxcv2O8c+lxm8HjCkq0ie88Zh3tCQKxlzMpEICH9gS8YH+h/1+r9xILftg8kPX+k5/nC",
+	"MC8e+dDmEQaNHec01ncXmD3PHYF4uvO/blbP6qxf7aNv4Fd/mnv6WT3H/zxfrn+jHJ/si7hDX8QZudz9",
+	"2Ny9aMRfF7Uf1ARKo+V1jw49WflfWcrXep3sOJJ3a9ozi+UURkn0OiWwAsonk2Qu6EvQ3assGPiaC2yD",
+	"25V/a8miz5nSG9lWDW0CegJhNghkpmwcPRq8ywrgyaC/u90f9Ddfb2777tOEKvZA52VUFvvSxhPARGY0",
+	"KA862DywqJLwfxsNISzMThRTxbGXbHkTTIeFMhwRWg1ML60IwAOeAGcslF2z4QWOv74U4DkT8T0LvRA8",
+	"0T07ZjSMI84c9LNFoydgyXR1GXBepP2bg1rQwq1StY08PASKtNuOCDfbNxiXhQ9rhcOnqEgIuSx0lQXC",
+	"GpsU1WXDaUP0khmftHyvLYyGvvkJ4w7uS4MXpkKqwziisoUp9IN9x7dnesBattfw8tUr7gU3anCslndp",
+	"fhvTAFJg/SypwGoHi8c+3CefS/dIa3dYZMBoGkcsLR51rCVICk8Z+EMahnT0HczSYHX5xlX+oE8xbqEO",
+	"dzsySKkKpu8RlmF5xRHagOYNAELoOpm1CFQyg5YamEOutV6IAZcyce6jVGU0JjMaTCPOymlZTr5Snm9i",
+	"6uy8Wyans+voV2ZQJby+cuUJcxin9wG50+qwzQ8y8cM+OeWBmMHv9ifEsQH3v+CEckzvAUAbcsUCpnW1",
+	"SOUB4BRyGob6P4dEQmKJwCQ/3IpIYYLQQyRZn7wzAaeDEl4txIj+hDPU8jEWJls9zXjR1eW94OwAMxxz",
+	"wkOqg0wr/WJIFS1C00DC2DQmETgVKsnEZPfb+EARFbB70el27Dw73Y7+rLfyS85loOLmXOQanvexkBbY",
+	"PyUl/n1KA4OovVRYKdGGAWOVUA7juxg1K6qPbGVB3vAI3fWzSEo4MpTTIJuBoPQJS6cmHn+KICURicbS",
+	"W57mCVTkhVK6n80u7lk6ZTSsvRSmc09b+Yh6+2oMTT/ykiOTSrEjw8gWZl6weSvOjX5RUhqKxVQZ4Sqa",
+	"WKJ6Xav2LmnOHtWlD8P91FboJimTjBvcV0wNhm2A6l2aTjARFdGpLYA0Zp4xaaQPe1Qk0fwDc9P0nb4U",
+	"4RCJJGdlKbuPXOAptL0TQzErr1IifOC2h3GMqcZmUM1GIBSMU4F8iaEpfSrwCdgDukPuWQ551zRVx1GD",
+	"PcwBWZz+1VdO4Eypi7M2Kb73DAulczQyyK62kmsOd+uOiwciRY7hW678Wc2JFmaKp7E4zfd+gIzSnDKp",
+	"lQgoZdSkEYcszc+3oVYB+9CULi3hWUHsQODYBnK2OgBBimEmi2qAvvRhn5xpus7fBD8xoCHfs5TG+cdk",
+	"QeZ0QiOetwQCAsrJWQlARzPTVI2WX+FN+WEYMl/CBAy3a2uCoVZUwQiAi6L1RVCLwiiFbkPzRVsLHjCe",
+	"j6U1ZvY5N4BRngoAIOg9QwWigCsoqMu64ACrADfe+OvmTiFBC59OXXSkVpMvPBkLcDI23dMmhyKf138G",
+	"zypsdL9p/pn5jve4I3m3bu5ZymiIOpnZSkhDszOrAHhUyuhxPXluXK6Je7Uqu4Eem4UWYON2i3ihCoo0",
+	"h7Jwix0A3CpPVPwTGZqPD0Fnh4Yvjpbfr8ubaZN3BnvV8FnYzTaD4/avk4lWxg0qFlWahJ19/qEaQkqz",
+	"ZukO3oRZdh8FkGCi7U3MC0PQOdASuwiom3dSAf2qYJRSkwGoj1C9CtgBUCMCo7IwbxxIFYkZlYoMZxE/",
+	"vKcRlOrb5paSobgEnpGbQ9ZAM8PqqSy+vaFpDXpszBjlef20WUJkgZ7NfJANgfu50GppkmhZI0jIYgZb",
+	"YeqiQgYZ4VnKPAhnse0BVO3X06YTD/ycL6g02uZC7N8N/q/GLywN7CWc1CRntIGXQODX2s5uZv9NI7ER",
+	"g9SHkBg3xkygX8OBu0sZwHE3ZvgO8qzPZaaX1DKDktF7/U9v+uSM8jkuSxu/FQuc0Bhy8Yp8ShASIbNW",
+	"OzphyENhVrmqnSe11kkCqf/1kqXY16zmMb3hq1YDGik8WTMTsWJP8msLFiY87R/Jr9WXZwNJZUsAe8uu",
+	"KhvnrollrpmgWAlWIx0dEC4sG0Ggo/L8rEyFx9FXYd5cnc1oTdH80H0nXCzY7GR+NAXh2iPv5pfT3Yna",
+	"i3+ZtcXI8eYobXeXHi06hFQhK/RB9Dtl1rYqp8lL+fkMNpfPQIzBsjWC61nm4xDhqhC+SBa5IswhT8Ge",
+	"a9ZiElrQSYcqsbajc1Yj+6QQ8yi+8NpoUwY6L9QARi2c/Ymj6bc0MIz1YMzsOHadpk61Y0A5kVOaMgu+",
+	"hup0qf93xRdrCiwLfwLWT6M1gzvlfMtsf5+cgPWamc6VpULBBWmNVkjDPIUcQ8zqtPh2JQfYw4AKl7CH",
+	"JDNjqRY7qWc9FXHYJ28RxDtSXZKkYpLSmcyNTqiNIifnF9eXR6BZnxz/9OnixjKjksa80OgHVR1jH9jv",
+	"5laZPp4pjcdlT7s1Hm0ZHNChxEP1Kum5zrK77d6k3b29vc2N3ZXNYheJNIcyaY2nvAidh3DmgNY0YuAK",
+	"uLeILH3yAbDuClxLk+YsxsVD8IsLc1ep7MlDdPVGkoX06y9qh4vlMP8ccDnIAxtHj4sLucwgvQ56G+fV",
+	"dXdsvqqwDBO7b786Gd41pWUy7zi0bAuLJv7Lt7CGoH6m7XmepYE+gaQYFgFDHoK9MwQIeYi0LBJFkzAr",
+	"4I8ViD2e5HMAL1qSv/lnSN9clYteLf4q3F+aUO4j9qAvN/rkvnS+n0ZhyPirL51+tZjXh7XUNFn95N42",
+	"/mu+/9dixhDp3HhRE2jho2edA6150gZaaH9NW7u07n9SW+cEjUkfk5iaAiYAHZCMK8YD1l/V6mXlTNOa",
+	"UjDjNJL4Ra0PPYjUxIJyeYMgovGciEqz5iIo1yDlxDg28mnnk4KGKrW08eKYjUiBLwbZCMNfq5RRDwTY",
+	"Ndi6PWi5w/SDmMGMEVLLUuGHPPsZ+TqV5Mfri/M/kaGc84CFQzAic49ucQeKw4JhDgg+/4XrTxyQf/z2",
+	"hQOu4ALFvGM8YOvlV9WBhR6xZJojOOSyFRI+URqBnWJTtZtnzDc1JVcakbnRt7RIQoQMA3K/dTsZT1Jx",
+	"z/hKixhngZqoiRASNU1FNvFsiY36oPpfGNOO2wyUT6Mka9IYj/urfYvWtCzOKbce84X4aBhoYR27EOZ3",
+	"Ki/G49Vay19EZtwPNGREZimrpIsZ5KtEPGAhdROrphGwdVW6j9ECo3DpcmBjbrBcCs+1AXmKLNS8VwdU",
+	"tdk95kfAnmCPqk8+yfyPbwHyE5zfBhXU/NAnawvqzd3Nje1tX/NF95tVJMXt/R2/ArcaK34SldP/B92V",
+	"OU5QtuKiNZdM8O3N/e393b3N/e3uqt4uzfGhE5ZCJoTAokYRKBr/iQwGgwEEI4WUkQGMag9LXnBfKBul",
+	"SQI1o0/I1M7a7ynYwUDO4oHLp+1sNYNXr9PLMVLGwo/inq2VMgqTRR8p6HROctPCFUtE2FgHapjN5tYd",
+	"tkv6EVo4nNfHxjQbU8IJTuvVPogsDslIW89TFmYxCwkXD6tDibjyUmqLMwF3vbUndG6uSQum3rZwUz9/",
+	"yVJLC63rPZuXmsInfHqcCFnDA+TO8a0waHBQ5xVTYlpesV2I7wTeX10eXYpUrXFFUifSNmU0VlNi+orq",
+	"Sz+5ujwi3w8naRL08df+/Ub/B/jX8FU3hyu7Obv23ad0ZeckPetz4DFO01ufjbqKgFO/4v+e8rb1+ZdO",
+	"KpBx6ebqVHGvaBwTzQd5AGA4WBKl/4rI3TMGyDjGWWI9wTL6lflL+xu3BY5+ZasyfEE/tBiQlE/65DwP",
+	"MRQLQDg9gKzDgBE6dEqa/lYlPrjSzebLT9Az9h5NxqS6Nl/yazUZV47n946lnMVODkCfXGrlM0stasCU",
+	"pix/HDBttL5lOpTrF6cZD1MWqqnJZ0hYGph2oAtgOnbsRfiKVSpDJNZ/txn2TZMxnjqHT3L9GbiAO0tJ",
+	"1eLeFAr6wimDtn6HcDAjFtAMYawjLrPxOAqg7M64mhHayOCApf40qjbh7co++LF7luL1/HBzc/metWfM",
+	"aZ4bSZXFUpQWRzfPZANL3QCwYRr05mCg1YKt/f0+uWLojpe5JTgWcSwefJUwU0bDNpUqel0/wDurK7iT",
+	"xZrDFWrragSL7jrSRf+1ostPlUq8urzTr88mZgVTFtzh5tmorHld/49cHY+tlVLObj4ZTgSkpR8apfc7",
+	"+XGXnefgjf5/6CowOL8swYl6dxBUkpa7J3MMLXue4q5ZVD2TdbNI1YhRVdNYl3KTnogFCpLQEVaHSJOy",
+	"i148SaIJF6k2rlgcFrxxTkKRe3S6BGoxALGJoxwH28ZwDhRw+mPyoPjujM61eSA4I7OIizRv5Mv10WKS",
+	"NrBPmIdHLFaaBzeCtohMs0Wn02pT3Z3xENo3+OXIp6szrXShDWTAkUgKns48XbfsuYSLevD6tW1Junew",
+	"t729VYlCaAHpEK99p6aIchpxtsxnaB8peZ8gxqoPQ+uHB4TGAE8rpO2MbKqKUgAXNewH3Xidtilby9K0",
+	"bzwp9SHmCJsEflXuBz2loQEkDjHyB5gZWk0LgW7sYpvmby+p0CrFs91osMx1XIhtYzRyApBmedN549Z0",
+	"67Zsk4/leyWVSOmEHS4r7z29zCt8QeYWNjgcLxAgk+CjrtT6WqqrsMudRsUuNU4Ao/qgV4ajxsRRWyg3",
+	"tQHk0gd+kOfBVjMkTBddDMrbh4w6Zp1qFjmjTZNje589dTD5/fZyUyHunhbPg47/nOVwFlW0bZFCeZm0",
+	"wddHGigITplGKY8sGHbJUHOA90yZ5kwyZiwxpTaeuKx+aXV9qbg7Mp1sfkP1wSiJq3Qu/ZgmU2cOJf1+",
+	"a7eBlebd6aO6zjqHtkOTU9dV7QlQeAIokVOmreDTqt6q7UuDcE4GlV4rAVWdbue1miWv0c0wr+u80rAf",
+	"zyziFvRhUSEtynvbNyq29bGGA3TzovQc0W8qjPStxfKzFcS1oEovCG+3sWpzoqQFrGA1dgnKcL4636Uu",
+	"Xl4kNE5OL++39a08vbzftVvs56E7W4tM1N2xQW//sPeO9sYH/Rqt9zRkXBl9pIXSyB6TKGVyKXCnEneM",
+	"E/Nkc7zOqCbp+fTYkpN1zdEApG638Mobdq1nShVCpTZOOrDar7IZoXYUfYLF1uc/+5v+sPBmZdnpBzY/",
+	"s7gs1nYpPhBEXme7iFe6x66Eqc5pV1irHz5fmAYNfMfjL66InAqLgjK8hG87OrWgtaARNgOMXKAzPENT",
+	"8zCaeDvPQ0IB/JY72SKePb6ms3B3W6u70djoBy/VN30lui/CkxuVGXLnyZwpLOeczkEJwu5YBoj/AHPn",
+	"beaPKUq2RkXeH6vJ3CDLxXC25eelv39pn7ZAvU85sLwnmL8ULfqVvW3WedV2DnO74qzVyNwDzIvrNtC8",
+	"AE3c7byDQ+h0O8dQF8Mn+u6sWK4vJajYgJx6i1Ls4kbUXsy1kHwt+jXSHGAhYKSgAquMfmrA0ICcC16u",
+	"R9Wq5oQpmIdHoQxmYTvYx6LrYdv3WuJLSqZkk95n5ZZjbic0kZYboUFGNFxWk5itlUXX6bAWilotxtdq",
+	"PC4vIVZoB+m6JWsv3diXbMhnRzzM1HQ1hIrzrPMutkP2nHCuEVs0CDiwWEwi7qjGIp3pZ/7/r/sh9Ex9",
+	"bVKV/yYF75KMhyzN26cPzTP4iH4Cs2CdV4aY2Ya1//Ct3Fq1Ey7YmZEGmWRhUe0nuOm/ZERBJAnlgs9n",
+	"ImteJmZDcoVu/WYFfERx5rV86MVzFFENebEcxYpsa89PweUjqm0KR4xxEooHHgsaaumUipkJhZj7ssBi",
+	"0X81zIXOsE8OoRRwbq1/LIKhivzKUtEnh3lrQPuhbpmGEhrcmc49UonUF0YZM1UK3C0KW+yr4yxFCjKm",
+	"aZ+cQ+XKDHv9UU6UUDSGgVqHsbqd4uXVIl8TCeTwhSSmc5bKciMuTA8sNLv2AbUyD3XpqLRdpVn7aOtH",
+	"EfEbbVk9xWJrZokp+5mqKwT5XJdQMs7iGMGJbA3L9Q+Hvc2d3XxfnQiSJWguFY2x0eF3svQEzdRUpJEq",
+	"oRjktexTKqcQgmFpNJ7npmApe7HmruJSVlkn+d6uBVpuxj7ljksqj7EZl5T1UO0Ott+srn8rMm3qc59G",
+	"0MZ5RIM7A9wBFWuwcbGQGFZxtriMxlWY6ZE0GLacPeSZYSuMR58T7QNr60qg8cTVj0/C4+tDL0ZCkN6X",
+	"H9zc2dnY9z56h4bV4t/R0WGHuPhw6X09kyWVXUYT72OPq2XEHXh89cz14zgxHL8LC//q30J0D9R13nqw",
+	"4Qg4OpPEodWGgGr5YDuXz5hKo0AOuwbwA6CH4jk2H9W6NtZ4fswfG8aRtP95Q9MJU9J4ex+m4nB2OuzC",
+	"pzWL/sKxc2jMapwyBZ1RLI3rOl14VSVN1Ayhh3NxA9x1mSp3AzL0J1Nh9YXbZEb9mG2hCwn49vDMLpSd",
+	"OPaPnkP9wObXrK32ccfmzZUPfUVWYWzBgD7iOKMjFh8h3k79JBfA6XkWG+CDOmfHAoMB2AUIeVvYojPz",
+	"F5sHZmv1sBUstvyb61/QfzDUHx3m1fkURzSxO3e2Dsx/ZaFtluhz967+CqOytT+KJdOPGCXyKBZHLJl+",
+	"J20YCTrrT4VUB1oBa1eGMbVx9JI8qR6TFhfpPY3JiKkHrSDmr0l/UUasl1w7pNY+YwGhIxtao1A57YZw",
+	"Lbq3rbzoFuiDiDxRdLOJFFRd2cxKnFmfDJzWWPAVLX+0URDWwREEQot9PlkiDR9oPoipiAYHS17nDVlR",
+	"oElj5gELXSQ+wkW+xj8VcGz5pCGOljGb71iHnC/nPKhRNxGIY0pDMqPpHQsduEYJwtqDDAaWGaKHJSLE",
+	"pdQUa7j8o3TIHlLKZ+rlMTnIeAuz5bMtVi+y2SrARFoAZbKIUzutT6lEk8e0DTX5bq9q2vvFceSh3A1T",
+	"YSC41uZTVoqY7JS0r82d3Uoe55IMwNrAswkKQ6PXorGlD40JI9Gz6qRKRdzbG/vbWwO3XMDpI7U0bnmm",
+	"jf+1+jBhoRRqmE56SCbvvIEZKTN0IS2mkoADwnXXLMP7bdQyx4cCjxPoFvP+unw7ZFsnAnyguSR3d34l",
+	"aqYZ2zflj8h28pZH5R5HtgVmzukxaVcYOFloZwn8lxY4vFpNrGY2mOwHba3lTedzs83A1kI0cDz3Iju0",
+	"qQwBwNw6DwD8uUiqAQQs80ZewwfZYIgPigsf04Ct4QPQwqf5NIyoeuYprIOWI5KkzSs1pSzFp6uH4u7M",
+	"EpJ8hqatCHWBeKhVaOi127fqkQtZo/WsoqHrSAjVMPXKSXC/xCT4GtENiBxLUupR2SmkwAONVN4WJp9l",
+	"NTPLSJAcVCJHbHYkPM8zd4Mkq0GsKlLtnVUsvI/iLIcqawO/t24v2nIO/urJ3ZQ8dk1ABx/bPX1Jgzvj",
+	"w2/wvGo1umo1ejU/TB+ur2GusyU1R+hPyLc7U6zCXb87W+/1d70ALe+/llgKXjTlpzYu8cPNzWXuJwgj",
+	"CSo9RCkuU0hZY1kd/N9SQ7DOkiqWg9PxgaiKFLIoUZS6LUvQdQFWmzM9dEbCLX0zIBmP9eMpgznGEZ/o",
+	"IWReYYlvvxMGWwo/oq3B3OOBacpt7MKqY9OsrGv3yXuaTQpHF4FVzuur97Bvm59ZmlxMW28q+uTCQuE7",
+	"cPuYeshzFOAKikCp6VrYKpdlreLS1qWhpQ2qVIrC3tQdxDEL8kTkNro65QGL61M+AOwsgnTggMVunM86",
+	"euVDpLRFLi3ZobFdajHkbWG8XlcNFx6irGVNBBDGOvjOxVTqtvciU4GYtSV3UbxVyaWFTXNbN0SLZEuO",
+	"zKYfGPCCef6MiENSab1gh+x0O/a91fUWdoJ1y4Y2Bu31NPQ+qAJ9DHLtQW/TBFWsWn9cuu0v8rZODgI2",
+	"Hqz+2ZMRvLKIQYzLBQveauKGl3tNks3n3rrfvS1fLj68Iq8bDq01BEiTiBByAqVv2CIPMJWvKQmmQshK",
+	"WLV5mMdfk3/IydW7I7KxsblVOHsLZ8EDGy2Cii02ff76/S89868/2D/VZPSuUW9P41gEVLGwTQVO/tJ1",
+	"qVbDY1D8zqVBgUhDwVlNwjr+hoShtQTA3WMPoPH4Ze3qtMnFyIFFN/aYTcqEfaFLjX6ua7LgI0lGTOtL",
+	"Bki4Ncir49M8fH4gskLnXOr+waeaJGRaHzfUn4KLupSQabtRQJs8C69kIUzDfqvmWbU9B83d14bD0eWn",
+	"OjeqNbMtNZJZFqsIi51GuBittgdiNosUgYYvRZq/iPvPXOKU78jSMqci5l0uc3oOSCp449r22GiYOUGj",
+	"asPMleGe1Y19fCmfFl/AJnlafpDTcD6ZrluD5KUFh8/5ypRKvG1VPqnewqMi7aCtstueDa2R35Kye3HX",
+	"0jFX08/CxHciGlvdIuJkyh5pyIJoVmrnWldQa9t1Fmtfla5S2eMXz5qrnulKl3dtgtw5qDFrVZ7kKUI1",
+	"rGu9fCN9XJcnH72cNiiTsV/xqgy8ZLjGWmydiunOp+vsR91G/y508URiMDm3eUvLasQ9X7HpI7S6CenC",
+	"G60CUE7yW9k+bppoZviyZ+Z1W3DNYkCNfkrKQyVdCPM1wJrLuwKqKYtS04iuTw5tjF9BtS4qZwCoUUDi",
+	"9MlQS3boNqIKctd/M3keImTwK0RMaI7z7s7dCWZWlu1vDPAZjExXdTJt6+NozPrkgsdzQk18v9BvQbH9",
+	"wq8zAGs/ILQcvo8hAe5MSAUNB4rfaJpC9An99RA8R0wBqOZOJxHvk3eMB9AyUv+xBL2plTXUZgvszS+8",
+	"AN+EV7HJAZblCiwZz6HUoUJe2LyZkhKICiC5yvMfDrDtqEwg9GCyd6HbY7kJBnY7+8JjwSdYgVHOi/pR",
+	"WCXbVqGYXet0O3qHOghTaRpDwgLg2TwP42uNPfYpCdcQ+M9sx7RV4K3SvAwXG9RbcmgxYXHV+b7npJpn",
+	"ZVt1uDCAIT1tvtQG/n6pEVxjBnvUzWXLvtGPl5P2neQoZN/dTsajv2fM/K7SjHkdAReHmZrmXTPbZMva",
+	"dyxBRvyexlF4a5yTnW7+F7xnzh8mKS39twxEwmDKMkswswefuYX5+igVPn9bOu5VTmCcsY99X5weH53m",
+	"2REvloDxDDWNaxYc/o6pH1jq+pEmScQnzWn6qnipUgjvyOwl/UxrU0wq81ll9xSksFYOuUsQnpb6WRgx",
+	"DHMbny3O9ztJTo9tNjAkjmlLuQL6gkRVqq/fWVk31fbgneF3TIaV/e83/2Zk0SrpqDj2F9e2HWbzYgVM",
+	"xTfWkua/91GVvuddT9E0wJE4iQjz/sJOn0ZTb46WWsfoBlq3Hqd0MmNc2SbHORSAiWkfYuq7NsqS6AOb",
+	"d0zRZbcjojA4tYQko4nWvPCBv+XlPGXDrpSujhNduD2XMQ2wQ9s6oMAm19KiHBDJtAHgQ4Fs74xp6Gat",
+	"9WGuDHMIXgH9xaxeA9BLcj9Ws4bIU5MEvhxFL7yE56DGPcpdEN5GmM/TG8JtJB5JYrpDYHs7Dg3o3UzT",
+	"BwqtnERq0REho+/7o5TK6ZkQyVsa3F2Mx6+6MADW/cPjEyFC8v2RHQiL0V+Bb7qEIPD9uVBgK7wqS5ZT",
+	"B4PyI3Z/+uegRZeQLJ4HS8qS18tjSTVx9rrI1MVic+UF6XhF0/WcdldpMjl3eXGJVvCxFxNol248uI23",
+	"USlt7a2EcDXXyT7uZCNq6oGMQUCNW9IsI2RBFLZjs07YaZGFskd1k86XIvQU0WDTHdSmAsRUabIkpyr/",
+	"hdE0jjSb0S/nwSFs9CXJOGWsOcQPX5ZY5KRiWEH9iZvN6XQ7n2mUo2eMMwl/QwLy2nkFM7aDFQOcQ84O",
+	"/EOh9w1GOxfqRsRaKmKORioe8NMuozu6/FT5S8763D+eJFM2YymNrxFSr/JzB7G5T7m+FTEDh+5lyjQN",
+	"1blYUr1qDEGsvFOa4K/M8xCFEylr/OI1PF2Xh9ItrsbS+9ZEO6nwjn+N7gMr+O/yZgALu9+2lmYOLi5b",
+	"1BRMhWTYvMbwHEkknZOphdeE9ELsbjSOYsVSwh6DOAtZ+Ces+bRantRqnvHqInxEDODiacYtUIVIwzw1",
+	"Rlr0VYMIlDtjLdwlDG4lG2JRmAmA+DSzqNMr8WIt4mnAanL5a7gUONuyWK8TR3VxsG2+ZRW03niK9Qzz",
+	"Lagpi6PBnb7UNbPBdCcXbTtIsnajf3Q6Yzb5gO3n3/QbnFGt9Z3R4K7VpTDvnectXvyJRUUhE0gI6DFe",
+	"0HQuElbM1xVQ9yx9F9XJVtsNmKYTi8kL2WGo2dNRzAopJMamRK6ca2iJO2bGG7LoJ4aL43E6x7FtB9t4",
+	"941yvJScbVoHKtQihT9Y/3arb+XyatnnDFAyRHcKB7U0gaZW3ysk4jL6pQRc0WXdOS9vUGaM5h+GVi4f",
+	"6R27EmJWE3Wf0ThmUpWaEBd0gM1gtHpCGMfuYJZqsAhjTh5YyrAjvT6DQ9vuAuxhRHeTqmivn8fFbCt9",
+	"mjJrCTRGzSmJx1WR0+KiLBU111a6txQ0C2mB0u2wTmduMbChq3Gk+uRMPDAbSDQhMKVYinIl45jkBRAg",
+	"zjWlnNB7pjUhI0oMhGqcSeWD2o7ZWL1LWQ1jMszBtrfSh1x0vwiSDISWMeeoAbaJZJHvCQouqpYyr5/m",
+	"Djlzwv6uDTrAZPEW5cDTR2KW0LSuW39hJThbCEQXmPf8xC8Ai28FW9ZWBfZOl6Z/Wh04WEq5Ni/0NtTc",
+	"JDpj/m3yLdwO+BY+6h8RTsQ9/nI+uCuuM6n3WUa/MlAu4hA4hpbupitcgynBKdWsTV8OdwaeATz5FsXJ",
+	"lo5jYfXV/e0WhGun5b27rZVjAMKgeW3rMh5z6Dz6TICYgE4o+JUtH3jKYBPGWZHvsezWIPyE9EKzr4nK",
+	"uGYYrG1UuVVPo2Q1YvalCK/1YyYrMZNNXsAHlwW98kxB50zKeWgwue6ypg+XIlwr4LU+Qf/LHEZNxyf9",
+	"W81OvbxH7UV9adYT7jhVLhkP0alyrWgOb5q3M75GDHTgoznY6ScOzRzgHYFxH/PPGl/OpQivmEWZXGwM",
+	"Ct7r5nuUO7ztDakChFd3LxQzGvHr9tXczosRn7RKar2vLWFBF51pZlxpUCFGgDVSyqqXxbmk+blI51zG",
+	"9lxkcRoTwf3pE2Xu3aA4FvzcVysQfpc5OBc667St+XGrfMxu2Xpr04KmYdF4GxwE63ws4ZUO/O4sKIlc",
+	"7FPWrLsJHumTAQNKEgCpr+teLmeiNayhrpfdBQcNM4lNNpWZsVYCu0TRO8bJaO40ATqyfe8wjmUAKtH9",
+	"7Iu11LYMTrJzypsACuhRvTAF1Y5qgOnK9aAIALAGJkSQZNeK0XjJ1GBaOanaKTmIB2BCoCdBCfDgjTJV",
+	"gzzgqr7PMP0wknf6Mq/bGc++f5EYalt3kM9ppNhTZgEDPGkakyb5yG6bx6Jj0hJsUm8kskqXmWQAMBzE",
+	"GQKVmuKcKaPhGqdqwE6uEChk3V0tj3KciuTpo0CC4dOHWYbP0Gicm5RyOYvUE/fGDvPEzbHDPHV37Djr",
+	"b09TkVgjdXIe7afBumOsoRI/CdacYe0m1O1yzSFWeaKXxy3wLD8PqpOsObZ7u+YZKLuXZzeX+hiBWyyg",
+	"nIwcjMdoXMq1wagSZ/3FbGZP5wU78aLl5PXp+w+nZ2ferpP4fJdIAwl3ffr+h0+XRKRko/K5rc1y8vT1",
+	"6ftX//3LYe+vg97+1z9+/8sfe19/gX96E6d/q9lnY/y1sWIDpQmN0TCOeENwRb2TBlvRwU9chuAFrlWs",
+	"gihUMnC9Mh7arh0R9vSQpR55Wxs7W7uD1YDDTzGjWnZYCrk8atTY5fj8umjrEnJ5KeIo8IRZhsdIXEME",
+	"LQDKtu0QS9qPqYLhptegGJNhPplhnwzPBWfDA6Rw7yNurbIh6G7nvM5UYtUUgJpaF+dI7xhLcpTfuSkS",
+	"EZmSUQiTMbCbeo6ElmpmS05Wi69ocrnyXsLfWdAGdyX67RxKqNFC3tdlUbm46u7kgK8oKNCFzbWoj+6c",
+	"qdTmmF6xshFvswr9941yy7TNEqT2zs7W7ioCH8v3qciSJqgQiF2khMX2imO772TE9C3GHueVmwhVSvlN",
+	"LEp8DIa8GaGyCn0xFyVujgy5ub+9v7u3ub+9SgxPbUu3Fq3+izZwywtCfit6mvl3D3CNXHkClp1BgZXF",
+	"nSx+1QafOdwFoIjexjNDRUQ8Ukcl9lbB7S3O0Xb4g1AizRsiQI5BF7MsTPYf42G3CFCYR2zfbXKDvUwj",
+	"NbWtboC5J8DAyPAwfqBzOcSm7VHIApoaiCgAnl3o02j6N5pHsYsMOqOQ3uwYhUQorGUzMSigN8Iih7LT",
+	"q4TUDZtwCvV/isz0gW7suhRuYPfuImM2PklC7CxSWOOknqv8wcJ3UgiGFW86DxewCAZaeNmr18WT+r3p",
+	"7Dr6lX1cimkA4ciwMORKbL4EZwBW+euQ3b+W09kC45vSeOzcnDIH9+LJbuzu7e1tbqzkiHIuAxU35xfX",
+	"8PxqZqFYOos4aLTvUxqwS5ZGIvS2RnC5eKV1p7+vh4rNOBBtexfxSE590ddc3yo6IzCDd2rSS0zY34Ei",
+	"hmj7q1Xak3dehrm38dL/jMUHK3zPVazAij9uWSIaBoCeDuGpBbNN+jIwICaROeKglkSqT64hfGvEIPZ4",
+	"AWUr0kIz4mQG0IaF16maa7vEEWbVCfQgmhngTQhiEdw1Tz4dCeEtsEI8gnFksj4ARbTwQlrmXfJDagmP",
+	"wUk/cMATgxLSF8MBZJTG4x1H8q52qESsBEEqwcBW6RDa1Zrt7JoilRJt4lyX0GXWFqGZLmtJjeRgQRyN",
+	"vovZPN/lUL6VRqqD/u52f9DffInzy7y7XosVpJfAHpOYIteEagNAJGZluPmmedQmCPS+baimdTlM6s97",
+	"s43v6KKWDG90CXsMWKKIVs3cJ0qpclarqcPb/0+tzfJg0qJEFGNVE0N5oPli6pKSNFeNI76SPm7sc/+m",
+	"lTf17bpslY3nfvlAk1x+mG9eDUtcq9iykkHRADrkzcb+5lotYZxPFX1h8g6HkD/2QOdNO7y0SOCwDW/a",
+	"NhHwbbJRuZ7UUt9hVpqJzLDjkbd9PiqFp+Gwa9s36n9hBzX9ryQVf4NMXtNqCcAljqPU1wO1kb8MvVTv",
+	"ohj3y4636rUT+1zLVJl8/h5wZeheCq5NqbVqGhNboGmYchilkIo875PTcf4Q2EWUJFRNK2YqaKDNLc9L",
+	"nJtpz9DCOYnH03Kn7UmvAe1EZ3U8QbR2+CfZRY7P54VaX6Oed2mhrmyW9pr7H/0ggf4sqvJq7PdWli4K",
+	"Ef8OOVYifgLqlX69Pf7rwul61B4Lyehg/GGegyDJdC6jgMZYvIIKBCge0HazwHU04r9wUXZLSSmuIdzf",
+	"WJVIW56zfy9SdY4vu0gTbwZvqg7enVXujMtUjFjrevhgyoK7XPlLWQLUZXpULTay9jJ69sgCzdCnSiXv",
+	"kberINFLM5x9kibBUJuUnCNTkmQirGMYbRfxwK394kFQflydlPiDEHdHYjajHBIAteaZpexmmjI5FXFY",
+	"9rt4O89SPsftQKWLpOLBOqpAkS15Rt7sbq8OKul1r8yPuLo80lsFbmbcwJVLvbm51I8Z325E42MW07nP",
+	"wzRYMmV/PLvWWbUxaLt8yLGT0n8GG63PwKTs2Q5nG6DdgsqeYRPWOLpnXBvAib4Ksv15Gapdzf/yS9vM",
+	"3VdlVBP9HMGt9rbNihxrxC32w1IAvTrHb5dfoorvbrfBgqMZE5nyHne7zfOqnKkYxWzWOm7vK/s41CcN",
+	"/LwoovBZsyWbkQt1OxYZ96YohkzRKC4D/CDAO9ijGIOvwR+B0tAaVwxVeVwPHjN6sz5C44DFbakApCUs",
+	"6OcezX7RgM1r5EIVQh1MiPkZoJHQnY7B4O8kiQUa9rnRcnrc93dhsh6qfIbbg20/Bam40sP+XCjyrm7X",
+	"8Q/u45CAejCKKb9b3cx4Dmhn+NF8ml2kma9+EkQdXeuqrYXjWAtBU96HZ+mE8ESaV/6xx9wGisDxM4Sn",
+	"8871inHlt2qUSdp1430YzW1Kc4cLMzsgwwiMLq1J6v81chX+ZPxmYJPZjoL6P3KCg264YJ/2cf6O6dsf",
+	"2mJoOmPguoGGuvj4wtPDSsrKxqYPCGuWX3ebIDPY3d7ulGKeg//+ZdDb+/qPrd+8AU595ZZcxpTFVEX3",
+	"eSQabFYC/QkqM9zZ2FyBC1ZN49JfXkJ3TZqdLCAUmTQYyGFF4jXB8xr1a8G2RqVLE698LlsaBmtuIJRu",
+	"3ULA7LkNUJ/s+SkTiq4R+4mx0TTsvy2kH0Dt9YO0KKaeAA7eMG9Btf3JmoHGGy/75CRvbmqcrUtims2S",
+	"4fFs/TF+/QNGy2GHy5kYG6UuoU2+1u089iaip//ak3dR0hMJbnMPbpY2aNC79tgTswgAM+Zm33/rrt3N",
+	"9M3AN9EGOwMQZ2WJtjlov8GlxqjF7u1uvdlea1qWGMrDtZ9XIsKnL84F9/JkuUSTKVSbm6dMsAJ75JgW",
+	"BX1yKcK8Ih7eSIsX9FPsPgqK+let7puic/NODLXV1btQXYyzkt6G27qpBEYGapC8ZCnqt567eXlqtSWp",
+	"1XHT17BP3map/pPJBFUP0N7dQDJofpAyzWcQK9oO8MT7tKJXxHW1PQQgAJNT05jR4VqcPeSF/ICEDDyr",
+	"a3qPbAzAbIJUnkSE1XSs9kT8ND4gOU3kVPgCNtf2Jyfvrz4HruEW4zjvK/d3c02m4qQ9PGFWi6nheT9E",
+	"05zCtQbsN921uPvo8JSuI5dyDui7GM7V/1onSzEQsb5Edbvpm7/4u+lnHJ8LsbEWUwa43SiIskjtMlQe",
+	"SWKcov8RzHmN1X+k63+k63+k67+9dP2PiKz1LoJU+iSfIJI0z30w7taIk0yyPvkkmSVMOhIQjYWnDXaN",
+	"JlN9h1jYJzfTyKTzQ8MLCbSB8/M184VvrrJr0Wz9DeCTw6apwHoTqlqE+ZwZyCfVTeOZ+WGG3pMWLtqE",
+	"Svkg0rBZdXomWWrDqCUQ9t1V7pX8zW7xSf9SOHtg4fpdt/7NWytVw44t2iQhrMQ7jJY9i6ceNkyERblD",
+	"4e5e4oOvJtDhrXxIBbpb2njgS/5QbXHkMZX64SIesse63EqJ2VfuiEZljCOpTAkb1Ocs54WxCcz7GNJC",
+	"Z+xSuo3Mv+wWLhlLIc1KlZNunED5UBdv0sy0t4WlaJ4GzURseZgJFzhgVCkLRBpCovM7TQgH7mMPURyb",
+	"MDoNIKsRolR2stXMxQU+ZRqe6P03jvycLuwS6gn3iklwGq+X7bB4EPCTg1NWrB6ti2Z4/qU7tX6ihMvf",
+	"10oWrsjdjd1GKB+OreKmQax68xkdgqsKxBoZIDuNXvSbHCjJGrzutTAGTcFU1plwWY0tXh689AmV9NCW",
+	"k/brlDuDFi+3/+zv61dZdoHXKUJxS0kxRcZXE425vDa/N5NM5vEjCHXlpVILyVRrOQh2SlbA5k6lNmin",
+	"hVUP6l9R6bmxv701cMs8HVWy7kT9R1lzEOU6uSLaiLWIjlTN/3DBLQvvds61fPMK2SsR1yhBCUtnkZSQ",
+	"7gTJLDaedEjuI/YA2PM0hFaEIbtnsT4gQmMpjDsLDRSs05K5YUEOOREP3D46o1yTnz76VHaJ6ceiJTEk",
+	"jGI5LvRfka7qgBMASWu+3Ol2YNhy/xX3Z+/Sbd+adgT+kSaSUBLENJpZWrV9nIgSkPgTMzDAZ1hhSjFt",
+	"doafs20bMUnW+k70O4QmSRwxHxyS/lg59QAKnWWlN1SleZOvN1RqznxVU58q8Lqnwsu4MN2mLqVlFIDB",
+	"5hR9BkijXi+AV+ufBfyUg2HofQLfq4EUNpAMLAYMsbKDoZPEVOlP9xSjK9pgrYym4wnZmZpt9l1nhBOq",
+	"Q8SzgrVpJaILTmTD1NuDhdZLWiwmLO3pYYu2gAsSxjvfUqFti3tyhaPPmL3KScrGLGU8YDIv7kDpYKFd",
+	"y3sRRjLN8i5/K+rl7JPYUxoC+GfRmKloVg/scUimEVf5XHI4ZVv/DthzpqsnAuPzkFCFsHNFHhJWOjrV",
+	"FAiFdorA66CGj0zmA8o9U8UKdVIInOjEBfRgWoTdI7ByPcCArW9dnclJVxdJv6dFZrjb0nZlv3X7LDiJ",
+	"9fmmiLa7/iCup7nIBC2f3DJfMhTmm6MMbYn86dhBEJclxP4uHnDJy1waDBzT6DRzChP/nglFiWRKlvh4",
+	"8WashwpLaY2NHdRZm4yV4oZeZVVe8MZT4o147rbyqMJRoSdpuZbLAsDLHGEIURZczG1EVseOpo1tzSYd",
+	"Tb3u08qK2/IlzcIDc27IgAqUyWrCVX7eBRfAnF4ocBmxuECKQEn0PeiuWsQbnET5CuDpRSJiMZkThBW1",
+	"2BoIV5JXW+RjAR/JRdvQvv2BzYd9cjgeRzxS8zx9FhLcDdi9VtbMNwxJu5PBxDc+f8Bk0bFBIbc6idbQ",
+	"VNRmfM0Jq5/QzJ6L0h/1eotLaWoB7TCQrx8pk6Z/nWjV0kBqmLYpYlzeUpgGnxP1IMwokoTReMxSMprn",
+	"KBjDGX28vmMPnkSyu0pTQbvkTrfj7kCn28HpeNVnOP9KQmiSLCKgrNDIzCyXgOVLZVZXtBHFaZnkrj45",
+	"tgnVG8sYjj+PuqCtJUWehtYBG8XpHgBXpEzasoAA+xVUsJSkNLjrk8+aHLHtuMFjsX1pLEWV1TP9duvN",
+	"bKopwnqcfStXc3geLU0toMG07dwqChdQoKWh8il41bBys8r2NnkEQAmmn4PNPy+X22v+Lsnh5Sm5Y/M8",
+	"xpky4I4h4uro2651lHUaTr5Un+O2/WibmT9LoNdhkFXlbOUTWwtm/XdZmLum1et48QK9CqG/GB56+Ttr",
+	"N8xda8vr97poMtsynNW+OvQOb5u3fsLDQS+zUQyAPQemKn9O7llqkFewhzXEpKM4JlIIDniQpmeZWVbx",
+	"pv7NvtYnV0zpnSl+Bk2jMnqXZFxFcVFZbBwuEB5TMCLDnCf2mERpGUY9n3wn32NoRQjf9cj2BV4dduzG",
+	"rLz2+RG+/FUpqGX9QA1CnjyXP8KMU67bHjRySJhg4ALhfQJEI/Dx39NYVlHz9YljpEt/mYVkzlRjC8QA",
+	"5VxlfK0pN/ahIPrWGtUUdMZUAW6ICgo6zI13LYe6dLIA4SKKMTm9PLJCXDJPKz9fYoNedgWx76vB6Lvt",
+	"ff3D97/0X3/95bD3VwPbV/xT//rqj/+11HtXzaBwP/S/X748Dga9L18eN8Zfvjzujb/+4b+aleDbD/h2",
+	"Hk3MkooeshDSC8I/P7BRtcpnb2H1BpYWIQvxP277rxG40Pz26r+//3Pto5Una3AOb7Ap+XMz/ZfWuDzt",
+	"AYECj6KwXBSeQzYNXm9uN/nC320NTIOMoyWaGg5TntcqDo5n8eIKW/MVmvTlxvgTuIAPbL7WGlB8ylO+",
+	"tAw4Ns5Vy3q02I44sTBx5G0OEtotfrfJGijJI1MrfC/uKsAFe3t7uyvgVX3ez92azJVZpFh4I1btNYjs",
+	"WaRatx1aMM2KCB2GpVzT0f7l+VBS25HFi2slhpW9mOKO46+lsD/5yuEA3lk5CFutWjkyXnjZGA2mLETf",
+	"iFQsseEr0zUoB6g1YQLbxNuAkAOiYgELbxZmeopGJj1KscRTaQC5T2u3R3p6XyUPaBUodwGNYxaSOBrd",
+	"R6lqjhZZ7VtUHn+aybsewNelTCaCm/yoZkOjM6TNgktdfhY71jqoVNgbBh9vOqMqumNxlF4y1UZTa5j8",
+	"gEl5q+yrixDjKDFuI95MVqDl5kgLf1qUlBkL8bO3tvTeE4WeJ+WBjWIccXO6EkxIQs1n2SOW6JDvr94d",
+	"kTe7+1tdstnf7G9UMPuylB9ETI0PQAuXB4JmanoAY0AW0kFpW3w4BIGonTNGznNLxmyIFY9jkZbngs8f",
+	"0MBPYOUtsjbvW0ZTb96Hh2LcdRSDlU7WR02fQLa2tmswKV2MTa0BdjuyUXvN7zLJ0j7pbegtybgR4Its",
+	"a0rTcHnbk57X422Fu92pAJuBBknW6eqrphXGsYx+hS6LIrgzOTr6n/pfcvL3jEGQn0cB/I8YR+AQ5Hot",
+	"WruVkNuqkjQS8A9zdWU0SfKWe1LR4M4bV5Bi7OMVdqcwBEcjCUETRLuHECRNQ9zb5V2EehtNcbxgIl3c",
+	"Z+/5W0jUdUGKBbchMAMth1Z8xCe5wd8nVwwhG0kOMYKIcuTBQJWKFBtVTxkGbDPpo5YgFrKu2a/9GNTj",
+	"wXMYxILMYNvJlE5MiGIR0DQQddnR+hfIaEqx1xMelW2g/Z0kSRoFmETdJ4cjqaUeNm2xYC683C41FNko",
+	"Zr5GukGSHYm0Pt0h30dN75LMslhFSRwhNLSvq1j9p7TO0cLTWBdZgqM/IJST0+MuoYBQjxFKDLp8JzES",
+	"k+8MNB/HZLI8+lgK0Xi8nL7yLoOBYqApyklBftQczNF7H711trfBRtU3XnC7KuCSavrtu02RlrRuq83v",
+	"vWZctXktWQIAZX5AyVXJ6ayoL+ScTTCSHkEDcUbTOGKpRY56oNIg1wE6eUO6KxKIa6d4sdjBpKiKa/YV",
+	"JWpgnnlRmmEYBqAhx5mM7llzFTJP0m1DSxUODTcQptq1nK10dAvswEPCnpnUEJyHmGrlwRoGZpClKeNB",
+	"XQWT+bUwbaSShErgG9cXZHtzYw+qdsoX+eTTlbdappUxixJufe/6J4noiO38viyVgufN7E0+LMReObk4",
+	"PT4y+ZQvEoMNI0lHMXNjQ46gYzNT8/RcnkRcSdlXOFUqkQevX8diEvG++Xs/QIJfTMKQ6kw/+JRFzyi0",
+	"L/ZDkol4wdTGWX8n8UeT2GsTlkkGvglIFWRQjY8LqZ+Is8G1ntU2ebsyQwJc7WXRZ2SOIA9rm81wSGGV",
+	"x1RT+Xq+xtkCjF3I7v9v+chLUYPtUpbF1jNQVKus37XPwVMkgT9arqZtHmLsQXO9S7BsUJhmMlVh21zI",
+	"0WKlm9tvNt/s7+1uDAYb1b3baZehUqaLunN/cX8isNAX8ybq0dfyJbp8ssrA7W94qBihJGhnd6H3N3Ym",
+	"cJmHm/vvaZjQJtNgYY0/ax36Gkyn9u5Jk+SVZ0RRck/TyMBZWqZYQRA0qG4Aqmdx3UCaDe/YfAgavkEZ",
+	"XAbxVq8zA+boOJo0aWP5+0EP6lU1Qh9shC1YazRBgkTe+3McTfS3cJf71RtfCSz0+rdFLNIfq7VldaUw",
+	"hpc2Tl3bheTNGuYkFAxD8uwxkqpIbTdpoEaUdA1ZGVqKZA6l478CBbbeMrrw7oOHLrzXpFmLgX+VGGyL",
+	"RgxyaQebz9O50+Ww3NHEJFM8awpe3nbY2wsIbUuoBiwm5SsSWjknGf1qyzY9pag2y8k6AUF/Qc/c4T2N",
+	"sMlGt3PKP0HfkGMWM/j568ovLwlHmzMr5tY0qwhpcy0dqy2dtAp9FlvstLBDyKPlgMs+b6MZrH79jYBw",
+	"vTi1b6lku9texdqCuDaEZj1sBMzaAHrVfLl+tS+uWRVt7F5Gt8LxPzZKWC6vA3bz0ux/ody+Ns75BdwW",
+	"R8i97v/Rjztt7+yiXPMIm2x0uez0Tfc8h2sqgSTQheJGRnPN4mGqtTwLgntIoKyWT4omKi4GHDG4zY6O",
+	"U0j3HApkZjr6xdEdQ7sgF7kmthVTxSoxpCyJBQ2lb/dqHFSN+/W41GBe7TpHuEgaKM6zNFLzaz0YHvoI",
+	"A1b5v95Zhv/j55sOdvycwTnhc/mo2riztWtH60HT6IO6ObsmU8pDOaV3Tv/XHH982OtBULoXR1IxPszt",
+	"L3IuyJTRkEE3MMm46pOLhPHDy1Oy1R9Y/R8ClVhrGIGany9olqmMxj0FkqG0qN8A3mXs8UcWMH9QPyFZ",
+	"QlO9mIVC+8+4kAgS+7t5JXdepw3lNODYuDg6JQgI0M1/tb2TwbMxS0SqpHmm/4V/4dhdH4IuV++OyP72",
+	"zp7FzMkr6gz2/TAQIRtCJR62rtXat4Msz/RQ3Rx9XMsECagtn/gdFw8c37CN6BCiuf+FD09DNkuEYjyY",
+	"9z6w+ZDMoFV1pIikY7iX2BiEUHJ5cX1zUJRXaV21XHA1EuGcTKJ75qDM2yAyrHf42DPL6+nlyCEEbqRR",
+	"xkNmgSG5ifBEghuEf5WlvE+Gj71AzGaCV4bpWss/FUJ1/YOiKykf9wuvDIzL1Hs9xIaEEZfkYTo3Czct",
+	"2bggC1tmQSPzsb+TxKE2wnjolKZBTobT7+8LN6WOAJNJ4xhOLRSBfE2TqD8Li9nYfsqaSQZxhhExUPug",
+	"t7K+HPcsRdQBxA9IUhZgmThgB+Sbiig3URxjhcpM3DN9E77woX2HaVtOX73hY6/4W49aiPHHnsy4hI4v",
+	"+r9xI00tJ1xmSYbHxfeHmC+wv7e98woHuMbXTR7Bzv72q/4XngP8H3R+yKA1u1lQ56Cz0R/0B2hjMU6T",
+	"qHPQ2eoP+luIFz8FHvi6/8DiuAcU/3qqRzj4R2fis3vOchpZVlwPyULOA/n1t40agZmFXSJFkY5gSb4Q",
+	"Kym7ZzS2df4wgkTzrk/eiRRpU3D2J2B0NpvBygXN7PKj06p/5z1Dn+1FgnWo0PwQczX0SjcHg0qPAfCO",
+	"4Em8/pvpHYlyaKVi634HGKov/FsCRHNc7LKPUF9GYfB/Kp/7a9s1xJVwnYNfvmqNYjaj6dwcHGyz+xmg",
+	"/VhMJhj61mREJxLSMzIUoRXOo0fVXykRzN8e7mTfbo+XatY8rA9sfs3USx6T+ULNAUHNiDZFn/sw3jNT",
+	"55yN4ijAujcMbrI0Gs9tZQvc8b2djb1XLU5mymispr8+61n8YMZ8wZPAT9SdhM1B0VpHDFHP5z6So6Kr",
+	"l/J80DkAi9+x7BBmTKVRIJcegs3GyFmoHXhx/z+a4Vbuv2KP6jWIvUokIpN3tzGjIPs2QGAUx1I1tLwn",
+	"YFb0hI1foP5cx9V6lhnfqsWXKTTRZJmEXjHEuGHanQIkz22+NnCOv7La47hiaBdJa1fbV6jVRMDERoRg",
+	"wzxzuwgNpizVqgAnWv7ixd3d297vku3+Rn/jlSsR9Qe4VthD0zw8FQ+SpWREg7sv3KivAAdpIUJMCqGZ",
+	"RSPZB0dcJqLDfBu05Dc1PnqzvKlJNtT46eqsbNEtC2ppsuv8PWPQaRg9Ok48J7fX0H9VEOCSWNgbj1PD",
+	"G62PI8YVOT3WZwRnUA5qlZeAOpJvtjjOrXH1NZhwk/iWN9PYdB5XwsExMgTipw3AwZhlUqHyOdEqlCa6",
+	"XEX2LtWcll6ye1ivswhP8LXWnfXwNRuSmqtxm6VR4z0ZrHGKoGjTv2c26JOzYrMpVlUuLAKTe+GbtXVv",
+	"vijNXX44OsGLGky1dZKn9+7tbu2+6mqWNhUhud7c2a2bp377Nn976YTdiIpb/vaPbW+PJ/+UqynAZm9H",
+	"LBZ8oomxT84YvYcUT5Fh5lvB8WpwtOoyhr0HA+nJNQdRAqbJF/K1IvW2Bps+D5klVMvCi9tgDCv90pkI",
+	"8u72S5ien/33l0vN59ZIrgH3KWcBSlTycBrphE5Dv5JMzNPqE28OaY7GkEn0N15o6UE2+wPLaYOUAbQD",
+	"jSWZpJqoSkJv24g89zGASGKI3Qa9/kQ6y3vC/XBzc0lGVEbBF66nqF8yNvgX/oVfMpHErEijh+RNI/dQ",
+	"Kjs7UyTZAwiOTWyaCofQKyh51j4NQ0mGQKR/NsR8fvjxZAhzeIsnUWxKmUyAE+BWwIqAPZQ1gVd9Msy1",
+	"kaGHz5dot1uFF9Z7yWbyC7fsr4ZJgvz/wm8ESRlnDxA8B7RiyAXAXevC1/U9N80NhyYzBFPyhwWfBQ+i",
+	"m65vcNwB2dOWxz+w+J6RqchSSehYoZZjMpC+8PUUllO9phtTIGAwnt+KcL7E5njsPTw89ABdL0tjxvUm",
+	"hY4qjJUlSWSgDorLdsgtAknHqRwutIGDDt3eCHfZm3Fva7S32dsO9nd6b9iA9vbG++FmsDPa2N3ahqxI",
+	"eMXGjTu7P9wc/rRz9vP5xbvPW29/2vzLj9vvP/+4e7J79vPV283/+fjXy4utDz/t3Hz668mPP/+0fXy9",
+	"+cNhp9sBOjLFFXZM5y4B4zBEs7AQD1kuXJG6VRrVCHHKO9dJ/BhfvGV//emnv4z+cr37+fF6dHpofr81",
+	"UAlp56ATvv3bWP3I/rp99PNlb/Z2f/PD5l42HX368dNGspHePnzemLz7/O7i5G//c1ddXGm2twbN2mZT",
+	"LdU2S6pJK1XnN2zbaw1Ud/PquYq7ZaUV+Gt24BGs2cHyHcu7OnmRTkVeli5g56DD5j9OR++D6CL68d2n",
+	"X083zqNTeTpTyV+PTndP/3YSjX/qs/mPv4afT6OL6HR+fjyZXxzfbZ3/7eTh4zH8HGzGfDR7Nwj/58e4",
+	"+oHls3cqjiJTDYWWoaOQVOocciJaLO1fxPIv35Imb9Qi53vIvY4tWv5qbk6/UViqQuvLNUH7nKMI+vJu",
+	"HG1z25c+5NKXa8d7OMHSXMQ6HccarzIzcZDFROY2yYueuKd7NZfaP5Wjklg8WjZ9tGK6vlmzYJnUtQde",
+	"qPtbvy5vJT3ndXp12vMqvXiBX/h22XIzA8BX0gDy7tioXVTJFPMpln90nY3K2cnKTVrMliqHfS1+y0u5",
+	"JG8KruehX2cnwSm2jV9erveDGg3hS3xlo+0rz2phnFht2tXSweQjcipS1Yuje2CapkZztbUBleq37DFg",
+	"LESIIzdCqD9Jg2nerwOuvLQtooAmtcZrK99MpyjCYsn6sJDXkB72vL7tKxzyX8G1Dav73VzbAeV49YuW",
+	"YxiS1Ed0KaSapFCD08bjer/xmoaziL+mWYglus/h/j7UQ55FUh3CqAvuS98WFY+8tvAaKx80uUeLrhMo",
+	"7WZcpRGTOds06IU1jo4cxNxVmVYgji+4Op6TCmHvILnLQ4gnuLauvon6ZiJ+8TP4+vOwIxAEdNPXinUc",
+	"23iuy1f0MTeirpCNUzqZMa5yb47fj3GZikRIJi3QLcBWYe5JpIjgREDqOHeSKGJMQU0zblranZcxcse4",
+	"QzBIIGbMYj3fuCFsORUPJpXC4j9jNoW+WzNxz8g4ZUz2ySce67s4DNP5VcaHANCbZqzrmv0QLwhTm8sg",
+	"MZ1IdrXlPoS/6ykOIW7eJyf3EXRRlzAbcIhhiqv8jhTY5qahG8YSWlzF43znW19DJ/8DsOO+NjXq29H5",
+	"cZk2TPJqI9Vh46UmsYT3J0LSuF8QAJaiy7zKHOGKAJqQFs8/w8081oRjKH8010Rp8mKi1KBOC/d2NLun",
+	"nQzTpm6x/gETIG/17PO/FA5J7JsURwG0syqo43YWScBd7lSu/d9ExHsYG6+/8i0JGunjRxFx62n6l6Tq",
+	"fIL/HHou9qeGko1j8BSoFQEMNA/kFr7g6fSKC88BVYCdxkxh2x2AdNbk8SJk2oQ2Tfz6taLphCm5IoGq",
+	"wKE22O4SAXkCKOC0FpkbBZdBSpNckKlpKrKJmyoqMcUQP29x3qfCNskzKjBkwVEefuHD21sz5duEqunt",
+	"7dC+BKnGYkyGE6a0YDHJB0MUcZjXb5K6zMcgq84Bp5cWUQVbUhxNaapXZrP3nFVpkfWFc6EQUhxx3hH0",
+	"G6prMO3SIEGP5iTjIUslIEmsEl0eh7Lee2dFN+ao1lK6cov3F7fWATaV3kK6hV48OlV3g232ZrQx6G2O",
+	"98PeNt3d6o122F5vIxwE++M3dG+0u9npLr4M496mNLjrHHTSDd8jRtvUf4173icSIeLOQWfCOEtp7HvC",
+	"FKWgJWQfcCijc+DQOdDf6yYrypNgtB1vb8UvnarL5uDN4M2g81UzzoIXNYNRdY/RUy2/wKgueH5BEP4l",
+	"7zyMrWCeUd2FbfoO8cSKvjMQ5LINp8JIBgIzYMfOnVhLIUYR/Uzmlr0mL5ogqT9QZ42co3orEVl3NDfl",
+	"i890POWeF1FaqOhQKxnHNka89kG8/of+n9PwNzyKmPnKAlor3nqYcwyPtFRRxh9BYnnMy+0lvRdAZGCK",
+	"M+Thq1L9gk2JNzCaTz+bK/gWoY5YhP4f2Cqkqf5Zo10mKSCNQCHQ7ZhGMQs7X3/rPst1eY9i8qUvS53m",
+	"ZbtYOVkOJze0tvWSeew1PPOEpIVSNp9VwVof0tffGuSimeKZ0+NyDKChVAXnjCl9M9ISb+fSbJsGnpoE",
+	"LtUi9WDBiK1TyOuLiVRUKzDo3Qyxdp3nClNq2hhZdQd8JMWP4DHBPkfkMu8JZDoiWYGTp9fT8RgrVdqa",
+	"94hJ8Axc5vktID0pA5nwO8cB/pVv35FJh7GXRGt73QWigvBPINJQcBKpF7GR/Bx2iWx87QqTZYLyxk2A",
+	"QRC2HIf/O21sPipr2/TJjSCj1Bb4wJ0Y0eDOVpYRCkaiMSFBBdBibYhTGra+Llcg/s7LFYAetWm7BoPV",
+	"FacWTN/e42cVrXooU8pV6cxP12fcz6lrLt+/573LzrfqNFBIXXOm1CUiDgvHODksl3IWmlKO1QT96SmZ",
+	"Ca6mJiMqUkWTkGc0NUpUVPRht8F98ZQj/veUzcu4DvjLl7Gby3LHPTxWkN0PFpYG8D775KO4Z+6jWvKO",
+	"Iw4dX+AKB5QHLGZhnshnXaswHAjuyDpJ4LPlJpImWQU5woRGvEsyDBdECpAMkaNrE4mNhZ5RW98nzA8c",
+	"wZ22pgEXJBZ8AsnDUFiuR3keysZpwdxh1H8BNvWeqZptej7WhB+oYUawEc+xuddT8UD0/z+mqW+LSST/",
+	"39LiM7VU5ZjBJadkzB7w7ua96GxrKK6tHwMkBOnGIrRF6AalAcfI1Q1Eb8JUB8FVxDPECk8zqDfGoIse",
+	"BZD3JQGlTUKSBGo0cNuh1lyJROaMRHBmvw9MaRzhy9wN5KAqCBhRMK8uMCOJLGo4ikVwx8IhkXQOZdx9",
+	"coV17Fihi3kbSljEB5R060USbeCy80JxQD3+Zfa7Zw39Ptf4CJV5c2f12YH3RJ/47xO8W67bjxkP2HP5",
+	"I98z9Q7Ge8FTww94Tu2zvklDWA9G2ZNMSWt0w3XRmh5eH81WZ5TPTbNYvGDy2bj2gy04zBQR4zGi+Vl5",
+	"DDMM/8O6HdYNOALAGUdzfTNYPEZYuGLXYgFtuhWeqirWesSSqSl1qTvtmbCIHXDcApvkOo9hy2/CwBmD",
+	"0TMzeo5dzXi4UOVh+r8bv2fJv5N3MJrSwuTAZofY5tYMfCovxuNhl8xFRiC6U2R/wTgGGyYRD54qkxx+",
+	"4YFGRZv6fFUHCBSPpAgA+JCvYiFbTOe3kM7oZA0H1Dt70V5IKsD4/wSpsJy/aBIFLRpv8bMICOiQzbH4",
+	"Y4x2qZUO39nT6i5KjpfN81guNVZVzZc8QSZlURW16YXxDb4hvHHY0Qf705g8mkBwzkyOlEULsqXojjHd",
+	"mnbfl+LlTyzWh3nfAgfY2PwXKdi3+5wbC99Js79Nq/b/n/I8iCgMegZp5dlTYS9Oj49OzdgvnhD7knmp",
+	"xULqnHFmmRUf3HO60JYg8TSNAnefJx0NzhdTnYqN+VdNSitm+M/JSnN2qA5iyVcE/rsGaG7STFY7KGDe",
+	"CXjjTd1xhCZ+Cdf/+SQxnbFbRTG70RXLlWoNWzh2m3EoAjBYtE2y31xW9/of+I/nzX+Ai4FJEE+5GK1T",
+	"IcyJFS7+58x1qK3nb5jh8JJpDbDh75kq7fbvIAX+da+yzXTwwGCsJTSWazyrKNncsc6yVIQ1ThxD7M92",
+	"xV5S6PxzsgH+HSj1KAfJ8LeM+WdlANi+/l7+dA01MxhkwxaNIoQUsG7edA1y0IrGpdp4/f/Y+9rmtm1t",
+	"3b+C8dyZ7D2HlmXHcRN3+sFNk9YnbeMTO829rXosiIQkjClAQ5BWtDP973ew1gJISqJMSaTl7N1PtmkJ",
+	"xMsCsF6fZyhjsbnz2avRV2jy7qWgbFqONOY8g5SDKKJyjLCi0szbLfXtlDX9+Uqr264gRfxKR1VGhF3o",
+	"Fi0IN3eFyrZiiqlf262SSqdax41m915Bg20uh9Zx9UrouL3s3ikNbctZPvpifzSfuGsHXTvGbrtgNU7s",
+	"QSMaJ/aCcWzbF50ovVGAqMKnV8NbY1/7zHgemtxfA6j189UemambtBogbruy2VfFEz4awfqZT4vsQ0JN",
+	"FPk8ZU3bX8cddsFiPRMJMUxOJjJlIAgUKiCP/rmP2g2sEQBOeTEjeuI7IaYmD+PZG24kUlwoMbPqp/FR",
+	"AFNIVkcXcqxneUh240vxKkuv8hlvWm+zTe/B8Q4jqiq/tKvWXGmadqS9tM0a0rIWjikjR0qq0eGdmDd6",
+	"J1xju+9ssy2uR/6adbl3dnAtFqPngMt2NglueVdPH6KOxkazRKeQjAev4VmqJzyVIY/jOeLJxxFAS+Ne",
+	"R8hnZGkG1GdCVINiOki28OWOEvsrIji7XS7hxkmr0Lt8HZrxLrbk4it0s1pUXN0pwGlD9p2cTEQkeSpi",
+	"/KedNuMmGCK16H6jaJKdzljzyH4zbbRY1R7adq29sJmNpK2W8614Ihx9uZMt1B2VpKWeEmNHXdBhiOxh",
+	"pTSDc424NZrUdWLB70TEaH4I3K9dPedOzFcEpX78n+ef3v3064ub19/88PMvJx/+7/env7//7f+9PXuz",
+	"WvG5q48/fLwSMrUkHw5po8HL4saDd3zFkSccROU1hENsy2bcDP0kaBLsAEf2VINK2Lv9BJRoZqowDrxL",
+	"ZG9+PY+BQHC1VJdJNOntR4zqXEck2kdfnJOo+etoWwneOPrjwnOt2OKKick0dTHAJ13g6ie85cP46W49",
+	"F/zZcrE2D/DcOBfrmgDPBXkNcss/zJJEqJRlho8oaQ8zxxFC0bBBluYZflgnipRKVkPSagtfOoZhGtmS",
+	"bd0m+4kUPfnbxDkrsCvPDIOEgH0Fh5bvjSM+lY37OS6uLtv2ceArHvJvNKZLFhbQ4fbnITOMPyDQsnn0",
+	"Y2ul0vrREH8oQo36zoOGzfRMiQSqVIh8Ah4Aej+a6QbAgoqYpZjpaQ3OAr6/y2iWIYC16kylPdWnJxf4",
+	"AIkhsVQfnyzQiAeEv0ZMqTkKIHYq0bHYAocI1TiUkqethr8T8/1o4jg5n2Q6vkaM8DUUbb6wimjYGeYJ",
+	"A3lt22hkRdqA5k/N5QStrfRvf44efbkT8zYUci/LG/mGXIm7374EwOMcdVTCbM8BmZYoWDHVW+kZ06rB",
+	"CvmNl7OZk/Jhd8g7u2wHq/06xYWe6ghCmBGk0+t7gcxBbXXrCjj1K2NnK2ohA0/44lhZeZI6Jtb+r3ar",
+	"9oMGCiZdVK26YFKAHx5qJjEWFD0zTNxDwY/BciuhiGT93rYxksQPa/8pU+Cn3VhZ/kXfiysdtRRjg9Yf",
+	"P8ZmX1tZhoAxToo3D8QoQzB6WAAlfCURIPuxGZ87BN4mtvUviCgFFbGacZWXRD5qmctDGxUqvia0DCv1",
+	"3EvFHI+9HUl/JNIrHV257/UDQhz2FYgIcgZ5RVKZbDiUIdI2EdZZQKxzsD9CDZVbsTYOH5L+67NalM9U",
+	"nuksjgC9mAkFGJSuye2SsH4sj+Sg7RwheElVda4IpZHN3ChvkH0ape+ZYX6NmVRsmMXxE7th3FFeElzw",
+	"IqyBMr0TIIof7cf6ASrseQLU1gIB7W2sGMO33iZ6Ume48OEbXfujVyKROjpYzapHTDhzNpjTxkH3izSI",
+	"M4m0A6vy6ODf389LaXRe8A6UVnYahMomKArwJ5FhwEaBpLKDABFIrUShy+HPlSl/dcb5MzRU99NvMeOv",
+	"1SgNdgtt6QBr5kJzX66Ys9pgkOoAjrAouBPzwE5wcCdVFEx1dGvA+2CCcJrdhjoR/gGqFrcjOfCPUFEp",
+	"PSL/+m0iQiHvRXQ7mKcif2yESulRqE0amDCxinmxiZ466Z6cHXafH3ZPbrqvzrvd827396Dw8LjrHkK0",
+	"LwiC52fdbnD8stsNXtEv9kf39OWLb86CFyenJy9f4oe6m9YHfkTv4JxNQawxzciKYmO16naj4ybYDe5/",
+	"JFRaRAqrxv2+KXg/i+BMAG9BBHi+fhpzJ0zABiLkjs7Po/dTDTMWh78lZaVY77gKCUyJWQFYqiUFr/AG",
+	"eCOPH1vXg9eKqDjUh/GzGuE0+QKZzsUXW0H5s2zGAZNMvlphaUW85Nk13DYba4nS5nJYlh6CFQgWwbmw",
+	"yCv3SGTGIUORNBLHjRf7SBhc0zXl0MW32vfNxjoWWPPv1WzHp4MoZNya3aDm5KAAWMRrB27qCvyPIv0B",
+	"+3dNXLtrcyM+AANbDpLg+yANG8vRGCnJCkA2FRcmjGH1dXl4HOQp6FKlZ6cHQLQmJ/b6PMyJmaVKxQjK",
+	"N4LKbsbzFVNX6ngfnvUDhEPwhekmlXGMUwnnHio9kw57b22PmTQCfIqOzXhhzSp5grEfqwc+5LERfnQD",
+	"rWPB1ZrRIch7kjqFrPB+FAmydclMl5CLGhRoqqd2EnRmsBXbxQi4SJT4bJX5ftUo7DWNxu8OpQqFQbjj",
+	"Hrvu1kgaNIHo5gWb3i6SdCnPKXMYrBX9nHGZXuO3V894F7jLULDOugUp664QsjaVo9IWrLRq4DNOwB7n",
+	"JHaQAaWXlzAu4SigNaH1qHlErwIhggNzLHiSDgRP17ODPHy4/eQbaucaz9t/5Nv7Z8FNpaDE9p97u6rh",
+	"7cRANtUJFXuRb6Ghy7sEYLV0kV8wL0CehmfpmHGAaFKNrPQucNUtXuEN+GMf8LF6TEaMYoGva6TJP1oE",
+	"STEzmYZj9GrStssPfzSDAucpBa8nQgkVPa5jkYgOeyO9Fw00ZUS5hHJYwcmZj6E8hxcXiVBGDm0Gca3t",
+	"UQ3FDCM6KAyfCKazNNQTUVcH+QHaBe9je/7UH8gptA+n6nucj1Ub9icyssC/CungKtopPWmj3fsGqOnh",
+	"3aAlOPmBP8jDrwGBCMWusf27wsUKGy0RI2lSJL2toLSn3GP3yQJxEFQlsYsiLDT3oNCIJ03lAh5RusM+",
+	"+jR9ElKUeX+EBCXIxAmfs4HoKTxwipFkEPyc/NL25bxsUAD/m11iTCcvmBQ5dhf1QfAkliKpJmrYlov9",
+	"A81ai9Bctml8TVIgTXu8kPOvsN5CpXYXrIF7f2aYpI81z9X531p6fDoSRK3EYSqdkDR3E+Y5nstXoR1r",
+	"ASl9wu8EABoaPhR4syyCgi7efCbn299FE/sA9/A1NdaO4GHr+KZ6QlcR1kYnE42ctl2oE3suMxqCVYHz",
+	"um/H11As84aHcqR08njHOY7d97ygpj+jQkSQygFv7ihflrn3zui22oFxvUGwMavVQH6O2Uz/sipbZtY7",
+	"DclwD8civHMUuHbViKVNpmLiIHj1TAXMaABWsI9dHUsihpkRZimxEoKcVlsy9f2IIO/Y7Xo+FcAiScWk",
+	"CP5u+5DL3uWQHE/oKSh+Oi1C6uEgrPxFiZ5O6ZbCe9yJGWVM5dOGUML4Mjcx5OLAWcwnwV9XqnQ3DrmM",
+	"TZUtPhXJZSomm3k+WsqJwmXZ5KBo0u9q3/pBGDvwKuCR8rp6BcKLZYFTz8nG1WaHUeXZ54w2s33bj3fQ",
+	"gc8zTDMe546JxzrmLtxU4RwOxC5G5sMs2zNASqETPc85XpEX+zjc2v/GFNc+kdVzXZdI8+30ro92WeNG",
+	"jtbjnwKwsDPe7X6GxcWcX7AftFVDMpfHfy/FDE7eSNyL2K46XnH15eI1dWpPIDmubsHh0txJVem3tf8r",
+	"XRRrQ2kwrnf2K3898O7cEe7wK1bi8Ngfdd/+Kwez/uHZgYD8tYhFmLa9fXBGqvYPyQFID6WTt1QbGS6/",
+	"qbCR3CbZsFLygpoFMjWXHQzxAAhfuD2DKYsAuZGOxYSBY+VeJlpB7s49T6Q9xw37R1+o+37A7I+3iZ70",
+	"/wktGwSkYv/oE8Ry/5/oEcMX9BRQvKT2zmNChcl8CsXRv+pC9BkBrqy5D19CDdjlNttNXWcvV6ad4zru",
+	"nHb+sOT+AIzmrSWo4zj2k51Oc1ihhuGx0WGXVpmIkjlLMhW4y9tqSLj+T6KQdHlT1N1qm5aRLuWy168r",
+	"pX4cfcFfHkhgv1C0AkWXOFg2ZKsMRI5KUHc7VeS9b7uZNi5EpRG1BAq1gxQ0UY9aSmTwx1/qT008AbEf",
+	"AVQwAu/AWJsVh+NuGs+PIvVr2vJF+8Dx8QRqXXOx2FooNk9afU17fF3d6zuP31NiWL0TYkoFbyg4xGqk",
+	"sjjuE36vvVYBMgbxSAiwCaQIb1vp/Oz3IoFkYPYhU4AfAhYiEN6n53jN94jNFTREqVzKAWX1rNQb3BeQ",
+	"h8SDWeK1wAESD4uUdrnpsd5118PpiVzx+yne/fqv+Jyha/kUbevCr1vxi3U2lYbuGyzDsZv7TkyRhOb4",
+	"lEV8TrWeXgZZf2aFtc9mOrkzVv+WivVjQnbtf0s4T/A+x1Jh0kTwiV2lPo8i4XhfdzeVsdv7spSpdkkP",
+	"27OZ30PDa23mvBeYyucvs1Uvx//uCl57jevpc/UM+aYPjV107FB1qhf6+jZ1Lrd06oAElZPdof+HKLMb",
+	"NoQTs9IZBpPSkv0uXOMJg+kFS7pwytDmX+8LkxM+EutdYXUPgaa29yV2aU/bGyekSPA7mSKEbu6eSsRQ",
+	"JEKFlT4q/4GDSjixk9P/rC0Hq/oIWw6lp6Ut52VBurdU7D3aVhs6z0rEW0bHjvjOi1MRcDFPbRnJe6GK",
+	"QA0QPAVJDXkcY+DP5U9DzxbgF1wGO+bsJPOeKjLALyFARDzlYCLrmXJwjkTdx8O7UWI1Ex+/dBBaWG3q",
+	"XerQjWApox8jvfZ/nZ6CeKqhSWeo2wSFcVEZMjYHnyGVHiBCEwGBCFBqJlJlqTB5rbEbKc4N1WJy+zb7",
+	"8WwKyBZC9ZT7phyWv8fNnXEV87AQ/Q8iTeaHF5CtTvk/W5oVlzAYEOSnClsBncN+PrZTEOelKjQL0m1N",
+	"RIg39rGLUo36sFf7H6wQ9ilNfcZNvqOJ23uPlsQlybCiUQD2AvciV/N0qWE+LMNd2PZuS45CeJIpk01x",
+	"fqAh7MhtpniWjnUi/7X4vMhnVPBS1XdB4siOvsDPGggaO/gUt9xf1S7Fk0cVcUdl6V2s/ZHAM6Pvq15O",
+	"u6c+/7/o0tyfjOeYfJKmv5ZML4umVLeZEdsg8u3suHSC066qtHb5n4LXcssF3IKCCc+CvGi+Dn+p49AM",
+	"9T2ClpigzMZqFxkOQry+HemzVCwzosMiHZojPpWdSQS5AIbKy0irAcjwxcw5a4fHkSux4055CBxzyTOT",
+	"F6w7ZypqVJSXHNt5jeyoJ0BbXBDEQnAT/DXIlO9qr3QcddiFyz6m5rC8tqeQlFVEDCh/rM5i9ET478Za",
+	"jVyfRWwEMAORArPJXgkQlJ2yaT0Ytx2rtcygW54tdYXW4+EvmyF2neroNpxmrjD8NtUpjwkZ5LveAQ8n",
+	"oncQTHX0Xe9gJga9g7/Yaefk+IlQwPocFyfHdZlfEUpivc1PbR6lPBmJNe7Bi+LryC6hfvj+UW0+Bv7S",
+	"sTCCUbN2uU2Y8Kkokdr6tDlKzxUTI8DQgRegnAPMAjlSsbWekiqMs0jQ7nP/JwaPDns95gkPod4A3lDo",
+	"eZ4tGsd6hrln0EIxTw9wQ4AmBxByTKgTYfawC6yZSRvghpZnq5vG74Y/viBqBXz39nYiUn7rN4i0rxx8",
+	"E70aPucnh8en4cvDU9EdHL4cnkWHL/hx+I14dRI97z4/CJa+C63e8unU7o+xnq74iPNEiIHdGl7c/jg4",
+	"7nbOTjvdzskBJg76/QaplQ+W7BTnB1rGXcqThK8sKXivnFQi/AISgxL3WTu5aUkxmOXI3X+6ubnyYImR",
+	"NHA5za0A5eK64V6uT35c2//2N+VxGwKhZ6qKu9KVuezgLir6hUrliJ6YEGNOGa41QQbVEom/WZL/A1iS",
+	"C1yEtQVz58yklTTI9X0F25Ihb+Aj2DMFMrtMrclgu2uVeaWdsh7rEZPKGzIycVCeRfDOx2BQfkBCdiNR",
+	"rmuQ/02dvGib77hYLdIk11rTv8mR/7PIkXe/Z+omxKxlRv4EcRyI531nV7C/HJ/iLqtFD1eFYoEDDaNS",
+	"aAEql/tCqTFDVxUODiMwIpVgfTNXof9Qp6duxkKhgUJ5bNLaxypl3BTaDFh/oiM5lParOmF9cvC6dvJg",
+	"nR5ia5SfY5wB/i2Cx9BHfDekYf0vf/W3MH+rTNp98j/TWNstL9lr3P5Jlbfk5NBthvlb5JlGZ3FVZB9O",
+	"kC3ow7aKNqAlg1heX3kdyZWO9mOX2dmrJKaN8iRSZPlSbDrmRrD+lVCRVKP+11FfMtVRLRnd3WZbChUX",
+	"fydMVx+cK8SA19tyRQCndQYcAF66ZG6ogRaSyJ1NqqfAQckdGqBMKFj6j8Gc0Uyz68sfb958+OWfaDxd",
+	"X/747vLnn/PEEAzTjBIeCofaKg0wTXfYe4eqSHJD123gcMJLgVe8fV3tPUGdelgaw4fAmbpjDHurk+Ex",
+	"Iti1Nh3ogfvcPtdWZOycRzlte8191BQ/3M7RaMdy0N5tvmYhn4Ktu8WSbW7fFtDhVhu3dkLG2hD2g1TF",
+	"c8KVkDOOaHsOeMUaCg3Un+x+CLRy2+/HMn668looFAHQ9FIkE+NDUDcJozY+q6Cxa331gVW67R80nT3G",
+	"Ik9Tjttg5cn2fgrOSPZJDK51eCfSAg5bNpgmOtWhjll/nJm7zv1xnwxnq+xTzqm7458ZprN0mqVFKqKA",
+	"8TDRxjhiGxMU2NzzWq8xNz0FeH2Y3ynjmFFhKn0REKNAZTAu3S6MgcAD6sftL0RxVuwQItBNEx0KYzrs",
+	"F4Ry5AqL+WIiAIELH+dJROeMx3FP4T/LegsOLwdtdJ/BrFKTRlL1oblZIlMKkOdjRHJ7F2105W7Yh0jA",
+	"yylr16Nl9FQRMsgIY3xEaMtz6AJGeaO3OYk+jWU4fu3GU8H8QAMyQgF4zNTlzeTzMMkArwMYhDAZOof/",
+	"o0kscYUj1fcq+xs+vCMCdLHPQBizKEKY4sNjB/cMTn8j/4X5Aan/+jPDTJgIoTYab5rO6442Tec7jvWT",
+	"jNJxLiM4LnsDhtYYUJV+jlDHZrE8AtGdj4GBIUd7rgUp/pOQo3G6qh+JnlV2wv6vwU5cA80WLALmkJ+d",
+	"snfye/S/IWQkbveq/gx4eIeANo26f65xk1/Rwbus+x+jwb2Q/0OH17eFc4oNdRzDhO5+I2L7QBlV2hx0",
+	"shZuPjqkNlTGs+ko4ZG49dpH4Bq6hWScwt8yguCj+9PEeraDlrjqxgy1MjoW7VyZM5dUdScSJWKkT8vM",
+	"3aFU0t5UUqUB6ptwS7iGyzLpMpV6isD1xTQ/Zm3fGWYSGqa0O4Sb8A/bkV/p6DVN0KaTvp1sv9ZKQZS0",
+	"LeF+C025gx+mz6l0zwy7lwnAohH686OLetOyPZ0fYhZmI7KNkkhKksEkQMaTcGx1Jl6hASghIhBN++Fp",
+	"okcJnwDiD5heOmGxVHc9RaaZaw2RtTNjjX9QsKwoGEmJhpQ0FskEHOfzBU2KrVKkdir9ea2n8xb1KBxP",
+	"AamSq5yV3I8STRMEWLJ6cKinEmq8Us2k//ZqBl9PCEkhljwr9+ieJ0d4t60EoOTp+GDRUqyonjztvjoD",
+	"SzwViW3qf4/q1C+/I9gKprKJSGToFmVBIghg3a5VZuy8LOpumcHA6soybyGm76HZp3GFF445qzwXB9oI",
+	"Pa+ezklQQDoK9/i/w5Gms7ThMw0tmKUDjZTCWiday7acXdK3nkCmhTPIios9jv1xYxVAO917Py4eQ9Fw",
+	"i96gplHYhDpLPfzIv8U2FJ9F2KDKjPtrMgH06Uz5s7+45z6v9PnomXJ2SVAmFeipaSLvZSwg0q+igGUq",
+	"Fsawvr0oIJkCCrQDRqXPwEQAl8gabYJ6udNWfvNZhJeqPacMTSTETQFGZpRNRAE73DFgEXqET7on3rG8",
+	"ROEAPAGHsZXM1a4CeNPa/e4rB4ooC2fPXy7DLACp1CV+/OTFGdj49OfxUi3B0sjfrISb4ob9evHLm+9+",
+	"u/j545sAakwKPMILwlSlPAh1f1BzSIXD7I///e7P//ruYO0wz04fHtjNGKXSns325zmWSiD/N+Omw37A",
+	"c+q87nhsK5UAGCcva6hstk8zndyV1NPNO0JN/CAru7OdRlnhmjxoz7H4o/Ma+83nXV0ddp1yFfEkctYs",
+	"ALu6ZyJJdALqPADDa+UAmqq6+7dncLdOtKJNFM/dMfdYdo2kemeIlIeNS7VXLSJwZ/5tucH8mdUMMgR7",
+	"b1bluJNxvBN9WDVtblUMyQMhU/5KOTcFTpacQ8y30mGfkO9/CnoQbGtpyPEsUx8dY1Mdy3C+m2PinYxj",
+	"l2rQSrgYw3A78cJQ8s+MY7JsIyTLAs5YarnSwm0+MltBaCBSVCqMFwrqGiLfHKwM1sb6AbD7YoYz0ulD",
+	"cXGeNXWee5hL4VVwmaVWtx3MU6wtt790GKZSX4C/+JwVBePzoYqscPSdx+i/r9//2lMxFLxT2WwqJyLI",
+	"c63xnuuHkOXb7zBaFPcAOFGRJRZNSSTS80SlPGW29Q67gJ85xRf85ZT1KU9SyeN+T0GuNbq5OH5DoqML",
+	"eYc+3rw9fBmwPhCR96E1CZiHA27E2Slhodrvge4PHLdGTmTMk05P9RRCn4dcYf4gO+myX+T3jKcI1eGp",
+	"W47h8VQkVKlv+59PPuKTJTIVhg25SWk9Ug0wRt4G8bFgaXwsGo+Hju0J8INgCLnACHTctR+hfpXNyYBB",
+	"s4SGZAdi3zrxEfB0nIhihp49o0Ti/evSsIk0RqpRQJ7CzymuPbTTJz6c72FqcSYL8ogLB59e4s/t/2Gt",
+	"vPO+S7tznG6a9dHUxox+PEx9tl9ZmB9KFWgmHR5ztn7WW3A9PGiWeRennwA9JcI72ktKzGAGK/UenK1m",
+	"GJCJ39kxBeMehzwLiD6pyM1WrEeVaiiX8Ro9rPsQLfDavsUEs+Gw/ug4Y3DWSQMHEYQOeIo+39w/ddI9",
+	"OTvsPj/sntx0X513u+fd7u9Vir9cRAL02JsRT5F1bgNK5kLPc75s2BV5hQMejQRXQgcgHmOuhPBOTNOA",
+	"ElaRLHSdVCzzgRct0IvD3/nhv7qHrw7//HIcnJ3+1et1/ugevrJ/nXT/+j91BneV4f3y4e1r9vz581c4",
+	"90SUCm4DGIMeFk6ESpmRE7tpJ1PTQB4HrtWCpOZysOpuc93CHLK8X3gfrgUY2awyw7+whH/ypQcz0Ds4",
+	"7y2K6fH58cnvvYOgd4DnAXzGpJHOUniKcgNPHfzDYfS8+7wAC+HgIo5Pw5edb+BbdmXgO8evTjrdzknn",
+	"uMsO2SH7o3ty9AtPjmwnzt3r2X/ZXfsn6/V6Bz++uWFHAItwdNw5tk/YSbfLzk57B389gMQSVMK/bNSJ",
+	"xS74DmyBAwOy0UTNLY+crFV7c2vmJlvd7zZT/J7LuAVjCWBTJiSZ1WRKqFdERPHr9pKd3iiLReJhlaxC",
+	"4eOKQ5kuFOBhLpVXRQlaEkK4kFx5zsZ6hneN1WwMWEGGqp5MwFId001MBIRZLAwTnwFZxqViJcLoLAkF",
+	"okGZbDiUoVWhCCQSPkPIM+AU1lah0FkcsaHVfYTS2WjsGbVJVZrj/VLiw2gi9fvKz3+bObX+JZXU97iw",
+	"TUj/m894vs/G8wKsFvJC2kXFyqzx3JFrKw2PHy8FfOU20El6ONTJjCdRwxHDkCcAY6qVYDevr+xZoESI",
+	"IB6XqfvTODczQEjqYi1LrPV0wMM7ZnWiZMhDEfSUTqq/wKMoISXfFTvF0qS281r55lpPhXiL02mFXCfp",
+	"QySdtjN2euxwShf0y25FABEbXRtARK3y7MWL5y/25O/z0cNmAoXQGLox3GShp6+caP41RgrJTGvec3dh",
+	"WN+kegoFXt4678Pb7LMdirg+CNfK11jF1fF48O5eFsohjVKIb7+FXb7GHt2gkvChGy/wWlEmWS6EfMCZ",
+	"56oYvAoE3XT6COlDbMyTSYWDryXJL1brkarm+zYVyZhP4UbgCmiH6XaGOw348wtOIPR5YVZfpiBsMUcC",
+	"ASsuO+yg67/3Tzv7x24Ynq+aK9gUkVW/vLPsKWyla5fWzBeErJLOd3HvpOu944S6GuqJyJ1XlGgtlc8V",
+	"RRhKnSkAoQQnzSjRsw670SzkcZjFWKqd8FQELDP4rUgOHbb/QKQzIRRLZzlLpSnnmrD+QOv0Muo36ou8",
+	"hilotygP31GxGRAVV+c2IEfXIASxqLSpcJw0EdexhqJLxnac0Ii3uL1IN6vQ2P3W3pmOeYjI4BK5WnJy",
+	"uUvD+te42/ug7YClgWECMMOgfBFSfshUcClAJYRlgIRVmoXTDP6eiAlkbxQug9zrPrAGnRHxsMm7AZS2",
+	"v6+GllSr5gvlV5ztCBIAsUC8fiB4VnWyw+WxFgZ1Z6fL/8ArWjws4QUfTSUAPNhShpxRJdDyps7FEm4p",
+	"YqQvv20D/FJaHAK+PeRhaG/JpuBqr7HZC9fqVw1ZWx5MFWwtfYq5mWwJCMksvKYByNpNYWfL8/FUoWfL",
+	"vdwPzNHCTFUcHgtLChc7eVEvri4Br3wu0icBabTQ1ceDpa2PQLt4oh19MaVVaBiNdtfNsDEi7cISFDlk",
+	"AJr2TszxIlqBPlvEa2iURHuxU073JPk1Tw2ddmnVHunyqHsEPAEIn623+i7xnOuFrboW3Qfl29viOo4Q",
+	"zLRS4tmmaLeNbu62r7j9YPt8dfLtIHAX+0RQuHtBwK1xZx3xqTyEo7QNDf0dntGtScnF1eU7Ma9SnW/A",
+	"dzdvS2VetdTuYkLfuMY8J+nI/s0+T7sWdHSrZz9RNR0lYz/qOb77k0zH18gGXy2beM1g6or9KEba8XfI",
+	"4RP3IgHHkPJp342p3cqJa1uH0zKi6K4qtj+ujr7ciXmrOjcKdz3l2a4kwDoBJxsuon3mcL5IZwZw9MhR",
+	"ybapQX+Anmy1xM2ePA+7Wt7Zdcz94uiYr7qMPkL0INSTYnJxLKIRJJalSAHoiJQxt4tyfiF3KxGAzQ2p",
+	"XbGgs3kBn8Vg+hbFIjArzWd4QVPk+V7R2hwBMkSU8w5C6UChCwjtriIHeRJ12IViY50BG0gYayMiK6ee",
+	"xxjzfu0RIagAF5IS8GQg72iH4cS4+F0iiOkWkpmhICCKcrwxKHyGV7ov4HsbylX7aLZhW4VvvU30pI7Q",
+	"wIdvdO2PXgG8b0Vx8zSxQ0jnbDCnOLynboS6WMR9XpVYBP/+vqJ28kBpQPsRKpvgxoI/9cBueTxaQEAP",
+	"AmRts/txc6QCGB5AvteejLeYkd6qcxO7VcKGD819OXnXbuAg1QEKX3An5gGEm+6kioKpjhyfYxBOs9tQ",
+	"J8I/wPDS7UgO/CMKHRcfEV/hrdtpt7AX/WO7E+lRqE0amDCx91GxiZ5alfofFB4ed91DyCkLguD5Wbcb",
+	"HL/sdoNX9Iv90T19+eKbs+DFyenJy5f4oe6mece4xwdzB1ZtNyVIYDvRgMUQaR2KOiAwasiU+Gi+elY6",
+	"O4Qq6wSG15JpkplmWOcu4XtD5NUAwIDB3CWx2lOMUXY2sr5Auu5gDkBTEy5jHzL2PKBEezXmht2LBNhM",
+	"Nqen+2ieLjGd7dt+jA6YlcqcCwdAAmsYckWsYmW18wkEAhCUYrhIW0e1oo07UhqKDcB2O/pifzRskmwn",
+	"6xs7/2Haix7/C3xUmHeHmVzkdQLNkdBowTp15wEomLEeSfUti6Thg9geGeHYrTDhrjUaKyAEkicVD6Dl",
+	"a/V+Wbvpn4DDf9t12dz6/GgeoqV7BN9+Azu2nWtpP378pyyh3mVvO0J++gDh6vDIclrPXpz35GVYm66a",
+	"A265HDJr2fhkv5jY2PpNGPZWsfyN+rRHdjeclnYJ3jYjWNs3I1ybBgwu+CNwvP3msklbsYd8rmoV05vb",
+	"bI9L9oaD/vr53nAc+7F7aA4rrhg6LTCT0aTWyOhDP5HuzR6OYA7x2J7Uc5aIoUiYwz7+Csjg7p0I1ZLk",
+	"R7SJqB9HX/CXGnbRDtxo226kx8j+riugAwHIh84C648EXbclqjkEDpKl/Kw9yqG3vmgcLkEr4pA4XU8o",
+	"17EKPj7Jmpelli/V9RLxFCy3Dc+WXUy33+iQyOOAs7HmE7nWlQzkytph4XCMsi6v6aexvphctrmgl84o",
+	"qFjSkMex86ZAnROYnCryYtig+57e5eRc40FeO33fNirCLLGfses2EDwRCfzvT/svq8fiimZJfHB+cASH",
+	"JzW/VE4dAuKhyxiliChkkmIgVSTkXAZkUoc/lKXjFVq1vavPl4O1rgaQvX99WSocK1T/R2aVlk6F77gs",
+	"rvQMYrT6XiQ5dIM5d0iZJvCQoiaAinocFQByF97oa+qX3/p9rMM7H0GGzgP9GNLSSsVei+m40JTbcsst",
+	"vdZqKEfYAUovKkW6eWQtjwJs8YqOhtjGKnvr9SUSqhqITyO3qlWjJhRZtvfQtwS9grHoaRbHVm/Km8cG",
+	"Vs79YlFDnjiVYVyk4P7NRQcLVAAnJz/B3cv8JgxWZw24uynUpvg9DGutAH8GO82+DCO2xXlDG64inOxx",
+	"MkoyHZEBvIQT4kBqhkQMiIeXzu+qaczToU5KWySaSFWvOVihZ4yPnNXpmhgByMsKBF0eA5t9xCYiTWRY",
+	"2krUFdj0nw/tttBq+SaQCuATD4KDTNndbBcm5ClokEOdDGQUwamU8FQgXoSgkjEszwznHkUi1fo25gkE",
+	"IjNlsimK361QoY6kGh0EBxORjjUCxfI41jNBL/YwSAGAdySKxwd//vX/AwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

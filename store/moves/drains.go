@@ -5,6 +5,7 @@ package moves
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -161,6 +162,7 @@ type DrainingPod struct {
 	ClientsKnown    bool // the Ceph clients of its machine
 	Moving, Leaving bool
 	Due             bool // it has not failed, or is to be retried
+	Attempts        int  // that have failed
 }
 
 // Drains returns all drains, the oldest first.
@@ -176,12 +178,7 @@ func (s Store) Drains(ctx context.Context) (all []Draining, _ error) {
 			if err != nil {
 				return err
 			}
-			d := Draining{Node: r.NodeID, DrainLimits: limits(r), Drained: r.DrainedAt != nil, Pods: convert.All(pods, func(p db.PodsToDrainRow) DrainingPod {
-				return DrainingPod{
-					TenantID: p.TenantID, PodID: p.ID, Phase: p.Phase, Needs: p.Needs, Once: p.Spec.RestartPolicy == husk.RestartNever, Volumes: p.Volumes,
-					ClientsKnown: p.ClientsKnown, Moving: p.Moving, Leaving: p.Leaving, Due: p.Due,
-				}
-			})}
+			d := Draining{Node: r.NodeID, DrainLimits: limits(r), Drained: r.DrainedAt != nil, Pods: convert.All(pods, drainingPod)}
 			if d.Leaving, err = q.LeavingNode(ctx, r.NodeID); err != nil {
 				return err
 			}
@@ -190,6 +187,13 @@ func (s Store) Drains(ctx context.Context) (all []Draining, _ error) {
 		return nil
 	})
 	return all, err
+}
+
+func drainingPod(p db.PodsToDrainRow) DrainingPod {
+	return DrainingPod{
+		TenantID: p.TenantID, PodID: p.ID, Phase: p.Phase, Needs: p.Needs, Once: p.Spec.RestartPolicy == husk.RestartNever, Volumes: p.Volumes,
+		ClientsKnown: p.ClientsKnown, Moving: p.Moving, Leaving: p.Leaving, Due: p.Due, Attempts: p.Attempts,
+	}
 }
 
 // Blocked records why a pod cannot be moved from a node that is being drained.
@@ -201,5 +205,74 @@ func (s Store) Blocked(ctx context.Context, node uuid.UUID, p DrainingPod, why s
 
 // SetDrained records whether pods are left on a node.
 func (s Store) SetDrained(ctx context.Context, node uuid.UUID, drained bool) error {
-	return s.Do(ctx, func(q *db.Queries) error { return q.SetDrained(ctx, db.SetDrainedParams{NodeID: node, Drained: drained}) })
+	return s.Do(ctx, func(q *db.Queries) error {
+		return q.SetDrained(ctx, db.SetDrainedParams{NodeID: node, Drained: drained})
+	})
+}
+
+// Live reports whether the pod moves with its memory. It has to if it writes volumes, because two machines would write them otherwise, and if it
+// is never started again.
+func (p DrainingPod) Live() bool { return p.Volumes || p.Once }
+
+// Unready returns why the pod cannot be moved yet.
+func (p DrainingPod) Unready() string {
+	switch {
+	case p.Moving:
+		return "it is moving"
+	case p.Leaving:
+		return "a node still removes what it has of it after its last move"
+	case p.Phase != husk.PhaseRunning && p.Phase != husk.PhaseStarting || p.Live() && p.Phase != husk.PhaseRunning:
+		return "it is " + string(p.Phase)
+	case p.Volumes && !p.ClientsKnown:
+		return clientsUnknown
+	}
+	return ""
+}
+
+const clientsUnknown = "the Ceph clients of its virtual machine are not known yet"
+
+// Stuck reports whether stopping the pod helps, given why it cannot be moved while it runs.
+func (p DrainingPod) Stuck(why string) bool {
+	return !p.Once && !slices.Contains([]string{p.Unready()}, why) && p.Attempts > 0
+}
+
+// Pod returns a pod that runs. Codes: not_found, conflict.
+func (s Store) Pod(ctx context.Context, tenant, pod uuid.UUID) (p DrainingPod, _ error) {
+	err := s.Do(ctx, func(q *db.Queries) error {
+		row, err := q.Pod(ctx, db.PodParams{TenantID: tenant, ID: pod})
+		if errors.Is(err, pgx.ErrNoRows) {
+			return husk.Errorf(husk.CodeNotFound, "", "there is no such pod")
+		}
+		if err != nil {
+			return err
+		}
+		if row.NodeID == nil || !row.HoldsRoom {
+			return husk.Errorf(husk.CodeConflict, "", "pod %q is %s, and runs on no node", row.Name, row.Phase)
+		}
+		pods, err := q.PodsToDrain(ctx, *row.NodeID)
+		if err != nil {
+			return err
+		}
+		for _, r := range pods {
+			if r.ID == pod {
+				p = drainingPod(r)
+			}
+		}
+		return nil
+	})
+	return p, err
+}
+
+// Of returns the move of a pod that is under way.
+func (s Store) Of(ctx context.Context, tenant, pod uuid.UUID) (m husk.Move, moves bool, _ error) {
+	err := s.Do(ctx, func(q *db.Queries) error {
+		moves = false
+		r, err := q.MoveOfPod(ctx, db.MoveOfPodParams{TenantID: tenant, PodID: pod})
+		if errors.Is(err, pgx.ErrNoRows) || err == nil && r.Placement.Role != incoming {
+			return nil
+		}
+		m, moves = husk.Move{PodID: pod, TenantID: tenant, From: r.FromName, To: r.NodeName, Live: r.Placement.Live}, true
+		return err
+	})
+	return m, moves && err == nil, err
 }
