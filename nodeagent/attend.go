@@ -77,7 +77,7 @@ func (w *worker) answerBy() time.Time {
 	m := lifetime.Machine{HasAnswered: w.rec.Timeline.GuestReadyAt != nil, Adopted: !w.startedHere, SilentSince: w.silentSince}
 	if at := w.rec.Timeline.DomainStartedAt; at != nil {
 		m.Started = *at
-	} else if at, ok := w.agent.usage.startOf(w.id); ok { // the agent crashed between the start and recording it
+	} else if at, ok := w.agent.usage.StartOf(w.id); ok { // the agent crashed between the start and recording it
 		m.Started = at
 	}
 	return m.AnswerBy(w.agent.cfg.BootTimeout)

@@ -18,6 +18,7 @@ import (
 
 	"husk"
 	"husk/guest"
+	"husk/nodeagent/file"
 	"husk/nodeagent/lease"
 	"husk/nodeagent/process"
 	"husk/openapi"
@@ -76,7 +77,7 @@ func (a *Agent) follow(ctx context.Context, out chan desiredState) {
 		}
 		if state.Revision > floor {
 			floor = state.Revision
-			if err := writeFile(revisionFile(a.cfg.StateDir), []byte(fmt.Sprint(floor))); err != nil {
+			if err := file.Write(revisionFile(a.cfg.StateDir), []byte(fmt.Sprint(floor))); err != nil {
 				a.log.Error("cannot store the revision", "error", err)
 			}
 		}

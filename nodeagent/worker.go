@@ -21,6 +21,7 @@ import (
 	"husk"
 	"husk/guest"
 	"husk/nodeagent/console"
+	"husk/nodeagent/file"
 	"husk/nodeagent/lifetime"
 	"husk/nodeagent/podlog"
 	"husk/nodeagent/reports"
@@ -246,7 +247,7 @@ func (w *worker) save() error {
 	if err != nil {
 		return err
 	}
-	return writeFile(w.file(), raw)
+	return file.Write(w.file(), raw)
 }
 
 // report queues a report about the pod for the server.
