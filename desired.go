@@ -80,6 +80,7 @@ type DesiredPodState string
 // The desired states of a pod.
 const (
 	DesiredRunning  DesiredPodState = "Running"  // keep it up
+	DesiredIncoming DesiredPodState = "Incoming" // it still runs on another node: receive it from there, or start it
 	DesiredFinished DesiredPodState = "Finished" // it has ended: keep its logs and run nothing
 	DesiredGone     DesiredPodState = "Gone"     // stop it, remove everything that belongs to it and report it as gone
 )
@@ -106,8 +107,17 @@ type DesiredPod struct {
 	GracePeriodSeconds int                `json:"terminationGracePeriodSeconds"`
 	DeadlineSeconds    int                `json:"activeDeadlineSeconds,omitempty"`
 	HostSettings
+	From *MovePeer `json:"from,omitempty"` // the node from which an incoming pod comes with its memory
+	To   *MovePeer `json:"to,omitempty"`   // the node to which the pod goes with its memory
 	// ValuesError says why values of configs are missing here. A pod that runs keeps those that it has, and others do not start.
 	ValuesError string `json:"valuesError,omitempty"`
+}
+
+// MovePeer is the node at the other end of a move with memory.
+type MovePeer struct {
+	NodeID    uuid.UUID `json:"nodeId"`
+	Placement int64     `json:"placement"` // that the pod has there
+	Endpoint  string    `json:"endpoint"`  // the URL of its agent
 }
 
 // DesiredNetwork is the network that the pod's interface belongs to.

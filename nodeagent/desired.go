@@ -17,6 +17,7 @@ import (
 
 	"husk"
 	"husk/guest"
+	"husk/nodeagent/file"
 	"husk/nodeagent/lease"
 	"husk/nodeagent/process"
 	"husk/openapi"
@@ -150,7 +151,7 @@ func (s seenState) store(stateDir string) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(seenFile(stateDir), raw)
+	return file.Write(seenFile(stateDir), raw)
 }
 
 func (a *Agent) loadSeen() (seenState, error) {

@@ -84,6 +84,7 @@ func (e ContainerStatusState) Valid() bool {
 const (
 	DesiredPodStateFinished DesiredPodState = "Finished"
 	DesiredPodStateGone     DesiredPodState = "Gone"
+	DesiredPodStateIncoming DesiredPodState = "Incoming"
 	DesiredPodStateRunning  DesiredPodState = "Running"
 )
 
@@ -93,6 +94,8 @@ func (e DesiredPodState) Valid() bool {
 	case DesiredPodStateFinished:
 		return true
 	case DesiredPodStateGone:
+		return true
+	case DesiredPodStateIncoming:
 		return true
 	case DesiredPodStateRunning:
 		return true
@@ -116,6 +119,24 @@ func (e DiskStatsKind) Valid() bool {
 	case DiskStatsKindScratch:
 		return true
 	case DiskStatsKindVolume:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DrainState.
+const (
+	DrainStateDrained  DrainState = "Drained"
+	DrainStateDraining DrainState = "Draining"
+)
+
+// Valid indicates whether the value is a known member of the DrainState enum.
+func (e DrainState) Valid() bool {
+	switch e {
+	case DrainStateDrained:
+		return true
+	case DrainStateDraining:
 		return true
 	default:
 		return false
@@ -266,6 +287,42 @@ const (
 func (e KeyLimit) Valid() bool {
 	switch e {
 	case Metrics:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MoveOutcomeOutcome.
+const (
+	Canceled MoveOutcomeOutcome = "Canceled"
+	Switched MoveOutcomeOutcome = "Switched"
+)
+
+// Valid indicates whether the value is a known member of the MoveOutcomeOutcome enum.
+func (e MoveOutcomeOutcome) Valid() bool {
+	switch e {
+	case Canceled:
+		return true
+	case Switched:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NodeDrain.
+const (
+	NodeDrainDrained  NodeDrain = "Drained"
+	NodeDrainDraining NodeDrain = "Draining"
+)
+
+// Valid indicates whether the value is a known member of the NodeDrain enum.
+func (e NodeDrain) Valid() bool {
+	switch e {
+	case NodeDrainDrained:
+		return true
+	case NodeDrainDraining:
 		return true
 	default:
 		return false
@@ -1051,6 +1108,17 @@ type AuditList struct {
 	NextCursor *string      `json:"nextCursor,omitempty"`
 }
 
+// BlockedPod defines model for BlockedPod.
+type BlockedPod struct {
+	Attempts int                `json:"attempts"`
+	ID       openapi_types.UUID `json:"id"`
+
+	// Message Why it is still on the node.
+	Message  string             `json:"message"`
+	Name     string             `json:"name"`
+	TenantID openapi_types.UUID `json:"tenantId"`
+}
+
 // Capabilities What the agent can do beyond the first version of the protocol. Pods that need a capability get a node whose agent has it.
 //
 // Example: ["privileged","container-options"]
@@ -1456,8 +1524,11 @@ type DesiredPod struct {
 	Disks      []DesiredDisk      `json:"disks"`
 
 	// DNSConfig The file /etc/resolv.conf of the pod.
-	DNSConfig   *DNSConfig         `json:"dnsConfig,omitempty"`
-	DNSPolicy   *string            `json:"dnsPolicy,omitempty"`
+	DNSConfig *DNSConfig `json:"dnsConfig,omitempty"`
+	DNSPolicy *string    `json:"dnsPolicy,omitempty"`
+
+	// From The node at the other end of a move: the pod comes from there with its memory, or goes there.
+	From        *MovePeer          `json:"from,omitempty"`
 	FsGroup     *int64             `json:"fsGroup,omitempty"`
 	Generation  int64              `json:"generation"`
 	HostAliases *[]HostAlias       `json:"hostAliases,omitempty"`
@@ -1477,11 +1548,14 @@ type DesiredPod struct {
 	ScratchGiB *int `json:"scratchGiB,omitempty"`
 	ShmSizeMiB *int `json:"shmSizeMiB,omitempty"`
 
-	// State Running: keep the pod running. Finished: the pod has ended; keep its logs and run nothing. Gone: stop the pod, remove all its data from the node and report it as gone.
+	// State Running: keep the pod running. Incoming: the pod still runs on another node. Receive it from there if `from` says so, and start it otherwise. Finished: the pod has ended; keep its logs and run nothing. Gone: stop the pod, remove all its data from the node and report it as gone.
 	State                         DesiredPodState    `json:"state"`
 	Sysctls                       *[]Sysctl          `json:"sysctls,omitempty"`
 	TenantID                      openapi_types.UUID `json:"tenantId"`
 	TerminationGracePeriodSeconds int                `json:"terminationGracePeriodSeconds"`
+
+	// To The node at the other end of a move: the pod comes from there with its memory, or goes there.
+	To *MovePeer `json:"to,omitempty"`
 
 	// ValuesError Why values of configs or secrets are missing. A pod that runs keeps the values that it has, and another does not start.
 	ValuesError    *string         `json:"valuesError,omitempty"`
@@ -1489,7 +1563,7 @@ type DesiredPod struct {
 	Volumes        []DesiredVolume `json:"volumes"`
 }
 
-// DesiredPodState Running: keep the pod running. Finished: the pod has ended; keep its logs and run nothing. Gone: stop the pod, remove all its data from the node and report it as gone.
+// DesiredPodState Running: keep the pod running. Incoming: the pod still runs on another node. Receive it from there if `from` says so, and start it otherwise. Finished: the pod has ended; keep its logs and run nothing. Gone: stop the pod, remove all its data from the node and report it as gone.
 type DesiredPodState string
 
 // DesiredState defines model for DesiredState.
@@ -1548,6 +1622,47 @@ type Disruption struct {
 
 	// MinAvailable Example: 2
 	MinAvailable int `json:"minAvailable"`
+}
+
+// Drain defines model for Drain.
+type Drain struct {
+	// Blocked The pods that cannot be moved at the moment. The server retries.
+	Blocked   []BlockedPod `json:"blocked"`
+	DrainedAt *time.Time   `json:"drainedAt,omitempty"`
+
+	// Leaving How many pods run on another node already, while this node still removes what it has of them.
+	Leaving           int `json:"leaving"`
+	MaxMoves          int `json:"maxMoves"`
+	MaxMovesPerTenant int `json:"maxMovesPerTenant"`
+
+	// Moved How many pods have moved.
+	Moved int `json:"moved"`
+
+	// Moving How many of these are moving.
+	Moving int `json:"moving"`
+
+	// Pods How many pods are still on the node.
+	Pods      int       `json:"pods"`
+	Restart   bool      `json:"restart"`
+	StartedAt time.Time `json:"startedAt"`
+
+	// State Drained: no pod is left on the node.
+	State DrainState `json:"state"`
+}
+
+// DrainState Drained: no pod is left on the node.
+type DrainState string
+
+// DrainPut defines model for DrainPut.
+type DrainPut struct {
+	// MaxMoves How many pods move at the same time.
+	MaxMoves *int `json:"maxMoves,omitempty"`
+
+	// MaxMovesPerTenant How many pods of one tenant move at the same time.
+	MaxMovesPerTenant *int `json:"maxMovesPerTenant,omitempty"`
+
+	// Restart Stop pods that cannot move while they run. They start again on other nodes. Disruption limits are respected.
+	Restart *bool `json:"restart,omitempty"`
 }
 
 // EmptyDir A directory that all containers of the pod can share. It is empty whenever the virtual machine starts, and keeps its files while containers restart. Every user can write to it.
@@ -1659,7 +1774,7 @@ type File struct {
 	UID *int `json:"uid,omitempty"`
 }
 
-// FreedMove A pod that is stopped on this node and started on another.
+// FreedMove A pod that moves to another node.
 type FreedMove struct {
 	PodID     openapi_types.UUID `json:"podId"`
 	Resources Capacity           `json:"resources"`
@@ -2049,6 +2164,51 @@ type MetricsTarget struct {
 	Targets []string `json:"targets"`
 }
 
+// Move defines model for Move.
+type Move struct {
+	FromNodeName string `json:"fromNodeName"`
+
+	// Live The memory moves too. Otherwise the pod starts on the new node.
+	Live       bool               `json:"live"`
+	PodID      openapi_types.UUID `json:"podId"`
+	TenantID   openapi_types.UUID `json:"tenantId"`
+	ToNodeName string             `json:"toNodeName"`
+}
+
+// MoveDecision defines model for MoveDecision.
+type MoveDecision struct {
+	// Cancel Why the move is canceled. Without it, the switch is requested.
+	Cancel *string `json:"cancel,omitempty"`
+
+	// Placement The number of the placement on the node that the pod goes to.
+	Placement int64 `json:"placement"`
+}
+
+// MoveOutcome defines model for MoveOutcome.
+type MoveOutcome struct {
+	// Outcome Switched: the pod is on the new node. Canceled: it stays on the old one.
+	Outcome MoveOutcomeOutcome `json:"outcome"`
+}
+
+// MoveOutcomeOutcome Switched: the pod is on the new node. Canceled: it stays on the old one.
+type MoveOutcomeOutcome string
+
+// MovePeer The node at the other end of a move: the pod comes from there with its memory, or goes there.
+type MovePeer struct {
+	// Endpoint The URL of the agent.
+	Endpoint string             `json:"endpoint"`
+	NodeID   openapi_types.UUID `json:"nodeId"`
+
+	// Placement The number of the placement there.
+	Placement int64 `json:"placement"`
+}
+
+// MovePut defines model for MovePut.
+type MovePut struct {
+	// NodeID The node to move it to. Without it, the scheduler chooses.
+	NodeID *openapi_types.UUID `json:"nodeId,omitempty"`
+}
+
 // Name An RFC 1123 label.
 //
 // Example: web
@@ -2066,8 +2226,11 @@ type Node struct {
 	Capacity     Capacity     `json:"capacity"`
 
 	// Cordoned A cordoned node gets no new pods.
-	Cordoned    bool               `json:"cordoned"`
-	CreatedAt   time.Time          `json:"createdAt"`
+	Cordoned  bool      `json:"cordoned"`
+	CreatedAt time.Time `json:"createdAt"`
+
+	// Drain The state of its drain, if it is being drained.
+	Drain       *NodeDrain         `json:"drain,omitempty"`
 	HeartbeatAt *time.Time         `json:"heartbeatAt,omitempty"`
 	ID          openapi_types.UUID `json:"id"`
 	Labels      Labels             `json:"labels"`
@@ -2092,6 +2255,9 @@ type Node struct {
 	Taints         []string   `json:"taints"`
 	VmmOverheadMiB int        `json:"vmmOverheadMiB"`
 }
+
+// NodeDrain The state of its drain, if it is being drained.
+type NodeDrain string
 
 // NodeCertificate defines model for NodeCertificate.
 type NodeCertificate struct {
@@ -4092,6 +4258,9 @@ type CreateJoinTokenJSONRequestBody = JoinTokenCreate
 // UpdateNodeJSONRequestBody defines body for UpdateNode for application/json ContentType.
 type UpdateNodeJSONRequestBody = NodeUpdate
 
+// DrainNodeJSONRequestBody defines body for DrainNode for application/json ContentType.
+type DrainNodeJSONRequestBody = DrainPut
+
 // FenceNodeJSONRequestBody defines body for FenceNode for application/json ContentType.
 type FenceNodeJSONRequestBody = FencePut
 
@@ -4113,11 +4282,17 @@ type UpdateTenantJSONRequestBody = TenantUpdate
 // CreateAPIKeyJSONRequestBody defines body for CreateAPIKey for application/json ContentType.
 type CreateAPIKeyJSONRequestBody = TenantKeyCreate
 
+// MovePodJSONRequestBody defines body for MovePod for application/json ContentType.
+type MovePodJSONRequestBody = MovePut
+
 // RenewCertificateJSONRequestBody defines body for RenewCertificate for application/json ContentType.
 type RenewCertificateJSONRequestBody = CertificateRenewal
 
 // HeartbeatJSONRequestBody defines body for Heartbeat for application/json ContentType.
 type HeartbeatJSONRequestBody = Heartbeat
+
+// DecideMoveJSONRequestBody defines body for DecideMove for application/json ContentType.
+type DecideMoveJSONRequestBody = MoveDecision
 
 // RegisterNodeJSONRequestBody defines body for RegisterNode for application/json ContentType.
 type RegisterNodeJSONRequestBody = NodeRegistration
@@ -4178,573 +4353,596 @@ type UpdateVolumeJSONRequestBody = VolumeUpdate
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7P0Nc+M2li8OfxU8uluV9Iwkv9ttb03tddvujtNu27Hd6Z2key2IhCTGFMAhSNtKOs9n/xfOAUCQAiVS",
-	"tpNM3b21dadjkSBeDs77+Z3fOoGYJoIznsnOwW+dCaMhS+GfJzd0rP43ZDJIoySLBO8cdG4mjNyzVEaC",
-	"EzEi2YQRMfyFBRkZiZScjnofaBZM+uQ0I8GE8jGT5GHCOLtnqfuw/q3f6XZkMGFTqr6UzRLWOejILI34",
-	"uPP77793OwlN6ZRlekpHgo+i8Wnon9bpsZlRAM8RkRLJgpRl6jPskU6TWI2/Hu4E+6MN1tsJ1mlvO1hn",
-	"vf1wfdTbHu6OtkYbdC/Y2Oh0O5EaN6HZpNPtcDpVbwbm+91Oyv6VRykLOwdZmjN3FSORTmnWOejkeaSe",
-	"rK6q2znKUylS/yIGnD1m+MDALCdJ2X0kckkSOmZ9M7V/5SydOXPDQd2ZTOnjGePjbNI52Fxf983kOJ1d",
-	"5Xx+JkcTFtzBt9U6mcyIIpOYZSyeEcpDkjKZCB4SKkkucxp3yTDPiMxEyggX2STi4z5R6/lXLjLaJWqS",
-	"sktoGKZMSiZhkHsR51P175SRQH2RwYDZhM3gb1w89MnplI4rz2cTmpFQqA8R9hjJTD9NWJqKtEuGLKC5",
-	"ZDhQQDkZMhKkjGYsJEM2UnMsSLFuP0PcGnc/QzaieZx1DkY0lszu51CImFEOG3oasmkiMsaD2Xs2m9/Y",
-	"D/SOSRJlRNIRI5kgKUsYzUg2iaTZazsjvIzFlJzBe2r0urPe2el2phE3/73hO/nTEVxU/wzxEsEVJYLH",
-	"MxKVbrrMojgmEziqSBLFKOrnrDnCQsJcOllFA3XXPlI/fiPJ6XH5mrMd+jrYDbd7e6PNjd72cGu/t6/u",
-	"+utwa7hLd0Ybm3s7/mse6c897ZafSpmztHbW8Ktn2ntsf7gRbIe9Hbr1urc9Wt/t7W+Gez22Hrwe7Q63",
-	"6M7Gfs20zQefNu/3bFY36Ts2+0aSII4Yz+YmTrc3wl32etTbGu5t9raD/Z3ea7ZOe3uj/XAz2Blu7G5t",
-	"+yd+B1982qzP6JDF1yxmQeZjrReKipF8JXmIsomiZ8lIrF6TXRJxIPD3+ZClnGVMEqnHInLGM/pYWWuS",
-	"/OOBDbtZxFL17rejVPCsS4Y0uHvV/f8FlFPgJT7GEpdmWnMtNtb9DPssmkaZ/3Cm9DGa5lPC8+mQpUp2",
-	"RBmbSmQyWZ7yOk4Xw5heRrcBtxMHNpOaRlz/p51gxDM2ZinM8FKEdeSTiNBD8MO9cH+0RTd7G9vB6942",
-	"Wx/2Xo92Ff1vBHtsfzPcWt/y000Cn3oa3Vyz9D4K2GEQiJxndTOX+BSh+JhnFevh3nBntBX09tnr7d72",
-	"xuZuj26Fr3vB7mhjuMnW97d39vyrkNUZPHVBUilnl6nIRCDi+fUMJrm8699vDPrkkAxT8SBZqqSkkqaS",
-	"8ZAMDvNsItLoV6reGHSJFEpi0TCUhCqNSgn+exrn7IDgYENGU5b2B2Qk4lg8KDE7I1GmaO+O8fJG6a/X",
-	"yYtrFvQ+seG1CO5Y1rOrqLsmu1uvt327cMM4rT/ODH71nOLWaCPYpPustztcD3vbwc5Ob5/usd5m+Hq0",
-	"PtwNNth2DQ/LzAefdnofJR2zt/qx6tS/v7447yqtNhDTKe1JprRjpdTAYUjy7dXbI7K98Xr9Vd1V1xPw",
-	"3vXOL1IofYdxdbl/Nv8ZyPvOl/qppmJac2UymmZGg82iKSOp0ie6JBU5D1lIQvHAFXNSv09EnvbJMU7l",
-	"AP5Uej/I01TJnKng2UQx3I83R+WT21zf3O2tb/XWN27W1w/g/36q2wQ1Z++xhDRjPTXX+rMBOeNfMTB2",
-	"8jARkpkToVrVHKciT2SfXGnSQBEEf30z+we8OCdgFomPuvuwu7VcmYJlXLI0EjW3I4a31dYzGkyUhirS",
-	"LOJjoth8ek/jPjmmM1xcqP5RnIdvwgl+yk9zmcho7BCdIoROtxNSNQD+WE98N8K/AMXEPITHHoM4l9E9",
-	"QwtGk2GeLCBCZyRDgvCUn/Q2l5JeJlYjvHo9MpdeLTJ4Pdqke8Od3u56uNXbZhv7veF2sNvbp1tsY7QX",
-	"rr/e2fQzslw+gw75I1hqdXNGO84z6/3N/f3tERv1drd3dnrbbG+rR7e393q7+6Ngc8S29l5v7/pnfW8+",
-	"+LR5f5pEweRI8IxGnNVY6IH5+RsJZq1zq7WZlIgQrKMpWpqUE8Gd92otePtdd9L/kbJR56Dzf9YKR80a",
-	"/irXztWL4CdBe1wycJNcKAF+omxh9V9qWMZBnNAkiaMAxPoasPeD3xp+yRkSvlfelkNOlOjZ3dveRxu8",
-	"31GaYCqGMZsumEOCT/y93VzMuPUTUcoW0YP34WD1u2row8tTbZrTMIzUizS+TEXC0ixS+6eN+8T5028d",
-	"tHmQoKtklDIaKvvCEFyFrLod7Xs4zGrv/NIh2GMSpUwuGGLulZjK7KM0ny3v06cJQ4Pnjs3IA5VEPawY",
-	"JNj8IfjyKGpvXcMepxHPM3A/rbYEMDNYiEx70fm+ZzM0c343V6PJLejOK9Ltz+p3l338XJy6nkjXp6wX",
-	"p1tIKrQ01aSQ2o7gmZY0p8/8lF+Dyi1rpHU0YiDltJxSJxpxrabLPnkzI1rcdovfpVJQopDkPItipdyD",
-	"9+le3LGwxJH39vZ2weiz+xjxbFepwNYo3NrY2VLPuJbh7vq8afjiBFA5O3ix/kTOIpm1PA8wp0v/WDQp",
-	"zWZ+tzOgaUpnc9PEsern+SnKJtfgxH5GjjXPoeDh4juFSN797ubwh52zH88v3n7aevPD5j+/33736fvd",
-	"k92zH6/ebP73h58uL7be/7Bz8/Gnk+9//GH7+Hrzu8POSjzwWXjeX4HHNOYppV1/AotRpjsIVFlPIyUz",
-	"4fXG/qZn98rM5VxkTAJXESJGB3zCRBKzPjlHD7/iGugmQ4s/myhxC7zB/fTutm/SeRhlJzxLl0viqifP",
-	"uqYhDqCk15SGDAxjpWdJdIAUv4qEcRb2ifpaxCTBYBSOoaZbvjc0yETa8NrAs+8jDk8bE6Z8fp0uaNSd",
-	"bkd9hKLLj4sQeFNxzfQz/i+cawItHg/Z/f/V/9UPwJqdfxNDLX6hoX/EPSqFeeiUEWUglxXzjf3N/np/",
-	"s7+x7v1UixsasoxGHgP6GP4ubUwRNisSvEtkHkx0WAgdHzwkccSd409zrkQeVYp3nxxmZCpkRrbX93fJ",
-	"cJZhlNExjYyaTfg44o8HJJakF/vmGjWjgrt6h/nh5SkIXLvPcJ7faMcYTB689qBxlVSruo/hDVoeAtWh",
-	"GrtHWrPrk8OhVGYsanixGEfgn6v5jqHthaZB8eTvhsojwf0TtD+fhkBmGEEKRZBPGa/EaZHrXQrvPmiC",
-	"xY2Y+zVz3H/t2DM8Ai6yYiXuRe9aBuFeTnc+X+q43curHAVPnVM7up0isOyLtTfVSo5oQodRHJkZVu0K",
-	"Q+djRWQB5SQUZMhmgofw91GUyqyaQJBoL2+fXIpQMyXOWEgoCcznZmTMMkKJYp3ax4bfUIZ2VKacnztJ",
-	"Gt1HMRszkJ7mwvdEglLyS7fY0Ir3LKFZxlK1lv/5mfZ+Xe/t9778/T98FDilj6c4iCPg7G7bffIEgQ/d",
-	"ZYkROYt4/gguQZFnZHB0eHk7AHE2ODw7G5QvxfnJze3h8YfT805prt8enp19Pfx4fHpz++3RxfnN1cXZ",
-	"16uTw+Ovn65Ob05efX1zdnH0/vb64/Xlyfnx1zeXb78efXdy9P7y4vT85vbq5Prm4urk69F3F5/Ovx4f",
-	"Ht1+e/HjydXV6fEJDHJ7fXJ4dfTdq69vLz6dn1x9fXt9cnN6/PX08uj2WzXuV/jzq6/vT8/Ovp6dHF6f",
-	"fD07Pf/437enHz58vDl8c3by9YMaFOb91Qz96uuH9+cXx1/VivRPb07P1ceufjw9Ovn65uri8Pjo8Prm",
-	"69Xhp1dfL0+u3n64OP96fXLz7dujw8uv706Pv16qf3w8PX719fqf13aUi4ubr0ffXan/+XBx/PHs5Ou5",
-	"GvDy8Ojo5uvlzdXh0Yka8/Ti69XJ9cXHq6OTrzenH06+3tz88/bo4vzt6TsY7+zi3ddPh+9Pbg/PDq8+",
-	"vPISgTrmQB9yRf9O8g9RHEdIZMYy8hpGUzYV6exD9GbZo1VV0n7CHcN7a1kyOQwCrQ+00LYOScCSyWMh",
-	"xMbRPZOEwljoGYikDuyFkbxDPVFngBAWS4+GdYfel/kLJXiUiVSWVJ2fC93jYHfv9X7p7s7z/cotBLVq",
-	"KbezH7a6mpqifx/TLBpFAc3YFePsgcaeg3efAaGwjG8fzb8xd9Tzjyydn/129Ugv3x9dk/+zsW61voiT",
-	"y5MPGJSgnJwcHV8fwpELTi57mzu7mMujNFuWklwqu4DHM+tPAEkeZXD2kmWS0DjGlB8SZZLFI20VuNHt",
-	"dd9tgvyqliSqBLANgYkRoTq81wUdJ8qAPOU8GQ4jTtPZj/De0hOCib1x33gev160mkfxjs1kbYoGpjPQ",
-	"OJnQIcuigMZEpKH2OzfRI3C12ntRMxd7xe4aqIh6QK0iYs7FsnfO8KmW9nmehE89kvsWFFHQglZp5g/l",
-	"NMNQpiQ0IxtwRcapeNBZKMoUndlUK1SHcAIla8B43WomXycggJjuUG3V3gW9+cWENTG51Oxuo5fLzN+G",
-	"Zn6Hnc3tzdevux2exzEdKvaOy3CVrsPeT6h3/X3ty9/+8dt6d/P3/+gsdVbgNFBEYTJgRjL2mHXJcKbu",
-	"BFyJIZVsd9vjodjc2a1d5kqu26fzlr/WtVrlTlRo0SXDeqJ6G8Vt91qrE6UEyLkwuEthvf4t7f162Ptp",
-	"vbdfp9uLEKbhvLb+Xz+v9/a+/LblJ0cIR3pkrfo7SVlMs+ie2VCKyHlGEhHxDDKlI1m45kfaHR+zUUZE",
-	"ns2Jzs3tZTZsrfZit7itGnhj2RJK2CLBmuoUa0IlGamR1UVDZbRPbCRVgimouBc4CY2SSB7SKGPWb1hj",
-	"+/qFnNpLeL1PDuMY/6Ruvvpbxrh/I1uIP6DEkpnncgkr/gylFCkN67uQI+RJ0FOmq+bxsFX9sg23hMLa",
-	"3Fc0dGnsy1r2OGXQVxQKJuFUJhRJFXOrH0ysMBGh2k8tJxyvkZsA3SgEUygYLdnqLGM1JCGjX8sC1Jmf",
-	"Y2qZTVx8gbSsxM8tWEDF86vV125Hu/S/1Kq4L+4K0lN5OTcQjP8R1IQ/XDa2kHRHWGfyBBlWs/Rn0Xua",
-	"KTWowfQJmmQTqliaYhqyS8JoHGWySwa9QZcMbgfAWAf9gcsTeck44ua2wyWn2le+s7FJ3kdvuuqyp4zg",
-	"EenXPnMIZDgK1GfeQoUqUmla0AhNx557fsWSmAYMhaVJ+9chgRJ3d7Z+a3Nv9/VC752XrQeOm/Mw9Hjb",
-	"XT8omFt6cUbEa65LBGdSbWsUTHQ2oJDAqI5FcMfSwusHzrBBxY9ZePu+NBVehd9xqY/SXeRxKhJfVAZX",
-	"4T5ZBDOKSIoVHWOW9cknZdmA77KrZPCYZdZfoBYfcTKo7G913YdnZy+zYiSWhqTFeJbOtJZ2wRlh0ySb",
-	"EaQhApdCKrWHC86emfwYv2/M6k/4/Y80LQ+6s7HpHdSfrvsjTSPFliQ6clC5k9qboySZ7JMbQ7cDxu8H",
-	"JMX9sqpb05leizwNKnrVlmeuI6OkNhp4XlfzHT4m4c4v/zpPkphNGc8U08OnjCqRS5Z24ZDBm6VDVppE",
-	"QP+VuuBCVkh4e29jY1Ggod4++Z+D7ufPj+vrvc+fHzfXl0YffNsH0/MrSikbsZTxgKEDAjlTsSQISU4T",
-	"kWYshBhEtqDEKmXjSGbprO/EotcwqrrR39z0WS4Ls5N1Asdy0Y5PwfP3jDMpL1MxREUkji9GnYOfl6cQ",
-	"ss7vX6oS9xSMhhGNYtmtsDjIkAJPDguhDiQNFRvIhHYxxlEw67fV07k4Zw+XJljlDaixbMJSIlnWU7TY",
-	"Oz02XtYeUKr6w1DNQP1V3ZoyrwYpzwVhoxELMqDkARe3nD3cJml0LwdF/Al4eJS5GWNYQanH4MzktyKl",
-	"TID1YXhefdhnEKgV8ishsuWGyDHWc2Laf2XrR7DHav1wDEKg2QznRCIuM0ZD/+cTIbNrNWRz2vhOiDsP",
-	"aVzlXBI6ynQdczE7tQ+aLvrkOQgoSdl1htL46TN26l2LqYBEVl+VmUiIjMacxl2gIMUTdC3cOFUMHrP3",
-	"9bxsUHXpab6L7hkclKmsKz6u/uthImJGxjmT2QEEC0pEqyYSsvsogJJhcBUQOZMZm5JAPTyK4oylGJPA",
-	"0FMkRQyxeuTQAu5MIkJZaCZFvs88lRi3ajNKtRWysD64c3p2apye0nT6BDPgZZesheweFqH+sSYnU0Us",
-	"M3BTKJlbP6HoGfmaYSMeiqThDDU2pYVGikWUzopmLoEXr+As4c+XQLrNJ3lVem1+sqUKDLwXNlMAEnw4",
-	"iXiUOdN8QIUzfqAzOVBzpERGIQtoeqCuY6ouAqa6QmoMbEVQ+KaAwTEeMqRzmN0FP8wyagqkF5HDtYdj",
-	"gbYLjhNqymUpDKcoQgpHhcYfxyZoJvIsyTPgI8BxzVvmYlKdhl1lLjrEYKwJpZGSm4naiSSJQWkXTv5F",
-	"qbYqESHM10+J8GiePBMd3tjtT9QTij2NI25cTJGEBD6gtzwIGAufi6XKLIz48qN8z1iiNoeHNA1JxBO1",
-	"lQnjxZnp8wj1waFfU3sxBUjPC7W8h0jZOeB+BKOhpDaVbP/SVocRv+ABWz7Ro1hp45WZWkcdHnJlqjoV",
-	"TE1V4lxJyJC4KpNW/AmzJkHKUrhWzl/1dcuy2cDWvkgygOkP6qhIJNcgZuq8d+o3nCLjoSyfc5EDeH36",
-	"7vT8Rqmlm+Tb0OUTWkUFlfX69N3NydWHV2VlFd8t66RKd3azaK5P3736r59NaODbn//e+/Iz/PPVf3m1",
-	"8Iyl04iD5PnApCmIPBPj5Uf4EQEq3BKzWIxNouMURzMaV0Hy6h4oYrf5VDErUdn83s/P8dLGKozPGmST",
-	"82AvFuNOt65opKz7AOPEmwlVJEXeJa4rwsCArYW0S+NaBaFZLitRDjVG6WTW+n/7+X/WvvgPweRYLVVI",
-	"ypOnRK84tpkC5RvV1ewYdlvXNTW4x3lhxJTngGaLLaxMUhEwKVEpx5cGmD4BVnWpcoOap4HhwC3c3dnZ",
-	"2tUxFyhopJHUSbGZIBvr26939nYb2+YfY5MOX1iWGzv1GTX+SkR1+9T/HoBt0sJwdu3EzdcVe9hawxuj",
-	"z58f90Zf/ualA6wB/AB+mcaugx+Ll5ab1Q8ivYv4+DhKKwb9PL0uTTTVMQa01L8s8p1eZzRbJWCXwzWD",
-	"eF2ac45OK6cG0ZOvFqSiJr4SJDkW08qIB9WbBPfe2EC+vIW6nLc3/oDOKQ/iPNTeuEStIlCCqtXQRyD8",
-	"7AcavFcTG+p2hJi+j+K46Tj6pjb8rp8sitMob5Vvde4XnckupalczievsccoO9IhzfmVjSIeyUm7Kh5F",
-	"G1eMSl9uzHfiQcuNjEnQ0400eZgokVGmsgequKdh1VrxOyBHGpkq7JITxH+6uPigtoCFoAyop04M8y4n",
-	"ofn8aiidfJ6Y2bz2GWm1VQkxrEAB1ItCkBpp55VvtSHeiqtw/jn2iF6NhbWdfj25toDTk2JPw1m9S6r8",
-	"CbCxlBgqLMQaw1ZTwtKT0DM2vtMCggb/n+/m6SW2IU84OTeI+4lGmfqt27lCptnpdk4eo4yFfiQCz+XF",
-	"MZ0V+K7i8fn1SumON0brW2NZsJYyKeL7fiD4yLWR57g7SGFI32wuGk8vD3UNUVkwzstFk1ffdOTj8+sL",
-	"XE9Z3/BEQiSjqbJRPLEpMaURhzuITmzUNJSaqV+qDQpCgpA36ey2/+Xbn3vuf/6t9GONHbBIbfjdf/h6",
-	"A9rFRWsYRPOiBQjpLhnhf9zog0/VaprmccxGKR1DYGWFtYYWm3CejYxShl7IZuEh9fS5kmqefIgxRc/A",
-	"shBjYAKM4p5Jn3is7IrFD8S5mhf1Bxts10qJh6ED6KjNITRTPHBo6k2oo+EhUZOzwI1ezj2ljx/M0hfg",
-	"gy1DCOt2EoGoVI0quj2bJNUOPzWxoHkJgScT4A8JxD/7R6ox5aUrXy0GWx91/fMiodcsjdD1NJ+Az6Os",
-	"WZZcSZ0SnDny9htZ8UhDwJzNSCCmxh2n4yBxhACf8xfsDw59LjJ4PGHJVpG954zDPSEg1jJmpSOQkP7A",
-	"54wP9L8r9X5sQFrbB5KeP9LzfGGYF498KPMIg8aOcxrrkAtsmeeOQDzd+V83q2d11i/30Tfwqz/NPf2s",
-	"nuM/z5fr3yjHJ/si7tAXcUYudj82dy9q8ddF7Qc1gdJotu7RoScj/ytL+VKvkx1H8m5Fe2a+nEIriV6n",
-	"BFZA+WSStIK+BDHts/ujX9k7rLitTyanGqquiNdOaTBRwkFORB6HRDJmCjhimo4xYs6Ly20fN+FznaCO",
-	"oypmOE7FA+8v9wvChrgYMXiidjsWnMs5y9RZt9WUm+CHQCQQYq0pG0WPGjqygh2y3t/d7q/3N9c2t31X",
-	"fkwz9kBnZYAT89LGE3A5pjQoD7q+eWAAGuH/NhqiQeidKKaKYy/Y8kvE1mxVaA3lFVomiHRa0BxAHnDG",
-	"QtnVG15A4qt7C849Ed+z0ItmE92zY0bDOOLMARKbt8sClkyWVyrbOvLfHWCFFp6fqvnmYXNQR952RGA+",
-	"vsG4LNxsS3xSRdFEyGWhTs0R1ki+U0ZNw3DAmHEHEqXBCxMhs8M4orKF9fWdece3B2rAWk7b8DLV2woF",
-	"d2lwTIYXKRYf0wCybv0spoAxByPLPNwnn0r3QvFQrGtgNI0jlhaPOgYa5KGnDFwwDaNI6k7labC8YuTK",
-	"PujTxVto4N2ODFKaBZOlcqkwO/UbgL3QdZJ5ERtlCt0mMG1dKdoQdi4l/9xHaZbT2AiqciaYkyJlU1x0",
-	"aZ93y+Rkeh39yjSQhdc9n3kiK9rPfkDulAZuUpJ0yLJP3uqg00EJWxXiRP+JrygBFAudsZ7mvOhA8k5w",
-	"doBZjpYSkAwg20q9GNKMFuFpoClscJKINANQA0nGOsPfxAiKyICZXKfbUd/ylnzJmQyyuPldvobnfRe5",
-	"BaxRSXt/l9JAQz4vFAFY8GORY+cDYEUhkSkSsD120PM+jaSEnUd5BjIMQkPqoKRT3o4/RZBdiEmelGNm",
-	"mM3YBEL1glPdT6cX9yydMBrWEptuFtNWjqAKvhy2Eba8wHzXepnD60thIM0g5mZesE8j9rQcLgnXYjFV",
-	"BrPslBeoKNdZe+9yxAOa8gXwXuoyDal0FGbYBPCDYRLIgc6V7RbPQi5TNGVKQ+mSAtV+OCMyphIS1Crt",
-	"pAiFVht5YkKbIsVoL0U7ewgYp0kqpgICwyZdKmX3kYwE1zIDCc5ZlcUOUARCU0jQhTRjzU9zqcQI1M9R",
-	"TkQcKo1fT92wVEmnxUZ4yZezx+zSh75+amqWk5RJxjViKyZL40ZWDA3BGTHQz5iLx6QWjuwxI4ni9Jit",
-	"p/b+UoQD3AvLac2GFHXJqcT3GqHRJcIHS3sYx5h8rQdVTBWC4zgVyCAZ6GKwArGBPaCD6J5ZsLqmyUuO",
-	"1u3hmsjw1a++AgtnSl2ctU56vmdYOm5WUCIEOgMyuePigUhh0XfLtVDLWfTcTPE05qf5zg8ZspQ4q+cL",
-	"xOkQfENlCPanKb0agjT6gwMWZO6wqaNA2GGY4bz2onhq2Cdnit7tm+BRB3zje5bS2H5MFuRPxzTitskP",
-	"EJbdhkwAjpyeZtZo+RXWbw9Jk/8CHquFSVtLEJW5CpoCXCCl5oI2F0Yp9A+azZt88ID2ES2sxjPPuaGe",
-	"8lQAKkLtGapZBbBDQXXGWQmoDrjx2vkxc0ouWni/6uJItQZI4fOZA94xibEVv0ukfdCw0f2mmXr6O97j",
-	"juTdqll6KaMhaq56K8HvZGZWgTqpAA7gemwWoTUgvGqo2UCPqUUL+HCzRbxQmEVqQT/cshCAAbMpnf9J",
-	"BvrjAzA1gNk4xkm/LsOoTYYe7FXDZ2E32wyO279Kzl4ZYalYVGkSZvb2QzWElObNEkO8qcXsPgogFUeZ",
-	"yZhBh/B8oIR3ESLX9kYB9bVglCAbQDuHOl9AWYBqGhiVhbYVIM1IzKjMyGAa8cN7GgGogWlXKRmKUeAZ",
-	"1oozdqUeVk1l/u0NRWvQNWPKKLeV5noJkYFu1vNBNgSO+sJooEmiZI0gIYsZbIWuIAsZ5M7nKfNgwcWm",
-	"q0+1A0+b3jrws11QabTNuSwJN01iOdJjaWAf4Zw4TL+lrNGCRGticeya/U6JUEA5kROaWoc3ctZSc9eK",
-	"N0FXJRUqJxYdomDDDE/nW9qy6ZMTUHBy3ZasVF0zd3AokBoG9yzwjmFv+HYlcc4TVSicGvP5q9NcKy3F",
-	"TqpZT0Qc9skbRL6Nsq4yRsYpnUqrf0BBATk5v7i+PAIme3L8w8eLGyL4PPOc6+KAVK9FhfmuFdDqeCY0",
-	"HpV9RUaPMMYQWD8SD9XLry357m679Lu7t7e3ubG7tBPgPJHa+v/WIKTzeFOIAQwQJ0MGWuG9gTHok/cA",
-	"EFWAwencQDEqHoJfXGyoSjq8dRrXy0uDg9WfZxTzOeR/DiITJE+Mosf5hVzmkJMCjSttScodmy2rxsBs",
-	"yNsvTlpkTT2GtO0kFm1h0aF58RbWENSPtD3PMzTQJxBJZhG4AQYg+gaAu6ys5cE8UYw0fMZCLVaNUsBc",
-	"eDI2AfFjQdLTPyDnaVkCZ7ViorCEFKHcR+xBXW40zz53vp1EYcj4q8+dfrUCzgdQ0jTD8+TedHVqvv/X",
-	"YsoQHlgb2gn0Z1CztuhEnkBWi5zuprj9rcHta4sDoOvcYxJT7UaCSl1lETMesP4yHP+lM01r6ie0/SDx",
-	"i4Iz8iBS7XW18gaR9+IZEZVOnIUXu0EQVOu4dtp2UoCWX0sbLw50hhT4YjhnMPx1ljLqwc25hoT6HvRT",
-	"YOpBTPvDkIJhqfCDTRlEvk4l+f764lzZTDMesHAAIQ1r3Bd3wOlmrYY5IPj8Z64+cUB++/0zBzCuOYp5",
-	"y3jAVov41yHsHbFkYsuerWyFLCmURsNYBHcmv7F5mqnfhwiqFeUztCXUl/RXwBXX6S4KLy3MLBYhQ9f3",
-	"791OzpNU3DO+4POFBmWCYEUX+lTkY8+WGMcgB2qQWPkKLshSM3WjJCvSGI0apICYeEJxTnrznIX4aBho",
-	"4TJvew/1/E7lxWi0XGv5p8hRS5nSkBGZp6ySwKDhYhLxgNWHHuzI+Zk3QYOtSvcR2r0ULp1FA+UaAKFw",
-	"YmhklMjgM3t1wKw2Pq1/hIJt9pj1yUdp//gGcPLAD6Kh9PQPfbKyoN7c3dzY3vZ11nK/WYUf297f8Stw",
-	"ywGWx1E5Z3a9uzRKD7neLsRp3+0Ut725v72/u7e5v91d1hChOahqwlKIOQqsBBJBRuP/JMrABr+0kDLS",
-	"KCvtsXwL7gu1VjRJoNDqCemNefs9BTsYyFk8cPm0na3mlKl1ejlGylj4QdyzlZKYzN2TmUgSYHrow7Gx",
-	"dZMNJ7iJwc3fvcS0kW+gHDVM1HCreNpF0oWSGuf1/lO1sEw4AQy1DQ+QIThUZvWEhXnMQsLFw3J3s+lq",
-	"70SXnQm46609unN9f1pw+7ZlUOr5S5YaImldPdW8cAs+4VPwRMgaHiB3jm+JpYODOq/ogq3yis1CfCfw",
-	"7ury6FKk2Qp3J3W8sRNG42xCdDc5xQ3GV5dH5NvBOE2CPv7av9/ofwf/GrzqWvCfm7Nr331Kl/YhUbM+",
-	"B+bjtDr0Ga/LCDj1WwTvKG9b7XrphJG1v9rqWcW9onFMFIPkAUBLYIGB+ivi4E4Z4ExoL4rxdMvoV+Yv",
-	"lG3cDDL6lS1LXgPF0SCqUT7uk3Nh/DbFAhCcCgCgMI6Mnp6SCbBV8SEv9b/5Ylhqxt6jyZnMrvWX/OpO",
-	"zjPHJXzHUs5iJ07UJ5dKK81TU4M7oSmzjwNChFLEdF9a9eIk52HKwmyiY14JSwPdBG4OmsKMPV8MvkyX",
-	"iMTq7zZDkmgyxlPn8FGuPgMXvmIhqRoUiUJznztlUOPvEFxhyAKaIyhsxGU+GkUBFLFoHzQChWhUndQf",
-	"am8TAqnsgx8JYyH6xXc3N5fvWHvGnNq8GpoZZDJpUClttgOY8BrOCBMKN9fXlVqwtb/fJ1cM/fTSmogj",
-	"EcfiwZe0PWE0bJNUrdb1HbyzvB4yma/gWaLPLq8H764iXdRfK0r+JMsSr5LvdL8ywftgwgLTrVpHw/Xr",
-	"6n/kcqyGWinl7OaTi/NBWvqBBnp/kIN30Xmuv1b/H10GreSXJThR7w6CStJy96RFpDHnKe6Wn6J+q2YW",
-	"aTZkNKtpU0m5TmHBVF9J6BATn6VO90L3niTRmItUWV0sDgveOCOhsK6eLgHcfMA/4SjHIaagOQcKOPUx",
-	"eVB8d0pnyjwQHHrri9S2xeTqaDHBD9gnzMMjFiutOBsVike6dZnTt7Cp7s54CGDofjny8epMKV1oA2mo",
-	"EZKCC9SmdJVdmnBRD9bWTIO/vYO97e2tSnhCCUiHeM07NfU+k4izRc5E80jJLQXBV3UYSj88IDQGsEch",
-	"TZ9RnTCfAlSfZj/o3+u0DesvSvG78aRjhphHppM/s3J31QkNNbxniCFBqEBXaloIdGMW2zTHb0HxQSnQ",
-	"7YaJpdVxIeiNYcoxAATZVsPa3+mWJBjI/MV7JTOR0jE7XFSJdnppi9FA5hY2OBwvECCT4Lz2t7Teq7DL",
-	"nUb55jVOAK36oLuGo8bEUVsot4gAHMAHfmBzpaqpE7onJUbrzUNaHTPeNlOH3qZlqLnPnlR0e7+93FSI",
-	"u6cF+qDPM2e2OLyKXStS8BhJE5V9pEEGUSvdduCRBYMuGSgO8I5lutWJjBlLdLa7J2CrXlpeOiXujnRf",
-	"iN9RfdBK4jKdSz2myNSZQ0m/39ptYKV5d/qork/FoW2BXpRWVBG2C08AJXLClBV8WtVblX2p8YLJeqVz",
-	"QQDtr9eyabKGboZZXR+Dht0tphE3JdTzCmlRuda+7acp/dIcoGvrJy0+1kRo6VuLjGWK42ohSl4QLGpj",
-	"2eZESQuQrmpQE5RhuzrfpS5enic0Tk4v77fVrTy9vN81W+znoTtb80zU3bH13v5h7y3tjQ76NVrvach4",
-	"pvWRFkoje0yilMmFMHjYal8/2Rz9LlraYt+45mgAUrdbuOs1u8YO8g0b+1dze9HbZfvQi1SdYLH19md/",
-	"Cw0W3ohlpPOezc4MyoGxXZzu+5HX2S7ipe6xK6EzuNtVq6mHz+emQQPf8fgTcCMnC7egDC/hm/4oLWgt",
-	"aFRGDCMXhcTP0CI4jMbePs6QaQC/WSdbxPPHNToNd7eVuhuNtH7wUl2Il2JlItivVpkBFZLMWIalQJMZ",
-	"KEHYa0bDWh+QBzclSNcFGqPCdptpMjdIf9GcbfF5qe9fmqcN7OVTDsx22PGXK0S/sjfN+hiaPjxuj4mV",
-	"2gJ7YC5x3RroEoA+u523cAidbucYcqf5WN2dJcv15QoVG2Cpt6iGLG5E7cVcCRfTYMkizUlqE0ArIKXo",
-	"p4bycEjG4OWaJaVqjlkG8/AolME0bAeiVvQQa/teS7Q2yTLZpJNQuYGP21dIpOW2QpAqDZdVZ2wrZdF1",
-	"OqyESVSLmLMc3cZLiBXaQbpuydpLN/Yl21uZEQ/zbLIcHcB51nkXm4t6TthqxKYgGw4sFuOIO6qxSKfq",
-	"mf//Wj+EDoRrOof5Fyl4l+Q8ZKltRjzQz+Aj6glMj3VeGWDKG9aNwrestWomXLAzLQ1yycKiIkRw3c1E",
-	"i4JIEsoFn00FtgVo5AI3IblCt369pIK7OPNaPvTiyYuohrxY8mJFtrXnp+DyEdWmX0PGOAnFA48FDZV0",
-	"SsVUh0L0fZljsei/GlihM+iTQ5IyRRymOT7UDtKM/MpS0SeHttGW+VC3TEMJDe50Hwys/vZka7OsFLib",
-	"F7bYpcJZihRkRNM+OYeSlil2zqKcZCKjMQzUOozV7RQvLxf5ikgguS8kMZ2xVJbb2mDeYKHZtQ+olXmo",
-	"S0el7SrN2kdb34uI3yjL6ikWWzNLLDOfqbpCkM91CSWjPI4R5sMUt1x/d9jb3Nm1++pEkAxBc5nRGNuG",
-	"fSNLT9A8m4g0ykqVrrbecULlBEIwLI1GM2sKltIaa+4qLmWZdWL3diUIYD32KXdcUjbGpl1SxkO1u779",
-	"ejlib5FpU5/7NISmqEMa3OnibuhJCBsXC4lhFWeLy0AzhZkeSY0IydmDTfVdYjz6nGjte4vTeOzqxyfh",
-	"8fWht442SO/LD27u7Gzsex+9Q8Nq/u/o6DBDXLy/9L6ey5LKLqOx97HH5TLiDjy+aubqcZwYjt+FhX/x",
-	"byG6B+r62DyYcAQcnU7iUGpDQJV8MH2ApyxLo0AOurooHGAr4hm28lO69g2Y/h/sY4M4kuY/b2g6ZpnU",
-	"3t6HiTicng668GnFoj9z7MMXsxqnTEFnFGvmuk5Py6ySP6qHUMO5taXuupQhO7QAFf+pS68+c4Mloh4z",
-	"DSkhM98cnt6FshPH/NFzqO/Z7Jq11T7u2Ky58qGuyDKYGxjQRxyl5urNmqDvbrVugA5nAM3eFYsxkBdn",
-	"+i8mD8wU8WFjRWygNVO/oP9goD46MOhfig7U+/35FuYOaHZloW2W6HP3Lv8Ko7K1P4olkw8YJfIoFkcs",
-	"mXwjTRgJ+lRPhMwOlALWrj5jYuLoJXlSPSYlLtJ7GpMhyx6Ugmhfk/5qjVgtuXZIpX3GAkJHJrRGZ4Dt",
-	"5YRwDVauKcnoFjheUwEIcLY3RJRBOZbJrMSZ9cm602gGvqLkjzIKwn4NAEEglNjn4wXS8IHaQXSpNDhY",
-	"tIorMCsKNGnMPGChC4ZFuLBr/M8CysdOGuJoOTP5jnU41HLGgxp1E3QViB5PaXrHQgf4TIKw9qDKgGWG",
-	"yDOJCHEpNVUcLv8oHbKHlOxMvTzGQva2MFs+mSr2IputAl6hBFAuizi100iQSjR5dBM+ne/2qqZZVhxH",
-	"Hsrd0KUHgittPmWliMlOSfva3Nmt5HEuyACsDTzroDC0TSzaxPkQOzASPa1OqlTdvb2xv7217tYROF1Z",
-	"FsYtz5Txv1JXE6ygQg3TSQ/J5Z03MCNlji6k+VQScEC47ppFUJaNGlD4MJVxAt1i3l8Wb4ds60SADzSX",
-	"5O7OLwWu02P7pvwB2Y5tIFLuGGIayllOj0m7QgMzQnM44L+0gJhUamI1s0FnPyhrzbZwtmYbvhlBNHA0",
-	"80I+tKkMCVh0X+sBgD8XSTWAkqLfsMV9kA2GEH248BEN2Ao+ACV8mk9Di6pnnsIqzbGggqf5KzWlLMWn",
-	"q4fi7swCknyGFoiIgYFYelXU05WbIaqRC1mj9KyiPeJQiKxh6pWT4H6JSfA1ohugOhak1KOyU0iBBxpl",
-	"tsmCnWU1M0tLEIs2YbFPHQnPbeZukOQ18KFFqr2zirn3UZxZOJs2EE2rdnYs5+Avn9xNyWPXBJjqsd3T",
-	"lzS40z78Bs9nrUbPWo1ezQ9Th+trP+lsSc0R+hPyzc4Uq3DX787We/1dL0DL+68kVgYv6rpUE5f47ubm",
-	"0voJwkiCSg9RissUUtZYXgcRtdAQrLOkiuXgdHxAeyKFLEoUpS66ProuwGpzpofOSLilr9dJzmP1eMpg",
-	"jnHEx2oIaQFO8e23UBkVMv0RZQ1ajwemKbexC6uOTb2yrtkn32n6KygPObl6e0Q2Nja3CtO8UO0e2HAe",
-	"G2a+4d2Xb3/u6X/9zfypJv9qhepIGscioBkL2+RL25euS5m1Hvb/BydyByINBWc16YX4GxqE6kwBPok9",
-	"AH36rc3lSS5zZ2AtwcPnx3UpbupCpRmfapLGYjwDULUDhn0pjcXgv0IfDINWoZ4FzId+KzT92r4nulZQ",
-	"sdujy491xqdRTgxVkGkeZxGmiA9xMYrZBWI6jTICSNVFcqSI+8+cGG53ZGFyeBEpKCeHPwfCB7xxbdBr",
-	"G8abaFRt2rPUSbYckdyXKFPpF2vvpaVhO5mum7ntpQWH3/iSu0s8ZlkWjtrCoyJY09acb88OVogKpuxe",
-	"3LU0Z2qQYrVXLKKxqYaMOJmwRxqyIJqWWkrVlSGZfjzF2pcF+Sp7/OK5BtUzXeooqE0rOIdw4Er5ujaw",
-	"WsO6VovSquO6PPng5bRBmYz9LtvKwAuGaww6UIcr4M6n6+xH3Ub/IXTxRGLQmUq2L0A1TmFXrBG6l3cZ",
-	"mnujldvOSRkotQFbbxqeN0345+dRtwXXLAYQzqcEiipBVoxyge/CIqdkExaluoNGnxyayEgGNU5Y2AFl",
-	"yAWQQJ8MlGQHHN+sIHf1Nx0dEyGDX8HPRKfMExlzXMCVZfs7unyCakhXddKtM+NoxPoEug9THRUp9ExQ",
-	"MD/z61wmLMgOCC0HPWJIGzgTMjtQKmnxG01T8NmhlwNCDliJCTVw6TjiffKW8QB6zKg/lpDMlLI2ZMpm",
-	"KqDMPvMCywxeZeGBaSqjHokyB5kW6gqFiTaWlEBUAMmVjRodYB8imYDDRuc8QbcZDE4+6DgQ9hf4zGPB",
-	"x5i3Wo4mfy8iXs7d1bvW6XbUDnUQ9Uv3qIEFwLM2evWlxi76mIQrCPxntifaKvBGaV4EMwrqLTk0EHu4",
-	"arvvllRtLptRhwtDFIL6s4W26LcLjdEac9Sjbi5a9o16fEm3524n59G/cqZ/z9KceUM2F4d5NrHtftrk",
-	"GJl3DEFG/J7GUXirPQmdrv0L3jPnD+OUlv5bBiJhMGWZJxgPxWduYb4+SoXP35aOe1kGDM7Yx74vTo+P",
-	"Tm1M6cXCVs9QCbJimcYfGDDDAqEPNEkiPm5O01fFS5XyQUdmL2jEVBuYq8xnmd1TkMJKmXcuQXh6ZuZh",
-	"xDA4oEM9ON9vJDk9NjlUEG5XlnKlVB6JqlSVuLM027ztwTvD7+i4tPnv1/9mZNEqVFsc+4tr2w6zebG0",
-	"7+IbK0nzP/qoSt/zrqfAYHYkTiJC2xjN6YCiq/TQUut0Td/ckI1SOp4ynpnubLaAUkcCDjFhUBllSfSe",
-	"zYqmyCIKg1NDSDIaK80LH/jFJkGXDbtSkh9OdO72XMY0WL1RrM5QMbWhRDJlAPiws9o7Y57cEXRZurDg",
-	"FahEzIXSsIbE+rGatSCb6NS5xdhD4SU8B5WBkXVBeFvMPA/UNimDYWqwbexXyhm0UXHycx4odMYQqcGU",
-	"gjyIb49SKidnQiRvaHB3MRq96sIAWC0Jj4+FCMm3tp8ulvC9At90qe7y23ORga3wqixZTh3krg/YTOPP",
-	"wdgs1f8+DwKHIa+XR+Bo4ux18TyLxVrlBel4SbdIS7vLNBnLXV5cohV87MUE2qXbKbiNtzHLlLW3FPhO",
-	"XyfzuJPDoagH8iwAa2cB9njIgihsx2adsJO3Q+RNOluIa2DQI1MopIoU48x0YkimyJKcZvYX0xsZsFds",
-	"cAj7pkgyShlrDoywAEy12xF5psZ0BfVHrjen0+18opGtOR7lEv6GBOS18wpmbAYrBjgHTFz4R4beNxjt",
-	"XGQ3ImapjoMcpeIBP+0yuqPLj5W/WNbn/vEkmbApS2l8jUBElZ87iGh6ytWtiBk4dC9TpmiozsWSqlVj",
-	"CGLpnVIEf6WfhyicSFnjF6/h6eoVM6fTLa7GwvvWRDup8I6/BmbzEv67GEJ5bvfbZiDPwMVlUsGDiZAM",
-	"ewFoniOJpDMyMaBkkJSBzSJGUZyxlLDHIM6hvzVUyhgtTyo1T3t1seg2BkjWNOemvFekoYUOlwazTuMo",
-	"WGesAQmDwY1kwwpePQEQn3oWdXolXqz5KmRYTdH/F7kUONvyWK0TR3XRQ02WShXqV3uK1QztFtQUE9Dg",
-	"Tl3qmtlAIXQJozRI8najf3AajTX5gOmU2fQbnFGl9Z3R4K7VpdDvnVvEfH+BXpH+DRICuvcVNG1FwpL5",
-	"ugLqnqVvozrZqgGO3VbFkNiEmj0dxqyQQmKkCwuKmWYOccdMe0Pm/cRwcfzth+GnFruvleOF5GzSOlCh",
-	"Fin8wfi3W33LyqtFn9PwkhDdKRzUUgeaWn2vkIiL6JcScEWXdWebFJrpMZp/GADwP9A7diXEtCbqPqVx",
-	"zGRmL78yjQo6QAh9pZ4QxrHZiqEaTF2dkQeWMuz1qM7g0ICEgz2MmDgyKxpX2riYaVJJU2YsgcZYAyXx",
-	"uCxyWlyUhaLm2kj3loKmrAgGuqW2bbYwdUuoNF2NoqxPzsQDM4FEHQLLMpaiXMk5ospC4bRzTSkn9J4p",
-	"TUiLEg08F+cy8wGUxmyUvU1ZDWPSzMF0C1GHXGCGB0kOQkubc06/6MRsGSi4qFpKW3XGHXLmhP1LGXRQ",
-	"ye5NZYanj6DVOwuXWQnOFgLRBfo9P/ELQDBawpaVVQE9cUKp29HUQaqklCvzQm1DzU2iU+bfJt/CzYBv",
-	"4KP+EeFE3OPPStLEFde5VPsso1+hQbe6s4pjKOmum+w0mBKcUs3a1OVwZ+AZwJNvUZxs6TjmVl/d325B",
-	"uGZa3rvbWjmG8mFqK4IW8ZhD59FnghHT/XB1JsPTBhszzop8j0W3xvRt9wHarohltWIYrG1UuVUniGQ5",
-	"zuilCK/VYzorMZdNXsAHFwW9bKagcyblPDSYXHcRVPalCFcKeK1O0H+Zw6jpk6F+q9mpl/eovagvzXjC",
-	"HafKJeMhOlWuM2pB4Wx3yGtEjgU+aiHiPnKAwIZ3BMZ99D9rfDmXIrxiBptrvs8aNoFuvEfW4W1uSBVW",
-	"tbp7oZjSiF+3r4FzXoz4uFVS631tIRe66HRvyAqstxhChXaptYEsziW15yKdcxmZc5HFaYwF96dPlLl3",
-	"g5Ii8HNfLcFFXOTgnOtHMB/GcX28HoPS/FzslqlS08D9DUvt2lSPGudjCeVt3e/OAhSr+e4uzTDh8Uif",
-	"XGZZkgBIfV33cjkTrWENdR2ALjhomEmss6n0jJUS2CUZvWOcDGdO64Qj0y0I41ga1qtoXO1vFO+twzyn",
-	"vEkZphrVW9xZ7UMDSHhcDYplkytU0gZJfp0xGi+YGkzLkqqZklMnCiYEehIyAR68YZ7V1Gu6qu8zTD+M",
-	"5J26zKv2EzLvXySa2lYd5FMaZewps4ABnjSNcZN8ZLc5VtFnYgGimzcSWaXLXDKAZQziHOHddHHOhNFw",
-	"hVPVJeJXWF696q6WRzlORfL0USDB8OnDLKpqbTTOTUq5nEbZE/fGDPPEzTHDPHV3zDirb09TkVgjdSyP",
-	"9tNg3THWUImfBGvOsHYT6na55hCrPNHL4+Z4lp8H1UlWi4jbDnIcZffi7OZS9wdwiwWUk6GDjBWNSrk2",
-	"GFXirD+fzezBqzYTLxp1XZ++e396dubt1YXPd4nUQDrXp++++3hJREo2Kp/b2iwnT1+fvnv1Xz8f9n5a",
-	"7+1/+fu3P/+99+Vn+Kc3cfr3mn3Wxl8bKzbIFKExGsYRbwhJpXZSI1I5qFOLcE/AtYpVEIVKBq5XxkOD",
-	"dR4hErosdRba2tjZ2l1fDtP4FDOqZV+KkMujRnD4x+fXBRh+yOWliKPAE2YZHCNxDbA4HSjbNJEqaT+6",
-	"CobrDk1iRAZ2MoM+GZwLzgYHSOHeRxyrSn8TsgZqTCVWTQGoqXVxjvSOscRiI850kYjIMxmFMBkNVnYA",
-	"7Y9LNbMlJ6tBpdK5XLYD4zfSxBadlai3LQBDo4W8q8uictFo3ckBX8mgQBc212BluXOm0um5jrEEvQr1",
-	"941yo5nNEhDpzs7W7jICH8l3qciTZS7HohO57clM49j27R8ydYuxM2zlJkKVkr2JRYmPRt7VI1RWoS7m",
-	"vMRt3/R8YhrhtGiQXDTPWVwQ8nvRCca/e4AG4coTsOw0dp4s7mTxqzL49OHOATb0Np4ZsiHiUXZUYm8V",
-	"tMPiHE1fJAglUgsjDTkGXcyy0Nl/jIfdIkChHzHdSskNdoAz7ZhNSmYCDIwMDuMHOpMDbHUbhSygqQbW",
-	"ALi+ue5WuuuVfhSx99EZhfRmxigkQmEt64lBAb0WFhYASK0SUjdMwinU/2Vkqg50Y9elcA1WdBdps/FJ",
-	"EmJnnsIaJ/Vc2QcL30khGJa86TxcwCJoQMZFr14XT6r3JtPr6Ff2YSGmAYQjw8KQK7H5EpwBWOVrIbtf",
-	"k5PpHOOb0Hjk3JwyB/ei8G3s7u3tbW4s5YhyJoMsbs4vruH55cwiY+k04qDRvktpwC5ZGonQCyjtcvFK",
-	"wzM/GnoW63Eg2vY24pGc+KKvVt8q8KSZRonT6SU67O8AOEK0/dUy7ck7L83c23jpf8TigyW+5yrCUsUf",
-	"tygRDQNATwc+U4LZJH1pGBDb2RnUkijrk2sI32oxiMj4oGxFSmhGnEwBEKrwOlVzbRc4wow6gR5EPQO8",
-	"CUEsgrvmyadDIbwFVohHMIp01gdgrxVeSMO8S35IJeExOOkHDnhiUEL6YjiAjNJ4vONI3tUOlYilYEQl",
-	"8LwqHUKTP72dXV2kUqJNnOsCuszb4lrSRY08kRwM9JXWdzGb5xsLgFhpP7fe393ur/c3X+L8cu+u12IF",
-	"qSWwxySmyDWh2gBwHFkZpLdpHrUOAr1rG6ppXQ6T+vPeTLsgOq8lwxtdwh4DlmREqWbuE6VUOaPV1KEU",
-	"/2+tzeJg0rxEFKOsJobyQO1i6pKSFFeNI76UPm7Mc/+mlTf1TU5MlY3nfvlAk1x+aDevhiWuVGxZyaBo",
-	"AB3yemN/cyUgfedTBZq+7QsF+WMPdNYUF79FAodpE9AWetm3yVrlelIjYodZKSYyxT4R3qbDqBSehoOu",
-	"aXql/oV9Z9S/klT8Apm8ukEFgEscR6mvc1wjfxl6qd5GMe6XGW/ZayfmuZapMnb+HkhK6PkGrk2ptGoa",
-	"E1OgqZlyGKWQijzrk9ORfQjsIkoSmk0qZipooM0tz0ucmwa1buGcxONpudPmpFeAdlJ76ecJorXDP8kv",
-	"LD6fF6B2hXrehYW6slnaq/U/+kEC/VlU5dWY7y0tXRQi/gNyrET8BNQr9fplnj31dD1qj4FkdDD+MM9B",
-	"kGQyk1FAYyxeQQUCFA9oVlbgOmrxX7gou6WkFNcQ7m8sS6Qtz9m/F2l2ji+7SBOv119XHbw7y9wZl6kY",
-	"stb18MGEBXdW+UtZAtSlO3vMt/9s1F2+SwZZkKilac4+TpNgoExKzpEpSTIWxjGMtot44G6b7Cd3olea",
-	"Z56ym0nK5ETEYdnv4u3XR/kMtwOVLpKKB+OoAkW25Bl5vbu9PKik1r00P+Lq8kht1Wrt85UBEdH4mMV0",
-	"5vMwrS+Ysj+eXeus2lhvu3zIsZPSfwYbrc9Ap+yZvjAboN2Cyp5j67o4umdcGcCJugqy/Xlpql3O/+yl",
-	"bebuqzKqsXqO4FZ7m41EjjXiFvthKYBaneO3s5eo4rvbbbDgaMpEnnmPu93meVXOVAxjNm0dt/eVfRyq",
-	"kwZ+XhRR+KzZks3IRXY7Ejn3piiGLKNRXAb4ySAeCfYoxuBr8EegNLTGFUMzG9eDx7TerI5QO2BxWyoA",
-	"aQkL+taj2S/a1niNXKhCqIMJ0T8DNBK60zEY/I0ksUDD3hotp8d9f+8K46GyM9xe3/ZTUBZXOv+ei4y8",
-	"rdt1/EOpSf1Q5NnBMKb8bnkLyBmgneFH7TS7SDNf/CSIOrrSVVsLR2gdrsv78CydEJ5IbeUfe7Q2UASO",
-	"nwE8bfv9Zoxnfqsm00m7brwPo7lNae5wbmYHZBCB0aU0SfW/Wq7Cn7TfDGwy04dJ/YclOOghCPZpH+fv",
-	"mL79gSmGplMGrhtoQ4iPzz09qKSsbGz6gLCm9rqbBJn13e3tTinmuf5fP6/39r78tvW7N8CprtyCy5iy",
-	"mGbRvY1Eg81KoK14ZYY7G5tLcMGqaVzqywvorkk7pzmEIp0GAzmsSLw6eF6jfs3Z1qh0Qd/x57KlYbDm",
-	"BkLp1s0FzJ7bAPXJnh9ykdEVYj8xtueE/TeF9OtQe/0gDYqpJ4CDN8xbUG1+Mmag9sbLPjmxLeG0s3VB",
-	"TLNZMjyerT/Gr37AaDl2OC99bKPUW63J17qdx95Y9NRfe/IuSnoiwW3uwc1SBg161x57YhoBYMZM7/vv",
-	"3ZV7wL1e9020wc4AxFlZom2ut9/gUju5Yvd2t15vrzQtQwzl4drPKxHh0xfngnt5slyi8QSqzfVTOlgB",
-	"9GtaFPTJpQhtRTy8kRYvqKfYfRQU9a9K3ddF5/qdGGqrq3ehuhhnJT38bx8YGahB8pKlqN967ublqdGW",
-	"pFLHdTeoPnmTp+pPOhM0e4CmuBqSQfGDlCk+g1jRZoAn3qclvSKuq+0hAAGYnOp2Vg7X4uzBFvIDEjLw",
-	"rC6JdB4ZmE2QypOIsJqO1Z6In8YHJKeJnAhfwOba/OTk/dXnwDXcYhznXeX+bq7IVJy0hyfMaj413HaR",
-	"0s0pXGvAfNNdi7uPDk/pOnLJckDfxXCu/pc6WYqBiNUlqtuDWP/F34M457pBNCiYY5Zp4HatIMoitUtT",
-	"eSR1J+nwfwWzrbH6X+n6v9L1f6Xrv710/V8RWetdBKn0UT5BJCme+6DdrRH0te6Tj5IZwqRDAdFYeFpj",
-	"10CT7weWsrBPbiaRTueHhhcSaAPn52uBaBtyL7Jr0Wz9HeCTw6apwGoT5pqH4+f0QD6prhvPzA5z9J60",
-	"cNEmVMoHkYbNqtNzyVITRi2BsO8uc6/YN7vFJ/1L4eyBhat33fo3b61UDTu2aJOEsBJvMVr2LJ562DAR",
-	"FuUOhbt7gQ/e04geqmEEulvaeOBL/lBlcdiYSv1wEQ/ZY11upcTsK3dErTLGkcx0CRvU5yzmhbEOzPsY",
-	"0lw/0VK6jbRfdguXtKWQ5qXKSTdOkPlQF2/SnB0US1E8DZqJFH3EIVzggFGlLBBpCInObxUhHLiPPURx",
-	"rMPoNICsRohSmclWMxfn+JRueKL2XzvyLV2YJdQT7hWT4DReLdth/iDgJwenrFg9WhfN8PxLd2r1RAmX",
-	"v6+ULFyRuxu7zRpqF7aKmwax7M1ndAguKxBrZIDsdJt3t66aHCjJGrzutTDWm4KprDLhshpbvLz+0idU",
-	"0kNbTtqvU+6st3i5/Wf/WL/Kogu8ShGKW0qKKTK+mmjM5TX5vdjYWsePINRlS6U8LfpXcBDslKyAzZ1K",
-	"bdBOC6se1L+i0nNjf3tr3S3zdFTJBf3WPUdZcxDlOrki2oi1iI5UtX+44IaFdzvnSr55heyViGuUoISl",
-	"00hKSHeCZBYTTzok9xF7AOx5GkIrwpDds1gdEKGxFNqdhQYK1mlJa1iQQ07EAzePTilX5KeOPpVd25md",
-	"YkMWHAIb+UhXdcAJgKTVX+50OzBsuf+K+7N36aZvTTsC/0ATSSgJYhpNDa2aPk4kE5D4EzMwwKdYYUox",
-	"bXaKnzNtGzFJ1vhO1DuEJkkcMR8ckvpYOfUACp1lpTdUpXmTrzdUqs98WVOfKvC6p8JLuzDdpi6lZRSA",
-	"wfoUfQZIo14vgFfrnwX8ZMEw1D6B71VDCmtIBhYDhljZwdBJYpqpT/cyRpe0wVoaTccTMjPV2+y7zggn",
-	"VIeIZwRr00pEF5zIhKm31+daLymxmLC0p4Yt2gLOSRjvfEuFti3uyRWOPmXmKicpG7GU8YBJW9yB0sFA",
-	"u5b3Ioxkmtsuf0vq5cyT2FMaAvhn0Yhl0bQe2OOQTCKe2blYOGVT/w7Yc7qrJwLj85DQDGHnijwkrHR0",
-	"qikQCu0UgddBDR/qzAeUe7qKFeqkEDjRiQuowZQIu0dg5XqAAVPfujyTky4vkn5Hi8xwt6Xt0n7r5llw",
-	"EqvzTRFtd/VBXE9zkQlaPrlFvmQozNdHGZoS+dORgyAuS4j9XTzgkpe5NBg4ptFp5hQm/isXGSWSZbLE",
-	"x4s3YzVUWEprbOygzttkrBQ39Cqv8oLXnhJvxHM3lUcVjgo9Scu1XAYAXlqEIURZcDG3EVkdO5o2tjWb",
-	"dDT1uk8rK27LlxQLD/S5IQMqUCarCVf2vAsugDm9UOAyZHGBFIGS6FvQXZWI1ziJ8hXA04tExGI8Iwgr",
-	"arA1EK7EVlvYsYCPWNE2MG+/Z7NBnxyORhGPsplNn4UEdw12r5Q1/Q1N0u5kMPGNzx4wWXSkUciNTqI0",
-	"tCxqM77ihNVPKGbPRemPar3FpdS1gGYYyNePMp2mf50o1VJDaui2KWJU3lKYBp+R7EHoUSQJo9GIpWQ4",
-	"sygYgyl9vL5jD55EsrtKU0Gz5E634+5Ap9vB6XjVZzj/SkJokswjoCzRyPQsF4Dly0yvrmgjitPSyV19",
-	"cmwSqjcWMRx/HnVBWwuKPDWtAzaK0z0ArkiZtGUBAfYrqGApSWlw1yefFDli23GNx2L60hiKKqtn6u3W",
-	"m9lUU4T1OPtWrubwPFqaWkCDSdu5VRQuoEBDQ+VT8Kph5WaV7W3yCIASdD8Hk39eLrdX/F2Sw8tTcsdm",
-	"NsaZMuCOIeLqqNuudJRVGk6+VJ/jtv1om5k/C6DXYZBl5WzlE1sJZv0PWZi7puXrePECvQqhvxgeevk7",
-	"KzfMXWnL6/e6aDLbMpzVvjr0Dm+bt37Cw0Ev82EMgD0Huip/Ru5ZqpFXsIc1xKSjOCZSCA54kLpnmV5W",
-	"8ab6zbzWJ1csUztT/AyaRmX0Lsl5FsVFZbF2uEB4LIMRGeY8scckSssw6nbyHbvH0IoQvuuR7XO8OuyY",
-	"jVl67e0RvvxVKahl9UANQp48lz9Cj1Ou215v5JDQwcA5wvsIiEbg47+nsayi5qsTx0iX+jILyYxljS0Q",
-	"DZRzlfOVptzYh4LoWytUU9ApywpwQ1RQ0GGuvWsW6tLJAoSLKEbk9PLICHHJPK38fIkNatkVxL4vGqPv",
-	"tvflb9/+3F/78vNh7ycN21f8U/366u//sdB7V82gcD/0P58/P66v9z5/ftwYff78uDf68rf/aFaCbz7g",
-	"23k0MUsqeshCSC8I//HAhtUqn7251WtYWoQsxP+47a8hcKH+7dV/ffuP2kcrT9bgHN5gU/LnZvovrXF5",
-	"2gMCBR5FYbko3EI2ra9tbjf5wr9MDUyDjKMFmhoOU57XMg6OZ/HiClvzFer05cb4E7iA92y20hpQfMpT",
-	"vrAMONbOVcN6lNiOODEwceSNBQntFr+bZA2U5JGuFb4XdxXggr29vd0l8Ko+7+duTebKNMpYeCOW7TWI",
-	"7GmUtW47NGeaFRE6DEu5pqP5y/OhpLYjixfXSjQrezHFHcdfSWF/8pXDAbyzchC2WrVyZLzwsjEaTFiI",
-	"vhGZscSEr3TXIAtQq8MEpom3BiEHRMUCFl4vTPcUjXR6VMYST6UB5D6t3B7p6X2VPKBVoNwFNI5ZSOJo",
-	"eB+lWXO0yGrfovL4k1ze9QC+LmUyEVznRzUbGp0hbRZc6vIz37HWQaXC3jD4eNMZVdEdi6P0kqkymlrD",
-	"5AdMytvMvDoPMY4S4zbizWQFWm6OtPCnRUmZsxA/e2tK7z1R6FlSHlgrxhHXpyvBhCRUf5Y9YokO+fbq",
-	"7RF5vbu/1SWb/c3+RgWzL0/5QcSy0QFo4fJA0DybHMAYkIV0UNoWHw5BIGrnjJFza8noDTHicSTS8lzw",
-	"+QMa+AmsvEXG5n3DaOrN+/BQjLuOYrDSyfqo6SPI1tZ2DSali5GuNcBuRyZqr/hdLlnaJ70NtSU51wJ8",
-	"nm1NaBoubnvS83q8jXA3OxVgM9AgyTtdddWUwjiS0a/QZVEEdzpHR/1T/UuO/5UzCPLzKID/EaMIHIJc",
-	"rUVptxJyW7MkjQT8Q19dGY0T23JPZjS488YVpBj5eIXZKQzB0UhC0ATR7iEESdMQ93ZxF6HeRlMcL5hI",
-	"F/fZe/4GEnVVkGLBTQhMQ8uhFR/xsTX4++SKIWQjsRAjiChHHjRUqUixUfWEYcA2lz5qCWIh65r9mo9B",
-	"PR48h0EsyAw2nUzpWIco5gFNA1GXHa1+gYymFHs94VGZBtrfSJKkUYBJ1H1yOJRK6mHTFgPmwsvtUkOR",
-	"D2Pma6QbJPmRSOvTHew+KnqXZJrHWZTEEUJD+7qK1X9K6RwtPI11kSU4+gNCOTk97hIKCPUYocSgyzcS",
-	"IzF2Z6D5OCaT2ehjKUTj8XL6yrs0BoqGpignBflRczBH7130xtneBhtV33jB7aqAS6rpt+82RVrQuq02",
-	"v/ea8azNa8kCACj9A0quSk5nRX0h52yMkfQIGogzmsYRSw1y1AOVGrkO0Mkb0l2RQFw7xYv5DiZFVVyz",
-	"r2SiBuaZF6UZmmEAGnKcy+ieNVchbZJuG1qqcGi4gTDVruFspaObYwceEvbMpIbgPMRUKw9WMDCDPE0Z",
-	"D+oqmPSvhWkjM0moBL5xfUG2Nzf2oGqnfJFPPl55q2VaGbMo4Vb3rn+UiI7Yzu/LUim4bWav82Eh9srJ",
-	"xenxkc6nfJEYbBhJOoyZGxtyBB2b6pqn5/Ik4krKvsJJliXyYG0tFuOI9/Xf+wES/HwShszO1INPWfSU",
-	"QvtiPySZiOdMbZz1NxJ/1Im9JmGZ5OCbgFRBBtX4uJD6iTgbXOtZbZO3K3MkwOVeFnVG+ghsWFtvhkMK",
-	"yzymispX8zVO52DsQnb/f8tHXooabJeyLLaegaJaZf2ufA6eIgn80XA1ZfMQbQ/q612CZYPCNJ2pCtvm",
-	"Qo4WK93cfr35en9vd2N9faO6dzvtMlTKdFF37i/uTwQW+mLeRDX6Sr5El09WGbj5DQ8VI5QE7ewu9P7G",
-	"zgQu83Bz/z0NE9pkGsyt8UelQ1+D6dTePamTvGxGFCX3NI00nKVhihUEQY3qBqB6BtcNpNngjs0GoOFr",
-	"lMFFEG/1OjNgjo6icZM2ln8c9KBaVSP0wUbYgrVGEyRI2N6fo2isvoW73K/e+Epgode/LWKR/litKasr",
-	"hTG8tHHq2i7ENmuYkVAwDMmzx0hmRWq7TgPVoqSryUrTUiQtlI7/ChTYeovowrsPHrrwXpNmLQb+KjHY",
-	"Fo0Y5MIONp8mM6fLYbmjiU6meNYUPNt22NsLCG1LqAYsJuUrElo6Jxn9aso2PaWoJsvJOAFBf0HP3OE9",
-	"jbDJRrdzyj9C35BjFjP4+cvSLy8IR+szK+bWNKsIaXMlHastnbQKfRZb7LSwQ8ijxYDLPm+jHqx+/Y2A",
-	"cL04tW+oZLvbXsXagLg2hGY9bATM2gB6VX+5frUvrlkVbexeRrfC8T80SlgurwN281Lvf6Hcrmnn/Bxu",
-	"iyPk1vp/9+NOmzs7L9c8wiYfXi46fd09z+GamUAS6EJxI6NWs3iYKC3PgOAeEiir5eOiiYqLAUc0brOj",
-	"4xTS3UKBTHVHvzi6Y2gXWJGrY1sxzVglhpQnsaCh9O1ejYOqcb8elxr0q13nCOtJYyXF2+E5lbPJSMwg",
-	"M9Q6jTIoRS+XRLRmT/V8CdWSPI2y2bXaFJzgEANv9l9vjeD6/tNNBzuXToHe8Dk7qjJSTQ3e0WoQO2rl",
-	"N2fXZEJ5KCf0zulja3HUB70eBNd7cSQzxgfWjiTngkwYDRl0NZOMZ31ykTB+eHlKtvrrxo6BgCvWTEZg",
-	"rtgFTfMsp3EvAwlXWtTvAFMz8vhVC7hCqAORLKGpWswcYMAnXEgEBQpdW5Fu682hLAgcNBdHpwSBDbr2",
-	"V9MDGjw000SkmdTP9D/zz/wkTYVucnf19ojsb+/sGewfWxmoMfwHgQjZACoKsQWvsiIchHymhupaFHUl",
-	"2ySgz3zkd1w8cHzDNNRDqOn+Zz44Ddk0ERnjwaz3ns0GZAott6OMSDoC/oINTggllxfXNwdFmZjSucuF",
-	"Y0MRzsg4umcOWr4JhsN6B489vbyeWo4cQABKaqMiZAbgkutIVSS47lSQ5Snvk8FjLxDTqeCVYbrGg5EK",
-	"kXX9g6JLzI77mVcGxmWqvR5gY8WIS/IwmemF69ZyXJC5LTPgl3bsbyRxqI0wHjoldpBb4vQt/Mx1ySbA",
-	"fdI4hlMLRSDXaBL1p2ExG9MXWjH7IM4xsgfqK/SIVpfjnqWInoA4CEnKAix3BwwEu6mI1hPFMVbaTMU9",
-	"UzfhMx+Yd5iySdXVGzz2ir/1qIFKf+zJnEvoXKP+GzdS16TCZZZkcFx8f4B5D/t72zuvcIBrfF3nQ+zs",
-	"b7/qf+a2UcFB57scWszrBXUOOhv99f462oqM0yTqHHS2+uv9LcS9nwAPXOs/sDjuAcWvTdQIB791xj77",
-	"7czSyCKQAEh6ch6w1980nARmFnaJFEVahSH5Qjym7J7R2OAVwAgSzdQ+eStSpE3B2X8CozNZGUYYKGZn",
-	"j06ZMJ13DH3PFwnW00ITR8w5USvdXF+v9EoALw+exNovugcmytOlCrr7HWCovjB2CdjNCRXIPkKWacXH",
-	"/yk79zXT/cSVcJ2Dn78ozWg6pelMHxxss/sZoP1YjMcYwldkRMcS0kxyVAUqnEeNqr5SIphfHu5k32yP",
-	"l2pWPKz3bHbNspc8Jv2FmgOC2hdlUj/3Ybxjul47H8ZRgPV7GKRlaTSamQoduON7Oxt7r1qczITROJv8",
-	"+qxn8Z0e8wVPAj9RdxIml0ZpHTFEb5/7SI6K7mSZ54POARgckkWHMGVZGgVy4SGYrBLLQs3A8/v/QQ+3",
-	"dP8z9pitgdirRFRyeXcbMwqybwMERnEsVYPRewJ6RU/Y+Dnqtzqu0rP0+EYtvkyhGSjLJfS8Idqd1O4U",
-	"IAlwc03DUv7Kao/jiqF9J41/wLxCjSYCrgJEOtbM09p3aPjlqVIFOFHyFy/u7t72fpds9zf6G69ciag+",
-	"wJXCHuom6Kl4kCwlQxrcfeZafQVYSwN1olMh9SwayT444jIRHdptUJJf1yqpzfKmWJmQ6cers7Jluig4",
-	"p8iu86+cQcdk9Ew5cSlrpKEfriDABTG91x7njDfrII6U/Xh6rM4IzqAcnCsvAXUk32xxnFvtsmww4SZx",
-	"Om/GtO6gngkHj0kTiJ82AM9jmssMlc+xUqEU0VkV2btUfVpqye5hreURnuCa0p3V8DUbkuqrcZunUeM9",
-	"WV/hFEHRpv/KTfDKsmK9KUZVLiwCnUPim7Vx074ozV2+PzrBixpMlHVi05T3drd2X3UVS5uIkFxv7uzW",
-	"zVO9fWvfXjhhNzLklvH9tu3tVeWfcjWVWe/tkMWCjxUx9skZo/eQqipyzOArOF4NHlhd5rP3YCDNuuYg",
-	"SgA7diFfKlJva33T5+kzhGpYeHEbtGGlXjoTge3Sv4Dp+dl/f7HUfG6N5BrwqywLyEQln6iRTug0JizJ",
-	"RFsekHhzYS2qRC7Rb3qhpAfZ7K8bThukDCAqaCzJOFVEVRJ621rkuY8B1BNDDDroWSjSqe1t993NzSUZ",
-	"UhkFn7maonpJ2+Cf+Wd+yUQSs6IcAJJQtdxDqezsTFEsAGA+JkFrIhxCr6D9Gfs0DCUZAJH+QxPz+eGH",
-	"kwHM4Q2eRLEpZTIBToBbASsC9lDWBF71ycBqIwMPny/RbrcKk6z2kk3lZ27YXw2TBPn/md8IkjLOHiAJ",
-	"AFCXIacBd60LX1f3XDdpHOgMFywtGBR8FjyIbtmBxqMHhFJT5v/A4ntGJiJPJaGjDLUcnUn1ma+msJyq",
-	"Nd3oQgeNVf1GhLMFNsdj7+HhoQcogXkaM642KXRUYayQSSIN2VBctkNukFQ6TgV0oQ0cdOj2RrjLXo96",
-	"W8O9zd52sL/Te83WaW9vtB9uBjvDjd2tbcjuhFdM/Luz+93N4Q87Zz+eX7z9tPXmh81/fr/97tP3uye7",
-	"Zz9evdn87w8/XV5svf9h5+bjTyff//jD9vH15neHnW4H6EgXiZgxnbsEjEMTzdxCPGQ5d0XqVqlVI8Rb",
-	"71wn8WN88Yb99MMP/xz+83r30+P18PRQ/36rIR/SzkEnfPPLKPue/bR99ONlb/pmf/P95l4+GX78/uNG",
-	"spHePnzaGL/99Pbi5Jf/vqsurjTbW43KbbLCFmqbJdWklarzO7YfNgaqu3n1XMXdstIK/LVH8AjWHmEZ",
-	"kuFdHVtsVJGXpQvYOeiw2feT4bsguoi+f/vx19ON8+hUnk6z5Kej093TX06i0Q99Nvv+1/DTaXQRnc7O",
-	"j8ezi+O7rfNfTh4+HMPPwWbMh9O36+F/fx9XP7B49k7lVKSrutAydBSSSr2GJaJ5iIL5ngTlW9LkjdoO",
-	"AB5yr2OLhr/qm9NvFF6r0PpiTdA85yiCvvwhR9vc9qVBufTl2vEeTrAwp7JOxzHGq8x1HGQ+IbtNEqYn",
-	"futezYX2T+WoJBbBlk0fpZiubtbMWSZ1bY7n6hdXry9cSs+23rBOe16mF8/xC98uG26mgQRLGoDt8o3a",
-	"RZVMMfC6+KOrbJRlJ0s3aT7rqxzrNTg0L+WSvCm4nod+nZ0Ep9g2fnmx3g9qNIQv8ZWNtq88q4VxYrRp",
-	"V0sHk4/IiUizXhzdA9PUtabLrQ2ouL9ljwFjIUI1uRFC9UkaTGzfEbjy0rS6AppUGq+p4NMdrwiLJevD",
-	"QtYgze15fdtXOORfwbUNq/vDXNsB5Xj1i9ZpGJJUR3QpZDZOoZaojcf1fmONhtOIr9E8xFLj53B/H6oh",
-	"zyKZHcKoc+5L3xYVj6wZmJClD+ocqnnXCZSoM56lEZOWbWoUxhpHhwVjd1WmJcjpc66O56RC2DtIUvMQ",
-	"4gmuratuorqZiMP8DL5+G3YEglAGISjWcWziuS5fUcfciLpCNkrpeMp4Zr05fj/GZSoSIZk0gL0Av4W5",
-	"J1FGBCcCUuC5k0QRYyptmnPdmu+8jPU7wh2CQQIxZQaz+sYNYcuJeNCpFAbHGrMp1N2aintGRiljsk8+",
-	"8ljdxUGYzq5yPgCg4TRnXdfsh3hBINJQYKaAZHrC6roC3LXUjUvVpAwcOsCPYBV0ZaF9cqJegnwHNWNw",
-	"mmE6r/yGFDjuunkdxhtaXNdjezqtr6qTIwI4eV+aGv7t7sJxmX50om4j9WLjpSaxQD4kQtK4XxAJlt1L",
-	"W1GP0EwAw0iL55/h9h6ninqQ2IYzRbg6d0bTmrKnHMJqdpc7OaZW3WKtByZ73qrZ278UTkvsERVHAbTu",
-	"KqjjdhpJwJjuVFjDLyLiPYyf17OFlgSN9PG9iLjxRv0lqdpO8M+h52J/aihZOw9PgVoRrEHxSW6gGp5O",
-	"r7hwCx4DLDdmGbYYAvhqRR4vQqZNaFPHuNcymo5ZJpckWRWY2xrHXiL4UADFqsZqcyPlMkhpYoVdNklF",
-	"PnbTSSWmIeLnDab9RJiGgFpNhkw5ysPPfHB7q6d8m9Bscns7MC9BWrUYkcGYZUo+6gSFAYpBrGHQiV/6",
-	"Y5B55wDxS4Meg+03jiY0VSszGX7OqkLB5GfORYbw6YhpjwDnUEmEqZka9Xo4IzkPWSoBNWOZ6PI4ndXe",
-	"Oyu60Ue1kmJmreKf3boO2FR6CykZavHoeN0Nttnr4cZ6b3O0H/a26e5Wb7jD9nob4XqwP3pN94a7m53u",
-	"/Msw7m1Kg7vOQSfd8D2iNVL117jnfSIRIu4cdMaMs5TGvid0AQ5aS+YBhzI6Bw6dA/2tNVmRTZRRtr65",
-	"FT93qm6dg9frr9c7XxTjLHhRM8hY9xg9yABzjOqC2wuCUDe2yzK2vXlGlRi26RvETit67EAgzDTXCiMZ",
-	"CMySHTl3YiWlGUX0M5lk5pq8aBKl+kCdxQIf7xKJKMLDmS7VfKbjKff3iNJCjYe60Dg2ceSVD2LtN/U/",
-	"p+HveBQx85UOtFa81TDnGEJpqaKMPoDE8pig2wv6TIDIwDRoyNXPSjUOJm1eQ4Y+/Wyu4FuEOmIRep1g",
-	"W5Sm+meNdpmkgKoChS23IxrFLOx8+b37LNflHYrJl74sdZqX6djlZEKc3NDaNlP6sTV45gmJDaWMP6OC",
-	"tT6kL783yFfTBTanx+U4QUOpCg4cXeanpSXezoUZOQ28OQlcqnnqwaISU8tga6mV0a4UGPSAhlinz63C",
-	"lOqWTUbdAT9K8SN4VbCnE7m0/Y909ycjcGwKPh2NsJqlrXmPZWDPwGWe3wJSk9JVan9wrOCvfPuOdMqM",
-	"uSRK2+vOERWEiNDLRKLsRWwkP4ddIBvXXGGySFDeuEkyCDhnew58o4zNx8zYNn1yI8gwNUVAcCeGNLgz",
-	"1WeEgpGoTUhQAZRYG+CUBq2vyxWIv/NylaBHbdquwZt1xalpHGDu8bOKVjWULvdy6xTBiluZcT+nrrl4",
-	"/573LjvfqtNAIb3NmVKXiDgsnOfksFzuWWhKFpcKevFTMhU8m+isqSgrGqI8o6lRoqKi57xJABBPOeJ/",
-	"T9m8iOuMGA/Yc1lK71j2FsZ7QYrFD3ho9JM66gGsR1H1gCQ5eMMwwyIWwZ2iQUw0nIgHMqV8plv2ZRCn",
-	"eJaCj2s19IMpl8gzIkYjxFQyRgTMMPx/SzXMs4VyDKogwSk3nCkJxOIRgvMUuxYLaJaa4almxVqPWDLR",
-	"ibp1pw2Ha8M+RGCrQucxbLxKGKiJ6NfTo1sEUcbDuRxV3YVXW2QlzdP2kZjQghliyylsNqgHPpUXo9Gg",
-	"S2YiJ+B3KmLXMI6ubE/EgydH1haPPtCoaBZsV3WAcL1IigBDDNE2U3Cu+++EdErHK6jGb81F67yMfgvj",
-	"X+Z/eCbMYv6iSJQpfQpv8bM48qFPKcfU1RFKTKWFYYhSn1ZByPa3l41ALdZVl9X8lXRUnXCRFZV1hVoA",
-	"WiveOOyrgF0CdIQvEJwzHb01WAemkM4R861p913Jk//EUkOY9y1wgI3Nv0i5odlnq9B+I/X+Nq05/H9K",
-	"JxJRGPR0nfizJ/JcnB4fneqxXzyd5yWzaoqF1JkJepkV6+A5lfsFOAJN/dPd5wmUw/liELbYmL9quLyY",
-	"4Z8TL3d2qA4gwlfC9oe6jm7SXFZxrDEiBn4CXTUVcRDAJXTl55PEdMpuM4p5F65YruSamrT325xDCqNG",
-	"BGwSl3dZ3dpv+I/njczAxcDwzFMuRusgjT6xwvnwnFGY2mrEhrGXlwy4wIa/Y1lpt/8AKfDXvcomBuMp",
-	"4l1JaCzWeJZRsr5jnUVBkhVOHJ3/z3bFXlLo/Dlxin8HSj2yJb5+4P4/KzZhuit7+dM1ZPw+AAI3NsoS",
-	"IQSnu7b1DUTHi/ZxyngdRTFrn2Br1ehLNHn/lHT4xEYYJxRqCEy3J50dwUJ0/kTSBsB8efLWbmlupyyY",
-	"z79pbv4lJK9dirDOiLiExO4XsyDM3jl5+W7yiz3bldJdEiHiZ807uoQBX/I4hIjrT0LEL5d3lOilrbjL",
-	"a7+p/3n+lCK16E5TnVNNQWmcOINn0ThxFoTi2DYdlotWeec1Pr0G3hr12W+k7QZQ+GsAO3jm98gkZtMa",
-	"QNA8tadwXTzho2RkkNuEjQGE+sLQZlAJff1F3CeHJBYPLNV9vqbTKCNACDpUoD36B+ZdOlRGAPaxf9BN",
-	"Iu8YS6R1xoKEG7MMD4o9KPVT2iiAdNLo0IUciwcdFp1GWWuheJlnl8WOP7fepob+ExzvsKK6whB1as+X",
-	"NC9M60R9zZ5Jy6qwKRmNecTHvTs2e1aZcI3jvlfDvuB5FJ9ZlBWgFveCpXQFXKTaTQ0W+VRPH2KmxVKQ",
-	"VGSQJgCfoXkmpjSLAhrHM0TDjUMAxsS7joCV2CsTMCs1Hgyk+av5FoUYEc6XhcC7TZZD63QamF1xDs/j",
-	"XXwhF58zzXpSMRUxAAYqJywk0XTKwohmLMYf1bZJs8EQqUX3m44mqe2MBQ3Vm9mzltEopq3O2hKbbEVt",
-	"jZxvLkdY++0ueoGM6BK1NFNi1KodHUZDVXupGZxrGhn8OXWdmNE7FhK9Pxqa6GX1nDs28wSl3v2w9en9",
-	"d+c7N0d7x2cfNq/++832Txc//vPt7olf8blrjp644QV8K9GHqRN+RmFxY0uP/40jT7iIWjGES3wpm7Fd",
-	"7Xb3OcswcWV/1aASzu7PCSjpnamrvrQukT/Nr2erMzXYnq4Y0c1qXz5i1EQcadJe+804iZ5fHK1Kwa2j",
-	"PyY89yK2OCdsmmQmBviXLr2xG/7CzPive/VM8GfFw2of4LkxLtYFAZ5D7TUoLH/TBiiXdKyT9iR6DnQX",
-	"+WGeFRl+WMGCDSGUhiT4Cr50DMM8y5V8KWny50SK/vLSxDgrcCrfSAIJAX9WcGhebqzRJHp2P8fh5elL",
-	"+zjwE8v8G8+mSzoHaFCHi5AZxh8QJlL+4WzLq7R+lLqLGwKl2cmDhk3EA2cplFJp6Gz4A2APo5kuAcbA",
-	"RVzDTE9lcDroxCajOQqY6Sj/mQ/0Xw7xD9jWCosIddP5cjPXrkaG0f3qCgwjnFQqYrYCQgKqcUglf201",
-	"/D2b/TmaOG7OpyibXCPC6YIGM7bCTDfDJZgnDC0EXxonxQU9/v/Y+/7mtm2k/7eC0XxnejcPLcuO4ybu",
-	"9A83l/T8pL34GzvXmat6FkRCEsYUwCFIK2qm7/0Z7C5AUhJl/SAt565/2ZYpED8Wi93F7ufTvNZcTtDa",
-	"yf72evT4y72Yt2GQe1neKjbkiu/89iVoABeoo+IqqwdkViGQw1RvpWdMqwZr97ZezmY05ePhkPd22Tqr",
-	"4zrlhU50BFeYEfwR81BMaSuuPD6vFHNElFZlDsYiu9bRtfveICAYNl/YhKgOkK4glclHIxkilj2BOzjo",
-	"NLjfQrr0MNbGAeLQf/1lufIJkDOdxxFAujGhAHTHNblbbseP1ZF02k49gJfU6KhIhNLIZgT1LVLywQ1T",
-	"9I1hfo2ZVGyUx/EzE9xr4L5eENzc8XLXYDfdCxDFT/axQYB2QJFXsbNAQHtbn7fwrXepnm4yXHj4Vm/8",
-	"6LVIpY46q6lGCB58zoZz2jjo1UmDwDqIxboqPQf+/cO8kp3jBa+jtLLT4IjA6U9CCIaNArkqjr7bShR6",
-	"Mr+tzCTaZJzAtr3xrBCBbKvBX+wWmugBluKE5qFaiGMPmSDTAaiwKLgX88BOcHAvVRQkOroz4NSYIEzy",
-	"u1Cnwn8wFVOdzu/Gcug/wpKrykcUtrtLRSjkg4juhvNMFB8boTL6KNQmC0yY2vO+3ERfnfZOz496L456",
-	"p7e91xe93kWv96+g9OFJz30IlwhBELw47/WCk1e9XvCafrE/emevXn57Hrw8PTt99Qof6m1bdvQJgw5z",
-	"loBYY/aCFcXGSmDtRsdNsB8G6liorAyNUA90eFsKqpSr0U3G54ZYQXxZJl7JmoANBTDkVlk5qTQSa07f",
-	"UV1luYxqFfSBErMyN3I7xn7pDfBGHj91rAReK6LyUB8HDGgE6PnLMv/0r4iTVrIOAV57JQt1WfLsGu6a",
-	"5LGE8301qkoPVSsHi2gEWDtSODq5VVUIbIvSSMDfXuwjYXBN11RZlt9akLpDKTG45tAHAhlH2AVurXkw",
-	"c4paY6wNtAM3mwr8jyL7G/bvhgjI1l65fgRaiqL22vdBGjaR4wnyNFASrVa1ObQwhtXH5dFJUGS2SpWd",
-	"n3VKbOpHK+nUa7sZz1dMXaXjA/hsEGCVta93NZmMY5xK0Hto9Ey77EM2EelMGgGhijIbcmnNasnTsB+r",
-	"B05k9DS6odax4KqOFk2qkKeqxPG8sP5uXOC4UdRFsMhKOzdYkM4VAuFqJQIayOI4GM9grevGU+pFZ5v7",
-	"8roFQ6DONHM2ZrkrMMqhGMuCUU9C1l5QoiNM7Lrq3GArtpcR44YNlPhs/ZNB3UDsLF3rPZO6S4NwJxjN",
-	"IomdNOjVkTHBxINQVu6kSw7NmMPRqunnjMvsBr+9Woh6wFGBe+W8V9o4vRX7pk17r6JVah01eMbtmac5",
-	"XFxxdeXlFZwi0G60JrQeG546i9R1/gyYCJ5mQ8Gz9QjPj+vrv/uG2rFMivaf2CD5SXBTKyix/efBrA94",
-	"OzFNJDqlshgKlzRkj5TjkMu2ySXzAuSh1JfUTJd9hO8AM3q2yEmyaJU4OtY1jIqUPOaeLGFSQ1o5uywj",
-	"jnGPN4ZQZZTv6cHKuuyTz7OkecX7Bz+ygA5mZFqZ8jkbir7CeShfBRg+FSXuFduXi6rpBvQDcMTBVWzJ",
-	"eCvAV6gPgqexFGk9BuiuVIAfadZaxFaxTeNr0hIe/9PdGfwD1luozG6DNUiC3xgm6bHmqWL+V0sPMESC",
-	"qJU4yqQTkuY2aJGks7xD7VhLIHxTfi8AkcrwERQt4MNlCV/ckKage9zngPgI6uGGGmtH8LB1fNNmQldz",
-	"L4HuPI2ctl2o00hEXUZDsCdzUbjnoEDLdXrwoRwrvR8E3ZZnBBwEpuhjaWUQjcxK5RDui9ryWD849ya2",
-	"Wsv1BtFiEh0xuGA12x0L9iTJzfrwDLlI4USE946Bya4aEQDITEyZRoAFPVMBM8ADDB+7RORUjHIjzFJm",
-	"DFz1Wq/EbB6xAXnHbm/mvUIxeSamZVxB24dC9q5G5OKjT1Z+ukJui4Ow8helOknolNIABeXEzDtfbtq4",
-	"Kl7mJoacSZzFYhL8caUqZ+OIy9jUuQiJSK8yMd3Ox2zpUhuXZRtF0WSEy771ozB24HWV49V19QaEF8sS",
-	"XYOTjevtlFGt7nO2pNm97adTdBBdCLOcx4W/9FRq7tJNFc7hUOxj+z5O8jaDUnfS6EXS2IrEpqehdvsP",
-	"ZljzmUieaq3C2Wind/29QqjVSI7XA9gBMuSEKMPtfobFxaQt8B80A5JkOnEepJiB5o3Eg4jtquMRt7lc",
-	"vKFOHQjlwCWeOmCBe6lqw0n2f5WDYu2lBYzrvf3KH4+8u4jPuQLklUAKHEmkN3M27MOb3H/C1eeNiEWY",
-	"tb19cEbq9g/JAUgP5QO2VNwSLr+ptJHcJtmy1OWSmmXIrorpXRCmhKiq2zOXYGpCzXQ2EVPGDRPqQaZa",
-	"QZbEA0+l1eOG/WUg1MMgYPbHu1RPB3+Flg0iirC/DAgjc/BXzE/CF/SVPfRMZs88JlSYzhOobvuHLt3z",
-	"IUKJdffhS2gBu+Q0u6k32cu1eYO4jnvnDT4uuX8DsrzWMgxxHIdJL6Q5rDHDUG102ZU1JqIUqCwDT6Yr",
-	"Da3/s6gEWt4Um261beuAlpIRNy8Mon4cf8FfHslAvFS0AmR6wo4Gz4Z8laEoyko33U41iYu7bqatK4lo",
-	"RC2heuwhBU0UFFWujL36y7zWRA2I/QigBAWAo4FLdkk57mfx/Cgyv6YtH7SPqI9nUKxUiMXOQrF9euAb",
-	"2uPrCpfeewCGCnnPvRAJVSyg4KBJPFB5HA8IgNEeq1DzjwXlhLgBUoSnrXRx9geRQtol+5grKAAHDxG4",
-	"FLMLPOb7RBQEFqJU7iaU8idW2g3uCwgk79HI8FjggGmEWeb7nPRYsLSvcnomR/xhqq++/iMeBW21Fm3r",
-	"wN+0ZEs8iHWQAm/h37C570WCLAInZyzicyrW8TLIBjMrrAM20+m9sfa3VGwQEzTf4DsC6oD3OZhxk6WC",
-	"T+0qDXgUCUcptL+rjN0+GD0+Tpoeteczf4CG1/rMRS8wacofZqtejv/dF33wBtfTZ0UZik0fGbvo2KH6",
-	"DBSM9W0bXG5J64AEVdOKof9HKLNbNoQTszIYBpPSkv8uXOMpg+kFT7qkZWjzr4+FySkfi/WhsE2VQFPb",
-	"+wq7dKDtjRNS5o6aJoiBWISnUjESqViT4eYfqM9vOz3779pysKpPsOVQelracl4WpHtLzd6jbbVl8KzC",
-	"nGJ07JiLvDiVEbOK1JYxkGeWKm3h8hQkNeRxjBd/LlMVerZQP+tyhTFnJ533VZlccKmEN+IZBxdZz5TD",
-	"4yLuJR7ej1Nrmfj7S4eBElszZu5D6tCNYCl3Gm967f+6fXWFxOk46Qxtm6A0LjDkXXPwDJn0gPGWCriI",
-	"AKNmKlWeCYPuQHmkODdU9cYl0VPnCZQmC9VX7ptyVP0eN/fGlTzCQgw+iiydH11C/izl/+zoVlzBYECQ",
-	"n2vdMXQO+/nUQUGcl7qrWZBu6yLCfeMAuyjVeAB7dQC07gPKnp1xU+zooRjp9KD0pVckw4pGAcWz3Ivc",
-	"htplA/dhuV7ZtndXCRTCJ7kyeYLzAw1hR+5yxfNsolP5++LnZUKKUpRq8xAkjuz4C/zcoAR6j5jijvur",
-	"PqR4+qQi7rjIfIh1MBaoMwa+vuCsd+bTksshzcPJeAGqJGn6N5LpZdGU6i43YhdIpb0Dl05w2jWV1i7/",
-	"c4ha7riAO3BooC4oypM3IaBzJGihBrJGgJWv0OnZRQZFiMe3Y+2UiuVGdFmkQ3PME9mdRpALYKiQh6wa",
-	"wHxdzJyzfngcuWIm7oyHwEHPf2OK0mAXTEWLivKSYzuvkR31FHgnS4JYutyEeA1nIzHzJSE6jrrs0mUf",
-	"U3NYyNhXyKonIgacDdZmMXoq/HdjrcauzyI2AqgdyIDZZq8EiKpL2bQeTdWO1XpmSL/r6O5WWD0ev6wZ",
-	"Zr5ER3dhkrsS3LtMZzwmDIbv+x0eTkW/EyQ6+r7fmYlhv/MHO+uenjwTDj+f4+LkeFPqPizaX+/zU5vH",
-	"GU/HYk148LL8OvJLqB++f1QFjRd/2UQYwahZu9wmTHkiKqyEPm2O0nPF1AhwdOAFKOeOst1uLGytr6QK",
-	"4zwStPvc/wmCvcveTHjKQ6g3gDeUel5ki8axnmHuGbRQztMDhAbgOciV1ZehToU5wC6wbiZtgFtanp1O",
-	"Gr8bfv2C+ADw3bu7qcj4nd8g0r5y+G30evSCnx6dnIWvjs5Eb3j0anQeHb3kJ+G34vVp9KL3ohMsfRda",
-	"veNJYvfHRCcrHnGRCDG0W8OL26+dk173/Kzb6552MHHQ7zdIrXzsfKzMD7SMu5SnKV9ZUvBBOanEQndk",
-	"diPymnZy09LyZZZj5/377e21R7uKpIHDaW4FqBDXLffy5uyVG8ff/uSsbEMg9EzVkY+5Mpc9wkXluFCF",
-	"dNczS+GdU45rTeAsG4nEnzSX/wU0lyUyqY0Fc+/MpJU8lpvHCnZls9wiRnBgDkt2lVmXwXbXGvNKO2M9",
-	"1mMmlXdkZOqw2Mroa09BgfmIhOzHgrmpQ/4n9+Wib77nYrXIc7nRmv7JbvnfxW65/zmzaULMWmrLX+Ae",
-	"B+7zvrcrOFi+n+Iuq0WPVl3FAokN3kqhB6hc7gulxhSU0gkhb9ntOjBzFfqHun11OxEKHRTKY5PWP1YZ",
-	"AwAW12bABlMdyZG0X9UpG1CA17VTXNbpEbZG+TnGOeDfeXwX+4jvhjRs8OWPwQ7ub51Le0gCTxpru+Ul",
-	"B723f1blLQW7Z5vX/C0ShWKwuO5mHzTIDvwvO902oCeDEENfeR3JtY4O45fZ2atlFoyKJFKkaVEsmXAj",
-	"2OBaqEiq8eDrqC9JdLSRjO7vsy1dFZd/J/RMfzlXugNe78uVEZHXOXAALVhQSxMkJ6Wb6gRIxLjDXZMp",
-	"XZb+ZThnNNPs5urH27cff/4rOk83Vz++v/rppyIxBK9pxikPhcPHlAaoQrvsg8OvI7mh4zZwiMyVi1c8",
-	"fV3tPYFKelgaw0dAerfnHfZOmuEpbrA32nRgBx5y+9xYkbFzHhW8uxvuo6YIfva+jUYRaPM0X7OQz8HX",
-	"3WHJtvdvHUB2rXNrJ2SiDWE/SFXWE66EnHEEAXPAK9ZRaKD+ZH8l0MppfxjP+PnKa6lQBOCpKzeZeD8E",
-	"dZMwauOzCho71lcrrMpp/6jr7EkLeJZx3AYrNduHBIKR7BcxvNHhvchKOGz5MEl1pkMds8EkN/fdh5MB",
-	"Oc7W2KecU3fGf2OYzrMkz8pcEgHjYaqNPf/R2w5KdLxFrdeEm74SKiLbbibjmFFhKn0REKPAZDAu3S6M",
-	"gSoB6sftL8RRU+4QItAlqQ6FMV32s04Fpk9AMV9MVAtw4OM8ieiC8TjuK/xn1W7B4QWeVcM9g1mlJouk",
-	"GkBzs1RmdEFejBHZid1toyt3wz5EAl5OWbseLaOvypBBRhjjb4R21EOXMMpbvYsm+mUiw8kbN54ajH0a",
-	"kBEKwGMSlzdTzMM0B7yOB8GGApOhC/g/msQK2Styta7yv+HhBrB2XZ+BmmNRhDDFh8cOhRaC/kb+jvkB",
-	"mf/6N4aZMBVCbTXeLJtvOtosm+851l9klE0KGcFx2RMwtM6Aqo1zhDo2i+URCDp7Alj3BQjtRuDNfxdy",
-	"PMlW9SPVs9pO2P812Ikbq1RwETCH/PyMvZc/YPwNISNxu9f1Z8jDewS0aTT8c4Ob/JoU77Ltf4IO90L+",
-	"Dymv70p6io10HMOE7n8iYvt2mnhlc5BmLZ18pKS2NMbzZJzySNx56yNwDd1BMk7pbxnB5aP708R6toeV",
-	"uOrEDLUyOhbtHJkzl1R1L1IlYlDe9sEjqaQ9qaTKArQ34ZRwDVdl0mUq9RXBmIukULO27wwzCQ1T2inh",
-	"JuLDduTXOnpDE7TtpO8m22+0UnBL2pZwv4OmnOKH6XMm3TeGPcgUYNGmPJxIJZ5c1JuW7WR+hFmYjcg2",
-	"SiIZSQaTABlPw4m1mXiNBaCEiEA07cNJqscpnwLiD7heOmWxVPd9Ra6Za80aVkgCwtHAsqJgJCUaUtJY",
-	"JFMInM8XLCm2ypDaq/TnjU7mLdpROJ4SUiVXBa2sHyW6JgiwZO3gUCcSarwyzaT/9moKRnBvxMxfsRRZ",
-	"uccPPD3Gs20lACVS62/Epn/We30OnngmUtvUv483qV9+T7AVTOVTkcrQLcqCREhlMsEju1a5sfOyaLvl",
-	"Bi9WV5Z5C5F8gGafxxFeUnPWeC4PtBF+RZ3MSVBAOkrn+H+CStN51rBOQw9mSaGRUbiRRmvZl7NL+s7z",
-	"WrSgg6y4WHXs1Y01AO10H1xdPIWh4Ra9QUujtAl1nnn4kf+IbSg+i7BBkxn313QK6NO58rq/vOc+r4z5",
-	"6JlyfklQJRXoqySVDzIWcNOvooDlKhbGsIE9KCCZAgq0A0alz8BEAIfIGmuCernXVn77WYRXqr2gDE0k",
-	"3JsCjMw4n4oSdrgj5iH0CJ90TwxPRYlCByIBR7GVzNWhAnjT2v3uKwfKKAvnL14twywA180VPn768hx8",
-	"fPrzZKmWYGnkb1fCTXHD/nH589vv/3n506e3AdSYlBhbF4SpzngQ6qGz4ZBKyuzXf3//2/9831k7zPOz",
-	"xwd2O0GptLrZ/rzAUolM253CuOmyv6Geuth0PLaVWgCM01cbmGy2TzOd3lfM0+07Qk38TdZ2ZzeLsiY0",
-	"2WkvsPijixr7zedDXV12k3EV8TRy3iwAu7rPRJrqFMx5AIbXygE01XX3z8jgfp1oxZoo690J91h2jaR6",
-	"54iUh41LdVArInA6/67aYPGZtQxyBHtv1uS4l3EMTBa7XhDXE5TW3SF5IGTKX6nmpoBmKXjtfCtd9ot1",
-	"KSY8ATsItrU0FHiWmb8dY4mOZTjfLzDxXsaxSzVo5boYr+H24oWh5J8Zx2TZRuhsBehYarnWw23+ZraG",
-	"0EBkaFQYLxTUNUS+6ay8rI31I2D35QxnJC6H4uIia+qiiDBXrlchZJZZ23Y4z7C23P7SZZhKfQnx4gtW",
-	"FozPRyqywjFwEaP/vfnwj76KoeCdymYzORVBkWuN59wghCzfQZfRorgPgKqReCvBlVSZVHnBn8gzZlvv",
-	"skv4WVB8wV/OWE94mkkeD/oKcq0xzMXxGxIDXcg79On23dGrgA2A8nkArUnAPBxyI87PCAvVfg9sf2AT",
-	"NXIqY552+6qvEPo85ArzB9lpj/0sf3CcmQV1ywl8nIiUKvVt/4vJR3yyVGbCsBE3Ga1HpgHGyPsg/i5Y",
-	"Gn8Xjeqha3sC/CB4hVxiBDrp2UeoX1V3MmDQLKEh2YHYt079DXg2SUU5Q8/qKJH6+Lo0bCqNkWocUKTw",
-	"c4ZrD+0MiA/nB5hanMmSPOLCwdNLtJ6DX62XdzFwaXeO002zAbramNGPytRn+1WF+bFUgWbS4TFn6ye9",
-	"A9fDo26ZD3H6CdAJEd7RXlJiBjNYa/fgbO1p+VWZdB2BKe5xyLOA2ycVudmK9bjWDOUyXmOH9R5jK13b",
-	"t5hgNhzWH6kzBrpOGlBEcHXAM4z5FvGpVYzudYa/XEQC9NibEc+QdW4LpthSzwtmYtgVRYUDqkaCKyEF",
-	"iGrMlRDeiyTzBL48jtdLxTLzctkDvTz6Fz/6vXf0+ui3LyfB+dkf/X73197Ra/vXae+P/7fJ4K5zPF8+",
-	"vnvDXrx48RrnHlG5MGwAY9CjkkaolRk5tZt2mjTBmYxrtSCphRysOttctzCHrOgXnodrAUa2q8zwL6zg",
-	"n3zpwwz0Oxf9RTE9uTg5/Ve/E/Q7qA/gGZNFOs/gU5Qb+NTBPxxFL3ovSrAQDi7i5Cx81f0WvmVXBr5z",
-	"8vq02+uedk967IgdsV97p8c/8/TYduLCvZ79j921v7F+v9/58e0tOwZYhOOT7on9hJ32euz8rN/54xEk",
-	"lqAW/mWrTix2wXdgBxwYkI0mam555GStPpq7YW6ytf3ucsUfuIxbcJYANmVKkllPpoR2RSRCZE+nvWSn",
-	"N8pjkXpYJWtQ+HvFkcwWCvAwl8qbogQtCVe4kFx5wSZ6hmeNtWwMeEGGqp5MwDId00lMBIR5LAwTnwFZ",
-	"xqVipcLoPA0FokGZfDSSoTWhCCQSniHkGQgKa2tQ6DyO2MjaPkLpfDzxRL9kKs3xfKnwYTSR+n3t57/N",
-	"nFr/klpGblzYJqT/7WfU77PJvASrhbyQdlGxMmsyL+jP4eOnSwFfuQ10mh2NdDrjadTwjWHIU4Ax1Uqw",
-	"2zfXVhcoESKIx1Xm/jQuzAwQkrpcyxJrnQx5eM+sTZSOeCiCvtJp/Rd4FKVk5Ltip1iazHZeK99c66kQ",
-	"73A6rZDrNHuMpNN2xk6PHU7lgH7Vq7lAxEbXXiASIf7Lly9eHije528Pm7kohMYwjOEmCyN91UTzr/Gm",
-	"kNy05iN3l4YNTKYTKPDy3vkA3mY/26OI66NwrXyNVVxdjwfvzmWhHNIoXfEdtrDL19hjGFQSPnTjBV4r",
-	"yiSrhZCPBPNcFYM3gaCbzh4he4hNeDqtCfC1JPnlaj0y1XzfEpFOeAInAldAO0ynM5xpwJ9fCgJhzAuz",
-	"+nIF1xZzJBCw4rLHDrr5c/+0s3/shuHFqrmCTRFZ88sHy57DVrpxac18Qchq6XwX9062PjpOqKuhnooi",
-	"eEWJ1lL5XFGEodS5AhBKCNKMUz3rslvNQh6HeYyl2inPRMByg9+K5Mhh+w9FNhNCsWxWsFSaaq4JGwy1",
-	"zq6iQaOxyBuYgnaL8vAdNZsBUXF14QNyDA3CJRaVNpXUSRP3OtZRdMnYjhMa8RZ3F+lmDRq739rT6ZiH",
-	"iAwukaslp5C7NGxwg7t9ANYOeBp4TQBuGJQvQsoPuQouBaiCsAyQsEqzMMnh76mYQvZG6TAoou5D69AZ",
-	"EY+aPBvAaPvzaGjJtGq+UH6FbkeQALgLxOMHLs/qNDscHmthUPcOuvx/eEWLyhJe8MnUAsCDL2UoGFUB",
-	"LW9KL1ZwSxEjffltW+CX0uIQ8O0RD0N7SjYFV3uDzV66Vr9qyNrqYOpga+kp5mayJSAks/CaBiBrt4Wd",
-	"rc7Hc4WerfbyMDBHCzNVozwWlhQOdoqiXl5fAV75XGTPAtJooatPB0u7OQLtokY7/mIqq9AwGu2+m2Fr",
-	"RNqFJShzyAA07b2Y40G0An22jNfQKIn2Yqec7Unya54bOu3Sqj3R4bGpCngGED47b/V97nNuFrbqWnQf",
-	"lG/vi+s4QjDTWoln26LdNrq52z7iDoPt89XJt4PAXewTQeEeBAF3gzPrmCfyCFRpGxb6e9TRrUnJ5fXV",
-	"ezGvM51vIXY3b8tkXrXU7mDC2LjGPCfpyP7NIbVdCza6tbOfqZmOknEY8xzf/YvMJjfIBl8vm3jMYOqK",
-	"fRRv2vF3yOETDyKFwJDyad+Nmd3KiWtbymkZUXRfE9urq+Mv92Leqs2Nwr2Z8WxXEmCdgJMNF9F+5nC+",
-	"yGYGcPTIUcm2aUF/hJ7stMTNap7HQy3v7ToWcXEMzNcdRp/g9iDU03JycSyiMSSWZUgB6IiUMbeLcn4h",
-	"dysVgM0NqV2xIN28gM9iMH2L7iIwK81neEFTFPle0docATJEVPAOQulAqQsI7a4iB3kSddmlYhOdAxtI",
-	"GGsjIiunnscY836tihBUgAtJCagZKDraZTgx7v4uFcR0C8nMUBAQRQXeGBQ+wyvdF/C9DeWqfTK7sK3C",
-	"t96lerqJ0MDDt3rjR68B3remuDlJ7RCyORvO6R7eUzdCXSziPq9KLIJ//1BTO9lRGtB+hMqnuLHgTz20",
-	"Wx5VCwhoJ0DWNrsft0cqgOEB5PvGk/EOM9JbDW5ityrY8KF5qCbv2g0cZDpA4QvuxTyA66Z7qaIg0ZHj",
-	"cwzCJL8LdSr8B3i9dDeWQ/8RXR2XPyK+wju30+5gL/qP7U6kj0JtssCEqT2Pyk301arU/6D04UnPfQg5",
-	"ZUEQvDjv9YKTV71e8Jp+sT96Z69efnsevDw9O331Ch/qbZt3jHt8OHdg1XZTggS2cxuweEW6CUUdEBg1",
-	"5Ep8Ml89K50dQp13AsNryTXJTTOsc1fwvRHyagBgwHDuklitFmOUnY2sL5CuO5wD0NSUy9hfGXseUKK9",
-	"mnDDHkQKbCbb09N9Ms+XmM727TBOB8xKbc6FAyCBNQy5Ilaxqtn5DC4CEJRitEhbR7WijQdSGrobgO12",
-	"/MX+aNgl2U3Wtw7+w7SXI/6X+FFp3h1mcpnXCSxHQqMF79TpAzAwYz2W6jsWScOHsVUZ4cStMOGuNXpX",
-	"QAgkz+o+gJav1fNl7aZ/BgH/Xddle+/zk3mMlu4JYvsN7Nh2jqXDxPGfs4T6kL3tCMXpA4SrQ5XlrJ6D",
-	"BO8pyrA2XbUA3HI5ZNaz8cl+MbGxDZpw7K1h+U/q0wHZ3XBa2iV4245g7dCMcG06MLjgT8Dx9k+XTdqK",
-	"P+RzVeuY3txme1qyNxz018/3huM4jN9Dc1hzxJC2wExGk1knYwD9RLo3qxzBHeKx1dRzloqRSJnDPv4K",
-	"yOAenAhtJMlP6BNRP46/4C8b+EV7cKPtupGeIvt7UwEdCkA+dB7YYCzouK1QzSFwkKzkZx1QDr33ReNw",
-	"CVoRh8TpzYRyHavg05OseVlq+VBdLxHPwXPbUrfs47r9k5TEY7RrJGZTPmdD4XLhIT8RoKbN3GRiCrVY",
-	"6OVZrY+hfLqks8KZaEQExks6KGicSSMKqCgIX9inpnAPDYfBLYHdG/m76Cu8oIabXPuFInHebmQZx86L",
-	"BAvVEUNad/LSDSEEAjA2FFBrZqY8BnCMvRniGlGFbZkIh/FBN9LAPhHDLTIuObJoD35M9UwNHJJ3ISnD",
-	"WIf3dsFkiLBmsODw9QNu4J/5fUknxzwdV3zYvU2E1WU+S8bCWvd2NtF8KtdeFQF5unZYVxyzKJZ19i8T",
-	"fTm9alNhXzmnv0aEQti8hQhhSElF/php8HqO3uW0gUZDbePyHNuoCPPUPmPVwlDwVKTwv9/sv6yfigoj",
-	"T+PORecYNAI1vwSXEAKiqcsIp4wHyBTHRAmR0uURIA87fLE8m6zwmq0tfrGcjOFqfNmHN1eVwtASukdk",
-	"VnnhBGyBy+JKSyEHQz+ItIBmMRcOCdcEHjLYBICYgaMCwP3SGz1mxvJbfwCF4DJEoPNAL4i001KxNyKZ",
-	"lJpye3G5pTdajeQYO0Dpg5VMFh4xbsqw5Cs6GmIbq+Ipb66QMNlA/glyJ1s3aUqZI9bO/I6glTDXJMnj",
-	"2B6FRfPYwMq5XyxaKhIjc7z3LF3vFKKD5yjgYBUWmnuZ34TB6qwgZ3uG2pS/h9fWK8DdIQ5jX4YZGeV5",
-	"wxhNTbqIx8GpyHREAa4lHCAHQuVsBVReujjRk5hnI51Wtkg0lWqz5mCFvmF87KJKrokxgDitQMjmsdWm",
-	"UKSbpTKsbCXqCmz6z0d2W2i1fERIBfConaCTK7ub7cKEPAOlP9LpUEYRaKWUZwLxYASdFVh+Hc49Skym",
-	"9R0cUNCYyRMUvzuhQh1JNe4EnanIJhqBoLk9fgW92MOcBQDOkyoed3774/8CAAD//w==",
+	"7L2Lc9s4tjf4r2D13aruzEiK/I49NTWfYztpdxzbbTudO93JjSASktCmAA5B2lZPsn/7Fs4BSJACJVK2",
+	"e+bWztbdb9IWCeJxcN7nd/7ZCeQsloKJVHUO/tmZMhqyBP55ckMn+n9DpoKExymXonPQuZkycscSxaUg",
+	"ckzSKSNy9BsLUjKWCTkd997TNJj2yWlKgikVE6bI/ZQJdscS92HzW7/T7ahgymZUfymdx6xz0FFpwsWk",
+	"8+3bt24npgmdsdRM6UiKMZ+chv5pnR7bGQXwHJEJUSxIWKo/wx7oLI70+INwJ9gfb7DeTjCgve1gwHr7",
+	"4WDc2x7tjrfGG3Qv2NjodDtcjxvTdNrpdgSd6TcD+/1uJ2H/yHjCws5BmmTMXcVYJjOadg46Wcb1k9VV",
+	"dTtHWaJk4l/EULCHFB8Y2uXECbvjMlMkphPWt1P7R8aSuTM3HNSdyYw+nDExSaedg83BwDeT42R+lYnF",
+	"mRxNWXAL39brZColmkwilrJoTqgIScJULEVIqCKZymjUJaMsJSqVCSNCplMuJn2i1/OPTKa0S/QkVZfQ",
+	"MEyYUkzBIHcyymb63wkjgf4igwHTKZvD34S875PTGZ1Unk+nNCWh1B8i7IGr1DxNWJLIpEtGLKCZYjhQ",
+	"QAUZMRIkjKYsJCM21nMsSLFuP0PcGnc/QzamWZR2DsY0Uizfz5GUEaMCNvQ0ZLNYpkwE83dsvrix7+kt",
+	"U4SnRNExI6kkCYsZTUk65crudT4jvIzFlJzBe3r0urPe2el2ZlzY/97wnfzpGC6qf4Z4ieCKEimiOeGl",
+	"m65SHkVkCkfFFdGMon7OhiMsJcyVk9U0UHftuf7xO0VOj8vXnO3QV8FuuN3bG29u9LZHW/u9fX3XX4Vb",
+	"o126M97Y3NvxX3NuPve4W36qVMaS2lnDr55p77H90UawHfZ26Nar3vZ4sNvb3wz3emwQvBrvjrbozsZ+",
+	"zbTtBx8373dsXjfpWzb/TpEg4kykCxOn2xvhLns17m2N9jZ728H+Tu8VG9De3ng/3Ax2Rhu7W9v+id/C",
+	"Fx836zM6YtE1i1iQ+ljrhaZiJF9F7nk61fSsGIn0a6pLuAACf5eNWCJYyhRRZiyi5iKlD5W1xvFf79mo",
+	"m3KW6He/HydSpF0yosHti+7/E1BBgZf4GEtUmmnNtdgY+Bn2GZ/x1H84M/rAZ9mMiGw2YomWHTxlM4VM",
+	"Js0SUcfpIhjTy+g24HbiwHZSMy7Mf+YT5CJlE5bADC9lWEc+sQw9BD/aC/fHW3Szt7EdvOpts8Go92q8",
+	"q+l/I9hj+5vh1mDLTzcxfOpxdHPNkjsesMMgkJlI62au8ClC8THPKgbh3mhnvBX09tmr7d72xuZuj26F",
+	"r3rB7nhjtMkG+9s7e/5VqOoMHrsgpZWzy0SmMpDR4nqG00zd9u82hn1ySEaJvFcs0VJSS1PFREiGh1k6",
+	"lQn/neo3hl2ipJZYNAwVoVqj0oL/jkYZOyA42IjRhCX9IRnLKJL3WszOCU817d0yUd4o8/U6eXHNgt5H",
+	"NrqWwS1Le/kq6q7J7tarbd8u3DBB648zhV89p7g13gg26T7r7Y4GYW872Nnp7dM91tsMX40Ho91gg23X",
+	"8LDUfvBxp/dB0Ql7Yx6rTv3H64vzrtZqAzmb0Z5iWjvWSg0chiLfX705ItsbrwYv6q66mYD3rnd+U1Lr",
+	"O0zoy/2r/c9A3XU+1081kbOaK5PSJLUabMpnjCRan+iSRGYiZCEJ5b3QzEn/PpVZ0ifHOJUD+FPp/SBL",
+	"Ei1zZlKkU81wP9wclU9uc7C52xts9QYbN4PBAfzfL3WboOfsPZaQpqyn51p/NiBn/CsGxk7up1IxeyLU",
+	"qJqTRGax6pMrQxooguCvr+d/hRcXBMwy8VF3H3a3VitTsIxLlnBZczsieFtvPaPBVGuoMkm5mBDN5pM7",
+	"GvXJMZ3j4kL9j+I8fBOO8VN+mktlSiOH6DQhdLqdkOoB8Md64ruR/gVoJuYhPPYQRJnidwwtGEOGWbyE",
+	"CJ2RLAnCU37S21xJeqlcj/Dq9chMebXI4NV4k+6Ndnq7g3Crt8029nuj7WC3t0+32MZ4Lxy82tn0M7JM",
+	"PYEO+TNYanVzRjvOM+v9zf397TEb93a3d3Z622xvq0e3t/d6u/vjYHPMtvZebe/6Z31nP/i4eX+c8mB6",
+	"JEVKuWA1Fnpgf/5OgVnr3GpjJsUyBOtohpYmFUQK571aCz7/rjvp/0rYuHPQ+T8vC0fNS/xVvTzXL4Kf",
+	"BO1xxcBNcqEF+Im2hfV/6WGZAHFC4zjiAYj1l8DeD/7Z8EvOkPC98rYcCqJFz+7e9j7a4P2O1gQTOYrY",
+	"bMkcYnziz+3mYsetn4hWtogZvA8Ha97VQx9enhrTnIYh1y/S6DKRMUtSrvfPGPex86d/dtDmQYKuklHC",
+	"aKjtC0twFbLqdozv4TCtvfMrh2APMU+YWjLEwisRVekHZT9b3qePU4YGzy2bk3uqiH5YM0iw+UPw5VHU",
+	"3rqWPc64yFJwP623BDAzWIhMe9n5vmNzNHO+2avR5BZ0FxXp9mf1zWUfvxanbibS9SnrxekWkgotTT0p",
+	"pLYjeKYlzZkzPxXXoHKrGmnNxwyknJFT+kS5MGq66pPXc2LEbbf4XWkFhYckEymPtHIP3qc7ecvCEkfe",
+	"29vbBaMv30cu0l2tAudG4dbGzpZ+xrUMdweLpuGzE0Dl7ODF+hM54ypteR5gTpf+sWxShs18y2dAk4TO",
+	"F6aJY9XP8yNPp9fgxH5CjrXIoeDh4juFSN794ebwp52zn88v3nzcev3T5t9/3H778cfdk92zn69eb/73",
+	"+18uL7be/bRz8+GXkx9//mn7+Hrzh8POWjzwSXjevwOPacxTSrv+CBajTXcQqKqeRkpmwquN/U3P7pWZ",
+	"y7lMmQKuImWEDviYyThifXKOHn7NNdBNhhZ/OtXiFniD++ndbd+ks5CnJyJNVkviqicvd01DHEBLrxkN",
+	"GRjGWs9S6AApfpUxEyzsE/01zhTBYBSOoadbvjc0SGXS8NrAs++4gKetCVM+v04XNOpOt6M/QtHlJ2QI",
+	"vKm4ZuYZ/xfODYEWj4fs7v+a/+oHYM0uvomhFr/QMD/iHpXCPHTGiDaQy4r5xv5mf9Df7G8MvJ9qcUND",
+	"llLuMaCP4e8qjynCZnEpukRlwdSEhdDxIUISceEcf5IJLfKoVrz75DAlM6lSsj3Y3yWjeYpRRsc0smo2",
+	"ERMuHg5IpEgv8s2VN6OC23qH+eHlKQjcfJ/hPL8zjjGYPHjtQeMqqVZ1H8MbtDoEakI1+R4Zza5PDkdK",
+	"m7Go4UVywsE/V/MdS9tLTYPiyW+WyrkU/gnmP5+GQGYYQQplkM2YqMRpketdSu8+GILFjVj4NXXcf+3Y",
+	"MzwCLrJiJe5F7+YMwr2c7nw+13G751c5Cp66oHZ0O0Vg2Rdrb6qVvI5kcMvCS3QetVgKTVM2izHLYFE3",
+	"bHjVZkwpOmE+g2Zu1FgMTko0bzSj9ZK3lflPTTmOG9iI83zdxex9+3pEYzriEbfbVV2e5R8TfXkDKkgo",
+	"yYjNpQjh72OeqLSamBEb73mfXMrQMHvBWEgoCezn5mTCUkJhp4zvEr8x1bypfCN/7cQJv+MRmzDQSiwj",
+	"7ckYtY/P3YJQK17JWO9DotfyP7/S3u+D3n7v85//y3vG9OEUB3EUh5yK833yBNcP3WXJMTnjInsAV6vM",
+	"UjI8Orz8MgQ1YXh4djYsM5vzk5svh8fvT887pbl+f3h29vXww/HpzZfvjy7Ob64uzr5enRwef/14dXpz",
+	"8uLr67OLo3dfrj9cX56cH399ffnm69EPJ0fvLi9Oz2++XJ1c31xcnXw9+uHi4/nX48OjL99f/HxydXV6",
+	"fAKDfLk+Obw6+uHF1zcXH89Prr6+uT65OT3+enp59OV7Pe5X+POLr+9Oz86+np0cXp98PTs9//DfX07f",
+	"v/9wc/j67OTrez0ozPurHfrF1/fvzi+Ov+oVmZ9en57rj139fHp08vX11cXh8dHh9c3Xq8OPL75enly9",
+	"eX9x/vX65Ob7N0eHl1/fnh5/vdT/+HB6/OLr9d+v81EuLm6+Hv1wpf/n/cXxh7OTr+d6wMvDo6Obr5c3",
+	"V4dHJ3rM04uvVyfXFx+ujk6+3py+P/l6c/P3L0cX529O38J4Zxdvv348fHfy5fDs8Or9Cy8R6GMOzCFX",
+	"7Jo4e8+jiCORWYvTa3DO2Ewm8/f89apHqyp6/gl3DO+tZfH0MAiMntVCiz0kAYunD4VyMOF3TBEKY6HH",
+	"hSsTMA25ukX922TWEBYpj+Z6i16txQslBU9lokoq5K+FTnewu/dqv3R3F7li5RaCurpSiuQfznVgPUX/",
+	"PiYpH/OApuyKCXZPI8/Bu8+AsF0lD48W31g46sVHVs4v/3b1SC/fHV2T/7MxyLVpLsjlyXsM9lBBTo6O",
+	"rw/hyKUgl73NnV3MkdIWA0tIprS9JaJ57qcBDYmncPaKpYrQKMJUKsJTxaKxsbbcrIGB7zZB3lpLEtWK",
+	"TR5alGNCTdi0C7ojT4E81SIZjrigyfxneG/lCcHEXrtvPI2/lK/nqb1lc1Wb+oJpIjSKp3TEUh7QiMgk",
+	"NP78JvoZrtZ4hWrmkl+x2waqtxnQqN6Yy7LqnTN8qqXfI4vDxx7JXQuKKGjBqDSLh3KaYohYEZqSDbgi",
+	"k0Tem+webeLP8xQ2VIdwAiUry3ozayZfJyCAmG7RHDBqntn8YsKGmFxqdrfRy2UWb0Mzf87O5vbmq1fd",
+	"jsiiiI40e8dluErXYe8X1Lv+/PLzn/76z0F389t/dVY6gXAaKKIwyTIlKXtIu2Q013cCrsSIKra77fH8",
+	"bO7s1i5zLZf443nLv9e1WudOVGjRJcN6onrDo7Z7bdSJUmLpQnqBS2G9/hfa+/2w98ugt1+n28sQpuG8",
+	"Nvjbr4Pe3ud/bvnJEcK8Hlmr/04SFtGU37E8RCUzkZJYcpFCBjpXRchjbOzDiI1TIrN0QXRubq+y8Gq1",
+	"l3yL26qBNzlbQglbJK5Tk7pOqCJjPbK+aKiM9kkeoVZgCmruBc5XqySS+4SnLPfH1vgU/EJO7yW83ieH",
+	"UYR/0jdf/y1lwr+RLcQfUGLJzHO5RC7+LKUUqSKDXci98iQ+atPV8HjYqn7ZhltBYW3uKxq6NPJlg3uc",
+	"XeiDCyVTcCpTiqSKOev3NgYby1Dvp5ETjrvCTSxvFNoqFIyWbHWeshqSUPz3sgB15ueYWjX+FN/Eu+Zz",
+	"SxZQ8agb9bXbMaGSz7Uq7rO72MxUns29huN/ADXhD5eNLSTdEdbvPEKG1Sz9SfSeZkoNajB9gibZlGqW",
+	"ppmG6pKQT3iqumTYG3bJ8MsQGOuwP3R5oigZR8Ledrjk1MQgdjY2yTv+uqsve8IIHpF57ZOAAJGjQH0S",
+	"LVSoIkWpjRM2mXju+RWLIxowFJa2nMKEWkrc3dn6rc293VdLvXdeth44bs7D0BPFcP2gYG6ZxVkRb7gu",
+	"kYIpva08mJosS6mAUR3L4JYlhdcPnGHDih+z8PZ9biq8Cr/jSh+lu8jjRMa+aBeuwn2yCBIVEapcdExY",
+	"2icftWUDvsuulsETlub+Ar14Lsiwsr/VdR+enT3PipFYGpIWE2kyN1rahWCEzeJ0TpCGCFwKpdUeIQV7",
+	"YvJj4q4xqz8Rdz/TpDzozsamd1B/GvTPNOGaLSl05KByp4w3R0sy1Sc3lm6HTNwNSYL7latuTWd6LbMk",
+	"qOhVW565jq2S2mjgRV3Nd/iY3Ly4/OssjiM2YyLVTA+fsqpEpljShUMGb5YJBRoSAf1XmUIWVSHh7b2N",
+	"jWWBhnr75H8Oup8+PQwGvU+fHjYHK6MPvu2D6fkVpYSNWcJEwNABgZypWBKEemexTFIWQgwiXVK6lrAJ",
+	"V2ky7zsx/pcYrd7ob276LJelWd8mMWa1aMen4Pk7JphSl4kcoSISRRfjzsGvq1MzWefb56rEPQWjYUx5",
+	"pLoVFgeZZ+DJYSHU1yShZgOpNC7GiAfzfls9Xchzdn9pg1XegBpLpywhiqU9TYu902PrZe0Bpeo/jPQM",
+	"9F/1rSnzapDyQhI2HrMgBUoeCvlFsPsvccLv1LCIPwEP56mbiYeVqWYMwWzeMFLKFFgfpj3oD/sMAr1C",
+	"cSVlutoQOcY6WSynqGz9GPZYrx+OQUo0m+GcCBcqZTT0fz6WKr3WQzanjR+kvPWQxlUmFKHj1NSHF7PT",
+	"+2Dook+egoDihF2nKI0fP2OnjriYCkhk/VWVypgoPhE06gIFaZ5gagwniWbwWBVh5pUHVVee5lt+x+Cg",
+	"bMVi8XH9X/dTGTEyyZhKDyBYUCJaPZGQ3fEASrHBVUDUXKVsRgL98JhHKUswJoGhJ65kBDkQyKEl3JlY",
+	"hqrQTIo8qkUqsW7VZpSaVx7D+uDOmdnpcXpa0+kTrCxQXfIyZHewCP2Pl2o608QyBzeFlrn1E+JPyNcs",
+	"G/FQJA3nqLFpLZRrFlE6K5q6BF68grOEP18C6Taf5FXptcXJlipb8F7kmQKQOCUIFzx1pnmPCmd0T+dq",
+	"qOdIieIhC2hyoK9joi8CphBDyhFsRVD4poDBMREypHOY3YU4TFNqC8+XkcO1h2OBtguOE2rLkCkMpylC",
+	"SUeFxh8nNmgmszTOUuAjwHHtW/ZiUpPeXmUuJsRgrQmtkZKbqd6JOI5AaZdO/kWpZi2WIczXT4nwaBY/",
+	"ER3e5Nsf6yc0e5pwYV1MXEFiJNBbFgSMhU/FUlUacrH6KN8xFuvNESFNQsJFrLcyZqI4M3MeoTk49Gsa",
+	"L6YE6Xmhl3fPtZ0D7kcwGkpqU8n2L211yMWFCNjqiR5FWhuvzDR31OEhV6ZqUuz0VBXOlYQMiasyac2f",
+	"MBsVpCyFa+X81Vy3NJ0P85oiRYYw/WEdFcn4GsRMnfdO/4ZTZCJU5XMuciuvT9+ent9otXSTfB+6fMKo",
+	"qKCyXp++vTm5ev+irKziu2WdVOvObhbN9enbF3/71YYGvv/1z73Pv8I/X/zNq4WnLJlxAZLnPSZNaQvr",
+	"TE5WH+EHBP5wS/ciObEJpCYFy2pcBcnre6CJPc+niliJyhb3fnGOl3mswvqsQTY5D/YiOel064pxyroP",
+	"ME68mVCdU+Sz4ro4BgbyGtN8acKoIDTNVCXKocconczL/p9+/Z+Xn/2HYHOsViok5clTYlYc5ZkC5RvV",
+	"NewYdtvUizW4x1lhxJTngGZLXrAaJzJgSqFSji8NMX0CrOpSRQy1TwPDgVu4u7OztWtiLlAoSrkyycap",
+	"JBuD7Vc7e7uNbfMPkS0zKCzLjZ36jBp/hae+ffp/D8A2aWE4u3bi5quKPZxbwxvjT58e9saf/+SlA6yt",
+	"fA9+mcaug5+Ll1ab1fcyueVicsyTikG/SK8r0zBNjAEt9c/LfKfXKU3XCdhlcM0gXpdkQqDTyqnt9OSr",
+	"BYmsia8EcYZFyoqLoHqT4N5bG8iXt1CX8/baH9A5FUGUhcYbF+tVBFpQtRr6CIRf/oEG79Xm2ko5e8ej",
+	"qOk45qY2/K6fLIrTKG+Vb3XuF53JrqSpTC0mr7EHnh6ZkObiysZccDVtVx2laeOKUeXLjflB3hu5kTIF",
+	"erqVJvdTLTLKVHZPNfe0rNoofgfkyCB+hV1ygrhaFxfv9RawEJQB/dSJZd7lJLS2mdsL2ic3aqsWYljZ",
+	"A2gihSC10s4r32pDvBVX4eJz7AG9GktrZv16cm1hrKd0gYbzepdU+RNgY2kxVFiINYatoYSVJ2FmbH2n",
+	"BbQP/n++m2eW2IY84eTcIO5HylP9W7dzhUyz0+2cPPCUhX6EB8/lxTGdFfiu4vH59VrpjjdW63vJ0uBl",
+	"wpSM7vqBFGPXRl7g7iCFIX2zuWg8vTw0tVllwbgoF21efdORj8+vL3A9ZX3DEwlRjCbaRvHEpuSMcgF3",
+	"EJ3YqGloNdO8VBsUhAQhb9LZl/7n73/tuf/5p9KPNXbAMrXhm//wzQa0i4vWMIjmRQsQ0l0xwv+40Qef",
+	"qtU0zeOYjRM6gcDKGmsNc8zHRTYyThh6IZuFh/TT51qqefIhJhQ9A6tCjIENMMo75i0OquxKjsuIc7Uv",
+	"mg822K61Eg9DByjTmENopnhg5vSbUEcjQqInlwNiejn3jD68t0tfgru2Cnmt24klon01qpT3bJLSO/zY",
+	"xILmJQSeTIA/JBD/5B+pxpRXrny9GGx91PVfFwm9ZglH19NiAr7gabMsuZI6JQVz5O13quKRhoA5m5NA",
+	"zqw7zsRBIo7AqYsX7A8OfS4zeDxhyVaRvaeMwz0iINYyZmUikJD+IBaMD/S/a/V+YsFv2weSnj7S83Rh",
+	"mGePfGjzCIPGjnMa67sLzJ6njkA83vlfN6snddav9tE38Ks/zj39pJ7jf50v179Rjk/2Wdyhz+KMXO5+",
+	"bO5eNOKvi9oPagKl0fK6R4eerPyvLOVzvU52zNXtmvbMYjmFURK9TgmsgPLJJJUL+hJ0t8/u57+zt1hx",
+	"W59MTg0EYBGvndFgqoWDmsosColizBZwRDSZYMRcFJc7f9yGz02COo6qmeEkkfeiv9ovCBviYu/giebb",
+	"seRczlmqz7qtptwElwUigRBrTdiYPxhIzgomy6C/u90f9Ddfbm77rvyEpuyezsvAMfaljUfgncxoUB50",
+	"sHlggS/h/zYaomyYnSimimMv2fImsBMLlUIytEqiXlpBcwB5IBgLVddseNFqQN9bcO7J6I6FXpQgfseO",
+	"GQ0jLpgD0LZolwUsnq6uVM7ryL85wAotPD9V883D5qCOvO2IwHx8gwlVuNlW+KSKoolQqEKdWiCsscmi",
+	"XTactpUvmXGbq7faCGoYPpgw4UDTNHhhKlV6GHGqWlhrP9h3fHumB6zlzA0vX71tUXCjBsdqeZcWCREN",
+	"IEvXz5IKOHkwyuzDffKxdI80z8U6CEaTiLOkeNQx6CBvPWHgsmkYddJ3MEuC1RUmV/mDPt29hcbe7agg",
+	"oWkwXSnHCjPVvAFYDV0n+RexVGbQ9QPT3LViDmHqUrLQHU/SjEZWsJUzx5yUqjwlxpQCerdMTWfX/Hdm",
+	"gC+87vzUE4kxfvkDcqs1dpvCZEKcfXIqAjmD3+1PCLUDEQopCBWYgQSYO+SKBUyrkzzNY9QJpF0M9X8O",
+	"iYLcF4l5iLgVPMUcpnuuWJ+8MTGxgxKkLoSx/oIz1PIxkiahPslE0XjmrRTsAJMwc8JDqoNkMP1iSFNa",
+	"RM+BhLGvTSxxKlqHMAUINoRRBC7sXnS6HTvPTrejP+stTlNzFaRRcy5yDc/7WEgLeKKSnfE2oYEB/V4q",
+	"rFLZhgFjIVOONLwY2CsKpGzxQ96TCSMKM64UHBnKaZDNQFD6hJVTto8/cciaRKKx9JZnogIVedGe7maz",
+	"izuWTBkNay+FaS7UVj6iabEa5tMPDuXIpFJ4yzCyhZkXbN6Kc6NflJSGYjFVRriKJpaoXtdpe685FwFN",
+	"xBI4OH0LR1Q5hgBsAvj3MLnlwOQAd4tnIUeLz5jWvLqk6IIwmhMVUQWJd5X2Y4RCa5YstiFbmWAUm6L/",
+	"YASYuHEiZxIC3jYNLGF3XHEpjGxDgnNWlWMiaAKhCSQeQ/q04fuZ0uIO6gKpIDIKtSVjpm5Zv6KzYiP8",
+	"YGXsIb30ofWf2lrsOGGKCYPwi0nguJEVA0oKRixUOOYYMmWEOHtISazZMGYh6r2/lOEQ9yKXCHZDinrr",
+	"ROF7jdALY+mDMT6MIkwqN4NqbgxBf5wKZMYMTZFbgUTB7tHxdcdycMOmSVmONeHhsSgp9K++whFnSl2c",
+	"tUnmvmNYEp/jzrmEQOdAJrdC3hMlc7Tmco3Xaoa+MFM8jcVpvvVDoawkzur5AnE6BN9QaYP9aUqvliCt",
+	"nuOAINk7bOtDEKYaZrioZWmeGvbJmab3/E2IFAAe9h1LaJR/TBXkTyeUi7wpFBBWvg2pBHw8M8200fIr",
+	"rD8/JEP+S3isESZtLVxUOisoEXCBtDoOWmfIE+g3NV80ZeEB4/taWmVon3NDWOWpAASG3jPUzwrAioLq",
+	"rBMW0Cpw441TZ+6UkrTw6tXFx2oNpcKXtQAoZBN+K/4kbnzrsNH9phmI5jve4+bqdt3sw4TREFVes5Xg",
+	"T7Mzq0C4VIAUcD15dmRu6HiVVruBHpOQFnDzdotEoWnLJAczcctdAN4sT1X9Cxmajw/BJAJm4xhR/brM",
+	"qTaZh7BXDZ+F3WwzOG7/OrmIZeSoYlGlSdjZ5x+qIaQka5bw4k2ZZnc8gBQjbc5jZiDCDoIS3kVI5byX",
+	"DqivBaME2QDaOdQvA3oEVAnBqCzMW0fSlESMqpQMZ1wc3lEOYA22valiKEaBZ+TWprV/zbB6Kotvb2ha",
+	"gy4rM0ZFXkFvlsAt1LeZD7IhCEAURgONYy1rJAlZxGArTGVcyKAmIEuYB+Musl2gqh2b2vRigp/zBZVG",
+	"21zI/nDTP1YjWJYG9hJOYtJz2gCMIPRvbW8/s/+mldyIQfJLSKyHX6LbyAE8TBgAsjdm+A72sM8jqZfU",
+	"MoeW0Tv9T28C7YyKOS4ryUTVwUFoBNmYRUYtCImQWacI+rjIfWG1uiqfJ7naSQOq//WSJdjZruYxveGr",
+	"VgOaKjxZMxO5Yk/yawsGPDztH8mv7ZdnA2mFSyCby55Am+lQE81eM0W1kq6AdHRAhLRsBKGuyvOzMhUe",
+	"R1eQeXN1Pqu19PND951wsWCzk/nRFIRrj7ybX053J2ov/mXWFiXJm6W23V16tOhvSwtZoQ+i3ymztlVZ",
+	"bV7Kz2ewuXwGcgwWrxFcTzIfhwhXJXHIeJErwhzyJPy5Zi0mpQl9oKgSa/srZzWqTwoxj+ILr402ZaD3",
+	"Rg1k2MLZnziafksDw1gPxvyOItcn7dS7BlQQNaVJHr1FdbrUAb7i6jYltoWfASvo0ZrBnXK+Zba/T07A",
+	"qs1M79JSqeiCtEYrpGGmSo4iZ3VafLuSBe5hQIXH3UOSmbFUi53Us57KKOyT1wjjztMuiRM5SehM5UYn",
+	"VMeRk/OL68sj0KxPjn/6cHFjmVFJY15o9YSqjrEP7Hdzq0wfz5RG43IgwxqP1gMGdKjwUL1Keq6z7G67",
+	"N2l3b29vc2N3ZbvgRSLNwWxaI2ovgicioD3gdY0YuALuLCZPn7wDtMMC2dQkustx8RD84gIdVmq78gho",
+	"vZFkQR37i9rhYkHUvwZeEDIBx/xhcSGXGSRYQnfrvL7yls1XlRZiav+Xz06Of01xocp7Ti3bQnxq9RbW",
+	"ENTPtD3PszTQJ5AWxTgw5CHYO0NoIgCBrEWiaBLFBgS6ArPJU34A8FVLMnj/Cgm8q6oRquV/hftLE8od",
+	"Z/f6cqNP7lPn+ykPQyZefOr0q+XcPrStpuUKJ3e29WPz/b+WM4ZY98a7GkMTJz3rHGrPk5XRQvtr2tyn",
+	"dQec2ko3aE37EEfUxA4AdkIxkTIRsP6qZj8rZ5rUFAMap5HCL2p96F4mJtSWyxuEkY3mRFbadRcxzwYZ",
+	"PcaxkU87nxS01KmljWdH7UQKfDbQThj+Ok0Y9YDAXYOt24OmS0w/iDnsGIC2LBV+yPPfka9TRX68vjj/",
+	"CxmquQhYOAQjMvfoFnegOCwY5oDg85+E/sQB+ee3TwKQJRco5g0TAVsvfa0OLvaIxdMcwyOXrZDyi9II",
+	"7BSbrN+8ZqKpKbnSiMyNvqVlMjJkGO/81u1kIk7kHRMrLWKcBWqiJgBL0mkis4lnS2w0CNX/wph23GZu",
+	"oqMmjfG4QT6jNS2Lc8qtx3whPhoGWljHLoT5naqL8Xi11vJ3mRn3Aw0ZUVnCKtl4BvsslvdYSt/EqmkE",
+	"bV6V7mO0wChcuhzaWhg0n8JzbWC+uG024NUB09rkKfMjoI+wh7RPPqj8j68B9BWc3wYX1vzQJ2sL6s3d",
+	"zY3tbV/7TfebVSzN7f0dvwK3ulvAhJcLQAbdlSlkULjk4nWXTPDtzf3t/d29zf3t7qruPs0RwmOWQKKJ",
+	"xLJWGaQ0+gsZDAYDCEZKpbiBDGsPTF9wXygcpnEMVcOPyNXP2u8p2MFAzvJeqMftbDVBWq/TyzESxsL3",
+	"8o6tlZELk0UfKeh0Tu7YwhWLZdhYB2qYLOhWnrbLqZJaOJzXx8Y0G0ulE5zWq72HrPaRtp6nLMwiFhIh",
+	"71eHEnHlpcwhZwLuemtP6NxckxZMvW3prn7+kiWWFlpX/DYvNoZP+PQ4GbKGByic41th0OCgziumyLi8",
+	"YrsQ3wm8vbo8upRJusYVSZxI25TRKJ0S01lWX/rJ1eUR+X44SeKgj7/27zb6P8C/hi+6OWDdzdm17z4l",
+	"K3tn6VmfA49x2h77bNRVBJz4Ff+3VLRFaLh0UoSMSzdXp4p7RaOIaD4oAoBDwqI4/VfEbp8xwEYyzhLr",
+	"CVb8d+YHd2jcGJr/zlYlUIN+aFFAqZj0yXkeYigWgICKAFqIASN06JQ0/a1KfHClm82Xn6Bn7D2ajKn0",
+	"2nzJr9VkInU8v7csESxycgD65FIrn1licSOmNGH544BqpPUt06NevzjNRJiwMJ2afIaYJYFpCLsAp2TH",
+	"XgQwWaUycLn+u83Qj5qM8dg5fFDrz8CFXFpKqhb5qFDQF04ZtPVbBAQasYBmCGTOhcrGYx5A4aVxNSO4",
+	"lUGCS/xpVG3C25V98KM3LUVs+uHm5vIta8+YkzxnkqYWTVNZJOU8kw0sdQPBh1nmm4OBVgu29vf75Iqh",
+	"O17lluBYRpG89xUaTRkN2xQC6XX9AO+sruGPF6tOV6itqzFMuutIF/3Xii4/TdPYq8s7HRttYlYwZcEt",
+	"bp6NyprX9f+o1fHYWinl7OajAWVAWvrBcXp/kB932XkOXun/h66CA/TLEpyodwdBJWm5eypHUbPnKW+b",
+	"RdUzVTeLJB0xmta0VqbCpCdi/YcidITFN8qk8qIXTxE+ETLRxhWLwoI3zkkoc49Ol0CpC2B2CZTjYNsY",
+	"zoECTn9MHRTfndG5Ng+kYGTGhUzyVs5CHy0mbwP7hHl4xGKlfXQjcBNu2m06vXab6u5MhNDAwy9HPlyd",
+	"aaULbSADj0US8HTm6bplzyVc1IOXL21T2r2Dve3trUoUQgtIh3jtOzU1qlMu2DKfoX2k5H2CGKs+DK0f",
+	"HhAaAUCxVLY3tinaSgBe1rAfdON12qZsLUvfvvGk2oeYI2wS+9NyR/ApDQ0kdYiRP0BN0WpaCHRjF9s0",
+	"f3tJAVwpnu1Gg1Wu40JsG6OREwC165PDEXjAjVvTLYuzbV6W75VKZUIn7HBZ9fTpZV5ADTK3sMHheIEA",
+	"mQIfdaWU2lJdhV3uNKolqnECGNUHvTICNSaB2kK5rRFg196LgzwPtpohYfooY1DePmTUMetUs9gpbdpc",
+	"2/vsKTPK77eXm0p5+7h4HlckhEiUATSp4q3LBKr3lA2+PtAgheCUaZXzwIJhlww1B3jLUtOeS0WMxaaS",
+	"yROX1S+tLt+Vt0eml9E3VB+MkrhK59KPaTJ15lDS77d2G1hp3p0+quutdGh7dDllc9WuEIUngBI1ZdoK",
+	"Pq3qrdq+NBj3ZFDpthPQtNPtvExn8Ut0M8zreu807Mg048LCfiwqpEX1dPtW1bb82HCAbl7zn2M6TqWR",
+	"vrVojrZAuxZW6xkBDjdWbQ6PWwBLVmOXoAznq/Nd6uLlRUIT5PTyblvfytPLu127xX4eurO1yETdHRv0",
+	"9g97b2hvfNCv0XpPQyZSo4+0UBrZQ8wTppZCt6bylglinmyO2Mprkp5Pj/M6KeOaowFI3W7hlTfsWs+U",
+	"pgiW2zjpwGq/qc0ItaPoEyy2Pv/Z3/aJhTcrq3rfsfmZReaxtkvxgYB7ne0yWukeu5KmOqdd3bJ++Hxh",
+	"GjTwHY+/uII7FRYFZXgJ3/b0akFrQSPoCxi5AL94grb2IZ8wVaN042+5k42L7OElnYW721rd5WOjHzxX",
+	"5/yV+M4IUG9UZsidJ3OWYpnndA5KEPZHM60YDjB33mb+mJpva1TkHdKazA2yXAxnW35e+vuX9mkL1fyY",
+	"A8u7wvlL0fjv7HWz3ru2d5zbF2mtVvYeaGZctwFnBnDqbucNHEKn2zmGuhgx0XdnxXJ9KUHFBuTUW1S6",
+	"Fzei9mKuheVs8c+R5gBqAiMFFWBt9FMDRAnkXIhyPapWNScshXl4FMpgFrYD/iz6XrZ9ryXCqGKpatL9",
+	"rtx0zu2FJ5NyKzzIiIbLahKztbLoOh3WwtGrRXlbjcjmJcQK7SBdt2TtpRv7nC0Z7YiHWTpdjVDjPOu8",
+	"iw2xPSeca8QWbAMOLJITLhzVWCYz/cz/+7IfQtfclyZV+TclRZdkImRJ3kB/aJ7BR/QTmAXrvDLEzDbE",
+	"BIBv5daqnXDBzow0yBQLi2o/KUwHLiMKuCJUSDGfyax5mZgNyRW69asV6BzFmdfyoWfPUUQ15NlyFCuy",
+	"rT0/BZePrDaqHDEmSCjvRSRpqKVTImcmFGLuywKLRf/VMBc6wz45hFLAubX+sQiGpuR3lsg+OcybQ9oP",
+	"dcs0FNPg1vRuQmQPT1I2S0uBu0Vhi52VnKUoScY06ZNzqFyZYbdHKkgqUxrBQK3DWN1O8fJqka+JBHL4",
+	"QhLROUtUuRUbpgcWml37gFqZh7p0VNqu0qx9tPWj5OJGW1aPsdiaWWKp/UzVFYJ8rksoGWdRhNhPtobl",
+	"+ofD3ubObr6vTgTJErRQKY2w1eV3qvQEzdKpTHhaQjHIa9mnVE0hBMMSPp7npmApe7HmruJSVlkn+d6u",
+	"BVtvxj4Vjksqj7EZl5T1UO0Otl+trn8rMm3qc59G0Mh7RINbA9wBFWuwcZFUGFZxtrgMdlaY6VwZFGPB",
+	"7vPMsBXGo8+J9o61dSXQaOLqxyfh8fWhFyMhSO7KD27u7Gzsex+9RcNq8e/o6LBDXLy79L6eqZLKrvjE",
+	"+9jDahlxCx5fPXP9OE4Mx+/Cwj/7txDdA3W91+5tOAKOziRxaLUhoFo+2N71M5YmPFDDrgH8AEiiaI7t",
+	"Z7WujTWe7/PHhhFX9j9vaDJhqTLe3vupPJydDrvwac2iPwnsHRuxGqdMQWcUS+O6Th/mtJImaobQw7m4",
+	"Ae66TJW7AR/6i6mw+iRsMqN+zDZRhgR8e3hmF8pOHPtHz6G+Y/Nr1lb7uGXz5sqHviKrIMxgQB9xnNER",
+	"i44Qb6d+kgvtCUQWGeCDOmfHAoMB2AUIeVs4ozPzF5sHZmv1sBkwNn2c61/QfzDUHx3m1fkURzSxO3e2",
+	"TqOHykLbLNHn7l39FUZVa38Ui6fvMUrkUSyOWDz9TtkwktLbMpUqPdAKWLsyjKmNo5fkSfWYtLhI7mhE",
+	"Riy91wpi/pryF2VEesm1Q2rtM5IQOrKhNQqV024I1+K728qLbgHuiMgTRT8jnkLVlc2sxJn1ycBpjgZf",
+	"0fJHGwVhHRxBILXYF5Ml0vCe5oOYimhwsOR13pAVBZo0Zh6w0AU6JELma/xLAdOWTxriaBmz+Y51vRPU",
+	"XAQ16iYCcUxpSGY0uWWhg4apQFh7EMPAMkNUsViGuJSaYg2Xf5QO2UNK+Uy9PCaHmW9htny0xepFNlsF",
+	"mEgLoEwVcWqn+S1VaPKYxrEm3+1FTYPHKOIeyt0wFQZSaG0+YaWIyU5J+9rc2a3kcS7JAKwNPJugMLT6",
+	"LVqb+tCYMBI9q06qVMS9vbG/vTVwywWcTmJL45Zn2vhfqxMXFkqhhumkh2Tq1huYUSpDF9JiKgk4IFx3",
+	"zTI45UZNk3x9AHAC3WLen5dvh2rrRIAPNJfk7s6vBCU1Y/um/B7ZTt70qtzlyjZBzTk9Ju1Kg9YLDU2B",
+	"/9IC5liridXMBpP9oK01ZDTAUIzZZlCBIRo4nnuRHdpUhgAecZ0HAP5cJNUAApZ5I6/hg2wwhF/FhY9p",
+	"wNbwAWjh03waRlQ98RTWQcuRcdzmlZpSluLT1UNxd2YJST5B216EukCc1Cry9toNfPXIhazRelbR0nck",
+	"Zdow9cpJcL/EJPga0Q2IHEtS6lHZKaTAPeVp3hgon2U1M8tIkBxUIgfEdiS8yDN3gzirQawqUu2dVSy8",
+	"j+IshyprA7+3bjficg7+6sndlDx2TUAHH9o9fUmDW+PDb/B82mr0tNXo1fwwfbi+lsnOltQcoT8h3+5M",
+	"sQp3/e5svdff9QK0vP9aYqXwoik/tXGJH25uLnM/QcgVqPQQpbhMIGWNZXXwf0sNwTpLqlgOTscHoioT",
+	"yKJEUep2hEHXBVhtzvTQGQm39NWAZCLSjycM5hhxMdFDqLzCEt9+Iw22FH5EW4O5xwPTlNvYhVXHpllZ",
+	"1+6T9zSbFI4uAquc11fvYec+P7M0uZi23lT2yYXtNOB0M8DUQ5GjAFdQBEpt98JWuSxrFZe2Lg0tbVCl",
+	"UhT2pu4gjlmQJyK30dWpCFhUn/IBYGcc0oEDFrlxPuvoVfc81Ra5smSHxnapyZS3ifV6TUtceIiyljWR",
+	"QBjr4DsXU6nb3ossDeSsLbnL4q1KLi1smtsZgy+SLTkym35gwAvm+TMyCkmls4UdstPt2PdW11vYCdYt",
+	"G7pEtNfT0PuQFuhjkGsPepsmqGLVRZMA010k75rlIGDjweqfPRnBK4sY5LhcsOCtJm54udck2Xzubeky",
+	"L18uPrwirxsOrTUESJOIEHKCVN+wRR5gKl8TEkylVJWwavMwj78m/1CQqzdHZGNjc6tw9hbOgns2WgQV",
+	"W2z7/fn7X3vmX3+yf6rJ6F2j3p5GkQxoysI2FTj5S9elWg2PQfEHlwYFMgmlYDUJ6/gbEobWEgB3j92D",
+	"xuOXtavTJhcjBxbd2GM2pSbsC02A9HNdkwXPFRkxrS8ZIOHWIK+OT/Pw6YHICp1zqfsHn2qSkGl93FB/",
+	"Ci7qUkKm7VIBXQgtvJKFMA37rXqT1XadNHdfGw5Hlx/q3KjWzLbUSGZZlHIsdhrhYrTaHsjZjKcE+ukU",
+	"af4y6j9xiVO+I0vLnIqYd7nM6SkgqeCNa9tjo2HmBOXVlqkrwz2r+yb5Uj4tvoBN8rT8IKfhfDJdtwbJ",
+	"SwsOn/OVKZV426p8Ur2FR0XaQVtltz0bWiO/JWF38ralY66mn4WJ73AaWd2CCzJlDzRkAZ+VGvrWFdTa",
+	"bqjF2lelq1T2+Nmz5qpnutLlXZsgdw5qzFqVJ3mKUA3rWi/fSB/X5cl7L6cNymTsV7wqAy8ZrrEWW6di",
+	"uvPpOvtRt9F/CF08khhMzm3evawacc9XbPoIre7xuvBGqwCUk/xWto+bJpoZvuyZed0WXLMIUKMfk/JQ",
+	"SRfCfA2w5vKmi+mU8cT0+euTQxvjT6FaF5UzANQoIHH6ZKglO3QbSQty138zeR4yZPArRExojvPuzt0J",
+	"ZlaW7W8M8BGMTFd14liUH/Ex65MLEc0JNfH9Qr8FxfaTuM4ArP2A0HL4PoIEuDOpUmg4UPxGkwSiT+iv",
+	"h+A5YgpANXcy4aJP3jARQEdO/ccS9KZW1lCbLbA3P4kCfBNexSYHWJYrsWQ8h1KHCnlp82ZKSiAqgOQq",
+	"z384wK6uKobQg8nehWaa5SYY2AXtk4ikmGAFRjkv6kdplWxbhWJ2rdPt6B3qIEyl6bsJC4Bn8zyMzzX2",
+	"2Ic4XEPgP7Ed01aBt0rzMlxsUG/JocWExVXn+56Tap6VbdXhwgCG9LT5Uhv4+6VGcI0Z7FE3ly37Rj9e",
+	"Ttp3kqOQfXc7meD/yJj5PU0y5nUEXBxm6TRvStomW9a+YwmSizsa8fCLcU52uvlf8J45f5gktPTfKpAx",
+	"gymrLMbMHnzmC8zXR6nw+S+l417lBMYZ+9j3xenx0WmeHfFsCRhPUNO4ZsHhH5j6gaWu72kcczFpTtNX",
+	"xUuVQnhHZi9pF1ubYlKZzyq7pyCFtXLIXYJY5EU0CznDMLfx2eJ8v1Pk9NhmA0PimLaUK6AvSFSl+vqd",
+	"lXVTbQ/eGX7HZFjZ/371v4wsWiUdFcf+7Nq2w2yerYCp+MZa0vyPPqrS97zrKZoGOBInlmHevtnp02jq",
+	"zdFS6xjdQOvW44ROZkyktod0DgVgYtqHmPqujbKYv2Pzjim67HYkD4NTS0iKT7TmhQ/8lpfzlA27Uro6",
+	"TnTh9lxGNMAObeuAAptcS4tyQBTTBoAPBbK9M6ahm7XWh7kyzCFFBfQXs3oNQC/J/VjNGiVPTRL4chS9",
+	"8BKegxp3nrsgvI0wn6Y3hNunnStiukNgezsB/f3dTNN7Cq2cZGLRESGj7/ujhKrpmZTxaxrcXozHL7ow",
+	"ANb9w+MTKUPy/ZEdCIvRX4BvuoQg8P25TMFWeFGWLKcOBuV77P70r0GLLiFZPA2WlCWv58eSauLsdZGp",
+	"i8XmygvS8Yqe9jntrtJkcu7y7BKt4GPPJtAu3XhwG29jmmprbyWEq7lO9nEnG1FTD2QMAmrckmYZIQt4",
+	"2I7NOmEnbx/7m2S+FKGniAab7qA2FSCiqSZLcprmvzCaRFyzGf1yHhzCRl+KjBPGmkP8iGWJRU4qhhXU",
+	"H4TZnE6385HyHD1jnCn4GxKQ184rmLEdrBjgHHJ24B8pet9gtHOZ3shIS0XM0UjkPX7aZXRHlx8qf8lZ",
+	"n/vHk3jKZiyh0TVC6lV+7iA296nQtyJi4NC9TJimoToXS6JXjSGIlXdKE/yVeR6icDJhjV+8hqfr8lC6",
+	"xdVYet+aaCcV3vHv0X1gBf9d3gxgYffb1tLMwcVli5qCqVQMm9cYnqOIonMytfCakF6I3Y3GPEpZQthD",
+	"EGUhC/+CNZ9Wy1NazTNeXYSPiABcPMmEBaqQSZinxiiLvmoQgXJnrIW7hMGtZEMsCjMBEJ9mFnV6JV6s",
+	"RTwNWE0ufw2XAmdbFul14qguDrbNt6yC1htPsZ5hvgU1ZXE0uNWXumY2mO7kom0HcdZu9PdOZ8wmH7D9",
+	"/Jt+QzCqtb4zGty2uhTmvfO8xYs/sagoZAIJAT3GC5rORcKK+boC6o4lb3idbLXdgGkysZi8kB2Gmj0d",
+	"RayQQnJsSuTKuYaWuCNmvCGLfmK4OB6ncxTZdrCNd98ox0vJ2aZ1oEItE/iD9W+3+lYur5Z9zgAlQ3Sn",
+	"cFArE2hq9b1CIi6jX0rAFV3WnfPyhtSM0fzD0MrlPb1lV1LOaqLuMxpFTKWlJsQFHWAzGK2eECawO5il",
+	"GizCmJN7ljDsSK/P4NC2uwB7GNHdVFq018/jYraVPk2YtQQao+aUxOOqyGlxUZaKmmsr3VsKmoW0QOV2",
+	"WKcztxjY0NWYp31yJu+ZDSSaEFiasgTlSiYwyQsgQJxrSgWhd0xrQkaUGAjVKFOpD2o7YuP0TcJqGJNh",
+	"Dra9lT7kovtFEGcgtIw5Rw2wDVdFvicouKhaqrx+WjjkLAj7hzboAJPFW5QDTx/JWUyTum79hZXgbCEQ",
+	"XWDe8xO/BCy+FWxZWxXYO12Z/ml14GAJFdq80NtQc5PojPm3ybdwO+Br+Kh/RDgR9/jL+eCuuM6U3mfF",
+	"f2egXEQhcAwt3U1XuAZTglOqWZu+HO4MPAN48i2Kky0dx8Lqq/vbLQjXTst7d1srxwCEQfPa1mU85tB5",
+	"9IkAMQGdUIorWz7wmMEmTLAi32PZrUH4CeWFZl8TlXHNMFjbqHKrnkbxasTsSxle68dMVmKmmryADy4L",
+	"euWZgs6ZlPPQYHLdZU0fLmW4VsBrfYL+tzmMmo5P+reanXp+j9qz+tKsJ9xxqlwyEaJT5TqlObxp3s74",
+	"GjHQgY/mYKcfBDRzgHckxn3MP2t8OZcyvGIWZXKxMSh4r5vvUe7wtjekChBe3b1QzigX1+2ruZ0XuZi0",
+	"Smq9qy1hQRedaWZcaVAhR4A1UsqqV8W5JPm5KOdcxvZcVHEaEyn86RNl7t2gOBb83FcrEH6XOTgXOuu0",
+	"rflxq3zMbtl6a9OCpmHReBscBOt8LOGVDvzuLCiJXOxT1qy7CR7powEDShIAqa/rXi5nojWsoa6X3YUA",
+	"DTOOTDaVmbFWArskpbdMkNHcaQJ0ZPveYRzLAFSi+9kXa6ltGRxn51Q0ARTQo3phCqod1QDTVehBEQBg",
+	"DUyIIM6uU0ajJVODaeWkaqfkIB6ACYGehFSCB2+UpTXIA67q+wTTD7m61Zd53c549v2L2FDbuoN8THjK",
+	"HjMLGOBR05g0yUd22zwWHZOWYJN6I5FVuswUA4DhIMoQqNQU50wZDdc4VQN2coVAIevuanmU40TGjx8F",
+	"EgwfP8wyfIZG49wkVKgZTx+5N3aYR26OHeaxu2PHWX97morEGqmT82g/DdYdYw2V+Emw5gxrN6Ful2sO",
+	"scoTvTxugWf5eVCdZM2x3ds1z0DZvTy7udTHCNxiARVk5GA88nEp1wajSoL1F7OZPZ0X7MSLlpPXp2/f",
+	"nZ6debtO4vNdogwk3PXp2x8+XBKZkI3K57Y2y8nT16dvX/zt18PeL4Pe/uc/f//rn3uff4V/ehOnv9Xs",
+	"szH+2lixQaoJjdEw4qIhuKLeSYOt6OAnLkPwAtcqVkEUKhm4XpkIbdcOjj09VKlH3tbGztbuYDXg8GPM",
+	"qJYdlkKhjho1djk+vy7auoRCXcqIB54wy/AYiWuIoAVA2bYdYkn7MVUwwvQalGMyzCcz7JPhuRRseIAU",
+	"7n3ErVU2BN3tnNeZSqyaAlBT6+Ic6S1jcY7yOzdFIjJLFQ9hMgZ2U8+R0FLNbMnJavEVTS5X3kv4Owva",
+	"4K5Ev51DCTVayNu6LCoXV92dHPCVFAp0YXMt6qM7Z6q0OaZXnNqIt1mF/vtGuWXaZglSe2dna3cVgY/V",
+	"20RmcRNUCMQuSqXF9ooiu+9kxPQtxh7nlZsIVUr5TSxKfAyGvBmhsgp9MRclbo4Mubm/vb+7t7m/vUoM",
+	"T21Ltxat/os2cMsLQr4VPc38uwe4Rq48AcvOoMCq4k4Wv2qDzxzuAlBEb+OJoSK44OlRib1VcHuLc7Qd",
+	"/iCUSPOGCJBj0MUsC5P9x0TYLQIU5hHbd5vcYC9Tnk5tqxtg7jEwMDI8jO7pXA2xaTsPWUATAxEFwLML",
+	"fRpN/0bzKHaRQWcU0psdo5AIhbVsJgYF9EZY5FB2epWQumETTqH+LyUzfaAbuy6FG9i9W27MxkdJiJ1F",
+	"Cmuc1HOVP1j4TgrBsOJN5+ECFsFACy979bp4Ur83nV3z39n7pZgGEI4MC0OuxOZLcAZglb8M2d1LNZ0t",
+	"ML4pjcbOzSlzcC+e7Mbu3t7e5sZKjqjmKkij5vziGp5fzSxSlsy4AI32bUIDdskSLkNvawSXi1dad/r7",
+	"eqSRGQeibW+44Grqi77m+lbRGYEZvFOTXmLC/g4UMUTbX6zSnrzzMsy9jZf+Zyw+WOF7rmIFVvxxyxLR",
+	"MAD0eAhPLZht0peBATGJzFyAWsLTPrmG8K0Rg9jjBZQtroUmF2QG0IaF16maa7vEEWbVCfQgmhngTQgi",
+	"Gdw2Tz4dSektsEI8gjE3WR+AIlp4IS3zLvkhtYTH4KQfOOCRQQnli+EAMkrj8Y65uq0dKpYrQZBKMLBV",
+	"OoR2tWY7u6ZIpUSbONcldJm1RWimy1pSIzlYEEej72I2z3c5lG+lkeqgv7vdH/Q3n+P8Mu+u12IF6SWw",
+	"hziiyDWh2gAQiVkZbr5pHrUJAr1tG6ppXQ6T+PPebOM7uqglwxtdwh4CFqdEq2buE6VUOavV1OHt/6fW",
+	"ZnkwaVEiynFaE0O5p/li6pKSNFeNuFhJHzf2uf+llTf17bpslY3nfvlAk1x+mG9eDUtcq9iykkHRADrk",
+	"1cb+5lotYZxPFX1h8g6HkD92T+dNO7y0SOCwDW/aNhHwbbJRuR7VUt9hVpqJzLDjkbd9PiqFp+Gwa9s3",
+	"6n9hBzX9rziRv0Emr2m1BOASxzzx9UBt5C9DL9UbHuF+2fFWvXZin2uZKpPP3wOuDN1LwbWptFZNI2IL",
+	"NA1TDnkCqcjzPjkd5w+BXURJTNNpxUwFDbS55XmJczPtGVo4J/F4Wu60Pek1oJ3orI4nyNYO/zi7yPH5",
+	"vFDra9TzLi3UVc3SXnP/ox8k0J9FVV6N/d7K0kUpoz8gx0pGj0C90q+3x39dOF2P2mMhGR2MP8xzkCSe",
+	"zhUPaITFK6hAgOIBbTcLXEcj/gsXZbeUlOIawv2NVYm05Tn79yJJz/FlF2ni1eBV1cG7s8qdcZnIEWtd",
+	"Dx9MWXCbK38Ji4G6TI+qxUbWXkbPHligGfo0TeO3yNvTINZLM5x9ksTBUJuUQiBTUmQirWMYbRd5L6z9",
+	"4kFQflidlPiDlLdHcjajAhIAteaZJexmmjA1lVFY9rt4O89SMcftQKWLJPLeOqpAkS15Rl7tbq8OKul1",
+	"r8yPuLo80lsFbmbcwJVLvbm51I8Z3y6n0TGL6NznYRosmbI/nl3rrNoYtF0+5Ngp5T+DjdZnYFL2bIez",
+	"DdBuQWXPsAlrxO+Y0AZwrK+Can9ehmpX87/80jZz91UZ1UQ/R3CrvW2zuGONuMV+WAqgV+f47fJLVPHd",
+	"7TZYMJ8xmaXe4263eV6VM5GjiM1ax+19ZR+H+qSBnxdFFD5rtmQzCpl+GctMeFMUQ5ZSHpUBfhDgHexR",
+	"jMHX4I9AaWiNK4ameVwPHjN6sz5C44DFbakApMUs6OcezX7RgM1r5EIVQh1MiPkZoJHQnY7B4O8UiSQa",
+	"9rnRcnrc93dhsh6qfIbbg20/BaVRpYf9uUzJm7pdxz+4j0MC6sEoouJ2dTPjOaCd4UfzaXaRZj77SRB1",
+	"dK2rthaOYy0ETXkfnqUTwpNJXvnHHnIbiIPjZwhP553rUyZSv1WTmqRdN96H0dymNHe4MLMDMuRgdGlN",
+	"Uv+vkavwJ+M3A5vMdhTU/5ETHHTDBfu0j/N3TN/+0BZD0xkD1w001MXHF54eVlJWNjZ9QFiz/LrbBJnB",
+	"7vZ2pxTzHPzt10Fv7/M/t755A5z6yi25jAmLaMrv8kg02KwE+hNUZrizsbkCF6yaxqW/vITumjQ7WUAo",
+	"MmkwkMOKxGuC5zXq14JtjUqXJl71VLY0DNbcQCjduoWA2VMboD7Z81MmU7pG7CfCRtOw/7aQfgC11/fK",
+	"oph6Ajh4w7wF1fYnawYab7zqk5O8ualxti6JaTZLhsez9cf49Q8YLYcdLmdibJS6hDb5Wrfz0JvInv5r",
+	"T93yuCdj3OYe3Cxt0KB37aEnZxwAM+Zm37911+5m+mrgm2iDnQGIs7JE2xy03+BSY9Ri93a3Xm2vNS1L",
+	"DOXh2s8rluHjF+eCe3myXPhkCtXm5ikTrMAeOaZFQZ9cyjCviIc3kuIF/RS740FR/6rVfVN0bt6JoLa6",
+	"eheqi3FW0ttwWzeVwMhADVKXLEH91nM3L0+ttqS0Om76GvbJ6yzRfzKZoOk9tHc3kAyaHyRM8xnEirYD",
+	"PPI+regVcV1tDwEIwOTUNGZ0uJZg93khPyAhA8/qmt4jGwMwmyCVJ5ZhNR2rPRE/jg8oQWM1lb6AzbX9",
+	"ycn7q8+Ba7jFOM7byv3dXJOpOGkPj5jVYmp43g/RNKdwrQH7TXct7j46PKXryKWcA/ouhnP1P9fJUgxE",
+	"rC9R3W765i/+bvqZwOdCbKzFUgPcbhREVaR2GSrnihin6H8Ec15j9R/p+h/p+h/p+r9euv5HRNZ6F0Eq",
+	"fVCPEEma594bdysXJFOsTz4oZgmTjiREY+Fpg12jyVTfIRb2yc2Um3R+aHihgDZwfr5mvvDNVXYtmq3f",
+	"AD45bJoKrDehqkWYz5mBfFLdNJ6ZH2boPWnhoo2pUvcyCZtVp2eKJTaMWgJh313lXsnf7Baf9C9FsHsW",
+	"rt916395a6Vq2LFFmySElXiD0bIn8dTDhsmwKHco3N1LfPDVBDq8lfeJRHdLGw98yR+qLY48plI/HBch",
+	"e6jLrVSYfeWOaFTGiKvUlLBBfc5yXhiZwLyPIS10xi6l26j8y27hkrEUkqxUOenGCVIf6uJNkpn2trAU",
+	"zdOgmYgtDzPhAgeMKmGBTEJIdH6jCeHAfeyeR5EJo9MAshohSmUnW81cXOBTpuGJ3n/jyM/pwi6hnnCv",
+	"mAKn8XrZDosHAT85OGXF6tG6aIbnX7pT6ydKuPx9rWThitzd2G2E8uHYKm4axKo3n9AhuKpArJEBstPo",
+	"Rb/JgZKsweteC2PQFExlnQmX1dji5cFzn1BJD205ab9OuTNo8XL7z/6xfpVlF3idIhS3lBRTZHw10ZjL",
+	"a/N7M8VUHj+CUFdeKrWQTLWWg2CnZAVs7lRqg3ZaWPWg/hWVnhv721sDt8zTUSXrTtR/lDUHUa6TK6KN",
+	"WIvoSNX8DxfCsvBu51zLN6+QvZJRjRIUs2TGlYJ0J0hmsfGkQ3LH2T1gz9MQWhGG7I5F+oAIjZQ07iw0",
+	"ULBOS+WGBTkURN4L++iMCk1++ugT1SWmH4uWxJAwiuW40H9FuaoDTgAkrflyp9uBYcv9V9yfvUu3fWva",
+	"Efh7GitCSRBRPrO0avs4kVRC4k/EwACfYYUpxbTZGX7Otm3EJFnrO9HvEBrHEWc+OCT9sXLqARQ6q0pv",
+	"qErzJl9vqMSc+aqmPlXgdU+Fl3Fhuk1dSssoAIPNKfoMkEa9XgCv1j8L+CkHw9D7BL5XAylsIBlYBBhi",
+	"ZQdDJ45oqj/dSxld0QZrZTQdT8jO1Gyz7zojnFAdIp4VrE0rEV1wIhum3h4stF7SYjFmSU8PW7QFXJAw",
+	"3vmWCm1b3JMrHH3G7FWOEzZmCRMBU3lxB0oHC+1a3ouQqyTLu/ytqJezT2JPaQjgn/ExS/msHtjjkEy5",
+	"SPO55HDKtv4dsOdMV08ExhchoSnCzhV5SFjp6FRTIBTaKQKvgxo+MpkPKPdMFSvUSSFwohMX0INpEXaH",
+	"wMr1AAO2vnV1JiddXST9lhaZ4W5L25X91u2z4CTW55sg2u76g7ie5iITtHxyy3zJUJhvjjK0JfKnYwdB",
+	"XJUQ+7t4wCUvc2kwcEyj08wpTPxHJlNKFEtViY8Xb0Z6qLCU1tjYQZ21yVgpbuhVVuUFrzwl3ojnbiuP",
+	"KhwVepKWa7ksALzKEYYQZcHF3EZkdexo2tjWbNLR1Os+ray4LV/SLDww54YMqECZrCZc5eddcAHM6YUC",
+	"lxGLCqQIlETfg+6qRbzBSVQvAJ5exjKSkzlBWFGLrYFwJXm1RT4W8JFctA3t2+/YfNgnh+MxFzyd5+mz",
+	"kOBuwO61sma+YUjanQwmvon5PSaLjg0KudVJtIaW8jbja05Y/YRm9kKW/qjXW1xKUwtoh4F8fZ6aNP3r",
+	"WKuWBlLDtE2R4/KWwjTEnKT30oyiSMjHY5aQ0TxHwRjO6MP1Lbv3JJLdVpoK2iV3uh13BzrdDk7Hqz7D",
+	"+VcSQuN4EQFlhUZmZrkELF+lZnVFG1Gclknu6pNjm1C9sYzh+POoC9paUuRpaB2wUZzuAXBFyqStCgiw",
+	"30EFS0hCg9s++ajJEduOGzwW25fGUlRZPdNvt97MppoirMfZt3I1h+fR0tQCGkzbzq2icAEFWhoqn4JX",
+	"DSs3q2xvk3MASjD9HGz+ebncXvN3RQ4vT8ktm+cxzoQBdwwRV0ffdq2jrNNw8rn6HLftR9vM/FkCvQ6D",
+	"rCpnK5/YWjDrf8jC3DWtXsezF+hVCP3Z8NDL31m7Ye5aW16/10WT2ZbhrPbVobd427z1Ex4OepmNIgDs",
+	"OTBV+XNyxxKDvII9rCEmzaOIKCkF4EGanmVmWcWb+jf7Wp9csVTvTPEzaBqV0bskEymPispi43CB8FgK",
+	"IzLMeWIPMU/KMOr55Dv5HkMrQviuR7Yv8OqwYzdm5bXPj/D5r0pBLesHahDy5Kn8EWacct32oJFDwgQD",
+	"FwjvAyAagY//jkaqipqvTxwjXfrLLCRzlja2QAxQzlUm1ppyYx8Kom+tUU1BZywtwA1RQUGHufGu5VCX",
+	"ThYgXEQ5JqeXR1aIK+Zp5edLbNDLriD2fTYYfV96n//0/a/9l59/Pez9YmD7in/qX1/8+b+Weu+qGRTu",
+	"h/7n06eHwaD36dPDxvjTp4e98ec//VezEnz7Ad/Oo4lZUtFDFkJ6QfjXezaqVvnsLazewNIiZCH+x5f+",
+	"SwQuNL+9+Nv3f619tPJkDc7hDTYlf2qm/9wal6c9IFDgEQ/LReE5ZNPg5eZ2ky/8w9bANMg4WqKp4TDl",
+	"ea3i4HgWz66wNV+hSV9ujD+BC3jH5mutAcWnOhVLy4Aj41y1rEeLbS6IhYkjr3OQ0G7xu03WQEnOTa3w",
+	"nbytABfs7e3troBX9Xk/d2syV2Y8ZeGNXLXXILJnPG3ddmjBNCsidBiWck1H+5enQ0ltRxbPrpUYVvZs",
+	"ijuOv5bC/ugrhwN4Z+UgbLVq5chE4WVjNJiyEH0jKmWxDV+ZrkE5QK0JE9gm3gaEHBAVC1h4szDTU5Sb",
+	"9KiUxZ5KA8h9Wrs90uP7KnlAq0C5C2gUsZBEfHTHk7Q5WmS1b1F5/GmmbnsAX5cwFUth8qOaDY3OkDYL",
+	"LnX5WexY66BSYW8YfLzpjKrojsVReslUG02tYfIDptSX1L66CDGOEuMLF81kBVpujrTwp0UplbEQP/vF",
+	"lt57otDzuDywUYy5MKerwIQk1HyWPWCJDvn+6s0RebW7v9Ulm/3N/kYFsy9LxAFn6fgAtHB1IGmWTg9g",
+	"DMhCOihtiw+HIJC1c8bIeW7JmA2x4nEsk/Jc8PkDGvgJrLxF1uZ9zWjizfvwUIy7jmKw0sn6qOkDyNbW",
+	"dg0mpcuxqTXAbkc2aq/5XaZY0ie9Db0lmTACfJFtTWkSLm970vN6vK1wtzsVYDPQIM46XX3VtMI4Vvx3",
+	"6LIog1uTo6P/qf+lJv/IGAT5BQ/gf+SYg0NQ6LVo7VZBbmsaJ1zCP8zVVXwS5y33VEqDW29cQcmxj1fY",
+	"ncIQHOUKgiaIdg8hSJqEuLfLuwj1NprieMFEurjP3vO3kKjrghRLYUNgBloOrXguJrnB3ydXDCEbSQ4x",
+	"gohy5N5AlcoEG1VPGQZsM+WjliCSqq7Zr/0Y1OPBcxjEgsxg28mUTkyIYhHQNJB12dH6F8hoSrDXEx6V",
+	"baD9nSJxwgNMou6Tw5HSUg+btlgwF1FulxrKbBQxXyPdIM6OZFKf7pDvo6Z3RWZZlPI44ggN7esqVv8p",
+	"rXO08DTWRZbg6A8IFeT0uEsoINRjhBKDLt8pjMTkOwPNxzGZLI8+lkI0Hi+nr7zLYKAYaIpyUpAfNQdz",
+	"9N7y1872Ntio+sYLblcFXFJNv323KdKS1m21+b3XTKRtXouXAECZH1ByVXI6K+oLOWcTjKRzaCDOaBJx",
+	"lljkqHuqDHIdoJM3pLsigbh2iheLHUyKqrhmX0llDcyzKEozDMMANOQoU/yONVch8yTdNrRU4dBwA2Gq",
+	"XcvZSke3wA48JOyZSQ3BeYipVh6sYWAGWZIwEdRVMJlfC9NGpYpQBXzj+oJsb27sQdVO+SKffLjyVsu0",
+	"MmZRwq3vXf+gEB2xnd+XJUqKvJm9yYeF2KsgF6fHRyaf8llisCFXdBQxNzbkCDo2MzVPT+VJxJWUfYXT",
+	"NI3VwcuXkZxw0Td/7wdI8ItJGCo90w8+ZtEzCu2L/ZBkMlowtXHW3yn80ST22oRlkoFvAlIFGVTj40Lq",
+	"J+JscK1ntU3ersqQAFd7WfQZmSPIw9pmMxxSWOUx1VS+nq9xtgBjF7K7/1s+8lLUYLuUZbH1BBTVKut3",
+	"7XPwFEngj5araZuHGHvQXO8SLBsUpplMVdg2F3K0WOnm9qvNV/t7uxuDwUZ173baZaiU6aLu3J/dnwgs",
+	"9Nm8iXr0tXyJLp+sMnD7Gx4qRigJ2tld6P2NnQlc5uHm/nsaJrTJNFhY489ah74G06m9e9IkeeUZUZTc",
+	"0YQbOEvLFCsIggbVDUD1LK4bSLPhLZsPQcM3KIPLIN7qdWbAHB3zSZM2ln8c9KBeVSP0wUbYgrVGEyRI",
+	"5L0/x3yiv4W73K/e+Epgodf/UsQi/bFaW1ZXCmN4aePUtV1I3qxhTkLJMCTPHrhKi9R2kwZqREnXkJWh",
+	"Ja5yKB3/FSiw9ZbRhXcfPHThvSbNWgz8u8RgWzRiUEs72Hyczp0uh+WOJiaZ4klT8PK2w95eQGhbQjVg",
+	"MSlfkdDKOSn+uy3b9JSi2iwn6wQE/QU9c4d3lGOTjW7nVHyAviHHLGLw8+eVX14SjjZnVsytaVYR0uZa",
+	"OlZbOmkV+iy22Glhh5BHywGXfd5GM1j9+hsB4Xpxal9TxXa3vYq1BXFtCM162AiYtQH0qvly/WqfXbMq",
+	"2tg9j26F479vlLBcXgfs5qXZ/0K5fWmc8wu4LY6Qe9n/sx932t7ZRbnmETbZ6HLZ6ZvueQ7XTCWSQBeK",
+	"GxnNNYv7qdbyLAjuIYGyWjEpmqi4GHDE4DY7Ok4h3XMokJnp6BfxW4Z2QS5yTWwroimrxJCyOJI0VL7d",
+	"q3FQNe7X41KDebXrHGE9aayleDs8p3I2KYkYZIbmTqMUStHLJRGt2VM9X0K1JEt4Or/Wm4ITHGHgLf/X",
+	"Gyu4fvx408HOpTOgN3wuH1UbqbYG72g9iB298puzazKlIlRTeuv0sc1x1Ie9HgTXexFXKRPD3I4k55JM",
+	"GQ0ZdDVTTKR9chEzcXh5Srb6A2vHQMAVayY5mCv5gmZZmtGol4KEKy3qG8DUjD1+1QKuEOpAFItpohez",
+	"ABjwERfCoUChm1ek5/XmUBYEDpqLo1OCwAbd/FfbAxo8NLNYJqkyz/Q/iU/iJEmkaXJ39eaI7G/v7Fns",
+	"n7wy0GD4DwMZsiFUFGILXm1FOAj5TA/VzVHUtWxTgD7zQdwKeS/wDdtQD6Gm+5/E8DRks1imTATz3js2",
+	"H5IZtNzmKVF0DPwFG5wQSi4vrm8OijIxrXOXC8dGMpyTCb9jDlq+DYbDeocPPbO8nl6OGkIAShmjImQW",
+	"4FKYSBWXwnQqSLNE9MnwoRfI2UyKyjBd68FIpEy7/kHRJZaP+0lUBsZl6r0eYmNFLhS5n87Nwk1rOSHJ",
+	"wpZZ8Mt87O8UcaiNMBE6JXaQW+L0LfwkTMkmwH3SKIJTC2WgXtKY92dhMRvbF1oz+yDKMLIH6iv0iNaX",
+	"444liJ6AOAhxwgIsdwcMhHxTEa2HRxFW2szkHdM34ZMY2neYtkn11Rs+9Iq/9aiFSn/oqUwo6Fyj/xs3",
+	"0tSkwmVWZHhcfH+IeQ/7e9s7L3CAa3zd5EPs7G+/6H8SeaOCg84PGbSYNwvqHHQ2+oP+AG1FJmjMOwed",
+	"rf6gv4W491PggS/79yyKekDxL6d6hIN/diY+++0sp5FlIAGQ9OQ8kF9/23ASmFnYJUoWaRWW5AvxmLA7",
+	"RiOLVwAjKDRT++SNTJA2pWB/AUZnszKsMNDMLj86bcJ03jL0PV/EWE8LTRwx50SvdHMwqPRKAC8PnsTL",
+	"30wPTJSnKxV09zvAUH1h7BKwmxMqUH2ELDOKj/9T+dxf2u4nroTrHPz6WWtGsxlN5ubgYJvdzwDtR3Iy",
+	"wRC+JiM6UZBmkqEqUOE8elT9lRLB/HZ/q/p2e7xUs+ZhvWPza5Y+5zGZL9QcENS+aJP6qQ/jLTP12tko",
+	"4gHW72GQliV8PLcVOnDH93Y29l60OJkpo1E6/f1Jz+IHM+YzngR+ou4kbC6N1joiiN4+9ZEcFd3JUs8H",
+	"nQOwOCTLDmHG0oQHaukh2KySnIXagRf3/70ZbuX+p+whfQlirxJRydTtl4hRkH0bIDCKY6kajN4TMCt6",
+	"xMYvUH+u42o9y4xv1eLLBJqBskxBzxti3EntTgGSADdfGljK31ntcVwxtO+U9Q/YV6jVRMBVgEjHhnnm",
+	"9h0aflmiVQFBtPzFi7u7t73fJdv9jf7GC1ci6g8IrbCHpgl6Iu8VS8iIBrefhFFfAdbSQp2YVEgzi0ay",
+	"D464TESH+TZoyW9qlfRmeVOsbMj0w9VZ2TJdFpzTZNf5R8agYzJ6ppy4VG6koR+uIMAlMb1XHueMN+sg",
+	"4tp+PD3WZwRnUA7OlZeAOpJvtjjOF+OybDDhJnE6b8a06aCeSgePyRCInzYAz2OWqRSVz4lWoTTR5Sqy",
+	"d6nmtPSS3cN6mXE8wZdad9bD12xIYq7GlyzhjfdksMYpgqJN/5HZ4FXOis2mWFW5sAhMDolv1tZN+6w0",
+	"d/nu6AQvajDV1kmepry3u7X7oqtZ2lSG5HpzZ7dunvrtL/nbSyfsRobcMr5/bnt7VfmnXE1lNns7YpEU",
+	"E02MfXLG6B2kqsoMM/gKjleDB1aX+ew9GEizrjmIEsBOvpDPFam3Ndj0efosoVoWXtwGY1jpl85kkHfp",
+	"X8L0/Oy/v1xqPrVGcg34VTkLSGUln6iRTug0JizJxLw8IPbmwuaoEplCv+mFlh5ksz+wnDZIGEBU0EiR",
+	"SaKJqiT0to3Icx8DqCeGGHTQs1Ams7y33Q83N5dkRBUPPgk9Rf2SscE/iU/iksk4YkU5ACShGrmHUtnZ",
+	"maJYAMB8bILWVDqEXkH7s/ZpGCoyBCL9qyHm88P3J0OYw2s8iWJTymQCnAC3AlYE7KGsCbzok2GujQw9",
+	"fL5Eu90qTLLeSzZTn4RlfzVMEuT/J3EjScIEu4ckAEBdhpwG3LUufF3fc9OkcWgyXLC0YFjwWfAgumUH",
+	"Bo8eEEptmf89i+4YmcosUYSOU9RyTCbVJ7GewnKq13RjCh0MVvVrGc6X2BwPvfv7+x6gBGZJxITepNBR",
+	"hbFCJuYGsqG4bIfCIql0nAroQhs46NDtjXCXvRr3tkZ7m73tYH+n94oNaG9vvB9uBjujjd2tbcjuhFds",
+	"/Luz+8PN4U87Zz+fX7z5uPX6p82//7j99uOPuye7Zz9fvd787/e/XF5svftp5+bDLyc//vzT9vH15g+H",
+	"nW4H6MgUidgxnbsEjMMQzcJCPGS5cEXqVmlUI8Rb71zH0UN08Zr98tNPfx/9/Xr348P16PTQ/P7FQD4k",
+	"nYNO+Pq3cfoj+2X76OfL3uz1/ua7zb1sOvrw44eNeCP5cv9xY/Lm45uLk9/++7a6uNJsvxhUbpsVtlTb",
+	"LKkmrVSdb9h+2Bqo7ubVcxV3y0or8NcewSNYe4RlSJZ3dfJio4q8LF3AzkGHzX+cjt4G/IL/+ObD76cb",
+	"5/xUnc7S+Jej093T3074+Kc+m//4e/jxlF/w0/n58WR+cXy7df7byf37Y/g52IzEaPZmEP73j1H1A8tn",
+	"71ROcVPVhZaho5BU6jVyIlqEKFjsSVC+JU3eqO0A4CH3OrZo+au5Of1G4bUKrS/XBO1zjiLoyx9ytM1t",
+	"XxqUS1+uHe/hBEtzKut0HGu8qszEQRYTstskYXrit+7VXGr/VI5KYRFs2fTRiun6Zs2CZVLX5nihfnH9",
+	"+sKV9JzXG9Zpz6v04gV+4dtly80MkGBJA8i7fKN2USVTDLwu/+g6G5Wzk5WbtJj1VY71Whya53JJ3hRc",
+	"z0O/zk6CU2wbv7xc7wc1GsKX+MpG21ee1MI4sdq0q6WDyUfUVCZpL+J3wDRNrelqawMq7r+wh4CxEKGa",
+	"3Aih/iQNpnnfEbjyyra6AprUGq+t4DMdrwiLFOvDQl5CmtvT+ravcMh/B9c2rO4Pc20HVODVL1qnYUhS",
+	"H9GlVOkkgVqiNh7Xu42XNJxx8ZJmIZYaP4X7+1APecZVegijLrgvfVtUPPLSwoSsfNDkUC26TqBEnYk0",
+	"4UzlbNOgMNY4OnIwdldlWoGcvuDqeEoqhL2DJDUPIZ7g2rr6JuqbiTjMT+Drz8OOQBDaIATFOopsPNfl",
+	"K/qYG1FXyMYJncyYSHNvjt+PcZnIWCqmLGAvwG9h7glPiRREQgq8cJIoIkylTTJhWvOdl7F+x7hDMEgg",
+	"Z8xiVt+4IWw1lfcmlcLiWGM2hb5bM3nHyDhhTPXJBxHpuzgMk/lVJoYANJxkrOua/RAvCBOby6AwnUh1",
+	"teU+hL/rKQ4hbt4nJ3ccusErmA04xDBVV31HCox205gOYwktruJxvvOtr6GT/wEYeJ+bGvXt6Py4TBsm",
+	"CbeR6rDxXJNYwvtjqWjULwgAS+pVXi2PsEsAsUiL55/gZh5rwjGUP5projR5MTwx6NnSvR3N7mknw7Sp",
+	"L1jHgYmcX/Ts878UDkns/xTxANpyFdTxZcYV4Ed3Ktf+N8lFD2Pj9Ve+JUEjffwoubCepn9Lqs4n+K+h",
+	"52J/aijZOAZPgVoRiEHzQGFhGB5Pr7jwHBgG2GnEUmwfBNDUmjyehUyb0KaJX79MaTJhqVqRQFXgaRuM",
+	"eoXAQgEUolqLzI2CqyChcS7I0mkis4mbKqowxRA/b/Hqp9I2+zMqMGTBURF+EsMvX8yUv8Q0nX75MrQv",
+	"Qcq0HJPhhKVasJjkgyGKOKxPMEld5mOQVeeA7CuLDIOtNY6mNNErs9l7zqq0yPokhEwRGh3x6hG8HKqE",
+	"MO3SIFqP5iQTIUsUIGKsEl0eh7Lee2dFN+ao1lK6cov3V7dmAzaVfoF0C714dKruBtvs1Whj0Nsc74e9",
+	"bbq71RvtsL3eRjgI9sev6N5od7PTXXwZxv2S0OC2c9BJNnyPGG1T/zXqeZ+IpYw6B50JEyyhke8JU1yD",
+	"lpB9wKGMzoFD50B/L5usKE+C0Xa8vRW/dqoum4NXg1eDzmfNOAte1AwO1j1GT9X/AqO6EPkFQRibvIMy",
+	"trR5QnUXtuk7xEUr+udAkMs2zgq5CiRmwI6dO7GWQowi+onMLXtNnjVBUn+gzho5R/VWIULwaG7KMJ/o",
+	"eMq9O3hSqOhQ8xlFNka89kG8/Kf+n9PwGx5FxHxlAa0Vbz3MOYZHWqoo4/cgsTzm5faSHhIgMjDFGfLw",
+	"01L9gk2JN3Cgjz+bK/gWoY5YhD4m2PKkqf5Zo13GCSCmQNHKlzHlEQs7n791n+S6vEUx+dyXpU7zst24",
+	"nCyHkxta20LKPPYSnnlE0kIpm8+qYK0P6fO3Brlopnjm9LgcA2goVcE5Y0r4jLTE27k026aBpyaGS7VI",
+	"PVgwYusU8jppolKqFRj0boZYgy9yhSkx7ZisugM+kuJH8JhgvyZymfc2Mp2drMDJ0+vpeIyVKm3Neyzx",
+	"egIu8/QWkJ6UqUD7g+MA/86378ikw9hLorW97gJRQfgnkEkoBeHps9hIfg67RDa+dIXJMkF54ybAIJhc",
+	"3k/gO21sPqTWtumTG0lGiS3wgTsxosGtrSwjFIxEY0KCCqDF2hCnNGx9Xa5A/J2XKwA9atN2DZasK05t",
+	"UwB7j59UtOqhTCmXW4MIVtzajPspdc3l+/e0d9n5Vp0GCqlrzpS6REZh4Rgnh+VSzkJTyjGnoM8+JTMp",
+	"0qnJiOJp0ezkCU2NEhUV/eRtcF8+5oj/d8rmZVwH/OXL2M1luXMgHivI7nsLrwO4pX3yXt4x91Etecdc",
+	"QOcauMIBFQGLWJgn8lnXKgwHgptbJwl8ttwM0ySrIEeYUC66JMNwAU8BkRE5ujaR2FjqGbX1fcL8wBHc",
+	"aWsaCEkiKSaQPAwF8nqUp6FsnBbMHUb9N2BTb1las01Px5rwAzXMCDbiKTb3eirvif7/xzTxbTHh6v9f",
+	"WnyWLlU5ZnDJKRmze7y7eU892+JKaOvHACJBurEMbRG6QZvAMXJ1A1GoMNVBipSLDDHPkwzqjTHookeB",
+	"DgKKgNKmIEkCNRq47VBrnspY5YxECma/D0xpzPFl4QZyUBUErCuYVxeYkUIWNRxFMrhl4ZAoOocy7j65",
+	"wjp2rNDFvI1UWuQKlHTrRRJt4LLzTHFAPf5l9odnDf0x1/gIlXlzZ/XZgfdEn/gfE7xbrtuPmQjYU/kj",
+	"37L0DYz3jKeGH/Cc2kd9k4awHoyyx1mqrNEN10Vrenh9NFudUTE3TW/xgqkn49r3tuAwS4kcjxGV0Mpj",
+	"mGH4H9btsG7AEQDOOJrrm8GiMcLbFbsWSWg3nuKppsVaj1g8NaUudac9kxaxA45bYrNf5zFsXU4YOGMw",
+	"emZGzzG4mQgXqjxMH3vj9yz5d/JOTFNamBzYtBHb9ZqBT9XFeDzskrnMCER3iuwvGMdgw8Ty3lNlksMv",
+	"3FNetNvPV3WAgPdIigDkD/kqFrLFdLAL6YxO1nBAvbEX7ZmkAoz/L5AKy/mLJlHQovEWP4mAgE7fAos/",
+	"xmiXWunwnT2t7qLkeN48j+VSY1XVfMkTZFIW06I2vTC+wTeENw47E2GfHZNHE0ghmMmRsmhBthTdMaZb",
+	"0+7bUrz8kcX6MO8vwAE2Nv9NCvbtPufGwv/H3tc2t21r6/4VjOfOZO85tCw7jpu40w9umqQ+aRuf2Gnv",
+	"bdVjQSQkYUwBGoK0op3pf7+DtRZAUhJlSiItZ+9+sk1LIF4WgPX6PM8MzW/dqv3/KM+DllF4SEgrjafC",
+	"frj84fUltd16Qmybean5QKqccTTMBR9cky60NUg8daPAQTPpaLC+mOqUT8xTTUrLe7ifrLTCDFVBLK0q",
+	"An/UAM1NkplFJgjMOwFvPNUdSzTxS/wEzd3EfCJuU47ZjcVreaFawxWO3WYKigAIU7dO9lvxqDv6gr80",
+	"m/8AGwOTIHbZGBunQtCK5S7+JnMdKuv5a2Y4tJnWABP+TqSl2X6EW+DpbmWX6bACBmOrS2O9xvOQJNMe",
+	"O1iXirDFimOIvbEt1uals59sgK9BUl97kIzV1Df7ygAAA7NKE76GmhkMsiHVpI4gBSzw5HGQg5YTsFrj",
+	"dShjsbnz2avRV2jy7qWgbFqONOZ8iZSDKKJyjLCi0szbLfXtlDX9+Uqr264gRfxKR1VGhF3oFi0IN3eF",
+	"yrZiiqlf262SSqdax41m915Bg20uh9Zx9UrouL3s3ikNbctZPvpifzSfuGsHXTvGbrtgNU7sQSMaJ/aC",
+	"cWzbF50ovVGAqMKnV8NbY1/7zHg+ndxfA+j789UemambtBogbruy8lfFEz4ZwfqZT4vsQ0JNFPk8ZU3b",
+	"X8cddsFiPRMJMWVOJjJlIAgUKiCP/rmP2g2sEQBOeTEjmuU7IaYmD+PZG24kUlwoMbPqp/FRAFNIVkcX",
+	"cqxneUh240vxKkuv8hlvWm+zTe/B8Q4jqiq/tKvWXGmaduTDtM0a0rIWjikjR0qq0eGdmDd6J1xju+9t",
+	"sy2uR/6adbl3dnAtFqPngMt2NglueVdPH6KOxkazRKeQjAev4VmqJzyVIY/jOeLJxxFAS+NeR8hnZJsG",
+	"1GdCVINiOki28OWOEvsrIji7XS7hxkmr0Lt8HZrxLrbk4it0s1pUXN0pwGlD9p2cTEQkeSpi/KedNuMm",
+	"GCK16H6jaJKdzljzyH4zbbRY1R7adq29sJmNpK2W8614Ihx9uZMt1B2VpKWeEmNHXdBhiOxhpTSDc424",
+	"NZrUdWLB70TEaH4I3K9dPedOzFcEpd79z/Pf3v/4y4ub19/88NPPJx//7/env3/49f+9PXuzWvG5q48/",
+	"fLwSMrUkHw5po8HL4saDd3zFkSccROU1hENsy2bcDP0kaBLsAEf2VINK2Lv9BJRoZqowDrxLZG9+PY+B",
+	"QHC1VJdJdO/tR4zqXEck2kdfnJOo+etoWwneOPrjwnOt2OKKick0dTHAJ13g6ie85cP46W49F/zZcrE2",
+	"D/DcOBfrmgDPBXkNcsvfEellho8oaQ8zxxFC0bBBluYZflgnipRKVkPSagtfOoZhGtmSbd0m+4kUPfnb",
+	"xDkrsCvPDIOEgH0Fh5bvjSM+lY37OS6uLtv2ceArHvJvNKZLFhbQ4fbnITOMPyDQsnn0Y2ul0vrJEA8q",
+	"Qo36zoOGzfRMiQSqVIh8Ah4Aej+a6QbAgoqYpZjpaQ3OAr6/y2iWIYC16kylPdWnJxf4AIkhsVQfnyzQ",
+	"oQeEv0aMrzkKIHYq0bHYAocI1TiUkqethr8X8/1o4jg5v8l0fI0Y4Wso2nxhFdHJM8wTBhLettHIirQB",
+	"zZ+aywlaW+nf/hw9+nIn5m0o5F6WN/INuRJ3v30JgMc56qiE2Z4DMi1RsGKqt9IzplWDFfIbL2czJ+XD",
+	"7pD3dtkOVvt1igs91RGEMCNIp9f3ApmD2urWlX3RQWXsbEUtZOAJXxwrK09Sx8Ta/8Vu1X7QQMGki6pV",
+	"F0wK8MNDzSTGgqJnhol7KPgxWG4lFJHF39s2RpL4Ye0/ZQr8tBsryz/re3Glo5ZibND648fY7GsryxAw",
+	"xknx5oEYZQhGDwughK8kAmQ/NuNzh8DbxLb+GRGloCJWM67ykshHLXN5aKNCxdeElmGlnnupmONctyPp",
+	"j0R6paMr971+QIjDvgIRQc4gr0gqkw2HMkTaJsI6C4h1DvZHqKFyK9bG4UPSf31Wi/KZyjOdxRGgFzOh",
+	"AIPSNbldEta78kgO2s4RgpdUVeeKUBrZzI3yBtmnUfqeGebXmEnFhlkcP7Ebxh3lJcEFL8IaKNM7AaL4",
+	"yX6sH6DCnidAbS0Q0N7GijF8622iJ3WGCx++0bU/eiUSqaOD1ax6xIQzZ4M5bRx0v0iDOJNIO7Aqjw7+",
+	"/f28lEbnBe9AaWWnQahsgqIAfxIZBmwUSCo7CBCB1EoUuhz+XJnyV2ecP0FDdT/9FjP+Wo3SYLfQlg6w",
+	"Zi409+WKOasNBqkO4AiLgjsxD+wEB3dSRcFUR7cGvA8mCKfZbagT4R+ganE7kgP/CBWV0iPyr98mIhTy",
+	"XkS3g3kq8sdGqJQehdqkgQkTq5gXm+ipk+7J2WH3+WH35Kb76rzbPe92fw8KD4+77iFE+4IgeH7W7QbH",
+	"L7vd4BX9Yn90T1+++OYseHFyevLyJX6ou2l94Cf0Ds7ZFMQa04ysKDZWq243Om6C3eD+R0KlRaSwatzv",
+	"m4L3swjOBPAWRIDn66cxd8IEbCBC7uj8PHo/1TBjcfhbUlaK9Y6rkMCUmBWApVpS8ApvgDfy+LF1PXit",
+	"iIpDfRg/qxFOky+Q6Vx8sRWUP8tmHDDJ5KsVllbES55dw22zsZYobS6HZekhWIFgEZwLi7xyj0RmHDIU",
+	"SSNx3Hixj4TBNV1TDl18q33fbKxjgTX/Xs12fDqIQsat2Q1qTg4KgEW8duCmrsC/E+kP2L9r4tpdmxvx",
+	"ERjYcpAE3wdp2FiOxkhJVgCyqbgwYQyrr8vD4yBPQZcqPTs9AKI1ObHX52FOzCxVKkZQvhFUdjOer5i6",
+	"Usf78KwfIByCL0w3qYxjnEo491DpmXTYB2t7zKQR4FN0bMYLa1bJE4z9WD3wIY+N8KMbaB0LrqoYgKUK",
+	"eaIwZ3TV+rtxgYeF3KOCRVbauUHkCGdHaSUCGsjiOBhPYa2rxlPoxcEmiS1VC4a49UnqdMxiV2CUZL6T",
+	"50FCem1QYN6e2nXVmcFWbC8joFdR4rO1T/pVA7GzhPb8DtUXhUG4G4xmkcROGrTqSJkAN4WVO+myuFPm",
+	"YGUr+jnjMr3Gb68Woi7QseFeOesWNk53xb5pU98rnSqVhhp8xu2Zx7lcHApC6eUl2E443WhNaD1q3jqr",
+	"cJXgDhgLnqQDwdP1hCcPn9c/+oba0Uzy9h9ZIflJcFMpKLH95960D3g7kapNdUL1a+QuaUgfKWFyLekm",
+	"F8wLkGcWWjpmHMabVCMrvQv0e4taSQMu5gfcxh5mEgNz4L4baXL5FnFfzEym4RgdtbTt8sMfLbvAOX/B",
+	"kYvoSEUn8lgkosPeSO8YBOUfgTuhwldwik9gdNJB4EUilJED0EGo7hSvRMNGdFAYPhFMZ2moJ6KuWvUD",
+	"tAsO1fZcxD+Qn2sffuIPOB+rNuyPZDeCyxgy3FW0U8bVRrv3DbDtw7tBS3DyA39Q0EIDqBKKXWP7d4XX",
+	"GDZaIkbSpMjjW8HST+nU7pMFLiQotGIXRaRr7nGuESKbKiA8SHaHffKVBySkKPP+CAlKKJATPmcD0VN4",
+	"4BSD4yD4OZ+n7ct52UYCSjvQJSFKU7CScjgy6oPgSSxFUs09sS29/EeatRbRxmzT+JqkwAP3eFH0X2C9",
+	"hUrtLliDYP/MMEkfa55+9L+19JB7JIhaicNUOiFp7ibM01aXr0I71gL4+4TfCcBoNHwo8GZZxDldvPkM",
+	"uBvNrprYR7iHr6mxdgQPW8c31RO6ikg9+s1o5LTtQp3Yc5nREKwKnJeyOwqKYuU6PJQjpZPHO85x7L7n",
+	"BTX9GdVWglQOeHNH+bLMfXB+BKsdGNcbxE+zWg2kHJnN9C+rsmVmvR+UfBHhWIR3jtXXrhoRz8lUTByq",
+	"sJ6pgBkNWBH2sSvNScQwM8Is5YpC3NZqS6a+axTkHbtdz00E8CqpmBTx7G0fctm7HJIvDZ0fxU+nRZRA",
+	"HISVvyjR0yndUniPOzHzXg43bYiOjC9zE0NeG5zFfBL8daVKd+OQy9hU2eJTkVymYrKZM6elNC9clk0O",
+	"iiZdyfatH4WxA6/CUimvq1cgvFgWaAKdbFxtdhhVnn3OaDPbt/14Bx248cI043HumHisY+7CTRXO4UDs",
+	"YmQ+TBw+A/AXOtHzNOoVqb6PQxf+b8za7XNzPX13UYhgetcH8KxxI0frIV0BK9kZ73Y/w+JiGjPYD9qq",
+	"IZkrTbiXYgYnbyTuRWxXHa+4+nLxmjq1J9wfV4rhoHbupKr029r/lS6KtdFBGNd7+5W/Hnh37gh3kBwr",
+	"oYXsj7pv/4WDWf/w7ECOwbWIRZi2vX1wRqr2D8kBSA9lyLdU7hkuv6mwkdwm2bD484KaBX44l/AM8QAI",
+	"X7g9g1mYgCKSjsWEgWPlXiZaQTrSPU+kPccN+0dfqPt+wOyPt4me9P8JLRvE2GL/6BNqdP+f6BHDF/QU",
+	"sNak9s5jQoXJfAr13r/oQkAdMbusuQ9fQg3YpWvbTV1nL1dm0uM67pxJ/7Dk/gAk7a3l3OM49pNwT3NY",
+	"oYbhsdFhl1aZiJI5SzIVuMvbaki4/k+iNnZ5U9TdaptWxi6l59cvlaV+HH3BXx7Iyb9QtAJFlzhYNmSr",
+	"DEQOtFB3O1Wk8m+7mTauraURtYRztYMUNFFiW8rN8Mdf6k9NPAGxHwEUZQKVwlibFYfjbhrPO5H6NW35",
+	"on3g+HgC5bu5WGwtFJvn4b6mPb6ulPe9hyQqkcbeCTGlGj4UHCJqUlkc9wmS2F6rgIKDECuEQQVShLet",
+	"dH72e5FAfjP7mCmARAELETj803O85ntEUAsaolQu5YASlVbqDe4LSK3i8TnxWuCA8od1V7vc9FjCu+vh",
+	"9ESu+P3UI3/9V3xOOrZ8irZ14dctYsbSoUpD9w1WFtnNfSemyKtzfMoiPqfyVS+DrD+zwtpnM53cGat/",
+	"S8X6MYHV9r8l6Cp4nyPeMGki+MSuUp9HkXBUtrubytjtfVnKVI6lh+3ZzB+g4bU2c94LzE70l9mql+N/",
+	"d8Xjvcb19OmHhnzTh8YuOnaoOtULfX2bOpdbOnVAgsr5+9D/Q5TZDRvCiVnpDINJacl+F67xhMH0giVd",
+	"OGVo86/3hckJH4n1rrC6h0BT2/sSu7Sn7Y0TUuQsnkwRFTh3TyViKBKxJpXUf6A6kfTk9D9ry8GqPsKW",
+	"Q+lpact5WZDuLRV7j7bVhs6zEpeY0bHj8vPiVMSQzFNbRvJeqCL2BARPQVJDHscY+HMp4dCzBUQJl5SP",
+	"OTvJvKeKpPZLoBYRTzmYyHqmHEIlsRHy8G6UWM3Exy8dKhgW0HqXOnQjWCpSwEiv/V+npyCeamjSGeo2",
+	"QWFcVFmNzcFnSKUH1NNEQCAClJqJVFkqTF4+7UaKc0Plpdy+zX48mwJYh1A95b4ph+XvcXNnHAgALET/",
+	"o0iT+eEFJKpT/s+WZsUlDAYE+akicUDnsJ+P7RTEeakKzYJ0WxMR4o197KJUoz7s1f5HK4R9SlOfcZPv",
+	"aKIr36MlcUkyrGgUACfBvcjVPF1qmA/LCB62vduSoxCeZMpkU5wfaAg7cpspnqVjnch/LT4vUjQVvFT1",
+	"XZA4sqMv8LMGKMgOPsUt91e1S/HkUUXcsXN6F2t/JPDM6PtCntPuqc//L7o09yfjOcygpOmvJdPLoinV",
+	"bWbENiCDOzsuneC0qyqtXf6n4LXccgG3YJXCsyDHAahDyepoQUN9jzgsJigTzNpFhoMQr2/HYy0Vy4zo",
+	"sEiH5ohPZWcSQS6AoYo50moABX0xc87a4XHkqga5Ux4CR8byzOQ1+M6ZihoV5SXHdl4jO+oJMDEXBLEQ",
+	"3AR/DZL/u9orHUcdduGyj6k5rBjuKeSZFREDFiOrsxg9Ef67sVYj12cRGwFkR6TAbLJXAsSZp2xajy9u",
+	"x2otM+iWJ4BdofV4RM9muGqnOroNp5mrdb9NdcpjAjv5rnfAw4noHQRTHX3XO5iJQe/gL3baOTl+Iqy2",
+	"PsfFyXFdMltEx1hv81ObRylPRmKNe/Ci+DqyS6gfvn8EN4CBv3QsjGDUrF1uEyZ8Kko8vT5tjtJzxcQI",
+	"MHTgBSjngBxBjlRsraekCuMsErT73P+JlKTDXo95wkOoN4A3FHqeZ4vGsZ5h7hm0UMzTAygUYP4B0B8T",
+	"6kSYPewCa2bSBrih5dnqpvG74Y8vCMQB3729nYiU3/oNIu0rB99Er4bP+cnh8Wn48vBUdAeHL4dn0eEL",
+	"fhx+I16dRM+7zw+Cpe9Cq7d8OrX7Y6ynKz7iPBFiYLeGF7c/Do67nbPTTrdzcoCJg36/QWrlgyU7xfmB",
+	"lnGX8iThK0sKPignlYgogVynROfWTm5aUgxmOb76H29urjz+YyQNXE5zK0C5uG64l+vzOdf2v/3N4tyG",
+	"QOiZqqLjdGUuO7iLin6hUjmi51rEmFOGa00oSLVE4m/i5/8A4ucCvWJtwdw5M2kls3N9X8G2/M4b+Aj2",
+	"zOrMLlNrMtjuWmVeaaesx3rEpPKGjEwcOmkRj/QxSKEfkJDdeKHrGuR/s0Ev2uY7LlaLzM+11vRvvuf/",
+	"LL7n3e+Zugkxa8mef4M4DsTzvrMr2F+OT3GX1aKHq0KxQOuGUSm0AJXLfaHUmKGrCgeHERiRSrC+mavQ",
+	"f6jTUzdjodBAoTw2ae1jlTJAOnJtBqw/0ZEcSvtVnbA+OXhdO3mwTg+xNcrPMc4A/9YDKdmP+G5Iw/pf",
+	"/upvYf5WmbT7pLSmsbZbXrLXuP2TKm/J+a7bDPO3SJ2NzuKqyD6cIFswom0VbUBLBrG8vvI6kisd7ccu",
+	"s7NXybUb5UmkSFym2HTMjWD9K6EiqUb9r6O+ZKqjWjK6u822FCou/k4wtT44V4gBr7fligBO6ww4wPB0",
+	"ydxQAy0k8VWbVE+BVpM7gEOZULD0H4M5o5lm15fvbt58/PmfaDxdX757f/nTT3liCIZpRgkPhQOilQbI",
+	"szvsgwOKJLmh6zZw0OelwCvevq72ntBbPSyN4UOggd0xhr3VyfAYEexamw70wH1un2srMnbOo5yJvuY+",
+	"aorybudotCNuaO82X7OQT8HW3WLJNrdvC+hwq41bOyFjbQj7QariOeFKyBlHtD0HvGINhQbqT3Y/BFq5",
+	"7fdjGT9deS0UigAOfCmSifEhqJuEURufVdDYtb76wCrd9g+azh5jkacpx22w8mT7MAVnJPtNDK51eCfS",
+	"Ag5bNpgmOtWhjll/nJm7zv1xnwxnq+xTzqm7458ZprN0mqVFdqWA8TDRxjiuHhMUCOrzWq8xNz0FeH2Y",
+	"3ynjmFFhKn0REKNAZTAu3S6MgZME6sftL8TaVuwQItBNEx0KYzrsZ4Ry5AqL+WLiNIELH+dJROeMx3FP",
+	"4T/LegsOLwdtdJ/BrFKTRlL1oblZIlMKkOdjRL5+F2105W7Yh0jAyylr16Nl9FQRMsgIY3xEaMtz6AJG",
+	"eaO3OYl+G8tw/NqNp4LMggZkhALwmKnLm8nnYZIBXgeQImEydA7/R5NYoj9H9vJV9jd8uAFQa9dn4MBZ",
+	"FCFM8eGxg3sGp7+R/8L8gNR//ZlhJkyEUBuNN03ndUebpvMdx/qbjNJxLiM4LnsDhtYYUJV+jlDHZrE8",
+	"AtGdj4FUIkd7roWS/qOQo3G6qh+JnlV2wv6vwU5cA3MYLALmkJ+dsvfye/S/IWQkbveq/gx4eIeANo26",
+	"f65xk1/Rwbus+x+jwb2Q/0OH17eFc4oNdRzDhO5+I2L7wIJV2hx0shZuPjqkNlTGs+ko4ZG49dpH4Bq6",
+	"hWScwt8yguCj+9PEeraDlrjqxgy1MjoW7VyZM5dUdScSJWJkhMvM3aFU0t5UUqUB6ptwS7iGyzLpMpV6",
+	"ivgCxDQ/Zm3fGWYSGqa0O4Sb8A/bkV/p6DVN0KaTvp1sv9ZKQZS0LeF+C025gx+mz6l0zwy7lwnAohH6",
+	"86OLetOyPZ0fYhZmI7KNkkhKksEkQMaTcGx1Jl6hASghIhBN++FpokcJnwDiD5heOmGxVHc9RaaZaw2R",
+	"tTNjjX9QsKwoGEmJhpQ0FskEHOfzBU2KrVKkdir9ea2n8xb1KBxPAamSq5xo3Y8STRMEWLJ6cKinEmq8",
+	"Us2k//ZqUmLPcUkhljwr9+ieJ0d4t60EoOTp+GDRUqyonjztvjoDSzwViW3qf4/q1C+/J9gKprKJSGTo",
+	"FmVBIghg3a5VZuy8LOpumcHA6soybyGmH6DZp3GFF445qzwXB9oI47CezklQQDoK9/i/w5Gms7ThMw0t",
+	"mKUDjZTCWiday7acXdK3nkCmhTPIios9jv1xYxVAO917Py4eQ9Fwi96gplHYhDpLPfzIv8U2FJ9F2KDK",
+	"jPtrMgH06Uz5s7+45z6v9PnomXJ2SVAmFeipaSLvZSwg0q+igGUqFsawvr0oIJkCCrQDRqXPwEQAl8ga",
+	"bYJ6udNWfvNZhJeqPacMTSTETQFGZpRNRAE73DFgEXqET7onKrW8ROEAPAGHsZXM1a4CeNPa/e4rB4oo",
+	"C2fPXy7DLACp1CV+/OTFGdj49OfxUi3B0sjfrISb4ob9cvHzm+9+vfjp05sAakwK1MgLwlSlPAh1f1Bz",
+	"SIXD7I///e7P//ruYO0wz04fHtjNGKXSns325zmWSiClOeOmw37Ac+q87nhsK5UAGCcva6hstk8zndyV",
+	"1NPNO0JN/CAru7OdRlnhmjxoz7H4znmN/ebzrq4Ou065ingSOWsWgF3dM5EkOgF1HoDhtXIATVXd/dsz",
+	"uFsnWtEmiufumHssu0ZSvTNEysPGpdqrFhG4M/+23GD+zGoGGYK9N6ty3Mk43ok+rJoJuCqG5IGQKX+l",
+	"nJsCJ0vOIeZb6bDfrEkx5lPQg2BbS0OOZ5n66Bib6liG890cE+9lHLtUg1bCxRiG24kXhpJ/ZhyTZRvh",
+	"jRZwxlLLlRZu85HZCkIDkaJSYbxQUNcQ+eZgZbA21g+A3RcznKGeGouL86yp89zDXAqvgssstbrtYJ5i",
+	"bbn9pcMwlfoC/MXnrCgYnw9VZIWj7zxG/3394ZeeiqHgncpmUzkRQZ5rjfdcP4Qs336H0aK4B8CJSgSx",
+	"YEoikZ4nKuUps6132AX8zCm+4C+nrE95kkoe93sKcq3RzcXxGxIdXcg79Onm7eHLgPWBW70PrUnAPBxw",
+	"I85OCQvVfg90f6DtNXIiY550eqqnEPo85ArzB9lJl/0sv3fktDl1yzE8noqEKvVt//PJR3yyRKbCsCE3",
+	"Ka1HqgHGyNsgPhYsjY9F4/HQsT0BfhAMIRcYgY679iPUr7I5GTBoltCQ7EDsWyc+Ap6OE1HM0LNnlEi8",
+	"f10aNpHGSDUKyFP4OcW1h3b6xIfzPUwtzmRBHnHh4NNL/Ln9P6yVd953aXeO002zPpramNGPh6nP9isL",
+	"80OpAs2kw2PO1k96C66HB80y7+L0E6CnRHhHe0mJGcxgpd6Ds7Wj5lemrHZMwbjHIc8Cok8qcrMV61Gl",
+	"GsplvEYP6z5EC7y2bzHBbDisPzrOGJx10sBBBKEDnqLPN/dPnXRPzg67zw+7JzfdV+fd7nm3+3uV4i8X",
+	"kQA99mbEU2Sd24CSudDznAIcdkVe4YBHI8GV0AGIx5grIbwT09QzZQNZ6DqpWKY4L1qgF4e/88N/dQ9f",
+	"Hf755Tg4O/2r1+v80T18Zf866f71f+oM7irD++Xj29fs+fPnr3DuiSgV3AYwBj0snAiVMiMndtNOpk2Q",
+	"k+NaLUhqLger7jbXLcwhy/uF9+FagJHNKjP8C0v4J196MAO9g/Peopgenx+f/N47CHoHeB7AZ0wa6SyF",
+	"pyg38NTBPxxGz7vPC7AQDi7i+DR82fkGvmVXBr5z/Oqk0+2cdI677JAdsj+6J0c/8+TIduLcvZ79l921",
+	"f7Jer3fw7s0NOwJYhKPjzrF9wk66XXZ22jv46wEklqAS/mWjTix2wXdgCxwYkI0mam555GSt2ptbMzfZ",
+	"6n63meL3XMYtGEsAmzIhyawmU0K9IiKKX7eX7PRGWSwSD6tkFQofVxzKdKEAD3OpvCpK0JIQwoXkynM2",
+	"1jO8a6xmY8AKMlT1ZAKW6phuYiIgzGJhmPgMyDIuFSsRRmdJKBANymTDoQytCkUgkfAZQp4Bp7C2CoXO",
+	"4ogNre4jlM5GY8+oTarSHO+XEh9GE6nfV37+28yp9S+ppL7HhW1C+t98xvN9Np4XYLWQF9IuKlZmjeeO",
+	"XFtpePx4KeArt4FO0sOhTmY8iRqOGIY8ARhTrQS7eX1lzwIlQgTxuEzdn8a5mQFCUhdrWWKtpwMe3jGr",
+	"EyVDHoqgp3RS/QUeRQkp+a7YKZYmtZ3XyjfXeirEW5xOK+Q6SR8i6bSdsdNjh1O6oF92KwKI2OjaACJq",
+	"lWcvXjx/sSd/n48eNhMohMbQjeEmCz195UTzrzFSSGZa8567C8P6JtVTKPDy1nkf3maf7VDE9VG4Vr7G",
+	"Kq6Ox4N397JQDmmUQnz7LezyNfboBpWED914gdeKMslyIeQDzjxXxeBVIOim00dIH2JjnkwqHHwtSX6x",
+	"Wo9UNd+3qUjGfAo3AldAO0y3M9xpwJ9fcAKhzwuz+jIFYYs5EghYcdlhB13/vX/a2T92w/B81VzBpois",
+	"+uWdZU9hK127tGa+IGSVdL6Leydd7x0n1NVQT0TuvKJEa6l8rijCUOpMAQglOGlGiZ512I1mIY/DLMZS",
+	"7YSnImCZwW9Fcuiw/QcinQmhWDrLWSpNOdeE9Qdap5dRv1Ff5DVMQbtFefiOis2AqLg6twE5ugYhiEWl",
+	"TYXjpIm4jjUUXTK244RGvMXtRbpZhcbut/bOdMxDRAaXyNWSk8tdGta/xt3eB20HLA0ME4AZBuWLkPJD",
+	"poJLASohLAMkrNIsnGbw90RMIHujcBnkXveBNeiMiIdN3g2gtP19NbSkWjVfKL/ibEeQAIgF4vUDwbOq",
+	"kx0uj7UwqDs7Xf4HXtHiYQkv+GQqAeDBljLkjCqBljd1LpZwSxEjffltG+CX0uIQ8O0hD0N7SzYFV3uN",
+	"zV64Vr9qyNryYKpga+lTzM1kS0BIZuE1DUDWbgo7W56Ppwo9W+7lfmCOFmaq4vBYWFK42MmLenF1CXjl",
+	"c5E+CUijha4+HixtfQTaxRPt6IsprULDaLS7boaNEWkXlqDIIQPQtHdijhfRCvTZIl5DoyTai51yuifJ",
+	"r3lq6LRLq/ZIl0fdI+AJQPhsvdV3iedcL2zVteg+KN/eFtdxhGCmlRLPNkW7bXRzt33F7Qfb56uTbweB",
+	"u9gngsLdCwJujTvriE/lIRylbWjo7/GMbk1KLq4u34t5lep8A767eVsq86qldhcT+sY15jlJR/Zv9nna",
+	"taCjWz37iarpKBn7Uc/x3b/JdHyNbPDVsonXDKau2I9ipB1/hxw+cS8ScAwpn/bdmNqtnLi2dTgtI4ru",
+	"qmL74+roy52Yt6pzo3DXU57tSgKsE3Cy4SLaZw7ni3RmAEePHJVsmxr0R+jJVkvc7MnzsKvlvV3H3C+O",
+	"jvmqy+gTRA9CPSkmF8ciGkFiWYoUgI5IGXO7KOcXcrcSAdjckNoVCzqbF/BZDKZvUSwCs9J8hhc0RZ7v",
+	"Fa3NESBDRDnvIJQOFLqA0O4qcpAnUYddKDbWGbCBhLE2IrJy6nmMMe/XHhGCCnAhKQFPBvKOdhhOjIvf",
+	"JYKYbiGZGQoCoijHG4PCZ3il+wK+t6FctU9mG7ZV+NbbRE/qCA18+EbX/ugVwPtWFDdPEzuEdM4Gc4rD",
+	"e+pGqItF3OdViUXw7+8raicPlAa0H6GyCW4s+FMP7JbHowUE9CBA1ja7HzdHKoDhAeR77cl4ixnprTo3",
+	"sVslbPjQ3JeTd+0GDlIdoPAFd2IeQLjpTqoomOrI8TkG4TS7DXUi/AMML92O5MA/otBx8RHxFd66nXYL",
+	"e9E/tjuRHoXapIEJE3sfFZvoqVWp/0Hh4XHXPYScsiAInp91u8Hxy243eEW/2B/d05cvvjkLXpycnrx8",
+	"iR/qbpp3jHt8MHdg1XZTggS2Ew1YDJHWoagDAqOGTIlP5qtnpbNDqLJOYHgtmSaZaYZ17hK+N0ReDQAM",
+	"GMxdEqs9xRhlZyPrC6TrDuYANDXhMvYhY88DSrRXY27YvUiAzWRzerpP5ukS09m+7cfogFmpzLlwACSw",
+	"hiFXxCpWVjufQCAAQSmGi7R1VCvauCOlodgAbLejL/ZHwybJdrK+sfMfpr3o8b/AR4V5d5jJRV4n0BwJ",
+	"jRasU3cegIIZ65FU37JIGj6I7ZERjt0KE+5ao7ECQiB5UvEAWr5W75e1m/4JOPy3XZfNrc9P5iFaukfw",
+	"7TewY9u5lvbjx3/KEupd9rYj5KcPEK4Ojyyn9ezFeU9ehrXpqjnglsshs5aNT/aLiY2t34RhbxXLX6lP",
+	"e2R3w2lpl+BtM4K1fTPCtWnA4II/Asfbry6btBV7yOeqVjG9uc32uGRvOOivn+8Nx7Efu4fmsOKKodMC",
+	"MxlNao2MPvQT6d7s4QjmEI/tST1niRiKhDns46+ADO7eiVAtSX5Em4j6cfQFf6lhF+3AjbbtRnqM7O+6",
+	"AjoQgHzoLLD+SNB1W6KaQ+AgWcrP2qMceuuLxuEStCIOidP1hHIdq+Djk6x5WWr5Ul0vEU/BctvwbNnF",
+	"dPuVDomHaNdIzCZ8zgbC5cJDfiJATZu5ScUEarHQyrOnPrryKUhnhXOqEREYg3RQ0DiTRuRQUeC+sJ+a",
+	"QBwaLoMbArs38l+ipzBADZFc+4U8cd5uZBnHzooEDdURQ1pz8sINIQQCMDYQUGtmJjwGcIydGeIaOQrb",
+	"UhH2Y4PWOoF9IoZbZFxyZNHuv0v0TPUdkncuKYNYh3d2wWSIsGaw4PD1PW7gn/ld4UyOeTIq2bA7qwir",
+	"y3yWlIW15u1srPlErg0VAXm6dlhXHLMols/s38b6YnLZ5oF96Yz+ChEKYfPmIoQuJRX5a6bB8By9y50G",
+	"GhW12uU5tlERZon9jD0WBoInIoH//Wn/Ze1UPDCyJD44PziCE4GaX4JLCAHR1GWEU8YDZIpjooRIKHgE",
+	"yMMOXyxLxyusZquLny8nY7gaX/bh9WWpMLSA7hGZVVY4AVvgsrjSUsjB0PciyaFZzLlDwjWBhww2ASBm",
+	"4KgAcL/wRo+ZsfzW7+FAcBki0HmgF0TaaanYazEdF5pye3G5pddaDeUIO0Dpg6VMFh4xboqw5Cs6GmIb",
+	"q/wpry+RMNlA/glyJ1szaUKZI1bP/JaglTDXZJrFsb0K8+axgZVzv1i0lCdGZhj3LIR3ctHBexRwsHIN",
+	"zb3Mb8JgdVaQ0z1DbYrfw7D1CnB38MPYl2FGRnHe0EdTkS7icXBKMh2Rg2sJB8iBUDldAQ8vnd/o05in",
+	"Q52Utkg0kapec7BCzxgfOa+Sa2IEIE4rELJ5bE9TKNJNExmWthJ1BTb950O7LbRaviKkAnjUg+AgU3Y3",
+	"24UJeQqH/lAnAxlFcColPBWIByPorsDy63DuUWJSrW/hgoLGTDZF8bsVKtSRVKOD4GAi0rFGIGhur19B",
+	"L/YwZwGA8ySKxwd//vX/AwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

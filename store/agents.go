@@ -10,6 +10,7 @@ import (
 	"husk/store/db"
 	"husk/store/desired"
 	"husk/store/hints"
+	"husk/store/moves"
 	"husk/store/nodelife"
 )
 
@@ -66,6 +67,16 @@ type PlacementKey struct {
 	Number int64
 }
 
+// Moves returns the store of pods' moves.
+func (c Control) Moves() moves.Store {
+	return moves.Store{
+		Do: func(ctx context.Context, f func(q *db.Queries) error) error { return controlDo(ctx, c, f) },
+		Audit: func(ctx context.Context, q *db.Queries, kind, id string) error {
+			return audit(ctx, q, platform, kind, id)
+		},
+	}
+}
+
 // SetPodKeys stores the sealed keys of placements and notifies their nodes. It skips placements that have a key by now, and those that have ended.
 func (c Control) SetPodKeys(ctx context.Context, keys map[PlacementKey]string) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
@@ -82,6 +93,11 @@ func (c Control) SetPodKeys(ctx context.Context, keys map[PlacementKey]string) e
 		if err != nil {
 			return err
 		}
+		incoming, err := moves.SetKeys(ctx, q, p)
+		if err != nil {
+			return err
+		}
+		nodes = append(nodes, incoming...)
 		return hint(ctx, q, convert.All(nodes, hints.Node)...)
 	})
 }
@@ -97,6 +113,9 @@ func (c Control) KeyHolders(ctx context.Context, pod *ID) (map[string]bool, erro
 			holders[husk.KeyHolder(r.ID, r.Placement)] = true
 			holders[husk.KeyHolder(r.ID, r.KeyPlacement)] = true
 		}
-		return holders, err
+		if err != nil {
+			return nil, err
+		}
+		return holders, moves.AddKeyed(ctx, q, pod, holders)
 	})
 }
