@@ -4,15 +4,17 @@ package husk
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 )
 
-// DesiredState is everything that a node should run. Revision grows with every change; an agent refuses an older one. With Since, it is only
-// what has changed since that revision.
+// DesiredState is everything that a node should run. Revision grows with every change, within an incarnation of the database; an agent refuses
+// what is older. With Since, it is only what has changed since that revision.
 type DesiredState struct {
 	Revision    int64        `json:"revision"`
+	Incarnation Incarnation  `json:"incarnation,omitempty"`
 	Since       *int64       `json:"since,omitempty"`
 	Pods        []DesiredPod `json:"pods"`
 	RemovedPods []uuid.UUID  `json:"removedPods,omitempty"`
@@ -31,7 +33,7 @@ func (s DesiredState) With(changes DesiredState) DesiredState {
 	for _, id := range changes.RemovedPods {
 		replaced[id] = true
 	}
-	now := DesiredState{Revision: changes.Revision, Pods: make([]DesiredPod, 0, len(s.Pods)+len(changes.Pods))}
+	now := DesiredState{Revision: changes.Revision, Incarnation: changes.Incarnation, Pods: make([]DesiredPod, 0, len(s.Pods)+len(changes.Pods))}
 	for _, p := range s.Pods {
 		if !replaced[p.ID] {
 			now.Pods = append(now.Pods, p)
@@ -41,12 +43,44 @@ func (s DesiredState) With(changes DesiredState) DesiredState {
 	return now
 }
 
+// Incarnation names the database that a desired state comes from: SYSTEM/DATABASE/TIMELINE. It changes when a backup is restored or a standby is
+// promoted. Servers and agents of earlier versions do not know it: it is empty.
+type Incarnation string
+
+// NewerThan reports whether this is certainly another database, or a later timeline of the same one. An earlier timeline is that of a primary that
+// has been replaced.
+func (i Incarnation) NewerThan(known Incarnation) bool {
+	if i == "" || known == "" {
+		return false
+	}
+	is, was := strings.LastIndexByte(string(i), '/'), strings.LastIndexByte(string(known), '/')
+	if is < 0 || was < 0 || i[:is] != known[:was] {
+		return i != known
+	}
+	now, err := strconv.ParseUint(string(i[is+1:]), 10, 32)
+	before, err2 := strconv.ParseUint(string(known[was+1:]), 10, 32)
+	return err == nil && err2 == nil && now > before
+}
+
+// OlderThan reports whether an agent that has seen this state must refuse s.
+func (s DesiredState) OlderThan(incarnation Incarnation, revision int64) bool {
+	switch {
+	case s.Incarnation.NewerThan(incarnation):
+		return false
+	case incarnation.NewerThan(s.Incarnation):
+		return true
+	default:
+		return s.Revision < revision
+	}
+}
+
 // DesiredPodState is what a node should do with a pod.
 type DesiredPodState string
 
 // The desired states of a pod.
 const (
 	DesiredRunning  DesiredPodState = "Running"  // keep it up
+	DesiredIncoming DesiredPodState = "Incoming" // it still runs on another node: receive it from there, or start it
 	DesiredFinished DesiredPodState = "Finished" // it has ended: keep its logs and run nothing
 	DesiredGone     DesiredPodState = "Gone"     // stop it, remove everything that belongs to it and report it as gone
 )
@@ -73,8 +107,17 @@ type DesiredPod struct {
 	GracePeriodSeconds int                `json:"terminationGracePeriodSeconds"`
 	DeadlineSeconds    int                `json:"activeDeadlineSeconds,omitempty"`
 	HostSettings
+	From *MovePeer `json:"from,omitempty"` // the node from which an incoming pod comes with its memory
+	To   *MovePeer `json:"to,omitempty"`   // the node to which the pod goes with its memory
 	// ValuesError says why values of configs are missing here. A pod that runs keeps those that it has, and others do not start.
 	ValuesError string `json:"valuesError,omitempty"`
+}
+
+// MovePeer is the node at the other end of a move with memory.
+type MovePeer struct {
+	NodeID    uuid.UUID `json:"nodeId"`
+	Placement int64     `json:"placement"` // that the pod has there
+	Endpoint  string    `json:"endpoint"`  // the URL of its agent
 }
 
 // DesiredNetwork is the network that the pod's interface belongs to.

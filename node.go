@@ -32,9 +32,16 @@ const CapabilityHostSettings = "host-settings"
 // CapabilityScratch is of agents that make scratch disks for pods. Pods that ask for no particular size also run on others.
 const CapabilityScratch = "scratch"
 
+// CapabilityMoves is of agents that start a pod which another node still runs.
+const CapabilityMoves = "moves"
+
+// CapabilityLiveMigration is of agents that move a machine to another node while it runs.
+const CapabilityLiveMigration = "live-migration"
+
 // AgentCapabilities are those of this version's agent: what it can do beyond the first version of the protocol.
 var AgentCapabilities = []string{
 	CapabilityPrivileged, CapabilityConfigs, CapabilityContainerOptions, CapabilityEmptyDirs, CapabilitySharedMemory, CapabilityScratch, CapabilityHostSettings,
+	CapabilityMoves,
 }
 
 // Node is one bare-metal machine with an agent.
@@ -56,6 +63,8 @@ type Node struct {
 	// Capabilities is what the agent can do beyond the first version of the protocol.
 	Capabilities []string `json:"capabilities"`
 	NodeSettings
+	// Drain is the state of its drain, if it is being drained.
+	Drain          string `json:"drain,omitempty"`
 	Endpoint       string `json:"-"` // the URL at which servers reach the agent
 	StorageAddress string `json:"-"` // the IP address from which it reaches Ceph
 	// FenceAddresses is what is on Ceph's blocklist for it. Clean is whether it has reported that nothing runs on it that should not.
@@ -88,4 +97,51 @@ type NodeCertificate struct {
 	CreatedAt time.Time  `json:"createdAt"`
 	ExpiresAt time.Time  `json:"expiresAt"`
 	RevokedAt *time.Time `json:"revokedAt,omitempty"`
+}
+
+// The states of a drain.
+const (
+	DrainDraining = "Draining"
+	DrainDrained  = "Drained" // no pod is left on the node
+)
+
+// Drain moves all pods of a node to other nodes, a few at a time.
+type Drain struct {
+	State string `json:"state"`
+	DrainLimits
+	Pods      int          `json:"pods"`    // that are still on the node
+	Moving    int          `json:"moving"`  // of them
+	Leaving   int          `json:"leaving"` // pods that run on another node, and of which this one still has something
+	Moved     int          `json:"moved"`
+	Blocked   []BlockedPod `json:"blocked"`
+	StartedAt time.Time    `json:"startedAt"`
+	DrainedAt *time.Time   `json:"drainedAt,omitempty"`
+}
+
+// DrainLimits says how a node is drained.
+type DrainLimits struct {
+	MaxMoves          int  `json:"maxMoves"`          // at the same time
+	MaxMovesPerTenant int  `json:"maxMovesPerTenant"` // at the same time
+	Restart           bool `json:"restart"`           // stop pods that cannot move while they run; they start again elsewhere
+}
+
+// DefaultDrainLimits are the limits of a drain that is given none.
+var DefaultDrainLimits = DrainLimits{MaxMoves: 4, MaxMovesPerTenant: 2}
+
+// BlockedPod is a pod that is still on a node that is being drained, and why.
+type BlockedPod struct {
+	ID       uuid.UUID `json:"id"`
+	TenantID uuid.UUID `json:"tenantId"`
+	Name     string    `json:"name"`
+	Attempts int       `json:"attempts"`
+	Message  string    `json:"message"`
+}
+
+// Move is a pod's way from one node to another.
+type Move struct {
+	PodID    uuid.UUID `json:"podId"`
+	TenantID uuid.UUID `json:"tenantId"`
+	From     string    `json:"fromNodeName"`
+	To       string    `json:"toNodeName"`
+	Live     bool      `json:"live"` // its memory moves too
 }

@@ -10,6 +10,7 @@ import (
 
 	"husk/cli/exit"
 	"husk/cli/kind"
+	"husk/cli/move"
 	"husk/cli/parse"
 	"husk/openapi"
 )
@@ -22,8 +23,13 @@ func nodesCommand(a *app) *cobra.Command {
 		updateNodeCommand(a, "cordon NODE", "Do not schedule new pods to a node", "cordoned", openapi.NodeUpdate{Cordoned: new(true)}),
 		updateNodeCommand(a, "uncordon NODE", "Schedule pods to a node again", "uncordoned", openapi.NodeUpdate{Cordoned: new(false)}),
 		fenceNodeCommand(a),
+		a.moving().Drain(),
 	)
 	return cmd
+}
+
+func (a *app) moving() move.Command {
+	return move.Command{Connect: a.connect, Out: a.out, Until: a.until}
 }
 
 func fenceNodeCommand(a *app) *cobra.Command {
@@ -185,9 +191,8 @@ func defragmentCommand(a *app) *cobra.Command {
 		Short: "Propose nodes to drain and switch off; with --apply, drain them",
 		Long: `Propose nodes that can be drained: their pods fit on other nodes that already run
 pods. Show how much capacity each move frees. husk does nothing unless --apply is
-given. With --apply, husk cordons these nodes, and their pods stop and start again
-on other nodes. Disruption limits are respected. A drained node may be switched
-off. To schedule pods to it again, run "husk node uncordon".`,
+given. With --apply, husk drains these nodes, as "husk node drain" does. A drained
+node may be switched off. To schedule pods to it again, run "husk node uncordon".`,
 		Example: "  husk defragment --max-moves 20\n  husk defragment --max-moves 20 --apply",
 		Args:    cobra.NoArgs,
 	}

@@ -48,6 +48,11 @@ func (t Tenants) Placement(ctx context.Context, tenant, pod uuid.UUID) (openapi.
 	return Decode[openapi.Placement](t.c.api.AdminGetPodPlacement(ctx, tenant, pod))
 }
 
+// Move moves a pod to another node.
+func (t Tenants) Move(ctx context.Context, tenant, pod uuid.UUID, put openapi.MovePut) (openapi.Move, error) {
+	return Decode[openapi.Move](t.c.api.MovePod(ctx, tenant, pod, put))
+}
+
 // Nodes are the machines that run pods. They are managed by operators.
 type Nodes struct{ c *Client }
 
@@ -75,6 +80,21 @@ func (n Nodes) Fence(ctx context.Context, id uuid.UUID) (openapi.Fence, error) {
 // DoFence cuts a node off from its pods' volumes, and has its pods moved.
 func (n Nodes) DoFence(ctx context.Context, id uuid.UUID, put openapi.FencePut) (openapi.Fence, error) {
 	return Decode[openapi.Fence](n.c.api.FenceNode(ctx, id, put))
+}
+
+// Drain cordons a node and has its pods moved to other nodes.
+func (n Nodes) Drain(ctx context.Context, id uuid.UUID, put openapi.DrainPut) (openapi.Drain, error) {
+	return Decode[openapi.Drain](n.c.api.DrainNode(ctx, id, put))
+}
+
+// GetDrain returns how far the drain of a node is.
+func (n Nodes) GetDrain(ctx context.Context, id uuid.UUID) (openapi.Drain, error) {
+	return Decode[openapi.Drain](n.c.api.GetDrain(ctx, id))
+}
+
+// CancelDrain ends the drain of a node.
+func (n Nodes) CancelDrain(ctx context.Context, id uuid.UUID) error {
+	return done(n.c.api.CancelDrain(ctx, id))
 }
 
 // CreateJoinToken creates a token with which one agent can join once.

@@ -105,7 +105,7 @@ func (h *fakeHandler) Update(_ context.Context, v Values) error {
 	return nil
 }
 
-func (h *fakeHandler) AdjustClock(by time.Duration) error {
+func (h *fakeHandler) AdjustClock(by time.Duration, _ uint64) error {
 	h.clock = by
 	return nil
 }

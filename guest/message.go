@@ -41,6 +41,7 @@ type request struct {
 	Container     string  `json:"container,omitempty"`
 	Signal        int     `json:"signal,omitempty"`
 	ClockNanos    int64   `json:"clockNanos,omitempty"` // to add to the clock
+	ClockSets     uint64  `json:"clockSets,omitempty"`  // see Stats
 	Serial        string  `json:"serial,omitempty"`     // of a volume's disk
 	SizeBytes     int64   `json:"sizeBytes,omitempty"`
 	AfterSeq      uint64  `json:"afterSeq,omitempty"`
@@ -66,7 +67,7 @@ type reply struct {
 // Codes of a CallError.
 const (
 	CodeInvalid  = "invalid"  // the request is invalid for the guest
-	CodeConflict = "conflict" // another spec was started
+	CodeConflict = "conflict" // another spec was started, or the clock was corrected meanwhile
 	CodeNotFound = "notFound" // no such container
 	CodeStopping = "stopping" // too late: the guest is shutting down
 	CodeInternal = "internal"

@@ -29,6 +29,7 @@ import (
 	"husk"
 	"husk/nodeagent/lease"
 	"husk/nodeagent/network"
+	"husk/nodeagent/usagelog"
 	"husk/nodeagent/vm"
 	"husk/pki"
 )
@@ -70,7 +71,7 @@ type Agent struct {
 	vms     *vm.Manager
 	net     *network.Network
 	reports *reporter
-	usage   *usageLog
+	usage   *usagelog.Log
 	metrics *metrics
 
 	mu      sync.Mutex
@@ -107,7 +108,7 @@ func New(ctx context.Context, cfg Config) (*Agent, error) {
 	}
 	a.holder.Replace(id.cert)
 	a.server = newServerClient(cfg.ServerURL, id.root, a.holder)
-	if a.usage, err = openUsageLog(filepath.Join(cfg.StateDir, "runs")); err != nil {
+	if a.usage, err = usagelog.Open(filepath.Join(cfg.StateDir, "runs")); err != nil {
 		return nil, err
 	}
 	if a.lease, err = lease.Open(cfg.StateDir); err != nil {

@@ -80,7 +80,7 @@ func (w *worker) answerBy() time.Time {
 	m := lifetime.Machine{HasAnswered: w.rec.Timeline.GuestReadyAt != nil, Adopted: !w.startedHere, SilentSince: w.silentSince}
 	if at := w.rec.Timeline.DomainStartedAt; at != nil {
 		m.Started = *at
-	} else if at, ok := w.agent.usage.startOf(w.id); ok { // the agent crashed between the start and recording it
+	} else if at, ok := w.agent.usage.StartOf(w.id); ok { // the agent crashed between the start and recording it
 		m.Started = at
 	}
 	return m.AnswerBy(w.agent.cfg.BootTimeout)
@@ -210,6 +210,9 @@ func (w *worker) update(ctx context.Context, client *guest.Client, desired husk.
 func sameButValues(a, b husk.DesiredPod) bool {
 	plain := func(p husk.DesiredPod) husk.DesiredPod {
 		p.Generation, p.Name, p.ValuesError = 0, "", "" // the host name stays the same until the next start
+		if p.From = nil; p.State == husk.DesiredIncoming {
+			p.State = husk.DesiredRunning
+		}
 		p.Containers, p.Volumes, p.Disks = slices.Clone(p.Containers), slices.Clone(p.Volumes), slices.Clone(p.Disks)
 		for i := range p.Disks {
 			p.Disks[i].SizeGiB = 0
@@ -271,6 +274,9 @@ func (w *worker) watch(ctx context.Context, desired husk.DesiredPod, client *gue
 			}
 			if !parking && sameButValues(now, desired) && w.update(ctx, client, now) == nil {
 				w.volumes.Set(now)
+				if err := w.recordUsage(ctx, now, true); err != nil {
+					return err
+				}
 				desired = now
 				continue
 			}

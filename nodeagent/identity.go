@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"husk/nodeagent/file"
 	"husk/pki"
 )
 
@@ -51,7 +52,7 @@ func loadIdentity(ctx context.Context, cfg Config) (*identity, error) {
 	}
 	// Revisions are numbered per node, and this may be another node than the one whose revision was
 	// stored.
-	if err := os.Remove(revisionFile(cfg.StateDir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(seenFile(cfg.StateDir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	return id, id.keep(file)
@@ -97,28 +98,10 @@ func (i *identity) verify() (err error) {
 
 // keep writes the identity. Key and certificate are in one file, so that a crash leaves either the
 // old pair or the new one.
-func (i *identity) keep(file string) error {
+func (i *identity) keep(name string) error {
 	raw, err := json.Marshal(i)
 	if err != nil {
 		return err
 	}
-	return writeFile(file, raw)
-}
-
-// writeFile replaces a file so that after a crash it is completely the old or completely the new
-// one.
-func writeFile(name string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("write %s: %w", name, err), os.Remove(f.Name()))
-	}
-	return nil
+	return file.Write(name, raw)
 }

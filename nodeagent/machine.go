@@ -33,7 +33,7 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 		return w.cannotStart(desired, "libvirt on its node does not respond", err)
 	}
 	w.adopted = running
-	if err := w.agent.recordUsage(ctx, w.id, running); err != nil {
+	if err := w.recordUsage(ctx, desired, running); err != nil {
 		return err
 	}
 	// A running machine needs this too: a restarted agent has no ports yet.
@@ -70,6 +70,11 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 		return err
 	}
 	return w.attend(ctx, desired, domain)
+}
+
+// recordUsage updates the usage intervals. While the pod still runs on another node, only that one has an interval.
+func (w *worker) recordUsage(ctx context.Context, desired husk.DesiredPod, running bool) error {
+	return w.agent.recordUsage(ctx, w.id, running && desired.State != husk.DesiredIncoming)
 }
 
 // awaitLease waits until the node may start machines that write volumes, or the desired state changes.
@@ -165,8 +170,10 @@ func (w *worker) start(ctx context.Context, desired husk.DesiredPod, port networ
 		return vm.Domain{}, err
 	}
 	w.rec.Timeline.DomainStartedAt = now()
-	if err := w.agent.began(w.id, *w.rec.Timeline.DomainStartedAt); err != nil {
-		return vm.Domain{}, err
+	if desired.State != husk.DesiredIncoming {
+		if err := w.agent.began(w.id, *w.rec.Timeline.DomainStartedAt); err != nil {
+			return vm.Domain{}, err
+		}
 	}
 	w.rec.Started = true
 	w.log.Info("machine started", "took", time.Since(*w.rec.Timeline.DomainStartingAt))

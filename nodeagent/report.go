@@ -15,6 +15,7 @@ import (
 
 	"husk"
 	"husk/nodeagent/reports"
+	"husk/nodeagent/usagelog"
 	"husk/openapi"
 )
 
@@ -24,7 +25,7 @@ import (
 type reporter struct {
 	server  *serverClient
 	log     *slog.Logger
-	runs    *usageLog
+	runs    *usagelog.Log
 	queue   *reports.Queue
 	refused *prometheus.CounterVec // by list
 	wake    chan struct{}
@@ -34,7 +35,7 @@ type reporter struct {
 	logged    map[uuid.UUID]string // why the last report of a pod was refused
 }
 
-func newReporter(server *serverClient, runs *usageLog, log *slog.Logger) *reporter {
+func newReporter(server *serverClient, runs *usagelog.Log, log *slog.Logger) *reporter {
 	return &reporter{
 		server: server, runs: runs, log: log, queue: reports.NewQueue(), wake: make(chan struct{}, 1), logged: map[uuid.UUID]string{},
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -70,14 +71,14 @@ func (r *reporter) forget(pod uuid.UUID) { r.queue.Forget(pod) }
 func (r *reporter) send(ctx context.Context, all bool) error {
 	now := time.Now()
 	pods := r.queue.Take(now, all)
-	runs := r.runs.unrecorded() // read after the pods, because an interval is stored before the report that follows from it
+	runs := r.runs.Unrecorded() // read after the pods, because an interval is stored before the report that follows from it
 	if !all && len(pods) == 0 && now.Before(r.runsAfter) {
-		runs = usageBatch{}
+		runs = usagelog.Batch{}
 	}
-	if len(pods) == 0 && len(runs.runs) == 0 {
+	if len(pods) == 0 && len(runs.Runs) == 0 {
 		return nil
 	}
-	failures, err := r.deliver(ctx, pods, runs.runs)
+	failures, err := r.deliver(ctx, pods, runs.Runs)
 	if err != nil {
 		r.queue.GiveBack(pods)
 		return err
@@ -92,12 +93,12 @@ func (r *reporter) send(ctx context.Context, all bool) error {
 			} else {
 				r.drop(pods[f.Index].PodID, f)
 			}
-		case f.List == openapi.Runs && f.Index < len(runs.runs):
+		case f.List == openapi.Runs && f.Index < len(runs.Runs):
 			if f.Retry {
 				r.runsAfter = now.Add(backoffMax)
-				runs.keep(f.Index)
+				runs.Keep(f.Index)
 			} else {
-				r.drop(runs.runs[f.Index].PodID, f)
+				r.drop(runs.Runs[f.Index].PodID, f)
 			}
 		}
 	}
@@ -106,7 +107,7 @@ func (r *reporter) send(ctx context.Context, all bool) error {
 			r.queue.Recorded(report)
 		}
 	}
-	return r.runs.recorded(runs)
+	return r.runs.Recorded(runs)
 }
 
 // drop counts an item that the server refused, and logs it unless it has logged the same already.
@@ -198,7 +199,7 @@ func (r *reporter) run(ctx context.Context) {
 func (r *reporter) await(ctx context.Context) bool {
 	for {
 		at, pending := r.queue.Next()
-		if r.runs.pending() && (!pending || r.runsAfter.Before(at)) {
+		if r.runs.Pending() && (!pending || r.runsAfter.Before(at)) {
 			at, pending = r.runsAfter, true
 		}
 		var due <-chan time.Time

@@ -21,6 +21,7 @@ import (
 
 	"husk"
 	"husk/guest"
+	"husk/nodeagent/usagelog"
 	"husk/openapi"
 	"husk/openapi/agentclient"
 )
@@ -40,7 +41,7 @@ func reportedTo(t *testing.T, respond func(openapi.StatusReport, http.ResponseWr
 	if err != nil {
 		t.Fatal(err)
 	}
-	runs, err := openUsageLog(t.TempDir())
+	runs, err := usagelog.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,14 +114,14 @@ func TestAReportThatAnEarlierServerRefusesDoesNotStopTheOthers(t *testing.T) {
 	}
 	for _, pod := range pods {
 		r.set(husk.PodReport{PodID: pod, Event: husk.EventRunning})
-		if err := r.runs.begin(pod, time.Now()); err != nil {
+		if err := r.runs.Begin(pod, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); r.run(ctx) }()
-	for end := time.Now().Add(10 * time.Second); r.runs.pending() && time.Now().Before(end); {
+	for end := time.Now().Add(10 * time.Second); r.runs.Pending() && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 	r.set(husk.PodReport{PodID: hostile, Event: husk.EventRunning, Message: "again"}) // run sends it when it ends
@@ -170,7 +171,7 @@ func TestItemsThatTheServerNamesAreDroppedOrSentAgain(t *testing.T) {
 	})
 	for _, pod := range pods {
 		r.set(husk.PodReport{PodID: pod, Event: husk.EventRunning})
-		if err := r.runs.begin(pod, time.Now()); err != nil {
+		if err := r.runs.Begin(pod, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}

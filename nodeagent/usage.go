@@ -16,7 +16,7 @@ const countEvery = 10 * time.Second
 // does not run has none. The time of a change that happened while no agent ran comes from libvirt's
 // log, or is the current time if the log does not have it.
 func (a *Agent) recordUsage(ctx context.Context, pod uuid.UUID, running bool) error {
-	start, open := a.usage.startOf(pod)
+	start, open := a.usage.StartOf(pod)
 	if running == open {
 		return nil
 	}
@@ -43,7 +43,7 @@ func (a *Agent) recordUsage(ctx context.Context, pod uuid.UUID, running bool) er
 	if stopped.After(start) && stopped.Before(at) {
 		at = stopped
 	}
-	if err := a.usage.end(pod, at); err != nil {
+	if err := a.usage.End(pod, at); err != nil {
 		return err
 	}
 	a.reports.signal()
@@ -52,7 +52,7 @@ func (a *Agent) recordUsage(ctx context.Context, pod uuid.UUID, running bool) er
 
 // began records that a machine was started.
 func (a *Agent) began(pod uuid.UUID, at time.Time) error {
-	if err := a.usage.begin(pod, at); err != nil {
+	if err := a.usage.Begin(pod, at); err != nil {
 		return err
 	}
 	a.reports.signal()
@@ -66,7 +66,7 @@ func (a *Agent) count(pod uuid.UUID) {
 		a.log.Warn("cannot read the pod's traffic; retrying", "pod", pod, "error", err)
 		return
 	}
-	if ok && a.usage.count(pod, received, sent, time.Now()) {
+	if ok && a.usage.Count(pod, received, sent, time.Now()) {
 		a.reports.signal()
 	}
 }
@@ -79,7 +79,7 @@ func (a *Agent) countTraffic(ctx context.Context) {
 			return
 		case <-time.After(countEvery):
 		}
-		for _, pod := range a.usage.running() {
+		for _, pod := range a.usage.Running() {
 			a.count(pod)
 		}
 	}

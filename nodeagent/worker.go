@@ -21,6 +21,7 @@ import (
 	"husk"
 	"husk/guest"
 	"husk/nodeagent/console"
+	"husk/nodeagent/file"
 	"husk/nodeagent/growth"
 	"husk/nodeagent/lifetime"
 	"husk/nodeagent/podlog"
@@ -174,7 +175,7 @@ func (w *worker) run() {
 			err = w.remove(ctx, desired)
 		case desired.State == husk.DesiredFinished, w.rec.Final != nil:
 			err = w.finish(ctx, desired)
-		case desired.State == husk.DesiredRunning:
+		case desired.State == husk.DesiredRunning, desired.State == husk.DesiredIncoming && desired.From == nil:
 			err = w.keepUp(ctx, desired)
 		default:
 			w.unknown(desired)
@@ -248,7 +249,7 @@ func (w *worker) save() error {
 	if err != nil {
 		return err
 	}
-	return writeFile(w.file(), raw)
+	return file.Write(w.file(), raw)
 }
 
 // report queues a report about the pod for the server.

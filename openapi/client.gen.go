@@ -179,7 +179,7 @@ type ClientInterface interface {
 
 	// DefragmentWithBody Drain nodes by moving their pods to other nodes
 	//
-	// Proposes nodes whose pods fit on other nodes that already run pods. Nodes with the fewest pods come first. The response shows the capacity that each move frees. Unless `dryRun` is true, the server then cordons these nodes and evicts their pods, which start again on other nodes. Evictions respect the pods' disruption limits. For operators of the platform.
+	// Proposes nodes whose pods fit on other nodes that already run pods. Nodes with the fewest pods come first. The response shows the capacity that each move frees. Unless `dryRun` is true, the server then drains these nodes, as `drainNode` does. Evictions respect the pods' disruption limits. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -188,7 +188,7 @@ type ClientInterface interface {
 
 	// Defragment Drain nodes by moving their pods to other nodes
 	//
-	// Proposes nodes whose pods fit on other nodes that already run pods. Nodes with the fewest pods come first. The response shows the capacity that each move frees. Unless `dryRun` is true, the server then cordons these nodes and evicts their pods, which start again on other nodes. Evictions respect the pods' disruption limits. For operators of the platform.
+	// Proposes nodes whose pods fit on other nodes that already run pods. Nodes with the fewest pods come first. The response shows the capacity that each move frees. Unless `dryRun` is true, the server then drains these nodes, as `drainNode` does. Evictions respect the pods' disruption limits. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -274,6 +274,38 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
 	ListNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CancelDrain Cancel the drain of a node
+	//
+	// Pods that have moved stay where they are. Moves that have not finished are canceled, and their pods stay on this node. Pods are scheduled to the node again, unless it was cordoned before. For operators of the platform.
+	//
+	// Corresponds with DELETE /v1/admin/nodes/{nodeId}/drain (the `CancelDrain` operationId).
+	CancelDrain(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetDrain Show how far the drain of a node is
+	//
+	// For operators of the platform.
+	//
+	// Corresponds with GET /v1/admin/nodes/{nodeId}/drain (the `GetDrain` operationId).
+	GetDrain(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DrainNodeWithBody Cordon a node and move its pods to other nodes
+	//
+	// The server moves a few pods at a time, until none is left. A pod with a volume moves with its memory and continues to run. Another pod starts on its new node before it stops on this one. A pod that fits on no other node, or cannot move, stays, and `blocked` says why. Repeat the request to change the limits. For operators of the platform.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/admin/nodes/{nodeId}/drain (the `DrainNode` operationId).
+	DrainNodeWithBody(ctx context.Context, nodeID openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DrainNode Cordon a node and move its pods to other nodes
+	//
+	// The server moves a few pods at a time, until none is left. A pod with a volume moves with its memory and continues to run. Another pod starts on its new node before it stops on this one. A pod that fits on no other node, or cannot move, stays, and `blocked` says why. Repeat the request to change the limits. For operators of the platform.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/admin/nodes/{nodeId}/drain (the `DrainNode` operationId).
+	DrainNode(ctx context.Context, nodeID openapi_types.UUID, body DrainNodeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetFence Show what is cut off if a node is fenced
 	//
@@ -514,6 +546,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
 	DeleteAPIKey(ctx context.Context, tenantID TenantID, keyID KeyID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MovePodWithBody Move a pod to another node
+	//
+	// A pod with a volume, or with the restart policy `Never`, moves with its memory and continues to run. Another pod starts on the new node before it stops on the old one. The pod's events show when the move begins and how it ends. For operators of the platform.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/admin/tenants/{tenantId}/pods/{podId}/move (the `MovePod` operationId).
+	MovePodWithBody(ctx context.Context, tenantID TenantID, podID PodID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// MovePod Move a pod to another node
+	//
+	// A pod with a volume, or with the restart policy `Never`, moves with its memory and continues to run. Another pod starts on the new node before it stops on the old one. The pod's events show when the move begins and how it ends. For operators of the platform.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/admin/tenants/{tenantId}/pods/{podId}/move (the `MovePod` operationId).
+	MovePod(ctx context.Context, tenantID TenantID, podID PodID, body MovePodJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// AdminGetPodPlacement Explain a pod's placement in full
 	//
@@ -1376,7 +1426,7 @@ func (c *Client) AdminListAudit(ctx context.Context, params *AdminListAuditParam
 
 // DefragmentWithBody Drain nodes by moving their pods to other nodes
 //
-// Proposes nodes whose pods fit on other nodes that already run pods. Nodes with the fewest pods come first. The response shows the capacity that each move frees. Unless `dryRun` is true, the server then cordons these nodes and evicts their pods, which start again on other nodes. Evictions respect the pods' disruption limits. For operators of the platform.
+// Proposes nodes whose pods fit on other nodes that already run pods. Nodes with the fewest pods come first. The response shows the capacity that each move frees. Unless `dryRun` is true, the server then drains these nodes, as `drainNode` does. Evictions respect the pods' disruption limits. For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1395,7 +1445,7 @@ func (c *Client) DefragmentWithBody(ctx context.Context, params *DefragmentParam
 
 // Defragment Drain nodes by moving their pods to other nodes
 //
-// Proposes nodes whose pods fit on other nodes that already run pods. Nodes with the fewest pods come first. The response shows the capacity that each move frees. Unless `dryRun` is true, the server then cordons these nodes and evicts their pods, which start again on other nodes. Evictions respect the pods' disruption limits. For operators of the platform.
+// Proposes nodes whose pods fit on other nodes that already run pods. Nodes with the fewest pods come first. The response shows the capacity that each move frees. Unless `dryRun` is true, the server then drains these nodes, as `drainNode` does. Evictions respect the pods' disruption limits. For operators of the platform.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1582,6 +1632,78 @@ func (c *Client) RevokeNodeCertificates(ctx context.Context, nodeID openapi_type
 // Corresponds with GET /v1/admin/nodes/{nodeId}/certificates (the `ListNodeCertificates` operationId).
 func (c *Client) ListNodeCertificates(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListNodeCertificatesRequest(c.Server, nodeID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelDrain Cancel the drain of a node
+//
+// Pods that have moved stay where they are. Moves that have not finished are canceled, and their pods stay on this node. Pods are scheduled to the node again, unless it was cordoned before. For operators of the platform.
+//
+// Corresponds with DELETE /v1/admin/nodes/{nodeId}/drain (the `CancelDrain` operationId).
+func (c *Client) CancelDrain(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelDrainRequest(c.Server, nodeID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetDrain Show how far the drain of a node is
+//
+// For operators of the platform.
+//
+// Corresponds with GET /v1/admin/nodes/{nodeId}/drain (the `GetDrain` operationId).
+func (c *Client) GetDrain(ctx context.Context, nodeID openapi_types.UUID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDrainRequest(c.Server, nodeID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DrainNodeWithBody Cordon a node and move its pods to other nodes
+//
+// The server moves a few pods at a time, until none is left. A pod with a volume moves with its memory and continues to run. Another pod starts on its new node before it stops on this one. A pod that fits on no other node, or cannot move, stays, and `blocked` says why. Repeat the request to change the limits. For operators of the platform.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/admin/nodes/{nodeId}/drain (the `DrainNode` operationId).
+func (c *Client) DrainNodeWithBody(ctx context.Context, nodeID openapi_types.UUID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDrainNodeRequestWithBody(c.Server, nodeID, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DrainNode Cordon a node and move its pods to other nodes
+//
+// The server moves a few pods at a time, until none is left. A pod with a volume moves with its memory and continues to run. Another pod starts on its new node before it stops on this one. A pod that fits on no other node, or cannot move, stays, and `blocked` says why. Repeat the request to change the limits. For operators of the platform.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/admin/nodes/{nodeId}/drain (the `DrainNode` operationId).
+func (c *Client) DrainNode(ctx context.Context, nodeID openapi_types.UUID, body DrainNodeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDrainNodeRequest(c.Server, nodeID, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2122,6 +2244,44 @@ func (c *Client) CreateAPIKey(ctx context.Context, tenantID TenantID, params *Cr
 // Corresponds with DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId} (the `DeleteAPIKey` operationId).
 func (c *Client) DeleteAPIKey(ctx context.Context, tenantID TenantID, keyID KeyID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeleteAPIKeyRequest(c.Server, tenantID, keyID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MovePodWithBody Move a pod to another node
+//
+// A pod with a volume, or with the restart policy `Never`, moves with its memory and continues to run. Another pod starts on the new node before it stops on the old one. The pod's events show when the move begins and how it ends. For operators of the platform.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/admin/tenants/{tenantId}/pods/{podId}/move (the `MovePod` operationId).
+func (c *Client) MovePodWithBody(ctx context.Context, tenantID TenantID, podID PodID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMovePodRequestWithBody(c.Server, tenantID, podID, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// MovePod Move a pod to another node
+//
+// A pod with a volume, or with the restart policy `Never`, moves with its memory and continues to run. Another pod starts on the new node before it stops on the old one. The pod's events show when the move begins and how it ends. For operators of the platform.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/admin/tenants/{tenantId}/pods/{podId}/move (the `MovePod` operationId).
+func (c *Client) MovePod(ctx context.Context, tenantID TenantID, podID PodID, body MovePodJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMovePodRequest(c.Server, tenantID, podID, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4348,6 +4508,121 @@ func NewListNodeCertificatesRequest(server string, nodeID openapi_types.UUID) (*
 	return req, nil
 }
 
+// NewCancelDrainRequest constructs an http.Request for the CancelDrain method
+func NewCancelDrainRequest(server string, nodeID openapi_types.UUID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "nodeId", nodeID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/nodes/%s/drain", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetDrainRequest constructs an http.Request for the GetDrain method
+func NewGetDrainRequest(server string, nodeID openapi_types.UUID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "nodeId", nodeID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/nodes/%s/drain", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDrainNodeRequest calls the generic DrainNode builder with application/json body
+func NewDrainNodeRequest(server string, nodeID openapi_types.UUID, body DrainNodeJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDrainNodeRequestWithBody(server, nodeID, "application/json", bodyReader)
+}
+
+// NewDrainNodeRequestWithBody constructs an http.Request for the DrainNode method, with any body, and a specified content type
+func NewDrainNodeRequestWithBody(server string, nodeID openapi_types.UUID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "nodeId", nodeID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/nodes/%s/drain", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewGetFenceRequest constructs an http.Request for the GetFence method
 func NewGetFenceRequest(server string, nodeID openapi_types.UUID) (*http.Request, error) {
 	var err error
@@ -5429,6 +5704,60 @@ func NewDeleteAPIKeyRequest(server string, tenantID TenantID, keyID KeyID) (*htt
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewMovePodRequest calls the generic MovePod builder with application/json body
+func NewMovePodRequest(server string, tenantID TenantID, podID PodID, body MovePodJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewMovePodRequestWithBody(server, tenantID, podID, "application/json", bodyReader)
+}
+
+// NewMovePodRequestWithBody constructs an http.Request for the MovePod method, with any body, and a specified content type
+func NewMovePodRequestWithBody(server string, tenantID TenantID, podID PodID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenantId", tenantID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "podId", podID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/tenants/%s/pods/%s/move", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }

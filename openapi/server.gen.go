@@ -70,6 +70,15 @@ type ServerInterface interface {
 	// ListNodeCertificates List the certificates that were issued to a node
 	// (GET /v1/admin/nodes/{nodeId}/certificates)
 	ListNodeCertificates(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID)
+	// CancelDrain Cancel the drain of a node
+	// (DELETE /v1/admin/nodes/{nodeId}/drain)
+	CancelDrain(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID)
+	// GetDrain Show how far the drain of a node is
+	// (GET /v1/admin/nodes/{nodeId}/drain)
+	GetDrain(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID)
+	// DrainNode Cordon a node and move its pods to other nodes
+	// (PUT /v1/admin/nodes/{nodeId}/drain)
+	DrainNode(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID)
 	// GetFence Show what is cut off if a node is fenced
 	// (GET /v1/admin/nodes/{nodeId}/fence)
 	GetFence(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID)
@@ -139,6 +148,9 @@ type ServerInterface interface {
 	// DeleteAPIKey Revoke an API key
 	// (DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId})
 	DeleteAPIKey(w http.ResponseWriter, r *http.Request, tenantID TenantID, keyID KeyID)
+	// MovePod Move a pod to another node
+	// (PUT /v1/admin/tenants/{tenantId}/pods/{podId}/move)
+	MovePod(w http.ResponseWriter, r *http.Request, tenantID TenantID, podID PodID)
 	// AdminGetPodPlacement Explain a pod's placement in full
 	// (GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement)
 	AdminGetPodPlacement(w http.ResponseWriter, r *http.Request, tenantID TenantID, podID PodID)
@@ -154,6 +166,9 @@ type ServerInterface interface {
 	// Heartbeat Renew the node's lease and report its capacity
 	// (POST /v1/agent/heartbeat)
 	Heartbeat(w http.ResponseWriter, r *http.Request)
+	// DecideMove End a move with memory, with or without a switch
+	// (PUT /v1/agent/pods/{podId}/move)
+	DecideMove(w http.ResponseWriter, r *http.Request, podID PodID)
 	// RegisterNode Join a node with a one-time token
 	// (POST /v1/agent/register)
 	RegisterNode(w http.ResponseWriter, r *http.Request)
@@ -457,6 +472,24 @@ func (_ Unimplemented) ListNodeCertificates(w http.ResponseWriter, r *http.Reque
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// CancelDrain Cancel the drain of a node
+// (DELETE /v1/admin/nodes/{nodeId}/drain)
+func (_ Unimplemented) CancelDrain(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetDrain Show how far the drain of a node is
+// (GET /v1/admin/nodes/{nodeId}/drain)
+func (_ Unimplemented) GetDrain(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DrainNode Cordon a node and move its pods to other nodes
+// (PUT /v1/admin/nodes/{nodeId}/drain)
+func (_ Unimplemented) DrainNode(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // GetFence Show what is cut off if a node is fenced
 // (GET /v1/admin/nodes/{nodeId}/fence)
 func (_ Unimplemented) GetFence(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
@@ -595,6 +628,12 @@ func (_ Unimplemented) DeleteAPIKey(w http.ResponseWriter, r *http.Request, tena
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// MovePod Move a pod to another node
+// (PUT /v1/admin/tenants/{tenantId}/pods/{podId}/move)
+func (_ Unimplemented) MovePod(w http.ResponseWriter, r *http.Request, tenantID TenantID, podID PodID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // AdminGetPodPlacement Explain a pod's placement in full
 // (GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement)
 func (_ Unimplemented) AdminGetPodPlacement(w http.ResponseWriter, r *http.Request, tenantID TenantID, podID PodID) {
@@ -622,6 +661,12 @@ func (_ Unimplemented) GetDesiredState(w http.ResponseWriter, r *http.Request, p
 // Heartbeat Renew the node's lease and report its capacity
 // (POST /v1/agent/heartbeat)
 func (_ Unimplemented) Heartbeat(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DecideMove End a move with memory, with or without a switch
+// (PUT /v1/agent/pods/{podId}/move)
+func (_ Unimplemented) DecideMove(w http.ResponseWriter, r *http.Request, podID PodID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1553,6 +1598,84 @@ func (siw *ServerInterfaceWrapper) ListNodeCertificates(w http.ResponseWriter, r
 	handler.ServeHTTP(w, r)
 }
 
+// CancelDrain operation middleware
+func (siw *ServerInterfaceWrapper) CancelDrain(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "nodeId" -------------
+	var nodeID openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "nodeId", chi.URLParam(r, "nodeId"), &nodeID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "nodeId", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CancelDrain(w, r, nodeID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetDrain operation middleware
+func (siw *ServerInterfaceWrapper) GetDrain(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "nodeId" -------------
+	var nodeID openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "nodeId", chi.URLParam(r, "nodeId"), &nodeID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "nodeId", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetDrain(w, r, nodeID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DrainNode operation middleware
+func (siw *ServerInterfaceWrapper) DrainNode(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "nodeId" -------------
+	var nodeID openapi_types.UUID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "nodeId", chi.URLParam(r, "nodeId"), &nodeID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "nodeId", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DrainNode(w, r, nodeID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetFence operation middleware
 func (siw *ServerInterfaceWrapper) GetFence(w http.ResponseWriter, r *http.Request) {
 
@@ -2387,6 +2510,41 @@ func (siw *ServerInterfaceWrapper) DeleteAPIKey(w http.ResponseWriter, r *http.R
 	handler.ServeHTTP(w, r)
 }
 
+// MovePod operation middleware
+func (siw *ServerInterfaceWrapper) MovePod(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "tenantId" -------------
+	var tenantID TenantID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "tenantId", chi.URLParam(r, "tenantId"), &tenantID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tenantId", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "podId" -------------
+	var podID PodID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "podId", chi.URLParam(r, "podId"), &podID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "podId", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.MovePod(w, r, tenantID, podID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // AdminGetPodPlacement operation middleware
 func (siw *ServerInterfaceWrapper) AdminGetPodPlacement(w http.ResponseWriter, r *http.Request) {
 
@@ -2569,6 +2727,19 @@ func (siw *ServerInterfaceWrapper) GetDesiredState(w http.ResponseWriter, r *htt
 		return
 	}
 
+	// ------------- Optional query parameter "incarnation" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "incarnation", r.URL.Query(), &params.Incarnation, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "incarnation"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "incarnation", Err: err})
+		}
+		return
+	}
+
 	// ------------- Optional query parameter "fromPod" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "fromPod", r.URL.Query(), &params.FromPod, runtime.BindQueryParameterOptions{Type: "string", Format: "uuid"})
@@ -2611,6 +2782,32 @@ func (siw *ServerInterfaceWrapper) Heartbeat(w http.ResponseWriter, r *http.Requ
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.Heartbeat(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DecideMove operation middleware
+func (siw *ServerInterfaceWrapper) DecideMove(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "podId" -------------
+	var podID PodID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "podId", chi.URLParam(r, "podId"), &podID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "podId", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DecideMove(w, r, podID)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6285,6 +6482,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/v1/admin/tenants/{tenantId}/pods/{podId}/placement", wrapper.AdminGetPodPlacement)
 	})
 	r.Group(func(r chi.Router) {
+		r.Put(options.BaseURL+"/v1/admin/tenants/{tenantId}/pods/{podId}/move", wrapper.MovePod)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/admin/usage", wrapper.AdminGetUsage)
 	})
 	r.Group(func(r chi.Router) {
@@ -6313,6 +6513,15 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Put(options.BaseURL+"/v1/admin/nodes/{nodeId}/fence", wrapper.FenceNode)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/admin/nodes/{nodeId}/drain", wrapper.CancelDrain)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/admin/nodes/{nodeId}/drain", wrapper.GetDrain)
+	})
+	r.Group(func(r chi.Router) {
+		r.Put(options.BaseURL+"/v1/admin/nodes/{nodeId}/drain", wrapper.DrainNode)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/admin/metrics/targets", wrapper.ListNodeMetricsTargets)
@@ -6346,6 +6555,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/agent/samples", wrapper.ReportSamples)
+	})
+	r.Group(func(r chi.Router) {
+		r.Put(options.BaseURL+"/v1/agent/pods/{podId}/move", wrapper.DecideMove)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/healthz", wrapper.Healthz)
@@ -7049,6 +7261,118 @@ type ListNodeCertificatesdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListNodeCertificatesdefaultApplicationProblemPlusJSONResponse) VisitListNodeCertificatesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CancelDrainRequestObject struct {
+	NodeID openapi_types.UUID `json:"nodeId"`
+}
+
+type CancelDrainResponseObject interface {
+	VisitCancelDrainResponse(w http.ResponseWriter) error
+}
+
+type CancelDrain204Response struct {
+}
+
+func (response CancelDrain204Response) VisitCancelDrainResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type CancelDraindefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CancelDraindefaultApplicationProblemPlusJSONResponse) VisitCancelDrainResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDrainRequestObject struct {
+	NodeID openapi_types.UUID `json:"nodeId"`
+}
+
+type GetDrainResponseObject interface {
+	VisitGetDrainResponse(w http.ResponseWriter) error
+}
+
+type GetDrain200JSONResponse Drain
+
+func (response GetDrain200JSONResponse) VisitGetDrainResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetDraindefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetDraindefaultApplicationProblemPlusJSONResponse) VisitGetDrainResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DrainNodeRequestObject struct {
+	NodeID openapi_types.UUID `json:"nodeId"`
+	Body   *DrainNodeJSONRequestBody
+}
+
+type DrainNodeResponseObject interface {
+	VisitDrainNodeResponse(w http.ResponseWriter) error
+}
+
+type DrainNode200JSONResponse Drain
+
+func (response DrainNode200JSONResponse) VisitDrainNodeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DrainNodedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DrainNodedefaultApplicationProblemPlusJSONResponse) VisitDrainNodeResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -7995,6 +8319,47 @@ func (response DeleteAPIKeydefaultApplicationProblemPlusJSONResponse) VisitDelet
 	return err
 }
 
+type MovePodRequestObject struct {
+	TenantID TenantID `json:"tenantId"`
+	PodID    PodID    `json:"podId"`
+	Body     *MovePodJSONRequestBody
+}
+
+type MovePodResponseObject interface {
+	VisitMovePodResponse(w http.ResponseWriter) error
+}
+
+type MovePod200JSONResponse Move
+
+func (response MovePod200JSONResponse) VisitMovePodResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type MovePoddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response MovePoddefaultApplicationProblemPlusJSONResponse) VisitMovePodResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type AdminGetPodPlacementRequestObject struct {
 	TenantID TenantID `json:"tenantId"`
 	PodID    PodID    `json:"podId"`
@@ -8200,6 +8565,46 @@ type HeartbeatdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response HeartbeatdefaultApplicationProblemPlusJSONResponse) VisitHeartbeatResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMoveRequestObject struct {
+	PodID PodID `json:"podId"`
+	Body  *DecideMoveJSONRequestBody
+}
+
+type DecideMoveResponseObject interface {
+	VisitDecideMoveResponse(w http.ResponseWriter) error
+}
+
+type DecideMove200JSONResponse MoveOutcome
+
+func (response DecideMove200JSONResponse) VisitDecideMoveResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DecideMovedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DecideMovedefaultApplicationProblemPlusJSONResponse) VisitDecideMoveResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -11342,6 +11747,15 @@ type StrictServerInterface interface {
 	// ListNodeCertificates List the certificates that were issued to a node
 	// (GET /v1/admin/nodes/{nodeId}/certificates)
 	ListNodeCertificates(ctx context.Context, request ListNodeCertificatesRequestObject) (ListNodeCertificatesResponseObject, error)
+	// CancelDrain Cancel the drain of a node
+	// (DELETE /v1/admin/nodes/{nodeId}/drain)
+	CancelDrain(ctx context.Context, request CancelDrainRequestObject) (CancelDrainResponseObject, error)
+	// GetDrain Show how far the drain of a node is
+	// (GET /v1/admin/nodes/{nodeId}/drain)
+	GetDrain(ctx context.Context, request GetDrainRequestObject) (GetDrainResponseObject, error)
+	// DrainNode Cordon a node and move its pods to other nodes
+	// (PUT /v1/admin/nodes/{nodeId}/drain)
+	DrainNode(ctx context.Context, request DrainNodeRequestObject) (DrainNodeResponseObject, error)
 	// GetFence Show what is cut off if a node is fenced
 	// (GET /v1/admin/nodes/{nodeId}/fence)
 	GetFence(ctx context.Context, request GetFenceRequestObject) (GetFenceResponseObject, error)
@@ -11411,6 +11825,9 @@ type StrictServerInterface interface {
 	// DeleteAPIKey Revoke an API key
 	// (DELETE /v1/admin/tenants/{tenantId}/api-keys/{keyId})
 	DeleteAPIKey(ctx context.Context, request DeleteAPIKeyRequestObject) (DeleteAPIKeyResponseObject, error)
+	// MovePod Move a pod to another node
+	// (PUT /v1/admin/tenants/{tenantId}/pods/{podId}/move)
+	MovePod(ctx context.Context, request MovePodRequestObject) (MovePodResponseObject, error)
 	// AdminGetPodPlacement Explain a pod's placement in full
 	// (GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement)
 	AdminGetPodPlacement(ctx context.Context, request AdminGetPodPlacementRequestObject) (AdminGetPodPlacementResponseObject, error)
@@ -11426,6 +11843,9 @@ type StrictServerInterface interface {
 	// Heartbeat Renew the node's lease and report its capacity
 	// (POST /v1/agent/heartbeat)
 	Heartbeat(ctx context.Context, request HeartbeatRequestObject) (HeartbeatResponseObject, error)
+	// DecideMove End a move with memory, with or without a switch
+	// (PUT /v1/agent/pods/{podId}/move)
+	DecideMove(ctx context.Context, request DecideMoveRequestObject) (DecideMoveResponseObject, error)
 	// RegisterNode Join a node with a one-time token
 	// (POST /v1/agent/register)
 	RegisterNode(ctx context.Context, request RegisterNodeRequestObject) (RegisterNodeResponseObject, error)
@@ -12122,6 +12542,91 @@ func (sh *strictHandler) ListNodeCertificates(w http.ResponseWriter, r *http.Req
 	}
 }
 
+// CancelDrain operation middleware
+func (sh *strictHandler) CancelDrain(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
+	var request CancelDrainRequestObject
+
+	request.NodeID = nodeID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CancelDrain(ctx, request.(CancelDrainRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CancelDrain")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CancelDrainResponseObject); ok {
+		if err := validResponse.VisitCancelDrainResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetDrain operation middleware
+func (sh *strictHandler) GetDrain(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
+	var request GetDrainRequestObject
+
+	request.NodeID = nodeID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetDrain(ctx, request.(GetDrainRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetDrain")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetDrainResponseObject); ok {
+		if err := validResponse.VisitGetDrainResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DrainNode operation middleware
+func (sh *strictHandler) DrainNode(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
+	var request DrainNodeRequestObject
+
+	request.NodeID = nodeID
+
+	var body DrainNodeJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DrainNode(ctx, request.(DrainNodeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DrainNode")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DrainNodeResponseObject); ok {
+		if err := validResponse.VisitDrainNodeResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetFence operation middleware
 func (sh *strictHandler) GetFence(w http.ResponseWriter, r *http.Request, nodeID openapi_types.UUID) {
 	var request GetFenceRequestObject
@@ -12771,6 +13276,40 @@ func (sh *strictHandler) DeleteAPIKey(w http.ResponseWriter, r *http.Request, te
 	}
 }
 
+// MovePod operation middleware
+func (sh *strictHandler) MovePod(w http.ResponseWriter, r *http.Request, tenantID TenantID, podID PodID) {
+	var request MovePodRequestObject
+
+	request.TenantID = tenantID
+	request.PodID = podID
+
+	var body MovePodJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.MovePod(ctx, request.(MovePodRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "MovePod")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(MovePodResponseObject); ok {
+		if err := validResponse.VisitMovePodResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // AdminGetPodPlacement operation middleware
 func (sh *strictHandler) AdminGetPodPlacement(w http.ResponseWriter, r *http.Request, tenantID TenantID, podID PodID) {
 	var request AdminGetPodPlacementRequestObject
@@ -12905,6 +13444,39 @@ func (sh *strictHandler) Heartbeat(w http.ResponseWriter, r *http.Request) {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(HeartbeatResponseObject); ok {
 		if err := validResponse.VisitHeartbeatResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DecideMove operation middleware
+func (sh *strictHandler) DecideMove(w http.ResponseWriter, r *http.Request, podID PodID) {
+	var request DecideMoveRequestObject
+
+	request.PodID = podID
+
+	var body DecideMoveJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DecideMove(ctx, request.(DecideMoveRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DecideMove")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DecideMoveResponseObject); ok {
+		if err := validResponse.VisitDecideMoveResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

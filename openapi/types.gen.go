@@ -84,6 +84,7 @@ func (e ContainerStatusState) Valid() bool {
 const (
 	DesiredPodStateFinished DesiredPodState = "Finished"
 	DesiredPodStateGone     DesiredPodState = "Gone"
+	DesiredPodStateIncoming DesiredPodState = "Incoming"
 	DesiredPodStateRunning  DesiredPodState = "Running"
 )
 
@@ -93,6 +94,8 @@ func (e DesiredPodState) Valid() bool {
 	case DesiredPodStateFinished:
 		return true
 	case DesiredPodStateGone:
+		return true
+	case DesiredPodStateIncoming:
 		return true
 	case DesiredPodStateRunning:
 		return true
@@ -116,6 +119,24 @@ func (e DiskStatsKind) Valid() bool {
 	case DiskStatsKindScratch:
 		return true
 	case DiskStatsKindVolume:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for DrainState.
+const (
+	DrainStateDrained  DrainState = "Drained"
+	DrainStateDraining DrainState = "Draining"
+)
+
+// Valid indicates whether the value is a known member of the DrainState enum.
+func (e DrainState) Valid() bool {
+	switch e {
+	case DrainStateDrained:
+		return true
+	case DrainStateDraining:
 		return true
 	default:
 		return false
@@ -266,6 +287,42 @@ const (
 func (e KeyLimit) Valid() bool {
 	switch e {
 	case Metrics:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MoveOutcomeOutcome.
+const (
+	Canceled MoveOutcomeOutcome = "Canceled"
+	Switched MoveOutcomeOutcome = "Switched"
+)
+
+// Valid indicates whether the value is a known member of the MoveOutcomeOutcome enum.
+func (e MoveOutcomeOutcome) Valid() bool {
+	switch e {
+	case Canceled:
+		return true
+	case Switched:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NodeDrain.
+const (
+	NodeDrainDrained  NodeDrain = "Drained"
+	NodeDrainDraining NodeDrain = "Draining"
+)
+
+// Valid indicates whether the value is a known member of the NodeDrain enum.
+func (e NodeDrain) Valid() bool {
+	switch e {
+	case NodeDrainDrained:
+		return true
+	case NodeDrainDraining:
 		return true
 	default:
 		return false
@@ -1078,6 +1135,17 @@ type AuditList struct {
 	NextCursor *string      `json:"nextCursor,omitempty"`
 }
 
+// BlockedPod defines model for BlockedPod.
+type BlockedPod struct {
+	Attempts int                `json:"attempts"`
+	ID       openapi_types.UUID `json:"id"`
+
+	// Message Why it is still on the node.
+	Message  string             `json:"message"`
+	Name     string             `json:"name"`
+	TenantID openapi_types.UUID `json:"tenantId"`
+}
+
 // Capabilities What the agent can do beyond the first version of the protocol. Pods that need a capability get a node whose agent has it.
 //
 // Example: ["privileged","container-options"]
@@ -1483,8 +1551,11 @@ type DesiredPod struct {
 	Disks      []DesiredDisk      `json:"disks"`
 
 	// DNSConfig The file /etc/resolv.conf of the pod.
-	DNSConfig   *DNSConfig         `json:"dnsConfig,omitempty"`
-	DNSPolicy   *string            `json:"dnsPolicy,omitempty"`
+	DNSConfig *DNSConfig `json:"dnsConfig,omitempty"`
+	DNSPolicy *string    `json:"dnsPolicy,omitempty"`
+
+	// From The node at the other end of a move: the pod comes from there with its memory, or goes there.
+	From        *MovePeer          `json:"from,omitempty"`
 	FsGroup     *int64             `json:"fsGroup,omitempty"`
 	Generation  int64              `json:"generation"`
 	HostAliases *[]HostAlias       `json:"hostAliases,omitempty"`
@@ -1504,11 +1575,14 @@ type DesiredPod struct {
 	ScratchGiB *int `json:"scratchGiB,omitempty"`
 	ShmSizeMiB *int `json:"shmSizeMiB,omitempty"`
 
-	// State Running: keep the pod running. Finished: the pod has ended; keep its logs and run nothing. Gone: stop the pod, remove all its data from the node and report it as gone.
+	// State Running: keep the pod running. Incoming: the pod still runs on another node. Receive it from there if `from` says so, and start it otherwise. Finished: the pod has ended; keep its logs and run nothing. Gone: stop the pod, remove all its data from the node and report it as gone.
 	State                         DesiredPodState    `json:"state"`
 	Sysctls                       *[]Sysctl          `json:"sysctls,omitempty"`
 	TenantID                      openapi_types.UUID `json:"tenantId"`
 	TerminationGracePeriodSeconds int                `json:"terminationGracePeriodSeconds"`
+
+	// To The node at the other end of a move: the pod comes from there with its memory, or goes there.
+	To *MovePeer `json:"to,omitempty"`
 
 	// ValuesError Why values of configs or secrets are missing. A pod that runs keeps the values that it has, and another does not start.
 	ValuesError    *string         `json:"valuesError,omitempty"`
@@ -1516,11 +1590,14 @@ type DesiredPod struct {
 	Volumes        []DesiredVolume `json:"volumes"`
 }
 
-// DesiredPodState Running: keep the pod running. Finished: the pod has ended; keep its logs and run nothing. Gone: stop the pod, remove all its data from the node and report it as gone.
+// DesiredPodState Running: keep the pod running. Incoming: the pod still runs on another node. Receive it from there if `from` says so, and start it otherwise. Finished: the pod has ended; keep its logs and run nothing. Gone: stop the pod, remove all its data from the node and report it as gone.
 type DesiredPodState string
 
 // DesiredState defines model for DesiredState.
 type DesiredState struct {
+	// Incarnation The database that the state comes from: system, database and timeline, separated by slashes. It changes when a backup is restored or a standby is promoted, and the revisions of another incarnation are not comparable. The agent must reject an older timeline of the same database.
+	Incarnation *string `json:"incarnation,omitempty"`
+
 	// NextPod If it is present, the whole state is larger than one response. Request the next part with `fromPod`, and keep the revision of the first part.
 	NextPod *openapi_types.UUID `json:"nextPod,omitempty"`
 
@@ -1530,7 +1607,7 @@ type DesiredState struct {
 	// RemovedPods With `since`, pods that have left the node. The agent may not know some of them.
 	RemovedPods *[]openapi_types.UUID `json:"removedPods,omitempty"`
 
-	// Revision Grows with every change. The agent must reject an older revision.
+	// Revision Grows with every change. The agent must reject an older revision of the same incarnation.
 	Revision int64 `json:"revision"`
 
 	// Since If it is present, the response contains only the changes after this revision, which the agent named. Large changes come in several responses. Request again with the new revision to get the rest.
@@ -1572,6 +1649,47 @@ type Disruption struct {
 
 	// MinAvailable Example: 2
 	MinAvailable int `json:"minAvailable"`
+}
+
+// Drain defines model for Drain.
+type Drain struct {
+	// Blocked The pods that cannot be moved at the moment. The server retries.
+	Blocked   []BlockedPod `json:"blocked"`
+	DrainedAt *time.Time   `json:"drainedAt,omitempty"`
+
+	// Leaving How many pods run on another node already, while this node still removes what it has of them.
+	Leaving           int `json:"leaving"`
+	MaxMoves          int `json:"maxMoves"`
+	MaxMovesPerTenant int `json:"maxMovesPerTenant"`
+
+	// Moved How many pods have moved.
+	Moved int `json:"moved"`
+
+	// Moving How many of these are moving.
+	Moving int `json:"moving"`
+
+	// Pods How many pods are still on the node.
+	Pods      int       `json:"pods"`
+	Restart   bool      `json:"restart"`
+	StartedAt time.Time `json:"startedAt"`
+
+	// State Drained: no pod is left on the node.
+	State DrainState `json:"state"`
+}
+
+// DrainState Drained: no pod is left on the node.
+type DrainState string
+
+// DrainPut defines model for DrainPut.
+type DrainPut struct {
+	// MaxMoves How many pods move at the same time.
+	MaxMoves *int `json:"maxMoves,omitempty"`
+
+	// MaxMovesPerTenant How many pods of one tenant move at the same time.
+	MaxMovesPerTenant *int `json:"maxMovesPerTenant,omitempty"`
+
+	// Restart Stop pods that cannot move while they run. They start again on other nodes. Disruption limits are respected.
+	Restart *bool `json:"restart,omitempty"`
 }
 
 // EmptyDir A directory that all containers of the pod can share. It is empty whenever the virtual machine starts, and keeps its files while containers restart. Every user can write to it.
@@ -1683,7 +1801,7 @@ type File struct {
 	UID *int `json:"uid,omitempty"`
 }
 
-// FreedMove A pod that is stopped on this node and started on another.
+// FreedMove A pod that moves to another node.
 type FreedMove struct {
 	PodID     openapi_types.UUID `json:"podId"`
 	Resources Capacity           `json:"resources"`
@@ -2073,6 +2191,51 @@ type MetricsTarget struct {
 	Targets []string `json:"targets"`
 }
 
+// Move defines model for Move.
+type Move struct {
+	FromNodeName string `json:"fromNodeName"`
+
+	// Live The memory moves too. Otherwise the pod starts on the new node.
+	Live       bool               `json:"live"`
+	PodID      openapi_types.UUID `json:"podId"`
+	TenantID   openapi_types.UUID `json:"tenantId"`
+	ToNodeName string             `json:"toNodeName"`
+}
+
+// MoveDecision defines model for MoveDecision.
+type MoveDecision struct {
+	// Cancel Why the move is canceled. Without it, the switch is requested.
+	Cancel *string `json:"cancel,omitempty"`
+
+	// Placement The number of the placement on the node that the pod goes to.
+	Placement int64 `json:"placement"`
+}
+
+// MoveOutcome defines model for MoveOutcome.
+type MoveOutcome struct {
+	// Outcome Switched: the pod is on the new node. Canceled: it stays on the old one.
+	Outcome MoveOutcomeOutcome `json:"outcome"`
+}
+
+// MoveOutcomeOutcome Switched: the pod is on the new node. Canceled: it stays on the old one.
+type MoveOutcomeOutcome string
+
+// MovePeer The node at the other end of a move: the pod comes from there with its memory, or goes there.
+type MovePeer struct {
+	// Endpoint The URL of the agent.
+	Endpoint string             `json:"endpoint"`
+	NodeID   openapi_types.UUID `json:"nodeId"`
+
+	// Placement The number of the placement there.
+	Placement int64 `json:"placement"`
+}
+
+// MovePut defines model for MovePut.
+type MovePut struct {
+	// NodeID The node to move it to. Without it, the scheduler chooses.
+	NodeID *openapi_types.UUID `json:"nodeId,omitempty"`
+}
+
 // Name An RFC 1123 label.
 //
 // Example: web
@@ -2090,8 +2253,11 @@ type Node struct {
 	Capacity     Capacity     `json:"capacity"`
 
 	// Cordoned A cordoned node gets no new pods.
-	Cordoned    bool               `json:"cordoned"`
-	CreatedAt   time.Time          `json:"createdAt"`
+	Cordoned  bool      `json:"cordoned"`
+	CreatedAt time.Time `json:"createdAt"`
+
+	// Drain The state of its drain, if it is being drained.
+	Drain       *NodeDrain         `json:"drain,omitempty"`
 	HeartbeatAt *time.Time         `json:"heartbeatAt,omitempty"`
 	ID          openapi_types.UUID `json:"id"`
 	Labels      Labels             `json:"labels"`
@@ -2116,6 +2282,9 @@ type Node struct {
 	Taints         []string   `json:"taints"`
 	VmmOverheadMiB int        `json:"vmmOverheadMiB"`
 }
+
+// NodeDrain The state of its drain, if it is being drained.
+type NodeDrain string
 
 // NodeCertificate defines model for NodeCertificate.
 type NodeCertificate struct {
@@ -3730,6 +3899,9 @@ type GetDesiredStateParams struct {
 	// Changes Return only the changes after the revision `after`, if the server still knows all of them. Otherwise, it returns the whole state.
 	Changes *bool `form:"changes,omitempty" json:"changes,omitempty"`
 
+	// Incarnation The incarnation that the agent knows `after` from. If the database has another one, return the whole state at once.
+	Incarnation *string `form:"incarnation,omitempty" json:"incarnation,omitempty"`
+
 	// FromPod Return the part of the whole state that begins with this pod, which the previous part named as `nextPod`.
 	FromPod *openapi_types.UUID `form:"fromPod,omitempty" json:"fromPod,omitempty"`
 
@@ -4226,6 +4398,9 @@ type CreateJoinTokenJSONRequestBody = JoinTokenCreate
 // UpdateNodeJSONRequestBody defines body for UpdateNode for application/json ContentType.
 type UpdateNodeJSONRequestBody = NodeUpdate
 
+// DrainNodeJSONRequestBody defines body for DrainNode for application/json ContentType.
+type DrainNodeJSONRequestBody = DrainPut
+
 // FenceNodeJSONRequestBody defines body for FenceNode for application/json ContentType.
 type FenceNodeJSONRequestBody = FencePut
 
@@ -4247,11 +4422,17 @@ type UpdateTenantJSONRequestBody = TenantUpdate
 // CreateAPIKeyJSONRequestBody defines body for CreateAPIKey for application/json ContentType.
 type CreateAPIKeyJSONRequestBody = TenantKeyCreate
 
+// MovePodJSONRequestBody defines body for MovePod for application/json ContentType.
+type MovePodJSONRequestBody = MovePut
+
 // RenewCertificateJSONRequestBody defines body for RenewCertificate for application/json ContentType.
 type RenewCertificateJSONRequestBody = CertificateRenewal
 
 // HeartbeatJSONRequestBody defines body for Heartbeat for application/json ContentType.
 type HeartbeatJSONRequestBody = Heartbeat
+
+// DecideMoveJSONRequestBody defines body for DecideMove for application/json ContentType.
+type DecideMoveJSONRequestBody = MoveDecision
 
 // RegisterNodeJSONRequestBody defines body for RegisterNode for application/json ContentType.
 type RegisterNodeJSONRequestBody = NodeRegistration
@@ -4318,584 +4499,610 @@ type RestoreVolumeJSONRequestBody = VolumeRestore
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7P2Nc+O21S8A/yt4dZ+ZZFtJ/rbX7nR6vbZ346zXdmxvtk12HwsiIYkxBbAEaVvJ5v3b38E5AAhSoETK",
-	"dtq+t3eeud1YJIiPg/N9fue3TiCmieCMZ7Jz8FtnwmjIUvjnyQ0dq/8NmQzSKMkiwTsHnZsJI/cslZHg",
-	"RIxINmFEDH9hQUZGIiWno94HmgWTPjnNSDChfMwkeZgwzu5Z6j6sf+t3uh0ZTNiUqi9ls4R1DjoySyM+",
-	"7vz+++/dTkJTOmWZntKR4KNofBr6p3V6bGYUwHNEpESyIGWZ+gx7pNMkVuOvhzvB/miD9XaCddrbDtZZ",
-	"bz9cH/W2h7ujrdEG3Qs2NjrdTqTGTWg26XQ7nE7Vm4H5freTsn/mUcrCzkGW5sxdxUikU5p1Djp5Hqkn",
-	"q6vqdo7yVIrUv4gBZ48ZPjAwy0lSdh+JXJKEjlnfTO2fOUtnztxwUHcmU/p4xvg4m3QONtfXfTM5TmdX",
-	"OZ+fydGEBXfwbbVOJjOiyCRmGYtnhPKQpEwmgoeESpLLnMZdMswzIjORMsJFNon4uE/Uev6Zi4x2iZqk",
-	"7BIahimTkkkY5F7E+VT9O2UkUF9kMGA2YTP4GxcPfXI6pePK89mEZiQU6kOEPUYy008TlqYi7ZIhC2gu",
-	"GQ4UUE6GjAQpoxkLyZCN1BwLUqzbzxC3xt3PkI1oHmedgxGNJbP7ORQiZpTDhp6GbJqIjPFg9p7N5jf2",
-	"A71jkkQZkXTESCZIyhJGM5JNImn22s4IL2MxJWfwnhq97qx3drqdacTNf2/4Tv50BBfVP0O8RHBFieDx",
-	"jESlmy6zKI7JBI4qkkQxivo5a46wkDCXTlbRQN21j9SP30hyely+5myHvg52w+3e3mhzo7c93Nrv7au7",
-	"/jrcGu7SndHG5t6O/5pH+nNPu+WnUuYsrZ01/OqZ9h7bH24E22Fvh2697m2P1nd7+5vhXo+tB69Hu8Mt",
-	"urOxXzNt88Gnzfs9m9VN+o7NvpEkiCPGs7mJ0+2NcJe9HvW2hnubve1gf6f3mq3T3t5oP9wMdoYbu1vb",
-	"/onfwRefNuszOmTxNYtZkPlY64WiYiRfSR6ibKLoWTISq9dkl0QcCPx9PmQpZxmTROqxiJzxjD5W1pok",
-	"f31gw24WsVS9++0oFTzrkiEN7l51/z8B5RR4iY+xxKWZ1lyLjXU/wz6LplHmP5wpfYym+ZTwfDpkqZId",
-	"UcamEplMlqe8jtPFMKaX0W3A7cSBzaSmEdf/aScY8YyNWQozvBRhHfkkIvQQ/HAv3B9t0c3exnbwurfN",
-	"1oe916NdRf8bwR7b3wy31rf8dJPAp55GN9csvY8CdhgEIudZ3cwlPkUoPuZZxXq4N9wZbQW9ffZ6u7e9",
-	"sbnbo1vh616wO9oYbrL1/e2dPf8qZHUGT12QVMrZZSoyEYh4fj2DSS7v+vcbgz45JMNUPEiWKimppKlk",
-	"PCSDwzybiDT6lao3Bl0ihZJYNAwloUqjUoL/nsY5OyA42JDRlKX9ARmJOBYPSszOSJQp2rtjvLxR+ut1",
-	"8uKaBb1PbHgtgjuW9ewq6q7J7tbrbe8ucJrIiag/UP275yR3RuvBxnCP9bbC/c3eNn2921MMubfH9sPN",
-	"9dHuFt15XXOSxUefdoY3jNN6YszgV8/Mt0YbwSbdZ73d4XrY2w52dnr7dI/1NsPXo/XhbrDBtms4cGY+",
-	"+LR5f5R0zN7qx6pT//764ryrdPJATKe0J5nS7ZVKBqQkybdXb4/I9sbr9Vd1jEpPwMupOr9IobQ1xhVr",
-	"+tn8ZyDvO1/qp5qKaQ19ZDTNjP6dRVNGUqUNdUkqch6ykITigSvWqn6fiDztk2OcygH8qfR+kKepkphT",
-	"wbOJEhcfb47KJ7e5vrnbW9/qrW/crK8fwP/9VLcJas7eYwlpxnpqrvVnA1LSv2IQS+RhIiQzJ0K1ojxO",
-	"RZ7IPrnSpIECFP76ZvZXeHFOPC4SfnW3eXdruSoIy7hkaSRqbkcMb6utZzSYKP1apFnEx0QJqfSexn1y",
-	"TGe4uFD9ozgP34QT/JSf5jKR0dghOkUInW4npGoA/LGe+G6EfwGKBXsIjz0GcS6je4b2lybDPFlAhM5I",
-	"hgThKT/pbS4lvUysRnj1WnAuvTpw8Hq0SfeGO73d9XCrt8029nvD7WC3t0+32MZoL1x/vbPpZ2S5fAYN",
-	"+EewM+vmjFaoZ9b7m/v72yM26u1u7+z0ttneVo9ub+/1dvdHweaIbe293t71z/refPBp8/40iYLJkeAZ",
-	"jTir8S8E5udvJBjlzq3WRl4iQrDtpmgnU04Ed96r9T/Y77qT/p+UjToHnf+zVriZ1vBXuXauXgQvD3oT",
-	"JAMnz4VSP06UJa/+Sw3LOIgTmiRxFIBSsgbs/eC3hl9yhoTvlbflkBMlenb3tvfRg9DvKD02FcOYTRfM",
-	"IcEn/txuLmbc+okoVZHowftwsPpdNfTh5al2LNAwjNSLNL5MRcLSLFL7p10TifOn3zposSFBV8koZTRU",
-	"1pEhuApZdTvac3KY1d75pUOwxyRKmVwwxNwrMZXZR2k+W96nTxOG5todm5EHKol6WDFI8FiE4ImkqHt2",
-	"DXucRjzPwHm22hLASGIhMu1F5/uezdBI+91cjSa3oDtvBrQ/q99d9vFzcep6Il2fqVGcbiGp0E5Wk0Jq",
-	"O4JnWtKcPvNTfg0Gg6yR1tGIgZTTckqdaMS1kSH75M2MaHHbLX6XSkGJQpLzLIqVaQK+s3txx8ISR97b",
-	"29sFk9XuY8SzXaUCW5N2a2NnSz3j2rW76/OG7YsTQOXs4MX6EzmLZNbyPMAZUPrHoklpNvO7nQFNUzqb",
-	"myaOVT/PT1E2uQYX/DNyrHkOBQ8X3ylE8u53N4c/7Jz9eH7x9tPWmx82//H99rtP3++e7J79ePVm8+8f",
-	"frq82Hr/w87Nx59Ovv/xh+3j683vDjsr8cBn4Xn/DjymMU8p7foTWAznIgOBKutppGQmvN7Y3/TsXpm5",
-	"nIuMSeAqQsQYPkiYSGLWJ+cYn1BcA5186K/IJkrcAm9wP7277Zt0HkbZCc/S5ZK46oe0jnWIYijpNaUh",
-	"A8NY6VkS3TfFryJhnIV9or4WMUkwlIZjqOmW7w0NMpE2vDbw7PuIw9PGhCmfX6cLGnWn21Efoeiw5CIE",
-	"3lRcM/2M/wvnmkCLx0N2/3/1f/UDsGbn38RAkV9o6B9xj0pBKjplRBnIZcV8Y3+zv97f7G+sez/V4oaG",
-	"LKORx4A+hr9LGxGFzYoE7xKZBxMd1ELHBw9JHHHn+NOcK5FHleLdJ4cZmQqZke31/V0ynGUYI3VMI6Nm",
-	"Ez6O+OMBiSXpxb65Rs2o4K7e3X94eQoC1+4znOc32q0Hk4eYA2hcJdWq7mN4g5YHcHWgye6R1uz65HAo",
-	"lRmLGl4sxhF4F2u+Y2h7oWlQPPm7ofJIcP8E7c+nIZAZxr9CEeRTxitRZuR6l8K7D5pgcSPmfs0c9187",
-	"9gyPgIusWIl70buWQbiX053Plzpu9/IqR8FT59SObqcIi/syBZpqJUc0ocMojswMq3aFofOxIrKAchIK",
-	"MmQzwUP4+yhKZVZNf0i0j7pPLkWomRJnLCSUBOZzMzJmGaFEsU7tY8NvKEM7KlPOz50kje6jmI0ZSE9z",
-	"4XsiQSn5pVtsaMV7ltAsY6lay//+THu/rvf2e1/+/D8+CpzSx1McxBFwdrftPnlC2IfussSInEU8fwSX",
-	"oMgzMjg6vLwdgDgbHJ6dDcqX4vzk5vbw+MPpeac0128Pz86+Hn48Pr25/fbo4vzm6uLs69XJ4fHXT1en",
-	"Nyevvr45uzh6f3v98fry5Pz465vLt1+Pvjs5en95cXp+c3t1cn1zcXXy9ei7i0/nX48Pj26/vfjx5Orq",
-	"9PgEBrm9Pjm8Ovru1de3F5/OT66+vr0+uTk9/np6eXT7rRr3K/z51df3p2dnX89ODq9Pvp6dnn/8++3p",
-	"hw8fbw7fnJ18/aAGhXl/NUO/+vrh/fnF8Ve1Iv3Tm9Nz9bGrH0+PTr6+ubo4PD46vL75enX46dXXy5Or",
-	"tx8uzr9en9x8+/bo8PLru9Pjr5fqHx9Pj199vf7HtR3l4uLm69F3V+p/Plwcfzw7+XquBrw8PDq6+Xp5",
-	"c3V4dKLGPL34enVyffHx6ujk683ph5OvNzf/uD26OH97+g7GO7t49/XT4fuT28Ozw6sPr7xEoI450Idc",
-	"0b+T/EMUxxESmbGMvIbRlE1FOvsQvVn2aFWVtJ9wx/DeWpZMDoNA6wMttK1DErBk8lgIsXF0zyShMBZ6",
-	"BiKpw5JhJO9QT9T5K4TF0qNh3aH3Zf5CCR5lIpUlVefnQvc42N17vV+6u/N8v3ILQa1ayu3sh62upqbo",
-	"38c0i0ZRQDN2xTh7oLHn4N1nQCgs49tH82/MHfX8I0vnZ79dPdLL90fX5P9srFutL+Lk8uQDBiUoJydH",
-	"x9eHcOSCk8ve5s4uZiIpzZalJJfKLuDxzPoTQJJHGZy9ZJkkNI4xYYlEmWTxSFsFbmx+3XebIDusJYkq",
-	"AWxDYGJEqA7vdUHHiTIgTzlPhsOI03T2I7y39IRgYm/cN57Hrxet5lG8YzNZm2CCyRg0TiZ0yLIooDER",
-	"aaj9zk30CFyt9l7UzMVesbsGKqIeUKuImDGy7J0zfKqlfZ4n4VOP5L4FRRS0oFWa+UM5zTCUKQnNyAZc",
-	"kXEqHnQOjTJFZzZRDNUhnEDJGjBet5rJ1wkIIKY7VFu1d0FvfjFhTUwuNbvb6OUy87ehmd9hZ3N78/Xr",
-	"bofncUyHir3jMlyl67D3E+pdf1778qe//rbe3fz9fzpLnRU4DRRRmMqYkYw9Zl0ynKk7AVdiSCXb3fZ4",
-	"KDZ3dmuXuZLr9um85d/rWq1yJyq06JJhPVG9jeK2e63ViVL65lwY3KWwXv+W9n497P203tuv0+1FCNNw",
-	"Xlv/28/rvb0vv235yRHCkR5Zq/5OUhbTLLpnNpQicp6RREQ8gzzvSBau+ZF2x8dslBGRZ3Oic3N7mQ1b",
-	"q73YLW6rBt5YtoQStkgPpzpBnFBJRmpkddFQGe0TG0mVYAoq7gVOQqMkkoc0ypj1G9bYvn4hp/YSXu+T",
-	"wzjGP6mbr/6WMe7fyBbiDyixZOa5XMKKP0MpRUrD+i7kCHnSC5Xpqnk8bFW/bMMtobA29xUNXRr7cq49",
-	"Thn0FYWCSTiVCUVSxczwBxMrTESo9lPLCcdr5KZvNwrBFApGS7Y6y1gNScjo17IAdebnmFpmExdfIC0r",
-	"8XMLFlDx/Gr1tdvRLv0vtSrui7uC9FRezg0E438ENeEPl40tJN0RVsk8QYbVLP1Z9J5mSg1qMH2CJtmE",
-	"KpammIbskjAaR5nskkFv0CWD2wEw1kF/4PJEXjKOuLntcMmp9pXvbGyS99GbrrrsKSN4RPq1zxwCGY4C",
-	"9Zm3UKGKVJoWNELTseeeX7EkpgFDYWmKFnRIoMTdna3f2tzbfb3Qe+dl64Hj5jwMPd521w8K5pZenBHx",
-	"musSwZlU2xoFE50NKCQwqmMR3LG08PqBM2xQ8WMW3r4vTYVX4Xdc6qN0F3mcisQXlcFVuE8WwYwikmJF",
-	"x5hlffJJWTbgu+wqGTxmmfUXqMVHnAwq+1td9+HZ2cusGImlIWkxnqUzraVdcEbYNMlmBGmIwKWQSu3h",
-	"grNnJj/G7xuz+hN+/yNNy4PubGx6B/Wn6/5I00ixJYmOHFTupPbmKEkm++TG0O2A8fsBSXG/rOrWdKbX",
-	"Ik+Dil615ZnryCipjQae19V8h49JuPPLv86TJGZTxjPF9PApo0rkkqVdOGTwZumQlSYR0H+lLheRFRLe",
-	"3tvYWBRoqLdP/veg+/nz4/p67/Pnx831pdEH3/bB9PyKUspGLGU8YOiAQM5ULAlCktNEpBkLIQaRLSgQ",
-	"S9k4klk66zux6DWMqm70Nzd9lsvC7GSdwLFctONT8Pw940zKy1QMURGJ44tR5+Dn5SmErPP7l6rEPQWj",
-	"YUSjWHYrLA4ypMCTw0KoYklDxQYyoV2McRTM+m31dC7O2cOlCVZ5A2osm7CUSJb1FC32To+Nl7UHlKr+",
-	"MFQzUH9Vt6bMq0HKc0HYaMSCDCh5wMUtZw+3SRrdy0ERfwIeHmVuxhjWf+oxODP5rUgpE2B9GJ5XH/YZ",
-	"BGqF/EqIbLkhcozVqJj2X9n6EeyxWj8cgxBoNsM5kYjLjNHQ//lEyOxaDdmcNr4T4s5DGlc5l4SOMl2F",
-	"XcxO7YOmiz55DgJKUnadoTR++oydat1iKiCR1VdlJhIiozGncRcoSPEEXck3ThWDx+x9PS8bVF16mu+i",
-	"ewYHZeoCi4+r/3qYiJiRcc5kdgDBghLRqomE7D4KoOAZXAVEzmTGpiRQD4+iOGMpxiQw9BRJEUOsHjm0",
-	"gDuTiFAWmkmR7zNPJcat2oxSbX0vrA/unJ6dGqenNJ0+wQx42SVrIbuHRah/rMnJVBHLDNwUSubWTyh6",
-	"Rr5m2IiHImk4Q41NaaGRYhGls6KZS+DFKzhL+PMlkG7zSV6VXpufbKkCA++FzRSABB9OIh5lzjQfUOGM",
-	"H+hMDtQcKZFRyAKaHqjrmKqLgKmukBoDWxEUvilgcIyHDOkcZnfBD7OMmvLuReRw7eFYoO2C44SaYl8K",
-	"wymKkMJRofHHsQmaiTxL8gz4CHBc85a5mFSnYVeZiw4xGGtCaaTkZqJ2IkliUNqFk39Rqq1KRAjz9VMi",
-	"PJonz0SHN3b7E/WEYk/jiBsXUyQhgQ/oLQ8CxsLnYqkyCyO+/CjfM5aozeEhTUMS8URtZcJ4cWb6PEJ9",
-	"cOjX1F5MAdLzQi3vIVJ2DrgfwWgoqU0l27+01WHEL3jAlk/0KFbaeGWm1lGHh1yZqk4FU1OVOFcSMiSu",
-	"yqQVf8KsSZCyFK6V81d93bJsNrC1L5IMYPqDOioSyTWImTrvnfoNp8h4KMvnXOQAXp++Oz2/UWrpJvk2",
-	"dPmEVlFBZb0+fXdzcvXhVVlZxXfLOqnSnd0smuvTd6/+9rMJDXz78597X36Gf776m1cLz1g6jThIng9M",
-	"moLIMzFefoQfEV7DLTGLxdgkOk5xNKNxFSSv7oEidptPFbMSlc3v/fwcL22swvisQTY5D/ZiMe5064pG",
-	"yroPME68mVBFUuRd4roiDAzYWki7NK5VEJrlshLlUGOUTmat/6ef/3fti/8QTI7VUoWkPHlK9IpjmylQ",
-	"vlFdzY5ht3VdU4N7nBdGTHkOaLbYwsokFQGTEpVyfGmA6RNgVZcqN6h5GhgO3MLdnZ2tXR1zgYJGGkmd",
-	"FJsJsrG+/Xpnb7exbf4xNunwhWW5sVOfUeOvRFS3T/3vAdgmLQxn107cfF2xh601vDH6/Plxb/TlT146",
-	"wBrAD+CXaew6+LF4ablZ/SDSu4iPj6O0YtDP0+vSRFMdY0BL/csi3+l1RrNVAnY5XDOI16U55+i0cmoQ",
-	"PflqQSpq4itBkmMxrYx4UL1JcO+NDeTLW6jLeXvjD+ic8iDOQ+2NS9QqAiWoWg19BMLPfqDBezWxoW5H",
-	"iOn7KI6bjqNvasPv+smiOI3yVvlW537RmexSmsrlfPIae4yyIx3SnF/ZKOKRnLSr4lG0ccWo9OXGfCce",
-	"tNzImAQ93UiTh4kSGWUqe6CKexpWrRW/A3KkcbXCLjlB9KqLiw9qC1gIyoB66sQw73ISms+vhtLJ54mZ",
-	"zWufkVZblRDDChTA7CgEqZF2XvlWG+KtuArnn2OP6NVYWNvp15NrCzg9KfY0nNW7pMqfABtLiaHCQqwx",
-	"bDUlLD0JPWPjOy0AdPD/+W6eXmIb8oSTc4O4n2iUqd+6nStkmp1u5+QxyljoRyLwXF4c01mB7yoen1+v",
-	"lO54Y7S+NZYFaymTIr7vB4KPXBt5jruDFIb0zeai8fTyUNcQlQXjvFw0efVNRz4+v77A9ZT1DU8kRDKa",
-	"KhvFE5sSUxpxuIPoxEZNQ6mZ+qXaoCAkCHmTzm77X779uef+559KP9bYAYvUht/9h683oF1ctIZBNC9a",
-	"gJDukhH+140++FStpmkex2yU0jEEVlZYa2iRFefZyChl6IVsFh5ST58rqebJhxhT9AwsCzEGJsAo7pn0",
-	"icfKrlj0Q5yreVF/sMF2rZR4GDpwlNocQjPFA+am3oQ6Gh4SNTkLO+nl3FP6+MEsfQG62TJ8s24nEYip",
-	"1aii27NJUu3wUxMLmpcQeDIB/pBA/LN/pBpTXrry1WKw9VHXf10k9JqlEbqe5hPweZQ1y5IrqVOCM0fe",
-	"fiMrHmkImLMZCcTUuON0HCSOEJ50/oL9waHPRQaPJyzZKrL3nHG4JwTEWsasdAQS0h/4nPGB/nel3o8N",
-	"xGz7QNLzR3qeLwzz4pEPZR5h0NhxTmMdcoEt89wRiKc7/+tm9azO+uU++gZ+9ae5p5/Vc/yv8+X6N8rx",
-	"yb6IO/RFnJGL3Y/N3Yta/HVR+0FNoDSarXt06MnI/8pSvtTrZMeRvFvRnpkvp9BKotcpgRVQPpkkraAv",
-	"AWT77P7oV/YOK27rk8mphqor4rVTGkyUcJATkcchkYyZAo6YpmOMmPPictvHTfhcJ6jjqIoZjlPxwPvL",
-	"/YKwIS5GDJ6o3Y4F53LOMnXWbTXlJvghEAmEWGvKRtGjho6sYIes93e3++v9zbXNbd+VH9OMPdBZGeDE",
-	"vLTxBFyOKQ3Kg65vHhiARvi/jYZoEHoniqni2Au2/BKxNVsVWkN5hZYJIp0WNAeQB5yxUHb1hheA/ure",
-	"gnNPxPcs9KLZRPfsmNEwjjhzgMTm7bKAJZPllcq2jvx3B1ihheenar552BzUkbcdEZiPbzAuCzfbEp9U",
-	"UTQRclmoU3OENZLvlFHTMBwwZtyBRGnwwkTI7DCOqGxhfX1n3vHtgRqwltM2vEz1tkLBXRock+FFisXH",
-	"NICsWz+LKUDYwcgyD/fJp9K9UDwU6xoYTeOIpcWjjoEGeegpAxdMwyiSulN5GiyvGLmyD/p08RYaeLcj",
-	"g5RmwWSpXCrMTv0GYC90nWRexEaZQq8MTFtXijaEnUvJP/dRmuU0NoKqnAnmpEjZFBdd2ufdMjmZXke/",
-	"Mg1k4XXPZ57IivazH5A7pYGblCQdsuyTtzrodFDCVoU40V/wFSWAYqEz1tOcF/1T3gnODjDL0VICkgFk",
-	"W6kXQ5rRIjwNNIXtWRKRZgBqIMlYZ/ibGEERGTCT63Q76lveki85k0EWN7/L1/C87yK3gDUqae/vUhpo",
-	"yOeFIgALfixy7HwArCgkMkUCtkMQet6nkZSw8yjPQIZBaEgdlHTK2/GnCLILMcmTcswMsxmbQKhecKr7",
-	"6fTinqUTRsNaYtOtbtrKEVTBl8M2wpYXmO9aL3N4fSkMpBnE3MwL9mnEnpbDJeFaLKbKYJad8gIV5Tpr",
-	"713m7DG79MGGn5pi2yRlknENNYpZvrANVQ1ZcEYMZjEmkTGpuTp7zEiiWBSmmamreSnCARKJZREpu49c",
-	"DCk0oxNNMUsvRyJ8eKqHcYxZw3pQxQ0gqotTgdSHga5iKqAG2AN6Nu6ZRVlrmnXjqIue646cSv3qqwxw",
-	"ptTFWets3XuGNc9mBZgobSTCDO7WHRcPRAoLG1su4lnOW+ZmiqcxP813fqyL0pxyqYQzVCUq0ohDltrz",
-	"bSitYR+a0qUhPCPgHDQb03HNJPojLi7MZF68qksf9smZomv7Jrh8AYD3nqU0th+TBZnTMY247aEDBGTJ",
-	"ORMAdKanmTVafoU32cPQZL6ACWhu19ZUQW2jUu4PF0XpYaBuhFEK7Xlm8zYJPKCdGAvLxcxzbiyiPBXA",
-	"MlB7hnpAgTxQUJfxpgHsAG68ts5nTk1AC/dMXaCjVkMunBJzyDAmc7PiGIi0kxQ2ut80lUx/x3vckbxb",
-	"NY0sZTRE1UpvJThGzMwqWByVinhcj01zsxquV08yG+ixBWiBb222iBcanUgtKoVbtwA4VTbn8C9koD8+",
-	"AF0Yeow42nO/LgWmTQoZ7FXDZ2E32wyO279KUlkZAqhYVGkSZvb2QzWElObNMhe8ua/sPgogV0TZcZji",
-	"hfhxoCV2EcPVNu8A/apglFKRAaiPUIgKMABQ7gGjstB22qMZiRmVGRlMI354TyOoujfdICVDcQk8w5oZ",
-	"xvDRw6qpzL+9oWgN2jpMGeW2FFovITLYwno+yIbAk1xotTRJlKwRJGQxg63QJU4hg+TuPGUesLLYtJ2p",
-	"tohp0/wFfrYLKo22ORfGd+P4y6EISwP7COfEYfotZY0WJFrjimPXLnVqWALKiZzQ1HpkkbOWeqdWzF1d",
-	"NlOollgVh4INUxCdb2nVu09OQJHJddevUvnH3MGhQGoYfbLIMIa94duVzC6P27uwuucTLKe5VlqKnVSz",
-	"nog47JM3CM2qrP0kFeOUTqXVPyDjnZycX1xfHgGTPTn+4ePFDRF8nnnOtRlAqteiwnzXCmh1PBMaj8rO",
-	"DKNHmOIGsAclHqqXX1vy3d126Xd3b29vc2N3aaO9eSK1BeqtUTLnAZEQpBYwOIYMtMJ7U2ffJ+8BwahA",
-	"K9PJa2JUPAS/uOBFlXxt69Wsl5cGqKk/zyjmk5z/NZBBEN0fRY/zC7nMIWkC+kLamok7NltWLoDperdf",
-	"nLy9moIBafsdLNrCogHy4i2sIagfaXueZ2igTyDUySJwjAxA9A0AGFhZxYN5ohhpfIeFWqwapcBh8KQU",
-	"AiTFgqycv0JSzrIMw2pKf2EJKUK5j9iDutxonn3ufDuJwpDxV587/WqJlg9Bo2kK4sm9aTvUfP+vxZQh",
-	"fq02qBNoIKBmbeFzPJGWFknHTYHlW6Ov12avQ1u0xySmOi0dSkmVRcx4wPrLgOaXzjStSfDX9oPELwrO",
-	"yINItVvQyhuEhotnRFQaXRZu1gZROq3j2mnbSQGcey1tvDgSF1LgiwFxwfDXWcqoB9jlGjK+ewD4z9SD",
-	"mJeGPm/DUuEHm9OGfJ1K8v31xbmymWY8YOEAfO7WuC/ugNMsWg1zQPD5z1x94oD89vtnDmhRcxTzlvGA",
-	"rRaSroOAO2LJxNblWtkKaTwojYaxCO5MAl7zPEi/rxBUK8pnaEuoL+mvgMut010U/1iY+ipChr7Z37ud",
-	"nCepuGd8wecLDcpEaYom76nIx54tMQ5ADtQgsTQTXI2lXuVGSVakMRo1yFEwDu/inPTmOQvx0TDQwmXe",
-	"9h7q+Z3Ki9FoudbyD5GjljKlISMyT1klwq7xTBLxgOVxHnDD+Zk3gSutSvcR2r0ULp2Fq+S6Qr9wYmjo",
-	"jsgACHt1wKw2gKp/hIpi9pj1yUdp//gGgNzAD6Kx3vQPfbKyoN7c3dzY3va1fnK/WcXH2t7f8StwyxGA",
-	"x1E5qXO9uzSMDMnILgZn321ltr25v72/u7e5v91dhtjfHPUzYSkExQSWqoggo/FfiDKwwS8tpIw0DEh7",
-	"sNmC+0IxEE0SqAR6Qv5d3n5PwQ4GchYPXD5tZ6tJT2qdXo6RMhZ+EPdspSwbc/dkJpIEmB76cGzw16Rr",
-	"CW6ikvN3LzFd2hsoRw0zCdwyk3ahXqGkxnm9/1QtLBNOAENtwwOksA2VWT1hYR6zkHDxsNzdbJrGO+FP",
-	"ZwLuemuP7lzfnxbcvm2djnr+kqWGSFqX9zSvLIJP+BQ8EbKGB8id41ti6eCgziu6oqi8YrMQ3wm8u7o8",
-	"uhRptsLdSR1v7ITROJvYxv5iRMZXl0fk28E4TYI+/tq/3+h/B/8avOpadJqbs2vffUqXNspQsz4H5uP0",
-	"4vMZr8sIOPVbBO8ob1uOeemEi7W/2upZxb2icUwUg+QBYB9gBrz6KwK1ThkAIWgvivF0y+hX5q/kbNyt",
-	"MPqVLcuuAsXRQH5RPu6Tc2H8NsUCED0JEIowXoyenpIJsFXxIS/1v/liWGrG3qPJmcyu9Zf86k7OM8cl",
-	"fMdSzmInTtQnl0orzVNTJDqhKbOPA4SBUsR041T14iTnYcrCbKJjXglLA92lbA47wYw9X628TJeIxOrv",
-	"NoM6aDLGU+fwUa4+AxdfYSGpGpiDQnOfO2VQ4++w+n/IApojamnEZT4aRQFUWWgfNCJZaNiX1B9qbxMC",
-	"qeyDH6phITzDdzc3l+9Ye8ac2vwZmhnoLGlgE222A5jwGm8HM94219eVWrC1v98nVwz99NKaiCMRx+LB",
-	"l1U8YTRsk/Wr1vUdvLO8YC+ZLzFZos8uL1juriJd1F8rSv4kyxKvku+0ZzLB+2DCAtNOWUfD9evqf+Ry",
-	"MIFaKeXs5pOrx0Fa+ivhe3+Qg3fRea6/Vv8fXYb945clOFHvDoJK0nL3pIVMMecp7pafon6rZhZpNmQ0",
-	"q+mjSLlOYcFcVEnoEDNzpU7rQveeJNGYi1RZXSwOC944I6Gwrp4uAWB3AOjgKMchpqA5Bwo49TF5UHx3",
-	"SmfKPBAcmr+L1PZt5OpoMZEP2CfMwyMWK70iG1UyR7q3ltNYr6nuzngIaN1+OfLx6kwpXWgDaSwMkoIL",
-	"1KZ0lV2acFEP1tZMB7q9g73t7a1KeEIJSId4zTs1BSmTiLNFzkTzSMktBcFXdRhKPzwgNAY0QiFNI0yd",
-	"0Z0ClpxmP+jf67QN6y9K5bvxpF2GmEemkzyzcvvPCQ01/mSIIUEokVZqWgh0YxbbNMdvQXZ8KdDthoml",
-	"1XEh6I1hyjEg2NheuNrf6ebMG0z3xXslM5HSMTtcVCp1emmrpUDmFjY4HC8QIJPgvPb3XN6rsMudRgnR",
-	"NU4Arfqgu4ajxsRRWyj3MACgugd+YHOlqqkTumkiRuvNQ1odM942Uyjdpqeluc+eXGl7v73cVIi7pwX6",
-	"oBExZ7Z6uQquKlLwGEkTlX2kQQZRK42L/8iCQZcMFAd4xzLdi0PGjCU6HdsTsFUvLa/tEXdHunHB76g+",
-	"aCVxmc6lHlNk6syhpN9v7Taw0rw7fVTXSOHQ9ugucv+rENCFJ4ASOWHKCj6t6q3KvtSAtmS9Aq0fQH/m",
-	"tWyarKGbYVYHtN+w/cI04qbGd14hLUqr2velNLVJmgN0bYGfBXCaCC19a6GbTPVWLYbGC6IZbSzbnChp",
-	"gSJVDWqCMmxX57vUxcvzhMbJ6eX9trqVp5f3u2aL/Tx0Z2ueibo7tt7bP+y9pb3RQb9G6z0NGc+0PtJC",
-	"aWSPSZQyuRCnDXvB6yebw7NFS3vAG9ccDUDqdgt3vWbX2OK8Yef5am4vertso3SRqhMstt7+7O/xwMIb",
-	"sYx03rPZmSnDN7aL0x4+8jrbRbzUPXYldAZ3u3Iq9fD53DRo4DsefwJu5GThFpThJXzTwKMFrQWN6lxh",
-	"5KLS9Rl62IbR2NtoGDIN4DfrZIt4/rhGp+HutlJ3o5HWD16qTe5SMEdEo9UqM8AWkhnLsORnMgMlCJuh",
-	"aNzlA/LgpgTpwjVjVNh2KE3mBukvmrMtPi/1/UvztMFlfMqB2RYw/nKF6Ff2plmjPdMoxm2CsFLfWg8O",
-	"I65bIzECEmW38xYOodPtHEPuNB+ru7Nkub5coWIDLPUW5XrFjai9mCsBNxqwU6Q5SW0CaAVFE/3UUL8M",
-	"yRi8XLOkVM0xy2AeHoUymIbtUL6KJldt32sJJyZZJpu0uil3mHEb34i03PcGUqXhsuqMbaUsuk6HlUBz",
-	"aiFdlsOveAmxQjtI1y1Ze+nGvmT/JTPiYZ5NlpevO88672L3S88JW43YVAzDgcViHHFHNRbpVD3z/13r",
-	"h9Aib03nMP8iBe+SnIcstd1yB/oZfEQ9gemxzisDTHnD+lD4lrVWzYQLdqalQS5ZWFSECK7bbWhREElC",
-	"ueCzqUDc+kYucBOSK3Tr10tKjIszr+VDL568iGrIiyUvVmRbe34KLh9R7Uo1ZIyTUDzwWNBQSadUTHUo",
-	"RN+XORaL/quBFTqDPjkkKVPEYbq3Q+0gzcivLBV9cmg7QZkPdcs0lNDgTjdqkJlIfWGUEctKgbt5YYtt",
-	"FJylSEFGNO2TcyhpmWJrJ8pJJjIaw0Ctw1jdTvHycpGviASS+0IS0xlLZbnvCuYNFppd+4BamYe6dFTa",
-	"rtKsfbT1vYj4jbKsnmKxNbPEMvOZqisE+VyXUDLK4xhxKExxy/V3h73NnV27r04EyRA0lxmNsa/VN7L0",
-	"BM2ziUijrFTpausdJ1ROIATD0mg0s6ZgKa2x5q7iUpZZJ3ZvV8Ko1WOfcsclZWNs2iVlPFS769uvl0PK",
-	"Fpk29blPQ+jaOaTBnS7uhqZ5sHGxkBhWcba4jIRSmOmR1JCFnD3YVN8lxqPPida++TWNx65+fBIeXx96",
-	"62iD9L784ObOzsa+99E7NKzm/46ODjPExftL7+u5LKnsMhp7H3tcLiPuwOOrZq4ex4nh+F1Y+Bf/FqJ7",
-	"oK7RyoMJR8DR6SQOpTYEVMkH06h2yrI0CuSgq4vCAZ4inmGvOaVr34Dp/8E+Nogjaf7zhqZjlknt7X2Y",
-	"iMPp6aALn1Ys+jPHRnExq3HKFHRGsWau6zRdzCr5o3oINZxbW+quSxmyQwtE8RddevWZG3QV9ZjpmAiZ",
-	"+ebw9C6UnTjmj55Dfc9m16yt9nHHZs2VD3VFluGwwIA+4ih1/27WpXt3q3WHbjgD6EauWIyBtjjTfzF5",
-	"YKaIDzv/YYenmfoF/QcD9dGBgadSdKDe78/32HZQnSsLbbNEn7t3+VcYla39USyZfMAokUexOGLJ5Btp",
-	"wkjQSHkiZHagFLB29RkTE0cvyZPqMSlxkd7TmAxZ9qAURPua9FdrxGrJtUMq7TMWEDoyoTU6A/ApJ4Rr",
-	"wFxNSUa3AJqaCoAos80LogzKsUxmJc6sT9adTijwFSV/lFEQ9msACAKhxD4fL5CGD9QOokulwcGiVVyB",
-	"WVGgSWPmAQtdtCbChV3jXwrIHjtpiKPlzOQ71gElyxkPatRN0FUgejyl6R0LHWQuCcLagx4DlhkizCQi",
-	"xKXUVHG4/KN0yB5SsjP18hiLKdvCbPlkqtiLbLYKeIUSQLks4tROpzsq0eTRXeJ0vturmm5OcRx5KHdD",
-	"lx4IrrT5lJUiJjsl7WtzZ7eSx7kgA7A28KyDwtDXr+hj5kPswEj0tDqpUnX39sb+9ta6W0fgtA1ZGLc8",
-	"U8b/Sm03sIIKNUwnPSSXd97AjJQ5upDmU0nAAeG6axZhLTbqkOAD/cUJdIt5f1m8HbKtEwE+0FySuzu/",
-	"FFlNj+2b8gdkO7bDRbmlhel4Zjk9Ju0KjRwI3cuA/9ICA1GpidXMBp39oKw122PYmm34ZgTRwNHMC/nQ",
-	"pjIkYNF9rQcA/lwk1QBKin7DFvdBNhhiyOHCRzRgK/gAlPBpPg0tqp55Cqt0b4IKnuav1JSyFJ+uHoq7",
-	"MwtI8hl69CEGBmLmVWE5V+7Wp0YuZI3Ss4r+fUMhsoapV06C+yUmwdeIboDqWJBSj8pOIQUeaJTZLgB2",
-	"ltXMLC1BLNqEBed0JDy3mbtBktfgWxap9s4q5t5HcWbhbNpANK3aerCcg798cjclj10TYKrHdk9f0uBO",
-	"+/AbPJ+1Gj1rNXo1P0wdrq8/orMlNUfoT8g3O1Oswl2/O1vv9Xe9AC3vv5JYGbyo61JNXOK7m5tL6ycI",
-	"IwkqPUQpLlNIWWN5HUTUQkOwzpIqloPT8QHtCeynj6LUhX9H1wVYbc700BkJt/T1Osl5rB5PGcwxjvhY",
-	"DSEt5Cu+/RYqo0KmP6KsQevxwDTlNnZh1bGpV9Y1++Q7TX8F5SEnV2+PyMbG5lZhmheq3QMbzmPDzHdk",
-	"+/Ltzz39rz+ZP9XkX61QHUnjWAQ0Y2GbfGn70nUps9bD/v/gRO5ApKHgrCa9EH9DgxAa53MB3lhFn35r",
-	"c3mSy9wZWEvw8PlxXYqbulBpxqeapLEYzwBU7YBhX0pjMTiv2BQ/LCp8APOh3wruvbYxh64VVOz26PJj",
-	"nfFplBNDFWSax1mEKeJDXIxidoGYTqOMAJRykRwp4v4zJ4bbHVmYHF5ECsrJ4c+B8AFvXBv02obxJhpV",
-	"u8osdZIth8z2JcpUGprae2lp2E6m62Zue2nB4Te+5O4Sj1mWhaO28KgI1rQ159uzgxWigim7F3ctzZka",
-	"pFjtFYtobKohI04m7JGGLIimpZ5HdWVIpmFMsfZlQb7KHr94rkH1TJc6CmrTCs4hHLhSvq4NrNawrtWi",
-	"tOq4Lk8+eDltUCZjv8u2MvCC4RqDDtThCrjz6Tr7UbfRfwhdPJEYdKaSbcJSjVPYFWuE7uVtcObeaOW2",
-	"c1IGSn2q1puG502X+Pl51G3BNYsBhPMpgaJKkBWjXOC7sMgp2YRFqW7x0CeHJjKSQY0TFnZAGXIBJNAn",
-	"AyXZAcc3K8hd/U1Hx0TI4FfwM9Ep80TGHBdwZdn+liOfoBrSVZ10b8c4GrE+gfa4VEdFCj0TFMzP/DqX",
-	"CQuyA0LLQY8Y0gbOhMwOlEpa/EbTFHx26OWAkANWYkINXDqOeJ+8ZTyAJijqjyUkM6WsDZmymQoos8+8",
-	"wDKDV1l4YLqeqEeizEGmhbpCYaKNJSUQFUByZaNGB9goRybgsNE5T9AOBYOTDzoOhH0EPvNY8DHmrZaj",
-	"yd+LiJdzd/WudbodtUMdRP3STVRgAfCsjV59qbGLPibhCgL/me2Jtgq8UZoXwYyCeksODcQertruuyVV",
-	"m8tm1OHCEIWg/myhLfrtQmO0xhz1qJuLln2jHl/SjrjbyXn0z5zp37M0Z96QzcVhnk1sP5o2OUbmHUOQ",
-	"Eb+ncRTeak9Cp2v/gvfM+cM4paX/loFIGExZ5gnGQ/GZW5ivj1Lh87el416WAYMz9rHvi9Pjo1MbU3qx",
-	"sNUzVIKsWKbxBwbMsEDoA02SiI+b0/RV8VKlfNCR2Qs6BdUG5irzWWb3FKSwUuadSxCepo55GDEMDuhQ",
-	"D873G0lOj00OFYTblaVcKZVHoipVJe4szTZve/DO8Ds6Lm3++/V/GFm0CtUWx/7i2rbDbF4s7bv4xkrS",
-	"/I8+qtL3vOspMJgdiZOI0Hbu6nQ7ktNETkTmNEPRBXtotHW6psdryEYpHU8Zz0wnMVtLqYMCh5g7qOyz",
-	"JHrPZkUDXxGFwamhKRmNlRKGD/xi86HLNl4p3w/nPHeRLmMarN7UVCermDJRIpmyBXwwWu39Mk/uXrks",
-	"c1jwCmoipkVphENiXVrNuo5NdBbdYhii8BKew/b11hvh7TbzPKjbpIyLqXG3sbcmZ9BRxW2FT6FJhkgN",
-	"vBSkRHx7lFI5ORMieUODu4vR6FUXBsDCSXh8LERIvrW9X7Ga7xW4qUslmN+eiwzMhldlIXPqgHh9wL4a",
-	"/xq4zVIp8POAcRjyenkwjiZ+Xxfas1is1WOQjpd0NrS0u0ypsdzlxYVbwcdeTLZdul1t2zges0wZfksx",
-	"8PR1Mo876RyKeiDlAmB3FsCQhyyIwnZs1olAeRoAP2Y36WwhxIEBkkyhpipSjDPTOSKZIktymtlfTB9f",
-	"gGGxcSJsoSLJKGWsOUbCAlzVbkfkmRrTldkfud6cTrfziUa2/HiUS/gbEpDX5CuYsRmsGOAc4HHhHxk6",
-	"4mC0c5HdiFhJRfjPo1Q84KddRnd0+bHyF8v63D+eJBM2ZSmNrxGTqPJzB8FNT7m6FTED3+5lyhQN1Xlb",
-	"UrVqjEYsvVOK4K/08xCQEylr/OI1PF29YuZ0usXVWHjfmmgnFd7x7wHfvIT/LkZTntv9tsnIM/B2mazw",
-	"YCIkw7YAmudIIumMTAw+GeRnYN+IURRnLCXsMYhz6MUMRTNGy5NKzdMOXqy/jQGdNc25qfQVaWhRxKWB",
-	"r9OQCtYva/DCYHAj2bCYV08AxKeeRZ1eiRdrviAZVmPlr+ZS4HfLY7VOHNUFEjUJK1XUX+00VjO0W1BT",
-	"V0CDO3Wpa2aDHf5duNIgyduN/sHpOdbkA6ZpZtNvcEaV1ndGg7tWl0K/d27B8/21ekUmOEgIaORX0LQV",
-	"CUvm6wqoe5a+jepkq8Y6drsTQ44TavZ0GLNCComRrjEoZpo5xB0z7RiZdxnDxfF3HIafWuy+Vo4XkrPJ",
-	"8ECFWqTwB+PqbvUtK68WfU4jTUKgp/BVSx1zavW9QiIuol9KwCtd1p1tfmimx2j+YcDC/0Dv2JUQ05oA",
-	"/JTGMZOZvfzKNCroANH0lXpCGMe+K4ZqMIt1Rh5YyrDtozqDQ4MXDvYwwuPIrOhhaUNkpl8lTZmxBBrD",
-	"DpTE47IganFRFoqaayPdWwqasiIY6C7atu/C1K2m0nQ1irI+ORMPzMQUdTQsy1iKciXnCDALNdTONaWc",
-	"0HumNCEtSjQGXZzLzIdVGrNR9jZlNYxJMwfTOEQdcgEfHiQ5CC1tzjmtoxOzZaDgomopbQEad8iZE/ZP",
-	"ZdBBUbs3qxmePhLThKYsXGYlOFsIRBfo9/zELwDMaAlbVlYFtMcJpe5MU4euklKuzAu1DTU3iU6Zf5t8",
-	"CzcDvoGP+keEE3GPPytJE1dc51Lts4x+hV7d6s4qjqGku+6302BKcEo1a1OXw52BZwBP6kVxsqXjmFt9",
-	"dX+7BeGaaXnvbmvlGCqJqS0OWsRjDp1HnwlRTLfG1UkNTxtszDgrUj8W3RrTwt2HbbsirNWKEbG2AeZW",
-	"TSGS5ZCjlyK8Vo/pBMVcNnkBH1wU/7JJg86ZlFPSYHLdRajZlyJcKfa1OkH/2xxGTcsM9VvNTr28R+1F",
-	"fWnGE+44VS4ZD9Gpcp1Riw9nG0VeI4gs8FGLFveRAxo2vCMwBKT/WePLuRThFTMwXfMt17AfdOM9sg5v",
-	"c0OqCKvV3QvFlEb8un05nPNixMet8lvva2u60EWn20RWEL7FEIq1S10OZHEuqT0X6ZzLyJyLLE5jLLg/",
-	"k6LMvRtUF4Gf+2oJROIiB+dca4L5MI7r4/UYlObnYrdMwZrG8G9YddemkNQ4H0uAb+t+dxYAWs03emkG",
-	"D49H+uSKy5IEQOrrupfLmWgNa6hrBnTBQcNMYp1YpWeslMAuyegd42Q4c7ooHJnGQRjH0ghfRQ9rf894",
-	"b0nmOeVNKjLVqN46z2pLGgDF42pQrKBcoag2SPLrjNF4wdRgWpZUzZScklEwIdCTkAnw4A3zrKZ001V9",
-	"n2H6YSTv1GVetbWQef8i0dS26iCf0ihjT5kFDPCkaYybpCa7fbKKlhMLwN28kcgqXeaSAUJjEOeI9Kbr",
-	"dCaMhiucqq4Wv8JK61V3tTzKcSqSp48CuYZPH2ZRgWujcW5SyuU0yp64N2aYJ26OGeapu2PGWX17morE",
-	"GqljebSfBuuOsYZK/CRYc4a1m1C3yzWHWOWJXh43x7P8PKhOslpw3Hbo4yi7Fyc6lxpBgFssoJwMHZCs",
-	"aFTKtcGoEmf9+cRmD3S1mXjRs+v69N3707Mzb9sufL5LpMbUuT59993HSyJSslH53NZmOY/6+vTdq7/9",
-	"fNj7ab23/+XP3/78596Xn+Gf3hzq32v2WRt/bazYIFOExmgYR7whOpXaSQ1O5QBQLYJAAdcqFkQUKhm4",
-	"XhkPDex5hKDostRkaGtjZ2t3fTli41PMqJYtKkIujxoh4x+fXxe4+CGXlyKOAk+YZXCMxDXAOnWgbNNP",
-	"qqT96IIYrps1iREZ2MkM+mRwLjgbHCCFex9xrCr9TcgaqDGVWDUFoKbsxTnSO8YSC5M40/UiIs9kFMJk",
-	"NG7ZAXRCLpXPlpysBqBK53LZZozfSBNbdFai3rZYDI0W8q4ui8oFpnUnB3wlg1pd2FwDm+XOmUqn/TrG",
-	"EvQq1N83yj1nNkuYpDs7W7vLCHwk36UiT5a5HIum5LY9M41j28J/yNQtxiaxlZsIBUv2JhbVPhqEV49Q",
-	"WYW6mPMSt33/84npidOiV3LRR2dxbcjvRVMY/+4BMIQrT8Cy0zB6sriTxa/K4NOHO4fd0Nt4ZvSGiEfZ",
-	"UYm9VYAPi3M0LZIglEgtojTkGHQxy0Jn/zEedosAhX7ENC4lN9gMznRmNimZCTAwMjiMH+hMDrDrbRSy",
-	"gKYaYwOQ++YaXekGWPpRhOFHZxTSmxmjkAiFtawnBrX0WlhYLCC1SkjdMAmnUAqYkak60I1dl8I1btFd",
-	"pM3GJ0mInXkKa5zUc2UfLHwnhWBY8qbzcIGQoLEZF716XTyp3ptMr6Nf2YeF8AYQjgwLQ67E5kvIBmCV",
-	"r4Xsfk1OpnOMb0LjkXNzyhzcC8i3sbu3t7e5sZQjypkMsrg5v7iG55czi4yl04iDRvsupQG7ZGkkQi+2",
-	"tMvFK73P/MDoWazHgWjb24hHcuKLvlp9q4CWZhowTqeX6LC/g+UI0fZXy7Qn77w0c2/jpf8R6xCW+J6r",
-	"YEsVf9yiRDQMAD0dA00JZpP0pRFBbJNnUEuirE+uIXyrxSCC5IOyFSmhGXEyBWyowutUzbVd4Agz6gR6",
-	"EPUM8CYEsQjumiefDoXw1lohNMEo0lkfAMNWeCEN8y75IZWEx+CkH0PgiUEJ6YvhAEhK4/GOI3lXO1Qi",
-	"luISlXD0qnQI/f70dnZ1kUqJNnGuC+gybwtxSRf19ERyMChYWt/FbJ5vLBZipRPden93u7/e33yJ88u9",
-	"u14LG6SWwB6TmCLXhGoDgHRkZbzepnnUOgj0rm2opnU5TOrPezOdg+i8lgxvdAl7DFiSEaWauU+UUuWM",
-	"VlMHWPzfWpvFwaR5iShGWU0M5YHaxdQlJSmuGkd8KX3cmOf+Qytv6vudmCobz/3y4Se5/NBuXg1LXKnu",
-	"spJB0QBF5PXG/uZKmPrOpwpgfdsiCvLHHuisKUR+iwQO0zGgLQqzb5O1yvWknsQOs1JMZIotI7z9h1Ep",
-	"PA0HXdP/Sv0LW9CofyWp+AUyeXWvCsCZOI5SXxO5Rv4y9FK9jWLcLzPestdOzHMtU2Xs/D3olND+DVyb",
-	"UmnVNCamQFMz5TBKIRV51ienI/sQ2EWUJDSbVMxU0ECbW56XODeNb93COYnH03KnzUmvgPKk9tLPE0Rr",
-	"h3+SX1ioPi9W7Qr1vAsLdWWztFfrf/TjBfqzqMqrMd9bWrooRPwH5FiJ+AkAWOr1yzx76ul61B6DzujA",
-	"/WGegyDJZCajgMZYvIIKBCge0LesgHjU4r9wUXZLSSmuIdzfWJZIW56zfy/S7BxfdkEnXq+/rjp4d5a5",
-	"My5TMWSt6+GDCQvurPKXsgSoSzf5mO8E2qjRfJcMsiBRS9OcfZwmwUCZlJwjU5JkLIxjGG0X8cDdjtlP",
-	"bkqvNM88ZTeTlMmJiMOy38Xbuo/yGW4HKl0kFQ/GUQWKbMkz8np3e3lQSa17aX7E1eWR2qrVOukrAyKi",
-	"8TGL6cznYVpfMGV/PLvWWbWx3nb5kGMnpf8MNlqfgU7ZMy1iNkC7BZU9xy52cXTPuDKAE3UVZPvz0lS7",
-	"nP/ZS9vM3VdlVGP1HMGt9vYdiRxrxC32w1IAtTrHb2cvUcV3t9tgwdGUiTzzHne7zfOqnKkYxmzaOm7v",
-	"K/s4VCcN/LwoovBZsyWbkYvsdiRy7k1RDFlGo7iM9ZNBPBLsUYzB1+CPQGlojSuGZjauB49pvVkdoXbA",
-	"4rZUsNISFvStR7NfdLDxGrlQhVAHE6J/BpQkdKdjMPgbSWKBhr01Wk6P+/42FsZDZWe4vb7tp6AsrjQB",
-	"PhcZeVu36/iHUr/6ocizg2FM+d3ybpAzAD7Dj9ppdpFmvvhJEHV0pau2Fo7QRVyX9+FZOiE8kdrKP/Zo",
-	"baAIHD8DeNq2/s0Yz/xWTaaTdt14H0Zzm9Lc4dzMDsggAqNLaZLqf7VchT9pvxnYZKYlk/oPS3DQThDs",
-	"0z7O3zF9+wNTDE2nDFw30JEQH597elBJWdnY9GFiTe11Nwky67vb251SzHP9bz+v9/a+/Lb1uzfAqa7c",
-	"gsuYsphm0b2NRIPNSqDDeGWGOxubSyDCqmlc6ssL6K5JZ6c5hCKdBgM5rEi8Onheo37N2daodEEL8uey",
-	"pWGw5gZC6dbNBcye2wD1yZ4fcpHRFWI/MXbqhP03hfTrUHv9IA2gqSeAgzfMW1BtfjJmoPbGyz45sd3h",
-	"tLN1QUyzWTI8nq0/xq9+wGg5NjsvfWyj1Gatyde6ncfeWPTUX3vyLkp6IsFt7sHNUgYNetcee2IaAWDG",
-	"TO/7792V28G9XvdNtMHOAMRZWaJtrrff4FJnuWL3drdeb680LUMM5eHazysR4dMX54J7ebJcovEEqs31",
-	"UzpYAfRruhX0yaUIbUU8vJEWL6in2H0UFPWvSt3XRef6nRhqq6t3oboYZyU9/G8fGBmoQfKSpajfeu7m",
-	"5anRlqRSx3VjqD55k6fqTzoTNHuA/rgakkHxg5QpPoOw0WaAJ96nJW0jrqudIgAMmJzqzlYO1+LswRby",
-	"Aygy8KwuiXQeGZhNkMqTiLCajtWeiJ/GBwwIoYcPXJufnLy/+hy4hluM43h3+F30xvkScko7BduF48n7",
-	"Vc6WeMJi5jPKbR8q3d7CNSLMN90tcLffYUVdR5xZxum7Tw7H+FIngjF+sbogdrsY67/4uxjnXLeYBr10",
-	"zDIN/a71SllkhOnLEUndizr8rzy3pVn/Fcr/Fcr/Fcr/8UL5v5L1iZLVL8w+yidIMrXsB+3cjaChdp98",
-	"lMzQMx0KiP3C0xopB7qLP7CUhX1yM4l08QB02pBAUjg/X+9F2wl8kRWNRvLvANYcNk08Vpsw17UcP6cH",
-	"8ikDuuPN7DBHX00Lh3BCpXwQadisFj6XLDVB2xL6++4yZ459s1t80r8Uzh5YuHq7r//wnk7VIGeL/kwI",
-	"YvEWY3PPEheADRNhUVxRONcXePw9HfCh9kagc6eNv7/kfVX2jY3g1A8X8ZA91mVySsz1ckfUmmYcyUwX",
-	"zEE10GJeGOs0AB9DmmtkWkrukfbLbpmUNjDSvFSn6UYlMh/G402as4NiKYqnQReTooE5BCcc6KuUBSIN",
-	"Ia36rSKEA/exhyiOddCeBpBDCTExM9lqnuQcn9KdVtT+67CBpQuzhHrCvWISXNSr5VbMHwT85KCiFatH",
-	"o6RZI4HSnVo9LcPl7yulJlfk7sZus07ehYnjJl0se/MZ3Y/LytEa2S073eZttauWCkqyBq97DZP1ptAt",
-	"q0y4rP0WL6+/9AmV1NeWky6poq3mXKNCNvnsH+uOWXSBVyl5cQtXMSHHV4GNmcMmmxg7autoFQTWbGHW",
-	"XOrWSn6FnZIVsLlTqUTaaeEMAPWvqCvd2N/eWneLSh1VckGjd89R1hxEuSqviG1i5aMjVe0fLrhh4d3O",
-	"uZJvXiF7JeIaJShh6TSSEpKrIHXGRK8OyX3EHgDpnobQAzFk9yxWB0RoLIX2gqGBglVh0hoW5JAT8cDN",
-	"o1PKFfmpo09l17aEp9j+BYfADkLSVR1wAiBp9Zc73Q4MW+724v7sXbppmNOOwD/QRBJKgphGU0OrpoEU",
-	"yQSkGcUM7PYp1rNSTNKd4udMv0hMyTUuF/UOoUkSR8wHvqQ+Vk50gLJqWWlKVeka5WtKleozX9ZNqArz",
-	"7qkn055Pt4VMaRkFPLE+RZ8B0qizDKDj+mcBP1noDbVP4LLVAMYaAILFgFhW9kt0kphm6tO9jNEl/beW",
-	"xu7xhMxM9Tb7rjOCF9Xh7xnB2rTu0YVCMkHx7fW5nk9KLCYs7alhi36EcxLGO99SWW+Le3KFo0+ZucpJ",
-	"ykYsZTxg0paSoHQwQLLlvQgjmea2veCS6jzzJDazhnSBs2jEsmhaDyNySCYRz+xcLHizqbYHpDvdThRh",
-	"+HlIaIYgd0XWE9ZVOrUbCLx2ijDvoIYPdZ4Fyj1dMwtVWQjT6IQT1GBKhN2jE6sezsBU0y7PG6XLS7Lf",
-	"0SIP3e2lu7TRu3kWfMvqfFPE9l19ENdBXeSdlk9ukQsaYAD0UYamIP905OCVy1J/gC4ecMk5XRoM/Nno",
-	"NHPKIP+Zi4wSyTJZ4uPFm7EaKiwlUTb2a+dt8mOKG3qVV3nBa09BOaLHmzqnCkeFZqjlyjEDNy8tnhFi",
-	"OrgI34jjjq1UG9uaTVqpet2nlRW35UuKhQf63JABFZiW1fQue94FF8AMYiinGbK4wKVASfQt6K5KxGtU",
-	"RvkKwPBFImIxnhEEMTVIHgiOYms77FjAR6xoG5i337PZoE8OR6OIR9nMJutCOr2G1lfKmv6GJml3Mphm",
-	"x2cPmJo60pjnRidRGloWtRlfccLqJxSz56L0R7Xe4lLqykMzDFQHRJkuCrhOlGqpATx0kxYxKm8pTIPP",
-	"SPYg9CiShNFoxFIynFnMjcGUPl7fsQdP2tpdpZuhWXKn23F3oNPt4HS86jOcfyX9NEnm8VaWaGR6lgug",
-	"+WWmV1f0L8Vp6VSyPjk26dsbixiOP2u7oK0FJaWa1gGJxelVAFekTNqyABz7FVSwlKQ0uOuTT4ocsd+5",
-	"Rn8xXXAMRZXVM/V2681sqinCepx9K9eOeB4tTS2gwaTt3CoKF1CgoaHyKXjVsHJrzPY2eQSwDLp7hMl2",
-	"Lxf3K/4uyeHlKbljMxsaTRlwxxBRfNRtVzrKKu0tX6rBcttGuM3MnwVA7zDIsuK58omtBOr+hyzMXdPy",
-	"dbx4OWCF0F8Mfb38nZU79a605fV7XbS0bRnOal+Leoe3zVut4eGgl/kwBnigA40BMCP3LNU4L9g8G2LS",
-	"URwTKQQH9EndIU0vq3hT/WZe65MrlqmdKX4GTaMyepfkPIvioo5ZO1wgPJbBiAxTpdhjEqVl0HY7+Y7d",
-	"Y2h8CN/1yPY5Xh12zMYsvfb2CF/+qhTUsnqgxqRvPDvBvRS3b9uvohYnxjZt0jtQRg6ZsQyU5YfJzGCB",
-	"Ik09qzgCOcykvGRp4EXctwhoBrjJmWwgkmjhnNzQS/TrEqDJAh0bYghkQpsObRiGuW0g68wVo+HMbVZx",
-	"DL1vsCfn0p0EOPvDmrjzVIDBhiqpLn4qb9GEylo4q6XfdlEIPLok7tGUztAcHDLGbe+zRh5NGMCADi2Z",
-	"TZOeM3a+pbGLgy/4V5XmlnI0vZ8rqTAv2V3miUARzgCLlv3ybNxw4JfTdaCy8bl8znqcMhLIeiOns074",
-	"mLtSHwEjD+K49zSW1T4sSqojZ1ZfZqFizo29TBp67SrnK025sZ8c8RxXqM+jU5YVcLlohGJQVEdQLHiy",
-	"kyAOypYYkdPLI2OoSeZpDutLXlPLrmDAftGor7e9L3/69uf+2pefD3s/aSDY4p/q11d//p+FEZpqlpz7",
-	"of/9/Plxfb33+fPjxujz58e90Zc//U/juwof8O08uhFLbpiQhZBCFv71gQ2rdaN7c6vXQOcIgov/cdtf",
-	"Qyhc/durv33719pHK0/WIOfegJH9H6Nn1WPVIAUeRWEZZsSCAK6vbW43+cI/TVVlg6zSBSIQhynPa5lM",
-	"w7N4caO8+Qp1ZUtjRCNcwHs2W2kNaCLJU74QWCLWATTDepRpFnFigEfJGws73S1+Nwl5aK1FGn3iXtxV",
-	"oHD29vZ2lwB2+yJcuzXZidMoY+GNWLbXYJZNo6x1I7s591uRhYGpB6570Pzl+XC325HFi6ssmpW9mMKC",
-	"46/klHnylcMBvLNyMBtbNQdmvIikMBpMWIj+b5mxxKQo6D50FvJch4IDMTXYb5jgIIK7otGIXpjuUh3p",
-	"FNiMJZ4iNMhvXbnh3tM79XlgEEG5C2gcs5DE0fA+SrPm+MPVTnjl8Se5vOsBIGrKZCJ4WLHLFg6NDu82",
-	"Cy71jZvvge7gHGK3MXy86YyqeMHFUXrJVNwx3rrxSsCkvM3Mq/NNK1Bi3Ea8maxA75wjLfypr1LmLMTP",
-	"3howF0+m0SwpD6wV44jr05XgJiRUf5Y9YvUm+fbq7RF5vbu/1SWb/c3+RgUFNk/5QcSy0QFo4fJA0Dyb",
-	"HMAYkGl6UNoWH7JNIGrnjNlR1pLRG2LE40iUa5R0rtUBDfwEVt4i42l5w2jqze3zUIy7jmKw0sn6qOkj",
-	"yNbWdg0WHomRLkPD/nkmM0vxu1yytE96G2pLcq4F+DzbmtA0XNxIq+eNahrhbnYqwPbSQZJ3uuqqKYVx",
-	"JKNfwYcigjudh6n+qf4lx//MGSRy8SiA/xGjCII+XK1FabcS6heyJI0E/ENfXRmNE9vEVWY0uPPGjqUY",
-	"+XiF2SlMs6CRhMA49k+BNBOahri3i/vS9TaaIkPCRLq4z97zN87TVWHvBTdpDhqsFK34iI+twd8nVwxB",
-	"gIkFrUKMUvKgwa9FCh4A6ONDU2jZF/ryJIWsax9vPgaeU3gOExWg+sP0xqZjHYaeh8gORF0FjPoFslZT",
-	"7B6IRyWgEZlIv5EkSaMAC2X65HAoldTDNmAGHoyXG3CHIh/GzNeaPUjyI5HWp7TZfVT0Lsk0j7MoiSNs",
-	"NuDrU1n/KaVztIgm1WUPwNEfEMrJ6XGXUOh5glkoGFj/RmK03e7MSPEITBi2GSalMLwnkuWr/IVUFO2n",
-	"Fan1CldSQP2IbJiR/S5642x0gy2rb+rjduzBxfmB6EsN9xa0Ba2t5rhmPGvzWrIAXFD/gDKsksFfUWTI",
-	"ORtj3lQ0UmfNaBpHLDWohA9UalRU6HzRkAKLcpHaKV7Md8cqSqebfSUTNS0EeFGIp1kHIO3HuYzuWXNl",
-	"0pZktKGlCq+GuwhT7RoeVzq6OcbgIWHPTGoIzkNMtZJhBVMzyNOU8aCuXlX/Whg5MpOESuAg1xdke3Nj",
-	"D2o0yxf55OOVtzaylVmLsm71WOpHici77TzALJXCJOtxU/0AmTacXJweH+ns+RfJuAkjSYcxczMBHJHH",
-	"prrC9bl8iriSstdwkmWJPFhbi8U44n39936ABD8f/JXZmXrwKYueUmiN74e7FPGc0Y2z/kbij7qMw5Sn",
-	"kBy8FJAYzgCyBRdSPxFng2t9rG2qNGSOBLjc36LOSB+BTWLSm+GQwjLfqaLy1byO0zmI1JDd/9/ykZfi",
-	"B9ulnLqtZ6CoVjUeK5+DJ8SOPxqupqwfoi1Dfb1LkJ9QhqzrEmDbXDjrYqWb2683X+/v7W6sr29U926n",
-	"XT5imS7qzv3FPYvAQl/Mr6hGX8mr6PLJKgM3v+GhYqySoMXdVSyBY9cbl3m4lV6eZjxt8srm1vij0qav",
-	"wYhq76jUKb02/5WSe5pGGirZMMUKOq1GDAXAVoMZCtJscMdmA9D1NYLtIvjQep0Z8KxH0bhJi+Q/DtZW",
-	"raoRsm0j3Npa8wnS4Wxf6VE0BlsGdrlfvfGVEEOvf1tEJf1RW1NEXQpoeGnj1LVdiG0ENCOhYBicZ4+R",
-	"zIpCJp30r0VJV5OVpqVIWrw1/xUocFsX0YV3Hzx04b0mzdrX/P9t1pu2jKs5b8+f4WZa2nv7zKFtCbXf",
-	"xaR8CVRL5+QkuHlS1Cw7XDRlJAnNOpckth3e0wjbPnU7p/wjdLJqkdvWJKNrPnNrsV6G019JMxvFim/w",
-	"5WzgSCRQ2kZCmlGbkwg75vbvLYjL7hPGtIofoHN4xEOWMB4ynpUH83OFl0wmc+jH6f2KoH+L+1KsQFs1",
-	"rlg9hfrDbYQ774WFf0Ml29322hoGM70hEvphIxz0Bkjn+sv1q31xZbPoGvsy6iaO/6FRxU55HbCbl3r/",
-	"C31/TUcu5oDLHLm/1v+zv82DYUjzd9wjf/Ph5aLT181qnbueCSSBLlT3M2qVrYeJUnwN5vwhAVwJPi56",
-	"lrnYqUS3SXDUvkLhsVhYU91AN47uGJpKVgvRgb+YZhUQwE6exIKG0rd7NT67xu3xXGrQr3adI6wnjSsm",
-	"M9Eau8y4slfJfHXerZ/WStbDjZt6XU0mV4dGQ6bNB0cSQGNvFP4lkWIGctOItJQyfdoD0Lgh83FK49jn",
-	"IXvxnVrJmKzNxT/MSMygtsU6QjNIzi8XdS6XStWl1AoWVLXzNMpm14qqcYJDDCvbf701G/f9p5sOdnqf",
-	"AsPA5+yokyxLDIrA0WoggWrlN2fXZEJ5KCf0zun7b/vODHo9SB3pxZHMGB9Y3wg5F2TCaMigC6xkPOuT",
-	"i4Txw8tTstVfN7Y5pBMg6kMEJrhd0DTPchr3MtC/Sov6HYD2Rp5YQYHTDJWskiU0VYuZgzz6hAuJoMSy",
-	"azF1LGIOFDaD0/Hi6JQgNFPX/urinUbTRKSZ1M/0P/PP/CRNhW4KfPX2iOxv7+wZ9EKLbaB7Hg0CEbIB",
-	"YCIIbiAHnY5CTA3VtV1nlHIiAT/vI7/j4oHjG6YBMbbm6H/mg9OQTRORMR7Meu/ZbECm9A7eJJKOQEBg",
-	"QzhCyeXF9c1BUeiu7Mhy6ftQhDMyju6Z013IpHrAegePPb28nlqOHEB4VWpDOWQG2ZvrOGwkuO7slOUp",
-	"75PBYy8Q06nglWG6xiuXCpF1/YOim9eO+5lXBsZlqr0eYCPqiEuoI8KF61a8XJC5LTOo33bsbyRxqI0w",
-	"HjogAZA55fR5/sw16ATgnCstXZ1aKAK5RpOoPw2L2SBYowRpHcQ5xq3BJIujADF77lmK+E+I5JSkLEDA",
-	"HkBxspuKeINRHGOt8FTcM3UTPvOBeYeFA+zfPHjsFX/rUdNa5rEncy6h05/6b9xIjaoBl1mSwXHx/QFm",
-	"9ezvbe+8wgGu8XWd7bOzv/2q/5nbxk4Hne9yedfpdvSCOgedjf56fx39H4zTJOocdLb66/0t7BM0AR64",
-	"1n9gcdwDil+bqBEOfuuMfT6JM0sji2COQOg5D9jrbxp0AzMLu0SKQnoaki/0m5TdMxobxCUYQaLrpU/e",
-	"ihRpU3D2F2B0JufICAPF7OzRKaHYeccwnnKRICIINL3GjCq10s319UpvKfBc4kms/aJ7hqNCtNQuc78D",
-	"DNWXpFGCpnXCX7KPoKtac/V/ys59zXSLcyVc5+DnL0q1nU5pOtMHB9vsfgZoPxbjMSaoKDKiYwlJVDnq",
-	"chXOo0ZVXykRzC8Pd7JvtsdLNSse1ns2u2bZSx6T/kLNAUH1Lsue/zDeMY04kw/jKEAEAkw8YGk0mpka",
-	"Y7jjezsbe69anMyE0Tib/PqsZ/GdHvMFTwI/UXcSJlNMaR0xZCQ895EcFd1cM88HnQMwSGqLDmHKsjQK",
-	"5MJDMDlTloWagef3/4Mebun+Z+wxWwOxV4kS5vLuNmYUZN8GCIziWKqmgfcE9IqesPFz1G91XKVn6fGN",
-	"WnyZQvN0lkvoEUi0OdPuFCDFdXNNA2v/ymqP44qhgS6Ng8e8Qo0mAr4ebPGgmac10NFyz1OlCnCi5C9e",
-	"3N297f0u2e5v9DdeuRIRvYGSYbYRI8NUPEiWkiEN7j5zrb4CMLcBa9OJvnoWjWQfHHGZiA7tNijJryvx",
-	"1GZ5EwhNGsDHq7Oya2FRwFmRXeefOUtnxsV74MRarZGGXuKCABfEqV97LFdvJk0cKfvx9FidEZxBOeBc",
-	"XgLqSL7Z4ji32g3fYMJNYs/eegA04xTBFYiSmkD8tAGIZNNcZqh8jpUKpYjOqsjeperTUkt2D2stj/AE",
-	"15TurIav2ZBUX43bPI0a78n6CqcIijb9Z24CspYV600xqnJhEei8KN+sTRDhRWnu8v3RCV7UYKKsE5uE",
-	"v7e7tfuqq1jaRITkenNnt26e6u1b+/bCCbvRTrdI9bdtb29P/5Srifp6b4csFnysiLFPzhi9h0RskWN+",
-	"asHxahBN6/L6vQcDRQQ1B1GCCLQL+VKRelvrmz5XrSFUw8KL26ANK/XSmUDlpCZr2jA9P/vvL5aaz62R",
-	"XAMCp2UBmajkyDXSCZ1GziWZaItfEm+mt8XFyiU6vi+U9CCb/XXDaYOUAcgWjSUZp4qoSkJvW4s89zEA",
-	"q2SIogs9nkU6tb2Av7u5uSRDKqPgM1dTVC9pG/wz/8wvmUhiVhS7QIq1lnsolZ2dKUphAI7QJB1OhEPo",
-	"FbxiY5+GoSQDINK/amI+P/xwMoA5vMGTKDalTCbACXArYEXAHsqawKs+GVhtZODh8yXa7VYbPai9ZFP5",
-	"mRv2V8MkQf5/5jeCpIyzB0hsgb4RkKeDu9aFr6t7rptaD3TWFhbODAo+Cx5Et6hGd9QBjHUDVPTA4ntG",
-	"JiJPJaGjDLUcnR34ma+msJyqNd3oMh7dbeONCGcLbI7H3sPDQw9wjvM0ZlxtUuiowlj/lUQadKq4bIfc",
-	"YMF1nPr+Qhs46NDtjXCXvR71toZ7m73tYH+n95qt097eaD/cDHaGG7tb25CxDK+YnI7O7nc3hz/snP14",
-	"fvH209abHzb/8f32u0/f757snv149Wbz7x9+urzYev/Dzs3Hn06+//GH7ePrze8OO90O0JEugTJjOncJ",
-	"GIcmmrmFeMhy7orUrVKrRtgxpnOdxI/xxRv20w8//GP4j+vdT4/Xw9ND/futBq1KOwed8M0vo+x79tP2",
-	"0Y+Xvemb/c33m3v5ZPjx+48byUZ6+/BpY/z209uLk1/+flddXGm2t7qviMl0XKhtllSTVqqO2j3kCnOb",
-	"V89V3C0rrcBfWQePYGUdFtkZ3tWxpXQVeVm6gJ2DDpt9Pxm+C6KL6Pu3H3893TiPTuXpNEt+OjrdPf3l",
-	"JBr90Gez738NP51GF9Hp7Px4PLs4vts6/+Xk4cMx/Bxsxnw4fbse/v37uPqBxbN36gIjXbOIlqGjkFSq",
-	"kSwRzQNwzHdVKt+SJm/U9jDykHsdWzT8Vd+cfqP4aIXWF2uC5jlHEfTlxDna5rYvtc+lL9eO93CChXnC",
-	"dTqOMV5lruMg80UGbRKLPQF492outH8qRyUNspVr+ijFdHWzZs4y8UwXhMtcde7q1bNL6dlW09Zpz8v0",
-	"4jl+4dtlw800FHJJA0B1HmKH6f3cZdCB18UfXWWjLDtZuknzmYzlWK9BWXopl+RNwfU89OvsJDjFtvHL",
-	"i/V+UKMhfImvbLR95VktjBOjTbtaOph8RE5EmvXi6B6Ypq6kXm5tAJ7ELXsMGAsRbNKNEKpP0mBiO6fB",
-	"lZemxyfQJOQ66PpU3eqTsFiyPixkDVI3n9e3fYVD/ju4tmF1f5hrO6Acr37RMxZDkuqILoXMxinUx7Xx",
-	"uN5vrNFwGvE1modYSP8c7u9DNeRZJLNDGHXOfenbouKRNQOCs/RBnQQ37zoBAAbGszRi0rJNjSNd4+iw",
-	"7WRclWlZUs6XF6RC2DvIMvQQ4gmuratuorqZ2EniGXz9NuwIBKEMQlCs49jEc12+oo65EXWFbJTS8ZTx",
-	"zHpz/H6My1QkQjJpWg4AuBzmnkQZEZwIKOvgThJFjOnhac51T+LzcreCEe4QDBKIKTNdN27cELaciAed",
-	"SmE6cWA2hbpbU3HPyChlTPbJRx6ruzgI09lVzgeQLJzmrOua/RAvCEQaCswUkExPWF1XaNghdcd2NSnT",
-	"0AXAdbDGv7LQPjlRL0G+g5oxOM0wRV1+Q4pONLr9LsYbWlzXY3s6ra+qkyMCSL9fmhr+7e7CcZl+dBp5",
-	"I/Vi46UmsUA+JELSuF8QCYJKSIsXgRmDACRNi+ef4fYep4p6kNiGM0W4OndG05qypxzCanaXOzmmVt1i",
-	"/RJm696q2du/FE5L7HIZRwE0Hy2o43YaSeiS0amwhl9ExHsYP69nCy0JGunjexFx4436t6RqO8F/DT0X",
-	"+1NDydp5eIrg0wBFovgkN0AkT6dXXLiFRgKWG7MMmyRCAw5FHi9Cpk1oU8e41zKajlkmlyRZFV1DdCce",
-	"idBaARRgG6vNjZTLIKWJFXbZJBX52E0nlZiGiJ83XXkmwrQ01moyZMpRHn7mg9tbPeXbhGaT29uBeQny",
-	"4sWIDMYsU/JRJygMUAxi6YpO/NIfg8w7p5WQNNhI2EDsaEJTtTKT4eesKhRMfobsZ8j4w6482KIFquMw",
-	"NVP37RjOSM5DlkrAhFkmujxOZ7X3zopu9FGtpJhZq/hnFxsaNpXeQkqGWjw6XneDbfZ6uLHe2xzth71t",
-	"urvVG+6wvd5GuB7sj17TveHuZqc7/zKMe5vS4K5z0Ek3fI9ojVT9Ne55n0iEiDsHnTHjLKWx7wldHmYx",
-	"zquU0Tlw6Bzob63JimyiDACg61vxc6fq1jl4vf56vfNFMc6CFzUDRHaP0YN2MceoLri9IAjkpOxhexWf",
-	"VSWGbfoGkQGLLoEQCDPtQcNIBgKzZEfOnVhJaUYR/UwmmbkmL5pEqT5QZ7HAx7tEIkb2cKbLj5/peMod",
-	"yqK0UOOh1jmOTRx55YNY+039z2n4Ox5FzHylA60VbzXMOYZQWqooow8gsTwm6PaCTlkgMjANGnL1s1KN",
-	"g0mb14C4Tz+bK/gWoY5YhG5t2Nitqf5Zo10mKSAFQWHLLbbA6Hz5vfss1+UdismXvix1mpfpOepkQpzc",
-	"0NpGmfqxNXjmCYkNpYw/o4K1PqQvvzfIV9MFNqfH5ThBQ6kKDhxdp6mlJd7OhRk5Dbw5CVyqeerBohJT",
-	"y2DxAZTRrhQY9ICGiD3BrcKU6qaTRt0BP0rxI3hVsCslubQdHHX/SiNwbAo+HY2wmqWteY9lYM/AZZ7f",
-	"AlKT0lVqf3Cs4N/59h3plBlzSZS2150jKggRoZeJRNmL2Eh+DrtANq65wmSRoLxxk2QQTtF21PhGGZuP",
-	"mbFt+uRGkGFqioDgTgxpcGeqzwgFI1GbkKACKLE2wCkNWl+XKxB/5+UqQY/atF2DpuyKU9MWw9zjZxWt",
-	"aihd7uXWKYIVtzLjfk5dc/H+Pe9ddr5Vp4FCepszpS4RcVg4z8lhudyz0JQs1lqsVE1KpoJnE501FWVF",
-	"S7dnNDVKVIRVbIjHigkA4ilH/J8pmxdxnRHjAXsuS+kdy97CeC9IsfgBD41+Ukc9gPUoqh6QJAdvGGZY",
-	"xCK4UzSIiYYT8UCmlM900+EM4hTPUvBxrYZ+MOUSeUbEaIQ4YcaIgBmG/2+phnm2UI5BFSQ45YYzJYFY",
-	"PELAqWLXYgHt3jM81axY6xFLJjpRt+604XBt2IcIbLbsPIat4wkDNRH9enp0i4rLeDiXowqKqbXISpqn",
-	"hTeY0IIZYtNMbJesBz6VF6PRoEtmIifgdypi1zCOrmxPxIMnR9YWjz7QKLNOFbuqAwSjprYBIkbbTMG5",
-	"7i4V0ikdr6AavzUXrfMy+i2Mf5n/4Zkwi/mLIlGm9Cm8xc/iyIdO6xxTV0coMZUWhiFKfVoFIdvfXjYC",
-	"tVhXXVbzV9JRdcJFVlTWFWoBaK1447BrCPbA0BG+QHDOdPTWYB2YQjpHzLem3XclT/4TSw1h3rfAATY2",
-	"/03KDc0+W4X2G6n3t2nN4f9TOpGIwqCn68SfPZHn4vT46FSP/eLpPC+ZVVMspM5M0MusWAfPqdwvwBFo",
-	"6p/uPk+gHM4Xg7DFxvy7hsuLGf5r4uXODtUBRPhK2P5Q19FNmssqNjtGxMBPoKumIg4CuIQY/nySmE7Z",
-	"LTRHrojlSq6pSXu/zTmkMGq8yiZxeZfVrf2G/3jeyAxcDAzPPOVitA7S6BMrnA/PGYWprUZsGHt5yYAL",
-	"bPg7lpV2+w+QAv++V9nEYDxFvCsJjcUazzJK1nessyhIssKJo/P/2a7YSwqdf02c4j+BUo9sia+/GcW/",
-	"KjZheod7+dM1ZPw+AKo8toETIQSnu7axE0THi+aIyngdRTFrn2Br1ehLNHn/JenwiY0wTijUEJheZjo7",
-	"goXo/ImkDYD58uSt3dLcTlkwn//Q3PxLSF67FGGdEXEJid0vZkGYvXPy8t3kF3u2K6W7JELEz5p3dAkD",
-	"vuRxCBHXn4SIXy7vKNFLW3GX135T//P8KUVq0Z2mOqeagtI4cQbPonHiLAjFsW06LBet8s5rfHoNvDXq",
-	"s99I2+Gi8NcA+PPM75FJzKY1gKB5asfsunjCR8nIILcJGwMI9YWhzaAS+vqLuE8OSSweWKp7102nUUaA",
-	"EHSoQHv0D8y7dKiMAHDKswfdAvWOsURaZyxIuDHL8KDYg1I/pY0CSCeNDl3IsXjQYdFplLUWipd5dlns",
-	"+HPrbWrof4HjHVZUVxiiTu35kuaFaQyqr9kzaVkVNiWjMY/4uHfHZs8qE65x3Pdq2Bc8j+Izi7IC1OJe",
-	"sJSugItUu6nBIp/q6UPMtFgKkooM0gTgMzTPxJRmUUDjeIZouHEIwJh41xGwEjvBAmalxoOBNH8136IQ",
-	"I8L5shB4t8lyaJ1OA7MrzuF5vIsv5OJzpllPKqYiBsBA5YSFJJpOWRjRjMX4o9o2aTYYIrXoftPRJLWd",
-	"saChejN71jIaxbTVWVtik62orZHzzeUIa7/dRS+QEV2ilmZKjFq1o8NoqGovNYNzTSODP6euEzN6x0Ki",
-	"90dDE72snnPHZp6g1Lsftj69/+585+Zo7/jsw+bV399s/3Tx4z/e7p74FZ+75uiJG17AtxJ9mDrhZxQW",
-	"N7b0+D848oSLqBVDuMSXshnb1W53n7MME1f27xpUwtn9awJKemfqqi//f+x9bXPbNvbvV8F47kx350/L",
-	"suOkiTt94WaTrP9pG9/YaWe26loQCUm4pgAOQVrRZvrd7+CcA5CURFkPpKV0+8q2TJEgcHBwHn8/HxLZ",
-	"W1zPd2cS2B51jBABc/sZo3WOIxLtky8uSNT8cbStBG+c/XHpuVZ8ccXEJMlcDvCgW2/8hLesjA9367nk",
-	"z5aLtXmC59aFWFckeC4palB4/o4GKDd8REV7BiMHAyzqH+RZUeGHHSxICGEtJK22iKVjGqaRLdnWabKf",
-	"TNHBnyYuWIFD+cYwKAjYV3Jo8dw44YlsPM5xeX3VdowDH/FYfKMxW7K0gA51uEiZYf4BYSLNk6utpUbr",
-	"J0M0fAiU5gcPFjbTUyVSaKUi6Gz4ALCH0U03AGNQRlzDSk/rcJbQiV1FswwBak7nKuupPn1yiR8grRU2",
-	"EeIncwTFASHDEOFggWGEg0p1LLZASEAzDqXksM3w92K2H0scJ+dXmY1vEOF0BcGM7zAjgmeGdcLAAdk2",
-	"TkoZ9Lh5rblYoLWV/e316MmXezFrwyD3srxRbMg13/ntS9AALlBHzVVWD8isQiCHpd5KT5lWDfbubbyc",
-	"zWjKx8Mh7+2yHS2P65QXOtERpDAj+CPmoZjQVlx6fF4p5ogorcrsj0R2raNr971+QDBsvrEJUR2gXEEq",
-	"kw+HMkQsewJ3cNBpkN8KNTSExNo4QBz6r0+WK18AOdV5HAGkGxMKQHfcLber7XhXfZOjtksP4CE1OioS",
-	"oTSyGUF9g5R8kGGKvjHMrzGTig3zOD4wwb0GPvc5wc0d13wNdtO9AFH8ZC/rB2gHFHUVWwsE3G/j8xa+",
-	"9TbVk3VeFy6+1Wtfei1SqaOj5VQjBA8+Y4MZbRz06qRBYB3EYl1WngP//mFWqc7xgnektLLT4Gjq6U9C",
-	"CIaNgoS+xKBuJQo9md+XVhKt855Asr72rBCBbKvBXxwWmugBtuKE5qHaiGMPmSDTAaiwKLgXs8BOcHAv",
-	"VRQkOroz4NSYIEzyu1Cnwn8wEROdzu5GcuA/wparykcUtrtLRSjkg4juBrNMFB8boTL6KNQmC0yY2vO+",
-	"fIueOuuevTjuPjvunt12X110uxfd7r+C0oenXfchJBGCIHj2otsNTl92u8Er+sX+6J6/fP7ti+D52fnZ",
-	"y5d4UXfTtqNPGHSYsQTEGqsXrCg21gJrNzpugt0wUEdCZWVohHqgw9tSUKXcjW4yPjPECuLbMjElawI2",
-	"EMCQW2XlpNZI7Dl9S32V5TaqZdAHSkzL3MjtGPulJ8ATefzUsRJ4rIjKr/o4YEAjQM9fFvmnf0OctJJ1",
-	"CPDaS1moy5Jn13DbIo8FnO+rYVV6qFs5mEcjwN6RwtHJjWM8J2kk4G8v9pEwuKYruizLTy1Y+aGVGFxz",
-	"GAOBjCPsArfWPJg5Ra8x9gbaFzfrCvw7kf0Dx3dDBGQrU64fgZai6L32Y5CGjeVojDwNVESrVW0NLbzD",
-	"8uPy+DQoKlulyl6cH5XY1I+X0qnXDjOeLZm6ysD78Fk/wC5r3+9qMhnHOJWg99DomXTYh2ws0qk0AkIV",
-	"ZTbk0prVkqfhOJa/OJHR09sNtI4FVyveDlEt08wZZKXno0gMxEgW9HMSStyCEndfYidB5wbvYocYMW5Y",
-	"X4nP1pjv172FPaav9Y4V0KWX8FT6MHS3RtKgC0QnLxMPQtlFkq6SMmMOdKpmnFMusxv89vIZ75Zo+190",
-	"S1LWXSJkbRpHlS1Y69XANU7AnkYTu07kysMroD6gCmhNaD3WVNHzPG9eYY4FT7OB4NlqOOTHlds//Y3a",
-	"OcaL+z/x6f2j4KZWUGL7z70d1fB0omVIdEo9JBRbaOjwLgftFg/yS+YFyOOOL6iZDvsI3wEa8WyewGP+",
-	"CHfcpSvoB6nSyl1ZAnCGGmx2WYbn4h6cC3G9qDjSI3t12CdflEjzisF6/2YBnWJISzLhMzYQPYXzUI6b",
-	"Gz4RJaISO5aLqp0DWP1292LxXMnSKZBKaAyCp7EUaT1g5ra8eR9p1loEIrG3xsekJfD6pwuw/wzrLVRm",
-	"t8EK2L1vDJN0WfO8Kv+rpUfjIUHUShxn0glJcxu0qGhZ3KH2XUuIdRN+LwC+yfAhVPjjxWUJn9+QpuBG",
-	"3OWA+Ajq4YZu1o7g4d3xSesJXU0QH31fenPadqFOIxF1GL2CPZmLLjeHm1luaoMP5Ujp3fDaNjwj4CAw",
-	"xRhLK4PQXVYqB5Bcacu9++B8gdhqLTcahFZJdMQgG2k2OxbsSZKb1bEM8ifCsQjvHV2RXTVCy5eZmDCN",
-	"aAR6qgJmgDQXPnZVu6kY5kaYhTISyItad8SsH94Aecdhr+fqQed1JiZlED47hkL2robkD6MDU766wgSL",
-	"L2HlL0p1ktAppQE3yYkZ5YeLaeOqeJibGPK8cBaLSfDHlaqcjUMuY1PnIiQivcrEZDOHrKUMMC7LJoqi",
-	"yXCQfepHYeyL17VZV9fVGxBeLEvcBk42rjdTRrW6z9mSZvt7P52ig1BMmOU8Lvylp1Jzl26qcA4HYhfb",
-	"93FGtCn0hZNGLyqsllQBPQ0P2p+YjsyX7XhesgrBoZ3e1UH4UKuhHK1GewMYxTHxa9v9DIuLFU7gP2gG",
-	"jMJ04jxIMQXNG4kHEdtVxyNufbl4TYPaEySAq9J0Xfj3UtWGk+z/KgfFygg/vNd7+5U/Hnl2EZ9z3bpL",
-	"UQc4Mi6v52zYi9dJFkKe8EbEIsza3j44I3X7h+QApIeK51rqBAkXn1TaSG6TbNgXckm3ZUhFirVQEKaE",
-	"qKrbM5dgakKDcTYWE8YNE+pBplpBScEDT6XV44b9rS/UQz9g9sfbVE/6f4c7G4TfYH/rE6Bk/+9YzIMP",
-	"6Cl76JnMnnlMqDCdJdAK9rMuJcUQzsMgxX5OFrCr5LKbep29XFtkh+u4c5Hd45L7D2CWa60cD99jP7V4",
-	"NIc1ZhiqjQ67ssZElALvY+CZZ6Wh9T+ItpnFTbHuVtu0aWahcm/9Lhoax8kX/OWRcr1LRStApifsaPBs",
-	"yFcZiKIHc93tVFPlt+1m2rjtht6oJQiMHaSgie6bSn7Vq7/Ma03UgDiOAPo1AGUZiFcXlONuFs87kfk1",
-	"bfmgfUR9HEBnTyEWWwvF5rV0r2mPr+ryee/RCipMN/dCJFTej4KDJnFf5XHcJ7RCe6xCgzx2XxM8BUgR",
-	"nrbSxdkfRAo1iuxjrqBbGjxEIB7MLvCY7xGrDliIUrlMKBUbLLUb3BcQdd1Dd+GxwAEACEuydznpsbtn",
-	"V+V0IEf8flqVvv4jHgVtuRZt68Bft79JPIhV/fdv4N+wue9FgpD7p+cs4jPqbPEyyPpTK6x9NtXpvbH2",
-	"t1SsHxOOXf87QrWA5zlMbpOlgk/sKvV5FAnHv7O7q4zD3huXPE6aHrbnM3+AG6/0mYtRYIWRP8yWPRz/",
-	"uytU3w2upy8hMhSbPjZ20XFA9RUoGOvbNLjcktYBCarW4ML4j1FmN7wRTszSYBhMSkv+u3A3TxlML3jS",
-	"JS1Dm391LExO+EisDoWtqwSa2t5XOKQ9bW+ckDLR0iRBwMAiPJWKoUiFCmtjVP6Co1rwlLPz/64tB6v6",
-	"BFsOpaelLedlQbqn1Ow92lYbBs8qNCNGx47mx4tTGV6qKG0ZAdNkqS0VkqcgqSGPY0z8ubJOGNlcs6kr",
-	"rMWanXTWU2UmvoV+14hnHFxkPVUOvIqIinh4P0qtZeLzlw4wJLZmzMyH1GEYwUKhMWZ67f86PXWFLOM4",
-	"6Qxtm6D0XmDIu9vBNWTSAyBaKiARAUbNRKo8EwbdgfKb4txQixiXxOWcJ9DHK1RPuW/KYfV73Nwb1x8I",
-	"C9H/KLJ0dnwJRbRU/7OlW3EFLwOCfKhNujA4HOdTBwVxXupSsyDd1kWEfGMfhyjVqA97tQ8c6H2qnp1y",
-	"U+zogRjqdK9cn1ckw4reAjpNuRe5NbXLGu7DYnOvvd9dJVAIn+TK5AnOD9wIB3KXK55nY53K/8x/XmZv",
-	"KEWp1g9B4pudfIGfa/QL7xBT3HJ/1YcUz55UxB1xlw+x9kcCdUbfF+Ofd899WXI5pLk/GS8QiCRN/1oy",
-	"vSiaUt3lRmyDP7Rz4NIJTrum0srlP4So5ZYLuAXhBOqCopd3HbY2xxgWamA2BAz2CvecXWRQhHh8O4pL",
-	"qVhuRIdFOjQnPJGdSQS1AIa6XsiqAYDU+co564fHkev84c54CBxO+zem6KN1wVS0qKguObbzGtm3ngBJ",
-	"Y0kQS8lNiNdwNhRT3xKi46jDLl31Md0Ou/56CinoRMSA4MDaLEZPhP9urNXIjVnERgAPAhkwm+yVACFo",
-	"qZrWQ4/ad7WeGXLVOm64JVaPB/tqhsYu0dFdmOSuX/Uu0xmPCbDg+94RDyeidxQkOvq+dzQVg97RH+y8",
-	"c3Z6IIR3vsbFyfG6PHfY4b7a56d7nmQ8HYkV4cHL8uPIL6Fx+PFRyzAm/rKxMILRbe1ymzDliahQ+Pmy",
-	"OSrPFRMjwNGBB6CcO35zu7Hwbj0lVRjnkaDd5/5PeOUd9nrMUx5CvwE8oTTyolo0jvUUa8/gDuU6PYAz",
-	"AFKAXFl9GepUmD3sAutm0ga4peXZ6qTxu+G3L9hMD9+9u5uIjN/5DSLtIwffRq+Gz/jZ8el5+PL4XHQH",
-	"xy+HL6Lj5/w0/Fa8OouedZ8dBQvfhbve8SSx+2OskyWXuEiEGNit4cXtt6PTbufFeafbOTvCwkG/36C0",
-	"8rHzsTI/cGfcpTxN+dKWgg/KSSV2hSMNGjG9tFOblpaTWY7K9p+3t9ceGiqSBg6nmRWgQlw33MvrUz2u",
-	"HX/7i+CxDYHQU1XH1OXaXHYIF5XjQhWGWk/DhDmnHNeakEzWEom/OCH/CzghS8xLawvmzpVJS0kf148V",
-	"bEv9uEGMYM+Ej+wqsy6DHa415pV2xnqsR0wq78jI1AGXlaHKnoIv8hEJ2Y0ycl2H/C+iyHnffMfFapEU",
-	"cq01/YsK8r+LCnL3c2bdgpiVPJC/Qh4H8nnf2xXsL+anuKtq0cNlqVhgfMGsFHqAytW+UGlMwb+cEEyV",
-	"3a59M1Ohv6jTU7djodBBoTo2af1jlTFuSvcMWH+iIzmU9qs6ZX0K8Lr7FMk6PcS7UX2OcQ74d4hpQZf4",
-	"YUjD+l/+6G/h/ta5tPtku6R3bbe9ZK95+4NqbymoMNtM87fIqonB4rrMPmiQLchStso2oCeDEENfeR/J",
-	"tY7245fZ2aul4YuKIlLkNFEsGXMjWP9aqEiqUf/r6C9JdLSWjO7usy2kisu/E9SkT86VcsCrfbkyfPAq",
-	"Bw5w+AoeZsKvpHJTnQDjFncgZTKlZOnfBjNGM81urt7dvvn409/Rebq5evf+6scfi8IQTNOMUh4KByYp",
-	"DfBqdtgHB/ZGckPHbeDgiyuJVzx9Xe89ITB6WBrDh8AQt2MOeyvN8BQZ7LU2HdiB+9w+N1Zk7JxHBUnt",
-	"mvuoKTacnbPRKAJtnuYrFvIQfN0tlmxz/9ahSdc6t3ZCxtoQ9oNUZT3hWsgZRxAwB7xiHYUG+k92VwKt",
-	"nPb78YwPV15LjSKA5VzJZGJ+CPom4a2Nrypo7FhfrrAqp/2jrrNH+OdZxnEbLNVsHxIIRrJfxeBGh/ci",
-	"K+Gw5YMk1ZkOdcz649zcdx5O++Q4W2Ofak7dGf+NYTrPkjwrEy8EjIepNvb8R287KHHXFr1eY256SqiI",
-	"bLupjGNGjan0RUCMApPBuHK7MAZeAegft78QoUt5QIhAl6Q6FMZ02E86FVg+Ac18MfESwIGP8ySiC8bj",
-	"uKfwn1W7BV8v8BQU7hqsKjVZJFUfbjdNZUYJ8uIdkcrXZRtduxuOIRLwcKra9WgZPVWGDDLCGJ8R2lIP",
-	"XcJb3uptNNGvYxmOX7v3qQGkpxcyQgF4TOLqZop5mOSA1/Eg2EBgMXQB/0eTWGFGRWLTZf43XLwjMG15",
-	"zMBjMS9CWOLDY4dCC0F/I/+D9QGZ//o3hpkwFUJt9L5ZNlv3bbNstuO7/iqjbFzICL6XPQFD6wyo2jhH",
-	"qGMz3x6BoLOnAAxfgNCuhXT8TyFH42zZOFI9rR2E/V+Dg7ixSgUXAWvIX5yz9/IHjL8hZCRu97rxDHh4",
-	"j4A2jYZ/bnCTX5PiXbT9T9Hhnqv/IeX1XUlPsaGOY5jQ3U9EvL+dJl7ZHKRZSycfKakNjfE8GaU8Enfe",
-	"+gjcje6gGKf0t4wg+ej+NLGe7mAlLjsxQ62MjkU7R+bUFVXdi1SJGJS3vfBYKmlPKqmyAO1NOCXcjasy",
-	"6SqVeoowv0VSqFk7doaVhIYp7ZRwE/Fh++bXOnpNE7TppG8n26+1UpAlbUu438KtnOKH6XMm3TeGPcgU",
-	"YNEmPBxLJZ5c1JuW7WR2jFWYjcg2SiIZSQaLABlPw7G1mXiNBaCEiEA07cVJqkcpnwDiD7heOmWxVPc9",
-	"Ra6Zu5s1rJAxg6OBZUXBSCo0pKKxSKYQOJ/NWVJsmSG1U+vPa53MWrSj8H1KSJVcFRys/i3RNUGAJWsH",
-	"hzqR0OOVaSb9t5fzFYJ7I6Y+xVJU5Z488PQEz7alAJTIQ78W9fx599UL8MQzkdpb/ftknf7l9wRbwVQ+",
-	"EakM3aLMSYRUJhM8smuVGzsv87ZbbjCxurTNW4jkA9z2MI7wkpqzxnP5RRshI9TJjAQFpKN0jv8ZVJrO",
-	"s4Z1GnowCwqNjMK1NFrLvpxd0ree16IFHWTFxapjr26sAWine+/q4ikMDbfoDVoapU2o88zDj/wptqH4",
-	"LMIGTWbcX5MJoE/nyuv+8p77vDTmo6fK+SVBlVSgp5JUPshYQKZfRQHLVSyMYX17UEAxBTRoB4xan4GJ",
-	"AA6RFdYEjXKnrfzmswivVHtBGZpIyJsCjMwon4gSdrgj5iH0CF90T3RIRYvCEUQCjmMrmctDBfCklfvd",
-	"dw6UURZePHu5CLMAXDdXePnZ8xfg49Ofpwu9BAtv/mYp3BQ37OfLn958/8vlj5/eBNBjUqI3nROmOuNB",
-	"qIejNV+ppMx++/f3v//P90crX/PF+eMvdjtGqbS62f68wFaJTNudwrjpsH+gnrpY933sXWoBMM5ermGy",
-	"2TFNdXpfMU83Hwjd4h+ydjjbWZQ1ocmj9gKL71zU2G8+H+rqsJuMq4inkfNmAdjVfSbSVKdgzgMwvFYO",
-	"oKluuH9FBncbRCvWRFnvjrnHsmuk1DtHpDy8uVR7tSICp/PvqjcsPrOWQY5g782aHPcyjoHJYtsEcT2b",
-	"Z10OyQMhU/1KtTYFNEvBa+fv0mG/WpdizBOwg2BbS0OBZ5n57BhLdCzD2W6Bifcyjl2pQSvpYkzD7cQL",
-	"Q8U/U47Fso1wvwrQsXTnWg+3+cxsDaGByNCoMF4oaGiIfHO0NFkb60fA7ssVzsjyDc3FRdXURRFhrqRX",
-	"IWSWWdt2MMuwt9z+0mFYSn0J8eILVhaMz8cqssLRdxGj/7358HNPxdDwTm2zmZyIoKi1xnOuH0KVb7/D",
-	"aFHcB0DViOSV6EqqTKq84E/kGbN377BL+FlQfMFfzlhPeJpJHvd7CmqtMczF8RsSA13IO/Tp9u3xy4D1",
-	"gR+5D3eTgHk44Ea8OCcsVPs9sP2BetPIiYx52umpnkLo85ArrB9kZ132k/yB8QyhOjx1yyl8nIiUOvXt",
-	"+IvJR3yyVGbCsCE3Ga1HpgHGyPsgPhcsjc9Fo3ro2JEAPwimkEuMQKddewmNq+pOBgxuS2hI9kXsUyc+",
-	"A56NU1Gu0LM6SqQ+vi4Nm0hjpBoFFCn8nOHaw336xIfzA0wtzmRJHnHh4OoFWs/+b9bLu+i7sjvH6aZZ",
-	"H11trOhHZeqr/arC/FipQDPl8Fiz9aPeguvhUbfMhzj9BOiECO9oLykxhRmstXtwtpohZiXaWUdginsc",
-	"6iwg+6QiN1uxHtWaoVzGK+yw7mNspSvHFhPMhsP6I3XGQNdJA4oIUgc8w5hvEZ9aRn9eZ/jLeSRAj70Z",
-	"8QxZ5zZgii2NvKDxhV1RdDigaiS4ElKAqMZcC+G9SLKAClah7mSlVCzSFJc90Mvjf/Hj/3SPXx3//uU0",
-	"eHH+R6/X+a17/Mr+ddb94/+s83LXOZ4vH9++Zs+ePXuFc4+oXBg2gHfQw5JGqJUZObGbdpKYBuo4cK3m",
-	"JLWQg2VnmxsW1pAV48LzcCXAyGadGf6BFfyTLz2Ygd7RRW9eTE8vTs/+1TsKekeoD+Aak0U6z+BTlBv4",
-	"1ME/HEfPus9KsBAOLuL0PHzZ+Ra+ZVcGvnP66qzT7Zx1TrvsmB2z37pnJz/x9MQO4sI9nv2P3bW/s16v",
-	"d/TuzS07AViEk9POqf2EnXW77MV57+iPR5BYglr4l40GMT8EP4AtcGBANproueWRk7X6aO6atcnW9rvL",
-	"FX/gMm7BWQLYlAlJZj2ZEtoVkQiRapz2kp3eKI9F6mGVrEHh84pDmc014GEtlTdFCVoSUrhQXHnBxnqK",
-	"Z421bAx4QYa6nkzAMh3TSUwEhHksDBOfAVnGlWKlwug8DQWiQZl8OJShNaEIJBKuIeQZCApra1DoPI7Y",
-	"0No+Qul8NPZEv2QqzfB8qfBhNFH6fe3nv82aWv+QWkZuXNgmpP/NZ9Tv0/GsBKuFvJB2UbEzazwr6M/h",
-	"46crAV+6DXSaHQ91OuVp1HDGMOQpwJhqJdjt62urC5QIEcTjKnN/GhdmBghJXe5libVOBjy8Z9YmSoc8",
-	"FEFP6bT+CzyKUjLyXbNTLE1mB6+Vv13rpRBvcTqtkOs0e4yk0w7GTo99ncoB/bJbk0DEm65MIBIh/vPn",
-	"z57vKd7ns4fNJArhZhjGcJOFkb5qofnXmCkkN635yN2lYX2T6QQavLx33oen2c92aOL6KNxdvsYuro7H",
-	"g3fnslAOaZRSfPtt7PI99hgGlYQP3XiD15I2yWoj5CPBPNfF4E0gGKazR8geYmOeTmoCfC1Jfrlbj0w1",
-	"P7ZEpGOewInAFdAO0+kMZxrw55eCQBjzwqq+XEHaYoYEAlZcdthBN3/tn3b2j90wvFg117ApImt++WDZ",
-	"IWylG1fWzOeErJbOd37vZKuj44S6GuqJKIJXVGgtla8VRRhKnSsAoYQgzSjV0w671SzkcZjH2Kqd8kwE",
-	"LDf4rUgOHbb/QGRTIRTLpgVLpanWmrD+QOvsKuo3Gou8gSlotykPn1GzGRAVVxc+IMfQICSxqLWppE6a",
-	"yOtYR9EVYztOaMRb3F6kmzVo7H5rT6djHSIyuESul5xC7tKw/g3u9j5YO+BpYJoA3DBoX4SSH3IVXAlQ",
-	"BWEZIGGVZmGSw98TMYHqjdJhUETdB9ahMyIeNnk2gNH219HQkmnVfKP8Et2OIAGQC8TjB5JndZodDo+V",
-	"MKg7B13+LzyiRWUJD/hkagHgwZcyFIyqgJY3pRcruKWIkb74tA3wS2lxCPj2mIehPSWbgqu9wdteurt+",
-	"1ZC11Zepg62lq5ibyZaAkMzcYxqArN0UdrY6H4cKPVsd5X5gjuZmqkZ5zC0pHOwURb28vgK88pnIDgLS",
-	"aG6oTwdLuz4C7bxGO/liKqvQMBrtrpthY0TauSUoc8gANO29mOFBtAR9tozX0CiJ9vygnO1J8msODZ12",
-	"YdWe6PBYVwUcAITP1lt9l3zOzdxWXYnug/LtfXEdRwhmWivxbFO020Y3d9tH3H6wfb46+XYQuPNjIijc",
-	"vSDgrnFmnfBEHoMqbcNCf486ujUpuby+ei9mdabzLcTuZm2ZzMuW2h1MGBvXWOckHdm/2ae2a8FGt3b2",
-	"gZrpKBn7Mc/x2b/KbHyDbPD1sonHDJau2Esx046/Qw2feBApBIaUL/tuzOxWTlzbUk6LiKK7mtheXZ18",
-	"uRezVm1uFO71jGe7kgDrBJxsuIj2M4fzRTYzgKNHjkq2TQv6I4xkqyVuVvM8Hmp5b9exiIsbxRMz1tlh",
-	"8ZTf+FHtEdjcTU276OaboYv/mWnM3aI/AcS5l6+2wnul+9eAnRcbbwtqKkwGsQmfsYHwxJq3ZaF1bOC0",
-	"NG7X0Tc5eocTDc3Wf+tDxOYy6/8dWul9D8oU2jciIgiHhNUF4CH0lJmZTExwY0c84wNuBKAvAisoJXM5",
-	"hsEktdB5tJs5RnNMauk8iwGUqEh3UR2ePZ080xuccob1/QT2ewr6gvAr7+QP/d1QOtDyorsfbFyUxren",
-	"iKibnTpH0Ukh5jSIMRzGCsDvBxEEdWOEOnAUnvX3Z6Oh0LWx3P2gTr64Xx8xyn7BtHGpEWfCo1KxhZ8F",
-	"M7YGkt16wFniQV9nYDgNY55lQmGNigdnhyayFJlP7Pm4M+j69rvuKRLLm0j9EgZx9/WvgUTcv8sGO6Is",
-	"0e7afZKJl4SpdZvlMZE4iFDwLku6hXPiFVThbWAZUJ2n8QlqlUI9KbcyxiIaQRtLhoTjxvWtQCcJKTbo",
-	"FEkFmL7QSBILigTNoUEa1IFU+YQ9ML6fBG5FdTZL7jZDOD6n+MCEmWWVISCRlIocwGLUYZeKjXUO3INh",
-	"rI21ooRiSF/uugyt1hUE9wOGEsYhyKjvMJwYVy2YikSn1omF1kloP46iAt0YYJbgke4L+NyGOmM+USXX",
-	"ZsIA33qb6sk6rhlcfKvXvvQayERqoJSS1L5CNmODGVX9eqJ4QOFBfbvMPYJ//1CD1HKkNGCLCpVPcKfA",
-	"n3rw/0RIGgcE9ChAjmi7wTbHRYPXAxdw7cl4i/2vrXpqOKyKmxaah2qroN3AQaYDFL7gXswCKG67lyoK",
-	"Eh059vggTPK7UKfCf4DFbHcjOfAfUaFq+SNiR79zO+0O9qL/2O5E+ijUJgtMmFoDoXyLnlrWaByUPjzt",
-	"ug+hgyUIgmcvut3g9GW3G7yiX+yP7vnL59++CJ6fnZ+9fIkXdTftcsQ9Ppg5ahy7KUEC26k9mi/IXIcQ",
-	"G+hSG0pcfDJfPQe2fYW6XAi8XkvBhdw0w3F9Bd8bYrAL4MkGM9cyZ7UYo15Q5JiESMZgBrC2Ey5jX6Ca",
-	"jSvXQeDhQaTAnbg5GfYnc7g02HZs+/G3YVZqK7wd3CGsYcgVcRhXg9wH4HEjBN5wniSbkGkaT9s2VIkE",
-	"2+3ki/3RcAJkO1nfuNQIpr1cX3SJH5Xm3TG0lFlkwXIk7gvIhTl9AAZmrEdSfcciafggtiojHLsVJpTn",
-	"RiuTCO/woKqPaPlaPV9WbvoD8Cm3XZfN3clP5jES7CeoJGpgx7ZzLO2nauiQJdQXCNmBUFVQgODYqLKc",
-	"1bOXUiGKMhxU0pVCxftMuVJ26q+E65MkXHHBnyDd+ovrXWvFH/KdcXWpVrfZnpZa+heXUfrK2aXxPfbj",
-	"99Ac1hwxpC1qcozMKkdwh3hsNfWMpWIoUuaYVr4C6umFpORKSd5PSpKGdPIFf1nDRdohP7jtnnqK7OC6",
-	"srokM4hf/Srygq5+hDpDIg4dm+vJ55p05k+fKfRi1fJRu1o4DsGf21Dj7OLQ/UL64jHq5+W1TleZQbob",
-	"rEMCPAj0/exZgAF+St1ZOU00spJQpVE2FulUGlHA1UJQw141wWojSbXBSkyZkf8RPbWsDMn19A9kHDvf",
-	"EuxWR05vncxL9wohkBCzgQC8CzPhMQD07cxS3YhWbMtw2I9nupYy9sXgbpFxybGepf8u1VPVd2xChaQM",
-	"Yh3e2wWToaAqO2s12K/vcQP/xO9L6jnm6aji2e5sOCw3DRZMiHWc3pKpANBiOhWbg3FUtcdKXgCsTqLg",
-	"JU0QNuZOK2HRnzUqAD5jYczlpHT9XG0l6SKNoLkOpAkv/c4e2n6n00r0FEF4FzfcYdd/xEl7MgfjaRQF",
-	"vdV6muLsMFwMrG3tXzoI2D5Fyp3xVlOEewhVQaAw5sbm9QdsF/hgSdFQk7pkQzPwMWdkOtZ8IlemqMWD",
-	"SGfaIXpz7BVZtAp/HevLyVWbJuGVCzbWiF4I5kFxSGEoW0XekG2wLICe5TSPRgdxbRASe1MR5qm9xmqg",
-	"geCpSOF/v9t/pQ9ON+VpfHRxdAKqhG6/AAoZAm+L63unSivoh8cCLZFS0hr4lRyKep6Nl0TrrnVkLhaL",
-	"wBySGfvw+qoCf1XCMI3MsugfwXfisjgALaj9grp3D0BrLhzfjwk8MZIJABcU3wpoBUtP9Migi0/9AUyO",
-	"h3IpL08FRSqsZnotknHpVm6HLhm/K/iza02Xlcfg6wEXv/paq6Ec4dipv7JSfMcjxk2Zt23JO4Z4j2Uh",
-	"4NdXTE44lLtdKvwV1O6Eit2sSv2OsKexPC7J49ja6cXt8QZLl20e1aXoHM2xVKOUkS6kDo18UISF++ge",
-	"5vdvsLyQ0fnIoTbl72GlzRL2Owgd24dhEVl53jCsXFPh5oGCK9shopj8AlCyQ+l2jgzqPV0YHknMs6FO",
-	"K7srmki13u1ghb5hfOQC4e4WI0C5XkIhxmOriAHFLEtlWNmFNBTQF5+P7Y7SavHMkQr4Y46Co1xZRWAX",
-	"JuQZHBhDnQ5kFIFCS3kmEDBXkCGL+HThzMPoZlrfgc0GNzN5guJ3J1SoI6lGR8HRRGRjjUxZ3PoGgh7s",
-	"ceADQC9OFY+Pfv/j/wcAAP//",
+	"7P0Nd9s4kjeKfxX89ew53ZmRFMmvsefM2cexnbQ7ie22nc7OdLIRREIS2hTAIUjb6kn/P/s9qAJIkAIl",
+	"UrZ7Z++de/Y+k7ZIEC+Feq9f/bMTyHksBROp6hz+szNjNGQJ/PP0hk71/4ZMBQmPUy5F57BzM2PkjiWK",
+	"S0HkhKQzRuT4VxakZCITcjbpfaBpMOuTs5QEMyqmTJH7GRPsjiXuw+a3fqfbUcGMzan+UrqIWeewo9KE",
+	"i2nn999/73ZimtA5S82UjqWY8OlZ6J/W2YmdUQDPEZkQxYKEpfoz7IHO40iPPwh3g4PJkPV2gwHt7QQD",
+	"1jsIB5Peznhvsj0Z0v1gOOx0O1yPG9N01ul2BJ3rNwP7/W4nYf/IeMLCzmGaZMxdxUQmc5p2DjtZxvWT",
+	"1VV1O8dZomTiX8RIsIcUHxjZ5cQJu+MyUySmU9a3U/tHxpKFMzcc1J3JnD68Z2KazjqHW4OBbyYnyeIq",
+	"E8szOZ6x4Ba+rdfJVEo0mUQsZdGCUBGShKlYipBQRTKV0ahLxllKVCoTRoRMZ1xM+0Sv5x+ZTGmX6Emq",
+	"LqFhmDClmIJB7mSUzfW/E0YC/UUGA6YztoC/CXnfJ2dzOq08n85oSkKpP0TYA1epeZqwJJFJl4xZQDPF",
+	"cKCACjJmJEgYTVlIxmyi51iQYt1+hrg17n6GbEKzKO0cTmikWL6fYykjRgVs6FnI5rFMmQgW79hieWM/",
+	"0FumCE+JohNGUkkSFjOaknTGld3rfEZ4GYspOYP39Oh1Z7272+3MubD/PfSd/NkELqp/hniJ4IoSKaIF",
+	"4aWbrlIeRWQGR8UV0Yyifs6GI6wkzLWT1TRQd+25/vE7Rc5Oytec7dJXwV6409ufbA17O+Ptg96Bvuuv",
+	"wu3xHt2dDLf2d/3XnJvPPe6WnymVsaR21vCrZ9r77GA8DHbC3i7dftXbmQz2egdb4X6PDYJXk73xNt0d",
+	"HtRM237wcfN+xxZ1k75li+8UCSLORLo0cbozDPfYq0lve7y/1dsJDnZ7r9iA9vYnB+FWsDse7m3v+Cd+",
+	"C1983Kzf0zGLrlnEgtTHWi80FSP5KnLP05mmZ8VIpF9TXcIFEPi7bMwSwVKmiDJjEbUQKX2orDWO/3rP",
+	"xt2Us0S/+/0kkSLtkjENbl90/38BFRR4iY+xRKWZ1lyL4cDPsN/zOU/9hzOnD3yezYnI5mOWaNnBUzZX",
+	"yGTSLBF1nC6CMb2Mbgi3Ewe2k5pzYf4znyAXKZuyBGZ4KcM68oll6CH48X54MNmmW73hTvCqt8MG496r",
+	"yZ6m/2Gwzw62wu3Btp9uYvjU4+jmmiV3PGBHQSAzkdbNXOFThOJjnlUMwv3x7mQ76B2wVzu9neHWXo9u",
+	"h696wd5kON5ig4Od3X3/KlR1Bo9dkNLK2WUiUxnIaHk9o1mmbvt3w1GfHJFxIu8VS7SU1NJUMRGS0VGW",
+	"zmTCf6P6jVGXKKklFg1DRajWqLTgv6NRxg4JDjZmNGFJf0QmMorkvRazC8JTTXu3TJQ3yny9Tl5cs6D3",
+	"iY2vZXDL0l6+irprsrf9ase7C4LGaibrD9T87jnJ3ckgGI73WW87PNjq7dBXez3NkHv77CDcGkz2tunu",
+	"q5qTLD76uDO8YYLWE2MKv3pmvj0ZBlv0gPX2xoOwtxPs7vYO6D7rbYWvJoPxXjBkOzUcOLUffNy8Pyo6",
+	"ZW/MY9Wp/3h9cd7VOnkg53PaU0zr9lolA1JS5PurN8dkZ/hq8KKOUZkJeDlV51cltbbGhGZNv9j/DNRd",
+	"50v9VBM5r6GPlCap1b9TPmck0dpQlyQyEyELSSjvhWat+veZzJI+OcGpHMKfSu8HWZJoiTmXIp1pcfHx",
+	"5rh8cluDrb3eYLs3GN4MBofwf3+v2wQ9Z++xhDRlPT3X+rMBKelfMYglcj+TitkToUZRniYyi1WfXBnS",
+	"QAEKf329+Cu8uCQeVwm/utu8t71eFYRlXLKEy5rbEcHbeusZDWZav5ZJysWUaCGV3NGoT07oAhcX6n8U",
+	"5+GbcIyf8tNcKlMaOUSnCaHT7YRUD4A/1hPfjfQvQLNgD+GxhyDKFL9jaH8ZMsziFUTojGRJEJ7yk97W",
+	"WtJL5WaEV68FZ8qrAwevJlt0f7zb2xuE270dNjzojXeCvd4B3WbDyX44eLW75WdkmXoCDfhnsDPr5oxW",
+	"qGfWB1sHBzsTNunt7ezu9nbY/naP7uzs9/YOJsHWhG3vv9rZ88/6zn7wcfP+NOPB7FiKlHLBavwLgf35",
+	"OwVGuXOrjZEXyxBsuznayVQQKZz3av0P+XfdSf9Hwiadw87/eVm4mV7ir+rluX4RvDzoTVAMnDwXWv04",
+	"1Za8/i89LBMgTmgcRzwApeQlsPfDfzb8kjMkfK+8LUeCaNGzt79zgB6EfkfrsYkcR2y+Yg4xPvHndnOx",
+	"49ZPRKuKxAzeh4M17+qhjy7PjGOBhiHXL9LoMpExS1Ku98+4JmLnT//soMWGBF0lo4TRUFtHluAqZNXt",
+	"GM/JUVp759cOwR5injC1YoilVyKq0o/Kfra8T59mDM21W7Yg91QR/bBmkOCxCMETSVH37Fr2OOciS8F5",
+	"ttkSwEhiITLtVef7ji3QSPvdXo0mt6C7bAa0P6vfXfbxS3HqZiJdn6lRnG4hqdBO1pNCajuGZ1rSnDnz",
+	"M3ENBoOqkdZ8wkDKGTmlT5QLY2SoPnm9IEbcdovflVZQeEgykfJImybgO7uTtywsceT9/f09MFnzfeQi",
+	"3dMqcG7Sbg93t/Uzrl27N1g2bJ+dACpnBy/Wn8h7rtKW5wHOgNI/Vk3KsJnf8xnQJKGLpWniWPXz/MTT",
+	"2TW44J+QYy1zKHi4+E4hkvd+uDn6aff9z+cXbz5tv/5p628/7rz99OPe6d77n69eb/3Xh79fXmy/+2n3",
+	"5uPfT3/8+aedk+utH446G/HAJ+F5/wo8pjFPKe36I1iMEDIFgarqaaRkJrwaHmx5dq/MXM5lyhRwFSkj",
+	"DB/ETMYR65NzjE9oroFOPvRXpDMtboE3uJ/e2/FNOgt5eirSZL0krvohc8c6RDG09JrTkIFhrPUshe6b",
+	"4lcZM8HCPtFf40wRDKXhGHq65XtDg1QmDa8NPPuOC3jamjDl8+t0QaPudDv6IxQdlkKGwJuKa2ae8X/h",
+	"3BBo8XjI7v6v+a9+ANbs8psYKPILDfMj7lEpSEXnjGgDuayYDw+2+oP+Vn848H6qxQ0NWUq5x4A+gb+r",
+	"PCIKm8Wl6BKVBTMT1ELHhwhJxIVz/EkmtMijWvHuk6OUzKVKyc7gYI+MFynGSB3TyKrZREy5eDgkkSK9",
+	"yDdX3owKbuvd/UeXZyBw832G8/zOuPVg8hBzAI2rpFrVfQxv0PoArgk05XtkNLs+ORorbcaihhfJKQfv",
+	"Ys13LG2vNA2KJ3+3VM6l8E8w//ksBDLD+Fcog2zORCXKjFzvUnr3wRAsbsTSr6nj/mvHnuERcJEVK3Ev",
+	"ejdnEO7ldOfzpY7bPb/KUfDUJbWj2ynC4r5MgaZayetIBrcsvETnUYul0DRl8xhzJJZ1w4ZXbc6UolPm",
+	"M2gWRo3F0KpE80YzWi95W5n/1JTjuIGNOM/XXczet6/HNKZjHnG7XdXlWf4x1Zc3oIKEkozZQooQ/j7h",
+	"iUqraSWx8f33yaUMDbMXjIWEksB+bkGmLCUUdsr4LvEbM82byjfyl06c8DsesSkDrcQy0p6MUfv40i0I",
+	"teKVjPU+JHot//0L7f026B30vvz5P7xnTB/OcBBHccipON8nT2rAkbssOSHvucgewNUqs5SMjo8uv45A",
+	"TRgdvX8/KjOb89Obr0cnH87OO6W5fn/0/v23o48nZzdfvz++OL+5unj/7er06OTbp6uzm9MX316/vzh+",
+	"9/X64/Xl6fnJt9eXb74d/3B6/O7y4uz85uvV6fXNxdXpt+MfLj6dfzs5Ov76/cXPp1dXZyenMMjX69Oj",
+	"q+MfXnx7c/Hp/PTq25vr05uzk29nl8dfv9fjfoM/v/j27uz9+2/vT4+uT7+9Pzv/+F9fzz58+Hhz9Pr9",
+	"6bcPelCY9zc79ItvH96dX5x80ysyP70+O9cfu/r57Pj02+uri6OT46Prm29XR59efLs8vXrz4eL82/Xp",
+	"zfdvjo8uv709O/l2qf/x8ezkxbfrv13no1xc3Hw7/uFK/8+Hi5OP70+/nesBL4+Oj2++Xd5cHR2f6jHP",
+	"Lr5dnV5ffLw6Pv12c/bh9NvNzd++Hl+cvzl7C+O9v3j77dPRu9OvR++Prj688BKBPubAHHLFromzDzyK",
+	"OBKZtTi9BueczWWy+MBfr3u0qqLnn3DH8N5aFs+OgsDoWS202CMSsHj2UCgHU37HFKEwFnpcuDLh3pCr",
+	"W9S/TV4QYZHyaK636NVavlBS8FQmqqRC/lLodId7+68OSnd3mStWbiGoq2ulSP7hXAfWU/TvY5LyCQ9o",
+	"yq6YYPc08hy8+wwI23Xy8Hj5jaWjXn5k7fzyb1eP9PLd8TX5P8NBrk1zQS5PP2CwhwpyenxyfQRHLgW5",
+	"7G3t7mGGl7YYWEIype0tES1yPw1oSDyFs1csVYRGESaCEZ4qFk2MteXmPAx8twmy7lqSqFZs8tCinBBq",
+	"wqZd0B15CuSplslwzAVNFj/De2tPCCb22n3jafylfDNP7S1bqNrEHUxyoVE8o2OW8oBGRCah8ec30c9w",
+	"tcYrVDOX/IrdNlC9zYBG9cZMnHXvvMenWvo9sjh87JHctaCIghaMSrN8KGcphogVoSkZwhWZJvLe5CZp",
+	"E3+RJ+ChOoQTKFlZ1ptZM/k6AQHEdIvmgFHzzOYXEzbE5FKzu41eLrN8G5r5c3a3drZevep2RBZFdKzZ",
+	"Oy7DVbqOen9HvevPL7/86a//HHS3fv+PzlonEE4DRRSmiKYkZQ9pl4wX+k7AlRhTxfZ2PJ6frd292mVu",
+	"5BJ/PG/517pWm9yJCi26ZFhPVG941HavjTpRSotdSi9wKazX/0p7vx31/j7oHdTp9jKEaTivDf7zl0Fv",
+	"/8s/t/3kCGFej6zVfycJi2jK71geopKZSEksuUghf56rIuQxMfZhxCYpkVm6JDq3dtZZeLXaS77FbdXA",
+	"m5wtoYQt0u6pSbwnVJGJHllfNFRG+ySPUCswBTX3AuerVRLJfcJTlvtja3wKfiGn9xJe75OjKMI/6Zuv",
+	"/5Yy4d/IFuIPKLFk5rlcIhd/llKKVJHBHuReedI2telqeDxsVb9sw62hsDb3FQ1dGvly2T3OLvTBhZIp",
+	"OJUZRVLFjPt7G4ONZaj308gJx13hpsU3Cm0VCkZLtrpIWQ1JKP5bWYA683NMrRp/im/iXfO5FQuoeNSN",
+	"+trtmFDJl1oV99ldbGYqz+Zew/E/gprwh8vGFpLuGKuPHiHDapb+JHpPM6UGNZg+QZNsRjVL00xDdUnI",
+	"pzxVXTLqjbpk9HUEjHXUH7k8UZSMI2FvO1xyamIQu8Mt8o6/7urLnjCCR2Re+ywgQOQoUJ9FCxWqSFFq",
+	"44RNpp57fsXiiAYMhaUtBjGhlhJ3d7Z+e2t/79VK752XrQeOm/Mo9EQxXD8omFtmcVbEG65LpGBKbysP",
+	"ZibLUipgVCcyuGVJ4fUDZ9io4scsvH1fmgqvwu+41kfpLvIkkbEv2oWrcJ8sgkRFhCoXHVOW9sknbdmA",
+	"77KrZfCUpbm/QC+eCzKq7G913Ufv3z/PipFYGpIWE2myMFrahWCEzeN0QZCGCFwKpdUeIQV7YvJj4q4x",
+	"qz8Vdz/TpDzo7nDLO6g/DfpnmnDNlhQ6clC5U8aboyWZ6pMbS7cjJu5GJMH9ylW3pjO9llkSVPSqbc9c",
+	"J1ZJbTTwsq7mO3xMbl5e/nUWxxGbM5FqpodPWVUiUyzpwiGDN8uEAg2JgP6rTBmOqpDwzv5wuCrQUG+f",
+	"/Pdh9/Pnh8Gg9/nzw9ZgbfTBt30wPb+ilLAJS5gIGDogkDMVS4JQ7zyWScpCiEGkKwrvEjblKk0WfSfG",
+	"/xKj1cP+1pbPclmZ9W0SY9aLdnwKnr9jgil1mcgxKiJRdDHpHP6yPjWTdX7/UpW4Z2A0TCiPVLfC4iDz",
+	"DDw5LITqoCTUbCCVxsUY8WDRb6unC3nO7i9tsMobUGPpjCVEsbSnabF3dmK9rD2gVP2HsZ6B/qu+NWVe",
+	"DVJeSMImExakQMkjIb8Kdv81TvidGhXxJ+DhPHUz8bCu1owhmM0bRkqZAevDtAf9YZ9BoFcorqRM1xsi",
+	"J1jli+UUla2fwB7r9cMxSIlmM5wT4UKljIb+z8dSpdd6yOa08YOUtx7SuMqEInSSmur2YnZ6Hwxd9MlT",
+	"EFCcsOsUpfHjZ+xUQRdTAYmsv6pSGRPFp4JGXaAgzRNMheQ00QweqyLMvPKg6trTfMvvGByUrbcsPq7/",
+	"634mI0amGVPpIQQLSkSrJxKyOx5AITm4CohaqJTNSaAfnvAoZQnGJDD0xJWMIAcCObSEOxPLUBWaSZFH",
+	"tUwl1q3ajFLzumlYH9w5Mzs9Tk9rOn2ClQWqS16G7A4Wof/xUs3mmlgW4KbQMrd+QvwJ+ZplIx6KpOEC",
+	"NTathXLNIkpnRVOXwItXcJbw50sg3eaTvCq9tjzZUmUL3os8UwASpwThgqfONO9R4Yzu6UKN9BwpUTxk",
+	"AU0O9XVM9EXAFGJIOYKtCArfFDA4JkKGdA6zuxBHaUpt2fwqcrj2cCzQdsFxQm0RNYXhNEUo6ajQ+OPU",
+	"Bs1klsZZCnwEOK59y15MatLbq8zFhBisNaE1UnIz0zsRxxEo7dLJvyjVrMUyhPn6KREezeInosObfPtj",
+	"/YRmT1MurIuJK0iMBHrLgoCx8KlYqkpDLtYf5TvGYr05IqRJSLiI9VbGTBRnZs4jNAeHfk3jxZQgPS/0",
+	"8u65tnPA/QhGQ0ltKtn+pa0OubgQAVs/0eNIa+OVmeaOOjzkylRNip2eqsK5kpAhcVUmrfkTZqOClKVw",
+	"rZy/muuWpotRXlOkyAimP6qjIhlfg5ip897p33CKTISqfM5FbuX12duz8xutlm6R70OXTxgVFVTW67O3",
+	"N6dXH16UlVV8t6yTat3ZzaK5Pnv74j9/saGB73/5c+/LL/DPF//p1cJTlsy5AMnzAZOmtIX1Xk7XH+FH",
+	"hC1xS/ciObUJpCYFy2pcBcnre6CJPc+niliJypb3fnmOl3mswvqsQTY5D/YiOe1064pxyroPME68mVCd",
+	"U+Sz4ro4BgbyGtN8acKoIDTNVCXKocconczL/p9++e+XX/yHYHOs1iok5clTYlYc5ZkC5RvVNewYdtvU",
+	"izW4x1lhxJTngGZLXrAaJzJgSqFSji+NMH0CrOpSRQy1TwPDgVu4t7u7vWdiLlAoSrkyycapJMPBzqvd",
+	"/b3GtvnHyJYZFJblcLc+o8Zf4alvn/7fQ7BNWhjOrp249apiD+fW8HDy+fPD/uTLn7x0gLWVH8Av09h1",
+	"8HPx0nqz+l4mt1xMT3hSMeiX6XVtGqaJMaCl/mWV7/Q6pekmAbsMrhnE65JMCHRaObWdnny1IJE18ZUg",
+	"zrBIWXERVG8S3HtrA/nyFupy3l77AzpnIoiy0HjjYr2KQAuqVkMfg/DLP9DgvdpcWynn73gUNR3H3NSG",
+	"3/WTRXEa5a3yrc79ojPZtTSVqeXkNfbA02MT0lxe2YQLrmbtqqM0bVwxqny5MT/IeyM3UqZAT7fS5H6m",
+	"RUaZyu6p5p6WVRvF75AcG7yysEtOERXs4uKD3gIWgjKgnzq1zLuchNY2c3tJ++RGbdVCDCt7AAulEKRW",
+	"2nnlW22It+IqXH6OPaBXY2XNrF9Pri2M9ZQu0HBR75IqfwJsLC2GCguxxrA1lLD2JMyMre+0ACbC/893",
+	"88wS25AnnJwbxP1Eeap/63aukGl2up3TB56y0I/w4Lm8OKazAt9VPDm/3ijd8cZqfS9ZGrxMmJLRXT+Q",
+	"YuLayEvcHaQwpG82F41nl0emNqssGJflos2rbzryyfn1Ba6nrG94IiGK0UTbKJ7YlJxTLuAOohMbNQ2t",
+	"ZpqXaoOCkCDkTTr72v/y/S899z//VPqxxg5YpTb87j98swHt4qI1DKJ50QKEdNeM8N9u9MGnajVN8zhh",
+	"k4ROIbCywVrDHLFymY1MEoZeyGbhIf30uZZqnnyIKUXPwLoQY2ADjPKOeYuDKruSo0riXO2L5oMNtmuj",
+	"xMPQgfk05hCaKR6QPP0m1NGIkOjJ5XCeXs49pw8f7NJXoMatw43rdmKJWGWNKuU9m6T0Dj82saB5CYEn",
+	"E+APCcQ/+UeqMeW1K98sBlsfdf2fi4Res4Sj62k5AV/wtFmWXEmdkoI58vY7VfFIQ8CcLUgg59YdZ+Ig",
+	"EUfY1+UL9geHPlcZPJ6wZKvI3lPG4R4REGsZszIRSEh/EEvGB/rftXo/tdC97QNJTx/pebowzLNHPrR5",
+	"hEFjxzmN9d0FZs9TRyAe7/yvm9WTOuvX++gb+NUf555+Us/x/5wv179Rjk/2Wdyhz+KMXO1+bO5eNOKv",
+	"i9oPagKl0fK6R4eerPyvLOVLvU52wtXthvbMcjmFURK9TgmsgPLJJJUL+hLwuM/u57+xt1hxW59MTg0E",
+	"YBGvndNgpoWDmsksColizBZwRDSZYsRcFJc7f9yGz02COo6qmeE0kfeiv94vCBviYu/giebbseJczlmq",
+	"z7qtptwElwUigRBrTdiEPxhIzgomy6C/t9Mf9Ldebu34rvyUpuyeLsrAMfal4SPwTuY0KA862Dq0wJfw",
+	"f8OGKBtmJ4qp4tgrtrwJ7MRSpZAMrZKol1bQHEAeCMZC1TUbXjRK0PcWnHsyumOhFyWI37ETRsOIC+YA",
+	"tC3bZQGLZ+srlfM68t8dYIUWnp+q+eZhc1BH3nZEYD6+wYQq3GxrfFJF0UQoVKFOLRHWxGTRrhpO28qX",
+	"zLjN1VttBDUMH0yZcKBpGrwwkyo9ijhVLay1H+w7vj3TA9Zy5oaXr962KLhRg2O1vEuLhIgGkKXrZ0kF",
+	"GD4YZfbhPvlUukea52IdBKNJxFlSPOoYdJC3njBw2TSMOuk7mCXB+gqTq/xBn+7eQmPvdlSQ0DSYrZVj",
+	"hZlq3gCshq6T/ItYKnPoWYJp7loxhzB1KVnojidpRiMr2MqZY05KVZ4SY0oBvVumZvNr/hszwBded37q",
+	"icQYv/whudUau01hMiHOPjkTgZzD7/YnhNqBCIUUhArMQALMHXLFAqbVSZ7mMeoE0i5G+j9HREHui8Q8",
+	"RNwKnmIO0z1XrE/emJjYYQlSF8JYf8EZavkYSZNQn2SiaJvzVgp2iEmYOeEh1UEymH4xpCktoudAwtiV",
+	"J5Y4Fa1DmAIEG8IoAhd2Lzrdjp1np9vRn/UWp6mFCtKoORe5hud9LKQFPFHJznib0MCAfq8UVqlsw4Cx",
+	"kClHGl4O7BUFUrb4Ie8ohRGFOVcKjgzlNMhmICh9wsop28efOGRNItFYesszUYGKvGhPd/P5xR1LZoyG",
+	"tZfCtEZqKx/RtFgP8+kHh3JkUim8ZRjZ0swLNm/FudEvSkpDsZgqI1xHEytUr+u0vdeci4AmYgUcnL6F",
+	"Y6ocQwA2Afx7mNxyaHKAu8WzkKPF50xrXl1SdEEYL4iKqILEu0rzNEKhsUwW25CtTDCKTdF/MAZM3DiR",
+	"cwkBb5sGlrA7rrgURrYhwTmryjERNIHQBBKPIX3a8P1MaXEHdYFUEBmF2pIxU7esX9F5sRF+sDL2kF76",
+	"0PrPbC12nDDFhEH4xSRw3MiKASUFIxYqHHMMmTJCnD2kJNZsGLMQ9d5fynCEe5FLBLshRb11ovC9RuiF",
+	"sfTBGB9FESaVm0E1N4agP04FMmNGpsitQKJg9+j4umM5uGHTpCzHmvDwWJQU+ldf4YgzpS7O2iRz3zEs",
+	"ic9x51xCoAsgk1sh74mSOVpzucZrPUNfmimexvI03/qhUNYSZ/V8gTgdgm+otMH+NKVXS5BWz3FAkOwd",
+	"tvUhCFMNM1zWsjRPDfvkvab3/E2IFAAe9h1LaJR/TBXkT6eUi7ylFRBWvg2pBHw8M8200fIrrD8/JEP+",
+	"K3isESZtLVxUOisoEXCBtDoOWmfIE+iWtVg2ZeEB4/taWWVon3NDWOWpAASG3jPUzwrAioLqrBMW0Cpw",
+	"441TZ+GUkrTw6tXFx2oNpcKXtQQoZBN+K/4kbnzrsNH9phmI5jve4+bqdtPsw4TREFVes5XgT7Mzq0C4",
+	"VIAUcD15dmRu6HiVVruBHpOQFnDzdotEoWnLJAczcctdAN4sT1X9CxmZj4/AJAJm4xhR/brMqTaZh7BX",
+	"DZ+F3WwzOG7/JrmIZeSoYlGlSdjZ5x+qIaQka5bw4k2ZZnc8gBQjbc5jZiDCDoIS3kVI5byXDqivBaME",
+	"2QDaOdQvA3oEVAnBqCzMG1/SlESMqpSM5lwc3VEOYA22OatiKEaBZ+TWprV/zbB6KstvDzWtQZeVOaMi",
+	"r6A3S+AW6tvMB9kQBCAKo4HGsZY1koQsYrAVpjIuZFATkCXMg3EX2S5Q1Y5NbXoxwc/5gkqjbS1lf7jp",
+	"H+sRLEsDewknMek5bQBGEPq3tjOh2X/TCG/MIPklJNbDL9Ft5AAeJgwA2RszfAd72OeR1EtqmUPL6J3+",
+	"pzeBdk7FApeVZKLq4CA0gmzMIqMWhETIrFMEfVzkvrBaXZXPk1ztpAHV/3rJEuxsV/OY3vB1qwFNFZ6s",
+	"mYlcsyf5tQUDHp72j+TX9suzgbTCFZDNZU+gzXSoiWZvmKJaSVdAOjokQlo2glBX5flZmQqPoyvIvLk+",
+	"n9Va+vmh+064WLDZyfxoCsK1R97NL6e7E7UX/zJri5LkzVLb6a48WvS3pYWs0AfR75RZ27qsNi/l5zPY",
+	"Wj0DOQGL1wiuJ5mPQ4TrkjhkvMwVYQ55Ev5CsxaT0oQ+UFSJtf2VsxrVJ4WYR/GF10abMtB7owYybOns",
+	"Tx1Nv6WBYawHY35HkeuTdupdAyqImtEkj96iOl3qX19xdZsS28LPgBX0aM3gTjnfMtvfJ6dg1Wam82qp",
+	"VHRJWqMV0jBTJUeRszotvl3JAvcwoMLj7iHJzFiqxU7qWc9kFPbJa4Rx52mXxImcJnSucqMTquPI6fnF",
+	"9eUxaNanJz99vLixzKikMS+1ekJVx9gH9ru5VaaPZ0ajSTmQYY1H6wEDOlR4qF4lPddZ9nbcm7S3v7+/",
+	"Ndxb2+x4mUhzMJvWiNrL4IkIaA94XWMGroA7i8nTJ+8A7bBANjWJ7nJSPAS/uECHldquPAJabyRZUMf+",
+	"sna4XBD1PwMvCJmAE/6wvJDLDBIsoTd3Xl95yxbrSgsxtf/rFyfHv6a4UOU9p1ZtIT61fgtrCOpn2p7n",
+	"WRroE0iLYhwY8gjsnRE0EYBA1jJRNIliAwJdgdnkKT8A+KoVGbx/hQTeddUI1fK/wv2lCeWOs3t9udEn",
+	"97nz/YyHIRMvPnf61XJuH9pW03KF0zvb+rH5/l/LOUOse+NdjaGJk551DrXnycpoof01be7TugNObaUb",
+	"tKZ9iCNqYgcAO6GYSJkIWH9ds5+1M01qigGN00jhF7U+dC8TE2rL5Q3CyEYLIivNxouYZ4OMHuPYyKed",
+	"Twpa6tTSxrOjdiIFPhtoJwx/nSaMekDgrsHW7UHTJaYfxBx2DEBblgo/5PnvyNepIj9eX5z/hYzUQgQs",
+	"HIERmXt0iztQHBYMc0jw+c9Cf+KQ/PP3zwKQJZco5g0TAdssfa0OLvaYxbMcwyOXrZDyi9II7BSbrN+8",
+	"ZqKpKbnWiMyNvpVlMjJkGO/8vdvJRJzIOybWWsQ4C9RETQCWpLNEZlPPlthoEKr/hTHtuM3cREdNGpNJ",
+	"g3xGa1oW55Rbj/lCfDQMtLCJXQjzO1MXk8l6reVvMjPuBxoyorKEVbLxDPZZLO+xlL6JVdMI2rwq3Sdo",
+	"gVG4dDm0tTBoPoXn2sB8cdtswKsDprXJU+ZHQB9hD2mffFT5H18D6Cs4vw0urPmhTzYW1Ft7W8OdHV/7",
+	"TfebVSzNnYNdvwK3vlvAlJcLQAbdtSlkULjk4nWXTPCdrYOdg739rYOd7rruPs0RwmOWQKKJxLJWGaQ0",
+	"+gsZDAYDCEZKpbiBDGsPTF9wXygcpnEMVcOPyNXP2u8p2MFAzvJeqMftbDVBWq/TyzESxsIP8o5tlJEL",
+	"k0UfKeh0Tu7Y0hWLZdhYB2qYLOhWnrbLqZJaOJzXx8Y0G0ulE5zWq72HrPaxtp5nLMwiFhIh79eHEnHl",
+	"pcwhZwLuemtP6NxckxZMvW3prn7+kiWWFlpX/DYvNoZP+PQ4GbKGByic41tj0OCgziumyLi8YrsQ3wm8",
+	"vbo8vpRJusEVSZxI24zRKJ0R01lWX/rp1eUx+X40TeKgj7/274b9H+BfoxfdHLDu5v217z4la3tn6Vmf",
+	"A49x2h77bNR1BJz4Ff+3VLRFaLh0UoSMSzdXp4p7RaOIaD4oAoBDwqI4/VfEbp8zwEYyzhLrCVb8N+YH",
+	"d2jcGJr/xtYlUIN+aFFAqZj2yXkeYigWgICKAFqIASN06JQ0/e1KfHCtm82Xn6Bn7D2ajKn02nzJr9Vk",
+	"InU8v7csESxycgD65FIrn1licSNmNGH544BqpPUt06NevzjLRJiwMJ2ZfIaYJYFpCLsEp2THXgYwWacy",
+	"cLn5u83Qj5qM8dg5fFSbz8CFXFpJqhb5qFDQl04ZtPVbBAQas4BmCGTOhcomEx5A4aVxNSO4lUGCS/xp",
+	"VG3C25V98KM3rURs+uHm5vIta8+YkzxnkqYWTVNZJOU8kw0sdQPBh1nmW4OBVgu2Dw765IqhO17lluBE",
+	"RpG89xUazRgN2xQC6XX9AO+sr+GPl6tO16it6zFMuptIF/3Xii4/S9PYq8s7HRttYlYwY8Etbp6NyprX",
+	"9f+o9fHYWinl7OajAWVAWvrBcXp/kB931XkOXun/h66DA/TLEpyodwdBJWm5eypHUbPnKW+bRdUzVTeL",
+	"JB0zmta0VqbCpCdi/YcidIzFN8qk8qIXTxE+FTLRxhWLwoI3Lkgoc49Ol0CpC2B2CZTjYNsYzoECTn9M",
+	"HRbfndOFNg+kYGTOhUzyVs5CHy0mbwP7hHl4xGKlfXQjcBNu2m06vXab6u5MhNDAwy9HPl6910oX2kAG",
+	"Hosk4OnM03XLnku4qIcvX9qmtPuH+zs725UohBaQDvHad2pqVGdcsFU+Q/tIyfsEMVZ9GFo/PCQ0AoBi",
+	"qWxvbFO0lQC8rGE/6MbrtE3ZWpW+feNJtQ8xR9gk9qfljuAzGhpI6hAjf4CaotW0EOjGLrZp/vaKArhS",
+	"PNuNBqtcx4XYNkYjpwBq1ydHY/CAG7emWxZn27ys3iuVyoRO2dGq6umzy7yAGmRuYYPD8QIBMgU+6kop",
+	"taW6CrvcbVRLVOMEMKoPemUEakwCtYVyWyPArr0Xh3kebDVDwvRRxqC8fcioY9apZrFT2rS5tvfZU2aU",
+	"328vN5Xy9nHxPK5ICJEoA2hSxVuXCVTvKRt8faBBCsEp0yrngQWjLhlpDvCWpaY9l4oYi00lkycuq19a",
+	"X74rb49NL6PfUX0wSuI6nUs/psnUmUNJv9/ea2CleXf6uK630pHt0eWUzVW7QhSeAErUjGkr+Kyqt2r7",
+	"0mDck0Gl205A00638zKdxy/RzbCo673TsCPTnAsL+7GskBbV0+1bVdvyY8MBunnNf47pOJNG+taiOdoC",
+	"7VpYrWcEOByu2xwetwCWrMYuQRnOV+e71MXLy4QmyNnl3Y6+lWeXd3t2i/08dHd7mYm6OzboHRz13tDe",
+	"5LBfo/WehUykRh9poTSyh5gnTK2Ebk3lLRPEPNkcsZXXJD2fneR1UsY1RwOQut3CK2/YtZ4pTREst3HS",
+	"gdV+U5sRakfRJ1hsff6zv+0TC2/WVvW+Y4v3FpnH2i7FBwLudbbLaK177Eqa6px2dcv64fOladDAdzz+",
+	"4gruVFgUlOElfNvTqwWtBY2gL2DkAvziCdrah3zKVI3Sjb/lTjYusoeXdB7u7Wh1l0+MfvBcnfPX4jsj",
+	"QL1RmSF3nixYimWeswUoQdgfzbRiOMTceZv5Y2q+rVGRd0hrMjfIcjGcbfV56e9f2qctVPNjDizvCucv",
+	"ReO/sdfNeu/a3nFuX6SNWtl7oJlx3QacGcCpu503cAidbucE6mLEVN+dNcv1pQQVG5BTb1HpXtyI2ou5",
+	"EZazxT9HmgOoCYwUVIC10U8NECWQcyHK9aha1ZyyFObhUSiDedgO+LPoe9n2vZYIo4qlqkn3u3LTObcX",
+	"nkzKrfAgIxouq0nM1sqi63TYCEevFuVtPSKblxArtIN03ZK1l27sc7ZktCMeZelsPUKN86zzLjbE9pxw",
+	"rhFbsA04sEhOuXBUY5nM9TP//5f9ELrmvjSpyr8qKbokEyFL8gb6I/MMPqKfwCxY55URZrYhJgB8K7dW",
+	"7YQLdmakQaZYWFT7SWE6cBlRwBWhQorFXGbNy8RsSK7QrV+tQecozryWDz17jiKqIc+Wo1iRbe35Kbh8",
+	"ZLVR5ZgxQUJ5LyJJQy2dEjk3oRBzX5ZYLPqvRrnQGfXJEZQCLqz1j0UwNCW/sUT2yVHeHNJ+qFumoZgG",
+	"t6Z3EyJ7eJKyWVoK3C0LW+ys5CxFSTKhSZ+cQ+XKHLs9UkFSmdIIBmodxup2ipfXi3xNJJDDF5KILlii",
+	"yq3YMD2w0OzaB9TKPNSlo9J2lWbto60fJRc32rJ6jMXWzBJL7WeqrhDkc11CySSLIsR+sjUs1z8c9bZ2",
+	"9/J9dSJIlqCFSmmErS6/U6UnaJbOZMLTEopBXss+o2oGIRiW8MkiNwVL2Ys1dxWXss46yfd2I9h6M/aZ",
+	"cFxSeYzNuKSsh2pvsPNqff1bkWlTn/s0hkbeYxrcGuAOqFiDjYukwrCKs8VlsLPCTOfKoBgLdp9nhq0x",
+	"Hn1OtHesrSuBRlNXPz4NT66PvBgJQXJXfnBrd3d44H30Fg2r5b+jo8MOcfHu0vt6pkoqu+JT72MP62XE",
+	"LXh89cz14zgxHL8LC//i30J0D9T1Xru34Qg4OpPEodWGgGr5YHvXz1ma8ECNugbwAyCJogW2n9W6NtZ4",
+	"fsgfG0Vc2f+8ocmUpcp4e+9n8mh+NurCpzWL/iywd2zEapwyBZ1RLI3rOn2Y00qaqBlCD+fiBrjrMlXu",
+	"BnzoL6bC6rOwyYz6MdtEGRLw7eGZXSg7cewfPYf6ji2uWVvt45Ytmisf+oqsgzCDAX3E8Z6OWXSMeDv1",
+	"k1xqTyCyyAAf1Dk7lhgMwC5AyNvCGb03f7F5YLZWD5sBY9PHhf4F/Qcj/dFRXp1PcUQTu3Nn6zR6qCy0",
+	"zRJ97t71X2FUtfZHsXj2AaNEHsXimMWz75QNIym9LTOp0kOtgLUrw5jZOHpJnlSPSYuL5I5GZMzSe60g",
+	"5q8pf1FGpJdcO6TWPiMJoSMbWqNQOe2GcC2+u6286Bbgjog8UfQz4ilUXdnMSpxZnwyc5mjwFS1/tFEQ",
+	"1sERBFKLfTFdIQ3vaT6IqYgGB0te5w1ZUaBJY+YBC12gQyJkvsa/FDBt+aQhjpYxm+9Y1ztBLURQo24i",
+	"EMeMhmROk1sWOmiYCoS1BzEMLDNEFYtliEupKdZw+UfpkD2klM/Uy2NymPkWZssnW6xeZLNVgIm0AMpU",
+	"Ead2mt9ShSaPaRxr8t1e1DR4jCLuodyhqTCQQmvzCStFTHZL2tfW7l4lj3NFBmBt4NkEhaHVb9Ha1IfG",
+	"hJHoeXVSpSLuneHBzvbALRdwOomtjFu+18b/Rp24sFAKNUwnPSRTt97AjFIZupCWU0nAAeG6a1bBKTdq",
+	"muTrA4AT6Bbz/rJ6O1RbJwJ8oLkkd3d+LSipGds35Q/IdvKmV+UuV7YJas7pMWlXGrReaGgK/JcWMMda",
+	"TaxmNpjsB22tIaMBhmLMNoMKDNHAycKL7NCmMgTwiOs8APDnIqkGELDMG3kNH2SDIfwqLnxCA7aBD0AL",
+	"n+bTMKLqiaewCVqOjOM2r9SUshSfrh6KuzMrSPIJ2vYi1AXipFaRtzdu4KtHLmSN1rOKlr5jKdOGqVdO",
+	"gvslJsHXiG5A5FiRUo/KTiEF7ilP88ZA+SyrmVlGguSgEjkgtiPhRZ65G8RZDWJVkWrvrGLpfRRnOVRZ",
+	"G/i9TbsRl3Pw10/upuSxawI6+NDu6Usa3BoffoPn01ajp61Gr+aH6cP1tUx2tqTmCP0J+XZnilW463dn",
+	"673+rheg5f3XEiuFF035qY1L/HBzc5n7CUKuQKWHKMVlAilrLKuD/1tpCNZZUsVycDo+EFWZQBYlilK3",
+	"Iwy6LsBqc6aHzki4pa8GJBORfjxhMMeIi6keQuUVlvj2G2mwpfAj2hrMPR6YptzGLqw6Ns3KunafvKfZ",
+	"pHB0GVjlvL56Dzv3+ZmlycW09aayTy5spwGnmwGmHoocBbiCIlBquxe2ymXZqLi0dWloaYMqlaKwN3UH",
+	"ccKCPBG5ja5ORcCi+pQPADvjkA4csMiN81lHr7rnqbbIlSU7NLZLTaa8Taw3a1riwkOUtaypBMLYBN+5",
+	"mErd9l5kaSDnbcldFm9Vcmlh09zOGHyZbMmx2fRDA16wyJ+RUUgqnS3skJ1ux763vt7CTrBu2dAlor2e",
+	"ht6HtEAfg1x70Ns0QRWrLpoEmO4iedcsBwEbD1b/7MkIXlvEICflggVvNXHDy70hyeZzb0uXefly8eE1",
+	"ed1waK0hQJpEhJATpPqGLfMAU/makGAmpaqEVZuHefw1+UeCXL05JsPh1nbh7C2cBfdsvAwqttz2+8v3",
+	"v/TMv/5k/1ST0btBvT2NIhnQlIVtKnDyl65LtRoeg+IPLg0KZBJKwWoS1vE3JAytJQDuHrsHjccva9en",
+	"TS5HDiy6scdsSk3YF5oA6ee6JgueKzJmWl8yQMKtQV4dn+bR0wORFTrnSvcPPtUkIdP6uKH+FFzUpYRM",
+	"26UCuhBaeCULYRr2W/Umq+06ae6+NhyOLz/WuVGtmW2pkcyzKOVY7DTGxWi1PZDzOU8J9NMp0vxl1H/i",
+	"Eqd8R1aWORUx73KZ01NAUsEb17bHRsPMCcqrLVPXhnvW903ypXxafAGb5Gn5QU7D+WS6bg2SlxYcPucr",
+	"UyrxtnX5pHoLj4u0g7bKbns2tEF+S8Lu5G1Lx1xNPwsT3+E0sroFF2TGHmjIAj4vNfStK6i13VCLta9L",
+	"V6ns8bNnzVXPdK3LuzZB7hzUmI0qT/IUoRrWtVm+kT6uy9MPXk4blMnYr3hVBl4xXGMttk7FdOfTdfaj",
+	"bqP/ELp4JDGYnNu8e1k14p6v2PQRWt/jdemNVgEoJ/mtbB83TTQzfNkz87otuGYRoEY/JuWhki6E+Rpg",
+	"zeVNF9MZ44np89cnRzbGn0K1LipnAKhRQOL0yUhLdug2khbkrv9m8jxkyOBXiJjQHOfdnbsTzKws298Y",
+	"4BMYma7qxLEoP+IT1icXIloQauL7hX4Liu1ncZ0BWPshoeXwfQQJcO+lSqHhQPEbTRKIPqG/HoLniCkA",
+	"1dzJlIs+ecNEAB059R9L0JtaWUNttsDe/CwK8E14FZscYFmuxJLxHEodKuSlzZspKYGoAJKrPP/hELu6",
+	"qhhCDyZ7F5pplptgYBe0zyKSYooVGOW8qB+lVbJtFYrZtU63o3eogzCVpu8mLACezfMwvtTYYx/jcAOB",
+	"/8R2TFsF3irNq3CxQb0lRxYTFled73tOqnlWtlWHCwMY0tMWK23g71cawTVmsEfdXLXsG/14OWnfSY5C",
+	"9t3tZIL/I2Pm9zTJmNcRcHGUpbO8KWmbbFn7jiVILu5oxMOvxjnZ6eZ/wXvm/GGa0NJ/q0DGDKasshgz",
+	"e/CZrzBfH6XC57+WjnudExhn7GPfF2cnx2d5dsSzJWA8QU3jhgWHf2DqB5a6fqBxzMW0OU1fFS9VCuEd",
+	"mb2iXWxtikllPuvsnoIUNsohdwlimRfRLOQMw9zGZ4vz/U6RsxObDQyJY9pSroC+IFGV6ut319ZNtT14",
+	"Z/hdk2Fl//vV/zKyaJV0VBz7s2vbDrN5tgKm4hsbSfM/+qhK3/Oup2ga4EicWIZ5++ZOt6MEjdVMpk7L",
+	"RlN6jkZbx6gJWs2eJHQ6ZyK17aRzVAAT3j7CLHhtn8X8HVt0TP1ltyN5GJxZmlJ8qpUwfODXvLKnbOOV",
+	"MtdxzksX6TKiATZr2wQf2KRdWsADopi2BXyAkO39Mg09rrXuzLURDykq+L+Y4Guweknu0mrWM3lm8sFX",
+	"A+qFl/AclLvz3Bvh7Yn5NG0i3JbtXBHTKAI73Qlo9e8mnd5T6OokEwuUCMl93x8nVM3eSxm/psHtxWTy",
+	"ogsDIAQAPD6VMiTfH9uBsC79BbipS2AC35/LFMyGF2Uhc+bAUX7ARlD/M8DRJVCLp4GVsuT1/LBSTfy+",
+	"Lkh1sdhcj0E6XtPePqfddUpNzl2eXbgVfOzZZNulGxpu43hMU234rUVzNdfJPu4kJmrqgeRBAJBb0Tcj",
+	"ZAEP27FZJwLlbWl/kyxWgvUUgWHTKNRmBUQ01WRJztL8F0aTiGs2o1/O40TY80uRScJYc7QfsSrHyMnK",
+	"sDL7ozCb0+l2PlGeA2lMMgV/QwLymnwFM7aDFQOcQ/oO/CNFRxyMdi7TGxlpqYjpGom8x0+7jO748mPl",
+	"Lznrc/94Gs/YnCU0ukZ0vcrPHYTpPhP6VkQMfLuXCdM0VOdtSfSqMRqx9k5pgr8yz0NATias8YvX8HRd",
+	"Skq3uBor71sT7aTCO/41GhGs4b+r+wIs7X7bspoFeLtsfVMwk4phHxvDcxRRdEFmFmkTMg2x0dGERylL",
+	"CHsIoixk4V+w/NNqeUqrecbBi0gSEeCMJ5mwmBUyCfMsGWWBWA04UO6XtciXMLiVbAhLYSYA4tPMok6v",
+	"xIu1DK0Bq8nlr+FS4HfLIr1OHNWFxLapl1X8euM01jPMt6CmQo4Gt/pS18wGM59c4O0gztqN/sFpktnk",
+	"A7a1f9NvCEa11veeBretLoV57zzv9uLPMSpqmkBCQLvxgqZzkbBmvq6AumPJG14nW21jYJpMLTwvJIqh",
+	"Zk/HESukkJyYarly2qEl7ogZx8iyyxgujsf/HEW2M2zj3TfK8UpythkeqFDLBP5gXd2tvpXLq1WfM5jJ",
+	"EOgpfNXKxJxafa+QiKvolxLwSpd157zSITVjNP8wdHX5QG/ZlZTzmgD8nEYRU2mpH3FBB9gXRqsnhAls",
+	"FGapBusxFuSeJQyb0+szOLKdL8AeRqA3lRad9vMQme2qTxNmLYHGADol8bguiFpclJWi5tpK95aCZilD",
+	"ULnN1uncrQs2dDXhaZ+8l/fMxhRNNCxNWYJyJROY7wVoIM41pYLQO6Y1ISNKDJpqlKnUh7odsUn6JmE1",
+	"jMkwB9vpSh9y0QgjiDMQWsacowbjhqsi9RMUXFQtVV5KLRxyFoT9Qxt0AM/irc+Bp4/lPKZJXeP+wkpw",
+	"thCILjDv+YlfAizfGrasrQpso65MK7U6nLCECm1e6G2ouUl0zvzb5Fu4HfA1fNQ/IpyIe/zl1HBXXGdK",
+	"77PivzFQLqIQOIaW7qZBXIMpwSnVrE1fDncGngE8qRfFyZaOY2n11f3tFoRrp+W9u62VY8DEoHmZ6yoe",
+	"c+Q8+kTYmABUKMWVrSR4zGBTJliR+rHq1iAShfKitG8I0LhhRKxtgLlVe6N4PXj2pQyv9WMmQTFTTV7A",
+	"B1fFv/KkQedMyilpMLnuqv4PlzLcKPa1OUH/yxxGTfMn/VvNTj2/R+1ZfWnWE+44VS6ZCNGpcp3SHOk0",
+	"72x8jXDowEdz3NOPAvo6wDsSQ0DmnzW+nEsZXjELOLncIxS81833KHd42xtSxQqv7l4o55SL6/aF3c6L",
+	"XExb5bfe1VazoIvO9DWu9KqQY4AdKSXYq+JckvxclHMuE3suqjiNqRT+TIoy925QJwt+7qs1YL+rHJxL",
+	"TXbalv+4BT9mt2zptelG07B+vA0kgnU+lqBLB353FlRHLrcsa9boBI/00dgBJQmA1Nd1L5cz0RrWUNfW",
+	"7kKAhhlHJrHKzFgrgV2S0lsmyHjh9AM6ti3wMI5lsCrR/eyLtdR2D46zcyqaYAvoUb2IBdXmagDvKvSg",
+	"iAWwATxEEGfXKaPRiqnBtHJStVNywA/AhEBPQirBgzfO0hoQAlf1fYLph1zd6su8aZM8+/5FbKht00E+",
+	"JTxlj5kFDPCoaUybpCa7HR+L5kkrYEq9kcgqXWaKAdZwEGWIWWrqdGaMhhucqsE9uULMkE13tTzKSSLj",
+	"x48CuYaPH2YVVEOjcW4SKtScp4/cGzvMIzfHDvPY3bHjbL49TUVijdTJebSfBuuOsYZK/CRYc4a1m1C3",
+	"yzWHWOWJXh63xLP8PKhOsuYw7+36aKDsXp3oXGppBG6xgAoyduAe+aSUa4NRJcH6y4nNniYMduJF98nr",
+	"s7fvzt6/9zagxOe7RBl0uOuztz98vCQyIcPK57a3ynnU12dvX/znL0e9vw96B1/+/P0vf+59+QX+6c2h",
+	"/r1mn43x18aKDVJNaIyGERcNcRb1ThqYRQdKcRWYF7hWsSCiUMnA9cpEaBt4cGzvoUrt8raHu9t7g/XY",
+	"w48xo1o2WwqFOm7U4+Xk/Lro8BIKdSkjHnjCLKMTJK4R4hcAZdvOiCXtxxTECNN2UE7IKJ/MqE9G51Kw",
+	"0SFSuPcRt2zZEHS3c15nKrFqCkBN2YtzpLeMxTng78LUi8gsVTyEyRgETj1HQkvlsyUnq4VaNLlceVvh",
+	"7yx+g7sS/XaOKtRoIW/rsqhciHV3csBXUqjVhc21AJDunKnS5phecWoj3mYV+u/Dcve0rRK69u7u9t46",
+	"Ap+ot4nM4iYAEQhjlEoL8xVFdt/JmOlbjO3OKzcRCpbym1hU+xg4eTNCZRX6Yi5L3Bwkcutg52Bvf+tg",
+	"Z50Yntnubi26/hcd4VbXhvxetDfz7x5AHLnyBCw7AwirijtZ/KoNPnO4S5gRveETo0ZwwdPjEnurQPgW",
+	"52ib/UEokea9ESDHoItZFib7j4mwWwQozCO2BTe5wbamPJ3ZrjfA3GNgYGR0FN3ThRph/3YesoAmBi0K",
+	"MGiXWjaaVo7mUWwog84opDc7RiERCmvZTAxq6Y2wyFHt9CohdcMmnEIpYErm+kCHey6FGwS+W27MxkdJ",
+	"iN1lCmuc1HOVP1j4TgrBsOZN5+ECIcGgDK969bp4Ur83m1/z39iHlfAGEI4MC0OuxOZLyAZglb8M2d1L",
+	"NZsvMb4ZjSbOzSlzcC+07HBvf39/a7iWI6qFCtKoOb+4hufXM4uUJXMuQKN9m9CAXbKEy9DbJcHl4pUu",
+	"nv4WH2lkxoFo2xsuuJr5oq+5vlU0SWAG+tSkl5iwv4NKDNH2F+u0J++8DHNv46X/GesQ1vieq7CBFX/c",
+	"qkQ0DAA9Hs1TC2ab9GUQQUwiMxeglvC0T64hfGvEILZ7AWWLa6HJBZkDymHhdarm2q5whFl1Aj2IZgZ4",
+	"E4JIBrfNk0/HUnprrRCaYMJN1gcAihZeSMu8S35ILeExOOnHEHhkUEL5YjgAktJ4vBOubmuHiuVaPKQS",
+	"ImyVDqFzrdnOrilSKdEmznUFXWZtwZrpqu7USA4Wz9Hou5jN812O6lvpqTro7+30B/2t5zi/zLvrtbBB",
+	"egnsIY4ock2oNgBwYlZGnm+aR22CQG/bhmpal8Mk/rw32wOPLmvJ8EaXsIeAxSnRqpn7RClVzmo1ddD7",
+	"/661WR1MWpaIcpLWxFDuab6YuqQkzVUjLtbSx4197n9p5U195y5bZeO5Xz78JJcf5ptXwxI3qrusZFA0",
+	"QBF5NTzY2qg7jPOpokVM3uwQ8sfu6aJps5cWCRy2903bfgK+TTYq16O66zvMSjOROTY/8nbSR6XwLBx1",
+	"bSdH/S9spqb/FSfyV8jkNV2XAGfihCe+dqiN/GXopXrDI9wvO966107tcy1TZfL5e3CWoZEpuDaV1qpp",
+	"RGyBpmHKIU8gFXnRJ2eT/CGwiyiJaTqrmKmggTa3PC9xbqZTQwvnJB5Py522J70ByhOd1/EE2drhH2cX",
+	"OVSfF3V9g3relYW6qlnaa+5/9OMF+rOoyqux31tbuihl9AfkWMnoEQBY+vX2ULBLp+tReyw6owP3h3kO",
+	"ksSzheIBjbB4BRUIUDygA2cB8WjEf+Gi7JaSUlxDuD9cl0hbnrN/L5L0HF92QSdeDV5VHby769wZl4kc",
+	"s9b18MGMBbe58pewGKjLtKta7mntZfTsgQWaoc/SNH6LvD0NYr00w9mnSRyMtEkpBDIlRabSOobRdpH3",
+	"wtovHjDlh/VJiT9IeXss53MqIAFQa55Zwm5mCVMzGYVlv4u3CS0VC9wOVLpIIu+towoU2ZJn5NXezvqg",
+	"kl732vyIq8tjvVXgZsYNXLvUm5tL/Zjx7XIanbCILnwepsGKKfvj2bXOquGg7fIhx04p/xkMW5+BSdmz",
+	"zc6GoN2Cyp5hP9aI3zGhDeBYXwXV/rwM1a7nf/mlbebuqzKqqX6O4FZ7O2hxxxpxi/2wFECvzvHb5Zeo",
+	"4rvba7BgPmcyS73H3W7zvCpnIscRm7eO2/vKPo70SQM/L4oofNZsyWYUMv06kZnwpiiGLKU8KmP9INY7",
+	"2KMYg6/BH4HS0BpXDE3zuB48ZvRmfYTGAYvbUsFKi1nQzz2a/aIXm9fIhSqEOpgQ8zOgJKE7HYPB3ykS",
+	"STTsc6Pl7KTvb8hkPVT5DHcGO34KSqNKO/tzmZI3dbuOf3AfhwTUw3FExe36vsYLAD7Dj+bT7CLNfPGT",
+	"IOroWldtLRwnWgia8j48SyeEJ5O88o895DYQB8fPCJ7Om9inTKR+qyY1SbtuvA+juU1p7mhpZodkxMHo",
+	"0pqk/l8jV+FPxm8GNpltLqj/Iyc4aIwL9mkf5++Yvv2RLYamcwauG+iti48vPT2qpKwMt3yYWPP8utsE",
+	"mcHezk6nFPMc/Ocvg97+l39u/+4NcOort+IyJiyiKb/LI9FgsxJoVVCZ4e5waw1EWDWNS395Bd016Xuy",
+	"hFBk0mAghxWJ1wTPa9SvJdsalS5NvOqpbGkYrLmBULp1SwGzpzZAfbLnp0ymdIPYT4Q9p2H/bSH9AGqv",
+	"75UFNPUEcPCGeQuq7U/WDDTeeNUnp3mfU+NsXRHTbJYMj2frj/HrHzBaDjtczsQYlhqGNvlat/PQm8qe",
+	"/mtP3fK4J2Pc5h7cLG3QoHftoSfnHAAzFmbff+9u3Nj01cA30QY7AxBnZYm2NWi/waUeqcXu7W2/2tlo",
+	"WpYYysO1n1csw8cvzgX38mS58OkMqs3NUyZYge1yTLeCPrmUYV4RD28kxQv6KXbHg6L+Vav7pujcvBNB",
+	"bXX1LlQX46ykN3S7OJXAyEANUpcsQf3Wczcvz6y2pLQ6bloc9snrLNF/Mpmg6T10ejeQDJofJEzzGYSN",
+	"tgM88j6taRtxXe0UAWDA5Mz0aHS4lmD3eSE/gCIDz+qaNiTDAZhNkMoTy7CajtWeiB/HBywIoYcPXNuf",
+	"nLy/+hy4hluM43h3+C1/7XwJOWU+hbwLx6P3q5wt8YjFLGeU5x0VTXsL14iw33S3wN1+hxV1HXGWM07f",
+	"fXI4xpc6EYzxi80FsduP3/zF348/E/hciK25WGqg341eqYqMMHM5uCLGl/pveZ6XZv1bKP9bKP9bKP+v",
+	"F8r/lqyPlKx+YfZRPUKS6WXfG+cuFyRTrE8+KmbpmY4lxH7haYOUo6lbXz0W9snNjJviAei0oYCkcH6+",
+	"LsLwzXVWNBrJvwNYc9g08VhvQlX5MJ8zA/mUAdPxZnGUoa+mhUM4pkrdyyRsVgufKZbYoG0J/X1vnTMn",
+	"f7NbfNK/FMHuWbh5u6//5T2dqkHOFv2ZEMTiDcbmniQuABsmw6K4onCur/D4V9P18FbeJxKdO238/SXv",
+	"q7Zv8ghO/XBchOyhLpNTYa6XO6LRNCOuUlMwB9VAq3lhZNIAfAxpqSV3KblH5V92y6SMgZFkpTpNNyqR",
+	"+jAeb5LM9NWFpWieBl1MbDGaCU440FcJC2QSQlr1G00Ih+5j9zyKTNCeBpBDCTExO9lqnuQSnzKdVvT+",
+	"m7BBThd2CfWEe8UUuKg3y61YPgj4yUFFK1aPRkmzRgKlO7V5WobL3zdKTa7I3eFeI0wRx8Rxky7WvfmE",
+	"7sd15WiN7JbdRi/6LRWUZA1e9xomg6bQLZtMuKz9Fi8PnvuESupry0mXVNFWc65RIXc36Nz+vO6YVRd4",
+	"k5IXt3AVE3J8FdiYOWyziTPFVB6tgsBaXpi1lLq1kV9ht2QFbO1WKpF2WzgDQP0r6kqHBzvbA7eo1FEl",
+	"607Uf5Q1B1Guyitim1j56EjV/A8XwrLwbudcyzevkL2SUY0SFLNkzpWC5CpInbHRqyNyx9k9IN3TEHog",
+	"huyORfqACI2UNF4wNFCwKkzlhgU5EkTeC/vonApNfvroE9UlpvuLlsSQnorFv9DtRbmqA04AJK35cqfb",
+	"gWHL3V7cn71Ltw1z2hH4BxorQkkQUT63tGobSJFUQppRxMBun2M9K8Uk3Tl+zvaLxJRc63LR7xAaxxFn",
+	"PvAl/bFyogOUVatKU6pK1yhfU6rEnPm6bkJVmHdPPZnxfLotZErLKOCJzSn6DJBGnWUAHdc/C/gph97Q",
+	"+wQuWwNgbAAgWASIZWW/RCeOaKo/3UsZXdN/a23sHk/IztRss+86I3hRHf6eFaxN6x5dKCQbFN8ZLPV8",
+	"0mIxZklPD1v0I1ySMN75lsp6W9yTKxx9zuxVjhM2YQkTAVN5KQlKBwskW96LkKsky9sLrqnOs09iM2tI",
+	"F3jPJyzl83oYkSMy4yLN55KDN9tqe0C6M+1EEYZfhISmCHJXZD1hXaVTu4HAa2cI8w5q+NjkWaDcMzWz",
+	"UJWFMI1OOEEPpkXYHTqx6uEMbDXt+rxRur4k+y0t8tDdXrprG73bZ8G3rM83QWzfzQdxHdRF3mn55Fa5",
+	"oAEGwBxlaAvyzyYOXrkq9Qfo4gGXnNOlwcCfjU4zpwzyH5lMKVEsVSU+XrwZ6aHCUhJlY7921iY/prih",
+	"V1mVF7zyFJQjerytc6pwVGiGWq4cs3DzKsczQkwHF+EbcdyxlWpjW7NJK1Wv+7Sy4rZ8SbPwwJwbMqAC",
+	"07Ka3pWfd8EFMIMYymnGLCpwKVASfQ+6qxbxBpVRvQAwfBnLSE4XBEFMLZIHgqPktR35WMBHctE2sm+/",
+	"Y4tRnxxNJlzwdJEn60I6vYHW18qa+YYhaXcymGYnFveYmjoxmOdWJ9EaWsrbjK85YfUTmtkLWfqjXm9x",
+	"KU3loR0GqgN4aooCrmOtWhoAD9OkRU7KWwrTEAuS3ksziiIhn0xYQsaLHHNjNKcP17fs3pO2dlvpZmiX",
+	"3Ol23B3odDs4Ha/6DOdfST+N42W8lTUamZnlCmh+lZrVFf1LcVomlaxPTmz69nAVw/FnbRe0taKk1NA6",
+	"ILE4vQrgipRJWxWAY7+BCpaQhAa3ffJJkyP2OzfoL7YLjqWosnqm3269mU01RViPs2/l2hHPo6WpBTSY",
+	"tZ1bReECCrQ0VD4FrxpWbo3Z3ibnAMtgukfYbPdycb/m74ocXZ6RW7bIQ6MJA+4YIoqPvu1aR9mkveVz",
+	"NVhu2wi3mfmzAugdBllXPFc+sY1A3f+QhblrWr+OZy8HrBD6s6Gvl7+zcafejba8fq+LlrYtw1nta1Fv",
+	"8bZ5qzU8HPQyG0cAD3RoMAAW5I4lBucFm2dDTJpHEVFSCkCfNB3SzLKKN/Vv9rU+uWKp3pniZ9A0KqN3",
+	"SSZSHhV1zMbhAuGxFEZkmCrFHmKelEHb88l38j2GxofwXY9sX+LVYcduzNprnx/h81+Vglo2D9TY9I0n",
+	"J7jn4vZt+1XU4sTkTZvMDpSRQxYsBWX5frawWKBIU08qjkAOM6UuWRJ4EfdzBDQL3ORMNpAxXzknN/TC",
+	"f1sDNFmgY0MMgcxo06Etw7C3DWSdvWI0XLjNKk6g9w325Fy7kwBnf1QTd55LMNhQJTXFT+UtmlFVC2e1",
+	"9tsuCoFHl8Q9mtMFmoNjxkTe+6yRRxMGsKBDa2bTpOdMPt/S2MXBF/yrSnNrOZrZz41UmOfsLvNIoAhn",
+	"gFXLfn42bjnw8+k6UNn4VD5nM04ZCWTQyOlsEj6WrtRHwMiDOO4djVS1D4uW6siZ9ZdZqJlzYy+TgV67",
+	"ysRGU27sJ0c8xw3q8+icpQVcLhqhGBQ1EZQcPNlJEAdlS07I2eWxNdQU8zSH9SWv6WVXMGC/GNTXr70v",
+	"f/r+l/7LL78c9f5ugGCLf+pfX/z5P1ZGaKpZcu6H/vvz54fBoPf588Nw8vnzw/7ky5/+o/FdhQ/4dh7d",
+	"iCU3TMhCSCEL/3rPxtW60f2l1RugcwTBxf/42n+JULjmtxf/+f1fax+tPFmDnHsDRvb/Gj2rHqsGKfCY",
+	"h2WYkRwEcPBya6fJF/5hqyobZJWuEIE4THle62QansWzG+XNV2gqWxojGuEC3rHFRmtAE0mdiZXAEpEJ",
+	"oFnWo00zLogFHiWvc9jpbvG7TchDa40b9Ik7eVuBwtnf399bA9jti3Dt1WQnznnKwhu5bq/BLJvztHUj",
+	"uyX3W5GFgakHrnvQ/uXpcLfbkcWzqyyGlT2bwoLjb+SUefSVwwG8s3IwG1s1B2aiiKQwGsxYiP5vlbLY",
+	"piiYPnQ55LkJBQdybrHfMMFBBrdFoxGzMNOlmpsU2JTFniI0yG/duOHe4zv1eWAQQbkLaBSxkER8fMeT",
+	"tDn+cLUTXnn8WaZuewCImjAVSxFW7LKVQ6PDu82CS33jlnugOziH2G0MH286oypecHGUXjKVt0y0brwS",
+	"MKW+pvbV5aYVKDG+ctFMVqB3zpEW/tRXpTIW4me/WjAXT6bRIi4PbBRjLszpKnATEmo+yx6wepN8f/Xm",
+	"mLzaO9jukq3+Vn9YQYHNEnHIWTo5BC1cHUqapbNDGAMyTQ9L2+JDtglk7ZwxOyq3ZMyGWPE4keUaJZNr",
+	"dUgDP4GVt8h6Wl4zmnhz+zwU466jGKx0sj5q+giytbVdg4VHcmLK0LB/ns3M0vwuUyzpk95Qb0kmjABf",
+	"ZlszmoSrG2n1vFFNK9ztTgXYXjqIs05XXzWtME4U/w18KDK4NXmY+p/6X2r6j4xBIpfgAfyPnHAI+gi9",
+	"Fq3dKqhfSOOES/iHubqKT+O8iatKaXDrjR0rOfHxCrtTmGZBuYLAOPZPgTQTmoS4t6v70vWGTZEhYSJd",
+	"3Gfv+Vvn6aaw91LYNAcDVopWPBfT3ODvkyuGIMAkB61CjFJyb8CvZQIeAOjjQxNo2Rf68iSlqmsfbz8G",
+	"nlN4DhMVoPrD9samUxOGXobIDmRdBYz+BbJWE+weiEcloRGZTL5TJE54gIUyfXI0VlrqYRswCw8myg24",
+	"Q5mNI+ZrzR7E2bFM6lPa8n3U9K7IPItSHkccmw34+lTWf0rrHC2iSXXZA3D0h4QKcnbSJRR6nmAWCgbW",
+	"v1MYbc93ZqJ5BCYM5xkmpTC8J5Llq/yFVBTjp5VJ7hWupID6EdkwI/stf+1sdIMtq2/q43bswcX5gehL",
+	"DfdWtAWtrea4ZiJt81q8AlzQ/IAyrJLBX1FkyDmbYt4Un+izZjSJOEssKuE9VQYVFTpfNKTAolykdooX",
+	"y92xitLpZl9JZU0LAVEU4hnWAUj7Uab4HWuuTOYlGW1oqcKr4S7CVLuWx5WObokxeEjYM5MagvMQU61k",
+	"2MDUDLIkYSKoq1c1vxZGjkoVoQo4yPUF2dka7kONZvkin3688tZGtjJrUdZtHkv9qBB5t50HmCVK2mQ9",
+	"YasfINNGkIuzk2OTPf8sGTchV3QcMTcTwBF5bG4qXJ/Kp4grKXsNZ2kaq8OXLyM55aJv/t4PkOCXg78q",
+	"fa8ffMyi5zSO67QEKGCoGN046+8U/mjKOGx5CsnASwGJ4QwgW3Ah9RNxNrjWx9qmSkNlSIDr/S36jMwR",
+	"5ElMZjMcUljnO9VUvpnXcb4EkRqyu/9bPvJS/GCnlFO3/QQU1arGY+Nz8ITY8UfL1bT1Q4xlaK53CfIT",
+	"ypBNXQJsmwtnXax0a+fV1quD/b3hYDCs7t1uu3zEMl3UnfuzexaBhT6bX1GPvpFX0eWTVQZuf8NDxVgl",
+	"QYu7q1mCwK43LvNwK708zXja5JUtrfFnrU1fgxHV3lFpUnrz/FdK7mjCDVSyZYoVdFqDGAqArRYzFKTZ",
+	"6JYtRqDrGwTbVfCh9Toz4FlP+LRJi+Q/DtZWr6oRsm0j3Npa8wnS4fK+0hM+BVsGdrlfvfGVEEOv/7WI",
+	"SvqjtraIuhTQ8NLGmWu7kLwR0IKEkmFwnj1wlRaFTCbp34iSriErQ0tc5Xhr/itQ4LauogvvPnjowntN",
+	"mrWv+X9t1puxjKs5b0+f4WZb2nv7zKFtCbXfxaR8CVRr5+QkuHlS1HJ2uGrKSBKGda5JbDu6oxzbPnU7",
+	"Z+IjdLJqkdvWJKNrOXNrtV6G099IM5tEmm+I9WzgWMZQ2kZCmtI8JxF2zO3fWxBXvk8Y0yp+gM7hXIQs",
+	"ZiJkIi0P5ucKz5lM5tCP0/sVQf9W96XYgLZqXLFmCvWH2wh33gsL/5oqtrfjtTUsZnpDJPSjRjjoDZDO",
+	"zZfrV/vsymbRNfZ51E0c/0Ojip3yOmA3L83+F/r+SxO5WAIuc+T+y/6f/W0eLENavuMe+ZuNL1edvmlW",
+	"69z1VCIJdKG6n9Fc2bqfacXXYs4fEcCVENOiZ5mLnUpMmwRH7SsUnhwLa24a6Eb8lqGplGshJvAX0bQC",
+	"AtjJ4kjSUPl2r8Zn17g9nksN5tWuc4T1pHHFVCpbY5dZV/Ymma/Ou/XT2sh6uHFTr6vJ5PrQaMiM+eBI",
+	"AmjsjcK/JFLsQG4akZFStk97ABo3ZD7OaRT5PGTPvlMbGZO1ufhHKYkY1LbkjtAUkvPLRZ3rpVJ1KbWC",
+	"BVXtLOHp4lpTNU5wjGHl/F9v7Mb9+Ommg53e58Aw8Ll81FmaxhZF4HgzkEC98pv312RGRahm9Nbp+5/3",
+	"nRn1epA60ou4SpkY5b4Rci7JjNGQQRdYxUTaJxcxE0eXZ2S7P7C2OaQTIOoDBxM8X9A8SzMa9VLQv0qL",
+	"+h2A9iaeWEGB0wyVrIrFNNGLWYI8+oQL4VBi2c0xdXLEHChsBqfjxfEZQWimbv6ri3fK57FMUmWe6X8W",
+	"n8VpkkjTFPjqzTE52Nndt+iFObaB6Xk0CmTIRoCJIIWFHHQ6CjE9VDfvOqOVEwX4eR/FrZD3At+wDYix",
+	"NUf/sxidhWwey5SJYNF7xxYjMqe38CZRdAICAhvCEUouL65vDotCd21HlkvfxzJckCm/Y053IZvqAesd",
+	"PfTM8np6OWoE4VVlDOWQWWRvYeKwXArT2SnNEtEno4deIOdzKSrDdK1XLpEy7foHRTdvPu5nURkYl6n3",
+	"eoSNqLlQUEeECzeteIUkS1tmUb/zsb9TxKE2wkTogARA5pTT5/mzMKATgHOutXR9aqEM1Esa8/48LGaD",
+	"YI0KpHUQZRi3BpMs4gFi9tyxBPGfEMkpTliAgD2A4pRvKuIN8ijCWuG5vGP6JnwWI/sOC0fYv3n00Cv+",
+	"1qO2tcxDT2VCQac//d+4kQZVAy6zIqOT4vsjzOo52N/ZfYEDXOPrJttn92DnRf+zyBs7HXZ+yNRtp9sx",
+	"C+ocdob9QX+A/g8maMw7h53t/qC/jX2CZsADX/bvWRT1gOJfzvQIh//sTH0+ifc5jayCOQKh5zyQX3/b",
+	"oBuYWdglShbS05J8od8k7I7RyCIuwQgKXS998kYmSJtSsL8Ao7M5R1YYaGaXH50Wip23DOMpFzEigkDT",
+	"a8yo0ivdGgwqvaXAc4kn8fJX0zMcFaK1dpn7HWCoviSNEjStE/5SfQRdNZqr/1P53F/abnGuhOsc/vJF",
+	"q7bzOU0W5uBgm93PAO1HcjrFBBVNRnSqIIkqQ12uwnn0qPorJYL59f5W9e32eKlmw8N6xxbXLH3OYzJf",
+	"qDkgqN5l6dMfxltmEGeyccQDRCDAxAOW8MnC1hjDHd/fHe6/aHEyM0ajdPbbk57FD2bMZzwJ/ETdSdhM",
+	"Ma11RJCR8NRHclx0c009H3QOwCKprTqEOUsTHqiVh2BzpnIWagde3v8PZri1+5+yh/QliL1KlDBTt18j",
+	"RkH2DUFgFMdSNQ28J2BW9IiNX6L+XMfVepYZ36rFlwk0T2eZgh6BxJgz7U4BUly3Xhpg7d9Y7XFcMTTQ",
+	"lXXw2Feo1UTA14MtHgzzzA10tNyzRKsCgmj5ixd3b3/noEt2+sP+8IUrEdEbqBhmGzEyTuS9YgkZ0+D2",
+	"szDqKwBzW7A2k+hrZtFI9sERl4noKN8GLflNJZ7eLG8CoU0D+Hj1vuxaWBVw1mTX+UfGkoV18R46sdbc",
+	"SEMvcUGAK+LUrzyWqzeTJuLafjw70WcEZ1AOOJeXgDqSb7Y4zlfjhm8w4SaxZ289AJpxmuAKRElDIH7a",
+	"AESyeaZSVD6nWoXSRJeryN6lmtPSS3YP62XG8QRfat1ZD1+zIYm5Gl+zhDfek8EGpwiKNv1HZgOyOSs2",
+	"m2JV5cIiMHlRvlnbIMKz0tzlu+NTvKjBTFsneRL+/t723ouuZmkzGZLrrd29unnqt7/mb6+csBvtdItU",
+	"/7nj7e3pn3I1Ud/s7ZhFUkw1MfbJe0bvIBFbZpifWnC8GkTTurx+78FAEUHNQZQgAvOFfKlIve3Bls9V",
+	"awnVsvDiNhjDSr/0XqJyUpM1bZmen/33V0vNp9ZIrgGBM2cBqazkyDXSCZ1GziWZmBe/xN5M7xwXK1Po",
+	"+L7Q0oNs9QeW0wYJA5AtGikyTTRRlYTejhF57mMAVskQRRd6PMtknvcC/uHm5pKMqeLBZ6GnqF8yNvhn",
+	"8VlcMhlHrCh2gRRrI/dQKjs7U5TCAByhTTqcSYfQK3jF1j4NQ0VGQKR/NcR8fvThdARzeI0nUWxKmUyA",
+	"E+BWwIqAPZQ1gRd9Msq1kZGHz5dot1tt9KD3ks3VZ2HZXw2TBPn/WdxIkjDB7iGxBfpGQJ4O7loXvq7v",
+	"uWlqPTJZW1g4Myr4LHgQ3aIa01EHMNYtUNE9i+4YmcksUYROUtRyTHbgZ7GZwnKm13RjynhMt43XMlys",
+	"sDkeevf39z3AOc6SiAm9SaGjCmP9V8wN6FRx2Y6ExYLrOPX9hTZw2KE7w3CPvZr0tsf7W72d4GC394oN",
+	"aG9/chBuBbvj4d72DmQswys2p6Oz98PN0U+7738+v3jzafv1T1t/+3Hn7acf90733v989Xrrvz78/fJi",
+	"+91Puzcf/376488/7Zxcb/1w1Ol2gI5MCZQd07lLwDgM0SwtxEOWS1ekbpVGNcKOMZ3rOHqILl6zv//0",
+	"09/Gf7ve+/RwPT47Mr9/NaBVSeewE77+dZL+yP6+c/zzZW/++mDr3dZ+Nht//PHjMB4mX+8/DadvPr25",
+	"OP31v26riyvN9qvpK2IzHVdqmyXVpJWqo3cPucLS5tVzFXfLSivwV9bBI1hZh0V2lnd18lK6irwsXcDO",
+	"YYctfpyN3wb8gv/45uNvZ8NzfqbO5mn89+OzvbNfT/nkpz5b/Phb+OmMX/CzxfnJdHFxcrt9/uvp/YcT",
+	"+DnYisR4/mYQ/tePUfUDq2fv1AVyU7OIlqGjkFSqkXIiWgbgWO6qVL4lTd6o7WHkIfc6tmj5q7k5/Ubx",
+	"0Qqtr9YE7XOOIujLiXO0zR1fap9LX64d7+EEK/OE63Qca7yqzMRBlosM2iQWewLw7tVcaf9UjkpZZCvX",
+	"9NGK6eZmzZJl4pkuCJel6tzNq2fX0nNeTVunPa/Ti5f4hW+XLTczUMglDQDVeYgdJndLl8EEXld/dJON",
+	"ytnJ2k1azmQsx3otytJzuSRvCq7noV9nJ8EptoNfXq33gxoN4Ut8Zdj2lSe1ME6tNu1q6WDyETWTSdqL",
+	"+B0wTVNJvd7aADyJr+whYCxEsEk3Qqg/SYNZ3jkNrryyPT6BJiHXwdSnmlafhEWK9WEhLyF182l921c4",
+	"5L+CaxtW94e5tgMq8OoXPWMxJKmP6FKqdJpAfVwbj+vd8CUN51y8pFmIhfRP4f4+0kO+5yo9glGX3Je+",
+	"LSoeeWlBcNY+aJLgll0nAMDARJpwpnK2aXCkaxwdeTsZV2Val5Tz5RmpEPYOsgw9hHiKa+vqm6hvJnaS",
+	"eAJffx52BILQBiEo1lFk47kuX9HH3Ii6QjZJ6HTORJp7c/x+jMtExlIxZVsOALgc5p7wlEhBJJR1CCeJ",
+	"IsL08CQTpifxeblbwQR3CAYJ5JzZrhs3bghbzeS9SaWwnTgwm0Lfrbm8Y2SSMKb65KOI9F0chcniKhMj",
+	"SBZOMtZ1zX6IF4SJzWVQmE6kutpyH8Hf9RRHEDfvk9M7HkDYGWYDDjFMP1ffkaLLjGmti7GEFlfxJN/5",
+	"1tfQyf8AFN8vTY36dnR+UqYNkyLeSHUYPtckVvD+WCoa9QsCQMAIlWNBYDYggETT4vknuJknmnAM5Y8X",
+	"mihNXgxPTP8P6d6OZve0k2Ha1FesTcJM3K969vlfCockdrCMeACNRQvq+DrnCjpgdCrX/lfJRQ9j4/VX",
+	"viVBI338KLmwnqZ/SarOJ/g/Q8/F/tRQsnEMniGwNMCMaB4oLMjI4+kVF57DHgE7jViKDRChuYYmj2ch",
+	"0ya0aeLXL1OaTFmq1iRQFR1BTJcdhbBZARRXW4vMjYKrIKFxLsjSWSKzqZsqqjDFED9vO+7MpG1XbFRg",
+	"yIKjIvwsRl+/mil/jWk6+/p1ZF+CnHc5IaMpS7VgMckHIxRxWJZikrrMxyCrzmkTpCzuETYHO57RRK/M",
+	"Zu85q9Ii6zNkNkM2H3bcwfYrUPmGaZemJ8d4QTIRskQB3ss60eVxKOu9d1Z0Y45qI6Urt3h/cXGfYVPp",
+	"V0i30ItHp+pesMNejYeD3tbkIOzt0L3t3niX7feG4SA4mLyi++O9rU53+WUY92tCg9vOYScZ+h4x2qb+",
+	"a9TzPhFLGXUOO1MmWEIj3xOm9CvHL69SRufQoXOgv5dNVpQnwQC4ubkVv3SqLpvDV4NXg84XzTgLXtQM",
+	"7Ng9Rg+SxRKjuhD5BUGQJm3r5lfxSdVd2KbvEPWv6AAIQS7b+jPkKpCYATtx7sRGCjGK6Ccyt+w1edYE",
+	"Sf2BOmvkHNVbhfjX44UpLX6i4yl3H+NJoaJDHXMU2Rjxxgfx8p/6f87C3/EoIuYrC2iteOthzjE80lJF",
+	"mXwAieUxL3dWdMECkYEpzpCHn5bqF2xKvAG7ffzZXMG3CHXEInRiw6ZtTfXPGu0yTgAFCIpWvmJ7i86X",
+	"37tPcl3eoph87stSp3nZfqJOlsPpDa1tgmkeewnPPCJpoZTNZ1Ww1of05fcGuWimeObspBwDaChVwTlj",
+	"ajCNtMTbuTLbpoGnJoZLtUw9WDBi6xTy2n+iUqoVGPRuhogrIXKFKTENJa26Az6S4kfwmGDHSXKZd2c0",
+	"vSmtwMnT6+lkgpUqbc17LPF6Ai7z9BaQnpSpQPuD4wD/yrfv2KTD2Euitb3uElFB+CeQSSgF4emz2Eh+",
+	"DrtCNr50hckqQXnjJsAgVGLeLeM7bWw+pNa26ZMbScaJLfCBOzGmwa2tLCMUjERjQoIKoMXaCKc0an1d",
+	"rkD8nZcrAD1q004NUrIrTm3LC3uPn1S06qFMKZdbgwhW3MaM+yl1zdX797R32flWnQYKqWvOlLpERmHh",
+	"GCdH5VLOQlPKcdQirWpSMpcinZmMKJ4W7dqe0NQoURFWqCHWKgb35WOO+H+nbF7FdcBfvordXJZ7H+Ox",
+	"guy+t5BRgMrbJx/kHXMf1ZJ3wgX03oMrHFARsMiWcDuuVRgOBDe3ThL4bLmdt0lWQY4wpVx0SYbhAp4C",
+	"yihydG0iARpJa/Z1DPMDR3CnrWkgJImkmELyMCAc6FGehrJxWlgmD07q/3k29ZalNdv0dKwJP1DDjGAj",
+	"nmJzr2fynuj/f0IT3xYTrv6/pcVn6UqVYw6XnJIJu8e7m3cFtk06hbZ+DMgXpBvL0Bah2855MEaubiCy",
+	"GqY6SJFykSGif5JBvTEGXfQo0B9DEVDaFCRJoEaD2ENcmxQyVjkjkYLZ7wNTmnB8WbiBHFQFEU1Cz6sL",
+	"zEghixqNIxn8P+x9bXPbtrbuX8F4zkz2voe2ZcdxE3c6d9w0yfZJ2/jETnNvqx4LIiEJ1xSgIUir2pn+",
+	"9ztYawEkJVGmJNJS9u4n2zIF4mUBWK/Pcy+iHjN8BmXcR+wj1rFjhS7mbaTaQY/gTbdZJNEFLg9aigPa",
+	"9q+zJ88aeppt/BqVedqzdu3Ae2JX/GmCd6t1+4FQoWjKH/lOpG+hvRZXDV+wZNU+253Ug/FglH2SpcYZ",
+	"3bBdrKaH28ceq2OuZkTbjxvMNHZqT13BYZYyPRgg0qa7j6GH0V9Hd+HoBhwBOBn7M7szRDxAyMZ81mJt",
+	"gAkeVzXNx/paTEZU6lK12mPtEDtgubUKRfkx+wKpmABnDEbPqHWPKy9UtFDlAe4f7/cs+Xc8QNCI5yYH",
+	"0k4D4EqPGr4yHwaDXsBmOmMQ3cmzv6AdwoaZ6OmSKhMPvzDlMvWhCz+qC6Rz4J5CGPNVHGQL8TNGfMyH",
+	"Gzig3rqN1tKtAO3v4FZYfb5YEQUtGndxIxdEljo5t2cF2KXudnjmVitYvDnazfNYfWs8VjVf8gRRymKa",
+	"16bnxjf4hnDHIe8WskhRHk2olRKUI+XQglwpesGYXlt235Xi5VsW60O/7+AEODndk4J9N8/eWHhmaH7r",
+	"Vu3/W3ketIzCQ0JaaTwV9sPVD6+vqO3WE2LbzEvNB1LljKNhzvngmnShrUDiqRsFDppJR4P1xVSnfGL2",
+	"NSkt7+FustIKM1QFsbSsCPxJAzS3SWbm2U0w7wS88VR3LNHEL3FuNHcT87G4SzlmNxav5blqDVc4dpcp",
+	"KAIgxOc62W/Fo+74C/7SbP4DbAxMgthmY6ydCkErlrv4m8x1qKznr5nh0GZaA0z4O5GWZvsJboH93cou",
+	"02EJDMZGl8ZqjecxSaY9drAqFWGDFccQe2NbrM1LZzfZAF+DpL72IBnL6Zx2lQEABmaVJnwDNTMYZEMi",
+	"VR1BCljgqREhBy2nF7bG60DGYn3ns1ejr9Hk3UlB2aQcaczZQCkHUUTlGGFFpZm3W+rbKSv685VWt11D",
+	"ivi1jqqMCLvQLVoQbu4KlW3FFFO/thsllU60jhvN7r2GBttcDq3j6pXQcXvZvRMa2oazfPzF/mg+cdcO",
+	"unaM3XbBapzYg0Y0TuwF49i2LzpReq0AUYVPr4a3xr72mfEcUbm/BugTZss9MhM3aTVA3M7nCKEQH+33",
+	"v/12SL/9L/fR3//3f6wRT/hkBOtlPi2yBwk1UeTzlDVtfx0fsUsW66lIiP11PJYpA0GgUAF59C981K5v",
+	"jQBwyospkYjfCzExeRjP3nBDkeJCialVP42PAphCsjq6kGM9zUOya1+K11l6nc9403qbbXoHjncYUVX5",
+	"pV215krTtKPWpm3WkJY1d0wZOVRSDQ/vxazRO+EG231vm21xPfLXrMq9s4NrsRg9B1y2s0lwy9t6+hB1",
+	"NDaaJTqFZDx4Dc9SPeapDHkczxBPPo4AWhr3OkI+I5c6oD4TohoU00GyhS93lNhfEcHZ7XIJ105ahd7l",
+	"69CMd7ElF1+hm9Wi4upOAU4bsu/keCwiyVMR4z/ttBk3wRCpRfcbRZPsdMaaR/abaaPFqvbQtmvthc2s",
+	"JW21nG/FE+H4y71soe6oJC31lBg76oIOQ2QPS6UZnGvErdGkrhMLfi8iRvND4H7t6jn3YrYkKPXuv59/",
+	"fv+Pn1/cvv7mhx9/Ov34f74/+/XDL//37fmb5YrPfX384ZOlkKkl+XBIGw1eFrcevOMrjjzhICqvIRxi",
+	"WzbjeugnQZNgBziyfQ0qYe92E1CimanCOPAukZ359TwGAsHVUl2mEulUJ/ftR4zqXEck2sdfnJOo+eto",
+	"UwleO/rjwnOt2OKKifEkdTHAvS5w9RPe8mG8v1vPBX82XKz1Azy3zsW6IsBzSV6D3PJ3RHqZ4UNK2sPM",
+	"cYRQNKyfpXmGH9aJIqWS1ZC02sCXjmGYRrZkW7fJbiJFe3+bOGcFduWZYZAQsKvg0OK9ccwnsnE/x+X1",
+	"Vds+DnzFY/6NxnTJwgI63P48ZIbxBwRaNk9+bC1VWj8ZIrJFqFHfedCwmZ4qkUCVCpFPwAeA3o9mugGw",
+	"oCJmKWZ6WoOzgO/vMpplCGCtOlNpV/Xok0v8AIkhsVQfP5mj+A8If40oe3MUQOxUomOxAQ4RqnEoJfut",
+	"hr8Xs91o4jg5n2U6ukGM8BUUbb6wCqUcpYFYlNtGIyvSBjR/ai4maG2kf/tz9PjLvZi1oZB7WV7LN+RK",
+	"3P32JQAe56ijEmZ7Dsi0RMGKqd5KT5lWDVbIr72czZyUj7tD3ttlO1ju1yku9ERHEMKMIJ1ePwhkDmqr",
+	"W9f2RQeVsbMltZCBJ3xxrKw8SR0Ta+9nu1V7QQMFky6qVl0wKcAPDzWTGAuKnhkmHqDgx2C5lVDE9v9g",
+	"2xhK4oe1/5Qp8NOurSz/pB/EtY5airFB608fY7OvrSxDwBgnxZv7YpghGD0sgBK+kgiQ/diUzxwCbxPb",
+	"+idElIKKWM24yksin7TM5bGNChVfY1qGpXrulWKOc92OpDcU6bWOrt33egEhDvsKRAQ5g7wiqUw2GMgQ",
+	"aZsI6ywg1jnYH6GGyq1YG4cPSf/1WS3KZypPdRZHgF7MhAIMStfkZklY78ojOWg7RwheUlWdK0JpZDM3",
+	"yhtkn0bpe2aYX2MmFRtkcbxnN4w7ykuCC16EFVCm9wJE8ZN9rBegwp4nQG0sENDe2ooxfOttosd1hgsP",
+	"3+raj16LROroYDmrHjHhzFh/RhsH3S/SIM4k0g4sy6ODf38/K6XRecE7UFrZaRAqG6MowJ9EhgEbBZLK",
+	"DgJEILUShS6H35em/NUZ54/QUN2n32LGX6tRGuwW2tIB1syF5qFcMWe1wSDVARxhUXAvZoGd4OBeqiiY",
+	"6OjOgPfBBOEkuwt1IvwHqFrcDWXff4SKSukj8q/fJSIU8kFEd/1ZKvKPjVApfRRqkwYmTKxiXmyiq047",
+	"p+eHneeHndPbzquLTuei0/k1KHx40nEfQrQvCILn551OcPKy0wle0S/2R+fs5YtvzoMXp2enL1/iQ511",
+	"6wM/oXdwxiYg1phmZEWxsVp1u9FxE2wH9z8UKi0ihVXjft8WvJ9FcCaAtyACPF8/jbkTJmB9EXJH5+fR",
+	"+6mGGYvD35KyUqx3XIYEpsS0ACzVkoJXeAO8kcdPrevBa0VUHOrj+FmNcJp8gUzn4outoPxeNuOASSZf",
+	"rbC0Il7y7Bpumo21QGlzNShLD8EKBPPgXFjklXskMuOQoUgaiePGi30kDK7pinLo4lvt+6YjHQus+fdq",
+	"tuPTQRQybs1uUHNyUAAs4rUDN3UF/p1If8D+3RDX7srciI/AwJaDJPg+SMNGcjhCSrICkE3FhQljWH5d",
+	"Hp4EeQq6VOn52QEQrcmxvT4Pc2JmqVIxhPKNoLKb8WzJ1JU63oPPegHCIfjCdJPKOMaphHMPlZ7xEftg",
+	"bY+pNAJ8io7NeG7NKnmCsR/LBz7gsRF+dH2tY8FVFQOwVCFPFOaMLlt/Ny7wsJB7VLDISjs3iBzh7Cit",
+	"READmR8H4ymsddV4Cr04WCexpWrBELc+SZ2OWewKjJLMd/I8SEivDQrM2xO7rjoz2IrtZQT0Kkr8Ye2T",
+	"XtVA7CyhPb9F9UVhEO4Go1kksZMGrTpSJsBNYeVOuizulDlY2Yp+TrlMb/Dby4WoA3RsuFfOO4WN01my",
+	"b9rU90qnSqWhBs+4PfM0l4tDQSi9vATbCacbrQmtR81bZxmuEtwBI8GTtC94uprw5PHz+h++oXY0k7z9",
+	"J1ZIfhTcVApKbP+5M+0D3k6kahOdUP0auUsa0kdKmFwLuskl8wLkmYUWjhmH8SbV0ErvHP3evFbSgIv5",
+	"Ebexh5nEwBy474aaXL5F3BczlWk4Qkctbbv88EfLLnDOX3DkIjpS0Yk8Eok4Ym+kdwyC8o/AnVDhKzjF",
+	"JzA66SDwIhHKyAHoIFR3ileiYUM6KAwfC6azNNRjUVet+gHaBYdqey7iH8jPtQs/8Qecj2Ub9h9kN4LL",
+	"GDLcVbRVxtVau/cNsO3Du0FLcPIDf1DQQgOoEopdY/t3idcYNloihtKkyONbwdJP6dTuyQIXEhRascsi",
+	"0jX3ONcIkU0VEB4k+4h98pUHJKQo8/4ICUookGM+Y33RVXjgFIPjIPg5n6fty0XZRgJKO9AlIUpTsJJy",
+	"ODLqg+BJLEVSzT2xKb38R5q1FtHGbNP4mqTAA/d0UfSfYb2FSu0uWIFg/8wwSY81Tz/6X1p6yD0SRK3E",
+	"YSqdkDR3E+Zpq4tXoR1rAfx9zO8FYDQaPhB4s8zjnM7ffAbcjWZbTewj3MM31Fg7goet45vqCV1FpB79",
+	"ZjRy2nahTuy5zGgIVgXOS9kdBUWxch0+lEOlk6c7znHsvucFNf0Z1VaCVPZ5c0f5osx9cH4Eqx0Y1xvE",
+	"T7NaDaQcmfX0L6uyZWa1H5R8EeFIhPeO1deuGhHPyVSMHaqwnqqAGQ1YEfZjV5qTiEFmhFnIFYW4rdWW",
+	"TH3XKMg7druemwjgVVIxLuLZ2z7ksnc1IF8aOj+KT6dFlEAchJW/KNGTCd1SeI87MfNeDjdtiI6ML3MT",
+	"Q14bnMV8Evx1pUp344DL2FTZ4hORXKVivJ4zp6U0L1yWdQ6KJl3J9q0fhbEDr8JSKa+rVyC8WBZoAp1s",
+	"XK93GFWefc5oM5u3/XQHHbjxwjTjce6YeKpj7tJNFc5hX2xjZD5OHD4F8Bc60fM06iWpvk9DF/4vzNrt",
+	"c3M9fXdRiGB6VwfwrHEjh6shXQEr2Rnvdj/D4mIaM9gP2qohmStNeJBiCidvJB5EbFcdr7j6cvGaOrUj",
+	"3B9XiuGgdu6lqvTb2v+VLoqV0UEY13v7lT8feXfuCHeQHEuhheyPum//mYNZ//jsQI7BjYhFmLa9fXBG",
+	"qvYPyQFID2XIt1TuGS6+qbCR3CZZs/jzkpoFfjiX8AzxAAhfuD2DWZiAIpKOxJiBY+VBJlpBOtIDT6Q9",
+	"xw37W0+oh17A7I+3iR73/g4tG8TYYn/rEWp07+/oEcMXdBWw1qT2zmNChclsAvXeP+tCQB0xu6y5D19C",
+	"Ddila9tNXWcvV2bS4zpunUn/uOT+ACTtreXc4zh2k3BPc1ihhuGxccSurDIRJTOWZCpwl7fVkHD996I2",
+	"dnFT1N1q61bGLqTn1y+VpX4cf8FfHsnJv1S0AkWXOFg2ZKv0RQ60UHc7VaTyb7qZ1q6tpRG1hHO1hRQ0",
+	"UWJbys3wx1/qT008AbEfARRlApXCSJslh+N2Gs87kfo1bfmifeT42IPy3VwsNhaK9fNwX9MeX1XK+95D",
+	"EpVIY++FmFANHwoOETWpLI57BElsr1VAwUGIFcKgAinC21Y6P/uDSCC/mX3MFECigIUIHP7pBV7zXSKo",
+	"BQ1RKpdyQIlKS/UG9wWkVvH4nHgtcED5w7qrbW56LOHd9nDakyt+N/XIX/8Vn5OOLZ6ibV34dYuYsXSo",
+	"0tB9g5VFdnPfiwny6pycsYjPqHzVyyDrTa2w9thUJ/fG6t9SsV5MYLW9bwm6Ct7niDdMmgg+tqvU41Ek",
+	"HJXt9qYydntXljKVY+lBezbzB2h4pc2c9wKzE/1ltuzl+N9t8XhvcD19+qEh3/ShsYuOHapO9UJf37rO",
+	"5ZZOHZCgcv4+9P8QZXbNhnBiljrDYFJast+FazxhML1gSRdOGdr8q31hcsyHYrUrrO4h0NT2vsIu7Wh7",
+	"44QUOYvHE0QFzt1TiRiIRKxIJfUPVCeSnp79e205WNUn2HIoPS1tOS8L0r2lYu/RtlrTeVbiEjM6dlx+",
+	"XpyKGJJ5astQPghVxJ6A4ClIasjjGAN/LiUcejaHKOGS8jFnJ5l1VZHUfgHUIuIpBxNZT5VDqCQ2Qh7e",
+	"DxOrmfj4pUMFwwJa71KHbgQLRQoY6bX/O+oqiKcamnSGuk1QGBdVVmNz8Ayp9IB6mggIRIBSM5YqS4XJ",
+	"y6fdSHFuqLyU27fZx7MJgHUI1VXum3JQ/h4398aBAMBC9D6KNJkdXkKiOuX/bGhWXMFgQJD3FYkDOof9",
+	"fGqnIM5LVWgWpNuaiBBv7GEXpRr2YK/2Ploh7FGa+pSbfEcTXfkOLYkrkmFFowA4Ce5FrubpUsN8WETw",
+	"sO3dlRyF8EmmTDbB+YGGsCN3meJZOtKJ/Of850WKpoKXqr4LEkd2/AV+1gAF2cKnuOH+qnYpnj6piDt2",
+	"Tu9i7Q0Fnhk9X8hz1jnz+f9Fl+buZDyHGZQ0/bVkelE0pbrLjNgEZHBrx6UTnHZVpZXLvw9eyw0XcANW",
+	"KTwLchyAOpSsjhY01A+Iw2KCMsGsXWQ4CPH6djzWUrHMiCMW6dAc84k8GkeQC2CoYo60GkBBn8+cs3Z4",
+	"HLmqQe6Uh8CRsTwzeQ2+c6aiRkV5ybGd18iOegxMzAVBLAQ3wV+D5P+u9krH0RG7dNnH1BxWDHcV8syK",
+	"iAGLkdVZjB4L/91Yq6Hrs4iNALIjUmDW2SsB4sxTNq3HF7djtZYZdMsTwC7RejyiZzNctRMd3YWTzNW6",
+	"36U65TGBnXzXPeDhWHQPgomOvuseTEW/e/AnOzs6PdkTVluf4+LkuC6ZLaJjrLb5qc3jlCdDscI9eFl8",
+	"Hdkl1A/fP4IbwMBfOhJGMGrWLrcJEz4RJZ5enzZH6blibAQYOvAClHNAjiBHKrbWVVKFcRYJ2n3u/0RK",
+	"csRej3jCQ6g3gDcUep5ni8axnmLuGbRQzNMDKBRg/gHQHxPqRJgd7AJrZtIGuKXl2eim8bvhty8IxAHf",
+	"vbsbi5Tf+Q0i7Sv730SvBs/56eHJWfjy8Ex0+ocvB+fR4Qt+En4jXp1GzzvPD4KF70Krd3wysftjpCdL",
+	"HnGeCNG3W8OL228HJ52j87OjztHpASYO+v0GqZWPluwU5wdaxl3Kk4QvLSn4oJxUIqIEcp0SnVs7uWlJ",
+	"MZjl+Or/cXt77fEfI2ngcppZAcrFdc29XJ/Pubb/7S8W5zYEQk9VFR2nK3PZwl1U9AuVyhE91yLGnDJc",
+	"a0JBqiUSfxE//xsQPxfoFWsL5taZSUuZnev7Cjbld17DR7BjVmd2lVqTwXbXKvNKO2U91kMmlTdkZOLQ",
+	"SYt4pE9BCv2IhGzHC13XIP+LDXreNt9ysVpkfq61pn/xPf978T1vf8/UTYhZSfb8GeI4EM/7zq5gbzE+",
+	"xV1Wix4sC8UCrRtGpdACVC73hVJjBq4qHBxGYEQqwXpmpkL/0FFX3Y6EQgOF8tiktY9VygDpyLUZsN5Y",
+	"R3Ig7Vd1wnrk4HXt5ME6PcDWKD/HOAP8Ww+kZB/x3ZCG9b782dvA/K0yaXdJaU1jbbe8ZKdx+70qb8n5",
+	"rtsM87dInY3O4qrIPpwgGzCibRRtQEsGsby+8jqSax3txi6zs1fJtRvlSaRIXKbYZMSNYL1roSKphr2v",
+	"o75koqNaMrq9zbYQKi7+TjC1PjhXiAGvtuWKAE6rDDjA8HTJ3FADLSTxVZtUT4BWkzuAQ5lQsPRv/Rmj",
+	"mWY3V+9u33z86e9oPN1cvXt/9eOPeWIIhmmGCQ+FA6KVBsizj9gHBxRJckPXbeCgz0uBV7x9Xe09obd6",
+	"WBrDB0ADu2UMe6OT4Ski2LU2HeiBu9w+N1Zk7JxHORN9zX3UFOXd1tFoR9zQ3m2+YiH3wdbdYMnWt28L",
+	"6HDLjVs7ISNtCPtBquI54UrIGUe0PQe8Yg2FBupPtj8EWrntd2MZ76+8FgpFAAe+FMnE+BDUTcKojc8q",
+	"aOxaX35glW77R01nj7HI05TjNlh6sn2YgDOSfRb9Gx3ei7SAw5b1J4lOdahj1htl5v7o4aRHhrNV9inn",
+	"1N3xzwzTWTrJ0iK7UsB4mGhjHFePCQoE9Xmt14ibrgK8PszvlHHMqDCVvgiIUaAyGJduF8bASQL14/YX",
+	"Ym0rdggR6CaJDoUxR+wnhHLkCov5YuI0gQsf50lEF4zHcVfhP8t6Cw4vB210z2BWqUkjqXrQ3DSRKQXI",
+	"8zEiX7+LNrpyN+xDJODllLXr0TK6qggZZIQxPiK04Tl0CaO81ZucRJ9HMhy9duOpILOgARmhADxm4vJm",
+	"8nkYZ4DXAaRImAydw//RJJboz5G9fJn9DQ83AGrt+gwcOPMihCk+PHZwz+D0N/KfmB+Q+q8/M8yEiRBq",
+	"rfGm6azuaNN0tuVYP8soHeUyguOyN2BojQFV6ecIdWzmyyMQ3fkESCVytOdaKOn/EHI4Spf1I9HTyk7Y",
+	"/zXYiRtgDoNFwBzy8zP2Xn6P/jeEjMTtXtWfPg/vEdCmUffPDW7yazp4F3X/EzS45/J/6PD6tnBOsYGO",
+	"Y5jQ7W9EbB9YsEqbg07Wws1Hh9Sayng2GSY8Ende+whcQ3eQjFP4W0YQfHR/mlhPt9ASl92YoVZGx6Kd",
+	"K3PqkqruRaJEjIxwmbk/lEram0qqNEB9E24J13BZJl2mUlcRX4CY5Mes7TvDTELDlHaHcBP+YTvyax29",
+	"pglad9I3k+3XWimIkrYl3G+hKXfww/Q5le6ZYQ8yAVg0Qn9+clFvWrYns0PMwmxEtlESSUkymATIeBKO",
+	"rM7EKzQAJUQEomkfniR6mPAxIP6A6aUTFkt131VkmrnWEFk7M9b4BwXLioKRlGhISWORTMBxPpvTpNgy",
+	"RWqr0p/XejJrUY/C8RSQKrnKidb9KNE0QYAlqweHeiKhxivVTPpvLycl9hyXFGLJs3KPH3hyjHfbUgBK",
+	"no4O5i3FiurJs86rc7DEU5HYpv7nuE798nuCrWAqG4tEhm5R5iSCANbtWmXGzsu87pYZDKwuLfMWYvIB",
+	"mt2PK7xwzFnluTjQRhiH9WRGggLSUbjH/xWONJ2lDZ9paMEsHGikFNY60Vq25eySvvUEMi2cQVZc7HHs",
+	"jxurANrp3vlx8RSKhlv0BjWNwibUWerhR/4ltqH4Q4QNqsy4v8ZjQJ/OlD/7i3vuj6U+Hz1Vzi4JyqQC",
+	"XTVJ5IOMBUT6VRSwTMXCGNazFwUkU0CBdsCo9BmYCOASWaFNUC+32spv/hDhlWrPKUMTCXFTgJEZZmNR",
+	"wA53DFiEHuGT7olKLS9ROABPwGFsJXO5qwDetHK/+8qBIsrC+fOXizALQCp1hY+fvjgHG5/+PFmoJVgY",
+	"+ZulcFPcsJ8vf3rz3S+XP356E0CNSYEaeU6YqpQHoR4Oag6pcJj99j/f/f6f3x2sHOb52eMDux2hVNqz",
+	"2f68wFIJpDRn3ByxH/Ccuqg7HttKJQDG6csaKpvt01Qn9yX1dP2OUBM/yMrubKZRVrgmD9pzLL5zXmO/",
+	"+byr64jdpFxFPImcNQvAru4zkSQ6AXUegOG1cgBNVd39yzO4XSda0SaK5+6Ieyy7RlK9M0TKw8al2qkW",
+	"Ebgz/67cYP6Z1QwyBHtvVuW4l3G8FX1YNRNwVQzJAyFT/ko5NwVOlpxDzLdyxD5bk2LEJ6AHwbaWhhzP",
+	"MvXRMTbRsQxn2zkm3ss4dqkGrYSLMQy3FS8MJf9MOSbLNsIbLeCMpZYrLdzmI7MVhAYiRaXCeKGgriHy",
+	"zcHSYG2sHwG7L2Y4Qz01FhfnWVMXuYe5FF4Fl1lqddv+LMXacvvLEcNU6kvwF1+womD8cagiKxw95zH6",
+	"r5sPP3dVDAXvVDabyrEI8lxrvOd6IWT59o4YLYr7ADhRiSAWTEkk0vNEpTxltvUjdgk/c4ov+Msp6xOe",
+	"pJLHva6CXGt0c3H8hkRHF/IOfbp9e/gyYD3gVu9BaxIwD/vciPMzwkK13wPdH2h7jRzLmCdHXdVVCH0e",
+	"coX5g+y0w36S3zty2py65QQ+noiEKvVt//PJR3yyRKbCsAE3Ka1HqgHGyNsgPhYsjY9F4/FwZHsC/CAY",
+	"Qi4wAp107CPUr7I5GTBoltCQ7EDsW8c+Ap6OElHM0LNnlEi8f10aNpbGSDUMyFP4R4prD+30iA/ne5ha",
+	"nMmCPOLCwdML/Lm936yVd9FzaXeO002zHpramNGPh6nP9isL82OpAs2kw2PO1o96A66HR80y7+L0E6An",
+	"RHhHe0mJKcxgpd6Ds7Wl5lemrHZMwbjHIc8Cok8qcrMV62GlGsplvEIP6zxGC7yybzHBbDisPzrOGJx1",
+	"0sBBBKEDnqLPN/dPnXZOzw87zw87p7edVxedzkWn82uV4i/nkQA99mbEU2SdW4OSudDznAIcdkVe4YBH",
+	"I8GV0AGIx5grIbwXk9QzZQNZ6CqpWKQ4L1qgl4e/8sN/dg5fHf7+5SQ4P/uz2z36rXP4yv512vnzP+oM",
+	"7jrD++Xj29fs+fPnr3DuiSgV3AYwBj0onAiVMiPHdtOOJ02Qk+NazUlqLgfL7jbXLcwhy/uF9+FKgJH1",
+	"KjP8C0v4J1+6MAPdg4vuvJieXJyc/to9CLoHeB7AMyaNdJbCpyg38KmDfziMnneeF2AhHFzEyVn48ugb",
+	"+JZdGfjOyavTo87R6dFJhx2yQ/Zb5/T4J54c205cuNez/7S79nfW7XYP3r25ZccAi3B8cnRiP2GnnQ47",
+	"P+se/PkIEktQCf+yVifmu+A7sAEODMhGEzW3PHKyVu3NrZmbbHW/u0zxBy7jFowlgE0Zk2RWkymhXhER",
+	"xa/bS3Z6oywWiYdVsgqFjysOZDpXgIe5VF4VJWhJCOFCcuUFG+kp3jVWszFgBRmqejIBS3VMNzEREGax",
+	"MEz8AcgyLhUrEUZnSSgQDcpkg4EMrQpFIJHwDCHPgFNYW4VCZ3HEBlb3EUpnw5Fn1CZVaYb3S4kPo4nU",
+	"72s//23m1PqXVFLf48I2If1v/sDzfTqaFWC1kBfSLipWZo1mjlxbafj46VLAl24DnaSHA51MeRI1HDEM",
+	"eQIwploJdvv62p4FSoQI4nGVuj+NczMDhKQu1rLEWk/6PLxnVidKBjwUQVfppPoLPIoSUvJdsVMsTWo7",
+	"r5VvrvVUiLc4nVbIdZI+RtJpO2Onxw6ndEG/7FQEELHRlQFE1CrPX7x4/mJH/j4fPWwmUAiNoRvDTRZ6",
+	"+sqJ5l9jpJDMtOY9d5eG9UyqJ1Dg5a3zHrzNfrZFEddH4Vr5Gqu4jjwevLuXhXJIoxTi221hl6+xRzeo",
+	"JHzoxgu8lpRJlgshH3HmuSoGrwJBN50+QvoQG/FkXOHga0nyi9V6pKr5vk1EMuITuBG4Atphup3hTgP+",
+	"/IITCH1emNWXKQhbzJBAwIrLFjvo5q/9087+sRuG56vmCjZFZNUv7yzbh61049Ka+ZyQVdL5zu+ddLV3",
+	"nFBXQz0WufOKEq2l8rmiCEOpMwUglOCkGSZ6esRuNQt5HGYxlmonPBUBywx+K5IDh+3fF+lUCMXSac5S",
+	"acq5JqzX1zq9inqN+iJvYAraLcrDd1RsBkTF1bkNyNE1CEEsKm0qHCdNxHWsoeiSsR0nNOItbi7SzSo0",
+	"dr+1d6ZjHiIyuESulpxc7tKw3g3u9h5oO2BpYJgAzDAoX4SUHzIVXApQCWEZIGGVZuEkg7/HYgzZG4XL",
+	"IPe6961BZ0Q8aPJuAKXtr6uhJdWq+UL5JWc7ggRALBCvHwieVZ3scHmshEHd2uny3/CKFg9LeMEnUwkA",
+	"D7aUIWdUCbS8qXOxhFuKGOmLb1sDv5QWh4BvD3kY2luyKbjaG2z20rX6VUPWlgdTBVtLTzE3ky0BIZm5",
+	"1zQAWbsu7Gx5PvYVerbcy93AHM3NVMXhMbekcLGTF/Xy+grwymci3QtIo7muPh0sbX0E2vkT7fiLKa1C",
+	"w2i0226GtRFp55agyCED0LT3YoYX0RL02SJeQ6Mk2vOdcronya/ZN3TahVV7osuj7hGwBxA+G2/1beI5",
+	"N3NbdSW6D8q3t8V1HCGYaaXEs3XRbhvd3G1fcbvB9vnq5NtB4M73iaBwd4KAW+POOuYTeQhHaRsa+ns8",
+	"o1uTksvrq/diVqU634LvbtaWyrxsqd3FhL5xjXlO0pH9m12edi3o6FbP3lM1HSVjN+o5vvuzTEc3yAZf",
+	"LZt4zWDqin0UI+34O+TwiQeRgGNI+bTvxtRu5cS1rcNpEVF0WxXbH1fHX+7FrFWdG4W7nvJsVxJgnYCT",
+	"DRfRfuZwvkhnBnD0yFHJtqlBf4SebLTEzZ48j7ta3tt1zP3iRvGJGel0v3jKb3yvdghs7qamXXTz9dDF",
+	"/5VpzN2iPwHEuZevttx7hfYrwM7zjbcBNRUGg9iYz1hfeGLN26LQOjZwWhq36+ibHK3DsYZi67/1wGNz",
+	"mfb+DqX0vgZlCuUbERGEQ8DqAvAQusrMTCrGuLEjnvI+NwLQF4EVlIK5HN1gkkroPNrNHKM5BrV0lsYA",
+	"SpSHuygPz95OnukNbjnDen4Ce10FdUH4lXfy+952KB2oeVHre+sXpf7tyCPqZqfKUHRSiDENYgyHvgLw",
+	"+144QV0fIQ8chaf+/mzUFVoby9136viL+/URpewXDBsXCnHGPCokW/hZMCOrINmtB5wlHvR1BorTIOZp",
+	"KhTmqHhwdigiS5D5xN6PW4Oub77rniKwvI7UL2EQd1//GkjE/VjW2BFFiXbP7pJMvCBMressj4nEXriC",
+	"t1nSDYwTf0Dl1gamAVVZGp8gVynU42IpYyyiIZSxpEg4blzdClSS0MEGlSKJANUXCkliQZ6gOTRIg2cg",
+	"ZT5hDYyvJ4GmKM9mSWszhONzBx+oMLO01AUkklKRA1iMjtilYiOdAfdgGGtjtSihGNKXuypDe+oKgvsB",
+	"RQn9EKTUHzGcGJctmIiJTqwRC6WTUH4cRTm6McAswSvdF/C9DVXGfKJMrvWEAb71NtHjOqYZPHyraz96",
+	"DWQiFVBKk8QOIZ2x/oyyfj1RPKDw4Hm7zDyCf39fgdRyoDRgiwqVjXGnwJ+6//9ESCcOCOhBgBzRdoOt",
+	"j4sGwwMTsPZkvMX611YtNexWyUwLzUO5VNBu4CDVAQpfcC9mASS33UsVBRMdOfb4IJxkd6FOhP8Ak9nu",
+	"hrLvP6JE1eJHxI5+53baHexF/7HdifRRqE0amDCxCkKxia5aVmgcFD486bgPoYIlCILn551OcPKy0wle",
+	"0S/2R+fs5YtvzoMXp2enL1/iQ511qxxxj/dnjhrHbkqQwHZyj+YTMusQYgNdakOBi0/mq+fAtkOoioXA",
+	"8FpyLmSmGY7rK/jeAJ1dAE/Wn7mSOXuKMaoFRY5J8GT0ZwBrO+Yy9gmq6aj0HDgeHkQC3Inrk2F/MvtL",
+	"g237tht7G2alMsPbwR3CGoZcEYdx2cm9BxY3QuAN5kmyCZmm8bBtQ5lIsN2Ov9gfDQdANpP1tVONYNqL",
+	"+UWX+FFh3h1DS5FFFjRH4r6AWJg7D0DBjPVQqm9ZJA3vx/bICEduhQnludHMJMI73KvsI1q+Vu+XlZt+",
+	"D2zKTddlfXPyk3mMBPsJMoka2LHtXEu7yRraZwn1CUK2I5QVFCA4Nh5ZTuvZSaoQeRn2KuhKruJdhlwp",
+	"OvVXwPVJAq644E8Qbv3F1a61Yg/5yriqUKvbbE9LLf2Liyh95ezSOI7d2D00hxVXDJ0WFTFGZg9HMId4",
+	"bE/qGUvEQCTMMa18BdTTC0HJlZK8m5Akden4C/5Sw0TaIj646Z56iuhgXVldEhnEr34VcUGXP0KVIRGH",
+	"is168lmTzvzpI4VerFq+alcLxz7Yc2ueONsYdL/QefEY9fPyXKer1CDdDeYhAR4E2n72LkAHP4XurJxO",
+	"NLKSUKZROhLJVBqRw9WCU8M+NcZsI0m5wUpMmZH/FF21LA3J1fT3ZRw72xL0VkdOb43MSzeEEEiIWV8A",
+	"3oUZ8xgA+rZmqW7kVGxLcdiNZVrrMPbJ4G6Rcckxn6X3LtFT1XNsQrmk9GMd3tsFk6GgLDurNdiv73AD",
+	"/8TvC8dzzJNhybLdWnFYrhosqBB1jN6CqgDQYjoR64NxlE+PlbwAmJ1EzkuaICzMnZbcoj9rPAD4jIUx",
+	"l+PC83O5lXQWaQTNdSBN+Oi39tL2O51WoqsIwjtvcItd/xEn7ckMjKc5KGhU9U6K0/0wMTC3tXfpIGB7",
+	"5Cl3yltFEu4+ZAXBgTHXN39+wHaBD5YkDTV5lqypBj5mjExHmo/lyhC1eBDJTDtEb461Iota4eeRvhxf",
+	"takSXjlnY4XohaAe5JcUurJV5BXZBtMC6F3u5NFoINYGIbGNijBL7DP2BOoLnogE/ve7/Vfy4M6mLIkP",
+	"Lg6O4Sih5hdAIUPgbXF175RpBfXwmKAlEgpaA7+SQ1HP0tESb921jszFYhKYQzJjH15fleCvChimkVnm",
+	"/SP4TlwWB6AFuV+Q9+4BaM2F4/sxgSdGMgHgguKogFaw8EaPDLr41u9B5XgopvLyRJCnwp5Mr8VkVGjK",
+	"7dAl/XcJf3at6bFiH3w+4OJXX2s1kEPsO9VXlpLveMS4KfK2LRljiG0scwG/vmJyzCHd7VLhr3DsjinZ",
+	"zR6p3xL2NKbHTbI4tnp63jw2sHTZ5lFd8srRDFM1ChHpXOpQyYeDMDcf3cv8/g2WJzI6GznUpvg9zLRZ",
+	"wn4HrmP7MkwiK84bupUrMtw8UHBpO0Tkk18ASnYo3c6QwXNP54rHJObpQCel3RWNparXHKzQM8aHzhHu",
+	"mhgCyvUSCjEe24MYUMzSRIalXUhdgfPij0O7o7RavHOkAv6Yg+AgU/YgsAsT8hQujIFO+jKK4EBLeCoQ",
+	"MFeQIov4dOHMw+imWt+BzgaNmWyC4ncnVKgjqYYHwcFYpCONTFnc2gaCXuxx4ANAL04Ujw9+//P/BwAA",
+	"//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -149,6 +149,10 @@ var access = map[string]accessRule{
 	"Defragment":            operators,
 	"GetFence":              operators,
 	"FenceNode":             operators,
+	"GetDrain":              operators,
+	"DrainNode":             operators,
+	"CancelDrain":           operators,
+	"MovePod":               operators,
 	"AdminGetUsage":         operators,
 	"AdminListPods":         operators,
 	"AdminGetPodPlacement":  operators,
@@ -163,6 +167,7 @@ var access = map[string]accessRule{
 	"GetDesiredState": nodeAgents,
 	"ReportStatus":    nodeAgents,
 	"ReportSamples":   nodeAgents,
+	"DecideMove":      nodeAgents,
 
 	"RenewCertificate": nodeAgents,
 }

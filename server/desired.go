@@ -33,7 +33,7 @@ const maxChangeBytes = 8 << 20
 // of converts a state. If the changes are too large for one response, it returns the first ones and their revision. If a whole state is too
 // large, and the agent knows parts, it returns those pods from this one on that fit, in the order of their ids.
 func (d desiredStates) of(node store.ID, after int64, s desired.State, from *uuid.UUID, parts bool) (husk.DesiredState, error) {
-	state := husk.DesiredState{Revision: s.Revision, Pods: []husk.DesiredPod{}}
+	state := husk.DesiredState{Revision: s.Revision, Incarnation: s.Incarnation, Pods: []husk.DesiredPod{}}
 	if !s.Whole {
 		state.Since = &after
 	}
@@ -106,10 +106,15 @@ func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
 		Ceph:  husk.CephAccess{Monitors: d.monitors, User: ceph.User(p.KeyHolder), Key: p.CephKey},
 		Disks: []husk.DesiredDisk{}, Containers: []husk.DesiredContainer{}, Volumes: []husk.DesiredVolume{},
 	}
-	if p.ConfigErr != nil && pod.State == husk.DesiredRunning {
+	if p.Move.Incoming && pod.State == husk.DesiredRunning {
+		pod.State = husk.DesiredIncoming
+	}
+	pod.From, pod.To = peerOf(p.Move.From), peerOf(p.Move.To)
+	runs := pod.State == husk.DesiredRunning || pod.State == husk.DesiredIncoming
+	if p.ConfigErr != nil && runs {
 		pod.ValuesError = p.ConfigErr.Error()
 	}
-	if pod.State != husk.DesiredRunning {
+	if !runs {
 		p.Configs = nil // nothing runs that could read them
 	}
 	size := 0
@@ -157,6 +162,13 @@ func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
 		pod.Containers = []husk.DesiredContainer{} // to remove a pod, its node needs only its id
 	}
 	return pod, nil
+}
+
+func peerOf(p *desired.Peer) *husk.MovePeer {
+	if p == nil {
+		return nil
+	}
+	return &husk.MovePeer{NodeID: p.Node, Placement: p.Placement, Endpoint: p.Endpoint}
 }
 
 func desiredStateOf(phase husk.Phase) husk.DesiredPodState {

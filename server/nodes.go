@@ -114,6 +114,11 @@ func (a api) UpdateNode(ctx context.Context, r openapi.UpdateNodeRequestObject) 
 	if err != nil {
 		return nil, err
 	}
+	if r.Body.Cordoned != nil && !*r.Body.Cordoned { // a node that gets pods is not being drained
+		if err := a.control.Moves().CancelDrain(ctx, r.NodeID); err != nil && husk.CodeOf(err) != husk.CodeNotFound {
+			return nil, err
+		}
+	}
 	body, err := openapi.Recast[openapi.Node](n)
 	return openapi.UpdateNode200JSONResponse{Body: body, Headers: openapi.UpdateNode200ResponseHeaders{ETag: request.ETag(n.NodeSettings)}}, err
 }

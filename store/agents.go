@@ -10,6 +10,7 @@ import (
 	"husk/store/db"
 	"husk/store/desired"
 	"husk/store/hints"
+	"husk/store/moves"
 	"husk/store/nodelife"
 )
 
@@ -21,7 +22,12 @@ func (c Control) Desired(ctx context.Context, node ID, after *int64) (desired.St
 			key, err := c.keys.Open(ctx, q, pod.TenantID, pod.CephKey, sealedKeyOwner(pod.ID))
 			return string(key), wrap(err, "ceph key of pod %s", pod.ID)
 		})
-		return state, orNotFound(err, "node")
+		if err != nil {
+			return state, orNotFound(err, "node")
+		}
+		incarnation, err := q.Incarnation(ctx)
+		state.Incarnation = husk.Incarnation(incarnation)
+		return state, err
 	})
 }
 
@@ -30,12 +36,10 @@ func (c Control) ForgetDesiredChanges(ctx context.Context) (int64, error) {
 	return inControl(ctx, c, func(q *db.Queries) (int64, error) { return q.ForgetDesiredChanges(ctx) })
 }
 
-// DesiredRevision returns only the revision of a node's desired state. Codes: not_found.
-func (c Control) DesiredRevision(ctx context.Context, node ID) (int64, error) {
-	return inControl(ctx, c, func(q *db.Queries) (int64, error) {
-		revision, err := q.DesiredRevision(ctx, node)
-		return revision, orNotFound(err, "node")
-	})
+// DesiredRevision returns only the revision of a node's desired state, and the incarnation of the database. Codes: not_found.
+func (c Control) DesiredRevision(ctx context.Context, node ID) (int64, husk.Incarnation, error) {
+	now, err := inControl(ctx, c, func(q *db.Queries) (db.DesiredRevisionRow, error) { return q.DesiredRevision(ctx, node) })
+	return now.DesiredRevision, husk.Incarnation(now.Incarnation), orNotFound(err, "node")
 }
 
 // Report applies an agent's reports about pods on its own node. It drops reports about other pods, and late reports: those about an older
@@ -63,6 +67,16 @@ type PlacementKey struct {
 	Number int64
 }
 
+// Moves returns the store of pods' moves.
+func (c Control) Moves() moves.Store {
+	return moves.Store{
+		Do: func(ctx context.Context, f func(q *db.Queries) error) error { return controlDo(ctx, c, f) },
+		Audit: func(ctx context.Context, q *db.Queries, kind, id string) error {
+			return audit(ctx, q, platform, kind, id)
+		},
+	}
+}
+
 // SetPodKeys stores the sealed keys of placements and notifies their nodes. It skips placements that have a key by now, and those that have ended.
 func (c Control) SetPodKeys(ctx context.Context, keys map[PlacementKey]string) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
@@ -79,6 +93,11 @@ func (c Control) SetPodKeys(ctx context.Context, keys map[PlacementKey]string) e
 		if err != nil {
 			return err
 		}
+		incoming, err := moves.SetKeys(ctx, q, p)
+		if err != nil {
+			return err
+		}
+		nodes = append(nodes, incoming...)
 		return hint(ctx, q, convert.All(nodes, hints.Node)...)
 	})
 }
@@ -94,6 +113,9 @@ func (c Control) KeyHolders(ctx context.Context, pod *ID) (map[string]bool, erro
 			holders[husk.KeyHolder(r.ID, r.Placement)] = true
 			holders[husk.KeyHolder(r.ID, r.KeyPlacement)] = true
 		}
-		return holders, err
+		if err != nil {
+			return nil, err
+		}
+		return holders, moves.AddKeyed(ctx, q, pod, holders)
 	})
 }

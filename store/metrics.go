@@ -61,3 +61,8 @@ func (t Tenant) CheckCaller(ctx context.Context) error {
 	_, err := inTenant(ctx, t, func(*db.Queries) (struct{}, error) { return struct{}{}, nil })
 	return err
 }
+
+// CallersThatStand returns those of the tenant's callers who still have the credentials and the role of their tokens.
+func (t Tenant) CallersThatStand(ctx context.Context, callers []husk.Caller) ([]husk.Caller, error) {
+	return inTenant(ctx, t, func(q *db.Queries) ([]husk.Caller, error) { return scrape.CallersThatStand(ctx, q, callers) })
+}

@@ -37,7 +37,7 @@ func (c Control) Heartbeat(ctx context.Context, n Beat) (resync, recovering bool
 func (c Control) Node(ctx context.Context, id ID) (husk.Node, error) {
 	return inControl(ctx, c, func(q *db.Queries) (husk.Node, error) {
 		row, err := q.Node(ctx, id)
-		return convert.NodeWithScratch(row.Node, row.AllocatedScratchGib), orNotFound(err, "node")
+		return convert.WholeNode(row), orNotFound(err, "node")
 	})
 }
 
@@ -45,7 +45,7 @@ func (c Control) Node(ctx context.Context, id ID) (husk.Node, error) {
 func (c Control) Nodes(ctx context.Context) ([]husk.Node, error) {
 	return inControl(ctx, c, func(q *db.Queries) ([]husk.Node, error) {
 		rows, err := q.Nodes(ctx)
-		return convert.All(rows, func(r db.NodesRow) husk.Node { return convert.NodeWithScratch(r.Node, r.AllocatedScratchGib) }), err
+		return convert.All(rows, func(r db.NodesRow) husk.Node { return convert.WholeNode(db.NodeRow(r)) }), err
 	})
 }
 

@@ -3,6 +3,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"husk/store/convert"
 	"husk/store/db"
 	"husk/store/hints"
+	"husk/store/moves"
 )
 
 // PendingPod is a pod that waits to be placed.
@@ -103,7 +105,7 @@ type PlacedPod struct {
 	Scheduling husk.Scheduling
 }
 
-// PlacedPods returns the pods that are allocated on these nodes.
+// PlacedPods returns the pods that are allocated on these nodes. What a pod has on a second node while it moves is there under another ID.
 func (c Control) PlacedPods(ctx context.Context, nodes []ID) ([]PlacedPod, error) {
 	return inControl(ctx, c, func(q *db.Queries) ([]PlacedPod, error) {
 		rows, err := q.PlacedPods(ctx, nodes)
@@ -112,6 +114,7 @@ func (c Control) PlacedPods(ctx context.Context, nodes []ID) ([]PlacedPod, error
 				PodKey: PodKey{r.TenantID, r.ID}, Node: r.NodeID, Size: husk.Resources{CPUMillis: r.CpuMillis, MemoryMiB: r.MemoryMib},
 				Overhead: r.VmmOverheadMib, ScratchGiB: r.ScratchGib, Leaving: r.Phase == husk.PhaseStopping, Labels: r.Labels, Scheduling: convert.Scheduling(r.Scheduling),
 			}
+			moves.Other(r.Role, r.Placement, &p.ID, &p.Leaving, &p.Labels, &p.Scheduling)
 			if r.PlacedAt != nil {
 				p.PlacedAt = *r.PlacedAt
 			}
@@ -316,25 +319,12 @@ func decision(ctx context.Context, q *db.Queries, tenantID, podID ID) (husk.Plac
 	if err != nil {
 		return husk.Placement{}, orNotFound(err, "pod")
 	}
-	p := husk.Placement{Outcome: husk.PlacementUndecided}
-	if row.Decision != nil {
-		if err := json.Unmarshal(row.Decision, &p); err != nil {
-			return husk.Placement{}, wrap(err, "decision about pod %s", podID)
-		}
-	}
-	if row.Phase == husk.PhasePending {
-		p.Attempts, p.NextTryAt = row.Tries, row.NextTryAt
-		if p.Outcome == husk.PlacementPlaced { // it was evicted since
-			p = husk.Placement{Outcome: husk.PlacementUndecided}
-		}
-	} else {
-		p.NodeName, p.DecidedAt = row.NodeName, row.PlacedAt
-	}
-	return p, nil
+	p, err := convert.Decision(row)
+	return p, wrap(err, "decision about pod %s", podID)
 }
 
-// Defragment stores a proposal as the response to a request. Unless it is a dry run, it also cordons the nodes and evicts their pods in the
-// same transaction. It skips pods that are no longer on their node. Codes: idempotency_mismatch.
+// Defragment stores a proposal as the response to a request. Unless it is a dry run, the nodes are drained from then on. Codes:
+// idempotency_mismatch.
 func (c Control) Defragment(ctx context.Context, idem Idempotency, d husk.Defragmentation) (husk.Defragmentation, error) {
 	return inControl(ctx, c, func(q *db.Queries) (husk.Defragmentation, error) {
 		if err := q.LockOperators(ctx); err != nil {
@@ -345,27 +335,12 @@ func (c Control) Defragment(ctx context.Context, idem Idempotency, d husk.Defrag
 			if err := audit(ctx, q, platform, "defragmentation", id.String()); err != nil || d.DryRun {
 				return id, d, err
 			}
-			var nodes []ID
-			var pods []Eviction
-			var ids []ID
-			for _, n := range d.Freed {
-				nodes = append(nodes, n.NodeID)
-				for _, m := range n.Moves {
-					pods, ids = append(pods, Eviction{PodKey{m.TenantID, m.PodID}, n.NodeID}), append(ids, m.PodID)
-				}
-			}
-			epoch, err := q.Epoch(ctx)
-			if err != nil {
+			nodes := convert.All(d.Freed, func(n husk.FreedNode) ID { return n.NodeID })
+			slices.SortFunc(nodes, func(a, b ID) int { return bytes.Compare(a[:], b[:]) }) // the order in which nodes are locked
+			if err := moves.DrainNodes(ctx, q, nodes); err != nil {
 				return id, d, err
 			}
-			if err := q.LockPods(ctx, ids); err != nil {
-				return id, d, err
-			}
-			if err := q.CordonNodes(ctx, nodes); err != nil {
-				return id, d, err
-			}
-			_, err = evict(ctx, q, pods, db.EvictPodsParams{Epoch: epoch, Reason: "Defragmented", Message: "its node is being drained; the pod starts on another node"})
-			return id, d, err
+			return id, d, hint(ctx, q, hints.Work)
 		})
 	})
 }

@@ -59,7 +59,7 @@ func TestADeletedPodFreesCapacityAndVolumesOnce(t *testing.T) {
 			pod, neighbour := h.createPod(tenant, specOf(image, volume)), h.createPod(tenant, specOf(image))
 			h.place(node.ID, pod, neighbour)
 			h.bringTo(phase, node, pod)
-			revision, err := h.DesiredRevision(t.Context(), node.ID)
+			revision, _, err := h.DesiredRevision(t.Context(), node.ID)
 			must(t, revision, err)
 
 			for range 2 { // a repeated deletion changes nothing
@@ -68,7 +68,7 @@ func TestADeletedPodFreesCapacityAndVolumesOnce(t *testing.T) {
 					t.Errorf("the deletion responds with %+v", gone)
 				}
 			}
-			after, err := h.DesiredRevision(t.Context(), node.ID)
+			after, _, err := h.DesiredRevision(t.Context(), node.ID)
 			if must(t, after, err); phase != husk.PhaseStopping && after == revision {
 				t.Error("the node's desired state does not change with the deletion")
 			}

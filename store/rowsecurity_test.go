@@ -16,6 +16,7 @@ import (
 
 	"husk"
 	"husk/store"
+	"husk/store/moves"
 )
 
 // twoTenants creates two tenants with a row in every table that has tenants' rows.
@@ -32,6 +33,10 @@ func twoTenants(t *testing.T) (fixture, husk.Tenant, husk.Tenant) {
 		pod := h.createPod(tenants[i], spec)
 		h.place(node.ID, pod)
 		h.requestVolume(tenants[i])
+		h.exec("INSERT INTO drains (node_id, max_moves, max_moves_per_tenant, restart, was_cordoned) VALUES ('" + node.ID.String() + "', 1, 1, false, false) ON CONFLICT DO NOTHING")
+		if err := h.Moves().Blocked(t.Context(), node.ID, moves.DrainingPod{TenantID: tenants[i].ID, PodID: pod.ID}, "no node"); err != nil {
+			t.Fatal(err)
+		}
 		if err := h.RecordSamples(t.Context(), node.ID, []husk.PodSample{{PodID: pod.ID}}); err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +89,7 @@ func tenantTables(h fixture) []string {
 }
 
 // onlyOperators are tables with a tenant_id that a tenant's request cannot read at all.
-var onlyOperators = map[string]bool{"credentials": true, "pod_samples": true, "work": true, "placements": true}
+var onlyOperators = map[string]bool{"credentials": true, "pod_samples": true, "work": true, "placements": true, "drain_failures": true}
 
 // as runs f in a transaction with the tenants' role and this value of husk.tenant, and rolls it
 // back.

@@ -11,6 +11,7 @@ import (
 	"husk/store/convert"
 	"husk/store/db"
 	"husk/store/disks"
+	"husk/store/moves"
 )
 
 // WorkKind is a kind of work that the control loops do outside Postgres.
@@ -144,7 +145,9 @@ func (c Control) PodToKey(ctx context.Context, w Work) (all []disks.Disk, placem
 		if err != nil {
 			return nil, orNotFound(err, "pod")
 		}
-		placement = row.Placement
+		if placement, err = moves.ToKey(ctx, q, row); err != nil {
+			return nil, err
+		}
 		images, err := q.PodImages(ctx, db.PodImagesParams{TenantID: w.TenantID, PodID: w.ObjectID})
 		if err != nil {
 			return nil, err

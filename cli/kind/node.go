@@ -21,7 +21,7 @@ var Nodes = Kind[openapi.Node]{
 		Name: func(n openapi.Node) string { return n.Name },
 		Columns: []print.Column[openapi.Node]{
 			print.Col("NAME", func(n openapi.Node) string { return n.Name }),
-			print.Col("STATE", func(n openapi.Node) string { return string(n.State) }),
+			print.Col("STATE", nodeState),
 			print.Col("SCHEDULABLE", func(n openapi.Node) string { return map[bool]string{false: "yes", true: "no"}[n.Cordoned] }),
 			print.Col("POOL", func(n openapi.Node) string { return openapi.Value(n.Pool) }),
 			print.Col("CPU", func(n openapi.Node) string {
@@ -46,6 +46,14 @@ var Nodes = Kind[openapi.Node]{
 	List: func(ctx context.Context, c *client.Client, _ Query) iter.Seq2[openapi.Node, error] {
 		return listed(c.Nodes.List(ctx))
 	},
+}
+
+// nodeState is the state of a node, and of its drain.
+func nodeState(n openapi.Node) string {
+	if n.Drain != nil {
+		return string(n.State) + "," + string(*n.Drain)
+	}
+	return string(n.State)
 }
 
 // DescribeFence prints what is cut off when a node is fenced.

@@ -101,7 +101,10 @@ func (p *pods) set(one *pod, d husk.DesiredPod) {
 	}
 	one.desired = d
 	switch d.State {
-	case husk.DesiredRunning:
+	case husk.DesiredRunning, husk.DesiredIncoming:
+		if d.From != nil {
+			return // it cannot move memory
+		}
 		if one.started.IsZero() {
 			p.start(one)
 		}

@@ -140,6 +140,28 @@ func usedIDs(c *libvirt.Connect) (map[uint32]bool, error) {
 	return used, nil
 }
 
+// userOfPod returns the user id of a pod's machine.
+func userOfPod(c *libvirt.Connect, pod uuid.UUID) (uint32, error) {
+	dom, err := c.LookupDomainByUUID(pod[:])
+	if err != nil {
+		return 0, fmt.Errorf("look up the domain of pod %s: %w", pod, err)
+	}
+	defer dom.Free() //nolint:errcheck // it only drops a reference
+	text, err := dom.GetXMLDesc(0)
+	if err != nil {
+		return 0, fmt.Errorf("describe the domain of pod %s: %w", pod, err)
+	}
+	var d libvirtxml.Domain
+	if err := xml.Unmarshal([]byte(text), &d); err != nil {
+		return 0, fmt.Errorf("read a domain's description: %w", err)
+	}
+	id, ok := userOf(d)
+	if !ok {
+		return 0, fmt.Errorf("the machine of pod %s has no user of its own", pod)
+	}
+	return id, nil
+}
+
 // userOf returns the user id in a domain's static label, which is +UID:+GID or +UID:GROUP.
 func userOf(d libvirtxml.Domain) (uint32, bool) {
 	for _, label := range d.SecLabel {

@@ -72,7 +72,8 @@ type Spec struct {
 	Tap             string // exists already
 	MAC             string
 	MTU             int
-	CPULimitMillis  int // the machine starts with this limit; 0: without one
+	CPULimitMillis  int    // the machine starts with this limit; 0: without one
+	Model           *Model // nil: what this node has
 }
 
 // Disk is an RBD image.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/google/uuid"
 	"libvirt.org/go/libvirtxml"
 )
 
@@ -47,7 +48,7 @@ func domainXML(cfg Config, spec Spec, user uint32) (string, error) {
 	}
 	slots := slots{spread: len(spec.Disks)+4 > lastSlot}
 	d := libvirtxml.Domain{
-		Type: "kvm", Name: "husk-" + spec.PodID.String(), UUID: spec.PodID.String(),
+		Type: "kvm", Name: domainName(spec.PodID), UUID: spec.PodID.String(),
 		Metadata:   &libvirtxml.DomainMetadata{XML: string(meta)},
 		Memory:     &libvirtxml.DomainMemory{Value: uint(spec.MemoryMiB), Unit: "MiB"},  //nolint:gosec // the contract bounds it
 		VCPU:       &libvirtxml.DomainVCPU{Placement: "static", Value: uint(spec.CPUs)}, //nolint:gosec // as above
@@ -99,6 +100,7 @@ func domainXML(cfg Config, spec Spec, user uint32) (string, error) {
 		d.CPU = &libvirtxml.DomainCPU{Mode: "maximum"}
 		d.Features.TCG = &libvirtxml.DomainFeatureTCG{TBCache: &libvirtxml.DomainFeatureTCGTBCache{Unit: "MiB", Size: tcgCacheMiB}}
 	}
+	spec.Model.apply(&d)
 	for i, disk := range spec.Disks {
 		x := diskXML(spec, disk, i, slots.next())
 		x.IOTune = cfg.Disks.tune()
@@ -111,6 +113,8 @@ func domainXML(cfg Config, spec Spec, user uint32) (string, error) {
 	}
 	return d.Marshal()
 }
+
+func domainName(pod uuid.UUID) string { return "husk-" + pod.String() }
 
 // scratchXML describes the scratch disk. The guest has a page cache of its own, so its data does not also fill the node's. If the node's file
 // system is full, the guest gets the error; by default, libvirt would stop the machine.

@@ -133,6 +133,24 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/agent/heartbeat (the `Heartbeat` operationId).
 	Heartbeat(ctx context.Context, body HeartbeatJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// DecideMoveWithBody End a move with memory, with or without a switch
+	//
+	// The node that a pod goes to requests the switch when it has the whole memory, before the machine continues there. Either node can cancel instead. The first request decides, and all later ones get the same outcome. For the node's agent.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/agent/pods/{podId}/move (the `DecideMove` operationId).
+	DecideMoveWithBody(ctx context.Context, podID PodID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DecideMove End a move with memory, with or without a switch
+	//
+	// The node that a pod goes to requests the switch when it has the whole memory, before the machine continues there. Either node can cancel instead. The first request decides, and all later ones get the same outcome. For the node's agent.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/agent/pods/{podId}/move (the `DecideMove` operationId).
+	DecideMove(ctx context.Context, podID PodID, body DecideMoveJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// RegisterNodeWithBody Join a node with a one-time token
 	//
 	// A token registers one node name. A token with a `nodeId` brings that node back. Until the node's first heartbeat, the request may be
@@ -275,6 +293,44 @@ func (c *Client) HeartbeatWithBody(ctx context.Context, contentType string, body
 // Corresponds with POST /v1/agent/heartbeat (the `Heartbeat` operationId).
 func (c *Client) Heartbeat(ctx context.Context, body HeartbeatJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewHeartbeatRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DecideMoveWithBody End a move with memory, with or without a switch
+//
+// The node that a pod goes to requests the switch when it has the whole memory, before the machine continues there. Either node can cancel instead. The first request decides, and all later ones get the same outcome. For the node's agent.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/agent/pods/{podId}/move (the `DecideMove` operationId).
+func (c *Client) DecideMoveWithBody(ctx context.Context, podID PodID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDecideMoveRequestWithBody(c.Server, podID, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DecideMove End a move with memory, with or without a switch
+//
+// The node that a pod goes to requests the switch when it has the whole memory, before the machine continues there. Either node can cancel instead. The first request decides, and all later ones get the same outcome. For the node's agent.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/agent/pods/{podId}/move (the `DecideMove` operationId).
+func (c *Client) DecideMove(ctx context.Context, podID PodID, body DecideMoveJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDecideMoveRequest(c.Server, podID, body)
 	if err != nil {
 		return nil, err
 	}
@@ -495,6 +551,18 @@ func NewGetDesiredStateRequest(server string, params *GetDesiredStateParams) (*h
 
 		}
 
+		if params.Incarnation != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "incarnation", *params.Incarnation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.FromPod != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fromPod", *params.FromPod, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "uuid"}); err != nil {
@@ -564,6 +632,53 @@ func NewHeartbeatRequestWithBody(server string, contentType string, body io.Read
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewDecideMoveRequest calls the generic DecideMove builder with application/json body
+func NewDecideMoveRequest(server string, podID PodID, body DecideMoveJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDecideMoveRequestWithBody(server, podID, "application/json", bodyReader)
+}
+
+// NewDecideMoveRequestWithBody constructs an http.Request for the DecideMove method, with any body, and a specified content type
+func NewDecideMoveRequestWithBody(server string, podID PodID, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "podId", podID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/agent/pods/%s/move", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,8 @@ type (
 	HeartbeatJSONRequestBody        = openapi.HeartbeatJSONRequestBody
 	ReportStatusJSONRequestBody     = openapi.ReportStatusJSONRequestBody
 	ReportSamplesJSONRequestBody    = openapi.ReportSamplesJSONRequestBody
+	DecideMoveJSONRequestBody       = openapi.DecideMoveJSONRequestBody
+	PodID                           = openapi.PodID
 	GetDesiredStateParams           = openapi.GetDesiredStateParams
 	ReportStatusParams              = openapi.ReportStatusParams
 )

@@ -92,6 +92,8 @@ func (l *Loops) table() []loop {
 	nodes := &nodes{store: l.store, log: l.log, metrics: l.metrics, brake: &l.brake, leases: newLeases(l.cfg.Terms)}
 	fencing := &fencing{store: l.store, ceph: l.cfg.Ceph, log: l.log, metrics: l.metrics, braked: l.brake.on, renewed: map[store.ID]time.Time{}}
 	clients := &clients{store: l.store, ceph: l.cfg.Ceph}
+	moving := &moving{store: l.store, ceph: l.cfg.Ceph, log: l.log}
+	drains := &drains{store: l.store, log: l.log, metrics: l.metrics}
 	finished := &finished{store: l.store, log: l.log}
 	usage := &usage{store: l.store, log: l.log}
 	pruning := &pruning{store: l.store}
@@ -136,6 +138,8 @@ func (l *Loops) table() []loop {
 		{"nodes", l.cfg.Terms.judgeEvery(), false, nodes.pass},
 		{"fencing", 2 * time.Second, true, fencing.pass},
 		{"clients", 2 * time.Second, true, clients.pass},
+		{"moves", 2 * time.Second, true, moving.pass},
+		{"drains", 2 * time.Second, true, drains.pass},
 		{"signing-keys", time.Minute, false, l.cfg.SigningKeys},
 		{"finished-pods", 5 * time.Second, false, finished.pass},
 		{"usage", time.Minute, false, usage.pass},
@@ -205,7 +209,7 @@ func (l *Loops) lead(ctx context.Context, epoch int64) {
 		for _, gauge := range []prometheus.Gauge{l.metrics.queueAge, l.metrics.unfenced, l.metrics.brake} {
 			gauge.Set(0)
 		}
-		for _, gauge := range []*prometheus.GaugeVec{l.metrics.queue, l.metrics.queueStuck, l.metrics.queueWait} {
+		for _, gauge := range []*prometheus.GaugeVec{l.metrics.drainPods, l.metrics.queue, l.metrics.queueStuck, l.metrics.queueWait} {
 			gauge.Reset()
 		}
 	}()

@@ -38,6 +38,7 @@ type metrics struct {
 	moved      prometheus.Counter
 	unfenced   prometheus.Gauge
 	brake      prometheus.Gauge
+	drainPods  *prometheus.GaugeVec
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -95,13 +96,14 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		moved:     prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_failover_pods_total", Help: "Pods that were taken from lost nodes."}),
 		unfenced:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_nodes_not_fenced", Help: "Lost nodes that could not be fenced, so that their pods with volumes are not moved."}),
 		brake:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_failover_brake", Help: "1 while so many nodes are silent at once that no pods are moved."}),
+		drainPods: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "husk_drain_pods", Help: "Pods on nodes that are being drained: all that are left, and those of them that cannot be moved."}, []string{"which"}),
 		openNodes: prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_scheduler_nodes_in_use", Help: "Ready nodes that run at least one pod."}),
 	}
 	for _, reason := range scheduler.Reasons {
 		m.refusals.WithLabelValues(string(reason))
 	}
 	registry.MustRegister(m.loops, m.panics, m.work, m.tampered, m.orphans, m.outside, m.queue, m.queueStuck, m.queueWait, m.leading, m.placements, m.conflicts, m.refusals, m.evictions, m.queueAge, m.attempts, m.latency, m.stranded, m.fragments, m.average, m.openNodes,
-		m.lost, m.fences, m.moved, m.unfenced, m.brake)
+		m.lost, m.fences, m.moved, m.unfenced, m.brake, m.drainPods)
 	return m
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"husk"
+	"husk/store/convert"
 	"husk/store/db"
 	"husk/store/envelope"
 	"husk/store/hints"
@@ -198,6 +199,23 @@ func OfNode(ctx context.Context, q *db.Queries, keys *envelope.Keys, node uuid.U
 	if err != nil {
 		return nil, nil, err
 	}
+	return byPod(ctx, q, keys, rows, uses)
+}
+
+// OfPods is OfNode for pods that move from or to the node.
+func OfPods(ctx context.Context, q *db.Queries, keys *envelope.Keys, ids []uuid.UUID) (values map[uuid.UUID]Values, unreadable map[uuid.UUID]error, err error) {
+	rows, err := q.ConfigsOfPods(ctx, ids)
+	if err != nil || len(rows) == 0 {
+		return nil, nil, err
+	}
+	uses, err := q.ConfigUsesOfPods(ctx, ids)
+	if err != nil {
+		return nil, nil, err
+	}
+	return byPod(ctx, q, keys, rows, convert.All(uses, func(u db.ConfigUsesOfPodsRow) db.ConfigUsesOfNodeRow { return db.ConfigUsesOfNodeRow(u) }))
+}
+
+func byPod(ctx context.Context, q *db.Queries, keys *envelope.Keys, rows []db.Config, uses []db.ConfigUsesOfNodeRow) (values map[uuid.UUID]Values, unreadable map[uuid.UUID]error, err error) {
 	refs := make(map[uuid.UUID]husk.ConfigRef, len(rows))
 	opened := make(map[uuid.UUID]husk.Values, len(rows))
 	failed := map[uuid.UUID]error{}

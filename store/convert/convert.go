@@ -83,10 +83,16 @@ func Node(n db.Node) husk.Node {
 	return node
 }
 
-// NodeWithScratch converts a row of nodes, with what its pods have in scratch disks.
-func NodeWithScratch(n db.Node, allocatedGiB int) husk.Node {
-	node := Node(n)
-	node.AllocatedScratchGiB = allocatedGiB
+// WholeNode converts a row of nodes, with what its pods have in scratch disks, and whether it is being drained.
+func WholeNode(r db.NodeRow) husk.Node {
+	node := Node(r.Node)
+	node.AllocatedScratchGiB = r.AllocatedScratchGib
+	switch {
+	case r.Drained:
+		node.Drain = husk.DrainDrained
+	case r.Drains:
+		node.Drain = husk.DrainDraining
+	}
 	return node
 }
 
@@ -199,4 +205,23 @@ func Selector(s husk.Selector) []byte {
 		panic(err) // strings can always be encoded
 	}
 	return raw
+}
+
+// Decision converts the latest decision about a pod.
+func Decision(row db.PodDecisionRow) (husk.Placement, error) {
+	p := husk.Placement{Outcome: husk.PlacementUndecided}
+	if row.Decision != nil {
+		if err := json.Unmarshal(row.Decision, &p); err != nil {
+			return husk.Placement{}, err
+		}
+	}
+	if row.Phase == husk.PhasePending {
+		p.Attempts, p.NextTryAt = row.Tries, row.NextTryAt
+		if p.Outcome == husk.PlacementPlaced { // it was evicted since
+			p = husk.Placement{Outcome: husk.PlacementUndecided}
+		}
+	} else {
+		p.NodeName, p.DecidedAt = row.NodeName, row.PlacedAt
+	}
+	return p, nil
 }

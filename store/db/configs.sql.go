@@ -157,6 +157,35 @@ func (q *Queries) ConfigUsesOfNode(ctx context.Context, arg ConfigUsesOfNodePara
 	return items, nil
 }
 
+const configUsesOfPods = `-- name: ConfigUsesOfPods :many
+SELECT u.pod_id, u.config_id FROM config_uses u WHERE u.pod_id = ANY($1::uuid[])
+`
+
+type ConfigUsesOfPodsRow struct {
+	PodID    uuid.UUID
+	ConfigID uuid.UUID
+}
+
+func (q *Queries) ConfigUsesOfPods(ctx context.Context, ids []uuid.UUID) ([]ConfigUsesOfPodsRow, error) {
+	rows, err := q.db.Query(ctx, configUsesOfPods, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ConfigUsesOfPodsRow{}
+	for rows.Next() {
+		var i ConfigUsesOfPodsRow
+		if err := rows.Scan(&i.PodID, &i.ConfigID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const configs = `-- name: Configs :many
 SELECT tenant_id, id, kind, name, labels, version, keys, created_at, updated_at FROM configs
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid)
@@ -239,6 +268,42 @@ type ConfigsOfNodeParams struct {
 // Each object once, however many pods use it.
 func (q *Queries) ConfigsOfNode(ctx context.Context, arg ConfigsOfNodeParams) ([]Config, error) {
 	rows, err := q.db.Query(ctx, configsOfNode, arg.NodeID, arg.Ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Config{}
+	for rows.Next() {
+		var i Config
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.ID,
+			&i.Kind,
+			&i.Name,
+			&i.Labels,
+			&i.Version,
+			&i.Keys,
+			&i.Sealed,
+			&i.GuestBytes,
+			&i.CreatedAt,
+			&i.UpdatedAt,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const configsOfPods = `-- name: ConfigsOfPods :many
+SELECT c.tenant_id, c.id, c.kind, c.name, c.labels, c.version, c.keys, c.sealed, c.guest_bytes, c.created_at, c.updated_at FROM configs c WHERE (c.tenant_id, c.id) IN (SELECT u.tenant_id, u.config_id FROM config_uses u WHERE u.pod_id = ANY($1::uuid[]))
+`
+
+func (q *Queries) ConfigsOfPods(ctx context.Context, ids []uuid.UUID) ([]Config, error) {
+	rows, err := q.db.Query(ctx, configsOfPods, ids)
 	if err != nil {
 		return nil, err
 	}

@@ -91,6 +91,26 @@ type DesiredChange struct {
 	ChangedAt time.Time
 }
 
+type Drain struct {
+	NodeID            uuid.UUID
+	MaxMoves          int
+	MaxMovesPerTenant int
+	Restart           bool
+	WasCordoned       bool
+	Moved             int
+	DrainedAt         *time.Time
+	StartedAt         time.Time
+}
+
+type DrainFailure struct {
+	NodeID    uuid.UUID
+	TenantID  uuid.UUID
+	PodID     uuid.UUID
+	Attempts  int
+	Message   string
+	NextTryAt time.Time
+}
+
 type Event struct {
 	TenantID uuid.UUID
 	Kind     string
@@ -218,15 +238,28 @@ type Outbox struct {
 }
 
 type Placement struct {
-	TenantID  uuid.UUID
-	PodID     uuid.UUID
-	Number    int64
-	NodeID    uuid.UUID
-	Role      string
-	Volumes   bool
-	Clients   []string
-	ClientsAt *time.Time
-	CreatedAt time.Time
+	TenantID       uuid.UUID
+	PodID          uuid.UUID
+	Number         int64
+	NodeID         uuid.UUID
+	Role           string
+	Volumes        bool
+	Clients        []string
+	ClientsAt      *time.Time
+	CreatedAt      time.Time
+	CpuMillis      int
+	MemoryMib      int
+	VmmOverheadMib int
+	ScratchGib     int
+	Holds          bool
+	CephKey        []byte
+	Live           bool
+	FromNode       *uuid.UUID
+	Drains         bool
+	Message        string
+	Gone           bool
+	Cut            bool
+	RoleSince      time.Time
 }
 
 type Pod struct {
@@ -275,6 +308,7 @@ type Pod struct {
 	Placement           int64
 	KeyPlacement        int64
 	ScratchGib          int
+	LastPlacement       int64
 }
 
 type PodSample struct {

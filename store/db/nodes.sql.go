@@ -202,14 +202,19 @@ func (q *Queries) DesiredChanges(ctx context.Context, arg DesiredChangesParams) 
 }
 
 const desiredRevision = `-- name: DesiredRevision :one
-SELECT desired_revision FROM nodes WHERE id = $1
+SELECT desired_revision, incarnation() AS incarnation FROM nodes WHERE id = $1
 `
 
-func (q *Queries) DesiredRevision(ctx context.Context, id uuid.UUID) (int64, error) {
+type DesiredRevisionRow struct {
+	DesiredRevision int64
+	Incarnation     string
+}
+
+func (q *Queries) DesiredRevision(ctx context.Context, id uuid.UUID) (DesiredRevisionRow, error) {
 	row := q.db.QueryRow(ctx, desiredRevision, id)
-	var desired_revision int64
-	err := row.Scan(&desired_revision)
-	return desired_revision, err
+	var i DesiredRevisionRow
+	err := row.Scan(&i.DesiredRevision, &i.Incarnation)
+	return i, err
 }
 
 const fencePlacement = `-- name: FencePlacement :exec
@@ -369,6 +374,17 @@ func (q *Queries) Heartbeat(ctx context.Context, arg HeartbeatParams) (Heartbeat
 	return i, err
 }
 
+const incarnation = `-- name: Incarnation :one
+SELECT incarnation()
+`
+
+func (q *Queries) Incarnation(ctx context.Context) (string, error) {
+	row := q.db.QueryRow(ctx, incarnation)
+	var incarnation string
+	err := row.Scan(&incarnation)
+	return incarnation, err
+}
+
 const insertJoinToken = `-- name: InsertJoinToken :exec
 INSERT INTO join_tokens (hash, expires_at, readmits) VALUES ($1, $2, $3) ON CONFLICT (hash) DO NOTHING
 `
@@ -490,13 +506,16 @@ func (q *Queries) LockNode(ctx context.Context, id uuid.UUID) (Node, error) {
 }
 
 const node = `-- name: Node :one
-SELECT n.id, n.name, n.state, n.cpu_millis, n.memory_mib, n.vmm_overhead_mib, n.allocated_cpu_millis, n.allocated_memory_mib, n.version, n.desired_revision, n.endpoint, n.heartbeat_at, n.created_at, n.pool, n.labels, n.taints, n.cordoned, n.cpu_overcommit, n.schedulable_cpu_millis, n.capabilities, n.desired_since, n.storage_address, n.state_since, n.fence_addresses, n.fenced_at, n.fence_message, n.machine_off, n.clean, n.scratch_gib, COALESCE((SELECT sum(p.scratch_gib) FROM pods p WHERE p.node_id = n.id AND p.holds_room), 0)::integer AS allocated_scratch_gib
-FROM nodes n WHERE n.id = $1
+SELECT n.id, n.name, n.state, n.cpu_millis, n.memory_mib, n.vmm_overhead_mib, n.allocated_cpu_millis, n.allocated_memory_mib, n.version, n.desired_revision, n.endpoint, n.heartbeat_at, n.created_at, n.pool, n.labels, n.taints, n.cordoned, n.cpu_overcommit, n.schedulable_cpu_millis, n.capabilities, n.desired_since, n.storage_address, n.state_since, n.fence_addresses, n.fenced_at, n.fence_message, n.machine_off, n.clean, n.scratch_gib, (COALESCE((SELECT sum(p.scratch_gib) FROM pods p WHERE p.node_id = n.id AND p.holds_room), 0)
+    + COALESCE((SELECT sum(pl.scratch_gib) FROM placements pl WHERE pl.node_id = n.id AND pl.holds), 0))::integer AS allocated_scratch_gib, (d.node_id IS NOT NULL)::boolean AS drains, (d.drained_at IS NOT NULL)::boolean AS drained
+FROM nodes n LEFT JOIN drains d ON d.node_id = n.id WHERE n.id = $1
 `
 
 type NodeRow struct {
 	Node                Node
 	AllocatedScratchGib int
+	Drains              bool
+	Drained             bool
 }
 
 func (q *Queries) Node(ctx context.Context, id uuid.UUID) (NodeRow, error) {
@@ -533,6 +552,8 @@ func (q *Queries) Node(ctx context.Context, id uuid.UUID) (NodeRow, error) {
 		&i.Node.Clean,
 		&i.Node.ScratchGib,
 		&i.AllocatedScratchGib,
+		&i.Drains,
+		&i.Drained,
 	)
 	return i, err
 }
@@ -638,24 +659,27 @@ func (q *Queries) NodeCapacities(ctx context.Context) ([]NodeCapacitiesRow, erro
 }
 
 const nodeHasPods = `-- name: NodeHasPods :one
-SELECT EXISTS (SELECT 1 FROM pods WHERE node_id = $1::uuid)
+SELECT (EXISTS (SELECT 1 FROM pods WHERE node_id = $1::uuid) OR EXISTS (SELECT 1 FROM placements WHERE node_id = $1::uuid AND role IN ('incoming', 'leaving')))::boolean AS has
 `
 
 func (q *Queries) NodeHasPods(ctx context.Context, nodeID uuid.UUID) (bool, error) {
 	row := q.db.QueryRow(ctx, nodeHasPods, nodeID)
-	var exists bool
-	err := row.Scan(&exists)
-	return exists, err
+	var has bool
+	err := row.Scan(&has)
+	return has, err
 }
 
 const nodes = `-- name: Nodes :many
-SELECT n.id, n.name, n.state, n.cpu_millis, n.memory_mib, n.vmm_overhead_mib, n.allocated_cpu_millis, n.allocated_memory_mib, n.version, n.desired_revision, n.endpoint, n.heartbeat_at, n.created_at, n.pool, n.labels, n.taints, n.cordoned, n.cpu_overcommit, n.schedulable_cpu_millis, n.capabilities, n.desired_since, n.storage_address, n.state_since, n.fence_addresses, n.fenced_at, n.fence_message, n.machine_off, n.clean, n.scratch_gib, COALESCE((SELECT sum(p.scratch_gib) FROM pods p WHERE p.node_id = n.id AND p.holds_room), 0)::integer AS allocated_scratch_gib
-FROM nodes n ORDER BY n.name
+SELECT n.id, n.name, n.state, n.cpu_millis, n.memory_mib, n.vmm_overhead_mib, n.allocated_cpu_millis, n.allocated_memory_mib, n.version, n.desired_revision, n.endpoint, n.heartbeat_at, n.created_at, n.pool, n.labels, n.taints, n.cordoned, n.cpu_overcommit, n.schedulable_cpu_millis, n.capabilities, n.desired_since, n.storage_address, n.state_since, n.fence_addresses, n.fenced_at, n.fence_message, n.machine_off, n.clean, n.scratch_gib, (COALESCE((SELECT sum(p.scratch_gib) FROM pods p WHERE p.node_id = n.id AND p.holds_room), 0)
+    + COALESCE((SELECT sum(pl.scratch_gib) FROM placements pl WHERE pl.node_id = n.id AND pl.holds), 0))::integer AS allocated_scratch_gib, (d.node_id IS NOT NULL)::boolean AS drains, (d.drained_at IS NOT NULL)::boolean AS drained
+FROM nodes n LEFT JOIN drains d ON d.node_id = n.id ORDER BY n.name
 `
 
 type NodesRow struct {
 	Node                Node
 	AllocatedScratchGib int
+	Drains              bool
+	Drained             bool
 }
 
 func (q *Queries) Nodes(ctx context.Context) ([]NodesRow, error) {
@@ -698,6 +722,8 @@ func (q *Queries) Nodes(ctx context.Context) ([]NodesRow, error) {
 			&i.Node.Clean,
 			&i.Node.ScratchGib,
 			&i.AllocatedScratchGib,
+			&i.Drains,
+			&i.Drained,
 		); err != nil {
 			return nil, err
 		}
@@ -729,6 +755,7 @@ const placementsNotSeen = `-- name: PlacementsNotSeen :many
 SELECT pl.tenant_id, pl.pod_id, pl.number, p.domain_started_at, ARRAY(SELECT c.volume_id FROM volume_claims c WHERE c.tenant_id = pl.tenant_id AND c.pod_id = pl.pod_id ORDER BY c.volume_id)::uuid[] AS volume_ids
 FROM placements pl JOIN pods p ON p.tenant_id = pl.tenant_id AND p.id = pl.pod_id AND p.placement = pl.number
 WHERE pl.volumes AND pl.clients_at IS NULL AND pl.role = 'active' AND p.domain_started_at IS NOT NULL AND p.phase IN ('Starting', 'Running', 'Unknown')
+  AND NOT EXISTS (SELECT 1 FROM placements o WHERE o.tenant_id = p.tenant_id AND o.pod_id = p.id AND o.role IN ('incoming', 'leaving')) -- its disks show the clients of both machines
 ORDER BY random() LIMIT $1
 `
 
@@ -768,23 +795,36 @@ func (q *Queries) PlacementsNotSeen(ctx context.Context, max int) ([]PlacementsN
 }
 
 const placementsOfNode = `-- name: PlacementsOfNode :many
-SELECT pl.tenant_id, pl.pod_id, pl.number, pl.node_id, pl.role, pl.volumes, pl.clients, pl.clients_at, pl.created_at, p.phase, ARRAY(SELECT c.volume_id FROM volume_claims c WHERE c.tenant_id = pl.tenant_id AND c.pod_id = pl.pod_id ORDER BY c.volume_id)::uuid[] AS volume_ids
+SELECT pl.tenant_id, pl.pod_id, pl.number, pl.node_id, pl.role, pl.volumes, pl.clients, pl.clients_at, pl.created_at, pl.cpu_millis, pl.memory_mib, pl.vmm_overhead_mib, pl.scratch_gib, pl.holds, pl.ceph_key, pl.live, pl.from_node, pl.drains, pl.message, pl.gone, pl.cut, pl.role_since, p.phase, ARRAY(SELECT c.volume_id FROM volume_claims c WHERE c.tenant_id = pl.tenant_id AND c.pod_id = pl.pod_id ORDER BY c.volume_id)::uuid[] AS volume_ids
 FROM placements pl JOIN pods p ON p.tenant_id = pl.tenant_id AND p.id = pl.pod_id AND p.placement = pl.number
 WHERE pl.node_id = $1 AND pl.role = 'active' ORDER BY pl.tenant_id, pl.pod_id
 `
 
 type PlacementsOfNodeRow struct {
-	TenantID  uuid.UUID
-	PodID     uuid.UUID
-	Number    int64
-	NodeID    uuid.UUID
-	Role      string
-	Volumes   bool
-	Clients   []string
-	ClientsAt *time.Time
-	CreatedAt time.Time
-	Phase     husk.Phase
-	VolumeIds []uuid.UUID
+	TenantID       uuid.UUID
+	PodID          uuid.UUID
+	Number         int64
+	NodeID         uuid.UUID
+	Role           string
+	Volumes        bool
+	Clients        []string
+	ClientsAt      *time.Time
+	CreatedAt      time.Time
+	CpuMillis      int
+	MemoryMib      int
+	VmmOverheadMib int
+	ScratchGib     int
+	Holds          bool
+	CephKey        []byte
+	Live           bool
+	FromNode       *uuid.UUID
+	Drains         bool
+	Message        string
+	Gone           bool
+	Cut            bool
+	RoleSince      time.Time
+	Phase          husk.Phase
+	VolumeIds      []uuid.UUID
 }
 
 // With the names of the volumes that each of them writes.
@@ -807,6 +847,19 @@ func (q *Queries) PlacementsOfNode(ctx context.Context, nodeID uuid.UUID) ([]Pla
 			&i.Clients,
 			&i.ClientsAt,
 			&i.CreatedAt,
+			&i.CpuMillis,
+			&i.MemoryMib,
+			&i.VmmOverheadMib,
+			&i.ScratchGib,
+			&i.Holds,
+			&i.CephKey,
+			&i.Live,
+			&i.FromNode,
+			&i.Drains,
+			&i.Message,
+			&i.Gone,
+			&i.Cut,
+			&i.RoleSince,
 			&i.Phase,
 			&i.VolumeIds,
 		); err != nil {
@@ -821,7 +874,7 @@ func (q *Queries) PlacementsOfNode(ctx context.Context, nodeID uuid.UUID) ([]Pla
 }
 
 const podsToMove = `-- name: PodsToMove :many
-SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib FROM pods p JOIN nodes n ON n.id = p.node_id LEFT JOIN placements pl ON pl.tenant_id = p.tenant_id AND pl.pod_id = p.id AND pl.number = p.placement
+SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib, p.last_placement FROM pods p JOIN nodes n ON n.id = p.node_id LEFT JOIN placements pl ON pl.tenant_id = p.tenant_id AND pl.pod_id = p.id AND pl.number = p.placement
 WHERE p.node_id = $1::uuid AND (p.holds_room OR p.phase = 'Stopping') AND (n.state IN ('Fenced', 'Recovering') OR n.state IN ('Lost', 'Fencing') AND NOT pl.volumes)
 ORDER BY p.tenant_id, p.id LIMIT $2 FOR UPDATE OF p
 `
@@ -887,6 +940,7 @@ func (q *Queries) PodsToMove(ctx context.Context, arg PodsToMoveParams) ([]Pod, 
 			&i.Placement,
 			&i.KeyPlacement,
 			&i.ScratchGib,
+			&i.LastPlacement,
 		); err != nil {
 			return nil, err
 		}
@@ -975,7 +1029,8 @@ const setClients = `-- name: SetClients :exec
 
 UPDATE placements pl SET clients = $1::text[], clients_at = clock_timestamp()
 FROM pods p WHERE pl.tenant_id = $2 AND pl.pod_id = $3 AND pl.number = $4 AND p.tenant_id = pl.tenant_id AND p.id = pl.pod_id
-  AND p.domain_started_at = $5
+  AND p.domain_started_at = $5 AND p.placement = pl.number
+  AND NOT EXISTS (SELECT 1 FROM placements o WHERE o.tenant_id = p.tenant_id AND o.pod_id = p.id AND o.role IN ('incoming', 'leaving'))
 `
 
 type SetClientsParams struct {

@@ -94,7 +94,7 @@ func (q *Queries) FindIdempotencyKey(ctx context.Context, arg FindIdempotencyKey
 
 const forgetIdempotencyKeys = `-- name: ForgetIdempotencyKeys :execrows
 DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'
-    OR created_at < now() - interval '10 minutes' AND key LIKE 'server:%'
+    OR created_at < now() - interval '10 minutes' AND key LIKE E'\tserver:%'
 `
 
 func (q *Queries) ForgetIdempotencyKeys(ctx context.Context) (int64, error) {
@@ -236,7 +236,7 @@ WITH taken AS (
 SELECT pg_notify('husk', topic) FROM (SELECT DISTINCT topic FROM taken ORDER BY topic) AS topics
 `
 
-// Changes of access come first: see migration 015.
+// Changes of access come first, for servers of the previous version: see migration 015.
 func (q *Queries) SendHints(ctx context.Context) (int64, error) {
 	result, err := q.db.Exec(ctx, sendHints)
 	if err != nil {

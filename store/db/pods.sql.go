@@ -196,7 +196,7 @@ func (q *Queries) DeleteFinishedPods(ctx context.Context, arg DeleteFinishedPods
 }
 
 const desiredPods = `-- name: DesiredPods :many
-SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, pods.scheduling, pods.priority, pods.gang, pods.decision, pods.placed_generation, pods.evicted, pods.guest_bytes, pods.needs, pods.delete_at, pods.annotations, pods.halted, pods.placement, pods.key_placement, pods.scratch_gib, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
+SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, pods.scheduling, pods.priority, pods.gang, pods.decision, pods.placed_generation, pods.evicted, pods.guest_bytes, pods.needs, pods.delete_at, pods.annotations, pods.halted, pods.placement, pods.key_placement, pods.scratch_gib, pods.last_placement, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
 WHERE pods.node_id = $1::uuid AND (pods.ceph_key IS NOT NULL OR pods.phase = 'Stopping') AND ($2::uuid[] IS NULL OR pods.id = ANY($2))
 ORDER BY pods.created_at, pods.id
 `
@@ -267,6 +267,7 @@ func (q *Queries) DesiredPods(ctx context.Context, arg DesiredPodsParams) ([]Des
 			&i.Pod.Placement,
 			&i.Pod.KeyPlacement,
 			&i.Pod.ScratchGib,
+			&i.Pod.LastPlacement,
 			&i.Cidr,
 		); err != nil {
 			return nil, err
@@ -455,7 +456,7 @@ func (q *Queries) ImagesOfNode(ctx context.Context, arg ImagesOfNodeParams) ([]I
 const insertPod = `-- name: InsertPod :one
 INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang, guest_bytes, needs, annotations, scratch_gib)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib
+RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement
 `
 
 type InsertPodParams struct {
@@ -545,6 +546,7 @@ func (q *Queries) InsertPod(ctx context.Context, arg InsertPodParams) (Pod, erro
 		&i.Placement,
 		&i.KeyPlacement,
 		&i.ScratchGib,
+		&i.LastPlacement,
 	)
 	return i, err
 }
@@ -610,7 +612,7 @@ func (q *Queries) LeavingPods(ctx context.Context) ([]LeavingPodsRow, error) {
 }
 
 const lockNodePod = `-- name: LockNodePod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
 `
 
 type LockNodePodParams struct {
@@ -667,12 +669,13 @@ func (q *Queries) LockNodePod(ctx context.Context, arg LockNodePodParams) (Pod, 
 		&i.Placement,
 		&i.KeyPlacement,
 		&i.ScratchGib,
+		&i.LastPlacement,
 	)
 	return i, err
 }
 
 const lockPod = `-- name: LockPod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockPodParams struct {
@@ -729,6 +732,7 @@ func (q *Queries) LockPod(ctx context.Context, arg LockPodParams) (Pod, error) {
 		&i.Placement,
 		&i.KeyPlacement,
 		&i.ScratchGib,
+		&i.LastPlacement,
 	)
 	return i, err
 }
@@ -744,7 +748,8 @@ func (q *Queries) LockPods(ctx context.Context, ids []uuid.UUID) error {
 }
 
 const nodesOfTenants = `-- name: NodesOfTenants :many
-SELECT DISTINCT node_id::uuid AS node_id FROM pods WHERE tenant_id = ANY($1::uuid[]) AND holds_room
+SELECT node_id::uuid AS node_id FROM pods WHERE tenant_id = ANY($1::uuid[]) AND holds_room
+UNION SELECT node_id FROM placements WHERE tenant_id = ANY($1::uuid[]) AND role IN ('incoming', 'leaving') AND holds
 `
 
 func (q *Queries) NodesOfTenants(ctx context.Context, tenantIds []uuid.UUID) ([]uuid.UUID, error) {
@@ -852,8 +857,11 @@ func (q *Queries) PendingPods(ctx context.Context, max int) ([]PendingPodsRow, e
 }
 
 const placedPods = `-- name: PlacedPods :many
-SELECT tenant_id, id, node_id::uuid AS node_id, cpu_millis, memory_mib, vmm_overhead_mib, scratch_gib, phase, placed_at, labels, scheduling
+SELECT tenant_id, id, node_id::uuid AS node_id, cpu_millis, memory_mib, vmm_overhead_mib, scratch_gib, phase, placed_at, labels, scheduling, 'active' AS role, placement
 FROM pods WHERE holds_room AND node_id = ANY($1::uuid[])
+UNION ALL
+SELECT pl.tenant_id, pl.pod_id, pl.node_id, pl.cpu_millis, pl.memory_mib, pl.vmm_overhead_mib, pl.scratch_gib, p.phase, pl.created_at, p.labels, p.scheduling, pl.role, pl.number
+FROM placements pl JOIN pods p ON p.tenant_id = pl.tenant_id AND p.id = pl.pod_id WHERE pl.role IN ('incoming', 'leaving') AND pl.holds AND pl.node_id = ANY($1::uuid[])
 `
 
 type PlacedPodsRow struct {
@@ -868,9 +876,11 @@ type PlacedPodsRow struct {
 	PlacedAt       *time.Time
 	Labels         map[string]string
 	Scheduling     []byte
+	Role           string
+	Placement      int64
 }
 
-// The pods that are allocated on these nodes.
+// The pods that are allocated on these nodes. A pod that moves is allocated on two: role says how.
 func (q *Queries) PlacedPods(ctx context.Context, nodeIds []uuid.UUID) ([]PlacedPodsRow, error) {
 	rows, err := q.db.Query(ctx, placedPods, nodeIds)
 	if err != nil {
@@ -892,6 +902,8 @@ func (q *Queries) PlacedPods(ctx context.Context, nodeIds []uuid.UUID) ([]Placed
 			&i.PlacedAt,
 			&i.Labels,
 			&i.Scheduling,
+			&i.Role,
+			&i.Placement,
 		); err != nil {
 			return nil, err
 		}
@@ -904,7 +916,7 @@ func (q *Queries) PlacedPods(ctx context.Context, nodeIds []uuid.UUID) ([]Placed
 }
 
 const pod = `-- name: Pod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib FROM pods WHERE tenant_id = $1 AND id = $2
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement FROM pods WHERE tenant_id = $1 AND id = $2
 `
 
 type PodParams struct {
@@ -961,6 +973,7 @@ func (q *Queries) Pod(ctx context.Context, arg PodParams) (Pod, error) {
 		&i.Placement,
 		&i.KeyPlacement,
 		&i.ScratchGib,
+		&i.LastPlacement,
 	)
 	return i, err
 }
@@ -1156,7 +1169,7 @@ func (q *Queries) PodVolumes(ctx context.Context, arg PodVolumesParams) ([]PodVo
 }
 
 const pods = `-- name: Pods :many
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib FROM pods
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement FROM pods
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR name = $4) AND ($5::jsonb IS NULL OR labels_match(labels, $5::jsonb))
 ORDER BY created_at, id LIMIT $6
@@ -1233,6 +1246,7 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]Pod, error) {
 			&i.Placement,
 			&i.KeyPlacement,
 			&i.ScratchGib,
+			&i.LastPlacement,
 		); err != nil {
 			return nil, err
 		}
@@ -1245,7 +1259,7 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]Pod, error) {
 }
 
 const podsOfLostNodes = `-- name: PodsOfLostNodes :many
-SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib FROM pods p JOIN nodes n ON n.id = p.node_id
+SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib, p.last_placement FROM pods p JOIN nodes n ON n.id = p.node_id
 WHERE (n.state = 'Lost' OR n.state IN ('Fencing', 'Fenced') AND n.heartbeat_at < clock_timestamp() - interval '1 minute') AND p.phase IN ('Starting', 'Running') ORDER BY p.tenant_id, p.id LIMIT $1 FOR UPDATE OF p
 `
 
@@ -1305,6 +1319,7 @@ func (q *Queries) PodsOfLostNodes(ctx context.Context, max int) ([]Pod, error) {
 			&i.Placement,
 			&i.KeyPlacement,
 			&i.ScratchGib,
+			&i.LastPlacement,
 		); err != nil {
 			return nil, err
 		}
@@ -1479,7 +1494,7 @@ func (q *Queries) TenantNetwork(ctx context.Context, tenantID uuid.UUID) (Networ
 
 const updatePod = `-- name: UpdatePod :one
 UPDATE pods SET name = $1, labels = $2, annotations = $3, generation = generation + 1
-WHERE tenant_id = $4 AND id = $5 RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib
+WHERE tenant_id = $4 AND id = $5 RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement
 `
 
 type UpdatePodParams struct {
@@ -1545,6 +1560,7 @@ func (q *Queries) UpdatePod(ctx context.Context, arg UpdatePodParams) (Pod, erro
 		&i.Placement,
 		&i.KeyPlacement,
 		&i.ScratchGib,
+		&i.LastPlacement,
 	)
 	return i, err
 }

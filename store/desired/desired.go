@@ -24,9 +24,10 @@ const maxChanges = 200
 
 // State is the desired state of a node at a revision, or how to get to it from an earlier one.
 type State struct {
-	Revision int64
-	Whole    bool // Changes are all pods of the node
-	Changes  []Change
+	Revision    int64
+	Incarnation husk.Incarnation
+	Whole       bool // Changes are all pods of the node
+	Changes     []Change
 }
 
 // Change is one pod that the node should run differently from now on, or a pod that has left the node. Changes are in the order of their revisions.
@@ -49,6 +50,20 @@ type Pod struct {
 	VolumeGiB  map[uuid.UUID]int // sizes of the RBD images of its volumes
 	Configs    configs.Values
 	ConfigErr  error // some values that the pod uses cannot be opened
+	Move       Move
+}
+
+// Move is what a node has to do with a pod that moves. The zero value is nothing.
+type Move struct {
+	Incoming bool // the pod is not active here yet
+	From, To *Peer
+}
+
+// Peer is the node at the other end of a move with memory.
+type Peer struct {
+	Node      uuid.UUID
+	Placement int64 // that the pod has there
+	Endpoint  string
 }
 
 // Network is the network that a pod's interface belongs to.
@@ -102,14 +117,14 @@ func Read(ctx context.Context, q *db.Queries, node uuid.UUID, after *int64, keys
 }
 
 func whole(ctx context.Context, q *db.Queries, node uuid.UUID, keys *envelope.Keys, openKey func(db.Pod) (string, error)) (State, error) {
-	revision, err := q.DesiredRevision(ctx, node) // first, for the same reason
+	now, err := q.DesiredRevision(ctx, node) // first, for the same reason
 	if err != nil {
 		return State{}, err
 	}
 	pods, err := read(ctx, q, node, nil, keys, openKey)
-	s := State{Revision: revision, Whole: true}
+	s := State{Revision: now.DesiredRevision, Whole: true}
 	for i := range pods {
-		s.Changes = append(s.Changes, Change{revision, pods[i].Pod.ID, &pods[i]})
+		s.Changes = append(s.Changes, Change{now.DesiredRevision, pods[i].Pod.ID, &pods[i]})
 	}
 	return s, err
 }
@@ -120,6 +135,11 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 	if err != nil {
 		return nil, err
 	}
+	moving, err := readMoving(ctx, q, node, ids)
+	if err != nil {
+		return nil, err
+	}
+	rows = append(rows, moving.rows...)
 	images, err := q.ImagesOfNode(ctx, db.ImagesOfNodeParams{NodeID: node, Ids: ids})
 	if err != nil {
 		return nil, err
@@ -129,6 +149,10 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 		return nil, err
 	}
 	values, unreadable, err := configs.OfNode(ctx, q, keys, node, ids)
+	if err != nil {
+		return nil, err
+	}
+	values, unreadable, err = moving.add(ctx, q, keys, &images, values, unreadable)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +181,7 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 		}
 		pods = append(pods, Pod{
 			Pod: convert.Pod(r.Pod), Placement: r.Pod.Placement, ScratchGiB: r.Pod.ScratchGib, KeyHolder: husk.KeyHolder(r.Pod.ID, r.Pod.KeyPlacement), CephKey: key, KeyErr: keyErr, ConfigErr: unreadable[r.Pod.ID], Images: byPod[r.Pod.ID], VolumeGiB: sizes[r.Pod.ID], Configs: values[r.Pod.ID],
-			Network: Network{ID: r.Pod.NetworkID, CIDR: r.Cidr.String(), MAC: r.Pod.Mac.String()},
+			Network: Network{ID: r.Pod.NetworkID, CIDR: r.Cidr.String(), MAC: r.Pod.Mac.String()}, Move: moving.of[r.Pod.ID],
 		})
 	}
 	return pods, nil

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package disks creates, changes and removes the rows of volumes and snapshots, in transactions of package store. What a function changes in
-// Ceph follows in the control loops: triggers queue the work (migrations/027_snapshots.sql).
+// Ceph follows in the control loops: triggers queue the work (migrations/030_snapshots.sql).
 package disks
 
 import (

@@ -5,6 +5,7 @@ package nodelife
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/google/uuid"
@@ -13,6 +14,7 @@ import (
 	"husk/store/convert"
 	"husk/store/db"
 	"husk/store/hints"
+	"husk/store/moves"
 )
 
 // Free releases what a pod held after its virtual machine has ended: its allocation on the node and, unless it will run again, its volume claims.
@@ -34,9 +36,16 @@ func Free(ctx context.Context, q *db.Queries, row db.Pod, again bool) error {
 }
 
 // Leave takes a pod that was being stopped from its node, after its machine has ended. An evicted pod waits for its next placement, or stays
-// stopped. Others are removed.
+// stopped. Others are removed, after what nodes still have of them that they moved from or to.
 func Leave(ctx context.Context, q *db.Queries, row db.Pod) error {
 	if !row.Evicted {
+		waits, err := moves.Waits(ctx, q, row)
+		if err != nil {
+			return err
+		}
+		if waits {
+			return q.DetachPod(ctx, db.DetachPodParams{TenantID: row.TenantID, ID: row.ID})
+		}
 		if _, err := q.RemovePod(ctx, db.RemovePodParams{TenantID: row.TenantID, ID: row.ID}); err != nil {
 			return err
 		}
@@ -94,10 +103,13 @@ func setPhase(ctx context.Context, q *db.Queries, p db.Pod, phase husk.Phase, re
 
 // Move takes pods from a lost node, at most limit of them, and returns them: all pods of a fenced node, and otherwise those that write no volumes.
 // Each keeps its id, its address and its volumes, and waits for its next placement. A pod that is to run only once has failed.
-func Move(ctx context.Context, q *db.Queries, node husk.Node, limit int) ([]db.Pod, error) {
-	pods, err := q.PodsToMove(ctx, db.PodsToMoveParams{NodeID: node.ID, Max: limit})
+func Move(ctx context.Context, q *db.Queries, node husk.Node, limit int) (pods []db.Pod, err error) {
+	pods, err = q.PodsToMove(ctx, db.PodsToMoveParams{NodeID: node.ID, Max: limit})
 	if err != nil {
 		return nil, err
+	}
+	if len(pods) < limit { // in the last transaction
+		defer func() { err = errors.Join(err, moves.NodeLost(ctx, q, node)) }()
 	}
 	for _, row := range pods {
 		if err := move(ctx, q, row, node); err != nil {

@@ -12,6 +12,7 @@ import (
 	"husk"
 	"husk/store/db"
 	"husk/store/hints"
+	"husk/store/moves"
 	"husk/store/podevents"
 )
 
@@ -19,16 +20,22 @@ import (
 // placement, or with an event that does not apply in the pod's phase.
 func Report(ctx context.Context, q *db.Queries, node uuid.UUID, r husk.PodReport) error {
 	row, err := q.LockNodePod(ctx, db.LockNodePodParams{NodeID: node, ID: r.PodID})
-	if errors.Is(err, pgx.ErrNoRows) {
+	switch none := errors.Is(err, pgx.ErrNoRows); {
+	case none && r.Placement == 0:
 		return nil
+	case none || err == nil && r.Placement != 0 && r.Placement != row.Placement:
+		now, err := moves.Report(ctx, q, node, r)
+		if err != nil || now == nil {
+			return err
+		}
+		row = *now
+	case err != nil:
+		return err
 	}
-	if err != nil {
+	if err := moves.ForgetEarlier(ctx, q, row); err != nil {
 		return err
 	}
 	next, ok := row.Phase.Next(r.Event)
-	if r.Placement != 0 && r.Placement != row.Placement {
-		return nil
-	}
 	if !ok || r.Generation < row.ObservedGeneration || r.Generation < row.PlacedGeneration {
 		return nil
 	}

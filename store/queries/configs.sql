@@ -64,3 +64,9 @@ SELECT c.* FROM configs c WHERE (c.tenant_id, c.id) IN (
 -- name: ConfigUsesOfNode :many
 SELECT u.pod_id, u.config_id FROM config_uses u JOIN pods p ON p.tenant_id = u.tenant_id AND p.id = u.pod_id
 WHERE p.node_id = @node_id::uuid AND (sqlc.narg(ids)::uuid[] IS NULL OR p.id = ANY(sqlc.narg(ids)));
+
+-- name: ConfigsOfPods :many
+SELECT c.* FROM configs c WHERE (c.tenant_id, c.id) IN (SELECT u.tenant_id, u.config_id FROM config_uses u WHERE u.pod_id = ANY(@ids::uuid[]));
+
+-- name: ConfigUsesOfPods :many
+SELECT u.pod_id, u.config_id FROM config_uses u WHERE u.pod_id = ANY(@ids::uuid[]);

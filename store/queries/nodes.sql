@@ -12,15 +12,17 @@ UPDATE join_tokens SET used_at = clock_timestamp(), node_id = @node_id::uuid WHE
 INSERT INTO nodes (id, name) VALUES (@id, @name) RETURNING *;
 
 -- name: Node :one
-SELECT sqlc.embed(n), COALESCE((SELECT sum(p.scratch_gib) FROM pods p WHERE p.node_id = n.id AND p.holds_room), 0)::integer AS allocated_scratch_gib
-FROM nodes n WHERE n.id = @id;
+SELECT sqlc.embed(n), (COALESCE((SELECT sum(p.scratch_gib) FROM pods p WHERE p.node_id = n.id AND p.holds_room), 0)
+    + COALESCE((SELECT sum(pl.scratch_gib) FROM placements pl WHERE pl.node_id = n.id AND pl.holds), 0))::integer AS allocated_scratch_gib, (d.node_id IS NOT NULL)::boolean AS drains, (d.drained_at IS NOT NULL)::boolean AS drained
+FROM nodes n LEFT JOIN drains d ON d.node_id = n.id WHERE n.id = @id;
 
 -- name: LockNode :one
 SELECT * FROM nodes WHERE id = @id FOR UPDATE;
 
 -- name: Nodes :many
-SELECT sqlc.embed(n), COALESCE((SELECT sum(p.scratch_gib) FROM pods p WHERE p.node_id = n.id AND p.holds_room), 0)::integer AS allocated_scratch_gib
-FROM nodes n ORDER BY n.name;
+SELECT sqlc.embed(n), (COALESCE((SELECT sum(p.scratch_gib) FROM pods p WHERE p.node_id = n.id AND p.holds_room), 0)
+    + COALESCE((SELECT sum(pl.scratch_gib) FROM placements pl WHERE pl.node_id = n.id AND pl.holds), 0))::integer AS allocated_scratch_gib, (d.node_id IS NOT NULL)::boolean AS drains, (d.drained_at IS NOT NULL)::boolean AS drained
+FROM nodes n LEFT JOIN drains d ON d.node_id = n.id ORDER BY n.name;
 
 -- name: NodeCapacities :many
 SELECT id, name, state, version, schedulable_cpu_millis, memory_mib, allocated_cpu_millis, allocated_memory_mib, vmm_overhead_mib,
@@ -56,7 +58,7 @@ DELETE FROM pools WHERE name = @name;
 DELETE FROM nodes WHERE id = @id;
 
 -- name: NodeHasPods :one
-SELECT EXISTS (SELECT 1 FROM pods WHERE node_id = @node_id::uuid);
+SELECT (EXISTS (SELECT 1 FROM pods WHERE node_id = @node_id::uuid) OR EXISTS (SELECT 1 FROM placements WHERE node_id = @node_id::uuid AND role IN ('incoming', 'leaving')))::boolean AS has;
 
 -- name: Heartbeat :one
 -- The schedulable capacity never falls below what is allocated, so that a node that lost memory keeps its pods and gets no new ones.
@@ -124,13 +126,15 @@ SELECT EXISTS (SELECT 1 FROM nodes WHERE storage_address = @address AND id <> @i
 SELECT pl.tenant_id, pl.pod_id, pl.number, p.domain_started_at, ARRAY(SELECT c.volume_id FROM volume_claims c WHERE c.tenant_id = pl.tenant_id AND c.pod_id = pl.pod_id ORDER BY c.volume_id)::uuid[] AS volume_ids
 FROM placements pl JOIN pods p ON p.tenant_id = pl.tenant_id AND p.id = pl.pod_id AND p.placement = pl.number
 WHERE pl.volumes AND pl.clients_at IS NULL AND pl.role = 'active' AND p.domain_started_at IS NOT NULL AND p.phase IN ('Starting', 'Running', 'Unknown')
+  AND NOT EXISTS (SELECT 1 FROM placements o WHERE o.tenant_id = p.tenant_id AND o.pod_id = p.id AND o.role IN ('incoming', 'leaving')) -- its disks show the clients of both machines
 ORDER BY random() LIMIT @max; -- one that shows nothing does not hold up the others
 
 -- name: SetClients :exec
 -- Those of an earlier machine of the placement have ended. Another machine may have started meanwhile.
 UPDATE placements pl SET clients = @clients::text[], clients_at = clock_timestamp()
 FROM pods p WHERE pl.tenant_id = @tenant_id AND pl.pod_id = @pod_id AND pl.number = @number AND p.tenant_id = pl.tenant_id AND p.id = pl.pod_id
-  AND p.domain_started_at = @domain_started_at;
+  AND p.domain_started_at = @domain_started_at AND p.placement = pl.number
+  AND NOT EXISTS (SELECT 1 FROM placements o WHERE o.tenant_id = p.tenant_id AND o.pod_id = p.id AND o.role IN ('incoming', 'leaving'));
 
 -- name: PodsToMove :many
 -- Of a fenced node, all pods that have not ended. Of a lost node, those that write no volumes.
@@ -143,7 +147,10 @@ UPDATE placements SET role = 'fenced' WHERE tenant_id = @tenant_id AND pod_id = 
   AND EXISTS (SELECT 1 FROM nodes n WHERE n.id = placements.node_id AND n.state IN ('Fenced', 'Recovering'));
 
 -- name: DesiredRevision :one
-SELECT desired_revision FROM nodes WHERE id = @id;
+SELECT desired_revision, incarnation() AS incarnation FROM nodes WHERE id = @id;
+
+-- name: Incarnation :one
+SELECT incarnation();
 
 -- name: DesiredChanges :many
 -- The changes after a revision, the oldest first, from one snapshot with the node's revision and with whether all changes since then are known. If there

@@ -31,7 +31,7 @@ DELETE FROM signing_keys WHERE kid = @kid;
 INSERT INTO outbox (topic) SELECT unnest(@topics::text[]);
 
 -- name: SendHints :execrows
--- Changes of access come first: see migration 015.
+-- Changes of access come first, for servers of the previous version: see migration 015.
 WITH taken AS (
     DELETE FROM outbox WHERE ctid = ANY (ARRAY(SELECT ctid FROM outbox LIMIT 10000 FOR UPDATE SKIP LOCKED)) RETURNING topic
 )
@@ -50,7 +50,7 @@ VALUES (@tenant_id, @key, @request_hash, @object_id, @response);
 
 -- name: ForgetIdempotencyKeys :execrows
 DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'
-    OR created_at < now() - interval '10 minutes' AND key LIKE 'server:%';
+    OR created_at < now() - interval '10 minutes' AND key LIKE E'\tserver:%';
 
 -- name: InsertCredential :exec
 INSERT INTO credentials (client_id, kind, name, secret_hash) VALUES (@client_id, @kind, @name, @secret_hash);

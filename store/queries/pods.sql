@@ -105,12 +105,16 @@ WHERE tenant_id = @tenant_id AND id = @id;
 SELECT phase, node_name, placed_at, tries, next_try_at, decision FROM pods WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: PlacedPods :many
--- The pods that are allocated on these nodes.
-SELECT tenant_id, id, node_id::uuid AS node_id, cpu_millis, memory_mib, vmm_overhead_mib, scratch_gib, phase, placed_at, labels, scheduling
-FROM pods WHERE holds_room AND node_id = ANY(@node_ids::uuid[]);
+-- The pods that are allocated on these nodes. A pod that moves is allocated on two: role says how.
+SELECT tenant_id, id, node_id::uuid AS node_id, cpu_millis, memory_mib, vmm_overhead_mib, scratch_gib, phase, placed_at, labels, scheduling, 'active' AS role, placement
+FROM pods WHERE holds_room AND node_id = ANY(@node_ids::uuid[])
+UNION ALL
+SELECT pl.tenant_id, pl.pod_id, pl.node_id, pl.cpu_millis, pl.memory_mib, pl.vmm_overhead_mib, pl.scratch_gib, p.phase, pl.created_at, p.labels, p.scheduling, pl.role, pl.number
+FROM placements pl JOIN pods p ON p.tenant_id = pl.tenant_id AND p.id = pl.pod_id WHERE pl.role IN ('incoming', 'leaving') AND pl.holds AND pl.node_id = ANY(@node_ids::uuid[]);
 
 -- name: NodesOfTenants :many
-SELECT DISTINCT node_id::uuid AS node_id FROM pods WHERE tenant_id = ANY(@tenant_ids::uuid[]) AND holds_room;
+SELECT node_id::uuid AS node_id FROM pods WHERE tenant_id = ANY(@tenant_ids::uuid[]) AND holds_room
+UNION SELECT node_id FROM placements WHERE tenant_id = ANY(@tenant_ids::uuid[]) AND role IN ('incoming', 'leaving') AND holds;
 
 -- name: LeavingPods :many
 SELECT tenant_id, id FROM pods WHERE phase = 'Stopping' AND holds_room AND node_id IS NOT NULL;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nodeagent
+// Package usagelog keeps the usage intervals of a node's virtual machines until a server has recorded them.
+package usagelog
 
 import (
 	"encoding/json"
@@ -17,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"husk"
+	"husk/nodeagent/file"
 )
 
 // interval is one usage interval: the time from a start of a virtual machine to its end.
@@ -28,21 +30,21 @@ type interval struct {
 	countedAt     time.Time // when its traffic was last reported
 }
 
-// usageLog keeps the usage intervals of this node's virtual machines until a server has recorded
+// Log keeps the usage intervals of this node's virtual machines until a server has recorded
 // them. It survives the agent and the pods' own directories: after a restart the agent reports what
 // is still pending, including intervals of deleted pods.
-type usageLog struct {
+type Log struct {
 	dir  string
 	mu   sync.Mutex
 	pods map[uuid.UUID][]*interval
 }
 
-// openUsageLog reads what the previous agent left.
-func openUsageLog(dir string) (*usageLog, error) {
+// Open reads what the previous agent left.
+func Open(dir string) (*Log, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create the directory of usage intervals: %w", err)
 	}
-	j := &usageLog{dir: dir, pods: map[uuid.UUID][]*interval{}}
+	j := &Log{dir: dir, pods: map[uuid.UUID][]*interval{}}
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("list the usage intervals: %w", err)
@@ -68,10 +70,10 @@ func openUsageLog(dir string) (*usageLog, error) {
 	return j, nil
 }
 
-func (j *usageLog) file(pod uuid.UUID) string { return filepath.Join(j.dir, pod.String()+".json") }
+func (j *Log) file(pod uuid.UUID) string { return filepath.Join(j.dir, pod.String()+".json") }
 
 // save writes a pod's intervals, and removes the file of a pod that has none.
-func (j *usageLog) save(pod uuid.UUID) error {
+func (j *Log) save(pod uuid.UUID) error {
 	runs := j.pods[pod]
 	if len(runs) == 0 {
 		delete(j.pods, pod)
@@ -84,22 +86,22 @@ func (j *usageLog) save(pod uuid.UUID) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(j.file(pod), raw); err != nil {
+	if err := file.Write(j.file(pod), raw); err != nil {
 		return fmt.Errorf("write the usage intervals of pod %s: %w", pod, err)
 	}
 	return nil
 }
 
 // open returns the pod's interval that has not ended, or nil.
-func (j *usageLog) open(pod uuid.UUID) *interval {
+func (j *Log) open(pod uuid.UUID) *interval {
 	if runs := j.pods[pod]; len(runs) > 0 && runs[len(runs)-1].StoppedAt == nil {
 		return runs[len(runs)-1]
 	}
 	return nil
 }
 
-// begin records that a pod's machine was started. An interval that is already open continues.
-func (j *usageLog) begin(pod uuid.UUID, at time.Time) error {
+// Begin records that a pod's machine was started. An interval that is already open continues.
+func (j *Log) Begin(pod uuid.UUID, at time.Time) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.open(pod) != nil {
@@ -109,8 +111,8 @@ func (j *usageLog) begin(pod uuid.UUID, at time.Time) error {
 	return j.save(pod)
 }
 
-// end records that the machine has stopped. It does nothing if no interval is open.
-func (j *usageLog) end(pod uuid.UUID, at time.Time) error {
+// End records that the machine has stopped. It does nothing if no interval is open.
+func (j *Log) End(pod uuid.UUID, at time.Time) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	r := j.open(pod)
@@ -126,8 +128,8 @@ func (j *usageLog) end(pod uuid.UUID, at time.Time) error {
 	return j.save(pod)
 }
 
-// startOf returns when the pod's open interval began, and false if there is none.
-func (j *usageLog) startOf(pod uuid.UUID) (time.Time, bool) {
+// StartOf returns when the pod's open interval began, and false if there is none.
+func (j *Log) StartOf(pod uuid.UUID) (time.Time, bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if r := j.open(pod); r != nil {
@@ -139,9 +141,9 @@ func (j *usageLog) startOf(pod uuid.UUID) (time.Time, bool) {
 // trafficEvery is how often an interval is reported if only its traffic has changed.
 const trafficEvery = time.Minute
 
-// count records the traffic of a pod's interface so far, and reports whether it is time to report
+// Count records the traffic of a pod's interface so far, and reports whether it is time to report
 // it to a server.
-func (j *usageLog) count(pod uuid.UUID, received, sent int64, now time.Time) bool {
+func (j *Log) Count(pod uuid.UUID, received, sent int64, now time.Time) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	r := j.open(pod)
@@ -157,8 +159,8 @@ func (j *usageLog) count(pod uuid.UUID, received, sent int64, now time.Time) boo
 	return true
 }
 
-// running returns the pods with an open interval.
-func (j *usageLog) running() (pods []uuid.UUID) {
+// Running returns the pods with an open interval.
+func (j *Log) Running() (pods []uuid.UUID) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for pod := range j.pods {
@@ -172,20 +174,20 @@ func (j *usageLog) running() (pods []uuid.UUID) {
 // maxBatch is how many intervals are reported at a time. The contract allows twice as many.
 const maxBatch = 5000
 
-// usageBatch is the intervals with changes that no server has recorded, and how many changes of
+// Batch is the intervals with changes that no server has recorded, and how many changes of
 // each it includes.
-type usageBatch struct {
-	runs []husk.MachineRun
+type Batch struct {
+	Runs []husk.MachineRun
 	from []*interval // of the run at the same position
 	upTo map[*interval]int
 }
 
-// keep removes from the batch an interval that the server could not record, so that it stays
+// Keep removes from the batch an interval that the server could not record, so that it stays
 // pending.
-func (t usageBatch) keep(index int) { delete(t.upTo, t.from[index]) }
+func (t Batch) Keep(index int) { delete(t.upTo, t.from[index]) }
 
-// pending reports whether there is an interval that no server has recorded yet.
-func (j *usageLog) pending() bool {
+// Pending reports whether there is an interval that no server has recorded yet.
+func (j *Log) Pending() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, runs := range j.pods {
@@ -196,14 +198,14 @@ func (j *usageLog) pending() bool {
 	return false
 }
 
-func (j *usageLog) unrecorded() usageBatch {
+func (j *Log) Unrecorded() Batch {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	t := usageBatch{upTo: map[*interval]int{}}
+	t := Batch{upTo: map[*interval]int{}}
 	for _, runs := range j.pods {
 		for _, r := range runs {
-			if r.Told < r.Changes && len(t.runs) < maxBatch {
-				t.runs, t.from = append(t.runs, r.MachineRun), append(t.from, r)
+			if r.Told < r.Changes && len(t.Runs) < maxBatch {
+				t.Runs, t.from = append(t.Runs, r.MachineRun), append(t.from, r)
 				t.upTo[r] = r.Changes
 			}
 		}
@@ -211,9 +213,9 @@ func (j *usageLog) unrecorded() usageBatch {
 	return t
 }
 
-// recorded notes that a server has recorded a batch, or has refused parts of it for good. It
+// Recorded notes that a server has recorded a batch, or has refused parts of it for good. It
 // deletes the intervals that have ended.
-func (j *usageLog) recorded(t usageBatch) error {
+func (j *Log) Recorded(t Batch) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	var failures []error

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nodeagent
+package usagelog
 
 import (
 	"testing"
@@ -13,20 +13,20 @@ import (
 	"husk"
 )
 
-func reopened(t *testing.T, dir string) *usageLog {
+func reopened(t *testing.T, dir string) *Log {
 	t.Helper()
-	j, err := openUsageLog(dir)
+	j, err := Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return j
 }
 
-func wantRuns(t *testing.T, j *usageLog, want ...husk.MachineRun) usageBatch {
+func wantRuns(t *testing.T, j *Log, want ...husk.MachineRun) Batch {
 	t.Helper()
-	got := j.unrecorded()
+	got := j.Unrecorded()
 	byStart := cmpopts.SortSlices(func(a, b husk.MachineRun) bool { return a.StartedAt.Before(b.StartedAt) })
-	if diff := cmp.Diff(want, got.runs, byStart, cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(want, got.Runs, byStart, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("unrecorded intervals (-want +got):\n%s", diff)
 	}
 	return got
@@ -45,37 +45,37 @@ func TestEveryUsageIntervalIsReportedUntilItIsRecorded(t *testing.T) {
 		}
 	}
 	j := reopened(t, dir)
-	must(j.begin(pod, at(0)))
-	must(j.begin(pod, at(1))) // the interval continues
+	must(j.Begin(pod, at(0)))
+	must(j.Begin(pod, at(1))) // the interval continues
 	first := husk.MachineRun{PodID: pod, StartedAt: at(0)}
 	batch := wantRuns(t, j, first)
 	wantRuns(t, j, first) // reported again until it is recorded
-	must(j.recorded(batch))
+	must(j.Recorded(batch))
 	wantRuns(t, j)
 
 	j = reopened(t, dir) // a restarted agent does not know what is recorded, and reports the interval again
 	wantRuns(t, j, first)
-	must(j.recorded(j.unrecorded()))
-	if start, open := j.startOf(pod); !open || !start.Equal(at(0)) {
+	must(j.Recorded(j.Unrecorded()))
+	if start, open := j.StartOf(pod); !open || !start.Equal(at(0)) {
 		t.Errorf("the open interval began at %s, open is %v", start, open)
 	}
-	if !j.count(pod, 10, 20, at(2)) || j.count(pod, 10, 20, at(3)) || j.count(pod, 11, 21, at(2).Add(time.Second)) || j.count(pod, 5, 30, at(9)) {
+	if !j.Count(pod, 10, 20, at(2)) || j.Count(pod, 10, 20, at(3)) || j.Count(pod, 11, 21, at(2).Add(time.Second)) || j.Count(pod, 5, 30, at(9)) {
 		t.Error("traffic is reported although it has not changed, too often, or although it decreases")
 	}
-	reported := j.unrecorded()
-	must(j.end(pod, at(5)))
-	must(j.end(pod, at(7))) // only the first end counts
+	reported := j.Unrecorded()
+	must(j.End(pod, at(5)))
+	must(j.End(pod, at(7))) // only the first end counts
 	stop := at(5)
 	ended := husk.MachineRun{PodID: pod, StartedAt: at(0), StoppedAt: &stop, ReceivedBytes: 11, SentBytes: 21}
-	must(j.recorded(reported)) // later changes do not count as recorded
+	must(j.Recorded(reported)) // later changes do not count as recorded
 	wantRuns(t, j, ended)
-	must(j.begin(pod, at(8)))
+	must(j.Begin(pod, at(8)))
 	second := husk.MachineRun{PodID: pod, StartedAt: at(8)}
 	j = reopened(t, dir)
-	must(j.recorded(wantRuns(t, j, ended, second)))
-	must(j.end(pod, at(6))) // the clock was set back
+	must(j.Recorded(wantRuns(t, j, ended, second)))
+	must(j.End(pod, at(6))) // the clock was set back
 	stopped := at(8)
 	second.StoppedAt = &stopped
-	must(j.recorded(wantRuns(t, j, second)))
+	must(j.Recorded(wantRuns(t, j, second)))
 	wantRuns(t, reopened(t, dir))
 }

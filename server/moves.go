@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+
+	"husk"
+	"husk/openapi"
+	"husk/server/control"
+	"husk/server/request"
+)
+
+// GetDrain shows how far the drain of a node is.
+func (a api) GetDrain(ctx context.Context, r openapi.GetDrainRequestObject) (openapi.GetDrainResponseObject, error) {
+	d, err := a.control.Moves().Drain(ctx, r.NodeID)
+	if err != nil {
+		return nil, err
+	}
+	return openapi.Recast[openapi.GetDrain200JSONResponse](d)
+}
+
+// DrainNode cordons a node and has its pods moved.
+func (a api) DrainNode(ctx context.Context, r openapi.DrainNodeRequestObject) (openapi.DrainNodeResponseObject, error) {
+	limits := husk.DefaultDrainLimits
+	if r.Body.MaxMoves != nil {
+		limits.MaxMoves = *r.Body.MaxMoves
+	}
+	if r.Body.MaxMovesPerTenant != nil {
+		limits.MaxMovesPerTenant = *r.Body.MaxMovesPerTenant
+	}
+	limits.Restart = openapi.Value(r.Body.Restart)
+	d, err := a.control.Moves().PutDrain(ctx, r.NodeID, limits)
+	if err != nil {
+		return nil, err
+	}
+	return openapi.Recast[openapi.DrainNode200JSONResponse](d)
+}
+
+// CancelDrain ends the drain of a node.
+func (a api) CancelDrain(ctx context.Context, r openapi.CancelDrainRequestObject) (openapi.CancelDrainResponseObject, error) {
+	return openapi.CancelDrain204Response{}, a.control.Moves().CancelDrain(ctx, r.NodeID)
+}
+
+// MovePod moves a pod to another node.
+func (a api) MovePod(ctx context.Context, r openapi.MovePodRequestObject) (openapi.MovePodResponseObject, error) {
+	m, err := control.MovePod(ctx, a.control, a.log, r.TenantID, r.PodID, r.Body.NodeID)
+	if err != nil {
+		return nil, err
+	}
+	return openapi.Recast[openapi.MovePod200JSONResponse](m)
+}
+
+// DecideMove ends a move whose memory moves, as the calling node requests.
+func (a api) DecideMove(ctx context.Context, r openapi.DecideMoveRequestObject) (openapi.DecideMoveResponseObject, error) {
+	outcome, err := a.control.Moves().Decide(ctx, request.Of(ctx).Caller.NodeID, r.PodID, r.Body.Placement, openapi.Value(r.Body.Cancel))
+	return openapi.DecideMove200JSONResponse{Outcome: openapi.MoveOutcomeOutcome(outcome)}, err
+}
