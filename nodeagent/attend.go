@@ -104,15 +104,16 @@ func (w *worker) upkeep(ctx context.Context, desired husk.DesiredPod) (limitCPU,
 		defer tick.Stop()
 		defer look.Stop()
 		limited, flooding := false, false
+		due := false // the limit was not set because the machine was moving
 		for {
 			var err error
 			select {
 			case <-ctx.Done():
 				return
 			case <-burstEnd:
-				limited = true
+				limited, due = true, true
 			case <-at:
-				limited = true
+				limited, due = true, true
 			case <-look.C:
 				if flooding == w.flood.Check(time.Now()) {
 					continue
@@ -125,9 +126,16 @@ func (w *worker) upkeep(ctx context.Context, desired husk.DesiredPod) (limitCPU,
 					w.log.Info("the machine has made up for what it printed on its console; its cpu limit is normal again")
 				}
 			case <-tick.C:
-				err = w.restore(ctx, desired)
+				if !w.moving.Load() {
+					err = w.restore(ctx, desired)
+				}
 			}
-			if limited {
+			if limited && w.moving.Load() {
+				due = true
+				continue
+			}
+			if limited || due {
+				due = false
 				millis := desired.Resources.CPUMillis
 				if flooding {
 					millis = min(millis, floodMillis)
@@ -207,6 +215,7 @@ func (w *worker) update(ctx context.Context, client *guest.Client, desired husk.
 func sameButValues(a, b husk.DesiredPod) bool {
 	plain := func(p husk.DesiredPod) husk.DesiredPod {
 		p.Generation, p.Name, p.ValuesError = 0, "", "" // the host name stays the same until the next start
+		p.To = nil
 		if p.From = nil; p.State == husk.DesiredIncoming {
 			p.State = husk.DesiredRunning
 		}
@@ -262,7 +271,15 @@ func (w *worker) watch(ctx context.Context, desired husk.DesiredPod, client *gue
 		case err := <-failed:
 			return fmt.Errorf("lost the guest: %w", err) // the next round finds out whether the machine still runs
 		case <-w.wake:
+			if w.sending != nil && w.sending.isDone() {
+				w.poke()
+				return nil // the next round ends the move
+			}
 			now, parking := w.current()
+			if w.sending != nil && (parking || now.To == nil || *now.To != w.sending.to) {
+				w.poke()
+				return nil // the next round cancels the move
+			}
 			if !parking && reflect.DeepEqual(now, desired) {
 				continue // changed and changed back
 			}
@@ -271,6 +288,9 @@ func (w *worker) watch(ctx context.Context, desired husk.DesiredPod, client *gue
 					return err
 				}
 				desired = now
+				if err := w.steer(now); err != nil {
+					return err
+				}
 				continue
 			}
 			if parking || now.State == husk.DesiredGone {

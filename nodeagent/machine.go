@@ -66,7 +66,12 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 			return err
 		}
 	}
-	if err := w.limitMemory(ctx, desired); err != nil {
+	if !w.moving.Load() {
+		if err := w.limitMemory(ctx, desired); err != nil {
+			return err
+		}
+	}
+	if err := w.steer(desired); err != nil {
 		return err
 	}
 	return w.attend(ctx, desired, domain)
