@@ -4,15 +4,17 @@ package husk
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
 )
 
-// DesiredState is everything that a node should run. Revision grows with every change; an agent refuses an older one. With Since, it is only
-// what has changed since that revision.
+// DesiredState is everything that a node should run. Revision grows with every change, within an incarnation of the database; an agent refuses
+// what is older. With Since, it is only what has changed since that revision.
 type DesiredState struct {
 	Revision    int64        `json:"revision"`
+	Incarnation Incarnation  `json:"incarnation,omitempty"`
 	Since       *int64       `json:"since,omitempty"`
 	Pods        []DesiredPod `json:"pods"`
 	RemovedPods []uuid.UUID  `json:"removedPods,omitempty"`
@@ -31,7 +33,7 @@ func (s DesiredState) With(changes DesiredState) DesiredState {
 	for _, id := range changes.RemovedPods {
 		replaced[id] = true
 	}
-	now := DesiredState{Revision: changes.Revision, Pods: make([]DesiredPod, 0, len(s.Pods)+len(changes.Pods))}
+	now := DesiredState{Revision: changes.Revision, Incarnation: changes.Incarnation, Pods: make([]DesiredPod, 0, len(s.Pods)+len(changes.Pods))}
 	for _, p := range s.Pods {
 		if !replaced[p.ID] {
 			now.Pods = append(now.Pods, p)
@@ -39,6 +41,37 @@ func (s DesiredState) With(changes DesiredState) DesiredState {
 	}
 	now.Pods = append(now.Pods, changes.Pods...)
 	return now
+}
+
+// Incarnation names the database that a desired state comes from: SYSTEM/DATABASE/TIMELINE. It changes when a backup is restored or a standby is
+// promoted. Servers and agents of earlier versions do not know it: it is empty.
+type Incarnation string
+
+// NewerThan reports whether this is certainly another database, or a later timeline of the same one. An earlier timeline is that of a primary that
+// has been replaced.
+func (i Incarnation) NewerThan(known Incarnation) bool {
+	if i == "" || known == "" {
+		return false
+	}
+	is, was := strings.LastIndexByte(string(i), '/'), strings.LastIndexByte(string(known), '/')
+	if is < 0 || was < 0 || i[:is] != known[:was] {
+		return i != known
+	}
+	now, err := strconv.ParseUint(string(i[is+1:]), 10, 32)
+	before, err2 := strconv.ParseUint(string(known[was+1:]), 10, 32)
+	return err == nil && err2 == nil && now > before
+}
+
+// OlderThan reports whether an agent that has seen this state must refuse s.
+func (s DesiredState) OlderThan(incarnation Incarnation, revision int64) bool {
+	switch {
+	case s.Incarnation.NewerThan(incarnation):
+		return false
+	case incarnation.NewerThan(s.Incarnation):
+		return true
+	default:
+		return s.Revision < revision
+	}
 }
 
 // DesiredPodState is what a node should do with a pod.
@@ -101,6 +134,8 @@ type DesiredDisk struct {
 	Name     string `json:"name"`
 	Serial   string `json:"serial"` // the guest finds the disk by it; virtio-blk allows at most 20 characters
 	ReadOnly bool   `json:"readOnly"`
+	// SizeGiB is the size that the machine should see, of a volume. A volume that has grown is larger than when the machine started.
+	SizeGiB int `json:"sizeGiB,omitempty"`
 }
 
 // CephAccess is a cephx key that can open this pod's disks and nothing else.

@@ -171,7 +171,7 @@ func (c *Cluster) Watchers(ctx context.Context, name string) ([]Watcher, error) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, watchersTimeout)
 	defer cancel()
-	answer, err := inChild(ctx, task{Name: name, Watchers: &c.cfg})
+	answer, err := inChild(ctx, task{Do: toListWatchers, Name: name, Server: &c.cfg})
 	return answer.Watchers, err
 }
 

@@ -116,7 +116,6 @@ func (c *Cluster) CreateKey(ctx context.Context, holder string, disks []Access) 
 	if err := checkHolder(holder); err != nil {
 		return Key{}, nil, err
 	}
-	var parents []string
 	for _, d := range disks {
 		changed, err := c.restoreHeader(d.Disk.ID, d.Disk.Header)
 		if err != nil {
@@ -125,20 +124,32 @@ func (c *Cluster) CreateKey(ctx context.Context, holder string, disks []Access) 
 		if changed {
 			tampered = append(tampered, d.Disk.Name)
 		}
+	}
+	parents, err := c.parentsOf(disks)
+	if err != nil {
+		return Key{}, nil, fmt.Errorf("key of %s: %w", holder, err)
+	}
+	key, err = c.createKey(ctx, holder, c.podCaps(disks, parents))
+	return key, tampered, err
+}
+
+// parentsOf returns RBD's IDs of the imports that disks are clones of.
+func (c *Cluster) parentsOf(disks []Access) ([]string, error) {
+	var parents []string
+	for _, d := range disks {
 		if d.Disk.Digest == "" {
 			continue // a volume has no parent
 		}
 		id, err := c.importID(d.Disk.Digest)
 		if err != nil {
-			return Key{}, nil, fmt.Errorf("key of %s: %w", holder, err)
+			return nil, err
 		}
 		if !slices.Contains(parents, id) {
 			parents = append(parents, id)
 		}
 	}
 	slices.Sort(parents)
-	key, err := c.createKey(ctx, holder, c.podCaps(disks, parents))
-	return key, tampered, err
+	return parents, nil
 }
 
 // createKey creates or changes a key and returns it.

@@ -59,6 +59,12 @@ func (v Volumes) Wait(ctx context.Context, id uuid.UUID, done func(openapi.Volum
 	return wait(ctx, func() (openapi.Volume, error) { return v.Get(ctx, id) }, done)
 }
 
+// Grow makes a volume larger, also while a pod uses it. The file system follows within seconds if the pod runs, and otherwise when the next pod mounts
+// the volume.
+func (v Volumes) Grow(ctx context.Context, id uuid.UUID, sizeGiB int) (openapi.Volume, error) {
+	return Decode[openapi.Volume](v.c.api.UpdateVolume(ctx, id, nil, openapi.VolumeUpdate{SizeGiB: sizeGiB}))
+}
+
 // Delete starts the deletion of a volume and its data. [Volumes.Get] still returns the volume until it is deleted.
 func (v Volumes) Delete(ctx context.Context, id uuid.UUID) error {
 	return done(v.c.api.DeleteVolume(ctx, id, nil))

@@ -105,8 +105,15 @@ func (h *fakeHandler) Update(_ context.Context, v Values) error {
 	return nil
 }
 
-func (h *fakeHandler) AdjustClock(by time.Duration) error {
+func (h *fakeHandler) AdjustClock(by time.Duration, _ uint64) error {
 	h.clock = by
+	return nil
+}
+
+func (h *fakeHandler) Grow(_ context.Context, serial string, size int64) error {
+	if serial != "vol1" || size != 2<<30 {
+		return errorf(CodeNotFound, "no volume %q", serial)
+	}
 	return nil
 }
 

@@ -234,9 +234,17 @@ func (c *Client) Signal(ctx context.Context, container string, signal int) error
 	return err
 }
 
-// AdjustClock adds a duration to the guest's clock. A guest of an earlier version refuses it.
-func (c *Client) AdjustClock(ctx context.Context, by time.Duration) error {
-	_, err := c.call(ctx, request{Call: callClock, ClockNanos: by.Nanoseconds()}, callTimeout)
+// AdjustClock adds a duration to the guest's clock, unless the clock was corrected since these statistics. So several calls, and one whose
+// answer was lost, correct it once.
+func (c *Client) AdjustClock(ctx context.Context, by time.Duration, seen Stats) error {
+	_, err := c.call(ctx, request{Call: callClock, ClockNanos: by.Nanoseconds(), ClockSets: seen.ClockSets}, callTimeout)
+	return err
+}
+
+// Grow makes the file system of a volume, by the serial of its disk, as large as the disk, once the guest sees the disk with this size. A guest
+// of an earlier version refuses it with CodeInvalid.
+func (c *Client) Grow(ctx context.Context, serial string, size int64) error {
+	_, err := c.call(ctx, request{Call: callGrow, Serial: serial, SizeBytes: size}, callTimeout)
 	return err
 }
 

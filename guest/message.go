@@ -20,6 +20,7 @@ const (
 	callUpdate = "update"
 	callSignal = "signal"
 	callClock  = "clock"
+	callGrow   = "grow"
 
 	// After the response to these calls, the stream carries frames of package session, both ways.
 	callExec    = "exec"
@@ -40,6 +41,9 @@ type request struct {
 	Container     string  `json:"container,omitempty"`
 	Signal        int     `json:"signal,omitempty"`
 	ClockNanos    int64   `json:"clockNanos,omitempty"` // to add to the clock
+	ClockSets     uint64  `json:"clockSets,omitempty"`  // see Stats
+	Serial        string  `json:"serial,omitempty"`     // of a volume's disk
+	SizeBytes     int64   `json:"sizeBytes,omitempty"`
 	AfterSeq      uint64  `json:"afterSeq,omitempty"`
 	Follow        bool    `json:"follow,omitempty"`
 	GraceMillis   int64   `json:"gracePeriodMillis,omitempty"`
@@ -63,7 +67,7 @@ type reply struct {
 // Codes of a CallError.
 const (
 	CodeInvalid  = "invalid"  // the request is invalid for the guest
-	CodeConflict = "conflict" // another spec was started
+	CodeConflict = "conflict" // another spec was started, or the clock was corrected meanwhile
 	CodeNotFound = "notFound" // no such container
 	CodeStopping = "stopping" // too late: the guest is shutting down
 	CodeInternal = "internal"

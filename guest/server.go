@@ -39,8 +39,10 @@ type Handler interface {
 	Stats() Stats
 	// Signal sends a signal to a running container.
 	Signal(container string, signal int) error
-	// AdjustClock adds a duration to the clock.
-	AdjustClock(by time.Duration) error
+	// AdjustClock adds a duration to the clock, if it was corrected this many times before.
+	AdjustClock(by time.Duration, sets uint64) error
+	// Grow makes the file system of a volume, by the serial of its disk, as large as the disk, once that has this size in bytes.
+	Grow(ctx context.Context, serial string, size int64) error
 	// Update replaces values of the pod that was started.
 	Update(ctx context.Context, v Values) error
 
@@ -230,7 +232,9 @@ func serveCall(ctx context.Context, stream *yamux.Stream, h Handler) {
 		}
 		answer(reply{}, h.Signal(req.Container, req.Signal))
 	case callClock:
-		answer(reply{}, h.AdjustClock(time.Duration(req.ClockNanos)))
+		answer(reply{}, h.AdjustClock(time.Duration(req.ClockNanos), req.ClockSets))
+	case callGrow:
+		answer(reply{}, h.Grow(ctx, req.Serial, req.SizeBytes))
 	case callUpdate:
 		if req.Values == nil {
 			answer(reply{}, errorf(CodeInvalid, "update: no values"))

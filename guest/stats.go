@@ -16,7 +16,8 @@ const maxDisks = maxContainers + maxVolumes
 // not bill by these values: root in the guest can forge them.
 type Stats struct {
 	At         time.Time        `json:"at"`
-	BootID     string           `json:"bootID"` // counters start again with it
+	ClockSets  uint64           `json:"clockSets,omitempty"` // how many times the clock had been corrected
+	BootID     string           `json:"bootID"`              // counters start again with it
 	Pod        PodStats         `json:"pod"`
 	Containers []ContainerStats `json:"containers,omitempty"`
 	Disks      []DiskStats      `json:"disks,omitempty"`

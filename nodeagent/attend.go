@@ -15,6 +15,7 @@ import (
 	"husk"
 	"husk/guest"
 	"husk/nodeagent/console"
+	"husk/nodeagent/growth"
 	"husk/nodeagent/lifetime"
 	"husk/nodeagent/vm"
 )
@@ -41,6 +42,8 @@ func (w *worker) attend(ctx context.Context, desired husk.DesiredPod, domain vm.
 		log.Begin()
 		pumps.Go(func() { w.pump(ctx, client, status.BootID, name, log) })
 	}
+	w.volumes = growth.Of(w.agent.vms, client, w.log, desired)
+	pumps.Go(func() { w.volumes.Run(ctx) })
 	pumps.Go(func() { w.askGuest(ctx) }) // the machine may have been paused
 	return w.watch(ctx, desired, client, status, limitCPU, &pumps)
 }
@@ -219,7 +222,10 @@ func sameButValues(a, b husk.DesiredPod) bool {
 		if p.From = nil; p.State == husk.DesiredIncoming {
 			p.State = husk.DesiredRunning
 		}
-		p.Containers, p.Volumes = slices.Clone(p.Containers), slices.Clone(p.Volumes)
+		p.Containers, p.Volumes, p.Disks = slices.Clone(p.Containers), slices.Clone(p.Volumes), slices.Clone(p.Disks)
+		for i := range p.Disks {
+			p.Disks[i].SizeGiB = 0
+		}
 		for i := range p.Containers {
 			p.Containers[i].Env = nil
 		}
@@ -284,6 +290,7 @@ func (w *worker) watch(ctx context.Context, desired husk.DesiredPod, client *gue
 				continue // changed and changed back
 			}
 			if !parking && sameButValues(now, desired) && w.update(ctx, client, now) == nil {
+				w.volumes.Set(now)
 				if err := w.recordUsage(ctx, now, true); err != nil {
 					return err
 				}

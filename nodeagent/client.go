@@ -80,9 +80,9 @@ func (s *serverClient) renew(ctx context.Context, request string) (openapi.Renew
 
 // desired waits for a desired state that is newer than the known revision, or until the poll ends. It returns only the changes since then, if the
 // server knows them. A server of an earlier version ignores the parameter changes, and returns the whole state.
-func (s *serverClient) desired(ctx context.Context, after int64, patience time.Duration) (husk.DesiredState, error) {
+func (s *serverClient) desired(ctx context.Context, after int64, incarnation husk.Incarnation, patience time.Duration) (husk.DesiredState, error) {
 	wait := int(patience.Seconds())
-	params := openapi.GetDesiredStateParams{After: &after, Changes: new(true), WaitSeconds: &wait}
+	params := openapi.GetDesiredStateParams{After: &after, Incarnation: new(string(incarnation)), Changes: new(true), WaitSeconds: &wait}
 	state, err := decode[husk.DesiredState]("get the desired state")(s.api.GetDesiredState(ctx, &params))
 	// The changes since the first part follow as changes, because its revision is kept.
 	params = openapi.GetDesiredStateParams{After: new(int64(-1)), Changes: new(true)}

@@ -39,7 +39,7 @@ func TestThePartsOfAStateAreJoined(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	state, err := (&serverClient{api: api}).desired(t.Context(), -1, pollWait)
+	state, err := (&serverClient{api: api}).desired(t.Context(), -1, "", pollWait)
 	if err != nil || state.Revision != 7 || len(state.Pods) != 3 || state.Pods[2].ID != ids[2] || state.NextPod != nil {
 		t.Errorf("the state is %+v: %v", state, err)
 	}

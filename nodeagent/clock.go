@@ -61,12 +61,12 @@ func (a *Agent) resumed(before, now map[uuid.UUID]bool, all bool) []*worker {
 
 // setClock corrects the clock of a guest that has said what time it is, between two moments of the node's clock. The guest adds the difference to
 // its clock, so the correction is right however long it takes to arrive.
-func (w *worker) setClock(ctx context.Context, c *guest.Client, said, asked, answered time.Time) {
-	off := clockError(said, asked, answered)
+func (w *worker) setClock(ctx context.Context, c *guest.Client, said guest.Stats, asked, answered time.Time) {
+	off := clockError(said.At, asked, answered)
 	if off == 0 {
 		return
 	}
-	if err := c.AdjustClock(ctx, -off); err != nil {
+	if err := c.AdjustClock(ctx, -off, said); err != nil {
 		w.log.Debug("the clock of the guest is wrong, and it did not correct it", "off", off, "error", err)
 		return
 	}

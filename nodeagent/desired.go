@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -41,7 +40,7 @@ func (a *Agent) follow(ctx context.Context, out chan desiredState) {
 	known := none
 	var current husk.DesiredState
 	var wholeAt time.Time
-	floor, err := a.loadRevision()
+	seen, err := a.loadSeen()
 	if err != nil {
 		a.log.Error("cannot read the last revision; accepting any revision", "error", err)
 	}
@@ -51,7 +50,7 @@ func (a *Agent) follow(ctx context.Context, out chan desiredState) {
 			known = none
 		}
 		sent := lease.Now()
-		state, regained, err := a.poll(ctx, known)
+		state, regained, err := a.poll(ctx, known, seen.Incarnation)
 		if err != nil {
 			if ctx.Err() == nil && !regained {
 				a.log.Warn("cannot get the desired state; retrying", "error", err)
@@ -59,8 +58,8 @@ func (a *Agent) follow(ctx context.Context, out chan desiredState) {
 			}
 			continue
 		}
-		if state.Revision < floor {
-			a.log.Error("refused a stale desired state", "revision", state.Revision, "known", floor)
+		if state.OlderThan(seen.Incarnation, seen.Revision) {
+			a.log.Error("refused a stale desired state", "revision", state.Revision, "incarnation", state.Incarnation, "known", seen)
 			wait.sleep(ctx)
 			continue
 		}
@@ -75,9 +74,12 @@ func (a *Agent) follow(ctx context.Context, out chan desiredState) {
 			a.compare(current, state, !wholeAt.IsZero())
 			wholeAt = time.Now()
 		}
-		if state.Revision > floor {
-			floor = state.Revision
-			if err := file.Write(revisionFile(a.cfg.StateDir), []byte(fmt.Sprint(floor))); err != nil {
+		if state.Incarnation.NewerThan(seen.Incarnation) {
+			a.log.Warn("the servers' database was restored, or its standby was promoted; the node runs what the database says", "was", seen, "is", state.Incarnation)
+		}
+		if now := (seenState{state.Revision, state.Incarnation}); now != seen {
+			seen = now
+			if err := seen.store(a.cfg.StateDir); err != nil {
 				a.log.Error("cannot store the revision", "error", err)
 			}
 		}
@@ -91,7 +93,7 @@ func (a *Agent) follow(ctx context.Context, out chan desiredState) {
 }
 
 // poll gets the desired state. If the node gets its lease back meanwhile, it returns regained, so that the next request asks what has changed since.
-func (a *Agent) poll(ctx context.Context, known int64) (_ husk.DesiredState, regained bool, _ error) {
+func (a *Agent) poll(ctx context.Context, known int64, incarnation husk.Incarnation) (_ husk.DesiredState, regained bool, _ error) {
 	again := a.lease.Regained()
 	wait := pollWait
 	if a.lease.Left() > 0 && !a.lease.MayWrite() {
@@ -107,7 +109,7 @@ func (a *Agent) poll(ctx context.Context, known int64) (_ husk.DesiredState, reg
 			cancel()
 		}
 	})
-	state, err := a.server.desired(ctx, known, wait)
+	state, err := a.server.desired(ctx, known, incarnation, wait)
 	cancel()
 	watching.Wait()
 	select {
@@ -120,7 +122,7 @@ func (a *Agent) poll(ctx context.Context, known int64) (_ husk.DesiredState, reg
 
 // compare checks that the sum of the changes is the whole state. If it is not, the whole state replaces it.
 func (a *Agent) compare(sum, whole husk.DesiredState, known bool) {
-	if !known || sum.Revision != whole.Revision {
+	if !known || sum.Revision != whole.Revision || sum.Incarnation != whole.Incarnation {
 		return // there is nothing to compare
 	}
 	byID := func(s husk.DesiredState) map[uuid.UUID]husk.DesiredPod {
@@ -136,18 +138,32 @@ func (a *Agent) compare(sum, whole husk.DesiredState, known bool) {
 	}
 }
 
-func revisionFile(stateDir string) string { return filepath.Join(stateDir, "revision") }
+// seenState is the newest desired state that the agent has accepted. It refuses older ones.
+type seenState struct {
+	Revision    int64            `json:"revision"`
+	Incarnation husk.Incarnation `json:"incarnation"`
+}
 
-func (a *Agent) loadRevision() (int64, error) {
-	raw, err := os.ReadFile(revisionFile(a.cfg.StateDir))
-	if errors.Is(err, fs.ErrNotExist) {
-		return -1, nil
-	}
+func seenFile(stateDir string) string { return filepath.Join(stateDir, "revision") }
+
+func (s seenState) store(stateDir string) error {
+	raw, err := json.Marshal(s)
 	if err != nil {
-		return -1, err
+		return err
 	}
-	var revision int64
-	return revision, json.Unmarshal(raw, &revision)
+	return file.Write(seenFile(stateDir), raw)
+}
+
+func (a *Agent) loadSeen() (seenState, error) {
+	s := seenState{Revision: -1}
+	raw, err := os.ReadFile(seenFile(a.cfg.StateDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err == nil && json.Unmarshal(raw, &s.Revision) != nil { // agents of the previous version write a number
+		err = json.Unmarshal(raw, &s)
+	}
+	return s, err
 }
 
 // heartbeat renews the lease until ctx ends.

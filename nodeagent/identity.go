@@ -52,7 +52,7 @@ func loadIdentity(ctx context.Context, cfg Config) (*identity, error) {
 	}
 	// Revisions are numbered per node, and this may be another node than the one whose revision was
 	// stored.
-	if err := os.Remove(revisionFile(cfg.StateDir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(seenFile(cfg.StateDir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	return id, id.keep(file)

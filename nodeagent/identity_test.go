@@ -155,14 +155,14 @@ func TestANodeJoinsOnceAndKeepsItsIdentity(t *testing.T) {
 	t.Parallel()
 	a := installation(t, time.Hour)
 	cfg := a.config(t)
-	if err := os.WriteFile(revisionFile(cfg.StateDir), []byte("7"), 0o600); err != nil {
+	if err := os.WriteFile(seenFile(cfg.StateDir), []byte("7"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	id := load(t, cfg) // succeeds although the first response was lost
 	if id.NodeID != a.node {
 		t.Errorf("the node is %s, want %s", id.NodeID, a.node)
 	}
-	if _, err := os.Stat(revisionFile(cfg.StateDir)); err == nil {
+	if _, err := os.Stat(seenFile(cfg.StateDir)); err == nil {
 		t.Error("the revision of the previous node was not removed")
 	}
 	if needed, node := NeedsToken(cfg.StateDir); needed || *node != a.node {

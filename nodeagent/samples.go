@@ -96,7 +96,7 @@ func (w *worker) askGuest(ctx context.Context) *husk.GuestSample {
 	if err != nil {
 		return nil
 	}
-	w.setClock(ctx, c, stats.At, asked, time.Now())
+	w.setClock(ctx, c, stats, asked, time.Now())
 	desired, _ := w.current()
 	return guestSample(stats, desired)
 }

@@ -23,6 +23,7 @@ import (
 	"husk/guest"
 	"husk/nodeagent/console"
 	"husk/nodeagent/file"
+	"husk/nodeagent/growth"
 	"husk/nodeagent/lifetime"
 	"husk/nodeagent/podlog"
 	"husk/nodeagent/reports"
@@ -89,6 +90,7 @@ type worker struct {
 	logs        map[string]*podlog.Log
 	logBudget   *podlog.Budget // of all containers
 	flood       *console.Flood // only upkeep uses it
+	volumes     *growth.Volumes
 }
 
 // newWorker makes a worker that runs until ctx ends or cancel is called.

@@ -1157,6 +1157,26 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/volumes/{volumeId} (the `GetVolume` operationId).
 	GetVolume(ctx context.Context, volumeID VolumeID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// UpdateVolumeWithBody Make a volume larger
+	//
+	// The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
+	// counts for the quota and is billed from this request on. A volume cannot become smaller. For developers and owners of the tenant.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /v1/volumes/{volumeId} (the `UpdateVolume` operationId).
+	UpdateVolumeWithBody(ctx context.Context, volumeID VolumeID, params *UpdateVolumeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateVolume Make a volume larger
+	//
+	// The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
+	// counts for the quota and is billed from this request on. A volume cannot become smaller. For developers and owners of the tenant.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /v1/volumes/{volumeId} (the `UpdateVolume` operationId).
+	UpdateVolume(ctx context.Context, volumeID VolumeID, params *UpdateVolumeParams, body UpdateVolumeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// WhoAmI Show the caller of the token
 	//
 	// For everyone with a token.
@@ -3501,6 +3521,46 @@ func (c *Client) DeleteVolume(ctx context.Context, volumeID VolumeID, params *De
 // Corresponds with GET /v1/volumes/{volumeId} (the `GetVolume` operationId).
 func (c *Client) GetVolume(ctx context.Context, volumeID VolumeID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetVolumeRequest(c.Server, volumeID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateVolumeWithBody Make a volume larger
+//
+// The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
+// counts for the quota and is billed from this request on. A volume cannot become smaller. For developers and owners of the tenant.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /v1/volumes/{volumeId} (the `UpdateVolume` operationId).
+func (c *Client) UpdateVolumeWithBody(ctx context.Context, volumeID VolumeID, params *UpdateVolumeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateVolumeRequestWithBody(c.Server, volumeID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateVolume Make a volume larger
+//
+// The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
+// counts for the quota and is billed from this request on. A volume cannot become smaller. For developers and owners of the tenant.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /v1/volumes/{volumeId} (the `UpdateVolume` operationId).
+func (c *Client) UpdateVolume(ctx context.Context, volumeID VolumeID, params *UpdateVolumeParams, body UpdateVolumeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateVolumeRequest(c.Server, volumeID, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -9141,6 +9201,68 @@ func NewGetVolumeRequest(server string, volumeID VolumeID) (*http.Request, error
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUpdateVolumeRequest calls the generic UpdateVolume builder with application/json body
+func NewUpdateVolumeRequest(server string, volumeID VolumeID, params *UpdateVolumeParams, body UpdateVolumeJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateVolumeRequestWithBody(server, volumeID, params, "application/json", bodyReader)
+}
+
+// NewUpdateVolumeRequestWithBody constructs an http.Request for the UpdateVolume method, with any body, and a specified content type
+func NewUpdateVolumeRequestWithBody(server string, volumeID VolumeID, params *UpdateVolumeParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "volumeId", volumeID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/volumes/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
 	}
 
 	return req, nil

@@ -343,6 +343,9 @@ type ServerInterface interface {
 	// GetVolume Get one volume
 	// (GET /v1/volumes/{volumeId})
 	GetVolume(w http.ResponseWriter, r *http.Request, volumeID VolumeID)
+	// UpdateVolume Make a volume larger
+	// (PATCH /v1/volumes/{volumeId})
+	UpdateVolume(w http.ResponseWriter, r *http.Request, volumeID VolumeID, params UpdateVolumeParams)
 	// WhoAmI Show the caller of the token
 	// (GET /v1/whoami)
 	WhoAmI(w http.ResponseWriter, r *http.Request)
@@ -997,6 +1000,12 @@ func (_ Unimplemented) DeleteVolume(w http.ResponseWriter, r *http.Request, volu
 // GetVolume Get one volume
 // (GET /v1/volumes/{volumeId})
 func (_ Unimplemented) GetVolume(w http.ResponseWriter, r *http.Request, volumeID VolumeID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// UpdateVolume Make a volume larger
+// (PATCH /v1/volumes/{volumeId})
+func (_ Unimplemented) UpdateVolume(w http.ResponseWriter, r *http.Request, volumeID VolumeID, params UpdateVolumeParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2669,6 +2678,19 @@ func (siw *ServerInterfaceWrapper) GetDesiredState(w http.ResponseWriter, r *htt
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "changes"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "changes", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "incarnation" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "incarnation", r.URL.Query(), &params.Incarnation, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "incarnation"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "incarnation", Err: err})
 		}
 		return
 	}
@@ -5708,6 +5730,56 @@ func (siw *ServerInterfaceWrapper) GetVolume(w http.ResponseWriter, r *http.Requ
 	handler.ServeHTTP(w, r)
 }
 
+// UpdateVolume operation middleware
+func (siw *ServerInterfaceWrapper) UpdateVolume(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "volumeId" -------------
+	var volumeID VolumeID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "volumeId", chi.URLParam(r, "volumeId"), &volumeID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "volumeId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateVolumeParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateVolume(w, r, volumeID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // WhoAmI operation middleware
 func (siw *ServerInterfaceWrapper) WhoAmI(w http.ResponseWriter, r *http.Request) {
 
@@ -5912,6 +5984,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/volumes/{volumeId}", wrapper.GetVolume)
+	})
+	r.Group(func(r chi.Router) {
+		r.Patch(options.BaseURL+"/v1/volumes/{volumeId}", wrapper.UpdateVolume)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/configs", wrapper.ListConfigs)
@@ -10917,6 +10992,57 @@ func (response GetVolumedefaultApplicationProblemPlusJSONResponse) VisitGetVolum
 	return err
 }
 
+type UpdateVolumeRequestObject struct {
+	VolumeID VolumeID `json:"volumeId"`
+	Params   UpdateVolumeParams
+	Body     *UpdateVolumeJSONRequestBody
+}
+
+type UpdateVolumeResponseObject interface {
+	VisitUpdateVolumeResponse(w http.ResponseWriter) error
+}
+
+type UpdateVolume200ResponseHeaders struct {
+	ETag *string
+}
+
+type UpdateVolume200JSONResponse struct {
+	Body    Volume
+	Headers UpdateVolume200ResponseHeaders
+}
+
+func (response UpdateVolume200JSONResponse) VisitUpdateVolumeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateVolumedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateVolumedefaultApplicationProblemPlusJSONResponse) VisitUpdateVolumeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type WhoAmIRequestObject struct {
 }
 
@@ -11281,6 +11407,9 @@ type StrictServerInterface interface {
 	// GetVolume Get one volume
 	// (GET /v1/volumes/{volumeId})
 	GetVolume(ctx context.Context, request GetVolumeRequestObject) (GetVolumeResponseObject, error)
+	// UpdateVolume Make a volume larger
+	// (PATCH /v1/volumes/{volumeId})
+	UpdateVolume(ctx context.Context, request UpdateVolumeRequestObject) (UpdateVolumeResponseObject, error)
 	// WhoAmI Show the caller of the token
 	// (GET /v1/whoami)
 	WhoAmI(ctx context.Context, request WhoAmIRequestObject) (WhoAmIResponseObject, error)
@@ -14361,6 +14490,40 @@ func (sh *strictHandler) GetVolume(w http.ResponseWriter, r *http.Request, volum
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetVolumeResponseObject); ok {
 		if err := validResponse.VisitGetVolumeResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateVolume operation middleware
+func (sh *strictHandler) UpdateVolume(w http.ResponseWriter, r *http.Request, volumeID VolumeID, params UpdateVolumeParams) {
+	var request UpdateVolumeRequestObject
+
+	request.VolumeID = volumeID
+	request.Params = params
+
+	var body UpdateVolumeJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateVolume(ctx, request.(UpdateVolumeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateVolume")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateVolumeResponseObject); ok {
+		if err := validResponse.VisitUpdateVolumeResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -71,6 +71,7 @@ var access = map[string]accessRule{
 	"ListVolumes":     viewers,
 	"CreateVolume":    developers,
 	"GetVolume":       viewers,
+	"UpdateVolume":    developers,
 	"DeleteVolume":    developers,
 	"ListConfigs":     viewers,
 	"CreateConfig":    developers,

@@ -65,9 +65,12 @@ func (a api) GetDesiredState(ctx context.Context, r openapi.GetDesiredStateReque
 	defer done()
 	timeout := time.After(time.Duration(openapi.Value(r.Params.WaitSeconds)) * time.Second)
 	for waiting := true; waiting; {
-		revision, err := a.control.DesiredRevision(ctx, node)
+		revision, incarnation, err := a.control.DesiredRevision(ctx, node)
 		if err != nil {
 			return nil, err
+		}
+		if known := husk.Incarnation(openapi.Value(r.Params.Incarnation)); known != "" && known != incarnation {
+			after = -1
 		}
 		if revision > after {
 			break

@@ -33,7 +33,7 @@ const maxChangeBytes = 8 << 20
 // of converts a state. If the changes are too large for one response, it returns the first ones and their revision. If a whole state is too
 // large, and the agent knows parts, it returns those pods from this one on that fit, in the order of their ids.
 func (d desiredStates) of(node store.ID, after int64, s desired.State, from *uuid.UUID, parts bool) (husk.DesiredState, error) {
-	state := husk.DesiredState{Revision: s.Revision, Pods: []husk.DesiredPod{}}
+	state := husk.DesiredState{Revision: s.Revision, Incarnation: s.Incarnation, Pods: []husk.DesiredPod{}}
 	if !s.Whole {
 		state.Since = &after
 	}
@@ -151,7 +151,7 @@ func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
 			continue
 		}
 		pod.Disks = append(pod.Disks, husk.DesiredDisk{
-			Pool: d.volumesPool, Name: husk.Volume{ID: v.VolumeID}.RBDName(), Serial: serialOf("vol", v.VolumeID),
+			Pool: d.volumesPool, Name: husk.Volume{ID: v.VolumeID}.RBDName(), Serial: serialOf("vol", v.VolumeID), SizeGiB: p.VolumeGiB[v.VolumeID],
 		})
 		pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, Serial: serialOf("vol", v.VolumeID)})
 	}

@@ -50,6 +50,16 @@ func (a api) GetVolume(ctx context.Context, r openapi.GetVolumeRequestObject) (o
 	return openapi.GetVolume200JSONResponse{Body: body, Headers: openapi.GetVolume200ResponseHeaders{ETag: request.ETag(v)}}, err
 }
 
+// UpdateVolume makes a volume larger.
+func (a api) UpdateVolume(ctx context.Context, r openapi.UpdateVolumeRequestObject) (openapi.UpdateVolumeResponseObject, error) {
+	v, err := a.tenant(ctx).GrowVolume(ctx, r.VolumeID, r.Body.SizeGiB)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Volume](v)
+	return openapi.UpdateVolume200JSONResponse{Body: body, Headers: openapi.UpdateVolume200ResponseHeaders{ETag: request.ETag(v)}}, err
+}
+
 // DeleteVolume requests that a volume is removed.
 func (a api) DeleteVolume(ctx context.Context, r openapi.DeleteVolumeRequestObject) (openapi.DeleteVolumeResponseObject, error) {
 	v, err := a.tenant(ctx).DeleteVolume(ctx, r.VolumeID)

@@ -4,6 +4,7 @@ package server
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -104,6 +105,48 @@ func TestAWatchEndsWhenItsKeyIsRevoked(t *testing.T) {
 	s.createPod(c) // the watch must not show this pod
 	if readUntil(lines, `"name"`) {
 		t.Error("a watch of a revoked key shows a change")
+	}
+}
+
+// The hint of an earlier change can make a feed read a later one, before any hint says that the key was revoked.
+func TestARevokedKeySeesNoChangeThatAnEarlierHintShows(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	db, err := pgx.Connect(t.Context(), s.database(store.RoleControl))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	hinting := make(chan struct{})
+	go func() {
+		defer close(hinting)
+		for ctx.Err() == nil {
+			_, _ = db.Exec(ctx, "SELECT pg_notify('husk', 'tenant:' || $1::text)", c.id)
+		}
+	}()
+	defer func() { stop(); <-hinting; _ = db.Close(context.WithoutCancel(ctx)) }()
+	for range 10 {
+		account := as[openapi.ServiceAccount](t, s.call("POST", "/v1/service-accounts", c.token, map[string]any{"name": named("ci"), "role": "viewer"}), 201)
+		path := "/v1/service-accounts/" + account.ID.String()
+		key := as[openapi.APIKeyWithSecret](t, s.call("POST", path+"/api-keys", c.token, map[string]any{"name": "k"}), 201)
+		caller, err := s.store.Authenticate(t.Context(), key.ClientID, key.ClientSecret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := s.stream("/v1/volumes?watch=true", s.token(caller))
+		if !readUntil(lines, "synced") {
+			t.Fatal("the watch ends before it sends synced")
+		}
+		s.call("POST", "/v1/volumes", c.token, map[string]any{"name": named("early"), "sizeGiB": 1}) // the next hints wait until these are sent
+		if a := s.call("DELETE", path+"/api-keys/"+key.ClientID.String(), c.token, nil); a.status != 204 {
+			t.Fatalf("revoking gets the response %d", a.status)
+		}
+		name := named("late")
+		s.call("POST", "/v1/volumes", c.token, map[string]any{"name": name, "sizeGiB": 1})
+		if readUntil(lines, name) {
+			t.Fatal("a watch of a revoked key shows a change")
+		}
 	}
 }
 

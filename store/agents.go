@@ -22,7 +22,12 @@ func (c Control) Desired(ctx context.Context, node ID, after *int64) (desired.St
 			key, err := c.keys.Open(ctx, q, pod.TenantID, pod.CephKey, sealedKeyOwner(pod.ID))
 			return string(key), wrap(err, "ceph key of pod %s", pod.ID)
 		})
-		return state, orNotFound(err, "node")
+		if err != nil {
+			return state, orNotFound(err, "node")
+		}
+		incarnation, err := q.Incarnation(ctx)
+		state.Incarnation = husk.Incarnation(incarnation)
+		return state, err
 	})
 }
 
@@ -31,12 +36,10 @@ func (c Control) ForgetDesiredChanges(ctx context.Context) (int64, error) {
 	return inControl(ctx, c, func(q *db.Queries) (int64, error) { return q.ForgetDesiredChanges(ctx) })
 }
 
-// DesiredRevision returns only the revision of a node's desired state. Codes: not_found.
-func (c Control) DesiredRevision(ctx context.Context, node ID) (int64, error) {
-	return inControl(ctx, c, func(q *db.Queries) (int64, error) {
-		revision, err := q.DesiredRevision(ctx, node)
-		return revision, orNotFound(err, "node")
-	})
+// DesiredRevision returns only the revision of a node's desired state, and the incarnation of the database. Codes: not_found.
+func (c Control) DesiredRevision(ctx context.Context, node ID) (int64, husk.Incarnation, error) {
+	now, err := inControl(ctx, c, func(q *db.Queries) (db.DesiredRevisionRow, error) { return q.DesiredRevision(ctx, node) })
+	return now.DesiredRevision, husk.Incarnation(now.Incarnation), orNotFound(err, "node")
 }
 
 // Report applies an agent's reports about pods on its own node. It drops reports about other pods, and late reports: those about an older

@@ -13,7 +13,7 @@ import (
 // beat sends a heartbeat as the node's agent does while the node recovers.
 func (h fixture) beat(n husk.Node, machines int) (recovering bool) {
 	h.t.Helper()
-	revision, err := h.DesiredRevision(h.t.Context(), n.ID)
+	revision, _, err := h.DesiredRevision(h.t.Context(), n.ID)
 	must(h.t, revision, err)
 	_, recovering, err = h.Heartbeat(h.t.Context(), store.Beat{Node: n, Machines: machines, Revision: revision})
 	return must(h.t, recovering, err)

@@ -4,7 +4,6 @@ package store
 
 import (
 	"context"
-	"sync/atomic"
 
 	"husk/store/db"
 	"husk/store/hints"
@@ -31,18 +30,10 @@ func (c Control) WatchSigningKeys() (<-chan struct{}, func()) {
 	return c.hub.Subscribe(hints.SigningKeys)
 }
 
-// WatchAccess returns a counter that increases when access of the tenant's callers may have been revoked. Call the function when done. No
-// hint about a later change arrives before the counter increases.
-func (s *Store) WatchAccess(tenant ID) (*atomic.Uint64, func()) {
-	return s.hub.Count(hints.Access(tenant))
-}
-
 // sendHints notifies all servers of the hints in the outbox.
 func (c Control) sendHints(ctx context.Context) error {
-	return controlDo(ctx, c, func(q *db.Queries) error {
-		_, err := q.SendHints(ctx)
-		return err
-	})
+	_, err := inControl(ctx, c, func(q *db.Queries) (int64, error) { return q.SendHints(ctx) })
+	return err
 }
 
 // hint sends hints of these topics when the transaction is committed.

@@ -62,6 +62,11 @@ func (t Tenant) CheckCaller(ctx context.Context) error {
 	return err
 }
 
+// CallersThatStand returns those of the tenant's callers who still have the credentials and the role of their tokens.
+func (t Tenant) CallersThatStand(ctx context.Context, callers []husk.Caller) ([]husk.Caller, error) {
+	return inTenant(ctx, t, func(q *db.Queries) ([]husk.Caller, error) { return callersThatStand(ctx, q, callers) })
+}
+
 func callersThatStand(ctx context.Context, q *db.Queries, callers []husk.Caller) ([]husk.Caller, error) {
 	if len(callers) == 0 {
 		return nil, nil

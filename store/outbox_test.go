@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"husk"
 	"husk/store"
 )
@@ -71,46 +73,51 @@ func TestHintsOfAServerThatHasEndedAreSent(t *testing.T) {
 	eventually(t, "emptying the outbox", func() bool { return queryOne[int](h, store.RoleControl, "SELECT count(*) FROM outbox") == 0 })
 }
 
-// TestLostAccessIsHinted changes access in each way that can end a watch.
-func TestLostAccessIsHinted(t *testing.T) {
+// TestCallersThatStand changes access in each way that must end a watch.
+func TestCallersThatStand(t *testing.T) {
 	t.Parallel()
 	h := open(t)
 	tenant := h.tenant()
 	owner := h.as(tenant.ID)
-	counter, done := h.db.WatchAccess(tenant.ID)
-	defer done()
-	account, err := owner.CreateServiceAccount(t.Context(), once(), named("account"), husk.RoleViewer)
-	must(t, account, err)
-	key, err := owner.CreateAPIKey(t.Context(), account.ID, once(), store.KeyRequest{Name: "key"})
-	must(t, key, err)
-	user, err := owner.CreateUser(t.Context(), once(), husk.User{Issuer: "https://issuer.example.com", Email: "a@example.com", Role: husk.RoleViewer})
-	must(t, user, err)
+	account := func() (husk.ServiceAccount, husk.Caller) {
+		a, err := owner.CreateServiceAccount(t.Context(), once(), named("account"), husk.RoleViewer)
+		must(t, a, err)
+		key, err := owner.CreateAPIKey(t.Context(), a.ID, once(), store.KeyRequest{Name: "key"})
+		must(t, key, err)
+		caller, err := h.Authenticate(t.Context(), key.ClientID, key.Secret)
+		must(t, caller, err)
+		return a, caller
+	}
+	user := func() (husk.User, husk.Caller) {
+		u, err := owner.CreateUser(t.Context(), once(), husk.User{Issuer: "https://issuer.example.com", Email: named("a") + "@example.com", Role: husk.RoleViewer})
+		must(t, u, err)
+		return u, husk.Caller{Kind: husk.CallerTenant, TenantID: tenant.ID, ID: u.ID, Role: u.Role}
+	}
+	first, withoutKey := account()
+	second, otherRole := account()
+	third, withoutAccount := account()
+	fourth, disabled := user()
+	fifth, deleted := user()
+	_, stays := account()
+	all := []husk.Caller{withoutKey, otherRole, withoutAccount, disabled, deleted, stays}
 	yes := true
-	for _, c := range []struct {
-		name   string
-		change func() error
-	}{
-		{"a key is deleted", func() error { return owner.DeleteAPIKey(t.Context(), account.ID, key.ClientID) }},
-		{"the role of an account changes", func() error {
-			_, err := owner.SetServiceAccountRole(t.Context(), account.ID, husk.RoleDeveloper)
+	for i, lose := range []func() error{
+		func() error { return nil },
+		func() error { return owner.DeleteAPIKey(t.Context(), first.ID, withoutKey.KeyID) },
+		func() error {
+			_, err := owner.SetServiceAccountRole(t.Context(), second.ID, husk.RoleDeveloper)
 			return err
-		}},
-		{"an account is deleted", func() error { return owner.DeleteServiceAccount(t.Context(), account.ID) }},
-		{"a user is disabled", func() error { _, err := owner.UpdateUser(t.Context(), user.ID, nil, &yes); return err }},
-		{"a user is deleted", func() error { return owner.DeleteUser(t.Context(), user.ID) }},
+		},
+		func() error { return owner.DeleteServiceAccount(t.Context(), third.ID) },
+		func() error { _, err := owner.UpdateUser(t.Context(), fourth.ID, nil, &yes); return err },
+		func() error { return owner.DeleteUser(t.Context(), fifth.ID) },
 	} {
-		before := counter.Load()
-		if err := c.change(); err != nil {
-			t.Fatalf("%s: %v", c.name, err)
+		if err := lose(); err != nil {
+			t.Fatalf("change %d: %v", i, err)
 		}
-		changed, done := owner.Watch()
-		if _, err := owner.CreateVolume(t.Context(), once(), named("volume"), map[string]string{}, 1); err != nil {
-			t.Fatal(err)
+		stand, err := h.db.Watcher(tenant.ID).CallersThatStand(t.Context(), all)
+		if diff := cmp.Diff(all[i:], stand); err != nil || diff != "" {
+			t.Errorf("after change %d: %v\n%s", i, err, diff)
 		}
-		<-changed
-		if counter.Load() == before {
-			t.Errorf("%s: a hint about a later change arrives first", c.name)
-		}
-		done()
 	}
 }

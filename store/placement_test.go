@@ -14,6 +14,7 @@ import (
 
 	"husk"
 	"husk/store"
+	"husk/store/disks"
 )
 
 // bringTo brings a placed pod into a phase with the necessary events.
@@ -58,7 +59,7 @@ func TestADeletedPodFreesCapacityAndVolumesOnce(t *testing.T) {
 			pod, neighbour := h.createPod(tenant, specOf(image, volume)), h.createPod(tenant, specOf(image))
 			h.place(node.ID, pod, neighbour)
 			h.bringTo(phase, node, pod)
-			revision, err := h.DesiredRevision(t.Context(), node.ID)
+			revision, _, err := h.DesiredRevision(t.Context(), node.ID)
 			must(t, revision, err)
 
 			for range 2 { // a repeated deletion changes nothing
@@ -67,7 +68,7 @@ func TestADeletedPodFreesCapacityAndVolumesOnce(t *testing.T) {
 					t.Errorf("the deletion responds with %+v", gone)
 				}
 			}
-			after, err := h.DesiredRevision(t.Context(), node.ID)
+			after, _, err := h.DesiredRevision(t.Context(), node.ID)
 			if must(t, after, err); phase != husk.PhaseStopping && after == revision {
 				t.Error("the node's desired state does not change with the deletion")
 			}
@@ -470,10 +471,10 @@ func TestAPodWaitsForItsVolumeAndImage(t *testing.T) {
 	if got := waits(); got != "" {
 		t.Errorf("the pod waits for %q", got)
 	}
-	disks, _, err := h.PodToKey(t.Context(), store.Work{TenantID: tenant.ID, ObjectID: pod.ID})
-	must(t, disks, err)
-	want := []store.Disk{{Name: image.CloneName(), RBDID: "456", Header: header, Digest: "sha256:1"}, {Name: volume.RBDName(), RBDID: "123", Header: header}}
-	if diff := cmp.Diff(want, disks); diff != "" {
+	got, _, err := h.PodToKey(t.Context(), store.Work{TenantID: tenant.ID, ObjectID: pod.ID})
+	must(t, got, err)
+	want := []disks.Disk{{Name: image.CloneName(), RBDID: "456", Header: header, Digest: "sha256:1"}, {Name: volume.RBDName(), RBDID: "123", Header: header}}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the disks (-want +got):\n%s", diff)
 	}
 }

@@ -4,18 +4,16 @@ package store
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"husk"
-	"husk/store/admission"
 	"husk/store/convert"
 	"husk/store/cursor"
 	"husk/store/db"
-	"husk/store/pgerr"
+	"husk/store/disks"
 )
 
 // CreateVolume accepts a request for a volume; a control loop creates the volume. Codes: quota_exceeded, name_taken, idempotency_mismatch.
@@ -27,20 +25,7 @@ func (t Tenant) CreateVolume(ctx context.Context, idem Idempotency, name string,
 		}
 		return creating(ctx, q, t.id, idem, func() (ID, husk.Volume, error) {
 			id := uuid.New()
-			use, err := q.VolumeUse(ctx, t.id)
-			if err != nil {
-				return id, husk.Volume{}, err
-			}
-			if err := admission.Quota("", "volumes", use.Volumes, 1, tenant.QuotaVolumes); err != nil {
-				return id, husk.Volume{}, err
-			}
-			if err := admission.Quota("sizeGiB", "GiB of volumes", use.Gib, sizeGiB, tenant.QuotaVolumeGib); err != nil {
-				return id, husk.Volume{}, err
-			}
-			row, err := q.InsertVolume(ctx, db.InsertVolumeParams{TenantID: t.id, ID: id, Name: name, Labels: labels, SizeGib: sizeGiB})
-			if pgerr.UniqueViolation(err, "volumes_tenant_id_name_key") {
-				return id, husk.Volume{}, husk.Errorf(husk.CodeNameTaken, "name", "a volume named %q exists already", name)
-			}
+			row, err := disks.Insert(ctx, q, tenant, husk.Volume{ID: id, Name: name, Labels: labels, SizeGiB: sizeGiB})
 			if err != nil {
 				return id, husk.Volume{}, err
 			}
@@ -69,35 +54,45 @@ func (t Tenant) Volumes(ctx context.Context, page Page, filter Filter) ([]husk.V
 
 // DeleteVolume marks a volume for deletion; a control loop removes it. Codes: not_found, volume_in_use, precondition_failed.
 func (t Tenant) DeleteVolume(ctx context.Context, id ID) (husk.Volume, error) {
+	return t.changeVolume(ctx, id, disks.Delete)
+}
+
+// GrowVolume makes a volume larger; a control loop and the node of its pod do so. Codes: not_found, invalid, conflict, quota_exceeded,
+// precondition_failed.
+func (t Tenant) GrowVolume(ctx context.Context, id ID, sizeGiB int) (husk.Volume, error) {
+	return t.changeVolume(ctx, id, disks.Grow(sizeGiB))
+}
+
+// changeVolume changes a volume, and records it if that has changed something. The lock of the tenant comes first, as when a volume is created.
+func (t Tenant) changeVolume(ctx context.Context, id ID, change disks.Change) (husk.Volume, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Volume, error) {
+		tenant, err := q.LockTenant(ctx, t.id)
+		if err != nil {
+			return husk.Volume{}, orNotFound(err, "tenant")
+		}
 		row, err := q.LockVolume(ctx, db.LockVolumeParams{TenantID: t.id, ID: id})
 		if err != nil {
 			return husk.Volume{}, orNotFound(err, "volume")
 		}
-		was, err := q.Volume(ctx, db.VolumeParams{TenantID: t.id, ID: id})
+		read := func() (husk.Volume, error) {
+			now, err := q.Volume(ctx, db.VolumeParams{TenantID: t.id, ID: id})
+			return convert.Volume(now.Volume, now.PodID), err
+		}
+		was, err := read()
 		if err != nil {
 			return husk.Volume{}, err
 		}
-		if err := ifMatch(ctx, convert.Volume(was.Volume, was.PodID)); err != nil {
+		if err := ifMatch(ctx, was); err != nil {
 			return husk.Volume{}, err
 		}
-		pod, err := q.VolumeClaim(ctx, db.VolumeClaimParams{TenantID: t.id, VolumeID: id})
-		if err == nil {
-			return husk.Volume{}, husk.Errorf(husk.CodeVolumeInUse, "", "volume %q is claimed by pod %s; delete the pod first", row.Name, pod)
+		reason, message, err := change(ctx, q, tenant, row)
+		if err != nil || reason == "" {
+			return was, err
 		}
-		if !errors.Is(err, pgx.ErrNoRows) {
+		if err := requested(ctx, q, t.id, "volume", id, reason, message); err != nil {
 			return husk.Volume{}, err
 		}
-		if row.State != husk.VolumeDeleting {
-			if err := q.SetVolumeDeleting(ctx, db.SetVolumeDeletingParams{TenantID: t.id, ID: id}); err != nil {
-				return husk.Volume{}, err
-			}
-			if err := requested(ctx, q, t.id, "volume", id, "DeletionRequested", ""); err != nil {
-				return husk.Volume{}, err
-			}
-		}
-		row.State = husk.VolumeDeleting
-		return convert.Volume(row, nil), nil
+		return read()
 	})
 }
 
@@ -105,21 +100,20 @@ func (t Tenant) DeleteVolume(ctx context.Context, id ID) (husk.Volume, error) {
 // Codes: not_found (the volume is gone or is being deleted; the caller removes the RBD image).
 func (c Control) VolumeMade(ctx context.Context, v husk.Volume, rbdID string, header map[string][]byte) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
-		n, err := q.SetVolumeAvailable(ctx, db.SetVolumeAvailableParams{TenantID: v.TenantID, ID: v.ID, RbdID: rbdID, RbdHeader: header})
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			row, err := q.Volume(ctx, db.VolumeParams{TenantID: v.TenantID, ID: v.ID})
-			if err == nil && row.Volume.State == husk.VolumeDeleting {
-				return husk.NotFound("volume")
-			}
-			return orNotFound(err, "volume")
-		}
-		if err := q.BeginVolume(ctx, db.BeginVolumeParams{TenantID: v.TenantID, ID: v.ID}); err != nil {
+		if changed, err := disks.Made(ctx, q, v.TenantID, v.ID, rbdID, header); err != nil || !changed {
 			return err
 		}
 		return record(ctx, q, v.TenantID, "volume", v.ID, "Available", "")
+	})
+}
+
+// VolumeGrown records that the RBD image of a volume has another size and header. Codes: not_found.
+func (c Control) VolumeGrown(ctx context.Context, w Work, sizeGiB int, d disks.Disk) error {
+	return controlDo(ctx, c, func(q *db.Queries) error {
+		if err := disks.Grown(ctx, q, w.TenantID, w.ObjectID, d.RBDID, sizeGiB, d.Header); err != nil {
+			return err
+		}
+		return record(ctx, q, w.TenantID, "volume", w.ObjectID, "Grown", fmt.Sprintf("the volume has %d GiB", sizeGiB))
 	})
 }
 

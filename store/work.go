@@ -10,6 +10,7 @@ import (
 	"husk"
 	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/disks"
 	"husk/store/moves"
 )
 
@@ -21,6 +22,7 @@ const (
 	ImageImport    WorkKind = "image-import"
 	ImageRemoval   WorkKind = "image-removal"
 	VolumeCreation WorkKind = "volume-creation"
+	VolumeGrowth   WorkKind = "volume-growth"
 	VolumeRemoval  WorkKind = "volume-removal"
 	PodKeyCreation WorkKind = "pod-key"
 	KeyRemoval     WorkKind = "key-removal"    // of a pod that has ended or is gone
@@ -120,22 +122,19 @@ func (c Control) VolumeToCreate(ctx context.Context, w Work) (husk.Volume, error
 	})
 }
 
-// Disk is a tenant's RBD image: a volume, or the clone of an image.
-type Disk struct {
-	Name, RBDID string
-	Header      map[string][]byte // as it was when the RBD image was created; nil if that is not known
-	Digest      string            // of the image; empty for a volume
+// VolumeToGrow returns the disk of a volume that grows, and the size that it should have. Codes: not_found.
+func (c Control) VolumeToGrow(ctx context.Context, w Work) (d disks.Disk, sizeGiB int, _ error) {
+	d, err := inControl(ctx, c, func(q *db.Queries) (disks.Disk, error) {
+		row, err := q.Volume(ctx, db.VolumeParams{TenantID: w.TenantID, ID: w.ObjectID})
+		sizeGiB = row.Volume.SizeGib
+		return disks.OfVolume(row.Volume), orNotFound(err, "volume")
+	})
+	return d, sizeGiB, err
 }
-
-func cloneOf(i db.Image) Disk {
-	return Disk{husk.Image{ID: i.ID}.CloneName(), i.CloneID, i.CloneHeader, i.Digest}
-}
-
-func diskOf(v db.Volume) Disk { return Disk{husk.Volume{ID: v.ID}.RBDName(), v.RbdID, v.RbdHeader, ""} }
 
 // PodToKey returns the disks of a pod that needs a key, and the number of its placement. Codes: not_found.
-func (c Control) PodToKey(ctx context.Context, w Work) (disks []Disk, placement int64, _ error) {
-	disks, err := inControl(ctx, c, func(q *db.Queries) ([]Disk, error) {
+func (c Control) PodToKey(ctx context.Context, w Work) (all []disks.Disk, placement int64, _ error) {
+	all, err := inControl(ctx, c, func(q *db.Queries) ([]disks.Disk, error) {
 		row, err := q.Pod(ctx, db.PodParams{TenantID: w.TenantID, ID: w.ObjectID})
 		if err != nil {
 			return nil, orNotFound(err, "pod")
@@ -148,10 +147,10 @@ func (c Control) PodToKey(ctx context.Context, w Work) (disks []Disk, placement 
 			return nil, err
 		}
 		volumes, err := q.PodVolumes(ctx, db.PodVolumesParams{TenantID: w.TenantID, PodID: w.ObjectID})
-		return append(convert.All(images, func(r db.PodImagesRow) Disk { return cloneOf(r.Image) }),
-			convert.All(volumes, func(r db.PodVolumesRow) Disk { return diskOf(r.Volume) })...), err
+		return append(convert.All(images, func(r db.PodImagesRow) disks.Disk { return disks.OfImage(r.Image) }),
+			convert.All(volumes, func(r db.PodVolumesRow) disks.Disk { return disks.OfVolume(r.Volume) })...), err
 	})
-	return disks, placement, err
+	return all, placement, err
 }
 
 // DigestUsed reports whether any tenant has an image with this digest, in any state.
@@ -160,13 +159,13 @@ func (c Control) DigestUsed(ctx context.Context, digest string) (bool, error) {
 }
 
 // DiskToRemove returns the disk of an image or volume that is being deleted. Codes: not_found.
-func (c Control) DiskToRemove(ctx context.Context, w Work) (Disk, error) {
-	return inControl(ctx, c, func(q *db.Queries) (Disk, error) {
+func (c Control) DiskToRemove(ctx context.Context, w Work) (disks.Disk, error) {
+	return inControl(ctx, c, func(q *db.Queries) (disks.Disk, error) {
 		if w.Kind == ImageRemoval {
 			row, err := q.Image(ctx, db.ImageParams{TenantID: w.TenantID, ID: w.ObjectID})
-			return cloneOf(row), orNotFound(err, "image")
+			return disks.OfImage(row), orNotFound(err, "image")
 		}
 		row, err := q.Volume(ctx, db.VolumeParams{TenantID: w.TenantID, ID: w.ObjectID})
-		return diskOf(row.Volume), orNotFound(err, "volume")
+		return disks.OfVolume(row.Volume), orNotFound(err, "volume")
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,7 @@ import (
 
 	"husk/guest"
 	"husk/guest/become"
+	"husk/guest/disks"
 	"husk/guest/files"
 	"husk/guest/fill"
 	"husk/guest/logring"
@@ -44,7 +46,7 @@ type linux struct {
 
 	mu      sync.Mutex
 	spec    guest.Spec
-	volumes []mountedVolume
+	volumes []disks.Volume
 	runs    int
 }
 
@@ -73,7 +75,7 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 	if spec.ScratchSerial != "" {
 		loadModules(volumeModules)
 		var err error
-		if dev, err = findDisk(ctx, spec.ScratchSerial); err != nil {
+		if dev, err = disks.Find(ctx, spec.ScratchSerial); err != nil {
 			return fmt.Errorf("scratch space: %w", err)
 		}
 	}
@@ -90,7 +92,7 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 			continue
 		}
 		mounted[c.ImageSerial] = true
-		if err := mountImage(ctx, c.ImageSerial); err != nil {
+		if err := disks.MountImage(ctx, c.ImageSerial, filepath.Join(imagesDir, c.ImageSerial)); err != nil {
 			return err
 		}
 	}
@@ -108,7 +110,7 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 			continue
 		}
 		loadModules(volumeModules)
-		m, err := mountVolume(ctx, v)
+		m, err := disks.Mount(ctx, v)
 		if err != nil {
 			return err
 		}
@@ -439,6 +441,18 @@ func (k *child) cleanUp() {
 	os.RemoveAll(k.scratch)
 }
 
+func (l *linux) grow(ctx context.Context, serial string, size int64) error {
+	l.mu.Lock()
+	i := slices.IndexFunc(l.volumes, func(v disks.Volume) bool { return v.Serial == serial })
+	if i < 0 {
+		l.mu.Unlock()
+		return &guest.CallError{Code: guest.CodeNotFound, Message: "no such volume"}
+	}
+	v := l.volumes[i]
+	l.mu.Unlock()
+	return v.Grow(ctx, size)
+}
+
 func (l *linux) adjustClock(by time.Duration) error {
 	now := unix.NsecToTimespec(time.Now().Add(by).UnixNano())
 	return unix.ClockSettime(unix.CLOCK_REALTIME, &now)
@@ -449,7 +463,7 @@ func (l *linux) release() error {
 	defer l.mu.Unlock()
 	var failed []error // the scratch disk ends with the machine, so its data is not written back
 	for _, v := range l.volumes {
-		if err := v.unmount(); err != nil {
+		if err := v.Unmount(); err != nil {
 			failed = append(failed, err)
 		}
 	}

@@ -27,6 +27,8 @@ type machine interface {
 	act(ctx context.Context, c guest.Container, in process, network *guest.Network, a guest.Action) error
 	// update replaces the files of a volume in memory.
 	update(volume string, files []guest.File) error
+	// grow makes the file system of a volume, by its serial, as large as its disk, which gets this size in bytes.
+	grow(ctx context.Context, serial string, size int64) error
 	// adjustClock adds a duration to the clock.
 	adjustClock(by time.Duration) error
 	// stats returns the usage of the machine and the running containers.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"husk/guest"
+	"husk/guest/disks"
 	"husk/guest/netlink"
 )
 
@@ -75,7 +76,7 @@ func setSysctls(sysctls []guest.Sysctl) error {
 
 // findCard waits for the card with this hardware address.
 func findCard(ctx context.Context, mac string) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, diskWait)
+	ctx, cancel := context.WithTimeout(ctx, disks.Wait)
 	defer cancel()
 	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
 		cards, _ := filepath.Glob("/sys/class/net/*/address")

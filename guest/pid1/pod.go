@@ -57,6 +57,7 @@ type pod struct {
 	prepared  chan struct{} // closed when the machine is prepared
 	idle      chan struct{} // closed when every container has ended for good
 	delivered chan struct{} // closed when a host has read the final status
+	clockSets uint64        // how many times the clock was corrected
 }
 
 func newPod(m machine, bootID string, hello func() guest.Hello) *pod {
@@ -363,5 +364,21 @@ func (p *pod) shutDown(idle <-chan struct{}) {
 	p.machine.powerOff()
 }
 
-// AdjustClock adds a duration to the machine's clock.
-func (p *pod) AdjustClock(by time.Duration) error { return p.machine.adjustClock(by) }
+// AdjustClock adds a duration to the machine's clock, if it was corrected this many times before.
+func (p *pod) AdjustClock(by time.Duration, sets uint64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.clockSets != sets {
+		return &guest.CallError{Code: guest.CodeConflict, Message: "the clock was corrected meanwhile"}
+	}
+	if err := p.machine.adjustClock(by); err != nil {
+		return err
+	}
+	p.clockSets++
+	return nil
+}
+
+// Grow makes a volume's file system as large as its disk.
+func (p *pod) Grow(ctx context.Context, serial string, size int64) error {
+	return p.machine.grow(ctx, serial, size)
+}

@@ -83,9 +83,10 @@ func (p *pod) Stats() guest.Stats {
 	for name, r := range p.running {
 		running[name] = r.process
 	}
+	sets := p.clockSets // before the clock is read
 	p.mu.Unlock()
 	s := p.machine.stats(running)
-	s.BootID = p.bootID
+	s.BootID, s.ClockSets = p.bootID, sets
 	return s
 }
 

@@ -81,6 +81,7 @@ type Spec struct {
 type Disk struct {
 	Pool, Name, Serial string
 	ReadOnly           bool
+	SizeGiB            int // to which the machine sees it grow; see GrowDisk
 }
 
 // Address is a host and a port.

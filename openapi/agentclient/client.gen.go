@@ -551,6 +551,18 @@ func NewGetDesiredStateRequest(server string, params *GetDesiredStateParams) (*h
 
 		}
 
+		if params.Incarnation != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "incarnation", *params.Incarnation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.FromPod != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fromPod", *params.FromPod, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "uuid"}); err != nil {

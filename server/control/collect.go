@@ -50,7 +50,7 @@ func (s *collection) keys(ctx context.Context) error {
 	}
 	var failures []error
 	for _, holder := range keys {
-		if disk, removing := ceph.RemovalOf(holder); owned[holder] || removing && disks[disk] {
+		if disk, ofTask := ceph.DiskOfTask(holder); owned[holder] || ofTask && disks[disk] {
 			continue
 		}
 		if err := s.ceph.RemoveKey(ctx, holder); err != nil {

@@ -109,6 +109,9 @@ func (l *Loops) table() []loop {
 		{"volumes", 5 * time.Second, true, l.lane(lane{
 			kind: store.VolumeCreation, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: cephTimeout, do: volumes.create, failed: volumes.failed,
 		})},
+		{"volume-growth", 5 * time.Second, true, l.lane(lane{
+			kind: store.VolumeGrowth, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: cephTimeout, do: volumes.grow, failed: volumes.failed,
+		})},
 		{"volume-removals", 5 * time.Second, true, l.lane(lane{
 			kind: store.VolumeRemoval, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: removalTimeout, do: volumes.remove, failed: volumes.failed,
 		})},

@@ -11,6 +11,7 @@ import (
 	"husk"
 	"husk/ceph"
 	"husk/store"
+	"husk/store/disks"
 )
 
 // volumeWorkers is how many volumes or clones are created, and how many are removed, at the same time. One tenant can have one worker less.
@@ -53,6 +54,20 @@ func unlessDeleted(ctx context.Context, c *ceph.Cluster, disk ceph.Disk, err err
 	return err
 }
 
+// grow makes the RBD image as large as the volume should be. The node of the volume's pod learns of it when that is recorded.
+func (s *volumes) grow(ctx context.Context, w store.Work) error {
+	disk, sizeGiB, err := s.store.VolumeToGrow(ctx, w)
+	if err != nil {
+		return err
+	}
+	grown, err := s.ceph.GrowVolume(ctx, cephDisk(disk), int64(sizeGiB)<<30)
+	if err != nil {
+		return err
+	}
+	disk.Header = grown.Header
+	return s.store.VolumeGrown(ctx, w, sizeGiB, disk)
+}
+
 func (s *volumes) remove(ctx context.Context, w store.Work) error {
 	disk, err := s.store.DiskToRemove(ctx, w)
 	if err != nil {
@@ -67,11 +82,11 @@ func (s *volumes) remove(ctx context.Context, w store.Work) error {
 }
 
 // cephDisk converts a disk of the store.
-func cephDisk(d store.Disk) ceph.Disk {
+func cephDisk(d disks.Disk) ceph.Disk {
 	return ceph.Disk{Name: d.Name, ID: d.RBDID, Header: d.Header, Digest: d.Digest}
 }
 
-// failed tells the owner of a volume why it is not created or removed yet.
+// failed tells the owner of a volume why it is not created, grown or removed yet.
 func (s *volumes) failed(ctx context.Context, w store.Work, err error) (verdict, error) {
 	return verdict{}, s.store.VolumeTrouble(ctx, husk.Volume{TenantID: w.TenantID, ID: w.ObjectID}, troubleText(err))
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"husk"
 	"husk/store"
 )
 
@@ -30,6 +32,7 @@ const (
 var (
 	errSlow  = errors.New("the reader is too slow: changes that it has not read were forgotten")
 	errEnded = errors.New("the feed has ended")
+	errLost  = husk.Errorf(husk.CodeUnauthenticated, "", "the credentials of this token no longer exist or have another role; log in again")
 )
 
 // entry is one version of an object. It does not change.
@@ -52,6 +55,8 @@ type feed[T any] struct {
 	running sync.WaitGroup
 
 	mu        sync.Mutex
+	callers   map[husk.Caller]int  // how many readers each has
+	lost      map[husk.Caller]bool // those who had no access when the objects were read
 	version   uint64
 	objects   map[uuid.UUID]*entry[T]
 	order     []*entry[T] // as they were read last
@@ -65,7 +70,7 @@ type feed[T any] struct {
 }
 
 func newFeed[T any](kind Kind[T], tenant store.Tenant, reads prometheus.Counter) *feed[T] {
-	return &feed[T]{kind: kind, tenant: tenant, reads: reads, wake: make(chan struct{}, 1), objects: map[uuid.UUID]*entry[T]{}, moved: make(chan struct{})}
+	return &feed[T]{kind: kind, tenant: tenant, reads: reads, wake: make(chan struct{}, 1), callers: map[husk.Caller]int{}, objects: map[uuid.UUID]*entry[T]{}, moved: make(chan struct{})}
 }
 
 // guarded is run, with an error instead of a panic: the feed is not part of a request, whose panic would be recovered.
@@ -97,10 +102,14 @@ func (f *feed[T]) run(ctx context.Context) error {
 		case <-tick.C:
 		}
 		f.mu.Lock()
-		asked := f.wanted
+		asked, callers := f.wanted, slices.Collect(maps.Keys(f.callers))
 		f.mu.Unlock()
 		began := time.Now()
 		objects, err := f.kind.Read(ctx, f.tenant, since)
+		if err != nil {
+			return err
+		}
+		lost, err := f.whoLost(ctx, callers)
 		if err != nil {
 			return err
 		}
@@ -108,7 +117,7 @@ func (f *feed[T]) run(ctx context.Context) error {
 		if f.kind.Settle > 0 {
 			since = began.Add(-f.kind.Settle)
 		}
-		f.update(objects, asked)
+		f.update(objects, lost, asked)
 		rest := time.NewTimer(max(restFactor*time.Since(began), minRest))
 		select {
 		case <-ctx.Done():
@@ -119,10 +128,28 @@ func (f *feed[T]) run(ctx context.Context) error {
 	}
 }
 
+// whoLost returns those callers who have no access any more. It asks after the objects were read, so that nobody sees a change that was
+// committed after they lost it.
+func (f *feed[T]) whoLost(ctx context.Context, callers []husk.Caller) (map[husk.Caller]bool, error) {
+	stand, err := f.tenant.CallersThatStand(ctx, callers)
+	if err != nil {
+		return nil, err
+	}
+	lost := map[husk.Caller]bool{}
+	for _, caller := range callers {
+		lost[caller] = true
+	}
+	for _, caller := range stand {
+		delete(lost, caller)
+	}
+	return lost, nil
+}
+
 // update compares what was read with what is known. asked is how many requests for a read it fulfils.
-func (f *feed[T]) update(objects []T, asked uint64) {
+func (f *feed[T]) update(objects []T, lost map[husk.Caller]bool, asked uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.lost = lost
 	before := f.objects
 	f.objects, f.order = make(map[uuid.UUID]*entry[T], len(objects)), make([]*entry[T], 0, len(objects))
 	was := f.version
@@ -156,7 +183,7 @@ func (f *feed[T]) update(objects []T, asked uint64) {
 	if live := len(f.objects) + len(f.gone); len(f.changed) > live+live/8+16 { // old versions can be large
 		f.changed = slices.DeleteFunc(f.changed, f.outdated)
 	}
-	if asked != f.done || f.version != was {
+	if asked != f.done || f.version != was || len(lost) > 0 {
 		f.done = asked
 		f.tell()
 	}
@@ -184,8 +211,23 @@ func (f *feed[T]) end(err error) {
 	f.tell()
 }
 
-// fresh waits for a read that begins after the call. It returns the objects in the order of the list, and their version.
-func (f *feed[T]) fresh(ctx context.Context) ([]*entry[T], uint64, error) {
+// enter counts a reader with this caller. The reads that begin after it check the caller. Call leave when done.
+func (f *feed[T]) enter(caller husk.Caller) (leave func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.callers[caller]++
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.callers[caller]--; f.callers[caller] == 0 {
+			delete(f.callers, caller)
+		}
+	}
+}
+
+// fresh waits for a read that begins after the call. It returns the objects in the order of the list, and their version. Codes:
+// unauthenticated.
+func (f *feed[T]) fresh(ctx context.Context, caller husk.Caller) ([]*entry[T], uint64, error) {
 	f.mu.Lock()
 	f.wanted++
 	mine := f.wanted
@@ -196,11 +238,13 @@ func (f *feed[T]) fresh(ctx context.Context) ([]*entry[T], uint64, error) {
 	}
 	for {
 		f.mu.Lock()
-		done, moved, order, version, err := f.done, f.moved, f.order, f.version, f.err
+		done, moved, order, version, lost, err := f.done, f.moved, f.order, f.version, f.lost[caller], f.err
 		f.mu.Unlock()
 		switch {
 		case err != nil:
 			return nil, 0, err
+		case done >= mine && lost:
+			return nil, 0, errLost
 		case done >= mine:
 			return order, version, nil
 		}
@@ -212,13 +256,16 @@ func (f *feed[T]) fresh(ctx context.Context) ([]*entry[T], uint64, error) {
 	}
 }
 
-// after returns what has changed since this version, the version now, and a channel that is closed at the next change.
-func (f *feed[T]) after(version uint64) ([]*entry[T], uint64, <-chan struct{}, error) {
+// after returns what has changed since this version, the version now, and a channel that is closed at the next change. A caller who has lost
+// their access gets an error instead.
+func (f *feed[T]) after(version uint64, caller husk.Caller) ([]*entry[T], uint64, <-chan struct{}, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
 	case f.err != nil:
 		return nil, 0, nil, f.err
+	case f.lost[caller]:
+		return nil, 0, nil, errLost
 	case version < f.forgotten:
 		return nil, 0, nil, errSlow
 	}

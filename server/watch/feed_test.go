@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
+	"husk"
 	"husk/store"
 )
 
@@ -33,7 +34,7 @@ func TestAReaderSeesTheLatestState(t *testing.T) {
 		}
 		readers := []*reader{{known: map[uuid.UUID]int{}}, {known: map[uuid.UUID]int{}}, {known: map[uuid.UUID]int{}}}
 		read := func(r *reader) {
-			changed, version, _, err := f.after(r.version)
+			changed, version, _, err := f.after(r.version, husk.Caller{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -73,7 +74,7 @@ func TestAReaderSeesTheLatestState(t *testing.T) {
 			for id, value := range list {
 				now = append(now, thing{id, value})
 			}
-			f.update(now, 0)
+			f.update(now, nil, 0)
 			if len(f.changed) > 2*(len(f.objects)+len(f.gone))+16 {
 				t.Fatalf("the feed remembers %d versions of %d objects", len(f.changed), len(list))
 			}
@@ -97,16 +98,16 @@ func TestAReaderThatMissesDeletionsIsDisconnected(t *testing.T) {
 	f := things()
 	fast := uint64(0)
 	for i := range maxGone + 2 {
-		f.update([]thing{{ID: uuid.UUID{byte(i), byte(i >> 8)}}}, 0)
+		f.update([]thing{{ID: uuid.UUID{byte(i), byte(i >> 8)}}}, nil, 0)
 		var err error
-		if _, fast, _, err = f.after(fast); err != nil {
+		if _, fast, _, err = f.after(fast, husk.Caller{}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if len(f.gone) != maxGone || len(f.changed) > 2*maxGone {
 		t.Errorf("the feed remembers %d deletions and %d versions", len(f.gone), len(f.changed))
 	}
-	if _, _, _, err := f.after(1); !errors.Is(err, errSlow) {
+	if _, _, _, err := f.after(1, husk.Caller{}); !errors.Is(err, errSlow) {
 		t.Errorf("a reader that has missed a forgotten deletion gets the error %v", err)
 	}
 }

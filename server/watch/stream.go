@@ -31,22 +31,16 @@ type Watch[T any] struct {
 // Stream streams until the reader leaves, is too slow, or is no longer authorized. An error means that nothing was sent.
 func (f *Feeds[T]) Stream(ctx context.Context, w http.ResponseWriter, watch Watch[T]) error {
 	caller := request.Of(ctx).Caller
-	defer f.callers.enter(caller)()
-	access, done := f.cfg.Store.WatchAccess(caller.TenantID)
-	defer done()
 	wait, ended := f.cfg.Held.Pace(caller.TenantID)
 	defer ended()
 	r := reader[T]{
 		Watch: watch, feeds: f, caller: caller, redacted: caller.Role == husk.RoleViewer, sent: map[uuid.UUID]time.Time{}, out: eventStream{w, http.NewResponseController(w)},
-		wait:   func(bytes int) error { return wait(ctx, bytes) },
-		verify: func() error { return f.callers.verify(ctx, caller, access.Load()) },
-	}
-	if err := r.verify(); err != nil {
-		return err
+		wait: func(bytes int) error { return wait(ctx, bytes) },
 	}
 	feed, leave := f.join(caller.TenantID)
 	defer leave()
-	objects, version, err := feed.fresh(ctx)
+	defer feed.enter(caller)()
+	objects, version, err := feed.fresh(ctx, caller)
 	if err != nil {
 		return err
 	}
@@ -69,7 +63,6 @@ type reader[T any] struct {
 	feeds    *Feeds[T]
 	caller   husk.Caller
 	redacted bool
-	verify   func() error
 	wait     func(bytes int) error // until so much may be sent
 	out      eventStream
 	sent     map[uuid.UUID]time.Time // the objects that the reader knows, with their times if objects are only appended
@@ -110,15 +103,9 @@ func (r *reader[T]) follow(ctx context.Context, feed *feed[T], version uint64) e
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
 	for {
-		changed, now, moved, err := feed.after(version)
+		changed, now, moved, err := feed.after(version, r.caller)
 		if err != nil {
 			return err
-		}
-		// A reader whose access was revoked must not see a later change.
-		if len(changed) > 0 {
-			if err := r.verify(); err != nil {
-				return err
-			}
 		}
 		for _, e := range changed {
 			if err := r.change(e); err != nil {
@@ -136,9 +123,6 @@ func (r *reader[T]) follow(ctx context.Context, feed *feed[T], version uint64) e
 			return ctx.Err()
 		case <-moved:
 		case <-ping.C:
-			if err := r.verify(); err != nil {
-				return err
-			}
 			if err := r.out.comment("ping"); err != nil {
 				return err
 			}

@@ -9,7 +9,6 @@
 //
 //   - feed.go reads and compares
 //   - stream.go sends to one reader
-//   - callers.go checks that readers are still authorized
 package watch
 
 import (
@@ -65,9 +64,8 @@ type Kind[T any] struct {
 
 // Feeds are the feeds of all tenants of one kind.
 type Feeds[T any] struct {
-	cfg     Config
-	kind    Kind[T]
-	callers *callers
+	cfg  Config
+	kind Kind[T]
 
 	mu    sync.Mutex
 	feeds map[uuid.UUID]*feed[T]
@@ -75,7 +73,7 @@ type Feeds[T any] struct {
 
 // New prepares the watches of one kind.
 func New[T any](cfg Config, kind Kind[T]) *Feeds[T] {
-	return &Feeds[T]{cfg: cfg, kind: kind, callers: newCallers(cfg.Store), feeds: map[uuid.UUID]*feed[T]{}}
+	return &Feeds[T]{cfg: cfg, kind: kind, feeds: map[uuid.UUID]*feed[T]{}}
 }
 
 // join returns the tenant's feed, and starts it for its first watch. Call leave when done.

@@ -476,6 +476,7 @@ type Volume struct {
 	RbdID     string
 	CreatedAt time.Time
 	RbdHeader map[string][]byte
+	ImageGib  *int
 }
 
 type VolumeClaim struct {

@@ -202,14 +202,19 @@ func (q *Queries) DesiredChanges(ctx context.Context, arg DesiredChangesParams) 
 }
 
 const desiredRevision = `-- name: DesiredRevision :one
-SELECT desired_revision FROM nodes WHERE id = $1
+SELECT desired_revision, incarnation() AS incarnation FROM nodes WHERE id = $1
 `
 
-func (q *Queries) DesiredRevision(ctx context.Context, id uuid.UUID) (int64, error) {
+type DesiredRevisionRow struct {
+	DesiredRevision int64
+	Incarnation     string
+}
+
+func (q *Queries) DesiredRevision(ctx context.Context, id uuid.UUID) (DesiredRevisionRow, error) {
 	row := q.db.QueryRow(ctx, desiredRevision, id)
-	var desired_revision int64
-	err := row.Scan(&desired_revision)
-	return desired_revision, err
+	var i DesiredRevisionRow
+	err := row.Scan(&i.DesiredRevision, &i.Incarnation)
+	return i, err
 }
 
 const fencePlacement = `-- name: FencePlacement :exec
@@ -367,6 +372,17 @@ func (q *Queries) Heartbeat(ctx context.Context, arg HeartbeatParams) (Heartbeat
 	var i HeartbeatRow
 	err := row.Scan(&i.State, &i.Now, &i.HasUnknownPods)
 	return i, err
+}
+
+const incarnation = `-- name: Incarnation :one
+SELECT incarnation()
+`
+
+func (q *Queries) Incarnation(ctx context.Context) (string, error) {
+	row := q.db.QueryRow(ctx, incarnation)
+	var incarnation string
+	err := row.Scan(&incarnation)
+	return incarnation, err
 }
 
 const insertJoinToken = `-- name: InsertJoinToken :exec

@@ -236,7 +236,7 @@ WITH taken AS (
 SELECT pg_notify('husk', topic) FROM (SELECT DISTINCT topic FROM taken ORDER BY topic) AS topics
 `
 
-// Changes of access come first: see migration 015.
+// Changes of access come first, for servers of the previous version: see migration 015.
 func (q *Queries) SendHints(ctx context.Context) (int64, error) {
 	result, err := q.db.Exec(ctx, sendHints)
 	if err != nil {

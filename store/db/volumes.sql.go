@@ -57,7 +57,7 @@ func (q *Queries) ClaimVolume(ctx context.Context, arg ClaimVolumeParams) (int64
 
 const insertVolume = `-- name: InsertVolume :one
 INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state) VALUES ($1, $2, $3, $4, $5, 'Creating')
-RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header
+RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib
 `
 
 type InsertVolumeParams struct {
@@ -88,12 +88,13 @@ func (q *Queries) InsertVolume(ctx context.Context, arg InsertVolumeParams) (Vol
 		&i.RbdID,
 		&i.CreatedAt,
 		&i.RbdHeader,
+		&i.ImageGib,
 	)
 	return i, err
 }
 
 const lockVolume = `-- name: LockVolume :one
-SELECT tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header FROM volumes WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib FROM volumes WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockVolumeParams struct {
@@ -115,6 +116,7 @@ func (q *Queries) LockVolume(ctx context.Context, arg LockVolumeParams) (Volume,
 		&i.RbdID,
 		&i.CreatedAt,
 		&i.RbdHeader,
+		&i.ImageGib,
 	)
 	return i, err
 }
@@ -185,6 +187,45 @@ func (q *Queries) SetVolumeDeleting(ctx context.Context, arg SetVolumeDeletingPa
 	return err
 }
 
+const setVolumeGrown = `-- name: SetVolumeGrown :one
+UPDATE volumes SET image_gib = $1, rbd_header = $2, message = '' WHERE tenant_id = $3 AND id = $4 AND state = 'Available' AND rbd_id = $5
+RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib
+`
+
+type SetVolumeGrownParams struct {
+	ImageGib  *int
+	RbdHeader map[string][]byte
+	TenantID  uuid.UUID
+	ID        uuid.UUID
+	RbdID     string
+}
+
+// The size of the RBD image as it is now, with its header.
+func (q *Queries) SetVolumeGrown(ctx context.Context, arg SetVolumeGrownParams) (Volume, error) {
+	row := q.db.QueryRow(ctx, setVolumeGrown,
+		arg.ImageGib,
+		arg.RbdHeader,
+		arg.TenantID,
+		arg.ID,
+		arg.RbdID,
+	)
+	var i Volume
+	err := row.Scan(
+		&i.TenantID,
+		&i.ID,
+		&i.Name,
+		&i.Labels,
+		&i.SizeGib,
+		&i.State,
+		&i.Message,
+		&i.RbdID,
+		&i.CreatedAt,
+		&i.RbdHeader,
+		&i.ImageGib,
+	)
+	return i, err
+}
+
 const setVolumeMessage = `-- name: SetVolumeMessage :exec
 UPDATE volumes SET message = $1 WHERE tenant_id = $2 AND id = $3
 `
@@ -200,8 +241,37 @@ func (q *Queries) SetVolumeMessage(ctx context.Context, arg SetVolumeMessagePara
 	return err
 }
 
+const setVolumeSize = `-- name: SetVolumeSize :one
+UPDATE volumes SET image_gib = COALESCE(image_gib, size_gib), size_gib = $1, message = '' WHERE tenant_id = $2 AND id = $3 RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib
+`
+
+type SetVolumeSizeParams struct {
+	SizeGib  int
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+func (q *Queries) SetVolumeSize(ctx context.Context, arg SetVolumeSizeParams) (Volume, error) {
+	row := q.db.QueryRow(ctx, setVolumeSize, arg.SizeGib, arg.TenantID, arg.ID)
+	var i Volume
+	err := row.Scan(
+		&i.TenantID,
+		&i.ID,
+		&i.Name,
+		&i.Labels,
+		&i.SizeGib,
+		&i.State,
+		&i.Message,
+		&i.RbdID,
+		&i.CreatedAt,
+		&i.RbdHeader,
+		&i.ImageGib,
+	)
+	return i, err
+}
+
 const volume = `-- name: Volume :one
-SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volume_claims.pod_id FROM volumes
+SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volume_claims.pod_id FROM volumes
 LEFT JOIN volume_claims ON volume_claims.tenant_id = volumes.tenant_id AND volume_claims.volume_id = volumes.id
 WHERE volumes.tenant_id = $1 AND volumes.id = $2
 `
@@ -230,6 +300,7 @@ func (q *Queries) Volume(ctx context.Context, arg VolumeParams) (VolumeRow, erro
 		&i.Volume.RbdID,
 		&i.Volume.CreatedAt,
 		&i.Volume.RbdHeader,
+		&i.Volume.ImageGib,
 		&i.PodID,
 	)
 	return i, err
@@ -251,6 +322,40 @@ func (q *Queries) VolumeClaim(ctx context.Context, arg VolumeClaimParams) (uuid.
 	return pod_id, err
 }
 
+const volumeResized = `-- name: VolumeResized :many
+WITH on_its_node AS (
+    SELECT p.node_id, p.id FROM volume_claims c JOIN pods p ON p.tenant_id = c.tenant_id AND p.id = c.pod_id
+    WHERE c.tenant_id = $1 AND c.volume_id = $2 AND on_node(p)
+)
+SELECT n.node_id::uuid AS node_id FROM on_its_node n, LATERAL record_desired_change(n.node_id, n.id)
+`
+
+type VolumeResizedParams struct {
+	TenantID uuid.UUID
+	VolumeID uuid.UUID
+}
+
+// Tells the node of the pod that uses a volume about the new size of the volume.
+func (q *Queries) VolumeResized(ctx context.Context, arg VolumeResizedParams) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, volumeResized, arg.TenantID, arg.VolumeID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []uuid.UUID{}
+	for rows.Next() {
+		var node_id uuid.UUID
+		if err := rows.Scan(&node_id); err != nil {
+			return nil, err
+		}
+		items = append(items, node_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const volumeUse = `-- name: VolumeUse :one
 SELECT count(*)::integer AS volumes, COALESCE(sum(size_gib), 0)::integer AS gib FROM volumes WHERE tenant_id = $1
 `
@@ -268,7 +373,7 @@ func (q *Queries) VolumeUse(ctx context.Context, tenantID uuid.UUID) (VolumeUseR
 }
 
 const volumes = `-- name: Volumes :many
-SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volume_claims.pod_id FROM volumes
+SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volume_claims.pod_id FROM volumes
 LEFT JOIN volume_claims ON volume_claims.tenant_id = volumes.tenant_id AND volume_claims.volume_id = volumes.id
 WHERE volumes.tenant_id = $1 AND (volumes.created_at, volumes.id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR volumes.name = $4)
@@ -317,8 +422,47 @@ func (q *Queries) Volumes(ctx context.Context, arg VolumesParams) ([]VolumesRow,
 			&i.Volume.RbdID,
 			&i.Volume.CreatedAt,
 			&i.Volume.RbdHeader,
+			&i.Volume.ImageGib,
 			&i.PodID,
 		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const volumesOfNode = `-- name: VolumesOfNode :many
+SELECT c.pod_id, v.id, COALESCE(v.image_gib, v.size_gib)::integer AS image_gib FROM pods p
+JOIN volume_claims c ON c.tenant_id = p.tenant_id AND c.pod_id = p.id JOIN volumes v ON v.tenant_id = c.tenant_id AND v.id = c.volume_id
+WHERE p.node_id = $1::uuid AND ($2::uuid[] IS NULL OR p.id = ANY($2::uuid[]))
+`
+
+type VolumesOfNodeParams struct {
+	NodeID uuid.UUID
+	Ids    []uuid.UUID
+}
+
+type VolumesOfNodeRow struct {
+	PodID    uuid.UUID
+	ID       uuid.UUID
+	ImageGib int
+}
+
+// The sizes of the RBD images of the volumes of a node's pods: all, or those of the pods with these ids.
+func (q *Queries) VolumesOfNode(ctx context.Context, arg VolumesOfNodeParams) ([]VolumesOfNodeRow, error) {
+	rows, err := q.db.Query(ctx, volumesOfNode, arg.NodeID, arg.Ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []VolumesOfNodeRow{}
+	for rows.Next() {
+		var i VolumesOfNodeRow
+		if err := rows.Scan(&i.PodID, &i.ID, &i.ImageGib); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

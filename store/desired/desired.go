@@ -24,9 +24,10 @@ const maxChanges = 200
 
 // State is the desired state of a node at a revision, or how to get to it from an earlier one.
 type State struct {
-	Revision int64
-	Whole    bool // Changes are all pods of the node
-	Changes  []Change
+	Revision    int64
+	Incarnation husk.Incarnation
+	Whole       bool // Changes are all pods of the node
+	Changes     []Change
 }
 
 // Change is one pod that the node should run differently from now on, or a pod that has left the node. Changes are in the order of their revisions.
@@ -41,11 +42,12 @@ type Pod struct {
 	Pod        husk.Pod
 	Network    Network
 	Placement  int64
-	ScratchGiB int              // of its scratch disk; 0: it has none
-	KeyHolder  string           // whose key it is (husk.KeyHolder)
-	CephKey    string           // empty if KeyErr is set
-	KeyErr     error            // the stored key cannot be opened
-	Images     map[string]Image // by container
+	ScratchGiB int               // of its scratch disk; 0: it has none
+	KeyHolder  string            // whose key it is (husk.KeyHolder)
+	CephKey    string            // empty if KeyErr is set
+	KeyErr     error             // the stored key cannot be opened
+	Images     map[string]Image  // by container
+	VolumeGiB  map[uuid.UUID]int // sizes of the RBD images of its volumes
 	Configs    configs.Values
 	ConfigErr  error // some values that the pod uses cannot be opened
 	Move       Move
@@ -115,14 +117,14 @@ func Read(ctx context.Context, q *db.Queries, node uuid.UUID, after *int64, keys
 }
 
 func whole(ctx context.Context, q *db.Queries, node uuid.UUID, keys *envelope.Keys, openKey func(db.Pod) (string, error)) (State, error) {
-	revision, err := q.DesiredRevision(ctx, node) // first, for the same reason
+	now, err := q.DesiredRevision(ctx, node) // first, for the same reason
 	if err != nil {
 		return State{}, err
 	}
 	pods, err := read(ctx, q, node, nil, keys, openKey)
-	s := State{Revision: revision, Whole: true}
+	s := State{Revision: now.DesiredRevision, Whole: true}
 	for i := range pods {
-		s.Changes = append(s.Changes, Change{revision, pods[i].Pod.ID, &pods[i]})
+		s.Changes = append(s.Changes, Change{now.DesiredRevision, pods[i].Pod.ID, &pods[i]})
 	}
 	return s, err
 }
@@ -142,6 +144,10 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 	if err != nil {
 		return nil, err
 	}
+	volumes, err := q.VolumesOfNode(ctx, db.VolumesOfNodeParams{NodeID: node, Ids: ids})
+	if err != nil {
+		return nil, err
+	}
 	values, unreadable, err := configs.OfNode(ctx, q, keys, node, ids)
 	if err != nil {
 		return nil, err
@@ -157,6 +163,13 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 		}
 		byPod[i.PodID][i.Container] = Image{i.ID, i.Config}
 	}
+	sizes := map[uuid.UUID]map[uuid.UUID]int{}
+	for _, v := range volumes {
+		if sizes[v.PodID] == nil {
+			sizes[v.PodID] = map[uuid.UUID]int{}
+		}
+		sizes[v.PodID][v.ID] = v.ImageGib
+	}
 	pods := make([]Pod, 0, len(rows))
 	for _, r := range rows {
 		key := ""
@@ -167,7 +180,7 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 			}
 		}
 		pods = append(pods, Pod{
-			Pod: convert.Pod(r.Pod), Placement: r.Pod.Placement, ScratchGiB: r.Pod.ScratchGib, KeyHolder: husk.KeyHolder(r.Pod.ID, r.Pod.KeyPlacement), CephKey: key, KeyErr: keyErr, ConfigErr: unreadable[r.Pod.ID], Images: byPod[r.Pod.ID], Configs: values[r.Pod.ID],
+			Pod: convert.Pod(r.Pod), Placement: r.Pod.Placement, ScratchGiB: r.Pod.ScratchGib, KeyHolder: husk.KeyHolder(r.Pod.ID, r.Pod.KeyPlacement), CephKey: key, KeyErr: keyErr, ConfigErr: unreadable[r.Pod.ID], Images: byPod[r.Pod.ID], VolumeGiB: sizes[r.Pod.ID], Configs: values[r.Pod.ID],
 			Network: Network{ID: r.Pod.NetworkID, CIDR: r.Cidr.String(), MAC: r.Pod.Mac.String()}, Move: moving.of[r.Pod.ID],
 		})
 	}

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,17 +20,11 @@ import (
 type Hub struct {
 	mu      sync.Mutex
 	waiting map[string]map[chan struct{}]struct{}
-	counted map[string]*counter
-}
-
-type counter struct {
-	n     atomic.Uint64
-	users int
 }
 
 // NewHub makes a hub without subscribers.
 func NewHub() *Hub {
-	return &Hub{waiting: map[string]map[chan struct{}]struct{}{}, counted: map[string]*counter{}}
+	return &Hub{waiting: map[string]map[chan struct{}]struct{}{}}
 }
 
 // Subscribe returns a channel that holds at most one pending hint, and a function that ends the subscription.
@@ -57,32 +50,9 @@ func (h *Hub) Subscribe(topics ...string) (<-chan struct{}, func()) {
 	}
 }
 
-// Count returns the number of the topic's hints, which increases in the order in which hints arrive, and a function that ends the
-// subscription.
-func (h *Hub) Count(topic string) (*atomic.Uint64, func()) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	c := h.counted[topic]
-	if c == nil {
-		c = &counter{}
-		h.counted[topic] = c
-	}
-	c.users++
-	return &c.n, sync.OnceFunc(func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if c.users--; c.users == 0 {
-			delete(h.counted, topic)
-		}
-	})
-}
-
 func (h *Hub) hint(topic string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if c := h.counted[topic]; c != nil {
-		c.n.Add(1)
-	}
 	for ch := range h.waiting[topic] {
 		select {
 		case ch <- struct{}{}:
@@ -94,7 +64,7 @@ func (h *Hub) hint(topic string) {
 // hintAll wakes all subscribers, because hints may have been missed while the connection was lost.
 func (h *Hub) hintAll() {
 	h.mu.Lock()
-	topics := slices.AppendSeq(slices.Collect(maps.Keys(h.counted)), maps.Keys(h.waiting)) // changes of access first
+	topics := slices.Collect(maps.Keys(h.waiting))
 	h.mu.Unlock()
 	for _, topic := range topics {
 		h.hint(topic)
@@ -140,9 +110,6 @@ const (
 	Work        = "work"         // something for the control loops
 	SigningKeys = "signing-keys" // the keys that sign tokens have changed
 )
-
-// Access is the topic of access that a tenant's callers have lost.
-func Access(tenant uuid.UUID) string { return "access:" + tenant.String() }
 
 // Tenant is the topic of a tenant's objects.
 func Tenant(id uuid.UUID) string { return "tenant:" + id.String() }

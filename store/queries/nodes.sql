@@ -147,7 +147,10 @@ UPDATE placements SET role = 'fenced' WHERE tenant_id = @tenant_id AND pod_id = 
   AND EXISTS (SELECT 1 FROM nodes n WHERE n.id = placements.node_id AND n.state IN ('Fenced', 'Recovering'));
 
 -- name: DesiredRevision :one
-SELECT desired_revision FROM nodes WHERE id = @id;
+SELECT desired_revision, incarnation() AS incarnation FROM nodes WHERE id = @id;
+
+-- name: Incarnation :one
+SELECT incarnation();
 
 -- name: DesiredChanges :many
 -- The changes after a revision, the oldest first, from one snapshot with the node's revision and with whether all changes since then are known. If there

@@ -31,7 +31,7 @@ DELETE FROM signing_keys WHERE kid = @kid;
 INSERT INTO outbox (topic) SELECT unnest(@topics::text[]);
 
 -- name: SendHints :execrows
--- Changes of access come first: see migration 015.
+-- Changes of access come first, for servers of the previous version: see migration 015.
 WITH taken AS (
     DELETE FROM outbox WHERE ctid = ANY (ARRAY(SELECT ctid FROM outbox LIMIT 10000 FOR UPDATE SKIP LOCKED)) RETURNING topic
 )

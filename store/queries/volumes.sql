@@ -37,6 +37,28 @@ DELETE FROM volume_claims WHERE tenant_id = @tenant_id AND pod_id = @pod_id;
 -- name: SetVolumeAvailable :execrows
 UPDATE volumes SET state = 'Available', message = '', rbd_id = @rbd_id, rbd_header = @rbd_header WHERE tenant_id = @tenant_id AND id = @id AND state = 'Creating';
 
+-- name: SetVolumeSize :one
+UPDATE volumes SET image_gib = COALESCE(image_gib, size_gib), size_gib = @size_gib, message = '' WHERE tenant_id = @tenant_id AND id = @id RETURNING *;
+
+-- name: SetVolumeGrown :one
+-- The size of the RBD image as it is now, with its header.
+UPDATE volumes SET image_gib = @image_gib, rbd_header = @rbd_header, message = '' WHERE tenant_id = @tenant_id AND id = @id AND state = 'Available' AND rbd_id = @rbd_id
+RETURNING *;
+
+-- name: VolumeResized :many
+-- Tells the node of the pod that uses a volume about the new size of the volume.
+WITH on_its_node AS (
+    SELECT p.node_id, p.id FROM volume_claims c JOIN pods p ON p.tenant_id = c.tenant_id AND p.id = c.pod_id
+    WHERE c.tenant_id = @tenant_id AND c.volume_id = @volume_id AND on_node(p)
+)
+SELECT n.node_id::uuid AS node_id FROM on_its_node n, LATERAL record_desired_change(n.node_id, n.id);
+
+-- name: VolumesOfNode :many
+-- The sizes of the RBD images of the volumes of a node's pods: all, or those of the pods with these ids.
+SELECT c.pod_id, v.id, COALESCE(v.image_gib, v.size_gib)::integer AS image_gib FROM pods p
+JOIN volume_claims c ON c.tenant_id = p.tenant_id AND c.pod_id = p.id JOIN volumes v ON v.tenant_id = c.tenant_id AND v.id = c.volume_id
+WHERE p.node_id = @node_id::uuid AND (sqlc.narg(ids)::uuid[] IS NULL OR p.id = ANY(sqlc.narg(ids)::uuid[]));
+
 -- name: SetVolumeMessage :exec
 UPDATE volumes SET message = @message WHERE tenant_id = @tenant_id AND id = @id;
 

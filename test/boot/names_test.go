@@ -3,6 +3,7 @@
 package boot
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -63,8 +64,12 @@ func TestNamesAndTime(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.AdjustClock(t.Context(), by); err != nil {
+		if err := c.AdjustClock(t.Context(), by, before); err != nil {
 			t.Fatal(err)
+		}
+		again, ok := errors.AsType[*guest.CallError](c.AdjustClock(t.Context(), by, before)) // as after an answer that was lost
+		if !ok || again.Code != guest.CodeConflict {
+			t.Errorf("the clock can be corrected twice for the same reason: %v", again)
 		}
 		after, err := c.Stats(t.Context())
 		if err != nil {

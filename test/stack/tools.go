@@ -127,12 +127,24 @@ func QEMU(pod uuid.UUID) int {
 
 // SQL runs a statement in the database as its administrator, and returns the rows.
 func (s *Stack) SQL(statement string) (string, error) {
+	return s.postgres("psql", "-d", "husk", "-Atc", statement)
+}
+
+// Postgres runs a program of Postgres as the administrator of the databases.
+func (s *Stack) Postgres(t testing.TB, program string, args ...string) {
+	t.Helper()
+	if out, err := s.postgres(program, args...); err != nil {
+		t.Fatalf("%s %s: %v: %s", program, strings.Join(args, " "), err, out)
+	}
+}
+
+func (s *Stack) postgres(program string, args ...string) (string, error) {
 	password, err := os.ReadFile(filepath.Join(s.stateDir(), "secrets/postgres-superuser"))
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.Command("psql", "-h", "127.0.0.1", "-p", "15432", "-U", "postgres", "-d", "husk", "-Atc", statement)
-	cmd.Env = append(os.Environ(), "PGPASSWORD="+strings.TrimSpace(string(password)))
+	cmd := exec.Command(program, args...)
+	cmd.Env = append(os.Environ(), "PGHOST=127.0.0.1", "PGPORT=15432", "PGUSER=postgres", "PGPASSWORD="+strings.TrimSpace(string(password)))
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

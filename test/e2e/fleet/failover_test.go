@@ -4,6 +4,8 @@ package fleet
 
 import (
 	"fmt"
+	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,11 +23,12 @@ func TestFailover(t *testing.T) {
 	tn := f.NewTenant(t)
 	image := onewriter.Image(t, tn)
 	for name, test := range map[string]func(*testing.T, *stack.Fleet, *stack.Tenant, string){
-		"a dead node":           aPodMovesOffADeadNode,
-		"a late write":          aLateWriteFails,
-		"a dead agent":          aDeadAgent,
-		"no answers of servers": noAnswersOfServers,
-		"most nodes are silent": nothingMovesIfMostNodesAreSilent,
+		"a dead node":                  aPodMovesOffADeadNode,
+		"a late write":                 aLateWriteFails,
+		"a late write without a fence": aLateWriteWithoutAFence,
+		"a dead agent":                 aDeadAgent,
+		"no answers of servers":        noAnswersOfServers,
+		"most nodes are silent":        nothingMovesIfMostNodesAreSilent,
 	} {
 		t.Run(name, func(t *testing.T) {
 			test(t, f, tn, image)
@@ -64,25 +67,53 @@ func aPodMovesOffADeadNode(t *testing.T, f *stack.Fleet, tn *stack.Tenant, image
 	}
 }
 
-// A machine that hangs while its pod moves, with an agent and a watchdog that are dead, writes nothing when it continues.
+// A machine that hangs while its pod moves, with an agent and a watchdog that are dead, writes nothing when it continues, although a write is
+// on its way from the machine to Ceph.
 func aLateWriteFails(t *testing.T, f *stack.Fleet, tn *stack.Tenant, image string) {
-	h := onewriter.Start(t, tn, image, "late", nil)
+	if err := lateWrite(t, f, tn, image, "late", func() {}); err != nil {
+		t.Error(err)
+	}
+}
+
+// Without the fence, the late write arrives and the checker finds it. Otherwise the test above would not prove the fence.
+func aLateWriteWithoutAFence(t *testing.T, f *stack.Fleet, tn *stack.Tenant, image string) {
+	err := lateWrite(t, f, tn, image, "late-unfenced", func() {
+		out, err := exec.CommandContext(t.Context(), "ceph", "-c", tn.Env["HUSK_CEPH_CONF"], "osd", "blocklist", "clear").CombinedOutput()
+		if err != nil {
+			t.Fatalf("clear the blocklist: %v: %s", err, out)
+		}
+	})
+	if err == nil {
+		t.Error("nothing has prevented a late write, but the checker finds nothing")
+	}
+	t.Logf("without a fence: %v", err)
+}
+
+func lateWrite(t *testing.T, f *stack.Fleet, tn *stack.Tenant, image, name string, unfence func()) error {
+	t.Helper()
+	h := onewriter.Start(t, tn, image, name, nil)
 	h.Writes(t, 1, 20)
 	node := f.NodeOf(t, h.Pod.ID)
 	qemu := node.QEMU(h.Pod.ID)
 	node.Process("agent").Hold(t)
 	node.Process("watchdog").Kill(t)
+	node.Cut(t, dev.FromCeph, fabric.Both)
+	time.Sleep(2 * time.Second) // the writer waits for a write that does not arrive
 	qemu.Freeze(t)
 	node.Await(t, openapi.NodeStateFenced)
 	h.Writes(t, 2, 20)
+	unfence()
 	qemu.Thaw(t)
-	time.Sleep(5 * time.Second) // its late writes
+	node.Heal(t)
+	// Its connections are broken, so that it opens new ones and sends the write at once. TCP by itself repeats it after up to a minute.
+	if out, err := exec.CommandContext(t.Context(), "nsenter", "-t", strconv.Itoa(qemu.PID(t)), "-n", "ss", "-K", "-t").CombinedOutput(); err != nil {
+		t.Fatalf("break the machine's connections: %v: %s", err, out)
+	}
+	time.Sleep(10 * time.Second) // the write arrives, or is refused
 	h.Writes(t, 2, 40)
 	node.Process("agent").Release(t)
 	node.Await(t, openapi.NodeStateReady)
-	if err := h.Check(t); err != nil {
-		t.Error(err)
-	}
+	return h.Check(t)
 }
 
 // The watchdog of a node whose agent is dead ends the machines that write volumes, before the servers start them elsewhere.

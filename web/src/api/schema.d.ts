@@ -562,7 +562,12 @@ export interface paths {
         delete: operations["deleteVolume"];
         options?: never;
         head?: never;
-        patch?: never;
+        /**
+         * Make a volume larger
+         * @description The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
+         *     counts for the quota and is billed from this request on. A volume cannot become smaller. For developers and owners of the tenant.
+         */
+        patch: operations["updateVolume"];
         trace?: never;
     };
     "/v1/configs": {
@@ -3208,6 +3213,15 @@ export interface components {
         };
         /**
          * @example {
+         *       "sizeGiB": 100
+         *     }
+         */
+        VolumeUpdate: {
+            /** @description At least the current size. */
+            sizeGiB: number;
+        };
+        /**
+         * @example {
          *       "id": "92994fef-6455-4e73-a447-69fc2fe37846",
          *       "name": "data",
          *       "labels": {
@@ -5019,7 +5033,8 @@ export interface components {
          *               "pool": "husk-volumes",
          *               "name": "vol-92994fef-6455-4e73-a447-69fc2fe37846",
          *               "serial": "vol92994fef64554e73",
-         *               "readOnly": false
+         *               "readOnly": false,
+         *               "sizeGiB": 50
          *             }
          *           ],
          *           "ceph": {
@@ -5123,7 +5138,8 @@ export interface components {
          *           "pool": "husk-volumes",
          *           "name": "vol-92994fef-6455-4e73-a447-69fc2fe37846",
          *           "serial": "vol92994fef64554e73",
-         *           "readOnly": false
+         *           "readOnly": false,
+         *           "sizeGiB": 50
          *         }
          *       ],
          *       "ceph": {
@@ -5233,6 +5249,8 @@ export interface components {
             name: string;
             serial: string;
             readOnly: boolean;
+            /** @description The size of a volume that the machine should see. It is larger than when the machine started if the volume has grown. */
+            sizeGiB?: number;
         };
         /** @description A cephx key that gives access to this pod's disks and nothing else. */
         CephAccess: {
@@ -6624,6 +6642,41 @@ export interface operations {
         responses: {
             /** @description The volume is being deleted. `getVolume` returns 404 once it is deleted. */
             202: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Volume"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    updateVolume: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Make the change only if the object still has this ETag. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The volume's ID.
+                 * @example 92994fef-6455-4e73-a447-69fc2fe37846
+                 */
+                volumeId: components["parameters"]["VolumeId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VolumeUpdate"];
+            };
+        };
+        responses: {
+            /** @description The volume with its new size. The event `Grown` follows when the block device has this size. */
+            200: {
                 headers: {
                     ETag: components["headers"]["ETag"];
                     [name: string]: unknown;

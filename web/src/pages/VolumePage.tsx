@@ -13,7 +13,7 @@ import { Button } from "../ui/Button";
 import { Problem } from "../ui/Problem";
 import { Card, Copy, Empty, Facts, Labels, Loading, PageHead, When } from "../ui/parts";
 import { EventList } from "./EventList";
-import { DeleteVolume } from "./Volumes";
+import { DeleteVolume, GrowVolume } from "./Volumes";
 
 /** VolumePage shows one volume with its pod and its events. */
 export function VolumePage() {
@@ -23,6 +23,7 @@ export function VolumePage() {
   const live = useLive<Volume>("volumes");
   const events = useLive<HuskEvent>("events", { objectId: volumeId });
   const [deleting, setDeleting] = useState(false);
+  const [growing, setGrowing] = useState(false);
   const volume = live.items.find((v) => v.id === volumeId);
   const pod = useQuery({
     queryKey: [keyOf(session), "pod", volume?.podId],
@@ -53,6 +54,9 @@ export function VolumePage() {
                 Create pod with this volume
               </Link>
             )}
+            <Button disabled={volume.state !== "Available" && volume.state !== "InUse"} onClick={() => setGrowing(true)}>
+              Make larger
+            </Button>
             <Button icon="trash" look="danger" disabled={!!volume.podId || volume.state === "Deleting"} onClick={() => setDeleting(true)}>
               Delete
             </Button>
@@ -82,6 +86,7 @@ export function VolumePage() {
         </Card>
         <Card title="Events">{events.synced ? <EventList events={[...events.items].reverse()} bare /> : <Loading />}</Card>
       </div>
+      {growing && <GrowVolume volume={volume} close={() => setGrowing(false)} />}
       {deleting && <DeleteVolume volume={volume} close={() => setDeleting(false)} />}
     </>
   );

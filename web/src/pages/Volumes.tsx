@@ -126,6 +126,25 @@ function CreateVolume({ close }: { close: () => void }) {
   );
 }
 
+export function GrowVolume({ volume, close }: { volume: Volume; close: () => void }) {
+  const [size, setSize] = useState(String(volume.sizeGiB));
+  const run = async () => {
+    await client.PATCH("/v1/volumes/{volumeId}", { params: { path: { volumeId: volume.id } }, body: { sizeGiB: Number(size) } });
+    toast(`Volume ${volume.name} gets ${size} GiB.`);
+  };
+  return (
+    <FormDialog title={`Make volume ${volume.name} larger`} submit="Make larger" close={close} run={run}>
+      <p>
+        {volume.podId
+          ? "The volume stays in use, and its file system grows within seconds."
+          : "The file system grows when the next pod mounts the volume."}{" "}
+        A volume cannot become smaller.
+      </p>
+      <Input label="Size in GiB" type="number" min={volume.sizeGiB} max={16384} value={size} onChange={setSize} required autoFocus />
+    </FormDialog>
+  );
+}
+
 export function DeleteVolume({ volume, close }: { volume: Volume; close: () => void }) {
   const [typed, setTyped] = useState("");
   const run = async () => {

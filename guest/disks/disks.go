@@ -2,7 +2,8 @@
 
 //go:build linux
 
-package pid1
+// Package disks finds the virtio disks of a machine, and mounts images and volumes.
+package disks
 
 import (
 	"context"
@@ -20,15 +21,15 @@ import (
 )
 
 const (
-	// diskWait is how long a disk of the spec may take to appear.
-	diskWait = 30 * time.Second
+	// Wait is how long a device of the spec may take to appear.
+	Wait = 30 * time.Second
 	// unmountWait is how long the kernel may take to release a volume after its last user has gone.
 	unmountWait = 10 * time.Second
 )
 
-// findDisk waits for the virtio disk with this serial and returns its name in /dev.
-func findDisk(ctx context.Context, serial string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, diskWait)
+// Find waits for the virtio disk with this serial and returns its name in /dev.
+func Find(ctx context.Context, serial string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, Wait)
 	defer cancel()
 	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
 		disks, _ := filepath.Glob("/sys/block/vd*/serial")
@@ -46,12 +47,12 @@ func findDisk(ctx context.Context, serial string) (string, error) {
 	}
 }
 
-func mountImage(ctx context.Context, serial string) error {
-	dev, err := findDisk(ctx, serial)
+// MountImage mounts the image on the disk with this serial.
+func MountImage(ctx context.Context, serial, target string) error {
+	dev, err := Find(ctx, serial)
 	if err != nil {
 		return fmt.Errorf("image: %w", err)
 	}
-	target := filepath.Join(imagesDir, serial)
 	if err := os.MkdirAll(target, 0o755); err != nil {
 		return err
 	}
@@ -61,39 +62,49 @@ func mountImage(ctx context.Context, serial string) error {
 	return nil
 }
 
-// mountedVolume is a volume that must be unmounted before the machine powers off.
-type mountedVolume struct{ name, dev string }
+// Volume is a mounted volume, which must be unmounted before the machine powers off.
+type Volume struct {
+	Name, Serial string
+	dev, fsType  string
+	readOnly     bool
+}
 
-// mountVolume mounts a volume. A file system that was not unmounted recovers from its journal,
+func (v Volume) target() string { return filepath.Join(become.VolumesDir, v.Name) }
+
+// Mount mounts a volume. A file system that was not unmounted recovers from its journal,
 // unless it is attached read-only: then the journal cannot be written back.
-func mountVolume(ctx context.Context, v guest.Volume) (mountedVolume, error) {
-	dev, err := findDisk(ctx, v.Serial)
+func Mount(ctx context.Context, v guest.Volume) (Volume, error) {
+	dev, err := Find(ctx, v.Serial)
 	if err != nil {
-		return mountedVolume{}, fmt.Errorf("volume %s: %w", v.Name, err)
+		return Volume{}, fmt.Errorf("volume %s: %w", v.Name, err)
 	}
-	target := filepath.Join(become.VolumesDir, v.Name)
+	mounted := Volume{Name: v.Name, Serial: v.Serial, dev: dev, fsType: v.FSType, readOnly: v.ReadOnly}
+	target := mounted.target()
 	if err := os.MkdirAll(target, 0o755); err != nil {
-		return mountedVolume{}, err
+		return Volume{}, err
 	}
 	flags, data := uintptr(unix.MS_NODEV), "errors=remount-ro"
 	if v.ReadOnly {
 		flags, data = flags|unix.MS_RDONLY, "noload"
 	}
 	if err := unix.Mount("/dev/"+dev, target, v.FSType, flags, data); err != nil {
-		return mountedVolume{}, fmt.Errorf("volume %s: mount: %w", v.Name, err)
+		return Volume{}, fmt.Errorf("volume %s: mount: %w", v.Name, err)
 	}
 	if !v.ReadOnly {
 		// mke2fs makes it for fsck, which can make it again. Programs such as PostgreSQL refuse a
 		// directory that is not empty.
 		os.Remove(filepath.Join(target, "lost+found")) // fails if there is something in it
 	}
-	return mountedVolume{name: v.Name, dev: dev}, nil
+	if err := mounted.Grow(ctx, 0); err != nil { // the volume may have grown meanwhile
+		return Volume{}, errors.Join(err, mounted.Unmount())
+	}
+	return mounted, nil
 }
 
-// unmount detaches the volume and waits until its file system is closed. That takes longer while a
+// Unmount detaches the volume and waits until its file system is closed. That takes longer while a
 // mount namespace is still being destroyed.
-func (v mountedVolume) unmount() error {
-	target := filepath.Join(become.VolumesDir, v.name)
+func (v Volume) Unmount() error {
+	target := v.target()
 	deadline := time.Now().Add(unmountWait)
 	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
 		err := unix.Unmount(target, 0)
@@ -105,7 +116,7 @@ func (v mountedVolume) unmount() error {
 		}
 		if time.Now().After(deadline) {
 			unix.Mount("", target, "", unix.MS_REMOUNT|unix.MS_RDONLY, "")
-			return fmt.Errorf("volume %s: unmount: %w", v.name, err)
+			return fmt.Errorf("volume %s: unmount: %w", v.Name, err)
 		}
 		time.Sleep(wait)
 	}

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package store_test
+
+import (
+	"slices"
+	"testing"
+
+	"husk"
+	"husk/store"
+	"husk/store/disks"
+)
+
+// The requested size counts at once, and the node learns of it when the RBD image has it.
+func TestAVolumeGrows(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, node := h.tenant(), h.node(1)
+	as, volume := h.as(tenant.ID), h.volume(tenant)
+	pod := h.createPod(tenant, specOf(h.image(tenant), volume))
+	h.place(node.ID, pod)
+	work := func(what string, want ...string) {
+		t.Helper()
+		if got := queryOne[[]string](h, store.RoleControl, "SELECT COALESCE(array_agg(kind ORDER BY kind), '{}') FROM work"); !slices.Equal(got, want) {
+			t.Errorf("%s, the work is %v, want %v", what, got, want)
+		}
+	}
+	before := queryOne[int64](h, store.RoleControl, "SELECT desired_revision FROM nodes")
+	for range 2 { // repeated
+		grown, err := as.GrowVolume(t.Context(), volume.ID, 3)
+		if must(t, grown, err); grown.SizeGiB != 3 || grown.State != husk.VolumeInUse {
+			t.Errorf("the volume is %+v", grown)
+		}
+	}
+	work("after the request", "volume-growth")
+	_, err := as.GrowVolume(t.Context(), volume.ID, 2)
+	wantCode(t, err, husk.CodeInvalid)
+	quota, err := as.Quota(t.Context())
+	if must(t, quota, err); quota.Used.VolumeGiB != 3 {
+		t.Errorf("%d GiB are used", quota.Used.VolumeGiB)
+	}
+	if sizes := queryOne[[]int](h, store.RoleControl, "SELECT array_agg(i.size_gib) FROM usage_open o JOIN usage_intervals i ON i.id = o.interval_id"); !slices.Equal(sizes, []int{3}) {
+		t.Errorf("the open usage intervals have the sizes %v", sizes)
+	}
+	if ended := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM usage_ends"); ended != 1 {
+		t.Errorf("%d usage intervals have ended", ended)
+	}
+
+	w := h.claim(store.VolumeGrowth, 2)
+	if len(w) != 1 {
+		t.Fatalf("the claimed work is %+v", w)
+	}
+	disk, size, err := h.VolumeToGrow(t.Context(), w[0])
+	if must(t, disk, err); size != 3 || disk.RBDID != "def" {
+		t.Errorf("the disk to grow to %d is %+v", size, disk)
+	}
+	if diskOf(t, h, node, pod).SizeGiB != 0 {
+		t.Error("the node knows the new size before the RBD image has it")
+	}
+	disk.Header = map[string][]byte{"size": {3}}
+	for range 2 {
+		if err := h.VolumeGrown(t.Context(), w[0], 3, disk); err != nil {
+			t.Fatal(err)
+		}
+	}
+	work("after the growth")
+	if got := diskOf(t, h, node, pod).SizeGiB; got != 3 {
+		t.Errorf("the node is told %d GiB", got)
+	}
+	if after := queryOne[int64](h, store.RoleControl, "SELECT desired_revision FROM nodes"); after <= before {
+		t.Error("the node is not told that its desired state has changed")
+	}
+	got, _, err := h.PodToKey(t.Context(), store.Work{TenantID: tenant.ID, ObjectID: pod.ID})
+	if must(t, got, err); len(got) != 2 || got[1].Header["size"][0] != 3 {
+		t.Errorf("the next key is created with the disks %+v", got)
+	}
+}
+
+// diskOf returns the size of the pod's only volume as its node knows it; 0 if that is 1 GiB.
+func diskOf(t *testing.T, h fixture, node husk.Node, pod husk.Pod) (d husk.DesiredDisk) {
+	t.Helper()
+	state, err := h.Desired(t.Context(), node.ID, nil)
+	if must(t, state, err); len(state.Changes) != 1 || state.Changes[0].PodID != pod.ID {
+		t.Fatalf("the desired state is %+v", state)
+	}
+	for _, gib := range state.Changes[0].Pod.VolumeGiB {
+		if gib != 1 {
+			d.SizeGiB = gib
+		}
+	}
+	return d
+}
+
+// Requests at the same time cannot exceed the quota together.
+func TestGrowthIsLimitedByTheQuota(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	var volumes []husk.Volume
+	for range 4 {
+		volumes = append(volumes, h.volume(tenant))
+	}
+	quota, err := h.as(tenant.ID).Quota(t.Context())
+	must(t, quota, err)
+	size := quota.Limits.VolumeGiB / 2
+	succeeded := 0
+	for _, err := range concurrently(len(volumes), func(i int) error {
+		_, err := h.as(tenant.ID).GrowVolume(t.Context(), volumes[i].ID, size-1)
+		return err
+	}) {
+		if err == nil {
+			succeeded++
+			continue
+		}
+		wantCode(t, err, husk.CodeQuotaExceeded)
+	}
+	if now, err := h.as(tenant.ID).Quota(t.Context()); err != nil || now.Used.VolumeGiB > int64(quota.Limits.VolumeGiB) || succeeded != 2 {
+		t.Errorf("%d of %d requests have succeeded, and %d of %d GiB are used: %v", succeeded, len(volumes), now.Used.VolumeGiB, quota.Limits.VolumeGiB, err)
+	}
+}
+
+// A volume that does not exist yet, or not any more, does not grow.
+func TestOnlyAnAvailableVolumeGrows(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, other := h.tenant(), h.tenant()
+	creating, gone := h.requestVolume(tenant), h.volume(tenant)
+	_, err := h.as(tenant.ID).GrowVolume(t.Context(), creating.ID, 2)
+	wantCode(t, err, husk.CodeConflict)
+	deleting, err := h.as(tenant.ID).DeleteVolume(t.Context(), gone.ID)
+	must(t, deleting, err)
+	_, err = h.as(tenant.ID).GrowVolume(t.Context(), gone.ID, 2)
+	wantCode(t, err, husk.CodeConflict)
+	_, err = h.as(other.ID).GrowVolume(t.Context(), gone.ID, 2)
+	wantCode(t, err, husk.CodeNotFound)
+	wantCode(t, h.VolumeGrown(t.Context(), store.Work{TenantID: tenant.ID, ObjectID: gone.ID}, 2, disks.Disk{RBDID: "def"}), husk.CodeNotFound)
+}
