@@ -17,6 +17,7 @@ import (
 	"husk/nodeagent/console"
 	"husk/nodeagent/growth"
 	"husk/nodeagent/lifetime"
+	"husk/nodeagent/translate"
 	"husk/nodeagent/vm"
 )
 
@@ -162,7 +163,7 @@ func (w *worker) upkeep(ctx context.Context, desired husk.DesiredPod) (limitCPU,
 // restore restores the network rules and the memory limit. An end of ctx does not interrupt it,
 // because libvirt's calls cannot be interrupted.
 func (w *worker) restore(ctx context.Context, desired husk.DesiredPod) error {
-	port, err := portOf(desired)
+	port, err := translate.Port(desired)
 	if err != nil {
 		return err
 	}
@@ -183,7 +184,7 @@ func (w *worker) handOver(ctx context.Context, client *guest.Client, desired hus
 			return client.WaitStatus(ctx, 0, time.Second)
 		}
 	}
-	spec, err := guestSpec(desired, w.agent.net.MTU(), w.agent.cfg.Egress.Resolvers)
+	spec, err := translate.Guest(desired, w.agent.net.MTU(), w.agent.cfg.Egress.Resolvers)
 	if err != nil { // a retry would fail too
 		return guest.Status{}, &guest.CallError{Code: guest.CodeInvalid, Message: err.Error()}
 	}
@@ -202,7 +203,7 @@ func (w *worker) update(ctx context.Context, client *guest.Client, desired husk.
 		w.log.Warn("the pod keeps the values of configs and secrets that it has", "error", desired.ValuesError)
 		return nil
 	}
-	spec, err := guestSpec(desired, w.agent.net.MTU(), w.agent.cfg.Egress.Resolvers)
+	spec, err := translate.Guest(desired, w.agent.net.MTU(), w.agent.cfg.Egress.Resolvers)
 	if err != nil {
 		return err
 	}
@@ -311,7 +312,7 @@ func (w *worker) watch(ctx context.Context, desired husk.DesiredPod, client *gue
 
 // apply passes on one status. done is true if no further status will follow.
 func (w *worker) apply(desired husk.DesiredPod, s guest.Status) (done bool, err error) {
-	containers := containerStatuses(s.Containers, desired)
+	containers := translate.Statuses(s.Containers, desired)
 	switch s.Phase {
 	case guest.PhaseSucceeded:
 		w.drain()

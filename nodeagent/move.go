@@ -3,17 +3,12 @@
 package nodeagent
 
 import (
-	"bufio"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"time"
 
@@ -21,6 +16,7 @@ import (
 
 	"husk"
 	"husk/nodeagent/migrate"
+	"husk/nodeagent/translate"
 	"husk/nodeagent/vm"
 	"husk/openapi"
 	"husk/pki"
@@ -65,7 +61,9 @@ func (w *worker) steer(desired husk.DesiredPod) error {
 	w.log.Info("moving the machine to another node", "to", s.to.NodeID, "placement", s.to.Placement)
 	sender := migrate.Sender{
 		VMs: w.agent.vms, Pod: w.id, Sockets: w.agent.cfg.VM.SocketDir(w.id), Logs: w.logDir(),
-		Dial: func(ctx context.Context) (net.Conn, error) { return w.agent.dialPeer(ctx, w, s.to) },
+		Dial: func(ctx context.Context) (net.Conn, error) {
+			return migrate.Dial(ctx, pki.ServerClient(w.agent.id.root, w.agent.holder, s.to.NodeID.String()), s.to.Endpoint, w.id, s.to.Placement)
+		},
 	}
 	go func() { // settleMove waits for it
 		s.sent, s.err = sender.Send(ctx)
@@ -227,11 +225,11 @@ func (w *worker) receiveFrom(ctx context.Context, desired husk.DesiredPod, conn 
 			}
 		}
 	})
-	port, err := portOf(desired)
+	port, err := translate.Port(desired)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	spec, err := machineSpec(desired, port, w.agent.net.MTU(), w.agent.cfg.OverheadMiB)
+	spec, err := translate.Machine(desired, port, w.agent.net.MTU(), w.agent.cfg.OverheadMiB)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -294,58 +292,6 @@ func (a *Agent) decide(ctx context.Context, pod uuid.UUID, placement int64, why 
 	}
 }
 
-// dialFor is how long an agent tries to reach the other one, which may not know of the move yet.
-const dialFor = time.Minute
-
-// dialPeer connects to the agent that a pod goes to.
-func (a *Agent) dialPeer(ctx context.Context, w *worker, to husk.MovePeer) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialFor)
-	defer cancel()
-	var wait backoff
-	for {
-		conn, err := a.dialPeerOnce(ctx, w, to)
-		if err == nil || ctx.Err() != nil {
-			return conn, err
-		}
-		w.log.Debug("cannot reach the node that the pod goes to; retrying", "error", err)
-		wait.sleep(ctx)
-	}
-}
-
-func (a *Agent) dialPeerOnce(ctx context.Context, w *worker, to husk.MovePeer) (net.Conn, error) {
-	at, err := url.Parse(to.Endpoint)
-	if err != nil {
-		return nil, err
-	}
-	d := tls.Dialer{Config: pki.ServerClient(a.id.root, a.holder, to.NodeID.String())}
-	conn, err := d.DialContext(ctx, "tcp", at.Host)
-	if err != nil {
-		return nil, fmt.Errorf("connect to the node that the pod goes to: %w", err)
-	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) //nolint:errcheck // the request returns an error
-	defer stop()
-	path := fmt.Sprintf("%s/v1/pods/%s/memory?placement=%d", to.Endpoint, w.id, to.Placement)
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, path, nil)
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	r.Header.Set("Connection", "Upgrade")
-	r.Header.Set("Upgrade", memoryProtocol)
-	if err := r.Write(conn); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	answer, err := http.ReadResponse(bufio.NewReaderSize(conn, 1), r) // the other node sends nothing after it
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	if answer.StatusCode != http.StatusSwitchingProtocols {
-		return nil, errors.Join(fmt.Errorf("the node that the pod goes to answers %s", answer.Status), conn.Close())
-	}
-	return conn, nil
-}
-
-const memoryProtocol = "husk-memory/1"
-
 // onlyServers refuses the requests of nodes.
 func onlyServers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -361,26 +307,23 @@ func onlyServers(next http.Handler) http.Handler {
 func (a *Agent) acceptMemory(w http.ResponseWriter, r *http.Request) {
 	from, err := pki.PeerNode(r.TLS)
 	worker := a.workerOf(r)
-	placement, e := strconv.ParseInt(r.URL.Query().Get("placement"), 10, 64)
-	if err != nil || e != nil || worker == nil || !worker.expects(from.ID, placement) || r.Header.Get("Upgrade") != memoryProtocol {
+	placement, asked := migrate.Asked(r)
+	if err != nil || !asked || worker == nil || !worker.expects(from.ID, placement) {
 		problem(w, husk.Errorf(husk.CodeConflict, "", "this node does not expect the pod from there"), http.StatusConflict)
 		return
 	}
-	conn, _, err := http.NewResponseController(w).Hijack()
+	conn, err := migrate.Accept(w)
 	if err != nil {
 		a.log.Warn("cannot take over the connection of another node", "pod", worker.id, "error", err)
 		return
 	}
-	_ = conn.SetDeadline(time.Time{}) //nolint:errcheck // it fails with the connection
-	if _, err := fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n", memoryProtocol); err == nil {
-		select {
-		case worker.arrivals <- conn:
-			return
-		case <-worker.done:
-		case <-time.After(nodeStopGrace):
-		}
+	select {
+	case worker.arrivals <- conn:
+	case <-worker.done:
+		_ = conn.Close() //nolint:errcheck // the other node dials again
+	case <-time.After(nodeStopGrace):
+		_ = conn.Close() //nolint:errcheck // as above
 	}
-	_ = conn.Close() //nolint:errcheck // the other node tries it again
 }
 
 // expects reports whether the worker waits for this placement of its pod from a node.
