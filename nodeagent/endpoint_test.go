@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"husk"
+	"husk/nodeagent/network"
 	"husk/pki"
 )
 
@@ -50,7 +51,8 @@ func TestAnotherNodeReachesNothingOfAnAgent(t *testing.T) {
 	}
 	own, source, other, pod := uuid.New(), uuid.New(), uuid.New(), uuid.New()
 	a := &Agent{cfg: Config{Listen: address}, log: slog.New(slog.DiscardHandler), id: &identity{root: authority.Root()}, holder: holder(own), workers: map[uuid.UUID]*worker{}}
-	a.cfg.Listen = freeAddress(t)
+	a.net = &network.Network{}
+	a.reports = newReporter(nil, nil, a.log)
 	a.metrics = newMetrics(a)
 	a.workers[pod] = &worker{agent: a, id: pod, desired: husk.DesiredPod{
 		ID: pod, Placement: 7, State: husk.DesiredIncoming, From: &husk.MovePeer{NodeID: source},
