@@ -2694,6 +2694,8 @@ export interface components {
             placement: number;
             /** @description Why the move is canceled. Without it, the switch is requested. */
             cancel?: string;
+            /** @description After the switch: how long the machine was paused. */
+            downtimeMillis?: number;
         };
         /**
          * @example {
