@@ -86,6 +86,10 @@ screenshots: build ## Check every page of the dashboard in every width and theme
 attack: build ## Run the tests of attacks, and check that they fail without the defences
 	@. build/deps.env && go run ./test/attack
 
+.PHONY: moves
+moves: build ## Move a pod 20 times with its memory, and cut a move at every stage
+	@. build/deps.env && go test ./test/e2e/moves -count=1 -v -timeout 2h
+
 .PHONY: soak
 soak: build ## Provoke 200 failovers with random faults, and check that volumes have one writer (hours)
 	@. build/deps.env && go test ./test/e2e/soak -count=1 -v -timeout 12h $(if $(FAILOVERS),-failovers $(FAILOVERS)) $(if $(SEED),-seed $(SEED))

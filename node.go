@@ -41,7 +41,7 @@ const CapabilityLiveMigration = "live-migration"
 // AgentCapabilities are those of this version's agent: what it can do beyond the first version of the protocol.
 var AgentCapabilities = []string{
 	CapabilityPrivileged, CapabilityConfigs, CapabilityContainerOptions, CapabilityEmptyDirs, CapabilitySharedMemory, CapabilityScratch, CapabilityHostSettings,
-	CapabilityMoves,
+	CapabilityMoves, CapabilityLiveMigration,
 }
 
 // Node is one bare-metal machine with an agent.

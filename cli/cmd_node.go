@@ -191,7 +191,7 @@ func defragmentCommand(a *app) *cobra.Command {
 		Short: "Propose nodes to drain and switch off; with --apply, drain them",
 		Long: `Propose nodes that can be drained: their pods fit on other nodes that already run
 pods. Show how much capacity each move frees. husk does nothing unless --apply is
-given. With --apply, husk drains these nodes, as "husk node drain" does. A drained
+given. With --apply, it drains these nodes, as "husk node drain" does. A drained
 node may be switched off. To schedule pods to it again, run "husk node uncordon".`,
 		Example: "  husk defragment --max-moves 20\n  husk defragment --max-moves 20 --apply",
 		Args:    cobra.NoArgs,

@@ -17,6 +17,7 @@ import (
 	"husk/nodeagent/console"
 	"husk/nodeagent/growth"
 	"husk/nodeagent/lifetime"
+	"husk/nodeagent/translate"
 	"husk/nodeagent/vm"
 )
 
@@ -107,15 +108,16 @@ func (w *worker) upkeep(ctx context.Context, desired husk.DesiredPod) (limitCPU,
 		defer tick.Stop()
 		defer look.Stop()
 		limited, flooding := false, false
+		due := false // the limit was not set because the machine was moving
 		for {
 			var err error
 			select {
 			case <-ctx.Done():
 				return
 			case <-burstEnd:
-				limited = true
+				limited, due = true, true
 			case <-at:
-				limited = true
+				limited, due = true, true
 			case <-look.C:
 				if flooding == w.flood.Check(time.Now()) {
 					continue
@@ -128,9 +130,16 @@ func (w *worker) upkeep(ctx context.Context, desired husk.DesiredPod) (limitCPU,
 					w.log.Info("the machine has made up for what it printed on its console; its cpu limit is normal again")
 				}
 			case <-tick.C:
-				err = w.restore(ctx, desired)
+				if !w.moving.Load() {
+					err = w.restore(ctx, desired)
+				}
 			}
-			if limited {
+			if limited && w.moving.Load() {
+				due = true
+				continue
+			}
+			if limited || due {
+				due = false
 				millis := desired.Resources.CPUMillis
 				if flooding {
 					millis = min(millis, floodMillis)
@@ -154,7 +163,7 @@ func (w *worker) upkeep(ctx context.Context, desired husk.DesiredPod) (limitCPU,
 // restore restores the network rules and the memory limit. An end of ctx does not interrupt it,
 // because libvirt's calls cannot be interrupted.
 func (w *worker) restore(ctx context.Context, desired husk.DesiredPod) error {
-	port, err := portOf(desired)
+	port, err := translate.Port(desired)
 	if err != nil {
 		return err
 	}
@@ -175,7 +184,7 @@ func (w *worker) handOver(ctx context.Context, client *guest.Client, desired hus
 			return client.WaitStatus(ctx, 0, time.Second)
 		}
 	}
-	spec, err := guestSpec(desired, w.agent.net.MTU(), w.agent.cfg.Egress.Resolvers)
+	spec, err := translate.Guest(desired, w.agent.net.MTU(), w.agent.cfg.Egress.Resolvers)
 	if err != nil { // a retry would fail too
 		return guest.Status{}, &guest.CallError{Code: guest.CodeInvalid, Message: err.Error()}
 	}
@@ -194,7 +203,7 @@ func (w *worker) update(ctx context.Context, client *guest.Client, desired husk.
 		w.log.Warn("the pod keeps the values of configs and secrets that it has", "error", desired.ValuesError)
 		return nil
 	}
-	spec, err := guestSpec(desired, w.agent.net.MTU(), w.agent.cfg.Egress.Resolvers)
+	spec, err := translate.Guest(desired, w.agent.net.MTU(), w.agent.cfg.Egress.Resolvers)
 	if err != nil {
 		return err
 	}
@@ -210,6 +219,7 @@ func (w *worker) update(ctx context.Context, client *guest.Client, desired husk.
 func sameButValues(a, b husk.DesiredPod) bool {
 	plain := func(p husk.DesiredPod) husk.DesiredPod {
 		p.Generation, p.Name, p.ValuesError = 0, "", "" // the host name stays the same until the next start
+		p.To = nil
 		if p.From = nil; p.State == husk.DesiredIncoming {
 			p.State = husk.DesiredRunning
 		}
@@ -268,7 +278,15 @@ func (w *worker) watch(ctx context.Context, desired husk.DesiredPod, client *gue
 		case err := <-failed:
 			return fmt.Errorf("lost the guest: %w", err) // the next round finds out whether the machine still runs
 		case <-w.wake:
+			if w.sending != nil && w.sending.isDone() {
+				w.poke()
+				return nil // the next round ends the move
+			}
 			now, parking := w.current()
+			if w.sending != nil && (parking || now.To == nil || *now.To != w.sending.to) {
+				w.poke()
+				return nil // the next round cancels the move
+			}
 			if !parking && reflect.DeepEqual(now, desired) {
 				continue // changed and changed back
 			}
@@ -278,6 +296,9 @@ func (w *worker) watch(ctx context.Context, desired husk.DesiredPod, client *gue
 					return err
 				}
 				desired = now
+				if err := w.steer(now); err != nil {
+					return err
+				}
 				continue
 			}
 			if parking || now.State == husk.DesiredGone {
@@ -291,7 +312,7 @@ func (w *worker) watch(ctx context.Context, desired husk.DesiredPod, client *gue
 
 // apply passes on one status. done is true if no further status will follow.
 func (w *worker) apply(desired husk.DesiredPod, s guest.Status) (done bool, err error) {
-	containers := containerStatuses(s.Containers, desired)
+	containers := translate.Statuses(s.Containers, desired)
 	switch s.Phase {
 	case guest.PhaseSucceeded:
 		w.drain()

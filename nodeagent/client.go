@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
+
 	"husk"
 	"husk/openapi"
 	"husk/openapi/agentclient"
@@ -167,4 +169,9 @@ func decode[T any](what string) func(*http.Response, error) (T, error) {
 		}
 		return v, nil
 	}
+}
+
+// decideMove ends a move, or asks how it has ended.
+func (s *serverClient) decideMove(ctx context.Context, pod uuid.UUID, d openapi.MoveDecision) (openapi.MoveOutcome, error) {
+	return decode[openapi.MoveOutcome]("decide about a move")(s.api.DecideMove(ctx, pod, d))
 }

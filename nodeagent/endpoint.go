@@ -22,14 +22,16 @@ import (
 
 // serveEndpoint serves the requests of servers to this node: logs, statistics and streams of its
 // pods, as the operations of the contract, and the agent's metrics. Both sides present certificates
-// of the installation's authority, and only a server's certificate is accepted. It returns a
-// function that stops it.
+// of the installation's authority. A node's certificate is accepted for the memory of a pod that
+// comes from there, and for nothing else. It returns a function that stops it.
 func (a *Agent) serveEndpoint() (func() error, error) {
 	listener, err := net.Listen("tcp", a.cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen for servers: %w; check whether another agent is running on this node", err)
 	}
-	r := chi.NewRouter()
+	all := chi.NewRouter()
+	all.Post("/v1/pods/{podId}/memory", a.acceptMemory)
+	r := all.With(onlyServers)
 	r.Get("/v1/pods/{podId}/logs", a.getLogs)
 	r.Get("/v1/pods/{podId}/stats", a.getStats)
 	r.Post("/v1/pods/{podId}/kill", a.kill)
@@ -38,7 +40,7 @@ func (a *Agent) serveEndpoint() (func() error, error) {
 	a.routeSessions(r, ending, &sessions)
 	r.Method(http.MethodGet, "/metrics", a.metrics.handler)
 	srv := &http.Server{
-		Handler: r, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10, // a command's arguments
+		Handler: all, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10, // a command's arguments
 		TLSConfig: pki.AgentListener(a.id.root, a.holder),
 		ErrorLog:  slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
 	}

@@ -12,6 +12,7 @@ import (
 	"husk"
 	"husk/guest"
 	"husk/nodeagent/network"
+	"husk/nodeagent/translate"
 	"husk/nodeagent/vm"
 )
 
@@ -24,7 +25,7 @@ const (
 // keepUp starts the machine, or adopts the running one, and follows it until it ends or the desired
 // state changes.
 func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
-	port, err := portOf(desired)
+	port, err := translate.Port(desired)
 	if err != nil {
 		return err
 	}
@@ -66,7 +67,12 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 			return err
 		}
 	}
-	if err := w.limitMemory(ctx, desired); err != nil {
+	if !w.moving.Load() {
+		if err := w.limitMemory(ctx, desired); err != nil {
+			return err
+		}
+	}
+	if err := w.steer(desired); err != nil {
 		return err
 	}
 	return w.attend(ctx, desired, domain)
@@ -149,7 +155,7 @@ func (w *worker) awaitStart(ctx context.Context) bool {
 }
 
 func (w *worker) start(ctx context.Context, desired husk.DesiredPod, port network.Port) (vm.Domain, error) {
-	spec, err := machineSpec(desired, port, w.agent.net.MTU(), w.agent.cfg.OverheadMiB)
+	spec, err := translate.Machine(desired, port, w.agent.net.MTU(), w.agent.cfg.OverheadMiB)
 	if err != nil {
 		return vm.Domain{}, err
 	}

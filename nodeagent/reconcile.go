@@ -14,6 +14,7 @@ import (
 
 	"husk"
 	"husk/nodeagent/network"
+	"husk/nodeagent/translate"
 	"husk/nodeagent/vm"
 )
 
@@ -143,7 +144,7 @@ func (a *Agent) adopt(ctx context.Context, desired husk.DesiredState) error {
 		if !runs[pod.ID] {
 			continue
 		}
-		port, err := portOf(pod)
+		port, err := translate.Port(pod)
 		if err != nil {
 			return fmt.Errorf("pod %s: %w", pod.ID, err)
 		}

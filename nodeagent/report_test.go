@@ -21,6 +21,7 @@ import (
 
 	"husk"
 	"husk/guest"
+	"husk/nodeagent/translate"
 	"husk/nodeagent/usagelog"
 	"husk/openapi"
 	"husk/openapi/agentclient"
@@ -193,7 +194,7 @@ func TestItemsThatTheServerNamesAreDroppedOrSentAgain(t *testing.T) {
 func TestOnlyContainersOfThePodAreReported(t *testing.T) {
 	t.Parallel()
 	from := []guest.ContainerStatus{{Name: "b", State: guest.StateRunning}, {Name: "stranger", State: guest.StateRunning}, {Name: "a", State: guest.StateWaiting}}
-	got := containerStatuses(from, husk.DesiredPod{Containers: []husk.DesiredContainer{{Name: "a"}, {Name: "b"}, {Name: "c"}}})
+	got := translate.Statuses(from, husk.DesiredPod{Containers: []husk.DesiredContainer{{Name: "a"}, {Name: "b"}, {Name: "c"}}})
 	want := []husk.ContainerStatus{{Name: "a", State: husk.ContainerWaiting, Ready: new(false)}, {Name: "b", State: husk.ContainerRunning, Ready: new(true)}}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(husk.ContainerStatus{}, "ExitCode")); diff != "" {
 		t.Errorf("containers (-want +got):\n%s", diff)

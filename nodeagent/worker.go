@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -45,6 +46,12 @@ type record struct {
 	// Reason and Message say why the machine had to be started again. They are reported until the pod runs.
 	Reason  string `json:"reason,omitempty"`
 	Message string `json:"message,omitempty"`
+	// Sent is the placement to which the machine is being moved, and Refused the last one of which the end is known. Moved: the machine has moved,
+	// and must not start here again. Received is the placement of a machine that has begun to arrive.
+	Sent     int64 `json:"sent,omitempty"`
+	Refused  int64 `json:"refused,omitempty"`
+	Moved    bool  `json:"moved,omitempty"`
+	Received int64 `json:"received,omitempty"`
 }
 
 // worker brings one pod to its desired state. It gets the newest desired state and works towards it
@@ -70,6 +77,10 @@ type worker struct {
 	// settled: the pod is in its desired state, and the worker does nothing until that changes.
 	settled atomic.Bool
 
+	sending  *sending      // the machine is moving to another node; only the worker's own goroutine uses it
+	moving   atomic.Bool   // nothing about the machine can be changed
+	arrivals chan net.Conn // of the node that the machine comes from
+
 	adopted bool // the machine was running before this round; its guest may already have the pod
 	// startedHere: this agent, not a previous one, has started the machine. silentSince is when this
 	// agent began to wait for the guest's response.
@@ -88,7 +99,7 @@ func newWorker(ctx context.Context, a *Agent, desired husk.DesiredPod) *worker {
 	w := &worker{
 		ctx: ctx, cancel: cancel,
 		agent: a, id: desired.ID, log: a.log.With("tenant", desired.TenantID, "pod", desired.ID), desired: desired, done: make(chan struct{}),
-		parked: make(chan struct{}), wake: make(chan struct{}, 1),
+		parked: make(chan struct{}), wake: make(chan struct{}, 1), arrivals: make(chan net.Conn),
 		logBudget: podlog.NewBudget(), flood: console.NewFlood(vm.ConsoleLog(a.cfg.VM.LogDir, desired.ID.String())),
 	}
 	w.makeLogs(desired)
@@ -159,6 +170,7 @@ func (w *worker) run() {
 	defer close(w.done)
 	defer w.cancel()
 	defer w.closeLogs()
+	defer w.forgetMove()
 	if err := w.load(); err != nil {
 		w.log.Error("stored state of the pod is unreadable; treating the pod as new", "error", err)
 	}
@@ -166,7 +178,10 @@ func (w *worker) run() {
 	var wait backoff
 	for ctx.Err() == nil {
 		desired, parking := w.current()
-		err := w.leaveEarlier(ctx, desired)
+		err := w.settleMove(ctx, desired, parking)
+		if err == nil {
+			err = w.leaveEarlier(ctx, desired)
+		}
 		switch {
 		case err != nil:
 		case parking:
@@ -175,7 +190,11 @@ func (w *worker) run() {
 			err = w.remove(ctx, desired)
 		case desired.State == husk.DesiredFinished, w.rec.Final != nil:
 			err = w.finish(ctx, desired)
-		case desired.State == husk.DesiredRunning, desired.State == husk.DesiredIncoming && desired.From == nil:
+		case w.rec.Moved && desired.State == husk.DesiredRunning: // the server is about to remove it from here
+			err = w.dropMoved(ctx)
+		case desired.State == husk.DesiredIncoming && desired.From != nil:
+			err = w.receive(ctx, desired)
+		case desired.State == husk.DesiredRunning, desired.State == husk.DesiredIncoming:
 			err = w.keepUp(ctx, desired)
 		default:
 			w.unknown(desired)

@@ -37,19 +37,33 @@ func client(root *Root, h Holder, name string) *tls.Config {
 	}
 }
 
-// AgentListener is for the agent's listener, to which only this installation's servers may connect.
-// It refuses a node's certificate, although the same authority issued it.
+// AgentListener is for the agent's listener, to which this installation's servers and nodes connect. PeerIsServer and PeerNode tell them apart.
 func AgentListener(root *Root, h Holder) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: root.pool, SessionTicketsDisabled: true,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return h.certificate() },
 		VerifyConnection: func(state tls.ConnectionState) error {
-			if err := root.verify(state.PeerCertificates[0], serverName, clientUse); err != nil {
-				return fmt.Errorf("only this installation's servers may connect to a node: %w", err)
+			cert := state.PeerCertificates[0]
+			err := root.verify(cert, serverName, clientUse)
+			if node, e := nodeOf(cert); err != nil && e == nil {
+				err = root.verify(cert, node.ID, clientUse)
+			}
+			if err != nil {
+				return fmt.Errorf("only this installation's servers and nodes may connect to a node: %w", err)
 			}
 			return nil
 		},
 	}
+}
+
+// PeerIsServer reports whether the peer of a connection to an agent is a server of the installation.
+func PeerIsServer(state *tls.ConnectionState) bool {
+	if state == nil || len(state.VerifiedChains) == 0 || len(state.VerifiedChains[0]) == 0 {
+		return false
+	}
+	cert := state.VerifiedChains[0][0]
+	_, err := nodeOf(cert)
+	return err != nil && cert.VerifyHostname(serverName) == nil
 }
 
 // JoinClient is for an agent's first request to the server. The agent knows only the fingerprint of

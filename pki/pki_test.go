@@ -129,6 +129,29 @@ func TestServersAndAgentsOfOneInstallationConnect(t *testing.T) {
 	}
 }
 
+func TestAnAgentTellsServersAndNodesApart(t *testing.T) {
+	t.Parallel()
+	a := authority(t)
+	agent := node(t, a, nodeA, time.Hour)
+	state, err := shake(t, AgentListener(a.Root(), agent), ServerClient(a.Root(), node(t, a, nodeB, time.Hour), nodeA))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := PeerNode(state); err != nil || n.ID != nodeB || PeerIsServer(state) {
+		t.Errorf("another node is %+v, %v, and a server: %t", n, err, PeerIsServer(state))
+	}
+	state, err = shake(t, AgentListener(a.Root(), agent), ServerClient(a.Root(), server(t, a), nodeA))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := PeerNode(state); err == nil || !PeerIsServer(state) {
+		t.Errorf("a server is the node %+v, and a server: %t", n, PeerIsServer(state))
+	}
+	if PeerIsServer(nil) || PeerIsServer(&tls.ConnectionState{}) {
+		t.Error("nobody is a server")
+	}
+}
+
 func TestWithoutANodeCertificateThereIsNoNode(t *testing.T) {
 	t.Parallel()
 	a := authority(t)
@@ -171,8 +194,8 @@ func TestCertificatesOfOthersAreRefused(t *testing.T) {
 	refused("a server of another authority, by an agent that connects to it", ServerListener(other.Root(), server(t, other)), AgentClient(root, agent))
 	refused("a node that acts as the server, by an agent that connects to it", ServerListener(root, node(t, a, nodeB, time.Hour)), AgentClient(root, agent))
 	refused("a server of another authority, by an agent that it connects to", AgentListener(root, agent), ServerClient(root, server(t, other), nodeA))
-	refused("a node, by another node's agent", AgentListener(root, agent), ServerClient(root, node(t, a, nodeB, time.Hour), nodeA))
-	refused("a node, by its own agent", AgentListener(root, agent), ServerClient(root, agent, nodeA))
+	refused("a node of another authority, by another node's agent", AgentListener(root, agent), ServerClient(root, node(t, other, nodeB, time.Hour), nodeA))
+	refused("an expired node certificate, by another node's agent", AgentListener(root, agent), ServerClient(root, node(t, a, nodeB, -time.Second), nodeA))
 	refused("a node other than the requested one, by a server that connects to it", AgentListener(root, agent), ServerClient(root, srv, nodeB))
 	refused("an expired node certificate, by a server that connects to the node", AgentListener(root, node(t, a, nodeA, -time.Second)), ServerClient(root, srv, nodeA))
 	anonymous := ServerClient(root, srv, nodeA)

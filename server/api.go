@@ -48,6 +48,7 @@ type api struct {
 	clocks    *clockWarnings
 	reporting turns
 	watches   watches
+	downtime  prometheus.Histogram // of machines that move
 }
 
 var _ openapi.StrictServerInterface = api{}
@@ -57,7 +58,7 @@ func newAPI(cfg Config, a *auth.Auth, s *exec.Sessions, m *metrics.Metrics, h *h
 		authentication: a, sessions: s, measurements: m, store: cfg.Store, control: cfg.Store.Control(), auth: a, log: cfg.Log, egress: cfg.Egress,
 		prices: cfg.Prices, terms: cfg.Terms, ceph: cfg.Cluster, desired: desiredStates{cfg.CephMonitors, cfg.VolumesPool, maxChangeBytes, cfg.Log},
 		clocks: &clockWarnings{last: map[store.ID]time.Time{}}, reporting: reportTurns(cfg.Store),
-		watches: newWatches(cfg.Store, cfg.Log, h, registry),
+		watches: newWatches(cfg.Store, cfg.Log, h, registry), downtime: newDowntime(registry),
 	}
 }
 

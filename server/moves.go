@@ -4,6 +4,9 @@ package server
 
 import (
 	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"husk"
 	"husk/openapi"
@@ -51,8 +54,26 @@ func (a api) MovePod(ctx context.Context, r openapi.MovePodRequestObject) (opena
 	return openapi.Recast[openapi.MovePod200JSONResponse](m)
 }
 
-// DecideMove ends a move whose memory moves, as the calling node requests.
+func newDowntime(registry prometheus.Registerer) prometheus.Histogram {
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "husk_move_downtime_seconds", Help: "How long machines were paused that moved to another node with their memory.", Buckets: prometheus.ExponentialBuckets(0.01, 2, 12),
+	})
+	registry.MustRegister(h)
+	return h
+}
+
+// DecideMove ends a move whose memory moves, as the calling node requests. Afterwards, the node says how long the machine was paused.
 func (a api) DecideMove(ctx context.Context, r openapi.DecideMoveRequestObject) (openapi.DecideMoveResponseObject, error) {
-	outcome, err := a.control.Moves().Decide(ctx, request.Of(ctx).Caller.NodeID, r.PodID, r.Body.Placement, openapi.Value(r.Body.Cancel))
+	node := request.Of(ctx).Caller.NodeID
+	if r.Body.DowntimeMillis != nil {
+		downtime := time.Duration(*r.Body.DowntimeMillis) * time.Millisecond
+		ran, err := a.control.Moves().Ran(ctx, node, r.PodID, r.Body.Placement, downtime)
+		if ran {
+			a.downtime.Observe(downtime.Seconds())
+			return openapi.DecideMove200JSONResponse{Outcome: openapi.Switched}, err
+		}
+		return openapi.DecideMove200JSONResponse{Outcome: openapi.Canceled}, err
+	}
+	outcome, err := a.control.Moves().Decide(ctx, node, r.PodID, r.Body.Placement, openapi.Value(r.Body.Cancel))
 	return openapi.DecideMove200JSONResponse{Outcome: openapi.MoveOutcomeOutcome(outcome)}, err
 }

@@ -14,14 +14,18 @@ import (
 	"husk/openapi"
 	"husk/scheduler"
 	"husk/server/control"
+	"husk/store"
 )
 
 // addNode adds a node with this capacity and these settings. It has joined and is ready.
 func (s fixture) addNode(cpu, memory int, settings map[string]any) openapi.Node {
 	s.t.Helper()
+	capabilities, _ := settings["capabilities"].([]string)
+	delete(settings, "capabilities")
 	id, agent := s.join(named("node"), map[string]any{})
 	as[openapi.Lease](s.t, agent.call("POST", "/v1/agent/heartbeat", "", map[string]any{
 		"capacity": map[string]any{"cpuMillis": cpu, "memoryMiB": memory}, "vmmOverheadMiB": 50, "endpoint": "https://192.0.2.7:7443",
+		"capabilities": append([]string{}, capabilities...),
 	}), 200)
 	return as[openapi.Node](s.t, s.call("PATCH", "/v1/admin/nodes/"+id.String(), s.operator(), settings), 200)
 }
@@ -315,17 +319,27 @@ func TestADefragmentationIsProposedAndThenPerformed(t *testing.T) {
 		t.Errorf("the plan for another pool is %+v", elsewhere)
 	}
 	as[openapi.Defragmentation](t, s.call("POST", "/v1/admin/defragmentation", s.operator(), map[string]any{"dryRun": false}), 201)
-	if n := as[openapi.Node](t, s.call("GET", "/v1/admin/nodes/"+first.ID.String(), s.operator(), nil), 200); !n.Cordoned {
-		t.Error("the node that is being drained is not cordoned")
+	path := "/v1/admin/nodes/" + first.ID.String()
+	if n := as[openapi.Node](t, s.call("GET", path, s.operator(), nil), 200); !n.Cordoned || n.Drain == nil || *n.Drain != openapi.NodeDrainDraining {
+		t.Errorf("the node that is being drained is %+v", n)
 	}
-	if got := s.pod(c, one.ID).Status; got.Phase != "Stopping" || *got.Reason != "Defragmented" {
-		t.Errorf("the pod is %+v", got)
+	drains := s.loops.Passes()["drains"]
+	s.pass(drains)
+	d := as[openapi.Drain](t, s.call("GET", path+"/drain", s.operator(), nil), 200)
+	if d.Pods != 1 || d.Moving != 0 || len(d.Blocked) != 1 || !strings.Contains(d.Blocked[0].Message, "required label") {
+		t.Errorf("agents that cannot start a pod elsewhere do so: %+v", d)
 	}
-	if err := s.store.Report(t.Context(), first.ID, []husk.PodReport{{PodID: one.ID, Generation: 2, Event: husk.EventGone}}); err != nil {
+	third := s.addNode(4000, 8192, map[string]any{"capabilities": []string{husk.CapabilityMoves}})
+	if err := s.setKey(store.PodKey{TenantID: c.id, ID: one.ID}); err != nil {
 		t.Fatal(err)
 	}
-	s.pass(p)
-	if got := s.pod(c, one.ID).Status; got.Phase != "Starting" || *got.NodeName != second.Name {
-		t.Errorf("the pod is %+v", got)
+	if m := as[openapi.Move](t, s.call("PUT", "/v1/admin/tenants/"+c.id.String()+"/pods/"+one.ID.String()+"/move", s.operator(), none), 200); m.ToNodeName != third.Name || m.Live {
+		t.Errorf("the move is %+v", m)
 	}
+	d = as[openapi.Drain](t, s.call("GET", path+"/drain", s.operator(), nil), 200)
+	if d.Pods != 1 || d.Moving != 1 || len(d.Blocked) != 0 {
+		t.Errorf("the drain is %+v", d)
+	}
+	as[openapi.Node](t, s.call("PATCH", path, s.operator(), map[string]any{"cordoned": false}), 200)
+	as[openapi.Problem](t, s.call("GET", path+"/drain", s.operator(), nil), 404)
 }

@@ -79,13 +79,16 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
+// capabilities are those of an agent without machines, which has no memory to move.
+var capabilities = slices.DeleteFunc(slices.Clone(husk.AgentCapabilities), func(c string) bool { return c == husk.CapabilityLiveMigration })
+
 func (a *agent) heartbeat(ctx context.Context) {
 	// The agents of a real fleet did not start at the same time.
 	first, recovering := true, false
 	for ctx.Err() == nil {
 		interval := retryEvery
 		beat := openapi.Heartbeat{
-			Capacity: openapi.Capacity(a.cfg.Capacity), VmmOverheadMiB: overheadMiB, ScratchGiB: new(scratchGiB), Capabilities: &husk.AgentCapabilities,
+			Capacity: openapi.Capacity(a.cfg.Capacity), VmmOverheadMiB: overheadMiB, ScratchGiB: new(scratchGiB), Capabilities: &capabilities,
 			Endpoint: "https://127.0.0.1:1", // nobody listens there
 			// All simulated nodes share their address with the server. So they do not report it: fencing one of them must not cut off the server.
 		}

@@ -251,9 +251,17 @@ func (in *Incoming) Finish(ctx context.Context, cookie []byte, run bool) (downti
 // Close ends a machine that has not received its memory: libvirtd does when the connection is closed.
 func (in *Incoming) Close() { in.rpc.close() }
 
+// SocketDir is the directory for the sockets of a machine that moves. It is next to the scratch disks, where machines' users can pass.
+func (c Config) SocketDir(pod uuid.UUID) string {
+	return filepath.Join(c.ScratchDir, pod.String()+".move")
+}
+
 // socketDir makes a directory that only the machine's user can enter.
 func socketDir(dir string, user uint32) error {
 	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o711); err != nil { //nolint:gosec // the users of machines pass through it
 		return err
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil {

@@ -12,6 +12,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -364,7 +365,7 @@ func (m *Manager) Destroy(ctx context.Context, pod uuid.UUID) error {
 		if err != nil && !is(err, libvirt.ERR_NO_DOMAIN) && !is(err, libvirt.ERR_OPERATION_INVALID) {
 			return struct{}{}, fmt.Errorf("end the domain of pod %s: %w", pod, err)
 		}
-		return struct{}{}, errors.Join(removeSecret(c, pod), removeScratch(m.cfg.ScratchDir, pod))
+		return struct{}{}, errors.Join(removeSecret(c, pod), removeScratch(m.cfg.ScratchDir, pod), os.RemoveAll(m.cfg.SocketDir(pod)))
 	})
 	return err
 }

@@ -119,6 +119,23 @@ func (s Store) Decide(ctx context.Context, node, pod uuid.UUID, number int64, wh
 	return is, err
 }
 
+// Ran records that a machine runs on its new node, and how long it was paused. It reports whether the pod is there.
+func (s Store) Ran(ctx context.Context, node, pod uuid.UUID, number int64, downtime time.Duration) (is bool, _ error) {
+	err := s.Do(ctx, func(q *db.Queries) error {
+		is = false
+		row, err := q.LockNodePod(ctx, db.LockNodePodParams{NodeID: node, ID: pod})
+		if errors.Is(err, pgx.ErrNoRows) || err == nil && row.Placement != number {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		is = true
+		return record(ctx, q, row, "MoveFinished", "the pod continues on node "+row.NodeName+"; it was paused for "+downtime.String())
+	})
+	return is, err
+}
+
 // maxMessage limits the message of a move, in bytes.
 const maxMessage = 512
 

@@ -173,6 +173,26 @@ func (h *History) Writes(t testing.TB, which, records int) {
 	})
 }
 
+// WritesOn waits until the latest run of the writer has stored this many records more than now. Another run may be the latest by then.
+func (h *History) WritesOn(t testing.TB, records int) {
+	t.Helper()
+	stored := func() (n int) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		for _, r := range h.runs {
+			n = max(n, r.wrote)
+		}
+		return n
+	}
+	before := stored()
+	stack.Eventually(t, 2*time.Minute, func() error {
+		if now := stored(); now-before < records {
+			return fmt.Errorf("the writer of pod %s has stored %d records since then", h.Pod.Name, now-before)
+		}
+		return nil
+	})
+}
+
 // state is what the volume holds: who has opened it last, and how many records.
 type state struct {
 	owner   string

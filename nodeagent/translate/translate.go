@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nodeagent
+// Package translate converts the server's description of a pod to those of the network, libvirt and the guest, and back.
+package translate
 
 import (
 	"cmp"
@@ -20,10 +21,7 @@ import (
 	"husk/openapi"
 )
 
-// Conversion of the server's description of a pod to those of the network, libvirt and the guest,
-// and back.
-
-func portOf(desired husk.DesiredPod) (network.Port, error) {
+func Port(desired husk.DesiredPod) (network.Port, error) {
 	p := network.Port{PodID: desired.ID, NetworkID: desired.Network.ID}
 	var err1, err2, err3 error
 	p.Address, err1 = netip.ParsePrefix(desired.Network.Address)
@@ -32,16 +30,16 @@ func portOf(desired husk.DesiredPod) (network.Port, error) {
 	return p, errors.Join(err1, err2, err3)
 }
 
-// guestShare returns the memory that a machine has in addition to what its pod asks for. A pod that an earlier version placed was not charged
+// share returns the memory that a machine has in addition to what its pod asks for. A pod that an earlier version placed was not charged
 // for it, and gets none.
-func guestShare(chargedMiB, overheadMiB int) int {
+func share(chargedMiB, overheadMiB int) int {
 	return max(0, min(chargedMiB-overheadMiB, guest.ShareMiB))
 }
 
-func machineSpec(desired husk.DesiredPod, port network.Port, mtu, overheadMiB int) (vm.Spec, error) {
+func Machine(desired husk.DesiredPod, port network.Port, mtu, overheadMiB int) (vm.Spec, error) {
 	spec := vm.Spec{
 		PodID: desired.ID, TenantID: desired.TenantID, Placement: desired.Placement, Generation: desired.Generation, CPUs: (desired.Resources.CPUMillis + 999) / 1000,
-		MemoryMiB: desired.Resources.MemoryMiB + guestShare(desired.VMMOverheadMiB, overheadMiB), CephUser: desired.Ceph.User, CephKey: desired.Ceph.Key,
+		MemoryMiB: desired.Resources.MemoryMiB + share(desired.VMMOverheadMiB, overheadMiB), CephUser: desired.Ceph.User, CephKey: desired.Ceph.Key,
 		ScratchGiB: desired.ScratchGiB, Tap: port.Tap(), MAC: port.MAC.String(), MTU: mtu,
 	}
 	for _, m := range desired.Ceph.Monitors {
@@ -57,8 +55,8 @@ func machineSpec(desired husk.DesiredPod, port network.Port, mtu, overheadMiB in
 	return spec, nil
 }
 
-func guestSpec(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.Spec, error) {
-	port, err := portOf(desired)
+func Guest(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.Spec, error) {
+	port, err := Port(desired)
 	if err != nil {
 		return guest.Spec{}, err
 	}
@@ -172,9 +170,9 @@ func guestFile(f husk.File) (guest.File, error) {
 	return guest.File{Path: f.Path, Content: content, Mode: uint32(mode), UID: f.UID, GID: f.GID}, err
 }
 
-// containerStatuses returns the status of each container that the pod's spec names, and of no
+// Statuses returns the status of each container that the pod's spec names, and of no
 // other: the guest may list any.
-func containerStatuses(from []guest.ContainerStatus, desired husk.DesiredPod) []husk.ContainerStatus {
+func Statuses(from []guest.ContainerStatus, desired husk.DesiredPod) []husk.ContainerStatus {
 	states := map[string]string{
 		guest.StateWaiting: husk.ContainerWaiting, guest.StateRunning: husk.ContainerRunning, guest.StateExited: husk.ContainerExited,
 	}

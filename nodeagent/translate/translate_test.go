@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nodeagent
+package translate
 
 import (
 	"testing"
@@ -31,7 +31,7 @@ func TestAMachineHasTheShareOfItsGuestThatItsPodIsChargedFor(t *testing.T) {
 		overhead - 50:             0, // the operator has raised the overhead since
 		overhead + 500:            guest.ShareMiB,
 	} {
-		if got := guestShare(charged, overhead); got != want {
+		if got := share(charged, overhead); got != want {
 			t.Errorf("a pod that is charged for %d MiB has %d MiB more than it asks for; want %d", charged, got, want)
 		}
 	}
