@@ -54,7 +54,7 @@ func (c *Cluster) GrowVolume(ctx context.Context, d Disk, sizeBytes int64) (Disk
 	defer cancel()
 	t := c.taskFor(toGrow, d.Name)
 	t.Size = sizeBytes
-	if _, err := c.inChildAs(within, growPrefix+d.Name, c.podCaps([]Access{{Disk: d, Write: true}}, parents), t); err != nil {
+	if err := c.inChildAs(within, growPrefix+d.Name, c.podCaps([]Access{{Disk: d, Write: true}}, parents), t); err != nil {
 		return Disk{}, err
 	}
 	if err := c.step(ctx, "grown"); err != nil {

@@ -37,8 +37,7 @@ func (c *Cluster) RemoveDisk(ctx context.Context, d Disk) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.inChildAs(ctx, removalPrefix+d.Name, caps, c.taskFor(toRemove, d.Name))
-	return err
+	return c.inChildAs(ctx, removalPrefix+d.Name, caps, c.taskFor(toRemove, d.Name))
 }
 
 // RemoveReplaced removes the RBD image that a volume had before it is restored, if it still has this one.

@@ -246,9 +246,15 @@ func TestTheKeyOfACloneReadsOnlyItsSnapshot(t *testing.T) {
 		t.Errorf("its own snapshot: %v: %s", err, out)
 	}
 	for _, args := range [][]string{
-		{dev.VolumesPool, "get", first(disk.ID), "/dev/null"}, {dev.ImagesPool, "get", first(other.ID), "/dev/null"}, {dev.ImagesPool, "put", first(snap.ID), "/etc/passwd"},
-		{dev.ImagesPool, "rm", first(snap.ID)}, {dev.ImagesPool, "setomapval", headerObject(snap.ID), "size", "x"}, {dev.ImagesPool, "rm", headerObject(snap.ID)},
-		{dev.VolumesPool, "listomapkeys", headerObject(disk.ID)}, {dev.ImagesPool, "ls"}, {dev.VolumesPool, "ls"},
+		{dev.VolumesPool, "get", first(disk.ID), "/dev/null"},
+		{dev.ImagesPool, "get", first(other.ID), "/dev/null"},
+		{dev.ImagesPool, "put", first(snap.ID), "/etc/passwd"},
+		{dev.ImagesPool, "rm", first(snap.ID)},
+		{dev.ImagesPool, "setomapval", headerObject(snap.ID), "size", "x"},
+		{dev.ImagesPool, "rm", headerObject(snap.ID)},
+		{dev.VolumesPool, "listomapkeys", headerObject(disk.ID)},
+		{dev.ImagesPool, "ls"},
+		{dev.VolumesPool, "ls"},
 	} {
 		if out, err := asUser(t, key, append([]string{"rados", "-p"}, args...)...); err == nil {
 			t.Errorf("%v is allowed: %s", args, out)
