@@ -36,6 +36,12 @@ func Move(t *testing.T, f *stack.Fleet, tn *stack.Tenant, pod openapi.Pod) strin
 		}
 		return err
 	})
+	return Finished(t, tn, pod)
+}
+
+// Finished returns what the last event says about a move of the pod.
+func Finished(t *testing.T, tn *stack.Tenant, pod openapi.Pod) string {
+	t.Helper()
 	last := "no event"
 	for e, err := range tn.API.Events.List(t.Context(), client.EventSelect{Object: pod.ID}) {
 		if err == nil && e.Reason == "MoveFinished" && e.Message != nil {
@@ -61,9 +67,9 @@ var stages = map[string]func(t *testing.T, f *stack.Fleet, pod openapi.Pod) erro
 		}
 		return nil
 	},
-	"switched": func(t *testing.T, f *stack.Fleet, pod openapi.Pod) error {
-		if n, err := f.SQL("SELECT count(*) FROM placements WHERE role = 'leaving' AND pod_id = '" + pod.ID.String() + "'"); err != nil || strings.TrimSpace(n) == "0" {
-			return fmt.Errorf("leaving: %s, %w", n, err)
+	"switched": func(_ *testing.T, f *stack.Fleet, pod openapi.Pod) error {
+		if n, err := f.SQL("SELECT count(*) FROM placements WHERE role = 'incoming' AND pod_id = '" + pod.ID.String() + "'"); err != nil || strings.TrimSpace(n) != "0" {
+			return fmt.Errorf("incoming: %s, %w", n, err)
 		}
 		return nil
 	},

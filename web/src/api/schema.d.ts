@@ -1387,6 +1387,37 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/admin/tenants/{tenantId}/pods/{podId}/move": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The tenant's ID.
+                 * @example 3f1c2a9e-6b0d-4c55-9a7e-2d8f0b6c1e44
+                 */
+                tenantId: components["parameters"]["TenantId"];
+                /**
+                 * @description The pod's ID.
+                 * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
+                 */
+                podId: components["parameters"]["PodId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Move a pod to another node
+         * @description A pod with a volume, or with the restart policy `Never`, moves with its memory and continues to run. Another pod starts on the new node before it stops on the old one. The pod's events show when the move begins and how it ends. For operators of the platform.
+         */
+        put: operations["movePod"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/admin/usage": {
         parameters: {
             query?: never;
@@ -1468,7 +1499,7 @@ export interface paths {
         put?: never;
         /**
          * Drain nodes by moving their pods to other nodes
-         * @description Proposes nodes whose pods fit on other nodes that already run pods. Nodes with the fewest pods come first. The response shows the capacity that each move frees. Unless `dryRun` is true, the server then cordons these nodes and evicts their pods, which start again on other nodes. Evictions respect the pods' disruption limits. For operators of the platform.
+         * @description Proposes nodes whose pods fit on other nodes that already run pods. Nodes with the fewest pods come first. The response shows the capacity that each move frees. Unless `dryRun` is true, the server then drains these nodes, as `drainNode` does. Evictions respect the pods' disruption limits. For operators of the platform.
          */
         post: operations["defragment"];
         delete?: never;
@@ -1536,6 +1567,40 @@ export interface paths {
         put: operations["fenceNode"];
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/nodes/{nodeId}/drain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The node's ID.
+                 * @example 6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62
+                 */
+                nodeId: string;
+            };
+            cookie?: never;
+        };
+        /**
+         * Show how far the drain of a node is
+         * @description For operators of the platform.
+         */
+        get: operations["getDrain"];
+        /**
+         * Cordon a node and move its pods to other nodes
+         * @description The server moves a few pods at a time, until none is left. A pod with a volume moves with its memory and continues to run. Another pod starts on its new node before it stops on this one. A pod that fits on no other node, or cannot move, stays, and `blocked` says why. Repeat the request to change the limits. For operators of the platform.
+         */
+        put: operations["drainNode"];
+        post?: never;
+        /**
+         * Cancel the drain of a node
+         * @description Pods that have moved stay where they are. Moves that have not finished are canceled, and their pods stay on this node. Pods are scheduled to the node again, unless it was cordoned before. For operators of the platform.
+         */
+        delete: operations["cancelDrain"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1755,6 +1820,32 @@ export interface paths {
          * @description For the node's agent.
          */
         post: operations["reportSamples"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/agent/pods/{podId}/move": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The pod's ID.
+                 * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
+                 */
+                podId: components["parameters"]["PodId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * End a move with memory, with or without a switch
+         * @description The node that a pod goes to requests the switch when it has the whole memory, before the machine continues there. Either node can cancel instead. The first request decides, and all later ones get the same outcome. For the node's agent.
+         */
+        put: operations["decideMove"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2483,6 +2574,141 @@ export interface components {
             /** @description How many of the pods write volumes through clients that are not known. These are moved only if the machine is off. */
             unproven: number;
         };
+        /**
+         * @example {
+         *       "maxMoves": 4,
+         *       "maxMovesPerTenant": 2,
+         *       "restart": false
+         *     }
+         */
+        DrainPut: {
+            /**
+             * @description How many pods move at the same time.
+             * @default 4
+             */
+            maxMoves?: number;
+            /**
+             * @description How many pods of one tenant move at the same time.
+             * @default 2
+             */
+            maxMovesPerTenant?: number;
+            /**
+             * @description Stop pods that cannot move while they run. They start again on other nodes. Disruption limits are respected.
+             * @default false
+             */
+            restart?: boolean;
+        };
+        /**
+         * @example {
+         *       "state": "Draining",
+         *       "maxMoves": 4,
+         *       "maxMovesPerTenant": 2,
+         *       "restart": false,
+         *       "pods": 3,
+         *       "moving": 2,
+         *       "leaving": 0,
+         *       "moved": 9,
+         *       "blocked": [
+         *         {
+         *           "id": "6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62",
+         *           "tenantId": "2f9d6c4e-8b10-4a63-b5e7-1d0c9f8a7b62",
+         *           "name": "db-0",
+         *           "attempts": 2,
+         *           "message": "insufficient memory on every eligible node"
+         *         }
+         *       ],
+         *       "startedAt": "2026-03-02T08:59:58Z"
+         *     }
+         */
+        Drain: {
+            /**
+             * @description Drained: no pod is left on the node.
+             * @enum {string}
+             */
+            state: "Draining" | "Drained";
+            maxMoves: number;
+            maxMovesPerTenant: number;
+            restart: boolean;
+            /** @description How many pods are still on the node. */
+            pods: number;
+            /** @description How many of these are moving. */
+            moving: number;
+            /** @description How many pods run on another node already, while this node still removes what it has of them. */
+            leaving: number;
+            /** @description How many pods have moved. */
+            moved: number;
+            /** @description The pods that cannot be moved at the moment. The server retries. */
+            blocked: components["schemas"]["BlockedPod"][];
+            /** Format: date-time */
+            startedAt: string;
+            /** Format: date-time */
+            drainedAt?: string;
+        };
+        BlockedPod: {
+            /** Format: uuid */
+            id: string;
+            /** Format: uuid */
+            tenantId: string;
+            name: string;
+            attempts: number;
+            /** @description Why it is still on the node. */
+            message: string;
+        };
+        /** @example {} */
+        MovePut: {
+            /**
+             * Format: uuid
+             * @description The node to move it to. Without it, the scheduler chooses.
+             */
+            nodeId?: string;
+        };
+        /**
+         * @example {
+         *       "podId": "6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62",
+         *       "tenantId": "2f9d6c4e-8b10-4a63-b5e7-1d0c9f8a7b62",
+         *       "fromNodeName": "metal-7",
+         *       "toNodeName": "metal-8",
+         *       "live": true
+         *     }
+         */
+        Move: {
+            /** Format: uuid */
+            podId: string;
+            /** Format: uuid */
+            tenantId: string;
+            fromNodeName: string;
+            toNodeName: string;
+            /** @description The memory moves too. Otherwise the pod starts on the new node. */
+            live: boolean;
+        };
+        /**
+         * @example {
+         *       "placement": 2
+         *     }
+         */
+        MoveDecision: {
+            /**
+             * Format: int64
+             * @description The number of the placement on the node that the pod goes to.
+             */
+            placement: number;
+            /** @description Why the move is canceled. Without it, the switch is requested. */
+            cancel?: string;
+            /** @description After the switch: how long the machine was paused. */
+            downtimeMillis?: number;
+        };
+        /**
+         * @example {
+         *       "outcome": "Switched"
+         *     }
+         */
+        MoveOutcome: {
+            /**
+             * @description Switched: the pod is on the new node. Canceled: it stays on the old one.
+             * @enum {string}
+             */
+            outcome: "Switched" | "Canceled";
+        };
         FreedNode: {
             /** Format: uuid */
             nodeId: string;
@@ -2491,7 +2717,7 @@ export interface components {
             gainPerMove: components["schemas"]["Capacity"];
             moves: components["schemas"]["FreedMove"][];
         };
-        /** @description A pod that is stopped on this node and started on another. */
+        /** @description A pod that moves to another node. */
         FreedMove: {
             /** Format: uuid */
             podId: string;
@@ -4769,6 +4995,11 @@ export interface components {
             taints: string[];
             /** @description A cordoned node gets no new pods. */
             cordoned: boolean;
+            /**
+             * @description The state of its drain, if it is being drained.
+             * @enum {string}
+             */
+            drain?: "Draining" | "Drained";
             /** @description The cpu capacity multiplied by the overcommit ratio of the pool. */
             schedulableCPUMillis: number;
             capacity: components["schemas"]["Capacity"];
@@ -5090,9 +5321,11 @@ export interface components {
         DesiredState: {
             /**
              * Format: int64
-             * @description Grows with every change. The agent must reject an older revision.
+             * @description Grows with every change. The agent must reject an older revision of the same incarnation.
              */
             revision: number;
+            /** @description The database that the state comes from: system, database and timeline, separated by slashes. It changes when a backup is restored or a standby is promoted, and the revisions of another incarnation are not comparable. The agent must reject an older timeline of the same database. */
+            incarnation?: string;
             /**
              * Format: int64
              * @description If it is present, the response contains only the changes after this revision, which the agent named. Large changes come in several responses. Request again with the new revision to get the rest.
@@ -5204,10 +5437,10 @@ export interface components {
             /** Format: int64 */
             generation: number;
             /**
-             * @description Running: keep the pod running. Finished: the pod has ended; keep its logs and run nothing. Gone: stop the pod, remove all its data from the node and report it as gone.
+             * @description Running: keep the pod running. Incoming: the pod still runs on another node. Receive it from there if `from` says so, and start it otherwise. Finished: the pod has ended; keep its logs and run nothing. Gone: stop the pod, remove all its data from the node and report it as gone.
              * @enum {string}
              */
-            state: "Running" | "Finished" | "Gone";
+            state: "Running" | "Incoming" | "Finished" | "Gone";
             resources: components["schemas"]["Resources"];
             vmmOverheadMiB: number;
             network: components["schemas"]["DesiredNetwork"];
@@ -5228,8 +5461,22 @@ export interface components {
             dnsPolicy?: string;
             dnsConfig?: components["schemas"]["DNSConfig"];
             sysctls?: components["schemas"]["Sysctl"][];
+            from?: components["schemas"]["MovePeer"];
+            to?: components["schemas"]["MovePeer"];
             /** @description Why values of configs or secrets are missing. A pod that runs keeps the values that it has, and another does not start. */
             valuesError?: string;
+        };
+        /** @description The node at the other end of a move: the pod comes from there with its memory, or goes there. */
+        MovePeer: {
+            /** Format: uuid */
+            nodeId: string;
+            /**
+             * Format: int64
+             * @description The number of the placement there.
+             */
+            placement: number;
+            /** @description The URL of the agent. */
+            endpoint: string;
         };
         DesiredNetwork: {
             /** Format: uuid */
@@ -8267,6 +8514,42 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    movePod: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The tenant's ID.
+                 * @example 3f1c2a9e-6b0d-4c55-9a7e-2d8f0b6c1e44
+                 */
+                tenantId: components["parameters"]["TenantId"];
+                /**
+                 * @description The pod's ID.
+                 * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
+                 */
+                podId: components["parameters"]["PodId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MovePut"];
+            };
+        };
+        responses: {
+            /** @description The move that has begun, or the one that is under way already. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Move"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     adminGetUsage: {
         parameters: {
             query?: {
@@ -8569,6 +8852,89 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    getDrain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The node's ID.
+                 * @example 6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62
+                 */
+                nodeId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The drain. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Drain"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    drainNode: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The node's ID.
+                 * @example 6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62
+                 */
+                nodeId: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DrainPut"];
+            };
+        };
+        responses: {
+            /** @description The drain. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Drain"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    cancelDrain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The node's ID.
+                 * @example 6c4e8b10-2f9d-4a63-b5e7-1d0c9f8a7b62
+                 */
+                nodeId: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The node is no longer being drained. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     listNodeMetricsTargets: {
         parameters: {
             query?: never;
@@ -8797,6 +9163,8 @@ export interface operations {
                 after?: number;
                 /** @description Return only the changes after the revision `after`, if the server still knows all of them. Otherwise, it returns the whole state. */
                 changes?: boolean;
+                /** @description The incarnation that the agent knows `after` from. If the database has another one, return the whole state at once. */
+                incarnation?: string;
                 /** @description Return the part of the whole state that begins with this pod, which the previous part named as `nextPod`. */
                 fromPod?: string;
                 /** @description Return the current state after this many seconds even if it has not changed. */
@@ -8874,6 +9242,37 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    decideMove: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The pod's ID.
+                 * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
+                 */
+                podId: components["parameters"]["PodId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MoveDecision"];
+            };
+        };
+        responses: {
+            /** @description How the move has ended. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MoveOutcome"];
+                };
             };
             default: components["responses"]["Problem"];
         };
