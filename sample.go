@@ -39,4 +39,13 @@ type GuestSample struct {
 	CPUPressure    *int `json:"cpuPressure,omitempty"`
 	MemoryPressure *int `json:"memoryPressure,omitempty"`
 	IOPressure     *int `json:"ioPressure,omitempty"`
+	// FileSystems are those of the volumes and of the scratch disk.
+	FileSystems []FileSystemSample `json:"fileSystems,omitempty"`
+}
+
+// FileSystemSample is how full a file system of a pod is, as its kernel counts.
+type FileSystemSample struct {
+	Volume        string `json:"volume,omitempty"` // its name in the pod; empty: the scratch disk
+	UsedBytes     int64  `json:"usedBytes"`
+	CapacityBytes int64  `json:"capacityBytes"`
 }

@@ -63,6 +63,14 @@ type DiskStats struct {
 	WriteBytes uint64 `json:"writeBytes"`
 	Reads      uint64 `json:"reads"`
 	Writes     uint64 `json:"writes"`
+	// FileSystem is nil if the disk is an image, or has no file system that is mounted.
+	FileSystem *FileSystemStats `json:"fileSystem,omitempty"`
+}
+
+// FileSystemStats is how full a file system is. Bytes that only root may use are neither used nor part of the capacity.
+type FileSystemStats struct {
+	UsedBytes     uint64 `json:"usedBytes"`
+	CapacityBytes uint64 `json:"capacityBytes"`
 }
 
 const (

@@ -14,6 +14,7 @@ import (
 	"husk/guest"
 	"husk/limits"
 	"husk/nodeagent/vm"
+	"husk/openapi"
 )
 
 const (
@@ -132,5 +133,18 @@ func guestSample(s guest.Stats, desired husk.DesiredPod) *husk.GuestSample {
 	// A container's count begins again with each run, and a kill usually ends the run. So the pod's
 	// count may be larger. An older husk-init does not have it.
 	out.OOMKills = max(out.OOMKills, min(count(s.Pod.OOMKills), 1<<53))
+	seen := map[string]bool{}
+	for _, d := range s.Disks {
+		kind, name, known := diskOf(desired, d.Serial)
+		if d.FileSystem == nil || !known || kind == openapi.DiskStatsKindImage || seen[d.Serial] {
+			continue
+		}
+		seen[d.Serial] = true
+		fs := husk.FileSystemSample{UsedBytes: count(d.FileSystem.UsedBytes), CapacityBytes: count(d.FileSystem.CapacityBytes)}
+		if kind == openapi.DiskStatsKindVolume {
+			fs.Volume = name
+		}
+		out.FileSystems = append(out.FileSystems, fs)
+	}
 	return out
 }

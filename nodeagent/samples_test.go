@@ -10,11 +10,13 @@ import (
 
 	"husk"
 	"husk/guest"
+	"husk/nodeagent/vm"
 )
 
 func TestFalseSamplesOfAGuestAreLimited(t *testing.T) {
 	t.Parallel()
-	desired := husk.DesiredPod{Resources: husk.Resources{MemoryMiB: 128}, Containers: []husk.DesiredContainer{{Name: "main"}}}
+	desired := husk.DesiredPod{Resources: husk.Resources{MemoryMiB: 128}, Containers: []husk.DesiredContainer{{Name: "main", ImageSerial: "image"}},
+		Volumes: []husk.DesiredVolume{{Name: "data", Serial: "vol1"}}, ScratchGiB: 1}
 	const whole = 128 << 20
 	for name, c := range map[string]struct {
 		says guest.Stats
@@ -40,6 +42,14 @@ func TestFalseSamplesOfAGuestAreLimited(t *testing.T) {
 		"a guest with containers that are not in its spec": {
 			guest.Stats{Containers: []guest.ContainerStats{{Name: "main", OOMKills: math.MaxUint64}, {Name: "other", OOMKills: 1}}},
 			husk.GuestSample{OOMKills: 1 << 53},
+		},
+		"a guest with disks that are not in its spec": {
+			guest.Stats{Disks: []guest.DiskStats{
+				{Serial: "vol1", FileSystem: &guest.FileSystemStats{UsedBytes: 1, CapacityBytes: math.MaxUint64}},
+				{Serial: "vol1", FileSystem: &guest.FileSystemStats{UsedBytes: 2}}, {Serial: "vol2", FileSystem: &guest.FileSystemStats{}},
+				{Serial: "image", FileSystem: &guest.FileSystemStats{}}, {Serial: vm.ScratchSerial, FileSystem: &guest.FileSystemStats{UsedBytes: 3, CapacityBytes: 4}},
+			}},
+			husk.GuestSample{FileSystems: []husk.FileSystemSample{{Volume: "data", UsedBytes: 1, CapacityBytes: 1 << 53}, {UsedBytes: 3, CapacityBytes: 4}}},
 		},
 	} {
 		if diff := cmp.Diff(&c.want, guestSample(c.says, desired)); diff != "" {

@@ -28,9 +28,13 @@ func withParts(out openapi.PodStats, s guest.Stats, desired husk.DesiredPod) ope
 	slices.SortFunc(out.Containers, func(a, b openapi.ContainerStats) int { return strings.Compare(a.Name, b.Name) })
 	for _, d := range s.Disks {
 		if kind, name, known := diskOf(desired, d.Serial); known {
-			out.Disks = append(out.Disks, openapi.DiskStats{
+			disk := openapi.DiskStats{
 				Kind: kind, Name: name, ReadBytes: count(d.ReadBytes), WriteBytes: count(d.WriteBytes), Reads: count(d.Reads), Writes: count(d.Writes),
-			})
+			}
+			if d.FileSystem != nil {
+				disk.UsedBytes, disk.CapacityBytes = new(count(d.FileSystem.UsedBytes)), new(count(d.FileSystem.CapacityBytes))
+			}
+			out.Disks = append(out.Disks, disk)
 		}
 	}
 	return out

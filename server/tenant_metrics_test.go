@@ -25,7 +25,8 @@ import (
 func sampleBody(pod uuid.UUID, cpuNanos int64) map[string]any {
 	body := map[string]any{
 		"podId": pod, "cpuNanos": cpuNanos, "cpuStealNanos": 5_000_000, "machineBytes": 300 << 20,
-		"guest": map[string]any{"memoryUsedBytes": 50 << 20, "memoryCachedBytes": 10 << 20, "oomKills": 2, "cpuPressure": 150, "ioPressure": 0},
+		"guest": map[string]any{"memoryUsedBytes": 50 << 20, "memoryCachedBytes": 10 << 20, "oomKills": 2, "cpuPressure": 150, "ioPressure": 0,
+			"fileSystems": []any{map[string]any{"volume": "data", "usedBytes": 4096, "capacityBytes": 8192}, map[string]any{"usedBytes": 1, "capacityBytes": 2}, map[string]any{"volume": "data", "usedBytes": 1, "capacityBytes": 2}}},
 	}
 	for i, name := range []string{
 		"networkReceiveBytes", "networkReceivePackets", "networkReceiveErrors", "networkReceiveDrops", "networkTransmitBytes", "networkTransmitPackets",
@@ -88,12 +89,17 @@ func TestATenantScrapesOnlyItsOwnPods(t *testing.T) {
 		"husk_pod_network_transmit_drops_total" + of + "} 8", "husk_pod_disk_written_bytes_total" + of + "} 11", "husk_pod_restarts_total" + of + "} 0",
 		"husk_pod_pressure_ratio" + of + `,resource="cpu"} 0.015`, "husk_pod_phase" + of + `,phase="Running"} 1`, "husk_container_restarts_total" + of + `,container="main"} 0`,
 		"husk_container_ready" + of + `,container="main"} 1`,
+		"husk_pod_volume_used_bytes" + of + `,volume="data"} 4096`, "husk_pod_volume_capacity_bytes" + of + `,volume="data"} 8192`,
+		"husk_pod_scratch_used_bytes" + of + "} 1", "husk_pod_scratch_capacity_bytes" + of + "} 2",
 		`husk_pod_phase{tenant="` + name + `",pod="` + waiting.Name + `",phase="Pending"} 1`, `husk_volume_size_bytes{tenant="` + name + `",volume="data"} 3221225472`,
 		`husk_quota_used{tenant="` + name + `",resource="pods"} 2`, `husk_quota_used{tenant="` + name + `",resource="cpu_cores"} 1`,
 	} {
 		if !slices.Contains(strings.Split(a.body, "\n"), line) {
 			t.Errorf("there is no line %s", line)
 		}
+	}
+	if n := strings.Count(a.body, "husk_pod_volume_used_bytes"+of); n != 1 {
+		t.Errorf("the volume of the pod is there %d times", n)
 	}
 	for line := range strings.Lines(a.body) {
 		if !strings.HasPrefix(line, "#") && !strings.Contains(line, `{tenant="`+name+`"`) || strings.Contains(line, foreign.Name) || strings.Contains(line, foreign.ID.String()) {

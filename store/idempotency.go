@@ -23,8 +23,8 @@ type Idempotency struct {
 	Hash [sha256.Size]byte // of operation, path and body
 }
 
-// serverKey begins the keys that the server makes. It retries for seconds, so they are not kept long.
-const serverKey = "server:"
+// serverKey begins the keys that the server makes. It retries for seconds, so they are not kept long. No header begins with a tab.
+const serverKey = "\tserver:"
 
 // NewIdempotency returns the identity of a request. Operation and path are part of it, so one key identifies one request only.
 func NewIdempotency(key, operation, path string, body []byte) Idempotency {

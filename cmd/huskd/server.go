@@ -96,7 +96,7 @@ func serverCommand() *cobra.Command {
 // leaseFlags are the flags of how long nodes count as alive. Server and dev have them.
 func leaseFlags(fs *pflag.FlagSet, terms *server.LeaseTerms) {
 	fs.DurationVar(&terms.Heartbeat, "heartbeat", 5*time.Second, "how often a node sends a heartbeat")
-	fs.DurationVar(&terms.Lease, "lease", 20*time.Second, "how long a node counts as alive after a heartbeat; then it ends machines that write volumes")
+	fs.DurationVar(&terms.Lease, "lease", 30*time.Second, "how long a node counts as alive after a heartbeat; then it ends machines that write volumes")
 	fs.DurationVar(&terms.Margin, "lease-margin", 5*time.Second, "how much later a node counts as lost and its pods are moved")
 	fs.Float64Var(&terms.Brake, "failover-brake", 0.5, "share of nodes that may be silent at once; if more are, no pods are moved")
 }

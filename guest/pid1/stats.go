@@ -9,11 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"husk/guest"
+	"husk/guest/disks"
 )
 
 // sectorBytes is the unit in which the kernel counts what disks read and write.
@@ -44,8 +46,9 @@ func (l *linux) stats(running map[string]process) guest.Stats {
 			s.Containers = append(s.Containers, k.group.stats(name))
 		}
 	}
-	disks, _ := filepath.Glob("/sys/block/vd*")
-	for _, dir := range disks {
+	mounted := l.fileSystems()
+	devices, _ := filepath.Glob("/sys/block/vd*")
+	for _, dir := range devices {
 		serial := strings.TrimSpace(readText(filepath.Join(dir, "serial")))
 		n := strings.Fields(readText(filepath.Join(dir, "stat")))
 		if serial == "" || len(n) < 7 {
@@ -53,9 +56,25 @@ func (l *linux) stats(running map[string]process) guest.Stats {
 		}
 		s.Disks = append(s.Disks, guest.DiskStats{
 			Serial: serial, Reads: number(n[0]), ReadBytes: number(n[2]) * sectorBytes, Writes: number(n[4]), WriteBytes: number(n[6]) * sectorBytes,
+			FileSystem: mounted[serial],
 		})
 	}
 	return s
+}
+
+// fileSystems returns how full the file systems of the volumes and of the scratch disk are, by the serials of the disks.
+func (l *linux) fileSystems() map[string]*guest.FileSystemStats {
+	l.mu.Lock()
+	volumes, scratch := slices.Clone(l.volumes), l.spec.ScratchSerial
+	l.mu.Unlock()
+	all := map[string]*guest.FileSystemStats{}
+	for _, v := range volumes {
+		all[v.Serial] = v.Usage()
+	}
+	if scratch != "" {
+		all[scratch] = disks.Usage(scratchDir)
+	}
+	return all
 }
 
 // netDevice returns the pod's only network card.

@@ -3,6 +3,7 @@
 package metrics
 
 import (
+	"slices"
 	"strings"
 
 	"husk"
@@ -115,6 +116,10 @@ var table = []Metric{
 	counted("husk_pod_disk_read_operations_total", "Reads from the pod's volumes and images.", func(s *husk.PodSample) int64 { return s.DiskReadOperations }),
 	counted("husk_pod_disk_written_bytes_total", "Bytes written to the pod's volumes.", func(s *husk.PodSample) int64 { return s.DiskWriteBytes }),
 	counted("husk_pod_disk_write_operations_total", "Writes to the pod's volumes.", func(s *husk.PodSample) int64 { return s.DiskWriteOperations }),
+	filled("husk_pod_volume_used_bytes", "Bytes used in the file system of a volume of the pod, as counted by the guest kernel.", func(f husk.FileSystemSample) int64 { return f.UsedBytes }),
+	filled("husk_pod_volume_capacity_bytes", "Bytes that the file system of a volume of the pod can hold.", func(f husk.FileSystemSample) int64 { return f.CapacityBytes }),
+	{Name: "husk_pod_scratch_used_bytes", Type: gauge, Help: "Bytes used on the pod's scratch disk, as counted by the guest kernel.", pod: scratch(func(f husk.FileSystemSample) int64 { return f.UsedBytes })},
+	{Name: "husk_pod_scratch_capacity_bytes", Type: gauge, Help: "Bytes that the pod's scratch disk can hold.", pod: scratch(func(f husk.FileSystemSample) int64 { return f.CapacityBytes })},
 	{Name: "husk_volume_size_bytes", Type: gauge, Help: "Size of the volume.", Labels: []string{"volume"}, each: func(t *husk.TenantMetrics, tell func(float64, ...string)) {
 		for _, v := range t.Volumes {
 			tell(float64(v.SizeGiB)*gib, "volume", v.Name)
@@ -172,6 +177,37 @@ func ofGuest(of func(*husk.GuestSample) float64) func(*husk.PodMetrics) (float64
 			return 0, false
 		}
 		return of(p.Sample.Guest), true
+	}
+}
+
+// fileSystems returns each file system of the pod once: a name that a node sends twice would make the scrape invalid.
+func fileSystems(p *husk.PodMetrics) []husk.FileSystemSample {
+	if p.Sample == nil || p.Sample.Guest == nil {
+		return nil
+	}
+	all := slices.Clone(p.Sample.Guest.FileSystems)
+	slices.SortStableFunc(all, func(a, b husk.FileSystemSample) int { return strings.Compare(a.Volume, b.Volume) })
+	return slices.CompactFunc(all, func(a, b husk.FileSystemSample) bool { return a.Volume == b.Volume })
+}
+
+func filled(name, help string, of func(husk.FileSystemSample) int64) Metric {
+	return Metric{Name: name, Type: gauge, Help: help, Labels: []string{"volume"}, each: eachPod(func(p *husk.PodMetrics, tell func(float64, ...string)) {
+		for _, f := range fileSystems(p) {
+			if f.Volume != "" {
+				tell(float64(of(f)), "pod", p.Name, "volume", f.Volume)
+			}
+		}
+	})}
+}
+
+func scratch(of func(husk.FileSystemSample) int64) func(*husk.PodMetrics) (float64, bool) {
+	return func(p *husk.PodMetrics) (float64, bool) {
+		for _, f := range fileSystems(p) {
+			if f.Volume == "" {
+				return float64(of(f)), true
+			}
+		}
+		return 0, false
 	}
 }
 

@@ -94,7 +94,7 @@ func (q *Queries) FindIdempotencyKey(ctx context.Context, arg FindIdempotencyKey
 
 const forgetIdempotencyKeys = `-- name: ForgetIdempotencyKeys :execrows
 DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'
-    OR created_at < now() - interval '10 minutes' AND key LIKE 'server:%'
+    OR created_at < now() - interval '10 minutes' AND key LIKE E'\tserver:%'
 `
 
 func (q *Queries) ForgetIdempotencyKeys(ctx context.Context) (int64, error) {

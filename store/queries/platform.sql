@@ -50,7 +50,7 @@ VALUES (@tenant_id, @key, @request_hash, @object_id, @response);
 
 -- name: ForgetIdempotencyKeys :execrows
 DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'
-    OR created_at < now() - interval '10 minutes' AND key LIKE 'server:%';
+    OR created_at < now() - interval '10 minutes' AND key LIKE E'\tserver:%';
 
 -- name: InsertCredential :exec
 INSERT INTO credentials (client_id, kind, name, secret_hash) VALUES (@client_id, @kind, @name, @secret_hash);

@@ -17,7 +17,7 @@ import (
 // is the node's lease with its margin, and the boot of the next machine. The rest is Husk's own work: to notice the end of the lease, to fence the node, to
 // place the pod, to create its key, and to start its machine. The floor is a start of the same pod without a failure, in the same run.
 func BenchmarkFailover(b *testing.B) {
-	const lease, margin = 20 * time.Second, 5 * time.Second
+	const lease, margin = 30 * time.Second, 5 * time.Second
 	f := stack.StartFleet(b, 3, "--heartbeat", "5s", "--lease", lease.String(), "--lease-margin", margin.String())
 	tn := f.NewTenant(b)
 	h := onewriter.Start(b, tn, onewriter.Image(b, tn), "writer", nil)

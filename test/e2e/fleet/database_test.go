@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"husk/openapi"
+	"husk/test/onewriter"
 	"husk/test/stack"
 )
 
@@ -17,10 +18,14 @@ import (
 const failoverGoal = 30 * time.Second
 
 // The primary is lost with its machine, so no connection to it is closed. The standby takes over. No request that was acknowledged is
-// lost, and the node is not considered lost. The old primary becomes the standby when its machine is back.
+// lost, the node is not considered lost, and its machine writes its volume all the time. The old primary becomes the standby when its machine is
+// back.
 func TestThePrimaryIsLostWithItsMachine(t *testing.T) {
-	f := stack.StartFleet(t, 1, "--databases", "2")
+	f := stack.StartFleet(t, 1, "--databases", "2", "--lease", "30s", "--heartbeat", "5s") // the defaults, which a standby has to beat
 	tn := f.NewTenant(t)
+	writer := onewriter.Start(t, tn, onewriter.Image(t, tn), "writer", nil)
+	writer.Writes(t, 1, 20)
+	machine := f.NodeOf(t, writer.Pod.ID).QEMU(writer.Pod.ID).PID(t)
 	node, err := f.Operator.Nodes.Find(t.Context(), "n1")
 	if err != nil {
 		t.Fatal(err)
@@ -69,6 +74,12 @@ func TestThePrimaryIsLostWithItsMachine(t *testing.T) {
 		}
 	}
 	f.Node(1).Await(t, openapi.NodeStateReady)
+	if now := f.Node(1).QEMU(writer.Pod.ID).PID(t); machine == 0 || now != machine {
+		t.Errorf("the machine that writes a volume was process %d and is %d", machine, now)
+	}
+	if pod, err := tn.Get(t.Context(), writer.Pod.ID); err != nil || pod.Status.Phase != openapi.PodPhaseRunning {
+		t.Errorf("its pod is %s (%v)", pod.Status.Phase, err)
+	}
 	if now, err := f.Operator.Nodes.Find(t.Context(), "n1"); err != nil || now.ID != node.ID {
 		t.Errorf("node n1 was %s and is %s, %v", node.ID, now.ID, err)
 	}
@@ -80,4 +91,8 @@ func TestThePrimaryIsLostWithItsMachine(t *testing.T) {
 		}
 		return err
 	})
+	writer.Writes(t, 1, 60)
+	if err := writer.Check(t); err != nil {
+		t.Error(err)
+	}
 }

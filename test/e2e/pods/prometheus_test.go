@@ -253,6 +253,8 @@ func TestTwoTenantsAreScrapedAndNeitherSeesTheOther(t *testing.T) {
 			`husk_pod_machine_memory_bytes{pod="` + name + `"}`:             func(v float64) bool { return v > 32<<20 && v < 1<<30 },
 			`husk_pod_network_transmit_bytes_total{pod="` + name + `"}`:     func(v float64) bool { return v > sent && v < 2*sent },
 			`husk_pod_network_receive_bytes_total{pod="` + name + `"}`:      func(v float64) bool { return v > 1000 && v < sent/2 },
+			`husk_pod_scratch_used_bytes{pod="` + name + `"}`:               func(v float64) bool { return v > 0 && v < 1<<30 },
+			`husk_pod_scratch_capacity_bytes{pod="` + name + `"}`:           func(v float64) bool { return v > 1<<30 },
 			`husk_pod_disk_read_bytes_total{pod="` + name + `"}`:            func(v float64) bool { return v > 1<<16 },
 			`husk_pod_phase{phase="Running",pod="` + name + `"}`:            func(v float64) bool { return v == 1 },
 			`time() - husk_pod_start_time_seconds{pod="` + name + `"}`:      func(v float64) bool { return v > 0 && v < 600 },

@@ -4701,7 +4701,9 @@ export interface components {
          *           "readBytes": 1048576,
          *           "writeBytes": 4194304,
          *           "reads": 120,
-         *           "writes": 310
+         *           "writes": 310,
+         *           "usedBytes": 41943040,
+         *           "capacityBytes": 1020702720
          *         }
          *       ]
          *     }
@@ -4775,6 +4777,16 @@ export interface components {
             readBytes: number;
             /** Format: int64 */
             writeBytes: number;
+            /**
+             * Format: int64
+             * @description How much of the file system of a volume or scratch disk is used. Absent without a file system.
+             */
+            usedBytes?: number;
+            /**
+             * Format: int64
+             * @description How much can be used.
+             */
+            capacityBytes?: number;
             /** Format: int64 */
             reads: number;
             /** Format: int64 */
@@ -5753,7 +5765,14 @@ export interface components {
          *             "oomKills": 0,
          *             "cpuPressure": 15,
          *             "memoryPressure": 0,
-         *             "ioPressure": 0
+         *             "ioPressure": 0,
+         *             "fileSystems": [
+         *               {
+         *                 "volume": "data",
+         *                 "usedBytes": 41943040,
+         *                 "capacityBytes": 1020702720
+         *               }
+         *             ]
          *           }
          *         }
          *       ]
@@ -5787,7 +5806,14 @@ export interface components {
          *         "oomKills": 0,
          *         "cpuPressure": 15,
          *         "memoryPressure": 0,
-         *         "ioPressure": 0
+         *         "ioPressure": 0,
+         *         "fileSystems": [
+         *           {
+         *             "volume": "data",
+         *             "usedBytes": 41943040,
+         *             "capacityBytes": 1020702720
+         *           }
+         *         ]
          *       }
          *     }
          */
@@ -5843,7 +5869,14 @@ export interface components {
          *       "oomKills": 0,
          *       "cpuPressure": 15,
          *       "memoryPressure": 0,
-         *       "ioPressure": 0
+         *       "ioPressure": 0,
+         *       "fileSystems": [
+         *         {
+         *           "volume": "data",
+         *           "usedBytes": 41943040,
+         *           "capacityBytes": 1020702720
+         *         }
+         *       ]
          *     }
          */
         GuestSample: {
@@ -5859,6 +5892,24 @@ export interface components {
             cpuPressure?: number;
             memoryPressure?: number;
             ioPressure?: number;
+            /** @description How full the file systems of the pod's volumes and of its scratch disk are. */
+            fileSystems?: components["schemas"]["FileSystemSample"][];
+        };
+        /**
+         * @description How full a file system of a pod is, as its kernel counts.
+         * @example {
+         *       "volume": "data",
+         *       "usedBytes": 41943040,
+         *       "capacityBytes": 1020702720
+         *     }
+         */
+        FileSystemSample: {
+            /** @description The name of the volume in the pod. If it is absent, it is the scratch disk. */
+            volume?: string;
+            /** Format: int64 */
+            usedBytes: number;
+            /** Format: int64 */
+            capacityBytes: number;
         };
         /**
          * @example {

@@ -41,6 +41,7 @@ export default function MetricsTab({ pod }: { pod: Pod }) {
   const last = q.data?.at(-1);
   if (q.error && !last) return <Problem error={q.error} retry={() => void q.refetch()} />;
   if (!last) return <Loading what="Loading the metrics" />;
+  const filled = last.disks.filter((d) => d.usedBytes !== undefined && d.capacityBytes !== undefined);
   return (
     <>
       {q.error && <Problem error={q.error} title="These metrics are not up to date." />}
@@ -88,6 +89,32 @@ export default function MetricsTab({ pod }: { pod: Pod }) {
             </table>
           </div>
         </Card>
+        {filled.length > 0 && (
+          <Card title="File systems">
+            <div className="scroll-x" role="region" aria-label="Table" tabIndex={0}>
+              <table>
+                <thead>
+                  <tr>
+                    <th>Disk</th>
+                    <th className="numeric">Used</th>
+                    <th className="numeric">Capacity</th>
+                    <th className="numeric">Full</th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {filled.map((d) => (
+                    <tr key={d.kind + d.name}>
+                      <td>{d.kind === "scratch" ? "scratch disk" : `volume ${d.name}`}</td>
+                      <td className="numeric">{bytes(d.usedBytes ?? 0)}</td>
+                      <td className="numeric">{bytes(d.capacityBytes ?? 0)}</td>
+                      <td className="numeric">{percent((d.usedBytes ?? 0) / (d.capacityBytes || 1))}</td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          </Card>
+        )}
       </div>
       <p className="hint">
         Metrics since this page was opened. For history, let Prometheus scrape <code>{location.origin}/v1/metrics</code> with an API key.
