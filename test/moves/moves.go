@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package moves moves pods of a fleet with their memory, and cuts moves in the middle.
+// Package moves has what tests need to move pods of a fleet with their memory, and to cut moves in the middle.
 package moves
 
 import (
@@ -37,6 +37,23 @@ func Move(t *testing.T, f *stack.Fleet, tn *stack.Tenant, pod openapi.Pod) strin
 		return err
 	})
 	return Finished(t, tn, pod)
+}
+
+// Events returns the events of a pod, one a line.
+func Events(t *testing.T, tn *stack.Tenant, pod openapi.Pod) string {
+	t.Helper()
+	var text strings.Builder
+	for e, err := range tn.API.Events.List(t.Context(), client.EventSelect{Object: pod.ID}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		message := ""
+		if e.Message != nil {
+			message = *e.Message
+		}
+		fmt.Fprintln(&text, e.At.Format(time.TimeOnly), e.Reason, message)
+	}
+	return text.String()
 }
 
 // Finished returns what the last event says about a move of the pod.
