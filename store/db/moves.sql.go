@@ -1027,6 +1027,16 @@ func (q *Queries) PutDrain(ctx context.Context, arg PutDrainParams) error {
 	return err
 }
 
+const readOneSnapshot = `-- name: ReadOneSnapshot :exec
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ
+`
+
+// All queries of the transaction see the same state. It is the first statement.
+func (q *Queries) ReadOneSnapshot(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, readOneSnapshot)
+	return err
+}
+
 const setDrainFailure = `-- name: SetDrainFailure :exec
 INSERT INTO drain_failures (node_id, tenant_id, pod_id, message, next_try_at) SELECT $1, $2, $3, $4, clock_timestamp() + interval '5 seconds'
 WHERE EXISTS (SELECT 1 FROM drains d WHERE d.node_id = $1)

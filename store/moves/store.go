@@ -37,13 +37,15 @@ type Start struct {
 func (s Store) Begin(ctx context.Context, epoch *int64, m Start) (begun bool, _ error) {
 	err := s.Do(ctx, func(q *db.Queries) (err error) {
 		begun = false
-		leads := int64(0)
-		if epoch != nil {
-			leads = *epoch
-		} else if leads, err = q.Epoch(ctx); err != nil {
-			return err
+		leads := epoch
+		if leads == nil {
+			now, err := q.Epoch(ctx)
+			if err != nil {
+				return err
+			}
+			leads = &now
 		}
-		if begun, err = Begin(ctx, q, leads, m); err != nil || !begun || epoch != nil {
+		if begun, err = Begin(ctx, q, *leads, m); err != nil || !begun || epoch != nil {
 			return err
 		}
 		return s.Audit(ctx, q, "pod", m.PodID.String())

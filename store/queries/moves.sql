@@ -194,3 +194,7 @@ UPDATE drains SET drained_at = CASE WHEN @drained::boolean THEN COALESCE(drained
 
 -- name: SetPlacementCut :exec
 UPDATE placements SET cut = true WHERE tenant_id = @tenant_id AND pod_id = @pod_id AND number = @number AND role = 'leaving';
+
+-- name: ReadOneSnapshot :exec
+-- All queries of the transaction see the same state. It is the first statement.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
