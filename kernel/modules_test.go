@@ -150,7 +150,7 @@ func TestVersionsAreOrderedByNumber(t *testing.T) {
 
 func TestCmdlineKeepsMitigations(t *testing.T) {
 	t.Parallel()
-	line := Cmdline("ttyS0")
+	line := Cmdline("ttyS0", true)
 	if !strings.HasPrefix(line, "console=ttyS0 ") {
 		t.Errorf("no console in %q", line)
 	}
@@ -159,7 +159,7 @@ func TestCmdlineKeepsMitigations(t *testing.T) {
 			t.Errorf("%q turns off %s", line, bad)
 		}
 	}
-	if strings.Contains(Cmdline(""), "console=") {
+	if strings.Contains(Cmdline("", false), "console=") {
 		t.Error("the command line has a console that was not requested")
 	}
 }

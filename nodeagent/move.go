@@ -138,7 +138,7 @@ func (w *worker) forgetMove() {
 
 // ended records how a move has ended, and then ends the machine or continues it.
 func (w *worker) ended(ctx context.Context, placement int64, outcome openapi.MoveOutcomeOutcome, end func(ctx context.Context, moved bool) error) error {
-	moved := outcome == openapi.Switched
+	moved := outcome != openapi.Canceled // the machine may continue only if the pod is still on this node
 	w.rec.Sent, w.rec.Refused, w.rec.Moved = 0, placement, moved
 	if err := w.save(); err != nil {
 		return err

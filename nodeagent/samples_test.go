@@ -15,8 +15,10 @@ import (
 
 func TestFalseSamplesOfAGuestAreLimited(t *testing.T) {
 	t.Parallel()
-	desired := husk.DesiredPod{Resources: husk.Resources{MemoryMiB: 128}, Containers: []husk.DesiredContainer{{Name: "main", ImageSerial: "image"}},
-		Volumes: []husk.DesiredVolume{{Name: "data", Serial: "vol1"}}, ScratchGiB: 1}
+	desired := husk.DesiredPod{
+		Resources: husk.Resources{MemoryMiB: 128}, Containers: []husk.DesiredContainer{{Name: "main", ImageSerial: "image"}},
+		Volumes: []husk.DesiredVolume{{Name: "data", Serial: "vol1"}}, ScratchGiB: 1,
+	}
 	const whole = 128 << 20
 	for name, c := range map[string]struct {
 		says guest.Stats
@@ -46,8 +48,10 @@ func TestFalseSamplesOfAGuestAreLimited(t *testing.T) {
 		"a guest with disks that are not in its spec": {
 			guest.Stats{Disks: []guest.DiskStats{
 				{Serial: "vol1", FileSystem: &guest.FileSystemStats{UsedBytes: 1, CapacityBytes: math.MaxUint64}},
-				{Serial: "vol1", FileSystem: &guest.FileSystemStats{UsedBytes: 2}}, {Serial: "vol2", FileSystem: &guest.FileSystemStats{}},
-				{Serial: "image", FileSystem: &guest.FileSystemStats{}}, {Serial: vm.ScratchSerial, FileSystem: &guest.FileSystemStats{UsedBytes: 3, CapacityBytes: 4}},
+				{Serial: "vol1", FileSystem: &guest.FileSystemStats{UsedBytes: 2}},
+				{Serial: "vol2", FileSystem: &guest.FileSystemStats{}},
+				{Serial: "image", FileSystem: &guest.FileSystemStats{}},
+				{Serial: vm.ScratchSerial, FileSystem: &guest.FileSystemStats{UsedBytes: 3, CapacityBytes: 4}},
 			}},
 			husk.GuestSample{FileSystems: []husk.FileSystemSample{{Volume: "data", UsedBytes: 1, CapacityBytes: 1 << 53}, {UsedBytes: 3, CapacityBytes: 4}}},
 		},

@@ -87,6 +87,7 @@ var roots = []pair{
 	both[husk.User, openapi.User](), both[husk.OIDCIssuer, openapi.OIDCIssuer](), both[husk.NodeCertificate, openapi.NodeCertificate](),
 	both[husk.DesiredState, openapi.DesiredState](), both[husk.PodReport, openapi.PodReport](), both[husk.PodSample, openapi.PodSample](),
 	both[husk.MachineRun, openapi.MachineRun](), both[husk.Resources, openapi.Capacity](), both[husk.Resources, openapi.Resources](),
+	both[husk.Drain, openapi.Drain](), both[husk.Move, openapi.Move](),
 }
 
 // oneWay are pairs in which the domain type has fields that the wire type does not have. A response
@@ -228,7 +229,7 @@ func TestEnumerationsMatchTheContract(t *testing.T) {
 		"Volume.state":          texts([]husk.VolumeState{husk.VolumeCreating, husk.VolumeAvailable, husk.VolumeInUse, husk.VolumeDeleting}),
 		"Image.state":           texts([]husk.ImageState{husk.ImageImporting, husk.ImageReady, husk.ImageFailed, husk.ImageDeleting}),
 		"NodeState":             texts(husk.NodeStates),
-		"DesiredPod.state":      texts([]husk.DesiredPodState{husk.DesiredRunning, husk.DesiredFinished, husk.DesiredGone}),
+		"DesiredPod.state":      texts([]husk.DesiredPodState{husk.DesiredRunning, husk.DesiredIncoming, husk.DesiredFinished, husk.DesiredGone}),
 	} {
 		name, property, _ := strings.Cut(at, ".")
 		schema := spec.Components.Schemas[name]

@@ -25,8 +25,10 @@ import (
 func sampleBody(pod uuid.UUID, cpuNanos int64) map[string]any {
 	body := map[string]any{
 		"podId": pod, "cpuNanos": cpuNanos, "cpuStealNanos": 5_000_000, "machineBytes": 300 << 20,
-		"guest": map[string]any{"memoryUsedBytes": 50 << 20, "memoryCachedBytes": 10 << 20, "oomKills": 2, "cpuPressure": 150, "ioPressure": 0,
-			"fileSystems": []any{map[string]any{"volume": "data", "usedBytes": 4096, "capacityBytes": 8192}, map[string]any{"usedBytes": 1, "capacityBytes": 2}, map[string]any{"volume": "data", "usedBytes": 1, "capacityBytes": 2}}},
+		"guest": map[string]any{
+			"memoryUsedBytes": 50 << 20, "memoryCachedBytes": 10 << 20, "oomKills": 2, "cpuPressure": 150, "ioPressure": 0,
+			"fileSystems": []any{map[string]any{"volume": "data", "usedBytes": 4096, "capacityBytes": 8192}, map[string]any{"usedBytes": 1, "capacityBytes": 2}, map[string]any{"volume": "data", "usedBytes": 1, "capacityBytes": 2}},
+		},
 	}
 	for i, name := range []string{
 		"networkReceiveBytes", "networkReceivePackets", "networkReceiveErrors", "networkReceiveDrops", "networkTransmitBytes", "networkTransmitPackets",

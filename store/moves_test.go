@@ -230,7 +230,7 @@ func TestAPodThatIsDeletedMovesNowhereAndStaysUntilBothNodesHaveRemovedIt(t *tes
 			p, err := m.as(m.pod.TenantID).DeletePod(t.Context(), m.pod.ID)
 			must(t, p, err)
 			m.is("when it is deleted", "Stopping", "1 active on A", "2 leaving on B", "A has 1: 1 Stopping", "B has 1: 2 Stopping")
-			if got := m.decide(m.to, ""); got != moves.Canceled {
+			if got := m.decide(m.to, ""); got != moves.Over {
 				t.Errorf("a deleted pod moves: %s", got)
 			}
 			if first == "A" {
@@ -285,6 +285,19 @@ func TestMemoryMovesOnceAndOnlyOneNodeGoesOn(t *testing.T) {
 			t.Error("the pod moves again although its clients are not known")
 		}
 	})
+	t.Run("switched, and deleted before the first node asks", func(t *testing.T) {
+		t.Parallel()
+		m := movable(t, 1)
+		m.began()
+		m.decide(m.to, "")
+		p, err := m.as(m.pod.TenantID).DeletePod(t.Context(), m.pod.ID)
+		must(t, p, err)
+		m.says(m.to, 2, husk.EventGone)
+		m.is("without B", "Stopping", "1 leaving on A", "A has 1: 1 Stopping", "B has 0:")
+		if got := m.decide(m.from, "the agent was restarted"); got != moves.Over {
+			t.Errorf("the outcome is %s; the machine that has left may not continue", got)
+		}
+	})
 	t.Run("canceled", func(t *testing.T) {
 		t.Parallel()
 		m := movable(t, 1)
@@ -292,10 +305,14 @@ func TestMemoryMovesOnceAndOnlyOneNodeGoesOn(t *testing.T) {
 		if got := m.decide(m.from, "the link is down"); got != moves.Canceled {
 			t.Errorf("the outcome is %s", got)
 		}
-		if got := m.decide(m.to, ""); got != moves.Canceled {
+		if got := m.decide(m.to, ""); got != moves.Over {
 			t.Errorf("a canceled move was switched: %s", got)
 		}
-		m.is("after", "Running", "1 active on A", "2 leaving on B", "A has 1: 1 Running", "B has 1: 2 Stopping")
+		m.says(m.to, 2, husk.EventGone)
+		if got := m.decide(m.from, "the agent was restarted"); got != moves.Canceled {
+			t.Errorf("the outcome is %s after the second placement has ended", got)
+		}
+		m.is("after", "Running", "1 active on A", "A has 1: 1 Running", "B has 0:")
 	})
 	for _, lost := range []string{"A", "B"} {
 		t.Run("without a lease of "+lost, func(t *testing.T) {
@@ -307,7 +324,7 @@ func TestMemoryMovesOnceAndOnlyOneNodeGoesOn(t *testing.T) {
 			} else {
 				m.lose(m.to)
 			}
-			if got := m.decide(m.to, ""); got != moves.Canceled {
+			if got := m.decide(m.to, ""); got != moves.Over {
 				t.Errorf("the outcome is %s although node %s is lost", got, lost)
 			}
 		})

@@ -147,7 +147,7 @@ func runAgent(cmd *cobra.Command, f agentFlags) error {
 		Capacity: capacity, OverheadMiB: f.overheadMiB, ScratchGiB: f.scratchGiB, BootTimeout: f.bootTimeout, StopPodsOnExit: f.stopPodsOnExit, Log: log,
 		VM: vm.Config{
 			URI: f.libvirtURI, Emulate: emulate, Kernel: boot.kernel, Initramfs: boot.initramfs, Firmware: boot.firmware,
-			Cmdline: kernel.Cmdline("hvc0"), LogDir: filepath.Join(f.stateDir, "consoles"), ScratchDir: nodeagent.ScratchDir(f.stateDir), LifeLogDir: f.libvirtLogDir, RunDir: "/run/libvirt/qemu",
+			Cmdline: kernel.Cmdline("hvc0", emulate), LogDir: filepath.Join(f.stateDir, "consoles"), ScratchDir: nodeagent.ScratchDir(f.stateDir), LifeLogDir: f.libvirtLogDir, RunDir: "/run/libvirt/qemu",
 			Disks: diskLimits,
 			Users: users,
 		},

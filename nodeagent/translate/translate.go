@@ -21,6 +21,7 @@ import (
 	"husk/openapi"
 )
 
+// Port returns the pod's port in its network.
 func Port(desired husk.DesiredPod) (network.Port, error) {
 	p := network.Port{PodID: desired.ID, NetworkID: desired.Network.ID}
 	var err1, err2, err3 error
@@ -36,6 +37,7 @@ func share(chargedMiB, overheadMiB int) int {
 	return max(0, min(chargedMiB-overheadMiB, guest.ShareMiB))
 }
 
+// Machine returns the pod's virtual machine.
 func Machine(desired husk.DesiredPod, port network.Port, mtu, overheadMiB int) (vm.Spec, error) {
 	spec := vm.Spec{
 		PodID: desired.ID, TenantID: desired.TenantID, Placement: desired.Placement, Generation: desired.Generation, CPUs: (desired.Resources.CPUMillis + 999) / 1000,
@@ -55,6 +57,7 @@ func Machine(desired husk.DesiredPod, port network.Port, mtu, overheadMiB int) (
 	return spec, nil
 }
 
+// Guest returns what husk-init needs to know about the pod.
 func Guest(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.Spec, error) {
 	port, err := Port(desired)
 	if err != nil {

@@ -198,6 +198,7 @@ func (j *Log) Pending() bool {
 	return false
 }
 
+// Unrecorded returns intervals with changes that no server has recorded.
 func (j *Log) Unrecorded() Batch {
 	j.mu.Lock()
 	defer j.mu.Unlock()

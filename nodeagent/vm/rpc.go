@@ -12,6 +12,7 @@ import (
 	"time"
 
 	golibvirt "github.com/digitalocean/go-libvirt"
+	"github.com/digitalocean/go-libvirt/socket/dialers"
 	"github.com/google/uuid"
 )
 
@@ -38,7 +39,7 @@ func dialRPC(ctx context.Context, uri string) (*rpc, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to libvirt: %w", err)
 	}
-	r := &rpc{golibvirt.New(conn), conn}
+	r := &rpc{golibvirt.NewWithDialer(dialers.NewAlreadyConnected(conn)), conn}
 	if err := r.within(ctx, callTimeout, r.Connect); err != nil {
 		return nil, errors.Join(fmt.Errorf("connect to libvirt: %w", err), conn.Close())
 	}

@@ -91,13 +91,10 @@ func (s *drains) move(ctx context.Context, epoch int64, d moves.Draining, p move
 	if _, err := s.index.sync(ctx); err != nil { // the last move has changed a node
 		return false, "", err
 	}
-	move, why, err := s.index.elsewhere(p, nil)
-	if err != nil {
-		return false, "", err
-	}
+	move, why := s.index.elsewhere(p, nil)
 	if why == "" {
 		move.Drains = true
-		begun, err = s.store.Moves().Begin(ctx, &epoch, move)
+		begun, err := s.store.Moves().Begin(ctx, &epoch, move)
 		if begun {
 			s.log.Info("a pod moves from a node that is being drained", "tenant", p.TenantID, "pod", p.PodID, "from", move.FromName, "to", move.ToName, "live", move.Live)
 		}

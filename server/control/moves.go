@@ -78,10 +78,7 @@ func MovePod(ctx context.Context, s store.Control, log *slog.Logger, tenant, pod
 	if to != nil && x.nodes[*to] == nil {
 		return husk.Move{}, husk.Errorf(husk.CodeNotFound, "nodeId", "there is no such node")
 	}
-	move, why, err := x.elsewhere(on, to)
-	if err != nil {
-		return husk.Move{}, err
-	}
+	move, why := x.elsewhere(on, to)
 	if why != "" {
 		return husk.Move{}, husk.Errorf(husk.CodeConflict, "", "the pod cannot be moved: %s", why)
 	}
@@ -96,20 +93,20 @@ func MovePod(ctx context.Context, s store.Control, log *slog.Logger, tenant, pod
 }
 
 // elsewhere returns the move of a pod to another node, or why there is none.
-func (x *index) elsewhere(on moves.DrainingPod, to *store.ID) (move moves.Start, why string, _ error) {
+func (x *index) elsewhere(on moves.DrainingPod, to *store.ID) (move moves.Start, why string) {
 	key := store.PodKey{TenantID: on.TenantID, ID: on.PodID}
 	p, known := x.pods[key]
 	if !known {
-		return move, "it is not running", nil
+		return move, "it is not running"
 	}
 	if why := on.Unready(); why != "" {
-		return move, why, nil
+		return move, why
 	}
 	from := x.nodeOf(x.fleet.NodeOf(p.handle)).node
 	needs := append([]string{husk.CapabilityMoves}, on.Needs...)
 	if on.Live() {
 		if needs[0] = husk.CapabilityLiveMigration; !hasCapability(from, husk.CapabilityLiveMigration) {
-			return move, "the agent of its node cannot send its memory; update the agent", nil
+			return move, "the agent of its node cannot send its memory; update the agent"
 		}
 	}
 	var may func(at int) bool
@@ -118,10 +115,10 @@ func (x *index) elsewhere(on moves.DrainingPod, to *store.ID) (move moves.Start,
 	}
 	at, refusal, ok := x.fleet.Elsewhere(p.handle, withCapabilities(nil, needs), may)
 	if !ok {
-		return move, refusalMessage(refusal), nil
+		return move, refusalMessage(refusal)
 	}
 	n := x.nodeOf(at).node
 	return moves.Start{
 		TenantID: on.TenantID, PodID: on.PodID, From: from.ID, FromName: from.Name, To: n.ID, ToName: n.Name, ToVersion: n.Version, Live: on.Live(),
-	}, "", nil
+	}, ""
 }

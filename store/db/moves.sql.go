@@ -67,8 +67,8 @@ type BeginMoveParams struct {
 	ToVersion int64
 }
 
-// Makes an incoming placement of a pod that runs on from_node, and charges its node. It does nothing if the pod has another placement besides the
-// active one, or if the node has changed. A pod that writes volumes moves only with its memory, and only if the clients of its machine are known.
+// Makes an incoming placement of a pod that runs on from_node, and charges its node. It does nothing if the pod has a second placement
+// already, or if the node has changed. A pod that writes volumes moves only with its memory, and only if the clients of its machine are known.
 func (q *Queries) BeginMove(ctx context.Context, arg BeginMoveParams) (int64, error) {
 	row := q.db.QueryRow(ctx, beginMove,
 		arg.Live,
@@ -312,7 +312,7 @@ type KeyedPlacementsRow struct {
 	Number int64
 }
 
-// Incoming and leaving placements whose keys are in use, of one pod or of all. A machine whose memory has moved needs its key no more.
+// Incoming and leaving placements whose keys are in use, of one pod or of all. A machine whose memory has moved no longer needs its key.
 func (q *Queries) KeyedPlacements(ctx context.Context, podID *uuid.UUID) ([]KeyedPlacementsRow, error) {
 	rows, err := q.db.Query(ctx, keyedPlacements, podID)
 	if err != nil {
@@ -1024,6 +1024,16 @@ func (q *Queries) PutDrain(ctx context.Context, arg PutDrainParams) error {
 		arg.Restart,
 		arg.WasCordoned,
 	)
+	return err
+}
+
+const readOneSnapshot = `-- name: ReadOneSnapshot :exec
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ
+`
+
+// All queries of the transaction see the same state. It is the first statement.
+func (q *Queries) ReadOneSnapshot(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, readOneSnapshot)
 	return err
 }
 

@@ -82,6 +82,9 @@ type Image struct {
 // Read returns what has changed after a revision, or everything if after is nil or the changes since then are not known. openKey decrypts the
 // Ceph key of a pod, and keys the configs. If there is no such node, it returns pgx.ErrNoRows.
 func Read(ctx context.Context, q *db.Queries, node uuid.UUID, after *int64, keys *envelope.Keys, openKey func(db.Pod) (string, error)) (State, error) {
+	if err := q.ReadOneSnapshot(ctx); err != nil { // a pod that moves between two queries would be missing
+		return State{}, err
+	}
 	if after == nil {
 		return whole(ctx, q, node, keys, openKey)
 	}

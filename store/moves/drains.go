@@ -161,7 +161,7 @@ type DrainingPod struct {
 	Volumes         bool // its machine writes volumes
 	ClientsKnown    bool // the Ceph clients of its machine
 	Moving, Leaving bool
-	Due             bool // it has not failed, or is to be retried
+	Due             bool // it has not failed, or its next attempt is due
 	Attempts        int  // that have failed
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package moves moves pods from one node to another, in transactions of package store.
+// Package moves has the transactions by which pods go from one node to another.
 //
 // A pod that moves has a second placement, on the node that it goes to: it is incoming. One transaction makes it the active one, and the first
 // placement leaving (Switch). If that does not happen, the incoming placement becomes leaving (Cancel). The two exclude each other, because

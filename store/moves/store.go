@@ -33,17 +33,19 @@ type Start struct {
 }
 
 // Begin begins a move, and reports whether it did: not if the pod or the node To has changed, or if another server leads. Without an epoch, it acts
-// for whoever leads.
+// for the server that leads.
 func (s Store) Begin(ctx context.Context, epoch *int64, m Start) (begun bool, _ error) {
 	err := s.Do(ctx, func(q *db.Queries) (err error) {
 		begun = false
-		leads := int64(0)
-		if epoch != nil {
-			leads = *epoch
-		} else if leads, err = q.Epoch(ctx); err != nil {
-			return err
+		leads := epoch
+		if leads == nil {
+			now, err := q.Epoch(ctx)
+			if err != nil {
+				return err
+			}
+			leads = &now
 		}
-		if begun, err = Begin(ctx, q, leads, m); err != nil || !begun || epoch != nil {
+		if begun, err = Begin(ctx, q, *leads, m); err != nil || !begun || epoch != nil {
 			return err
 		}
 		return s.Audit(ctx, q, "pod", m.PodID.String())
@@ -73,50 +75,59 @@ func Begin(ctx context.Context, q *db.Queries, epoch int64, m Start) (bool, erro
 // Outcome is how a move stands.
 type Outcome string
 
-// The outcomes. A move that is over has one of the first two.
+// The outcomes of a move that is over.
 const (
 	Switched Outcome = "Switched" // the placement is the active one
-	Canceled Outcome = "Canceled" // it is not, and will not be
+	Canceled Outcome = "Canceled" // the pod is on the node that it was to leave
+	Over     Outcome = "Over"     // neither: the pod is on another node by now, or on none
 )
 
 // Decide ends a move whose memory moves, as one of its two nodes requests: with the switch, or, if why is not empty, without it. The first request
-// decides, and the outcome is the same for all later ones.
+// decides, and later ones get its outcome. A machine may continue on the node that the pod leaves only if the pod is still there.
 func (s Store) Decide(ctx context.Context, node, pod uuid.UUID, number int64, why string) (is Outcome, _ error) {
-	err := s.Do(ctx, func(q *db.Queries) error {
-		is = Canceled
-		row, err := q.LockMovingPod(ctx, db.LockMovingPodParams{PodID: pod, Number: number, NodeID: node})
-		if errors.Is(err, pgx.ErrNoRows) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		pl, err := q.LockPlacement(ctx, db.LockPlacementParams{TenantID: row.TenantID, PodID: pod, Number: number})
-		switch {
-		case errors.Is(err, pgx.ErrNoRows):
-			return nil
-		case err != nil:
-			return err
-		case pl.Role == active:
-			is = Switched
-			return nil
-		case pl.Role != incoming || !pl.Live:
-			return nil
-		case why != "":
-			return Cancel(ctx, q, row, pl, convert.Storable(why, maxMessage))
-		case pl.NodeID != node:
-			return husk.Errorf(husk.CodeConflict, "", "only the node that the pod goes to can request the switch")
-		}
-		err = change(ctx, q, row, pl)
-		if no, refused := errors.AsType[refusal](err); refused {
-			return Cancel(ctx, q, row, pl, no.why)
-		}
-		if err == nil {
-			is = Switched
-		}
-		return err
-	})
+	err := s.Do(ctx, func(q *db.Queries) (err error) { is, err = decide(ctx, q, node, pod, number, why); return err })
 	return is, err
+}
+
+func decide(ctx context.Context, q *db.Queries, node, pod uuid.UUID, number int64, why string) (Outcome, error) {
+	row, err := q.LockMovingPod(ctx, db.LockMovingPodParams{PodID: pod, Number: number, NodeID: node})
+	if errors.Is(err, pgx.ErrNoRows) {
+		if row, err = q.LockNodePod(ctx, db.LockNodePodParams{NodeID: node, ID: pod}); errors.Is(err, pgx.ErrNoRows) {
+			return Over, nil
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	is := func() Outcome {
+		switch here := row.NodeID != nil && *row.NodeID == node; {
+		case here && row.Placement == number:
+			return Switched
+		case here && row.Placement < number:
+			return Canceled
+		}
+		return Over
+	}
+	pl, err := q.LockPlacement(ctx, db.LockPlacementParams{TenantID: row.TenantID, PodID: pod, Number: number})
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return is(), nil
+	case err != nil:
+		return "", err
+	case pl.Role == active && row.Placement == number:
+		return Switched, nil
+	case pl.Role != incoming || !pl.Live:
+		return is(), nil
+	case why != "":
+		return is(), Cancel(ctx, q, row, pl, convert.Storable(why, maxMessage))
+	case pl.NodeID != node:
+		return "", husk.Errorf(husk.CodeConflict, "", "only the node that the pod goes to can request the switch")
+	}
+	err = change(ctx, q, row, pl)
+	if no, refused := errors.AsType[refusal](err); refused {
+		return is(), Cancel(ctx, q, row, pl, no.why)
+	}
+	return Switched, err
 }
 
 // Ran records that a machine runs on its new node, and how long it was paused. It reports whether the pod is there.

@@ -1,6 +1,6 @@
 -- name: BeginMove :one
--- Makes an incoming placement of a pod that runs on from_node, and charges its node. It does nothing if the pod has another placement besides the
--- active one, or if the node has changed. A pod that writes volumes moves only with its memory, and only if the clients of its machine are known.
+-- Makes an incoming placement of a pod that runs on from_node, and charges its node. It does nothing if the pod has a second placement
+-- already, or if the node has changed. A pod that writes volumes moves only with its memory, and only if the clients of its machine are known.
 WITH leader AS (
     SELECT 1 FROM leadership WHERE epoch = @epoch FOR SHARE
 ), pod AS (
@@ -101,7 +101,7 @@ SELECT node_id::uuid AS node_id FROM keyed UNION SELECT from_node::uuid FROM key
 SELECT number FROM placements WHERE tenant_id = @tenant_id AND pod_id = @pod_id AND role = 'incoming' AND ceph_key IS NULL;
 
 -- name: KeyedPlacements :many
--- Incoming and leaving placements whose keys are in use, of one pod or of all. A machine whose memory has moved needs its key no more.
+-- Incoming and leaving placements whose keys are in use, of one pod or of all. A machine whose memory has moved no longer needs its key.
 SELECT pl.pod_id, pl.number FROM placements pl LEFT JOIN pods p ON p.tenant_id = pl.tenant_id AND p.id = pl.pod_id
 WHERE (pl.role = 'incoming' OR pl.role = 'leaving' AND NOT pl.gone AND NOT (pl.live AND pl.number < p.placement)) AND (sqlc.narg(pod_id)::uuid IS NULL OR pl.pod_id = sqlc.narg(pod_id));
 
@@ -194,3 +194,7 @@ UPDATE drains SET drained_at = CASE WHEN @drained::boolean THEN COALESCE(drained
 
 -- name: SetPlacementCut :exec
 UPDATE placements SET cut = true WHERE tenant_id = @tenant_id AND pod_id = @pod_id AND number = @number AND role = 'leaving';
+
+-- name: ReadOneSnapshot :exec
+-- All queries of the transaction see the same state. It is the first statement.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;

@@ -106,7 +106,7 @@ func bootVM(t *testing.T, memory string, disks []disk, extra ...string) *vm {
 	args := []string{
 		"-accel", "tcg", "-machine", "q35", "-cpu", "max", "-m", memory, "-bios", "qboot.rom",
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-monitor", "none", "-serial", "stdio",
-		"-kernel", a.kernel, "-initrd", a.initramfs, "-append", kernel.Cmdline("ttyS0"),
+		"-kernel", a.kernel, "-initrd", a.initramfs, "-append", kernel.Cmdline("ttyS0", true),
 		"-device", "virtio-serial-pci", "-chardev", "socket,id=channel,server=on,wait=off,path=" + v.socket,
 		"-device", "virtserialport,chardev=channel,name=" + guest.PortName,
 	}

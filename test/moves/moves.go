@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package moves moves pods of a fleet with their memory, and cuts moves in the middle.
+// Package moves has what tests need to move pods of a fleet with their memory, and to cut moves in the middle.
 package moves
 
 import (
@@ -36,6 +36,29 @@ func Move(t *testing.T, f *stack.Fleet, tn *stack.Tenant, pod openapi.Pod) strin
 		}
 		return err
 	})
+	return Finished(t, tn, pod)
+}
+
+// Events returns the events of a pod, one a line.
+func Events(t *testing.T, tn *stack.Tenant, pod openapi.Pod) string {
+	t.Helper()
+	var text strings.Builder
+	for e, err := range tn.API.Events.List(t.Context(), client.EventSelect{Object: pod.ID}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		message := ""
+		if e.Message != nil {
+			message = *e.Message
+		}
+		fmt.Fprintln(&text, e.At.Format(time.TimeOnly), e.Reason, message)
+	}
+	return text.String()
+}
+
+// Finished returns what the last event says about a move of the pod.
+func Finished(t *testing.T, tn *stack.Tenant, pod openapi.Pod) string {
+	t.Helper()
 	last := "no event"
 	for e, err := range tn.API.Events.List(t.Context(), client.EventSelect{Object: pod.ID}) {
 		if err == nil && e.Reason == "MoveFinished" && e.Message != nil {
@@ -61,9 +84,9 @@ var stages = map[string]func(t *testing.T, f *stack.Fleet, pod openapi.Pod) erro
 		}
 		return nil
 	},
-	"switched": func(t *testing.T, f *stack.Fleet, pod openapi.Pod) error {
-		if n, err := f.SQL("SELECT count(*) FROM placements WHERE role = 'leaving' AND pod_id = '" + pod.ID.String() + "'"); err != nil || strings.TrimSpace(n) == "0" {
-			return fmt.Errorf("leaving: %s, %w", n, err)
+	"switched": func(_ *testing.T, f *stack.Fleet, pod openapi.Pod) error {
+		if n, err := f.SQL("SELECT count(*) FROM placements WHERE role = 'incoming' AND pod_id = '" + pod.ID.String() + "'"); err != nil || strings.TrimSpace(n) != "0" {
+			return fmt.Errorf("incoming: %s, %w", n, err)
 		}
 		return nil
 	},

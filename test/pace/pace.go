@@ -96,7 +96,7 @@ func boot(ctx context.Context, build string) (time.Duration, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,tb-size=64", "-machine", "q35", "-cpu", "max", "-m", "160", "-smp", "1",
 		"-bios", "qboot.rom", "-nodefaults", "-display", "none", "-no-reboot", "-no-user-config",
-		"-kernel", filepath.Join(build, "vmlinuz"), "-initrd", filepath.Join(build, "initramfs.cpio"), "-append", kernel.Cmdline("hvc0"),
+		"-kernel", filepath.Join(build, "vmlinuz"), "-initrd", filepath.Join(build, "initramfs.cpio"), "-append", kernel.Cmdline("hvc0", true),
 		"-device", "virtio-serial-pci", "-chardev", "stdio,id=c", "-device", "virtconsole,chardev=c")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr

@@ -92,7 +92,7 @@ func plainBoot(b *testing.B) time.Duration {
 	}
 	cmd := exec.CommandContext(b.Context(), "qemu-system-x86_64", "-accel", "tcg,tb-size=64", "-machine", "q35", "-cpu", "max", "-m", strconv.Itoa(benchMemoryMiB+guest.ShareMiB), "-smp", "1", //nolint:gosec // ours
 		"-bios", "qboot.rom", "-nodefaults", "-display", "none", "-no-reboot", "-no-user-config",
-		"-kernel", filepath.Join(build, "vmlinuz"), "-initrd", filepath.Join(build, "initramfs.cpio"), "-append", kernel.Cmdline("hvc0"),
+		"-kernel", filepath.Join(build, "vmlinuz"), "-initrd", filepath.Join(build, "initramfs.cpio"), "-append", kernel.Cmdline("hvc0", true),
 		"-device", "virtio-serial-pci", "-chardev", "stdio,id=c", "-device", "virtconsole,chardev=c")
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -108,7 +108,7 @@ func plainGuest(b *testing.B) *guest.Client {
 	busyboxImage(b, image)
 	cmd := exec.Command("qemu-system-x86_64", "-accel", "tcg,tb-size=64", "-machine", "q35", "-cpu", "max", "-m", strconv.Itoa(benchMemoryMiB), "-smp", "1",
 		"-bios", "qboot.rom", "-nodefaults", "-display", "none", "-no-reboot", "-no-user-config",
-		"-kernel", filepath.Join(build, "vmlinuz"), "-initrd", filepath.Join(build, "initramfs.cpio"), "-append", kernel.Cmdline("hvc0"),
+		"-kernel", filepath.Join(build, "vmlinuz"), "-initrd", filepath.Join(build, "initramfs.cpio"), "-append", kernel.Cmdline("hvc0", true),
 		"-device", "virtio-serial-pci", "-chardev", "null,id=c", "-device", "virtconsole,chardev=c",
 		"-chardev", "socket,id=channel,server=on,wait=off,path="+socket, "-device", "virtserialport,chardev=channel,name="+guest.PortName,
 		"-drive", "if=none,format=raw,id=image,readonly=on,file="+image, "-device", "virtio-blk-pci,drive=image,serial=image")

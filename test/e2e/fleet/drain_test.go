@@ -12,7 +12,7 @@ import (
 	"husk/test/stack"
 )
 
-// A node is drained: its pods run on other nodes before they stop there. One that fits nowhere stays, with the reason. The node can then be
+// A node is drained: its pods run on other nodes before they stop there. One that does not fit elsewhere stays, with the reason. The node can then be
 // switched off, and takes pods again after the drain was canceled.
 func TestANodeIsDrained(t *testing.T) {
 	f := stack.StartFleet(t, 3)

@@ -3,6 +3,7 @@
 package fleet
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -47,4 +48,63 @@ func TestAMoveThatIsCutLeavesOneWriter(t *testing.T) {
 	tn.Wait(t, h.Pod.ID, openapi.PodPhaseRunning)
 	h.Writes(t, 1, 10)
 	moves.Run(t, f, tn, h, false)
+}
+
+// A node is drained, and two pods on it that are to run only once move with their memory. The TCP connection between them lives: it waits while one of
+// them is on the new node already, and no byte is lost.
+func TestAConnectionBetweenPodsThatMoveLives(t *testing.T) {
+	f := stack.StartFleet(t, 2)
+	tn := f.NewTenant(t)
+	busybox := tn.ImportImage(t, "busybox")
+	n1, err := f.Operator.Nodes.Find(t.Context(), "n1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n2, err := f.Operator.Nodes.Find(t.Context(), "n2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cordon := func(n openapi.Node, yes bool) {
+		if _, err := f.Operator.Nodes.Update(t.Context(), n.ID, openapi.NodeUpdate{Cordoned: &yes}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cordon(n2, true)
+	once := func(s *openapi.PodSpec) { s.RestartPolicy = new(openapi.Never) }
+	echo := tn.Create(t, "echo", func(s *openapi.PodSpec) {
+		once(s)
+		s.Containers = []openapi.Container{stack.Shell(busybox, "echo listening; nc -l -p 7000 -e cat")}
+	})
+	echo = tn.Wait(t, echo.ID, openapi.PodPhaseRunning)
+	tn.WaitForLog(t, echo.ID, "main", "listening")
+	says := tn.Create(t, "says", func(s *openapi.PodSpec) {
+		once(s)
+		s.Containers = []openapi.Container{stack.Shell(busybox, "sleep 1; (i=0; while :; do i=$((i+1)); echo said $i; sleep 0.2; done) | nc "+*echo.Status.Address+" 7000")}
+	})
+	tn.Wait(t, says.ID, openapi.PodPhaseRunning)
+	tn.WaitForLog(t, says.ID, "main", "said 5\n")
+	cordon(n2, false)
+	if _, err := f.Operator.Nodes.Drain(t.Context(), n1.ID, openapi.DrainPut{}); err != nil {
+		t.Fatal(err)
+	}
+	stack.Eventually(t, 2*time.Minute, func() error {
+		d, err := f.Operator.Nodes.GetDrain(t.Context(), n1.ID)
+		if err == nil && d.State != openapi.DrainStateDrained {
+			err = fmt.Errorf("the drain is %+v", d)
+		}
+		return err
+	})
+	for _, p := range []openapi.Pod{echo, says} {
+		if on := f.NodeOf(t, p.ID).Name; on != "n2" {
+			t.Errorf("pod %s is on %s", p.Name, on)
+		}
+		t.Logf("pod %s: %s", p.Name, moves.Finished(t, tn, p))
+	}
+	said := strings.Count(tn.Logs(t, says.ID, nil), "said ")
+	text := tn.WaitForLog(t, says.ID, "main", fmt.Sprintf("said %d\n", said+20))
+	for i, line := range strings.Split(strings.TrimSpace(text), "\n") {
+		if line != fmt.Sprintf("said %d", i+1) {
+			t.Fatalf("line %d that came back is %q", i+1, line)
+		}
+	}
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package moves moves a pod 20 times in a row, and cuts a move at every stage (make moves).
+// Package moves has the long tests of moves: 20 in a row, and one that is cut at every stage (make moves).
 package moves
 
 import (
@@ -33,9 +33,9 @@ func TestAPodMovesTwentyTimes(t *testing.T) {
 	for i := range 20 {
 		t.Logf("%2d: %s", i+1, moves.Move(t, f, tn, h.Pod))
 		h.WritesOn(t, 5)
-	}
-	if n := h.Runs(); n != 1 {
-		t.Errorf("the program was started %d times", n)
+		if n := h.Runs(); n != 1 {
+			t.Fatalf("the program was started %d times; the events of its pod:\n%s", n, moves.Events(t, tn, h.Pod))
+		}
 	}
 	if err := h.Check(t); err != nil {
 		t.Error(err)

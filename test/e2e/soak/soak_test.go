@@ -36,6 +36,7 @@ const (
 type soak struct {
 	*stack.Fleet
 	t       *testing.T
+	tenant  uuid.UUID
 	rand    *rand.Rand
 	writers []*onewriter.History
 }
@@ -49,6 +50,13 @@ type fault struct {
 // pause waits for a random time.
 func (s *soak) pause(longest time.Duration) {
 	time.Sleep(time.Duration(s.rand.Int64N(int64(longest))))
+}
+
+// move begins to move a pod with its memory, and waits for a random time of the move. A pod that cannot move at the moment stays.
+func (s *soak) move(pod uuid.UUID) {
+	m, err := s.Operator.Tenants.Move(s.t.Context(), s.tenant, pod, openapi.MovePut{})
+	s.t.Logf("move %s to %s: %v", pod, m.ToNodeName, err)
+	s.pause(6 * time.Second)
 }
 
 // fenced waits until the node's pods may move.
@@ -160,6 +168,30 @@ var faults = []fault{
 		s.fenced(n)
 		n.Thaw(s.t)
 	}},
+	{"a pod moves", func(s *soak, _ *stack.Host, pod uuid.UUID) { s.move(pod) }},
+	{"a pod moves, and the agent of its node dies", func(s *soak, n *stack.Host, pod uuid.UUID) {
+		s.move(pod)
+		n.Process("agent").Kill(s.t)
+	}},
+	{"a pod moves, and its node loses its power", func(s *soak, n *stack.Host, pod uuid.UUID) {
+		s.move(pod)
+		n.Kill(s.t)
+		s.fenced(n)
+		n.Start(s.t)
+	}},
+	{"a pod moves, and a server dies", func(s *soak, _ *stack.Host, pod uuid.UUID) {
+		s.move(pod)
+		server := s.Server(1 + s.rand.IntN(2))
+		server.Kill(s.t)
+		s.pause(5 * time.Second)
+		server.Start(s.t)
+	}},
+	{"a pod moves, and the nodes are cut off from each other", func(s *soak, n *stack.Host, pod uuid.UUID) {
+		s.move(pod)
+		n.Cut(s.t, dev.FromNodes, fabric.Both)
+		s.pause(20 * time.Second)
+		n.Heal(s.t)
+	}},
 	{"Postgres dies while the node is lost", func(s *soak, n *stack.Host, _ uuid.UUID) {
 		n.Kill(s.t)
 		n.Await(s.t, openapi.NodeStateSuspect)
@@ -177,7 +209,7 @@ func TestOneWriterUnderFaults(t *testing.T) {
 	t.Logf("-seed %d", *seed)
 	f := stack.StartFleet(t, nodes)
 	tn := f.NewTenant(t)
-	s := &soak{Fleet: f, t: t, rand: rand.New(rand.NewPCG(*seed, 0))} //nolint:gosec // to repeat a run
+	s := &soak{Fleet: f, t: t, tenant: tn.ID, rand: rand.New(rand.NewPCG(*seed, 0))} //nolint:gosec // to repeat a run
 	image := onewriter.Image(t, tn)
 	for i := range writers {
 		s.writers = append(s.writers, onewriter.Start(t, tn, image, fmt.Sprintf("writer-%d", i+1), nil))

@@ -25,6 +25,8 @@ const LOOKS: Record<string, [mark: string, tone: string]> = {
   Fenced: ["⊘", "bad"],
   Recovering: ["◐", "info"],
   Cordoned: ["⊘", "warn"],
+  Draining: ["◑", "warn"],
+  Drained: ["○", "warn"],
   Placed: ["●", "good"],
   Refused: ["✕", "bad"],
   Undecided: ["◌", "wait"],

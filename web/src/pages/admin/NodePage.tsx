@@ -3,7 +3,7 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
-import { client, type Node, type PlacedPod } from "../../api/client";
+import { client, data, type Node, type PlacedPod } from "../../api/client";
 import { keyOf, useSession } from "../../api/session";
 import { cores, coresOf, gibibytes, mebibytes } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
@@ -15,11 +15,12 @@ import { Problem } from "../../ui/Problem";
 import { Card, Copy, Empty, Facts, Labels, Loading, Meter, PageHead, When } from "../../ui/parts";
 import { toast, toastError } from "../../ui/toasts";
 import { Pairs } from "../newpod/Pairs";
+import { DrainNode, DrainProgress } from "./DrainNode";
 import { FenceNode } from "./FenceNode";
 import { useNodes, usePlaced } from "./Nodes";
 import { Packing } from "./Packing";
 
-/** NodePage shows one node with its capacity and pods. Operators cordon it there and change its pool, labels and taints. */
+/** NodePage shows one node with its capacity and pods. Operators cordon and drain it there, and change its pool, labels and taints. */
 export function NodePage() {
   const { nodeId } = useParams({ from: "/app/admin/nodes/$nodeId" });
   const nodes = useNodes();
@@ -36,9 +37,15 @@ function Page({ node: n }: { node: Node }) {
   const pods = usePlaced({ nodeId: n.id });
   const [editing, setEditing] = useState(false);
   const [fencing, setFencing] = useState(false);
+  const [draining, setDraining] = useState(false);
+  const changed = () => queries.invalidateQueries({ queryKey: [keyOf(session), "nodes"] });
   const update = async (body: { pool?: string; labels?: Record<string, string>; taints?: string[]; cordoned?: boolean }) => {
     await client.PATCH("/v1/admin/nodes/{nodeId}", { params: { path: { nodeId: n.id } }, body });
-    await queries.invalidateQueries({ queryKey: [keyOf(session), "nodes"] });
+    await changed();
+  };
+  const cancelDrain = async () => {
+    await data(client.DELETE("/v1/admin/nodes/{nodeId}/drain", { params: { path: { nodeId: n.id } } }));
+    await changed();
   };
   const columns = useMemo(
     (): Column<PlacedPod>[] => [
@@ -80,12 +87,26 @@ function Page({ node: n }: { node: Node }) {
       <PageHead
         title={
           <>
-            {n.name} <Badge state={n.state} /> {n.cordoned && <Badge state="Cordoned" />}
+            {n.name} <Badge state={n.state} /> {n.drain ? <Badge state={n.drain} /> : n.cordoned && <Badge state="Cordoned" />}
           </>
         }
         lead={<Labels labels={n.labels} />}
       >
         <Button onClick={() => setFencing(true)}>Fence</Button>
+        {n.drain ? (
+          <Button
+            onClick={() =>
+              cancelDrain().then(
+                () => toast(`${n.name} is no longer being drained.`),
+                (err) => toastError("The drain was not canceled", err),
+              )
+            }
+          >
+            Cancel the drain
+          </Button>
+        ) : (
+          <Button onClick={() => setDraining(true)}>Drain</Button>
+        )}
         <Button onClick={() => setEditing(true)}>Pool, labels, taints</Button>
         <Button
           onClick={() =>
@@ -130,10 +151,20 @@ function Page({ node: n }: { node: Node }) {
           />
         </Card>
       </div>
+      {n.drain && <DrainProgress node={n} />}
       <Problem error={pods.error} retry={() => void pods.refetch()} />
       {pods.data?.length === 0 && <Empty title="No pods on this node" />}
       {(pods.data?.length ?? 0) > 0 && (
         <DataTable label="Pods" rows={pods.data ?? []} columns={columns} id={(p) => p.id} sortedBy={["Memory", true]} />
+      )}
+      {draining && (
+        <DrainNode
+          node={n}
+          close={() => setDraining(false)}
+          done={async () => {
+            await changed();
+          }}
+        />
       )}
       {fencing && <FenceNode node={n} close={() => setFencing(false)} />}
       {editing && <EditNode node={n} update={update} close={() => setEditing(false)} />}

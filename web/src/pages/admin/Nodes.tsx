@@ -118,7 +118,7 @@ export function Nodes() {
                     </Link>
                   </h2>
                   <span>
-                    {n.cordoned && <Badge state="Cordoned" />} <Badge state={n.state} />
+                    {n.drain ? <Badge state={n.drain} /> : n.cordoned && <Badge state="Cordoned" />} <Badge state={n.state} />
                   </span>
                 </div>
                 <Packing node={n} pods={byNode.get(n.id) ?? []} />
