@@ -273,7 +273,7 @@ func TestIncompleteImagesAreListed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	interrupt("created")
+	interrupt("made")
 	if staging, err := c.ListStaging(t.Context()); err != nil || !slices.Contains(staging, name(t, "staging")) {
 		t.Errorf("interrupted when created: staging is %v, %v", staging, err)
 	}
@@ -618,6 +618,12 @@ func TestAnAmbiguousIDIsRecognised(t *testing.T) {
 	} {
 		if got, err := prefixFree(c.volumes, id); err != nil || got != want {
 			t.Errorf("prefixFree(%s) with %s: %t, %v", id, vol.ID, got, err)
+		}
+	}
+	// A key's rights to write apply to both pools.
+	for id, want := range map[string]bool{vol.ID: false, vol.ID[:len(vol.ID)-1]: false, vol.ID + "0": false, "zz": true} {
+		if got, err := c.prefixFree(c.images, id); err != nil || got != want {
+			t.Errorf("an image with the ID %s next to a volume with %s: %t, %v", id, vol.ID, got, err)
 		}
 	}
 }

@@ -81,10 +81,8 @@ func (c *Cluster) stage(ctx context.Context, staging, file string) error {
 	if err != nil {
 		return err
 	}
-	if err := create(c.images, staging, info.Size(), rbd.FeatureLayering); err != nil {
-		return err
-	}
-	if err := c.step(ctx, "created"); err != nil {
+	err = c.makeDisk(ctx, staging, recipe{pool: c.images, make: func() error { return create(c.images, staging, info.Size(), rbd.FeatureLayering) }})
+	if err != nil {
 		return err
 	}
 	if err := c.writeFile(ctx, c.images, staging, file); err != nil {
