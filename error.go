@@ -28,6 +28,7 @@ const (
 	CodeNameTaken            Code = "name_taken"             // another object of the tenant has this name
 	CodeQuotaExceeded        Code = "quota_exceeded"         // the tenant's quota would be exceeded
 	CodeVolumeInUse          Code = "volume_in_use"          // a pod has claimed the volume
+	CodeSnapshotInUse        Code = "snapshot_in_use"        // a volume shares the snapshot's data
 	CodeImageInUse           Code = "image_in_use"           // a pod uses the image
 	CodeImageNotFound        Code = "image_not_found"        // the registry, or the tenant, has no such image
 	CodeImageUnsupported     Code = "image_unsupported"      // the image cannot run here

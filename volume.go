@@ -29,8 +29,46 @@ type Volume struct {
 	State     VolumeState       `json:"state"`
 	Message   string            `json:"message,omitempty"`
 	PodID     *uuid.UUID        `json:"podId,omitempty"` // the pod that claims it
+	Source    *VolumeSource     `json:"source,omitempty"`
 	CreatedAt time.Time         `json:"createdAt"`
+
+	Flatten bool `json:"-"` // whether it is to have all its data itself
+}
+
+// VolumeSource is the snapshot that a volume is made from, and shares data with until it is flattened.
+type VolumeSource struct {
+	SnapshotID uuid.UUID `json:"snapshotId"`
 }
 
 // RBDName returns the name of the volume's RBD image.
 func (v Volume) RBDName() string { return "vol-" + v.ID.String() }
+
+// SnapshotState is the state of a snapshot.
+type SnapshotState string
+
+// The states of a snapshot.
+const (
+	SnapshotCreating SnapshotState = "Creating"
+	SnapshotReady    SnapshotState = "Ready"
+	SnapshotFailed   SnapshotState = "Failed"
+	SnapshotDeleting SnapshotState = "Deleting"
+)
+
+// Snapshot is the content of a volume at one moment. It does not change, and outlives its volume.
+type Snapshot struct {
+	ID              uuid.UUID         `json:"id"`
+	TenantID        uuid.UUID         `json:"-"`
+	Name            string            `json:"name"`
+	Labels          map[string]string `json:"labels"`
+	VolumeID        uuid.UUID         `json:"volumeId"` // the volume may be gone
+	VolumeName      string            `json:"volumeName"`
+	SizeGiB         int               `json:"sizeGiB"`
+	State           SnapshotState     `json:"state"`
+	Message         string            `json:"message,omitempty"`
+	ProgressPercent int               `json:"progressPercent"` // how much of it is copied
+	TakenAt         *time.Time        `json:"takenAt,omitempty"`
+	CreatedAt       time.Time         `json:"createdAt"`
+}
+
+// RBDName returns the name of the snapshot's RBD image.
+func (s Snapshot) RBDName() string { return "snap-" + s.ID.String() }

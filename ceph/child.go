@@ -72,14 +72,14 @@ func (c *Cluster) taskFor(do action, disk string) task {
 }
 
 // inChildAs does a task in a process of its own, with a key that has these rights and is removed afterwards.
-func (c *Cluster) inChildAs(ctx context.Context, holder, osdCaps string, t task) (outcome, error) {
+func (c *Cluster) inChildAs(ctx context.Context, holder, osdCaps string, t task) error {
 	key, err := c.createKey(ctx, holder, osdCaps)
 	if err != nil {
-		return outcome{}, err
+		return err
 	}
 	t.Key = key
-	answer, err := inChild(ctx, t)
-	return answer, errors.Join(err, c.RemoveKey(context.WithoutCancel(ctx), holder))
+	_, err = inChild(ctx, t)
+	return errors.Join(err, c.RemoveKey(context.WithoutCancel(ctx), holder))
 }
 
 func inChild(ctx context.Context, r task) (outcome, error) {

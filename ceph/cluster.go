@@ -127,6 +127,11 @@ type Disk struct {
 	SizeBytes int64
 	Header    Header // as it was when the disk was created
 	Digest    string // of the import that the disk is a clone of; empty for a volume
+	// Parent is the image of the snapshot that a volume shares data with, and ParentID its ID. They are empty if the volume has all its data.
+	Parent, ParentID string
+	OldParentID      string // of a volume that is being restored: the snapshot that its RBD image may still share data with
+	// Marked is the snapshot in RADOS that the header may have while it is copied; 0: none.
+	Marked uint64
 }
 
 // BusyError means that an RBD image is still in use.

@@ -13,8 +13,11 @@ import (
 	"github.com/ceph/go-ceph/rbd"
 )
 
-// recipe creates a disk in the volumes pool.
+// recipe creates a disk.
 type recipe struct {
+	pool  *rados.IOContext       // nil: the volumes pool
+	state string                 // the metadata of a complete disk; "": stateKey
+	clear func() error           // removes what is in the way of the removal of an incomplete disk; nil: nothing is
 	check func(*rbd.Image) error // whether an existing disk of this name is the right one
 	make  func() error           // creates the RBD image
 	fill  func() error           // writes its content
@@ -23,14 +26,20 @@ type recipe struct {
 // ensureDisk follows a recipe, and may be interrupted at any point. A disk is ready if its metadata
 // says so, which is written last. A disk without this metadata is created again.
 func (c *Cluster) ensureDisk(ctx context.Context, name string, r recipe) (Disk, error) {
-	disk, err := c.readyDisk(name, r.check)
+	if r.pool == nil {
+		r.pool, r.state, r.clear = c.volumes, stateKey, func() error { return nil }
+	}
+	disk, err := c.readyDisk(name, r)
 	if !errors.Is(err, ErrNotFound) {
 		return disk, err
 	}
-	if err := c.remove(c.volumes, name); err != nil {
+	if err := r.clear(); err != nil {
 		return Disk{}, err
 	}
-	if err := c.makeDisk(ctx, name, r.make); err != nil {
+	if err := c.remove(r.pool, name); err != nil {
+		return Disk{}, err
+	}
+	if err := c.makeDisk(ctx, name, r); err != nil {
 		return Disk{}, fmt.Errorf("make %s: %w", name, err)
 	}
 	if err := r.fill(); err != nil {
@@ -39,25 +48,25 @@ func (c *Cluster) ensureDisk(ctx context.Context, name string, r recipe) (Disk, 
 	if err := c.step(ctx, "filled"); err != nil {
 		return Disk{}, err
 	}
-	if err := c.markReady(name); err != nil {
+	if err := markReady(name, r); err != nil {
 		return Disk{}, fmt.Errorf("mark %s: %w", name, err)
 	}
 	if err := c.step(ctx, "ready"); err != nil {
 		return Disk{}, err
 	}
-	return c.readyDisk(name, r.check)
+	return c.readyDisk(name, r)
 }
 
 // makeDisk creates the RBD image, and creates it again if its ID is ambiguous.
-func (c *Cluster) makeDisk(ctx context.Context, name string, make func() error) error {
+func (c *Cluster) makeDisk(ctx context.Context, name string, r recipe) error {
 	for range 5 {
-		if err := make(); err != nil {
+		if err := r.make(); err != nil {
 			return err
 		}
 		if err := c.step(ctx, "made"); err != nil {
 			return err
 		}
-		img, err := rbd.OpenImageReadOnly(c.volumes, name, "")
+		img, err := rbd.OpenImageReadOnly(r.pool, name, "")
 		if err != nil {
 			return err
 		}
@@ -65,15 +74,35 @@ func (c *Cluster) makeDisk(ctx context.Context, name string, make func() error) 
 		if err := errors.Join(err, img.Close()); err != nil {
 			return err
 		}
-		alone, err := prefixFree(c.volumes, id)
+		alone, err := c.prefixFree(r.pool, id)
 		if alone || err != nil {
 			return err
 		}
-		if err := c.remove(c.volumes, name); err != nil {
+		if err := c.remove(r.pool, name); err != nil {
 			return err
 		}
 	}
 	return errors.New("every generated ID began with another image's ID, or another image's ID began with it")
+}
+
+// prefixFree reports whether this ID, of a new image in a pool, is unambiguous in both pools: a pod's key for writing applies to both; see podCaps.
+func (c *Cluster) prefixFree(in *rados.IOContext, id string) (bool, error) {
+	for _, pool := range []*rados.IOContext{c.volumes, c.images} {
+		alone, err := prefixFree(pool, id)
+		if err != nil || !alone {
+			return false, err
+		}
+		if pool == in {
+			continue
+		}
+		switch same, err := pool.GetOmapValues("rbd_directory", "", "id_"+id, 1); {
+		case err != nil && !notFound(err):
+			return false, err
+		case len(same) > 0:
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // prefixFree reports whether this ID is not a prefix of another image's ID, and no other image's ID
@@ -83,6 +112,9 @@ func (c *Cluster) makeDisk(ctx context.Context, name string, make func() error) 
 func prefixFree(io *rados.IOContext, id string) (bool, error) {
 	const directory, key = "rbd_directory", "id_"
 	longer, err := io.GetOmapValues(directory, key+id, key+id, 1)
+	if notFound(err) { // the pool has no images yet
+		return true, nil
+	}
 	if err != nil || len(longer) > 0 {
 		return false, err
 	}
@@ -101,8 +133,8 @@ func prefixFree(io *rados.IOContext, id string) (bool, error) {
 }
 
 // readyDisk returns ErrNotFound for a disk that does not exist or is incomplete.
-func (c *Cluster) readyDisk(name string, check func(*rbd.Image) error) (Disk, error) {
-	img, err := rbd.OpenImageReadOnly(c.volumes, name, "")
+func (c *Cluster) readyDisk(name string, r recipe) (Disk, error) {
+	img, err := rbd.OpenImageReadOnly(r.pool, name, "")
 	if notFound(err) {
 		return Disk{}, fmt.Errorf("disk %s: %w", name, ErrNotFound)
 	}
@@ -110,14 +142,14 @@ func (c *Cluster) readyDisk(name string, check func(*rbd.Image) error) (Disk, er
 		return Disk{}, fmt.Errorf("disk %s: %w", name, err)
 	}
 	defer img.Close()
-	state, err := img.GetMetadata(stateKey)
+	state, err := img.GetMetadata(r.state)
 	if notFound(err) || err == nil && state != stateReady {
 		return Disk{}, fmt.Errorf("disk %s is incomplete: %w", name, ErrNotFound)
 	}
 	if err != nil {
 		return Disk{}, fmt.Errorf("disk %s: %w", name, err)
 	}
-	if err := check(img); err != nil {
+	if err := r.check(img); err != nil {
 		return Disk{}, err
 	}
 	id, err1 := img.GetId()
@@ -125,16 +157,19 @@ func (c *Cluster) readyDisk(name string, check func(*rbd.Image) error) (Disk, er
 	if err := errors.Join(err1, err2); err != nil {
 		return Disk{}, fmt.Errorf("disk %s: %w", name, err)
 	}
+	if r.pool == c.images { // no pod can write its header
+		return Disk{Pool: c.cfg.ImagesPool, Name: name, ID: id, SizeBytes: int64(size)}, nil
+	}
 	header, err := c.readHeader(id)
 	return Disk{Pool: c.cfg.VolumesPool, Name: name, ID: id, SizeBytes: int64(size), Header: header}, err
 }
 
-func (c *Cluster) markReady(name string) error {
-	img, err := rbd.OpenImage(c.volumes, name, "")
+func markReady(name string, r recipe) error {
+	img, err := rbd.OpenImage(r.pool, name, "")
 	if err != nil {
 		return err
 	}
-	return errors.Join(img.SetMetadata(stateKey, stateReady), img.Close())
+	return errors.Join(img.SetMetadata(r.state, stateReady), img.Close())
 }
 
 // Disk returns a complete clone or volume, or ErrNotFound.
@@ -142,7 +177,7 @@ func (c *Cluster) Disk(ctx context.Context, name string) (Disk, error) {
 	if err := ctx.Err(); err != nil {
 		return Disk{}, err
 	}
-	return c.readyDisk(name, func(*rbd.Image) error { return nil })
+	return c.readyDisk(name, recipe{pool: c.volumes, state: stateKey, check: func(*rbd.Image) error { return nil }})
 }
 
 // ListDisks returns the names of all clones and volumes, complete and incomplete.

@@ -54,7 +54,7 @@ func (c *Cluster) GrowVolume(ctx context.Context, d Disk, sizeBytes int64) (Disk
 	defer cancel()
 	t := c.taskFor(toGrow, d.Name)
 	t.Size = sizeBytes
-	if _, err := c.inChildAs(within, growPrefix+d.Name, c.podCaps([]Access{{Disk: d, Write: true}}, parents), t); err != nil {
+	if err := c.inChildAs(within, growPrefix+d.Name, c.podCaps([]Access{{Disk: d, Write: true}}, parents), t); err != nil {
 		return Disk{}, err
 	}
 	if err := c.step(ctx, "grown"); err != nil {
@@ -71,6 +71,10 @@ func growImage(io *rados.IOContext, name string, size int64) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
+	return growTo(img, size)
+}
+
+func growTo(img *rbd.Image, size int64) error {
 	is, err := img.GetSize()
 	if err != nil || is == uint64(size) { //nolint:gosec // the contract bounds it
 		return err

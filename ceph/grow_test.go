@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -155,14 +156,14 @@ func TestAForgedHeaderDoesNotMisleadTheGrowth(t *testing.T) {
 type qemu struct {
 	t   *testing.T
 	in  io.WriteCloser
-	out *bytes.Buffer
+	out *output
 	cmd *exec.Cmd
 }
 
 func startQEMU(t *testing.T, key Key, disk Disk) *qemu {
 	t.Helper()
 	target := fmt.Sprintf("rbd:%s/%s:id=%s:key=%s:conf=%s", disk.Pool, disk.Name, key.User, key.Secret, devtest.Ceph(t).CephConf())
-	q := &qemu{t: t, out: &bytes.Buffer{}, cmd: exec.CommandContext(t.Context(), "qemu-io", "-f", "raw", target)}
+	q := &qemu{t: t, out: &output{}, cmd: exec.CommandContext(t.Context(), "qemu-io", "-f", "raw", target)}
 	q.cmd.Stdout, q.cmd.Stderr = q.out, q.out
 	var err error
 	if q.in, err = q.cmd.StdinPipe(); err != nil {
@@ -195,6 +196,16 @@ func (q *qemu) awaitOpen(c *Cluster, disk Disk) {
 	}
 }
 
+// await waits until QEMU has printed a text so often.
+func (q *qemu) await(text string, times int) {
+	q.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); strings.Count(q.out.String(), text) < times; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			q.t.Fatalf("QEMU has not printed %q %d times: %s", text, times, q.out)
+		}
+	}
+}
+
 // end waits until QEMU has done everything.
 func (q *qemu) end() {
 	q.t.Helper()
@@ -204,4 +215,22 @@ func (q *qemu) end() {
 	if err := q.cmd.Wait(); err != nil || strings.Contains(q.out.String(), "failed") || strings.Contains(q.out.String(), "rror") {
 		q.t.Errorf("QEMU: %v: %s", err, q.out)
 	}
+}
+
+// output is what a running process has printed.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/ceph/go-ceph/rados"
@@ -89,9 +90,9 @@ func (h Header) foreign(key string, kept bool) bool {
 	return kept || strings.HasPrefix(key, "snapshot_") || key == "data_pool_id" || strings.HasPrefix(key, "stripe_")
 }
 
-// restoreHeader makes the header of the disk with this ID as it was when the disk was created, and reports whether it was different. It reads
-// and writes keys and values only, so nothing in them can harm the server.
-func (c *Cluster) restoreHeader(id string, original Header) (changed bool, _ error) {
+// restoreHeader makes the header of the disk with this ID as it was when the disk was created, and reports whether it was different, except for
+// snapshots that the server has marked. It reads and writes keys and values only, so nothing in them can harm the server.
+func (c *Cluster) restoreHeader(id string, original Header, marked ...uint64) (changed bool, _ error) {
 	kept := len(original) > 0
 	if !kept {
 		original = minimal(id)
@@ -128,6 +129,12 @@ func (c *Cluster) restoreHeader(id string, original Header) (changed bool, _ err
 	}
 	if len(wrong) > 0 {
 		op.SetOmap(wrong)
+	}
+	for _, m := range marked {
+		foreign = slices.DeleteFunc(foreign, func(key string) bool { return key == snapshotKey(m) })
+		if m != 0 {
+			delete(wrong, "snap_seq")
+		}
 	}
 	for key := range wrong {
 		_, kept := old[key]

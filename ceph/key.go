@@ -70,6 +70,11 @@ func (c *Cluster) podCaps(disks []Access, parents []string) string {
 	allow := func(pool, rights, prefix string) {
 		caps = append(caps, fmt.Sprintf("allow %s pool=%s namespace=\"\" object_prefix %s", rights, pool, prefix))
 	}
+	// A key that may write anything in a pool that its rights name may also remove every snapshot of the pool (is_unmanaged_snap_op_permitted in
+	// Ceph's OSDMonitor.cc), also those of other tenants. So rights to write name no pool. The IDs in the prefixes are unambiguous in both pools.
+	write := func(prefix string) {
+		caps = append(caps, fmt.Sprintf("allow rwx namespace=\"\" object_prefix %s", prefix))
+	}
 	if len(parents) > 0 {
 		allow(c.cfg.ImagesPool, "class rbd dir_get_name", "rbd_directory") // permits looking up the name of a known id, but not listing ids
 	}
@@ -81,14 +86,15 @@ func (c *Cluster) podCaps(disks []Access, parents []string) string {
 	sorted := slices.Clone(disks)
 	slices.SortFunc(sorted, func(a, b Access) int { return strings.Compare(a.Disk.ID, b.Disk.ID) })
 	for _, a := range sorted {
-		data := "rx"
-		if a.Write {
-			data = "rwx"
-		}
 		allow(a.Disk.Pool, "rx", "rbd_id."+a.Disk.Name)
-		allow(a.Disk.Pool, "rwx", "rbd_header."+a.Disk.ID)
-		allow(a.Disk.Pool, data, "rbd_data."+a.Disk.ID+".")
-		allow(a.Disk.Pool, data, "rbd_object_map."+a.Disk.ID)
+		write("rbd_header." + a.Disk.ID)
+		for _, prefix := range []string{"rbd_data." + a.Disk.ID + ".", "rbd_object_map." + a.Disk.ID} {
+			if a.Write {
+				write(prefix)
+			} else {
+				allow(a.Disk.Pool, "rx", prefix)
+			}
+		}
 	}
 	allow(c.cfg.VolumesPool, "rx", "rbd_info")
 	allow(c.cfg.ImagesPool, "rx", "rbd_info")
@@ -117,7 +123,7 @@ func (c *Cluster) CreateKey(ctx context.Context, holder string, disks []Access) 
 		return Key{}, nil, err
 	}
 	for _, d := range disks {
-		changed, err := c.restoreHeader(d.Disk.ID, d.Disk.Header)
+		changed, err := c.restoreHeader(d.Disk.ID, d.Disk.Header, d.Disk.Marked)
 		if err != nil {
 			return Key{}, nil, err
 		}
@@ -133,18 +139,18 @@ func (c *Cluster) CreateKey(ctx context.Context, holder string, disks []Access) 
 	return key, tampered, err
 }
 
-// parentsOf returns RBD's IDs of the imports that disks are clones of.
+// parentsOf returns RBD's IDs of the imports and the snapshots that disks are clones of.
 func (c *Cluster) parentsOf(disks []Access) ([]string, error) {
 	var parents []string
 	for _, d := range disks {
-		if d.Disk.Digest == "" {
-			continue // a volume has no parent
+		id := d.Disk.ParentID
+		if d.Disk.Digest != "" {
+			var err error
+			if id, err = c.importID(d.Disk.Digest); err != nil {
+				return nil, err
+			}
 		}
-		id, err := c.importID(d.Disk.Digest)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.Contains(parents, id) {
+		if id != "" && !slices.Contains(parents, id) { // most volumes have no parent
 			parents = append(parents, id)
 		}
 	}

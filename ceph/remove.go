@@ -37,20 +37,34 @@ func (c *Cluster) RemoveDisk(ctx context.Context, d Disk) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.inChildAs(ctx, removalPrefix+d.Name, caps, c.taskFor(toRemove, d.Name))
-	return err
+	return c.inChildAs(ctx, removalPrefix+d.Name, caps, c.taskFor(toRemove, d.Name))
 }
 
-// removalCaps give access to everything that belongs to one disk, to the directory of the pool, and to the header of the import that the
-// disk is a clone of, where RBD keeps the list of clones. For a disk without an owner, that may be any import.
+// RemoveReplaced removes the RBD image that a volume had before it is restored, if it still has this one.
+func (c *Cluster) RemoveReplaced(ctx context.Context, d Disk) error {
+	if d.ID == "" {
+		return nil
+	}
+	id, err := c.diskID(d.Name)
+	if notFound(err) || err == nil && id != d.ID {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("disk %s: %w", d.Name, err)
+	}
+	return c.RemoveDisk(ctx, d)
+}
+
+// removalCaps give access to everything that belongs to one disk, to the directory of the pool, and to the header of the import or snapshot
+// that the disk is a clone of, where RBD keeps the list of clones. For a disk without an owner, that may be any.
 func (c *Cluster) removalCaps(d Disk, id string) (string, error) {
-	parent := "rbd_header."
+	parents := []string{"rbd_header." + d.ParentID}
 	if d.Digest != "" {
 		importID, err := c.importID(d.Digest)
 		if err != nil && !notFound(err) {
 			return "", err
 		}
-		parent += importID
+		parents[0] += importID
 	}
 	var caps []string
 	for _, prefix := range []string{
@@ -58,7 +72,13 @@ func (c *Cluster) removalCaps(d Disk, id string) (string, error) {
 	} {
 		caps = append(caps, fmt.Sprintf("allow rwx pool=%s namespace=\"\" object_prefix %s", c.cfg.VolumesPool, prefix))
 	}
-	for _, prefix := range []string{parent, "rbd_directory", "rbd_info"} {
+	if d.ID != "" && parents[0] == "rbd_header." { // a volume that has all its data
+		parents = nil
+	}
+	if d.OldParentID != "" {
+		parents = append(parents, "rbd_header."+d.OldParentID)
+	}
+	for _, prefix := range append(parents, "rbd_directory", "rbd_info") {
 		caps = append(caps, fmt.Sprintf("allow rwx pool=%s namespace=\"\" object_prefix %s", c.cfg.ImagesPool, prefix))
 	}
 	return strings.Join(caps, ", "), nil

@@ -124,6 +124,13 @@ func selected(ctx context.Context, c *client.Client, word, selector string) ([]k
 			}
 			refs = append(refs, kind.Ref{Kind: of, Name: v.ID.String()})
 		}
+	case "snapshot":
+		for s, err := range c.Snapshots.List(ctx, which) {
+			if err != nil {
+				return nil, err
+			}
+			refs = append(refs, kind.Ref{Kind: of, Name: s.ID.String()})
+		}
 	case "config", "secret":
 		k := map[string]openapi.ConfigKind{"config": openapi.ConfigKindConfig, "secret": openapi.ConfigKindSecret}[of]
 		for o, err := range c.Configs.List(ctx, k, which) {
@@ -133,13 +140,13 @@ func selected(ctx context.Context, c *client.Client, word, selector string) ([]k
 			refs = append(refs, kind.Ref{Kind: of, Name: o.ID.String()})
 		}
 	default:
-		return nil, exit.Usagef("--selector: only pods, volumes, configs and secrets have labels, not %q", word)
+		return nil, exit.Usagef("--selector: only pods, volumes, snapshots, configs and secrets have labels, not %q", word)
 	}
 	return refs, nil
 }
 
 // deleteAll deletes one object after the other. If an object cannot be deleted, it continues with the next. It deletes pods first, and waits for them
-// before it deletes the volumes and images that they may use. At the end, with --wait, it waits for the rest.
+// before it deletes the volumes and images that they may use; in the same way, it deletes volumes before snapshots. At the end, with --wait, it waits for the rest.
 func (a *app) deleteAll(ctx context.Context, c *client.Client, refs []kind.Ref, d deletion) error {
 	refs = slices.Clone(refs)
 	slices.SortStableFunc(refs, func(x, y kind.Ref) int { return deleteOrder(x) - deleteOrder(y) })
@@ -155,7 +162,10 @@ func (a *app) deleteAll(ctx context.Context, c *client.Client, refs []kind.Ref, 
 		}
 		deleting = nil
 	}
-	waitForPods := len(refs) > 0 && deleteOrder(refs[len(refs)-1]) > 0 // the pods may use the objects that come later
+	last := 0
+	if len(refs) > 0 {
+		last = deleteOrder(refs[len(refs)-1])
+	}
 	for i, r := range refs {
 		if i > 0 && deleteOrder(r) != deleteOrder(refs[i-1]) {
 			waitForThem()
@@ -170,7 +180,7 @@ func (a *app) deleteAll(ctx context.Context, c *client.Client, refs []kind.Ref, 
 			failures = append(failures, err)
 		case o.Look == nil:
 			fmt.Fprintln(a.out, o.Ref, "deleted")
-		case d.wait || waitForPods && deleteOrder(r) == 0:
+		case d.wait || deleteOrder(r) < last: // it may use the objects that come later
 			deleting = append(deleting, o)
 		default:
 			fmt.Fprintln(a.out, o.Ref, "is being deleted")
@@ -182,8 +192,11 @@ func (a *app) deleteAll(ctx context.Context, c *client.Client, refs []kind.Ref, 
 
 // deleteOrder puts objects before those that they use.
 func deleteOrder(r kind.Ref) int {
-	if r.Kind == "pod" {
+	switch r.Kind {
+	case "pod":
 		return 0
+	case "snapshot": // volumes share its data
+		return 2
 	}
 	return 1
 }

@@ -19,11 +19,12 @@ import (
 // Client calls one Husk installation with one identity. It may be used by several goroutines at once.
 type Client struct {
 	// The objects of a tenant.
-	Pods    Pods
-	Volumes Volumes
-	Configs Configs
-	Images  Images
-	Events  Events
+	Pods      Pods
+	Volumes   Volumes
+	Snapshots Snapshots
+	Configs   Configs
+	Images    Images
+	Events    Events
 
 	// The accounts and users that have access to a tenant, and the tenant's issuers.
 	ServiceAccounts ServiceAccounts
@@ -93,7 +94,7 @@ func New(apiURL string, opts ...Option) (*Client, error) {
 	if c.api, err = openapi.NewClient(apiURL, openapi.WithHTTPClient(web)); err != nil {
 		return nil, err
 	}
-	c.Pods, c.Volumes, c.Configs, c.Images, c.Events = Pods{c}, Volumes{c}, Configs{c}, Images{c}, Events{c}
+	c.Pods, c.Volumes, c.Snapshots, c.Configs, c.Images, c.Events = Pods{c}, Volumes{c}, Snapshots{c}, Configs{c}, Images{c}, Events{c}
 	c.ServiceAccounts, c.Users, c.Issuers = ServiceAccounts{c}, Users{c}, Issuers{c}
 	c.Tenants, c.Nodes, c.Pools = Tenants{c}, Nodes{c}, Pools{c}
 	return c, nil

@@ -15,7 +15,7 @@ import (
 // Volumes are block devices with a file system, which pods mount.
 type Volumes struct{ c *Client }
 
-// Create creates a volume with an empty file system.
+// Create creates a volume with an empty file system, or with the content of a snapshot.
 func (v Volumes) Create(ctx context.Context, volume openapi.VolumeCreate) (openapi.Volume, error) {
 	return Decode[openapi.Volume](v.c.api.CreateVolume(ctx, &openapi.CreateVolumeParams{IdempotencyKey: newKey()}, volume))
 }
@@ -63,6 +63,11 @@ func (v Volumes) Wait(ctx context.Context, id uuid.UUID, done func(openapi.Volum
 // the volume.
 func (v Volumes) Grow(ctx context.Context, id uuid.UUID, sizeGiB int) (openapi.Volume, error) {
 	return Decode[openapi.Volume](v.c.api.UpdateVolume(ctx, id, nil, openapi.VolumeUpdate{SizeGiB: sizeGiB}))
+}
+
+// Restore makes the content of a volume that of a snapshot. The volume is Available again once it has that content. No pod may claim it.
+func (v Volumes) Restore(ctx context.Context, id, snapshot uuid.UUID) (openapi.Volume, error) {
+	return Decode[openapi.Volume](v.c.api.RestoreVolume(ctx, id, &openapi.RestoreVolumeParams{IdempotencyKey: newKey()}, openapi.VolumeRestore{SnapshotID: snapshot}))
 }
 
 // Delete starts the deletion of a volume and its data. [Volumes.Get] still returns the volume until it is deleted.

@@ -29,7 +29,7 @@ type matrix struct {
 	node            uuid.UUID
 	agent, other    fixture // the agent of the victim's node, and the agent of another node
 
-	pod, volume, config, account, key, user, issuer string
+	pod, volume, snapshot, config, account, key, user, issuer string
 }
 
 func newMatrix(t *testing.T) matrix {
@@ -41,6 +41,10 @@ func newMatrix(t *testing.T) matrix {
 	s.place(w.node, w.victim, pod.ID)
 	w.pod = pod.ID.String()
 	w.volume = as[openapi.Volume](t, s.call("POST", "/v1/volumes", w.victim.token, map[string]any{"name": "data", "sizeGiB": 1}), 201).ID.String()
+	if err := s.db.Control().VolumeMade(t.Context(), husk.Volume{TenantID: w.victim.id, ID: uuid.MustParse(w.volume)}, "abc", nil); err != nil {
+		t.Fatal(err)
+	}
+	w.snapshot = as[openapi.Snapshot](t, s.call("POST", "/v1/snapshots", w.victim.token, map[string]any{"name": "s", "volumeId": w.volume}), 201).ID.String()
 	w.config = s.config(w.victim, "Config", "web", map[string]any{"A": "1"}).ID.String()
 	w.account = as[openapi.ServiceAccount](t, s.call("POST", "/v1/service-accounts", w.victim.token, map[string]any{"name": "ci", "role": "viewer"}), 201).ID.String()
 	w.key = as[openapi.APIKeyWithSecret](t, s.call("POST", "/v1/service-accounts/"+w.account+"/api-keys", w.victim.token, map[string]any{"name": "k"}), 201).ClientID.String()
@@ -66,15 +70,15 @@ type attempt struct {
 }
 
 // ids are the IDs in an attempt: those of the victim's objects, or random ones.
-type ids struct{ pod, volume, config, image, account, key, user, issuer, node, tenant string }
+type ids struct{ pod, volume, snapshot, config, image, account, key, user, issuer, node, tenant string }
 
 func (w matrix) victimIDs() ids {
-	return ids{w.pod, w.volume, w.config, w.victim.image.ID.String(), w.account, w.key, w.user, w.issuer, w.node.String(), w.victim.id.String()}
+	return ids{w.pod, w.volume, w.snapshot, w.config, w.victim.image.ID.String(), w.account, w.key, w.user, w.issuer, w.node.String(), w.victim.id.String()}
 }
 
 func randomIDs() ids {
 	n := uuid.NewString
-	return ids{n(), n(), n(), n(), n(), n(), n(), n(), n(), n()}
+	return ids{n(), n(), n(), n(), n(), n(), n(), n(), n(), n(), n()}
 }
 
 // aim has valid requests for each operation that takes IDs of objects in its path, query or body.
@@ -103,7 +107,21 @@ var aim = map[string]func(i ids) []attempt{
 	"KillPod": func(i ids) []attempt {
 		return []attempt{{"/v1/pods/" + i.pod + "/kill", map[string]any{"signal": "HUP"}}}
 	},
-	"GetVolume":    func(i ids) []attempt { return []attempt{{path: "/v1/volumes/" + i.volume}} },
+	"GetVolume": func(i ids) []attempt { return []attempt{{path: "/v1/volumes/" + i.volume}} },
+	"UpdateVolume": func(i ids) []attempt {
+		return []attempt{{path: "/v1/volumes/" + i.volume, body: map[string]any{"sizeGiB": 2}}}
+	},
+	"RestoreVolume": func(i ids) []attempt {
+		return []attempt{{path: "/v1/volumes/" + i.volume + "/restore", body: map[string]any{"snapshotId": i.snapshot}}}
+	},
+	"GetSnapshot":    func(i ids) []attempt { return []attempt{{path: "/v1/snapshots/" + i.snapshot}} },
+	"DeleteSnapshot": func(i ids) []attempt { return []attempt{{path: "/v1/snapshots/" + i.snapshot}} },
+	"CreateSnapshot": func(i ids) []attempt {
+		return []attempt{{path: "/v1/snapshots", body: map[string]any{"name": "s", "volumeId": i.volume}}}
+	},
+	"CreateVolume": func(i ids) []attempt {
+		return []attempt{{path: "/v1/volumes", body: map[string]any{"name": "data", "sizeGiB": 1, "source": map[string]any{"snapshotId": i.snapshot}}}}
+	},
 	"DeleteVolume": func(i ids) []attempt { return []attempt{{path: "/v1/volumes/" + i.volume}} },
 	"GetConfig":    func(i ids) []attempt { return []attempt{{path: "/v1/configs/" + i.config}} },
 	"UpdateConfig": func(i ids) []attempt {
@@ -154,10 +172,9 @@ var aim = map[string]func(i ids) []attempt{
 var show = map[string]attempt{
 	"GetTenantMetrics": {path: "/v1/metrics"}, "ListMetricsTargets": {path: "/v1/metrics/targets"},
 	"GetUsage": {path: "/v1/usage?groupBy=object"},
-	"WhoAmI":   {path: "/v1/whoami"}, "GetQuota": {path: "/v1/quota"}, "ListPods": {path: "/v1/pods"}, "ListVolumes": {path: "/v1/volumes"},
+	"WhoAmI":   {path: "/v1/whoami"}, "GetQuota": {path: "/v1/quota"}, "ListPods": {path: "/v1/pods"}, "ListVolumes": {path: "/v1/volumes"}, "ListSnapshots": {path: "/v1/snapshots"},
 	"ListImages": {path: "/v1/images"}, "ListConfigs": {path: "/v1/configs"}, "ListServiceAccounts": {path: "/v1/service-accounts"}, "ListUsers": {path: "/v1/users"},
 	"ListOIDCIssuers": {path: "/v1/oidc-issuers"}, "ListAudit": {path: "/v1/audit"},
-	"CreateVolume":         {"/v1/volumes", map[string]any{"name": "data", "sizeGiB": 1}},
 	"CreateConfig":         {"/v1/configs", map[string]any{"kind": "Secret", "name": "db"}},
 	"ImportImage":          {"/v1/images", map[string]any{"reference": "registry.example.com/web:1"}},
 	"CreateServiceAccount": {"/v1/service-accounts", map[string]any{"name": "ci", "role": "viewer"}},
@@ -302,7 +319,7 @@ func idsIn(a attempt) ids {
 	}
 	found := uuidPattern.FindAllString(a.path+string(raw), -1)
 	one := cmp.Or(append(found, "none")...)
-	return ids{one, one, one, one, one, one, one, one, one, one}
+	return ids{one, one, one, one, one, one, one, one, one, one, one}
 }
 
 // inventory returns all objects of the victim, as its owner sees them.

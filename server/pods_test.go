@@ -317,7 +317,7 @@ func TestTheDesiredStateIsReturnedAsSoonAsItChanges(t *testing.T) {
 		VMMOverheadMiB: 50, ScratchGiB: 10, Network: husk.DesiredNetwork{ID: got.Network.ID, MAC: got.Network.MAC, Address: prefix + "2/24", Gateway: prefix + "1"},
 		Disks: []husk.DesiredDisk{
 			{Pool: "volumes", Name: c.image.CloneName(), Serial: serialOf("img", c.image.ID), ReadOnly: true},
-			{Pool: "volumes", Name: "vol-" + volume.ID.String(), Serial: serialOf("vol", volume.ID)},
+			{Pool: "volumes", Name: "vol-" + volume.ID.String(), Serial: serialOf("vol", volume.ID), SizeGiB: 1},
 		},
 		Ceph: husk.CephAccess{Monitors: []string{"192.0.2.1:6789"}, User: ceph.User(husk.KeyHolder(pod.ID, 1)), Key: "cephx-secret"},
 		Containers: []husk.DesiredContainer{{

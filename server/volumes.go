@@ -14,7 +14,11 @@ import (
 // CreateVolume accepts a request for a volume.
 func (a api) CreateVolume(ctx context.Context, r openapi.CreateVolumeRequestObject) (openapi.CreateVolumeResponseObject, error) {
 	req := request.Of(ctx)
-	v, err := a.tenant(ctx).CreateVolume(dryRun(ctx, r.Params.DryRun), req.Idempotency(r.Params.IdempotencyKey), r.Body.Name, labelsOf(r.Body.Labels), r.Body.SizeGiB)
+	volume := husk.Volume{Name: r.Body.Name, Labels: labelsOf(r.Body.Labels), SizeGiB: r.Body.SizeGiB, Flatten: openapi.Value(r.Body.Flatten)}
+	if r.Body.Source != nil {
+		volume.Source = &husk.VolumeSource{SnapshotID: r.Body.Source.SnapshotID}
+	}
+	v, err := a.tenant(ctx).AddVolume(dryRun(ctx, r.Params.DryRun), req.Idempotency(r.Params.IdempotencyKey), volume)
 	if err != nil {
 		return nil, err
 	}
@@ -68,4 +72,62 @@ func (a api) DeleteVolume(ctx context.Context, r openapi.DeleteVolumeRequestObje
 	}
 	body, err := openapi.Recast[openapi.Volume](v)
 	return openapi.DeleteVolume202JSONResponse{Body: body, Headers: openapi.DeleteVolume202ResponseHeaders{ETag: request.ETag(v)}}, err
+}
+
+// RestoreVolume makes the content of a volume that of a snapshot.
+func (a api) RestoreVolume(ctx context.Context, r openapi.RestoreVolumeRequestObject) (openapi.RestoreVolumeResponseObject, error) {
+	v, err := a.tenant(ctx).RestoreVolume(ctx, request.Of(ctx).Idempotency(r.Params.IdempotencyKey), r.VolumeID, r.Body.SnapshotID)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Volume](v)
+	return openapi.RestoreVolume202JSONResponse{Body: body, Headers: openapi.RestoreVolume202ResponseHeaders{ETag: request.ETag(v)}}, err
+}
+
+// CreateSnapshot accepts a request for a snapshot of a volume.
+func (a api) CreateSnapshot(ctx context.Context, r openapi.CreateSnapshotRequestObject) (openapi.CreateSnapshotResponseObject, error) {
+	s, err := a.tenant(ctx).CreateSnapshot(ctx, request.Of(ctx).Idempotency(r.Params.IdempotencyKey), husk.Snapshot{Name: r.Body.Name, Labels: labelsOf(r.Body.Labels), VolumeID: r.Body.VolumeID})
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Snapshot](s)
+	return openapi.CreateSnapshot201JSONResponse{Body: body, Headers: openapi.CreateSnapshot201ResponseHeaders{ETag: request.ETag(s)}}, err
+}
+
+// ListSnapshots lists or watches snapshots.
+func (a api) ListSnapshots(ctx context.Context, r openapi.ListSnapshotsRequestObject) (openapi.ListSnapshotsResponseObject, error) {
+	tenant := a.tenant(ctx)
+	filter, err := request.Filter(r.Params.Name, r.Params.LabelSelector)
+	if err != nil {
+		return nil, err
+	}
+	if openapi.Value(r.Params.Watch) {
+		return watching[husk.Snapshot]{ctx, a.watches.snapshots, watch.Watch[husk.Snapshot]{Match: func(s husk.Snapshot) bool { return filter.Matches(s.Name, s.Labels) }}}, nil
+	}
+	snapshots, next, err := tenant.Snapshots(ctx, request.Page(r.Params.Limit, r.Params.Cursor), filter)
+	if err != nil {
+		return nil, err
+	}
+	items, cursor, err := request.Listed[openapi.Snapshot](snapshots, next)
+	return openapi.ListSnapshots200JSONResponse{Items: items, NextCursor: cursor}, err
+}
+
+// GetSnapshot returns one snapshot.
+func (a api) GetSnapshot(ctx context.Context, r openapi.GetSnapshotRequestObject) (openapi.GetSnapshotResponseObject, error) {
+	s, err := a.tenant(ctx).Snapshot(ctx, r.SnapshotID)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Snapshot](s)
+	return openapi.GetSnapshot200JSONResponse{Body: body, Headers: openapi.GetSnapshot200ResponseHeaders{ETag: request.ETag(s)}}, err
+}
+
+// DeleteSnapshot requests that a snapshot is removed.
+func (a api) DeleteSnapshot(ctx context.Context, r openapi.DeleteSnapshotRequestObject) (openapi.DeleteSnapshotResponseObject, error) {
+	s, err := a.tenant(ctx).DeleteSnapshot(ctx, r.SnapshotID)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Snapshot](s)
+	return openapi.DeleteSnapshot202JSONResponse{Body: body, Headers: openapi.DeleteSnapshot202ResponseHeaders{ETag: request.ETag(s)}}, err
 }

@@ -21,10 +21,11 @@ import (
 
 // watches are the feeds of the kinds of objects that can be watched.
 type watches struct {
-	pods    *watch.Feeds[husk.Pod]
-	volumes *watch.Feeds[husk.Volume]
-	images  *watch.Feeds[husk.Image]
-	events  *watch.Feeds[husk.Event]
+	pods      *watch.Feeds[husk.Pod]
+	volumes   *watch.Feeds[husk.Volume]
+	snapshots *watch.Feeds[husk.Snapshot]
+	images    *watch.Feeds[husk.Image]
+	events    *watch.Feeds[husk.Event]
 }
 
 func newWatches(s *store.Store, log *slog.Logger, h *held.Held, registry prometheus.Registerer) watches {
@@ -48,6 +49,13 @@ func newWatches(s *store.Store, log *slog.Logger, h *held.Held, registry prometh
 				return allPages(func(p store.Page) ([]husk.Volume, string, error) { return t.Volumes(ctx, p, store.Filter{}) })
 			},
 			Wire: func(v husk.Volume, _ bool) (any, error) { return openapi.Recast[openapi.Volume](v) },
+		}),
+		snapshots: watch.New(cfg, watch.Kind[husk.Snapshot]{
+			Name: "snapshots", ID: func(s husk.Snapshot) uuid.UUID { return s.ID }, Hints: store.Tenant.Watch,
+			Read: func(ctx context.Context, t store.Tenant, _ time.Time) ([]husk.Snapshot, error) {
+				return allPages(func(p store.Page) ([]husk.Snapshot, string, error) { return t.Snapshots(ctx, p, store.Filter{}) })
+			},
+			Wire: func(s husk.Snapshot, _ bool) (any, error) { return openapi.Recast[openapi.Snapshot](s) },
 		}),
 		images: watch.New(cfg, watch.Kind[husk.Image]{
 			Name: "images", ID: func(i husk.Image) uuid.UUID { return i.ID }, Hints: store.Tenant.WatchImages,
@@ -81,6 +89,9 @@ func (s watching[T]) VisitListPodsResponse(w http.ResponseWriter) error { return
 
 // VisitListVolumesResponse streams until the reader leaves.
 func (s watching[T]) VisitListVolumesResponse(w http.ResponseWriter) error { return s.stream(w) }
+
+// VisitListSnapshotsResponse streams until the reader leaves.
+func (s watching[T]) VisitListSnapshotsResponse(w http.ResponseWriter) error { return s.stream(w) }
 
 // VisitListImagesResponse streams until the reader leaves.
 func (s watching[T]) VisitListImagesResponse(w http.ResponseWriter) error { return s.stream(w) }

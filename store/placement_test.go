@@ -473,7 +473,7 @@ func TestAPodWaitsForItsVolumeAndImage(t *testing.T) {
 	}
 	got, _, err := h.PodToKey(t.Context(), store.Work{TenantID: tenant.ID, ObjectID: pod.ID})
 	must(t, got, err)
-	want := []disks.Disk{{Name: image.CloneName(), RBDID: "456", Header: header, Digest: "sha256:1"}, {Name: volume.RBDName(), RBDID: "123", Header: header}}
+	want := []disks.Disk{{Name: image.CloneName(), RBDID: "456", Header: header, Digest: "sha256:1"}, {Name: volume.RBDName(), RBDID: "123", Header: header, SizeGiB: 1}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the disks (-want +got):\n%s", diff)
 	}

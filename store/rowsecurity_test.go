@@ -64,6 +64,10 @@ func twoTenants(t *testing.T) (fixture, husk.Tenant, husk.Tenant) {
 		issuer, err := h.as(tenants[i].ID).CreateIssuer(ctx, once(), husk.OIDCIssuer{Name: "login", Issuer: "https://login.example.com", ClientID: "husk", RoleMappings: []husk.RoleMapping{}})
 		must(t, issuer, err)
 	}
+	for _, tenant := range tenants {
+		snapshot, err := h.as(tenant.ID).CreateSnapshot(t.Context(), once(), husk.Snapshot{Name: "s", Labels: map[string]string{}, VolumeID: h.volume(tenant).ID})
+		must(t, snapshot, err)
+	}
 	if closed, err := h.CloseUsageHours(t.Context(), h.epoch(), time.Now()); err != nil || closed == 0 {
 		t.Fatalf("%d hours of the ledger were closed: %v", closed, err)
 	}
@@ -290,6 +294,9 @@ func TestOneTenantsIDsAreUnknownToAnother(t *testing.T) {
 	must(t, volumes, err)
 	images, _, err := h.as(theirs.ID).Images(ctx, store.Page{Limit: 10}, nil)
 	must(t, images, err)
+	snapshots, _, err := h.as(theirs.ID).Snapshots(ctx, store.Page{Limit: 10}, store.Filter{})
+	must(t, snapshots, err)
+	own := h.volume(mine)
 	calls := map[string]func(id store.ID) error{
 		"get pod":       func(id store.ID) error { _, err := h.as(mine.ID).Pod(ctx, id); return err },
 		"delete pod":    func(id store.ID) error { _, err := h.as(mine.ID).DeletePod(ctx, id); return err },
@@ -297,11 +304,23 @@ func TestOneTenantsIDsAreUnknownToAnother(t *testing.T) {
 		"open session":  func(id store.ID) error { _, _, _, err := h.as(mine.ID).OpenSession(ctx, id, "x"); return err },
 		"get volume":    func(id store.ID) error { _, err := h.as(mine.ID).Volume(ctx, id); return err },
 		"delete volume": func(id store.ID) error { _, err := h.as(mine.ID).DeleteVolume(ctx, id); return err },
-		"get image":     func(id store.ID) error { _, err := h.as(mine.ID).Image(ctx, id); return err },
-		"delete image":  func(id store.ID) error { _, err := h.as(mine.ID).DeleteImage(ctx, id); return err },
+		"grow volume":   func(id store.ID) error { _, err := h.as(mine.ID).GrowVolume(ctx, id, 2); return err },
+		"restore":       func(id store.ID) error { _, err := h.as(mine.ID).RestoreVolume(ctx, once(), own.ID, id); return err },
+		"snapshot": func(id store.ID) error {
+			_, err := h.as(mine.ID).CreateSnapshot(ctx, once(), husk.Snapshot{Name: "x", VolumeID: id})
+			return err
+		},
+		"clone": func(id store.ID) error {
+			_, err := h.as(mine.ID).AddVolume(ctx, once(), husk.Volume{Name: "x", SizeGiB: 1, Source: &husk.VolumeSource{SnapshotID: id}})
+			return err
+		},
+		"get snapshot":    func(id store.ID) error { _, err := h.as(mine.ID).Snapshot(ctx, id); return err },
+		"delete snapshot": func(id store.ID) error { _, err := h.as(mine.ID).DeleteSnapshot(ctx, id); return err },
+		"get image":       func(id store.ID) error { _, err := h.as(mine.ID).Image(ctx, id); return err },
+		"delete image":    func(id store.ID) error { _, err := h.as(mine.ID).DeleteImage(ctx, id); return err },
 	}
 	for name, call := range calls {
-		for _, foreign := range []store.ID{pods[0].ID, volumes[0].ID, images[0].ID} {
+		for _, foreign := range []store.ID{pods[0].ID, volumes[0].ID, images[0].ID, snapshots[0].ID} {
 			err, unknown := call(foreign), call(uuid.New())
 			wantCode(t, err, husk.CodeNotFound)
 			if err.Error() != unknown.Error() {

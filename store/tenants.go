@@ -148,7 +148,7 @@ func (t Tenant) Quota(ctx context.Context) (husk.QuotaUse, error) {
 		return husk.QuotaUse{
 			Limits: convert.Quota(row.Tenant),
 			Used: husk.ResourceUse{
-				Pods: row.Pods, CPUMillis: row.CpuMillis, MemoryMiB: row.MemoryMib, ScratchGiB: row.ScratchGib, Volumes: row.Volumes, VolumeGiB: row.VolumeGib,
+				Pods: row.Pods, CPUMillis: row.CpuMillis, MemoryMiB: row.MemoryMib, ScratchGiB: row.ScratchGib, Volumes: row.Volumes, VolumeGiB: row.VolumeGib, Snapshots: row.Snapshots,
 				Networks: row.Networks, Addresses: row.Pods, Images: row.Images, Configs: row.Configs,
 			},
 		}, orNotFound(err, "tenant")

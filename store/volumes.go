@@ -4,7 +4,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,8 +15,14 @@ import (
 	"husk/store/disks"
 )
 
-// CreateVolume accepts a request for a volume; a control loop creates the volume. Codes: quota_exceeded, name_taken, idempotency_mismatch.
+// CreateVolume accepts a request for an empty volume; see AddVolume.
 func (t Tenant) CreateVolume(ctx context.Context, idem Idempotency, name string, labels map[string]string, sizeGiB int) (husk.Volume, error) {
+	return t.AddVolume(ctx, idem, husk.Volume{Name: name, Labels: labels, SizeGiB: sizeGiB})
+}
+
+// AddVolume accepts a request for a volume; a control loop creates the volume. Codes: quota_exceeded, name_taken, idempotency_mismatch; from a
+// snapshot also not_found, conflict, invalid.
+func (t Tenant) AddVolume(ctx context.Context, idem Idempotency, v husk.Volume) (husk.Volume, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Volume, error) {
 		tenant, err := q.LockTenant(ctx, t.id)
 		if err != nil {
@@ -25,7 +30,8 @@ func (t Tenant) CreateVolume(ctx context.Context, idem Idempotency, name string,
 		}
 		return creating(ctx, q, t.id, idem, func() (ID, husk.Volume, error) {
 			id := uuid.New()
-			row, err := disks.Insert(ctx, q, tenant, husk.Volume{ID: id, Name: name, Labels: labels, SizeGiB: sizeGiB})
+			v.ID = id
+			row, err := disks.Insert(ctx, q, tenant, v)
 			if err != nil {
 				return id, husk.Volume{}, err
 			}
@@ -54,45 +60,118 @@ func (t Tenant) Volumes(ctx context.Context, page Page, filter Filter) ([]husk.V
 
 // DeleteVolume marks a volume for deletion; a control loop removes it. Codes: not_found, volume_in_use, precondition_failed.
 func (t Tenant) DeleteVolume(ctx context.Context, id ID) (husk.Volume, error) {
-	return t.changeVolume(ctx, id, disks.Delete)
+	return t.changeVolume(ctx, id, nil, disks.Delete)
 }
 
 // GrowVolume makes a volume larger; a control loop and the node of its pod do so. Codes: not_found, invalid, conflict, quota_exceeded,
 // precondition_failed.
 func (t Tenant) GrowVolume(ctx context.Context, id ID, sizeGiB int) (husk.Volume, error) {
-	return t.changeVolume(ctx, id, disks.Grow(sizeGiB))
+	return t.changeVolume(ctx, id, nil, disks.Grow(sizeGiB))
+}
+
+// RestoreVolume makes the content of a volume that of a snapshot. Codes: not_found, volume_in_use, conflict, invalid,
+// precondition_failed, idempotency_mismatch.
+func (t Tenant) RestoreVolume(ctx context.Context, idem Idempotency, id, snapshot ID) (husk.Volume, error) {
+	return t.changeVolume(ctx, id, &idem, disks.Restore(snapshot))
+}
+
+// CreateSnapshot accepts a request for a snapshot; a control loop makes it. Codes: not_found, conflict, quota_exceeded, name_taken, idempotency_mismatch.
+func (t Tenant) CreateSnapshot(ctx context.Context, idem Idempotency, s husk.Snapshot) (husk.Snapshot, error) {
+	return inTenant(ctx, t, func(q *db.Queries) (husk.Snapshot, error) {
+		tenant, err := q.LockTenant(ctx, t.id)
+		if err != nil {
+			return husk.Snapshot{}, orNotFound(err, "tenant")
+		}
+		return creating(ctx, q, t.id, idem, func() (ID, husk.Snapshot, error) {
+			s.ID = uuid.New()
+			row, err := disks.InsertSnapshot(ctx, q, tenant, s)
+			if err != nil {
+				return s.ID, husk.Snapshot{}, err
+			}
+			return s.ID, convert.Snapshot(row), requested(ctx, q, t.id, "snapshot", s.ID, "Created", "")
+		}, func(id ID) (husk.Snapshot, error) {
+			row, err := q.Snapshot(ctx, db.SnapshotParams{TenantID: t.id, ID: id})
+			return convert.Snapshot(row), err
+		})
+	})
+}
+
+// Snapshot returns a snapshot. Codes: not_found.
+func (t Tenant) Snapshot(ctx context.Context, id ID) (husk.Snapshot, error) {
+	return inTenant(ctx, t, func(q *db.Queries) (husk.Snapshot, error) {
+		row, err := q.Snapshot(ctx, db.SnapshotParams{TenantID: t.id, ID: id})
+		return convert.Snapshot(row), orNotFound(err, "snapshot")
+	})
+}
+
+// Snapshots lists a tenant's snapshots, oldest first. Codes: invalid (cursor).
+func (t Tenant) Snapshots(ctx context.Context, page Page, filter Filter) ([]husk.Snapshot, string, error) {
+	return tenantPage(ctx, t, page, func(q *db.Queries, after cursor.Position, limit int) ([]db.Snapshot, error) {
+		return q.Snapshots(ctx, db.SnapshotsParams{TenantID: t.id, AfterTime: after.At, AfterID: after.ID, Name: filter.Name, Selector: convert.Selector(filter.Labels), Max: limit})
+	}, convert.Snapshot, func(s husk.Snapshot) (time.Time, ID) { return s.CreatedAt, s.ID })
+}
+
+// DeleteSnapshot marks a snapshot for deletion; a control loop removes it. Codes: not_found, snapshot_in_use, precondition_failed.
+func (t Tenant) DeleteSnapshot(ctx context.Context, id ID) (husk.Snapshot, error) {
+	return inTenant(ctx, t, func(q *db.Queries) (husk.Snapshot, error) {
+		if _, err := q.LockTenant(ctx, t.id); err != nil { // first, as when a volume is made from a snapshot
+			return husk.Snapshot{}, orNotFound(err, "tenant")
+		}
+		row, err := q.LockSnapshot(ctx, db.LockSnapshotParams{TenantID: t.id, ID: id})
+		if err != nil {
+			return husk.Snapshot{}, orNotFound(err, "snapshot")
+		}
+		if err := ifMatch(ctx, convert.Snapshot(row)); err != nil {
+			return husk.Snapshot{}, err
+		}
+		changed, err := disks.DeleteSnapshot(ctx, q, row)
+		if err == nil && changed {
+			err = requested(ctx, q, t.id, "snapshot", id, "DeletionRequested", "")
+		}
+		row.State = husk.SnapshotDeleting
+		return convert.Snapshot(row), err
+	})
 }
 
 // changeVolume changes a volume, and records it if that has changed something. The lock of the tenant comes first, as when a volume is created.
-func (t Tenant) changeVolume(ctx context.Context, id ID, change disks.Change) (husk.Volume, error) {
+// If the request is known by its idempotency key, it only returns the volume.
+func (t Tenant) changeVolume(ctx context.Context, id ID, idem *Idempotency, change disks.Change) (husk.Volume, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Volume, error) {
 		tenant, err := q.LockTenant(ctx, t.id)
 		if err != nil {
 			return husk.Volume{}, orNotFound(err, "tenant")
 		}
-		row, err := q.LockVolume(ctx, db.LockVolumeParams{TenantID: t.id, ID: id})
-		if err != nil {
-			return husk.Volume{}, orNotFound(err, "volume")
-		}
-		read := func() (husk.Volume, error) {
+		read := func(ID) (husk.Volume, error) {
 			now, err := q.Volume(ctx, db.VolumeParams{TenantID: t.id, ID: id})
-			return convert.Volume(now.Volume, now.PodID), err
+			return convert.Volume(now.Volume, now.PodID), orNotFound(err, "volume")
 		}
-		was, err := read()
-		if err != nil {
-			return husk.Volume{}, err
+		do := func() (ID, husk.Volume, error) {
+			row, err := q.LockVolume(ctx, db.LockVolumeParams{TenantID: t.id, ID: id})
+			if err != nil {
+				return id, husk.Volume{}, orNotFound(err, "volume")
+			}
+			was, err := read(id)
+			if err == nil {
+				err = ifMatch(ctx, was)
+			}
+			if err != nil {
+				return id, husk.Volume{}, err
+			}
+			reason, message, err := change(ctx, q, tenant, row)
+			if err != nil || reason == "" {
+				return id, was, err
+			}
+			if err := requested(ctx, q, t.id, "volume", id, reason, message); err != nil {
+				return id, husk.Volume{}, err
+			}
+			now, err := read(id)
+			return id, now, err
 		}
-		if err := ifMatch(ctx, was); err != nil {
-			return husk.Volume{}, err
+		if idem != nil {
+			return creating(ctx, q, t.id, *idem, do, read)
 		}
-		reason, message, err := change(ctx, q, tenant, row)
-		if err != nil || reason == "" {
-			return was, err
-		}
-		if err := requested(ctx, q, t.id, "volume", id, reason, message); err != nil {
-			return husk.Volume{}, err
-		}
-		return read()
+		_, v, err := do()
+		return v, err
 	})
 }
 
@@ -107,14 +186,9 @@ func (c Control) VolumeMade(ctx context.Context, v husk.Volume, rbdID string, he
 	})
 }
 
-// VolumeGrown records that the RBD image of a volume has another size and header. Codes: not_found.
-func (c Control) VolumeGrown(ctx context.Context, w Work, sizeGiB int, d disks.Disk) error {
-	return controlDo(ctx, c, func(q *db.Queries) error {
-		if err := disks.Grown(ctx, q, w.TenantID, w.ObjectID, d.RBDID, sizeGiB, d.Header); err != nil {
-			return err
-		}
-		return record(ctx, q, w.TenantID, "volume", w.ObjectID, "Grown", fmt.Sprintf("the volume has %d GiB", sizeGiB))
-	})
+// Copies returns what the control loops record of snapshots.
+func (c Control) Copies() disks.Copies {
+	return disks.Copies{Do: func(ctx context.Context, f func(*db.Queries) error) error { return controlDo(ctx, c, f) }, Record: record}
 }
 
 // VolumeTrouble records why a volume cannot be created or removed at the moment.
@@ -134,17 +208,5 @@ func (c Control) VolumeRemoved(ctx context.Context, v husk.Volume) error {
 			return err
 		}
 		return record(ctx, q, v.TenantID, "volume", v.ID, "Deleted", "")
-	})
-}
-
-// VolumeNames returns the names of the RBD images of all volumes, whatever their state. Anything else in the pool is an orphan.
-func (c Control) VolumeNames(ctx context.Context) (map[string]bool, error) {
-	return inControl(ctx, c, func(q *db.Queries) (map[string]bool, error) {
-		ids, err := q.AllVolumeIDs(ctx)
-		names := map[string]bool{}
-		for _, id := range ids {
-			names[husk.Volume{ID: id}.RBDName()] = true
-		}
-		return names, err
 	})
 }

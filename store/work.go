@@ -22,8 +22,11 @@ const (
 	ImageImport    WorkKind = "image-import"
 	ImageRemoval   WorkKind = "image-removal"
 	VolumeCreation WorkKind = "volume-creation"
+	VolumeClone    WorkKind = "volume-clone"
 	VolumeGrowth   WorkKind = "volume-growth"
 	VolumeRemoval  WorkKind = "volume-removal"
+	SnapshotCopy   WorkKind = "snapshot-creation"
+	SnapshotRemove WorkKind = "snapshot-removal"
 	PodKeyCreation WorkKind = "pod-key"
 	KeyRemoval     WorkKind = "key-removal"    // of a pod that has ended or is gone
 	ImportRemoval  WorkKind = "import-removal" // if no image uses it any more
@@ -122,14 +125,17 @@ func (c Control) VolumeToCreate(ctx context.Context, w Work) (husk.Volume, error
 	})
 }
 
-// VolumeToGrow returns the disk of a volume that grows, and the size that it should have. Codes: not_found.
-func (c Control) VolumeToGrow(ctx context.Context, w Work) (d disks.Disk, sizeGiB int, _ error) {
+// VolumeDisk returns a volume and its RBD image. Codes: not_found.
+func (c Control) VolumeDisk(ctx context.Context, w Work) (v husk.Volume, d disks.Disk, _ error) {
 	d, err := inControl(ctx, c, func(q *db.Queries) (disks.Disk, error) {
 		row, err := q.Volume(ctx, db.VolumeParams{TenantID: w.TenantID, ID: w.ObjectID})
-		sizeGiB = row.Volume.SizeGib
-		return disks.OfVolume(row.Volume), orNotFound(err, "volume")
+		if err != nil {
+			return disks.Disk{}, orNotFound(err, "volume")
+		}
+		v = convert.Volume(row.Volume, nil)
+		return disks.OfVolume(ctx, q, row.Volume)
 	})
-	return d, sizeGiB, err
+	return v, d, err
 }
 
 // PodToKey returns the disks of a pod that needs a key, and the number of its placement. Codes: not_found.
@@ -146,9 +152,16 @@ func (c Control) PodToKey(ctx context.Context, w Work) (all []disks.Disk, placem
 		if err != nil {
 			return nil, err
 		}
+		all := convert.All(images, func(r db.PodImagesRow) disks.Disk { return disks.OfImage(r.Image) })
 		volumes, err := q.PodVolumes(ctx, db.PodVolumesParams{TenantID: w.TenantID, PodID: w.ObjectID})
-		return append(convert.All(images, func(r db.PodImagesRow) disks.Disk { return disks.OfImage(r.Image) }),
-			convert.All(volumes, func(r db.PodVolumesRow) disks.Disk { return disks.OfVolume(r.Volume) })...), err
+		for _, v := range volumes {
+			d, err := disks.OfVolume(ctx, q, v.Volume)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, d)
+		}
+		return all, err
 	})
 	return all, placement, err
 }
@@ -166,6 +179,9 @@ func (c Control) DiskToRemove(ctx context.Context, w Work) (disks.Disk, error) {
 			return disks.OfImage(row), orNotFound(err, "image")
 		}
 		row, err := q.Volume(ctx, db.VolumeParams{TenantID: w.TenantID, ID: w.ObjectID})
-		return disks.OfVolume(row.Volume), orNotFound(err, "volume")
+		if err != nil {
+			return disks.Disk{}, orNotFound(err, "volume")
+		}
+		return disks.OfVolume(ctx, q, row.Volume)
 	})
 }

@@ -62,6 +62,7 @@ var ofProblem = map[husk.Code]int{
 	husk.CodeQuotaExceeded:        Limit,
 	husk.CodeVolumeInUse:          Conflict,
 	husk.CodeImageInUse:           Conflict,
+	husk.CodeSnapshotInUse:        Conflict,
 	husk.CodeImageNotFound:        NotFound,
 	husk.CodeImageUnsupported:     Failure,
 	husk.CodeRegistryUnauthorized: Refused,

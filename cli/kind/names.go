@@ -12,6 +12,7 @@ import (
 var listers = map[string]func(ctx context.Context, c *client.Client) ([]string, error){
 	"pod":             listerOf(Pods),
 	"volume":          listerOf(Volumes),
+	"snapshot":        listerOf(Snapshots),
 	"image":           listerOf(Images),
 	"config":          listerOf(Configs),
 	"secret":          listerOf(Secrets),

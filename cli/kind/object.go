@@ -37,6 +37,17 @@ var finders = map[string]func(ctx context.Context, c *client.Client, name string
 			},
 		}, err
 	},
+	"snapshot": func(ctx context.Context, c *client.Client, name string) (Object, error) {
+		s, err := c.Snapshots.Find(ctx, name)
+		return Object{
+			Ref: Snapshots.Ref(s), ID: s.ID,
+			Delete: func(ctx context.Context) error { return c.Snapshots.Delete(ctx, s.ID) },
+			Look: func(ctx context.Context) (string, string, error) {
+				s, err := c.Snapshots.Get(ctx, s.ID)
+				return string(s.State), openapi.Value(s.Message), err
+			},
+		}, err
+	},
 	"config": findConfig(Configs),
 	"secret": findConfig(Secrets),
 	"image": func(ctx context.Context, c *client.Client, name string) (Object, error) {

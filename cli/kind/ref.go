@@ -71,6 +71,7 @@ func FindID(ctx context.Context, c *client.Client, arg, preset string) (uuid.UUI
 var words = [][]string{
 	{"pod", "pods", "po"},
 	{"volume", "volumes", "vol"},
+	{"snapshot", "snapshots", "snap"},
 	{"image", "images", "img"},
 	{"config", "configs", "cm"},
 	{"secret", "secrets"},

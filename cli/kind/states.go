@@ -22,15 +22,17 @@ var goals = map[string][]struct {
 		{"ended", []string{string(openapi.PodPhaseSucceeded), string(openapi.PodPhaseFailed)}},
 		{"deleted", nil},
 	},
-	"volume": {{"available", []string{string(openapi.VolumeStateAvailable), string(openapi.VolumeStateInUse)}}, {"deleted", nil}},
-	"image":  {{"ready", []string{string(openapi.ImageStateReady)}}, {"deleted", nil}},
+	"volume":   {{"available", []string{string(openapi.VolumeStateAvailable), string(openapi.VolumeStateInUse)}}, {"deleted", nil}},
+	"snapshot": {{"ready", []string{string(openapi.SnapshotStateReady)}}, {"deleted", nil}},
+	"image":    {{"ready", []string{string(openapi.ImageStateReady)}}, {"deleted", nil}},
 }
 
 // finalStates are the states that only a deletion can change.
 var finalStates = map[string][]string{
-	"pod":    {string(openapi.PodPhaseSucceeded), string(openapi.PodPhaseFailed), string(openapi.PodPhaseStopping)},
-	"volume": {string(openapi.VolumeStateDeleting)},
-	"image":  {string(openapi.ImageStateFailed), string(openapi.ImageStateDeleting)},
+	"pod":      {string(openapi.PodPhaseSucceeded), string(openapi.PodPhaseFailed), string(openapi.PodPhaseStopping)},
+	"volume":   {string(openapi.VolumeStateDeleting)},
+	"snapshot": {string(openapi.SnapshotStateFailed), string(openapi.SnapshotStateDeleting)},
+	"image":    {string(openapi.ImageStateFailed), string(openapi.ImageStateDeleting)},
 }
 
 // GoalStates finds the states that fulfil a goal. For deleted, it returns nil.

@@ -32,7 +32,7 @@ type collection struct {
 // pass removes orphans: keys of deleted pods, and clones, volumes and imports without a row. It lists the existing objects before it reads the
 // rows. Rows are written before objects are created, so an object without a row has lost its row.
 func (s *collection) pass(ctx context.Context, _ int64) error {
-	return errors.Join(s.keys(ctx), s.disks(ctx), s.staging(ctx), s.imports(ctx))
+	return errors.Join(s.keys(ctx), s.disks(ctx), s.snapshots(ctx), s.staging(ctx), s.imports(ctx))
 }
 
 func (s *collection) keys(ctx context.Context) error {
@@ -65,7 +65,7 @@ func (s *collection) keys(ctx context.Context) error {
 
 // ownedDisks returns the names of the disks that have a row.
 func (s *collection) ownedDisks(ctx context.Context) (map[string]bool, error) {
-	volumes, err := s.store.VolumeNames(ctx)
+	volumes, _, err := s.store.Copies().Names(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -94,6 +94,32 @@ func (s *collection) disks(ctx context.Context) error {
 			s.log.Info("removed a disk without an owner", "disk", d)
 		case !busy(err): // a disk in use is left to a later pass
 			failures = append(failures, fmt.Errorf("disk %s: %w", d, err))
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// snapshots removes the RBD images of snapshots that have no row.
+func (s *collection) snapshots(ctx context.Context) error {
+	found, err := s.ceph.ListSnapshots(ctx)
+	if err != nil {
+		return err
+	}
+	_, owned, err := s.store.Copies().Names(ctx)
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, name := range found {
+		if owned[name] {
+			continue
+		}
+		switch err := s.ceph.RemoveSnapshot(ctx, name); {
+		case err == nil:
+			s.found.Inc()
+			s.log.Info("removed a snapshot without an owner", "snapshot", name)
+		case !busy(err):
+			failures = append(failures, err)
 		}
 	}
 	return errors.Join(failures...)

@@ -86,6 +86,7 @@ func (l *Loops) table() []loop {
 	scheduling := &scheduling{store: l.store, log: l.log, metrics: l.metrics, index: newIndex(l.store, l.log)}
 	keys := &keys{store: l.store, ceph: l.cfg.Ceph, volumesPool: l.cfg.VolumesPool, log: l.log, metrics: l.metrics}
 	volumes := &volumes{store: l.store, ceph: l.cfg.Ceph, log: l.log}
+	snapshots := &snapshots{copies: l.store.Copies(), ceph: l.cfg.Ceph, log: l.log}
 	images := &images{store: l.store, ceph: l.cfg.Ceph, egress: l.cfg.Egress, slow: l.cfg.SlowRegistry, log: l.log}
 	queue := &queue{store: l.store, metrics: l.metrics}
 	nodes := &nodes{store: l.store, log: l.log, metrics: l.metrics, brake: &l.brake, leases: newLeases(l.cfg.Terms)}
@@ -108,6 +109,15 @@ func (l *Loops) table() []loop {
 		})},
 		{"volumes", 5 * time.Second, true, l.lane(lane{
 			kind: store.VolumeCreation, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: cephTimeout, do: volumes.create, failed: volumes.failed,
+		})},
+		{"volume-clones", 5 * time.Second, true, l.lane(lane{
+			kind: store.VolumeClone, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: removalTimeout, do: volumes.clone, failed: volumes.failed,
+		})},
+		{"snapshots", 5 * time.Second, true, l.lane(lane{
+			kind: store.SnapshotCopy, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: snapshotTimeout, do: snapshots.create, failed: snapshots.failed,
+		})},
+		{"snapshot-removals", 5 * time.Second, true, l.lane(lane{
+			kind: store.SnapshotRemove, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: removalTimeout, do: snapshots.remove, failed: snapshots.failed,
 		})},
 		{"volume-growth", 5 * time.Second, true, l.lane(lane{
 			kind: store.VolumeGrowth, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: cephTimeout, do: volumes.grow, failed: volumes.failed,

@@ -54,18 +54,36 @@ func unlessDeleted(ctx context.Context, c *ceph.Cluster, disk ceph.Disk, err err
 	return err
 }
 
-// grow makes the RBD image as large as the volume should be. The node of the volume's pod learns of it when that is recorded.
-func (s *volumes) grow(ctx context.Context, w store.Work) error {
-	disk, sizeGiB, err := s.store.VolumeToGrow(ctx, w)
+// clone makes a volume from a snapshot. If the volume is restored, this first removes the RBD image that it had.
+func (s *volumes) clone(ctx context.Context, w store.Work) error {
+	v, disk, err := s.store.VolumeDisk(ctx, w)
 	if err != nil {
 		return err
 	}
-	grown, err := s.ceph.GrowVolume(ctx, cephDisk(disk), int64(sizeGiB)<<30)
+	old, of := cephDisk(disk), ceph.Disk{Name: disk.Parent.Name, ID: disk.Parent.RBDID}
+	old.Parent, old.ParentID = disk.OldParent.Name, disk.OldParent.RBDID
+	if err := s.ceph.RemoveReplaced(ctx, old); err != nil {
+		return err
+	}
+	made, err := s.ceph.CloneSnapshot(ctx, of, v.RBDName(), int64(v.SizeGiB)<<30, v.Flatten)
+	if err != nil {
+		return err
+	}
+	return unlessDeleted(ctx, s.ceph, made, s.store.VolumeMade(ctx, v, made.ID, made.Header))
+}
+
+// grow makes the RBD image as large as the volume should be. The node of the volume's pod learns of it when that is recorded.
+func (s *volumes) grow(ctx context.Context, w store.Work) error {
+	v, disk, err := s.store.VolumeDisk(ctx, w)
+	if err != nil {
+		return err
+	}
+	grown, err := s.ceph.GrowVolume(ctx, cephDisk(disk), int64(v.SizeGiB)<<30)
 	if err != nil {
 		return err
 	}
 	disk.Header = grown.Header
-	return s.store.VolumeGrown(ctx, w, sizeGiB, disk)
+	return s.store.Copies().Grown(ctx, w.TenantID, w.ObjectID, v.SizeGiB, disk)
 }
 
 func (s *volumes) remove(ctx context.Context, w store.Work) error {
@@ -83,7 +101,9 @@ func (s *volumes) remove(ctx context.Context, w store.Work) error {
 
 // cephDisk converts a disk of the store.
 func cephDisk(d disks.Disk) ceph.Disk {
-	return ceph.Disk{Name: d.Name, ID: d.RBDID, Header: d.Header, Digest: d.Digest}
+	disk := ceph.Disk{Name: d.Name, ID: d.RBDID, Header: d.Header, Digest: d.Digest, SizeBytes: int64(d.SizeGiB) << 30, Parent: d.Parent.Name, ParentID: d.Parent.RBDID, Marked: d.Marked}
+	disk.OldParentID = d.OldParent.RBDID
+	return disk
 }
 
 // failed tells the owner of a volume why it is not created, grown or removed yet.

@@ -101,9 +101,21 @@ func Volume(v db.Volume, podID *uuid.UUID) husk.Volume {
 	if podID != nil && v.State == husk.VolumeAvailable {
 		v.State = husk.VolumeInUse
 	}
-	return husk.Volume{
+	volume := husk.Volume{
 		ID: v.ID, TenantID: v.TenantID, Name: v.Name, Labels: v.Labels, SizeGiB: v.SizeGib, State: v.State, Message: v.Message,
-		PodID: podID, CreatedAt: v.CreatedAt,
+		PodID: podID, CreatedAt: v.CreatedAt, Flatten: v.Flatten,
+	}
+	if v.SnapshotID != nil {
+		volume.Source = &husk.VolumeSource{SnapshotID: *v.SnapshotID}
+	}
+	return volume
+}
+
+// Snapshot converts a row of snapshots.
+func Snapshot(s db.Snapshot) husk.Snapshot {
+	return husk.Snapshot{
+		ID: s.ID, TenantID: s.TenantID, Name: s.Name, Labels: s.Labels, VolumeID: s.VolumeID, VolumeName: s.VolumeName, SizeGiB: s.SizeGib, State: s.State,
+		Message: s.Message, ProgressPercent: s.Percent, TakenAt: s.TakenAt, CreatedAt: s.CreatedAt,
 	}
 }
 

@@ -348,6 +348,23 @@ type SigningKey struct {
 	SignsFrom  time.Time
 }
 
+type Snapshot struct {
+	TenantID   uuid.UUID
+	ID         uuid.UUID
+	Name       string
+	Labels     map[string]string
+	VolumeID   uuid.UUID
+	VolumeName string
+	SizeGib    int
+	State      husk.SnapshotState
+	Message    string
+	Percent    int
+	RadosID    *int64
+	TakenAt    *time.Time
+	RbdID      string
+	CreatedAt  time.Time
+}
+
 type Tenant struct {
 	ID                     uuid.UUID
 	Name                   string
@@ -466,17 +483,20 @@ type User struct {
 }
 
 type Volume struct {
-	TenantID  uuid.UUID
-	ID        uuid.UUID
-	Name      string
-	Labels    map[string]string
-	SizeGib   int
-	State     husk.VolumeState
-	Message   string
-	RbdID     string
-	CreatedAt time.Time
-	RbdHeader map[string][]byte
-	ImageGib  *int
+	TenantID      uuid.UUID
+	ID            uuid.UUID
+	Name          string
+	Labels        map[string]string
+	SizeGib       int
+	State         husk.VolumeState
+	Message       string
+	RbdID         string
+	CreatedAt     time.Time
+	RbdHeader     map[string][]byte
+	ImageGib      *int
+	SnapshotID    *uuid.UUID
+	OldSnapshotID *uuid.UUID
+	Flatten       bool
 }
 
 type VolumeClaim struct {

@@ -210,7 +210,8 @@ SELECT t.id, t.name, t.quota_pods, t.quota_cpu_millis, t.quota_memory_mib, t.quo
     (SELECT COALESCE(sum(memory_mib), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted)) AS memory_mib,
     (SELECT COALESCE(sum(scratch_gib), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted)) AS scratch_gib,
     (SELECT count(*) FROM volumes v WHERE v.tenant_id = t.id) AS volumes,
-    (SELECT COALESCE(sum(size_gib), 0)::bigint FROM volumes v WHERE v.tenant_id = t.id) AS volume_gib,
+    ((SELECT COALESCE(sum(size_gib), 0) FROM volumes v WHERE v.tenant_id = t.id) + (SELECT COALESCE(sum(size_gib), 0) FROM snapshots s WHERE s.tenant_id = t.id))::bigint AS volume_gib,
+    (SELECT count(*) FROM snapshots s WHERE s.tenant_id = t.id) AS snapshots,
     (SELECT count(*) FROM networks n WHERE n.tenant_id = t.id) AS networks,
     (SELECT count(*) FROM images i WHERE i.tenant_id = t.id) AS images,
     (SELECT count(*) FROM configs c WHERE c.tenant_id = t.id) AS configs
@@ -225,6 +226,7 @@ type QuotaUseRow struct {
 	ScratchGib int64
 	Volumes    int64
 	VolumeGib  int64
+	Snapshots  int64
 	Networks   int64
 	Images     int64
 	Configs    int64
@@ -258,6 +260,7 @@ func (q *Queries) QuotaUse(ctx context.Context, id uuid.UUID) (QuotaUseRow, erro
 		&i.ScratchGib,
 		&i.Volumes,
 		&i.VolumeGib,
+		&i.Snapshots,
 		&i.Networks,
 		&i.Images,
 		&i.Configs,

@@ -56,16 +56,18 @@ func (q *Queries) ClaimVolume(ctx context.Context, arg ClaimVolumeParams) (int64
 }
 
 const insertVolume = `-- name: InsertVolume :one
-INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state) VALUES ($1, $2, $3, $4, $5, 'Creating')
-RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib
+INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, flatten) VALUES ($1, $2, $3, $4, $5, 'Creating', $6, $7)
+RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten
 `
 
 type InsertVolumeParams struct {
-	TenantID uuid.UUID
-	ID       uuid.UUID
-	Name     string
-	Labels   map[string]string
-	SizeGib  int
+	TenantID   uuid.UUID
+	ID         uuid.UUID
+	Name       string
+	Labels     map[string]string
+	SizeGib    int
+	SnapshotID *uuid.UUID
+	Flatten    bool
 }
 
 func (q *Queries) InsertVolume(ctx context.Context, arg InsertVolumeParams) (Volume, error) {
@@ -75,6 +77,8 @@ func (q *Queries) InsertVolume(ctx context.Context, arg InsertVolumeParams) (Vol
 		arg.Name,
 		arg.Labels,
 		arg.SizeGib,
+		arg.SnapshotID,
+		arg.Flatten,
 	)
 	var i Volume
 	err := row.Scan(
@@ -89,12 +93,15 @@ func (q *Queries) InsertVolume(ctx context.Context, arg InsertVolumeParams) (Vol
 		&i.CreatedAt,
 		&i.RbdHeader,
 		&i.ImageGib,
+		&i.SnapshotID,
+		&i.OldSnapshotID,
+		&i.Flatten,
 	)
 	return i, err
 }
 
 const lockVolume = `-- name: LockVolume :one
-SELECT tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib FROM volumes WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten FROM volumes WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockVolumeParams struct {
@@ -117,6 +124,9 @@ func (q *Queries) LockVolume(ctx context.Context, arg LockVolumeParams) (Volume,
 		&i.CreatedAt,
 		&i.RbdHeader,
 		&i.ImageGib,
+		&i.SnapshotID,
+		&i.OldSnapshotID,
+		&i.Flatten,
 	)
 	return i, err
 }
@@ -150,7 +160,9 @@ func (q *Queries) RemoveVolume(ctx context.Context, arg RemoveVolumeParams) erro
 }
 
 const setVolumeAvailable = `-- name: SetVolumeAvailable :execrows
-UPDATE volumes SET state = 'Available', message = '', rbd_id = $1, rbd_header = $2 WHERE tenant_id = $3 AND id = $4 AND state = 'Creating'
+UPDATE volumes SET state = 'Available', message = '', rbd_id = $1, rbd_header = $2, image_gib = NULL, old_snapshot_id = NULL,
+    snapshot_id = CASE WHEN flatten THEN NULL ELSE snapshot_id END, flatten = false
+WHERE tenant_id = $3 AND id = $4 AND state = 'Creating'
 `
 
 type SetVolumeAvailableParams struct {
@@ -189,7 +201,7 @@ func (q *Queries) SetVolumeDeleting(ctx context.Context, arg SetVolumeDeletingPa
 
 const setVolumeGrown = `-- name: SetVolumeGrown :one
 UPDATE volumes SET image_gib = $1, rbd_header = $2, message = '' WHERE tenant_id = $3 AND id = $4 AND state = 'Available' AND rbd_id = $5
-RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib
+RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten
 `
 
 type SetVolumeGrownParams struct {
@@ -222,6 +234,9 @@ func (q *Queries) SetVolumeGrown(ctx context.Context, arg SetVolumeGrownParams) 
 		&i.CreatedAt,
 		&i.RbdHeader,
 		&i.ImageGib,
+		&i.SnapshotID,
+		&i.OldSnapshotID,
+		&i.Flatten,
 	)
 	return i, err
 }
@@ -241,8 +256,24 @@ func (q *Queries) SetVolumeMessage(ctx context.Context, arg SetVolumeMessagePara
 	return err
 }
 
+const setVolumeRestoring = `-- name: SetVolumeRestoring :exec
+UPDATE volumes SET state = 'Creating', message = '', old_snapshot_id = snapshot_id, snapshot_id = $1::uuid, flatten = false WHERE tenant_id = $2 AND id = $3
+`
+
+type SetVolumeRestoringParams struct {
+	SnapshotID uuid.UUID
+	TenantID   uuid.UUID
+	ID         uuid.UUID
+}
+
+// The RBD image is replaced by a clone of the snapshot.
+func (q *Queries) SetVolumeRestoring(ctx context.Context, arg SetVolumeRestoringParams) error {
+	_, err := q.db.Exec(ctx, setVolumeRestoring, arg.SnapshotID, arg.TenantID, arg.ID)
+	return err
+}
+
 const setVolumeSize = `-- name: SetVolumeSize :one
-UPDATE volumes SET image_gib = COALESCE(image_gib, size_gib), size_gib = $1, message = '' WHERE tenant_id = $2 AND id = $3 RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib
+UPDATE volumes SET image_gib = COALESCE(image_gib, size_gib), size_gib = $1, message = '' WHERE tenant_id = $2 AND id = $3 RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten
 `
 
 type SetVolumeSizeParams struct {
@@ -266,12 +297,15 @@ func (q *Queries) SetVolumeSize(ctx context.Context, arg SetVolumeSizeParams) (V
 		&i.CreatedAt,
 		&i.RbdHeader,
 		&i.ImageGib,
+		&i.SnapshotID,
+		&i.OldSnapshotID,
+		&i.Flatten,
 	)
 	return i, err
 }
 
 const volume = `-- name: Volume :one
-SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volume_claims.pod_id FROM volumes
+SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volume_claims.pod_id FROM volumes
 LEFT JOIN volume_claims ON volume_claims.tenant_id = volumes.tenant_id AND volume_claims.volume_id = volumes.id
 WHERE volumes.tenant_id = $1 AND volumes.id = $2
 `
@@ -301,6 +335,9 @@ func (q *Queries) Volume(ctx context.Context, arg VolumeParams) (VolumeRow, erro
 		&i.Volume.CreatedAt,
 		&i.Volume.RbdHeader,
 		&i.Volume.ImageGib,
+		&i.Volume.SnapshotID,
+		&i.Volume.OldSnapshotID,
+		&i.Volume.Flatten,
 		&i.PodID,
 	)
 	return i, err
@@ -357,23 +394,28 @@ func (q *Queries) VolumeResized(ctx context.Context, arg VolumeResizedParams) ([
 }
 
 const volumeUse = `-- name: VolumeUse :one
-SELECT count(*)::integer AS volumes, COALESCE(sum(size_gib), 0)::integer AS gib FROM volumes WHERE tenant_id = $1
+SELECT (SELECT count(*) FROM volumes v WHERE v.tenant_id = t.id)::integer AS volumes,
+    (SELECT count(*) FROM snapshots s WHERE s.tenant_id = t.id)::integer AS snapshots,
+    ((SELECT COALESCE(sum(size_gib), 0) FROM volumes v WHERE v.tenant_id = t.id) + (SELECT COALESCE(sum(size_gib), 0) FROM snapshots s WHERE s.tenant_id = t.id))::integer AS gib
+FROM tenants t WHERE t.id = $1
 `
 
 type VolumeUseRow struct {
-	Volumes int
-	Gib     int
+	Volumes   int
+	Snapshots int
+	Gib       int
 }
 
+// Snapshots count with the size that their volume had.
 func (q *Queries) VolumeUse(ctx context.Context, tenantID uuid.UUID) (VolumeUseRow, error) {
 	row := q.db.QueryRow(ctx, volumeUse, tenantID)
 	var i VolumeUseRow
-	err := row.Scan(&i.Volumes, &i.Gib)
+	err := row.Scan(&i.Volumes, &i.Snapshots, &i.Gib)
 	return i, err
 }
 
 const volumes = `-- name: Volumes :many
-SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volume_claims.pod_id FROM volumes
+SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volume_claims.pod_id FROM volumes
 LEFT JOIN volume_claims ON volume_claims.tenant_id = volumes.tenant_id AND volume_claims.volume_id = volumes.id
 WHERE volumes.tenant_id = $1 AND (volumes.created_at, volumes.id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR volumes.name = $4)
@@ -423,6 +465,9 @@ func (q *Queries) Volumes(ctx context.Context, arg VolumesParams) ([]VolumesRow,
 			&i.Volume.CreatedAt,
 			&i.Volume.RbdHeader,
 			&i.Volume.ImageGib,
+			&i.Volume.SnapshotID,
+			&i.Volume.OldSnapshotID,
+			&i.Volume.Flatten,
 			&i.PodID,
 		); err != nil {
 			return nil, err

@@ -22,7 +22,7 @@ import (
 // transaction holds the rows of both.
 type Change func(ctx context.Context, q *db.Queries, tenant db.Tenant, row db.Volume) (reason, message string, err error)
 
-// Insert stores a new volume. Codes: quota_exceeded, name_taken.
+// Insert stores a new volume. Codes: quota_exceeded, name_taken; of one that is made from a snapshot also not_found, conflict, invalid.
 func Insert(ctx context.Context, q *db.Queries, tenant db.Tenant, v husk.Volume) (db.Volume, error) {
 	use, err := q.VolumeUse(ctx, tenant.ID)
 	if err != nil {
@@ -31,10 +31,17 @@ func Insert(ctx context.Context, q *db.Queries, tenant db.Tenant, v husk.Volume)
 	if err := admission.Quota("", "volumes", use.Volumes, 1, tenant.QuotaVolumes); err != nil {
 		return db.Volume{}, err
 	}
-	if err := admission.Quota("sizeGiB", "GiB of volumes", use.Gib, v.SizeGiB, tenant.QuotaVolumeGib); err != nil {
+	if err := admission.Quota("sizeGiB", "GiB of volumes and snapshots", use.Gib, v.SizeGiB, tenant.QuotaVolumeGib); err != nil {
 		return db.Volume{}, err
 	}
-	row, err := q.InsertVolume(ctx, db.InsertVolumeParams{TenantID: tenant.ID, ID: v.ID, Name: v.Name, Labels: v.Labels, SizeGib: v.SizeGiB})
+	p := db.InsertVolumeParams{TenantID: tenant.ID, ID: v.ID, Name: v.Name, Labels: v.Labels, SizeGib: v.SizeGiB, Flatten: v.Flatten}
+	if v.Source != nil {
+		if _, err := source(ctx, q, tenant.ID, v.Source.SnapshotID, "source.snapshotId", v.SizeGiB); err != nil {
+			return db.Volume{}, err
+		}
+		p.SnapshotID = &v.Source.SnapshotID
+	}
+	row, err := q.InsertVolume(ctx, p)
 	if pgerr.UniqueViolation(err, "volumes_tenant_id_name_key") {
 		err = husk.Errorf(husk.CodeNameTaken, "name", "a volume named %q exists already", v.Name)
 	}
@@ -56,7 +63,7 @@ func Grow(sizeGiB int) Change {
 		if err != nil {
 			return "", "", err
 		}
-		if err := admission.Quota("sizeGiB", "GiB of volumes", use.Gib, sizeGiB-row.SizeGib, tenant.QuotaVolumeGib); err != nil {
+		if err := admission.Quota("sizeGiB", "GiB of volumes and snapshots", use.Gib, sizeGiB-row.SizeGib, tenant.QuotaVolumeGib); err != nil {
 			return "", "", err
 		}
 		if _, err := q.SetVolumeSize(ctx, db.SetVolumeSizeParams{TenantID: tenant.ID, ID: row.ID, SizeGib: sizeGiB}); err != nil {
@@ -66,7 +73,7 @@ func Grow(sizeGiB int) Change {
 	}
 }
 
-// Delete marks a volume for deletion. Codes: volume_in_use.
+// Delete marks a volume for deletion. Codes: volume_in_use, conflict.
 func Delete(ctx context.Context, q *db.Queries, tenant db.Tenant, row db.Volume) (reason, message string, _ error) {
 	pod, err := q.VolumeClaim(ctx, db.VolumeClaimParams{TenantID: tenant.ID, VolumeID: row.ID})
 	switch {
@@ -77,6 +84,9 @@ func Delete(ctx context.Context, q *db.Queries, tenant db.Tenant, row db.Volume)
 	case row.State == husk.VolumeDeleting:
 		return "", "", nil
 	}
+	if err := noneInProgress(ctx, q, row, "deleted"); err != nil {
+		return "", "", err
+	}
 	return "DeletionRequested", "", q.SetVolumeDeleting(ctx, db.SetVolumeDeletingParams{TenantID: tenant.ID, ID: row.ID})
 }
 
@@ -85,6 +95,9 @@ func Delete(ctx context.Context, q *db.Queries, tenant db.Tenant, row db.Volume)
 func Made(ctx context.Context, q *db.Queries, tenant, id uuid.UUID, rbdID string, header map[string][]byte) (bool, error) {
 	n, err := q.SetVolumeAvailable(ctx, db.SetVolumeAvailableParams{TenantID: tenant, ID: id, RbdID: rbdID, RbdHeader: header})
 	if err != nil || n > 0 {
+		if err == nil {
+			err = q.EndVolume(ctx, db.EndVolumeParams{TenantID: tenant, ID: id}) // of a volume that was restored
+		}
 		if err == nil {
 			err = q.BeginVolume(ctx, db.BeginVolumeParams{TenantID: tenant, ID: id})
 		}
@@ -97,8 +110,8 @@ func Made(ctx context.Context, q *db.Queries, tenant, id uuid.UUID, rbdID string
 	return false, err
 }
 
-// Grown records the size and the header that the RBD image of a volume has now, and tells the node of its pod. Codes: not_found.
-func Grown(ctx context.Context, q *db.Queries, tenant, id uuid.UUID, rbdID string, sizeGiB int, header map[string][]byte) error {
+// grown records the size and the header that the RBD image of a volume has now, and tells the node of its pod. Codes: not_found.
+func grown(ctx context.Context, q *db.Queries, tenant, id uuid.UUID, rbdID string, sizeGiB int, header map[string][]byte) error {
 	_, err := q.SetVolumeGrown(ctx, db.SetVolumeGrownParams{TenantID: tenant, ID: id, RbdID: rbdID, ImageGib: &sizeGiB, RbdHeader: header})
 	if errors.Is(err, pgx.ErrNoRows) {
 		return husk.NotFound("volume")

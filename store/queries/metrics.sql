@@ -15,13 +15,14 @@ DELETE FROM pod_samples WHERE at < clock_timestamp() - interval '5 minutes';
 -- name: MetricsOfTenants :many
 -- Like QuotaUse, for several tenants at once.
 SELECT sqlc.embed(t), COALESCE(p.pods, 0)::bigint AS pods, COALESCE(p.cpu_millis, 0)::bigint AS cpu_millis, COALESCE(p.memory_mib, 0)::bigint AS memory_mib, COALESCE(p.scratch_gib, 0)::bigint AS scratch_gib,
-    COALESCE(v.volumes, 0)::bigint AS volumes, COALESCE(v.volume_gib, 0)::bigint AS volume_gib,
+    COALESCE(v.volumes, 0)::bigint AS volumes, (COALESCE(v.volume_gib, 0) + COALESCE(s.gib, 0))::bigint AS volume_gib, COALESCE(s.snapshots, 0)::bigint AS snapshots,
     COALESCE(n.networks, 0)::bigint AS networks, COALESCE(i.images, 0)::bigint AS images, COALESCE(c.configs, 0)::bigint AS configs
 FROM tenants t
 LEFT JOIN (SELECT tenant_id, count(*) AS pods, sum(cpu_millis) FILTER (WHERE phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted) AS cpu_millis,
     sum(memory_mib) FILTER (WHERE phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted) AS memory_mib,
     sum(scratch_gib) FILTER (WHERE phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted) AS scratch_gib FROM pods WHERE tenant_id = ANY(@tenants::uuid[]) GROUP BY tenant_id) p ON p.tenant_id = t.id
 LEFT JOIN (SELECT tenant_id, count(*) AS volumes, sum(size_gib) AS volume_gib FROM volumes WHERE tenant_id = ANY(@tenants) GROUP BY tenant_id) v ON v.tenant_id = t.id
+LEFT JOIN (SELECT tenant_id, count(*) AS snapshots, sum(size_gib) AS gib FROM snapshots WHERE tenant_id = ANY(@tenants) GROUP BY tenant_id) s ON s.tenant_id = t.id
 LEFT JOIN (SELECT tenant_id, count(*) AS networks FROM networks WHERE tenant_id = ANY(@tenants) GROUP BY tenant_id) n ON n.tenant_id = t.id
 LEFT JOIN (SELECT tenant_id, count(*) AS images FROM images WHERE tenant_id = ANY(@tenants) GROUP BY tenant_id) i ON i.tenant_id = t.id
 LEFT JOIN (SELECT tenant_id, count(*) AS configs FROM configs WHERE tenant_id = ANY(@tenants) GROUP BY tenant_id) c ON c.tenant_id = t.id

@@ -143,7 +143,7 @@ SELECT (CASE @period::text WHEN 'hour' THEN h.hour WHEN 'day' THEN date_trunc('d
     COALESCE(sum(h.seconds) FILTER (WHERE i.kind = 'pod'), 0)::double precision AS pod_seconds,
     COALESCE(sum(h.seconds * i.cpu_millis), 0)::double precision AS cpu_milli_seconds,
     COALESCE(sum(h.seconds * i.memory_mib), 0)::double precision AS memory_mib_seconds,
-    COALESCE(sum(h.seconds * i.size_gib) FILTER (WHERE i.kind = 'volume'), 0)::double precision AS volume_gib_seconds,
+    COALESCE(sum(h.seconds * i.size_gib) FILTER (WHERE i.kind IN ('volume', 'snapshot')), 0)::double precision AS volume_gib_seconds,
     COALESCE(sum(h.seconds * i.size_gib) FILTER (WHERE i.kind = 'pod'), 0)::double precision AS scratch_gib_seconds,
     COALESCE(sum(h.received_bytes), 0)::bigint AS received_bytes, COALESCE(sum(h.sent_bytes), 0)::bigint AS sent_bytes
 FROM hours h JOIN usage_intervals i ON i.id = h.interval_id

@@ -1,8 +1,12 @@
 -- name: VolumeUse :one
-SELECT count(*)::integer AS volumes, COALESCE(sum(size_gib), 0)::integer AS gib FROM volumes WHERE tenant_id = @tenant_id;
+-- Snapshots count with the size that their volume had.
+SELECT (SELECT count(*) FROM volumes v WHERE v.tenant_id = t.id)::integer AS volumes,
+    (SELECT count(*) FROM snapshots s WHERE s.tenant_id = t.id)::integer AS snapshots,
+    ((SELECT COALESCE(sum(size_gib), 0) FROM volumes v WHERE v.tenant_id = t.id) + (SELECT COALESCE(sum(size_gib), 0) FROM snapshots s WHERE s.tenant_id = t.id))::integer AS gib
+FROM tenants t WHERE t.id = @tenant_id;
 
 -- name: InsertVolume :one
-INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state) VALUES (@tenant_id, @id, @name, @labels, @size_gib, 'Creating')
+INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, flatten) VALUES (@tenant_id, @id, @name, @labels, @size_gib, 'Creating', @snapshot_id, @flatten)
 RETURNING *;
 
 -- name: Volume :one
@@ -35,7 +39,13 @@ SELECT pod_id FROM volume_claims WHERE tenant_id = @tenant_id AND volume_id = @v
 DELETE FROM volume_claims WHERE tenant_id = @tenant_id AND pod_id = @pod_id;
 
 -- name: SetVolumeAvailable :execrows
-UPDATE volumes SET state = 'Available', message = '', rbd_id = @rbd_id, rbd_header = @rbd_header WHERE tenant_id = @tenant_id AND id = @id AND state = 'Creating';
+UPDATE volumes SET state = 'Available', message = '', rbd_id = @rbd_id, rbd_header = @rbd_header, image_gib = NULL, old_snapshot_id = NULL,
+    snapshot_id = CASE WHEN flatten THEN NULL ELSE snapshot_id END, flatten = false
+WHERE tenant_id = @tenant_id AND id = @id AND state = 'Creating';
+
+-- name: SetVolumeRestoring :exec
+-- The RBD image is replaced by a clone of the snapshot.
+UPDATE volumes SET state = 'Creating', message = '', old_snapshot_id = snapshot_id, snapshot_id = @snapshot_id::uuid, flatten = false WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: SetVolumeSize :one
 UPDATE volumes SET image_gib = COALESCE(image_gib, size_gib), size_gib = @size_gib, message = '' WHERE tenant_id = @tenant_id AND id = @id RETURNING *;

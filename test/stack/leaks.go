@@ -73,7 +73,7 @@ func (s *Stack) poolsAreEmpty() error {
 
 // tablesAreEmpty returns an error while Postgres has rows about objects of the tests. All tenants are deleted by now.
 func (s *Stack) tablesAreEmpty() error {
-	for _, table := range []string{"pods", "volumes", "volume_claims", "image_uses", "configs", "config_uses", "placements"} {
+	for _, table := range []string{"pods", "volumes", "snapshots", "volume_claims", "image_uses", "configs", "config_uses", "placements"} {
 		out, err := s.SQL("SELECT count(*) FROM " + table)
 		if text := strings.TrimSpace(out); err != nil || text != "0" {
 			return errors.Join(err, fmt.Errorf("tests left rows in table %s: %s", table, text))

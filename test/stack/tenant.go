@@ -27,7 +27,7 @@ type Tenant struct {
 
 // GenerousQuota is the quota of tenants in tests.
 var GenerousQuota = openapi.QuotaChange{
-	Pods: new(20), CPUMillis: new(16_000), MemoryMiB: new(8192), Volumes: new(10), VolumeGiB: new(100), Images: new(10), RequestsPerSecond: new(1000),
+	Pods: new(20), CPUMillis: new(16_000), MemoryMiB: new(8192), Volumes: new(10), VolumeGiB: new(100), Snapshots: new(10), Images: new(10), RequestsPerSecond: new(1000),
 }
 
 // NewTenant creates a tenant on the binary's stack. When the test ends, the tenant is deleted with all its objects.
@@ -102,8 +102,15 @@ func (tn *Tenant) removeOnce(ctx context.Context, owned map[string]bool) error {
 	for _, i := range images {
 		err = errors.Join(err, tn.API.Images.Delete(ctx, i.ID))
 	}
-	if n := len(volumes) + len(images); n > 0 {
-		return errors.Join(err, fmt.Errorf("%d volumes and images still exist: %+v %+v", n, volumes, images))
+	snapshots, err5 := client.Collect(tn.API.Snapshots.List(ctx, client.Select{}))
+	if err5 != nil {
+		return err5
+	}
+	for _, s := range snapshots { // volumes may still share their data
+		err = errors.Join(err, tn.API.Snapshots.Delete(ctx, s.ID))
+	}
+	if n := len(volumes) + len(images) + len(snapshots); n > 0 {
+		return errors.Join(err, fmt.Errorf("%d volumes, images and snapshots still exist: %+v %+v %+v", n, volumes, images, snapshots))
 	}
 	_, err = client.Decode[any](tn.Operator.API().DeleteTenant(ctx, tn.ID, nil)) //nolint:bodyclose // Decode closes it
 	return err

@@ -10,6 +10,7 @@ export type Pod = Schemas["Pod"];
 export type PodSpec = Schemas["PodSpec"];
 export type PodCreate = Schemas["PodCreate"];
 export type Volume = Schemas["Volume"];
+export type Snapshot = Schemas["Snapshot"];
 export type Image = Schemas["Image"];
 export type HuskEvent = Schemas["Event"];
 export type Node = Schemas["Node"];

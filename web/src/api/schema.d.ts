@@ -570,6 +570,89 @@ export interface paths {
         patch: operations["updateVolume"];
         trace?: never;
     };
+    "/v1/volumes/{volumeId}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The volume's ID.
+                 * @example 92994fef-6455-4e73-a447-69fc2fe37846
+                 */
+                volumeId: components["parameters"]["VolumeId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make the content of a volume that of a snapshot
+         * @description The content that the volume has now is deleted. No pod may claim the volume. The snapshot may be one of another volume; it cannot be larger
+         *     than the volume. For developers and owners of the tenant.
+         */
+        post: operations["restoreVolume"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/snapshots": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List snapshots, or watch them
+         * @description The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
+         */
+        get: operations["listSnapshots"];
+        put?: never;
+        /**
+         * Create a snapshot of a volume
+         * @description The volume may be in use. The snapshot has the content of the volume at one moment (`takenAt`), as if the power had failed then: file
+         *     systems and databases recover from that. It is then copied in the background, and outlives its volume. It counts for the quotas `snapshots`
+         *     and `volumeGiB`. For developers and owners of the tenant.
+         */
+        post: operations["createSnapshot"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/snapshots/{snapshotId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The snapshot's ID.
+                 * @example 5f0c1b7e-3d92-4a86-b1c4-7e9d20f63a58
+                 */
+                snapshotId: components["parameters"]["SnapshotId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Get one snapshot
+         * @description For viewers, developers and owners of the tenant.
+         */
+        get: operations["getSnapshot"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a snapshot
+         * @description Volumes that were made from the snapshot share its data until they are flattened or deleted, and prevent this. For developers and owners of the tenant.
+         */
+        delete: operations["deleteSnapshot"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/configs": {
         parameters: {
             query?: never;
@@ -3436,6 +3519,31 @@ export interface components {
             name: components["schemas"]["Name"];
             labels?: components["schemas"]["Labels"];
             sizeGiB: number;
+            source?: components["schemas"]["VolumeSource"];
+            /**
+             * @description Copy all data of the source before the volume is Available. The volume is then independent of the source.
+             * @default false
+             */
+            flatten?: boolean;
+        };
+        /**
+         * @description The snapshot that the volume is made from. The volume shares the data of the snapshot until it is flattened, and cannot be smaller.
+         * @example {
+         *       "snapshotId": "5f0c1b7e-3d92-4a86-b1c4-7e9d20f63a58"
+         *     }
+         */
+        VolumeSource: {
+            /** Format: uuid */
+            snapshotId: string;
+        };
+        /**
+         * @example {
+         *       "snapshotId": "5f0c1b7e-3d92-4a86-b1c4-7e9d20f63a58"
+         *     }
+         */
+        VolumeRestore: {
+            /** Format: uuid */
+            snapshotId: string;
         };
         /**
          * @example {
@@ -3474,6 +3582,7 @@ export interface components {
              * @description The pod that uses the volume.
              */
             readonly podId?: string;
+            source?: components["schemas"]["VolumeSource"];
             /** Format: date-time */
             readonly createdAt: string;
         };
@@ -3496,6 +3605,81 @@ export interface components {
          */
         VolumeList: {
             items: components["schemas"]["Volume"][];
+            nextCursor?: string;
+        };
+        /**
+         * @example {
+         *       "name": "before-upgrade",
+         *       "volumeId": "92994fef-6455-4e73-a447-69fc2fe37846"
+         *     }
+         */
+        SnapshotCreate: {
+            name: components["schemas"]["Name"];
+            labels?: components["schemas"]["Labels"];
+            /** Format: uuid */
+            volumeId: string;
+        };
+        /**
+         * @example {
+         *       "id": "5f0c1b7e-3d92-4a86-b1c4-7e9d20f63a58",
+         *       "name": "before-upgrade",
+         *       "labels": {},
+         *       "volumeId": "92994fef-6455-4e73-a447-69fc2fe37846",
+         *       "volumeName": "data",
+         *       "sizeGiB": 50,
+         *       "state": "Ready",
+         *       "progressPercent": 100,
+         *       "takenAt": "2026-03-02T10:00:01Z",
+         *       "createdAt": "2026-03-02T10:00:00Z"
+         *     }
+         */
+        Snapshot: {
+            /** Format: uuid */
+            readonly id: string;
+            name: components["schemas"]["Name"];
+            labels: components["schemas"]["Labels"];
+            /**
+             * Format: uuid
+             * @description The volume may have been deleted.
+             */
+            volumeId: string;
+            readonly volumeName: string;
+            /** @description The size that the volume had. */
+            readonly sizeGiB: number;
+            /** @enum {string} */
+            readonly state: "Creating" | "Ready" | "Failed" | "Deleting";
+            /** @description Why the snapshot is not ready yet, or why it failed. */
+            readonly message?: string;
+            /** @description How much of the snapshot is copied. */
+            readonly progressPercent: number;
+            /**
+             * Format: date-time
+             * @description The moment whose content the snapshot has.
+             */
+            readonly takenAt?: string;
+            /** Format: date-time */
+            readonly createdAt: string;
+        };
+        /**
+         * @example {
+         *       "items": [
+         *         {
+         *           "id": "5f0c1b7e-3d92-4a86-b1c4-7e9d20f63a58",
+         *           "name": "before-upgrade",
+         *           "labels": {},
+         *           "volumeId": "92994fef-6455-4e73-a447-69fc2fe37846",
+         *           "volumeName": "data",
+         *           "sizeGiB": 50,
+         *           "state": "Ready",
+         *           "progressPercent": 100,
+         *           "takenAt": "2026-03-02T10:00:01Z",
+         *           "createdAt": "2026-03-02T10:00:00Z"
+         *         }
+         *       ]
+         *     }
+         */
+        SnapshotList: {
+            items: components["schemas"]["Snapshot"][];
             nextCursor?: string;
         };
         /** @enum {string} */
@@ -3855,7 +4039,10 @@ export interface components {
             scratchGiB?: number;
             /** @example 20 */
             volumes: number;
-            /** @example 200 */
+            /**
+             * @description GiB of volumes and snapshots together.
+             * @example 200
+             */
             volumeGiB: number;
             /**
              * @description Snapshots of volumes.
@@ -3911,7 +4098,10 @@ export interface components {
             scratchGiB?: number;
             /** @example 20 */
             volumes?: number;
-            /** @example 200 */
+            /**
+             * @description GiB of volumes and snapshots together.
+             * @example 200
+             */
             volumeGiB?: number;
             /**
              * @description Snapshots of volumes.
@@ -4086,7 +4276,7 @@ export interface components {
             /** @description The name of the object. */
             name?: string;
             /**
-             * @description pod or volume.
+             * @description pod, volume or snapshot.
              * @example pod
              */
             kind?: string;
@@ -4361,7 +4551,7 @@ export interface components {
          * @example pod
          * @enum {string}
          */
-        ObjectKind: "pod" | "volume" | "image" | "config" | "node" | "pool" | "defragmentation" | "tenant" | "serviceAccount" | "apiKey" | "user" | "oidcIssuer" | "signingKey" | "joinToken" | "certificate";
+        ObjectKind: "pod" | "volume" | "snapshot" | "image" | "config" | "node" | "pool" | "defragmentation" | "tenant" | "serviceAccount" | "apiKey" | "user" | "oidcIssuer" | "signingKey" | "joinToken" | "certificate";
         /**
          * @description Server-sent events. The data of each event is one object as JSON; `synced` has an empty object.
          * @example event: synced
@@ -5948,6 +6138,11 @@ export interface components {
          */
         PodId: string;
         /**
+         * @description The snapshot's ID.
+         * @example 5f0c1b7e-3d92-4a86-b1c4-7e9d20f63a58
+         */
+        SnapshotId: string;
+        /**
          * @description The volume's ID.
          * @example 92994fef-6455-4e73-a447-69fc2fe37846
          */
@@ -6981,6 +7176,167 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Volume"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    restoreVolume: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes it safe to repeat this request. */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+                /** @description Make the change only if the object still has this ETag. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The volume's ID.
+                 * @example 92994fef-6455-4e73-a447-69fc2fe37846
+                 */
+                volumeId: components["parameters"]["VolumeId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VolumeRestore"];
+            };
+        };
+        responses: {
+            /** @description The volume is in state `Creating`. It is `Available` again once it has the content of the snapshot. */
+            202: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Volume"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listSnapshots: {
+        parameters: {
+            query?: {
+                /** @description The maximum number of items to return. */
+                limit?: components["parameters"]["Limit"];
+                /** @description The `nextCursor` of the previous page. */
+                cursor?: components["parameters"]["Cursor"];
+                /** @description Only the snapshot with this name. */
+                name?: components["schemas"]["Name"];
+                /**
+                 * @description Only objects with these labels, in the Kubernetes selector syntax.
+                 * @example app=web,tier in (front, back),!canary
+                 */
+                labelSelector?: components["parameters"]["LabelSelector"];
+                /** @description Stream changes as server-sent events. */
+                watch?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Snapshots, oldest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SnapshotList"];
+                    "text/event-stream": components["schemas"]["EventStream"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createSnapshot: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Makes it safe to repeat this request. */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SnapshotCreate"];
+            };
+        };
+        responses: {
+            /** @description The snapshot is in state `Creating`. */
+            201: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Snapshot"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getSnapshot: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The snapshot's ID.
+                 * @example 5f0c1b7e-3d92-4a86-b1c4-7e9d20f63a58
+                 */
+                snapshotId: components["parameters"]["SnapshotId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The snapshot. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Snapshot"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteSnapshot: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Make the change only if the object still has this ETag. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The snapshot's ID.
+                 * @example 5f0c1b7e-3d92-4a86-b1c4-7e9d20f63a58
+                 */
+                snapshotId: components["parameters"]["SnapshotId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The snapshot is being deleted. `getSnapshot` returns 404 once it is deleted. */
+            202: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Snapshot"];
                 };
             };
             default: components["responses"]["Problem"];

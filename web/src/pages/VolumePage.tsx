@@ -13,6 +13,7 @@ import { Button } from "../ui/Button";
 import { Problem } from "../ui/Problem";
 import { Card, Copy, Empty, Facts, Labels, Loading, PageHead, When } from "../ui/parts";
 import { EventList } from "./EventList";
+import { Snapshots } from "./Snapshots";
 import { DeleteVolume, GrowVolume } from "./Volumes";
 
 /** VolumePage shows one volume with its pod and its events. */
@@ -86,6 +87,7 @@ export function VolumePage() {
         </Card>
         <Card title="Events">{events.synced ? <EventList events={[...events.items].reverse()} bare /> : <Loading />}</Card>
       </div>
+      <Snapshots volume={volume} />
       {growing && <GrowVolume volume={volume} close={() => setGrowing(false)} />}
       {deleting && <DeleteVolume volume={volume} close={() => setDeleting(false)} />}
     </>

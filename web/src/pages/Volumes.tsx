@@ -14,6 +14,7 @@ import { Input, NAME } from "../ui/Field";
 import { Problem } from "../ui/Problem";
 import { Empty, Labels, Loading, PageHead, When } from "../ui/parts";
 import { toast } from "../ui/toasts";
+import { Snapshots } from "./Snapshots";
 
 /** Volumes lists the tenant's volumes. */
 export function Volumes() {
@@ -104,6 +105,7 @@ export function Volumes() {
           <DataTable label="Volumes" rows={shown} columns={columns} id={(v) => v.id} sortedBy={["Name", false]} />
         </>
       )}
+      <Snapshots />
       {creating && <CreateVolume close={() => setCreating(false)} />}
       {deleting && <DeleteVolume volume={deleting} close={() => setDeleting(undefined)} />}
     </>

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package volumes has the commands that create and change volumes and snapshots.
+package volumes
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"husk/cli/complete"
+	"husk/cli/exit"
+	"husk/cli/kind"
+	"husk/cli/parse"
+	"husk/cli/print"
+	"husk/client"
+	"husk/openapi"
+)
+
+// Parts is what the commands share with all others.
+type Parts struct {
+	Connect func() (*client.Client, error)
+	// Output adds the flags for the format of the output.
+	Output func(cmd *cobra.Command, formats ...string) func() (print.Printer, error)
+	// Names completes the names of a kind.
+	Names func(kind string) complete.Offer
+}
+
+// Commands makes the commands for volumes.
+func Commands(a Parts) []*cobra.Command { return []*cobra.Command{create(a), grow(a), restore(a)} }
+
+func create(a Parts) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "create NAME {--size SIZE|--snapshot SNAPSHOT}",
+		Short: "Create a volume that is empty, or has the content of a snapshot",
+		Long: `Create a volume with an empty file system, or with the content of a snapshot.
+
+A volume that was made from a snapshot is available within seconds and shares the
+snapshot's data. With --flatten, all data is copied first; the volume is then
+independent of the snapshot.`,
+		Example: "  husk volume create data --size 10Gi\n  husk volume create copy --snapshot before-upgrade",
+		Args:    cobra.ExactArgs(1),
+	}
+	size := cmd.Flags().String("size", "", "size in whole GiB, such as 10Gi; by default that of the snapshot")
+	from := cmd.Flags().String("snapshot", "", "make the volume from this snapshot")
+	flatten := cmd.Flags().Bool("flatten", false, "copy all data of the snapshot")
+	labels := cmd.Flags().StringArray("label", nil, "add a label, NAME=VALUE; may be repeated")
+	output := a.Output(cmd, "text")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := output()
+		if err != nil {
+			return err
+		}
+		switch {
+		case *size == "" && *from == "":
+			return exit.Usagef("no size given; add one, such as --size 10Gi")
+		case *flatten && *from == "":
+			return exit.Usagef("--flatten is for a volume that is made from a snapshot; add --snapshot")
+		}
+		volume := openapi.VolumeCreate{Name: args[0]}
+		if *size != "" {
+			if volume.SizeGiB, err = parse.Size("--size", *size, "Gi"); err != nil {
+				return err
+			}
+		}
+		if volume.Labels, err = parse.Labels(*labels); err != nil {
+			return err
+		}
+		c, err := a.Connect()
+		if err != nil {
+			return err
+		}
+		if *from != "" {
+			s, err := c.Snapshots.Find(cmd.Context(), *from)
+			if err != nil {
+				return err
+			}
+			volume.Source, volume.Flatten = &openapi.VolumeSource{SnapshotID: s.ID}, flatten
+			volume.SizeGiB = cmp.Or(volume.SizeGiB, s.SizeGiB)
+		}
+		created, err := c.Volumes.Create(cmd.Context(), volume)
+		if err != nil {
+			return err
+		}
+		return kind.Volumes.Done(p, created, "created")
+	}
+	return cmd
+}
+
+func grow(a Parts) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "grow VOLUME --size SIZE",
+		Short: "Make a volume larger, also while a pod uses it",
+		Long: `Make a volume larger.
+
+If the volume's pod runs, the pod sees the new size within seconds. Otherwise, the
+file system grows when the next pod mounts the volume. The new size counts for the
+quota at once. A volume cannot become smaller.`,
+		Example:           "  husk volume grow data --size 20Gi",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.Names("volume"),
+	}
+	size := cmd.Flags().String("size", "", "new size in whole GiB, such as 20Gi")
+	output := a.Output(cmd, "text")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := output()
+		if err != nil {
+			return err
+		}
+		if *size == "" {
+			return exit.Usagef("no size given; add one, such as --size 20Gi")
+		}
+		gib, err := parse.Size("--size", *size, "Gi")
+		if err != nil {
+			return err
+		}
+		c, err := a.Connect()
+		if err != nil {
+			return err
+		}
+		volume, err := c.Volumes.Find(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		if volume, err = c.Volumes.Grow(cmd.Context(), volume.ID, gib); err != nil {
+			return err
+		}
+		return kind.Volumes.Done(p, volume, fmt.Sprintf("has %d GiB now", volume.SizeGiB))
+	}
+	return cmd
+}
+
+func restore(a Parts) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "restore VOLUME --snapshot SNAPSHOT",
+		Short: "Make the content of a volume that of a snapshot",
+		Long: `Make the content of a volume that of a snapshot. What the volume has now is deleted.
+No pod may use the volume. To look into a snapshot first, make a volume from it.`,
+		Example: "  husk volume restore data --snapshot before-upgrade",
+		Args:    cobra.ExactArgs(1), ValidArgsFunction: a.Names("volume"),
+	}
+	from := cmd.Flags().String("snapshot", "", "the snapshot, by name or ID")
+	output := a.Output(cmd, "text")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := output()
+		if err != nil {
+			return err
+		}
+		if *from == "" {
+			return exit.Usagef("no snapshot given; add one with --snapshot")
+		}
+		c, err := a.Connect()
+		if err != nil {
+			return err
+		}
+		volume, err := c.Volumes.Find(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		s, err := c.Snapshots.Find(cmd.Context(), *from)
+		if err != nil {
+			return err
+		}
+		if volume, err = c.Volumes.Restore(cmd.Context(), volume.ID, s.ID); err != nil {
+			return err
+		}
+		return kind.Volumes.Done(p, volume, "is being restored")
+	}
+	return cmd
+}
+
+// CreateSnapshot makes the command that creates snapshots.
+func CreateSnapshot(a Parts) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "create NAME --volume VOLUME",
+		Short: "Create a snapshot of a volume, also while a pod uses it",
+		Long: `Create a snapshot of a volume. It has the content of one moment, as if the power had
+failed then: file systems and databases recover from that. It is copied in the
+background, and stays when the volume is deleted.`,
+		Example: "  husk snapshot create before-upgrade --volume data",
+		Args:    cobra.ExactArgs(1),
+	}
+	of := cmd.Flags().String("volume", "", "the volume, by name or ID")
+	labels := cmd.Flags().StringArray("label", nil, "add a label, NAME=VALUE; may be repeated")
+	output := a.Output(cmd, "text")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := output()
+		if err != nil {
+			return err
+		}
+		if *of == "" {
+			return exit.Usagef("no volume given; add one with --volume")
+		}
+		snapshot := openapi.SnapshotCreate{Name: args[0]}
+		if snapshot.Labels, err = parse.Labels(*labels); err != nil {
+			return err
+		}
+		c, err := a.Connect()
+		if err != nil {
+			return err
+		}
+		volume, err := c.Volumes.Find(cmd.Context(), *of)
+		if err != nil {
+			return err
+		}
+		snapshot.VolumeID = volume.ID
+		created, err := c.Snapshots.Create(cmd.Context(), snapshot)
+		if err != nil {
+			return err
+		}
+		return kind.Snapshots.Done(p, created, "is being created")
+	}
+	return cmd
+}

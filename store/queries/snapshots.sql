@@ -1,0 +1,66 @@
+-- name: InsertSnapshot :one
+INSERT INTO snapshots (tenant_id, id, name, labels, volume_id, volume_name, size_gib)
+VALUES (@tenant_id, @id, @name, @labels, @volume_id, @volume_name, @size_gib) RETURNING *;
+
+-- name: Snapshot :one
+SELECT * FROM snapshots WHERE tenant_id = @tenant_id AND id = @id;
+
+-- name: LockSnapshot :one
+SELECT * FROM snapshots WHERE tenant_id = @tenant_id AND id = @id FOR UPDATE;
+
+-- name: Snapshots :many
+SELECT * FROM snapshots
+WHERE tenant_id = @tenant_id AND (created_at, id) > (@after_time::timestamptz, @after_id::uuid)
+  AND (sqlc.narg(name)::text IS NULL OR name = sqlc.narg(name))
+  AND (sqlc.narg(selector)::jsonb IS NULL OR labels_match(labels, sqlc.narg(selector)::jsonb))
+ORDER BY created_at, id LIMIT @max;
+
+-- name: SnapshotsInProgress :many
+-- The snapshots of a volume that still need the volume.
+SELECT * FROM snapshots WHERE tenant_id = @tenant_id AND volume_id = @volume_id AND (state = 'Creating' OR rados_id IS NOT NULL) ORDER BY name;
+
+-- name: VolumesOfSnapshot :many
+-- The names of the volumes that share the data of a snapshot.
+SELECT name FROM volumes WHERE tenant_id = @tenant_id AND (snapshot_id = @snapshot_id::uuid OR old_snapshot_id = @snapshot_id::uuid) ORDER BY name;
+
+-- name: SetSnapshotDeleting :exec
+UPDATE snapshots SET state = 'Deleting', message = '' WHERE tenant_id = @tenant_id AND id = @id;
+
+-- name: SetSnapshotNumber :execrows
+UPDATE snapshots SET rados_id = @rados_id, taken_at = NULL, percent = 0 WHERE tenant_id = @tenant_id AND id = @id AND state = 'Creating';
+
+-- name: SetSnapshotTaken :execrows
+UPDATE snapshots SET taken_at = clock_timestamp(), message = '' WHERE tenant_id = @tenant_id AND id = @id AND state = 'Creating';
+
+-- name: SetSnapshotProgress :exec
+UPDATE snapshots SET percent = @percent WHERE tenant_id = @tenant_id AND id = @id AND state = 'Creating';
+
+-- name: SetSnapshotReady :execrows
+UPDATE snapshots SET state = 'Ready', rados_id = NULL, percent = 100, message = '', rbd_id = @rbd_id WHERE tenant_id = @tenant_id AND id = @id AND state = 'Creating';
+
+-- name: SetSnapshotMessage :exec
+UPDATE snapshots SET message = @message, state = CASE WHEN @failed::boolean AND state = 'Creating' THEN 'Failed' ELSE state END
+WHERE tenant_id = @tenant_id AND id = @id;
+
+-- name: DeleteSnapshot :execrows
+DELETE FROM snapshots WHERE tenant_id = @tenant_id AND id = @id AND state = 'Deleting';
+
+-- name: AllSnapshotIDs :many
+SELECT id FROM snapshots;
+
+-- name: BeginSnapshot :exec
+WITH begun AS (
+    INSERT INTO usage_intervals (tenant_id, kind, object_id, name, labels, size_gib, started_at)
+    SELECT s.tenant_id, 'snapshot', s.id, s.name, s.labels, s.size_gib, clock_timestamp() FROM snapshots s WHERE s.tenant_id = @tenant_id AND s.id = @id
+    RETURNING id, tenant_id
+)
+INSERT INTO usage_open SELECT id, tenant_id FROM begun;
+
+-- name: EndSnapshot :exec
+WITH ended AS (
+    INSERT INTO usage_ends (interval_id, tenant_id, ended_at)
+    SELECT i.id, i.tenant_id, clock_timestamp() FROM usage_open o JOIN usage_intervals i ON i.id = o.interval_id
+    WHERE o.tenant_id = @tenant_id AND i.object_id = @id AND i.kind = 'snapshot'
+    ON CONFLICT (interval_id) DO NOTHING RETURNING interval_id
+)
+DELETE FROM usage_open o USING ended e WHERE o.interval_id = e.interval_id;

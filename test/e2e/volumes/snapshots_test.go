@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package volumes
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"husk"
+	"husk/client"
+	"husk/openapi"
+	"husk/test/stack"
+)
+
+// ready waits until a snapshot is Ready.
+func ready(t *testing.T, tn *stack.Tenant, id uuid.UUID) (s openapi.Snapshot) {
+	t.Helper()
+	stack.Eventually(t, time.Minute, func() (err error) {
+		if s, err = tn.API.Snapshots.Get(t.Context(), id); err == nil && s.State != openapi.SnapshotStateReady {
+			err = fmt.Errorf("the snapshot is %+v", s)
+		}
+		return err
+	})
+	return s
+}
+
+func snapshot(t *testing.T, tn *stack.Tenant, name string, of openapi.PodVolume) openapi.Snapshot {
+	t.Helper()
+	s, err := tn.API.Snapshots.Create(t.Context(), openapi.SnapshotCreate{Name: name, VolumeID: *of.VolumeID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ready(t, tn, s.ID)
+}
+
+// clone makes a volume from a snapshot.
+func clone(t *testing.T, tn *stack.Tenant, name string, s openapi.Snapshot, flatten bool) openapi.PodVolume {
+	t.Helper()
+	v, err := tn.API.Volumes.Create(t.Context(), openapi.VolumeCreate{Name: name, SizeGiB: s.SizeGiB, Source: &openapi.VolumeSource{SnapshotID: s.ID}, Flatten: &flatten})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return openapi.PodVolume{Name: name, VolumeID: &v.ID}
+}
+
+func available(t *testing.T, tn *stack.Tenant, v openapi.PodVolume) (volume openapi.Volume) {
+	t.Helper()
+	stack.Eventually(t, time.Minute, func() (err error) {
+		if volume, err = tn.API.Volumes.Get(t.Context(), *v.VolumeID); err == nil && volume.State != openapi.VolumeStateAvailable {
+			err = fmt.Errorf("the volume is %+v", volume)
+		}
+		return err
+	})
+	return volume
+}
+
+// A snapshot of a volume in use, a clone, a restore, and what protects them from being deleted.
+func TestSnapshotsClonesAndRestores(t *testing.T) {
+	t.Parallel()
+	tn := stack.NewTenant(t)
+	busybox, data := tn.ImportImage(t, "busybox"), tn.Volume(t, "data")
+	say := func(name string, v openapi.PodVolume, script, want string) {
+		t.Helper()
+		pod := tn.Create(t, name, with(v, busybox, script+"; sync; echo done; exec sleep 1000000"))
+		tn.WaitForLog(t, tn.Wait(t, pod.ID, openapi.PodPhaseRunning).ID, "main", want)
+	}
+	say("writer", data, "echo one > /data/file", "done\n")
+	s := snapshot(t, tn, "first", data)
+	if s.TakenAt == nil || s.ProgressPercent != 100 || s.VolumeName != "data" || s.SizeGiB != 1 {
+		t.Errorf("the snapshot is %+v", s)
+	}
+	if r := tn.Run(t, nil, "exec", "writer", "--", "sh", "-c", "echo two > /data/file; sync"); r.Code != 0 {
+		t.Fatalf("husk exec: %+v", r)
+	}
+	copied := clone(t, tn, "copy", s, false)
+	say("reader", copied, "echo the clone has $(cat /data/file); echo three > /data/file", "the clone has one\n")
+	if v, err := tn.API.Volumes.Get(t.Context(), *copied.VolumeID); err != nil || v.Source == nil || v.Source.SnapshotID != s.ID {
+		t.Errorf("the clone is %+v: %v", v, err)
+	}
+	if err := tn.API.Snapshots.Delete(t.Context(), s.ID); !client.HasCode(err, husk.CodeSnapshotInUse) {
+		t.Errorf("the deletion of a snapshot that a volume needs: %v", err)
+	}
+	_, err := tn.API.Volumes.Restore(t.Context(), *data.VolumeID, s.ID)
+	if !client.HasCode(err, husk.CodeVolumeInUse) {
+		t.Errorf("the restore of a volume in use: %v", err)
+	}
+	for _, name := range []string{"writer", "reader"} {
+		pod, err := tn.API.Pods.Find(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tn.DeletePod(t, pod.ID)
+	}
+	// Of the clone too, whose old RBD image shares data with the snapshot.
+	for _, v := range []openapi.PodVolume{data, copied} {
+		if _, err := tn.API.Volumes.Restore(t.Context(), *v.VolumeID, s.ID); err != nil {
+			t.Fatal(err)
+		}
+		available(t, tn, v)
+	}
+	say("restored", data, "echo the volume has $(cat /data/file)", "the volume has one\n")
+	say("restored-copy", copied, "echo the clone has $(cat /data/file)", "the clone has one\n")
+
+	flat := clone(t, tn, "flat", s, true)
+	if v := available(t, tn, flat); v.Source != nil {
+		t.Errorf("the flattened volume is %+v", v)
+	}
+	quota, err := tn.API.Quota(t.Context())
+	if err != nil || quota.Used.Snapshots != 1 || quota.Used.VolumeGiB != 4 {
+		t.Errorf("the quota is %+v: %v", quota, err)
+	}
+	if r := tn.Run(t, nil, "snapshots"); r.Code != 0 || !contains(r.Out, "first") || !contains(r.Out, "Ready") {
+		t.Errorf("husk snapshots: %+v", r)
+	}
+}
+
+// A snapshot of a running PostgreSQL is consistent, and a second PostgreSQL starts with a clone while the first one runs.
+func TestPostgresRunsOnACloneOfASnapshot(t *testing.T) {
+	t.Parallel()
+	tn := stack.NewTenant(t)
+	image, data := tn.ImportImage(t, "postgres"), tn.Volume(t, "pgdata")
+	spec := func(v openapi.PodVolume) func(*openapi.PodSpec) {
+		return func(s *openapi.PodSpec) {
+			s.Resources.MemoryMiB = 384
+			s.Volumes = &[]openapi.PodVolume{v}
+			s.Containers = []openapi.Container{{
+				Name: "main", Image: image, VolumeMounts: &[]openapi.VolumeMount{{Volume: v.Name, MountPath: "/var/lib/postgresql/data"}},
+				Env: &[]openapi.EnvVar{{Name: "POSTGRES_PASSWORD", Value: new("secret")}},
+			}}
+		}
+	}
+	first := tn.Wait(t, tn.Create(t, "db", spec(data)).ID, openapi.PodPhaseRunning)
+	conn := connect(t, first)
+	if _, err := conn.Exec(t.Context(), "CREATE TABLE counted (n int PRIMARY KEY); CREATE TABLE also (n int PRIMARY KEY)"); err != nil {
+		t.Fatal(err)
+	}
+	// Each transaction writes to both tables.
+	ctx, stop := context.WithCancel(t.Context())
+	written := make(chan int, 1)
+	go func() {
+		n := 0
+		for ctx.Err() == nil {
+			if _, err := conn.Exec(ctx, "BEGIN; INSERT INTO counted VALUES ("+strconv.Itoa(n)+"); INSERT INTO also VALUES ("+strconv.Itoa(n)+"); COMMIT"); err != nil {
+				break
+			}
+			n++
+		}
+		written <- n
+	}()
+	s, err := tn.API.Snapshots.Create(t.Context(), openapi.SnapshotCreate{Name: "running", VolumeID: *data.VolumeID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = ready(t, tn, s.ID)
+	began := time.Now()
+	second := tn.Wait(t, tn.Create(t, "copy", spec(clone(t, tn, "copy", s, false))).ID, openapi.PodPhaseRunning)
+	copied := connect(t, second)
+	fromClone := time.Since(began)
+	stop()
+	all := <-written
+	var counted, also, last int
+	if err := copied.QueryRow(t.Context(), "SELECT (SELECT count(*) FROM counted), (SELECT count(*) FROM also), (SELECT COALESCE(max(n), -1) FROM counted)").Scan(&counted, &also, &last); err != nil {
+		t.Fatal(err)
+	}
+	if counted != also || last != counted-1 || counted > all {
+		t.Errorf("the clone has %d and %d rows up to %d; %d were written", counted, also, last, all)
+	}
+	if _, err := copied.Exec(t.Context(), "CREATE EXTENSION amcheck; SELECT bt_index_check('counted_pkey', true), bt_index_check('also_pkey', true)"); err != nil {
+		t.Errorf("amcheck: %v", err)
+	}
+	tn.DeletePod(t, second.ID)
+	tn.DeletePod(t, first.ID)
+	began = time.Now()
+	connect(t, tn.Wait(t, tn.Create(t, "again", spec(data)).ID, openapi.PodPhaseRunning))
+	normal := time.Since(began)
+	t.Logf("%d of %d transactions are in the snapshot. PostgreSQL answers %s after its clone was requested, and %s after a normal start: %.2f times", counted, all,
+		fromClone.Round(10*time.Millisecond), normal.Round(10*time.Millisecond), fromClone.Seconds()/normal.Seconds())
+}
+
+// connect waits until the pod's PostgreSQL accepts connections.
+func connect(t *testing.T, pod openapi.Pod) (conn *pgx.Conn) {
+	t.Helper()
+	stack.Eventually(t, 2*stack.BootTime, func() (err error) {
+		conn, err = pgx.Connect(t.Context(), "postgres://postgres:secret@"+*pod.Status.Address+"/postgres?connect_timeout=10")
+		return err
+	})
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	return conn
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { useMemo, useState } from "react";
+import { client, idempotent, type Snapshot, type Volume } from "../api/client";
+import { useLive } from "../api/live";
+import { useHasRole } from "../api/role";
+import { gibibytes } from "../lib/format";
+import { Badge } from "../ui/Badge";
+import { Button } from "../ui/Button";
+import { type Column, DataTable } from "../ui/DataTable";
+import { FormDialog } from "../ui/Dialog";
+import { Input, NAME } from "../ui/Field";
+import { Card, When } from "../ui/parts";
+import { toast } from "../ui/toasts";
+
+type Doing = { what: "create" } | { what: "clone" | "restore" | "delete"; snapshot: Snapshot };
+
+/** Snapshots lists the snapshots of a volume, or those of all volumes. */
+export function Snapshots({ volume }: { volume?: Volume }) {
+  const canChange = useHasRole("developer");
+  const live = useLive<Snapshot>("snapshots");
+  const [doing, setDoing] = useState<Doing>();
+  const shown = useMemo(() => live.items.filter((s) => !volume || s.volumeId === volume.id), [live.items, volume]);
+  const columns = useMemo(
+    (): Column<Snapshot>[] => [
+      { name: "Name", width: "minmax(110px, 1.4fr)", sort: (s) => s.name, cell: (s) => <span className="strong">{s.name}</span> },
+      {
+        name: "State",
+        width: "132px",
+        sort: (s) => s.state,
+        cell: (s) => (
+          <>
+            <Badge state={s.state} title={s.message} /> {s.state === "Creating" && `${s.progressPercent} %`}
+          </>
+        ),
+      },
+      ...(volume ? [] : [{ name: "Volume", width: "minmax(0, 1fr)", wide: true, cell: (s: Snapshot) => s.volumeName }]),
+      { name: "Size", width: "86px", sort: (s) => s.sizeGiB, cell: (s) => gibibytes(s.sizeGiB), numeric: true },
+      {
+        name: "Taken",
+        width: "92px",
+        wide: true,
+        sort: (s) => -Date.parse(s.createdAt),
+        cell: (s) => <When at={s.takenAt ?? s.createdAt} />,
+      },
+      ...(canChange
+        ? [
+            {
+              name: "Actions",
+              width: "230px",
+              cell: (s: Snapshot) => (
+                <>
+                  <Button small look="quiet" disabled={s.state !== "Ready"} onClick={() => setDoing({ what: "clone", snapshot: s })}>
+                    New volume
+                  </Button>
+                  {volume && (
+                    <Button
+                      small
+                      look="quiet"
+                      disabled={s.state !== "Ready" || volume.state !== "Available"}
+                      title={volume.podId ? "A pod uses this volume" : undefined}
+                      onClick={() => setDoing({ what: "restore", snapshot: s })}
+                    >
+                      Restore
+                    </Button>
+                  )}
+                  <Button
+                    small
+                    look="quiet"
+                    icon="trash"
+                    aria-label={`Delete snapshot ${s.name}`}
+                    disabled={s.state === "Deleting"}
+                    onClick={() => setDoing({ what: "delete", snapshot: s })}
+                  />
+                </>
+              ),
+            },
+          ]
+        : []),
+    ],
+    [canChange, volume],
+  );
+  const close = () => setDoing(undefined);
+  if (!volume && shown.length === 0) return null;
+  return (
+    <Card
+      title="Snapshots"
+      actions={
+        canChange &&
+        volume && (
+          <Button small disabled={volume.state !== "Available" && volume.state !== "InUse"} onClick={() => setDoing({ what: "create" })}>
+            Create a snapshot
+          </Button>
+        )
+      }
+    >
+      {shown.length === 0 ? (
+        <p>A snapshot keeps the content that the volume has at one moment, also while a pod uses it.</p>
+      ) : (
+        <DataTable label="Snapshots" rows={shown} columns={columns} id={(s) => s.id} sortedBy={["Taken", false]} />
+      )}
+      {doing?.what === "create" && volume && <CreateSnapshot volume={volume} close={close} />}
+      {doing?.what === "clone" && <CloneSnapshot snapshot={doing.snapshot} close={close} />}
+      {doing?.what === "restore" && volume && <RestoreVolume volume={volume} snapshot={doing.snapshot} close={close} />}
+      {doing?.what === "delete" && <DeleteSnapshot snapshot={doing.snapshot} close={close} />}
+    </Card>
+  );
+}
+
+function CreateSnapshot({ volume, close }: { volume: Volume; close: () => void }) {
+  const [name, setName] = useState("");
+  const [key] = useState(idempotent);
+  const run = async () => {
+    await client.POST("/v1/snapshots", { params: { header: key }, body: { name, volumeId: volume.id } });
+    toast(`Snapshot ${name} is being created.`);
+  };
+  return (
+    <FormDialog title={`Create a snapshot of ${volume.name}`} submit="Create snapshot" close={close} run={run}>
+      <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
+    </FormDialog>
+  );
+}
+
+function CloneSnapshot({ snapshot, close }: { snapshot: Snapshot; close: () => void }) {
+  const [name, setName] = useState("");
+  const [key] = useState(idempotent);
+  const run = async () => {
+    const body = { name, sizeGiB: snapshot.sizeGiB, source: { snapshotId: snapshot.id } };
+    await client.POST("/v1/volumes", { params: { header: key }, body });
+    toast(`Volume ${name} is being created.`);
+  };
+  return (
+    <FormDialog title={`Create a volume from snapshot ${snapshot.name}`} submit="Create volume" close={close} run={run}>
+      <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
+    </FormDialog>
+  );
+}
+
+function RestoreVolume({ volume, snapshot, close }: { volume: Volume; snapshot: Snapshot; close: () => void }) {
+  const [typed, setTyped] = useState("");
+  const [key] = useState(idempotent);
+  const run = async () => {
+    const params = { path: { volumeId: volume.id }, header: key };
+    await client.POST("/v1/volumes/{volumeId}/restore", { params, body: { snapshotId: snapshot.id } });
+    toast(`Volume ${volume.name} is being restored.`);
+  };
+  return (
+    <FormDialog title={`Restore ${volume.name} from ${snapshot.name}?`} submit="Restore" danger close={close} run={run}>
+      <p>The volume gets the content of the snapshot. What it has now is deleted, which cannot be undone.</p>
+      <Input label="Type the volume's name" value={typed} onChange={setTyped} pattern={volume.name} required autoFocus />
+    </FormDialog>
+  );
+}
+
+function DeleteSnapshot({ snapshot, close }: { snapshot: Snapshot; close: () => void }) {
+  const run = async () => {
+    await client.DELETE("/v1/snapshots/{snapshotId}", { params: { path: { snapshotId: snapshot.id } } });
+    toast(`Snapshot ${snapshot.name} is being deleted.`);
+  };
+  return (
+    <FormDialog title={`Delete snapshot ${snapshot.name}?`} submit="Delete snapshot" danger close={close} run={run}>
+      <p>The volume {snapshot.volumeName} is not affected.</p>
+    </FormDialog>
+  );
+}
