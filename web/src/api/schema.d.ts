@@ -2006,7 +2006,7 @@ export interface components {
          *       "status": 403,
          *       "code": "quota_exceeded",
          *       "field": "sizeGiB",
-         *       "detail": "the tenant's quota allows 200 GiB of volumes; 50 are in use and 5120 more were requested",
+         *       "detail": "the tenant's quota allows 200 GiB of volumes and snapshots; 50 are in use and 5120 more were requested",
          *       "requestId": "4f5c0f0e-6d5e-4c7b-8d3c-0c8a4f1f2f11"
          *     }
          */
