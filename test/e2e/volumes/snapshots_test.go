@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -146,17 +148,23 @@ func TestPostgresRunsOnACloneOfASnapshot(t *testing.T) {
 	}
 	// Each transaction writes to both tables.
 	ctx, stop := context.WithCancel(t.Context())
-	written := make(chan int, 1)
-	go func() {
-		n := 0
-		for ctx.Err() == nil {
+	var committed atomic.Int64
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		for n := 0; ctx.Err() == nil; n++ {
 			if _, err := conn.Exec(ctx, "BEGIN; INSERT INTO counted VALUES ("+strconv.Itoa(n)+"); INSERT INTO also VALUES ("+strconv.Itoa(n)+"); COMMIT"); err != nil {
-				break
+				return
 			}
-			n++
+			committed.Add(1)
 		}
-		written <- n
-	}()
+	})
+	stack.Eventually(t, 30*time.Second, func() error {
+		if committed.Load() < 20 {
+			return stack.ErrNotYet
+		}
+		return nil
+	})
+	before := int(committed.Load())
 	s, err := tn.API.Snapshots.Create(t.Context(), openapi.SnapshotCreate{Name: "running", VolumeID: *data.VolumeID})
 	if err != nil {
 		t.Fatal(err)
@@ -167,13 +175,14 @@ func TestPostgresRunsOnACloneOfASnapshot(t *testing.T) {
 	copied := connect(t, second)
 	fromClone := time.Since(began)
 	stop()
-	all := <-written
+	writing.Wait()
+	all := int(committed.Load())
 	var counted, also, last int
 	if err := copied.QueryRow(t.Context(), "SELECT (SELECT count(*) FROM counted), (SELECT count(*) FROM also), (SELECT COALESCE(max(n), -1) FROM counted)").Scan(&counted, &also, &last); err != nil {
 		t.Fatal(err)
 	}
-	if counted != also || last != counted-1 || counted > all {
-		t.Errorf("the clone has %d and %d rows up to %d; %d were written", counted, also, last, all)
+	if counted != also || last != counted-1 || counted > all || counted < before { // what was committed before the request is in it
+		t.Errorf("the clone has %d and %d rows up to %d; %d were committed before the request, and %d in all", counted, also, last, before, all)
 	}
 	if _, err := copied.Exec(t.Context(), "CREATE EXTENSION amcheck; SELECT bt_index_check('counted_pkey', true), bt_index_check('also_pkey', true)"); err != nil {
 		t.Errorf("amcheck: %v", err)
