@@ -2787,10 +2787,10 @@ export interface components {
          */
         MoveOutcome: {
             /**
-             * @description Switched: the pod is on the new node. Canceled: it stays on the old one.
+             * @description Switched: the pod is on the new node. Canceled: it is on the old one. Over: it is on neither of them by now.
              * @enum {string}
              */
-            outcome: "Switched" | "Canceled";
+            outcome: "Switched" | "Canceled" | "Over";
         };
         FreedNode: {
             /** Format: uuid */
