@@ -140,6 +140,10 @@ func TestPostgresRunsOnACloneOfASnapshot(t *testing.T) {
 	if _, err := conn.Exec(t.Context(), "CREATE TABLE counted (n int PRIMARY KEY); CREATE TABLE also (n int PRIMARY KEY)"); err != nil {
 		t.Fatal(err)
 	}
+	// PostgreSQL writes its rows through, and its image's script did not do so with the configuration.
+	if r := tn.Run(t, nil, "exec", "db", "--", "sync"); r.Code != 0 {
+		t.Fatalf("husk exec: %+v", r)
+	}
 	// Each transaction writes to both tables.
 	ctx, stop := context.WithCancel(t.Context())
 	written := make(chan int, 1)
