@@ -34,7 +34,10 @@ test("the operator sees each node with a box for each pod, and changes the node"
   await page.getByRole("button", { name: "Cordon", exact: true }).waitFor();
   await page.getByRole("button", { name: "Drain", exact: true }).click();
   await page.getByRole("button", { name: "Drain the node" }).click();
-  await page.getByRole("heading", { name: /Drain(ing|ed)/ }).first().waitFor();
+  await page
+    .getByRole("heading", { name: /Drain(ing|ed)/ })
+    .first()
+    .waitFor();
   await page.getByText("Moves at the same time").waitFor({ state: "detached" });
   await page.getByRole("button", { name: "Cancel the drain" }).click();
   await page.getByRole("button", { name: "Drain", exact: true }).waitFor();
