@@ -193,6 +193,26 @@ func (h *History) WritesOn(t testing.TB, records int) {
 	})
 }
 
+// Continues waits until the newest run of the writer has stored a record, and is not one of the first runs. So nothing of a run is missed because
+// the next fault comes before its log was read.
+func (h *History) Continues(t testing.TB, first int) {
+	t.Helper()
+	stack.Eventually(t, 2*time.Minute, func() error {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.fault != "" {
+			t.Fatalf("the writer failed: %s", h.fault)
+		}
+		if len(h.runs) <= first || len(h.runs) == 0 {
+			return fmt.Errorf("the writer of pod %s was started %d times", h.Pod.Name, len(h.runs))
+		}
+		if r := h.runs[len(h.runs)-1]; r.wrote == r.found {
+			return fmt.Errorf("the newest run of the writer of pod %s has stored nothing", h.Pod.Name)
+		}
+		return nil
+	})
+}
+
 // state is what the volume holds: who has opened it last, and how many records.
 type state struct {
 	owner   string
