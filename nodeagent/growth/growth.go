@@ -84,7 +84,7 @@ func (v *Volumes) grow(ctx context.Context, pod uuid.UUID, d husk.DesiredDisk) e
 	}
 	err := v.guest.Grow(ctx, d.Serial, size)
 	if refused, ok := errors.AsType[*guest.CallError](err); ok && (refused.Code == guest.CodeInvalid || refused.Code == guest.CodeNotFound) {
-		v.log.Info("the guest cannot make a file system larger now; it does so when it mounts the volume", "volume", d.Name, "why", refused.Message)
+		v.log.Debug("the guest cannot make a file system larger now; it does so when it mounts the volume", "volume", d.Name, "why", refused.Message)
 		return nil
 	}
 	return err

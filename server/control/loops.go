@@ -113,8 +113,8 @@ func (l *Loops) table() []loop {
 		{"volume-clones", 5 * time.Second, true, l.lane(lane{
 			kind: store.VolumeClone, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: removalTimeout, do: volumes.clone, failed: volumes.failed,
 		})},
-		{"snapshots", 5 * time.Second, true, l.lane(lane{
-			kind: store.SnapshotCopy, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: snapshotTimeout, do: snapshots.create, failed: snapshots.failed,
+		{"snapshots", 5 * time.Second, true, l.lane(lane{ // a copy may take hours, so each tenant has one at a time
+			kind: store.SnapshotCopy, workers: volumeWorkers, perTenant: 1, timeout: snapshotTimeout, do: snapshots.create, failed: snapshots.failed,
 		})},
 		{"snapshot-removals", 5 * time.Second, true, l.lane(lane{
 			kind: store.SnapshotRemove, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: removalTimeout, do: snapshots.remove, failed: snapshots.failed,
