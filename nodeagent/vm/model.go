@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"regexp"
+	"slices"
 
 	"libvirt.org/go/libvirtxml"
 )
@@ -101,5 +102,10 @@ func (m *Model) apply(d *libvirtxml.Domain) {
 	d.CPU = &libvirtxml.DomainCPU{Mode: "custom", Match: "exact", Check: "full", Model: &libvirtxml.DomainCPUModel{Fallback: "forbid", Value: m.CPU.Model}}
 	for _, f := range m.CPU.Features {
 		d.CPU.Features = append(d.CPU.Features, libvirtxml.DomainCPUFeature{Policy: f.Policy, Name: f.Name})
+	}
+	for _, never := range noNesting { // some models have it unless that is turned off, and the other node may leave that out
+		if !slices.Contains(d.CPU.Features, never) {
+			d.CPU.Features = append(d.CPU.Features, never)
+		}
 	}
 }

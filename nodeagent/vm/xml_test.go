@@ -126,3 +126,23 @@ func TestDevicesAreOnTheRootBusWhileTheyFit(t *testing.T) {
 		t.Errorf("the disks are named %v", names)
 	}
 }
+
+// A node that an attacker controls names a model of a processor with nested virtualization, and does not turn that off.
+func TestAMachineFromAnotherNodeHasNoNestedVirtualization(t *testing.T) {
+	t.Parallel()
+	m := &Model{Type: "pc-q35-7.2", CPU: &CPU{Model: "EPYC", Features: []Feature{{"x2apic", "require"}, {"vmx", "disable"}}}}
+	if err := m.Check(false); err != nil {
+		t.Fatal(err)
+	}
+	d := &libvirtxml.Domain{OS: &libvirtxml.DomainOS{Type: &libvirtxml.DomainOSType{}}}
+	m.apply(d)
+	off := map[string]int{}
+	for _, f := range d.CPU.Features {
+		if f.Policy == "disable" {
+			off[f.Name]++
+		}
+	}
+	if off["vmx"] != 1 || off["svm"] != 1 {
+		t.Errorf("the features of the processor are %+v", d.CPU.Features)
+	}
+}
