@@ -17,6 +17,7 @@ import (
 	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/pgerr"
+	"husk/store/repeats"
 	"husk/store/seal"
 )
 
@@ -34,7 +35,7 @@ func (t Tenant) CreateServiceAccount(ctx context.Context, idem Idempotency, name
 		if _, err := q.LockTenant(ctx, t.id); err != nil {
 			return husk.ServiceAccount{}, orNotFound(err, "tenant")
 		}
-		return creating(ctx, q, t.id, idem, func() (ID, husk.ServiceAccount, error) {
+		return repeats.Once(ctx, q, t.id, idem, func() (ID, husk.ServiceAccount, error) {
 			row, err := insertServiceAccount(ctx, q, t.id, name, role)
 			if err != nil {
 				return uuid.Nil, husk.ServiceAccount{}, err
@@ -129,7 +130,7 @@ func (t Tenant) CreateAPIKey(ctx context.Context, account ID, idem Idempotency, 
 		if _, err := q.ServiceAccount(ctx, db.ServiceAccountParams{TenantID: t.id, ID: account}); err != nil {
 			return husk.APIKey{}, orNotFound(err, "service account")
 		}
-		return creatingSealed(ctx, t.core, q, t.id, idem, func() (ID, husk.APIKey, error) {
+		return repeats.OnceSealed(ctx, q, &t.keys, t.id, idem, func() (ID, husk.APIKey, error) {
 			return insertAPIKey(ctx, q, t.id, account, order)
 		})
 	})
@@ -197,7 +198,7 @@ func (c Control) CreateTenantKey(ctx context.Context, tenantID ID, idem Idempote
 		if _, err := q.LockTenant(ctx, tenantID); err != nil {
 			return husk.APIKey{}, orNotFound(err, "tenant")
 		}
-		return creatingSealed(ctx, c.core, q, tenantID, idem, func() (ID, husk.APIKey, error) {
+		return repeats.OnceSealed(ctx, q, &c.keys, tenantID, idem, func() (ID, husk.APIKey, error) {
 			row, err := q.ServiceAccountByName(ctx, db.ServiceAccountByNameParams{TenantID: tenantID, Name: account})
 			if errors.Is(err, pgx.ErrNoRows) {
 				row, err = insertServiceAccount(ctx, q, tenantID, account, husk.RoleOwner)

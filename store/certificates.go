@@ -14,6 +14,7 @@ import (
 	"husk/store/convert"
 	"husk/store/db"
 	"husk/store/pgerr"
+	"husk/store/repeats"
 	"husk/store/seal"
 )
 
@@ -162,7 +163,7 @@ func (c Control) CreateJoinToken(ctx context.Context, idem Idempotency, life tim
 		if err := q.LockOperators(ctx); err != nil {
 			return JoinToken{}, err
 		}
-		return creatingSealed(ctx, c.core, q, platform, idem, func() (ID, JoinToken, error) {
+		return repeats.OnceSealed(ctx, q, &c.keys, platform, idem, func() (ID, JoinToken, error) {
 			t, id := JoinToken{seal.NewSecret(), time.Now().Add(life)}, uuid.New()
 			if readmits != nil {
 				if _, err := q.LockNode(ctx, *readmits); err != nil { // so that it is not deleted meanwhile

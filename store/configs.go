@@ -17,6 +17,7 @@ import (
 	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/lifecycle"
+	"husk/store/repeats"
 	"husk/store/seal"
 )
 
@@ -27,7 +28,7 @@ func (t Tenant) CreateConfig(ctx context.Context, idem Idempotency, c husk.Confi
 		if err != nil {
 			return husk.Config{}, orNotFound(err, "tenant")
 		}
-		return creating(ctx, q, t.id, idem, func() (ID, husk.Config, error) {
+		return repeats.Once(ctx, q, t.id, idem, func() (ID, husk.Config, error) {
 			c.ID = uuid.New()
 			used, err := q.ConfigUse(ctx, t.id)
 			if err == nil {

@@ -17,6 +17,7 @@ import (
 	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/hints"
+	"husk/store/repeats"
 )
 
 // RegistryAuth holds the credentials for a registry. They are stored sealed, and only until the import ends.
@@ -33,7 +34,7 @@ func (t Tenant) CreateImage(ctx context.Context, idem Idempotency, reference, di
 		if err != nil {
 			return husk.Image{}, orNotFound(err, "tenant")
 		}
-		return creating(ctx, q, t.id, idem, func() (ID, husk.Image, error) {
+		return repeats.Once(ctx, q, t.id, idem, func() (ID, husk.Image, error) {
 			row, err := q.FindImage(ctx, db.FindImageParams{TenantID: t.id, Reference: reference, Digest: digest})
 			known := err == nil
 			if err != nil && !errors.Is(err, pgx.ErrNoRows) {

@@ -15,6 +15,7 @@ import (
 	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/pgerr"
+	"husk/store/repeats"
 )
 
 // platform is the tenant id of objects that belong to the installation itself.
@@ -121,7 +122,7 @@ func (c Control) DeleteIssuer(ctx context.Context, id ID) error { return c.issue
 
 func (o issuers) create(ctx context.Context, idem Idempotency, issuer husk.OIDCIssuer) (husk.OIDCIssuer, error) {
 	return inOwner(ctx, o, true, func(q *db.Queries) (husk.OIDCIssuer, error) {
-		return creating(ctx, q, o.tenantID(), idem, func() (ID, husk.OIDCIssuer, error) {
+		return repeats.Once(ctx, q, o.tenantID(), idem, func() (ID, husk.OIDCIssuer, error) {
 			id := uuid.New()
 			if err := checkMappings(ctx, q, issuer.RoleMappings); err != nil {
 				return id, husk.OIDCIssuer{}, err

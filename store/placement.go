@@ -18,6 +18,7 @@ import (
 	"husk/store/db"
 	"husk/store/hints"
 	"husk/store/moves"
+	"husk/store/repeats"
 )
 
 // PendingPod is a pod that waits to be placed.
@@ -330,7 +331,7 @@ func (c Control) Defragment(ctx context.Context, idem Idempotency, d husk.Defrag
 		if err := q.LockOperators(ctx); err != nil {
 			return d, err
 		}
-		return creatingSealed(ctx, c.core, q, platform, idem, func() (ID, husk.Defragmentation, error) {
+		return repeats.OnceSealed(ctx, q, &c.keys, platform, idem, func() (ID, husk.Defragmentation, error) {
 			id := uuid.New()
 			if err := audit(ctx, q, platform, "defragmentation", id.String()); err != nil || d.DryRun {
 				return id, d, err

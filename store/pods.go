@@ -14,6 +14,7 @@ import (
 	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/hints"
+	"husk/store/repeats"
 )
 
 // CreatePod accepts a request for a pod in one transaction: idempotency key, quota, images, address, volume claims, row and event.
@@ -25,7 +26,7 @@ func (t Tenant) CreatePod(ctx context.Context, idem Idempotency, name string, la
 		if err != nil {
 			return husk.Pod{}, orNotFound(err, "tenant")
 		}
-		return creating(ctx, q, t.id, idem, func() (ID, husk.Pod, error) {
+		return repeats.Once(ctx, q, t.id, idem, func() (ID, husk.Pod, error) {
 			id := uuid.New()
 			row, err := admission.Pod(ctx, q, tenant, admission.New{ID: id, Name: name, Labels: labels, Annotations: annotations, Spec: spec})
 			if err != nil {

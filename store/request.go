@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"husk"
+	"husk/store/db"
+	"husk/store/repeats"
 )
 
 // Request is what the store needs to know about the API request under way: who makes it, for the audit log, and which version of the object
@@ -56,4 +58,17 @@ func ifMatch(ctx context.Context, object any) error {
 		}
 	}
 	return husk.Errorf(husk.CodePreconditionFailed, "If-Match", "the object has changed; its ETag is now %s", tag)
+}
+
+// Idempotency identifies one request, so that the store recognises a repetition.
+type Idempotency = repeats.Key
+
+// NewIdempotency returns the identity of a request; see repeats.New.
+func NewIdempotency(key, operation, path string, body []byte) Idempotency {
+	return repeats.New(key, operation, path, body)
+}
+
+// ForgetIdempotencyKeys deletes keys older than 24 hours, and those that the server itself made after 10 minutes, and returns how many.
+func (c Control) ForgetIdempotencyKeys(ctx context.Context) (int64, error) {
+	return inControl(ctx, c, func(q *db.Queries) (int64, error) { return q.ForgetIdempotencyKeys(ctx) })
 }

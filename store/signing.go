@@ -9,6 +9,7 @@ import (
 	"husk"
 	"husk/store/db"
 	"husk/store/hints"
+	"husk/store/repeats"
 )
 
 // SigningKey is a key that signs tokens.
@@ -79,7 +80,7 @@ func (c Control) RotateSigningKey(ctx context.Context, idem Idempotency, signsAf
 		if err := q.LockOperators(ctx); err != nil {
 			return SigningKey{}, err
 		}
-		return creatingSealed(ctx, c.core, q, platform, idem, func() (ID, SigningKey, error) {
+		return repeats.OnceSealed(ctx, q, &c.keys, platform, idem, func() (ID, SigningKey, error) {
 			key, err := c.addSigningKey(ctx, q, make, signsAfter)
 			if err != nil {
 				return platform, key, err

@@ -17,6 +17,7 @@ import (
 	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/pgerr"
+	"husk/store/repeats"
 )
 
 // CreateTenant creates a tenant and its network. Codes: name_taken, unavailable (the pod range is exhausted).
@@ -25,7 +26,7 @@ func (c Control) CreateTenant(ctx context.Context, idem Idempotency, name string
 		if err := q.LockOperators(ctx); err != nil {
 			return husk.Tenant{}, err
 		}
-		return creating(ctx, q, platform, idem, func() (ID, husk.Tenant, error) {
+		return repeats.Once(ctx, q, platform, idem, func() (ID, husk.Tenant, error) {
 			id := uuid.New()
 			row, err := q.InsertTenant(ctx, db.InsertTenantParams{
 				ID: id, Name: name, QuotaPods: quota.Pods, QuotaCpuMillis: quota.CPUMillis, QuotaMemoryMib: quota.MemoryMiB,

@@ -17,6 +17,7 @@ import (
 	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/pgerr"
+	"husk/store/repeats"
 )
 
 // CreateUser invites a user of an issuer, identified by subject or, until the first login, by verified email address. Codes: name_taken,
@@ -26,7 +27,7 @@ func (t Tenant) CreateUser(ctx context.Context, idem Idempotency, user husk.User
 		if _, err := q.LockTenant(ctx, t.id); err != nil {
 			return husk.User{}, orNotFound(err, "tenant")
 		}
-		return creating(ctx, q, t.id, idem, func() (ID, husk.User, error) {
+		return repeats.Once(ctx, q, t.id, idem, func() (ID, husk.User, error) {
 			row, err := insertUser(ctx, q, t.id, user)
 			if err != nil {
 				return uuid.Nil, husk.User{}, err

@@ -13,6 +13,7 @@ import (
 	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/disks"
+	"husk/store/repeats"
 )
 
 // CreateVolume accepts a request for an empty volume; see AddVolume.
@@ -28,7 +29,7 @@ func (t Tenant) AddVolume(ctx context.Context, idem Idempotency, v husk.Volume) 
 		if err != nil {
 			return husk.Volume{}, orNotFound(err, "tenant")
 		}
-		return creating(ctx, q, t.id, idem, func() (ID, husk.Volume, error) {
+		return repeats.Once(ctx, q, t.id, idem, func() (ID, husk.Volume, error) {
 			id := uuid.New()
 			v.ID = id
 			row, err := disks.Insert(ctx, q, tenant, v)
@@ -82,7 +83,7 @@ func (t Tenant) CreateSnapshot(ctx context.Context, idem Idempotency, s husk.Sna
 		if err != nil {
 			return husk.Snapshot{}, orNotFound(err, "tenant")
 		}
-		return creating(ctx, q, t.id, idem, func() (ID, husk.Snapshot, error) {
+		return repeats.Once(ctx, q, t.id, idem, func() (ID, husk.Snapshot, error) {
 			s.ID = uuid.New()
 			row, err := disks.InsertSnapshot(ctx, q, tenant, s)
 			if err != nil {
@@ -168,7 +169,7 @@ func (t Tenant) changeVolume(ctx context.Context, id ID, idem *Idempotency, chan
 			return id, now, err
 		}
 		if idem != nil {
-			return creating(ctx, q, t.id, *idem, do, read)
+			return repeats.Once(ctx, q, t.id, *idem, do, read)
 		}
 		_, v, err := do()
 		return v, err
