@@ -2,7 +2,10 @@
 
 package husk
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Selector is a label selector. An object must meet every requirement.
 type Selector []Requirement
@@ -45,4 +48,24 @@ func (s Selector) Matches(labels map[string]string) bool {
 		}
 	}
 	return true
+}
+
+// String returns the selector in the syntax of Kubernetes.
+func (s Selector) String() string {
+	parts := make([]string, 0, len(s))
+	for _, r := range s {
+		switch one := len(r.Values) == 1; {
+		case r.Op == OpIn && one:
+			parts = append(parts, r.Key+"="+r.Values[0])
+		case r.Op == OpNotIn && one:
+			parts = append(parts, r.Key+"!="+r.Values[0])
+		case r.Op == OpIn || r.Op == OpNotIn:
+			parts = append(parts, r.Key+" "+string(r.Op)+" ("+strings.Join(r.Values, ",")+")")
+		case r.Op == OpAbsent:
+			parts = append(parts, "!"+r.Key)
+		default:
+			parts = append(parts, r.Key)
+		}
+	}
+	return strings.Join(parts, ",")
 }

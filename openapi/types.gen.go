@@ -404,6 +404,7 @@ const (
 	ObjectKindOidcIssuer      ObjectKind = "oidcIssuer"
 	ObjectKindPod             ObjectKind = "pod"
 	ObjectKindPool            ObjectKind = "pool"
+	ObjectKindService         ObjectKind = "service"
 	ObjectKindServiceAccount  ObjectKind = "serviceAccount"
 	ObjectKindSigningKey      ObjectKind = "signingKey"
 	ObjectKindSnapshot        ObjectKind = "snapshot"
@@ -434,6 +435,8 @@ func (e ObjectKind) Valid() bool {
 	case ObjectKindPod:
 		return true
 	case ObjectKindPool:
+		return true
+	case ObjectKindService:
 		return true
 	case ObjectKindServiceAccount:
 		return true
@@ -698,6 +701,42 @@ func (e SchedulingRuleKind) Valid() bool {
 	case AntiAffinity:
 		return true
 	case Spread:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ServiceAffinity.
+const (
+	ServiceAffinityClient ServiceAffinity = "client"
+	ServiceAffinityNone   ServiceAffinity = "none"
+)
+
+// Valid indicates whether the value is a known member of the ServiceAffinity enum.
+func (e ServiceAffinity) Valid() bool {
+	switch e {
+	case ServiceAffinityClient:
+		return true
+	case ServiceAffinityNone:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ServicePortProtocol.
+const (
+	TCP ServicePortProtocol = "TCP"
+	UDP ServicePortProtocol = "UDP"
+)
+
+// Valid indicates whether the value is a known member of the ServicePortProtocol enum.
+func (e ServicePortProtocol) Valid() bool {
+	switch e {
+	case TCP:
+		return true
+	case UDP:
 		return true
 	default:
 		return false
@@ -2640,6 +2679,11 @@ type PodSample struct {
 	PodID                  openapi_types.UUID `json:"podId"`
 }
 
+// PodSelector The labels of the pods, in the Kubernetes selector syntax.
+//
+// Example: app=web,tier in (front, back)
+type PodSelector = string
+
 // PodSignal defines model for PodSignal.
 type PodSignal struct {
 	// Container The name of the container. It can be left out if the pod has only one.
@@ -2938,6 +2982,11 @@ type Quota struct {
 	// Example: 200
 	ScratchGiB int `json:"scratchGiB"`
 
+	// Services Services.
+	//
+	// Example: 100
+	Services int `json:"services"`
+
 	// Snapshots Snapshots of volumes.
 	//
 	// Example: 20
@@ -2995,6 +3044,11 @@ type QuotaChange struct {
 	//
 	// Example: 200
 	ScratchGiB *int `json:"scratchGiB,omitempty"`
+
+	// Services Services.
+	//
+	// Example: 100
+	Services *int `json:"services,omitempty"`
 
 	// Snapshots Snapshots of volumes.
 	//
@@ -3087,6 +3141,9 @@ type ResourceUse struct {
 
 	// ScratchGiB Example: 50
 	ScratchGiB int64 `json:"scratchGiB"`
+
+	// Services Example: 2
+	Services int64 `json:"services"`
 
 	// Snapshots Example: 5
 	Snapshots int64 `json:"snapshots"`
@@ -3190,6 +3247,33 @@ type SchedulingRule struct {
 // SchedulingRuleKind defines model for SchedulingRule.Kind.
 type SchedulingRuleKind string
 
+// Service One name and one address for several pods.
+type Service struct {
+	// Affinity `client`: all connections of a client go to the same pod. `none` is the default.
+	Affinity ServiceAffinity `json:"affinity"`
+
+	// AffinityTimeoutSeconds How long after its last connection a client keeps its pod. The default is 10800. Only with the affinity `client`.
+	//
+	// Example: 600
+	AffinityTimeoutSeconds *ServiceAffinityTimeout `json:"affinityTimeoutSeconds,omitempty"`
+	CreatedAt              time.Time               `json:"createdAt"`
+	Headless               bool                    `json:"headless"`
+	ID                     openapi_types.UUID      `json:"id"`
+	Labels                 Labels                  `json:"labels"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name  Name         `json:"name"`
+	Ports ServicePorts `json:"ports"`
+
+	// Selector The labels of the pods, in the Kubernetes selector syntax.
+	//
+	// Example: app=web,tier in (front, back)
+	Selector PodSelector   `json:"selector"`
+	Status   ServiceStatus `json:"status"`
+}
+
 // ServiceAccount The identity of a program in the tenant. Its API keys can be replaced one at a time.
 type ServiceAccount struct {
 	CreatedAt time.Time          `json:"createdAt"`
@@ -3231,6 +3315,119 @@ type ServiceAccountUpdate struct {
 	//
 	// Example: developer
 	Role Role `json:"role"`
+}
+
+// ServiceAffinity `client`: all connections of a client go to the same pod. `none` is the default.
+type ServiceAffinity string
+
+// ServiceAffinityTimeout How long after its last connection a client keeps its pod. The default is 10800. Only with the affinity `client`.
+//
+// Example: 600
+type ServiceAffinityTimeout = int
+
+// ServiceCreate defines model for ServiceCreate.
+type ServiceCreate struct {
+	// Affinity `client`: all connections of a client go to the same pod. `none` is the default.
+	Affinity *ServiceAffinity `json:"affinity,omitempty"`
+
+	// AffinityTimeoutSeconds How long after its last connection a client keeps its pod. The default is 10800. Only with the affinity `client`.
+	//
+	// Example: 600
+	AffinityTimeoutSeconds *ServiceAffinityTimeout `json:"affinityTimeoutSeconds,omitempty"`
+
+	// Headless The service has no virtual address. Its name stands for the addresses of its ready pods.
+	Headless *bool   `json:"headless,omitempty"`
+	Labels   *Labels `json:"labels,omitempty"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name  Name          `json:"name"`
+	Ports *ServicePorts `json:"ports,omitempty"`
+
+	// Selector The labels of the pods, in the Kubernetes selector syntax.
+	//
+	// Example: app=web,tier in (front, back)
+	Selector PodSelector `json:"selector"`
+}
+
+// ServiceEndpoint defines model for ServiceEndpoint.
+type ServiceEndpoint struct {
+	// Address Example: 100.64.0.2
+	Address string             `json:"address"`
+	PodID   openapi_types.UUID `json:"podId"`
+	PodName string             `json:"podName"`
+
+	// Ready Whether the pod gets connections: it is ready, and is not being stopped.
+	Ready bool `json:"ready"`
+}
+
+// ServiceList defines model for ServiceList.
+type ServiceList struct {
+	Items      []Service `json:"items"`
+	NextCursor *string   `json:"nextCursor,omitempty"`
+}
+
+// ServicePort defines model for ServicePort.
+type ServicePort struct {
+	// Name Required if the service has more than one port.
+	//
+	// Example: http
+	Name *string `json:"name,omitempty"`
+
+	// Port The port of the service.
+	//
+	// Example: 80
+	Port     int                  `json:"port"`
+	Protocol *ServicePortProtocol `json:"protocol,omitempty"`
+
+	// TargetPort The port of the pods. Default: the same as `port`.
+	//
+	// Example: 8080
+	TargetPort *int `json:"targetPort,omitempty"`
+}
+
+// ServicePortProtocol defines model for ServicePort.Protocol.
+type ServicePortProtocol string
+
+// ServicePorts defines model for ServicePorts.
+type ServicePorts = []ServicePort
+
+// ServiceStatus defines model for ServiceStatus.
+type ServiceStatus struct {
+	// Address The virtual address. A headless service has none.
+	//
+	// Example: 100.127.0.2
+	Address *string `json:"address,omitempty"`
+
+	// Endpoints The selected pods that run, ready pods first. At most 100 are listed.
+	Endpoints []ServiceEndpoint `json:"endpoints"`
+
+	// NotReadyEndpoints How many of the selected pods run but are not ready.
+	NotReadyEndpoints int `json:"notReadyEndpoints"`
+
+	// ReadyEndpoints How many pods get connections.
+	ReadyEndpoints int `json:"readyEndpoints"`
+}
+
+// ServiceUpdate defines model for ServiceUpdate.
+type ServiceUpdate struct {
+	// Affinity `client`: all connections of a client go to the same pod. `none` is the default.
+	Affinity *ServiceAffinity `json:"affinity,omitempty"`
+
+	// AffinityTimeoutSeconds How long after its last connection a client keeps its pod. The default is 10800. Only with the affinity `client`.
+	//
+	// Example: 600
+	AffinityTimeoutSeconds *ServiceAffinityTimeout `json:"affinityTimeoutSeconds,omitempty"`
+
+	// Labels The labels to change. Labels that are left out stay as they are, and `null` removes a label.
+	Labels *LabelChanges `json:"labels,omitempty"`
+	Ports  *ServicePorts `json:"ports,omitempty"`
+
+	// Selector The labels of the pods, in the Kubernetes selector syntax.
+	//
+	// Example: app=web,tier in (front, back)
+	Selector *PodSelector `json:"selector,omitempty"`
 }
 
 // SigningKey defines model for SigningKey.
@@ -3673,6 +3870,9 @@ type PodID = openapi_types.UUID
 
 // ServiceAccountID defines model for ServiceAccountId.
 type ServiceAccountID = openapi_types.UUID
+
+// ServiceID defines model for ServiceId.
+type ServiceID = openapi_types.UUID
 
 // SessionProtocol defines model for SessionProtocol.
 type SessionProtocol = string
@@ -4274,6 +4474,48 @@ type CreateServiceAccountKeyParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// ListServicesParams defines parameters for ListServices.
+type ListServicesParams struct {
+	// Limit The maximum number of items to return.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `nextCursor` of the previous page.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Name Only the service with this name.
+	Name *Name `form:"name,omitempty" json:"name,omitempty"`
+
+	// LabelSelector Only objects with these labels, in the Kubernetes selector syntax.
+	LabelSelector *LabelSelector `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Watch Stream changes as server-sent events.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
+// CreateServiceParams defines parameters for CreateService.
+type CreateServiceParams struct {
+	// DryRun Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object.
+	DryRun *DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// IdempotencyKey Makes it safe to repeat this request.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteServiceParams defines parameters for DeleteService.
+type DeleteServiceParams struct {
+	// IfMatch Make the change only if the object still has this ETag.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateServiceParams defines parameters for UpdateService.
+type UpdateServiceParams struct {
+	// DryRun Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object.
+	DryRun *DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// IfMatch Make the change only if the object still has this ETag.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
 // ListSnapshotsParams defines parameters for ListSnapshots.
 type ListSnapshotsParams struct {
 	// Limit The maximum number of items to return.
@@ -4499,6 +4741,12 @@ type UpdateServiceAccountJSONRequestBody = ServiceAccountUpdate
 // CreateServiceAccountKeyJSONRequestBody defines body for CreateServiceAccountKey for application/json ContentType.
 type CreateServiceAccountKeyJSONRequestBody = APIKeyCreate
 
+// CreateServiceJSONRequestBody defines body for CreateService for application/json ContentType.
+type CreateServiceJSONRequestBody = ServiceCreate
+
+// UpdateServiceJSONRequestBody defines body for UpdateService for application/json ContentType.
+type UpdateServiceJSONRequestBody = ServiceUpdate
+
 // CreateSnapshotJSONRequestBody defines body for CreateSnapshot for application/json ContentType.
 type CreateSnapshotJSONRequestBody = SnapshotCreate
 
@@ -4522,613 +4770,632 @@ type RestoreVolumeJSONRequestBody = VolumeRestore
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L2Lc9s4ljf6r+Dq26ruzEiK/H5MTe3n2E7aHcd2205nZzrZCCIhiW0K4BCkbfWk799+C+cAIEiBEinb",
-	"vbO35qutb9IWCeJxcN7nd/7ZCcQsEZzxTHYO/9mZMhqyFP55eksn6n9DJoM0SrJI8M5h53bKyD1LZSQ4",
-	"EWOSTRkRo19ZkJGxSMnZuPeBZsG0T84yEkwpnzBJHqaMs3uWug/r3/qdbkcGUzaj6kvZPGGdw47M0ohP",
-	"Or///nu3k9CUzlimp3Qs+DianIX+aZ2dmBkF8BwRKZEsSFmmPsMe6SyJ1fiDcCc4GG+w3k4woL3tYMB6",
-	"B+Fg3Nse7Y63xht0L9jY6HQ7kRo3odm00+1wOlNvBub73U7K/pFHKQs7h1maM3cVY5HOaNY57OR5pJ6s",
-	"rqrbOc5TKVL/IoacPWb4wNAsJ0nZfSRySRI6YX0ztX/kLJ07c8NB3ZnM6OM545Ns2jncHAx8MzlJ59c5",
-	"X5zJ8ZQFd/BttU4mM6LIJGYZi+eE8pCkTCaCh4RKksucxl0yyjMiM5EywkU2jfikT9R6/pGLjHaJmqTs",
-	"EhqGKZOSSRjkXsT5TP07ZSRQX2QwYDZlc/gbFw99cjajk8rz2ZRmJBTqQ4Q9RjLTTxOWpiLtkhELaC4Z",
-	"DhRQTkaMBCmjGQvJiI3VHAtSrNvPELfG3c+QjWkeZ53DMY0ls/s5EiJmlMOGnoVsloiM8WD+ns0XN/YD",
-	"vWOSRBmRdMxIJkjKEkYzkk0jafbazggvYzElZ/CeGr3urHd2up1ZxM1/b/hO/mwMF9U/Q7xEcEWJ4PGc",
-	"RKWbLrMojskUjiqSRDGK+jlrjrCUMFdOVtFA3bWP1I/fSXJ2Ur7mbIfuB7vhdm9vvLnR2x5tHfQO1F3f",
-	"D7dGu3RnvLG5t+O/5pH+3NNu+ZmUOUtrZw2/eqa9xw5GG8F22NuhW/u97fFgt3ewGe712CDYH++OtujO",
-	"xkHNtM0Hnzbv92xeN+k7Nv9OkiCOGM8WJk63N8Jdtj/ubY32NnvbwcFOb58NaG9vfBBuBjujjd2tbf/E",
-	"7+CLT5v1OR2x+IbFLMh8rPVSUTGSryQPUTZV9CwZidVrsksiDgT+Ph+xlLOMSSL1WETOeUYfK2tNkr8+",
-	"sFE3i1iq3v1+nAqedcmIBnevuv9PQDkFXuJjLHFppjXXYmPgZ9jn0SzK/Iczo4/RLJ8Rns9GLFWyI8rY",
-	"TCKTyfKU13G6GMb0MroNuJ04sJnULOL6P+0EI56xCUthhlcirCOfRIQegh/thQfjLbrZ29gO9nvbbDDq",
-	"7Y93Ff1vBHvsYDPcGmz56SaBTz2Nbm5Yeh8F7CgIRM6zuplLfIpQfMyzikG4N9oZbwW9A7a/3dve2Nzt",
-	"0a1wvxfsjjdGm2xwsL2z51+FrM7gqQuSSjm7SkUmAhEvrmc4zeVd/35j2CdHZJSKB8lSJSWVNJWMh2R4",
-	"lGdTkUa/UfXGsEukUBKLhqEkVGlUSvDf0zhnhwQHGzGasrQ/JGMRx+JBidk5iTJFe3eMlzdKf71OXtyw",
-	"oPeJjW5EcMeynl1F3TXZ3drf9u4Cp4mcivoD1b97TnJnPAg2RnustxUebPa26f5uTzHk3h47CDcH490t",
-	"urNfc5LFR592hreM03pizOBXz8y3xhvBJj1gvd3RIOxtBzs7vQO6x3qb4f54MNoNNth2DQfOzAefNu+P",
-	"kk7YW/1Ydeo/3lxedJVOHojZjPYkU7q9UsmAlCT5/vrtMdne2B+8qmNUegJeTtX5VQqlrTGuWNMv5j8D",
-	"ed/5Uj/VVMxq6COjaWb07yyaMZIqbahLUpHzkIUkFA9csVb1+1TkaZ+c4FQO4U+l94M8TZXEnAmeTZW4",
-	"+Hh7XD65zcHmbm+w1Rts3A4Gh/B/f6/bBDVn77GENGM9Ndf6swEp6V8xiCXyMBWSmROhWlGepCJPZJ9c",
-	"a9JAAQp/fTP/K7y4IB6XCb+627y7tVoVhGVcsTQSNbcjhrfV1jMaTJV+LdIs4hOihFR6T+M+OaFzXFyo",
-	"/lGch2/CCX7KT3OZyGjsEJ0ihE63E1I1AP5YT3y3wr8AxYI9hMcegziX0T1D+0uTYZ4sIUJnJEOC8JSf",
-	"9DZXkl4m1iO8ei04l14dONgfb9K90U5vdxBu9bbZxkFvtB3s9g7oFtsY74WD/Z1NPyPL5TNowD+DnVk3",
-	"Z7RCPbM+2Dw42B6zcW93e2ent832tnp0e3uvt3swDjbHbGtvf3vXP+t788GnzfvTNAqmx4JnNOKsxr8Q",
-	"mJ+/k2CUO7daG3mJCMG2m6GdTDkR3Hmv1v9gv+tO+j9SNu4cdv7P68LN9Bp/la8v1Ivg5UFvgmTg5LlU",
-	"6sepsuTVf6lhGQdxQpMkjgJQSl4Dez/8Z8MvOUPC98rbcsSJEj27e9sH6EHod5Qem4pRzGZL5pDgE39u",
-	"Nxczbv1ElKpI9OB9OFj9rhr66OpMOxZoGEbqRRpfpSJhaRap/dOuicT50z87aLEhQVfJKGU0VNaRIbgK",
-	"WXU72nNylNXe+ZVDsMckSplcMsTCKzGV2UdpPlvep09ThubaHZuTByqJelgxSPBYhOCJpKh7dg17nEU8",
-	"z8B5tt4SwEhiITLtZef7ns3RSPvdXI0mt6C7aAa0P6vfXfbxS3HqeiJdn6lRnG4hqdBOVpNCajuGZ1rS",
-	"nD7zM34DBoOskdbRmIGU03JKnWjEtZEh++TNnGhx2y1+l0pBiUKS8yyKlWkCvrN7ccfCEkfe29vbBZPV",
-	"7mPEs12lAluTdmtjZ0s949q1u4NFw/bFCaBydvBi/YmcRzJreR7gDCj9Y9mkNJv53c6ApimdL0wTx6qf",
-	"56com96AC/4ZOdYih4KHi+8UInn3h9ujn3bOf764fPtp681Pm3/7cfvdpx93T3fPf75+s/lfH/5+dbn1",
-	"/qed249/P/3x55+2T242fzjqrMUDn4Xn/SvwmMY8pbTrT2AxnIsMBKqsp5GSmbC/cbDp2b0yc7kQGZPA",
-	"VYSIMXyQMJHErE8uMD6huAY6+dBfkU2VuAXe4H56d9s36TyMslOepaslcdUPaR3rEMVQ0mtGQwaGsdKz",
-	"JLpvil9FwjgL+0R9LWKSYCgNx1DTLd8bGmQibXht4Nn3EYenjQlTPr9OFzTqTrejPkLRYclFCLypuGb6",
-	"Gf8XLjSBFo+H7P7/6v/qB2DNLr6JgSK/0NA/4h6VglR0xogykMuK+cbBZn/Q3+xvDLyfanFDQ5bRyGNA",
-	"n8DfpY2IwmZFgneJzIOpDmqh44OHJI64c/xpzpXIo0rx7pOjjMyEzMj24GCXjOYZxkgd08io2YRPIv54",
-	"SGJJerFvrlEzKrird/cfXZ2BwLX7DOf5nXbrweQh5gAaV0m1qvsY3qDVAVwdaLJ7pDW7PjkaSWXGooYX",
-	"i0kE3sWa7xjaXmoaFE/+bqg8Etw/QfvzWQhkhvGvUAT5jPFKlBm53pXw7oMmWNyIhV8zx/3Xjj3DI+Ai",
-	"K1biXvSuZRDu5XTn86WO2728ylHw1AW1o9spwuK+TIGmWsmbWAR3LLxC51GLpdAsY7MEcyQWdcOGV23G",
-	"pKQT5jNo5lqNxdCqQPNGMVoveRuZ/9yU47iBtTi36y5m79vXY5rQURRHZruqyzP8Y6Iub0A5CQUZsbng",
-	"Ifx9HKUyq6aVJNr33ydXItTMnjMWEkoC87k5mbCMUNgp7bvEb0wVbyrfyF86SRrdRzGbMNBKDCPtiQS1",
-	"jy/dglArXslE7UOq1vLfv9Deb4PeQe/Ln//De8b08QwHcRQHS8V2nzypAUfussSYnEc8fwRXq8gzMjw+",
-	"uvo6BDVheHR+Piwzm4vT269HJx/OLjqluX5/dH7+7ejjydnt1++PLy9ury/Pv12fHp18+3R9dnv66tub",
-	"88vj919vPt5cnV6cfHtz9fbb8Q+nx++vLs8ubr9en97cXl6ffjv+4fLTxbeTo+Ov31/+fHp9fXZyCoN8",
-	"vTk9uj7+4dW3t5efLk6vv729Ob09O/l2dnX89Xs17jf486tv78/Oz7+dnx7dnH47P7v4+F9fzz58+Hh7",
-	"9Ob89NsHNSjM+5sZ+tW3D+8vLk++qRXpn96cXaiPXf98dnz67c315dHJ8dHN7bfro0+vvl2dXr/9cHnx",
-	"7eb09vu3x0dX396dnXy7Uv/4eHby6tvN327sKJeXt9+Of7hW//Ph8uTj+em3CzXg1dHx8e23q9vro+NT",
-	"NebZ5bfr05vLj9fHp99uzz6cfru9/dvX48uLt2fvYLzzy3ffPh29P/16dH50/eGVlwjUMQf6kCt2TZJ/",
-	"iOI4QiIzFqfX4JyxmUjnH6I3qx6tquj2E+4Y3lvLkulREGg9q4UWe0QClkwfC+VgEt0zSSiMhR6XSOpw",
-	"bxjJO9S/dV4QYbH0aK536NVavFCCR5lIZUmF/KXQ6Q539/YPSnd3kStWbiGoqyuliP2w1YHVFP37mGbR",
-	"OApoxq4ZZw809hy8+wwI21Xy8HjxjYWjXnxk5fzst6tHevX++Ib8n42B1aYjTq5OP2Cwh3JyenxycwRH",
-	"Lji56m3u7GKGl7IYWEpyqewtHs+tnwY0pCiDs5csk4TGMSaCkSiTLB5ra8vNeRj4bhNk3bUkUaXY2NCi",
-	"GBOqw6Zd0B2jDMhTLpLhKOI0nf8M7608IZjYG/eN5/GXRut5au/YXNYm7mCSC42TKR2xLApoTEQaan9+",
-	"E/0MV6u9QjVzsVfsroHqrQfUqjdm4qx65xyfaun3yJPwqUdy34IiClrQKs3ioZxlGCKWhGZkA67IJBUP",
-	"OjdJmfhzm4CH6hBOoGRlGW9mzeTrBAQQ0x2aA1rN05tfTFgTk0vN7jZ6uczibWjmz9nZ3N7c3+92eB7H",
-	"dKTYOy7DVbqOen9HvevPr7/86a//HHQ3f/+PzkonEE4DRRSmiGYkY49Zl4zm6k7AlRhRyXa3PZ6fzZ3d",
-	"2mWu5RJ/Om/517pW69yJCi26ZFhPVG+juO1ea3WilBa7kF7gUliv/5X2fjvq/X3QO6jT7UUI03BeG/zn",
-	"L4Pe3pd/bvnJEcK8Hlmr/k5SFtMsumc2RCVynpFERDyD/PlIFiGPsbYPYzbOiMizBdG5ub3KwqvVXuwW",
-	"t1UDby1bQglbpN1TnXhPqCRjNbK6aKiM9omNUEswBRX3AuerURLJQxplzPpja3wKfiGn9hJe75OjOMY/",
-	"qZuv/pYx7t/IFuIPKLFk5rlcwoo/QylFqshgF3KvPGmbynTVPB62ql+24VZQWJv7ioYujX257B5nF/rg",
-	"QsEknMqUIqlixv2DicEmIlT7qeWE465w0+IbhbYKBaMlW51nrIYkZPRbWYA683NMrRp/im/iXf25JQuo",
-	"eNS1+trt6FDJl1oV98VdbHoqL+Zew/E/gprwh8vGFpLuGKuPniDDapb+LHpPM6UGNZg+QZNsShVLU0xD",
-	"dkkYTaJMdsmwN+yS4dchMNZhf+jyRF4yjri57XDJqY5B7GxskvfRm6667CkjeET6tc8cAkSOAvWZt1Ch",
-	"ihSlNk7YdOK559csiWnAUFiaYhAdailxd2frtzb3dveXeu+8bD1w3JxHoSeK4fpBwdzSizMiXnNdIjiT",
-	"alujYKqzLIUERnUigjuWFl4/cIYNK37Mwtv3panwKvyOK32U7iJPUpH4ol24CvfJIkhURKis6JiwrE8+",
-	"KcsGfJddJYMnLLP+ArX4iJNhZX+r6z46P3+ZFSOxNCQtxrN0rrW0S84ImyXZnCANEbgUUqk9XHD2zOTH",
-	"+H1jVn/K73+maXnQnY1N76D+NOifaRoptiTRkYPKndTeHCXJZJ/cGrodMn4/JCnul1Xdms70RuRpUNGr",
-	"tjxzHRsltdHAi7qa7/AxuXlx+Td5ksRsxnimmB4+ZVSJXLK0C4cM3iwdCtQkAvqv1GU4skLC23sbG8sC",
-	"DfX2yX8fdj9/fhwMep8/P24OVkYffNsH0/MrSikbs5TxgKEDAjlTsSQI9c4SkWYshBhEtqTwLmWTSGbp",
-	"vO/E+F9jtHqjv7nps1yWZn3rxJjVoh2fgufvGWdSXqVihIpIHF+OO4e/rE7NZJ3fv1Ql7hkYDWMaxbJb",
-	"YXGQeQaeHBZCdVAaKjaQCe1ijKNg3m+rp3NxwR6uTLDKG1Bj2ZSlRLKsp2ixd3ZivKw9oFT1h5Gagfqr",
-	"ujVlXg1SngvCxmMWZEDJQy6+cvbwNUmjezks4k/Aw6PMzcTDulo9BmcmbxgpZQqsD9Me1Id9BoFaIb8W",
-	"IlttiJxglS+WU1S2fgx7rNYPxyAEms1wTiTiMmM09H8+ETK7UUM2p40fhLjzkMZ1ziWh40xXtxezU/ug",
-	"6aJPnoOAkpTdZCiNnz5jpwq6mApIZPVVmYmEyGjCadwFClI8QVdITlLF4LEqQs/LBlVXnua76J7BQZl6",
-	"y+Lj6r8epiJmZJIzmR1CsKBEtGoiIbuPAigkB1cBkXOZsRkJ1MPjKM5YijEJDD1FUsSQA4EcWsCdSUQo",
-	"C82kyKNapBLjVm1GqbZuGtYHd07PTo3TU5pOn2BlgeyS1yG7h0Wof7yW05kiljm4KZTMrZ9Q9Ix8zbAR",
-	"D0XScI4am9JCI8UiSmdFM5fAi1dwlvDnKyDd5pO8Lr22ONlSZQveC5spAIlTnEQ8ypxpPqDCGT/QuRyq",
-	"OVIio5AFND1U1zFVFwFTiCHlCLYiKHxTwOAYDxnSOczukh9lGTVl88vI4cbDsUDbBccJNUXUFIZTFCGF",
-	"o0LjjxMTNBN5luQZ8BHguOYtczGpTm+vMhcdYjDWhNJIye1U7USSxKC0Cyf/olSzlogQ5uunRHg0T56J",
-	"Dm/t9ifqCcWeJhE3LqZIQmIk0FseBIyFz8VSZRZGfPVRvmcsUZvDQ5qGJOKJ2sqE8eLM9HmE+uDQr6m9",
-	"mAKk56Va3kOk7BxwP4LRUFKbSrZ/aavDiF/ygK2e6HGstPHKTK2jDg+5MlWdYqemKnGuJGRIXJVJK/6E",
-	"2aggZSlcK+ev+rpl2Xxoa4okGcL0h3VUJJIbEDN13jv1G06R8VCWz7nIrbw5e3d2cavU0k3yfejyCa2i",
-	"gsp6c/bu9vT6w6uysorvlnVSpTu7WTQ3Z+9e/ecvJjTw/S9/7n35Bf756j+9WnjG0lnEQfJ8wKQpZWGd",
-	"i8nqI/yIsCVu6V4sJiaBVKdgGY2rIHl1DxSx23yqmJWobHHvF+d4ZWMVxmcNssl5sBeLSadbV4xT1n2A",
-	"ceLNhOqcIp8V1xVhYMDWmNqlca2C0CyXlSiHGqN0Mq/7f/rlv19/8R+CybFaqZCUJ0+JXnFsMwXKN6qr",
-	"2THstq4Xa3CP88KIKc8BzRZbsJqkImBSolKOLw0xfQKs6lJFDDVPA8OBW7i7s7O1q2MuUChKI6mTjTNB",
-	"Ngbb+zt7u41t84+xKTMoLMuNnfqMGn+Fp7p96n8PwTZpYTi7duLmfsUettbwxvjz58e98Zc/eekAays/",
-	"gF+msevg5+Kl1Wb1g0jvIj45idKKQb9IryvTMHWMAS31L8t8pzcZzdYJ2OVwzSBel+aco9PKqe305KsF",
-	"qaiJrwRJjkXKMuJB9SbBvTc2kC9voS7n7Y0/oHPGgzgPtTcuUasIlKBqNfQxCD/7gQbv1ebaCjF7H8Vx",
-	"03H0TW34XT9ZFKdR3irf6twvOpNdSVO5XExeY49RdqxDmosrG0c8ktN21VGKNq4Zlb7cmB/Eg5YbGZOg",
-	"pxtp8jBVIqNMZQ9UcU/DqrXid0iONV5Z2CWniAp2eflBbQELQRlQT50a5l1OQmubub2gfUZabVVCDCt7",
-	"AAulEKRG2nnlW22It+IqXHyOPaJXY2nNrF9Pri2M9ZQu0HBe75IqfwJsLCWGCguxxrDVlLDyJPSMje+0",
-	"ACbC/+e7eXqJbcgTTs4N4n6iUaZ+63aukWl2up3TxyhjoR/hwXN5cUxnBb6reHJxs1a6463R+l6zLHid",
-	"Mini+34g+Ni1kRe4O0hhSN9sLhrPro50bVZZMC7KRZNX33Tkk4ubS1xPWd/wREIko6myUTyxKTGjEYc7",
-	"iE5s1DSUmqlfqg0KQoKQN+nsa//L97/03P/8U+nHGjtgmdrwu//w9Qa0i4vWMIjmRQsQ0l0xwn+70Qef",
-	"qtU0zeOEjVM6gcDKGmsNLWLlIhsZpwy9kM3CQ+rpCyXVPPkQE4qegVUhxsAEGMU98xYHVXbFokriXM2L",
-	"+oMNtmutxMPQgfnU5hCaKR6QPPUm1NHwkKjJWThPL+ee0ccPZulLUONW4cZ1O4lArLJGlfKeTZJqh5+a",
-	"WNC8hMCTCfCHBOKf/SPVmPLKla8Xg62Puv7PRUJvWBqh62kxAZ9HWbMsuZI6JThz5O13suKRhoA5m5NA",
-	"zIw7TsdB4ghhXxcv2B8c+lxm8HjCkq0ie88Zh3tCQKxlzEpHICH9gS8YH+h/V+r9xED3tg8kPX+k5/nC",
-	"MC8e+VDmEQaNHec01ncXmD3PHYF4uvO/blbP6qxf7aNv4Fd/mnv6WT3H/3O+XP9GOT7ZF3GHvogzcrn7",
-	"sbl7UYu/Lmo/qAmURrN1jw49GflfWcqXep3sJJJ3a9ozi+UUWkn0OiWwAsonk6QV9CXgcZ/dH/3G3mHF",
-	"bX0yOdUQgEW8dkaDqRIOciryOCSSMVPAEdN0ghFzXlxu+7gJn+sEdRxVMcNJKh54f7VfEDbExd7BE7Xb",
-	"seRcLlimzrqtptwElwUigRBrTdk4etSQnBVMlkF/d7s/6G++3tz2XfkJzdgDnZeBY8xLG0/AO5nRoDzo",
-	"YPPQAF/C/200RNnQO1FMFcdesuVNYCcWKoVEaJREtbSC5gDygDMWyq7e8KJRgrq34NwT8T0LvShB0T07",
-	"YTSMI84cgLZFuyxgyXR1pbKtI//dAVZo4fmpmm8eNgd15G1HBObjG4zLws22widVFE2EXBbq1AJhjXUW",
-	"7bLhlK18xbTbXL5TRlDD8MGEcQeapsELUyGzoziisoW19oN5x7dnasBaztzw8tXbFgU3anCshncpkRDT",
-	"ALJ0/SypAMMHo8w83CefSvdI8Vysg2A0jSOWFo86Bh3kracMXDYNo07qDuZpsLrC5No+6NPdW2js3Y4M",
-	"UpoF05VyrDBT9RuA1dB1kn8RS2UGPUswzV0p5hCmLiUL3UdpltPYCLZy5piTUmVTYnQpoHfL5HR2E/3G",
-	"NPCF152feSIx2i9/SO6Uxm5SmHSIs0/OeCBm8Lv5CaF2IEIhOKEcM5AAc4dcs4ApdTLKbIw6hbSLofrP",
-	"IZGQ+yIwDxG3Isowh+khkqxP3uqY2GEJUhfCWH/BGSr5GAudUJ/mvGib805wdohJmJbwkOogGUy9GNKM",
-	"FtFzIGHsypMInIrSIXQBgglhFIELsxedbsfMs9PtqM96i9PkXAZZ3JyL3MDzPhbSAp6oZGe8S2mgQb+X",
-	"CqtMtGHAWMhkkYYXA3tFgZQpfrAdpTCiMIukhCNDOQ2yGQhKnbB0yvbxpwiyJpFoDL3ZTFSgIi/a0/1s",
-	"dnnP0imjYe2l0K2R2spHNC1Ww3z6waEcmVQKb2lGtjDzgs0bca71i5LSUCymyghX0cQS1esma+81j3hA",
-	"U74EDk7dwhGVjiEAmwD+PUxuOdQ5wN3iWcjRimZMaV5dUnRBGM2JjKmExLtK8zRCobFMnpiQrUgxik3R",
-	"fzACTNwkFTMBAW+TBpay+0hGgmvZhgTnrMpiIigCoSkkHkP6tOb7uVTiDuoCKSciDpUlo6duWL+ks2Ij",
-	"/GBl7DG78qH1n5la7CRlknGN8ItJ4LiRFQNKcEYMVDjmGDKphTh7zEii2DBmIaq9vxLhEPfCSgSzIUW9",
-	"dSrxvUbohYnwwRgfxTEmletBFTeGoD9OBTJjhrrIrUCiYA/o+LpnFtywaVKWY014eCxKCvWrr3DEmVIX",
-	"Z62Tue8ZlsRb3DmXEOgcyOSOiwcihUVrLtd4rWboCzPF01ic5js/FMpK4qyeLxCnQ/ANlTbYn6b0agjS",
-	"6DkOCJK5w6Y+BGGqYYaLWpbiqWGfnCt6t29CpADwsO9ZSmP7MVmQP53QiNuWVkBYdhsyAfh4eppZo+VX",
-	"WL89JE3+S3isFiZtLVxUOisoEXCBlDoOWmcYpdAta75oysID2ve1tMrQPOeGsMpTAQgMtWeonxWAFQXV",
-	"GScsoFXgxmunztwpJWnh1auLj9UaSoUvawFQyCT8VvxJkfatw0b3m2Yg6u94jzuSd+tmH6aMhqjy6q0E",
-	"f5qZWSX3UMfXa9IBfxAPZJYHU9PhMZeN0wzvKhANuFM279KaUF512ByNx9ikBZC92Xxe6PAitTApbiEN",
-	"AKfZJNi/kKH++BCMLWBjjnnWr8vJapPTCKfQ8Fm1ratOwIEvMUVPrp9Uac3OEhRFwmEZNF9Tn0LdERoe",
-	"JZBRm7Uj3a2ThFmGzCr2vDQJs7n2QzU3KM2bZfp4c8XZfRRAblWffNIpkYi3CNZHF7GkbRMh0NsLCQFC",
-	"EcwSKNwG2Awoj4JRWWg7ftKMxIzKjAxnET+6pxGgVJiutJKh/gDM0prZxvDXw6qpLL69oSgC2svMGOUW",
-	"OkAvITIY53o+yH8h8lJYSzRJlJAVJGQxg63QJYEhg2KIPGUecL/YtL+qtqpq04QKfrYLKo22uZD24ua9",
-	"rIbuLA3sJZxU5yW1QVZBzOPalox6/3UHwBGDrJ+QmNCGQH+Zg/SYMkCibyzpHNBlnytWLall8jCj9+qf",
-	"foZE+RyXlea86tkhNIY01CKVGKRjyIw3CJ175KEw111d15NV7uQ/1f96xVJs6VfzmNrwVasBFR2erJmJ",
-	"WLEn9tqC5wKe9o/kN3PKs4F8yiVY1WUXqEnxqAnjr5mbW8nTQDo6JFwYNoIYX+X5GZEPj6MPTL+5OpHX",
-	"uDjsoftOuFiw3kl7NAXhmiPv2svp7kTtxb/K28JDedPztrtLjxYdjVkhK9RB9Dtl1rYqnc9L+XYGm8tn",
-	"IMZg6mvB9SzzcYhwVfaKSBa5IszBVh/MFWvRuVzo/EVbQBmeltXIPinEPIovvDbKhoOmIzVYaQtnf+qY",
-	"OC0tK202ab9DHLvOeKfQV2nQckpTG7ZGO6LUuL/i49e1xYWDBaED0IzDnXK+pbe/T07BnM91y9lSjeyC",
-	"tEbzq2GKjoXPMyo3vl1Jf/cwoCLUUKPcAm6T3Uk166mIwz55g/j1UdYlSSomKZ1Ja21DWSA5vbi8uToG",
-	"xf/05KePl7eGGZUU+oUeV6jqaMPIfNeao+p4pjQelyM4xmo2rj+gQ4mH6rUhrM6yu+3epN29vb3Njd2V",
-	"XZ4XidSi+LSGEl9EjUQkfwAqGzHwgdwbMKI+eQ8wjwWkq87wF+PiIfjFRXisGJY29Ftvwxk0y/6idrhY",
-	"CfY/g6sIKZDj6HFxIVc5ZJZCU3JbWHrH5qtqKrGm4esXp7ihpqpS2mZby7YQn1q9hTUE9TNtz/MMDfQJ",
-	"5IOxCBjyEOydIXRPgAjeIlE0Cd8D9F4BVuWpuwDcriWpy3+FzOVVZRjVusfC76cI5T5iD+pyozPyc+f7",
-	"aRSGjL/63OlX69h9MGNN6zRO703Py+b7fyNmDEH+tVs5ge5VatYWY9CTjtJC+2va1ah165/aEj/oyfuY",
-	"xFQHTQBvQzKeMR6w/qouRytnmtZUQWpvmcQvKn3oQaQ6xmjlDeLnxnMiKl3Wi2Bvg1Qm7diw07aTgl5C",
-	"tbTx4nClSIEvhlYKw99kKaMe9LsbsHV74J9i6kFM3sfIu2Gp8INN/Ee+TiX58eby4i9kKOc8YOEQjEjr",
-	"yi7uQHFYMMwhwec/c/WJQ/LP3z9zgNRcoJi3jAdsvby9OpzcY5ZMLXiJla2Q64zSCOwUU6XQvFikqSm5",
-	"0oi0Rt/S+iARMgz0/t7t5DxJxT3jKy1inAVqojryTLJpKvKJZ0tMGAzV/8KYdtxmboanIo3xuEEipzEt",
-	"i3Oy1qNdiI+GgRbWsQthfmfycjxerbX8TeTa/UBDRmSeskoaogZ9S8QDYgg0sWoaYbpXpfsYLTAKl85i",
-	"enMNY1Q41jW+WWS6LHh1wKw2a0z/CLAr7DHrk4/S/vENoN2Cb14D4uof+mRtQb25u7mxve3rO+p+swoi",
-	"un2w41fgVrdJmETlypdBd2XuHFRsuZ7+kgm+vXmwfbC7t3mw3V3V1qg5NHrCUsiwEVjPK4KMxn8hg8Fg",
-	"AFFYIWWksdLaI/IX3BcqpmmSQLn0E4oU8vZ7CnYwkLN44PJpO1vNDFfr/FJz724gwnKjd8DHH8d5HJfj",
-	"MajRo1UCEC7K3L9jKWexRr1tEMFbbMS8lFZKsaeW797baHTLQJ3BFoskoSOM80e2GUPVjF5p17hnUiyn",
-	"W9ka70GljIUfxD1bK2ccqAqd2aB8O9mNC8eUiLCxstowndWtjW6X9SeUFL+oj7EqeZMJJ31CrfYB6i5G",
-	"6nymLMxjFhIuHlYHu3Hlpdw2ZwLuemtP6ELzsxbSt21xuXr+iqWGFlrXpDcvh4dP+BRuEbKGB8id41th",
-	"eeKgziu6DL68YrMQ3wm8u746vhJptsYVSZ2Q6JTROJsS3ftYcYbJ9dUx+X44SZOgj7/27zf6P8C/hq+6",
-	"NmR9e37ju0/pyu5uatYXIAycxtw+Z8IqAk79Fto7yttiiFw5SWza92713uJeUSUYlF0QQGAfyzbVX7G7",
-	"wIwBepf2ahmXvYx+Y374kcaty6Pf2KoUf1DkDU4t5ZM+ubCxoGIBCPkJsJoY2UPPW8kk26oEclf6Q30Z",
-	"NGrG3qPJmczqhC+qnznPHBe9lrKuiLpSVkKeGmSTKU2ZfRxwt5RiLDEvVr04zXmYsjCb6oybhKWBblm8",
-	"APhlxl6E2Fklc8dWt5BL1IpKqogse7KNCUYRARHw99zkEZo2z7Fa0HXKlZsOXFCBDCDWX34ziLEmYzx1",
-	"Dh+foDi5uGZLb5uBFyuMwQVCBcvwDlG3RiygOXYLiLjMx+MogOpmHdZABDkNt5j6cxXbpFJU9sEPkbYU",
-	"Fu2H29urd6y9bEltYjLNDGStNHDlNl0UvEIa5xJLOTYHA6XZbB0c9Mk1w9CPtF6HsYhj8eCr5psyGrap",
-	"tlPr+gHeWQ2UkSyWdq8wkVYDBXXXEZDqrxW7cZpliddudNqimuzHYMqCO9w8kwGgX1f/I1fH/msFrbOb",
-	"T0ZtAoHvR6Dq/UExg2XnOdhX/x9dhbnpF4c4Ue8OglbVcvekhSo05ynummVw5LJuFmk2YjSr6V9Ouc4B",
-	"xiIrZRxihZvU+fLoMZYkmnCRKgnH4rDgjXMSCus97BKoJwNgPI6qCJhnmnOgjFYfk4fFd2d0riwcwRmZ",
-	"RVyktl86V0eLFRLAPmEefmPc7dHeCEEo0j1tnYbWTc0PxkPokuOXIx+vz5XeiGacxqAjKXjVbU582UsO",
-	"F/Xw9WvT+XnvcG97e6sS8VIC0iFe805NIfg04myZf9o8UvJ0QjxfHYZScQ8JjQEFXEjTgF5XRqaA4azZ",
-	"D7qMO23TA5fVSNx66llCTMTX1TNZue3+lIYa9z3EKDNAEylNMwS6MYttWiSxpMq0lDvham/SqumQR4GR",
-	"7wkgR9psYO1Cd2tPTS+l5XslM5HSCTtaBlFwdmVRCkDmFm4EOF4gQCYhHlLBKzBUV2GXO40K9mr8GFr1",
-	"QQ8gR42Jo7ZQ7h0GANEP/NCmhFezcXSzckwAMQ9pdcw4cA1AUZte8uY+e2r57P32clMh7p4WO44kCSHq",
-	"qVGDqk0NRAolstIE+h9pkEEgVPejemTBsEuGigO8Y5nugSdjxhJdLujJAVAvra6RF3fHumHY76g+aCVx",
-	"lc6lHlNk6syhpN9v7TYwNL07fVzXwOzINMJzalOrrVe6Tv69nDJlyJ9V9VZlIutGEmRQaWkV0KzT7bzO",
-	"Zslr9JTM6xpcNWx7Nou4sdAWFdICoqB9P3hT4685QNcCa1jg1KnQ0rcWMtWgINRi170giujGqs2Jkhbo",
-	"rdU4OSjDdnW+S128vEhonJxd3W+rW3l2db9rttjPQ3e2Fpmou2OD3sFR7y3tjQ/7NVrvWch4pvWRFkoj",
-	"e0yilMml+MiZuGOc6CebwyJHNQn2Zye2GFF7F2kAUrdbRIA0u1YzpRkiUjdOcDHab2ayj80o6gSLrbc/",
-	"+3ursfB2Zen8ezY/N/BXxnYpPhBE3niBiFd6+K6FLoFrBw6gHr5YmAYNfMfjL+SJnGqegjK8hG8a57Wg",
-	"taARvgyMXCDMFN326xKianr9O81iowmTNUo3/mb9hBHPH1/TWbi7rdTdaKz1g5Wf8OdgrXxtJYg6doHQ",
-	"KjPUaZA5y7CWejoHJQibEOp+J4dYp2GyzDSwgjEqbBvCJnODjCrN2Zafl/r+lXna4KE/5cBs60V/vWf0",
-	"G3vTrMG1adC4soquZkq+dBvDXnDdGgEdEOC7nbdwCJ1u5wRqsPhE3Z0Vy/WlnxUbYKm3gJMobkTtxVwL",
-	"MN00GUCaAzwXDHZU0OvR1Q44QJDfw8tF30rVnLAM5uFRKINZ2A5dt2gu2/a9ljC+kmWySYvJcmdHt+Gk",
-	"SMv9JiH7Hi6rLgJQyqLrdFgLrLIWSnE17KGXECu0g3TdkrWXbuxL9j01Ix7l2XQ1DJTzrPMudp33nLDV",
-	"iA2iDRxYLCYRd1RjkULmx//7uh9Ca+rXOi3+Vyl4l+Q8ZMbWnJOhfgYfUU9gxrXzyhCzKBF4A75lrVUz",
-	"4YKdaWmAtcKfiiZ2XYfdQZoGF3w+E3nzkkQTVSx06/0VEDjFmdfyoRfPh0U15MXyYSuyrT0/dWvBC54x",
-	"YoyTUDzwWNBQSadUzHQoRN+XBRaL/quhFTrDPjmCstO5sf6x4Ipm5DeWij45sh1YzYe6ZRpKaHCnG6Qh",
-	"fI6nAIBlpcDdorDF9mXOUqQgY5r2yQVUSc2wpSrlJBMZjWGg1mGsbqd4ebXIV0QC+aIhiemcpbLc7xBT",
-	"UQvNrn1ArcxDXToqbVdp1j7a+lFE/FZZVk+x2JpZYpn5TNUVgnyuSyiGoQFgzdRL3fxw1Nvc2bX76kSQ",
-	"DEFzmdEY+8l+J0tP0DybijTKSlAhFtZhSuUUQjAsjcZzawqWMmVr7iouZZV1Yvd2rd4Qeuwz7rikbIxN",
-	"u6SMh2p3sL2/utaySBaqT98aQbf8EQ3uNDoOVEfCxsVCYljF2eIyomBhpkdSQ4Vz9mCT21YYjz4n2nvW",
-	"1pVA44mrH5+GJzdHXriQIL0vP7i5s7Nx4H30Dg2rxb+jo8MMcfn+yvt6Lksqu4wm3sceV8uIO/D4qpmr",
-	"x3FiOH4XFv7Fv4XoHqhrcPhgwhFwdDoPRakNAVXyAY+YDGcsS6NADrsaVQdwv+I59nhWujbWE3+wjw3j",
-	"SJr/vKXphGVSe3sfpuJodjbswqcVi/7MsUFzzGqcMgWdUSzD7DrNzrNKSrIeQg3nYlS469KIChrh6y+6",
-	"mu8zN/mY6jHTqRyKPczh6V0oO3HMHz2H+p7Nb1hb7eOOzZsrH+qKrMIJhAF9xHFORyw+RlCr+kku9ADh",
-	"eaxBNuqcHQsMBiA+IORtMMPO9V9MKpupC8WO29hZda5+Qf/BUH10aJEgKI6oY3fubJ1uKpWFtlmiz927",
-	"+iuMytb+KJZMP2CUyKNYHLNk+p00YSSptmUqZHaoFLB2JT9TE0cvyZPqMSlxkd7TmIxY9qAURPua9BcA",
-	"xWrJtUMq7TMWEDoyoTUKVfpuCNc0UTApZt0CQRVRToqmYVEGFX4mORRn1icDpwMhfEXJH2UUhHXQF4FQ",
-	"Yp9PlkjDB2oH0dX34GCxmAKQFQWaNGYesNBFEyVc2DX+pcBCtJOGOFrOTMpmXYMSOedBjbqJoC9TGpIZ",
-	"Te9Y6EDOShDWHlg+sMwQui8RIS6lpjDI5R+lQ/aQkp2pl8fYXg4tzJZPBhihyGarYHQpAZTLIk7tdJim",
-	"Ek0e3Z1Z57u9qumiGseRh3I3dDWL4Eqbx9xGy/F3StrX5s5uJRV1SQZgbeBZB4Whn3bRP9gHTIaR6Fl1",
-	"UiXAgO2Ng+2tgVua4rTrWxq3PFfG/1rt7rAoDzVMJz0kl3fewIyUObqQFlNJwAHhumuWYZY36kzma7aB",
-	"E+gW8/6yfDtkWycCfKC5JHd3fiXyrx7bN+UPyHZsZ7lyKznTadhyelM/hJDY0DUY+C8tsMSVmljNbNDZ",
-	"D8paQ0YDDEWbbRp6G6KB47kXRaRNcQuAftd5AODPRVINoK3pN2y9KGSDIcYxLnxMA7aGD0AJn+bT0KLq",
-	"maewDjKTSJI2r9RU4xSfrh6KuzNLSPIZemNjMjqCEVfh7dfukq1GLmSN0rOKvtkjIbKGqVdOjv4V5vHX",
-	"iG5Af1lSFYDKTiEFHmiU2e5bdpbVzCwtQSyAiUWddyQ8t5m7QZLXoKMVqfbOKhbeR3FmYfHaQD2u2/K7",
-	"nIO/enK3JY9dE/zNx3ZPX9HgTvvwGzyftRo9azV6NT9MHa6vL7mzJTVH6E/INztTrMJdvztb7/V3vQAt",
-	"77+SWBm8qEudTVzih9vbK+snCCMJKj1EKa5SSFljeR3U5FJDsM6SKpaD0/EhFYsUsihRlLptl9B1AVab",
-	"Mz10RsIt3R+QnMfq8ZTBHOOIT9QQ0haJ4ttvhcYxw48oa9B6PDBNuY1dWHVs6pV1zT55T7NJ7esiiM9F",
-	"fQEitsf0M0udi2lKZkWfXJp2Hk7LEEw95BZqu4JYUeptGbbKZVmrPrZ1dWtpgyrFrrA3dQdxwgKbiFzN",
-	"K+cBi+uzOgA7L4KM34DFbijP+HLlQ5Qpo1saykJ7utSszdsMPhQPXAnWOuOqCAvhJw7J1HUUGBVTWeAJ",
-	"NfjRy9Wi9foNuQAnZd1tIoDc1oFmL6ZSd2iXeRaIWdtLJIq3Khm6sIluU5to8TKQY33Oh7rYRD8g4lAZ",
-	"uX1yec9S5zeuIbpMMeZobkq3jS/UfLbT7ZixO92OGmZ1wYdZS90OQS+Y9ooiuj+yAmoPkv1BcVTkXmxQ",
-	"0QpE9xCyvfEcnHukAfWzJyV5ZRWFGJcrJrwV2Q25y5rUbefeloRtCXjx4RWJ5XBorfFumoSkkE9l6jIu",
-	"cihdPZySYCqErMR1m8eZ/LgGR5xcvz0mGxubW4W3ufBWPLDRItLEYnP/L9//0tP/+pP5U01K8RqYBTSO",
-	"RUAzFrYpAbIv3ZSKRTwWzR9cmxSINBSc1WTM429IGEpNAZBJ9gAql1/Yr87bXJRdBsrbY7dlOu4Mrb7U",
-	"c12dhh9JMmJKYdOo2a0RjR2n6tHzo+4VSu9S/xM+1SQj1DjZoQAWfOSljFDTiwZ6jRosMYPXG/ZbdSCs",
-	"7S2r776yXI6vPtapGsbON9RIZnmcRVhtNcLFKLshELNZlBHomlXUGYi4/8w1VnZHltZZFUH3cp3Vc+Cv",
-	"wRs3ppNOw9QNGlUbI6+MN63ujubLOTUYDSbL1PADS8N2Ml23CMpLCw6f89VJlXjbqoRWtYXHRd5DW894",
-	"eza0RoJNyu7FXUvPYE3XGh1gimhsdIuIkyl7pCELolmpbXddRa/peVysfVW+TGWPXzxtr3qmK33utRl6",
-	"F6DGrFX6YnOUaljXeglP6riuTj94OW1QJmO/4lUZeMlwjbXYOhXTnU/X2Y+6jf5D6OKJxKCTfm2PwmrI",
-	"365Ydwtb3cl54Y1WETAn+65svTfNdNN82TPzui24YTFApD8l56KSr4QJI2DN2daq2ZRFqe7m2SdHJskg",
-	"g3JhVM4A0aOAFeqToZLsQwMdp8ld/U0nmoiQwa8QsqG2qYE7dyeaWlm2vwvGJzAyXdUpQlSAOBor25vH",
-	"c0J1gkGh34Ji+5nf5NCZ4JDQcv5ADBl450Jm0F2j+I2mKYS/MGAA0XsENYBy8nQS8T55y3gAfXfVH0s4",
-	"s0pZQ222AJr9zAukWXgVO3pgXbDAmnXbNwBK9IVJ3CkpgagAkmubgHGIvZtlArEPnT4MLXPLHV+w1+Fn",
-	"Hgs+wRKQcmLWj8Io2aYMRu9ap9tRO9RBTFbdXRcWAM/aRJAvNfbYxyRcQ+A/sx3TVoE3SvMyEHhQb8mR",
-	"AUDGVdt9t6Rq08KNOlwYwJAfN19qA3+/1AiuMYM96uayZd+qx8tVA052FrLvbifn0T9ypn/P0px5HQGX",
-	"R3k2ta2H26TrmncMQUb8nsZR+FW7Tjtd+xe8Z84fJikt/bcMRMJgyjJPMLUIn/kK8/VRKnz+a+m4V3mh",
-	"ccY+9n15dnJ8ZtMzXiwD5BmKKtesePwDc0+w1vYDTZKIT5rT9HXxUqUSfxEcbYkdtZjjUpnPKrunIIW1",
-	"kthdgljkRTQPI4Zxdu2zxfl+J8nZiUlHhsw1ZSlXUGeQqEoF/jsrC7faHrwz/I5O8TL/vf+/jCxaZT0V",
-	"x/7i2rbDbF6sgqr4xlrS/I8+qtL3vOspOmQ4EicRoW3S3ul2JKeJnIrMaZ+qa9/RaOtoNUGp2eOUTmaM",
-	"Z6ZpvIUl0PH1I0zDV/ZZEr1n844uAO12RBQGZ4amZDRRShg+8KstLSrbeKXUeZzzwkW6immAnQnXwVjW",
-	"eZ8GcYFIpmwBH6hme79MQ49rrTtzZcRD8AqGMmYYa7xjYl1azTqjT3VC+nJEv/AKnoN6+8h6I7z9aZ+n",
-	"JwpxwLAjSXRXFGzryBk0OXWyXh8otDATqUFqhOzC749TKqfnQiRvaHB3OR6/6sIAiEEAj0+ECMn3x2Yg",
-	"LIx/BW7qEprB9xciA7PhVVnInDl4mB+w69n/DPh2CVXjeXCtDHm9PK5VE7+vC/RdLNbqMUjH7lZ7HLqW",
-	"dlcpNZa7vLhwK/jYi8m2Kzc03MbxmGXK8FsJJ6uvk3ncyYxU1APZi4Bgt6RJTMiCKGzHZp0I1CILZY/Z",
-	"bTpfihZUBIZ1V1yTFRDTTJElOcvsL4ymcaTYjHrZxomwwZ0k45Sx5nBDfFmSk5PAYWT2R643p9PtfKKR",
-	"RfIY5xL+hgTkNfkKZmwGKwa4gPwh+EeGjjgY7UJktyJWUhGzNlLxgJ92Gd3x1cfKXyzrc/94mkzZjKU0",
-	"vkF4v8rPHYQ6P+PqVsQMfLtXKVM0VOdtSdWqMRqx8k4pgr/Wz0NATqSs8Ys38HRdSkq3uBpL71sT7aTC",
-	"O/41mjms4L/Leyss7H7bup45eLtMgVUwFZJh0ybNcySRdA75YAD1CamO2NVrHMUZSwl7DOI8ZOFfsP7U",
-	"aHlSqXnawYtQFjFgtac5N6AZIg1tlow0SLAancj6ZQ30JgxuJBviYugJgPjUs6jTK/FiLWJ7wGqs/NVc",
-	"CvxueazWiaO6mNwm97PaA0A7jdUM7RbUlOjR4E5d6prZYOaTi/wdJHm70T84HWGbfAD1kObf4Iwqre+c",
-	"BnetLoV+78K2NvLnGBVFVSAhoLd+QdNWJKyYryug7ln6NqqTraYLNk0nBh8YEsVQs6ejmBVSSIx1uV45",
-	"Q9EQd8y0Y2TRZQwXx+N/jmPTBrnx7mvleCk5mwwPVKhFCn8wru5W37LyatnnNGgzBHoKX7XUMadW3ysk",
-	"4jL6pQS80mXd2ZZaZHqM5h+Gzjgf6B27FmJWE4Cf0ThmMis13y7oAHvrKPWEMI5d8QzVYEHInDywlJGQ",
-	"KfEbKptLdw8BexiR5mRm++MVITLJioCNtgQaI/iUxOOqIGpxUZaKmhsj3VsKmoUMQUgZj6SOHs7cwmRN",
-	"V+Mo65Nz8cBMTFFHw7KMpShXcl50nXKvKeWE3jOlCWlRouFc41xmPtjvmI2ztymrYUyaOZi2buqQi2Yi",
-	"QZKD0NLmHNXZ1JEsUj9BwUXVUtpabu6QMyfsH8qgA3wYb4EQPH0sZglNWbjKSnC2EIgu0O/5iV8ALuAK",
-	"tqysCmheGErdN7AOqCylXJkXahtqbhKdMf82+RZuBnwDH/WPCCfiHn85i9wV17lU+yyj3xgoF3EIHENJ",
-	"d90NscGU4JRq1qYuhzsDzwCe1IviZEvHsbD66v52C8I10/Le3dbKMYByUFtnu4zHHDmPPhM4JyAlCn5t",
-	"6hyeMtiEcVakfiy7NQiFIb0w8WsiRK4ZEWsbYG7VIipZjd59JcIb9ZhOUMxlkxfwwWXxL5s06JxJOSUN",
-	"Jtdd1oDiSoRrxb7WJ+h/mcOoaaClfqvZqZf3qL2oL814wh2nyhXjITpVbjJqoVZtG+8bxGMHPmqBVz9y",
-	"aCwB7wgMAel/1vhyrkR4zQzi5WJDXPBeN98j6/A2N6QKVl7dvVDMaMRv2leWOy9GfNIqv/W+tpoFXXS6",
-	"iXelWYYYAe5JKcFeFueS2nORzrmMzbnI4jQmgvszKcrcu0GhLvi5r1egDS9zcC50+Wlb/uMW/OjdMrXf",
-	"uh1OwwL2NpgMxvlYwk4d+N1ZUJ652DOtWacVPNIngxeUJABSX9e9XM5Ea1hDXWvASw4aZhLrxCo9Y6UE",
-	"dklG7xgno7nTkOjYtBHEOJYGy0T3sy/WUtsqO8kvKG8CbqBG9UImVLu7Ab4sV4MiGMEa+BRBkt9kjMZL",
-	"pgbTsqRqpuSgL4AJgZ6ETIAHb5RnNSgIrur7DNMPI3mnLvO6XfrM+5eJprZ1B/mURhl7yixggCdNY9Ik",
-	"Ndntmll0b1qCk+qNRFbpMpcMwI6DOEfQVF2nM2U0XONUNfDKNYKWrLur5VFOUpE8fRTINXz6MMuwIhqN",
-	"c5tSLmdR9sS9McM8cXPMME/dHTPO+tvTVCTWSB3Lo/00WHeMNVTiJ8GaM6zdhLpdrjnEKk/08rgFnuXn",
-	"QXWS1eLMt2vkgbJ7dS95+yi4xQLKycjBm4zGpVwbjCpxtrqNPCY8GceMaX95c/bu/dn5ubcDJj7fJVLD",
-	"092cvfvh4xURKdmofG5rs5xHfXP27tV//nLU+/ugd/Dlz9//8ufel1/gn94c6t9r9lkbf22s2CBThMZo",
-	"GEe8IdCj2kmN8+hgOS5DEwPXKhZEFCoZuF4ZD00HkQj7i8hSv76tjZ2t3cFq8OOnmFEtuz2FXB43ajJz",
-	"cnFTtJgJubwScRR4wizDEySuIeIXAGWb1owl7UcXxHDd91CMydBOZtgnwwvB2fAQKdz7iFu2rAm627mo",
-	"M5VYNQWgpuzFOdI7xhKLODzX9SIiz2QUwmQ0BKiaI6HlBtOuk9VgPepcLu70qdaxRWcl6m0La9RoIe/q",
-	"sqhcjHd3csBXMqjVhc01CJTunKlU5phacWYi3noV6u8b5fZtmyV4752drd1VBD6W71KRJ00AIhBHKRMG",
-	"ZyyObXfvEVO3GFvGV24iFCzZm1hU+2g8ez1CZRXqYi5KXItSuXmwfbC7t3mwvUoMT017Odain7JtSbe8",
-	"NuT3or+af/cAY8mVJ2DZaURaWdzJ4ldl8OnDXcCM6G08M2pExKPsuMTeKhjCxTmaboMQSqQWhQdyDLqY",
-	"ZaGz/xgPu0WAQj9ieoCTW+yrGmVT03YHmHsCDIwMj+IHOpdD7IEfhSygqYarAhDchZ6RupekfhQ72qAz",
-	"CunNjFFIhMJa1hODWnotLCysnlolpG6YhFMoBczITB3oxq5L4RoC8C7SZuOTJMTOIoU1Tuq5tg8WvpNC",
-	"MKx403m4QEjQMMfLXr0pnlTvTWc30W/sw1J4AwhHhoUhV2LzJWQDsMpfh+z+tZzOFhjflMZj5+aUObgX",
-	"23Zjd29vb3NjJUeUcxlkcXN+cQPPr2YWGUtnEQeN9l1KA3bF0kiE3jYNLhevtBH19xjJYj0ORNveRjyS",
-	"U1/01epbRZcGprFXdXqJDvs7sMgQbX+1Snvyzksz9zZe+p+xDmGF77mKW1jxxy1LRMMA0NPhRJVgNklf",
-	"GhFEJzJHHNSSKOuTGwjfajGI/WZA2YqU0Iw4mQHMYuF1qubaLnGEGXUCPYh6BngTglgEd82TT0dCeGut",
-	"EJpgHOmsD0A0LbyQhnmX/JBKwmNw0o8h8MSghPTFcAAkpfF4J5G8qx0qESvxkEqQtFU6hNa5eju7ukil",
-	"RJs41yV0mbdFi6bL2mMjORhASa3vYjbPdxZWuNLUddDf3e4P+psvcX65d9drYYPUEthjElPkmlBtAOjI",
-	"rAx93zSPWgeB3rUN1bQuh0n9eW+mCR9d1JLhjS5hjwFLMqJUM/eJUqqc0WrqsP//XWuzPJi0KBHFOKuJ",
-	"oTxQu5i6pCTFVeOIr6SPW/Pc/9LKm/rWYabKxnO/fPhJLj+0m1fDEtequ6xkUDRAEdnfONhcqz2N86mi",
-	"R43ttgj5Yw903rTbTIsEDtN8p21DA98ma5XrSe39HWalmMgMuy95W/mjUngWDrumlaT6F3ZzU/9KUvEr",
-	"ZPLqtk+AM3ESpb5+rI38ZeilehvFuF9mvFWvnZrnWqbK2Pl7gJ6hkyq4NqXSqmlMTIGmZsphlEIq8rxP",
-	"zsb2IbCLKEloNq2YqaCBNrc8r3BuulVEC+ckHk/LnTYnvQbKE53V8QTR2uGf5JcWqs8L+75GPe/SQl3Z",
-	"LO3V+h/9eIH+LKryasz3VpYuChH/ATlWIn4CAJZ6vT0U7MLpetQeg87owP1hnoMgyXQuo4DGWLyCCgQo",
-	"HtACtIB41OK/cFF2S0kpriHc31iVSFues38v0uwCX3ZBJ/YH+1UH784qd8ZVKkasdT18MGXBnVX+UpYA",
-	"del+WYtNtb2Mnj2yQDH0aZYl75C3Z0GilqY5+yRNgqEyKTlHpiTJRBjHMNou4oEb+8UDpvy4OinxByHu",
-	"jsVsRjkkACrNM0/Z7TRlcirisOx38XbBpXyO24FKF0nFg3FUgSJb8ozs726vDiqpda/Mj7i+OlZbBW5m",
-	"3MCVS729vVKPad9uROMTFtO5z8M0WDJlfzy71lm1MWi7fMixk9J/Bhutz0Cn7Jluaxug3YLKnmND2Di6",
-	"Z1wZwIm6CrL9eWmqXc3/7KVt5u6rMqqJeo7gVntbeEWONeIW+2EpgFqd47ezl6jiu9ttsOBoxkSeeY+7",
-	"3eZ5Vc5UjGI2ax2395V9HKmTBn5eFFH4rNmSzchF9nUscu5NUQxZRqO4jPWDWO9gj2IMvgZ/BEpDa1wx",
-	"NLNxPXhM683QpwDPCrelgpWWsKBvPZr9ohmc18iFKoQ6mBD9M6AkoTsdg8HfSRILNOyt0XJ20vd3hDIe",
-	"KjvD7cG2n4KyuNJP/0Jk5G3druMf3MchAfVwFFN+t7qx8hyAz/CjdppdpJkvfhJEHV3pqq2F41gJQV3e",
-	"h2fphPBEaiv/2KO1gbApwhCetl30M8Yzv1WT6aRdN96H0dymNHe0MLNDMozA6FKapPpfLVfhT9pvBjaZ",
-	"6W6o/sMSHHTmBfu0j/N3TN/+0BRD0xkD1w0098XHF54eVlJWNjZ9mFgze91Ngsxgd3u7U4p5Dv7zl0Fv",
-	"78s/t373BjjVlVtyGVMW0yy6t5FosFkJtCqozHBnY3MFRFg1jUt9eQndNWmSuIBQpNNgIIcViVcHz2vU",
-	"rwXbGpUuRbzyuWxpGKy5gVC6dQsBs+c2QH2y56dcZHSN2E+MTa9h/00h/QBqrx+kATT1BHDwhnkLqs1P",
-	"xgzU3njZJ6e20ap2ti6JaTZLhsez9cf41Q8YLYcdLmdibJQ6ljb5Wrfz2JuInvprT95FSU8kuM09uFnK",
-	"oEHv2mNPzCIAzJjrff+9u3Zn1f2Bb6INdgYgzsoSbXPQfoNLTVqL3dvd2t9ea1qGGMrDtZ9XIsKnL84F",
-	"9/JkuUSTKVSb66d0sALb5ehuBX1yJUJbEQ9vpMUL6il2HwVF/atS93XRuX4nhtrq6l2oLsZZSW/D7TFV",
-	"AiMDNUhesRT1W8/dvDoz2pJU6rjusdgnb/JU/UlngmYP0GpeQzIofpAyxWcQNtoM8MT7tKJtxE21UwSA",
-	"AZMz3STS4VqcPdhCfgBFBp7V1W1INgZgNkEqTyLCajpWeyJ+Gh8wIIQePnBjfnLy/upz4BpuMY7j3eF3",
-	"0RvnS8gp7RRsF44n71c5W+IJi1nMKLctHXV7C9eIMN90t8DdfocVdR1xZhmn7z45HONLnQjG+MX6gtgG",
-	"W/rkXP/FxEhtgrbM6JzkHJ8LsTUXyzT0u9YrZZERpi9HJIn2pf5bntvSrH8L5X8L5X8L5f/1QvnfkvWJ",
-	"ktUvzD7KJ0gytewH7dyNOMkl65OPkhl6piMBsV94WiPlKOpWV4+FfXI7jXTxAHTakEBSOD9fG2P45ior",
-	"Go3k3wGsOWyaeKw2oap86M/pgXzKgO54Mz/K0VfTwiGcUCkfRBo2q4XPJUtN0LaE/r67yplj3+wWn/Qv",
-	"hbMHFq7f7ut/eU+napCzRX8mBLF4i7G5Z4kLwIaJsCiuKJzrSzz+1XQ9vJUPqUDnTht/f8n7quwbG8Gp",
-	"Hy7iIXusy+SUmOvljqg1zTiSmS6YG6zueBzrNAAfQ1roCV5K7pH2y26ZlDYw0rxUp+lGJTIfxuNtmuu+",
-	"urAUxdOgi4kpRtPBCQf6KmWBSENIq36rCOHQfewhimMdtKcB5FBCTMxMtponucCndKcVtf86bGDpwiyh",
-	"nnCvmQQX9Xq5FYsHAT85qGjF6tEoadZIoHSn1k/LcPn7WqnJFbm7sdsIU8Qxcdyki1VvPqP7cVU5WiO7",
-	"ZafRi35LBSVZg9e9hsmgKXTLOhMua7/Fy4OXPqGS+tpy0iVVtNWca1TInTWavL+sO2bZBV6n5MUtXMWE",
-	"HF8FNmYOm2ziXDJpo1UQWLOFWQupW2v5FXZKVsDmTqUSaaeFMwDUv6KudONge2vgFpU6qmTdifqPsuYg",
-	"ylV5RWwTKx8dqWr/cMkNC+92Lpi/SX63cy3iGiUoYekskhKSqyB1xkSvjsh9xB4A6Z6G0AMxZPcsVgdE",
-	"aCyF9oKhgYJVYdIaFuSIE/HAzaMzyhX5qaNPZZfo7i9KEkN6Khb/QrcX6aoOOAGQtPrLnW4Hhi13e3F/",
-	"9i7dNMxpR+AfaCIJJUFMo5mhVdNAimQC0oxiBnb7DOtZKSbpzvBzpl8kpuQal4t6h9AkiSPmA19SHysn",
-	"OkBZtaw0pap0jfI1pUr1ma/qJlSFeffUk2nPp9tCprSMAp5Yn6LPAGnUWQbQcf2zgJ8s9IbaJ3DZagBj",
-	"DQDBYkAsK/slOklMM/XpXsboiv5bK2P3eEJmpnqbfdcZwYvq8PeMYG1a9+hCIZmg+PZgoeeTEosJS3tq",
-	"2KIf4YKE8c63VNbb4p5c4+gzZq5ykrIxSxkPmLSlJCgdDJBseS/CSKa5bS+4ojrPPInNrCFd4Dwasyya",
-	"1cOIHJFpxDM7FwvebKrtAelOtxNFGH4eEpohyF2R9YR1lU7tBgKvnSHMO6jhI51ngXJP18xCVRbCNDrh",
-	"BDWYEmH36MSqhzMw1bSr80bp6pLsd7TIQ3d76a5s9G6eBd+yOt8UsX3XH8R1UBd5p+WTW+aCBhgAfZSh",
-	"Kcg/Gzt45bLUH6CLB1xyTpcGA382Os2cMsh/5CKjRLJMlvh48WashgpLSZSN/dp5m/yY4oZe51VesO8p",
-	"KEf0eFPnVOGo0Ay1XDlm4OalxTNCTAcX4Rtx3LGVamNbs0krVa/7tLLitnxJsfBAnxsyoALTspreZc+7",
-	"4AKYQQzlNCMWF7gUKIm+B91ViXiNyihfARi+SEQsJnOCIKYGyQPBUWxthx0L+IgVbUPz9ns2H/bJ0Xgc",
-	"8Sib22RdSKfX0PpKWdPf0CTtTgbT7Pj8AVNTxxrz3OgkSkPLojbjK05Y/YRi9lyU/qjWW1xKXXlohoHq",
-	"gCjTRQE3iVItNYCHbtIixuUthWnwOckehB5FkjAaj1lKRnOLuTGc0cebO/bgSVu7q3QzNEvudDvuDnS6",
-	"HZyOV32G86+knybJIt7KCo1Mz3IJNL/M9OqK/qU4LZ1K1icnJn17YxnD8WdtF7S1pKRU0zogsTi9CuCK",
-	"lElbFoBjv4EKlpKUBnd98kmRI/Y71+gvpguOoaiyeqbebr2ZTTVFWI+zb+XaEc+jpakFNJi2nVtF4QIK",
-	"NDRUPgWvGlZujdneJo8AlkF3jzDZ7uXifsXfJTm6OiN3bG5DoykD7hgiio+67UpHWae95Us1WG7bCLeZ",
-	"+bME6B0GWVU8Vz6xtUDd/5CFuWtavY4XLwesEPqLoa+Xv7N2p961trx+r4uWti3DWe1rUe/wtnmrNTwc",
-	"9CofxQAPdKgxAObknqUa5wWbZ0NMOopjIoXggD6pO6TpZRVvqt/Ma31yzTK1M8XPoGlURu+SnGdRXNQx",
-	"a4cLhMcyGJFhqhR7TKK0DNpuJ9+xewyND+G7Htm+wKvDjtmYldfeHuHLX5WCWtYP1Jj0jWcnuJfi9m37",
-	"VdTixNimTXoHysghc5aBsvwwnRssUKSpZxVHIIeZlFcsDbyI+xYBzQA3OZMNRBItnZMbeol+WwE0WaBj",
-	"QwyBTGnToQ3DMLcNZJ25YjScu80qTqD3DfbkXLmTAGd/VBN3ngkw2FAl1cVP5S2aUlkLZ7Xy2y4KgUeX",
-	"xD2a0TmagyPGuO191sijCQMY0KEVs2nSc8bOtzR2cfAF/6rS3EqOpvdzLRXmJbvLPBEowhlg2bJfno0b",
-	"Dvxyug5UNj6Xz1mPU0YCGTRyOuuEj4Ur9REw8iCOe09jWe3DoqQ6cmb1ZRYq5tzYy6Sh165zvtaUG/vJ",
-	"Ec9xjfo8OmNZAZeLRigGRXUExYInOwnioGyJMTm7OjaGmmSe5rC+5DW17AoG7BeN+vq19+VP3//Sf/3l",
-	"l6Pe3zUQbPFP9eurP//H0ghNNUvO/dB/f/78OBj0Pn9+3Bh//vy4N/7yp/9ofFfhA76dRzdiyQ0TshBS",
-	"yMK/PrBRtW50b2H1GugcQXDxP772XyMUrv7t1X9+/9faRytP1iDn3oKR/b9Gz6rHqkEKPI7CMsyIBQEc",
-	"vN7cbvKFf5iqygZZpUtEIA5TntcqmYZn8eJGefMV6sqWxohGuID3bL7WGtBEkmd8KbBErANohvUo0yzi",
-	"xACPkjcWdrpb/G4S8tBaizT6xL24q0Dh7O3t7a4A7PZFuHZrshNnUcbCW7Fqr8Esm0VZ60Z2C+63IgsD",
-	"Uw9c96D5y/PhbrcjixdXWTQrezGFBcdfyynz5CuHA3hn5WA2tmoOzHgRSWE0mLIQ/d8yY4lJUdB96Czk",
-	"uQ4FB2JmsN8wwUEEd0WjEb0w3aU60imwGUs8RWiQ37p2w72nd+rzwCCCchfQOGYhiaPRfZRmzfGHq53w",
-	"yuNPc3nXA0DUlMlE8LBily0dGh3ebRZc6hu32APdwTnEbmP4eNMZVfGCi6P0kqm4Y7x145WASfk1M68u",
-	"Nq1AifE14s1kBXrnHGnhT32VMmchfvarAXPxZBrNk/LAWjGOuD5dCW5CQvVn2SNWb5Lvr98ek/3dg60u",
-	"2exv9jcqKLB5yg8jlo0PQQuXh4Lm2fQQxoBM08PStviQbQJRO2fMjrKWjN4QIx7HolyjpHOtDmngJ7Dy",
-	"FhlPyxtGU29un4di3HUUg5VO1kdNH0G2trZrsPBIjHUZGvbPM5lZit/lkqV90ttQW5JzLcAX2daUpuHy",
-	"Rlo9b1TTCHezUwG2lw6SvNNVV00pjGMZ/QY+FBHc6TxM9U/1Lzn5R84gkYtHAfyPGEcQ9OFqLUq7lVC/",
-	"kCVpJOAf+urKaJLYJq4yo8GdN3YsxdjHK8xOYZoFjSQExrF/CqSZ0DTEvV3el6630RQZEibSxX32nr9x",
-	"nq4Ley+4SXPQYKVoxUd8Yg3+PrlmCAJMLGgVYpSSBw1+LVLwAEAfH5pCy77QlycpZF37ePMx8JzCc5io",
-	"ANUfpjc2negw9CJEdiDqKmDUL5C1mmL3QDwqAY3IRPqdJEkaBVgo0ydHI6mkHrYBM/BgvNyAOxT5KGa+",
-	"1uxBkh+LtD6lze6jondJZnmcRUkcYbMBX5/K+k8pnaNFNKkuewCO/pBQTs5OuoRCzxPMQsHA+ncSo+12",
-	"Z8aKR2DCsM0wKYXhPZEsX+UvpKJoP61IrVe4kgLqR2TDjOx30RtnoxtsWX1TH7djDy7OD0Rfari3pC1o",
-	"bTXHDeNZm9eSJeCC+geUYZUM/ooiQy7YBPOmorE6a0bTOGKpQSV8oFKjokLni4YUWJSL1E7xcrE7VlE6",
-	"3ewrmahpIcCLQjzNOgBpP85ldM+aK5O2JKMNLVV4NdxFmGrX8LjS0S0wBg8Je2ZSQ3AeYqqVDGuYmkGe",
-	"powHdfWq+tfCyJGZJFQCB7m5JNubG3tQo1m+yKcfr721ka3MWpR168dSP0pE3m3nAWapFCZZj5vqB8i0",
-	"4eTy7ORYZ8+/SMZNGEk6ipmbCeCIPDbTFa7P5VPElZS9htMsS+Th69exmES8r//eD5DgF4O/MjtXDz5l",
-	"0TMKrfH9cJciXjC6cdbfSfxRl3GY8hSSg5cCEsMZQLbgQuon4mxwrY+1TZWGzJEAV/tb1BnpI7BJTHoz",
-	"HFJY5TtVVL6e13G2AJEasvv/Wz7yUvxgu5RTt/UMFNWqxmPtc/CE2PFHw9WU9UO0ZaivdwnyE8qQdV0C",
-	"bJsLZ12sdHN7f3P/YG93YzDYqO7dTrt8xDJd1J37i3sWgYW+mF9Rjb6WV9Hlk1UGbn7DQ8VYJUGLu6tY",
-	"AseuNy7zcCu9PM142uSVLazxZ6VN34AR1d5RqVN6bf4rJfc0jTRUsmGKFXRajRgKgK0GMxSk2fCOzYeg",
-	"62sE22XwofU6M+BZj6NJkxbJfxysrVpVI2TbRri1teYTpMPZvtLjaAK2DOxyv3rjKyGGXv9rEZX0R21N",
-	"EXUpoOGljTPXdiG2EdCchIJhcJ49RjIrCpl00r8WJV1NVpqWImnx1vxXoMBtXUYX3n3w0IX3mjRrX/P/",
-	"26w3bRlXc96eP8PNtLT39plD2xJqv4tJ+RKoVs7JSXDzpKhZdrhsykgSmnWuSGw7uqcRtn3qds74R+hk",
-	"1SK3rUlG12Lm1nK9DKe/lmY2jhXf4KvZwLFIoLSNhDSjNicRdszt31sQl90njGkVP0Dn8IiHLGE8ZDwr",
-	"D+bnCi+ZTObQj9P7FUH/lvelWIO2alyxegr1h9sId94LC/+GSra77bU1DGZ6QyT0o0Y46A2QzvWX61f7",
-	"4spm0TX2ZdRNHP9Do4qd8jpgN6/0/hf6/msduVgALnPk/uv+n/1tHgxDWrzjHvmbj66Wnb5uVuvc9Uwg",
-	"CXShup9Rq2w9TJXiazDnjwjgSvBJ0bPMxU4luk2Co/YVCo/FwprpBrpxdMfQVLJaiA78xTSrgAB28iQW",
-	"NJS+3avx2TVuj+dSg3616xxhPWlcM5mJ1thlxpW9Tuar8279tNayHm7d1OtqMrk6NBoybT44kgAae6Pw",
-	"L4kUM5CbRqSllOnTHoDGDZmPMxrHPg/Zi+/UWsZkbS7+UUZiBrUt1hGaQXJ+uahztVSqLqVWsKCqnadR",
-	"Nr9RVI0THGFY2f7rrdm4Hz/ddrDT+wwYBj5nR51mWWJQBI7XAwlUK789vyFTykM5pXdO33/bd2bY60Hq",
-	"SC+OZMb40PpGyIUgU0ZDBl1gJeNZn1wmjB9dnZGt/sDY5pBOgKgPEZjgdkGzPMtp3MtA/yot6ncA2ht7",
-	"YgUFTjNUskqW0FQtZgHy6BMuJIISy67F1LGIOVDYDE7Hy+MzgtBMXfuri3cazRKRZlI/0//MP/PTNBW6",
-	"KfD122NysL2zZ9ALLbaB7nk0DETIhoCJILiBHHQ6CjE1VNd2nVHKiQT8vI/8josHjm+YBsTYmqP/mQ/P",
-	"QjZLRMZ4MO+9Z/MhmdE7eJNIOgYBgQ3hCCVXlze3h0Whu7Ijy6XvIxHOySS6Z053IZPqAesdPvb08npq",
-	"OXII4VWpDeWQGWRvruOwkeC6s1OWp7xPho+9QMxmgleG6RqvXCpE1vUPim5eO+5nXhkYl6n2eoiNqCMu",
-	"oY4IF65b8XJBFrbMoH7bsb+TxKE2wnjogARA5pTT5/kz16ATgHOutHR1aqEI5GuaRP1ZWMwGwRolSOsg",
-	"zjFuDSZZHAWI2XPPUsR/QiSnJGUBAvYAipPdVMQbjOIYa4Vn4p6pm/CZD807LBxi/+bhY6/4W4+a1jKP",
-	"PZlzCZ3+1H/jRmpUDbjMkgxPiu8PMavnYG975xUOcIOv62yfnYPtV/3P3DZ2Ouz8kMu7TrejF9Q57Gz0",
-	"B/0B+j8Yp0nUOexs9Qf9LewTNAUe+Lr/wOK4BxT/eqpGOPxnZ+LzSZxbGlkGcwRCz3nAXn/ToBuYWdgl",
-	"UhTS05B8od+k7J7R2CAuwQgSXS998lakSJuCs78AozM5R0YYKGZnj04Jxc47hvGUywQRQaDpNWZUqZVu",
-	"DgaV3lLgucSTeP2r7hmOCtFKu8z9DjBUX5JGCZrWCX/JPoKuas3V/yk799emW5wr4TqHv3xRqu1sRtO5",
-	"PjjYZvczQPuxmEwwQUWREZ1ISKLKUZercB41qvpKiWB+fbiTfbM9XqpZ87Des/kNy17ymPQXag4IqndZ",
-	"9vyH8Y5pxJl8FEcBIhBg4gFLo/Hc1BjDHd/b2dh71eJkpozG2fS3Zz2LH/SYL3gS+Im6kzCZYkrriCEj",
-	"4bmP5Ljo5pp5PugcgEFSW3YIM5alUSCXHoLJmbIs1Ay8uP8f9HAr9z9jj9lrEHuVKGEu777GjILs2wCB",
-	"URxL1TTwnoBe0RM2foH6rY6r9Cw9vlGLr1Jons5yCT0CiTZn2p0CpLhuvtbA2r+x2uO4ZmigS+PgMa9Q",
-	"o4mArwdbPGjmaQ10tNzzVKkCnCj5ixd3d2/7oEu2+xv9jVeuRERvoGSYbcTIKBUPkqVkRIO7z1yrrwDM",
-	"bcDadKKvnkUj2QdHXCaiI7sNSvLrSjy1Wd4EQpMG8PH6vOxaWBZwVmTX+UfO0rlx8R46sVZrpKGXuCDA",
-	"JXHqfY/l6s2kiSNlP56dqDOCMygHnMtLQB3JN1sc56t2wzeYcJPYs7ceAM04RXAFoqQmED9tACLZLJcZ",
-	"Kp8TpUIporMqsnep+rTUkt3Dep1HeIKvle6shq/ZkFRfja95GjXek8EapwiKNv1HbgKylhXrTTGqcmER",
-	"6Lwo36xNEOFFae7q/fEpXtRgqqwTm4S/t7u1+6qrWNpUhORmc2e3bp7q7a/27aUTdqOdbpHqP7e9vT39",
-	"U64m6uu9HbFY8Ikixj45Z/QeErFFjvmpBcerQTSty+v3HgwUEdQcRAki0C7kS0XqbQ02fa5aQ6iGhRe3",
-	"QRtW6qVzgcpJTda0YXp+9t9fLjWfWyO5AQROywIyUcmRa6QTOo2cSzLRFr8k3kxvi4uVS3R8XyrpQTb7",
-	"A8Npg5QByBaNJZmkiqhKQm9bizz3MQCrZIiiCz2eRTqzvYB/uL29IiMqo+AzV1NUL2kb/DP/zK+YSGJW",
-	"FLtAirWWeyiVnZ0pSmEAjtAkHU6FQ+gVvGJjn4ahJEMg0r9qYr44+nA6hDm8wZMoNqVMJsAJcCtgRcAe",
-	"yprAqz4ZWm1k6OHzJdrtVhs9qL1kM/mZG/ZXwyRB/n/mt4KkjLMHSGyBvhGQp4O71oWvq3uum1oPddYW",
-	"Fs4MCz4LHkS3qEZ31AGMdQNU9MDie0amIk8loeMMtRydHfiZr6ewnKk13eoyHt1t440I50tsjsfew8ND",
-	"D3CO8zRmXG1S6KjCWP+VRBp0qrhsR9xgwXWc+v5CGzjs0O2NcJftj3tbo73N3nZwsNPbZwPa2xsfhJvB",
-	"zmhjd2sbMpbhFZPT0dn94fbop53zny8u337aevPT5t9+3H736cfd093zn6/fbP7Xh79fXW69/2nn9uPf",
-	"T3/8+aftk5vNH4463Q7QkS6BMmM6dwkYhyaahYV4yHLhitStUqtG2DGmc5PEj/HlG/b3n3762+hvN7uf",
-	"Hm9GZ0f6968atCrtHHbCN7+Osx/Z37ePf77qzd4cbL7f3Muno48/ftxINtKvD582Jm8/vb08/fW/7qqL",
-	"K832q+4rYjIdl2qbJdWklaqjdg+5wsLm1XMVd8tKK/BX1sEjWFmHRXaGd3VsKV1FXpYuYOeww+Y/Tkfv",
-	"gugy+vHtx9/ONi6iM3k2y5K/H5/tnv16Go1/6rP5j7+Fn86iy+hsfnEymV+e3G1d/Hr68OEEfg42Yz6a",
-	"vR2E//VjXP3A8tk7dYGRrllEy9BRSCrVSJaIFgE4FrsqlW9Jkzdqexh5yL2OLRr+qm9Ov1F8tELryzVB",
-	"85yjCPpy4hxtc9uX2ufSl2vHezjB0jzhOh3HGK8y13GQxSKDNonFngC8ezWX2j+Vo5IG2co1fZRiur5Z",
-	"s2CZeKYLwmWhOnf96tmV9Gyraeu051V68QK/8O2y4WYaCrmkAaA6D7HD9H7hMujA6/KPrrNRlp2s3KTF",
-	"TMZyrNegLL2US/K24Hoe+nV2Epxi2/jl5Xo/qNEQvsRXNtq+8qwWxqnRpl0tHUw+IqcizXpxdA9MU1dS",
-	"r7Y2AE/iK3sMGAsRbNKNEKpP0mBqO6fBlZemxyfQJOQ66PpU3eqTsFiyPizkNaRuPq9v+xqH/FdwbcPq",
-	"/jDXdkA5Xv2iZyyGJNURXQmZTVKoj2vjcb3feE3DWcRf0zzEQvrncH8fqSHPI5kdwagL7kvfFhWPvDYg",
-	"OCsf1Elwi64TAGBgPEsjJi3b1DjSNY4O207GVZlWJeV8eUEqhL2DLEMPIZ7i2rrqJqqbiZ0knsHXb8OO",
-	"QBDKIATFOo5NPNflK+qYG1FXyMYpncwYz6w3x+/HuEpFIiSTpuUAgMth7kmUEcGJgLIO7iRRxJgenuZc",
-	"9yS+KHcrGOMOwSCBmDHTdePWDWHLqXjQqRSmEwdmU6i7NRP3jIxTxmSffOSxuovDMJ1f53wIycJpzrqu",
-	"2Q/xgjA1uQwS04lkV1nuQ/i7muIQ4uZ9cnofBRB2htmAQwzTz+V3pOgyo1vrYiyhxVU8sTvf+ho6+R+A",
-	"4vulqVHfjs5PyrShU8QbqQ4bLzWJJbw/EZLG/YIAEDBCWiwIzAYEkGhaPP8MN/NEEY6m/NFcEaXOi4lS",
-	"3f9DuLej2T3t5Jg29RVrkzAT96uavf1L4ZDEDpZxFEBj0YI6vs4iCR0wOpVr/6uIeA9j4/VXviVBI338",
-	"KCJuPE3/klRtJ/g/Q8/F/tRQsnYMniGwNMCMKB7IDcjI0+kVF25hj4CdxizDBojQXEORx4uQaRPa1PHr",
-	"1xlNJyyTKxKoio4gusuORNisAIqrjUXmRsFlkNLECrJsmop84qaKSkwxxM+bjjtTYdoVaxUYsuAoDz/z",
-	"4devespfE5pNv34dmpcg512MyXDCMiVYdPLBEEUclqXopC79Mciqc9oESYN7hM3Bjqc0VSsz2XvOqpTI",
-	"+gyZzZDNhx13sP0KVL5h2qXuyTGak5yHLJWA97JKdHkcymrvnRXd6qNaS+myFu8vLu4zbCr9CukWavHo",
-	"VN0Nttn+aGPQ2xwfhL1turvVG+2wvd5GOAgOxvt0b7S72ekuvgzjfk1pcNc57KQbvke0tqn+Gve8TyRC",
-	"xJ3DzoRxltLY94Qu/bL45VXK6Bw6dA7097rJimwSDICb61vxS6fqsjncH+wPOl8U4yx4UTOwY/cYPUgW",
-	"C4zqktsLgiBNyta1V/FZ1V3Ypu8Q9a/oAAhBLtP6M4xkIDADduzcibUUYhTRz2RumWvyogmS6gN11sgF",
-	"qrcS8a9Hc11a/EzHU+4+FqWFig51zHFsYsRrH8Trf6r/OQt/x6OIma8soLXirYa5wPBISxVl/AEklse8",
-	"3F7SBQtEBqY4Qx5+VqpfMCnxGuz26WdzDd8i1BGL0IkNm7Y11T9rtMskBRQgKFr5iu0tOl9+7z7LdXmH",
-	"YvKlL0ud5mX6iTpZDqe3tLYJpn7sNTzzhKSFUjafUcFaH9KX3xvkounimbOTcgygoVQF54yuwdTSEm/n",
-	"0mybBp6aBC7VIvVgwYipU7C1/0RmVCkw6N0MEVeCW4Up1Q0ljboDPpLiR/CYYMdJcmW7M+relEbg2PR6",
-	"Oh5jpUpb8x5LvJ6Byzy/BaQmpSvQ/uA4wL/y7TvW6TDmkihtr7tAVBD+CUQaCk6i7EVsJD+HXSIbX7vC",
-	"ZJmgvHUTYBAq0XbL+E4Zm4+ZsW365FaQUWoKfOBOjGhwZyrLCAUjUZuQoAIosTbEKQ1bX5drEH8X5QpA",
-	"j9q0XYOU7IpT0/LC3ONnFa1qKF3K5dYgghW3NuN+Tl1z+f497112vlWngULqmjOlLhFxWDjGyVG5lLPQ",
-	"lCyOWqxUTUpmgmdTnREVZUW7tmc0NUpUhBVqiLWKwX3xlCP+3ymbl3Ed8JcvYzdX5d7HeKwgux8MZBSg",
-	"8vbJB3HP3EeV5B1HHHrvwRUOKA9YbEq4HdcqDAeCOzJOEvhsuZ23TlZBjjChEe+SHMMFUQYoo8jRlYkE",
-	"aCSt2dcxzA8cwZ3/j71vb27b1vb9KhjPmcne99C27Dhu4k7njpsm2T5pG5/Yae7dVY8FkZCEawrQEKRV",
-	"7Uy/+x2stQCSEinrQVrKbv/IxJYpEI+FhYX1+P3WvRoozWKthpA8DAgHtpVmJBu7hWXy4KTevZp6J9Ka",
-	"aWpONeELapQRTEQTk3sz0lNm/w14UjXFTJo/lxWfpUtNjjFscs4GYop717MCO5JOZW8/BPIF6cY6ckXo",
-	"jjkP2vDmBiKrYaqDVqlUGSL6JxnUG2PQxbYC/BiGgdFmIEkCLRrEHpL2SqEnxisSrYR7PyilgcQvq2Ig",
-	"B01BRJOw/QpAGRlUUb1+rMN7EfWY4TMo4z5iH7GOHSt0MW8j1Q56BE+6zSKJLnB50FIc0LZ/nT151tDT",
-	"bOPXaMzTnrVrB94Tu+JPE7xbbtsPhApFU/7IdyJ9C+21uGr4gopV+2x3Ug/Gg1H2SZYad+mG7WItPdw+",
-	"Vq2OuZoRbT9uMNOY1p66gsMsZXowQKRNdx5DD6O/VHdBdQOOAGjG/szuDBEPELIxn7VYG2CCx1VN87G+",
-	"FpMRlbrUrfZYO8QOWG6tQlF+zL5AKibAGYPRM2rd48oLFS1UeYD7x/s9S/4dDxA04vmVA2mnAXClRw1f",
-	"mQ+DQS9gM50xiO7k2V/QDmHDTPS0osrEwy9MuUx96MKP6gLpHLinEMZ8FQfZQvyMER/z4QYOqLduo7V0",
-	"KkD7OzgVlusXK6JgReMubuSAyFIn51ZXwL3UnQ7P3GoFiydHu3key0+Nx6rmS54gSllM89r0/PINviHc",
-	"cci7hSxSlEcTaqUE5Ug5tCBXil64TK8tu+9K8fIti/Wh33egAU5O96Rg382zvyw8MzS/q1bt/6k8D1pG",
-	"4SEhrTSeCvvh6ofXV9R26wmxbeal5gOpc8bRMOd8cE260JYg8awaBQ6aSUeD9cVUp3xi9jUpLe/hbrLS",
-	"CjNUB7FUVQT+pAGa2yQz8+wmmHcC3niqO5Z4xS9xbjR3EvOxuEs5ZjcWj+W5ag1XOHaXKSgCIMTnVbLf",
-	"iqru+Av+0Gz+A2wMTILYZmOsnQpBK5a7+JvMdait518xw6HNtAaY8HciLc32E5wC+7uVXaZDBQzGRofG",
-	"covnMUmmPXawLBVhgxXHEHtjW6zNQ2c32QBfg6S+9iAZ1XROu8oAgAtmnSV8AzUzGGRDIlUdQQpY4KkR",
-	"IQctpxe2l9eBjMX6zmdvRl/jlXcnBWWTcqQxZwOlHEQRlWOENZVm/t6y+j1lSX++0uq2a0gRv9ZR3SXC",
-	"LnSLNwg3d4XKtmKKqV/bjZJKJ1rHjWb3XkODbS6H1nH9Sui4vezeCQ1tw1k+/mL/az5x1w565Ri77YK1",
-	"OLEHjVic2AvGsW1fdKL0WgGiGp/eCt4a+9pnxnNE5f4aoE+YVXtkJm7SVgBxO58jhEJ8tN/+9ush/fS/",
-	"3Ed//9//sUY84ZMRrJf5tMgeJNREkc9T1rT9dXzELlmspyIh9tfxWKYMBIFCBeTRv/BRu769BIBTXkyJ",
-	"RPxeiInJw3j2hBuKFBdKTK35aXwUwBSS1dGFHOtpHpJd+1C8ztLrfMabttts0ztwvMOI6sov7ao1V5qm",
-	"HbU2bbOGrKw5NWXkUEk1PLwXs0bPhBts971ttsX1yF+zLPfODq7FYvQccNnOJsEtb+vpQ9TR2GiW6BSS",
-	"8eA1PEv1mKcy5HE8Qzz5OAJoadzrCPmMXOqA+kyIalBMB8kWvtxRYn9FBLrb5RKunbQKvcvXoRnvYksu",
-	"vkI360XF1Z0CnDZk38nxWESSpyLGP9ppM26CIVKL7jeKJtnpjDWP7DfTRotVrdK2a+2FzawlbSs534oa",
-	"4fjLvWyh7qgkLasZMXbUBRuGyB4qpRmca8St0aStEwt+LyJG80Pgfu3aOfdiVhGUevffzz+//8fPL25f",
-	"f/PDjz+dfvw/35/988Mv//ft+Ztqw+d+dfzhk0rI1JJ8OKSNBg+LWw/e8RVHnnAQtccQDrGtO+N66CdB",
-	"k2AHOLJ9DSph73YTUKKZqcM48C6Rnfn1PAYCwdVSXaYS6VQn9+1HjFY5jki0j784J1Hzx9GmErx29MeF",
-	"51q5iysmxpPUxQD3usDVT3jLynh/t54L/my4WOsHeG6di3VJgOeSvAb5zd8R6WWGDylpDzPHEULRsH6W",
-	"5hl+WCeKlErWQtJqA186hmEa2ZJtnSa7iRTt/WninBXYlWeGQULAroJDi+fGMZ/Ixv0cl9dXbfs48BWP",
-	"+TcasyULC+hw+/OQGcYfEGjZPLnaqjRaPxkiskWoUd95sLCZniqRQJUKkU/AB4Dej9d0A2BBRcxSzPS0",
-	"F84Cvr/LaJYhgLXqTKVd1aNPLvEDJIbEUn38ZI7iPyD8NaLszVEAsVOJjsUGOERoxqGU7LcZ/l7MdmOJ",
-	"4+R8lunoBjHCl1C0+cIqlHKUBmJRbhuNrEgb0LzWXEzQ2sj+9nr0+Mu9mLVhkHtZXss35Erc/fYlAB7n",
-	"qKMSZqsHZFqiYMVUb6WnTKsGK+TXXs5mNOXj7pD3dtkOqv06xYWe6AhCmBGk0+sHgcxBbXXr2r7ooDZ2",
-	"VlELGXjCF8fKypPUMbH2frZbtRc0UDDpomr1BZMC/PBQM4mxoOiZYeIBCn4MllsJRWz/D7aNoSR+WPtH",
-	"mQI/7drG8k/6QVzrqKUYG7T+9DE2+9raMgSMcVK8uS+GGYLRwwIo4SuJANmPTfnMIfA2sa1/QkQpqIjV",
-	"jKu8JPJJy1we26hQ8TWmZai0c68Uc5zrdiS9oUivdXTtvtcLCHHYVyAiyBnkFUllssFAhkjbRFhnAbHO",
-	"wf4INVRuxdo4fEj6q89qUT5TeaqzOAL0YiYUYFC6JjdLwnpXHslB2zlC8JK66lwRSiObOVHeIPs0St8z",
-	"w/waM6nYIIvjPTthnCovCS54EZZAmd4LEMVP9rFegAZ7ngC1sUBAe2sbxvCtt4kerzJcePhWr/zotUik",
-	"jg6qWfWICWfG+jPaOOh+kQZxJpF2oCqPDv78/ayURucF70BpZadBqGyMogC/EhkGbBRIKjsIEIHUShS6",
-	"HH6rTPlbZZw/QkOrPv0WM/5ajdJgt/AuHWDNXGgeyhVz1hoMUh2ACouCezEL7AQH91JFwURHdwa8DyYI",
-	"J9ldqBPhP0DT4m4o+/4jNFRKH5F//S4RoZAPIrrrz1KRf2yESumjUJs0MGFiDfNiE1112jk9P+w8P+yc",
-	"3nZeXXQ6F53OP4PChycd9yFE+4IgeH7e6QQnLzud4BX9YP/rnL188c158OL07PTlS3yos2594Cf0Ds7Y",
-	"BMQa04ysKDZWq243Om6C7eD+h0KlRaSwetzv24L3swjOBPAWRIDn66cxd8IErC9C7uj8PHo/1TBjcfhb",
-	"MlaK9Y5VSGBKTAvAUi0ZeIU3wBt5/NS2HrxWRMWhPo6f1QinyRfIdC6+2ArKb+VrHDDJ5KsVllbES55d",
-	"w02zsRYoba4GZekhWIFgHpwLi7xyj0RmHDIUSSNx3Hixj4TBNV1SDl18q33fdKRjgTX/3sx2fDqIQsbt",
-	"tRvMnBwUAIt47cDNqgL/TqQ/YP9uiGt3aW7ER2Bgy0ESfB+kYSM5HCElWQHIpubAhDFUH5eHJ0Gegi5V",
-	"en52AERrcmyPz8OcmFmqVAyhfCOo7WY8q5i6Usd78FkvQDgEX5huUhnHOJWg99DoGR+xD/buMZVGgE/R",
-	"sRnPrVktTzD2o3rgAx4b4UfX1zoWXNUxAEsV8kRhzmjV+rtxgYeF3KOCRVbauUHkCHeP0koENJD5cTCe",
-	"wlrXjafQi4N1ElvqFgxx65PU2ZjFrsAo6fpOngcJ6bVBgXl7YtdVZwZbsb2MgF5Fid/t/aRXNxA7S3if",
-	"36L6ojAId4LRLJLYSYO3OjImwE1h5U66LO6UOVjZmn5OuUxv8NvVQtQBOjbcK+edwsbpVOybNu29klap",
-	"vajBM27PPM3h4lAQSi8vwXaCdqM1ofVY8dSpwlWCM2AkeJL2BU+XE548rq//4RtqxzLJ239ig+RHwU2t",
-	"oMT2jzuzPuDtRKo20QnVr5G7pCF7pITJtWCbXDIvQJ5ZaEHNOIw3qYZWeufo9+atkgZczI+4jT3MJAbm",
-	"wH031OTyLeK+mKlMwxE6amnb5cofb3aBc/6CIxfRkYpO5JFIxBF7I71jEIx/BO6ECl/BKT6B0UkHgReJ",
-	"UEYOQAehulM8Eg0bkqIwfCyYztJQj8WqZtUP0C44VNtzEf9Afq5d+Ik/4HxUbdh/0L0RXMaQ4a6irTKu",
-	"1tq9b4BtH94NVoKTH/iFghYaQJVQ7BrbvxVeY9hoiRhKkyKPbw1LP6VTuycLXEhQaMUui0jX3ONcI0Q2",
-	"VUB4kOwj9slXHpCQosx7FRKUUCDHfMb6oqtQ4RSD4yD4OZ+n7ctF+Y4ElHZgS0KUpnBLyuHIqA+CJ7EU",
-	"ST33xKb08h9p1lpEG7NN42uSAg/c00XRf4b1Fiq1u2AJgv0zwyQ91jz96H9p6SH3SBC1EoepdELS3EmY",
-	"p60uHoV2rAXw9zG/F4DRaPhA4Mkyj3M6f/IZcDeabS2xj3AO31Bj7Qgeto5vWk3oaiL16DejkdO2C3Vi",
-	"9TKjIVgTOC9ldxQUxcp1+FAOlU6eTp3j2H3PC2b6M6qtBKns8+ZU+aLMfXB+BGsdGNcbxE+zVg2kHJn1",
-	"7C9rsmVmuR+UfBHhSIT3jtXXrhoRz8lUjB2qsJ6qgBkNWBH2Y1eak4hBZoRZyBWFuK21lszqrlGQd+z2",
-	"am4igFdJxbiIZ2/7kMve1YB8aej8KD6dFlECcRBW/qJETyZ0SuE57sTMeznctCE6Mr7MTQx5bXAW80nw",
-	"x5UqnY0DLmNTdxefiOQqFeP1nDktpXnhsqyjKJp0Jdu3fhTGDrwOS6W8rt6A8GJZoAl0snG9njKq1X3u",
-	"0mY2b/vpFB248cI043HumHgqNXfppgrnsC+2uWQ+Thw+BfAX0uh5GnVFqu/T0IX/G7N2+9xcT99dFCKY",
-	"3uUBPHu5kcPlkK6Alewu73Y/w+JiGjPcH7Q1QzJXmvAgxRQ0byQeRGxXHY+41eXiNXVqR7g/rhTDQe3c",
-	"S1Xrt7V/Kx0US6ODMK739it/PPLu3BHuIDkqoYXsf6u+/WcO1/rHZwdyDG5ELMK07e2DM1K3f0gOQHoo",
-	"Q76lcs9w8U2FjeQ2yZrFn5fULPDDuYRniAdA+MLtGczCBBSRdCTGDBwrDzLRCtKRHngirR437G89oR56",
-	"AbP/vU30uPd3aNkgxhb7W49Qo3t/R48YvqCrgLUmtWceEypMZhOo9/5ZFwLqiNllr/vwJbSAXbq23dSr",
-	"7OXaTHpcx60z6R+X3B+ApL21nHscx24S7mkOa8wwVBtH7MoaE1EyY0mmAnd4WwsJ138vamMXN8WqW23d",
-	"ytiF9PzVS2WpH8df8IdHcvIvFa1A0SUONxu6q/RFDrSw6naqSeXfdDOtXVtLI2oJ52oLKWiixLaUm+HV",
-	"X+q1JmpA7EcARZlApTDSpkI5bmfxvBOpX9OWD9pH1McelO/mYrGxUKyfh/ua9viyUt73HpKoRBp7L8SE",
-	"avhQcIioSWVx3CNIYnusAgoOQqwQBhVIEZ620vnZH0QC+c3sY6YAEgVuiMDhn17gMd8lglqwEKVyKQeU",
-	"qFRpN7gvILWKx+fEY4EDyh/WXW1z0mMJ77bKaU+O+N3UI3/9R3xOOraoRds68FctYsbSodqL7husLLKb",
-	"+15MkFfn5IxFfEblq14GWW9qhbXHpjq5N9b+lor1YgKr7X1L0FXwPke8YdJE8LFdpR6PIuGobLe/KmO3",
-	"d3VTpnIsPWjvzvwBGl56Z857gdmJ/jCrejn+dVs83htcT59+aMg3fWjsomOH6lO90Ne3rnO5Ja0DElTO",
-	"34f+H6LMrtkQTkylMwwmpaX7u3CNJwymF27SBS1Dm3+5L0yO+VAsd4WtqgSa2t5X2KUdbW+ckCJn8XiC",
-	"qMC5eyoRA5GIJamk/oH6RNLTsz/XloNVfYIth9LT0pbzsiDdW2r2Hm2rNZ1nJS4xo2PH5efFqYghmae2",
-	"DOWDUEXsCQiegqSGPI4x8OdSwqFnc4gSLikfc3aSWVcVSe0XQC0innK4IuupcgiVxEbIw/thYi0TH790",
-	"qGBYQOtd6tCNYKFIASO99m9HXQXxVEOTztC2CQrjospqbA6eIZMeUE8TAYEIMGrGUmWpMHn5tBspzg2V",
-	"l3L7Nvt4NgGwDqG6yn1TDsrf4+beOBAAWIjeR5Ems8NLSFSn/J8NrxVXMBgQ5H1F4oDOYT+f2imI81IX",
-	"mgXptldEiDf2sItSDXuwV3sfrRD2KE19yk2+o4mufIc3iSuSYUWjADgJ7kVuRe2ywvVhEcHDtndXchTC",
-	"J5ky2QTnBxrCjtxlimfpSCfyX/OfFymaCl6q1V2QOLLjL/D/CqAgW/gUN9xf9S7F0ycVccfO6V2svaFA",
-	"ndHzhTxnnTOf/190ae5OxnOYQUnTv5JML4qmVHeZEZuADG7tuHSC066ptHT598FrueECbsAqhbogxwFY",
-	"hZLV0YKG+gFxWExQJpi1iwyKEI9vx2MtFcuMOGKRDs0xn8ijcQS5AIYq5siqART0+cw5ew+PI1c1yJ3x",
-	"EDgylmcmr8F3zlS0qCgvObbzGtlRj4GJuSCIheAm+GuQ/N/VXuk4OmKXLvuYmsOK4a5CnlkRMWAxsjaL",
-	"0WPhvxtrNXR9FrERQHZEBsw6eyVAnHnKpvX44nas9mYG3fIEsBVWj0f0bIardqKju3CSuVr3u1SnPCaw",
-	"k++6Bzwci+5BMNHRd92Dqeh3D/5gZ0enJ3vCautzXJwcr0pmi+gYy+/81OZxypOhWOIevCy+ju4l1A/f",
-	"P4IbwMBfOhJGMGrWLrcJEz4RJZ5enzZH6blibARcdOAFKOeAHEGOVGytq6QK4ywStPvc34mU5Ii9HvGE",
-	"h1BvAG8o9DzPFo1jPcXcM2ihmKcHUCjA/AOgPybUiTA72AX2mkkb4JaWZ6OTxu+GX78gEAd89+5uLFJ+",
-	"5zeItK/sfxO9Gjznp4cnZ+HLwzPR6R++HJxHhy/4SfiNeHUaPe88PwgWvgut3vHJxO6PkZ5UPOI8EaJv",
-	"t4YXt18PTjpH52dHnaPTA0wc9PsNUisfLdkpzg+0jLuUJwmvLCn4oJxUIqIEcp0SnVs7uWlJMZjl+Or/",
-	"cXt77fEfI2ngcJpZAcrFdc29vDqf88r+t79YnNsQCD1VdXScrsxlC3dR0S9UKkf0XIsYc8pwrQkFaSWR",
-	"+Iv4+U9A/FygV1xZMLfOTKpkdl7dV7Apv/MaPoIdszqzq9ReGWx3rTGvtDPWYz1kUvmLjEwcOmkRj/Qp",
-	"SKEfkZDteKFXvZD/xQY9fzffcrFaZH5eaU3/4nv+c/E9b3/OrJoQs5Ts+TPEcSCe951dwd5ifIq7rBY9",
-	"qArFAq0bRqXwBqhc7gulxgxcVTg4jOASqQTrmZkK/UNHXXU7EgovKJTHJu39WKUMkI5cmwHrjXUkB9J+",
-	"VSesRw5e104erNMDbI3yc4y7gH/rgZTsI74b0rDelz96G1x/6660u6S0prG2W16y07j9XpW35HzXbYb5",
-	"W6TORmdxXWQfNMgGjGgbRRvwJoNYXl95Hcm1jnZzL7OzV8u1G+VJpEhcpthkxI1gvWuhIqmGva+jvmSi",
-	"o5VkdPs720KouPgzwdT64FwhBrz8LlcEcFp2gQMMT5fMDTXQQhJftUn1BGg1uQM4lAkFS//WnzGaaXZz",
-	"9e72zcef/o6Xp5urd++vfvwxTwzBMM0w4aFwQLTSAHn2EfvggCJJbui4DRz0eSnwiqevq70n9FYPS2P4",
-	"AGhgt4xhb6QZniKCvdKmAztwl9vnxoqMnfMoZ6JfcR81RXm3dTTaETe0d5ovWch9uOtusGTr328L6HDV",
-	"l1s7ISNtCPtBqqKecCXkjCPangNesReFBupPtlcCrZz2u7kZ76+8FgpFAAe+FMnE+BDUTcKojc8qaOxY",
-	"r1ZYpdP+0auzx1jkacpxG1Rqtg8TcEayz6J/o8N7kRZw2LL+JNGpDnXMeqPM3B89nPTo4myNfco5dWf8",
-	"M8N0lk6ytMiuFDAeJtoYx9VjggJBfV7rNeKmqwCvD/M7ZRwzKkylLwJiFJgMxqXbhTFwkkD9uP2BWNuK",
-	"HUIEukmiQ2HMEfsJoRy5wmK+mDhN4MDHeRLRBeNx3FX4x7LdgsPLQRvdM5hVatJIqh40N01kSgHyfIzI",
-	"1++ija7cDfsQCXg5Ze16tIyuKkIGGWGMjwhtqIcuYZS3ehNN9Hkkw9FrN54aMgsakBEKwGMmLm8mn4dx",
-	"BngdQIqEydA5/B9NYon+HNnLq+7f8HADoNauz8CBMy9CmOLDYwf3DE5/I/+F+QGp//ozw0yYCKHWGm+a",
-	"zlYdbZrOthzrZxmlo1xGcFz2BAztZUDV+jlCHZv58ghEdz4BUokc7XkllPR/CDkcpVX9SPS0thP2bw12",
-	"4gaYw2ARMIf8/Iy9l9+j/w0hI3G71/Wnz8N7BLRp1P1zg5v8mhTvou1/ghfuufwfUl7fFvQUG+g4hgnd",
-	"/kTE9oEFq7Q5SLMWTj5SUmsa49lkmPBI3HnrI3AN3UEyTuF3GUHw0f1qYj3dwkqsOjFDrYyORTtH5tQl",
-	"Vd2LRIkYGeEyc38olbQnlVRpgPYmnBKu4bJMukylriK+ADHJ1aztO8NMQsOUdkq4Cf+wHfm1jl7TBK07",
-	"6ZvJ9mutFERJ2xLut9CUU/wwfc6ke2bYg0wAFo3Qn59c1JuW7cnsELMwG5FtlEQykgwmATKehCNrM/Ea",
-	"C0AJEYFo2ocniR4mfAyIP3D10gmLpbrvKrqaudYQWTsz9vIPBpYVBSMp0ZCSxiKZgON8NmdJsSpDaqvS",
-	"n9d6MmvRjsLxFJAqucqJ1v0o8WqCAEvWDg71REKNV6qZ9N+uJiX2HJcUYsmzco8feHKMZ1slACVPRwfz",
-	"N8Wa6smzzqtzuImnIrFN/c/xKvXL7wm2gqlsLBIZukWZkwgCWLdrlRk7L/O2W2YwsFpZ5i3E5AM0ux9H",
-	"eEHNWeO5ONBGGIf1ZEaCAtJROMf/HVSaztKGdRreYBYUGhmFK2m0lu9ydknfegKZFnSQFRerjr26sQag",
-	"ne6dq4unMDTcojdoaRQ2oc5SDz/yb7ENxe8ibNBkxv01HgP6dKa87i/uud8rfT56qty9JCiTCnTVJJEP",
-	"MhYQ6VdRwDIVC2NYzx4UkEwBBdoBo9JnYCKAQ2SJNUG93Gorv/ldhFeqPacMTSTETQFGZpiNRQE73DFg",
-	"EXqET7onKrW8ROEAPAGHsZXMalcBvGnpfveVA0WUhfPnLxdhFoBU6gofP31xDnd8+vVkoZZgYeRvKuGm",
-	"uGE/X/705rtfLn/89CaAGpMCNfKcMNUZD0I9HKw4pIIy+/V/vvvtP787WDrM87PHB3Y7Qqm0utn+f4Gl",
-	"Ekhpzrg5Yj+gnrpYdTy2lVoAjNOXK5hstk9TndyXzNP1O0JN/CBru7OZRVnjmjxoz7H4znmN/ebzrq4j",
-	"dpNyFfEkcrdZAHZ1n4kk0QmY8wAMr5UDaKrr7l+ewe060Yo1UdS7I+6x7BpJ9c4QKQ8bl2qnVkTgdP5d",
-	"ucH8M2sZZAj23qzJcS/jeCv6sHom4LoYkgdCpvyVcm4KaJacQ8y3csQ+2yvFiE/ADoJtLQ05nmXqo2Ns",
-	"omMZzrZzTLyXcexSDVoJF2MYbiteGEr+mXJMlm2EN1qAjqWWa2+4zUdmawgNRIpGhfFCQV1D5JuDymBt",
-	"rB8Buy9mOEM9NRYX51lTF7mHuRReBZdZam3b/izF2nL7wxHDVOpL8BdfsKJg/H6oIiscPecx+q+bDz93",
-	"VQwF71Q2m8qxCPJcazzneiFk+faOGC2K+wA4UYkgFq6SSKTniUp5ymzrR+wS/s8pvuA3Z6xPeJJKHve6",
-	"CnKt0c3F8RsSHV3IO/Tp9u3hy4D1gFu9B61JwDzscyPOzwgL1X4PbH+g7TVyLGOeHHVVVyH0ecgV5g+y",
-	"0w77SX7vyGlz6pYT+HgiEqrUt/3PJx/xyRKZCsMG3KS0HqkGGCN/B/GxYGl8LBrVw5HtCfCDYAi5wAh0",
-	"0rGPUL/K18mAQbOEhmQHYt869hHwdJSIYoae1VEi8f51adhYGiPVMCBP4e8prj200yM+nO9hanEmC/KI",
-	"CwdPL/Dn9n61t7yLnku7c5xumvXwqo0Z/ahMfbZfWZgfSxVoJh0ec7Z+1BtwPTx6LfMuTj8BekKEd7SX",
-	"lJjCDNbaPThbW1p+ZcpqxxSMexzyLCD6pCI3W7Ee1pqhXMZL7LDOY7TAS/sWE8yGw/ojdcZA10kDighC",
-	"BzxFn2/unzrtnJ4fdp4fdk5vO68uOp2LTuefdYa/nEcC9NibEU+RdW4NSuZCz3MKcNgVeYUDqkaCKyEF",
-	"iGrMlRDei0nqmbKBLHSZVCxSnBdvoJeH/+SH/+ocvjr87ctJcH72R7d79Gvn8JX97bTzx3+sMrjrDM+X",
-	"j29fs+fPn7/CuSeiVHAbwBj0oKARamVGju2mHU+aICfHtZqT1FwOqs421y3MIcv7hefhUoCR9Soz/AtL",
-	"+CdfujAD3YOL7ryYnlycnP6zexB0D1AfwDMmjXSWwqcoN/Cpg384jJ53nhdgIRxcxMlZ+PLoG/iWXRn4",
-	"zsmr06PO0enRSYcdskP2a+f0+CeeHNtOXLjXs/+0u/Y31u12D969uWXHAItwfHJ0Yj9hp50OOz/rHvzx",
-	"CBJLUAv/slYn5rvgO7ABDgzIRhM1tzxyslbvzV0xN9nafneZ4g9cxi1clgA2ZUySWU+mhHZFRBS/bi/Z",
-	"6Y2yWCQeVskaFD6uOJDpXAEe5lJ5U5SgJSGEC8mVF2ykp3jWWMvGwC3IUNWTCViqYzqJiYAwi4Vh4ndA",
-	"lnGpWIkwOktCgWhQJhsMZGhNKAKJhGcIeQacwtoaFDqLIzawto9QOhuOPKM2mUozPF9KfBhNpH5f+/lv",
-	"M6fWv6SW+h4Xtgnpf/M76vfpaFaA1UJeSLuoWJk1mjlybaXh46dLAa/cBjpJDwc6mfIkajhiGPIEYEy1",
-	"Euz29bXVBUqECOJxlbpfjXMzA4SkLtayxFpP+jy8Z9YmSgY8FEFX6aT+CzyKEjLyXbFTLE1qO6+Vb671",
-	"VIi3OJ1WyHWSPkbSaTtjp8cOp3RAv+zUBBCx0aUBRLQqz1+8eP5iR/4+Hz1sJlAIjaEbw00WevrKieZf",
-	"Y6SQrmnNe+4uDeuZVE+gwMvfznvwNvvZFkVcH4Vr5Wus4jryePDuXBbKIY1SiG+3hV2+xh7doJLwoRsv",
-	"8KookywXQj7izHNVDN4Egm46e4TsITbiybjGwdeS5Ber9chU832biGTEJ3AicAW0w3Q6w5kG/PkFJxD6",
-	"vDCrL1MQtpghgYAVly120M1f+6ed/WM3DM9XzRVsisiaX95Ztg9b6calNfM5Iaul853fO+ly7zihroZ6",
-	"LHLnFSVaS+VzRRGGUmcKQCjBSTNM9PSI3WoW8jjMYizVTngqApYZ/FYkBw7bvy/SqRCKpdOcpdKUc01Y",
-	"r691ehX1GvVF3sAUtFuUh++o2QyIiqvzOyBH1yAEsai0qaBOmojr2IuiS8Z2nNCIt7i5SDdr0Nj91p5O",
-	"xzxEZHCJXC05udylYb0b3O09sHbgpoFhAriGQfkipPzQVcGlAJUQlgESVmkWTjL4fSzGkL1ROAxyr3vf",
-	"XuiMiAdNng1gtP11NLRkWjVfKF+h2xEkAGKBePxA8KxOs8PhsRQGdWuny3/DK1pUlvCCT6YWAB7uUoac",
-	"USXQ8qb0Ygm3FDHSF9+2Bn4pLQ4B3x7yMLSnZFNwtTfY7KVr9auGrC0Ppg62lp5ibiZbAkIyc69pALJ2",
-	"XdjZ8nzsK/RsuZe7gTmam6ka5TG3pHCwkxf18voK8MpnIt0LSKO5rj4dLO3qCLTzGu34iymtQsNotNtu",
-	"hrURaeeWoMghA9C092KGB1EF+mwRr6FREu35Tjnbk+TX7Bs67cKqPdHhsaoK2AMIn423+jbxnJu5rboU",
-	"3Qfl29/FdRwhmGmtxLN10W4b3dxtH3G7wfb56uTbQeDO94mgcHeCgLvCmXXMJ/IQVGkbFvp71NGtScnl",
-	"9dV7MasznW/Bdzdry2SuWmp3MKFvXGOek3Rk/2aX2q4FG93a2XtqpqNk7MY8x3d/lunoBtng62UTjxlM",
-	"XbGPYqQdf4YcPvEgEnAMKZ/23ZjZrZy4tqWcFhFFtzWxvbo6/nIvZq3a3CjcqxnPdiUB1gk42XAR7WcO",
-	"54tsZgBHjxyVbJsW9EfoyUZL3KzmedzV8t6uY+4XN4pPzEin+8VTfuN7tUNgczc17aKbr4cu/u9MY+4W",
-	"/Qkgzr18teXeK7RfA3aeb7wNqKkwGMTGfMb6whNr3haF1rGB09K4XUff5Hg7HGsotv5bDzw2l2nv71BK",
-	"72tQplC+ERFBOASsLgAPoavMzKRijBs74invcyMAfRFYQSmYy9ENJqmEzqPdzDGaY1BLZ2kMoER5uIvy",
-	"8Ozp5Jne4JQzrOcnsNdVUBeEX3knv+9th9KBlhe1vrd+UerfjjyibnbqLopOCjGmQYzh0FcAft8LJ6jr",
-	"I+SBo/Csvj8bdYWujOXuO3X8xf34iFH2C4aNC4U4Yx4Vki38LJiRNZDs1gPOEg/6OgPDaRDzNBUKc1Q8",
-	"ODsUkSXIfGLPx61B1zffdU8RWF5H6isYxN3XvwYScT+WNXZEUaLds7skEy8IU+s2y2MisReu4G2WdIPL",
-	"iVdQ+W0D04DqbhqfIFcp1ONiKWMsoiGUsaRIOG5c3QpUkpBig0qRRIDpC4UksSBP0BwapEEdSJlPWAPj",
-	"60mgKcqzqWhthnB8TvGBCTNLS11AIikVOYDF6IhdKjbSGXAPhrE21ooSiiF9uasytFpXENwPGErohyCj",
-	"/ojhxLhswURMdGIvsVA6CeXHUZSjGwPMErzSfQHf21BlzCfK5FpPGOBbbxM9XuVqBg/f6pUfvQYykRoo",
-	"pUlih5DOWH9GWb+eKB5QeFDfVl2P4M/f1yC1HCgN2KJCZWPcKfCr7v8/EZLGAQE9CJAj2m6w9XHRYHhw",
-	"BVx5Mt5i/WurNzXsVumaFpqHcqmg3cBBqgMUvuBezAJIbruXKgomOnLs8UE4ye5CnQj/ASaz3Q1l339E",
-	"iarFj4gd/c7ttDvYi/5juxPpo1CbNDBhYg2EYhNdVVVoHBQ+POm4D6GCJQiC5+edTnDystMJXtEP9r/O",
-	"2csX35wHL07PTl++xIc661Y54h7vzxw1jt2UIIHt5B7NJ2SuQogNdKkNBS4+ma+eA9sOoS4WAsNrybmQ",
-	"mWY4rq/gewN0dgE8WX/mSuasFmNUC4ock+DJ6M8A1nbMZewTVNNR6TlwPDyIBLgT1yfD/mT2lwbb9m03",
-	"922YldoMbwd3CGsYckUcxmUn9x7cuBECbzBPkk3INI2HbRvKRILtdvzF/tdwAGQzWV871QimvZhfdIkf",
-	"FebdMbQUWWTBciTuC4iFOX0ABmash1J9yyJpeD+2KiMcuRUmlOdGM5MI73Cvso9o+Vo9X5Zu+j24U266",
-	"LutfJz+Zx0iwnyCTqIEd286xtJusoX2WUJ8gZDtCWUEBgmOjynJWz05ShcjLsFdBV3IV7zLkStGpvwKu",
-	"TxJwxQV/gnDrL652rZX7kK+Mqwu1us32tNTSv7iI0lfOLo3j2M29h+aw5oghbVETY2RWOcJ1iMdWU89Y",
-	"IgYiYY5p5Sugnl4ISi6V5N2EJKlLx1/whxWuSFvEBzfdU08RHVxVVisig/jVryIu6PJHqDIk4lCxuZp8",
-	"rkhn/vSRQi9WLR+1y4VjH+5za2qcbS50v5C+eIz6uTrX6So1SHeDeUiAB4F3P3sWoIOfQndWTicaWUko",
-	"0ygdiWQqjcjhasGpYZ8aY7aRpNxgJabMyH+JrqpKQ3I1/X0Zx+5uCXarI6e3l8xLN4QQSIhZXwDehRnz",
-	"GAD6tmapbkQrtmU47OZmupIy9sngbpFxyTGfpfcu0VPVc2xCuaT0Yx3e2wWToaAsO2s12K/vcAP/xO8L",
-	"6jnmybB0s93acKg2DRZMiFUuvQVTAaDFdCLWB+Moa4+lvACYnUTOS5ogLMydltyiP2tUAHzGwpjLceH5",
-	"udxK0kUaQXMdSBM++q09tP1Op5XoKoLwzhvcYtd/xEl7sgvG0ygKGtVqmuJ0P64YmNvau3QQsD3ylDvj",
-	"rSYJdx+ygkBhzPXN6w/YLvBBRdJQk7pkTTPwscvIdKT5WC4NUYsHkcy0Q/TmWCuyaBV+HunL8VWbJuGV",
-	"czbWiF4I5kF+SKErW0XekG0wLYDe5TSPxgviyiAktlERZol9xmqgvuCJSOBvv9k/JQ9ON2VJfHBxcAyq",
-	"hJpfAIUMgbfF1b1TphXUw2OClkgoaA38Sg5FPUtHFd66ax2Zi8UkMIdkxj68virBXxUwTCNT5f0j+E5c",
-	"FgegBblfkPfuAWjNheP7MYEnRjIB4ILiqIBWsPBGjwy6+NbvweR4KKby8kSQp8JqptdiMio05XZoRf9d",
-	"wp9da3qs2AefD7j41ddaDeQQ+071laXkOx4xboq8bRVjDLGNKhfw6ysmxxzS3S4V/ghqd0zJblalfkvY",
-	"05geN8ni2NrpefPYQOWyzaO65JWjGaZqFCLSudShkQ+KML8+upf5/RtUJzK6O3KoTfF7mGlTwX4HrmP7",
-	"MkwiK84bupVrMtw8UHBpO0Tkk18ASnYo3e4ig3pP54bHJObpQCel3RWNpVqtOVihZ4wPnSPcNTEElOsK",
-	"CjEeW0UMKGZpIsPSLqSugL74/dDuKK0WzxypgD/mIDjIlFUEdmFCnsKBMdBJX0YRKLSEpwIBcwUZsohP",
-	"F848jG6q9R3YbNCYySYofndChTqSangQHIxFOtLIlMXt3UDQiz0OfADoxYni8cFvf/z/AAAA//8=",
+	"7P0Nc9s4si8OfxU8uqdqkl1Jkd9jb23tdWwn44lje2xncnYmORFEQhLHFMAlQNuazTyf/V/oBkiQAiVS",
+	"tmf33Npbp+5mLBLES6Pf+9f/7ARilgjOuJKdg392poyGLIV/ntzQif7fkMkgjRIVCd456NxMGbljqYwE",
+	"J2JM1JQRMfqVBYqMRUpOx70PVAXTPjlVJJhSPmGS3E8ZZ3csdR82v/U73Y4MpmxG9ZfUPGGdg45UacQn",
+	"nd9//73bSWhKZ0yZKR0JPo4mp6F/WqfHdkYBPEdESiQLUqb0Z9gDnSWxHn8Q7gT74w3W2wkGtLcdDFhv",
+	"PxyMe9uj3fHWeIPuBRsbnW4n0uMmVE073Q6nM/1mYL/f7aTsH1mUsrBzoNKMuasYi3RGVeegk2WRfrK6",
+	"qm7nKEulSP2LGHL2oPCBoV1OkrK7SGSSJHTC+nZq/8hYOnfmhoO6M5nRhzPGJ2raOdgcDHwzOU7nVxlf",
+	"nMnRlAW38G29TiYV0WQSM8XiOaE8JCmTieAhoZJkMqNxl4wyRaQSKSNcqGnEJ32i1/OPTCjaJXqSskto",
+	"GKZMSiZhkDsRZzP975SRQH+RwYBqyubwNy7u++R0RieV59WUKhIK/SHCHiKpzNOEpalIu2TEAppJhgMF",
+	"lJMRI0HKqGIhGbGxnmNBinX7GeLWuPsZsjHNYtU5GNNYsnw/R0LEjHLY0NOQzRKhGA/m79l8cWM/0Fsm",
+	"SaSIpGNGlCApSxhVRE0jafc6nxFexmJKzuA9PXrdWe/sdDuziNv/3vCd/OkYLqp/hniJ4IoSweM5iUo3",
+	"XaoojskUjiqSRDOK+jkbjrCUMFdOVtNA3bWP9I/fSXJ6XL7mbIe+DnbD7d7eeHOjtz3a2u/t67v+Otwa",
+	"7dKd8cbm3o7/mkfmc4+75adSZiytnTX86pn2HtsfbQTbYW+Hbr3ubY8Hu739zXCvxwbB6/HuaIvubOzX",
+	"TNt+8HHzfs/mdZO+ZfPvJAniiHG1MHG6vRHustfj3tZob7O3Hezv9F6zAe3tjffDzWBntLG7te2f+C18",
+	"8XGzPqMjFl+zmAXKx1ovNBUj+UpyH6mppmfJSKxfk10ScSDw99mIpZwpJok0YxE554o+VNaaJH+9Z6Ou",
+	"iliq330xTgVXXTKiwe3L7v8voJwCL/Exlrg005prsTHwM+yzaBYp/+HM6EM0y2aEZ7MRS7XsiBSbSWQy",
+	"Kkt5HaeLYUwvo9uA24kD20nNIm7+M59gxBWbsBRmeCnCOvJJROgh+NFeuD/eopu9je3gdW+bDUa91+Nd",
+	"Tf8bwR7b3wy3Blt+ukngU4+jm2uW3kUBOwwCkXFVN3OJTxGKj3lWMQj3RjvjraC3z15v97Y3Nnd7dCt8",
+	"3Qt2xxujTTbY397Z869CVmfwJAtasRLPCvZHm2wv3N7o7QZaGRrv0N7rcGOrt0n3xjvB/oDtjraXruAJ",
+	"pi61XnmZCiUCES8uYDjN5G3/bmPYJ4dklIp7yVIt4LUiIBkPyfAwU1ORRr9R/cawS6TQwpaGoSRUK4Na",
+	"Z7mjccYOCA42YjRlaX9IxiKOxb3WEOYkUvra3DJe3iHz9TpRd82C3ic2uhbBLVO9fBV1N3x36/W2dxc4",
+	"TeRU1NOi+d1zhDvjQbAx2mO9rXB/s7dNX+/2tCzp7bH9cHMw3t2iO69rjrD46OPO8IZxWn+PFPzqmfnW",
+	"eCPYpPustzsahL3tYGent0/3WG8zfD0ejHaDDbZdQ3zKfvBx8/4o6YS9NY9Vp/7D9cV5V5sTgZjNaE8y",
+	"bZZobRJISZIXV2+PyPbG68HLOh5rJuBlsp1fpdCKJuOaq/5i/zOQd50v9VNNxayGPhRNlTUdVDRjJNWK",
+	"XJekIuMhC0ko7rmWCvr3qcjSPjnGqRzAn0rvB1maamE/E1xNtaT7eHNUPrnNweZub7DVG2zcDAYH8H8/",
+	"122CnrP3WEKqWE/Ptf5sQMD7VwwSldxPhWT2RKjR8SepyBLZJ1eGNFD2w1/fzP8KLy5I9mVyu+42726t",
+	"1mJhGZcsjUTN7Yjhbb31jAZTbRqIVEV8QrR8Te9o3CfHdI6LC/U/ivPwTTjBT/lpTglFY4foNCF0up2Q",
+	"6gHwx3riuxH+BWgW7CE89hDEmYzuGJqOhgyzZAkROiNZEoSn/KS3uZL0lFiP8OoV+Ex61ffg9XiT7o12",
+	"eruDcKu3zTb2e6PtYLe3T7fYxngvHLze2fQzskw+gfL+E5jIdXNGA9on+zf397fHbNzb3d7Z6W2zva0e",
+	"3d7e6+3uj4PNMdvae72965/1nf3g4+b9aRoF0yPBFY04q3GNBPbn7yT4E5xbbezTRIRgls7QxKecCO68",
+	"V+s6yb/rTvq/UjbuHHT+z6vCQ/YKf5WvzvWL4KBCR4hk4J+60OrHSZqiBaKHZRzECU2SOApAKXkF7P3g",
+	"nw2/5AwJ3ytvyyEnWvTs7m3vo/Oj39EqeCpGMZstmUOCT/y53VzsuPUT0VouMYP34WDNu3row8tT4xOh",
+	"YRjpF2l8mYqEpSrS+2e8Konzp3920NhEgq6SUcpoqA07S3AVsup2jNPnUNXe+ZVDsIckSplcMsTCKzGV",
+	"6qO0ny3v06cpQ0vzls3JPZVEP6wZJDhbQnCiUtQ9u5Y9ziKeKfD7rbcEsO9YiEx72fm+Z3O0L3+3V6PJ",
+	"LeguWjDtz+p3l338Upy6mUjXZyUVp1tIKjTx9aSQ2o7gmZY0Z878lF+DwSBrpHU0ZiDljJzSJxpxY2TI",
+	"PnkzJ0bcdovfpVZQopBkXEWxNk3A7XcnbllY4sh7e3u7YG3n+xhxtatV4Nwa39rY2dLPuCb57mDRJn92",
+	"AqicHbxYfyJnkVQtzwP8GKV/LJuUYTO/5zOgaUrnC9PEsern+SlS02uIHjwhx1rkUPBw8Z1CJO9+f3P4",
+	"487ZT+cXbz9tvflx8+8/bL/79MPuye7ZT1dvNv/7w8+XF1vvf9y5+fjzyQ8//bh9fL35/WFnLR74JDzv",
+	"34HHNOYppV1/BIvhXCgQqLKeRkpmwuuN/U3P7pWZy7lQTAJXESLGyEfCRBKzPjnH0IrmGuifRH+Fmmpx",
+	"C7zB/fTutm/SWRipE67S1ZK46kLNYwIQgNHSa0ZDBoax1rMkum+KX0XCOAv7RH8tYpJgFBDH0NMt3xsa",
+	"KJE2vDbw7PuIw9PWhCmfX6cLGnWn29Efoehr5SIE3lRcM/OM/wvnhkCLx0N293/Nf/UDsGYX38QYl19o",
+	"mB9xj0rxNTpjRBvIZcV8Y3+zP+hv9jcG3k+1uKEhUzTyGNDH8HeZB3NhsyLBu0RmwdTE49DxwUMSR9w5",
+	"/jTjWuRRrXj3yaEiMyEV2R7s75LRXGF41zGNrJpN+CTiDwcklqQX++YaNaOC2/pIxeHlKQjcfJ/hPL8z",
+	"bj2YPIRLQOMqqVZ1H8MbtDr2bGJk+R4Zza5PDkdSm7Go4cViEoF3seY7lraXmgbFk79bKo8E908w//k0",
+	"BDLD0F0ogmzGeCVAjlzvUnj3wRAsbsTCr8px/7Vjz/AIuMiKlbgXvZszCPdyuvP5Usftnl/lKHjqgtrR",
+	"7RQRfV+SQ1Ot5E0sglsWXqLzqMVSqFJslmB6x6Ju2PCqzZiUdMJ8Bs3cqLEYFRZo3mhG6yVvK/OfmnIc",
+	"N7AR5/m6i9n79vWIJnQUxZHdruryLP+Y6MsbUE5CQUZsLngIfx9HqVTVjJjE+P775FKEhtlzxkJCSWA/",
+	"NycTpgiFnTK+S/zGVPOm8o38pZOk0V0UswkDrcQy0p5IUPv40i0IteKVTPQ+pHot//ML7f026O33vvz5",
+	"v7xnTB9OcRBHccipON8nT1bDobssMSZnEc8ewNUqMkWGR4eXX4egJgwPz86GZWZzfnLz9fD4w+l5pzTX",
+	"F4dnZ98OPx6f3nx9cXRxfnN1cfbt6uTw+Nunq9Obk5ff3pxdHL3/ev3x+vLk/Pjbm8u3346+Pzl6f3lx",
+	"en7z9erk+ubi6uTb0fcXn86/HR8efX1x8dPJ1dXp8QkM8vX65PDq6PuX395efDo/ufr29vrk5vT42+nl",
+	"0dcXetxv8OeX396fnp19Ozs5vD75dnZ6/vG/v55++PDx5vDN2cm3D3pQmPc3O/TLbx/en18cf9MrMj+9",
+	"OT3XH7v66fTo5Nubq4vD46PD65tvV4efXn67PLl6++Hi/Nv1yc2Lt0eHl9/enR5/u9T/+Hh6/PLb9d+v",
+	"81EuLm6+HX1/pf/nw8Xxx7OTb+d6wMvDo6Obb5c3V4dHJ3rM04tvVyfXFx+vjk6+3Zx+OPl2c/P3r0cX",
+	"529P38F4Zxfvvn06fH/y9fDs8OrDSy8R6GMOzCFX7Jok+xDFcYREZi1Or8E5YzORzj9Eb1Y9WlXR80+4",
+	"Y3hvLUumh0Fg9KwWWuwhCVgyfSiUg0l0xyShMBZ6XCJpItVhJG9R/zYpTYTF0qO53qJXa/FCCR4pkcqS",
+	"CvlLodMd7O693i/d3UWuWLmFoK6ulCL5h3MdWE/Rv4+pisZRQBW7Ypzd09hz8O4zIGxXycOjxTcWjnrx",
+	"kZXzy79dPdLL90fX5P9sDHJtOuLk8uQDBnsoJydHx9eHcOSCk8ve5s4uJqdpi4GlJJPa3uLxPPfTgIYU",
+	"KTh7yZQkNI4xh41ESrJ4bKwtN11j4LtNkDDYkkS1YpOHFsWYUBM27YLuGCkgT7lIhqOI03T+E7y38oRg",
+	"Ym/cN57GXxqt56m9ZXNZm3OE+Tk0TqZ0xFQU0JiINDT+/Cb6Ga7WeIVq5pJfsdsGqrcZ0KjemES06p0z",
+	"fKql3yNLwsceyV0Liihowag0i4dyqjBELAlVZAOuyCQV9yatSpv48zx3ENUhnEDJyrLezJrJ1wkIIKZb",
+	"NAeMmmc2v5iwISaXmt1t9HKZxdvQzJ+zs7m9+fp1t8OzOKYjzd5xGa7Sddj7GfWuP7/68qe//nPQ3fz9",
+	"vzornUA4DRRRmN2qiGIPqktGc30n4EqMqGS72x7Pz+bObu0y13KJP563/Htdq3XuRIUWXTKsJ6q3Udx2",
+	"r406UcroXUgvcCms1/9Ke78d9n4e9PbrdHsRwjSc1wZ/+2XQ2/vyzy0/OUKY1yNr9d9JymKqojuWh6hE",
+	"xhVJRMQVpP5Hsgh5jI19GLOxIiJTC6Jzc3uVhVerveRb3FYNvMnZEkrYomKAmpoBQiUZ65H1RUNltE/y",
+	"CLUEU1BzL3C+WiWR3KeRYrk/tsan4Bdyei/h9T45jGP8k775+m+Kcf9GthB/QIklM8/lErn4s5RSpIoM",
+	"diH3ypNxqk1Xw+Nhq/plG24FhbW5r2jo0tiXhu9xdqEPLhRMwqlMKZIqFgvc2xhsIkK9n0ZOOO4KN6O/",
+	"UWirUDBastW5YjUkIaPfygLUmZ9jatX4U3wT75rPLVlAxaNu1Ndux4RKvtSquM/uYjNTeTb3Go7/EdSE",
+	"P1w2tpB0R1g49QgZVrP0J9F7mik1qMH0CZpkU6pZmmYaskvCaBIp2SXD3rBLhl+HwFiH/aHLE3nJOOL2",
+	"tsMlpyYGsbOxSd5Hb7r6sqeM4BGZ1z5zCBA5CtRn3kKFKlKU2jhh04nnnl+xJKYBQ2Fp61hMqKXE3Z2t",
+	"39rc23291HvnZeuB4+Y8DD1RDNcPCuaWWZwV8YbrEsGZ1NsaBVOTZSkkMKpjEdyytPD6gTNsWPFjFt6+",
+	"L02FV+F3XOmjdBd5nIrEF+3CVbhPFkGiIkKVi44JU33ySVs24Lvsahk8YSr3F+jFR5wMK/tbXffh2dnz",
+	"rBiJpSFpMa7SudHSLjgjbJaoOUEaInAppFZ7uODsicmP8bvGrP6E3/1E0/KgOxub3kH9adA/0TTSbEmi",
+	"IweVO2m8OVqSyT65sXQ7ZPxuSFLcr1x1azrTa5GlQUWv2vLMdWyV1EYDL+pqvsPH5ObF5V9nSRKzGeNK",
+	"Mz18yqoSmWRpFw4ZvFkmFGhIBPRfaSqIZIWEt/c2NpYFGurtk/856H7+/DAY9D5/ftgcrIw++LYPpudX",
+	"lFI2ZinjAUMHBHKmYkkQ6p0lIlUshBiEWlIzmLJJJFU67zsx/lcYrd7ob276LJelWd8mMWa1aMen4Pk7",
+	"xpmUl6kYoSISxxfjzsEvq1MzWef3L1WJewpGw5hGsexWWBxknoEnh4VQ2JSGmg0oYVyMcRTM+231dC7O",
+	"2f2lDVZ5A2pMTVlKJFM9TYu902PrZe0Bpeo/jPQM9F/1rSnzapDyXBA2HrNAASUPufjK2f3XJI3u5LCI",
+	"PwEPj5SbiYclwWYMzmzeMFLKFFgfpj3oD/sMAr1CfiWEWm2IHGOBMpZTVLZ+DHus1w/HIASazXBOJOJS",
+	"MRr6P58Iqa71kM1p43shbj2kcZVxSehYmcL8YnZ6Hwxd9MlTEFCSsmuF0vjxM3YKuIupgETWX5VKJERG",
+	"E07jLlCQ5gmmuHOSagaPVRFmXnlQdeVpvovuGByULRUtPq7/634qYkYmGZPqAIIFJaLVEwnZXRRADTy4",
+	"CoicS8VmJNAPj6NYsRRjEhh6iqSIIQcCObSAO5OIUBaaSZFHtUgl1q3ajFLzkm9YH9w5Mzs9Tk9rOn2C",
+	"lQWyS16F7A4Wof/xSk5nmljm4KbQMrd+QtET8jXLRjwUScM5amxaC400iyidFVUugRev4Czhz5dAus0n",
+	"eVV6bXGypcoWvBd5pgAkTnES8Ug507xHhTO+p3M51HOkREYhC2h6oK9jqi8CphBDyhFsRVD4poDBMR4y",
+	"pHOY3QU/VIraiv9l5HDt4Vig7YLjhNr6bwrDaYqQwlGh8ceJDZqJTCWZAj4CHNe+ZS8mNentVeZiQgzW",
+	"mtAaKbmZ6p1IkhiUduHkX5Rq1hIRwnz9lAiPZskT0eFNvv2JfkKzp0nErYspkpAYCfSWBQFj4VOxVKnC",
+	"iK8+yveMJXpzeEjTkEQ80VuZMF6cmTmP0Bwc+jWNF1OA9LzQy7uPtJ0D7kcwGkpqU8n2L211GPELHrDV",
+	"Ez2KtTZemWnuqMNDrkzVpNjpqUqcKwkZEldl0po/YTYqSFkK18r5q7luSs2HeU2RJEOY/rCOikRyDWKm",
+	"znunf8MpMh7K8jkXuZXXp+9Oz2+0WrpJXoQunzAqKqis16fvbk6uPrwsK6v4blkn1bqzm0Vzffru5d9+",
+	"saGBF7/8ufflF/jny795tXDF0lnEQfJ8wKQpbWGdicnqI/yIiCtu6V4sJjaB1KRgWY2rIHl9DzSx5/lU",
+	"MStR2eLeL87xMo9VWJ81yCbnwV4sJp1uXTFOWfcBxok3E6pzinxWXFeEgYG8xjRfGjcqCFWZrEQ59Bil",
+	"k3nV/9Mv//Pqi/8QbI7VSoWkPHlKzIrjPFOgfKO6hh3Dbpt6sQb3OCuMmPIc0GzJC1aTVARMSlTK8aUh",
+	"pk+AVV2qiKH2aWA4cAt3d3a2dk3MBQpFaSRNsrESZGOw/Xpnb7exbf4xtmUGhWW5sVOfUeOv8NS3T//v",
+	"AdgmLQxn107cfF2xh3NreGP8+fPD3vjLn7x0gLWVH8Av09h18FPx0mqz+l6ktxGfHEdpxaBfpNeVaZgm",
+	"xoCW+pdlvtNrRdU6AbsMrhnE69KMc3RaObWdnny1IBU18ZUgybBIWUY8qN4kuPfWBvLlLdTlvL3xB3RO",
+	"eRBnofHGJXoVgRZUrYY+AuGXf6DBe7W5tkLM3kdx3HQcc1MbftdPFsVplLfKtzr3i85kV9JUJheT19hD",
+	"pI5MSHNxZeOIR3LarjpK08YVo9KXG/O9uDdyQzEJerqVJvdTLTLKVHZPNfe0rNoofgfkyECthV1ygoBm",
+	"Fxcf9BawEJQB/dSJZd7lJLS2mdsL2mdk1FYtxLCyB7BQCkFqpZ1XvtWGeCuuwsXn2AN6NZbWzPr15NrC",
+	"WE/pAg3n9S6p8ifAxtJiqLAQawxbQwkrT8LM2PpOC0wl/H++m2eW2IY84eTcIO4nGin9W7dzhUyz0+2c",
+	"PESKhX6EB8/lxTGdFfiu4vH59VrpjjdW63vFVPAqZVLEd/1A8LFrIy9wd5DCkL7ZXDSeXh6a2qyyYFyU",
+	"izavvunIx+fXF7iesr7hiYRIRlNto3hiU2JGIw53EJ3YqGloNdO8VBsUhAQhb9LZ1/6XF7/03P/8U+nH",
+	"Gjtgmdrwu//wzQa0i4vWMIjmRQsQ0l0xwv+40QefqtU0zeOYjVM6gcDKGmsNc7DNRTYyThl6IZuFh/TT",
+	"51qqefIhJhQ9A6tCjIENMIo75i0OquxKDoiJc7Uvmg822K61Eg9DB6HUmENopnjw/fSbUEfDQ6InlyOR",
+	"ejn3jD58sEtfAni3CvKu20kEYpU1qpT3bJLUO/zYxILmJQSeTIA/JBD/5B+pxpRXrny9GGx91PVfFwm9",
+	"ZmmErqfFBHweqWZZciV1SnDmyNvvZMUjDQFzNieBmFl3nImDxBEi1i5esD849LnM4PGEJVtF9p4yDveI",
+	"gFjLmJWJQEL6A18wPtD/rtX7iUUdbh9IevpIz9OFYZ498qHNIwwaO85prO8uMHueOgLxeOd/3aye1Fm/",
+	"2kffwK/+OPf0k3qO/3W+XP9GOT7ZZ3GHPoszcrn7sbl70Yi/Lmo/qAmURsvrHh16svK/spQv9TrZcSRv",
+	"17RnFsspjJLodUpgBZRPJslc0Jcw0312f/Qbe4cVt/XJ5NRAABbx2hkNplo4yKnI4pBIxmwBR0zTCUbM",
+	"eXG588dt+NwkqOOomhlOUnHP+6v9grAhLvYOnmi+HUvO5ZwpfdZtNeUmuCwQCYRYa8rG0YOB5Kxgsgz6",
+	"u9v9QX/z1ea278pPqGL3dF4GjrEvbTwC72RGg/Kgg80DC3wJ/7fREGXD7EQxVRx7yZY3gZ1YqBQSoVUS",
+	"9dIKmgPIA85YKLtmw4seD/regnNPxHcs9KIERXfsmNEwjjhzANoW7bKAJdPVlcp5HfnvDrBCC89P1Xzz",
+	"sDmoI287IjAf32BcFm62FT6pomgi5LJQpxYIa2yyaJcNp23lS2bc5vKdNoIahg8mjDvQNA1emAqpDuOI",
+	"yhbW2vf2Hd+e6QFrOXPDy1dvWxTcqMGxWt6lRUJMA8jS9bOkAscfjDL7cJ98Kt0jzXOxDoLRNI5YWjzq",
+	"GHSQt54ycNk0jDrpO5ilweoKk6v8QZ/u3kJj73ZkkFIVTFfKscJMNW8AVkPXSf5FLJUZtFvBNHetmEOY",
+	"upQsdBelKqOxFWzlzDEnpSpPiTGlgN4tk9PZdfQbM8AXXne+8kRijF/+gNxqjd2mMJkQZ5+c8kDM4Hf7",
+	"E0LtQIRCcEI5ZiAB5g65YgHT6mSk8hh1CmkXQ/2fQyIh90VgHiJuRaQwh+k+kqxP3pqY2EEJUhfCWH/B",
+	"GWr5GAuTUJ9mvOj4805wdoBJmDnhIdVBMph+MaSKFtFzIGFsKJQInIrWIUwBgg1hFIELuxedbsfOs9Pt",
+	"6M96i9PkXAYqbs5FruF5HwtpAU9UsjPepTQwoN9LhZUSbRgwFjLlSMOLgb2iQMoWP+TNsDCiMIukhCND",
+	"OQ2yGQhKn7B0yvbxpwiyJpFoLL3lmahARV60p7vZ7OKOpVNGw9pLYbo6tZWPaFqshvn0g0M5MqkU3jKM",
+	"bGHmBZu34tzoFyWloVhMlRGuooklqte1au81j3hAU74EDk7fwhGVjiEAmwD+PUxuOTA5wN3iWcjRimZM",
+	"a15dUnRBGM2JjKmExLtK3zdCoSdOltiQrUgxik3RfzACTNwkFTMBAW+bBpayu0hGghvZhgTnrCrHRNAE",
+	"QlNIPIb0acP3M6nFHdQFUk5EHGpLxkzdsn5JZ8VG+MHK2IO69KH1n9pa7CRlknGD8ItJ4LiRFQNKcEYs",
+	"VDjmGDJphDh7UCTRbBizEPXeX4pwiHuRSwS7IUW9dSrxvUbohYnwwRgfxjEmlZtBNTeGoD9OBTJjhqbI",
+	"rUCiYPfo+LpjObhh06Qsx5rw8FiUFPpXX+GIM6Uuztokc98xLInPcedcQqBzIJNbLu6JFDlac7nGazVD",
+	"X5gpnsbiNN/5oVBWEmf1fIE4HYJvqLTB/jSlV0uQVs9xQJDsHbb1IQhTDTNc1LI0Tw375EzTe/4mRAoA",
+	"D/uOpTTOPyYL8qcTGvG8GxcQVr4NSgA+npmmarT8CuvPD8mQ/xIea4RJWwsXlc4KSgRcIK2Og9YZRik0",
+	"+povmrLwgPF9La0ytM+5IazyVAACQ+8Z6mcFYEVBddYJC2gVuPHGqTN3SklaePXq4mO1hlLhy1oAFLIJ",
+	"vxV/UmR867DR/aYZiOY73uOO5O262YcpoyGqvGYrwZ9mZ1bJPTTx9Zp0wO/FPZllwdQ2p8xk4zTD2wpE",
+	"A+5UnneZm1BeddgejcfYpAWQvd18XujwIs1hUtxCGgBOy5Ng/0KG5uNDMLaAjTnmWb8uJ6tNTiOcQsNn",
+	"9bauOgEHvsQWPbl+Uq01O0vQFAmHZdF8bX0KdUdoeJRARm3WjnS3ThJmGTKr2PPSJOzm5h+quUFp1izT",
+	"x5srzu6iAHKr+uSTSYlEvEWwPrqIJZ03EQK9vZAQIBTBLIHCbYDNgPIoGJWFebNSqkjMqFRkOIv44R2N",
+	"AKXCNtSVDPUHYJa5mW0NfzOsnsri2xuaIqC9zIxRnkMHmCVEFuPczAf5L0ReCmuJJokWsoKELGawFaYk",
+	"MGRQDJGlzAPuF9v2V9VWVW2aUMHP+YJKo20upL24eS+roTtLA3sJJzV5SW2QVRDzuLabpNl/0wFwxCDr",
+	"JyQ2tCHQX+YgPaYMkOgbSzoHdNnnitVLapk8zOid/qefIVE+x2WlGa96dgiNIQ21SCUG6Rgy6w1C5x65",
+	"L8x1V9f1ZJU7+U/1v16yFFv61TymN3zVakBFhydrZiJW7El+bcFzAU/7R/KbOeXZQD7lEqzqsgvUpnjU",
+	"hPHXzM2t5GkgHR0QLiwbQYyv8vysyIfH0Qdm3lydyGtdHPmh+064WLDZyfxoCsK1R97NL6e7E7UX/zJr",
+	"Cw/lTc/b7i49WnQ0qkJW6IPod8qsbVU6n5fy8xlsLp+BGIOpbwTXk8zHIcJV2SsiWeSKMIe8+mCuWYvJ",
+	"5ULnL9oC2vDMWY3sk0LMo/jCa6NtOGg6UoOVtnD2J46J09KyMmaT8TvEseuMdwp9tQYtpzTNw9ZoR2jb",
+	"BiSxx8dvaosLBwtCB6AZhzvlfMtsf5+cgDmfmZazpRrZBWmN5lfDFJ0cPs+q3Ph2Jf3dw4CKUEONcgu4",
+	"TflO6llPRRz2yRvEr49UlySpmKR0JnNrG8oCycn5xfXlESj+J8c/fry4scyopNAv9LhCVccYRva7uTmq",
+	"j2dK43E5gmOtZuv6AzqUeKheGyLXWXa33Zu0u7e3t7mxu7JB9SKR5ig+raHEF1EjEckfgMpGDHwgdxaM",
+	"qE/eA8xjAelqMvzFuHgIfnERHiuGZR76rbfhLJplf1E7XKwE+9fgKkIK5Dh6WFzIZQaZpdBPPS8svWXz",
+	"VTWVWNPw9YtT3FBTVSnzZlvLthCfWr2FNQT1E23P8ywN9Ankg7EIGPIQ7J0hdE+ACN4iUTQJ3wP0XgFW",
+	"5am7ANyuJanLf4XM5VVlGNW6x8LvpwnlLmL3+nKjM/Jz58U0CkPGX37u9Kt17D6YsaZ1Gid3tudl8/2/",
+	"FjOGIP/GrZxA9yo96xxj0JOO0kL7a9rVqHXrn9oSP+jJ+5DE1ARNAG9DMq4YD1h/VZejlTNNa6ogjbdM",
+	"4he1PnQvUhNjzOUN4ufGcyIqXdaLYG+DVCbj2MinnU8KegnV0sazw5UiBT4bWikMf61SRj3od9dg6/bA",
+	"P8X0g5i8j5F3y1LhhzzxH/k6leSH64vzv5ChnPOAhUMwInNXdnEHisOCYQ4IPv+Z608ckH/+/pkDpOYC",
+	"xbxlPGDr5e3V4eQesWSag5fkshVynVEagZ1iqxSaF4s0NSVXGpG50be0PkiEDAO9v3c7GU9Sccf4SosY",
+	"Z4GaqIk8EzVNRTbxbIkNg6H6XxjTjtvMzfDUpDEeN0jktKZlcU659ZgvxEfDQAvr2IUwv1N5MR6v1lr+",
+	"LjLjfqAhIzJLWSUN0YC+JeIeMQSaWDWNMN2r0n2MFhiFS5djenMDY1Q41g2+WWS7LHh1QFWbNWZ+BNgV",
+	"9qD65KPM//gG0G7BN28Acc0PfbK2oN7c3dzY3vb1HXW/WQUR3d7f8Stwq9skTKJy5cuguzJ3Diq2XE9/",
+	"yQTf3tzf3t/d29zf7q5qa9QcGj1hKWTYCKznFYGi8V/IYDAYQBRWSBkZrLT2iPwF94WKaZokUC79iCKF",
+	"rP2egh0M5CzuuXzczlYzw/U6v9Tcu2uIsFybHfDxx3EWx+V4DGr0aJUAhIs2929ZyllsUG8bRPAWGzEv",
+	"pZVS7Knlu3d5NLploM5ii0WS0BHG+aO8GUPVjF5p17hnUiynW9ka70GljIUfxB1bK2ccqAqd2aB8O9mN",
+	"C8eUiLCxstowndWtjW6X9Se0FD+vj7FqeaOEkz6hV3sPdRcjfT5TFmYxCwkX96uD3bjyUm6bMwF3vbUn",
+	"dG74WQvp27a4XD9/yVJLC61r0puXw8MnfAq3CFnDA+TO8a2wPHFQ5xVTBl9esV2I7wTeXV0eXYpUrXFF",
+	"UickOmU0VlNieh9rzjC5ujwiL4aTNAn6+Gv/bqP/Pfxr+LKbh6xvzq599yld2d1Nz/ochIHTmNvnTFhF",
+	"wKnfQntHeVsMkUsnic343nO9t7hXVAsGbRcEENjHsk39V+wuMGOA3mW8WtZlL6PfmB9+pHHr8ug3tirF",
+	"HxR5i1NL+aRPzvNYULEAhPwEWE2M7KHnrWSSbVUCuSv9ob4MGj1j79FkTKo64YvqZ8aV46I3UtYVUZfa",
+	"SshSi2wypSnLHwfcLa0YS8yL1S9OMx6mLFRTk3GTsDQwLYsXAL/s2IsQO6tk7jjXLeQStaKSKiLLnmxr",
+	"glFEQAT8PTd5hKbNc6wWdJ1y5aYDF1QgA4j1l98MYqzJGI+dw8dHKE4urtnS22bhxQpjcIFQwTK8RdSt",
+	"EQtoht0CIi6z8TgKoLrZhDUQQc7ALab+XMU2qRSVffBDpC2FRfv+5ubyHWsvW9I8MZkqC1krLVx5ni4K",
+	"XiGDc4mlHJuDgdZstvb3++SKYehH5l6HsYhjce+r5psyGrapttPr+h7eWQ2UkSyWdq8wkVYDBXXXEZD6",
+	"rxW7capU4rUbnbaoNvsxmLLgFjfPZgCY1/X/yNWx/1pB6+zmo1GbQOD7Eah6f1DMYNl5Dl7r/4+uwtz0",
+	"i0OcqHcHQatquXsyhyq05ylum2VwZLJuFqkaMapq+pdTbnKAschKG4dY4SZNvjx6jCWJJlykWsKxOCx4",
+	"45yEIvcedgnUkwEwHkdVBMwzwzlQRuuPyYPiuzM61xaO4IzMIi7SvF8610eLFRLAPmEefmPc7dHeCEEo",
+	"Mj1tnYbWTc0PxkPokuOXIx+vzrTeiGacwaAjKXjV85z4spccLurBq1e28/Pewd729lYl4qUFpEO89p2a",
+	"QvBpxNky/7R9pOTphHi+Pgyt4h4QGgMKuJC2Ab2pjEwBw9mwH3QZd9qmBy6rkbjx1LOEmIhvqmdUue3+",
+	"lIYG9z3EKDNAE2lNMwS6sYttWiSxpMq0lDvham8yV9MhjwIj3xNAjsyzgY0L3a09tb2Ulu+VVCKlE3a4",
+	"DKLg9DJHKQCZW7gR4HiBAJmEeEgFr8BSXYVd7jQq2KvxYxjVBz2AHDUmjtpCuXcYAETf84M8JbyajWOa",
+	"lWMCiH3IqGPWgWsBitr0krf32VPLl99vLzcV4vZxseNIkhCingY1qNrUQKRQIittoP+BBgoCoaYf1QML",
+	"hl0y1BzgHVOmB56MGUtMuaAnB0C/tLpGXtwemYZhv6P6YJTEVTqXfkyTqTOHkn6/tdvA0PTu9FFdA7ND",
+	"2wjPqU2ttl7pOvn3csq0IX9a1Vu1iWwaSZBBpaVVQFWn23mlZskr9JTM6xpcNWx7Nou4tdAWFdICoqB9",
+	"P3hb4284QDcH1siBU6fCSN9ayFSLglCLXfeMKKIbqzYnSlqgt1bj5KAM56vzXeri5UVC4+T08m5b38rT",
+	"y7tdu8V+HrqztchE3R0b9PYPe29pb3zQr9F6T0PGldFHWiiN7CGJUiaX4iMrccs4MU82h0WOahLsT4/z",
+	"YkTjXaQBSN1uEQEy7FrPlCpEpG6c4GK1X2Wzj+0o+gSLrc9/9vdWY+HNytL592x+ZuGvrO1SfCCIvPEC",
+	"Ea/08F0JUwLXDhxAP3y+MA0a+I7HX8gTOdU8BWV4Cd82zmtBa0EjfBkYuUCYKbrt1yVE1fT6d5rFRhMm",
+	"a5Ru/C33E0Y8e3hFZ+HutlZ3o7HRD1Z+wp+DtfK1lSDq2AXCqMxQp0HmTGEt9XQOShA2ITT9Tg6wTsNm",
+	"mRlgBWtU5G0Im8wNMqoMZ1t+Xvr7l/Zpi4f+mAPLWy/66z2j39ibZg2ubYPGlVV0NVPypdtY9oLrNgjo",
+	"gADf7byFQ+h0O8dQg8Un+u6sWK4v/azYgJx6CziJ4kbUXsy1ANNtkwGkOcBzwWBHBb0eXe2AAwT5Pbxc",
+	"9K1VzQlTMA+PQhnMwnboukVz2bbvtYTxlUzJJi0my50d3YaTIi33m4Tse7ispghAK4uu02EtsMpaKMXV",
+	"sIdeQqzQDtJ1S9ZeurHP2ffUjniYqelqGCjnWedd7DrvOeFcI7aINnBgsZhE3FGNRQqZH///V/0QWlO/",
+	"Mmnxv0rBuyTjIbO25pwMzTP4iH4CM66dV4aYRYnAG/Ct3Fq1Ey7YmZEGWCv8qWhi13XYHaRpcMHnM5E1",
+	"L0m0UcVCt369AgKnOPNaPvTs+bCohjxbPmxFtrXnp24teMEzRoxxEop7HgsaaumUipkJhZj7ssBi0X81",
+	"zIXOsE8Ooex0bq1/LLiiivzGUtEnh3kHVvuhbpmGEhrcmgZpCJ/jKQBgqhS4WxS22L7MWYoUZEzTPjmH",
+	"KqkZtlSlnCihaAwDtQ5jdTvFy6tFviYSyBcNSUznLJXlfoeYilpodu0DamUe6tJRabtKs/bR1g8i4jfa",
+	"snqMxdbMElP2M1VXCPK5LqEYhgaANVsvdf39YW9zZzffVyeCZAmaS0Vj7Cf7nSw9QTM1FWmkSlAhOazD",
+	"lMophGBYGo3nuSlYypStuau4lFXWSb63a/WGMGOfcscllcfYjEvKeqh2B9uvV9daFslC9elbI+iWP6LB",
+	"rUHHgepI2LhYSAyrOFtcRhQszPRIGqhwzu7z5LYVxqPPifaetXUl0Hji6scn4fH1oRcuJEjvyg9u7uxs",
+	"7HsfvUXDavHv6OiwQ1y8v/S+nsmSyi6jifexh9Uy4hY8vnrm+nGcGI7fhYV/8W8hugfqGhze23AEHJ3J",
+	"Q9FqQ0C1fMAjJsMZU2kUyGHXoOoA7lc8xx7PWtfGeuIP+WPDOJL2P29oOmFKGm/v/VQczk6HXfi0ZtGf",
+	"OTZojlmNU6agM4plmF2n2bmqpCSbIfRwLkaFuy6DqGAQvv5iqvk+c5uPqR+zncqh2MMentmFshPH/tFz",
+	"qO/Z/Jq11T5u2by58qGvyCqcQBjQRxxndMTiIwS1qp/kQg8QnsUGZKPO2bHAYADiA0LeFjPszPzFprLZ",
+	"ulDsuI2dVef6F/QfDPVHhzkSBMURTezOna3TTaWy0DZL9Ll7V3+FUdnaH8WS6QeMEnkUiyOWTL+TNowk",
+	"9bZMhVQHWgFrV/IztXH0kjypHpMWF+kdjcmIqXutIOavSX8BUKyXXDuk1j5jAaEjG1qjUKXvhnBtEwWb",
+	"YtYtEFQR5aRoGhYpqPCzyaE4sz4ZOB0I4Sta/mijIKyDvgiEFvt8skQa3tN8EFN9Dw6WHFMAsqJAk8bM",
+	"Axa6aKKEi3yNfymwEPNJQxwtYzZls65BiZzzoEbdRNCXKQ3JjKa3LHQgZyUIaw8sH1hmCN2XiBCXUlMY",
+	"5PKP0iF7SCmfqZfH5L0cWpgtnywwQpHNVsHo0gIok0Wc2ukwTSWaPKY7s8l3e1nTRTWOIw/lbphqFsG1",
+	"No+5jTnH3ylpX5s7u5VU1CUZgLWBZxMUhn7aRf9gHzAZRqJn1UmVAAO2N/a3twZuaYrTrm9p3PJMG/9r",
+	"tbvDojzUMJ30kEzeegMzUmboQlpMJQEHhOuuWYZZ3qgzma/ZBk6gW8z7y/LtkG2dCPCB5pLc3fmVyL9m",
+	"bN+UPyDbyTvLlVvJ2U7DOae39UMIiQ1dg4H/0gJLXKuJ1cwGk/2grTVkNMBQjNlmoLchGjiee1FE2hS3",
+	"AOh3nQcA/lwk1QDamnkjrxeFbDDEOMaFj2nA1vABaOHTfBpGVD3xFNZBZhJJ0uaVmmqc4tPVQ3F3ZglJ",
+	"PkFvbExGRzDiKrz92l2y9ciFrNF6VtE3eySEaph65eToX2Ief43oBvSXJVUBqOwUUuCeRirvvpXPspqZ",
+	"ZSRIDmCSo847Ep7nmbtBktWgoxWp9s4qFt5HcZbD4rWBely35Xc5B3/15G5KHrsm+JsP7Z6+pMGt8eE3",
+	"eF61Gl21Gr2aH6YP19eX3NmSmiP0J+TbnSlW4a7fna33+rtegJb3X0ssBS+aUmcbl/j+5uYy9xOEkQSV",
+	"HqIUlymkrLGsDmpyqSFYZ0kVy8Hp+JCKRQpZlChK3bZL6LoAq82ZHjoj4Za+HpCMx/rxlMEc44hP9BAy",
+	"LxLFt98Kg2OGH9HWYO7xwDTlNnZh1bFpVta1++Q9zSa1r4sgPuf1BYjYHtPPLE0upi2ZFX1yYdt5OC1D",
+	"MPWQ51DbFcSKUm/LsFUuy1r1sa2rW0sbVCl2hb2pO4hjFuSJyNW8ch6wuD6rA7DzIsj4DVjshvKsL1fe",
+	"R0ob3dJSFtrTpWZt3mbwobjnWrDWGVdFWAg/cUCmrqPAqpjaAk+oxY9erhat12/IBTgp624TAeS2DjR7",
+	"MZW6Q7vIVCBmbS+RKN6qZOjCJrpNbaLFy0COzDkfmGIT84CIQ23k9snFHUud37iB6LLFmKO5Ld22vlD7",
+	"2U63Y8fudDt6mNUFH3YtdTsEvWDaK4ro/lAF1B4k+4PiqMm92KCiFYjpIZT3xnNw7pEG9M+elOSVVRRi",
+	"XK6Y8FZkN+Qua1J3Pve2JJyXgBcfXpFYDofWGu+mSUgK+ZTSl3GRQ5nq4ZQEUyFkJa7bPM7kxzU45OTq",
+	"7RHZ2NjcKrzNhbfino0WkSYWm/t/efFLz/zrT/ZPNSnFa2AW0DgWAVUsbFMClL90XSoW8Vg0f3BtUiDS",
+	"UHBWkzGPvyFhaDUFQCbZPahcfmG/Om9zUXZZKG+P3aZM3BlafennuiYNP5JkxLTCZlCzWyMaO07Vw6dH",
+	"3SuU3qX+J3yqSUaodbJDASz4yEsZobYXDfQatVhiFq837LfqQFjbW9bcfW25HF1+rFM1rJ1vqZHMslhF",
+	"WG01wsVouyEQs1mkCHTNKuoMRNx/4hqrfEeW1lkVQfdyndVT4K/BG9e2k07D1A0aVRsjr4w3re6O5ss5",
+	"tRgNNsvU8oOchvPJdN0iKC8tOHzOVydV4m2rElr1Fh4VeQ9tPePt2dAaCTYpuxO3LT2DNV1rTIAporHV",
+	"LSJOpuyBhiyIZqW23XUVvbbncbH2VfkylT1+9rS96pmu9LnXZuidgxqzVulLnqNUw7rWS3jSx3V58sHL",
+	"aYMyGfsVr8rAS4ZrrMXWqZjufLrOftRt9B9CF48kBpP0m/corIb88xWbbmGrOzkvvNEqAuZk35Wt96aZ",
+	"boYve2ZetwXXLAaI9MfkXFTylTBhBKy5vLWqmrIoNd08++TQJhkoKBdG5QwQPQpYoT4Zask+tNBxhtz1",
+	"30yiiQgZ/AohG5o3NXDn7kRTK8v2d8H4BEamqzpFiAoQR2Nte/N4TqhJMCj0W1BsP/PrDDoTHBBazh+I",
+	"IQPvTEgF3TWK32iaQvgLAwYQvUdQAygnTycR75O3jAfQd1f/sYQzq5U11GYLoNnPvECahVexowfWBQus",
+	"Wc/7BkCJvrCJOyUlEBVAcpUnYBxg72aZQOzDpA9Dy9xyxxfsdfiZx4JPsASknJj1g7BKti2DMbvW6Xb0",
+	"DnUQk9V014UFwLN5IsiXGnvsYxKuIfCf2I5pq8BbpXkZCDyot+TQAiDjqvN9z0k1Twu36nBhAEN+3Hyp",
+	"DfxiqRFcYwZ71M1ly77Rj5erBpzsLGTf3U7Go39kzPyu0ox5HQEXh5ma5q2H26Tr2ncsQUb8jsZR+NW4",
+	"Tjvd/C94z5w/TFJa+m8ZiITBlGWWYGoRPvMV5uujVPj819Jxr/JC44x97Pvi9PjoNE/PeLYMkCcoqlyz",
+	"4vEPzD3BWtsPNEkiPmlO01fFS5VK/EVwtCV21GKOS2U+q+yeghTWSmJ3CWKRF9EsjBjG2Y3PFuf7nSSn",
+	"xzYdGTLXtKVcQZ1BoioV+O+sLNxqe/DO8Dsmxcv+9+v/ZWTRKuupOPZn17YdZvNsFVTFN9aS5n/0UZW+",
+	"511P0SHDkTiJCPMm7Z1uR3KayKlQTvtUU/te4Jqi+dYxCoNWuMcpncwYV7Z9fA5QYF45xIR8bakl0Xs2",
+	"75hS0G5HRGFwaqlLRhOtjuEDv+ZFRmVrr5REj7NfuFKXMQ2wR+E6aMsmA9RiLxDJtFXgg9ds76Fp6Hut",
+	"dWyujH0IXkFTxlxjg3xMcudWsx7pU5OavhzbL7yE56DyPsr9Et5OtU/THYU4sNiRJKY/CjZ45AzanTr5",
+	"r/cUmpmJ1GI2Qp7hi6OUyumZEMkbGtxejMcvuzAAohHA4xMhQvLiyA6EJfIvwWFdwjV4cS4UGBAvy+Lm",
+	"1EHG/ID9z/41MNwlfI2nQbiy5PX8CFdNPMAu5Hex2FyjQTp2t9rj2s1pd5V6k3OXZxdzBR97Nil36QaJ",
+	"27ggldIm4EpgWXOd7ONOjqSmHshjBCy7Je1iQhZEYTs268SiFlkoe1A36XwpblARIjb9cW1+QEyVJkty",
+	"qvJfGE3jSLMZ/XIeMcJWd5KMU8aaAw/xZelOTiqHld4fudmcTrfziUY5psc4k/A3JCCv8VcwYztYMcA5",
+	"ZBLBPxS65GC0c6FuRKylIuZvpOIeP+0yuqPLj5W/5KzP/eNJMmUzltL4GoH+Kj93EPT8lOtbETPw8l6m",
+	"TNNQnd8l1avGuMTKO6UJ/so8D6E5kbLGL17D03XJKd3iaiy9b020kwrv+Pdo67CC/y7vsrCw+20rfObg",
+	"97KlVsFUSIbtmwzPkUTSOWSGAegnJD1if69xFCuWEvYQxFnIwr9gJarV8qRW84yrF0EtYkBtTzNu4TNE",
+	"Gub5MtJiwhqcotxDa0E4YXAr2RAhw0wAxKeZRZ1eiRdrEeUDVpPLX8OlwAOXxXqdOKqLzm2zQKvdAIz7",
+	"WM8w34KaYj0a3OpLXTMbzIFyMcCDJGs3+genN2yTD6Ae0vwbnFGt9Z3R4LbVpTDvnedNjvzZRkV5FUgI",
+	"6LJf0HQuElbM1xVQdyx9G9XJVtsPm6YTixQMKWOo2dNRzAopJMamcK+cq2iJO2bGRbLoPIaL4/FEx7Ft",
+	"iNx4941yvJScba4HKtQihT9Yp3erb+XyatnnDHwzhHwKr7U00adW3ysk4jL6pQT802XdOS+6UGaM5h+G",
+	"Hjkf6C27EmJWE4qf0ThmUpXacBd0gF12tHpCGMf+eJZqsDRkTu5ZykjItPgNtc1l+oiAPYyYc1LlnfKK",
+	"YJlkRejGWAKNsXxK4nFVOLW4KEtFzbWV7i0FzUKuICSPR9LEEWduibKhq3Gk+uRM3DMbXTRxMaVYinIl",
+	"40X/KfeaUk7oHdOakBElBtg1zqTyAYDHbKzepqyGMRnmYBu86UMu2ooESQZCy5hz1ORVR7JIAgUFF1VL",
+	"mVd1c4ecOWH/0AYdIMV4S4Xg6SMxS2jKwlVWgrOFQHSBec9P/AIQAlewZW1VQBvDUJoOgnWQZSnl2rzQ",
+	"21Bzk+iM+bfJt3A74Bv4qH9EOBH3+Mv55K64zqTeZxn9xkC5iEPgGFq6m76IDaYEp1SzNn053Bl4BvAk",
+	"YRQnWzqOhdVX97dbEK6dlvfutlaOAZ6D5hW3y3jMofPoE8F0Amai4Fe24uExg00YZ0USyLJbg6AY0gsY",
+	"vyZW5Jqxsbah5lbNopLVON6XIrzWj5lUxUw2eQEfXBYJy9MHnTMpJ6fB5LrLWlFcinCtKNj6BP1vcxg1",
+	"rbT0bzU79fwetWf1pVlPuONUuWQ8RKfKtaI56Gre0PsakdmBj+YQrB85tJiAdwQGg8w/a3w5lyK8Yhb7",
+	"crE1Lnivm+9R7vC2N6QKW17dvVDMaMSv29eYOy9GfNIq0/Wutq4FXXSmnXelbYYYAQJKKdVeFueS5uci",
+	"nXMZ23ORxWlMBPfnVJS5d4OSXfBzX63AHV7m4Fzo99O2EMgt/TG7ZavATWOchqXsbdAZrPOxhKI68Luz",
+	"oFBzsXtas54reKSPhjEoSQCkvq57uZyJ1rCGuiaBFxw0zCQ2KVZmxloJ7BJFbxkno7nTmujINhTEOJaB",
+	"zUT3sy/WUts0O8nOKW8Cc6BH9YInVPu8AdIs14MiLMEaSBVBkl0rRuMlU4Np5aRqp+TgMIAJgZ4EJcCD",
+	"N8pUDR6Cq/o+wfTDSN7qy7xuvz77/kViqG3dQT6lkWKPmQUM8KhpTJokKbv9M4s+TksQU72RyCpdZpIB",
+	"7HEQZwifaip2poyGa5yqgWC5QviSdXe1PMpxKpLHjwJZh48fZhlqRKNxblLK5SxSj9wbO8wjN8cO89jd",
+	"seOsvz1NRWKN1Ml5tJ8G646xhkr8JFhzhrWbULfLNYdY5YleHrfAs/w8qE6yOlUDtSCSRR+gAhD9fTZi",
+	"KWeKydz3S+ScK/pQTuSgSfLXezbqqgiLml6MU8FVFyBvX1ah4Cspfxt+fb1AyW/XhgT1jdWd8PNHwZUX",
+	"UE5GDlpmNC7lB2EkjLPVTfAxScs6k2zzzuvTd+9Pz868/Tvx+S6RBlzv+vTd9x8viUjJRuVzW5vlLPDr",
+	"03cv//bLYe/nQW//y59f/PLn3pdf4J/eDPDfa2jDGKxtLO9A6cvBaBhHvCFMpd5Jg1LpIFEuw0IDdzCW",
+	"cxRqJLiLGQ9t/5MIu6PIUrfBrY2drd3Baujmx5h+LXtVhVweNWqRc3x+XTTICbm8FHEUeEJDw2MkriGi",
+	"LwBl28aSJY3NlPNw07VRjMkwn8ywT4bngrPhAVK49xG36NoQdLdzXmfesWraQk3RjnOkt4wlOV7y3FS7",
+	"iEzJKITJGABTPUdCy+2xXcewRao0+Wfc6bJt4qHOSvTbOShTo4W8q8v8chHq3ckBX1FQaQyba/Ez3TlT",
+	"qU1IvWJlo/RmFfrvG+Xmc5slcPKdna3dVQQ+lu9SkSVN4C0QBUoJi5IWx3lv8hHTtxgb3lduIpRb5Tex",
+	"qFUyaPxmhMoq9MVc1BJyjM3N/e393b3N/e1VqsPUNsdjLbpB5w31lle2/F50h/PvHiBEufIErFGDpyuL",
+	"O1n8qo1Uc7gLiBe9jSfGvIh4pI5K7K2CgFyco+2VCOFPmmMIQV5EFzNDTMYi42G3CKqYR2wHc3KDXWEj",
+	"NbVNg4C5J8DAyPAwvqdzOcQO/lHIApoasC2A8F3oeGk6YZpHsR8POtCQ3uwYhUQoLHwzMUACMMIiBwXU",
+	"q4R0E5skC4WMisz0gW7suhRuAAxvI2PqPkpC7CxSWONEpKv8wcLfUwiGFW86Dxf4Dgakedmr18WT+r3p",
+	"7Dr6jX1YCs4AIdSwMD5LbL6EywAa5quQ3b2S09kC45vSeOzcnDIH9yLzbuzu7e1tbqzkiHIuAxU35xfX",
+	"8PxqZqFYOos4aOHvUhqwS5ZGWu/2NJlwuXilCaq/Q4qKzTgQIXwb8UhOfRHjXN8qekwwgxxrUmJMqoID",
+	"6gwZAi9XaU/eeRnm3iay8BNWUazwl1dRFys+xGXJcxi0ejwYqhbMNlHN4JmY5OuIg1oSqT65hpCzEYPY",
+	"LQeUrUgLzYiTGYBEFp6yan7wEuedVSfQ62lmgDchiEVw2zxhdiSEt1IMgRXGkclUATzWwnNqmXfJd6ol",
+	"PAZU/QgIjwykSF/cCSBeGo93HMnb2qESsRLNqQSoW6VDaPxrtrNrCmtKtIlzXUKXWVusa7qsuTeSg4XD",
+	"NPouZiB9l4MiV1rSDvq72/1Bf/M5zi/z7not6JFeAntIYopcEyokANuZlYH7m+Z+m8DVu7bhpdYlPKk/",
+	"V8+2EKSLWjK80SXsIWCJIlo1c58opfdZraauc8F/6oOWB8AWJaIYq5q4zz3NF1OXSKW5ahzxlfRxY5/7",
+	"X1otVN/4zFYGee6XD/3J5Yf55tWwxLWqRitZHw0wUF5v7G+u1VzH+VTRYSd3jULO2z2dN+2V0yLpxLYO",
+	"atuOwbfJRuVqpxBdA5QyxoVoiVlpJjLD3lHvIm1dPdBAoW8U/EaoFJ6Gw65thKn/hb3o9L+SVPwK2cem",
+	"aRWgZBxHqa+bbCN/GXqp3kYx7pcdb9VrJ/a5luk9+fw9MNXQBxZcm1Jr1TQmtqjUMOUwSsGFPu+T03H+",
+	"ENhFlCRUTStmKmigzS3PS5ybaXTRwjmJx9Nyp+1Jr4FRRWd1PEG0dvgn2UUONOgFrV+jBnlpcbFslqqb",
+	"+x/9aIf+zK/yauz3VpZbChH/AXlhIn4EfJd+vT2Q7cLpetQeiy3pgBViboYgyXQuo4DGWHCDCgQoHtDA",
+	"tACoNOK/cFF2S4k0riHc31iV/Fues38vUnWOL7uQGa8Hr6sO3p1V7ozLVIxY6xr+YMqC21z5S1kC1GW6",
+	"fS22BPcyevbAAs3Qp0ol75C3qyDRSzOcfZImwVCblJwjU5JkIqxjGG0Xcc+t/eKBgn5YnUj5vRC3R2I2",
+	"oxySFrXmmaXsZpoyORVxWPa7eHv4Uj7H7UCli6Ti3jqqQJEteUZe726vDirpda/M6bi6PNJbBW5m3MCV",
+	"S725udSPGd9uRONjFtO5z8M0WDJlfwy+1lm1MWi7fMgLlNJ/Bhutz8CkGdpecRug3YLKnmE72zi6Y1wb",
+	"wIm+CrL9eRmqXc3/8kvbzN1XZVQT/RzBrfY2IIsca8QtUMTyBb06x2+XX6KK7263wYKjGROZ8h53u83z",
+	"qpypGMVs1jpu7ytVOdQnDfy8KPzwWbMlm5EL9XUsMu5NqwyZolFcRipCpHqwRzEGX4OZAuWsNa4YqvK4",
+	"Hjxm9GbosoBnhdtSQXpLWNDPPZr9opWd18iFyok6aBPzM2A8oTsdg8HfSRILNOxzo+X0uO/vZ2U9VPkM",
+	"twfbfgpSmKdZLOVcKPK2btfxD+7jkDR7MIopv13dFnoOsG340XyaXaSZL34SRB1d66qtheNYC0FTkohn",
+	"6YTwRJpXK7KH3AbClg5DeHqon9Gmj2Jc+a0aZRKN3XgfRnOb0tzhwswOyDACo0trkvp/jVyFPxm/Gdhk",
+	"tjej/o+c4KCvMNinfZy/Y/r2h7aAm84YuG6gNTE+vvD0sJKysrHpQ/Sa5dfdJsgMdre3O6WY5+Bvvwx6",
+	"e1/+ufW7N8Cpr9ySy5iymKroLo9Eg81KoNFCZYY7G5sr0pGqqWf6y0vorkmLxwVUJZMGA3m3SLwmeF6j",
+	"fi3Y1qh0aeKVT2VLw2DNDYTSrVsImD21AeqTPT9mQtE1Yj8xtuyG/bfF/wOoF7+XFo7VE8DBG+YtArc/",
+	"WTPQeONln5zkbWKNs3VJTLNZAj+erT/Gr3/AaDnscDkTY6PUb7XJ17qdh95E9PRfe/I2SnoiwW3uwc3S",
+	"Bg161x56YhYByMfc7Pvv3bX7wr4e+CbaYGcAoK0s0TYH7Te41GK22L3drdfba03LEkN5uPbzSkT4+MW5",
+	"gGSeLJdoMoUKefOUCVZgsx/Ta6FPLkWYV/HDG2nxgn6K3UVBUbOr1X1TKG/eiaEevHoXqotxVtLbcDtk",
+	"lQDUQA2SlyxF/dZzNy9PrbYktTpuOkT2yZss1X8ymaDqHhrlGxgJzQ9SpvkMgl7bAR55n1Y0vbiu9rkA",
+	"KGNyalpcOlyLs/scfAAgnYFndU0TlY0BmE2QypOIsJqO1Z6IH8cHDOahhw1cm19WbetzTs7gO/pmZ39y",
+	"khLrE/Qanj+O4z3+d9Eb50vIxvMp5A1OHn2Y5VSORyxmMUU/75ZpOoe4Fo79prsF7vY7fLLryNqcq/su",
+	"u8POvtTpBxhcWV9LyCNBfXJm/mIDuHn2uFR0TjKOz4XY9Ywpg6pvlF5ZpKuZmxtJYhy9/1E28lq3/2gM",
+	"/9EY/qMx/K/XGJ5f7P9Hdj9SdvvF5Uf5CFmpl31vfNsRJ5lkffJRMntj6EhA6BueNuBG+v7oy83CPrmZ",
+	"RqZ2AtqkSCBanJ+vBzV8c5UTAX0EvwO+dtg071pvQlW9MZ8zA/nUDdOuaH6YoauqhT88oVLeizRsBl+Q",
+	"SZbamHUJun93lS8rf7NbfNK/FM7uWbh+r7b/5Q25qjHeFs21EHfkLYYmnyQsAhsmwqK2pIgtLAl4VLMV",
+	"8VbepwJ9W23CHSXns7ag8gBW/XARD9lDXSKrxFQ3d0Sjy8aRVKZecLC6XXVssiB8DGmhoXspt0nmX3ar",
+	"xIwJk2al0lo3KKN8sJw3aWaaIsNSNE+DFjS2Fs/EZhy0spQFIg0hq/ytJoQD97H7KI5NzgINIIUUQoJ2",
+	"stU00QU+Zdrk6P03UZOcLuwS6gn3iknw0K+XWrJ4EPCTA2RXrB7NnmZdIEp3av2sFJe/r5WZXZG7G7uN",
+	"YGAcI8rNOVn15hN6X1dV4zWyjHYavei3hVCSNXjda/oMmqLtrDPhsn5dvDx47hNyFeQ/ji5KSnPLrSop",
+	"wK12qkZx3WnfVP2Z3UzL2MY6dUZutTBmQfnK3jFd26ZwZ5LJPEQI0cy8Gm4hX24tf8lOyfbY3KmUf+20",
+	"cHKA0lkU827sb28N3EpeR4GtO1H/UdYcRLkUsggoY7mpI8vzP1xwKzi6nXMtVb2i/UrENapXwtJZJCVk",
+	"tEG+kg0ZHpK7iN1DSwQaQtvMkN2xWB8QobEUxruHZhGW4sncnCGHnIh7bh+dUa7JTx99KrvEsAYt/yEn",
+	"GCuuoS2QdBUWnADId/PlTrcDw5bbArk/e5dueyy1I/APNJGEkiCm0czSqu05RpSA3K6YgT9ihkXEFDOj",
+	"Z/g522IU86CtK0m/Q2iSxBHzoXTpj5WzS6CWXVb6mDVAHUnNma9qQFXtB+Ap4jMeXbfXUGkZBY61OUWf",
+	"2dOoBRHAKPtnAT/leCd6n8AVbZCuDeoGiwHaruwN6SQxVfrTPcXoipZtKxMm8ITsTM02+64zolzVATVa",
+	"cd602NTFzLKZCNuDhTZhWiwmLO3pYYsWlgsSxjvfUi11i3tyhaPPmL3KScrGLGU8YDKv30HpYBGHy3sR",
+	"RjLN8o6UK0oi7ZPY/xxyNM6iMVPRrB675ZBMI67yueQo3xbiACARTQda7NfAQ0IVoiEWqWZYzOoUzCBC",
+	"3yn2AwDlf2SSW1DumUJlKIVDPE8nTKIH0yLsDl1n9RgStoR5dbIuXV0H/44Wyf8ukNKqZtf5s+Az1+eb",
+	"Igj0+oO4jvci2bd8cstc64C9YI4ytCgIp2MH2F6WGkl08YBLTvfSYOCnR1edU3v6j0woSiRTssTHizdj",
+	"PVRYylxt7K/P2iQlFTf0KqvygteeKn5sM2CLyyocFfrnlsv1bF8CmYNIIZCGCwWPgP/Yfbexhduk+67X",
+	"aVtZcVu+pFl4YM4NGVABflrNqcvPu+ACmLZtMcUKMBCURC9Ad9Ui3sB3ypfQNUEkIhaTOUG0Wwufgog0",
+	"eUFNPhbwkVy0De3b79l82CeH43HEIzXPM6ShhsH0YNDKmvmGIWl3MpjbyOf3mA88NuD4VifRGpqK2oyv",
+	"OWH1E5rZc1H6o15vcSlNuacdBkoyImUqMa4TrVoa1BTTzUeMy1sK0+Bzou6FGUWSMBqPWUpG8xzoZDij",
+	"D9e37N6TK3hbaYBpl9zpdtwd6HQ7OB2v+gznX8n5TZJFkJsVGpmZ5ZIeDlKZ1RUtb3FaJn+vT45tzvzG",
+	"MobjT5UvaGtJHa+hdYC/cZpawBUpk7YsUN5+AxUsJSkNbvvkkyZHbJFvIHdsuyRLUWX1TL/dejObaoqw",
+	"HmffygU7nkdLUwtoMG07t4rCBRRoaah8Cl41zLRdbcfrLrhBaNJXEqCPDJICVJiY2kzbO77i/LNXYJX0",
+	"Mc1d7eO/d/NXbxaKMFoMZF5+ot4MU0bD2KBMLEIO/Bv2O9DmQdMtu4RnwbnWTOly0TIbN0swH2vTMCGf",
+	"j11PQRsd50zceoelRaDX5UbC7R1TEQDCmF47ts6mDCuilRxJDi9PyS2b53kPKQMVwVwiLfI05a3TDPi5",
+	"GtO3bSDezAew5JRhkHYntlYLjD9kYe6aVq/j2QuRK4T+bL0qyt9Zu8P5Wlu+cq8dAVSBBcUG9MMDi0OT",
+	"F99iySH86hTigjKdiLCvtQ/Ohlb5doEKjR7IUefAIbxKX42YagJUBpgHxXSLqd4ylkh4BGa5gJD5ejAw",
+	"zrTcQLB8lNjNKGc9DlpXWZt1rdel5t9HV3AFfe4/qA9UGJfzlEJlpI1S2HptEAWIOqsoDwu3VR5DsQ5G",
+	"hPixmtSihvH/hqpQ08rH/r7kMp/wEOJ062ODuQBfyxC+mrcfSURYi7S1Av/K2sUThsDNlgEdmNRCA4aF",
+	"AQzjAdS2q3H3NchosNjvdpJ53K5jJ7dkt/8o+fTsgskWra+hLnid0aHFPHcvfjlKo29T2dibKlU16jcf",
+	"iVxrnf++PKEiAmomWcn6bsvYk1QoEYgKWPvN0aUj9vC/Ph5fekWeoumEqctGc8Zc3JJZjY0TJRnq54aV",
+	"1bRdz8I1SdUqAmpN1ha1onBLbm0uEnrZHnpCzMMFKXRIrFSrCKxKajhwxo3NvTrWyAwTrvmuND1zHVcn",
+	"ANkXsi3HFLZIwoMB1oREUrXIbKrKBB8XMVh5J/VTzmE18tviTt/2+ym1FPbj36VNPwQDT5irw8k10OYq",
+	"3/Mt1j2rJdS9Hrjcv4+yth5c3B+q7yxufTThEZ8Yb2mbPNf2GF236Avwolh4hNxlNooBNvnAYCPOyR1L",
+	"Df6tuGXcJKtHcUykEBy6cphu92ZZxZv6N/tan1wxpcm3+BmCAZXRuyTjKooLfDeTEwF5swpGZFilxR6S",
+	"KC034Msn38n3uNPtmO96xNKCOzXs2I1Z6ZTIj/D5FaWCWtbP4LR1HU9OcM/li2pr7dTi5+YNuM0OlBFV",
+	"50xBPOt+Orc9UpCmntRZBl5CJuUlSwNv98QcGd4KImeygUiipXNyczKj31Y04Cg6nUGaH5nSpkNbhmFv",
+	"G5j59oppa8JpPHoMfYz5RNPiyp2E1oSHNYrhTEBMFaNGBhSmvEVTKmthvld+20Vn9KhRuEczOseI7Ygx",
+	"nvexb5R0BANYE3HFbJq4w/P5lsYuDr7gX1WaW8nRzH6u5b15Tt/EIwE0nQGWLfv52bjlwM9n8IIZ8VRp",
+	"YWacMkLqoFFemKkEWbhSH6F3AKRa39FYVnvqokGiTM9YFmrm3NggMJD0Vxlfa8qNU9mwz8UauEV0xlTR",
+	"RgjjxJi3bPyyeVMppzYdg65jcnp5ZMNIEjfF77GoJnJWPAxfjE/ha+/Ln1780n/15ZfD3s/GzVD8U//6",
+	"8s//tTSJslo+537ofz5/fhgMep8/P2yMP39+2Bt/+dN/Nb6r8AHfzmOmT8mLF7IQasvCv96zURVPa29h",
+	"9aYBHLpY8D++9l+ho8X89vJvL/5a+2jlyRq/zA2EAP/X6Fn1GL5IgUdRmFZ9p+g6Hbza3G7yhX9YtKkG",
+	"5aZLRCAOU57XKpmGZ/HsIcPmKzSgGo2RnnEB79l8rTWgiSRP+VLAzdjkuFrWo02ziBPbkIW8ydtxdYvf",
+	"baUeWmvWY30nbisQwXt7e7srGpn5klB3a8oWZ5Fi4Y1Ytddgls0i1VbVkAvJAYW3E6sDXFeZ/cvT9SNr",
+	"RxbPrrIYVvZsCguOv5YH6tFXDgfwzsrpZdFCyH+y6deQ7MhoMGUhpqhJxRIb5IupYlIVreBMtnYgZhYT",
+	"H2sQRHBbNGA1C0N9KYxMbaxiiSflCgpf27mIMHHuGhF113wx74zvaQ8Byl1A45iFJI5GdxFGR5p9Awq8",
+	"wL70jT/N5G0PGsWkTCaChxW7bOnQmI7TZsGmo75vJpWmj9g5Hh9vOqNqH6XiKL1kKm4Zb92QNmBSflX2",
+	"1UX3PkqMrxFvJivQO+dIC39NrJQZC/GzXy3IracYaJ6UBzaKccTN6UpwExJqPsseEDiKvLh6e0Re7+5v",
+	"dclmf7O/UemOk6X8IGJqfABauDwQNFPTAxgDikEPStviQ/wNRO2csYApt2TMhljxOBZl8BJTDnVAAz+B",
+	"lbfIelreMJp6y+88FOOuoxisdLI+avoIsrW1XYOIJGJsEHBSoSdgi6c0v8skS/ukt6G3JONGgC+yrSlN",
+	"w+VN0XvewKQV7nanApGa/hCdrr5qWmEcy+g38KGI4NaUSup/6n/JyT8yBrVWPArgf8Q4gpQ0rteitVuM",
+	"lqskjQT8w1xdGU0SxkN0f0lFg1tv2FOKsY9X2J3CSggaSchdx76yUAlC0xD31l+/s2xTahIs9ES6uM/e",
+	"87fO03XbAQpuKxFMExe04iM+yQ3+Prli2ByJ5GDe2LuF3JukCJGCBwD6G9NUD++jliAWktW47OzHwHMK",
+	"z2EtAcBCmLZ8hE5Mpvhilk0g6qAx9C9QWJqG0PEHj0pAU3mRfidJkkYBBjL75HAktdTDVAELm46x1kIU",
+	"iGwUO2zA6cWSZEcira86y/dR07sksyxWURJH2ITRYcUNPqV1jhbRpLoEfzj6A0I5OT3uEgq9YLFQBHPf",
+	"v5OYEJ/vzFjzCKzpzYtASpnynkiWD3QMqkWMn1akuVe4UqXpR6rHoul30RtnoxtsWX2zY7eTMS7O36AP",
+	"TdgrFrDojoVv5orJhl34zKvXjKs2ryVLmi6YH1CGVYrsK4oMOWcTLG2KxvqsGU3jiKW2W8M9laZbDHQE",
+	"bUiBBY5E7RQvFruGF6htzb6iRE1rRV4g9BjWAR0I40xGd6y5MpmjJrShpQqvhrsIU+1aHlc6ugXG4CFh",
+	"z0xqCM5DTLWSYQ1TM8jSlPGgDsjK/FoYOVJJQiVwkOsLsr25sQfgTeWLfPLxygua1MqsRVm3fiz1o8SO",
+	"RO08wCyVwtbTcQtQAHUAnFycHh+ZAvdnqQcII0lHMQv9pStsZqCvnsqniCspew2nSiXy4NWrWEwi3jd/",
+	"7wdI8IvBX6nO9IOPWfSMJkmdlgAYAxWjG2f9ncQfDdKCRZAgGXgpoHabAVosLqR+Is4G1/pY2wApyAwJ",
+	"cLW/RZ+ROYK8xMJshkMKq3ynmsrX8zrOFlrHhOzu/5aPvBQ/2C6VvW09AUW1gmFY+xw8IXb80XI1bf0Q",
+	"Yxma611qhQL4ZCYfHLbNbfNVrHRz+/Xm6/293Y3BYKO6dzvtSgbLdFF37s/uWQQW+mx+RT36Wl5Fl09W",
+	"Gbj9DQ/VZPujxd3VLIFjN2CXebhgLJ4mxW2qXhbW+JPWpq/BiGrvqDRVt3mJKiV3NI1MCynLFCtde0wn",
+	"FWhkY3upgDQb3rL5EHR909lnWVuVep0Z+nyNo0l/0aP+L2z3o1fVqONPo34+teYTpMNZTUjvAtgysMv9",
+	"6o2vhBh6/a9FVNIftbU4Z6sLWk5d24XkDZLnJBQMg/PsIZKqwBoxdflGlHQNWRlaimQO9e6/AkU/m2V0",
+	"4d0HD114r0mztr7/z2a9Gcu4mvP29BlutmTG238fbUuAZysm5UugWjknJ8HNk6KWs8NlU0aSMKxzRWLb",
+	"4R2NsB12t3PKP0KH7xa5bY0KnBcyt5brZTj9tTSzcaz5Bl/NBo5EAugzJKSK5jmJsGNkxMbCyo+cuPJ9",
+	"wphW8YOaQnwgZAnjIeOqPNgfX+jm0E+BcGH6DSzv17kGbdW4Ys0U6g+3UT8+b7u8N1Sy3W2vrWF7yTXs",
+	"EHfYqD9cgw5w5sv1q312ZdPIgGdTN3H8D43wBMrrgN28NPtf6PuvTORiAdHckfuv+n/2t7+0DGnxjnvk",
+	"bza6XHb6EZdRWLrrSiAJdAGAj9Fc2bqfasXX9uI7JAD9yCdFL3e3bQsx7SMdta9QeHKQ7Bm6EUkc3TI0",
+	"lXItxAT+Yqoq3QE6WRILGkrf7tX47Jqxjgo1mFe7zhHWk8YVk0q0BjW3rux1Ml+dd+untZb1cOOmXleT",
+	"yfWh0ZAZ88GRBHJKUyP8SyLFDuSmERkpxQwKVAAaN2Q+zmgc+zxkz75TaxmTtbn4h4rEDGpbckeoguT8",
+	"Mu7SaqlUXUqtYEFVO0sjNb/WVI0THGFYOf/XW7txP3y60XIKntQMA5/LR4ViVgP0d7Re9wC98puzazKl",
+	"PJRTessc2DLbj3fY60HqSA9KA/mwKGY8F1DNyFKABGNc9clFwvjh5SnZ6g+sbQ7pBFhtH4EJni9olqmM",
+	"xj0F+ldpUb8DAv/YEysoWkQB2JRkCU31YhZQiT/hQiIAgOnmsLc5qC0WQaZiRi6OTgmiJ3fzX91GKNEM",
+	"ytTMM/3P/DM/SVORImzW1dsjsr+9s2fbGuTwg6YX9DAQIRsCbKHgtheB02mZ6aG6eTderZxIANb/yG+5",
+	"uOf4Bn4LG/SwsP+ZD09DNkuEYjyY996z+ZDM6C28SSQdg4DARvmEksuL6xunflfbkWV0upEI52QS3TGn",
+	"67JN9YD1Dh96Znk9vRw5hPCqNIZyyGxTMW7isJHgpuO1ylLeJ8OHXiBmM8Erw3StVy4VQnX9g6KbNx/3",
+	"M68MjMvUez0k7CGJAUHufjo3CwfkTiDEhS2zDcfysb+TxKE2wnjo4PhB5lRatE/7zA0uJLRY01q6PrVQ",
+	"BPIVTaL+LCxmg10cJEjrIM4wbg0mWRwFCKt7x1KEaEaw5SRlAWLqAtByvqnYiCCKY0Qymok7pm/CZz60",
+	"77Bw2IWrN3zoFX/rUdty96EnMy6ZGiJbx400wJdwmSUZHhffH2JWz/7e9s5LHOAaXzfZPjv72y/7n3ne",
+	"8Pqg830mbzvdjllQ56Cz0R/0B+j/YJwmUeegs9Uf9Lewf/IUeOCr/j2L4x5Q/KupHuHgn52JzydxltPI",
+	"MiRiEHrOA/n1t0XEWOfcJVIU0tOSfKHfpOyO0diCIsMIEl0vffJWpEibgrO/AKOzOUdWGGhmlx+dFoqd",
+	"dwzjKRcJgnZqwWEyqvRKNweDSs9t8FziSbz6VSJ8LipEK+0y9zvAUH1JGqWeNU74S/axG4vRXP2fyuf+",
+	"ynbRdyVc5+CXL1q1nc1oOjcHB9vsfgZoPxaTCSaoaDKiEwlJVBnqchXOo0fVXykRzK/3t7Jvt8dLNWse",
+	"1ns2v2bqOY/JfKHmgKB6l6mnP4x3zIDCZqM4ChAfDRMPWBqN57bGGO743s7G3ssWJzNlNFbT3570LL43",
+	"Yz7jSeAn6k7CZopprSOGjISnPpKjKQtuHbjeygedA7Bg58sOYcZUGgVy6SHYnKmchdqBF/f/gxlu5f4r",
+	"9qBegdirRAkzefs1ZhRk3wYIjOJYqqaB9wTMih6x8QvUn+u4Ws8y41u1+DIVM6amLJNEr4kYc6bdKUCK",
+	"6+Yr03HrN1Z7HFcMDXRpHTz2FWo1EfD1YHdJwzxzAx0t9wwwcTjR8hcv7u7e9n6XbPc3+hsvXYmI3kDJ",
+	"MNuIkVEq7iVLyYgGt5+5UV+hY5cFyTKJvmYWjWQfHHGZiA7zbdCS31Ti6c3yJhDaNICPV2eLID51AWdN",
+	"dp1/ZCydWxfvgRNrzY009BIXBLgkTv3aY7l6M2kQ/+30WJ8RnEE54FxeAupIvtniOF+NG77BhJvEnr31",
+	"AAY/Vgmn6YMhED9tAGj4LJMKlc+JVqE00eUqsnep5rT0kt3DepVFeIKvtO6sh6/ZkNRcja9ZGjXek8Ea",
+	"pwiKNv1HZgOyOSs2m2JV5cIiMHlRvlnbIMKz0tzl+6MTvKjBVFsneRL+3u7W7suuZmlTEZLrzZ3dunnq",
+	"t7/mby+dsBvtdItU/7m99bu3iKpJor7Z2xGLBZ9oYuyTM0bvIBFbZJifWnC8mqYjdXn93oOBIoKagyih",
+	"+OcL+VKReluDTZ+r1hKqZeHFbTCGlX7pTKByUpM1bZmen/33l0vNp9ZIrqFJRs4ClKjkyDXSCTtcqK9j",
+	"kfGwU5KJefFL4s30zlF7M4mO7wstPchmf2A5bZAygACmsSSTVBNVSehtG5HnPgb9JBg2utFjavENqCP6",
+	"Rn9/c3NJRlRGwWeup6hfMjb4Z/6ZXzKRxKwodoEUayP3UCo7O1OUwkDHAJt0OBUOoVfA6qx9GoaSDIFI",
+	"/2qI+fzww8kQ5vAGT6LYlDKZACfArYAVAXsoawIv+2SYayNDD58v0W632gFS7yWbyc/csr8aJgny/zO/",
+	"ESRlnN1DYgs0lIQ8Hdy1Lnxd33OKUxiarC0snBkWfBY8iG5RjWm1C23QLFDRPYvvGJmKLJUGpxXS2EFH",
+	"+MzXU1hO9ZpuTBmPacP5RiCaZI3N8dC7v7/vQSuiLI0Z15sUOqow1n8lkQGdKi7bIbdI1R2nvr/QBg46",
+	"dHsj3GWvx72t0d5mbzvY3+m9ZgPa2xvvh5vBzmhjd2s7B7z9anM6Orvf3xz+uHP20/nF209bb37c/PsP",
+	"2+8+/bB7snv209Wbzf/+8PPlxdb7H3duPv588sNPP24fX29+f9jpdoCOTAmUHdO5S8A4DNEsLMRDlgtX",
+	"pG6VRjXCVrKd6yR+iC/esJ9//PHvo79f7356uB6dHprfvxrQqrRz0Anf/DpWP7Cft49+uuzN3uxvvt/c",
+	"y6ajjz983Eg20q/3nzYmbz+9vTj59b9vq4srzfaraThqMx2Xapsl1aSVqqN3D7nCwubVcxV3y0or8FfW",
+	"wSNYWYdFdpZ3dfJSuoq8LF3AzkGHzX+Yjt4F0UX0w9uPv51unEen8nSmkp+PTndPfz2Jxj/22fyH38JP",
+	"p9FFdDo/P57ML45vt85/Pbn/cAw/B5sxH83eDsL//iGufmD57J26wMjULKJl6CgklWqknIgWATgW2y2X",
+	"b0mTN2qbG3vIvY4tWv5qbk6/UXy0QuvLNUH7nKMI+nLiHG1z25fa59KXa8d7OMHSPOE6HccarzIzcZDF",
+	"IoM2icWeALx7NZfaP5WjkhbZyjV9tGK6vlmzYJl4pgvCZaE6d/3q2ZX0nFfT1mnPq/TiBX7h22XLzUy3",
+	"opIGgOp8JI12USVTDLwu/+g6G5Wzk5WbtJjJWI71WpSl53JJ3hRcz0O/zk6CU2wbv7xc7wc1GsKX+MpG",
+	"21ee1MI4sdq0q6WDyUfkVKSqF0d3wDRNJfVqawPwJL6yh4CxEMEm3Qih/iQNpnlLdbjyklCilVSkSch1",
+	"MPWpXCjoU8ViyfqwkFeQuvm0vu0rHPLfwbVtoHX/INd2QDlefXse0oQk9RFdCqkmKdTHtfG43m28ouEs",
+	"4q9oFmIh/VO4vw/1kGeRVIcw6oL70rdFxSOvLAjOygdNEtyi6wQAGBhXacRkzjZNl5saR0fe8dVVmVYl",
+	"5Xx5RiqEvYMsQw8hnuDauvom6puJ8NRP4OvPw45AENogBMU6jm081+Ur+pgbUVfIximdzBhXuTfH78e4",
+	"TEUiJJO2KyCAyxkAbkUEJwLKOriTRBFjeniacQPBfl5uKDjGHYJBAjFjFsr7xg1hy6m4N6kUtlkmZlPo",
+	"uzUTd4yMU8Zkn3zkgEY+DNP5VcaxoUqasa5r9kO8IExtLoPEdCLZBSh4+Lue4hDi5n1ycheZHi56NuAQ",
+	"M2jy35GiESziKkiMJbS4isf5zre+hk7+B6D4fmlq1Lej8+MybZgU8Uaqw8ZzTWIJ70+EpHG/IAAEjJA5",
+	"FgRmAwJINC2ef4KbeawJx1D+aK6J0uTFRKnBrRfu7Wh2TzsZpk19xdokzMT9qmef/6VwSHahIiqOAk1L",
+	"UUEdX2eRhCaVncq1/1VEvIex8for35KgkT5+EBG3nqZ/S6rOJ/ivoedif2oo2TgGTxFYGmBGNA/kFmTk",
+	"8fSKC89hj4CdxkxJcN9C/0tNHs9Cpk1o08SvX2GLD7kigapo2mka4UqEzYK2C9RaZG4UXAYpTXJBpqap",
+	"yCZuqqjEFEP8vO3LNRVS5fqKIUvwKn/mw69fzZS/JlRNv37Nm3lBzrsYk+GEKS1YTPLBEEUclqWYpC7z",
+	"Mciqczr55s2csH/30ZSmemU2e89ZlRZZnyGzGbL5sCkudkjFbpup0zFwNCcZD1kqAe9llejyOJT13jsr",
+	"ujFHtZbSlVu8v7i4z7Cp9Ov/x963N7eNI/t+FZTqVGX3HtqWHceTeGvqlseTZH0ySXxiZ+beHeVYEAlJ",
+	"uKYAFUFao03lu99CdwMkJVHWg7SU3fkjFVumQDy6G/38NaRb2MWjU/UsPBUve8ftg5P+q+jglJ89P+i9",
+	"ED8cHEft8FX/Jf+hd3bSCua/DOPeJTy8b523kuNFj5C2aT+NDxY+MdY6bp23BkKJhMeLnqDSL49fPksZ",
+	"rfMCnQP9Ha2yIp8E4xvfAOvNumygdU3rixWcuSxaDey4eIwLkCy+LWriSjSLIE3W1vWsWKu6C9v0DFH/",
+	"8m5nEORynWciaUKNGbD9Ak9spBDjFV2TueXYpNEESfuCKmvkA6q3BvGve1MqLa7peMoNwmWSq+hQxxzH",
+	"Lka88UEcfbX/XUXf8ChisagsYG3F2w7zAcMja6oo/fdwYy0wL0+XNKqGKwNTnCEPPy3VL7iUeAK73f5s",
+	"PsG7GC9ci9AsHfuqr6p/VmiX4wRQgKBo5Q7bW7S+fAtqYZe3eE02zSxVmpciz30hy+H1LR9UDUmPHcEz",
+	"WyQtlLL5nAq29iF9+bZCLhoVz1z9XI4BrHirgnOGajDptkTuXJpts4KnZgxMNU89WDDi6hR87T8zKbcK",
+	"DHo3I8SVUF5hSljKpYIGmKDugI8k/yN4TOCBQ3Zd7CrGtPIXjk+v5/0+Vqqsa95jiVcNUqZ+C8hOiirQ",
+	"njgOsM/cd0npMI5JrLYXzBEVhH9CnURaMZk2YiMtlrBL7saj4mWy7KK8LSbAIFSi75bxzBqbf6TOtjlk",
+	"t5r1ElfgAzzR4+G9qyxjHIxEMiFBBbDXWhen1F2bXT7B9fehXAG4QG06rUBKLl6nruWF4+Nar1Y7FJVy",
+	"FWsQwYrbWHDXqWsu3796ebnwrioNFFLXClMKmI6j3DHOLsqlnLmm5HHUYqtqcjbSKh36ztV5u7YaTY0S",
+	"FWGFGmKtYnBfb3PE3+fdvEzqgL98mbjJb1dodoXHCnf3xEFGASrvIXuvH0TxUXvz9qWC3nvAwiFXoYhd",
+	"CXfBtQrDwcUtnZMEXgsZkuFQRFmcJ6ugRBhwqQKWYbhApoAyihLdmkiARrK2+LqE+YEjuLWuaaA0NGWH",
+	"5GFAOLCj1EPZOC0skwcn9e7F1FuRVmxTfaIJX1AhjGAj6tjcm6GeMPuvz5NFW8yk+ffS4rN0qcoxAibn",
+	"rC8myLtQ053KkXBNOpW1fgjkC9KNdeSK0F3nPBjDqxuIrIapDlqlUmWI6J9kUG+MQRc7CvTHMAyUNgNJ",
+	"EqjRIPaQTKELuvGCRCvh3g9CqS/xy6oYyEFVENEk7LwCEEYGRVS3F+vwXkRdZvgUyrgP2SesY8cKXczb",
+	"SLWDHsGbbrNIogtcthqKA9rxr7Mnzxp6Gja+RGWeeNaeHXhP7Ik/TfBuuW7fFyoUdfkj34r0DYzX4Knh",
+	"Cxac2m+Wk7qwHoyyj7PUOKMb2MVqesg+w1J/a4kMZmqT2hNXcJilTPf7iLTp7mOYYfSn6C6IbsARAMnY",
+	"m1rOEHEfIRvzXYu11eavUjzVNF/rpRgPqdSl6rRH2iF2wHFrFYryY/YFUjEBzhiMntHoHldeqGiuygPc",
+	"P97vWfLveICgIc9NDmw7DYArXRr4ynzs97sBm+qMQXQnz/6CcQgbZqwnC6pMPPzChMvUhy78qs6xnQP3",
+	"LYQxX8VBtlB/xoiP+GADB9Qbx2gN3Qow/g5uheXyxZIoaNHIxbVcEFnq6NzKCrBL3e3wzJ1WMH9zNJvn",
+	"sfzWeKxqvuQJopTFNK9Nz41v8A0hx2HfLewiRXk0oVZKUI6UQwtypegFY3pt2n1bipdvWawP874DCXB8",
+	"sicF+26fvbHwzND+rlq1/2/ledAyCg8IaaX2VNiPVz9fXtHYjSfENpmXmi+kyhlHy5zxwdXpQluCxLNq",
+	"FDioJx0NzhdTnfKN2dektHyGu8lKK+xQFcTSoiLwJw3Q3CaZme1ugnkn4I2numOJJn6p50Z9NzEfibuU",
+	"Y3Zj8VqeqdZwhWN3mYIiAEJ8XiX7rSjqjr7iD/XmPwBjYBLENoyxdioEnVju4q8z16Gynn/FDIcm0xpg",
+	"w9+KtLTbT3AL7C8ru0yHBTAYG10ayzWexyiZeKy1LBVhgxPHEHttLNbkpbObbIDvgVIvPUjG4nZOu8oA",
+	"AAOzShO+gZoZDLJhI1UdQQpY4FsjQg5a3l7YGq99GYv1nc9ejb5Gk3cnBWXjcqQx7wZKOYgiKscIKyrN",
+	"vN2yup2yZD7faXXbNaSIX+uoyoiwB92gBeH2rlDZVkwx9We7UVLpWOu41uzeaxiwyePQOq4+CR03l907",
+	"pqVtuMtHX+1/9Sfu2kWvHGO3U7AaJ86gFo0TZ8E4ju2LTpReK0BU4dNbwVtjX/vM+B5Rub8G2idMF3tk",
+	"xm7TVgBxO5tpCIX4aF/+8vsB/fS/3Ed//d//sUY84bMRrJv5tMguJNREkc9T1sT+Oj5kFyzWE5FQ99fR",
+	"SKYMCIFCBeTRP/dRu541AsApLybURPxeiLHJw3j2hhuIFA9KTKz6aXwUwBSS1dGFHOtJHpJd+1K8ztLr",
+	"fMfr1tvs0DtwvMOKqsov7anVV5qmXWttYrOatKwZMWXkQEk1OLgX01rvhBsc950dtsHzyF+zLPfOLq7B",
+	"YvQccNnuJsEtb+vpQ9TR2GiW6BSS8eA1PEv1iKcy5HE8RTz5OAJoaeR1hHzGXuqA+kyIalBMB8kWvtxR",
+	"4nxFBLLb5RKunbQKs8vPoR7vYkMuvsI0q0nF1Z0CnDZk38nRSESSpyLGP9ptM26DIVKL7jeKJtntjDWP",
+	"7DfTWotVrdC2Z+2JzaxFbSs534oS4ejrvWyg7qhELaspMXbVBR2Gmj0spGZwrlFvjTp1nVjwexEx2h8C",
+	"92tWz7kX0wVBqbf//fy3d3//8OL28oeff3l/8un//HT6j4+//t83Z68XKz73q+MPHy+ETC3Rh0PaqPGy",
+	"uPXgHd9x5AkXUXkN4RKbshnXQz8J6gQ7wJXta1AJZ7ebgBLtTBXGgXeJ7Myv5zEQCK6W6jKVSCc6uW8+",
+	"YrTKdUSkffTVOYnqv442peC1oz8uPNeILa6YGI1TFwPc6wJXv+ENC+P9ZT0X/NnwsNYP8Nw6F+uSAM8F",
+	"eQ1yy9810ssMH1DSHmaOI4SiYb0szTP8sE4UWypZDUmrDXzpGIaphSWbuk12Eyna+9vEOStwKs8Mg4SA",
+	"XQWH5u+NIz6Wtfs5Lq6vmvZx4Cse82/UpksWDtDh9uchM4w/INCyeXKxtVBp/WyokS1CjfrJg4bN9ESJ",
+	"BKpUqPkEfADo/WimGwALKmKWYqanNTgL+P4uo1mGANaqM5V2VJc+ucAPsDEklurjJzMt/gPCX6OWvTkK",
+	"IE4q0bHYAIcI1Tikkv1Ww9+J6W40cdyc32Q6vEGM8CUt2nxhFVI5UgN1UW4ajazYNqB+qTmfoLWR/u3l",
+	"6NHXezFtQiH3tLyWb8iVuHv2JQAe56ijEmYrB2RaasGKqd5KT5hWNVbIr32c9UjKx90h7+yxtRb7dYoH",
+	"PdYRhDAjSKfXDwI7BzU1rWv7olZl7GxBLWTgG764rqw8SV0n1u4Hy6rdoIaCSRdVqy6YFOCHh5pJjAVF",
+	"zwwTD1DwY7DcSijq9v9gxxhI6g9r/yhT6E+7trL8Xj+Iax01FGOD0Z8+xmZfW1mGgDFOijf3xCBDMHo4",
+	"ACV8JREg+7EJnzoE3jrY+j0iSkFFrGZc5SWRT1rm8hijQsXXiI5hoZ57pZjruW5X0h2I9FpH1+573YAQ",
+	"h30FIoKcQV6RVCbr92WIbZsI6yygrnPAH6GGyq1YG4cPSX/1WS3KZypPdBZHgF7MhAIMSjfkZklYb8sr",
+	"aTWdIwQvqarOFaE0sp4b5TV2n0bqe2aYP2MmFetncbxnN4wT5SXCBS/CEijTewGk+Nk+1g1QYc8ToDYm",
+	"CBhvbcUYvvUm0aNVlgsP3+qVH70WidRRa3FXPeqEM2W9KTEOul+kQZxJbDuwKI8O/vzTtJRG5wmvpbSy",
+	"2yBUNkJSgF+pGQYwCiSVtQJEILUUhS6HLwtT/lZZ5y8w0KpPv8GMv0ajNDgttKUDrJkLzUO5Ys5qg0Gq",
+	"AxBhUXAvpoHd4OBeqigY6+jOgPfBBOE4uwt1IvwHqFrcDWTPf4SKSukj8q/fJSIU8kFEd71pKvKPjVAp",
+	"fRRqkwYmTKxiXhyio07aJ2cH7ecH7ZPb9qvzdvu83f5HUPjwuO0+hGhfEATPz9rt4Phlux28oh/sf+3T",
+	"ly9+OAtenJyevHyJD7XXrQ/8jN7BKRsDWWOakSXF2mrVLaMjE2wH9z8QKi0ihVXjft8WvJ9FcCaAt6AG",
+	"eL5+GnMnTMB6IuSunZ9H76caZiwOf0PKSrHecRESmBKTArBUQwpe4Q3wRh4/ta4HrxVRcamP42fV0tPk",
+	"K2Q6F19sCeVL2YyDTjL5aYWlE/GUZ89w02ysuZY2V/0y9RCsQDALzoVFXrlHIjMOGYqokXrceLKPhMEz",
+	"XVIOXXyrfd9kqGOBNf9ezXb9dBCFjFuzG9ScHBQAi3jtws2qBP9WpD/j/G6o1+7S3IhP0IEtB0nwc5CG",
+	"DeVgiC3JCkA2FRcmrGHxdXlwHOQp6FKlZ6ctaLQmR/b6PMgbM0uVigGUbwSV04ynC7auNPEufNYNEA7B",
+	"F6abVMYxbiXIPVR6Rofso7U9JtII8Cm6bsYzZ1bZJxjnsXjhfR4b4VfX0zoWXFV1AJYq5InCnNFF5+/W",
+	"BR4Wco8KFllq5waRI5wdpZUIaCGz62A8hbOuWk9hFq11EluqDgxx65PU6ZjFqcAqyXwnz4OE9Nqg0Hl7",
+	"bM9VZwZHsbOMoL2KEn9Y+6RbtRC7S2jPb1F9UViEu8FoF4nspEGrjpQJcFNYupMuiztlDla2Yp4TLtMb",
+	"/PZiImpDOzbklbN2gXHaC/imSX2vJFUqDTV4xvHM01wuDgWh9PISbCdINzoTOo8Vb51FuEpwBwwFT9Ke",
+	"4OnyhiePy+u/+4Ga0Uzy8Z9YIflFcFNJKLH94860D3g7NVUb64Tq18hdUpM+UsLkmtNNLpgnIN9ZaE7M",
+	"OIw3qQaWemfa781qJTW4mB9xG3uYSQzMgftuoMnlW8R9MROZhkN01BLb5cIfLbvAOX/BkYvoSEUn8lAk",
+	"4pC9lt4xCMo/AndCha/gFJ/A6KSDwItEKCMHoINQ3SleiYYNSFAYPhJMZ2moR2JVtepnGBccqs25iH8m",
+	"P9cu/MQfcT8WMezfyW4ElzFkuKtoq4yrtbj3NXTbh3eDluDoB36hoIUGUCUku9r4d4HXGBgtEQNpUuzj",
+	"W9Gln9Kp3ZOFXkhQaMUuikjX3ONcI0Q2VUB4kOxD9tlXHhCRIs17ERKUUCBHfMp6oqNQ4BSD40D4eT9P",
+	"O5fzso0ELe1Al4QoTcFKyuHIaA6CJ7EUSXXviU3by3+iXWsQbcwOja9JCn3gni6K/gHOW6jUcsESBPtn",
+	"hkl6rP72o/+lpYfcI0LUShyk0hFJfTdhnrY6fxXatRbA30f8XgBGo+F9gTfLLM7p7M1nwN1ottXEPsE9",
+	"fEODNUN4ODq+aTWiq4jUo9+MVk5sF+rEymVGS7AqcF7K7lpQFCvX4UM5UDp5OnGOa/czL6jpz6i2Eqiy",
+	"x+sT5fM099H5Eax2YNxsED/NajWQcmTW07+sypaZ5X5Q8kWEQxHeu66+9tSo8ZxMxcihCuuJCpjRgBVh",
+	"P3alOYnoZ0aYuVxRiNtabcms7hoFesdpr+YmAniVVIyKePZ2DjntXfXJl4bOj+LTaRElEBdh6S9K9HhM",
+	"txTe447MvJfDbRuiI+PL3MaQ1wZ3Md8Ef12p0t3Y5zI2Vbb4WCRXqRit58xpKM0Lj2UdQVGnK9m+9ZMw",
+	"duFVWCrlc/UKhCfLQptARxvX6wmjStnnjDaz+dhPJ+jAjRemGY9zx8RTibkLt1W4hz2xjZH5eOPwCYC/",
+	"kETP06gXpPo+Tbvwf+Gu3T4317fvLhIRbO/yAJ41buRgOaQrYCU7493yMxwupjGD/aCtGpK50oQHKSYg",
+	"eSPxIGJ76njFrU4XlzSpHeH+uFIMB7VzL1Wl39b+rXRRLI0Owrre2a98e+TduSPcQXIshBay/6369g8c",
+	"zPrHdwdyDG5ELMK0afbBHaniH6IDoB7KkG+o3DOcf1OBkRyTrFn8eUHDQn84l/AM8QAIXziewSxMQBFJ",
+	"h2LEwLHyIBOtIB3pgSfSynHD/tIV6qEbMPvfm0SPun+FkQ1ibLG/dAk1uvtX9IjhCzoKutak9s5jQoXJ",
+	"dAz13h90IaCOmF3W3IcvoQbs0rUtU6/Cy5WZ9HiOW2fSP065P0OT9sZy7nEdu0m4pz2sUMNQbByyK6tM",
+	"RMmUJZkK3OVtNSQ8/72ojZ1nilVZbd3K2Ln0/NVLZWkeR1/xh0dy8i8UnUDRJQ6WDdkqPZEDLazKThWp",
+	"/Jsy09q1tbSihnCutqCCOkpsS7kZXvylXmqiBMR5BFCUCa0UhtosEI7baTxvRerPtOGL9hHxsQfluzlZ",
+	"bEwU6+fhXhKPLyvlfechiUpNY++FGFMNHxIONWpSWRx3CZLYXquAgoMQK4RBBVSEt610fvYHkUB+M/uU",
+	"KYBEAQsRevin53jNd6hBLWiIUrmUA0pUWqg3uC9gaxWPz4nXAgeUP6y72uamxxLebYXTnlzxu6lH/v6v",
+	"+Lzp2LwUberCX7WIGUuHKg3d11hZZJn7Xoyxr87xKYv4lMpXPQ2y7sQSa5dNdHJvrP4tFevGBFbb/RtB",
+	"V8H7XOMNkyaCj+wpdXkUCdfKdntTGae9K0uZyrF0vzmb+SMMvNRmzmeB2Yn+Mlv0cvzrtni8N3iePv3Q",
+	"kG/6wNhDxwlVp3qhr29d53JDUgcoqJy/D/M/QJpdcyDcmIXOMNiUhux34QZPGGwvWNIFKUPMv9wXJkd8",
+	"IJa7wlYVAnWx9xVOaUfsjRtS7Fk8GiMqcO6eSkRfJGJJKql/oDqR9OT034vl4FSfgOWQehpiOU8L0r2l",
+	"gveIrdZ0npV6iRkdu15+npyKGJJ5astAPghVxJ6A4ClQasjjGAN/LiUcZjaDKOGS8jFnJ5l2VLGp/Ryo",
+	"RcRTDiayniiHUEndCHl4P0isZuLjlw4VDAtovUsdphHMFSlgpNf+7bCjIJ5qaNMZ6jZBYV1UWY3DwTOk",
+	"0gPqaSIgEAFKzUiqLBUmL592K8W9ofJSbt9mH8/GANYhVEe5b8p++Xvc3BsHAgAH0f0k0mR6cAGJ6pT/",
+	"s6FZcQWLAULeVyQOmBzO86mdgrgvVaFZoG5rIkK8sYtTlGrQBV7tfrJE2KU09Qk3OUdTu/IdWhJXRMOK",
+	"VgFwEtyT3IrSZQXzYR7Bw453V3IUwieZMtkY9wcGwoncZYpn6VAn8p+znxdbNBW8VKu7IHFlR1/h/xVA",
+	"QbbwKW7IX9UuxZMnJXHXndO7WLsDgTKj6wt5TtunPv+/6NLcHY3nMIOStn8lmp4nTanuMiM2ARnc2nHp",
+	"CKdZVWnp8e+D13LDA9ygqxTKghwHYJWWrK4taKgfEIfFBOUGs/aQQRDi9e36WEvFMiMOWaRDc8TH8nAU",
+	"QS6AoYo50moABX02c87a4XHkqga5Ux4C14zlmclr8J0zFTUqykuO7b5GdtUj6MRcIMRCcBP8Ndj839Ve",
+	"6Tg6ZBcu+5iGw4rhjsI+syJi0MXI6ixGj4T/bqzVwM1ZxEZAsyNSYNbhlQBx5imb1uOL27Vaywym5RvA",
+	"LtB6PKJnPb1qxzq6C8eZq3W/S3XKYwI7+bHT4uFIdFrBWEc/dloT0eu0vrHTw5PjPelq63NcHB2v2swW",
+	"0TGW2/w05lHKk4FY4h68KL6O7BKah58fwQ1g4C8dCiMYDWuP24QJH4tSn16fNkfpuWJkBBg68AKkc0CO",
+	"IEcqjtZRUoVxFgniPvd3akpyyC6HPOEh1BvAGwozz7NF41hPMPcMRijm6QEUCnT+AdAfE+pEmB1wgTUz",
+	"iQFu6Xg2umk8N/z+FYE44Lt3dyOR8jvPINK+svdD9Kr/nJ8cHJ+GLw9ORbt38LJ/Fh284MfhD+LVSfS8",
+	"/bwVzH0XRr3j47Hlj6EeL3jEeSJEz7KGJ7ffW8ftw7PTw/bhSQsTBz2/QWrloyU7xf2BkZFLeZLwhSUF",
+	"H5WjSkSUwF6n1M6tmdy0pBjMcv3q/357e+3xHyNp4HKaWgLKyXVNXl69n/PK/rc/uzg3QRB6oqracboy",
+	"ly3cRUW/UKkc0fdaxJhThmdNKEgrkcSfjZ//DRo/F9orrkyYW2cmLezsvLqvYNP+zmv4CHbc1ZldpdZk",
+	"sNO1yrzSTlmP9YBJ5Q0ZmTh00iIe6VM0hX6EQrbrC72qQf5nN+hZ23zLw2qw8/NKZ/pnv+d/r37P298z",
+	"qybELG32/BvEcSCe96M9we58fIq7rBbdXxSKhbZuGJVCC1C53BdKjem7qnBwGIERqQTrmqkK/UOHHXU7",
+	"FAoNFMpjk9Y+VikDpCM3ZsC6Ix3JvrRf1QnrkoPXjZMH63QfR6P8HOMM8L95ICX7iJ+GNKz79Vt3A/O3",
+	"yqTdZUtrWmuz5SU7jdvvVXlL3u+6yTB/g62z0VlcFdkHCbJBR7SNog1oySCW13deR3Kto93YZXb3Knvt",
+	"RnkSKTYuU2w85Eaw7rVQkVSD7vdRXzLW0Uo0ur3NNhcqLv5MMLU+OFeIAS+35YoATssMOMDwdMncUAMt",
+	"JPWrNqkeQ1tN7gAOZULB0r/0pox2mt1cvb19/en9X9F4url6++7ql1/yxBAM0wwSHgoHRCsNNM8+ZB8d",
+	"UCTRDV23gYM+LwVe8fZ1tfeE3uphaQzvQxvYLWPYG0mGp4hgr8R0oAfukn1uLMnYPY/yTvQr8lFdLe+2",
+	"jka7xg3N3eZLDnIfbN0Njmx9+7aADrfYuLUbMtSGsB+kKsoJV0LOOKLtOeAVayjUUH+yvRBo5LbfjWW8",
+	"v/RaKBQBHPhSJBPjQ1A3Cas2Pqugtmt9scAq3faPms4eY5GnKUc2WCjZPo7BGcl+E70bHd6LtIDDlvXG",
+	"iU51qGPWHWbm/vDhuEuGs1X2KefU3fHPDNNZOs7SYnelgPEw0ca4Xj0mKDSoz2u9htx0FOD1YX6njGNG",
+	"han0RUCMApXBuHS7MIaeJFA/bn+grm3FCSEC3TjRoTDmkL1HKEeusJgvpp4mcOHjPononPE47ij8Y1lv",
+	"weXloI3uGcwqNWkkVReGmyQypQB5vkbs1++ija7cDecQCXg5Ze16tIyOKkIGGWGMjwhtKIcuYJW3ehNJ",
+	"9NtQhsNLt56KZha0ICMUgMeMXd5Mvg+jDPA6oCkSJkPn8H+0iaX259i9fJH9DQ/XAGrt5gw9cGZJCFN8",
+	"eOzgnsHpb+Q/MT8g9V9/ZpgJEyHUWutN0+mqq03T6ZZr/U1G6TCnEVyXvQFDawyoSj9HqGMzWx6B6M7H",
+	"0FQiR3teCSX970IOhumieSR6UjkJ+7caJ3EDncPgEDCH/OyUvZM/of8NISOR3avm0+PhPQLa1Or+uUEm",
+	"vybBO6/7H6PBPZP/Q8LrbwU5xfo6jmFDt78RcXzoglViDpKshZuPhNSayng2HiQ8Ende+wjcQHeQjFP4",
+	"XUYQfHS/mlhPttASF92YoVZGx6KZK3PikqruRaJEjB3hMnN/IJW0N5VUaYD6JtwSbuAyTbpMpY6ifgFi",
+	"nItZO3eGmYSGKe2EcB3+Ybvyax1d0gatu+mb0falVgqipE0R9xsYygl+2D6n0j0z7EEmAItG6M9PTup1",
+	"0/Z4eoBZmLXQNlIiKUkGkwAZT8Kh1Zl4hQaghIiANO3D40QPEj4CxB8wvXTCYqnuO4pMMzcaImtnxhr/",
+	"oGBZUjCSEg0paSySCTjOpzOaFFukSG1V+nOpx9MG9ShcTwGpkqu80bpfJZomCLBk9eBQjyXUeKWaSf/t",
+	"xU2JfY9LCrHkWblHDzw5wrttIQAlT4etWUuxonrytP3qDCzxVCR2qP85WqV++R3BVjCVjUQiQ3coMxRB",
+	"AOv2rDJj92VWd8sMBlYXlnkLMf4Iw+7HFV4Qc1Z5Li60lo7DejwlQgHqKNzj/woiTWdpzTINLZg5gUZK",
+	"4UoSrWFbzh7pG99ApgEZZMnFimMvbqwCaLd75+LiKRQNd+g1ahoFJtRZ6uFH/iXYUPwhwhpVZuSv0QjQ",
+	"pzPlZX+R5/5Y6PPRE+XskqDcVKCjxol8kLGASL+KApapWBjDuvaigGQKKNAOGJU+QycCuESWaBM0y61Y",
+	"+fUfIrxSzTllaCMhbgowMoNsJArY4a4DFqFH+KR7aqWWlyi0wBNwEFvKXOwqgDct5XdfOVBEWTh7/nIe",
+	"ZgGaSl3h4ycvzsDGp1+P52oJ5lb+eiHcFDfsw8X71z/+evHL59cB1JgUWiPPEFOV8iDUQ2vFJRWE2e//",
+	"8+OX//yxtXSZZ6ePL+x2iFRpZbP9/xxLJbClOePmkP2Mcup81fXYUSoBME5erqCy2TlNdHJfUk/XnwgN",
+	"8bOsnM5mGmWFa7LVnGPxrfMae+bzrq5DdpNyFfEkctYsALu6z0SS6ATUeQCG18oBNFVN90/P4HaTaESb",
+	"KMrdIfdYdrWkemeIlIeDS7VTLSJwMv+uPGD+mdUMMgR7r1fluJdxvFX7sOpOwFUxJA+ETPkr5dwUkCx5",
+	"DzE/yiH7zZoUQz4GPQjYWhpyPMvUR8fYWMcynG7nmHgn49ilGjQSLsYw3FZ9YSj5Z8IxWbaWvtECZCyN",
+	"XGnh1h+ZrWhoIFJUKownCpoaIt+0FgZrY/0I2H0xwxnqqbG4OM+aOs89zKXwKrjMUqvb9qYp1pbbHw4Z",
+	"plJfgL/4nBUJ448DFVni6DqP0X/dfPzQUTEUvFPZbCpHIshzrfGe64aQ5ds9ZHQo7gPoiUoNYsGUxEZ6",
+	"vlEpT5kd/ZBdwP95iy/4zSnrY56kksfdjoJca3RzcfyGREcX9h36fPvm4GXAutBbvQujScA87HEjzk4J",
+	"C9V+D3R/aNtr5EjGPDnsqI5C6POQK8wfZCdt9l7+5JrT5q1bjuHjsUioUt/OP998xCdLZCoM63OT0nmk",
+	"GmCMvA3iY8HS+Fg0iodDOxPoD4Ih5EJHoOO2fYTmVTYnAwbDEhqSXYh968hHwNNhIooZelZGicT716Vh",
+	"I2mMVIOAPIV/pHj2ME6X+uH8BFuLO1mgRzw4eHquf273d2vlnXdd2p3r6aZZF01tzOhHYeqz/crE/Fiq",
+	"QD3p8Jiz9YveoNfDo2aZd3H6DdBjanhHvKTEBHawUu/B3dpS8yu3rHadgpHHIc8Cok8qcrsV60GlGspl",
+	"vEQPaz/WFnjp3GKC2XBYfyTOGMg6aUAQQeiAp+jzzf1TJ+2Ts4P284P2yW371Xm7fd5u/6NK8ZezSIAe",
+	"ezPiKXadW6Mlc2HmeQtw4Iq8wgFFI8GVkABEMeZKCO/FOPWdsqFZ6DKqmG9xXrRALw7+wQ/+2T54dfDl",
+	"63Fwdvqt0zn8vX3wyv520v72H6ss7jrD++XTm0v2/PnzV7j31CgV3AawBt0vSIRKmpEjy7SjcR3NyfGs",
+	"Zig1p4NFd5ubFuaQ5fPC+3ApwMh6lRn+hSX8k68d2IFO67wzS6bH58cn/+i0gk4L5QE8Y9JIZyl8inQD",
+	"nzr4h4Poeft5ARbCwUUcn4YvD3+Ab9mTge8cvzo5bB+eHB632QE7YL+3T47e8+TITuLcvZ79p+XaL6zT",
+	"6bTevr5lRwCLcHR8eGw/YSftNjs77bS+PYLEElTCv6w1idkp+AlsgAMDtFFHzS2PHK1Ve3NXzE22ut9d",
+	"pvgDl3EDxhLApoyIMqubKaFeEVGLX8dLdnujLBaJh1WyCoWPK/ZlOlOAh7lUXhUlaEkI4UJy5Tkb6gne",
+	"NVazMWAFGap6MgFLdUw3MTUgzGJhmPgDkGVcKlYijM6SUCAalMn6fRlaFYpAIuEZQp4Bp7C2CoXO4oj1",
+	"re4jlM4GQ99Rm1SlKd4vpX4YdaR+X/v9bzKn1r+ksvU9Hmwd1P/6D5Tvk+G0AKuFfSHtoWJl1nDqmmsr",
+	"DR8/XQr4QjbQSXrQ18mEJ1HNEcOQJwBjqpVgt5fXVhYoESKIx1XqfjXOzQwQkrpYyxJrPe7x8J5ZnSjp",
+	"81AEHaWT6i/wKEpIyXfFTrE0qZ28Vn64xlMh3uB2WiLXSfpYk047Gbs9djmlC/pluyKAiIMuDSCiVnn2",
+	"4sXzFzvy9/noYT2BQhgM3Rhus9DTV040/x4jhWSm1e+5uzCsa1I9hgIvb5134W32sy2KuD4JN8r3WMV1",
+	"6PHg3b0slEMapRDfbgu7fI09ukEl4UPXXuC1oEyyXAj5iDPPVTF4FQim6fQR0ofYkCejCgdfQ5RfrNYj",
+	"Vc3PbSySIR/DjcAVtB2m2xnuNOifX3ACoc8Ls/oyBWGLKTYQsOSyBQfd/Mk/zfCPZRien5or2BSRVb+8",
+	"s2wfWOnGpTXzGSKrbOc7yzvpcu84oa6GeiRy5xUlWkvlc0URhlJnCkAowUkzSPTkkN1qFvI4zGIs1U54",
+	"KgKWGfxWJPsO278n0okQiqWTvEulKeeasG5P6/Qq6tbqi7yBLWi2KA/fUcEMiIqrcxuQo2sQglhU2lQQ",
+	"J3XEdayh6JKxXU9oxFvcnKTrVWgsvzUn0zEPETu4RK6WnFzu0rDuDXJ7F7QdsDQwTABmGJQvQsoPmQou",
+	"BaiEsAyQsEqzcJzB7yMxguyNwmWQe9171qAzIu7XeTeA0vbn1dCQalV/ofwC2Y4gARALxOsHgmdVkh0u",
+	"j6UwqFs7Xf4bXtGgsIQXfDaVAPBgSxlyRpVAy+uSiyXcUsRIn3/bGvildDgEfHvAw9DeknXB1d7gsBdu",
+	"1O8asra8mCrYWnqKuZ1sCAjJzLymBsjadWFny/uxr9Cz5VnuBuZoZqcqhMfMkcLFTl7Ui+srwCufinQv",
+	"II1mpvp0sLSrI9DOSrSjr6Z0CjWj0W7LDGsj0s4cQbGHDEDT3ospXkQL0GeLeA21NtGenZTTPYl+zb6h",
+	"086d2hNdHquKgD2A8NmY1beJ59zMsOpSdB+kb2+L6zhCMNNKimfrot3WytxNX3G7wfb57ujbQeDOzomg",
+	"cHeCgLvCnXXEx/IARGkTGvo7lNGNUcnF9dU7Ma1SnW/BdzdtSmVedNTuYkLfuMY8J+ma/ZtdSrsGdHSr",
+	"Z++pmo6UsRv1HN/9m0yHN9gNvpo28ZrB1BX7KEba8WfI4RMPIgHHkPJp37Wp3cqRa1PCaR5RdFsV24ur",
+	"o6/3Ytqozo3EvZrybE8SYJ2gJxseov3M4XyRzgzg6JFrJdukBv0JZrLREdcreR53tbyz55j7xenI96tN",
+	"+Y2b1A5hzd1l0yi0+XrQ4v/KPczpyJ8A3twRV7OevSUw557l1nTwXXiaHAB2D6RHWhsPAVCp4YGDP6L4",
+	"kUt1MCmflqCYXRAXwa6AxkzZPQ0P9aakUiGc5mFHXfosOZ8ZV4xVcUp765e4aKDds9irHMbmI40YMKPt",
+	"YDWKqtL3j+ZOC9mpq/MRA/D7AG43niJW47yn927mKtcjqtVVISAsDWZDU0P+q5Q41eo30Iqz38e0xm0R",
+	"0DfmqI2docVG2vW7NVcnhK28l1uHQfN9b/q2fYzN98d/ucnZbaxPP9Jry8oCqmyzPOfaTeMVi0A0U/uX",
+	"Q/bBXcyOd6HkxFF7CJjU/hreGqx8a37dl6tvpy7Q7/rqm3GK1nr1rewFVXxshjrdM5PSz2qXNiVN4k+j",
+	"8omMStrvp7AqHX01ZVYWxq+yKz2Jb9DsGNML2YhPWU+4rCf0jjqiHfIcbN2SAnEdfZPjfT3SAN/1ly5o",
+	"yRdp968AzuZRDSYACBAxlBqQAnkOCHsdZaYmFSNk7IinvMeNADx//SASlx7MMbFCEiiLx0+F4Xs8vB8k",
+	"VkhhmqTO0hhM5TyBkiq7MpXmvcNBkTes6zew21GANIFfeSt/6tZhoNLoe5tpQ/PbkeHpdqfq+nVUiFly",
+	"JrU2XhfmCq3E9sLgdHMENQ+JZ3X+rNX8XLk7mJ/U0Vf34yO26K+YiFyAdhjxqJC+73fBDK16bFkPumD6",
+	"NiKgHLN+zNNUKKx68O2+AJYkwV6a9n7c3ojdmOueIlV5HarvCYDqc0lC3YHwSk2pOxpi3chSStEOuSO3",
+	"wvOTWJUjihTtns074O3AMs+X0LjO8hhJ7IVxvs2RbmCeewGVx6+wsKTK0vgM1S+hHhXBcWIRDQAYwSoC",
+	"D/bkCQkBsAlIsIFLLRGg+gI0QSzIET7TX8CgDKRaGkRV8AgFMBRVbiwYbYoA707wgQozTUtTwNbEKnKQ",
+	"/dEhu1BsqDPoZh/G2lgtSig2kipLPW6NlbqCAGRBUcLINin1hww3xtWfJWKsk1RECMYDgFZRlPfLAeBe",
+	"eKX7Ar63JqyFz1QbtB4xwLfeJHq0imkGD9/qlR+9hvaUFeC848QuIZ2y3pSCK1hkJQ0DXFeUt4vMI/jz",
+	"TxXYny2loVuFUNkIOQV+1b3/J0KSOECgraAFsRjLYOsjbcPywARceTPeIKJSo5YaTqtkpoXmoQw+Yxk4",
+	"SHWAxBfci2kA5VL3UkXBWEd3COZmgnCc3YU6Ef4DLI+6G8ie/4hKH4sfKZFOdHJ/5zjtDnjRf2w5kT4K",
+	"tUkDEyZWQSgO0VGLoKuCwofHbfchYCIEQfD8rN0Ojl+228Er+sH+1z59+eKHs+DFyenJy5f4UHtd3Bzk",
+	"8d7UNVu1TAkU2Ew1y2yJH/6+vG4lM3R91ZAK99lga4jvuETFLqEquw6W15BzIaOt27YE5Qq+10dnFwBe",
+	"96YOhMVKMUboQpCYk4AnozeFRikjLn3IGm+Z/DlwPDyIBLrxr5P9i4bZZ4TK3kub285tN/Y27EplzbAD",
+	"0IczDLkCGBqpymlTe2BxI6h635LQx6ufLx3BENZp7YnANUV/gd2Ovtr/ak6p24zW147XwrYXK1Yu8KPC",
+	"vruen/DziGOpqdUcqZsiRK+dPAAFM9YDqf7GIml4L7YiIxy6E6a+QbUGhQlBf6/qWej4Gr1fljL9HtiU",
+	"m57L+ubkZ+C/Hdem1MCxzVxLuwnC7jOF+uiqnQjVmQTYbglFltN6dlJ8Ql6GvQq6kqt4lyFXik79GXB9",
+	"koArHvgThFt/dWgojdhDHmulKtTqmG2DEv2NmAkV3l9dROk7z3DFdezG7qE9rLhiSFpUxBjZNaRNc8V4",
+	"jGnMieiLhLnend9BTuxcUHIpJe8mJElTOvqKP6xgIm0RH9yUp54iOrgqrS6IDOJXv4u4oMsfIayBiAMG",
+	"0Gr0WaSvMpjd44hIjUYKPVk1fNUuJ459sOfWlDjbGHS/krxYatJV5jpdpQYbqGIeEiAMou1n7wJ08FPo",
+	"TmLOPWAhUqZROhTJRBqR19iAU8M+NcJsI0nVpkpMmJH/FB21KA3JocT1ZBw72xL0VrqIwci8cEugFOKe",
+	"AARFM+IxQL5vnUpci1RsSnHYjWW6kjD25cXukPHIMZ+l+zbRE9V1/WlzSunFOry3ByZDQVl2VmuwX98h",
+	"A7/n9wXxHPNkULJst1YcFqsGcyrEKkZvQVUAsGqdiPXhHcvSY2mnOcxOIuclbRBCPU1KbtEPGgUAn7Iw",
+	"5nJUeH4mt5JkkcY2LA72Fx/9m720PafTSXQUNYXKB9yC6z/hpj2ZgfE0goJWtZqkONkPEwNzW7sXrqlI",
+	"lzzlTnmrSMLdh6wgEBgzc/PyA9gFy1/mk4bqlCVrqoGPGSOToeYjuTRELR5EMtWuRxRH9IF5rfC3ob4Y",
+	"XTWpEl45Z2MF6YWgHuSXFLqyVeQV2RrTAuhdTvJoNBBXhrW0g4owS+wzVgL1BE9EAn/7ErTQP4ayKUvi",
+	"1nnrCEQJDT9XOB1CJ1CHpEaZVoCwhglaIqGgNXTsdX25snS4wFt3rSNzPp8E5rCx2cfLqxKgcqErRmQW",
+	"ef+oIQQei4NkxtruB5HkLU3MuesgawLfatcEUG6Nq4JG9YU3+l4T82/9CVSOh2IqL08EeSqsZLoU42Fh",
+	"KMehC+bvEv7sWdNjxTn4fMD5r15q1ZcDnDsh9pSS73jEuCl2Al+wxhDHWLixWPF0Pl8j7xINrOZtLPvy",
+	"GN5Z2juql1rgW768YnLEIY/uQuGPIM9HlEVnZfXfqE0S5t2Nszi2BkA+Pg5QPe0CAGkOcpRhDkgh1J2T",
+	"M1oPIGFzu9S9zAuGYHGGpDO+Q22K38MUngWN2sEnbV+G2WnFjUN/dUXqnO9pU+KziJz9cz19XEMpZyGh",
+	"QNW5RjOOedrXSYlto5FUqw0HJ/SM8YHzsLshBtCQaUG3ax5bCQ+A22kiwxJ701RAEP1xYFlVq/nLTCpo",
+	"ddoKWpmyEsYeTMhTuIn6OunJKAJJmfBUYG8XQRoyQqmHU9/xJdX6DpRBGMxkYyS/O6FCHUk1aAWtkUiH",
+	"Gps6c2t0CHqxb1kWQKOdRPG49eXb/w8AAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

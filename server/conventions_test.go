@@ -71,6 +71,10 @@ func (s fixture) postCases(c tenancy, provider string) map[string]postCase {
 			path: "/v1/configs", body: map[string]any{"kind": "Config", "name": "web", "values": map[string]any{"A": "1"}},
 			other: map[string]any{"kind": "Config", "name": "web", "values": map[string]any{"A": "2"}},
 		},
+		"CreateService": {
+			path: "/v1/services", body: map[string]any{"name": "web", "selector": "app=web", "ports": []any{map[string]any{"port": 80}}},
+			other: map[string]any{"name": "web", "selector": "app=web", "headless": true},
+		},
 		"CreateServiceAccount":    {path: "/v1/service-accounts", body: map[string]any{"name": "ci", "role": "viewer"}, other: map[string]any{"name": "ci", "role": "owner"}},
 		"CreateServiceAccountKey": {path: "/v1/service-accounts/" + account.ID.String() + "/api-keys", body: name("one"), other: name("two")},
 		"CreateUser": {

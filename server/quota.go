@@ -36,6 +36,7 @@ func changeQuota(c openapi.QuotaChange) func(husk.Quota) husk.Quota {
 			{c.Addresses, &q.Addresses},
 			{c.Images, &q.Images},
 			{c.Configs, &q.Configs},
+			{c.Services, &q.Services},
 			{c.RequestsPerSecond, &q.RequestsPerSecond},
 			{c.Priority, &q.Priority},
 		} {

@@ -16,6 +16,7 @@ import (
 	"husk/server/held"
 	"husk/server/request"
 	"husk/server/watch"
+	"husk/service"
 	"husk/store"
 )
 
@@ -24,6 +25,7 @@ type watches struct {
 	pods      *watch.Feeds[husk.Pod]
 	volumes   *watch.Feeds[husk.Volume]
 	snapshots *watch.Feeds[husk.Snapshot]
+	services  *watch.Feeds[service.Service]
 	images    *watch.Feeds[husk.Image]
 	events    *watch.Feeds[husk.Event]
 }
@@ -56,6 +58,13 @@ func newWatches(s *store.Store, log *slog.Logger, h *held.Held, registry prometh
 				return allPages(func(p store.Page) ([]husk.Snapshot, string, error) { return t.Snapshots(ctx, p, store.Filter{}) })
 			},
 			Wire: func(s husk.Snapshot, _ bool) (any, error) { return openapi.Recast[openapi.Snapshot](s) },
+		}),
+		services: watch.New(cfg, watch.Kind[service.Service]{
+			Name: "services", ID: func(s service.Service) uuid.UUID { return s.ID }, Hints: store.Tenant.WatchNetwork,
+			Read: func(ctx context.Context, t store.Tenant, _ time.Time) ([]service.Service, error) {
+				return allPages(func(p store.Page) ([]service.Service, string, error) { return t.Services(ctx, p, store.Filter{}) })
+			},
+			Wire: func(s service.Service, _ bool) (any, error) { return openapi.Recast[openapi.Service](s) },
 		}),
 		images: watch.New(cfg, watch.Kind[husk.Image]{
 			Name: "images", ID: func(i husk.Image) uuid.UUID { return i.ID }, Hints: store.Tenant.WatchImages,
@@ -92,6 +101,9 @@ func (s watching[T]) VisitListVolumesResponse(w http.ResponseWriter) error { ret
 
 // VisitListSnapshotsResponse streams until the reader leaves.
 func (s watching[T]) VisitListSnapshotsResponse(w http.ResponseWriter) error { return s.stream(w) }
+
+// VisitListServicesResponse streams until the reader leaves.
+func (s watching[T]) VisitListServicesResponse(w http.ResponseWriter) error { return s.stream(w) }
 
 // VisitListImagesResponse streams until the reader leaves.
 func (s watching[T]) VisitListImagesResponse(w http.ResponseWriter) error { return s.stream(w) }

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"husk"
+	"husk/service"
 	"husk/store"
 	"husk/store/moves"
 )
@@ -67,6 +68,8 @@ func twoTenants(t *testing.T) (fixture, husk.Tenant, husk.Tenant) {
 	for _, tenant := range tenants {
 		snapshot, err := h.as(tenant.ID).CreateSnapshot(t.Context(), once(), husk.Snapshot{Name: "s", Labels: map[string]string{}, VolumeID: h.volume(tenant).ID})
 		must(t, snapshot, err)
+		made, err := h.as(tenant.ID).CreateService(t.Context(), once(), webService("web"))
+		must(t, made, err)
 	}
 	if closed, err := h.CloseUsageHours(t.Context(), h.epoch(), time.Now()); err != nil || closed == 0 {
 		t.Fatalf("%d hours of the ledger were closed: %v", closed, err)
@@ -296,6 +299,8 @@ func TestOneTenantsIDsAreUnknownToAnother(t *testing.T) {
 	must(t, images, err)
 	snapshots, _, err := h.as(theirs.ID).Snapshots(ctx, store.Page{Limit: 10}, store.Filter{})
 	must(t, snapshots, err)
+	services, _, err := h.as(theirs.ID).Services(ctx, store.Page{Limit: 10}, store.Filter{})
+	must(t, services, err)
 	own := h.volume(mine)
 	calls := map[string]func(id store.ID) error{
 		"get pod":       func(id store.ID) error { _, err := h.as(mine.ID).Pod(ctx, id); return err },
@@ -316,11 +321,17 @@ func TestOneTenantsIDsAreUnknownToAnother(t *testing.T) {
 		},
 		"get snapshot":    func(id store.ID) error { _, err := h.as(mine.ID).Snapshot(ctx, id); return err },
 		"delete snapshot": func(id store.ID) error { _, err := h.as(mine.ID).DeleteSnapshot(ctx, id); return err },
-		"get image":       func(id store.ID) error { _, err := h.as(mine.ID).Image(ctx, id); return err },
-		"delete image":    func(id store.ID) error { _, err := h.as(mine.ID).DeleteImage(ctx, id); return err },
+		"get service":     func(id store.ID) error { _, err := h.as(mine.ID).Service(ctx, id); return err },
+		"delete service":  func(id store.ID) error { return h.as(mine.ID).DeleteService(ctx, id) },
+		"update service": func(id store.ID) error {
+			_, err := h.as(mine.ID).UpdateService(ctx, id, nil, func(s service.Service) (service.Service, error) { return s, nil })
+			return err
+		},
+		"get image":    func(id store.ID) error { _, err := h.as(mine.ID).Image(ctx, id); return err },
+		"delete image": func(id store.ID) error { _, err := h.as(mine.ID).DeleteImage(ctx, id); return err },
 	}
 	for name, call := range calls {
-		for _, foreign := range []store.ID{pods[0].ID, volumes[0].ID, images[0].ID, snapshots[0].ID} {
+		for _, foreign := range []store.ID{pods[0].ID, volumes[0].ID, images[0].ID, snapshots[0].ID, services[0].ID} {
 			err, unknown := call(foreign), call(uuid.New())
 			wantCode(t, err, husk.CodeNotFound)
 			if err.Error() != unknown.Error() {

@@ -35,6 +35,7 @@ import (
 	"husk/store/hints"
 	"husk/store/pools"
 	"husk/store/seal"
+	"husk/store/services"
 )
 
 // The roles of the schema. They are created together with the database (docs/operations.md).
@@ -51,6 +52,7 @@ type Config struct {
 	MasterKeys    [][]byte     // each 32 bytes; the first one seals; the others open what they have sealed
 	PodRange      netip.Prefix // the range that tenants' networks are taken from
 	NetworkPrefix int          // prefix length of a tenant's network
+	ServiceRange  netip.Prefix // the range of the virtual addresses of services; the zero value means services.Default
 	Log           *slog.Logger
 }
 
@@ -109,6 +111,12 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	if !cfg.PodRange.IsValid() || cfg.NetworkPrefix < cfg.PodRange.Bits() || cfg.NetworkPrefix > 29 || !cfg.PodRange.Addr().Is4() {
 		return nil, fmt.Errorf("the pod range %[2]s cannot be divided into networks of /%[1]d: the prefix length must be at most 29 and must not be shorter than the range's", cfg.NetworkPrefix, cfg.PodRange)
+	}
+	if !cfg.ServiceRange.IsValid() {
+		cfg.ServiceRange = services.Default
+	}
+	if err := services.CheckRange(cfg.ServiceRange, cfg.PodRange); err != nil {
+		return nil, err
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()

@@ -52,6 +52,7 @@ func Allowances(q openapi.QuotaUse) []Allowance {
 		{"snapshots", q.Used.Snapshots, int64(q.Limits.Snapshots), true, number},
 		{"images", q.Used.Images, int64(q.Limits.Images), true, number},
 		{"configs", q.Used.Configs, int64(q.Limits.Configs), true, number},
+		{"services", q.Used.Services, int64(q.Limits.Services), true, number},
 		{"networks", q.Used.Networks, int64(q.Limits.Networks), true, number},
 		{"addresses", q.Used.Addresses, int64(q.Limits.Addresses), true, number},
 		{"pod priority", 0, int64(q.Limits.Priority), false, number},

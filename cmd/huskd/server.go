@@ -25,6 +25,7 @@ import (
 	"husk/server"
 	"husk/server/held"
 	"husk/store"
+	"husk/store/services"
 )
 
 // defaultPodRange is the first half of the shared address space of RFC 6598. It does not collide
@@ -32,17 +33,17 @@ import (
 const defaultPodRange = "100.64.0.0/11"
 
 type serverFlags struct {
-	listen, agentListen, databaseURL, masterKeyFile, issuer, podRange, operatorID, operatorSecretFile string
-	networkPrefix                                                                                     int
-	cephConf, cephUser, cephKeyring, imagesPool, volumesPool, workDir                                 string
-	cephMonitors, allowEgress, trustedProxies                                                         []string
-	signingKeyLife                                                                                    time.Duration
-	loginsPerSecond                                                                                   float64
-	held                                                                                              held.Limits
-	connectionsPerAddress, tenantStreamMiB                                                            int
-	priceList                                                                                         string
-	nodeCertificateLife, sessionIdle                                                                  time.Duration
-	terms                                                                                             server.LeaseTerms
+	listen, agentListen, databaseURL, masterKeyFile, issuer, podRange, operatorID, operatorSecretFile, serviceRange string
+	networkPrefix                                                                                                   int
+	cephConf, cephUser, cephKeyring, imagesPool, volumesPool, workDir                                               string
+	cephMonitors, allowEgress, trustedProxies                                                                       []string
+	signingKeyLife                                                                                                  time.Duration
+	loginsPerSecond                                                                                                 float64
+	held                                                                                                            held.Limits
+	connectionsPerAddress, tenantStreamMiB                                                                          int
+	priceList                                                                                                       string
+	nodeCertificateLife, sessionIdle                                                                                time.Duration
+	terms                                                                                                           server.LeaseTerms
 }
 
 func serverCommand() *cobra.Command {
@@ -75,6 +76,7 @@ func serverCommand() *cobra.Command {
 	fs.IntVar(&f.connectionsPerAddress, "connections-per-address", held.DefaultConnections, "open connections of one client address; those of --trusted-proxies are not limited")
 	fs.StringSliceVar(&f.trustedProxies, "trusted-proxies", nil, "address ranges (CIDR) of proxies whose X-Forwarded-For header is trusted")
 	fs.StringVar(&f.podRange, "pod-range", defaultPodRange, "IPv4 range of tenants' networks")
+	fs.StringVar(&f.serviceRange, "service-range", services.Default.String(), "IPv4 range of the virtual addresses of services; every tenant uses the whole range")
 	fs.IntVar(&f.networkPrefix, "network-prefix", 22, "prefix length of a tenant's network")
 	fs.StringVar(&f.operatorID, "operator-client-id", "", "client id (a UUID) of the first operator, created unless it exists")
 	fs.StringVar(&f.operatorSecretFile, "operator-secret-file", "", "file with the first operator's client secret")
@@ -125,6 +127,10 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	if err != nil {
 		return fmt.Errorf("--pod-range: %w", err)
 	}
+	serviceRange, err := netip.ParsePrefix(f.serviceRange)
+	if err != nil {
+		return fmt.Errorf("--service-range: %w", err)
+	}
 	policy, err := egress.Parse(f.allowEgress)
 	if err != nil {
 		return fmt.Errorf("--allow-egress: %w", err)
@@ -145,7 +151,7 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 		return fmt.Errorf("--agent-listen: %w", err)
 	}
 	defer agentListener.Close() //nolint:errcheck // Shutdown has already closed it
-	st, err := store.Open(ctx, store.Config{URL: f.databaseURL, MasterKeys: masters, PodRange: podRange, NetworkPrefix: f.networkPrefix, Log: log})
+	st, err := store.Open(ctx, store.Config{URL: f.databaseURL, MasterKeys: masters, PodRange: podRange, NetworkPrefix: f.networkPrefix, ServiceRange: serviceRange, Log: log})
 	if err != nil {
 		return err
 	}

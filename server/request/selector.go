@@ -22,22 +22,30 @@ func Filter(name *openapi.Name, selector *openapi.LabelSelector) (store.Filter, 
 	if selector == nil {
 		return f, nil
 	}
-	parsed, err := labels.Parse(*selector)
+	var err error
+	f.Labels, err = Selector("labelSelector", *selector)
+	return f, err
+}
+
+// Selector reads a label selector in the syntax of Kubernetes. Codes: invalid.
+func Selector(field, text string) (husk.Selector, error) {
+	parsed, err := labels.Parse(text)
 	if err != nil {
-		return f, husk.Errorf(husk.CodeInvalid, "labelSelector", "%s", err)
+		return nil, husk.Errorf(husk.CodeInvalid, field, "%s", err)
 	}
 	requirements, selectable := parsed.Requirements()
 	if !selectable || len(requirements) > maxRequirements {
-		return f, husk.Errorf(husk.CodeInvalid, "labelSelector", "a selector has at most %d requirements", maxRequirements)
+		return nil, husk.Errorf(husk.CodeInvalid, field, "a selector has at most %d requirements", maxRequirements)
 	}
+	var selector husk.Selector
 	for _, r := range requirements {
 		op, ok := selectorOps[r.Operator()]
 		if !ok {
-			return f, husk.Errorf(husk.CodeInvalid, "labelSelector", "the operator %q is not supported", r.Operator())
+			return nil, husk.Errorf(husk.CodeInvalid, field, "the operator %q is not supported", r.Operator())
 		}
-		f.Labels = append(f.Labels, husk.Requirement{Key: r.Key(), Op: op, Values: slices.Sorted(slices.Values(r.Values().UnsortedList()))})
+		selector = append(selector, husk.Requirement{Key: r.Key(), Op: op, Values: slices.Sorted(slices.Values(r.Values().UnsortedList()))})
 	}
-	return f, nil
+	return selector, nil
 }
 
 var selectorOps = map[selection.Operator]husk.SelectorOp{

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"husk"
+	"husk/service"
 )
 
 type ApiKey struct {
@@ -332,6 +333,19 @@ type RateBucket struct {
 	At      time.Time
 }
 
+type Service struct {
+	TenantID        uuid.UUID
+	ID              uuid.UUID
+	NetworkID       uuid.UUID
+	Name            string
+	Labels          map[string]string
+	Selector        husk.Selector
+	Ports           []service.Port
+	AffinitySeconds int
+	Address         *netip.Addr
+	CreatedAt       time.Time
+}
+
 type ServiceAccount struct {
 	TenantID  uuid.UUID
 	ID        uuid.UUID
@@ -383,6 +397,7 @@ type Tenant struct {
 	QuotaPriority          int
 	QuotaConfigs           int
 	QuotaScratchGib        int
+	QuotaServices          int
 }
 
 type TenantKey struct {

@@ -20,11 +20,12 @@ import (
 type Hub struct {
 	mu      sync.Mutex
 	waiting map[string]map[chan struct{}]struct{}
+	changes map[*Changes]struct{}
 }
 
 // NewHub makes a hub without subscribers.
 func NewHub() *Hub {
-	return &Hub{waiting: map[string]map[chan struct{}]struct{}{}}
+	return &Hub{waiting: map[string]map[chan struct{}]struct{}{}, changes: map[*Changes]struct{}{}}
 }
 
 // Subscribe returns a channel that holds at most one pending hint, and a function that ends the subscription.
@@ -54,10 +55,10 @@ func (h *Hub) hint(topic string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for ch := range h.waiting[topic] {
-		select {
-		case ch <- struct{}{}:
-		default:
-		}
+		wake(ch)
+	}
+	for c := range h.changes {
+		c.add(topic)
 	}
 }
 
@@ -65,6 +66,9 @@ func (h *Hub) hint(topic string) {
 func (h *Hub) hintAll() {
 	h.mu.Lock()
 	topics := slices.Collect(maps.Keys(h.waiting))
+	for c := range h.changes {
+		c.addAll()
+	}
 	h.mu.Unlock()
 	for _, topic := range topics {
 		h.hint(topic)
@@ -116,6 +120,12 @@ func Tenant(id uuid.UUID) string { return "tenant:" + id.String() }
 
 // Imports is the topic of the progress of a tenant's imports, which only watchers of images need.
 func Imports(id uuid.UUID) string { return "imports:" + id.String() }
+
+// NetworkPrefix begins the topics of all tenants' networks. Triggers write them (migrations/031_services.sql).
+const NetworkPrefix = "network:"
+
+// Network is the topic of a tenant's network: services, and pods with their places, names, labels and readiness.
+func Network(tenant uuid.UUID) string { return NetworkPrefix + tenant.String() }
 
 // Node is the topic of a node's desired state.
 func Node(id uuid.UUID) string { return "node:" + id.String() }

@@ -713,6 +713,65 @@ export interface paths {
         patch: operations["updateConfig"];
         trace?: never;
     };
+    "/v1/services": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List services, or watch them
+         * @description The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
+         */
+        get: operations["listServices"];
+        put?: never;
+        /**
+         * Create a service
+         * @description A service gives pods one name and one virtual address, which stay when the pods change. It selects the tenant's pods by their labels.
+         *     Connections to the address and a port of the service go to the ready pods among them. For developers and owners of the tenant.
+         */
+        post: operations["createService"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/services/{serviceId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The service's ID.
+                 * @example 9b2e7d41-6c0f-4f5a-8d13-2a7f5c90e6b4
+                 */
+                serviceId: components["parameters"]["ServiceId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Get one service
+         * @description For viewers, developers and owners of the tenant.
+         */
+        get: operations["getService"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a service
+         * @description Its address is free again. Its pods are not affected. For developers and owners of the tenant.
+         */
+        delete: operations["deleteService"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a service
+         * @description Fields that are left out stay as they are. Name and address of a service cannot change. For developers and owners of the tenant.
+         */
+        patch: operations["updateService"];
+        trace?: never;
+    };
     "/v1/images": {
         parameters: {
             query?: never;
@@ -3812,6 +3871,207 @@ export interface components {
             nextCursor?: string;
         };
         /**
+         * @example {
+         *       "name": "web",
+         *       "selector": "app=web",
+         *       "ports": [
+         *         {
+         *           "name": "http",
+         *           "port": 80,
+         *           "targetPort": 8080
+         *         }
+         *       ]
+         *     }
+         */
+        ServiceCreate: {
+            name: components["schemas"]["Name"];
+            labels?: components["schemas"]["Labels"];
+            selector: components["schemas"]["PodSelector"];
+            ports?: components["schemas"]["ServicePorts"];
+            affinity?: components["schemas"]["ServiceAffinity"];
+            affinityTimeoutSeconds?: components["schemas"]["ServiceAffinityTimeout"];
+            /**
+             * @description The service has no virtual address. Its name stands for the addresses of its ready pods.
+             * @default false
+             */
+            headless?: boolean;
+        };
+        /**
+         * @example {
+         *       "selector": "app=web,track!=test"
+         *     }
+         */
+        ServiceUpdate: {
+            labels?: components["schemas"]["LabelChanges"];
+            selector?: components["schemas"]["PodSelector"];
+            ports?: components["schemas"]["ServicePorts"];
+            affinity?: components["schemas"]["ServiceAffinity"];
+            affinityTimeoutSeconds?: components["schemas"]["ServiceAffinityTimeout"];
+        };
+        /**
+         * @description The labels of the pods, in the Kubernetes selector syntax.
+         * @example app=web,tier in (front, back)
+         */
+        PodSelector: string;
+        ServicePorts: components["schemas"]["ServicePort"][];
+        /**
+         * @example {
+         *       "name": "http",
+         *       "protocol": "TCP",
+         *       "port": 80,
+         *       "targetPort": 8080
+         *     }
+         */
+        ServicePort: {
+            /**
+             * @description Required if the service has more than one port.
+             * @example http
+             */
+            name?: string;
+            /**
+             * @default TCP
+             * @enum {string}
+             */
+            protocol?: "TCP" | "UDP";
+            /**
+             * @description The port of the service.
+             * @example 80
+             */
+            port: number;
+            /**
+             * @description The port of the pods. Default: the same as `port`.
+             * @example 8080
+             */
+            targetPort?: number;
+        };
+        /**
+         * @description `client`: all connections of a client go to the same pod. `none` is the default.
+         * @enum {string}
+         */
+        ServiceAffinity: "none" | "client";
+        /**
+         * @description How long after its last connection a client keeps its pod. The default is 10800. Only with the affinity `client`.
+         * @example 600
+         */
+        ServiceAffinityTimeout: number;
+        /**
+         * @description One name and one address for several pods.
+         * @example {
+         *       "id": "9b2e7d41-6c0f-4f5a-8d13-2a7f5c90e6b4",
+         *       "name": "web",
+         *       "labels": {},
+         *       "selector": "app=web",
+         *       "ports": [
+         *         {
+         *           "name": "http",
+         *           "protocol": "TCP",
+         *           "port": 80,
+         *           "targetPort": 8080
+         *         }
+         *       ],
+         *       "affinity": "none",
+         *       "headless": false,
+         *       "status": {
+         *         "address": "100.127.0.2",
+         *         "readyEndpoints": 1,
+         *         "notReadyEndpoints": 0,
+         *         "endpoints": [
+         *           {
+         *             "podId": "b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303",
+         *             "podName": "web-1",
+         *             "address": "100.64.0.2",
+         *             "ready": true
+         *           }
+         *         ]
+         *       },
+         *       "createdAt": "2026-03-02T08:58:00Z"
+         *     }
+         */
+        Service: {
+            /** Format: uuid */
+            readonly id: string;
+            name: components["schemas"]["Name"];
+            labels: components["schemas"]["Labels"];
+            selector: components["schemas"]["PodSelector"];
+            ports: components["schemas"]["ServicePorts"];
+            affinity: components["schemas"]["ServiceAffinity"];
+            affinityTimeoutSeconds?: components["schemas"]["ServiceAffinityTimeout"];
+            headless: boolean;
+            status: components["schemas"]["ServiceStatus"];
+            /** Format: date-time */
+            readonly createdAt: string;
+        };
+        ServiceStatus: {
+            /**
+             * @description The virtual address. A headless service has none.
+             * @example 100.127.0.2
+             */
+            address?: string;
+            /** @description How many pods get connections. */
+            readyEndpoints: number;
+            /** @description How many of the selected pods run but are not ready. */
+            notReadyEndpoints: number;
+            /** @description The selected pods that run, ready pods first. At most 100 are listed. */
+            endpoints: components["schemas"]["ServiceEndpoint"][];
+        };
+        /**
+         * @example {
+         *       "podId": "b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303",
+         *       "podName": "web-1",
+         *       "address": "100.64.0.2",
+         *       "ready": true
+         *     }
+         */
+        ServiceEndpoint: {
+            /** Format: uuid */
+            podId: string;
+            podName: string;
+            /** @example 100.64.0.2 */
+            address: string;
+            /** @description Whether the pod gets connections: it is ready, and is not being stopped. */
+            ready: boolean;
+        };
+        /**
+         * @example {
+         *       "items": [
+         *         {
+         *           "id": "9b2e7d41-6c0f-4f5a-8d13-2a7f5c90e6b4",
+         *           "name": "web",
+         *           "labels": {},
+         *           "selector": "app=web",
+         *           "ports": [
+         *             {
+         *               "name": "http",
+         *               "protocol": "TCP",
+         *               "port": 80,
+         *               "targetPort": 8080
+         *             }
+         *           ],
+         *           "affinity": "none",
+         *           "headless": false,
+         *           "status": {
+         *             "address": "100.127.0.2",
+         *             "readyEndpoints": 1,
+         *             "notReadyEndpoints": 0,
+         *             "endpoints": [
+         *               {
+         *                 "podId": "b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303",
+         *                 "podName": "web-1",
+         *                 "address": "100.64.0.2",
+         *                 "ready": true
+         *               }
+         *             ]
+         *           },
+         *           "createdAt": "2026-03-02T08:58:00Z"
+         *         }
+         *       ]
+         *     }
+         */
+        ServiceList: {
+            items: components["schemas"]["Service"][];
+            nextCursor?: string;
+        };
+        /**
          * @description Where the value of a variable comes from. Give either `config` or `secret` with `key`, or `field`.
          * @example {
          *       "secret": "db",
@@ -4018,6 +4278,7 @@ export interface components {
          *       "addresses": 64,
          *       "images": 20,
          *       "configs": 100,
+         *       "services": 100,
          *       "requestsPerSecond": 100,
          *       "priority": 0
          *     }
@@ -4063,6 +4324,11 @@ export interface components {
              * @example 100
              */
             configs?: number;
+            /**
+             * @description Services.
+             * @example 100
+             */
+            services?: number;
             /**
              * @description API requests per second. Bursts can be twice as large. 0 rejects all requests.
              * @example 100
@@ -4123,6 +4389,11 @@ export interface components {
              */
             configs?: number;
             /**
+             * @description Services.
+             * @example 100
+             */
+            services?: number;
+            /**
              * @description API requests per second. Bursts can be twice as large. 0 rejects all requests.
              * @example 100
              */
@@ -4148,6 +4419,7 @@ export interface components {
          *         "addresses": 64,
          *         "images": 20,
          *         "configs": 100,
+         *         "services": 100,
          *         "requestsPerSecond": 100,
          *         "priority": 0
          *       },
@@ -4162,7 +4434,8 @@ export interface components {
          *         "networks": 1,
          *         "addresses": 1,
          *         "images": 1,
-         *         "configs": 2
+         *         "configs": 2,
+         *         "services": 1
          *       }
          *     }
          */
@@ -4182,7 +4455,8 @@ export interface components {
          *       "networks": 1,
          *       "addresses": 1,
          *       "images": 1,
-         *       "configs": 2
+         *       "configs": 2,
+         *       "services": 1
          *     }
          */
         ResourceUse: {
@@ -4241,6 +4515,11 @@ export interface components {
              * @example 2
              */
             configs?: number;
+            /**
+             * Format: int64
+             * @example 2
+             */
+            services?: number;
         };
         /**
          * @description The usage of one group in one reporting interval. Reserved resources count whether or not they are used.
@@ -4380,6 +4659,7 @@ export interface components {
          *         "addresses": 64,
          *         "images": 20,
          *         "configs": 100,
+         *         "services": 100,
          *         "requestsPerSecond": 100,
          *         "priority": 0
          *       },
@@ -4415,6 +4695,7 @@ export interface components {
          *             "addresses": 64,
          *             "images": 20,
          *             "configs": 100,
+         *             "services": 100,
          *             "requestsPerSecond": 100,
          *             "priority": 0
          *           },
@@ -4551,7 +4832,7 @@ export interface components {
          * @example pod
          * @enum {string}
          */
-        ObjectKind: "pod" | "volume" | "snapshot" | "image" | "config" | "node" | "pool" | "defragmentation" | "tenant" | "serviceAccount" | "apiKey" | "user" | "oidcIssuer" | "signingKey" | "joinToken" | "certificate";
+        ObjectKind: "pod" | "volume" | "snapshot" | "image" | "config" | "service" | "node" | "pool" | "defragmentation" | "tenant" | "serviceAccount" | "apiKey" | "user" | "oidcIssuer" | "signingKey" | "joinToken" | "certificate";
         /**
          * @description Server-sent events. The data of each event is one object as JSON; `synced` has an empty object.
          * @example event: synced
@@ -6153,6 +6434,11 @@ export interface components {
          */
         ConfigId: string;
         /**
+         * @description The service's ID.
+         * @example 9b2e7d41-6c0f-4f5a-8d13-2a7f5c90e6b4
+         */
+        ServiceId: string;
+        /**
          * @description The image's ID.
          * @example e5a8c6d4-7f21-4b39-9c0e-8d3b6a5f1275
          */
@@ -7498,6 +7784,168 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Config"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listServices: {
+        parameters: {
+            query?: {
+                /** @description The maximum number of items to return. */
+                limit?: components["parameters"]["Limit"];
+                /** @description The `nextCursor` of the previous page. */
+                cursor?: components["parameters"]["Cursor"];
+                /** @description Only the service with this name. */
+                name?: components["schemas"]["Name"];
+                /**
+                 * @description Only objects with these labels, in the Kubernetes selector syntax.
+                 * @example app=web,tier in (front, back),!canary
+                 */
+                labelSelector?: components["parameters"]["LabelSelector"];
+                /** @description Stream changes as server-sent events. */
+                watch?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Services, oldest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServiceList"];
+                    "text/event-stream": components["schemas"]["EventStream"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createService: {
+        parameters: {
+            query?: {
+                /** @description Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object. */
+                dryRun?: components["parameters"]["DryRun"];
+            };
+            header?: {
+                /** @description Makes it safe to repeat this request. */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ServiceCreate"];
+            };
+        };
+        responses: {
+            /** @description The service. In a dry run, nothing is stored. */
+            201: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Service"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getService: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The service's ID.
+                 * @example 9b2e7d41-6c0f-4f5a-8d13-2a7f5c90e6b4
+                 */
+                serviceId: components["parameters"]["ServiceId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The service. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Service"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteService: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Make the change only if the object still has this ETag. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The service's ID.
+                 * @example 9b2e7d41-6c0f-4f5a-8d13-2a7f5c90e6b4
+                 */
+                serviceId: components["parameters"]["ServiceId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The service is deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    updateService: {
+        parameters: {
+            query?: {
+                /** @description Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object. */
+                dryRun?: components["parameters"]["DryRun"];
+            };
+            header?: {
+                /** @description Make the change only if the object still has this ETag. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The service's ID.
+                 * @example 9b2e7d41-6c0f-4f5a-8d13-2a7f5c90e6b4
+                 */
+                serviceId: components["parameters"]["ServiceId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ServiceUpdate"];
+            };
+        };
+        responses: {
+            /** @description The service. In a dry run, nothing is stored. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Service"];
                 };
             };
             default: components["responses"]["Problem"];

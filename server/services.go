@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+
+	"husk/openapi"
+	"husk/server/request"
+	"husk/server/watch"
+	"husk/service"
+)
+
+// CreateService creates a service.
+func (a api) CreateService(ctx context.Context, r openapi.CreateServiceRequestObject) (openapi.CreateServiceResponseObject, error) {
+	selector, err := request.Selector("selector", r.Body.Selector)
+	if err != nil {
+		return nil, err
+	}
+	s := service.Service{
+		Name: r.Body.Name, Labels: labelsOf(r.Body.Labels), Selector: selector, Ports: portsOf(r.Body.Ports), Headless: openapi.Value(r.Body.Headless),
+		Affinity: service.Affinity(openapi.Value(r.Body.Affinity)), AffinityTimeoutSeconds: openapi.Value(r.Body.AffinityTimeoutSeconds),
+	}.Complete()
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
+	s, err = a.tenant(ctx).CreateService(dryRun(ctx, r.Params.DryRun), request.Of(ctx).Idempotency(r.Params.IdempotencyKey), s)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Service](s)
+	return openapi.CreateService201JSONResponse{Body: body, Headers: openapi.CreateService201ResponseHeaders{ETag: request.ETag(s)}}, err
+}
+
+func portsOf(given *openapi.ServicePorts) []service.Port {
+	ports := make([]service.Port, 0, len(openapi.Value(given)))
+	for _, p := range openapi.Value(given) {
+		ports = append(ports, service.Port{Name: openapi.Value(p.Name), Protocol: service.Protocol(openapi.Value(p.Protocol)), Port: p.Port, TargetPort: openapi.Value(p.TargetPort)})
+	}
+	return ports
+}
+
+// ListServices lists or watches services.
+func (a api) ListServices(ctx context.Context, r openapi.ListServicesRequestObject) (openapi.ListServicesResponseObject, error) {
+	filter, err := request.Filter(r.Params.Name, r.Params.LabelSelector)
+	if err != nil {
+		return nil, err
+	}
+	if openapi.Value(r.Params.Watch) {
+		return watching[service.Service]{ctx, a.watches.services, watch.Watch[service.Service]{Match: func(s service.Service) bool { return filter.Matches(s.Name, s.Labels) }}}, nil
+	}
+	services, next, err := a.tenant(ctx).Services(ctx, request.Page(r.Params.Limit, r.Params.Cursor), filter)
+	if err != nil {
+		return nil, err
+	}
+	items, cursor, err := request.Listed[openapi.Service](services, next)
+	return openapi.ListServices200JSONResponse{Items: items, NextCursor: cursor}, err
+}
+
+// GetService returns one service.
+func (a api) GetService(ctx context.Context, r openapi.GetServiceRequestObject) (openapi.GetServiceResponseObject, error) {
+	s, err := a.tenant(ctx).Service(ctx, r.ServiceID)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Service](s)
+	return openapi.GetService200JSONResponse{Body: body, Headers: openapi.GetService200ResponseHeaders{ETag: request.ETag(s)}}, err
+}
+
+// UpdateService changes labels, selector, ports and affinity.
+func (a api) UpdateService(ctx context.Context, r openapi.UpdateServiceRequestObject) (openapi.UpdateServiceResponseObject, error) {
+	s, err := a.tenant(ctx).UpdateService(dryRun(ctx, r.Params.DryRun), r.ServiceID, openapi.Value(r.Body.Labels), func(s service.Service) (service.Service, error) {
+		if r.Body.Selector != nil {
+			var err error
+			if s.Selector, err = request.Selector("selector", *r.Body.Selector); err != nil {
+				return s, err
+			}
+		}
+		if r.Body.Ports != nil {
+			s.Ports = portsOf(r.Body.Ports)
+		}
+		if r.Body.Affinity != nil {
+			if s.Affinity = service.Affinity(*r.Body.Affinity); s.Affinity == service.AffinityNone {
+				s.AffinityTimeoutSeconds = 0
+			}
+		}
+		if r.Body.AffinityTimeoutSeconds != nil {
+			s.AffinityTimeoutSeconds = *r.Body.AffinityTimeoutSeconds
+		}
+		return s, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Service](s)
+	return openapi.UpdateService200JSONResponse{Body: body, Headers: openapi.UpdateService200ResponseHeaders{ETag: request.ETag(s)}}, err
+}
+
+// DeleteService deletes a service.
+func (a api) DeleteService(ctx context.Context, r openapi.DeleteServiceRequestObject) (openapi.DeleteServiceResponseObject, error) {
+	return openapi.DeleteService204Response{}, a.tenant(ctx).DeleteService(ctx, r.ServiceID)
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package services stores services, in transactions of package store. The endpoints of a service are not stored: each read of services also reads
+// the tenant's pods that have a virtual machine, and package service matches them. In SQL, matching each service with each pod takes ten times as
+// long.
+package services
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"husk"
+	"husk/service"
+	"husk/store/admission"
+	"husk/store/convert"
+	"husk/store/db"
+	"husk/store/lifecycle"
+	"husk/store/pgerr"
+)
+
+// Default is the range of virtual addresses if the operator names no other. It is in the shared address space of RFC 6598, and outside of the
+// default range of pods.
+var Default = netip.MustParsePrefix("100.127.0.0/16")
+
+// CheckRange refuses a range that virtual addresses cannot come from. pods is the range of tenants' networks.
+func CheckRange(r, pods netip.Prefix) error {
+	switch {
+	case !r.IsValid() || !r.Addr().Is4() || r.Bits() > 28:
+		return husk.Errorf(husk.CodeInvalid, "", "the service range %s must be a range of IPv4 addresses of at most /28, such as %s", r, Default)
+	case r.Overlaps(pods):
+		return husk.Errorf(husk.CodeInvalid, "", "the service range %s overlaps the pod range %s: a pod and a service would have the same address; choose another range with --service-range", r, pods)
+	}
+	return nil
+}
+
+// bounds returns the first and the last virtual address of a range. The first address and the last of the range itself stay unused, because
+// some programs refuse them.
+func bounds(r netip.Prefix) (first, last netip.Addr) {
+	a := r.Masked().Addr().As4()
+	first = netip.AddrFrom4(a).Next()
+	for bit := r.Bits(); bit < 32; bit++ {
+		a[bit/8] |= 1 << (7 - bit%8)
+	}
+	return first, netip.AddrFrom4(a).Prev()
+}
+
+// Insert stores a new service. The transaction holds the tenant's row. Codes: quota_exceeded, name_taken.
+func Insert(ctx context.Context, q *db.Queries, tenant db.Tenant, from netip.Prefix, s service.Service) (service.Service, error) {
+	used, err := q.ServiceUse(ctx, tenant.ID)
+	if err == nil {
+		err = admission.Quota("", "services", used, 1, tenant.QuotaServices)
+	}
+	if err != nil {
+		return s, err
+	}
+	network, err := q.TenantNetwork(ctx, tenant.ID)
+	if err != nil {
+		return s, err
+	}
+	p := db.InsertServiceParams{
+		TenantID: tenant.ID, ID: s.ID, NetworkID: network.ID, Name: s.Name, Labels: s.Labels, Selector: s.Selector, Ports: s.Ports, AffinitySeconds: s.AffinityTimeoutSeconds,
+	}
+	if !s.Headless {
+		first, last := bounds(from)
+		address, err := q.FreeServiceAddress(ctx, db.FreeServiceAddressParams{TenantID: tenant.ID, First: first, Last: last})
+		if errors.Is(err, pgx.ErrNoRows) {
+			return s, husk.Errorf(husk.CodeQuotaExceeded, "", "the range %s has no free address; delete services first", from)
+		}
+		if err != nil {
+			return s, err
+		}
+		p.Address = &address
+	}
+	row, err := q.InsertService(ctx, p)
+	if pgerr.UniqueViolation(err, "services_tenant_id_name_key") {
+		return s, husk.Errorf(husk.CodeNameTaken, "name", "a service named %q exists already", s.Name)
+	}
+	if err != nil {
+		return s, err
+	}
+	return one(ctx, q, row)
+}
+
+// Read returns a service. If there is none, it returns pgx.ErrNoRows.
+func Read(ctx context.Context, q *db.Queries, tenant, id uuid.UUID) (service.Service, error) {
+	row, err := q.ServiceByID(ctx, db.ServiceByIDParams{TenantID: tenant, ID: id})
+	if err != nil {
+		return service.Service{}, err
+	}
+	return one(ctx, q, row)
+}
+
+// Lock returns a service that the transaction will change. If there is none, it returns pgx.ErrNoRows.
+func Lock(ctx context.Context, q *db.Queries, tenant, id uuid.UUID) (service.Service, error) {
+	row, err := q.LockService(ctx, db.LockServiceParams{TenantID: tenant, ID: id})
+	if err != nil {
+		return service.Service{}, err
+	}
+	return one(ctx, q, row)
+}
+
+// Update stores what has changed of a locked service. labels are changes.
+func Update(ctx context.Context, q *db.Queries, s service.Service, labels map[string]*string) (service.Service, error) {
+	all, err := lifecycle.Labels(s.Labels, labels, "labels")
+	if err != nil {
+		return s, err
+	}
+	row, err := q.UpdateService(ctx, db.UpdateServiceParams{
+		TenantID: s.TenantID, ID: s.ID, Labels: all, Selector: s.Selector, Ports: s.Ports, AffinitySeconds: s.AffinityTimeoutSeconds,
+	})
+	if err != nil {
+		return s, err
+	}
+	return one(ctx, q, row)
+}
+
+// one adds the endpoints to a service.
+func one(ctx context.Context, q *db.Queries, row db.Service) (service.Service, error) {
+	pods, err := readPods(ctx, q, []uuid.UUID{row.TenantID})
+	return convertService(row).WithEndpoints(pods), err
+}
+
+// Page reads services of a tenant.
+func Page(ctx context.Context, q *db.Queries, p db.ServicesParams) ([]service.Service, error) {
+	rows, err := q.Services(ctx, p)
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	pods, err := readPods(ctx, q, []uuid.UUID{p.TenantID})
+	return convert.All(rows, func(r db.Service) service.Service { return convertService(r).WithEndpoints(pods) }), err
+}
+
+func convertService(r db.Service) service.Service {
+	s := service.Service{
+		ID: r.ID, TenantID: r.TenantID, NetworkID: r.NetworkID, Name: r.Name, Labels: r.Labels, Selector: r.Selector, Ports: r.Ports, Affinity: service.AffinityNone,
+		AffinityTimeoutSeconds: r.AffinitySeconds, Headless: r.Address == nil, CreatedAt: r.CreatedAt,
+	}
+	if r.AffinitySeconds > 0 {
+		s.Affinity = service.AffinityClient
+	}
+	if r.Address != nil {
+		s.Status.Address = r.Address.String()
+	}
+	return s.Complete()
+}
+
+func readPods(ctx context.Context, q *db.Queries, tenants []uuid.UUID) ([]service.Pod, error) {
+	rows, err := q.ServicePods(ctx, tenants)
+	return convert.All(rows, func(r db.ServicePodsRow) service.Pod { return service.Pod(r) }), err
+}
+
+// Balanced is a service with what its load balancer needs.
+type Balanced struct {
+	ID, TenantID, NetworkID uuid.UUID
+	Name                    string
+	Address                 netip.Addr // invalid: headless
+	Ports                   []service.Port
+	AffinitySeconds         int        // 0: none
+	Endpoints               []Endpoint // ready ones, at most service.MaxEndpoints
+}
+
+// Endpoint is a pod that gets connections.
+type Endpoint struct {
+	PodID   uuid.UUID
+	PodName string
+	Address netip.Addr
+}
+
+// All returns the services of these tenants, or of all tenants if the list is nil, with their ready endpoints, in the order of tenants and ids.
+func All(ctx context.Context, q *db.Queries, tenants []uuid.UUID) ([]Balanced, error) {
+	rows, err := q.ServicesOfTenants(ctx, tenants)
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	pods, err := readPods(ctx, q, tenants)
+	if err != nil {
+		return nil, err
+	}
+	byTenant := map[uuid.UUID][]service.Pod{}
+	for _, p := range pods {
+		byTenant[p.TenantID] = append(byTenant[p.TenantID], p)
+	}
+	return convert.All(rows, func(r db.Service) Balanced {
+		b := Balanced{ID: r.ID, TenantID: r.TenantID, NetworkID: r.NetworkID, Name: r.Name, Ports: r.Ports, AffinitySeconds: r.AffinitySeconds}
+		if r.Address != nil {
+			b.Address = *r.Address
+		}
+		for _, e := range service.Ready(convertService(r).Endpoints(byTenant[r.TenantID])) {
+			b.Endpoints = append(b.Endpoints, Endpoint{e.PodID, e.PodName, e.IP})
+		}
+		return b
+	}), nil
+}
+
+// Changed returns the service after a change. Codes: invalid, and those of change.
+func Changed(s service.Service, change func(service.Service) (service.Service, error)) (service.Service, error) {
+	s.Ports = slices.Clone(s.Ports)
+	now, err := change(s)
+	if err != nil {
+		return s, err
+	}
+	now = now.Complete()
+	return now, now.Check()
+}
