@@ -126,7 +126,7 @@ func (a *app) documents(files []string) ([]manifest.Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	order := []string{"image", "volume", "config", "secret", "pod"}
+	order := []string{"image", "volume", "config", "secret", "service", "pod"}
 	slices.SortStableFunc(docs, func(x, y manifest.Document) int {
 		return slices.Index(order, x.Kind()) - slices.Index(order, y.Kind())
 	})

@@ -139,8 +139,15 @@ func selected(ctx context.Context, c *client.Client, word, selector string) ([]k
 			}
 			refs = append(refs, kind.Ref{Kind: of, Name: o.ID.String()})
 		}
+	case "service":
+		for s, err := range c.Services.List(ctx, which) {
+			if err != nil {
+				return nil, err
+			}
+			refs = append(refs, kind.Ref{Kind: of, Name: s.ID.String()})
+		}
 	default:
-		return nil, exit.Usagef("--selector: only pods, volumes, snapshots, configs and secrets have labels, not %q", word)
+		return nil, exit.Usagef("--selector: only pods, volumes, snapshots, configs, secrets and services have labels, not %q", word)
 	}
 	return refs, nil
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"husk/cli/kind"
+	"husk/cli/services"
 	"husk/cli/volumes"
 )
 
@@ -22,5 +23,11 @@ func volumesCommand(a *app) *cobra.Command {
 func snapshotsCommand(a *app) *cobra.Command {
 	cmd := listCommand(a, kind.Snapshots)
 	cmd.AddCommand(volumes.CreateSnapshot(a.volumeParts()), deleteKind(a, "snapshot"))
+	return cmd
+}
+
+func servicesCommand(a *app) *cobra.Command {
+	cmd := listCommand(a, kind.Services)
+	cmd.AddCommand(append(services.Commands(services.Parts{Connect: a.connect, Output: a.outputFlags, Names: a.offers().Names}), deleteKind(a, "service"))...)
 	return cmd
 }

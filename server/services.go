@@ -24,7 +24,7 @@ func (a api) CreateService(ctx context.Context, r openapi.CreateServiceRequestOb
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
-	s, err = a.tenant(ctx).CreateService(dryRun(ctx, r.Params.DryRun), request.Of(ctx).Idempotency(r.Params.IdempotencyKey), s)
+	s, err = a.tenant(ctx).Services().Create(dryRun(ctx, r.Params.DryRun), request.Of(ctx).Idempotency(r.Params.IdempotencyKey), s)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func (a api) ListServices(ctx context.Context, r openapi.ListServicesRequestObje
 	if openapi.Value(r.Params.Watch) {
 		return watching[service.Service]{ctx, a.watches.services, watch.Watch[service.Service]{Match: func(s service.Service) bool { return filter.Matches(s.Name, s.Labels) }}}, nil
 	}
-	services, next, err := a.tenant(ctx).Services(ctx, request.Page(r.Params.Limit, r.Params.Cursor), filter)
+	services, next, err := a.tenant(ctx).Services().List(ctx, request.Page(r.Params.Limit, r.Params.Cursor), filter.Name, filter.Labels)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func (a api) ListServices(ctx context.Context, r openapi.ListServicesRequestObje
 
 // GetService returns one service.
 func (a api) GetService(ctx context.Context, r openapi.GetServiceRequestObject) (openapi.GetServiceResponseObject, error) {
-	s, err := a.tenant(ctx).Service(ctx, r.ServiceID)
+	s, err := a.tenant(ctx).Services().Get(ctx, r.ServiceID)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (a api) GetService(ctx context.Context, r openapi.GetServiceRequestObject) 
 
 // UpdateService changes labels, selector, ports and affinity.
 func (a api) UpdateService(ctx context.Context, r openapi.UpdateServiceRequestObject) (openapi.UpdateServiceResponseObject, error) {
-	s, err := a.tenant(ctx).UpdateService(dryRun(ctx, r.Params.DryRun), r.ServiceID, openapi.Value(r.Body.Labels), func(s service.Service) (service.Service, error) {
+	s, err := a.tenant(ctx).Services().Update(dryRun(ctx, r.Params.DryRun), r.ServiceID, openapi.Value(r.Body.Labels), func(s service.Service) (service.Service, error) {
 		if r.Body.Selector != nil {
 			var err error
 			if s.Selector, err = request.Selector("selector", *r.Body.Selector); err != nil {
@@ -98,5 +98,5 @@ func (a api) UpdateService(ctx context.Context, r openapi.UpdateServiceRequestOb
 
 // DeleteService deletes a service.
 func (a api) DeleteService(ctx context.Context, r openapi.DeleteServiceRequestObject) (openapi.DeleteServiceResponseObject, error) {
-	return openapi.DeleteService204Response{}, a.tenant(ctx).DeleteService(ctx, r.ServiceID)
+	return openapi.DeleteService204Response{}, a.tenant(ctx).Services().Delete(ctx, r.ServiceID)
 }

@@ -62,7 +62,7 @@ func newWatches(s *store.Store, log *slog.Logger, h *held.Held, registry prometh
 		services: watch.New(cfg, watch.Kind[service.Service]{
 			Name: "services", ID: func(s service.Service) uuid.UUID { return s.ID }, Hints: store.Tenant.WatchNetwork,
 			Read: func(ctx context.Context, t store.Tenant, _ time.Time) ([]service.Service, error) {
-				return allPages(func(p store.Page) ([]service.Service, string, error) { return t.Services(ctx, p, store.Filter{}) })
+				return allPages(func(p store.Page) ([]service.Service, string, error) { return t.Services().List(ctx, p, nil, nil) })
 			},
 			Wire: func(s service.Service, _ bool) (any, error) { return openapi.Recast[openapi.Service](s) },
 		}),

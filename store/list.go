@@ -11,11 +11,8 @@ import (
 	"husk/store/db"
 )
 
-// Page is the part of a list to read. Lists are ordered by creation time and id, so pages stay correct while rows are added and deleted.
-type Page struct {
-	Limit  int
-	Cursor string // empty for the first page
-}
+// Page is the part of a list to read.
+type Page = cursor.Page
 
 // list is one page with the cursor of the next.
 type list[T any] struct {
@@ -38,26 +35,9 @@ func controlPage[Row, T any](ctx context.Context, c Control, p Page, query pageQ
 // pageQuery reads up to limit rows after a position.
 type pageQuery[Row any] func(q *db.Queries, after cursor.Position, limit int) ([]Row, error)
 
-// readPage reads one page: it queries for one more row, which shows whether there is a next page.
-func readPage[Row, T any](q *db.Queries, p Page, query pageQuery[Row], convert func(Row) T, where func(T) (time.Time, ID)) (list[T], error) {
-	after, err := cursor.Parse(p.Cursor)
-	if err != nil {
-		return list[T]{}, err
-	}
-	rows, err := query(q, after, p.Limit+1)
-	if err != nil {
-		return list[T]{}, err
-	}
-	more := len(rows) > p.Limit
-	items := make([]T, 0, min(len(rows), p.Limit))
-	for _, row := range rows[:min(len(rows), p.Limit)] {
-		items = append(items, convert(row))
-	}
-	if !more || len(items) == 0 {
-		return list[T]{items: items}, nil
-	}
-	at, id := where(items[len(items)-1])
-	return list[T]{items, cursor.Position{At: at, ID: id}.String()}, nil
+func readPage[Row, T any](q *db.Queries, p Page, query pageQuery[Row], convert func(Row) T, where func(T) (time.Time, ID)) (l list[T], err error) {
+	l.items, l.next, err = cursor.Read(p, func(after cursor.Position, limit int) ([]Row, error) { return query(q, after, limit) }, convert, where)
+	return l, err
 }
 
 // Filter selects the objects of a list. The zero value selects all.

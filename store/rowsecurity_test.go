@@ -68,7 +68,7 @@ func twoTenants(t *testing.T) (fixture, husk.Tenant, husk.Tenant) {
 	for _, tenant := range tenants {
 		snapshot, err := h.as(tenant.ID).CreateSnapshot(t.Context(), once(), husk.Snapshot{Name: "s", Labels: map[string]string{}, VolumeID: h.volume(tenant).ID})
 		must(t, snapshot, err)
-		made, err := h.as(tenant.ID).CreateService(t.Context(), once(), webService("web"))
+		made, err := h.as(tenant.ID).Services().Create(t.Context(), once(), webService("web"))
 		must(t, made, err)
 	}
 	if closed, err := h.CloseUsageHours(t.Context(), h.epoch(), time.Now()); err != nil || closed == 0 {
@@ -299,7 +299,7 @@ func TestOneTenantsIDsAreUnknownToAnother(t *testing.T) {
 	must(t, images, err)
 	snapshots, _, err := h.as(theirs.ID).Snapshots(ctx, store.Page{Limit: 10}, store.Filter{})
 	must(t, snapshots, err)
-	services, _, err := h.as(theirs.ID).Services(ctx, store.Page{Limit: 10}, store.Filter{})
+	services, _, err := h.as(theirs.ID).Services().List(ctx, store.Page{Limit: 10}, nil, nil)
 	must(t, services, err)
 	own := h.volume(mine)
 	calls := map[string]func(id store.ID) error{
@@ -321,10 +321,10 @@ func TestOneTenantsIDsAreUnknownToAnother(t *testing.T) {
 		},
 		"get snapshot":    func(id store.ID) error { _, err := h.as(mine.ID).Snapshot(ctx, id); return err },
 		"delete snapshot": func(id store.ID) error { _, err := h.as(mine.ID).DeleteSnapshot(ctx, id); return err },
-		"get service":     func(id store.ID) error { _, err := h.as(mine.ID).Service(ctx, id); return err },
-		"delete service":  func(id store.ID) error { return h.as(mine.ID).DeleteService(ctx, id) },
+		"get service":     func(id store.ID) error { _, err := h.as(mine.ID).Services().Get(ctx, id); return err },
+		"delete service":  func(id store.ID) error { return h.as(mine.ID).Services().Delete(ctx, id) },
 		"update service": func(id store.ID) error {
-			_, err := h.as(mine.ID).UpdateService(ctx, id, nil, func(s service.Service) (service.Service, error) { return s, nil })
+			_, err := h.as(mine.ID).Services().Update(ctx, id, nil, func(s service.Service) (service.Service, error) { return s, nil })
 			return err
 		},
 		"get image":    func(id store.ID) error { _, err := h.as(mine.ID).Image(ctx, id); return err },

@@ -51,7 +51,7 @@ func TestEndpointsFollowTheReadinessOfPods(t *testing.T) {
 	h := open(t)
 	tenant, node := h.tenant(), h.node(10)
 	as, image := h.as(tenant.ID), h.image(tenant)
-	made, err := as.CreateService(t.Context(), once(), webService("web"))
+	made, err := as.Services().Create(t.Context(), once(), webService("web"))
 	if must(t, made, err); made.Status.Address != "100.127.0.1" || made.Ports[0] != (service.Port{Protocol: service.TCP, Port: 80, TargetPort: 8080}) {
 		t.Errorf("the service is %+v", made)
 	}
@@ -61,7 +61,7 @@ func TestEndpointsFollowTheReadinessOfPods(t *testing.T) {
 	h.runs(node, other, true)
 	want := func(what string, ready, notReady int, addresses ...string) {
 		t.Helper()
-		got, err := as.Service(t.Context(), made.ID)
+		got, err := as.Services().Get(t.Context(), made.ID)
 		if must(t, got, err); got.Status.ReadyEndpoints != ready || got.Status.NotReadyEndpoints != notReady {
 			t.Errorf("%s, the status is %+v, want %d ready endpoints and %d others", what, got.Status, ready, notReady)
 		}
@@ -102,11 +102,11 @@ func TestAddressesOfServices(t *testing.T) {
 	as := h.as(tenant.ID)
 	create := func(s service.Service) service.Service {
 		t.Helper()
-		made, err := as.CreateService(t.Context(), once(), s)
+		made, err := as.Services().Create(t.Context(), once(), s)
 		return must(t, made, err)
 	}
 	first, second := create(webService("a")), create(webService("b"))
-	if err := as.DeleteService(t.Context(), first.ID); err != nil {
+	if err := as.Services().Delete(t.Context(), first.ID); err != nil {
 		t.Fatal(err)
 	}
 	third := create(webService("a"))
@@ -118,12 +118,12 @@ func TestAddressesOfServices(t *testing.T) {
 	if got := create(headless); got.Status.Address != "" || !got.Headless {
 		t.Errorf("the headless service is %+v", got)
 	}
-	_, err := as.CreateService(t.Context(), once(), webService("d"))
+	_, err := as.Services().Create(t.Context(), once(), webService("d"))
 	wantCode(t, err, husk.CodeQuotaExceeded)
-	if err := as.DeleteService(t.Context(), second.ID); err != nil {
+	if err := as.Services().Delete(t.Context(), second.ID); err != nil {
 		t.Fatal(err)
 	}
-	_, err = as.CreateService(t.Context(), once(), webService("a"))
+	_, err = as.Services().Create(t.Context(), once(), webService("a"))
 	wantCode(t, err, husk.CodeNameTaken)
 	wantCode(t, h.DeleteTenant(t.Context(), tenant.ID), husk.CodeConflict)
 	use, err := as.Quota(t.Context())
@@ -131,7 +131,7 @@ func TestAddressesOfServices(t *testing.T) {
 		t.Errorf("the quota is %+v", use)
 	}
 	stranger := h.tenant()
-	made, err := h.as(stranger.ID).CreateService(t.Context(), once(), webService("a"))
+	made, err := h.as(stranger.ID).Services().Create(t.Context(), once(), webService("a"))
 	if must(t, made, err); made.Status.Address != first.Status.Address {
 		t.Errorf("another tenant's first service has the address %s", made.Status.Address)
 	}
@@ -148,7 +148,7 @@ func TestTheRangeOfServicesIsUsedToItsEnd(t *testing.T) {
 	}
 	insert("first", "100.127.0.1")
 	insert("last", "100.127.255.254")
-	made, err := h.as(tenant.ID).CreateService(t.Context(), once(), webService("web"))
+	made, err := h.as(tenant.ID).Services().Create(t.Context(), once(), webService("web"))
 	if must(t, made, err); made.Status.Address != "100.127.0.2" {
 		t.Errorf("after the last address of the range comes %s", made.Status.Address)
 	}
@@ -164,23 +164,23 @@ func TestServicesChange(t *testing.T) {
 	h := open(t)
 	tenant := h.tenant()
 	as := h.as(tenant.ID)
-	made, err := as.CreateService(t.Context(), once(), webService("web"))
+	made, err := as.Services().Create(t.Context(), once(), webService("web"))
 	must(t, made, err)
 	value := "blue"
-	changed, err := as.UpdateService(t.Context(), made.ID, map[string]*string{"track": &value}, func(s service.Service) (service.Service, error) {
+	changed, err := as.Services().Update(t.Context(), made.ID, map[string]*string{"track": &value}, func(s service.Service) (service.Service, error) {
 		s.Affinity, s.Ports[0].Port = service.AffinityClient, 81
 		return s, nil
 	})
 	if must(t, changed, err); changed.AffinityTimeoutSeconds != service.DefaultAffinitySeconds || changed.Ports[0].Port != 81 || changed.Labels["track"] != value || changed.Status.Address != made.Status.Address {
 		t.Errorf("the service is %+v", changed)
 	}
-	_, err = as.UpdateService(t.Context(), made.ID, nil, func(s service.Service) (service.Service, error) {
+	_, err = as.Services().Update(t.Context(), made.ID, nil, func(s service.Service) (service.Service, error) {
 		s.Ports = nil
 		return s, nil
 	})
 	wantCode(t, err, husk.CodeInvalid)
 	ctx := store.WithRequest(t.Context(), store.Request{IfMatch: husk.ETag(made)})
-	wantCode(t, h.as(tenant.ID).DeleteService(ctx, made.ID), husk.CodePreconditionFailed)
+	wantCode(t, h.as(tenant.ID).Services().Delete(ctx, made.ID), husk.CodePreconditionFailed)
 }
 
 // The leader is told whose services or pods have changed, also by triggers alone.
@@ -204,7 +204,7 @@ func TestHintsNameTheTenantWhoseNetworkHasChanged(t *testing.T) {
 			return all || slices.Contains(ids, tenant.ID)
 		})
 	}
-	if made, err := h.as(tenant.ID).CreateService(t.Context(), once(), webService("web")); err != nil {
+	if made, err := h.as(tenant.ID).Services().Create(t.Context(), once(), webService("web")); err != nil {
 		t.Fatal(made, err)
 	}
 	wait("a service is created")

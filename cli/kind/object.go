@@ -50,6 +50,10 @@ var finders = map[string]func(ctx context.Context, c *client.Client, name string
 	},
 	"config": findConfig(Configs),
 	"secret": findConfig(Secrets),
+	"service": func(ctx context.Context, c *client.Client, name string) (Object, error) {
+		s, err := c.Services.Find(ctx, name)
+		return Object{Ref: Services.Ref(s), ID: s.ID, Delete: func(ctx context.Context) error { return c.Services.Delete(ctx, s.ID) }}, err
+	},
 	"image": func(ctx context.Context, c *client.Client, name string) (Object, error) {
 		i, err := c.Images.Find(ctx, name)
 		return Object{

@@ -17,6 +17,8 @@ const (
 	defaultGraceSeconds = 30
 	defaultFileMode     = "0644"
 	defaultMaxSkew      = 1
+
+	defaultAffinitySeconds = 10_800
 )
 
 // DiffPod returns the paths of the fields in which the specs of a document and of an existing pod differ, in order. A missing field has its default.

@@ -55,9 +55,8 @@ var kinds = map[string]string{ //nolint:gosec // text about secrets, not secrets
 	"DaemonSet":               "copy the Pod from spec.template into a document for each node, with nodeSelector: {node: NAME}",
 	"Job":                     "copy the Pod from spec.template into a document of its own, with restartPolicy Never or OnFailure, and apply it",
 	"CronJob":                 "run \"husk run\" from a scheduler of your own, such as cron",
-	"Service":                 "all ports of a pod are open to the tenant's other pods at the pod's address, which \"husk pods\" shows; use \"husk port-forward\" from outside",
-	"Endpoints":               "pods reach each other at their addresses, which \"husk pods\" shows; leave the document out",
-	"EndpointSlice":           "pods reach each other at their addresses, which \"husk pods\" shows; leave the document out",
+	"Endpoints":               "a service finds its pods by their labels, and \"husk services\" shows them; leave the document out",
+	"EndpointSlice":           "a service finds its pods by their labels, and \"husk services\" shows them; leave the document out",
 	"Ingress":                 "run a reverse proxy in a pod; \"husk port-forward\" reaches it from outside",
 	"IngressClass":            "run a reverse proxy in a pod; \"husk port-forward\" reaches it from outside",
 	"NetworkPolicy":           "only the tenant's own pods reach a pod; create another tenant for pods that others cannot reach",
@@ -85,5 +84,5 @@ func otherKind(h header) string {
 	if instead, known := kinds[h.Kind]; known {
 		return what + ": " + instead
 	}
-	return fmt.Sprintf("%s; it accepts Pod, Volume and Image of %s, and Pod, PersistentVolumeClaim and List of v1", what, APIVersion)
+	return fmt.Sprintf("%s; it accepts Pod, Volume, Image, Config, Secret and Service of %s, and Pod, PersistentVolumeClaim, ConfigMap, Secret, Service and List of v1", what, APIVersion)
 }

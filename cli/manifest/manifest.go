@@ -19,7 +19,7 @@ import (
 	"husk/openapi"
 )
 
-// Document describes one object. Exactly one of Pod, Volume, Image and Config is set.
+// Document describes one object. Exactly one of Pod, Volume, Image, Config and Service is set.
 type Document struct {
 	Where    string // web.yaml:12
 	Warnings []string
@@ -27,6 +27,7 @@ type Document struct {
 	Volume   *openapi.VolumeCreate
 	Image    *openapi.ImageImport
 	Config   *openapi.ConfigCreate // or a secret
+	Service  *openapi.ServiceCreate
 
 	file string
 	root *yaml.Node
@@ -55,6 +56,8 @@ func (d Document) Kind() string {
 		return "volume"
 	case d.Config != nil:
 		return strings.ToLower(string(d.Config.Kind))
+	case d.Service != nil:
+		return "service"
 	default:
 		return "image"
 	}
@@ -69,6 +72,8 @@ func (d Document) Name() string {
 		return d.Volume.Name
 	case d.Config != nil:
 		return d.Config.Name
+	case d.Service != nil:
+		return d.Service.Name
 	default:
 		return d.Image.Reference
 	}
@@ -125,6 +130,10 @@ type (
 		header
 		openapi.VolumeCreate
 	}
+	serviceDocument struct {
+		header
+		openapi.ServiceCreate
+	}
 	imageDocument struct {
 		header
 		openapi.ImageImport
@@ -150,7 +159,7 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 	}
 	switch {
 	case h.APIVersion == "" || h.Kind == "":
-		d.fail(node, "", "apiVersion or kind is missing; for a Pod, Volume, Image, Config or Secret, set apiVersion to %s; for an object of Kubernetes, set it to v1", APIVersion)
+		d.fail(node, "", "apiVersion or kind is missing; for a Pod, Volume, Image, Config, Secret or Service, set apiVersion to %s; for an object of Kubernetes, set it to v1", APIVersion)
 	case h.APIVersion == "v1" && h.Kind == "List":
 		return list(d, node)
 	case h.APIVersion == "v1" && h.Kind == "Pod":
@@ -185,6 +194,19 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 		d.unexpected = judgeConfigField
 		d.strict(node, &c)
 		doc.Config = c.translate(d, doc.origins)
+	case h.APIVersion == "v1" && h.Kind == "Service":
+		var s kubernetesService
+		d.unexpected = judgeServiceField
+		d.strict(node, &s)
+		doc.Service = s.translate(d, doc.origins)
+	case h.APIVersion == APIVersion && h.Kind == "Service":
+		var s serviceDocument
+		d.strict(node, &s)
+		d.checkName("name", s.Name)
+		if s.Selector == "" {
+			d.fail(node, "selector", "no selector given; add one, such as app=web")
+		}
+		doc.Service = &s.ServiceCreate
 	case h.APIVersion == APIVersion && h.Kind == "Image":
 		var i imageDocument
 		d.strict(node, &i)
@@ -193,7 +215,7 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 		}
 		doc.Image = &i.ImageImport
 	case h.APIVersion == APIVersion:
-		d.refuse("kind", "%q is not Pod, Volume, Image, Config or Secret", h.Kind)
+		d.refuse("kind", "%q is not Pod, Volume, Image, Config, Secret or Service", h.Kind)
 	default:
 		d.refuse("kind", "%s", otherKind(h))
 	}

@@ -73,6 +73,8 @@ func outcome(t *testing.T, raw []byte) string {
 			body = d.Image
 		case d.Config != nil:
 			body = d.Config
+		case d.Service != nil:
+			body = d.Service
 		}
 		text, err := json.MarshalIndent(body, "", "  ")
 		if err != nil {

@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -19,7 +18,6 @@ import (
 	"husk/store/admission"
 	"husk/store/convert"
 	"husk/store/db"
-	"husk/store/lifecycle"
 	"husk/store/pgerr"
 )
 
@@ -49,8 +47,8 @@ func bounds(r netip.Prefix) (first, last netip.Addr) {
 	return first, netip.AddrFrom4(a).Prev()
 }
 
-// Insert stores a new service. The transaction holds the tenant's row. Codes: quota_exceeded, name_taken.
-func Insert(ctx context.Context, q *db.Queries, tenant db.Tenant, from netip.Prefix, s service.Service) (service.Service, error) {
+// insert stores a new service. The transaction holds the tenant's row. Codes: quota_exceeded, name_taken.
+func insert(ctx context.Context, q *db.Queries, tenant db.Tenant, from netip.Prefix, s service.Service) (service.Service, error) {
 	used, err := q.ServiceUse(ctx, tenant.ID)
 	if err == nil {
 		err = admission.Quota("", "services", used, 1, tenant.QuotaServices)
@@ -86,53 +84,10 @@ func Insert(ctx context.Context, q *db.Queries, tenant db.Tenant, from netip.Pre
 	return one(ctx, q, row)
 }
 
-// Read returns a service. If there is none, it returns pgx.ErrNoRows.
-func Read(ctx context.Context, q *db.Queries, tenant, id uuid.UUID) (service.Service, error) {
-	row, err := q.ServiceByID(ctx, db.ServiceByIDParams{TenantID: tenant, ID: id})
-	if err != nil {
-		return service.Service{}, err
-	}
-	return one(ctx, q, row)
-}
-
-// Lock returns a service that the transaction will change. If there is none, it returns pgx.ErrNoRows.
-func Lock(ctx context.Context, q *db.Queries, tenant, id uuid.UUID) (service.Service, error) {
-	row, err := q.LockService(ctx, db.LockServiceParams{TenantID: tenant, ID: id})
-	if err != nil {
-		return service.Service{}, err
-	}
-	return one(ctx, q, row)
-}
-
-// Update stores what has changed of a locked service. labels are changes.
-func Update(ctx context.Context, q *db.Queries, s service.Service, labels map[string]*string) (service.Service, error) {
-	all, err := lifecycle.Labels(s.Labels, labels, "labels")
-	if err != nil {
-		return s, err
-	}
-	row, err := q.UpdateService(ctx, db.UpdateServiceParams{
-		TenantID: s.TenantID, ID: s.ID, Labels: all, Selector: s.Selector, Ports: s.Ports, AffinitySeconds: s.AffinityTimeoutSeconds,
-	})
-	if err != nil {
-		return s, err
-	}
-	return one(ctx, q, row)
-}
-
 // one adds the endpoints to a service.
 func one(ctx context.Context, q *db.Queries, row db.Service) (service.Service, error) {
 	pods, err := readPods(ctx, q, []uuid.UUID{row.TenantID})
 	return convertService(row).WithEndpoints(pods), err
-}
-
-// Page reads services of a tenant.
-func Page(ctx context.Context, q *db.Queries, p db.ServicesParams) ([]service.Service, error) {
-	rows, err := q.Services(ctx, p)
-	if err != nil || len(rows) == 0 {
-		return nil, err
-	}
-	pods, err := readPods(ctx, q, []uuid.UUID{p.TenantID})
-	return convert.All(rows, func(r db.Service) service.Service { return convertService(r).WithEndpoints(pods) }), err
 }
 
 func convertService(r db.Service) service.Service {
@@ -195,15 +150,4 @@ func All(ctx context.Context, q *db.Queries, tenants []uuid.UUID) ([]Balanced, e
 		}
 		return b
 	}), nil
-}
-
-// Changed returns the service after a change. Codes: invalid, and those of change.
-func Changed(s service.Service, change func(service.Service) (service.Service, error)) (service.Service, error) {
-	s.Ports = slices.Clone(s.Ports)
-	now, err := change(s)
-	if err != nil {
-		return s, err
-	}
-	now = now.Complete()
-	return now, now.Check()
 }

@@ -96,6 +96,13 @@ func (tn *Tenant) removeOnce(ctx context.Context, owned map[string]bool) error {
 	for _, c := range append(configs, secrets...) {
 		err = errors.Join(err, tn.API.Configs.Delete(ctx, c.ID))
 	}
+	services, err6 := client.Collect(tn.API.Services.List(ctx, client.Select{}))
+	if err6 != nil {
+		return err6
+	}
+	for _, s := range services {
+		err = errors.Join(err, tn.API.Services.Delete(ctx, s.ID))
+	}
 	for _, v := range volumes {
 		err = errors.Join(err, tn.API.Volumes.Delete(ctx, v.ID))
 	}

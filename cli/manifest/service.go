@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifest
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"husk/openapi"
+)
+
+// kubernetesService is a Service of Kubernetes, which becomes a service.
+type kubernetesService struct {
+	header
+
+	Metadata struct {
+		Name   string            `json:"name"`
+		Labels map[string]string `json:"labels"`
+	} `json:"metadata"`
+	Spec struct {
+		Type      string            `json:"type"`
+		Selector  map[string]string `json:"selector"`
+		ClusterIP string            `json:"clusterIP"`
+		Affinity  string            `json:"sessionAffinity"`
+		Timeout   struct {
+			ClientIP struct {
+				Seconds int `json:"timeoutSeconds"`
+			} `json:"clientIP"`
+		} `json:"sessionAffinityConfig"`
+		Ports []struct {
+			Name       string   `json:"name"`
+			Protocol   string   `json:"protocol"`
+			Port       int      `json:"port"`
+			TargetPort portText `json:"targetPort"`
+		} `json:"ports"`
+	} `json:"spec"`
+}
+
+// serviceTypes say what to use instead of a type of service that has no counterpart.
+var serviceTypes = map[string]string{
+	"NodePort":     "no port of a node is open to the outside; use ClusterIP, and \"husk port-forward\" from outside",
+	"LoadBalancer": "services have no outer addresses; use ClusterIP, and \"husk port-forward\" from outside",
+	"ExternalName": "a service has pods; let clients use the other name itself",
+}
+
+func (s kubernetesService) translate(d *decoder, origins map[string]string) *openapi.ServiceCreate {
+	if d.err() != nil {
+		return nil
+	}
+	d.checkName("metadata.name", s.Metadata.Name)
+	maps.Copy(origins, map[string]string{
+		"name": "metadata.name", "labels": "metadata.labels", "selector": "spec.selector", "ports": "spec.ports", "headless": "spec.clusterIP",
+		"affinity": "spec.sessionAffinity", "affinityTimeoutSeconds": "spec.sessionAffinityConfig.clientIP.timeoutSeconds",
+	})
+	if why, refused := serviceTypes[s.Spec.Type]; refused {
+		d.refuse("spec.type", "%s is not possible: %s", s.Spec.Type, why)
+	} else if s.Spec.Type != "" && s.Spec.Type != "ClusterIP" {
+		d.refuse("spec.type", "%q is not ClusterIP", s.Spec.Type)
+	}
+	out := openapi.ServiceCreate{Name: s.Metadata.Name}
+	if len(s.Metadata.Labels) > 0 {
+		labels := openapi.Labels(maps.Clone(s.Metadata.Labels))
+		out.Labels = &labels
+	}
+	var labels []string
+	for _, name := range slices.Sorted(maps.Keys(s.Spec.Selector)) {
+		labels = append(labels, name+"="+s.Spec.Selector[name])
+	}
+	if out.Selector = strings.Join(labels, ","); out.Selector == "" {
+		d.refuse("spec.selector", "a service without a selector has no pods; select pods by their labels")
+	}
+	switch s.Spec.ClusterIP {
+	case "":
+	case "None":
+		out.Headless = new(true)
+	default:
+		d.warn("spec.clusterIP", "ignored: Husk chooses the address")
+	}
+	switch s.Spec.Affinity {
+	case "", "None":
+	case "ClientIP":
+		affinity := openapi.ServiceAffinityClient
+		out.Affinity = &affinity
+		if n := s.Spec.Timeout.ClientIP.Seconds; n != 0 {
+			out.AffinityTimeoutSeconds = &n
+		}
+	default:
+		d.refuse("spec.sessionAffinity", "%q is not None or ClientIP", s.Spec.Affinity)
+	}
+	ports := openapi.ServicePorts{}
+	for i, p := range s.Spec.Ports {
+		at := fmt.Sprintf("spec.ports[%d]", i)
+		port := openapi.ServicePort{Port: p.Port}
+		if p.Name != "" {
+			port.Name = &s.Spec.Ports[i].Name
+		}
+		switch protocol := openapi.ServicePortProtocol(p.Protocol); protocol {
+		case "":
+		case openapi.TCP, openapi.UDP:
+			port.Protocol = &protocol
+		default:
+			d.refuse(at+".protocol", "%q is not TCP or UDP", p.Protocol)
+		}
+		if p.TargetPort != "" {
+			n, err := strconv.Atoi(string(p.TargetPort))
+			if err != nil {
+				d.refuse(at+".targetPort", "ports of containers have no names; give the number of the port %q", string(p.TargetPort))
+			}
+			port.TargetPort = &n
+		}
+		ports = append(ports, port)
+	}
+	if len(ports) > 0 {
+		out.Ports = &ports
+	}
+	return &out
+}
+
+// serviceFields are the fields of a Service that Husk ignores, with a warning. Without one, they say what Husk does anyway.
+var serviceFields = map[string]string{
+	"metadata.namespace":                 "ignored: " + noNamespaces,
+	"metadata.annotations":               "ignored: only pods have annotations",
+	"metadata.finalizers":                "ignored: Husk has no finalizers",
+	"metadata.ownerReferences":           "ignored: an object of Husk has no owner",
+	"spec.clusterIPs":                    "", // see clusterIP
+	"spec.ipFamilies":                    "ignored: services have IPv4 addresses",
+	"spec.ipFamilyPolicy":                "ignored: services have IPv4 addresses",
+	"spec.ports[].appProtocol":           "ignored: a service passes connections on as they are",
+	"spec.trafficDistribution":           "ignored: connections are distributed evenly",
+	"spec.externalTrafficPolicy":         "ignored: nothing outside reaches a service",
+	"spec.allocateLoadBalancerNodePorts": "ignored: nothing outside reaches a service",
+}
+
+// serviceReasons say why Husk does not accept a field of a Service.
+var serviceReasons = map[string]string{
+	"spec.ports[].nodePort":         "no port of a node is open to the outside; leave the field out",
+	"spec.publishNotReadyAddresses": "only ready pods get connections; leave the field out",
+	"spec.externalIPs":              "services have no outer addresses; leave the field out",
+	"spec.externalName":             serviceTypes["ExternalName"],
+	"spec.loadBalancerIP":           "services have no outer addresses; leave the field out",
+	"spec.loadBalancerClass":        "services have no outer addresses; leave the field out",
+	"spec.loadBalancerSourceRanges": "services have no outer addresses; leave the field out",
+	"spec.internalTrafficPolicy":    "connections go to pods on all nodes; leave the field out",
+}
+
+func judgeServiceField(path string, value *yaml.Node) (refusal, warning string) {
+	warning, known := serviceFields[path]
+	switch {
+	case isEmpty(value), value.Value == "false" && path == "spec.publishNotReadyAddresses", value.Value == "Cluster" && path == "spec.internalTrafficPolicy",
+		value.Value == "SingleStack" && path == "spec.ipFamilyPolicy", slices.Contains(bookkeeping, path):
+		return "", ""
+	case known:
+		return "", warning
+	}
+	return cmp.Or(serviceReasons[path], "Husk has no counterpart for this field; leave the field out"), ""
+}
+
+// CompleteService returns a service to create with the API's defaults.
+func CompleteService(s openapi.ServiceCreate) openapi.ServiceCreate {
+	ports := slices.Clone(openapi.Value(s.Ports))
+	if ports == nil {
+		ports = openapi.ServicePorts{}
+	}
+	for i := range ports {
+		if ports[i].Protocol == nil {
+			tcp := openapi.TCP
+			ports[i].Protocol = &tcp
+		}
+		if ports[i].TargetPort == nil {
+			ports[i].TargetPort = &ports[i].Port
+		}
+	}
+	s.Ports = &ports
+	if s.Affinity == nil {
+		none := openapi.ServiceAffinityNone
+		s.Affinity = &none
+	}
+	if *s.Affinity == openapi.ServiceAffinityClient && s.AffinityTimeoutSeconds == nil {
+		s.AffinityTimeoutSeconds = new(defaultAffinitySeconds)
+	}
+	return s
+}
+
+// DiffService returns the paths of the fields in which a document and an existing service differ, except name and labels.
+func DiffService(want openapi.ServiceCreate, have openapi.Service) []string {
+	headless := openapi.Value(want.Headless)
+	want = CompleteService(want)
+	want.Labels, want.Headless = nil, &headless
+	got := openapi.ServiceCreate{
+		Name: have.Name, Selector: have.Selector, Ports: &have.Ports, Affinity: &have.Affinity, AffinityTimeoutSeconds: have.AffinityTimeoutSeconds, Headless: &have.Headless,
+	}
+	return diff(tree(want), tree(CompleteService(got)))
+}
