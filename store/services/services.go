@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package services stores services, in transactions of package store. The endpoints of a service are not stored: each read of services also reads
-// the tenant's pods that have a virtual machine, and package service matches them. In SQL, matching each service with each pod takes ten times as
-// long.
+// the tenant's pods that have a virtual machine, and package service matches them. In SQL, matching each service with each pod takes several
+// hundred times as long (docs/decisions/0038-services.md).
 package services
 
 import (

@@ -67,7 +67,18 @@ async function otherControls(page: Page) {
 test("a viewer sees no controls that change anything", async () => {
   const page = await signedIn(setup.viewer);
   const found: Record<string, string[]> = {};
-  for (const path of ["/", "/pods", "/volumes", "/images", "/configs", "/network", "/events", "/usage", `/volumes/${volume.id}`]) {
+  for (const path of [
+    "/",
+    "/pods",
+    "/volumes",
+    "/images",
+    "/configs",
+    "/services",
+    "/network",
+    "/events",
+    "/usage",
+    `/volumes/${volume.id}`,
+  ]) {
     await open(page, path);
     await page.getByRole("heading", { level: 1 }).waitFor();
     found[path] = await otherControls(page);
@@ -97,6 +108,7 @@ test("a viewer sees no controls that change anything", async () => {
     "Volumes",
     "Images",
     "Configs",
+    "Services",
     "Network",
     "Events",
     "Usage",
@@ -112,6 +124,7 @@ test("another tenant sees neither the pod nor the volume", async () => {
     ["/volumes", "No volumes yet"],
     ["/images", "No images yet"],
     ["/configs", "No configs yet"],
+    ["/services", "No services yet"],
     ["/events", "No events yet"],
     [`/pods/${pod.id}`, "Pod not found"],
     [`/volumes/${volume.id}`, "Volume not found"],

@@ -28,6 +28,7 @@ const SHOTS = process.env.HUSK_SCREENSHOTS ?? "";
 let pod: Pod;
 let volume: { id: string };
 let image: { id: string };
+let service: { id: string };
 const ids = { node: "", tenant: "" };
 
 beforeAll(async () => {
@@ -36,6 +37,7 @@ beforeAll(async () => {
   const { items: imported } = await owner.ok<{ items: { id: string }[] }>("GET", `/v1/images?reference=${encodeURIComponent(setup.nginx)}`);
   image = imported[0] ?? { id: "" };
   volume = await owner.ok("POST", "/v1/volumes", { name: "web-data", labels: { app: "web" }, sizeGiB: 10 });
+  service = await owner.ok("POST", "/v1/services", { name: "shop", selector: "app=web", ports: [{ name: "http", port: 80 }] });
   await owner.ok("POST", "/v1/configs", { kind: "Config", name: "web-settings", values: { LOG_LEVEL: "info" } });
   const spec = { terminationGracePeriodSeconds: 1, resources: { cpuMillis: 500, memoryMiB: 128 } };
   pod = await owner.ok<Pod>("POST", "/v1/pods", {
@@ -155,6 +157,8 @@ const PAGES: [name: string, key: Key, path: () => string, there: (page: Page) =>
   ["images", setup.owner, () => "/images", (p) => p.getByRole("row", { name: /nginx/ }).waitFor()],
   ["image", setup.owner, () => `/images/${image.id}`, (p) => p.getByText("ImportRequested").waitFor()],
   ["configs", setup.owner, () => "/configs", (p) => p.getByRole("row", { name: /web-settings/ }).waitFor()],
+  ["services", setup.owner, () => "/services", (p) => p.getByRole("row", { name: /shop/ }).waitFor()],
+  ["service", setup.owner, () => `/services/${service.id}`, (p) => p.getByRole("row", { name: /web.*Ready/ }).waitFor()],
   ["network", setup.owner, () => "/network", (p) => p.getByRole("row", { name: /web/ }).first().waitFor()],
   [
     "events",

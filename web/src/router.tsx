@@ -134,6 +134,14 @@ const routeTree = root.addChildren([
       lazyRouteComponent(() => import("./pages/ImagePage"), "ImagePage"),
     ),
     page(
+      "services",
+      lazyRouteComponent(() => import("./pages/Services"), "Services"),
+    ),
+    page(
+      "services/$serviceId",
+      lazyRouteComponent(() => import("./pages/ServicePage"), "ServicePage"),
+    ),
+    page(
       "network",
       lazyRouteComponent(() => import("./pages/Network"), "Network"),
     ),

@@ -27,6 +27,7 @@ const LIMITS: [keyof Quota, string][] = [
   ["volumeGiB", "Volumes in GiB"],
   ["images", "Images"],
   ["configs", "Configs and secrets"],
+  ["services", "Services"],
   ["addresses", "Addresses"],
   ["networks", "Networks"],
   ["snapshots", "Snapshots"],
