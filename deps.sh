@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs everything that is needed to build and run Husk on Debian 12, and writes build/deps.env with the PATH of Go and Node. Fast if
-# nothing is missing.
+# Installs everything that is needed to build and run Husk on Debian 12, writes build/deps.env with the PATH of Go and Node, and unpacks
+# Open vSwitch and OVN to build/ovn. Fast if nothing is missing.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -66,4 +66,89 @@ if (($(node_major) < 20)); then
   fi
   path=$PWD/build/node/node_modules/.bin:$path
 fi
+# Open vSwitch and OVN. A pod can crash the userspace conntrack of Debian 12's Open vSwitch, and its OVN computes everything again for each
+# pod. If the system has no newer ones, those of Debian 13 are unpacked next to it: nothing of the system changes, and nothing starts.
+ovn=build/ovn
+ovs_version=3.5.0 ovn_version=25.03.0
+ovn_programs=(ovsdb-{tool,server,client} ovs-{vsctl,vswitchd,ofctl,appctl,dpctl} ovn-{nbctl,sbctl,northd,controller,appctl,trace})
+ovn_schemas=(openvswitch/vswitch ovn/ovn-nb ovn/ovn-sb) # below /usr/share
+ovn_packages=(
+  openvswitch-common openvswitch-switch ovn-common ovn-central ovn-host
+  libc6 libbpf1 libcap2 libcap-ng0 libelf1t64 libevent-2.1-7t64 libnuma1 libssl3t64 libudev1 libunbound8 libxdp1 libzstd1 zlib1g
+)
+
+# at_least PROGRAM VERSION succeeds if the system has the program in this version or a newer one.
+at_least() {
+  local found
+  found=$("$1" --version 2> /dev/null | awk 'NR == 1 {print $NF}') && dpkg --compare-versions "$found" ge "$2"
+}
+
+# The mirror of Debian in the system's own sources.
+debian_mirror() {
+  local codename
+  codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
+  apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' 'Component: main' |
+    awk -v codename="$codename" '!found && ($2 == codename || $2 ~ /^(old)*stable$/) {print $1; found = 1}'
+}
+
+# unpack_ovn FOLDER downloads Debian 13's packages with an apt that has a state of its own, and unpacks them to the folder.
+unpack_ovn() {
+  local to=$PWD/$1 state=$PWD/$1/apt lib=usr/lib/x86_64-linux-gnu mirror p program
+  mirror=$(debian_mirror)
+  if [ -z "$mirror" ]; then
+    echo "apt's sources contain no mirror of Debian, from which Open vSwitch and OVN could be fetched" >&2
+    return 1
+  fi
+  mkdir -p "$state"/{lists,cache/archives}/partial "$to"/{root,bin,share}
+  : > "$state/status"
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" > "$state/sources"
+  local apt=(
+    apt-get -q -o Dir::Etc::SourceList="$state/sources" -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists="$state/lists"
+    -o Dir::State::Status="$state/status" -o Dir::Cache="$state/cache" -o Debug::NoLocking=1 -o APT::Sandbox::User="$(id -un)"
+  )
+  "${apt[@]}" update
+  (cd "$state/cache/archives" && "${apt[@]}" download "${ovn_packages[@]}")
+  for p in "$state"/cache/archives/*.deb; do
+    dpkg -x "$p" "$to/root"
+  done
+  rm -r "$state" "$to"/root/usr/share/{doc,man}
+  for p in "${ovn_programs[@]}"; do
+    program=$(cd "$to/root" && find usr/bin usr/sbin usr/lib/openvswitch-switch -name "$p" -type f)
+    # Each program runs with the loader and the libraries that it was built for. "exec" leaves no shell behind.
+    cat > "$to/bin/$p" << WRAPPER
+#!/bin/sh
+r=\${0%/*}/../root
+exec "\$r/$lib/ld-linux-x86-64.so.2" --argv0 $p --library-path "\$r/$lib" "\$r/$program" "\$@"
+WRAPPER
+    chmod +x "$to/bin/$p"
+    if "$to/root/$lib/ld-linux-x86-64.so.2" --library-path "$to/root/$lib" --list "$to/root/$program" |
+      grep -vE " $to/root/|linux-vdso|ld-linux" >&2; then
+      echo "$p of Debian 13 needs these libraries, which are in no package of ovn_packages" >&2
+      return 1
+    fi
+  done
+  for p in "${ovn_schemas[@]}"; do
+    ln -s "../root/usr/share/$p.ovsschema" "$to/share/"
+  done
+}
+
+ovn_content=${ovn_packages[*]}
+if at_least ovs-vswitchd $ovs_version && at_least ovn-northd $ovn_version && at_least ovn-controller $ovn_version; then
+  ovn_content="links to the system's programs"
+fi
+if [ "$(cat $ovn/content 2> /dev/null)" != "$ovn_content" ]; then
+  rm -rf $ovn.new
+  if [ "$ovn_content" = "${ovn_packages[*]}" ]; then
+    echo "fetching Open vSwitch and OVN of Debian 13"
+    unpack_ovn $ovn.new
+  else
+    mkdir -p $ovn.new/{bin,share}
+    for p in "${ovn_programs[@]}"; do ln -s "$(command -v "$p")" $ovn.new/bin/; done
+    for p in "${ovn_schemas[@]}"; do ln -s "/usr/share/$p.ovsschema" $ovn.new/share/; done
+  fi
+  echo "$ovn_content" > $ovn.new/content # last, so that an interrupted run starts again
+  rm -rf $ovn
+  mv $ovn.new $ovn
+fi
+
 printf 'export PATH=%q:$PATH\n' "$path" > build/deps.env
