@@ -3,6 +3,7 @@
 package service
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
 
@@ -30,7 +31,7 @@ func TestAServiceThatCouldNotWorkIsRefused(t *testing.T) {
 		s := good()
 		change(&s)
 		got := ""
-		if refused, ok := s.Complete().Check().(*husk.Error); ok {
+		if refused, ok := errors.AsType[*husk.Error](s.Complete().Check()); ok {
 			got = refused.Field
 		}
 		if got != field {
@@ -47,8 +48,12 @@ func TestAServiceThatCouldNotWorkIsRefused(t *testing.T) {
 func TestTheDefaultsOfAService(t *testing.T) {
 	t.Parallel()
 	s := Service{Selector: husk.Selector{
-		{Key: "app", Op: husk.OpIn, Values: []string{"web"}}, {Key: "tier", Op: husk.OpIn, Values: []string{"back", "front"}}, {Key: "track", Op: husk.OpNotIn, Values: []string{"test"}},
-		{Key: "zone", Op: husk.OpNotIn, Values: []string{"a", "b"}}, {Key: "ssd", Op: husk.OpExists}, {Key: "old", Op: husk.OpAbsent},
+		{Key: "app", Op: husk.OpIn, Values: []string{"web"}},
+		{Key: "tier", Op: husk.OpIn, Values: []string{"back", "front"}},
+		{Key: "track", Op: husk.OpNotIn, Values: []string{"test"}},
+		{Key: "zone", Op: husk.OpNotIn, Values: []string{"a", "b"}},
+		{Key: "ssd", Op: husk.OpExists},
+		{Key: "old", Op: husk.OpAbsent},
 	}, Ports: []Port{{Port: 80}, {Port: 53, TargetPort: 5353, Protocol: UDP}}, Affinity: AffinityClient}
 	got := s.Complete()
 	if diff := cmp.Diff([]Port{{"", TCP, 80, 80}, {"", UDP, 53, 5353}}, got.Ports); diff != "" {
