@@ -16,6 +16,7 @@ import (
 	"husk/dev"
 	"husk/dev/fabric"
 	"husk/openapi"
+	"husk/test/moves"
 	"husk/test/onewriter"
 	"husk/test/stack"
 )
@@ -237,6 +238,7 @@ func TestOneWriterUnderFaults(t *testing.T) {
 		s.Repaired(t)
 		here := 0
 		for _, w := range s.writers {
+			moves.Settled(t, s.Fleet, tn, w.Pod)
 			first := 0
 			if at := tn.Wait(t, w.Pod.ID, openapi.PodPhaseRunning).Status.Timeline.DomainStartedAt; at != nil && started[w] != nil && at.After(*started[w]) {
 				first = runs[w] // the log of the new machine has to be read before the next fault
