@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -97,7 +98,7 @@ func (s *Stack) ovsDaemon(h *Host, name, program, dir, control string, args ...s
 			env = append(env, p+"_"+v+"="+dir)
 		}
 	}
-	args = append(append(ovsLog[:len(ovsLog):len(ovsLog)], "--no-chdir", "--unixctl="+filepath.Join(dir, control)), args...)
+	args = slices.Concat(ovsLog, []string{"--no-chdir", "--unixctl=" + filepath.Join(dir, control)}, args)
 	return spec{name: name, path: path, args: args, env: env, signal: syscall.SIGTERM, grace: 5 * time.Second, host: h}, err
 }
 

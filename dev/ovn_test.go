@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -438,7 +439,7 @@ func TestThisMachineCanBeANode(t *testing.T) {
 		}
 		nb, ovs := []string{"--db=" + s.NorthboundRemote(), "--timeout=20"}, []string{"--db=unix:" + s.OVS(), "--timeout=20"}
 		run := func(name string, common []string, args ...string) {
-			if _, err := s.runOVN(t.Context(), name, append(common[:len(common):len(common)], args...)...); err != nil {
+			if _, err := s.runOVN(t.Context(), name, slices.Concat(common, args)...); err != nil {
 				t.Errorf("%s %v: %v", name, args, err)
 			}
 		}
