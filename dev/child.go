@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -25,6 +26,8 @@ type spec struct {
 	signal     syscall.Signal      // for a clean stop; also the parent-death signal
 	grace      time.Duration       // after which it gets SIGKILL
 	host       *Host               // nil: this machine
+	// again sets up what the daemon loses when it ends. It is repeated after each restart until it succeeds. It may be nil.
+	again func(context.Context) error
 }
 
 // child is a supervised daemon.
@@ -217,6 +220,30 @@ func (c *child) supervise() {
 			c.stack.step(Step{Name: c.name, Kind: StepCrashed, Detail: fmt.Sprintf("(%v), retrying in %s", err, backoff)})
 		}
 		c.stack.step(Step{Name: c.name, Kind: StepRestarted, Detail: fmt.Sprintf("as pid %d", c.now.cmd.Process.Pid)})
+		if c.again != nil {
+			c.setUpAgain()
+		}
+	}
+}
+
+// againTime limits how long a daemon may take until what it lost can be set up again.
+const againTime = 20 * time.Second
+
+// setUpAgain returns at the latest when the daemon ends or is to stop.
+func (c *child) setUpAgain() {
+	ctx, cancel := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-c.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	defer watching.Wait()
+	defer cancel()
+	if err := poll(ctx, againTime, c.now.exited, c.again); err != nil && !errors.Is(err, errGone) && ctx.Err() == nil {
+		c.stack.step(Step{Name: c.name, Kind: StepNote, Detail: fmt.Sprintf("could not be set up again: %v", err)})
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+
+	"husk/dev/fabric"
 )
 
 // Clean ends what a killed predecessor left running, by recorded pid, and removes the state
@@ -26,6 +28,9 @@ func Clean(path string) error {
 	_, err = endLeftovers(d.path)
 	if _, hosts := os.Stat(d.join("hosts")); err == nil && hosts == nil {
 		err = (&Stack{dir: d}).removeFabric()
+	}
+	if err == nil {
+		err = fabric.RemoveProvider(ID(d.path))
 	}
 	if err == nil {
 		err = os.RemoveAll(d.path)

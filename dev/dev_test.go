@@ -19,6 +19,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
+
+	"husk/dev/host"
 )
 
 // holdEnv is a directory. If it is set, this test binary runs a stack in the directory until it is
@@ -26,8 +28,13 @@ import (
 const holdEnv = "HUSK_TEST_HOLD_STACK"
 
 func TestMain(m *testing.M) {
+	host.BeInit()
 	if dir := os.Getenv(holdEnv); dir != "" {
 		hold(dir)
+		return
+	}
+	if dir := os.Getenv(holdFleetEnv); dir != "" {
+		holdFleet(dir)
 		return
 	}
 	goleak.VerifyTestMain(m)
@@ -294,23 +301,29 @@ func TestOnlyOneProcessHoldsAStateDirectory(t *testing.T) {
 	}
 }
 
+// awaitReady starts a command that prints "ready", and waits for that.
+func awaitReady(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	says, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line := make([]byte, 512)
+	n, _ := says.Read(line)
+	if got := strings.TrimSpace(string(line[:n])); got != "ready" {
+		t.Fatalf("%s printed %q", cmd, got)
+	}
+}
+
 func TestAKilledParentLeavesNothing(t *testing.T) {
 	t.Parallel()
 	dir := stateDirFor(t)
 	parent := exec.Command(os.Args[0])
 	parent.Env = append(os.Environ(), holdEnv+"="+dir)
-	says, err := parent.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := parent.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line := make([]byte, 64)
-	n, _ := says.Read(line)
-	if got := strings.TrimSpace(string(line[:n])); got != "ready" {
-		t.Fatalf("parent printed %q", got)
-	}
+	awaitReady(t, parent)
 	left := readRecord(t, dir, "postgres")
 	if err := parent.Process.Kill(); err != nil {
 		t.Fatal(err)

@@ -68,6 +68,7 @@ const (
 	FromNodes    = "node"
 	FromCeph     = "ceph"
 	FromDatabase = "database"
+	FromOVN      = "ovn" // from the southbound database
 )
 
 // Cut drops the packets between the host and others, in one direction or both, in addition to earlier cuts.
@@ -79,7 +80,7 @@ func (h *Host) Cut(from string, direction fabric.Direction) error {
 	if err != nil {
 		return err
 	}
-	addrs = slices.DeleteFunc(addrs, func(a netip.Addr) bool { return a == h.Addr })
+	addrs = slices.DeleteFunc(addrs, func(a netip.Addr) bool { return a == h.Addr || a == h.Overlay })
 	if len(addrs) == 0 && from != FromAll {
 		return fmt.Errorf("there is nothing to cut host %s off from: no other %s", h.Name, from)
 	}
@@ -101,6 +102,8 @@ func (s *Stack) addrsOf(from string) ([]netip.Addr, error) {
 		return nil, nil
 	case FromCeph:
 		return []netip.Addr{s.cephAddr()}, nil
+	case FromOVN:
+		return []netip.Addr{s.serviceAddr(ovnNumber)}, nil
 	case FromDatabase:
 		addrs, kind = []netip.Addr{s.postgresAddr()}, DatabaseHost
 	case FromServers:
@@ -111,10 +114,13 @@ func (s *Stack) addrsOf(from string) ([]netip.Addr, error) {
 	for _, h := range s.Hosts() {
 		if h.Kind == kind || h.Name == from {
 			addrs = append(addrs, h.Addr)
+			if h.Overlay.IsValid() {
+				addrs = append(addrs, h.Overlay)
+			}
 		}
 	}
 	if kind == "" && len(addrs) == 0 {
-		return nil, fmt.Errorf("%q is none of %s, and no host has this name", from, strings.Join([]string{FromAll, FromServers, FromNodes, FromCeph, FromDatabase}, ", "))
+		return nil, fmt.Errorf("%q is none of %s, and no host has this name", from, strings.Join([]string{FromAll, FromServers, FromNodes, FromCeph, FromDatabase, FromOVN}, ", "))
 	}
 	return addrs, nil
 }

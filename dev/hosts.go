@@ -38,9 +38,10 @@ const (
 
 // HostConfig describes a host of a fleet.
 type HostConfig struct {
-	Name string
-	Kind HostKind
-	Addr netip.Addr // on the fabric
+	Name    string
+	Kind    HostKind
+	Addr    netip.Addr // on the fabric
+	Overlay netip.Addr // of tunnels; only nodes have one
 	// Boot starts the host's daemons and programs, each time the host is switched on.
 	Boot func(context.Context, *Host) error
 }
@@ -65,6 +66,7 @@ const (
 	cephNumber     = 2
 	postgresNumber = 3
 	firstDatabase  = 4
+	ovnNumber      = 9
 	firstServer    = 11
 	firstNode      = 101
 
@@ -74,8 +76,11 @@ const (
 	MaxNodes     = 99
 )
 
-func (s *Stack) fabricAddr(n int) netip.Addr {
-	addr := s.cfg.Fabric.Masked().Addr()
+func (s *Stack) fabricAddr(n int) netip.Addr { return nth(s.cfg.Fabric, n) }
+
+// nth returns the address with this number in a range.
+func nth(p netip.Prefix, n int) netip.Addr {
+	addr := p.Masked().Addr()
 	for range n {
 		addr = addr.Next()
 	}
@@ -112,21 +117,29 @@ func ID(stateDir string) string {
 
 func (s *Stack) id() string { return ID(s.dir.path) }
 
-func (s *Stack) makeFabric() (err error) {
+func (s *Stack) makeNetworks() (err error) {
 	if s.cfg.Fabric.IsValid() {
-		s.fabric, err = fabric.New(s.id(), s.cfg.Fabric, s.EntryAddr(), s.cephAddr(), s.postgresAddr())
+		if s.fabric, err = fabric.New(s.id(), s.cfg.Fabric, s.EntryAddr(), s.cephAddr(), s.postgresAddr(), s.serviceAddr(ovnNumber)); err != nil {
+			return err
+		}
+	}
+	if s.cfg.Provider.IsValid() {
+		s.provider, err = fabric.NewProvider(s.id(), s.cfg.Provider)
 	}
 	return err
 }
 
-// closeFabric ends everything between the hosts, after they have stopped.
-func (s *Stack) closeFabric() error {
+// closeNetworks ends everything between the hosts, after they have stopped.
+func (s *Stack) closeNetworks() error {
 	var err error
 	for _, b := range s.balancers {
 		err = errors.Join(err, b.Close())
 	}
 	if s.fabric != nil {
 		err = errors.Join(err, s.removeFabric())
+	}
+	if s.provider != nil {
+		err = errors.Join(err, s.provider.Close())
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -29,9 +30,11 @@ const (
 	Ceph
 	Libvirt
 	Registry
+	OVN // the databases of networks, and northd
+	OVS // Open vSwitch and ovn-controller on this machine; hosts have their own
 
 	// Default is what huskd needs.
-	Default = Postgres | Ceph | Libvirt
+	Default = Postgres | Ceph | Libvirt | OVN | OVS
 )
 
 // Config says what to run and where. The zero value of every field except StateDir means its
@@ -43,13 +46,25 @@ type Config struct {
 	// Databases is the number of databases of a fleet: with more than one, a primary and standbys on hosts of their own (patroni.go).
 	Databases int
 
-	PostgresPort int // 15432
-	CephMonPort  int // 3300
-	RegistryPort int // 5000
+	PostgresPort   int // 15432
+	CephMonPort    int // 3300
+	RegistryPort   int // 5000
+	SouthboundPort int // 16642: OVN's southbound database
+
+	// OVNDir has the programs of Open vSwitch and OVN in bin and their schemas in share, as deps.sh unpacks them. Without it, those of the system
+	// are used.
+	OVNDir string
 
 	// Fabric is the range of the network that connects the hosts of a fleet (hosts.go). If it is set, Ceph
 	// listens there and not on loopback, and Postgres also there. It has at least 256 addresses.
 	Fabric netip.Prefix
+
+	// Overlay is the range of the tunnels between the nodes of a fleet. It has at least 256 addresses.
+	Overlay netip.Prefix
+
+	// Provider is the range of the network outside of tenants' networks, which pods reach through their routers, and in which
+	// floating addresses are (fabric/provider.go). Without it, there is none.
+	Provider netip.Prefix
 
 	// OSDSizeBytes is the size of the sparse file of the OSD, 20 GiB by default. It only matters at
 	// the first start.
@@ -71,6 +86,7 @@ func (c Config) withDefaults() Config {
 	c.PostgresPort = cmp.Or(c.PostgresPort, 15432)
 	c.CephMonPort = cmp.Or(c.CephMonPort, 3300)
 	c.RegistryPort = cmp.Or(c.RegistryPort, 5000)
+	c.SouthboundPort = cmp.Or(c.SouthboundPort, 16642)
 	c.OSDSizeBytes = cmp.Or(c.OSDSizeBytes, 20<<30)
 	if c.Progress == nil {
 		c.Progress = func(Step) {}
@@ -90,7 +106,8 @@ type Stack struct {
 	done     chan struct{}
 	err      error // of stopping; read after done
 
-	fabric *fabric.Fabric // nil without hosts
+	fabric   *fabric.Fabric   // nil without hosts
+	provider *fabric.Provider // nil without a provider network
 
 	mu        sync.Mutex
 	programs  []*child
@@ -108,6 +125,7 @@ type part struct {
 	check    func() error // fast: binaries and ports
 	start    func(ctx context.Context, p *part) (detail string, err error)
 	children []*child
+	cleanUp  func(context.Context) error // after the children have stopped; may be nil
 }
 
 func (p *part) shutdown() {
@@ -123,6 +141,13 @@ func (p *part) shutdown() {
 // It returns *InUseError if another process holds the state directory.
 func Start(ctx context.Context, cfg Config) (*Stack, error) {
 	cfg = cfg.withDefaults()
+	if cfg.OVNDir != "" {
+		path, err := filepath.Abs(cfg.OVNDir)
+		if err != nil {
+			return nil, err
+		}
+		cfg.OVNDir = path
+	}
 	dir, err := openStateDir(cfg.StateDir)
 	if err != nil {
 		return nil, err
@@ -143,7 +168,7 @@ func (s *Stack) up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.makeFabric(); err != nil {
+	if err := s.makeNetworks(); err != nil {
 		return err
 	}
 	postgres := s.postgres
@@ -151,10 +176,10 @@ func (s *Stack) up(ctx context.Context) error {
 		postgres = s.patroni
 	}
 	for _, known := range []struct {
-		bit  Parts
+		bits Parts
 		part func() *part
-	}{{Postgres, postgres}, {Ceph, s.ceph}, {Libvirt, s.libvirt}, {Registry, s.registry}} {
-		if s.cfg.Parts&known.bit != 0 {
+	}{{Postgres, postgres}, {Ceph, s.ceph}, {Libvirt, s.libvirt}, {Registry, s.registry}, {OVN | OVS, s.ovn}} {
+		if s.cfg.Parts&known.bits != 0 {
 			s.parts = append(s.parts, known.part())
 		}
 	}
@@ -216,7 +241,12 @@ func (s *Stack) down() error {
 		})
 	}
 	wg.Wait()
-	left = errors.Join(left, s.closeFabric())
+	for _, p := range s.parts {
+		if p.cleanUp != nil {
+			left = errors.Join(left, p.cleanUp(context.Background()))
+		}
+	}
+	left = errors.Join(left, s.closeNetworks())
 	s.forker.close()
 	return errors.Join(unmarked, left, s.dir.close())
 }

@@ -24,7 +24,7 @@ const (
 // Directions lists all directions.
 var Directions = []Direction{In, Out, Both}
 
-// Cut says which packets of a host are dropped. Nobody is told about it: no connection is reset.
+// Cut says which packets of a host are dropped, at all its ports. Nobody is told about it: no connection is reset.
 type Cut struct {
 	Name      string       // of the other ends, for people
 	From      []netip.Addr // the other ends; empty: everything, also ARP
@@ -63,12 +63,13 @@ func table(bridge string) string { return "husk-" + bridge }
 func (f *Fabric) writeRules() error {
 	var in, out strings.Builder // as a host sees them
 	for host, cuts := range f.cuts {
+		ports := fmt.Sprintf(`{ "%s" }`, strings.Join(f.ports(host), `", "`))
 		for _, c := range cuts {
 			if c.Direction != In {
-				fmt.Fprintf(&out, "iifname %q%s drop;\n", f.port(host), match("daddr", c.From))
+				fmt.Fprintf(&out, "iifname %s%s drop;\n", ports, match("daddr", c.From))
 			}
 			if c.Direction != Out {
-				fmt.Fprintf(&in, "oifname %q%s drop;\n", f.port(host), match("saddr", c.From))
+				fmt.Fprintf(&in, "oifname %s%s drop;\n", ports, match("saddr", c.From))
 			}
 		}
 	}
@@ -95,13 +96,12 @@ func match(field string, from []netip.Addr) string {
 	return fmt.Sprintf(" ip %s { %s }", field, strings.Join(list, ", "))
 }
 
-// removeRules does not change anything if there are none. That must also work where nft is not installed, which only
-// cuts need.
-func removeRules(bridge string) error {
+// removeRules removes the table of a bridge. It does not change anything if there is none. That must also work where nft is not installed.
+func removeRules(family, bridge string) error {
 	if _, err := exec.LookPath("nft"); err != nil {
-		return nil //nolint:nilerr // without it, nobody has cut anything
+		return nil //nolint:nilerr // without it, nobody has made a table
 	}
-	return nft(fmt.Sprintf("table bridge %[1]s\ndelete table bridge %[1]s\n", table(bridge)))
+	return nft(fmt.Sprintf("table %[1]s %[2]s\ndelete table %[1]s %[2]s\n", family, table(bridge)))
 }
 
 func nft(rules string) error {

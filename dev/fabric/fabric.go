@@ -4,7 +4,10 @@
 // port for each host. The services that run on this machine itself, such as Ceph, have addresses on
 // the bridge. Nothing routes from the fabric to other networks.
 //
-// Cut drops packets between a host and others, at the bridge (cut.go). So a host cannot tell a cut
+// A node has a second port, for the tunnels between pods (tunnels.go). A provider network is what is
+// outside of tenants' networks (provider.go).
+//
+// Cut drops packets between a host and others, at the bridges (cut.go). So a host cannot tell a cut
 // from a broken switch.
 package fabric
 
@@ -28,7 +31,12 @@ type Fabric struct {
 	cuts map[string][]Cut // by host
 }
 
-const bridgePrefix = "hkf"
+// The names of all interfaces on this machine begin with one of these and the id of the stack.
+const (
+	bridgePrefix   = "hkf"
+	tunnelPrefix   = "hko"
+	providerPrefix = "hkp"
+)
 
 // Network is the namespace of a host.
 type Network interface {
@@ -43,7 +51,7 @@ func New(id string, prefix netip.Prefix, addrs ...netip.Addr) (*Fabric, error) {
 	if err := Remove(id); err != nil {
 		return nil, err
 	}
-	if err := f.unused(); err != nil {
+	if err := Unused(prefix, "fabric"); err != nil {
 		return nil, err
 	}
 	if err := f.create(addrs); err != nil {
@@ -52,98 +60,141 @@ func New(id string, prefix netip.Prefix, addrs ...netip.Addr) (*Fabric, error) {
 	return f, nil
 }
 
-// unused returns an error if an interface of this machine has an address in the range already.
-func (f *Fabric) unused() error {
-	addrs, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+// Unused returns an error if an interface of this machine has an address in the range already. The error names the flag that selects another
+// one.
+func Unused(prefix netip.Prefix, flag string) error {
+	used, err := machineNetworks()
 	if err != nil {
-		return fmt.Errorf("list the machine's addresses: %w", err)
+		return err
 	}
-	for _, a := range addrs {
-		ip, ok := netip.AddrFromSlice(a.IP.To4())
-		ones, _ := a.Mask.Size()
-		if p, err := ip.Prefix(ones); ok && err == nil && p.Overlaps(f.prefix) {
-			return fmt.Errorf("this machine uses the network %s already; pass another --fabric than %s", p.Masked(), f.prefix)
+	for _, p := range used {
+		if p.Overlaps(prefix) {
+			return fmt.Errorf("this machine uses the network %s already; pass another --%s than %s", p, flag, prefix)
 		}
 	}
 	return nil
 }
 
-func (f *Fabric) create(addrs []netip.Addr) error {
+// machineNetworks returns the IPv4 networks of this machine's interfaces.
+func machineNetworks() ([]netip.Prefix, error) {
+	addrs, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return nil, fmt.Errorf("list the machine's addresses: %w", err)
+	}
+	var networks []netip.Prefix
+	for _, a := range addrs {
+		ip, ok := netip.AddrFromSlice(a.IP.To4())
+		ones, _ := a.Mask.Size()
+		if p, err := ip.Prefix(ones); ok && err == nil {
+			networks = append(networks, p.Masked())
+		}
+	}
+	return networks, nil
+}
+
+func (f *Fabric) create(addrs []netip.Addr) error { return createBridge(f.bridge, f.prefix, addrs...) }
+
+func createBridge(name string, prefix netip.Prefix, addrs ...netip.Addr) error {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name = f.bridge
+	attrs.Name = name
 	// Without a fixed MAC address, a bridge takes the lowest one of its ports. Then its address would change with the hosts.
-	attrs.HardwareAddr = mac(addrs[0])
+	attrs.HardwareAddr = MAC(addrs[0])
 	bridge := &netlink.Bridge{LinkAttrs: attrs}
 	if err := netlink.LinkAdd(bridge); err != nil {
 		return err
 	}
 	for _, a := range addrs {
-		if err := netlink.AddrAdd(bridge, f.address(a)); err != nil {
+		if err := netlink.AddrAdd(bridge, address(a, prefix)); err != nil {
 			return fmt.Errorf("add address %s: %w", a, err)
 		}
 	}
 	return netlink.LinkSetUp(bridge)
 }
 
-func (f *Fabric) address(a netip.Addr) *netlink.Addr {
-	return &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(f.prefix.Bits(), a.BitLen())}}
+func address(a netip.Addr, in netip.Prefix) *netlink.Addr {
+	return &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(in.Bits(), a.BitLen())}}
 }
 
-// mac returns a MAC address that follows from an address, so that a host that was off has the same one again.
-func mac(a netip.Addr) net.HardwareAddr { return append(net.HardwareAddr{0x02, 0xfb}, a.AsSlice()...) }
+// MAC returns a MAC address that follows from an address, so that a host that was off has the same one again.
+func MAC(a netip.Addr) net.HardwareAddr { return append(net.HardwareAddr{0x02, 0xfb}, a.AsSlice()...) }
 
 // Connect gives a host its interface eth0, with an address. The interface ends with the host.
 func (f *Fabric) Connect(host string, n Network, addr netip.Addr) error {
-	bridge, err := netlink.LinkByName(f.bridge)
+	err := connect(f.bridge, f.port(host), "eth0", MAC(addr), n)
+	if err == nil {
+		err = n.Do(func() error {
+			eth0, err := netlink.LinkByName("eth0")
+			if err == nil {
+				err = netlink.AddrAdd(eth0, address(addr, f.prefix))
+			}
+			if err == nil {
+				err = netlink.LinkSetUp(eth0)
+			}
+			return err
+		})
+	}
 	if err != nil {
-		return fmt.Errorf("find bridge %s: %w", f.bridge, err)
-	}
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MasterIndex = f.port(host), bridge.Attrs().Index
-	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerNamespace: netlink.NsPid(n.PID()), PeerHardwareAddr: mac(addr)}
-	if err := netlink.LinkAdd(veth); err != nil {
 		return fmt.Errorf("connect host %s: %w", host, err)
 	}
-	if err := netlink.LinkSetUp(veth); err != nil {
-		return fmt.Errorf("connect host %s: %w", host, err)
-	}
-	return n.Do(func() error {
-		eth0, err := netlink.LinkByName("eth0")
-		if err == nil {
-			err = netlink.AddrAdd(eth0, f.address(addr))
-		}
-		if err == nil {
-			err = netlink.LinkSetUp(eth0)
-		}
-		if err != nil {
-			return fmt.Errorf("connect host %s: %w", host, err)
-		}
-		return nil
-	})
+	return nil
 }
 
-// Disconnect removes a host's port if the kernel has not removed it yet, and its cuts. The kernel removes
+// connect adds a port to a bridge of this machine. The other end of the cable is in the network n, or also on this machine if n is nil.
+func connect(bridge, port, peer string, peerMAC net.HardwareAddr, n Network) error {
+	to, err := netlink.LinkByName(bridge)
+	if err != nil {
+		return fmt.Errorf("find bridge %s: %w", bridge, err)
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MasterIndex = port, to.Attrs().Index
+	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: peer, PeerHardwareAddr: peerMAC}
+	if n != nil {
+		veth.PeerNamespace = netlink.NsPid(n.PID())
+	}
+	if err := netlink.LinkAdd(veth); err != nil {
+		return err
+	}
+	return netlink.LinkSetUp(veth)
+}
+
+// Disconnect removes a host's ports if the kernel has not removed them yet, and its cuts. The kernel removes
 // the network of a host that has ended some time later.
 func (f *Fabric) Disconnect(host string) error {
-	return errors.Join(f.Heal(host), removeLink(f.port(host)))
+	err := f.Heal(host)
+	for _, port := range f.ports(host) {
+		err = errors.Join(err, removeLink(port))
+	}
+	return err
 }
 
 // port returns the name of a host's port, of at most 15 characters.
 func (f *Fabric) port(host string) string { return f.bridge + "-" + host }
 
+// ports returns the names of all ports that a host can have.
+func (f *Fabric) ports(host string) []string {
+	return []string{f.port(host), f.tunnelPort(host), providerPort(f.id(), host)}
+}
+
+func (f *Fabric) id() string { return strings.TrimPrefix(f.bridge, bridgePrefix) }
+
 // Close removes the bridge and the rules.
-func (f *Fabric) Close() error { return Remove(strings.TrimPrefix(f.bridge, bridgePrefix)) }
+func (f *Fabric) Close() error { return Remove(f.id()) }
 
 // Remove removes the bridge with this id and its rules, if they exist.
 func Remove(id string) error {
 	bridge := bridgePrefix + id
+	return errors.Join(removeRules("bridge", bridge), removeLinks(bridge), removeLinks(tunnelPrefix+id))
+}
+
+// removeLinks removes a bridge and its ports. The kernel keeps the network of a killed host, with its port, while a connection waits for an
+// acknowledgement.
+func removeLinks(bridge string) error {
 	links, err := netlink.LinkList()
 	if err != nil {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
-	failures := []error{removeRules(bridge)}
+	var failures []error
 	for _, l := range links {
-		// The kernel keeps the network of a killed host, with its port, while a connection waits for an acknowledgement.
 		if name := l.Attrs().Name; name == bridge || strings.HasPrefix(name, bridge+"-") {
 			failures = append(failures, removeLink(name))
 		}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// ovn is OVN's central part: the northbound database, in which a server describes the tenants' networks, the southbound database, which nodes read,
+// and northd between them. Without hosts, this machine is also a node (chassis.go).
+func (s *Stack) ovn() *part {
+	addr := s.southboundAddr()
+	return &part{
+		name: "ovn",
+		check: func() error {
+			var errs []error
+			if s.cfg.Parts&OVN != 0 {
+				errs = append(errs, s.ovnTools("ovsdb-tool", "ovsdb-server", "ovn-nbctl", "ovn-sbctl", "ovn-northd", "ovn-appctl"), portFree(addr, "southbound-port"))
+			}
+			if s.cfg.Parts&OVS != 0 {
+				errs = append(errs, s.chassisTools(), s.bridgesAreFree())
+			}
+			return errors.Join(errs...)
+		},
+		start: func(ctx context.Context, p *part) (string, error) {
+			detail := ""
+			if s.cfg.Parts&OVN != 0 {
+				if err := s.startCentral(ctx, p); err != nil {
+					return "", err
+				}
+				detail = "southbound database on " + addr.String()
+			}
+			if s.cfg.Parts&OVS == 0 && !s.cfg.Overlay.IsValid() {
+				return detail, nil
+			}
+			detail = strings.TrimPrefix(detail+"; "+s.datapathReason(), "; ")
+			if s.cfg.Parts&OVS == 0 {
+				return detail, nil
+			}
+			return detail, s.startChassis(ctx, nil, &p.children)
+		},
+		cleanUp: s.removeDatapath,
+	}
+}
+
+// ovnTools returns an error unless the programs exist.
+func (s *Stack) ovnTools(names ...string) error {
+	var errs []error
+	for _, n := range names {
+		_, err := s.ovnTool(n)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// ovnTool returns the path of a program of Open vSwitch or OVN.
+func (s *Stack) ovnTool(name string) (string, error) {
+	const debian = "openvswitch-switch ovn-central ovn-host"
+	if s.cfg.OVNDir == "" {
+		return lookPath(name, debian)
+	}
+	path := filepath.Join(s.cfg.OVNDir, "bin", name)
+	if _, err := os.Stat(path); err != nil {
+		return "", fmt.Errorf("%s not found: run ./deps.sh, which unpacks Open vSwitch and OVN to build/ovn, and pass --ovn if that is not %s", path, s.cfg.OVNDir)
+	}
+	return path, nil
+}
+
+// runOVN runs a short-lived program of Open vSwitch or OVN, and returns its output.
+func (s *Stack) runOVN(ctx context.Context, name string, args ...string) (string, error) {
+	path, err := s.ovnTool(name)
+	if err != nil {
+		return "", err
+	}
+	out, _, err := s.run(ctx, nil, "", path, args...)
+	return strings.TrimSpace(out), err
+}
+
+// ovsLog are the arguments that make a daemon log to stderr, with the date.
+var ovsLog = []string{"-vsyslog:off", "-vconsole:info", "-vPATTERN:console:%D{%Y-%m-%dT%H:%M:%S.###Z}|%05N|%c%T|%p|%m"}
+
+// ovsDaemon describes a daemon of Open vSwitch or OVN. Its files are in dir, and control is its socket there for ovs-appctl. At SIGTERM, it ends
+// at once and keeps what it has configured.
+func (s *Stack) ovsDaemon(h *Host, name, program, dir, control string, args ...string) (spec, error) {
+	path, err := s.ovnTool(program)
+	var env []string
+	for _, p := range []string{"OVS", "OVN"} {
+		for _, v := range []string{"RUNDIR", "LOGDIR", "DBDIR", "SYSCONFDIR"} {
+			env = append(env, p+"_"+v+"="+dir)
+		}
+	}
+	args = slices.Concat(ovsLog, []string{"--no-chdir", "--unixctl=" + filepath.Join(dir, control)}, args)
+	return spec{name: name, path: path, args: args, env: env, signal: syscall.SIGTERM, grace: 5 * time.Second, host: h}, err
+}
+
+const ovsStart = 20 * time.Second
+
+// ovsdb is a database and the server of it.
+type ovsdb struct {
+	name, dir, file, socket, schema string
+	remotes                         []string // in addition to the socket
+}
+
+// startDatabase starts the server. Before, it creates the database, or adapts it to a newer schema.
+func (s *Stack) startDatabase(ctx context.Context, children *[]*child, h *Host, db ovsdb) error {
+	file, socket := filepath.Join(db.dir, db.file), filepath.Join(db.dir, db.socket)
+	if err := s.prepareDatabase(ctx, file, db.schema); err != nil {
+		return err
+	}
+	args := []string{"--remote=punix:" + socket}
+	for _, r := range db.remotes {
+		args = append(args, "--remote="+r)
+	}
+	sp, err := s.ovsDaemon(h, db.name, "ovsdb-server", db.dir, db.name+".ctl", append(args, file)...)
+	if err != nil {
+		return err
+	}
+	return s.spawnAs(ctx, children, sp, ovsStart, func(ctx context.Context) error { return dial(ctx, socket) })
+}
+
+func (s *Stack) prepareDatabase(ctx context.Context, file, schema string) error {
+	path := filepath.Join(s.cfg.OVNDir, "share", schema+".ovsschema")
+	if s.cfg.OVNDir == "" {
+		path = "/usr/share/" + map[bool]string{true: "ovn/", false: "openvswitch/"}[strings.HasPrefix(schema, "ovn-")] + schema + ".ovsschema"
+	}
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+		if err := os.RemoveAll(file + ".new"); err != nil {
+			return err
+		}
+		if _, err := s.runOVN(ctx, "ovsdb-tool", "create", file+".new", path); err != nil {
+			return err
+		}
+		return os.Rename(file+".new", file)
+	}
+	convert, err := s.runOVN(ctx, "ovsdb-tool", "needs-conversion", file, path)
+	if err == nil && convert == "yes" {
+		_, err = s.runOVN(ctx, "ovsdb-tool", "convert", file, path)
+	}
+	return err
+}
+
+func (s *Stack) startCentral(ctx context.Context, p *part) error {
+	if err := s.dir.mkdir("ovn", 0o700); err != nil {
+		return err
+	}
+	dir := s.dir.join("ovn")
+	for _, db := range []ovsdb{
+		{"ovn-nb", dir, "nb.db", "nb.sock", "ovn-nb", nil},
+		{"ovn-sb", dir, "sb.db", "sb.sock", "ovn-sb", []string{"db:OVN_Southbound,SB_Global,connections"}},
+	} {
+		if err := s.startDatabase(ctx, &p.children, nil, db); err != nil {
+			return err
+		}
+	}
+	if _, err := s.runOVN(ctx, "ovn-nbctl", "--db="+s.NorthboundRemote(), "--timeout=10", "--no-wait", "init"); err != nil {
+		return err
+	}
+	// By default, the server closes the connection of a node that does not answer within 5 s, which a busy one does not always do.
+	listen := fmt.Sprintf("ptcp:%d:%s", s.southboundAddr().Port(), s.southboundAddr().Addr())
+	if _, err := s.runOVN(ctx, "ovn-sbctl", "--db="+s.SouthboundAdmin(), "--timeout=10", "--inactivity-probe=60000", "set-connection", listen); err != nil {
+		return err
+	}
+	sp, err := s.ovsDaemon(nil, "ovn-northd", "ovn-northd", dir, "northd.ctl", "--ovnnb-db="+s.NorthboundRemote(), "--ovnsb-db="+s.SouthboundAdmin())
+	if err != nil {
+		return err
+	}
+	return s.spawnAs(ctx, &p.children, sp, ovsStart, func(ctx context.Context) error {
+		status, err := s.runOVN(ctx, "ovn-appctl", "-t", filepath.Join(dir, "northd.ctl"), "--timeout=5", "status")
+		if err == nil && status != "Status: active" {
+			err = errors.New(status)
+		}
+		return err
+	})
+}
+
+func (s *Stack) southboundAddr() netip.AddrPort {
+	return netip.AddrPortFrom(s.serviceAddr(ovnNumber), uint16(s.cfg.SouthboundPort)) //nolint:gosec // a port
+}
+
+// NorthboundRemote returns where the northbound database is, in OVSDB's notation. Every process of this machine and its hosts can use it.
+func (s *Stack) NorthboundRemote() string { return "unix:" + s.dir.join("ovn", "nb.sock") }
+
+// SouthboundRemote returns where nodes reach the southbound database, in OVSDB's notation.
+func (s *Stack) SouthboundRemote() string { return "tcp:" + s.southboundAddr().String() }
+
+// SouthboundAdmin returns where the southbound database can be changed without restrictions, in OVSDB's notation.
+func (s *Stack) SouthboundAdmin() string { return "unix:" + s.dir.join("ovn", "sb.sock") }
