@@ -114,7 +114,7 @@ var importRules = map[string][]string{
 	"server": {
 		"husk", "openapi", "store", "ceph", "egress", "pki", "registry", "service", "session", "strictjson", "web",
 		"server/agents", "server/auth", "server/control", "server/exec", "server/held", "server/metrics", "server/podspec",
-		"server/request", "server/watch",
+		"server/request", "server/watch", "server/zones",
 	},
 	"server/agents":  {"husk", "openapi", "route", "store", "session"},
 	"server/auth":    {"husk", "openapi", "store", "egress", "idtoken", "pki", "session", "strictjson", "server/request"},
@@ -124,9 +124,10 @@ var importRules = map[string][]string{
 	"server/metrics": {"husk", "openapi", "store", "server/agents", "server/request"},
 	"server/podspec": {"husk", "limits"},
 	"server/request": {"husk", "openapi", "store"},
+	"server/zones":   {"store", "service"},
 	"server/watch":   {"husk", "store", "server/held", "server/request"},
 
-	"nodeagent": {"husk", "openapi", "guest", "limits", "pki", "route", "session", "signals"},
+	"nodeagent": {"husk", "openapi", "guest", "limits", "pki", "route", "service", "session", "signals"},
 
 	"build": nil, // build output, not part of the project
 	"test":  nil, // tests may use everything

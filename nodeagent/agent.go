@@ -28,6 +28,7 @@ import (
 
 	"husk"
 	"husk/nodeagent/lease"
+	"husk/nodeagent/names"
 	"husk/nodeagent/network"
 	"husk/nodeagent/usagelog"
 	"husk/nodeagent/vm"
@@ -70,6 +71,7 @@ type Agent struct {
 	server  *serverClient
 	vms     *vm.Manager
 	net     *network.Network
+	names   *names.Set
 	reports *reporter
 	usage   *usagelog.Log
 	metrics *metrics
@@ -114,6 +116,9 @@ func New(ctx context.Context, cfg Config) (*Agent, error) {
 	if a.lease, err = lease.Open(cfg.StateDir); err != nil {
 		return nil, err
 	}
+	if a.names, err = names.Open(filepath.Join(cfg.StateDir, "names"), names.Config{Forwarder: names.ForwarderTo(cfg.Egress.Resolvers), Metrics: names.NewMetrics(), Log: a.log}); err != nil {
+		return nil, err
+	}
 	a.reports = newReporter(a.server, a.usage, a.log)
 	a.metrics = newMetrics(a)
 	return a, nil
@@ -137,6 +142,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	running.Go(func() { a.sampleLoop(loopCtx) })
 	running.Go(func() { a.clockLoop(loopCtx) })
 	running.Go(func() { a.follow(loopCtx, desired) })
+	running.Go(func() { a.names.Follow(loopCtx, a.server.api) })
 	running.Go(func() { a.watchNetwork(loopCtx) })
 	running.Go(func() { a.removeOldLogs(loopCtx) })
 	// Workers and reports continue after ctx ends, for as long as an orderly stop takes.

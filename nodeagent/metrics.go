@@ -73,7 +73,7 @@ func newMetrics(a *Agent) *metrics {
 		return 0
 	})
 	r := prometheus.NewRegistry()
-	r.MustRegister(m.heartbeat, m.reconcile, m.starts, m.deaths, m.samples, m.floods, m.unknown, m.logDropped, m.desiredErrors, a.reports.refused, pods, restored, broken, collectors.NewGoCollector(),
+	r.MustRegister(m.heartbeat, m.reconcile, m.starts, m.deaths, m.samples, m.floods, m.unknown, m.logDropped, m.desiredErrors, a.reports.refused, a.names.Metrics(), pods, restored, broken, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 	return m

@@ -88,7 +88,7 @@ var roots = []pair{
 	both[husk.User, openapi.User](), both[husk.OIDCIssuer, openapi.OIDCIssuer](), both[husk.NodeCertificate, openapi.NodeCertificate](),
 	both[husk.DesiredState, openapi.DesiredState](), both[husk.PodReport, openapi.PodReport](), both[husk.PodSample, openapi.PodSample](),
 	both[husk.MachineRun, openapi.MachineRun](), both[husk.Resources, openapi.Capacity](), both[husk.Resources, openapi.Resources](),
-	both[husk.Drain, openapi.Drain](), both[husk.Move, openapi.Move](),
+	both[service.Update, openapi.NamesUpdate](), both[husk.Drain, openapi.Drain](), both[husk.Move, openapi.Move](),
 }
 
 // oneWay are pairs in which the domain type has fields that the wire type does not have. A response
@@ -228,6 +228,7 @@ func TestEnumerationsMatchTheContract(t *testing.T) {
 		"ContainerStatus.state": {husk.ContainerWaiting, husk.ContainerRunning, husk.ContainerExited},
 		"ConfigKind":            texts([]husk.ConfigKind{husk.ConfigPlain, husk.ConfigSecret}),
 		"Volume.state":          texts([]husk.VolumeState{husk.VolumeCreating, husk.VolumeAvailable, husk.VolumeInUse, husk.VolumeDeleting}),
+		"ZonePort.protocol":     texts([]service.Protocol{service.TCP, service.UDP}),
 		"ServicePort.protocol":  texts([]service.Protocol{service.TCP, service.UDP}),
 		"ServiceAffinity":       texts([]service.Affinity{service.AffinityNone, service.AffinityClient}),
 		"Snapshot.state":        texts([]husk.SnapshotState{husk.SnapshotCreating, husk.SnapshotReady, husk.SnapshotFailed, husk.SnapshotDeleting}),

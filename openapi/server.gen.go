@@ -166,6 +166,9 @@ type ServerInterface interface {
 	// Heartbeat Renew the node's lease and report its capacity
 	// (POST /v1/agent/heartbeat)
 	Heartbeat(w http.ResponseWriter, r *http.Request)
+	// GetNames Get the names of the networks on the node once they have changed
+	// (POST /v1/agent/names)
+	GetNames(w http.ResponseWriter, r *http.Request)
 	// DecideMove End a move with memory, with or without a switch
 	// (PUT /v1/agent/pods/{podId}/move)
 	DecideMove(w http.ResponseWriter, r *http.Request, podID PodID)
@@ -676,6 +679,12 @@ func (_ Unimplemented) GetDesiredState(w http.ResponseWriter, r *http.Request, p
 // Heartbeat Renew the node's lease and report its capacity
 // (POST /v1/agent/heartbeat)
 func (_ Unimplemented) Heartbeat(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetNames Get the names of the networks on the node once they have changed
+// (POST /v1/agent/names)
+func (_ Unimplemented) GetNames(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2827,6 +2836,20 @@ func (siw *ServerInterfaceWrapper) Heartbeat(w http.ResponseWriter, r *http.Requ
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.Heartbeat(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetNames operation middleware
+func (siw *ServerInterfaceWrapper) GetNames(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetNames(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6889,6 +6912,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/v1/agent/desired", wrapper.GetDesiredState)
 	})
 	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/agent/names", wrapper.GetNames)
+	})
+	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/agent/status", wrapper.ReportStatus)
 	})
 	r.Group(func(r chi.Router) {
@@ -8903,6 +8929,45 @@ type HeartbeatdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response HeartbeatdefaultApplicationProblemPlusJSONResponse) VisitHeartbeatResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetNamesRequestObject struct {
+	Body *GetNamesJSONRequestBody
+}
+
+type GetNamesResponseObject interface {
+	VisitGetNamesResponse(w http.ResponseWriter) error
+}
+
+type GetNames200JSONResponse NamesUpdate
+
+func (response GetNames200JSONResponse) VisitGetNamesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetNamesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetNamesdefaultApplicationProblemPlusJSONResponse) VisitGetNamesResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -12447,6 +12512,9 @@ type StrictServerInterface interface {
 	// Heartbeat Renew the node's lease and report its capacity
 	// (POST /v1/agent/heartbeat)
 	Heartbeat(ctx context.Context, request HeartbeatRequestObject) (HeartbeatResponseObject, error)
+	// GetNames Get the names of the networks on the node once they have changed
+	// (POST /v1/agent/names)
+	GetNames(ctx context.Context, request GetNamesRequestObject) (GetNamesResponseObject, error)
 	// DecideMove End a move with memory, with or without a switch
 	// (PUT /v1/agent/pods/{podId}/move)
 	DecideMove(ctx context.Context, request DecideMoveRequestObject) (DecideMoveResponseObject, error)
@@ -14063,6 +14131,37 @@ func (sh *strictHandler) Heartbeat(w http.ResponseWriter, r *http.Request) {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(HeartbeatResponseObject); ok {
 		if err := validResponse.VisitHeartbeatResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetNames operation middleware
+func (sh *strictHandler) GetNames(w http.ResponseWriter, r *http.Request) {
+	var request GetNamesRequestObject
+
+	var body GetNamesJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetNames(ctx, request.(GetNamesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetNames")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetNamesResponseObject); ok {
+		if err := validResponse.VisitGetNamesResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -170,6 +170,7 @@ var access = map[string]accessRule{
 	"RegisterNode":    public, // the join token is the credential
 	"Heartbeat":       nodeAgents,
 	"GetDesiredState": nodeAgents,
+	"GetNames":        nodeAgents,
 	"ReportStatus":    nodeAgents,
 	"ReportSamples":   nodeAgents,
 	"DecideMove":      nodeAgents,

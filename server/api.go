@@ -3,6 +3,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
@@ -19,6 +20,8 @@ import (
 	"husk/server/held"
 	"husk/server/metrics"
 	"husk/server/request"
+	"husk/server/zones"
+	"husk/service"
 	"husk/store"
 )
 
@@ -48,6 +51,7 @@ type api struct {
 	clocks    *clockWarnings
 	reporting turns
 	watches   watches
+	zones     *zones.Zones
 	downtime  prometheus.Histogram // of machines that move
 }
 
@@ -58,7 +62,7 @@ func newAPI(cfg Config, a *auth.Auth, s *exec.Sessions, m *metrics.Metrics, h *h
 		authentication: a, sessions: s, measurements: m, store: cfg.Store, control: cfg.Store.Control(), auth: a, log: cfg.Log, egress: cfg.Egress,
 		prices: cfg.Prices, terms: cfg.Terms, ceph: cfg.Cluster, desired: desiredStates{cfg.CephMonitors, cfg.VolumesPool, maxChangeBytes, cfg.Log},
 		clocks: &clockWarnings{last: map[store.ID]time.Time{}}, reporting: reportTurns(cfg.Store),
-		watches: newWatches(cfg.Store, cfg.Log, h, registry), downtime: newDowntime(registry),
+		watches: newWatches(cfg.Store, cfg.Log, h, registry), zones: zones.New(cfg.Store.Control(), cmp.Or(cfg.NamesSuffix, service.DefaultSuffix)), downtime: newDowntime(registry),
 	}
 }
 

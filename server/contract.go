@@ -209,7 +209,7 @@ const requestTimeout = 30 * time.Second
 
 // streams reports whether a request stays open on purpose.
 func streams(operation string, r *http.Request) bool {
-	return exec.IsSession(operation) || operation == "GetPodLogs" || operation == "GetDesiredState" || r.URL.Query().Get("watch") == "true"
+	return exec.IsSession(operation) || operation == "GetPodLogs" || operation == "GetDesiredState" || operation == "GetNames" || r.URL.Query().Get("watch") == "true"
 }
 
 // readBody reads a body up to the limit. JSON must be unambiguous: one value, and each name once.

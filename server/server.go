@@ -61,6 +61,9 @@ type Config struct {
 	CephMonitors            []string
 	ImagesPool, VolumesPool string
 
+	// NamesSuffix is the end of all names of pods and services; empty means service.DefaultSuffix.
+	NamesSuffix string
+
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 

@@ -4,6 +4,9 @@ package server
 
 import (
 	"context"
+	"time"
+
+	"github.com/google/uuid"
 
 	"husk/openapi"
 	"husk/server/request"
@@ -99,4 +102,22 @@ func (a api) UpdateService(ctx context.Context, r openapi.UpdateServiceRequestOb
 // DeleteService deletes a service.
 func (a api) DeleteService(ctx context.Context, r openapi.DeleteServiceRequestObject) (openapi.DeleteServiceResponseObject, error) {
 	return openapi.DeleteService204Response{}, a.tenant(ctx).Services().Delete(ctx, r.ServiceID)
+}
+
+// GetNames responds as soon as the names of a network on the calling node differ from those that the agent knows.
+func (a api) GetNames(ctx context.Context, r openapi.GetNamesRequestObject) (openapi.GetNamesResponseObject, error) {
+	node := request.Of(ctx).Caller.NodeID
+	known := make(map[uuid.UUID]string, len(r.Body.Known))
+	for _, z := range r.Body.Known {
+		known[z.NetworkID] = z.Version
+	}
+	update, err := a.zones.Next(ctx, node, known, time.Duration(openapi.Value(r.Body.WaitSeconds))*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	// The certificate may have been revoked while the request waited.
+	if err := a.control.AuthenticateNode(ctx, node, request.Of(ctx).Certificate); err != nil {
+		return nil, err
+	}
+	return openapi.Recast[openapi.GetNames200JSONResponse](update)
 }

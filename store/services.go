@@ -5,6 +5,7 @@ package store
 import (
 	"context"
 
+	"husk/service"
 	"husk/store/db"
 	"husk/store/hints"
 	"husk/store/services"
@@ -25,6 +26,18 @@ func (t Tenant) Services() services.Tenant {
 // Services returns the services of these tenants, or of all tenants if the list is nil, with their ready endpoints.
 func (c Control) Services(ctx context.Context, tenants []ID) ([]services.Balanced, error) {
 	return inControl(ctx, c, func(q *db.Queries) ([]services.Balanced, error) { return services.All(ctx, q, tenants) })
+}
+
+// Zones returns the zones of a tenant's networks, in which all names end with this suffix.
+func (c Control) Zones(ctx context.Context, tenant ID, suffix string) ([]service.Zone, error) {
+	return inControl(ctx, c, func(q *db.Queries) ([]service.Zone, error) {
+		return services.Zones(ctx, q, tenant, c.cfg.ServiceRange, suffix)
+	})
+}
+
+// NetworksOfNode returns the networks that have virtual machines on a node.
+func (c Control) NetworksOfNode(ctx context.Context, node ID) ([]services.Network, error) {
+	return inControl(ctx, c, func(q *db.Queries) ([]services.Network, error) { return services.OfNode(ctx, q, node) })
 }
 
 // WatchNetworks collects the tenants in whose networks something has changed: services, or pods with their places, names, labels and readiness.

@@ -102,7 +102,7 @@ func (s kubernetesService) translate(d *decoder, origins map[string]string) *ope
 		}
 		switch protocol := openapi.ServicePortProtocol(p.Protocol); protocol {
 		case "":
-		case openapi.TCP, openapi.UDP:
+		case openapi.ServicePortProtocolTCP, openapi.ServicePortProtocolUDP:
 			port.Protocol = &protocol
 		default:
 			d.refuse(at+".protocol", "%q is not TCP or UDP", p.Protocol)
@@ -169,7 +169,7 @@ func CompleteService(s openapi.ServiceCreate) openapi.ServiceCreate {
 	}
 	for i := range ports {
 		if ports[i].Protocol == nil {
-			tcp := openapi.TCP
+			tcp := openapi.ServicePortProtocolTCP
 			ports[i].Protocol = &tcp
 		}
 		if ports[i].TargetPort == nil {

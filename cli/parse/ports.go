@@ -34,7 +34,7 @@ func ServicePort(text string) (openapi.ServicePort, error) {
 	rest, protocol, given := strings.Cut(rest, "/")
 	if given {
 		p := openapi.ServicePortProtocol(strings.ToUpper(protocol))
-		if p != openapi.TCP && p != openapi.UDP {
+		if p != openapi.ServicePortProtocolTCP && p != openapi.ServicePortProtocolUDP {
 			return port, exit.Usagef("--port: %q is not tcp or udp in %q", protocol, text)
 		}
 		port.Protocol = &p

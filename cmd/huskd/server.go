@@ -24,6 +24,7 @@ import (
 	"husk/egress"
 	"husk/server"
 	"husk/server/held"
+	"husk/service"
 	"husk/store"
 	"husk/store/services"
 )
@@ -33,17 +34,17 @@ import (
 const defaultPodRange = "100.64.0.0/11"
 
 type serverFlags struct {
-	listen, agentListen, databaseURL, masterKeyFile, issuer, podRange, operatorID, operatorSecretFile, serviceRange string
-	networkPrefix                                                                                                   int
-	cephConf, cephUser, cephKeyring, imagesPool, volumesPool, workDir                                               string
-	cephMonitors, allowEgress, trustedProxies                                                                       []string
-	signingKeyLife                                                                                                  time.Duration
-	loginsPerSecond                                                                                                 float64
-	held                                                                                                            held.Limits
-	connectionsPerAddress, tenantStreamMiB                                                                          int
-	priceList                                                                                                       string
-	nodeCertificateLife, sessionIdle                                                                                time.Duration
-	terms                                                                                                           server.LeaseTerms
+	listen, agentListen, databaseURL, masterKeyFile, issuer, podRange, operatorID, operatorSecretFile, serviceRange, namesSuffix string
+	networkPrefix                                                                                                                int
+	cephConf, cephUser, cephKeyring, imagesPool, volumesPool, workDir                                                            string
+	cephMonitors, allowEgress, trustedProxies                                                                                    []string
+	signingKeyLife                                                                                                               time.Duration
+	loginsPerSecond                                                                                                              float64
+	held                                                                                                                         held.Limits
+	connectionsPerAddress, tenantStreamMiB                                                                                       int
+	priceList                                                                                                                    string
+	nodeCertificateLife, sessionIdle                                                                                             time.Duration
+	terms                                                                                                                        server.LeaseTerms
 }
 
 func serverCommand() *cobra.Command {
@@ -77,6 +78,7 @@ func serverCommand() *cobra.Command {
 	fs.StringSliceVar(&f.trustedProxies, "trusted-proxies", nil, "address ranges (CIDR) of proxies whose X-Forwarded-For header is trusted")
 	fs.StringVar(&f.podRange, "pod-range", defaultPodRange, "IPv4 range of tenants' networks")
 	fs.StringVar(&f.serviceRange, "service-range", services.Default.String(), "IPv4 range of the virtual addresses of services; every tenant uses the whole range")
+	fs.StringVar(&f.namesSuffix, "names-suffix", service.DefaultSuffix, "end of the DNS names of pods and services")
 	fs.IntVar(&f.networkPrefix, "network-prefix", 22, "prefix length of a tenant's network")
 	fs.StringVar(&f.operatorID, "operator-client-id", "", "client id (a UUID) of the first operator, created unless it exists")
 	fs.StringVar(&f.operatorSecretFile, "operator-secret-file", "", "file with the first operator's client secret")
@@ -131,6 +133,9 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	if err != nil {
 		return fmt.Errorf("--service-range: %w", err)
 	}
+	if err := service.CheckSuffix(f.namesSuffix); err != nil {
+		return fmt.Errorf("--names-suffix: %w", err)
+	}
 	policy, err := egress.Parse(f.allowEgress)
 	if err != nil {
 		return fmt.Errorf("--allow-egress: %w", err)
@@ -168,7 +173,8 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	}
 	defer cluster.Close()
 	srv, err := server.New(ctx, server.Config{
-		Store: st, Cluster: cluster, Issuer: f.issuer, Log: log, CephMonitors: f.cephMonitors, ImagesPool: f.imagesPool,
+		NamesSuffix: f.namesSuffix,
+		Store:       st, Cluster: cluster, Issuer: f.issuer, Log: log, CephMonitors: f.cephMonitors, ImagesPool: f.imagesPool,
 		VolumesPool: f.volumesPool, Terms: f.terms, NodeCertificateLife: f.nodeCertificateLife, Prices: prices, Egress: policy, Held: f.held,
 		SessionIdle: f.sessionIdle, TrustedProxies: proxies, SigningKeyLife: f.signingKeyLife, LoginsPerSecond: f.loginsPerSecond,
 	})

@@ -133,6 +133,26 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/agent/heartbeat (the `Heartbeat` operationId).
 	Heartbeat(ctx context.Context, body HeartbeatJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetNamesWithBody Get the names of the networks on the node once they have changed
+	//
+	// A node answers the DNS queries of its pods. The response has the zones of all networks with pods on the node, except those whose version
+	// the agent knows. If there are no others, the response waits for a change. For the node's agent.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/agent/names (the `GetNames` operationId).
+	GetNamesWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetNames Get the names of the networks on the node once they have changed
+	//
+	// A node answers the DNS queries of its pods. The response has the zones of all networks with pods on the node, except those whose version
+	// the agent knows. If there are no others, the response waits for a change. For the node's agent.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/agent/names (the `GetNames` operationId).
+	GetNames(ctx context.Context, body GetNamesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// DecideMoveWithBody End a move with memory, with or without a switch
 	//
 	// The node that a pod goes to requests the switch when it has the whole memory, before the machine continues there. Either node can cancel instead. The first request decides, and all later ones get the same outcome. For the node's agent.
@@ -293,6 +313,46 @@ func (c *Client) HeartbeatWithBody(ctx context.Context, contentType string, body
 // Corresponds with POST /v1/agent/heartbeat (the `Heartbeat` operationId).
 func (c *Client) Heartbeat(ctx context.Context, body HeartbeatJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewHeartbeatRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetNamesWithBody Get the names of the networks on the node once they have changed
+//
+// A node answers the DNS queries of its pods. The response has the zones of all networks with pods on the node, except those whose version
+// the agent knows. If there are no others, the response waits for a change. For the node's agent.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/agent/names (the `GetNames` operationId).
+func (c *Client) GetNamesWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetNamesRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetNames Get the names of the networks on the node once they have changed
+//
+// A node answers the DNS queries of its pods. The response has the zones of all networks with pods on the node, except those whose version
+// the agent knows. If there are no others, the response waits for a change. For the node's agent.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/agent/names (the `GetNames` operationId).
+func (c *Client) GetNames(ctx context.Context, body GetNamesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetNamesRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -622,6 +682,46 @@ func NewHeartbeatRequestWithBody(server string, contentType string, body io.Read
 	}
 
 	operationPath := fmt.Sprintf("/v1/agent/heartbeat")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewGetNamesRequest calls the generic GetNames builder with application/json body
+func NewGetNamesRequest(server string, body GetNamesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewGetNamesRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewGetNamesRequestWithBody constructs an http.Request for the GetNames method, with any body, and a specified content type
+func NewGetNamesRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/agent/names")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}

@@ -10,6 +10,7 @@ type (
 	RegisterNodeJSONRequestBody     = openapi.RegisterNodeJSONRequestBody
 	RenewCertificateJSONRequestBody = openapi.RenewCertificateJSONRequestBody
 	HeartbeatJSONRequestBody        = openapi.HeartbeatJSONRequestBody
+	GetNamesJSONRequestBody         = openapi.GetNamesJSONRequestBody
 	ReportStatusJSONRequestBody     = openapi.ReportStatusJSONRequestBody
 	ReportSamplesJSONRequestBody    = openapi.ReportSamplesJSONRequestBody
 	DecideMoveJSONRequestBody       = openapi.DecideMoveJSONRequestBody

@@ -120,6 +120,39 @@ func (q *Queries) LockService(ctx context.Context, arg LockServiceParams) (Servi
 	return i, err
 }
 
+const networksOfNode = `-- name: NetworksOfNode :many
+SELECT p.tenant_id, p.network_id FROM pods p WHERE p.node_id = $1::uuid AND p.phase IN ('Starting', 'Running', 'Unknown', 'Stopping')
+UNION
+SELECT p.tenant_id, p.network_id FROM placements l JOIN pods p ON p.tenant_id = l.tenant_id AND p.id = l.pod_id
+WHERE l.node_id = $1::uuid AND l.role IN ('incoming', 'leaving')
+`
+
+type NetworksOfNodeRow struct {
+	TenantID  uuid.UUID
+	NetworkID uuid.UUID
+}
+
+// The networks that have virtual machines on a node, also of pods that move to it or from it.
+func (q *Queries) NetworksOfNode(ctx context.Context, nodeID uuid.UUID) ([]NetworksOfNodeRow, error) {
+	rows, err := q.db.Query(ctx, networksOfNode, nodeID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []NetworksOfNodeRow{}
+	for rows.Next() {
+		var i NetworksOfNodeRow
+		if err := rows.Scan(&i.TenantID, &i.NetworkID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const removeService = `-- name: RemoveService :exec
 DELETE FROM services WHERE tenant_id = $1 AND id = $2
 `
@@ -310,6 +343,35 @@ func (q *Queries) ServicesOfTenants(ctx context.Context, tenants []uuid.UUID) ([
 	return items, nil
 }
 
+const tenantNetworks = `-- name: TenantNetworks :many
+SELECT tenant_id, id, ordinal, cidr FROM networks WHERE tenant_id = $1
+`
+
+func (q *Queries) TenantNetworks(ctx context.Context, tenantID uuid.UUID) ([]Network, error) {
+	rows, err := q.db.Query(ctx, tenantNetworks, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Network{}
+	for rows.Next() {
+		var i Network
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.ID,
+			&i.Ordinal,
+			&i.Cidr,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const updateService = `-- name: UpdateService :one
 UPDATE services SET labels = $1, selector = $2, ports = $3, affinity_seconds = $4
 WHERE tenant_id = $5 AND id = $6 RETURNING tenant_id, id, network_id, name, labels, selector, ports, affinity_seconds, address, created_at
@@ -347,4 +409,50 @@ func (q *Queries) UpdateService(ctx context.Context, arg UpdateServiceParams) (S
 		&i.CreatedAt,
 	)
 	return i, err
+}
+
+const zonePods = `-- name: ZonePods :many
+SELECT p.id, p.tenant_id, p.network_id, p.name, p.labels, p.address, (p.phase = 'Running')::boolean AS running, pod_ready(p) AS ready
+FROM pods p WHERE p.tenant_id = $1 AND p.phase IN ('Starting', 'Running', 'Unknown', 'Stopping') AND (p.phase <> 'Stopping' OR p.holds_room)
+`
+
+type ZonePodsRow struct {
+	ID        uuid.UUID
+	TenantID  uuid.UUID
+	NetworkID uuid.UUID
+	Name      string
+	Labels    map[string]string
+	Address   netip.Addr
+	Running   bool
+	Ready     bool
+}
+
+// The pods of a tenant that have a virtual machine.
+func (q *Queries) ZonePods(ctx context.Context, tenantID uuid.UUID) ([]ZonePodsRow, error) {
+	rows, err := q.db.Query(ctx, zonePods, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ZonePodsRow{}
+	for rows.Next() {
+		var i ZonePodsRow
+		if err := rows.Scan(
+			&i.ID,
+			&i.TenantID,
+			&i.NetworkID,
+			&i.Name,
+			&i.Labels,
+			&i.Address,
+			&i.Running,
+			&i.Ready,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }

@@ -53,3 +53,18 @@ ORDER BY p.tenant_id, p.id;
 
 -- name: ServicesOfTenants :many
 SELECT * FROM services WHERE sqlc.narg(tenants)::uuid[] IS NULL OR tenant_id = ANY(sqlc.narg(tenants)::uuid[]) ORDER BY tenant_id, id;
+
+-- name: ZonePods :many
+-- The pods of a tenant that have a virtual machine.
+SELECT p.id, p.tenant_id, p.network_id, p.name, p.labels, p.address, (p.phase = 'Running')::boolean AS running, pod_ready(p) AS ready
+FROM pods p WHERE p.tenant_id = @tenant_id AND p.phase IN ('Starting', 'Running', 'Unknown', 'Stopping') AND (p.phase <> 'Stopping' OR p.holds_room);
+
+-- name: TenantNetworks :many
+SELECT * FROM networks WHERE tenant_id = @tenant_id;
+
+-- name: NetworksOfNode :many
+-- The networks that have virtual machines on a node, also of pods that move to it or from it.
+SELECT p.tenant_id, p.network_id FROM pods p WHERE p.node_id = @node_id::uuid AND p.phase IN ('Starting', 'Running', 'Unknown', 'Stopping')
+UNION
+SELECT p.tenant_id, p.network_id FROM placements l JOIN pods p ON p.tenant_id = l.tenant_id AND p.id = l.pod_id
+WHERE l.node_id = @node_id::uuid AND l.role IN ('incoming', 'leaving');

@@ -151,3 +151,33 @@ func All(ctx context.Context, q *db.Queries, tenants []uuid.UUID) ([]Balanced, e
 		return b
 	}), nil
 }
+
+// Zones returns the zones of a tenant's networks.
+func Zones(ctx context.Context, q *db.Queries, tenant uuid.UUID, from netip.Prefix, suffix string) ([]service.Zone, error) {
+	networks, err := q.TenantNetworks(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := q.ZonePods(ctx, tenant)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := q.ServicesOfTenants(ctx, []uuid.UUID{tenant})
+	if err != nil {
+		return nil, err
+	}
+	pods := convert.All(rows, func(r db.ZonePodsRow) service.Pod { return service.Pod(r) })
+	all := convert.All(stored, convertService)
+	return convert.All(networks, func(n db.Network) service.Zone {
+		return service.NewZone(n.ID, suffix, []string{n.Cidr.String(), from.String()}, pods, all)
+	}), nil
+}
+
+// Network names a network of a tenant.
+type Network struct{ TenantID, ID uuid.UUID }
+
+// OfNode returns the networks that have virtual machines on a node.
+func OfNode(ctx context.Context, q *db.Queries, node uuid.UUID) ([]Network, error) {
+	rows, err := q.NetworksOfNode(ctx, node)
+	return convert.All(rows, func(r db.NetworksOfNodeRow) Network { return Network{r.TenantID, r.NetworkID} }), err
+}

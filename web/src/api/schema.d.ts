@@ -1928,6 +1928,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/agent/names": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Get the names of the networks on the node once they have changed
+         * @description A node answers the DNS queries of its pods. The response has the zones of all networks with pods on the node, except those whose version
+         *     the agent knows. If there are no others, the response waits for a change. For the node's agent.
+         */
+        post: operations["getNames"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/agent/status": {
         parameters: {
             query?: never;
@@ -5960,6 +5981,184 @@ export interface components {
             placement: number;
             /** @description The URL of the agent. */
             endpoint: string;
+        };
+        /**
+         * @example {
+         *       "known": [
+         *         {
+         *           "networkId": "4a8f2c6e-91d3-4b57-8e0a-c5d7f3b1e962",
+         *           "version": "Zk3T0cB6n1QxYw8a"
+         *         }
+         *       ],
+         *       "waitSeconds": 25
+         *     }
+         */
+        NamesRequest: {
+            known: components["schemas"]["KnownZone"][];
+            /**
+             * @description Respond after this many seconds even if nothing has changed.
+             * @default 0
+             */
+            waitSeconds?: number;
+        };
+        /**
+         * @example {
+         *       "networkId": "4a8f2c6e-91d3-4b57-8e0a-c5d7f3b1e962",
+         *       "version": "Zk3T0cB6n1QxYw8a"
+         *     }
+         */
+        KnownZone: {
+            /** Format: uuid */
+            networkId: string;
+            version: string;
+        };
+        /**
+         * @example {
+         *       "zones": [
+         *         {
+         *           "networkId": "4a8f2c6e-91d3-4b57-8e0a-c5d7f3b1e962",
+         *           "version": "Zk3T0cB6n1QxYw8a",
+         *           "suffix": "husk.internal",
+         *           "ranges": [
+         *             "100.64.0.0/22",
+         *             "100.127.0.0/16"
+         *           ],
+         *           "forward": true,
+         *           "pods": [
+         *             {
+         *               "name": "web-1",
+         *               "address": "100.64.0.2"
+         *             }
+         *           ],
+         *           "services": [
+         *             {
+         *               "name": "web",
+         *               "address": "100.127.0.1",
+         *               "ports": [
+         *                 {
+         *                   "name": "http",
+         *                   "protocol": "TCP",
+         *                   "port": 80
+         *                 }
+         *               ]
+         *             },
+         *             {
+         *               "name": "db",
+         *               "pods": [
+         *                 0
+         *               ]
+         *             }
+         *           ]
+         *         }
+         *       ],
+         *       "removedNetworks": []
+         *     }
+         */
+        NamesUpdate: {
+            zones: components["schemas"]["Zone"][];
+            /** @description Networks that the agent knows and that have no pods on the node any more. */
+            removedNetworks: string[];
+        };
+        /**
+         * @description What the name server of a network knows.
+         * @example {
+         *       "networkId": "4a8f2c6e-91d3-4b57-8e0a-c5d7f3b1e962",
+         *       "version": "Zk3T0cB6n1QxYw8a",
+         *       "suffix": "husk.internal",
+         *       "ranges": [
+         *         "100.64.0.0/22",
+         *         "100.127.0.0/16"
+         *       ],
+         *       "forward": true,
+         *       "pods": [
+         *         {
+         *           "name": "web-1",
+         *           "address": "100.64.0.2"
+         *         }
+         *       ],
+         *       "services": [
+         *         {
+         *           "name": "web",
+         *           "address": "100.127.0.1",
+         *           "ports": [
+         *             {
+         *               "name": "http",
+         *               "protocol": "TCP",
+         *               "port": 80
+         *             }
+         *           ]
+         *         },
+         *         {
+         *           "name": "db",
+         *           "pods": [
+         *             0
+         *           ]
+         *         }
+         *       ]
+         *     }
+         */
+        Zone: {
+            /** Format: uuid */
+            networkId: string;
+            /** @description The version of the content: two zones with the same version are the same. */
+            version: string;
+            /**
+             * @description Services are called NAME.SUFFIX, and pods NAME.pods.SUFFIX.
+             * @example husk.internal
+             */
+            suffix: string;
+            /** @description The ranges of the addresses of pods and services. */
+            ranges: string[];
+            /** @description Pods may resolve names outside of the zone. */
+            forward: boolean;
+            pods: components["schemas"]["ZonePod"][];
+            services: components["schemas"]["ZoneService"][];
+        };
+        /**
+         * @example {
+         *       "name": "web-1",
+         *       "address": "100.64.0.2"
+         *     }
+         */
+        ZonePod: {
+            name: string;
+            address: string;
+        };
+        /**
+         * @example {
+         *       "name": "web",
+         *       "address": "100.127.0.1",
+         *       "ports": [
+         *         {
+         *           "name": "http",
+         *           "protocol": "TCP",
+         *           "port": 80
+         *         }
+         *       ]
+         *     }
+         */
+        ZoneService: {
+            name: string;
+            /** @description A headless service has none. */
+            address?: string;
+            /** @description The ports that have names. */
+            ports?: components["schemas"]["ZonePort"][];
+            /** @description Of a headless service: the positions of its ready pods in `pods` of the zone. */
+            pods?: number[];
+        };
+        /**
+         * @example {
+         *       "name": "http",
+         *       "protocol": "TCP",
+         *       "port": 80
+         *     }
+         */
+        ZonePort: {
+            name: string;
+            /** @enum {string} */
+            protocol: "TCP" | "UDP";
+            /** @description The port that clients connect to: of the service, or of the pods of a headless service. */
+            port: number;
         };
         DesiredNetwork: {
             /** Format: uuid */
@@ -10038,6 +10237,31 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DesiredState"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getNames: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NamesRequest"];
+            };
+        };
+        responses: {
+            /** @description What has changed. It may be nothing. If the response would be too large, further changes are in the next one. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NamesUpdate"];
                 };
             };
             default: components["responses"]["Problem"];

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/openapi"
+	"husk/service"
+)
+
+// namesSince asks for the names of the agent's node, and returns the response within a second or what has changed later.
+func (s fixture) namesSince(known map[uuid.UUID]string, wait int) service.Update {
+	s.t.Helper()
+	list := []any{}
+	for network, version := range known {
+		list = append(list, map[string]any{"networkId": network, "version": version})
+	}
+	return as[service.Update](s.t, s.call("POST", "/v1/agent/names", "", map[string]any{"known": list, "waitSeconds": wait}), 200)
+}
+
+// A node gets the names of networks with pods on it, of no others, and only those that have changed.
+func TestANodeGetsTheNamesOfItsNetworks(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c, stranger := s.tenant(), s.tenant()
+	node, agent := s.node()
+	elsewhere, other := s.node()
+	if u := agent.namesSince(nil, 0); len(u.Zones) != 0 {
+		t.Errorf("a node without pods gets %+v", u)
+	}
+	foreign := s.createPod(stranger)
+	s.place(elsewhere, stranger, foreign.ID)
+	pod := s.createPodWith(c, 500, 128, map[string]any{"app": "db"}, map[string]any{})
+	for name, headless := range map[string]bool{"web": false, "db": true} {
+		s.call("POST", "/v1/services", c.token, map[string]any{"name": name, "selector": "app=db", "headless": headless, "ports": []any{map[string]any{"name": "sql", "port": 5432, "targetPort": 6432}}})
+	}
+	updates := make(chan service.Update, 1)
+	go func() { updates <- agent.namesSince(nil, 30) }()
+	s.place(node, c, pod.ID)
+	u := <-updates
+	if len(u.Zones) != 1 || len(u.Zones[0].Pods) != 1 || u.Zones[0].Pods[0].Name != pod.Name || u.Zones[0].Suffix != service.DefaultSuffix {
+		t.Fatalf("after a pod was placed, the names are %+v", u)
+	}
+	zone := u.Zones[0]
+	known := map[uuid.UUID]string{zone.NetworkID: zone.Version}
+	if u := agent.namesSince(known, 0); len(u.Zones)+len(u.RemovedNetworks) != 0 {
+		t.Errorf("an agent that knows everything gets %+v", u)
+	}
+	if u := other.namesSince(known, 0); len(u.Zones) != 1 || u.Zones[0].NetworkID == zone.NetworkID || len(u.RemovedNetworks) != 1 {
+		t.Errorf("another node gets %+v", u)
+	}
+
+	began := time.Now()
+	go func() { updates <- agent.namesSince(known, 30) }()
+	s.report(agent, pod.ID, 1, husk.EventRunning)
+	u = <-updates
+	for len(u.Zones) == 1 && len(u.Zones[0].Services[0].Pods) == 0 { // that it was starting
+		known[zone.NetworkID] = u.Zones[0].Version
+		u = agent.namesSince(known, 30)
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("the agent knows after %s that the pod is ready", took)
+	}
+	db, web := u.Zones[0].Services[0], u.Zones[0].Services[1]
+	if db.Name != "db" || db.Address != "" || fmt.Sprint(db.Pods) != "[0]" || db.Ports[0].Port != 6432 {
+		t.Errorf("the headless service is %+v", db)
+	}
+	if web.Name != "web" || web.Address == "" || len(web.Pods) != 0 || web.Ports[0].Port != 5432 {
+		t.Errorf("the service is %+v", web)
+	}
+
+	known[zone.NetworkID] = u.Zones[0].Version
+	go func() { updates <- agent.namesSince(known, 30) }()
+	s.call("DELETE", "/v1/pods/"+pod.ID.String(), c.token, nil)
+	if u = <-updates; len(u.Zones) != 1 || len(u.Zones[0].Services[0].Pods) != 0 || len(u.Zones[0].Pods) != 1 {
+		t.Errorf("while the pod is stopping, the names are %+v", u)
+	}
+	known[zone.NetworkID] = u.Zones[0].Version
+	go func() { updates <- agent.namesSince(known, 30) }()
+	now := as[openapi.Pod](t, s.call("GET", "/v1/pods/"+pod.ID.String(), c.token, nil), 200)
+	s.report(agent, pod.ID, int(now.Generation), husk.EventGone)
+	if u = <-updates; len(u.RemovedNetworks) != 1 || u.RemovedNetworks[0] != zone.NetworkID {
+		t.Errorf("without pods of the network, the node gets %+v", u)
+	}
+}
