@@ -53,6 +53,7 @@ func TestAnotherNodeReachesNothingOfAnAgent(t *testing.T) {
 	a := &Agent{cfg: Config{Listen: address}, log: slog.New(slog.DiscardHandler), id: &identity{root: authority.Root()}, holder: holder(own), workers: map[uuid.UUID]*worker{}}
 	a.net = &network.Network{}
 	a.reports = newReporter(nil, nil, a.log)
+	a.names = noNames(t)
 	a.metrics = newMetrics(a)
 	a.workers[pod] = &worker{agent: a, id: pod, desired: husk.DesiredPod{
 		ID: pod, Placement: 7, State: husk.DesiredIncoming, From: &husk.MovePeer{NodeID: source},

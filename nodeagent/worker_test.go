@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"husk"
+	"husk/nodeagent/names"
 	"husk/nodeagent/network"
 )
 
@@ -35,13 +36,23 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
+// noNames returns the name servers of a node without networks.
+func noNames(t *testing.T) *names.Set {
+	t.Helper()
+	set, err := names.Open(t.TempDir(), names.Config{Metrics: names.NewMetrics(), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
 // A newer server may send instructions that this agent does not know. The agent has no libvirt here, so any attempt to start or end a
 // machine would fail.
 func TestAnUnknownInstructionChangesNothing(t *testing.T) {
 	t.Parallel()
 	var out lines
 	a := &Agent{cfg: Config{StateDir: t.TempDir()}, log: slog.New(slog.NewTextHandler(&out, nil))}
-	a.reports, a.net = newReporter(nil, nil, a.log), &network.Network{}
+	a.reports, a.net, a.names = newReporter(nil, nil, a.log), &network.Network{}, noNames(t)
 	a.metrics = newMetrics(a)
 	w := newWorker(t.Context(), a, husk.DesiredPod{ID: uuid.UUID{1}, Generation: 2, State: "Hibernating"})
 	go w.run()

@@ -31,6 +31,12 @@ func CheckSuffix(suffix string) error {
 	return nil
 }
 
+// Search returns the search domains with which short names of services and pods are found.
+func Search(suffix string) []string { return []string{suffix, PodsLabel + "." + suffix} }
+
+// PodsLabel is the label below which the names of pods are.
+const PodsLabel = "pods"
+
 // Update is what has changed of the zones that a node knows.
 type Update struct {
 	Zones           []Zone      `json:"zones"`

@@ -80,7 +80,7 @@ func (s *Server) Serve(ctx context.Context, packets net.PacketConn, streams net.
 	defer stop()
 	var serving sync.WaitGroup
 	defer serving.Wait()
-	both, cancel := context.WithCancel(ctx) // one that ends ends the other one too
+	both, cancel := context.WithCancel(ctx) // when one ends, the other one ends too
 	defer cancel()
 	failed := make(chan error, 2)
 	serving.Go(func() { failed <- s.servePackets(both, packets, &serving) })

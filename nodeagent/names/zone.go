@@ -14,9 +14,6 @@ import (
 	"husk/service"
 )
 
-// podsLabel is the label below which the names of pods are.
-const podsLabel = "pods"
-
 // content is a zone in the form in which queries are answered. It does not change.
 type content struct {
 	suffix  string           // in lower case, with a dot at the end
@@ -57,7 +54,7 @@ func compile(z service.Zone) (*content, error) {
 		}
 		c.ranges = append(c.ranges, r.Masked())
 	}
-	pods := podsLabel + "." + suffix
+	pods := service.PodsLabel + "." + suffix
 	c.owners[suffix], c.owners[pods] = owner{}, owner{}
 	addresses := make([]netip.Addr, len(z.Pods))
 	for i, p := range z.Pods {
@@ -102,7 +99,7 @@ func (c *content) addService(z service.Zone, s service.ZoneService, pods []netip
 			return fmt.Errorf("the service %q has a pod %d of %d", s.Name, i, len(pods))
 		}
 		o.addresses = append(o.addresses, pods[i])
-		members = append(members, target{name: strings.ToLower(z.Pods[i].Name) + "." + podsLabel + "." + c.suffix, addresses: pods[i : i+1 : i+1]})
+		members = append(members, target{name: strings.ToLower(z.Pods[i].Name) + "." + service.PodsLabel + "." + c.suffix, addresses: pods[i : i+1 : i+1]})
 	}
 	c.owners[name] = o
 	for _, p := range s.Ports {
