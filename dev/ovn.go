@@ -107,7 +107,7 @@ const ovsStart = 20 * time.Second
 // ovsdb is a database and the server of it.
 type ovsdb struct {
 	name, dir, file, socket, schema string
-	remotes                         []string // in addition to the socket
+	args                            []string // in addition
 }
 
 // startDatabase starts the server. Before, it creates the database, or adapts it to a newer schema.
@@ -116,11 +116,7 @@ func (s *Stack) startDatabase(ctx context.Context, children *[]*child, h *Host, 
 	if err := s.prepareDatabase(ctx, file, db.schema); err != nil {
 		return err
 	}
-	args := []string{"--remote=punix:" + socket}
-	for _, r := range db.remotes {
-		args = append(args, "--remote="+r)
-	}
-	sp, err := s.ovsDaemon(h, db.name, "ovsdb-server", db.dir, db.name+".ctl", append(args, file)...)
+	sp, err := s.ovsDaemon(h, db.name, "ovsdb-server", db.dir, db.name+".ctl", slices.Concat([]string{"--remote=punix:" + socket}, db.args, []string{file})...)
 	if err != nil {
 		return err
 	}
@@ -155,7 +151,10 @@ func (s *Stack) startCentral(ctx context.Context, p *part) error {
 	dir := s.dir.join("ovn")
 	for _, db := range []ovsdb{
 		{"ovn-nb", dir, "nb.db", "nb.sock", "ovn-nb", nil},
-		{"ovn-sb", dir, "sb.db", "sb.sock", "ovn-sb", []string{"db:OVN_Southbound,SB_Global,connections"}},
+		{"ovn-sb", dir, "sb.db", "sb.sock", "ovn-sb", []string{
+			"--remote=db:OVN_Southbound,SB_Global,connections",
+			"--private-key=db:OVN_Southbound,SSL,private_key", "--certificate=db:OVN_Southbound,SSL,certificate", "--ca-cert=db:OVN_Southbound,SSL,ca_cert",
+		}},
 	} {
 		if err := s.startDatabase(ctx, &p.children, nil, db); err != nil {
 			return err
@@ -164,9 +163,7 @@ func (s *Stack) startCentral(ctx context.Context, p *part) error {
 	if _, err := s.runOVN(ctx, "ovn-nbctl", "--db="+s.NorthboundRemote(), "--timeout=10", "--no-wait", "init"); err != nil {
 		return err
 	}
-	// By default, the server closes the connection of a node that does not answer within 5 s, which a busy one does not always do.
-	listen := fmt.Sprintf("ptcp:%d:%s", s.southboundAddr().Port(), s.southboundAddr().Addr())
-	if _, err := s.runOVN(ctx, "ovn-sbctl", "--db="+s.SouthboundAdmin(), "--timeout=10", "--inactivity-probe=60000", "set-connection", listen); err != nil {
+	if err := s.listenSouthbound(ctx); err != nil {
 		return err
 	}
 	sp, err := s.ovsDaemon(nil, "ovn-northd", "ovn-northd", dir, "northd.ctl", "--ovnnb-db="+s.NorthboundRemote(), "--ovnsb-db="+s.SouthboundAdmin())
@@ -182,6 +179,41 @@ func (s *Stack) startCentral(ctx context.Context, p *part) error {
 	})
 }
 
+// listenSouthbound makes the southbound database listen for nodes.
+func (s *Stack) listenSouthbound(ctx context.Context) error {
+	db := []string{"--db=" + s.SouthboundAdmin(), "--timeout=10"}
+	listen := fmt.Sprintf("tcp:%d:%s", s.southboundAddr().Port(), s.southboundAddr().Addr())
+	// By default, the server closes the connection of a node that does not answer within 5 s, which a busy one does not always do.
+	set := []string{"--inactivity-probe=60000", "set-connection", "p" + listen}
+	switch {
+	case s.isSecured():
+		// A node can change what is its own. That is what ovn-controller's role says, which northd describes in the database.
+		set = []string{"--inactivity-probe=60000", "set-connection", "role=ovn-controller", "pssl" + strings.TrimPrefix(listen, "tcp")}
+	case s.cfg.AwaitTLS:
+		set = []string{"del-connection"}
+	}
+	_, err := s.runOVN(ctx, "ovn-sbctl", append(db, set...)...)
+	return err
+}
+
+// SecureSouthbound makes the southbound database accept only nodes with a certificate of an authority, in which the common name is the node's
+// name as a chassis, and present a certificate itself. The arguments are PEM files.
+func (s *Stack) SecureSouthbound(ctx context.Context, key, certificate, authority string) error {
+	if _, err := s.runOVN(ctx, "ovn-sbctl", "--db="+s.SouthboundAdmin(), "--timeout=10", "set-ssl", key, certificate, authority); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.secured = true
+	s.mu.Unlock()
+	return s.listenSouthbound(ctx)
+}
+
+func (s *Stack) isSecured() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.secured
+}
+
 func (s *Stack) southboundAddr() netip.AddrPort {
 	return netip.AddrPortFrom(s.serviceAddr(ovnNumber), uint16(s.cfg.SouthboundPort)) //nolint:gosec // a port
 }
@@ -190,7 +222,12 @@ func (s *Stack) southboundAddr() netip.AddrPort {
 func (s *Stack) NorthboundRemote() string { return "unix:" + s.dir.join("ovn", "nb.sock") }
 
 // SouthboundRemote returns where nodes reach the southbound database, in OVSDB's notation.
-func (s *Stack) SouthboundRemote() string { return "tcp:" + s.southboundAddr().String() }
+func (s *Stack) SouthboundRemote() string {
+	if s.isSecured() {
+		return "ssl:" + s.southboundAddr().String()
+	}
+	return "tcp:" + s.southboundAddr().String()
+}
 
 // SouthboundAdmin returns where the southbound database can be changed without restrictions, in OVSDB's notation.
 func (s *Stack) SouthboundAdmin() string { return "unix:" + s.dir.join("ovn", "sb.sock") }

@@ -51,6 +51,9 @@ type Config struct {
 	RegistryPort   int // 5000
 	SouthboundPort int // 16642: OVN's southbound database
 
+	// AwaitTLS makes the southbound database refuse all nodes until [Stack.SecureSouthbound]. By default, it trusts all of them.
+	AwaitTLS bool
+
 	// OVNDir has the programs of Open vSwitch and OVN in bin and their schemas in share, as deps.sh unpacks them. Without it, those of the system
 	// are used.
 	OVNDir string
@@ -110,6 +113,7 @@ type Stack struct {
 	provider *fabric.Provider // nil without a provider network
 
 	mu        sync.Mutex
+	secured   bool // the southbound database requires certificates
 	programs  []*child
 	children  map[string]*child // all, by name
 	hosts     []*Host
