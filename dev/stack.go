@@ -46,6 +46,9 @@ type Config struct {
 	// Databases is the number of databases of a fleet: with more than one, a primary and standbys on hosts of their own (patroni.go).
 	Databases int
 
+	// Centrals is the number of central hosts of a fleet: with more than one, OVN's databases are clusters on hosts of their own (ovncluster.go).
+	Centrals int
+
 	PostgresPort   int // 15432
 	CephMonPort    int // 3300
 	RegistryPort   int // 5000

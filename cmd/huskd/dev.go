@@ -37,7 +37,7 @@ type devFlags struct {
 	reserveMemoryMiB                                                               int
 	noAgent, detach                                                                bool
 	terms                                                                          server.LeaseTerms
-	nodes, servers, databases, simulatedNodes                                      int
+	nodes, servers, databases, centrals, simulatedNodes                            int
 	fabric, overlay, providerRange, ovn                                            string
 }
 
@@ -49,8 +49,8 @@ func devCommand() *cobra.Command {
 		Long: `Run everything on this machine: Postgres, a single-node Ceph, libvirt, OVN with Open vSwitch, an OCI registry, the server and an agent,
 as children of this process, with all data in one state directory. A later start continues with this data. SIGTERM stops everything.
 
-With --nodes, --servers or --databases, it starts a fleet instead: each node, server and database is a host of its own, in namespaces for its network, mounts
-and processes, and a bridge connects them. Nodes have names such as n1, and servers names such as s1. Nothing in the fleet reaches other
+With --nodes, --servers, --databases or --centrals, it starts a fleet instead: each node, server, database and central host is a host of its own, in
+namespaces for its network, mounts and processes, and a bridge connects them. Nodes have names such as n1, and servers names such as s1. Nothing in the fleet reaches other
 networks. "huskd dev node" kills, freezes and cuts off nodes.
 
 Pods are emulated if KVM is not available. That is only for development: emulation is not a security boundary.`,
@@ -92,6 +92,7 @@ Pods are emulated if KVM is not available. That is only for development: emulati
 	fs.IntVar(&f.nodes, "nodes", 1, "number of nodes; with 1, this machine is the node")
 	fs.IntVar(&f.servers, "servers", 1, "number of servers of a fleet")
 	fs.IntVar(&f.databases, "databases", 1, "number of databases of a fleet: with more than one, Patroni runs a primary and standbys, which needs the packages patroni, python3-etcd and etcd-server")
+	fs.IntVar(&f.centrals, "centrals", 1, "number of central hosts of a fleet: with 3 or 5, each has a member of OVN's databases and a northd")
 	fs.IntVar(&f.simulatedNodes, "simulated-nodes", 0, "number of nodes to add whose agents only simulate pods, to see how the servers carry a large fleet")
 	fs.StringVar(&f.fabric, "fabric", "10.213.77.0/24", "IPv4 range of the network between the hosts of a fleet")
 	fs.StringVar(&f.overlay, "overlay", "10.213.78.0/24", "IPv4 range of the tunnels between the nodes of a fleet")

@@ -23,18 +23,23 @@ const (
 )
 
 // isFleet reports whether nodes and servers are hosts of their own.
-func (f devFlags) isFleet() bool { return f.nodes != 1 || f.servers != 1 || f.databases != 1 }
+func (f devFlags) isFleet() bool {
+	return f.nodes != 1 || f.servers != 1 || f.databases != 1 || f.centrals != 1
+}
 
 func (f devFlags) configureFleet(cfg *dev.Config) error {
 	for _, n := range []struct {
 		flag      string
 		got, most int
-	}{{"nodes", f.nodes, dev.MaxNodes}, {"servers", f.servers, dev.MaxServers}, {"databases", f.databases, dev.MaxDatabases}} {
+	}{{"nodes", f.nodes, dev.MaxNodes}, {"servers", f.servers, dev.MaxServers}, {"databases", f.databases, dev.MaxDatabases}, {"centrals", f.centrals, dev.MaxCentrals}} {
 		if n.got < 1 || n.got > n.most {
 			return fmt.Errorf("--%s is %d; it can be 1 to %d", n.flag, n.got, n.most)
 		}
 	}
-	cfg.Databases = f.databases
+	if f.centrals%2 == 0 {
+		return fmt.Errorf("--centrals is %d; an even number of members tolerates no more losses than one less", f.centrals)
+	}
+	cfg.Databases, cfg.Centrals = f.databases, f.centrals
 	cfg.Parts &^= dev.Libvirt | dev.OVS // every node has its own
 	return nil
 }
