@@ -34,10 +34,14 @@ func centralCertificateCommand() *cobra.Command {
 	var f centralFlags
 	cmd := &cobra.Command{
 		Use:   "central-certificate",
-		Short: "Issue the certificate of OVN's databases",
-		Long: `Issue the certificate of OVN's databases, by the installation's own authority. Nodes connect to the southbound database with their own
-certificates, and must present one of the same authority. The files ` + centralKey + `, ` + centralCertificate + ` and ` + centralAuthority + ` are for the options --private-key,
+		Short: "Issue the certificate of OVN's southbound database",
+		Long: `Issue the certificate of OVN's southbound database, by the installation's own authority. Nodes connect to the database with their own
+certificates, and the database presents one of the same authority. The files ` + centralKey + `, ` + centralCertificate + ` and ` + centralAuthority + ` are for the options --private-key,
 --certificate and --ca-cert of OVN's programs, or for "ovn-sbctl set-ssl". The programs notice new files by themselves.
+
+The northbound database has no roles: who connects to it can change every network. So it must not trust this authority, which issues the
+certificates of nodes, too. Let it listen where only servers reach it, or give it an authority of its own. The same is true for the ports of
+the southbound database that have no role.
 
 Run this again before the certificate expires, for example each month.`,
 		Args: cobra.NoArgs,
