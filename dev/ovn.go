@@ -212,13 +212,13 @@ func (s *Stack) listenSouthbound(ctx context.Context) error {
 	case !s.cfg.AwaitTLS:
 		listen = append(listen, "ptcp:"+at)
 	}
-	command := append([]string{"set-connection"}, listen...)
+	// By default, the server closes the connection of a node that does not answer within 5 s, which a busy one does not always do.
+	command := append([]string{"--inactivity-probe=60000", "set-connection"}, listen...)
 	if len(listen) == 0 {
 		command = []string{"del-connection"}
 	}
-	// By default, the server closes the connection of a node that does not answer within 5 s, which a busy one does not always do.
 	db := []string{"--db=" + s.SouthboundAdmin(), "--timeout=10"}
-	_, err := s.runOVN(ctx, "ovn-sbctl", slices.Concat(db, []string{"--inactivity-probe=60000"}, command)...)
+	_, err := s.runOVN(ctx, "ovn-sbctl", slices.Concat(db, command)...)
 	if err == nil && s.clustered() {
 		// A northd that hangs must lose its lock soon, so that another one becomes active.
 		_, err = s.runOVN(ctx, "ovn-sbctl", slices.Concat(db, []string{"set", "connection", listen[0], "inactivity_probe=2000"})...)
