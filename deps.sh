@@ -83,12 +83,13 @@ at_least() {
   found=$("$1" --version 2> /dev/null | awk 'NR == 1 {print $NF}') && dpkg --compare-versions "$found" ge "$2"
 }
 
-# The mirror of Debian in the system's own sources.
+# The mirror of Debian in the system's own sources. Other projects' archives can have the same names of releases, but their addresses do not
+# end like Debian's.
 debian_mirror() {
   local codename
   codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
-  apt-get indextargets --format '$(REPO_URI) $(RELEASE)' 'Created-By: Packages' 'Component: main' |
-    awk -v codename="$codename" '!found && ($2 == codename || $2 ~ /^(old)*stable$/) {print $1; found = 1}'
+  apt-get -o Debug::NoLocking=1 --print-uris update |
+    sed -nE "s#^'(.*/debian)/*/dists/($codename|(old)*stable)/main/binary-amd64/.*#\1#p" | sort -u | head -n 1
 }
 
 # unpack_ovn FOLDER downloads Debian 13's packages with an apt that has a state of its own, and unpacks them to the folder.

@@ -215,5 +215,14 @@ func (s *Stack) setOverlay(h *Host) error {
 // OverlayAddr returns the address at which the node with this number, counted from 0, receives tunnelled packets.
 func (s *Stack) OverlayAddr(i int) netip.Addr { return nth(s.cfg.Overlay, firstNode+i) }
 
-// ProviderGateway returns this machine's address in the provider network.
-func (s *Stack) ProviderGateway() netip.Addr { return s.provider.Gateway() }
+// ProviderGateway returns this machine's address in the provider network, with the network's prefix length.
+func (s *Stack) ProviderGateway() netip.Prefix {
+	return netip.PrefixFrom(s.provider.Gateway(), s.cfg.Provider.Bits())
+}
+
+// ProviderAddresses returns the first and the last address of the provider network that tenants' networks can have, with a hyphen in between.
+func (s *Stack) ProviderAddresses() string {
+	const first, spare = 10, 6
+	size := 1 << (s.cfg.Provider.Addr().BitLen() - s.cfg.Provider.Bits())
+	return nth(s.cfg.Provider, first).String() + "-" + nth(s.cfg.Provider, size-spare).String()
+}

@@ -16,7 +16,7 @@ import (
 
 // run runs a short-lived tool and returns its output. If it fails, the error contains its stderr.
 func (s *Stack) run(ctx context.Context, cred *syscall.Credential, stdin, path string, args ...string) (out, diagnostics string, err error) {
-	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // whoever runs a stack chooses its programs
+	cmd := exec.CommandContext(ctx, path, args...) //nolint:gosec // the caller chooses the programs
 	cmd.Dir = s.dir.path
 	cmd.Env = os.Environ()
 	cmd.Stdin = strings.NewReader(stdin)

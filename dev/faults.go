@@ -68,7 +68,7 @@ const (
 	FromNodes    = "node"
 	FromCeph     = "ceph"
 	FromDatabase = "database"
-	FromOVN      = "ovn" // from the southbound database
+	FromOVN      = "ovn" // from OVN's databases
 )
 
 // Cut drops the packets between the host and others, in one direction or both, in addition to earlier cuts.
@@ -103,7 +103,7 @@ func (s *Stack) addrsOf(from string) ([]netip.Addr, error) {
 	case FromCeph:
 		return []netip.Addr{s.cephAddr()}, nil
 	case FromOVN:
-		return []netip.Addr{s.serviceAddr(ovnNumber)}, nil
+		addrs, kind = []netip.Addr{s.serviceAddr(ovnNumber)}, CentralHost
 	case FromDatabase:
 		addrs, kind = []netip.Addr{s.postgresAddr()}, DatabaseHost
 	case FromServers:

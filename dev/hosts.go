@@ -33,6 +33,7 @@ type HostKind string
 const (
 	NodeHost     HostKind = "node"
 	ServerHost   HostKind = "server"
+	CentralHost  HostKind = "central"
 	DatabaseHost HostKind = "database"
 )
 
@@ -68,10 +69,12 @@ const (
 	firstDatabase  = 4
 	ovnNumber      = 9
 	firstServer    = 11
+	firstCentral   = 21
 	firstNode      = 101
 
-	// MaxDatabases, MaxServers and MaxNodes are how many addresses there are.
+	// MaxDatabases, MaxServers, MaxCentrals and MaxNodes are how many addresses there are.
 	MaxDatabases = 5
+	MaxCentrals  = 5
 	MaxServers   = 9
 	MaxNodes     = 99
 )
@@ -183,7 +186,7 @@ func (s *Stack) Hosts() []*Host {
 func (s *Stack) stopHosts() error {
 	var mu sync.Mutex
 	var failures []error
-	for _, kind := range []HostKind{NodeHost, ServerHost, DatabaseHost} {
+	for _, kind := range []HostKind{NodeHost, ServerHost, CentralHost, DatabaseHost} {
 		var stopping sync.WaitGroup
 		for _, h := range s.Hosts() {
 			if h.Kind == kind {

@@ -280,7 +280,7 @@ func testProvider(t *testing.T, f *fleet, red []pod) {
 		"lrp-add", "r", "r-outside", "02:00:00:00:00:fd", outer+"/24", "--", "lrp-set-gateway-chassis", "r-outside", "n1", "20", "--",
 		"lsp-add", "outside", "outside-r", "--", "lsp-set-type", "outside-r", "router", "--", "lsp-set-addresses", "outside-r", "router", "--",
 		"lsp-set-options", "outside-r", "router-port=r-outside", "--",
-		"lr-route-add", "r", "0.0.0.0/0", f.ProviderGateway().String(), "--",
+		"lr-route-add", "r", "0.0.0.0/0", f.ProviderGateway().Addr().String(), "--",
 		"lr-nat-add", "r", "snat", outer, "10.0.0.0/24", "--", "lr-nat-add", "r", "dnat_and_snat", floating, red[1].addr)
 	for _, p := range red {
 		if _, err := sh(p.host, fmt.Sprintf("ip -n %s route add default via 10.0.0.1", p.name)); err != nil {
@@ -295,7 +295,7 @@ func testProvider(t *testing.T, f *fleet, red []pod) {
 		return err
 	})
 	// The machine's addresses: in the provider network, on the fabric, and on its other interfaces.
-	closed := []string{f.ProviderGateway().String(), f.EntryAddr().String(), f.NodeAddr(2).String()}
+	closed := []string{f.ProviderGateway().Addr().String(), f.EntryAddr().String(), f.NodeAddr(2).String()}
 	addrs, err := netlink.AddrList(nil, netlink.FAMILY_V4)
 	if err != nil {
 		t.Fatal(err)

@@ -46,10 +46,16 @@ type Config struct {
 	// Databases is the number of databases of a fleet: with more than one, a primary and standbys on hosts of their own (patroni.go).
 	Databases int
 
+	// Centrals is the number of central hosts of a fleet: with more than one, OVN's databases are clusters on hosts of their own (ovncluster.go).
+	Centrals int
+
 	PostgresPort   int // 15432
 	CephMonPort    int // 3300
 	RegistryPort   int // 5000
 	SouthboundPort int // 16642: OVN's southbound database
+
+	// AwaitTLS makes the southbound database refuse all nodes until [Stack.SecureSouthbound]. By default, it trusts all of them.
+	AwaitTLS bool
 
 	// OVNDir has the programs of Open vSwitch and OVN in bin and their schemas in share, as deps.sh unpacks them. Without it, those of the system
 	// are used.
@@ -110,6 +116,7 @@ type Stack struct {
 	provider *fabric.Provider // nil without a provider network
 
 	mu        sync.Mutex
+	secured   bool // the southbound database requires certificates
 	programs  []*child
 	children  map[string]*child // all, by name
 	hosts     []*Host

@@ -58,6 +58,26 @@ func (a *Authority) IssueNode(node, requestPEM string, life time.Duration) (Issu
 	return Issued{serialOf(cert), encodePEM(blockCertificate, cert.Raw), cert.NotAfter}, nil
 }
 
+// centralName is the name in the certificates of OVN's central part. A server or an agent of Husk accepts no peer with it.
+const centralName = "ovn-central"
+
+// KeyPair is a private key and the certificate for it, both in PEM.
+type KeyPair struct{ Key, Certificate string }
+
+// IssueCentral makes key and certificate of OVN's central part: of the databases, to which nodes connect with their own certificates.
+func (a *Authority) IssueCentral(life time.Duration) (KeyPair, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return KeyPair{}, fmt.Errorf("create the key of OVN's central part: %w", err)
+	}
+	cert, err := a.issue(centralName, nil, &key.PublicKey, life)
+	if err != nil {
+		return KeyPair{}, fmt.Errorf("issue the certificate of OVN's central part: %w", err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	return KeyPair{encodePEM(blockKey, der), encodePEM(blockCertificate, cert.Raw)}, err
+}
+
 // issueServer makes key and certificate of a server. Both stay in memory.
 func (a *Authority) issueServer(life time.Duration) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -158,7 +158,12 @@ func cleanDev(ctx context.Context, f devFlags) error {
 	if _, err := os.Stat(f.stateDir); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	stack, err := dev.Start(ctx, dev.Config{StateDir: f.stateDir, Parts: dev.Libvirt})
+	// What the killed run left of Open vSwitch is removed by an Open vSwitch that stops in order.
+	parts := dev.Libvirt
+	if _, err := os.Stat(filepath.Join(f.stateDir, "ovs")); err == nil {
+		parts |= dev.OVS
+	}
+	stack, err := dev.Start(ctx, dev.Config{StateDir: f.stateDir, Parts: parts, OVNDir: f.ovn})
 	if err != nil {
 		return err
 	}

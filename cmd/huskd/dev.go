@@ -32,25 +32,25 @@ import (
 
 type devFlags struct {
 	stateDir, envFile, api, apiForAgents, agentListen, kernel, initramfs, podRange string
-	postgresPort, cephMonPort, registryPort                                        int
+	postgresPort, cephMonPort, registryPort, southboundPort                        int
 	cpuOvercommit                                                                  float64
 	reserveMemoryMiB                                                               int
 	noAgent, detach                                                                bool
 	terms                                                                          server.LeaseTerms
-	nodes, servers, databases, simulatedNodes                                      int
-	fabric                                                                         string
+	nodes, servers, databases, centrals, simulatedNodes                            int
+	fabric, overlay, providerRange, ovn                                            string
 }
 
 func devCommand() *cobra.Command {
 	var f devFlags
 	cmd := &cobra.Command{
 		Use:   "dev",
-		Short: "Run everything on this machine: Postgres, Ceph, libvirt, a registry, the server and an agent",
-		Long: `Run everything on this machine: Postgres, a single-node Ceph, libvirt, an OCI registry, the server and an agent, as children of
-this process, with all data in one state directory. A later start continues with this data. SIGTERM stops everything.
+		Short: "Run everything on this machine: Postgres, Ceph, libvirt, OVN, a registry, the server and an agent",
+		Long: `Run everything on this machine: Postgres, a single-node Ceph, libvirt, OVN with Open vSwitch, an OCI registry, the server and an agent,
+as children of this process, with all data in one state directory. A later start continues with this data. SIGTERM stops everything.
 
-With --nodes, --servers or --databases, it starts a fleet instead: each node, server and database is a host of its own, in namespaces for its network, mounts
-and processes, and a bridge connects them. Nodes have names such as n1, and servers names such as s1. Nothing in the fleet reaches other
+With --nodes, --servers, --databases or --centrals, it starts a fleet instead: each node, server, database and central host is a host of its own, in
+namespaces for its network, mounts and processes, and a bridge connects them. Nodes have names such as n1, and servers names such as s1. Nothing in the fleet reaches other
 networks. "huskd dev node" kills, freezes and cuts off nodes.
 
 Pods are emulated if KVM is not available. That is only for development: emulation is not a security boundary.`,
@@ -74,6 +74,7 @@ Pods are emulated if KVM is not available. That is only for development: emulati
 		nodeCommand(&f),
 	)
 	cmd.PersistentFlags().StringVar(&f.stateDir, "state-dir", "/var/lib/husk-dev", "directory of all data")
+	cmd.PersistentFlags().StringVar(&f.ovn, "ovn", "build/ovn", "directory with the programs of Open vSwitch and OVN in bin and their schemas in share, as deps.sh makes it; empty: those of the system")
 	fs := cmd.Flags()
 	fs.StringVar(&f.envFile, "env-file", "build/dev.env", "file to which the URL and the credentials are written, in shell syntax")
 	fs.StringVar(&f.api, "listen", "127.0.0.1:8080", "address of the API")
@@ -85,13 +86,17 @@ Pods are emulated if KVM is not available. That is only for development: emulati
 	fs.IntVar(&f.postgresPort, "postgres-port", 15432, "port of Postgres")
 	fs.IntVar(&f.cephMonPort, "ceph-mon-port", 16789, "port of Ceph's monitor")
 	fs.IntVar(&f.registryPort, "registry-port", 15000, "port of the registry")
+	fs.IntVar(&f.southboundPort, "southbound-port", 16642, "port of OVN's southbound database, which nodes read")
 	fs.Float64Var(&f.cpuOvercommit, "cpu-overcommit", 4, "how many times each core may be allocated")
 	fs.IntVar(&f.reserveMemoryMiB, "reserve-memory-mib", 4096, "memory reserved for everything except pods, in MiB")
 	fs.IntVar(&f.nodes, "nodes", 1, "number of nodes; with 1, this machine is the node")
 	fs.IntVar(&f.servers, "servers", 1, "number of servers of a fleet")
 	fs.IntVar(&f.databases, "databases", 1, "number of databases of a fleet: with more than one, Patroni runs a primary and standbys, which needs the packages patroni, python3-etcd and etcd-server")
+	fs.IntVar(&f.centrals, "centrals", 1, "number of central hosts of a fleet: with 3 or 5, each has a member of OVN's databases and a northd")
 	fs.IntVar(&f.simulatedNodes, "simulated-nodes", 0, "number of nodes to add whose agents only simulate pods, to see how the servers carry a large fleet")
 	fs.StringVar(&f.fabric, "fabric", "10.213.77.0/24", "IPv4 range of the network between the hosts of a fleet")
+	fs.StringVar(&f.overlay, "overlay", "10.213.78.0/24", "IPv4 range of the tunnels between the nodes of a fleet")
+	fs.StringVar(&f.providerRange, "provider-range", "10.213.80.0/20", "IPv4 range of the network outside of tenants' networks, which has the outer addresses of their routers; this machine is its gateway")
 	fs.BoolVar(&f.noAgent, "no-agent", false, "start no agent")
 	fs.BoolVar(&f.detach, "detach", false, "run in the background, and return once everything is up, also if another process has started it")
 	leaseFlags(fs, &f.terms)
@@ -114,7 +119,13 @@ func runDev(ctx context.Context, f devFlags) (err error) {
 	}
 	cfg := dev.Config{
 		StateDir: f.stateDir, Parts: dev.Default | dev.Registry, PostgresPort: f.postgresPort, CephMonPort: f.cephMonPort, RegistryPort: f.registryPort,
-		Progress: dev.Lines(os.Stderr),
+		SouthboundPort: f.southboundPort, OVNDir: f.ovn, Progress: dev.Lines(os.Stderr),
+	}
+	if err := f.configureNetworks(&cfg); err != nil {
+		return err
+	}
+	if f.noAgent {
+		cfg.Parts &^= dev.OVS
 	}
 	if f.isFleet() {
 		if err := f.configureFleet(&cfg); err != nil {
@@ -367,6 +378,8 @@ func writeDevEnv(f devFlags, stack *dev.Stack, s devSecrets, key apiKey) error {
 		{"HUSK_STATE_DIR", stack.StateDir()},
 		{"HUSK_REGISTRY", stack.RegistryAddr()},
 		{"HUSK_CEPH_CONF", stack.CephConf()},
+		{"OVN_NB_DB", stack.NorthboundRemote()}, // for ovn-nbctl and ovn-sbctl
+		{"OVN_SB_DB", stack.SouthboundAdmin()},
 	} {
 		fmt.Fprintf(&b, "export %s='%s'\n", v[0], v[1])
 	}

@@ -23,23 +23,49 @@ const (
 )
 
 // isFleet reports whether nodes and servers are hosts of their own.
-func (f devFlags) isFleet() bool { return f.nodes != 1 || f.servers != 1 || f.databases != 1 }
+func (f devFlags) isFleet() bool {
+	return f.nodes != 1 || f.servers != 1 || f.databases != 1 || f.centrals != 1
+}
 
 func (f devFlags) configureFleet(cfg *dev.Config) error {
 	for _, n := range []struct {
 		flag      string
 		got, most int
-	}{{"nodes", f.nodes, dev.MaxNodes}, {"servers", f.servers, dev.MaxServers}, {"databases", f.databases, dev.MaxDatabases}} {
+	}{{"nodes", f.nodes, dev.MaxNodes}, {"servers", f.servers, dev.MaxServers}, {"databases", f.databases, dev.MaxDatabases}, {"centrals", f.centrals, dev.MaxCentrals}} {
 		if n.got < 1 || n.got > n.most {
 			return fmt.Errorf("--%s is %d; it can be 1 to %d", n.flag, n.got, n.most)
 		}
 	}
-	fabric, err := netip.ParsePrefix(f.fabric)
-	if err != nil || !fabric.Addr().Is4() || fabric.Bits() > 24 {
-		return fmt.Errorf("--fabric %s is not an IPv4 range with at least 256 addresses, such as 10.213.77.0/24", f.fabric)
+	if f.centrals%2 == 0 {
+		return fmt.Errorf("--centrals is %d; an even number of members tolerates no more losses than one less", f.centrals)
 	}
-	cfg.Fabric, cfg.Databases = fabric, f.databases
-	cfg.Parts &^= dev.Libvirt // every node has its own
+	cfg.Databases, cfg.Centrals = f.databases, f.centrals
+	cfg.Parts &^= dev.Libvirt | dev.OVS // every node has its own
+	return nil
+}
+
+// configureNetworks sets the ranges of the networks around tenants' networks.
+func (f devFlags) configureNetworks(cfg *dev.Config) error {
+	type network struct {
+		flag, text string
+		to         *netip.Prefix
+	}
+	networks := []network{{"provider-range", f.providerRange, &cfg.Provider}}
+	if f.isFleet() {
+		networks = append(networks, network{"fabric", f.fabric, &cfg.Fabric}, network{"overlay", f.overlay, &cfg.Overlay})
+	}
+	for i, n := range networks {
+		p, err := netip.ParsePrefix(n.text)
+		if err != nil || !p.Addr().Is4() || p.Bits() > 24 {
+			return fmt.Errorf("--%s %s is not an IPv4 range with at least 256 addresses, such as 10.213.77.0/24", n.flag, n.text)
+		}
+		for _, other := range networks[:i] {
+			if other.to.Overlaps(p) {
+				return fmt.Errorf("--%s %s and --%s %s overlap; pass ranges that do not", other.flag, other.text, n.flag, n.text)
+			}
+		}
+		*n.to = p
+	}
 	return nil
 }
 
@@ -73,7 +99,7 @@ func startFleet(ctx context.Context, in installation) error {
 	nodes, ctx := errgroup.WithContext(ctx)
 	for i := range in.flags.nodes {
 		nodes.Go(func() error {
-			_, err := in.stack.AddHost(ctx, dev.HostConfig{Name: fmt.Sprintf("n%d", i+1), Kind: dev.NodeHost, Addr: in.stack.NodeAddr(i), Boot: in.bootNode})
+			_, err := in.stack.AddHost(ctx, dev.HostConfig{Name: fmt.Sprintf("n%d", i+1), Kind: dev.NodeHost, Addr: in.stack.NodeAddr(i), Overlay: in.stack.OverlayAddr(i), Boot: in.bootNode})
 			return err
 		})
 	}
@@ -95,6 +121,9 @@ func (in installation) bootServer(ctx context.Context, h *dev.Host) error {
 }
 
 func (in installation) bootNode(ctx context.Context, h *dev.Host) error {
+	if err := h.StartOVS(ctx); err != nil {
+		return err
+	}
 	if err := h.Libvirt(ctx); err != nil {
 		return err
 	}

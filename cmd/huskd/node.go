@@ -45,7 +45,7 @@ host: the agent, libvirt, the pods' machines and the network.`,
 	cut := verb("cut", "Drop packets between a node and others", func(c *control.Client, cmd *cobra.Command, name string) error {
 		return c.Cut(cmd.Context(), name, from, fabric.Direction(direction))
 	})
-	cut.Flags().StringVar(&from, "from", "all", "whom to cut the node off from: server, ceph, database, node, all, or the name of a host")
+	cut.Flags().StringVar(&from, "from", "all", "whom to cut the node off from: server, ceph, database, ovn, node, all, or the name of a host")
 	cut.Flags().StringVar(&direction, "direction", "both", "which packets to drop, as the node sees them: in, out or both")
 	verb("heal", "Undo all cuts of a node", func(c *control.Client, cmd *cobra.Command, name string) error {
 		return c.Heal(cmd.Context(), name)

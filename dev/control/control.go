@@ -28,6 +28,8 @@ type Host struct {
 	State   dev.HostState
 	Cuts    []fabric.Cut
 	Libvirt string // its URI, for processes of this machine
+	OVS     string // the socket of its OVSDB, if it is a node
+	Overlay string // its address for tunnels, if it is a node
 	PID     int    // of its process 1; 0: off
 }
 
@@ -66,7 +68,11 @@ func handler(stack *dev.Stack) http.Handler {
 		hosts := []Host{}
 		for _, h := range stack.Hosts() {
 			state, cuts := h.State()
-			hosts = append(hosts, Host{h.Name, h.Kind, h.Addr.String(), state, cuts, h.LibvirtURI(), h.PID()})
+			one := Host{Name: h.Name, Kind: h.Kind, Address: h.Addr.String(), State: state, Cuts: cuts, Libvirt: h.LibvirtURI(), PID: h.PID()}
+			if h.Kind == dev.NodeHost {
+				one.OVS, one.Overlay = h.OVS(), h.Overlay.String()
+			}
+			hosts = append(hosts, one)
 		}
 		answer(w, hosts, nil)
 	})

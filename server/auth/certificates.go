@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -43,6 +44,17 @@ func openAuthority(ctx context.Context, s store.Control) (*authority, error) {
 	}
 	own, err := pki.NewServerHolder(a)
 	return &authority{a, own}, err
+}
+
+// IssueCentral makes key and certificate of OVN's central part, and returns also the certificate of the installation's authority. It creates the
+// authority if no server has run yet.
+func IssueCentral(ctx context.Context, s store.Control, life time.Duration) (pki.KeyPair, *pki.Root, error) {
+	a, err := openAuthority(ctx, s)
+	if err != nil {
+		return pki.KeyPair{}, nil, err
+	}
+	pair, err := a.IssueCentral(life)
+	return pair, a.Root(), err
 }
 
 // Root returns the certificate of the installation's authority.

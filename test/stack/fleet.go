@@ -269,6 +269,9 @@ func (f *Fleet) Host(name string) *Host { return &Host{f, name} }
 // Database returns the database with this number, counted from 1, of a fleet that was started with --databases.
 func (f *Fleet) Database(i int) *Host { return &Host{f, fmt.Sprintf("db%d", i)} }
 
+// Central returns the central host with this number, counted from 1, of a fleet that was started with --centrals.
+func (f *Fleet) Central(i int) *Host { return &Host{f, fmt.Sprintf("c%d", i)} }
+
 // Primary returns the database that is the primary now, and an error if there is none.
 func (f *Fleet) Primary(ctx context.Context) (*Host, error) { return f.databaseThatIs(ctx, "primary") }
 

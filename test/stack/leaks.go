@@ -37,8 +37,8 @@ func (s *Stack) stop() error {
 		return errors.Join(left, fmt.Errorf("huskd dev: %w", err), s.LogEnd("dev.log"))
 	}
 	for _, what := range []struct{ name, command string }{
-		{"processes", "ps -eo comm= | grep -E 'huskd|postgres|ceph|libvirtd|virtlogd|qemu|docker-registry|patroni|etcd' || true"},
-		{"interfaces", "ip -br link | grep -E '^hk' || true"},
+		{"processes", "ps -eo comm= | grep -E 'huskd|postgres|ceph|libvirtd|virtlogd|qemu|docker-registry|patroni|etcd|ovs|ovn|ld-linux' || true"},
+		{"interfaces", "ip -br link | grep -E '^(hk|br-|ovs-)' || true"},
 		{"nftables", "nft list tables | grep husk || true"},
 		{"cgroups", "ls -d /sys/fs/cgroup/husk-dev-" + dev.ID(s.stateDir()) + " /sys/fs/cgroup/*/husk-dev-" + dev.ID(s.stateDir()) + " 2>/dev/null || true"},
 	} {

@@ -139,7 +139,8 @@ func start(lease time.Duration, args ...string) (s *Stack, err error) {
 		"--lease", pace.Slower(lease).String(), "--heartbeat", heartbeat.String(), "--log-level", "debug",
 	}, args...)...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
-	s.cmd.Env = append(os.Environ(), "HUSKD_NETWORK_PREFIX=18") // because one tenant has ten thousand pods
+	s.cmd.Env = append(os.Environ(), "HUSKD_NETWORK_PREFIX=18", // because one tenant has ten thousand pods
+		"HUSKD_OVN="+filepath.Join(root, "build/ovn")) // not a flag, which an earlier version does not know
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := startOnOwnThread(s.cmd); err != nil {
 		return nil, err

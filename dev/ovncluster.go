@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A fleet can have several central hosts, each with a member of both of OVN's databases, which are clusters (raft), and a northd, of which one is
+// active. Servers and nodes look for the members that lead by themselves.
+
+// The ports of a central host.
+const (
+	northboundPort     = 6641
+	southboundPort     = 6642
+	northboundRaftPort = 6643
+	southboundRaftPort = 6644
+	northdPort         = 6645 // of the southbound database, for northd, which changes everything there
+)
+
+func (s *Stack) centralAddr(i int) netip.Addr { return s.fabricAddr(firstCentral + i) }
+
+// clustered reports whether OVN's databases are clusters.
+func (s *Stack) clustered() bool { return s.cfg.Centrals > 1 }
+
+// members returns something of each central host, in OVSDB's notation for a cluster.
+func (s *Stack) members(of func(i int) string) string {
+	all := make([]string, s.cfg.Centrals)
+	for i := range all {
+		all[i] = of(i)
+	}
+	return strings.Join(all, ",")
+}
+
+func (s *Stack) centralRemote(scheme string, port uint16) string {
+	return s.members(func(i int) string { return scheme + ":" + netip.AddrPortFrom(s.centralAddr(i), port).String() })
+}
+
+func centralName(i int) string { return fmt.Sprintf("c%d", i+1) }
+
+// centralDir returns the directory of a central host's databases, relative to the state directory.
+func centralDir(name string) string { return filepath.Join("hosts", name, "ovn") }
+
+// startCluster starts the central hosts.
+func (s *Stack) startCluster(ctx context.Context) error {
+	for i := range s.cfg.Centrals {
+		boot := func(ctx context.Context, h *Host) error { return s.bootCentral(ctx, h, i) }
+		if _, err := s.AddHost(ctx, HostConfig{Name: centralName(i), Kind: CentralHost, Addr: s.centralAddr(i), Boot: boot}); err != nil {
+			return err
+		}
+	}
+	if err := poll(ctx, ovsStart, nil, s.prepareCluster); err != nil {
+		return err
+	}
+	return poll(ctx, ovsStart, nil, func(ctx context.Context) error {
+		var states error
+		for i := range s.cfg.Centrals {
+			err := s.northdIsActive(ctx, s.dir.join(centralDir(centralName(i))))
+			if err == nil {
+				return nil
+			}
+			states = errors.Join(states, err)
+		}
+		return states
+	})
+}
+
+// prepareCluster makes the databases listen, which needs a majority of their members.
+func (s *Stack) prepareCluster(ctx context.Context) error {
+	db := "--db=" + s.members(func(i int) string { return "unix:" + s.dir.join(centralDir(centralName(i)), "nb.sock") })
+	// By default, northd stays for up to 10 s with a member that hangs.
+	_, err := s.runOVN(ctx, "ovn-nbctl", db, "--timeout=5", "init", "--", "set", "nb_global", ".", "options:northd_probe_interval=2000", "--",
+		"--inactivity-probe=60000", "set-connection", fmt.Sprintf("ptcp:%d:0.0.0.0", northboundPort))
+	if err != nil {
+		return err
+	}
+	return s.listenSouthbound(ctx)
+}
+
+func (s *Stack) bootCentral(ctx context.Context, h *Host, i int) error {
+	name := centralDir(h.Name)
+	if err := s.dir.mkdir(name, 0o700); err != nil {
+		return err
+	}
+	dir := s.dir.join(name)
+	var children []*child
+	defer func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.children = append(h.children, children...)
+	}()
+	for _, m := range []struct {
+		db       ovsdb
+		database string
+		raft     uint16
+	}{
+		{ovsdb{"ovn-nb", dir, "nb.db", "nb.sock", "ovn-nb", []string{"--remote=db:OVN_Northbound,NB_Global,connections"}}, "OVN_Northbound", northboundRaftPort},
+		{ovsdb{"ovn-sb", dir, "sb.db", "sb.sock", "ovn-sb", southboundArgs}, "OVN_Southbound", southboundRaftPort},
+	} {
+		if err := s.joinCluster(ctx, m.db, m.database, i, m.raft); err != nil {
+			return err
+		}
+		if err := s.serveDatabase(ctx, &children, h, m.db); err != nil {
+			return err
+		}
+		control := filepath.Join(dir, m.db.name+".ctl")
+		err := poll(ctx, ovsStart, nil, func(ctx context.Context) error {
+			status, err := s.runOVN(ctx, "ovs-appctl", "-t", control, "--timeout=5", "cluster/status", m.database)
+			if err == nil && !slices.Contains(strings.Split(status, "\n"), "Status: cluster member") {
+				err = errors.New(status)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	sp, err := s.ovsDaemon(h, "ovn-northd", "ovn-northd", dir, "northd.ctl", "--ovnnb-db="+s.NorthboundRemote(), "--ovnsb-db="+s.centralRemote("tcp", northdPort))
+	if err != nil {
+		return err
+	}
+	control := filepath.Join(dir, "northd.ctl")
+	return s.spawnAs(ctx, &children, sp, ovsStart, func(ctx context.Context) error { return dial(ctx, control) })
+}
+
+// joinCluster makes a member's file at its first start. The first member makes the cluster.
+func (s *Stack) joinCluster(ctx context.Context, db ovsdb, database string, i int, raft uint16) error {
+	file := filepath.Join(db.dir, db.file)
+	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+		return err // of an earlier start, or nil
+	}
+	if err := os.RemoveAll(file + ".new"); err != nil {
+		return err
+	}
+	member := func(i int) string { return "tcp:" + netip.AddrPortFrom(s.centralAddr(i), raft).String() }
+	args := []string{"create-cluster", file + ".new", s.schema(db.schema), member(0)}
+	if i > 0 {
+		args = []string{"join-cluster", file + ".new", database, member(i), member(0)}
+	}
+	if _, err := s.runOVN(ctx, "ovsdb-tool", args...); err != nil {
+		return err
+	}
+	return os.Rename(file+".new", file)
+}
+
+// northdIsActive returns an error unless the northd with its socket in this directory is the active one.
+func (s *Stack) northdIsActive(ctx context.Context, dir string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	status, err := s.runOVN(ctx, "ovn-appctl", "-t", filepath.Join(dir, "northd.ctl"), "status")
+	if err == nil && status != "Status: active" {
+		err = errors.New(status)
+	}
+	return err
+}
