@@ -9,13 +9,15 @@ import (
 	"github.com/google/uuid"
 )
 
-// TenantMetrics is what the metrics of a tenant are made of: its quota with its use, its pods and its volumes.
+// TenantMetrics is what the metrics of a tenant are made of: its quota with its use, its pods, its volumes and its services.
 type TenantMetrics struct {
 	ID      uuid.UUID
 	Name    string
 	Quota   QuotaUse
 	Pods    []PodMetrics    // by name
 	Volumes []VolumeMetrics // by name
+
+	Services []ServiceMetrics
 }
 
 // PodMetrics is a pod in the database, with the latest sample from its node if that is recent.
@@ -38,4 +40,10 @@ type VolumeMetrics struct {
 	ID      uuid.UUID
 	Name    string
 	SizeGiB int
+}
+
+// ServiceMetrics is how many endpoints a service has.
+type ServiceMetrics struct {
+	Name             string
+	Endpoints, Ready int
 }

@@ -75,6 +75,9 @@ func TestATenantScrapesOnlyItsOwnPods(t *testing.T) {
 	s.report(agent, pod.ID, 1, husk.EventRunning)
 	s.report(agent, foreign.ID, 1, husk.EventRunning)
 	as[openapi.Volume](t, s.call("POST", "/v1/volumes", mine.token, map[string]any{"name": "data", "sizeGiB": 3}), 201)
+	for _, c := range []tenancy{mine, theirs} {
+		as[openapi.Service](t, s.call("POST", "/v1/services", c.token, map[string]any{"name": "web", "selector": "!canary", "headless": true}), 201)
+	}
 	s.sendSamples(agent, sampleBody(pod.ID, 4_250_000_000), sampleBody(pod.ID, 1), sampleBody(foreign.ID, 77_000_000_000), sampleBody(uuid.New(), 1))
 	s.sendSamples(other, sampleBody(pod.ID, 99_000_000_000)) // this pod is not on the other agent's node
 
@@ -94,6 +97,7 @@ func TestATenantScrapesOnlyItsOwnPods(t *testing.T) {
 		"husk_pod_volume_used_bytes" + of + `,volume="data"} 4096`, "husk_pod_volume_capacity_bytes" + of + `,volume="data"} 8192`,
 		"husk_pod_scratch_used_bytes" + of + "} 1", "husk_pod_scratch_capacity_bytes" + of + "} 2",
 		`husk_pod_phase{tenant="` + name + `",pod="` + waiting.Name + `",phase="Pending"} 1`, `husk_volume_size_bytes{tenant="` + name + `",volume="data"} 3221225472`,
+		`husk_service_endpoints{tenant="` + name + `",service="web"} 1`, `husk_service_ready_endpoints{tenant="` + name + `",service="web"} 1`, `husk_quota_used{tenant="` + name + `",resource="services"} 1`,
 		`husk_quota_used{tenant="` + name + `",resource="pods"} 2`, `husk_quota_used{tenant="` + name + `",resource="cpu_cores"} 1`,
 	} {
 		if !slices.Contains(strings.Split(a.body, "\n"), line) {
@@ -252,6 +256,7 @@ func TestMetricsFollowTheNamingRulesOfPrometheus(t *testing.T) {
 	}
 	s.sendSamples(agent, sampleBody(pod.ID, 1))
 	as[openapi.Volume](t, s.call("POST", "/v1/volumes", c.token, map[string]any{"name": "data", "sizeGiB": 3}), 201)
+	as[openapi.Service](t, s.call("POST", "/v1/services", c.token, map[string]any{"name": "web", "selector": "app=web", "headless": true}), 201)
 	tenants := s.scrape(c.token).body
 	for _, f := range metrics.Tenant() {
 		if !strings.Contains(tenants, "\n"+f.Name+"{") && !strings.HasPrefix(tenants, f.Name+"{") {

@@ -278,3 +278,34 @@ func TestReadinessIsTheSameInTheDatabase(t *testing.T) {
 		t.Errorf("the cases are one-sided: %v", ready)
 	}
 }
+
+// Pods that run before the upgrade are endpoints afterwards, and a server of the previous version, which knows no services, still tells those who
+// wait for changes of the network.
+func TestExistingPodsBecomeEndpoints(t *testing.T) {
+	t.Parallel()
+	s := schemaAt(t, 30)
+	const tenant, network, node = "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000003", "00000000-0000-4000-8000-000000000002"
+	s.exec(`INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second)
+		VALUES ('` + tenant + `', 'acme', 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)`)
+	s.exec(`INSERT INTO nodes (id, name) VALUES ('` + node + `', 'metal-1')`)
+	control := s.as(store.RoleControl)
+	control.exec(`INSERT INTO networks (tenant_id, id, ordinal, cidr) VALUES ('` + tenant + `', '` + network + `', 0, '10.64.0.0/24')`)
+	control.exec(`INSERT INTO pods (tenant_id, id, name, labels, spec, containers, cpu_millis, memory_mib, network_id, address, mac, phase, node_id, holds_room) VALUES
+		('` + tenant + `', gen_random_uuid(), 'ready', '{"app": "web"}', '{"containers": [{"name": "main"}]}', '[{"name": "main", "state": "Running"}]', 1, 1, '` + network + `', '10.64.0.2', '02:00:00:00:00:02', 'Running', '` + node + `', true),
+		('` + tenant + `', gen_random_uuid(), 'waits', '{"app": "web"}', '{"containers": [{"name": "main"}]}', '[{"name": "main", "state": "Waiting"}]', 1, 1, '` + network + `', '10.64.0.3', '02:00:00:00:00:03', 'Running', '` + node + `', true)`)
+	control.exec(`DELETE FROM outbox`)
+	s.migrate(31)
+	control.want(`SELECT string_agg(name || ' ' || pod_ready(pods), ',' ORDER BY name) FROM pods`, "ready true,waits false")
+	s.want(`SELECT quota_services::text FROM tenants`, "100")
+	hinted := `SELECT count(*)::text FROM outbox WHERE topic = 'network:` + tenant + `'`
+	control.exec(`UPDATE pods SET containers = '[{"name": "main", "state": "Waiting", "restarts": 1}]' WHERE name = 'waits'`)
+	control.want(hinted, "0")
+	control.exec(`UPDATE pods SET containers = '[{"name": "main", "state": "Running"}]' WHERE name = 'waits'`)
+	control.want(hinted, "1")
+	control.exec(`UPDATE pods SET phase = 'Stopping' WHERE name = 'ready'`)
+	control.want(hinted, "2")
+	if _, err := control.conn.Exec(t.Context(), `INSERT INTO services (tenant_id, id, network_id, name, labels, selector, ports, affinity_seconds, address)
+		SELECT tenant_id, gen_random_uuid(), id, n, '{}', '[]', '[]', 0, '100.127.0.1' FROM networks, unnest(ARRAY['a', 'b']) n`); err == nil {
+		t.Error("two services have the same address")
+	}
+}

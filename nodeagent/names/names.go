@@ -101,10 +101,19 @@ func (s *Server) servePackets(ctx context.Context, packets net.PacketConn, servi
 			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return err
 			}
-			continue // such as an ICMP error that an earlier response has caused
+			rest(ctx) // such as an ICMP error that an earlier response has caused, or an interface that is down
+			continue
 		}
 		client := addressOf(from)
 		s.query(ctx, buffer[:n], client, true, func(response []byte) { _, _ = packets.WriteTo(response, from) }, serving.Go)
+	}
+}
+
+// rest keeps an error that lasts from taking a whole processor.
+func rest(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(10 * time.Millisecond):
 	}
 }
 
@@ -220,10 +229,7 @@ func (s *Server) serveStreams(ctx context.Context, streams net.Listener, serving
 			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return err
 			}
-			select { // such as too many open files
-			case <-ctx.Done():
-			case <-time.After(10 * time.Millisecond):
-			}
+			rest(ctx) // such as too many open files
 			continue
 		}
 		client := addressOf(c.RemoteAddr())

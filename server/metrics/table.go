@@ -21,7 +21,7 @@ type Metric struct {
 }
 
 // Tenant lists the metrics of a tenant, in the order of the response. docs/api.md has the same list. The tenant's quota also limits the number
-// of series, because no label has arbitrary values: each is the tenant's name, the name or ID of a pod, container or volume, the name of a pod's
+// of series, because no label has arbitrary values: each is the tenant's name, the name or ID of a pod, container, volume or service, the name of a pod's
 // node, or one of a few words. No metric contains the labels of pods.
 func Tenant() []Metric {
 	return table
@@ -123,6 +123,16 @@ var table = []Metric{
 	{Name: "husk_volume_size_bytes", Type: gauge, Help: "Size of the volume.", Labels: []string{"volume"}, each: func(t *husk.TenantMetrics, tell func(float64, ...string)) {
 		for _, v := range t.Volumes {
 			tell(float64(v.SizeGiB)*gib, "volume", v.Name)
+		}
+	}},
+	{Name: "husk_service_endpoints", Type: gauge, Help: "Running pods that the service selects.", Labels: []string{"service"}, each: func(t *husk.TenantMetrics, tell func(float64, ...string)) {
+		for _, s := range t.Services {
+			tell(float64(s.Endpoints), "service", s.Name)
+		}
+	}},
+	{Name: "husk_service_ready_endpoints", Type: gauge, Help: "Pods that get connections to the service.", Labels: []string{"service"}, each: func(t *husk.TenantMetrics, tell func(float64, ...string)) {
+		for _, s := range t.Services {
+			tell(float64(s.Ready), "service", s.Name)
 		}
 	}},
 	{Name: "husk_quota_limit", Type: gauge, Help: "Limit of the tenant's quota for a resource, in cores, in bytes or as a number.", Labels: []string{"resource"}, each: func(t *husk.TenantMetrics, tell func(float64, ...string)) {

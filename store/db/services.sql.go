@@ -199,7 +199,7 @@ SELECT p.id, p.tenant_id, p.network_id, p.name, p.labels, p.address, (p.phase = 
 FROM pods p
 WHERE p.phase IN ('Running', 'Stopping') AND (p.phase = 'Running' OR p.holds_room) AND p.tenant_id IN (
     SELECT s.tenant_id FROM services s WHERE $1::uuid[] IS NULL OR s.tenant_id = ANY($1::uuid[]))
-ORDER BY p.tenant_id, p.id
+ORDER BY p.tenant_id, p.address, p.id
 `
 
 type ServicePodsRow struct {
@@ -309,9 +309,11 @@ func (q *Queries) Services(ctx context.Context, arg ServicesParams) ([]Service, 
 }
 
 const servicesOfTenants = `-- name: ServicesOfTenants :many
+
 SELECT tenant_id, id, network_id, name, labels, selector, ports, affinity_seconds, address, created_at FROM services WHERE $1::uuid[] IS NULL OR tenant_id = ANY($1::uuid[]) ORDER BY tenant_id, id
 `
 
+// sorted as endpoints are, which then takes no time
 func (q *Queries) ServicesOfTenants(ctx context.Context, tenants []uuid.UUID) ([]Service, error) {
 	rows, err := q.db.Query(ctx, servicesOfTenants, tenants)
 	if err != nil {

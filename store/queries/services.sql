@@ -49,7 +49,7 @@ SELECT p.id, p.tenant_id, p.network_id, p.name, p.labels, p.address, (p.phase = 
 FROM pods p
 WHERE p.phase IN ('Running', 'Stopping') AND (p.phase = 'Running' OR p.holds_room) AND p.tenant_id IN (
     SELECT s.tenant_id FROM services s WHERE sqlc.narg(tenants)::uuid[] IS NULL OR s.tenant_id = ANY(sqlc.narg(tenants)::uuid[]))
-ORDER BY p.tenant_id, p.id;
+ORDER BY p.tenant_id, p.address, p.id; -- sorted as endpoints are, which then takes no time
 
 -- name: ServicesOfTenants :many
 SELECT * FROM services WHERE sqlc.narg(tenants)::uuid[] IS NULL OR tenant_id = ANY(sqlc.narg(tenants)::uuid[]) ORDER BY tenant_id, id;

@@ -11,6 +11,7 @@ import (
 	"husk"
 	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/services"
 )
 
 // CallersThatStand returns those of the callers who still have the credentials and the role of their tokens.
@@ -85,5 +86,11 @@ func Tenants(ctx context.Context, q *db.Queries, ids []uuid.UUID) (map[uuid.UUID
 			t.Volumes = append(t.Volumes, husk.VolumeMetrics{ID: v.ID, Name: v.Name, SizeGiB: v.SizeGib})
 		}
 	}
-	return all, nil
+	counted, err := services.Count(ctx, q, ids)
+	for tenant, of := range counted {
+		if t := all[tenant]; t != nil {
+			t.Services = of
+		}
+	}
+	return all, err
 }

@@ -136,10 +136,7 @@ func All(ctx context.Context, q *db.Queries, tenants []uuid.UUID) ([]Balanced, e
 	if err != nil {
 		return nil, err
 	}
-	byTenant := map[uuid.UUID][]service.Pod{}
-	for _, p := range pods {
-		byTenant[p.TenantID] = append(byTenant[p.TenantID], p)
-	}
+	byTenant := podsByTenant(pods)
 	return convert.All(rows, func(r db.Service) Balanced {
 		b := Balanced{ID: r.ID, TenantID: r.TenantID, NetworkID: r.NetworkID, Name: r.Name, Ports: r.Ports, AffinitySeconds: r.AffinitySeconds}
 		if r.Address != nil {
@@ -150,6 +147,33 @@ func All(ctx context.Context, q *db.Queries, tenants []uuid.UUID) ([]Balanced, e
 		}
 		return b
 	}), nil
+}
+
+// Count counts the endpoints of all services of these tenants.
+func Count(ctx context.Context, q *db.Queries, tenants []uuid.UUID) (map[uuid.UUID][]husk.ServiceMetrics, error) {
+	rows, err := q.ServicesOfTenants(ctx, tenants)
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	pods, err := readPods(ctx, q, tenants)
+	if err != nil {
+		return nil, err
+	}
+	byTenant := podsByTenant(pods)
+	counted := map[uuid.UUID][]husk.ServiceMetrics{}
+	for _, r := range rows {
+		status := convertService(r).WithEndpoints(byTenant[r.TenantID]).Status
+		counted[r.TenantID] = append(counted[r.TenantID], husk.ServiceMetrics{Name: r.Name, Endpoints: status.ReadyEndpoints + status.NotReadyEndpoints, Ready: status.ReadyEndpoints})
+	}
+	return counted, nil
+}
+
+func podsByTenant(pods []service.Pod) map[uuid.UUID][]service.Pod {
+	byTenant := map[uuid.UUID][]service.Pod{}
+	for _, p := range pods {
+		byTenant[p.TenantID] = append(byTenant[p.TenantID], p)
+	}
+	return byTenant
 }
 
 // Zones returns the zones of a tenant's networks.
