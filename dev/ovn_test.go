@@ -171,7 +171,7 @@ func (p pod) connect(t *testing.T, to pod) {
 func TestPodsReachTheirOwnNetworkAcrossNodesWhateverFails(t *testing.T) {
 	began := time.Now()
 	f := startFleet(t, fleetConfig(t))
-	t.Logf("three nodes are up after %s", time.Since(began))
+	t.Logf("three nodes are up after %s; %s", time.Since(began), f.datapathReason())
 	var red, blue []pod
 	args := []string{"ls-add", "red", "--", "ls-add", "blue"}
 	for i, h := range f.nodes {
