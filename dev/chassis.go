@@ -148,7 +148,7 @@ func (s *Stack) startChassis(ctx context.Context, h *Host, children *[]*child) e
 	if err != nil {
 		return err
 	}
-	vswitchd.again = func(context.Context) error { return s.setOverlay(h) }
+	vswitchd.again = func(context.Context) error { return s.settle(h) }
 	control := filepath.Join(dir, "vswitchd.ctl")
 	if err := s.spawnAs(ctx, children, vswitchd, ovsStart, func(ctx context.Context) error { return dial(ctx, control) }); err != nil {
 		return err
@@ -200,16 +200,25 @@ func (s *Stack) connectProvider(h *Host) (port string, err error) {
 	return s.provider.Connect(h.Name, h.running())
 }
 
-// setOverlay gives a host its address in the overlay, which it loses with ovs-vswitchd.
-func (s *Stack) setOverlay(h *Host) error {
-	if h == nil {
-		return nil
+// settle returns an error until the bridges exist, and gives a host its address in the overlay, which it loses with ovs-vswitchd.
+func (s *Stack) settle(h *Host) error {
+	do := func(f func() error) error { return f() }
+	if h != nil {
+		on := h.running()
+		if on == nil {
+			return errors.New("the host is off")
+		}
+		do = on.Do
 	}
-	on := h.running()
-	if on == nil {
-		return errors.New("the host is off")
-	}
-	return on.Do(func() error { return fabric.SetAddress(tunnelBridge, h.Overlay, s.cfg.Overlay) })
+	return do(func() error {
+		if s.provider != nil && !fabric.Exists(ProviderBridge) {
+			return errors.New("ovs-vswitchd has not made the bridge " + ProviderBridge)
+		}
+		if h == nil {
+			return nil
+		}
+		return fabric.SetAddress(tunnelBridge, h.Overlay, s.cfg.Overlay)
+	})
 }
 
 // OverlayAddr returns the address at which the node with this number, counted from 0, receives tunnelled packets.

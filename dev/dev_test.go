@@ -37,6 +37,10 @@ func TestMain(m *testing.M) {
 		holdFleet(dir)
 		return
 	}
+	if dir := os.Getenv(holdNodeEnv); dir != "" {
+		holdNode(dir)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -356,6 +356,22 @@ func holdFleet(dir string) {
 	select {}
 }
 
+// holdNodeEnv is as holdEnv, for a machine that is a node.
+const holdNodeEnv = "HUSK_TEST_HOLD_NODE"
+
+func holdNode(dir string) {
+	if _, err := Start(context.Background(), loneNode(dir)); err != nil {
+		println(err.Error())
+		os.Exit(1)
+	}
+	println("ready")
+	select {}
+}
+
+func loneNode(dir string) Config {
+	return Config{StateDir: dir, Parts: OVN | OVS, OVNDir: ovnDir, Provider: netip.MustParsePrefix("198.18.7.0/24")}
+}
+
 func killedFleet(dir string) Config {
 	return Config{
 		StateDir: dir, Parts: OVN, OVNDir: ovnDir, SouthboundPort: 6642,
@@ -431,8 +447,20 @@ func TestThisMachineCanBeANode(t *testing.T) {
 		return string(out)
 	}
 	before := links()
-	cfg := Config{StateDir: stateDirFor(t), Parts: OVN | OVS, OVNDir: ovnDir, Provider: netip.MustParsePrefix("198.18.7.0/24")}
-	for range 2 { // the second start continues with the first one's databases
+	cfg := loneNode(stateDirFor(t))
+	for _, round := range []string{"", "with the databases of the first start", "after a kill"} {
+		if round == "after a kill" {
+			killed := exec.Command(os.Args[0]) //nolint:noctx // it is killed
+			killed.Env = append(os.Environ(), holdNodeEnv+"="+cfg.StateDir)
+			awaitReady(t, killed)
+			if err := killed.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = killed.Wait() // it was killed
+			if left := links(); !strings.Contains(left, ProviderBridge) {
+				t.Errorf("a killed node left only these interfaces and tables:\n%s", left)
+			}
+		}
 		s, err := Start(t.Context(), cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -460,7 +488,7 @@ func TestThisMachineCanBeANode(t *testing.T) {
 		})
 		stop(t, s)
 		if after := links(); after != before {
-			t.Errorf("before the start, the machine had these interfaces and tables:\n%s\nand after the stop:\n%s", before, after)
+			t.Errorf("%s: before the start, the machine had these interfaces and tables:\n%s\nand after the stop:\n%s", round, before, after)
 		}
 	}
 }
