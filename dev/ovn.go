@@ -162,10 +162,12 @@ func (s *Stack) prepareDatabase(ctx context.Context, file, schema string) error 
 	return err
 }
 
-// southboundArgs make the southbound database listen as its own content says, with the certificate that its content says.
-var southboundArgs = []string{
-	"--remote=db:OVN_Southbound,SB_Global,connections",
-	"--private-key=db:OVN_Southbound,SSL,private_key", "--certificate=db:OVN_Southbound,SSL,certificate", "--ca-cert=db:OVN_Southbound,SSL,ca_cert",
+// listensAs makes a database listen as its own content says, with the certificate that its content says.
+func listensAs(database, global string) []string {
+	return []string{
+		"--remote=db:" + database + "," + global + ",connections",
+		"--private-key=db:" + database + ",SSL,private_key", "--certificate=db:" + database + ",SSL,certificate", "--ca-cert=db:" + database + ",SSL,ca_cert",
+	}
 }
 
 func (s *Stack) startCentral(ctx context.Context, p *part) error {
@@ -178,7 +180,7 @@ func (s *Stack) startCentral(ctx context.Context, p *part) error {
 	dir := s.dir.join("ovn")
 	for _, db := range []ovsdb{
 		{"ovn-nb", dir, "nb.db", "nb.sock", "ovn-nb", nil},
-		{"ovn-sb", dir, "sb.db", "sb.sock", "ovn-sb", southboundArgs},
+		{"ovn-sb", dir, "sb.db", "sb.sock", "ovn-sb", listensAs("OVN_Southbound", "SB_Global")},
 	} {
 		if err := s.startDatabase(ctx, &p.children, nil, db); err != nil {
 			return err
@@ -200,17 +202,19 @@ func (s *Stack) startCentral(ctx context.Context, p *part) error {
 // listenSouthbound makes the southbound database listen for nodes.
 func (s *Stack) listenSouthbound(ctx context.Context) error {
 	at := fmt.Sprintf("%d:%s", s.southboundAddr().Port(), s.southboundAddr().Addr())
-	var listen []string
 	if s.clustered() {
 		at = fmt.Sprintf("%d:0.0.0.0", southboundPort)
-		listen = append(listen, fmt.Sprintf("ptcp:%d:0.0.0.0", northdPort))
 	}
-	switch {
-	case s.isSecured():
-		// A node can change what is its own. That is what ovn-controller's role says, which northd describes in the database.
-		listen = append(listen, "role=ovn-controller", "pssl:"+at)
-	case !s.cfg.AwaitTLS:
-		listen = append(listen, "ptcp:"+at)
+	// A node can change what is its own. That is what ovn-controller's role says, which northd describes in the database.
+	scheme, listen := "ptcp", []string{"ptcp:" + at}
+	if s.isSecured() {
+		scheme, listen = "pssl", []string{"role=ovn-controller", "pssl:" + at}
+	}
+	if s.clustered() {
+		listen = append([]string{fmt.Sprintf("%s:%d:0.0.0.0", scheme, northdPort)}, listen...)
+	}
+	if s.cfg.AwaitTLS && !s.isSecured() {
+		listen = nil
 	}
 	// By default, the server closes the connection of a node that does not answer within 5 s, which a busy one does not always do.
 	command := append([]string{"--inactivity-probe=60000", "set-connection"}, listen...)
@@ -219,22 +223,39 @@ func (s *Stack) listenSouthbound(ctx context.Context) error {
 	}
 	db := []string{"--db=" + s.SouthboundAdmin(), "--timeout=10"}
 	_, err := s.runOVN(ctx, "ovn-sbctl", slices.Concat(db, command)...)
-	if err == nil && s.clustered() {
+	if err == nil && s.clustered() && len(listen) > 0 {
 		// A northd that hangs must lose its lock soon, so that another one becomes active.
 		_, err = s.runOVN(ctx, "ovn-sbctl", slices.Concat(db, []string{"set", "connection", listen[0], "inactivity_probe=2000"})...)
 	}
 	return err
 }
 
-// SecureSouthbound makes the southbound database accept only nodes with a certificate of an authority, in which the common name is the node's
-// name as a chassis, and present a certificate itself. The arguments are PEM files.
-func (s *Stack) SecureSouthbound(ctx context.Context, key, certificate, authority string) error {
-	if _, err := s.runOVN(ctx, "ovn-sbctl", "--db="+s.SouthboundAdmin(), "--timeout=10", "set-ssl", key, certificate, authority); err != nil {
+// OVNTLS returns the directory of the certificates of OVN's databases, which the caller writes: key.pem, certificate.pem and authority.pem, and the
+// same with the prefix "northbound-".
+func (s *Stack) OVNTLS() string { return s.dir.join("ovn-tls") }
+
+// setTLS tells a database which files it uses.
+func (s *Stack) setTLS(ctx context.Context, ctl, db, prefix string) error {
+	args := []string{"--db=" + db, "--timeout=10", "set-ssl"}
+	for _, name := range []string{"key", "certificate", "authority"} {
+		args = append(args, filepath.Join(s.OVNTLS(), prefix+name+".pem"))
+	}
+	_, err := s.runOVN(ctx, ctl, args...)
+	return err
+}
+
+// SecureOVN makes OVN's databases accept only clients with certificates of the authorities in OVNTLS. In the southbound database, a node's common
+// name must be its name as a chassis.
+func (s *Stack) SecureOVN(ctx context.Context) error {
+	if err := s.setTLS(ctx, "ovn-sbctl", s.SouthboundAdmin(), ""); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	s.secured = true
 	s.mu.Unlock()
+	if s.clustered() {
+		return s.secureCluster(ctx)
+	}
 	return s.listenSouthbound(ctx)
 }
 
@@ -248,30 +269,39 @@ func (s *Stack) southboundAddr() netip.AddrPort {
 	return netip.AddrPortFrom(s.serviceAddr(ovnNumber), uint16(s.cfg.SouthboundPort)) //nolint:gosec // a port
 }
 
-// NorthboundRemote returns where the northbound database is, in OVSDB's notation. Every process of this machine and its hosts can use it.
+// scheme returns how a database that listens on the network is reached.
+func (s *Stack) scheme() string {
+	if s.cfg.AwaitTLS || s.isSecured() {
+		return "ssl"
+	}
+	return "tcp"
+}
+
+// NorthboundRemote returns where servers reach the northbound database, in OVSDB's notation.
 func (s *Stack) NorthboundRemote() string {
 	if s.clustered() {
-		return s.centralRemote("tcp", northboundPort)
+		return s.centralRemote(s.scheme(), northboundPort)
 	}
-	return "unix:" + s.dir.join("ovn", "nb.sock")
+	return s.NorthboundAdmin()
 }
 
 // SouthboundRemote returns where nodes reach the southbound database, in OVSDB's notation.
 func (s *Stack) SouthboundRemote() string {
-	scheme := "tcp"
-	if s.isSecured() {
-		scheme = "ssl"
-	}
 	if s.clustered() {
-		return s.centralRemote(scheme, southboundPort)
+		return s.centralRemote(s.scheme(), southboundPort)
 	}
-	return scheme + ":" + s.southboundAddr().String()
+	return s.scheme() + ":" + s.southboundAddr().String()
 }
 
-// SouthboundAdmin returns where the southbound database can be changed without restrictions, in OVSDB's notation.
-func (s *Stack) SouthboundAdmin() string {
+// NorthboundAdmin returns where this machine reaches the northbound database without a certificate, in OVSDB's notation.
+func (s *Stack) NorthboundAdmin() string { return s.adminSocket("nb.sock") }
+
+// SouthboundAdmin returns where this machine can change the southbound database without restrictions, in OVSDB's notation.
+func (s *Stack) SouthboundAdmin() string { return s.adminSocket("sb.sock") }
+
+func (s *Stack) adminSocket(name string) string {
 	if s.clustered() {
-		return s.members(func(i int) string { return "unix:" + s.dir.join(centralDir(centralName(i)), "sb.sock") })
+		return s.members(func(i int) string { return "unix:" + s.dir.join(centralDir(centralName(i)), name) })
 	}
-	return "unix:" + s.dir.join("ovn", "sb.sock")
+	return "unix:" + s.dir.join("ovn", name)
 }

@@ -57,9 +57,25 @@ func (s *Stack) startCluster(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := poll(ctx, ovsStart, nil, s.prepareCluster); err != nil {
+	if err := poll(ctx, ovsStart, nil, s.prepareCluster); err != nil || s.cfg.AwaitTLS {
 		return err
 	}
+	return s.awaitNorthd(ctx)
+}
+
+// secureCluster makes the databases listen again, after their certificates have been issued.
+func (s *Stack) secureCluster(ctx context.Context) error {
+	if err := s.setTLS(ctx, "ovn-nbctl", s.NorthboundAdmin(), "northbound-"); err != nil {
+		return err
+	}
+	if err := s.prepareCluster(ctx); err != nil {
+		return err
+	}
+	return s.awaitNorthd(ctx)
+}
+
+// awaitNorthd waits until one northd is active.
+func (s *Stack) awaitNorthd(ctx context.Context) error {
 	return poll(ctx, ovsStart, nil, func(ctx context.Context) error {
 		var states error
 		for i := range s.cfg.Centrals {
@@ -75,10 +91,17 @@ func (s *Stack) startCluster(ctx context.Context) error {
 
 // prepareCluster makes the databases listen, which needs a majority of their members.
 func (s *Stack) prepareCluster(ctx context.Context) error {
-	db := "--db=" + s.members(func(i int) string { return "unix:" + s.dir.join(centralDir(centralName(i)), "nb.sock") })
+	listen := []string{"--inactivity-probe=60000", "set-connection", fmt.Sprintf("ptcp:%d:0.0.0.0", northboundPort)}
+	switch {
+	case s.isSecured():
+		listen[2] = "pssl" + strings.TrimPrefix(listen[2], "ptcp")
+	case s.cfg.AwaitTLS:
+		listen = []string{"del-connection"}
+	}
 	// By default, northd stays for up to 10 s with a member that hangs.
-	_, err := s.runOVN(ctx, "ovn-nbctl", db, "--timeout=5", "init", "--", "set", "nb_global", ".", "options:northd_probe_interval=2000", "--",
-		"--inactivity-probe=60000", "set-connection", fmt.Sprintf("ptcp:%d:0.0.0.0", northboundPort))
+	_, err := s.runOVN(ctx, "ovn-nbctl", append([]string{
+		"--db=" + s.NorthboundAdmin(), "--timeout=5", "init", "--", "set", "nb_global", ".", "options:northd_probe_interval=2000", "--",
+	}, listen...)...)
 	if err != nil {
 		return err
 	}
@@ -102,8 +125,8 @@ func (s *Stack) bootCentral(ctx context.Context, h *Host, i int) error {
 		database string
 		raft     uint16
 	}{
-		{ovsdb{"ovn-nb", dir, "nb.db", "nb.sock", "ovn-nb", []string{"--remote=db:OVN_Northbound,NB_Global,connections"}}, "OVN_Northbound", northboundRaftPort},
-		{ovsdb{"ovn-sb", dir, "sb.db", "sb.sock", "ovn-sb", southboundArgs}, "OVN_Southbound", southboundRaftPort},
+		{ovsdb{"ovn-nb", dir, "nb.db", "nb.sock", "ovn-nb", listensAs("OVN_Northbound", "NB_Global")}, "OVN_Northbound", northboundRaftPort},
+		{ovsdb{"ovn-sb", dir, "sb.db", "sb.sock", "ovn-sb", listensAs("OVN_Southbound", "SB_Global")}, "OVN_Southbound", southboundRaftPort},
 	} {
 		if err := s.joinCluster(ctx, m.db, m.database, i, m.raft); err != nil {
 			return err
@@ -123,7 +146,13 @@ func (s *Stack) bootCentral(ctx context.Context, h *Host, i int) error {
 			return err
 		}
 	}
-	sp, err := s.ovsDaemon(h, "ovn-northd", "ovn-northd", dir, "northd.ctl", "--ovnnb-db="+s.NorthboundRemote(), "--ovnsb-db="+s.centralRemote("tcp", northdPort))
+	args := []string{"--ovnnb-db=" + s.NorthboundRemote(), "--ovnsb-db=" + s.centralRemote(s.scheme(), northdPort)}
+	if s.cfg.AwaitTLS {
+		// It reads the files as soon as they exist. The certificate is for both databases, which have different authorities.
+		args = append(args, "--private-key="+filepath.Join(s.OVNTLS(), "northbound-key.pem"),
+			"--certificate="+filepath.Join(s.OVNTLS(), "northbound-certificate.pem"), "--ca-cert="+filepath.Join(s.OVNTLS(), "authority.pem"))
+	}
+	sp, err := s.ovsDaemon(h, "ovn-northd", "ovn-northd", dir, "northd.ctl", args...)
 	if err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ type Config struct {
 	RegistryPort   int // 5000
 	SouthboundPort int // 16642: OVN's southbound database
 
-	// AwaitTLS makes the southbound database refuse all nodes until [Stack.SecureSouthbound]. By default, it trusts all of them.
+	// AwaitTLS makes OVN's databases refuse everybody on the network until [Stack.SecureOVN]. By default, they trust everybody.
 	AwaitTLS bool
 
 	// OVNDir has the programs of Open vSwitch and OVN in bin and their schemas in share, as deps.sh unpacks them. Without it, those of the system
@@ -116,7 +116,7 @@ type Stack struct {
 	provider *fabric.Provider // nil without a provider network
 
 	mu        sync.Mutex
-	secured   bool // the southbound database requires certificates
+	secured   bool // OVN's databases require certificates
 	programs  []*child
 	children  map[string]*child // all, by name
 	hosts     []*Host

@@ -40,8 +40,12 @@ func NewAuthority() (*Authority, error) {
 		return nil, err
 	}
 	now := time.Now()
+	return selfSigned(key, "husk", serial, now.Add(-backdate), now.Add(authorityLife))
+}
+
+func selfSigned(key *ecdsa.PrivateKey, name string, serial *big.Int, from, until time.Time) (*Authority, error) {
 	template := x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: "husk"}, NotBefore: now.Add(-backdate), NotAfter: now.Add(authorityLife),
+		SerialNumber: serial, Subject: pkix.Name{CommonName: name}, NotBefore: from, NotAfter: until,
 		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &template, &template, key.Public(), key)

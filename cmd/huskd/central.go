@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -17,11 +16,14 @@ import (
 	"husk/store"
 )
 
-// The files of a certificate for OVN's central part.
+// The files of the certificates for OVN's central part.
 const (
-	centralKey         = "key.pem"
-	centralCertificate = "certificate.pem"
-	centralAuthority   = "authority.pem"
+	centralKey            = "key.pem"
+	centralCertificate    = "certificate.pem"
+	centralAuthority      = "authority.pem"
+	northboundKey         = "northbound-key.pem"
+	northboundCertificate = "northbound-certificate.pem"
+	northboundAuthority   = "northbound-authority.pem"
 )
 
 type centralFlags struct {
@@ -34,16 +36,19 @@ func centralCertificateCommand() *cobra.Command {
 	var f centralFlags
 	cmd := &cobra.Command{
 		Use:   "central-certificate",
-		Short: "Issue the certificate of OVN's southbound database",
-		Long: `Issue the certificate of OVN's southbound database, by the installation's own authority. Nodes connect to the database with their own
-certificates, and the database presents one of the same authority. The files ` + centralKey + `, ` + centralCertificate + ` and ` + centralAuthority + ` are for the options --private-key,
---certificate and --ca-cert of OVN's programs, or for "ovn-sbctl set-ssl". The programs notice new files by themselves.
+		Short: "Issue the certificates of OVN's databases",
+		Long: `Issue the certificates of OVN's databases. The files are for the options --private-key, --certificate and --ca-cert of OVN's programs, or for
+the command set-ssl of ovn-nbctl and ovn-sbctl. The programs notice new files by themselves.
 
-The northbound database has no roles: who connects to it can change every network. So it must not trust this authority, which issues the
-certificates of nodes, too. Let it listen where only servers reach it, or give it an authority of its own. The same is true for the ports of
-the southbound database that have no role.
+The southbound database uses ` + centralKey + `, ` + centralCertificate + ` and ` + centralAuthority + `. Nodes connect with their own certificates, of the same authority. Give them
+the role ovn-controller in set-connection, and let nodes not reach ports without a role, such as that for ovn-northd.
 
-Run this again before the certificate expires, for example each month.`,
+The northbound database uses ` + northboundKey + `, ` + northboundCertificate + ` and ` + northboundAuthority + `. It has no roles, so its authority is another one, of which
+only servers have certificates.
+
+ovn-northd uses ` + northboundKey + `, ` + northboundCertificate + ` and ` + centralAuthority + `, which contains both authorities.
+
+Run this again before the certificates expire, for example each month.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := required(cmd, "database-url", "master-key-file", "dir"); err != nil {
@@ -70,7 +75,7 @@ func issueCentral(ctx context.Context, f centralFlags) error {
 		return err
 	}
 	defer st.Close()
-	pair, root, err := auth.IssueCentral(ctx, st.Control(), f.life)
+	issued, err := auth.IssueCentral(ctx, st.Control(), f.life)
 	if err != nil {
 		return err
 	}
@@ -78,7 +83,19 @@ func issueCentral(ctx context.Context, f centralFlags) error {
 		return err
 	}
 	// The programs read key and certificate only when both are new.
-	return errors.Join(replaceFile(f.dir, centralAuthority, root.PEM()), replaceFile(f.dir, centralKey, pair.Key), replaceFile(f.dir, centralCertificate, pair.Certificate))
+	for _, file := range [][2]string{
+		{centralAuthority, issued.SouthboundAuthority.PEM() + issued.NorthboundAuthority.PEM()},
+		{northboundAuthority, issued.NorthboundAuthority.PEM()},
+		{centralKey, issued.Southbound.Key},
+		{centralCertificate, issued.Southbound.Certificate},
+		{northboundKey, issued.Northbound.Key},
+		{northboundCertificate, issued.Northbound.Certificate},
+	} {
+		if err := replaceFile(f.dir, file[0], file[1]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func replaceFile(dir, name, text string) error {
@@ -89,13 +106,12 @@ func replaceFile(dir, name, text string) error {
 	return os.Rename(path+".new", path)
 }
 
-// secureSouthbound makes the southbound database accept only nodes with a certificate of the installation, as soon as a server has made its
-// authority.
+// secureSouthbound makes OVN's databases accept only those with a certificate of the installation, as soon as a server has made its authority.
 func (in installation) secureSouthbound(ctx context.Context) error {
-	dir := filepath.Join(in.stack.StateDir(), "ovn", "tls")
+	dir := in.stack.OVNTLS()
 	err := issueCentral(ctx, centralFlags{databaseURL: in.stack.PostgresURL("husk_owner"), masterKeyFile: in.secrets.masterKeyFile, dir: dir, life: 365 * 24 * time.Hour})
 	if err != nil {
-		return fmt.Errorf("certificate of OVN's southbound database: %w", err)
+		return fmt.Errorf("certificates of OVN's databases: %w", err)
 	}
-	return in.stack.SecureSouthbound(ctx, filepath.Join(dir, centralKey), filepath.Join(dir, centralCertificate), filepath.Join(dir, centralAuthority))
+	return in.stack.SecureOVN(ctx)
 }

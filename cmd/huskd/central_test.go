@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"net"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"husk/dev"
+	"husk/dev/host"
 	"husk/pki"
 	"husk/store"
 )
@@ -23,8 +25,14 @@ import (
 // A credential is what a node presents to the southbound database.
 type credential struct{ key, certificate, authority string }
 
-func TestANodeChangesOnlyItselfInTheSouthboundDatabase(t *testing.T) {
-	t.Parallel()
+func TestMain(m *testing.M) {
+	host.BeInit()
+	os.Exit(m.Run())
+}
+
+// A Postgres and OVN, and the installation that is on them.
+func startOVN(t *testing.T, cfg dev.Config) (in installation, masterKey string) {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "huskd") // shorter than t.TempDir
 	if err != nil {
 		t.Fatal(err)
@@ -39,10 +47,9 @@ func TestANodeChangesOnlyItselfInTheSouthboundDatabase(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	stack, err := dev.Start(context.Background(), dev.Config{
-		StateDir: filepath.Join(dir, "s"), Parts: dev.Postgres | dev.OVN, PostgresPort: ports[0], SouthboundPort: ports[1], OVNDir: "../../build/ovn",
-		AwaitTLS: true, Throwaway: true,
-	})
+	cfg.StateDir, cfg.Parts, cfg.OVNDir, cfg.AwaitTLS, cfg.Throwaway = filepath.Join(dir, "s"), dev.Postgres|dev.OVN, "../../build/ovn", true, true
+	cfg.PostgresPort, cfg.SouthboundPort = ports[0], ports[1]
+	stack, err := dev.Start(context.Background(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,16 +58,22 @@ func TestANodeChangesOnlyItselfInTheSouthboundDatabase(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	masterKey := strings.Repeat("7f", 32)
+	masterKey = strings.Repeat("7f", 32)
 	master := filepath.Join(dir, "master.key")
 	if err := os.WriteFile(master, []byte(masterKey), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(stack.SouthboundRemote(), "tcp:")); err == nil {
+	return installation{stack: stack, secrets: devSecrets{masterKeyFile: master}}, masterKey
+}
+
+func TestANodeChangesOnlyItselfInTheSouthboundDatabase(t *testing.T) {
+	t.Parallel()
+	in, masterKey := startOVN(t, dev.Config{})
+	stack := in.stack
+	if conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(stack.SouthboundRemote(), "ssl:")); err == nil {
 		conn.Close()
 		t.Error("the southbound database accepts nodes before it has a certificate")
 	}
-	in := installation{stack: stack, secrets: devSecrets{masterKeyFile: master}}
 	if err := in.secureSouthbound(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -114,6 +127,57 @@ func TestANodeChangesOnlyItselfInTheSouthboundDatabase(t *testing.T) {
 	}
 	if err := sbctl(first, "set", "chassis", n1, "external_ids:mine=yes"); err != nil {
 		t.Errorf("a node cannot change its own row: %v", err)
+	}
+}
+
+// In a cluster, servers and northd reach the databases by the network, as in production.
+func TestOnlyServersReachTheNorthboundDatabase(t *testing.T) {
+	in, masterKey := startOVN(t, dev.Config{Fabric: netip.MustParsePrefix("198.18.20.0/24"), Centrals: 3})
+	if err := in.secureSouthbound(t.Context()); err != nil { // which waits until a northd is active
+		t.Fatal(err)
+	}
+	ours := authorityOf(t, in.stack, masterKey)
+	node := issueNode(t, ours, ours, "6f1c1e0e-0000-4000-8000-00000000000a")
+	file := func(name string) string { return filepath.Join(in.stack.OVNTLS(), name) }
+	node.authority = file(northboundAuthority) // it knows the database
+	server := credential{file(northboundKey), file(northboundCertificate), file(northboundAuthority)}
+	nbctl := func(c credential, args ...string) error {
+		cmd := exec.CommandContext(t.Context(), "../../build/ovn/bin/ovn-nbctl", append([]string{ //nolint:gosec // a test
+			"--db=" + in.stack.NorthboundRemote(), "--timeout=10", "--private-key=" + c.key, "--certificate=" + c.certificate, "--ca-cert=" + c.authority,
+		}, args...)...)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return errors.New(err.Error() + ": " + string(out))
+		}
+		return nil
+	}
+	if err := nbctl(server, "--wait=sb", "ls-add", "a"); err != nil {
+		t.Errorf("with the certificate of the central part: %v", err)
+	}
+	if nbctl(node, "ls-add", "b") == nil {
+		t.Error("with the certificate of a node, the northbound database can be changed")
+	}
+	northbound, err := ours.Northbound()
+	if err != nil {
+		t.Fatal(err)
+	}
+	holder, err := pki.NewServerHolder(northbound)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := strings.TrimPrefix(strings.Split(in.stack.NorthboundRemote(), ",")[0], "ssl:")
+	conn, err := (&tls.Dialer{Config: pki.NorthboundClient(northbound.Root(), holder)}).DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatalf("as a server: %v", err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	answer := make([]byte, 1024)
+	_, err = conn.Write([]byte(`{"method":"list_dbs","params":[],"id":1}`))
+	n, readErr := conn.Read(answer)
+	if err = errors.Join(err, readErr); err != nil || !strings.Contains(string(answer[:n]), "OVN_Northbound") {
+		t.Errorf("as a server: %s, %v", answer[:n], err)
 	}
 }
 

@@ -378,7 +378,7 @@ func writeDevEnv(f devFlags, stack *dev.Stack, s devSecrets, key apiKey) error {
 		{"HUSK_STATE_DIR", stack.StateDir()},
 		{"HUSK_REGISTRY", stack.RegistryAddr()},
 		{"HUSK_CEPH_CONF", stack.CephConf()},
-		{"OVN_NB_DB", stack.NorthboundRemote()}, // for ovn-nbctl and ovn-sbctl
+		{"OVN_NB_DB", stack.NorthboundAdmin()}, // for ovn-nbctl and ovn-sbctl
 		{"OVN_SB_DB", stack.SouthboundAdmin()},
 	} {
 		fmt.Fprintf(&b, "export %s='%s'\n", v[0], v[1])

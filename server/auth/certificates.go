@@ -23,6 +23,9 @@ import (
 type authority struct {
 	*pki.Authority
 	own *pki.ServerHolder
+
+	northbound    *pki.Authority // of OVN's northbound database
+	northboundOwn *pki.ServerHolder
 }
 
 // openAuthority reads the installation's authority, or creates it if this is the first server ever.
@@ -43,18 +46,37 @@ func openAuthority(ctx context.Context, s store.Control) (*authority, error) {
 		return nil, fmt.Errorf("certificate authority: %w", err)
 	}
 	own, err := pki.NewServerHolder(a)
-	return &authority{a, own}, err
+	if err != nil {
+		return nil, err
+	}
+	northbound, err := a.Northbound()
+	if err != nil {
+		return nil, err
+	}
+	northboundOwn, err := pki.NewServerHolder(northbound)
+	return &authority{a, own, northbound, northboundOwn}, err
 }
 
-// IssueCentral makes key and certificate of OVN's central part, and returns also the certificate of the installation's authority. It creates the
-// authority if no server has run yet.
-func IssueCentral(ctx context.Context, s store.Control, life time.Duration) (pki.KeyPair, *pki.Root, error) {
+// Central has the certificates of OVN's central part, and the authorities that issued them.
+type Central struct {
+	Southbound, Northbound                   pki.KeyPair
+	SouthboundAuthority, NorthboundAuthority *pki.Root
+}
+
+// IssueCentral makes keys and certificates of OVN's central part. It creates the installation's authority if no server has run yet.
+func IssueCentral(ctx context.Context, s store.Control, life time.Duration) (Central, error) {
 	a, err := openAuthority(ctx, s)
 	if err != nil {
-		return pki.KeyPair{}, nil, err
+		return Central{}, err
 	}
-	pair, err := a.IssueCentral(life)
-	return pair, a.Root(), err
+	south, err1 := a.IssueCentral(life)
+	north, err2 := a.northbound.IssueCentral(life)
+	return Central{south, north, a.Root(), a.northbound.Root()}, errors.Join(err1, err2)
+}
+
+// NorthboundTLS returns the TLS configuration with which this server connects to OVN's northbound database.
+func (a *Auth) NorthboundTLS() *tls.Config {
+	return pki.NorthboundClient(a.authority.northbound.Root(), a.authority.northboundOwn)
 }
 
 // Root returns the certificate of the installation's authority.
