@@ -199,6 +199,17 @@ func (s *Stack) startCentral(ctx context.Context, p *part) error {
 	return s.spawnAs(ctx, &p.children, sp, ovsStart, func(ctx context.Context) error { return s.northdIsActive(ctx, dir) })
 }
 
+// northdIsActive returns an error unless the northd with its socket in this directory is the active one.
+func (s *Stack) northdIsActive(ctx context.Context, dir string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	status, err := s.runOVN(ctx, "ovn-appctl", "-t", filepath.Join(dir, "northd.ctl"), "status")
+	if err == nil && status != "Status: active" {
+		err = errors.New(status)
+	}
+	return err
+}
+
 // listenSouthbound makes the southbound database listen for nodes.
 func (s *Stack) listenSouthbound(ctx context.Context) error {
 	at := fmt.Sprintf("%d:%s", s.southboundAddr().Port(), s.southboundAddr().Addr())

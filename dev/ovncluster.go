@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 )
 
 // A fleet can have several central hosts, each with a member of both of OVN's databases, which are clusters (raft), and a northd, of which one is
@@ -71,21 +70,27 @@ func (s *Stack) secureCluster(ctx context.Context) error {
 	if err := s.prepareCluster(ctx); err != nil {
 		return err
 	}
+	for _, h := range s.Hosts() {
+		if h.Kind != CentralHost || h.running() == nil {
+			continue
+		}
+		var children []*child
+		err := s.startNorthd(ctx, h, &children)
+		h.mu.Lock()
+		h.children = append(h.children, children...)
+		h.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
 	return s.awaitNorthd(ctx)
 }
 
-// awaitNorthd waits until one northd is active.
+// awaitNorthd waits until a northd has copied the northbound database to the southbound one.
 func (s *Stack) awaitNorthd(ctx context.Context) error {
 	return poll(ctx, ovsStart, nil, func(ctx context.Context) error {
-		var states error
-		for i := range s.cfg.Centrals {
-			err := s.northdIsActive(ctx, s.dir.join(centralDir(centralName(i))))
-			if err == nil {
-				return nil
-			}
-			states = errors.Join(states, err)
-		}
-		return states
+		_, err := s.runOVN(ctx, "ovn-nbctl", "--db="+s.NorthboundAdmin(), "--timeout=5", "--wait=sb", "sync")
+		return err
 	})
 }
 
@@ -146,9 +151,18 @@ func (s *Stack) bootCentral(ctx context.Context, h *Host, i int) error {
 			return err
 		}
 	}
+	// Without certificates, it could not connect, and would then retry less and less often.
+	if s.cfg.AwaitTLS && !s.isSecured() {
+		return nil
+	}
+	return s.startNorthd(ctx, h, &children)
+}
+
+func (s *Stack) startNorthd(ctx context.Context, h *Host, children *[]*child) error {
+	dir := s.dir.join(centralDir(h.Name))
 	args := []string{"--ovnnb-db=" + s.NorthboundRemote(), "--ovnsb-db=" + s.centralRemote(s.scheme(), northdPort)}
-	if s.cfg.AwaitTLS {
-		// It reads the files as soon as they exist. The certificate is for both databases, which have different authorities.
+	if s.isSecured() {
+		// The certificate is for both databases, which have different authorities.
 		args = append(args, "--private-key="+filepath.Join(s.OVNTLS(), "northbound-key.pem"),
 			"--certificate="+filepath.Join(s.OVNTLS(), "northbound-certificate.pem"), "--ca-cert="+filepath.Join(s.OVNTLS(), "authority.pem"))
 	}
@@ -157,7 +171,7 @@ func (s *Stack) bootCentral(ctx context.Context, h *Host, i int) error {
 		return err
 	}
 	control := filepath.Join(dir, "northd.ctl")
-	return s.spawnAs(ctx, &children, sp, ovsStart, func(ctx context.Context) error { return dial(ctx, control) })
+	return s.spawnAs(ctx, children, sp, ovsStart, func(ctx context.Context) error { return dial(ctx, control) })
 }
 
 // joinCluster makes a member's file at its first start. The first member makes the cluster.
@@ -178,15 +192,4 @@ func (s *Stack) joinCluster(ctx context.Context, db ovsdb, database string, i in
 		return err
 	}
 	return os.Rename(file+".new", file)
-}
-
-// northdIsActive returns an error unless the northd with its socket in this directory is the active one.
-func (s *Stack) northdIsActive(ctx context.Context, dir string) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	status, err := s.runOVN(ctx, "ovn-appctl", "-t", filepath.Join(dir, "northd.ctl"), "status")
-	if err == nil && status != "Status: active" {
-		err = errors.New(status)
-	}
-	return err
 }
