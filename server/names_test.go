@@ -67,33 +67,44 @@ func TestANodeGetsTheNamesOfItsNetworks(t *testing.T) {
 	began := time.Now()
 	go func() { updates <- agent.namesSince(known, 30) }()
 	s.report(agent, pod.ID, 1, husk.EventRunning)
-	u = <-updates
-	for len(u.Zones) == 1 && len(u.Zones[0].Services[0].Pods) == 0 { // that it was starting
-		known[zone.NetworkID] = u.Zones[0].Version
-		u = agent.namesSince(known, 30)
+	apply := func(u service.Update) {
+		t.Helper()
+		if len(u.Zones) != 1 {
+			t.Fatalf("the names are %+v", u)
+		}
+		var err error
+		if zone, err = zone.With(u.Zones[0]); err != nil {
+			t.Fatal(err)
+		}
+		known[zone.NetworkID] = zone.Version
+	}
+	apply(<-updates)
+	for len(zone.Services[0].Pods) == 0 { // that it was starting
+		apply(agent.namesSince(known, 30))
 	}
 	if took := time.Since(began); took > 2*time.Second {
 		t.Errorf("the agent knows after %s that the pod is ready", took)
 	}
-	db, web := u.Zones[0].Services[0], u.Zones[0].Services[1]
-	if db.Name != "db" || db.Address != "" || fmt.Sprint(db.Pods) != "[0]" || db.Ports[0].Port != 6432 {
+	db, web := zone.Services[0], zone.Services[1]
+	if db.Name != "db" || db.Address != "" || fmt.Sprint(db.Pods) != "["+pod.Name+"]" || db.Ports[0].Port != 6432 {
 		t.Errorf("the headless service is %+v", db)
 	}
 	if web.Name != "web" || web.Address == "" || len(web.Pods) != 0 || web.Ports[0].Port != 5432 {
 		t.Errorf("the service is %+v", web)
 	}
 
-	known[zone.NetworkID] = u.Zones[0].Version
 	go func() { updates <- agent.namesSince(known, 30) }()
 	s.call("DELETE", "/v1/pods/"+pod.ID.String(), c.token, nil)
-	if u = <-updates; len(u.Zones) != 1 || len(u.Zones[0].Services[0].Pods) != 0 || len(u.Zones[0].Pods) != 1 {
-		t.Errorf("while the pod is stopping, the names are %+v", u)
+	if apply(<-updates); len(zone.Services[0].Pods) != 0 || len(zone.Pods) != 1 {
+		t.Errorf("while the pod is stopping, the names are %+v", zone)
 	}
-	known[zone.NetworkID] = u.Zones[0].Version
 	go func() { updates <- agent.namesSince(known, 30) }()
 	now := as[openapi.Pod](t, s.call("GET", "/v1/pods/"+pod.ID.String(), c.token, nil), 200)
 	s.report(agent, pod.ID, int(now.Generation), husk.EventGone)
-	if u = <-updates; len(u.RemovedNetworks) != 1 || u.RemovedNetworks[0] != zone.NetworkID {
+	for u = <-updates; len(u.Zones) > 0; u = agent.namesSince(known, 30) { // that the pod is gone
+		apply(u)
+	}
+	if len(u.RemovedNetworks) != 1 || u.RemovedNetworks[0] != zone.NetworkID {
 		t.Errorf("without pods of the network, the node gets %+v", u)
 	}
 }

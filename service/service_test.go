@@ -3,11 +3,18 @@
 package service
 
 import (
+	"encoding/json"
 	"errors"
+	"maps"
+	"math/rand/v2"
 	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/google/uuid"
 
 	"husk"
@@ -124,6 +131,81 @@ func BenchmarkEndpoints(b *testing.B) {
 	for b.Loop() {
 		for range 100 {
 			s.Endpoints(pods)
+		}
+	}
+}
+
+// A random history of a network: from every earlier version, the changes lead to the latest one.
+func TestChangesOfAZoneLeadToIt(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // a fixed sequence
+	network, tenant := uuid.New(), uuid.New()
+	pods := map[string]Pod{}
+	var services []Service
+	versions := []Zone{}
+	short := 0
+	for range 200 {
+		for range 1 + random.IntN(4) {
+			name := "p" + strconv.Itoa(random.IntN(40))
+			switch p, exists := pods[name]; {
+			case !exists:
+				pods[name] = Pod{
+					ID: uuid.New(), TenantID: tenant, NetworkID: network, Name: name, Labels: map[string]string{"app": strconv.Itoa(random.IntN(3))}, Running: true,
+					Address: netip.AddrFrom4([4]byte{100, 64, byte(random.IntN(4)), byte(random.IntN(250))}),
+				}
+			case random.IntN(3) == 0:
+				delete(pods, name)
+			default:
+				p.Ready = !p.Ready
+				pods[name] = p
+			}
+		}
+		if i := random.IntN(12); i < len(services) {
+			services = slices.Delete(slices.Clone(services), i, i+1)
+		} else if i > 8 {
+			services = append(services, Service{
+				TenantID: tenant, NetworkID: network, Name: "s" + uuid.NewString(), Headless: i > 9, Ports: []Port{{Name: "http", Protocol: TCP, Port: i, TargetPort: i}},
+				Selector: husk.Selector{{Key: "app", Op: husk.OpIn, Values: []string{strconv.Itoa(random.IntN(3))}}},
+			})
+		}
+		now := NewZone(network, DefaultSuffix, []string{"100.64.0.0/22"}, slices.Collect(maps.Values(pods)), services)
+		for _, old := range versions[max(0, len(versions)-5):] {
+			raw, err := json.Marshal(now.ChangesSince(old)) // as it is sent
+			if err != nil {
+				t.Fatal(err)
+			}
+			var changes Zone
+			if err := json.Unmarshal(raw, &changes); err != nil {
+				t.Fatal(err)
+			}
+			if changes.Since != "" {
+				short++
+			}
+			got, err := old.With(changes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(now, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Fatal(diff)
+			}
+		}
+		versions = append(versions, now)
+	}
+	if short < 500 {
+		t.Errorf("only %d changes are shorter than the zone", short)
+	}
+	other := versions[0]
+	other.Suffix = "example.com"
+	if changes := other.ChangesSince(versions[0]); changes.Since != "" {
+		t.Error("another suffix is no whole zone")
+	}
+}
+
+func TestSuffixesOfNames(t *testing.T) {
+	t.Parallel()
+	for suffix, good := range map[string]bool{"husk.internal": true, "cluster": true, "": false, ".": false, "a..b": false, "Husk.internal": false, "-a.b": false, "a.b.": false, strings.Repeat("a.", 60) + "a": false} {
+		if err := CheckSuffix(suffix); (err == nil) != good {
+			t.Errorf("%q: %v", suffix, err)
 		}
 	}
 }

@@ -18,8 +18,8 @@ import (
 // such names.
 const DefaultSuffix = "husk.internal"
 
-// MaxZoneEndpoints is how many addresses all headless services of a zone have together. If there are more, each of them has fewer.
-const MaxZoneEndpoints = 200_000
+// MaxZoneEndpoints is how many pods all headless services of a zone have together. If there are more, each of them has fewer.
+const MaxZoneEndpoints = 100_000
 
 var suffixForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$`)
 
@@ -48,10 +48,15 @@ type Zone struct {
 	NetworkID uuid.UUID     `json:"networkId"`
 	Version   string        `json:"version"` // of the content: two zones with the same version are the same
 	Suffix    string        `json:"suffix"`
-	Ranges    []string      `json:"ranges"`  // of the addresses of pods and services
-	Forward   bool          `json:"forward"` // pods may resolve names outside of the zone
-	Pods      []ZonePod     `json:"pods"`
-	Services  []ZoneService `json:"services"`
+	Ranges    []string      `json:"ranges"`   // of the addresses of pods and services
+	Forward   bool          `json:"forward"`  // pods may resolve names outside of the zone
+	Pods      []ZonePod     `json:"pods"`     // by name
+	Services  []ZoneService `json:"services"` // by name
+
+	// Since is set if the pods and services are only those that have changed since this version. These have been removed since then.
+	Since           string   `json:"since,omitempty"`
+	RemovedPods     []string `json:"removedPods,omitempty"`
+	RemovedServices []string `json:"removedServices,omitempty"`
 }
 
 // ZonePod is a pod that has a virtual machine.
@@ -65,7 +70,7 @@ type ZoneService struct {
 	Name    string     `json:"name"`
 	Address string     `json:"address,omitempty"` // empty: headless
 	Ports   []ZonePort `json:"ports,omitempty"`   // those with names
-	Pods    []int      `json:"pods,omitempty"`    // of a headless service: the places of its ready pods in the list of pods
+	Pods    []string   `json:"pods,omitempty"`    // of a headless service: its ready pods
 }
 
 // ZonePort is a port that clients connect to: of the service, or of the pods of a headless service.
@@ -80,9 +85,7 @@ func NewZone(network uuid.UUID, suffix string, ranges []string, pods []Pod, serv
 	z := Zone{NetworkID: network, Suffix: suffix, Ranges: ranges, Forward: true, Pods: []ZonePod{}, Services: []ZoneService{}}
 	pods = slices.DeleteFunc(slices.Clone(pods), func(p Pod) bool { return p.NetworkID != network || !p.Address.IsValid() })
 	slices.SortFunc(pods, func(a, b Pod) int { return cmp.Compare(a.Name, b.Name) })
-	places := make(map[uuid.UUID]int, len(pods))
-	for i, p := range pods {
-		places[p.ID] = i
+	for _, p := range pods {
 		z.Pods = append(z.Pods, ZonePod{p.Name, p.Address.String()})
 	}
 	services = slices.DeleteFunc(slices.Clone(services), func(s Service) bool { return s.NetworkID != network })
@@ -108,14 +111,103 @@ func NewZone(network uuid.UUID, suffix string, ranges []string, pods []Pod, serv
 		if s.Headless {
 			ready := Ready(s.Endpoints(pods))
 			for _, e := range ready[:min(len(ready), MaxZoneEndpoints/headless)] {
-				zs.Pods = append(zs.Pods, places[e.PodID])
+				zs.Pods = append(zs.Pods, e.PodName)
 			}
 		}
 		z.Services = append(z.Services, zs)
 	}
-	sum := sha256.Sum256(z.json())
-	z.Version = base64.RawURLEncoding.EncodeToString(sum[:12])
+	z.Version = z.version()
 	return z
+}
+
+// version returns the hash of the content.
+func (z Zone) version() string {
+	z.Version, z.Since, z.RemovedPods, z.RemovedServices = "", "", nil, nil
+	sum := sha256.Sum256(z.json())
+	return base64.RawURLEncoding.EncodeToString(sum[:12])
+}
+
+// ChangesSince returns what has changed since another version of the zone. If that is not shorter, it returns the whole zone.
+func (z Zone) ChangesSince(old Zone) Zone {
+	changes := z
+	changes.Since = old.Version
+	changes.Pods, changes.RemovedPods = differ(old.Pods, z.Pods, func(p ZonePod) string { return p.Name }, func(a, b ZonePod) bool { return a == b })
+	changes.Services, changes.RemovedServices = differ(old.Services, z.Services, func(s ZoneService) string { return s.Name }, func(a, b ZoneService) bool {
+		return a.Address == b.Address && slices.Equal(a.Ports, b.Ports) && slices.Equal(a.Pods, b.Pods)
+	})
+	if z.Suffix != old.Suffix || z.Forward != old.Forward || !slices.Equal(z.Ranges, old.Ranges) || changes.Bytes() >= z.Bytes() {
+		return z
+	}
+	return changes
+}
+
+// differ returns the items that are new or have changed, and the names of those that are gone. Both lists are sorted by name.
+func differ[T any](old, now []T, name func(T) string, same func(a, b T) bool) (changed []T, gone []string) {
+	changed = []T{}
+	for len(old) > 0 || len(now) > 0 {
+		switch order := compareFirst(old, now, name); {
+		case order < 0:
+			gone = append(gone, name(old[0]))
+			old = old[1:]
+		case order > 0:
+			changed = append(changed, now[0])
+			now = now[1:]
+		default:
+			if !same(old[0], now[0]) {
+				changed = append(changed, now[0])
+			}
+			old, now = old[1:], now[1:]
+		}
+	}
+	return changed, gone
+}
+
+func compareFirst[T any](a, b []T, name func(T) string) int {
+	switch {
+	case len(a) == 0:
+		return 1
+	case len(b) == 0:
+		return -1
+	}
+	return cmp.Compare(name(a[0]), name(b[0]))
+}
+
+// With returns the zone after changes, or the changes if they are a whole zone. It refuses changes of another version, and a result that is not
+// what the server has.
+func (z Zone) With(changes Zone) (Zone, error) {
+	if changes.Since == "" {
+		return changes, nil
+	}
+	if changes.Since != z.Version {
+		return Zone{}, fmt.Errorf("the changes are for the version %s of the zone, not for %s", changes.Since, z.Version)
+	}
+	now := changes
+	now.Since, now.RemovedPods, now.RemovedServices = "", nil, nil
+	now.Pods = merge(z.Pods, changes.Pods, changes.RemovedPods, func(p ZonePod) string { return p.Name })
+	now.Services = merge(z.Services, changes.Services, changes.RemovedServices, func(s ZoneService) string { return s.Name })
+	if is := now.version(); is != changes.Version {
+		return Zone{}, fmt.Errorf("with the changes, the zone has the version %s instead of %s", is, changes.Version)
+	}
+	return now, nil
+}
+
+func merge[T any](old, changed []T, gone []string, name func(T) string) []T {
+	replaced := make(map[string]bool, len(changed)+len(gone))
+	for _, item := range changed {
+		replaced[name(item)] = true
+	}
+	for _, n := range gone {
+		replaced[n] = true
+	}
+	now := make([]T, 0, len(old)+len(changed))
+	for _, item := range old {
+		if !replaced[name(item)] {
+			now = append(now, item)
+		}
+	}
+	now = append(now, changed...)
+	slices.SortFunc(now, func(a, b T) int { return cmp.Compare(name(a), name(b)) })
+	return now
 }
 
 func (z Zone) json() []byte {

@@ -43,3 +43,9 @@ func (c Control) NetworksOfNode(ctx context.Context, node ID) ([]services.Networ
 // WatchNetworks collects the tenants in whose networks something has changed: services, or pods with their places, names, labels and readiness.
 // Call Close when done.
 func (c Control) WatchNetworks() *hints.Changes { return c.hub.Collect(hints.NetworkPrefix) }
+
+// OnNetworkChange calls a function for each tenant in whose network something has changed, as in WatchNetworks. It sets all if hints may have
+// been missed. The function must not block.
+func (c Control) OnNetworkChange(do func(tenant ID, all bool)) {
+	c.hub.OnHint(hints.NetworkPrefix, do)
+}

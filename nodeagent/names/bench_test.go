@@ -19,7 +19,6 @@ import (
 // time is that of the sockets and of the scheduler.
 func BenchmarkLatency(b *testing.B) {
 	z := zone()
-	z.Pods = nil
 	for i := range 1000 {
 		z.Pods = append(z.Pods, service.ZonePod{Name: fmt.Sprintf("pod-%d", i), Address: fmt.Sprintf("100.64.%d.%d", i/250, i%250+2)})
 	}

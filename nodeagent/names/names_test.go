@@ -31,8 +31,8 @@ func zone() service.Zone {
 		NetworkID: uuid.UUID{1}, Version: "1", Suffix: "husk.internal", Ranges: []string{"100.64.0.0/22", "100.127.0.0/16", "127.0.0.1/32"}, Forward: true,
 		Pods: []service.ZonePod{{Name: "db-1", Address: "100.64.0.2"}, {Name: "db-2", Address: "100.64.0.3"}},
 		Services: []service.ZoneService{
-			{Name: "db", Ports: []service.ZonePort{{Name: "sql", Protocol: service.TCP, Port: 5432}}, Pods: []int{0, 1}},
-			{Name: "idle", Pods: []int{}},
+			{Name: "db", Ports: []service.ZonePort{{Name: "sql", Protocol: service.TCP, Port: 5432}}, Pods: []string{"db-1", "db-2"}},
+			{Name: "idle"},
 			{Name: "web", Address: "100.127.0.1", Ports: []service.ZonePort{{Name: "http", Protocol: service.TCP, Port: 80}, {Name: "dns", Protocol: service.UDP, Port: 53}}},
 		},
 	}
@@ -203,12 +203,12 @@ func TestAHeadlessServiceAnswersInAllOrders(t *testing.T) {
 func TestWhatDoesNotFitIsTruncatedAndCompleteOverTCP(t *testing.T) {
 	t.Parallel()
 	z := zone()
-	z.Pods = nil
+	z.Pods, z.Services[0].Pods = nil, nil
 	for i := range 300 {
-		z.Pods = append(z.Pods, service.ZonePod{Name: fmt.Sprintf("p%d", i), Address: fmt.Sprintf("100.64.%d.%d", i/250, i%250+2)})
-		z.Services[0].Pods = append(z.Services[0].Pods, i)
+		name := fmt.Sprintf("p%d", i)
+		z.Pods = append(z.Pods, service.ZonePod{Name: name, Address: fmt.Sprintf("100.64.%d.%d", i/250, i%250+2)})
+		z.Services[0].Pods = append(z.Services[0].Pods, name)
 	}
-	z.Services[0].Pods = z.Services[0].Pods[2:]
 	s := start(t, &z, Config{})
 	edns := func(size uint16) func(*dns.Msg) { return func(m *dns.Msg) { m.SetEdns0(size, false) } }
 	for _, c := range []struct {
@@ -462,8 +462,7 @@ func TestAServerWithoutAZoneHasFailed(t *testing.T) {
 		"an address of text": func(z *service.Zone) { z.Pods[0].Address = "x" },
 		"a name with a dot":  func(z *service.Zone) { z.Pods[0].Name = "a.b" },
 		"a name with escape": func(z *service.Zone) { z.Services[0].Name = `a\.` },
-		"a pod too many":     func(z *service.Zone) { z.Services[0].Pods = []int{2} },
-		"a negative pod":     func(z *service.Zone) { z.Services[0].Pods = []int{-1} },
+		"an unknown pod":     func(z *service.Zone) { z.Services[0].Pods = []string{"db-3"} },
 		"port 0":             func(z *service.Zone) { z.Services[2].Ports[0].Port = 0 },
 		"a range of text":    func(z *service.Zone) { z.Ranges = []string{"x"} },
 	} {

@@ -36,9 +36,9 @@ type Set struct {
 	cfg Config
 	dir string
 
-	mu       sync.Mutex
-	servers  map[uuid.UUID]*Server
-	versions map[uuid.UUID]string
+	mu      sync.Mutex
+	servers map[uuid.UUID]*Server
+	zones   map[uuid.UUID]service.Zone
 }
 
 // Open returns the set whose zones are in this directory, which it creates if necessary.
@@ -46,7 +46,7 @@ func Open(dir string, cfg Config) (*Set, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create the directory of names: %w", err)
 	}
-	s := &Set{cfg: cfg, dir: dir, servers: map[uuid.UUID]*Server{}, versions: map[uuid.UUID]string{}}
+	s := &Set{cfg: cfg, dir: dir, servers: map[uuid.UUID]*Server{}, zones: map[uuid.UUID]service.Zone{}}
 	files, err := filepath.Glob(filepath.Join(dir, "*"+zoneEnding))
 	if err != nil {
 		return nil, err
@@ -119,8 +119,8 @@ func (s *Set) fetch(ctx context.Context, api *agentclient.Client) (u service.Upd
 	wait := int(pollWait.Seconds())
 	request := openapi.NamesRequest{Known: []openapi.KnownZone{}, WaitSeconds: &wait}
 	s.mu.Lock()
-	for network, version := range s.versions {
-		request.Known = append(request.Known, openapi.KnownZone{NetworkID: network, Version: version})
+	for network, z := range s.zones {
+		request.Known = append(request.Known, openapi.KnownZone{NetworkID: network, Version: z.Version})
 	}
 	s.mu.Unlock()
 	resp, err := api.GetNames(ctx, request)
@@ -141,9 +141,13 @@ func (s *Set) fetch(ctx context.Context, api *agentclient.Client) (u service.Upd
 // Apply replaces the zones that have changed.
 func (s *Set) Apply(u service.Update) error {
 	var failures []error
-	for _, z := range u.Zones {
-		if err := s.replace(z); err != nil {
-			failures = append(failures, fmt.Errorf("the names of the network %s: %w", z.NetworkID, err))
+	for _, changes := range u.Zones {
+		z, err := s.changed(changes)
+		if err == nil {
+			err = s.replace(z)
+		}
+		if err != nil {
+			failures = append(failures, fmt.Errorf("the names of the network %s: %w", changes.NetworkID, err))
 			continue
 		}
 		if err := s.store(z); err != nil { // it only matters after a restart
@@ -156,14 +160,25 @@ func (s *Set) Apply(u service.Update) error {
 	return errors.Join(failures...)
 }
 
+// changed returns the zone after changes. If they do not fit, the next request asks for the whole zone.
+func (s *Set) changed(changes service.Zone) (service.Zone, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	z, err := s.zones[changes.NetworkID].With(changes)
+	if err != nil {
+		delete(s.zones, changes.NetworkID)
+	}
+	return z, err
+}
+
 func (s *Set) replace(z service.Zone) error {
 	if err := s.Server(z.NetworkID).Replace(z); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.versions[z.NetworkID] = z.Version
-	s.cfg.Metrics.zones.Set(float64(len(s.versions)))
+	s.zones[z.NetworkID] = z
+	s.cfg.Metrics.zones.Set(float64(len(s.zones)))
 	return nil
 }
 
@@ -175,8 +190,8 @@ func (s *Set) forget(network uuid.UUID) {
 		server.zone.Store(nil)
 	}
 	delete(s.servers, network)
-	delete(s.versions, network)
-	s.cfg.Metrics.zones.Set(float64(len(s.versions)))
+	delete(s.zones, network)
+	s.cfg.Metrics.zones.Set(float64(len(s.zones)))
 	if err := os.Remove(s.file(network)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		s.cfg.Log.Warn("the stored names of a network cannot be removed", "network", network, "error", err)
 	}

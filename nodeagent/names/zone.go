@@ -56,8 +56,8 @@ func compile(z service.Zone) (*content, error) {
 	}
 	pods := service.PodsLabel + "." + suffix
 	c.owners[suffix], c.owners[pods] = owner{}, owner{}
-	addresses := make([]netip.Addr, len(z.Pods))
-	for i, p := range z.Pods {
+	addresses := make(map[string]netip.Addr, len(z.Pods))
+	for _, p := range z.Pods {
 		at, err := netip.ParseAddr(p.Address)
 		if err != nil {
 			return nil, fmt.Errorf("the address of the pod %q: %w", p.Name, err)
@@ -66,19 +66,19 @@ func compile(z service.Zone) (*content, error) {
 		if err != nil {
 			return nil, err
 		}
-		addresses[i] = at
-		c.owners[name] = owner{addresses: addresses[i : i+1 : i+1]}
+		addresses[p.Name] = at
+		c.owners[name] = owner{addresses: []netip.Addr{at}}
 		c.reverse[at] = name
 	}
 	for _, s := range z.Services {
-		if err := c.addService(z, s, addresses); err != nil {
+		if err := c.addService(s, addresses); err != nil {
 			return nil, err
 		}
 	}
 	return c, nil
 }
 
-func (c *content) addService(z service.Zone, s service.ZoneService, pods []netip.Addr) error {
+func (c *content) addService(s service.ZoneService, pods map[string]netip.Addr) error {
 	name, err := under(s.Name, c.suffix)
 	if err != nil {
 		return err
@@ -94,12 +94,13 @@ func (c *content) addService(z service.Zone, s service.ZoneService, pods []netip
 		members = []target{{name: name, addresses: o.addresses}}
 		c.reverse[at] = name
 	}
-	for _, i := range s.Pods {
-		if i < 0 || i >= len(pods) {
-			return fmt.Errorf("the service %q has a pod %d of %d", s.Name, i, len(pods))
+	for _, pod := range s.Pods {
+		at, known := pods[pod]
+		if !known {
+			return fmt.Errorf("the service %q has a pod %q, which is not in the zone", s.Name, pod)
 		}
-		o.addresses = append(o.addresses, pods[i])
-		members = append(members, target{name: strings.ToLower(z.Pods[i].Name) + "." + service.PodsLabel + "." + c.suffix, addresses: pods[i : i+1 : i+1]})
+		o.addresses = append(o.addresses, at)
+		members = append(members, target{name: strings.ToLower(pod) + "." + service.PodsLabel + "." + c.suffix, addresses: []netip.Addr{at}})
 	}
 	c.owners[name] = o
 	for _, p := range s.Ports {

@@ -135,7 +135,7 @@ type ClientInterface interface {
 
 	// GetNamesWithBody Get the names of the networks on the node once they have changed
 	//
-	// A node answers the DNS queries of its pods. The response has the zones of all networks with pods on the node, except those whose version
+	// A node answers the DNS queries of its pods. The response has the zones of all networks with pods on the node, or what has changed in them, except those whose version
 	// the agent knows. If there are no others, the response waits for a change. For the node's agent.
 	//
 	// Takes any type of body and a specified content type.
@@ -145,7 +145,7 @@ type ClientInterface interface {
 
 	// GetNames Get the names of the networks on the node once they have changed
 	//
-	// A node answers the DNS queries of its pods. The response has the zones of all networks with pods on the node, except those whose version
+	// A node answers the DNS queries of its pods. The response has the zones of all networks with pods on the node, or what has changed in them, except those whose version
 	// the agent knows. If there are no others, the response waits for a change. For the node's agent.
 	//
 	// Takes a body of the `application/json` content type.
@@ -325,7 +325,7 @@ func (c *Client) Heartbeat(ctx context.Context, body HeartbeatJSONRequestBody, r
 
 // GetNamesWithBody Get the names of the networks on the node once they have changed
 //
-// A node answers the DNS queries of its pods. The response has the zones of all networks with pods on the node, except those whose version
+// A node answers the DNS queries of its pods. The response has the zones of all networks with pods on the node, or what has changed in them, except those whose version
 // the agent knows. If there are no others, the response waits for a change. For the node's agent.
 //
 // Takes any type of body and a specified content type.
@@ -345,7 +345,7 @@ func (c *Client) GetNamesWithBody(ctx context.Context, contentType string, body 
 
 // GetNames Get the names of the networks on the node once they have changed
 //
-// A node answers the DNS queries of its pods. The response has the zones of all networks with pods on the node, except those whose version
+// A node answers the DNS queries of its pods. The response has the zones of all networks with pods on the node, or what has changed in them, except those whose version
 // the agent knows. If there are no others, the response waits for a change. For the node's agent.
 //
 // Takes a body of the `application/json` content type.

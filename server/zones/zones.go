@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package zones tells agents which names the networks on their nodes have. The zones of a tenant are read once for all nodes that wait, and again
-// when a hint says that something in the tenant's network has changed.
+// when a hint says that something in the tenant's network has changed. A node that has one of the latest versions of a zone gets only what has
+// changed since then.
 package zones
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +23,10 @@ const (
 	maxBytes = 8 << 20
 	// readEvery is how old zones may be although there was no hint, because hints may be lost.
 	readEvery = 15 * time.Second
+	// keptFor is how long the zones of a tenant are kept for whom no node waits.
+	keptFor = time.Minute
+	// maxOlder is how many older versions of a zone are kept, for the changes since then.
+	maxOlder = 8
 	// restFactor and minRest say how long zones are not read again after a read, so that frequent changes do not keep Postgres busy.
 	restFactor = 4
 	minRest    = 20 * time.Millisecond
@@ -32,34 +38,47 @@ type Zones struct {
 	suffix  string
 
 	mu      sync.Mutex
-	waiting int // calls of Next
-	stop    func()
 	tenants map[uuid.UUID]*tenant
+	swept   time.Time
 }
 
 // tenant is the zones of one tenant. Zones.mu guards it, except for reading.
 type tenant struct {
 	reading sync.Mutex // held by the one who reads
-	zones   map[uuid.UUID]zone
+	zones   map[uuid.UUID]*zone
 	readAt  time.Time
+	usedAt  time.Time
 	rest    time.Duration
 	stale   bool
 	waiting map[chan struct{}]bool
 }
 
+// zone is the latest version of a zone, and the versions before it.
 type zone struct {
 	service.Zone
+
+	bytes int
+	older []service.Zone // the latest one last
+
+	mu      sync.Mutex
+	changes map[string]sized // since an older version
+}
+
+type sized struct {
+	service.Zone
+
 	bytes int
 }
 
 // New returns zones in which all names end with this suffix.
 func New(control store.Control, suffix string) *Zones {
-	return &Zones{control: control, suffix: suffix, tenants: map[uuid.UUID]*tenant{}}
+	z := &Zones{control: control, suffix: suffix, tenants: map[uuid.UUID]*tenant{}}
+	control.OnNetworkChange(z.mark)
+	return z
 }
 
 // Next returns what differs from the zones that a node knows, by their versions. If nothing does, it waits for so long at most.
 func (z *Zones) Next(ctx context.Context, node uuid.UUID, known map[uuid.UUID]string, wait time.Duration) (service.Update, error) {
-	defer z.enter()()
 	moved, done := z.control.WatchNode(node)
 	defer done()
 	changed := make(chan struct{}, 1)
@@ -102,8 +121,7 @@ func (z *Zones) differ(ctx context.Context, networks []services.Network, known m
 	bytes := 0
 	for _, n := range networks {
 		subscribed = append(subscribed, n.TenantID) // before the read, so that no change is missed
-		t := z.subscribe(n.TenantID, changed)
-		zones, err := z.read(ctx, n.TenantID, t)
+		zones, err := z.read(ctx, n.TenantID, z.subscribe(n.TenantID, changed))
 		if err != nil {
 			return u, unsubscribe, err
 		}
@@ -112,11 +130,15 @@ func (z *Zones) differ(ctx context.Context, networks []services.Network, known m
 			continue
 		}
 		here[n.ID] = true
-		if known[n.ID] == is.Version || bytes > 0 && bytes+is.bytes > maxBytes {
-			continue // the agent asks again at once if there is more
+		if known[n.ID] == is.Version {
+			continue
 		}
-		bytes += is.bytes
-		u.Zones = append(u.Zones, is.Zone)
+		changes := is.since(known[n.ID])
+		if bytes > 0 && bytes+changes.bytes > maxBytes {
+			continue // the agent asks again at once
+		}
+		bytes += changes.bytes
+		u.Zones = append(u.Zones, changes.Zone)
 	}
 	for network := range known {
 		if !here[network] {
@@ -126,8 +148,35 @@ func (z *Zones) differ(ctx context.Context, networks []services.Network, known m
 	return u, unsubscribe, nil
 }
 
+// since returns what has changed since a version, or the whole zone if that version is not known.
+func (z *zone) since(version string) sized {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if c, ok := z.changes[version]; ok {
+		return c
+	}
+	i := slices.IndexFunc(z.older, func(o service.Zone) bool { return o.Version == version })
+	if i < 0 {
+		return sized{z.Zone, z.bytes}
+	}
+	changes := z.ChangesSince(z.older[i])
+	c := sized{changes, changes.Bytes()}
+	z.changes[version] = c
+	return c
+}
+
+// after returns the zone as the next version of another one, which may be nil.
+func after(was *zone, now service.Zone) *zone {
+	z := &zone{Zone: now, bytes: now.Bytes(), changes: map[string]sized{}}
+	if was != nil {
+		z.older = append(slices.Clone(was.older), was.Zone)
+		z.older = z.older[max(0, len(z.older)-maxOlder):]
+	}
+	return z
+}
+
 // read returns the zones of a tenant, which are as new as the latest hint.
-func (z *Zones) read(ctx context.Context, id uuid.UUID, t *tenant) (map[uuid.UUID]zone, error) {
+func (z *Zones) read(ctx context.Context, id uuid.UUID, t *tenant) (map[uuid.UUID]*zone, error) {
 	t.reading.Lock()
 	defer t.reading.Unlock()
 	z.mu.Lock()
@@ -151,13 +200,13 @@ func (z *Zones) read(ctx context.Context, id uuid.UUID, t *tenant) (map[uuid.UUI
 	z.mu.Unlock()
 	began := time.Now()
 	zones, err := z.control.Zones(ctx, id, z.suffix)
-	now := make(map[uuid.UUID]zone, len(zones))
+	now := make(map[uuid.UUID]*zone, len(zones))
 	for _, is := range zones {
-		if was, ok := known[is.NetworkID]; ok && was.Version == is.Version {
+		if was := known[is.NetworkID]; was != nil && was.Version == is.Version {
 			now[is.NetworkID] = was
 			continue
 		}
-		now[is.NetworkID] = zone{is, is.Bytes()}
+		now[is.NetworkID] = after(known[is.NetworkID], is)
 	}
 	z.mu.Lock()
 	defer z.mu.Unlock()
@@ -170,67 +219,25 @@ func (z *Zones) read(ctx context.Context, id uuid.UUID, t *tenant) (map[uuid.UUI
 	return now, nil
 }
 
-// enter begins a call of Next. While there is any, a loop marks zones as stale.
-func (z *Zones) enter() (leave func()) {
+// mark marks the zones of a tenant as stale, or those of all, and wakes those who wait for them.
+func (z *Zones) mark(id uuid.UUID, all bool) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	if z.waiting++; z.waiting == 1 {
-		ctx, cancel := context.WithCancel(context.Background())
-		changes := z.control.WatchNetworks()
-		var running sync.WaitGroup
-		running.Go(func() {
-			defer changes.Close()
-			sweep := time.NewTicker(readEvery)
-			defer sweep.Stop()
-			for {
-				select {
-				case <-ctx.Done():
-					return
-				case <-changes.Hints():
-					z.mark(changes.Take())
-				case <-sweep.C:
-					z.sweep()
-				}
-			}
-		})
-		z.stop = func() { cancel(); running.Wait() }
-	}
-	return func() {
-		z.mu.Lock()
-		var stop func()
-		if z.waiting--; z.waiting == 0 { // hints are missed from now on
-			stop = z.stop
-			z.tenants = map[uuid.UUID]*tenant{}
+	if all {
+		for _, t := range z.tenants {
+			t.mark()
 		}
-		z.mu.Unlock()
-		if stop != nil {
-			stop()
-		}
+	} else if t := z.tenants[id]; t != nil {
+		t.mark()
 	}
 }
 
-// mark marks zones as stale, and wakes those who wait for them.
-func (z *Zones) mark(ids []uuid.UUID, all bool) {
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	one := func(t *tenant) {
-		t.stale = true
-		for ch := range t.waiting {
-			select {
-			case ch <- struct{}{}:
-			default:
-			}
-		}
-	}
-	if all {
-		for _, t := range z.tenants {
-			one(t)
-		}
-		return
-	}
-	for _, id := range ids {
-		if t := z.tenants[id]; t != nil {
-			one(t)
+func (t *tenant) mark() {
+	t.stale = true
+	for ch := range t.waiting {
+		select {
+		case ch <- struct{}{}:
+		default:
 		}
 	}
 }
@@ -238,12 +245,13 @@ func (z *Zones) mark(ids []uuid.UUID, all bool) {
 func (z *Zones) subscribe(id uuid.UUID, changed chan struct{}) *tenant {
 	z.mu.Lock()
 	defer z.mu.Unlock()
+	z.sweep()
 	t := z.tenants[id]
 	if t == nil {
 		t = &tenant{waiting: map[chan struct{}]bool{}}
 		z.tenants[id] = t
 	}
-	t.waiting[changed] = true
+	t.waiting[changed], t.usedAt = true, time.Now()
 	return t
 }
 
@@ -258,12 +266,14 @@ func (z *Zones) leave(ids []uuid.UUID, changed chan struct{}) {
 	}
 }
 
-// sweep forgets tenants for whom nobody has waited for a while.
+// sweep forgets tenants for whom no node has waited for a while. The caller holds mu.
 func (z *Zones) sweep() {
-	z.mu.Lock()
-	defer z.mu.Unlock()
+	if time.Since(z.swept) < keptFor {
+		return
+	}
+	z.swept = time.Now()
 	for id, t := range z.tenants {
-		if len(t.waiting) == 0 && time.Since(t.readAt) > readEvery {
+		if len(t.waiting) == 0 && time.Since(t.usedAt) > keptFor {
 			delete(z.tenants, id)
 		}
 	}

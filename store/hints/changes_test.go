@@ -49,3 +49,25 @@ func TestChangesAreCollectedUntilTheyAreTaken(t *testing.T) {
 		t.Errorf("after the end, the changes are %v, %v", ids, all)
 	}
 }
+
+func TestAFunctionIsCalledForEachHint(t *testing.T) {
+	t.Parallel()
+	h := NewHub()
+	var got []uuid.UUID
+	missed := 0
+	h.OnHint(NetworkPrefix, func(id uuid.UUID, all bool) {
+		if all {
+			missed++
+			return
+		}
+		got = append(got, id)
+	})
+	a, b := uuid.New(), uuid.New()
+	for _, topic := range []string{Network(a), Tenant(a), Network(b), Network(a)} {
+		h.hint(topic)
+	}
+	h.hintAll()
+	if !slices.Equal(got, []uuid.UUID{a, b, a}) || missed != 1 {
+		t.Errorf("the function got %v, and %d times that all may have changed", got, missed)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +22,21 @@ type Hub struct {
 	mu      sync.Mutex
 	waiting map[string]map[chan struct{}]struct{}
 	changes map[*Changes]struct{}
+	calls   []call
+}
+
+// call is a function that wants the ids of topics with a prefix.
+type call struct {
+	prefix string
+	do     func(id uuid.UUID, all bool)
+}
+
+// OnHint calls a function for each hint of a topic with this prefix and an id, for as long as the hub exists. It sets all if hints may have been
+// missed. The function must not block, and must not use the hub.
+func (h *Hub) OnHint(prefix string, do func(id uuid.UUID, all bool)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.calls = append(h.calls, call{prefix, do})
 }
 
 // NewHub makes a hub without subscribers.
@@ -60,6 +76,12 @@ func (h *Hub) hint(topic string) {
 	for c := range h.changes {
 		c.add(topic)
 	}
+	for _, c := range h.calls {
+		if text, ok := strings.CutPrefix(topic, c.prefix); ok {
+			id, err := uuid.Parse(text)
+			c.do(id, err != nil)
+		}
+	}
 }
 
 // hintAll wakes all subscribers, because hints may have been missed while the connection was lost.
@@ -68,6 +90,9 @@ func (h *Hub) hintAll() {
 	topics := slices.Collect(maps.Keys(h.waiting))
 	for c := range h.changes {
 		c.addAll()
+	}
+	for _, c := range h.calls {
+		c.do(uuid.Nil, true)
 	}
 	h.mu.Unlock()
 	for _, topic := range topics {

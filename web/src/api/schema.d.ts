@@ -1939,7 +1939,7 @@ export interface paths {
         put?: never;
         /**
          * Get the names of the networks on the node once they have changed
-         * @description A node answers the DNS queries of its pods. The response has the zones of all networks with pods on the node, except those whose version
+         * @description A node answers the DNS queries of its pods. The response has the zones of all networks with pods on the node, or what has changed in them, except those whose version
          *     the agent knows. If there are no others, the response waits for a change. For the node's agent.
          */
         post: operations["getNames"];
@@ -6045,7 +6045,7 @@ export interface components {
          *             {
          *               "name": "db",
          *               "pods": [
-         *                 0
+         *                 "web-1"
          *               ]
          *             }
          *           ]
@@ -6091,7 +6091,7 @@ export interface components {
          *         {
          *           "name": "db",
          *           "pods": [
-         *             0
+         *             "web-1"
          *           ]
          *         }
          *       ]
@@ -6113,6 +6113,12 @@ export interface components {
             forward: boolean;
             pods: components["schemas"]["ZonePod"][];
             services: components["schemas"]["ZoneService"][];
+            /** @description The response has only the pods and services that have changed since this version. */
+            since?: string;
+            /** @description The names of pods that were removed since then. */
+            removedPods?: string[];
+            /** @description The names of services that were removed since then. */
+            removedServices?: string[];
         };
         /**
          * @example {
@@ -6143,8 +6149,8 @@ export interface components {
             address?: string;
             /** @description The ports that have names. */
             ports?: components["schemas"]["ZonePort"][];
-            /** @description Of a headless service: the positions of its ready pods in `pods` of the zone. */
-            pods?: number[];
+            /** @description Of a headless service: the names of its ready pods. */
+            pods?: string[];
         };
         /**
          * @example {
