@@ -128,7 +128,7 @@ func (c *child) fork(cmd *exec.Cmd) error {
 	if c.host != nil {
 		return c.host.fork(cmd)
 	}
-	return c.stack.forker.start(cmd)
+	return c.stack.forker.Start(cmd)
 }
 
 // ready polls until the probe succeeds, the daemon ends, or the timeout is over.

@@ -10,7 +10,7 @@
 //
 // Everything is in one state directory, which only one process at a time can hold (statedir.go).
 // Nothing outlives its owner: a child gets a death signal when the parent ends in any way
-// (forker.go). What is still left is recognized by recorded pid and start time, never by name, and
+// (host/forker.go). What is still left is recognized by recorded pid and start time, never by name, and
 // ended at the next start (record.go).
 //
 // The package imports no other package of this module. cmd/huskd and tests import it.

@@ -238,7 +238,7 @@ func (h *Host) boot(ctx context.Context) error {
 	if strings.HasPrefix(h.stack.dir.path, "/run/") {
 		return errors.New("the state directory of a fleet cannot be below /run, because every host has its own /run; pass another --state-dir")
 	}
-	on, err := host.Start(h.stack.forker.start, host.Config{
+	on, err := host.Start(h.stack.forker.Start, host.Config{
 		Name: h.Name, Binds: binds, Temporary: []string{"/run", "/var/cache/libvirt"}, Cgroup: h.stack.cgroup() + "/" + h.Name,
 	})
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 
 	"husk/dev/balance"
 	"husk/dev/fabric"
+	"husk/dev/host"
 )
 
 // Parts is a set of services that a stack can run.
@@ -104,7 +105,7 @@ func (c Config) withDefaults() Config {
 type Stack struct {
 	cfg    Config
 	dir    *stateDir
-	forker *forker
+	forker *host.Forker
 	parts  []*part
 
 	stop     chan struct{}
@@ -159,7 +160,7 @@ func Start(ctx context.Context, cfg Config) (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Stack{cfg: cfg, dir: dir, forker: newForker(), children: map[string]*child{}, stop: make(chan struct{}), done: make(chan struct{})}
+	s := &Stack{cfg: cfg, dir: dir, forker: host.NewForker(), children: map[string]*child{}, stop: make(chan struct{}), done: make(chan struct{})}
 	if err := s.up(ctx); err != nil {
 		return nil, errors.Join(err, s.down())
 	}
@@ -254,7 +255,7 @@ func (s *Stack) down() error {
 		}
 	}
 	left = errors.Join(left, s.closeNetworks())
-	s.forker.close()
+	s.forker.Close()
 	return errors.Join(unmarked, left, s.dir.close())
 }
 

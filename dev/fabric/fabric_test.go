@@ -31,17 +31,8 @@ var (
 
 func newHost(t *testing.T, f *fabric.Fabric, name string, addr netip.Addr) *host.Host {
 	t.Helper()
-	tasks := make(chan func())
-	go func() {
-		for task := range tasks {
-			task()
-		}
-	}()
-	h, err := host.Start(func(cmd *exec.Cmd) error {
-		done := make(chan error)
-		tasks <- func() { done <- cmd.Start() }
-		return <-done
-	}, host.Config{Name: name, Cgroup: "husk-test-fabric-" + name + "/host"})
+	forker := host.NewForker()
+	h, err := host.Start(forker.Start, host.Config{Name: name, Cgroup: "husk-test-fabric-" + name + "/host"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +40,7 @@ func newHost(t *testing.T, f *fabric.Fabric, name string, addr netip.Addr) *host
 		if err := h.Close(); err != nil {
 			t.Error(err)
 		}
-		close(tasks)
+		forker.Close()
 		if err := host.RemoveGroups("husk-test-fabric-" + name); err != nil {
 			t.Error(err)
 		}

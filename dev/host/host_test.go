@@ -45,18 +45,9 @@ func start(t *testing.T, name string, binds map[string]string) *host.Host {
 // forker starts commands on a thread that lives as long as the test.
 func forker(t *testing.T) func(*exec.Cmd) error {
 	t.Helper()
-	tasks := make(chan func())
-	go func() {
-		for task := range tasks {
-			task()
-		}
-	}()
-	t.Cleanup(func() { close(tasks) })
-	return func(cmd *exec.Cmd) error {
-		done := make(chan error)
-		tasks <- func() { done <- cmd.Start() }
-		return <-done
-	}
+	f := host.NewForker()
+	t.Cleanup(f.Close)
+	return f.Start
 }
 
 // sh runs a script in the host and returns its output.

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package dev
+package host
 
 import (
 	"os/exec"
 	"runtime"
 )
 
-// A forker starts processes from one dedicated OS thread.
+// A Forker starts processes from one dedicated OS thread.
 //
 // Linux sends the parent-death signal when the *thread* that forked ends, and Go moves goroutines
 // between threads and ends idle threads. So one goroutine that is locked to its thread forks all
 // children, and stays until none of them is needed.
-type forker struct {
+type Forker struct {
 	requests chan forkRequest
 	done     chan struct{}
 }
@@ -22,13 +22,14 @@ type forkRequest struct {
 	reply chan error
 }
 
-func newForker() *forker {
-	f := &forker{requests: make(chan forkRequest), done: make(chan struct{})}
+// NewForker starts the thread.
+func NewForker() *Forker {
+	f := &Forker{requests: make(chan forkRequest), done: make(chan struct{})}
 	go f.run()
 	return f
 }
 
-func (f *forker) run() {
+func (f *Forker) run() {
 	// Never unlocked: the thread ends with this goroutine.
 	runtime.LockOSThread()
 	defer close(f.done)
@@ -37,14 +38,15 @@ func (f *forker) run() {
 	}
 }
 
-func (f *forker) start(cmd *exec.Cmd) error {
+// Start starts a command.
+func (f *Forker) Start(cmd *exec.Cmd) error {
 	reply := make(chan error, 1)
 	f.requests <- forkRequest{cmd, reply}
 	return <-reply
 }
 
-// close ends the thread, which signals every child that is still running.
-func (f *forker) close() {
+// Close ends the thread, which signals every child that is still running.
+func (f *Forker) Close() {
 	close(f.requests)
 	<-f.done
 }
