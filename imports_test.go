@@ -100,6 +100,7 @@ var importRules = map[string][]string{
 	"strictjson": {},
 	"idtoken":    {"egress", "strictjson"},
 	"ceph":       {"husk", "route"},
+	"ovsdb":      {},
 	"route":      {},
 	"store":      {"husk", "migrations", "route", "service"},
 	"web":        {},
@@ -113,21 +114,22 @@ var importRules = map[string][]string{
 	// No package below server imports server. Of each other, they import only request, agents and held.
 	"server": {
 		"husk", "openapi", "store", "ceph", "egress", "pki", "registry", "service", "session", "strictjson", "web",
-		"server/agents", "server/auth", "server/control", "server/exec", "server/held", "server/metrics", "server/podspec",
+		"server/agents", "server/auth", "server/control", "server/exec", "server/held", "server/metrics", "server/network", "server/podspec",
 		"server/request", "server/watch", "server/zones",
 	},
 	"server/agents":  {"husk", "openapi", "route", "store", "session"},
 	"server/auth":    {"husk", "openapi", "store", "egress", "idtoken", "pki", "session", "strictjson", "server/request"},
-	"server/control": {"husk", "store", "scheduler", "ceph", "egress", "registry"},
+	"server/control": {"husk", "store", "scheduler", "ceph", "egress", "registry", "server/network"},
 	"server/exec":    {"husk", "openapi", "store", "session", "signals", "server/agents", "server/held", "server/request"},
 	"server/held":    {"husk"},
 	"server/metrics": {"husk", "openapi", "store", "server/agents", "server/request"},
+	"server/network": {"husk", "ovsdb", "store"},
 	"server/podspec": {"husk", "limits"},
 	"server/request": {"husk", "openapi", "store"},
 	"server/zones":   {"store", "service"},
 	"server/watch":   {"husk", "store", "server/held", "server/request"},
 
-	"nodeagent": {"husk", "openapi", "guest", "limits", "pki", "route", "service", "session", "signals"},
+	"nodeagent": {"husk", "openapi", "guest", "limits", "ovsdb", "pki", "route", "service", "session", "signals"},
 
 	"build": nil, // build output, not part of the project
 	"test":  nil, // tests may use everything
@@ -187,6 +189,7 @@ func TestEachLibraryIsImportedInOnePlace(t *testing.T) {
 		"libvirt.org/go/":            {"husk/nodeagent/vm"},
 		"github.com/vishvananda/":    {"husk/nodeagent/network", "husk/dev/fabric", "husk/dev/host"},
 		"github.com/google/nftables": {"husk/nodeagent/network"},
+		"github.com/ovn-kubernetes/": {"husk/ovsdb", "husk/server/network", "husk/nodeagent/network"},
 		"github.com/golang-jwt/":     {"husk/server/auth", "husk/idtoken"},
 		"github.com/go-jose/":        {"husk/idtoken", "husk/test/oidcprovider"},
 		"github.com/zitadel/":        {"husk/test/oidcprovider"},

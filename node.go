@@ -38,6 +38,9 @@ const CapabilityMoves = "moves"
 // CapabilityLiveMigration is of agents that move a machine to another node while it runs.
 const CapabilityLiveMigration = "live-migration"
 
+// CapabilityGateway is of nodes that are connected to the provider network, through which pods reach others.
+const CapabilityGateway = "gateway"
+
 // AgentCapabilities are those of this version's agent: what it can do beyond the first version of the protocol.
 var AgentCapabilities = []string{
 	CapabilityPrivileged, CapabilityConfigs, CapabilityContainerOptions, CapabilityEmptyDirs, CapabilitySharedMemory, CapabilityScratch, CapabilityHostSettings,

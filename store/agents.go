@@ -12,6 +12,7 @@ import (
 	"husk/store/hints"
 	"husk/store/moves"
 	"husk/store/nodelife"
+	"husk/store/topology"
 )
 
 // Desired returns the desired state of a node: what has changed after a revision, or everything if after is nil or the changes since then are
@@ -75,6 +76,11 @@ func (c Control) Moves() moves.Store {
 			return audit(ctx, q, platform, kind, id)
 		},
 	}
+}
+
+// Topology returns the store of networks and of the pods in them.
+func (c Control) Topology() topology.Store {
+	return topology.Store{Do: func(ctx context.Context, f func(q *db.Queries) error) error { return controlDo(ctx, c, f) }}
 }
 
 // SetPodKeys stores the sealed keys of placements and notifies their nodes. It skips placements that have a key by now, and those that have ended.

@@ -92,7 +92,7 @@ func tenantTables(h fixture) []string {
 }
 
 // onlyOperators are tables with a tenant_id that a tenant's request cannot read at all.
-var onlyOperators = map[string]bool{"credentials": true, "pod_samples": true, "work": true, "placements": true, "drain_failures": true}
+var onlyOperators = map[string]bool{"credentials": true, "pod_samples": true, "work": true, "placements": true, "drain_failures": true, "network_changes": true}
 
 // as runs f in a transaction with the tenants' role and this value of husk.tenant, and rolls it
 // back.

@@ -178,10 +178,18 @@ type Leadership struct {
 }
 
 type Network struct {
+	TenantID     uuid.UUID
+	ID           uuid.UUID
+	Ordinal      int
+	Cidr         netip.Prefix
+	OuterAddress *netip.Addr
+}
+
+type NetworkChange struct {
+	ID       int64
 	TenantID uuid.UUID
-	ID       uuid.UUID
-	Ordinal  int
-	Cidr     netip.Prefix
+	PodID    *uuid.UUID
+	Services bool
 }
 
 type Node struct {

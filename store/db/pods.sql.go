@@ -1477,7 +1477,7 @@ func (q *Queries) SetPodStopping(ctx context.Context, arg SetPodStoppingParams) 
 }
 
 const tenantNetwork = `-- name: TenantNetwork :one
-SELECT tenant_id, id, ordinal, cidr FROM networks WHERE tenant_id = $1
+SELECT tenant_id, id, ordinal, cidr, outer_address FROM networks WHERE tenant_id = $1
 `
 
 func (q *Queries) TenantNetwork(ctx context.Context, tenantID uuid.UUID) (Network, error) {
@@ -1488,6 +1488,7 @@ func (q *Queries) TenantNetwork(ctx context.Context, tenantID uuid.UUID) (Networ
 		&i.ID,
 		&i.Ordinal,
 		&i.Cidr,
+		&i.OuterAddress,
 	)
 	return i, err
 }

@@ -42,7 +42,7 @@ func (q *Queries) FreeNetworkOrdinal(ctx context.Context) (int, error) {
 }
 
 const insertNetwork = `-- name: InsertNetwork :one
-INSERT INTO networks (tenant_id, id, ordinal, cidr) VALUES ($1, $2, $3, $4) RETURNING tenant_id, id, ordinal, cidr
+INSERT INTO networks (tenant_id, id, ordinal, cidr) VALUES ($1, $2, $3, $4) RETURNING tenant_id, id, ordinal, cidr, outer_address
 `
 
 type InsertNetworkParams struct {
@@ -65,6 +65,7 @@ func (q *Queries) InsertNetwork(ctx context.Context, arg InsertNetworkParams) (N
 		&i.ID,
 		&i.Ordinal,
 		&i.Cidr,
+		&i.OuterAddress,
 	)
 	return i, err
 }

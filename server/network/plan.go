@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package network
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"husk/store/services"
+	"husk/store/topology"
+)
+
+// rows are everything that the northbound database should have of one owner, by the rows' keys.
+type rows struct {
+	owner     string
+	own       []string // the ranges of the owner's networks
+	switches  map[string]*switchPlan
+	routers   map[string]*routerPlan
+	balancers map[string]*balancerRow
+}
+
+type switchPlan struct {
+	row   *switchRow
+	ports map[string]*portRow
+	acls  map[string]*aclRow
+	qos   map[string]*qosRow
+}
+
+type routerPlan struct {
+	row      *routerRow
+	ports    map[string]*routerPortRow
+	routes   map[string]*routeRow
+	policies map[string]*policyRow
+	nats     map[string]*natRow
+}
+
+// Names in OVN. A network's switch and router port, and a tenant's router, are named after their ids.
+func switchName(network uuid.UUID) string { return "husk-" + network.String() }
+func routerName(tenant uuid.UUID) string  { return "husk-" + tenant.String() }
+func outerName(tenant uuid.UUID) string   { return "husk-" + tenant.String() + "-outer" }
+
+const providerSwitch = "husk-provider"
+
+// PortName is the name of a pod's port in OVN. Its node's agent claims the port by this name.
+func PortName(pod uuid.UUID) string { return pod.String() }
+
+// mac returns a locally administered MAC address that follows from an id. Those of pods begin with other bytes (convert.MAC).
+func mac(kind byte, id uuid.UUID) string {
+	return net.HardwareAddr{0x02, kind, id[0], id[1], id[2], id[3]}.String()
+}
+
+// The kinds of MAC addresses of routers.
+const (
+	innerPort byte = 0xff
+	outerPort byte = 0xfe
+	namesPort byte = 0xfd
+)
+
+// namesAddress is that of name servers (nodeagent/network, NamesAddress).
+const namesAddress = "169.254.64.2"
+
+// plan returns what the northbound database should have of a tenant.
+func (c Config) plan(t topology.Tenant, gateways []uuid.UUID) rows {
+	r := rows{owner: t.ID.String(), switches: map[string]*switchPlan{}, routers: map[string]*routerPlan{}, balancers: map[string]*balancerRow{}}
+	router := &routerPlan{
+		row: &routerRow{Name: routerName(t.ID), Options: c.routerOptions(), ExternalIDs: r.ids(routerName(t.ID))}, ports: map[string]*routerPortRow{},
+		routes: map[string]*routeRow{}, policies: map[string]*policyRow{}, nats: map[string]*natRow{},
+	}
+	if len(t.Networks) > 0 {
+		r.routers[router.row.Name] = router
+	}
+	for _, n := range t.Networks {
+		r.own = append(r.own, n.CIDR.Masked().String())
+	}
+	for _, n := range t.Networks {
+		name := switchName(n.ID)
+		s := &switchPlan{
+			row:   &switchRow{Name: name, OtherConfig: c.switchConfig(), ExternalIDs: r.ids(name)},
+			ports: map[string]*portRow{}, acls: map[string]*aclRow{}, qos: map[string]*qosRow{},
+		}
+		r.switches[name] = s
+		inner := name + "-router"
+		s.ports[inner] = &portRow{Name: inner, Type: "router", Addresses: []string{"router"}, Options: map[string]string{"router-port": name}, ExternalIDs: r.ids(inner)}
+		router.ports[name] = &routerPortRow{
+			Name: name, MAC: mac(innerPort, n.ID), Networks: []string{netip.PrefixFrom(n.CIDR.Masked().Addr().Next(), n.CIDR.Bits()).String()}, ExternalIDs: r.ids(name),
+		}
+		c.planACLs(r, s, name)
+		names := name + "-names" // on each node (nodeagent/network, NamesPort)
+		s.ports[names] = &portRow{Name: names, Type: "localport", Addresses: []string{mac(namesPort, n.ID) + " " + namesAddress}, ExternalIDs: r.ids(names)}
+		for key, match := range forbidden {
+			key = name + "-" + key
+			s.acls[key] = &aclRow{Direction: "from-lport", Priority: 32000, Match: match, Action: "drop", ExternalIDs: r.ids(key)}
+		}
+		for _, p := range n.Ports {
+			c.planPort(r, s, p)
+		}
+		if c.Provider != nil && n.Outer.IsValid() {
+			router.nats[name] = &natRow{Type: "snat", ExternalIP: n.Outer.String(), LogicalIP: n.CIDR.Masked().String(), ExternalIDs: r.ids(name)}
+		}
+	}
+	planServices(r, t.Services)
+	c.planEgress(r, router)
+	c.planOuter(r, router, t, gateways)
+	return r
+}
+
+// planServices adds a load balancer for each protocol of each service that has an address. A connection to a service without ready pods is refused.
+func planServices(r rows, all []services.Balanced) {
+	for _, s := range all {
+		for _, p := range s.Ports {
+			if !s.Address.IsValid() {
+				continue
+			}
+			protocol := strings.ToLower(string(p.Protocol))
+			key := "husk-" + s.ID.String() + "-" + protocol
+			row := r.balancers[key]
+			if row == nil {
+				row = &balancerRow{Name: key, VIPs: map[string]string{}, Protocol: &protocol, Options: map[string]string{"reject": "true", "hairpin_snat_ip": hairpin}, ExternalIDs: r.ids(key)}
+				if s.AffinitySeconds > 0 {
+					row.Options["affinity_timeout"] = strconv.Itoa(s.AffinitySeconds)
+				}
+				r.balancers[key] = row
+			}
+			backends := make([]string, 0, len(s.Endpoints))
+			for _, e := range s.Endpoints {
+				backends = append(backends, netip.AddrPortFrom(e.Address, uint16(p.TargetPort)).String()) //nolint:gosec // a port
+			}
+			row.VIPs[netip.AddrPortFrom(s.Address, uint16(p.Port)).String()] = strings.Join(backends, ",") //nolint:gosec // a port
+		}
+	}
+}
+
+// hairpin is the address from which a pod gets a connection that it has made to its own service itself.
+const hairpin = "169.254.64.1"
+
+// planACLs makes the network's switch keep track of connections. Pods may begin connections to everything, and only pods of the tenant to them.
+func (c Config) planACLs(r rows, s *switchPlan, name string) {
+	add := func(key, direction string, priority int, match, action string) {
+		key = name + "-" + key
+		s.acls[key] = &aclRow{Direction: direction, Priority: priority, Match: match, Action: action, ExternalIDs: r.ids(key)}
+	}
+	add("out", "from-lport", 1000, "ip4", "allow-related")
+	add("inside", "to-lport", 1000, "ip4.src == {"+strings.Join(append([]string{hairpin, namesAddress}, r.own...), ", ")+"}", "allow-related")
+	add("outside", "to-lport", 900, "ip4", "drop")
+}
+
+// ids marks a row as ours.
+func (r rows) ids(key string) map[string]string {
+	return map[string]string{idKey: key, idOwner: r.owner}
+}
+
+// forbidden is what pods never send, although port security lets it pass: answers of DHCP servers (RFC 2131, RFC 8415) and router advertisements.
+var forbidden = map[string]string{
+	"dhcp": "udp.src == 67", "dhcpv6": "udp.src == 547", "router-advertisement": "icmp6.type == 134",
+}
+
+// planPort adds a pod's port, and its limits.
+func (c Config) planPort(r rows, s *switchPlan, p topology.Port) {
+	name := PortName(p.PodID)
+	at := p.MAC.String() + " " + p.Address.String()
+	nodes := make([]string, 0, len(p.Nodes))
+	for _, n := range p.Nodes {
+		nodes = append(nodes, n.String())
+	}
+	options := map[string]string{"requested-chassis": strings.Join(nodes, ",")}
+	if len(nodes) > 1 { // the pod moves: the node to which it goes gets its packets once its machine has announced itself there
+		options["activation-strategy"] = "rarp"
+	}
+	ids := r.ids(name)
+	ids[idNetwork] = p.Network.String()
+	s.ports[name] = &portRow{Name: name, Addresses: []string{at}, PortSecurity: []string{at}, Options: options, ExternalIDs: ids}
+	if c.Limits.BytesPerSecond == 0 {
+		return
+	}
+	kbps := max(1, int(int64(c.Limits.BytesPerSecond)*8/1000))
+	bandwidth := map[string]int{"rate": kbps, "burst": max(kbps/burstShare, minBurstKbit)}
+	for direction, match := range map[string]string{"from-lport": "inport", "to-lport": "outport"} {
+		key := name + "-" + direction
+		s.qos[key] = &qosRow{Direction: direction, Priority: 100, Match: fmt.Sprintf("%s == %q", match, name), Bandwidth: bandwidth, ExternalIDs: r.ids(key)}
+	}
+}
+
+const (
+	// burstShare is the part of a second's bytes that may come at once.
+	burstShare = 5
+	// minBurstKbit lets a few segments of TCP pass together, 1 MiB.
+	minBurstKbit = 8 << 10
+)
+
+func (c Config) switchConfig() map[string]string {
+	if c.Limits.Connections == 0 {
+		return nil
+	}
+	return map[string]string{"ct-zone-limit": strconv.Itoa(c.Limits.Connections)} // of each pod
+}
+
+func (c Config) routerOptions() map[string]string {
+	if c.Limits.TenantConnections == 0 {
+		return nil
+	}
+	return map[string]string{"ct-zone-limit": strconv.Itoa(c.Limits.TenantConnections)}
+}
+
+// notInternet are the ranges that pods do not reach by default: multicast, and those special-purpose addresses that may be in use inside a
+// private network (https://www.iana.org/assignments/iana-ipv4-special-registry).
+var notInternet = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"),
+	netip.MustParsePrefix("10.0.0.0/8"),
+	netip.MustParsePrefix("100.64.0.0/10"),
+	netip.MustParsePrefix("127.0.0.0/8"),
+	netip.MustParsePrefix("169.254.0.0/16"),
+	netip.MustParsePrefix("172.16.0.0/12"),
+	netip.MustParsePrefix("192.0.0.0/24"),
+	netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("198.18.0.0/15"),
+	netip.MustParsePrefix("224.0.0.0/3"), // multicast and reserved
+}
+
+// Public reports whether pods reach an IPv4 address by default.
+func Public(a netip.Addr) bool {
+	return a.Is4() && !slices.ContainsFunc(notInternet, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// planEgress adds the rules about what pods reach outside of their networks. The rule with the highest priority counts, and without one, a
+// packet passes.
+func (c Config) planEgress(r rows, router *routerPlan) {
+	add := func(key string, priority int, action, match string) {
+		key = router.row.Name + "-" + key
+		router.policies[key] = &policyRow{Priority: priority, Action: action, Match: match, ExternalIDs: r.ids(key)}
+	}
+	set := func(prefixes []netip.Prefix) string {
+		texts := make([]string, 0, len(prefixes))
+		for _, p := range prefixes {
+			texts = append(texts, p.String())
+		}
+		return "ip4.dst == {" + strings.Join(texts, ", ") + "}"
+	}
+	if len(r.own) > 0 {
+		add("own", 400, "allow", "ip4.dst == {"+strings.Join(r.own, ", ")+"}")
+	}
+	if len(c.Egress.Deny) > 0 {
+		add("deny", 300, "drop", set(c.Egress.Deny))
+	}
+	if len(c.Egress.Allow) > 0 {
+		add("allow", 200, "allow", set(c.Egress.Allow))
+	}
+	add("default", 100, "drop", set(notInternet))
+}
+
+// planOuter connects a tenant's router to the provider network, if one of the tenant's networks has an address there.
+func (c Config) planOuter(r rows, router *routerPlan, t topology.Tenant, gateways []uuid.UUID) {
+	at := slices.IndexFunc(t.Networks, func(n topology.Network) bool { return n.Outer.IsValid() })
+	if c.Provider == nil || at < 0 || len(gateways) == 0 {
+		return
+	}
+	name := outerName(t.ID)
+	group := groupKey(primary(t.ID, gateways))
+	router.ports[name] = &routerPortRow{
+		Name: name, MAC: mac(outerPort, t.ID), Networks: []string{netip.PrefixFrom(t.Networks[at].Outer, c.Provider.Gateway.Bits()).String()},
+		Group: &group, ExternalIDs: r.ids(name), // apply replaces the group's key by its UUID
+	}
+	// Nothing from outside comes from within.
+	spoofed := fmt.Sprintf("inport == %q && ip4.src == {%s}", name, strings.Join(append([]string{hairpin, namesAddress}, r.own...), ", "))
+	router.policies[name] = &policyRow{Priority: 600, Action: "drop", Match: spoofed, ExternalIDs: r.ids(name)}
+	router.routes[name] = &routeRow{Prefix: "0.0.0.0/0", NextHop: c.Provider.Gateway.Addr().String(), Port: &name, ExternalIDs: r.ids(name)}
+}
+
+// primary chooses the gateway of a tenant. A gateway that comes or goes changes that of few tenants (rendezvous hashing: Thaler and
+// Ravishankar, "Using name-based mappings to increase hit rates", 1998).
+func primary(tenant uuid.UUID, gateways []uuid.UUID) uuid.UUID {
+	return slices.MaxFunc(gateways, func(a, b uuid.UUID) int {
+		x, y := weight(tenant, a), weight(tenant, b)
+		switch {
+		case x < y:
+			return -1
+		case x > y:
+			return 1
+		default:
+			return 0
+		}
+	})
+}
+
+func weight(a, b uuid.UUID) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write(a[:])
+	_, _ = h.Write(b[:])
+	// FNV's high bits hardly depend on the last bytes, so they are mixed once more (the finalizer of MurmurHash3).
+	x := h.Sum64()
+	x ^= x >> 33
+	x *= 0xff51afd7ed558ccd
+	x ^= x >> 33
+	x *= 0xc4ceb9fe1a85ec53
+	return x ^ x>>33
+}
+
+// maxGateways is how many nodes stand in for each other. OVN compares them by BFD.
+const maxGateways = 3
+
+func groupKey(gateway uuid.UUID) string { return "husk-gateway-" + gateway.String() }
+
+// standIns returns a gateway and those that take over from it, in their order.
+func standIns(gateway uuid.UUID, gateways []uuid.UUID) []uuid.UUID {
+	others := slices.DeleteFunc(slices.Clone(gateways), func(g uuid.UUID) bool { return g == gateway })
+	slices.SortFunc(others, func(a, b uuid.UUID) int {
+		x, y := weight(gateway, a), weight(gateway, b)
+		return strings.Compare(hex(y), hex(x))
+	})
+	return append([]uuid.UUID{gateway}, others[:min(len(others), maxGateways-1)]...)
+}
+
+func hex(x uint64) string { return string(binary.BigEndian.AppendUint64(nil, x)) }

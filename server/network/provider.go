@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package network
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/google/uuid"
+)
+
+// makePlatform brings in line what belongs to no tenant: the switch of the provider network, and the groups of gateways. The ports of tenants on that
+// switch belong to the tenants.
+func (r *Reconciler) makePlatform(ctx context.Context, b *batch, gateways []uuid.UUID) error {
+	plan := rows{owner: platform}
+	haveSwitches, _, err := by(ctx, b, switches, platform)
+	if err != nil {
+		return err
+	}
+	havePorts, _, err := by(ctx, b, ports, platform)
+	if err != nil {
+		return err
+	}
+	wantSwitches, wantPorts := map[string]*switchRow{}, map[string]*portRow{}
+	if p := r.cfg.Provider; p != nil {
+		wantSwitches[providerSwitch] = &switchRow{Name: providerSwitch, ExternalIDs: plan.ids(providerSwitch)}
+		key := providerSwitch + "-uplink"
+		wantPorts[key] = &portRow{Name: key, Type: "localnet", Addresses: []string{"unknown"}, Options: map[string]string{"network_name": p.Name}, ExternalIDs: plan.ids(key)}
+		if p.VLAN > 0 {
+			wantPorts[key].Tag = &p.VLAN
+		}
+	}
+	c, err := apply(b, switches, haveSwitches, wantSwitches)
+	if err != nil {
+		return err
+	}
+	for _, id := range c.gone {
+		if err := remove(b, &switchRow{UUID: id}); err != nil {
+			return err
+		}
+	}
+	if s := wantSwitches[providerSwitch]; s != nil {
+		is := haveSwitches[providerSwitch]
+		if is == nil {
+			is = &switchRow{}
+		}
+		if err := makeChildren(b, ports, s, switches, &s.Ports, of(ports, havePorts, is.Ports), wantPorts, is.Ports); err != nil {
+			return err
+		}
+	}
+	if err := create(b, switches, wantSwitches); err != nil {
+		return err
+	}
+	return r.makeGroups(ctx, b, plan, gateways)
+}
+
+// makeGroups brings the groups of gateways in line. Each gateway has one, with those that stand in for it.
+func (r *Reconciler) makeGroups(ctx context.Context, b *batch, plan rows, gateways []uuid.UUID) error {
+	have, strays, err := by(ctx, b, groups, platform)
+	if err != nil {
+		return err
+	}
+	if err := remove(b, strays...); err != nil {
+		return err
+	}
+	haveMembers, _, err := by(ctx, b, members, platform)
+	if err != nil {
+		return err
+	}
+	want := map[string]*groupRow{}
+	if r.cfg.Provider != nil {
+		for _, g := range gateways {
+			want[groupKey(g)] = &groupRow{Name: groupKey(g), ExternalIDs: plan.ids(groupKey(g))}
+		}
+	}
+	c, err := apply(b, groups, have, want)
+	if err != nil {
+		return err
+	}
+	for _, g := range gateways {
+		group := want[groupKey(g)]
+		if group == nil {
+			continue
+		}
+		is := have[groupKey(g)]
+		if is == nil {
+			is = &groupRow{}
+		}
+		all := map[string]*memberRow{}
+		for i, m := range standIns(g, gateways) {
+			key := groupKey(g) + "-" + m.String()
+			all[key] = &memberRow{Chassis: m.String(), Priority: 100 - 10*i, ExternalIDs: plan.ids(key)}
+		}
+		if err := makeChildren(b, members, group, groups, &group.Members, of(members, haveMembers, is.Members), all, is.Members); err != nil {
+			return err
+		}
+	}
+	for _, id := range c.gone {
+		if err := remove(b, &groupRow{UUID: id}); err != nil {
+			return err
+		}
+	}
+	return create(b, groups, want)
+}
+
+// resolveGroups replaces the keys of groups in router ports by their UUIDs.
+func (r *Reconciler) resolveGroups(ctx context.Context, b *batch, want rows) error {
+	for _, router := range want.routers {
+		for key, p := range router.ports {
+			if p.Group == nil {
+				continue
+			}
+			group, err := one(ctx, b, groups, *p.Group)
+			if err != nil {
+				return err
+			}
+			if group == nil { // this transaction may create it
+				p.Group = nil
+				r.log.Debug("the group of gateways does not exist yet", "port", key)
+				continue
+			}
+			id := group.UUID
+			p.Group = &id
+		}
+	}
+	return nil
+}
+
+// makeOuter brings a tenant's port on the provider network's switch in line.
+func (r *Reconciler) makeOuter(ctx context.Context, b *batch, tenant uuid.UUID, have map[string]*portRow, want rows) error {
+	name := outerName(tenant)
+	key := name + "-provider"
+	ours := map[string]*portRow{}
+	if p := have[key]; p != nil {
+		ours[key] = p
+	}
+	wanted := map[string]*portRow{}
+	for _, router := range want.routers {
+		if router.ports[name] != nil {
+			wanted[key] = &portRow{
+				Name: key, Type: "router", Addresses: []string{"router"}, Options: map[string]string{"router-port": name, "exclude-lb-vips-from-garp": "true"},
+				ExternalIDs: want.ids(key),
+			}
+		}
+	}
+	if len(ours) == 0 && len(wanted) == 0 {
+		return nil
+	}
+	s, err := one(ctx, b, switches, providerSwitch)
+	if err != nil {
+		return err
+	}
+	if s == nil {
+		return fmt.Errorf("the northbound database has no switch %s", providerSwitch)
+	}
+	return makeChildren(b, ports, s, switches, &s.Ports, ours, wanted, s.Ports)
+}

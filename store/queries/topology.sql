@@ -1,0 +1,37 @@
+-- name: NetworkChanges :many
+SELECT * FROM network_changes ORDER BY id LIMIT @max;
+
+-- name: DropNetworkChanges :exec
+DELETE FROM network_changes WHERE id = ANY(@ids::bigint[]);
+
+-- name: TenantsWithNetworks :many
+-- A page of the tenants that have networks.
+SELECT DISTINCT tenant_id FROM networks WHERE tenant_id > @after::uuid ORDER BY tenant_id LIMIT @max;
+
+-- name: NetworksOf :many
+SELECT * FROM networks WHERE tenant_id = ANY(@tenants::uuid[]) ORDER BY tenant_id, id;
+
+-- name: PortsOf :many
+-- The pods of tenants that are on nodes: of all, or of those with these ids. A pod that moves is on two, the one that has it first.
+SELECT pl.tenant_id, pl.pod_id, pl.node_id, p.network_id, p.address, p.mac FROM placements pl JOIN pods p ON p.tenant_id = pl.tenant_id AND p.id = pl.pod_id
+WHERE pl.tenant_id = ANY(@tenants::uuid[]) AND (sqlc.narg(pods)::uuid[] IS NULL OR pl.pod_id = ANY(sqlc.narg(pods)::uuid[])) AND pl.role IN ('active', 'incoming')
+ORDER BY pl.tenant_id, pl.pod_id, pl.role;
+
+-- name: Gateways :many
+SELECT id FROM nodes WHERE 'gateway' = ANY(capabilities) ORDER BY id;
+
+-- name: NetworksWithoutOuterAddress :many
+-- Those that have a pod.
+SELECT tenant_id, id FROM networks n WHERE outer_address IS NULL AND EXISTS (SELECT 1 FROM pods p WHERE p.tenant_id = n.tenant_id AND p.network_id = n.id) LIMIT @max;
+
+-- name: FreeOuterAddress :one
+-- The lowest address of a range that no network has.
+SELECT a.address::inet FROM (
+    SELECT @first::inet AS address WHERE NOT EXISTS (SELECT 1 FROM networks WHERE outer_address = @first::inet)
+    UNION ALL
+    SELECT n.outer_address + 1 FROM networks n WHERE n.outer_address >= @first::inet AND n.outer_address < @last::inet
+        AND NOT EXISTS (SELECT 1 FROM networks o WHERE o.outer_address = n.outer_address + 1)
+) a ORDER BY a.address LIMIT 1;
+
+-- name: SetOuterAddress :execrows
+UPDATE networks SET outer_address = @outer_address::inet WHERE tenant_id = @tenant_id AND id = @id AND outer_address IS NULL;

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package topology reads which networks there are, and which pods are connected to them on which nodes, and what has changed about that.
+package topology
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+
+	"husk/store/convert"
+	"husk/store/db"
+	"husk/store/services"
+)
+
+// Tenant is a tenant's networks.
+type Tenant struct {
+	ID       uuid.UUID
+	Networks []Network // none: the tenant is gone
+	Services []services.Balanced
+}
+
+// Network is a network with its ports.
+type Network struct {
+	ID    uuid.UUID
+	CIDR  netip.Prefix
+	Outer netip.Addr // by which the provider network knows it; invalid if it has none
+	Ports []Port
+}
+
+// Port connects a pod to a network.
+type Port struct {
+	PodID   uuid.UUID
+	Network uuid.UUID
+	Address netip.Addr
+	MAC     net.HardwareAddr
+	Nodes   []uuid.UUID // on which it is; two if it moves, the one that it leaves first
+}
+
+// Change says that something about a tenant's networks has changed.
+type Change struct {
+	ID     int64
+	Tenant uuid.UUID
+	// Pod: only the port of this pod. Services: only the services. If neither is set, it can be anything.
+	Pod      *uuid.UUID
+	Services bool
+}
+
+// Store reads and writes in transactions of package store.
+type Store struct {
+	Do func(ctx context.Context, f func(q *db.Queries) error) error
+}
+
+// Changes returns the oldest changes.
+func (s Store) Changes(ctx context.Context, limit int) (changes []Change, err error) {
+	err = s.Do(ctx, func(q *db.Queries) error {
+		rows, err := q.NetworkChanges(ctx, limit)
+		changes = convert.All(rows, func(r db.NetworkChange) Change { return Change{r.ID, r.TenantID, r.PodID, r.Services} })
+		return err
+	})
+	return changes, err
+}
+
+// Drop deletes changes that have been made.
+func (s Store) Drop(ctx context.Context, changes []Change) error {
+	return s.Do(ctx, func(q *db.Queries) error {
+		return q.DropNetworkChanges(ctx, convert.All(changes, func(c Change) int64 { return c.ID }))
+	})
+}
+
+// TenantIDs returns the next tenants that have networks, in the order of their ids.
+func (s Store) TenantIDs(ctx context.Context, after uuid.UUID, limit int) (ids []uuid.UUID, err error) {
+	err = s.Do(ctx, func(q *db.Queries) (err error) {
+		ids, err = q.TenantsWithNetworks(ctx, db.TenantsWithNetworksParams{After: after, Max: limit})
+		return err
+	})
+	return ids, err
+}
+
+// Tenants returns the networks of tenants.
+func (s Store) Tenants(ctx context.Context, ids []uuid.UUID) (tenants []Tenant, err error) {
+	err = s.Do(ctx, func(q *db.Queries) error {
+		if err := q.ReadOneSnapshot(ctx); err != nil {
+			return err
+		}
+		networks, err := q.NetworksOf(ctx, ids)
+		if err != nil {
+			return err
+		}
+		rows, err := q.PortsOf(ctx, db.PortsOfParams{Tenants: ids})
+		if err != nil {
+			return err
+		}
+		balanced, err := services.All(ctx, q, ids)
+		if err != nil {
+			return err
+		}
+		ofTenant := map[uuid.UUID][]services.Balanced{}
+		for _, s := range balanced {
+			ofTenant[s.TenantID] = append(ofTenant[s.TenantID], s)
+		}
+		ports := map[uuid.UUID][]Port{}
+		for _, p := range portsOf(rows) {
+			ports[p.Network] = append(ports[p.Network], p)
+		}
+		byTenant := map[uuid.UUID][]Network{}
+		for _, n := range networks {
+			network := Network{ID: n.ID, CIDR: n.Cidr, Ports: ports[n.ID]}
+			if n.OuterAddress != nil {
+				network.Outer = *n.OuterAddress
+			}
+			byTenant[n.TenantID] = append(byTenant[n.TenantID], network)
+		}
+		tenants = convert.All(ids, func(id uuid.UUID) Tenant { return Tenant{id, byTenant[id], ofTenant[id]} })
+		return nil
+	})
+	return tenants, err
+}
+
+// Services returns the services of tenants.
+func (s Store) Services(ctx context.Context, tenants []uuid.UUID) (all []services.Balanced, err error) {
+	err = s.Do(ctx, func(q *db.Queries) (err error) {
+		all, err = services.All(ctx, q, tenants)
+		return err
+	})
+	return all, err
+}
+
+// Ports returns the ports of pods. A pod that is on no node has none.
+func (s Store) Ports(ctx context.Context, tenants, pods []uuid.UUID) (ports []Port, err error) {
+	err = s.Do(ctx, func(q *db.Queries) error {
+		rows, err := q.PortsOf(ctx, db.PortsOfParams{Tenants: tenants, Pods: pods})
+		ports = portsOf(rows)
+		return err
+	})
+	return ports, err
+}
+
+func portsOf(rows []db.PortsOfRow) []Port {
+	var ports []Port
+	for _, r := range rows {
+		if n := len(ports); n > 0 && ports[n-1].PodID == r.PodID {
+			if !slices.Contains(ports[n-1].Nodes, r.NodeID) {
+				ports[n-1].Nodes = append(ports[n-1].Nodes, r.NodeID)
+			}
+			continue
+		}
+		ports = append(ports, Port{PodID: r.PodID, Network: r.NetworkID, Address: r.Address, MAC: r.Mac, Nodes: []uuid.UUID{r.NodeID}})
+	}
+	return ports
+}
+
+// Gateways returns the nodes that connect networks with the provider network.
+func (s Store) Gateways(ctx context.Context) (ids []uuid.UUID, err error) {
+	err = s.Do(ctx, func(q *db.Queries) (err error) {
+		ids, err = q.Gateways(ctx)
+		return err
+	})
+	return ids, err
+}
+
+// AssignOuter gives networks with pods addresses of the provider network, from first to last. It returns how many networks got one, and whether
+// there are too few addresses.
+func (s Store) AssignOuter(ctx context.Context, first, last netip.Addr, limit int) (assigned int, exhausted bool, err error) {
+	err = s.Do(ctx, func(q *db.Queries) error {
+		assigned, exhausted = 0, false
+		networks, err := q.NetworksWithoutOuterAddress(ctx, limit)
+		if err != nil {
+			return err
+		}
+		for _, n := range networks {
+			address, err := q.FreeOuterAddress(ctx, db.FreeOuterAddressParams{First: first, Last: last})
+			if errors.Is(err, pgx.ErrNoRows) {
+				exhausted = true
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			if _, err := q.SetOuterAddress(ctx, db.SetOuterAddressParams{TenantID: n.TenantID, ID: n.ID, OuterAddress: address}); err != nil {
+				return err
+			}
+			assigned++
+		}
+		return nil
+	})
+	return assigned, exhausted, err
+}
