@@ -126,6 +126,8 @@ type DesiredNetwork struct {
 	Address string    `json:"address"` // with prefix length
 	Gateway string    `json:"gateway"`
 	MAC     string    `json:"mac"`
+	// NamesSuffix is the end of the names of the tenant's pods and services. Servers of earlier versions do not know it.
+	NamesSuffix string `json:"namesSuffix,omitempty"`
 }
 
 // DesiredDisk is one RBD image to attach.

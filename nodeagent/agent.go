@@ -41,13 +41,11 @@ type Config struct {
 	JoinToken string // only needed until the node has joined, and to join again
 	NodeName  string
 	StateDir  string
-	Listen    string // the address at which servers reach the agent, host:port
-	PodRange  netip.Prefix
-	// Egress says what pods may reach outside of their networks. Its resolvers are their nameservers.
-	Egress   network.Egress
-	Limits   network.Limits // of one pod
-	VM       vm.Config
-	Capacity husk.Resources
+	Listen    string         // the address at which servers reach the agent, host:port
+	Resolvers []netip.Addr   // which name servers ask for names outside
+	Network   network.Config // without the node's id, which the agent knows
+	VM        vm.Config
+	Capacity  husk.Resources
 	// OverheadMiB is the memory that QEMU needs for one virtual machine in addition to its guest's
 	// memory.
 	OverheadMiB int
@@ -64,17 +62,19 @@ type Config struct {
 
 // Agent is the agent of one node.
 type Agent struct {
-	cfg     Config
-	log     *slog.Logger
-	id      *identity // the identity at start; holder has the renewed certificate
-	holder  *pki.NodeHolder
-	server  *serverClient
-	vms     *vm.Manager
-	net     *network.Network
-	names   *names.Set
-	reports *reporter
-	usage   *usagelog.Log
-	metrics *metrics
+	cfg    Config
+	log    *slog.Logger
+	id     *identity // the identity at start; holder has the renewed certificate
+	holder *pki.NodeHolder
+	server *serverClient
+	vms    *vm.Manager
+	net    *network.Network
+	names  *names.Set
+	// capabilities are what the agent reports about itself and its node.
+	capabilities []string
+	reports      *reporter
+	usage        *usagelog.Log
+	metrics      *metrics
 
 	mu      sync.Mutex
 	workers map[uuid.UUID]*worker
@@ -100,13 +100,20 @@ func New(ctx context.Context, cfg Config) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	net, err := network.New(network.Config{PodRange: cfg.PodRange, Egress: cfg.Egress, Limits: cfg.Limits, Log: cfg.Log})
+	cfg.Network.Node, cfg.Network.Log, cfg.Network.TLS = id.NodeID, cfg.Log, tlsFiles(cfg.StateDir)
+	if err := id.keepTLS(cfg.Network.TLS); err != nil {
+		return nil, fmt.Errorf("write the certificate for ovn-controller: %w", err)
+	}
+	net, err := network.New(ctx, cfg.Network)
 	if err != nil {
 		return nil, fmt.Errorf("prepare the network: %w", err)
 	}
 	cfg.VM.Node = id.NodeID
 	a := &Agent{
-		cfg: cfg, log: cfg.Log.With("node", id.NodeID), id: id, holder: &pki.NodeHolder{}, vms: vm.New(cfg.VM), net: net, workers: map[uuid.UUID]*worker{},
+		cfg: cfg, log: cfg.Log.With("node", id.NodeID), id: id, holder: &pki.NodeHolder{}, vms: vm.New(cfg.VM), net: net, capabilities: slices.Clone(husk.AgentCapabilities), workers: map[uuid.UUID]*worker{},
+	}
+	if net.Gateway() {
+		a.capabilities = append(a.capabilities, husk.CapabilityGateway)
 	}
 	a.holder.Replace(id.cert)
 	a.server = newServerClient(cfg.ServerURL, id.root, a.holder)
@@ -116,7 +123,7 @@ func New(ctx context.Context, cfg Config) (*Agent, error) {
 	if a.lease, err = lease.Open(cfg.StateDir); err != nil {
 		return nil, err
 	}
-	if a.names, err = names.Open(filepath.Join(cfg.StateDir, "names"), names.Config{Forwarder: names.ForwarderTo(cfg.Egress.Resolvers), Metrics: names.NewMetrics(), Log: a.log}); err != nil {
+	if a.names, err = names.Open(filepath.Join(cfg.StateDir, "names"), names.Config{Forwarder: names.ForwarderTo(cfg.Resolvers), Metrics: names.NewMetrics(), Log: a.log}); err != nil {
 		return nil, err
 	}
 	a.reports = newReporter(a.server, a.usage, a.log)
@@ -134,7 +141,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	loopCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	desired := make(chan desiredState, 1)
-	renewal := &renewal{server: a.server, holder: a.holder, file: identityFile(a.cfg.StateDir), log: a.log, id: a.id}
+	renewal := &renewal{server: a.server, holder: a.holder, file: identityFile(a.cfg.StateDir), tls: a.cfg.Network.TLS, log: a.log, id: a.id}
 	running.Go(func() { renewal.run(loopCtx) })
 	running.Go(func() { a.heartbeat(loopCtx) })
 	running.Go(func() { lease.Guard(loopCtx, a.lease, a.cfg.StateDir, a.log) })
@@ -142,8 +149,8 @@ func (a *Agent) Run(ctx context.Context) error {
 	running.Go(func() { a.sampleLoop(loopCtx) })
 	running.Go(func() { a.clockLoop(loopCtx) })
 	running.Go(func() { a.follow(loopCtx, desired) })
+	running.Go(func() { a.net.Watch(loopCtx) })
 	running.Go(func() { a.names.Follow(loopCtx, a.server.api) })
-	running.Go(func() { a.watchNetwork(loopCtx) })
 	running.Go(func() { a.removeOldLogs(loopCtx) })
 	// Workers and reports continue after ctx ends, for as long as an orderly stop takes.
 	workCtx, stopWork := context.WithCancel(context.WithoutCancel(ctx))
@@ -167,6 +174,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	a.server.close()
 	a.vms.Close()
+	a.net.Close()
 	return endpoint()
 }
 

@@ -167,7 +167,7 @@ func (w *worker) restore(ctx context.Context, desired husk.DesiredPod) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(w.agent.net.Attach(port), w.limitMemory(context.WithoutCancel(ctx), desired))
+	return errors.Join(w.agent.net.Attach(ctx, port), w.limitMemory(context.WithoutCancel(ctx), desired))
 }
 
 // handOver sends the pod to the guest, unless a previous agent has done so.
@@ -184,7 +184,7 @@ func (w *worker) handOver(ctx context.Context, client *guest.Client, desired hus
 			return client.WaitStatus(ctx, 0, time.Second)
 		}
 	}
-	spec, err := translate.Guest(desired, w.agent.net.MTU(), w.agent.cfg.Egress.Resolvers)
+	spec, err := translate.Guest(desired, w.agent.net.MTU())
 	if err != nil { // a retry would fail too
 		return guest.Status{}, &guest.CallError{Code: guest.CodeInvalid, Message: err.Error()}
 	}
@@ -203,7 +203,7 @@ func (w *worker) update(ctx context.Context, client *guest.Client, desired husk.
 		w.log.Warn("the pod keeps the values of configs and secrets that it has", "error", desired.ValuesError)
 		return nil
 	}
-	spec, err := translate.Guest(desired, w.agent.net.MTU(), w.agent.cfg.Egress.Resolvers)
+	spec, err := translate.Guest(desired, w.agent.net.MTU())
 	if err != nil {
 		return err
 	}

@@ -173,7 +173,7 @@ func (a *Agent) heartbeat(ctx context.Context) {
 	for {
 		beat := openapi.Heartbeat{
 			Capacity: openapi.Capacity(a.cfg.Capacity), VmmOverheadMiB: a.cfg.OverheadMiB + guest.ShareMiB, ScratchGiB: &a.cfg.ScratchGiB,
-			Endpoint: "https://" + a.cfg.Listen, Capabilities: &husk.AgentCapabilities, StorageAddress: storageAddress(ctx, last),
+			Endpoint: "https://" + a.cfg.Listen, Capabilities: &a.capabilities, StorageAddress: storageAddress(ctx, last),
 		}
 		if openapi.Value(last.Recovering) {
 			beat.Revision, beat.Machines = a.countMachines(ctx)

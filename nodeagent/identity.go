@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"husk/nodeagent/file"
+	"husk/nodeagent/network"
 	"husk/pki"
 )
 
@@ -30,6 +31,20 @@ type identity struct {
 }
 
 func identityFile(stateDir string) string { return filepath.Join(stateDir, "identity.json") }
+
+// tlsFiles are where the node's ovn-controller finds its certificate. It notices new ones by itself.
+func tlsFiles(stateDir string) network.TLSFiles {
+	dir := filepath.Join(stateDir, "ovn")
+	return network.TLSFiles{Key: filepath.Join(dir, "key.pem"), Certificate: filepath.Join(dir, "certificate.pem"), Authority: filepath.Join(dir, "authority.pem")}
+}
+
+// keepTLS writes the files for ovn-controller. It uses a pair only when both files are new.
+func (i *identity) keepTLS(f network.TLSFiles) error {
+	if err := os.MkdirAll(filepath.Dir(f.Key), 0o700); err != nil {
+		return err
+	}
+	return errors.Join(file.Write(f.Authority, []byte(i.AuthorityPEM)), file.Write(f.Key, []byte(i.KeyPEM)), file.Write(f.Certificate, []byte(i.CertificatePEM)))
+}
 
 // loadIdentity reads the identity. If there is none, or it cannot be used, it joins with the token.
 // A join whose response was lost is repeated with the same token.

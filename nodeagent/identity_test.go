@@ -139,7 +139,7 @@ func (a *authority) agent(t *testing.T, cfg Config, id *identity) *renewal {
 	holder.Replace(id.cert)
 	server := newServerClient(cfg.ServerURL, id.root, holder)
 	t.Cleanup(server.close)
-	return &renewal{server: server, holder: holder, file: identityFile(cfg.StateDir), log: cfg.Log, id: id}
+	return &renewal{server: server, holder: holder, file: identityFile(cfg.StateDir), tls: tlsFiles(cfg.StateDir), log: cfg.Log, id: id}
 }
 
 func load(t *testing.T, cfg Config) *identity {

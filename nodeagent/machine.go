@@ -38,7 +38,7 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 		return err
 	}
 	// A running machine needs this too: a restarted agent has no ports yet.
-	if err := w.agent.net.Attach(port); err != nil {
+	if err := w.agent.net.Attach(ctx, port); err != nil {
 		return w.cannotStart(desired, "its node cannot set up its network", err)
 	}
 	if !running && w.rec.Started {
@@ -168,7 +168,10 @@ func (w *worker) start(ctx context.Context, desired husk.DesiredPod, port networ
 	}
 	w.startedHere, w.silentSince = true, time.Time{}
 	w.report(desired, husk.EventStarting, "", "", nil)
-	if err := w.agent.net.Plug(port); err != nil {
+	if err := w.agent.net.Plug(ctx, port); err != nil {
+		return vm.Domain{}, err
+	}
+	if err := w.agent.net.AwaitConnected(ctx, port); err != nil {
 		return vm.Domain{}, err
 	}
 	domain, err := w.agent.vms.Start(ctx, spec)
@@ -207,7 +210,7 @@ func (w *worker) endMachine(ctx context.Context, grace time.Duration) error {
 	if err := w.agent.vms.Destroy(ctx, w.id); err != nil {
 		return err
 	}
-	return errors.Join(w.agent.recordUsage(ctx, w.id, false), w.agent.net.Detach(w.id))
+	return errors.Join(w.agent.recordUsage(ctx, w.id, false), w.agent.net.Detach(ctx, w.id))
 }
 
 func (w *worker) askToStop(ctx context.Context, domain vm.Domain, grace time.Duration) error {

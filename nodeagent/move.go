@@ -160,7 +160,7 @@ func (w *worker) dropMoved(ctx context.Context) error {
 	if err := w.agent.vms.Destroy(ctx, w.id); err != nil {
 		return err
 	}
-	return errors.Join(w.agent.recordUsage(ctx, w.id, false), w.agent.net.Detach(w.id))
+	return errors.Join(w.agent.recordUsage(ctx, w.id, false), w.agent.net.Detach(ctx, w.id))
 }
 
 // receive waits for the machine from another node.
@@ -243,7 +243,7 @@ func (w *worker) receiveFrom(ctx context.Context, desired husk.DesiredPod, conn 
 			if !w.agent.lease.MayWrite() {
 				return nil, errors.New("the node has lost the server")
 			}
-			if err := errors.Join(w.agent.net.Attach(port), w.agent.net.Plug(port)); err != nil {
+			if err := w.agent.net.Plug(ctx, port); err != nil {
 				return nil, err
 			}
 			return w.agent.vms.Receive(ctx, spec, model, cookie, w.agent.cfg.VM.SocketDir(w.id))
@@ -258,7 +258,7 @@ func (w *worker) receiveFrom(ctx context.Context, desired husk.DesiredPod, conn 
 
 // notReceived cancels a move whose machine is not here. If the server has switched it before, the pod starts here again.
 func (w *worker) notReceived(ctx context.Context, desired husk.DesiredPod, why string) error {
-	if err := errors.Join(w.agent.vms.Destroy(ctx, w.id), w.agent.net.Detach(w.id)); err != nil {
+	if err := errors.Join(w.agent.vms.Destroy(ctx, w.id), w.agent.net.Detach(ctx, w.id)); err != nil {
 		return err
 	}
 	outcome, err := w.agent.decide(ctx, w.id, desired.Placement, why)

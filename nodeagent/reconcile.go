@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -122,7 +123,13 @@ func (a *Agent) pass(ctx, workCtx context.Context, desired husk.DesiredState) (t
 	if clean {
 		a.applied.Store(desired.Revision)
 	}
-	if err := a.net.RemoveUnused(); err != nil {
+	networks := map[uuid.UUID]bool{}
+	for _, pod := range desired.Pods {
+		networks[pod.Network.ID] = pod.State != husk.DesiredGone || networks[pod.Network.ID]
+	}
+	maps.DeleteFunc(networks, func(_ uuid.UUID, used bool) bool { return !used })
+	a.names.Keep(workCtx, networks, a.net)
+	if err := a.net.RemoveUnused(ctx); err != nil {
 		a.log.Error("network is not in its desired state; retrying", "error", err)
 	}
 	return true
@@ -150,7 +157,7 @@ func (a *Agent) adopt(ctx context.Context, desired husk.DesiredState) error {
 		}
 		ports = append(ports, port)
 	}
-	return a.net.Adopt(ports)
+	return a.net.Adopt(ctx, ports)
 }
 
 func (a *Agent) workerIDs() map[uuid.UUID]bool {
@@ -196,7 +203,7 @@ func (a *Agent) destroy(ctx context.Context, id uuid.UUID) error {
 	if err := a.vms.Destroy(ctx, id); err != nil {
 		return err
 	}
-	if err := errors.Join(a.recordUsage(ctx, id, false), a.net.Detach(id)); err != nil {
+	if err := errors.Join(a.recordUsage(ctx, id, false), a.net.Detach(ctx, id)); err != nil {
 		return err
 	}
 	if err := removeAll(vm.ConsoleLog(a.cfg.VM.LogDir, id.String())); err != nil {

@@ -4,10 +4,12 @@ package nodeagent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
+	"husk/nodeagent/network"
 	"husk/pki"
 )
 
@@ -18,6 +20,7 @@ type renewal struct {
 	server *serverClient
 	holder *pki.NodeHolder
 	file   string
+	tls    network.TLSFiles // for ovn-controller
 	log    *slog.Logger
 
 	id   *identity // the current one
@@ -79,7 +82,7 @@ func (r *renewal) renew(ctx context.Context) error {
 		}
 		r.next = next
 	}
-	if err := r.next.keep(r.file); err != nil {
+	if err := errors.Join(r.next.keep(r.file), r.next.keepTLS(r.tls)); err != nil {
 		return err
 	}
 	r.id, r.next = r.next, nil

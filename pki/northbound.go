@@ -20,7 +20,7 @@ func (a *Authority) Northbound() (*Authority, error) {
 	if err != nil {
 		return nil, fmt.Errorf("derive the northbound authority: %w", err)
 	}
-	raw, err := hkdf.Key(sha256.New, secret, nil, "husk northbound authority", 32)
+	raw, err := hkdf.Key(sha256.New, secret, nil, "northbound authority of husk", 32)
 	if err != nil {
 		return nil, fmt.Errorf("derive the northbound authority: %w", err)
 	}

@@ -23,6 +23,7 @@ import (
 type desiredStates struct {
 	monitors    []string
 	volumesPool string
+	namesSuffix string
 	maxBytes    int // of the changes in a response, as JSON; at least one change is in it
 	log         *slog.Logger
 }
@@ -101,7 +102,7 @@ func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
 		ShmSizeMiB: p.Pod.Spec.ShmSizeMiB, ScratchGiB: p.ScratchGiB, GracePeriodSeconds: p.Pod.Spec.GracePeriodSeconds, DeadlineSeconds: p.Pod.Spec.ActiveDeadlineSeconds, HostSettings: p.Pod.Spec.HostSettings,
 		Network: husk.DesiredNetwork{
 			ID: p.Network.ID, MAC: p.Network.MAC, Gateway: cidr.Masked().Addr().Next().String(),
-			Address: netip.PrefixFrom(address, cidr.Bits()).String(),
+			Address: netip.PrefixFrom(address, cidr.Bits()).String(), NamesSuffix: d.namesSuffix,
 		},
 		Ceph:  husk.CephAccess{Monitors: d.monitors, User: ceph.User(p.KeyHolder), Key: p.CephKey},
 		Disks: []husk.DesiredDisk{}, Containers: []husk.DesiredContainer{}, Volumes: []husk.DesiredVolume{},

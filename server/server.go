@@ -43,6 +43,7 @@ import (
 	"husk/server/exec"
 	"husk/server/held"
 	"husk/server/metrics"
+	"husk/server/network"
 	"husk/store"
 	"husk/web"
 )
@@ -54,6 +55,8 @@ type Config struct {
 	Issuer  string // of tokens; the same for every server of an installation
 	Log     *slog.Logger
 
+	// Network says where OVN is, and what pods may do.
+	Network network.Config
 	// Egress says which addresses the server may connect to on behalf of tenants.
 	Egress egress.Policy
 
@@ -142,6 +145,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.Network.TLS = a.NorthboundTLS()
 	nodes := agents.New(agents.Config{TLS: a.ClientTLS, Verify: a.VerifyNode, Known: isCallersFault})
 	m := metrics.New(cfg.Store, nodes, cfg.Log, registry)
 	limits := held.New(cfg.Held, registry)
@@ -150,7 +154,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, err
 	}
 	loops := control.New(control.Config{
-		Store: cfg.Store.Control(), Ceph: cfg.Cluster, Log: cfg.Log, Egress: cfg.Egress, VolumesPool: cfg.VolumesPool, Terms: cfg.Terms,
+		Store: cfg.Store.Control(), Ceph: cfg.Cluster, Log: cfg.Log, Egress: cfg.Egress, VolumesPool: cfg.VolumesPool, Terms: cfg.Terms, Network: cfg.Network,
 		SigningKeys: a.TendSigningKeys, Metrics: registry,
 	})
 	sessions := exec.New(exec.Config{

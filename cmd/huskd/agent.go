@@ -20,17 +20,19 @@ import (
 	"husk"
 	"husk/kernel"
 	"husk/nodeagent"
+	"husk/nodeagent/network"
 	"husk/nodeagent/vm"
 )
 
 type agentFlags struct {
-	serverURL, joinToken, nodeName, stateDir, listen, podRange, libvirtURI, libvirtLogDir, kernel, initramfs, firmware string
-	machineUsers                                                                                                       string
-	allowEmulation, allowUnconfined, stopPodsOnExit                                                                    bool
-	cpuMillis, memoryMiB, reserveMemoryMiB, overheadMiB, scratchGiB                                                    int
-	podResolvers, allowPodEgress, denyPodEgress                                                                        []string
-	bootTimeout                                                                                                        time.Duration
-	limits                                                                                                             podLimits
+	serverURL, joinToken, nodeName, stateDir, listen, libvirtURI, libvirtLogDir, kernel, initramfs, firmware string
+	machineUsers                                                                                             string
+	allowEmulation, allowUnconfined, stopPodsOnExit                                                          bool
+	cpuMillis, memoryMiB, reserveMemoryMiB, overheadMiB, scratchGiB                                          int
+	podResolvers, southbound                                                                                 []string
+	ovs, overlay, providerNetwork, providerBridge                                                            string
+	bootTimeout                                                                                              time.Duration
+	limits                                                                                                   podLimits
 }
 
 func agentCommand() *cobra.Command {
@@ -47,10 +49,12 @@ func agentCommand() *cobra.Command {
 	fs.StringVar(&f.nodeName, "node-name", "", "name of the node (default: the host name)")
 	fs.StringVar(&f.stateDir, "state-dir", "/var/lib/husk/agent", "directory of the agent's state; QEMU's user must be able to enter it")
 	fs.StringVar(&f.listen, "listen", "127.0.0.1:7443", "address at which servers reach this agent")
-	fs.StringVar(&f.podRange, "pod-range", defaultPodRange, "IPv4 range of tenants' networks; the same as the server's")
-	fs.StringSliceVar(&f.podResolvers, "pod-resolver", nil, "IPv4 addresses of the pods' nameservers (default: the node's own that pods may reach, or else "+strings.Join(publicResolvers, " and ")+")")
-	fs.StringSliceVar(&f.allowPodEgress, "allow-pod-egress", nil, "CIDR blocks that pods may reach in addition to the public Internet, such as 10.20.0.0/16")
-	fs.StringSliceVar(&f.denyPodEgress, "deny-pod-egress", nil, "CIDR blocks that pods may never reach; takes precedence over --allow-pod-egress")
+	fs.StringVar(&f.ovs, "ovsdb", "unix:/run/openvswitch/db.sock", "endpoint of this node's Open vSwitch database")
+	fs.StringSliceVar(&f.southbound, "ovn-southbound", nil, "endpoints of OVN's southbound database, such as ssl:192.0.2.1:6642")
+	fs.StringVar(&f.overlay, "overlay-address", "", "address to which other nodes send pods' packets (default: that from which this node reaches --ovn-southbound)")
+	fs.StringVar(&f.providerBridge, "provider-bridge", "", "bridge of Open vSwitch with the network through which pods reach others; makes this node a gateway")
+	fs.StringVar(&f.providerNetwork, "provider-network", "provider", "name of that network; the same as the server's")
+	fs.StringSliceVar(&f.podResolvers, "pod-resolver", nil, "IPv4 addresses of the pods' nameservers (default: the node's own that are public, or else "+strings.Join(publicResolvers, " and ")+")")
 	f.limits.register(fs)
 	fs.StringVar(&f.libvirtLogDir, "libvirt-log-dir", "/var/log/libvirt/qemu", "directory of libvirt's domain logs; the agent reads them to learn at what time machines stopped while it was not running")
 	fs.StringVar(&f.libvirtURI, "libvirt-uri", "qemu:///system", "URI of libvirt")
@@ -83,15 +87,11 @@ func runAgent(cmd *cobra.Command, f agentFlags) error {
 	if err != nil {
 		return err
 	}
-	podRange, err := netip.ParsePrefix(f.podRange)
-	if err != nil {
-		return fmt.Errorf("--pod-range: %w", err)
-	}
-	egress, err := egressOf(f)
+	nameservers, err := resolvers(f.podResolvers)
 	if err != nil {
 		return err
 	}
-	networkLimits, err := f.limits.network()
+	net, err := f.network()
 	if err != nil {
 		return err
 	}
@@ -143,7 +143,7 @@ func runAgent(cmd *cobra.Command, f agentFlags) error {
 		return err
 	}
 	agent, err := nodeagent.New(cmd.Context(), nodeagent.Config{
-		ServerURL: f.serverURL, JoinToken: f.joinToken, NodeName: f.nodeName, StateDir: f.stateDir, Listen: f.listen, PodRange: podRange, Egress: egress, Limits: networkLimits,
+		ServerURL: f.serverURL, JoinToken: f.joinToken, NodeName: f.nodeName, StateDir: f.stateDir, Listen: f.listen, Resolvers: nameservers, Network: net,
 		Capacity: capacity, OverheadMiB: f.overheadMiB, ScratchGiB: f.scratchGiB, BootTimeout: f.bootTimeout, StopPodsOnExit: f.stopPodsOnExit, Log: log,
 		VM: vm.Config{
 			URI: f.libvirtURI, Emulate: emulate, Kernel: boot.kernel, Initramfs: boot.initramfs, Firmware: boot.firmware,
@@ -156,6 +156,21 @@ func runAgent(cmd *cobra.Command, f agentFlags) error {
 		return err
 	}
 	return agent.Run(cmd.Context())
+}
+
+// network reads the flags about the network of pods.
+func (f agentFlags) network() (c network.Config, err error) {
+	if len(f.southbound) == 0 {
+		return c, errors.New("--ovn-southbound is missing: the endpoints of OVN's southbound database")
+	}
+	c = network.Config{OVSDB: f.ovs, Southbound: f.southbound, ProviderNetwork: f.providerNetwork, ProviderBridge: f.providerBridge}
+	if f.overlay != "" {
+		if c.Overlay, err = netip.ParseAddr(f.overlay); err != nil {
+			return c, fmt.Errorf("--overlay-address: %w", err)
+		}
+	}
+	c.Limits, err = f.limits.network()
+	return c, err
 }
 
 // kvmUsable returns why KVM is not available. The existence of the device is not enough: in some

@@ -119,7 +119,7 @@ func runDev(ctx context.Context, f devFlags) (err error) {
 	}
 	cfg := dev.Config{
 		StateDir: f.stateDir, Parts: dev.Default | dev.Registry, PostgresPort: f.postgresPort, CephMonPort: f.cephMonPort, RegistryPort: f.registryPort,
-		SouthboundPort: f.southboundPort, OVNDir: f.ovn, Progress: dev.Lines(os.Stderr),
+		SouthboundPort: f.southboundPort, OVNDir: f.ovn, AwaitTLS: true, Progress: dev.Lines(os.Stderr),
 	}
 	if err := f.configureNetworks(&cfg); err != nil {
 		return err
@@ -195,8 +195,11 @@ func startNode(ctx context.Context, in installation) error {
 	if in.flags.noAgent {
 		return nil
 	}
+	if err := in.secureSouthbound(ctx); err != nil {
+		return err
+	}
 	program, err := in.agent(ctx, agentDir(in.stack), "https://"+in.flags.apiForAgents, in.flags.agentListen,
-		"--reserve-memory-mib", fmt.Sprint(in.flags.reserveMemoryMiB), "--libvirt-uri", in.stack.LibvirtURI())
+		"--reserve-memory-mib", fmt.Sprint(in.flags.reserveMemoryMiB), "--libvirt-uri", in.stack.LibvirtURI(), "--ovsdb", "unix:"+in.stack.OVS())
 	if err != nil {
 		return err
 	}
@@ -259,6 +262,7 @@ func (in installation) server(api, forAgents, workDir string) dev.Program {
 			"--work-dir", workDir, "--lease", f.terms.Lease.String(), "--heartbeat", f.terms.Heartbeat.String(),
 			"--lease-margin", f.terms.Margin.String(), "--failover-brake", fmt.Sprint(f.terms.Brake),
 			"--allow-egress", "127.0.0.0/8,::1/128", // the local registry
+			"--ovn-northbound", in.stack.NorthboundAdmin(), "--provider-gateway", in.stack.ProviderGateway().String(), "--provider-addresses", in.stack.ProviderAddresses(),
 		},
 		Env:   []string{"HUSKD_DATABASE_URL=" + in.stack.PostgresURL("husk_owner")}, // a password must not be an argument, because every user can read arguments
 		Ready: func(ctx context.Context) error { return ready(ctx, "http://"+api+"/readyz") },
@@ -299,7 +303,7 @@ func (in installation) agent(ctx context.Context, dir, server, listen string, ar
 		Name: "agent", Path: in.self, Grace: time.Minute, Timeout: time.Minute,
 		Args: append([]string{
 			"agent", "--server", server, "--state-dir", dir, "--listen", listen, "--kernel", f.kernel, "--initramfs", f.initramfs,
-			"--pod-range", f.podRange, "--allow-emulation", "--stop-pods-on-exit",
+			"--ovn-southbound", in.stack.SouthboundRemote(), "--provider-bridge", dev.ProviderBridge, "--allow-emulation", "--stop-pods-on-exit",
 			"--scratch-gib", "4096", // more than the machine has: pods of a development stack write little
 			"--cpu-millis", fmt.Sprint(int(float64(runtime.NumCPU()) * 1000 * f.cpuOvercommit / float64(f.nodes))),
 		}, args...),

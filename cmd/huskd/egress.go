@@ -8,36 +8,66 @@ import (
 	"os"
 	"strings"
 
-	"husk/nodeagent/network"
+	"github.com/spf13/pflag"
+
+	"husk/server/network"
 )
 
-// publicResolvers are the pods' nameservers if the node has none that pods may reach. They belong to Quad9, https://quad9.net.
-var publicResolvers = []string{"9.9.9.9", "149.112.112.112"}
+// networkFlags are the server's flags about the networks of pods.
+type networkFlags struct {
+	northbound                                          []string
+	providerNetwork, providerGateway, providerAddresses string
+	providerVLAN                                        int
+	allow, deny                                         []string
+	podMiB, podConnections, tenantConnections           int
+}
 
-// egressOf reads what pods may reach outside of their networks.
-func egressOf(f agentFlags) (network.Egress, error) {
-	var e network.Egress
-	var err error
-	if e.Allow, err = ipv4Blocks("--allow-pod-egress", f.allowPodEgress); err != nil {
-		return e, err
+func (f *networkFlags) register(fs *pflag.FlagSet) {
+	fs.StringSliceVar(&f.northbound, "ovn-northbound", nil, "endpoints of OVN's northbound database, such as ssl:192.0.2.1:6641 or unix:/run/ovn/ovnnb_db.sock; without it, pods have no network")
+	fs.StringVar(&f.providerNetwork, "provider-network", "provider", "name that gateway nodes have for the network through which pods reach others")
+	fs.StringVar(&f.providerGateway, "provider-gateway", "", "that network's router with the prefix length, such as 203.0.113.1/24; without it, pods reach nothing outside of their networks")
+	fs.StringVar(&f.providerAddresses, "provider-addresses", "", "range of that network's addresses that tenants' networks get, such as 203.0.113.10-203.0.113.250")
+	fs.IntVar(&f.providerVLAN, "provider-vlan", 0, "VLAN of that network; 0: untagged")
+	fs.StringSliceVar(&f.allow, "allow-pod-egress", nil, "CIDR blocks that pods may reach in addition to the public Internet, such as 10.20.0.0/16")
+	fs.StringSliceVar(&f.deny, "deny-pod-egress", nil, "CIDR blocks that pods may never reach; takes precedence over --allow-pod-egress")
+	fs.IntVar(&f.podMiB, "pod-network-mib-per-second", 256, "MiB per second that one pod can send, and receive; 0: any number")
+	fs.IntVar(&f.podConnections, "pod-connections", 8192, "connections of one pod that its node keeps track of; 0: any number")
+	fs.IntVar(&f.tenantConnections, "tenant-connections", 65_536, "connections of one tenant to the outside that its gateway keeps track of; 0: any number")
+}
+
+// config reads the flags.
+func (f networkFlags) config() (c network.Config, err error) {
+	c.Northbound = f.northbound
+	if f.podMiB < 0 || f.podConnections < 0 || f.tenantConnections < 0 {
+		return c, fmt.Errorf("--pod-network-mib-per-second, --pod-connections and --tenant-connections must be at least 0; they are %d, %d and %d", f.podMiB, f.podConnections, f.tenantConnections)
 	}
-	if e.Deny, err = ipv4Blocks("--deny-pod-egress", f.denyPodEgress); err != nil {
-		return e, err
+	c.Limits = network.Limits{BytesPerSecond: f.podMiB << 20, Connections: f.podConnections, TenantConnections: f.tenantConnections}
+	if c.Egress.Allow, err = ipv4Blocks("--allow-pod-egress", f.allow); err != nil {
+		return c, err
 	}
-	names := f.podResolvers
-	if len(names) == 0 {
-		if names, err = reachableResolvers(e); err != nil {
-			return e, err
-		}
+	if c.Egress.Deny, err = ipv4Blocks("--deny-pod-egress", f.deny); err != nil {
+		return c, err
 	}
-	for _, name := range names {
-		a, err := netip.ParseAddr(strings.TrimSpace(name))
-		if err != nil || !a.Is4() || a.IsLoopback() {
-			return e, fmt.Errorf("--pod-resolver: %q is not an IPv4 address that pods can reach", name)
-		}
-		e.Resolvers = append(e.Resolvers, a)
+	if f.providerGateway == "" {
+		return c, nil
 	}
-	return e, nil
+	p := &network.Provider{Name: f.providerNetwork, VLAN: f.providerVLAN}
+	if p.Gateway, err = netip.ParsePrefix(f.providerGateway); err != nil || !p.Gateway.Addr().Is4() {
+		return c, fmt.Errorf("--provider-gateway: %q is not an IPv4 address with a prefix length, such as 203.0.113.1/24", f.providerGateway)
+	}
+	if p.VLAN < 0 || p.VLAN > 4094 {
+		return c, fmt.Errorf("--provider-vlan is %d; it can be 1 to 4094, or 0 for untagged", p.VLAN)
+	}
+	first, last, _ := strings.Cut(f.providerAddresses, "-")
+	var err1, err2 error
+	p.First, err1 = netip.ParseAddr(strings.TrimSpace(first))
+	p.Last, err2 = netip.ParseAddr(strings.TrimSpace(last))
+	within := p.Gateway.Masked()
+	if err1 != nil || err2 != nil || !within.Contains(p.First) || !within.Contains(p.Last) || p.Last.Less(p.First) || !p.Gateway.Addr().Less(p.First) && !p.Last.Less(p.Gateway.Addr()) {
+		return c, fmt.Errorf("--provider-addresses: %q is not a range of %s without the router's address, such as 203.0.113.10-203.0.113.250", f.providerAddresses, within)
+	}
+	c.Provider = p
+	return c, nil
 }
 
 func ipv4Blocks(flag string, texts []string) ([]netip.Prefix, error) {
@@ -52,8 +82,30 @@ func ipv4Blocks(flag string, texts []string) ([]netip.Prefix, error) {
 	return blocks, nil
 }
 
-// reachableResolvers returns the node's own nameservers that pods may reach, or else public ones.
-func reachableResolvers(e network.Egress) ([]string, error) {
+// publicResolvers are the pods' nameservers if the node has none that pods may reach. They belong to Quad9, https://quad9.net.
+var publicResolvers = []string{"9.9.9.9", "149.112.112.112"}
+
+// resolvers reads the pods' nameservers. By default, these are the node's own that are public, or else others.
+func resolvers(names []string) ([]netip.Addr, error) {
+	if len(names) == 0 {
+		var err error
+		if names, err = publicNameservers(); err != nil {
+			return nil, err
+		}
+	}
+	var all []netip.Addr
+	for _, name := range names {
+		a, err := netip.ParseAddr(strings.TrimSpace(name))
+		if err != nil || !a.Is4() || a.IsLoopback() {
+			return nil, fmt.Errorf("--pod-resolver: %q is not an IPv4 address that pods can reach", name)
+		}
+		all = append(all, a)
+	}
+	return all, nil
+}
+
+// publicNameservers returns the node's own nameservers that are on the public Internet, or else publicResolvers.
+func publicNameservers() ([]string, error) {
 	raw, err := os.ReadFile("/etc/resolv.conf")
 	if err != nil && !os.IsNotExist(err) {
 		return nil, fmt.Errorf("read the node's nameservers: %w", err)
@@ -64,15 +116,7 @@ func reachableResolvers(e network.Egress) ([]string, error) {
 		if len(fields) < 2 || fields[0] != "nameserver" {
 			continue
 		}
-		a, err := netip.ParseAddr(fields[1])
-		if err != nil {
-			continue // not an address
-		}
-		allowed, err := e.Allows(a)
-		if err != nil {
-			return nil, err
-		}
-		if allowed {
+		if a, err := netip.ParseAddr(fields[1]); err == nil && network.Public(a) {
 			names = append(names, fields[1])
 		}
 	}

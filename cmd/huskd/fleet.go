@@ -96,6 +96,9 @@ func startFleet(ctx context.Context, in installation) error {
 	if in.flags.noAgent {
 		return nil
 	}
+	if err := in.secureSouthbound(ctx); err != nil {
+		return err
+	}
 	nodes, ctx := errgroup.WithContext(ctx)
 	for i := range in.flags.nodes {
 		nodes.Go(func() error {
@@ -133,7 +136,8 @@ func (in installation) bootNode(ctx context.Context, h *dev.Host) error {
 	}
 	memory := (total - in.flags.reserveMemoryMiB) / in.flags.nodes
 	server := "https://" + netip.AddrPortFrom(in.stack.EntryAddr(), fleetForAgents).String()
-	p, err := in.agent(ctx, filepath.Join(h.Dir(), "agent"), server, netip.AddrPortFrom(h.Addr, fleetAgentPort).String(), "--memory-mib", fmt.Sprint(memory))
+	p, err := in.agent(ctx, filepath.Join(h.Dir(), "agent"), server, netip.AddrPortFrom(h.Addr, fleetAgentPort).String(), "--memory-mib", fmt.Sprint(memory),
+		"--ovsdb", "unix:"+h.OVS(), "--overlay-address", h.Overlay.String())
 	if err != nil {
 		return err
 	}

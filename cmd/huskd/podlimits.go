@@ -12,20 +12,18 @@ import (
 )
 
 // podLimits are the flags that say how much of its node one pod can use in addition to its cpu and memory. 0 means no limit.
-type podLimits struct{ packets, networkMiB, connections, diskMiB, diskOperations int }
+type podLimits struct{ packets, diskMiB, diskOperations int }
 
 func (l *podLimits) register(fs *pflag.FlagSet) {
-	fs.IntVar(&l.packets, "pod-packets-per-second", 100_000, "packets per second that one pod can send, and receive; 0: any number")
-	fs.IntVar(&l.networkMiB, "pod-network-mib-per-second", 256, "MiB per second that one pod can send, and receive; 0: any number")
-	fs.IntVar(&l.connections, "pod-connections", 8192, "connections that one pod can have to other networks at the same time; 0: any number")
+	fs.IntVar(&l.packets, "pod-packets-per-second", 100_000, "packets per second that one pod can receive, and where Open vSwitch runs in the kernel, send; 0: any number")
 	fs.IntVar(&l.diskMiB, "pod-disk-mib-per-second", 256, "MiB per second that all disks of one pod can read and write together; 0: any number")
 	fs.IntVar(&l.diskOperations, "pod-disk-iops", 5000, "reads and writes per second of all disks of one pod together; 0: any number")
 }
 
 func (l podLimits) network() (network.Limits, error) {
-	limits := network.Limits{PacketsPerSecond: l.packets, BytesPerSecond: l.networkMiB << 20, Connections: l.connections}
+	limits := network.Limits{PacketsPerSecond: l.packets}
 	if err := limits.Check(); err != nil {
-		return limits, fmt.Errorf("--pod-packets-per-second, --pod-network-mib-per-second, --pod-connections: %w", err)
+		return limits, fmt.Errorf("--pod-packets-per-second: %w", err)
 	}
 	return limits, nil
 }

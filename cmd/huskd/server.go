@@ -45,6 +45,7 @@ type serverFlags struct {
 	priceList                                                                                                                    string
 	nodeCertificateLife, sessionIdle                                                                                             time.Duration
 	terms                                                                                                                        server.LeaseTerms
+	network                                                                                                                      networkFlags
 }
 
 func serverCommand() *cobra.Command {
@@ -92,6 +93,7 @@ func serverCommand() *cobra.Command {
 	fs.StringSliceVar(&f.allowEgress, "allow-egress", nil, "address ranges (CIDR) outside of the public Internet in which registries and OIDC issuers are allowed, also over plain HTTP")
 	fs.StringVar(&f.priceList, "price-list", "", "YAML file of prices, to report the cost of usage: currency, cpuCoreHour, memoryGiBHour, volumeGiBHour, scratchGiBHour, networkGiB")
 	leaseFlags(fs, &f.terms)
+	f.network.register(fs)
 	fs.DurationVar(&f.sessionIdle, "session-idle", time.Hour, "how long an exec session, attach or port forward may be idle")
 	fs.DurationVar(&f.nodeCertificateLife, "node-certificate-life", 30*24*time.Hour, "validity of a node's certificate; agents renew it after two thirds of this time")
 	return cmd
@@ -144,6 +146,10 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 		return errors.New("--tenant-requests, --tenant-watches, --tenant-logs, --tenant-sessions and --connections-per-address must be at least 1, and --tenant-stream-mib-per-second at least 0")
 	}
 	f.held.StreamBytesPerSecond = f.tenantStreamMiB << 20
+	networks, err := f.network.config()
+	if err != nil {
+		return err
+	}
 	// Listening comes first: an address in use is the most common mistake, and should be reported
 	// before the server waits for the database.
 	listener, err := net.Listen("tcp", f.listen)
@@ -176,7 +182,7 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 		NamesSuffix: f.namesSuffix,
 		Store:       st, Cluster: cluster, Issuer: f.issuer, Log: log, CephMonitors: f.cephMonitors, ImagesPool: f.imagesPool,
 		VolumesPool: f.volumesPool, Terms: f.terms, NodeCertificateLife: f.nodeCertificateLife, Prices: prices, Egress: policy, Held: f.held,
-		SessionIdle: f.sessionIdle, TrustedProxies: proxies, SigningKeyLife: f.signingKeyLife, LoginsPerSecond: f.loginsPerSecond,
+		SessionIdle: f.sessionIdle, TrustedProxies: proxies, SigningKeyLife: f.signingKeyLife, LoginsPerSecond: f.loginsPerSecond, Network: networks,
 	})
 	if err != nil {
 		return err

@@ -68,6 +68,16 @@ func (n *Conn) AddDefaultRoute(index int, gateway netip.Addr) error {
 	return n.do(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, msg)
 }
 
+// AddLinkRoute adds a route to an address that is on the link, although it is outside the interface's own subnet.
+func (n *Conn) AddLinkRoute(index int, to netip.Addr) error {
+	msg := bytesOf(&unix.RtMsg{
+		Family: family(to), Dst_len: uint8(to.BitLen()), Table: unix.RT_TABLE_MAIN, Protocol: unix.RTPROT_BOOT, Scope: unix.RT_SCOPE_LINK, Type: unix.RTN_UNICAST,
+	})
+	msg = attr(msg, unix.RTA_DST, to.AsSlice())
+	msg = attr(msg, unix.RTA_OIF, binary.NativeEndian.AppendUint32(nil, uint32(index)))
+	return n.do(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, msg)
+}
+
 // do sends one request and waits for the kernel's acknowledgement.
 func (n *Conn) do(kind, flags uint16, body []byte) error {
 	n.seq++

@@ -48,6 +48,14 @@ func setUpNetwork(ctx context.Context, n *guest.Network) error {
 			return fmt.Errorf("network: gateway %s: %w", n.Gateway, err)
 		}
 	}
+	for _, a := range n.Nameservers {
+		if !a.IsLinkLocalUnicast() || !a.Is4() {
+			continue
+		}
+		if err := nl.AddLinkRoute(index, a); err != nil {
+			return fmt.Errorf("network: nameserver %s: %w", a, err)
+		}
+	}
 	return nil
 }
 

@@ -39,6 +39,7 @@ type Set struct {
 	mu      sync.Mutex
 	servers map[uuid.UUID]*Server
 	zones   map[uuid.UUID]service.Zone
+	serving map[uuid.UUID]func() // end it
 }
 
 // Open returns the set whose zones are in this directory, which it creates if necessary.
@@ -46,7 +47,7 @@ func Open(dir string, cfg Config) (*Set, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create the directory of names: %w", err)
 	}
-	s := &Set{cfg: cfg, dir: dir, servers: map[uuid.UUID]*Server{}, zones: map[uuid.UUID]service.Zone{}}
+	s := &Set{cfg: cfg, dir: dir, servers: map[uuid.UUID]*Server{}, zones: map[uuid.UUID]service.Zone{}, serving: map[uuid.UUID]func(){}}
 	files, err := filepath.Glob(filepath.Join(dir, "*"+zoneEnding))
 	if err != nil {
 		return nil, err
@@ -189,7 +190,9 @@ func (s *Set) forget(network uuid.UUID) {
 	if server := s.servers[network]; server != nil {
 		server.zone.Store(nil)
 	}
-	delete(s.servers, network)
+	if s.serving[network] == nil {
+		delete(s.servers, network)
+	}
 	delete(s.zones, network)
 	s.cfg.Metrics.zones.Set(float64(len(s.zones)))
 	if err := os.Remove(s.file(network)); err != nil && !errors.Is(err, os.ErrNotExist) {

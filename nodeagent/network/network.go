@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package network connects the pods on one node. It has a bridge per tenant network and a tap per
-// pod. Its nftables rules let a tap send only ARP and IPv4 with the pod's own addresses, separate
-// the networks, and let pods reach the public Internet through masquerading. It uses netlink and
-// nftables directly and runs no commands.
+// Package network connects the pods of one node to their networks. The networks are OVN's: its northbound database says what each pod may send and
+// where to, and ovn-controller, on each node, makes Open vSwitch do it. This package makes the pods' taps and plugs them into Open vSwitch, under the
+// names that their ports have in OVN. It waits until OVN has connected a port before the pod's machine runs.
 //
-// The rules are a function of the attached ports and the configuration: every change rewrites all
-// of Husk's tables in one kernel transaction. Watch restores them if something else changes them.
+// Until then, and while ovn-controller is away from the start, Open vSwitch passes nothing (fail-mode secure).
+//
+// It uses netlink, nftables and the protocols of Open vSwitch directly and runs no commands.
 package network
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,126 +23,159 @@ import (
 	"github.com/google/uuid"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"husk/ovsdb"
 )
 
-// Names of Husk's own objects on a node. Interface names have at most 15 characters.
-const (
-	bridgePrefix = "hkb"
-	tapPrefix    = "hkt"
-	tableName    = "husk"
-)
+// tapPrefix begins the names of pods' taps. Interface names have at most 15 characters.
+const tapPrefix = "hkt"
 
 // Port is a pod's interface in a network.
 type Port struct {
 	PodID, NetworkID uuid.UUID
 	Address          netip.Prefix // the pod's, with the network's prefix length
-	Gateway          netip.Addr   // the bridge's own address
+	Gateway          netip.Addr   // the network's router
 	MAC              net.HardwareAddr
 }
-
-// Bridge returns the name of the port's bridge.
-func (p Port) Bridge() string { return bridgePrefix + shortID(p.NetworkID) }
 
 // Tap returns the name of the port's tap device.
 func (p Port) Tap() string { return tapPrefix + shortID(p.PodID) }
 
-func (p Port) equal(o Port) bool {
-	return p.NetworkID == o.NetworkID && p.Address == o.Address && p.Gateway == o.Gateway && p.MAC.String() == o.MAC.String()
-}
-
 func shortID(id uuid.UUID) string { return strings.ReplaceAll(id.String(), "-", "")[:12] }
-
-// Network holds the ports of this node.
-type Network struct {
-	cfg Config
-	mtu int
-	log *slog.Logger
-
-	mu      sync.Mutex
-	ports   map[uuid.UUID]Port
-	own     []netip.Prefix // the networks of the node's other interfaces
-	written fingerprint    // of the rules, when they were last written
-	// connections is the part of written that is about the limits of connections.
-	connections fingerprint
-	restored    atomic.Int64
-	broken      atomic.Bool // the kernel's rules differ from those written, and are not restored yet; the taps are down
-}
 
 // Config is what the network of a node needs to know.
 type Config struct {
-	PodRange netip.Prefix // the addresses of all tenants' networks
-	Egress   Egress
-	Limits   Limits
-	Log      *slog.Logger
+	Node       uuid.UUID
+	OVSDB      string     // endpoint of the node's own Open vSwitch database, such as unix:/run/openvswitch/db.sock
+	Southbound []string   // endpoints of OVN's southbound database
+	Overlay    netip.Addr // the address to which other nodes send pods' packets; invalid: that from which the node reaches the southbound database
+	// ProviderBridge is the bridge of Open vSwitch that is connected to the provider network, and ProviderNetwork is that network's name. If the
+	// bridge is set, the node is a gateway.
+	ProviderNetwork, ProviderBridge string
+	TLS                             TLSFiles // for endpoints with ssl:
+	Limits                          Limits
+	Log                             *slog.Logger
 }
 
-// vxlanOverhead is subtracted from the pods' MTU, so that a network can span nodes later without
-// changing its pods (RFC 7348).
-const vxlanOverhead = 50
+// TLSFiles are paths of PEM files: with these, ovn-controller authenticates to the southbound database, and recognizes it.
+type TLSFiles struct{ Key, Certificate, Authority string }
 
-// New prepares the node. It enables forwarding. It also adds a route that discards packets to those
-// addresses of the pod range that no network of this node has, because they would otherwise leave
-// through the uplink. Rules, bridges and taps of a previous agent stay until this agent knows which
-// pods run.
-func New(cfg Config) (*Network, error) {
-	mtu, err := uplinkMTU()
-	if err != nil {
-		return nil, err
-	}
-	n := &Network{cfg: cfg, mtu: mtu - vxlanOverhead, log: cfg.Log, ports: map[uuid.UUID]Port{}}
-	if err := writeSysctl("ipv4/ip_forward", "1"); err != nil {
-		return nil, fmt.Errorf("enable IPv4 forwarding: %w", err)
-	}
-	if err := discardUnused(cfg.PodRange); err != nil {
-		return nil, err
-	}
-	return n, nil
+// Limits says how many packets per second one pod can receive, and where Open vSwitch runs in the kernel, send. 0 means no limit. The limits of bytes
+// and connections are part of OVN's configuration.
+type Limits struct {
+	PacketsPerSecond int
 }
 
-// discardUnused adds the route that discards packets to addresses that no network of this node has.
-func discardUnused(podRange netip.Prefix) error {
-	unused := &netlink.Route{
-		Dst: &net.IPNet{IP: podRange.Masked().Addr().AsSlice(), Mask: net.CIDRMask(podRange.Bits(), 32)}, Type: unix.RTN_BLACKHOLE, Protocol: routeProtocol,
-	}
-	if err := netlink.RouteReplace(unused); err != nil {
-		return fmt.Errorf("discard packets to unused addresses of %s: %w", podRange, err)
+// Check returns why the limits cannot be used.
+func (l Limits) Check() error {
+	if l.PacketsPerSecond < 0 || l.PacketsPerSecond > 1<<31-1 {
+		return errors.New("the limit of packets must be between 0 and 2,147,483,647")
 	}
 	return nil
 }
 
-// routeProtocol marks Husk's routes. Nobody has registered this number in /etc/iproute2/rt_protos.
-const routeProtocol = 0x48
+// Network holds the ports of this node.
+type Network struct {
+	cfg     Config
+	mtu     int
+	log     *slog.Logger
+	changed chan struct{} // closed and replaced when Open vSwitch's database has changed
 
-func writeSysctl(name, value string) error {
-	return os.WriteFile("/proc/sys/net/"+name, []byte(value), 0o644) //nolint:gosec // a sysctl
+	mu        sync.Mutex
+	ovs       *ovsdb.Connection
+	userspace bool // Open vSwitch passes packets itself, instead of the kernel
+	ports     map[uuid.UUID]Port
+	names     map[uuid.UUID]bool // the networks whose name servers are connected
+
+	notify   sync.Mutex
+	restored atomic.Int64
+	broken   atomic.Bool // the node's own stack could see packets of pods, or flows are missing, and that is not repaired yet
 }
+
+// geneveOverhead is what OVN's encapsulation adds to a packet: outer Ethernet, IPv4, UDP and Geneve headers with OVN's option (RFC 8926).
+const geneveOverhead = 58
+
+// New tells the node's OVN who and where it is. Ports and taps of a previous agent stay until this agent knows which pods run.
+func New(ctx context.Context, cfg Config) (*Network, error) {
+	n := &Network{cfg: cfg, log: cfg.Log, ports: map[uuid.UUID]Port{}, names: map[uuid.UUID]bool{}, changed: make(chan struct{})}
+	n.ovs = ovsdb.New(ovsdb.Config{
+		Database: "the node's Open vSwitch", Endpoints: []string{cfg.OVSDB}, Model: databaseModel, Monitor: monitor, Connected: n.watchDatabase,
+	})
+	if !n.cfg.Overlay.IsValid() {
+		var err error
+		if n.cfg.Overlay, err = ownAddress(cfg.Southbound); err != nil {
+			return nil, err
+		}
+	}
+	mtu, err := mtuOf(n.cfg.Overlay)
+	if err != nil {
+		return nil, err
+	}
+	n.mtu = mtu - geneveOverhead
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.open(ctx); err != nil {
+		return nil, err
+	}
+	return n, errors.Join(n.configure(ctx), removeEarlier())
+}
+
+// Close ends the connection to Open vSwitch. Pods stay connected.
+func (n *Network) Close() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ovs.Close()
+}
+
+// Gateway reports whether the node is connected to the provider network.
+func (n *Network) Gateway() bool { return n.cfg.ProviderBridge != "" }
 
 // MTU returns the MTU of the pods' interfaces, in bytes.
 func (n *Network) MTU() int { return n.mtu }
 
-// uplinkMTU returns the MTU of the interface of the default route, or Ethernet's if there is no
-// default route.
-func uplinkMTU() (int, error) {
-	const ethernet = 1500
-	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
-	if err != nil {
-		return 0, fmt.Errorf("list routes: %w", err)
-	}
-	for _, r := range routes {
-		if r.Dst != nil && r.Dst.IP != nil && !r.Dst.IP.IsUnspecified() {
+// ownAddress returns the address from which the node reaches an endpoint.
+func ownAddress(endpoints []string) (netip.Addr, error) {
+	for _, e := range endpoints {
+		_, hostPort, _ := strings.Cut(e, ":")
+		peer, err := netip.ParseAddrPort(hostPort)
+		if err != nil {
 			continue
 		}
-		link, err := netlink.LinkByIndex(r.LinkIndex)
-		if err != nil {
-			return 0, fmt.Errorf("find the interface of the default route: %w", err)
+		routes, err := netlink.RouteGet(peer.Addr().AsSlice())
+		if err != nil || len(routes) == 0 {
+			continue
 		}
-		return min(link.Attrs().MTU, ethernet), nil
+		if a, ok := netip.AddrFromSlice(routes[0].Src); ok {
+			return a.Unmap(), nil
+		}
 	}
-	return ethernet, nil
+	return netip.Addr{}, errors.New("the node's address for traffic between nodes is not known; pass it with --overlay-address")
 }
 
-// Traffic returns how many bytes a pod has received and sent since its machine was started, as
-// counted by its tap device. ok is false if it has no tap.
+// mtuOf returns the MTU of the interface with an address.
+func mtuOf(a netip.Addr) (int, error) {
+	links, err := whole(netlink.LinkList)
+	if err != nil {
+		return 0, fmt.Errorf("list interfaces: %w", err)
+	}
+	for _, l := range links {
+		addrs, err := whole(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_ALL) })
+		if err != nil {
+			return 0, fmt.Errorf("list the addresses of %s: %w", l.Attrs().Name, err)
+		}
+		for _, known := range addrs {
+			if is, ok := netip.AddrFromSlice(known.IP); ok && is.Unmap() == a {
+				return min(l.Attrs().MTU, ethernetMTU), nil
+			}
+		}
+	}
+	return 0, fmt.Errorf("no interface of the node has the address %s (--overlay-address)", a)
+}
+
+const ethernetMTU = 1500
+
+// Traffic returns how many bytes a pod has received and sent since its machine was started, as counted by its tap device. ok is false if it has no
+// tap.
 func (n *Network) Traffic(pod uuid.UUID) (received, sent int64, ok bool, err error) {
 	link, err := netlink.LinkByName(Port{PodID: pod}.Tap())
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
@@ -159,171 +191,118 @@ func (n *Network) Traffic(pod uuid.UUID) (received, sent int64, ok bool, err err
 	return int64(s.TxBytes), int64(s.RxBytes), true, nil //nolint:gosec // the tap sends what the pod receives
 }
 
-// Attach gives a pod its bridge and its rules. Plug then creates its tap; the tap of a machine that
-// runs gets its rules at once.
-func (n *Network) Attach(p Port) error {
+// Attach makes sure that the tap of a machine that runs is plugged in. The tap of a machine that does not run is made by Plug.
+func (n *Network) Attach(ctx context.Context, p Port) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if known, ok := n.ports[p.PodID]; ok && known.equal(p) && exists(p.Bridge()) {
+	n.ports[p.PodID] = p
+	return n.adopt(ctx, p)
+}
+
+// Adopt attaches the ports of machines that already run.
+func (n *Network) Adopt(ctx context.Context, ports []Port) error {
+	for _, p := range ports {
+		if err := n.Attach(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *Network) adopt(ctx context.Context, p Port) error {
+	tap, err := netlink.LinkByName(p.Tap())
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
 		return nil
 	}
-	return n.attach(p)
-}
-
-// Adopt attaches the ports of machines that already run, all in one change of the rules, so that
-// none is without rules in between. The taps may be down: the previous agent may have ended while it
-// restored the rules.
-func (n *Network) Adopt(ports []Port) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if err := n.attach(ports...); err != nil {
+	if err != nil {
+		return fmt.Errorf("find tap %s: %w", p.Tap(), err)
+	}
+	if err := n.open(ctx); err != nil {
 		return err
 	}
-	return n.setTaps(true)
-}
-
-func (n *Network) attach(ports ...Port) error {
-	for _, p := range ports {
-		if err := makeBridge(p, n.mtu); err != nil {
-			return fmt.Errorf("bridge %s: %w", p.Bridge(), err)
-		}
-		n.ports[p.PodID] = p
+	inBridge := n.userspace && tap.Attrs().MasterIndex != 0 // of an agent of an earlier version
+	if n.hasPort(ctx, p) && !inBridge {
+		return nil
 	}
-	return n.writeRules()
+	return n.connect(ctx, p)
 }
 
-// Detach removes a pod's tap and rules, and its bridge if no other pod uses it.
-func (n *Network) Detach(pod uuid.UUID) error {
+// Detach removes a pod's port and tap.
+func (n *Network) Detach(ctx context.Context, pod uuid.UUID) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.ports, pod)
 	// The tap may be one that a previous agent created.
-	return errors.Join(removeLink(Port{PodID: pod}.Tap()), n.writeRules(), n.removeUnused())
+	return errors.Join(n.open(ctx), n.removePort(ctx, Port{PodID: pod}.Tap()), removeLink(Port{PodID: pod}.Tap()))
 }
 
-// RemoveUnused removes Husk's bridges and taps that neither a port nor a machine uses. An agent
-// calls it once it knows what its node should run.
-func (n *Network) RemoveUnused() error {
+// RemoveUnused removes Husk's taps and their ports that neither a pod nor a machine uses. An agent calls it once it knows what its node should run.
+func (n *Network) RemoveUnused(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.removeUnused()
-}
-
-// Clear removes all of Husk's bridges, taps, tables and routes.
-func Clear() error {
-	n := &Network{ports: map[uuid.UUID]Port{}}
-	return errors.Join(n.removeUnused(), removeTables(), removeRoutes())
-}
-
-func removeRoutes() error {
-	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Type: unix.RTN_BLACKHOLE, Protocol: routeProtocol}, netlink.RT_FILTER_TYPE|netlink.RT_FILTER_PROTOCOL)
-	if err != nil {
-		return fmt.Errorf("list routes: %w", err)
-	}
-	for _, r := range routes {
-		if err := netlink.RouteDel(&r); err != nil {
-			return fmt.Errorf("remove route %s: %w", r.Dst, err)
-		}
-	}
-	return nil
-}
-
-func exists(name string) bool {
-	_, err := netlink.LinkByName(name)
-	return err == nil
-}
-
-func removeLink(name string) error {
-	link, err := netlink.LinkByName(name)
-	if errors.As(err, &netlink.LinkNotFoundError{}) {
-		return nil
-	}
-	if err == nil {
-		err = netlink.LinkDel(link)
-	}
-	if err != nil {
-		return fmt.Errorf("remove interface %s: %w", name, err)
-	}
-	return nil
-}
-
-func makeBridge(p Port, mtu int) error {
-	link, err := netlink.LinkByName(p.Bridge())
-	if errors.As(err, &netlink.LinkNotFoundError{}) {
-		attrs := netlink.NewLinkAttrs()
-		attrs.Name, attrs.MTU = p.Bridge(), mtu
-		// A bridge without a fixed MAC address takes the lowest one of its ports, which would
-		// change with the pods.
-		attrs.HardwareAddr = append(net.HardwareAddr{0x02, 0xff}, p.NetworkID[:4]...)
-		if err := netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil && !os.IsExist(err) {
-			return fmt.Errorf("create it: %w", err)
-		}
-		link, err = netlink.LinkByName(p.Bridge())
-	}
-	if err != nil {
-		return err
-	}
-	if err := disableIPv6(p.Bridge()); err != nil {
-		return err
-	}
-	gateway := &net.IPNet{IP: p.Gateway.AsSlice(), Mask: net.CIDRMask(p.Address.Bits(), 32)}
-	if err := netlink.AddrReplace(link, &netlink.Addr{IPNet: gateway}); err != nil {
-		return fmt.Errorf("give it the address %s: %w", gateway, err)
-	}
-	if err := netlink.LinkSetUp(link); err != nil {
-		return fmt.Errorf("set it up: %w", err)
-	}
-	return nil
-}
-
-// disableIPv6 keeps the node from having a link-local address on an interface, and from obeying
-// router advertisements there. Pods have only IPv4 for now.
-func disableIPv6(name string) error {
-	err := writeSysctl("ipv6/conf/"+name+"/disable_ipv6", "1")
-	if err != nil && !os.IsNotExist(err) { // a kernel without IPv6
-		return fmt.Errorf("disable IPv6 on %s: %w", name, err)
-	}
-	return nil
-}
-
-func (n *Network) removeUnused() error {
-	links, err := netlink.LinkList()
+	links, err := whole(netlink.LinkList)
 	if err != nil {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
-	used := map[string]bool{}
+	used, exist := map[string]bool{}, map[string]bool{}
 	for _, p := range n.ports {
-		used[p.Bridge()], used[p.Tap()] = true, true
+		used[p.Tap()] = true
+	}
+	for network := range n.names {
+		used[namesCard(network)] = true
 	}
 	var failures []error
-	plugged := map[int]bool{} // bridges that are in use, even if this agent does not know the pods whose taps they contain
 	for _, l := range links {
-		a := l.Attrs()
-		switch {
-		case strings.HasPrefix(a.Name, tapPrefix) && !used[a.Name] && !hasMachine(l):
-			failures = append(failures, removeLink(a.Name))
-		default:
-			plugged[a.MasterIndex] = true
+		name := l.Attrs().Name
+		if !isOurs(name) {
+			continue
+		}
+		exist[name] = true
+		if !used[name] && (strings.HasPrefix(name, namesPrefix) || !hasMachine(l)) {
+			exist[name] = false
+			failures = append(failures, removeLink(name))
 		}
 	}
-	for _, l := range links {
-		a := l.Attrs()
-		if l.Type() == "bridge" && strings.HasPrefix(a.Name, bridgePrefix) && !used[a.Name] && !plugged[a.Index] {
-			failures = append(failures, removeLink(a.Name))
+	if err := n.open(ctx); err != nil {
+		return errors.Join(append(failures, err)...)
+	}
+	for _, name := range n.portNames(ctx) {
+		if !exist[name] && !used[name] {
+			failures = append(failures, n.removePort(ctx, name))
 		}
 	}
 	return errors.Join(failures...)
 }
 
+// whole reads a list from the kernel again if it has changed meanwhile.
+func whole[T any](list func() ([]T, error)) (all []T, err error) {
+	for range 10 {
+		if all, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return all, err
+}
+
+// isOurs reports whether an interface is a pod's tap or the card of a name server.
+func isOurs(name string) bool {
+	return strings.HasPrefix(name, tapPrefix) || strings.HasPrefix(name, namesPrefix)
+}
+
 // hasMachine reports whether a program holds the tap: only then does it have a carrier.
 func hasMachine(tap netlink.Link) bool { return tap.Attrs().RawFlags&unix.IFF_LOWER_UP != 0 }
 
-// sorted returns the ports in a fixed order, so that equal ports give equal rules.
-func (n *Network) sorted() []Port {
-	ports := make([]Port, 0, len(n.ports))
-	for _, p := range n.ports {
-		ports = append(ports, p)
+// Clear removes all of Husk's taps. Their ports in Open vSwitch are removed by the next agent.
+func Clear() error {
+	links, err := whole(netlink.LinkList)
+	if err != nil {
+		return fmt.Errorf("list interfaces: %w", err)
 	}
-	slices.SortFunc(ports, func(a, b Port) int { return strings.Compare(a.Tap(), b.Tap()) })
-	return ports
+	failures := []error{removeGuards(), removeEarlier()}
+	for _, l := range links {
+		if isOurs(l.Attrs().Name) {
+			failures = append(failures, removeLink(l.Attrs().Name))
+		}
+	}
+	return errors.Join(failures...)
 }

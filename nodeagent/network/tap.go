@@ -3,16 +3,27 @@
 package network
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"os"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
-// Plug creates the tap of an attached port, for a machine that is about to start. It replaces a tap of a previous machine, so that the
-// counters begin at zero. It sets the tap up after the tap has its rules, so a pod can never send without them.
-func (n *Network) Plug(p Port) error {
+// Plug creates the tap of a port, for a machine that is about to start, and plugs it in. It replaces a tap of a previous machine, so that the counters
+// begin at zero.
+func (n *Network) Plug(ctx context.Context, p Port) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.ports[p.PodID] = p
+	if err := n.open(ctx); err != nil {
+		return err
+	}
+	if err := n.removePort(ctx, p.Tap()); err != nil {
+		return err
+	}
 	if err := removeLink(p.Tap()); err != nil {
 		return err
 	}
@@ -28,51 +39,45 @@ func (n *Network) Plug(p Port) error {
 			return fmt.Errorf("create tap %s: %w", p.Tap(), err)
 		}
 	}
-	return n.connect(p)
+	return n.connect(ctx, p)
 }
 
-// connect gives the tap its rules. Then it puts the tap into its bridge and sets it up.
-func (n *Network) connect(p Port) error {
-	if err := disableIPv6(p.Tap()); err != nil {
-		return err
-	}
-	if err := n.writeRules(); err != nil {
-		return err
-	}
+// connect plugs the tap in.
+func (n *Network) connect(ctx context.Context, p Port) error {
 	tap, err := netlink.LinkByName(p.Tap())
 	if err != nil {
 		return fmt.Errorf("find tap %s: %w", p.Tap(), err)
 	}
-	bridge, err := netlink.LinkByName(p.Bridge())
-	if err != nil {
-		return fmt.Errorf("find bridge %s: %w", p.Bridge(), err)
+	if tap.Attrs().MasterIndex != 0 && n.userspace { // an agent of an earlier version has put it into a bridge
+		if err := netlink.LinkSetNoMaster(tap); err != nil {
+			return fmt.Errorf("take tap %s out of its bridge: %w", p.Tap(), err)
+		}
 	}
 	if err := netlink.LinkSetMTU(tap, n.mtu); err != nil {
 		return fmt.Errorf("set the MTU of tap %s: %w", p.Tap(), err)
 	}
-	if err := netlink.LinkSetMaster(tap, bridge); err != nil {
-		return fmt.Errorf("put tap %s into bridge %s: %w", p.Tap(), p.Bridge(), err)
-	}
-	if err := netlink.LinkSetUp(tap); err != nil {
-		return fmt.Errorf("set tap %s up: %w", p.Tap(), err)
+	return n.plugIn(ctx, p.Tap(), p.PodID.String(), p.MAC, podKey, p.PodID)
+}
+
+// disableIPv6 keeps the node from having a link-local address on an interface, and from obeying router advertisements there.
+func disableIPv6(name string) error {
+	err := os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/disable_ipv6", []byte("1"), 0o644) //nolint:gosec // a sysctl
+	if err != nil && !os.IsNotExist(err) {                                                   // a kernel without IPv6
+		return fmt.Errorf("disable IPv6 on %s: %w", name, err)
 	}
 	return nil
 }
 
-// setTaps sets the taps of all ports up or down.
-func (n *Network) setTaps(up bool) error {
-	for _, p := range n.sorted() {
-		tap, err := netlink.LinkByName(p.Tap())
-		if err != nil {
-			continue // its machine has not started
-		}
-		set := netlink.LinkSetDown
-		if up {
-			set = netlink.LinkSetUp
-		}
-		if err := set(tap); err != nil {
-			return fmt.Errorf("set tap %s up or down: %w", p.Tap(), err)
-		}
+func removeLink(name string) error {
+	link, err := netlink.LinkByName(name)
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		return nil
+	}
+	if err == nil {
+		err = netlink.LinkDel(link)
+	}
+	if err != nil && !errors.Is(err, unix.ENODEV) { // the kernel has just removed it with a namespace
+		return fmt.Errorf("remove interface %s: %w", name, err)
 	}
 	return nil
 }

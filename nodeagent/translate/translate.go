@@ -58,7 +58,7 @@ func Machine(desired husk.DesiredPod, port network.Port, mtu, overheadMiB int) (
 }
 
 // Guest returns what husk-init needs to know about the pod.
-func Guest(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.Spec, error) {
+func Guest(desired husk.DesiredPod, mtu int) (guest.Spec, error) {
 	port, err := Port(desired)
 	if err != nil {
 		return guest.Spec{}, err
@@ -67,10 +67,10 @@ func Guest(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.Spec
 		PodID: desired.ID.String(), Hostname: desired.HostnameOr(desired.Name), Generation: 1, RestartPolicy: string(desired.RestartPolicy), FSGroup: desired.FSGroup,
 		ShmSizeMiB: cmp.Or(desired.ShmSizeMiB, desired.Resources.MemoryMiB/2), GraceMillis: int64(desired.GracePeriodSeconds) * 1000, DeadlineMillis: int64(desired.DeadlineSeconds) * 1000,
 		Network: &guest.Network{
-			MAC: port.MAC.String(), Address: port.Address, Gateway: port.Gateway, Nameservers: resolvers, MTU: mtu,
+			MAC: port.MAC.String(), Address: port.Address, Gateway: port.Gateway, Nameservers: []netip.Addr{network.NamesAddress}, MTU: mtu,
 		},
 	}
-	if err := setNames(&spec, desired.HostSettings); err != nil {
+	if err := setNames(&spec, desired.HostSettings, desired.Network.NamesSuffix); err != nil {
 		return guest.Spec{}, err
 	}
 	if desired.ScratchGiB > 0 {
@@ -126,7 +126,7 @@ func Guest(desired husk.DesiredPod, mtu int, resolvers []netip.Addr) (guest.Spec
 }
 
 // setNames sets the names that the pod knows.
-func setNames(spec *guest.Spec, h husk.HostSettings) error {
+func setNames(spec *guest.Spec, h husk.HostSettings, suffix string) error {
 	for _, a := range h.HostAliases {
 		ip, err := netip.ParseAddr(a.IP)
 		if err != nil {
@@ -137,8 +137,11 @@ func setNames(spec *guest.Spec, h husk.HostSettings) error {
 	for _, s := range h.Sysctls {
 		spec.Sysctls = append(spec.Sysctls, guest.Sysctl(s))
 	}
+	if suffix != "" {
+		spec.Network.Search = []string{suffix, "pods." + suffix}
+	}
 	if h.DNSPolicy == husk.DNSNone {
-		spec.Network.Nameservers = nil
+		spec.Network.Nameservers, spec.Network.Search = nil, nil
 	}
 	if h.DNSConfig == nil {
 		return nil
@@ -150,7 +153,7 @@ func setNames(spec *guest.Spec, h husk.HostSettings) error {
 		}
 		spec.Network.Nameservers = append(slices.Clip(spec.Network.Nameservers), a)
 	}
-	spec.Network.Search = h.DNSConfig.Searches
+	spec.Network.Search = append(slices.Clip(spec.Network.Search), h.DNSConfig.Searches...)
 	for _, o := range h.DNSConfig.Options {
 		option := o.Name
 		if o.Value != "" {

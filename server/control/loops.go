@@ -36,6 +36,7 @@ import (
 	"husk/ceph"
 	"husk/egress"
 	"husk/registry/importer"
+	"husk/server/network"
 	"husk/store"
 )
 
@@ -53,6 +54,8 @@ type Config struct {
 	VolumesPool string
 	// Terms say how long a node counts as alive.
 	Terms LeaseTerms
+	// Network says where OVN is, and what pods may do.
+	Network network.Config
 	// SigningKeys rotates the keys that sign tokens.
 	SigningKeys func(ctx context.Context, epoch int64) error
 	// Metrics is where the loops register their metrics.
@@ -94,6 +97,7 @@ func (l *Loops) table() []loop {
 	clients := &clients{store: l.store, ceph: l.cfg.Ceph}
 	moving := &moving{store: l.store, ceph: l.cfg.Ceph, log: l.log}
 	drains := &drains{store: l.store, log: l.log, metrics: l.metrics}
+	networks := &networks{l.store, network.New(l.cfg.Network, l.store.Topology(), l.log)}
 	finished := &finished{store: l.store, log: l.log}
 	usage := &usage{store: l.store, log: l.log}
 	pruning := &pruning{store: l.store}
@@ -140,6 +144,7 @@ func (l *Loops) table() []loop {
 		{"clients", 2 * time.Second, true, clients.pass},
 		{"moves", 2 * time.Second, true, moving.pass},
 		{"drains", 2 * time.Second, true, drains.pass},
+		{"networks", time.Second, false, networks.pass},
 		{"signing-keys", time.Minute, false, l.cfg.SigningKeys},
 		{"finished-pods", 5 * time.Second, false, finished.pass},
 		{"usage", time.Minute, false, usage.pass},

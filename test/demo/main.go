@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -207,9 +208,9 @@ func (d *demo) wait(ctx context.Context, id uuid.UUID) (pod *openapi.Pod, err er
 
 func (d *demo) show(ctx context.Context, pod openapi.Pod) error {
 	var reply, log, watcher string
-	if err := d.step("fetch its page through the network", func() error {
-		return poll(ctx, "http://"+*pod.Status.Address, func() (done bool, state string, err error) {
-			reply, err = fetch(ctx, "http://"+*pod.Status.Address+"/")
+	if err := d.step("fetch its page through a port forward", func() error {
+		return poll(ctx, "port 80 of the pod", func() (done bool, state string, err error) {
+			reply, err = d.fetch(ctx, pod.ID, 80)
 			return err == nil, fmt.Sprint(err), nil
 		})
 	}); err != nil {
@@ -235,8 +236,8 @@ func (d *demo) show(ctx context.Context, pod openapi.Pod) error {
 		return fmt.Errorf("%w: %s", err, watcher)
 	}
 	fmt.Printf("\npod %s is %s on node %s, address %s\n", pod.Name, pod.Status.Phase, deref(pod.Status.NodeName), deref(pod.Status.Address))
-	fmt.Printf("\nits page, http://%s/\n%s\nits log (container nginx)\n%s\nits volume, rbd image %s\n%s\n\n",
-		deref(pod.Status.Address), indent(reply), indent(log), image, indent(watcher))
+	fmt.Printf("\nits page\n%s\nits log (container nginx)\n%s\nits volume, rbd image %s\n%s\n\n",
+		indent(reply), indent(log), image, indent(watcher))
 	return d.table(pod)
 }
 
@@ -270,14 +271,18 @@ func (d *demo) table(pod openapi.Pod) error {
 	return w.Flush()
 }
 
-func fetch(ctx context.Context, url string) (string, error) {
+// fetch fetches the page at a port of a pod.
+func (d *demo) fetch(ctx context.Context, pod uuid.UUID, port int) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://pod/", nil)
 	if err != nil {
 		return "", err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	transport := &http.Transport{
+		DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return d.api.Pods.DialPort(ctx, pod, port) },
+	}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
 		return "", err
 	}

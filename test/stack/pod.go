@@ -136,16 +136,16 @@ func (tn *Tenant) WaitForLog(t testing.TB, id uuid.UUID, container, text string)
 	return log
 }
 
-// Page fetches a web page from a pod over the network. The path may begin with a port, as in
-// :8080/.
-func Page(ctx context.Context, pod openapi.Pod, path string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, pace.Limit(2*time.Second))
+// Page fetches a web page from a port of a pod.
+func (tn *Tenant) Page(ctx context.Context, pod openapi.Pod, port int, path string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, pace.Limit(5*time.Second))
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+*pod.Status.Address+path, nil)
 	if err != nil {
 		return "", err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: tn.Dialer(pod, port)}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
 		return "", err
 	}

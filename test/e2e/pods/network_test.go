@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"strings"
 	"testing"
@@ -21,9 +22,8 @@ import (
 	"husk/test/stack"
 )
 
-// The node can connect to a pod. A pod can connect to another pod in the same network, and to
-// public addresses through masquerading. A pod cannot connect to another tenant's pod, to services
-// on its node, or to private addresses and the node's own network.
+// A pod can connect to another pod in the same network, and to public addresses through its tenant's router. A pod cannot connect to another tenant's
+// pod, to its routers, to services of the machine behind them, or to private addresses. Nobody outside can connect to a pod.
 func TestNetworksAreIsolated(t *testing.T) {
 	t.Parallel()
 	startOutsideServer(t)
@@ -36,8 +36,8 @@ func TestNetworksAreIsolated(t *testing.T) {
 	image, otherImage := one.ImportImage(t, "busybox"), other.ImportImage(t, "busybox")
 	neighbour, stranger := serve(one, image, "neighbour"), serve(other, otherImage, "stranger")
 	neighbour, stranger = one.Wait(t, neighbour.ID, openapi.PodPhaseRunning), other.Wait(t, stranger.ID, openapi.PodPhaseRunning)
-	for _, pod := range []openapi.Pod{neighbour, stranger} {
-		stack.Eventually(t, 20*time.Second, func() error { _, err := stack.Page(t.Context(), pod, "/"); return err })
+	for tn, pod := range map[*stack.Tenant]openapi.Pod{one: neighbour, other: stranger} {
+		stack.Eventually(t, 20*time.Second, func() error { _, err := tn.Page(t.Context(), pod, 80, "/"); return err })
 	}
 	// The attempts run at the same time, because each one that must fail takes the whole timeout.
 	// Those that must succeed may take longer: on a busy machine, TCP may have to send its first packet several times.
@@ -48,20 +48,26 @@ func TestNetworksAreIsolated(t *testing.T) {
 		return fmt.Sprintf("{ timeout %d wget -q -O /dev/null %s && echo '%s: reached' || echo '%s: not reached'; } & ", timeout, url, what, what)
 	}
 	gateway := gatewayOf(t, *neighbour.Status.Address)
+	const behind = "10.213.80.1:8099" // the machine is the router of the provider network
+	lis, err := net.Listen("tcp4", behind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lis.Close()
 	script := try("neighbour", "http://"+*neighbour.Status.Address+"/") +
 		try("public address", "http://"+publicAddress+"/") +
 		try("private address", "http://"+privateAddress+"/") +
-		try("host in the network of the node", "http://"+hostAddress+"/") +
 		try("stranger", "http://"+*stranger.Status.Address+"/") +
-		try("node by its gateway address", "http://"+gateway+":8080/healthz") +
-		try("node by the other gateway", "http://"+gatewayOf(t, *stranger.Status.Address)+":8080/healthz") +
+		try("its router", "http://"+gateway+":8080/healthz") +
+		try("the other router", "http://"+gatewayOf(t, *stranger.Status.Address)+":8080/healthz") +
+		try("the machine behind", "http://"+behind+"/") +
 		"wait; echo done; exec sleep 1000000"
 	pod := one.Create(t, "prober", func(s *openapi.PodSpec) { s.Containers = []openapi.Container{stack.Shell(image, script)} })
 	one.Wait(t, pod.ID, openapi.PodPhaseRunning)
 	log := one.WaitForLog(t, pod.ID, "", "done\n")
 	for _, want := range []string{
-		"neighbour: reached", "public address: reached", "private address: not reached", "host in the network of the node: not reached",
-		"stranger: not reached", "node by its gateway address: not reached", "node by the other gateway: not reached",
+		"neighbour: reached", "public address: reached", "private address: not reached",
+		"stranger: not reached", "its router: not reached", "the other router: not reached", "the machine behind: not reached",
 	} {
 		if !strings.Contains(log, want) {
 			t.Errorf("want %q in\n%s", want, log)
@@ -69,18 +75,20 @@ func TestNetworksAreIsolated(t *testing.T) {
 	}
 }
 
+// gatewayOf returns the router's address in the network of a pod.
 func gatewayOf(t *testing.T, address string) string {
 	t.Helper()
-	route, err := netlink.RouteGet(net.ParseIP(address))
-	if err != nil || len(route) == 0 {
-		t.Fatalf("route to %s: %v", address, err)
+	network, err := netip.MustParseAddr(address).Prefix(18) // HUSKD_NETWORK_PREFIX of the stack
+	if err != nil {
+		t.Fatal(err)
 	}
-	return route[0].Src.String()
+	return network.Addr().Next().String()
 }
 
 // The addresses of the host outside the node. The first is in the node's network, and the node has
-// routes through it to the others. The public one is from a block for documentation (RFC 5737).
-const hostAddress, publicAddress, privateAddress = "192.0.2.2", "198.51.100.2", "10.66.0.2"
+// routes through it to the others. The public one is from a
+// block that nobody uses any more (RFC 7526).
+const hostAddress, publicAddress, privateAddress = "192.0.2.2", "192.88.99.2", "10.66.0.2"
 
 // startOutsideServer starts a web server on a host outside the node. The host is a network namespace
 // with a veth pair and has no route to the pods' addresses.

@@ -31,7 +31,7 @@ type prometheus struct{ url string }
 var credentials = regexp.MustCompile(`client_id: .*|client_secret_file: .*`)
 
 // startPrometheus starts Prometheus with these credentials and short intervals.
-func startPrometheus(t *testing.T, s *stack.Stack, config, rules, id, secret string) prometheus {
+func startPrometheus(t *testing.T, s *stack.Stack, config, rules, id, secret, proxy string) prometheus {
 	t.Helper()
 	dir := t.TempDir()
 	write := func(name, text string) {
@@ -45,7 +45,8 @@ func startPrometheus(t *testing.T, s *stack.Stack, config, rules, id, secret str
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := strings.NewReplacer("server:8080", strings.TrimPrefix(s.Env["HUSK_API"], "http://"), "scrape_interval: 15s", "scrape_interval: 1s\n  evaluation_interval: 1s").Replace(string(printed))
+		text := strings.NewReplacer("server:8080", strings.TrimPrefix(s.Env["HUSK_API"], "http://"), "scrape_interval: 15s", "scrape_interval: 1s\n  evaluation_interval: 1s",
+			"    http_sd_configs:", "    proxy_url: "+proxy+"\n    http_sd_configs:").Replace(string(printed))
 		write(name, credentials.ReplaceAllStringFunc(text, func(line string) string {
 			if strings.HasPrefix(line, "client_id") {
 				return "client_id: " + id
@@ -227,17 +228,17 @@ func TestTwoTenantsAreScrapedAndNeitherSeesTheOther(t *testing.T) {
 	const sent = 2 << 20
 	for i, tn := range tenants {
 		pods[i] = tn.Wait(t, pods[i].ID, openapi.PodPhaseRunning)
-		stack.Eventually(t, 30*time.Second, func() error {
-			got, err := stack.Page(t.Context(), pods[i], ":8080/big")
-			if err == nil && len(got) != sent {
-				err = fmt.Errorf("received %d bytes", len(got))
-			}
-			return err
+		never := openapi.Never
+		reader := tn.Create(t, "reader", func(s *openapi.PodSpec) {
+			s.RestartPolicy = &never
+			s.Containers = []openapi.Container{stack.Shell(pods[i].Spec.Containers[0].Image, "until timeout 20 wget -q -O /tmp/big http://"+*pods[i].Status.Address+":8080/big; do sleep 1; done; test $(wc -c < /tmp/big) = "+fmt.Sprint(sent))}
 		})
+		tn.Wait(t, reader.ID, openapi.PodPhaseSucceeded)
+		tn.DeletePod(t, reader.ID)
 	}
 	for i, tn := range tenants {
 		key := scraperKey(t, tn)
-		prom := startPrometheus(t, tn.Stack, "prometheus-tenant.yml", "prometheus-tenant-rules.yml", key.ClientID.String(), key.ClientSecret)
+		prom := startPrometheus(t, tn.Stack, "prometheus-tenant.yml", "prometheus-tenant-rules.yml", key.ClientID.String(), key.ClientSecret, tn.Proxy(t, pods[i]))
 		name := pods[i].Name
 		for query, fits := range map[string]func(v float64) bool{
 			`own_things{job="pods",pod="` + name + `"}`:                     func(v float64) bool { return v == 7 },
@@ -290,7 +291,7 @@ func TestTwoTenantsAreScrapedAndNeitherSeesTheOther(t *testing.T) {
 func TestAnOperatorScrapesTheServerAndEveryNode(t *testing.T) {
 	t.Parallel()
 	s := stack.Get(t)
-	prom := startPrometheus(t, s, "prometheus.yml", "prometheus-rules.yml", s.Env["HUSK_ADMIN_CLIENT_ID"], s.Env["HUSK_ADMIN_CLIENT_SECRET"])
+	prom := startPrometheus(t, s, "prometheus.yml", "prometheus-rules.yml", s.Env["HUSK_ADMIN_CLIENT_ID"], s.Env["HUSK_ADMIN_CLIENT_SECRET"], "")
 	nodes, err := s.Operator.Nodes.List(t.Context())
 	if err != nil || len(nodes) == 0 {
 		t.Fatalf("list nodes: %v: %+v", err, nodes)

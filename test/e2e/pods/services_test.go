@@ -89,3 +89,34 @@ func agentKnowsNames(t *testing.T, s *stack.Stack) {
 		return err
 	})
 }
+
+// A pod reaches a service by its name, other pods by theirs, and itself. Names outside its tenant do not exist.
+func TestAPodReachesServicesByName(t *testing.T) {
+	t.Parallel()
+	tn := stack.NewTenant(t)
+	busybox := tn.ImportImage(t, "busybox")
+	if _, err := tn.API.Services.Create(t.Context(), openapi.ServiceCreate{Name: "web", Selector: "app=web", Ports: &openapi.ServicePorts{{Name: new("http"), Port: 80, TargetPort: new(8080)}}}); err != nil {
+		t.Fatal(err)
+	}
+	server := tn.Create(t, "server", func(spec *openapi.PodSpec) {
+		spec.Containers = []openapi.Container{stack.Shell(busybox, "mkdir /tmp/www; echo hello > /tmp/www/index.html; exec httpd -f -p 8080 -h /tmp/www")}
+	})
+	if _, err := tn.API.Pods.Update(t.Context(), server.ID, openapi.PodUpdate{Labels: &openapi.LabelChanges{"app": new("web")}}); err != nil {
+		t.Fatal(err)
+	}
+	reader := tn.Create(t, "reader", func(spec *openapi.PodSpec) {
+		spec.RestartPolicy = new(openapi.Never)
+		spec.Containers = []openapi.Container{stack.Shell(busybox, `cat /etc/resolv.conf
+until timeout 20 wget -q -O /tmp/page http://web/; do sleep 1; done; echo "the service says $(cat /tmp/page)"
+timeout 20 wget -q -O /tmp/page http://server.pods.husk.internal:8080/ && echo "the pod says $(cat /tmp/page)"
+nslookup reader.pods.husk.internal | grep -A1 reader && echo found itself
+nslookup nobody.husk.internal || echo nobody does not exist`)}
+	})
+	tn.Wait(t, reader.ID, openapi.PodPhaseSucceeded)
+	log := tn.Logs(t, reader.ID, nil)
+	for _, want := range []string{"nameserver 169.254.64.2", "search husk.internal pods.husk.internal", "the service says hello", "the pod says hello", "found itself", "nobody does not exist"} {
+		if !strings.Contains(log, want) {
+			t.Errorf("want %q in\n%s", want, log)
+		}
+	}
+}

@@ -31,7 +31,7 @@ func TestAPodServesAndItsVolumeOutlivesIt(t *testing.T) {
 		}
 	}
 	first := tn.Wait(t, tn.Create(t, "first", spec("first")).ID, openapi.PodPhaseRunning)
-	stack.Eventually(t, 20*time.Second, func() error { return contains(t, first, "first\n") })
+	stack.Eventually(t, 20*time.Second, func() error { return contains(t, tn, first, "first\n") })
 	if status := tn.RBD(t, "status", "husk-volumes/vol-"+data.VolumeID.String()); !strings.Contains(status, "watcher=") {
 		t.Errorf("no client has the volume open: %s", status)
 	}
@@ -41,11 +41,11 @@ func TestAPodServesAndItsVolumeOutlivesIt(t *testing.T) {
 		t.Errorf("the volume is still open after its pod was deleted: %s", status)
 	}
 	second := tn.Wait(t, tn.Create(t, "second", spec("second")).ID, openapi.PodPhaseRunning)
-	stack.Eventually(t, 20*time.Second, func() error { return contains(t, second, "first\nsecond\n") })
+	stack.Eventually(t, 20*time.Second, func() error { return contains(t, tn, second, "first\nsecond\n") })
 }
 
-func contains(t *testing.T, pod openapi.Pod, want string) error {
-	body, err := stack.Page(t.Context(), pod, "/")
+func contains(t *testing.T, tn *stack.Tenant, pod openapi.Pod, want string) error {
+	body, err := tn.Page(t.Context(), pod, 80, "/")
 	if err == nil && !strings.Contains(body, want) {
 		t.Fatalf("the page is %q, want %q in it", body, want)
 	}
@@ -68,26 +68,31 @@ func TestPostgresInAPodKeepsItsRows(t *testing.T) {
 		}}
 	}
 	first := tn.Wait(t, tn.Create(t, "db", spec).ID, openapi.PodPhaseRunning)
-	psql(t, first, "CREATE TABLE kept (n int)", "INSERT INTO kept SELECT generate_series(1, 1000)")
+	psql(t, tn, first, "CREATE TABLE kept (n int)", "INSERT INTO kept SELECT generate_series(1, 1000)")
 	tn.DeletePod(t, first.ID)
 	second := tn.Wait(t, tn.Create(t, "db", spec).ID, openapi.PodPhaseRunning)
-	if got := psql(t, second, "SELECT count(*) || ' ' || sum(n) FROM kept"); got != "1000 500500" {
+	if got := psql(t, tn, second, "SELECT count(*) || ' ' || sum(n) FROM kept"); got != "1000 500500" {
 		t.Errorf("the rows are %q, want 1000 of them with the sum 500500", got)
 	}
 }
 
 // psql runs statements in a pod's Postgres and returns the first column of the last row, once the server accepts connections.
-func psql(t *testing.T, pod openapi.Pod, statements ...string) string {
+func psql(t *testing.T, tn *stack.Tenant, pod openapi.Pod, statements ...string) string {
 	t.Helper()
 	var result string
+	config, err := pgx.ParseConfig("postgres://postgres:secret@" + *pod.Status.Address + "/postgres?connect_timeout=10")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.DialFunc = tn.Dialer(pod, 5432)
 	stack.Eventually(t, 2*stack.BootTime, func() error { // the first start initialises the database, under emulation
-		conn, err := pgx.Connect(t.Context(), "postgres://postgres:secret@"+*pod.Status.Address+"/postgres?connect_timeout=10")
+		conn, err := pgx.ConnectConfig(t.Context(), config)
 		if err != nil {
 			return err
 		}
 		return conn.Close(t.Context())
 	})
-	conn, err := pgx.Connect(t.Context(), "postgres://postgres:secret@"+*pod.Status.Address+"/postgres")
+	conn, err := pgx.ConnectConfig(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

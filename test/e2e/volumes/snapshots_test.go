@@ -138,7 +138,7 @@ func TestPostgresRunsOnACloneOfASnapshot(t *testing.T) {
 		}
 	}
 	first := tn.Wait(t, tn.Create(t, "db", spec(data)).ID, openapi.PodPhaseRunning)
-	conn := connect(t, first)
+	conn := connect(t, tn, first)
 	if _, err := conn.Exec(t.Context(), "CREATE TABLE counted (n int PRIMARY KEY); CREATE TABLE also (n int PRIMARY KEY)"); err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func TestPostgresRunsOnACloneOfASnapshot(t *testing.T) {
 	s = ready(t, tn, s.ID)
 	began := time.Now()
 	second := tn.Wait(t, tn.Create(t, "copy", spec(clone(t, tn, "copy", s, false))).ID, openapi.PodPhaseRunning)
-	copied := connect(t, second)
+	copied := connect(t, tn, second)
 	fromClone := time.Since(began)
 	stop()
 	writing.Wait()
@@ -190,17 +190,22 @@ func TestPostgresRunsOnACloneOfASnapshot(t *testing.T) {
 	tn.DeletePod(t, second.ID)
 	tn.DeletePod(t, first.ID)
 	began = time.Now()
-	connect(t, tn.Wait(t, tn.Create(t, "again", spec(data)).ID, openapi.PodPhaseRunning))
+	connect(t, tn, tn.Wait(t, tn.Create(t, "again", spec(data)).ID, openapi.PodPhaseRunning))
 	normal := time.Since(began)
 	t.Logf("%d of %d transactions are in the snapshot. PostgreSQL answers %s after its clone was requested, and %s after a normal start: %.2f times", counted, all,
 		fromClone.Round(10*time.Millisecond), normal.Round(10*time.Millisecond), fromClone.Seconds()/normal.Seconds())
 }
 
 // connect waits until the pod's PostgreSQL accepts connections.
-func connect(t *testing.T, pod openapi.Pod) (conn *pgx.Conn) {
+func connect(t *testing.T, tn *stack.Tenant, pod openapi.Pod) (conn *pgx.Conn) {
 	t.Helper()
+	config, err := pgx.ParseConfig("postgres://postgres:secret@" + *pod.Status.Address + "/postgres?connect_timeout=10")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.DialFunc = tn.Dialer(pod, 5432)
 	stack.Eventually(t, 2*stack.BootTime, func() (err error) {
-		conn, err = pgx.Connect(t.Context(), "postgres://postgres:secret@"+*pod.Status.Address+"/postgres?connect_timeout=10")
+		conn, err = pgx.ConnectConfig(t.Context(), config)
 		return err
 	})
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
