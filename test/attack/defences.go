@@ -15,27 +15,34 @@ type defence struct {
 
 var defences = []defence{
 	{
-		"ingress allow list", []edit{
-			{"nodeagent/network/rules.go", "drop := nftables.ChainPolicyDrop", "drop := nftables.ChainPolicyAccept"},
-			{"nodeagent/network/rules.go", "rule(equals(linkLocalGroup, []byte{0x01, 0x80, 0xc2, 0, 0}), verdict(expr.VerdictDrop))", ""},
-			{"nodeagent/network/rules.go", "rule(differs(etherSource, p.MAC), verdict(expr.VerdictDrop))", ""},
-		}, "./nodeagent/network", "TestNoFrameReachesTheNodeOrAnotherTenant|TestAPodDoesNotConfigureItsNode|TestPortsUseOnlyTheirAddressAndNetworksAreIsolated",
+		"port security", []edit{
+			{"server/network/plan.go", "Addresses: []string{at}, PortSecurity: []string{at},", "Addresses: []string{at},"},
+		}, "./test/networks", "TestNoForgedFrameGetsThrough",
 	},
 	{
-		"input drop", []edit{
-			{"nodeagent/network/rules.go", "rule(input, fromTap(), verdict(expr.VerdictDrop))", ""},
-			{"nodeagent/network/rules.go", "rule(input, fromBridge(), verdict(expr.VerdictDrop))", ""},
-		}, "./nodeagent/network", "TestNoFrameReachesTheNodeOrAnotherTenant|TestPodsReachOnlyThePublicInternet|TestOnlyTheOwnGatewayAnswersPings",
+		"forbidden answers", []edit{
+			{"server/network/plan.go", `"udp.src == 67"`, `"udp.src == 6767"`},
+		}, "./test/networks", "TestNoForgedFrameGetsThrough",
 	},
 	{
-		"watch on the rules", []edit{
-			{"nodeagent/network/watch.go", "if now == n.written && !n.broken.Load() {", "if now == now {"},
-		}, "./nodeagent/network", "TestRulesAreRestored",
+		"guard of the node", []edit{
+			{"nodeagent/network/guard.go", "policy = nftables.ChainPolicyDrop", "policy = nftables.ChainPolicyAccept"},
+		}, "./test/networks", "TestNoForgedFrameGetsThrough|TestWhatIsDeletedByHandIsBack",
+	},
+	{
+		"nothing begins from outside", []edit{
+			{"server/network/plan.go", `add("outside", "to-lport", 900, "ip4", "drop")`, ""},
+		}, "./test/networks", "TestPodsReachOthersThroughAGateway",
+	},
+	{
+		"nothing from outside comes from within", []edit{
+			{"server/network/plan.go", "router.policies[name] = &policyRow{Priority: 600, Action: \"drop\", Match: spoofed, ExternalIDs: r.ids(name)}", "_ = spoofed"},
+		}, "./test/networks", "TestPodsReachOthersThroughAGateway",
 	},
 	{
 		"egress policy of pods", []edit{
-			{"nodeagent/network/rules.go", "range append(n.own, notInternet...) {", "range append(n.own, notInternet...)[:0] {"},
-		}, "./nodeagent/network", "TestPodsReachOnlyThePublicInternet",
+			{"server/network/plan.go", `add("default", 100, "drop", set(notInternet))`, `_ = set(notInternet)`},
+		}, "./test/networks", "TestPodsReachOnlyThePublicInternet",
 	},
 	{
 		"egress policy of the server", []edit{

@@ -1,0 +1,502 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package networks tests the networks of pods on three nodes, without virtual machines: from Postgres through the reconciler, OVN's databases, Open
+// vSwitch and the agents' taps to packets. In place of a machine, a namespace of its own is connected to the tap as QEMU is, and the test can send
+// and see each frame.
+package networks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"husk"
+	"husk/dev"
+	"husk/dev/devtest"
+	"husk/dev/host"
+	agent "husk/nodeagent/network"
+	"husk/server/network"
+	"husk/store"
+	"husk/test/pace"
+)
+
+func TestMain(m *testing.M) {
+	host.BeInit()
+	devtest.Main(m)
+}
+
+// lab is an installation with three nodes.
+type lab struct {
+	t     *testing.T
+	store *store.Store
+	stack *dev.Stack
+	nodes []*node
+	r     *network.Reconciler
+	count int
+
+	connected []time.Duration // how long each pod waited from its placement until OVN had connected it
+}
+
+// node is a node with the network part of its agent.
+type node struct {
+	lab  *lab
+	id   uuid.UUID
+	host *dev.Host
+	net  *agent.Network
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// start starts the installation. Each test has one of its own, because many break it.
+func start(t *testing.T, limits network.Limits) *lab {
+	t.Helper()
+	url := devtest.PostgresFrom(t, "migrated", func(ctx context.Context, url devtest.URL) error { return store.Migrate(ctx, url(store.RoleOwner)) })
+	s, err := store.Open(t.Context(), store.Config{
+		URL: url(store.RoleOwner), MaxConns: 6, MasterKeys: [][]byte{make([]byte, 32)}, PodRange: netip.MustParsePrefix("100.64.0.0/16"), NetworkPrefix: 24,
+		Log: slog.New(slog.DiscardHandler),
+	})
+	must(t, err)
+	t.Cleanup(s.Close)
+	dir, err := os.MkdirTemp("", "husk-networks-")
+	must(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	stack, err := dev.Start(context.Background(), dev.Config{
+		StateDir: filepath.Join(dir, "s"), Parts: dev.OVN, OVNDir: "../../build/ovn", Throwaway: true,
+		Fabric: netip.MustParsePrefix("198.18.11.0/24"), Overlay: netip.MustParsePrefix("198.18.12.0/24"), Provider: netip.MustParsePrefix("198.18.13.0/24"),
+	})
+	must(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := stack.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	l := &lab{t: t, store: s, stack: stack}
+	l.r = network.New(network.Config{
+		Northbound: []string{stack.NorthboundRemote()}, Limits: limits,
+		Egress: network.Egress{Allow: []netip.Prefix{netip.MustParsePrefix("198.18.13.0/24"), netip.MustParsePrefix("10.77.0.0/16")}, Deny: []netip.Prefix{netip.MustParsePrefix("192.88.99.64/26"), netip.MustParsePrefix("10.77.5.0/24")}},
+		Provider: &network.Provider{
+			Name: "provider", Gateway: netip.PrefixFrom(outsideAddr, 24), First: netip.MustParseAddr("198.18.13.10"), Last: netip.MustParseAddr("198.18.13.99"),
+		},
+	}, s.Control().Topology(), slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { l.reconcile(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait(); l.r.Close() })
+	for i := range 3 {
+		l.addNode(i)
+	}
+	return l
+}
+
+// reconcile does what the leading server does.
+func (l *lab) reconcile(ctx context.Context) {
+	for ctx.Err() == nil {
+		more, err := l.r.Pass(ctx, 1)
+		if err == nil && more {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func (l *lab) addNode(i int) *node {
+	l.t.Helper()
+	token, err := l.store.Control().CreateJoinToken(l.t.Context(), once(), time.Hour, nil)
+	must(l.t, err)
+	id, _, err := l.store.Control().RegisterNode(l.t.Context(), token.Secret, fmt.Sprintf("n%d", i+1), func(store.ID) (store.IssuedCertificate, error) {
+		return store.IssuedCertificate{Serial: uuid.NewString(), PEM: "PEM", ExpiresAt: time.Now().Add(time.Hour)}, nil
+	})
+	must(l.t, err)
+	_, _, err = l.store.Control().Heartbeat(l.t.Context(), store.Beat{Node: husk.Node{
+		ID: id, Capacity: husk.Resources{CPUMillis: 100000, MemoryMiB: 100000}, VMMOverheadMiB: 50, Endpoint: "https://192.0.2.7:7443",
+		Capabilities: append(slices.Clone(husk.AgentCapabilities), husk.CapabilityGateway),
+	}})
+	must(l.t, err)
+	h, err := l.stack.AddHost(l.t.Context(), dev.HostConfig{
+		Name: fmt.Sprintf("n%d", i+1), Kind: dev.NodeHost, Addr: l.stack.NodeAddr(i), Overlay: l.stack.OverlayAddr(i),
+		Boot: func(ctx context.Context, h *dev.Host) error { return h.StartOVS(ctx) },
+	})
+	must(l.t, err)
+	n := &node{lab: l, id: id, host: h}
+	n.boot()
+	l.nodes = append(l.nodes, n)
+	return n
+}
+
+// boot starts the network part of the node's agent, as after a restart.
+func (n *node) boot() {
+	t := n.lab.t
+	t.Helper()
+	if n.net != nil {
+		n.net.Close()
+	}
+	n.do(func() error {
+		var err error
+		n.net, err = agent.New(t.Context(), agent.Config{
+			Node: n.id, OVSDB: "unix:" + n.host.OVS(), Southbound: []string{n.lab.stack.SouthboundRemote()}, Overlay: n.host.Overlay,
+			ProviderNetwork: "provider", ProviderBridge: dev.ProviderBridge, Log: slog.New(slog.DiscardHandler),
+		})
+		return err
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		_ = within(fmt.Sprintf("/proc/%d/ns/net", n.host.PID()), func() error { n.net.Watch(ctx); return nil })
+	})
+	t.Cleanup(func() { cancel(); watching.Wait(); n.net.Close() })
+}
+
+// do calls a function in the node's network namespace.
+func (n *node) do(f func() error) {
+	n.lab.t.Helper()
+	must(n.lab.t, within(fmt.Sprintf("/proc/%d/ns/net", n.host.PID()), f))
+}
+
+// within calls a function on a thread in a network namespace.
+func within(path string, f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // the thread ends with the goroutine
+		ns, err := netns.GetFromPath(path)
+		if err == nil {
+			err = errors.Join(netns.Set(ns), ns.Close())
+		}
+		if err == nil {
+			err = f()
+		}
+		done <- err
+	}()
+	return <-done
+}
+
+func once() store.Idempotency { return store.NewIdempotency("", "test", "/v1/test", nil) }
+
+// tenant is a tenant that can have pods.
+type tenant struct {
+	lab   *lab
+	id    store.ID
+	store store.Tenant
+	image husk.Image
+	cidr  netip.Prefix
+}
+
+func (l *lab) tenant() *tenant {
+	l.t.Helper()
+	l.count++
+	control := l.store.Control()
+	t, err := control.CreateTenant(l.t.Context(), once(), fmt.Sprintf("tenant-%d", l.count), husk.DefaultQuota)
+	must(l.t, err)
+	key, err := control.CreateTenantKey(l.t.Context(), t.ID, once(), "owner", store.KeyRequest{Name: "test"})
+	must(l.t, err)
+	caller, err := control.Authenticate(l.t.Context(), key.ClientID, key.Secret)
+	must(l.t, err)
+	tn := &tenant{lab: l, id: t.ID, store: l.store.Tenant(caller)}
+	tn.image, err = tn.store.CreateImage(l.t.Context(), once(), "registry.example.com/web:1", "sha256:web", husk.ImageConfig{Cmd: []string{"true"}}, nil)
+	must(l.t, err)
+	must(l.t, control.ImageMade(l.t.Context(), tn.image, 1<<20, false, "abc", nil))
+	all, err := control.Topology().Tenants(l.t.Context(), []uuid.UUID{t.ID})
+	must(l.t, err)
+	tn.cidr = all[0].Networks[0].CIDR
+	return tn
+}
+
+// pod is a pod that is connected on a node.
+type pod struct {
+	tenant *tenant
+	husk.Pod
+	node *node
+	port agent.Port
+	*machine
+}
+
+func (p *pod) addr() netip.Addr { return p.port.Address.Addr() }
+
+// pod creates a pod on a node and connects a machine.
+func (tn *tenant) pod(n *node, labels map[string]string) *pod {
+	l := tn.lab
+	l.t.Helper()
+	l.count++
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	created, err := tn.store.CreatePod(l.t.Context(), once(), fmt.Sprintf("pod-%d", l.count), labels, nil, husk.PodSpec{
+		Containers: []husk.Container{{Name: "main", Image: tn.image.Reference}}, Resources: husk.Resources{CPUMillis: 100, MemoryMiB: 100}, RestartPolicy: husk.RestartAlways,
+	})
+	must(l.t, err)
+	placed := time.Now()
+	tn.place(created, n)
+	ports, err := l.store.Control().Topology().Ports(l.t.Context(), []uuid.UUID{tn.id}, []uuid.UUID{created.ID})
+	must(l.t, err)
+	p := &pod{tenant: tn, Pod: created, node: n, port: agent.Port{
+		PodID: created.ID, NetworkID: ports[0].Network, Address: netip.PrefixFrom(ports[0].Address, tn.cidr.Bits()),
+		Gateway: tn.cidr.Masked().Addr().Next(), MAC: ports[0].MAC,
+	}}
+	p.machine = newMachine(l.t, p.port)
+	p.plug(n)
+	l.connected = append(l.connected, time.Since(placed))
+	return p
+}
+
+func (tn *tenant) place(p husk.Pod, n *node) {
+	t := tn.lab.t
+	t.Helper()
+	capacities, err := tn.lab.store.Control().NodeCapacities(t.Context())
+	must(t, err)
+	for _, c := range capacities {
+		if c.ID == n.id {
+			placed, err := tn.lab.store.Control().CommitPlacements(t.Context(), 0, []store.Placement{{Pod: store.PodKey{TenantID: tn.id, ID: p.ID}, Node: n.id, NodeVersion: c.Version}})
+			if err != nil || len(placed) != 1 {
+				t.Fatalf("%d pods are placed: %v", len(placed), err)
+			}
+		}
+	}
+}
+
+// plug does what an agent does to start a pod's machine.
+func (p *pod) plug(n *node) {
+	t := p.tenant.lab.t
+	t.Helper()
+	n.do(func() error {
+		if err := n.net.Plug(t.Context(), p.port); err != nil {
+			return err
+		}
+		return n.net.AwaitConnected(t.Context(), p.port)
+	})
+	p.connect(t, n)
+}
+
+// eventually repeats a check until it succeeds.
+func eventually(t testing.TB, limit time.Duration, what string, check func() error) {
+	t.Helper()
+	deadline := time.Now().Add(pace.Limit(limit))
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %v", what, err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// machine is the namespace in place of a pod's machine. Its card is a tap, whose frames the test carries to and from the pod's tap, as QEMU does.
+type machine struct {
+	ns   string // path of the namespace
+	card *os.File
+
+	mu     sync.Mutex
+	tap    *os.File // nil: not connected
+	seen   func(frame []byte)
+	ending sync.WaitGroup
+}
+
+// vnetHeader is the size of the header before each frame, with its offloaded checksums and segments (struct virtio_net_hdr).
+const vnetHeader = 10
+
+func openTap(name string) (*os.File, error) {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	req, err := unix.NewIfreq(name)
+	if err != nil {
+		return nil, err
+	}
+	req.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
+	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, req); err != nil {
+		return nil, errors.Join(fmt.Errorf("open tap %s: %w", name, err), unix.Close(fd))
+	}
+	const checksums, segments4, ecn, segments6 = 1, 2, 8, 4
+	if err := unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, checksums|segments4|segments6|ecn); err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+func newMachine(t *testing.T, p agent.Port) *machine {
+	t.Helper()
+	m := &machine{}
+	ready, end := make(chan error), make(chan struct{})
+	go func() { // the namespace lives as long as this thread
+		runtime.LockOSThread()
+		ready <- func() error {
+			if _, err := netns.New(); err != nil {
+				return err
+			}
+			m.ns = fmt.Sprintf("/proc/%d/task/%d/ns/net", os.Getpid(), unix.Gettid())
+			var err error
+			if m.card, err = openTap("eth0"); err != nil {
+				return err
+			}
+			lo, err := netlink.LinkByName("lo")
+			if err != nil {
+				return err
+			}
+			card, err := netlink.LinkByName("eth0")
+			if err != nil {
+				return err
+			}
+			return errors.Join(netlink.LinkSetUp(lo), netlink.LinkSetHardwareAddr(card, p.MAC), netlink.LinkSetMTU(card, 1442),
+				netlink.AddrAdd(card, &netlink.Addr{IPNet: &net.IPNet{IP: p.Address.Addr().AsSlice(), Mask: net.CIDRMask(p.Address.Bits(), 32)}}),
+				netlink.LinkSetUp(card), netlink.RouteAdd(&netlink.Route{LinkIndex: card.Attrs().Index, Gw: p.Gateway.AsSlice()}),
+				netlink.RouteAdd(&netlink.Route{LinkIndex: card.Attrs().Index, Scope: netlink.SCOPE_LINK, Dst: &net.IPNet{IP: agent.NamesAddress.AsSlice(), Mask: net.CIDRMask(32, 32)}}))
+		}()
+		<-end
+	}()
+	must(t, <-ready)
+	t.Cleanup(func() {
+		m.disconnect()
+		_ = m.card.Close()
+		m.ending.Wait()
+		close(end)
+	})
+	m.ending.Go(func() { // what the machine sends
+		frame := make([]byte, 1<<17)
+		for {
+			size, err := m.card.Read(frame)
+			if err != nil {
+				return
+			}
+			m.send(frame[:size])
+		}
+	})
+	return m
+}
+
+// send sends a frame with its header as the machine's card.
+func (m *machine) send(frame []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.tap != nil {
+		_, _ = m.tap.Write(frame) // a tap that is gone is an unplugged cable
+	}
+}
+
+// inject sends a frame without offloads.
+func (m *machine) inject(frame []byte) { m.send(append(make([]byte, vnetHeader), frame...)) }
+
+// connect connects the card with the pod's tap on a node, instead of the one before.
+func (m *machine) connectTo(t *testing.T, n *node, name string) {
+	t.Helper()
+	m.disconnect()
+	var tap *os.File
+	n.do(func() (err error) {
+		tap, err = openTap(name)
+		return err
+	})
+	m.mu.Lock()
+	m.tap = tap
+	m.mu.Unlock()
+	m.ending.Go(func() {
+		frame := make([]byte, 1<<17)
+		for {
+			size, err := tap.Read(frame)
+			if err != nil {
+				return
+			}
+			m.mu.Lock()
+			seen := m.seen
+			m.mu.Unlock()
+			if seen != nil {
+				seen(slices.Clone(frame[vnetHeader:size]))
+			}
+			if _, err := m.card.Write(frame[:size]); err != nil {
+				return
+			}
+		}
+	})
+}
+
+func (p *pod) connect(t *testing.T, n *node) { p.connectTo(t, n, p.port.Tap()) }
+
+func (m *machine) disconnect() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.tap != nil {
+		_ = m.tap.Close()
+		m.tap = nil
+	}
+}
+
+// watch passes each frame that reaches the machine to a function, until the test ends or watch is called again.
+func (m *machine) watch(seen func(frame []byte)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.seen = seen
+}
+
+// do calls a function in the machine's namespace.
+func (m *machine) do(f func() error) error { return within(m.ns, f) }
+
+// serve accepts connections at a port until the test ends. It answers with a name and the client's address.
+func (p *pod) serve(t *testing.T, port int) {
+	t.Helper()
+	must(t, p.do(func() error {
+		l, err := net.Listen("tcp4", fmt.Sprintf(":%d", port))
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = fmt.Fprintf(c, "%s %s", p.Name, c.RemoteAddr())
+				_ = c.Close()
+			}
+		}()
+		return nil
+	}))
+}
+
+// get connects to an address and returns what it answers.
+func (m *machine) get(at string, limit time.Duration) (answer string, err error) {
+	err = m.do(func() error {
+		c, err := net.DialTimeout("tcp4", at, limit)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(limit))
+		text := make([]byte, 200)
+		n, err := c.Read(text)
+		answer = string(text[:n])
+		return err
+	})
+	return answer, err
+}
+
+// The time limits for a connection that must succeed, and for one that must fail.
+const (
+	patient   = 5 * time.Second
+	impatient = 700 * time.Millisecond
+)

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package networks
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"husk/server/network"
+)
+
+// outsideAddr is the router of the provider network.
+var outsideAddr = netip.MustParseAddr("198.18.13.200")
+
+// outside is a host in the provider network, which is its router.
+type outside struct {
+	ns   string
+	addr netip.Addr
+}
+
+func (l *lab) outside() *outside {
+	l.t.Helper()
+	bridge := -1
+	links, err := netlink.LinkList()
+	must(l.t, err)
+	for _, link := range links {
+		addrs, err := netlink.AddrList(link, netlink.FAMILY_V4)
+		must(l.t, err)
+		for _, a := range addrs {
+			if a.IP.Equal(l.stack.ProviderGateway().Addr().AsSlice()) {
+				bridge = link.Attrs().Index
+			}
+		}
+	}
+	if bridge < 0 {
+		l.t.Fatal("no interface has the address of the provider network's router")
+	}
+	o := &outside{addr: outsideAddr}
+	ready, end := make(chan error), make(chan struct{})
+	go func() { // the namespace lives as long as this thread
+		runtime.LockOSThread()
+		ready <- func() error {
+			ns, err := netns.New()
+			if err != nil {
+				return err
+			}
+			defer ns.Close()
+			o.ns = fmt.Sprintf("/proc/%d/task/%d/ns/net", os.Getpid(), unix.Gettid())
+			return nil
+		}()
+		<-end
+	}()
+	must(l.t, <-ready)
+	l.t.Cleanup(func() { close(end) })
+	home, err := netns.GetFromPath(o.ns)
+	must(l.t, err)
+	defer home.Close()
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MasterIndex = "hk-outside", bridge
+	must(l.t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(home))}))
+	link, err := netlink.LinkByName(attrs.Name)
+	must(l.t, err)
+	l.t.Cleanup(func() { _ = netlink.LinkDel(link) })
+	must(l.t, netlink.LinkSetUp(link))
+	must(l.t, within(o.ns, func() error {
+		eth0, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		if err := netlink.AddrAdd(eth0, &netlink.Addr{IPNet: &net.IPNet{IP: o.addr.AsSlice(), Mask: net.CIDRMask(24, 32)}}); err != nil {
+			return err
+		}
+		return netlink.LinkSetUp(eth0)
+	}))
+	return o
+}
+
+// serve accepts connections at port 80 and answers with the client's address.
+func (o *outside) serve(t *testing.T) {
+	t.Helper()
+	must(t, within(o.ns, func() error {
+		l, err := net.Listen("tcp4", ":80")
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = fmt.Fprintf(c, "outside %s", c.RemoteAddr())
+				_ = c.Close()
+			}
+		}()
+		return nil
+	}))
+}
+
+// TestPodsReachOnlyThePublicInternet connects a pod with addresses that a router outside would reach.
+func TestPodsReachOnlyThePublicInternet(t *testing.T) {
+	l := start(t, network.Limits{})
+	o := l.outside()
+	o.serve(t)
+	p := l.tenant().pod(l.nodes[0], nil)
+	reached := map[string]bool{
+		"192.88.99.2": true, "10.77.1.1": true, // public, and allowed by the operator
+		"10.66.0.2": false, "172.20.1.1": false, "192.168.7.7": false, "169.254.169.254": false, "100.100.1.1": false, "198.19.0.1": false, "192.0.0.8": false,
+		"192.88.99.66": false, "10.77.5.1": false, // denied by the operator, one of them although it is allowed
+		l.nodes[0].host.Addr.String(): false, l.nodes[1].host.Overlay.String(): false,
+	}
+	must(t, within(o.ns, func() error {
+		eth0, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		for a := range reached {
+			if err := netlink.AddrAdd(eth0, &netlink.Addr{IPNet: &net.IPNet{IP: net.ParseIP(a), Mask: net.CIDRMask(32, 32)}}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	eventually(t, 10*time.Second, "a public address is reached", func() error { _, err := p.get("192.88.99.2:80", patient); return err })
+	for a, want := range reached {
+		limit := impatient
+		if want {
+			limit = patient
+		}
+		if _, err := p.get(a+":80", limit); (err == nil) != want {
+			t.Errorf("reaching %s: %v, want it to be reached: %t", a, err, want)
+		}
+	}
+}
+
+// TestPodsReachOthersThroughAGateway connects pods with a host outside. The host sees the address of the tenant's network. It reaches no pod by itself,
+// whatever it sends. When the gateway loses its power, another one takes over.
+func TestPodsReachOthersThroughAGateway(t *testing.T) {
+	l := start(t, network.Limits{})
+	o := l.outside()
+	o.serve(t)
+	a, b := l.tenant(), l.tenant()
+	at := netip.AddrPortFrom(o.addr, 80).String()
+	seen := map[string]bool{}
+	var pods []*pod
+	for _, tn := range []*tenant{a, b} {
+		for _, n := range l.nodes[:2] {
+			p := tn.pod(n, nil)
+			p.serve(t, 80)
+			pods = append(pods, p)
+			eventually(t, 10*time.Second, "the host outside is reached", func() error {
+				answer, err := p.get(at, patient)
+				if err == nil {
+					seen[strings.Split(strings.TrimPrefix(answer, "outside "), ":")[0]+" of "+tn.id.String()] = true
+				}
+				return err
+			})
+		}
+	}
+	if len(seen) != 2 {
+		t.Errorf("two tenants are seen as %v, want one address each", seen)
+	}
+
+	// The host outside knows the tenant's router, and tries to send through it to a pod.
+	var outer net.IP
+	for who := range seen {
+		if strings.HasSuffix(who, a.id.String()) {
+			outer = net.ParseIP(strings.Split(who, " ")[0])
+		}
+	}
+	victim := pods[0]
+	s := &sightings{seen: map[string]string{}}
+	victim.watch(s.by("the pod"))
+	must(t, within(o.ns, func() error {
+		eth0, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		neighbor := net.IPNet{IP: victim.addr().AsSlice(), Mask: net.CIDRMask(32, 32)}
+		if err := netlink.RouteAdd(&netlink.Route{LinkIndex: eth0.Attrs().Index, Dst: &neighbor, Gw: outer}); err != nil {
+			return err
+		}
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_RAW)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		for _, from := range []netip.Addr{o.addr, pods[1].addr(), victim.port.Gateway, netip.MustParseAddr("169.254.64.1"), netip.MustParseAddr("8.8.8.8")} {
+			for range 3 { // the first packet may wait for ARP
+				if err := unix.Sendto(fd, datagram(from, victim.addr(), "attack:from outside as "+from.String()+";"), 0, &unix.SockaddrInet4{Addr: victim.addr().As4()}); err != nil {
+					return err
+				}
+				time.Sleep(50 * time.Millisecond)
+			}
+		}
+		return nil
+	}))
+	time.Sleep(300 * time.Millisecond)
+	s.mu.Lock()
+	for name := range s.seen {
+		t.Errorf("a packet reaches a pod %s", name)
+	}
+	s.mu.Unlock()
+
+	// The pod's node survives, and its gateway does not.
+	gateway := l.gatewayOf(a)
+	var p *pod
+	for _, candidate := range pods {
+		if candidate.tenant == a && candidate.node != gateway {
+			p = candidate
+		}
+	}
+	must(t, gateway.host.Kill())
+	killed := time.Now()
+	eventually(t, 20*time.Second, "the host outside is reached through another gateway", func() error { _, err := p.get(at, 300*time.Millisecond); return err })
+	outage := time.Since(killed)
+	t.Logf("without a gateway for %s", outage.Round(10*time.Millisecond))
+}
+
+// gatewayOf returns the node through which a tenant's packets pass.
+func (l *lab) gatewayOf(tn *tenant) *node {
+	l.t.Helper()
+	group := l.nbctl("--bare", "get", "Logical_Router_Port", "husk-"+tn.id.String()+"-outer", "ha_chassis_group")
+	name := l.nbctl("--bare", "get", "HA_Chassis_Group", group, "name")
+	for _, n := range l.nodes {
+		if strings.HasSuffix(name, n.id.String()) {
+			return n
+		}
+	}
+	l.t.Fatalf("no node belongs to %s", name)
+	return nil
+}
