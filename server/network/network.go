@@ -114,6 +114,11 @@ func (r *Reconciler) Pass(ctx context.Context, epoch int64) (more bool, err erro
 		if err := r.lead(ctx, epoch); err != nil {
 			return false, err
 		}
+		if p := r.cfg.Provider; p != nil {
+			if err := r.store.ClearOuter(ctx, p.First, p.Last); err != nil {
+				return false, err
+			}
+		}
 	}
 	if err := r.assign(ctx); err != nil {
 		return false, err

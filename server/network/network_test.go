@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -57,7 +58,8 @@ func (n *northbound) start() {
 		n.t.Fatal(err)
 	}
 	for range 200 {
-		if _, err := os.Stat(n.file("nb.sock")); err == nil {
+		if c, err := net.Dial("unix", n.file("nb.sock")); err == nil {
+			_ = c.Close()
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -286,6 +288,25 @@ func TestADatabaseBecomesWhatPostgresSays(t *testing.T) {
 	check("the end of a tenant")
 	if strings.Contains(f.nb.content(), empty.ID.String()) {
 		t.Error("something of a tenant is left that is gone")
+	}
+}
+
+// TestAnotherProviderRangeReplacesAddresses restarts the server with another range of the provider network.
+func TestAnotherProviderRangeReplacesAddresses(t *testing.T) {
+	t.Parallel()
+	f := open(t)
+	a := f.tenant()
+	a.pod(f.node(true))
+	f.reconcile(f.r)
+	if got := f.nb.ctl("--bare", "--columns=external_ip", "find", "NAT", "type=snat"); got != "203.0.113.10" {
+		t.Errorf("the outer address is %q, want the first one", got)
+	}
+	f.r.Close()
+	f.r = f.reconciler(f.nb)
+	f.r.cfg.Provider.First, f.r.cfg.Provider.Last = netip.MustParseAddr("203.0.113.100"), netip.MustParseAddr("203.0.113.120")
+	f.reconcile(f.r)
+	if got := f.nb.ctl("--bare", "--columns=external_ip", "find", "NAT", "type=snat"); got != "203.0.113.100" {
+		t.Errorf("with another range, the outer address is %q, want the first one of that", got)
 	}
 }
 

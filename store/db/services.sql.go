@@ -346,7 +346,7 @@ func (q *Queries) ServicesOfTenants(ctx context.Context, tenants []uuid.UUID) ([
 }
 
 const tenantNetworks = `-- name: TenantNetworks :many
-SELECT tenant_id, id, ordinal, cidr FROM networks WHERE tenant_id = $1
+SELECT tenant_id, id, ordinal, cidr, outer_address FROM networks WHERE tenant_id = $1
 `
 
 func (q *Queries) TenantNetworks(ctx context.Context, tenantID uuid.UUID) ([]Network, error) {
@@ -363,6 +363,7 @@ func (q *Queries) TenantNetworks(ctx context.Context, tenantID uuid.UUID) ([]Net
 			&i.ID,
 			&i.Ordinal,
 			&i.Cidr,
+			&i.OuterAddress,
 		); err != nil {
 			return nil, err
 		}

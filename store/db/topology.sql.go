@@ -13,6 +13,21 @@ import (
 	"github.com/google/uuid"
 )
 
+const clearOuterAddresses = `-- name: ClearOuterAddresses :exec
+UPDATE networks SET outer_address = NULL WHERE outer_address IS NOT NULL AND NOT outer_address BETWEEN $1::inet AND $2::inet
+`
+
+type ClearOuterAddressesParams struct {
+	First netip.Addr
+	Last  netip.Addr
+}
+
+// Takes back addresses that are not in the range (any more).
+func (q *Queries) ClearOuterAddresses(ctx context.Context, arg ClearOuterAddressesParams) error {
+	_, err := q.db.Exec(ctx, clearOuterAddresses, arg.First, arg.Last)
+	return err
+}
+
 const dropNetworkChanges = `-- name: DropNetworkChanges :exec
 DELETE FROM network_changes WHERE id = ANY($1::bigint[])
 `

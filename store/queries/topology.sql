@@ -33,5 +33,9 @@ SELECT a.address::inet FROM (
         AND NOT EXISTS (SELECT 1 FROM networks o WHERE o.outer_address = n.outer_address + 1)
 ) a ORDER BY a.address LIMIT 1;
 
+-- name: ClearOuterAddresses :exec
+-- Takes back addresses that are not in the range (any more).
+UPDATE networks SET outer_address = NULL WHERE outer_address IS NOT NULL AND NOT outer_address BETWEEN @first::inet AND @last::inet;
+
 -- name: SetOuterAddress :execrows
 UPDATE networks SET outer_address = @outer_address::inet WHERE tenant_id = @tenant_id AND id = @id AND outer_address IS NULL;

@@ -164,6 +164,13 @@ func (s Store) Gateways(ctx context.Context) (ids []uuid.UUID, err error) {
 	return ids, err
 }
 
+// ClearOuter takes back addresses of the provider network that are not from first to last, because that range has changed.
+func (s Store) ClearOuter(ctx context.Context, first, last netip.Addr) error {
+	return s.Do(ctx, func(q *db.Queries) error {
+		return q.ClearOuterAddresses(ctx, db.ClearOuterAddressesParams{First: first, Last: last})
+	})
+}
+
 // AssignOuter gives networks with pods addresses of the provider network, from first to last. It returns how many networks got one, and whether
 // there are too few addresses.
 func (s Store) AssignOuter(ctx context.Context, first, last netip.Addr, limit int) (assigned int, exhausted bool, err error) {
