@@ -105,6 +105,7 @@ upgrade: build ## Replace the previous version of servers and agents by this one
 .PHONY: bench
 bench: build ## Compare the API and scrapes with their SQL alone, and pod start and keystroke echo with plain QEMU
 	@. build/deps.env && go test ./server ./store ./test/scale -run '^$$' -bench . -benchtime 1x -timeout 20m
+	@. build/deps.env && go test ./test/networks -run '^$$' -bench . -benchtime 1x -timeout 30m
 	@. build/deps.env && go test ./test/e2e/bench -run '^$$' -bench . -benchtime 10x -timeout 20m
 	@. build/deps.env && go test ./test/e2e/fleet -run '^$$' -bench . -benchtime 3x -timeout 30m
 

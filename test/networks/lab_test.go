@@ -8,6 +8,7 @@ package networks
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net"
@@ -35,6 +36,8 @@ import (
 	"husk/test/pace"
 )
 
+var manyNetworks = flag.Int("networks", 300, "how many networks BenchmarkOneMorePort makes")
+
 func TestMain(m *testing.M) {
 	host.BeInit()
 	devtest.Main(m)
@@ -42,7 +45,7 @@ func TestMain(m *testing.M) {
 
 // lab is an installation with three nodes.
 type lab struct {
-	t     *testing.T
+	t     testing.TB
 	store *store.Store
 	stack *dev.Stack
 	nodes []*node
@@ -68,7 +71,7 @@ func must(t testing.TB, err error) {
 }
 
 // start starts the installation. Each test has one of its own, because many break it.
-func start(t *testing.T, limits network.Limits) *lab {
+func start(t testing.TB, limits network.Limits) *lab {
 	t.Helper()
 	url := devtest.PostgresFrom(t, "migrated", func(ctx context.Context, url devtest.URL) error { return store.Migrate(ctx, url(store.RoleOwner)) })
 	s, err := store.Open(t.Context(), store.Config{
@@ -240,14 +243,7 @@ func (p *pod) addr() netip.Addr { return p.port.Address.Addr() }
 func (tn *tenant) pod(n *node, labels map[string]string) *pod {
 	l := tn.lab
 	l.t.Helper()
-	l.count++
-	if labels == nil {
-		labels = map[string]string{}
-	}
-	created, err := tn.store.CreatePod(l.t.Context(), once(), fmt.Sprintf("pod-%d", l.count), labels, nil, husk.PodSpec{
-		Containers: []husk.Container{{Name: "main", Image: tn.image.Reference}}, Resources: husk.Resources{CPUMillis: 100, MemoryMiB: 100}, RestartPolicy: husk.RestartAlways,
-	})
-	must(l.t, err)
+	created := tn.create(labels)
 	placed := time.Now()
 	tn.place(created, n)
 	ports, err := l.store.Control().Topology().Ports(l.t.Context(), []uuid.UUID{tn.id}, []uuid.UUID{created.ID})
@@ -260,6 +256,21 @@ func (tn *tenant) pod(n *node, labels map[string]string) *pod {
 	p.plug(n)
 	l.connected = append(l.connected, time.Since(placed))
 	return p
+}
+
+// create creates a pod, which is on no node yet.
+func (tn *tenant) create(labels map[string]string) husk.Pod {
+	l := tn.lab
+	l.t.Helper()
+	l.count++
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	created, err := tn.store.CreatePod(l.t.Context(), once(), fmt.Sprintf("pod-%d", l.count), labels, nil, husk.PodSpec{
+		Containers: []husk.Container{{Name: "main", Image: tn.image.Reference}}, Resources: husk.Resources{CPUMillis: 10, MemoryMiB: 10}, RestartPolicy: husk.RestartAlways,
+	})
+	must(l.t, err)
+	return created
 }
 
 func (tn *tenant) place(p husk.Pod, n *node) {
@@ -340,7 +351,7 @@ func openTap(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-func newMachine(t *testing.T, p agent.Port) *machine {
+func newMachine(t testing.TB, p agent.Port) *machine {
 	t.Helper()
 	m := &machine{}
 	ready, end := make(chan error), make(chan struct{})
@@ -403,7 +414,7 @@ func (m *machine) send(frame []byte) {
 func (m *machine) inject(frame []byte) { m.send(append(make([]byte, vnetHeader), frame...)) }
 
 // connect connects the card with the pod's tap on a node, instead of the one before.
-func (m *machine) connectTo(t *testing.T, n *node, name string) {
+func (m *machine) connectTo(t testing.TB, n *node, name string) {
 	t.Helper()
 	m.disconnect()
 	var tap *os.File
@@ -434,7 +445,7 @@ func (m *machine) connectTo(t *testing.T, n *node, name string) {
 	})
 }
 
-func (p *pod) connect(t *testing.T, n *node) { p.connectTo(t, n, p.port.Tap()) }
+func (p *pod) connect(t testing.TB, n *node) { p.connectTo(t, n, p.port.Tap()) }
 
 func (m *machine) disconnect() {
 	m.mu.Lock()
@@ -456,7 +467,7 @@ func (m *machine) watch(seen func(frame []byte)) {
 func (m *machine) do(f func() error) error { return within(m.ns, f) }
 
 // serve accepts connections at a port until the test ends. It answers with a name and the client's address.
-func (p *pod) serve(t *testing.T, port int) {
+func (p *pod) serve(t testing.TB, port int) {
 	t.Helper()
 	must(t, p.do(func() error {
 		l, err := net.Listen("tcp4", fmt.Sprintf(":%d", port))
