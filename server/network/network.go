@@ -32,6 +32,7 @@ import (
 	"github.com/ovn-kubernetes/libovsdb/model"
 	libovsdb "github.com/ovn-kubernetes/libovsdb/ovsdb"
 
+	"husk"
 	"husk/ovsdb"
 	"husk/store/services"
 	"husk/store/topology"
@@ -83,10 +84,12 @@ type Reconciler struct {
 	log   *slog.Logger
 
 	conn      *ovsdb.Connection
-	gateways  []uuid.UUID
-	compared  time.Time // when everything was last compared over this connection; zero: not yet
-	position  uuid.UUID // of the comparison under way: all tenants up to this one are done
-	exhausted bool      // there are too few outer addresses, which was logged
+	gateways  []uuid.UUID // of the last comparison
+	compared  time.Time   // when everything was last compared over this connection; zero: not yet
+	position  uuid.UUID   // of the comparison under way: all tenants up to this one are done
+	exhausted bool        // there are too few outer addresses, which was logged
+
+	incarnation husk.Incarnation // of Postgres
 }
 
 // New returns a reconciler that has not connected yet.
@@ -127,24 +130,28 @@ func (r *Reconciler) Pass(ctx context.Context, epoch int64) (more bool, err erro
 	if err != nil {
 		return false, err
 	}
-	if r.compared.IsZero() || time.Since(r.compared) > compareEvery || !slices.Equal(gateways, r.gateways) {
-		return true, r.compareMore(ctx, epoch, gateways)
+	comparing := r.compared.IsZero() || time.Since(r.compared) > compareEvery || !slices.Equal(gateways, r.gateways)
+	if comparing {
+		if err := r.compareMore(ctx, epoch, gateways); err != nil {
+			return false, err
+		}
 	}
+	// A comparison takes several passes, and new pods do not wait for its end.
 	changes, err := r.store.Changes(ctx, batchChanges)
 	if err != nil || len(changes) == 0 {
-		return false, err
+		return comparing, err
 	}
 	b, err := r.begin(ctx, epoch)
 	if err != nil {
 		return false, err
 	}
-	if err := r.make(ctx, b, changes); err != nil {
+	if err := r.make(ctx, b, changes, gateways); err != nil {
 		return false, err
 	}
 	if err := r.commit(ctx, b); err != nil {
 		return false, err
 	}
-	return len(changes) == batchChanges, r.store.Drop(ctx, changes)
+	return comparing || len(changes) == batchChanges, r.store.Drop(ctx, changes)
 }
 
 // assign gives networks their outer addresses.
@@ -161,8 +168,11 @@ func (r *Reconciler) assign(ctx context.Context) error {
 	return err
 }
 
-// epochKey is where the database has the epoch of the leadership that wrote last.
-const epochKey = "husk-epoch"
+// The keys of NB_Global's external_ids that say which leadership wrote last: its epoch, and the incarnation of Postgres that counts the epochs.
+const (
+	epochKey       = "husk-epoch"
+	incarnationKey = "husk-incarnation"
+)
 
 var errNotLeading = errors.New("another server writes to the northbound database")
 
@@ -172,15 +182,20 @@ func (r *Reconciler) lead(ctx context.Context, epoch int64) error {
 	if err != nil {
 		return err
 	}
-	if was, err := strconv.ParseInt(is.ExternalIDs[epochKey], 10, 64); err == nil && was > epoch {
+	if r.incarnation, err = r.store.Incarnation(ctx); err != nil {
+		return err
+	}
+	last := husk.Incarnation(is.ExternalIDs[incarnationKey])
+	was, err := strconv.ParseInt(is.ExternalIDs[epochKey], 10, 64)
+	if last.NewerThan(r.incarnation) && !r.incarnation.NewerThan(last) || last == r.incarnation && err == nil && was > epoch {
 		r.conn.Close()
-		return fmt.Errorf("%w: its epoch is %d, and ours is %d", errNotLeading, was, epoch)
+		return fmt.Errorf("%w: its epoch is %d of %s, and ours is %d of %s", errNotLeading, was, last, epoch, r.incarnation)
 	}
 	ids := maps.Clone(is.ExternalIDs)
 	if ids == nil {
 		ids = map[string]string{}
 	}
-	ids[epochKey] = strconv.FormatInt(epoch, 10)
+	ids[epochKey], ids[incarnationKey] = strconv.FormatInt(epoch, 10), string(r.incarnation)
 	if maps.Equal(ids, is.ExternalIDs) {
 		return nil
 	}
@@ -202,7 +217,7 @@ func (r *Reconciler) begin(ctx context.Context, epoch int64) (*batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	if is.ExternalIDs[epochKey] != strconv.FormatInt(epoch, 10) {
+	if is.ExternalIDs[epochKey] != strconv.FormatInt(epoch, 10) || is.ExternalIDs[incarnationKey] != string(r.incarnation) {
 		r.conn.Close()
 		return nil, fmt.Errorf("%w: its epoch is %s, and ours is %d", errNotLeading, is.ExternalIDs[epochKey], epoch)
 	}
@@ -241,7 +256,7 @@ func unchanged(is *globalRow) (libovsdb.Operation, error) {
 }
 
 // make adds the operations that make changes.
-func (r *Reconciler) make(ctx context.Context, b *batch, changes []topology.Change) error {
+func (r *Reconciler) make(ctx context.Context, b *batch, changes []topology.Change, gateways []uuid.UUID) error {
 	whole, balanced, pods, tenantsOfPods := map[uuid.UUID]bool{}, map[uuid.UUID]bool{}, map[uuid.UUID]uuid.UUID{}, map[uuid.UUID]bool{}
 	for _, c := range changes {
 		if c.Pod == nil && !c.Services {
@@ -292,7 +307,7 @@ func (r *Reconciler) make(ctx context.Context, b *batch, changes []topology.Chan
 		return err
 	}
 	for _, t := range tenants {
-		if err := r.makeTenant(ctx, b, t, r.gateways); err != nil {
+		if err := r.makeTenant(ctx, b, t, gateways); err != nil {
 			return err
 		}
 	}

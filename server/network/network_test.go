@@ -372,6 +372,22 @@ func TestADatabaseThatDiesIsReconnected(t *testing.T) {
 	}
 }
 
+// TestARestoredDatabaseIsFollowed lets a server with another database take over, which counts its epochs from the beginning.
+func TestARestoredDatabaseIsFollowed(t *testing.T) {
+	t.Parallel()
+	f := open(t)
+	f.epoch = 7
+	f.reconcile(f.r)
+	f.nb.ctl("set", "NB_Global", ".", "external_ids:husk-incarnation=another/16384/1")
+	f.epoch = 2
+	p := f.tenant().pod(f.node(false))
+	f.r = f.reconciler(f.nb)
+	f.reconcile(f.r)
+	if !strings.Contains(f.nb.content(), PortName(p.ID)) {
+		t.Error("a server with a restored database does not write")
+	}
+}
+
 // TestAnEarlierLeaderDoesNotWrite lets a server continue that has lost the lead.
 func TestAnEarlierLeaderDoesNotWrite(t *testing.T) {
 	t.Parallel()

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"husk"
 	"husk/store/convert"
 	"husk/store/db"
 	"husk/store/services"
@@ -153,6 +154,16 @@ func portsOf(rows []db.PortsOfRow) []Port {
 		ports = append(ports, Port{PodID: r.PodID, Network: r.NetworkID, Address: r.Address, MAC: r.Mac, Nodes: []uuid.UUID{r.NodeID}})
 	}
 	return ports
+}
+
+// Incarnation names the database.
+func (s Store) Incarnation(ctx context.Context) (i husk.Incarnation, err error) {
+	err = s.Do(ctx, func(q *db.Queries) error {
+		text, err := q.Incarnation(ctx)
+		i = husk.Incarnation(text)
+		return err
+	})
+	return i, err
 }
 
 // Gateways returns the nodes that connect networks with the provider network.
