@@ -128,7 +128,7 @@ func TestTheSumOfTheChangesIsTheDesiredState(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		state, err := desiredStates{monitors: s.cfg.CephMonitors, volumesPool: s.cfg.VolumesPool, maxBytes: 1, log: s.cfg.Log}.of(node, after, stored, nil, true)
+		state, err := desiredStates{monitors: s.cfg.CephMonitors, volumesPool: s.cfg.VolumesPool, namesSuffix: "husk.internal", maxBytes: 1, log: s.cfg.Log}.of(node, after, stored, nil, true)
 		if err != nil || len(state.Pods)+len(state.RemovedPods) > 1 {
 			t.Fatalf("the changes after revision %d are %+v: %v", after, state, err)
 		}
@@ -317,7 +317,7 @@ func TestALargeStateComesInParts(t *testing.T) {
 		s.place(node, c, pod.ID)
 		want[pod.ID] = true
 	}
-	states := desiredStates{monitors: s.cfg.CephMonitors, volumesPool: s.cfg.VolumesPool, maxBytes: 1, log: s.cfg.Log}
+	states := desiredStates{monitors: s.cfg.CephMonitors, volumesPool: s.cfg.VolumesPool, namesSuffix: "husk.internal", maxBytes: 1, log: s.cfg.Log}
 	got := map[uuid.UUID]bool{}
 	parts := 0
 	for from := (*uuid.UUID)(nil); parts == 0 || from != nil; parts++ {

@@ -314,7 +314,7 @@ func TestTheDesiredStateIsReturnedAsSoonAsItChanges(t *testing.T) {
 	prefix := strings.TrimSuffix(tenant.NetworkCidr, "0/24")
 	want := husk.DesiredPod{
 		ID: pod.ID, TenantID: c.id, Name: "web", Placement: 1, Generation: 1, State: husk.DesiredRunning, Resources: husk.Resources{CPUMillis: 500, MemoryMiB: 128},
-		VMMOverheadMiB: 50, ScratchGiB: 10, Network: husk.DesiredNetwork{ID: got.Network.ID, MAC: got.Network.MAC, Address: prefix + "2/24", Gateway: prefix + "1"},
+		VMMOverheadMiB: 50, ScratchGiB: 10, Network: husk.DesiredNetwork{ID: got.Network.ID, MAC: got.Network.MAC, Address: prefix + "2/24", Gateway: prefix + "1", NamesSuffix: "husk.internal"},
 		Disks: []husk.DesiredDisk{
 			{Pool: "volumes", Name: c.image.CloneName(), Serial: serialOf("img", c.image.ID), ReadOnly: true},
 			{Pool: "volumes", Name: "vol-" + volume.ID.String(), Serial: serialOf("vol", volume.ID), SizeGiB: 1},
