@@ -6178,6 +6178,11 @@ export interface components {
             gateway: string;
             /** @example 02:00:00:00:00:01 */
             mac: string;
+            /**
+             * @description The end of the names of the tenant's pods and services.
+             * @example husk.internal
+             */
+            namesSuffix?: string;
         };
         DesiredDisk: {
             pool: string;
