@@ -69,10 +69,10 @@ type Limits struct {
 }
 
 const (
-	// batchChanges is how many changes one pass reads.
-	batchChanges = 1000
-	// batchTenants is how many tenants are read together.
-	batchTenants = 100
+	// batchChanges and batchTenants are how many changes and tenants one pass handles. A transaction must end well before its deadline, also on a busy
+	// machine: after that, everything is compared again.
+	batchChanges = 300
+	batchTenants = 25
 	// compareEvery is how often everything is compared.
 	compareEvery = time.Hour
 )

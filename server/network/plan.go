@@ -202,11 +202,14 @@ func (c Config) switchConfig() map[string]string {
 	return map[string]string{"ct-zone-limit": strconv.Itoa(c.Limits.Connections)} // of each pod
 }
 
+// routerOptions are those of a tenant's router. By default, OVN gives each router a flow for each other one in the provider network, and learns
+// neighbors from all requests there. With a router for each tenant, that would be a number of flows that grows with the square of the tenants.
 func (c Config) routerOptions() map[string]string {
-	if c.Limits.TenantConnections == 0 {
-		return nil
+	options := map[string]string{"dynamic_neigh_routers": "true", "always_learn_from_arp_request": "false"}
+	if c.Limits.TenantConnections > 0 {
+		options["ct-zone-limit"] = strconv.Itoa(c.Limits.TenantConnections)
 	}
-	return map[string]string{"ct-zone-limit": strconv.Itoa(c.Limits.TenantConnections)}
+	return options
 }
 
 // notInternet are the ranges that pods do not reach by default: multicast, and those special-purpose addresses that may be in use inside a

@@ -75,7 +75,7 @@ func start(t testing.TB, limits network.Limits) *lab {
 	t.Helper()
 	url := devtest.PostgresFrom(t, "migrated", func(ctx context.Context, url devtest.URL) error { return store.Migrate(ctx, url(store.RoleOwner)) })
 	s, err := store.Open(t.Context(), store.Config{
-		URL: url(store.RoleOwner), MaxConns: 6, MasterKeys: [][]byte{make([]byte, 32)}, PodRange: netip.MustParsePrefix("100.64.0.0/16"), NetworkPrefix: 24,
+		URL: url(store.RoleOwner), MaxConns: 6, MasterKeys: [][]byte{make([]byte, 32)}, PodRange: netip.MustParsePrefix("100.64.0.0/12"), NetworkPrefix: 24,
 		Log: slog.New(slog.DiscardHandler),
 	})
 	must(t, err)
@@ -100,7 +100,7 @@ func start(t testing.TB, limits network.Limits) *lab {
 		Northbound: []string{stack.NorthboundRemote()}, Limits: limits,
 		Egress: network.Egress{Allow: []netip.Prefix{netip.MustParsePrefix("198.18.13.0/24"), netip.MustParsePrefix("10.77.0.0/16")}, Deny: []netip.Prefix{netip.MustParsePrefix("192.88.99.64/26"), netip.MustParsePrefix("10.77.5.0/24")}},
 		Provider: &network.Provider{
-			Name: "provider", Gateway: netip.PrefixFrom(outsideAddr, 24), First: netip.MustParseAddr("198.18.13.10"), Last: netip.MustParseAddr("198.18.13.99"),
+			Name: "provider", Gateway: netip.PrefixFrom(outsideAddr, 24), First: netip.MustParseAddr("198.18.13.10"), Last: netip.MustParseAddr("198.18.13.199"),
 		},
 	}, s.Control().Topology(), slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
