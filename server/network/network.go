@@ -137,10 +137,11 @@ func (r *Reconciler) Pass(ctx context.Context, epoch int64) (more bool, err erro
 		}
 	}
 	// A comparison takes several passes, and new pods do not wait for its end.
-	changes, err := r.store.Changes(ctx, batchChanges)
-	if err != nil || len(changes) == 0 {
+	all, err := r.store.Changes(ctx, batchChanges)
+	if err != nil || len(all) == 0 {
 		return comparing, err
 	}
+	changes := bounded(all)
 	b, err := r.begin(ctx, epoch)
 	if err != nil {
 		return false, err
@@ -151,7 +152,22 @@ func (r *Reconciler) Pass(ctx context.Context, epoch int64) (more bool, err erro
 	if err := r.commit(ctx, b); err != nil {
 		return false, err
 	}
-	return comparing || len(changes) == batchChanges, r.store.Drop(ctx, changes)
+	return comparing || len(changes) < len(all) || len(all) == batchChanges, r.store.Drop(ctx, changes)
+}
+
+// bounded returns the first changes, with at most batchTenants whole tenants.
+func bounded(changes []topology.Change) []topology.Change {
+	whole := map[uuid.UUID]bool{}
+	for i, c := range changes {
+		if c.Pod != nil || c.Services || whole[c.Tenant] {
+			continue
+		}
+		if len(whole) == batchTenants {
+			return changes[:i]
+		}
+		whole[c.Tenant] = true
+	}
+	return changes
 }
 
 // assign gives networks their outer addresses.
