@@ -4,12 +4,14 @@ package network
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
 )
 
 // The node's own stack must not see what pods send. If Open vSwitch passes packets itself, it reads copies from the taps, and the kernel continues with
@@ -21,7 +23,7 @@ const guardTable = "husk-taps"
 // burstShare is the part of a second's packets that may come at once.
 const burstShare = 5
 
-// guard adds the chains of a tap. The kernel removes them with the tap.
+// guard adds the chains of a tap.
 func (n *Network) guard(tap string) error {
 	c, err := nftables.New()
 	if err != nil {
@@ -46,6 +48,22 @@ func (n *Network) guard(tap string) error {
 	}
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("guard the node from tap %s: %w", tap, err)
+	}
+	return nil
+}
+
+// unguard removes the chains of a tap that is about to be removed. Older kernels remove them with the tap, newer ones keep them.
+func unguard(tap string) error {
+	for _, name := range []string{tap, tap + "-to-pod"} {
+		c, err := nftables.New()
+		if err != nil {
+			return fmt.Errorf("open nftables: %w", err)
+		}
+		t := c.AddTable(&nftables.Table{Name: guardTable, Family: nftables.TableFamilyNetdev})
+		c.DelChain(&nftables.Chain{Table: t, Name: name})
+		if err := c.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("remove the guard of tap %s: %w", tap, err)
+		}
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func (n *Network) OpenNames(ctx context.Context, network uuid.UUID) (net.PacketC
 		return nil, nil, err
 	}
 	card := namesCard(network)
-	if err := errors.Join(n.removePort(ctx, card), removeLink(card)); err != nil {
+	if err := errors.Join(n.removePort(ctx, card), removeCard(card)); err != nil {
 		return nil, nil, err
 	}
 	n.names[network] = true
@@ -73,10 +73,10 @@ func (n *Network) OpenNames(ctx context.Context, network uuid.UUID) (net.PacketC
 		}()
 	}()
 	if err := <-done; err != nil {
-		return nil, nil, errors.Join(err, removeLink(card))
+		return nil, nil, errors.Join(err, removeCard(card))
 	}
 	if err := n.plugIn(ctx, card, NamesPort(network), NamesMAC(network), namesKey, network); err != nil {
-		return nil, nil, errors.Join(err, packets.Close(), streams.Close(), removeLink(card))
+		return nil, nil, errors.Join(err, packets.Close(), streams.Close(), removeCard(card))
 	}
 	return packets, streams, nil
 }
@@ -128,5 +128,5 @@ func (n *Network) CloseNames(ctx context.Context, network uuid.UUID) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.names, network)
-	return errors.Join(n.open(ctx), n.removePort(ctx, namesCard(network)), removeLink(namesCard(network)))
+	return errors.Join(n.open(ctx), n.removePort(ctx, namesCard(network)), removeCard(namesCard(network)))
 }

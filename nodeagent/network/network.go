@@ -233,7 +233,7 @@ func (n *Network) Detach(ctx context.Context, pod uuid.UUID) error {
 	defer n.mu.Unlock()
 	delete(n.ports, pod)
 	// The tap may be one that a previous agent created.
-	return errors.Join(n.open(ctx), n.removePort(ctx, Port{PodID: pod}.Tap()), removeLink(Port{PodID: pod}.Tap()))
+	return errors.Join(n.open(ctx), n.removePort(ctx, Port{PodID: pod}.Tap()), removeCard(Port{PodID: pod}.Tap()))
 }
 
 // RemoveUnused removes Husk's taps and their ports that neither a pod nor a machine uses. An agent calls it once it knows what its node should run.
@@ -260,7 +260,7 @@ func (n *Network) RemoveUnused(ctx context.Context) error {
 		exist[name] = true
 		if !used[name] && (strings.HasPrefix(name, namesPrefix) || !hasMachine(l)) {
 			exist[name] = false
-			failures = append(failures, removeLink(name))
+			failures = append(failures, removeCard(name))
 		}
 	}
 	if err := n.open(ctx); err != nil {

@@ -24,7 +24,7 @@ func (n *Network) Plug(ctx context.Context, p Port) error {
 	if err := n.removePort(ctx, p.Tap()); err != nil {
 		return err
 	}
-	if err := removeLink(p.Tap()); err != nil {
+	if err := removeCard(p.Tap()); err != nil {
 		return err
 	}
 	attrs := netlink.NewLinkAttrs()
@@ -67,6 +67,9 @@ func disableIPv6(name string) error {
 	}
 	return nil
 }
+
+// removeCard removes a pod's tap or the card of a name server, with its guard.
+func removeCard(name string) error { return errors.Join(unguard(name), removeLink(name)) }
 
 func removeLink(name string) error {
 	link, err := netlink.LinkByName(name)

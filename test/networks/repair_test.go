@@ -62,6 +62,38 @@ func TestWhatIsDeletedByHandIsBack(t *testing.T) {
 	})
 }
 
+// TestNothingIsLeftOfAPod removes pods, and looks for what their taps had in Open vSwitch and nftables.
+func TestNothingIsLeftOfAPod(t *testing.T) {
+	l := start(t, network.Limits{})
+	a := l.tenant()
+	n := l.nodes[0]
+	for range 3 {
+		p := a.pod(n, nil)
+		p.disconnect()
+		n.do(func() error { return n.net.Detach(t.Context(), p.ID) })
+		n.do(func() error {
+			c, err := nftables.New()
+			if err != nil {
+				return err
+			}
+			chains, err := c.ListChains()
+			if err != nil {
+				return err
+			}
+			for _, chain := range chains {
+				if strings.HasPrefix(chain.Name, p.port.Tap()) {
+					t.Errorf("the chain %s is left", chain.Name)
+				}
+			}
+			return nil
+		})
+		ports, err := exec.CommandContext(t.Context(), "../../build/ovn/bin/ovs-vsctl", "--db=unix:"+n.host.OVS(), "--timeout=10", "list-ports", "br-int").CombinedOutput()
+		if err != nil || strings.Contains(string(ports), p.port.Tap()) {
+			t.Errorf("the ports are %s (%v), and the pod is gone", ports, err)
+		}
+	}
+}
+
 // TestNothingIsLostWithoutOVN kills OVN's programs while a pod sends to another one.
 func TestNothingIsLostWithoutOVN(t *testing.T) {
 	l := start(t, network.Limits{})
