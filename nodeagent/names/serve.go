@@ -31,18 +31,31 @@ func (s *Set) Keep(ctx context.Context, networks map[uuid.UUID]bool, ports Ports
 			continue
 		}
 		serving, cancel := context.WithCancel(ctx)
-		done := make(chan struct{})
-		s.serving[network] = func() { cancel(); <-done }
+		done, before := make(chan struct{}), s.ending[network]
+		s.serving[network] = func() { cancel(); s.ending[network] = done }
 		go func() {
 			defer close(done)
+			defer s.ended(network, done)
+			if before != nil { // otherwise its end would remove this one's connection
+				<-before
+			}
 			s.serve(serving, network, ports)
 		}()
 	}
-	for network, stop := range s.serving {
+	for network, end := range s.serving {
 		if !networks[network] {
 			delete(s.serving, network)
-			go stop()
+			end()
 		}
+	}
+}
+
+// ended forgets a server that has ended, unless another one has taken its place and is ending too.
+func (s *Set) ended(network uuid.UUID, done chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending[network] == done {
+		delete(s.ending, network)
 	}
 }
 

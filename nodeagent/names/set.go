@@ -39,7 +39,8 @@ type Set struct {
 	mu      sync.Mutex
 	servers map[uuid.UUID]*Server
 	zones   map[uuid.UUID]service.Zone
-	serving map[uuid.UUID]func() // end it
+	serving map[uuid.UUID]func()        // ends it; the caller holds mu
+	ending  map[uuid.UUID]chan struct{} // closed when the last server that was told to end has ended
 }
 
 // Open returns the set whose zones are in this directory, which it creates if necessary.
@@ -47,7 +48,7 @@ func Open(dir string, cfg Config) (*Set, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create the directory of names: %w", err)
 	}
-	s := &Set{cfg: cfg, dir: dir, servers: map[uuid.UUID]*Server{}, zones: map[uuid.UUID]service.Zone{}, serving: map[uuid.UUID]func(){}}
+	s := &Set{cfg: cfg, dir: dir, servers: map[uuid.UUID]*Server{}, zones: map[uuid.UUID]service.Zone{}, serving: map[uuid.UUID]func(){}, ending: map[uuid.UUID]chan struct{}{}}
 	files, err := filepath.Glob(filepath.Join(dir, "*"+zoneEnding))
 	if err != nil {
 		return nil, err
