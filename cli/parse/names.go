@@ -21,7 +21,7 @@ type Names struct {
 func (n *Names) AddTo(fs *pflag.FlagSet) {
 	fs.StringVarP(&n.hostname, "hostname", "h", "", "host name of the pod (default: its name)")
 	fs.StringArrayVar(&n.hosts, "add-host", nil, "add a line to /etc/hosts, NAME:ADDRESS; may be repeated")
-	fs.StringArrayVar(&n.servers, "dns", nil, "use this name server instead of the node's; may be repeated")
+	fs.StringArrayVar(&n.servers, "dns", nil, "use this name server instead of the network's; may be repeated")
 	fs.StringArrayVar(&n.searches, "dns-search", nil, "search names in this domain; may be repeated")
 	fs.StringArrayVar(&n.options, "dns-option", nil, "set an option of the resolver, such as ndots:2; may be repeated")
 	fs.StringArrayVar(&n.sysctl, "sysctl", nil, "set a kernel parameter of the network or of IPC, NAME=VALUE; may be repeated")

@@ -104,8 +104,12 @@ func (r *Reconciler) Close() { r.conn.Close() }
 
 // Pass makes what has changed. more means that it should run again at once.
 func (r *Reconciler) Pass(ctx context.Context, epoch int64) (more bool, err error) {
-	if len(r.cfg.Northbound) == 0 {
-		return false, nil
+	if len(r.cfg.Northbound) == 0 { // nobody needs the changes, and a comparison would find them
+		changes, err := r.store.Changes(ctx, batchChanges)
+		if err != nil || len(changes) == 0 {
+			return false, err
+		}
+		return len(changes) == batchChanges, r.store.Drop(ctx, changes)
 	}
 	fresh, err := r.conn.Open(ctx)
 	if err != nil {
