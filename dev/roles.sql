@@ -5,13 +5,14 @@
 -- husk_owner   owns the schema and migrates it
 -- husk_control the control loops and operators
 -- husk_tenant  requests of tenants, under row-level security
+-- husk_ingress processes that serve tenants' hosts over HTTPS
 --
 -- None of them may bypass row-level security. Only the owner owns anything.
 DO $$
 DECLARE
     role TEXT;
 BEGIN
-    FOREACH role IN ARRAY ARRAY['husk_owner', 'husk_control', 'husk_tenant'] LOOP
+    FOREACH role IN ARRAY ARRAY['husk_owner', 'husk_control', 'husk_tenant', 'husk_ingress'] LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
             EXECUTE format('CREATE ROLE %I', role);
         END IF;

@@ -8,6 +8,7 @@ import (
 	"husk/service"
 	"husk/store/db"
 	"husk/store/hints"
+	"husk/store/ingresses"
 	"husk/store/services"
 )
 
@@ -21,6 +22,18 @@ func (t Tenant) Services() services.Tenant {
 		s.Range = t.cfg.ServiceRange
 	}
 	return s
+}
+
+// Ingresses gives access to the tenant's ingresses.
+func (t Tenant) Ingresses() ingresses.Tenant {
+	i := ingresses.Tenant{
+		ID: t.id, Record: requested, IfMatch: ifMatch,
+		Do: func(ctx context.Context, f func(q *db.Queries) error) error { return tenantDo(ctx, t, f) },
+	}
+	if t.core != nil {
+		i.Addresses, i.Reserved = t.cfg.IngressAddresses, t.cfg.ReservedHosts
+	}
+	return i
 }
 
 // Services returns the services of these tenants, or of all tenants if the list is nil, with their ready endpoints.

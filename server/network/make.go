@@ -5,6 +5,7 @@ package network
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/google/uuid"
@@ -89,14 +90,19 @@ func (r *Reconciler) makeTenant(ctx context.Context, b *batch, t topology.Tenant
 	if err := r.resolveGroups(ctx, b, want); err != nil {
 		return err
 	}
-	made, err := makeBalancers(b, have.balancers, want.balancers)
+	ofServices, ofIngress := split(have.balancers)
+	made, err := makeBalancers(b, ofServices, want.balancers)
+	if err != nil {
+		return fmt.Errorf("tenant %s: %w", t.ID, err)
+	}
+	forIngress, err := makeBalancers(b, ofIngress, want.ingress)
 	if err != nil {
 		return fmt.Errorf("tenant %s: %w", t.ID, err)
 	}
 	if err := makeSwitches(b, have, want.switches, made); err != nil {
 		return fmt.Errorf("tenant %s: %w", t.ID, err)
 	}
-	if err := makeRouters(b, have, want.routers); err != nil {
+	if err := makeRouters(b, have, want.routers, forIngress); err != nil {
 		return fmt.Errorf("tenant %s: %w", t.ID, err)
 	}
 	return r.makeOuter(ctx, b, t.ID, have.ports, want)
@@ -137,7 +143,7 @@ func makeSwitches(b *batch, have existing, want map[string]*switchPlan, made chi
 	return create(b, switches, rows)
 }
 
-func makeRouters(b *batch, have existing, want map[string]*routerPlan) error {
+func makeRouters(b *batch, have existing, want map[string]*routerPlan, forIngress children) error {
 	rows := map[string]*routerRow{}
 	for key, p := range want {
 		rows[key] = p.row
@@ -161,6 +167,9 @@ func makeRouters(b *batch, have existing, want map[string]*routerPlan) error {
 			return err
 		}
 		if err := makeChildren(b, nats, p.row, routers, &p.row.NAT, of(nats, have.nats, is.NAT), p.nats, is.NAT); err != nil {
+			return err
+		}
+		if err := attach(b, routers, p.row, &p.row.Balancers, forIngress, is.Balancers); err != nil {
 			return err
 		}
 	}
@@ -208,16 +217,31 @@ func makeBalancers(b *batch, have, want map[string]*balancerRow) (children, erro
 }
 
 // makeServices brings only the services of a tenant in line.
-func (r *Reconciler) makeServices(ctx context.Context, b *batch, tenant uuid.UUID, all []services.Balanced) error {
-	want := rows{owner: tenant.String(), balancers: map[string]*balancerRow{}}
+func (r *Reconciler) makeServices(ctx context.Context, b *batch, tenant uuid.UUID, all []services.Balanced, addresses map[string]netip.Addr) error {
+	want := rows{owner: tenant.String(), balancers: map[string]*balancerRow{}, ingress: map[string]*balancerRow{}}
 	planServices(want, all)
+	r.cfg.planIngress(want, all, addresses)
 	have, err := findBalancers(ctx, b, want.owner)
 	if err != nil {
 		return err
 	}
-	made, err := makeBalancers(b, have, want.balancers)
+	ofServices, ofIngress := split(have)
+	made, err := makeBalancers(b, ofServices, want.balancers)
 	if err != nil {
 		return err
+	}
+	forIngress, err := makeBalancers(b, ofIngress, want.ingress)
+	if err != nil {
+		return err
+	}
+	routersOf, _, err := by(ctx, b, routers, want.owner)
+	if err != nil {
+		return err
+	}
+	for _, router := range routersOf {
+		if err := attach(b, routers, router, &router.Balancers, forIngress, slices.Clone(router.Balancers)); err != nil {
+			return err
+		}
 	}
 	ofTenant, _, err := by(ctx, b, switches, want.owner)
 	if err != nil {

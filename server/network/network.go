@@ -45,6 +45,7 @@ type Config struct {
 	Provider   *Provider   // nil: pods reach nothing outside of their tenant's networks
 	Egress     Egress
 	Limits     Limits
+	Ingress    *Ingress // nil: there are no ingress processes
 }
 
 // Provider is the network through which pods reach others, and others reach them.
@@ -89,6 +90,8 @@ type Reconciler struct {
 	position  uuid.UUID   // of the comparison under way: all tenants up to this one are done
 	exhausted bool        // there are too few outer addresses, which was logged
 
+	ingressExhausted bool // the same for the ingress range
+
 	incarnation husk.Incarnation // of Postgres
 }
 
@@ -123,6 +126,12 @@ func (r *Reconciler) Pass(ctx context.Context, epoch int64) (more bool, err erro
 		}
 		if p := r.cfg.Provider; p != nil {
 			if err := r.store.ClearOuter(ctx, p.First, p.Last); err != nil {
+				return false, err
+			}
+		}
+		if i := r.cfg.Ingress; i != nil {
+			first, last := i.bounds()
+			if err := r.store.ClearIngress(ctx, first, last); err != nil {
 				return false, err
 			}
 		}
@@ -185,6 +194,15 @@ func (r *Reconciler) assign(ctx context.Context) error {
 		r.log.Error("all outer addresses are in use, so some networks reach nothing outside; configure a larger range with --provider-addresses", "first", p.First, "last", p.Last)
 	}
 	r.exhausted = exhausted
+	if err != nil || r.cfg.Ingress == nil {
+		return err
+	}
+	first, last := r.cfg.Ingress.bounds()
+	exhausted, err = r.store.AssignIngress(ctx, first, last, batchChanges)
+	if exhausted && !r.ingressExhausted {
+		r.log.Error("all addresses of the ingress range are in use, so some ingresses do not reach their services; configure a larger range with --ingress-range", "range", r.cfg.Ingress.Range)
+	}
+	r.ingressExhausted = exhausted
 	return err
 }
 
@@ -339,7 +357,7 @@ func (r *Reconciler) makeAllServices(ctx context.Context, b *batch, tenants []uu
 	if len(tenants) == 0 {
 		return nil // the store would return those of all
 	}
-	all, err := r.store.Services(ctx, tenants)
+	all, addresses, err := r.store.Services(ctx, tenants)
 	if err != nil {
 		return err
 	}
@@ -348,7 +366,7 @@ func (r *Reconciler) makeAllServices(ctx context.Context, b *batch, tenants []uu
 		of[s.TenantID] = append(of[s.TenantID], s)
 	}
 	for _, tenant := range tenants {
-		if err := r.makeServices(ctx, b, tenant, of[tenant]); err != nil {
+		if err := r.makeServices(ctx, b, tenant, of[tenant], addresses[tenant]); err != nil {
 			return err
 		}
 	}

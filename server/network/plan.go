@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"husk/service"
 	"husk/store/services"
 	"husk/store/topology"
 )
@@ -24,7 +25,8 @@ type rows struct {
 	own       []string // the ranges of the owner's networks
 	switches  map[string]*switchPlan
 	routers   map[string]*routerPlan
-	balancers map[string]*balancerRow
+	balancers map[string]*balancerRow // of services
+	ingress   map[string]*balancerRow // of ingress processes
 }
 
 type switchPlan struct {
@@ -69,7 +71,7 @@ const namesAddress = "169.254.64.2"
 
 // plan returns what the northbound database should have of a tenant.
 func (c Config) plan(t topology.Tenant, gateways []uuid.UUID) rows {
-	r := rows{owner: t.ID.String(), switches: map[string]*switchPlan{}, routers: map[string]*routerPlan{}, balancers: map[string]*balancerRow{}}
+	r := rows{owner: t.ID.String(), switches: map[string]*switchPlan{}, routers: map[string]*routerPlan{}, balancers: map[string]*balancerRow{}, ingress: map[string]*balancerRow{}}
 	router := &routerPlan{
 		row: &routerRow{Name: routerName(t.ID), Options: c.routerOptions(), ExternalIDs: r.ids(routerName(t.ID))}, ports: map[string]*routerPortRow{},
 		routes: map[string]*routeRow{}, policies: map[string]*policyRow{}, nats: map[string]*natRow{},
@@ -107,7 +109,9 @@ func (c Config) plan(t topology.Tenant, gateways []uuid.UUID) rows {
 		}
 	}
 	planServices(r, t.Services)
+	c.planIngress(r, t.Services, t.Ingress)
 	c.planEgress(r, router)
+	c.planIngressPolicies(r, router)
 	c.planOuter(r, router, t, gateways)
 	return r
 }
@@ -129,13 +133,19 @@ func planServices(r rows, all []services.Balanced) {
 				}
 				r.balancers[key] = row
 			}
-			backends := make([]string, 0, len(s.Endpoints))
-			for _, e := range s.Endpoints {
-				backends = append(backends, netip.AddrPortFrom(e.Address, uint16(p.TargetPort)).String()) //nolint:gosec // a port
-			}
-			row.VIPs[netip.AddrPortFrom(s.Address, uint16(p.Port)).String()] = strings.Join(backends, ",") //nolint:gosec // a port
+			vip, backends := balanced(s.Address, p, s.Endpoints)
+			row.VIPs[vip] = backends
 		}
 	}
+}
+
+// balanced returns a virtual address with a port, and the endpoints to which it leads.
+func balanced(address netip.Addr, p service.Port, endpoints []services.Endpoint) (vip, backends string) {
+	all := make([]string, 0, len(endpoints))
+	for _, e := range endpoints {
+		all = append(all, netip.AddrPortFrom(e.Address, uint16(p.TargetPort)).String()) //nolint:gosec // a port
+	}
+	return netip.AddrPortFrom(address, uint16(p.Port)).String(), strings.Join(all, ",") //nolint:gosec // a port
 }
 
 // hairpin is the address from which a pod gets a connection that it has made to its own service itself.
@@ -149,6 +159,9 @@ func (c Config) planACLs(r rows, s *switchPlan, name string) {
 	}
 	add("out", "from-lport", 1000, "ip4", "allow-related")
 	add("inside", "to-lport", 1000, "ip4.src == {"+strings.Join(append([]string{hairpin, namesAddress}, r.own...), ", ")+"}", "allow-related")
+	if c.Ingress != nil {
+		add("ingress", "to-lport", 1000, c.Ingress.nodes("ip4.src"), "allow-related")
+	}
 	add("outside", "to-lport", 900, "ip4", "drop")
 }
 
@@ -252,8 +265,12 @@ func (c Config) planEgress(r rows, router *routerPlan) {
 	if len(r.own) > 0 {
 		add("own", 400, "allow", "ip4.dst == {"+strings.Join(r.own, ", ")+"}")
 	}
-	if len(c.Egress.Deny) > 0 {
-		add("deny", 300, "drop", set(c.Egress.Deny))
+	deny := slices.Clone(c.Egress.Deny)
+	if c.Ingress != nil {
+		deny = append(deny, c.Ingress.Range.Masked())
+	}
+	if len(deny) > 0 {
+		add("deny", 300, "drop", set(deny))
 	}
 	if len(c.Egress.Allow) > 0 {
 		add("allow", 200, "allow", set(c.Egress.Allow))

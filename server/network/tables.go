@@ -63,6 +63,7 @@ type routerRow struct {
 	Routes      []string          `ovsdb:"static_routes"`
 	Policies    []string          `ovsdb:"policies"`
 	NAT         []string          `ovsdb:"nat"`
+	Balancers   []string          `ovsdb:"load_balancer"`
 	Options     map[string]string `ovsdb:"options"`
 	ExternalIDs map[string]string `ovsdb:"external_ids"`
 }

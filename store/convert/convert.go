@@ -166,7 +166,7 @@ func Image(i db.Image) husk.Image {
 func Quota(t db.Tenant) husk.Quota {
 	return husk.Quota{
 		Pods: t.QuotaPods, CPUMillis: t.QuotaCpuMillis, MemoryMiB: t.QuotaMemoryMib, Volumes: t.QuotaVolumes, VolumeGiB: t.QuotaVolumeGib,
-		Snapshots: t.QuotaSnapshots, Networks: t.QuotaNetworks, Addresses: t.QuotaAddresses, Images: t.QuotaImages, Configs: t.QuotaConfigs, Services: t.QuotaServices,
+		Snapshots: t.QuotaSnapshots, Networks: t.QuotaNetworks, Addresses: t.QuotaAddresses, Images: t.QuotaImages, Configs: t.QuotaConfigs, Services: t.QuotaServices, Ingresses: t.QuotaIngresses,
 		RequestsPerSecond: t.QuotaRequestsPerSecond, Priority: t.QuotaPriority, ScratchGiB: t.QuotaScratchGib,
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"husk"
 	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/ingresses"
 	"husk/store/services"
 )
 
@@ -24,6 +25,7 @@ type Tenant struct {
 	ID       uuid.UUID
 	Networks []Network // none: the tenant is gone
 	Services []services.Balanced
+	Ingress  map[string]netip.Addr // the addresses of services in the ingress range
 }
 
 // Network is a network with its ports.
@@ -101,6 +103,10 @@ func (s Store) Tenants(ctx context.Context, ids []uuid.UUID) (tenants []Tenant, 
 		if err != nil {
 			return err
 		}
+		addresses, err := ingresses.Addresses(ctx, q, ids)
+		if err != nil {
+			return err
+		}
 		ofTenant := map[uuid.UUID][]services.Balanced{}
 		for _, s := range balanced {
 			ofTenant[s.TenantID] = append(ofTenant[s.TenantID], s)
@@ -117,19 +123,25 @@ func (s Store) Tenants(ctx context.Context, ids []uuid.UUID) (tenants []Tenant, 
 			}
 			byTenant[n.TenantID] = append(byTenant[n.TenantID], network)
 		}
-		tenants = convert.All(ids, func(id uuid.UUID) Tenant { return Tenant{id, byTenant[id], ofTenant[id]} })
+		tenants = convert.All(ids, func(id uuid.UUID) Tenant { return Tenant{id, byTenant[id], ofTenant[id], addresses[id]} })
 		return nil
 	})
 	return tenants, err
 }
 
-// Services returns the services of tenants.
-func (s Store) Services(ctx context.Context, tenants []uuid.UUID) (all []services.Balanced, err error) {
+// Services returns the services of tenants, and their addresses in the ingress range.
+func (s Store) Services(ctx context.Context, tenants []uuid.UUID) (all []services.Balanced, ingress map[uuid.UUID]map[string]netip.Addr, err error) {
 	err = s.Do(ctx, func(q *db.Queries) (err error) {
-		all, err = services.All(ctx, q, tenants)
+		if err := q.ReadOneSnapshot(ctx); err != nil {
+			return err
+		}
+		if all, err = services.All(ctx, q, tenants); err != nil {
+			return err
+		}
+		ingress, err = ingresses.Addresses(ctx, q, tenants)
 		return err
 	})
-	return all, err
+	return all, ingress, err
 }
 
 // Ports returns the ports of pods. A pod that is on no node has none.
@@ -208,4 +220,20 @@ func (s Store) AssignOuter(ctx context.Context, first, last netip.Addr, limit in
 		return nil
 	})
 	return assigned, exhausted, err
+}
+
+// ClearIngress takes back addresses of services that are not from first to last, because the ingress range has changed.
+func (s Store) ClearIngress(ctx context.Context, first, last netip.Addr) error {
+	return s.Do(ctx, func(q *db.Queries) error {
+		return q.ClearIngressAddresses(ctx, db.ClearIngressAddressesParams{First: first, Last: last})
+	})
+}
+
+// AssignIngress gives services that ingresses name addresses from first to last. It returns whether there are too few.
+func (s Store) AssignIngress(ctx context.Context, first, last netip.Addr, limit int) (exhausted bool, err error) {
+	err = s.Do(ctx, func(q *db.Queries) (err error) {
+		exhausted, err = ingresses.Assign(ctx, q, first, last, limit)
+		return err
+	})
+	return exhausted, err
 }
