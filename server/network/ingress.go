@@ -93,7 +93,7 @@ func (c Config) planIngressPolicies(r rows, router *routerPlan) {
 	}
 	key := router.row.Name + ingressSuffix
 	router.policies[key] = &policyRow{
-		Priority: 590, Action: "allow", Match: c.Ingress.nodes("ip4.dst") + " && (icmp4.type == 3 || tcp && tcp.flags != 2/0x12)", ExternalIDs: r.ids(key),
+		Priority: 590, Action: "allow", Match: c.Ingress.nodes("ip4.dst") + " && (icmp4.type == 3 || tcp.flags != 0x2/0x12)", ExternalIDs: r.ids(key),
 	}
 }
 
@@ -104,7 +104,7 @@ func (c Config) ingressACLs(r rows) map[string]*aclRow {
 		key := providerSwitch + ingressSuffix
 		all[key] = &aclRow{
 			Direction: "from-lport", Priority: 1000, Action: "drop", ExternalIDs: r.ids(key),
-			Match: fmt.Sprintf("ip4.dst == %[1]s && !(%[2]s) || ip4.src == %[1]s && inport == %[3]q", c.Ingress.Range.Masked(), c.Ingress.nodes("ip4.src"), providerSwitch+"-uplink"),
+			Match: fmt.Sprintf("(ip4.dst == %[1]s && !(%[2]s)) || (ip4.src == %[1]s && inport == %[3]q)", c.Ingress.Range.Masked(), c.Ingress.nodes("ip4.src"), providerSwitch+"-uplink"),
 		}
 	}
 	return all

@@ -97,8 +97,8 @@ func start(t testing.TB, limits network.Limits) *lab {
 	})
 	l := &lab{t: t, store: s, stack: stack}
 	l.r = network.New(network.Config{
-		Northbound: []string{stack.NorthboundRemote()}, Limits: limits,
-		Egress: network.Egress{Allow: []netip.Prefix{netip.MustParsePrefix("198.18.13.0/24"), netip.MustParsePrefix("10.77.0.0/16")}, Deny: []netip.Prefix{netip.MustParsePrefix("192.88.99.64/26"), netip.MustParsePrefix("10.77.5.0/24")}},
+		Northbound: []string{stack.NorthboundRemote()}, Limits: limits, Ingress: &network.Ingress{Range: network.DefaultIngressRange, Nodes: ingressAddrs},
+		Egress: network.Egress{Allow: []netip.Prefix{netip.MustParsePrefix("198.18.13.200/29"), netip.MustParsePrefix("10.77.0.0/16")}, Deny: []netip.Prefix{netip.MustParsePrefix("192.88.99.64/26"), netip.MustParsePrefix("10.77.5.0/24")}},
 		Provider: &network.Provider{
 			Name: "provider", Gateway: netip.PrefixFrom(outsideAddr, 24), First: netip.MustParseAddr("198.18.13.10"), Last: netip.MustParseAddr("198.18.13.199"),
 		},
@@ -492,18 +492,23 @@ func (p *pod) serve(t testing.TB, port int) {
 // get connects to an address and returns what it answers.
 func (m *machine) get(at string, limit time.Duration) (answer string, err error) {
 	err = m.do(func() error {
-		c, err := net.DialTimeout("tcp4", at, limit)
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(limit))
-		text := make([]byte, 200)
-		n, err := c.Read(text)
-		answer = string(text[:n])
+		answer, err = read(at, limit)
 		return err
 	})
 	return answer, err
+}
+
+// read returns what a server says first.
+func read(at string, limit time.Duration) (string, error) {
+	c, err := net.DialTimeout("tcp4", at, limit)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(limit))
+	text := make([]byte, 200)
+	n, err := c.Read(text)
+	return string(text[:n]), err
 }
 
 // The time limits for a connection that must succeed, and for one that must fail.
