@@ -82,6 +82,7 @@ func listed(t *testing.T) (ours []pkg, all map[string]pkg) {
 var importRules = map[string][]string{
 	"husk":       {"signals"},
 	"service":    {"husk"},
+	"ingress":    {"husk"},
 	"signals":    {},
 	"openapi":    {"husk"},
 	"client":     {"husk", "openapi", "session"},
@@ -102,7 +103,7 @@ var importRules = map[string][]string{
 	"ceph":       {"husk", "route"},
 	"ovsdb":      {},
 	"route":      {},
-	"store":      {"husk", "migrations", "route", "service"},
+	"store":      {"husk", "ingress", "migrations", "route", "service"},
 	"web":        {},
 
 	"dev":         {"dev/balance", "dev/fabric", "dev/host"},
@@ -113,7 +114,7 @@ var importRules = map[string][]string{
 
 	// No package below server imports server. Of each other, they import only request, agents and held.
 	"server": {
-		"husk", "openapi", "store", "ceph", "egress", "pki", "registry", "service", "session", "strictjson", "web",
+		"husk", "openapi", "store", "ceph", "egress", "ingress", "pki", "registry", "service", "session", "strictjson", "web",
 		"server/agents", "server/auth", "server/control", "server/exec", "server/held", "server/metrics", "server/network", "server/podspec",
 		"server/request", "server/watch", "server/zones",
 	},
@@ -123,7 +124,7 @@ var importRules = map[string][]string{
 	"server/exec":    {"husk", "openapi", "store", "session", "signals", "server/agents", "server/held", "server/request"},
 	"server/held":    {"husk"},
 	"server/metrics": {"husk", "openapi", "store", "server/agents", "server/request"},
-	"server/network": {"husk", "ovsdb", "store"},
+	"server/network": {"husk", "ovsdb", "service", "store"},
 	"server/podspec": {"husk", "limits"},
 	"server/request": {"husk", "openapi", "store"},
 	"server/zones":   {"store", "service"},

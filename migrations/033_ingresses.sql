@@ -104,7 +104,15 @@ BEGIN
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %I TO husk_control', t);
     END LOOP;
 END $$;
-GRANT SELECT, INSERT, UPDATE, DELETE ON ingresses, ingress_hosts, ingress_services TO husk_tenant;
+ALTER TABLE ingress_storage ENABLE ROW LEVEL SECURITY;
+ALTER TABLE ingress_storage FORCE ROW LEVEL SECURITY;
+CREATE POLICY ingress ON ingress_storage TO husk_ingress USING (true) WITH CHECK (true);
+ALTER TABLE ingress_locks ENABLE ROW LEVEL SECURITY;
+ALTER TABLE ingress_locks FORCE ROW LEVEL SECURITY;
+CREATE POLICY ingress ON ingress_locks TO husk_ingress USING (true) WITH CHECK (true);
+GRANT SELECT, INSERT, UPDATE, DELETE ON ingresses TO husk_tenant;
+GRANT SELECT, INSERT (host, tenant_id, ingress_id), DELETE ON ingress_hosts TO husk_tenant;
+GRANT SELECT, INSERT (tenant_id, service), DELETE ON ingress_services TO husk_tenant;
 GRANT SELECT ON ingress_requests, ingress_traffic TO husk_tenant;
 GRANT SELECT (tenant_id, id, name, rules, hsts_seconds) ON ingresses TO husk_ingress;
 GRANT SELECT ON ingress_hosts, ingress_services TO husk_ingress;

@@ -218,6 +218,27 @@ func (e ImageState) Valid() bool {
 	}
 }
 
+// Defines values for IngressHostState.
+const (
+	IngressHostStateFailed  IngressHostState = "Failed"
+	IngressHostStatePending IngressHostState = "Pending"
+	IngressHostStateReady   IngressHostState = "Ready"
+)
+
+// Valid indicates whether the value is a known member of the IngressHostState enum.
+func (e IngressHostState) Valid() bool {
+	switch e {
+	case IngressHostStateFailed:
+		return true
+	case IngressHostStatePending:
+		return true
+	case IngressHostStateReady:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for KeyAlg.
 const (
 	EdDSA KeyAlg = "EdDSA"
@@ -399,6 +420,7 @@ const (
 	ObjectKindConfig          ObjectKind = "config"
 	ObjectKindDefragmentation ObjectKind = "defragmentation"
 	ObjectKindImage           ObjectKind = "image"
+	ObjectKindIngress         ObjectKind = "ingress"
 	ObjectKindJoinToken       ObjectKind = "joinToken"
 	ObjectKindNode            ObjectKind = "node"
 	ObjectKindOidcIssuer      ObjectKind = "oidcIssuer"
@@ -425,6 +447,8 @@ func (e ObjectKind) Valid() bool {
 	case ObjectKindDefragmentation:
 		return true
 	case ObjectKindImage:
+		return true
+	case ObjectKindIngress:
 		return true
 	case ObjectKindJoinToken:
 		return true
@@ -1934,6 +1958,11 @@ type GuestSample struct {
 	OomKills int64 `json:"oomKills"`
 }
 
+// HSTSSeconds How long browsers refuse plain HTTP to the hosts after a response (HSTS). The default is 0, which does not ask them to.
+//
+// Example: 31536000
+type HSTSSeconds = int
+
 // HTTPGet A request that succeeds if its response has a status from 200 to 399. Redirects are not followed.
 type HTTPGet struct {
 	Headers *[]HTTPHeader `json:"headers,omitempty"`
@@ -2125,6 +2154,162 @@ type ImportProgress struct {
 
 	// TotalBytes The size of the compressed layers according to the manifest.
 	TotalBytes int64 `json:"totalBytes"`
+}
+
+// Ingress Hosts and paths that reach services from outside, over HTTPS.
+type Ingress struct {
+	CreatedAt time.Time `json:"createdAt"`
+
+	// HstsSeconds How long browsers refuse plain HTTP to the hosts after a response (HSTS). The default is 0, which does not ask them to.
+	//
+	// Example: 31536000
+	HstsSeconds HSTSSeconds        `json:"hstsSeconds"`
+	ID          openapi_types.UUID `json:"id"`
+	Labels      Labels             `json:"labels"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name   Name          `json:"name"`
+	Rules  IngressRules  `json:"rules"`
+	Status IngressStatus `json:"status"`
+}
+
+// IngressCreate defines model for IngressCreate.
+type IngressCreate struct {
+	// HstsSeconds How long browsers refuse plain HTTP to the hosts after a response (HSTS). The default is 0, which does not ask them to.
+	//
+	// Example: 31536000
+	HstsSeconds *HSTSSeconds `json:"hstsSeconds,omitempty"`
+	Labels      *Labels      `json:"labels,omitempty"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name  Name         `json:"name"`
+	Rules IngressRules `json:"rules"`
+}
+
+// IngressHost defines model for IngressHost.
+type IngressHost struct {
+	// ExpiresAt When the certificate ends.
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+
+	// Host Example: www.example.com
+	Host string `json:"host"`
+
+	// Message Why the last attempt to get or renew the certificate failed.
+	Message *string `json:"message,omitempty"`
+
+	// State Of the certificate. `Failed`: there is none, and the last attempt to get one failed. The platform tries again.
+	State IngressHostState `json:"state"`
+}
+
+// IngressHostState Of the certificate. `Failed`: there is none, and the last attempt to get one failed. The platform tries again.
+type IngressHostState string
+
+// IngressList defines model for IngressList.
+type IngressList struct {
+	Items      []Ingress `json:"items"`
+	NextCursor *string   `json:"nextCursor,omitempty"`
+}
+
+// IngressPath defines model for IngressPath.
+type IngressPath struct {
+	// Path Requests for this path and all below it, such as `/api` and `/api/pods`, go to the service, unless a longer path applies.
+	//
+	// Example: /api
+	Path *string `json:"path,omitempty"`
+
+	// Port The port of the service. Its protocol must be TCP.
+	//
+	// Example: 80
+	Port int `json:"port"`
+
+	// Service An RFC 1123 label.
+	//
+	// Example: web
+	Service Name `json:"service"`
+}
+
+// IngressRequest defines model for IngressRequest.
+type IngressRequest struct {
+	// Agent The client's name for itself. At most the first 128 bytes.
+	Agent string `json:"agent"`
+
+	// At When the request arrived.
+	At time.Time `json:"at"`
+
+	// Client The client's address.
+	Client string `json:"client"`
+	Host   string `json:"host"`
+
+	// ID Later requests have larger IDs.
+	ID int64 `json:"id"`
+
+	// Method Example: GET
+	Method string `json:"method"`
+
+	// Milliseconds From the arrival of the request to the end of the response.
+	Milliseconds int64 `json:"milliseconds"`
+
+	// Note Why the platform has responded, and not the service.
+	Note *string `json:"note,omitempty"`
+
+	// Path Without the query. At most the first 256 bytes.
+	Path string `json:"path"`
+
+	// Protocol Example: HTTP/2.0
+	Protocol string `json:"protocol"`
+
+	// ReceivedBytes Bytes in the body of the request.
+	ReceivedBytes int64 `json:"receivedBytes"`
+
+	// SentBytes Bytes in the body of the response.
+	SentBytes int64 `json:"sentBytes"`
+
+	// Status Example: 200
+	Status int `json:"status"`
+}
+
+// IngressRequestList defines model for IngressRequestList.
+type IngressRequestList struct {
+	Items []IngressRequest `json:"items"`
+}
+
+// IngressRule defines model for IngressRule.
+type IngressRule struct {
+	// Host The name of the host in lower case.
+	//
+	// Example: www.example.com
+	Host  string        `json:"host"`
+	Paths []IngressPath `json:"paths"`
+}
+
+// IngressRules defines model for IngressRules.
+type IngressRules = []IngressRule
+
+// IngressStatus defines model for IngressStatus.
+type IngressStatus struct {
+	// Addresses Addresses or names to which the names of the hosts must lead.
+	//
+	// Example: ["203.0.113.5"]
+	Addresses []string `json:"addresses"`
+
+	// Hosts The hosts, in alphabetical order.
+	Hosts []IngressHost `json:"hosts"`
+}
+
+// IngressUpdate defines model for IngressUpdate.
+type IngressUpdate struct {
+	// HstsSeconds How long browsers refuse plain HTTP to the hosts after a response (HSTS). The default is 0, which does not ask them to.
+	//
+	// Example: 31536000
+	HstsSeconds *HSTSSeconds `json:"hstsSeconds,omitempty"`
+
+	// Labels The labels to change. Labels that are left out stay as they are, and `null` removes a label.
+	Labels *LabelChanges `json:"labels,omitempty"`
+	Rules  *IngressRules `json:"rules,omitempty"`
 }
 
 // JoinToken defines model for JoinToken.
@@ -3002,6 +3187,11 @@ type Quota struct {
 	// Images Example: 20
 	Images int `json:"images"`
 
+	// Ingresses Ingresses.
+	//
+	// Example: 20
+	Ingresses int `json:"ingresses"`
+
 	// MemoryMiB Example: 16384
 	MemoryMiB int `json:"memoryMiB"`
 
@@ -3064,6 +3254,11 @@ type QuotaChange struct {
 
 	// Images Example: 20
 	Images *int `json:"images,omitempty"`
+
+	// Ingresses Ingresses.
+	//
+	// Example: 20
+	Ingresses *int `json:"ingresses,omitempty"`
 
 	// MemoryMiB Example: 16384
 	MemoryMiB *int `json:"memoryMiB,omitempty"`
@@ -3173,6 +3368,9 @@ type ResourceUse struct {
 
 	// Images Example: 5
 	Images int64 `json:"images"`
+
+	// Ingresses Example: 2
+	Ingresses int64 `json:"ingresses"`
 
 	// MemoryMiB Example: 4096
 	MemoryMiB int64 `json:"memoryMiB"`
@@ -3957,6 +4155,9 @@ type IfMatch = string
 // ImageID defines model for ImageId.
 type ImageID = openapi_types.UUID
 
+// IngressID defines model for IngressId.
+type IngressID = openapi_types.UUID
+
 // IssuerID defines model for IssuerId.
 type IssuerID = openapi_types.UUID
 
@@ -4336,6 +4537,57 @@ type ImportImageParams struct {
 type DeleteImageParams struct {
 	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ListIngressesParams defines parameters for ListIngresses.
+type ListIngressesParams struct {
+	// Limit The maximum number of items to return.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `nextCursor` of the previous page.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Name Only the ingress with this name.
+	Name *Name `form:"name,omitempty" json:"name,omitempty"`
+
+	// LabelSelector Only objects with these labels, in the Kubernetes selector syntax.
+	LabelSelector *LabelSelector `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Watch Stream changes as server-sent events.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
+// CreateIngressParams defines parameters for CreateIngress.
+type CreateIngressParams struct {
+	// DryRun Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object.
+	DryRun *DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// IdempotencyKey Makes it safe to repeat this request.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteIngressParams defines parameters for DeleteIngress.
+type DeleteIngressParams struct {
+	// IfMatch Make the change only if the object still has this ETag.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateIngressParams defines parameters for UpdateIngress.
+type UpdateIngressParams struct {
+	// DryRun Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object.
+	DryRun *DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// IfMatch Make the change only if the object still has this ETag.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ListIngressRequestsParams defines parameters for ListIngressRequests.
+type ListIngressRequestsParams struct {
+	// Limit How many requests to return at most.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After Only requests with a larger ID.
+	After *int64 `form:"after,omitempty" json:"after,omitempty"`
 }
 
 // ListOIDCIssuersParams defines parameters for ListOIDCIssuers.
@@ -4824,6 +5076,12 @@ type UpdateConfigJSONRequestBody = ConfigUpdate
 // ImportImageJSONRequestBody defines body for ImportImage for application/json ContentType.
 type ImportImageJSONRequestBody = ImageImport
 
+// CreateIngressJSONRequestBody defines body for CreateIngress for application/json ContentType.
+type CreateIngressJSONRequestBody = IngressCreate
+
+// UpdateIngressJSONRequestBody defines body for UpdateIngress for application/json ContentType.
+type UpdateIngressJSONRequestBody = IngressUpdate
+
 // CreateOIDCIssuerJSONRequestBody defines body for CreateOIDCIssuer for application/json ContentType.
 type CreateOIDCIssuerJSONRequestBody = OIDCIssuerCreate
 
@@ -4877,645 +5135,675 @@ type RestoreVolumeJSONRequestBody = VolumeRestore
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7P0Nc9s4li8OfxU8ulvVnRlJkd9jT03tdWwn7U5iq22ns9OdbASRkMQxBXAI0rZ60s9n/xfOAUCQAiVS",
-	"tntnb82trTtpiwTxcnDez+/8sxOIeSI445nsHP2zM2M0ZCn88+yGTtX/hkwGaZRkkeCdo87NjJE7lspI",
-	"cCImJJsxIsZ/Z0FGJiIl55PeB5oFsz45z0gwo3zKJLmfMc7uWOo+rH/rd7odGczYnKovZYuEdY46Mksj",
-	"Pu38/vvv3U5CUzpnmZ7SieCTaHoe+qd1fmpmFMBzRKREsiBlmfoMe6DzJFbjD8K94HCyxXp7wYD2doMB",
-	"6x2Gg0lvd7w/2Zls0YNga6vT7URq3IRms063w+lcvRmY73c7KftHHqUs7Bxlac7cVUxEOqdZ56iT55F6",
-	"srqqbuckT6VI/YsYcfaQ4QMjs5wkZXeRyCVJ6JT1zdT+kbN04cwNB3VnMqcP7xmfZrPO0fZg4JvJabq4",
-	"yvnyTE5mLLiFb6t1MpkRRSYxy1i8IJSHJGUyETwkVJJc5jTuknGeEZmJlBEuslnEp32i1vOPXGS0S9Qk",
-	"ZZfQMEyZlEzCIHcizufq3ykjgfoigwGzGVvA37i475PzOZ1Wns9mNCOhUB8i7CGSmX6asDQVaZeMWUBz",
-	"yXCggHIyZiRIGc1YSMZsouZYkGLdfoa4Ne5+hmxC8zjrHE1oLJndz7EQMaMcNvQ8ZPNEZIwHi3dssbyx",
-	"H+gtkyTKiKQTRjJBUpYwmpFsFkmz13ZGeBmLKTmD99TodWe9t9ftzCNu/nvLd/LnE7io/hniJYIrSgSP",
-	"FyQq3XSZRXFMZnBUkSSKUdTPWXOElYS5drKKBuqufaR+/E6S89PyNWd79FWwH+72DibbW73d8c5h71Dd",
-	"9Vfhznif7k22tg/2/Nc80p973C0/lzJnae2s4VfPtA/Y4Xgr2A17e3TnVW93MtjvHW6HBz02CF5N9sc7",
-	"dG/rsGba5oOPm/c7tqib9C1bfCdJEEeMZ0sTp7tb4T57NentjA+2e7vB4V7vFRvQ3sHkMNwO9sZb+zu7",
-	"/onfwhcfN+v3dMziaxazIPOx1ktFxUi+ktxH2UzRs2QkVq/JLok4EPi7fMxSzjImidRjEbngGX2orDVJ",
-	"/nrPxt0sYql69/tJKnjWJWMa3L7o/v8CyinwEh9jiUszrbkWWwM/w34fzaPMfzhz+hDN8znh+XzMUiU7",
-	"oozNJTKZLE95HaeLYUwvo9uC24kDm0nNI67/004w4hmbshRmOBRhHfkkIvQQ/PggPJzs0O3e1m7wqrfL",
-	"BuPeq8m+ov+t4IAdboc7gx0/3STwqcfRzTVL76KAHQeByHlWN3OJTxGKj3lWMQgPxnuTnaB3yF7t9na3",
-	"tvd7dCd81Qv2J1vjbTY43N078K9CVmfwJAtasxLPCg7H2+wg3N3q7QdKGZrs0d6rcGunt00PJnvB4YDt",
-	"j3dXruAJpi6VXjlMRSYCES8vYDTL5W3/bmvUJ8dknIp7yVIl4JUiIBkPyeg4z2YijX6j6o1Rl0ihhC0N",
-	"Q0moUgaVznJH45wdERxszGjK0v6ITEQci3ulISxIlKlrc8t4eYf01+tE3TULep/Y+FoEtyzr2VXU3fD9",
-	"nVe73l3gNJEzUU+L+nfPEe5NBsHW+ID1dsLD7d4ufbXfU7Kkd8AOw+3BZH+H7r2qOcLio487wxvGaf09",
-	"yuBXz8x3JlvBNj1kvf3xIOztBnt7vUN6wHrb4avJYLwfbLHdGuLLzAcfN++Pkk7ZG/1Ydeo/Xl9edJU5",
-	"EYj5nPYkU2aJ0iaBlCT5/urNCdndejV4Ucdj9QS8TLbzdymUosm44qq/mv8M5F3nS/1UUzGvoY+Mppkx",
-	"HbJozkiqFLkuSUXOQxaSUNxzJRXU7zORp31yilM5gj+V3g/yNFXCfi54NlOS7uPNSfnktgfb+73BTm+w",
-	"dTMYHMH//VK3CWrO3mMJacZ6aq71ZwMC3r9ikKjkfiYkMydCtY4/TUWeyD650qSBsh/++nrxV3hxSbKv",
-	"ktt1t3l/Z70WC8sYsjQSNbcjhrfV1jMazJRpINIs4lOi5Gt6R+M+OaULXFyo/lGch2/CCX7KT3OZyGjs",
-	"EJ0ihE63E1I1AP5YT3w3wr8AxYI9hMcegjiX0R1D01GTYZ6sIEJnJEOC8JSf9LbXkl4mNiO8egU+l171",
-	"PXg12aYH473e/iDc6e2yrcPeeDfY7x3SHbY1OQgHr/a2/Ywsl0+gvP8MJnLdnNGA9sn+7cPD3Qmb9PZ3",
-	"9/Z6u+xgp0d3dw96+4eTYHvCdg5e7e77Z31nPvi4eX+aRcHsRPCMRpzVuEYC8/N3EvwJzq3W9mkiQjBL",
-	"52jiU04Ed96rdZ3Y77qT/o+UTTpHnf/zsvCQvcRf5csL9SI4qNARIhn4py6V+nGWpmiBqGEZB3FCkySO",
-	"AlBKXgJ7P/pnwy85Q8L3yttyzIkSPfsHu4fo/Oh3lAqeinHM5ivmkOATf243FzNu/USUlkv04H04WP2u",
-	"Gvp4eK59IjQMI/UijYepSFiaRWr/tFclcf70zw4am0jQVTJKGQ2VYWcIrkJW3Y52+hxntXd+7RDsIYlS",
-	"JlcMsfRKTGX2UZrPlvfp04yhpXnLFuSeSqIeVgwSnC0hOFEp6p5dwx7nEc8z8PtttgSw71iITHvV+b5j",
-	"C7QvfzdXo8kt6C5bMO3P6neXffxanLqeSNdnJRWnW0gqNPHVpJDaTuCZljSnz/ycX4PBIGukdTRhIOW0",
-	"nFInGnFtZMg+eb0gWtx2i9+lUlCikOQ8i2JlmoDb707csrDEkQ8ODvbB2rb7GPFsX6nA1hrf2drbUc+4",
-	"Jvn+YNkmf3YCqJwdvFh/Iu8jmbU8D/BjlP6xalKazfxuZ0DTlC6Wpolj1c/zU5TNriF68IQca5lDwcPF",
-	"dwqRvP/DzfFPe+9/vrh882nn9U/bf/tx9+2nH/fP9t//fPV6+78+/DK83Hn3097Nx1/Ofvz5p93T6+0f",
-	"jjsb8cAn4Xn/CjymMU8p7fojWAznIgOBKutppGQmvNo63PbsXpm5XIiMSeAqQsQY+UiYSGLWJxcYWlFc",
-	"A/2T6K/IZkrcAm9wP72/65t0HkbZGc/S9ZK46kK1MQEIwCjpNachA8NY6VkS3TfFryJhnIV9or4WMUkw",
-	"CohjqOmW7w0NMpE2vDbw7LuIw9PGhCmfX6cLGnWn21Efoehr5SIE3lRcM/2M/wsXmkCLx0N293/1f/UD",
-	"sGaX38QYl19o6B9xj0rxNTpnRBnIZcV863C7P+hv97cG3k+1uKEhy2jkMaBP4e/SBnNhsyLBu0TmwUzH",
-	"49DxwUMSR9w5/jTnSuRRpXj3yXFG5kJmZHdwuE/GiwzDu45pZNRswqcRfzgisSS92DfXqBkV3NZHKo6H",
-	"5yBw7T7DeX6n3XoweQiXgMZVUq3qPoY3aH3sWcfI7B5pza5PjsdSmbGo4cViGoF3seY7hrZXmgbFk78b",
-	"Ko8E90/Q/nweAplh6C4UQT5nvBIgR643FN590ASLG7H0a+a4/9qxZ3gEXGTFStyL3rUMwr2c7ny+1HG7",
-	"51c5Cp66pHZ0O0VE35fk0FQreR2L4JaFQ3QetVgKzTI2TzC9Y1k3bHjV5kxKOmU+g2ah1ViMCgs0bxSj",
-	"9ZK3kflPTTmOG1iLc7vuYva+fT2hCR1HcWS2q7o8wz+m6vIGlJNQkDFbCB7C3ydRKrNqRkyiff99MhSh",
-	"ZvacsZBQEpjPLciUZYTCTmnfJX5jpnhT+Ub+2knS6C6K2ZSBVmIYaU8kqH186RaEWvFKJmofUrWW//6V",
-	"9n4b9A57X/78H94zpg/nOIijOFgqtvvkyWo4dpclJuR9xPMHcLWKPCOjk+Ph1xGoCaPj9+9HZWZzcXbz",
-	"9fj0w/lFpzTX74/fv/92/PH0/Obr9yeXFzdXl++/XZ0dn377dHV+c/bi2+v3lyfvvl5/vB6eXZx+ez18",
-	"8+3kh7OTd8PL84ubr1dn1zeXV2ffTn64/HTx7fT45Ov3lz+fXV2dn57BIF+vz46vTn548e3N5aeLs6tv",
-	"b67Pbs5Pv50PT75+r8b9Bn9+8e3d+fv3396fHV+ffXt/fvHxv76ef/jw8eb49fuzbx/UoDDvb2boF98+",
-	"vLu4PP2mVqR/en1+oT529fP5ydm311eXx6cnx9c3366OP734Njy7evPh8uLb9dnN929Ojoff3p6ffhuq",
-	"f3w8P33x7fpv13aUy8ubbyc/XKn/+XB5+vH92bcLNeDw+OTk5tvw5ur45EyNeX757ers+vLj1cnZt5vz",
-	"D2ffbm7+9vXk8uLN+VsY7/3l22+fjt+dfT1+f3z14YWXCNQxB/qQK3ZNkn+I4jhCIjMWp9fgnLO5SBcf",
-	"otfrHq2q6PYT7hjeW8uS2XEQaD2rhRZ7TAKWzB4K5WAa3TFJKIyFHpdI6kh1GMlb1L91ShNhsfRorrfo",
-	"1Vq+UIJHmUhlSYX8tdDpjvYPXh2W7u4yV6zcQlBX10oR+2GrA6sp+vcxzaJJFNCMXTHO7mnsOXj3GRC2",
-	"6+ThyfIbS0e9/Mja+dlvV490+O7kmvyfrYHVpiNOhmcfMNhDOTk7Ob0+hiMXnAx723v7mJymLAaWklwq",
-	"e4vHC+unAQ0pyuDsJcskoXGMOWwkyiSLJ9ractM1Br7bBAmDLUlUKTY2tCgmhOqwaRd0xygD8pTLZDiO",
-	"OE0XP8N7a08IJvbafeNp/KXRZp7aW7aQtTlHmJ9D42RGxyyLAhoTkYban99EP8PVaq9QzVzsFbttoHrr",
-	"AbXqjUlE6955j0+19HvkSfjYI7lrQREFLWiVZvlQzjMMEUtCM7IFV2SainudVqVM/IXNHUR1CCdQsrKM",
-	"N7Nm8nUCAojpFs0BrebpzS8mrInJpWZ3G71cZvk2NPPn7G3vbr961e3wPI7pWLF3XIardB33fkG9688v",
-	"v/zpr/8cdLd//4/OWicQTgNFFGa3ZiRjD1mXjBfqTsCVGFPJ9nc9np/tvf3aZW7kEn88b/nXulab3IkK",
-	"LbpkWE9Ub6K47V5rdaKU0buUXuBSWK//lfZ+O+79Mugd1un2IoRpOK8N/vPXQe/gyz93/OQIYV6PrFV/",
-	"JymLaRbdMRuiEjnPSCIinkHqfySLkMdE24cxm2RE5NmS6NzeXWfh1WovdovbqoE3li2hhC0qBqiuGSBU",
-	"kokaWV00VEb7xEaoJZiCinuB89UoieQ+jTJm/bE1PgW/kFN7Ca/3yXEc45/UzVd/yxj3b2QL8QeUWDLz",
-	"XC5hxZ+hlCJVZLAPuVeejFNlumoeD1vVL9twayiszX1FQ5fGvjR8j7MLfXChYBJOZUaRVLFY4N7EYBMR",
-	"qv3UcsJxV7gZ/Y1CW4WC0ZKtLjJWQxIy+q0sQJ35OaZWjT/FN/Gu/tyKBVQ86lp97XZ0qORLrYr77C42",
-	"PZVnc6/h+B9BTfjDZWMLSXeChVOPkGE1S38SvaeZUoMaTJ+gSTajiqUppiG7JIymUSa7ZNQbdcno6wgY",
-	"66g/cnkiLxlH3Nx2uORUxyD2trbJu+h1V132lBE8Iv3aZw4BIkeB+sxbqFBFilIbJ2w69dzzK5bENGAo",
-	"LE0diw61lLi7s/U72wf7r1Z677xsPXDcnMehJ4rh+kHB3NKLMyJec10iOJNqW6NgprMshQRGdSqCW5YW",
-	"Xj9who0qfszC2/elqfAq/I5rfZTuIk9TkfiiXbgK98kiSFREqKzomLKsTz4pywZ8l10lg6css/4CtfiI",
-	"k1Flf6vrPn7//nlWjMTSkLQYz9KF1tIuOSNsnmQLgjRE4FJIpfZwwdkTkx/jd41Z/Rm/+5mm5UH3tra9",
-	"g/rToH+maaTYkkRHDip3UntzlCSTfXJj6HbE+N2IpLhfVnVrOtNrkadBRa/a8cx1YpTURgMv62q+w8fk",
-	"5uXlX+dJErM545lieviUUSVyydIuHDJ4s3QoUJMI6L9SVxDJCgnvHmxtrQo01Nsn/33U/fz5YTDoff78",
-	"sD1YG33wbR9Mz68opWzCUsYDhg4I5EzFkiDUO09EmrEQYhDZiprBlE0jmaWLvhPjf4nR6q3+9rbPclmZ",
-	"9a0TY9aLdnwKnr9jnEk5TMUYFZE4vpx0jn5dn5rJOr9/qUrcczAaJjSKZbfC4iDzDDw5LITCpjRUbCAT",
-	"2sUYR8Gi31ZP5+KC3Q9NsMobUGPZjKVEsqynaLF3fmq8rD2gVPWHsZqB+qu6NWVeDVKeC8ImExZkQMkj",
-	"Lr5ydv81SaM7OSriT8DDo8zNxMOSYD0GZyZvGCllBqwP0x7Uh30GgVohvxIiW2+InGKBMpZTVLZ+Anus",
-	"1g/HIASazXBOJOIyYzT0fz4RMrtWQzanjR+EuPWQxlXOJaGTTBfmF7NT+6Dpok+egoCSlF1nKI0fP2On",
-	"gLuYCkhk9VWZiYTIaMpp3AUKUjxBF3dOU8XgsSpCz8sGVdee5tvojsFBmVLR4uPqv+5nImZkmjOZHUGw",
-	"oES0aiIhu4sCqIEHVwGRC5mxOQnUw5MozliKMQkMPUVSxJADgRxawJ1JRCgLzaTIo1qmEuNWbUaptuQb",
-	"1gd3Ts9OjdNTmk6fYGWB7JKXIbuDRah/vJSzuSKWBbgplMytn1D0hHzNsBEPRdJwgRqb0kIjxSJKZ0Uz",
-	"l8CLV3CW8OchkG7zSV6VXluebKmyBe+FzRSAxClOIh5lzjTvUeGM7+lCjtQcKZFRyAKaHqnrmKqLgCnE",
-	"kHIEWxEUvilgcIyHDOkcZnfJj7OMmor/VeRw7eFYoO2C44Sa+m8KwymKkMJRofHHqQmaiTxL8gz4CHBc",
-	"85a5mFSnt1eZiw4xGGtCaaTkZqZ2IkliUNqFk39RqllLRAjz9VMiPJonT0SHN3b7E/WEYk/TiBsXUyQh",
-	"MRLoLQ8CxsKnYqkyCyO+/ijfMZaozeEhTUMS8URtZcJ4cWb6PEJ9cOjX1F5MAdLzUi3vPlJ2DrgfwWgo",
-	"qU0l27+01WHEL3nA1k/0JFbaeGWm1lGHh1yZqk6xU1OVOFcSMiSuyqQVf8JsVJCyFK6V81d93bJsMbI1",
-	"RZKMYPqjOioSyTWImTrvnfoNp8h4KMvnXORWXp+/Pb+4UWrpNvk+dPmEVlFBZb0+f3tzdvXhRVlZxXfL",
-	"OqnSnd0smuvzty/+81cTGvj+1z/3vvwK/3zxn14tPGPpPOIgeT5g0pSysN6L6foj/IiIK27pXiymJoFU",
-	"p2AZjasgeXUPFLHbfKqYlahsee+X5zi0sQrjswbZ5DzYi8W0060rxinrPsA48WZCdU6Rz4rrijAwYGtM",
-	"7dK4VkFolstKlEONUTqZl/0//frfL7/4D8HkWK1VSMqTp0SvOLaZAuUb1dXsGHZb14s1uMd5YcSU54Bm",
-	"iy1YTVIRMClRKceXRpg+AVZ1qSKGmqeB4cAt3N/b29nXMRcoFKWR1MnGmSBbg91Xewf7jW3zj7EpMygs",
-	"y629+owaf4Wnun3qf4/ANmlhOLt24varij1sreGtyefPDweTL3/y0gHWVn4Av0xj18HPxUvrzep7kd5G",
-	"fHoapRWDfple16Zh6hgDWupfVvlOrzOabRKwy+GaQbwuzTlHp5VT2+nJVwtSURNfCZIci5RlxIPqTYJ7",
-	"b2wgX95CXc7ba39A55wHcR5qb1yiVhEoQdVq6BMQfvYDDd6rzbUVYv4uiuOm4+ib2vC7frIoTqO8Vb7V",
-	"uV90JruWpnK5nLzGHqLsRIc0l1c2iXgkZ+2qoxRtXDEqfbkxP4h7LTcyJkFPN9LkfqZERpnK7qninoZV",
-	"a8XviJxoqLWwS84Q0Ozy8oPaAhaCMqCeOjPMu5yE1jZze0n7jLTaqoQYVvYAFkohSI2088q32hBvxVW4",
-	"/Bx7QK/GyppZv55cWxjrKV2g4aLeJVX+BNhYSgwVFmKNYaspYe1J6Bkb32mBqYT/z3fz9BLbkCecnBvE",
-	"/USjTP3W7Vwh0+x0O2cPUcZCP8KD5/LimM4KfFfx9OJ6o3THG6P1vWRZ8DJlUsR3/UDwiWsjL3F3kMKQ",
-	"vtlcNJ4Pj3VtVlkwLstFk1ffdOTTi+tLXE9Z3/BEQiSjqbJRPLEpMacRhzuITmzUNJSaqV+qDQpCgpA3",
-	"6exr/8v3v/bc//xT6ccaO2CV2vC7//D1BrSLi9YwiOZFCxDSXTPCf7vRB5+q1TTN45RNUjqFwMoGaw0t",
-	"2OYyG5mkDL2QzcJD6ukLJdU8+RBTip6BdSHGwAQYxR3zFgdVdsUCYuJczYv6gw22a6PEw9BBKNXmEJop",
-	"Hnw/9SbU0fCQqMlZJFIv557Thw9m6SsA79ZB3nU7iUCsskaV8p5NkmqHH5tY0LyEwJMJ8IcE4p/8I9WY",
-	"8tqVbxaDrY+6/s9FQq9ZGqHraTkBn0dZsyy5kjolOHPk7Xey4pGGgDlbkEDMjTtOx0HiCBFrly/YHxz6",
-	"XGXweMKSrSJ7TxmHe0RArGXMSkcgIf2BLxkf6H9X6v3UoA63DyQ9faTn6cIwzx75UOYRBo0d5zTWdxeY",
-	"PU8dgXi8879uVk/qrF/vo2/gV3+ce/pJPcf/c75c/0Y5PtlncYc+izNytfuxuXtRi78uaj+oCZRGs3WP",
-	"Dj0Z+V9Zypd6new0krcb2jPL5RRaSfQ6JbACyieTpBX0Jcx0n90f/cbeYsVtfTI51RCARbx2ToOZEg5y",
-	"JvI4JJIxU8AR03SKEXNeXG77uAmf6wR1HFUxw2kq7nl/vV8QNsTF3sETtdux4lwuWKbOuq2m3ASXBSKB",
-	"EGtN2SR60JCcFUyWQX9/tz/ob7/c3vVd+SnN2D1dlIFjzEtbj8A7mdOgPOhg+8gAX8L/bdWVWcjrfDKJ",
-	"HtaidqLHwUB4GrBeyDvBJC1A2JEeWGSAKMVr1gTnQ59FsVm4uhWH3gT4YqlWSYRGTVWbW1A9gC5wxkLZ",
-	"1UdedJlQnAPciyK+Y6EXpyi6Y6eMhnHEmQMRt2wZBiyZra+VtpXsvzvQDi18T1UD0sNooZK97YjA/nyD",
-	"cVk4+tZ4xYqyjZDLQqFbItKJzuNdNZyy1odMO+7lW2WGNQxgTBl3wHEavDATMjuOIypb2Is/mHd8e6YG",
-	"rJUNDa9/vXVT8MMGx2q4pxJKMQ0gT9jPGIpOAmAWmof75FPpHimuj5UYjKZxxNLiUcekhMz5lIHTqGHc",
-	"S93BPA3W17hc2Qd91kMLm6HbkUFKs2C2VpIWhrJ+A9Aiuk76MaK5zKHhCybaK9MAAuWldKW7KM1yGhvR",
-	"Ws5dc5K6bFKOLkb0bpmcza+j35iG3vAGFDJPLEhHBo7IrbIZTBKVDrL2yTkPxBx+Nz8h2A/ESAQnlGMO",
-	"FKD+kCsWMKXQRpmNkqeQ+DFS/zkiErJvBGZC4lZEGWZR3UeS9ckbHZU7KoH6QiDtLzhDJaFjoVP605wX",
-	"PYfeCs6OMA3UEh5SHaSjqRdDmtEifg8kjC2NEoFTUVqMLoEwQZQidGL2otPtmHl2uh31WW95nFzIIIub",
-	"c5FreN7HQloAJJUsnbcpDTTs+EphlYk2DBhLqSzW8XJosSjRMuUXth0XxjTmkZRwZCinQTYDQakTlg5w",
-	"AP4UQd4mEo2hN5sLC1TkxZu6m88v71g6YzSsvRS6r1Rb+YjGzXqgUT88lSOTSgE2zciWZl6weSPOtX5R",
-	"UhqKxVQZ4TqaWKF6XWft/fYRD2jKVwDSqVs4ptIxRWATwMOI6TVHOgu5WzwLWWLRnCnNq0uKPgzjBZEx",
-	"lZD6V+k8Ryh05ckTEzQWKcbRKXowxoDKm6RiLiDkbhLRUnYXyUhwLduQ4JxVWVQGRSA0hdRnSODWfD+X",
-	"StxBZSLlRMShsqX01A3rl3RebIQfLo09ZENfv4BzUw2epEwyrjGGMQ0dN7JiwgnOiAErxyxHJrUQZw8Z",
-	"SRQbxjxItfdDEY5wL6xEMBtSVHynEt9rhJ+ojAgPnkAco3lhDBChAUVxKpCbM9JldgUWBrtH19sds/CK",
-	"TdPCHGvCw2NRUqhffaUrzpS6OGudTn7HsCjfIt+5hEAXQCa3XNwTKSxedLnKbD1DX5opnsbyNN/6wVjW",
-	"Emf1fIE4HYJvqLTB/jSlV0OQRs9xYJjMHTYVKgiUDTNc1rIUTw375L2id/smxCoAkfuOpTS2H5MF+dMp",
-	"jbjtBwaEZbchE4DQp6eZNVp+hfXbQ9Lkv4LHamHS1sJFpbOCUwEXSKnjoHWGUQqtxhbLpiw8oL1vK+sc",
-	"zXNuEK08FQDhUHuG+lkBmVFQnXEDA14Gbrx2Ky2cYpYWfsW6CF2toVR405YgjUzKccWjFWnvPmx0v2kO",
-	"pP6O97gjebtp/mPKqHbE6K0Ej56ZWSX7UUf4axISfxD3ZJ4HM9MeM5eNEx1vKyARuFM289OaUF512ByN",
-	"x9ikBZS+2Xxe6PAitUAtbikPQLfZNNy/kJH++AiMLWBjjnnWr8sKa5NVCafQ8Fm1retOwAFQMWVXrqdW",
-	"ac3OEhRFwmEZPGFTIUPdERoeJZBRm7Uj3W2SBloG7Sr2vDQJs7n2QzU3KM2b5Rp5s9XZXRRAdleffNJJ",
-	"mYj4CNZHF9Gsyz7QQkKAUASzBErHAbgDCrRgVBbadqk0IzGjMiOjecSP72gEOBmmpa9kqD8As7RmtjH8",
-	"9bBqKstvbymKgAY3c0a5BS/QS4gMyrqeD/JfiP0U1hJNEiVkBQlZzGArdFFiyKAcI0+ZB14wNg24qs2y",
-	"2rTBgp/tgkqjbS8l3riZN+vBQ0sDewkn1ZlRbbBdEHW5tp+l3n/dg3DMIO8oJCa4ItBf5mBNpgyw8BtL",
-	"Ogf22eeKVUtqmb7M6J36p58hUb7AZaU5r3p2CI0hEbZIZgbpGDLjDULnHrkvzHVX1/XktTsZWPW/DlmK",
-	"TQVrHlMbvm41oKLDkzUzEWv2xF5b8FzA0/6R/GZOeTaQ0bkCLbvsAjVJJjWJBBtmB1cyRZCOjggXho0g",
-	"ylh5fkbkw+PoA9Nvrk8lNi4Oe+i+Ey4WrHfSHk1BuObIu/ZyujtRe/GHeVuAKm+C4G535dGiozErZIU6",
-	"iH6nzNrWJRR6Kd/OYHv1DMQETH0tuJ5kPg4RrsufEckyV4Q52PqHhWItOpsMnb9oCyjD07Ia2SeFmEfx",
-	"hddG2XDQ9qQGrW3p7M8cE6elZaXNJu13iGPXGe+UGisNWs5oagPnaEco2wYkscfHr6ubCwcLghegGYc7",
-	"5XxLb3+fnIE5n+umt6Uq3SVpjeZXwyQhC+BnVG58u5KA72FARaihRrkF5Ci7k2rWMxGHffIaEfSjrEuS",
-	"VExTOpfW2obCRHJ2cXk9PAHF/+z0p4+XN4YZlRT6pS5bqOpow8h815qj6nhmNJ6UIzjGajauP6BDiYfq",
-	"tSGszrK/696k/YODg+2t/bUtspeJ1OIItQYzX8atxF4CAJU2ZuADuTNwSH3yDoAmC1DZIuJvH4JfXIzJ",
-	"imFpQ7/1NpzB0+wva4fLtWj/M8iOkITpTYkY5pDbCh3dbWnrLVusq+rEqoqvX5zyipq6Tmnbfa3aQnxq",
-	"/RbWENTPtD3PMzTQJ5CRxiJgyCOwd0bQvwEieMtE0SR8D+B/BVyWp/IDkMNWJE//FXKn1xWCVCsvC7+f",
-	"IpS7iN2ry43OyM+d72dRGDL+4nOnX62k9wGdNa0UObszXTeb7/+1mDNsM6Ddygn0z1KztiiHnnSUFtpf",
-	"075KrZsP1RYZQn7RQxJTHTQBxA/JeMZ4wPrr+iytnWlaU4epvWUSv6j0oXuR6hijlTeI4BsviKj0eS+C",
-	"vQ1SmbRjw07bTgq6GdXSxrMDpiIFPhteKgx/naWMevD3rsHW7YF/iqkHsXwAI++GpcIPtvQA+TqV5Mfr",
-	"y4u/kJFc8ICFIzAirSu7uAPFYcEwRwSf/8zVJ47IP3//zAHUc4li3jAesM0yB+uQek9YMrPwKVa2QrY1",
-	"SiOwU0ydRPNylaam5Foj0hp9KyuURMgw0Pt7t5PzJBV3jK+1iHEWqInqyDPJZqnIp54tMWEwVP8LY9px",
-	"m7k5poo0JpMGqaTGtCzOyVqPdiE+GgZa2MQuhPmdy8vJZL3W8jeRa/cDDRmRecoqaYgadi4R94hi0MSq",
-	"aYQqX5XuE7TAKFw6iyrONZBS4VjXCGuR6fPg1QGz2qwx/SMAv7CHrE8+SvvH14C3C755Dcmrf+iTjQX1",
-	"9v721u6ur/Op+80qjOnu4Z5fgVvfqGEalWtvBt21uXNQM+Z6+ksm+O724e7h/sH24W53XWOl5uDsCUsh",
-	"w0ZgRbEIMhr/hQwGgwFEYYWUkUZra98ToOC+ULNNkwQKth9RJpG331Owg4GcxT2Xj9vZam66WueXmnt3",
-	"DRGWa70DPv44yeO4HI9BjR6tEgCRUeb+LUs5izXuboMI3nIr6JW0Uoo9tXz3zkajWwbqDLpZJAkdY5w/",
-	"su0gqmb0WrvGPZNiOd3K1ngPKmUs/CDu2EY540BV6MwG5dvJblw6pkSEjZXVhumsbnV2u6w/oaT4RX2M",
-	"VcmbTDjpE2q191D5MVbnM2NhHrOQcHG/PtiNKy/ltjkTcNdbe0IXmp+1kL5ty9vV80OWGlpoXRXfvCAf",
-	"PuFTuEXIGh4gd45vjeWJgzqv6EL88orNQnwn8PZqeDIUabbBFUmdkOiM0TibmdoQxRmmV8MT8v1omiZB",
-	"H3/t3231f4B/jV50bcj65v217z6la/vLqVlfgDBwWoP7nAnrCDj1W2hvKW+LYjJ0kti0793qvcW9okow",
-	"KLsggMA+Fo6qv2J/gzkD/DDt1TIuexn9xvwAKI2bp0e/sXUp/qDIG6Rcyqd9cmFjQcUCEHQUgD0xsoee",
-	"t5JJtlMJ5K71h/oyaNSMvUeTM5nVCV9UP3OeOS56LWVdETVUVkKeGmyVGU2LoidA/lKKscS8WPXiLOdh",
-	"ysJspjNuEpYGumnyEuSYGXsZ5GedzJ1Y3UKuUCsqqSKy7Mk2JhjFki5AAHSTR2jaPMdqSdcp1446gEUF",
-	"NoHYfPnNQM6ajPHYOXx8hOLkIqutvG0G4KwwBpcIFSzDW8T9GrOA5tivIOIyn0yiAOqrdVgDMew04GPq",
-	"z1Vsk0pR2Qc/SNtKYLYfbm6Gb1l72ZLaxGSaGdBcaQDTbbooeIU00iaWcmwPBkqz2Tk87JMrhqEfab0O",
-	"ExHH4t5XzTdjNGxTbafW9QO8sx6qI1kuLl9jIq2HKupuIiDVXyt24yzLEq/d6DRmNdmPwYwFt7h5JgNA",
-	"v67+R66P/dcKWmc3H40bBQLfj4HV+4NiBqvOc/BK/X90HeqnXxziRL07CFpVy92TFizRnKe4bZbBkcu6",
-	"WaTZmNGspoM65ToHGIuslHGIFW5S58ujx1iSaMpFqiQci8OCNy5IKKz3sEugngyg+TiqImCeac6BMlp9",
-	"TB4V353ThbJwBGdkHnGR2o7tXB0tVkgA+4R5+I1xt0t8IwyjSHfVdVpqNzU/GA+hT49fjny8eq/0RjTj",
-	"NAoeScGrbnPiKzXa6qIevXxpek8fHB3s7u5UIl5KQDrEa96pKUWfRZyt8k+bR0qeTojnq8NQKu4RoTHg",
-	"kAtpWuDrysgUitI1+0GXcadteuCqGokbTz1LiIn4unomKzf+n9FQI8+HGGUGcCSlaYZAN2axTYskVlSZ",
-	"lnInXO1NWjUd8igw8j0F7EqbDaxd6G7tqenmtHqvZCZSOmXHq0ASzocWJwFkbuFGgOMFAmQS4iEVxARD",
-	"dRV2udeoYK/Gj6FVH/QActSYOGoL5e5lAFF9z49sSng1G0e3S8cEEPOQVseMA9dAJLXpZm/us6eWz95v",
-	"LzcV4vZxseNIkhCinhq3qNpWQaRQIitNoP+BBhkEQnVHrAcWjLpkpDjAW5bpLnwyZizR5YKeHAD10voa",
-	"eXF7oluW/Y7qg1YS1+lc6jFFps4cSvr9zn4DQ9O70yd1LdSOTSs+pza12vyl6+TfyxlThvx5VW9VJrJu",
-	"ZUEGlaZaAc063c7LbJ68RE/Joq7FVsPGa/OIGwttWSEtIArad6Q3Nf6aA3QtsIaFbp0JLX1rQVsNCkIt",
-	"et4z4phurducKGmBH1uNk4MybFfnu9TFy8uExsn58G5X3crz4d2+2WI/D93bWWai7o4NeofHvTe0Nznq",
-	"12i95yHjmdZHWiiN7CGJUiZXIjRn4pZxop9sDswc1STYn5/aYkTtXaQBSN1uEQHS7FrNlGaIid04wcVo",
-	"v5nJPjajqBMstt7+7O/uxsKbtaXz79jivQHgMrZL8YEg8sYLRLzWw3cldAlcO3AA9fDF0jRo4DsefyFP",
-	"5FTzFJThJXzTuq8FrQWN8GVg5AJhpuj3X5cQVWBt1bWrjaZM1ijd+Jv1E0Y8f3hJ5+H+rlJ3o4nWD9Z+",
-	"wp+Dtfa1tTDu2IdCq8xQp0EWLMNa6tkClCBsg6g7rhxhnYbJMtPACsaosI0Qm8wNMqo0Z1t9Xur7Q/O0",
-	"QWR/zIHZ5o/+es/oN/a6WYtt0yJybRVdzZR86TaGveC6NQY7YNB3O2/gEDrdzinUYPGpujtrlutLPys2",
-	"wFJvASdR3Ijai7kRZLtpc4A0B3guGOyo4Oejqx1wgCC/h5eLvpWqOWUZzMOjUAbzsB2+b9Hetu17LYGE",
-	"JctkkyaX5d6SbstLkZY7XkL2PVxWXQSglEXX6bARXGYtmON64EUvIVZoB+m6JWsv3djn7LxqRjzOs9l6",
-	"GCjnWedd7HvvOWGrERtEGziwWEwj7qjGIoXMj///y34IzbFf6rT4v0vBuyTnITO25oKM9DP4iHoCM66d",
-	"V0aYRYnAG/Ata62aCRfsTEsDrBX+VLTR6zrsDtI0uOCLuciblySaqGKhW79aA4FTnHktH3r2fFhUQ54t",
-	"H7Yi29rzU7cWvOAZY8Y4CcU9jwUNlXRKxVyHQvR9WWKx6L8aWaEz6pNjKDtdGOsfC65oRn5jqeiTY9sD",
-	"1nyoW6ahhAa3ukUbwud4CgBYVgrcLQtbbKDmLEUKMqFpn1xAldQcm7pSTjKR0RgGah3G6naKl9eLfEUk",
-	"kC8akpguWCrLHRcxFbXQ7NoH1Mo81KWj0naVZu2jrR9FxG+UZfUYi62ZJZaZz1RdIcjnuoRiGBoA1ky9",
-	"1PUPx73tvX27r04EyRA0lxmNsaPtd7L0BM2zmUijrAQVYmEdZlTOIATD0miysKZgKVO25q7iUtZZJ3Zv",
-	"N+pOocc+545LysbYtEvKeKj2B7uv1tdaFslC9elbY+jXP6bBrUbHgepI2LhYSAyrOFtcRhQszPRIarBy",
-	"zu5tctsa49HnRHvH2roSaDx19eOz8PT62AsXEqR35Qe39/a2Dr2P3qJhtfx3dHSYIS7fDb2v57Kkssto",
-	"6n3sYb2MuAWPr5q5ehwnhuN3YeFf/FuI7oG6Fov3JhwBR6fzUJTaEFAlH/CIyWjOsjQK5KirUXUA9yte",
-	"YJdppWtjPfEH+9gojqT5zxuaTlkmtbf3fiaO5+ejLnxasejPHFtEx6zGKVPQGcUyzK7Tbj2rpCTrIdRw",
-	"LkaFuy6NqKARvv6iq/k+c5OPqR4zvdKh2MMcnt6FshPH/NFzqO/Y4pq11T5u2aK58qGuyDqcQBjQSxxc",
-	"3PNfBGfL3e00JGBDv4+OeTZoVlaNQtvPFIP4Zvqejll8gvBb9du51C+F57GGA6lzyyyxQgAjgeC8QTd7",
-	"r/9iku5MBSt2J8cutAv1C3o6RuqjI4tZQXFEHWV0Z+t0nqkstM0SfY7p9V9hVLb2nLFk9gHjWR4V6IQl",
-	"s++kCXhJtS0zIbMjpSq2K06amYh/SfJVjwlQwe9oTMYsu1eqrH1N+kuVYrXk2iGVnhwLCHKZICAFPAE3",
-	"2GwaTphkuG6B9Yp4LEWDtSiDWkSTxooz65OB060RvqIkpTJfwjqQjkAoBYVPV8jte2oH0TgB4Aqy6AeQ",
-	"vwU6P+ZIsNDFPSVc2DX+pUBttJOGiF/OTHJpXTMXueBBjWKM8DQzGpI5TW9Z6IDjSlArPACCYEMiyGAi",
-	"QlxKTQmTy05Kh+whJTtTL4+xfS9aGFifDIRDkXdXQRNTojKXRUTd6cZNJRpnupO1zsx7UdNxNo4jD+Vu",
-	"6bobwZXdgVmYVjbtlfTE7b39StLsilzF2hC5Dl9D7/Gi17IPQg1j5vPqpErQBrtbh7s7A7eIxmltuDLC",
-	"+l5MI75Ra0AsH0TRVm424A0hSZmjs2s56QVcJa5jaRW6eqMubr7GJDiBbjHvL6u3Q7Z1d8AHmusc7s6v",
-	"xSjWY/um/AHZju3CV267Z7oyW05vKp0QvBs6LAP/pQXquVJoqzkYOk9D2ZXIaIChaANTg4RD3HKy8OKd",
-	"tCnDAXjyOl8F/LlI/wFcOP2GrWyFvDXUiXDhExqwDbwVSvg0n4YWVU88hU0wpESStHmlpm6o+HT1UNyd",
-	"WUGST9BHHNPmETa5CsS/cUdxNXIha5SeVfQYHwuRNUwSc6oJhlhxUCO6AadmRf0CKjuFFLinUWY7ldlZ",
-	"VnPItASxUCsWH9+R8NzmGAdJXoPjVhQFOKtYeh/FmQXwawNKuWl79HK1wPrJ3ZR8i02QQh/aPT2kwa2O",
-	"NjR4Pms1etZq9GommzpcXw93Z0tqjtBfOmB2pliFu353tt7r7/orWt5/JbEyeFEXZZsIyg83N0Pr0Qgj",
-	"CSo9xFOGKSTXsbwOFHOlIVhnSRXLwen4MJVFCvmeKErdFlXoZAGrzZkeuk3hlr4akJzH6vGUwRzjiE/V",
-	"ENKWs+Lbb4RGXMOPKGvQ+mYwobqNXVh1weqVdc0+eU+zSZXuMtzQRX2pJLYS9TNLnTVqintFn1yaxiNO",
-	"cxNMkuQWFLyCrVHqAxq2yrrZqJK3dR1uaYMqZbmwN3UHccoCmzJdzYDnAYvr808A5S+C3OSAxW7Q0Xid",
-	"5X2UKaNbGspCe7rU2M7bOD8U91wJ1jrjqghg4SeOyMx1FBgVU1ngCTVI16vVos06I7lQLGXdbSqA3DYB",
-	"kS+mUndol3kWiHnbSySKtyq5xLCJbvudaPkykBN9zke6LEY/IOJQGbl9cnnHUuc3rsHETNnoeGGKzI3X",
-	"1ny20+2YsTvdjhpmfWmKWUvdDkHXmvaKIro/sgIU0PTKo0DuxQYVTUt0tyPbR9BB5EcaUD97kqfX1nuI",
-	"Sbm2w1s73pC7bEjddu5tSdgWqxcfXpMCD4fWGpmnSfAM+VSmLuMyh9J1zikJZkLISgS6eUTMj8BwzMnV",
-	"mxOytbW9U3ibC2/FPRsvY2K4mb2Y6/zl+197+l9/Mn+qSX6GJBXd6mKZoUNZTfMIhg1CVMuAfYXAysLw",
-	"hUSXYF2uIBcsdLt8QPGQsV7YHePKINH9vcAV6rR8cYKrrUozcO1fao5OfkzC9rFg3TtGt9fz5QzpX6q1",
-	"RWoyktg6AwiXIQ6zLAkUKKoSlQru1o1jfhO8BbCFOfGVah4O2V3aAe/+tkf8oHEsApqxsE0BnX3pulRq",
-	"5bGy/+DKvkCkoeCspt4Ef8PzVqozQLSyeyAGvwK6Put5WZ8yQPgeX0KmszagUZ56rquLWCJJxkxdQY05",
-	"3xoP3HH0Hz89ZmVhiK30ieJTTfKpTeAHyschblPKpzadnKBXsEHiM2jXYb9V/87a3tBaHilr+mT4sU79",
-	"Nb4nQ41knsdZhLWKY1yMsmUDMZ9HGYGec0WVjoj7T1yhaHdkZZVikbJSrlJ8CvRCeOPa9KFqmPhEo2pj",
-	"87WsdH1vQV/GtkE4MTnahh9YGraT6bolhF5acPicr8qwxNvWpYOrLTwpsobaRmvas6EN0tNSdiduW3qr",
-	"a3o+6aBnRGOj70aczNgDDVkQzUtt9+vq4U3P8mLt67LNKnv87Emv1TNdGweqzW+9ANV6o8Ixm+FXw7o2",
-	"SxdUxzU8++DltEGZjP3GQGXgFcM1tqzqzB53Pl1nP+o2+g+hi0cSg06Ztx0+q2kodsWOAbK6D/rSG62i",
-	"sk7uatmj1DRPVPNlz8zrtuCaxdBg4DF5QJVsP0xiAg+DbUyczViU6l64fXJsEl8yKLZH5QzwcApQrj4Z",
-	"Kck+MsCLmtzV33TykwgZ/AphRGpbgrhzdyL8lWX7e8h8AseHqzpFiKkRRxPWJ5c8XhCqk14K/RYU28/8",
-	"Ooe+HkeElnNaYshffS9kBr1pit9omkJIFoNYkFGCkCAAxpBOI94nbxgPoGu1+mMJpVkpa6jNFjDNn3mB",
-	"0wyvYj8ctDsFIj7YrhvGFuvaj1olEBVAcmWTgo6w8zkYujb5HhpOl/slYafQzzwWfIoFVOW0xh+FUbJN",
-	"EZnetU63o3aog4jGujc1LACetclJPp1cHehG5u5T2zFtFXijNK9qoQDqLTk28OG4arvvllRtUYVRhwun",
-	"DGSXLlb6Zb5f6Zipcc141M1Vy75Rj5c9L07GILLvbifn0T9ypn/P0px5nVOXx3k2s4272yS7m3cMQUb8",
-	"jsZR+FW78ztd+xe8Z84fpikt/bcMRMJgyjJPMN0Nn/kK8/VRKnz+a+m410VGcMY+9n15fnpyblOGni0r",
-	"6QlKkjesF/4D86GwUv0DTZKIT5vT9FXxUgXHYtmjuMKOWs67qsxnnd1TkMJGJSAuQSzzIpqHEcPcD+3z",
-	"w/l+J8n5qUnmh2xKZSlXMJuQqErwGHtryx7bHrwz/J5OOzT//ep/GVm0ysQrjv3ZtW2H2Txb/WHxjc2c",
-	"13/wUZW+511P0V/GkTiJAD+H6TgsOU3kTGRO82GNHFGgAqP51tEKg1K4JymdzhnP0HTpFvAe+pVjLGdR",
-	"lloSvWOLji6k7nZEFAbnhrpkNFXqGD7wd1uiV7b2SiUoOPulKzWMaYAdPjfBKtdZyQa5hEimrAIfOG17",
-	"D01D32utY3NtPE7wChY55r9r3HBinVuNUF2SmS6XWI2MGQ7hOcCtiKxfwtvn+Wl6CxEHVD6SRHcXwvao",
-	"nEGzYCcn+55CK0CRGsRTyH39/iSlcvZeiOQ1DW4vJ5MXXRgAsTzg8akQIfn+xAyEABMvwGFdQgX5/kJk",
-	"YEC8KIubcwdX9gN2D/yfAbEvodM8DT6cIa/nx4dr4gF2AfOLxVqNBunY3WqPa9fS7jr1xnKXZxdzBR97",
-	"Nik3dBMX2rggs0yZgGthmfV1Mo87ebuKeiC3FpAgVzRbClkQhe3YrBOLWmah7CG7SRcrUbeKtAXdXdrk",
-	"rMQ0U2RJzjP7C6NpHCk2o162ESNsFCnJJGWsOWwXX5WC56QXGen9kevN6XQ7n2hkEXEmuYS/IQF5jb+C",
-	"GZvBigEuILsN/pGhSw5GuxDZjYiVVMScolTc46ddRncy/Fj5i2V97h/Pkhmbs5TG1wiTWfm5gy0Dzrm6",
-	"FTEDL+8wZYqG6vwuqVo1xiXW3ilF8Ff6eQjNiZQ1fvEanq5LmOoWV2PlfWuinVR4x79GU5Q1/Hd1j5Kl",
-	"3W9bdbYAv5cp/wtmQjJsfqZ5jiSSLiBbEbJeIBEXu+NNojhjKWEPQZyHLPwL1nEbLU8qNU+7ehESJoae",
-	"B2nODfiMSEObwyUNorJG+bIeWgNhC4MbyYb4MnoCID71LOr0SrxYy/kusBorfzWXAg9cHqt14qgutr3J",
-	"TK720tDuYzVDuwU1BaQ0uFWXumY2mJfnIugHSd5u9A9OZ+UmH0A9pPk3OKNK63tPg9tWl0K/d2FbhPkz",
-	"4IqSP5AQTMm0gqatSFgzX1dA3bH0TVQnW003eZpODc42ZD6hZk/HMSukkJjoYtJy/qwh7phpF8my8xgu",
-	"jscTHcemnXjj3dfK8UpyNrkeqFCLFP5gnN6tvmXl1arPafBzCPkUXmupo0+tvldIxFX0Swn4p8u6sy0E",
-	"yvQYzT8MHaY+0Ft2JcS8JhQ/p3HMZFZqYl/QAfaoUuoJYRy7SxqqwXKlBblnKSMhU+I3VDaX7sID9jAi",
-	"NsrM9pksgmWSFaEbbQk0RsIqicd14dTioqwUNddGurcUNEv5q1DQEEkdR5y7ZfOariZR1ifvxT0z0UUd",
-	"F8sylqJcyXnRvc29ppQTeseUJqRFiYZFjnOZ+eDzYzbJ3qSshjFp5mDaI6pDLpryBEkOQkubc06iqE0m",
-	"BgUXVUtpkQa4Q86csH8ogw5wlrzla/D0iZgnNGXhOivB2UIgukC/5yd+Afiaa9iysipMzif236wD/Esp",
-	"V+aF2oaam0TnzL9NvoWbAV/DR/0jwom4x1+ucXDFdS7VPsvoNwbKRRwCx1DSXXcVbTAlOKWatanL4c7A",
-	"M4AnCaM42dJxLK2+ur/dgnDNtLx3t7VyDOA21FaBr+Ixx86jTwRyC4ijgl+ZKpzHDDZlnBVJIKtuDaZt",
-	"S2+7hQ2RVjeMjbUNNbdqtZasR8EfivBaPaZTFXPZ5AV8cFUkzKYPOmdSTk6DyXVXNXIZinCjKNjmBP0v",
-	"cxg1jejUbzU79fwetWf1pRlPuONUGTIeolPlOqMWsti2w7/GvgbARy2A8UeO1RTqHYHBIP3PGl/OUIRX",
-	"zCDHLjeWBu918z2yDm9zQ6qg/9XdC8WcRvy6Pe6B82LEp60yXe9qa63QRaeb4VcKQ8QYUHlKqfayOJfU",
-	"not0zmVizkUWpzEV3J9TUebeDcrIwc99tQa1e5WDc6lbVtviNLccTe+WQSbQbaUawiu0QQwxzsc1sGng",
-	"T4Li4eXeg806FuGRPhpaoyQBkPq67uVyJlrDGupabF5y0DCTWKdY6RkrJbBLMnrLOBkvnMZeJ6YdJ8ax",
-	"NOgsup99sZbalvNJfkF5E+gNNaoX0KPaJRFwmrkaFIvNNkBPCZL8OmM0XjE1mJYlVTMlBxsETAj0JGQC",
-	"PHjjPKvB6HBV3yeYfhjJW3WZN+12ad6/TDS1bTrIpzTK2GNmAQM8ahrTJknKbvfZogvaCrxhbySySpe5",
-	"ZAAaHsQ5gg/rip0Zo+EGp6phga4QUmfTXS2PcpqK5PGjQNbh44dZhWTSaJyblHI5j7JH7o0Z5pGbY4Z5",
-	"7O6YcTbfnqYisUbqWB7tp8G6Y6yhEj8J1pxh7SbU7XLNIVZ5opfHLfEsPw+qk6xO1UAtsGnRRatoJ/Au",
-	"H7OUs4xJ6/slcsEz+lBO5KBJ8td7Nu5mERY1fT9JBc+6ABj9otpIoZLyt+XX14seE+2a+KC+sTpNu9RP",
-	"DVx5AeVk7CC4RpNSfhBGwjjrL6dlezrAmIkXrW+vz9++O3//3tv9Fp/vEqkBH6/P3/7wcUhESrYqn9vZ",
-	"LmeBX5+/ffGfvx73fhn0Dr/8+ftf/9z78iv805sB/nsNbWiDtY3lHWTqcjAaxhFvCJ2qdlIjpzroqKvw",
-	"+cAdjOUchRoJ7mLGQ9M9KMLeQrJUmb+ztbezP1gPfP4Y069lp7eQy5NGDaZOL66L9lIhl0MRR4EnNDQ6",
-	"ReIaISIIULZpy1rS2HQ5D9c9T8WEjOxkRn0yuhCcjY6Qwr2PuEXXmqC7nYs6845V0xZqinacI71lLLFo",
-	"4wtd7SLyTEYhTEaD6qo5ElpuLu86hg16qs4/406Peh0PdVai3rZAYY0W8rYu88vt7+BODvhKBpXGsLkG",
-	"09WdM5XKhFQrzkyUXq9C/X2r3LpxuwTtv7e3s7+OwCfybSrypAnkCiKTZcIg98Wx7ew/ZuoW98lxHFdv",
-	"IpRb2ZtY1CrpXhZ6hMoq1MVc1hIs7uv24e7h/sH24e461WFmWku2AJco2lGurmz5veit6N89QC1z5QlY",
-	"oxrjWRZ3svhVGan6cJdQWHpbT4zDEvEoOymxtwoqd3GOptMohD+pxbWCvIguZobojEXGw24RVNGPmP7/",
-	"5AZ7KkfZzLTcAuaeAAMjo+P4ni7kCMhG3eyAphoADmCll/rF6j6y+lHsZoUONKQ3M0YhEQoLX08MkAC0",
-	"sLBAlWqVkG5ikmShkDEjc3WgW/suhWtQzdtIm7qPkhB7yxTWOBHpyj5Y+HsKwbDmTefhAt9BA4evevW6",
-	"eFK9N5tfR7+xDyvBGSCEGhbGZ4nNl3AZQMN8GbK7l3I2X2J8MxpPnJtT5uBetOit/YODg+2ttRxRLmSQ",
-	"xc35xTU8v55ZZCydRxy08LcpDdiQpZHSuz0tWlwuXmkh7O8vlMV6HIgQvol4JGe+iLHVt4oOLUyjGeuU",
-	"GJ2q4ACNQ4bAi3Xak3demrm3iSz8jFUUa/zlVSTQig9xVfIcBq0eD9CrBLNJVNN4Jjr5OuKglkRZn1xD",
-	"yFmLQew1BcpWpIRmxMkcgEsLT1k1P3iF886oE+j11DPAmxDEIrhtnjA7FsJbKYbACpNIZ6oARnDhOTXM",
-	"u+Q7VRIeA6p+BIRHBlKkL+4EEC+NxzuN5G3tUIlYi+ZUAnmu0iG0zdbb2dWFNSXaxLmuoMu8Lf46XdUa",
-	"H8nBQLRqfRczkL6zQN2Vhs6D/v5uf9Dffo7zy727Xgt6pJbAHpKYIteECgnAG2flZhJNc7914Opt2/BS",
-	"6xKe1J+rZxpw0mUtGd7oEvYQsCQjSjVznyil9xmtpq6bxr/rg1YHwJYlophkNXGfe2oXU5dIpbhqHPG1",
-	"9HFjnvtfWi1U3zbQVAZ57pcP/cnlh3bzaljiRlWjlayPBhgor7YOtzdq+OR8quj6ZF2jkPN2TxdN+ze1",
-	"SDox7azatgjxbbJWudopRNcA741xIVpiVoqJzLHz2ttIWVcPNMjQNwp+I1QKz8NR17SRVf/CTo7qX0kq",
-	"/g7Zx7rlG6BknEaprxdzI38ZeqneRDHulxlv3Wtn5rmW6T12/h7odOiiDK5NqbRqGhNTVKqZchil4EJf",
-	"9Mn5xD4EdhElCc1mFTMVNNDmlucQ56abr7RwTuLxtNxpc9IbYFTReR1PEK0d/kl+aYEGvY0UNqhBXllc",
-	"LJul6lr/ox/t0J/5VV6N+d7acksh4j8gL0zEj4DvUq+3B1deOl2P2mOwJR2wQszNECSZLWQU0BgLblCB",
-	"AMUD2v8WAJVa/Bcuym4pkcY1hPtb65J/y3P270WaXeDLLmTGq8GrqoN3b507Y5iKMWtdwx/MWHBrlb+U",
-	"JUBdugPdckN9L6NnDyxQDH2WZclb5O1ZkKilac4+TZNgpExKzpEpSTIVxjGMtou458Z+8cCTP6xPpPxB",
-	"iNsTMZ9TDkmLSvPMU3YzS5mciTgs+128HbApX+B2oNJFUnFvHFWgyJY8I6/2d9cHldS61+Z0XA1P1FaB",
-	"mxk3cO1Sb26G6jHt241ofMpiuqhBvK6dsj8GX+us2hq0XT7kBUrpP4Ot1meg0wxN/8It0G5BZc+xGXQc",
-	"3TGuDOBEXQXZ/rw01a7nf/bSNnP3VRnVVD1HcKu9TfEixxpxCxSxfEGtzvHb2UtU8d3tN1hwNGci92Kl",
-	"b7XbPK/KmYpxzOat4/a+UpVjddLAz4vCD581W7IZuci+TkTOvWmVIctoFJeRirB7AtijGIOvwUyBctYa",
-	"VwzNbFwPHtN6M3T+wLPCbakgvSUs6FuPZr9or+g1cqFyog7aRP8MGE/oTsdg8HeSxAINe2u0nJ/2/T3W",
-	"jIfKznB3sOunoAzzNIulXIiMvKnbdfyD+zgkzR6NY8pv1zdVXwBsG37UTrOLNPPFT4KooytdtbVwnCgh",
-	"qEsS8SydEJ5IbbUie7A2ELYZGcHTI/WMMn0yxjO/VZPpRGM33ofR3KY0d7w0syMyisDoUpqk+l8tV+FP",
-	"2m8GNpnpF6r+wxIcdOUG+7SP83dM3/7IFHDTOQPXDTT2xseXnh5VUla2tn2IXnN73U2CzGB/d7dTinkO",
-	"/vPXQe/gyz93fvcGONWVW3EZUxbTLLqzkWiwWQk0/6jMcG9re006UjX1TH15Bd01aTu6hKqk02Ag7xaJ",
-	"VwfPa9SvJdsalS5FvPKpbGkYrLmBULp1SwGzpzZAfbLnp1xkdIPYT4wN72H/TfH/AOrF76WBY/UEcPCG",
-	"eYvAzU/GDNTeeNknZ7Z1sXa2rohpNkvgx7P1x/jVDxgthx0uZ2JslXoAN/lat/PQm4qe+mtP3kZJTyS4",
-	"zT24WcqgQe/aQ0/MIwD5WOh9/727ca/iVwPfRBvsDAC0lSXa9qD9BpfaHhe7t7/zanejaXGnXUsxXPt5",
-	"JSJ8/OJcQDJPlks0nUGFvH5KByuwAZXutdAnQxHaKn54Iy1eUE+xuygoanaVuq8L5fU7MdSDV+9CdTHO",
-	"SnpbbgugEoAaqEFyyFLUbz13c3hutCWp1HHd96dPXuep+pPOBM3uowD7kNN0yhQ/SJniMwh6bQZ45H1a",
-	"0/TiutrnAqCMybluu+pwLc7uLfgAQDoDz+rqJipbAzCbIJUnEWE1Has9ET+OD2jMQw8buNa/rNvW55yc",
-	"xnf0zc785CQl1ifoNTx/HMd7/G+j186XkI3bKdgGJ48+zHIqxyMWs5yibzu46s4hroVjvulugbv9Dp/s",
-	"OrLWcnXfZXfY2Zc6/QCDK5trCTYS1Cfv9V9MANdmj8uMLkjOddcw7MTHMo2qr5VeWaSr6ZsbSaIdvf9W",
-	"Nmyt2781hn9rDP/WGP7XawzPL/b/LbsfKbv94vKjfISsVMu+177tiJNcsj75KJm5MXQsIPQNT2twI3V/",
-	"1OVmYZ/czCJdOwFtUiQQLc7P1xcdvrnOiYA+gt8BXztsmnetNqGq3ujP6YF86oZuV7Q4ztFV1cIfnlAp",
-	"70UaNoMvyCVLTcy6BN2/v86XZd/sFp/0L4WzexZu3qvtf3lDrmqMt0VzLcQdeYOhyScJi8CGibCoLSli",
-	"CysCHtVsRbyV96lA31abcEfJ+awsKBvAqh8u4iF7qEtklZjq5o6oddk4kpmuFxysb6Ee6ywIH0OSmRlf",
-	"i+JSbpO0X3arxLQJk+al0lo3KJP5YDlv0lw36oalKJ4GLWhMLZ6OzThoZSkLRBpCVvkbRQhH7mP3URzr",
-	"nAUaQAophATNZKtpokt8SrfJUfuvoyaWLswS6gn3iknw0G+WWrJ8EPCTA2RXrB7NnmZdIEp3avOsFJe/",
-	"b5SZXZG7W/uNYGAcI8rNOVn35hN6X9dV4zWyjPYavei3hVCSNXjda/oMmqLtbDLhsn5dvDx47hNyFeQ/",
-	"ji5KSnPLrSopwK12qkZx3Wvf6P+Z3Uyr2MYmdUZutTBmQfnK3jFd26Rw55JJGyKEaKathlvKl9vIX7JX",
-	"sj229yrlX3stnBygdBbFvFuHuzsDt5LXUWDrTtR/lDUHUS6FLALKWG7qyHL7h0tuBEe3c6Gkqle0X4m4",
-	"RvVKWDqPpISMNshXMiHDY3IXsXtoiUBDaJsZsjsWqwMiNJZCe/fQLMJSPGnNGXLMibjn5tE55Yr81NGn",
-	"sks0a1DyH3KCseIa2gJJV2HBCYB811/udDswbLktkPuzd+mmx1I7Av9AE0koCWIazQ2tmp5jJBOQ2xUz",
-	"8EfMsYiYYmb0HD9nWoxiHrRxJal3CE2SOGI+lC71sXJ2CdSyy0ofswaoI6k+83UNqKr9ADxFfNqj6/Ya",
-	"Ki2jwLHWp+gzexq1IAIYZf8s4CeLd6L2CVzRGulao26wGKDtyt6QThLTTH26lzG6pmXb2oQJPCEzU73N",
-	"vuuMKFd1QI1GnDctNnUxs0wmwu5gqU2YEosJS3tq2KKF5ZKE8c63VEvd4p5c4ehzZq5ykrIJSxkPmLT1",
-	"OygdDOJweS/CSKa57Ui5piTSPIn9zyFH4300YVk0r8duOSaziGd2Lhbl20AcACSi7kCL/Rp4SGiGaIhF",
-	"qhkWszoFM4jQd479AED5H+vkFpR7ulAZSuEQz9MJk6jBlAi7Q9dZPYaEKWFen6xL19fBv6VF8r8LpLSu",
-	"2bV9Fnzm6nxTBIHefBDX8V4k+5ZPbpVrHbAX9FGGBgXhfOIA28tSI4kuHnDJ6V4aDPz06Kpzak//kYuM",
-	"EskyWeLjxZuxGiosZa429tfnbZKSiht6lVd5wStPFT+2GTDFZRWOCv1zy+V6pi+BtCBSCKThQsEj4D92",
-	"321s4Tbpvut12lZW3JYvKRYe6HNDBlSAn1Zz6ux5F1wA07YNplgBBoKS6HvQXZWI1/Cd8gV0TRCJiMV0",
-	"QRDt1sCnICKNLaixYwEfsaJtZN5+xxajPjmeTCIeZQubIQ01DLoHg1LW9Dc0SbuTwdxGvrjHfOCJBsc3",
-	"OonS0LKozfiKE1Y/oZg9F6U/qvUWl1KXe5phoCQjynQlxnWiVEuNmqK7+YhJeUthGnxBsnuhR5EkjCYT",
-	"lpLxwgKdjOb04fqW3XtyBW8rDTDNkjvdjrsDnW4Hp+NVn+H8Kzm/SbIMcrNGI9OzXNHDQWZ6dUXLW5yW",
-	"zt/rk1OTM7+1iuH4U+UL2lpRx6tpHeBvnKYWcEXKpC0LlLffQAVLSUqD2z75pMgRW+RryB3TLslQVFk9",
-	"U2+33symmiKsx9m3csGO59HS1AIazNrOraJwAQUaGiqfglcN021X2/G6S64RmtSVBOgjjaQAFSa6NtP0",
-	"jq84/8wVWCd9dHNX8/jvXfvqzVIRRouB9MtP1JthxmgYa5SJZciBf8F+B8o8aLplQ3gWnGvNlC4XLbNx",
-	"swT9sTYNE+x8zHoK2ug4Z+LWO6wsAr0uNxJu75iKABBG99oxdTZlWBGl5EhyPDwnt2xh8x5SBiqCvkRK",
-	"5CnK26QZ8HM1pm/bQLyZD2DFKcMg7U5soxYYf8jC3DWtX8ezFyJXCP3ZelWUv7Nxh/ONtnztXjsCqAIL",
-	"ig3oR0cGh8YW32LJIfzqFOKCMp2IsK+0D85GRvl2gQq1HshR58AhvEpfjZhqAlQGmAfFdIup3jKWSHgE",
-	"ZrmEkPlqMNDONGsgGD5KzGaUsx4Hraus9bo261Lzr6MruILe+g/qAxXa5TyjUBlpohSmXhtEAaLOZpSH",
-	"hdvKxlCMgxEhfowmtaxh/L+hKtS08jG/r7jMZzyEON3m2GAuwNcqhK/m7UcSEdYiba3BvzJ28ZQhcLNh",
-	"QEc6tVCDYWEAQ3sAle2q3X0NMhoM9ruZpI3bdczkVuz2HyWfnl0wmaL1DdQFrzM6NJjn7sUvR2nUbSob",
-	"e7Msqxr1249ErjXOf1+eUBEB1ZOsZH23ZexJKjIRiApY+83J0BF7+F8fT4dekZfRdMqyYaM5Yy5uyazG",
-	"xomSjNRzo8pq2q5n6Zqk2ToCak3WBrWicEvubC8TetkeekLMwyUpdEyMVKsIrEpqOHDGre2DOtbINBOu",
-	"+a7UPXMdVycA2ReyzWIKGyThwQBrQiKZtchsqsoEHxfRWHln9VO2sBr2trjTN/1+Si2F/fh3adMPwcBT",
-	"5upwcgO0ucr3fIt1z2oFdW8GLvevo6xtBhf3h+o7y1sfTXnEp9pb2ibPtT1G1y36ArwoFh4hN8zHMcAm",
-	"H2lsxAW5Y6nGvxW3jOtk9SiOiRSCQ1cO3e1eL6t4U/1mXuuTK5Yp8i1+hmBAZfQuyXkWxQW+m86JgLzZ",
-	"DEZkWKXFHpIoLTfgs5Pv2D3udDv6ux6xtORODTtmY9Y6JewRPr+iVFDL5hmcpq7jyQnuuXxRba2dWvxc",
-	"24Bb70AZUXXBMohn3c8WpkcK0tSTOsvAS8ikHLI08HZPtMjwRhA5kw1EEq2ck5uTGf22pgFH0ekM0vzI",
-	"jDYd2jAMc9vAzDdXTFkTTuPRU+hjzKeKFtfuJLQmPK5RDOcCYqoYNdKgMOUtmlFZC/O99tsuOqNHjcI9",
-	"mtMFRmzHjHHbx75R0hEMYEzENbNp4g638y2NXRx8wb+qNLeWo+n93Mh785y+iUcCaDoDrFr287Nxw4Gf",
-	"z+AFM+Kp0sL0OGWE1EGjvDBdCbJ0pT5C7wBItb6jsaz21EWDJNM9Y1momHNjg0BD0l/lfKMpN05lwz4X",
-	"G+AW0TnLijZCGCfGvGXtl7VNpZzadAy6Tsj58MSEkSRuit9jUU3krHgYvmifwtfelz99/2v/5Zdfj3u/",
-	"aDdD8U/164s//8fKJMpq+Zz7of/+/PlhMOh9/vywNfn8+eFg8uVP/9H4rsIHfDuPmT4lL17IQqgtC/96",
-	"z8ZVPK2DpdXrBnDoYsH/+Np/iY4W/duL//z+r7WPVp6s8cvcQAjwf42eVY/hixR4EoVp1XeKrtPBy+3d",
-	"Jl/4h0GbalBuukIE4jDlea2TaXgWzx4ybL5CDarRGOkZF/COLTZaA5pI8pyvBNyMdY6rYT3KNIs4MQ1Z",
-	"yGvbjqtb/G4q9dBaMx7rO3FbgQg+ODjYX9PIzJeEul9TtjiPMhbeiHV7DWbZPMraqhpyKTmg8HZidYDr",
-	"KjN/ebp+ZO3I4tlVFs3Knk1hwfE38kA9+srhAN5ZOb0sWgj5Tyb9GpIdGQ1mLMQUNZmxxAT5YpoxmRWt",
-	"4HS2diDmBhMfaxBEcFs0YNULQ30pjHRtbMYST8oVFL62cxFh4tw1Iupu+KLtjO9pDwHKXUDjmIUkjsZ3",
-	"EUZHmn0DCrzAvvSNP8vlbQ8axaRMJoKHFbts5dCYjtNmwbqjvm8mlaaP2DkeH286o2ofpeIovWQqbhlv",
-	"3ZA2YFJ+zcyry+59lBhfI95MVqB3zpEW/ppYKXMW4me/GpBbTzHQIikPrBXjiOvTleAmJFR/lj0gcBT5",
-	"/urNCXm1f7jTJdv97f5WpTtOnvKjiGWTI9DC5ZGgeTY7gjGgGPSotC0+xN9A1M4ZC5isJaM3xIjHiSiD",
-	"l+hyqCMa+AmsvEXG0/Ka0dRbfuehGHcdxWClk/VR00eQra3tGkQkERONgJMKNQFTPKX4XS5Z2ie9LbUl",
-	"OdcCfJltzWgarm6K3vMGJo1wNzsViFT3h+h01VVTCuNERr+BD0UEt7pUUv1T/UtO/5EzqLXiUQD/IyYR",
-	"pKRxtRal3WK0PEvSSMA/9NWV0TRhPET3l8xocOsNe0ox8fEKs1NYCUEjCbnr2FcWKkFoGuLe+ut3Vm1K",
-	"TYKFmkgX99l7/sZ5umk7QMFNJYJu4oJWfMSn1uDvkyuGzZGIBfPG3i3kXidFiBQ8ANDfmKZqeB+1BLGQ",
-	"rMZlZz4GnlN4DmsJABZCt+UjdKozxZezbAJRB42hfoHC0jSEjj94VAKayov0O0mSNAowkNknx2OppB6m",
-	"ChjYdIy1FqJA5OPYYQNOL5YkPxFpfdWZ3UdF75LM8ziLkjjCJowOK27wKaVztIgm1SX4w9EfEcrJ+WmX",
-	"UOgFi4UimPv+ncSEeLszE8UjsKbXFoGUMuU9kSwf6BhUi2g/rUitV7hSpelHqsei6bfRa2ejG2xZfbNj",
-	"t5MxLs7foA9N2CsWsOiOha8XGZMNu/DpV68Zz9q8lqxouqB/QBlWKbKvKDLkgk2xtCmaqLNmNI0jlppu",
-	"DfdU6m4x0BG0IQUWOBK1U7xc7hpeoLY1+0omalor8gKhR7MO6EAY5zK6Y82VSYua0IaWKrwa7iJMtWt4",
-	"XOnolhiDh4Q9M6khOA8x1UqGDUzNIE9TxoM6ICv9a2HkyEwSKoGDXF+S3e2tAwBvKl/ks49XXtCkVmYt",
-	"yrrNY6kfJXYkaucBZqkUpp6OG4ACqAPg5PL89EQXuD9LPUAYSTqOWegvXWFzDX31VD5FXEnZazjLskQe",
-	"vXwZi2nE+/rv/QAJfjn4K7P36sHHLHpOk6ROSwCMgYrRjbP+TuKPGmnBIEiQHLwUULvNAC0WF1I/EWeD",
-	"a32sbYAUZI4EuN7fos5IH4EtsdCb4ZDCOt+povLNvI7zpdYxIbv7v+UjL8UPdktlbztPQFGtYBg2PgdP",
-	"iB1/NFxNWT9EW4b6epdaoQA+mc4Hh21z23wVK93efbX96vBgf2sw2Kru3V67ksEyXdSd+7N7FoGFPptf",
-	"UY2+kVfR5ZNVBm5+w0PV2f5ocXcVS+DYDdhlHi4Yi6dJcZuql6U1/qy06Wswoto7KnXVrS1RpeSOppFu",
-	"IWWYYqVrj+6kAo1sTC8VkGajW7YYga6vO/usaqtSrzNDn69JNO0ve9T/B9v9qFU16vjTqJ9PrfkE6XBG",
-	"E1K7ALYM7HK/euMrIYZe/2sRlfRHbQ3O2fqClnPXdiG2QfKChIJhcJ49RDIrsEZ0Xb4WJV1NVpqWImmh",
-	"3v1XoOhns4ouvPvgoQvvNWnW1vf/2aw3bRlXc96ePsPNlMx4+++jbQnwbMWkfAlUa+fkJLh5UtQsO1w1",
-	"ZSQJzTrXJLYd39EI22F3O+f8I3T4bpHb1qjAeSlza7VehtPfSDObxIpv8PVs4EQkgD5DQppRm5MIO0bG",
-	"bCKM/LDEZfcJY1rFD9kM4gMhSxgPGc/Kg/3xhW4O/RQIF7rfwOp+nRvQVo0rVk+h/nAb9ePztst7TSXb",
-	"3/XaGqaXXMMOcceN+sM16ACnv1y/2mdXNrUMeDZ1E8f/0AhPoLwO2M2h3v9C33+pIxdLiOaO3H/Z/7O/",
-	"/aVhSMt33CN/8/Fw1elHXEZh6a5nAkmgCwB8jFpl636mFF/Ti++YAPQjnxa93N22LUS3j3TUvkLhsSDZ",
-	"c3Qjkji6ZWgqWS1EB/5imlW6A3TyJBY0lL7dq/HZNWMdFWrQr3adI6wnjSsmM9Ea1Ny4sjfJfHXerZ/W",
-	"RtbDjZt6XU0mV4dGQ6bNB0cSyBlNtfAviRQzkJtGpKUU0yhQAWjckPk4p3Hs85A9+05tZEzW5uIfZyRm",
-	"UNtiHaEZJOeXcZfWS6XqUlYIll/EBgkt+nCxeh0x1nVPFExOveXi3gP7MxHpvY7neiD35nQB4b/4DkeW",
-	"yjwANqOJ4jcdJ/P40fC7zWuzm8sItT9DEfqERIpVYzVd9SGeqGdeKumHSj/s8lR0bbFzqen963yVzcUd",
-	"C4eiLm1P793EKbXEWA2+SGSEQF+Mb/Th69ouNKWPm8U94QRceO/GZ7eimhzmUdcNGtNKdNuveGHrj0sn",
-	"52D26VZldnGRJHcslRqEdtlcySeT6KG+kw8EuXVq1MXxh7P+9cc3b87/CzkfzAP+CnEu/KlSV57L2z7E",
-	"rZR57xNxOLma8hb80fE8KB3yCCDx1C1cAhPUzxvUNqn9HmuyGO2tLaZjd8Zer65lG10DVW4JoY6hqQu7",
-	"cdF000xovxJvBqqf2saoA20r/bE9ByC4WCAJkomjCgSAycqxFA6svFoV7k/gcuv/m9T7+/fMjtKtr7l3",
-	"7/IT1cOvKX1vnhGfiJrY9PI2HlnBWQPv0pwd2lJl//G7zAm+17hixpLpukhoTRoy+u/yNMoW12pIPIYx",
-	"5qrZf70xYvrHTzfqTsOTSqzjc3ZUQMjQ6MEnm7UkUlt+8/6azCgP5YzeMod9mSb/o14P8lF7gDfARwVC",
-	"woWAU2Qp4IwynvXJZcL48fCc7PQHxuEPOYoI4RPBVtsFzfMsp3EvA6dOaVG/Q1ufiScBoeg7CQiWkiU0",
-	"VYtZanXwCRcSAapc12LpW6R8RFZIxZxcnpwTbMnQtb+63dWiOVINPtP/zD/zszQVKYqiqzcn5HB378D0",
-	"SrKYxjIDj+4oECEbARay4KbBUUBzyTApmamhurbFP16AKOuTj1wpixzfwG9h1z8W9j/z0XnI5onIGA8W",
-	"vXdsMSJzegtvEkknYHWmLGEAmje8vL5xQEFu2aIipcYiXJBpdKftDfibEfSw3tFDTy+vp5YjR5CzJbUM",
-	"DI28p1wndymRB4l6LMtT3iejh14g5nPBK8N0TagvFSLr+gfF2LEd9zOvDIzLVHs9IuwhiQGW9n620AsH",
-	"OHAgxKUtM11M7djfSeJQG2E8dOQ56Bxp0ZP1M9dg09C3lcYxnFooAvmSJlF/HhazwdZQElwAQZxjMhxw",
-	"ozgKEKtfi3nTwSFJWYBA/dC9wW4q6oxRHCM8IqqNkfzMR+YdFo66cPVGD73ibz1q+vg/9GTOJctGqDHh",
-	"Rmo0bbjMkoxOi++PMFX48GB37wUOcI2v6xTivcPdF/3PkDsbZaBg/ZDLW0dvOeps9Qf9AQZVGKdJ1Dnq",
-	"7PQH/Z0OOtKAB77s37M47gHFv1Qqmvrj1BfoeG9pZFV7A7CknQfs9TfIJAie0iVSFCa51W2t0yRld4zG",
-	"ptMCjCAxntMnb0SKtCk4+wswOpPIbCSBYnb26JQJ1nnLMEnjMkEkcCU1dJq2Wun2YOB4JkFEJ0kc4Um8",
-	"/LtErRSl0Vpnr/sdYKi+zM9SIzwnp0b2scWbdof5P2Xn/nKIt7ok4TpHv35RSut8TtOFPjjYZvczQPux",
-	"mE4x61WREZ1KyMzO0UFU4TxqVPWVEsH8/f5W9s32eKlmw8N6xxbXLHvOY9JfqDkggARh2dMfxlumkebz",
-	"cRwFCLqK2YwsjSYLA1wCd/xgb+vgRYuTmTEaZ7PfnvQsftBjPuNJ4CfqTsKknyutI4Y0x6c+kpMZC26d",
-	"HgCVDzoHYDqorDqEOcvSKJArD8EkYlsWagZe3v8Peri1+5+xh+wliL1K6lEub7/GjILs2wKBURxL1Rby",
-	"noBe0SM2fon6rY6r9Cw9vlGLh6mYs2zGcknUmoh2nrU7Baib2X6p23j+xmqP44qh11+aqJF5hRpNBAJI",
-	"2LJaM0/r9cdwQA5Ae5wo+YsXd/9g97BLdvtb/a0XrkTEEKNkmMLMyDgV95KlZEyD289cq6/QBtQgb+rq",
-	"IT2LRrIPjrhMRMd2G5Tk1+X9arO8VQkmt/Dj1ftlZMC6LDZFdp1/5CxdmLjxkZPAZS00DD0XBLgi+e2V",
-	"x1T3puciqOz5qTojOINyFtuSE6pmtjjOVx3bbzDhJglt3iJDDUqfCaeTlCYQP21AJ5J5LjNUPqdKhVJE",
-	"Z1Vk71L1aYHfzTmsl3mEJ/hS6c5q+JoNSfXV+JqnUeM9GWxwiqBo03/kJsvLsmK9KUZVLiwCnWztm7XJ",
-	"THhWmhu+OznDixrMlHViK/sO9nf2X3QVS5uJkFxv7+3XzVO9/dW+vXLCbgqVi3zxz92d372V2U2q//Te",
-	"jlks+FQRY5+8Z/QOqrtEjkUvBcer6WRWVyzoPRioTKw5iFJrILuQLxWptzPY9vnMDKEaFl7cBm1YqZfe",
-	"C1ROakqxDNPzs//+aqn51BrJNXTesiwgE5XE+0Y6YYeL7OtE5DzslGSirahNvOVjthVALtFzfqmkB9nu",
-	"DwynDVIGfQVoLMk0VURVEnq7WuS5j0GTKobd89SYSnwDlJm60T/c3AzJmMoo+MzVFNVL2gb/zD/zIRNJ",
-	"zIoKWqjb0nIPpbKzM0V9LbQhMpUMM+EQegUB19inYSjJCIj0r5qYL44/nI1gDq/xJIpNKZMJcALcClgR",
-	"sIeyJvCiT0ZWGxl5+HyJdrvVttJqL9lcfuaG/dUwSZD/n/mNICnj7B6yZaFLNST/4q514evqnlOcwkin",
-	"gmM17qjgs+BBdCt1df9+6K1q0A/vWXzHyEzkqdTg71AbBzrCZ76ZwnKu1nSja4N1b+/XAiGqa2yOh979",
-	"/X0P+hvmacy42qTQUYXR8Z5EGsmyuGzH3LS/6DigQYU2cNShu1vhPns16e2MD7Z7u8HhXu8VG9DeweQw",
-	"3A72xlv7O7sWRf+rSRTt7P9wc/zT3vufLy7ffNp5/dP2337cffvpx/2z/fc/X73e/q8Pvwwvd979tHfz",
-	"8ZezH3/+aff0evuH4063A3Sk66rNmM5dAsahiWZpIR6yXLoidavUqhH2p+9cJ/FDfPma/fLTT38b/+16",
-	"/9PD9fj8WP/+VSNhpp2jTvj675PsR/bL7snPw9789eH2u+2DfDb++OPHrWQr/Xr/aWv65tOby7O//9dt",
-	"dXGl2X7VXcxN+cRKbbOkmrRSddTuIVdY2rx6ruJuWWkF/nJ9eATL9bFy3/Cujq3Pr8jL0gXsHHXY4sfZ",
-	"+G0QXUY/vvn42/nWRXQuz+dZ8svJ+f7538+iyU99tvjxt/DTeXQZnS8uTqeLy9PbnYu/n91/OIWfg+2Y",
-	"j+dvBuF//RhXP7B69g7YQKSBENAydBSSSomzJaJlVK+lmFHlljR5Q2cDejTpZXKvY4uGv+qb02+UdFWh",
-	"9dWaoHnOUQR9ifaOtrnrqxdw6cu14z2cYGXxUZ2OY4xXmes4yHLlYptqJU9Wn3s1V9o/laOSBi7TNX2U",
-	"Yrq5WbNkmXimC8JlCfJjc0iOtfRsITrqtOd1evESv/DtsuFmugViSQNAdT6SWruokilmc63+6CYbZdnJ",
-	"2k1aLo8oB3oNdONzuSRvCq7noV9nJ8EptotfXq33gxoN4Ut8ZavtK09qYZwZbdrV0sHkI3Im0qwXR3fA",
-	"NDU8y3prA0CqvrKHgLEQEazdCKH6JA1mRF83vPIS8vPuNU1CAqUGveAig+aXLJasDwt5CTkJT+vbvsIh",
-	"/xVc2xqv/w9ybQeU49U35yF1SFId0VDIbJpCmlMbj+vd1ksaziP+kuYhovM8hfv7WA35PpLZMYy65L70",
-	"bVHxyEuDrLf2QZ1Zv+w6AVQnxrM0MrmTkTSt82ocHbaNvKsyrcv0/fKMVAh7B6ULHkI8w7V11U1UNxN7",
-	"XjyBr9+GHYEglEEIinUcm3iuy1fUMTeirpBNUjqdM55Zb47fjzFMRSIkk6bVMCDW6q4eGRGcCKgV5U4S",
-	"RYx5T2n+/7H37c1t48i+XwWlOlXZvYeWZcfjSTw1dcvjPNabmcQndmbu3VGOBZGQhGMKUBGkNdpUvvsp",
-	"dDdAUhJlPUjL2Z0/UrFlCsSju9HPXyvq6/K+3KV4gDsEg4R6LFx/kFJ6phnpKaVSuA7cmE1heWus7wUb",
-	"JEKYNvukIAurFyWzj5nCLm1JJoKi2Q/xgihxuQwG04lMAP1l4HM7xR7Ezdvs9b2kxnB2NuAQowS6Zyzv",
-	"Lo9gTQZjCRuw4iu/8xuzYSH/A1oDfF7XqN+Mzl+VaYPqztZSHY6amsQK2T/RhsftnAAQhcp4gCksMYBU",
-	"X54/XwNnvrKEQ5Tfn1mipLwYmVCGti5yx3p82sowbeoWC56xvOfWzt5/kjskAyizjmVoaUnm1HE7lgY6",
-	"X7fm2P5/tFQHGBuvZvkNCRrp4+9aKudpepJU7Se4H3rO96eCkskxeIndKgC7zMpA5ZDLdqdXXLjHUgRx",
-	"GovUgPsWmmpb8miETNehTYpfH2LfMPNAAlXeCZySYQ1icUIvJ+4ssmIU3IQJn/iLLB0lOhsWU0UNphji",
-	"612zz5E2qddXiCzBq9xVvdtbmvLthKej21vfIRQK6fSA9YYitRcLJR/08IrDWldK6qKXQVadyNHQfAqx",
-	"nWybXYx4YlfmsvcKq7JXVhfKpSCbDzvtY9t1bOGdFNoQ92csU5FIDIDIPXR1LXEo270vrOiGjmorpctb",
-	"vL8Xm0nApvJbSLewi0en6ml4Il70jzoHx4OX0cEJP31+0P9OfH9wFHXCl4MX/Pv+6XErWPwyjHub8PCu",
-	"ddZKjpY9Qtqm/TQ+WPrEROu4ddYaCiUSKLlYeILqyX1TlHnKaJ0V6Bzo73CdFfkkGN9ND1hv3mUD/fBa",
-	"n63gzGXReh0Uise4JCn867LO8ESziPxobV3PirWqu7BNzxBKOG+hCkEul9MfSRNqzIAdFHhiK4UYr+ia",
-	"zC3HJo0mSNoXVFkj71G9NdhUoz8jvJKajkeV9HmZ5Co6gKPEsYsRb30Qh1/sf5fRVzyKWCwrC9hY8bbD",
-	"vMfwyIYqyuAXuLGWmJcn1eUK6JDAFGfIw09L9QsuJZ4Q9Hc/m4/wLsYL12KSKUgdp/KqdS72Cu1ykgC0",
-	"IJTm3GLPrNbnr0Et7PIWr8mmmaVK81LkuS9kOby+4cOqIemxQ3hmh6SFUjafU8E2PqTPX9fIRaPimctX",
-	"5RjAmrcqOGcI2IFuS+TOldk2a3hqJsBUi9SDBSOuTsEDCjGTcqvAUEEmglUprzAlLOVSQdkVqDvgI8n/",
-	"CB4TeKDNroqtSplW/sLx6fV8MMBKlU3Ne6wbr0HK1G8B2UlRWfsjxwGeMvddUDqMYxKr7QULRAXhn1An",
-	"kVZMpo3YSMsl7Iq78bB4may6KG+KCTCIv+xbcD2zxuYfqbNt2uxGs37iCnyAJ/o8vHOVZYyDkUgmJKgA",
-	"9lrr4ZR6G7PLR7j+3pcrAJeoTScV7ReK16nro+X4uNar1Q5FpVzFGkQER9hWcNepa67ev3p5ufCuKg0U",
-	"UtcKUwqYjqPcMc7Oy6WcuabkwVljq2pyNtYqHVFGlEzzHrA1mholKspRDVxwX+9yxN/m3bxK6oC/fJW4",
-	"yW9XKFEmaAh7d08dDiVA/bfZL/q+BLVgb96BVNDQl3ASVChihwtTcK3CcHBxS+ckgddChmQ4ElEW58kq",
-	"KBGGXKqAZRgukClAl6NEtyYSQJxtLL4uYH7gCG5tahoozWKthpA8DLBJdpR6KBunhdg74KTev5h6K9KK",
-	"bapPNOELKoQRbEQdm3s90lNm/w14smyLmTT/Xlp8lq5UOcbA5JwNxJRwVqxYT+VYuM7fylo/hBwK6cY6",
-	"ckXorh0vjOHVDYRrxVQHrVKpMmwTlGRQb4xBFzsKNN0yDJQ2A0kSqNEgoKG0JoWeGC9ItBLu/SCUBhK/",
-	"rIqBHFQFEaLKzisAYWRQRPX6sQ7vRNRjhs+gjLvNPmIdO1boYt5Gqh2eGd5020USXeCy1VAc0I5/lT16",
-	"1tDjsPEFKvPEs/bswHtiT/xxgnerdfuBIAijmoTvGxivwVPDFyw5NQAV68F6MMo+yVLjjG5gF6vpIftY",
-	"sTrmCkFTLH8C49cmtaeu4DBLmR4MEL7b3ccww+hP0V0Q3YAjAJKxP7OcIeIB4kDnuxZrq81fpniqab7W",
-	"CzEZeYyi5ac91g6xA9GJCDwsf8y+QComwBmD0TMa3TerESpaqPIA94/3e5b8Ox51cMRzkyMdiTEBrvRo",
-	"4EvzYTDoBWymMwbRnTz7C8YhbJiJni6pMvHwC1MuUx+68Ks6wx5RSIrQ+wryVRxkCzV9jviYD7dwQL1x",
-	"jNbQrQDj7+FWWC1fLImCFo1cXMsFkaWOzq2sALvU3Q7P3GkFizdHs3keq2+Nh6rmS54gSllM89r03PgG",
-	"3xByHDbzxNaUlEdDkGOQI+XQglwpesGY3ph235bi5TsW68O8b0ECHB0/kYJ9t8/eWHhmaH/Xrdr/t/I8",
-	"aBmFB4S0Unsq7IfLVxeXNHbjCbFN5qXmC6lyxtEy53xwdbrQViDxrBsFDupJR4PzxVSnfGOealJaPsP9",
-	"ZKUVdqgKYmlZEfijBmhukszMt0zDvBPwxlPdsUQTv9TIq76bmI/Fbcoxu7F4Lc9Va7jCsdtMQREAtZFY",
-	"J/utKOoOv+AP9eY/AGNgEsQujLFxKgSdWO7irzPXobKef80MhybTGmDD34q0tNuPcAs8XVZ2mQ5LYDC2",
-	"ujRWazwPUTLxWGtVKsIWJ44h9tpYrMlLZz/ZAN8CpV54kIzlPSL3lQHgAImXyqdrqJnBIBt2Z9cRpIAF",
-	"vt+yTClPWiqRYLnaQMZic+ezV6Ov0OTdS0HZpBxpzFuMUw6iiMoxwopKM2+3rG+nrJjPN1rddgUp4lc6",
-	"qjIi7EE3aEF4gPK8sq2YYurPdquk0onWca3ZvVcwYJPHoXVcfRI6bi67d0JL23KXD7/Y/+pP3LWLXjvG",
-	"bqdgNU6cQS0aJ86CcRzbF50ovVGAqMKnt4a3xr72mfGNJ3N/DfRkmi33yEzcpq0B4nY612US8dE+/+X3",
-	"A/rp/7iP/vp//2ODeMInI1gv82mRPUioiSKfp6yJ/XXcZucs1lORUEv58VimDAiBQgXk0T/zUbu+NQLA",
-	"KS+mGEZld0JMTB7GszfcUKR4UGLKoMeFiwKYQrI6upBjPc1DshtfildZepXveN16mx16D453WFFV+aU9",
-	"tfpK03TiwuLIZjVpWXNiysihkmp4cCdmtd4J1zjuOztsg+eRv2ZV7p1dXIPF6Dngst1Nglve1dOHqKOx",
-	"0SzRKSTjwWt4luoxT2XI43iGePJxBNDSyOsI+Qwpq4j6TIhqUEwHyRa+3FHifEUEstvlEm6ctAqzy8+h",
-	"Hu9iQy6+wjSrScXVnQKcNmTfyfFYRJKnIsY/2m0zboMhUovuN4om2e2MNY/sN9Nai1Wt0LZn7YnNbERt",
-	"aznfihLh8MudbKDuqEQt6ykxdtUFHYaaPSylZnCuUW+NOnWdWPA7aH0Fkydwv2b1nDsxWxKUevtfz397",
-	"97f3391cfP/q51+OP/6/n07+8eHX///m9PVyxeduffzho6WQqSX6cEgbNV4WNx684xuOPOEiKq8hXGJT",
-	"NuNm6CdBnWAHuLKnGlTC2e0noEQ7U4Vx4F0ie/PreQwEgqulukzqWNd8xGid64hI+/CLcxLVfx1tS8Eb",
-	"R39ceK4RW1wxMZ6kLgb4pAtc/YY3LIyfLuu54M+Wh7V5gOfGuVhXBHjOyWuQW/6uO29m+JCS9jBzHCEU",
-	"DetnaZ7hh3Wi2FLJakhabeFLxzBMLSzZ1G2yn0jRk79NnLMCp/LMMEgI2FdwaPHeOOQTWbuf4/zqsmkf",
-	"B77iIf9Gbbpk4QAdbn8eMsP4AwItm0cXW0uV1k+GGhEj1KifPGjYTE+VSKBKhZpPwAeA3o9mugGwoCJm",
-	"KWZ6WoOzgO9f6CTLeBjqTKVd1aNPzvEDbAyJpfr4SS4bQSgGhL+G5cOFXis4qUTHYgscIlTjkEqethr+",
-	"Tsz2o4nj5vwm09E1YoSvaNHmC6uQypEa8OfG0ciKbQPql5qLCVpb6d9ejh5+uROzJhRyT8sb+YZcibtn",
-	"XwLgcY46KmG2ckCmpRasmOqt9JRpVWOF/MbHWY+kfNgd8s4eW2u5X6d40BMdQQgzgnR6fS+wc1BT07qy",
-	"L2pVxs6W1EIGvuGL68rKk9R1Yu29t6zaC2oomHRRteqCSQF+eKiZxFhQ9MwwcQ8FPwbLrQQ+B7l6fTGU",
-	"1B/W/lGm0J92Y2X5F30PXeCbEdow+uPH2OxrK8sQMMZJ8ea+GGYIRg8HoISvJAJkPzblM4fAWwdb/4KI",
-	"UlARqxlXeUnko5a5PMSoUPE1pmNYqudeKuY6y9uV9IYivdLRlfteLyDEYV+BiCBnkFcklckGAxli2ybC",
-	"Oguo6xzwR6ihcivWxuFD0l99VovymcpTncURoBczoQCD0g25XRLW2/JKWk3nCMFLqqpzRSiNrOdGeY3d",
-	"p5H6nhnmz5hJxQZZHD+xG8aJ8hLhghdhBZTpnQBS/GQf6wWosOcJUFsTBIy3sWIM33qT6PE6y4WHb/Ta",
-	"j16JROqotbyrHnXCmbH+jBgH3S/SIM4kth1YlkcHf/5pVkqj84TXUlrZbRAqGyMpwK/UDAMYBZLKWgEi",
-	"kFqKQpfD56Upf+us82cYaN2n32DGX6NRGpwW2tIB1syF5r5cMWe1wSDVAYiwKLgTs8BucHAnVRRMdHRr",
-	"wPtggnCS3YY6Ef4DVC1uh7LvP0JFpfQR+ddvExEKeS+i2/4sFfnHRqiUPgq1SQMTJlYxLw7RVced49OD",
-	"zvODzvFN5+VZp3PW6fwjKHx41HEfQrQvCILnp51OcPSi0wle0g/2v87Ji+++Pw2+Oz45fvECH+psWh/4",
-	"Cb2DMzYBssY0I0uKtdWqW0ZHJtgN7n8oVFpECqvG/b4peD+L4EwAb0EN8Hz9NOZOmID1RchdOz+P3k81",
-	"zFgc/oaUlWK94zIkMCWmBWCphhS8whvgjTx+bF0PXiui4lIfxs+qpafJF8h0Lr7YEsrnshkHnWTy0wpL",
-	"J+Ipz57httlYCy1tLgdl6iFYgWAenAuLvHKPRGYcMhRRI/W48WQfCYNnuqIcuvhW+77pSMcCa/69mu36",
-	"6SAKGbdmN6g5OSgAFvHahZt1Cf6tSF/h/K6p1+7K3IiP0IEtB0nwc5CGjeRwhC3JCkA2FRcmrGH5dXlw",
-	"FOQp6FKlpyctaLQmx/b6PMgbM0uViiGUbwSV04xnS7auNPEefNYLEA7BF6abVMYxbiXIPVR6xm32wdoe",
-	"U2kE+BRdN+O5M6vsE4zzWL7wAY+N8Kvrax0Lrqo6AEsV8kRhzuiy83frAg8LuUcFiyy1c4PIEc6O0koE",
-	"tJD5dTCewllXracwi9YmiS1VB4a49UnqdMziVGCVZL6T50FCem1Q6Lw9seeqM4Oj2FlG0F5FiT+sfdKr",
-	"WojdJbTnd6i+KCzC3WC0i0R20qBVR8oEuCks3UmXxZ0yBytbMc8pl+k1fns5EXWgHRvyymmnwDidJXzT",
-	"pL5XkiqVhho843jmcS4Xh4JQenkJthOkG50Jnceat84yXCW4A0aCJ2lf8HR1w5OH5fXf/EDNaCb5+I+s",
-	"kPwsuKkklNj+cW/aB7ydmqpNdEL1a+QuqUkfKWFyLegm58wTkO8stCBmHMabVENLvXPt9+a1EitQVrTf",
-	"OXeIZGaKDT8Ee/X+mllxRM3TXHHDXMusEfWh/ifUOJDVQBYWCe55PCR0JvsGKshxhEUyDpj4IxQTy7Pa",
-	"CGr9dS8Se3ljB+2S1oMXXeIwtBE9zQRl1c5KURe2xNdVqEtLgn5vRfoetq4heGw79kcc+NEBsu27izkW",
-	"SyCOCicEGdljPrM2liMyNq9Fo5+xL1iqNYt5MhQBG2QJKB5eK0uEQ54BFGjQGx/3MgBu8JeAo9YiZpdT",
-	"eWfojd3sXtiN+28KmI2g0tqvL5gZNcSMHogDedxYjLSDP36oKYZTBHIyU5mGI4y80D2aa3PoqglcNAci",
-	"Mwh3VowKWR5us9fSe/rBmkckXijZF5wCjphu4PYnEqGMHCIWYu+nqOMaNqTDNnwsmM7SUI/FunbSKxgX",
-	"IiTNxXxekeN6H4GfD7gfyxj/b+QIghgQlKyoaKcUyo1Y9LU9SHw33B6OfuAXikJqQElDsquNJZeEgYDR",
-	"EjGUJsXG3FWXJ9ZHuCcLzc2gcpKdF6HruQeuR8x7KmnyqPdt9smXEhGRIs17nSAowbqiSO4qlCHFbBcg",
-	"/LxBr53LWVlcQ49KMA4h7Fpwe+T4gjQHwZNYWile1Uymq9bo47vkhv1Iu9YgfKAdGl+TFBo7Pl5azHs4",
-	"b6FSywUrWlI8M0zSY/X3E/67lh5DkwhRK3GQSkck9V1ueR768tut0M1hzO8EgK4aPhB4s8wDF8/ffAbi",
-	"B2ZX0+ojKNbXNFgzhIej45vWI7qK1Bt0hNPKie1CnVi5zGgJVp3JsSlcT5kiFAVqXkOlk8cT57h2P/OC",
-	"3f2MiqWBKvu8PlG+SHMfnGPQagfGzQYBEa1WAzmEZjODytpgmVkd2CDnYjgS4Z1r021PjTpJylSMHUy4",
-	"nqqAGQ3gL/ZjV2uXiEFmhFlI/oZEDDB21o91AL3jtNfz+wJeUirGxQYVdg457V0OyDmO3szi02kR9hMX",
-	"YekvSvRkQrcU3uOOzLw14bYN4c7xZW5jyA2Lu5hvgr+uVOluHHAZmyrn2kQkl6kYb+adbShvE49lE0FR",
-	"Z2zIvvWjMHbhVeBI5XP1CoQny0LfT0cbV5sJo0rZ57wwZvuxH0/QgYciTDMe557GxxJz526rcA/7Yhev",
-	"EfTsX5nAPwU0J5LoeV3Ektz9x+n//y/cht8n2/t+/EUigu1dHZG3xo0crsZoBvBzZ7x7DwnWJYD9oK0a",
-	"krlao3sppiB5I3EvYnvqeMWtTxcXNKk9AXm52iqHnXUnVWUgxv6tdFGsDPfDut7Zr3x94N15ZMth7CzF",
-	"CrP/BRu49dbKHIKkoWsRizBtmn1wR6r4h+gAqIdKXhqq3w4X31RgJMckG1Zzn9Ow0PDRVTBAgA/ikY5n",
-	"MK0aYIHSkRgzcKzcy0QryC+854m0ctywv/SEuu8FzP73JtHj3l9hZIOgeewvPYKB7/0VPWL4gq6CNlSp",
-	"vfOYUGEymwCAw3tdyJBBED5r7sOXUAN29ReWqdfh5crSGDzHnUtjHqbcV8nsY6YaK6LBdeyngob2sEIN",
-	"Q7HRZpdWmYiSGUsyFbjL22pIeP5Poth9kSnWZbVNS90X6m3Wr32neRx+wR8eKLI5V3QCRZc4WDZkq/RF",
-	"jpyyLjtV1OZsy0wbF8vTihoCrtuBCuqomS/FKr34S73URAmI8wigyhp6o0DUcUE47qbxvBWpP9OGL9oH",
-	"xMcTqMfPyWJrotg8sf6CeHxVbf47jzFW6gJ9J8SEinKRcKjzmsriuEcY4/ZaBVgrxEwiUDmgIrxtpfOz",
-	"Uzy7zT5mCjCOwEIcipTJ9Ayv+S51nAYNUSqXQ0SZh0v1BvcF7JXkAXfxWuAA24mFlLvc9Bgv3lU4PZEr",
-	"fj8AA9/+FZ93EVyUok1d+OuiEmAtYKWh+xpLBS1z34kJNso6OmERn1Fmi6dB1ptaYu0xTA7g4MLpxYQ+",
-	"3fuBsOjgfS6fwaSJ4GN7Sj0eRcL1pt7dVMZp78tSpvpKPWjOZv4AA6+0mfNZYLqxv8yWvRz/uivA9jWe",
-	"p89cMeSbPjD20HFC1bmb6Ovb1LnckNQBCioX5MD8D5BmNxwIN2apMww2pSH7XbjBEwbbC5Z0QcoQ86/2",
-	"hckxH4rVrrB1hUBd7H2JU9oTe+OGFJuQjycI8527pxIxEIlYkRvuH6jODD8++fdiOTjVR2A5pJ6GWM7T",
-	"gnRvqeA9YqsNnWel5oBGx645pyenIihsntoylPdCFcFkIHgKlBryOMbAn6vxgJnNQcS4KhvM2UlmXYUg",
-	"FRQymUepiXjKwUTWU+UgZ6m9KA/vhonVTHz80sH8YUW8d6nDNIKFqiOM9Nq/tbvqEhNtcdMZ6jZBYV0E",
-	"lYDDwTOk0gOMcSIgEAFKzViqLBUmx0NwK8W9oXpxnxmbTQB9R6iuct+Ug/L3uLkzDtUDDqL3UaTJ7OAc",
-	"Kk8o/2dLs+ISFgOE/FShdWByOM/HdgrivlSFZoG6rYkI8cYeTlGqYQ94tffREmGP6k6m3OQcjSmZ+7Qk",
-	"LomGFa0C8GG4J7k1pcsa5sMiJI8d77bkKIRPMmWyCe4PDIQTuc0Uz9KRTuQ/5z8v9lwreKnWd0Hiyg6/",
-	"wP9roPzs4FPckr+qXYrHj0rirt2ud7H2hgJlRs9X5p10TnxBT9GluT8az3FDJW3/WjS9SJpS3WZGbIMa",
-	"urPj0hFOs6rSyuN/Cl7LLQ9wizZxKAtyYI91eiy7Pr+hvkdgJROUO0bbQwZBiNe3a0wvFcuMaLNIh+aQ",
-	"T2R7HEEugKESWNJqoK3BfOactcPjyJUBc6c8BK670jOTg2o4ZypqVJSXHNt9jeyqx9BavUCIheAm+Gs4",
-	"G4ipL6bUcdRm5y77mIZDCICuwsbRImJQG2R1FqPHwn831mro5ixiI6B7GSkwm/BKgI0jKJvWNwywa7WW",
-	"GUzLd3ReXlyEYC/1NJ+e6Og2nGQOvOI21SmPCb3ox26Lh2PRbQUTHf3YbU1Fv9v6yk7ax0dPpE21z3Fx",
-	"dLxud2qEu1lt89OYhylPhmKFe/C8+DqyS2gefn5UL4SBv3QkjGA0rD1uEyZ8IkqNt33aHKXnirERYOjA",
-	"C5DOAQqGHKk4WldJFcZZJIj73N+pEK/NLkY84WGK9Xo8Lc48zxaNYz3F3DMYoZinB9hG0MoLULxMqBNh",
-	"9sAF1swkBrih49nqpvHc8PsXRNaB797ejkXKbz2DSPvK/vfRy8FzfnxwdBK+ODgRnf7Bi8FpdPAdPwq/",
-	"Fy+Po+ed561g4bsw6i2fTCx/jPRkySPOEyH6ljU8uf3eOuq0T0/anfZxCxMHPb9BauWDJTvF/YGRkUt5",
-	"kvClJQUflKNKhIjB5sXUn7GZ3LSkGMwakH39t5ubKw/oGkkDl9PMElBOrhvy8voN2tf2v/3Zlr0JgtBT",
-	"VdVf15W57OAuKvqFSuWIvnkqxpwyPGuCNVuLJP7s5P5v0Mm90C91bcLcOTNpaav29X0F2zZs38BHsOc2",
-	"7ewytSaDna5V5pV2ynqsh0wqb8jIxMENFwGGH6PL+wMUsluj93UN8j/bu8/b5jseVoOt3Nc60z8buP97",
-	"NXDf/Z5ZNyFmZff23yCOA/G8H+0J9hbjU9xltejBslAs9GnEqBRagMrlvlBqzMBVhYPDCIxIJVjPzFTo",
-	"H2p31c1IKDRQKI9NWvtYpQygy9yYAeuNdSQH0n5VJ6xHDl43Th6s0wMcjfJzjDPAf/DIaPYRPw1pWO/L",
-	"194W5m+VSbvPHvW01mbLS/Yat39S5S15A/smw/wN9sJHZ3FVZB8kyBYtDreKNqAlg+B833gdyZWO9mOX",
-	"2d2rbJ4d5Umk2IlQscmIG8F6V0JFUg1730Z9yURHa9Ho7jbbQqi4+DPhTvvgXCEGvNqWKwI4rTLgAJTX",
-	"JXNDDbSQ1IDepHoCfXK5QyyVCQVL/9KfMdppdn359ub1x1/+isbT9eXbd5c//5wnhmCYZpjwUDhkaWmg",
-	"G36bfXDIr0Q3dN0GrpdBKfDqoOGw9p7gmD0sjeED6Ou8Ywx7K8nwGBHstZgO9MB9ss+1JRm755Gr0Fmb",
-	"j+rqYblzNNp1YmnuNl9xkE/B1t3iyDa3bwvocMuNW7shI20I+0GqopxwJeSMI3ymA16xhkIN9Se7C4FG",
-	"bvv9WMZPl14LhSLQ2KEUycT4ENRNwqqNzyqo7VpfLrBKt/2DprPHWORpypENlkq2DxNwRrLfRP9ah3ci",
-	"LeCwZf1JolMd6pj1Rpm5a98f9chwtso+5Zy6O/6ZYTpLJ1labJcWMB4m2hjXfMsE1Bah9FU24qarAK8P",
-	"8ztlHDMqTKUvAmIUqAzGpduFMTQZgvpx+wO1YSxOCBHoJokOhTFt9gtCOXKFxXwxNSmCCx/3SURnjMdx",
-	"V+Efy3oLLi8HbXTPYFapSSOpejDcNJEpBcjzNd4JMcmjja7cDecQCXg5Ze16tIyuKkIGGWGMjwhtKYfO",
-	"YZU3ehtJ9NtIhqMLt56K7jS0ICMUgMdMXN5Mvg/jDPA6oMsZJkPn8H+0iZb5fVgcGpQstb/h4RpQ6t2c",
-	"oanVPAlhig+PHX47OP2N/CfmB6T+688MM2EihNpovWk6W3e1aTrbca2/ySgd5TSC67I3YGiNAVXp5wh1",
-	"bObLIxCu/Qi6xOTw7Wu1PfibkMNRumweiZ5WTsL+rcZJXEMrQDgEzCE/PWHv5E/of0PISGT3qvn0eXiH",
-	"gDa1un+ukcmvSPAu6v5HaHDP5f+Q8PqhIKfYQMcxbOjuNyKOD23tSsxBkrVw85GQ2lAZzybDhEfi1msf",
-	"gRvoFpJxCr/LCIKP7lcT6+kOWuKyGzPUyuhYNHNlTl1S1Z1IlIixxWNm7g6kkvamkioNUN+EW8INXKZJ",
-	"l6nUVdQARExyMWvnzjCT0DClnRCuwz9sV36lowvaoE03fTvavtBKQZS0KeJ+A0M5wQ/b51S6Z4bdywRg",
-	"0Qj9+dFJvW7answOMAuzFtpGSiQlyWASIONJOLI6E6/QAJQQEZCmfXiS6GHCx4D4A6aXTlgs1V1XkWnm",
-	"RkNk7cxY4x8ULEsKRlKiISWNRTIBx/lsTpNiyxSpnUp/LvRk1qAehespIFVyhRVgUEngVommCQIsWT04",
-	"1BMJNV6pZtJ/e3mXcd+0lkIseVbu4T1PDvFuWwpAydNRa95SrKiePOm8PAVLPBWJHeq/D9epX35HsBVM",
-	"ZWORyNAdyhxFEMC6PavM2H2Z190yg4HVpWXeQkw+wLBP4woviDmrPBcXWksLcT2ZEaEAdRTu8X8Fkaaz",
-	"tGaZhhbMgkAjpXAtidawLWeP9I3vCNWADLLkYsWxFzdWAbTbvXdx8RiKhjv0GjWNAhPqLPXwI/8SbCj+",
-	"EGGNKjPy13gM6NOZ8rK/yHN/LPX56KlydklQbirQVZNE3stYQKRfRQHLVCyMYT17UUAyBRRoB4xKn6ET",
-	"AVwiK7QJmuVOrPz6DxFequacMrSREDcFGJlhNhYF7HDX0o7QI3zSPfVGzEsUWuAJOIgtZS53FcCbVvK7",
-	"rxwooiycPn+xCLMAXeIu8fHj707BxqdfjxZqCRZW/nop3BQ37P35L69//PX850+vA6gxKfQ6nyOmKuVB",
-	"qPvWmksqCLPf//vHz//5Y2vlMk9PHl7YzQip0spm+/8Zlkqk2nIK46bNXqGcOlt3PXaUSgCM4xdrqGx2",
-	"TlOd3JXU080nQkO8kpXT2U6jrHBNtppzLL51XmPPfN7V1WbXKVcRTyJnzQKwq/tMJIlOQJ0HYHitHEBT",
-	"1XT/9AzuNolGtImi3B1xj2VXS6p3hkh5OLhUe9UiAifzb8sD5p9ZzSBDsPd6VY47Gcc7tQ+rbu1dFUPy",
-	"QMiUv1LOTQHJkvcQ86O0GXWlm4AeBGwtDTmeZeqjY2yiYxnOdnNMvJNx7FINGgkXYxhup74wlPwz5Zgs",
-	"W0sjeAEylkautHDrj8xWNDQQKSoVxhMFTQ2Rb1pLg7WxfgDsvpjhDPXUWFycZ02d5R7mUngVXGap1W37",
-	"sxRry+0PbYap1OfgLz5jRcL440BFljh6zmP09+sP77sqhoJ3KptN5VgEea413nO9ELJ8e21Gh+I+gCbH",
-	"1PEZTElspOc7D/OU2dHb7Bz+z1t8wW9OWZ/wJJU87nUV5Fqjm4vjNyQ6urDv0KebNwcvAtazCzU9GE0C",
-	"5mGfG3F6Qlio9nug+0PTQiPHMuZJu6u6CqHPQ64wf5Add9gv8ifXbTpv3XIEH09EQpX6dv755iM+WSJT",
-	"YdiAm5TOI9UAY+RtEB8LlsbHolE8tO1MoD8IhpALHYGOOvYRmlfZnAwYDEtoSHYh9q1jHwFPR4koZuhZ",
-	"GSUS71+Xho2lMVINA9/yEs8exulRP5yfYGtxJwv0iAcHTy80xO79bq28s95cR9ZUsx6a2pjRj8LUZ/uV",
-	"ifmhVIF60uExZ+tnvUWvhwfNMu/i9BugJ9TwjnhJiSnsYKXeg7u1o+ZX7kHvWn8jj0OeBUSfVOR2K9bD",
-	"SjWUy3iFHtZ5qM/3yrnFBLPhsP5InDGQddKAIILQAU/R55v7p447x6cHnecHneObzsuzTues0/lHleIv",
-	"55EAPfZmxFPsOrdBj/XCzPOe/sAVeYUDikaCKyEBiGLMlRDeiUnqW99Ds9BVVAEvKi2haIGeH/yDH/yz",
-	"c/Dy4POXo+D05Gu32/69c/DS/nbc+fof6yzuKsP75eObC/b8+fOXuPfUKBXcBrAGPShIhEqakWPLtOOJ",
-	"qSGPA89qjlJzOlh2t7lpYQ5ZPi+8D1cCjGxWmeFfWMI/+dKFHei2zrrzZHp0dnT8j24r6LZQHsAzJo10",
-	"lsKnSDfwqYN/OIied54XYCEcXMTRSfii/T18y54MfOfo5XG70z5uH3XYATtgv3eOD3/hyaGdxJl7PftP",
-	"y7WfWbfbbb19fcMOARbh8Kh9ZD9hx50OOz3ptr4+gMQSVMK/bDSJ+Sn4CWyBAwO0UUfNLY8crVV7c9fM",
-	"Tba6322m+D2XcQPGEsCmjIkyq5spoV4RUYtfx0t2e6MsFomHVbIKhY8rDmQ6V4CHuVReFSVoSQjhQnLl",
-	"GRvpKd41VrMxYAUZqnoyAUt1TDcxNSDMYmGY+AOQZVwqViKMzpJQIBqUyQYDGVoVikAi4RlCngGnsLYK",
-	"BXT6HljdRyidDUe+RT6pSjO8X0r9MOpI/b7y+99kTq1/SQXhu4Otg/pf/4HyfTqaFWC1sC9koWH+zDXX",
-	"Vho+frwU8KVsoJP0YKCTKU+imiOGIU8AxlQrwW4urqwsUCJEEI/L1P1qnJsZICR1sZYl1nrS5+EdszpR",
-	"MuChCLpKJ9Vf4FGUkJLvip1iaVI7ea38cI2nQrzB7bRErpP0oSaddjJ2e+xyShf0i05FABEHXRlARK3y",
-	"9Lvvnn+3J3+fjx7WEyiEwdCN4TYLPX3lRPNvMVJIZlr9nrtzw3om1RMo8PLWeQ/eZj/boYjro3CjfItV",
-	"XG2PB+/uZaEc0iiF+PZb2OVr7NENKgkfuvYCryVlkuVCyAecea6KwatAME2nj5A+xEY8GVc4+Bqi/GK1",
-	"Hqlqfm4TkYz4BG4ErqDtMN3OcKdB//yCEwh9XpjVlykIW8ywgYAllx046PpP/mmGfyzD8PzUXMGmiKz6",
-	"5Z1lT4GVrl1aM58jssp2vvO8k672jhPqaqjHIndeUaK1VD5XFGEodaYAhBKcNMNET9vsRrOQx2EWY6l2",
-	"wlMRsMzgtyI5cNj+fZFOhVAsneZdKk0514T1+lqnl1GvVl/kNWxBs0V5+I4KZkBUXJ3bgBxdgxDEotKm",
-	"gjipI65jDUWXjO16QiPe4vYkXa9CY/mtOZmOeYjYwSVyteTkcpeG9a6R23ug7YClgWECMMOgfBFSfshU",
-	"cClAJYRlgIRVmoWTDH4fizFkbxQug9zr3rcGnRHxoM67AZS2P6+GhlSr+gvll8h2BAmAWCBePxA8q5Ls",
-	"cHmshEHd2enyX/CKBoUlvOCTqQSAB1vKkDOqBFpel1ws4ZYiRvri2zbAL6XDIeDbAx6G9pasC672Goc9",
-	"d6N+05C15cVUwdbSU8ztZENASGbuNTVA1m4KO1vej6cKPVue5X5gjuZ2qkJ4zB0pXOzkRT2/ugS88plI",
-	"nwSk0dxUHw+Wdn0E2nmJdvjFlE6hZjTaXZlhY0TauSMo9pABaNo7McOLaAn6bBGvodYm2vOTcron0a95",
-	"aui0C6f2SJfHuiLgCUD4bM3qu8RzrudYdSW6D9K3t8V1HCGYaSXFs03Rbmtl7qavuP1g+3xz9O0gcOfn",
-	"RFC4e0HAXePOOuQTeQCitAkN/R3K6Mao5Pzq8p2YVanON+C7mzWlMi87ancxoW9cY56TdM3+zT6lXQM6",
-	"utWzn6iajpSxH/Uc3/2bTEfX2A2+mjbxmsHUFfsoRtrxZ8jhE/ciAceQ8mnftandypFrU8JpEVF0VxXb",
-	"i6vDL3di1qjOjcS9nvJsTxJgnaAnGx6i/czhfJHODODokWsl26QG/RFmstUR1yt5Hna1vLPnmPvF6cif",
-	"VpvyazepPcKau8umUWjzzaDF/5V7mNORPwK8uSOuZj17K2DOPctt6OA79zQ5BOweSI+0Nh4CoFLDAwd/",
-	"RPEjl+pgUj4rQTG7IC6CXQGNmbJ7Gh7qz0ilQjjNdldd+Cw5nxlXjFVxSnsblLhoqN2z2KscxuZjjRgw",
-	"491gNYqq0reP5k4L2aur8wED8NsAbjeeItbjvMf3buYq1wOq1WUhICwNZkNTQ/7LlDjV6jfQinMwwLTG",
-	"XRHQt+aorZ2hxUba9bs11yeEnbyXO4dB831v+rZ9iM2fjv9ym7PbWp9+oNeWlQVU2WZ5zrWbxisWgWhm",
-	"9i9t9t5dzI53oeTEUXsImNT+Gt4ZrHxnfn0qV99eXaDf9NU35xSt9epb2wuq+MSMdPrETEo/q33alDSJ",
-	"P43KRzIqab8fw6p09NWUWVkYv8qu9CS+RbNjTC9kYz5jfeGyntA76oh2xHOwdUsKxHX0TY739VgDfNdf",
-	"eqAln6e9vwI4m0c1mAIgQMRQakAK5Bkg7HWVmZlUjJGxI57yPjcC8Pz1vUhcejDHxApJoCwePxWG7/Pw",
-	"bphYIYVpkjpLYzCV8wRKquzKVJr3DgdF3rCe38BeVwHSBH7lrfypV4eBSqM/2Uwbmt+eDE+3O1XXr6NC",
-	"zJIzqbXxejBXaCX2JAxON0dQ85B41ufPWs3PtbuD+UkdfnE/PmCL/oqJyAVohzGPCun7fhfMyKrHlvWg",
-	"C6ZvIwLKMRvEPE2FwqoH3+4LYEkS7KVp78fdjditue4xUpU3ofq+AKg+lyTUGwqv1JS6oyHWjSylFO2R",
-	"O3IrPD+JdTmiSNHu2bwD3h4s83wJjessD5HEkzDOdznSLcxzL6Dy+BUWllRZGp+g+iXU4yI4TiyiIQAj",
-	"WEXg3p48ISEANgEJNnCpJQJUX4AmiAU5wuf6CxiUgVRLg6gKHqEAhqLKjSWjzRDg3Qk+UGFmaWkK2JpY",
-	"RQ6yP2qzc8VGOoNu9mGsjdWihGJjqbLU49ZYqSsIQBYUJYxsk1LfZrgxrv4sEROdpCJCMB4AtIqivF8O",
-	"APfCK90X8L01YS18otqgzYgBvvUm0eN1TDN4+Eav/egVtKesAOedJHYJ6Yz1ZxRcwSIraRjguqK8XWYe",
-	"wZ9/qsD+bCkN3SqEysbIKfCr7v+PCEniAIG2ghbEYiyDbY60DcsDE3DtzXiDiEqNWmo4rZKZFpr7MviM",
-	"ZeAg1QESX3AnZgGUS91JFQUTHd0imJsJwkl2G+pE+A+wPOp2KPv+Iyp9LH6kRDrVyd2t47Rb4EX/seVE",
-	"+ijUJg1MmFgFoThEVy2DrgoKHx513IeAiRAEwfPTTic4etHpBC/pB/tf5+TFd9+fBt8dnxy/eIEPdTbF",
-	"zUEe789cs1XLlECBzVSzzJf44e+r61YyQ9dXDalwnwy2hviGS1TsEqqy62B5DTkXMtq6XUtQLuF7A3R2",
-	"AeB1f+ZAWKwUY4QuBIk5CXgy+jNolDLm0oes8ZbJnwPHw71IoBv/Jtm/aJh9QqjsJ2lz27ntx96GXams",
-	"GXYA+nCGIVcAQyNVOW3qCVjcCKo+sCT04fLVhSMYwjqtPRG4pugvsNvhF/tfzSl129H6xvFa2PZixco5",
-	"flTYd9fzE34ecyw1tZojdVOE6LWTB6Bgxnoo1Q8skob3YysywpE7YeobVGtQmBD0n1Q9Cx1fo/fLSqZ/",
-	"AjbltueyuTn5Cfhvz7UpNXBsM9fSfoKwT5lCfXTVToTqTAJst4Qiy2k9eyk+IS/Dkwq6kqt4nyFXik79",
-	"GXB9lIArHvgjhFt/dWgojdhDHmulKtTqmG2LEv2tmAkV3l9dROkbz3DFdezH7qE9rLhiSFpUxBjZFaRN",
-	"c8V4jGnMiRiIhLnend9ATuxCUHIlJe8nJElTOvyCP6xhIu0QH9yWpx4jOrgurS6JDOJXv4m4oMsfIayB",
-	"iAMG0Hr0WaSvMpjdw4hIjUYKPVk1fNWuJo6nYM9tKHF2Meh+JXmx0qSrzHW6TA02UMU8JEAYRNvP3gXo",
-	"4KfQncSce8BCpEyjdCSSqTQir7EBp4Z9aozZRpKqTZWYMiP/KbpqWRqSQ4nryzh2tiXorXQRg5F57pZA",
-	"KcR9AQiKZsxjgHzfOZW4FqnYlOKwH8t0LWHsy4vdIeORYz5L722ip6rn+tPmlNKPdXhnD0yGgrLsrNZg",
-	"v75HBv6F3xXEc8yTYcmy3VlxWK4aLKgQ6xi9BVUBwKp1IjaHdyxLj5Wd5jA7iZyXtEEI9TQtuUXfaxQA",
-	"fMbCmMtx4fm53EqSRRrbsDjYX3z0B3tpe06nk+gqagqVD7gD13/ETXs0A+NxBAWtaj1Jcfw0TAzMbe2d",
-	"u6YiPfKUO+WtIgn3KWQFgcCYm5uXH8AuWP6ymDRUpyzZUA18yBiZjjQfy5UhanEvkpl2PaI4og8saoW/",
-	"jfT5+LJJlfDSORsrSC8E9SC/pNCVrSKvyNaYFkDvcpJHo4G4NqylHVSEWWKfsRKoL3giEvjb56CF/jGU",
-	"TVkSt85ahyBKaPiFwukQOoE6JDXKtAKENUzQEgkFraFjr+vLlaWjJd66Kx2Zs8UkMIeNzT5cXJYAlQtd",
-	"MSKzzPtHDSHwWBwkM9Z234skb2lizlwHWRP4VrsmgHJrXBU0qi+80feaWHzrT6By3BdTeXkiyFNhJdOF",
-	"mIwKQzkOXTJ/l/Bnz5oeK87B5wMufvVCq4Ec4twJsaeUfMcjxk2xE/iSNYY4xtKNxYqns8UaeZdoYDVv",
-	"Y9mXx/DO0t5RvdQS3/LFJZNjDnl05wp/BHk+piw6K6t/oDZJmHc3yeLYGgD5+DhA9bQLAKQ5yFGGOSCF",
-	"UHdOzmg9gITN7VL3Mi8YguUZks74DrUpfg9TeJY0ageftH0ZZqcVNw791RWpc76nTYnPInL2L/T0cQ2l",
-	"nIWEAlXnGs0k5ulAJyW2jcZSrTccnNAzxofOw+6GGEJDpiXdrnlsJTwAbqeJDEvsTVMBQfTHgWVVrRYv",
-	"M6mg1WkraGXKShh7MCFP4SYa6KQvowgkZcJTgb1dBGnICKUeznzHl1TrW1AGYTCTTZD8boUKdSTVsBW0",
-	"xiIdaWzqzK3RIejFvmVZAI12EsXj1uev/xsAAP//",
+	"7L2Nd9u4tS/6r+DpnLcmaSVF/o7d1dXr2E7GTWK7tjM5p5M0gklIYk0BLAHa1jTz/va3sDdAghQokrI9",
+	"p+eu3nXWbcYiQXxs7O/92//sBWKeCM64kr2Df/ZmjIYshX+eXNOp/t+QySCNEhUJ3jvoXc8YuWOpjAQn",
+	"YkLUjBFx83cWKDIRKTmdDD5SFcyG5FSRYEb5lElyP2Oc3bHUfdj8Nuz1ezKYsTnVX1KLhPUOelKlEZ/2",
+	"fv31134voSmdM2WmdCT4JJqehv5pnR7bGQXwHBEpkSxImdKfYQ90nsR6/FG4E+xPNthgJxjRwXYwYoP9",
+	"cDQZbN/sTrYmG3Qv2Njo9XuRHjehatbr9zid6zcD+/1+L2X/yKKUhb0DlWbMXcVEpHOqege9LIv0k9VV",
+	"9XtHWSpF6l/EmLMHhQ+M7XKSlN1FIpMkoVM2tFP7R8bShTM3HNSdyZw+fGB8qma9g83RyDeT43RxmfHl",
+	"mRzNWHAL39brZFIRTSYxUyxeEMpDkjKZCB4SKkkmMxr3yU2miFQiZYQLNYv4dEj0ev6RCUX7RE9S9gkN",
+	"w5RJySQMcifibK7/nTIS6C8yGFDN2AL+xsX9kJzO6bTyvJpRRUKhP0TYQySVeZqwNBVpn9ywgGaS4UAB",
+	"5eSGkSBlVLGQ3LCJnmNBinX7GeLWuPsZsgnNYtU7mNBYsnw/b4SIGeWwoachmydCMR4s3rPF8sZ+pLdM",
+	"kkgRSSeMKEFSljCqiJpF0u51PiO8jMWUnMEHevS6s97Z6ffmEbf/veE7+dMJXFT/DPESwRUlgscLEpVu",
+	"ulRRHJMZHFUkiWYU9XM2HGElYTZOVtNA3bWP9I8/SHJ6XL7mbIe+DnbD7cHeZHNjsH2ztT/Y13f9dbh1",
+	"s0t3Jhubezv+ax6Zzz3ulp/yqab12mnjz56Jb052w43g9dZg72abDbbp/miwzzZ3BsHrm9FeuDXZ2aC7",
+	"NRPPP/nIqUuZsbR25vCrZ+J7bP9mI9gOBzt06/VgezLaHexvhnsDNgpeT3ZvtujOxn7NxO0HHzfv92xR",
+	"N+lbtvhBkiCOGFdLE6fbG+Euez0ZbN3sbQ62g/2dwWs2ooO9yX64GezcbOxubfsnfgtffNysP9AbFl+x",
+	"mAXKJxXO9QXEmyfJfaRm+ipKRmL9muyTiMPdfJ/dsJQzxSSRZiwiF1zRh8pak+SP9+ymryKW6ndfTFLB",
+	"VZ/c0OD2Zf//CSinwAZ9PDEuzbTmRm+M/LLmQzSPlP9w5vQhmmdzwrP5DUu12IsUm0vkjypLeR2TjmFM",
+	"L4/eAMaCA9tJzSNu/jOfYMQVm7IUZnghwjrySUToIfibvXB/skU3BxvbwevBNhvdDF5PdjX9bwR7bH8z",
+	"3Bpt+ekmgU89jm6uWHoXBewwCETGVd3MJT5FKD7mWcUo3LvZmWwFg332enuwvbG5O6Bb4etBsDvZuNlk",
+	"o/3tnT3/KmR1Bk+yoIaVeFawf7PJ9sLtjcFuoPW4yQ4dvA43tgabdG+yE+yP2O7N9soVPMHUpVaJL1Kh",
+	"RCDi5QWMZ5m8Hd5tjIfkkNyk4l6yVOsmWoeRjIdkfJipmUijX6h+Y9wnUmg9gYahJFTrsVrduqNxxg4I",
+	"DnbDaMrS4ZhMRByLe63cLEik9LW5Zby8Q+brdVL6igWDz+zmSgS3TA3yVdTd8N2t19veXeA0kTNRT4vm",
+	"d88R7kxGwcbNHhtshfubg236enegZclgj+2Hm6PJ7hbdeV1zhMVHH3eG14zT+nuk4FfPzLcmG8Em3WeD",
+	"3ZtRONgOdnYG+3SPDTbD15PRzW6wwbZriE/ZDz5u3p8knbK35rHq1P98dX7W15ZQIOZzOpBMW1RaEQZS",
+	"kuTF5dsjsr3xevSyjseaCXiZbO/vUmgdmXHNVX+2/xnIu97X+qmmYl5DH4qmylo9KpozkmodtE9SkfGQ",
+	"hSQU91xLBf37TGTpkBzjVA7gT6X3gyxNtbCfC65mWtJ9uj6qKFqjzd3BaGsw2rgejQ7g//5atwl6zt5j",
+	"CaliAz3X+rMBAe9fMUhUcj8TktkTocY8maYiS+SQXBrSQNkPf32z+CO8uCTZV8ntutu8u9WsgMMyLlga",
+	"iZrbEcPbeusZDWbaqhGpiviUaPma3tF4SI7pAhcX6n8U5+GbcIKf8tOcEorGDtFpQuj1eyHVA+CP9cR3",
+	"LfwL0CzYQ3jsIYgzGd0xtHoNGWbJCiJ0RrIkCE/5SW+zkfSUWI/w6hX4THrV9+D1ZJPu3ewMdkfh1mCb",
+	"bewPbraD3cE+3WIbk71w9Hpn08/IMvkEyvtPYN3XzRltf5/s39zf356wyWB3e2dnsM32tgZ0e3tvsLs/",
+	"CTYnbGvv9XaNtXRnP/i4eX+eRcHsSHBFI85qvDqB/fkHCa4Q51Yb0zoRIVjUc/ROUE4Ed96r9frk33Un",
+	"/Z8pm/QOev/xqnDuvcJf5asz/SL41tCHIxm41s61+nGSpmiB6GEZB3FCkySOAlBKXgF7P/hnyy85Q8L3",
+	"yttyyIkWPbt72/votxn2tAqeipuYzVfMIcEnft9tLnbc+oloLZeYwYdwsOZdPfThxalx59AwjPSLNL5I",
+	"RcJSFen9Mw6hxPnTP3tobCJBV8koZTTUhp0luApZ9XvGX3Woau984xDsIYlSJlcMsfRKTKX6JO1ny/v0",
+	"ecbQ0rxlC3JPJdEPawYJfqIQ/L8Udc++ZY/ziGcKXJbrLQHsOxYi0151vu/ZAu3LX+3VaHML+ssWTPez",
+	"+tVlHz8Xp24m0vdZScXpFpIKTXw9KaS2I3imI82ZMz/lV2AwyBppHU0YSDkjp/SJRtwYGXJI3iyIEbf9",
+	"4nepFZQoJBlXUaxNE/BY3olbFpY48t7e3i5Y2/k+RlztahU4t8a3Nna29DOuSb47WrbJn50AKmcHL9af",
+	"yIdIqo7nAX6M0j9WTcqwmV/zGdA0pYulaeJY9fP8HKnZFQQ+npBjLXMoeLj4TiGSd3+8PvzLzoefzs7f",
+	"ft5685fN//7z9rvPf9492f3w0+Wbzf/6+NeL8633f9m5/vTXkz//9Jft46vNHw97a/HAJ+F5/wo8pjVP",
+	"Ke36I1gM50KBQJX1NFIyE15v7G96dq/MXM6EYhK4ihAxBm0SJpKYDckZRoU010D/JPor1EyLW+AN7qd3",
+	"t32TzsJInXCVNkviqgs1D2dA7EhLrzkNGRjGWs+S6L4pfhUJ4ywcEv21iEmCAUwcQ0+3fG9ooETa8trA",
+	"s+8jDk9bE6Z8fr0+aNS9fk9/hKKvlYsQeFNxzcwz/i+cGQItHg/Z3f8x/zUMwJpdfhPDc36hYX7EPSqF",
+	"BumcEW0glxXzjf3N4Wi4OdwYeT/V4YaGTNHIY0Afw99lHoeGzYoE7xOZBTMTSkTHBw9JHHHn+NOMa5FH",
+	"teI9JIeKzIVUZHu0v0tuFgoj045pZNVswqcRfzggsSSD2DfXqB0V3NZHKg4vTkHg5vsM5/mDcevB5CFc",
+	"AhpXSbWq+xjeoOawuQnv5XtkNLshObyR2oxFDS8W0wi8izXfsbS90jQonvzVUnkkuH+C+c+nIZAZRh1D",
+	"EWRzxiuxfeR6F8K7D4ZgcSOWflWO+68be4ZHwEVWrMS96P2cQbiX053P1zpu9/wqR8FTl9SOfq9IRvDl",
+	"Z7TVSt7EIrhl4QU6jzoshSrF5glmpizrhi2v2pxJSafMZ9AsjBqLAW2B5o1mtF7ytjL/qSnHcQMbcZ6v",
+	"u5i9b1+PaEJvojiy21VdnuUfU315A8pJKMgNWwgewt8nUSpVNZknMb7/IbkQoWH2nLGQUBLYzy3IlClC",
+	"YaeM7xK/MdO8qXwjf+4laXQXxWzKQCuxjHQgEtQ+vvYLQq14JRO9D6ley99+poNfRoP9wdff/6f3jOnD",
+	"KQ7iKA45Fef75EnIOHSXJSbkQ8SzB3C1ikyR8dHhxbcxqAnjww8fxmVmc3Zy/e3w+OPpWa801xeHHz58",
+	"P/x0fHr97cXR+dn15fmH75cnh8ffP1+eXp+8/P7mw/nR+29Xn64uTs6Ov7+5ePv96MeTo/cX56dn198u",
+	"T66uzy9Pvh/9eP757Pvx4dG3F+c/nVxenh6fwCDfrk4OL49+fPn97fnns5PL72+vTq5Pj7+fXhx9e6HH",
+	"/Q5/fvn9/emHD98/nBxenXz/cHr26b++nX78+On68M2Hk+8f9aAw7+926JffP74/Oz/+rldkfnpzeqY/",
+	"dvnT6dHJ9zeX54fHR4dX198vDz+//H5xcvn24/nZ96uT6xdvjw4vvr87Pf5+of/x6fT45fer/77KRzk/",
+	"v/5+9OOl/p+P58efPpx8P9MDXhweHV1/v7i+PDw60WOenn+/PLk6/3R5dPL9+vTjyffr6//+dnR+9vb0",
+	"HYz34fzd98+H70++HX44vPz40ksE+pgDc8gVuybJPkZxHCGRWYvTa3DO2Vyki4/Rm6ZHqyp6/gl3DO+t",
+	"ZcnsMAiMntVBiz0kAUtmD4VyMI3umCQUxkKPSyRNpDqM5C3q3yYbi7BYejTXW/RqLV8owSMlUllSIX8u",
+	"dLqD3b3X+6W7u8wVK7cQ1NVGKZJ/ONeB9RT9+5iqaBIFVLFLxtk9jT0H7z4DwrZJHh4tv7F01MuPNM4v",
+	"/3b1SC/eH12R/9gY5dp0xMnFyUcM9lBOTo6Orw7hyAUnF4PNnV3Mq9MWA0tJJrW9xeNF7qcBDSlScPaS",
+	"KUloHGP6HYmUZPHEWFtuusbId5sg17EjiWrFJg8tigmhJmzaB90xUkCecpkMbyJO08VP8F7jCcHE3rhv",
+	"PI2/NFrPU3vLFrI25wjzc2iczOgNU1FAYyLS0Pjz2+hnuFrjFaqZS37Fbluo3mZAo3pjElHTOx/wqY5+",
+	"jywJH3skdx0ooqAFo9IsH8qpwhCxJFSRDbgi01Tcm7QqbeIv8rRHVIdwAiUry3ozayZfJyCAmG7RHDBq",
+	"ntn8YsKGmFxqdrfRy2WWb0M7f87O5vbm69f9Hs/imN5o9o7LcJWuw8FfUe/6/auvv/vjP0f9zV//s9fo",
+	"BMJpoIjCxFxFFHtQfXKz0HcCrsQNlWx32+P52dzZrV3mWi7xx/OWf61rtc6dqNCiS4b1RPU2irvutVEn",
+	"SsnIS+kFLoUNht/o4JfDwV9Hg/063V6EMA3ntdGffh4N9r7+c8tPjhDm9cha/XeSspiq6I7lISqRcUUS",
+	"EXEFVQuRLEIeE2MfxmyiiMjUkujc3G6y8Gq1l3yLu6qB1zlbQglbFDtQU+5AqCQTPbK+aKiMDkkeoZZg",
+	"CmruBc5XqySS+zRSLPfH1vgU/EJO7yW8PiSHcYx/0jdf/00x7t/IDuIPKLFk5rlcIhd/llKKVJHRLuRe",
+	"eTJOtelqeDxs1bBswzVQWJf7ioYujX0VBB5nF/rgQsEknMqMIqlincO9jcEmItT7aeSE465wixFahbYK",
+	"BaMjW10oVkMSMvqlLECd+TmmVo0/xTfxvvncigVUPOpGfe33TKjka62K++wuNjOVZ3Ov4fifQE34zWVj",
+	"B0l3hDVfj5BhNUt/Er2nnVKDGsyQoEk2o5qlaaYh+ySMppGSfTIejPtk/G0MjHU8HLs8kZeMI25vO1xy",
+	"amIQOxub5H30pq8ve8oIHpF57QuHAJGjQH3hHVSoIkWpixM2nXru+SVLYhowFJa2BMeEWkrc3dn6rc29",
+	"3dcrvXdeth44bs7D0BPFcP2gYG6ZxVkRb7guEZxJva1RMDNZlkICozoWwS1LC68fOMPGFT9m4e372lZ4",
+	"FX7HRh+lu8jjVCS+aBeuwn2yCBIVEapcdEyZGpLP2rIB32Vfy+ApU7m/QC8+4mRc2d/qug8/fHieFSOx",
+	"tCQtxlW6MFraOWeEzRO1IEhDBC6F1GoPF5w9Mfkxftea1Z/wu59oWh50Z2PTO6g/DfonmkaaLUl05KBy",
+	"J403R0syOSTXlm7HjN+NSYr7latubWd6JbI0qOhVW565TqyS2mrgZV3Nd/iY3Ly8/KssSWI2Z1xppodP",
+	"WVUikyztwyGDN8uEAg2JgP4rTQWRrJDw9t7GxqpAQ7198reD/pcvD6PR4MuXh81RY/TBt30wPb+ilLIJ",
+	"SxkPGDogkDMVS4JQ7zwRqWIhxCDUinLHlE0jqdLF0Inxv8Jo9cZwc9NnuazM+jaJMc2iHZ+C5+8YZ1Je",
+	"pOIGFZE4Pp/0Dn5uTs1kvV+/ViXuKRgNExrFsl9hcZB5Bp4cFkJhUxpqNqCEcTHGUbAYdtXTuThj9xc2",
+	"WOUNqDE1YymRTA00LQ5Oj62XdQCUqv9wo2eg/6pvTZlXg5TngrDJhAUKKHnMxTfO7r8laXQnx0X8CXh4",
+	"pNxMPKxmNmNwZvOGkVJmwPow7UF/2GcQ6BXySyFUsyFyjLXVWE5R2foJ7LFePxyDEGg2wzmRiEvFaOj/",
+	"fCKkutJDtqeNH4W49ZDGZcYloRNlMAWK2el9MHQxJE9BQEnKrhRK48fP2Kk9L6YCEll/VSqREBlNOY37",
+	"QEGaJ5jizmmqGTxWRZh55UHVxtN8F90xOChbKlp8XP/X/UzEjEwzJtUBBAtKRKsnErK7KIDyfXAVELmQ",
+	"is1JoB+eRLFiKcYkMPQUSRFDDgRyaAF3JhGhLDSTIo9qmUqsW7UdpebV6rA+uHNmdnqcgdZ0hgQrC2Sf",
+	"vArZHSxC/+OVnM01sSzATaFlbv2Eoifka5aNeCiShgvU2LQWGmkWUTorqlwCL17BWcKfL4B020/ysvTa",
+	"8mRLlS14L/JMAUic4iTikXKmeY8KZ3xPF3Ks50iJjEIW0PRAX8dUXwRMIYaUI9iKoPBNAYNjPGRI5zC7",
+	"c36oFLVgBavI4crDsUDbBccJtfXfFIbTFCGFo0Ljj1MbNBOZSjIFfAQ4rn3LXkxq0turzMWEGKw1oTVS",
+	"cj3TO5EkMSjtwsm/KNWsJSKE+fopER7Nkieiw+t8+xP9hGZP04hbF1MkITES6C0LAsbCp2KpUoURbz7K",
+	"94wlenN4SNOQRDzRW5kwXpyZOY/QHBz6NY0XU4D0PNfLu4+0nQPuRzAaSmpTyfYvbXUY8XMesOaJHsVa",
+	"G6/MNHfU4SFXpmpS7PRUJc6VhAyJqzJpzZ8wGxWkLIVr5fzVXDelFuO8pkiSMUx/XEdFIrkCMVPnvdO/",
+	"4RQZD2X5nIvcyqvTd6dn11ot3SQvQpdPGBUVVNar03fXJ5cfX5aVVXy3rJNq3dnNork6fffyTz/b0MCL",
+	"n38/+Poz/PPln7xauGLpPOIgeT5i0pS2sD6IafMRfkKwGLd0LxZTm0BqUrCsxlWQvL4HmtjzfKqYlahs",
+	"ee+X53iRxyqszxpkk/PgIBbTXr+uGKes+wDjxJsJ1TlFPiuuK8LAQF5jmi+NGxWEqkxWohx6jNLJvBr+",
+	"7ue/vfrqPwSbY9WokJQnT4lZcZxnCpRvVN+wY9htUy/W4h5nhRFTngOaLXnBapKKgEmJSjm+NMb0CbCq",
+	"SxUx1D4NDAdu4e7OztauiblAoSiNpEk2VoJsjLZf7+zttrbNP8W2zKCwLDd26jNq/BWe+vbp/z0A26SD",
+	"4ezaiZuvK/Zwbg1vTL58edibfP2dlw6wtvIj+GVauw5+Kl5qNqvvRXob8elxlFYM+mV6bUzDNDEGtNS/",
+	"rvKdXimq1gnYZXDNIF6XZpyj08qp7fTkqwWpqImvBEmGRcoy4kH1JsG9tzaQL2+hLuftjT+gc8qDOAuN",
+	"Ny7Rqwi0oOo09BEIv/wDLd6rzbUVYv4+iuO245ib2vK7frIoTqO8Vb7VuV90JttIU5lcTl5jD5E6MiHN",
+	"5ZVNIh7JWbfqKE0bl4xKX27Mj+LeyA3FJOjpVprcz7TIKFPZPdXc07Jqo/gdkCODEhf2yQlisZ2ff9Rb",
+	"wEJQBvRTJ5Z5l5PQumZuL2mfkVFbtRDDyh7AQikEqZV2XvlWG+KtuAqXn2MP6NVYWTPr15NrC2M9pQs0",
+	"XNS7pMqfABtLi6HCQqwxbA0lNJ6EmbH1nRaYSvj/fDfPLLELecLJuUHczzRS+rd+7xKZZq/fO3mIFAv9",
+	"CA+ey4tjOivwXcXjs6u10h2vrdb3iqngVcqkiO+GgeAT10Ze4u4ghSF9s71oPL04NLVZZcG4LBdtXn3b",
+	"kY/Prs5xPWV9wxMJkYym2kbxxKbEnEYc7iA6sVHT0Gqmeak2KAgJQt6ks2/Dry9+Hrj/+bvSjzV2wCq1",
+	"4Vf/4ZsN6BYXrWEQ7YsWIKTbMMLf3OiDT9Vqm+ZxzCYpnUJgZY21hjlO6DIbmaQMvZDtwkP66TMt1Tz5",
+	"EFOKnoGmEGNgA4zijnmLgyq7kmN54lzti+aDLbZrrcTD0AFXNeYQmikefD/9JtTR8JDoyeUgql7OPacP",
+	"H+3SVwDeNUHe9XuJQKyyVpXynk2Seocfm1jQvoTAkwnwmwTin/wj1Zhy48rXi8HWR13/5yKhVyyN0PW0",
+	"nIDPI9UuS66kTgnOHHn7g6x4pCFgzhYkEHPrjjNxkDhCsN3lC/Ybhz5XGTyesGSnyN5TxuEeERDrGLMy",
+	"EUhIf+BLxgf637V6P7WAyd0DSU8f6Xm6MMyzRz60eYRBY8c5jfXdBWbPU0cgHu/8r5vVkzrrm330Lfzq",
+	"j3NPP6nn+H/Ol+vfKMcn+yzu0GdxRq52P7Z3Lxrx10ftBzWB0mh53aNDT1b+V5bytV4nO47k7Zr2zHI5",
+	"hVESvU4JrIDyySSZC/oS3LvP7o9+Ye+w4rY+mZwaCMAiXjunwUwLBzkTWRwSyZgt4IhpOsWIOS8ud/64",
+	"DZ+bBHUcVTPDaSru+bDZLwgb4mLv4Inm27HiXM6Y0mfdVVNug8sCkUCItaZsEj0YSM4KJstouLs9HA03",
+	"X21u+678lCp2Txdl4Bj70sYj8E7mNCgPOto8sMCX8H8bdWUW8iqbTKKHRtRO9DhYCE8L1gt5J5ikBQg7",
+	"0gOLDBCleM3a4HyYsyg2C1e34tDbAF8s1SqJ0KqpenMLqgfQBc5YKPvmyIsGGZpzgHtRxHcs9OIURXfs",
+	"mNEwjjhzIOKWLcOAJbPmWum8kv1XB9qhg++pakB6GC1UsncdEdifbzAuC0dfg1esKNsIuSwUuiUinZg8",
+	"3lXDaWv9ghnHvXynzbCWAYwp4w44TosXZkKqwziisoO9+KN9x7dnesBa2dDy+tdbNwU/bHGslntqoRTT",
+	"APKE/Yyh6CQAZqF9eEg+l+6R5vpYicFoGkcsLR51TErInE8ZOI1axr30HczSoLnG5TJ/0Gc9dLAZ+j0Z",
+	"pFQFs0ZJWhjK5g1Ai+g76ceI5jKHXjWYaK9NAwiUl9KV7qJUZTS2orWcu+YkdeVJOaYY0btlcja/in5h",
+	"BnrDG1BQnliQiQwckFttM9gkKhNkHZJTHog5/G5/QrAfiJEITijHHChA/SGXLGBaoY1UHiVPIfFjrP9z",
+	"TCRk3wjMhMStiBRmUd1Hkg3JWxOVOyiB+kIg7Q84Qy2hY2FS+tOMF+2S3gnODjANNCc8pDpIR9MvhlTR",
+	"In4PJIzdmBKBU9FajCmBsEGUInRi96LX79l59vo9/VlveZxcyEDF7bnIFTzvYyEdAJJKls67lAYGdnyl",
+	"sFKiCwPGUqoc63g5tFiUaNnyi7yTGMY05pGUcGQop0E2A0HpE5YOcAD+FEHeJhKNpbc8FxaoyIs3dTef",
+	"n9+xdMZoWHspTEusrvIRjZtmoFE/PJUjk0oBNsPIlmZesHkrzo1+UVIaisVUGWETTaxQva5Ud799xAOa",
+	"8hWAdPoW3lDpmCKwCeBhxPSaA5OF3C+ehSyxaM605tUnRR+GmwWRMZWQ+ldpmkcodOXJEhs0FinG0Sl6",
+	"MG4AlTdJxVxAyN0moqXsLpKR4Ea2IcE5q8pRGTSB0BRSnyGB2/D9TGpxB5WJlBMRh9qWMlO3rF/SebER",
+	"frg09qAufP0CTm01eJIyybjBGMY0dNzIigknOCMWrByzHJk0Qpw9KJJoNox5kHrvL0Q4xr3IJYLdkKLi",
+	"O5X4Xiv8RG1EePAE4hjNC2uACAMoilOB3JyxKbMrsDDYPbre7lgOr9g2LcyxJjw8FiWF/tVXuuJMqY+z",
+	"NunkdwyL8nPkO5cQ6ALI5JaLeyJFjhddrjJrZuhLM8XTWJ7mOz8YSyNxVs8XiNMh+JZKG+xPW3q1BGn1",
+	"HAeGyd5hW6GCQNkww2UtS/PUcEg+aHrP34RYBSBy37GUxvnHZEH+dEojnvcDA8LKt0EJQOgz01Stll9h",
+	"/fkhGfJfwWONMOlq4aLSWcGpgAuk1XHQOsMohVZji2VTFh4w3reVdY72OTeIVp4KgHDoPUP9rIDMKKjO",
+	"uoEBLwM33riVFk4xSwe/Yl2ErtZQKrxpS5BGNuW44tGKjHcfNnrYNgfSfMd73JG8XTf/MWXUOGLMVoJH",
+	"z86skv1oIvw1CYk/insyz4KZ7eyZydaJjrcVkAjcqTzzMzehvOqwPRqPsUkLKH27+bzQ4UWaA7W4pTwA",
+	"3Zan4f6BjM3Hx2BsARtzzLNhXVZYl6xKOIWWz+ptbToBB0DFll25nlqtNTtL0BQJh2XxhG2FDHVHaHmU",
+	"QEZd1o50t04aaBm0q9jz0iTs5uYfqrlBadYu18ibrc7uogCyu4bks0nKRMRHsD76iGZd9oEWEgKEIpgl",
+	"UDoOwB1QoAWjsjDv9EoViRmVioznET+8oxHgZNhuxJKh/gDMMjezreFvhtVTWX57Q1MENLiZM8pz8AKz",
+	"hMiirJv5IP+F2E9hLdEk0UJWkJDFDLbCFCWGDMoxspR54AVj24Cr2iyrSxss+DlfUGm0zaXEGzfzphk8",
+	"tDSwl3BSkxnVBdsFUZdr+1ma/Tc9CG8Y5B2FxAZXBPrLHKzJlAEWfmtJ58A++1yxekkd05cZvdP/9DMk",
+	"yhe4rDTjVc8OoTEkwhbJzCAdQ2a9QejcI/eFue7qup68dicDq/7XC5ZiU8Gax/SGN60GVHR4smYmomFP",
+	"8msLngt42j+S38wpzwYyOlegZZddoDbJpCaRYM3s4EqmCNLRAeHCshFEGSvPz4p8eBx9YObN5lRi6+LI",
+	"D913wsWCzU7mR1MQrj3yfn453Z2ovfgXWVeAKm+C4HZ/5dGio1EVskIfxLBXZm1NCYVeys9nsLl6BmIC",
+	"pr4RXE8yH4cIm/JnRLLMFWEOef3DQrMWk02Gzl+0BbThmbMaOSSFmEfxhddG23DQ9qQGrW3p7E8cE6ej",
+	"ZWXMJuN3iGPXGe+UGmsNWs5omgfO0Y7Qtg1IYo+P31Q3Fw4WBC9AMw53yvmW2f4hOQFzPjNNb0tVukvS",
+	"Gs2vlklCOYCfVbnx7UoCvocBFaGGGuUWkKPyndSznok4HJI3iKAfqT5JUjFN6Vzm1jYUJpKTs/OriyNQ",
+	"/E+O//Lp/Noyo5JCv9RlC1UdYxjZ7+bmqD6eGY0n5QiOtZqt6w/oUOKhem2IXGfZ3XZv0u7e3t7mxm5j",
+	"i+xlIs1xhDqDmS/jVmIvAYBKu2HgA7mzcEhD8h6AJgtQ2SLinz8Ev7gYkxXDMg/91ttwFk9zuKwdLtei",
+	"/c8gO0ISpjcl4iKD3Fbo6J6Xtt6yRVNVJ1ZVfPvqlFfU1HXKvN3Xqi3Ep5q3sIagfqLdeZ6lgSGBjDQW",
+	"AUMeg70zhv4NEMFbJoo24XsA/yvgsjyVH4ActiJ5+o+QO91UCFKtvCz8fppQ7iJ2ry83OiO/9F7MojBk",
+	"/OWX3rBaSe8DOmtbKXJyZ7tutt//KzFn2GbAuJUT6J+lZ52jHHrSUTpof237KnVuPlRbZAj5RQ9JTE3Q",
+	"BBA/JOOK8YANm/osNc40ranDNN4yiV/U+tC9SE2MMZc3iOAbL4io9Hkvgr0tUpmMYyOfdj4p6GZUSxvP",
+	"DpiKFPhseKkw/JVKGfXg712BrTsA/xTTD2L5AEbeLUuFH/LSA+TrVJI/X52f/YGM5YIHLByDEZm7sos7",
+	"UBwWDHNA8PkvXH/igPzz1y8cQD2XKOYt4wFbL3OwDqn3iCWzHD4ll62QbY3SCOwUWyfRvlylrSnZaETm",
+	"Rt/KCiURMgz0/trvZTxJxR3jjRYxzgI1URN5JmqWimzq2RIbBkP1vzCmHbeZm2OqSWMyaZFKak3L4pxy",
+	"6zFfiI+GgRbWsQthfqfyfDJp1lr+W2TG/UBDRmSWskoaooGdS8Q9ohi0sWpaocpXpfsELTAKly5HFecG",
+	"SKlwrBuEtcj2efDqgKo2a8z8CMAv7EENySeZ//EN4O2Cb95A8pofhmRtQb25u7mxve3rfOp+swpjur2/",
+	"41fgmhs1TKNy7c2o35g7BzVjrqe/ZIJvb+5v7+/ube5v95saK7UHZ09YChk2AiuKRaBo/AcyGo1GEIUV",
+	"UkYGra17T4CC+0LNNk0SKNh+RJlE1n1PwQ4Gchb3XD5uZ6u56XqdX2vu3RVEWK7MDvj44ySL43I8BjV6",
+	"tEoAREab+7cs5Sw2uLstInjLraBX0kop9tTx3bs8Gt0xUGfRzSJJ6A3G+aO8HUTVjG60a9wzKZbTr2yN",
+	"96BSxsKP4o6tlTMOVIXObFC+nezGpWNKRNhaWW2ZzupWZ3fL+hNaip/Vx1i1vFHCSZ/Qq72Hyo8bfT4z",
+	"FmYxCwkX983Bblx5KbfNmYC73toTOjP8rIP07Vrerp+/YKmlhc5V8e0L8uETPoVbhKzlAXLn+BosTxzU",
+	"ecUU4pdXbBfiO4F3lxdHFyJVa1yR1AmJzhiN1czWhmjOML28OCIvxtM0CYb46/BuY/gj/Gv8sp+HrK8/",
+	"XPnuU9rYX07P+gyEgdMa3OdMaCLg1G+hvaO8K4rJhZPEZnzvud5b3CuqBYO2CwII7GPhqP4r9jeYM8AP",
+	"M14t67KX0S/MD4DSunl69AtrSvEHRd4i5VI+HZKzPBZULABBRwHYEyN76HkrmWRblUBuoz/Ul0GjZ+w9",
+	"moxJVSd8Uf3MuHJc9EbKuiLqQlsJWWqxVWY0LYqeAPlLK8YS82L1i7OMhykL1cxk3CQsDUzT5CXIMTv2",
+	"MshPk8yd5LqFXKFWVFJFZNmTbU0wiiVdgADoJo/QtH2O1ZKuU64ddQCLCmwCsf7y24GctRnjsXP49AjF",
+	"yUVWW3nbLMBZYQwuESpYhreI+3XDApphv4KIy2wyiQKorzZhDcSwM4CPqT9XsUsqRWUf/CBtK4HZfry6",
+	"vnLKDZapORZ8Sm5ScW/K7SZ6eUlMI05+vL6+sPi+MyGVTQKlRb7oCz3+S+NVMtjukSQjmxpa5LrIW+RT",
+	"SpSZ1MbO1u6ohPayuzXa22xBJXp671h3sZnmOddUWTxgabHg85WBw8uAiGKVyuZopHdja39/SC4ZRrVk",
+	"7lCZiDgW975CxRmjYZdCQr2uH+GdZhSSZLluvsH6a0Zh6q8j+/VfKybxTKnEaxI7PWdtYmcwY8Etbp5N",
+	"bjCv6/+RzWkNtTqEs5uPhsQCXcYP7zX4jcIhq85z9Fr/f7QJ0NQv6XGi3h0EhbHj7skcB9Kep7htl5yS",
+	"ybpZpOqGUVXTHJ5yk96M9WPa7sXiPWlKAdAZLkk05SLVwpvFYcH2FyQUuWO0T6BUDlAHOWpZYHkazoHq",
+	"h/6YPCi+O6cLbbwJzsg84iLNm9FzfbRY/AGSAebh9zO4DfBbwTNFpmGw0y28rWXFeAgtiPwi8tPlB60S",
+	"Ixc3AH8khYBBnu5fKT/XF/Xg1SvbVnvvYG97e6sSzNNc3SFe+05Nlf0s4myV690+UnLiQqqCPgytvR8Q",
+	"GgPEupC2u78p+kyh3t6wH/SG97pmPq4q/7j2lOqEWGNgCoNyjQPpZ0ZDA6ofYgAdcJ+0Eh0C3djFtq3/",
+	"WFFAW0oLcRVTmVsgkCKCQf0pwHLmic4mOuCW1dpGVav3SiqR0ik7XIX/cHqRQ0CAzC08JHC8QIBMQqin",
+	"AgZhqa7CLnda1SLWuGiMVofOTY7KIEdtodyYDdC37/lBnu1eTTQyneAxt8U+ZDRN65u26E9dGvXb++wp",
+	"U8zvt5ebCnH7uLB4JEkIAV0DyVTtGCFSqP6VNofhgQYKYrym2dcDC8Z9MtYc4B1TpsGgjBlLjLrqSW/Q",
+	"LzWX/4vbI9ON7VdUH4yS2KRz6cc0mTpzKJkuWk/tnlPkzsfTxtc0jnPKbqt9bfpOaYGcsTiG/Lay3qqt",
+	"f9Olg4wq/cICqnr93is1T16hE2hR1z2sZU+5ecSt8bmskBboC92b7Vv4AsMB+jlmSI5Ki1bIKjxaC/BQ",
+	"Cwz4jBCtG02bEyUdoHGrKQCgDOer813q4uVlQuPk9OJuW9/K04u7XbvFfh66s7XMRN0dGw32Dwdv6WBy",
+	"MKzRek9DxpXRRzoojewhiVImV4JPK3HLODFPtsecjmpqB06P8zpL4zilAUjdfhHcMuxaz5QqhPtunbtj",
+	"tV9lE6vtKPoEi63Pf/Y3rmPhdSMqwHu2+GCxxaztUnwgiLyhEBE3Oi8vhanu64Z7oB8+W5oGDXzH469R",
+	"ipxCpYIyvIRvuxJ2oLWgFXQOjFyA55hExhWZ/gWMWF0n3mjKZI3Sjb/lLtCIZw+v6Dzc3dbqbjQx+kHj",
+	"J/zpZY2vNSLUY4sNozJDCQpZMIVl4rMFKEHY4dE0kznAEhSbQGcwI6xRkfd4bDM3SBYznG31eenvX9in",
+	"Ldj8Yw4s72vpL2WNfmFv2nUPt90vGwsEa6bkyySy7AXXbeDlAV6/33sLh9Dr946hvIxP9d1pWK4vs67Y",
+	"gJx6C6SM4kbUXsy10OhtBwekOYCqwThOpTUARhEA4ghSl3i5nl2rmlOmYB4ehTKYh92gi4vOvV3f64iR",
+	"LJmSbfp3lttmut08RVpu5gmFBXBZTX2DVhZdp8NaSKC1OJXNmJJeQqzQDtJ1R9ZeurHP2VTWjniYqVkz",
+	"wpXzrPMutvT3nHCuEVuwHjiwWEwj7qjGIoWklv/v1TCEvt+vTMb/36XgfZLxkFlbc0HG5hl8RD+ByeTO",
+	"K2N05SOmCHwrt1bthAt2ZqQBlkF/LjoE9h12BxkoXPDFXGTtqy1twLTQrV83oPsUZ17Lh5491RfVkGdL",
+	"9a3Itu781C1zL3jGDWOchOKex4KGWjqlYm5CIea+LLFY9F+Nc6EzHpJDqKhdWOsfa8moIr+wVAzJYd7e",
+	"1n6oX6ahhAa3pvscIgN5ahuYKsUkl4Ut9oZzliIFmdB0SM6gAGyO/WopJ0ooGsNAnSN0/V7xcrPI10QC",
+	"qbAhiemCpbLcTBKzbAvNrnussMxDXToqbVdp1l7a4usRlTQNohOqZkZCo5PYQpSavrmZkhEgCumD+PH6",
+	"+sKTcfIEyvVMKum4blZ6fJzA6Po6MxTjN2Pr41Mde3inWdwcCTAHdwnPGs0wa/uWadbl1fqM4WUWaGdT",
+	"3uL8c416IH5vrc4j65/pv9jh+ONuONCKTdOX7Bn8KG4QlvGwgytlZiZUaFb39/euUtVbx7iEhB+qFJsn",
+	"ymI+iZSkjLP7pQmjfTnsUFl/PqkOMiRjtJDGBxYaEyMZRQGqd048/zz2CY+pQlDjFFqMa8HnhrEvGA+9",
+	"dlljMBT22S5oBYE8v17Dc2v6mTQb/IBtAtBhIf78hwqoqo3aoiYL2oaaoTMijskNi8U9VEDbZsDjVzSJ",
+	"TERC//NVIkI57pOpsELbSDetYMdMSkIhjYalZmRsjV12ruqBKgUTlWyCVz//7csX+af/+H8bsjJ8ACgF",
+	"jK2Z2pCcAnq6UCIQMSLN3TByfXRRmtbrUuLNzs7WThMIgZPl2arRUim8b97t16drWJaJZ9a1QGxaXw0D",
+	"RVA/YNtY2+uRxZMhOVRkLgwEI9o9G5uvUZf0Mhi6iqva3CKaptFdl56IOL+GuTte+1qu3Mrz/YEqN50B",
+	"kRMRpPL0WLZuh6pmCIlZUPm7k2sv94/iOJJ1aWhvLQYw7BrNI6J5opaoNrTOATTbzZQLtULy5BxcW0M4",
+	"cmi9lVyo0q1aVY2zjFKp7WH99j8yps2oZUrb3NldQWn29pa3WGvPrzaHI39pA0A+1xlJ8GfrOrgR4aKy",
+	"021TCxhX3b/Q6cSc9KEcl2rUHA/HpgZaapr75GxiTrB9K1nh4Bwdtrx77jorFNw3nKaZgf1Wstnyy0YQ",
+	"5CYZrHXVrgq6kKq5REk/pQkjFveAm4KksEqHXBG0fWG6UX598fPA/Oufo/7uxq/27y//9OXL8OXv9X+u",
+	"eKa2uK7z/oPqUg6Vj1YGg/26Hn674Xi6E0dWzRpvmFz+uaKb89OUaR/an6DqAhycpTKoUt8TDPaD5hIz",
+	"GlbSGjZHW8PRcGNja7hTymdo9KzDsH56hZ/6mPOXzOgNU1GgxVEaYsJel00Hs81/HeudNm7lNM5zBS18",
+	"SsJ/UWv6CJF/17eTl5b8ZxHxa3HL+GMs4XaamLKfqabqoB++TyhWgEBvA2spXv14ONDCXCyZmbnDlUtF",
+	"4xjgN36QpSdopmYijVQJpTdHVJ1ROYMUYZZGk0WujZSK1GssLlxKU/Q839u13DNm7FNeqjIw1phJmcoN",
+	"jNH262aYs6JOr75y8kavFwDlTU0CAJPBxsUgaJQs2/puM48ijSSSpk8gZ/d5XWlDcoOPPN+zrqkuNJ66",
+	"8duT8Pjq0IvUG6R35Qc3d3Y29r2P3qKqv/x3TMSxQ5y/v/C+nslSSFlGU+9jD82W/i1kJOqZ68dxYjh+",
+	"Hxb+1b+FmL6ybKwg7Ny9TZeFozMlYLcM0cxCgUdMxnOm0ijQ5joCWgPkfqz/EccQC0Yov4/5Y+M4kvY/",
+	"r7UNpKSx/e9n4nB+Ou7Dp9kdS79wUGVFzGqShgo6o4iAZmaRFxK6aABWMxa2Y4GDmWbWZcBMDbj+HwyQ",
+	"1hduS6H1Y5qxaPEIOCv28MwulJOM7B89h/qeLa5YV031li3a6yL6ijRppzCglzi4uOd/FRwItFKmgd04",
+	"WuYlmZz8Sk6gW0RXVyWRf6YYxDfTkvyr3c6lVsU8iw0Sb13a0BIrRHmsmaFtLPDB/MXWu1rwOCIVXQAO",
+	"iKZFmhoP51h/dJzDxVIc0WTBu7N1mj5XFtplib7EyeavMCo7Z3axZPYR8609et4RS2Y/SJuQLfW2aE3r",
+	"IBFpR1ygma1Iqa2vuwa5r1h6R2Nyw9Q9Y5zkr0k/SlCsl9xcspfnxM8pQHm6xRC216utQ+0XbZYQCpkA",
+	"6L/WuiMFMGC2ghxnNiSjAigUv6IlJeNBHXBvygKhFRQ+XSG372k+iIHoBJd4DjwKpZPGC2NSpZyWQ4SL",
+	"fI1/KBqm5JOGjPSM2bruuj7KcsGDmsAtIkPPaEjmNL1lodOXSoJa4endAa5X7O+RiLBw/3vQg1x2Ujpk",
+	"DynlM/XymLzlbIdY7WeLnlqUvFaA/LWozGRR8UFeGD3uQK9/bpzjTlHsS2/l9UfwlCxv8YaBvBGckUCk",
+	"ZfN/p6Qnbu7sVurVV5QJ15ZwmPIKxkPN3Myyvd0LsKZjXp1UCVV0e2N/e2vk4tds7LarAPggphE/b4eU",
+	"X9lNcGKdVnyss0zeelOcpcwwGWu5KAtSeZpidO3jnzU9gXEC/WLeX1dvR1fPAn6gvc7h7nyjZ8yM7Zvy",
+	"R2Q7l5nHLjznjGQS0lgsp7cgQ9g3T9uZyH9p0XBQK7TVGiFTR6TtShNaFGFuYJr+fJBXP1l4oYa7IOC0",
+	"cBPn5WnQksG8kYPKQV0l6kS48AkN2BrZNI2+5NI0jKh64imsA98ukqTLKzWQPcWnV3mfV5Dkui1skGIt",
+	"of4gTceyag9MP38PUlGj7ARJhvSuRy5kjdazEBoBwwKibaTBAfK4QLCPGtENENEroENQ2SmkwD2NIBMb",
+	"jP98ltUaRyNBchCDvDWlI+F5XgMfJFlNC4UCj8NZxdL7KM7y3hld+sG0A+1oAupontx1KfetTZOeh25P",
+	"X9Dg1mTDtnhedRpddRq9WmmZYJpTTv+eLak5Qj9qh92ZYhXu+t3Zeq+/66/oeP+1xFLwosFDtBm+gPdh",
+	"PRphJEGlhwjeRQrFnyyr60ez0hCss6SK5eB0fKFhkUI9MopStzs8OlnAanOmh25TuKWvRzY7I2Uwxzji",
+	"Uz2EzJHk8O23wjQ7OCgCVctx0bZ2YdUFa1aW+8+9p9kGIG8Z6fusHqWs34ujuxpkJlPVbHH1xJCc256/",
+	"Tl9hLOLleT++CqytC+DeWu94BIheZwi80gZVEPFgb+oO4pgFeUl/FaGBByyuTySABhsR1M4HLHaT4q3X",
+	"Wd5HShvd0lIW2tNupHPk8UX1e6G451qw1hlXRYI1fuKAzFxHgVUxtQWeUNtkbrVatF5TchcFuay7TQWQ",
+	"2zr9G4up1B3aeaYCMe96iUTxVqXWHTbR7XwdLV8GcmTO+cDAtpgHRBxqI3dIzu9Y6vzGDY6/RWy7WVh8",
+	"R+u1tZ/t9Xt27F6/p4dpzha0a6nbIWgY3V1RRPeHKvpx2DQcCuRebFDRL9hkU0K5CgBXFM0wkQb0z57i",
+	"/kY8EjEpY494YRtbcpc1qTufe1cSznEiiw83QDTAoXUGxW4TPEM+pfRlXOZQBmIwJcFMCFmpkGgfEfOD",
+	"nx5ycvn2iGxsbG4V3mYnB4TdLMPRupXnS1kfv2tI5oAiKieZsBLA4OKet49g5EGIKgKfD4NPWxi+kOho",
+	"OT0VMs7cBrsAbmOtF3bHuDZITGt9cIU63Zad4Gon6BBc+9eao1svucC0bT5Do9xX02Z+qWLf6MlIkuNg",
+	"QLgMW6DJkkAB0B9RAU/s3LP5F8E7JNHYE1+p5uGQ/aUd8O5vd7BdGscioIqFXQCe8peuSlBAHiv7N0ae",
+	"CkQaCs5q8FDwNzxvrTpDdyR2D8TgV0CbC4eW9Snbg9LjS1Ama0PLLniub0BWIklumL6Cpt1j51Z8jqP/",
+	"8OnbxXQtd2ksybCBH4A3hLhNqd7fNlHX+5Q3wbCN5vzFGbUdoRMh/PXFRh5pa/ro4lOd+mt9T5YayTyL",
+	"VYRYWje4GG3LBmI+jxRJqYpEgSIj4uETI2jlO7ISRatIWSmjaD1F4xB448q2gG+Z+EQjrmS3MvVlKK02",
+	"GboWXNhiCFh+4JSbmcn0XYgrLy04fM6HglXibU1lanoLj4qsoa7Rmu5saI30tJTdiduO3uqadusm6BnR",
+	"2Oq7EScz9kBDFkRzGjcnmJmR3X1tyjar7PGzJ0hXz3T9DOkzUK3XAjbKM/xqWNd66YL6uC5OPno5bVAm",
+	"Y78xUBl4xXCtLas6s8edT9/Zj7qN/k3o4pHEYCAdqPJ7i4oVOwbISh1p+Y2OVal57mrZo9Q2T9TwZc/M",
+	"67bgisXQ2/MxeUDV0iRIYgIPg9H5IQIapdjvXQ7JoU18UQAGicoZ4DUXePhDMtaSfWx7nhhy138zyU8i",
+	"ZPArhBFp3o3XnbsT4a8s219k+hkcH67qFCHmaxxN2JCc83hBqEl6KfRbUGy/8KsMWuoeEFrOaYkhf/WD",
+	"kAraQhe/mRozE8SCjBKErAWw0HQa8SF5y3gQ8ekB/LHUIE0ra6jNFh3SvvCiRRq8iq2o0e4UiEiaN7y1",
+	"tlg//2iuBKICSC7zpCDwgpnSqhwcgodLrcrnVG/MF26qKdOMl9Ma/yyskm2Lac2u9fq9D1hCYVZs/gVK",
+	"QTEPr06uD3Qtc/ep7ZiuCrxVmld1LwX1lhzazn246nzfc1LNQT+sOlw4ZSC7dLHSL/NipWOmxjXjUTdX",
+	"LftaP172vDgZg8i++72MR//ImPldpRnzOqfODzM1O0lT0RUTnNl3LEFG/I7GUfjNuPN7/fwveQGa/cM0",
+	"paX/loFIGExZZgmmu+Ez32C+PkqFz38rHXdTZARn7GPf56fHR6d5ytCzZSU9AarHmtgcv2E+FCIpfqRJ",
+	"EvFpe5q+LF6q1meNmjQTx45azruqzKfJ7ilIYa0SEJcglnkRzcKIYe6H8fnhfH+Q5PTYJvNDNqW2lCuY",
+	"4khUpUrAnUZYrq4H7wy/Y9IO7X+//l9GFp0y8Ypjf3Zt22E2z4YiUXxjPef1b3xUpe9511O0dnYkTgIV",
+	"zKYxYL8nOU3kTIBgAfixvkU27TtwC5FB8EBDrmdUB616T1I6nTOu0IjpF0C05uVDLGzRNlsSvWeLnoH8",
+	"6/dEFAanls5kNNWKGT7w97xYr2z3lYpRcB1Ll+sipgELLxBXoHPDQJOfbDF2iWTaPlDrYE2t64WtdXE2",
+	"RuYErzQENHgE2LyP5G6uVvjDycwUTqzu4RJewHMANhDlHgpffv8TNfgmTmfHSBLT4huWqt+OytnZ9zQy",
+	"uC2mNw9kwb44SqmcfRAieUOD2/PJ5GUfBkBYHnh8KkRIXhzZgRBy5yW4rkv4tS/OhAJT4mVZ8Jw6zZ0+",
+	"Qvz6f6iTZAlH+Wk6GVjyev5OBm18wW7XymKxuW6DdOxutcfJm9Nuk6KTc5dnF3gFH3s2eXfhpjB0cUYi",
+	"oFVjbzRznezjTgavph7IsoWeJSs6nocsiMJubNaJSi2zUPagrtPFSlyzIoEhZQaSS5m0YKXJkpyq/BdG",
+	"0zjSbEa/nMeObpjNZWGsPYAPX5WM5yQaWTn+iZvN6fV7n2mUYzdPMgl/QwLymoEFM7aDFQOcQZ4b/EOh",
+	"cw5GOxPqWsRaKmJ2USru8dMuozu6+FT5S8763D+eJDM2ZymNr7ChS+XnHvbtPOX6VsQM/L0XKdM0VOeB",
+	"ga5zGKFovFOa4C/N8xCkEylr/eIVPF2XOtUvrsbK+9ZGO6nwjn+NzsQN/Hd1o+Cl3e9af7YAD5gtBAxm",
+	"QjKOhS7IcySRdAF5i5D/Aim5BMBEJ1GsWErYQxBnIQv/gBXdVsuTWs0zTl8EL46h8WiacYtEBAgeRjxJ",
+	"2/vL4NHnvlrbbAkGt5INcZrMBEB8mlnU6ZV4sZYzX2A1ufw1XAp8cVms14mjug0mbY5ytaGtcSTrGeZb",
+	"UFNKSoNbfalrZoMZem4byyDJuo1uGETrD6Ae0v4bnFGt9X2gwW2nS2HeO8v79Ptz4YriP5AQDPAec5rO",
+	"RULDfF0BdcfSt1GdbDWJpAZpDaGIZ8xq9vQmZoUUEhNTVlrOpLXEHTPjLFl2I8PF8fik4xjvVIfdN8rx",
+	"SnK2WR+oUIsU/mDd352+lcurVZ8zbfog+FP4r6WJQ3X6XiERV9EvJeCpLuvOeUmQMmO0/zC0ef9Ib9ml",
+	"EPOaoPycxjGTKr/82jQq6AAbxWv1hDAOpXA51WDh0oLcs5SRkGnxG2qby7TCBnsYe4tIC+c9ccJmkhVB",
+	"HGMJtMY9KonHpsBqcVFWiporK907CpqlTFYobYikiSjO3QJ6Q1eTSA3JBwAnwzijiZApxVKUKxnHHDAA",
+	"+HGuKeWE3jGtCRlRYgB240wqX6PHmE3U25TVMCbDHAzHh0MuOmMHSQZCy5hzTsponlYMCi6qljLHHOAO",
+	"OXPC/qENOkAE9xaywdNHYp7QlIVNVoKzhUB0gXnPT/wCOsE0sGVtVdjszxs2MfmevtYUKeXavNDbUHOT",
+	"6Jz5t8m3cDvgG/iof0Q4Eff4y9UOrrjOpN5nGf3CQLmIEU5SS3dcVZspwSnVrE1fDncGngE86RjFyZaO",
+	"Y2n11f3tF4Rrp+W9u52VY4C5oXk9+Coec+g8+kTtmKA3juCXth7nMYNNGWdFOsiqW4MJ3NLbGHTNnkD/",
+	"ggj2Mmnu13ghwiv9WGvsev1CB9x650zKaWowuf6qlsMXIlwrHrY+Qf/LHIY/rARD1OzU83vUntWXZj3h",
+	"jlOlQG6/UjRvroUOa8g8gQ6cwEfzVlufONZV6HcEhoXMP2t8ORcivGQW2XupQx16r9vvUe7wtjek2p6y",
+	"unuhmNOIX3VHQHBejPi0U87rXW3VFbrooOJFVUtExA3g85SS7mVxLml+LtI5l4k9F1mcxlRwf3ZFmXu3",
+	"KCgHP/dlQ3+5VQ7Opb7uXcvU3MI0s1sWo8A0QG8JtNAFO8Q6HxsA1MCfBGXEpS66prF2m97aeKSPBtko",
+	"SQCkvr57uZyJ1rCGKxMW8mG/SPgNk63MjLUS2CeK3jJObhZOC/oj8DCl0qC5mPZI6H72xVpwVl4UjjPK",
+	"24Bw6FG90B7Gm4+AMzRVgHrL9aBYdrYGjkqQZFeK0XjF1GBaOanaKTkoIWBCoCdBCfDg3WSqBq3DVX2f",
+	"YPphJG/1Za6HlGj3/nliqG3dQT6nkWKPmQUM8KhpTNukK7/TD5mrUfTrX9EZyxuJrNJlJhlAMAdxhm2y",
+	"TO3OzEBAd1yJAQi6RHCddXe1PMpxKpLHjwL5h48fZhWmSatxrlPK5TxSj9wbO8wjN8cO89jdseOsvz1t",
+	"RWKN1Ml5tJ8G646xhkr8JFhzhrWbULfLNYdY5YleHrfEs/w8qE6yOvUDtRCnRb/3ovHl++yGpZwpJnPf",
+	"L5ELruhDOZGDJskf79lNX0VY3vRikgqu+gAd/bLa8rOS/Lfh19eLbqjd2k2jvtHcKSF/FFx5AeXkxsFy",
+	"jSal/CCMhHE2XE7Q9vQqthMv2iVdnb57f/rhQ6/v7WSony/6Il2dvvvx0wURKdmofG5rs5wPfnX67uWf",
+	"fj4c/HU02P/6+xc//37w9Wf4pzcX/Nca2jAGaxfLO1D6cjAaxhFvCaKqd9JgqDo4qauQ+sAdjIUdhRoJ",
+	"7mJWdI6JsAu2LNXob23sbFWhLb2q1CNMv2Wjb2Wnh5DLo1at0I/PropG6CGXFyKOAk9oaHyMxIVt1ZCy",
+	"EVpVljU2U9ij77MwrZrzyYyHZHwmOBsfIIV7H3HLrw1B93tndeYdq6Yt1JTvOEd6y1iS444vTN2L6WWp",
+	"J2PgdfUcCS2VAZccwxZH1eSfcUt2P1hsFHcl+u0cMqzVQt7VZX65nUjdyQFfUVBzDJtr0V3dOVOpTUi9",
+	"YmWj9GYV+u8boxKX3ax2EdttIvCJfJeKLGkDvoIYZXmbEBrHdt+hdRufDslhHFdvIhRe5TexqFoyvaTM",
+	"CJVV6Iu5rCXkCLCb+9v7u3ub+9tNqsNMSHUYR1R2gJn40b7TUONihudefBXbxKQkT8AaNWjPsriTxa/a",
+	"SDWHu4THMth4YkSWiEfqqMTeKvjcxTliO9kM80ppjnAFeRF9zAwxGYuMh/0iqGIeMZatJl7NPCD6ZVpR",
+	"AXNPgIGR8WF8TxdyDGSjb3ZAUwMFBwDTRTaqAUUDc53aR7HvOjrQkN7sGIVEKCx8MzHABDDCIoeshM6S",
+	"USqVTZKFkkbTM2xj16VwA695GxlT91ESYmeZwlonIl3mDxb+nkIwNLzpPFwgPRgI8VWvXhVP6vdm86vo",
+	"F/ZxJUwDhFDDwvgssfkSQgNomK9CdvdKzuZLjG9G44lzc8oc3IsbvbG7t7e3udHIEeVCBipuzy+u4Plm",
+	"ZqFYOo84aOHvUhqwC5ZGWu/2NGtxubjp3LK6E7aKzTgQIXwb8UjOfBHjXN8qerUwg2tsUmJMqoIDOQ4Z",
+	"Ai+btCfvvAxz7xJZ+AnrKRr85VVM0IoPcVXyHAatHg/VqwWzTVQzyCYm+TrioJZEakiuIORsxCB2RQdl",
+	"K5pjc745QJgWnrJqfvAK551VJ9DraWaANyGIRXDbPmH2RghvzRhCLEwik6kCaMGF59Qy75LvVEt4DKj6",
+	"sRAeGUjxdr4FsJfW4x1H8rZ2qEQ04jqV4J6rdAgND8129k1hTYk2ca4r6HLdHm+1aW5Fs1Kr72IG0g85",
+	"ZHdZ09gYDXe3h6Ph5nOcX+bd9Vr4I70E9pDEFLkmVEgA8jjjNR1AV+d+m8DVu67hpc4lPKk/V+/zDNs5",
+	"0GUtGd7oE/YQsEQRrZq5T5TS+6xWU9dX49/1QasDYMsSUUxUTdznnuaLqUuk0lw1jngjfVzb5/6XVgvV",
+	"90q0lUGe++XDgXL5Yb55NSxxrfrRStZHCzSU1xv7m2u1fnI+VfR/yl2jkPN2TxdtOzmt19ixU7MQ3yYb",
+	"laubQnQFQN8YF6IlZqWZyBx7sL2LtHX1QAOFvlHwG6FSeBqO+2SMFbL6X9jTUf8rScXfIfvYNH8DvIzj",
+	"KB17wq+t/GXopXobxbhfdrym107scx3Te/L5e0DU9RzQtSm1Vk1jYotKDVMOoxRc6IshOZ3kD4FdRKGn",
+	"fcVMBQ20veV5gXMzbVg6OCfxeDrutD3pNdCq6LyOJ4jODv8kO88hB70tFdaoQV5ZXCzbperm/kc/7qE/",
+	"86u8Gvu9xnJLIeLfIC9MxI8A8tKvd4dZXjpdj9pjUSYd2ELMzRAkmS0ktBaGghtUIEDx0DfPgao04r9w",
+	"UfZLiTSuITzcaEr+Lc/ZvxepOsOXXfCM16PXVQfvTpM74yIVN6xzDX8wY8FtrvylLAHqMr3oXMUvzbis",
+	"YfTsgQWaoc+USt4hb1dBopdmOPs0TYKxNik5R6YkyVRYxzDaLuKeW/vFA1T+0JxI+aMQt0diPqcckha1",
+	"5pml7HqWMjkTcVj2u/R9XivKF7gdqHSRVNxbRxUosiXPyOvd7eagkl53Y07H5cWR3ipwM+MGNi71+vpC",
+	"P2Z8uxGNj1lMFzXY17VT9sfga51VG6Ouy4e8QCn9Z7DR+QxMmqHtZLgB2i2o7Bm2hY6jO8a1AZzoqyC7",
+	"n5eh2mb+l1/adu6+KqOa6ucIbrW3PV7kWCNugSKWL+jVOX67/BJVfHe7LRYczZnIvKjpG902z6typuIm",
+	"ZvPOcXtfqcqhPmng50Xhh8+aLdmMXKhvE5Fxb1plyBSN4jJmEfZRAHsUY/A1mClQzlrjiqEqj+vBY0Zv",
+	"hh4geFa4LRXMt4QFw9yjOSwaLXqNXKicqIM2MT8D2hO60zEY/IMksUDDPjdaTo+H/m5r1kOVz3B7tO2n",
+	"IIV5msVSzoQib+t2Hf/gPg5Jswc3MeW3ze3VFwDghh/Np9lHmvnqJ0HU0bWu2lk4TrQQNCWJeJZOCE+k",
+	"ebUie8htIGw4Moanx/oZbfooxpXfqlEm0diN92E0ty3NHS7N7ICMIzC6tCap/9fIVfiT8ZuBTWY7h+r/",
+	"yAkO+nODfTrE+Tum73BsC7jpnIHrBlp84+NLT48rKSsbmz5sr3l+3W2CzGh3e7tXinmO/vTzaLD39Z9b",
+	"v3oDnPrKrbiMKYupiu7ySDTYrATagFRmuLOx2ZCOVE09019eQXdtGpAuoSqZNBjIu0XiNcHzGvVrybZG",
+	"pUsTr3wqWxoGa28glG7dUsDsqQ1Qn+z5SyYUXSP2E2Pre9h/W/w/gnrxe2mBWT0BHLxh3iJw+5M1A403",
+	"Xg7JSd7E2DhbV8Q02yXw49n6Y/z6B4yWww6XMzE2St2A23yt33sYTMVA/3Ugb6NkIBLc5gHcLG3QoHft",
+	"YSDmEYB8LMy+/9pfu2vx65Fvoi12BqDayhJtc9R9gw2sm++gT+1P9Yk6G8+7qaXuzMXR7m693l5rz7jT",
+	"VaYYrvumJSJ8/M67aGmeFJxoOoPyffOUiaRgnyzTEmJILkSYQwzAG2nxgn6K3UVBUVCsbRFTxW/eiaFY",
+	"vXpRV5zwYMPtVFRCdwMdTV6wFJVvD+O4OLWqnNS2gmlPNCRvslT/yaSpqvsowHbpNJ0yzaxSppkgYnPb",
+	"AR552Rt6c1xV23EA4jI5Nd1hHZbK2X2OjADI08BQ+6bXy8YIbDrIM0pEWM0V607Ej7tPBpDRc9evzC9N",
+	"2/qckzMwlL7Z2Z+cjMnVTKl1iof3+N9Fb5wvoYzJp5D3YXn0YZbzTB6xmOX6gbzRrGlw4ppf9pvuFrjb",
+	"7/DJvqMI5CLHd9kddva1TnnByM/6KkwephqSD+YvNrqcp7ZLRRck46a5GTYMZMqA/xuNXBa5dObmRpIY",
+	"L/S/NaG8EO/f6syovt/1v3WSf+sk/9ZJink/r2Lxb+3gkdqBXyB/ko+QxnrZ98a1H3GSSTYknySzN4be",
+	"CIj8w9MG20nfH325WTgk17PIlI5AvxgJRIvz8zWIh282+VDQRfIrwIuHbdPO9SZUFSjzOTOQT6ExfZsW",
+	"hxl66jqEAxIq5b1Iw3boDZlkqQ3Zl3oY7Da58vI3+8Un/Uvh7J6F6zet+1/emawa4u7QZQxhV95iZPZJ",
+	"okKwYSIsSmuK0MqKeE81WRNv5X0q0LXXJdpT8r1rGy2P39UPF/GQPdTl8UrM9HNHNNpyHEllyiVHzb3k",
+	"Y5ME4mNIUtnxjSgupXbJ/MtukZwxktKsVFnsxqSUD5X0Os1Mx3JYiuZp0IvHliKa0JQD1payQKQhJNW/",
+	"1YRw4D52H8WxSdmgAWTQQkTUTraaJbvEp0y/IL3/JmiU04VdQj3hXjIJAYr1MmuWDwJ+cnD8itWjYdWu",
+	"HUbpTq2flOPy97US0ytyd2O3FQqOY6a5KTdNbz6h87mpGLGV7bXT7kXX2vrtlus3wVCAtpi11+IatcU4",
+	"Wmefymp98fLouXfK1ct/u/Mp6eodt6qkd3faqRp9uc1nf1v/2SputU51l1ujjblnPrABTJK3ifOZZDIP",
+	"zEIMOa9BXMpSXMsRtFMyeTZ3KkV3Ox18K6DrFiXUG/vbWyO3ftrRm+tO1H+UNQdRLkAtwvhY5OuoEPkf",
+	"zrmVV/3emRbmXo3iUsQ1Gl/C0nkkJeQRQpaYDdQekruI3UMjChpC29KQ3bFYHxChsRTGbYnWGBZAytyK",
+	"IoeciHtuH51TrslPH30q+8SwBq12QCY21rlDMybp6kk4AVArzJd7/R4MW27G5P7sXbrtcdWNwD/SRBJK",
+	"gphGc0urtucbUQIy6mIGbpA5lm5TzEef4+dsi1fMPrceLP0OoUkSR8yHjaY/Vs7pAQQBWekj1wLrJTVn",
+	"3tQArNqFwVM6aVzVboen0jIK9HBzij5rq1XjJwCv9s8CfspRZvQ+gY/d4IsbrBMWA6Bg2QnTS2Kq9KcH",
+	"itGGlnmNaSp4QnamZpt91xmxxergMa04b1vi6yKV2fyP7dFSmzYtFhOWDvSwRQvRJQnjnW+pgr3DPbnE",
+	"0efMXuUkZROWMh4wmVdNoXSwOM/lvQgjmWZ5R9CGQlT7JPafh8yYD9GEqWhej5hzSGYRV/lccmx1CywB",
+	"QJSmAzB2yeAhoQoxKIsEPywhdsqUEBfxFLswgM1xY1KKUO6Z8nAoQEQUVSf+owfTIuwOPXb1yB22cLw5",
+	"RZo2ow+8o0XJhQtf1dRsPH8WXPX6fFOE3l5/ENffX6RYl09ulUcfEC/MUYYWe+J04rQTkKX2HX084JKv",
+	"vzQYhAfQQ+hU/P4jE4oSyZQs8fHizVgPFZbyhVuHCbIuqWDFDb3MqrzgtQc7AZs72JK+CkeF/sXlIknb",
+	"DULm0F0IX+IC8GObBex+3NqwbtP92Osrrqy4K1/SLDww54YMqICcrWYy5uddcAFMlrdIbgUEC0qiF6C7",
+	"ahFvQFPlS+hVIRIRi+mCIMawBa1BHKC8jCkfC/hILtrG9u33bDEeksPJJOKRWuR56VA5YjpfaGXNfMOQ",
+	"tDsZzCjli3vMwp6YlgRWJ9Eamoq6jK85YfUTmtlzUfqjXm9xKU2RrR0GCmEiZepfrhKtWhqsGtNDSUzK",
+	"WwrT4Aui7oUZRZIwmkxYSm4WObzMeE4frm7ZvSdD87bSgNQuudfvuTvQ6/dwOl71Gc6/kmmdJMvQQg0a",
+	"mZnlis4ZUpnVFS2HcVoma3JIjm2lwsYqhuMvUChoa0X1tKF1AB1yWonAFSmTtiyw9X4BFSwlKQ1uh+Sz",
+	"JkdIjx4boCPbpMpSVFk902933sy2miKsx9m3cpmU59HS1AIazLrOraJwAQVaGiqfglcNM21vu/G6c25w",
+	"sfSVBMApg18BdT2mItb27q/4HO0VaJI+pqWuffzXfv7q9VLpS4eBzMtP1BFjxmgYG2yPZaCHf8EuE9o8",
+	"aLtlF/AsONfaKV0uRmnrFhXmY13aVOTzsespaKPnnIlbZbKy9Paq3L65u2MqAhge0+HIVjeVwVy0kiPJ",
+	"4cUpuWWLPN0iZaAimEukRZ6mvHVaMDd3+F+PGLs2cG/nA1hxyjBItxNbq/HIb7Iwd03N63j28u8KoT9b",
+	"h5Dyd9buML/WljfutSOAKmCsQawNt/GBRf/JS56x0BN+dcqfQZlORDjU2gdnY6t8u/CQRg/kqHPgEF6l",
+	"r0ZMtYGHA6SJYrrFVG8ZSyQ8ArNcwiV9PRoZZ1puIFg+SuxmlNM5R51r28261usN9K+jK7iCPvcf1Acq",
+	"jMt5RqEe1UYpbJU8iALE+lWUh4XbKo+hWAcjAitZTWpZw/i/Q1WoaaBkf19xmU94CHG69RHZXFi1Vbhq",
+	"7Zu+JCKsxTdrQB2zdvGUIVy2ZUAHJqPRQJBhAMN4ALXtatx9LRIpLOK+nWQet+vZya3Y7d9KPj27YLJQ",
+	"AWuoC15ndGiR5t2LX47S6NtUNvZmSlWN+s1H4gVb578vPamIgJpJVtLZuzL2JBVKBKICkX99dOGIPfyv",
+	"T8cXXpGnaDpl6qLVnDEFuGRWY7tKScb6uXFlNV3Xs3RNUtVEQJ3J2mKFFG7Jrc1lQi/bQ0+INLkkhQ6J",
+	"lWoVgVXJSAfOuLG5V8camWHCNd+VplOx4+qE9gGFbMuRnC1+82iExS6RVB0SqqoywcdFDELhSf2UczCT",
+	"/La407ddlkqNnP2og2nbD8HAU+bqcHINjL/K93yLdc9qBXWvB+n3r6OsrQfS95vqO8tbH015xKfGW9ol",
+	"vbY7Mtot+gK82CEeIXeR3cQAVn1gECkX5I6lBnVY3DJucuSjOCZSCA69UPSj8yExyyre1L/Z14bkkilN",
+	"vsXPEAyojN4nGVdRXKDqmZwISNdVMCLD8jP2kERpue1hPvlevse9fs981yOWltypYc9uTKNTIj/C51eU",
+	"CmpZP3HUlpM8OcE9ly+qq7VTi1qctz03O1DGsV0wBfGs+9nCdqZBmnpSZxl4CZmUFywNvD0rczx+K4ic",
+	"yQYiiVbOyc3JjH5paHtS9JeDND8yo22HtgzD3jYw8+0V09aE0+71GLpH86mmxcadhIaQhzWK4VxATBWj",
+	"RgaKp7xFMyprwdUbv+1iYnrUKNyjOV1gxPaGMW4h+dslHcEA1kRsmE0bd3g+39LYxcEX/KtKc40czezn",
+	"Wt6b5/RNPBK21Blg1bKfn41bDvx8Bi+YEU+VFmbGKePSjlrlhZkClKUr9Qk6NkCq9R2NZbWTMRokynTq",
+	"ZaFmzq0NAtMI4DLja025dSobdhdZAy2KzpkqmjdhnBjzlo1fNm/l5RTdY9B1Qk4vjmwYSeKm+D0W1UTO",
+	"iofhq/EpfBt8/d2Ln4evvv58OPircTMU/9S/vvz9f65MoqxW7bkf+tuXLw+j0eDLl4eNyZcvD3uTr7/7",
+	"z9Z3FT7g23nM9Cl58UIWQklb+Md7dlNFMdtbWr1pu4cuFvyPb8NX6Ggxv73804s/1j5aebLGL3MNIcD/",
+	"NXpWPXIyUuBRFKZV3ym6TkevNrfbfOEfFuOrRZXrChGIw5Tn1STT8CyePWTYfoUGLaQ1vjYu4D1brLUG",
+	"NJHkKV8JcxqbHFfLerRpFnFi2+CQN3kTtH7xuy0QRGvNeqzvxG0FmHlvb2+3oX2cLwl1t6Zach4pFl6L",
+	"pr0Gs2weqa6qhlxKDii8nVgd4LrK7F+ergtcN7J4dpXFsLJnU1hw/LU8UI++cjiAd1ZOB5EOQv6zTb+G",
+	"ZEdGgxkLMUVNKpbYIF9MFZOqaMBnsrUDMbedCLAGQQS3RdtbszDUl8LIlOQqlnhSrqDetpuLCBPnrhDH",
+	"eM0XIz6ts+BQuQtoHLOQxNHNXYTRkXbfgAIvsC99488yeTuA9jwpk4ngYcUuWzk0puN0WXCKXXd8M6m0",
+	"2sR+/fh42xlVu1cVR+klU3HLeOc2wAGT8puyry6791FifIt4O1mB3jlHWvgraqXMWIif/WahhT3FQIuk",
+	"PLBRjCNuTleCm5BQ81n2gIhY5MXl2yPyend/q082h5vDjUpPoizlBxFTkwPQwuWBoJmaHcAYUAx6UNoW",
+	"H85yIGrnjAVMuSVjNsSKx4koY6aYcqgDGvgJrLxF1tPyhtHUW37noRh3HcVgpZP1UdMnkK2d7RoEQhET",
+	"A7yTCj0BWzyl+V0mWTokgw29JRk3AnyZbc1oGq5uRT/wBiatcLc7FYjUdOXo9fVV0wrjREa/gA9FBLem",
+	"VFL/U/9LTv+RMai14lEA/yMmEaSkcb0Wrd1itFwlaSTgH+bqymiaMB6i+0sqGtx6w55STHy8wu4UVkLQ",
+	"SELuOnbzhUoQmoa4t/76nVWbUpNgoSfSx332nr91nq7bhFFwW4lgWuegFR/xaW7wD8klw5ZUJIdQx445",
+	"5N4kRYgUPADQVZqmengftQSxkKzGZWc/Bp5TeA5rCQCNwjRDJHRqMsWXs2wCUYfIoX+BwtI0hD5LeFQC",
+	"WvmL9AdJkjQKMJA5JIc3Uks9TBWwYPUYay1EgchuYocNOB1wkuxIpPVVZ/k+anqXZJ7FKkriCFtfOqy4",
+	"xae0ztEhmlSX4A9Hf0AoJ6fHfUKhAy8WimDu+w8SE+LznZloHoE1vXkRSClT3hPJ8mGdQbWI8dOKNPcK",
+	"V6o0/f0BsGj6XfTG2egWW1bfYtrtH42L87dFRBP2kgUsumPhm4VismXvQ/PqFeOqy2vJilYX5geUYZUi",
+	"+4oiQ87YFEubook+a0bTOGKp7ZFxT6Xp0QN9WFtSYIEjUTvF8+Ve7QVYXLuvKFHT0JIXwECGdUDfxziT",
+	"0R1rr0zmqAldaKnCq+EuwlT7lseVjm6JMXhI2DOTGoLzEFOtZFjD1AyyNGU8qMPPMr8WRo5UklAJHOTq",
+	"nGxvbuwBZlT5Ip98uvRiNXUya1HWrR9L/SSxD1Q3DzBLpbD1dNwCFEAdACfnp8dHpsD9WeoBwkjSm5iF",
+	"/tIVNjeIW0/lU8SVlL2GM6USefDqVSymER+avw8DJPjl4K9UH/SDj1n0nCZJnZYAGAMVoxtn/YPEHw3S",
+	"gkWQIBl4KaB2mwEMLi6kfiLOBtf6WLsAKcgMCbDZ36LPyBxBXmJhNsMhhSbfqaby9byO86WGPSG7+z/l",
+	"Iy/FD7ZLZW9bT0BRnWAY1j4HT4gdf7RcTVs/xFiG5nqXGtAALJrJB4dtc5urFSvd3H69+Xp/b3djNNqo",
+	"7t1Ot5LBMl3UnfuzexaBhT6bX1GPvpZX0eWTVQZuf8NDNdn+aHH3NUvg2IPZZR4uGIunNXSXqpelNf6k",
+	"tekrMKK6OypN1W1eokrJHU0j07jLMsVKryTTvwbaB9kONiDNxrdsMQZd3/RTWtXMpl5nhu5qk2g6XPao",
+	"/w82WdKratVnqVUXpVrzCdLhrCakdwFsGdjlYfXGV0IMg+G3Iirpj9panLPmgpZT13YheVvqBQkFw+A8",
+	"e4ikKrBGTF2+ESV9Q1aGliKZY9j7r0DRRWgVXXj3wUMX3mvSrpny/7VZb8Yyrua8PX2Gmy2Z8aX2m+Z6",
+	"AM9WTMqXQNU4JyfBzZOilrPDVVNGkjCssyGx7fCORtiEvN875Z+gr3qH3LZWBc5LmVur9TKc/lqa2STW",
+	"fIM3s4EjkQD6DAmponlOIuwYuWETYeVHTlz5PmFMq/hBzSA+ELKE8ZBxVR7sty90c+inQLgwbQ5Wd0ld",
+	"g7ZqXLFmCvWH26oLordJ4Rsq2e6219awHfxa9uU7bNWVr0XfPfPl+tU+u7JpZMCzqZs4/sdWeALldcBu",
+	"Xpj9L/T9VyZysQSk7sj9V8Pf+5uOWoa0fMc98je7uVh1+hGXUVi660ogCfQBgI/RXNm6n2nF13ZAPCQA",
+	"/cinRQd9tx8NMU07HbWvUHhybO45uhFJHN0yNJVyLcQE/mKqKk0JelkSCxpK3+7V+OzasY4KNZhX+84R",
+	"1pPGJZNKdMZSt67sdTJfnXfrp7WW9XDtpl5Xk8n1odGQGfPBkQRyRlMj/EsixQ7kphEZKcUMClQAGjdk",
+	"Ps5pHPs8ZM++U2sZk7W5+IeKxAxqW3JHqILk/DLuUrNUqi5lhWD5q1gjocUcLlavI7S7acWCyam3XNx7",
+	"YH8mIr038VwP5N6cLiD8F9/hyFKbB8BmDFH8YuJkHj8afrd9bXZ7GaH350KEPiGRYtWY34+I8UQz81JJ",
+	"P1T6YfuqollMPpeajsvOV9lc3LHwQtSl7Zm9mzillhirwReJjBDoi/G1PnxV2/ym9HG7uCecgAvv3frs",
+	"VlSTwzzqenBjWonpZxYv8vrj0sk5mH2mB1u+uEiSO5ZKA0K7bK5kk0n0UN9ACILcJjXq7PDjyfDq09u3",
+	"p/+FnA/mAX+FOBf+VKkrz+TtEOJW2rz3iTicXE15C/7oeB60DnkAkHj6Fi6BCZrnLWqbNH6PhizG/NYW",
+	"08l3Jr9e/Zxt9C1UeU4IdQxNX9i1i6bbZkL7lXg7UP3U1kYd6Frpj11BAMElB5IgShxUIABsVk5O4cDK",
+	"q1Xh/gQut/6/Tb2/f8/yUfr1NffuXX6ieviG0vf2GfGJqIlNL2/jQS44a+Bd2rPDvFTZf/wuc4Lvta6Y",
+	"ycm0KRJak4aM/rssjdTiSg+Jx3CDuWr5v95aMf3nz9f6TsOTWqzjc/mogJBh0IOP1uuEpLf8+sMVmVEe",
+	"yhm9ZQ77Au3lB0nGgwHkow4Ab4CPC4SEMwGnyFLAGWVcDcl5wvjhxSnZGo6swx9yFBHCJ4Ktzhc0z1RG",
+	"44ECp05pUb9CU5GJJwGhaKgJCJaSJTTVi1lqdfAZFxIBqlw/x9LPkfIRWSEVc3J+dEqwJUM//9Vt6hbN",
+	"kWrwmeEX/oWfpKlIURRdvj0i+9s7e7ZFU45pLBV4dMeBCNkYsJAFt32VAppJhknJTA/Vt4EAcwEiNSSf",
+	"uFYWOb6B38JmgywcfuHj05DNE6EYDxaD92wxJnN6C28SSSdgdaYsYQCad3F+de2AgtyyRUVK3YhwQabR",
+	"nbE34G9W0MN6xw8Ds7yBXo4cQ86WNDIwtPKecpPcpUUeJOoxlaV8SMYPg0DM54JXhunbUF8qhOr7B8XY",
+	"cT7uF14ZGJep93pM2EMSAyzt/WxhFg5w4ECIS1tm27PmY/8giUNthPHQkeegc6RFs9kv3IBNQ0NaGsdw",
+	"aqEI5CuaRMN5WMwGO1JJcAEEcYbJcMCN4ihArH4j5m0HhyRlAQL1Q/eGfFNRZ4ziGOERUW2M5Bc+tu+w",
+	"cNyHqzd+GBR/G1CFoZfxw0BmXDI1Ro0JN9KgacNllmR8XHx/jKnC+3vbOy9xgCt83aQQ7+xvvxx+gdzZ",
+	"SIGC9WMmbx295aC3MRwNRxhUYZwmUe+gtzUcDbd66EgDHvhqeM/ieAAU/0qraPqPU1+g40NOI6vaG4Al",
+	"7TyQX3+LTILgKX0iRWGS57pt7jRJ2R2jse20ACNIjOcMyVuRIm0Kzv4AjM4mMltJoJldfnTaBOu9Y5ik",
+	"cZ4gEriWGiZNW690czRyPJMgopMkjvAkXv1dolaK0qjR2et+BxiqL/Oz1H/PyamRQ+wsZ9xh/k/lc391",
+	"gbe6JOF6Bz9/1UrrfE7ThTk42Gb3M0D7sZhOMetVkxGdSsjMztBBVOE8elT9lRLB/P3+Vg7t9nipZs3D",
+	"es8WV0w95zGZL9QcEECCMPX0h/GOGaT57CaOAgRdxWxGlkaThQUugTu+t7Ox97LDycwYjdXslyc9ix/N",
+	"mM94EviJupOw6eda64ghzfGpj+RoxoJbpwdA5YPOAdgOKqsOYc5UGgVy5SHYROychdqBl/f/oxmucf8V",
+	"e1CvQOxVUo8yefstZhRk3wYIjOJYqraQ9wTMih6x8UvUn+u4Ws8y41u1+CIVc6ZmLJNEr4kY51m3U4C6",
+	"mc1XpnvoL6z2OC4Zev2ljRrZV6jVRCCAhJ2yDfPMvf4YDsgAaI8TLX/x4u7ube/3yfZwY7jx0pWIGGKU",
+	"DFOYGblJxb1kKbmhwe0XbtRX6D5qkTdN9ZCZRSvZB0dcJqLDfBu05Dfl/XqzvFUJNrfw0+WHZWTAuiw2",
+	"TXa9f2QsXdi48YGTwJVbaBh6LghwRfLba4+p7k3PRVDZ02N9RnAG5Sy2JSdUzWxxnG8mtt9iwm0S2rxF",
+	"hgaUXgmnk5QhED9tQCeSeSYVKp9TrUJpostVZO9SzWmB3805rFdZhCf4SuvOeviaDUnN1fiWpVHrPRmt",
+	"cYqgaNN/ZDbLK2fFZlOsqlxYBCbZ2jdrm5nwrDR38f7oBC9qMNPWSV7Zt7e7tfuyr1naTITkanNnt26e",
+	"+u1v+dsrJ+ymULnIF//c3vrVW5ndpvrP7O0NiwWfamIckg+M3kF1l8iw6KXgeDWdzOqKBb0HA5WJNQdR",
+	"ag2UL+RrReptjTZ9PjNLqJaFF7fBGFb6pQ8ClZOaUizL9Pzsf7haaj61RnIFnbdyFqBEJfG+lU7Y40J9",
+	"m4iMh72STMwrahNv+VjeCiCT6Dk/19KDbA5HltMGKYO+AjSWZJpqoioJvW0j8tzHoEkVw+55ekwtvgHK",
+	"TN/oH6+vL8gNlVHwhesp6peMDf6Ff+EXTCQxKypooW7LyD2Uys7OFPW10IbIVjLMhEPoFQRca5+GoSRj",
+	"INI/GmI+O/x4MoY5vMGTKDalTCbACXArYEXAHsqawMshGefayP/P3rs3t40j/cJfBaU6Vdl9D23LjuNJ",
+	"vLX1luNcxpNJ4omdye6M5rEgEpKwpgAVQVrRpua7n0J3AyQlUdaFtJx99o+Z2DIF4tLd6OuvuwvkfIl2",
+	"g9lu1nYvxch0lBN/FUIS7v+OutYsEUpMIFsWmmND8i/uWgBvt3zOcQpdSgXHatxuLmfBg1is1LUnKw2D",
+	"3qoO/XAi4jvBhjpLDIG/Q20c6AgdtZnCcmHXdE21wdRS/KVGiOoKm+Pr3mQy2YP+hlkSC2U3KSqowuh4",
+	"H0tCssyZ7Uy59hetAmhQrg2ctvjxYXQinvf3nvZ+ONo7Dl8823su2nzvh/6L6Ch81js8eXrsUfRvXKJo",
+	"6+TH67Nfnv3864ePb748ffnL0T9/On775aeT1yc///rp5dE/3v92+fHpu1+eXX/+7fVPv/5y/Orq6Mez",
+	"VtACOqK6ajdmgZdAcBDRzC1kAVnOsUjVKkk1wrb4ratx/DX++FL89ssv/+z98+rky9er3sUZ/f2GkDCT",
+	"1mkrevmvfvqT+O34/NfLvdHLF0fvjn7Ihr3PP30+HB8mN5Mvh4M3X958fP2vf9zOLq402xtqnu7KJ5Zq",
+	"myXVZC1Vx+4eSoW5zauWKsUtK61gcbk+PILl+li572RXy9fnz9yXJQZsnbbE9Kdh720oP8qf3nz+98Xh",
+	"B3lhLkbp+Lfzi5OLf72W/V/2xfSnf0dfLuRHeTH98Gow/fjq9umHf72evH8Ffw6PYtUbvWlH//gpnn3B",
+	"8tkXwAYkASGgZVhQSGZKnD0RzaN6zcWMZrhklW9QNuACTXqe3KvEopOvxDn7KyVdzdD6ck3QPVdQBBcl",
+	"2he0zeNF9QJF+ira8QskwdLioyodxxmvJqM4yHzl4jrVSguy+oqsudT+mTkq4+Ayi6aPVUw3N2vmLJMF",
+	"04XLZQ7yY3NIjnvp2UN0VGnP9+nFc/Ji0S47aUYtEEsaAKrz0pB2MUummM21/KWbbJQXJ/du0nx5RDnQ",
+	"66Abm3JJXudSbwH9FnYSnGLH+Oblej+o0RC+xK8crvuVWi2M106bLmrpYPIxM9RJuhfLOxCaBM9yv7UB",
+	"IFU34msoRIQI1sUIoX0lD4eM2A1Z3kB+3oRoEhIoCfRC6RSaX4rYiH1YyAHkJNTr2/6EQz4G1zbh9T+Q",
+	"azvkClnfnYehkKQ9oktt0kECaU7reFzvDg94NJLqgGcRovPU4f4+s0P+LE16BqPOuS8XbVH+yIFD1rv3",
+	"Qcqsn3edAKqTUGkiXe6kNK51XoWjw7eRL6pM92X6/tEgFcLeQenCAkJ8jWsLLCdazsSeFzX4+n3YEQjC",
+	"GoSgWMexi+cW5Yo95pWoKxL9hA9GQqXem7PYj3GZ6LE2wrhWw4BYS109UqYV01ArqgpJFDHmPSWZor4u",
+	"H8pdivu4QzBIqEfC9QcppWeaoZ5QKoXrwI3ZFJa3RvpOsH4ihNlnnxVkYXWjZPopU9ilLclEUDT7IV4Q",
+	"JS6XwWA6kQmgvwx8bqfYhbj5Pnt9J6kxnJ0NOMQoge4Jy7vLI1iTwVjCGqz4yu/82mxYyP+A1gB/rGrU",
+	"r0fnr8q0QXVnK6kOh01NYonsH2vD4/2cABCFyniAKSwxgFRfnj9fA2e+soRDlN+bWqKkvBiZUIa2LnLH",
+	"anzayjBt6gYLnrG858bO3n+SOyQDKLOOZWhpSebUcTOSBjpft2bY/l9aqj2MjVez/JoEjfTxk5bKeZoe",
+	"JVX7Ce6GnvP9qaBkcgxeYLcKwC6zMlA55LLt6RUX7rEUQZzGIjXgvoWm2pY8GiHTVWiT4tcH2DfM3JNA",
+	"lXcCp2RYg1ic0MuJO4usGAU3YcLH/iJLh4nOBsVUUYMphvh61+xzqE3q9RUiS/Aqd1T35oamfDPm6fDm",
+	"xncIhUI63WfdgUjtxULJB1284rDWlZK66GWQVSdyNDSfQmwnu8/OhzyxK3PZe4VV2SurA+VSkM2Hnfax",
+	"7Tq28E4KbYh7U5apSCQGQOTuu7oWOJTt3hdWdE1HtZHS5S3e34vNJGBT+Q2kW9jFo1P1JDwWz3uH7b2j",
+	"/oto75ifPN3rPRM/7B1G7fBF/zn/oXdy1Armvwzj3iQ8vG2dtpLDRY+Qtmk/jfcWPjHWOm6dtgZCiQRK",
+	"LuaeoHpy3xRlljJapwU6B/o7WGVFPgnGd9MD1pt12UA/vNYfVnDmsmi1DgrFY1yQFP7nos7wRLOI/Ght",
+	"Xc+Ktaq7sE1PEEo4b6EKQS6X0x9JE2rMgO0XeGIjhRiv6JrMLccmjSZI2hdUWSMfUL012FSjNyW8kpqO",
+	"R5X0eZnkKjqAo8SxixFvfBAH3+w/F9GfeBSxWFQWsLbibYf5gOGRNVWU/nu4sRaYl8fV5QrokMAUZ8jD",
+	"T0v1Cy4lnhD0tz+bT/AuxgvXYpIpSB2n8qpVLvYK7XKcALQglObcYM+s1h9/BrWwy1u8JptmlirNS5Hn",
+	"vpDl8PqaD6qGpMcO4JktkhZK2XxOBVv7kP74c4VcNCqeuXhVjgGseKuCc4aAHei2RO5cmm2zgqdmDEw1",
+	"Tz1YMOLqFDygEDMptwoMFWQiWJXyClPCUi4VlF2BugM+kvyP4DGBB/bZZbFVKdPKXzg+vZ73+1ipsq55",
+	"j3XjNUiZ+i0gOykqa3/gOMBj5r5zSodxTGK1vWCOqCD8E+ok0orJtBEbabGEXXI3HhQvk2UX5XUxAQbx",
+	"l30LrifW2PyaOttmn11r1ktcgQ/wRI+Ht66yjHEwEsmEBBXAXmtdnFJ3bXb5BNffh3IF4AK16bii/ULx",
+	"OnV9tBwf13q12qGolKtYg4jgCJsK7jp1zeX7Vy8vF95VpYFC6lphSgHTcZQ7xtlZuZQz15Q8OGtsVU3O",
+	"RlqlQ8qIkmneA7ZGU6NERTmqgQvu622O+Pu8m5dJHfCXLxM3+e0KJcoEDWHv7onDoQSo/332Xt+VoBbs",
+	"zduXChr6Ek6CCkXscGEKrlUYDi5u6Zwk8FrIkAyHIsriPFkFJcKASxWwDMMFMgXocpTo1kQCiLO1xdc5",
+	"zA8cwa11TQOlWazVAJKHATbJjlIPZeO0EHsHnNS7F1NvRVqxTfWJJnxBhTCCjahjc6+GesLsf32eLNpi",
+	"Js3/Li0+S5eqHCNgcs76YkI4K1asp3IkXOdvZa0fQg6FdGMduSJ0144XxvDqBsK1YqqDVqlUGbYJSjKo",
+	"N8agix0Fmm4ZBkqbgSQJ1GgQ0FBak0KPjRckWgn3fhBKfYlfVsVADqqCCFFl5xWAMDIoorq9WIe3Iuoy",
+	"w6dQxr3PPmEdO1boYt5Gqh2eGd50m0USXeCy1VAc0I5/mT141tDDsPE5KvPEs/bswHtiT/xhgnfLdfu+",
+	"IAijmoTvGxivwVPDFyw4NQAV68J6MMo+zlLjjG5gF6vpIftYsTriCkFTLH8C49cmtSeu4DBLme73Eb7b",
+	"3ccww+i/orsgugFHACRjb2o5Q8R9xIHOdy3WVpu/SPFU03yt52I89BhFi097pB1iB6ITEXhY/ph9gVRM",
+	"gDMGo2c0um9WI1Q0V+UB7h/v9yz5dzzq4JDnJkc6FCMCXOnSwBfmY7/fDdhUZwyiO3n2F4xD2DBjPVlQ",
+	"ZeLhFyZcpj504Vd1ij2ikBSh9xXkqzjIFmr6HPERH2zggHrjGK2hWwHG38GtsFy+WBIFLRq5uJYLIksd",
+	"nVtZAXapux2euNMK5m+OZvM8lt8a91XNlzxBlLKY5rXpufENviHkOGzmia0pKY+GIMcgR8qhBblS9IIx",
+	"vTbtvi3Fy7cs1od534AEODx6JAX7bp+9sfDE0P6uWrX/v8rzoGUU7hHSSu2psB8vXp1f0NiNJ8Q2mZea",
+	"L6TKGUfLnPHB1elCW4LEs2oUOKgnHQ3OF1Od8o15rElp+Qx3k5VW2KEqiKVFReAPGqC5TjIz2zIN807A",
+	"G091xxJN/FIjr/puYj4SNynH7MbitTxTreEKx24yBUUA1EZiley3oqg7+IY/1Jv/AIyBSRDbMMbaqRB0",
+	"YrmLv85ch8p6/hUzHJpMa4ANfyvS0m4/wC3weFnZZTosgMHY6NJYrvHcR8nEY61lqQgbnDiG2GtjsSYv",
+	"nd1kA3wPlHruQTIW94jcVQaAAyReKJ+uoGYGg2zYnV1HkAIW+H7LMqU8aalEguVqfRmL9Z3PXo2+RJN3",
+	"JwVl43KkMW8xTjmIIirHCCsqzbzdsrqdsmQ+32l12yWkiF/qqMqIsAfdoAXhAcrzyrZiiqk/242SSsda",
+	"x7Vm917CgE0eh9Zx9UnouLns3jEtbcNdPvhm/6k/cdcueuUYu52C1ThxBrVonDgLxnFsX3Si9FoBogqf",
+	"3greGvvaJ8Y3nsz9NdCTabrYIzN2m7YCiNvJTJdJxEf74y+/79FP/5/76K////9ZI57w2QjWzXxaZBcS",
+	"aqLI5ylrYn8d77MzFuuJSKil/GgkUwaEQKEC8uif+qhdzxoB4JQXEwyjslshxiYP49kbbiBSPCgxYdDj",
+	"wkUBTCFZHV3IsZ7kIdm1L8XLLL3Md7xuvc0OvQPHO6yoqvzSnlp9pWk6cWFxZLOatKwZMWXkQEk12LsV",
+	"01rvhCsc950dtsHzyF+zLPfOLq7BYvQccNnuJsEtb+vpQ9TR2GiW6BSS8eA1PEv1iKcy5HE8RTz5OAJo",
+	"aeR1hHyGlFVEfSZENSimg2QLX+4ocb4iAtntcgnXTlqF2eXnUI93sSEXX2Ga1aTi6k4BThuy7+RoJCLJ",
+	"UxHjH+22GbfBEKlF9xtFk+x2xppH9ptprcWqVmjbs/bEZtaitpWcb0WJcPDtVjZQd1SiltWUGLvqgg5D",
+	"zR4WUjM416i3Rp26Tiz4LbS+gskTuF+zes6tmC4ISr395emXdz9+eHZ9/sOrn98fffrHy+PfPv76zzcn",
+	"rxcrPrer4w8fLoRMLdGHQ9qo8bK49uAd33HkCRdReQ3hEpuyGddDPwnqBDvAlT3WoBLObjcBJdqZKowD",
+	"7xLZmV/PYyAQXC3VZVLHuuYjRqtcR0TaB9+ck6j+62hTCl47+uPCc43Y4oqJ0Th1McBHXeDqN7xhYfx4",
+	"Wc8FfzY8rPUDPNfOxbokwHNGXoPc8nfdeTPDB5S0h5njCKFoWC9L8ww/rBPFlkpWQ9JqA186hmFqYcmm",
+	"bpPdRIoe/W3inBU4lSeGQULAroJD8/fGAR/L2v0cZ5cXTfs48BX3+Tdq0yULB+hw+/OQGcYfEGjZPLjY",
+	"Wqi0fjbUiBihRv3kQcNmeqJEAlUq1HwCPgD0fjTTDYAFFTFLMdPTGpwFfP9CJ1nGw1BnKu2oLn1yhh9g",
+	"Y0gs1cdPctkIQjEg/DUsHy70WsFJJToWG+AQoRqHVPK41fB3YrobTRw354tMh1eIEb6kRZsvrEIqR2rA",
+	"nxtHIyu2Dahfas4naG2kf3s5evDtVkybUMg9La/lG3Il7p59CYDHOeqohNnKAZmWWrBiqrfSE6ZVjRXy",
+	"ax9nPZLyfnfIO3tsrcV+neJBj3UEIcwI0un1ncDOQU1N69K+qFUZO1tQCxn4hi+uKytPUteJtfvBsmo3",
+	"qKFg0kXVqgsmBfjhoWYSY0HRE8PEHRT8GCy3Evgc5Or1xEBSf1j7R5lCf9q1leX3+g66wDcjtGH0h4+x",
+	"2ddWliFgjJPizT0xyBCMHg5ACV9JBMh+bMKnDoG3DrZ+j4hSUBGrGVd5SeSDlrncx6hQ8TWiY1io514o",
+	"5jrL25V0ByK91NGl+143IMRhX4GIIGeQVySVyfp9GWLbJsI6C6jrHPBHqKFyK9bG4UPSX31Wi/KZyhOd",
+	"xRGgFzOhAIPSDblZEtbb8kpaTecIwUuqqnNFKI2s50Z5jd2nkfqeGObPmEnF+lkcP7IbxonyEuGCF2EJ",
+	"lOmtAFL8bB/rBqiw5wlQGxMEjLe2YgzfepPo0SrLhYev9cqPXopE6qi1uKsedcKZst6UGAfdL9IgziS2",
+	"HViURwd/fjktpdF5wmsprew2CJWNkBTgV2qGAYwCSWWtABFILUWhy+GPhSl/q6zzZxho1affYMZfo1Ea",
+	"nBba0gHWzIXmrlwxZ7XBINUBiLAouBXTwG5wcCtVFIx1dGPA+2CCcJzdhDoR/gNULW4Gsuc/QkWl9BH5",
+	"128SEQp5J6Kb3jQV+cdGqJQ+CrVJAxMmVjEvDtFRR+2jk73207320XX7xWm7fdpu/xYUPjxsuw8h2hcE",
+	"wdOTdjs4fN5uBy/oB/tP+/j5sx9OgmdHx0fPn+ND7XXrAz+jd3DKxkDWmGZkSbG2WnXL6MgE28H9D4RK",
+	"i0hh1bjf1wXvZxGcCeAtqAGer5/G3AkTsJ4IuWvn59H7qYYZi8PfkLJSrHdchASmxKQALNWQgld4A7yR",
+	"xw+t68FrRVRc6v34WbX0NPkGmc7FF1tC+aNsxkEnmfy0wtKJeMqzZ7hpNtZcS5uLfpl6CFYgmAXnwiKv",
+	"3CORGYcMRdRIPW482UfC4JkuKYcuvtW+bzLUscCaf69mu346iELGrdkNak4OCoBFvHbhZlWCfyvSVzi/",
+	"K+q1uzQ34hN0YMtBEvwcpGFDORhiS7ICkE3FhQlrWHxd7h0GeQq6VOnJcQsarcmRvT738sbMUqViAOUb",
+	"QeU04+mCrStNvAufdQOEQ/CF6SaVcYxbCXIPlZ7RPvtobY+JNAJ8iq6b8cyZVfYJxnksXnifx0b41fW0",
+	"jgVXVR2ApQp5ojBndNH5u3WBh4Xco4JFltq5QeQIZ0dpJQJayOw6GE/hrKvWU5hFa53ElqoDQ9z6JHU6",
+	"ZnEqsEoy38nzICG9Nih03h7bc9WZwVHsLCNor6LEV2ufdKsWYncJ7fktqi8Ki3A3GO0ikZ00aNWRMgFu",
+	"Ckt30mVxp8zBylbMc8JleoXfXkxEbWjHhrxy0i4wTnsB3zSp75WkSqWhBs84nnmYy8WhIJReXoLtBOlG",
+	"Z0LnseKtswhXCe6AoeBJ2hM8Xd7w5H55/aMfqBnNJB//gRWSnwU3lYQS2z/uTPuAt1NTtbFOqH6N3CU1",
+	"6SMlTK453eSMeQLynYXmxIzDeJNqYKl3pv3erFZiBcqS9jtnDpHMTLDhh2CvPlwxK46oeZorbphpmTWk",
+	"PtT/hhoHshrIwiLBPYuHhM5k30AFOY6wSEYBE19DMbY8q42g1l93IrGXN3bQLmk9eNElDkMb0dNMUFbt",
+	"rBR1YUt8XYW6tCDo91akH2DrGoLHtmN/woEfHCDbvruYY7EA4qhwQpCRPeJTa2M5ImOzWjT6GXuCpVqz",
+	"mCcDEbB+loDi4bWyRDjkGUCBBr3xYS8D4AZ/CThqLWJ2OZV3it7Y9e6F7bj/uoDZCCqt/fqcmVFDzOie",
+	"OJDHjcVIO/jjB5piOEUgJzORaTjEyAvdo7k2h66awEVzIDKDcGfFqJDl4X32WnpPP1jziMQLJfuCU8AR",
+	"0w3c/kQilJFDxELs/RR1XMMGdNiGjwTTWRrqkVjVTnoF40KEpLmYzytyXO8i8PMR92MR4/9IjiCIAUHJ",
+	"ioq2SqFci0Vf24PEd8Pt4egHfqEopAaUNCS72lhyQRgIGC0RA2lSbMxddXlifYR7stDcDCon2VkRup57",
+	"4HrEvKeSJo96v88++1IiIlKkea8TBCVYVxTJHYUypJjtAoSfN+i1czkti2voUQnGIYRdC26PHF+Q5iB4",
+	"EksrxauayXTUCn18F9ywn2jXGoQPtEPja5JCY8eHS4v5AOctVGq5YElLiieGSXqs/n7CP2npMTSJELUS",
+	"e6l0RFLf5ZbnoS++3QrdHEb8VgDoquF9gTfLLHDx7M1nIH5gtjWtPoFifUWDNUN4ODq+aTWiq0i9QUc4",
+	"rZzYLtSJlcuMlmDVmRybwvWUKUJRoOY1UDp5OHGOa/czL9jdT6hYGqiyx+sT5fM099E5Bq12YNxsEBDR",
+	"ajWQQ2jWM6isDZaZ5YENci6GQxHeujbd9tSok6RMxcjBhOuJCpjRAP5iP3a1donoZ0aYueRvSMQAY2f1",
+	"WAfQO057Nb8v4CWlYlRsUGHnkNPeRZ+c4+jNLD6dFmE/cRGW/qJEj8d0S+E97sjMWxNu2xDuHF/mNobc",
+	"sLiL+Sb460qV7sY+l7Gpcq6NRXKRitF63tmG8jbxWNYRFHXGhuxbPwljF14FjlQ+V69AeLIs9P10tHG5",
+	"njCqlH3OC2M2H/vhBB14KMI043HuaXwoMXfmtgr3sCe28RpBz/6lCfwTQHMiiZ7XRSzI3X+Y/v//wW34",
+	"fbK978dfJCLY3uUReWvcyMFyjGYAP3fGu/eQYF0C2A/aqiGZqzW6k2ICkjcSdyK2p45X3Op0cU6T2hGQ",
+	"l6utcthZt1JVBmLs30oXxdJwP6zrnf3Kn/e8O49sOYydhVhh9p9gDbfeSplDkDR0JWIRpk2zD+5IFf8Q",
+	"HQD1UMlLQ/Xb4fybCozkmGTNau4zGhYaProKBgjwQTzS8QymVQMsUDoUIwaOlTuZaAX5hXc8kVaOG/aX",
+	"rlB33YDZf94ketT9K4xsEDSP/aVLMPDdv6JHDF/QUdCGKrV3HhMqTKZjAHD4oAsZMgjCZ819+BJqwK7+",
+	"wjL1KrxcWRqD57h1acz9lPsqmX7KVGNFNLiO3VTQ0B5WqGEoNvbZhVUmomTKkkwF7vK2GhKe/6Modp9n",
+	"ilVZbd1S97l6m9Vr32keB9/wh3uKbM4UnUDRJQ6WDdkqPZEjp6zKThW1OZsy09rF8rSihoDrtqCCOmrm",
+	"S7FKL/5SLzVRAuI8Aqiyht4oEHWcE47baTxvRerPtOGL9h7x8Qjq8XOy2Jgo1k+sPyceX1ab/85jjJW6",
+	"QN8KMaaiXCQc6rymsjjuEsa4vVYB1goxkwhUDqgIb1vp/OwUz95nnzIFGEdgIQ5EymR6itd8hzpOg4Yo",
+	"lcshoszDhXqD+wL2SvKAu3gtcIDtxELKbW56jBdvK5weyRW/G4CB7/+Kz7sIzkvRpi78VVEJsBaw0tB9",
+	"jaWClrlvxRgbZR0es4hPKbPF0yDrTiyxdhkmB3Bw4XRjQp/u/o2w6OB9Lp/BpIngI3tKXR5FwvWm3t5U",
+	"xmnvylKm+krdb85m/ggDL7WZ81lgurG/zBa9HP+6LcD2FZ6nz1wx5JveM/bQcULVuZvo61vXudyQ1AEK",
+	"KhfkwPz3kGbXHAg3ZqEzDDalIftduMETBtsLlnRByhDzL/eFyREfiOWusFWFQF3sfYFT2hF744YUm5CP",
+	"xgjznbunEtEXiViSG+4fqM4MPzr+38VycKoPwHJIPQ2xnKcF6d5SwXvEVms6z0rNAY2OXXNOT05FUNg8",
+	"tWUg74QqgslA8BQoNeRxjIE/V+MBM5uBiHFVNpizk0w7CkEqKGQyi1IT8ZSDiawnykHOUntRHt4OEquZ",
+	"+Pilg/nDinjvUodpBHNVRxjptX/b76gLTLTFTWeo2wSFdRFUAg4Hz5BKDzDGiYBABCg1I6myVJgcD8Gt",
+	"FPeG6sV9Zmw2BvQdoTrKfVP2y9/j5tY4VA84iO4nkSbTvTOoPKH8nw3NigtYDBDyY4XWgcnhPB/aKYj7",
+	"UhWaBeq2JiLEG7s4RakGXeDV7idLhF2qO5lwk3M0pmTu0pK4IBpWtArAh+Ge5FaULiuYD/OQPHa8m5Kj",
+	"ED7JlMnGuD8wEE7kJlM8S4c6kf+e/bzYc63gpVrdBYkrO/gG/66A8rOFT3FD/qp2KR49KIm7drvexdod",
+	"CJQZXV+Zd9w+9gU9RZfm7mg8xw2VtP0r0fQ8aUp1kxmxCWro1o5LRzjNqkpLj/8xeC03PMAN2sShLMiB",
+	"PaQaJMKYx2a2+FntyHLBhn4wiccUSv+PNmpwux/CrHHU1ZRlUxi/yqbxBL5uToDydIkZzoRgaQ1p0hdQ",
+	"2dFZaiTUxFkT6Mfr68urU8wOpZq7oTb2/9ywMU+HZC7EggM2lhuVXJcE0YNJBryEYtDXSUfBuEPt0KIS",
+	"ocTEMEnYi/YP1OyJjTKTv6XQPZNHEW5I7vHkaQbZDfbrs0ieWLjgdgLrHCCxSKYBIVR1FEqYwHdQ4cWb",
+	"2x5NOclQpgBsNbKq6/Y5C0Rk33/SAi1kN1kLbherLnD883eRt+AZd3UxsHW+wmZ2g5vUwTf68R7jAaAs",
+	"cqkHFXYINefEzD67SAuiyqXWYsp5DTkNGzPb+v2fSeQ01QJgfRrZqgH09gq8n2/TisF9MuAxqPFbHN4G",
+	"urxjzqU9n62cWJR4YFI+ZehAnNq/4FUNFyHcn57SKQOpWN++VYh/a159LDfiboL8j58bCt2mm7jw1kne",
+	"WnajHbhS8+WWr1N9sTtfodbrMGi323m9uu5T7ZVTSc58sRAfjwW3vNKj+mKYKqH52DtSqGifnccSwtDh",
+	"UGtjFWVU1Sektg5FIiAWEekOMGSaWFVabpJCtoA3C1b3J7cv99Ry/ejAZfOafe3wn3jKRtpUBtGhTcli",
+	"0xNwnjz00GG7XQQfWgm06yNCG9CcqCIVICMS6sS2JpJYexmQ2EPjIZUPaVlTCaJTtxMNdrueeROCK+/w",
+	"NiS2H4k0keFy/qZnWAhm8hi6glMafF6pDno1UpJjR6lYZsQ+i3RoDvhY7o8iqHMxBO9GETto2TlbFSoN",
+	"HAVB3HEXGAtc5/AnJgeMdfc1Xs9Ucx9bZSOy6x5JRXFNYu1C4j7c95z1xcQDhek4QsEElfU0HMJbdhQP",
+	"QzG2ljHg3vR1woweCf9da3+7OYvYCOjMT8G5daRPgE1RiS99M0y7VisVYFruWCqAcxDI+D0d773MBp4k",
+	"gF8uw8QOM3N7M9bRTTjOHDDrTapTHhMy9987LR6ORKcVjHX0905rInqd1p/seP/ocF2I1QKt1cF6Dm/G",
+	"1285OibvyWWiRyIdiswwu3pG8itnRYRyXp7PQmMepFZ2Lrknz4qvo5g7zcPPj7BwMKk9HQojGA0L7qYw",
+	"4WPCcKGF+JJQKj0XIyMgiA8vQDoHmGNKEsTROkqqMM4iQdzn/k4gU/vsfMgTHqaIRcXT4szzSug41hOs",
+	"q4QRijWogNsNbeoBod6EOhFmB1xgZS8xwDUdz0aXjueG378hajR89+ZmJFJ+4xlE2lf2fohe9J/yo73D",
+	"4/D53rFo9/ae90+ivWf8MPxBvDiKnraftoK578KoN3w8tvwx1OMFjziHtOhZ1vDk9nvrsL1/crzf3j9q",
+	"YVGs5zcoG74Xjqa4PzAycilPEr4QLuOjclSJ8McgBEGrs7TTSN1lUkzU7lPuyI/X15e+WVEkDVxOU0tA",
+	"ObmuyctaRuEeNFBJTE3Vtx8vXp1f0IjfdQ1uvpAqdYqW2aAK5QlCTxSzE2LSb61XnxzSy+apUMWcpxLU",
+	"Fr7tiaFk6wzPmiD7VyIJ9HPme/lY023yGe7GpV3YoSobHv66SxP+GmxLXqJEkk7SzPe8XE6YW3ux8f0z",
+	"KTGr+7OLou/gG/6wStOrNfzP21D9+i5oPA7InR3pOwRQtCaDna5V5pV2ynqsB0wqb8jIxLXSKjbPqqdh",
+	"FgCrlSlmdQrZyoe9sq+6dEoPcJs8Xv52DustD2sDK524b6nLeuUzRQ9sbczX5F2zG2fx90CLBXex00ES",
+	"wPfk47FUA1PrPbNqsZdVxyvV5C+Qowx5HX+3J9idz73mrmJL9xdl5LCL1GVcowWoXF0XlX31HeIhOIzA",
+	"iFSCdc1Uhf6h/Y66HgqFBgrVaEprH6uUASy/GzNg3ZGOZF/ar+qEdSly6cbJE9GdE5tqz4wzwP/mUf/t",
+	"I34a0rDutz+7G5i/VSbtpY52mvPlGxQ2le+10/StRwXdcqmjB8j1ugSPbiNmGzqLqzK8QIKsaahtnAWB",
+	"lgw2nvjO040udbQbu8zuXsUlSU57wsCxxyIVGw+5Eax7KVQk1aD7fWCnjHW0Eo1ub7PNlUEUf6aeaj7x",
+	"vBDIXW7LFcHJlxlw0HDKARUAvp+Qd4ISC/WYGTlQ3HXjkQkVAvylN2W00+zq4u3160/v/4rG09XF23cX",
+	"P/+cFz1hmGaQ8FC4rmnSQK7lPvvouhoR3dB1G7g+naWiAtf2AEPF1GrMQy4b3hfxdOv8qI0kw0NUZ6zE",
+	"dKAH7pJ9rizJ2D2PHPrMynxUB9ZMLYlarstwc7f5koN8DLbuBke2vn1b6Hyw2Lh1+dCUcqyKcsLBIzKO",
+	"rWEcqLA1FGpIvNpeCDRy2+/GMn689FoAQYGmpaVIJsaHICMPVm18VkFt1/pigVW67e81nX3/EJ6mHNlg",
+	"oWT7OAZnJPsielc6vBVpocdA1hsnOtWhjll3mJnb/bvDLhnOVtmnemp3xz8xTGfpOEux+kHpCdMqYDxM",
+	"tDGusbzJawEKX2VDbjoKelFg7bKMY0aga/RFQEMHlcG4UtIQ0rXAkQrGGhUmFCeERQrjRIeQEPYe25Rw",
+	"hUBVMTXghgsf90lEp4zHcUeFlAtW1FtweXlDEvcMVkybNJKqC8NNEplSgDxfI6avuWijg3LCOUQCXk7F",
+	"Hh4JtqOKcNhGGOMjQhvKoTNY5bXeRBJ9GcpweO7WU9F5mRZkhAJg5LHLm8n3AepPIDm9J7DQP29tQZto",
+	"md+HxaH57kL7Gx6uoQOjmzM0bJ8lIUzx4bHrTQhOfyP/jfkBqf/6E8NMmAih1lpvmk5XXW2aTrdc6xcZ",
+	"pcOcRnBd9gYMrTGgKv0coY7NLPRHnhy4dnbgj0IOhumieSR6UjkJ+7caJ3FlhQoeAuIjnByzd/Il+t+w",
+	"HQqye9V8ejy8RbDmWt0/V8jklyR453X/QzS4Z/J/SHj9rSCnWF/HMWzo9jcijg9ZhSXmIMlauPlISK2p",
+	"jGfjQcIjceO1j8ANdOMTVel3GUHw0f1qYj3ZQktcdGOGWhkdi2auzIlLqroViRIxCG/74J5U0t5UUqUB",
+	"6ptwS7iByzTpMpU6iprbinEuZu3cGWYSGqa0E8J1+Iftyi91dE4btO6mb0bb51opiJI2RdxvYCgn+GH7",
+	"nEr3xLA7mQDkP3U2e3BSr5u2x9M9zMKshbaREklJMpgEyHgSDq3OxCs0ACVEBKRpHx4nepDwEaBZY+1L",
+	"wmKpbjuKTDM3GnaNy4w1/kHBcgW2SLSYNBbJBBzn0xlNii1SpLaCtTnX42mDehSup9CFhStENwKUDLfK",
+	"gEpxXeegUI8l4BelGuoS8NtleKSABsT+iBMfYsmzcg/ueHKAd9vC5io8HbZmLcUKZLDj9osTsMRTkdih",
+	"/udgFWy+dwTJylQ2EokM3aHMUAQ1D7RnlRm7L7O6W2YwsLoQwlCI8UcY9nFc4QUxZ5Xn4kLrEHKWXIlQ",
+	"gDoK9/h/gkjTWVqzTEMLZk6gkVK4kkRr2JazR/rGdztvQAZZcoEifSdurAJot3vn4uIhFA136DVqGgUm",
+	"1FnqoXX/I9hQfBVhjSoz8tdoBGAWmfKyv8hzXxf6fPREObskKDfM7KhxIu9kLCDSr6KAZSoWxrCuvSgg",
+	"mQLABwOqysUum3CJLNEmaJZbsfLrryK8UM05ZWgjIW4KEMmDbCQKffHQB+4hhnzSPfRvLvD67y3wBOzF",
+	"ljIXuwrgTUv53VcOFBFET54+n4cQhTLEC3z86NkJ2Pj06+FcLcHcyl8vhFLnhn04e//677+e/fz5dQA1",
+	"JhH6URcQU5XyINRda8UlFYTZ7//z9z/+799bS5d5cnz/wuyRWqq0stn+e4qlEqm2nMK42WevUE6drroe",
+	"O0oluOvR8xVUNjuniU5uS+rp+hOhIV7JyulsplFWuCZbzTkW3zqvsWc+7+raZ1cpVxFPImfNQtMi95lI",
+	"Ep2AOg9ND7Vy4ONV0/2vZ3C7STSiTRTl7pD7Pg21pHpn2AUCB5dqp1pE4GT+TXnA/DOrGWTYyLBeleNW",
+	"xvFWrfEra3UqY0i+yRflr5RzU0Cy5P3x/Sj77Is1KYZ8DHoQsLU05HiWqY+OsbGOZTjdzjHxTsaxSzVo",
+	"JFyMYbiteh5T8s+EY7JsHUxxJUDG0siVFm79kdmKZp0iRaXCeKKgqSGqc2thsDbW9zRyLGY4Qz01Fhfn",
+	"WVOnuYe5FF4Fl1lqddveFDHj4Id9hqnUZ+AvPmVFwvi6pyJLHF3nMfrp6uOHjoqh4J3KZlM5EkGea433",
+	"XDeELN/uPqNDcR9Y5asLMA9dNCVVKlUmCIcD4e+kgq769t+8fT385pT1MU9SyeNuR0GuNbq5OH5DoqML",
+	"e2p/vn6z9zxgXbtQ04XRJPTz6HEjTo6pz4/9Huj+9qiZkSMZ82S/ozoK2/qFXGH+IDtqs/fyJeMpwtD6",
+	"tsSH8PFYJFSpb+efbz5i7ycyFYb1uUnpPFINEN3eBvGxYGl8LBrFw76dCfS+nUdAadtHaF5lczJgMCwh",
+	"fduF2LeOfAQ8HSaimKFnZZRIvH9dGjaSxkg1CMhT+DXFs4dxutTr+SVsLe5kgR7x4OBpWH5PDKRygfLf",
+	"rZV32nVpd0TQqWZdNLUxox+Fqc/2KxPzfakC9aTDY87Wz3qDPqb3mmXexek3QI+FIkUQeEmJCexgpd6D",
+	"u7Wl5kftwDWm39tT52qK78U8C4g+qcjtVqwHlWool/ESPaykibVXUQeLc4sJZsP1sSBxxkDWSQOCCEIH",
+	"PEWfb+6fOmofney1n+61j67bL07b7dN2+7cqxV/OdrnwsDMRT8Wefcsq5sb8zJ2IE8gVeYUDikaCKyEB",
+	"iGLMlRDeinEaeFifOF5OFfMoOkUL9GzvN7737/bei70/vh0GJ8d/djr7v7f3Xtjfjtp//p9VFneZ4f3y",
+	"6c05e/r06Qvce0ScR7cBrEH3CxKhkmbkyDLtaGxqyOPAs5qh1JwOFt1tblqYQ5bPC+/DpQAj61Vm+BeW",
+	"8E++dWAHOq3TziyZHp4eHv3WaQWdFsoDeMakkc5S+BTpBj518A970dP20wIshIOLODwOn+//AN+yJwPf",
+	"OXxxtN/eP9o/bLM9tsd+bx8dvOfJgZ3EqXs9+7+Wa/9gnU6n9fb1NTsAWISDw/1D+wk7arfZyXGn9ec9",
+	"SCxBJfzLWpOYnYKfwAY4MEAbddTc8sjRWrU3d8XcZKv73WSK33EZN2AsAWzKiCizulE46hWRCKU18Rwv",
+	"2e2NslgkHlbJKhQ+rti3ekzpMsNcKq+KUtsUCOFCcuUpGzrsMqvZGLCCDFU9mYClOqabGK/sJIuFYeIr",
+	"IMu4VKxEGJ0loUA0KJP1+zK0KhQ1QIFnCHkGnMLaKhQ6iyPWt7qPUDobDFnIxzyU6ZRUpSneL6Ver3Wk",
+	"fl/6/W8yp9a/pILw3cHWQf2vv6J8nwynBVgtBfttDxUrs4ZTq3RDz2wNHz9cCvhCNtBJutfXyYQnUc0R",
+	"w5An0KJHK8Guzy+tLFAiRBCPi9T96gG0oT2KLtayxFqPezy8ZVYnSvo8FEFH6aT6CwTZbSnXFTvF0qR2",
+	"8lr54RpPhXiD22mJXCfpfaCFdjJ2e+xyShf083ZFABEHXRpARK3y5Nmzp8925O/z0cN6AoUwGLox3Gah",
+	"p6+caP49RgrJTKvfc3dmWNekegwFXt4678Lb7GdbFHF9Em6U77GKa983DXH3slCuiw6F+HZb2OVr7NEN",
+	"Kqn3We0FXgvKJMuFkPc481wVg1eBYJpOHyF9iA15Mqpw8DVE+cVqPVLV/NzGIhnyMdwI3N4SIqHbGe40",
+	"JSYlJxD6vDCrL1MQtphilxlLLltw0NV/+acZ/rEMw/NTcwWb2F/DO8seAytdubRmPkNkDn2BlJhq3rkH",
+	"KppQV0M9ErnzihKtpfK5oghDqTMFIJTgpBkkerLPrjULeRxmMZZqJzwVAcsMfiuSfde3sifSiRCKpRPt",
+	"TR5TzjVh3Z7W6UXUrdUXeQVb0GxRHr6jghkQFVfnNiBH1yAEsai0qSBO6ojrWEPRJWOHWZIIleI0tiDp",
+	"ehUay2/NyXTMQ8Q2X5GrJSeXuzSse4Xc3gVtBywNDBOAGQbli5DyQ6aCSwEqISwDJKzSLBxn8PtIjCB7",
+	"o3AZ5F73njXojIj7dd4NoLT992poSLWqv1B+gWxHkACIBeL1A8GzKskOl8dSGNStnS6/wCsaFJbwgs+m",
+	"srkh2FKGnFEl0PK65GIJtxQx0ufftgZ+KR0OAd/u8TC0t2RdcLVXOOyZG/W7hqwtL6YKtpaeYm4nGwJC",
+	"MjOvqQGydl3Y2fJ+PFbo2fIsdwNzNLNTFcJj5kjhYicv6tnlBeCVT0X6KCCNZqb6cLC0qyPQzkq0g2+m",
+	"dAo1o9FuywxrI9LOHEGxORpA096KKV5EC9Bni3gNdbZSm5uU0z2Jfs1jQ6edO7UHujxWFQGPAMJnY1bf",
+	"Jp5zNcOqS9F9kL69La7jCMFMKymerYt2WytzN33F7Qbb57ujbweBOzsngsLdCQLuCnfWAR/LPRClTWjo",
+	"71BGN0YlZ5cX78R0WQMtu7SGVOZFR+0uJvSNa8xzkpDWmYjU7FLaNaCjWz37karpSBm7Uc/x3V9kOryC",
+	"Y19Cm3jNYOqKfRQj7fgz5PCJO5GAY0j5tO8auxkTuTYlnOYRRbdVsb24Ovh2K6aN6txI3Kspz/YkAdYJ",
+	"erLhIdrPHM4X6cwAjh5B6rxMG9WgP8FMNjrieiXP/a6Wd/Ycc7+4azC9vKOnLzR1vtOJTm69kzsmFPJu",
+	"HclXhVttp7Dm7rJpFNp8PWjxXWOhP4B37gHgzR1xNevZWwJz7lluTQffmafJAWD3QHqktfEQAJUaHjj4",
+	"I4ofuVQH6F1dhGI2vj31RUqJnKbsnoaHelNSqRBOc7+jzn2WnM+MK8aqOKW99UtcNNDuWXuFTXFsPtKI",
+	"ATPaDlajqCp9/2jutJCdujrvMQC/D+B24yliNc57eO9mrnLdo1pdFALC0mA2NOqn4CxEbkoEtuLs9zGt",
+	"cVsE9I05amNnaMEJ2oBbc3VC2Mp7uXUYNN/3pm/b+9j88fgvNzm7jfXpe3ptWVlAlW2W51y7abxiEYhm",
+	"av+yzz64i9nxLpScOGoPAZPaX8Nbg5Vvza+P5erbqQv0u776ZpyitV59K3tBFR+boU4fmUnpZ7VLm5Im",
+	"8V+j8oGMStrvh7AqHX01ZVYWxq+yKz2Jb9DsGNML2YhPWU+4rCf0jjqiHfIcbN2SAnEdfZPjfT3SAN/1",
+	"ly5oyWdp968AzuZRDSYACBAxlBqQAnkKCHsdZaYmFSNk7IinvMeNADx/fScSlx7MMbFCEiiLx0+F4Xs8",
+	"vB0kVkhhmqTO0hhM5TyBkiq7MpXmvcNBkTes6zew21GANIFfeStfduswUGn0R5tpQ/PbkeHpdqfq+nVU",
+	"iFlyJrU2XhfmCq3EHoXB6eYIah4Sz+r8Wav5uXJ3MD+pg2/ux3ts0V8xEbkA7TDiUSF93++CGVr12LIe",
+	"dMH0bURAOWb9mKepUFj14Nt9ASxJgr007f24vRG7Mdc9RKryOlTfEwDV55KEugPhlZpSdzTEupGllKId",
+	"ckduhecnsSpHFCnaPZt3wNuBZZ4voXGd5T6SeBTG+TZHuoF57gVUHr/CwpIqS+MzVL+EelQEx4lFNABg",
+	"BKsI3NmTJyQEwCYgwQYutUSA6gvQBLEgR/hMfwGDMpBqaRBVwSMUwFBUubFgtCkCvDvBByrMNC1NAVsT",
+	"q8hB9kf77Eyxoc6gm30Ya2O1KKHYSKos9bg1VuoKApAFRQkj26TU7zPcGFd/loixTlIRIRgPAFpFUd4v",
+	"B4B74ZXuC/jemrAWPlNt0HrEAN96k+jRKqYZPHytV370EtpTVoDzjhO7hHTKelMKrmCRlTQMcF1R3i4y",
+	"j+DPLyuwP1tKQ7cKobIRcgr8qnv/EiFJHCDQVtCCWIxlsPWRtmF5YAKuvBlvEFGpUUsNp1Uy00JzVwaf",
+	"sQwcpDpA4gtuxTSAcqlbqaJgrKMbBHMzQTjObkKdCP8BlkfdDGTPf0Slj8WPlEgnOrm9cZx2A7zoP7ac",
+	"SB+F2qSBCROrIBSH6KhF0FVB4cPDtvsQMBGCIHh60m4Hh8/b7eAF/WD/aR8/f/bDSfDs6Pjo+XN8qL0u",
+	"bg7yeG/qmq1apgQKbKaaZbbED39fXreSGbq+akiF+2ywNcR3XKJil1CVXQfLa8i5kNHWbVuCcgHf66Oz",
+	"CwCve1MHwmKlGCN0IUjMScCT0ZtCo5QRlz5kjbdM/hw4Hu5EAt3418n+RcPsM0JlP0qb285tN/Y27Epl",
+	"zbAD0IczDLkCGBqpymlTj8DiRlD1viWhjxevzh3BENZp7YnANUV/gd0Ovtl/ak6p24zW147XwrYXK1bO",
+	"8KPCvruen/DziGOpqdUcqZsiRK+dPAAFM9YDqf7GIml4L7YiIxy6E6a+QbUGhQlB/1HVs9DxNXq/LGX6",
+	"R2BTbnou65uTn4H/dlybUgPHNnMt7SYI+5gp1EdX7USoziTAdksospzWs5PiE/IyPKqgK7mKdxlypejU",
+	"fwOuDxJwxQN/gHDrrw4NpRF7yGOtVIVaHbNtUKK/ETOhwvuriyh95xmuuI7d2D20hxVXDEmLihgju4S0",
+	"aa4YjzGNORF9kTDXu/M7yImdC0oupeTdhCRpSgff8IcVTKQt4oOb8tRDRAdXpdUFkUH86ncRF3T5I4Q1",
+	"EHHAAFqNPov0VQazux8RqdFIoSerhq/a5cTxGOy5NSXONgbdryQvlpp0lblOF6nBBqqYhwQIg2j72bsA",
+	"HfwUupOYcw9YiJRplA5FMpFG5DU24NSwT40w20hStakSE2bkv0VHLUpDcihxPRnHzrYEvZUuYjAyz9wS",
+	"KIW4JwBB0Yx4DJDvW6cS1yIVm1IcdmOZriSMfXmxO2Q8csxn6b5N9ER1XX/anFJ6sQ5v7YHJUFCWndUa",
+	"7Nd3yMDv+W1BPMc8GZQs260Vh8WqwZwKsYrRW1AVAKxaJ2J9eMey9FjaaQ6zk8h5SRuEUE+Tklv0g0YB",
+	"wKcsjLkcFZ6fya0kWaSxDYuD/cVH/2Yvbc/pdBIdRU2h8gG34PpPuGkPZmA8jKCgVa0mKY4eh4mBua3d",
+	"M9dUpEuecqe8VSThPoasIBAYM3Pz8gPYBctf5pOG6pQla6qB9xkjk6HmI7k0RC3uRDLVrkcUR/SBea3w",
+	"y1CfjS6aVAkvnLOxgvRCUA/ySwpd2SryimyNaQH0Lid5NBqIK8Na2kFFmCX2GSuBeoInIoG//RG00D+G",
+	"silL4tZp6wBECQ0/VzgdQidQh6RGmVaAsIYJWiKhoDV07HV9ubJ0uMBbd6kjczqfBOawsdnH84sSoHKh",
+	"K0ZkFnn/qCEEHouDZMba7juR5C1NzKnrIGsC32rXBFBujauCRvWFN/peE/NvfQkqx10xlZcngjwVVjKd",
+	"i/GwMJTj0AXzdwl/9qzpseIcfD7g/FfPterLAc6dEHtKyXc8YtwUO4EvWGOIYyzcWKx4Op2vkXeJBlbz",
+	"NpZ9eQzvLO0d1UvND3yhBvbbduShNrT3Y54OHRVASzU3AKrwOkuNhA479kx/vL6+vCq8TLoRF3myzy+Y",
+	"HHHI2jtT+CPcHiPK2bM3w9+oKRNm+Y2zOLbmRuEFMED1JhXgTnNIpQwzTgqB9Zx50FYBeZ5bwe5lXgwF",
+	"i/MxnakfalP8HiYMLWgLDx5w+zLMhSseE3rHKxL1fAedEldHFFqY6yDk2lc5ewzFt871p3HM075OSkIi",
+	"Gkm12nBwQk8YHzh/vhtiAO2fFvTW5rG9TwDeO01kWBImNBUQe1/3rGDQav7qlAoaq7aCVqasPLMHE/IU",
+	"7r2+TnoyikAuJzwV2ElGkD6OwO3h1PeXSbW+AdUTBjPZGMnvRqhQR1INWkFrJNKhxhbS3Jo4gl7sG6QF",
+	"0NYnUTxu/fHn/wsAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

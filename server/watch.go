@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"husk"
+	"husk/ingress"
 	"husk/openapi"
 	"husk/server/held"
 	"husk/server/request"
@@ -26,6 +27,7 @@ type watches struct {
 	volumes   *watch.Feeds[husk.Volume]
 	snapshots *watch.Feeds[husk.Snapshot]
 	services  *watch.Feeds[service.Service]
+	ingresses *watch.Feeds[ingress.Ingress]
 	images    *watch.Feeds[husk.Image]
 	events    *watch.Feeds[husk.Event]
 }
@@ -66,6 +68,13 @@ func newWatches(s *store.Store, log *slog.Logger, h *held.Held, registry prometh
 			},
 			Wire: func(s service.Service, _ bool) (any, error) { return openapi.Recast[openapi.Service](s) },
 		}),
+		ingresses: watch.New(cfg, watch.Kind[ingress.Ingress]{
+			Name: "ingresses", ID: func(i ingress.Ingress) uuid.UUID { return i.ID }, Hints: store.Tenant.WatchIngresses,
+			Read: func(ctx context.Context, t store.Tenant, _ time.Time) ([]ingress.Ingress, error) {
+				return allPages(func(p store.Page) ([]ingress.Ingress, string, error) { return t.Ingresses().List(ctx, p, nil, nil) })
+			},
+			Wire: func(i ingress.Ingress, _ bool) (any, error) { return openapi.Recast[openapi.Ingress](i) },
+		}),
 		images: watch.New(cfg, watch.Kind[husk.Image]{
 			Name: "images", ID: func(i husk.Image) uuid.UUID { return i.ID }, Hints: store.Tenant.WatchImages,
 			Read: func(ctx context.Context, t store.Tenant, _ time.Time) ([]husk.Image, error) {
@@ -104,6 +113,9 @@ func (s watching[T]) VisitListSnapshotsResponse(w http.ResponseWriter) error { r
 
 // VisitListServicesResponse streams until the reader leaves.
 func (s watching[T]) VisitListServicesResponse(w http.ResponseWriter) error { return s.stream(w) }
+
+// VisitListIngressesResponse streams until the reader leaves.
+func (s watching[T]) VisitListIngressesResponse(w http.ResponseWriter) error { return s.stream(w) }
 
 // VisitListImagesResponse streams until the reader leaves.
 func (s watching[T]) VisitListImagesResponse(w http.ResponseWriter) error { return s.stream(w) }

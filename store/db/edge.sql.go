@@ -180,14 +180,16 @@ func (q *Queries) CountOrder(ctx context.Context, tenantID uuid.UUID) (CountOrde
 }
 
 const edgeHosts = `-- name: EdgeHosts :many
-SELECT host, tenant_id, ingress_id, (expires_at IS NOT NULL)::boolean AS issued FROM ingress_hosts
+SELECT host, tenant_id, ingress_id, issued_at, expires_at, failures FROM ingress_hosts
 `
 
 type EdgeHostsRow struct {
 	Host      string
 	TenantID  uuid.UUID
 	IngressID uuid.UUID
-	Issued    bool
+	IssuedAt  *time.Time
+	ExpiresAt *time.Time
+	Failures  int
 }
 
 func (q *Queries) EdgeHosts(ctx context.Context) ([]EdgeHostsRow, error) {
@@ -203,7 +205,9 @@ func (q *Queries) EdgeHosts(ctx context.Context) ([]EdgeHostsRow, error) {
 			&i.Host,
 			&i.TenantID,
 			&i.IngressID,
-			&i.Issued,
+			&i.IssuedAt,
+			&i.ExpiresAt,
+			&i.Failures,
 		); err != nil {
 			return nil, err
 		}

@@ -3,7 +3,7 @@
 SELECT tenant_id, id, name, rules, hsts_seconds FROM ingresses ORDER BY tenant_id, id;
 
 -- name: EdgeHosts :many
-SELECT host, tenant_id, ingress_id, (expires_at IS NOT NULL)::boolean AS issued FROM ingress_hosts;
+SELECT host, tenant_id, ingress_id, issued_at, expires_at, failures FROM ingress_hosts;
 
 -- name: ClaimCertificates :many
 -- The hosts whose certificates need a look. No other process takes them before the lease ends.
