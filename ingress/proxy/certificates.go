@@ -66,6 +66,12 @@ func (permission) CertificateAllowed(ctx context.Context, name string) error {
 	if _, own := hello.Conn.(ownConn); own || host.Certificate.ExpiresAt != nil {
 		return nil
 	}
+	// Another process may just have got it. Certmagic asks for one handshake of a host at a time, so clients cannot make this many queries.
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if issued, err := running.Load().Store.HasCertificate(ctx, name); err != nil || issued {
+		return err
+	}
 	return fmt.Errorf("%w: the host has no certificate yet", caddytls.ErrPermissionDenied)
 }
 

@@ -46,7 +46,9 @@ func (h *handler) Provision(ctx caddy.Context) error {
 		"upstreams": []any{object{"dial": "{http.vars." + upstreamVar + "}"}},
 		"transport": object{
 			"protocol": "http", "versions": []string{"1.1"}, "compression": false, "dial_timeout": dialTime, "response_header_timeout": answerTime, "max_response_header_size": maxHeader,
-			"keep_alive": object{"max_idle_conns": 100 * idleConns, "max_idle_conns_per_host": idleConns, "idle_timeout": idleTime},
+			// Each request has a connection of its own, because the network chooses a pod for each connection: requests are spread evenly, and none
+			// waits on a connection to a pod that is gone.
+			"keep_alive": object{"enabled": false},
 		},
 		// Clients choose the values of these headers, and servers behind proxies believe them. X-Forwarded-For is replaced anyway.
 		"headers":        object{"request": object{"delete": []string{"Forwarded", "X-Real-Ip", "True-Client-Ip", "Cf-Connecting-Ip"}}},

@@ -148,8 +148,6 @@ const (
 	streamTime = 24 * time.Hour
 	// maxHeader is how long the header of a request and of a response can be.
 	maxHeader = 64 << 10
-	// idleConns is how many connections to one service wait for their next request.
-	idleConns = 32
 	// cached is how many certificates a process keeps in memory.
 	cached = 10_000
 	// defaultRenewalShare is the share of its life that a certificate has left when it is renewed.
@@ -194,7 +192,7 @@ func (p *process) caddy() ([]byte, error) {
 		"admin": object{"disabled": true, "config": object{"persist": false}},
 		// What clients and tenants cause is in the tenants' own logs.
 		"logging": object{"logs": object{"default": object{
-			"level": "WARN", "writer": object{"output": "stderr"}, "encoder": object{"format": "json"}, "exclude": []string{"http.log.error", "http.handlers.reverse_proxy", "http.stdlib"},
+			"level": "WARN", "writer": object{"output": "stderr"}, "exclude": []string{"http.log.error", "http.handlers.reverse_proxy", "http.stdlib"},
 			"sampling": object{"interval": time.Second, "first": 10, "thereafter": 100},
 		}}},
 		"storage": object{"module": "husk"},

@@ -105,8 +105,9 @@ func (storage) Unlock(ctx context.Context, name string) error {
 
 // locks are those that this process has, or waits for.
 type locks struct {
-	mu   sync.Mutex
-	held map[string]*heldLock
+	mu       sync.Mutex
+	held     map[string]*heldLock
+	released map[string]time.Time // lately
 }
 
 type heldLock struct {
@@ -114,10 +115,12 @@ type heldLock struct {
 	stop context.CancelFunc
 }
 
-func newLocks() *locks { return &locks{held: map[string]*heldLock{}} }
+func newLocks() *locks {
+	return &locks{held: map[string]*heldLock{}, released: map[string]time.Time{}}
+}
 
 // lockPoll is how often a process asks for a lock that another one has.
-const lockPoll = 500 * time.Millisecond
+const lockPoll = 250 * time.Millisecond
 
 // lock waits for a lock, within this process and then among all, and renews it until unlock.
 func (p *process) lock(ctx context.Context, name string) error {
@@ -128,8 +131,18 @@ func (p *process) lock(ctx context.Context, name string) error {
 		if other == nil {
 			p.locks.held[name] = mine
 		}
+		polite := time.Until(p.locks.released[name].Add(2 * lockPoll)) // another process gets its turn
 		p.locks.mu.Unlock()
+		if other == nil && polite <= 0 {
+			break
+		}
 		if other == nil {
+			select {
+			case <-ctx.Done():
+				p.locks.release(name, mine)
+				return ctx.Err()
+			case <-time.After(polite):
+			}
 			break
 		}
 		select {
@@ -181,6 +194,12 @@ func (l *locks) release(name string, h *heldLock) {
 	if l.held[name] == h {
 		delete(l.held, name)
 	}
+	for other, at := range l.released {
+		if time.Since(at) > 2*lockPoll {
+			delete(l.released, other)
+		}
+	}
+	l.released[name] = time.Now()
 	close(h.free)
 }
 

@@ -55,7 +55,7 @@ const appendIngressRequests = `-- name: AppendIngressRequests :exec
 INSERT INTO ingress_requests (tenant_id, ingress_id, at, request)
 SELECT i.tenant_id, i.id, t.at, t.request::jsonb
 FROM (SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::uuid[]) AS ingress_id, unnest($3::timestamptz[]) AS at, unnest($4::text[]) AS request) t
-JOIN ingresses i ON i.tenant_id = ingress_traffic.tenant_id AND i.id = ingress_traffic.ingress_id
+JOIN ingresses i ON i.tenant_id = t.tenant_id AND i.id = t.ingress_id ORDER BY t.at
 `
 
 type AppendIngressRequestsParams struct {
@@ -177,6 +177,17 @@ func (q *Queries) CountOrder(ctx context.Context, tenantID uuid.UUID) (CountOrde
 	var i CountOrderRow
 	err := row.Scan(&i.Orders, &i.Since)
 	return i, err
+}
+
+const edgeHostIssued = `-- name: EdgeHostIssued :one
+SELECT (expires_at IS NOT NULL)::boolean FROM ingress_hosts WHERE host = $1
+`
+
+func (q *Queries) EdgeHostIssued(ctx context.Context, host string) (bool, error) {
+	row := q.db.QueryRow(ctx, edgeHostIssued, host)
+	var column_1 bool
+	err := row.Scan(&column_1)
+	return column_1, err
 }
 
 const edgeHosts = `-- name: EdgeHosts :many

@@ -183,6 +183,15 @@ func (s *Store) Claim(ctx context.Context, limit int, lease time.Duration) ([]Du
 	return due, err
 }
 
+// HasCertificate reports whether a host has, or had, a certificate.
+func (s *Store) HasCertificate(ctx context.Context, host string) (bool, error) {
+	issued, err := db.New(s.pool).EdgeHostIssued(ctx, host)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil
+	}
+	return issued, err
+}
+
 // Order counts a new certificate of a tenant. It returns how many there are in this hour, and when that ends.
 func (s *Store) Order(ctx context.Context, tenant uuid.UUID) (orders int, until time.Time, err error) {
 	row, err := db.New(s.pool).CountOrder(ctx, tenant)

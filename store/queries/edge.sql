@@ -5,6 +5,9 @@ SELECT tenant_id, id, name, rules, hsts_seconds FROM ingresses ORDER BY tenant_i
 -- name: EdgeHosts :many
 SELECT host, tenant_id, ingress_id, issued_at, expires_at, failures FROM ingress_hosts;
 
+-- name: EdgeHostIssued :one
+SELECT (expires_at IS NOT NULL)::boolean FROM ingress_hosts WHERE host = @host;
+
 -- name: ClaimCertificates :many
 -- The hosts whose certificates need a look. No other process takes them before the lease ends.
 UPDATE ingress_hosts SET due_at = clock_timestamp() + make_interval(secs => @lease_seconds::float8)
@@ -30,7 +33,7 @@ UPDATE ingress_hosts SET message = @message, failures = failures + 1, due_at = @
 INSERT INTO ingress_requests (tenant_id, ingress_id, at, request)
 SELECT i.tenant_id, i.id, t.at, t.request::jsonb
 FROM (SELECT unnest(@tenants::uuid[]) AS tenant_id, unnest(@ingresses::uuid[]) AS ingress_id, unnest(@ats::timestamptz[]) AS at, unnest(@requests::text[]) AS request) t
-JOIN ingresses i ON i.tenant_id = ingress_traffic.tenant_id AND i.id = ingress_traffic.ingress_id;
+JOIN ingresses i ON i.tenant_id = t.tenant_id AND i.id = t.ingress_id ORDER BY t.at;
 
 -- name: TrimIngressRequests :exec
 DELETE FROM ingress_requests r WHERE r.tenant_id = @tenant_id AND r.ingress_id = @ingress_id AND r.id <= (

@@ -39,6 +39,7 @@ import (
 var manyNetworks = flag.Int("networks", 300, "how many networks BenchmarkOneMorePort makes")
 
 func TestMain(m *testing.M) {
+	beEdge()
 	host.BeInit()
 	devtest.Main(m)
 }
@@ -47,6 +48,7 @@ func TestMain(m *testing.M) {
 type lab struct {
 	t     testing.TB
 	store *store.Store
+	url   devtest.URL // of the database
 	stack *dev.Stack
 	nodes []*node
 	r     *network.Reconciler
@@ -95,7 +97,7 @@ func start(t testing.TB, limits network.Limits) *lab {
 			t.Error(err)
 		}
 	})
-	l := &lab{t: t, store: s, stack: stack}
+	l := &lab{t: t, store: s, url: url, stack: stack}
 	l.r = network.New(network.Config{
 		Northbound: []string{stack.NorthboundRemote()}, Limits: limits, Ingress: &network.Ingress{Range: network.DefaultIngressRange, Nodes: ingressAddrs},
 		Egress: network.Egress{Allow: []netip.Prefix{netip.MustParsePrefix("198.18.13.200/29"), netip.MustParsePrefix("10.77.0.0/16")}, Deny: []netip.Prefix{netip.MustParsePrefix("192.88.99.64/26"), netip.MustParsePrefix("10.77.5.0/24")}},
