@@ -28,6 +28,7 @@ import (
 
 	"husk"
 	"husk/migrations"
+	"husk/service/address"
 	"husk/store/convert"
 	"husk/store/db"
 	"husk/store/election"
@@ -53,6 +54,7 @@ type Config struct {
 	PodRange      netip.Prefix // the range that tenants' networks are taken from
 	NetworkPrefix int          // prefix length of a tenant's network
 	ServiceRange  netip.Prefix // the range of the virtual addresses of services; the zero value means services.Default
+	FloatingRange address.Range // of floating addresses; the zero value means that there are none
 	Log           *slog.Logger
 }
 
