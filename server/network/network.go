@@ -42,9 +42,9 @@ import (
 
 // Config says where OVN is and what pods may do. Without endpoints, nothing is written.
 type Config struct {
-	Northbound []string    // endpoints of the northbound database, such as ssl:192.0.2.1:6641 or unix:/run/ovn/ovnnb_db.sock
-	TLS        *tls.Config // for endpoints with ssl:
-	Provider   *Provider   // nil: pods reach nothing outside of their tenant's networks
+	Northbound []string      // endpoints of the northbound database, such as ssl:192.0.2.1:6641 or unix:/run/ovn/ovnnb_db.sock
+	TLS        *tls.Config   // for endpoints with ssl:
+	Provider   *Provider     // nil: pods reach nothing outside of their tenant's networks
 	Floating   address.Range // the provider network's addresses that tenants take (package service/address)
 	Egress     Egress
 	Limits     Limits

@@ -167,7 +167,9 @@ var (
 	}
 	acls = table[aclRow]{
 		"ACL", func(r *aclRow) *string { return &r.UUID }, func(r *aclRow) *map[string]string { return &r.ExternalIDs },
-		func(r *aclRow) []any { return []any{&r.Direction, &r.Priority, &r.Match, &r.Action, &r.Options, &r.ExternalIDs} },
+		func(r *aclRow) []any {
+			return []any{&r.Direction, &r.Priority, &r.Match, &r.Action, &r.Options, &r.ExternalIDs}
+		},
 	}
 	qosRules = table[qosRow]{
 		"QoS", func(r *qosRow) *string { return &r.UUID }, func(r *qosRow) *map[string]string { return &r.ExternalIDs },
@@ -216,7 +218,7 @@ func databaseModel() (model.ClientDBModel, error) {
 	m, err := model.NewClientDBModel("OVN_Northbound", map[string]model.Model{
 		"NB_Global": &globalRow{}, switches.name: &switchRow{}, ports.name: &portRow{}, acls.name: &aclRow{}, qosRules.name: &qosRow{},
 		routers.name: &routerRow{}, routerPorts.name: &routerPortRow{}, routes.name: &routeRow{}, policies.name: &policyRow{}, nats.name: &natRow{}, balancers.name: &balancerRow{},
-		sets.name: &setRow{},
+		sets.name:   &setRow{},
 		groups.name: &groupRow{}, members.name: &memberRow{},
 	})
 	if err != nil {

@@ -35,7 +35,7 @@ type Tenant struct {
 	Record  func(ctx context.Context, q *db.Queries, tenant uuid.UUID, kind string, id uuid.UUID, reason, message string) error
 }
 
-// Create takes an address from the range. Codes: quota_exceeded, name_taken, not_found (target), conflict, unavailable, idempotency_mismatch.
+// Create takes an address from the range. Codes: quota_exceeded, name_taken, not_found (target), conflict, idempotency_mismatch.
 func (t Tenant) Create(ctx context.Context, key repeats.Key, a address.Address) (made address.Address, _ error) {
 	err := t.Do(ctx, func(q *db.Queries) error {
 		tenant, err := q.LockTenant(ctx, t.ID)
@@ -64,7 +64,7 @@ func (t Tenant) insert(ctx context.Context, q *db.Queries, tenant db.Tenant, a a
 		return a, err
 	}
 	if !t.Range.Valid() {
-		return a, husk.Errorf(husk.CodeUnavailable, "", "this installation has no floating addresses; an operator adds them with --floating-addresses")
+		return a, husk.Errorf(husk.CodeConflict, "", "this installation has no floating addresses; an operator adds them with --floating-addresses")
 	}
 	if err := t.lockTargets(ctx, q, a.Target, nil); err != nil {
 		return a, err
@@ -74,7 +74,7 @@ func (t Tenant) insert(ctx context.Context, q *db.Queries, tenant db.Tenant, a a
 	}
 	free, err := q.TakeAddress(ctx, db.TakeAddressParams{First: t.Range.First, Last: t.Range.Last})
 	if errors.Is(err, pgx.ErrNoRows) {
-		return a, husk.Errorf(husk.CodeUnavailable, "", "all floating addresses are in use; delete one of yours, or ask an operator to add some")
+		return a, husk.Errorf(husk.CodeQuotaExceeded, "", "all floating addresses are in use; delete one of yours, or ask an operator to add some")
 	}
 	if err != nil {
 		return a, err
