@@ -66,7 +66,7 @@ GRANT EXECUTE ON FUNCTION take_address TO husk_tenant, husk_control;
 
 CREATE TRIGGER network AFTER INSERT OR UPDATE OR DELETE ON addresses FOR EACH ROW EXECUTE FUNCTION hint_network();
 
--- The addresses of a pod, in its own row: each read of a pod shows them. Whoever changes an address locks its pods before it.
+-- The addresses of a pod, in its own row: each read of a pod shows them. A transaction that changes an address locks its pods first.
 ALTER TABLE pods ADD COLUMN outside jsonb NOT NULL DEFAULT '[]';
 CREATE FUNCTION show_addresses() RETURNS trigger LANGUAGE plpgsql SET search_path = public AS $$
 DECLARE

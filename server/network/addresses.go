@@ -40,7 +40,7 @@ type openings struct {
 type opening struct{ key, match string }
 
 // planAddresses plans what the floating addresses of a tenant need. An address with all ports of a pod is translated. Any other is a load balancer,
-// for which clients keep their addresses as for services. What the switches let in from outside are exactly the pods and ports behind the addresses.
+// for which clients keep their addresses as for services. From outside, the switches allow exactly the pods and ports behind the addresses.
 func planAddresses(owner string, all []services.Balanced, bound []addresses.Bound) openings {
 	o := openings{owner: owner, nats: map[string]*natRow{}, balancers: map[string]*balancerRow{}, sets: map[string]*setRow{}}
 	byID := map[uuid.UUID]services.Balanced{}

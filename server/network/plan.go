@@ -243,7 +243,7 @@ func Public(a netip.Addr) bool {
 }
 
 // planEgress adds the rules about what pods reach through the router, outside of their network. The rule with the highest priority counts, and without
-// one, a packet passes. The switch applies them to connections, so that answers to those that floating addresses let in pass, and after its load
+// one, a packet passes. The switch applies them to connections, so that answers to those that floating addresses allow pass, and after its load
 // balancers have replaced the address of a service.
 func (c Config) planEgress(r rows, s *switchPlan, n topology.Network) {
 	name := switchName(n.ID)
