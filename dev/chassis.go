@@ -238,7 +238,7 @@ func (s *Stack) ProviderAddresses() string {
 // FloatingAddresses returns the first and the last of its addresses that tenants can take, with a hyphen in between.
 func (s *Stack) FloatingAddresses() string {
 	size := s.providerSize()
-	return nth(s.cfg.Provider, size*3/4).String() + "-" + nth(s.cfg.Provider, size-spareProvider).String()
+	return nth(s.cfg.Provider, size*3/4+1).String() + "-" + nth(s.cfg.Provider, size-spareProvider).String()
 }
 
 // The first address of the provider network that is handed out, and how many at the end are not.
