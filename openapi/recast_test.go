@@ -23,6 +23,7 @@ import (
 	"husk/ingress"
 	"husk/openapi"
 	"husk/service"
+	"husk/service/address"
 )
 
 // fill sets every JSON field to a non-zero value.
@@ -82,7 +83,7 @@ func both[Ours, Wire any]() pair { return pair{reflect.TypeFor[Ours](), reflect.
 // roots are the pairs of bodies that the API sends or receives. Reflection finds the pairs of their
 // fields, and a test below reports a pair that is missing here.
 var roots = []pair{
-	both[husk.Pod, openapi.Pod](), both[husk.Volume, openapi.Volume](), both[husk.Snapshot, openapi.Snapshot](), both[husk.Config, openapi.Config](), both[service.Service, openapi.Service](), both[ingress.Ingress, openapi.Ingress](), both[ingress.Request, openapi.IngressRequest](), both[husk.Image, openapi.Image](), both[husk.Tenant, openapi.Tenant](),
+	both[husk.Pod, openapi.Pod](), both[husk.Volume, openapi.Volume](), both[husk.Snapshot, openapi.Snapshot](), both[husk.Config, openapi.Config](), both[service.Service, openapi.Service](), both[address.Address, openapi.Address](), both[ingress.Ingress, openapi.Ingress](), both[ingress.Request, openapi.IngressRequest](), both[husk.Image, openapi.Image](), both[husk.Tenant, openapi.Tenant](),
 	both[husk.QuotaUse, openapi.QuotaUse](), both[husk.Node, openapi.Node](), both[husk.Pool, openapi.Pool](), both[husk.PlacedPod, openapi.PlacedPod](),
 	both[husk.Placement, openapi.Placement](), both[husk.Defragmentation, openapi.Defragmentation](), both[husk.Usage, openapi.Usage](),
 	both[husk.Event, openapi.Event](), both[husk.AuditEntry, openapi.AuditEntry](), both[husk.ServiceAccount, openapi.ServiceAccount](),
@@ -230,6 +231,7 @@ func TestEnumerationsMatchTheContract(t *testing.T) {
 		"ConfigKind":            texts([]husk.ConfigKind{husk.ConfigPlain, husk.ConfigSecret}),
 		"Volume.state":          texts([]husk.VolumeState{husk.VolumeCreating, husk.VolumeAvailable, husk.VolumeInUse, husk.VolumeDeleting}),
 		"ZonePort.protocol":     texts([]service.Protocol{service.TCP, service.UDP}),
+		"AddressPort.protocol":  texts([]service.Protocol{service.TCP, service.UDP}),
 		"ServicePort.protocol":  texts([]service.Protocol{service.TCP, service.UDP}),
 		"IngressHost.state":     texts([]ingress.State{ingress.Pending, ingress.Ready, ingress.Failed}),
 		"ServiceAffinity":       texts([]service.Affinity{service.AffinityNone, service.AffinityClient}),

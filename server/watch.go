@@ -18,6 +18,7 @@ import (
 	"husk/server/request"
 	"husk/server/watch"
 	"husk/service"
+	"husk/service/address"
 	"husk/store"
 )
 
@@ -28,6 +29,7 @@ type watches struct {
 	snapshots *watch.Feeds[husk.Snapshot]
 	services  *watch.Feeds[service.Service]
 	ingresses *watch.Feeds[ingress.Ingress]
+	addresses *watch.Feeds[address.Address]
 	images    *watch.Feeds[husk.Image]
 	events    *watch.Feeds[husk.Event]
 }
@@ -67,6 +69,13 @@ func newWatches(s *store.Store, log *slog.Logger, h *held.Held, registry prometh
 				return allPages(func(p store.Page) ([]service.Service, string, error) { return t.Services().List(ctx, p, nil, nil) })
 			},
 			Wire: func(s service.Service, _ bool) (any, error) { return openapi.Recast[openapi.Service](s) },
+		}),
+		addresses: watch.New(cfg, watch.Kind[address.Address]{
+			Name: "addresses", ID: func(a address.Address) uuid.UUID { return a.ID }, Hints: store.Tenant.WatchNetwork,
+			Read: func(ctx context.Context, t store.Tenant, _ time.Time) ([]address.Address, error) {
+				return allPages(func(p store.Page) ([]address.Address, string, error) { return t.Addresses().List(ctx, p, nil, nil) })
+			},
+			Wire: func(a address.Address, _ bool) (any, error) { return openapi.Recast[openapi.Address](a) },
 		}),
 		ingresses: watch.New(cfg, watch.Kind[ingress.Ingress]{
 			Name: "ingresses", ID: func(i ingress.Ingress) uuid.UUID { return i.ID }, Hints: store.Tenant.WatchIngresses,
@@ -113,6 +122,9 @@ func (s watching[T]) VisitListSnapshotsResponse(w http.ResponseWriter) error { r
 
 // VisitListServicesResponse streams until the reader leaves.
 func (s watching[T]) VisitListServicesResponse(w http.ResponseWriter) error { return s.stream(w) }
+
+// VisitListAddressesResponse streams until the reader leaves.
+func (s watching[T]) VisitListAddressesResponse(w http.ResponseWriter) error { return s.stream(w) }
 
 // VisitListIngressesResponse streams until the reader leaves.
 func (s watching[T]) VisitListIngressesResponse(w http.ResponseWriter) error { return s.stream(w) }

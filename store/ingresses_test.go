@@ -98,14 +98,21 @@ func TestServicesOfIngressesHaveAddresses(t *testing.T) {
 	other.Rules[1].Paths[0].Service = "api"
 	made, err = h.as(b.ID).Ingresses().Create(t.Context(), once(), other)
 	must(t, made, err)
+	for _, tenant := range []husk.Tenant{a, b, b} {
+		s := webService("web")
+		if have, _, err := h.as(b.ID).Services().List(t.Context(), store.Page{Limit: 10}, nil, nil); err == nil && len(have) == 1 {
+			s.Name = "api"
+		}
+		made, err := h.as(tenant.ID).Services().Create(t.Context(), once(), s)
+		must(t, made, err)
+	}
 	first, last := netip.MustParseAddr("100.126.0.1"), netip.MustParseAddr("100.126.0.2")
 	addresses := func() (all []string) {
-		_, of, err := h.Topology().Services(t.Context(), nil)
-		must(t, of, err)
-		for id, services := range of {
-			for name, address := range services {
-				tenant := map[store.ID]string{a.ID: "a", b.ID: "b"}[id]
-				all = append(all, fmt.Sprintf("%s/%s %s", tenant, name, address))
+		balanced, _, err := h.Topology().Services(t.Context(), nil)
+		must(t, balanced, err)
+		for _, s := range balanced {
+			if s.Ingress.IsValid() {
+				all = append(all, fmt.Sprintf("%s/%s %s", map[store.ID]string{a.ID: "a", b.ID: "b"}[s.TenantID], s.Name, s.Ingress))
 			}
 		}
 		slices.Sort(all)

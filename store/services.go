@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"husk/service"
+	"husk/store/addresses"
 	"husk/store/db"
 	"husk/store/hints"
 	"husk/store/ingresses"
@@ -34,6 +35,30 @@ func (t Tenant) Ingresses() ingresses.Tenant {
 		i.Addresses, i.Reserved = t.cfg.IngressAddresses, t.cfg.ReservedHosts
 	}
 	return i
+}
+
+// Addresses gives access to the tenant's floating addresses.
+func (t Tenant) Addresses() addresses.Tenant {
+	a := addresses.Tenant{
+		ID: t.id, Record: requested, IfMatch: ifMatch,
+		Do: func(ctx context.Context, f func(q *db.Queries) error) error { return tenantDo(ctx, t, f) },
+	}
+	if t.core != nil {
+		a.Range = t.cfg.FloatingRange
+	}
+	return a
+}
+
+// FloatingAddresses returns how many floating addresses are in use, and how many there are.
+func (c Control) FloatingAddresses(ctx context.Context) (used, all int64, err error) {
+	r := c.cfg.FloatingRange
+	if !r.Valid() {
+		return 0, 0, nil
+	}
+	used, err = inControl(ctx, c, func(q *db.Queries) (int64, error) {
+		return q.AddressesTaken(ctx, db.AddressesTakenParams{First: r.First, Last: r.Last})
+	})
+	return used, r.Size(), err
 }
 
 // Services returns the services of these tenants, or of all tenants if the list is nil, with their ready endpoints.

@@ -28,6 +28,7 @@ import (
 
 	"husk"
 	"husk/migrations"
+	"husk/service/address"
 	"husk/store/convert"
 	"husk/store/db"
 	"husk/store/election"
@@ -48,16 +49,18 @@ const (
 
 // Config says where the database is and how tenants' networks are numbered.
 type Config struct {
-	URL           string       // postgres://host/db with the password that all roles share; the user is set per role
-	MaxConns      int          // of the two largest pools; 0 means 16
-	MasterKeys    [][]byte     // each 32 bytes; the first one seals; the others open what they have sealed
-	PodRange      netip.Prefix // the range that tenants' networks are taken from
-	NetworkPrefix int          // prefix length of a tenant's network
-	ServiceRange  netip.Prefix // the range of the virtual addresses of services; the zero value means services.Default
 	// IngressAddresses are shown to tenants: the names of the hosts of ingresses must lead there. ReservedHosts, and all names below them, cannot be
 	// hosts of ingresses.
 	IngressAddresses, ReservedHosts []string
-	Log                             *slog.Logger
+
+	URL           string        // postgres://host/db with the password that these roles share; the user is set per role
+	MaxConns      int           // of the two largest pools; 0 means 16
+	MasterKeys    [][]byte      // each 32 bytes; the first one seals; the others open what they have sealed
+	PodRange      netip.Prefix  // the range that tenants' networks are taken from
+	NetworkPrefix int           // prefix length of a tenant's network
+	ServiceRange  netip.Prefix  // the range of the virtual addresses of services; the zero value means services.Default
+	FloatingRange address.Range // of floating addresses; the zero value means that there are none
+	Log           *slog.Logger
 }
 
 // Store is the database. Its two entry points are Tenant and Control.

@@ -76,6 +76,7 @@ var words = [][]string{
 	{"config", "configs", "cm"},
 	{"secret", "secrets"},
 	{"service", "services", "svc"},
+	{"address", "addresses", "addr"},
 	{"event", "events", "ev"},
 	{"service-account", "service-accounts", "sa"},
 	{"api-key", "api-keys", "key"},

@@ -168,7 +168,7 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	}
 	defer agentListener.Close() //nolint:errcheck // Shutdown has already closed it
 	st, err := store.Open(ctx, store.Config{
-		URL: f.databaseURL, MasterKeys: masters, PodRange: podRange, NetworkPrefix: f.networkPrefix, ServiceRange: serviceRange, Log: log,
+		URL: f.databaseURL, MasterKeys: masters, PodRange: podRange, NetworkPrefix: f.networkPrefix, ServiceRange: serviceRange, FloatingRange: networks.Floating, Log: log,
 		IngressAddresses: f.network.ingressAddresses, ReservedHosts: lowered(f.network.reservedHosts),
 	})
 	if err != nil {

@@ -61,13 +61,12 @@ const ingressSuffix = "-ingress"
 
 // planIngress adds a load balancer for each service that an ingress names. neighbor_responder makes the router answer ARP for its address, although
 // the address is not in the provider network.
-func (c Config) planIngress(r rows, all []services.Balanced, addresses map[string]netip.Addr) {
+func (c Config) planIngress(r rows, all []services.Balanced) {
 	if c.Ingress == nil || c.Provider == nil {
 		return
 	}
 	for _, s := range all {
-		address, named := addresses[s.Name]
-		if !named {
+		if !s.Ingress.IsValid() {
 			continue
 		}
 		protocol := "tcp"
@@ -77,23 +76,11 @@ func (c Config) planIngress(r rows, all []services.Balanced, addresses map[strin
 		}
 		for _, p := range s.Ports {
 			if p.Protocol == service.TCP {
-				vip, backends := balanced(address, p, s.Endpoints)
+				vip, backends := balanced(s.Ingress, p, s.Endpoints)
 				row.VIPs[vip] = backends
 			}
 		}
 		r.ingress[key] = row
-	}
-}
-
-// planIngressPolicies lets answers to ingress processes leave a tenant's router. Pods cannot begin connections to these machines because of this: that
-// is a packet with SYN and without ACK.
-func (c Config) planIngressPolicies(r rows, router *routerPlan) {
-	if c.Ingress == nil || c.Provider == nil {
-		return
-	}
-	key := router.row.Name + ingressSuffix
-	router.policies[key] = &policyRow{
-		Priority: 590, Action: "allow", Match: c.Ingress.nodes("ip4.dst") + " && (icmp4.type == 3 || tcp.flags != 0x2/0x12)", ExternalIDs: r.ids(key),
 	}
 }
 
@@ -121,4 +108,11 @@ func split(all map[string]*balancerRow) (ofServices, ofIngress map[string]*balan
 		return false
 	})
 	return ofServices, ofIngress
+}
+
+// addIngress brings the load balancers of ingress processes in line, and adds them to what the tenant's router needs.
+func addIngress(b *batch, outer *children, have, want map[string]*balancerRow) error {
+	made, err := makeBalancers(b, have, want)
+	outer.added, outer.kept = append(outer.added, made.added...), append(outer.kept, made.kept...)
+	return err
 }

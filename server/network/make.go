@@ -5,12 +5,10 @@ package network
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
 
 	"github.com/google/uuid"
 
-	"husk/store/services"
 	"husk/store/topology"
 )
 
@@ -26,6 +24,7 @@ type existing struct {
 	policies    map[string]*policyRow
 	nats        map[string]*natRow
 	balancers   map[string]*balancerRow
+	sets        map[string]*setRow
 }
 
 // find reads the rows of an owner. Switches and routers that exist twice are removed; what is attached to a row twice goes with the second one.
@@ -65,7 +64,10 @@ func find(ctx context.Context, b *batch, owner string) (e existing, err error) {
 	if e.nats, _, err = by(ctx, b, nats, owner); err != nil {
 		return e, err
 	}
-	e.balancers, err = findBalancers(ctx, b, owner)
+	if e.balancers, err = findBalancers(ctx, b, owner); err != nil {
+		return e, err
+	}
+	e.sets, err = findSets(ctx, b, owner)
 	return e, err
 }
 
@@ -90,19 +92,26 @@ func (r *Reconciler) makeTenant(ctx context.Context, b *batch, t topology.Tenant
 	if err := r.resolveGroups(ctx, b, want); err != nil {
 		return err
 	}
-	ofServices, ofIngress := split(have.balancers)
+	ofServices, ofIngress := split(only(have.balancers, false))
 	made, err := makeBalancers(b, ofServices, want.balancers)
 	if err != nil {
 		return fmt.Errorf("tenant %s: %w", t.ID, err)
 	}
-	forIngress, err := makeBalancers(b, ofIngress, want.ingress)
+	outer, err := makeBalancers(b, only(have.balancers, true), want.opened.balancers)
 	if err != nil {
 		return fmt.Errorf("tenant %s: %w", t.ID, err)
 	}
+	if err := makeSets(b, have.sets, want.opened.sets); err != nil {
+		return fmt.Errorf("tenant %s: %w", t.ID, err)
+	}
+	made.added, made.kept = append(made.added, outer.added...), append(made.kept, outer.kept...)
 	if err := makeSwitches(b, have, want.switches, made); err != nil {
 		return fmt.Errorf("tenant %s: %w", t.ID, err)
 	}
-	if err := makeRouters(b, have, want.routers, forIngress); err != nil {
+	if err := addIngress(b, &outer, ofIngress, want.ingress); err != nil {
+		return fmt.Errorf("tenant %s: %w", t.ID, err)
+	}
+	if err := makeRouters(b, have, want.routers, outer); err != nil {
 		return fmt.Errorf("tenant %s: %w", t.ID, err)
 	}
 	return r.makeOuter(ctx, b, t.ID, have.ports, want)
@@ -143,7 +152,7 @@ func makeSwitches(b *batch, have existing, want map[string]*switchPlan, made chi
 	return create(b, switches, rows)
 }
 
-func makeRouters(b *batch, have existing, want map[string]*routerPlan, forIngress children) error {
+func makeRouters(b *batch, have existing, want map[string]*routerPlan, outer children) error {
 	rows := map[string]*routerRow{}
 	for key, p := range want {
 		rows[key] = p.row
@@ -169,7 +178,7 @@ func makeRouters(b *batch, have existing, want map[string]*routerPlan, forIngres
 		if err := makeChildren(b, nats, p.row, routers, &p.row.NAT, of(nats, have.nats, is.NAT), p.nats, is.NAT); err != nil {
 			return err
 		}
-		if err := attach(b, routers, p.row, &p.row.Balancers, forIngress, is.Balancers); err != nil {
+		if err := attach(b, routers, p.row, &p.row.Balancers, outer, is.Balancers); err != nil {
 			return err
 		}
 	}
@@ -214,45 +223,6 @@ func makeBalancers(b *batch, have, want map[string]*balancerRow) (children, erro
 	}
 	c.gone = nil
 	return c, create(b, balancers, want)
-}
-
-// makeServices brings only the services of a tenant in line.
-func (r *Reconciler) makeServices(ctx context.Context, b *batch, tenant uuid.UUID, all []services.Balanced, addresses map[string]netip.Addr) error {
-	want := rows{owner: tenant.String(), balancers: map[string]*balancerRow{}, ingress: map[string]*balancerRow{}}
-	planServices(want, all)
-	r.cfg.planIngress(want, all, addresses)
-	have, err := findBalancers(ctx, b, want.owner)
-	if err != nil {
-		return err
-	}
-	ofServices, ofIngress := split(have)
-	made, err := makeBalancers(b, ofServices, want.balancers)
-	if err != nil {
-		return err
-	}
-	forIngress, err := makeBalancers(b, ofIngress, want.ingress)
-	if err != nil {
-		return err
-	}
-	routersOf, _, err := by(ctx, b, routers, want.owner)
-	if err != nil {
-		return err
-	}
-	for _, router := range routersOf {
-		if err := attach(b, routers, router, &router.Balancers, forIngress, slices.Clone(router.Balancers)); err != nil {
-			return err
-		}
-	}
-	ofTenant, _, err := by(ctx, b, switches, want.owner)
-	if err != nil {
-		return err
-	}
-	for _, s := range ofTenant {
-		if err := attach(b, switches, s, &s.Balancers, made, slices.Clone(s.Balancers)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // movePort brings one pod's port in line. A nil port means that the pod is on no node.

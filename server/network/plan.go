@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -25,7 +26,8 @@ type rows struct {
 	own       []string // the ranges of the owner's networks
 	switches  map[string]*switchPlan
 	routers   map[string]*routerPlan
-	balancers map[string]*balancerRow // of services
+	balancers map[string]*balancerRow
+	opened    openings
 	ingress   map[string]*balancerRow // of ingress processes
 }
 
@@ -82,6 +84,7 @@ func (c Config) plan(t topology.Tenant, gateways []uuid.UUID) rows {
 	for _, n := range t.Networks {
 		r.own = append(r.own, n.CIDR.Masked().String())
 	}
+	r.opened = planAddresses(r.owner, t.Services, t.Addresses)
 	for _, n := range t.Networks {
 		name := switchName(n.ID)
 		s := &switchPlan{
@@ -94,7 +97,8 @@ func (c Config) plan(t topology.Tenant, gateways []uuid.UUID) rows {
 		router.ports[name] = &routerPortRow{
 			Name: name, MAC: mac(innerPort, n.ID), Networks: []string{netip.PrefixFrom(n.CIDR.Masked().Addr().Next(), n.CIDR.Bits()).String()}, ExternalIDs: r.ids(name),
 		}
-		c.planACLs(r, s, name)
+		c.planACLs(r, s, n)
+		maps.Copy(s.acls, r.opened.open(name))
 		names := name + "-names" // on each node (nodeagent/network, NamesPort)
 		s.ports[names] = &portRow{Name: names, Type: "localport", Addresses: []string{mac(namesPort, n.ID) + " " + namesAddress}, ExternalIDs: r.ids(names)}
 		for key, match := range forbidden {
@@ -109,9 +113,8 @@ func (c Config) plan(t topology.Tenant, gateways []uuid.UUID) rows {
 		}
 	}
 	planServices(r, t.Services)
-	c.planIngress(r, t.Services, t.Ingress)
-	c.planEgress(r, router)
-	c.planIngressPolicies(r, router)
+	maps.Copy(router.nats, r.opened.nats)
+	c.planIngress(r, t.Services)
 	c.planOuter(r, router, t, gateways)
 	return r
 }
@@ -151,8 +154,10 @@ func balanced(address netip.Addr, p service.Port, endpoints []services.Endpoint)
 // hairpin is the address from which a pod gets a connection that it has made to its own service itself.
 const hairpin = "169.254.64.1"
 
-// planACLs makes the network's switch keep track of connections. Pods may begin connections to everything, and only pods of the tenant to them.
-func (c Config) planACLs(r rows, s *switchPlan, name string) {
+// planACLs makes the network's switch keep track of connections. Pods may begin connections to everything that planEgress does not deny, and only pods
+// of the tenant to them: from outside, only what floating addresses open.
+func (c Config) planACLs(r rows, s *switchPlan, n topology.Network) {
+	name := switchName(n.ID)
 	add := func(key, direction string, priority int, match, action string) {
 		key = name + "-" + key
 		s.acls[key] = &aclRow{Direction: direction, Priority: priority, Match: match, Action: action, ExternalIDs: r.ids(key)}
@@ -163,6 +168,7 @@ func (c Config) planACLs(r rows, s *switchPlan, name string) {
 		add("ingress", "to-lport", 1000, c.Ingress.nodes("ip4.src"), "allow-related")
 	}
 	add("outside", "to-lport", 900, "ip4", "drop")
+	c.planEgress(r, s, n)
 }
 
 // ids marks a row as ours.
@@ -248,34 +254,35 @@ func Public(a netip.Addr) bool {
 	return a.Is4() && !slices.ContainsFunc(notInternet, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// planEgress adds the rules about what pods reach outside of their networks. The rule with the highest priority counts, and without one, a
-// packet passes.
-func (c Config) planEgress(r rows, router *routerPlan) {
-	add := func(key string, priority int, action, match string) {
-		key = router.row.Name + "-" + key
-		router.policies[key] = &policyRow{Priority: priority, Action: action, Match: match, ExternalIDs: r.ids(key)}
-	}
-	set := func(prefixes []netip.Prefix) string {
-		texts := make([]string, 0, len(prefixes))
-		for _, p := range prefixes {
-			texts = append(texts, p.String())
+// planEgress adds the rules about what pods reach through the router, outside of their network. The rule with the highest priority counts, and without
+// one, a packet passes. The switch applies them to connections, so that answers to those that floating addresses allow pass, and after its load
+// balancers have replaced the address of a service.
+func (c Config) planEgress(r rows, s *switchPlan, n topology.Network) {
+	name := switchName(n.ID)
+	add := func(key string, priority int, action string, to []string) {
+		if len(to) == 0 {
+			return
 		}
-		return "ip4.dst == {" + strings.Join(texts, ", ") + "}"
+		key = name + "-egress-" + key
+		match := fmt.Sprintf("eth.dst == %s && ip4.dst == {%s}", mac(innerPort, n.ID), strings.Join(to, ", "))
+		s.acls[key] = &aclRow{Direction: "from-lport", Priority: priority, Match: match, Action: action, Options: map[string]string{"apply-after-lb": "true"}, ExternalIDs: r.ids(key)}
 	}
-	if len(r.own) > 0 {
-		add("own", 400, "allow", "ip4.dst == {"+strings.Join(r.own, ", ")+"}")
+	texts := func(prefixes []netip.Prefix) []string {
+		all := make([]string, 0, len(prefixes))
+		for _, p := range prefixes {
+			all = append(all, p.String())
+		}
+		return all
 	}
+	add("own", 400, "allow-related", r.own)
+	add("floating", 350, "allow-related", texts(c.Floating.Prefixes()))
 	deny := slices.Clone(c.Egress.Deny)
 	if c.Ingress != nil {
 		deny = append(deny, c.Ingress.Range.Masked())
 	}
-	if len(deny) > 0 {
-		add("deny", 300, "drop", set(deny))
-	}
-	if len(c.Egress.Allow) > 0 {
-		add("allow", 200, "allow", set(c.Egress.Allow))
-	}
-	add("default", 100, "drop", set(notInternet))
+	add("deny", 300, "drop", texts(deny))
+	add("allow", 200, "allow-related", texts(c.Egress.Allow))
+	add("default", 100, "drop", texts(notInternet))
 }
 
 // planOuter connects a tenant's router to the provider network, if one of the tenant's networks has an address there.

@@ -56,7 +56,7 @@ func Pod(p db.Pod) husk.Pod {
 		CreatedAt: p.CreatedAt, DeletionRequestedAt: p.DeletionRequestedAt,
 		Status: husk.PodStatus{
 			Phase: p.Phase, Reason: p.Reason, Message: p.Message, ObservedGeneration: p.ObservedGeneration, Address: p.Address.String(),
-			NodeName: p.NodeName, VMMOverheadMiB: p.VmmOverheadMib, Restarts: p.Restarts, Containers: p.Containers,
+			Outside: p.Outside, NodeName: p.NodeName, VMMOverheadMiB: p.VmmOverheadMib, Restarts: p.Restarts, Containers: p.Containers,
 			Timeline: husk.Timeline{
 				AcceptedAt: p.CreatedAt, PlacedAt: p.PlacedAt, DomainStartingAt: p.DomainStartingAt, DomainStartedAt: p.DomainStartedAt,
 				GuestReadyAt: p.GuestReadyAt, RunningAt: p.RunningAt,
@@ -166,7 +166,7 @@ func Image(i db.Image) husk.Image {
 func Quota(t db.Tenant) husk.Quota {
 	return husk.Quota{
 		Pods: t.QuotaPods, CPUMillis: t.QuotaCpuMillis, MemoryMiB: t.QuotaMemoryMib, Volumes: t.QuotaVolumes, VolumeGiB: t.QuotaVolumeGib,
-		Snapshots: t.QuotaSnapshots, Networks: t.QuotaNetworks, Addresses: t.QuotaAddresses, Images: t.QuotaImages, Configs: t.QuotaConfigs, Services: t.QuotaServices, Ingresses: t.QuotaIngresses,
+		Snapshots: t.QuotaSnapshots, Networks: t.QuotaNetworks, Addresses: t.QuotaFloating, Images: t.QuotaImages, Configs: t.QuotaConfigs, Services: t.QuotaServices, Ingresses: t.QuotaIngresses,
 		RequestsPerSecond: t.QuotaRequestsPerSecond, Priority: t.QuotaPriority, ScratchGiB: t.QuotaScratchGib,
 	}
 }

@@ -13,7 +13,22 @@ import (
 	"husk"
 	"husk/ingress"
 	"husk/service"
+	"husk/service/address"
 )
+
+type Address struct {
+	TenantID       uuid.UUID
+	ID             uuid.UUID
+	Name           string
+	Labels         map[string]string
+	Address        netip.Addr
+	ServiceID      *uuid.UUID
+	PodID          *uuid.UUID
+	Ports          []address.Port
+	OwnerServiceID *uuid.UUID
+	OwnerPodID     *uuid.UUID
+	CreatedAt      time.Time
+}
 
 type ApiKey struct {
 	TenantID         uuid.UUID
@@ -233,6 +248,11 @@ type JoinToken struct {
 	Readmits  *uuid.UUID
 }
 
+type LastAddress struct {
+	One     bool
+	Address *netip.Addr
+}
+
 type LeaderLease struct {
 	OnlyOne   bool
 	ExpiresAt time.Time
@@ -386,6 +406,7 @@ type Pod struct {
 	KeyPlacement        int64
 	ScratchGib          int
 	LastPlacement       int64
+	Outside             []husk.OutsideAddress
 }
 
 type PodSample struct {
@@ -474,6 +495,7 @@ type Tenant struct {
 	QuotaConfigs           int
 	QuotaScratchGib        int
 	QuotaServices          int
+	QuotaFloating          int
 	QuotaIngresses         int
 }
 

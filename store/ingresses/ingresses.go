@@ -22,6 +22,7 @@ import (
 	"husk/store/lifecycle"
 	"husk/store/pgerr"
 	"husk/store/repeats"
+	"husk/store/services"
 )
 
 // Tenant is the access of a tenant's caller to ingresses.
@@ -247,17 +248,24 @@ func notFound(err error, kind string) error {
 	return err
 }
 
-// Addresses returns the addresses of services in the ingress range, of these tenants, or of all if the list is nil.
-func Addresses(ctx context.Context, q *db.Queries, tenants []uuid.UUID) (map[uuid.UUID]map[string]netip.Addr, error) {
+// Address gives the services of these tenants, or of all if the list is nil, their addresses in the ingress range.
+func Address(ctx context.Context, q *db.Queries, tenants []uuid.UUID, all []services.Balanced) error {
 	rows, err := q.IngressServiceAddresses(ctx, tenants)
-	of := map[uuid.UUID]map[string]netip.Addr{}
-	for _, r := range rows {
-		if of[r.TenantID] == nil {
-			of[r.TenantID] = map[string]netip.Addr{}
-		}
-		of[r.TenantID][r.Service] = r.Address
+	if err != nil || len(rows) == 0 {
+		return err
 	}
-	return of, err
+	type of struct {
+		tenant  uuid.UUID
+		service string
+	}
+	at := make(map[of]netip.Addr, len(rows))
+	for _, r := range rows {
+		at[of{r.TenantID, r.Service}] = r.Address
+	}
+	for i := range all {
+		all[i].Ingress = at[of{all[i].TenantID, all[i].Name}]
+	}
+	return nil
 }
 
 // Assign gives services that ingresses name addresses of a range, at most limit at once. exhausted means that there are too few.

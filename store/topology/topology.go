@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"husk"
+	"husk/store/addresses"
 	"husk/store/convert"
 	"husk/store/db"
 	"husk/store/ingresses"
@@ -25,7 +26,8 @@ type Tenant struct {
 	ID       uuid.UUID
 	Networks []Network // none: the tenant is gone
 	Services []services.Balanced
-	Ingress  map[string]netip.Addr // the addresses of services in the ingress range
+	// Addresses are the floating addresses with a target.
+	Addresses []addresses.Bound
 }
 
 // Network is a network with its ports.
@@ -49,7 +51,7 @@ type Port struct {
 type Change struct {
 	ID     int64
 	Tenant uuid.UUID
-	// Pod: only the port of this pod. Services: only the services. If neither is set, it can be anything.
+	// Pod: only the port of this pod. Services: only the services and floating addresses. If neither is set, it can be anything.
 	Pod      *uuid.UUID
 	Services bool
 }
@@ -103,9 +105,16 @@ func (s Store) Tenants(ctx context.Context, ids []uuid.UUID) (tenants []Tenant, 
 		if err != nil {
 			return err
 		}
-		addresses, err := ingresses.Addresses(ctx, q, ids)
+		if err := ingresses.Address(ctx, q, ids, balanced); err != nil {
+			return err
+		}
+		bound, err := addresses.All(ctx, q, ids)
 		if err != nil {
 			return err
+		}
+		addressesOf := map[uuid.UUID][]addresses.Bound{}
+		for _, a := range bound {
+			addressesOf[a.TenantID] = append(addressesOf[a.TenantID], a)
 		}
 		ofTenant := map[uuid.UUID][]services.Balanced{}
 		for _, s := range balanced {
@@ -123,14 +132,14 @@ func (s Store) Tenants(ctx context.Context, ids []uuid.UUID) (tenants []Tenant, 
 			}
 			byTenant[n.TenantID] = append(byTenant[n.TenantID], network)
 		}
-		tenants = convert.All(ids, func(id uuid.UUID) Tenant { return Tenant{id, byTenant[id], ofTenant[id], addresses[id]} })
+		tenants = convert.All(ids, func(id uuid.UUID) Tenant { return Tenant{id, byTenant[id], ofTenant[id], addressesOf[id]} })
 		return nil
 	})
 	return tenants, err
 }
 
-// Services returns the services of tenants, and their addresses in the ingress range.
-func (s Store) Services(ctx context.Context, tenants []uuid.UUID) (all []services.Balanced, ingress map[uuid.UUID]map[string]netip.Addr, err error) {
+// Services returns the services of tenants, and their floating addresses with a target.
+func (s Store) Services(ctx context.Context, tenants []uuid.UUID) (all []services.Balanced, bound []addresses.Bound, err error) {
 	err = s.Do(ctx, func(q *db.Queries) (err error) {
 		if err := q.ReadOneSnapshot(ctx); err != nil {
 			return err
@@ -138,10 +147,13 @@ func (s Store) Services(ctx context.Context, tenants []uuid.UUID) (all []service
 		if all, err = services.All(ctx, q, tenants); err != nil {
 			return err
 		}
-		ingress, err = ingresses.Addresses(ctx, q, tenants)
+		if err := ingresses.Address(ctx, q, tenants, all); err != nil {
+			return err
+		}
+		bound, err = addresses.All(ctx, q, tenants)
 		return err
 	})
-	return all, ingress, err
+	return all, bound, err
 }
 
 // Ports returns the ports of pods. A pod that is on no node has none.

@@ -42,15 +42,6 @@ func (l *lab) onLink(o *outside) *outside {
 	return o
 }
 
-// get reads what a server says that the host connects to.
-func (o *outside) get(at string, limit time.Duration) (answer string, err error) {
-	err = within(o.ns, func() error {
-		answer, err = read(at, limit)
-		return err
-	})
-	return answer, err
-}
-
 func (tn *tenant) service(name, app string, ports ...service.Port) service.Service {
 	t := tn.lab.t
 	t.Helper()
@@ -62,15 +53,18 @@ func (tn *tenant) service(name, app string, ports ...service.Port) service.Servi
 }
 
 // address returns the address that a service has for ingress processes.
-func (tn *tenant) address(name string) (a netip.Addr) {
+func (tn *tenant) ingressAddress(name string) (a netip.Addr) {
 	t := tn.lab.t
 	t.Helper()
 	eventually(t, 10*time.Second, "the service has an address in the ingress range", func() error {
-		_, all, err := tn.lab.store.Control().Topology().Services(t.Context(), []store.ID{tn.id})
-		if a = all[tn.id][name]; err == nil && !a.IsValid() {
-			err = fmt.Errorf("service %s has no address", name)
+		all, _, err := tn.lab.store.Control().Topology().Services(t.Context(), []store.ID{tn.id})
+		for _, s := range all {
+			if s.Name == name && s.Ingress.IsValid() {
+				a = s.Ingress
+				return nil
+			}
 		}
-		return err
+		return fmt.Errorf("service %s has no address: %w", name, err)
 	})
 	return a
 }
@@ -92,11 +86,11 @@ func TestOnlyIngressProcessesReachServicesFromOutside(t *testing.T) {
 		})
 		must(t, err)
 	}
-	if a.address("web") == b.address("web") {
+	if a.ingressAddress("web") == b.ingressAddress("web") {
 		t.Fatal("two services have the same address")
 	}
 	for tn, p := range pods {
-		at := netip.AddrPortFrom(tn.address("web"), 80).String()
+		at := netip.AddrPortFrom(tn.ingressAddress("web"), 80).String()
 		eventually(t, 20*time.Second, "the service is reached", func() error {
 			answer, err := edge.get(at, patient)
 			if err == nil && answer[:strings.LastIndex(answer, ":")] != p.Name+" "+edge.addr.String() {
@@ -109,7 +103,7 @@ func TestOnlyIngressProcessesReachServicesFromOutside(t *testing.T) {
 		}
 	}
 	// Pods reach neither the addresses of others, nor the machine of the ingress process.
-	if answer, err := pods[a].get(netip.AddrPortFrom(b.address("web"), 80).String(), impatient); err == nil {
+	if answer, err := pods[a].get(netip.AddrPortFrom(b.ingressAddress("web"), 80).String(), impatient); err == nil {
 		t.Errorf("a pod reaches another tenant's service: %s", answer)
 	}
 	edge.serve(t)
@@ -124,7 +118,7 @@ func TestOnlyIngressProcessesReachServicesFromOutside(t *testing.T) {
 	pods[a].report(husk.EventRunning, false)
 	eventually(t, 5*time.Second, "the service refuses connections", func() error {
 		began := time.Now()
-		if _, err := edge.get(netip.AddrPortFrom(a.address("web"), 80).String(), patient); err == nil || time.Since(began) > patient/2 {
+		if _, err := edge.get(netip.AddrPortFrom(a.ingressAddress("web"), 80).String(), patient); err == nil || time.Since(began) > patient/2 {
 			return fmt.Errorf("after %s: %w", time.Since(began), err)
 		}
 		return nil

@@ -32,6 +32,7 @@ import (
 	"husk/dev/host"
 	agent "husk/nodeagent/network"
 	"husk/server/network"
+	"husk/service/address"
 	"husk/store"
 	"husk/test/pace"
 )
@@ -43,6 +44,9 @@ func TestMain(m *testing.M) {
 	host.BeInit()
 	devtest.Main(m)
 }
+
+// floating are the floating addresses.
+var floating = address.Range{First: netip.MustParseAddr("198.18.13.150"), Last: netip.MustParseAddr("198.18.13.199")}
 
 // lab is an installation with three nodes.
 type lab struct {
@@ -78,7 +82,7 @@ func start(t testing.TB, limits network.Limits) *lab {
 	url := devtest.PostgresFrom(t, "migrated", func(ctx context.Context, url devtest.URL) error { return store.Migrate(ctx, url(store.RoleOwner)) })
 	s, err := store.Open(t.Context(), store.Config{
 		URL: url(store.RoleOwner), MaxConns: 6, MasterKeys: [][]byte{make([]byte, 32)}, PodRange: netip.MustParsePrefix("100.64.0.0/12"), NetworkPrefix: 24,
-		Log: slog.New(slog.DiscardHandler),
+		FloatingRange: floating, Log: slog.New(slog.DiscardHandler),
 	})
 	must(t, err)
 	t.Cleanup(s.Close)
@@ -99,10 +103,10 @@ func start(t testing.TB, limits network.Limits) *lab {
 	})
 	l := &lab{t: t, store: s, url: url, stack: stack}
 	l.r = network.New(network.Config{
-		Northbound: []string{stack.NorthboundRemote()}, Limits: limits, Ingress: &network.Ingress{Range: network.DefaultIngressRange, Nodes: ingressAddrs},
+		Northbound: []string{stack.NorthboundRemote()}, Limits: limits, Floating: floating, Ingress: &network.Ingress{Range: network.DefaultIngressRange, Nodes: ingressAddrs},
 		Egress: network.Egress{Allow: []netip.Prefix{netip.MustParsePrefix("198.18.13.200/29"), netip.MustParsePrefix("10.77.0.0/16")}, Deny: []netip.Prefix{netip.MustParsePrefix("192.88.99.64/26"), netip.MustParsePrefix("10.77.5.0/24")}},
 		Provider: &network.Provider{
-			Name: "provider", Gateway: netip.PrefixFrom(outsideAddr, 24), First: netip.MustParseAddr("198.18.13.10"), Last: netip.MustParseAddr("198.18.13.199"),
+			Name: "provider", Gateway: netip.PrefixFrom(outsideAddr, 24), First: netip.MustParseAddr("198.18.13.10"), Last: netip.MustParseAddr("198.18.13.149"),
 		},
 	}, s.Control().Topology(), slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -494,23 +498,18 @@ func (p *pod) serve(t testing.TB, port int) {
 // get connects to an address and returns what it answers.
 func (m *machine) get(at string, limit time.Duration) (answer string, err error) {
 	err = m.do(func() error {
-		answer, err = read(at, limit)
+		c, err := net.DialTimeout("tcp4", at, limit)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(limit))
+		text := make([]byte, 200)
+		n, err := c.Read(text)
+		answer = string(text[:n])
 		return err
 	})
 	return answer, err
-}
-
-// read returns what a server says first.
-func read(at string, limit time.Duration) (string, error) {
-	c, err := net.DialTimeout("tcp4", at, limit)
-	if err != nil {
-		return "", err
-	}
-	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(limit))
-	text := make([]byte, 200)
-	n, err := c.Read(text)
-	return string(text[:n]), err
 }
 
 // The time limits for a connection that must succeed, and for one that must fail.

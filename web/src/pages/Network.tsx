@@ -1,24 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useMemo } from "react";
-import { client, data, type Pod } from "../api/client";
+import type { Pod } from "../api/client";
 import { useLive } from "../api/live";
-import { keyOf, useSession } from "../api/session";
-import { count } from "../lib/format";
 import { Badge } from "../ui/Badge";
 import { type Column, DataTable } from "../ui/DataTable";
 import { Problem } from "../ui/Problem";
-import { Card, Copy, Empty, Loading, Meter, PageHead } from "../ui/parts";
+import { Card, Copy, Empty, Loading, PageHead } from "../ui/parts";
 
 const octets = (address = "") => address.split(".").reduce((n, part) => n * 256 + Number(part), 0);
 
 /** Network shows the tenant's network and the addresses of its pods. */
 export function Network() {
-  const session = useSession();
   const pods = useLive<Pod>("pods");
-  const quota = useQuery({ queryKey: [keyOf(session), "quota"], queryFn: () => data(client.GET("/v1/quota")), refetchInterval: 15_000 });
   const rows = useMemo(() => pods.items.filter((p) => p.status.address), [pods.items]);
   const columns = useMemo(
     (): Column<Pod>[] => [
@@ -50,8 +45,6 @@ export function Network() {
         lead="A private network. Your pods on the same node reach each other on all ports. Pods of other tenants cannot reach them."
       />
       <Card title="Addresses">
-        <Problem error={quota.error} retry={() => void quota.refetch()} />
-        {quota.data && <Meter label="Addresses" used={quota.data.used.addresses} limit={quota.data.limits.addresses} show={count} />}
         <p className="hint">
           A pod keeps its address until it is deleted. To connect to a pod's port from your own machine, run{" "}
           <code>husk port-forward POD 8080:80</code>.
