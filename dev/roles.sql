@@ -1,6 +1,7 @@
 -- The roles that huskd logs in with. The superuser runs this at every start;
 -- running it again changes nothing. The password is passed as a setting,
--- because DO takes no parameters.
+-- because DO takes no parameters. husk_ingress has its own if
+-- husk.ingress_password is set.
 --
 -- husk_owner   owns the schema and migrates it
 -- husk_control the control loops and operators
@@ -18,7 +19,8 @@ BEGIN
         END IF;
         EXECUTE format(
             'ALTER ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS PASSWORD %L',
-            role, current_setting('husk.role_password'));
+            role, CASE WHEN role = 'husk_ingress' THEN COALESCE(NULLIF(current_setting('husk.ingress_password', true), ''), current_setting('husk.role_password'))
+                ELSE current_setting('husk.role_password') END);
     END LOOP;
 END
 $$;

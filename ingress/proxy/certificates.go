@@ -37,11 +37,6 @@ const (
 	recheckAfter = time.Minute
 )
 
-func init() {
-	caddy.RegisterModule(permission{})
-	caddy.RegisterModule(events{})
-}
-
 // ownConn is the server's end of a handshake with itself.
 type ownConn struct{ net.Conn }
 
@@ -107,14 +102,14 @@ func (f *failures) clear(host string) {
 	delete(f.all, host)
 }
 
-// of returns the last failure of a host, and when the next attempt may be.
-func (f *failures) of(host string) (err error, next time.Time) { //nolint:revive // the error is the subject
+// last returns when a host may be tried again, and what went wrong the last time.
+func (f *failures) last(host string) (next time.Time, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if of := f.all[host]; of != nil {
-		return of.err, of.next
+		return of.next, of.err
 	}
-	return nil, time.Time{}
+	return time.Time{}, nil
 }
 
 // keep drops all hosts that are not in the table.
@@ -156,7 +151,7 @@ func (events) Handle(ctx context.Context, e caddy.Event) error {
 	switch e.Name() {
 	case "cert_obtaining":
 		if renewal, _ := e.Data["renewal"].(bool); renewal {
-			if _, next := p.failures.of(host); time.Now().Before(next) {
+			if next, _ := p.failures.last(host); time.Now().Before(next) {
 				return errTooSoon
 			}
 		}
@@ -235,7 +230,7 @@ func (p *process) look(ctx context.Context, d edge.Due) error {
 	attempt, cancel := context.WithTimeout(ctx, attemptTime)
 	defer cancel()
 	leaf, err := shake(attempt, d.Host)
-	why, _ := p.failures.of(d.Host)
+	_, why := p.failures.last(d.Host)
 	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()

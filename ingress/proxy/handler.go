@@ -20,11 +20,6 @@ import (
 	"husk/store/edge"
 )
 
-func init() {
-	caddy.RegisterModule(new(handler))
-	caddy.RegisterModule(redirect{})
-}
-
 // handler passes requests on to services.
 type handler struct {
 	process *process
@@ -251,6 +246,6 @@ func (redirect) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Ha
 		to += ":" + strconv.Itoa(p.PublicPort)
 	}
 	w.Header().Set("Connection", "close")
-	http.Redirect(w, r, to+r.URL.RequestURI(), http.StatusPermanentRedirect)
+	http.Redirect(w, r, to+r.URL.RequestURI(), http.StatusPermanentRedirect) //nolint:gosec // to a host of an ingress
 	return nil
 }

@@ -93,8 +93,6 @@ func customer(remote string) netip.Prefix {
 	return netip.PrefixFrom(a, 64).Masked()
 }
 
-func init() { caddy.RegisterModule(listenerWrapper{}) }
-
 // listenerWrapper limits the connections of each client.
 type listenerWrapper struct{}
 

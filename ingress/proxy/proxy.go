@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"strconv"
 	"sync"
@@ -86,6 +87,13 @@ var running atomic.Pointer[process]
 // errRunning means that there is a process already.
 var errRunning = errors.New("this process serves ingresses already")
 
+// register tells Caddy about the modules of this package.
+var register = sync.OnceFunc(func() {
+	for _, m := range []caddy.Module{new(handler), redirect{}, listenerWrapper{}, storage{}, permission{}, events{}} {
+		caddy.RegisterModule(m)
+	}
+})
+
 // Run serves until ctx ends.
 func Run(ctx context.Context, cfg Config) error {
 	p := &process{Config: cfg, use: newUse(cfg.Limits), traffic: newTraffic(), locks: newLocks(), failures: newFailures()}
@@ -93,6 +101,7 @@ func Run(ctx context.Context, cfg Config) error {
 		return errRunning
 	}
 	defer running.Store(nil)
+	register()
 	changed := make(chan struct{}, 1)
 	cfg.Store.OnChange(func() {
 		select {
@@ -182,9 +191,7 @@ func (p *process) caddy() ([]byte, error) {
 			"read_header_timeout": headerTime, "read_idle_timeout": stallTime, "read_min_rate": minRate, "write_idle_timeout": stallTime, "write_min_rate": minRate,
 			"idle_timeout": idleTime, "max_header_bytes": maxHeader,
 		}
-		for key, value := range more {
-			s[key] = value
-		}
+		maps.Copy(s, more)
 		return s
 	}
 	handle := func(handler string) []any { return []any{object{"handle": []any{object{"handler": handler}}}} }

@@ -18,8 +18,6 @@ import (
 	"husk/store/edge"
 )
 
-func init() { caddy.RegisterModule(storage{}) }
-
 // storage keeps certificates, keys and accounts in Postgres, where all processes find them.
 type storage struct{}
 
