@@ -56,8 +56,8 @@ and kind:
 
 A pod names a volume with volumeName, or with volumeId as in the API. An Image
 needs a field named reference. Images are applied first, then volumes, configs,
-secrets and services, then pods. husk imports the images that pods need and that
-are not imported yet.
+secrets, networks and services, then pods. husk imports the images that pods need
+and that are not imported yet.
 
 husk also accepts a Pod, a PersistentVolumeClaim, a ConfigMap, a Secret, a Service
 and a List of Kubernetes, such as the output of kubectl. The size of the virtual
@@ -129,7 +129,7 @@ func (a *app) documents(files []string) ([]manifest.Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	order := []string{"image", "volume", "config", "secret", "service", "pod"}
+	order := []string{"image", "volume", "config", "secret", "network", "service", "pod"}
 	slices.SortStableFunc(docs, func(x, y manifest.Document) int {
 		return slices.Index(order, x.Kind()) - slices.Index(order, y.Kind())
 	})

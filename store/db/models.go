@@ -180,9 +180,14 @@ type Leadership struct {
 type Network struct {
 	TenantID     uuid.UUID
 	ID           uuid.UUID
-	Ordinal      int
+	Ordinal      *int
 	Cidr         netip.Prefix
 	OuterAddress *netip.Addr
+	Name         string
+	Labels       map[string]string
+	Ipv6Cidr     *netip.Prefix
+	Isolated     bool
+	CreatedAt    time.Time
 }
 
 type NetworkChange struct {
@@ -318,6 +323,15 @@ type Pod struct {
 	KeyPlacement        int64
 	ScratchGib          int
 	LastPlacement       int64
+	Interfaces          []husk.Interface
+}
+
+type PodAddress struct {
+	TenantID  uuid.UUID
+	NetworkID uuid.UUID
+	Address   netip.Addr
+	PodID     uuid.UUID
+	Number    *int64
 }
 
 type PodSample struct {
