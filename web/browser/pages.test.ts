@@ -159,7 +159,7 @@ const PAGES: [name: string, key: Key, path: () => string, there: (page: Page) =>
   ["configs", setup.owner, () => "/configs", (p) => p.getByRole("row", { name: /web-settings/ }).waitFor()],
   ["services", setup.owner, () => "/services", (p) => p.getByRole("row", { name: /shop/ }).waitFor()],
   ["service", setup.owner, () => `/services/${service.id}`, (p) => p.getByRole("row", { name: /web.*Ready/ }).waitFor()],
-  ["network", setup.owner, () => "/network", (p) => p.getByRole("row", { name: /web/ }).first().waitFor()],
+  ["networks", setup.owner, () => "/networks", (p) => p.getByRole("row", { name: /web/ }).first().waitFor()],
   [
     "events",
     setup.owner,
@@ -278,7 +278,7 @@ test("every page is reachable by keyboard, and the focus is visible", async () =
     ["p", "Pods"],
     ["v", "Volumes"],
     ["i", "Images"],
-    ["n", "Network"],
+    ["n", "Networks"],
     ["e", "Events"],
     ["u", "Usage"],
     ["a", "Access"],

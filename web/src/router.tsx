@@ -142,8 +142,8 @@ const routeTree = root.addChildren([
       lazyRouteComponent(() => import("./pages/ServicePage"), "ServicePage"),
     ),
     page(
-      "network",
-      lazyRouteComponent(() => import("./pages/Network"), "Network"),
+      "networks",
+      lazyRouteComponent(() => import("./pages/Networks"), "Networks"),
     ),
     page(
       "events",
