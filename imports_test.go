@@ -123,7 +123,7 @@ var importRules = map[string][]string{
 	"server/exec":    {"husk", "openapi", "store", "session", "signals", "server/agents", "server/held", "server/request"},
 	"server/held":    {"husk"},
 	"server/metrics": {"husk", "openapi", "store", "server/agents", "server/request"},
-	"server/network": {"husk", "ovsdb", "store"},
+	"server/network": {"husk", "ovsdb", "service", "store"},
 	"server/podspec": {"husk", "limits"},
 	"server/request": {"husk", "openapi", "store"},
 	"server/zones":   {"store", "service"},

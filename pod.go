@@ -176,12 +176,28 @@ type PodStatus struct {
 	ObservedGeneration int64             `json:"observedGeneration"`
 	Address            string            `json:"address,omitempty"` // in the first network
 	Interfaces         []PodInterface    `json:"interfaces,omitempty"`
+	Outside            []OutsideAddress  `json:"outside,omitempty"` // at which others reach the pod
 	NodeName           string            `json:"nodeName,omitempty"`
 	VMMOverheadMiB     int               `json:"vmmOverheadMiB"`
 	Restarts           int               `json:"restarts"` // of the virtual machine itself
 	Ready              bool              `json:"ready"`
 	Containers         []ContainerStatus `json:"containers"`
 	Timeline           Timeline          `json:"timeline"`
+}
+
+// OutsideAddress is a floating address that leads to a pod (package service/address).
+type OutsideAddress struct {
+	ID      uuid.UUID     `json:"id"`
+	Name    string        `json:"name"`
+	Address string        `json:"address"`
+	Ports   []OutsidePort `json:"ports"` // none: all
+}
+
+// OutsidePort is a port of a floating address, and the pod's port to which it leads.
+type OutsidePort struct {
+	Protocol   string `json:"protocol"`
+	Port       int    `json:"port"`
+	TargetPort int    `json:"targetPort"`
 }
 
 // The states of a container.

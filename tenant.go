@@ -27,7 +27,7 @@ type Quota struct {
 	ScratchGiB        int `json:"scratchGiB"` // of the scratch disks of pods
 	Snapshots         int `json:"snapshots"`
 	Networks          int `json:"networks"`
-	Addresses         int `json:"addresses"`
+	Addresses         int `json:"addresses"` // floating ones
 	Images            int `json:"images"`
 	Configs           int `json:"configs"` // and secrets
 	Services          int `json:"services"`
@@ -37,7 +37,7 @@ type Quota struct {
 
 // DefaultQuota is the quota of a tenant that is created without one.
 var DefaultQuota = Quota{
-	Pods: 100, CPUMillis: 64_000, MemoryMiB: 131_072, Volumes: 100, VolumeGiB: 1024, Snapshots: 100, Networks: 8, Addresses: 100, Images: 100,
+	Pods: 100, CPUMillis: 64_000, MemoryMiB: 131_072, Volumes: 100, VolumeGiB: 1024, Snapshots: 100, Networks: 8, Addresses: 8, Images: 100,
 	ScratchGiB: 100 * DefaultScratchGiB, Configs: 100, Services: 100, RequestsPerSecond: 100,
 }
 

@@ -86,7 +86,7 @@ func TestUsageErrorsExitWith2(t *testing.T) {
 		{"run", "--memory", "12", "a"},
 		{"run", "--wait=walking", "a"},
 		{"run", "-d", "--rm", "a"},
-		{"run", "-p", "80:80", "a"},
+		{"run", "-p", "80", "a"},
 		{"run", "-h"},
 		{"run", "--mount", "type=volume", "a"},
 		{"run", "-v", "/srv:/srv", "a"},

@@ -153,8 +153,15 @@ func selected(ctx context.Context, c *client.Client, word, selector string) ([]k
 			}
 			refs = append(refs, kind.Ref{Kind: of, Name: s.ID.String()})
 		}
+	case "address":
+		for a, err := range c.Addresses.List(ctx, which) {
+			if err != nil {
+				return nil, err
+			}
+			refs = append(refs, kind.Ref{Kind: of, Name: a.ID.String()})
+		}
 	default:
-		return nil, exit.Usagef("--selector: only pods, volumes, snapshots, configs, secrets, networks and services have labels, not %q", word)
+		return nil, exit.Usagef("--selector: only pods, volumes, snapshots, configs, secrets, networks, services and addresses have labels, not %q", word)
 	}
 	return refs, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"husk"
+	"husk/cli/addresses"
 	"husk/cli/attend"
 	"husk/cli/complete"
 	"husk/cli/exit"
@@ -60,7 +61,7 @@ succeeded. It then prints the pod's name.`,
 		Example: `  husk run --rm registry.example.com/busybox:1 echo hello
   husk run -it --rm registry.example.com/busybox:1 sh
   husk run -i --rm registry.example.com/busybox:1 gzip < notes > notes.gz
-  husk run -d --name web -m 256m --restart always registry.example.com/nginx:1.22
+  husk run -d --name web -m 256m -p 80:8080 --restart always registry.example.com/nginx:1.22
   husk run --wait -v data:/var/lib/postgresql -e POSTGRES_PASSWORD registry.example.com/postgres:15`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -78,7 +79,7 @@ succeeded. It then prints the pod's name.`,
 	fs := cmd.Flags()
 	fs.SetInterspersed(false) // everything after the image is for the container
 	f.AddTo(fs)
-	fs.StringArrayVarP(&f.publish, "publish", "p", nil, "not implemented: a pod has its own address, and all its ports are open in the tenant's network")
+	fs.StringArrayVarP(&f.publish, "publish", "p", nil, "port that others outside reach, PORT:POD-PORT[/udp], at a floating address that is deleted with the pod; may be repeated")
 	fs.StringArrayVar(&f.secrets, "registry-secret", nil, "import the image with the logins in this secret; may be repeated")
 	fs.BoolVar(&f.remove, "rm", false, "delete the pod when it has ended, and on Ctrl-C")
 	fs.BoolVarP(&f.detach, "detach", "d", false, "print the pod's name and do not wait for the pod")
@@ -106,6 +107,14 @@ succeeded. It then prints the pod's name.`,
 		if !f.unattended() {
 			f.Terminal = a.hasTerminal(f.Terminal, f.Interactive, "the container")
 		}
+		ports := openapi.AddressPorts{}
+		for _, text := range f.publish {
+			port, err := parse.Published("--publish", text, false)
+			if err != nil {
+				return err
+			}
+			ports = append(ports, port)
+		}
 		pod, mounts, err := f.Create(args[0], args[1:], !f.unattended())
 		if err != nil {
 			return err
@@ -114,7 +123,7 @@ succeeded. It then prints the pod's name.`,
 		if err != nil {
 			return err
 		}
-		return (&runner{a, c, f}).run(cmd.Context(), pod, mounts, p)
+		return (&runner{a, c, f, ports}).run(cmd.Context(), pod, mounts, p)
 	}
 	return cmd
 }
@@ -122,12 +131,9 @@ succeeded. It then prints the pod's name.`,
 // unattended reports whether husk does not follow the pod to its end.
 func (f runFlags) unattended() bool { return f.detach || f.wait != "" }
 
-// check refuses flags that contradict each other, and --publish.
+// check refuses flags that contradict each other.
 func (f runFlags) check() error {
 	switch {
-	case len(f.publish) > 0:
-		return exit.Usagef("--publish: Husk cannot publish ports yet. A pod has its own address, at which all its ports are open to the tenant's " +
-			"other pods; leave -p out, and run \"husk pod NAME\" to see the address")
 	case f.wait != "" && f.wait != "running" && f.wait != "succeeded":
 		return exit.Usagef("--wait: %q is not running or succeeded", f.wait)
 	case f.remove && f.unattended() && f.wait != "succeeded":
@@ -142,6 +148,7 @@ type runner struct {
 
 	client *client.Client
 	flags  runFlags
+	ports  openapi.AddressPorts // to publish
 }
 
 // run creates the pod and follows it for as long as the flags say.
@@ -152,13 +159,24 @@ func (r *runner) run(ctx context.Context, create openapi.PodCreate, mounts []par
 	if err := r.haveImage(ctx, r.client, create.Spec.Containers[0].Image, r.flags.secrets, r.flags.timeout); err != nil {
 		return err
 	}
+	published, err := addresses.Reserve(ctx, r.client, create.Name, r.ports)
+	if err != nil {
+		return fmt.Errorf("--publish: %w", err)
+	}
 	pod, err := r.client.Pods.Create(ctx, create)
 	if client.HasCode(err, husk.CodeUnknownField) && create.Spec.Containers[0].StartOnAttach != nil { // an earlier version of the server
 		create.Spec.Containers[0].StartOnAttach = nil
 		pod, err = r.client.Pods.Create(ctx, create)
 	}
 	if err != nil {
-		return err
+		return errors.Join(err, published.Cancel(ctx))
+	}
+	reached, err := published.Bind(ctx, pod.ID)
+	if err != nil {
+		return errors.Join(fmt.Errorf("--publish: %w", err), r.removePod(ctx, pod), published.Cancel(ctx))
+	}
+	for _, at := range reached {
+		r.hint("reached from outside at %s", at)
 	}
 	defer func() {
 		switch left, ok := errors.AsType[attend.LeftError](err); {

@@ -5,6 +5,7 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"husk/cli/addresses"
 	"husk/cli/kind"
 	"husk/cli/networks"
 	"husk/cli/services"
@@ -36,5 +37,11 @@ func networksCommand(a *app) *cobra.Command {
 func servicesCommand(a *app) *cobra.Command {
 	cmd := listCommand(a, kind.Services)
 	cmd.AddCommand(append(services.Commands(services.Parts{Connect: a.connect, Output: a.outputFlags, Names: a.offers().Names}), deleteKind(a, "service"))...)
+	return cmd
+}
+
+func addressesCommand(a *app) *cobra.Command {
+	cmd := listCommand(a, kind.Addresses)
+	cmd.AddCommand(append(addresses.Commands(addresses.Parts{Connect: a.connect, Output: a.outputFlags, Names: a.offers().Names}), deleteKind(a, "address"))...)
 	return cmd
 }

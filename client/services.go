@@ -63,3 +63,55 @@ func (s Services) Update(ctx context.Context, id uuid.UUID, change openapi.Servi
 func (s Services) Delete(ctx context.Context, id uuid.UUID) error {
 	return done(s.c.api.DeleteService(ctx, id, nil))
 }
+
+// Addresses are floating addresses, at which others outside reach services and pods.
+type Addresses struct{ c *Client }
+
+// Create creates an address.
+func (s Addresses) Create(ctx context.Context, address openapi.AddressCreate) (openapi.Address, error) {
+	return Decode[openapi.Address](s.c.api.CreateAddress(ctx, &openapi.CreateAddressParams{IdempotencyKey: newKey()}, address))
+}
+
+// DryRun checks whether [Addresses.Create] would succeed, and returns the address as it would be created. Nothing is stored.
+func (s Addresses) DryRun(ctx context.Context, address openapi.AddressCreate) (openapi.Address, error) {
+	return Decode[openapi.Address](s.c.api.CreateAddress(ctx, &openapi.CreateAddressParams{DryRun: new(true)}, address))
+}
+
+// Get returns an address.
+func (s Addresses) Get(ctx context.Context, id uuid.UUID) (openapi.Address, error) {
+	return Decode[openapi.Address](s.c.api.GetAddress(ctx, id))
+}
+
+// Find returns an address by its name or its ID.
+func (s Addresses) Find(ctx context.Context, nameOrID string) (openapi.Address, error) {
+	return find(nameOrID, "address", IsName,
+		func(id uuid.UUID) (openapi.Address, error) { return s.Get(ctx, id) },
+		pages[openapi.Address](func(_ *openapi.Limit, cursor *openapi.Cursor) (*http.Response, error) {
+			return s.c.api.ListAddresses(ctx, &openapi.ListAddressesParams{Cursor: cursor, Name: &nameOrID})
+		}))
+}
+
+// List yields the tenant's floating addresses.
+func (s Addresses) List(ctx context.Context, which Select) iter.Seq2[openapi.Address, error] {
+	return pages[openapi.Address](func(limit *openapi.Limit, cursor *openapi.Cursor) (*http.Response, error) {
+		return s.c.api.ListAddresses(ctx, &openapi.ListAddressesParams{Limit: limit, Cursor: cursor, LabelSelector: given(which.Labels)})
+	})
+}
+
+// Watch yields the tenant's floating addresses and then their changes, until ctx ends.
+func (s Addresses) Watch(ctx context.Context, o WatchOptions) iter.Seq2[Change[openapi.Address], error] {
+	w := watcher[openapi.Address]{kind: "address", id: func(a openapi.Address) string { return a.ID.String() }, open: func(ctx context.Context) (*http.Response, error) {
+		return s.c.api.ListAddresses(ctx, &openapi.ListAddressesParams{Watch: new(true), LabelSelector: given(o.Labels)})
+	}}
+	return w.changes(ctx, o)
+}
+
+// Update changes an address. Fields that are nil stay as they are. In a dry run, nothing is stored.
+func (s Addresses) Update(ctx context.Context, id uuid.UUID, change openapi.AddressUpdate, dryRun bool) (openapi.Address, error) {
+	return Decode[openapi.Address](s.c.api.UpdateAddress(ctx, id, &openapi.UpdateAddressParams{DryRun: &dryRun}, change))
+}
+
+// Delete deletes an address.
+func (s Addresses) Delete(ctx context.Context, id uuid.UUID) error {
+	return done(s.c.api.DeleteAddress(ctx, id, nil))
+}

@@ -231,7 +231,19 @@ func (s *Stack) ProviderGateway() netip.Prefix {
 
 // ProviderAddresses returns the first and the last address of the provider network that tenants' networks can have, with a hyphen in between.
 func (s *Stack) ProviderAddresses() string {
-	const first, spare = 10, 6
-	size := 1 << (s.cfg.Provider.Addr().BitLen() - s.cfg.Provider.Bits())
-	return nth(s.cfg.Provider, first).String() + "-" + nth(s.cfg.Provider, size-spare).String()
+	size := s.providerSize()
+	return nth(s.cfg.Provider, firstProvider).String() + "-" + nth(s.cfg.Provider, size*3/4-1).String()
+}
+
+// FloatingAddresses returns the first and the last of its addresses that tenants can take, with a hyphen in between.
+func (s *Stack) FloatingAddresses() string {
+	size := s.providerSize()
+	return nth(s.cfg.Provider, size*3/4+1).String() + "-" + nth(s.cfg.Provider, size-spareProvider).String()
+}
+
+// The first address of the provider network that is handed out, and how many at the end are not.
+const firstProvider, spareProvider = 10, 6
+
+func (s *Stack) providerSize() int {
+	return 1 << (s.cfg.Provider.Addr().BitLen() - s.cfg.Provider.Bits())
 }

@@ -22,6 +22,7 @@ import (
 	"husk"
 	"husk/openapi"
 	"husk/service"
+	"husk/service/address"
 )
 
 // fill sets every JSON field to a non-zero value.
@@ -87,7 +88,7 @@ func both[Ours, Wire any]() pair { return pair{reflect.TypeFor[Ours](), reflect.
 // roots are the pairs of bodies that the API sends or receives. Reflection finds the pairs of their
 // fields, and a test below reports a pair that is missing here.
 var roots = []pair{
-	both[husk.Pod, openapi.Pod](), both[husk.Volume, openapi.Volume](), both[husk.Snapshot, openapi.Snapshot](), both[husk.Config, openapi.Config](), both[husk.Network, openapi.Network](), both[service.Service, openapi.Service](), both[husk.Image, openapi.Image](), both[husk.Tenant, openapi.Tenant](),
+	both[husk.Pod, openapi.Pod](), both[husk.Volume, openapi.Volume](), both[husk.Snapshot, openapi.Snapshot](), both[husk.Config, openapi.Config](), both[husk.Network, openapi.Network](), both[service.Service, openapi.Service](), both[address.Address, openapi.Address](), both[husk.Image, openapi.Image](), both[husk.Tenant, openapi.Tenant](),
 	both[husk.QuotaUse, openapi.QuotaUse](), both[husk.Node, openapi.Node](), both[husk.Pool, openapi.Pool](), both[husk.PlacedPod, openapi.PlacedPod](),
 	both[husk.Placement, openapi.Placement](), both[husk.Defragmentation, openapi.Defragmentation](), both[husk.Usage, openapi.Usage](),
 	both[husk.Event, openapi.Event](), both[husk.AuditEntry, openapi.AuditEntry](), both[husk.ServiceAccount, openapi.ServiceAccount](),
@@ -235,6 +236,7 @@ func TestEnumerationsMatchTheContract(t *testing.T) {
 		"ConfigKind":            texts([]husk.ConfigKind{husk.ConfigPlain, husk.ConfigSecret}),
 		"Volume.state":          texts([]husk.VolumeState{husk.VolumeCreating, husk.VolumeAvailable, husk.VolumeInUse, husk.VolumeDeleting}),
 		"ZonePort.protocol":     texts([]service.Protocol{service.TCP, service.UDP}),
+		"AddressPort.protocol":  texts([]service.Protocol{service.TCP, service.UDP}),
 		"ServicePort.protocol":  texts([]service.Protocol{service.TCP, service.UDP}),
 		"ServiceAffinity":       texts([]service.Affinity{service.AffinityNone, service.AffinityClient}),
 		"Snapshot.state":        texts([]husk.SnapshotState{husk.SnapshotCreating, husk.SnapshotReady, husk.SnapshotFailed, husk.SnapshotDeleting}),

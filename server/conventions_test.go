@@ -76,6 +76,9 @@ func (s fixture) postCases(c tenancy, provider string) map[string]postCase {
 			path: "/v1/services", body: map[string]any{"name": "web", "selector": "app=web", "ports": []any{map[string]any{"port": 80}}},
 			other: map[string]any{"name": "web", "selector": "app=web", "headless": true},
 		},
+		"CreateAddress": {
+			path: "/v1/addresses", body: map[string]any{"name": "web"}, other: map[string]any{"name": "web", "labels": map[string]any{"a": "b"}},
+		},
 		"CreateServiceAccount":    {path: "/v1/service-accounts", body: map[string]any{"name": "ci", "role": "viewer"}, other: map[string]any{"name": "ci", "role": "owner"}},
 		"CreateServiceAccountKey": {path: "/v1/service-accounts/" + account.ID.String() + "/api-keys", body: name("one"), other: name("two")},
 		"CreateUser": {

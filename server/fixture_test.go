@@ -32,6 +32,7 @@ import (
 	"husk/registry/importer"
 	"husk/server/control"
 	"husk/server/held"
+	"husk/service/address"
 	"husk/store"
 	contracttest "husk/test/contract"
 )
@@ -109,7 +110,7 @@ func (s fixture) logging(handler slog.Handler) fixture {
 	t := s.t
 	t.Helper()
 	st, err := store.Open(t.Context(), store.Config{
-		URL: s.database(store.RoleOwner), MaxConns: 6, MasterKeys: [][]byte{make([]byte, 32)}, PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24,
+		URL: s.database(store.RoleOwner), MaxConns: 6, MasterKeys: [][]byte{make([]byte, 32)}, PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24, FloatingRange: address.Range{First: netip.MustParseAddr("203.0.113.1"), Last: netip.MustParseAddr("203.0.113.254")},
 		Log: slog.New(handler),
 	})
 	if err != nil {

@@ -29,6 +29,7 @@ import (
 	"husk"
 	"husk/openapi"
 	"husk/server/control"
+	"husk/service/address"
 	"husk/store"
 )
 
@@ -44,7 +45,7 @@ func serveForTests(databaseURL string) error {
 	}()
 	ctx := context.Background()
 	st, err := store.Open(ctx, store.Config{
-		URL: databaseURL, MaxConns: 6, MasterKeys: [][]byte{make([]byte, 32)}, PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24,
+		URL: databaseURL, MaxConns: 6, MasterKeys: [][]byte{make([]byte, 32)}, PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24, FloatingRange: address.Range{First: netip.MustParseAddr("203.0.113.1"), Last: netip.MustParseAddr("203.0.113.254")},
 		Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -179,7 +180,7 @@ func TestTwoHundredRequestsFillAQuotaOfTenExactly(t *testing.T) {
 		t.Errorf("%d requests were accepted and %d refused", accepted.Load(), refused.Load())
 	}
 	quota := as[openapi.QuotaUse](t, s.call("GET", "/v1/quota", c.token, nil), 200)
-	if quota.Used.Pods != 10 || quota.Used.Addresses != 10 || quota.Used.CPUMillis != 5000 || quota.Limits.Pods != 10 || quota.Used.Images != 1 {
+	if quota.Used.Pods != 10 || quota.Used.CPUMillis != 5000 || quota.Limits.Pods != 10 || quota.Used.Images != 1 {
 		t.Errorf("the quota is %+v", quota)
 	}
 	// A quota below the current use stops new requests, but does not affect existing pods.

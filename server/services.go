@@ -12,6 +12,7 @@ import (
 	"husk/server/request"
 	"husk/server/watch"
 	"husk/service"
+	"husk/service/address"
 )
 
 // CreateService creates a service.
@@ -120,4 +121,81 @@ func (a api) GetNames(ctx context.Context, r openapi.GetNamesRequestObject) (ope
 		return nil, err
 	}
 	return openapi.Recast[openapi.GetNames200JSONResponse](update)
+}
+
+// CreateAddress takes a floating address from the pool.
+func (a api) CreateAddress(ctx context.Context, r openapi.CreateAddressRequestObject) (openapi.CreateAddressResponseObject, error) {
+	made := address.Address{
+		Name: r.Body.Name, Labels: labelsOf(r.Body.Labels), Target: targetOf(r.Body.Target), DeleteWithTarget: openapi.Value(r.Body.DeleteWithTarget),
+	}.Complete()
+	if err := made.Check(); err != nil {
+		return nil, err
+	}
+	made, err := a.tenant(ctx).Addresses().Create(dryRun(ctx, r.Params.DryRun), request.Of(ctx).Idempotency(r.Params.IdempotencyKey), made)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Address](made)
+	return openapi.CreateAddress201JSONResponse{Body: body, Headers: openapi.CreateAddress201ResponseHeaders{ETag: request.ETag(made)}}, err
+}
+
+func targetOf(given *openapi.AddressTarget) *address.Target {
+	if given == nil {
+		return nil
+	}
+	t := address.Target{ServiceID: given.ServiceID, PodID: given.PodID}
+	for _, p := range openapi.Value(given.Ports) {
+		t.Ports = append(t.Ports, address.Port{Protocol: service.Protocol(openapi.Value(p.Protocol)), Port: p.Port, TargetPort: openapi.Value(p.TargetPort)})
+	}
+	return &t
+}
+
+// ListAddresses lists or watches floating addresses.
+func (a api) ListAddresses(ctx context.Context, r openapi.ListAddressesRequestObject) (openapi.ListAddressesResponseObject, error) {
+	filter, err := request.Filter(r.Params.Name, r.Params.LabelSelector)
+	if err != nil {
+		return nil, err
+	}
+	if openapi.Value(r.Params.Watch) {
+		return watching[address.Address]{ctx, a.watches.addresses, watch.Watch[address.Address]{Match: func(x address.Address) bool { return filter.Matches(x.Name, x.Labels) }}}, nil
+	}
+	addresses, next, err := a.tenant(ctx).Addresses().List(ctx, request.Page(r.Params.Limit, r.Params.Cursor), filter.Name, filter.Labels)
+	if err != nil {
+		return nil, err
+	}
+	items, cursor, err := request.Listed[openapi.Address](addresses, next)
+	return openapi.ListAddresses200JSONResponse{Items: items, NextCursor: cursor}, err
+}
+
+// GetAddress returns one floating address.
+func (a api) GetAddress(ctx context.Context, r openapi.GetAddressRequestObject) (openapi.GetAddressResponseObject, error) {
+	found, err := a.tenant(ctx).Addresses().Get(ctx, r.AddressID)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Address](found)
+	return openapi.GetAddress200JSONResponse{Body: body, Headers: openapi.GetAddress200ResponseHeaders{ETag: request.ETag(found)}}, err
+}
+
+// UpdateAddress changes labels and target. An address without a target is not deleted with one.
+func (a api) UpdateAddress(ctx context.Context, r openapi.UpdateAddressRequestObject) (openapi.UpdateAddressResponseObject, error) {
+	changed, err := a.tenant(ctx).Addresses().Update(dryRun(ctx, r.Params.DryRun), r.AddressID, openapi.Value(r.Body.Labels), func(x address.Address) address.Address {
+		if r.Body.Target != nil {
+			x.Target, x.DeleteWithTarget = targetOf(r.Body.Target), false
+		}
+		if r.Body.DeleteWithTarget != nil {
+			x.DeleteWithTarget = *r.Body.DeleteWithTarget
+		}
+		return x
+	})
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Address](changed)
+	return openapi.UpdateAddress200JSONResponse{Body: body, Headers: openapi.UpdateAddress200ResponseHeaders{ETag: request.ETag(changed)}}, err
+}
+
+// DeleteAddress gives a floating address back.
+func (a api) DeleteAddress(ctx context.Context, r openapi.DeleteAddressRequestObject) (openapi.DeleteAddressResponseObject, error) {
+	return openapi.DeleteAddress204Response{}, a.tenant(ctx).Addresses().Delete(ctx, r.AddressID)
 }

@@ -17,6 +17,7 @@ import (
 	"husk/server/request"
 	"husk/server/watch"
 	"husk/service"
+	"husk/service/address"
 	"husk/store"
 )
 
@@ -27,6 +28,7 @@ type watches struct {
 	snapshots *watch.Feeds[husk.Snapshot]
 	networks  *watch.Feeds[husk.Network]
 	services  *watch.Feeds[service.Service]
+	addresses *watch.Feeds[address.Address]
 	images    *watch.Feeds[husk.Image]
 	events    *watch.Feeds[husk.Event]
 }
@@ -74,6 +76,13 @@ func newWatches(s *store.Store, log *slog.Logger, h *held.Held, registry prometh
 			},
 			Wire: func(s service.Service, _ bool) (any, error) { return openapi.Recast[openapi.Service](s) },
 		}),
+		addresses: watch.New(cfg, watch.Kind[address.Address]{
+			Name: "addresses", ID: func(a address.Address) uuid.UUID { return a.ID }, Hints: store.Tenant.WatchNetwork,
+			Read: func(ctx context.Context, t store.Tenant, _ time.Time) ([]address.Address, error) {
+				return allPages(func(p store.Page) ([]address.Address, string, error) { return t.Addresses().List(ctx, p, nil, nil) })
+			},
+			Wire: func(a address.Address, _ bool) (any, error) { return openapi.Recast[openapi.Address](a) },
+		}),
 		images: watch.New(cfg, watch.Kind[husk.Image]{
 			Name: "images", ID: func(i husk.Image) uuid.UUID { return i.ID }, Hints: store.Tenant.WatchImages,
 			Read: func(ctx context.Context, t store.Tenant, _ time.Time) ([]husk.Image, error) {
@@ -115,6 +124,9 @@ func (s watching[T]) VisitListNetworksResponse(w http.ResponseWriter) error { re
 
 // VisitListServicesResponse streams until the reader leaves.
 func (s watching[T]) VisitListServicesResponse(w http.ResponseWriter) error { return s.stream(w) }
+
+// VisitListAddressesResponse streams until the reader leaves.
+func (s watching[T]) VisitListAddressesResponse(w http.ResponseWriter) error { return s.stream(w) }
 
 // VisitListImagesResponse streams until the reader leaves.
 func (s watching[T]) VisitListImagesResponse(w http.ResponseWriter) error { return s.stream(w) }

@@ -177,7 +177,7 @@ func TestPodsAreInTheNetworksThatTheyName(t *testing.T) {
 // Pods of before the upgrade keep their addresses, and a server of the previous version creates pods at the same time.
 func TestExistingPodsKeepTheirAddresses(t *testing.T) {
 	t.Parallel()
-	s := schemaAt(t, 32)
+	s := schemaAt(t, 33)
 	const tenant, network = "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000003"
 	s.exec(`INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second)
 		VALUES ('` + tenant + `', 'acme', 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)`)
@@ -188,7 +188,7 @@ func TestExistingPodsKeepTheirAddresses(t *testing.T) {
 			('` + tenant + `', '` + uuid.NewString() + `', '` + name + `', '{}', '{}', 1, 1, '` + network + `', '` + address + `', '02:00:00:00:00:02')`
 	}
 	control.exec(insert("before", "10.64.0.7"))
-	s.migrate(33)
+	s.migrate(34)
 	control.exec(insert("after", "10.64.0.8"))
 	control.want(`SELECT string_agg(p.name || ' ' || host(a.address), ',' ORDER BY a.number) FROM pod_addresses a JOIN pods p ON p.id = a.pod_id`, "before 10.64.0.7,after 10.64.0.8")
 	control.want(`SELECT name || ' ' || isolated FROM networks`, "default false")

@@ -383,7 +383,7 @@ func TestAReportIsStoredCompletely(t *testing.T) {
 	got, err := h.as(tenant.ID).Pod(t.Context(), pod.ID)
 	must(t, got, err)
 	want := husk.PodStatus{
-		Phase: husk.PhaseFailed, Reason: "Exited", Message: "it ended", ObservedGeneration: 1, Address: pod.Status.Address, Interfaces: pod.Status.Interfaces, NodeName: node.Name,
+		Phase: husk.PhaseFailed, Reason: "Exited", Message: "it ended", ObservedGeneration: 1, Address: pod.Status.Address, Interfaces: pod.Status.Interfaces, Outside: []husk.OutsideAddress{}, NodeName: node.Name,
 		VMMOverheadMiB: overhead, Restarts: 2, Containers: report.Containers, Timeline: husk.Timeline{
 			AcceptedAt: pod.CreatedAt, PlacedAt: got.Status.Timeline.PlacedAt, DomainStartingAt: at(1), DomainStartedAt: at(2), GuestReadyAt: at(3), RunningAt: at(4),
 		},

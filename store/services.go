@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"husk/service"
+	"husk/store/addresses"
 	"husk/store/db"
 	"husk/store/hints"
 	"husk/store/networks"
@@ -35,6 +36,30 @@ func (t Tenant) Networks() networks.Tenant {
 		n.Ranges = networks.Ranges{Pods: t.cfg.PodRange, Bits: t.cfg.NetworkPrefix, Reserved: append([]netip.Prefix{t.cfg.ServiceRange}, t.cfg.Reserved...)}
 	}
 	return n
+}
+
+// Addresses gives access to the tenant's floating addresses.
+func (t Tenant) Addresses() addresses.Tenant {
+	a := addresses.Tenant{
+		ID: t.id, Record: requested, IfMatch: ifMatch,
+		Do: func(ctx context.Context, f func(q *db.Queries) error) error { return tenantDo(ctx, t, f) },
+	}
+	if t.core != nil {
+		a.Range = t.cfg.FloatingRange
+	}
+	return a
+}
+
+// FloatingAddresses returns how many floating addresses are in use, and how many there are.
+func (c Control) FloatingAddresses(ctx context.Context) (used, all int64, err error) {
+	r := c.cfg.FloatingRange
+	if !r.Valid() {
+		return 0, 0, nil
+	}
+	used, err = inControl(ctx, c, func(q *db.Queries) (int64, error) {
+		return q.AddressesTaken(ctx, db.AddressesTakenParams{First: r.First, Last: r.Last})
+	})
+	return used, r.Size(), err
 }
 
 // Services returns the services of these tenants, or of all tenants if the list is nil, with their ready endpoints.

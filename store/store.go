@@ -28,6 +28,7 @@ import (
 
 	"husk"
 	"husk/migrations"
+	"husk/service/address"
 	"husk/store/convert"
 	"husk/store/db"
 	"husk/store/election"
@@ -54,6 +55,7 @@ type Config struct {
 	NetworkPrefix int            // prefix length of a tenant's network
 	ServiceRange  netip.Prefix   // the range of the virtual addresses of services; the zero value means services.Default
 	Reserved      []netip.Prefix // ranges that the platform uses in networks of tenants, in addition to ServiceRange
+	FloatingRange address.Range  // of floating addresses; the zero value means that there are none
 	Log           *slog.Logger
 }
 

@@ -42,13 +42,14 @@ type Application struct {
 	HaveImage func(ctx context.Context, image string, secrets []string) error // imports an image unless it is imported
 
 	planned map[string]uuid.UUID // volumes that would be created if this were not a dry run, with IDs that stand for them
+	targets map[string]bool      // services and pods that would be created if this were not a dry run
 }
 
 func (a *Application) dry() bool { return a.DryRun != None }
 
 // All applies one document after the other. It continues after one that fails.
 func (a *Application) All(ctx context.Context, docs []manifest.Document) error {
-	a.planned = map[string]uuid.UUID{}
+	a.planned, a.targets = map[string]uuid.UUID{}, map[string]bool{}
 	var failures []error
 	var waitFor []kind.Ref
 	for _, d := range docs {
@@ -68,6 +69,8 @@ func (a *Application) All(ctx context.Context, docs []manifest.Document) error {
 			done, err = a.network(ctx, *d.Network)
 		case d.Service != nil:
 			done, err = a.service(ctx, *d.Service)
+		case d.Address != nil:
+			done, err = a.address(ctx, *d.Address)
 		default:
 			done, err = a.pod(ctx, *d.Pod)
 		}
@@ -92,7 +95,8 @@ func (a *Application) All(ctx context.Context, docs []manifest.Document) error {
 			done += " (dry run)"
 		}
 		fmt.Fprintln(a.Out, print.Clean(d.Ref()), done)
-		if d.Config != nil || d.Network != nil || d.Service != nil {
+		a.targets[d.Ref()] = a.dry()
+		if d.Config != nil || d.Network != nil || d.Service != nil || d.Address != nil {
 			continue // it is ready at once
 		}
 		waitFor = append(waitFor, kind.Ref{Kind: d.Kind(), Name: d.Name()})

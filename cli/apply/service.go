@@ -46,3 +46,52 @@ func (a *Application) service(ctx context.Context, want openapi.ServiceCreate) (
 	}
 	return "changed", err
 }
+
+// address creates a floating address, or lets it lead to what the document says.
+func (a *Application) address(ctx context.Context, want manifest.Address) (string, error) {
+	have, err := a.Client.Addresses.Find(ctx, want.Name)
+	exists := err == nil
+	if err != nil && !client.IsNotFound(err) {
+		return "", err
+	}
+	if a.targets["service/"+want.Service] || a.targets["pod/"+want.Pod] { // they may not exist yet, so that the API cannot check the address
+		if exists {
+			return "unchanged", nil
+		}
+		return "created", nil
+	}
+	target := openapi.Value(want.Target)
+	switch {
+	case want.Service != "":
+		s, err := a.Client.Services.Find(ctx, want.Service)
+		if err != nil {
+			return "", err
+		}
+		target.ServiceID = &s.ID
+	case want.Pod != "":
+		p, err := a.Client.Pods.Find(ctx, want.Pod)
+		if err != nil {
+			return "", err
+		}
+		target.PodID = &p.ID
+	}
+	want.Target = &target
+	labels := labelChanges(openapi.Value(want.Labels), have.Labels)
+	change := openapi.AddressUpdate{Labels: &labels, Target: &target, DeleteWithTarget: want.DeleteWithTarget}
+	switch {
+	case !exists && a.DryRun == Client:
+		return "created", nil
+	case !exists && a.DryRun == Server:
+		_, err := a.Client.Addresses.DryRun(ctx, want.AddressCreate)
+		return "created", err
+	case !exists:
+		_, err := a.Client.Addresses.Create(ctx, want.AddressCreate)
+		return "created", err
+	case len(labels)+len(manifest.DiffAddress(want, have)) == 0:
+		return "unchanged", nil
+	case a.DryRun == Client:
+		return "changed", nil
+	}
+	_, err = a.Client.Addresses.Update(ctx, have.ID, change, a.DryRun == Server)
+	return "changed", err
+}

@@ -58,6 +58,10 @@ var finders = map[string]func(ctx context.Context, c *client.Client, name string
 		s, err := c.Services.Find(ctx, name)
 		return Object{Ref: Services.Ref(s), ID: s.ID, Delete: func(ctx context.Context) error { return c.Services.Delete(ctx, s.ID) }}, err
 	},
+	"address": func(ctx context.Context, c *client.Client, name string) (Object, error) {
+		a, err := c.Addresses.Find(ctx, name)
+		return Object{Ref: Addresses.Ref(a), ID: a.ID, Delete: func(ctx context.Context) error { return c.Addresses.Delete(ctx, a.ID) }}, err
+	},
 	"image": func(ctx context.Context, c *client.Client, name string) (Object, error) {
 		i, err := c.Images.Find(ctx, name)
 		return Object{

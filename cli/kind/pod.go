@@ -28,6 +28,7 @@ var Pods = Kind[openapi.Pod]{
 			print.Col("READY", func(p openapi.Pod) string { return fmt.Sprintf("%d/%d", ready(p), expected(p)) }),
 			print.Col("RESTARTS", func(p openapi.Pod) string { return fmt.Sprint(restarts(p)) }),
 			print.Col("ADDRESS", func(p openapi.Pod) string { return openapi.Value(p.Status.Address) }),
+			print.Col("OUTSIDE", outside),
 			print.Col("CPU", func(p openapi.Pod) string { return print.Cores(p.Spec.Resources.CPUMillis) }),
 			print.Col("MEMORY", func(p openapi.Pod) string { return fmt.Sprintf("%dMi", p.Spec.Resources.MemoryMiB) }),
 			print.Col("AGE", func(p openapi.Pod) string { return print.Age(p.CreatedAt) }),
@@ -146,6 +147,7 @@ func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
 	line("Reason:", openapi.Value(p.Status.Reason))
 	line("Message:", openapi.Value(p.Status.Message))
 	line("Address:", openapi.Value(p.Status.Address))
+	line("Outside address:", outside(p))
 	line("Node:", openapi.Value(p.Status.NodeName))
 	line("Size:", fmt.Sprintf("%s cores, %d MiB, and %d MiB for its kernel and the hypervisor", print.Cores(p.Spec.Resources.CPUMillis), p.Spec.Resources.MemoryMiB, p.Status.VmmOverheadMiB))
 	line("Ephemeral storage:", storage(p.Spec))

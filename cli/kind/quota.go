@@ -54,7 +54,7 @@ func Allowances(q openapi.QuotaUse) []Allowance {
 		{"configs", q.Used.Configs, int64(q.Limits.Configs), true, number},
 		{"services", q.Used.Services, int64(q.Limits.Services), true, number},
 		{"networks", q.Used.Networks, int64(q.Limits.Networks), true, number},
-		{"addresses", q.Used.Addresses, int64(q.Limits.Addresses), true, number},
+		{"floating addresses", q.Used.Addresses, int64(q.Limits.Addresses), true, number},
 		{"pod priority", 0, int64(q.Limits.Priority), false, number},
 		{"requests per second", 0, int64(q.Limits.RequestsPerSecond), false, number},
 	}

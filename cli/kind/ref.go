@@ -77,6 +77,7 @@ var words = [][]string{
 	{"secret", "secrets"},
 	{"network", "networks", "net"},
 	{"service", "services", "svc"},
+	{"address", "addresses", "addr"},
 	{"event", "events", "ev"},
 	{"service-account", "service-accounts", "sa"},
 	{"api-key", "api-keys", "key"},

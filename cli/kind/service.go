@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"net"
+	"strconv"
 	"strings"
 
 	"husk/cli/print"
@@ -69,6 +71,96 @@ func servicePorts(ports openapi.ServicePorts) string {
 			text += fmt.Sprintf("->%d", to)
 		}
 		all = append(all, text+"/"+string(openapi.Value(p.Protocol)))
+	}
+	return strings.Join(all, ",")
+}
+
+// Addresses are floating addresses.
+var Addresses = Kind[openapi.Address]{
+	View: print.View[openapi.Address]{
+		Kind: "address",
+		Name: func(a openapi.Address) string { return a.Name },
+		Columns: []print.Column[openapi.Address]{
+			print.Col("NAME", func(a openapi.Address) string { return a.Name }),
+			print.Col("ADDRESS", func(a openapi.Address) string { return a.Status.Address }),
+			print.Col("TARGET", addressTarget),
+			print.Col("PORTS", func(a openapi.Address) string {
+				switch {
+				case a.Target == nil:
+					return ""
+				case a.Target.ServiceID != nil:
+					return "the service's"
+				default:
+					return publishedPorts(openapi.Value(a.Target.Ports))
+				}
+			}),
+			print.Col("AGE", func(a openapi.Address) string { return print.Age(a.CreatedAt) }),
+			print.WideCol("DELETED WITH TARGET", func(a openapi.Address) string { return strconv.FormatBool(a.DeleteWithTarget) }),
+			print.WideCol("LABELS", func(a openapi.Address) string { return print.Labels(a.Labels) }),
+			print.WideCol("ID", func(a openapi.Address) string { return a.ID.String() }),
+		},
+	},
+	Plural: "addresses", Aliases: []string{"address", "addr"}, Short: "List or watch floating addresses: what others outside reach", Labels: true,
+	ID: func(a openapi.Address) string { return a.ID.String() },
+	Find: func(ctx context.Context, c *client.Client, name string) (openapi.Address, error) {
+		return c.Addresses.Find(ctx, name)
+	},
+	IfNone: "to create one, run \"husk address create NAME --to SERVICE\"",
+	List: func(ctx context.Context, c *client.Client, q Query) iter.Seq2[openapi.Address, error] {
+		return c.Addresses.List(ctx, client.Select{Labels: q.Labels})
+	},
+	Watch: func(ctx context.Context, c *client.Client, _ Query, o client.WatchOptions) iter.Seq2[client.Change[openapi.Address], error] {
+		return c.Addresses.Watch(ctx, o)
+	},
+}
+
+func addressTarget(a openapi.Address) string {
+	switch {
+	case a.Target == nil:
+		return ""
+	case a.Target.ServiceID != nil:
+		return "service/" + openapi.Value(a.Status.TargetName)
+	default:
+		return "pod/" + openapi.Value(a.Status.TargetName)
+	}
+}
+
+// publishedPorts writes ports as 80->8080/TCP.
+func publishedPorts(ports openapi.AddressPorts) string {
+	if len(ports) == 0 {
+		return "all"
+	}
+	return strings.Join(Reached("", ports), ",")
+}
+
+// Reached says where each port of an address is reached, and to which port of the pod it leads: 203.0.113.7:80->8080/TCP.
+func Reached(address string, ports openapi.AddressPorts) []string {
+	all := make([]string, 0, len(ports))
+	for _, p := range ports {
+		text := fmt.Sprint(p.Port)
+		if address != "" {
+			text = net.JoinHostPort(address, text)
+		}
+		if to := openapi.Value(p.TargetPort); to != 0 && to != p.Port {
+			text += fmt.Sprintf("->%d", to)
+		}
+		protocol := openapi.Value(p.Protocol)
+		if protocol == "" {
+			protocol = openapi.AddressPortProtocolTCP
+		}
+		all = append(all, text+"/"+string(protocol))
+	}
+	return all
+}
+
+// outside says where others reach a pod.
+func outside(p openapi.Pod) string {
+	var all []string
+	for _, o := range openapi.Value(p.Status.Outside) {
+		if len(o.Ports) == 0 {
+			all = append(all, o.Address)
+		}
+		all = append(all, Reached(o.Address, o.Ports)...)
 	}
 	return strings.Join(all, ",")
 }

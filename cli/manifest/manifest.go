@@ -19,7 +19,7 @@ import (
 	"husk/openapi"
 )
 
-// Document describes one object. Exactly one of Pod, Volume, Image, Config, Network and Service is set.
+// Document describes one object. Exactly one of Pod, Volume, Image, Config, Network, Service and Address is set.
 type Document struct {
 	Where    string // web.yaml:12
 	Warnings []string
@@ -29,6 +29,7 @@ type Document struct {
 	Config   *openapi.ConfigCreate // or a secret
 	Network  *openapi.NetworkCreate
 	Service  *openapi.ServiceCreate
+	Address  *Address
 
 	file string
 	root *yaml.Node
@@ -61,6 +62,8 @@ func (d Document) Kind() string {
 		return "network"
 	case d.Service != nil:
 		return "service"
+	case d.Address != nil:
+		return "address"
 	default:
 		return "image"
 	}
@@ -79,6 +82,8 @@ func (d Document) Name() string {
 		return d.Network.Name
 	case d.Service != nil:
 		return d.Service.Name
+	case d.Address != nil:
+		return d.Address.Name
 	default:
 		return d.Image.Reference
 	}
@@ -163,13 +168,14 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 	doc := Document{Where: fmt.Sprintf("%s:%d", file, node.Line), file: file, root: node, origins: map[string]string{}}
 	d := &decoder{file: file, root: node}
 	var h header
+	var more *Address // of the same document
 	d.loose(node, &h)
 	if d.err() != nil {
 		return nil, d.err()
 	}
 	switch {
 	case h.APIVersion == "" || h.Kind == "":
-		d.fail(node, "", "apiVersion or kind is missing; for a Pod, Volume, Image, Config, Secret, Network or Service, set apiVersion to %s; for an object of Kubernetes, set it to v1", APIVersion)
+		d.fail(node, "", "apiVersion or kind is missing; for a Pod, Volume, Image, Config, Secret, Network, Service or Address, set apiVersion to %s; for an object of Kubernetes, set it to v1", APIVersion)
 	case h.APIVersion == "v1" && h.Kind == "List":
 		return list(d, node)
 	case h.APIVersion == "v1" && h.Kind == "Pod":
@@ -209,11 +215,16 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 		d.unexpected = judgeServiceField
 		d.strict(node, &s)
 		doc.Service = s.translate(d, doc.origins)
+		more = s.outside()
 	case h.APIVersion == APIVersion && h.Kind == "Network":
 		var n networkDocument
 		d.strict(node, &n)
 		d.checkName("name", n.Name)
 		doc.Network = &n.NetworkCreate
+	case h.APIVersion == APIVersion && h.Kind == "Address":
+		var a addressDocument
+		d.strict(node, &a)
+		doc.Address = a.address(d)
 	case h.APIVersion == APIVersion && h.Kind == "Service":
 		var s serviceDocument
 		d.strict(node, &s)
@@ -230,7 +241,7 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 		}
 		doc.Image = &i.ImageImport
 	case h.APIVersion == APIVersion:
-		d.refuse("kind", "%q is not Pod, Volume, Image, Config, Secret, Network or Service", h.Kind)
+		d.refuse("kind", "%q is not Pod, Volume, Image, Config, Secret, Network, Service or Address", h.Kind)
 	default:
 		d.refuse("kind", "%s", otherKind(h))
 	}
@@ -239,6 +250,9 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 	}
 	d.byLine(d.warnings)
 	doc.Warnings = d.warnings
+	if more != nil {
+		return []Document{doc, {Where: doc.Where, Address: more, file: file, root: node, origins: map[string]string{"name": "metadata.name"}}}, nil
+	}
 	return []Document{doc}, nil
 }
 

@@ -42,10 +42,12 @@ type kubernetesService struct {
 	} `json:"spec"`
 }
 
+// loadBalancer is the type of services that others outside reach.
+const loadBalancer = "LoadBalancer"
+
 // serviceTypes say what to use instead of a type of service that has no counterpart.
 var serviceTypes = map[string]string{
-	"NodePort":     "no port of a node is open to the outside; use ClusterIP, and \"husk port-forward\" from outside",
-	"LoadBalancer": "services have no outer addresses; use ClusterIP, and \"husk port-forward\" from outside",
+	"NodePort":     "no port of a node is open to the outside; use LoadBalancer, which gets a floating address",
 	"ExternalName": "a service has pods; let clients use the other name itself",
 }
 
@@ -60,8 +62,8 @@ func (s kubernetesService) translate(d *decoder, origins map[string]string) *ope
 	})
 	if why, refused := serviceTypes[s.Spec.Type]; refused {
 		d.refuse("spec.type", "%s is not possible: %s", s.Spec.Type, why)
-	} else if s.Spec.Type != "" && s.Spec.Type != "ClusterIP" {
-		d.refuse("spec.type", "%q is not ClusterIP", s.Spec.Type)
+	} else if s.Spec.Type != "" && s.Spec.Type != "ClusterIP" && s.Spec.Type != loadBalancer {
+		d.refuse("spec.type", "%q is not ClusterIP or LoadBalancer", s.Spec.Type)
 	}
 	out := openapi.ServiceCreate{Name: s.Metadata.Name}
 	if len(s.Metadata.Labels) > 0 {
@@ -78,6 +80,9 @@ func (s kubernetesService) translate(d *decoder, origins map[string]string) *ope
 	switch s.Spec.ClusterIP {
 	case "":
 	case "None":
+		if s.Spec.Type == loadBalancer {
+			d.refuse("spec.clusterIP", "a headless service has no ports, so others outside cannot reach it; leave the field out")
+		}
 		out.Headless = new(true)
 	default:
 		d.warn("spec.clusterIP", "ignored: Husk chooses the address")
@@ -133,19 +138,19 @@ var serviceFields = map[string]string{
 	"spec.ipFamilyPolicy":                "ignored: services have IPv4 addresses",
 	"spec.ports[].appProtocol":           "ignored: a service passes connections on as they are",
 	"spec.trafficDistribution":           "ignored: connections are distributed evenly",
-	"spec.externalTrafficPolicy":         "ignored: nothing outside reaches a service",
-	"spec.allocateLoadBalancerNodePorts": "ignored: nothing outside reaches a service",
+	"spec.externalTrafficPolicy":         "ignored: pods always see the address of the client",
+	"spec.allocateLoadBalancerNodePorts": "ignored: no port of a node is open to the outside",
+	"spec.loadBalancerIP":                "ignored: Husk chooses the address",
 }
 
 // serviceReasons say why Husk does not accept a field of a Service.
 var serviceReasons = map[string]string{
 	"spec.ports[].nodePort":         "no port of a node is open to the outside; leave the field out",
 	"spec.publishNotReadyAddresses": "only ready pods get connections; leave the field out",
-	"spec.externalIPs":              "services have no outer addresses; leave the field out",
+	"spec.externalIPs":              "Husk chooses the addresses; use the type LoadBalancer, and leave the field out",
 	"spec.externalName":             serviceTypes["ExternalName"],
-	"spec.loadBalancerIP":           "services have no outer addresses; leave the field out",
-	"spec.loadBalancerClass":        "services have no outer addresses; leave the field out",
-	"spec.loadBalancerSourceRanges": "services have no outer addresses; leave the field out",
+	"spec.loadBalancerClass":        "there is one kind of load balancer; leave the field out",
+	"spec.loadBalancerSourceRanges": "everybody outside reaches the address; leave the field out",
 	"spec.internalTrafficPolicy":    "connections go to pods on all nodes; leave the field out",
 }
 
@@ -196,6 +201,77 @@ func DiffService(want openapi.ServiceCreate, have openapi.Service) []string {
 		Name: have.Name, Selector: have.Selector, Ports: &have.Ports, Affinity: &have.Affinity, AffinityTimeoutSeconds: have.AffinityTimeoutSeconds, Headless: &have.Headless,
 	}
 	return diff(tree(want), tree(CompleteService(got)))
+}
+
+// Address is a floating address to create, with the name of its target.
+type Address struct {
+	openapi.AddressCreate
+
+	Service string `json:"service,omitempty"`
+	Pod     string `json:"pod,omitempty"`
+}
+
+// addressDocument is a floating address. The target is given by its name.
+type addressDocument struct {
+	header
+
+	Name             string          `json:"name"`
+	Labels           *openapi.Labels `json:"labels"`
+	DeleteWithTarget *bool           `json:"deleteWithTarget"`
+	Target           struct {
+		Service string                `json:"service"`
+		Pod     string                `json:"pod"`
+		Ports   *openapi.AddressPorts `json:"ports"`
+	} `json:"target"`
+}
+
+func (a addressDocument) address(d *decoder) *Address {
+	d.checkName("name", a.Name)
+	switch t := a.Target; {
+	case t.Service != "" && t.Pod != "":
+		d.refuse("target", "an address leads to one service or to one pod; give either service or pod")
+	case t.Ports != nil && t.Pod == "":
+		d.refuse("target.ports", "only a pod has ports that can be chosen; those of a service are reached as they are")
+	}
+	out := Address{AddressCreate: openapi.AddressCreate{Name: a.Name, Labels: a.Labels, DeleteWithTarget: a.DeleteWithTarget}, Service: a.Target.Service, Pod: a.Target.Pod}
+	if a.Target.Ports != nil {
+		out.Target = &openapi.AddressTarget{Ports: a.Target.Ports}
+	}
+	return &out
+}
+
+// outside returns the floating address of a service of the type LoadBalancer, and nil for others.
+func (s kubernetesService) outside() *Address {
+	if s.Spec.Type != loadBalancer {
+		return nil
+	}
+	return &Address{AddressCreate: openapi.AddressCreate{Name: s.Metadata.Name, DeleteWithTarget: new(true)}, Service: s.Metadata.Name}
+}
+
+// DiffAddress returns the paths of the fields in which a document with the IDs of its target and an existing address differ, except name and labels.
+func DiffAddress(want Address, have openapi.Address) []string {
+	got := openapi.AddressCreate{Name: have.Name, Target: have.Target, DeleteWithTarget: &have.DeleteWithTarget}
+	want.Labels = nil
+	return diff(tree(completeAddress(want.AddressCreate)), tree(completeAddress(got)))
+}
+
+func completeAddress(a openapi.AddressCreate) openapi.AddressCreate {
+	if a.Target == nil {
+		return a
+	}
+	t := *a.Target
+	ports := slices.Clone(openapi.Value(t.Ports))
+	for i := range ports {
+		if ports[i].Protocol == nil {
+			tcp := openapi.AddressPortProtocolTCP
+			ports[i].Protocol = &tcp
+		}
+		if ports[i].TargetPort == nil {
+			ports[i].TargetPort = &ports[i].Port
+		}
+	}
+	t.Ports, a.Target = &ports, &t
+	return a
 }
 
 // DiffNetwork returns the paths of the fields in which a document and an existing network differ, except name and labels. A range that the document

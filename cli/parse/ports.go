@@ -48,3 +48,29 @@ func ServicePort(text string) (openapi.ServicePort, error) {
 	}
 	return port, nil
 }
+
+// Published reads the ports of a pod that others outside reach: PORT:POD-PORT[/PROTOCOL], as docker does. If same is true, POD-PORT may be left out if
+// it is the same.
+func Published(flag, text string, same bool) (openapi.AddressPort, error) {
+	var port openapi.AddressPort
+	rest, protocol, given := strings.Cut(text, "/")
+	if given {
+		p := openapi.AddressPortProtocol(strings.ToUpper(protocol))
+		if p != openapi.AddressPortProtocolTCP && p != openapi.AddressPortProtocolUDP {
+			return port, exit.Usagef("%s: %q is not tcp or udp in %q", flag, protocol, text)
+		}
+		port.Protocol = &p
+	}
+	switch parts := strings.Split(rest, ":"); {
+	case len(parts) == 1 && !same:
+		return port, exit.Usagef("%s: Husk chooses no ports; give both, such as %s:%s", flag, rest, rest)
+	case len(parts) == 3:
+		return port, exit.Usagef("%s: Husk chooses the address; leave it out, as in %s:%s", flag, parts[1], parts[2])
+	}
+	at, to, err := Port(rest)
+	if err != nil || at == 0 {
+		return port, exit.Usagef("%s: %q is not PORT:POD-PORT[/udp], such as 8080:80", flag, text)
+	}
+	port.Port, port.TargetPort = at, &to
+	return port, nil
+}

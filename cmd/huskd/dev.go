@@ -262,7 +262,7 @@ func (in installation) server(api, forAgents, workDir string) dev.Program {
 			"--work-dir", workDir, "--lease", f.terms.Lease.String(), "--heartbeat", f.terms.Heartbeat.String(),
 			"--lease-margin", f.terms.Margin.String(), "--failover-brake", fmt.Sprint(f.terms.Brake),
 			"--allow-egress", "127.0.0.0/8,::1/128", // the local registry
-			"--ovn-northbound", in.stack.NorthboundAdmin(), "--provider-gateway", in.stack.ProviderGateway().String(), "--provider-addresses", in.stack.ProviderAddresses(),
+			"--ovn-northbound", in.stack.NorthboundAdmin(), "--provider-gateway", in.stack.ProviderGateway().String(), "--provider-addresses", in.stack.ProviderAddresses(), "--floating-addresses", in.stack.FloatingAddresses(),
 		},
 		Env:   []string{"HUSKD_DATABASE_URL=" + in.stack.PostgresURL("husk_owner")}, // a password must not be an argument, because every user can read arguments
 		Ready: func(ctx context.Context) error { return ready(ctx, "http://"+api+"/readyz") },

@@ -11,12 +11,14 @@ import (
 	"github.com/spf13/pflag"
 
 	"husk/server/network"
+	"husk/service/address"
 )
 
 // networkFlags are the server's flags about the networks of pods.
 type networkFlags struct {
 	northbound                                          []string
 	providerNetwork, providerGateway, providerAddresses string
+	floatingAddresses                                   string
 	providerVLAN                                        int
 	allow, deny                                         []string
 	podMiB, podConnections, tenantConnections           int
@@ -27,6 +29,7 @@ func (f *networkFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.providerNetwork, "provider-network", "provider", "name that gateway nodes have for the network through which pods reach others")
 	fs.StringVar(&f.providerGateway, "provider-gateway", "", "that network's router with the prefix length, such as 203.0.113.1/24; without it, pods reach nothing outside of their networks")
 	fs.StringVar(&f.providerAddresses, "provider-addresses", "", "range of that network's addresses that tenants' networks get, such as 203.0.113.10-203.0.113.250")
+	fs.StringVar(&f.floatingAddresses, "floating-addresses", "", "range of that network's addresses that tenants can take as floating addresses; it has none of --provider-addresses; without it, nothing outside reaches pods")
 	fs.IntVar(&f.providerVLAN, "provider-vlan", 0, "VLAN of that network; 0: untagged")
 	fs.StringSliceVar(&f.allow, "allow-pod-egress", nil, "CIDR blocks that pods may reach in addition to the public Internet, such as 10.20.0.0/16")
 	fs.StringSliceVar(&f.deny, "deny-pod-egress", nil, "CIDR blocks that pods may never reach; takes precedence over --allow-pod-egress")
@@ -58,16 +61,34 @@ func (f networkFlags) config() (c network.Config, err error) {
 	if p.VLAN < 0 || p.VLAN > 4094 {
 		return c, fmt.Errorf("--provider-vlan is %d; it can be 1 to 4094, or 0 for untagged", p.VLAN)
 	}
-	first, last, _ := strings.Cut(f.providerAddresses, "-")
-	var err1, err2 error
-	p.First, err1 = netip.ParseAddr(strings.TrimSpace(first))
-	p.Last, err2 = netip.ParseAddr(strings.TrimSpace(last))
-	within := p.Gateway.Masked()
-	if err1 != nil || err2 != nil || !within.Contains(p.First) || !within.Contains(p.Last) || p.Last.Less(p.First) || !p.Gateway.Addr().Less(p.First) && !p.Last.Less(p.Gateway.Addr()) {
-		return c, fmt.Errorf("--provider-addresses: %q is not a range of %s without the router's address, such as 203.0.113.10-203.0.113.250", f.providerAddresses, within)
+	given, err := addressRange("--provider-addresses", f.providerAddresses, p.Gateway)
+	if err != nil {
+		return c, err
 	}
-	c.Provider = p
+	p.First, p.Last, c.Provider = given.First, given.Last, p
+	if f.floatingAddresses == "" {
+		return c, nil
+	}
+	if c.Floating, err = addressRange("--floating-addresses", f.floatingAddresses, p.Gateway); err != nil {
+		return c, err
+	}
+	if !c.Floating.Last.Less(p.First) && !p.Last.Less(c.Floating.First) {
+		return c, fmt.Errorf("--floating-addresses: %s has addresses of --provider-addresses %s; choose ranges that do not overlap", f.floatingAddresses, f.providerAddresses)
+	}
 	return c, nil
+}
+
+// addressRange reads a range of the provider network without its router.
+func addressRange(flag, text string, gateway netip.Prefix) (r address.Range, err error) {
+	first, last, _ := strings.Cut(text, "-")
+	var err1, err2 error
+	r.First, err1 = netip.ParseAddr(strings.TrimSpace(first))
+	r.Last, err2 = netip.ParseAddr(strings.TrimSpace(last))
+	within := gateway.Masked()
+	if err1 != nil || err2 != nil || !within.Contains(r.First) || !within.Contains(r.Last) || r.Last.Less(r.First) || !gateway.Addr().Less(r.First) && !r.Last.Less(gateway.Addr()) {
+		return r, fmt.Errorf("%s: %q is not a range of %s without the router's address, such as 203.0.113.10-203.0.113.250", flag, text, within)
+	}
+	return r, nil
 }
 
 func ipv4Blocks(flag string, texts []string) ([]netip.Prefix, error) {

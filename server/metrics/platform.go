@@ -21,12 +21,13 @@ var (
 	capacityDesc  = prometheus.NewDesc("husk_node_capacity", "Schedulable capacity of a node, in cores and bytes. Cpu includes the overcommit ratio of the node's pool.", []string{"node", "resource"}, nil)
 	allocatedDesc = prometheus.NewDesc("husk_node_allocated", "Allocated capacity of a node, in cores and bytes, including the overhead of virtual machines.", []string{"node", "resource"}, nil)
 	heartbeatDesc = prometheus.NewDesc("husk_node_last_heartbeat_timestamp_seconds", "Unix time of the node's latest heartbeat.", []string{"node"}, nil)
+	addressesDesc = prometheus.NewDesc("husk_floating_addresses", "Floating addresses in the operator's range.", []string{"state"}, nil)
 	expiryDesc    = prometheus.NewDesc("husk_node_certificate_expiry_timestamp_seconds", "Unix time at which the node's newest certificate expires or has expired; absent if all of its certificates were revoked.", []string{"node"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (p platform) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{podsDesc, nodesDesc, capacityDesc, allocatedDesc, heartbeatDesc, expiryDesc} {
+	for _, d := range []*prometheus.Desc{podsDesc, nodesDesc, capacityDesc, allocatedDesc, heartbeatDesc, addressesDesc, expiryDesc} {
 		ch <- d
 	}
 }
@@ -74,6 +75,13 @@ func (p platform) Collect(ch chan<- prometheus.Metric) {
 	for state, n := range states {
 		ch <- prometheus.MustNewConstMetric(nodesDesc, prometheus.GaugeValue, float64(n), string(state))
 	}
+	used, all, err := p.control.FloatingAddresses(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(addressesDesc, err)
+		return
+	}
+	ch <- prometheus.MustNewConstMetric(addressesDesc, prometheus.GaugeValue, float64(used), "used")
+	ch <- prometheus.MustNewConstMetric(addressesDesc, prometheus.GaugeValue, float64(all-used), "free")
 	expiries, err := p.control.CertificateExpiries(ctx)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(expiryDesc, err)

@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 
 	"husk"
-	"husk/store/services"
 	"husk/store/topology"
 )
 
@@ -26,6 +25,7 @@ type existing struct {
 	policies    map[string]*policyRow
 	nats        map[string]*natRow
 	balancers   map[string]*balancerRow
+	sets        map[string]*setRow
 }
 
 // find reads the rows of an owner. Switches and routers that exist twice are removed; what is attached to a row twice goes with the second one.
@@ -65,7 +65,10 @@ func find(ctx context.Context, b *batch, owner string) (e existing, err error) {
 	if e.nats, _, err = by(ctx, b, nats, owner); err != nil {
 		return e, err
 	}
-	e.balancers, err = findBalancers(ctx, b, owner)
+	if e.balancers, err = findBalancers(ctx, b, owner); err != nil {
+		return e, err
+	}
+	e.sets, err = findSets(ctx, b, owner)
 	return e, err
 }
 
@@ -90,14 +93,22 @@ func (r *Reconciler) makeTenant(ctx context.Context, b *batch, t topology.Tenant
 	if err := r.resolveGroups(ctx, b, want); err != nil {
 		return err
 	}
-	made, err := makeBalancers(b, have.balancers, want.balancers)
+	made, err := makeBalancers(b, only(have.balancers, false), want.balancers)
 	if err != nil {
 		return fmt.Errorf("tenant %s: %w", t.ID, err)
 	}
+	outer, err := makeBalancers(b, only(have.balancers, true), want.opened.balancers)
+	if err != nil {
+		return fmt.Errorf("tenant %s: %w", t.ID, err)
+	}
+	if err := makeSets(b, have.sets, want.opened.sets); err != nil {
+		return fmt.Errorf("tenant %s: %w", t.ID, err)
+	}
+	made.added, made.kept = append(made.added, outer.added...), append(made.kept, outer.kept...)
 	if err := makeSwitches(b, have, want.switches, made); err != nil {
 		return fmt.Errorf("tenant %s: %w", t.ID, err)
 	}
-	if err := makeRouters(b, have, want.routers); err != nil {
+	if err := makeRouters(b, have, want.routers, outer); err != nil {
 		return fmt.Errorf("tenant %s: %w", t.ID, err)
 	}
 	return r.makeOuter(ctx, b, t.ID, have.ports, want)
@@ -138,7 +149,7 @@ func makeSwitches(b *batch, have existing, want map[string]*switchPlan, made chi
 	return create(b, switches, rows)
 }
 
-func makeRouters(b *batch, have existing, want map[string]*routerPlan) error {
+func makeRouters(b *batch, have existing, want map[string]*routerPlan, outer children) error {
 	rows := map[string]*routerRow{}
 	for key, p := range want {
 		rows[key] = p.row
@@ -162,6 +173,9 @@ func makeRouters(b *batch, have existing, want map[string]*routerPlan) error {
 			return err
 		}
 		if err := makeChildren(b, nats, p.row, routers, &p.row.NAT, of(nats, have.nats, is.NAT), p.nats, is.NAT); err != nil {
+			return err
+		}
+		if err := attach(b, routers, p.row, &p.row.Balancers, outer, is.Balancers); err != nil {
 			return err
 		}
 	}
@@ -206,30 +220,6 @@ func makeBalancers(b *batch, have, want map[string]*balancerRow) (children, erro
 	}
 	c.gone = nil
 	return c, create(b, balancers, want)
-}
-
-// makeServices brings only the services of a tenant in line.
-func (r *Reconciler) makeServices(ctx context.Context, b *batch, tenant uuid.UUID, all []services.Balanced) error {
-	want := rows{owner: tenant.String(), balancers: map[string]*balancerRow{}}
-	planServices(want, all)
-	have, err := findBalancers(ctx, b, want.owner)
-	if err != nil {
-		return err
-	}
-	made, err := makeBalancers(b, have, want.balancers)
-	if err != nil {
-		return err
-	}
-	ofTenant, _, err := by(ctx, b, switches, want.owner)
-	if err != nil {
-		return err
-	}
-	for _, s := range ofTenant {
-		if err := attach(b, switches, s, &s.Balancers, made, slices.Clone(s.Balancers)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // movePorts brings the ports of one pod in line. One that is not wanted is on no node.

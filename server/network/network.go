@@ -34,15 +34,18 @@ import (
 
 	"husk"
 	"husk/ovsdb"
+	"husk/service/address"
+	"husk/store/addresses"
 	"husk/store/services"
 	"husk/store/topology"
 )
 
 // Config says where OVN is and what pods may do. Without endpoints, nothing is written.
 type Config struct {
-	Northbound []string    // endpoints of the northbound database, such as ssl:192.0.2.1:6641 or unix:/run/ovn/ovnnb_db.sock
-	TLS        *tls.Config // for endpoints with ssl:
-	Provider   *Provider   // nil: pods reach nothing outside of their tenant's networks
+	Northbound []string      // endpoints of the northbound database, such as ssl:192.0.2.1:6641 or unix:/run/ovn/ovnnb_db.sock
+	TLS        *tls.Config   // for endpoints with ssl:
+	Provider   *Provider     // nil: pods reach nothing outside of their tenant's networks
+	Floating   address.Range // the provider network's addresses that tenants take (package service/address)
 	Egress     Egress
 	Limits     Limits
 }
@@ -345,16 +348,19 @@ func (r *Reconciler) makeAllServices(ctx context.Context, b *batch, tenants []uu
 	if len(tenants) == 0 {
 		return nil // the store would return those of all
 	}
-	all, err := r.store.Services(ctx, tenants)
+	all, bound, err := r.store.Services(ctx, tenants)
 	if err != nil {
 		return err
 	}
-	of := map[uuid.UUID][]services.Balanced{}
+	of, addressesOf := map[uuid.UUID][]services.Balanced{}, map[uuid.UUID][]addresses.Bound{}
 	for _, s := range all {
 		of[s.TenantID] = append(of[s.TenantID], s)
 	}
+	for _, a := range bound {
+		addressesOf[a.TenantID] = append(addressesOf[a.TenantID], a)
+	}
 	for _, tenant := range tenants {
-		if err := r.makeServices(ctx, b, tenant, of[tenant]); err != nil {
+		if err := r.makeServices(ctx, b, tenant, of[tenant], addressesOf[tenant]); err != nil {
 			return err
 		}
 	}
@@ -430,11 +436,13 @@ func (r *Reconciler) removeStrangers(ctx context.Context, b *batch) error {
 	var allRouters []routerRow
 	var allPorts []portRow
 	var allBalancers []balancerRow
+	var allSets []setRow
 	err := errors.Join(
 		b.db.WhereCache(func(s *switchRow) bool { return !known[s.ExternalIDs[idOwner]] }).List(ctx, &allSwitches),
 		b.db.WhereCache(func(s *routerRow) bool { return !known[s.ExternalIDs[idOwner]] }).List(ctx, &allRouters),
 		b.db.WhereCache(func(s *portRow) bool { return !known[s.ExternalIDs[idOwner]] }).List(ctx, &allPorts),
 		b.db.WhereCache(func(s *balancerRow) bool { return !known[s.ExternalIDs[idOwner]] }).List(ctx, &allBalancers),
+		b.db.WhereCache(func(s *setRow) bool { return !known[s.ExternalIDs[idOwner]] }).List(ctx, &allSets),
 	)
 	if err != nil {
 		return err
@@ -449,6 +457,9 @@ func (r *Reconciler) removeStrangers(ctx context.Context, b *batch) error {
 		gone[s.ExternalIDs[idOwner]] = true
 	}
 	for _, s := range allBalancers {
+		gone[s.ExternalIDs[idOwner]] = true
+	}
+	for _, s := range allSets {
 		gone[s.ExternalIDs[idOwner]] = true
 	}
 	for owner := range gone {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -26,6 +27,7 @@ type rows struct {
 	switches  map[string]*switchPlan
 	routers   map[string]*routerPlan
 	balancers map[string]*balancerRow
+	opened    openings
 }
 
 type switchPlan struct {
@@ -87,11 +89,12 @@ func (c Config) plan(t topology.Tenant, gateways []uuid.UUID) rows {
 			r.own6 = append(r.own6, n.IPv6.Masked().String())
 		}
 	}
+	r.opened = planAddresses(r.owner, t.Services, t.Addresses)
 	for _, n := range t.Networks {
 		c.planNetwork(r, router, n)
 	}
 	planServices(r, t.Services)
-	c.planEgress(r, router)
+	maps.Copy(router.nats, r.opened.nats)
 	c.planOuter(r, router, t, gateways)
 	return r
 }
@@ -122,7 +125,10 @@ func (c Config) planNetwork(r rows, router *routerPlan, n topology.Network) {
 			router.nats[name] = &natRow{Type: "snat", ExternalIP: n.Outer.String(), LogicalIP: n.CIDR.Masked().String(), ExternalIDs: r.ids(name)}
 		}
 	}
-	c.planACLs(r, s, name, from, from6)
+	c.planACLs(r, s, n, from, from6)
+	if !n.Isolated {
+		maps.Copy(s.acls, r.opened.open(name))
+	}
 	names := name + "-names" // on each node (nodeagent/network, NamesPort)
 	s.ports[names] = &portRow{Name: names, Type: "localport", Addresses: []string{mac(namesPort, n.ID) + " " + namesAddress}, ExternalIDs: r.ids(names)}
 	for key, match := range forbidden {
@@ -163,8 +169,10 @@ func planServices(r rows, all []services.Balanced) {
 // hairpin is the address from which a pod gets a connection that it has made to its own service itself.
 const hairpin = "169.254.64.1"
 
-// planACLs makes the network's switch keep track of connections. Pods may begin connections to everything, and only pods in these ranges to them.
-func (c Config) planACLs(r rows, s *switchPlan, name string, from, from6 []string) {
+// planACLs makes the network's switch keep track of connections. Pods may begin connections to everything that planEgress does not deny, and only pods
+// in these ranges to them: from outside, only what floating addresses open.
+func (c Config) planACLs(r rows, s *switchPlan, n topology.Network, from, from6 []string) {
+	name := switchName(n.ID)
 	add := func(key, direction string, priority int, match, action string) {
 		key = name + "-" + key
 		s.acls[key] = &aclRow{Direction: direction, Priority: priority, Match: match, Action: action, ExternalIDs: r.ids(key)}
@@ -172,13 +180,15 @@ func (c Config) planACLs(r rows, s *switchPlan, name string, from, from6 []strin
 	add("out", "from-lport", 1000, "ip4", "allow-related")
 	add("inside", "to-lport", 1000, "ip4.src == {"+strings.Join(append([]string{hairpin, namesAddress}, from...), ", ")+"}", "allow-related")
 	add("outside", "to-lport", 900, "ip4", "drop")
-	if len(from6) == 0 {
-		return
+	if len(from6) > 0 {
+		add("out6", "from-lport", 1000, "ip6", "allow-related")
+		add("inside6", "to-lport", 1000, "ip6.src == {"+strings.Join(from6, ", ")+"}", "allow-related")
+		add("neighbors6", "to-lport", 1001, "nd", "allow") // also of the router, with a link-local address
+		add("outside6", "to-lport", 900, "ip6", "drop")
 	}
-	add("out6", "from-lport", 1000, "ip6", "allow-related")
-	add("inside6", "to-lport", 1000, "ip6.src == {"+strings.Join(from6, ", ")+"}", "allow-related")
-	add("neighbors6", "to-lport", 1001, "nd", "allow") // also of the router, with a link-local address
-	add("outside6", "to-lport", 900, "ip6", "drop")
+	if !n.Isolated {
+		c.planEgress(r, s, n)
+	}
 }
 
 // ids marks a row as ours.
@@ -267,34 +277,31 @@ func Public(a netip.Addr) bool {
 	return a.Is4() && !slices.ContainsFunc(notInternet, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// planEgress adds the rules about what pods reach outside of their networks. The rule with the highest priority counts, and without one, a
-// packet passes.
-func (c Config) planEgress(r rows, router *routerPlan) {
-	add := func(key string, priority int, action, match string) {
-		key = router.row.Name + "-" + key
-		router.policies[key] = &policyRow{Priority: priority, Action: action, Match: match, ExternalIDs: r.ids(key)}
-	}
-	set := func(prefixes []netip.Prefix) string {
-		texts := make([]string, 0, len(prefixes))
-		for _, p := range prefixes {
-			texts = append(texts, p.String())
+// planEgress adds the rules about what pods reach through the router, outside of their network. The rule with the highest priority counts, and without
+// one, a packet passes. The switch applies them to connections, so that answers to those that floating addresses allow pass, and after its load
+// balancers have replaced the address of a service.
+func (c Config) planEgress(r rows, s *switchPlan, n topology.Network) {
+	name := switchName(n.ID)
+	add := func(key string, priority int, action string, to []string) {
+		if len(to) == 0 {
+			return
 		}
-		return "ip4.dst == {" + strings.Join(texts, ", ") + "}"
+		key = name + "-egress-" + key
+		match := fmt.Sprintf("eth.dst == %s && ip4.dst == {%s}", mac(innerPort, n.ID), strings.Join(to, ", "))
+		s.acls[key] = &aclRow{Direction: "from-lport", Priority: priority, Match: match, Action: action, Options: map[string]string{"apply-after-lb": "true"}, ExternalIDs: r.ids(key)}
 	}
-	if len(r.own) > 0 {
-		add("own", 400, "allow", "ip4.dst == {"+strings.Join(r.own, ", ")+"}")
+	texts := func(prefixes []netip.Prefix) []string {
+		all := make([]string, 0, len(prefixes))
+		for _, p := range prefixes {
+			all = append(all, p.String())
+		}
+		return all
 	}
-	if len(r.own6) > 0 {
-		add("own6", 400, "allow", "ip6.dst == {"+strings.Join(r.own6, ", ")+"}")
-		add("default6", 100, "drop", "ip6")
-	}
-	if len(c.Egress.Deny) > 0 {
-		add("deny", 300, "drop", set(c.Egress.Deny))
-	}
-	if len(c.Egress.Allow) > 0 {
-		add("allow", 200, "allow", set(c.Egress.Allow))
-	}
-	add("default", 100, "drop", set(notInternet))
+	add("own", 400, "allow-related", r.own)
+	add("floating", 350, "allow-related", texts(c.Floating.Prefixes()))
+	add("deny", 300, "drop", texts(c.Egress.Deny))
+	add("allow", 200, "allow-related", texts(c.Egress.Allow))
+	add("default", 100, "drop", texts(notInternet))
 }
 
 // planOuter connects a tenant's router to the provider network, if one of the tenant's networks has an address there.

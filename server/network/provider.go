@@ -137,9 +137,10 @@ func (r *Reconciler) makeOuter(ctx context.Context, b *batch, tenant uuid.UUID, 
 	wanted := map[string]*portRow{}
 	for _, router := range want.routers {
 		if router.ports[name] != nil {
+			// After a gateway has taken over, it announces the router's MAC address, so that packets from outside find it.
+			options := map[string]string{"router-port": name, "nat-addresses": "router", "exclude-lb-vips-from-garp": "true"}
 			wanted[key] = &portRow{
-				Name: key, Type: "router", Addresses: []string{"router"}, Options: map[string]string{"router-port": name, "exclude-lb-vips-from-garp": "true"},
-				ExternalIDs: want.ids(key),
+				Name: key, Type: "router", Addresses: []string{"router"}, Options: options, ExternalIDs: want.ids(key),
 			}
 		}
 	}

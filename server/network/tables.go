@@ -44,6 +44,7 @@ type aclRow struct {
 	Priority    int               `ovsdb:"priority"`
 	Match       string            `ovsdb:"match"`
 	Action      string            `ovsdb:"action"`
+	Options     map[string]string `ovsdb:"options"`
 	ExternalIDs map[string]string `ovsdb:"external_ids"`
 }
 
@@ -63,6 +64,7 @@ type routerRow struct {
 	Routes      []string          `ovsdb:"static_routes"`
 	Policies    []string          `ovsdb:"policies"`
 	NAT         []string          `ovsdb:"nat"`
+	Balancers   []string          `ovsdb:"load_balancer"`
 	Options     map[string]string `ovsdb:"options"`
 	ExternalIDs map[string]string `ovsdb:"external_ids"`
 }
@@ -106,6 +108,13 @@ type balancerRow struct {
 	VIPs        map[string]string `ovsdb:"vips"`
 	Protocol    *string           `ovsdb:"protocol"`
 	Options     map[string]string `ovsdb:"options"`
+	ExternalIDs map[string]string `ovsdb:"external_ids"`
+}
+
+type setRow struct {
+	UUID        string            `ovsdb:"_uuid"`
+	Name        string            `ovsdb:"name"`
+	Addresses   []string          `ovsdb:"addresses"`
 	ExternalIDs map[string]string `ovsdb:"external_ids"`
 }
 
@@ -158,7 +167,9 @@ var (
 	}
 	acls = table[aclRow]{
 		"ACL", func(r *aclRow) *string { return &r.UUID }, func(r *aclRow) *map[string]string { return &r.ExternalIDs },
-		func(r *aclRow) []any { return []any{&r.Direction, &r.Priority, &r.Match, &r.Action, &r.ExternalIDs} },
+		func(r *aclRow) []any {
+			return []any{&r.Direction, &r.Priority, &r.Match, &r.Action, &r.Options, &r.ExternalIDs}
+		},
 	}
 	qosRules = table[qosRow]{
 		"QoS", func(r *qosRow) *string { return &r.UUID }, func(r *qosRow) *map[string]string { return &r.ExternalIDs },
@@ -188,6 +199,10 @@ var (
 		"Load_Balancer", func(r *balancerRow) *string { return &r.UUID }, func(r *balancerRow) *map[string]string { return &r.ExternalIDs },
 		func(r *balancerRow) []any { return []any{&r.Name, &r.VIPs, &r.Protocol, &r.Options, &r.ExternalIDs} },
 	}
+	sets = table[setRow]{
+		"Address_Set", func(r *setRow) *string { return &r.UUID }, func(r *setRow) *map[string]string { return &r.ExternalIDs },
+		func(r *setRow) []any { return []any{&r.Name, &r.Addresses, &r.ExternalIDs} },
+	}
 	groups = table[groupRow]{
 		"HA_Chassis_Group", func(r *groupRow) *string { return &r.UUID }, func(r *groupRow) *map[string]string { return &r.ExternalIDs },
 		func(r *groupRow) []any { return []any{&r.Name, &r.ExternalIDs} },
@@ -203,6 +218,7 @@ func databaseModel() (model.ClientDBModel, error) {
 	m, err := model.NewClientDBModel("OVN_Northbound", map[string]model.Model{
 		"NB_Global": &globalRow{}, switches.name: &switchRow{}, ports.name: &portRow{}, acls.name: &aclRow{}, qosRules.name: &qosRow{},
 		routers.name: &routerRow{}, routerPorts.name: &routerPortRow{}, routes.name: &routeRow{}, policies.name: &policyRow{}, nats.name: &natRow{}, balancers.name: &balancerRow{},
+		sets.name:   &setRow{},
 		groups.name: &groupRow{}, members.name: &memberRow{},
 	})
 	if err != nil {

@@ -93,9 +93,6 @@ func podQuota(ctx context.Context, q *db.Queries, tenant db.Tenant, spec husk.Po
 	if err := Quota("", "pods", use.Pods, 1, tenant.QuotaPods); err != nil {
 		return err
 	}
-	if err := Quota("", "addresses", use.Pods, 1, tenant.QuotaAddresses); err != nil { // a pod has one address as long as its row exists
-		return err
-	}
 	if err := Quota("spec.resources.cpuMillis", "thousandths of a core", use.CpuMillis, size.CPUMillis, tenant.QuotaCpuMillis); err != nil {
 		return err
 	}

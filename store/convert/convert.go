@@ -73,7 +73,7 @@ func Pod(p db.Pod) husk.Pod {
 		CreatedAt: p.CreatedAt, DeletionRequestedAt: p.DeletionRequestedAt,
 		Status: husk.PodStatus{
 			Phase: p.Phase, Reason: p.Reason, Message: p.Message, ObservedGeneration: p.ObservedGeneration, Address: p.Address.String(), Interfaces: interfaces,
-			NodeName: p.NodeName, VMMOverheadMiB: p.VmmOverheadMib, Restarts: p.Restarts, Containers: p.Containers,
+			Outside: p.Outside, NodeName: p.NodeName, VMMOverheadMiB: p.VmmOverheadMib, Restarts: p.Restarts, Containers: p.Containers,
 			Timeline: husk.Timeline{
 				AcceptedAt: p.CreatedAt, PlacedAt: p.PlacedAt, DomainStartingAt: p.DomainStartingAt, DomainStartedAt: p.DomainStartedAt,
 				GuestReadyAt: p.GuestReadyAt, RunningAt: p.RunningAt,
@@ -104,6 +104,16 @@ func Interfaces(p db.Pod) []husk.Interface {
 		return p.Interfaces
 	}
 	return []husk.Interface{{NetworkID: p.NetworkID, Network: husk.DefaultNetwork, Address: netip.PrefixFrom(p.Address, p.Address.BitLen()), MAC: p.Mac.String()}}
+}
+
+// Routed returns the address at which a pod is reached through routers. A pod that is only in isolated networks has none.
+func Routed(p db.Pod) (netip.Addr, bool) {
+	for _, i := range Interfaces(p) {
+		if !i.Isolated {
+			return i.Address.Addr(), true
+		}
+	}
+	return netip.Addr{}, false
 }
 
 // Node converts a row of nodes.
@@ -207,7 +217,7 @@ func Image(i db.Image) husk.Image {
 func Quota(t db.Tenant) husk.Quota {
 	return husk.Quota{
 		Pods: t.QuotaPods, CPUMillis: t.QuotaCpuMillis, MemoryMiB: t.QuotaMemoryMib, Volumes: t.QuotaVolumes, VolumeGiB: t.QuotaVolumeGib,
-		Snapshots: t.QuotaSnapshots, Networks: t.QuotaNetworks, Addresses: t.QuotaAddresses, Images: t.QuotaImages, Configs: t.QuotaConfigs, Services: t.QuotaServices,
+		Snapshots: t.QuotaSnapshots, Networks: t.QuotaNetworks, Addresses: t.QuotaFloating, Images: t.QuotaImages, Configs: t.QuotaConfigs, Services: t.QuotaServices,
 		RequestsPerSecond: t.QuotaRequestsPerSecond, Priority: t.QuotaPriority, ScratchGiB: t.QuotaScratchGib,
 	}
 }

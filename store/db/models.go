@@ -12,7 +12,22 @@ import (
 	"github.com/google/uuid"
 	"husk"
 	"husk/service"
+	"husk/service/address"
 )
+
+type Address struct {
+	TenantID       uuid.UUID
+	ID             uuid.UUID
+	Name           string
+	Labels         map[string]string
+	Address        netip.Addr
+	ServiceID      *uuid.UUID
+	PodID          *uuid.UUID
+	Ports          []address.Port
+	OwnerServiceID *uuid.UUID
+	OwnerPodID     *uuid.UUID
+	CreatedAt      time.Time
+}
 
 type ApiKey struct {
 	TenantID         uuid.UUID
@@ -163,6 +178,11 @@ type JoinToken struct {
 	NodeID    *uuid.UUID
 	UsedAt    *time.Time
 	Readmits  *uuid.UUID
+}
+
+type LastAddress struct {
+	One     bool
+	Address *netip.Addr
 }
 
 type LeaderLease struct {
@@ -323,6 +343,7 @@ type Pod struct {
 	KeyPlacement        int64
 	ScratchGib          int
 	LastPlacement       int64
+	Outside             []husk.OutsideAddress
 	Interfaces          []husk.Interface
 }
 
@@ -420,6 +441,7 @@ type Tenant struct {
 	QuotaConfigs           int
 	QuotaScratchGib        int
 	QuotaServices          int
+	QuotaFloating          int
 }
 
 type TenantKey struct {

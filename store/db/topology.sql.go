@@ -150,7 +150,8 @@ func (q *Queries) NetworksOf(ctx context.Context, tenants []uuid.UUID) ([]Networ
 
 const networksWithoutOuterAddress = `-- name: NetworksWithoutOuterAddress :many
 SELECT tenant_id, id FROM networks n
-WHERE outer_address IS NULL AND NOT isolated AND EXISTS (SELECT 1 FROM pod_addresses a WHERE a.tenant_id = n.tenant_id AND a.network_id = n.id) LIMIT $1
+WHERE outer_address IS NULL AND NOT isolated AND (EXISTS (SELECT 1 FROM pod_addresses a WHERE a.tenant_id = n.tenant_id AND a.network_id = n.id)
+    OR n.name = 'default' AND EXISTS (SELECT 1 FROM addresses a WHERE a.tenant_id = n.tenant_id AND num_nonnulls(a.service_id, a.pod_id) > 0)) LIMIT $1
 `
 
 type NetworksWithoutOuterAddressRow struct {
@@ -158,7 +159,7 @@ type NetworksWithoutOuterAddressRow struct {
 	ID       uuid.UUID
 }
 
-// Those that have a pod.
+// Those that have a pod, or whose tenant has a floating address with a target.
 func (q *Queries) NetworksWithoutOuterAddress(ctx context.Context, max int) ([]NetworksWithoutOuterAddressRow, error) {
 	rows, err := q.db.Query(ctx, networksWithoutOuterAddress, max)
 	if err != nil {

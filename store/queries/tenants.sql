@@ -1,8 +1,9 @@
 -- name: InsertTenant :one
+-- quota_addresses is for servers of the previous version, for which each pod uses one.
 INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_snapshots,
-    quota_networks, quota_addresses, quota_images, quota_configs, quota_services, quota_requests_per_second, quota_priority, quota_scratch_gib)
+    quota_networks, quota_addresses, quota_floating, quota_images, quota_configs, quota_services, quota_requests_per_second, quota_priority, quota_scratch_gib)
 VALUES (@id, @name, @quota_pods, @quota_cpu_millis, @quota_memory_mib, @quota_volumes, @quota_volume_gib, @quota_snapshots,
-    @quota_networks, @quota_addresses, @quota_images, @quota_configs, @quota_services, @quota_requests_per_second, @quota_priority, @quota_scratch_gib)
+    @quota_networks, @quota_pods, @quota_floating, @quota_images, @quota_configs, @quota_services, @quota_requests_per_second, @quota_priority, @quota_scratch_gib)
 RETURNING *;
 
 -- name: InsertNetwork :one
@@ -27,7 +28,7 @@ ORDER BY tenants.created_at, tenants.id LIMIT @max;
 -- name: UpdateTenantQuota :execrows
 UPDATE tenants SET quota_pods = @quota_pods, quota_cpu_millis = @quota_cpu_millis, quota_memory_mib = @quota_memory_mib,
     quota_volumes = @quota_volumes, quota_volume_gib = @quota_volume_gib, quota_snapshots = @quota_snapshots, quota_networks = @quota_networks,
-    quota_addresses = @quota_addresses, quota_images = @quota_images, quota_configs = @quota_configs, quota_services = @quota_services, quota_requests_per_second = @quota_requests_per_second, quota_priority = @quota_priority,
+    quota_addresses = @quota_pods, quota_floating = @quota_floating, quota_images = @quota_images, quota_configs = @quota_configs, quota_services = @quota_services, quota_requests_per_second = @quota_requests_per_second, quota_priority = @quota_priority,
     quota_scratch_gib = @quota_scratch_gib
 WHERE id = @id;
 
@@ -44,7 +45,7 @@ SELECT * FROM tenants WHERE id = @id FOR NO KEY UPDATE;
 SELECT sqlc.embed(tenants), networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id AND networks.name = 'default' WHERE tenants.id = @id FOR UPDATE OF tenants;
 
 -- name: QuotaUse :one
--- Ended pods keep their row and their address, but use no cpu and memory.
+-- Ended pods keep their row, but use no cpu and memory.
 SELECT sqlc.embed(t),
     (SELECT count(*) FROM pods p WHERE p.tenant_id = t.id) AS pods,
     (SELECT COALESCE(sum(cpu_millis), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted)) AS cpu_millis,
@@ -56,5 +57,6 @@ SELECT sqlc.embed(t),
     (SELECT count(*) FROM networks n WHERE n.tenant_id = t.id) AS networks,
     (SELECT count(*) FROM images i WHERE i.tenant_id = t.id) AS images,
     (SELECT count(*) FROM configs c WHERE c.tenant_id = t.id) AS configs,
-    (SELECT count(*) FROM services s WHERE s.tenant_id = t.id) AS services
+    (SELECT count(*) FROM services s WHERE s.tenant_id = t.id) AS services,
+    (SELECT count(*) FROM addresses a WHERE a.tenant_id = t.id) AS addresses
 FROM tenants t WHERE t.id = @id;

@@ -21,9 +21,10 @@ ORDER BY pl.tenant_id, pl.pod_id, pl.role;
 SELECT id FROM nodes WHERE 'gateway' = ANY(capabilities) ORDER BY id;
 
 -- name: NetworksWithoutOuterAddress :many
--- Those that have a pod.
+-- Those that have a pod, or whose tenant has a floating address with a target.
 SELECT tenant_id, id FROM networks n
-WHERE outer_address IS NULL AND NOT isolated AND EXISTS (SELECT 1 FROM pod_addresses a WHERE a.tenant_id = n.tenant_id AND a.network_id = n.id) LIMIT @max;
+WHERE outer_address IS NULL AND NOT isolated AND (EXISTS (SELECT 1 FROM pod_addresses a WHERE a.tenant_id = n.tenant_id AND a.network_id = n.id)
+    OR n.name = 'default' AND EXISTS (SELECT 1 FROM addresses a WHERE a.tenant_id = n.tenant_id AND num_nonnulls(a.service_id, a.pod_id) > 0)) LIMIT @max;
 
 -- name: FreeOuterAddress :one
 -- The lowest address of a range that no network has.

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"husk"
+	"husk/store/addresses"
 	"husk/store/convert"
 	"husk/store/db"
 	"husk/store/services"
@@ -23,6 +24,8 @@ type Tenant struct {
 	ID       uuid.UUID
 	Networks []Network // none: the tenant is gone
 	Services []services.Balanced
+	// Addresses are the floating addresses with a target.
+	Addresses []addresses.Bound
 }
 
 // Network is a network with its ports.
@@ -51,7 +54,7 @@ type Port struct {
 type Change struct {
 	ID     int64
 	Tenant uuid.UUID
-	// Pod: only the port of this pod. Services: only the services. If neither is set, it can be anything.
+	// Pod: only the port of this pod. Services: only the services and floating addresses. If neither is set, it can be anything.
 	Pod      *uuid.UUID
 	Services bool
 }
@@ -105,6 +108,14 @@ func (s Store) Tenants(ctx context.Context, ids []uuid.UUID) (tenants []Tenant, 
 		if err != nil {
 			return err
 		}
+		bound, err := addresses.All(ctx, q, ids)
+		if err != nil {
+			return err
+		}
+		addressesOf := map[uuid.UUID][]addresses.Bound{}
+		for _, a := range bound {
+			addressesOf[a.TenantID] = append(addressesOf[a.TenantID], a)
+		}
 		ofTenant := map[uuid.UUID][]services.Balanced{}
 		for _, s := range balanced {
 			ofTenant[s.TenantID] = append(ofTenant[s.TenantID], s)
@@ -124,19 +135,25 @@ func (s Store) Tenants(ctx context.Context, ids []uuid.UUID) (tenants []Tenant, 
 			}
 			byTenant[n.TenantID] = append(byTenant[n.TenantID], network)
 		}
-		tenants = convert.All(ids, func(id uuid.UUID) Tenant { return Tenant{id, byTenant[id], ofTenant[id]} })
+		tenants = convert.All(ids, func(id uuid.UUID) Tenant { return Tenant{id, byTenant[id], ofTenant[id], addressesOf[id]} })
 		return nil
 	})
 	return tenants, err
 }
 
-// Services returns the services of tenants.
-func (s Store) Services(ctx context.Context, tenants []uuid.UUID) (all []services.Balanced, err error) {
+// Services returns the services of tenants, and their floating addresses with a target.
+func (s Store) Services(ctx context.Context, tenants []uuid.UUID) (all []services.Balanced, bound []addresses.Bound, err error) {
 	err = s.Do(ctx, func(q *db.Queries) (err error) {
-		all, err = services.All(ctx, q, tenants)
+		if err := q.ReadOneSnapshot(ctx); err != nil {
+			return err
+		}
+		if all, err = services.All(ctx, q, tenants); err != nil {
+			return err
+		}
+		bound, err = addresses.All(ctx, q, tenants)
 		return err
 	})
-	return all, err
+	return all, bound, err
 }
 
 // Ports returns the ports of pods. A pod that is on no node has none.

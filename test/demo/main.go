@@ -2,8 +2,8 @@
 
 // Command demo shows the main use of Husk on an installation that `huskd dev` has started. It calls
 // the API as a tenant. It imports OCI images and creates a volume and a pod with two containers.
-// Then it shows that the pod runs, serves HTTP and writes to its volume in Ceph. The next runs show
-// the same pod.
+// The pod is behind a service, which has a name and a floating address. Then it shows that the pod
+// runs, serves HTTP to this machine and writes to its volume in Ceph. The next runs show the same pod.
 package main
 
 import (
@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -29,7 +28,7 @@ import (
 )
 
 const (
-	podName    = "web"
+	podName    = "web" // also of the service and the floating address
 	volumeName = "web-data"
 	timeLimit  = 2 * time.Minute
 )
@@ -78,7 +77,32 @@ func run(ctx context.Context) error {
 	if pod, err = d.wait(ctx, pod.ID); err != nil {
 		return err
 	}
-	return d.show(ctx, *pod)
+	var address string
+	if err := d.step("give it a service and a floating address", func() (err error) { address, err = d.publish(ctx, *pod); return err }); err != nil {
+		return err
+	}
+	return d.show(ctx, *pod, address)
+}
+
+// publish makes sure that there are a service for the pod and a floating address for the service, and returns the address.
+func (d *demo) publish(ctx context.Context, pod openapi.Pod) (string, error) {
+	if pod.Labels["app"] != podName { // an earlier version has created it
+		if _, err := d.api.Pods.Update(ctx, pod.ID, openapi.PodUpdate{Labels: &openapi.LabelChanges{"app": new(podName)}}); err != nil {
+			return "", err
+		}
+	}
+	service, err := d.api.Services.Find(ctx, podName)
+	if client.IsNotFound(err) {
+		service, err = d.api.Services.Create(ctx, openapi.ServiceCreate{Name: podName, Selector: "app=" + podName, Ports: &openapi.ServicePorts{{Port: 80}}})
+	}
+	if err != nil {
+		return "", err
+	}
+	address, err := d.api.Addresses.Find(ctx, podName)
+	if client.IsNotFound(err) {
+		address, err = d.api.Addresses.Create(ctx, openapi.AddressCreate{Name: podName, Target: &openapi.AddressTarget{ServiceID: &service.ID}})
+	}
+	return address.Status.Address, err
 }
 
 // step runs one step and records how long it takes.
@@ -151,7 +175,7 @@ func (d *demo) create(ctx context.Context) (*openapi.Pod, error) {
 func demoPod(refs map[string]string, volume uuid.UUID) openapi.PodCreate {
 	write := `echo "written at $(date -u +%FT%TZ) by pod $(hostname), to a volume in Ceph" >> /data/index.html; sync; tail -n 3 /data/index.html; exec sleep 1000000`
 	readOnly := true
-	return openapi.PodCreate{Name: podName, Spec: openapi.PodSpec{
+	return openapi.PodCreate{Name: podName, Labels: &openapi.Labels{"app": podName}, Spec: openapi.PodSpec{
 		Resources: openapi.Resources{CPUMillis: 1000, MemoryMiB: 256},
 		Volumes:   &[]openapi.PodVolume{{Name: "data", VolumeID: &volume}},
 		Containers: []openapi.Container{
@@ -206,11 +230,11 @@ func (d *demo) wait(ctx context.Context, id uuid.UUID) (pod *openapi.Pod, err er
 	return pod, err
 }
 
-func (d *demo) show(ctx context.Context, pod openapi.Pod) error {
+func (d *demo) show(ctx context.Context, pod openapi.Pod, address string) error {
 	var reply, log, watcher string
-	if err := d.step("fetch its page through a port forward", func() error {
-		return poll(ctx, "port 80 of the pod", func() (done bool, state string, err error) {
-			reply, err = d.fetch(ctx, pod.ID, 80)
+	if err := d.step("fetch its page at the floating address", func() error {
+		return poll(ctx, "http://"+address+"/", func() (done bool, state string, err error) {
+			reply, err = fetch(ctx, address)
 			return err == nil, fmt.Sprint(err), nil
 		})
 	}); err != nil {
@@ -236,6 +260,7 @@ func (d *demo) show(ctx context.Context, pod openapi.Pod) error {
 		return fmt.Errorf("%w: %s", err, watcher)
 	}
 	fmt.Printf("\npod %s is %s on node %s, address %s\n", pod.Name, pod.Status.Phase, deref(pod.Status.NodeName), deref(pod.Status.Address))
+	fmt.Printf("from this machine, outside of its network: curl http://%s/\n", address)
 	fmt.Printf("\nits page\n%s\nits log (container nginx)\n%s\nits volume, rbd image %s\n%s\n\n",
 		indent(reply), indent(log), image, indent(watcher))
 	return d.table(pod)
@@ -271,18 +296,15 @@ func (d *demo) table(pod openapi.Pod) error {
 	return w.Flush()
 }
 
-// fetch fetches the page at a port of a pod.
-func (d *demo) fetch(ctx context.Context, pod uuid.UUID, port int) (string, error) {
+// fetch fetches the page at an address, from this machine.
+func fetch(ctx context.Context, address string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://pod/", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/", nil)
 	if err != nil {
 		return "", err
 	}
-	transport := &http.Transport{
-		DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return d.api.Pods.DialPort(ctx, pod, port) },
-	}
-	resp, err := (&http.Client{Transport: transport}).Do(req)
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
 	if err != nil {
 		return "", err
 	}

@@ -32,6 +32,7 @@ import (
 	"husk/dev/host"
 	agent "husk/nodeagent/network"
 	"husk/server/network"
+	"husk/service/address"
 	"husk/store"
 	"husk/store/topology"
 	"husk/test/pace"
@@ -43,6 +44,9 @@ func TestMain(m *testing.M) {
 	host.BeInit()
 	devtest.Main(m)
 }
+
+// floating are the floating addresses.
+var floating = address.Range{First: netip.MustParseAddr("198.18.13.150"), Last: netip.MustParseAddr("198.18.13.199")}
 
 // lab is an installation with three nodes.
 type lab struct {
@@ -77,7 +81,7 @@ func start(t testing.TB, limits network.Limits) *lab {
 	url := devtest.PostgresFrom(t, "migrated", func(ctx context.Context, url devtest.URL) error { return store.Migrate(ctx, url(store.RoleOwner)) })
 	s, err := store.Open(t.Context(), store.Config{
 		URL: url(store.RoleOwner), MaxConns: 6, MasterKeys: [][]byte{make([]byte, 32)}, PodRange: netip.MustParsePrefix("100.64.0.0/12"), NetworkPrefix: 24,
-		Log: slog.New(slog.DiscardHandler),
+		FloatingRange: floating, Log: slog.New(slog.DiscardHandler),
 	})
 	must(t, err)
 	t.Cleanup(s.Close)
@@ -98,10 +102,10 @@ func start(t testing.TB, limits network.Limits) *lab {
 	})
 	l := &lab{t: t, store: s, stack: stack}
 	l.r = network.New(network.Config{
-		Northbound: []string{stack.NorthboundRemote()}, Limits: limits,
+		Northbound: []string{stack.NorthboundRemote()}, Limits: limits, Floating: floating,
 		Egress: network.Egress{Allow: []netip.Prefix{netip.MustParsePrefix("198.18.13.0/24"), netip.MustParsePrefix("10.77.0.0/16")}, Deny: []netip.Prefix{netip.MustParsePrefix("192.88.99.64/26"), netip.MustParsePrefix("10.77.5.0/24")}},
 		Provider: &network.Provider{
-			Name: "provider", Gateway: netip.PrefixFrom(outsideAddr, 24), First: netip.MustParseAddr("198.18.13.10"), Last: netip.MustParseAddr("198.18.13.199"),
+			Name: "provider", Gateway: netip.PrefixFrom(outsideAddr, 24), First: netip.MustParseAddr("198.18.13.10"), Last: netip.MustParseAddr("198.18.13.149"),
 		},
 	}, s.Control().Topology(), slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())

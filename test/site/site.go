@@ -22,6 +22,7 @@ import (
 	"husk/egress"
 	"husk/server"
 	"husk/server/control"
+	"husk/service/address"
 	"husk/store"
 	"husk/test/oidcprovider"
 )
@@ -49,7 +50,7 @@ func Start(t testing.TB) *Site {
 	log := slog.New(slog.DiscardHandler)
 	url := devtest.PostgresFrom(t, "migrated", func(ctx context.Context, url devtest.URL) error { return store.Migrate(ctx, url(store.RoleOwner)) })
 	st, err := store.Open(t.Context(), store.Config{
-		URL: url(store.RoleOwner), MaxConns: 8, MasterKeys: [][]byte{make([]byte, 32)}, PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24, Log: log,
+		URL: url(store.RoleOwner), MaxConns: 8, MasterKeys: [][]byte{make([]byte, 32)}, PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24, FloatingRange: address.Range{First: netip.MustParseAddr("203.0.113.1"), Last: netip.MustParseAddr("203.0.113.254")}, Log: log,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -38,6 +38,7 @@ beforeAll(async () => {
   image = imported[0] ?? { id: "" };
   volume = await owner.ok("POST", "/v1/volumes", { name: "web-data", labels: { app: "web" }, sizeGiB: 10 });
   service = await owner.ok("POST", "/v1/services", { name: "shop", selector: "app=web", ports: [{ name: "http", port: 80 }] });
+  await owner.ok("POST", "/v1/addresses", { name: "shop", target: { serviceId: service.id } });
   await owner.ok("POST", "/v1/configs", { kind: "Config", name: "web-settings", values: { LOG_LEVEL: "info" } });
   const spec = { terminationGracePeriodSeconds: 1, resources: { cpuMillis: 500, memoryMiB: 128 } };
   pod = await owner.ok<Pod>("POST", "/v1/pods", {
@@ -159,6 +160,7 @@ const PAGES: [name: string, key: Key, path: () => string, there: (page: Page) =>
   ["configs", setup.owner, () => "/configs", (p) => p.getByRole("row", { name: /web-settings/ }).waitFor()],
   ["services", setup.owner, () => "/services", (p) => p.getByRole("row", { name: /shop/ }).waitFor()],
   ["service", setup.owner, () => `/services/${service.id}`, (p) => p.getByRole("row", { name: /web.*Ready/ }).waitFor()],
+  ["addresses", setup.owner, () => "/addresses", (p) => p.getByRole("row", { name: /service shop/ }).waitFor()],
   ["networks", setup.owner, () => "/networks", (p) => p.getByRole("row", { name: /web/ }).first().waitFor()],
   [
     "events",

@@ -142,6 +142,10 @@ const routeTree = root.addChildren([
       lazyRouteComponent(() => import("./pages/ServicePage"), "ServicePage"),
     ),
     page(
+      "addresses",
+      lazyRouteComponent(() => import("./pages/Addresses"), "Addresses"),
+    ),
+    page(
       "networks",
       lazyRouteComponent(() => import("./pages/Networks"), "Networks"),
     ),

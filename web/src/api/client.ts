@@ -13,6 +13,7 @@ export type Volume = Schemas["Volume"];
 export type Snapshot = Schemas["Snapshot"];
 export type Network = Schemas["Network"];
 export type Service = Schemas["Service"];
+export type Address = Schemas["Address"];
 export type Image = Schemas["Image"];
 export type HuskEvent = Schemas["Event"];
 export type Node = Schemas["Node"];

@@ -831,6 +831,66 @@ export interface paths {
         patch: operations["updateService"];
         trace?: never;
     };
+    "/v1/addresses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List floating addresses, or watch them
+         * @description The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
+         */
+        get: operations["listAddresses"];
+        put?: never;
+        /**
+         * Create a floating address
+         * @description Husk chooses the address from the operator's pool. Others outside of the tenant's networks reach its target there: a service with its ports,
+         *     or a pod, with all its ports or with some. Nothing else is reached from outside. Without a target, the address is only reserved. For developers and owners of the tenant.
+         */
+        post: operations["createAddress"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/addresses/{addressId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The floating address's ID.
+                 * @example 5d7c0b9e-2f63-4a1b-9c48-e16f0a3d7b25
+                 */
+                addressId: components["parameters"]["AddressId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Get one floating address
+         * @description For viewers, developers and owners of the tenant.
+         */
+        get: operations["getAddress"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a floating address
+         * @description The address returns to the pool, and its target is not reached there any more. For developers and owners of the tenant.
+         */
+        delete: operations["deleteAddress"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a floating address
+         * @description Fields that are left out stay as they are. A new target replaces the old one, and an empty target unbinds the address. Connections to
+         *     the old target end. For developers and owners of the tenant.
+         */
+        patch: operations["updateAddress"];
+        trace?: never;
+    };
     "/v1/images": {
         parameters: {
             query?: never;
@@ -3504,6 +3564,8 @@ export interface components {
             address?: string;
             /** @description The pod's addresses in all its networks, the first one first. */
             interfaces?: components["schemas"]["PodInterface"][];
+            /** @description The floating addresses that lead to the pod. Those of its services are not listed. */
+            outside?: components["schemas"]["OutsideAddress"][];
             nodeName?: string;
             /** @description The node memory that the pod needs in addition to its own: for the virtual machine monitor, and for the kernel of the guest. */
             vmmOverheadMiB: number;
@@ -4312,6 +4374,169 @@ export interface components {
             nextCursor?: string;
         };
         /**
+         * @example {
+         *       "name": "web",
+         *       "target": {
+         *         "serviceId": "9b2e7d41-6c0f-4f5a-8d13-2a7f5c90e6b4"
+         *       }
+         *     }
+         */
+        AddressCreate: {
+            name: components["schemas"]["Name"];
+            labels?: components["schemas"]["Labels"];
+            target?: components["schemas"]["AddressTarget"];
+            /**
+             * @description The address is deleted together with its target. Otherwise it stays reserved.
+             * @default false
+             */
+            deleteWithTarget?: boolean;
+        };
+        /**
+         * @example {
+         *       "target": {
+         *         "podId": "b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303",
+         *         "ports": [
+         *           {
+         *             "port": 80,
+         *             "targetPort": 8080
+         *           }
+         *         ]
+         *       }
+         *     }
+         */
+        AddressUpdate: {
+            labels?: components["schemas"]["LabelChanges"];
+            target?: components["schemas"]["AddressTarget"];
+            deleteWithTarget?: boolean;
+        };
+        /**
+         * @description What is reached at the address. Either `serviceId` or `podId`.
+         * @example {
+         *       "podId": "b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303",
+         *       "ports": [
+         *         {
+         *           "protocol": "TCP",
+         *           "port": 80,
+         *           "targetPort": 8080
+         *         }
+         *       ]
+         *     }
+         */
+        AddressTarget: {
+            /**
+             * Format: uuid
+             * @description A service that is not headless. Its ports are reached, at its ready pods.
+             */
+            serviceId?: string;
+            /** Format: uuid */
+            podId?: string;
+            ports?: components["schemas"]["AddressPorts"];
+        };
+        /** @description Ports of the pod. If there are none, all ports of the pod are reached, and the pod's own connections to others outside have this address. */
+        AddressPorts: components["schemas"]["AddressPort"][];
+        /**
+         * @example {
+         *       "protocol": "TCP",
+         *       "port": 80,
+         *       "targetPort": 8080
+         *     }
+         */
+        AddressPort: {
+            /**
+             * @default TCP
+             * @enum {string}
+             */
+            protocol?: "TCP" | "UDP";
+            /**
+             * @description The port of the address.
+             * @example 80
+             */
+            port: number;
+            /**
+             * @description The port of the pod. Default: the same as `port`.
+             * @example 8080
+             */
+            targetPort?: number;
+        };
+        /**
+         * @description A floating address. Others outside of the tenant's networks reach its target there.
+         * @example {
+         *       "id": "5d7c0b9e-2f63-4a1b-9c48-e16f0a3d7b25",
+         *       "name": "web",
+         *       "labels": {},
+         *       "target": {
+         *         "serviceId": "9b2e7d41-6c0f-4f5a-8d13-2a7f5c90e6b4"
+         *       },
+         *       "deleteWithTarget": false,
+         *       "status": {
+         *         "address": "203.0.113.7",
+         *         "targetName": "web"
+         *       },
+         *       "createdAt": "2026-03-02T08:59:00Z"
+         *     }
+         */
+        Address: {
+            /** Format: uuid */
+            readonly id: string;
+            name: components["schemas"]["Name"];
+            labels: components["schemas"]["Labels"];
+            target?: components["schemas"]["AddressTarget"];
+            deleteWithTarget: boolean;
+            status: components["schemas"]["AddressStatus"];
+            /** Format: date-time */
+            readonly createdAt: string;
+        };
+        AddressStatus: {
+            /** @example 203.0.113.7 */
+            address: string;
+            /**
+             * @description The name of the service or the pod.
+             * @example web
+             */
+            targetName?: string;
+        };
+        /**
+         * @example {
+         *       "items": [
+         *         {
+         *           "id": "5d7c0b9e-2f63-4a1b-9c48-e16f0a3d7b25",
+         *           "name": "web",
+         *           "labels": {},
+         *           "target": {
+         *             "serviceId": "9b2e7d41-6c0f-4f5a-8d13-2a7f5c90e6b4"
+         *           },
+         *           "deleteWithTarget": false,
+         *           "status": {
+         *             "address": "203.0.113.7",
+         *             "targetName": "web"
+         *           },
+         *           "createdAt": "2026-03-02T08:59:00Z"
+         *         }
+         *       ]
+         *     }
+         */
+        AddressList: {
+            items: components["schemas"]["Address"][];
+            nextCursor?: string;
+        };
+        /**
+         * @description A floating address that leads to a pod.
+         * @example {
+         *       "id": "5d7c0b9e-2f63-4a1b-9c48-e16f0a3d7b25",
+         *       "name": "web",
+         *       "address": "203.0.113.7",
+         *       "ports": []
+         *     }
+         */
+        OutsideAddress: {
+            /** Format: uuid */
+            id: string;
+            name: string;
+            /** @example 203.0.113.7 */
+            address: string;
+            ports: components["schemas"]["AddressPorts"];
+        };
+        /**
          * @description Where the value of a variable comes from. Give either `config` or `secret` with `key`, or `field`.
          * @example {
          *       "secret": "db",
@@ -4515,7 +4740,7 @@ export interface components {
          *       "volumeGiB": 200,
          *       "snapshots": 20,
          *       "networks": 8,
-         *       "addresses": 64,
+         *       "addresses": 8,
          *       "images": 20,
          *       "configs": 100,
          *       "services": 100,
@@ -4553,8 +4778,8 @@ export interface components {
             /** @example 1 */
             networks: number;
             /**
-             * @description Addresses in the networks. Every pod has one.
-             * @example 64
+             * @description Floating addresses.
+             * @example 8
              */
             addresses: number;
             /** @example 20 */
@@ -4617,8 +4842,8 @@ export interface components {
             /** @example 1 */
             networks?: number;
             /**
-             * @description Addresses in the networks. Every pod has one.
-             * @example 64
+             * @description Floating addresses.
+             * @example 8
              */
             addresses?: number;
             /** @example 20 */
@@ -4656,7 +4881,7 @@ export interface components {
          *         "volumeGiB": 200,
          *         "snapshots": 20,
          *         "networks": 8,
-         *         "addresses": 64,
+         *         "addresses": 8,
          *         "images": 20,
          *         "configs": 100,
          *         "services": 100,
@@ -4742,7 +4967,7 @@ export interface components {
             networks: number;
             /**
              * Format: int64
-             * @example 16
+             * @example 1
              */
             addresses: number;
             /**
@@ -4896,7 +5121,7 @@ export interface components {
          *         "volumeGiB": 200,
          *         "snapshots": 20,
          *         "networks": 8,
-         *         "addresses": 64,
+         *         "addresses": 8,
          *         "images": 20,
          *         "configs": 100,
          *         "services": 100,
@@ -4932,7 +5157,7 @@ export interface components {
          *             "volumeGiB": 200,
          *             "snapshots": 20,
          *             "networks": 8,
-         *             "addresses": 64,
+         *             "addresses": 8,
          *             "images": 20,
          *             "configs": 100,
          *             "services": 100,
@@ -5072,7 +5297,7 @@ export interface components {
          * @example pod
          * @enum {string}
          */
-        ObjectKind: "pod" | "volume" | "snapshot" | "image" | "config" | "network" | "service" | "node" | "pool" | "defragmentation" | "tenant" | "serviceAccount" | "apiKey" | "user" | "oidcIssuer" | "signingKey" | "joinToken" | "certificate";
+        ObjectKind: "pod" | "volume" | "snapshot" | "image" | "config" | "network" | "service" | "address" | "node" | "pool" | "defragmentation" | "tenant" | "serviceAccount" | "apiKey" | "user" | "oidcIssuer" | "signingKey" | "joinToken" | "certificate";
         /**
          * @description Server-sent events. The data of each event is one object as JSON; `synced` has an empty object.
          * @example event: synced
@@ -6886,6 +7111,11 @@ export interface components {
          */
         ServiceId: string;
         /**
+         * @description The floating address's ID.
+         * @example 5d7c0b9e-2f63-4a1b-9c48-e16f0a3d7b25
+         */
+        AddressId: string;
+        /**
          * @description The image's ID.
          * @example e5a8c6d4-7f21-4b39-9c0e-8d3b6a5f1275
          */
@@ -8555,6 +8785,168 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Service"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listAddresses: {
+        parameters: {
+            query?: {
+                /** @description The maximum number of items to return. */
+                limit?: components["parameters"]["Limit"];
+                /** @description The `nextCursor` of the previous page. */
+                cursor?: components["parameters"]["Cursor"];
+                /** @description Only the floating address with this name. */
+                name?: components["schemas"]["Name"];
+                /**
+                 * @description Only objects with these labels, in the Kubernetes selector syntax.
+                 * @example app=web,tier in (front, back),!canary
+                 */
+                labelSelector?: components["parameters"]["LabelSelector"];
+                /** @description Stream changes as server-sent events. */
+                watch?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Floating addresses, oldest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AddressList"];
+                    "text/event-stream": components["schemas"]["EventStream"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createAddress: {
+        parameters: {
+            query?: {
+                /** @description Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object. */
+                dryRun?: components["parameters"]["DryRun"];
+            };
+            header?: {
+                /** @description Makes it safe to repeat this request. */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AddressCreate"];
+            };
+        };
+        responses: {
+            /** @description The floating address. In a dry run, nothing is stored. */
+            201: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Address"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getAddress: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The floating address's ID.
+                 * @example 5d7c0b9e-2f63-4a1b-9c48-e16f0a3d7b25
+                 */
+                addressId: components["parameters"]["AddressId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The floating address. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Address"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteAddress: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Make the change only if the object still has this ETag. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The floating address's ID.
+                 * @example 5d7c0b9e-2f63-4a1b-9c48-e16f0a3d7b25
+                 */
+                addressId: components["parameters"]["AddressId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The floating address is deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    updateAddress: {
+        parameters: {
+            query?: {
+                /** @description Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object. */
+                dryRun?: components["parameters"]["DryRun"];
+            };
+            header?: {
+                /** @description Make the change only if the object still has this ETag. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The floating address's ID.
+                 * @example 5d7c0b9e-2f63-4a1b-9c48-e16f0a3d7b25
+                 */
+                addressId: components["parameters"]["AddressId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AddressUpdate"];
+            };
+        };
+        responses: {
+            /** @description The floating address. In a dry run, nothing is stored. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Address"];
                 };
             };
             default: components["responses"]["Problem"];

@@ -87,7 +87,7 @@ export function Overview() {
               <Meter label="Volumes" used={quota.data.used.volumeGiB} limit={quota.data.limits.volumeGiB} show={gibibytes} />
               <Meter label="Pods" used={quota.data.used.pods} limit={quota.data.limits.pods} show={count} />
               <Meter label="Images" used={quota.data.used.images} limit={quota.data.limits.images} show={count} />
-              <Meter label="Addresses" used={quota.data.used.addresses} limit={quota.data.limits.addresses} show={count} />
+              <Meter label="Floating addresses" used={quota.data.used.addresses} limit={quota.data.limits.addresses} show={count} />
             </div>
           )}
         </Card>

@@ -2,7 +2,7 @@
 
 import { Link, useNavigate, useParams } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
-import { client, type HuskEvent, type Schemas, type Service } from "../api/client";
+import { type Address, client, type HuskEvent, type Schemas, type Service } from "../api/client";
 import { useLive } from "../api/live";
 import { useHasRole } from "../api/role";
 import { parsePorts, portText } from "../lib/servicePorts";
@@ -26,6 +26,7 @@ export function ServicePage() {
   const canChange = useHasRole("developer");
   const live = useLive<Service>("services");
   const events = useLive<HuskEvent>("events", { objectId: serviceId });
+  const outside = useLive<Address>("addresses").items.filter((a) => a.target?.serviceId === serviceId);
   const [changing, setChanging] = useState(false);
   const [deleting, setDeleting] = useState(false);
   const service = live.items.find((s) => s.id === serviceId);
@@ -74,6 +75,7 @@ export function ServicePage() {
                 "Address",
                 status.address ? <Copy key="address" text={status.address} label="the address" /> : "none: the service is headless",
               ],
+              ["Outside address", outside.map((a) => a.status.address).join(", ")],
               ["Ports", service.ports.map(portText).join(", ") || "none"],
               ["Selector", service.selector],
               ["Affinity", service.affinity === "client" ? `a client keeps its pod for ${service.affinityTimeoutSeconds} seconds` : "none"],

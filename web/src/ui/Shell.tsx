@@ -26,6 +26,7 @@ const TENANT: NavPage[] = [
   { to: "/images", name: "Images", icon: "images", key: "i" },
   { to: "/configs", name: "Configs", icon: "configs", key: "c" },
   { to: "/services", name: "Services", icon: "services", key: "s" },
+  { to: "/addresses", name: "Addresses", icon: "addresses", key: "d" },
   { to: "/networks", name: "Networks", icon: "network", key: "n" },
   { to: "/events", name: "Events", icon: "events", key: "e" },
   { to: "/usage", name: "Usage", icon: "usage", key: "u" },

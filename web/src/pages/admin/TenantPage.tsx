@@ -28,7 +28,7 @@ const LIMITS: [keyof Quota, string][] = [
   ["images", "Images"],
   ["configs", "Configs and secrets"],
   ["services", "Services"],
-  ["addresses", "Addresses"],
+  ["addresses", "Floating addresses"],
   ["networks", "Networks"],
   ["snapshots", "Snapshots"],
   ["requestsPerSecond", "Requests per second"],

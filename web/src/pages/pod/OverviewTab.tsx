@@ -6,6 +6,7 @@ import { useLive } from "../../api/live";
 import { coresOf, dateTime, duration, mebibytes } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Card, Copy, Facts, When } from "../../ui/parts";
+import { outsideText } from "../Addresses";
 import { allContainers, optionsOf } from "./containers";
 
 /** OverviewTab shows the pod's size and address, its startup, its containers and its volumes. */
@@ -22,6 +23,7 @@ export function OverviewTab({ pod }: { pod: Pod }) {
             ["Overhead", status.vmmOverheadMiB > 0 && `${mebibytes(status.vmmOverheadMiB)} for its kernel and the hypervisor`],
             ["Address", status.address && <Copy text={status.address} label="the address" />],
             ["Networks", networks?.join(", ")],
+            ["Outside address", outsideText(status.outside)],
             ["Node", status.nodeName],
             ["Ephemeral storage", spec.ephemeralStorage === "memory" ? "in memory" : `${spec.ephemeralStorageGiB ?? 10} GiB`],
             ["Host name", spec.hostname],
