@@ -94,6 +94,7 @@ func (c Config) plan(t topology.Tenant, gateways []uuid.UUID) rows {
 		c.planNetwork(r, router, n)
 	}
 	planServices(r, t.Services)
+	maps.Copy(r.balancers, r.opened.inside)
 	maps.Copy(router.nats, r.opened.nats)
 	c.planOuter(r, router, t, gateways)
 	return r
