@@ -23,6 +23,7 @@ type Client struct {
 	Volumes   Volumes
 	Snapshots Snapshots
 	Configs   Configs
+	Networks  Networks
 	Services  Services
 	Addresses Addresses
 	Ingresses Ingresses
@@ -97,7 +98,7 @@ func New(apiURL string, opts ...Option) (*Client, error) {
 	if c.api, err = openapi.NewClient(apiURL, openapi.WithHTTPClient(web)); err != nil {
 		return nil, err
 	}
-	c.Pods, c.Volumes, c.Snapshots, c.Configs, c.Services, c.Addresses, c.Ingresses, c.Images, c.Events = Pods{c}, Volumes{c}, Snapshots{c}, Configs{c}, Services{c}, Addresses{c}, Ingresses{c}, Images{c}, Events{c}
+	c.Pods, c.Volumes, c.Snapshots, c.Configs, c.Networks, c.Services, c.Addresses, c.Ingresses, c.Images, c.Events = Pods{c}, Volumes{c}, Snapshots{c}, Configs{c}, Networks{c}, Services{c}, Addresses{c}, Ingresses{c}, Images{c}, Events{c}
 	c.ServiceAccounts, c.Users, c.Issuers = ServiceAccounts{c}, Users{c}, Issuers{c}
 	c.Tenants, c.Nodes, c.Pools = Tenants{c}, Nodes{c}, Pools{c}
 	return c, nil

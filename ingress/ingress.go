@@ -25,6 +25,12 @@ const (
 	KeptRequests = 1000
 )
 
+// Public is what tenants see of the ingress processes.
+type Public struct {
+	Addresses []string // public addresses or names, to which the names of hosts must lead
+	Reserved  []string // domains that no ingress can have, nor any name below them
+}
+
 // Ingress says which services the hosts and paths of a tenant reach.
 type Ingress struct {
 	ID          uuid.UUID         `json:"id"`

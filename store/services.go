@@ -4,21 +4,25 @@ package store
 
 import (
 	"context"
+	"net/netip"
 
 	"husk/service"
 	"husk/store/addresses"
 	"husk/store/db"
 	"husk/store/hints"
 	"husk/store/ingresses"
+	"husk/store/networks"
 	"husk/store/services"
 )
 
+// do runs a transaction of the tenant.
+func (t Tenant) do(ctx context.Context, f func(q *db.Queries) error) error {
+	return tenantDo(ctx, t, f)
+}
+
 // Services gives access to the tenant's services.
 func (t Tenant) Services() services.Tenant {
-	s := services.Tenant{
-		ID: t.id, Record: requested, IfMatch: ifMatch,
-		Do: func(ctx context.Context, f func(q *db.Queries) error) error { return tenantDo(ctx, t, f) },
-	}
+	s := services.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do}
 	if t.core != nil {
 		s.Range = t.cfg.ServiceRange
 	}
@@ -27,22 +31,25 @@ func (t Tenant) Services() services.Tenant {
 
 // Ingresses gives access to the tenant's ingresses.
 func (t Tenant) Ingresses() ingresses.Tenant {
-	i := ingresses.Tenant{
-		ID: t.id, Record: requested, IfMatch: ifMatch,
-		Do: func(ctx context.Context, f func(q *db.Queries) error) error { return tenantDo(ctx, t, f) },
-	}
+	i := ingresses.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do}
 	if t.core != nil {
-		i.Addresses, i.Reserved = t.cfg.IngressAddresses, t.cfg.ReservedHosts
+		i.Public = t.cfg.Ingress
 	}
 	return i
 }
 
+// Networks gives access to the tenant's networks.
+func (t Tenant) Networks() networks.Tenant {
+	n := networks.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do}
+	if t.core != nil {
+		n.Ranges = networks.Ranges{Pods: t.cfg.PodRange, Bits: t.cfg.NetworkPrefix, Reserved: append([]netip.Prefix{t.cfg.ServiceRange}, t.cfg.Reserved...)}
+	}
+	return n
+}
+
 // Addresses gives access to the tenant's floating addresses.
 func (t Tenant) Addresses() addresses.Tenant {
-	a := addresses.Tenant{
-		ID: t.id, Record: requested, IfMatch: ifMatch,
-		Do: func(ctx context.Context, f func(q *db.Queries) error) error { return tenantDo(ctx, t, f) },
-	}
+	a := addresses.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do}
 	if t.core != nil {
 		a.Range = t.cfg.FloatingRange
 	}

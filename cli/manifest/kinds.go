@@ -84,5 +84,5 @@ func otherKind(h header) string {
 	if instead, known := kinds[h.Kind]; known {
 		return what + ": " + instead
 	}
-	return fmt.Sprintf("%s; it accepts Pod, Volume, Image, Config, Secret, Service and Address of %s, and Pod, PersistentVolumeClaim, ConfigMap, Secret, Service and List of v1", what, APIVersion)
+	return fmt.Sprintf("%s; it accepts Pod, Volume, Image, Config, Secret, Network, Service and Address of %s, and Pod, PersistentVolumeClaim, ConfigMap, Secret, Service and List of v1", what, APIVersion)
 }

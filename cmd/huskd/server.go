@@ -22,6 +22,7 @@ import (
 
 	"husk/ceph"
 	"husk/egress"
+	"husk/ingress"
 	"husk/server"
 	"husk/server/held"
 	"husk/service"
@@ -168,8 +169,9 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	}
 	defer agentListener.Close() //nolint:errcheck // Shutdown has already closed it
 	st, err := store.Open(ctx, store.Config{
-		URL: f.databaseURL, MasterKeys: masters, PodRange: podRange, NetworkPrefix: f.networkPrefix, ServiceRange: serviceRange, FloatingRange: networks.Floating, Log: log,
-		IngressAddresses: f.network.ingressAddresses, ReservedHosts: lowered(f.network.reservedHosts),
+		URL: f.databaseURL, MasterKeys: masters, PodRange: podRange, NetworkPrefix: f.networkPrefix, ServiceRange: serviceRange, Reserved: networks.Reserved(),
+		FloatingRange: networks.Floating, Log: log,
+		Ingress: ingress.Public{Addresses: f.network.ingressAddresses, Reserved: lowered(f.network.reservedHosts)},
 	})
 	if err != nil {
 		return err

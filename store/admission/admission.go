@@ -129,14 +129,7 @@ func findImages(ctx context.Context, q *db.Queries, tenantID uuid.UUID, spec hus
 
 func insertPod(ctx context.Context, q *db.Queries, tenantID uuid.UUID, pod New, guestBytes int) (db.Pod, error) {
 	id, name, spec := pod.ID, pod.Name, pod.Spec
-	network, err := q.TenantNetwork(ctx, tenantID)
-	if err != nil {
-		return db.Pod{}, err
-	}
-	address, err := q.FreeAddress(ctx, db.FreeAddressParams{TenantID: tenantID, NetworkID: network.ID})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return db.Pod{}, husk.Errorf(husk.CodeQuotaExceeded, "", "the network %s has no free address; delete pods first", network.Cidr)
-	}
+	interfaces, err := interfacesOf(ctx, q, tenantID, id, spec.Networks)
 	if err != nil {
 		return db.Pod{}, err
 	}
@@ -144,7 +137,7 @@ func insertPod(ctx context.Context, q *db.Queries, tenantID uuid.UUID, pod New, 
 	stored.Scheduling = nil // it has a column of its own, which the scheduler reads without the spec
 	p := db.InsertPodParams{
 		TenantID: tenantID, ID: id, Name: name, Labels: pod.Labels, Annotations: orEmpty(pod.Annotations), Spec: stored, CpuMillis: spec.Resources.CPUMillis,
-		MemoryMib: spec.Resources.MemoryMiB, NetworkID: network.ID, Address: address, Mac: convert.MAC(id), GuestBytes: guestBytes, Needs: spec.Needs(), ScratchGib: spec.ScratchGiB(),
+		MemoryMib: spec.Resources.MemoryMiB, NetworkID: interfaces[0].NetworkID, Address: interfaces[0].Address.Addr(), Mac: convert.MAC(id), Interfaces: interfaces, GuestBytes: guestBytes, Needs: spec.Needs(), ScratchGib: spec.ScratchGiB(),
 	}
 	if sched := spec.Scheduling; sched != nil {
 		p.Priority = sched.Priority

@@ -27,18 +27,17 @@ import (
 
 // Tenant is the access of a tenant's caller to ingresses.
 type Tenant struct {
-	ID        uuid.UUID
-	Addresses []string                                                     // by which ingresses are reached
-	Reserved  []string                                                     // hosts that tenants cannot have, nor any below them
-	Do        func(ctx context.Context, f func(q *db.Queries) error) error // runs a transaction
-	IfMatch   func(ctx context.Context, object any) error                  // refuses if the caller expects another version
-	Record    func(ctx context.Context, q *db.Queries, tenant uuid.UUID, kind string, id uuid.UUID, reason, message string) error
+	ID      uuid.UUID
+	Public  ingress.Public
+	Do      func(ctx context.Context, f func(q *db.Queries) error) error // runs a transaction
+	IfMatch func(ctx context.Context, object any) error                  // refuses if the caller expects another version
+	Record  func(ctx context.Context, q *db.Queries, tenant uuid.UUID, kind string, id uuid.UUID, reason, message string) error
 }
 
 // Create stores an ingress. Codes: invalid, quota_exceeded, name_taken, conflict (a host is taken), idempotency_mismatch.
 func (t Tenant) Create(ctx context.Context, key repeats.Key, i ingress.Ingress) (made ingress.Ingress, _ error) {
 	i = i.Complete()
-	if err := i.Check(t.Reserved); err != nil {
+	if err := i.Check(t.Public.Reserved); err != nil {
 		return i, err
 	}
 	err := t.Do(ctx, func(q *db.Queries) error {
@@ -133,7 +132,7 @@ func (t Tenant) one(ctx context.Context, q *db.Queries, row db.Ingress) (ingress
 
 func (t Tenant) convert(r db.Ingress, hosts []db.IngressHost) ingress.Ingress {
 	i := ingress.Ingress{ID: r.ID, TenantID: r.TenantID, Name: r.Name, Labels: r.Labels, Rules: r.Rules, HSTSSeconds: r.HstsSeconds, CreatedAt: r.CreatedAt}
-	i.Status = ingress.Status{Addresses: append([]string{}, t.Addresses...), Hosts: []ingress.Host{}}
+	i.Status = ingress.Status{Addresses: append([]string{}, t.Public.Addresses...), Hosts: []ingress.Host{}}
 	for _, h := range hosts {
 		if h.IngressID == r.ID {
 			i.Status.Hosts = append(i.Status.Hosts, ingress.HostOf(h.Host, h.ExpiresAt, h.Message, time.Now()))
@@ -170,8 +169,8 @@ func (t Tenant) Update(ctx context.Context, id uuid.UUID, labels map[string]*str
 		if now, err = change(was); err != nil {
 			return err
 		}
-		if now = now.Complete(); now.Check(t.Reserved) != nil {
-			return now.Check(t.Reserved)
+		if now = now.Complete(); now.Check(t.Public.Reserved) != nil {
+			return now.Check(t.Public.Reserved)
 		}
 		all, err := lifecycle.Labels(was.Labels, labels, "labels")
 		if err != nil {
