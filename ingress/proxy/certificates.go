@@ -163,7 +163,7 @@ func (events) Handle(ctx context.Context, e caddy.Event) error {
 			err = errors.New("the certificate authority issued no certificate")
 		}
 		p.failures.add(host, err, time.Now())
-		// The attempt itself may go on for a while, and the tenant wants to know.
+		// The attempt itself may take longer, and the tenant wants to know.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		if err := p.Store.Failed(ctx, host, err.Error(), time.Now().Add(claimTime)); err != nil {

@@ -50,7 +50,7 @@ type edgeConfig struct {
 	Limits proxy.Limits
 }
 
-// beEdge runs an ingress process, if this process is to be one.
+// beEdge runs an ingress process, if the test started this process for that.
 func beEdge() {
 	raw := os.Getenv(edgeEnv)
 	if raw == "" {

@@ -261,7 +261,7 @@ func TestIngressesServeServicesOverHTTPS(t *testing.T) {
 	echo("after")
 	_ = socket.CloseNow()
 
-	// The other process has the same certificate, and goes on alone.
+	// The other process has the same certificate, and continues alone.
 	certificate := got.serial
 	l.edge(t, second, ca.acme, proxy.DefaultLimits)
 	client = o.client(trust, &second.addr)

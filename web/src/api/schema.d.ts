@@ -4768,7 +4768,7 @@ export interface components {
             /** @example www.example.com */
             host: string;
             /**
-             * @description Of the certificate. `Failed`: there is none, and the last attempt to get one failed. The platform tries again.
+             * @description Of the certificate. `Failed`: there is none, and the last attempt to get one failed. The platform retries.
              * @enum {string}
              */
             state: "Pending" | "Ready" | "Failed";
