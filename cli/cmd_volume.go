@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"husk/cli/addresses"
+	"husk/cli/ingresses"
 	"husk/cli/kind"
 	"husk/cli/networks"
 	"husk/cli/services"
@@ -43,5 +44,11 @@ func servicesCommand(a *app) *cobra.Command {
 func addressesCommand(a *app) *cobra.Command {
 	cmd := listCommand(a, kind.Addresses)
 	cmd.AddCommand(append(addresses.Commands(addresses.Parts{Connect: a.connect, Output: a.outputFlags, Names: a.offers().Names}), deleteKind(a, "address"))...)
+	return cmd
+}
+
+func ingressesCommand(a *app) *cobra.Command {
+	cmd := listCommand(a, kind.Ingresses)
+	cmd.AddCommand(append(ingresses.Commands(ingresses.Parts{Connect: a.connect, Output: a.outputFlags, Names: a.offers().Names, Out: a.out}), deleteKind(a, "ingress"))...)
 	return cmd
 }

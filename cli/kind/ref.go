@@ -77,6 +77,7 @@ var words = [][]string{
 	{"secret", "secrets"},
 	{"network", "networks", "net"},
 	{"service", "services", "svc"},
+	{"ingress", "ingresses", "ing"},
 	{"address", "addresses", "addr"},
 	{"event", "events", "ev"},
 	{"service-account", "service-accounts", "sa"},

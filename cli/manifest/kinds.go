@@ -57,8 +57,7 @@ var kinds = map[string]string{ //nolint:gosec // text about secrets, not secrets
 	"CronJob":                 "run \"husk run\" from a scheduler of your own, such as cron",
 	"Endpoints":               "a service finds its pods by their labels, and \"husk services\" shows them; leave the document out",
 	"EndpointSlice":           "a service finds its pods by their labels, and \"husk services\" shows them; leave the document out",
-	"Ingress":                 "run a reverse proxy in a pod; \"husk port-forward\" reaches it from outside",
-	"IngressClass":            "run a reverse proxy in a pod; \"husk port-forward\" reaches it from outside",
+	"IngressClass":            "the platform serves all ingresses; leave the document out",
 	"NetworkPolicy":           "only the tenant's own pods reach a pod; create another tenant for pods that others cannot reach",
 	"Namespace":               "objects belong to a tenant, which --context selects; leave the document out",
 	"PersistentVolume":        "Husk creates volumes itself; apply a PersistentVolumeClaim or a Volume of " + APIVersion,
@@ -84,5 +83,5 @@ func otherKind(h header) string {
 	if instead, known := kinds[h.Kind]; known {
 		return what + ": " + instead
 	}
-	return fmt.Sprintf("%s; it accepts Pod, Volume, Image, Config, Secret, Network, Service and Address of %s, and Pod, PersistentVolumeClaim, ConfigMap, Secret, Service and List of v1", what, APIVersion)
+	return fmt.Sprintf("%s; it accepts Pod, Volume, Image, Config, Secret, Network, Service, Ingress and Address of %s, Pod, PersistentVolumeClaim, ConfigMap, Secret, Service and List of v1, and Ingress of %s", what, APIVersion, ingressVersion)
 }
