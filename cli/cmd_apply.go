@@ -56,14 +56,14 @@ and kind:
 
 A pod names a volume with volumeName, or with volumeId as in the API. An Image
 needs a field named reference. Images are applied first, then volumes, configs,
-secrets, networks, services and ingresses, then pods, then addresses. The target of an
-Address is {service: NAME} or {pod: NAME, ports: […]}. husk imports the images
-that pods need and that are not imported yet.
+secrets, networks, services and ingresses, then pods, then addresses. The target
+of an Address is {service: NAME} or {pod: NAME, ports: […]}. husk imports the
+images that pods need and that are not imported yet.
 
 husk also accepts a Pod, a PersistentVolumeClaim, a ConfigMap, a Secret, a Service,
-an Ingress and a List of Kubernetes, such as the output of kubectl. The size of the virtual
-machine is the sum of the containers' limits. For a container without a limit, its
-request counts. A claim becomes a volume, which persistentVolumeClaim.claimName
+an Ingress and a List of Kubernetes, such as the output of kubectl. The size of the
+virtual machine is the sum of the containers' limits. For a container without a
+limit, its request counts. A claim becomes a volume, which persistentVolumeClaim.claimName
 names. A Service of the type LoadBalancer becomes a service with a floating address.
 Fields that make no difference are ignored, with a warning. Any other field
 without a counterpart is an error that names the field and its line.

@@ -67,9 +67,8 @@ func create(a Parts) *cobra.Command {
 		Use:   "create NAME --rule HOST[/PATH]=SERVICE:PORT",
 		Short: "Create an ingress: hosts that reach services over HTTPS",
 		Long: `Create an ingress. Requests for a host, and for a path and all below it, go to the
-service of the rule with the longest path. The platform gets certificates for the hosts.
-
-The names of the hosts must lead to the addresses that "husk ingresses -o wide" shows.`,
+service of the rule with the longest path. The platform gets certificates for the
+hosts. Their names must lead to the addresses that "husk ingresses -o wide" shows.`,
 		Example: "  husk ingress create shop --rule www.example.com=web:80 \\\n    --rule www.example.com/api=api:8080",
 		Args:    cobra.ExactArgs(1),
 	}

@@ -6,8 +6,8 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"slices"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
