@@ -224,6 +224,7 @@ func certificates(i openapi.Ingress) string {
 			ready++
 		case openapi.IngressHostStateFailed:
 			failed = append(failed, h.Host)
+		case openapi.IngressHostStatePending:
 		}
 	}
 	text := fmt.Sprintf("%d/%d ready", ready, len(i.Status.Hosts))
