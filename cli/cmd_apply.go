@@ -64,7 +64,8 @@ husk also accepts a Pod, a PersistentVolumeClaim, a ConfigMap, a Secret, a Servi
 an Ingress and a List of Kubernetes, such as the output of kubectl. The size of the
 virtual machine is the sum of the containers' limits. For a container without a
 limit, its request counts. A claim becomes a volume, which
-persistentVolumeClaim.claimName names. A Service of the type LoadBalancer becomes a service with a floating address.
+persistentVolumeClaim.claimName names. A Service of the type LoadBalancer becomes a
+service with a floating address.
 Fields that make no difference are ignored, with a warning. Any other field
 without a counterpart is an error that names the field and its line.
 
