@@ -423,6 +423,7 @@ const (
 	ObjectKindOidcIssuer      ObjectKind = "oidcIssuer"
 	ObjectKindPod             ObjectKind = "pod"
 	ObjectKindPool            ObjectKind = "pool"
+	ObjectKindSecurityGroup   ObjectKind = "securityGroup"
 	ObjectKindService         ObjectKind = "service"
 	ObjectKindServiceAccount  ObjectKind = "serviceAccount"
 	ObjectKindSigningKey      ObjectKind = "signingKey"
@@ -456,6 +457,8 @@ func (e ObjectKind) Valid() bool {
 	case ObjectKindPod:
 		return true
 	case ObjectKindPool:
+		return true
+	case ObjectKindSecurityGroup:
 		return true
 	case ObjectKindService:
 		return true
@@ -722,6 +725,48 @@ func (e SchedulingRuleKind) Valid() bool {
 	case AntiAffinity:
 		return true
 	case Spread:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SecurityRuleDirection.
+const (
+	Egress  SecurityRuleDirection = "egress"
+	Ingress SecurityRuleDirection = "ingress"
+)
+
+// Valid indicates whether the value is a known member of the SecurityRuleDirection enum.
+func (e SecurityRuleDirection) Valid() bool {
+	switch e {
+	case Egress:
+		return true
+	case Ingress:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SecurityRuleProtocol.
+const (
+	SecurityRuleProtocolAny  SecurityRuleProtocol = "any"
+	SecurityRuleProtocolICMP SecurityRuleProtocol = "ICMP"
+	SecurityRuleProtocolTCP  SecurityRuleProtocol = "TCP"
+	SecurityRuleProtocolUDP  SecurityRuleProtocol = "UDP"
+)
+
+// Valid indicates whether the value is a known member of the SecurityRuleProtocol enum.
+func (e SecurityRuleProtocol) Valid() bool {
+	switch e {
+	case SecurityRuleProtocolAny:
+		return true
+	case SecurityRuleProtocolICMP:
+		return true
+	case SecurityRuleProtocolTCP:
+		return true
+	case SecurityRuleProtocolUDP:
 		return true
 	default:
 		return false
@@ -2031,6 +2076,14 @@ type Gang struct {
 	Size int `json:"size"`
 }
 
+// GroupRestricts The directions in which only rules allow connections. By default, that is `ingress`, and `egress` if there are rules about it.
+type GroupRestricts = []string
+
+// GroupSelector Pods with these labels are in the group, in addition to those that name it. It has the Kubernetes selector syntax. Empty: only pods that name the group.
+//
+// Example: app=db
+type GroupSelector = string
+
 // GuestSample The counters of the kernel in the pod. Pressures are shares of the last ten seconds in hundredths of a percent.
 type GuestSample struct {
 	CPUPressure *int `json:"cpuPressure,omitempty"`
@@ -2901,6 +2954,9 @@ type PodSpec struct {
 	// Scheduling Requirements and preferences for the pod's node.
 	Scheduling *Scheduling `json:"scheduling,omitempty"`
 
+	// SecurityGroups The names of the pod's security groups. They can change while the pod runs.
+	SecurityGroups *SecurityGroupNames `json:"securityGroups,omitempty"`
+
 	// ShmSizeMiB How much shared memory the containers have together, in /dev/shm. The default is half of the pod's memory.
 	//
 	// Example: 64
@@ -2980,6 +3036,9 @@ type PodUpdate struct {
 	//
 	// Example: web
 	Name *Name `json:"name,omitempty"`
+
+	// SecurityGroups The names of the pod's security groups. They can change while the pod runs.
+	SecurityGroups *SecurityGroupNames `json:"securityGroups,omitempty"`
 }
 
 // PodVolume Something that containers can mount. Give exactly one of `volumeId`, `config`, `secret`, `projected` and `emptyDir`.
@@ -3152,6 +3211,11 @@ type Quota struct {
 	// Example: 200
 	ScratchGiB int `json:"scratchGiB"`
 
+	// SecurityGroups Security groups.
+	//
+	// Example: 50
+	SecurityGroups int `json:"securityGroups"`
+
 	// Services Services.
 	//
 	// Example: 100
@@ -3214,6 +3278,11 @@ type QuotaChange struct {
 	//
 	// Example: 200
 	ScratchGiB *int `json:"scratchGiB,omitempty"`
+
+	// SecurityGroups Security groups.
+	//
+	// Example: 50
+	SecurityGroups *int `json:"securityGroups,omitempty"`
 
 	// Services Services.
 	//
@@ -3311,6 +3380,9 @@ type ResourceUse struct {
 
 	// ScratchGiB Example: 50
 	ScratchGiB int64 `json:"scratchGiB"`
+
+	// SecurityGroups Example: 2
+	SecurityGroups int64 `json:"securityGroups"`
 
 	// Services Example: 2
 	Services int64 `json:"services"`
@@ -3416,6 +3488,133 @@ type SchedulingRule struct {
 
 // SchedulingRuleKind defines model for SchedulingRule.Kind.
 type SchedulingRuleKind string
+
+// SecurityGroup A named set of rules about the connections of pods.
+type SecurityGroup struct {
+	CreatedAt time.Time          `json:"createdAt"`
+	ID        openapi_types.UUID `json:"id"`
+	Labels    Labels             `json:"labels"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name Name `json:"name"`
+
+	// Restricts The directions in which only rules allow connections. By default, that is `ingress`, and `egress` if there are rules about it.
+	Restricts GroupRestricts `json:"restricts"`
+	Rules     SecurityRules  `json:"rules"`
+
+	// Selector Pods with these labels are in the group, in addition to those that name it. It has the Kubernetes selector syntax. Empty: only pods that name the group.
+	//
+	// Example: app=db
+	Selector *GroupSelector      `json:"selector,omitempty"`
+	Status   SecurityGroupStatus `json:"status"`
+}
+
+// SecurityGroupCreate defines model for SecurityGroupCreate.
+type SecurityGroupCreate struct {
+	Labels *Labels `json:"labels,omitempty"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name Name `json:"name"`
+
+	// Restricts The directions in which only rules allow connections. By default, that is `ingress`, and `egress` if there are rules about it.
+	Restricts *GroupRestricts `json:"restricts,omitempty"`
+	Rules     *SecurityRules  `json:"rules,omitempty"`
+
+	// Selector Pods with these labels are in the group, in addition to those that name it. It has the Kubernetes selector syntax. Empty: only pods that name the group.
+	//
+	// Example: app=db
+	Selector *GroupSelector `json:"selector,omitempty"`
+}
+
+// SecurityGroupList defines model for SecurityGroupList.
+type SecurityGroupList struct {
+	Items      []SecurityGroup `json:"items"`
+	NextCursor *string         `json:"nextCursor,omitempty"`
+}
+
+// SecurityGroupNames The names of the pod's security groups. They can change while the pod runs.
+type SecurityGroupNames = []Name
+
+// SecurityGroupStatus defines model for SecurityGroupStatus.
+type SecurityGroupStatus struct {
+	// Pods How many pods are in the group.
+	//
+	// Example: 1
+	Pods int `json:"pods"`
+}
+
+// SecurityGroupUpdate defines model for SecurityGroupUpdate.
+type SecurityGroupUpdate struct {
+	// Labels The labels to change. Labels that are left out stay as they are, and `null` removes a label.
+	Labels *LabelChanges `json:"labels,omitempty"`
+
+	// Restricts The directions in which only rules allow connections. By default, that is `ingress`, and `egress` if there are rules about it.
+	Restricts *GroupRestricts `json:"restricts,omitempty"`
+	Rules     *SecurityRules  `json:"rules,omitempty"`
+
+	// Selector Pods with these labels are in the group, in addition to those that name it. It has the Kubernetes selector syntax. Empty: only pods that name the group.
+	//
+	// Example: app=db
+	Selector *GroupSelector `json:"selector,omitempty"`
+}
+
+// SecurityRule A rule allows connections. There are no rules that deny any.
+type SecurityRule struct {
+	// Direction `ingress`: connections to the pods of the group. `egress`: those that they begin.
+	Direction SecurityRuleDirection `json:"direction"`
+
+	// Number Identifies the rule in metrics.
+	//
+	// Example: 17
+	Number *int64 `json:"number,omitempty"`
+
+	// Peers Who is at the other end. None: everybody.
+	Peers *[]SecurityRulePeer `json:"peers,omitempty"`
+
+	// Ports The ports at which the connection arrives, behind a service or a floating address. None: all ports.
+	Ports    *[]SecurityRulePort   `json:"ports,omitempty"`
+	Protocol *SecurityRuleProtocol `json:"protocol,omitempty"`
+}
+
+// SecurityRuleDirection `ingress`: connections to the pods of the group. `egress`: those that they begin.
+type SecurityRuleDirection string
+
+// SecurityRuleProtocol defines model for SecurityRule.Protocol.
+type SecurityRuleProtocol string
+
+// SecurityRulePeer Either `cidr` or `group`.
+type SecurityRulePeer struct {
+	// Cidr A block of addresses.
+	//
+	// Example: 198.51.100.0/24
+	Cidr *string `json:"cidr,omitempty"`
+
+	// Except Blocks in `cidr` that do not count.
+	Except *[]string `json:"except,omitempty"`
+
+	// Group An RFC 1123 label.
+	//
+	// Example: web
+	Group *Name `json:"group,omitempty"`
+}
+
+// SecurityRulePort defines model for SecurityRulePort.
+type SecurityRulePort struct {
+	// EndPort The last port of a range that begins with `port`.
+	//
+	// Example: 8010
+	EndPort *int `json:"endPort,omitempty"`
+
+	// Port Example: 8000
+	Port int `json:"port"`
+}
+
+// SecurityRules defines model for SecurityRules.
+type SecurityRules = []SecurityRule
 
 // Service One name and one address for several pods.
 type Service struct {
@@ -4101,6 +4300,9 @@ type Limit = int
 // PodID defines model for PodId.
 type PodID = openapi_types.UUID
 
+// SecurityGroupID defines model for SecurityGroupId.
+type SecurityGroupID = openapi_types.UUID
+
 // ServiceAccountID defines model for ServiceAccountId.
 type ServiceAccountID = openapi_types.UUID
 
@@ -4716,6 +4918,48 @@ type StopPodParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
+// ListSecurityGroupsParams defines parameters for ListSecurityGroups.
+type ListSecurityGroupsParams struct {
+	// Limit The maximum number of items to return.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `nextCursor` of the previous page.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Name Only the security group with this name.
+	Name *Name `form:"name,omitempty" json:"name,omitempty"`
+
+	// LabelSelector Only objects with these labels, in the Kubernetes selector syntax.
+	LabelSelector *LabelSelector `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Watch Stream changes as server-sent events.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
+// CreateSecurityGroupParams defines parameters for CreateSecurityGroup.
+type CreateSecurityGroupParams struct {
+	// DryRun Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object.
+	DryRun *DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// IdempotencyKey Makes it safe to repeat this request.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteSecurityGroupParams defines parameters for DeleteSecurityGroup.
+type DeleteSecurityGroupParams struct {
+	// IfMatch Make the change only if the object still has this ETag.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateSecurityGroupParams defines parameters for UpdateSecurityGroup.
+type UpdateSecurityGroupParams struct {
+	// DryRun Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object.
+	DryRun *DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// IfMatch Make the change only if the object still has this ETag.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
 // ListServiceAccountsParams defines parameters for ListServiceAccounts.
 type ListServiceAccountsParams struct {
 	// Limit The maximum number of items to return.
@@ -5016,6 +5260,12 @@ type UpdatePodJSONRequestBody = PodUpdate
 // KillPodJSONRequestBody defines body for KillPod for application/json ContentType.
 type KillPodJSONRequestBody = PodSignal
 
+// CreateSecurityGroupJSONRequestBody defines body for CreateSecurityGroup for application/json ContentType.
+type CreateSecurityGroupJSONRequestBody = SecurityGroupCreate
+
+// UpdateSecurityGroupJSONRequestBody defines body for UpdateSecurityGroup for application/json ContentType.
+type UpdateSecurityGroupJSONRequestBody = SecurityGroupUpdate
+
 // CreateServiceAccountJSONRequestBody defines body for CreateServiceAccount for application/json ContentType.
 type CreateServiceAccountJSONRequestBody = ServiceAccountCreate
 
@@ -5054,665 +5304,684 @@ type RestoreVolumeJSONRequestBody = VolumeRestore
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L2Nc9s4li/6r+DpblV3ZiRF8mfsqam9ju2k3Ulst+10drqTjSASkjimAA5B2lZP+v3tr3AOAIIUKJGy",
-	"3Tu7b29t3UlbJIiPg/N9fuefnUDME8EZz2Tn8J+dGaMhS+Gfpzd0qv43ZDJIoySLBO8cdm5mjNyxVEaC",
-	"EzEh2YwRMf47CzIyESk5m/Q+0CyY9clZRoIZ5VMmyf2McXbHUvdh/Vu/0+3IYMbmVH0pWySsc9iRWRrx",
-	"aef333/vdhKa0jnL9JSOwjBlUp6F/nlNYkGziE8Jxee+k+TsRH2CPdB5Equxd8P9YDA+YL2tyd52b4cO",
-	"x72DYOdVjw33JgO6He6Pt3Y73U6khkxoNut0O5zO1ZvUfrvbSdk/8ihlYecwS3PmLmEi0jnNOoedPI/U",
-	"k9UldTvHgk+iad0Szk7MrgbwHBEpkSxIWVZexyDcDQ4mQ9bbDQa0txMMWO8gHEx6O+O9yfZkSPeD4dC/",
-	"jsB8/5HLyFMpUv8iRpw9ZPjAyCwnSdldJHJJEjplfTO1f+QsXThzw0Hdmczpw3vGp9msc7g1GPhmcpIu",
-	"rnK+PJPjGQtu4dtqnUxmRJF6zDIWLwjlIUmZTAQPCZUklzmNu2ScZ0RmImWEi2wW8WmfqPX8IxcZ7RI1",
-	"Sdk1xMUkDHIn4nyu/p0yEqgvMhgwm7EF/I2L+z45m9Np5flsRjMSCvUhwh4imemnCUtTkXbJmAU0lwwH",
-	"CignY0aClNGMhWTMJmqOxXWq288Qt8bdz5BNaB5nncMJjSWz+zkWImaUw4aehWyeiIzxYPGOLZY39gO9",
-	"ZZJEGZF0wkgmSMoSRjOSzSJp9trOCBlKMSVn8J4ave6sd3e7nXnEzX8PfSd/NgFm458hXiJgM0TweEGi",
-	"EreSWRTHZAZHFUmimF39nDVXW0mYayeraKDu2kfqRw+7Yrv0VbAX7vT2J1vD3s54+6B3oO76q3B7vEd3",
-	"J8Ot/Rp2FenPPe6Wn0mZs7R21vCrZ9r77GA8DHbC3i7dftXbmQz2egdb4X6PDYJXk73xNt0dHtRM23zw",
-	"cfN+xxZ1k75li+8kCeKI8Wxp4nRnGO6xV5Pe9nh/q7cTHOz2XrEB7e1PDsKtYHc83Nve8U/8Fr74uFm/",
-	"p2MWX7OYBZmPtV4oKkbyleQ+ymaKniUjsXpNdknEgcDf5WOWcpYxSaQei8gFz+hDZa1J8td7Nu5mEUvV",
-	"u99PUsGzLhnT4PZF9/8JKKfAS3yMJS7NtOZaDAd+hv0+mkeZ/3Dm9CGa53PC8/mYpUp2RBmbS2QyWZ7y",
-	"Ok4Xw5heRjeE24kDm0nNI67/004w4hmbshRmeCnCOvJJROgh+PF+eDDZplu94U7wqrfDBuPeq8meov9h",
-	"sM8OtsLtwbafbhL41OPo5pqld1HAjoJA5Dyrm7nEpwjFxzyrGIT7493JdtA7YK92ejvDrb0e3Q5f9YK9",
-	"yXC8xQYHO7v7/lXI6gyeZEFrVuJZwcF4i+2HO8PeXqCUocku7b0Kh9u9Lbo/2Q0OBmxvvLNyBU8wdal0",
-	"48tUZCIQ8fICRrNc3vbvhqM+OSLjVNxLlioBrxQByXhIRkd5NhNp9BtVb4y6RAolbGkYSkKVMqh0ljsa",
-	"5+yQ4GBjRlOW9kdkIuJY3CsNYUGiTF2bW8bLO6S/XifqrlnQ+8TG1yK4ZVnPrqLuhu9tv9rx7gKniZyJ",
-	"elrUv/s09MkgGI73WW87PNjq7dBXez0lS3r77CDcGkz2tunuq5ojLD76uDO8YZzW36MMfvXMfHsyDLbo",
-	"AevtjQdhbyfY3e0d0H3W2wpfTQbjvWDIdmqILzMffNy8P0o6ZW/0Y9Wp/3h9cd5V5kQg5nPak0yZVkqb",
-	"BFKS5PurN8dkZ/hq8KKOx+oJeJls5+9SKEWTccVVfzX/Gci7zpf6qaZiXkMfGU0zYzpk0ZyRVClyXZKK",
-	"nIcsJKG450oqqN9nIk/75ASncgh/Kr0f5GmqhP1c8GymJN3Hm+PyyW0NtvZ6g+3eYHgzGBzC//1Stwlq",
-	"zt5jCWnGemqu9WcDAt6/YpCo5H4mJDMnQrWOP01Fnsg+udKkgbIf/vp68Vd4cUmyr5Lbdbd5b3u9FgvL",
-	"uGRpJGpuRwxvq61nNJgp00CkYJMr+Zre0bhPTugCFxeqfxTn4Ztwgp/y01wmMho7RKcIodPthFQNgD/W",
-	"E9+N8C9AsWAP4bGHIM5ldMfQdNRkmCcriNAZyZAgPOUnva21pJeJzQivXoHPpVd9D15Ntuj+eLe3Nwi3",
-	"eztseNAb7wR7vQO6zYaT/XDwanfLz8hy+QTK+89gItfNGQ1on+zfOjjYmbBJb29nd7e3w/a3e3RnZ7+3",
-	"dzAJtiZse//Vzp5/1nfmg4+b96dZFMyOBc9oxFmNayQwP38nwZ/g3GptnyYiBLN0jiY+5URw571a14n9",
-	"rjvpf0vZpHPY+T8vCy/fS/xVvjxXL4KTDR0hkoGP7UKpH6dpihaIGpZxECc0SeIoAKXkJbD3w382/JIz",
-	"JHyvvC1HnCjRs7e/c4DOj35HqeCpGMdsvmIOCT7x53ZzMePWT0RpuUQP3oeD1e+CB/LyTPtEaBhG6kUa",
-	"X6YiYWkWqf3TXpXE+dM/O2hsIkFXyShlNFSGnSG4Cll1O9rpc5TV3vm1Q7CHJEqZXDHE0isxldlHaT5b",
-	"3qdPM4aW5i1bkHsqiXpYMUhwtoTgCKaoe3YNe5xHPM/A77fZEsC+YyEy7VXn+44t0L783VyNJregu2zB",
-	"tD+r31328Wtx6noiXZ+VVJxuIanQxFeTQmo7hmda0pw+8zN+DQaDrJHW0YSBlNNySp1oxLWRIfvk9YJo",
-	"cdstfpdKQYlCkvMsipVpAm6/O3HLwhJH3t/f3wNr2+5jxLM9pQJba3x7uLutnnFN8r3Bsk3+7ARQOTt4",
-	"sf5E3kcya3ke4Mco/WPVpDSb+d3OgKYpXSxNE8eqn+enKJtdQ/TgCTnWMoeCh4vvFCJ574ebo5923/98",
-	"fvHm0/brn7b+9uPO208/7p3uvf/56vXWf3z45fJi+91Puzcffzn98eefdk6ut3446mzEA5+E5/0r8JjG",
-	"PKW0649gMRjNWEsfFVG5FGvrk4tsxlJJRJ7JKLQcxVrLnGX3Ir1VrEIZBuCeoOmUZeqxFERDhQYfL/hC",
-	"FrOMqVtwA59ygow24NHtRJsJZnS7rjv79/hUW0rJaJav5xK49df4sGIWdpUNXtNbssRTHIGll+jZSDvF",
-	"hvS1kQzzHV81frUs0zRBKqmEA4QkE1OmqAwt54L0NNHeR5JBPCtTBmnK1CVCWbZMLM956k9xfPWSC197",
-	"ftGlGcqS7Op2irCwL9rfWLThBy5F2nYhiX7F59Uv3EWGobmqzCs3hLC3u7u9uzqGAF92HMDGY3FzfOn4",
-	"K/C/Pp5cetwUhhouG805EWHVA0bnjFBJRuqxUWUxbZdTORvYxzVH41E44c+lGZ9NkPnr2DdnXULjGFbm",
-	"Pgg/g9hgYRf8L5mNxIh7roxjzgL1FYgUibIgmtE7hkFe52TbkDIcwe+wY2f42vbWMnGXmXE7wqSFEHY9",
-	"Q9v9QX843O7vd2rJ41yzl2XyUIzA7KEJ/YjU7n3JdXLPxjWqR1kGukRg5ryCDgqu3UK1+DSj2qKA8yaQ",
-	"WFDcSnIaAScf2YDNSC1rBHG00bIWkZhQ3lo1NjFU25AkpKPS+ZxVR3bbM70kLjIyYzSMYSFnmdSUXibv",
-	"DASU2vqFOilZMpprtcS6M/iYhE8jeB8lCo8x3esxQm55gZyLDFxBK65bycH9aniw5dUS3WM7FxlD5iNE",
-	"jDk7CRNJzPrkHJOC1FFiZB0jbdmMzfto1bqf3tvxTToPo+yUZ+mi5bW44DabBcjpnkoypyGDkI7g6o5D",
-	"4LH4VSSMs7BP1NciphTwO5bqMZbvCQ0ykTa8KfDsu4jD00aYlS2PThd8wZ1uR32EYpYAFyHoJgXj0c/4",
-	"v2B4W/F4yO7+r/6vfgBxmOU3C1ZarxrCHpUywxSznKRiXuaLw4Ot/qC/1R8OvJ9qYVuGLKORJ/RzAn+3",
-	"wg43KxK8S2QezHQmGYbseEjiiDvHn+acRJxQlKVHGZkLmZGdwcEeGS8yJitOfeMgJnwa8YdDEkvSi31z",
-	"jZpRwW19js3R5Rm4iuw+w3l+pwPSMHlI9AFfYQP+1tU3aH3WpM7usnukfZJ9cjSWjGfaNxmLacT79d8x",
-	"tL3SqV08+buh8khw/wTtz2chkBnqI6EI8jnjldROtKcuhXcfNMHiRizrBE7gup1jAR6B4G6xEveidy2D",
-	"cC+nO58vddzu+S2Ogqc+m9HxOhbBLQsvMezZRrXLMjZPULFYthIaXrU5k5JOmc8Vv9AOWMxnFOiYV4zW",
-	"S97GGn1qynESGLTrwK67mL1vX49pQsdRHBWax5IuCPxjqi5vQDkJBRmzhdA2wCRKZVbNRzemV59cilAz",
-	"e86UKkkC87kFmbKMUNgpHXXHb8wUbyrfyF87SRrdRTGbMvCnGUbaEwlqH18ce6IST0/UPqRqLf/5K+39",
-	"Nugd9L78+d+8Z2ytC0dxsFRs92nhUzSdZYkJeR/x/AFcHSLPyOj46PLrCNSE0dH792VTsHN+evP16OTD",
-	"2XmnNNfvj96//3b08eTs5uv3xxfnN1cX779dnR6dfPt0dXZz+uLb6/cXx+++Xn+8vjw9P/n2+vLNt+Mf",
-	"To/fXV6cnd98vTq9vrm4Ov12/MPFp/NvJ0fHX7+/+Pn06urs5BQG+Xp9enR1/MOLb28uPp2fXn17c316",
-	"c3by7ezy+Ov3atxv8OcX396dvX//7f3p0fXpt/dn5x//4+vZhw8fb45evz/99kENCvP+ZoZ+8e3Du/OL",
-	"k29qRfqn12fn6mNXP58dn357fXVxdHJ8dH3z7ero04tvl6dXbz5cnH+7Pr35/s3x0eW3t2cn3y7VPz6e",
-	"nbz4dv23azvKxcXNt+MfrtT/fLg4+fj+9Nu5GvDy6Pj45tvlzdXR8aka8+zi29Xp9cXHq+PTbzdnH06/",
-	"3dz87evxxfmbs7cw3vuLt98+Hb07/Xr0/ujqwwsvEahjDvQhV7yhSf4hiuMIiczY6t5QyZzNRbr4EL1e",
-	"92jVuWw/4Y7hvbUsmR0FwSZ+44Als4dCOZhGd0wSCmNhrDCS2rIPI3mL+rdOxicslh7N9RbjscsXSvAo",
-	"E2nZqv610OkO9/ZfHZTu7jJXrNxCUFfXShH7YasDqyn69zHNokkU0IxdMc7uaew5ePcZELbr5OHx8htL",
-	"R738yNr52W9Xj/Ty3fE1+T/DgdWmI04uTz+gs5Vycnp8cn0ERy44uext7e5hWQW4WVOSS2Vv8XhhI4yg",
-	"IUUZnL1kykCOY6y+UKYxiyfa2nITjQe+2wSlLi1JVCk2NilOTAjVIYwu6I4RGO1olJfPaRxxmi5+hvfW",
-	"nhBM7LX7xtNE+jcMZdyyhazNlsfMchonMzpmWRTQmIg01JkoTfQzXK2OZ9bMxV6x2waqtx5Qq97P6ZHP",
-	"wXvyqCO5a0ERBS1olWb5UM4yTG6UhGZkCFdkmop7XRCgTPyFrXpBdQgnULKyTBy+ZvJ1AgKI6RbNgWqE",
-	"yExYE5NLze42ernM8m1o5s/Z3drZevWq2+F5HNOxYu+4DFfpOur9gnrXn19++dNf/znobv3+b521TiCc",
-	"Booo9E1nJGMPWZeMF+pOwJUYU8n2djyen63dvdplbhQIezxv+de6VpvciQotumRYT1RvorjtXmt1olSL",
-	"tpQY61JYr/+V9n476v0y6B3U6fYihGk4rw3+/ddBb//LP7f95AgJih5Zq/5OUhbTLLpjNrlK5DwjiYh4",
-	"BoW3kSySdSbaPozZJCMiz5ZE59bOOguvVnuxW9xWDbyxbAklbFHrSnW1K6GSTNTI6qKhMtonNrdSgimo",
-	"uBc4X42SSO7TKGPWH1vjU/ALObWX8HqfHMUx/kndfPW3jHH/RrYQf0CJJTPP5RJW/BlKKUKGgz2oGvDU",
-	"SokiywK2ql+24dZQWJv7ioYujZsF4LUPLhRMhzwokiqWud6b7MFEhGo/tZzwRdubhrYLBaMlW11krIYk",
-	"ZPRbWYA683NMrRp/im/iXf25FQuoeNS1+trt6CSfL7Uq7rO72PRUns29huNvFKt6vGzcLI61oQyrWfqT",
-	"6D3NlBrUYPoETbIZVSxNMQ3ZJWE0jTLZJaPeqEtGX0fAWEf9kcsTeck44ua2wyWnOgaxO9wi76LXXXXZ",
-	"U0bwiPRrnzkEiBwF6jNvoUIVyfVtnLDp1HPPr1gS04ChsDQV2DrUUuLuztZvb+3vvVrpvfOy9cBxcx6F",
-	"niiG6wcFc0svzoh4zXWJ4EyqbY2Cma4PEhIY1YkIbnWCE3j9wBk2qvgxC2/fl6bCq/A7rvVRuos8SUXi",
-	"i3bhKtwniyBREaGyogNytD4pywZ8l10lg6css/4CtfiIk1Flf6vrPnr//nlWjMTSkLQYz9KF1tIuOCNs",
-	"nmQLgjRE4FJIpfZwwdkTkx/jd41Z/Sm/+5mm5UF3h1veQf0FfD/TNFJsSaIjB5U7qb05SpLJPrkxdDti",
-	"/G5EUtwvq7o1nem1yNOArU/OmRgltdHAy7qa7/CxLG95+dd5ksRsznimmB4+ZVSJXLK0C4cM3iwdCtQk",
-	"Avqv1LXvskLCO/vD4apAQ7198p+H3c+fHwaD3ufPD1uDtdEH3/bB9PyKUsomLGU8YOiAQM5ULAlCvfNE",
-	"pBkLuyb/qA7tImXTSGbpou/E+F9itHrY39ryWS4r6xV1Svd60Y5PwfN3jDMpL1MxRkUkji8mncNf1xcV",
-	"sc7vX6oS9wyMhgmNYtmtsDjIcAJPDguhJD8NFRvIhHYxxlGw6LfV07k4Z/eXJljlDahhHqxkWU/RYu/s",
-	"xHhZe0Cp6g9jNQP1V3VryrwapDwXhE0mLMiAkkdcfOXs/muSRndyVMSfgIdHmVtDgmA2egzOTMUbUsoM",
-	"WB+mPagP+9NvueBXQjTIBD5BaB0sBK5s/QT2WK0fjkEINJvhnEjEZcZoTfZvImR2rYZsThs/CHHrIY2r",
-	"nEtCJ5mGxSpmp/ZB0wUkSD6agJKUXWcojR8/Ywd6qJgKSGT1VZmJhMhoymmMeZqKJ2hYkmmqGDzW8+p5",
-	"2aDq2tN8G90xOCgDclJ8XP3X/UzEjExzJrNDCBaUiFZNJGR3UQDoTeAqIHIhMzYngXp4EsUZSzEmgaGn",
-	"SIoYciCQQ0NCKbj9C82kyKNaphLjVm1GqRasCNYHd07PTo3TU5pOn2BNrOySlyG7g0Wof7yUszlkrYOb",
-	"Qsnc+glFT8jXDBvxUCQNF6ixKS00UiyidFY0cwm8eAVnCX++BNJtPsmr0mvLky2lReO9KCUhH3ES8Shz",
-	"pnmPCmd8TxdypOZIiYxCFtD0UF3HVF0ELH6DlCPYiqDwTQGDYzxkSOcwuwt+lGXUYFWtIodrD8cCbRcc",
-	"J9QgF1EYTlGEFI4KjT9OTdBM5FmSZ8BHgOOat8zFpLows8pcdIjBWBNKIyU3kEKdJDEo7cLJvyihLSQi",
-	"hPn6KREezZMnosMbu/2JekKxp2nEjYspkpAYCfSWBwFj4VOxVJmFEV9/lO8YS9Tm8JCmIYl4orYyYbw4",
-	"M30eoT449GtqL6YA6VkqUIkkGg0ltalk+5e2Ooz4BQ/Y+okex0obr8zUOurwkCtT1Sl2aqoS50pChsTl",
-	"rapR6wYpS+FaOX/V1y3LFiNbDS/JCKY/qqMikVyDmKnz3qnfcIqMh7J8zkVu5fXZ27PzG6WWbpHvQ5dP",
-	"aBUVVNbrs7c3p1cfXpSVVXy3rJMq3dnNork+e/vi3381oYHvf/1z78uv8M8X/+7VwjOWziMOkucDJk0p",
-	"C+u9mK4/wo+IFeiCTsRiahJIdQqW0bgKklf3QBG7zaeKWYnKlvd+eY6XNlZhfNYgm5wHe7GYdrp1ZeRl",
-	"3QcYJ95MqCsv8llxXREGBiw6il0a1yoIzXJZiXKoMUon87L/p1//8+UX/yGYHKu1Ckl58pToFcc2U6B8",
-	"o7qaHcNua6SDBvc4L4yY8hzQbLFQK0kqAiYlKuX40gjTJ8CqLtVyU/M0MBy4hXu7u9t7OuYCECc0kjrZ",
-	"OBNkONh5tbu/19g2/xibAtnCshzu1mfU+LFJ1O1T/3sItkkLw9m1E7deVexhaw0PJ58/P+xPvvzJSweI",
-	"CvIB/DKNXQc/Fy+tN6vvRXob8elJlFYM+mV6XZuGqWMMaKl/WeU7vc5otknALodrBvG6NOccnVYOKokn",
-	"Xy1IRU18JUhyhNeREQ+qNwnuvbGBfHkLdTlvr/0BnTMexHmovXGJWkWgBFWroY9B+NkPNHivNtdWiPm7",
-	"KI6bjqNvasPv+smiOI3yVvlW537RmexamsKqtyoKRZQd65Dm8somEY/krF1dv6KNK0alLzfmB3Gv5UbG",
-	"JOjpRprcz5TIKFPZPVXc07BqrfgdkmMNEhx2ySlC8V5cfFBbwEJQBtRTp4Z5l5PQ2mZuL2mfkVZblRDD",
-	"yh6oVS4EqZF2XvlWG+KtuAqXn2MP6NVYifbi15NrIV08pQs0XNS7pMqfABtLiaHCQqwxbDUlrD0JPWPj",
-	"Oy3QQPH/+W6eXmIb8oSTc4O4n2iUqd+6nStkmp1u5/QhyljoxybzXF4c01mB7yqenF9vlO54Y7S+lywL",
-	"XqZMiviuHwg+cW3kJe4OUhjSN5uLxrNLpzTcEYzLctHk1Tcd+eT8+gLXU9Y3PJEQyWiqbBRPbErMacTh",
-	"DqITGzUNpWbql2qDgpAg5E06+9r/8v2vPfc//1T6scYOWKU2/O4/fL0B7eKiNQyiedEChHTXjPCfbvTB",
-	"p2o1TfM4YZOUTiGwssFaQwsTv8xGJilDL2Sz8JB6+lxJNU8+xJSiZ2BdiDEwAUZxx7zFQZVdsVDuOFfz",
-	"ov5gg+3aDIHDwdbX5hCaKR5kavUm1NHwkKjJWQx9L+ee04cPZukroJrXgTV3O4lAkIVGGE+eTZJqhx+b",
-	"WNC8hMCTCfCHBOKf/CPVmPLalW8Wg62Puv7XRUKvWRqh62k5AZ9HDWFqSuqU4MyRt9/JikcaAuZsQQIx",
-	"N+44HQeJI+y14KnO/2NDn6sMHk9YslVk7ynjcI8IiLWMWekIJKQ/8CXjA/3vSr2fmn4Z7QNJTx/pebow",
-	"zLNHPpR5hEFjxzmN9d0F2uRTRyAe7/yvm9WTOuvX++gb+NUf555+Us/xf50v179Rjk/2Wdyhz+KMXO1+",
-	"bO5e1OKvi9oPagKl0Wzdo0NPRv5XlvKlXic7ieTthvaMB9tH+Em6qIDyySRpBX2p24/P7o9+Y2+x4rY+",
-	"mZxq8OoiXjunwUwJBzkTeRwSyZgp4IhpOsWIOS8ut33chM91gjqOqpjhNBX3vN9pAOEFXR0K1Eg8Ubsd",
-	"K87lHIEcN4e4qsdlsfB8Scom0YMGk69gsgz6ezv9QX/r5daO78pPacbu6aIMHGNeGj4C72ROg/Kgg61D",
-	"A9kO/zesK7OQ1/lkEj2sxZtHj0MVOBPyTjBJCxB2pKehB4Dr4zVrgvOhz6LYLFzdikNvAnyxVKskQqOm",
-	"qs0tqB5AFzhjoezqIy/6oynOAe5FEWsMxiWcouiOnTAaxhFnDrjxsmUYsGS2vlbaVrL/7kA7tPA9VQ1I",
-	"D6OFSva2IwL78w3GZeHoW+MVK8o2Qi4LhW6JSCc6j3fVcMpav2TacS/fKjOsYQBjyrgDjtPghZmQ2VEc",
-	"UdnCXvzBvOPbMzVgrWxoeP3rrZuCHzY4VsM9lVCKaQB5wjUAfrYHFpiF5uE++VS6R4rrYyUGo2kcsbR4",
-	"1DEpIXM+ZeA0ahj3UncwT4P1NS5X9kGf9dDCZuh2ZJDSLJitlaSFoazfALSIrpN+jGguc2hViIn2yjSA",
-	"QHkpXekuSrOcxka0lnPXnKQum5SjixG9WyZn8+voN6ahN7wBhcwTC9KRgUNyq2wGk0Slg6x9csYDMYff",
-	"zU8I9gMxEsEJ5ZgDBag/5IoFTCm0UWaj5CkkfozUf46IhOwbgZmQuBVRhllU95FkffJGR+UOS+0oIJD2",
-	"F5yhktCx0Cn9ac6LbplvBWeHmAZqCQ+pDtLR1IshzWgRvwcSxmacgGcaQeXnVJdAmCBKEToxe9Hpdsw8",
-	"O92O+qy3PE4uZJDFzbnINTzvYyEtAJJKls7blAa6Yc5KYZWJNgwYS6lsl47l0GJRomXKL2wjWYxpzCMp",
-	"4chQToNsBoJSJywd4ACNXgl5m0g0ht5sLixQkRdv6m4+v7hj6YzRsPZS6I6obeUjGjfrIfL98FSOTCoF",
-	"2DQjW5p5weaNONf6RUlpKBZTZYTraGKF6nWdtffbRzygKV8BSKdu4ZhKxxSBTQAPI6bXHOos5G7xLGSJ",
-	"RXOmNK8uKTqIjRdExlRC6l+l7zOh0E8yT0zQWKQYR6fowRhDP4kkFXORueC+KbuLJAD6gmxDgnNWZVEZ",
-	"FIHQFFKfIYFb8/1cKnEHlYmUExGHypbSU7eouHRebIQfLo09ZJe+Tldnpho8SZlkXHfHwDR03MiKCSc4",
-	"I6bNDmY5MqmFOHvISKLYMOZBqr2/FOEI98JKBLMhRcV3KvG9RviJyojw4AkA2HJobQ7FjSHtAKcCuTkj",
-	"XWZXYGGwe3S93TELr9g0LcyxJjw8FiWF+tVXuuJMqYuz1unkdwyL8i3ynUsIdAFkcsvFPZHCQiKXq8zW",
-	"M/SlmeJpLE/zrR+MZS1xVs8XiNMh+IZKG+xPU3o1BGn0HAeGydxhU6GCLV5ghstaluKpYZ+8V/Ru34RY",
-	"BfSSuWMpje3HZEH+dEojbjvZAmHZbcgE0b0hgG00Wn6F9dtD0uS/gsdqYdLWwkWls4JTARdIqeOgdYZR",
-	"Ck1yF8umLDygvW8r6xzNc24QrTwVAOFQe4b6WQGZUVCdcQMDXgZuvHYrLZxilhZ+xboIXa2hVHjTliCN",
-	"TMpxxaOlMbMpbHS/aQ6k/o73uCN5u2n+Y8qodsTorQSPnplZJftRR/hrEhJ/EPdkngcz09g9l40THW8r",
-	"IBG4Uzbz05pQXnWYN0KLN5vPCx1epBaoxS3lAeg2m4b7FzLSHx+BsQVszDHP+nVZYW2yKuEUGj6rtnXd",
-	"CTgAKqbsyvXUKq3ZWYKiSDgsgydsKmSoO0LDowQyarN2pLtN0kDLoF3FnpcmYTbXfqjmBqV5s1wjb7Y6",
-	"u4uwU0OffNJJmYj4CNZHF9Gsyz7QQkKAUASzBErHAbgDCrRgVBbaRv80IzGjMiOjecSP7mgEOBkjPa5k",
-	"qD8As7RmtjH89bBqKstvDxVFQGvGOaPcghfoJUQGZV3PB/kvxH4Ka4kmiRKyArvTgI6LRYkhg3KMPGUe",
-	"eMHYtI6ttnlt08AVfrYLKo22tZR442berAcPLQ3sJZxUZ0a1wXZB1OXaTux6/3X37DGDvCPbMmIu0F/m",
-	"YE2mDLDwG0s6B/bZ54pVS2qZvszonfqnnyFRji0fwKlS8ewQGkMibJHMDNIxZMYbhM49cl+Y666u68lr",
-	"dzKw6n+9ZCm2w655TG34utWAig5P1sxErNkTe23BcwFP+0fymznl2UBG5wq07LIL1CSZ1CQSbJgdXMkU",
-	"QTo6JFwYNoIoY+X5GZEPj6MPTL+5PpXYuDjsoftOuFiw3kl7NAXhmiPv2svp7kTtxb/M2wJUeRMEd7or",
-	"jxYdjVkhK9RB9Dtl1rYuodBL+XYGW6tnICZg6mvB9STzcYhwXf6MSJa5IszB1j8sFGvR2WTo/EVbQBme",
-	"ltXIPinEPIov06RGJtD2pAatbensTx0Tp6Vlpc0m7XeIY9cZ75QaKw1azmhqA+doRyjbBiSxx8evq5sL",
-	"BwuCF6AZhzvlfEtvf5+cgjkPZWnVKt0laY3mV8MkIQvgZ1RufLuSgO9hQEWooUa5BeQou5Nq1jMRh33y",
-	"GhH0o6xLklRMUzqX1tqGwkRyen5xfXkMiv/pyU8fL24MMyop9Ev9YVHV0YaR+a41R9XxzGg8KUdwjNVs",
-	"XH+6fRccqteGsDrL3o57k/b29/e3hntrO5ktE6nFEWoNZr6MW4m9BAAqbczAB3Jn4JD65B0ATRagskXE",
-	"3z4Ev7gYkxXD0oZ+6204g6fZX9YOl2vR/muQHSEJ05sScZlDbuskFRi/hIjdLVusq+rEqoqvX5zyipq6",
-	"Tmkb1a7aQnxq/RbWENTPtD3PMzTQJ5CRxnSjM7B3sMkZRPCWiaJJ+B7A/wq4LE/lByCHrUie/ivkTq8r",
-	"BKlWXhZ+P0UodxG7V5cbnZGfO9/PojBk/MXnTr9aSe8DOmtaKXJ6Z/rFN9//azFn2GZAu5UT6J+lZm1R",
-	"Dj3pKC20v6Z9lVo3H6otMoT8oockpjpoAogfkvGM8YD11/VZWjvTtKYOU3vLJH5R6UP3ItUxRitvEME3",
-	"XhD0bRdmbRHsbZDKpB0bdtp2UtDNqJY2nh0wFSnw2fBSYfjrLGXUg793DbZuD/xTTD2I5QMYeTcsFX6w",
-	"pQfI16kkP15fnP+FjOSCBywcgRFpXdnFHSgOC4Y5JPj8Z64+cUj++ftnDqCeSxTzhvGAbZY5WIfUe8yS",
-	"mYVPsbIVsq1RGoGdYuokmperNDUl1xqR1uhbWaEkQoaB3t+7nZwnqbhjfK1FjLNATVRHnkk2S0U+9WyJ",
-	"CYOh+l8Y047bzM0xVaQxmTRIJTWmZXFO1nq0C/HRMNDCJnYhzO9MXkwm67WWv4lcux9oyIjMU1ZJQ9Sw",
-	"c4m4RxSDJlZNI1T5pYbpaIFhJ1CLKs41kFLhWNcIa5Hp8+DVAbParDH9IwC/sIesTz5K+8fXgLcLvnkN",
-	"yat/6JONBfXW3tZwZ8fXs9/9ZhXGdOdg16/ArW/UMI3KtTeD7trcOagZcz39JRN8Z+tg52Bvf+tgp7uu",
-	"sVJzcPaEpZBhI7CiWAQZjf9CBoPBAKKwQspIo7W17wlQcF+o2aZJAgXbjyiTyNvvKdjBQM7insvH7Ww1",
-	"N12t80vNvbuGCMu13gEff5zkcVyOx6BGj1YJgMgoc/+WpZzFGne3QQRvKeSymlZKsaeW797ZaHTLQJ1B",
-	"N4skoWOM80e2HUTVjF5r17hnUiynW9ka70GljIUfxB3bKGccqAqd2aB8O9mNj2jv3Did1a3Obpf1J5QU",
-	"X9GRW8mbTDjpE2q191D5MVbnM2NhHrOQcHG/PtiNKy/ltjkTcNdbe0Lnmp+1kL5ty9vV85csNbTQuiq+",
-	"eUE+fMKncIuQNTxA7hzfGssTB3Ve0YX45RWbhfhO4O3V5bFp7t/yiqROSHTGaJzNig7vEzK9ujwm34+m",
-	"aRL08df+3bD/A/xr9KJrQ9Y376999yld219OzfochIHTAd3nTFhHwKnfQntLeVsUk0sniU373q3eW9wr",
-	"qgSDsguwFT4Wjqq/Yn+DOQP8MO3VMi57Gf3G/AAoTVGZ1QjrUvxBkTdIuZRP++TcxoKKBSDoKAB7YmQP",
-	"PW8lk2y7Eshd6w/1ZdCoGXuPJmcyqxO+qH7mPHNc9FrKuiLqUlkJeWqwVWY0LYqeAPlLKcYS82LVi7Oc",
-	"hykLs5nOuElYGuimyUuQY2bsZZCfdTJ3YnULuUKtqKSKyLIn25hgFEu6AAHQTR6hafMcqyVdp1w76gAW",
-	"FdgEYvPlNwM5azLGY+fw8RGKk4ustvK2GYCzwhhcIlSwDG8R92vMAppjv4KIy3wyiQKor9ZhDcSw04CP",
-	"qT9XsU0qRWUf/CBtK4HZfri5uXzL2suW1CYm08yA5koDmG7TRcErpJE2sZRjazBQms32wUGfXDEM/Ujr",
-	"dZiIOBb3vmq+GaNhm2o7ta4f4J31UB3JcnH5GhNpPVRRdxMBqf5asRtnWZZ47UanMavJfgxmLLjFzTMZ",
-	"APp19T9yfey/VtA6u/lo3CgQ+H4MrN4fFDNYdZ6DV+r/o+tQP/3iECfq3UHQqlrunrRgieY8xW2zDI5c",
-	"1s0izcaMZjUd1CnXOcBYZKWMQ6xwkzpfHj3GkkRTLlIl4VgcFrxxQUJhvYddAvVkAM3HURUB80xzDpTR",
-	"6mPysPjunC6UhSM4I/OIi9R2bOfqaLFCAtgnzMNvjLtd4hthGEW6q67TUrup+cF4CH16/HLk49V7pTei",
-	"GadR8EgKXnWbE1+p0VYX9fDlS9N7ev9wf2dnuxLxUgLSIV7zTk0p+izibJV/2jxS8nRCPF8dhlJxDwmN",
-	"AYdcSNMCX1dGplCUrtkPuow7bdMDV9VI3HjqWUJMxNfVM1m58f+Mhhp5PsQoM4AjKU0zBLoxi21aJLGi",
-	"yrSUO+Fqb9Kq6ZBHgZHvKWBX2mxg7UJ3a09NN6fVeyUzkdIpO1oFknB2aXESQOYWbgQ4XiBAJiEeUkFM",
-	"MFRXYZe7jQr2avwYWvVBDyBHjYmjtlDuXgYQ1ff80KaEV7NxdLt0TAAxD2l1zDhwDURSm2725j57avns",
-	"/fZyUyFuHxc7jiQJIeqpcYuqbRVECiWy0gT6H2iQQSBUd8R6YMGoS0aKA7xlme7CJ2PGEl0u6MkBUC+t",
-	"r5EXt8e6ZdnvqD5oJXGdzqUeU2TqzKGk32/vNTA0vTt9XNdC7ci04nNqU6vNX7pO/r2cMWXIn1X1VmUi",
-	"61YWZFBpqhXQrNPtvMzmyUv0lCzqWmw1bLw2j7ix0JYV0gKioH1HelPjrzlA1wJrWOjWmdDStxa01aAg",
-	"1KLnPSOO6XDd5kRJC/zYapwclGG7Ot+lLl5eJjROzi7vdtStPLu82zNb7Oehu9vLTNTdsUHv4Kj3hvYm",
-	"h/0arfcsZDzT+kgLpZE9JFHK5EqE5kzcMk70k82BmaOaBPuzE1uMqL2LNACp2y0iQJpdq5nSDDGxGye4",
-	"GO03M9nHZhR1gsXW25/93d1YeLO2dP4dW7w3AFzGdik+EETeeIGI13r4roQugWsHDqAePl+aBg18x+Mv",
-	"5Imcap6CMryEb1r3taC1oBG+DIxcIMwU/f7rEqIKrK26drXRlMkapRt/s37CiOcPL+k83NtR6m400frB",
-	"2k/4c7DWvrYWxh37UGiVGeo0yIJlWEs9W4AShG0QdceVQ6zTMFlmGljBGBW2EWKTuUFGleZsq89Lff/S",
-	"PG0Q2R9zYLb5o7/eM/qNvW7WYtu0iFxbRVczJV+6jWEvuG6NwQ4Y9N3OGziETrdzAjVYfKruzprl+tLP",
-	"ig2w1FvASRQ3ovZibgTZbtocIM0BngsGOyr4+ehqBxwgyO/h5aJvpWpOWQbz8CiUwTxsh+9btLdt+15L",
-	"IGHJMtmkyWW5t6Tb8lKk5Y6XkH0Pl1UXAShl0XU6bASXWQvmuB540UuIFdpBum7J2ks39jk7r5oRj/Js",
-	"th4GynnWeRf73ntO2GrEBtEGDiwW04g7qrFIIfPj/33ZD6E59kudFv93KXiX5DxkxtZckJF+Bh9RT2DG",
-	"tfPKCLMoEXgDvmWtVTPhgp1paYC1wp+KNnpdh91BmgYXfDEXefOSRBNVLHTrV2sgcIozr+VDz54Pi2rI",
-	"s+XDVmRbe37q1oIXPGPMGCehuOexoKGSTqmY61CIvi9LLBb9VyMrdEZ9cgRlpwtj/WPBFc3IbywVfXJk",
-	"e8CaD3XLNJTQ4Fa3aEP4HE8BAMtKgbtlYYsN1JylSEEmNO2Tc6iSmmNTV8pJJjIaw0Ctw1jdTvHyepGv",
-	"iATyRUMS0wVLZbnjIqaiFppd+4BamYe6dFTartKsfbT1o4j4jbKsHmOxNbPEMvOZqisE+VyXUAxDA8Ca",
-	"qZe6/uGot7W7Z/fViSAZguYyozF2tP1Olp6geTYTaZSVoEIsrMOMyhmEYFgaTRbWFCxlytbcVVzKOuvE",
-	"7u1G3Sn02GfccUnZGJt2SRkP1d5g59X6WssiWag+fWsM/frHNLjV6DhQHQkbFwuJYRVni8uIgoWZHkkN",
-	"Vs7ZvU1uW2M8+pxo71hbVwKNp65+fBqeXB954UKC9K784Nbu7vDA++gtGlbLf0dHhxni4t2l9/VcllR2",
-	"GU29jz2slxG34PFVM1eP48Rw/C4s/It/C9E9UNdi8d6EI+DodB6KUhsCquQDHjEZzVmWRoEcdTWqDuB+",
-	"xQvsMq10bawn/mAfG8WRNP95Q9Mpy6T29t7PxNH8bNSFTysW/Zlji+iY1ThlCjqjWIbZddqtZ5WUZD2E",
-	"Gs7FqHDXpREVNMLXX3Q132du8jHVY6ZXOhR7mMPTu1B24pg/eg71HVtcs7baxy1bNFc+1BVZhxMIA3qJ",
-	"g4t7/ovgbLm7nYYEbOj30THPBs3KqlFo+5liEN9M39Mxi48Rfqt+O5f6pfA81nAgdW6ZJVYIYCQQnDfo",
-	"Zu/1X0zSnalgxe7k2IV2oX5BT8dIfXRkMSsojqijjO5snc4zlYW2WaLPMb3+K4zK1p4zlsw+YDzLowId",
-	"s2T2nTQBL6m2ZSZkdqhUxXbFSTMT8S9JvuoxASr4HY3JmGX3SpW1r0l/qVKsllw7pNKTYwFBLhMEpIAn",
-	"4AabTcMJkwzXLbBeEY+laLAWZVCLaNJYcWZ9MnC6NcJXlKRU5ktYB9IRCKWg8OkKuX1P7SAaJwBcQRb9",
-	"APK3QOfHHAkWurinhAu7xr8UqI120hDxy5lJLq1r5iIXPKhRjBGeZkZDMqfpLQsdcFwJaoUHQBBsSAQZ",
-	"TESIS6kpYXLZSemQPaRkZ+rlMbbvRQsD65OBcCjy7ipoYkpU5rKIqDvduKlE40x3staZeS9qOs7GceSh",
-	"3KGuuxFc2R2YhWll025JT9za3askza7IVawNkevwNfQeL3ot+yDUMGY+r06qBG2wMzzY2R64RTROa8OV",
-	"Edb3YhrxjVoDYvkgirZyswFvCEnKHJ1dy0kv4CpxHUur0NUbdXHzNSbBCXSLeX9ZvR2yrbsDPtBc53B3",
-	"fi1GsR7bN+UPyHZsF75y2z3TldlyelPphODd0GEZ+C8tUM+VQlvNwdB5GsquREYDDEUbmBokHOKWk4UX",
-	"76RNGQ7Ak9f5KuDPRfoP4MLpN2xlK+StoU6EC5/QgG3grVDCp/k0tKh64ilsgiElkqTNKzV1Q8Wnq4fi",
-	"7swKknyCPuKYNo+wyVUg/o07iquRC1mj9Kyix/hYiKxhkphTTXCJFQc1ohtwalbUL6CyU0iBexpltlOZ",
-	"nWU1h0xLEAu1YvHxHQnPbY5xkOQ1OG5FUYCziqX3UZxZAL82oJSbtkcvVwusn9xNybfYBCn0od3TlzS4",
-	"1dGGBs9nrUbPWo1ezWRTh+vr4e5sSc0R+ksHzM4Uq3DX787We/1df0XL+68kVgYv6qJsE0H54ebm0no0",
-	"wkiCSg/xlMsUkutYXgeKudIQrLOkiuXgdHyYyiKFfE8UpW6LKnSygNXmTA/dpnBLXw1IzmP1eMpgjnHE",
-	"p2oIactZ8e03QiOu4UeUNWh9M5hQ3cYurLpg9cq6Zp+8p9mkSncZbui8vlQSW4n6maXOGjXFvaJPLkzj",
-	"Eae5CSZJcgsKXsHWKPUBDVtl3WxUydu6Dre0QZWyXNibuoM4YYFNma5mwPOAxfX5J4DyF0FucsBiN+ho",
-	"vM7yPsqU0S0NZaE9XWps522cH4p7rgRrnXFVBLDwE4dk5joKjIqpLPCEGqTr1WrRZp2RXCiWsu42FUBu",
-	"m4DIF1OpO7SLPAvEvO0lEsVblVxi2ES3/U60fBnIsT7nQ10Wox8QcaiM3D65uGOp8xvXYGKmbHS8MEXm",
-	"xmtrPtvpdszYnW5HDbO+NMWspW6HoGtNe0UR3R9ZAQpoeuVRIPdig4qmJbrbke0j6CDyIw2onz3J02vr",
-	"PcSkXNvhrR1vyF02pG4797YkbIvViw+vSYGHQ2uNzNMkeIZ8KlOXcZlD6TrnlAQzIWQlAt08IuZHYDji",
-	"5OrNMRkOt7YLb3Phrbhn42VMDDezF3Odv3z/a0//60/mTzXJz5CkoltdLDN0KKtpHsGwQYhqGbCvEFhZ",
-	"GL6Q6BKsyxXkgoVulw8oHjLWC7tjXBkkur8XuEKdli9OcLVVaQau/UvN0cmPSdg+Fqx7x+j2er6cIf1L",
-	"tbZITUYSW2cA4TLEYZYlgQJFVaJSwd26ccxvgrcAtjAnvlLNwyG7Szvg3d/2iB80jkVAMxa2KaCzL12X",
-	"Sq08VvYfXNkXiDQUnNXUm+BveN5KdQaIVnYPxOBXQNdnPS/rUwYI3+NLyHTWBjTKU891dRFLJMmYqSuo",
-	"Medb44E7jv6jp8esLAyxlT5RfKpJPrUJ/ED5OMRtSvnUppMT9Ao2SHwG7Trst+rfWdsbWssjZU0fX36s",
-	"U3+N78lQI5nncRZhreIYF6Ns2UDM51FGoOdcUaUj4v4TVyjaHVlZpVikrJSrFJ8CvRDeuDZ9qBomPtGo",
-	"2th8LStd31vQl7FtEE5MjrbhB5aG7WS6bgmhlxYcPuerMizxtnXp4GoLj4usobbRmvZsaIP0tJTdiduW",
-	"3uqank866BnR2Oi7EScz9kBDFkTzUtv9unp407O8WPu6bLPKHj970mv1TNfGgWrzW89Btd6ocMxm+NWw",
-	"rs3SBdVxXZ5+8HLaoEzGfmOgMvCK4RpbVnVmjzufrrMfdRv9h9DFI4lBp8zbDp/VNBS7YscAWd0HfemN",
-	"VlFZJ3e17FFqmieq+bJn5nVbcM1iaDDwmDygSrYfJjGBh8E2Js5mLEp1L9w+OTKJLxkU26NyBng4BShX",
-	"n4yUZB8Z4EVN7upvOvlJhAx+hTAitS1B3Lk7Ef7Ksv09ZD6B48NVnSLE1IijCeuTCx4vCNVJL4V+C4rt",
-	"Z36dQ1+PQ0LLOS0x5K++FzKD3jTFbzRNISSLQSzIKEFIEABjSKcR75M3jAfQtVr9sYTSrJQ11GYLmObP",
-	"vMBphlexHw7anQIRH2zXDWOLde1HrRKICiC5sklBh9j5HAxdm3wPDafL/ZKwU+hnHgs+xQKqclrjj8Io",
-	"2aaITO9ap9tRO9RBRGPdmxoWAM/a5CSfTq4OdCNz96ntmLYKvFGaV7VQAPWWHBn4cFy13XdLqraowqjD",
-	"hVMGsksXK/0y3690zNS4Zjzq5qpl36jHy54XJ2MQ2Xe3k/PoHznTv2dpzrzOqYujPJvZxt1tkt3NO4Yg",
-	"I35H4yj8qt35na79C94z5w/TlJb+WwYiYTBlmSeY7obPfIX5+igVPv+1dNzrIiM4Yx/7vjg7OT6zKUPP",
-	"lpX0BCXJG9YL/4H5UFip/oEmScSnzWn6qnipgmOx7FFcYUct511V5rPO7ilIYaMSEJcglnkRzcOIYe6H",
-	"9vnhfL+T5OzEJPNDNqWylCuYTUhUJXiM3bVlj20P3hl+V6cdmv9+9d+MLFpl4hXH/uzatsNsnq3+sPjG",
-	"Zs7rP/ioSt/zrqfoL+NInESAn8N0HJacJnImMqf5sEaOKFCBbVsIjZXc0aqDUr0nKZ3OGc/QiOkWQB/6",
-	"5SMsbFFjJNE7tujokupuR0RhcGboTEZTpZjhA3+3xXplu69UjILrWLpcF3kmo9AF4WrX4CEWNNN5HpAq",
-	"Akwnhq7RmcBsN08DoeJrxQS3Btv9QX843AbMrk2dsis8nmm2lrz0NlzCs6tEQHHAOK6Pni5jGmAb1U0A",
-	"4XXqt4GHIZIp08uHANzeDfbYvVwb9BS8AviORQYanJ1YD2Ij6JxkpmtSVsOPhpfwHICDRNb5422m/TQN",
-	"nIiD3B9Jols4YQ9azqAjs5P4fk+h36JIDawsJBh/f5xSOXsvRPKaBrcXk8mLLgyAgCnw+FSIkHx/bAZC",
-	"FI8XEBUoQa98fy4ysNJelGX6mQPe+wFbNP7XdAooQQA9DQifIa/nB+Fr4mZ3uxIUi7U8A+nY3WqP/9zS",
-	"7jod0nKXZ9clCj72bKrEpZsd0sbPm2XKzl6Lfa2vk3ncSY5W1AMJzAC3uaKjVciCKGzHZp2A3zILZQ/Z",
-	"TbpYCW1W5IboFt4mMSimmSJLcpbZXxhN40ixGfWyDcthN05JJiljzbHR+Ko8RyeHy6hIH7nenE6384lG",
-	"FnZokkv4GxKQ18IumLEZrBjgHFII4R8Z+j1htHOR3YhYSUVM3ErFPX7aZXTHlx8rf7Gsz/3jaTJjc5bS",
-	"+BqxSCs/d7AvwxlXtyJm4Eq/TJmioTrnVqpWjcGftXdKEfyVfh7inyJljV+8hqfrstK6xdVYed+aaCcV",
-	"3vGv0XlmDf9d3QhmaffblvYtwLloaiyDmZAMO8xpniOJpAtICYXUIsh2xhaEkyjOWErYQxDnIQv/gsXy",
-	"RsuTSs3T/nTE3YmhsUSac4PwI9LQJspJA1utodSsG9zgBMPgRrIhiI+eAIhPPYs6vRIv1nJSEazGyl/N",
-	"pcDNmcdqnTiq20DApH9XG5ZoH72aod2CmipdGtyqS10zG0x+dNsUBEnebvQPTvvqJh9APaT5NzijSut7",
-	"T4PbVpdCv3du+7D50wyLukqQEEzJtIKmrUhYM19XQN2x9E1UJ1tNy36aTg2YOaSXoWZPxzErpJCY6Ird",
-	"cpKyIe6YaT/UsoceLo7H3R/Hpmd7493XyvFKcjYJNahQixT+YCILrb5l5dWqz2mEeYirFaEBqUN8rb5X",
-	"SMRV9EsJBAHKurOttsr0GM0/DG28PtBbdiXEvCbfYU7jmMnMXn5lGhV0gI3AlHpCGMcWnoZqsCZsQe5Z",
-	"ykjIlPgNlc2lWx2BPYywmDKzzTyLiKRkRXxMWwKN4cZK4nFdzLq4KCtFzbWR7i0FzVKSMFSNRFIHa+cu",
-	"NoGmq0mU9cl7cc9MCFcHH7OMpShXcl60yHOvKeWE3jGlCWlRorGn41xmvh4FMZtkb1JWw5g0czA9KNUh",
-	"F52PgiQHoaXNOScb12Zsg4KLqqW0cA7cIWdO2D+UQQdgVt4aQXj6WMwTmrJwnZXgbCEQXaDf8xO/ABDT",
-	"NWxZWRUmsRabnNahKqaUK/NCbUPNTaJz5t8m38LNgK/ho/4R4UTc4y8XkrjiOpdqn2X0GwPlIg6BYyjp",
-	"rlu3NpgSnFLN2tTlcGfgGcCT6VKcbOk4llZf3d9uQbhmWt6721o5BgQhakvtV7oanUefCEkYYF0FvzKl",
-	"To8ZbMo4KzJtVt0azI2X3p4WG8LZbhiAbBvPb9XPLlnfauBShNfqMZ0PmssmL+CDq3zNNkfTOZNyBiBM",
-	"rruqW86lCDcKNW5O0P8yh1HT7U/9VrNTz+9Re1ZfmvGEO06VS8ZDdKpcZ9TiQqPDGpJ6oHkE8FGLEv2R",
-	"Y8mKekdgxE3/s8aXcynCK2bgeZe7d4P3uvkeWYe3uSHVzgrV3QvFnEb8uj24hPNixKet0onvagva0EUH",
-	"xURZtfpGjAH6qFTPIItzSe25SOdcJuZcZHEaU8H9iStl7t2gVh/83FdroNFXOTiXWpK1rQB0a/70bhn4",
-	"B927qyGGRRtYFuN8XINNB/4kqNBebvDYrC0UHumj8UtKEgCpr+teLmeiNayhro/pBQcNM4l1HpuesVIC",
-	"uySjt4yT8cLpnnZsep5iHEsj+6L72Rdrqe3rn+TnlDfBN1GjelFTqq0oAQybq0Gxom8DiJogya8zRuMV",
-	"U4NpWVI1U3IAWMCEQE9CJsCDN86zGiAUV/V9gumHkbxVl3nTlqLm/YtEU9umg3xKo4w9ZhYwwKOmMW2S",
-	"Ce62+C1aza0AdfZGIqt0mUsGyOxBnCPCsy6LmjEabnCqGnvpCnGLNt3V8ignqUgePwqkdj5+mFVwMY3G",
-	"uUkpl/Moe+TemGEeuTlmmMfujhln8+1pKhJrpI7l0X4arDvGGirxk2DNGdZuQt0u1xxilSd6edwSz/Lz",
-	"oDrJ6pRm1KLHFq3Kip4N7/IxSznLmLS+XyIXPKMP5UQOmiR/vWfjbhZh5dj3k1TwrAuo3C+q3SoqeZVD",
-	"v75eNPJo1ykJ9Y3VufClpnXgygsoJ2MHJjealPKDMBLGWX85993TZsdMvOgvfH329t3Z+/feFsP4fJdI",
-	"jap5ffb2h4+XRKRkWPnc9lY51f767O2Lf//1qPfLoHfw5c/f//rn3pdf4Z/eNPvfa2hDG6xtLO8gU5eD",
-	"0TCOeEN8WrWTGp7WgaBdBYII7mCsmSnUSHAXMx6aFk0RNnCSJfiD7eHu9t5gPbr8Y0y/lu30Qi6PG3Xx",
-	"Ojm/Lnp4hVxeijgKPKGh0QkS1whhV4CyTe/bksama6a4biwrJmRkJzPqk9G54Gx0iBTufcStbNcE3e2c",
-	"15l3rJq2UFMZ5RzpLWOJhXRf6JIigcmfajIauVjNkdByB3/XMWwganX+mW0c/52BnXFXot62aGyNFvK2",
-	"LvPLbaLhTg74Sgbl3LC5BjjXnTOVyoRUK85MlF6vQv19WO6PuVXqn7C7u723jsAn8m0q8qQJrg3Cv2XC",
-	"wCPGsdl3MmbqFvfJURxXbyLUtNmbWBSE6YYheoTKKtTFXNYSLLju1sHOwd7+1sHOOtVhZvp3tkDwKHp+",
-	"ri4f+r1oYOnfPYCGc+UJWKMaSFsWd7L4VRmp+nCXoG56wycGu4l4lB2X2FsF+rw4R9POFcKf1IKHQV5E",
-	"FzNDdMYi42G3CKroR7Rlq4gXGldH2cz0NQPmngADI6Oj+J4u5AjIRt3sgKYaZQ+wu5ea8upmvfpRbBmG",
-	"DjSkNzNGIREKC19PDOAWtLCwaKBqlZBuYpJkoVo0I3N1oMM9l8I1cultpE3dR0mI3WUKa5yIdGUfLPw9",
-	"hWBY86bzcAGiodHZV716XTyp3pvNr6Pf2IeVCBgQQg0L47PE5kvgF6BhvgzZ3Us5my8xvhmNJ87NKXNw",
-	"LyT3cG9/f39ruJYjyoUMsrg5v7iG59czi4yl84iDFv42pQG7ZGmk9G5PHxyXi1f6NPubOGWxHgcihG8i",
-	"HsmZL2Js9a2iDQ7TkNE6JUanKjho7pAh8GKd9uSdl2bubSILP2Opyhp/eRVuteJDXJU8h0Grx6MgK8Fs",
-	"EtU0aIxOvo44qCVR1ifXEHLWYhAbeoGyFSmhGXEyB3TYwlNWzQ9e4bwz6gR6PfUM8CYEsQhumyfMjoXw",
-	"luMhesUk0pkqAMRceE4N8y75TpWEx4CqH2bikYEU6Ys7AY5O4/FOInlbO1Qi1kJmlZC0q3QIvcn1dnZ1",
-	"zVKJNnGuK+gybwtyT+t6ZN9YcjDFTVrfxQyk7ywaeqVr9qC/t9Mf9Lee4/xy767XIkupJbCHJKbINaFC",
-	"AkDdWbljR9Pcbx24ets2vKQNjZo0lEoNGXOqyIySm4jQKD/akNX1cgUKVhwZeNdmFZLlwjcfLbetO0r9",
-	"CYamNStdVu3hjS5hDwFLMqL0SfeJUk6iUcXq+qz8b1HT6qjdshgXk6wmWHVP7WLqsr+UKIgjvpY+bsxz",
-	"/01LnOobSppyJg9T8OGCuUzcbl4NH9+onriSqtIAHefV8GBro1ZgzqeKfmDWnwuJevd00bSzV4tMGdPo",
-	"rG3zGN8maz2xnRZ3DcDvGMyiJWalmMgce/K9jZRJ+ECDDB264OxCTfYsHHVNg2H1L+zxqf6VpOLvkDKt",
-	"mwECfspJlPq6dDdy8qFr7U0U436Z8da9dmqea5mTZOfvAdWH/trgj5XKFKAxMZWwmimHUQp+/0WfnE3s",
-	"Q2DMUZLQbFaxrUFtbm4uX+LcdFueFh5VPJ6WO21OegP0Mjqv4wmidZQiyS8sBKW3xcYGhdMrK6Jls/xi",
-	"6zT142D609XKqzHfW1sjKkT8BySzifgRwG7q9faw20un61F7DOqoA2OJCSWCJLOFjAIaY5UQKhCgeEBj",
-	"6AK6VIv/wq/aLWX/uNZ7f7guY7k8Z/9epNk5vuxCI7wavKp6pXfX+WAuUzFmrYEHghkLbq3yl7IEqEv3",
-	"JnQVvzTnsobRswcWKIY+y7LkLfL2LEjU0jRnn6ZJMFJ2MOfIlCSZCkfR/w50GmMNeIDrH9Znf/4gxO2x",
-	"mM8ph0xLpXnmKbuZpUzORByWnUXe3uiUL3A7UOkiqbg33jVQZEvunFd7O+sjYWrdaxNRri6P1VaBbxw3",
-	"cO1Sb24u1WPaIR3R+ITFdFGDhV47ZX/iQK2HbThou3xIZpTSfwbD1megcyNNZ8shaLegsufYJjyO7hhX",
-	"VnuiroJsf16aatfzP3tpm/koq4xqqp4juNXedomRY424VZVYc6FW5zgb7SWqOBz3Giw4mjORe1H0h+02",
-	"z6typmIcs3nrZAOf2+BInTTw86JaxWfNlmxGLrKvE5Fzby5oyDIaxWVEGuyrAfYoJg7UYOhADW6N/4hm",
-	"NhgJj2m9GXrC4FnhtlQwABMW9K0btl803vQauVDuUYfHon8G9C+MAWAE+ztJYoGGvTVazk76/u57xq1m",
-	"Z7gz2PFTUIbJpcVSzkVG3tTtOv7BfRwyfQ/HMeW369vtLwDQDz9qp9lFmvniJ0HU0ZWu2h7rSAlBXUeJ",
-	"Z+nEHUVqSyzZg7WBsAHNCJ4eqWeU6ZMxnvmtmkxnR7tBSgxBN6W5o6WZHZJRBEaX0iTV/2q5Cn/Szj6w",
-	"yUwnWfUfluCgXzvYp32cv2P69kem6pzOGbhuoOU7Pr709KiSZzPc8mG9ze11N1k9g72dnU4pUDv4918H",
-	"vf0v/9z+3RuVVVduxWVMWUyz6M6Gz8FmJdAWpjLD3eHWmhyqar6c+vIKumvSkHYJCkrn7kCyMBKvjvjX",
-	"qF9LtjUqXYp45VPZ0jBYcwOhdOuWonxPbYD6ZM9PucjoBgGrGDo/4/4bxIIBFLnfSwPUWwtv5jMI3yz5",
-	"ukuM/1V3qbpgbao6rN2ffaB+wDg+bGP5W8NSC+gmX+t2HnpT0VN/7cnbKOmJBPeyB9dHWS3oQnvoiXkE",
-	"8CMLvbm/dzduVf1q4Jtog50BfL6y2NoatN/gUtfrYvf2tl/tbDQt7nTrKYZrP69EhI9fnAuV5sm/iaYz",
-	"qN3XT+mIBPYf0602+uRShBZfAN5IixfUU+wuCopqYqXT6xJ+/U4Mleo68dOuproYZyW9odsBqgTtBrqO",
-	"vGQpKrEeAXl5ZlQiqXRu3fapT17nqfqTzlHN7qMA29DTdMrUpU+ZYiaIeW4GeOR9WtPz5Lra5gSQrMmZ",
-	"7rrrsCbO7i0sAiB6A2Pq6h46wwHYRpBkpOEY3USx9kT8OD5gAneeBetf1m3rc05Ow3v6Zmd+ctIl61MH",
-	"G54/juM9/rfRa+dLyMbtFGx/m0cfZjnJ5BGLWS4esA18deMY14wx33S3wN1+h092HYFqubrvsjvs7Eud",
-	"EoARlM1VARvu6ZP3+i8mSmvz2mVGFyTnumkcNmJkmW6qoDVbWSTS6ZsbSaK9uf//0Sj+Vy34X7Xgf9WC",
-	"/yFqwfPL9v8V0I8U0H6Z+FE+QiCqZd9rL3XESS5Zn3yUzNwYOhYQxIanNbaSuj/qcjPI6Yp06Qa0wpFA",
-	"tDg/X+97+OY6dwBa+78DcnrYNO1bbUJVh9Gf0wP5dArdkmpxlKPTqYVnO6FS3os0bIaekEuWmuhzqT3D",
-	"3jqvlH2zW3zSvxTO7lm4eT++/+ZN16rR2hYN1BD25A0GGZ8kwAEbJsKitKWIEqwIXVTzDvFW3qcCvVRt",
-	"AhclN7Iyk2woqn64iIfsoS6PVmLSmjuizoSII5npcsXB+jb5sc5n8DEkmZnxtSguZSlJ+2W3SE3bKWle",
-	"qux1wyuZDxX0Js11M3ZYiuJp0GbIlALqKIsDlpayQKQhJLW/UYRw6D52H8Wxzj6gASSDQnDPTLaa8LnE",
-	"p3QrJLX/Ov5h6cIsoZ5wr5gEX/tmSSLLBwE/OTh6xepb5OeW79Tm+SUuf98oMZwtqeQNEp4dG8pNHln3",
-	"5hN6WNfVAjYyjHYbveg3hVCQNXjda/kMmmL9bDLhsnpdvDx47hNy9eM/ji5KOnPLrSrpv612qkZvbfLZ",
-	"P9aVtIprbFLl5NYqYzqTr+ge865NLnYumbSxPghL2lq8pcS3jdwluyXTY2u3Uny228LHATpnUUo8PNjZ",
-	"Hrh1xI7+Wnei/qOsOYhyIWYRGcZiV0eU2z9ccCM3up1zJVS9kv1KxDWaV8LSeSQlpKZB4pGJ/R2Ru4jd",
-	"Q0MGGkJn1JDdsVgdEKGxFNqDh1YRFgJKa82QI07EPTePzilX5KeOPpVdU8+ixD8k92K9N/R7kq6+ghMA",
-	"8a6/3Ol2YNhyvyf3Z+/STRutdgT+gSaSUBLENJobWjVt5bDjUypiBu6IOZYwU0xxnuPnTBdZTGg2niT1",
-	"DqFJEkfMhxGmPlZOE4FKellpVdcA8yTVZ76ux1i1G4GnhFB7bd1OR6VlFCja+hR9Vk+jBkgA4uyfBfxk",
-	"0VbUPoG7WeNs61IpFgOwXtkZ0klimqlP9zJG13TlW5v5gCdkZqq32XedEWOrDibSiPOmpa4uYpdJKdgZ",
-	"LHWCU2IxYWlPDVt0KV2SMN75liq5W9yTKxx9zsxVTlI2YSnjAZO2EAelg8E7Lu9FGMk0t01H1xRkmiex",
-	"xT0kW7yPJiyL5vXIMUdkFvHMzsVijBuABQBk1E2GsVsEDwnNEIuxyBnDUlqn8gXxAc+wGwHo/mOdpYJy",
-	"T5dJQ00book6oRA1mBJhd+g5q0ewMAXU67Nu6foq/Le0yOJ3YZzW9TO3z4LLXJ1vihDUmw/i+t2LrN3y",
-	"ya3yrAPygz7K0GAwnE0cWH1ZamPRxQMu+dxLg4GbHj11TuXrP3KRUSJZJkt8vHgzVkOFpRTUxu76vE12",
-	"UXFDr/IqL3jlwRDAJgemSqzCUaFFcrnuznRFkBbCCmE8XCB6bDeADZYbG7hNGix7fbaVFbflS4qFB/rc",
-	"kAEV0KvV5Dh73gUXwPxrg2hWQJGgJPoedFcl4jV4qHwBPRtEImIxXRDE2jXgLYiHYytj7FjAR6xoG5m3",
-	"37HFqE+OJpOIR9nCpjpDMYLuAKGUNf0NTdLuZDBJkS/uMbF3oqH5jU6iNLQsajO+4oTVTyhmz0Xpj2q9",
-	"xaXUdZtmGKitiDJdUnGdKNVSY7boXkJiUt5SmAZfkOxe6FEkCaPJhKVkvLAwK6M5fbi+ZfeepL/bSo9T",
-	"s+ROt+PuQKfbwel41Wc4/0rybpIsQ+ys0cj0LFd0kJCZXl3R1RinpRPx+uTEJL8PVzEcf857QVsrCnI1",
-	"rUP9udNSA65ImbRlgTH3G6hgKUlpcNsnnxQ5QsbtSAP+mGZNhqLK6pl6u/VmNtUUYT3OvpUrbzyPlqYW",
-	"0GDWdm4VhQso0NBQ+RS8apjurNuO111wjQ+lriQAL2kcBygV0UWWED1dTrgwV2Cd9NFde83jv3ftqzdL",
-	"1RQtBtIvP1FniBmjYawxLpaxA/4Fuy00atart0w36+12ZEOly8XqbNyqQX+sTbsGOx+znoI2Os6ZuIUL",
-	"K6s5r8sdots7piKAo9GdfkzBTBnURCk5khxdnpFbtrBpDykDFUFfIiXyFOVt0op4LVVtSIxte8Q38wGs",
-	"OGUYpN2JbdSA4w9ZmLum9et49oriCqE/W6eM8nc2bmK/0Zav3WtHAFVASYNYGW6jQwMoY6tosXYQfnUq",
-	"akGZBvycERecjYzy7cIkaj2Qo86BQ3iVvhox1QQmDcALiukWU71lLJHwiEb5qeBzvhoMtDPNGgiGjxKz",
-	"GWXQukHrcmm9rs165Pzr6AquoLf+g/pAhXY5zyiUOJoohSm8BlGAmLcZ5WHhtipwmrSDEbF6jCa1rGH8",
-	"z1AVahoJmd9XXOZTHkKcbnNkMhdebBW+WPPmJ4kIa3G+1gBZGbt4yhA22jCgQ51ZqFGtMIChPYDKdtXu",
-	"vgYJDQZ53kzSxu06ZnIrdvuPkk/PLphM9fkG6oLXGR0axHX34pejNOo2lY29WZZVjfqtR+LmGue/L02o",
-	"iIDqSVaSvtsy9iQVmQhEBSr+5vjSEXv4Xx9PLr0iL6PplGWXjeaMqbglsxrbNkoyUs+NKqtpu56la5Jm",
-	"6wioNVkb+InCLbm9tUzoZXvoCREXl6TQETFSrSKwKpnhwBmHW/t1rJFpJlzzXak79jquToDRL2SbRTQ2",
-	"OMaDAdZ9tAMerMoEHxfRoHen9VO2+Bj2trjTN92GSg2N/UB2adMPwcBT5upwcgPYuMr3fIt1z2oFdW+G",
-	"Evevo6xthvv2h+o7y1sfTXnEp9pb2ibNtT3Y1i36ArxwFB4hd5mPYwBtPtQghwtyx1KNvituGde56lEc",
-	"EykEh54gute+XlbxpvrNvNYnVyxT5Fv8DMGAyuhdkvMsigugNp0TAWmzGYzIEAidPSRRWm7/ZyffsXvc",
-	"6Xb0dz1iacmdGnbMxqx1StgjfH5FqaCWzRM4TVnHkxPcc/mi2lo7tei9tv233oEyNOqCZRDPup8tTIcW",
-	"pKkndZaBl5BJecnSwNu70eLSG0HkTDYQSbRyTm5OZvTbmvYfRZ81SPMjM9p0aMMwzG0DM99cMWVNOG1P",
-	"T6CLMp8qWly7k9AY8ahGMZwLiKli1Eiju5S3aEZlLcj42m+7MIseNQr3aE4XGLEdM8ZtF/1GSUcwgDER",
-	"18ymiTvczrc0dnHwBf+q0txajqb3cyPvzXP6Jh6JhOkMsGrZz8/GDQd+PoMXzIinSgvT45ShTgeN8sJ0",
-	"IcjSlfoInQsg1fqOxrLa0RcNkkx3rGWhYs6NDQINiH+V842m3DiVDbtsbABAROcsK5oYYZwY85a1X9a2",
-	"tMJOM5BsjUHXCTm7PDZhJImb4vdYVBM5Kx6GL9qn8LX35U/f/9p/+eXXo94v2s1Q/FP9+uLP/7YyibJa",
-	"Ped+6D8/f34YDHqfPz8MJ58/P+xPvvzp3xrfVfiAb+cx06fkxQtZCKVl4V/v2bgKjLW/tHrdfg5dLPgf",
-	"X/sv0dGif3vx79//tfbRypM1fpkbCAH+t9Gz6sF4kQKPozCt+k7RdTp4ubXT5Av/MLBRDapNV4hAHKY8",
-	"r3UyDc/i2UOGzVeogTMaQzbjAt6xxUZrQBNJnvGVyJmxznE1rEeZZhEnph0MeW2bgXWL302hHlprxmN9",
-	"J24rWL/7+/t7a9qo+ZJQ92qqFudRxsIbsW6vwSybR1lbVUMuJQcU3k6sDnBdZeYvT9cNrR1ZPLvKolnZ",
-	"syksOP5GHqhHXzkcwDsrpylFCyH/yaRfQ7Ijo8GMhZiiJjOWmCBfTDMms6IRnc7WDsTcgNtjDYIIbov2",
-	"r3phqC+FkS6NzVjiSbmCutd2LiJMnLtGaNwNX7R9+T19HkC5C2gcs5DE0fguwuhIs29AgRfYl77xZ7m8",
-	"7UHHl5TJRPCwYpetHBrTcdosWPfz982k0nIS+9bj401nVO3iVByll0zFLeOt2+EGTMqvmXl12b2PEuNr",
-	"xJvJCvTOOdLCXxMrZc5C/OxXg1brKQZaJOWBtWIccX260NRIEKo/yx4QHIp8f/XmmLzaO9jukq3+Vn9Y",
-	"aXOTp/wwYtnkELRweShons0OYQwoBj0sbYsPujcQtXPGAiZryegNMeJxIsrYJboc6pAGfgIrb5HxtLxm",
-	"NPWW33koxl1HMVjpZH3U9BFka2u7BgFJxEQD4KRCTcAUTyl+l0uW9klvqLYk51qAL7OtGU3D1S3Ze97A",
-	"pBHuZqcCkepGD52uumpKYZzI6DfwoYjgVpdKqn+qf8npP3IGtVY8CuB/xCSClDSu1qK0W4yWZ0kaCfiH",
-	"vroymiaMh+j+khkNbr1hTykmPl5hdgorIWgkIXcdu9pCJQhNQ9xbf/3Oqk2pSbBQE+niPnvP3zhPN21G",
-	"KLipRNDdWNCKj/jUGvx9csWwyxGxqNzYhIXc66QIkYIHALor01QN76OWIBaS1bjszMfAcwrPYS0BoELo",
-	"poCETnWm+HKWTSDqkDHUL1BYmobQugePSkBLe5F+J0mSRgEGMvvkaCyV1MNUAYN/jrHWQhSIfBw7bMBp",
-	"qpLkxyKtrzqz+6joXZJ5HmdREkfYAtJhxQ0+pXSOFtGkugR/OPpDQjk5O+kSCp1osVAEc9+/k5gQb3dm",
-	"ongE1vTaIpBSprwnkuXDHINqEe2nFan1CleqNP2Q81g0/TZ67Wx0gy2rb7Xs9lHGxfnbA6IJe8UCFt2x",
-	"8PUiY7JhD0D96jXjWZvXkhXdE/QPKMMqRfYVRYacsymWNkUTddaMpnHEUtN24Z5K3fYF+pE2pMACR6J2",
-	"ihfLPcsL0LZmX8lETWNHXgD0aNYBrQTjXEZ3rLkyaVET2tBShVfDXYSpdg2PKx3dEmPwkLBnJjUE5yGm",
-	"WsmwgakZ5GnKeFCHY6V/LYwcmUlCJXCQ6wuyszXcB+ym8kU+/XjlxUxqZdairNs8lvpRYmuhdh5glkph",
-	"6um4ASiAOgBOLs5OjnWB+7PUA4SRpOOYhf7SFTbXyFdP5VPElZS9hrMsS+Thy5exmEa8r//eD5Dgl4O/",
-	"MnuvHnzMouc0Seq0BMAYqBjdOOvvJP6okRYMggTJwUsBtdtKlVgQXEj9RJwNrvWxtgFSkDkS4Hp/izoj",
-	"fQS2xEJvhkMK63yniso38zrOl3rAhOzu/5aPvBQ/2CmVvW0/AUW1gmHY+Bw8IXb80XA1Zf0QbRnq613q",
-	"aQLwZDofHLbN7ddVrHRr59XWq4P9veFgMKzu3W67ksEyXdSd+7N7FoGFPptfUY2+kVfR5ZNVBm5+w0PV",
-	"2f5ocXcVS+DY1tdlHi4Yi6fbcJuql6U1/qy06Wswoto7KnXVrS1RpeSOppHuBWWYYqX9jm6JAh1pTFMU",
-	"kGajW7YYga6vW/Ss6o9SrzNDw65JNO0ve9T/C/v2qFU1at3TqDFPrfkE6XBGE1K7ALYM7HK/euMrIYZe",
-	"/2sRlfRHbQ3O2fqCljPXdiG20/GChIJhcJ49RDIrsEZ0Xb4WJV1NVpqWImnh3P1XoGhMs4ouvPvgoQvv",
-	"NWnWn/d/bNabtoyrOW9Pn+FmSma83f/RtsyxKb2ZlC+Bau2cnAQ3T4qaZYerpowkoVnnmsS2ozsaYV/r",
-	"bueMf4RW3S1y2xoVOC9lbq3Wy3D6G2lmk1jxDb6eDRyLBNBnSEgzanMSYcfImE2EkR+WuOw+YUyr+CGb",
-	"QXwgZAnjIeNZebA/vtDNoZ8C4UK3G1jdeHMD2qpxxeop1B9uo8Z63r53r6lkezteW8M0hWvY6u2oUaO3",
-	"Bq3c9JfrV/vsyqaWAc+mbuL4HxrhCZTXAbt5qfe/0Pdf6sjFEqC5I/df9v/s72NpGNLyHffI33x8uer0",
-	"Iy6jsHTXM4Ek0AUAPkatsnU/U4qvaap3RAD6kU+Lpuxuaxai+0A6al+h8FiM7Dm6EUkc3TI0lawWogN/",
-	"Mc0qzQE6eRILGkrf7tX47Br3/3epQb/adY6wnjSumMxEa0xz48reJPPVebd+WhtZDzdu6nU1mVwdGg2Z",
-	"Nh8cSSBnNNXCvyRSzEBuGpGWUkyjQAWgcUPm45zGsc9D9uw7tZExWZuLf5SRmEFti3WEZpCcX8ZdWi+V",
-	"qktZIVh+ERsktOjDxep1hFjXLVEwOfWWi3sP7M9EpPc6nuuB3JvTBYT/4jscWSrzANiMJorfdJzM40fD",
-	"7zavzW4uI9T+XIrQJyRSrBqraY8P8UQ981JJP1T6YZOnommLnUtNE1/nq2wu7lh4KerS9vTeTZxSS4zV",
-	"4ItERgj0xfhGH76ubUJT+rhZ3BNOwIX3bnx2K6rJYR51bZ0xrQTcOQKTsNnyyTmYfbodmV1cJMkdS6UG",
-	"oV02V/LJJHqob+QDQW6dGnV+9OG0f/3xzZuz/0DOB/OAv0KcC3+q1JXn8rYPcStl3vtEHE6uprwFf3Q8",
-	"D0qHPARIPHULl8AE9fMGtU1qv8eaLEZ7a4vp2J2x16tr2UbXQJVbQqhjaOrCblw03TQT2q/Em4Hqp7Yx",
-	"6kDbSn/szgEILhZIgmTisAIBYLJyLIUDK69WhfsTuNz6/yb1/v49s6N062vu3bv8RPXwa0rfm2fEJ6Im",
-	"Nr28jYdWcNbAuzRnh7ZU2X/8LnOC7zWumLFkui4SWpOGjP67PI2yxbUaEo9hjLlq9l9vjJj+8dONutPw",
-	"pBLr+JwdFRAyNHrw8WYdidSW37y/JjPKQzmjt8xhX6Zb/6jXg3zUHuAN8FGBkHAu4BRZCjijjGd9cpEw",
-	"fnR5Rrb7A+PwhxxFhPCJYKvtguZ5ltO4l4FTp7So36Grz8STgHAKkUTtQ6VEsoSmajFLrQ4+4UIiQJXr",
-	"Wix9i5SPyAqpmJOL4zOCLRm69le3uVo0R6rBZ/qf+Wd+mqYiRVF09eaYHOzs7ptWSRbTWGbg0R0FImQj",
-	"wEIW3PQ3CmguGSYlMzVU1/bqxwsQZX3ykStlkeMb+C1s+sfC/mc+OgvZPBEZ48Gi944tRmROb+FNIukE",
-	"rM6UJQxA8y4vrm8cUJBbtqhIqbEIF2Qa3Wl7A/5mBD2sd/TQ08vrqeXIEeRsSS0DQyPvKdfJXUrkQaIe",
-	"y/KU98nooReI+VzwyjBdE+pLhci6/kExdmzH/cwrA+My1V6PCHtIYoClvZ8t9MIBDhwIcWnL+uS0PPZ3",
-	"kjjURhgPHXkOOkda9F39zDXYNPRmpXEMpxaKQL6kSdSfh8VssDOUBBdAEOeYDAfcKI4CxOrXYt50cEhS",
-	"FiBQP3RvsJuKOmMUxwiPiGpjJD/zkXmHhaMuXL3RQ6/4W4+ahvwPPZlzybIRaky4kRpNGy6zJKOT4vsj",
-	"TBU+2N/ZfYEDXOPrOoV492DnRf8z5M5GGShYP+Ty1tFbDjvD/qA/wKAK4zSJOoed7f6gv91BRxrwwJf9",
-	"exbHPaD4l0pFU3+c+gId7y2NrGpvAJa084C9/gaZBMFTukSKwiS3uq11mqTsjtHYdFqAESTGc/rkjUiR",
-	"NgVnfwFGZxKZjSRQzM4enTLBOm8ZJmlcJIgErqSGTtNWK90aDBzPJIjoJIkjPImXf5eolaI0Wuvsdb8D",
-	"DNWX+Vnqg+fk1Mg+dnjT7jD/p+zcX17irS5JuM7hr1+U0jqf03ShDw622f0M0H4splPMelVkRKcSMrNz",
-	"dBBVOI8aVX2lRDB/v7+VfbM9XqrZ8LDescU1y57zmPQXag4IIEFY9vSH8ZZppPl8HEcBgq5iNiNLo8nC",
-	"AJfAHd/fHe6/aHEyM0bjbPbbk57FD3rMZzwJ/ETdSZj0c6V1xJDm+NRHcjxjwa3TA6DyQecATAeVVYcw",
-	"Z1kaBXLlIZhEbMtCzcDL+/9BD7d2/zP2kL0EsVdJPcrl7deYUZB9QxAYxbFUbSHvCegVPWLjl6jf6rhK",
-	"z9LjG7X4MhVzls1YLolaE9HOs3anAHUzWy91F8/fWO1xXDH0+ksTNTKvUKOJQAAJO1Zr5mm9/hgOyAFo",
-	"jxMlf/Hi7u3vHHTJTn/YH75wJSKGGCXDFGZGxqm4lywlYxrcfuZafYUuoAZ5U1cP6Vk0kn1wxGUiOrLb",
-	"oCS/Lu9Xm+WtSjC5hR+v3i8jA9ZlsSmy6/wjZ+nCxI0PnQQua6Fh6LkgwBXJb688pro3PRdBZc9O1BnB",
-	"GZSz2JacUDWzxXG+6th+gwk3SWjzFhlqUPpMOJ2kNIH4aQM6kcxzmaHyOVUqlCI6qyJ7l6pPC/xuzmG9",
-	"zCM8wZdKd1bD12xIqq/G1zyNGu/JYINTBEWb/iM3WV6WFetNMapyYRHoZGvfrE1mwrPS3OW741O8qMFM",
-	"WSe2sm9/b3vvRVextJkIyfXW7l7dPNXbX+3bKyfsplC5yBf/3Nn+3VuZ3aT6T+/tmMWCTxUx9sl7Ru+g",
-	"ukvkWPRScLyaTmZ1xYLeg4HKxJqDKLUGsgv5UpF624Mtn8/MEKph4cVt0IaVeum9QOWkphTLMD0/+++v",
-	"lppPrZFcQ+ctywIyUUm8b6QTdrjIvk5EzsNOSSbaitrEWz5mWwHkEj3nF0p6kK3+wHDaIGXQV4DGkkxT",
-	"RVQlobejRZ77GDSpYtg9T42pxDdAmakb/cPNzSUZUxkFn7maonpJ2+Cf+Wd+yUQSs6KCFuq2tNxDqezs",
-	"TFFfC22ITCXDTDiEXkHANfZpGEoyAiL9qybm86MPpyOYw2s8iWJTymQCnAC3AlYE7KGsCbzok5HVRkYe",
-	"Pl+i3W61q7TaSzaXn7lhfzVMEuT/Z34jSMo4u4dsWWhSDcm/uGtd+Lq65xSnMNKp4FiNOyr4LHgQ3Upd",
-	"3b4feqsa9MN7Ft8xMhN5KjX4O9TGgY7wmW+msJypNd3o2mDd2vu1QIjqGpvjoXd/f9+D/oZ5GjOuNil0",
-	"VGF0vCeRRrIsLtsRN+0vOg5oUKENHHbozjDcY68mve3x/lZvJzjY7b1iA9rbnxyEW8HueLi3vWNR9L+a",
-	"RNHO3g83Rz/tvv/5/OLNp+3XP2397cedt59+3Dvde//z1eut//jwy+XF9rufdm8+/nL6488/7Zxcb/1w",
-	"1Ol2gI50XbUZ07lLwDg00SwtxEOWS1ekbpVaNcL29J3rJH6IL16zX3766W/jv13vfXq4Hp8d6d+/aiTM",
-	"tHPYCV//fZL9yH7ZOf75sjd/fbD1bms/n40//vhxmAzTr/efhtM3n95cnP79P26riyvN9qtuYm7KJ1Zq",
-	"myXVpJWqo3YPucLS5tVzFXfLSivwl+vDI1iuj5X7hnd1bH1+RV6WLmDnsMMWP87Gb4PoIvrxzcf/j71v",
-	"b27bSPb9KlOsU+XdeyCKkhXFUWrrluLXap3YWkvenLtRjjgEhuSswBkWBhDNuPLdb013zwAgAYoPQJR3",
-	"84fLEgUO5tHd089f/3Zx9F5emItJOv3ny4vTi3+9lsO/d8X8b79FP1/ID/Ji/v7VaP7h1d3z9/96Pfvp",
-	"Ffw5PI7VYPKmF/3P3+LFF6yefQFsQBIQAlqGBYVkocTZE9EyqtdSzGiBS9b5BmUDVmjSy+ReJxadfCXO",
-	"6a6VdLVA66s1QfdcQRGsSrQvaJsnVfUCRfoq2vEVkmBl8VGdjuOMV5NRHGS5cnGTaqWKrL4ia660fxaO",
-	"yji4zKLpYxXT7c2aJcukYrpwuSxBfmwPyfEgPXuIjjrt+SG9eEleVO2yk2bUArGkAaA6Lw1pF4tkitlc",
-	"q1+6zUZ5cfLgJi2XR5QDvQ66sS2X5HUu9Srot7CT4BQ7wTev1vtBjYbwJX7laNOvNGphvHbadFFLB5OP",
-	"mbFO0oNY3oPQJHiWh60NAKm6FZ9DISJEsC5GCO0reThmxG7I8gby82ZEk5BASaAXSqfQ/FLERnRhIYeQ",
-	"k9Csb/sjDvkUXNuE1/9Iru2QK2R9dx6GQpL2iC61SUcJpDlt4nG9Pzr0OYW1pwSr9vii/RlPw3GfzAkO",
-	"HuB+LE16qSPTR2cndr83Qd53H+cKgHbef0697JZO+Edp0nM/qyXnZ9UG548cOly+Bx+kvPxlx8sHl6c3",
-	"jDXU6fjLb+azJFxFXpXPxJVhrEVsLvn74XXxgYgLHRGXMv7SRPBJjkDj7okDuKHFvWstXzVjONLSlB9K",
-	"7V/y8jTJgHT4ULcBt4r4nB7CCg4MrHL9oV7bb+HWVDH0m4UTFiZgOo6ssMM2Ig2ETyCSO6x6UcJg46G7",
-	"QVFee9qv4dygxgsEfvRwrLWrg/OdVB0EQRFMSOu4yz6kY+DIcoa0byhNqZWGpIxMDcNGO4g6dAY5RZjy",
-	"BryB7eGS1AQ3Cu4lQM/BGAmkfNCfvRvJ6InosveFm4MEK6AbwrxpbpijhK2ccQ5BaY2SEmwTgi5CSbSO",
-	"AKpwZWD127nvZrWZCCpkzmBThQe/8SqZA7D0r+s6TrZiKKrpW0stO2r65XX36SJndNkFtO9O5tjZx2kV",
-	"VvFNNakEBRfx62s+qpsCPXYIz+zg8c2vZthBxpdmvT77djLMVLvFGnOsqLq1pOs/sVL5FpoWOFjiXEUL",
-	"Ch7iAOreYxmmVq7nRHc7kQZakXeWb/nDL/TjRfQ7SpBY1GVBOtbyWU+a8rB0TH3jcnmQFwAD5yIoGVdz",
-	"8Nuuz4tLnAjFsNtz4vAn2IeK6+qkes1Ld740eUOG3QkIl7MbARUJYJoABhPkMN9ic5GOvSBq1e3dVLO3",
-	"Ij0vtPhr9/5fW2LsUSC8FSkmqjZxnHCzb0Tf546XgcKnQOvLx44psS4T00MmMJPyOYUTAA2xy87RtEOW",
-	"pn7SqEroGPpKI99zxcRkms7dk5kaSBca8WL8ZaHnbaoxCGJHoe8ItdsVjSVzOwuGp3I3UwXgI7tM/q3u",
-	"Zoo0tnw3V9++1XLYX74TqQ55FiEAbhMZZud2SDCUYdQ9GclCpYl05YnSFK6NKisT/wplWjl1PlRM26qd",
-	"afeOrMwl+n+NawusRGzeHsRwdCRTFusRxK7i2KVMl+h1gnjKKx04lroiMUz4aCJU6hMmqo3Ey0RPwUBU",
-	"UDSAfa+ocaa9y5gGOCZVqFOIsbQoyRS1Tn2PX3UR5yHuEAwS6olwLThLFZBmrGdUrcCnPJT29oCCBWtY",
-	"TvS9YMNECNNlnxQUOvUjkLvYCD3JRFCMrENKXpS4cgGDFTsmgBau8LmdYh9S07vs9b2ke8jOBnJOqEbt",
-	"GYukSTIsYAA8ZIOX0gas+Mrv/M6GYktXzKsybezHDFyYxAr36lQbHndzAkCgZ+MxnLGKH4x9nj/fhHJu",
-	"CYcof2Atl3sqPZEJFUHrInesx6fb3ykPWXSW7f+lpTrA9PN6lt+QoJE+/qalcskcT5Kq/QT3Q8/5/tRQ",
-	"MuXeXKBtDPDgVgYqBw7eoDei0MM0FqkBi8SSKLPk0QqZrkOblCJ+iAq/eaBGCe4B5bMBxtxguwtol8xd",
-	"0LOYaG7ChE/9RZaOE52NitWYBqv4cgcFVG1pk3p9hcgSjJob1b+9pSnfTnk6vr3tuy8BVo0esv5IpPZi",
-	"ofz+Pl5xCCdFdVP0MihcEznguK/StZPtspdjntiVuQK5wqrslXUDiCRQMMekchDniJOBlY3YWsRKqUxZ",
-	"NRpw2h+6uiqsKLv3hRVd01FtpXT5oPIvxX6NsKn8Fioa7OIxb+k0PBEvBke9g+Phd9HBCT99fjD4Rnx7",
-	"cBT1wu+GL/i3g9PjTrD8ZRj3NuHhXeeskxxVPULapv00Pqh8Yqp13DnrjIQSCaAaLD1BkG2+7+giZXTO",
-	"CnQO9He4zop8nYlvWA+st5gVAS3nO79awZnLovWaFBaPsaLueklQfVCeQbC5wlAnOSs2qu7CNj3Dbj3G",
-	"10pAHqmLIUTShBqLTIcFnthKIcYruiFzy7FJq24v+4I6a+Q9qrcG+1YO5hSAbOh4VEmfl0muooO3J45d",
-	"GvbWB3H4xf73gM95Y8XbDvMeMxDb9gvDzQRXBlYRO/d3ASLAVZ1Tk7rdz+YjvIvxwrWYZAqqswnBZJ2L",
-	"fSOPRdAIu7zFa7JtZqnTvBQlx+3bKaxwDzY7pAoncC0+xcWrcprdmrcqOGcIO9HlLAB3rixoWcNTs5UD",
-	"OlOEeYR40MorTAlLuVSAbALqDvhI8j+CxwQe6LJLD1GVZIpp5S8cX8HOh0MEg9jUvEfHbANSpnkLyE5q",
-	"P37jp8x93g9MTILhykWigvSLUCeRVkymrdhIa/iEy3fjYfEyeSg462tMsMWR73INWRufU2fbdNm1ZoPE",
-	"YWgATwx4eOfAWxgHI5FMSJ/E0ccp9Tdml49w/b0vg+xUqE0nNR0Oi9epa1Xt+LjRq9UORWgpRZgfxB/c",
-	"VnA3qWuu3r9mebnwrjoNFKrDClNaSJRi52W0pFxT8slHsVU1OZtolY6p6EimDPsGRo2aGiUqyoEDXf68",
-	"3uWIv867eZXUAX/5KnGT366AAkboi/bunrlWDxQ//knfl9AM7c07lEqasVWZAYpQhSJ20KsF1yoMBxe3",
-	"dE4SeC0UIYZjEWVxXg+CEmHEpQpYhuECmUJ3MJTo1kQCFPGNxddLmB84gjubmgZKs1irEdTnAjKxHaUZ",
-	"ysZpIbwtOKn3L6beirRmm5oTTfiCGmEEG9HE5l6N9YzZf0OeVG0xk+Y/S4vP0pUqxwSYnLOhmBGUKeRk",
-	"yokIqLxUWeuHmnNARa+OHM4b4TXjGF7dwI4oWE2gVSpVhp14kwwgvTDoYkeBvtaGgdJmIFkFNRrsGSCt",
-	"SaGnxgsSrYR7PwilocQvq2IgB1VBRIG28wpAGBkUUf1BrMM7EfWZ4XNASuuyjwgVhyBYWBqRagcZjjfd",
-	"dpFEF7jstBQHtONfZo9emPM4bPwSlXniWXt24D3BnOPHCN6t1u2HglCCGxK+b2C8Fk8NX1BxaoDb3Yf1",
-	"YJR9mqXGGd3ALlbTQ/axYnXCFeKSWv4Exm9Mas8cpk+WMj0cYocsdx/DDKM/RHdBdANUH0jGwdxyhoiH",
-	"2Gop37VYW23+IsVTTfO1vhTTsYcBrj7tiXagmAgATPjc+WP2BVIxAc4YjJ7R6L4frFDREpAC5SGS37Pk",
-	"3/HA/mOemxzpWEwI07RPA1+YD8NhP2BznTGI7uQFVjAOwa9O9awCyMEjHM64TH3owq/qDNswc58Fjfkq",
-	"DhU15IoNBIv4hI+2cEC9cYzW0q0A4+/hVlgtXyyJghaNXNzIBQG1IwrxFYZol7rb4Zk7rWD55mg3z2P1",
-	"rfEQMF3JE0RVgWkO/5Yb3+AbQo6DH6EgdppSHk1YyNV1gLwO7a1gTG9Mu29L8fId8fBg3rcgAY6Onwgm",
-	"nttnbyw8M7S/6wLj/Ud5HrSMwgMCM208FfbDxauXFzR26wmxbeal5gupc8bRMlsqVkxXg92uGwUOmklH",
-	"g/PFVKd8Y55qUlo+w/1kpRV2qA7FuApn7VEDNNdJZha7kmPeCXjjCdpLoolf6pXd3E1crLArXstL1XY4",
-	"vdtMQWUbdWpcJ/utKOoOv+APzeY/AGNgEsQujLFxKgSdWO7ibzLXoRYyb80MhzbTGmDD34q0tNuPcAs8",
-	"XVZ2mQ4VSJNbXRo7FcNdEI+trIXb4sQxxN4Yi7V56ewnG+BroNSXHofSo4a2dLVslgHgev5UyqcrqJnB",
-	"IBskZU51BClgiKmgsxRz0LRKuVSugnIoY7G589mr0Zdo8u6loGxajjQmArviGpeDKKJyjLAOgcXZLevb",
-	"KSvm85VWt11CiviljuqMCHvQLVoQvgdYXtlWTDH1Z7tVUulU67jR7N5LGLDN49A6rj8JHbeX3TulpW25",
-	"y4df7H/NJ+7aRa8dY7dTaAuKAcb2RSdKbxQgqvHpreGtsa99liNJ5f4aaHs8r/bITN2mrYGTfvq81ND5",
-	"F4Qg//VPvxzQT//HffTn//tfG8QTPhnB+plPi+xDQk0U+TzlHCWky85ZrGciYfpeJKGeTGTKgBAoVEAe",
-	"/TMftRtYIwCc8mKGYVR2J8TU5GE8e8ONRIoHJWYM2ki6KIApJKujCznWszwku/GleJmll/mON6232aH3",
-	"4HiHFdWVX9pTa640TScuLI5s1pCWtSCmjBwpqUYHd2Le6J1wheO+s8O2eB75a1bl3tnFtViMnvc0srtJ",
-	"HY129fRhY4/YaJboFJLx4DU8S/WEpzLkcTzHlm1xBN2bkNexqxKkrGJjJQIth2I6SLbw5Y4S5ysikN0u",
-	"l3DjpFWYXX4OzXgXW3LxFaZZTyqu7hQ6VkH2nZxMRCR5KmL8o9024zYYIrXofqNokt3OWPPIfjNttFjV",
-	"Cm171p7YzEbUtpbzrSgRDr/cyRbqjkrUsp4SY1dd0GGon2IlNYNzjdpXNqnrxILfQXdpmDzh57er59yJ",
-	"eUVQ6u3fn//87q/vv7l++e2rH386/vg/P5z888M//t+b09fVis/d+i1+jiq7kpTowyFtNHhZXHvwjq84",
-	"8oSLqL2GcIlt2YyboZ8ETYId4MqealAJZ7efgBLtTB3GgXeJ7B2R0XWEobpMQi5tP2K0znVEpH34xTmJ",
-	"mr+OtqXgjaM/LjzXii3uceXcap5ugavf8JaF8dNlPRf82fKwNg/wXDsX64oAzzl5DXLLP8ySRKiUZYaP",
-	"KGkPM8exS4FhgyzNM/ywThS7FlsNSastfOkYhmmEJdu6TfYTKXryt4lzVngEbEgI2FdwaPneOORT2bif",
-	"4/zyom0fB77iIf9GY7pk4QBda7w8ZIbxB+xlZB5dbFUqrZ+gQ5103Tz85EHDRkhUqFKh/o7wATTIQzPd",
-	"AFhQsS0IZnpag7PQQs9lNMsQ+qHoTKU3qk+fnOMH/S67oGRmeiSXjSAUA8Jfw/LhQjtTnFSiY7EFDhEB",
-	"rgOVPG01/J2Y7wlHHTbnZ5mOr7AN14ou6L6wCqkcqQF/bh2NrNiZr3mpuZygtZX+7eXo4Zc7MW9DIfe0",
-	"vJFvyJW4e/YlAB7nqKMSZisHZEpF8egmwlRvpWdMqwYr5Dc+zmYk5cPukHf22DrVfp3iQU91BCHMCNLp",
-	"9b3A5rxtTevSvqhTGzurqIUMfDMMLCiEEkc21bEM56z/3rJqP2igYNJF1eoLJj3KN5LfVEfPDHWOAWGB",
-	"pUKQ9q7v7RgjqYwv85KA6b25svyTvheXOmopxgajP36Mzb62tgwBY5wUbx6IUYb93uAAlPCVRIDsx2Z8",
-	"7hB4m2DrnxBRCipiNeMqL4l81DKXhxgVKr4mdAyVeu6FYjxC7dmupD8S6aWOLt33+gEhDvsKRAQ5g7wi",
-	"qUw2HMoQOyMT1llAjd2BP0INlVuxNg4fkv7qs1qUz1Se6SyOAL2YCQUYlG7I7ZKw3pZX0mk7RwheUled",
-	"K0JpZDM3yuvPUNmD1PfMMH/GTCo2zOL4id0wTpSXCBe8CCugTO8EkOIn+1g/QIU9T4DamiBgvI0VY/jW",
-	"m0RP1lkuPHyt1370UiRSR53qxvXUbHbOBnNiHHS/SIM4k9gqoCqPDv78w7y6G1lHaWW3QahsgqQAv1K/",
-	"SWAUSCrrBIhAaikKXQ6/Vqb8rbNOaLy29q68wYy/VqM0OK1Sd7TQ3Jcr5qw2GKQ6ABEWBXdiHtgNDu6k",
-	"ioKpjm4NeB9MEE6z21Anwn+AqsXtSA78R6iolD4i//ptIkIh70V0O5inIv/YCJXSR6E2aWDCxCrmxSFu",
-	"1HHv+PSg9/ygd3zd++6s1zvr9f4ZFD486rkPIdoXBMHz014vOHrR6wXf0Q/2v97Ji2++PQ2+OT45fvEC",
-	"H+ptWh/4Cb2DczYFssY0I0uKjdWqW0ZHJtgN7n8kVFpECqvH/b4ueD+L4EwAb0E95n39NOZOmIANRMhd",
-	"x3yP3k81zFgc/oaUlWK9YxUSmBKzArBUSwpe4Q3wRh4/tq4HrxVRcakP42c10jb0C2Q6F19sCeXXshkH",
-	"HX3y0wpLJ+Ipz57httlYS11jL4Zl6iFYgWARnAuLvHKPRGYcMhRRI7WR9WQfCYNnuqIcuvhW+77ZWMcC",
-	"a/69mu27ZAIKGbdmN6g5OSgAFvHahZt1Cf6tSF/h/K5S3N2VuREfoataDpLg5yANG8vRGLt+F4Bsai5M",
-	"WEP1dXlwFOQp6FKlpycd6GUuJ/b6tH8luShVKkZQvhHUTpOaopa3rjTxPnzWDxAOwRemm1TGMW4lyD1U",
-	"eibUfHImjQCfou8yVz6zumXTPDbrWlqpq0gV8kRhzmjV+bt1gYeF3KOCRZbauUHkCGdHQYcsXMjiOhhP",
-	"4azr1lOYRWeTxJa6A0Pc+iR1OmZxKrBKMt/znrbYqxOUNew7LO6lzgyOYmcZQXsVJT5b+6RftxC7S2jP",
-	"71B9UViEu8FoF4nspEGrjpQJcFNYupMuiztlDla2tumtTK/w29VE1IOO58grp70C4/Qq+KZNfa8kVWoN",
-	"NXjG8czjXC4OBaH08hJsJ0g3OhM6jzVvnSpcJbgDxoIn6UDwdHXDk4fl9V/9QO1oJvn4j6yQ/Ci4qSWU",
-	"2P5xb9oHvJ36lk91QvVr5C5pSB8pYXIt6SbnzBOQ7yy0JGYcxhs0t0sXO9wvaiVWoKxov3PuEMnMDBt+",
-	"CPbq/RWz4oiap7nihoWWWWPszch+gxoHshp8S2YQ3It4SOhM9g1UkOMIi2QSMPE5FFPLs9oIav11LxJ7",
-	"eWN/xpLWgxdd4jC0ET3NBGXVzkpRF7bE19WoSxVBv7cifQ9b1xI8th37Iw786ADZ9t3FHIsKiKPCCUFG",
-	"9oTPrY3liIwtatHoZxwIlmrNYp6MRMCGWQKKh9fKEuGQZwAFGvTGx70MgBv8JeCotYjZ5VTeOXpjN7sX",
-	"duP+6wJmI7UL59GSmdFAzOiBOJDHjcVIO/jjR5piOEUgJzOTaTjGyAvdo7k2h66awEVzIDKDcGfFqJDl",
-	"4S57Lb2nH6x5ROKFkn3BKeCI6QZufyIRysghYiH2foo6rmHUAp4ZPhFMZ2kIfdzXu3dfwbgQIWkv5vOK",
-	"HNf7CPx8wP2oYvy/kiMIYkBQsqKinVIoN2LR1/Yg8d1wezj6gV8oCokd9pHsGmPJijAQMFoiRtJY83XF",
-	"5Yn1Ee7JQnMzqJxk50Xoeu6B6xHznkqaPOp9l33ypUREpEjzXicISrCuKJJvFMqQYrYLED6+2bKHnctZ",
-	"WVxDj0owDiHsWnB75PiCNAfBk1haKV7XTOZGvXH4OFqJ7+1tjO+mJmZQ9VRxw36kXWsRPtAOja9JCo0d",
-	"Hy8t5j2ct1Cp5YIVLSmeGSbpsUbYrcRYf9PSY2gSIWolDlLpiKS5yy3PQ6++3QrdHCb8TgDoquFDgTfL",
-	"InDx4s1nIH5gdjWtPoJifUWDtUN4ODq+aT2iq0m9QUc4rZzYLtSJlcuMlmDVmRybwvWUKUJRoOY1Ujp5",
-	"PHGOa/czL9jdz6hYGqhywJsT5cs098E5Bq12YNxsEBDRajWQQ2g2M6isDZaZ1YENci6GYxHeGbIo7alR",
-	"J0mZiomDCdczFTCjAfzFfuxq7RIxzIwwS8nfkIgBxs76sQ6gd5z2en5fwEtKxaTYoMLOIae9iyE5x9Gb",
-	"WXw6LcJ+4iIs/UWJnk7plsJ73JGZtybctiHcOb7MbQy5YXEX803w15Uq3Y1DLmNT51ybiuQiFZPNvLMt",
-	"5W3isWwiKJqMDdm3fhTGLrwOHKl8rl6B8GRZ6PvpaONyM2FUK/ucF8ZsP/bjCTrwUIRpxuPc0/hYYu7c",
-	"bRXu4UDs4jWCnv0rE/hngOZEEj2vi6jI3X+c/v//xm34fbK978dfJCLY3tUReWvcyNFqjGYAP3fGu/eQ",
-	"YF0C2A/aqiGZqzW6l2IGkjcS9yK2p45X3Pp08ZImtScgL1db5bCz7qSqDcTYv5UuipXhfljXO/uV3x94",
-	"dx7Zchg7lVhh9r9gA7feWplDkDR0JWIRpm2zD+5IHf8QHQD1UMlLS/Xb4fKbCozkmGTDau5zGhYaProK",
-	"BgjwQTzS8QymVQMsUDoWEwaOlXuZaAX5hfc8kVaOG/anvlD3/YDZ/94ketL/M4xsEDSP/alPMPD9P6NH",
-	"DF9wo6ANVWrvPCZUmMynAODwXhcyZBCEz5r78CXUgF39hWXqdXi5tjQGz3Hn0piHKfdVMv+YqdaKaHAd",
-	"+6mgoT2sUcNQbHTZhVUmomTOkkwF7vK2GhKe/5Modl9minVZbdNS96V6m/Vr32keh1/whweKbM4VnUDR",
-	"JQ6WDdkqA5Ejp6zLTjW1Odsy08bF8rSiloDrdqCCJmrmS7FKL/5SLzVRAuI8Aqiyht4oEHVcEo67aTxv",
-	"RerPtOWL9gHx8QTq8XOy2JooNk+sf0k8vqo2/53HGCt1gb4TYkpFuUg41HlNZXHcJ4xxe60CrBViJhGo",
-	"HFAR3rbS+dkpnt1lHzMFGEdgIY5EymR6htf8DXWcBg1RKpdDRJmHlXqD+wL2SvKAu3gtcIDtxELKXW56",
-	"jBfvKpyeyBW/H4CBr/+Kz7sILkvRti78dVEJsBaw1tB9jaWClrnvxBQbZR2dsIjPKbPF0yDrzyyx9hkm",
-	"B3Bw4fRjQp/uf09YdPA+l89g0kTwiT2lPo8i4XpT724q47T3ZSlTfaUetmczf4CBV9rM+Sww3dhfZlUv",
-	"x7/uCrB9hefpM1cM+aYPjD10nFB97ib6+jZ1LrckdYCCygU5MP8DpNkNB8KNqXSGwaa0ZL8LN3jCYHvB",
-	"ki5IGWL+1b4wOeEjsdoVtq4QaIq9L3BKe2Jv3JBiE/LJFGG+c/dUIoYiEStyw/0D9Znhxyf/WSwHp/oI",
-	"LIfU0xLLeVqQ7i01vEdstaHzrNQc0OjYNef05FQEhc1TW0byXqgimAwET4FSQx7HGPhzNR4wswWIGFdl",
-	"gzk7yfxGIUgFhUwWUWoinnIwkfVMOchZai/Kw7tRYjUTH790MH9YEe9d6jCNYKnqCCO99m/dG3WBiba4",
-	"6Qx1m6CwLoJKwOHgGVLpAcY4ERCIAKVmIlWWCpPjIbiV4t5QvbjPjM2mgL4j1I1y35TD8ve4uTMO1QMO",
-	"ov9RpMn84BwqTyj/Z0uz4gIWA4T8VKF1YHI4z8d2CuK+1IVmgbqtiQjxxj5OUapRH3i1/9ESYZ/qTmbc",
-	"5ByNKZn7tCQuiIYVrQLwYbgnuTWlyxrmwzIkjx3vtuQohE8yZbIp7g8MhBO5zRTP0rFO5G+Lnxd7rhW8",
-	"VOu7IHFlh1/g/zVQfnbwKW7JX/UuxeNHJXHXbte7WPsjgTKj7yvzTnonvqCn6NLcH43nuKGStn8tml4m",
-	"TaluMyO2QQ3d2XHpCKddVWnl8T8Fr+WWB7hFmziUBTmwxzo9ll2f31DfI7CSCcodo+0hgyDE69s1ppeK",
-	"ZUZ0WaRDc8insjuJIBfAUAksaTXQ1mAxc87a4XHkyoC5Ux4C113pmclBNZwzFTUqykuO7b5GdtUTaK1e",
-	"IMRCcBP8NZwNxcwXU+o46rJzl31MwyEEwI3CxtEiYlAbZHUWoyfCfzfWauTmLGIjoHsZKTCb8EqAjSMo",
-	"m9Y3DLBrtZYZTMt3dK4uLkKwl2aaT091dBtOMwdecZvqlMeEXvSXmw4PJ+KmE0x19JebzkwMbjq/s5Pu",
-	"8dETaVPtc1wcHa/bnRrhblbb/DTmYcqTkVjhHjwvvo7sEpqHnx/VC2HgLx0LIxgNa4/bhAmfilLjbZ82",
-	"R+m5YmIEGDrwAqRzgIIhRyqOdqOkCuMsEsR97u9UiNdlL8c84WGK9Xo8Lc48zxaNYz3D3DMYoZinB9hG",
-	"0MoLULxMqBNh9sAF1swkBrim49nqpvHc8MsXRNaB797eTkTKbz2DSPvKwbfRd8Pn/Pjg6CR8cXAieoOD",
-	"F8PT6OAbfhR+K747jp73nneCpe/CqLd8OrX8MdbTikecJ0IMLGt4cvulc9Trnp50e93jDiYOen6D1MoH",
-	"S3aK+wMjI5fyJOGVJQUflKNKhIjB5sXUn7Gd3LSkGMwakn391+vrSw/oGkkDl9PcElBOrhvy8voN2tf2",
-	"v/3Rlr0NgtAzVddf15W57OAuKvqFSuWIvnkqxpwyPGuCNVuLJP7o5P4f0Mm90C91bcLcOTOpslX7+r6C",
-	"bRu2b+Aj2HObdnaRWpPBTtcq80o7ZT3WIyaVN2Rk4uCGiwDDj9Hl/QEK2a3R+7oG+R/t3Rdt8x0Pq8VW",
-	"7mud6R8N3P+zGrjvfs+smxCzsnv7zxDHgXjeX+wJ9pfjU9xltehhVSgW+jRiVAotQOVyXyg1ZuiqwsFh",
-	"BEakEqxv5ir0D3Vv1PVYKDRQKI9NWvtYpQygy9yYAetPdCSH0n5VJ6xPDl43Th6s00McjfJzjDPAv/fI",
-	"aPYRPw1pWP/L7/0tzN86k3afPeppre2Wl+w1bv+kylvyBvZthvlb7IWPzuK6yD5IkC1aHG4VbUBLBsH5",
-	"vvI6kksd7ccus7tX2zw7ypNIsROhYtMxN4L1L4WKpBr1v476kqmO1qLR3W22pVBx8WfCnfbBuUIMeLUt",
-	"VwRwWmXAASivS+aGGmghqQG9SfUU+uRyh1gqEwqW/mkwZ7TT7Ori7fXrjz/9GY2nq4u37y5+/DFPDMEw",
-	"zSjhoXDI0tJAN/wu++CQX4lu6LoNXC+DUuDVQcNh7T3BMXtYGsOH0Nd5xxj2VpLhMSLYazEd6IH7ZJ8r",
-	"SzJ2zyNXobM2HzXVw3LnaLTrxNLebb7iIJ+CrbvFkW1u3xbQ4aqNW7shY20I+0GqopxwJeSMI3ymA16x",
-	"hkID9Se7C4FWbvv9WMZPl14LhSLQ2KEUycT4ENRNwqqNzypo7FqvFlil2/5B09ljLPI05cgGlZLtwxSc",
-	"kexnMbjS4Z1ICzhs2WCa6FSHOmb9cWbuuvdHfTKcrbJPOafujn9mmM7SaZYW26UFjIeJNsY13zIBtUUo",
-	"fZWNublRgNeH+Z0yjhkVptIXATEKVAbj0u3CGJoMQf24/YHaMBYnhAh000SHwpgu+wmhHLnCYr6YmhTB",
-	"hY/7JKIzxuP4RuEfy3oLLi8HbXTPYFapSSOp+jDcLJEpBcjzNd4JMc2jja7cDecQCXg5Ze16tIwbVYQM",
-	"MsIYHxHaUg6dwyqv9TaS6OexDMcv3XpqutPQgoxQAB4zdXkz+T5MMsDrgC5nmAydw//RJlrm92FxaFBS",
-	"aX/Dww2g1Ls5Q1OrRRLCFB8eO/x2cPob+RvmB6T+688MM2EihNpovWk6X3e1aTrfca0/yygd5zSC67I3",
-	"YGiNAVXr5wh1bBbLIxCu/Qi6xOTw7Wu1PfirkKNxWjWPRM9qJ2H/1uAkrqAVIBwC5pCfnrB38gf0vyFk",
-	"JLJ73XwGPLxDQJtG3T9XyOSXJHiXdf8jNLgX8n9IeH1fkFNsqOMYNnT3GxHHh7Z2JeYgyVq4+UhIbaiM",
-	"Z9NRwiNx67WPwA10C8k4hd9lBMFH96uJ9WwHLbHqxgy1MjoW7VyZM5dUdScSJWJs8ZiZuwOppL2ppEoD",
-	"1DfhlnADl2nSZSrdKGoAIqa5mLVzZ5hJaJjSTgg34R+2K7/U0UvaoE03fTvafqmVgihpW8T9BoZygh+2",
-	"z6l0zwy7lwnAohH686OTetO0PZ0fYBZmI7SNlEhKksEkQMaTcGx1Jl6jASghIiBN+/A00aOETwDxB0wv",
-	"nbBYqrsbRaaZGw2RtTNjjX9QsCwpGEmJhpQ0FskEHOfzBU2KVSlSO5X+vNTTeYt6FK6ngFTJFVaAQSWB",
-	"WyWaJgiwZPXgUE8l1Hilmkn/7eou475pLYVY8qzcw3ueHOLdVglAydNxZ9FSrKmePOl9dwqWeCoSO9T/",
-	"Hq5Tv/yOYCuYyiYikaE7lAWKIIB1e1aZsfuyqLtlBgOrlWXeQkw/wLBP4woviDmrPBcX2kgLcT2dE6EA",
-	"dRTu8X8HkaaztGGZhhbMkkAjpXAtidayLWeP9I3vCNWCDLLkYsWxFzdWAbTbvXdx8RiKhjv0BjWNAhPq",
-	"LPXwI/8WbCg+i7BBlRn5azIB9OlMedlf5LnPlT4fPVPOLgnKTQVu1DSR9zIWEOlXUcAyFQtjWN9eFJBM",
-	"AQXaAaPSZ+hEAJfICm2CZrkTK7/+LMIL1Z5ThjYS4qYAIzPKJqKAHe5a2hF6hE+6p96IeYlCBzwBB7Gl",
-	"zGpXAbxpJb/7yoEiysLp8xfLMAvQJe4CHz/+5hRsfPr1aKmWYGnlryvhprhh789/ev2Xf5z/+Ol1ADUm",
-	"hV7nC8RUpzwIdd9Zc0kFYfbL//7l1//+S2flMk9PHl7Y9Rip0spm+/8Zlkqk2nIK46bLXqGcOlt3PXaU",
-	"WgCM4xdrqGx2TjOd3JXU080nQkO8krXT2U6jrHFNdtpzLL51XmPPfN7V1WVXKVcRTyJnzQKwq/tMJIlO",
-	"QJ0HYHitHEBT3XT/8AzuNolWtImi3B1zj2XXSKp3hkh5OLhUe9UiAifzb8sD5p9ZzSBDsPdmVY47Gcc7",
-	"tQ+rb+1dF0PyQMiUv1LOTQHJkvcQ86N0GXWlm4IeBGwtDTmeZeqjY2yqYxnOd3NMvJNx7FINWgkXYxhu",
-	"p74wlPwz45gs20gjeAEylkautXCbj8zWNDQQKSoVxhMFTQ2RbzqVwdpYPwB2X8xwhnpqLC7Os6bOcg9z",
-	"KbwKLrPU6raDeYq15faHLsNU6nPwF5+xImF8PlCRJY6+8xj97erD+xsVQ8E7lc2mciKCPNca77l+CFm+",
-	"/S6jQ3EfQJNj6vgMpiQ20vOdh3nK7Ohddg7/5y2+4DenrE95kkoe928U5Fqjm4vjNyQ6urDv0KfrNwcv",
-	"Ata3CzV9GE0C5uGAG3F6Qlio9nug+0PTQiMnMuZJ90bdKIQ+D7nC/EF23GM/yR9ct+m8dcsRfDwVCVXq",
-	"2/nnm4/4ZIlMhWFDblI6j1QDjJG3QXwsWBofi0bx0LUzgf4gGEIudAQ66tlHaF5lczJgMCyhIdmF2LdO",
-	"fAQ8HSeimKFnZZRIvH9dGjaRxkg1CnzLSzx7GKdP/XB+gK3FnSzQIx4cPL3UELv/i7XyzvoLHVlTzfpo",
-	"amNGPwpTn+1XJuaHUgWaSYfHnK0f9Ra9Hh40y7yL02+AnlLDO+IlJWawg7V6D+7WjppfuQe9a/2NPA55",
-	"FhB9UpHbrViPatVQLuMVeljvoT7fK+cWE8yGw/ojccZA1kkDgghCBzxFn2/unzruHZ8e9J4f9I6ve9+d",
-	"9Xpnvd4/6xR/uYgE6LE3I55i17kNeqwXZp739AeuyCscUDQSXAkJQBRjroTwTkxT3/oemoWuogp4UWkJ",
-	"RQv0/OCf/OC33sF3B79+OQpOT36/uen+0jv4zv523Pv9v9ZZ3GWG98vHNy/Z8+fPv8O9p0ap4DaANehh",
-	"QSLU0oycWKadTE0DeRx4VguUmtNB1d3mpoU5ZPm88D5cCTCyWWWGf2EJ/+TLDezATefsZpFMj86Ojv95",
-	"0wluOigP4BmTRjpL4VOkG/jUwT8cRM97zwuwEA4u4ugkfNH9Fr5lTwa+c/TdcbfXPe4e9dgBO2C/9I4P",
-	"f+LJoZ3EmXs9+2/Ltb+ym5ubztvX1+wQYBEOj7pH9hN23Oux05Obzu8PILEEtfAvG01icQp+AlvgwABt",
-	"NFFzyyNHa/Xe3DVzk63ud5spfs9l3IKxBLApE6LM+mZKqFdE1OLX8ZLd3iiLReJhlaxC4eOKQ5kuFOBh",
-	"LpVXRQlaEkK4kFx5xsZ6hneN1WwMWEGGqp5MwFId001MDQizWBgmPgOyjEvFSoTRWRIKRIMy2XAoQ6tC",
-	"EUgkPEPIM+AU1lahgE7fQ6v7CKWz0di3yCdVaY73S6kfRhOp35d+/9vMqfUvqSF8d7BNUP/rzyjfZ+N5",
-	"AVYL+0IWGubPXXNtpeHjx0sBr2QDnaQHQ53MeBI1HDEMeQIwploJdv3y0soCJUIE8bhI3a/GuZkBQlIX",
-	"a1liracDHt4xqxMlQx6K4EbppP4LPIoSUvJdsVMsTWonr5UfrvVUiDe4nZbIdZI+1KTTTsZuj11O6YJ+",
-	"0asJIOKgKwOIqFWefvPN82/25O/z0cNmAoUwGLox3Gahp6+caP41RgrJTGvec3duWN+kegoFXt4678Pb",
-	"7Gc7FHF9FG6Ur7GKq+vx4N29LJRDGqUQ334Lu3yNPbpBJeFDN17gVVEmWS6EfMCZ56oYvAoE03T6COlD",
-	"bMyTSY2DryXKL1brkarm5zYVyZhP4UbgCtoO0+0Mdxr0zy84gdDnhVl9mYKwxRwbCFhy2YGDrv7gn3b4",
-	"xzIMz0/NFWyKyKpf3ln2FFjpyqU18wUiq23nu8g76WrvOKGuhnoicucVJVpL5XNFEYZSZwpAKMFJM0r0",
-	"rMuuNQt5HGYxlmonPBUBywx+K5JDh+0/EOlMCMXSWd6l0pRzTVh/oHV6EfUb9UVewRa0W5SH76hhBkTF",
-	"1bkNyNE1CEEsKm0qiJMm4jrWUHTJ2K4nNOItbk/SzSo0lt/ak+mYh4gdXCJXS04ud2lY/wq5vQ/aDlga",
-	"GCYAMwzKFyHlh0wFlwJUQlgGSFilWTjN4PeJmED2RuEyyL3uA2vQGREPm7wbQGn742poSbVqvlC+QrYj",
-	"SADEAvH6geBZnWSHy2MlDOrOTpe/wytaFJbwgk+mFgAebClDzqgSaHlTcrGEW4oY6ctv2wC/lA6HgG8P",
-	"eBjaW7IpuNorHPbcjfpVQ9aWF1MHW0tPMbeTLQEhmYXXNABZuynsbHk/nir0bHmW+4E5WtipGuGxcKRw",
-	"sZMX9fzyAvDK5yJ9EpBGC1N9PFja9RFoFyXa4RdTOoWG0Wh3ZYaNEWkXjqDYQwagae/EHC+iCvTZIl5D",
-	"o020FyfldE+iX/PU0GmXTu2RLo91RcATgPDZmtV3iedcLbDqSnQfpG9vi+s4QjDTWopnm6LdNsrcbV9x",
-	"+8H2+ero20HgLs6JoHD3goC7xp11yKfyAERpGxr6O5TRrVHJ+eXFOzGvU52vwXc3b0tlrjpqdzGhb1xj",
-	"npNMqC242ae0a0FHt3r2E1XTkTL2o57ju3+W6fgKu8HX0yZeM5i6Yh/FSDv+DDl84l4k4BhSPu27MbVb",
-	"OXJtSzgtI4ruqmJ7cXX45U7MW9W5kbjXU57tSQKsE/Rkw0O0nzmcL9KZARw9cq1k29SgP8JMtjriZiXP",
-	"w66Wd/Ycc784HfnTalN+5Sa1R1hzd9m0Cm2+GbT4v3MPczryR4A3d8TVrmdvBcy5Z7kNHXznniZHgN0D",
-	"6ZHWxkMAVGp44OCPKH7kUh1MyuclKGYXxEWwK6AxU3ZPw0ODOalUCKfZvVEvfZacz4wrxqo4pb0NS1w0",
-	"0u5Z7FUOY/OJRgyYyW6wGkVV6etHc6eF7NXV+YAB+HUAtxtPEetx3uN7N3OV6wHV6qIQEJYGs6GpIf9F",
-	"Spxq9RtoxTkcYlrjrgjoW3PU1s7QYiPt5t2a6xPCTt7LncOg+b63fds+xOZPx3+5zdltrU8/0GvLygKq",
-	"bLM859pN4xWLQDRz+5cue+8uZse7UHLiqD0ETGp/De8MVr4zvz6Vq2+vLtCv+upbcIo2evWt7QVVfGrG",
-	"On1iJqWf1T5tSprEH0blIxmVtN+PYVU6+mrLrCyMX2dXehLfotkxpheyCZ+zgXBZT+gddUQ75jnYuiUF",
-	"4jr6Jsf7eqIBvutPfdCSz9P+nwGczaMazAAQIGIoNSAF8gwQ9m6UmZtUTJCxI57yATcC8Pz1vUhcejDH",
-	"xApJoCwePxWGH/DwbpRYIYVpkjpLYzCV8wRKquzKVJr3DgdF3rC+38D+jQKkCfzKW/lDvwkDlUZ/spk2",
-	"NL89GZ5ud+quX0eFmCVnUmvj9WGu0ErsSRicbo6g5iHxrM+fjZqfa3cH85M6/OJ+fMAW/QcmIhegHSY8",
-	"KqTv+10wY6seW9aDLpi+jQgox2wY8zQVCqsefLsvgCVJsJemvR93N2K35rrHSFXehOoHAqD6XJJQfyS8",
-	"UlPqjoZYN7KUUrRH7sit8Pwk1uWIIkW7Z/MOeHuwzPMltK6zPEQST8I43+VItzDPvYDK41dYWFJnaXyC",
-	"6pdQT4rgOLGIRgCMYBWBe3vyhIQA2AQk2MCllghQfQGaIBbkCF/oL2BQBlItDaIqeIQCGIoqNypGmyPA",
-	"uxN8oMLM09IUsDWxihxkf9Rl54qNdQbd7MNYG6tFCcUmUmWpx62xUlcQgCwoShjZJqW+y3BjXP1ZIqY6",
-	"SUWEYDwAaBVFeb8cAO6FV7ov4Hsbwlr4RLVBmxEDfOtNoifrmGbw8LVe+9FLaE9ZA847TewS0jkbzCm4",
-	"gkVW0jDAdUV5W2UewZ9/qMH+7CgN3SqEyibIKfCrHvxLhCRxgEA7QQdiMZbBNkfahuWBCbj2ZrxBRKVW",
-	"LTWcVslMC819GXzGMnCQ6gCJL7gT8wDKpe6kioKpjm4RzM0E4TS7DXUi/AdYHnU7kgP/EZU+Fj9SIp3p",
-	"5O7Wcdot8KL/2HIifRRqkwYmTKyCUBziRlVBVwWFD4967kPARAiC4Plprxccvej1gu/oB/tf7+TFN9+e",
-	"Bt8cnxy/eIEP9TbFzUEeH8xds1XLlECB7VSzLJb44e+r61YyQ9dXA6lwnwy2hviKS1TsEuqy62B5LTkX",
-	"Mtq6XUtQLuB7Q3R2AeD1YO5AWKwUY4QuBIk5CXgyBnNolDLh0oes8ZbJnwPHw71IoBv/Jtm/aJh9Qqjs",
-	"J2lz27ntx96GXamtGXYA+nCGIVcAQyNVOW3qCVjcCKo+tCT04eLVS0cwhHXaeCJwQ9FfYLfDL/a/hlPq",
-	"tqP1jeO1sO3FipVz/Kiw767nJ/w84VhqajVH6qYI0WsnD0DBjPVIqu9ZJA0fxFZkhGN3wtQ3qNGgMCHo",
-	"P6l6Fjq+Vu+XlUz/BGzKbc9lc3PyE/DfnmtTGuDYdq6l/QRhnzKF+uiqnQjVmQTYbglFltN69lJ8Ql6G",
-	"JxV0JVfxPkOuFJ36I+D6KAFXPPBHCLf+w6GhtGIPeayVulCrY7YtSvS3YiZUeP/hIkpfeYYrrmM/dg/t",
-	"Yc0VQ9KiJsbILiFtmivGY0xjTsRQJMz17vwKcmKXgpIrKXk/IUma0uEX/GENE2mH+OC2PPUY0cF1abUi",
-	"Mohf/Srigi5/hLAGIg4YQOvRZ5G+ymB2DyMitRop9GTV8lW7mjiegj23ocTZxaD7B8mLlSZdba7TRWqw",
-	"gSrmIQHCINp+9i5ABz+F7iTm3AMWImUapWORzKQReY0NODXsUxPMNpJUbarEjBn5m7hRVWlIDiVuIOPY",
-	"2Zagt9JFDEbmuVsCpRAPBCAomgmPAfJ951TiRqRiW4rDfizTtYSxLy92h4xHjvks/beJnqm+60+bU8og",
-	"1uGdPTAZCsqys1qD/foeGfgnflcQzzFPRiXLdmfFoVo1WFIh1jF6C6oCgFXrRGwO71iWHis7zWF2Ejkv",
-	"aYMQ6mlWcou+1ygA+JyFMZeTwvMLuZUkizS2YXGwv/jo9/bS9pxOJ3GjqClUPuAOXP8RN+3RDIzHERS0",
-	"qvUkxfHTMDEwt7V/7pqK9MlT7pS3miTcp5AVBAJjYW5efgC7YPnLctJQk7JkQzXwIWNkNtZ8IleGqMW9",
-	"SOba9YjiiD6wrBX+PNbnk4s2VcIL52ysIb0Q1IP8kkJXtoq8IttgWgC9y0kejQbi2rCWdlARZol9xkqg",
-	"geCJSOBvvwYd9I+hbMqSuHPWOQRRQsMvFU6H0AnUIalRphUgrGGClkgoaA0de11friwdV3jrLnVkzpaT",
-	"wBw2Nvvw8qIEqFzoihGZKu8fNYTAY3GQzFjbfS+SvKWJOXMdZE3gW+2aAMqtcVXQqL7wRt9rYvmtP4DK",
-	"cV9M5eWJIE+FlUwvxXRcGMpxaMX8XcKfPWt6rDgHnw+4/NWXWg3lCOdOiD2l5DseMW6KncAr1hjiGJUb",
-	"ixVPZ8s18i7RwGrexrIvj+Gdpb2jeqnlgd/EmiMqOg4Dr7D3tWE6SwG0vHThPrPqYIqe9gTarbnBMd1Z",
-	"Y2uXRBSJzw1d5dt+ecHkhEMe37nCH+E+mVAWn70rvqc2TZj3N83i2Bog+QtwgPptKwCg5iBLGeagFELt",
-	"OTuh9QISPreL3cu8YAqqMzSd8R9qU/wephBVNIoHn7h9GWbHFQ8O/eU1qXu+p06JzyMKNiz1FHINrZyF",
-	"hgJd5xrVNObpUCclsRFNpFpvODihZ4yPnIffDTGChlAV3bZ5bG8YAPxOExmWxAtNBQTh5wMrKrRavkyl",
-	"glarnaCTKSvh7MGEPIWbcKiTgYwikNQJTwX2lhGkoSOUezj3HWdSrW9BGYXBTDZF8rsVKtSRVKNO0JmI",
-	"dKyxqTS3Ro+gF/uWaQE0+kkUjzu//v7/AwAA//8=",
+	"7P2Ld9s4lieO/yv4aeecqnRLivyO3afPrGM7KXce9thOZacrmQgiIYltClATkG1Vp35/+/fgXgAEKVAk",
+	"ZbumZ7f37JlOWSSIx8V938/9RycSs7ngjCvZOfpHZ8pozDL459kNnej/jZmMsmSuEsE7R52bKSN3LJOJ",
+	"4ESMiZoyIkZ/Y5EiY5GR83HvA1XRtE/OFYmmlE+YJPdTxtkdy/yHzW/9TrcjoymbUf0ltZyzzlFHqizh",
+	"k85vv/3W7cxpRmdMmSkdx3HGpDyPw/Map4KqhE8Ixed+kOT8VH+CPdDZPNVj78UH0WB0yHrb4/2d3i7d",
+	"GvUOo91XPba1Px7QnfhgtL3X6XYSPeScqmmn2+F0pt+k7tvdTsb+vkgyFneOVLZg/hLGIptR1TnqLBaJ",
+	"frK8pG7nRPBxMqlawvmp3dUIniMiI5JFGVPFdQzivehwvMV6e9GA9najAesdxoNxb3e0P94Zb9GDaGsr",
+	"vI7Ifv+Ry1hkUmThRQw5e1D4wNAuZ56xu0QsJJnTCevbqf19wbKlNzcc1J/JjD68Z3yipp2j7cEgNJPT",
+	"bHm14KszOZmy6Ba+rdfJpCKa1FOmWLoklMckY3IueEyoJAu5oGmXjBaKSCUyRrhQ04RP+kSv5+8LoWiX",
+	"6EnKriUuJmGQO5EuZvrfGSOR/iKDAdWULeFvXNz3yfmMTkrPqylVJBb6Q4Q9JFKZpwnLMpF1yYhFdCEZ",
+	"DhRRTkaMRBmjisVkxMZ6jvl1qtrPGLfG38+YjekiVZ2jMU0lc/s5EiJllMOGnsdsNheK8Wj5ji1XN/YD",
+	"vWWSJIpIOmZECZKxOaOKqGki7V67GSFDyafkDd7To1ed9d5etzNLuP3vrdDJn4+B2YRniJcI2AwRPF2S",
+	"pMCtpErSlEzhqBJJNLOrnrPhamsJs3aymgaqrn2ifwywK7ZHX0X78W7vYLy91dsd7Rz2DvVdfxXvjPbp",
+	"3nhr+6CCXSXmc4+75edSLlhWOWv4NTDtA3Y42op2494e3XnV2x0P9nuH2/FBjw2iV+P90Q7d2zqsmLb9",
+	"4OPm/Y4tqyZ9y5Y/SBKlCeNqZeJ0dyveZ6/GvZ3RwXZvNzrc671iA9o7GB/G29HeaGt/Zzc88Vv44uNm",
+	"/Z6OWHrNUhapEGu90FSM5CvJfaKmmp4lI6l+TXZJwoHA3y1GLONMMUmkGYvIJVf0obTW+fzP92zUVQnL",
+	"9Ls/jjPBVZeMaHT7ovv/iyinwEtCjCUtzLTiWmwNwgz7fTJLVPhwZvQhmS1mhC9mI5Zp2ZEoNpPIZNQi",
+	"41WcLoUxg4xuC24nDmwnNUu4+U83wYQrNmEZzPBSxFXkMxdxgOBHB/HheIdu97Z2o1e9XTYY9V6N9zX9",
+	"b0UH7HA73hnshOlmDp96HN1cs2iRJWr5NhOLedXEpXmITPRTgTVsRYdsV5P9q514T19a2qP7o61ePDgY",
+	"77HtV9HOYQXty9L3H7ua7C6J2HEUiQVX1cuBpwjFxwLrGcQHo73xTtQ7ZK92e7tb2/s9uhO/6kX7463R",
+	"Nhsc7u4dVK2nNIMnWVDNSgIrOBxts4N4d6u3H2nVbrxHe6/irZ3eNj0Y70WHA7Y/2l27gieYutSa/mUm",
+	"lIhEurqA4XQhb/t3W8M+OSajTNxLlml1Ras1kvGYDI8Xaiqy5Feq3xh2iRRadaBxLAnVRKk1sDuaLtgR",
+	"wcFGjGYs6w/JWKSpuNf6zpIkSjOBW8aLO2S+XiW4r1nU+8xG1yK6ZarnVlHFr/Z3Xu0Gd4HTuZyKalo0",
+	"v4fsjfEg2hodsN5OfLjd26Wv9ntaMvYO2GG8PRjv79C9VxVHmH/0cWd4wzitvkcKfg3MfGe8FW3TQ9bb",
+	"Hw3i3m60t9c7pAestx2/Gg9G+9EW260gPmU/+Lh5f5J0wt6Yx8pT/8v1xceuNo4iMZvRnmTaUNS6MZCS",
+	"JD9evTkhu1uvBi+qJIaZQFBkdP4mhVabGdcy4hf7n5G863ytnmomZhX0oWimrCGkkhkjmVZLuyQTCx6z",
+	"mMTinmsZp3+fikXWJ6c4lSP4U+H9aJFlWnWZCa6mWm5/ujkpntz2YHu/N9jpDbZuBoMj+P9/rdoEPefg",
+	"scRUsZ6ea/XZgLoSXjHoB+R+KiSzJ0KNxQLiR/bJlSEN1GTgr6+Xf4YXV/SUdVpI1W3e36nXyWEZlyxL",
+	"RMXtSOFtvfWMRlNt6IgMPAxaW8juaNonp3SJi4v1P/LzCE14jp8K05wSiqYe0WlC6HQ7MdUD4I/VxHcj",
+	"wgvQLDhAeOwhShcyuWNoCBsyXMzXEKE3kiVBeCpMetu1pKfEZoRXbY4sZNAYiV6Nt+nBaK+3P4h3erts",
+	"67A32o32e4d0h22ND+LBq73tMCNbyCcwRX4Gg79qzugOCMn+7cPD3TEb9/Z39/Z6u+xgp0d3dw96+4fj",
+	"aHvMdg5e7e6HZ31nP/i4eX+eJtH0RHBFE84qHD2R/fkHCd4R71Yba3suYjCyZ+iwoJwI7r1X6Qhy3/Un",
+	"/W8ZG3eOOv/rZe6zfIm/ypcf9YvgMkS3jmTgMbzQ6sdZlqE9pYdlHMQJnc/TJAKl5CWw96N/NPySNyR8",
+	"r7gtx5xo0bN/sHuIrpx+RxsUmRilbLZmDnN84o/t5mLHrZ6I1nKJGbwPB2veBX/q5bnx8NA4TvSLNL3M",
+	"xJxlKtH7Z3xEc+9P/+ig6YwEXSajjNFYm6mW4Epk1e0YF9axqrzztUOwh3mSMblmiJVXUirVJ2k/W9yn",
+	"z1OGdvMtW5J7Kol+WDNIcB3F4NamqHt2LXucJXyhwIu52RLAWmUxMu115/uOLdFa/s1ejSa3oLtqwbQ/",
+	"q9989vFLfupmIt2QlZSfbi6p0GGhJ4XUdgLPtKQ5c+bn/BoMBlkhrZMxAyln5JQ+0YQbI0P2yeslMeK2",
+	"m/8utYKSxGTBVZJq0wScmHfilsUFjnxwcLAPvgO3jwlX+1oFdr6Fna29Hf2M72DYH6x6GJ6dAEpnBy9W",
+	"n8j7RKqW5wFemcI/1k3KsJnf3AxoltHlyjRxrOp5fk7U9BpiIU/IsVY5FDycfycXyfs/3Rz/x977nz9e",
+	"vPm88/o/tv/zL7tvP/9l/2z//c9Xr7f/z4e/Xl7svPuPvZtPfz37y8//sXt6vf3TcWcjHvgkPO+fgcc0",
+	"5imFXX8Ei8HYTC19lETlSuSwTy7UlGWSiIWSSew4irOWOVP3IrvVrEIbBuCeoNmEKf1YBqKhRIOPF3wx",
+	"S5li+hbcwKe8kKkL33Q7yWaCGZ3IdWf/Hp9qSymKqkU9l8Ctv8aHNbNwq2zwmtmSFZ7iCSyzxMBGuik2",
+	"pK+NZFjo+MrRuFWZZghSSyUcICZKTJimMrScc9IzRHufSAbROaUN0ozpS4SybJVYnvPUn+L4qiUXvvb8",
+	"osswlBXZ1e3kQe5Q7kJj0YYfuBRZ24XMzSuhGEXuLrIMzVdlXvkBkf29vZ299RER+LLnALYei5uTS89f",
+	"gf/16fQy4Kaw1HDZaM5zEZc9YHTGCJVkqB8blhbTdjmls4F9rDmagMIJfy7M+HyMzN9E8jnrEpqmsDL/",
+	"QfgZxAaLu+B/US6uJO65No45i/RXIO4lioJoSu8Yhqy9k21DynAEv8GOneNrO9urxF1kxu0Ik+ZC2PcM",
+	"7fQH/a2tnf5Bp5I8Phr2skoemhHYPbShH5G5vS+4Tu7ZqEL1KMpAnwjsnNfQQc61W6gWn6fUWBRw3gTS",
+	"JPJbSc4S4ORDF7AZ6mUNISo4XNUi5jYwWavGzi3VNiQJ6al0IWfVsdt2ZZbEhSJTRuMUFnKupKH0Inkr",
+	"EFB665f6pGTBaK7UEqvO4NM8fhrB+yhReILJa48RcqsL5FwocAWtuW4FB/errcPtoJboH9tHoRgyHyFS",
+	"zECaMzFPWZ98xBQnfZSYJ4CRNjVlsz5atf6n93dDk17EiTrjKlu2vBYX3OXmADndU0lmNGYQ0hFc33EI",
+	"POa/ijnjLO4T/bWEaQX8jmVmjNV7QiMlsoY3BZ59l3B42gqzouXR6YIvuNPt6I9QzHngIgbdJGc85pnw",
+	"Fyxvyx+P2d3/Nv/VjyAOs/pmzkqrVUPYo0Kem2aW40zMSgH+w+3+oL/d3xoEP9XCtoyZokkg9HMKf3fC",
+	"DjcrEbxL5CKamrw4DNnxmKQJ944/W3CScEJRlh4rMhNSkd3B4T4ZLRWTJae+dRATPkn4wxFJJemlobkm",
+	"zajgtjpj6PjyHFxFbp/hPH8wAWmYPKQtga+wAX/rmhtUnwNqctXcHhmfZJ8cjyTjyvgmUzFJeL/6O5a2",
+	"1zq18yd/s1SeCB6eoPv5PAYyQ30kFtFixngpURXtqUsR3AdDsLgRqzqBF7hu51iARyC4m6/Ev+hdxyD8",
+	"y+nP52sVt3t+iyPnqc9mdLxORXTL4ksMe7ZR7ZRiszkqFqtWQsOrNmNS0gkLueKXxgGL2ZkCHfOa0QbJ",
+	"21qjT005XgKDcR24deezD+3rCZ3TUZImueaxogsC/5joyxtRTmJBRmwpjA0wTjKpytn11vTqk0sRG2bP",
+	"mVYlSWQ/tyQTpgiFnTJRd/zGVPOm4o38pTPPkrskZRMG/jTLSHtijtrHV8+eKMXT53ofMr2W//qF9n4d",
+	"9A57X//4b8EzdtaFpzg4Knb7tAwpmt6yxJi8T/jiAVwdYqHI8OT48tsQ1ITh8fv3RVOw8/Hs5tvx6Yfz",
+	"j53CXH88fv/++/Gn0/Obbz+eXHy8ubp4//3q7Pj0++er85uzF99fv784efft+tP15dnH0++vL998P/np",
+	"7OTd5cX5x5tvV2fXNxdXZ99Pfrr4/PH76fHJtx8vfj67ujo/PYNBvl2fHV+d/PTi+5uLzx/Prr6/uT67",
+	"OT/9fn558u1HPe53+POL7+/O37///v7s+Prs+/vzj5/+z7fzDx8+3Ry/fn/2/YMeFOb93Q794vuHdx8v",
+	"Tr/rFZmfXp9/1B+7+vn85Oz766uL49OT4+ub71fHn198vzy7evPh4uP367ObH9+cHF9+f3t++v1S/+PT",
+	"+emL79f/ee1Gubi4+X7y05X+nw8Xp5/en33/qAe8PD45ufl+eXN1fHKmxzy/+H51dn3x6erk7PvN+Yez",
+	"7zc3//nt5OLjm/O3MN77i7ffPx+/O/t2/P746sOLIBHoY47MIZe8ofPFhyRNEyQya6sHQyUzNhPZ8kPy",
+	"uu7RsnPZfcIfI3hr2Xx6HEWb+I0jNp8+5MrBJLljklAYC2OFiTSWfZzIW9S/TWkBYakMaK63GI9dvVCC",
+	"J0pkRav6l1ynO9o/eHVYuLurXLF0C0FdrZUi7sNOB9ZTDO9jppJxElHFrhhn9zQNHLz/DAjbOnl4svrG",
+	"ylGvPlI7P/ft8pFevju5Jv9ra+C06YSTy7MP6GylnJydnF4fw5ELTi5723v7WCQCbtaMLKS2t3i6dBFG",
+	"0JASBWcvmTaQ0xRrSbRpzNKxsbb8tOlB6DZB4U5LEtWKjUuKE2NCTQijC7pjAkY7GuXFcxolnGbLn+G9",
+	"2hOCib3233iaSP+GoYxbtpSVuf+YJ0/T+ZSOmEoimhKRxSYTpYl+hqs18cyKubgrdttA9TYDGtX7OT3y",
+	"C/CePOpI7lpQRE4LRqVZPZRzhcmNklBFtuCKTDJxb8obtIm/dDU8qA7hBApWlo3DV0y+SkAAMd2iOVCO",
+	"ENkJG2LyqdnfxiCXWb0Nzfw5e9u7269edTt8kaZ0pNk7LsNXuo57f0W9648vv/7hz/8YdLd/+7dOrRMI",
+	"p4EiCn3Tiij2oLpktNR3Aq7EiEq2vxvw/Gzv7Vcuc6NA2ON5yz/XtdrkTpRo0SfDaqJ6k6Rt99qoE4XK",
+	"upXEWJ/Cev1vtPfrce+vg95hlW4vYpiG99rg338Z9A6+/mMnTI6QoBiQtfrvJGMpVckdc8lVYsEVmYuE",
+	"KygjTmSerDM29mHKxoqIhVoRndu7dRZepfbitritGnjj2BJK2Lxyl5raXUIlGeuR9UVDZbRPXG6lBFNQ",
+	"cy9wvlolkdxniWLOH1vhUwgLOb2X8HqfHKcp/knffP03xXh4I1uIP6DEgpnncwkn/iyl5CHDwT5UDQQq",
+	"v0SeZQFb1S/acDUU1ua+oqFL02YBeOODiwUzIQ+KpIpFu/c2e3AuYr2fRk6Eou1NQ9u5gtGSrS4VqyAJ",
+	"mfxaFKDe/DxTq8KfEpp413xuzQJKHnWjvkK1WsZUMEiMzzy7i81M5dncazj+RrGqx8vGzeJYG8qwiqU/",
+	"id7TTKlBDaZP0CSbUs3SNNOQXRInk0TJLhn2hl0y/DYExjrsD32eyAvGEbe3HS45NTGIva1t8i553dWX",
+	"PWMEj8i89oVDgMhToL7wFipUnlzfxgmbTQL3/IrNUxoxFJa2ntyEWgrc3dv6ne2D/VdrvXdBth55bs7j",
+	"OBDF8P2gYG6ZxVkRb7guEZxJva1JNDX1QUICozoV0a1JcAKvHzjDhiU/Zu7t+9pUeOV+x1ofpb/I00zM",
+	"Q9EuXIX/ZB4kyiNUTnRAjtZnbdmA77KrZfCEKecv0ItPOBmW9re87uP3759nxUgsDUmLcZUtjZZ2wRlh",
+	"s7laEqQhApdCarWHC86emPwYv2vM6s/43c80Kw66t7UdHDRcwPczzRLNliQ6clC5k8aboyWZ7JMbS7dD",
+	"xu+GJMP9cqpb05lei0UWsfrknLFVUhsNvKqrhQ4fy/JWl3+9mM9TNmNcaaaHT1lVYiFZ1oVDBm+WCQUa",
+	"EgH9V5pKflki4d2Dra11gYZq++S/jrpfvjwMBr0vXx62B7XRh9D2wfTCilLGxixjPGLogEDOlC8JQr2z",
+	"ucgUi7s2/6gKuyNjk0SqbNn3YvwvMVq91d/eDlkua+sVTUp3vWjHp+D5O8aZlJeZGKEikqYX487RL/VF",
+	"Razz29eyxD0Ho2FMk1R2SywOMpzAk8NiKMnPYs0GlDAuxjSJlv22ejoXH9n9pQ1WBQNqmAcrmeppWuyd",
+	"n1ovaw8oVf9hpGeg/6pvTZFXg5TngrDxmEUKKHnIxTfO7r/Ns+RODvP4E/DwRPk1JAjNY8bgzFa8IaVM",
+	"gfVh2oP+cDj9lgt+JUSDTOBTBArCQuDS1o9hj/X64RiEQLMZzokkXCpGK7J/50Kqaz1kc9r4SYjbAGlc",
+	"LbgkdKwMyFc+O70Phi4gQfLRBDTP2LVCafz4GXtASvlUQCLrr0ol5kQmE05TzNPUPMGArEwyzeCxntfM",
+	"ywVVa0/zbXLH4KAsZEv+cf1f91ORMjJZMKmOIFhQIFo9kZjdJRFgUYGrgMilVGxGIv3wOEkVyzAmgaGn",
+	"RIoUciCQQ0NCKbj9c80kz6NapRLrVm1GqQ56CdYHd87MTo/T05pOn2BNrOySlzG7g0Xof7yU0xlkrYOb",
+	"Qsvc6gklT8jXLBsJUCSNl6ixaS000SyicFZU+QSev4KzhD9fAuk2n+RV4bXVyRbSovFeFJKQjzlJeKK8",
+	"ad6jwpne06Uc6jlSIpOYRTQ70tcx0xcBi98g5Qi2Isp9U8DgGI8Z0jnM7oIfK0Ut8tY6crgOcCzQdsFx",
+	"Qi0OE4XhNEVI4anQ+OPEBs3EQs0XCvgIcFz7lr2Y1BRmlpmLCTFYa0JrpOQGUqjn8xSUduHlXxTQFuYi",
+	"hvmGKREeXcyfiA5v3PbP9ROaPU0Sbl1MiYTESKC3RRQxFj8VS5UqTnj9Ub5jbK43h8c0i0nC53or54zn",
+	"Z2bOIzYHh35N48UUID0LBSqJRKOhoDYVbP/CVscJv+ARq5/oSaq18dJMnaMOD7k0VZNip6cqca4kZkhc",
+	"waoavW6QshSulfdXc92UWg5dNbwkQ5j+sIqKxPwaxEyV907/hlNkPJbFc85zK6/P355/vNFq6Tb5Mfb5",
+	"hFFRQWW9Pn97c3b14UVRWcV3izqp1p39LJrr87cv/v0XGxr48Zc/9r7+Av988e9BLVyxbJZwkDwfMGlK",
+	"W1jvxaT+CD8h8qEPOpGKiU0gNSlYVuPKSV7fA03sLp8qZQUqW9371TleuliF9VmDbPIe7KVi0ulWlZEX",
+	"dR9gnHgzoa48z2fFdSUYGHDoKG5p3KggVC1kKcqhxyiczMv+H375r5dfw4dgc6xqFZLi5CkxK05dpkDx",
+	"RnUNO4bdNkgHDe7xIjdiinNAs8VBrcwzETEpUSnHl4aYPgFWdaGWm9qngeHALdzf29vZNzEXgDihiTTJ",
+	"xkqQrcHuq72D/ca2+afUFsjmluXWXnVGTRibRN8+/b9HYJu0MJx9O3H7Vckedtbw1vjLl4eD8dc/BOkA",
+	"UUE+gF+msevg5/ylerP6XmS3CZ+cJlnJoF+l19o0TBNjQEv96zrf6bWiapOA3QKuGcTrsgXn6LTyUEkC",
+	"+WpRJiriK9F8gfA6MuFR+SbBvbc2UChvoSrn7XU4oHPOo3QRG2/cXK8i0oKq1dAnIPzcBxq8V5lrK8Ts",
+	"XZKmTccxN7Xhd8NkkZ9GcatCq/O/6E22lqaw6q2MQpGoExPSXF3ZOOGJnLar69e0ccWoDOXG/CTujdxQ",
+	"TIKebqXJ/VSLjCKV3VPNPS2rNorfETkxkMdxl5whsPDFxQe9BSwGZUA/dWaZdzEJrW3m9or2mRi1VQsx",
+	"rOyBWuVckFppF5RvlSHekqtw9Tn2gF6NtWgvYT25EtIlULpA42W1S6r4CbCxtBjKLcQKw9ZQQu1JmBlb",
+	"32mObYr/L3TzzBLbkCecnB/E/UwTpX/rdq6QaXa6nbOHRLE4jE0WuLw4preC0FU8/Xi9UbrjjdX6XjIV",
+	"vcyYFOldPxJ87NvIK9wdpDCkbzYXjeeXXmm4JxhX5aLNq2868unH6wtcT1HfCERCJKOZtlECsSkxowmH",
+	"O4hObNQ0tJppXqoMCkKCUDDp7Fv/64+/9Pz//EPhxwo7YJ3a8Fv48M0GtIuLVjCI5kULENKtGeG//OhD",
+	"SNVqmuZxysYZnUBgZYO1xg70fpWNjDOGXshm4SH99Ect1QL5EBOKnoG6EGNkA4zijgWLg0q74oDpca72",
+	"RfPBBtu1GQKH1ynAmENopgRwtvWbUEfDY6In5zoCBDn3jD58sEtfAzxdBz3d7cwFgiw0wngKbJLUO/zY",
+	"xILmJQSBTIDfJRD/5B8px5RrV75ZDLY66vrfFwm9ZlmCrqfVBHyeNISpKahTgjNP3v4gSx5pCJizJYnE",
+	"zLrjTBwkTbBzRKA6//cNfa4zeAJhyVaRvaeMwz0iINYyZmUikJD+wFeMD/S/a/V+Yrt/tA8kPX2k5+nC",
+	"MM8e+dDmEQaNPec01nfnaJNPHYF4vPO/alZP6qyv99E38Ks/zj39pJ7j/z5fbnijPJ/ss7hDn8UZud79",
+	"2Ny9aMRfF7Uf1AQKo7m6R4+erPwvLeVrtU52msjbDe2ZALaPCJN0XgEVkknSCfpC76KQ3Z/8yt5ixW11",
+	"Mjk14NV5vHZGo6kWDnIqFmlMJGO2gCOl2QQj5jy/3O5xGz43Ceo4qmaGk0zc836nAYQXdHXIUSPxRN12",
+	"rDmXjwjkuDnEVTUui4Pnm2dsnDwYMPkSJsugv7/bH/S3X27vhq78hCp2T5dF4Bj70tYj8E5mNCoOOtg+",
+	"spDt8P+3qsos5PViPE4eavHm0eNQBs6EvBNM0gKEHRlo6AHg+njNmuB8mLPINwtXt+bQmwBfrNQqidiq",
+	"qXpzc6oH0AXOWCy75sjzbm+ac4B7UaQGg3EFpyi5Y6eMxmnCmQduvGoZRmw+ra+VdpXsv3nQDi18T2UD",
+	"MsBooZK97YjA/kKDcZk7+mq8YnnZRsxlrtCtEOnY5PGuG05b65fMOO4lNC5qGMCYMO6B4zR4YSqkOk4T",
+	"KlvYiz/Zd0J7pgeslA0Nr3+1dZPzwwbHarmnFkopjSBPuALAz3X0ArPQPtwnnwv3SHN9rMRgNEsTluWP",
+	"eiYlZM5nDJxGDeNe+g4usqi+xuXKPRiyHlrYDN2OjDKqommtJM0NZfMGoEV0vfRjRHOZQeNFTLTXpgEE",
+	"ygvpSndJphY0taK1mLvmJXW5pBxTjBjcMjmdXSe/MgO9EQwoqEAsyEQGjsitthlsEpUJsvbJOY/EDH63",
+	"PyHYD8RIBCeUYw4UoP6QKxYxrdAmykXJM0j8GOr/HBIJ2TcCMyFxKxKFWVT3iWR98sZE5Y4K7SggkPYn",
+	"nKGW0KkwKf3Zgue9P98Kzo4wDdQRHlIdpKPpF2OqaB6/BxLG1qKAZ5pA5efElEDYIEoeOrF70el27Dw7",
+	"3Y7+bLA8Ti5lpNLmXOQang+xkBYASQVL521GI9MwZ62wUqINA8ZSKtelYzW0mJdo2fIL1xYXYxqzREo4",
+	"MpTTIJuBoPQJSw84wKBXQt4mEo2lN5cLC1QUxJu6m80u7lg2ZTSuvBSmv2tb+YjGTT1EfhieypNJhQCb",
+	"YWQrM8/ZvBXnRr8oKA35YsqMsI4m1qhe16q93z7hEc34GkA6fQtHVHqmCGwCeBgxvebIZCF382chSyyZ",
+	"Ma15dUneQWy0JDKlElL/Sl2sCYXumIu5DRqLDOPoFD0YI+gnMc/ETCgf3Ddjd4kEQF+QbUhw3qocKoMm",
+	"EJpB6jMkcBu+v5Ba3EFlIuVEpLG2pczUHSouneUbEYZLYw/qMtTp6txWg88zJhk33TEwDR03smTCCc6I",
+	"bbODWY5MGiHOHhSZazaMeZB67y9FPMS9cBLBbkhe8Z1JfK8RfqI2IgJ4AgC2HDubQ3NjSDvAqUBuztCU",
+	"2eVYGOweXW93zMErNk0L86yJAI9FSaF/DZWueFPq4qxNOvkdw6J8h3znEwJdApnccnFPpHCQyMUqs3qG",
+	"vjJTPI3Vab4Ng7HUEmf5fIE4PYJvqLTB/jSlV0uQVs/xYJjsHbYVKtjiBWa4qmVpnhr3yXtN7+5NiFVA",
+	"L5k7ltHUfUzm5E8nNOGuLy8QltsGJYjpDQFso9HyS6zfHZIh/zU81giTthYuKp0lnAq4QFodB60zTjJo",
+	"+btcNWXhAeN9W1vnaJ/zg2jFqQAIh94z1M9yyIyc6qwbGPAycOONW2npFbO08CtWRegqDaXcm7YCaWRT",
+	"jkseLYOZTWGj+01zIM13gsedyNtN8x8zRo0jxmwlePTszErZjybCX5GQ+JO4J7NFNLVt6heycaLjbQkk",
+	"AnfKZX46EyqoDvNGaPF283muw4vMAbX4pTwA3ebScP9EhubjQzC2gI155lm/KiusTVYlnELDZ/W21p2A",
+	"B6Biy658T63Wmr0laIqEw7J4wrZChvojNDxKIKM2a0e62yQNtAjale95YRJ2c92HKm5QtmiWaxTMVmd3",
+	"CXZq6JPPJikTER/B+ugimnXRB5pLCBCKYJZA6TgAd0CBFozKsPBI8xCqSMqoVGQ4S/jxHU0AJ2NoxpUM",
+	"9Qdgls7Mtoa/GVZPZfXtLU0R0Jpxxih34AVmCYlFWTfzQf4LsZ/cWqLzuRayArvTgI6LRYkxg3KMRcYC",
+	"8IKpbR1bbvPapoEr/OwWVBhteyXxxs+8qQcPLQwcJJzMZEa1wXZB1OXKvvJm/0337BGDvCPXMmIm0F/m",
+	"YU1mDLDwG0s6D/Y55IrVS2qZvszonf5nmCFRji0fwKlS8uwQmkIibJ7MDNIxZtYbhM49cp+b676uG8hr",
+	"9zKwqn+9ZBm2w654TG943WpARYcnK2YiavbEXVvwXMDT4ZHCZk5xNpDRuQYtu+gCtUkmFYkEG2YHlzJF",
+	"kI6OCBeWjSDKWHF+VuTD4+gDM2/WpxJbF4c79NAJ5ws2O+mOJidce+Rddzn9nai8+JeLtgBVwQTB3e7a",
+	"o0VHo8plhT6IfqfI2uoSCoOU72awvX4GYgymvhFcTzIfjwjr8mfEfJUrwhxc/cNSsxaTTYbOX7QFtOHp",
+	"WI3sk1zMo/iyTWrkHNqeVKC1rZz9mWfitLSsjNlk/A5p6jvjvVJjrUHLKc1c4BztCG3bgCQO+PhNdXPu",
+	"YEHwAjTjcKe8b5nt75MzMOehLK1cpbsirdH8apgk5AD8rMqNb5cS8AMMKA81VCi3gBzldlLPeirSuE9e",
+	"I4J+orpknolJRmfSWdtQmEjOPl5cX56A4n92+h+fLm4sMyoo9Cv9YVHVMYaR/a4zR/XxTGk6LkZwrNVs",
+	"XX+mfRccatCGcDrL/q5/k/YPDg62t/ZrO5mtEqnDEWoNZr6KW4m9BAAqbcTAB3Jn4ZD65B0ATeagsnnE",
+	"3z0Ev/gYkyXD0oV+q204i6fZX9UOV2vR/nuQHSEJM5gScbmA3NZxJjB+CRG7W7asq+rEqopvX73yioq6",
+	"Tuka1a7bQnyqfgsrCOpn2p7nWRroE8hIY6bRGdg72OQMInirRNEkfA/gfzlcVqDyA5DD1iRP/xlyp+sK",
+	"QcqVl7nfTxPKXcLu9eVGZ+SXzo/TJI4Zf/Gl0y9X0oeAzppWipzd2X7xzff/WswYthkwbuU59M/Ss3Yo",
+	"h4F0lBbaX9O+Sq2bD1UWGUJ+0cM8pSZoAogfknHFeMT6dX2WameaVdRhGm+ZxC9qfeheZCbG6OQNIvim",
+	"S4K+7dyszYO9DVKZjGPDTdtNCroZVdLGswOmIgU+G14qDH+tMkYD+HvXYOv2wD/F9INYPoCRd8tS4QdX",
+	"eoB8nUryl+uLj38iQ7nkEYuHYEQ6V3Z+B/LDgmGOCD7/hetPHJF//PaFA6jnCsW8YTxim2UOViH1nrD5",
+	"1MGnONkK2dYojcBOsXUSzctVmpqStUakM/rWViiJmGGg97duZ8HnmbhjvNYixlmgJmoiz0RNM7GYBLbE",
+	"hsFQ/c+Nac9t5ueYatIYjxukklrTMj8nZz26hYRoGGhhE7sQ5ncuL8bjeq3lP8XCuB9ozIhcZKyUhmhg",
+	"5+biHlEMmlg1jVDlVxqmowWGnUAdqjg3QEq5Y90grCW2z0NQB1SVWWPmRwB+YQ+qTz5J98fXgLcLvnkD",
+	"yWt+6JONBfX2/vbW7m6oZ7//zTKM6e7hXliBq2/UMEmKtTeDbm3uHNSM+Z7+ggm+u324e7h/sH24261r",
+	"rNQcnH3OMsiwEVhRLCJF0z+RwWAwgCiskDIxaG3tewLk3Bdqtul8DgXbjyiTWLTfU7CDgZzFPZeP29ly",
+	"brpe59eKe3cNEZZrswMh/jhepGkxHoMaPVolACKjzf1blnGWGtzdBhG8lZDLelopxJ5avnvnotEtA3UW",
+	"3SyRhI4wzp+4dhBlM7rWrvHPJF9Ot7Q1wYPKGIs/iDu2Uc44UBU6s0H59rIbH9HeuXE6q1+d3S7rT2gp",
+	"vqYjt5Y3SnjpE3q191D5MdLnM2XxImUx4eK+PtiNKy/ktnkT8NdbeUIfDT9rIX3blrfr5y9ZZmmhdVV8",
+	"84J8+ERI4RYxa3iA3Du+GssTB/VeMYX4xRXbhYRO4O3V5Ylt7t/yimReSHTKaKqmeYf3MZlcXZ6QH4eT",
+	"bB718df+3Vb/J/jX8EXXhaxv3l+H7lNW219Oz/ojCAOvA3rImVBHwFnYQntLeVsUk0svic343p3em98r",
+	"qgWDtguwFT4Wjuq/Yn+DGQP8MOPVsi57mfzKwgAoTVGZ9Qh1Kf6gyFukXMonffLRxYLyBSDoKAB7YmQP",
+	"PW8Fk2ynFMit9YeGMmj0jINHozWpK6ZPNFIVBhk6fq3mg8wODIxsAf7NNBX3WvHkzCYCFL3IqCEPEz7R",
+	"5oTJgxwy/C9jpWRovZgRR5ivX7DvbLDMDKN3CP/xdT18fomBaBsm+fuCmZ9VtmB2G66hBXwoARuo0d5Q",
+	"yQg2GIEZOzBkwLNbafTgEi1BzCeISz01II7vFiOtsyhm28+LTBveij70CQRajnCf8xAQjOK+V7Tc6Xz+",
+	"53i02kgxsD1vF0yqKpULjY4FV15gxuhWvmJyqTd/kVlEnSnN8lI3wHvT5pDEbGj94nTB44zFamryrOYs",
+	"i0yr7BWgOTv2KrRTnaY1dhqlXKNMlhKEZDF+YQ1vioV8gPvopwzRrHlm3YqGW6wY9k4nR6QQmy+/GbRd",
+	"kzEeO4dPj1CXfTy9tTzWwtrlLoAVQoXLdotobyMW0QV2qUi4XIzHSQRV9SaYhciFBuYzC2eotkmgKe1D",
+	"GJpvLRzfTzc3l29Ze40ic+noVFmoZGlh8l2SMPgCDb4qFvBsDwaabe0cHvbJFUO+L52vaSw0pw/VcE4Z",
+	"jdvUWOp1/QTv1AO0zFchBWoM43qAqu4mapH+a8lbMFVqHvQWeO14bc5rNGXRLW6eFWXmdf0/sj7jo1K9",
+	"8nbz0WhhoOaFkc96v1OkaN15Dl7p/0PrsF7DShBONLiDoEu33D3pIDLteYrbZnk7C1k1i0yNGFUVffMp",
+	"N5nfWFqX60nSVElgnECSZMJFpiUcS+OcNy5JLJzPuEtQ5+Ix9gJOTbaI4Rwoo/XH5FH+3RldartWcEZm",
+	"CReZ69PP9dFiXQywT5hH2AVjYawaI1clppey10i9qdHJeAzdmcJy5NPVe20toD5rsA9JBrEUVwlRqszX",
+	"F/Xo5Uvbcfzg6GB3d6cU59QC0iNe+04FAME04WxdVMI+UvBvQxaHPgxt2BwRmkqramKygqmHzQCKwLAf",
+	"DBR02iaFrquMuQlUMcVYfmFqppxYRvqZ0tj0G4gxtwAgsbSmGQPd2MU2LY1ZU1tcyJjxtTfpjDPInsF8",
+	"hwkglroccBM48SuObQ+v9XsllcjohB2vg8Y4v3ToGCBzc+cRHC8QIJMQBSvhZFiqK7HLvUZlmhXeK6P6",
+	"oN+Xo8bEUVsomjIATH7Pj1whQDkHyzTJR+vOPmTUMeu2t8BYLbQod+8DFZzufge5qRC3j8sYSCSJIdZt",
+	"0KrKzTS0tabEXNr0jgcaKQh/mz5oDywadslQc4C3TJneizJlbG6KRAOZH/qlemQEcXtiGtX9huqDURLr",
+	"dC79mCZTbw4F/X5nv4F7IbjTJ1WN845tA0avIrnc8qfrVV3IKUtTsJKLeithD4lpYEIGpVZqEVWdbuel",
+	"ms1fon9sWdVYrWG7vVnCrYW2qpDmwBTtqOujTQ2j3HKAroNTcYC9U2GkbyVUr8W+qMRMfEb02q26zUnm",
+	"LVCDy9kRoAy71YUudf7yKqFxcn55t6tv5fnl3b7d4jAP3dtZZaL+jg16h8e9N7Q3PupXaL3nMePK6CMt",
+	"lEb2ME8yJtficitxyzgxTzaH404qyirOT10JqvEp0wikbjeP+xl2rWdKFSKhN05rstqvsjnndhR9gvnW",
+	"u5/DPf1YfFMLmPCOLd9b2DVru+QfiJJglEiktX7dK2EKH9tBQuiHP65Mg0ah4wmXbyVeDVdOGUHCtw0b",
+	"W9Ba1AhVCEbOcYVMjueaIogcYa2qSXEyYVJV+ZL1b85PmPDFw0s6i/d3tbqbjI1+UPuJcOZd7Wu14P3Y",
+	"fcSozFCdQ5ZMYQX9dAlKEDa/NH12jrA6x+YWGjgNa1S49pdN5gZ5dIazrT8v/f1L+7TF4X/MgbmWn+Eq",
+	"3+RX9rpZY3XbGLS2drJiSqEkK8tecN0GeR86D3Q7b+AQOt3OKVTe8Ym+OzXLDSUd5hvgqDcHEclvROXF",
+	"3Aio3za3QJoDFB8McZW6JqCrHdCfIKuLF0v9tao5YQrmEVAoo1ncDtU5b2rc9r2W8NGSKdmktWmxo6jf",
+	"6FRkxT6nUHMBl9WUfmhl0Xc6bASSWgnhWQ+3GSTEEu0gXbdk7YUb+5z9du2Ixws1rQf/8p713r1GlKLV",
+	"E3YascUxggNLxSThnmosMsj3+f+/7MfQEv2lKYb4mxS8SxY8ZtbWXJKheQYf0U9gnr33yhBzZxFuBb7l",
+	"rFU74ZydGWmAFeKf8+aJXY/dQXIOF3w5E4vmhag2lpzr1q9qgI/yM6/kQ8+eBY1qyLNlQZdkW3t+6iMA",
+	"5DxjxBgnsbjnqaCxlk6ZmJlQiLkvKywW/VdDJ3SGfXIMxcZLa/1jmR1V5FeWiT45dp1/7Ye6RRqa0+jW",
+	"NOZD0KRA2QdThcDdqrDFtnneUqQgY5r1yUeojZthK1/KiRKKpjBQ6zBWt5O/XC/yNZFAlnBMUrpkmSz2",
+	"2cQE5Fyzax9QK/JQn44K21WYdYi2/iISfqMtq8dYbM0sMWU/U3aFIJ/rEophaIDVs1Vy1z8d97b39t2+",
+	"ehEkS9BcKppiH+MfZOEJulBTkSWqABDjwDymVE4hBMOyZLx0pmAhP7riruJS6qwTt7cb9SQxY59zzyXl",
+	"YmzGJWU9VPuD3Vf1FbZ5ilh10t5IrxewzAwmEtTEwsalQmJYxdviIo5kbqYn0kDUc3bvUhprjMeQE+0d",
+	"a+tKoOnE14/P4tPr42AyTJTdFR/c3tvbOgw+eouG1erf0dFhh7h4dxl8fSELKrtMJsHHHuplxC14fPXM",
+	"9eM4MRy/Cwv/Gt5CdA9UNda8t+EIODqTh6LVhohq+YBHTIYzprIkksOuwVICtLd0ib3Fta6NVeQf3GPD",
+	"NJH2P29oNmFKGm/v/VQcz86HXfi0ZtFfODYGT1mFUyanM4rFt12vyb4qJaKbIfRwPjKJvy6Do2Fw3f5k",
+	"aji/cJuFqx+zHfKhxMcentmFohPH/jFwqO/Y8pq11T5u2bK58qGvSB06JAwYJA4u7vlfBWerPQ0NEGRD",
+	"v4+JeTZoUVeOQrvP5IOEZvqejlh6gqBr1du50iWHL1IDAlPllllhhSaNTQmHaffe/MWmWtq6ZexJj2lr",
+	"S/2LSeLTHx06pBKKI5oooz9br99QaaFtlhhyTNd/hVHZ2nPG5tMPGM8KqEAnbD79QdqAl9TbMhVSHWlV",
+	"sV1J2tRG/AuSr3xMgAV/R1MyYupeq7LuNRkuUEv1kiuH1HpyKiDIZYOAFFAk/GCzbTNik+G6OcIvovDk",
+	"qaCJggpUm7yMM+uTgdejE76iJaU2X+IqaJZIaAWFT9bI7XvqBjHoEOAKcpgXkL8FOj/mSLDYR7slXLg1",
+	"/inH6nSThojfgtmU4qoWPnLJowrFGEGJpjQmM5rdstiDRJagVgRgI8GGRGjJuYhxKRWFaz47KRxygJTc",
+	"TIM8xnU7aWFgfbbAHXneXQlDTovKhcwj6l4PdirRODOpryYz70VFn+E0TQKUu2WqrQTXdgdmYTrZtFfQ",
+	"E7f39kup0mtyFStD5CZ8DR3n8w7bIeA8jJnPypMqAFrsbh3u7gz80imvoeXaCOt7MUn4Rg0hsWgURVux",
+	"xUQwhCTlAp1dq0kv4CrxHUvrMPUb9e4LtaPBCXTzeX9dvx2yrbsDPtBc5/B3vhaZ2owdmvIHZDuu92Kx",
+	"2aLtxe04va1vQ8h26KsN/JfmWPdaoS3nYJg8DW1XIqMBhmIMTAMND3HL8TKIctOm+ApA6at8FfDnPP0H",
+	"0ADNG66eGfLWUCfChY9pxDbwVmjh03waRlQ98RQ2QQ4T83mbVyqqxfJPlw/F35k1JPkE3eMxbR7Bssvt",
+	"FzbuI69HzmWN1rPyzvIjIVTDJDGvmuASKw4qRDegE62pX0BlJ5cC9zRRrj+dm2U5h8xIEAew47oieBKe",
+	"uxzjaL6oQO/LiwK8Vay8j+LMwTa2gSLdtCl+sVqgfnI3Bd9iE3zYh3ZPX9Lo1kQbGjyvWo2uWo1ezmTT",
+	"hxvq3O9tScURhksH7M7kq/DX7882eP19f0XL+68lloIXTSm+jaD8dHNz6TwacSJBpYd4ymUGyXVsUQWF",
+	"utYQrLKk8uXgdEJI2iKDfE8UpX5jMnSygNXmTQ/dpnBLXw3Igqf68YzBHNOET/QQ0hUx49tvhMHZw49o",
+	"a9D5ZjChuo1dWHbBmpV17T4FT7NJbfYqyNTH6gJZbCAbZpYma9SWdIs+ubDtZryWNpgkyR0UfAlRpdD9",
+	"NW6VdbNR/Xbr6uvCBpWKsWFvqg7ilEUuZbqcAc8jllbnnwC2YwK5yRFL/aCj9TrL+0Rpo1taykJ7utDO",
+	"MFjzF4t7rgVrlXGVB7DwE0dk6jsKrIqpLfA5tfjm69Wizfph+QA8Rd1tIoDcNmkdkE+l6tAuFioSs7aX",
+	"SORvlXKJYRP9pkvJ6mUgJ+acj0xZjHlApLE2cvvk4o5l3m/cQMjZYuHR0kILWK+t/Wyn27Fjd7odPUx9",
+	"aYpdS9UOQa+i9ooiuj9UDgVpOyRSIPd8g/JWNaYi2HWP9PowIA3onwPJ07X1HmJcrO0IIgY05C4bUreb",
+	"e1sSdhAF+YdrUuDh0FrjMTUJniGfUvoyrnIoU92ekWgqhCxFoJtHxMK4G8ecXL05IVtb2zu5tzn3Vtyz",
+	"0SoSip/Zi7nOX3/8pWf+9Qf7p4rkZ0hSMQ1OVhk6lNU0j2C4IES5DDhUCKwtjFBIdAXM5wpywWK/twsU",
+	"D1nrhd0xrg0S09UNXKFeox8vuNqqNAPX/rXi6OSnedw+Fmw6BpmmiqGcIfNLubZIT0YSV2cA4TJE35YF",
+	"gQJFVaJUwd26XdCvgreAM7EnvlbNwyG7KzsQ3N/2OC80TUVEFYvbFNC5l64LpVYBK/t3ruyLRBYLzirq",
+	"TfA3PG+tOgMwL7sHYggroPVZz6v6lG1/EPAlKJO1Ae0R9XNdU8SSSDJi+gqaTgOtUeA9R//x0yOV5obY",
+	"Wp8oPtUkn9oGfqB8HOI2hXxq278LOkRb/EWLcR73W3VtrewIbuSRtqZPLj9Vqb/W92SpkcwWqUqwVnGE",
+	"i9G2bCRms0QR6DSYV+mItP/EFYpuR9ZWKeYpK8UqxafArIQ3rm33sYaJTzQpt7OvZaX1HSVDGdsW18bm",
+	"aFt+4GjYTabrlxAGacHjc6EqwwJvq0sH11t4kmcNtY3WtGdDG6SnZexO3Lb0Vld0+jJBz4SmVt9NOJmy",
+	"BxqzKJnRtD7BzHWqz9del21W2uNnT3otn2ltHKgyv/UjqNYbFY65DL8K1rVZuqA+rsuzD0FOGxXJOGwM",
+	"lAZeM1xjy6rK7PHn0/X2o2qjfxe6eCQxmJR519e1nIbiVuwZIOu736+80Soq6+WuFj1KTfNEDV8OzLxq",
+	"C3zUrU3zgErZfpjEBB4G145aTVmSmQ7IfXJsE18UFNujcgZ4ODkUW58MtWQfWrhNQ+76byb5ScQMfoUw",
+	"InWNYPy5exH+0rLDnYM+g+PDV50SxNRIkzHrkwueLgk1SS+5fguK7Rd+vYBuLkeEFnNaUshffS+kgo5E",
+	"+W80yyAki0EsyChBSBAAY8gmCe+TN4xH0Ktc/7GAza2VNdRmc3DuLzxH54ZXsQsS2p0CER9crxVri3Xd",
+	"R50SiAoguXJJQUfY7x4MXZd8D23Gi12ysD/sF54KPsECqmJa41+EVbJtEZnZtU63o3eogzjWpiM5LACe",
+	"dclJIZ1cH+hG5u5T2zFtFXirNK9rnAHqLTm2oPG4arfvjlRdUYVVh3OnDGSXLtf6ZX5c65ipcM0E1M11",
+	"y77Rjxc9L17GYDU8YMg5dXG8UFPXrr1Nsrt9J8czvKNpEn8z7vxO1/0F75n3h0lGC/8tIzFnMGW5mGO6",
+	"Gz7zDeYbolT4/LfCcddFRnDGIfZ9cX56cu5Shp4tK+kJSpI3rBf+HfOhsFL9A53PEz5pTtNX+UslHItV",
+	"j+IaO2o176o0nzq7JyeFjUpAfIJY5UV0EScMcz+Mzw/n+4Mk56c2mR+yKbWlXMJsQqIqwGPs1ZY9tj14",
+	"b/g9k3Zo//vV/zCyaJWJlx/7s2vbHrN5tvrD/BubOa9/56MqfC+4nryrkCdx5gL8HLbPtOR0LqdCeS2n",
+	"DXJEjgXtmoHA36KFNrwAM9cgZneMKqFV8XFGJzPGFRo13Rz4wwx2jIUuesx58o4tO6bEutsRSRydW7qT",
+	"yUQravjA31zxXtEOLBSn4LpWLtvFQskk9kG52rX5SAVVJu8DUkeACaXQO1wJzH4LtJHKv5ZPcHuw0x/0",
+	"t7Z2AMNrUyftGg9opmrJzWzDJTy7TiTkB47jhujrMqURNtPdpC2ASQW3cDFEMm2KhRCB27vFHruXtUFQ",
+	"wUuw/1h0YCD6ifMoNoLSmU9Njcp6ONL4Ep4DsJDEOYOCLdWfpo0X8fo3JJKYRl7YiZgz6MvtJcLfU+i6",
+	"KTILMwsJxz+eZFRO3wsxf02j24vx+EUXBkAAFXh8IkRMfjyxAyGqxwuIEhSgWH78KBRYbS+KMv7cA/P9",
+	"gI06/3v6RRQggZ4GlM+S1/OD8jVxu/u9KfLFOp6BdOxvdcCf7mi3Tqd03OXZdYucjz2banHpZ4u08fsq",
+	"pe3uWixsc53s416ytKYeSGgG+M01fc1iFiVxOzbrBQBXWSh7UDfZci3UWZ4rYhq520ShlCpNluRcuV8Y",
+	"zdJEsxn9sgvTYU9WScYZY82x0vi6vEcvp8uqTJ+42ZxOt/OZJg6GaLyQ8DckoKDFnTNjO1g+wEdIKYR/",
+	"KPSDwmgfhboRqZaKmMiViXv8tM/oTi4/lf7iWJ//x7P5lM1YRtNrxCYt/dzB7hznXN+KlIFr/TJjmoaq",
+	"nF2ZXjUGg2rvlCb4K/M8xENFxhq/eA1PV2WpdfOrsfa+NdFOSrzjn6P/UA3/Xd8OaGX325b6LcHZaGsu",
+	"o6mQDPsMGp4jiaRLSBGFVCPIfsZGlOMkVSwj7CFKFzGL/4TF81bLk1rNM/51xOFJodFEtuAW8UdksUuc",
+	"kxbG2kCrObe4xQ2Gwa1kQ1AfMwEQn2YWVXolXqzVJCNYjZO/hkuB2xMalJhR/YYCNh283LbG+Oz1DN0W",
+	"VFTt0uhWX+qK2WAypN+2IJov2o3+wWti3uQDqIc0/wZnVGt972l02+pSmPc+um584bTDvM4SJATTMi2n",
+	"aScSaubrC6g7lr1JqmSrydlNaTax4OaQboaaPR2lLJdCYmwqeItJy5a4U2b8Uqsee7g4Afd/mtrO/Y13",
+	"3yjHa8nZJtigQi0y+IONNLT6lpNX6z5nEOchzpaHCmyzm1bfyyXiOvqlBIICRd3ZVV8pM0bzD0Mztw/0",
+	"ll0JMavIf5jRNGVSucuvTaOcDrAdnFZPCOPYyNVSDdaILck9yxiJmRa/sba5TMMrsIcRJlMq19I1j1BK",
+	"lsfLjCXQGH6sIB7rYtj5RVkraq6tdG8paFaShqGKJJEmeDvzsQoMXY0T1SfvxT2zIV0TjFSKZShXFjxv",
+	"lOhfU8oJvWNaEzKixGBRpwupQj0LUjZWbzJWwZgMc7CdSPUh552QovkChJYx57zsXJfBDQouqpbSwTtw",
+	"j5w5YX/XBh2AWwVrBuHpEzGb04zFdVaCt4VAdJF5L0z8AkBNa9iytipsoi22uq1CWcwo1+aF3oaKm0Rn",
+	"LLxNoYXbAV/DR8Mjwon4x18sLPHF9ULqfZbJrwyUizQGjqGlu2ng22BKcEoVa9OXw59BYIBA5kt+soXj",
+	"WFl9eX+7OeHaaQXvbmvlGBCFqCu9X+tq9B59ImRhgHkV/MqWPj1msAnjLM+8WXdrMFdeBntcbAhvu2FA",
+	"sm18v1VXw3l964FLEV/rx0x+6EI2eQEfXOdrdjmb3pkUMwJhct113XMuRbxR6HFzgv6nOYyKno/6t4qd",
+	"en6P2rP60qwn3HOqXDIeo1PlWlGHE40Oa0jygWYSwEcdavQnjiUs+h2BETjzzwpfzqWIr5iF613t4Q7e",
+	"6+Z75Bze9oaUOy2Udy8WM5rw6/ZgE96LCZ+0Si++qyxwQxcdFBepcjWOGAEUUqG+Qebnkrlzkd65jO25",
+	"yPw0JoKHE1mK3LtB7T74ua9qoNLXOThXWpS1rQj0awDNblk4CNPLqyGmRRuYFut8rMGqA38SVGyvNnxs",
+	"1iYKj/TReCYFCYDU1/UvlzfRCtZQ1df0goOGOU9NXpuZsVYCu0TRW8bJaOl1UzuxPVAxjmWQftH9HIq1",
+	"4KyCgCcfKW+Cd6JHDaKolFtTAjg214Nihd8GkDXRfHGtGE3XTA2m5UjVTskDZAETAj0JSoAHb7RQFcAo",
+	"vur7BNOPE3mrL/OmLUbt+xdzQ22bDvI5SxR7zCxggEdNY9IkM9xv+Zu3nlsD8hyMRJbpciEZILVH6QIR",
+	"n02Z1JTReINTNVhMV4hjtOmuFkc5zcT88aNAqufjh1kHH9NonJuMcjlL1CP3xg7zyM2xwzx2d+w4m29P",
+	"U5FYIXUcjw7TYNUxVlBJmAQrzrByE6p2ueIQyzwxyONWeFaYB1VJ1soG6R6abN66LO/hsKbR+UoL83s2",
+	"6qoEK8l+HGeCqy6gdL8IdTavSePUc3aNPdp1TkJ9Y31ufKGJHbjyIsrJyIPNTcaF/CCMhHHWX82FD7Td",
+	"sRPP+w1fn799d/7+fbDlMD7fJdKgbF6fv/3p0yURGdkqfW5nu5h6f33+9sW//3Lc++ugd/j1jz/+8sfe",
+	"11/gn8G0+98qaMMYrG0s70jpy8FonCa8IV6t3kkDV+tB0q4DRQR3MNbQ5GokuIsZj23LpgQbOskCHMLO",
+	"1t5OGUU0qEo9wvRr2V4v5vKkUVev04/XeU+vmMtLkSZRIDQ0PEXiGiIMC1C27YVb0NhMDRU3jWbFmAzd",
+	"ZIZ9MvwoOBseIYUHH/Er3Q1Bdzsfq8w7Vk5bqKiU8o70lrG5g3hfmhIjgcmfejIGyVjPkdBiR3/fMWwh",
+	"a03+mWsk/4OFofFXot926GyNFvK2KvPLb6rhTw74ioLybthcC6Trz5lKbULqFSsbpTer0H/fKvbL3C70",
+	"U9jb29mvI/CxxFzfBjg3CAenhIVLTFO772TE9C3uk+M0Ld9EqHFzNzEvEDMNRMwIpVXoi7mqJTiw3e3D",
+	"3cP9g+3D3TrVYWr7ebZA9Mh7gK4vJ/otb2gZ3j2AivPlCVijBlhb5ncy/1UbqeZwV6BveltPDH6T8ESd",
+	"FNhbCQo9P0fb3hXCn9SBiUFeRBczQ0zGIuNxNw+qmEeMZauJFxpZJ2pq+5wBc58DAyPD4/SeLuUQyEbf",
+	"7IhmBnUPsLxXmvSa5r3mUWwhhg40pDc7Ri4RcgvfTAzgF4ywcOigepWQbmKTZKF6VJGZPtCtfZ/CDZLp",
+	"bWJM3UdJiL1VCmuciHTlHsz9PblgqHnTezgH1TBo7etevc6f/K1UPFA74Wv/aQAVgjGms+vkV/ZhLaoG",
+	"hGHj3IAtiIoCoAZoqS9jdvdSTmcrzHNK07F3+4pSIAjzvbV/cHCwvVXLVeVSRiptznOu4fl6hqNYNks4",
+	"aPJvMxqxS5YlWncP9NbxJUGp93O4MZRKzTgQZXyT8EROQ1Fnp7PlrXWYgaE2aTUm3cFDiIcsgxd1Glhw",
+	"XkZAtIlO/IzlLzU+9zKEa8kPuS4BDwNfj0dW1sLdJrsZIBqTwJ1wUG0S1SfXELY2ohSbhIHClmjBm3Ay",
+	"A8TZ3NtWzjFe4wC0Kgl6Ts0M8CZEqYhumyfdjoQIlvghIsY4MdkuAO6ce1+tACj4X7WWgEHZMHTFI4Mx",
+	"MhS7AmyexuOdJvK2cqi5qIXhKqBzl+kQ+p2b7eyauqcCbeJc19Dloi1wPq3qu33jyMEWSBmdGbOYfnAI",
+	"66VO3IP+/m5/0N9+jvNbBHe9Eq1KL4E9zFOKXBOqLAAonhW7gDTNHzfBr7dtQ1TGWKlIZSnVoTGvEs0q",
+	"ynMRWwXKGMOm5i5H1koTCxnbrOqyWDwXouW2tUtZOEnRtnulq+YBvNEl7CFic0W0Tuo/UchrtOpcVe+W",
+	"fxVGrY/8rYpxMVYVAa976hZTlUGmRUGa8Fr6uLHP/Q8tk6puUmlLogJMIYQ15jNxt3kVfHyjGuVSuksD",
+	"xJ1XW4fbG7UX8z6V9xhzPmFI9runy6bdwlpk29jmaW1zbh5tm1T4Ro2u2U4TvAZAegyq0QLD04xohr0C",
+	"3ybaNH2gkULHMjjdUBs+j4dd2/hY/wt7j+p/zTPxN0jdNk0KAdflNMlC3cMbORvRxfcmSXHP7Xh1r53Z",
+	"51qek5t/AOwf+n6DX1hqc4KmxFbkGsYeJxnEH5Z9cj52D4FBSMmcqmnJxgfVu7nZfolzM+2CWnh28Xha",
+	"7rQ96Q1Q1eisiq+I1tGS+eLCQWMGW39sUMC9tjJbNstzds7bMD5nOG2uuBr7vdpaVSHS3yGpTqSPAJzT",
+	"r7eHA1853YDqZNFQPXhNTGwRZD5dyiSiKVYroRICygs0rM4hVY0Kkft3u4UsJN8D0N+qy5wuzjm8F5n6",
+	"iC/7EA2vBq/K3vG9Oj/OZSZGrDUAQjRl0a1TIDM2B+oyPRN95TFbcFnB6NkDizRDnyo1f4u8XUVzvTTD",
+	"2SfZPBpqW5pzZEqSTIRnLPwAepG1KAKA+g/1Wag/CXF7ImYzyiHjU2uvi4zdTDMmpyKNiw6nYM92ype4",
+	"Hai4kUzcWw8dKMMFl9Cr/d36iJxed21CzNXlid4q8NHjBtYu9ebmUj9mHOMJTU9ZSpcVGO2VUw4nMFR6",
+	"6bYGbZcPSZVShs9gq/UZmBxN23FzCzRkUPsX2L48Te4Y15b/XF8F2f68DNXW8z93aZv5OcuMaqKfI7jV",
+	"wTaOiWfR+NWdWPuhV+c5LN0lKjkt9xssOJkxsQii+2+127ygypmJUcpmrZMeQq6HY33SwM/zqpmQRVyw",
+	"O7lQ38ZiwYM5qTFTNEmLyDjY7wNsWkxgqMDygVrgCh8UVS4oCo8ZvRl61eBZ4baUsAnnLOo7V24/bwga",
+	"NJSh7KQKF8b8DKhkGEfASPoPkqQCnQPO8Dk/7Ye7AlrXnJvh7mA3TEEKk1zzpXwUiryp2nX8g/84ZBwf",
+	"jVLKb2vVRfjVftRNs4s08zVMgqija121PeaSFoKmnhPP0ot/isyVerIHZwNhY5whPD3Uz2jTRzGuwlaN",
+	"MlnafrAUQ+FNae54ZWZHZJiA0aU1Sf2/Rq7Cn4zDEGwy2+FW/4cjOOgjDzZuH+fvmc/9oa1+pzMG7h9o",
+	"RY+Przw9LOX7bG2HMOhm7rrb7KLB/u5upxAwHvz7L4Pewdd/7PwWjA7rK7fmMmYspSq5c2F8sFkJtKsp",
+	"zXBva7sml6uct6e/vIbumjTKXYGkMjlEkLSMxGsyDyrUrxXbGpUuTbzyqWxpGKy5gVC4dSuRwqc2QEOy",
+	"5z8WQtENgl4pdKTG/bfICQMotr+XFkC4EmYtZBC+WfGXFxj/q+5KlUNtyjysPZwFoX/AfALYxuK3tgqt",
+	"qZt8rdt56E1ET/+1J2+TeU/McS97cH201YJuuIeemCUAg7I0m/tbd+MW2q8GoYk22BnADSyKre1B+w0u",
+	"dOPOd29/59XuRtPiXhehfLj285qL+PGL8yHbAnlAyWQKGALmKRPVwL5opgVIn1yK2OEcwBtZ/oJ+it0l",
+	"UV7VrHV6AyVg3kmhYt4koLrVlBfjraS35XemKkDMga4jL1mGSmxAQF6eW5VIap3btKPqk9eLTP/J5Mqq",
+	"+yTC9vg0mzB96TOmmQlisdsBHnmfanqxXJfbrwDCNjk33YA91sTZvYNnAKRxYExd09tnawC2ESQ7GVhI",
+	"P2GtPRE/jg+sOrRLyza/Y9aeLLXTr6aKp58nBilDM8Rf6o7/OSdn4FFDs7M/eeml1amWDekUxwmS6dvk",
+	"tfclFDduCq4/0KOJrphQ84jFrBZbuAbIpvGOb27Zb/pb4G+/x8+7nuB30ifElDy2+7VKWcFo0eYqiwtt",
+	"9cl78xcbkXZ1AFLRJVlw03QPG1kyZZpSGA1c5omHhsMkkhiv8/87ms+/1Jd/qS//Ul/+L1Ffflcd5PkV",
+	"iX9pA4/UBsIC+JN8hPTVy743rvuEk4VkffJJMns96UhAZB+eNsBX+rJqTsIgWS4xdTXQt0jCDcH5BeJh",
+	"+M06Hwm6QH4DWPu4aU6+3oSywmQ+ZwYKKTCmf9jyeIGeuBbu/jmV8l5kcTNoi4VkmQ3JF3pp7Ne56tyb",
+	"3fyT4aVwds/izZsn/g/vkFcOYbfodoeYNG8w8vokUR/YMBHndUd56GRNPKec0Im38j4T6LprE80p+Na1",
+	"Tebic9XDJTxmD1UJyhKzAf0RTXpImkhlakmhUG49L0xNkkeIIUllxzdyv5C6Jd2X/QpCYxRli0LZtR9z",
+	"UiHI1ptsYTrnw1I0T4OeULZO04SePCS7jEUii6Fa4I0mhCP/sfskTU1KBo0gyxYinnay5UzaFT5l+lbp",
+	"/TdBIUcXdgnVhHvFJAQgNsucWT0I+MkDOcxX3yLxuXinNk+68fn7Rhn3bEX/b5BJ7hlsfkZN3ZtP6Hau",
+	"K9RsZIXtNXoxbHehIGvwetDMGjQFYtpkwkVdvqDuPu8JrSrjvx91+Lr57/hVX19veUwF3bvVKVXozE0+",
+	"+/v6zNZxrE1K1/widswvC6ExYDK9TbBfSCZd8BXixK7AciUTcSO/0F7B7NneK1UU7rVw5oC+m9eYbx3u",
+	"7gz8AnNPd6460fBRVhxEsUI3D9VjFbSnRrg/XHArs7qdj1qgB7WKK5FWaH1zls0SKSFXEDLBbDD2mNwl",
+	"7B46ddAYWujG7I6l+oAITaUwrkq0yLC6UzpLihxzIu65fXRGuSY/ffSZ7NoiJa16QLY1AgFAIzDp60o4",
+	"AVAtzJc73Q4MW2wE5v8cXLrtt9aOwD/QuSSURClNZpZWbf9BbAWWiZSB32WGte0Uc85n+DnbbhgzzK3L",
+	"TL9D6HyeJiwEHqc/VszbQUdJqadhAzCczJx5XTO6cpuKQF2ocU/7LbAKy8jh1c0phiyuRp2xAN07PAv4",
+	"ycHw6H0Cv7oBYDf1bywFxMWiI6YzT6nSn+4pRmvaN9amouAJ2ZmabQ5dZwRfq8IPtapE0/plH8rN5njs",
+	"DlZaBmqxOGdZTw+bt7NdkTDB+RZK/FvckyscfcbsVZ5nbMwyxiMmXXUVSgcLhF3ciziR2cJ1p62psrVP",
+	"/qYPeA7ZL++TMVPJrBpS6JhME67cXBz4vEXeAKRO040a24jwmFCFIJ15Eh/WR3vlTAgceY5tKsDuGJm0",
+	"IZR7pvYdChURZtaL+ejBtAi7Q69dNbSJrYqvT4Om9fAMb2leVuHje9U1vnfPQmxAn2+G2OSbD+IHGPI0",
+	"6uLJrQshACSIOcrYgnOcj71+C7LQ36SLB1wILhQGg3gEegm9cua/L4SiRDIlC3w8fzPVQ8WFnODGcYlF",
+	"m3Sv/IZeLcq84FUAGAK7X9jSvxJHhV7axWJK2y5DOmwzxHfxOxRgHwrsxN3YuG7SiTvoLy6tuC1f0iw8",
+	"MueGDCjH5C1nK7rzzrkAJsRbqLscowYl0Y+gu2oRb1Bl5Qto5iHmIhWTJUEQZovqg0BJrlTJjQV8xIm2",
+	"oX37HVsO++R4PE54opYu9xyqQ0xrEK2smW8YkvYng1mjfHmPmdZj07PB6iRaQ1NJm/E1Jyx/QjN7Lgp/",
+	"1OvNL6UpxrXDQLFLokyNy/Vcq5YGzMc0mRLj4pbCNPiSqHthRpEkTsZjlpHR0uHvDGf04fqW3QeyMG9L",
+	"zXDtkjvdjr8DnW4HpxNUn+H8S9nU8/kq9lKNRmZmuaa1iFRmdXn7a5yWyYzsk1NbjbC1juGEixBy2lpT",
+	"ZW1oHUAFvF4rcEWKpC1z8MFfQQXLSEaj2z75rMkRUqCHBgnKdvGyFFVUz/TbrTezqaYI6/H2rVgKFXi0",
+	"MLWIRtO2cyspXECBloaKpxBUwwrtltsmNXM6Y7EWVnpN2LwsV2Iiry7MRo03aL77XN33n7O/QmZlQa1+",
+	"pLfdSY6CjG5SHX61MIncsqFaBN/z9aJmfTYKVNKm40a+EXZlfnnH2prXwjc36r3xrxNuXphd2O1nLzUu",
+	"cp1n6+QRAFGoRNyVRceiLCWOaCUd04gwy85oF74i01g/tTRUrU53Owue/H3BzM9gWJeWsxHMknUDVJRo",
+	"5v3eeK5FFnNa2iOUVDoA/NVsBDayGWbH/6CbW7lnG5gnxyCfbcmLJ5uBtDNmMI6MFMf2iowvtToccqFk",
+	"eRlUCfI34RMoSzsqKAB5VbgsgLn2yZDZ55XpzWcxdkdsYnQ3o02bofVf8B8h7Zm7uvu1OHCwGwknM6bP",
+	"t5S5dbBR1605C6KYfp4KUEZVjvpJGI/75KPg7Ag7e45EvGzMP3wquGRlDM+d7RAiXFbdhzRTMLnc2Zqf",
+	"G6FZltwx2SUjNk2gRtB606H/Rhk1zK6JpikOvNmaTN38+nZF80woEYkShjnlS49gbk4uO93Op1P9f89P",
+	"Puj/0Q98rVOic/r+WnMLYf/b3cQzU0waJXGG1ZVwE0I1fUmchdyLkEwGKZfBFOzO1uGr/t5Wf2sw6A9e",
+	"bu8WDYrdwxCONICfrX7rNaatJdxO1++7CuGUwgnXfWb9iU6sDVIvPOuYo633byFNGI/tWyFzGTqw2hLO",
+	"DFQA2AtgUsbDMtRPDEtZ41utIT+sC78q9bzBICte+EzVknJ79W3VLxhCjDXJsS1vyQU32NSUxwj6bPAf",
+	"AR7CACuFbUpqvSy1y4CJOafMb1336s0KgkKLgczLT9SVcsponBpszFXMwX9C49cJmwZbdgnPtlCS/D4h",
+	"LcxX+Fgbw9XNx64np42OdyYtrFkkEYxBb5D7kID6YroMW5CMIhhqn5wrSY4vz8ktW7oSgoyBF9pcIkUo",
+	"xIL+mTwxrezuxmHmNacMg7Q7sY0cEL/Lwvw11a/jdzDtC4T+jLa9/52N7MeNt7x2rz0BVLKOojRhXA2P",
+	"LBCt7yGlBH/1ULQgXgO4u0MuOBva+I7fosHouhzd2jhE0DKqEFNN4NVB//HtAjvVW8bmEh4x6MCl3iCv",
+	"BgOTr+FiUJaPErsZRbD7QWt9yaxrs/68/zy6gi/onUFTnQtn7LApBVgjmwjnDDEtCrDfjqI8zjMjcnxn",
+	"k8OCGL9Wk1rVMP7vUBUqmhjb39dc5jMeQyro5ojmPiz5Olzy5o1X5yKuxAevAcC2HssJUwU30JGp0jNo",
+	"2JgjZ5JMtIVvMkoa5Ovbrnd2ki41tGMnt2a3fy/59OyCaQMLNNzHx+Q7xbbbm3/xi4mA+jYVHQFTpcpx",
+	"4+1H9uyZV9rI1jz2JlkyhVsbwkEXDzp1Vl08IZGnaDZh6rLRnLGstRC5BfFLZdiwf/VsNrnH71qS9arr",
+	"LOQOLNpDT9ipYUUKHRMr1UoCq1RlDZxxa/ugijUyw4Qrvot8nMVeNg208Mtlm+umZHsoDQaIodCuYUFZ",
+	"JoS4iAHLP6uesgu4uNviT992OqauuIiiczhUaN7wQzDwhKmC47893Hzpe6HF+me1hro3Q5f/51HWNos9",
+	"/a76zurWJxOe8IlJyGlTxdkeYPsWfQFBCMqAkLtcjFJo9nRkmiMsyR3LTLRG3DJuSrGTNCVSCA79SPWj",
+	"sz4xy8rf1L/Z1/rkiilNvvnPkG9WGr1LFlwlaQ7ObtLuoSpUwYgMm7Cxh7kezre83OQ7bo873Y75bn2w",
+	"4RZ0PNyYWqeEO8LnV5Ryatm8PtGiFjw5wf2zZAVVdv35PMVeVrZaqthSZckUpEzeT5e2OyzS1JM6y8BL",
+	"yKS8ZFlkEEkr+tlZQeRNNhLzZO2c/JLD5Nea1qN5j3eoJCNT2nRoyzDsbQMz314xbU10O9i5ptPtnLKU",
+	"wW9fG+ykoreMH1cohjMBabuYmGgQXYtbNKWysjlZ7bf91goBNQr3aEaXmBQ8YozblnbN6lpgAGsi1sym",
+	"iTvczbcwdn7wOf8q01wtRzP7+U+X4fXI7hfeAOuW/fxs3HLg5zN4wYx4qsojM04xWDxoVHpkcA5WrtQn",
+	"6HgI1bx3NPWqEOhE32o0SDRn1l9msWbOjQ0C00jvasE3mnLjainszrkB6DCdMZU3UMbkNiyNNX5Z104b",
+	"u9xCPS8GXcfk/PLEhpEkbkrYY1GuFSx5GL4an8K33tc//PhL/+XXX457fzVuhvyf+tcXf/y3tXV6ZXAY",
+	"/0P/9eXLw2DQ+/LlYWv85cvDwfjrH/6t8V2FD4R2HotJCl68mMWAnBL/+Z6NymDYByurN63v0cWC//Gt",
+	"/xIdLea3F//+458rHy09WeGXuYEQ4P8YPau6AQ9S4IlJfVlt6WgyWmq/8HcLFd0ATGmNCMRhivOqk2l4",
+	"Fs8eMmy+QgNC2TgbGBfwji03WgOaSPKcr+2WkZoySst6tGmWcGLbyJLXrhF5N//d4tCgtWY91nfittTf",
+	"5+DgYL+mhXuoznG/ApRnligW34i6vQazbJao9q3hyskBubcTC9B9V5n9y9N1Ym9HFs+ushhW9mwKC46/",
+	"kQfq0VcOBwjOymtm2ULIf7YVvpCGzmg0ZTFWQUnF5jbIl1LFpMqb4JuC4EjMbEM7LHM3eYWYBWoWZnL+",
+	"EoP8pNg8kHIFsE7tXERYm3WN7XA2fDHhkyoLDpW7iKYpi0majO4SjI40+wZgiIB9GRp/upC3PegUmzE5",
+	"Fzwu2WVrh8Z0nDYLzrABbGgmx8V+toBIZR5vOqNy9+f8KINkKm4Zb+u3hYZR35R9NZB+ChLjW8KbyQr0",
+	"znnSIgz5JOWCxfjZb7ZDTQBvYjkvDmwU44Sb04VmyIJQ81n2YEpAfrx6c0Je7R/udMl2f7u/VWqPu8j4",
+	"UcLU+Ai0cHkk6EJNj2AMwBs6KmxLqF1PJCrnjBgZzpIxG2LF41gUoTkN4sYRjcIEVtwi62l5zWgWRHgJ",
+	"UIy/jnywwsmGqOkTyNbWdg3ibYqxAZPNhJ6AxefQ/G4hWdYnvS29JQtuBPgq25rSLA52z/Zq6YOgXka4",
+	"252KRGaaO3a6+qpphXEsk1/BhyKiW4PGo/+p/yUnf18wgPPgSQT/I8YJpKRxvRat3WK0XM2zRMA/zNWV",
+	"yWTOeIzuL6lodBsMe0oxDvEKu1NYbE8TCeXRi7nNNtLbgXsbhohYtykVCRZ6Il3c5+D5W+dpy2zIBZj0",
+	"BowFi91NB1a04hM+cQZ/n1wx7I5MXCcuzF0n9yYpQmTgAYCqE5rp4UPUEqVCsgqXnf0YeE7hOSxXB9BD",
+	"5BeS0IkpRl7NsolEFfCj/gWwi7IY2vXiUel5USWyHySZZ0mEgcw+OR5JLfUwVcD2PMNYay4KxGKUemzA",
+	"a6Q6X5yIrBrYxO2jpndJZotUJfM0YTEZLX1W3OBTWudoEU2qqiGHoz8ilJPz0y6h5DbhBosAy6t/kFhz",
+	"7XZmrHkEwkY5nIFCMXYgkhXC7wZAAuOnFZnzCpeAgMJt5hCX623y2tvoBlsWTg+x9YtWguHigisxJuwV",
+	"i1hyx+LXS8VkkPtVohheM67avDZf0zHR/IAyrITjVlJkyEc2QfSMZKzPmtEsTVhmWy3eU2lavS542UNe",
+	"vZ05TGLlFC9MVCQIgN7sK0qEj4zxHH/WsI6u1izShUzuWHNl0gHztaGlEq+GuwhT7VoeVzi6FcYQIOHA",
+	"TCoILkBMlZJhA1MzWmQZ41EVTLP5NTdypJKESuAg1xdkd3vrAKCJixf57NNVEBK4lVmLsm7zWOon2brU",
+	"7FhfESksZAu3GHhQB8DJxfnpicFQe5Z6gDiRdJSyOFy6wmYG2PmpfIq4kqLXcKrUXB69fJmKScL75u/9",
+	"CAl+Nfgr1Xv94GMWPaPzeZWWADB2JaMbZ/2DxB8NmJ8FKSQL8FIAPBgUihJcSPVEvA2u9LG2weqTCyTA",
+	"en+LPiNzBK7EwmyGRwp1vlNN5Zt5HWcrfV9jdve/i0deiB/sFpBVdp6Aoloh/W18DoEQO/5ouZq2fmy9",
+	"sbnehT6mgL5t8sFh2/we3flKt3dfbb86PNjfGgy2ynu31w6VpkgXVef+7J5FYKHP5lfUo2/kVfT5ZJmB",
+	"29/wUE22P1rcXc0SOOhEBebh432ucoVWVS8ra/xZa9PXYES1d1QaYCeHgkTJHc0S0//ZMsVSy13TBhXq",
+	"pG0jVCy2vWXLIej6pi3vup6o1TozNOkeJ5P+qkf9v7FXr15Vo3a9jZrxVppPkA5nNSG9C2DLwC73yze+",
+	"FGLo9b/lUclw1NZCadcXtJz7tovlTHpysWAYnGcPiVQ5nKWBfjOipGvIytBSIl1rtPAVyJvRrqOL4D4E",
+	"6CJ4TUAZ/n83681YxuWct6fPcLMlM6HUftOjHRDA80mFEqhq5+QluAVS1Bw7XDdlJAnDOmsS247vaJJS",
+	"tN3O+SfJ2uW2NSpwXsncWq+X4fQ30szGqeYbvJ4NnIg5AJySmCrqchJhx8iIjYWVH4643D5hTCv/QU0h",
+	"PhCzOeMx46o42O9f6ObRTw6iaFr3rS2B2YS2KlyxZgrVh9uomX6w1/1rKtn+btDWsI3gG7Z3P27U3L1B",
+	"+3bz5erVPruyaWTAs6mbOP6HRngCxXXAbl6a/c/1/ZcmcrHSr8uT+y/7fwxGKB1DWr3jAfm7GF2uO/2E",
+	"yyQu3HUlkAS6gPHOqFO27qda8bWN9I8JdBfgE4IIPiJb+m1OidbU0oLalys8rgXUDN2IJE1uGZpKTgsx",
+	"gb+UqlLvu85ingoay9DuVfjsGgPd+NRgXu16R1hNGldMKtG6ZZd1ZW+S+eq9Wz2tjayHGz/1upxMrg+N",
+	"xsyYD54kkFOaGeFfECl2ID+NyEgpZoCGI9C4IfNxRtM05CF79p3ayJiszMU/ViRlUNviHKEKkvOL0L71",
+	"Uqm8lDWC5a9ig4QWc7hYvY4dxEx7UUxOveXiPgD7MxbZvYnnBlDdZ3QJ4b/0zuE9LhSwGUMUv5o4WcCP",
+	"ht9tXpvdXEbo/bkUcUhIZFg1FvYjYjzRzLxQ0o8YjtAwOe9J6uayGvkvf5XNxB2LL0Vch5WZl1pirAZf",
+	"JDJBLGnGN/rwdWWP1cLH7eKecAJ+B6nGZ7emmhzmUXF8Jq0E3DkCk7DZ6sl5sPCmtbdbXCLJHcuk6XOy",
+	"aq4sxuPkobpPLQS5TWrUx+MPZ/3rT2/enP8f5HwwD/grxLnwp1Jd+ULe9iFupc37kIjDyVWUt+CPnudB",
+	"65BHgLqub+EKXr153gKDS+P3qMlidLc2n47bGXe9uo5tdG03LEcIVQxNX9iNi6abZkKHlXg7UPXUNkYd",
+	"aFvpj80nAcHFAUkQJY5KEAA2K8dH/6QrVeHhBC6//r9JvX94z9wo3eqae/8uP1E9fE3pe/OM+DBo70Vo",
+	"G4+c4KyAd2nODmshQ3PmBN9rXDHjyLQuElqRhuw1GrzWQ+IxjDBXzf3rjRXTf/l8o+80PKnFOj7nRgWE",
+	"DNOg5mSzhrt6y2/eX5Mp5bGc0lvmsS/QXn6QZNjrQT5qD/AG+NAHTIVTZBm0smBc9cnFnPHjy3Oy0x9Y",
+	"hz/kKCKETwJb7RY0W6gFTXsKnDqFRf0GTWvHgQSEM4gkGh8qJZLNaaYXs9JN7zMuJAFUua5r1+aasSGy",
+	"QiZm5OLknGDXv6771e8dnsyQavCZ/hf+hZ9lmchQFF29OSGHu3sHthOwa5sjFXh0h5GI2RDa7Qhu2/dG",
+	"dCEZJiUzPVTXBgLMBUhUn3ziWlnk+AZ+Cxvos7j/hQ/PYzabC8V4tOy9Y8shmdFbeJNIOgarM2NzBqB5",
+	"lxfXNx4oyC1blqTUSMRLMknujL0Bf7OCHtY7fOiZ5fX0cuQQcrakkYGxlfeUm+QuLfIgUY+pRcb7ZPjQ",
+	"i8RsJnhpmK4N9WVCqG54UIwdu3G/8NLAuEy910PCHuYpdD65ny7NwqHjFBDiypb1yVlx7B8k8aiNMB57",
+	"8hx0jsyuNGNfuOlnpPda/winFotIvqTzpD+L89lg42MJLoAoXWAyHHCjNImwHZwR87ZJ4DxjEfaCgwaB",
+	"blNRZ0zSFOERUW1M5Bc+tO+weNiFqzd86OV/61GFoZfhQ08uuGRqiBoTbqRp2ASXWZLhaf79IaYKHx7s",
+	"7r3AAa7xdZNCvHe4+6L/BXJnEwUK1k8LeevpLUedrf6gP8CgCuN0nnSOOjv9QX+ng4404IEv+/csTXtA",
+	"8S+1iqb/OAkFOt47GlnXQQ8sae8Bd/0tMgmCp3SJFLlJ7nRb5zTJ2B2jqcWXhhEkxnP65I3IkDYFZ38C",
+	"RmcTma0k0MzOHZ02wTpvGSZpXMyx2RRAumOatl7p9mDgeSZBRM/naYIn8fJvErVSlEa1zl7/O8BQQ5mf",
+	"hTbvXk6N7GMDc+MOC3/Kzf3lJd7qgoTrHP3yVSutsxnNlubgYJv9zwDtp2IywaxXTUZ0IiEze4EOohLn",
+	"0aPqrxQI5m/3t7JvtydINRse1ju2vGbqOY/JfKHigAAShKmnP4y3zDQzW4zSJELQVcxmZFkyXlrgErjj",
+	"B3tbBy9anMyU0VRNf33Ss/jJjPmMJ4GfqDoJm36utY4U0hyf+khOpiy69drMlT7oHYBt0rnuEExvgLWH",
+	"YBOx8/4hZuDV/f9ghqvdf8Ue1EsQe6XUo4W8/ZYyCrJvCwRGfixlWyh4Aq7bwcYbv0L9TsfVepYZ36rF",
+	"l5mYMTVlC0n0mohxnrU7Baib2X6p/6/Ikl9Z5XFcMfT6u24T9hVqNREIIIEo44Z5Oq8/hgMWALTHiZa/",
+	"eHH3D3YPu2S3v9XfeuFLRAwxSoYpzIyMMnEvWUZGNLr9wo36qhfikDdN9ZCZRSPZB0dcJKJjtw1a8pvy",
+	"fr1ZwaoEm1v46er9KjJgVRabJrvO3xcsW9q48ZGXwOUsNAw95wS4JvntVcBUD6bnIqjs+ak+IziDYhbb",
+	"ihOqYrY4zjcT228w4SYJbcEiQwNKr4TXP8MQSJg2oNnlbCEVKp8TrUJponMqcnCp5rTA7+Yd1stFgif4",
+	"UuvOeviKDcnM1fi2yJLGezLY4BRB0aZ/X9gsL8eKzaZYVTm3CEyydWjWNjPhWWnu8t3JGV7UaKqtE1fZ",
+	"d7C/s/+iq1naVMTkentvv2qe+u1v7u21E/ZTqHzki3/s7vwWrMxuUv1n9nbEUsEnmhj75D2jd1DdJRZY",
+	"9JJzvIpm2VXFgsGDgcrEioModJ91C/lakno7g+2Qz8wS6v/H3ts3t21j7cNfBaO5Z7L73LQsO46beGfn",
+	"Gee1bprEjZ1mt3VvCyIhCWsK0BCkFTXT7/4bnHMAkpIo64W0nG7/yMSWKRIEDg7O63U5FZ7vBnKs7Jd+",
+	"1GicVLRiOaW3WP23l5+adVskF0Du7FVAqmcK71eyCVtKp9d9namoVToTfUfteGH7mKcCyAxGzj/Y04Md",
+	"tjtO04aJAF4BHhs2SKxQlQ69IzryipcBD7JAgnZ7T3t8A5SZ3dHfX16esx43MrxSdoj2S+SDX6krdS70",
+	"OBZ5By30bdG5h6dyYWby/lpgunWdDENdEPQZBFznn0aRYV0Q0n+SML8/ffeqC2N4jiuRT0pZTEAT4FTA",
+	"G4F6KFsCf2+zrrdGugv0fEl2MUSQW0pWxIUYmSvl1F+FkoTz/0pdapYIJSZQLRvLiIp/cdYCeLrd5xyH",
+	"0KVScOzG7eZ6FiKIxU5du7LSsIlOboxDP5yI+Fawoc4SQ+Dv0BsHNsKV2sxgObPvdEm9wfZCYdLnGiGq",
+	"K3yOL3uTyWQPKPSzJBbKTlJUMIUx8D6WhGSZb7ZT5egvWgXQoNwaOGnxo4PoWDzt7z3ufXe4dxQ+e7L3",
+	"VHT43nf9Z9Fh+KR3cPz4yKPoX7tC0dbx95enPz358ef3H15/fvz8p8N//3D05vMPx6+Of/z54/PDf737",
+	"5fzD47c/Pbn89MurH37+6ejlxeH3p62gBXJEfdXunoW9BIqDhGbuRRaI5dwWqXpLMo1CqL1qXYzjL/GH",
+	"5+KXn376d+/fF8efv1z0zk7p79eEhJm0TlrR8//00x/EL0cvfj7fGz1/dvj28Lts2Pv0w6eD8UFyPfl8",
+	"MHj9+fWHV//5183sy5VGew0PztsnllqbJdNkLVPnD+BcS5yDWpy8aq1SnLLSGyxu14dLsF0fO/ed7mr5",
+	"/vyZ87K0AVsnLTH9Ydh7E8oP8ofXn34/O3gvz8zZKB3/8uLs+Ow/r2T/p7aY/vB79PlMfpBn0/cvB9MP",
+	"L28ev//Pq8m7l/Dn8DBWvdHrTvSvH+LZBywffQFsQBIQAnqGBYNkpsXZC9E8qtdczmhml6zyDaoGXGBJ",
+	"z4t7lVp0+pV2TnuloqsZWV9uCbrrCobgokL7grV5tKhfoChfRT9+gSZY2nxUZeM459VklAeZ71xcp1tp",
+	"QVVfcWsu9X9mlso4uMyi62MN083dmjnPZMFw4XCZg/zYHJLjTnn2EB1V1vNddvGcvlg0y06bEct+yQJA",
+	"c14asi5mxRSruZY/dJOJ8urkzkmab48oJ3oddGNTIcnLXOstkN/CTEJQ7AifvNzuBzMa0pf4lYN1v1Kr",
+	"h/HKWdNFKx1cPmaGOkn3YnkLSpPgWe72NgCk6lp8CYWIEMG6mCG0j+ThkNF2wy1voD5vQjIJBZQEeqF0",
+	"OpRqwERsRBteZB9qEuqNbX/EWz6E0Dbh9d9TaDvkCre+Ww9DKUm7ROfapIMEypzWibjeHuz7msLKVYK3",
+	"9vii3QlPw2GX3AmOlKGxNOm5jkwXg523UkxEYgIWiVsR2/XDsQKgnY+fE5fd3Ar/KE166kc1F/xcNMH5",
+	"JfsOl+/OC6kufz7w8sHV6c2S3jofSxrfkbcoZuLaMFYSNlf8ffd78Z6IC4yIcxV/aSL4KEegcefEHpzQ",
+	"4tber2rEsKSlId9V2j8X5alzA9LiQ98GnCriS7oPb7Bn4C1Xv9Ur+y2cmkUb+vXMCgsTMB1HVtkhjUgN",
+	"6RPI5PYXPShhMPHAblDU1172K3ZuUBEFgjh6ONTa9cF5JlUHQVAEE9I6brMP6RB2ZLlCGnfmI+MKsQ1p",
+	"GZkahkQ7iDp0UqCJhr2B9HBJaoIrBecSoOdgjgRKPujPPoxk9Ei02fvCyUGKFdANYdw0NqxR0hnwWsIY",
+	"gtI7SiqwTQi6CDXRKgpoQSgDu99OPZvVeiqoUDmDpAp3fuNlMgVg6d9WDZxstKGop28ls+yg7odXnafz",
+	"zOJninEWJVNk9nFWhTV8U00mQSFE/OqSD6qGQJftwzVbRHzzoxlmcAEf+urbt5Vhpdo19phjR9W1FV3/",
+	"idXK10Ba4GCJcxMtKESIA+h7j2WYWr2eC931SJoRqPT5U37/K/14Fv2BGiQWVVWQbmv5qidH7a9j4o3L",
+	"9UHeAAw7F0HJuJpC3Hb1vTi3E6EZdvOd2H8H87DguDpa/M5zZ740OSHD9gKEr7OdABUFYJwABhPUMF8j",
+	"uUjLHhCV5vZ2ptkbkZ4WKP6aPf9X1hg7VAhvRIqFqnUsJ5zsa8n3qdvLIOFjkPX5ZceSWFeJ6SETmEn5",
+	"lNIJgIbYZqfo2uGWJj5pNCV0DLzSuO+5YmI0Tqfuykz1pEuNeDX+osB5m2pMgti70HeE2u6Ixpa5rRXD",
+	"QzmbqQPwnkMmf6qzmTKNDZ/Ni0/fxXrYH74jqfZ5FiEAbh0VZqf2luAow1135CQLlSbStSdKUzg2FnmZ",
+	"+Fdo08ql865m2kb9TDt35GXOyf8rfLfAasT6/UFMR0cyZbEeQO4qjl3JdEleR4invDSAY6UrEv2ED0ZC",
+	"pb5gYrGTeJ7oMTiICpoGkPeKiDPtWcY0wDGpQp9CjK1FSaaIOvU9ftVlnPs4Q3CTUI+Eo+AsdUCaoZ5Q",
+	"twIf81Da0wMaFqxjOdK3gvUTIUybfVLQ6NSNQO8iEXqSiaCYWYeSvChx7QIGO3ZMABSu8LkdYhdK09vs",
+	"1a2kc8iOBmpOqEftEYukSTJsYAA8ZIOH0hpb8aWf+a0dxYaOmJdl2diNGzgziCXh1bE2PG7nAoBAz8Zj",
+	"OGMXPzj7PL++DuPcCg5Jfs96LrfUeiITaoLWxd2x2j7d/Ey5y6Oz2/4/Wqo9LD+v3vJrCjTKxw9aKlfM",
+	"8SCl2g9wN/Kcz0+FJFPtzRn6xgAPbnWgcuDgNUYjChymsUgNeCRWRJkVj0bEdBXZpBLxfTT4zR09SnAO",
+	"KF8NMOQG6S6ALpm7pGex0NyECR/7gywdJjobFLsxDXbx5QEK6NrSJvX2CoklODVXqnt9TUO+HvN0eH3d",
+	"dV8CrBrdZ92BSO3BQvX9XTziEE6K+qboYdC4JnLAcd+lawfbZi+GPLFv5hrkCm9lj6wrQCSBhjkmlYM4",
+	"R5wM7GxEahGrpTJlzWjAab/r6FrgRdm5L7zRJS3VRkaXTyr/WuRrhEnl19DRYF8e65aOwyPxtHfQ2Tvs",
+	"P4v2jvjx473eE/Hd3kHUCZ/1n/LveseHrWD+y3Df64SHN62TVnKw6BKyNu2n8d7CK8Zax62T1kAokQCq",
+	"wdwVBNnmeUdnJaN1UpBzkL/9Vd7I95l4wnrYerNVEUA53/rNKs5cF61GUlhcxgV913OK6oPyGwTJFfo6",
+	"ybdireYuTNMjZOsxvlcC6khdDiGSJtTYZNov7ImNDGI8omtyt9w2aTTsZR9Q5Y28R/PWIG9lb0oJyJqW",
+	"R5XseZnkJjpEe+LYlWFvvBD7X+1/d8Sc1za87W3eYwVi03FhOJngyMAuYhf+LkAEuK5zIqnbfm0+wrMY",
+	"LxyLSaagO5sQTFY52NeKWAS1bJc3eEw2vVmqLC9FxXG7DgornIP1FmlBELgSn+LsZbnMbsVTFYIzhJ3o",
+	"ahZgdy5taFkhUrNRADpThHmEeNDKG0wJS7lUgGwC5g7ESPI/QsQELmizcw9RlWSKaeUPHN/Bzvt9BINY",
+	"173HwGwNWqZ+D8gOajdx44e8+3wcmDYJpitnhQrKL0KdRFoxmTbiI60QEy6fjfvFw+Su5KzvMUGKI89y",
+	"DVUbX1Ln27TZpWa9xGFowJ7o8fDGgbcwDk4iuZC+iKOLQ+quvV0+wvH3vgyys8BsOqpgOCwep46q2u3j",
+	"Wo9WeytCSynC/CD+4KaKu05bc/n81buXC8+qskChO6wwpJlCKXZaRkvKLSVffBRbU5OzkVbpkJqOZMqQ",
+	"NzCq1dUoSVEOHOjq5/U2S/xtns3LtA7Ey5epm/x0BRQwQl+0Z/fEUT1Q/vidvi2hGdqTty+VNENrMgMU",
+	"oQpF7KBXC6FVuB0c3NIFSeCx0IQYDkWUxXk/CGqEAZcqYBmmC2QK7GCo0a2LBCjia6uvFzA+CAS31nUN",
+	"lGaxVgPozwVkYnuXeiQbh4XwthCk3r2aeiPSimmqTzXhAyqUEUxEHZN7MdQTZv/1ebJoipk0/11WfJYu",
+	"NTlGsMk564sJQZlCTaYciYDaS5X1foicAzp6deRw3givGe/hzQ1kRMFuAq1SqTJk4k0ygPTCpIu9C/Ba",
+	"GwZGm4FiFbRokDNAWpdCj41XJFoJ93xQSn2JX1bFRA6agogCbccVgDIyqKK6vViHNyLqMsOngJTWZh8R",
+	"Kg5BsLA1ItUOMhxPus0yiS5x2WooD2jvf57de2PO/WzjF2jM0561awfRE6w5vo/k3XLbvi8IJbgm5fsa",
+	"7tfgquEDFqwa4HZ34X0wyz7OUuOcbtgu1tLD7WPV6ogrxCW1+xM2fm1ae+IwfbKU6X4fGbLceQwjjP5S",
+	"3QXVDVB9oBl7U7szRNxHqqV81mJtrfmzFFc1zd/1hRgPPQzw4tUeaQeKiQDAhM+dX2YfIBUTEIzB7Bnd",
+	"3fPBChXNASlQHSLFPUvxHQ/sP+S5y5EOxYgwTbt04zPzod/vBmyqMwbZnbzBCu5D8KtjPVkA5OARDidc",
+	"pj514d/qBGmYua+CxnoVh4oacsV6gkV8xAcbBKBeu43W0KkA99/BqbBcv1gRBSsad3EtBwT0jijEV+ij",
+	"X+pOh0dutYL5k6PZOo/lp8ZdwHSlSBB1BaY5/FvufENsCHcc/AgNseOU6mjCQq2uA+R1aG8FZ3pt2X1T",
+	"ypdviYcH474GDXBw+EAw8dw8e2fhkaH5XRUY778q8qBlFO4RmGntpbAfzl6+OKN7N14Q22Rdav4iVcE4",
+	"es2GmhXT5WC3q2aBg3rK0WB9sdQpn5iHWpSWj3A3VWmFGapCMV6Es3avCZrLJDOzrORYdwLReIL2kuji",
+	"l7iy6zuJix12xWN5rtsOh3edKehsI6bGVarfiqpu/yv+UG/9A2wMLILYZmOsXQpBK5aH+OusdaiEzFux",
+	"wqHJsgaY8DciLc32PZwCD3cru0qHBUiTGx0aWzXDndEeW9oLt8GKY4q9ti3W5KGzm2qAb0FSX3gcSo8a",
+	"2tDRsl4FgOP8WaifLqBnBpNsUJQ51hGUgCGmgs5SrEHTKuVSuQ7KvozF+sFnb0afo8u7k4aycTnTmAhk",
+	"xTWuBlFE5RxhFQKL81tW91OWjOcb7W47hxLxcx1VORF2oRv0IDwHWN7ZViwx9Wu7UVHpWOu41urec7hh",
+	"k8uhdVy9Ejpurrp3TK+24Szvf7X/1V+4a1965Ry7HUJTUAxwb990ovRaCaKKmN4K0Rr72Ec5klQerwHa",
+	"4+niiMzYTdoKOOnHj0uEzr8iBPlvf/t1j376/9xHf////2eNfMInI1g382WRXSioiSJfp5yjhLTZKYv1",
+	"RCRM34ok1KORTBkIAqUKKKJ/4rN2PesEQFBeTDCNym6EGJs8jWdPuIFIcaHEhAGNpMsCmEKxOoaQYz3J",
+	"U7JrH4rnWXqez3jddpu99Q4C7/BGVe2XdtXqa03TiUuL4zarycqaUVNGDpRUg70bMa31TLjA+761t21w",
+	"PfLHLKu9sy/XYDN6zmlkZ5MYjbaN9CGxR2w0S3QKxXjwGJ6lesRTGfI4niJlWxwBexPudWRVgpJVJFYi",
+	"0HJopoNiC9/uKHG8IgLd7WoJ1y5ahdHl61BPdLGhEF9hmNWi4vpOgbEKqu/kaCQiyVMR4x/ttBk3wZCp",
+	"xfAbZZPsdMaaR/abaa3NqlZp27X2wmbWkraVgm9FjbD/9UY20HdUkpbVjBj71gUbhvgUF0ozBNeIvrJO",
+	"WycW/AbYpWHwhJ/frJ1zI6YLklJvfnr8+e33759cvvju5Y/vDj/+6/nRLx9+/vfr41eLDZ+b1Sl+Dhay",
+	"kpTkwyFt1HhYXHrwjm8484QvUXkM4Ss25TOuh34S1Al2gG/2UJNKOLrdJJRoZqowDnxIZOeIjI4Rhvoy",
+	"Cbm0+YzRKscRifb+Vxckqv842lSC187+uPRcI764x5Vzb/NwG1z9hDesjB/u1nPJnw0Xa/0Ez6ULsS5J",
+	"8JxS1CD3/MMsSYRKWWb4gIr2sHIcWQoM62VpXuGHfaLIWmwtJK02iKVjGqaWLdnUabKbTNGDP01csMIj",
+	"YENBwK6SQ/Pnxj4fy9rjHKfnZ03HOPARd8U3arMlCwvoqPHylBnmH5DLyNy72lpotH4Chjrp2Dz84MHC",
+	"RkhU6FIhfkf4AAjy0E03ABZUpAXBSk/rcBYo9FxFswyBD0VnKr1SXfrkFD/ottkZFTPTJbluBKUYEP4a",
+	"tg8X6ExxUImOxQY4RAS4DlLysM3wt2K6Ixx1mJzPMh1eIA3XEhZ031iFUo7SgD83jkZWZOarX2vOF2ht",
+	"ZH97Pbr/9UZMmzDIvSyvFRtyLe5++xIAjwvUUQuz1QMypaZ4DBNhqbfSE6ZVjR3yay9nPZry7nDIW7ts",
+	"rcVxneJCj3UEKcwIyun1rUBy3qaGdW4f1KrMnS3ohQw8GQY2FEKLIxvrWIZT1n1vt2o3qKFh0mXVqhsm",
+	"Pco3it9YR48MMceAssBWISh717f2HgOpjG/zkoDpvb6x/E7finMdNZRjg7vff47NPrayDQFznJRv7olB",
+	"hnxvsABK+E4iQPZjEz51CLx1bOt3iCgFHbGacZW3RN5rm8tdGxU6vka0DAvt3DPFeITWs32T7kCk5zo6",
+	"d9/rBoQ47DsQEeQM6oqkMlm/L0NkRiass4CI3WF/hBo6t2JtHD4k/dVXtShfqTzRWRwBejETCjAo3S03",
+	"K8J6U36TVtM1QvCQqu5cEUoj6zlRXn2Bzh6UvkeG+TVmUrF+FscP7IRxqrwkuBBFWAJleiNAFD/Zy7oB",
+	"Gux5AdTGAgH3W9swhm+9TvRoldeFiy/1ypeei0TqqLWYuJ7IZqesN6WNg+EXaRBnEqkCFtXRwZ+fTxez",
+	"kbWUVnYahMpGKArwK/FNwkaBorJWgAikVqIw5PDbwpK/Vd4TiNdWnpXXWPHXaJYGh1ViRwvNbbljzlqD",
+	"QaoDUGFRcCOmgZ3g4EaqKBjr6NpA9MEE4Ti7DnUi/AdoWlwPZM9/hIZK6SOKr18nIhTyVkTXvWkq8o+N",
+	"UCl9FGqTBiZMrGFevMWVOuwcHu91Hu91Di87z046nZNO55eg8OFBx30I2b4gCB4fdzrBwdNOJ3hGP9j/",
+	"OkdPn3x3HDw5PDp8+hQv6qzbH/gJo4NTNgaxxjIjK4q19arbjY6bYDu4/4FQaREprBr3+7IQ/SyCMwG8",
+	"BXHM+/5prJ0wAeuJkDvGfI/eTz3M2Bz+moyVYr/jIiQwJSYFYKmGDLzCE+CJPL5vWw8eK6Liq96Nn1UL",
+	"behXqHQuPtgKym9lNw4YffLVCksr4iXPruGm1VhzrLFn/bL0EKxAMAvOhU1eeUQiMw4ZiqSRaGS92EfC",
+	"4JouaYcuPtU+bzLUscCef29me5ZMQCHj1u0GMycHBcAmXvviZlWBfyPSlzi+ixRnd2ltxEdgVctBEvwY",
+	"pGFDORgi63cByKbiwIR3WHxc7h0EeQm6VOnxUQu4zOXIHp/2r6QXpUrFANo3gsphEilqeepKA+/CZ90A",
+	"4RB8Y7pJZRzjVILeQ6NnROSTE2kExBQ9y1x5zapem8axHmvpQltFqpAnCmtGF62/ey+IsFB4VLDISjs3",
+	"iBzh/ChgyMIXmX0PxlNY66r3KYyitU5hS9WCIW59kjobszgUeEty33NOW+TqBGMNeYfFrdSZwbvYUUZA",
+	"r6LEF+ufdKtexM4S+vNbdF8UXsKdYDSLJHbSoFdHxgSEKazcSVfFnTIHK1tJeivTC/z2YiHqAOM57pXj",
+	"TmHjdBbsmybtvZJWqXTU4Bq3Z+7ncHEoCKWHl2A7QbvRmtB6rHjqLMJVgjNgKHiS9gRPlxOe3K2vv/c3",
+	"asYyye9/zwbJj4KbSkGJ7R93Zn3A04m3fKwT6l+jcElN9kgJk2vONjllXoA8s9CcmnEYb0Bul84y3M9a",
+	"JVahLKHfOXWIZGaChB+CvXx/waw6IvI019wwQ5k1RG5G9jv0OJDX4CmZQXHP4iFhMNkTqOCOIyySUcDE",
+	"l1CM7Z7VRhD1161I7OGN/IwlqwcPusRhaCN6mgnKpp3Voi5tiY+rMJcWJP3eiPQ9TF1D8Nj23h/xxvcO",
+	"kG2fXayxWABxVFghqMge8an1sZyQsVkrGuOMPcFSrVnMk4EIWD9LwPDwVlkiHPIMoECD3Xi/hwHsBn8I",
+	"OGktYnY5k3eK0dj1zoXtdv9lAbOR6MJ5NOdm1JAzuiMP5HFjMdMO8fiBphxOEcjJTGQaDjHzQudobs1h",
+	"qCZw2RzIzCDcWTErZPdwm72SPtIP3jwi8ULLvuCUcMRyAzc/kQhl5BCxEHs/RRvXMKKAZ4aPBNNZGgKP",
+	"+2rn7ku4L2RImsv5vKTA9S4SPx9wPhZt/O8pEAQ5IGhZUdFWJZRrbdFXdiHx2XB6OPmBXygLiQz7KHa1",
+	"bckFaSDYaIkYSGPd1yWHJ/ZHuCsL5GbQOclOi9D13APXI+Y9tTR51Ps2++RbiUhIUea9TRCUYF1RJV8p",
+	"1CHFahcQfHyy3R52LCdldQ0cleAcQtq1EPbI8QVpDIInsbRavIpM5kq9dvg4Wol/2NMYn00kZtD1tOCE",
+	"/Uiz1iB8oL01PiYpEDveX1nMe1hvoVK7C5ZQUjwyTNJltWy30sb6QUuPoUmCqJXYS6UTkvoOt7wOffHp",
+	"VmBzGPEbAaCrhvcFniyzwMWzJ5+B/IHZ1rX6CIb1Bd2sGcHDu+OTVhO6itIbDITTm9O2C3Vi9TKjV7Dm",
+	"TI5N4ThlilAUaHkNlE7uT53ju/uRF/zuR9QsDVLZ4/Wp8nmZ++ACg9Y6MG40CIhorRqoITTrOVTWB8vM",
+	"8sQGBRfDoQhvDHmUdtWISVKmYuRgwvVEBcxoAH+xH7teu0T0MyPMXPE3FGKAs7N6rgPkHYe9WtwX8JJS",
+	"MSoSVNgx5LJ31qfgOEYzi1enRdhPfAkrf1Gix2M6pfAcd2LmvQk3bQh3jg9zE0NhWJzFfBL8caVKZ2Of",
+	"y9hUBdfGIjlLxWi96GxDdZu4LOsoijpzQ/apH4WxL14FjlReV29AeLEs8H462ThfTxlV6j4XhTGb3/v+",
+	"FB1EKMI043EeabwvNXfqpgrnsCe2iRoBZ//SAv4JoDmRRs/7IhbU7t8P//+fmIbfF9t7Pv6iEMH0Ls/I",
+	"W+dGDpZjNAP4uXPefYQE+xLAf9DWDMlcr9GtFBPQvJG4FbFddTziVpeLFzSoHQF5ud4qh511I1VlIsb+",
+	"rXRQLE33w3u9tV/5445n55kth7GzECvM/hesEdZbqXIIioYuRCzCtOntgzNStX9IDkB6qOWlof7tcP5J",
+	"hY3kNsma3dyndFsgfHQdDJDgg3yk2zNYVg2wQOlQjBgEVm5lohXUF97yRFo9btjfukLddgNm/3ud6FH3",
+	"73Bng6B57G9dgoHv/h0jYviAKwU0VKk985hQYTIdA4DDe12okEEQPuvuw5fQAnb9F3ZTr7KXK1tjcB23",
+	"bo25W3JfJtOPmWqsiQbfYzcdNDSHFWYYqo02O7PGRJRMWZKpwB3e1kLC9X8Qze7zm2LVrbZuq/tcv83q",
+	"ve80jv2v+MMdTTanilagGBIHz4Z8lZ7IkVNW3U4VvTmbbqa1m+XpjRoCrttCCuromS/lKr36S73WRA2I",
+	"4wigyxq4USDrOKcct7N43ojUr2nDB+0d6uMB9OPnYrGxUKxfWP+C9viy3vy3HmOsxAJ9I8SYmnJRcIh5",
+	"TWVx3CWMcXusAqwVYiYRqBxIEZ620sXZKZ/dZh8zBRhH4CEORMpkeoLH/BUxToOFKJWrIaLKw4V2g/sC",
+	"ciV5wF08FjjAdmIj5TYnPeaLt1VOD+SI3w3AwLd/xOcsgvNatKkDf1VUAuwFrHR0X2GroN3cN2KMRFkH",
+	"RyziU6ps8TLIuhMrrF2GxQEcQjjdmNCnu/8gLDp4nqtnMGki+MiuUpdHkXDc1Nu7yjjsXXnK1F+p+835",
+	"zB/gxkt95nwUWG7sD7NFD8e/bguwfYHr6StXDMWm94xddBxQde0mxvrWDS43pHVAgsoNOTD+PZTZNW+E",
+	"E7MwGAaT0pD/LtzNEwbTC550QcvQ5l8eC5MjPhDLQ2GrKoG6tvcZDmlH2xsnpEhCPhojzHcenkpEXyRi",
+	"SW24v6C6Mvzw6L9ry8Gq3sOWQ+lpaMt5WZDuKRV7j7bVmsGzEjmg0bEj5/TiVASFzUtbBvJWqCKYDCRP",
+	"QVJDHseY+HM9HjCyGYgY12WDNTvJ9EohSAWlTGZRaiKecnCR9UQ5yFmiF+XhzSCxlonPXzqYP+yI9yF1",
+	"GEYw13WEmV77t/aVOsNCW5x0hrZNUHgvgkrA28E1ZNIDjHEiIBEBRs1IqiwVJsdDcG+Kc0P94r4yNhsD",
+	"+o5QV8p9U/bL3+PmxjhUD1iI7keRJtO9U+g8ofqfDd2KM3gZEOSHCq0Dg8Nx3ndQEOelKjUL0m1dRMg3",
+	"dnGIUg26sFe7H60QdqnvZMJNvqOxJHOXnsQZybCitwB8GO5FbkXtsoL7MA/JY+93XQoUwieZMtkY5wdu",
+	"hAO5zhTP0qFO5O+znxc51wpRqtVDkPhm+1/h/xVQfraIKW64v6pDiof3KuKObteHWLsDgTqj6zvzjjpH",
+	"vqGnGNLcnYznuKGSpn8lmZ4XTamuMyM2QQ3dOnDpBKdZU2np8j+EqOWGC7gBTRzqghzYYxWOZcfzG+pb",
+	"BFYyQZkx2i4yKEI8vh0xvVQsM6LNIh2afT6W7VEEtQCGWmDJqgFag9nKOeuHx5FrA+bOeAgcu9Ijk4Nq",
+	"uGAqWlRUlxzbeY3sW4+AWr0giIXkJsRrOOuLiW+m1HHUZqeu+phuhxAAVwqJo0XEoDfI2ixGj4T/bqzV",
+	"wI1ZxEYAexkZMOvslQCJI6ia1hMG2He1nhkMyzM6L24uQrCXesinxzq6DseZA6+4TnXKY0Iv+udVi4cj",
+	"cdUKxjr651VrInpXrT/YUfvw4IHQVPsaFyfHq7JTI9zNcp+f7rmf8mQgloQHT4uPI7+ExuHHR/1CmPhL",
+	"h8IIRre1y23ChI9FiXjbl81Rea4YGQGODjwA5RygYCiQine7UlKFcRYJ2n3u79SI12YvhjzhYYr9ejwt",
+	"jjyvFo1jPcHaM7hDsU4PsI2AygtQvEyoE2F2sAusm0kb4JKWZ6OTxu+GX78isg589/p6JFJ+7TeItI/s",
+	"fRc96z/mh3sHR+HTvSPR6e097R9He0/4QfideHYYPe48bgVz34W7XvPx2O6PoR4vuMRFIkTPbg0vbr+2",
+	"Djrt46N2p33YwsJBv9+gtPLOlp3i/MCdcZfyJOELWwo+KCeVCBGD5MXEz9hMbVpSTGb1yb/+/vLy3AO6",
+	"RtLA4TS1ApSL65p7eXWC9pXjb3/RsjchEHqiqvh1XZvLFuGiYlyo1I7oyVMx55ThWhOs2Uoi8ReT+38B",
+	"k3uBL3Vlwdy6MmkhVfvqsYJNCdvXiBHsmKadnaXWZbDDtca80s5Yj/WASeUdGZk4uOEiwPB9sLzfISHb",
+	"Eb2v6pD/Re8+65tvuVgNUrmvtKZ/Ebj/dxG4b3/OrFoQs5S9/TPkcSCf90+7gt35/BR3VS26vygVCzyN",
+	"mJVCD1C52hcqjem7rnAIGIETqQTrmqkK/UXtK3U5FAodFKpjk9Y/VikD6DJ3z4B1RzqSfWm/qhPWpQCv",
+	"u0+erNN9vBvV5xjngP/DI6PZS/wwpGHdr390N3B/q1zaXXLU07s2216y07z9g2pvyQnsm0zzN8iFj8Hi",
+	"qsw+aJANKA43yjagJ4PgfN94H8m5jnbjl9nZqyTPjvIiUmQiVGw85Eaw7rlQkVSD7rfRXzLW0Uoyur3P",
+	"NpcqLv5MuNM+OVfIAS/35YoATsscOADldcXc0AMtJBHQm1SPgSeXO8RSmVCy9G+9KaOZZhdnby5ffXz3",
+	"d3SeLs7evD378ce8MATTNIOEh8IhS0sDbPht9sEhv5Lc0HEbOC6DUuLVQcNh7z3BMXtYGsP7wOu8ZQ57",
+	"I81wHxnslTYd2IG73D4XVmTsnEeuQ2flfVQXh+XW2WjHxNLcab5kIR+Cr7vBkq3v3xbQ4RY7t3ZChtoQ",
+	"9oNURT3hWsgZR/hMB7xiHYUa+k+2VwKNnPa78YwfrrwWGkWA2KGUycT8EPRNwlsbX1VQ27G+WGGVTvs7",
+	"XWePscjTlOM2WKjZPowhGMk+i96FDm9EWsBhy3rjRKc61DHrDjNz07496JLjbI19qjl1Z/wjw3SWjrO0",
+	"SJcWMB4m2hhHvmUCokUofZUNublSgNeH9Z0yjhk1ptIXATEKTAbjyu3CGEiGoH/c/kA0jMUBIQLdONGh",
+	"MKbN3iGUI1fYzBcTSREc+DhPIjphPI6vFP6xbLfg6+Wgje4arCo1aSRVF243SWRKCfL8HW+EGOfZRtfu",
+	"hmOIBDycqnY9WsaVKkIGGWGMzwhtqIdO4S0v9Saa6PNQhsMX7n0q2GnohYxQAB4zdnUz+TyMMsDrAJYz",
+	"LIbO4f9oEu3m92lxIChZ6H/DxTWg1LsxA6nVrAhhiQ+PHX47BP2N/B3rA1L/9UeGmTARQq31vmk6XfVt",
+	"03S65bt+llE6zGUE38uegKF1BlRlnCPUsZltj0C49gNgicnh21eiPfheyMEwXTSORE8qB2H/VuMgLoAK",
+	"EBYBa8iPj9hb+RzjbwgZidu9ajw9Ht4goE2t4Z8L3OTnpHjnbf8DdLhn6n9Ief2joKdYX8cxTOj2JyLe",
+	"H2jtSpuDNGvh5CMltaYxno0HCY/Etbc+AnejayjGKfwuI0g+ul9NrCdbWImLTsxQK6Nj0cyROXFFVTci",
+	"USJGisfM3OxJJe1JJVUaoL0Jp4S7cVkmXaXSlSICEDHO1awdO8NKQsOUdkq4jviwffNzHb2gCVp30jeT",
+	"7RdaKciSNiXcr+FWTvHD9DmT7pFhtzIBWDRCf753Ua9btsfTPazCrEW2URLJSDJYBMh4Eg6tzcQrLAAl",
+	"RASiaS8eJ3qQ8BEg/oDrpRMWS3Vzpcg1c3dDZO3MWOcfDCwrCkZSoSEVjUUygcD5dMaSYosMqa1af17o",
+	"8bRBOwrfp4BUyRV2gEEngXtLdE0QYMnawaEeS+jxSjWT/tuLWcY9aS2lWPKq3P1bnuzj2bYQgJKnw9as",
+	"p1jRPXnUeXYMnngqEnur/9tfpX/5LcFWMJWNRCJDtygzEkEA63atMmPnZdZ2ywwmVhe2eQsx/gC3fRhH",
+	"eEHNWeO5+KK1UIjr8ZQEBaSjcI7/GVSaztKadRp6MHMKjYzClTRaw76cXdLXnhGqAR1kxcWqY69urAFo",
+	"p3vn6uI+DA236DVaGoVNqLPUw4/8Kbah+CLCGk1m3F+jEaBPZ8rr/uKe+7Iw5qMnyvklQZlU4EqNE3kr",
+	"YwGZfhUFLFOxMIZ17UEBxRTQoB0wan0GJgI4RJZYEzTKrbbyqy8iPFPNBWVoIiFvCjAyg2wkCtjhjtKO",
+	"0CN80T1xI+YtCi2IBOzFVjIXhwrgSUv3u+8cKKIsHD9+Og+zACxxZ3j54ZNj8PHp14O5XoK5N3+1EG6K",
+	"G/b+9N2rf/58+uOnVwH0mBS4zmeEqcp4EOq2teIrFZTZr//3z9/+95+tpa95fHT3i10OUSqtbrb/n2Cr",
+	"RKrtTmHctNlL1FMnq76PvUslAMbh0xVMNjumiU5uSubp+gOhW7yUlcPZzKKsCE22mgssvnFRY7/5fKir",
+	"zS5SriKeRM6bBWBX95lIEp2AOQ/A8Fo5gKaq4f4VGdxuEI1YE0W9O+Qey66WUu8MkfLw5lLt1IoInM6/",
+	"Lt8w/8xaBhmCvddrctzION6KPqya2rsqh+SBkKl+pVybApol5xDzd2kzYqUbgx0E21oaCjzL1GfH2FjH",
+	"MpxuF5h4K+PYlRo0ki7GNNxWvDBU/DPhWCxbCxG8AB1Ld670cOvPzFYQGogUjQrjhYKGhsg3rYXJ2ljf",
+	"AXZfrHCGfmpsLs6rpk7yCHMpvQohs9Tatr1pir3l9oc2w1LqU4gXn7CiYHzZU5EVjq6LGP1w8eH9lYqh",
+	"4Z3aZlM5EkFea43nXDeEKt9um9GiuA+A5JgYn8GVRCI9zzzMU2bv3man8H9O8QW/OWN9zJNU8rh7paDW",
+	"GsNcHL8hMdCFvEOfLl/vPQ1Y176o6cLdJGAe9rgRx0eEhWq/B7Y/kBYaOZIxT9pX6koh9HnIFdYPssMO",
+	"eyefO7bpnLrlAD4ei4Q69e3488lHfLJEpsKwPjcprUeqAcbI+yA+FyyNz0WjemjbkQA/CKaQC4xABx17",
+	"CY2r7E4GDG5LaEj2RexTRz4Dng4TUazQszpKJD6+Lg0bSWOkGgSe8hLXHu7TJT6c5zC1OJMFecSFg6vn",
+	"CLG7v1ov76Q7w8iaatZFVxsr+lGZ+mq/sjDfVSpQTzk81mz9qDfgerjTLfMhTj8BekyEd7SXlJjADFba",
+	"PThbW1p+ZQ56R/2NexzqLCD7pCI3W7EeVJqhXMZL7LDOXTzfS8cWE8yGw/ojdcZA10kDighSBzzFmG8e",
+	"nzrsHB7vdR7vdQ4vO89OOp2TTueXKsNfziIBeuzNiKfIOrcGx3ph5DmnP+yKvMMBVSPBlZACRDXmWghv",
+	"xDj11PdAFrpMKuBBpVcoeqCne7/wvd87e8/2fvt6EBwf/XF11f61s/fM/nbY+eN/Vnm58wzPl4+vX7DH",
+	"jx8/w7knolQIG8A76H5BI1TKjBzZTTsamxrqOHCtZiQ1l4NFZ5sbFtaQ5ePC83ApwMh6nRn+gSX8k69X",
+	"MANXrZOrWTE9ODk4/OWqFVy1UB/ANSaNdJbCpyg38KmDf9iLHnceF2AhHFzEwVH4tP0dfMuuDHzn4Nlh",
+	"u9M+bB902B7bY792Dvff8WTfDuLEPZ79r921v7Grq6vWm1eXbB9gEfYP2gf2E3bY6bDjo6vWH3cgsQSV",
+	"8C9rDWJ2CH4AG+DAgGzU0XPLIydr1dHcFWuTre13nSl+y2XcgLMEsCkjksxqMiW0KyKi+HV7yU5vlMUi",
+	"8bBK1qDwecW+TGca8LCWypuiBC0JKVworjxhQz3Bs8ZaNga8IENdTyZgqY7pJCYCwiwWhokvgCzjSrES",
+	"YXSWhALRoEzW78vQmlAEEgnXEPIMBIW1NSiA6btvbR+hdDYYeop8MpWmeL6U+DDqKP0+9/PfZE2tf0iF",
+	"4LuFrUP6X31B/T4ZTguwWsgLWSDMnzpybaXh4/srAV+4DXSS7vV1MuFJVHPGMOQJwJhqJdjli3OrC5QI",
+	"EcTjLHW/GhdmBghJXexlibUe93h4w6xNlPR5KIIrpZPqL/AoSsjId81OsTSpHbxW/naNl0K8xum0Qq6T",
+	"9C6STjsYOz32dUoH9NNORQIRb7o0gYhW5fGTJ4+f7Cje57OH9SQK4WYYxnCThZG+cqH5t5gpJDet/sjd",
+	"qWFdk+oxNHh577wLT7OfbdHE9VG4u3yLXVxtjwfvzmWhHNIopfh229jle+wxDCoJH7r2Bq8FbZLlRsg7",
+	"gnmui8GbQDBMZ4+QPcSGPBlVBPgakvxitx6Zan5sY5EM+RhOBK6AdphOZzjTgD+/EATCmBdW9WUK0hZT",
+	"JBCw4rLFDrr4a/80s3/shuH5qrmGTRFZ88sHyx7CVrpwZc18Rsgq6Xxn9066PDpOqKuhHok8eEWF1lL5",
+	"WlGEodSZAhBKCNIMEj1ps0vNQh6HWYyt2glPRcAyg9+KZN9h+/dEOhFCsXSSs1Sacq0J6/a0Ts+ibq2x",
+	"yAuYgmab8vAZFZsBUXF17gNyDA1CEotamwrqpI68jnUUXTG244RGvMXNRbpeg8but+Z0OtYhIoNL5HrJ",
+	"KeQuDete4G7vgrUDngamCcANg/ZFKPkhV8GVAJUQlgESVmkWjjP4fSRGUL1ROAzyqHvPOnRGxP06zwYw",
+	"2v46GhoyrepvlF+g2xEkAHKBePxA8qxKs8PhsRQGdeugy0/wiAaVJTzgk6kEgAdfylAwqgRaXpdeLOGW",
+	"Ikb6/NPWwC+lxTEizBKZTvegsOxhcU5d0Nje4NB2iFTlZomQih8QJ/qfmZ2qtP73AF91UVrlppCszNxT",
+	"KkCtZi5cn/Td4avpjCC2qaYpj1a6Bvs4xpB5aVPmQPLeWZTK3YiawUyayNA6JVgIah1naz5QjlkbcaWK",
+	"T4PKbp4Wriaa6iTDVjyN2USrS+lBHEvy2akyVp1A/4U1YOw3oPrCY/FJxfo6CT0hLacaDUJ/7+ukPBh4",
+	"NFJtERFWDQzzJZn99gHCSq+zG6iw8oxWnL/lvfJtwIOVx7zuxr9HCvoZG2H/qykuyR3gYO+1dx5p10L6",
+	"lMJTeJ6O+BQbQoE4D1dwSxCuLffh2jjRMxZCQ1z1W4rMg8HHml2d+zEhVlQeDwA+q7Z1Xj/6cVHe20ux",
+	"o62eWcRFb1I+pcaqqf1Lm70XE0rsE6sL2Bw6BqhdUwPeVk37/WEduLtB6/rTHbiEeX0PB+6qiNdEN7PH",
+	"w1Bny8jg1yOJucDbnrq7ftNEMeWXqSKLoauYm8nGnLbyY2ogilmX7KU8Hw+V8KU8yl15DKWZqtRgpSWF",
+	"cDrVLp2enwFL2FSkD8RTKA31/shg1vERyhrNOgnFVaiZA2bbzbCBfV9agqKBD4QwN2KKZssCzpciSmLN",
+	"7kB5UC7jQ/JrHhonzNyq3dPhsaoKeBCW/4ZbfTubv7xVl2Lqonz7DLi14YFCpFLi2bocM7Vu7qaPuF3Z",
+	"6N+YfBeM8NKYiIBmJ7wzK5xZ+3ws90CVNmGhv0Ud3ZiUnJ6fvRXTKtP5Eipmpk2ZzIuW2h1Mgc9LICOA",
+	"EWEiUrNLbdeAjW7t7AdqpqNk7MY8x2d/lunwApZ9iWziMYMNI/ZSrG/Hn6FzTtyKBMoxlG+2rs3sVk5c",
+	"m1JO8zwe25rYXl3tf70R00ZtbhTu1Yxnu5IApgxM6LiI9jOHrk02M1CSRdCwLtNGLeiPMJKNlrhezXN3",
+	"qOWtXce8Go2W/KEVatCgdlqigYfNX7UZ91SbAdN9L1UZKFzNRvaW1mGQdK9dgOFkcgCIuVhhoRztCNEM",
+	"OtBhqtp0DQaQQikSILnSaYSYBhkz5WINuKg3JZMKSSzaV+pFseQB28uKFaKcms36pV000O5aKIzAe/OR",
+	"RuTVUS2FEvCkP0OJBLzITkOddziA30o9hJOI1Xbe/Uc3c5PrDtPqrFCGLQ32IKN9CsFC3E2JgI5q3u9j",
+	"M+H2JQ8b7qiNg6GNVTmsKQhbRS9rKGZww236tL1rmz+c+OUma7exPV1flYI7mN3eBaAHJ+0hMEH5Y7iG",
+	"koUt9+tDOfp2GgL9po++maBorUffylFQxcdmqNMH5lL6Ue3Sp6RB/OVU3pNTSfN9H16lk6+m3MrC/av8",
+	"Si/iazqW0P8KTX1QOdsTrtcIo6NOaIc8pzizokC7jr7J8bweaQDN/lsXrOTTtPt3gET3WIITgOGLGGoN",
+	"aDw8AVz7K2WmJhUj3NgRT3mPG6jvC/WtSFxTLsfCCklQqJ61BG7f4+HNILFKCpsTdZbG4CrnbYuEp5Kp",
+	"1EBg0H4NDHnDun4Cu1cK8B3xK2/k824dDird/cFW2tD4duR4utmpOn6dFGJjhkmtj9eFsQKB94NwON0Y",
+	"wcxD4Vl9f9bqfq7Mye0Htf/V/XiHL/oztv8WABVHPCo0zftZMENrHtutZ3dzTt4JxjHrxzxNhUKsAU+y",
+	"DWCgCWhoOB+3d2I33nX30SC8jtT3BADkuyKh7kB4o6bESY4Is7JUUrTD3ZF74flKrLojihLtrs1553fg",
+	"meev0LjNcpdIPAjnfJsl3cA99woqz18hnEOVp/EJMCdCPSpC0sYiGgAcoTUEbu3KE/4gIAKSYoOQWiLA",
+	"9AVAwFhQIHyG1c+gDiQEC8Qy9LiAcCvCS1hwtym2CzrFBybMNC0NAYxugDFEoryozU4VG+ossfs7jLWx",
+	"VpRQbCRVlnq0WKt1BdG2gKGEmW0y6tsMJ8ahviRirJNURAiBCzDSUZSz1AJdDjzSfQGfWxPC4SdC5FhP",
+	"GOBbrxM9WsU1g4sv9cqXnotE6qiCEmec2FdIp6w3peQKQptI6jFFfbvIPYI/P69g3GgpDRyRQmUj3Cnw",
+	"q+79R4SkcUBAW0ELcjF2g63PbwWvBy7gypPxGnGMG/XUcFglNy00t2XIV7uBg1QHKHzBjZgGAFJyI1UU",
+	"jHV0je25JgjH2XWoE+E/QFCS64Hs+Y8IcKj4ETUnX7uddg170X9sdyJ9FGqTBiZMrIFQvMWVWgQYHRQ+",
+	"POi4DwGJMAiCx8edTnDwtNMJntEP9r/O0dMn3x0HTw6PDp8+xYs666LV4h7vTdkYpBk2JXWkNYEhMQus",
+	"g78vR4vIDB1fNZTCfTJIyPgNt6jYV6iqroPXayi4kNHUbduCcgbf62OwC2imelMHfWq1GCNMXyjMSSCS",
+	"0ZsCPemIS5+yxlMmvw4CD7cikX3pzpx1aug+IUHVg/S57dh242/DrFQidTnaOljDkCsAf5WqXDb1ADxu",
+	"pDLrWxH6cPbyhRMYYhipvRC4puwvbLf9r/a/mkvqNpP1tfO1MO3FjpVT/Kgw7wQEgj+POAI8WcsRlo4Q",
+	"Jp0+AAMz1gOp/sEiaXgvtiojHLoVJrbeWpPCxFv3oPpZaPkaPV+WbvoH4FNuui7ru5OfYP/tuDelhh3b",
+	"zLG0myTsQ5ZQn121A6E+kwBJjlFlOatnJ80nFGV4UElXChXvMuVK2am/Eq73knDFBb+HdOvPDoO0EX/I",
+	"I5xWpVrdZtugRX+jzYQG788uo/SNV7jie+zG76E5rDhiSFtU5BjZOZRNc+Xw3Vgi+iIhqr1voiZ2Lim5",
+	"VJJ3k5KkIe1/xR9WcJG2yA9uuqfuIzu4qqwuyAziV7+JvKCrHyGsgYgD8u5q8lmUrzKE/I4BybxYNXzU",
+	"LheOh+DPralxtnHofiZ9sdSlq6x1OksNFCIxrEMCXH/jsD8pwE+pO4k198BAQJVG6VAkE2lE3mMDQQ17",
+	"1QirjSR1myoxYUb+Dkim82VIDpu9J+PY+ZZgt9JBDE7mqXsFKiHuCeAtMCMeA9Ha1qXEtWjFpgyH3Xim",
+	"Kylj317sFhmXHOtZum8SPVFdhuSrBYLaXqzDG7tgMhRUZWetBvv1HW7gd/ymoJ5jngxKnu3WhsNi02DO",
+	"hFjF6S2YCkARpROxPqlCWXss5XfH6iQKXtIEIdTTpBQWJaxSq2jCmMtR4fqZ2krSRQRX7NBM8dJ/2EPb",
+	"73RaiStFVMz5DbfY9R9x0u7NwbgfRUFvtZqmOHwYLgbWtnZPHZVnlyLlznirKMJ9CFVBoDBmxub1B2wX",
+	"bH+ZLxqqU5esaQbe5YxMhpqP5NIUtbgVyVQ7ZmaO6APzVuHnoT4dnTVpEp65YGOF6IVgHuSHFIayVeQN",
+	"2RrLAuhZTvNodBBXJpOwNyUQTdBAPcETkcDffgtaGB9D3ZQlceuktQ+qhG4/1zgdhpBWJiQ1qrQChDUs",
+	"0BIJJa1H7QIbdpYOF0TrznVkTuaLwBwjFfvw4qxEY1TgoozMougf0TDisjgiJOztvhVJTiRqTlioRyOu",
+	"IhOwVCQjqXhsAmi3xrey1mvxiZ7hcf6pz8HkuC2W8vJEUKTCaqYXYjws3Mrt0AXjdwV/dq3psuIYfD3g",
+	"/FdfaNWXAxw7IfaUiu94xLhhtzyRVhMufscQ77FwYrHj6WS+R94VGljL29jty5GvoDR31C81f+PXsebI",
+	"RYa3gUfY89ownaVAFVbFe2BfKhx6jAAsd9ZIqJqIovC5Wy98sRK67Am8m51BXAOEReY9QkMqsTPo/vx7",
+	"lqFqF4TSX5wxOeJQNniq8Ec4vkZUNGiPpn8QFzOWGY6zOLb+Tv4YvEH1KhXwVnNMpwxLXgqZ/Xz3orME",
+	"B0ruhruHeT0YLC4IdbGGUJvi97Biaf5LEIuGycNivOL8YXi+olLQE+eW1EpEuY054mDHWu0cQjw/dG7A",
+	"jWOe9nVS0lLRSKrVbgcr9IjxgUsouFsMgPV57hbfCx7bAw1YvdJEhiVtRkMBvftlz2omrebPbqlueSzt",
+	"MZspq1DtwoQ8hYO3r5OejCI4GBKeCiSQFeQQIF9bOPW0sqnW12D7ws1MNkbxuxYq1JFUg1bQGol0qKNr",
+	"aw4AzYegB3te9ADYfBPF49Zvf/y/AAAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -51,6 +51,7 @@ func Pod(p db.Pod) husk.Pod {
 	if p.Scheduling != nil {
 		spec.Scheduling = new(Scheduling(p.Scheduling))
 	}
+	spec.SecurityGroups = p.SecurityGroups
 	return husk.Pod{
 		ID: p.ID, TenantID: p.TenantID, Name: p.Name, Labels: p.Labels, Annotations: p.Annotations, Spec: spec, Generation: p.Generation,
 		CreatedAt: p.CreatedAt, DeletionRequestedAt: p.DeletionRequestedAt,
@@ -166,7 +167,7 @@ func Image(i db.Image) husk.Image {
 func Quota(t db.Tenant) husk.Quota {
 	return husk.Quota{
 		Pods: t.QuotaPods, CPUMillis: t.QuotaCpuMillis, MemoryMiB: t.QuotaMemoryMib, Volumes: t.QuotaVolumes, VolumeGiB: t.QuotaVolumeGib,
-		Snapshots: t.QuotaSnapshots, Networks: t.QuotaNetworks, Addresses: t.QuotaFloating, Images: t.QuotaImages, Configs: t.QuotaConfigs, Services: t.QuotaServices,
+		Snapshots: t.QuotaSnapshots, Networks: t.QuotaNetworks, Addresses: t.QuotaFloating, Images: t.QuotaImages, Configs: t.QuotaConfigs, Services: t.QuotaServices, SecurityGroups: t.QuotaSecurityGroups,
 		RequestsPerSecond: t.QuotaRequestsPerSecond, Priority: t.QuotaPriority, ScratchGiB: t.QuotaScratchGib,
 	}
 }

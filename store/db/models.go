@@ -13,6 +13,7 @@ import (
 	"husk"
 	"husk/service"
 	"husk/service/address"
+	"husk/service/securitygroup"
 )
 
 type Address struct {
@@ -339,6 +340,7 @@ type Pod struct {
 	ScratchGib          int
 	LastPlacement       int64
 	Outside             []husk.OutsideAddress
+	SecurityGroups      []string
 }
 
 type PodSample struct {
@@ -360,6 +362,17 @@ type RateBucket struct {
 	Tokens  float64
 	Granted float64
 	At      time.Time
+}
+
+type SecurityGroup struct {
+	TenantID  uuid.UUID
+	ID        uuid.UUID
+	Name      string
+	Labels    map[string]string
+	Selector  husk.Selector
+	Restricts []string
+	Rules     []securitygroup.Rule
+	CreatedAt time.Time
 }
 
 type Service struct {
@@ -428,6 +441,7 @@ type Tenant struct {
 	QuotaScratchGib        int
 	QuotaServices          int
 	QuotaFloating          int
+	QuotaSecurityGroups    int
 }
 
 type TenantKey struct {
