@@ -149,15 +149,20 @@ const hairpin = "169.254.64.1"
 // of the tenant to them: from outside, only what floating addresses open.
 func (c Config) planACLs(r rows, s *switchPlan, n topology.Network) {
 	name := switchName(n.ID)
-	add := func(key, direction string, priority int, match, action string) {
+	add := func(key, direction string, tier, priority int, match, action string, options map[string]string) {
 		key = name + "-" + key
-		s.acls[key] = &aclRow{Direction: direction, Priority: priority, Match: match, Action: action, ExternalIDs: r.ids(key)}
+		s.acls[key] = &aclRow{Direction: direction, Tier: tier, Priority: priority, Match: match, Action: action, Options: options, ExternalIDs: r.ids(key)}
 	}
-	add("out", "from-lport", 1000, "ip4", "allow-related")
-	add("inside", "to-lport", 1000, "ip4.src == {"+strings.Join(append([]string{hairpin, namesAddress}, r.own...), ", ")+"}", "allow-related")
-	add("outside", "to-lport", 900, "ip4", "drop")
+	add("out", "from-lport", lastTier, 1000, "ip4", "allow-related", nil)
+	add("out-balanced", "from-lport", lastTier, 1000, "ip4", "allow-related", afterBalancers)
+	add("in", "to-lport", lastTier, 1000, "ip4", "allow-related", nil)
+	add("inside", "to-lport", platformTier, 1000, "ip4.src == {"+strings.Join(append([]string{hairpin, namesAddress}, r.own...), ", ")+"}", "pass", nil)
+	add("outside", "to-lport", platformTier, 900, "ip4", "drop", nil)
 	c.planEgress(r, s, n)
 }
+
+// afterBalancers is the option of rules about what pods send after the load balancers of their switch.
+var afterBalancers = map[string]string{"apply-after-lb": "true"}
 
 // ids marks a row as ours.
 func (r rows) ids(key string) map[string]string {
@@ -253,7 +258,7 @@ func (c Config) planEgress(r rows, s *switchPlan, n topology.Network) {
 		}
 		key = name + "-egress-" + key
 		match := fmt.Sprintf("eth.dst == %s && ip4.dst == {%s}", mac(innerPort, n.ID), strings.Join(to, ", "))
-		s.acls[key] = &aclRow{Direction: "from-lport", Priority: priority, Match: match, Action: action, Options: map[string]string{"apply-after-lb": "true"}, ExternalIDs: r.ids(key)}
+		s.acls[key] = &aclRow{Direction: "from-lport", Priority: priority, Match: match, Action: action, Options: afterBalancers, ExternalIDs: r.ids(key)}
 	}
 	texts := func(prefixes []netip.Prefix) []string {
 		all := make([]string, 0, len(prefixes))
@@ -262,10 +267,10 @@ func (c Config) planEgress(r rows, s *switchPlan, n topology.Network) {
 		}
 		return all
 	}
-	add("own", 400, "allow-related", r.own)
-	add("floating", 350, "allow-related", texts(c.Floating.Prefixes()))
+	add("own", 400, "pass", r.own)
+	add("floating", 350, "pass", texts(c.Floating.Prefixes()))
 	add("deny", 300, "drop", texts(c.Egress.Deny))
-	add("allow", 200, "allow-related", texts(c.Egress.Allow))
+	add("allow", 200, "pass", texts(c.Egress.Allow))
 	add("default", 100, "drop", texts(notInternet))
 }
 
