@@ -77,6 +77,7 @@ var words = [][]string{
 	{"secret", "secrets"},
 	{"service", "services", "svc"},
 	{"address", "addresses", "addr"},
+	{"security-group", "security-groups", "sg"},
 	{"event", "events", "ev"},
 	{"service-account", "service-accounts", "sa"},
 	{"api-key", "api-keys", "key"},
