@@ -96,6 +96,7 @@ type DesiredPod struct {
 	Resources          Resources          `json:"resources"`
 	VMMOverheadMiB     int                `json:"vmmOverheadMiB"`
 	Network            DesiredNetwork     `json:"network"`
+	MoreNetworks       []DesiredNetwork   `json:"moreNetworks,omitempty"` // in which the pod is, too
 	Disks              []DesiredDisk      `json:"disks"`
 	Ceph               CephAccess         `json:"ceph"`
 	Containers         []DesiredContainer `json:"containers"`
@@ -120,12 +121,19 @@ type MovePeer struct {
 	Endpoint  string    `json:"endpoint"`  // the URL of its agent
 }
 
-// DesiredNetwork is the network that the pod's interface belongs to.
+// Networks returns all networks of the pod, the first one first.
+func (p DesiredPod) Networks() []DesiredNetwork {
+	return append([]DesiredNetwork{p.Network}, p.MoreNetworks...)
+}
+
+// DesiredNetwork is a network that an interface of the pod belongs to.
 type DesiredNetwork struct {
-	ID      uuid.UUID `json:"id"`
-	Address string    `json:"address"` // with prefix length
-	Gateway string    `json:"gateway"`
-	MAC     string    `json:"mac"`
+	ID       uuid.UUID `json:"id"`
+	Address  string    `json:"address"` // with prefix length
+	Gateway  string    `json:"gateway"` // empty: the network has no router
+	Address6 string    `json:"ipv6Address,omitempty"`
+	Gateway6 string    `json:"ipv6Gateway,omitempty"`
+	MAC      string    `json:"mac"`
 	// NamesSuffix is the end of the names of the tenant's pods and services. Servers of earlier versions do not know it.
 	NamesSuffix string `json:"namesSuffix,omitempty"`
 }

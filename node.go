@@ -32,6 +32,9 @@ const CapabilityHostSettings = "host-settings"
 // CapabilityScratch is of agents that make scratch disks for pods. Pods that ask for no particular size also run on others.
 const CapabilityScratch = "scratch"
 
+// CapabilityNetworks is of agents that connect a pod to several networks, and to isolated ones.
+const CapabilityNetworks = "networks"
+
 // CapabilityMoves is of agents that start a pod which another node still runs.
 const CapabilityMoves = "moves"
 
@@ -43,7 +46,7 @@ const CapabilityGateway = "gateway"
 
 // AgentCapabilities are those of this version's agent: what it can do beyond the first version of the protocol.
 var AgentCapabilities = []string{
-	CapabilityPrivileged, CapabilityConfigs, CapabilityContainerOptions, CapabilityEmptyDirs, CapabilitySharedMemory, CapabilityScratch, CapabilityHostSettings,
+	CapabilityPrivileged, CapabilityConfigs, CapabilityContainerOptions, CapabilityEmptyDirs, CapabilitySharedMemory, CapabilityScratch, CapabilityHostSettings, CapabilityNetworks,
 	CapabilityMoves, CapabilityLiveMigration,
 }
 

@@ -39,6 +39,7 @@ type PodSpec struct {
 	ShmSizeMiB         int           `json:"shmSizeMiB,omitempty"` // of /dev/shm, which the containers share; 0: half of the memory
 	GracePeriodSeconds int           `json:"terminationGracePeriodSeconds"`
 	Scheduling         *Scheduling   `json:"scheduling,omitempty"`
+	Networks           []PodNetwork  `json:"networks,omitempty"` // none: DefaultNetwork
 
 	SecurityGroups []string `json:"securityGroups,omitempty"` // their names; they can change (package service/securitygroup)
 
@@ -81,6 +82,7 @@ func (s PodSpec) Needs() []string {
 		add(CapabilityEmptyDirs, v.EmptyDir != nil)
 	}
 	add(CapabilityConfigs, s.FSGroup != nil)
+	add(CapabilityNetworks, len(s.Networks) > 0)
 	add(CapabilityScratch, s.EphemeralStorageGiB != 0)
 	add(CapabilityHostSettings, !s.unset())
 	add(CapabilitySharedMemory, s.ShmSizeMiB != 0)
@@ -177,7 +179,8 @@ type PodStatus struct {
 	Reason             string            `json:"reason,omitempty"`  // one word for programs
 	Message            string            `json:"message,omitempty"` // a sentence for people
 	ObservedGeneration int64             `json:"observedGeneration"`
-	Address            string            `json:"address,omitempty"`
+	Address            string            `json:"address,omitempty"` // in the first network
+	Interfaces         []PodInterface    `json:"interfaces,omitempty"`
 	Outside            []OutsideAddress  `json:"outside,omitempty"` // at which others reach the pod
 	NodeName           string            `json:"nodeName,omitempty"`
 	VMMOverheadMiB     int               `json:"vmmOverheadMiB"`

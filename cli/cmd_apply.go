@@ -56,9 +56,9 @@ and kind:
 
 A pod names a volume with volumeName, or with volumeId as in the API. An Image
 needs a field named reference. Images are applied first, then volumes, configs,
-secrets, services and security groups, then pods, then addresses. The target of an Address is
-{service: NAME} or {pod: NAME, ports: […]}. husk imports the images that pods need
-and that are not imported yet.
+secrets, networks, services and security groups, then pods, then addresses. The
+target of an Address is {service: NAME} or {pod: NAME, ports: […]}. husk imports
+the images that pods need and that are not imported yet.
 
 husk also accepts a Pod, a PersistentVolumeClaim, a ConfigMap, a Secret, a Service
 and a List of Kubernetes, such as the output of kubectl. The size of the virtual
@@ -132,7 +132,7 @@ func (a *app) documents(files []string) ([]manifest.Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	order := []string{"image", "volume", "config", "secret", "service", "security-group", "pod", "address"}
+	order := []string{"image", "volume", "config", "secret", "network", "service", "security-group", "pod", "address"}
 	slices.SortStableFunc(docs, func(x, y manifest.Document) int {
 		return slices.Index(order, x.Kind()) - slices.Index(order, y.Kind())
 	})

@@ -139,6 +139,13 @@ func selected(ctx context.Context, c *client.Client, word, selector string) ([]k
 			}
 			refs = append(refs, kind.Ref{Kind: of, Name: o.ID.String()})
 		}
+	case "network":
+		for n, err := range c.Networks.List(ctx, which) {
+			if err != nil {
+				return nil, err
+			}
+			refs = append(refs, kind.Ref{Kind: of, Name: n.ID.String()})
+		}
 	case "service":
 		for s, err := range c.Services.List(ctx, which) {
 			if err != nil {
@@ -161,7 +168,7 @@ func selected(ctx context.Context, c *client.Client, word, selector string) ([]k
 			refs = append(refs, kind.Ref{Kind: of, Name: g.ID.String()})
 		}
 	default:
-		return nil, exit.Usagef("--selector: only pods, volumes, snapshots, configs, secrets, services, addresses and security groups have labels, not %q", word)
+		return nil, exit.Usagef("--selector: only pods, volumes, snapshots, configs, secrets, networks, services, addresses and security groups have labels, not %q", word)
 	}
 	return refs, nil
 }

@@ -8,6 +8,7 @@ import (
 	"husk/cli/addresses"
 	"husk/cli/groups"
 	"husk/cli/kind"
+	"husk/cli/networks"
 	"husk/cli/services"
 	"husk/cli/volumes"
 )
@@ -25,6 +26,12 @@ func volumesCommand(a *app) *cobra.Command {
 func snapshotsCommand(a *app) *cobra.Command {
 	cmd := listCommand(a, kind.Snapshots)
 	cmd.AddCommand(volumes.CreateSnapshot(a.volumeParts()), deleteKind(a, "snapshot"))
+	return cmd
+}
+
+func networksCommand(a *app) *cobra.Command {
+	cmd := listCommand(a, kind.Networks)
+	cmd.AddCommand(networks.Create(networks.Parts{Connect: a.connect, Output: a.outputFlags}), deleteKind(a, "network"))
 	return cmd
 }
 

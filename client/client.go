@@ -23,6 +23,7 @@ type Client struct {
 	Volumes   Volumes
 	Snapshots Snapshots
 	Configs   Configs
+	Networks  Networks
 	Services  Services
 	Addresses Addresses
 
@@ -100,7 +101,7 @@ func New(apiURL string, opts ...Option) (*Client, error) {
 		return nil, err
 	}
 	c.SecurityGroups = SecurityGroups{c}
-	c.Pods, c.Volumes, c.Snapshots, c.Configs, c.Services, c.Addresses, c.Images, c.Events = Pods{c}, Volumes{c}, Snapshots{c}, Configs{c}, Services{c}, Addresses{c}, Images{c}, Events{c}
+	c.Pods, c.Volumes, c.Snapshots, c.Configs, c.Networks, c.Services, c.Addresses, c.Images, c.Events = Pods{c}, Volumes{c}, Snapshots{c}, Configs{c}, Networks{c}, Services{c}, Addresses{c}, Images{c}, Events{c}
 	c.ServiceAccounts, c.Users, c.Issuers = ServiceAccounts{c}, Users{c}, Issuers{c}
 	c.Tenants, c.Nodes, c.Pools = Tenants{c}, Nodes{c}, Pools{c}
 	return c, nil

@@ -69,15 +69,26 @@ type Backoff struct {
 	ResetAfterMillis int64 `json:"resetAfterMillis,omitempty"`
 }
 
-// Network is the configuration of the pod's only network card.
+// Network is the configuration of the pod's network cards.
 type Network struct {
-	MAC         string       `json:"mac"`
-	Address     netip.Prefix `json:"address"`
-	Gateway     netip.Addr   `json:"gateway,omitzero"` // none: only the pod's own subnet is reachable
+	Card                     // the first one, through which the pod reaches everything that is in none of its networks
 	Nameservers []netip.Addr `json:"nameservers,omitempty"`
 	Search      []string     `json:"search,omitempty"`
 	Options     []string     `json:"options,omitempty"` // of the resolver, such as ndots:2
-	MTU         int          `json:"mtu,omitempty"`     // 0: the card's own
+	More        []Card       `json:"more,omitempty"`
+}
+
+// Cards returns all cards, the first one first.
+func (n *Network) Cards() []Card { return append([]Card{n.Card}, n.More...) }
+
+// Card is the configuration of one network card.
+type Card struct {
+	MAC      string       `json:"mac"`
+	Address  netip.Prefix `json:"address"`
+	Gateway  netip.Addr   `json:"gateway,omitzero"`     // none: only the pod's own subnet is reachable
+	Address6 netip.Prefix `json:"ipv6Address,omitzero"` // none: no IPv6
+	Gateway6 netip.Addr   `json:"ipv6Gateway,omitzero"`
+	MTU      int          `json:"mtu,omitempty"` // 0: the card's own
 }
 
 // Volume is something that containers mount: a disk with a file system, files in memory, or a

@@ -79,10 +79,18 @@ func TestSpecsAreValidated(t *testing.T) {
 				TerminationMessagePath: "/dev/termination-log", Limits: Limits{CPUMillis: 100, MemoryMiB: 16},
 			}
 		}, ""},
-		{"mac", func(s *Spec) { s.Network = &Network{MAC: "x", Address: netip.MustParsePrefix("10.0.0.1/8")} }, "mac"},
-		{"no address", func(s *Spec) { s.Network = &Network{MAC: "52:54:00:00:00:01"} }, "address"},
+		{"mac", func(s *Spec) {
+			s.Network = &Network{Card: Card{MAC: "x", Address: netip.MustParsePrefix("10.0.0.1/8")}}
+		}, "mac"},
+		{"no address", func(s *Spec) { s.Network = &Network{Card: Card{MAC: "52:54:00:00:00:01"}} }, "address"},
+		{"second card", func(s *Spec) {
+			s.Network = &Network{Card: Card{MAC: "52:54:00:00:00:01", Address: netip.MustParsePrefix("10.0.0.1/8")}, More: []Card{{MAC: "52:54:00:00:00:02"}}}
+		}, "card 2: address"},
+		{"IPv6 address", func(s *Spec) {
+			s.Network = &Network{Card: Card{MAC: "52:54:00:00:00:01", Address: netip.MustParsePrefix("10.0.0.1/8"), Address6: netip.MustParsePrefix("10.0.0.2/8")}}
+		}, "IPv6"},
 		{"network", func(s *Spec) {
-			s.Network = &Network{MAC: "52:54:00:00:00:01", Address: netip.MustParsePrefix("fd00::2/64"), Gateway: netip.MustParseAddr("fd00::1")}
+			s.Network = &Network{Card: Card{MAC: "52:54:00:00:00:01", Address: netip.MustParsePrefix("fd00::2/64"), Gateway: netip.MustParseAddr("fd00::1")}}
 		}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

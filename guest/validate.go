@@ -192,18 +192,30 @@ func checkEnv(env []string) error {
 	return nil
 }
 
-func (n *Network) validate() error {
-	if mac, err := net.ParseMAC(n.MAC); err != nil || len(mac) != 6 {
-		return fmt.Errorf("mac %q: not an Ethernet address", n.MAC)
+func (c Card) validate() error {
+	if mac, err := net.ParseMAC(c.MAC); err != nil || len(mac) != 6 {
+		return fmt.Errorf("mac %q: not an Ethernet address", c.MAC)
 	}
-	if !n.Address.IsValid() {
+	if !c.Address.IsValid() {
 		return errors.New("address is missing")
 	}
-	if n.Gateway.IsValid() && n.Gateway.Is4() != n.Address.Addr().Is4() {
-		return fmt.Errorf("gateway %s is of another family than %s", n.Gateway, n.Address)
+	if c.Gateway.IsValid() && c.Gateway.Is4() != c.Address.Addr().Is4() {
+		return fmt.Errorf("gateway %s is of another family than %s", c.Gateway, c.Address)
 	}
-	if n.MTU < 0 || n.MTU > 65535 {
-		return fmt.Errorf("mtu %d: want 0 to 65535", n.MTU)
+	if c.Address6.IsValid() && !c.Address6.Addr().Is6() || c.Gateway6.IsValid() && !c.Gateway6.Is6() {
+		return fmt.Errorf("%s and %s are not IPv6 addresses", c.Address6, c.Gateway6)
+	}
+	if c.MTU < 0 || c.MTU > 65535 {
+		return fmt.Errorf("mtu %d: want 0 to 65535", c.MTU)
+	}
+	return nil
+}
+
+func (n *Network) validate() error {
+	for i, c := range n.Cards() {
+		if err := c.validate(); err != nil {
+			return fmt.Errorf("card %d: %w", i+1, err)
+		}
 	}
 	for _, a := range n.Nameservers {
 		if !a.IsValid() {

@@ -163,11 +163,11 @@ func (w *worker) upkeep(ctx context.Context, desired husk.DesiredPod) (limitCPU,
 // restore restores the network rules and the memory limit. An end of ctx does not interrupt it,
 // because libvirt's calls cannot be interrupted.
 func (w *worker) restore(ctx context.Context, desired husk.DesiredPod) error {
-	port, err := translate.Port(desired)
+	ports, err := translate.Ports(desired)
 	if err != nil {
 		return err
 	}
-	return errors.Join(w.agent.net.Attach(ctx, port), w.limitMemory(context.WithoutCancel(ctx), desired))
+	return errors.Join(w.agent.net.Attach(ctx, ports...), w.limitMemory(context.WithoutCancel(ctx), desired))
 }
 
 // handOver sends the pod to the guest, unless a previous agent has done so.

@@ -25,7 +25,7 @@ const (
 // keepUp starts the machine, or adopts the running one, and follows it until it ends or the desired
 // state changes.
 func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
-	port, err := translate.Port(desired)
+	ports, err := translate.Ports(desired)
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 		return err
 	}
 	// A running machine needs this too: a restarted agent has no ports yet.
-	if err := w.agent.net.Attach(ctx, port); err != nil {
+	if err := w.agent.net.Attach(ctx, ports...); err != nil {
 		return w.cannotStart(desired, "its node cannot set up its network", err)
 	}
 	if !running && w.rec.Started {
@@ -58,7 +58,7 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 		return ctx.Err()
 	}
 	if !running {
-		if domain, err = w.start(ctx, desired, port); err != nil {
+		if domain, err = w.start(ctx, desired, ports); err != nil {
 			return w.cannotStart(desired, "its node cannot start its virtual machine", err)
 		}
 	} else if !w.rec.Started {
@@ -154,8 +154,8 @@ func (w *worker) awaitStart(ctx context.Context) bool {
 	return false
 }
 
-func (w *worker) start(ctx context.Context, desired husk.DesiredPod, port network.Port) (vm.Domain, error) {
-	spec, err := translate.Machine(desired, port, w.agent.net.MTU(), w.agent.cfg.OverheadMiB)
+func (w *worker) start(ctx context.Context, desired husk.DesiredPod, ports []network.Port) (vm.Domain, error) {
+	spec, err := translate.Machine(desired, ports, w.agent.net.MTU(), w.agent.cfg.OverheadMiB)
 	if err != nil {
 		return vm.Domain{}, err
 	}
@@ -168,10 +168,10 @@ func (w *worker) start(ctx context.Context, desired husk.DesiredPod, port networ
 	}
 	w.startedHere, w.silentSince = true, time.Time{}
 	w.report(desired, husk.EventStarting, "", "", nil)
-	if err := w.agent.net.Plug(ctx, port); err != nil {
+	if err := w.agent.net.Plug(ctx, ports...); err != nil {
 		return vm.Domain{}, err
 	}
-	if err := w.agent.net.AwaitConnected(ctx, port); err != nil {
+	if err := w.agent.net.AwaitConnected(ctx, ports...); err != nil {
 		return vm.Domain{}, err
 	}
 	domain, err := w.agent.vms.Start(ctx, spec)

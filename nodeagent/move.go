@@ -225,11 +225,11 @@ func (w *worker) receiveFrom(ctx context.Context, desired husk.DesiredPod, conn 
 			}
 		}
 	})
-	port, err := translate.Port(desired)
+	ports, err := translate.Ports(desired)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	spec, err := translate.Machine(desired, port, w.agent.net.MTU(), w.agent.cfg.OverheadMiB)
+	spec, err := translate.Machine(desired, ports, w.agent.net.MTU(), w.agent.cfg.OverheadMiB)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -243,7 +243,7 @@ func (w *worker) receiveFrom(ctx context.Context, desired husk.DesiredPod, conn 
 			if !w.agent.lease.MayWrite() {
 				return nil, errors.New("the node has lost the server")
 			}
-			if err := w.agent.net.Plug(ctx, port); err != nil {
+			if err := w.agent.net.Plug(ctx, ports...); err != nil {
 				return nil, err
 			}
 			return w.agent.vms.Receive(ctx, spec, model, cookie, w.agent.cfg.VM.SocketDir(w.id))

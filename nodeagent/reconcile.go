@@ -125,7 +125,9 @@ func (a *Agent) pass(ctx, workCtx context.Context, desired husk.DesiredState) (t
 	}
 	networks := map[uuid.UUID]bool{}
 	for _, pod := range desired.Pods {
-		networks[pod.Network.ID] = pod.State != husk.DesiredGone || networks[pod.Network.ID]
+		for _, n := range pod.Networks() {
+			networks[n.ID] = pod.State != husk.DesiredGone || networks[n.ID]
+		}
 	}
 	maps.DeleteFunc(networks, func(_ uuid.UUID, used bool) bool { return !used })
 	a.names.Keep(workCtx, networks, a.net)
@@ -151,13 +153,13 @@ func (a *Agent) adopt(ctx context.Context, desired husk.DesiredState) error {
 		if !runs[pod.ID] {
 			continue
 		}
-		port, err := translate.Port(pod)
+		all, err := translate.Ports(pod)
 		if err != nil {
 			return fmt.Errorf("pod %s: %w", pod.ID, err)
 		}
-		ports = append(ports, port)
+		ports = append(ports, all...)
 	}
-	return a.net.Adopt(ctx, ports)
+	return a.net.Attach(ctx, ports...)
 }
 
 func (a *Agent) workerIDs() map[uuid.UUID]bool {

@@ -33,6 +33,9 @@ func fill(v reflect.Value, seed *int) {
 	case *netip.Addr:
 		*at = netip.AddrFrom4([4]byte{192, 0, 2, byte(*seed)})
 		return
+	case *netip.Prefix:
+		*at = netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(*seed)}), 24)
+		return
 	case *time.Time:
 		*at = time.Date(2024, 2, 3, 4, 5, 6, *seed*1000, time.UTC)
 		return
@@ -45,6 +48,9 @@ func fill(v reflect.Value, seed *int) {
 		for i := range v.NumField() {
 			if v.Type().Field(i).Tag.Get("json") != "-" {
 				fill(v.Field(i), seed)
+			}
+			if field := reflect.Indirect(v.Field(i)); strings.HasSuffix(strings.ToLower(v.Type().Field(i).Name), "cidr") && field.Kind() == reflect.String {
+				field.SetString(field.String() + "/24")
 			}
 		}
 	case reflect.Pointer:
@@ -83,7 +89,7 @@ func both[Ours, Wire any]() pair { return pair{reflect.TypeFor[Ours](), reflect.
 // roots are the pairs of bodies that the API sends or receives. Reflection finds the pairs of their
 // fields, and a test below reports a pair that is missing here.
 var roots = []pair{
-	both[husk.Pod, openapi.Pod](), both[husk.Volume, openapi.Volume](), both[husk.Snapshot, openapi.Snapshot](), both[husk.Config, openapi.Config](), both[service.Service, openapi.Service](), both[address.Address, openapi.Address](), both[securitygroup.Group, openapi.SecurityGroup](), both[husk.Image, openapi.Image](), both[husk.Tenant, openapi.Tenant](),
+	both[husk.Pod, openapi.Pod](), both[husk.Volume, openapi.Volume](), both[husk.Snapshot, openapi.Snapshot](), both[husk.Config, openapi.Config](), both[husk.Network, openapi.Network](), both[service.Service, openapi.Service](), both[address.Address, openapi.Address](), both[securitygroup.Group, openapi.SecurityGroup](), both[husk.Image, openapi.Image](), both[husk.Tenant, openapi.Tenant](),
 	both[husk.QuotaUse, openapi.QuotaUse](), both[husk.Node, openapi.Node](), both[husk.Pool, openapi.Pool](), both[husk.PlacedPod, openapi.PlacedPod](),
 	both[husk.Placement, openapi.Placement](), both[husk.Defragmentation, openapi.Defragmentation](), both[husk.Usage, openapi.Usage](),
 	both[husk.Event, openapi.Event](), both[husk.AuditEntry, openapi.AuditEntry](), both[husk.ServiceAccount, openapi.ServiceAccount](),
@@ -122,7 +128,7 @@ func through(t *testing.T, from, to reflect.Type) {
 	if err := json.Unmarshal(raw, back.Interface()); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(value.Interface(), back.Interface(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+	if diff := cmp.Diff(value.Interface(), back.Interface(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Errorf("%s changes when converted to %s and back (-before +after):\n%s", from, to, diff)
 	}
 }

@@ -5,6 +5,7 @@ package server
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -68,3 +69,22 @@ func newAPI(cfg Config, a *auth.Auth, s *exec.Sessions, m *metrics.Metrics, h *h
 
 // tenant returns the database as the caller of this request may use it.
 func (a api) tenant(ctx context.Context) store.Tenant { return a.store.Tenant(request.Of(ctx).Caller) }
+
+// Healthz responds if the process is alive.
+func (a api) Healthz(context.Context, openapi.HealthzRequestObject) (openapi.HealthzResponseObject, error) {
+	return openapi.Healthz200JSONResponse{Status: openapi.Ok}, nil
+}
+
+// Readyz responds with ok if the server is ready, which means that Postgres responds.
+func (a api) Readyz(ctx context.Context, _ openapi.ReadyzRequestObject) (openapi.ReadyzResponseObject, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if err := a.store.Ping(ctx); err != nil {
+		return nil, unavailable(err)
+	}
+	return openapi.Readyz200JSONResponse{Status: openapi.Ok}, nil
+}
+
+func unavailable(err error) error {
+	return errors.Join(husk.Errorf(husk.CodeUnavailable, "", "the platform's database does not respond; retry"), err)
+}

@@ -71,6 +71,7 @@ func (s fixture) postCases(c tenancy, provider string) map[string]postCase {
 			path: "/v1/configs", body: map[string]any{"kind": "Config", "name": "web", "values": map[string]any{"A": "1"}},
 			other: map[string]any{"kind": "Config", "name": "web", "values": map[string]any{"A": "2"}},
 		},
+		"CreateNetwork": {path: "/v1/networks", body: name("back"), other: map[string]any{"name": "back", "isolated": true}},
 		"CreateService": {
 			path: "/v1/services", body: map[string]any{"name": "web", "selector": "app=web", "ports": []any{map[string]any{"port": 80}}},
 			other: map[string]any{"name": "web", "selector": "app=web", "headless": true},

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -86,26 +85,35 @@ func (d desiredStates) of(node store.ID, after int64, s desired.State, from *uui
 	return state, nil
 }
 
+func (d desiredStates) network(i husk.Interface) husk.DesiredNetwork {
+	n := husk.DesiredNetwork{ID: i.NetworkID, MAC: i.MAC, Address: i.Address.String(), NamesSuffix: d.namesSuffix}
+	if i.Address6.IsValid() {
+		n.Address6 = i.Address6.String()
+	}
+	if !i.Isolated {
+		n.Gateway = husk.Gateway(i.Address).String()
+		if i.Address6.IsValid() {
+			n.Gateway6 = husk.Gateway(i.Address6).String()
+		}
+	}
+	return n
+}
+
 // pod resolves images to disks, and merges image configuration and spec into one argument vector and environment.
 func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
-	cidr, err := netip.ParsePrefix(p.Network.CIDR)
-	if err != nil {
-		return husk.DesiredPod{}, err
-	}
-	address, err := netip.ParseAddr(p.Pod.Status.Address)
-	if err != nil {
-		return husk.DesiredPod{}, err
-	}
 	pod := husk.DesiredPod{
 		ID: p.Pod.ID, TenantID: p.Pod.TenantID, Name: p.Pod.Name, Placement: p.Placement, Generation: p.Pod.Generation, State: desiredStateOf(p.Pod.Status.Phase),
 		Resources: p.Pod.Spec.Resources, VMMOverheadMiB: p.Pod.Status.VMMOverheadMiB, RestartPolicy: p.Pod.Spec.RestartPolicy, FSGroup: p.Pod.Spec.FSGroup,
 		ShmSizeMiB: p.Pod.Spec.ShmSizeMiB, ScratchGiB: p.ScratchGiB, GracePeriodSeconds: p.Pod.Spec.GracePeriodSeconds, DeadlineSeconds: p.Pod.Spec.ActiveDeadlineSeconds, HostSettings: p.Pod.Spec.HostSettings,
-		Network: husk.DesiredNetwork{
-			ID: p.Network.ID, MAC: p.Network.MAC, Gateway: cidr.Masked().Addr().Next().String(),
-			Address: netip.PrefixFrom(address, cidr.Bits()).String(), NamesSuffix: d.namesSuffix,
-		},
 		Ceph:  husk.CephAccess{Monitors: d.monitors, User: ceph.User(p.KeyHolder), Key: p.CephKey},
 		Disks: []husk.DesiredDisk{}, Containers: []husk.DesiredContainer{}, Volumes: []husk.DesiredVolume{},
+	}
+	for i, face := range p.Interfaces {
+		if n := d.network(face); i == 0 {
+			pod.Network = n
+		} else {
+			pod.MoreNetworks = append(pod.MoreNetworks, n)
+		}
 	}
 	if p.Move.Incoming && pod.State == husk.DesiredRunning {
 		pod.State = husk.DesiredIncoming

@@ -27,6 +27,7 @@ type watches struct {
 	pods      *watch.Feeds[husk.Pod]
 	volumes   *watch.Feeds[husk.Volume]
 	snapshots *watch.Feeds[husk.Snapshot]
+	networks  *watch.Feeds[husk.Network]
 	services  *watch.Feeds[service.Service]
 	addresses *watch.Feeds[address.Address]
 	groups    *watch.Feeds[securitygroup.Group]
@@ -62,6 +63,13 @@ func newWatches(s *store.Store, log *slog.Logger, h *held.Held, registry prometh
 				return allPages(func(p store.Page) ([]husk.Snapshot, string, error) { return t.Snapshots(ctx, p, store.Filter{}) })
 			},
 			Wire: func(s husk.Snapshot, _ bool) (any, error) { return openapi.Recast[openapi.Snapshot](s) },
+		}),
+		networks: watch.New(cfg, watch.Kind[husk.Network]{
+			Name: "networks", ID: func(n husk.Network) uuid.UUID { return n.ID }, Hints: store.Tenant.WatchNetwork,
+			Read: func(ctx context.Context, t store.Tenant, _ time.Time) ([]husk.Network, error) {
+				return allPages(func(p store.Page) ([]husk.Network, string, error) { return t.Networks().List(ctx, p, nil, nil) })
+			},
+			Wire: func(n husk.Network, _ bool) (any, error) { return openapi.Recast[openapi.Network](n) },
 		}),
 		services: watch.New(cfg, watch.Kind[service.Service]{
 			Name: "services", ID: func(s service.Service) uuid.UUID { return s.ID }, Hints: store.Tenant.WatchNetwork,
@@ -121,6 +129,9 @@ func (s watching[T]) VisitListVolumesResponse(w http.ResponseWriter) error { ret
 
 // VisitListSnapshotsResponse streams until the reader leaves.
 func (s watching[T]) VisitListSnapshotsResponse(w http.ResponseWriter) error { return s.stream(w) }
+
+// VisitListNetworksResponse streams until the reader leaves.
+func (s watching[T]) VisitListNetworksResponse(w http.ResponseWriter) error { return s.stream(w) }
 
 // VisitListServicesResponse streams until the reader leaves.
 func (s watching[T]) VisitListServicesResponse(w http.ResponseWriter) error { return s.stream(w) }

@@ -94,16 +94,50 @@ type Pod struct {
 	Name      string
 	Labels    map[string]string
 	Address   netip.Addr
-	Running   bool // it runs and is not being stopped
-	Ready     bool
+	// Interfaces are those in all networks. It is empty if the pod has only NetworkID and Address.
+	Interfaces []husk.Interface
+	Running    bool // it runs and is not being stopped
+	Ready      bool
+}
+
+// In returns the interface through which pods in a network reach this pod: the one in the same network, or else, if a router connects the
+// network with others, the first one that is not isolated.
+func (p Pod) In(network uuid.UUID, isolated bool) (husk.Interface, bool) {
+	all := p.all()
+	at := slices.IndexFunc(all, func(i husk.Interface) bool { return i.NetworkID == network })
+	if at < 0 && !isolated {
+		at = slices.IndexFunc(all, func(i husk.Interface) bool { return !i.Isolated })
+	}
+	if at < 0 || !all[at].Address.IsValid() {
+		return husk.Interface{}, false
+	}
+	return all[at], true
+}
+
+func (p Pod) all() []husk.Interface {
+	if len(p.Interfaces) > 0 {
+		return p.Interfaces
+	}
+	if !p.Address.IsValid() {
+		return nil
+	}
+	return []husk.Interface{{NetworkID: p.NetworkID, Address: netip.PrefixFrom(p.Address, p.Address.BitLen())}}
 }
 
 // Endpoints returns those of the tenant's pods that are endpoints of the service: the ready ones first, and each in the order of their addresses.
+// The virtual address of a service is behind a router, so a pod that is only in isolated networks is an endpoint of headless services only.
 func (s Service) Endpoints(pods []Pod) []Endpoint {
 	endpoints := []Endpoint{}
 	for _, p := range pods {
-		if p.TenantID == s.TenantID && p.NetworkID == s.NetworkID && p.Address.IsValid() && s.Selector.Matches(p.Labels) {
-			endpoints = append(endpoints, Endpoint{p.ID, p.Name, p.Address.String(), p.Address, p.Running && p.Ready})
+		if p.TenantID != s.TenantID || !s.Selector.Matches(p.Labels) {
+			continue
+		}
+		at, ok := p.In(uuid.Nil, false)
+		if all := p.all(); !ok && s.Headless && len(all) > 0 {
+			at, ok = all[0], true
+		}
+		if ok {
+			endpoints = append(endpoints, Endpoint{p.ID, p.Name, at.Address.Addr().String(), at.Address.Addr(), p.Running && p.Ready})
 		}
 	}
 	slices.SortFunc(endpoints, func(a, b Endpoint) int {

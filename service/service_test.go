@@ -74,7 +74,7 @@ func TestTheDefaultsOfAService(t *testing.T) {
 	}
 }
 
-// Pods of other tenants and networks are never endpoints, whatever labels they have.
+// Pods of other tenants are never endpoints, whatever labels they have. Those of all networks that a router connects are, with an address there.
 func TestEndpointsAreReadyPodsFirst(t *testing.T) {
 	t.Parallel()
 	tenant, network := uuid.New(), uuid.New()
@@ -93,20 +93,31 @@ func TestEndpointsAreReadyPodsFirst(t *testing.T) {
 		pod("a", "100.64.0.9", nil),
 		pod("other", "100.64.0.4", func(p *Pod) { p.Labels = map[string]string{"app": "db"} }),
 		pod("foreign", "100.64.0.5", func(p *Pod) { p.TenantID = uuid.New() }),
-		pod("elsewhere", "100.64.0.6", func(p *Pod) { p.NetworkID = uuid.New() }),
+		pod("back", "100.64.0.11", func(p *Pod) { p.NetworkID = uuid.New() }),
+		pod("both", "172.16.0.2", func(p *Pod) {
+			p.Interfaces = []husk.Interface{{NetworkID: uuid.New(), Address: netip.MustParsePrefix("172.16.0.2/24"), Isolated: true}, {NetworkID: uuid.New(), Address: netip.MustParsePrefix("100.64.0.12/24")}}
+		}),
+		pod("isolated", "172.16.0.3", func(p *Pod) {
+			p.Interfaces = []husk.Interface{{NetworkID: uuid.New(), Address: netip.MustParsePrefix("172.16.0.3/24"), Isolated: true}}
+		}),
 		pod("nowhere", "100.64.0.7", func(p *Pod) { p.Address = netip.Addr{} }),
 	}
 	var names []string
 	for _, e := range s.Endpoints(pods) {
-		names = append(names, e.PodName)
+		names = append(names, e.PodName+" "+e.Address)
 	}
-	if diff := cmp.Diff([]string{"a", "b", "notready", "stopping"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"a 100.64.0.9", "b 100.64.0.10", "back 100.64.0.11", "both 100.64.0.12", "notready 100.64.0.2", "stopping 100.64.0.3"}, names); diff != "" {
 		t.Error(diff)
 	}
-	if ready := Ready(s.Endpoints(pods)); len(ready) != 2 {
+	headless := s
+	headless.Headless = true
+	if all := headless.Endpoints(pods); len(all) != 7 {
+		t.Errorf("the headless service has the endpoints %+v", all)
+	}
+	if ready := Ready(s.Endpoints(pods)); len(ready) != 4 {
 		t.Errorf("the ready endpoints are %+v", ready)
 	}
-	if status := s.WithEndpoints(pods).Status; status.ReadyEndpoints != 2 || status.NotReadyEndpoints != 2 || len(status.Endpoints) != 4 {
+	if status := s.WithEndpoints(pods).Status; status.ReadyEndpoints != 4 || status.NotReadyEndpoints != 2 || len(status.Endpoints) != 6 {
 		t.Errorf("the status is %+v", status)
 	}
 	var many []Pod
@@ -168,7 +179,7 @@ func TestChangesOfAZoneLeadToIt(t *testing.T) {
 				Selector: husk.Selector{{Key: "app", Op: husk.OpIn, Values: []string{strconv.Itoa(random.IntN(3))}}},
 			})
 		}
-		now := NewZone(network, DefaultSuffix, []string{"100.64.0.0/22"}, slices.Collect(maps.Values(pods)), services)
+		now := NewZone(Of{Network: network, Suffix: DefaultSuffix, Ranges: []string{"100.64.0.0/22"}}, slices.Collect(maps.Values(pods)), services)
 		for _, old := range versions[max(0, len(versions)-5):] {
 			raw, err := json.Marshal(now.ChangesSince(old)) // as it is sent
 			if err != nil {

@@ -61,8 +61,9 @@ type Zone struct {
 
 // ZonePod is a pod that has a virtual machine.
 type ZonePod struct {
-	Name    string `json:"name"`
-	Address string `json:"address"`
+	Name     string `json:"name"`
+	Address  string `json:"address"`
+	Address6 string `json:"ipv6Address,omitempty"`
 }
 
 // ZoneService is a service with an address, or a headless one with its ready pods.
@@ -80,15 +81,31 @@ type ZonePort struct {
 	Port     int      `json:"port"`
 }
 
-// NewZone returns the zone of a network with these pods, which have virtual machines, and services.
-func NewZone(network uuid.UUID, suffix string, ranges []string, pods []Pod, services []Service) Zone {
-	z := Zone{NetworkID: network, Suffix: suffix, Ranges: ranges, Forward: true, Pods: []ZonePod{}, Services: []ZoneService{}}
-	pods = slices.DeleteFunc(slices.Clone(pods), func(p Pod) bool { return p.NetworkID != network || !p.Address.IsValid() })
+// Of describes the network of a zone.
+type Of struct {
+	Network  uuid.UUID
+	Isolated bool     // no router connects it with others
+	Suffix   string   // of names
+	Ranges   []string // of the addresses of pods and services that the network reaches
+}
+
+// NewZone returns the zone of a network, with those of the tenant's pods and services that pods in it can reach. The pods have virtual machines.
+func NewZone(of Of, pods []Pod, services []Service) Zone {
+	z := Zone{NetworkID: of.Network, Suffix: of.Suffix, Ranges: of.Ranges, Forward: !of.Isolated, Pods: []ZonePod{}, Services: []ZoneService{}}
+	pods = slices.DeleteFunc(slices.Clone(pods), func(p Pod) bool {
+		_, ok := p.In(of.Network, of.Isolated)
+		return !ok
+	})
 	slices.SortFunc(pods, func(a, b Pod) int { return cmp.Compare(a.Name, b.Name) })
 	for _, p := range pods {
-		z.Pods = append(z.Pods, ZonePod{p.Name, p.Address.String()})
+		at, _ := p.In(of.Network, of.Isolated)
+		zp := ZonePod{Name: p.Name, Address: at.Address.Addr().String()}
+		if at.Address6.IsValid() {
+			zp.Address6 = at.Address6.Addr().String()
+		}
+		z.Pods = append(z.Pods, zp)
 	}
-	services = slices.DeleteFunc(slices.Clone(services), func(s Service) bool { return s.NetworkID != network })
+	services = slices.DeleteFunc(slices.Clone(services), func(s Service) bool { return of.Isolated && !s.Headless })
 	slices.SortFunc(services, func(a, b Service) int { return cmp.Compare(a.Name, b.Name) })
 	headless := 0
 	for _, s := range services {

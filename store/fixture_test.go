@@ -59,7 +59,8 @@ func openAt(t testing.TB, url devtest.URL) *store.Store {
 	t.Helper()
 	s, err := store.Open(t.Context(), store.Config{
 		URL: url(store.RoleOwner), MaxConns: 6, MasterKeys: [][]byte{bytes.Repeat([]byte{7}, 32)},
-		PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24, FloatingRange: address.Range{First: netip.MustParseAddr("203.0.113.1"), Last: netip.MustParseAddr("203.0.113.254")}, Log: slog.New(slog.DiscardHandler),
+		PodRange: netip.MustParsePrefix("10.64.0.0/16"), NetworkPrefix: 24, Reserved: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")},
+		FloatingRange: address.Range{First: netip.MustParseAddr("203.0.113.1"), Last: netip.MustParseAddr("203.0.113.254")}, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -239,7 +239,7 @@ func TestABatchIsPlacedOnlyOnUnchangedNodes(t *testing.T) {
 	}
 	for _, c := range after.Changes {
 		p := c.Pod
-		if p.CephKey != "key" || len(p.Images) != 1 || p.Network.CIDR != tenant.NetworkCIDR || !strings.HasPrefix(p.Network.MAC, "02:") {
+		if p.CephKey != "key" || len(p.Images) != 1 || len(p.Interfaces) != 1 || p.Interfaces[0].Address.Masked().String() != tenant.NetworkCIDR || !strings.HasPrefix(p.Interfaces[0].MAC, "02:") {
 			t.Errorf("the node's desired state has the pod %+v", p)
 		}
 	}
@@ -383,7 +383,7 @@ func TestAReportIsStoredCompletely(t *testing.T) {
 	got, err := h.as(tenant.ID).Pod(t.Context(), pod.ID)
 	must(t, got, err)
 	want := husk.PodStatus{
-		Phase: husk.PhaseFailed, Reason: "Exited", Message: "it ended", ObservedGeneration: 1, Address: pod.Status.Address, Outside: []husk.OutsideAddress{}, NodeName: node.Name,
+		Phase: husk.PhaseFailed, Reason: "Exited", Message: "it ended", ObservedGeneration: 1, Address: pod.Status.Address, Interfaces: pod.Status.Interfaces, Outside: []husk.OutsideAddress{}, NodeName: node.Name,
 		VMMOverheadMiB: overhead, Restarts: 2, Containers: report.Containers, Timeline: husk.Timeline{
 			AcceptedAt: pod.CreatedAt, PlacedAt: got.Status.Timeline.PlacedAt, DomainStartingAt: at(1), DomainStartedAt: at(2), GuestReadyAt: at(3), RunningAt: at(4),
 		},

@@ -4,12 +4,14 @@ package store
 
 import (
 	"context"
+	"net/netip"
 
 	"husk/service"
 	"husk/store/addresses"
 	"husk/store/db"
 	"husk/store/groups"
 	"husk/store/hints"
+	"husk/store/networks"
 	"husk/store/services"
 )
 
@@ -23,6 +25,18 @@ func (t Tenant) Services() services.Tenant {
 		s.Range = t.cfg.ServiceRange
 	}
 	return s
+}
+
+// Networks gives access to the tenant's networks.
+func (t Tenant) Networks() networks.Tenant {
+	n := networks.Tenant{
+		ID: t.id, Record: requested, IfMatch: ifMatch,
+		Do: func(ctx context.Context, f func(q *db.Queries) error) error { return tenantDo(ctx, t, f) },
+	}
+	if t.core != nil {
+		n.Ranges = networks.Ranges{Pods: t.cfg.PodRange, Bits: t.cfg.NetworkPrefix, Reserved: append([]netip.Prefix{t.cfg.ServiceRange}, t.cfg.Reserved...)}
+	}
+	return n
 }
 
 // Addresses gives access to the tenant's floating addresses.

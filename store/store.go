@@ -48,13 +48,14 @@ const (
 
 // Config says where the database is and how tenants' networks are numbered.
 type Config struct {
-	URL           string        // postgres://host/db with the password that all three roles share; the user is set per role
-	MaxConns      int           // of the two largest pools; 0 means 16
-	MasterKeys    [][]byte      // each 32 bytes; the first one seals; the others open what they have sealed
-	PodRange      netip.Prefix  // the range that tenants' networks are taken from
-	NetworkPrefix int           // prefix length of a tenant's network
-	ServiceRange  netip.Prefix  // the range of the virtual addresses of services; the zero value means services.Default
-	FloatingRange address.Range // of floating addresses; the zero value means that there are none
+	URL           string         // postgres://host/db with the password that all three roles share; the user is set per role
+	MaxConns      int            // of the two largest pools; 0 means 16
+	MasterKeys    [][]byte       // each 32 bytes; the first one seals; the others open what they have sealed
+	PodRange      netip.Prefix   // the range that tenants' networks are taken from
+	NetworkPrefix int            // prefix length of a tenant's network
+	ServiceRange  netip.Prefix   // the range of the virtual addresses of services; the zero value means services.Default
+	Reserved      []netip.Prefix // ranges that the platform uses in networks of tenants, in addition to ServiceRange
+	FloatingRange address.Range  // of floating addresses; the zero value means that there are none
 	Log           *slog.Logger
 }
 

@@ -47,7 +47,7 @@ func (c Control) CreateTenant(ctx context.Context, idem Idempotency, name string
 			if err != nil {
 				return id, husk.Tenant{}, err
 			}
-			if _, err := q.InsertNetwork(ctx, db.InsertNetworkParams{TenantID: id, ID: uuid.New(), Ordinal: ordinal, Cidr: cidr}); err != nil {
+			if _, err := q.InsertNetwork(ctx, db.InsertNetworkParams{TenantID: id, ID: uuid.New(), Ordinal: &ordinal, Cidr: cidr}); err != nil {
 				return id, husk.Tenant{}, err
 			}
 			if err := c.keys.Create(ctx, q, id); err != nil {

@@ -65,6 +65,8 @@ func (a *Application) All(ctx context.Context, docs []manifest.Document) error {
 			done, err = a.volume(ctx, *d.Volume)
 		case d.Config != nil:
 			done, err = a.config(ctx, *d.Config)
+		case d.Network != nil:
+			done, err = a.network(ctx, *d.Network)
 		case d.Service != nil:
 			done, err = a.service(ctx, *d.Service)
 		case d.Address != nil:
@@ -96,7 +98,7 @@ func (a *Application) All(ctx context.Context, docs []manifest.Document) error {
 		}
 		fmt.Fprintln(a.Out, print.Clean(d.Ref()), done)
 		a.targets[d.Ref()] = a.dry()
-		if d.Config != nil || d.Service != nil || d.Address != nil || d.Group != nil {
+		if d.Config != nil || d.Network != nil || d.Service != nil || d.Address != nil || d.Group != nil {
 			continue // it is ready at once
 		}
 		waitFor = append(waitFor, kind.Ref{Kind: d.Kind(), Name: d.Name()})

@@ -50,6 +50,10 @@ var finders = map[string]func(ctx context.Context, c *client.Client, name string
 	},
 	"config": findConfig(Configs),
 	"secret": findConfig(Secrets),
+	"network": func(ctx context.Context, c *client.Client, name string) (Object, error) {
+		n, err := c.Networks.Find(ctx, name)
+		return Object{Ref: Networks.Ref(n), ID: n.ID, Delete: func(ctx context.Context) error { return c.Networks.Delete(ctx, n.ID) }}, err
+	},
 	"service": func(ctx context.Context, c *client.Client, name string) (Object, error) {
 		s, err := c.Services.Find(ctx, name)
 		return Object{Ref: Services.Ref(s), ID: s.ID, Delete: func(ctx context.Context) error { return c.Services.Delete(ctx, s.ID) }}, err

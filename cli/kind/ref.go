@@ -75,6 +75,7 @@ var words = [][]string{
 	{"image", "images", "img"},
 	{"config", "configs", "cm"},
 	{"secret", "secrets"},
+	{"network", "networks", "net"},
 	{"service", "services", "svc"},
 	{"address", "addresses", "addr"},
 	{"security-group", "security-groups", "sg"},

@@ -83,5 +83,5 @@ func otherKind(h header) string {
 	if instead, known := kinds[h.Kind]; known {
 		return what + ": " + instead
 	}
-	return fmt.Sprintf("%s; it accepts Pod, Volume, Image, Config, Secret, Service, Address and SecurityGroup of %s, and Pod, PersistentVolumeClaim, ConfigMap, Secret, Service and List of v1, and NetworkPolicy of networking.k8s.io/v1", what, APIVersion)
+	return fmt.Sprintf("%s; it accepts Pod, Volume, Image, Config, Secret, Network, Service, Address and SecurityGroup of %s, and Pod, PersistentVolumeClaim, ConfigMap, Secret, Service and List of v1, and NetworkPolicy of networking.k8s.io/v1", what, APIVersion)
 }

@@ -19,7 +19,7 @@ import (
 	"husk/openapi"
 )
 
-// Document describes one object. Exactly one of Pod, Volume, Image, Config, Service, Address and Group is set.
+// Document describes one object. Exactly one of Pod, Volume, Image, Config, Network, Service, Address and Group is set.
 type Document struct {
 	Where    string // web.yaml:12
 	Warnings []string
@@ -27,6 +27,7 @@ type Document struct {
 	Volume   *openapi.VolumeCreate
 	Image    *openapi.ImageImport
 	Config   *openapi.ConfigCreate // or a secret
+	Network  *openapi.NetworkCreate
 	Service  *openapi.ServiceCreate
 	Address  *Address
 	Group    *openapi.SecurityGroupCreate
@@ -58,6 +59,8 @@ func (d Document) Kind() string {
 		return "volume"
 	case d.Config != nil:
 		return strings.ToLower(string(d.Config.Kind))
+	case d.Network != nil:
+		return "network"
 	case d.Service != nil:
 		return "service"
 	case d.Address != nil:
@@ -78,6 +81,8 @@ func (d Document) Name() string {
 		return d.Volume.Name
 	case d.Config != nil:
 		return d.Config.Name
+	case d.Network != nil:
+		return d.Network.Name
 	case d.Service != nil:
 		return d.Service.Name
 	case d.Address != nil:
@@ -129,6 +134,7 @@ type (
 		EphemeralStorageGiB           *int                             `json:"ephemeralStorageGiB"`
 		Volumes                       []podVolume                      `json:"volumes"`
 		RegistrySecrets               []string                         `json:"registrySecrets"`
+		Networks                      *[]openapi.PodNetwork            `json:"networks"`
 		Scheduling                    *openapi.Scheduling              `json:"scheduling"`
 		SecurityGroups                *openapi.SecurityGroupNames      `json:"securityGroups"`
 	}
@@ -140,6 +146,10 @@ type (
 	volumeDocument struct {
 		header
 		openapi.VolumeCreate
+	}
+	networkDocument struct {
+		header
+		openapi.NetworkCreate
 	}
 	serviceDocument struct {
 		header
@@ -172,7 +182,7 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 	}
 	switch {
 	case h.APIVersion == "" || h.Kind == "":
-		d.fail(node, "", "apiVersion or kind is missing; for a Pod, Volume, Image, Config, Secret, Service, Address or SecurityGroup, set apiVersion to %s; for an object of Kubernetes, set it to v1", APIVersion)
+		d.fail(node, "", "apiVersion or kind is missing; for a Pod, Volume, Image, Config, Secret, Network, Service, Address or SecurityGroup, set apiVersion to %s; for an object of Kubernetes, set it to v1", APIVersion)
 	case h.APIVersion == "v1" && h.Kind == "List":
 		return list(d, node)
 	case h.APIVersion == "v1" && h.Kind == "Pod":
@@ -223,6 +233,11 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 		d.strict(node, &g)
 		d.checkName("name", g.Name)
 		doc.Group = &g.SecurityGroupCreate
+	case h.APIVersion == APIVersion && h.Kind == "Network":
+		var n networkDocument
+		d.strict(node, &n)
+		d.checkName("name", n.Name)
+		doc.Network = &n.NetworkCreate
 	case h.APIVersion == APIVersion && h.Kind == "Address":
 		var a addressDocument
 		d.strict(node, &a)
@@ -243,7 +258,7 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 		}
 		doc.Image = &i.ImageImport
 	case h.APIVersion == APIVersion:
-		d.refuse("kind", "%q is not Pod, Volume, Image, Config, Secret, Service, Address or SecurityGroup", h.Kind)
+		d.refuse("kind", "%q is not Pod, Volume, Image, Config, Secret, Network, Service, Address or SecurityGroup", h.Kind)
 	default:
 		d.refuse("kind", "%s", otherKind(h))
 	}
@@ -272,7 +287,7 @@ func (p podDocument) pod(d *decoder, origins map[string]string) *Pod {
 		Containers: p.Spec.Containers, Resources: p.Spec.Resources, RestartPolicy: p.Spec.RestartPolicy,
 		TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds, FsGroup: p.Spec.FsGroup, ShmSizeMiB: p.Spec.ShmSizeMiB, Scheduling: p.Spec.Scheduling, SecurityGroups: p.Spec.SecurityGroups,
 		Hostname: p.Spec.Hostname, HostAliases: p.Spec.HostAliases, DNSPolicy: p.Spec.DNSPolicy, DNSConfig: p.Spec.DNSConfig, Sysctls: p.Spec.Sysctls,
-		EphemeralStorage: p.Spec.EphemeralStorage, EphemeralStorageGiB: p.Spec.EphemeralStorageGiB,
+		EphemeralStorage: p.Spec.EphemeralStorage, EphemeralStorageGiB: p.Spec.EphemeralStorageGiB, Networks: p.Spec.Networks,
 		InitContainers: p.Spec.InitContainers, ActiveDeadlineSeconds: p.Spec.ActiveDeadlineSeconds, TTLSecondsAfterFinished: p.Spec.TTLSecondsAfterFinished,
 	}}}
 	var volumes []openapi.PodVolume

@@ -273,3 +273,17 @@ func completeAddress(a openapi.AddressCreate) openapi.AddressCreate {
 	t.Ports, a.Target = &ports, &t
 	return a
 }
+
+// DiffNetwork returns the paths of the fields in which a document and an existing network differ, except name and labels. A range that the document
+// does not name is that of the network.
+func DiffNetwork(want openapi.NetworkCreate, have openapi.Network) []string {
+	got := openapi.NetworkCreate{Name: have.Name, Cidr: &have.Cidr, Ipv6Cidr: have.Ipv6Cidr, Isolated: &have.Isolated}
+	want.Labels = nil
+	if want.Cidr == nil {
+		want.Cidr = &have.Cidr
+	}
+	if want.Isolated == nil {
+		want.Isolated = new(false)
+	}
+	return diff(tree(want), tree(got))
+}

@@ -11,15 +11,17 @@ import (
 	"husk/openapi"
 )
 
-// Names are the flags of the names that a pod knows, and of its kernel's parameters.
+// Names are the flags of the networks and names that a pod knows, and of its kernel's parameters.
 type Names struct {
 	hostname                                  string
 	hosts, servers, searches, options, sysctl []string
+	networks                                  []string
 }
 
 // AddTo adds the flags.
 func (n *Names) AddTo(fs *pflag.FlagSet) {
 	fs.StringVarP(&n.hostname, "hostname", "h", "", "host name of the pod (default: its name)")
+	fs.StringArrayVar(&n.networks, "network", nil, "connect the pod to this network, NAME[=ADDRESS]; may be repeated")
 	fs.StringArrayVar(&n.hosts, "add-host", nil, "add a line to /etc/hosts, NAME:ADDRESS; may be repeated")
 	fs.StringArrayVar(&n.servers, "dns", nil, "use this name server instead of the network's; may be repeated")
 	fs.StringArrayVar(&n.searches, "dns-search", nil, "search names in this domain; may be repeated")
@@ -30,6 +32,14 @@ func (n *Names) AddTo(fs *pflag.FlagSet) {
 // Set sets the fields of a pod.
 func (n *Names) Set(spec *openapi.PodSpec) error {
 	spec.Hostname = given(n.hostname)
+	var networks []openapi.PodNetwork
+	for _, item := range n.networks {
+		name, address, _ := strings.Cut(item, "=")
+		networks = append(networks, openapi.PodNetwork{Network: name, Address: given(address)})
+	}
+	if networks != nil {
+		spec.Networks = &networks
+	}
 	var aliases []openapi.HostAlias
 	for _, item := range n.hosts {
 		name, ip, ok := strings.Cut(item, ":") // an IPv6 address has colons too

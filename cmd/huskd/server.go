@@ -162,7 +162,7 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 		return fmt.Errorf("--agent-listen: %w", err)
 	}
 	defer agentListener.Close() //nolint:errcheck // Shutdown has already closed it
-	st, err := store.Open(ctx, store.Config{URL: f.databaseURL, MasterKeys: masters, PodRange: podRange, NetworkPrefix: f.networkPrefix, ServiceRange: serviceRange, FloatingRange: networks.Floating, Log: log})
+	st, err := store.Open(ctx, store.Config{URL: f.databaseURL, MasterKeys: masters, PodRange: podRange, NetworkPrefix: f.networkPrefix, ServiceRange: serviceRange, Reserved: networks.Reserved(), FloatingRange: networks.Floating, Log: log})
 	if err != nil {
 		return err
 	}

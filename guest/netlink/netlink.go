@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Conn sends the three rtnetlink messages that a pod needs. A netlink library would be a quarter of
+// Conn sends the few rtnetlink messages that a pod needs. A netlink library would be a quarter of
 // husk-init.
 type Conn struct {
 	fd  int
@@ -56,11 +56,14 @@ func (n *Conn) AddAddress(index int, p netip.Prefix) error {
 	return n.do(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, msg)
 }
 
+// MainTable is the table of routes for everything that no rule sends to another one.
+const MainTable = unix.RT_TABLE_MAIN
+
 // AddDefaultRoute adds a default route through a gateway that may be outside the interface's own
-// subnet.
-func (n *Conn) AddDefaultRoute(index int, gateway netip.Addr) error {
+// subnet, to a table of at most 255.
+func (n *Conn) AddDefaultRoute(index int, gateway netip.Addr, table int) error {
 	msg := bytesOf(&unix.RtMsg{
-		Family: family(gateway), Table: unix.RT_TABLE_MAIN, Protocol: unix.RTPROT_BOOT,
+		Family: family(gateway), Table: uint8(table), Protocol: unix.RTPROT_BOOT,
 		Scope: unix.RT_SCOPE_UNIVERSE, Type: unix.RTN_UNICAST, Flags: unix.RTNH_F_ONLINK,
 	})
 	msg = attr(msg, unix.RTA_GATEWAY, gateway.AsSlice())
@@ -68,14 +71,21 @@ func (n *Conn) AddDefaultRoute(index int, gateway netip.Addr) error {
 	return n.do(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, msg)
 }
 
-// AddLinkRoute adds a route to an address that is on the link, although it is outside the interface's own subnet.
-func (n *Conn) AddLinkRoute(index int, to netip.Addr) error {
+// AddLinkRoute adds a route to a range that is on the link, which may be outside the interface's own subnet, to a table of at most 255.
+func (n *Conn) AddLinkRoute(index int, to netip.Prefix, table int) error {
 	msg := bytesOf(&unix.RtMsg{
-		Family: family(to), Dst_len: uint8(to.BitLen()), Table: unix.RT_TABLE_MAIN, Protocol: unix.RTPROT_BOOT, Scope: unix.RT_SCOPE_LINK, Type: unix.RTN_UNICAST,
+		Family: family(to.Addr()), Dst_len: uint8(to.Bits()), Table: uint8(table), Protocol: unix.RTPROT_BOOT, Scope: unix.RT_SCOPE_LINK, Type: unix.RTN_UNICAST,
 	})
-	msg = attr(msg, unix.RTA_DST, to.AsSlice())
+	msg = attr(msg, unix.RTA_DST, to.Addr().AsSlice())
 	msg = attr(msg, unix.RTA_OIF, binary.NativeEndian.AppendUint32(nil, uint32(index)))
 	return n.do(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, msg)
+}
+
+// AddSourceRule makes packets from an address use a table of routes, of at most 255. Its header is that of a route (linux/fib_rules.h).
+func (n *Conn) AddSourceRule(from netip.Addr, table int) error {
+	msg := bytesOf(&unix.RtMsg{Family: family(from), Src_len: uint8(from.BitLen()), Table: uint8(table), Type: unix.FR_ACT_TO_TBL})
+	msg = attr(msg, unix.FRA_SRC, from.AsSlice())
+	return n.do(unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, msg)
 }
 
 // do sends one request and waits for the kernel's acknowledgement.

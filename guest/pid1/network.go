@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -33,30 +34,93 @@ func setUpNetwork(ctx context.Context, n *guest.Network) error {
 	if n == nil {
 		return nil
 	}
-	index, err := findCard(ctx, n.MAC)
+	for _, c := range n.Cards() {
+		if err := setUpCard(ctx, nl, c); err != nil {
+			return fmt.Errorf("network: card %s: %w", c.MAC, err)
+		}
+	}
+	for i, c := range n.Cards() {
+		if err := addRoutes(ctx, nl, c, i, len(n.More) > 0); err != nil {
+			return fmt.Errorf("network: card %s: %w", c.MAC, err)
+		}
+	}
+	index, _, err := findCard(ctx, n.MAC)
 	if err != nil {
 		return fmt.Errorf("network: %w", err)
-	}
-	if err := nl.LinkUp(index, n.MTU); err != nil {
-		return fmt.Errorf("network: card %s: %w", n.MAC, err)
-	}
-	if err := nl.AddAddress(index, n.Address); err != nil {
-		return fmt.Errorf("network: address %s: %w", n.Address, err)
-	}
-	if n.Gateway.IsValid() {
-		if err := nl.AddDefaultRoute(index, n.Gateway); err != nil {
-			return fmt.Errorf("network: gateway %s: %w", n.Gateway, err)
-		}
 	}
 	for _, a := range n.Nameservers {
 		if !a.IsLinkLocalUnicast() || !a.Is4() {
 			continue
 		}
-		if err := nl.AddLinkRoute(index, a); err != nil {
+		if err := nl.AddLinkRoute(index, netip.PrefixFrom(a, a.BitLen()), netlink.MainTable); err != nil {
 			return fmt.Errorf("network: nameserver %s: %w", a, err)
 		}
 	}
 	return nil
+}
+
+// setUpCard sets a card up and gives it its addresses.
+func setUpCard(ctx context.Context, nl *netlink.Conn, c guest.Card) error {
+	index, name, err := findCard(ctx, c.MAC)
+	if err != nil {
+		return err
+	}
+	noAdvertisements(name)
+	if err := nl.LinkUp(index, c.MTU); err != nil {
+		return err
+	}
+	for _, address := range []netip.Prefix{c.Address, c.Address6} {
+		if !address.IsValid() {
+			continue
+		}
+		if err := nl.AddAddress(index, address); err != nil {
+			return fmt.Errorf("address %s: %w", address, err)
+		}
+	}
+	return nil
+}
+
+// firstTable is the number of the table of routes of the first card. The kernel uses 253 to 255 itself.
+const firstTable = 100
+
+// addRoutes adds the routes of a card. The default route is that of the first one. If there are several, what comes from the address of one
+// leaves through that one, since another one's network would drop it.
+func addRoutes(ctx context.Context, nl *netlink.Conn, c guest.Card, position int, several bool) error {
+	index, _, err := findCard(ctx, c.MAC)
+	if err != nil {
+		return err
+	}
+	for _, ip := range []struct {
+		address netip.Prefix
+		gateway netip.Addr
+	}{{c.Address, c.Gateway}, {c.Address6, c.Gateway6}} {
+		if !ip.gateway.IsValid() {
+			continue
+		}
+		if position == 0 {
+			if err := nl.AddDefaultRoute(index, ip.gateway, netlink.MainTable); err != nil {
+				return fmt.Errorf("gateway %s: %w", ip.gateway, err)
+			}
+		}
+		if !several {
+			continue
+		}
+		table := firstTable + position
+		if err := errors.Join(
+			nl.AddSourceRule(ip.address.Addr(), table), nl.AddLinkRoute(index, ip.address.Masked(), table), nl.AddDefaultRoute(index, ip.gateway, table),
+		); err != nil {
+			return fmt.Errorf("routes from %s: %w", ip.address, err)
+		}
+	}
+	return nil
+}
+
+// noAdvertisements keeps the kernel from obeying router advertisements. All addresses and routes are known.
+func noAdvertisements(card string) {
+	err := os.WriteFile("/proc/sys/net/ipv6/conf/"+card+"/accept_ra", []byte("0"), 0)
+	if err != nil && !errors.Is(err, os.ErrNotExist) { // a kernel without IPv6
+		warn("card %s: %v", card, err)
+	}
 }
 
 // openToUsers lets all users listen on every port and send pings, as Docker does. The network is the pod's own.
@@ -82,8 +146,8 @@ func setSysctls(sysctls []guest.Sysctl) error {
 	return nil
 }
 
-// findCard waits for the card with this hardware address.
-func findCard(ctx context.Context, mac string) (int, error) {
+// findCard waits for the card with this hardware address, and returns its index and its name.
+func findCard(ctx context.Context, mac string) (int, string, error) {
 	ctx, cancel := context.WithTimeout(ctx, disks.Wait)
 	defer cancel()
 	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
@@ -95,13 +159,14 @@ func findCard(ctx context.Context, mac string) (int, error) {
 			}
 			b, err = os.ReadFile(filepath.Join(filepath.Dir(c), "ifindex"))
 			if err == nil {
-				return strconv.Atoi(strings.TrimSpace(string(b)))
+				index, err := strconv.Atoi(strings.TrimSpace(string(b)))
+				return index, filepath.Base(filepath.Dir(c)), err
 			}
 		}
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			return 0, errors.New("card " + mac + ": not attached")
+			return 0, "", errors.New("not attached")
 		}
 	}
 }

@@ -82,7 +82,7 @@ func TestChangesThatDoNotFitAreRefused(t *testing.T) {
 		pods = append(pods, pod(fmt.Sprintf("p%d", i), fmt.Sprintf("100.64.0.%d", i+2)))
 	}
 	of := func(pods []service.Pod) service.Zone {
-		return service.NewZone(network, service.DefaultSuffix, []string{"100.64.0.0/22"}, pods, nil)
+		return service.NewZone(service.Of{Network: network, Suffix: service.DefaultSuffix, Ranges: []string{"100.64.0.0/22"}}, pods, nil)
 	}
 	first, second := of(pods), of(append(pods, pod("new", "100.64.1.1")))
 	changes := second.ChangesSince(first)

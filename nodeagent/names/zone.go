@@ -56,19 +56,26 @@ func compile(z service.Zone) (*content, error) {
 	}
 	pods := service.PodsLabel + "." + suffix
 	c.owners[suffix], c.owners[pods] = owner{}, owner{}
-	addresses := make(map[string]netip.Addr, len(z.Pods))
+	addresses := make(map[string][]netip.Addr, len(z.Pods))
 	for _, p := range z.Pods {
-		at, err := netip.ParseAddr(p.Address)
-		if err != nil {
-			return nil, fmt.Errorf("the address of the pod %q: %w", p.Name, err)
-		}
 		name, err := under(p.Name, pods)
 		if err != nil {
 			return nil, err
 		}
-		addresses[p.Name] = at
-		c.owners[name] = owner{addresses: []netip.Addr{at}}
-		c.reverse[at] = name
+		var all []netip.Addr
+		for _, text := range []string{p.Address, p.Address6} {
+			if text == "" && len(all) > 0 {
+				continue // it has no IPv6 address
+			}
+			at, err := netip.ParseAddr(text)
+			if err != nil {
+				return nil, fmt.Errorf("the address of the pod %q: %w", p.Name, err)
+			}
+			all = append(all, at)
+			c.reverse[at] = name
+		}
+		addresses[p.Name] = all
+		c.owners[name] = owner{addresses: all}
 	}
 	for _, s := range z.Services {
 		if err := c.addService(s, addresses); err != nil {
@@ -78,7 +85,7 @@ func compile(z service.Zone) (*content, error) {
 	return c, nil
 }
 
-func (c *content) addService(s service.ZoneService, pods map[string]netip.Addr) error {
+func (c *content) addService(s service.ZoneService, pods map[string][]netip.Addr) error {
 	name, err := under(s.Name, c.suffix)
 	if err != nil {
 		return err
@@ -95,12 +102,12 @@ func (c *content) addService(s service.ZoneService, pods map[string]netip.Addr) 
 		c.reverse[at] = name
 	}
 	for _, pod := range s.Pods {
-		at, known := pods[pod]
+		all, known := pods[pod]
 		if !known {
 			return fmt.Errorf("the service %q has a pod %q, which is not in the zone", s.Name, pod)
 		}
-		o.addresses = append(o.addresses, at)
-		members = append(members, target{name: strings.ToLower(pod) + "." + service.PodsLabel + "." + c.suffix, addresses: []netip.Addr{at}})
+		o.addresses = append(o.addresses, all...)
+		members = append(members, target{name: strings.ToLower(pod) + "." + service.PodsLabel + "." + c.suffix, addresses: all})
 	}
 	c.owners[name] = o
 	for _, p := range s.Ports {

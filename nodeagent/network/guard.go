@@ -119,8 +119,8 @@ func (n *Network) missingGuards() ([]string, error) {
 		right[chain.Name] = true
 	}
 	cards := make([]string, 0, len(n.ports)+len(n.names))
-	for _, p := range n.ports {
-		cards = append(cards, p.Tap())
+	for tap := range n.ports {
+		cards = append(cards, tap)
 	}
 	for network := range n.names {
 		cards = append(cards, namesCard(network))

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,22 +25,37 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"husk"
 	"husk/ovsdb"
 )
 
-// tapPrefix begins the names of pods' taps. Interface names have at most 15 characters.
-const tapPrefix = "hkt"
+// tapPrefixes begin the names of pods' taps, by the position of the interface. Interface names have at most 15 characters.
+var tapPrefixes = [husk.MaxInterfaces]string{"hkt", "hku", "hkv", "hkw"}
 
 // Port is a pod's interface in a network.
 type Port struct {
 	PodID, NetworkID uuid.UUID
+	Position         int          // among the pod's interfaces; less than husk.MaxInterfaces
 	Address          netip.Prefix // the pod's, with the network's prefix length
-	Gateway          netip.Addr   // the network's router
+	Gateway          netip.Addr   // the network's router; invalid if it has none
+	Address6         netip.Prefix // invalid: none
+	Gateway6         netip.Addr
 	MAC              net.HardwareAddr
 }
 
 // Tap returns the name of the port's tap device.
-func (p Port) Tap() string { return tapPrefix + shortID(p.PodID) }
+func (p Port) Tap() string { return tapPrefixes[p.Position] + shortID(p.PodID) }
+
+// Logical returns the name of the port in OVN.
+func (p Port) Logical() string { return husk.PortName(p.PodID, p.Position) }
+
+// taps returns the names of all taps that a pod can have.
+func taps(pod uuid.UUID) (names []string) {
+	for i := range tapPrefixes {
+		names = append(names, Port{PodID: pod, Position: i}.Tap())
+	}
+	return names
+}
 
 func shortID(id uuid.UUID) string { return strings.ReplaceAll(id.String(), "-", "")[:12] }
 
@@ -83,8 +99,8 @@ type Network struct {
 
 	mu        sync.Mutex
 	ovs       *ovsdb.Connection
-	userspace bool // Open vSwitch passes packets itself, instead of the kernel
-	ports     map[uuid.UUID]Port
+	userspace bool               // Open vSwitch passes packets itself, instead of the kernel
+	ports     map[string]Port    // by tap
 	names     map[uuid.UUID]bool // the networks whose name servers are connected
 
 	notify   sync.Mutex
@@ -97,7 +113,7 @@ const geneveOverhead = 58
 
 // New tells the node's OVN who and where it is. Ports and taps of a previous agent stay until this agent knows which pods run.
 func New(ctx context.Context, cfg Config) (*Network, error) {
-	n := &Network{cfg: cfg, log: cfg.Log, ports: map[uuid.UUID]Port{}, names: map[uuid.UUID]bool{}, changed: make(chan struct{})}
+	n := &Network{cfg: cfg, log: cfg.Log, ports: map[string]Port{}, names: map[uuid.UUID]bool{}, changed: make(chan struct{})}
 	n.ovs = ovsdb.New(ovsdb.Config{
 		Database: "the node's Open vSwitch", Endpoints: []string{cfg.OVSDB}, Model: databaseModel, Monitor: monitor, Connected: n.watchDatabase,
 	})
@@ -174,39 +190,39 @@ func mtuOf(a netip.Addr) (int, error) {
 
 const ethernetMTU = 1500
 
-// Traffic returns how many bytes a pod has received and sent since its machine was started, as counted by its tap device. ok is false if it has no
-// tap.
+// Traffic returns how many bytes a pod has received and sent since its machine was started, as counted by its tap devices. ok is false if it has
+// none.
 func (n *Network) Traffic(pod uuid.UUID) (received, sent int64, ok bool, err error) {
-	link, err := netlink.LinkByName(Port{PodID: pod}.Tap())
-	if errors.As(err, &netlink.LinkNotFoundError{}) {
-		return 0, 0, false, nil
+	for _, tap := range taps(pod) {
+		link, err := netlink.LinkByName(tap)
+		if errors.As(err, &netlink.LinkNotFoundError{}) {
+			continue
+		}
+		if err != nil {
+			return 0, 0, false, fmt.Errorf("read the traffic of pod %s: %w", pod, err)
+		}
+		if s := link.Attrs().Statistics; s != nil {
+			ok, received, sent = true, received+int64(s.TxBytes), sent+int64(s.RxBytes) //nolint:gosec // the tap sends what the pod receives
+		}
 	}
-	if err != nil {
-		return 0, 0, false, fmt.Errorf("read the traffic of pod %s: %w", pod, err)
-	}
-	s := link.Attrs().Statistics
-	if s == nil {
-		return 0, 0, false, nil
-	}
-	return int64(s.TxBytes), int64(s.RxBytes), true, nil //nolint:gosec // the tap sends what the pod receives
+	return received, sent, ok, nil
 }
 
-// Attach makes sure that the tap of a machine that runs is plugged in. The tap of a machine that does not run is made by Plug.
-func (n *Network) Attach(ctx context.Context, p Port) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.ports[p.PodID] = p
-	return n.adopt(ctx, p)
-}
-
-// Adopt attaches the ports of machines that already run.
-func (n *Network) Adopt(ctx context.Context, ports []Port) error {
+// Attach makes sure that the taps of machines that run are plugged in. The tap of a machine that does not run is made by Plug.
+func (n *Network) Attach(ctx context.Context, ports ...Port) error {
 	for _, p := range ports {
-		if err := n.Attach(ctx, p); err != nil {
+		if err := n.attach(ctx, p); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (n *Network) attach(ctx context.Context, p Port) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ports[p.Tap()] = p
+	return n.adopt(ctx, p)
 }
 
 func (n *Network) adopt(ctx context.Context, p Port) error {
@@ -227,13 +243,16 @@ func (n *Network) adopt(ctx context.Context, p Port) error {
 	return n.connect(ctx, p)
 }
 
-// Detach removes a pod's port and tap.
+// Detach removes a pod's ports and taps.
 func (n *Network) Detach(ctx context.Context, pod uuid.UUID) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.ports, pod)
-	// The tap may be one that a previous agent created.
-	return errors.Join(n.open(ctx), n.removePort(ctx, Port{PodID: pod}.Tap()), removeCard(Port{PodID: pod}.Tap()))
+	failures := []error{n.open(ctx)}
+	for _, tap := range taps(pod) { // they may be some that a previous agent created
+		delete(n.ports, tap)
+		failures = append(failures, n.removePort(ctx, tap), removeCard(tap))
+	}
+	return errors.Join(failures...)
 }
 
 // RemoveUnused removes Husk's taps and their ports that neither a pod nor a machine uses. An agent calls it once it knows what its node should run.
@@ -245,8 +264,8 @@ func (n *Network) RemoveUnused(ctx context.Context) error {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
 	used, exist := map[string]bool{}, map[string]bool{}
-	for _, p := range n.ports {
-		used[p.Tap()] = true
+	for tap := range n.ports {
+		used[tap] = true
 	}
 	for network := range n.names {
 		used[namesCard(network)] = true
@@ -286,7 +305,7 @@ func whole[T any](list func() ([]T, error)) (all []T, err error) {
 
 // isOurs reports whether an interface is a pod's tap or the card of a name server.
 func isOurs(name string) bool {
-	return strings.HasPrefix(name, tapPrefix) || strings.HasPrefix(name, namesPrefix)
+	return strings.HasPrefix(name, namesPrefix) || slices.ContainsFunc(tapPrefixes[:], func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
 // hasMachine reports whether a program holds the tap: only then does it have a carrier.

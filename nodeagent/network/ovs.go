@@ -343,7 +343,7 @@ func (n *Network) hasPort(ctx context.Context, p Port) bool {
 	card := &interfaceRow{Name: p.Tap()}
 	port := &portRow{Name: p.Tap()}
 	db := n.ovs.Client()
-	return db.Get(ctx, card) == nil && db.Get(ctx, port) == nil && card.ExternalIDs[interfaceID] == p.PodID.String()
+	return db.Get(ctx, card) == nil && db.Get(ctx, port) == nil && card.ExternalIDs[interfaceID] == p.Logical()
 }
 
 // portNames returns the taps that are plugged in.
@@ -361,8 +361,17 @@ func (n *Network) portNames(ctx context.Context) []string {
 	return names
 }
 
-// AwaitConnected waits until OVN has connected a pod's port: its packets pass, and no others.
-func (n *Network) AwaitConnected(ctx context.Context, p Port) error {
+// AwaitConnected waits until OVN has connected ports of pods: their packets pass, and no others.
+func (n *Network) AwaitConnected(ctx context.Context, ports ...Port) error {
+	for _, p := range ports {
+		if err := n.awaitConnected(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *Network) awaitConnected(ctx context.Context, p Port) error {
 	ctx, cancel := context.WithTimeout(ctx, installTimeout)
 	defer cancel()
 	for {

@@ -12,12 +12,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Plug creates the tap of a port, for a machine that is about to start, and plugs it in. It replaces a tap of a previous machine, so that the counters
-// begin at zero.
-func (n *Network) Plug(ctx context.Context, p Port) error {
+// Plug creates the taps of ports, for a machine that is about to start, and plugs them in. It replaces taps of a previous machine, so that the
+// counters begin at zero.
+func (n *Network) Plug(ctx context.Context, ports ...Port) error {
+	for _, p := range ports {
+		if err := n.plug(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *Network) plug(ctx context.Context, p Port) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.ports[p.PodID] = p
+	n.ports[p.Tap()] = p
 	if err := n.open(ctx); err != nil {
 		return err
 	}
@@ -56,7 +65,7 @@ func (n *Network) connect(ctx context.Context, p Port) error {
 	if err := netlink.LinkSetMTU(tap, n.mtu); err != nil {
 		return fmt.Errorf("set the MTU of tap %s: %w", p.Tap(), err)
 	}
-	return n.plugIn(ctx, p.Tap(), p.PodID.String(), p.MAC, podKey, p.PodID)
+	return n.plugIn(ctx, p.Tap(), p.Logical(), p.MAC, podKey, p.PodID)
 }
 
 // disableIPv6 keeps the node from having a link-local address on an interface, and from obeying router advertisements there.

@@ -21,14 +21,33 @@ import (
 	"husk/openapi"
 )
 
-// Port returns the pod's port in its network.
-func Port(desired husk.DesiredPod) (network.Port, error) {
-	p := network.Port{PodID: desired.ID, NetworkID: desired.Network.ID}
-	var err1, err2, err3 error
-	p.Address, err1 = netip.ParsePrefix(desired.Network.Address)
-	p.Gateway, err2 = netip.ParseAddr(desired.Network.Gateway)
-	p.MAC, err3 = net.ParseMAC(desired.Network.MAC)
-	return p, errors.Join(err1, err2, err3)
+// Ports returns the pod's ports in its networks, the first one first.
+func Ports(desired husk.DesiredPod) ([]network.Port, error) {
+	networks := desired.Networks()
+	if len(networks) > husk.MaxInterfaces {
+		return nil, fmt.Errorf("the pod has %d interfaces, and this agent knows %d", len(networks), husk.MaxInterfaces)
+	}
+	ports := make([]network.Port, 0, len(networks))
+	for i, n := range networks {
+		p := network.Port{PodID: desired.ID, NetworkID: n.ID, Position: i}
+		var failures [5]error
+		p.Address, failures[0] = netip.ParsePrefix(n.Address)
+		p.MAC, failures[1] = net.ParseMAC(n.MAC)
+		if n.Gateway != "" {
+			p.Gateway, failures[2] = netip.ParseAddr(n.Gateway)
+		}
+		if n.Address6 != "" {
+			p.Address6, failures[3] = netip.ParsePrefix(n.Address6)
+		}
+		if n.Gateway6 != "" {
+			p.Gateway6, failures[4] = netip.ParseAddr(n.Gateway6)
+		}
+		if err := errors.Join(failures[:]...); err != nil {
+			return nil, fmt.Errorf("network %s: %w", n.ID, err)
+		}
+		ports = append(ports, p)
+	}
+	return ports, nil
 }
 
 // share returns the memory that a machine has in addition to what its pod asks for. A pod that an earlier version placed was not charged
@@ -38,11 +57,14 @@ func share(chargedMiB, overheadMiB int) int {
 }
 
 // Machine returns the pod's virtual machine.
-func Machine(desired husk.DesiredPod, port network.Port, mtu, overheadMiB int) (vm.Spec, error) {
+func Machine(desired husk.DesiredPod, ports []network.Port, mtu, overheadMiB int) (vm.Spec, error) {
 	spec := vm.Spec{
 		PodID: desired.ID, TenantID: desired.TenantID, Placement: desired.Placement, Generation: desired.Generation, CPUs: (desired.Resources.CPUMillis + 999) / 1000,
 		MemoryMiB: desired.Resources.MemoryMiB + share(desired.VMMOverheadMiB, overheadMiB), CephUser: desired.Ceph.User, CephKey: desired.Ceph.Key,
-		ScratchGiB: desired.ScratchGiB, Tap: port.Tap(), MAC: port.MAC.String(), MTU: mtu,
+		ScratchGiB: desired.ScratchGiB, MTU: mtu,
+	}
+	for _, p := range ports {
+		spec.Cards = append(spec.Cards, vm.Card{Tap: p.Tap(), MAC: p.MAC.String()})
 	}
 	for _, m := range desired.Ceph.Monitors {
 		host, p, err := net.SplitHostPort(m)
@@ -59,16 +81,17 @@ func Machine(desired husk.DesiredPod, port network.Port, mtu, overheadMiB int) (
 
 // Guest returns what husk-init needs to know about the pod.
 func Guest(desired husk.DesiredPod, mtu int) (guest.Spec, error) {
-	port, err := Port(desired)
+	ports, err := Ports(desired)
 	if err != nil {
 		return guest.Spec{}, err
 	}
 	spec := guest.Spec{
 		PodID: desired.ID.String(), Hostname: desired.HostnameOr(desired.Name), Generation: 1, RestartPolicy: string(desired.RestartPolicy), FSGroup: desired.FSGroup,
 		ShmSizeMiB: cmp.Or(desired.ShmSizeMiB, desired.Resources.MemoryMiB/2), GraceMillis: int64(desired.GracePeriodSeconds) * 1000, DeadlineMillis: int64(desired.DeadlineSeconds) * 1000,
-		Network: &guest.Network{
-			MAC: port.MAC.String(), Address: port.Address, Gateway: port.Gateway, Nameservers: []netip.Addr{network.NamesAddress}, MTU: mtu,
-		},
+		Network: &guest.Network{Card: card(ports[0], mtu), Nameservers: []netip.Addr{network.NamesAddress}},
+	}
+	for _, p := range ports[1:] {
+		spec.Network.More = append(spec.Network.More, card(p, mtu))
 	}
 	if err := setNames(&spec, desired.HostSettings, desired.Network.NamesSuffix); err != nil {
 		return guest.Spec{}, err
@@ -123,6 +146,10 @@ func Guest(desired husk.DesiredPod, mtu int) (guest.Spec, error) {
 		spec.Containers = append(spec.Containers, gc)
 	}
 	return spec, nil
+}
+
+func card(p network.Port, mtu int) guest.Card {
+	return guest.Card{MAC: p.MAC.String(), Address: p.Address, Gateway: p.Gateway, Address6: p.Address6, Gateway6: p.Gateway6, MTU: mtu}
 }
 
 // setNames sets the names that the pod knows.

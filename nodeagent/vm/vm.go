@@ -70,11 +70,16 @@ type Spec struct {
 	Monitors        []Address // of Ceph
 	CephUser        string
 	CephKey         string // base64
-	Tap             string // exists already
-	MAC             string
-	MTU             int
+	Cards           []Card
+	MTU             int    // of all cards
 	CPULimitMillis  int    // the machine starts with this limit; 0: without one
 	Model           *Model // nil: what this node has
+}
+
+// Card is a network card.
+type Card struct {
+	Tap string // exists already
+	MAC string
 }
 
 // Disk is an RBD image.

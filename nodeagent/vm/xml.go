@@ -46,7 +46,7 @@ func domainXML(cfg Config, spec Spec, user uint32) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	slots := slots{spread: len(spec.Disks)+4 > lastSlot}
+	slots := slots{spread: len(spec.Disks)+3+len(spec.Cards) > lastSlot}
 	d := libvirtxml.Domain{
 		Type: "kvm", Name: domainName(spec.PodID), UUID: spec.PodID.String(),
 		Metadata:   &libvirtxml.DomainMetadata{XML: string(meta)},
@@ -71,16 +71,7 @@ func domainXML(cfg Config, spec Spec, user uint32) (string, error) {
 				{Type: "usb", Model: "none"},
 				{Type: "virtio-serial", Index: new(uint), Address: slots.next()},
 			},
-			Interfaces: []libvirtxml.DomainInterface{{
-				MAC: &libvirtxml.DomainInterfaceMAC{Address: spec.MAC},
-				// The agent creates the tap, so that it has its rules before the machine starts.
-				Source:  &libvirtxml.DomainInterfaceSource{Ethernet: &libvirtxml.DomainInterfaceSourceEthernet{}},
-				Target:  &libvirtxml.DomainInterfaceTarget{Dev: spec.Tap, Managed: "no"},
-				Model:   &libvirtxml.DomainInterfaceModel{Type: "virtio"},
-				MTU:     &libvirtxml.DomainInterfaceMTU{Size: uint(spec.MTU)}, //nolint:gosec // the agent sets it
-				ROM:     &libvirtxml.DomainROM{Enabled: "no"},
-				Address: slots.next(),
-			}},
+			Interfaces: interfaces(spec, &slots),
 			Channels: []libvirtxml.DomainChannel{{
 				Source: &libvirtxml.DomainChardevSource{UNIX: &libvirtxml.DomainChardevSourceUNIX{Mode: "bind"}},
 				Target: &libvirtxml.DomainChannelTarget{VirtIO: &libvirtxml.DomainChannelTargetVirtIO{Name: channelName}},
@@ -184,4 +175,21 @@ func (s *slots) next() *libvirtxml.DomainAddress {
 	zero := uint(0)
 	slot := s.used
 	return &libvirtxml.DomainAddress{PCI: &libvirtxml.DomainAddressPCI{Domain: &zero, Bus: &zero, Slot: &slot, Function: &zero}}
+}
+
+// interfaces returns the network cards. The agent creates their taps, so that they are guarded before the machine starts.
+func interfaces(spec Spec, slots *slots) []libvirtxml.DomainInterface {
+	all := make([]libvirtxml.DomainInterface, 0, len(spec.Cards))
+	for _, c := range spec.Cards {
+		all = append(all, libvirtxml.DomainInterface{
+			MAC:     &libvirtxml.DomainInterfaceMAC{Address: c.MAC},
+			Source:  &libvirtxml.DomainInterfaceSource{Ethernet: &libvirtxml.DomainInterfaceSourceEthernet{}},
+			Target:  &libvirtxml.DomainInterfaceTarget{Dev: c.Tap, Managed: "no"},
+			Model:   &libvirtxml.DomainInterfaceModel{Type: "virtio"},
+			MTU:     &libvirtxml.DomainInterfaceMTU{Size: uint(spec.MTU)}, //nolint:gosec // the agent sets it
+			ROM:     &libvirtxml.DomainROM{Enabled: "no"},
+			Address: slots.next(),
+		})
+	}
+	return all
 }

@@ -16,7 +16,7 @@ func describeIt(t *testing.T, emulate bool, disks int) (libvirtxml.Domain, strin
 	t.Helper()
 	spec := Spec{
 		PodID: uuid.New(), TenantID: uuid.New(), Generation: 3, CPUs: 2, MemoryMiB: 256, CephUser: "pod", CephKey: "c2VjcmV0",
-		Monitors: []Address{{"192.0.2.1", "6789"}}, Tap: "hkt0", MAC: "02:00:00:00:00:01", MTU: 1450,
+		Monitors: []Address{{"192.0.2.1", "6789"}}, Cards: []Card{{"hkt0", "02:00:00:00:00:01"}, {"hku0", "12:00:00:00:00:01"}}, MTU: 1450,
 	}
 	for i := range disks {
 		spec.Disks = append(spec.Disks, Disk{Pool: "volumes", Name: fmt.Sprintf("disk-%d", i), Serial: fmt.Sprint(i), ReadOnly: i == 0})

@@ -33,6 +33,7 @@ type openings struct {
 	owner     string
 	nats      map[string]*natRow      // of the router
 	balancers map[string]*balancerRow // of the router, for clients outside, and of the switches, for the tenant's own pods
+	inside    map[string]*balancerRow // of the switches only
 	sets      map[string]*setRow
 	acls      []opening
 }
@@ -40,10 +41,10 @@ type openings struct {
 // opening is what others outside reach behind a floating address.
 type opening struct{ key, match string }
 
-// planAddresses plans what the floating addresses of a tenant need. An address with all ports of a pod is translated. Any other is a load balancer,
+// planAddresses plans what the floating addresses of a tenant need. An address with all ports of a pod is translated by the router. Any other is a load balancer,
 // for which clients keep their addresses as for services. From outside, the switches allow exactly the pods and ports behind the addresses.
 func planAddresses(owner string, all []services.Balanced, bound []addresses.Bound) openings {
-	o := openings{owner: owner, nats: map[string]*natRow{}, balancers: map[string]*balancerRow{}, sets: map[string]*setRow{}}
+	o := openings{owner: owner, nats: map[string]*natRow{}, balancers: map[string]*balancerRow{}, inside: map[string]*balancerRow{}, sets: map[string]*setRow{}}
 	byID := map[uuid.UUID]services.Balanced{}
 	for _, s := range all {
 		byID[s.ID] = s
@@ -66,6 +67,9 @@ func planAddresses(owner string, all []services.Balanced, bound []addresses.Boun
 		case len(ports) == 0:
 			o.nats[key] = &natRow{Type: "dnat_and_snat", ExternalIP: a.Address.String(), LogicalIP: a.Pod.String(), ExternalIDs: o.ids(key)}
 			o.acls = append(o.acls, opening{key, "ip4.dst == " + a.Pod.String()})
+			// The tenant's own pods do not go through the gateway: on the node of the gateway, Open vSwitch loses a connection of the pod to itself.
+			key = "husk-inside-" + a.ID.String()
+			o.inside[key] = &balancerRow{Name: key, VIPs: map[string]string{a.Address.String(): a.Pod.String()}, Options: map[string]string{"hairpin_snat_ip": hairpin}, ExternalIDs: o.ids(key)}
 			continue
 		}
 		texts := make([]string, 0, len(backends))
@@ -161,6 +165,7 @@ func (r *Reconciler) makeServices(ctx context.Context, b *batch, t topology.Tena
 	want := rows{owner: t.ID.String(), balancers: map[string]*balancerRow{}}
 	planServices(want, t.Services)
 	opened := planAddresses(want.owner, t.Services, t.Addresses)
+	maps.Copy(want.balancers, opened.inside)
 	have, err := findBalancers(ctx, b, want.owner)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"husk"
 	"husk/store/topology"
 )
 
@@ -234,11 +235,25 @@ func makeBalancers(b *batch, have, want map[string]*balancerRow) (children, erro
 	return c, create(b, balancers, want)
 }
 
-// movePort brings one pod's port in line. A nil port means that the pod is on no node.
-func (r *Reconciler) movePort(ctx context.Context, b *batch, tenant, pod uuid.UUID, port *topology.Port) error {
-	name := PortName(pod)
+// movePorts brings the ports of one pod in line. One that is not wanted is on no node.
+func (r *Reconciler) movePorts(ctx context.Context, b *batch, tenant, pod uuid.UUID, want []topology.Port) error {
+	for position := range husk.MaxInterfaces {
+		at := slices.IndexFunc(want, func(p topology.Port) bool { return p.Position == position })
+		var port *topology.Port
+		if at >= 0 {
+			port = &want[at]
+		}
+		if err := r.movePort(ctx, b, tenant, husk.PortName(pod, position), port); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// movePort brings one port in line. A nil port is not wanted.
+func (r *Reconciler) movePort(ctx context.Context, b *batch, tenant uuid.UUID, name string, port *topology.Port) error {
 	is, err := one(ctx, b, ports, name)
-	if err != nil {
+	if err != nil || is == nil && port == nil {
 		return err
 	}
 	have, limits := map[string]*portRow{}, map[string]*qosRow{}
@@ -254,27 +269,27 @@ func (r *Reconciler) movePort(ctx context.Context, b *batch, tenant, pod uuid.UU
 			limits[name+"-"+direction] = rule
 		}
 	}
-	want := &switchPlan{ports: map[string]*portRow{}, qos: map[string]*qosRow{}}
-	var s *switchRow
-	switch {
-	case port != nil:
-		r.cfg.planPort(rows{owner: tenant.String()}, want, *port)
-		s, err = one(ctx, b, switches, switchName(port.Network))
-	case is != nil:
-		s, err = one(ctx, b, switches, "husk-"+is.ExternalIDs[idNetwork])
+	plan := &switchPlan{ports: map[string]*portRow{}, qos: map[string]*qosRow{}}
+	var network string
+	if port != nil {
+		r.cfg.planPort(rows{owner: tenant.String()}, plan, *port)
+		network = switchName(port.Network)
+	} else {
+		network = "husk-" + is.ExternalIDs[idNetwork]
 	}
+	s, err := one(ctx, b, switches, network)
 	if err != nil || s == nil {
 		return err
 	}
-	if err := makeChildren(b, ports, s, switches, &s.Ports, have, want.ports, slices.Clone(s.Ports)); err != nil {
+	if err := makeChildren(b, ports, s, switches, &s.Ports, have, plan.ports, slices.Clone(s.Ports)); err != nil {
 		return err
 	}
 	if port != nil {
-		if err := joinGroups(ctx, b, tenant, want.ports[name].UUID, port.Groups); err != nil {
+		if err := joinGroups(ctx, b, tenant, plan.ports[name].UUID, port.Groups); err != nil {
 			return err
 		}
 	}
-	return makeChildren(b, qosRules, s, switches, &s.QoS, limits, want.qos, slices.Clone(s.QoS))
+	return makeChildren(b, qosRules, s, switches, &s.QoS, limits, plan.qos, slices.Clone(s.QoS))
 }
 
 // one returns the row with a key, and nil if there is none.

@@ -56,6 +56,14 @@ type Provider struct {
 	First, Last netip.Addr   // the addresses that networks get
 }
 
+// Reserved returns the ranges that no network of a tenant may overlap: its router would confuse them with its own networks.
+func (c Config) Reserved() []netip.Prefix {
+	if c.Provider == nil {
+		return nil
+	}
+	return []netip.Prefix{c.Provider.Gateway.Masked()}
+}
+
 // Egress says which addresses outside of their networks pods may reach. By default that is the public Internet, not private and special ranges.
 type Egress struct {
 	Deny  []netip.Prefix // pods may not reach these, even if Allow contains them
@@ -298,25 +306,23 @@ func (r *Reconciler) make(ctx context.Context, b *batch, changes []topology.Chan
 	if err != nil {
 		return err
 	}
-	want := make(map[uuid.UUID]*topology.Port, len(ports))
-	for i := range ports {
-		want[ports[i].PodID] = &ports[i]
-	}
-	for pod, port := range want {
-		s, err := one(ctx, b, switches, switchName(port.Network))
+	want := make(map[uuid.UUID][]topology.Port, len(pods))
+	for _, p := range ports {
+		want[p.PodID] = append(want[p.PodID], p)
+		s, err := one(ctx, b, switches, switchName(p.Network))
 		if err != nil {
 			return err
 		}
 		if s == nil { // its network is not there yet
-			whole[pods[pod]] = true
+			whole[pods[p.PodID]] = true
 		}
-		for _, g := range port.Groups { // it is not there yet
+		for _, g := range p.Groups { // it is not there yet
 			row, err := one(ctx, b, portGroups, groupKeyOf(g))
 			if err != nil {
 				return err
 			}
 			if row == nil {
-				whole[pods[pod]] = true
+				whole[pods[p.PodID]] = true
 			}
 		}
 	}
@@ -324,7 +330,7 @@ func (r *Reconciler) make(ctx context.Context, b *batch, changes []topology.Chan
 		if whole[tenant] {
 			continue
 		}
-		if err := r.movePort(ctx, b, tenant, pod, want[pod]); err != nil {
+		if err := r.movePorts(ctx, b, tenant, pod, want[pod]); err != nil {
 			return err
 		}
 	}

@@ -262,7 +262,7 @@ func TestADatabaseBecomesWhatPostgresSays(t *testing.T) {
 			t.Fatalf("after %s, the database has\n%s\nwant\n%s", after, got, want)
 		}
 		for _, p := range pods {
-			if !strings.Contains(got, PortName(p.ID)) {
+			if !strings.Contains(got, husk.PortName(p.ID, 0)) {
 				t.Errorf("after %s, there is no port for pod %s", after, p.Name)
 			}
 		}
@@ -270,7 +270,7 @@ func TestADatabaseBecomesWhatPostgresSays(t *testing.T) {
 	check("the first comparison")
 	pods = append(pods, a.pod(n1), a.pod(n2), b.pod(n1))
 	check("three placements")
-	if got := f.nb.ctl("get", "Logical_Switch_Port", PortName(pods[1].ID), "options:requested-chassis"); !strings.Contains(got, n2.String()) {
+	if got := f.nb.ctl("get", "Logical_Switch_Port", husk.PortName(pods[1].ID, 0), "options:requested-chassis"); !strings.Contains(got, n2.String()) {
 		t.Errorf("the port is bound to %s, want node %s", got, n2)
 	}
 	f.node(true)
@@ -319,7 +319,7 @@ func TestWhatIsNotOursStays(t *testing.T) {
 	f.reconcile(f.r)
 	want := f.nb.content()
 	f.nb.ctl("ls-add", "theirs", "--", "lsp-add", "theirs", "their-port")
-	f.nb.ctl("lsp-del", PortName(p.ID))
+	f.nb.ctl("lsp-del", husk.PortName(p.ID, 0))
 	network := f.nb.ctl("--bare", "--columns=name", "find", "Logical_Switch", "name!=theirs", "name!="+providerSwitch)
 	f.nb.ctl("acl-del", network)
 	f.nb.ctl("acl-add", network, "from-lport", "1", "ip4", "allow")
@@ -329,7 +329,7 @@ func TestWhatIsNotOursStays(t *testing.T) {
 		f.r.compared = time.Time{}
 		f.reconcile(f.r)
 		got = f.nb.content()
-		if !strings.Contains(got, "husk-stray") && strings.Contains(got, PortName(p.ID)) || time.Now().After(deadline) {
+		if !strings.Contains(got, "husk-stray") && strings.Contains(got, husk.PortName(p.ID, 0)) || time.Now().After(deadline) {
 			break
 		}
 	}
@@ -402,7 +402,7 @@ func TestARestoredDatabaseIsFollowed(t *testing.T) {
 	p := f.tenant().pod(f.node(false))
 	f.r = f.reconciler(f.nb)
 	f.reconcile(f.r)
-	if !strings.Contains(f.nb.content(), PortName(p.ID)) {
+	if !strings.Contains(f.nb.content(), husk.PortName(p.ID, 0)) {
 		t.Error("a server with a restored database does not write")
 	}
 }
@@ -419,11 +419,11 @@ func TestAnEarlierLeaderDoesNotWrite(t *testing.T) {
 	f.r = f.reconciler(f.nb)
 	f.reconcile(f.r)
 	p := a.pod(node)
-	if _, err := before.Pass(t.Context(), 1); err == nil && strings.Contains(f.nb.content(), PortName(p.ID)) {
+	if _, err := before.Pass(t.Context(), 1); err == nil && strings.Contains(f.nb.content(), husk.PortName(p.ID, 0)) {
 		t.Error("a server that does not lead any more has written")
 	}
 	f.reconcile(f.r)
-	if !strings.Contains(f.nb.content(), PortName(p.ID)) {
+	if !strings.Contains(f.nb.content(), husk.PortName(p.ID, 0)) {
 		t.Error("the leader has not written")
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"husk"
 	"husk/store/services"
 	"husk/store/topology"
 )
@@ -22,7 +23,7 @@ import (
 // rows are everything that the northbound database should have of one owner, by the rows' keys.
 type rows struct {
 	owner     string
-	own       []string // the ranges of the owner's networks
+	own, own6 []string // the IPv4 and IPv6 ranges of the owner's networks that its router connects
 	switches  map[string]*switchPlan
 	routers   map[string]*routerPlan
 	balancers map[string]*balancerRow
@@ -51,9 +52,6 @@ func outerName(tenant uuid.UUID) string   { return "husk-" + tenant.String() + "
 
 const providerSwitch = "husk-provider"
 
-// PortName is the name of a pod's port in OVN. Its node's agent claims the port by this name.
-func PortName(pod uuid.UUID) string { return pod.String() }
-
 // mac returns a locally administered MAC address that follows from an id. Those of pods begin with other bytes (convert.MAC).
 func mac(kind byte, id uuid.UUID) string {
 	return net.HardwareAddr{0x02, kind, id[0], id[1], id[2], id[3]}.String()
@@ -79,41 +77,68 @@ func (c Config) plan(t topology.Tenant, gateways []uuid.UUID) rows {
 	if len(t.Networks) > 0 {
 		r.routers[router.row.Name] = router
 	}
-	for _, n := range t.Networks {
+	for i := range t.Networks {
+		n := &t.Networks[i]
+		// Such a network would hide the provider network from its own router, and the rules about what pods reach outside.
+		n.Isolated = n.Isolated || c.Provider != nil && n.CIDR.Overlaps(c.Provider.Gateway.Masked())
+		if n.Isolated {
+			continue
+		}
 		r.own = append(r.own, n.CIDR.Masked().String())
+		if n.IPv6.IsValid() {
+			r.own6 = append(r.own6, n.IPv6.Masked().String())
+		}
 	}
 	r.opened = planAddresses(r.owner, t.Services, t.Addresses)
 	for _, n := range t.Networks {
-		name := switchName(n.ID)
-		s := &switchPlan{
-			row:   &switchRow{Name: name, OtherConfig: c.switchConfig(), ExternalIDs: r.ids(name)},
-			ports: map[string]*portRow{}, acls: map[string]*aclRow{}, qos: map[string]*qosRow{},
+		c.planNetwork(r, router, n)
+	}
+	planServices(r, t.Services)
+	maps.Copy(r.balancers, r.opened.inside)
+	maps.Copy(router.nats, r.opened.nats)
+	c.planOuter(r, router, t, gateways)
+	return r
+}
+
+// planNetwork adds a network's switch, and connects it with the tenant's router unless it is isolated.
+func (c Config) planNetwork(r rows, router *routerPlan, n topology.Network) {
+	name := switchName(n.ID)
+	s := &switchPlan{
+		row:   &switchRow{Name: name, OtherConfig: c.switchConfig(), ExternalIDs: r.ids(name)},
+		ports: map[string]*portRow{}, acls: map[string]*aclRow{}, qos: map[string]*qosRow{},
+	}
+	r.switches[name] = s
+	from, from6 := r.own, r.own6
+	if n.Isolated {
+		from, from6 = []string{n.CIDR.Masked().String()}, nil
+		if n.IPv6.IsValid() {
+			from6 = []string{n.IPv6.Masked().String()}
 		}
-		r.switches[name] = s
+	} else {
 		inner := name + "-router"
 		s.ports[inner] = &portRow{Name: inner, Type: "router", Addresses: []string{"router"}, Options: map[string]string{"router-port": name}, ExternalIDs: r.ids(inner)}
-		router.ports[name] = &routerPortRow{
-			Name: name, MAC: mac(innerPort, n.ID), Networks: []string{netip.PrefixFrom(n.CIDR.Masked().Addr().Next(), n.CIDR.Bits()).String()}, ExternalIDs: r.ids(name),
+		at := []string{netip.PrefixFrom(husk.Gateway(n.CIDR), n.CIDR.Bits()).String()}
+		if n.IPv6.IsValid() {
+			at = append(at, netip.PrefixFrom(husk.Gateway(n.IPv6), n.IPv6.Bits()).String())
 		}
-		c.planACLs(r, s, n)
-		maps.Copy(s.acls, r.opened.open(name))
-		names := name + "-names" // on each node (nodeagent/network, NamesPort)
-		s.ports[names] = &portRow{Name: names, Type: "localport", Addresses: []string{mac(namesPort, n.ID) + " " + namesAddress}, ExternalIDs: r.ids(names)}
-		for key, match := range forbidden {
-			key = name + "-" + key
-			s.acls[key] = &aclRow{Direction: "from-lport", Priority: 32000, Match: match, Action: "drop", ExternalIDs: r.ids(key)}
-		}
-		for _, p := range n.Ports {
-			c.planPort(r, s, p)
-		}
+		router.ports[name] = &routerPortRow{Name: name, MAC: mac(innerPort, n.ID), Networks: at, ExternalIDs: r.ids(name)}
 		if c.Provider != nil && n.Outer.IsValid() {
 			router.nats[name] = &natRow{Type: "snat", ExternalIP: n.Outer.String(), LogicalIP: n.CIDR.Masked().String(), ExternalIDs: r.ids(name)}
 		}
 	}
-	planServices(r, t.Services)
-	maps.Copy(router.nats, r.opened.nats)
-	c.planOuter(r, router, t, gateways)
-	return r
+	c.planACLs(r, s, n, from, from6)
+	if !n.Isolated {
+		maps.Copy(s.acls, r.opened.open(name))
+	}
+	names := name + "-names" // on each node (nodeagent/network, NamesPort)
+	s.ports[names] = &portRow{Name: names, Type: "localport", Addresses: []string{mac(namesPort, n.ID) + " " + namesAddress}, ExternalIDs: r.ids(names)}
+	for key, match := range forbidden {
+		key = name + "-" + key
+		s.acls[key] = &aclRow{Direction: "from-lport", Priority: 32000, Match: match, Action: "drop", ExternalIDs: r.ids(key)}
+	}
+	for _, p := range n.Ports {
+		c.planPort(r, s, p)
+	}
 }
 
 // planServices adds a load balancer for each protocol of each service that has an address. A connection to a service without ready pods is refused.
@@ -146,8 +171,8 @@ func planServices(r rows, all []services.Balanced) {
 const hairpin = "169.254.64.1"
 
 // planACLs makes the network's switch keep track of connections. Pods may begin connections to everything that planEgress does not deny, and only pods
-// of the tenant to them: from outside, only what floating addresses open.
-func (c Config) planACLs(r rows, s *switchPlan, n topology.Network) {
+// in these ranges to them: from outside, only what floating addresses open.
+func (c Config) planACLs(r rows, s *switchPlan, n topology.Network, from, from6 []string) {
 	name := switchName(n.ID)
 	add := func(key, direction string, tier, priority int, match, action string, options map[string]string) {
 		key = name + "-" + key
@@ -156,9 +181,19 @@ func (c Config) planACLs(r rows, s *switchPlan, n topology.Network) {
 	add("out", "from-lport", lastTier, 1000, "ip4", "allow-related", nil)
 	add("out-balanced", "from-lport", lastTier, 1000, "ip4", "allow-related", afterBalancers)
 	add("in", "to-lport", lastTier, 1000, "ip4", "allow-related", nil)
-	add("inside", "to-lport", platformTier, 1000, "ip4.src == {"+strings.Join(append([]string{hairpin, namesAddress}, r.own...), ", ")+"}", "pass", nil)
+	add("inside", "to-lport", platformTier, 1000, "ip4.src == {"+strings.Join(append([]string{hairpin, namesAddress}, from...), ", ")+"}", "pass", nil)
 	add("outside", "to-lport", platformTier, 900, "ip4", "drop", nil)
-	c.planEgress(r, s, n)
+	if len(from6) > 0 {
+		add("out6", "from-lport", lastTier, 1000, "ip6", "allow-related", nil)
+		add("out6-balanced", "from-lport", lastTier, 1000, "ip6", "allow-related", afterBalancers)
+		add("in6", "to-lport", lastTier, 1000, "ip6", "allow-related", nil)
+		add("inside6", "to-lport", platformTier, 1000, "ip6.src == {"+strings.Join(from6, ", ")+"}", "pass", nil)
+		add("neighbors6", "to-lport", platformTier, 1001, "nd", "allow", nil) // also of the router, with a link-local address
+		add("outside6", "to-lport", platformTier, 900, "ip6", "drop", nil)
+	}
+	if !n.Isolated {
+		c.planEgress(r, s, n)
+	}
 }
 
 // afterBalancers is the option of rules about what pods send after the load balancers of their switch.
@@ -176,8 +211,11 @@ var forbidden = map[string]string{
 
 // planPort adds a pod's port, and its limits.
 func (c Config) planPort(r rows, s *switchPlan, p topology.Port) {
-	name := PortName(p.PodID)
-	at := p.MAC.String() + " " + p.Address.String()
+	name := husk.PortName(p.PodID, p.Position)
+	at := p.MAC + " " + p.Address.String()
+	if p.Address6.IsValid() {
+		at += " " + p.Address6.String()
+	}
 	nodes := make([]string, 0, len(p.Nodes))
 	for _, n := range p.Nodes {
 		nodes = append(nodes, n.String())
@@ -276,7 +314,7 @@ func (c Config) planEgress(r rows, s *switchPlan, n topology.Network) {
 
 // planOuter connects a tenant's router to the provider network, if one of the tenant's networks has an address there.
 func (c Config) planOuter(r rows, router *routerPlan, t topology.Tenant, gateways []uuid.UUID) {
-	at := slices.IndexFunc(t.Networks, func(n topology.Network) bool { return n.Outer.IsValid() })
+	at := slices.IndexFunc(t.Networks, func(n topology.Network) bool { return n.Outer.IsValid() && !n.Isolated })
 	if c.Provider == nil || at < 0 || len(gateways) == 0 {
 		return
 	}

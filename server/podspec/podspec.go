@@ -7,6 +7,7 @@ package podspec
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -57,6 +58,9 @@ func Complete(spec *husk.PodSpec) error {
 	if len(containers) > limits.Containers {
 		return husk.Errorf(husk.CodeInvalid, "spec.initContainers", "the pod has %d containers; the limit is %d", len(containers), limits.Containers)
 	}
+	if err := checkNetworks(spec.Networks); err != nil {
+		return err
+	}
 	names := map[string]bool{}
 	for i := range containers {
 		c := &containers[i]
@@ -70,6 +74,16 @@ func Complete(spec *husk.PodSpec) error {
 		}
 		if err := completeOptions(c, field, i < len(spec.InitContainers)); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// checkNetworks refuses a network that is there twice. The store knows which networks and addresses there are.
+func checkNetworks(networks []husk.PodNetwork) error {
+	for i, n := range networks {
+		if slices.ContainsFunc(networks[:i], func(other husk.PodNetwork) bool { return other.Network == n.Network }) {
+			return husk.Errorf(husk.CodeInvalid, fmt.Sprintf("spec.networks[%d].network", i), "the pod is in the network %q already", n.Network)
 		}
 	}
 	return nil

@@ -144,7 +144,15 @@ func (t Tenant) check(ctx context.Context, q *db.Queries, a address.Address) err
 			return husk.Errorf(husk.CodeInvalid, "target.serviceId", "the service %s is headless, so it has no ports; use a service that is not", s.Name)
 		}
 		return err
-	case len(a.Target.Ports) == 0: // its own connections can leave with one address only
+	}
+	pod, err := q.Pod(ctx, db.PodParams{TenantID: t.ID, ID: *a.Target.PodID})
+	if err != nil {
+		return notFound(err, "pod")
+	}
+	if _, ok := convert.Routed(pod); !ok {
+		return husk.Errorf(husk.CodeInvalid, "target.podId", "the pod %s is only in isolated networks, which nothing outside reaches", pod.Name)
+	}
+	if len(a.Target.Ports) == 0 { // its own connections can leave with one address only
 		others, err := q.WholePodAddresses(ctx, db.WholePodAddressesParams{TenantID: t.ID, PodID: *a.Target.PodID, ID: a.ID})
 		if err == nil && others > 0 {
 			return husk.Errorf(husk.CodeConflict, "target", "another floating address has all ports of this pod; unbind it first, or name the ports")
@@ -279,7 +287,7 @@ func All(ctx context.Context, q *db.Queries, tenants []uuid.UUID) ([]Bound, erro
 	return convert.All(rows, func(r db.AddressesOfTenantsRow) Bound {
 		b := Bound{ID: r.ID, TenantID: r.TenantID, Address: r.Address, ServiceID: r.ServiceID, Ports: r.Ports}
 		if r.PodAddress != nil {
-			b.Pod = *r.PodAddress
+			b.Pod, _ = convert.Routed(db.Pod{Address: *r.PodAddress, Interfaces: r.PodInterfaces})
 		}
 		return b
 	}), err

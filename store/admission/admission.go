@@ -133,14 +133,7 @@ func findImages(ctx context.Context, q *db.Queries, tenantID uuid.UUID, spec hus
 
 func insertPod(ctx context.Context, q *db.Queries, tenantID uuid.UUID, pod New, guestBytes int) (db.Pod, error) {
 	id, name, spec := pod.ID, pod.Name, pod.Spec
-	network, err := q.TenantNetwork(ctx, tenantID)
-	if err != nil {
-		return db.Pod{}, err
-	}
-	address, err := q.FreeAddress(ctx, db.FreeAddressParams{TenantID: tenantID, NetworkID: network.ID})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return db.Pod{}, husk.Errorf(husk.CodeQuotaExceeded, "", "the network %s has no free address; delete pods first", network.Cidr)
-	}
+	interfaces, err := interfacesOf(ctx, q, tenantID, id, spec.Networks)
 	if err != nil {
 		return db.Pod{}, err
 	}
@@ -149,7 +142,7 @@ func insertPod(ctx context.Context, q *db.Queries, tenantID uuid.UUID, pod New, 
 	stored.SecurityGroups = nil // they too: they can change
 	p := db.InsertPodParams{
 		TenantID: tenantID, ID: id, Name: name, Labels: pod.Labels, Annotations: orEmpty(pod.Annotations), Spec: stored, CpuMillis: spec.Resources.CPUMillis,
-		MemoryMib: spec.Resources.MemoryMiB, NetworkID: network.ID, Address: address, Mac: convert.MAC(id), GuestBytes: guestBytes, Needs: spec.Needs(), ScratchGib: spec.ScratchGiB(),
+		MemoryMib: spec.Resources.MemoryMiB, NetworkID: interfaces[0].NetworkID, Address: interfaces[0].Address.Addr(), Mac: convert.MAC(id), Interfaces: interfaces, GuestBytes: guestBytes, Needs: spec.Needs(), ScratchGib: spec.ScratchGiB(),
 		SecurityGroups: append([]string{}, spec.SecurityGroups...),
 	}
 	if sched := spec.Scheduling; sched != nil {

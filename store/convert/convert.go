@@ -23,6 +23,16 @@ func All[A, B any](from []A, convert func(A) B) []B {
 	return to
 }
 
+// Last returns the last address of a range.
+func Last(r netip.Prefix) netip.Addr {
+	raw := r.Masked().Addr().AsSlice()
+	for bit := r.Bits(); bit < len(raw)*8; bit++ {
+		raw[bit/8] |= 1 << (7 - bit%8)
+	}
+	a, _ := netip.AddrFromSlice(raw)
+	return a
+}
+
 // User converts a row of users.
 func User(u db.User) husk.User {
 	out := husk.User{
@@ -52,11 +62,18 @@ func Pod(p db.Pod) husk.Pod {
 		spec.Scheduling = new(Scheduling(p.Scheduling))
 	}
 	spec.SecurityGroups = p.SecurityGroups
+	interfaces := All(Interfaces(p), func(i husk.Interface) husk.PodInterface {
+		shown := husk.PodInterface{Network: i.Network, Address: i.Address.Addr().String()}
+		if i.Address6.IsValid() {
+			shown.Address6 = i.Address6.Addr().String()
+		}
+		return shown
+	})
 	return husk.Pod{
 		ID: p.ID, TenantID: p.TenantID, Name: p.Name, Labels: p.Labels, Annotations: p.Annotations, Spec: spec, Generation: p.Generation,
 		CreatedAt: p.CreatedAt, DeletionRequestedAt: p.DeletionRequestedAt,
 		Status: husk.PodStatus{
-			Phase: p.Phase, Reason: p.Reason, Message: p.Message, ObservedGeneration: p.ObservedGeneration, Address: p.Address.String(),
+			Phase: p.Phase, Reason: p.Reason, Message: p.Message, ObservedGeneration: p.ObservedGeneration, Address: p.Address.String(), Interfaces: interfaces,
 			Outside: p.Outside, NodeName: p.NodeName, VMMOverheadMiB: p.VmmOverheadMib, Restarts: p.Restarts, Containers: p.Containers,
 			Timeline: husk.Timeline{
 				AcceptedAt: p.CreatedAt, PlacedAt: p.PlacedAt, DomainStartingAt: p.DomainStartingAt, DomainStartedAt: p.DomainStartedAt,
@@ -64,6 +81,40 @@ func Pod(p db.Pod) husk.Pod {
 			},
 		},
 	}.WithReadiness()
+}
+
+// Network converts a row of networks, with how many pods are in it.
+func Network(r db.Network, pods int) husk.Network {
+	n := husk.Network{ID: r.ID, Name: r.Name, Labels: r.Labels, CIDR: r.Cidr, Isolated: r.Isolated, CreatedAt: r.CreatedAt}
+	if r.Ipv6Cidr != nil {
+		n.IPv6CIDR = *r.Ipv6Cidr
+	}
+	n.Status = husk.NetworkStatus{Pods: pods, Addresses: n.Addresses()}
+	if !n.Isolated {
+		n.Status.Gateway = husk.Gateway(n.CIDR).String()
+	}
+	if r.OuterAddress != nil {
+		n.Status.OuterAddress = r.OuterAddress.String()
+	}
+	return n
+}
+
+// Interfaces returns the interfaces of a pod. One that a server of the previous version has created has only an address in the default network.
+func Interfaces(p db.Pod) []husk.Interface {
+	if len(p.Interfaces) > 0 {
+		return p.Interfaces
+	}
+	return []husk.Interface{{NetworkID: p.NetworkID, Network: husk.DefaultNetwork, Address: netip.PrefixFrom(p.Address, p.Address.BitLen()), MAC: p.Mac.String()}}
+}
+
+// Routed returns the address at which a pod is reached through routers. A pod that is only in isolated networks has none.
+func Routed(p db.Pod) (netip.Addr, bool) {
+	for _, i := range Interfaces(p) {
+		if !i.Isolated {
+			return i.Address.Addr(), true
+		}
+	}
+	return netip.Addr{}, false
 }
 
 // Node converts a row of nodes.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"husk"
 	"husk/service/address"
 )
 
@@ -124,19 +125,20 @@ func (q *Queries) Addresses(ctx context.Context, arg AddressesParams) ([]Address
 }
 
 const addressesOfTenants = `-- name: AddressesOfTenants :many
-SELECT a.tenant_id, a.id, a.address, a.service_id, a.pod_id, a.ports, p.address AS pod_address
+SELECT a.tenant_id, a.id, a.address, a.service_id, a.pod_id, a.ports, p.address AS pod_address, p.interfaces AS pod_interfaces
 FROM addresses a LEFT JOIN pods p ON p.tenant_id = a.tenant_id AND p.id = a.pod_id
 WHERE a.tenant_id = ANY($1::uuid[]) AND num_nonnulls(a.service_id, a.pod_id) > 0 ORDER BY a.tenant_id, a.id
 `
 
 type AddressesOfTenantsRow struct {
-	TenantID   uuid.UUID
-	ID         uuid.UUID
-	Address    netip.Addr
-	ServiceID  *uuid.UUID
-	PodID      *uuid.UUID
-	Ports      []address.Port
-	PodAddress *netip.Addr
+	TenantID      uuid.UUID
+	ID            uuid.UUID
+	Address       netip.Addr
+	ServiceID     *uuid.UUID
+	PodID         *uuid.UUID
+	Ports         []address.Port
+	PodAddress    *netip.Addr
+	PodInterfaces []husk.Interface
 }
 
 // The addresses of these tenants that have a target.
@@ -157,6 +159,7 @@ func (q *Queries) AddressesOfTenants(ctx context.Context, tenants []uuid.UUID) (
 			&i.PodID,
 			&i.Ports,
 			&i.PodAddress,
+			&i.PodInterfaces,
 		); err != nil {
 			return nil, err
 		}

@@ -201,9 +201,14 @@ type Leadership struct {
 type Network struct {
 	TenantID     uuid.UUID
 	ID           uuid.UUID
-	Ordinal      int
+	Ordinal      *int
 	Cidr         netip.Prefix
 	OuterAddress *netip.Addr
+	Name         string
+	Labels       map[string]string
+	Ipv6Cidr     *netip.Prefix
+	Isolated     bool
+	CreatedAt    time.Time
 }
 
 type NetworkChange struct {
@@ -340,7 +345,16 @@ type Pod struct {
 	ScratchGib          int
 	LastPlacement       int64
 	Outside             []husk.OutsideAddress
+	Interfaces          []husk.Interface
 	SecurityGroups      []string
+}
+
+type PodAddress struct {
+	TenantID  uuid.UUID
+	NetworkID uuid.UUID
+	Address   netip.Addr
+	PodID     uuid.UUID
+	Number    *int64
 }
 
 type PodSample struct {

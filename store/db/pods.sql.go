@@ -112,6 +112,28 @@ func (q *Queries) CommitPlacements(ctx context.Context, arg CommitPlacementsPara
 	return items, nil
 }
 
+const defaultNetwork = `-- name: DefaultNetwork :one
+SELECT tenant_id, id, ordinal, cidr, outer_address, name, labels, ipv6_cidr, isolated, created_at FROM networks WHERE tenant_id = $1 AND name = 'default'
+`
+
+func (q *Queries) DefaultNetwork(ctx context.Context, tenantID uuid.UUID) (Network, error) {
+	row := q.db.QueryRow(ctx, defaultNetwork, tenantID)
+	var i Network
+	err := row.Scan(
+		&i.TenantID,
+		&i.ID,
+		&i.Ordinal,
+		&i.Cidr,
+		&i.OuterAddress,
+		&i.Name,
+		&i.Labels,
+		&i.Ipv6Cidr,
+		&i.Isolated,
+		&i.CreatedAt,
+	)
+	return i, err
+}
+
 const deferPods = `-- name: DeferPods :exec
 UPDATE pods SET reason = r.reason, message = r.message, decision = r.decision,
     tries = CASE WHEN r.waits THEN 0 ELSE LEAST(tries + 1, 10) END,
@@ -196,7 +218,7 @@ func (q *Queries) DeleteFinishedPods(ctx context.Context, arg DeleteFinishedPods
 }
 
 const desiredPods = `-- name: DesiredPods :many
-SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, pods.scheduling, pods.priority, pods.gang, pods.decision, pods.placed_generation, pods.evicted, pods.guest_bytes, pods.needs, pods.delete_at, pods.annotations, pods.halted, pods.placement, pods.key_placement, pods.scratch_gib, pods.last_placement, pods.outside, pods.security_groups, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
+SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, pods.scheduling, pods.priority, pods.gang, pods.decision, pods.placed_generation, pods.evicted, pods.guest_bytes, pods.needs, pods.delete_at, pods.annotations, pods.halted, pods.placement, pods.key_placement, pods.scratch_gib, pods.last_placement, pods.outside, pods.interfaces, pods.security_groups, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
 WHERE pods.node_id = $1::uuid AND (pods.ceph_key IS NOT NULL OR pods.phase = 'Stopping') AND ($2::uuid[] IS NULL OR pods.id = ANY($2))
 ORDER BY pods.created_at, pods.id
 `
@@ -269,6 +291,7 @@ func (q *Queries) DesiredPods(ctx context.Context, arg DesiredPodsParams) ([]Des
 			&i.Pod.ScratchGib,
 			&i.Pod.LastPlacement,
 			&i.Pod.Outside,
+			&i.Pod.Interfaces,
 			&i.Pod.SecurityGroups,
 			&i.Cidr,
 		); err != nil {
@@ -345,20 +368,20 @@ func (q *Queries) EvictPods(ctx context.Context, arg EvictPodsParams) ([]EvictPo
 const freeAddress = `-- name: FreeAddress :one
 WITH net AS (
     SELECT n.tenant_id, n.id, set_masklen(network(n.cidr)::inet, 32) + 2 AS first, set_masklen(broadcast(n.cidr)::inet, 32) - 1 AS last,
-        COALESCE((SELECT p.address + 1 FROM pods p WHERE p.tenant_id = n.tenant_id AND p.network_id = n.id ORDER BY p.created_at DESC, p.id DESC LIMIT 1),
+        COALESCE((SELECT a.address + 1 FROM pod_addresses a WHERE a.tenant_id = n.tenant_id AND a.network_id = n.id ORDER BY a.number DESC LIMIT 1),
             set_masklen(network(n.cidr)::inet, 32) + 2) AS next
     FROM networks n WHERE n.tenant_id = $1 AND n.id = $2
 ), candidates AS (
     SELECT 1 AS turn, next AS address FROM net
-    UNION ALL (SELECT 2, p.address + 1 FROM net JOIN pods p ON p.tenant_id = net.tenant_id AND p.network_id = net.id AND p.address >= net.next
-        WHERE NOT EXISTS (SELECT 1 FROM pods q WHERE q.tenant_id = p.tenant_id AND q.network_id = p.network_id AND q.address = p.address + 1) ORDER BY p.address LIMIT 1)
+    UNION ALL (SELECT 2, a.address + 1 FROM net JOIN pod_addresses a ON a.tenant_id = net.tenant_id AND a.network_id = net.id AND a.address >= net.next
+        WHERE NOT EXISTS (SELECT 1 FROM pod_addresses b WHERE b.tenant_id = a.tenant_id AND b.network_id = a.network_id AND b.address = a.address + 1) ORDER BY a.address LIMIT 1)
     UNION ALL SELECT 3, first FROM net
-    UNION ALL (SELECT 4, p.address + 1 FROM net JOIN pods p ON p.tenant_id = net.tenant_id AND p.network_id = net.id
-        WHERE NOT EXISTS (SELECT 1 FROM pods q WHERE q.tenant_id = p.tenant_id AND q.network_id = p.network_id AND q.address = p.address + 1) ORDER BY p.address LIMIT 1)
+    UNION ALL (SELECT 4, a.address + 1 FROM net JOIN pod_addresses a ON a.tenant_id = net.tenant_id AND a.network_id = net.id
+        WHERE NOT EXISTS (SELECT 1 FROM pod_addresses b WHERE b.tenant_id = a.tenant_id AND b.network_id = a.network_id AND b.address = a.address + 1) ORDER BY a.address LIMIT 1)
 )
 SELECT c.address::inet AS address FROM candidates c, net
 WHERE c.address BETWEEN net.first AND net.last
-  AND NOT EXISTS (SELECT 1 FROM pods p WHERE p.tenant_id = net.tenant_id AND p.network_id = net.id AND p.address = c.address)
+  AND NOT EXISTS (SELECT 1 FROM pod_addresses a WHERE a.tenant_id = net.tenant_id AND a.network_id = net.id AND a.address = c.address)
 ORDER BY c.turn LIMIT 1
 `
 
@@ -456,9 +479,9 @@ func (q *Queries) ImagesOfNode(ctx context.Context, arg ImagesOfNodeParams) ([]I
 }
 
 const insertPod = `-- name: InsertPod :one
-INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang, guest_bytes, needs, annotations, scratch_gib, security_groups)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
-RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, security_groups
+INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang, guest_bytes, needs, annotations, scratch_gib, interfaces, security_groups)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups
 `
 
 type InsertPodParams struct {
@@ -479,6 +502,7 @@ type InsertPodParams struct {
 	Needs          []string
 	Annotations    map[string]string
 	ScratchGib     int
+	Interfaces     []husk.Interface
 	SecurityGroups []string
 }
 
@@ -501,6 +525,7 @@ func (q *Queries) InsertPod(ctx context.Context, arg InsertPodParams) (Pod, erro
 		arg.Needs,
 		arg.Annotations,
 		arg.ScratchGib,
+		arg.Interfaces,
 		arg.SecurityGroups,
 	)
 	var i Pod
@@ -552,6 +577,7 @@ func (q *Queries) InsertPod(ctx context.Context, arg InsertPodParams) (Pod, erro
 		&i.ScratchGib,
 		&i.LastPlacement,
 		&i.Outside,
+		&i.Interfaces,
 		&i.SecurityGroups,
 	)
 	return i, err
@@ -618,7 +644,7 @@ func (q *Queries) LeavingPods(ctx context.Context) ([]LeavingPodsRow, error) {
 }
 
 const lockNodePod = `-- name: LockNodePod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, security_groups FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
 `
 
 type LockNodePodParams struct {
@@ -677,13 +703,14 @@ func (q *Queries) LockNodePod(ctx context.Context, arg LockNodePodParams) (Pod, 
 		&i.ScratchGib,
 		&i.LastPlacement,
 		&i.Outside,
+		&i.Interfaces,
 		&i.SecurityGroups,
 	)
 	return i, err
 }
 
 const lockPod = `-- name: LockPod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, security_groups FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockPodParams struct {
@@ -742,6 +769,7 @@ func (q *Queries) LockPod(ctx context.Context, arg LockPodParams) (Pod, error) {
 		&i.ScratchGib,
 		&i.LastPlacement,
 		&i.Outside,
+		&i.Interfaces,
 		&i.SecurityGroups,
 	)
 	return i, err
@@ -926,7 +954,7 @@ func (q *Queries) PlacedPods(ctx context.Context, nodeIds []uuid.UUID) ([]Placed
 }
 
 const pod = `-- name: Pod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, security_groups FROM pods WHERE tenant_id = $1 AND id = $2
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups FROM pods WHERE tenant_id = $1 AND id = $2
 `
 
 type PodParams struct {
@@ -985,6 +1013,7 @@ func (q *Queries) Pod(ctx context.Context, arg PodParams) (Pod, error) {
 		&i.ScratchGib,
 		&i.LastPlacement,
 		&i.Outside,
+		&i.Interfaces,
 		&i.SecurityGroups,
 	)
 	return i, err
@@ -1181,7 +1210,7 @@ func (q *Queries) PodVolumes(ctx context.Context, arg PodVolumesParams) ([]PodVo
 }
 
 const pods = `-- name: Pods :many
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, security_groups FROM pods
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups FROM pods
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR name = $4) AND ($5::jsonb IS NULL OR labels_match(labels, $5::jsonb))
 ORDER BY created_at, id LIMIT $6
@@ -1260,6 +1289,7 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]Pod, error) {
 			&i.ScratchGib,
 			&i.LastPlacement,
 			&i.Outside,
+			&i.Interfaces,
 			&i.SecurityGroups,
 		); err != nil {
 			return nil, err
@@ -1273,7 +1303,7 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]Pod, error) {
 }
 
 const podsOfLostNodes = `-- name: PodsOfLostNodes :many
-SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib, p.last_placement, p.outside, p.security_groups FROM pods p JOIN nodes n ON n.id = p.node_id
+SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib, p.last_placement, p.outside, p.interfaces, p.security_groups FROM pods p JOIN nodes n ON n.id = p.node_id
 WHERE (n.state = 'Lost' OR n.state IN ('Fencing', 'Fenced') AND n.heartbeat_at < clock_timestamp() - interval '1 minute') AND p.phase IN ('Starting', 'Running') ORDER BY p.tenant_id, p.id LIMIT $1 FOR UPDATE OF p
 `
 
@@ -1335,6 +1365,7 @@ func (q *Queries) PodsOfLostNodes(ctx context.Context, max int) ([]Pod, error) {
 			&i.ScratchGib,
 			&i.LastPlacement,
 			&i.Outside,
+			&i.Interfaces,
 			&i.SecurityGroups,
 		); err != nil {
 			return nil, err
@@ -1492,26 +1523,9 @@ func (q *Queries) SetPodStopping(ctx context.Context, arg SetPodStoppingParams) 
 	return err
 }
 
-const tenantNetwork = `-- name: TenantNetwork :one
-SELECT tenant_id, id, ordinal, cidr, outer_address FROM networks WHERE tenant_id = $1
-`
-
-func (q *Queries) TenantNetwork(ctx context.Context, tenantID uuid.UUID) (Network, error) {
-	row := q.db.QueryRow(ctx, tenantNetwork, tenantID)
-	var i Network
-	err := row.Scan(
-		&i.TenantID,
-		&i.ID,
-		&i.Ordinal,
-		&i.Cidr,
-		&i.OuterAddress,
-	)
-	return i, err
-}
-
 const updatePod = `-- name: UpdatePod :one
 UPDATE pods SET name = $1, labels = $2, annotations = $3, security_groups = $4, generation = generation + 1
-WHERE tenant_id = $5 AND id = $6 RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, security_groups
+WHERE tenant_id = $5 AND id = $6 RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups
 `
 
 type UpdatePodParams struct {
@@ -1581,6 +1595,7 @@ func (q *Queries) UpdatePod(ctx context.Context, arg UpdatePodParams) (Pod, erro
 		&i.ScratchGib,
 		&i.LastPlacement,
 		&i.Outside,
+		&i.Interfaces,
 		&i.SecurityGroups,
 	)
 	return i, err

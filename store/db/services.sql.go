@@ -121,10 +121,11 @@ func (q *Queries) LockService(ctx context.Context, arg LockServiceParams) (Servi
 }
 
 const networksOfNode = `-- name: NetworksOfNode :many
-SELECT p.tenant_id, p.network_id FROM pods p WHERE p.node_id = $1::uuid AND p.phase IN ('Starting', 'Running', 'Unknown', 'Stopping')
-UNION
-SELECT p.tenant_id, p.network_id FROM placements l JOIN pods p ON p.tenant_id = l.tenant_id AND p.id = l.pod_id
-WHERE l.node_id = $1::uuid AND l.role IN ('incoming', 'leaving')
+SELECT DISTINCT a.tenant_id, a.network_id FROM pod_addresses a JOIN (
+    SELECT p.tenant_id, p.id FROM pods p WHERE p.node_id = $1::uuid AND p.phase IN ('Starting', 'Running', 'Unknown', 'Stopping')
+    UNION
+    SELECT l.tenant_id, l.pod_id FROM placements l WHERE l.node_id = $1::uuid AND l.role IN ('incoming', 'leaving')
+) here ON here.tenant_id = a.tenant_id AND here.id = a.pod_id
 `
 
 type NetworksOfNodeRow struct {
@@ -195,7 +196,7 @@ func (q *Queries) ServiceByID(ctx context.Context, arg ServiceByIDParams) (Servi
 }
 
 const servicePods = `-- name: ServicePods :many
-SELECT p.id, p.tenant_id, p.network_id, p.name, p.labels, p.address, (p.phase = 'Running')::boolean AS running, pod_ready(p) AS ready
+SELECT p.id, p.tenant_id, p.network_id, p.name, p.labels, p.address, p.interfaces, (p.phase = 'Running')::boolean AS running, pod_ready(p) AS ready
 FROM pods p
 WHERE p.phase IN ('Running', 'Stopping') AND (p.phase = 'Running' OR p.holds_room) AND p.tenant_id IN (
     SELECT s.tenant_id FROM services s WHERE $1::uuid[] IS NULL OR s.tenant_id = ANY($1::uuid[]))
@@ -203,14 +204,15 @@ ORDER BY p.tenant_id, p.address, p.id
 `
 
 type ServicePodsRow struct {
-	ID        uuid.UUID
-	TenantID  uuid.UUID
-	NetworkID uuid.UUID
-	Name      string
-	Labels    map[string]string
-	Address   netip.Addr
-	Running   bool
-	Ready     bool
+	ID         uuid.UUID
+	TenantID   uuid.UUID
+	NetworkID  uuid.UUID
+	Name       string
+	Labels     map[string]string
+	Address    netip.Addr
+	Interfaces []husk.Interface
+	Running    bool
+	Ready      bool
 }
 
 // The pods of these tenants, or of all tenants with services, that have a virtual machine and so can be endpoints.
@@ -230,6 +232,7 @@ func (q *Queries) ServicePods(ctx context.Context, tenants []uuid.UUID) ([]Servi
 			&i.Name,
 			&i.Labels,
 			&i.Address,
+			&i.Interfaces,
 			&i.Running,
 			&i.Ready,
 		); err != nil {
@@ -345,36 +348,6 @@ func (q *Queries) ServicesOfTenants(ctx context.Context, tenants []uuid.UUID) ([
 	return items, nil
 }
 
-const tenantNetworks = `-- name: TenantNetworks :many
-SELECT tenant_id, id, ordinal, cidr, outer_address FROM networks WHERE tenant_id = $1
-`
-
-func (q *Queries) TenantNetworks(ctx context.Context, tenantID uuid.UUID) ([]Network, error) {
-	rows, err := q.db.Query(ctx, tenantNetworks, tenantID)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	items := []Network{}
-	for rows.Next() {
-		var i Network
-		if err := rows.Scan(
-			&i.TenantID,
-			&i.ID,
-			&i.Ordinal,
-			&i.Cidr,
-			&i.OuterAddress,
-		); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const updateService = `-- name: UpdateService :one
 UPDATE services SET labels = $1, selector = $2, ports = $3, affinity_seconds = $4
 WHERE tenant_id = $5 AND id = $6 RETURNING tenant_id, id, network_id, name, labels, selector, ports, affinity_seconds, address, created_at
@@ -415,19 +388,20 @@ func (q *Queries) UpdateService(ctx context.Context, arg UpdateServiceParams) (S
 }
 
 const zonePods = `-- name: ZonePods :many
-SELECT p.id, p.tenant_id, p.network_id, p.name, p.labels, p.address, (p.phase = 'Running')::boolean AS running, pod_ready(p) AS ready
+SELECT p.id, p.tenant_id, p.network_id, p.name, p.labels, p.address, p.interfaces, (p.phase = 'Running')::boolean AS running, pod_ready(p) AS ready
 FROM pods p WHERE p.tenant_id = $1 AND p.phase IN ('Starting', 'Running', 'Unknown', 'Stopping') AND (p.phase <> 'Stopping' OR p.holds_room)
 `
 
 type ZonePodsRow struct {
-	ID        uuid.UUID
-	TenantID  uuid.UUID
-	NetworkID uuid.UUID
-	Name      string
-	Labels    map[string]string
-	Address   netip.Addr
-	Running   bool
-	Ready     bool
+	ID         uuid.UUID
+	TenantID   uuid.UUID
+	NetworkID  uuid.UUID
+	Name       string
+	Labels     map[string]string
+	Address    netip.Addr
+	Interfaces []husk.Interface
+	Running    bool
+	Ready      bool
 }
 
 // The pods of a tenant that have a virtual machine.
@@ -447,6 +421,7 @@ func (q *Queries) ZonePods(ctx context.Context, tenantID uuid.UUID) ([]ZonePodsR
 			&i.Name,
 			&i.Labels,
 			&i.Address,
+			&i.Interfaces,
 			&i.Running,
 			&i.Ready,
 		); err != nil {

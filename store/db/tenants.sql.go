@@ -42,13 +42,13 @@ func (q *Queries) FreeNetworkOrdinal(ctx context.Context) (int, error) {
 }
 
 const insertNetwork = `-- name: InsertNetwork :one
-INSERT INTO networks (tenant_id, id, ordinal, cidr) VALUES ($1, $2, $3, $4) RETURNING tenant_id, id, ordinal, cidr, outer_address
+INSERT INTO networks (tenant_id, id, ordinal, cidr) VALUES ($1, $2, $3, $4) RETURNING tenant_id, id, ordinal, cidr, outer_address, name, labels, ipv6_cidr, isolated, created_at
 `
 
 type InsertNetworkParams struct {
 	TenantID uuid.UUID
 	ID       uuid.UUID
-	Ordinal  int
+	Ordinal  *int
 	Cidr     netip.Prefix
 }
 
@@ -66,6 +66,11 @@ func (q *Queries) InsertNetwork(ctx context.Context, arg InsertNetworkParams) (N
 		&i.Ordinal,
 		&i.Cidr,
 		&i.OuterAddress,
+		&i.Name,
+		&i.Labels,
+		&i.Ipv6Cidr,
+		&i.Isolated,
+		&i.CreatedAt,
 	)
 	return i, err
 }
@@ -180,7 +185,7 @@ func (q *Queries) LockTenant(ctx context.Context, id uuid.UUID) (Tenant, error) 
 }
 
 const lockTenantNetwork = `-- name: LockTenantNetwork :one
-SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, tenants.quota_configs, tenants.quota_scratch_gib, tenants.quota_services, tenants.quota_floating, tenants.quota_security_groups, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id WHERE tenants.id = $1 FOR UPDATE OF tenants
+SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, tenants.quota_configs, tenants.quota_scratch_gib, tenants.quota_services, tenants.quota_floating, tenants.quota_security_groups, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id AND networks.name = 'default' WHERE tenants.id = $1 FOR UPDATE OF tenants
 `
 
 type LockTenantNetworkRow struct {
@@ -296,7 +301,7 @@ func (q *Queries) QuotaUse(ctx context.Context, id uuid.UUID) (QuotaUseRow, erro
 }
 
 const tenant = `-- name: Tenant :one
-SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, tenants.quota_configs, tenants.quota_scratch_gib, tenants.quota_services, tenants.quota_floating, tenants.quota_security_groups, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id WHERE tenants.id = $1
+SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, tenants.quota_configs, tenants.quota_scratch_gib, tenants.quota_services, tenants.quota_floating, tenants.quota_security_groups, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id AND networks.name = 'default' WHERE tenants.id = $1
 `
 
 type TenantRow struct {
@@ -334,7 +339,7 @@ func (q *Queries) Tenant(ctx context.Context, id uuid.UUID) (TenantRow, error) {
 }
 
 const tenants = `-- name: Tenants :many
-SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, tenants.quota_configs, tenants.quota_scratch_gib, tenants.quota_services, tenants.quota_floating, tenants.quota_security_groups, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id
+SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, tenants.quota_configs, tenants.quota_scratch_gib, tenants.quota_services, tenants.quota_floating, tenants.quota_security_groups, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id AND networks.name = 'default'
 WHERE (tenants.created_at, tenants.id) > ($1::timestamptz, $2::uuid)
 ORDER BY tenants.created_at, tenants.id LIMIT $3
 `

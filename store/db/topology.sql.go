@@ -11,6 +11,7 @@ import (
 	"net/netip"
 
 	"github.com/google/uuid"
+	"husk"
 )
 
 const clearOuterAddresses = `-- name: ClearOuterAddresses :exec
@@ -113,7 +114,7 @@ func (q *Queries) NetworkChanges(ctx context.Context, max int) ([]NetworkChange,
 }
 
 const networksOf = `-- name: NetworksOf :many
-SELECT tenant_id, id, ordinal, cidr, outer_address FROM networks WHERE tenant_id = ANY($1::uuid[]) ORDER BY tenant_id, id
+SELECT tenant_id, id, ordinal, cidr, outer_address, name, labels, ipv6_cidr, isolated, created_at FROM networks WHERE tenant_id = ANY($1::uuid[]) ORDER BY tenant_id, id
 `
 
 func (q *Queries) NetworksOf(ctx context.Context, tenants []uuid.UUID) ([]Network, error) {
@@ -131,6 +132,11 @@ func (q *Queries) NetworksOf(ctx context.Context, tenants []uuid.UUID) ([]Networ
 			&i.Ordinal,
 			&i.Cidr,
 			&i.OuterAddress,
+			&i.Name,
+			&i.Labels,
+			&i.Ipv6Cidr,
+			&i.Isolated,
+			&i.CreatedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -143,8 +149,9 @@ func (q *Queries) NetworksOf(ctx context.Context, tenants []uuid.UUID) ([]Networ
 }
 
 const networksWithoutOuterAddress = `-- name: NetworksWithoutOuterAddress :many
-SELECT tenant_id, id FROM networks n WHERE outer_address IS NULL AND (EXISTS (SELECT 1 FROM pods p WHERE p.tenant_id = n.tenant_id AND p.network_id = n.id)
-    OR EXISTS (SELECT 1 FROM addresses a WHERE a.tenant_id = n.tenant_id AND num_nonnulls(a.service_id, a.pod_id) > 0)) LIMIT $1
+SELECT tenant_id, id FROM networks n
+WHERE outer_address IS NULL AND NOT isolated AND (EXISTS (SELECT 1 FROM pod_addresses a WHERE a.tenant_id = n.tenant_id AND a.network_id = n.id)
+    OR n.name = 'default' AND EXISTS (SELECT 1 FROM addresses a WHERE a.tenant_id = n.tenant_id AND num_nonnulls(a.service_id, a.pod_id) > 0)) LIMIT $1
 `
 
 type NetworksWithoutOuterAddressRow struct {
@@ -174,7 +181,7 @@ func (q *Queries) NetworksWithoutOuterAddress(ctx context.Context, max int) ([]N
 }
 
 const portsOf = `-- name: PortsOf :many
-SELECT pl.tenant_id, pl.pod_id, pl.node_id, p.network_id, p.address, p.mac FROM placements pl JOIN pods p ON p.tenant_id = pl.tenant_id AND p.id = pl.pod_id
+SELECT pl.tenant_id, pl.pod_id, pl.node_id, p.network_id, p.address, p.mac, p.interfaces FROM placements pl JOIN pods p ON p.tenant_id = pl.tenant_id AND p.id = pl.pod_id
 WHERE pl.tenant_id = ANY($1::uuid[]) AND ($2::uuid[] IS NULL OR pl.pod_id = ANY($2::uuid[])) AND pl.role IN ('active', 'incoming')
 ORDER BY pl.tenant_id, pl.pod_id, pl.role
 `
@@ -185,12 +192,13 @@ type PortsOfParams struct {
 }
 
 type PortsOfRow struct {
-	TenantID  uuid.UUID
-	PodID     uuid.UUID
-	NodeID    uuid.UUID
-	NetworkID uuid.UUID
-	Address   netip.Addr
-	Mac       net.HardwareAddr
+	TenantID   uuid.UUID
+	PodID      uuid.UUID
+	NodeID     uuid.UUID
+	NetworkID  uuid.UUID
+	Address    netip.Addr
+	Mac        net.HardwareAddr
+	Interfaces []husk.Interface
 }
 
 // The pods of tenants that are on nodes: of all, or of those with these ids. A pod that moves is on two, the one that has it first.
@@ -210,6 +218,7 @@ func (q *Queries) PortsOf(ctx context.Context, arg PortsOfParams) ([]PortsOfRow,
 			&i.NetworkID,
 			&i.Address,
 			&i.Mac,
+			&i.Interfaces,
 		); err != nil {
 			return nil, err
 		}

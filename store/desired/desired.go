@@ -7,6 +7,7 @@ package desired
 import (
 	"context"
 	"errors"
+	"net/netip"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -40,7 +41,7 @@ type Change struct {
 // Pod is what the store knows about a pod that a node should run.
 type Pod struct {
 	Pod        husk.Pod
-	Network    Network
+	Interfaces []husk.Interface // the first one first
 	Placement  int64
 	ScratchGiB int               // of its scratch disk; 0: it has none
 	KeyHolder  string            // whose key it is (husk.KeyHolder)
@@ -64,13 +65,6 @@ type Peer struct {
 	Node      uuid.UUID
 	Placement int64 // that the pod has there
 	Endpoint  string
-}
-
-// Network is the network that a pod's interface belongs to.
-type Network struct {
-	ID   uuid.UUID
-	CIDR string
-	MAC  string
 }
 
 // Image is the image that a container starts from.
@@ -184,8 +178,15 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 		}
 		pods = append(pods, Pod{
 			Pod: convert.Pod(r.Pod), Placement: r.Pod.Placement, ScratchGiB: r.Pod.ScratchGib, KeyHolder: husk.KeyHolder(r.Pod.ID, r.Pod.KeyPlacement), CephKey: key, KeyErr: keyErr, ConfigErr: unreadable[r.Pod.ID], Images: byPod[r.Pod.ID], VolumeGiB: sizes[r.Pod.ID], Configs: values[r.Pod.ID],
-			Network: Network{ID: r.Pod.NetworkID, CIDR: r.Cidr.String(), MAC: r.Pod.Mac.String()}, Move: moving.of[r.Pod.ID],
+			Interfaces: interfacesOf(r), Move: moving.of[r.Pod.ID],
 		})
 	}
 	return pods, nil
+}
+
+// interfacesOf returns the pod's interfaces. Of a pod that a server of the previous version has created, only the network's range is known.
+func interfacesOf(r db.DesiredPodsRow) []husk.Interface {
+	interfaces := convert.Interfaces(r.Pod)
+	interfaces[0].Address = netip.PrefixFrom(interfaces[0].Address.Addr(), r.Cidr.Bits())
+	return interfaces
 }

@@ -38,7 +38,7 @@ SELECT count(*)::integer FROM addresses WHERE tenant_id = @tenant_id AND pod_id 
 
 -- name: AddressesOfTenants :many
 -- The addresses of these tenants that have a target.
-SELECT a.tenant_id, a.id, a.address, a.service_id, a.pod_id, a.ports, p.address AS pod_address
+SELECT a.tenant_id, a.id, a.address, a.service_id, a.pod_id, a.ports, p.address AS pod_address, p.interfaces AS pod_interfaces
 FROM addresses a LEFT JOIN pods p ON p.tenant_id = a.tenant_id AND p.id = a.pod_id
 WHERE a.tenant_id = ANY(@tenants::uuid[]) AND num_nonnulls(a.service_id, a.pod_id) > 0 ORDER BY a.tenant_id, a.id;
 

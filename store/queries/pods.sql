@@ -7,33 +7,33 @@ SELECT count(*)::integer AS pods,
     COALESCE(sum(scratch_gib) FILTER (WHERE phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted), 0)::integer AS scratch_gib
 FROM pods WHERE tenant_id = @tenant_id;
 
--- name: TenantNetwork :one
-SELECT * FROM networks WHERE tenant_id = @tenant_id;
+-- name: DefaultNetwork :one
+SELECT * FROM networks WHERE tenant_id = @tenant_id AND name = 'default';
 
 -- name: FreeAddress :one
 -- The first free address after that of the newest pod, wrapping around at the end. The query is fast however many addresses are taken, and an
 -- address that was released is not reused soon. The first address of a network is the gateway's, and the last is its broadcast address.
 WITH net AS (
     SELECT n.tenant_id, n.id, set_masklen(network(n.cidr)::inet, 32) + 2 AS first, set_masklen(broadcast(n.cidr)::inet, 32) - 1 AS last,
-        COALESCE((SELECT p.address + 1 FROM pods p WHERE p.tenant_id = n.tenant_id AND p.network_id = n.id ORDER BY p.created_at DESC, p.id DESC LIMIT 1),
+        COALESCE((SELECT a.address + 1 FROM pod_addresses a WHERE a.tenant_id = n.tenant_id AND a.network_id = n.id ORDER BY a.number DESC LIMIT 1),
             set_masklen(network(n.cidr)::inet, 32) + 2) AS next
     FROM networks n WHERE n.tenant_id = @tenant_id AND n.id = @network_id
 ), candidates AS (
     SELECT 1 AS turn, next AS address FROM net
-    UNION ALL (SELECT 2, p.address + 1 FROM net JOIN pods p ON p.tenant_id = net.tenant_id AND p.network_id = net.id AND p.address >= net.next
-        WHERE NOT EXISTS (SELECT 1 FROM pods q WHERE q.tenant_id = p.tenant_id AND q.network_id = p.network_id AND q.address = p.address + 1) ORDER BY p.address LIMIT 1)
+    UNION ALL (SELECT 2, a.address + 1 FROM net JOIN pod_addresses a ON a.tenant_id = net.tenant_id AND a.network_id = net.id AND a.address >= net.next
+        WHERE NOT EXISTS (SELECT 1 FROM pod_addresses b WHERE b.tenant_id = a.tenant_id AND b.network_id = a.network_id AND b.address = a.address + 1) ORDER BY a.address LIMIT 1)
     UNION ALL SELECT 3, first FROM net
-    UNION ALL (SELECT 4, p.address + 1 FROM net JOIN pods p ON p.tenant_id = net.tenant_id AND p.network_id = net.id
-        WHERE NOT EXISTS (SELECT 1 FROM pods q WHERE q.tenant_id = p.tenant_id AND q.network_id = p.network_id AND q.address = p.address + 1) ORDER BY p.address LIMIT 1)
+    UNION ALL (SELECT 4, a.address + 1 FROM net JOIN pod_addresses a ON a.tenant_id = net.tenant_id AND a.network_id = net.id
+        WHERE NOT EXISTS (SELECT 1 FROM pod_addresses b WHERE b.tenant_id = a.tenant_id AND b.network_id = a.network_id AND b.address = a.address + 1) ORDER BY a.address LIMIT 1)
 )
 SELECT c.address::inet AS address FROM candidates c, net
 WHERE c.address BETWEEN net.first AND net.last
-  AND NOT EXISTS (SELECT 1 FROM pods p WHERE p.tenant_id = net.tenant_id AND p.network_id = net.id AND p.address = c.address)
+  AND NOT EXISTS (SELECT 1 FROM pod_addresses a WHERE a.tenant_id = net.tenant_id AND a.network_id = net.id AND a.address = c.address)
 ORDER BY c.turn LIMIT 1;
 
 -- name: InsertPod :one
-INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang, guest_bytes, needs, annotations, scratch_gib, security_groups)
-VALUES (@tenant_id, @id, @name, @labels, @spec, @cpu_millis, @memory_mib, @network_id, @address, @mac, sqlc.narg(scheduling), @priority, @gang, @guest_bytes, @needs, @annotations, @scratch_gib, @security_groups)
+INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang, guest_bytes, needs, annotations, scratch_gib, interfaces, security_groups)
+VALUES (@tenant_id, @id, @name, @labels, @spec, @cpu_millis, @memory_mib, @network_id, @address, @mac, sqlc.narg(scheduling), @priority, @gang, @guest_bytes, @needs, @annotations, @scratch_gib, @interfaces, @security_groups)
 RETURNING *;
 
 -- name: Pod :one

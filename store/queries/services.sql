@@ -45,7 +45,7 @@ DELETE FROM services WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: ServicePods :many
 -- The pods of these tenants, or of all tenants with services, that have a virtual machine and so can be endpoints.
-SELECT p.id, p.tenant_id, p.network_id, p.name, p.labels, p.address, (p.phase = 'Running')::boolean AS running, pod_ready(p) AS ready
+SELECT p.id, p.tenant_id, p.network_id, p.name, p.labels, p.address, p.interfaces, (p.phase = 'Running')::boolean AS running, pod_ready(p) AS ready
 FROM pods p
 WHERE p.phase IN ('Running', 'Stopping') AND (p.phase = 'Running' OR p.holds_room) AND p.tenant_id IN (
     SELECT s.tenant_id FROM services s WHERE sqlc.narg(tenants)::uuid[] IS NULL OR s.tenant_id = ANY(sqlc.narg(tenants)::uuid[]))
@@ -56,15 +56,13 @@ SELECT * FROM services WHERE sqlc.narg(tenants)::uuid[] IS NULL OR tenant_id = A
 
 -- name: ZonePods :many
 -- The pods of a tenant that have a virtual machine.
-SELECT p.id, p.tenant_id, p.network_id, p.name, p.labels, p.address, (p.phase = 'Running')::boolean AS running, pod_ready(p) AS ready
+SELECT p.id, p.tenant_id, p.network_id, p.name, p.labels, p.address, p.interfaces, (p.phase = 'Running')::boolean AS running, pod_ready(p) AS ready
 FROM pods p WHERE p.tenant_id = @tenant_id AND p.phase IN ('Starting', 'Running', 'Unknown', 'Stopping') AND (p.phase <> 'Stopping' OR p.holds_room);
-
--- name: TenantNetworks :many
-SELECT * FROM networks WHERE tenant_id = @tenant_id;
 
 -- name: NetworksOfNode :many
 -- The networks that have virtual machines on a node, also of pods that move to it or from it.
-SELECT p.tenant_id, p.network_id FROM pods p WHERE p.node_id = @node_id::uuid AND p.phase IN ('Starting', 'Running', 'Unknown', 'Stopping')
-UNION
-SELECT p.tenant_id, p.network_id FROM placements l JOIN pods p ON p.tenant_id = l.tenant_id AND p.id = l.pod_id
-WHERE l.node_id = @node_id::uuid AND l.role IN ('incoming', 'leaving');
+SELECT DISTINCT a.tenant_id, a.network_id FROM pod_addresses a JOIN (
+    SELECT p.tenant_id, p.id FROM pods p WHERE p.node_id = @node_id::uuid AND p.phase IN ('Starting', 'Running', 'Unknown', 'Stopping')
+    UNION
+    SELECT l.tenant_id, l.pod_id FROM placements l WHERE l.node_id = @node_id::uuid AND l.role IN ('incoming', 'leaving')
+) here ON here.tenant_id = a.tenant_id AND here.id = a.pod_id;

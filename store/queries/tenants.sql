@@ -18,10 +18,10 @@ SELECT COALESCE(min(o), 0)::integer AS ordinal FROM (
 ) free;
 
 -- name: Tenant :one
-SELECT sqlc.embed(tenants), networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id WHERE tenants.id = @id;
+SELECT sqlc.embed(tenants), networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id AND networks.name = 'default' WHERE tenants.id = @id;
 
 -- name: Tenants :many
-SELECT sqlc.embed(tenants), networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id
+SELECT sqlc.embed(tenants), networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id AND networks.name = 'default'
 WHERE (tenants.created_at, tenants.id) > (@after_time::timestamptz, @after_id::uuid)
 ORDER BY tenants.created_at, tenants.id LIMIT @max;
 
@@ -42,7 +42,7 @@ SELECT * FROM tenants WHERE id = @id FOR NO KEY UPDATE;
 
 -- name: LockTenantNetwork :one
 -- Like Tenant, with the row locked.
-SELECT sqlc.embed(tenants), networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id WHERE tenants.id = @id FOR UPDATE OF tenants;
+SELECT sqlc.embed(tenants), networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id AND networks.name = 'default' WHERE tenants.id = @id FOR UPDATE OF tenants;
 
 -- name: QuotaUse :one
 -- Ended pods keep their row, but use no cpu and memory.

@@ -13,7 +13,7 @@ SELECT * FROM networks WHERE tenant_id = ANY(@tenants::uuid[]) ORDER BY tenant_i
 
 -- name: PortsOf :many
 -- The pods of tenants that are on nodes: of all, or of those with these ids. A pod that moves is on two, the one that has it first.
-SELECT pl.tenant_id, pl.pod_id, pl.node_id, p.network_id, p.address, p.mac FROM placements pl JOIN pods p ON p.tenant_id = pl.tenant_id AND p.id = pl.pod_id
+SELECT pl.tenant_id, pl.pod_id, pl.node_id, p.network_id, p.address, p.mac, p.interfaces FROM placements pl JOIN pods p ON p.tenant_id = pl.tenant_id AND p.id = pl.pod_id
 WHERE pl.tenant_id = ANY(@tenants::uuid[]) AND (sqlc.narg(pods)::uuid[] IS NULL OR pl.pod_id = ANY(sqlc.narg(pods)::uuid[])) AND pl.role IN ('active', 'incoming')
 ORDER BY pl.tenant_id, pl.pod_id, pl.role;
 
@@ -22,8 +22,9 @@ SELECT id FROM nodes WHERE 'gateway' = ANY(capabilities) ORDER BY id;
 
 -- name: NetworksWithoutOuterAddress :many
 -- Those that have a pod, or whose tenant has a floating address with a target.
-SELECT tenant_id, id FROM networks n WHERE outer_address IS NULL AND (EXISTS (SELECT 1 FROM pods p WHERE p.tenant_id = n.tenant_id AND p.network_id = n.id)
-    OR EXISTS (SELECT 1 FROM addresses a WHERE a.tenant_id = n.tenant_id AND num_nonnulls(a.service_id, a.pod_id) > 0)) LIMIT @max;
+SELECT tenant_id, id FROM networks n
+WHERE outer_address IS NULL AND NOT isolated AND (EXISTS (SELECT 1 FROM pod_addresses a WHERE a.tenant_id = n.tenant_id AND a.network_id = n.id)
+    OR n.name = 'default' AND EXISTS (SELECT 1 FROM addresses a WHERE a.tenant_id = n.tenant_id AND num_nonnulls(a.service_id, a.pod_id) > 0)) LIMIT @max;
 
 -- name: FreeOuterAddress :one
 -- The lowest address of a range that no network has.

@@ -39,12 +39,7 @@ func CheckRange(r, pods netip.Prefix) error {
 // bounds returns the first and the last virtual address of a range. The first address and the last of the range itself stay unused, because
 // some programs refuse them.
 func bounds(r netip.Prefix) (first, last netip.Addr) {
-	a := r.Masked().Addr().As4()
-	first = netip.AddrFrom4(a).Next()
-	for bit := r.Bits(); bit < 32; bit++ {
-		a[bit/8] |= 1 << (7 - bit%8)
-	}
-	return first, netip.AddrFrom4(a).Prev()
+	return r.Masked().Addr().Next(), convert.Last(r).Prev()
 }
 
 // insert stores a new service. The transaction holds the tenant's row. Codes: quota_exceeded, name_taken.
@@ -56,7 +51,7 @@ func insert(ctx context.Context, q *db.Queries, tenant db.Tenant, from netip.Pre
 	if err != nil {
 		return s, err
 	}
-	network, err := q.TenantNetwork(ctx, tenant.ID)
+	network, err := q.DefaultNetwork(ctx, tenant.ID)
 	if err != nil {
 		return s, err
 	}
@@ -192,9 +187,27 @@ func Zones(ctx context.Context, q *db.Queries, tenant uuid.UUID, from netip.Pref
 	}
 	pods := convert.All(rows, func(r db.ZonePodsRow) service.Pod { return service.Pod(r) })
 	all := convert.All(stored, convertService)
+	connected := []string{from.String()}
+	for _, n := range networks {
+		if !n.Isolated {
+			connected = append(connected, rangesOf(n)...)
+		}
+	}
 	return convert.All(networks, func(n db.Network) service.Zone {
-		return service.NewZone(n.ID, suffix, []string{n.Cidr.String(), from.String()}, pods, all)
+		of := service.Of{Network: n.ID, Isolated: n.Isolated, Suffix: suffix, Ranges: connected}
+		if n.Isolated {
+			of.Ranges = rangesOf(n)
+		}
+		return service.NewZone(of, pods, all)
 	}), nil
+}
+
+func rangesOf(n db.Network) []string {
+	ranges := []string{n.Cidr.String()}
+	if n.Ipv6Cidr != nil {
+		ranges = append(ranges, n.Ipv6Cidr.String())
+	}
+	return ranges
 }
 
 // Network names a network of a tenant.

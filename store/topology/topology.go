@@ -6,7 +6,6 @@ package topology
 import (
 	"context"
 	"errors"
-	"net"
 	"net/netip"
 	"slices"
 
@@ -33,20 +32,25 @@ type Tenant struct {
 
 // Network is a network with its ports.
 type Network struct {
-	ID    uuid.UUID
-	CIDR  netip.Prefix
-	Outer netip.Addr // by which the provider network knows it; invalid if it has none
-	Ports []Port
+	ID   uuid.UUID
+	CIDR netip.Prefix
+	IPv6 netip.Prefix // invalid: none
+	// Isolated networks have no router.
+	Isolated bool
+	Outer    netip.Addr // by which the provider network knows it; invalid if it has none
+	Ports    []Port
 }
 
 // Port connects a pod to a network.
 type Port struct {
-	PodID   uuid.UUID
-	Network uuid.UUID
-	Address netip.Addr
-	MAC     net.HardwareAddr
-	Nodes   []uuid.UUID // on which it is; two if it moves, the one that it leaves first
-	Groups  []uuid.UUID // only in the result of Ports: its security groups
+	PodID    uuid.UUID
+	Position int // among the interfaces of the pod
+	Network  uuid.UUID
+	Address  netip.Addr
+	Address6 netip.Addr // invalid: none
+	MAC      string
+	Nodes    []uuid.UUID // on which it is; two if it moves, the one that it leaves first
+	Groups   []uuid.UUID // only in the result of Ports: its security groups
 }
 
 // Change says that something about a tenant's networks has changed.
@@ -113,7 +117,10 @@ func (s Store) Tenants(ctx context.Context, ids []uuid.UUID) (tenants []Tenant, 
 		}
 		byTenant := map[uuid.UUID][]Network{}
 		for _, n := range networks {
-			network := Network{ID: n.ID, CIDR: n.Cidr, Ports: ports[n.ID]}
+			network := Network{ID: n.ID, CIDR: n.Cidr, Isolated: n.Isolated, Ports: ports[n.ID]}
+			if n.Ipv6Cidr != nil {
+				network.IPv6 = *n.Ipv6Cidr
+			}
 			if n.OuterAddress != nil {
 				network.Outer = *n.OuterAddress
 			}
@@ -199,13 +206,18 @@ func (s Store) Ports(ctx context.Context, tenants, pods []uuid.UUID) (ports []Po
 func portsOf(rows []db.PortsOfRow) []Port {
 	var ports []Port
 	for _, r := range rows {
-		if n := len(ports); n > 0 && ports[n-1].PodID == r.PodID {
-			if !slices.Contains(ports[n-1].Nodes, r.NodeID) {
-				ports[n-1].Nodes = append(ports[n-1].Nodes, r.NodeID)
+		for i, face := range convert.Interfaces(db.Pod{NetworkID: r.NetworkID, Address: r.Address, Mac: r.Mac, Interfaces: r.Interfaces}) {
+			p := Port{PodID: r.PodID, Position: i, Network: face.NetworkID, Address: face.Address.Addr(), Address6: face.Address6.Addr(), MAC: face.MAC, Nodes: []uuid.UUID{r.NodeID}}
+			at := slices.IndexFunc(ports[max(0, len(ports)-husk.MaxInterfaces):], func(o Port) bool { return o.PodID == p.PodID && o.Position == i })
+			if at < 0 {
+				ports = append(ports, p)
+				continue
 			}
-			continue
+			known := &ports[max(0, len(ports)-husk.MaxInterfaces)+at] // the pod is on two nodes
+			if !slices.Contains(known.Nodes, r.NodeID) {
+				known.Nodes = append(known.Nodes, r.NodeID)
+			}
 		}
-		ports = append(ports, Port{PodID: r.PodID, Network: r.NetworkID, Address: r.Address, MAC: r.Mac, Nodes: []uuid.UUID{r.NodeID}})
 	}
 	return ports
 }

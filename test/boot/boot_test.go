@@ -85,8 +85,8 @@ func TestBootedPodRunsItsContainers(t *testing.T) {
 		PodID: "pod-1", Hostname: "pod-1", Generation: 1, RestartPolicy: guest.RestartOnFailure,
 		RestartBackoff: guest.Backoff{BaseMillis: 20},
 		Network: &guest.Network{
-			MAC: "52:54:00:00:00:07", Address: netip.MustParsePrefix("10.7.0.9/24"), Gateway: netip.MustParseAddr("10.7.0.1"),
-			Nameservers: []netip.Addr{netip.MustParseAddr("10.7.0.2")}, Search: []string{"husk.internal"}, MTU: 1400,
+			Card:        guest.Card{MAC: "52:54:00:00:00:07", Address: netip.MustParsePrefix("10.7.0.9/24"), Gateway: netip.MustParseAddr("10.7.0.1"), MTU: 1400},
+			Nameservers: []netip.Addr{netip.MustParseAddr("10.7.0.2")}, Search: []string{"husk.internal"},
 		},
 		Volumes: []guest.Volume{{Name: "data", Serial: "volume-1", FSType: "ext4"}},
 		Containers: []guest.Container{

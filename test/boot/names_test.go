@@ -30,7 +30,7 @@ func TestNamesAndTime(t *testing.T) {
 	spec := guest.Spec{
 		PodID: "pod", Hostname: "web-1", RestartPolicy: guest.RestartNever,
 		Network: &guest.Network{
-			MAC: "52:54:00:00:00:07", Address: netip.MustParsePrefix("10.7.0.9/24"), Gateway: netip.MustParseAddr("10.7.0.1"),
+			Card:        guest.Card{MAC: "52:54:00:00:00:07", Address: netip.MustParsePrefix("10.7.0.9/24"), Gateway: netip.MustParseAddr("10.7.0.1")},
 			Nameservers: []netip.Addr{netip.MustParseAddr("192.0.2.53")}, Search: []string{"example.com", "example.org"}, Options: []string{"ndots:2", "rotate"},
 		},
 		HostAliases: []guest.HostAlias{

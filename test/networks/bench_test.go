@@ -38,7 +38,7 @@ func plainGeneve(l *lab, a, b *node) (here, there *machine, at netip.Addr) {
 			PodID: id, NetworkID: id, Address: netip.MustParsePrefix(fmt.Sprintf("172.31.0.%d/24", i+1)), Gateway: netip.MustParseAddr("172.31.0.254"),
 			MAC: net.HardwareAddr{2, 7, 0, 0, 0, byte(i + 1)},
 		}
-		m := newMachine(t, port)
+		m := newMachine(t, []agent.Port{port})
 		n.do(func() error {
 			attrs := netlink.NewLinkAttrs()
 			attrs.Name, attrs.MTU = "hkplain", 1442

@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"husk"
 	"husk/server/network"
 )
 
@@ -303,7 +304,7 @@ func TestNoForgedFrameGetsThrough(t *testing.T) {
 	s.mu.Unlock()
 
 	// The reconciler would repair this only when something of the tenant changes.
-	l.nbctl("lsp-set-port-security", network.PortName(me.ID))
+	l.nbctl("lsp-set-port-security", husk.PortName(me.ID, 0))
 	l.nbctl("acl-del", "husk-"+me.port.NetworkID.String())
 	deadline := time.Now().Add(10 * time.Second)
 	for {

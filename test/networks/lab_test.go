@@ -34,6 +34,7 @@ import (
 	"husk/server/network"
 	"husk/service/address"
 	"husk/store"
+	"husk/store/topology"
 	"husk/test/pace"
 )
 
@@ -237,33 +238,53 @@ type pod struct {
 	tenant *tenant
 	husk.Pod
 	node *node
-	port agent.Port
+	port agent.Port // of the first interface
+	more []agent.Port
 	*machine
 }
 
 func (p *pod) addr() netip.Addr { return p.port.Address.Addr() }
 
+// ports are those of all interfaces.
+func (p *pod) ports() []agent.Port { return append([]agent.Port{p.port}, p.more...) }
+
 // pod creates a pod on a node and connects a machine.
-func (tn *tenant) pod(n *node, labels map[string]string) *pod {
+func (tn *tenant) pod(n *node, labels map[string]string, networks ...husk.PodNetwork) *pod {
 	l := tn.lab
 	l.t.Helper()
-	created := tn.create(labels)
+	created := tn.create(labels, networks...)
 	placed := time.Now()
 	tn.place(created, n)
-	ports, err := l.store.Control().Topology().Ports(l.t.Context(), []uuid.UUID{tn.id}, []uuid.UUID{created.ID})
+	tenants, err := l.store.Control().Topology().Tenants(l.t.Context(), []uuid.UUID{tn.id})
 	must(l.t, err)
-	p := &pod{tenant: tn, Pod: created, node: n, port: agent.Port{
-		PodID: created.ID, NetworkID: ports[0].Network, Address: netip.PrefixFrom(ports[0].Address, tn.cidr.Bits()),
-		Gateway: tn.cidr.Masked().Addr().Next(), MAC: ports[0].MAC,
-	}}
-	p.machine = newMachine(l.t, p.port)
+	all, err := l.store.Control().Topology().Ports(l.t.Context(), []uuid.UUID{tn.id}, []uuid.UUID{created.ID})
+	must(l.t, err)
+	ports := make([]agent.Port, len(all))
+	for i, p := range all {
+		n := tenants[0].Networks[slices.IndexFunc(tenants[0].Networks, func(n topology.Network) bool { return n.ID == p.Network })]
+		mac, err := net.ParseMAC(p.MAC)
+		must(l.t, err)
+		ports[i] = agent.Port{PodID: created.ID, NetworkID: n.ID, Position: p.Position, Address: netip.PrefixFrom(p.Address, n.CIDR.Bits()), MAC: mac}
+		if p.Address6.IsValid() {
+			ports[i].Address6 = netip.PrefixFrom(p.Address6, n.IPv6.Bits())
+		}
+		if n.Isolated {
+			continue
+		}
+		ports[i].Gateway = husk.Gateway(n.CIDR)
+		if n.IPv6.IsValid() {
+			ports[i].Gateway6 = husk.Gateway(n.IPv6)
+		}
+	}
+	p := &pod{tenant: tn, Pod: created, node: n, port: ports[0], more: ports[1:]}
+	p.machine = newMachine(l.t, ports)
 	p.plug(n)
 	l.connected = append(l.connected, time.Since(placed))
 	return p
 }
 
 // create creates a pod, which is on no node yet.
-func (tn *tenant) create(labels map[string]string) husk.Pod {
+func (tn *tenant) create(labels map[string]string, networks ...husk.PodNetwork) husk.Pod {
 	l := tn.lab
 	l.t.Helper()
 	l.count++
@@ -271,7 +292,7 @@ func (tn *tenant) create(labels map[string]string) husk.Pod {
 		labels = map[string]string{}
 	}
 	created, err := tn.store.CreatePod(l.t.Context(), once(), fmt.Sprintf("pod-%d", l.count), labels, nil, husk.PodSpec{
-		Containers: []husk.Container{{Name: "main", Image: tn.image.Reference}}, Resources: husk.Resources{CPUMillis: 10, MemoryMiB: 10}, RestartPolicy: husk.RestartAlways,
+		Containers: []husk.Container{{Name: "main", Image: tn.image.Reference}}, Resources: husk.Resources{CPUMillis: 10, MemoryMiB: 10}, RestartPolicy: husk.RestartAlways, Networks: networks,
 	})
 	must(l.t, err)
 	return created
@@ -297,10 +318,10 @@ func (p *pod) plug(n *node) {
 	t := p.tenant.lab.t
 	t.Helper()
 	n.do(func() error {
-		if err := n.net.Plug(t.Context(), p.port); err != nil {
+		if err := n.net.Plug(t.Context(), p.ports()...); err != nil {
 			return err
 		}
-		return n.net.AwaitConnected(t.Context(), p.port)
+		return n.net.AwaitConnected(t.Context(), p.ports()...)
 	})
 	p.connect(t, n)
 }
@@ -321,10 +342,16 @@ func eventually(t testing.TB, limit time.Duration, what string, check func() err
 	}
 }
 
-// machine is the namespace in place of a pod's machine. Its card is a tap, whose frames the test carries to and from the pod's tap, as QEMU does.
+// machine is the namespace in place of a pod's machine.
 type machine struct {
-	ns   string // path of the namespace
-	card *os.File
+	ns    string // path of the namespace
+	*card        // the first one
+	cards []*card
+}
+
+// card is a card of a machine: a tap, whose frames the test carries to and from the pod's tap, as QEMU does.
+type card struct {
+	file *os.File
 
 	mu     sync.Mutex
 	tap    *os.File // nil: not connected
@@ -355,7 +382,7 @@ func openTap(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-func newMachine(t testing.TB, p agent.Port) *machine {
+func newMachine(t testing.TB, ports []agent.Port) *machine {
 	t.Helper()
 	m := &machine{}
 	ready, end := make(chan error), make(chan struct{})
@@ -366,105 +393,179 @@ func newMachine(t testing.TB, p agent.Port) *machine {
 				return err
 			}
 			m.ns = fmt.Sprintf("/proc/%d/task/%d/ns/net", os.Getpid(), unix.Gettid())
-			var err error
-			if m.card, err = openTap("eth0"); err != nil {
-				return err
-			}
 			lo, err := netlink.LinkByName("lo")
 			if err != nil {
 				return err
 			}
-			card, err := netlink.LinkByName("eth0")
-			if err != nil {
+			if err := netlink.LinkSetUp(lo); err != nil {
 				return err
 			}
-			return errors.Join(netlink.LinkSetUp(lo), netlink.LinkSetHardwareAddr(card, p.MAC), netlink.LinkSetMTU(card, 1442),
-				netlink.AddrAdd(card, &netlink.Addr{IPNet: &net.IPNet{IP: p.Address.Addr().AsSlice(), Mask: net.CIDRMask(p.Address.Bits(), 32)}}),
-				netlink.LinkSetUp(card), netlink.RouteAdd(&netlink.Route{LinkIndex: card.Attrs().Index, Gw: p.Gateway.AsSlice()}),
-				netlink.RouteAdd(&netlink.Route{LinkIndex: card.Attrs().Index, Scope: netlink.SCOPE_LINK, Dst: &net.IPNet{IP: agent.NamesAddress.AsSlice(), Mask: net.CIDRMask(32, 32)}}))
+			for _, p := range ports {
+				c, err := setUpCard(p, len(ports) > 1)
+				if err != nil {
+					return fmt.Errorf("card %d: %w", p.Position, err)
+				}
+				m.cards = append(m.cards, c)
+			}
+			return nil
 		}()
 		<-end
 	}()
 	must(t, <-ready)
+	m.card = m.cards[0]
 	t.Cleanup(func() {
-		m.disconnect()
-		_ = m.card.Close()
-		m.ending.Wait()
+		for _, c := range m.cards {
+			c.disconnect()
+			_ = c.file.Close()
+			c.ending.Wait()
+		}
 		close(end)
 	})
-	m.ending.Go(func() { // what the machine sends
-		frame := make([]byte, 1<<17)
-		for {
-			size, err := m.card.Read(frame)
-			if err != nil {
-				return
+	for _, c := range m.cards {
+		c.ending.Go(func() { // what the machine sends
+			frame := make([]byte, 1<<17)
+			for {
+				size, err := c.file.Read(frame)
+				if err != nil {
+					return
+				}
+				c.send(frame[:size])
 			}
-			m.send(frame[:size])
-		}
-	})
+		})
+	}
 	return m
 }
 
+// setUpCard adds a card to the current namespace, and configures it as husk-init does (guest/pid1).
+func setUpCard(p agent.Port, several bool) (*card, error) {
+	name := fmt.Sprintf("eth%d", p.Position)
+	file, err := openTap(name)
+	if err != nil {
+		return nil, err
+	}
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return nil, err
+	}
+	for _, setting := range []string{"accept_ra", "accept_dad"} { // netlink.Addr has no flag against detection of duplicates
+		if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/"+setting, []byte("0"), 0); err != nil {
+			return nil, err
+		}
+	}
+	if err := errors.Join(netlink.LinkSetHardwareAddr(link, p.MAC), netlink.LinkSetMTU(link, 1442), netlink.LinkSetUp(link)); err != nil {
+		return nil, err
+	}
+	index := link.Attrs().Index
+	for _, ip := range []struct {
+		address netip.Prefix
+		gateway netip.Addr
+	}{{p.Address, p.Gateway}, {p.Address6, p.Gateway6}} {
+		if !ip.address.IsValid() {
+			continue
+		}
+		bits := ip.address.Addr().BitLen()
+		if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: &net.IPNet{IP: ip.address.Addr().AsSlice(), Mask: net.CIDRMask(ip.address.Bits(), bits)}}); err != nil {
+			return nil, err
+		}
+		if !ip.gateway.IsValid() {
+			continue
+		}
+		if p.Position == 0 {
+			if err := netlink.RouteAdd(&netlink.Route{LinkIndex: index, Gw: ip.gateway.AsSlice()}); err != nil {
+				return nil, err
+			}
+		}
+		if !several {
+			continue
+		}
+		table := 100 + p.Position
+		rule := netlink.NewRule()
+		rule.Src, rule.Table, rule.Family = &net.IPNet{IP: ip.address.Addr().AsSlice(), Mask: net.CIDRMask(bits, bits)}, table, netlink.FAMILY_V4
+		if bits == 128 {
+			rule.Family = netlink.FAMILY_V6
+		}
+		subnet := &net.IPNet{IP: ip.address.Masked().Addr().AsSlice(), Mask: net.CIDRMask(ip.address.Bits(), bits)}
+		if err := errors.Join(
+			netlink.RuleAdd(rule), netlink.RouteAdd(&netlink.Route{LinkIndex: index, Scope: netlink.SCOPE_LINK, Dst: subnet, Table: table}),
+			netlink.RouteAdd(&netlink.Route{LinkIndex: index, Gw: ip.gateway.AsSlice(), Table: table}),
+		); err != nil {
+			return nil, err
+		}
+	}
+	if p.Position == 0 {
+		names := &net.IPNet{IP: agent.NamesAddress.AsSlice(), Mask: net.CIDRMask(32, 32)}
+		if err := netlink.RouteAdd(&netlink.Route{LinkIndex: index, Scope: netlink.SCOPE_LINK, Dst: names}); err != nil {
+			return nil, err
+		}
+	}
+	return &card{file: file}, nil
+}
+
 // send sends a frame with its header as the machine's card.
-func (m *machine) send(frame []byte) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.tap != nil {
-		_, _ = m.tap.Write(frame) // a tap that is gone is an unplugged cable
+func (c *card) send(frame []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tap != nil {
+		_, _ = c.tap.Write(frame) // a tap that is gone is an unplugged cable
 	}
 }
 
 // inject sends a frame without offloads.
-func (m *machine) inject(frame []byte) { m.send(append(make([]byte, vnetHeader), frame...)) }
+func (c *card) inject(frame []byte) { c.send(append(make([]byte, vnetHeader), frame...)) }
 
 // connect connects the card with the pod's tap on a node, instead of the one before.
-func (m *machine) connectTo(t testing.TB, n *node, name string) {
+func (c *card) connectTo(t testing.TB, n *node, name string) {
 	t.Helper()
-	m.disconnect()
+	c.disconnect()
 	var tap *os.File
 	n.do(func() (err error) {
 		tap, err = openTap(name)
 		return err
 	})
-	m.mu.Lock()
-	m.tap = tap
-	m.mu.Unlock()
-	m.ending.Go(func() {
+	c.mu.Lock()
+	c.tap = tap
+	c.mu.Unlock()
+	c.ending.Go(func() {
 		frame := make([]byte, 1<<17)
 		for {
 			size, err := tap.Read(frame)
 			if err != nil {
 				return
 			}
-			m.mu.Lock()
-			seen := m.seen
-			m.mu.Unlock()
+			c.mu.Lock()
+			seen := c.seen
+			c.mu.Unlock()
 			if seen != nil {
 				seen(slices.Clone(frame[vnetHeader:size]))
 			}
-			if _, err := m.card.Write(frame[:size]); err != nil {
+			if _, err := c.file.Write(frame[:size]); err != nil {
 				return
 			}
 		}
 	})
 }
 
-func (p *pod) connect(t testing.TB, n *node) { p.connectTo(t, n, p.port.Tap()) }
+func (p *pod) connect(t testing.TB, n *node) {
+	t.Helper()
+	for i, port := range p.ports() {
+		p.cards[i].connectTo(t, n, port.Tap())
+	}
+}
 
-func (m *machine) disconnect() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.tap != nil {
-		_ = m.tap.Close()
-		m.tap = nil
+func (c *card) disconnect() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tap != nil {
+		_ = c.tap.Close()
+		c.tap = nil
 	}
 }
 
 // watch passes each frame that reaches the machine to a function, until the test ends or watch is called again.
-func (m *machine) watch(seen func(frame []byte)) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.seen = seen
+func (c *card) watch(seen func(frame []byte)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.seen = seen
 }
 
 // do calls a function in the machine's namespace.
@@ -474,7 +575,7 @@ func (m *machine) do(f func() error) error { return within(m.ns, f) }
 func (p *pod) serve(t testing.TB, port int) {
 	t.Helper()
 	must(t, p.do(func() error {
-		l, err := net.Listen("tcp4", fmt.Sprintf(":%d", port))
+		l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
 		if err != nil {
 			return err
 		}
@@ -496,7 +597,7 @@ func (p *pod) serve(t testing.TB, port int) {
 // get connects to an address and returns what it answers.
 func (m *machine) get(at string, limit time.Duration) (answer string, err error) {
 	err = m.do(func() error {
-		c, err := net.DialTimeout("tcp4", at, limit)
+		c, err := net.DialTimeout("tcp", at, limit)
 		if err != nil {
 			return err
 		}

@@ -161,7 +161,7 @@ const PAGES: [name: string, key: Key, path: () => string, there: (page: Page) =>
   ["services", setup.owner, () => "/services", (p) => p.getByRole("row", { name: /shop/ }).waitFor()],
   ["service", setup.owner, () => `/services/${service.id}`, (p) => p.getByRole("row", { name: /web.*Ready/ }).waitFor()],
   ["addresses", setup.owner, () => "/addresses", (p) => p.getByRole("row", { name: /service shop/ }).waitFor()],
-  ["network", setup.owner, () => "/network", (p) => p.getByRole("row", { name: /web/ }).first().waitFor()],
+  ["networks", setup.owner, () => "/networks", (p) => p.getByRole("row", { name: /web/ }).first().waitFor()],
   [
     "events",
     setup.owner,
@@ -280,7 +280,7 @@ test("every page is reachable by keyboard, and the focus is visible", async () =
     ["p", "Pods"],
     ["v", "Volumes"],
     ["i", "Images"],
-    ["n", "Network"],
+    ["n", "Networks"],
     ["e", "Events"],
     ["u", "Usage"],
     ["a", "Access"],

@@ -146,8 +146,8 @@ const routeTree = root.addChildren([
       lazyRouteComponent(() => import("./pages/Addresses"), "Addresses"),
     ),
     page(
-      "network",
-      lazyRouteComponent(() => import("./pages/Network"), "Network"),
+      "networks",
+      lazyRouteComponent(() => import("./pages/Networks"), "Networks"),
     ),
     page(
       "events",

@@ -11,6 +11,7 @@ export type PodSpec = Schemas["PodSpec"];
 export type PodCreate = Schemas["PodCreate"];
 export type Volume = Schemas["Volume"];
 export type Snapshot = Schemas["Snapshot"];
+export type Network = Schemas["Network"];
 export type Service = Schemas["Service"];
 export type Address = Schemas["Address"];
 export type Image = Schemas["Image"];

@@ -713,6 +713,65 @@ export interface paths {
         patch: operations["updateConfig"];
         trace?: never;
     };
+    "/v1/networks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List networks, or watch them
+         * @description The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
+         */
+        get: operations["listNetworks"];
+        put?: never;
+        /**
+         * Create a network
+         * @description Pods in a network reach each other, wherever they run. A router connects the networks of a tenant, except isolated ones. The ranges of
+         *     a tenant's own networks may not overlap; those of other tenants do not matter. For developers and owners of the tenant.
+         */
+        post: operations["createNetwork"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/networks/{networkId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The network's ID.
+                 * @example 5e3f9a60-0c1b-4f0e-9a55-7d1c2b8e4f10
+                 */
+                networkId: components["parameters"]["NetworkId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Get one network
+         * @description For viewers, developers and owners of the tenant.
+         */
+        get: operations["getNetwork"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a network
+         * @description A network with pods cannot be deleted, nor can the one called `default`. For developers and owners of the tenant.
+         */
+        delete: operations["deleteNetwork"];
+        options?: never;
+        head?: never;
+        /**
+         * Change the labels of a network
+         * @description Labels that are left out stay as they are. Name and ranges of a network cannot change. For developers and owners of the tenant.
+         */
+        patch: operations["updateNetwork"];
+        trace?: never;
+    };
     "/v1/services": {
         parameters: {
             query?: never;
@@ -2473,6 +2532,8 @@ export interface components {
             activeDeadlineSeconds?: number;
             /** @description How long after its end the pod is deleted (default: never). */
             ttlSecondsAfterFinished?: number;
+            /** @description The networks in which the pod is. Its default route, and its address in the names of pods and services, are those of the first one. By default, the pod is in the network called `default`. */
+            networks?: components["schemas"]["PodNetwork"][];
             scheduling?: components["schemas"]["Scheduling"];
         };
         /**
@@ -3503,6 +3564,12 @@ export interface components {
          *         "phase": "Running",
          *         "observedGeneration": 1,
          *         "address": "10.64.0.2",
+         *         "interfaces": [
+         *           {
+         *             "network": "default",
+         *             "address": "10.64.0.2"
+         *           }
+         *         ],
          *         "nodeName": "node-1",
          *         "vmmOverheadMiB": 128,
          *         "restarts": 0,
@@ -3555,10 +3622,12 @@ export interface components {
             /** Format: int64 */
             observedGeneration: number;
             /**
-             * @description The pod's address in the tenant's network.
+             * @description The pod's address in its first network.
              * @example 10.64.0.2
              */
             address?: string;
+            /** @description The pod's addresses in all its networks, the first one first. */
+            interfaces?: components["schemas"]["PodInterface"][];
             /** @description The floating addresses that lead to the pod. Those of its services are not listed. */
             outside?: components["schemas"]["OutsideAddress"][];
             nodeName?: string;
@@ -3684,6 +3753,12 @@ export interface components {
          *             "phase": "Running",
          *             "observedGeneration": 1,
          *             "address": "10.64.0.2",
+         *             "interfaces": [
+         *               {
+         *                 "network": "default",
+         *                 "address": "10.64.0.2"
+         *               }
+         *             ],
          *             "nodeName": "node-1",
          *             "vmmOverheadMiB": 128,
          *             "restarts": 0,
@@ -4016,6 +4091,150 @@ export interface components {
         ConfigList: {
             items: components["schemas"]["Config"][];
             nextCursor?: string;
+        };
+        /**
+         * @example {
+         *       "name": "back",
+         *       "cidr": "10.1.0.0/24",
+         *       "ipv6Cidr": "fd00:1::/64"
+         *     }
+         */
+        NetworkCreate: {
+            name: components["schemas"]["Name"];
+            labels?: components["schemas"]["Labels"];
+            cidr?: components["schemas"]["NetworkRange"];
+            ipv6Cidr?: components["schemas"]["NetworkIPv6Range"];
+            /**
+             * @description No router connects the network with others: its pods reach only each other.
+             * @default false
+             */
+            isolated?: boolean;
+        };
+        /**
+         * @example {
+         *       "labels": {
+         *         "tier": "back"
+         *       }
+         *     }
+         */
+        NetworkUpdate: {
+            labels?: components["schemas"]["LabelChanges"];
+        };
+        /**
+         * @description A private IPv4 range between /16 and /29. By default, the platform chooses one.
+         * @example 10.1.0.0/24
+         */
+        NetworkRange: string;
+        /**
+         * @description A range of unique local IPv6 addresses (fc00::/7) between /48 and /112. Without it, pods have no IPv6 addresses in the network.
+         * @example fd00:1::/64
+         */
+        NetworkIPv6Range: string;
+        /**
+         * @description A network of a tenant.
+         * @example {
+         *       "id": "5e3f9a60-0c1b-4f0e-9a55-7d1c2b8e4f10",
+         *       "name": "back",
+         *       "labels": {},
+         *       "cidr": "10.1.0.0/24",
+         *       "isolated": false,
+         *       "status": {
+         *         "gateway": "10.1.0.1",
+         *         "pods": 3,
+         *         "addresses": 253
+         *       },
+         *       "createdAt": "2026-03-02T08:55:00Z"
+         *     }
+         */
+        Network: {
+            /** Format: uuid */
+            readonly id: string;
+            name: components["schemas"]["Name"];
+            labels: components["schemas"]["Labels"];
+            cidr: components["schemas"]["NetworkRange"];
+            ipv6Cidr?: components["schemas"]["NetworkIPv6Range"];
+            isolated: boolean;
+            status: components["schemas"]["NetworkStatus"];
+            /** Format: date-time */
+            readonly createdAt: string;
+        };
+        NetworkStatus: {
+            /**
+             * @description The address of the router. An isolated network has none.
+             * @example 10.1.0.1
+             */
+            gateway?: string;
+            /**
+             * @description The address from which pods of the network reach others outside, once the network has a pod.
+             * @example 198.51.100.7
+             */
+            outerAddress?: string;
+            /**
+             * @description How many pods have an address in the network.
+             * @example 3
+             */
+            pods: number;
+            /**
+             * Format: int64
+             * @description How many addresses the network has for pods, in use or not.
+             * @example 253
+             */
+            addresses: number;
+        };
+        /**
+         * @example {
+         *       "items": [
+         *         {
+         *           "id": "5e3f9a60-0c1b-4f0e-9a55-7d1c2b8e4f10",
+         *           "name": "back",
+         *           "labels": {},
+         *           "cidr": "10.1.0.0/24",
+         *           "isolated": false,
+         *           "status": {
+         *             "gateway": "10.1.0.1",
+         *             "pods": 3,
+         *             "addresses": 253
+         *           },
+         *           "createdAt": "2026-03-02T08:55:00Z"
+         *         }
+         *       ]
+         *     }
+         */
+        NetworkList: {
+            items: components["schemas"]["Network"][];
+            nextCursor?: string;
+        };
+        /**
+         * @example {
+         *       "network": "back",
+         *       "address": "10.1.0.10"
+         *     }
+         */
+        PodNetwork: {
+            /**
+             * @description The name of a network.
+             * @example back
+             */
+            network: string;
+            /**
+             * @description An IPv4 address in the network, which the pod keeps. By default, it gets a free one.
+             * @example 10.1.0.10
+             */
+            address?: string;
+        };
+        /**
+         * @example {
+         *       "network": "back",
+         *       "address": "10.1.0.10"
+         *     }
+         */
+        PodInterface: {
+            /** @example back */
+            network: string;
+            /** @example 10.1.0.10 */
+            address: string;
+            /** @example fd00:1::a */
+            ipv6Address?: string;
         };
         /**
          * @example {
@@ -4815,7 +5034,7 @@ export interface components {
          *       "volumes": 20,
          *       "volumeGiB": 200,
          *       "snapshots": 20,
-         *       "networks": 1,
+         *       "networks": 8,
          *       "addresses": 8,
          *       "images": 20,
          *       "configs": 100,
@@ -4967,7 +5186,7 @@ export interface components {
          *         "volumes": 20,
          *         "volumeGiB": 200,
          *         "snapshots": 20,
-         *         "networks": 1,
+         *         "networks": 8,
          *         "addresses": 8,
          *         "images": 20,
          *         "configs": 100,
@@ -5213,7 +5432,7 @@ export interface components {
          *         "volumes": 20,
          *         "volumeGiB": 200,
          *         "snapshots": 20,
-         *         "networks": 1,
+         *         "networks": 8,
          *         "addresses": 8,
          *         "images": 20,
          *         "configs": 100,
@@ -5250,7 +5469,7 @@ export interface components {
          *             "volumes": 20,
          *             "volumeGiB": 200,
          *             "snapshots": 20,
-         *             "networks": 1,
+         *             "networks": 8,
          *             "addresses": 8,
          *             "images": 20,
          *             "configs": 100,
@@ -5392,7 +5611,7 @@ export interface components {
          * @example pod
          * @enum {string}
          */
-        ObjectKind: "pod" | "volume" | "snapshot" | "image" | "config" | "service" | "address" | "securityGroup" | "node" | "pool" | "defragmentation" | "tenant" | "serviceAccount" | "apiKey" | "user" | "oidcIssuer" | "signingKey" | "joinToken" | "certificate";
+        ObjectKind: "pod" | "volume" | "snapshot" | "image" | "config" | "network" | "service" | "address" | "securityGroup" | "node" | "pool" | "defragmentation" | "tenant" | "serviceAccount" | "apiKey" | "user" | "oidcIssuer" | "signingKey" | "joinToken" | "certificate";
         /**
          * @description Server-sent events. The data of each event is one object as JSON; `synced` has an empty object.
          * @example event: synced
@@ -6487,6 +6706,8 @@ export interface components {
             resources: components["schemas"]["Resources"];
             vmmOverheadMiB: number;
             network: components["schemas"]["DesiredNetwork"];
+            /** @description The other networks in which the pod is. */
+            moreNetworks?: components["schemas"]["DesiredNetwork"][];
             disks: components["schemas"]["DesiredDisk"][];
             ceph: components["schemas"]["CephAccess"];
             containers: components["schemas"]["DesiredContainer"][];
@@ -6668,6 +6889,7 @@ export interface components {
         ZonePod: {
             name: string;
             address: string;
+            ipv6Address?: string;
         };
         /**
          * @example {
@@ -6713,8 +6935,18 @@ export interface components {
              * @example 10.64.0.2/24
              */
             address: string;
-            /** @example 10.64.0.1 */
+            /**
+             * @description The router. Empty: the network has none.
+             * @example 10.64.0.1
+             */
             gateway: string;
+            /**
+             * @description The IPv6 address with its prefix length.
+             * @example fd00:1::2/64
+             */
+            ipv6Address?: string;
+            /** @example fd00:1::1 */
+            ipv6Gateway?: string;
             /** @example 02:00:00:00:00:01 */
             mac: string;
             /**
@@ -7182,6 +7414,11 @@ export interface components {
          * @example 0d5c9f1e-5c0a-4c0e-9d0f-4b6f3f1a7c11
          */
         ConfigId: string;
+        /**
+         * @description The network's ID.
+         * @example 5e3f9a60-0c1b-4f0e-9a55-7d1c2b8e4f10
+         */
+        NetworkId: string;
         /**
          * @description The service's ID.
          * @example 9b2e7d41-6c0f-4f5a-8d13-2a7f5c90e6b4
@@ -8543,6 +8780,168 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Config"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listNetworks: {
+        parameters: {
+            query?: {
+                /** @description The maximum number of items to return. */
+                limit?: components["parameters"]["Limit"];
+                /** @description The `nextCursor` of the previous page. */
+                cursor?: components["parameters"]["Cursor"];
+                /** @description Only the network with this name. */
+                name?: components["schemas"]["Name"];
+                /**
+                 * @description Only objects with these labels, in the Kubernetes selector syntax.
+                 * @example app=web,tier in (front, back),!canary
+                 */
+                labelSelector?: components["parameters"]["LabelSelector"];
+                /** @description Stream changes as server-sent events. */
+                watch?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Networks, oldest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NetworkList"];
+                    "text/event-stream": components["schemas"]["EventStream"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createNetwork: {
+        parameters: {
+            query?: {
+                /** @description Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object. */
+                dryRun?: components["parameters"]["DryRun"];
+            };
+            header?: {
+                /** @description Makes it safe to repeat this request. */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NetworkCreate"];
+            };
+        };
+        responses: {
+            /** @description The network. In a dry run, nothing is stored. */
+            201: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Network"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getNetwork: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The network's ID.
+                 * @example 5e3f9a60-0c1b-4f0e-9a55-7d1c2b8e4f10
+                 */
+                networkId: components["parameters"]["NetworkId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The network. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Network"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteNetwork: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Make the change only if the object still has this ETag. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The network's ID.
+                 * @example 5e3f9a60-0c1b-4f0e-9a55-7d1c2b8e4f10
+                 */
+                networkId: components["parameters"]["NetworkId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The network is deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    updateNetwork: {
+        parameters: {
+            query?: {
+                /** @description Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object. */
+                dryRun?: components["parameters"]["DryRun"];
+            };
+            header?: {
+                /** @description Make the change only if the object still has this ETag. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The network's ID.
+                 * @example 5e3f9a60-0c1b-4f0e-9a55-7d1c2b8e4f10
+                 */
+                networkId: components["parameters"]["NetworkId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NetworkUpdate"];
+            };
+        };
+        responses: {
+            /** @description The network. In a dry run, nothing is stored. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Network"];
                 };
             };
             default: components["responses"]["Problem"];

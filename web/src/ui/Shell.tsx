@@ -27,7 +27,7 @@ const TENANT: NavPage[] = [
   { to: "/configs", name: "Configs", icon: "configs", key: "c" },
   { to: "/services", name: "Services", icon: "services", key: "s" },
   { to: "/addresses", name: "Addresses", icon: "addresses", key: "d" },
-  { to: "/network", name: "Network", icon: "network", key: "n" },
+  { to: "/networks", name: "Networks", icon: "network", key: "n" },
   { to: "/events", name: "Events", icon: "events", key: "e" },
   { to: "/usage", name: "Usage", icon: "usage", key: "u" },
   { to: "/access", name: "Access", icon: "access", key: "a", owners: true },

@@ -13,6 +13,7 @@ import { allContainers, optionsOf } from "./containers";
 export function OverviewTab({ pod }: { pod: Pod }) {
   const { spec, status } = pod;
   const volumes = useLive<Volume>("volumes").items;
+  const networks = status.interfaces?.map((i) => `${i.network} ${[i.address, i.ipv6Address].filter(Boolean).join(" ")}`);
   return (
     <div className="cards two">
       <Card title="Virtual machine">
@@ -21,6 +22,7 @@ export function OverviewTab({ pod }: { pod: Pod }) {
             ["Size", `${coresOf(spec.resources.cpuMillis)}, ${mebibytes(spec.resources.memoryMiB)}`],
             ["Overhead", status.vmmOverheadMiB > 0 && `${mebibytes(status.vmmOverheadMiB)} for its kernel and the hypervisor`],
             ["Address", status.address && <Copy text={status.address} label="the address" />],
+            ["Networks", networks?.join(", ")],
             ["Outside address", outsideText(status.outside)],
             ["Node", status.nodeName],
             ["Ephemeral storage", spec.ephemeralStorage === "memory" ? "in memory" : `${spec.ephemeralStorageGiB ?? 10} GiB`],
