@@ -73,7 +73,8 @@ A pod cannot be changed. If it differs from its document, husk reports an error.
 With --replace, husk deletes the pod and creates it again; the pod's volumes keep
 their data.
 
-Configs, secrets, services, security groups and addresses are changed to what their documents say.
+Configs, secrets, services, security groups and addresses are changed to what their
+documents say.
 
 --dry-run=client compares the documents with the existing objects. With
 --dry-run=server, the API also checks each object that would be created, including
