@@ -70,7 +70,7 @@ func soon(t *testing.T, what string, check func() error) {
 	t.Logf("%s after %s", what, time.Since(began).Round(time.Millisecond))
 }
 
-// quick gives up soon, so that a check shows when something changes and not when TCP tries again.
+// quick gives up soon, so that a check shows when something changes and not when TCP retries.
 func quick(get func(string, time.Duration) (string, error)) func(string, time.Duration) (string, error) {
 	return func(at string, _ time.Duration) (string, error) { return get(at, 100*time.Millisecond) }
 }
