@@ -98,6 +98,7 @@ type Pod struct {
 	Interfaces []husk.Interface
 	Running    bool // it runs and is not being stopped
 	Ready      bool
+	Silent     bool // its node does not respond
 }
 
 // In returns the interface through which pods in a network reach this pod: the one in the same network, or else, if a router connects the
@@ -125,9 +126,10 @@ func (p Pod) all() []husk.Interface {
 }
 
 // Endpoints returns those of the tenant's pods that are endpoints of the service: the ready ones first, and each in the order of their addresses.
-// The virtual address of a service is behind a router, so a pod that is only in isolated networks is an endpoint of headless services only.
+// The virtual address of a service is behind a router, so a pod that is only in isolated networks is an endpoint of headless services only. A pod
+// on a node that does not respond is ready only if there is no other one: if all nodes are silent, it may be the servers that hear nothing.
 func (s Service) Endpoints(pods []Pod) []Endpoint {
-	endpoints := []Endpoint{}
+	endpoints, heard, silent := []Endpoint{}, 0, []int(nil)
 	for _, p := range pods {
 		if p.TenantID != s.TenantID || !s.Selector.Matches(p.Labels) {
 			continue
@@ -136,8 +138,22 @@ func (s Service) Endpoints(pods []Pod) []Endpoint {
 		if all := p.all(); !ok && s.Headless && len(all) > 0 {
 			at, ok = all[0], true
 		}
-		if ok {
-			endpoints = append(endpoints, Endpoint{p.ID, p.Name, at.Address.Addr().String(), at.Address.Addr(), p.Running && p.Ready})
+		if !ok {
+			continue
+		}
+		ready := p.Running && p.Ready
+		switch {
+		case ready && p.Silent:
+			silent = append(silent, len(endpoints))
+			ready = false
+		case ready:
+			heard++
+		}
+		endpoints = append(endpoints, Endpoint{p.ID, p.Name, at.Address.Addr().String(), at.Address.Addr(), ready})
+	}
+	if heard == 0 {
+		for _, i := range silent {
+			endpoints[i].Ready = true
 		}
 	}
 	slices.SortFunc(endpoints, func(a, b Endpoint) int {

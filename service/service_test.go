@@ -120,6 +120,14 @@ func TestEndpointsAreReadyPodsFirst(t *testing.T) {
 	if status := s.WithEndpoints(pods).Status; status.ReadyEndpoints != 4 || status.NotReadyEndpoints != 2 || len(status.Endpoints) != 6 {
 		t.Errorf("the status is %+v", status)
 	}
+	quiet := []Pod{pod("here", "100.64.0.20", nil), pod("there", "100.64.0.21", func(p *Pod) { p.Silent = true })}
+	if ready := Ready(s.Endpoints(quiet)); len(ready) != 1 || ready[0].PodName != "here" {
+		t.Errorf("with a silent node, the ready endpoints are %+v", ready)
+	}
+	quiet[0].Silent = true
+	if ready := Ready(s.Endpoints(quiet)); len(ready) != 2 {
+		t.Errorf("with silent nodes only, the ready endpoints are %+v", ready)
+	}
 	var many []Pod
 	for range MaxEndpoints + 1 {
 		many = append(many, pod("x", "100.64.0.2", nil))

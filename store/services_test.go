@@ -214,6 +214,45 @@ func TestHintsNameTheTenantWhoseNetworkHasChanged(t *testing.T) {
 	wait("a pod runs")
 	h.runs(node, pod, true)
 	wait("a pod is ready")
+	if late, err := h.SetNodeState(t.Context(), h.epoch(), h.getNode(node.ID), husk.NodeSuspect); err != nil || !late {
+		t.Fatal(late, err)
+	}
+	wait("its node does not respond")
+	h.heartbeat(h.getNode(node.ID))
+	wait("its node responds again")
+}
+
+// While a node does not respond, new connections go to pods on other nodes. If no node responds, they go where they went.
+func TestSilentNodesGetNoConnections(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, one, two := h.tenant(), h.node(10), h.node(10)
+	as, image := h.as(tenant.ID), h.image(tenant)
+	made, err := as.Services().Create(t.Context(), once(), webService("web"))
+	must(t, made, err)
+	for _, n := range []husk.Node{one, two} {
+		h.runs(n, h.webPod(tenant, n, image), true)
+	}
+	want := func(what string, ready int) {
+		t.Helper()
+		got, err := as.Services().Get(t.Context(), made.ID)
+		if must(t, got, err); got.Status.ReadyEndpoints != ready {
+			t.Errorf("%s, the status is %+v, want %d ready endpoints", what, got.Status, ready)
+		}
+	}
+	silent := func(n husk.Node) {
+		t.Helper()
+		if late, err := h.SetNodeState(t.Context(), h.epoch(), h.getNode(n.ID), husk.NodeSuspect); err != nil || !late {
+			t.Fatal(late, err)
+		}
+	}
+	want("while both nodes respond", 2)
+	silent(one)
+	want("while one node is silent", 1)
+	silent(two)
+	want("while both nodes are silent", 2)
+	h.heartbeat(h.getNode(one.ID))
+	want("when one node responds again", 1)
 }
 
 // The database decides which pods are ready, and the server shows which ones are. They agree.

@@ -196,7 +196,7 @@ func (q *Queries) ServiceByID(ctx context.Context, arg ServiceByIDParams) (Servi
 }
 
 const servicePods = `-- name: ServicePods :many
-SELECT p.id, p.tenant_id, p.network_id, p.name, p.labels, p.address, p.interfaces, (p.phase = 'Running')::boolean AS running, pod_ready(p) AS ready
+SELECT p.id, p.tenant_id, p.network_id, p.name, p.labels, p.address, p.interfaces, (p.phase = 'Running')::boolean AS running, pod_ready(p) AS ready, node_is_silent(p.node_id) AS silent
 FROM pods p
 WHERE p.phase IN ('Running', 'Stopping') AND (p.phase = 'Running' OR p.holds_room) AND p.tenant_id IN (
     SELECT s.tenant_id FROM services s WHERE $1::uuid[] IS NULL OR s.tenant_id = ANY($1::uuid[]))
@@ -213,6 +213,7 @@ type ServicePodsRow struct {
 	Interfaces []husk.Interface
 	Running    bool
 	Ready      bool
+	Silent     bool
 }
 
 // The pods of these tenants, or of all tenants with services, that have a virtual machine and so can be endpoints.
@@ -235,6 +236,7 @@ func (q *Queries) ServicePods(ctx context.Context, tenants []uuid.UUID) ([]Servi
 			&i.Interfaces,
 			&i.Running,
 			&i.Ready,
+			&i.Silent,
 		); err != nil {
 			return nil, err
 		}
@@ -388,7 +390,7 @@ func (q *Queries) UpdateService(ctx context.Context, arg UpdateServiceParams) (S
 }
 
 const zonePods = `-- name: ZonePods :many
-SELECT p.id, p.tenant_id, p.network_id, p.name, p.labels, p.address, p.interfaces, (p.phase = 'Running')::boolean AS running, pod_ready(p) AS ready
+SELECT p.id, p.tenant_id, p.network_id, p.name, p.labels, p.address, p.interfaces, (p.phase = 'Running')::boolean AS running, pod_ready(p) AS ready, node_is_silent(p.node_id) AS silent
 FROM pods p WHERE p.tenant_id = $1 AND p.phase IN ('Starting', 'Running', 'Unknown', 'Stopping') AND (p.phase <> 'Stopping' OR p.holds_room)
 `
 
@@ -402,6 +404,7 @@ type ZonePodsRow struct {
 	Interfaces []husk.Interface
 	Running    bool
 	Ready      bool
+	Silent     bool
 }
 
 // The pods of a tenant that have a virtual machine.
@@ -424,6 +427,7 @@ func (q *Queries) ZonePods(ctx context.Context, tenantID uuid.UUID) ([]ZonePodsR
 			&i.Interfaces,
 			&i.Running,
 			&i.Ready,
+			&i.Silent,
 		); err != nil {
 			return nil, err
 		}

@@ -45,7 +45,7 @@ DELETE FROM services WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: ServicePods :many
 -- The pods of these tenants, or of all tenants with services, that have a virtual machine and so can be endpoints.
-SELECT p.id, p.tenant_id, p.network_id, p.name, p.labels, p.address, p.interfaces, (p.phase = 'Running')::boolean AS running, pod_ready(p) AS ready
+SELECT p.id, p.tenant_id, p.network_id, p.name, p.labels, p.address, p.interfaces, (p.phase = 'Running')::boolean AS running, pod_ready(p) AS ready, node_is_silent(p.node_id) AS silent
 FROM pods p
 WHERE p.phase IN ('Running', 'Stopping') AND (p.phase = 'Running' OR p.holds_room) AND p.tenant_id IN (
     SELECT s.tenant_id FROM services s WHERE sqlc.narg(tenants)::uuid[] IS NULL OR s.tenant_id = ANY(sqlc.narg(tenants)::uuid[]))
@@ -56,7 +56,7 @@ SELECT * FROM services WHERE sqlc.narg(tenants)::uuid[] IS NULL OR tenant_id = A
 
 -- name: ZonePods :many
 -- The pods of a tenant that have a virtual machine.
-SELECT p.id, p.tenant_id, p.network_id, p.name, p.labels, p.address, p.interfaces, (p.phase = 'Running')::boolean AS running, pod_ready(p) AS ready
+SELECT p.id, p.tenant_id, p.network_id, p.name, p.labels, p.address, p.interfaces, (p.phase = 'Running')::boolean AS running, pod_ready(p) AS ready, node_is_silent(p.node_id) AS silent
 FROM pods p WHERE p.tenant_id = @tenant_id AND p.phase IN ('Starting', 'Running', 'Unknown', 'Stopping') AND (p.phase <> 'Stopping' OR p.holds_room);
 
 -- name: NetworksOfNode :many

@@ -28,6 +28,7 @@ func TestFailover(t *testing.T) {
 		"a late write without a fence": aLateWriteWithoutAFence,
 		"a dead agent":                 aDeadAgent,
 		"no answers of servers":        noAnswersOfServers,
+		"services of a dead node":      connectionsGoToOtherNodes,
 		"most nodes are silent":        nothingMovesIfMostNodesAreSilent,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -78,6 +78,7 @@ func TestSessions(t *testing.T) {
 	t.Run("a terminal", func(t *testing.T) { typeInTerminal(t, tn) })
 	t.Run("files", func(t *testing.T) { copyFiles(t, tn) })
 	t.Run("ports", func(t *testing.T) { forwardPorts(t, tn) })
+	t.Run("service", func(t *testing.T) { forwardToService(t, tn) })
 	t.Run("top, console and attach", func(t *testing.T) {
 		if got := tn.Run(t, nil, "top"); got.Code != 0 || !regexp.MustCompile(`(?m)^talk +main +\d+m +[0-9.]+Mi`).MatchString(got.Out) {
 			t.Errorf("got %+v", got)
