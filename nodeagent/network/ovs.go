@@ -82,6 +82,10 @@ const (
 	podKey            = "husk-pod"
 )
 
+// memberProbe is after how long without a word ovn-controller asks a member of the southbound database whether it is there (ms). It goes to another
+// member after as long again. With a single database there is nowhere to go, and a busy one may answer late.
+const memberProbe = "2000"
+
 const (
 	// bridgeTimeout is how long the first port waits until ovn-controller has made its bridge.
 	bridgeTimeout = 30 * time.Second
@@ -152,6 +156,9 @@ func (n *Network) configure(ctx context.Context) error {
 		"ovn-remote-probe-interval": "60000", "ovn-openflow-probe-interval": "60",
 		// A restarted ovn-controller keeps the flows that are there until it knows its own (ms); by default, it removes them first.
 		"ovn-ofctrl-wait-before-clear": "2000",
+	}
+	if len(n.cfg.Southbound) > 1 {
+		want["ovn-remote-probe-interval"] = memberProbe
 	}
 	if n.userspace {
 		want[datapathKey] = "netdev"
