@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"husk/cli/addresses"
+	"husk/cli/groups"
 	"husk/cli/ingresses"
 	"husk/cli/kind"
 	"husk/cli/networks"
@@ -50,5 +51,11 @@ func addressesCommand(a *app) *cobra.Command {
 func ingressesCommand(a *app) *cobra.Command {
 	cmd := listCommand(a, kind.Ingresses)
 	cmd.AddCommand(append(ingresses.Commands(ingresses.Parts{Connect: a.connect, Output: a.outputFlags, Names: a.offers().Names, Out: a.out}), deleteKind(a, "ingress"))...)
+	return cmd
+}
+
+func groupsCommand(a *app) *cobra.Command {
+	cmd := listCommand(a, kind.SecurityGroups)
+	cmd.AddCommand(append(groups.Commands(groups.Parts{Connect: a.connect, Output: a.outputFlags, Names: a.offers().Names}), deleteKind(a, "security-group"))...)
 	return cmd
 }

@@ -79,6 +79,9 @@ func (s fixture) postCases(c tenancy, provider string) map[string]postCase {
 		"CreateAddress": {
 			path: "/v1/addresses", body: map[string]any{"name": "web"}, other: map[string]any{"name": "web", "labels": map[string]any{"a": "b"}},
 		},
+		"CreateSecurityGroup": {
+			path: "/v1/security-groups", body: map[string]any{"name": "web"}, other: map[string]any{"name": "web", "selector": "app=web"},
+		},
 		"CreateIngress": {
 			path: "/v1/ingresses", body: map[string]any{"name": "web", "rules": []any{map[string]any{"host": named("www") + ".example.com", "paths": []any{map[string]any{"service": "web", "port": 80}}}}},
 			other: map[string]any{"name": "web", "rules": []any{map[string]any{"host": named("other") + ".example.com", "paths": []any{map[string]any{"service": "web", "port": 80}}}}},

@@ -126,6 +126,7 @@ func changeQuota(c openapi.QuotaChange) func(husk.Quota) husk.Quota {
 			{c.Images, &q.Images},
 			{c.Configs, &q.Configs},
 			{c.Services, &q.Services},
+			{c.SecurityGroups, &q.SecurityGroups},
 			{c.Ingresses, &q.Ingresses},
 			{c.RequestsPerSecond, &q.RequestsPerSecond},
 			{c.Priority, &q.Priority},

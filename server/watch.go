@@ -19,6 +19,7 @@ import (
 	"husk/server/watch"
 	"husk/service"
 	"husk/service/address"
+	"husk/service/securitygroup"
 	"husk/store"
 )
 
@@ -31,6 +32,7 @@ type watches struct {
 	services  *watch.Feeds[service.Service]
 	ingresses *watch.Feeds[ingress.Ingress]
 	addresses *watch.Feeds[address.Address]
+	groups    *watch.Feeds[securitygroup.Group]
 	images    *watch.Feeds[husk.Image]
 	events    *watch.Feeds[husk.Event]
 }
@@ -85,6 +87,15 @@ func newWatches(s *store.Store, log *slog.Logger, h *held.Held, registry prometh
 			},
 			Wire: func(a address.Address, _ bool) (any, error) { return openapi.Recast[openapi.Address](a) },
 		}),
+		groups: watch.New(cfg, watch.Kind[securitygroup.Group]{
+			Name: "security-groups", ID: func(g securitygroup.Group) uuid.UUID { return g.ID }, Hints: store.Tenant.WatchNetwork,
+			Read: func(ctx context.Context, t store.Tenant, _ time.Time) ([]securitygroup.Group, error) {
+				return allPages(func(p store.Page) ([]securitygroup.Group, string, error) {
+					return t.SecurityGroups().List(ctx, p, nil, nil)
+				})
+			},
+			Wire: func(g securitygroup.Group, _ bool) (any, error) { return openapi.Recast[openapi.SecurityGroup](g) },
+		}),
 		ingresses: watch.New(cfg, watch.Kind[ingress.Ingress]{
 			Name: "ingresses", ID: func(i ingress.Ingress) uuid.UUID { return i.ID }, Hints: store.Tenant.WatchIngresses,
 			Read: func(ctx context.Context, t store.Tenant, _ time.Time) ([]ingress.Ingress, error) {
@@ -136,6 +147,9 @@ func (s watching[T]) VisitListServicesResponse(w http.ResponseWriter) error { re
 
 // VisitListAddressesResponse streams until the reader leaves.
 func (s watching[T]) VisitListAddressesResponse(w http.ResponseWriter) error { return s.stream(w) }
+
+// VisitListSecurityGroupsResponse streams until the reader leaves.
+func (s watching[T]) VisitListSecurityGroupsResponse(w http.ResponseWriter) error { return s.stream(w) }
 
 // VisitListIngressesResponse streams until the reader leaves.
 func (s watching[T]) VisitListIngressesResponse(w http.ResponseWriter) error { return s.stream(w) }

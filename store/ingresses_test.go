@@ -108,11 +108,13 @@ func TestServicesOfIngressesHaveAddresses(t *testing.T) {
 	}
 	first, last := netip.MustParseAddr("100.126.0.1"), netip.MustParseAddr("100.126.0.2")
 	addresses := func() (all []string) {
-		balanced, _, err := h.Topology().Services(t.Context(), nil)
-		must(t, balanced, err)
-		for _, s := range balanced {
-			if s.Ingress.IsValid() {
-				all = append(all, fmt.Sprintf("%s/%s %s", map[store.ID]string{a.ID: "a", b.ID: "b"}[s.TenantID], s.Name, s.Ingress))
+		both, err := h.Topology().Services(t.Context(), []store.ID{a.ID, b.ID})
+		must(t, both, err)
+		for _, tenant := range both {
+			for _, s := range tenant.Services {
+				if s.Ingress.IsValid() {
+					all = append(all, fmt.Sprintf("%s/%s %s", map[store.ID]string{a.ID: "a", b.ID: "b"}[s.TenantID], s.Name, s.Ingress))
+				}
 			}
 		}
 		slices.Sort(all)

@@ -9,6 +9,7 @@ import (
 	"husk/service"
 	"husk/store/addresses"
 	"husk/store/db"
+	"husk/store/groups"
 	"husk/store/hints"
 	"husk/store/ingresses"
 	"husk/store/networks"
@@ -16,9 +17,7 @@ import (
 )
 
 // do runs a transaction of the tenant.
-func (t Tenant) do(ctx context.Context, f func(q *db.Queries) error) error {
-	return tenantDo(ctx, t, f)
-}
+func (t Tenant) do(ctx context.Context, f func(q *db.Queries) error) error { return tenantDo(ctx, t, f) }
 
 // Services gives access to the tenant's services.
 func (t Tenant) Services() services.Tenant {
@@ -54,6 +53,11 @@ func (t Tenant) Addresses() addresses.Tenant {
 		a.Range = t.cfg.FloatingRange
 	}
 	return a
+}
+
+// SecurityGroups gives access to the tenant's security groups.
+func (t Tenant) SecurityGroups() groups.Tenant {
+	return groups.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do}
 }
 
 // FloatingAddresses returns how many floating addresses are in use, and how many there are.

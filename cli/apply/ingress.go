@@ -4,8 +4,9 @@ package apply
 
 import (
 	"context"
+	"reflect"
+	"slices"
 
-	"husk/cli/manifest"
 	"husk/client"
 	"husk/openapi"
 )
@@ -26,13 +27,28 @@ func (a *Application) ingress(ctx context.Context, want openapi.IngressCreate) (
 		return "", err
 	}
 	labels := labelChanges(openapi.Value(want.Labels), have.Labels)
+	want.Rules = withPaths(want.Rules)
+	hsts := openapi.Value(want.HstsSeconds)
 	switch {
-	case len(labels)+len(manifest.DiffIngress(want, have)) == 0:
+	case len(labels) == 0 && hsts == have.HstsSeconds && reflect.DeepEqual(want.Rules, withPaths(have.Rules)):
 		return "unchanged", nil
 	case a.DryRun == Client:
 		return "changed", nil
 	}
-	whole := manifest.CompleteIngress(want)
-	_, err = a.Client.Ingresses.Update(ctx, have.ID, openapi.IngressUpdate{Labels: &labels, Rules: &whole.Rules, HstsSeconds: whole.HstsSeconds}, a.DryRun == Server)
+	_, err = a.Client.Ingresses.Update(ctx, have.ID, openapi.IngressUpdate{Labels: &labels, Rules: &want.Rules, HstsSeconds: &hsts}, a.DryRun == Server)
 	return "changed", err
+}
+
+// withPaths returns rules with the path that applies if a document leaves it out.
+func withPaths(rules openapi.IngressRules) openapi.IngressRules {
+	rules = slices.Clone(rules)
+	for i := range rules {
+		rules[i].Paths = slices.Clone(rules[i].Paths)
+		for n := range rules[i].Paths {
+			if rules[i].Paths[n].Path == nil {
+				rules[i].Paths[n].Path = new("/")
+			}
+		}
+	}
+	return rules
 }

@@ -79,6 +79,7 @@ var words = [][]string{
 	{"service", "services", "svc"},
 	{"ingress", "ingresses", "ing"},
 	{"address", "addresses", "addr"},
+	{"security-group", "security-groups", "sg"},
 	{"event", "events", "ev"},
 	{"service-account", "service-accounts", "sa"},
 	{"api-key", "api-keys", "key"},

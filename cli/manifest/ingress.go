@@ -115,27 +115,3 @@ func judgeIngressField(path string, value *yaml.Node) (refusal, warning string) 
 	}
 	return cmp.Or(ingressReasons[path], "Husk has no counterpart for this field; leave the field out"), ""
 }
-
-// CompleteIngress returns an ingress to create with the API's defaults.
-func CompleteIngress(i openapi.IngressCreate) openapi.IngressCreate {
-	i.Rules = slices.Clone(i.Rules)
-	for n := range i.Rules {
-		i.Rules[n].Paths = slices.Clone(i.Rules[n].Paths)
-		for m := range i.Rules[n].Paths {
-			if i.Rules[n].Paths[m].Path == nil {
-				i.Rules[n].Paths[m].Path = new("/")
-			}
-		}
-	}
-	if i.HstsSeconds == nil {
-		i.HstsSeconds = new(0)
-	}
-	return i
-}
-
-// DiffIngress returns the paths of the fields in which a document and an existing ingress differ, except name and labels.
-func DiffIngress(want openapi.IngressCreate, have openapi.Ingress) []string {
-	want = CompleteIngress(want)
-	want.Labels = nil
-	return diff(tree(want), tree(CompleteIngress(openapi.IngressCreate{Name: have.Name, Rules: have.Rules, HstsSeconds: &have.HstsSeconds})))
-}

@@ -57,14 +57,15 @@ func (tn *tenant) ingressAddress(name string) (a netip.Addr) {
 	t := tn.lab.t
 	t.Helper()
 	eventually(t, 10*time.Second, "the service has an address in the ingress range", func() error {
-		all, _, err := tn.lab.store.Control().Topology().Services(t.Context(), []store.ID{tn.id})
-		for _, s := range all {
+		all, err := tn.lab.store.Control().Topology().Services(t.Context(), []store.ID{tn.id})
+		must(t, err)
+		for _, s := range all[0].Services {
 			if s.Name == name && s.Ingress.IsValid() {
 				a = s.Ingress
 				return nil
 			}
 		}
-		return fmt.Errorf("service %s has no address: %w", name, err)
+		return fmt.Errorf("service %s has no address", name)
 	})
 	return a
 }
