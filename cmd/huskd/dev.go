@@ -41,7 +41,7 @@ type devFlags struct {
 	terms                                                                          server.LeaseTerms
 	nodes, servers, databases, centrals, simulatedNodes                            int
 	fabric, overlay, providerRange, ovn                                            string
-	ingressRange, ingressHTTP, ingressHTTPS                                        string
+	ingressRange, ingressHTTP, ingressHTTPS, acmeDirectory, acmeCA                 string
 }
 
 func devCommand() *cobra.Command {
@@ -103,6 +103,8 @@ Pods are emulated if KVM is not available. That is only for development: emulati
 	fs.StringVar(&f.ingressRange, "ingress-range", network.DefaultIngressRange.String(), "IPv4 range of the addresses at which the ingress process reaches services")
 	fs.StringVar(&f.ingressHTTP, "ingress-http", "127.0.0.1:8180", "address at which the ingress process accepts plain HTTP")
 	fs.StringVar(&f.ingressHTTPS, "ingress-https", "127.0.0.1:8543", "address at which the ingress process accepts HTTPS, with certificates that no browser trusts; empty: no ingress process")
+	fs.StringVar(&f.acmeDirectory, "acme-directory", "", "directory URL of a certificate authority that issues the certificates instead")
+	fs.StringVar(&f.acmeCA, "acme-ca", "", "file with the certificate of the authority's own server, unless the system trusts it")
 	fs.BoolVar(&f.noAgent, "no-agent", false, "start no agent")
 	fs.BoolVar(&f.detach, "detach", false, "run in the background, and return once everything is up, also if another process has started it")
 	leaseFlags(fs, &f.terms)
@@ -294,15 +296,19 @@ func (in installation) server(api, forAgents, workDir string) dev.Program {
 // hasIngress reports whether there is an ingress process. It reaches services through Open vSwitch.
 func (f devFlags) hasIngress() bool { return f.ingressHTTPS != "" && !f.noAgent }
 
-// ingress returns the ingress process. Its certificates come from an authority of its own.
+// ingress returns the ingress process. Its certificates come from an authority of its own, unless there is another one.
 func (in installation) ingress() dev.Program {
 	_, port, _ := net.SplitHostPort(in.flags.ingressHTTPS)
+	authority := []string{"--internal-authority"}
+	if in.flags.acmeDirectory != "" {
+		authority = []string{"--acme-directory", in.flags.acmeDirectory, "--acme-ca", in.flags.acmeCA}
+	}
 	return dev.Program{
 		Name: "ingress", Path: in.self, Grace: 15 * time.Second, Timeout: time.Minute,
-		Args: []string{
-			"ingress", "--key-file", in.secrets.ingressKeyFile, "--internal-authority", "--listen-http", in.flags.ingressHTTP, "--listen-https", in.flags.ingressHTTPS,
+		Args: append([]string{
+			"ingress", "--key-file", in.secrets.ingressKeyFile, "--listen-http", in.flags.ingressHTTP, "--listen-https", in.flags.ingressHTTPS,
 			"--public-https-port", port,
-		},
+		}, authority...),
 		Env: []string{"HUSKD_DATABASE_URL=" + in.stack.PostgresURL("husk_ingress")},
 		Ready: func(ctx context.Context) error {
 			c, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", in.flags.ingressHTTPS)

@@ -103,6 +103,13 @@ func (tn *Tenant) removeOnce(ctx context.Context, owned map[string]bool) error {
 	for _, s := range services {
 		err = errors.Join(err, tn.API.Services.Delete(ctx, s.ID))
 	}
+	ingresses, err7 := client.Collect(tn.API.Ingresses.List(ctx, client.Select{}))
+	if err7 != nil {
+		return err7
+	}
+	for _, i := range ingresses {
+		err = errors.Join(err, tn.API.Ingresses.Delete(ctx, i.ID))
+	}
 	for _, v := range volumes {
 		err = errors.Join(err, tn.API.Volumes.Delete(ctx, v.ID))
 	}
