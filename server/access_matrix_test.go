@@ -159,9 +159,10 @@ var aim = map[string]func(i ids) []attempt{
 	"UpdateSecurityGroup": func(i ids) []attempt {
 		return []attempt{{"/v1/security-groups/" + i.group, map[string]any{"rules": []any{}}}}
 	},
-	"DeleteSecurityGroup": func(i ids) []attempt { return []attempt{{path: "/v1/security-groups/" + i.group}} },
-	"GetImage":            func(i ids) []attempt { return []attempt{{path: "/v1/images/" + i.image}} },
-	"DeleteImage":         func(i ids) []attempt { return []attempt{{path: "/v1/images/" + i.image}} },
+	"GetSecurityGroupTraffic": func(i ids) []attempt { return []attempt{{path: "/v1/security-groups/" + i.group + "/traffic"}} },
+	"DeleteSecurityGroup":     func(i ids) []attempt { return []attempt{{path: "/v1/security-groups/" + i.group}} },
+	"GetImage":                func(i ids) []attempt { return []attempt{{path: "/v1/images/" + i.image}} },
+	"DeleteImage":             func(i ids) []attempt { return []attempt{{path: "/v1/images/" + i.image}} },
 	"CreatePod": func(i ids) []attempt {
 		pod := func(image string, volumes ...any) attempt {
 			return attempt{"/v1/pods", map[string]any{"name": "p", "spec": map[string]any{
