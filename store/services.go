@@ -66,7 +66,10 @@ func (c Control) SecurityGroups() groups.Control {
 
 // FloatingAddresses returns how many floating addresses are in use, and how many there are.
 func (c Control) FloatingAddresses(ctx context.Context) (used, all int64, err error) {
-	err = controlDo(ctx, c, func(q *db.Queries) (err error) { used, all, err = addresses.Count(ctx, q, c.cfg.FloatingRange); return err })
+	err = controlDo(ctx, c, func(q *db.Queries) (err error) {
+		used, all, err = addresses.Count(ctx, q, c.cfg.FloatingRange)
+		return err
+	})
 	return used, all, err
 }
 

@@ -219,12 +219,12 @@ func (n *Network) Drops(ctx context.Context, each func(husk.SecurityDrop)) error
 		if err != nil {
 			return err
 		}
-		switch {
-		case kind == echoRequest:
+		switch kind {
+		case echoRequest:
 			if _, err := conn.Write(append([]byte{version13, echoReply, 0, byte(8 + len(message)), 0, 0, 0, 0}, message...)); err != nil {
 				return err
 			}
-		case kind == experimenter:
+		case experimenter:
 			if d, ok := n.parseDrop(message); ok {
 				each(d)
 			}
