@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// TenantMetrics is what the metrics of a tenant are made of: its quota with its use, its pods, its volumes and its services.
+// TenantMetrics is what the metrics of a tenant are made of: its quota with its use, its pods, its volumes, its services and its ingresses.
 type TenantMetrics struct {
 	ID      uuid.UUID
 	Name    string
@@ -17,8 +17,9 @@ type TenantMetrics struct {
 	Pods    []PodMetrics    // by name
 	Volumes []VolumeMetrics // by name
 
-	Services []ServiceMetrics
-	Groups   []SecurityMetrics
+	Services  []ServiceMetrics
+	Ingresses []IngressMetrics
+	Groups    []SecurityMetrics
 }
 
 // PodMetrics is a pod in the database, with the latest sample from its node if that is recent.
@@ -53,4 +54,19 @@ type SecurityMetrics struct {
 type ServiceMetrics struct {
 	Name             string
 	Endpoints, Ready int
+}
+
+// IngressMetrics is what has passed an ingress since it was created.
+type IngressMetrics struct {
+	Name                     string
+	Requests                 [5]int64 // by the class of their status: from 100, 200, …, 500
+	Limited                  int64    // of these, refused because of a limit of the platform
+	ReceivedBytes, SentBytes int64
+	Certificates             []CertificateMetrics
+}
+
+// CertificateMetrics is how long the certificate of a host is valid.
+type CertificateMetrics struct {
+	Host      string
+	ExpiresAt *time.Time // nil: there is none
 }

@@ -272,6 +272,7 @@ func TestMetricsFollowTheNamingRulesOfPrometheus(t *testing.T) {
 	if traffic.Rules[0].Packets != 7 || traffic.Dropped[0].Bytes != 30 || len(traffic.Drops) != 1 || openapi.Value(traffic.Drops[0].DestinationPort) != 22 {
 		t.Errorf("the traffic is %+v", traffic)
 	}
+	as[openapi.Ingress](t, s.call("POST", "/v1/ingresses", c.token, map[string]any{"name": "web", "rules": rules("www.example.com")}), 201)
 	tenants := s.scrape(c.token).body
 	for _, f := range metrics.Tenant() {
 		if !strings.Contains(tenants, "\n"+f.Name+"{") && !strings.HasPrefix(tenants, f.Name+"{") {

@@ -11,28 +11,35 @@ import (
 	"husk/store/db"
 	"husk/store/groups"
 	"husk/store/hints"
+	"husk/store/ingresses"
 	"husk/store/networks"
 	"husk/store/services"
 )
 
+// do runs a transaction of the tenant.
+func (t Tenant) do(ctx context.Context, f func(q *db.Queries) error) error { return tenantDo(ctx, t, f) }
+
 // Services gives access to the tenant's services.
 func (t Tenant) Services() services.Tenant {
-	s := services.Tenant{
-		ID: t.id, Record: requested, IfMatch: ifMatch,
-		Do: func(ctx context.Context, f func(q *db.Queries) error) error { return tenantDo(ctx, t, f) },
-	}
+	s := services.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do}
 	if t.core != nil {
 		s.Range = t.cfg.ServiceRange
 	}
 	return s
 }
 
+// Ingresses gives access to the tenant's ingresses.
+func (t Tenant) Ingresses() ingresses.Tenant {
+	i := ingresses.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do}
+	if t.core != nil {
+		i.Public = t.cfg.Ingress
+	}
+	return i
+}
+
 // Networks gives access to the tenant's networks.
 func (t Tenant) Networks() networks.Tenant {
-	n := networks.Tenant{
-		ID: t.id, Record: requested, IfMatch: ifMatch,
-		Do: func(ctx context.Context, f func(q *db.Queries) error) error { return tenantDo(ctx, t, f) },
-	}
+	n := networks.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do}
 	if t.core != nil {
 		n.Ranges = networks.Ranges{Pods: t.cfg.PodRange, Bits: t.cfg.NetworkPrefix, Reserved: append([]netip.Prefix{t.cfg.ServiceRange}, t.cfg.Reserved...)}
 	}
@@ -41,10 +48,7 @@ func (t Tenant) Networks() networks.Tenant {
 
 // Addresses gives access to the tenant's floating addresses.
 func (t Tenant) Addresses() addresses.Tenant {
-	a := addresses.Tenant{
-		ID: t.id, Record: requested, IfMatch: ifMatch,
-		Do: func(ctx context.Context, f func(q *db.Queries) error) error { return tenantDo(ctx, t, f) },
-	}
+	a := addresses.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do}
 	if t.core != nil {
 		a.Range = t.cfg.FloatingRange
 	}
@@ -53,10 +57,7 @@ func (t Tenant) Addresses() addresses.Tenant {
 
 // SecurityGroups gives access to the tenant's security groups.
 func (t Tenant) SecurityGroups() groups.Tenant {
-	return groups.Tenant{
-		ID: t.id, Record: requested, IfMatch: ifMatch,
-		Do: func(ctx context.Context, f func(q *db.Queries) error) error { return tenantDo(ctx, t, f) },
-	}
+	return groups.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do}
 }
 
 // SecurityGroups gives access to the security groups of all tenants.
@@ -66,11 +67,8 @@ func (c Control) SecurityGroups() groups.Control {
 
 // FloatingAddresses returns how many floating addresses are in use, and how many there are.
 func (c Control) FloatingAddresses(ctx context.Context) (used, all int64, err error) {
-	err = controlDo(ctx, c, func(q *db.Queries) (err error) {
-		used, all, err = addresses.Count(ctx, q, c.cfg.FloatingRange)
-		return err
-	})
-	return used, all, err
+	used, err = inControl(ctx, c, func(q *db.Queries) (int64, error) { return addresses.Count(ctx, q, c.cfg.FloatingRange) })
+	return used, c.cfg.FloatingRange.Size(), err
 }
 
 // Services returns the services of these tenants, or of all tenants if the list is nil, with their ready endpoints.

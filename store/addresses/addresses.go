@@ -293,13 +293,12 @@ func All(ctx context.Context, q *db.Queries, tenants []uuid.UUID) ([]Bound, erro
 	}), err
 }
 
-// Count returns how many addresses of a range are in use, and how many there are.
-func Count(ctx context.Context, q *db.Queries, r address.Range) (used, all int64, err error) {
+// Count returns how many addresses of a range are in use.
+func Count(ctx context.Context, q *db.Queries, r address.Range) (int64, error) {
 	if !r.Valid() {
-		return 0, 0, nil
+		return 0, nil
 	}
-	used, err = q.AddressesTaken(ctx, db.AddressesTakenParams{First: r.First, Last: r.Last})
-	return used, r.Size(), err
+	return q.AddressesTaken(ctx, db.AddressesTakenParams{First: r.First, Last: r.Last})
 }
 
 func notFound(err error, kind string) error {

@@ -12,6 +12,7 @@ import (
 	"husk/store/convert"
 	"husk/store/db"
 	"husk/store/groups"
+	"husk/store/ingresses"
 	"husk/store/services"
 )
 
@@ -48,7 +49,7 @@ func Tenants(ctx context.Context, q *db.Queries, ids []uuid.UUID) (map[uuid.UUID
 			Limits: convert.Quota(t.Tenant),
 			Used: husk.ResourceUse{
 				Pods: t.Pods, CPUMillis: t.CpuMillis, MemoryMiB: t.MemoryMib, ScratchGiB: t.ScratchGib, Volumes: t.Volumes, VolumeGiB: t.VolumeGib, Snapshots: t.Snapshots,
-				Networks: t.Networks, Addresses: t.Addresses, Images: t.Images, Configs: t.Configs, Services: t.Services, SecurityGroups: t.SecurityGroups,
+				Networks: t.Networks, Addresses: t.Addresses, Images: t.Images, Configs: t.Configs, Services: t.Services, Ingresses: t.Ingresses, SecurityGroups: t.SecurityGroups,
 			},
 		}}
 	}
@@ -100,6 +101,15 @@ func Tenants(ctx context.Context, q *db.Queries, ids []uuid.UUID) (map[uuid.UUID
 	for tenant, of := range grouped {
 		if t := all[tenant]; t != nil {
 			t.Groups = of
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	passed, err := ingresses.Metrics(ctx, q, ids)
+	for tenant, of := range passed {
+		if t := all[tenant]; t != nil {
+			t.Ingresses = of
 		}
 	}
 	return all, err
