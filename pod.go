@@ -25,7 +25,10 @@ type Resources struct {
 	MemoryMiB int `json:"memoryMiB"`
 }
 
-// PodSpec is what a tenant requests. It is immutable: a pod is replaced, not edited.
+// MaxSecurityGroups is how many security groups a pod can name.
+const MaxSecurityGroups = 8
+
+// PodSpec is what a tenant requests. It is immutable, except for the security groups: a pod is replaced, not edited.
 type PodSpec struct {
 	InitContainers     []Container   `json:"initContainers,omitempty"` // run before the others, in their order
 	Containers         []Container   `json:"containers"`
@@ -37,6 +40,8 @@ type PodSpec struct {
 	GracePeriodSeconds int           `json:"terminationGracePeriodSeconds"`
 	Scheduling         *Scheduling   `json:"scheduling,omitempty"`
 	Networks           []PodNetwork  `json:"networks,omitempty"` // none: DefaultNetwork
+
+	SecurityGroups []string `json:"securityGroups,omitempty"` // their names; they can change (package service/securitygroup)
 
 	EphemeralStorage    string `json:"ephemeralStorage,omitempty"`    // StorageMemory, or empty for a disk
 	EphemeralStorageGiB int    `json:"ephemeralStorageGiB,omitempty"` // 0: DefaultScratchGiB, if the node makes scratch disks

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"husk/cli/addresses"
+	"husk/cli/groups"
 	"husk/cli/kind"
 	"husk/cli/networks"
 	"husk/cli/services"
@@ -43,5 +44,11 @@ func servicesCommand(a *app) *cobra.Command {
 func addressesCommand(a *app) *cobra.Command {
 	cmd := listCommand(a, kind.Addresses)
 	cmd.AddCommand(append(addresses.Commands(addresses.Parts{Connect: a.connect, Output: a.outputFlags, Names: a.offers().Names}), deleteKind(a, "address"))...)
+	return cmd
+}
+
+func groupsCommand(a *app) *cobra.Command {
+	cmd := listCommand(a, kind.SecurityGroups)
+	cmd.AddCommand(append(groups.Commands(groups.Parts{Connect: a.connect, Output: a.outputFlags, Names: a.offers().Names}), deleteKind(a, "security-group"))...)
 	return cmd
 }

@@ -26,8 +26,11 @@ type Client struct {
 	Networks  Networks
 	Services  Services
 	Addresses Addresses
-	Images    Images
-	Events    Events
+
+	SecurityGroups SecurityGroups
+
+	Images Images
+	Events Events
 
 	// The accounts and users that have access to a tenant, and the tenant's issuers.
 	ServiceAccounts ServiceAccounts
@@ -97,6 +100,7 @@ func New(apiURL string, opts ...Option) (*Client, error) {
 	if c.api, err = openapi.NewClient(apiURL, openapi.WithHTTPClient(web)); err != nil {
 		return nil, err
 	}
+	c.SecurityGroups = SecurityGroups{c}
 	c.Pods, c.Volumes, c.Snapshots, c.Configs, c.Networks, c.Services, c.Addresses, c.Images, c.Events = Pods{c}, Volumes{c}, Snapshots{c}, Configs{c}, Networks{c}, Services{c}, Addresses{c}, Images{c}, Events{c}
 	c.ServiceAccounts, c.Users, c.Issuers = ServiceAccounts{c}, Users{c}, Issuers{c}
 	c.Tenants, c.Nodes, c.Pools = Tenants{c}, Nodes{c}, Pools{c}

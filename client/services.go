@@ -115,3 +115,55 @@ func (s Addresses) Update(ctx context.Context, id uuid.UUID, change openapi.Addr
 func (s Addresses) Delete(ctx context.Context, id uuid.UUID) error {
 	return done(s.c.api.DeleteAddress(ctx, id, nil))
 }
+
+// SecurityGroups are sets of rules about the connections of pods.
+type SecurityGroups struct{ c *Client }
+
+// Create creates a security group.
+func (s SecurityGroups) Create(ctx context.Context, group openapi.SecurityGroupCreate) (openapi.SecurityGroup, error) {
+	return Decode[openapi.SecurityGroup](s.c.api.CreateSecurityGroup(ctx, &openapi.CreateSecurityGroupParams{IdempotencyKey: newKey()}, group))
+}
+
+// DryRun checks whether [SecurityGroups.Create] would succeed, and returns the group as it would be created. Nothing is stored.
+func (s SecurityGroups) DryRun(ctx context.Context, group openapi.SecurityGroupCreate) (openapi.SecurityGroup, error) {
+	return Decode[openapi.SecurityGroup](s.c.api.CreateSecurityGroup(ctx, &openapi.CreateSecurityGroupParams{DryRun: new(true)}, group))
+}
+
+// Get returns a security group.
+func (s SecurityGroups) Get(ctx context.Context, id uuid.UUID) (openapi.SecurityGroup, error) {
+	return Decode[openapi.SecurityGroup](s.c.api.GetSecurityGroup(ctx, id))
+}
+
+// Find returns a security group by its name or its ID.
+func (s SecurityGroups) Find(ctx context.Context, nameOrID string) (openapi.SecurityGroup, error) {
+	return find(nameOrID, "security group", IsName,
+		func(id uuid.UUID) (openapi.SecurityGroup, error) { return s.Get(ctx, id) },
+		pages[openapi.SecurityGroup](func(_ *openapi.Limit, cursor *openapi.Cursor) (*http.Response, error) {
+			return s.c.api.ListSecurityGroups(ctx, &openapi.ListSecurityGroupsParams{Cursor: cursor, Name: &nameOrID})
+		}))
+}
+
+// List yields the tenant's security groups.
+func (s SecurityGroups) List(ctx context.Context, which Select) iter.Seq2[openapi.SecurityGroup, error] {
+	return pages[openapi.SecurityGroup](func(limit *openapi.Limit, cursor *openapi.Cursor) (*http.Response, error) {
+		return s.c.api.ListSecurityGroups(ctx, &openapi.ListSecurityGroupsParams{Limit: limit, Cursor: cursor, LabelSelector: given(which.Labels)})
+	})
+}
+
+// Watch yields the tenant's security groups and then their changes, until ctx ends.
+func (s SecurityGroups) Watch(ctx context.Context, o WatchOptions) iter.Seq2[Change[openapi.SecurityGroup], error] {
+	w := watcher[openapi.SecurityGroup]{kind: "security-group", id: func(g openapi.SecurityGroup) string { return g.ID.String() }, open: func(ctx context.Context) (*http.Response, error) {
+		return s.c.api.ListSecurityGroups(ctx, &openapi.ListSecurityGroupsParams{Watch: new(true), LabelSelector: given(o.Labels)})
+	}}
+	return w.changes(ctx, o)
+}
+
+// Update changes a security group. Fields that are nil stay as they are. In a dry run, nothing is stored.
+func (s SecurityGroups) Update(ctx context.Context, id uuid.UUID, change openapi.SecurityGroupUpdate, dryRun bool) (openapi.SecurityGroup, error) {
+	return Decode[openapi.SecurityGroup](s.c.api.UpdateSecurityGroup(ctx, id, &openapi.UpdateSecurityGroupParams{DryRun: &dryRun}, change))
+}
+
+// Delete deletes a security group.
+func (s SecurityGroups) Delete(ctx context.Context, id uuid.UUID) error {
+	return done(s.c.api.DeleteSecurityGroup(ctx, id, nil))
+}

@@ -1085,6 +1085,67 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/quota (the `GetQuota` operationId).
 	GetQuota(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListSecurityGroups List security groups, or watch them
+	//
+	// The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/security-groups (the `ListSecurityGroups` operationId).
+	ListSecurityGroups(ctx context.Context, params *ListSecurityGroupsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateSecurityGroupWithBody Create a security group
+	//
+	// A pod without groups gets connections from all pods of the tenant's networks. A pod in groups that restrict a direction has only those
+	// connections in that direction that a rule of one of its groups allows. Answers need no rule. A change is in force within a second, also for
+	// connections that exist already. For developers and owners of the tenant.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/security-groups (the `CreateSecurityGroup` operationId).
+	CreateSecurityGroupWithBody(ctx context.Context, params *CreateSecurityGroupParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateSecurityGroup Create a security group
+	//
+	// A pod without groups gets connections from all pods of the tenant's networks. A pod in groups that restrict a direction has only those
+	// connections in that direction that a rule of one of its groups allows. Answers need no rule. A change is in force within a second, also for
+	// connections that exist already. For developers and owners of the tenant.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/security-groups (the `CreateSecurityGroup` operationId).
+	CreateSecurityGroup(ctx context.Context, params *CreateSecurityGroupParams, body CreateSecurityGroupJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteSecurityGroup Delete a security group
+	//
+	// No pod and no rule of another group may name the group. For developers and owners of the tenant.
+	//
+	// Corresponds with DELETE /v1/security-groups/{securityGroupId} (the `DeleteSecurityGroup` operationId).
+	DeleteSecurityGroup(ctx context.Context, securityGroupID SecurityGroupID, params *DeleteSecurityGroupParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetSecurityGroup Get one security group
+	//
+	// For viewers, developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/security-groups/{securityGroupId} (the `GetSecurityGroup` operationId).
+	GetSecurityGroup(ctx context.Context, securityGroupID SecurityGroupID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateSecurityGroupWithBody Change a security group
+	//
+	// Fields that are left out stay as they are. New rules replace all old ones. For developers and owners of the tenant.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /v1/security-groups/{securityGroupId} (the `UpdateSecurityGroup` operationId).
+	UpdateSecurityGroupWithBody(ctx context.Context, securityGroupID SecurityGroupID, params *UpdateSecurityGroupParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateSecurityGroup Change a security group
+	//
+	// Fields that are left out stay as they are. New rules replace all old ones. For developers and owners of the tenant.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /v1/security-groups/{securityGroupId} (the `UpdateSecurityGroup` operationId).
+	UpdateSecurityGroup(ctx context.Context, securityGroupID SecurityGroupID, params *UpdateSecurityGroupParams, body UpdateSecurityGroupJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListServiceAccounts List service accounts
 	//
 	// For owners of the tenant.
@@ -3591,6 +3652,137 @@ func (c *Client) StopPod(ctx context.Context, podID PodID, params *StopPodParams
 // Corresponds with GET /v1/quota (the `GetQuota` operationId).
 func (c *Client) GetQuota(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetQuotaRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListSecurityGroups List security groups, or watch them
+//
+// The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
+//
+// Corresponds with GET /v1/security-groups (the `ListSecurityGroups` operationId).
+func (c *Client) ListSecurityGroups(ctx context.Context, params *ListSecurityGroupsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListSecurityGroupsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateSecurityGroupWithBody Create a security group
+//
+// A pod without groups gets connections from all pods of the tenant's networks. A pod in groups that restrict a direction has only those
+// connections in that direction that a rule of one of its groups allows. Answers need no rule. A change is in force within a second, also for
+// connections that exist already. For developers and owners of the tenant.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/security-groups (the `CreateSecurityGroup` operationId).
+func (c *Client) CreateSecurityGroupWithBody(ctx context.Context, params *CreateSecurityGroupParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateSecurityGroupRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateSecurityGroup Create a security group
+//
+// A pod without groups gets connections from all pods of the tenant's networks. A pod in groups that restrict a direction has only those
+// connections in that direction that a rule of one of its groups allows. Answers need no rule. A change is in force within a second, also for
+// connections that exist already. For developers and owners of the tenant.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/security-groups (the `CreateSecurityGroup` operationId).
+func (c *Client) CreateSecurityGroup(ctx context.Context, params *CreateSecurityGroupParams, body CreateSecurityGroupJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateSecurityGroupRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteSecurityGroup Delete a security group
+//
+// No pod and no rule of another group may name the group. For developers and owners of the tenant.
+//
+// Corresponds with DELETE /v1/security-groups/{securityGroupId} (the `DeleteSecurityGroup` operationId).
+func (c *Client) DeleteSecurityGroup(ctx context.Context, securityGroupID SecurityGroupID, params *DeleteSecurityGroupParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteSecurityGroupRequest(c.Server, securityGroupID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetSecurityGroup Get one security group
+//
+// For viewers, developers and owners of the tenant.
+//
+// Corresponds with GET /v1/security-groups/{securityGroupId} (the `GetSecurityGroup` operationId).
+func (c *Client) GetSecurityGroup(ctx context.Context, securityGroupID SecurityGroupID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetSecurityGroupRequest(c.Server, securityGroupID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateSecurityGroupWithBody Change a security group
+//
+// Fields that are left out stay as they are. New rules replace all old ones. For developers and owners of the tenant.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /v1/security-groups/{securityGroupId} (the `UpdateSecurityGroup` operationId).
+func (c *Client) UpdateSecurityGroupWithBody(ctx context.Context, securityGroupID SecurityGroupID, params *UpdateSecurityGroupParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateSecurityGroupRequestWithBody(c.Server, securityGroupID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateSecurityGroup Change a security group
+//
+// Fields that are left out stay as they are. New rules replace all old ones. For developers and owners of the tenant.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /v1/security-groups/{securityGroupId} (the `UpdateSecurityGroup` operationId).
+func (c *Client) UpdateSecurityGroup(ctx context.Context, securityGroupID SecurityGroupID, params *UpdateSecurityGroupParams, body UpdateSecurityGroupJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateSecurityGroupRequest(c.Server, securityGroupID, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -9627,6 +9819,362 @@ func NewGetQuotaRequest(server string) (*http.Request, error) {
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListSecurityGroupsRequest constructs an http.Request for the ListSecurityGroups method
+func NewListSecurityGroupsRequest(server string, params *ListSecurityGroupsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/security-groups")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Name != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "name", *params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateSecurityGroupRequest calls the generic CreateSecurityGroup builder with application/json body
+func NewCreateSecurityGroupRequest(server string, params *CreateSecurityGroupParams, body CreateSecurityGroupJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateSecurityGroupRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateSecurityGroupRequestWithBody constructs an http.Request for the CreateSecurityGroup method, with any body, and a specified content type
+func NewCreateSecurityGroupRequestWithBody(server string, params *CreateSecurityGroupParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/security-groups")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteSecurityGroupRequest constructs an http.Request for the DeleteSecurityGroup method
+func NewDeleteSecurityGroupRequest(server string, securityGroupID SecurityGroupID, params *DeleteSecurityGroupParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "securityGroupId", securityGroupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/security-groups/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetSecurityGroupRequest constructs an http.Request for the GetSecurityGroup method
+func NewGetSecurityGroupRequest(server string, securityGroupID SecurityGroupID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "securityGroupId", securityGroupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/security-groups/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUpdateSecurityGroupRequest calls the generic UpdateSecurityGroup builder with application/json body
+func NewUpdateSecurityGroupRequest(server string, securityGroupID SecurityGroupID, params *UpdateSecurityGroupParams, body UpdateSecurityGroupJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateSecurityGroupRequestWithBody(server, securityGroupID, params, "application/json", bodyReader)
+}
+
+// NewUpdateSecurityGroupRequestWithBody constructs an http.Request for the UpdateSecurityGroup method, with any body, and a specified content type
+func NewUpdateSecurityGroupRequestWithBody(server string, securityGroupID SecurityGroupID, params *UpdateSecurityGroupParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "securityGroupId", securityGroupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/security-groups/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
 	}
 
 	return req, nil

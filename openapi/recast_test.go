@@ -23,6 +23,7 @@ import (
 	"husk/openapi"
 	"husk/service"
 	"husk/service/address"
+	"husk/service/securitygroup"
 )
 
 // fill sets every JSON field to a non-zero value.
@@ -88,7 +89,7 @@ func both[Ours, Wire any]() pair { return pair{reflect.TypeFor[Ours](), reflect.
 // roots are the pairs of bodies that the API sends or receives. Reflection finds the pairs of their
 // fields, and a test below reports a pair that is missing here.
 var roots = []pair{
-	both[husk.Pod, openapi.Pod](), both[husk.Volume, openapi.Volume](), both[husk.Snapshot, openapi.Snapshot](), both[husk.Config, openapi.Config](), both[husk.Network, openapi.Network](), both[service.Service, openapi.Service](), both[address.Address, openapi.Address](), both[husk.Image, openapi.Image](), both[husk.Tenant, openapi.Tenant](),
+	both[husk.Pod, openapi.Pod](), both[husk.Volume, openapi.Volume](), both[husk.Snapshot, openapi.Snapshot](), both[husk.Config, openapi.Config](), both[husk.Network, openapi.Network](), both[service.Service, openapi.Service](), both[address.Address, openapi.Address](), both[securitygroup.Group, openapi.SecurityGroup](), both[husk.Image, openapi.Image](), both[husk.Tenant, openapi.Tenant](),
 	both[husk.QuotaUse, openapi.QuotaUse](), both[husk.Node, openapi.Node](), both[husk.Pool, openapi.Pool](), both[husk.PlacedPod, openapi.PlacedPod](),
 	both[husk.Placement, openapi.Placement](), both[husk.Defragmentation, openapi.Defragmentation](), both[husk.Usage, openapi.Usage](),
 	both[husk.Event, openapi.Event](), both[husk.AuditEntry, openapi.AuditEntry](), both[husk.ServiceAccount, openapi.ServiceAccount](),
@@ -229,20 +230,22 @@ func TestEnumerationsMatchTheContract(t *testing.T) {
 			e == husk.EventHalt || e == husk.EventFenced || e == husk.EventStop || e == husk.EventStart // an agent cannot report these
 	})
 	for at, want := range map[string][]string{
-		"PodPhase":              texts(phases),
-		"PodReport.event":       texts(events),
-		"RestartPolicy":         texts([]husk.RestartPolicy{husk.RestartAlways, husk.RestartOnFailure, husk.RestartNever}),
-		"ContainerStatus.state": {husk.ContainerWaiting, husk.ContainerRunning, husk.ContainerExited},
-		"ConfigKind":            texts([]husk.ConfigKind{husk.ConfigPlain, husk.ConfigSecret}),
-		"Volume.state":          texts([]husk.VolumeState{husk.VolumeCreating, husk.VolumeAvailable, husk.VolumeInUse, husk.VolumeDeleting}),
-		"ZonePort.protocol":     texts([]service.Protocol{service.TCP, service.UDP}),
-		"AddressPort.protocol":  texts([]service.Protocol{service.TCP, service.UDP}),
-		"ServicePort.protocol":  texts([]service.Protocol{service.TCP, service.UDP}),
-		"ServiceAffinity":       texts([]service.Affinity{service.AffinityNone, service.AffinityClient}),
-		"Snapshot.state":        texts([]husk.SnapshotState{husk.SnapshotCreating, husk.SnapshotReady, husk.SnapshotFailed, husk.SnapshotDeleting}),
-		"Image.state":           texts([]husk.ImageState{husk.ImageImporting, husk.ImageReady, husk.ImageFailed, husk.ImageDeleting}),
-		"NodeState":             texts(husk.NodeStates),
-		"DesiredPod.state":      texts([]husk.DesiredPodState{husk.DesiredRunning, husk.DesiredIncoming, husk.DesiredFinished, husk.DesiredGone}),
+		"PodPhase":               texts(phases),
+		"PodReport.event":        texts(events),
+		"RestartPolicy":          texts([]husk.RestartPolicy{husk.RestartAlways, husk.RestartOnFailure, husk.RestartNever}),
+		"ContainerStatus.state":  {husk.ContainerWaiting, husk.ContainerRunning, husk.ContainerExited},
+		"ConfigKind":             texts([]husk.ConfigKind{husk.ConfigPlain, husk.ConfigSecret}),
+		"Volume.state":           texts([]husk.VolumeState{husk.VolumeCreating, husk.VolumeAvailable, husk.VolumeInUse, husk.VolumeDeleting}),
+		"ZonePort.protocol":      texts([]service.Protocol{service.TCP, service.UDP}),
+		"AddressPort.protocol":   texts([]service.Protocol{service.TCP, service.UDP}),
+		"SecurityRule.direction": texts([]securitygroup.Direction{securitygroup.Ingress, securitygroup.Egress}),
+		"SecurityRule.protocol":  texts([]securitygroup.Protocol{securitygroup.TCP, securitygroup.UDP, securitygroup.ICMP, securitygroup.Any}),
+		"ServicePort.protocol":   texts([]service.Protocol{service.TCP, service.UDP}),
+		"ServiceAffinity":        texts([]service.Affinity{service.AffinityNone, service.AffinityClient}),
+		"Snapshot.state":         texts([]husk.SnapshotState{husk.SnapshotCreating, husk.SnapshotReady, husk.SnapshotFailed, husk.SnapshotDeleting}),
+		"Image.state":            texts([]husk.ImageState{husk.ImageImporting, husk.ImageReady, husk.ImageFailed, husk.ImageDeleting}),
+		"NodeState":              texts(husk.NodeStates),
+		"DesiredPod.state":       texts([]husk.DesiredPodState{husk.DesiredRunning, husk.DesiredIncoming, husk.DesiredFinished, husk.DesiredGone}),
 	} {
 		name, property, _ := strings.Cut(at, ".")
 		schema := spec.Components.Schemas[name]

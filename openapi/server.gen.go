@@ -322,6 +322,21 @@ type ServerInterface interface {
 	// GetQuota Show the tenant's quota and what is in use
 	// (GET /v1/quota)
 	GetQuota(w http.ResponseWriter, r *http.Request)
+	// ListSecurityGroups List security groups, or watch them
+	// (GET /v1/security-groups)
+	ListSecurityGroups(w http.ResponseWriter, r *http.Request, params ListSecurityGroupsParams)
+	// CreateSecurityGroup Create a security group
+	// (POST /v1/security-groups)
+	CreateSecurityGroup(w http.ResponseWriter, r *http.Request, params CreateSecurityGroupParams)
+	// DeleteSecurityGroup Delete a security group
+	// (DELETE /v1/security-groups/{securityGroupId})
+	DeleteSecurityGroup(w http.ResponseWriter, r *http.Request, securityGroupID SecurityGroupID, params DeleteSecurityGroupParams)
+	// GetSecurityGroup Get one security group
+	// (GET /v1/security-groups/{securityGroupId})
+	GetSecurityGroup(w http.ResponseWriter, r *http.Request, securityGroupID SecurityGroupID)
+	// UpdateSecurityGroup Change a security group
+	// (PATCH /v1/security-groups/{securityGroupId})
+	UpdateSecurityGroup(w http.ResponseWriter, r *http.Request, securityGroupID SecurityGroupID, params UpdateSecurityGroupParams)
 	// ListServiceAccounts List service accounts
 	// (GET /v1/service-accounts)
 	ListServiceAccounts(w http.ResponseWriter, r *http.Request, params ListServiceAccountsParams)
@@ -1021,6 +1036,36 @@ func (_ Unimplemented) StopPod(w http.ResponseWriter, r *http.Request, podID Pod
 // GetQuota Show the tenant's quota and what is in use
 // (GET /v1/quota)
 func (_ Unimplemented) GetQuota(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListSecurityGroups List security groups, or watch them
+// (GET /v1/security-groups)
+func (_ Unimplemented) ListSecurityGroups(w http.ResponseWriter, r *http.Request, params ListSecurityGroupsParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// CreateSecurityGroup Create a security group
+// (POST /v1/security-groups)
+func (_ Unimplemented) CreateSecurityGroup(w http.ResponseWriter, r *http.Request, params CreateSecurityGroupParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeleteSecurityGroup Delete a security group
+// (DELETE /v1/security-groups/{securityGroupId})
+func (_ Unimplemented) DeleteSecurityGroup(w http.ResponseWriter, r *http.Request, securityGroupID SecurityGroupID, params DeleteSecurityGroupParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetSecurityGroup Get one security group
+// (GET /v1/security-groups/{securityGroupId})
+func (_ Unimplemented) GetSecurityGroup(w http.ResponseWriter, r *http.Request, securityGroupID SecurityGroupID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// UpdateSecurityGroup Change a security group
+// (PATCH /v1/security-groups/{securityGroupId})
+func (_ Unimplemented) UpdateSecurityGroup(w http.ResponseWriter, r *http.Request, securityGroupID SecurityGroupID, params UpdateSecurityGroupParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -5639,6 +5684,284 @@ func (siw *ServerInterfaceWrapper) GetQuota(w http.ResponseWriter, r *http.Reque
 	handler.ServeHTTP(w, r)
 }
 
+// ListSecurityGroups operation middleware
+func (siw *ServerInterfaceWrapper) ListSecurityGroups(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListSecurityGroupsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", r.URL.Query(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "cursor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "cursor", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "name", r.URL.Query(), &params.Name, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "name"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "labelSelector" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "labelSelector", r.URL.Query(), &params.LabelSelector, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "labelSelector"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "labelSelector", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "watch" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "watch", r.URL.Query(), &params.Watch, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "watch"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "watch", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListSecurityGroups(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateSecurityGroup operation middleware
+func (siw *ServerInterfaceWrapper) CreateSecurityGroup(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CreateSecurityGroupParams
+
+	// ------------- Optional query parameter "dryRun" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dryRun", r.URL.Query(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "dryRun"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "dryRun", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Idempotency-Key", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Idempotency-Key", Err: err})
+			return
+		}
+
+		params.IdempotencyKey = &IdempotencyKey
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateSecurityGroup(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteSecurityGroup operation middleware
+func (siw *ServerInterfaceWrapper) DeleteSecurityGroup(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "securityGroupId" -------------
+	var securityGroupID SecurityGroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "securityGroupId", chi.URLParam(r, "securityGroupId"), &securityGroupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "securityGroupId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteSecurityGroupParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteSecurityGroup(w, r, securityGroupID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetSecurityGroup operation middleware
+func (siw *ServerInterfaceWrapper) GetSecurityGroup(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "securityGroupId" -------------
+	var securityGroupID SecurityGroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "securityGroupId", chi.URLParam(r, "securityGroupId"), &securityGroupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "securityGroupId", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetSecurityGroup(w, r, securityGroupID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UpdateSecurityGroup operation middleware
+func (siw *ServerInterfaceWrapper) UpdateSecurityGroup(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "securityGroupId" -------------
+	var securityGroupID SecurityGroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "securityGroupId", chi.URLParam(r, "securityGroupId"), &securityGroupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "securityGroupId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateSecurityGroupParams
+
+	// ------------- Optional query parameter "dryRun" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dryRun", r.URL.Query(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "dryRun"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "dryRun", Err: err})
+		}
+		return
+	}
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UpdateSecurityGroup(w, r, securityGroupID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListServiceAccounts operation middleware
 func (siw *ServerInterfaceWrapper) ListServiceAccounts(w http.ResponseWriter, r *http.Request) {
 
@@ -7370,6 +7693,21 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Patch(options.BaseURL+"/v1/addresses/{addressId}", wrapper.UpdateAddress)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/security-groups", wrapper.ListSecurityGroups)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/security-groups", wrapper.CreateSecurityGroup)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/security-groups/{securityGroupId}", wrapper.DeleteSecurityGroup)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/security-groups/{securityGroupId}", wrapper.GetSecurityGroup)
+	})
+	r.Group(func(r chi.Router) {
+		r.Patch(options.BaseURL+"/v1/security-groups/{securityGroupId}", wrapper.UpdateSecurityGroup)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/images", wrapper.ListImages)
@@ -12084,6 +12422,272 @@ func (response GetQuotadefaultApplicationProblemPlusJSONResponse) VisitGetQuotaR
 	return err
 }
 
+type ListSecurityGroupsRequestObject struct {
+	Params ListSecurityGroupsParams
+}
+
+type ListSecurityGroupsResponseObject interface {
+	VisitListSecurityGroupsResponse(w http.ResponseWriter) error
+}
+
+type ListSecurityGroups200JSONResponse SecurityGroupList
+
+func (response ListSecurityGroups200JSONResponse) VisitListSecurityGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListSecurityGroups200TextEventStreamResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response ListSecurityGroups200TextEventStreamResponse) VisitListSecurityGroupsResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/event-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type ListSecurityGroupsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListSecurityGroupsdefaultApplicationProblemPlusJSONResponse) VisitListSecurityGroupsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSecurityGroupRequestObject struct {
+	Params CreateSecurityGroupParams
+	Body   *CreateSecurityGroupJSONRequestBody
+}
+
+type CreateSecurityGroupResponseObject interface {
+	VisitCreateSecurityGroupResponse(w http.ResponseWriter) error
+}
+
+type CreateSecurityGroup201ResponseHeaders struct {
+	ETag *string
+}
+
+type CreateSecurityGroup201JSONResponse struct {
+	Body    SecurityGroup
+	Headers CreateSecurityGroup201ResponseHeaders
+}
+
+func (response CreateSecurityGroup201JSONResponse) VisitCreateSecurityGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateSecurityGroupdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateSecurityGroupdefaultApplicationProblemPlusJSONResponse) VisitCreateSecurityGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteSecurityGroupRequestObject struct {
+	SecurityGroupID SecurityGroupID `json:"securityGroupId"`
+	Params          DeleteSecurityGroupParams
+}
+
+type DeleteSecurityGroupResponseObject interface {
+	VisitDeleteSecurityGroupResponse(w http.ResponseWriter) error
+}
+
+type DeleteSecurityGroup204Response struct {
+}
+
+func (response DeleteSecurityGroup204Response) VisitDeleteSecurityGroupResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteSecurityGroupdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteSecurityGroupdefaultApplicationProblemPlusJSONResponse) VisitDeleteSecurityGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSecurityGroupRequestObject struct {
+	SecurityGroupID SecurityGroupID `json:"securityGroupId"`
+}
+
+type GetSecurityGroupResponseObject interface {
+	VisitGetSecurityGroupResponse(w http.ResponseWriter) error
+}
+
+type GetSecurityGroup200ResponseHeaders struct {
+	ETag *string
+}
+
+type GetSecurityGroup200JSONResponse struct {
+	Body    SecurityGroup
+	Headers GetSecurityGroup200ResponseHeaders
+}
+
+func (response GetSecurityGroup200JSONResponse) VisitGetSecurityGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSecurityGroupdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetSecurityGroupdefaultApplicationProblemPlusJSONResponse) VisitGetSecurityGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSecurityGroupRequestObject struct {
+	SecurityGroupID SecurityGroupID `json:"securityGroupId"`
+	Params          UpdateSecurityGroupParams
+	Body            *UpdateSecurityGroupJSONRequestBody
+}
+
+type UpdateSecurityGroupResponseObject interface {
+	VisitUpdateSecurityGroupResponse(w http.ResponseWriter) error
+}
+
+type UpdateSecurityGroup200ResponseHeaders struct {
+	ETag *string
+}
+
+type UpdateSecurityGroup200JSONResponse struct {
+	Body    SecurityGroup
+	Headers UpdateSecurityGroup200ResponseHeaders
+}
+
+func (response UpdateSecurityGroup200JSONResponse) VisitUpdateSecurityGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UpdateSecurityGroupdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UpdateSecurityGroupdefaultApplicationProblemPlusJSONResponse) VisitUpdateSecurityGroupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListServiceAccountsRequestObject struct {
 	Params ListServiceAccountsParams
 }
@@ -13876,6 +14480,21 @@ type StrictServerInterface interface {
 	// GetQuota Show the tenant's quota and what is in use
 	// (GET /v1/quota)
 	GetQuota(ctx context.Context, request GetQuotaRequestObject) (GetQuotaResponseObject, error)
+	// ListSecurityGroups List security groups, or watch them
+	// (GET /v1/security-groups)
+	ListSecurityGroups(ctx context.Context, request ListSecurityGroupsRequestObject) (ListSecurityGroupsResponseObject, error)
+	// CreateSecurityGroup Create a security group
+	// (POST /v1/security-groups)
+	CreateSecurityGroup(ctx context.Context, request CreateSecurityGroupRequestObject) (CreateSecurityGroupResponseObject, error)
+	// DeleteSecurityGroup Delete a security group
+	// (DELETE /v1/security-groups/{securityGroupId})
+	DeleteSecurityGroup(ctx context.Context, request DeleteSecurityGroupRequestObject) (DeleteSecurityGroupResponseObject, error)
+	// GetSecurityGroup Get one security group
+	// (GET /v1/security-groups/{securityGroupId})
+	GetSecurityGroup(ctx context.Context, request GetSecurityGroupRequestObject) (GetSecurityGroupResponseObject, error)
+	// UpdateSecurityGroup Change a security group
+	// (PATCH /v1/security-groups/{securityGroupId})
+	UpdateSecurityGroup(ctx context.Context, request UpdateSecurityGroupRequestObject) (UpdateSecurityGroupResponseObject, error)
 	// ListServiceAccounts List service accounts
 	// (GET /v1/service-accounts)
 	ListServiceAccounts(ctx context.Context, request ListServiceAccountsRequestObject) (ListServiceAccountsResponseObject, error)
@@ -16849,6 +17468,152 @@ func (sh *strictHandler) GetQuota(w http.ResponseWriter, r *http.Request) {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetQuotaResponseObject); ok {
 		if err := validResponse.VisitGetQuotaResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListSecurityGroups operation middleware
+func (sh *strictHandler) ListSecurityGroups(w http.ResponseWriter, r *http.Request, params ListSecurityGroupsParams) {
+	var request ListSecurityGroupsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListSecurityGroups(ctx, request.(ListSecurityGroupsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListSecurityGroups")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListSecurityGroupsResponseObject); ok {
+		if err := validResponse.VisitListSecurityGroupsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateSecurityGroup operation middleware
+func (sh *strictHandler) CreateSecurityGroup(w http.ResponseWriter, r *http.Request, params CreateSecurityGroupParams) {
+	var request CreateSecurityGroupRequestObject
+
+	request.Params = params
+
+	var body CreateSecurityGroupJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateSecurityGroup(ctx, request.(CreateSecurityGroupRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateSecurityGroup")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateSecurityGroupResponseObject); ok {
+		if err := validResponse.VisitCreateSecurityGroupResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteSecurityGroup operation middleware
+func (sh *strictHandler) DeleteSecurityGroup(w http.ResponseWriter, r *http.Request, securityGroupID SecurityGroupID, params DeleteSecurityGroupParams) {
+	var request DeleteSecurityGroupRequestObject
+
+	request.SecurityGroupID = securityGroupID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteSecurityGroup(ctx, request.(DeleteSecurityGroupRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteSecurityGroup")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteSecurityGroupResponseObject); ok {
+		if err := validResponse.VisitDeleteSecurityGroupResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetSecurityGroup operation middleware
+func (sh *strictHandler) GetSecurityGroup(w http.ResponseWriter, r *http.Request, securityGroupID SecurityGroupID) {
+	var request GetSecurityGroupRequestObject
+
+	request.SecurityGroupID = securityGroupID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSecurityGroup(ctx, request.(GetSecurityGroupRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSecurityGroup")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetSecurityGroupResponseObject); ok {
+		if err := validResponse.VisitGetSecurityGroupResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UpdateSecurityGroup operation middleware
+func (sh *strictHandler) UpdateSecurityGroup(w http.ResponseWriter, r *http.Request, securityGroupID SecurityGroupID, params UpdateSecurityGroupParams) {
+	var request UpdateSecurityGroupRequestObject
+
+	request.SecurityGroupID = securityGroupID
+	request.Params = params
+
+	var body UpdateSecurityGroupJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UpdateSecurityGroup(ctx, request.(UpdateSecurityGroupRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UpdateSecurityGroup")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UpdateSecurityGroupResponseObject); ok {
+		if err := validResponse.VisitUpdateSecurityGroupResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -424,6 +424,7 @@ const (
 	ObjectKindOidcIssuer      ObjectKind = "oidcIssuer"
 	ObjectKindPod             ObjectKind = "pod"
 	ObjectKindPool            ObjectKind = "pool"
+	ObjectKindSecurityGroup   ObjectKind = "securityGroup"
 	ObjectKindService         ObjectKind = "service"
 	ObjectKindServiceAccount  ObjectKind = "serviceAccount"
 	ObjectKindSigningKey      ObjectKind = "signingKey"
@@ -459,6 +460,8 @@ func (e ObjectKind) Valid() bool {
 	case ObjectKindPod:
 		return true
 	case ObjectKindPool:
+		return true
+	case ObjectKindSecurityGroup:
 		return true
 	case ObjectKindService:
 		return true
@@ -725,6 +728,48 @@ func (e SchedulingRuleKind) Valid() bool {
 	case AntiAffinity:
 		return true
 	case Spread:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SecurityRuleDirection.
+const (
+	Egress  SecurityRuleDirection = "egress"
+	Ingress SecurityRuleDirection = "ingress"
+)
+
+// Valid indicates whether the value is a known member of the SecurityRuleDirection enum.
+func (e SecurityRuleDirection) Valid() bool {
+	switch e {
+	case Egress:
+		return true
+	case Ingress:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SecurityRuleProtocol.
+const (
+	SecurityRuleProtocolAny  SecurityRuleProtocol = "any"
+	SecurityRuleProtocolICMP SecurityRuleProtocol = "ICMP"
+	SecurityRuleProtocolTCP  SecurityRuleProtocol = "TCP"
+	SecurityRuleProtocolUDP  SecurityRuleProtocol = "UDP"
+)
+
+// Valid indicates whether the value is a known member of the SecurityRuleProtocol enum.
+func (e SecurityRuleProtocol) Valid() bool {
+	switch e {
+	case SecurityRuleProtocolAny:
+		return true
+	case SecurityRuleProtocolICMP:
+		return true
+	case SecurityRuleProtocolTCP:
+		return true
+	case SecurityRuleProtocolUDP:
 		return true
 	default:
 		return false
@@ -2047,6 +2092,14 @@ type Gang struct {
 	Size int `json:"size"`
 }
 
+// GroupRestricts The directions in which only rules allow connections. By default, that is `ingress`, and `egress` if there are rules about it.
+type GroupRestricts = []string
+
+// GroupSelector Pods with these labels are in the group, in addition to those that name it. It has the Kubernetes selector syntax. Empty: only pods that name the group.
+//
+// Example: app=db
+type GroupSelector = string
+
 // GuestSample The counters of the kernel in the pod. Pressures are shares of the last ten seconds in hundredths of a percent.
 type GuestSample struct {
 	CPUPressure *int `json:"cpuPressure,omitempty"`
@@ -3035,6 +3088,9 @@ type PodSpec struct {
 	// Scheduling Requirements and preferences for the pod's node.
 	Scheduling *Scheduling `json:"scheduling,omitempty"`
 
+	// SecurityGroups The names of the pod's security groups. They can change while the pod runs.
+	SecurityGroups *SecurityGroupNames `json:"securityGroups,omitempty"`
+
 	// ShmSizeMiB How much shared memory the containers have together, in /dev/shm. The default is half of the pod's memory.
 	//
 	// Example: 64
@@ -3117,6 +3173,9 @@ type PodUpdate struct {
 	//
 	// Example: web
 	Name *Name `json:"name,omitempty"`
+
+	// SecurityGroups The names of the pod's security groups. They can change while the pod runs.
+	SecurityGroups *SecurityGroupNames `json:"securityGroups,omitempty"`
 }
 
 // PodVolume Something that containers can mount. Give exactly one of `volumeId`, `config`, `secret`, `projected` and `emptyDir`.
@@ -3289,6 +3348,11 @@ type Quota struct {
 	// Example: 200
 	ScratchGiB int `json:"scratchGiB"`
 
+	// SecurityGroups Security groups.
+	//
+	// Example: 50
+	SecurityGroups int `json:"securityGroups"`
+
 	// Services Services.
 	//
 	// Example: 100
@@ -3351,6 +3415,11 @@ type QuotaChange struct {
 	//
 	// Example: 200
 	ScratchGiB *int `json:"scratchGiB,omitempty"`
+
+	// SecurityGroups Security groups.
+	//
+	// Example: 50
+	SecurityGroups *int `json:"securityGroups,omitempty"`
 
 	// Services Services.
 	//
@@ -3448,6 +3517,9 @@ type ResourceUse struct {
 
 	// ScratchGiB Example: 50
 	ScratchGiB int64 `json:"scratchGiB"`
+
+	// SecurityGroups Example: 2
+	SecurityGroups int64 `json:"securityGroups"`
 
 	// Services Example: 2
 	Services int64 `json:"services"`
@@ -3553,6 +3625,133 @@ type SchedulingRule struct {
 
 // SchedulingRuleKind defines model for SchedulingRule.Kind.
 type SchedulingRuleKind string
+
+// SecurityGroup A named set of rules about the connections of pods.
+type SecurityGroup struct {
+	CreatedAt time.Time          `json:"createdAt"`
+	ID        openapi_types.UUID `json:"id"`
+	Labels    Labels             `json:"labels"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name Name `json:"name"`
+
+	// Restricts The directions in which only rules allow connections. By default, that is `ingress`, and `egress` if there are rules about it.
+	Restricts GroupRestricts `json:"restricts"`
+	Rules     SecurityRules  `json:"rules"`
+
+	// Selector Pods with these labels are in the group, in addition to those that name it. It has the Kubernetes selector syntax. Empty: only pods that name the group.
+	//
+	// Example: app=db
+	Selector *GroupSelector      `json:"selector,omitempty"`
+	Status   SecurityGroupStatus `json:"status"`
+}
+
+// SecurityGroupCreate defines model for SecurityGroupCreate.
+type SecurityGroupCreate struct {
+	Labels *Labels `json:"labels,omitempty"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name Name `json:"name"`
+
+	// Restricts The directions in which only rules allow connections. By default, that is `ingress`, and `egress` if there are rules about it.
+	Restricts *GroupRestricts `json:"restricts,omitempty"`
+	Rules     *SecurityRules  `json:"rules,omitempty"`
+
+	// Selector Pods with these labels are in the group, in addition to those that name it. It has the Kubernetes selector syntax. Empty: only pods that name the group.
+	//
+	// Example: app=db
+	Selector *GroupSelector `json:"selector,omitempty"`
+}
+
+// SecurityGroupList defines model for SecurityGroupList.
+type SecurityGroupList struct {
+	Items      []SecurityGroup `json:"items"`
+	NextCursor *string         `json:"nextCursor,omitempty"`
+}
+
+// SecurityGroupNames The names of the pod's security groups. They can change while the pod runs.
+type SecurityGroupNames = []Name
+
+// SecurityGroupStatus defines model for SecurityGroupStatus.
+type SecurityGroupStatus struct {
+	// Pods How many pods are in the group.
+	//
+	// Example: 1
+	Pods int `json:"pods"`
+}
+
+// SecurityGroupUpdate defines model for SecurityGroupUpdate.
+type SecurityGroupUpdate struct {
+	// Labels The labels to change. Labels that are left out stay as they are, and `null` removes a label.
+	Labels *LabelChanges `json:"labels,omitempty"`
+
+	// Restricts The directions in which only rules allow connections. By default, that is `ingress`, and `egress` if there are rules about it.
+	Restricts *GroupRestricts `json:"restricts,omitempty"`
+	Rules     *SecurityRules  `json:"rules,omitempty"`
+
+	// Selector Pods with these labels are in the group, in addition to those that name it. It has the Kubernetes selector syntax. Empty: only pods that name the group.
+	//
+	// Example: app=db
+	Selector *GroupSelector `json:"selector,omitempty"`
+}
+
+// SecurityRule A rule allows connections. There are no rules that deny any.
+type SecurityRule struct {
+	// Direction `ingress`: connections to the pods of the group. `egress`: those that they begin.
+	Direction SecurityRuleDirection `json:"direction"`
+
+	// Number Identifies the rule in metrics.
+	//
+	// Example: 17
+	Number *int64 `json:"number,omitempty"`
+
+	// Peers Who is at the other end. None: everybody.
+	Peers *[]SecurityRulePeer `json:"peers,omitempty"`
+
+	// Ports The ports at which the connection arrives, behind a service or a floating address. None: all ports.
+	Ports    *[]SecurityRulePort   `json:"ports,omitempty"`
+	Protocol *SecurityRuleProtocol `json:"protocol,omitempty"`
+}
+
+// SecurityRuleDirection `ingress`: connections to the pods of the group. `egress`: those that they begin.
+type SecurityRuleDirection string
+
+// SecurityRuleProtocol defines model for SecurityRule.Protocol.
+type SecurityRuleProtocol string
+
+// SecurityRulePeer Either `cidr` or `group`.
+type SecurityRulePeer struct {
+	// Cidr A block of addresses.
+	//
+	// Example: 198.51.100.0/24
+	Cidr *string `json:"cidr,omitempty"`
+
+	// Except Blocks in `cidr` that do not count.
+	Except *[]string `json:"except,omitempty"`
+
+	// Group An RFC 1123 label.
+	//
+	// Example: web
+	Group *Name `json:"group,omitempty"`
+}
+
+// SecurityRulePort defines model for SecurityRulePort.
+type SecurityRulePort struct {
+	// EndPort The last port of a range that begins with `port`.
+	//
+	// Example: 8010
+	EndPort *int `json:"endPort,omitempty"`
+
+	// Port Example: 8000
+	Port int `json:"port"`
+}
+
+// SecurityRules defines model for SecurityRules.
+type SecurityRules = []SecurityRule
 
 // Service One name and one address for several pods.
 type Service struct {
@@ -4242,6 +4441,9 @@ type NetworkID = openapi_types.UUID
 // PodID defines model for PodId.
 type PodID = openapi_types.UUID
 
+// SecurityGroupID defines model for SecurityGroupId.
+type SecurityGroupID = openapi_types.UUID
+
 // ServiceAccountID defines model for ServiceAccountId.
 type ServiceAccountID = openapi_types.UUID
 
@@ -4899,6 +5101,48 @@ type StopPodParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
+// ListSecurityGroupsParams defines parameters for ListSecurityGroups.
+type ListSecurityGroupsParams struct {
+	// Limit The maximum number of items to return.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `nextCursor` of the previous page.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Name Only the security group with this name.
+	Name *Name `form:"name,omitempty" json:"name,omitempty"`
+
+	// LabelSelector Only objects with these labels, in the Kubernetes selector syntax.
+	LabelSelector *LabelSelector `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Watch Stream changes as server-sent events.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
+// CreateSecurityGroupParams defines parameters for CreateSecurityGroup.
+type CreateSecurityGroupParams struct {
+	// DryRun Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object.
+	DryRun *DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// IdempotencyKey Makes it safe to repeat this request.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteSecurityGroupParams defines parameters for DeleteSecurityGroup.
+type DeleteSecurityGroupParams struct {
+	// IfMatch Make the change only if the object still has this ETag.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateSecurityGroupParams defines parameters for UpdateSecurityGroup.
+type UpdateSecurityGroupParams struct {
+	// DryRun Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object.
+	DryRun *DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// IfMatch Make the change only if the object still has this ETag.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
 // ListServiceAccountsParams defines parameters for ListServiceAccounts.
 type ListServiceAccountsParams struct {
 	// Limit The maximum number of items to return.
@@ -5205,6 +5449,12 @@ type UpdatePodJSONRequestBody = PodUpdate
 // KillPodJSONRequestBody defines body for KillPod for application/json ContentType.
 type KillPodJSONRequestBody = PodSignal
 
+// CreateSecurityGroupJSONRequestBody defines body for CreateSecurityGroup for application/json ContentType.
+type CreateSecurityGroupJSONRequestBody = SecurityGroupCreate
+
+// UpdateSecurityGroupJSONRequestBody defines body for UpdateSecurityGroup for application/json ContentType.
+type UpdateSecurityGroupJSONRequestBody = SecurityGroupUpdate
+
 // CreateServiceAccountJSONRequestBody defines body for CreateServiceAccount for application/json ContentType.
 type CreateServiceAccountJSONRequestBody = ServiceAccountCreate
 
@@ -5243,685 +5493,705 @@ type RestoreVolumeJSONRequestBody = VolumeRestore
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7L2Nc9s4li/6r+DpblV3ZiRF8rc9NbXXsZ20J4nttZ3O3elkI4iEJI4pgENQttWTfn/7K5wDgCAFiqRs",
-	"98zet7e27qQtEsTHwfk+v/OPTiDmieCMZ7Jz9I/OjNGQpfDPs1s6Vf8bMhmkUZJFgneOOrczRu5ZKiPB",
-	"iZiQbMaIGP+NBRmZiJScT3ofaRbM+uQ8I8GM8imT5GHGOLtnqfuw/q3f6XZkMGNzqr6ULRPWOerILI34",
-	"tPPbb791OwlN6ZxlekrHYZgyKc9D/7wmsaBZxKeE4nM/SHJ+qj7BHuk8idXYu+F+MBgfst7WZG+7t0OH",
-	"495hsHPQY8O9yYBuh/vjrd1OtxOpIROazTrdDqdz9Sa13+52Uvb3RZSysHOUpQvmLmEi0jnNOkedxSJS",
-	"T5aX1O2cCD6JplVLOD81uxrAc0SkRLIgZVlxHYNwNzicDFlvNxjQ3k4wYL3DcDDp7Yz3JtuTId0PhkP/",
-	"OgLz/ScuY5FKkfoXMeLsMcMHRmY5ScruI7GQJKFT1jdT+/uCpUtnbjioO5M5ffzA+DSbdY62BgPfTE7T",
-	"5fWCr87kZMaCO/i2WieTGVGkHrOMxUtCeUhSJhPBQ0IlWcgFjbtkvMiIzETKCBfZLOLTPlHr+ftCZLRL",
-	"1CRl1xAXkzDIvYgXc/XvlJFAfZHBgNmMLeFvXDz0yfmcTkvPZzOakVCoDxH2GMlMP01Ymoq0S8YsoAvJ",
-	"cKCAcjJmJEgZzVhIxmyi5phfp6r9DHFr3P0M2YQu4qxzNKGxZHY/x0LEjHLY0POQzRORMR4s37Pl6sZ+",
-	"pHdMkigjkk4YyQRJWcJoRrJZJM1e2xkhQ8mn5AzeU6NXnfXubrczj7j576Hv5M8nwGz8M8RLBGyGCB4v",
-	"SVTgVjKL4pjM4KgiSRSzq56z5mprCbN2sooGqq59pH70sCu2Sw+CvXCntz/ZGvZ2xtuHvUN11w/C7fEe",
-	"3Z0Mt/Yr2FWkP/e0W34u5YKllbOGXz3T3meH42GwE/Z26fZBb2cy2OsdboX7PTYIDiZ74226OzysmLb5",
-	"4NPm/Z4tqyZ9x5Y/SBLEEePZysTpzjDcYweT3vZ4f6u3Exzu9g7YgPb2J4fhVrA7Hu5t7/gnfgdffNqs",
-	"P9Axi29YzILMx1ovFRUj+UryEGUzRc+SkVi9Jrsk4kDg7xdjlnKWMUmkHovIJc/oY2mtSfLnBzbuZhFL",
-	"1bs/TlLBsy4Z0+DuVff/CSinwEt8jCUuzLTiWgwHfob9IZpHmf9w5vQxmi/mhC/mY5Yq2RFlbC6RyWSL",
-	"lFdxuhjG9DK6IdxOHNhMah5x/Z92ghHP2JSlMMMLlj2I9K6KhDj+7FMv2PbkkO4NeoNgOFaEz3qHdHe3",
-	"tx8Og63xAduZDAd++uH2k0+joSsRVk07EaFnyuP98HCyTbd6w53goLfDBuPewWRPXd1hsM8Ot8LtwbZ/",
-	"ygl86mnTvWHpfRSw4yAQC55VzVziU4TiY55VDML98e5kO+gdsoOd3s5wa69Ht8ODXrA3GY632OBwZ3ff",
-	"vwpZnsGzLKhmJZ4VHI632H64M+ztBUqPm+zS3kE43O5t0f3JbnA4YHvjnbUreIapS6XWX6UiE4GIVxcw",
-	"mi3kXf9+OOqTYzJOxYNkqdJNlA4jGQ/J6HiRzUQa/UrVG6MukULpCTQMJaFKj1Xq1j2NF+yI4GBjRlOW",
-	"9kdkIuJYPCjlZkmiTN34O8aLO6S/XiWlb1jQ+8zGNyK4Y1nPrqKKOe1tH+x4d4HTRM5ENS3q3323f6Ku",
-	"/T7rbYeHW70derDXU2Kwt88Ow63BZG+b7h5UHGH+0aed4S3jtPoeZfCrZ+bbk2GwRQ9Zb288CHs7we5u",
-	"75Dus95WeDAZjPeCIdupIL7MfPBp8/4k6ZS91Y+Vp/6Xm8uLrrKEAjGf055kyipUijCQkiQ/Xr89ITvD",
-	"g8GrKvGgJ+CVD52/SaF0ZMaVQPjF/Gcg7ztfq6eainkFfWQ0zYzVk0VzRlKlg3ZJKhY8ZCEJxQNXAk39",
-	"PhOLtE9OcSpH8KfC+8EiTZWeMhc8mykh/en2pHhyW4Otvd5guzcY3g4GR/B/f63aBDVn77GENGM9Ndfq",
-	"swHdxL9iUAbIw0xIZk6EavNkmopFIvvkWpMGqi3w1zfLP8OLK0rJOpWj6jbvbdcr4LCMK5ZGouJ2xPC2",
-	"2npGg5myakQK7gSlGqT3NO6TU7rExYXqH/l5+Cac4Kf8NJeJjMYO0SlC6HQ7IVUD4I/VxHcr/AtQLNhD",
-	"eOwxiBcyumdo9WoyXCRriNAZyZAgPOUnva1a0svEZoRXbXsspNfyCA4mW3R/vNvbG4TbvR02POyNd4K9",
-	"3iHdZsPJfjg42N3yM7KFfAa742ew7qvmjLa/T/ZvHR7uTNikt7ezu9vbYfvbPbqzs9/bO5wEWxO2vX+w",
-	"s+ef9b354NPm/XkWBbMTwTMacVbh1QnMzz9IcIU4t1qb1okIwaKeo3eCciK4816l18d+1530v6Vs0jnq",
-	"/K/XuYPyNf4qX1+oF8E/iD4cycA9eKnUj7M0ReNJDcs4iBOaJHEUgFLyGtj70T8afskZEr5X3JZjTpTo",
-	"2dvfOUS/Tb+jVPBUjGM2XzOHBJ/4Y7u5mHGrJ6K0XKIH78PB6nfBeXp1rt05NAwj9SKNr1KRsDSL1P5p",
-	"h1Di/OkfHbSTkaDLZJQyGiqb1BBciay6He2vOs4q73ztEOwxiVIm1wyx8kpMZfZJms8W9+nzjKGRfMeW",
-	"5IFKoh5WDBL8RCH4sCnqnl3DHucRX2TgstxsCWCashCZ9rrzfc+WaBr/Zq5Gk1vQXbVg2p/Vby77+CU/",
-	"dT2Rrs9Kyk83l1TonVCTQmo7gWda0pw+83N+AwaDrJDW0YSBlNNySp1oxLWRIfvkzZJocdvNf5dKQYlC",
-	"suBZFCvTBDyW9+KOhQWOvL+/vweOAruPEc/2lApsHQnbw91t9YzrTdgbrLoTXpwASmcHL1afyIdIZi3P",
-	"A1wwhX+sm5RmM7/ZGdA0pcuVaeJY1fP8HGWzGwh8PCPHWuVQ8HD+nVwk7/10e/wfux9+vrh8+3n7zX9s",
-	"/edfdt59/sve2d6Hn6/fbP2fj3+9utx+/x+7t5/+evaXn/9j5/Rm66fjzkY88Fl43r8Cj2nMUwq7/gQW",
-	"g4GYWvooicqVMGGfXGYzlkoiFpmMQstRrLWsfXOKVSjDANwTNJ2yTD2Wgmgo0eDTBV/IYpYxdQtu4VNO",
-	"fNTGarqdaDPBjB7jurP/gE+1pZSMZot6LoFbf4MPK2ZhV9ngNb0lKzzFEVh6iZ6NtFNsSF8byTDf8ZVD",
-	"b6syTROkkko4QEgyMWWKytByzklPE+1DJBmE4jJlkKZMXSKUZavE8pKn/hzHVy258LWXF12aoazIrm4n",
-	"j2j7EhUaizb8wJVI2y4k0a/4vPq5u8gwNFeVOXCjH3u7u9u768Mf8GXHAWw8FrcnV46/Av/r0+mVx01h",
-	"qOGq0ZwTEZY9YHTOCJVkpB4blRbTdjmls4F9rDkaj8IJfy7M+HyCzF+H7TnrEhrHsDL3QfgZxAYLu+B/",
-	"yWwkRjxwZRxzFqivQJBLFAXRjN4zjE87J9uGlOEIfoMdO8fXtrdWibvIjNsRJs2FsOsZ2u4P+sPhdn+/",
-	"U0keF5q9eOJrNFfrTehHpHbvC66TBzauUD2KMtAlAjPnNXSQc+0WqsXnGdUWBZw3gZyI/FaSswg4+cgG",
-	"bEZqWSOIo41WtYjEhPJq1djEUG1DkpCOSudzVh3bbc/0krjIyIzRMIaFnGdSU3qRvDMQUGrrl+qkZMFo",
-	"rtQSq87gUxI+j+B9kig8wUy1pwi51QVyLjJwBa25bgUH98HwcMurJbrHdiEyhsxHiBjTjRImkpj1yQXm",
-	"M6mjxKQAjLRlMzbvo1XrfnpvxzfpRRhlZzxLly2vxSW3iThATg9UkjkNGYR0BFd3HAKP+a8iYZyFfaK+",
-	"FjGlgN+zVI+xek9okIm04U2BZ99HHJ42wqxoeXS64AvudDvqIxQTHLgIQTfJGY9+xv8Fw9vyx0N2/7/1",
-	"f/UDiMOsvpmz0mrVEPaokNSmmOUkFfMiXxwebvUH/a0+5BusfqqFbRmyjEae0M8p/N0KO9ysSPAukYtg",
-	"ppPgMGTHQxJH3Dn+dMFJxAlFWXqckbmQGdkZHO6R8TJjsuTUNw5iwqcRfzwisSS92DfXqBkV3FWnBx1f",
-	"nYOryO4znOcPOiANk4ccJfAVNuBvXX2D6hM+dWKa3SPtk+yT47FkPNO+yVhMI96v/o6h7bVO7fzJ3wyV",
-	"R4L7J2h/Pg+BzFAfCUWwmDNeykpFe+pKePdBEyxuxKpO4ASu2zkW4BEI7uYrcS961zII93K68/laxe1e",
-	"3uLIeeqLGR1vYhHcsfAKw55tVLssY/MEFYtVK6HhVZszKemU+VzxS+2AxVRMgY55xWi95G2s0eemHCeB",
-	"QbsO7Lrz2fv29YQmdBzFUa55rOiCwD+m6vIGlJNQkDFbCm0DTKJUZuVUemN69cmVCDWz50ypkiQwn1uS",
-	"KcsIhZ3SUXf8xkzxpuKN/KWTpNF9FLMpA3+aYaQ9kaD28dWxJ0rx9ETtQ6rW8l+/0N6vg95h7+sf/817",
-	"xta6cBQHS8V2n5Y+RdNZlpiQDxFfPIKrQywyMjo5vvo2AjVhdPzhQ9EU7Fyc3X47Pv14ftEpzPXH4w8f",
-	"vh9/Oj2//fbjyeXF7fXlh+/XZ8en3z9fn9+evfr+5sPlyftvN59urs4uTr+/uXr7/eSns5P3V5fnF7ff",
-	"rs9ubi+vz76f/HT5+eL76fHJtx8vfz67vj4/PYNBvt2cHV+f/PTq+9vLzxdn19/f3pzdnp9+P786+faj",
-	"Gvc7/PnV9/fnHz58/3B2fHP2/cP5xaf/8+3848dPt8dvPpx9/6gGhXl/N0O/+v7x/cXl6Xe1Iv3Tm/ML",
-	"9bHrn89Pzr6/ub48Pj05vrn9fn38+dX3q7Prtx8vL77fnN3++Pbk+Or7u/PT71fqH5/OT199v/nPGzvK",
-	"5eXt95OfrtX/fLw8/fTh7PuFGvDq+OTk9vvV7fXxyZka8/zy+/XZzeWn65Oz77fnH8++397+57eTy4u3",
-	"5+9gvA+X775/Pn5/9u34w/H1x1deIlDHHOhDLnlDk8XHKI4jJDJjq3tDJXM2F+nyY/Sm7tGyc9l+wh3D",
-	"e2tZMjsOgk38xgFLZo+5cjCN7pkkFMbCWGEktWUfRvIO9W9dR0BYLD2a6x3GY1cvlOBRJtKiVf1LrtMd",
-	"7e0fHBbu7ipXLN1CUFdrpYj9sNWB1RT9+5hm0SQKaMauGWcPNPYcvPsMCNs6eXiy+sbKUa8+Ujs/++3y",
-	"kV69P7kh/2s4sNp0xMnV2Ud0tlJOzk5Ob47hyAUnV72t3T2sCAE3a0oWUtlbPF7aCCNoSFEGZy+ZMpDj",
-	"GAtHlGnM4om2ttwc6YHvNkGVTksSVYqNTYoTE0J1CKMLumMERjsa5cVzGkecpsuf4b3aE4KJvXHfeJ5I",
-	"/4ahjDu2lJWJ/pgUT+NkRscsiwIaE5GGOhOliX6Gq9XxzIq52Ct210D11gNq1fslPfIL8J486UjuW1BE",
-	"TgtapVk9lPMMkxsloRkZwhWZpuJB1zIoE39pC3ZQHcIJFKwsE4evmHyVgABiukNzoBwhMhPWxORSs7uN",
-	"Xi6zehua+XN2t3a2Dg66Hb6IYzpW7B2X4Spdx72/ot71x9df//Dnfwy6W7/9W6fWCYTTQBGFvumMZOwx",
-	"65LxUt0JuBJjKtnejsfzs7W7V7nMjQJhT+ct/1rXapM7UaJFlwyrieptFLfda61OFMroVhJjXQrr9b/R",
-	"3q/Hvb8OeodVur0IYRrOa4N//2XQ2//6j20/OUKCokfWqr+TlMU0i+6ZTa4SC56RREQ8g5rhSObJOhNt",
-	"H8ZskhGxyFZE59ZOnYVXqb3YLW6rBt5atoQSNi/TpbpQl1BJJmpkddFQGe0Tm1spwRRU3Aucr0ZJJA9p",
-	"lDHrj63wKfiFnNpLeL1PjuMY/6Ruvvpbxrh/I1uIP6DEgpnncgkr/gyl5CHDwR5UDXjKvESeZQFb1S/a",
-	"cDUU1ua+oqFL42YBeO2DCwXTIQ+KpIoVug8mezARodpPLSd80famoe1cwWjJVpcZqyAJGf1aFKDO/BxT",
-	"q8Kf4pt4V39uzQJKHnWtvnY7Osnna6WK++IuNj2VF3Ov4fgbxaqeLhs3i2NtKMMqlv4sek8zpQY1mD5B",
-	"k2xGFUtTTEN2SRhNo0x2yag36pLRtxEw1lF/5PJEXjCOuLntcMmpjkHsDrfI++hNV132lBE8Iv3aFw4B",
-	"IkeB+sJbqFB5cn0bJ2w69dzza5bENGAoLE3xuA61FLi7s/XbW/t7B2u9d162HjhuzuPQE8Vw/aBgbunF",
-	"GRGvuS4RnEm1rVEw0/VBQgKjOhXBnU5wAq8fOMNGJT9m7u372lR45X7HWh+lu8jTVCS+aBeuwn0yDxLl",
-	"ESorOiBH67OybMB32VUyeMoy6y9Qi484GZX2t7zu4w8fXmbFSCwNSYvxLF1qLe2SM8LmSbYkSEMELoVU",
-	"ag8XnD0z+TF+35jVn/H7n2laHHR3uOUd1F/A9zNNI8WWJDpyULmT2pujJJnsk1tDtyPG70ckxf2yqlvT",
-	"md6IRRqw+uSciVFSGw28qqv5Dh/L8laXf7NIkpjNGc8U08OnjCqxkCztwiGDN0uHAjWJgP4rddm+LJHw",
-	"zv5wuC7QUG2f/NdR98uXx8Gg9+XL49agNvrg2z6Ynl9RStmEpYwHDB0QyJnyJUGod56INGNh1+QfVQF1",
-	"pGwaySxd9p0Y/2uMVg/7W1s+y2VtvaJO6a4X7fgUPH/POJPyKhVjVETi+HLSOfqlvqiIdX77Wpa452A0",
-	"TGgUy26JxUGGE3hyWAgl+Wmo2EAmtIsxjoJlv62ezsUFe7gywSpvQA3zYCXLeooWe+enxsvaA0pVfxir",
-	"Gai/qltT5NUg5bkgbDJhQQaUPOLiG2cP35I0upejPP4EPDzK3BoSxOHRY3BmKt6QUmbA+jDtQX3Yn37L",
-	"Bb8WokEm8CmiAmEhcGnrJ7DHav1wDEKg2QznRCIuM0Yrsn8TIbMbNWRz2vhJiDsPaVwvuCR0kmlEr3x2",
-	"ah80XUCC5JMJKEnZTYbS+OkzdlCT8qmARFZflZlIiIymnMaYp6l4gkZUmaaKwWM9r56XDarWnua76J7B",
-	"QRl8lvzj6r8eZiJmZLpgMjuCYEGBaNVEQnYfBQA8Ba4CIpcyY3MSqIcnUZyxFGMSGHqKpIghBwI5NCSU",
-	"gts/10zyPKpVKjFu1WaUanGWYH1w5/Ts1Dg9pen0CdbEyi55HbJ7WIT6x2s5m0PWOrgplMytnlD0jHzN",
-	"sBEPRdJwiRqb0kIjxSIKZ0Uzl8DzV3CW8OcrIN3mk7wuvLY62UJaNN6LQhLyMScRjzJnmg+ocMYPdClH",
-	"ao6UyChkAU2P1HVM1UXA4jdIOYKtCHLfFDA4xkOGdA6zu+THWUYNzNY6crjxcCzQdsFxQg3oEoXhFEVI",
-	"4ajQ+OPUBM3EIksWGfAR4LjmLXMxqS7MLDMXHWIw1oTSSMktpFAnSQxKu3DyLwpoC4kIYb5+SoRHF8kz",
-	"0eGt3f5EPaHY0zTixsUUSUiMBHpbBAFj4XOxVJmFEa8/yveMJWpzeEjTkEQ8UVuZMJ6fmT6PUB8c+jW1",
-	"F1OA9CwUqEQSjYaC2lSw/QtbHUb8kgesfqInsdLGSzO1jjo85NJUdYqdmqrEuZKQIXF5q2rUukHKUrhW",
-	"zl/1dcuy5chWw0sygumPqqhIJDcgZqq8d+o3nCLjoSyec55beXP+7vziVqmlW+TH0OUTWkUFlfXm/N3t",
-	"2fXHV0VlFd8t6qRKd3azaG7O3736919MaODHX/7Y+/oL/PPVv3u18Iyl84iD5PmISVPKwvogpvVH+Alh",
-	"Dl3QiVhMTQKpTsEyGldO8uoeKGK3+VQxK1DZ6t6vzvHKxiqMzxpkk/NgLxbTTreqjLyo+wDjxJsJdeV5",
-	"PiuuK8LAgEVHsUvjWgWh2UKWohxqjMLJvO7/4Zf/ev3Vfwgmx6pWISlOnhK94thmChRvVFezY9htjXTQ",
-	"4B4vciOmOAc0WyzUSpKKgEmJSjm+NML0CbCqC7Xc1DwNDAdu4d7u7vaejrkAxAmNpE42zgQZDnYOdvf3",
-	"Gtvmn2JTIJtblsPd6owaPzaJun3qf4/ANmlhOLt24tZByR621vBw8uXL4/7k6x+8dICoIB/BL9PYdfBz",
-	"/lK9Wf0g0ruIT0+jtGTQr9JrbRqmjjGgpf51ne/0JqPZJgG7BVwziNelC87RaeWgknjy1YJUVMRXgmSB",
-	"8Doy4kH5JsG9NzaQL2+hKuftjT+gc86DeBFqb1yiVhEoQdVq6BMQfvYDDd6rzLUVYv4+iuOm4+ib2vC7",
-	"frLIT6O4Vb7VuV90JltLU1j1VkahiLITHdJcXdkk4pGctavrV7Rxzaj05cb8JB603MiYBD3dSJOHmRIZ",
-	"RSp7oIp7GlatFb8jcqLxjcMuOUMU4cvLj2oLWAjKgHrqzDDvYhJa28ztFe0z0mqrEmJY2QO1yrkgNdLO",
-	"K98qQ7wlV+Hqc+wRvRpr0V78enIlpIundIGGy2qXVPETYGMpMZRbiBWGraaE2pPQMza+0xzIFP+f7+bp",
-	"JbYhTzg5N4j7mUaZ+q3buUam2el2zh6jjIV+bDLP5cUxnRX4ruLpxc1G6Y63Rut7zbLgdcqkiO/7geAT",
-	"10Ze4e4ghSF9s7loPL9ySsMdwbgqF01efdORTy9uLnE9RX3DEwmRjKbKRvHEpsScRhzuIDqxUdNQaqZ+",
-	"qTIoCAlC3qSzb/2vP/7Sc//zD4UfK+yAdWrDb/7D1xvQLi5awSCaFy1ASLdmhP9yow8+Vatpmscpm6R0",
-	"CoGVDdYaWoT7VTYySRl6IZuFh9TTF0qqefIhphQ9A3UhxsAEGMU98xYHlXbFotDjXM2L+oMNtmszBA6n",
-	"LYA2h9BM8YBqqzehjoaHRE3Owv97OfecPn40S1+DMl2HM93tJAJBFhphPHk2SaodfmpiQfMSAk8mwO8S",
-	"iH/2j5RjyrUr3ywGWx11/edFQm9YGqHraTUBn0cNYWoK6pTgzJG3P8iSRxoC5mxJAjE37jgdB4kjbBPh",
-	"qc7/fUOf6wweT1iyVWTvOeNwTwiItYxZ6QgkpD/wFeMD/e9KvZ+aVh/tA0nPH+l5vjDMi0c+lHmEQWPH",
-	"OY313Tna5HNHIJ7u/K+a1bM66+t99A386k9zTz+r5/if58v1b5Tjk30Rd+iLOCPXux+buxe1+Oui9oOa",
-	"QGE0W/fo0JOR/6WlfK3WyU4jebehPePB9hF+ks4roHwySVpBX2hU5LP7o1/ZO6y4rU4mpxq8Oo/Xzmkw",
-	"U8JBzsQiDolkzBRwxDSdYsSc55fbPm7C5zpBHUdVzHCaigfe7zSA8IKuDjlqJJ6o3Y4156L7umwOcVWN",
-	"y2Lh+ZKUTaJHDSZfwmQZ9Pd2+oP+1uutHd+Vn9KMPdBlRbaaWECqx9k8yZYY6dO4lFqUYOrl6teGTwBK",
-	"iZL7veN1yz+/ut9rtQeTcDA4Gh4dbb3e26n64rt8H1ZfHPo136D49GDryGDSw/8Nq+pI5M1iMokeawH1",
-	"0aVSRgaFxBrMQgMIIenpWALdA5CPNAEy0budUwOubg1VN0H2WCnGEqHRwxUR5NcaUCU4Y6Hs6vPMe9cp",
-	"1gj+UxFrkMkVIKbonp0yGsYRZw5686rpG7BkVl8Mbkv1f3OwK1o418oWskeSQKl+2xGBv/sG4zL3ZNa4",
-	"/fK6lJDLXGNdIdKJTlReN9xHcc+umI5MyHfKzmwYoZky7qD/NHhhJmR2HEdUtjCIfzLv+PZMDVgp/JqC",
-	"zIiUad5ewacw1cYC+VpPaV7N1Tg+XJIlvsKiSmsylz/tvgAp5nPdScADmGjbpcF6zMN98rlwrZWcwMoX",
-	"RtM4Ymn+qGPCQ6VCysBJ1zDOqFjCIg3qa4qu7YM+a62FjdbtyCClWTCr1Vxyx4R+A9A5us75I3rOHLpa",
-	"YmGDMsUgMaGQHnYfpdmCxkaVKeYKOkl0NglKF396t0zO5jfRr0xDnXgDOJkn9qYjMUfkTtlohnp1ULtP",
-	"znkg5vC7+QnBlSAmJTihXF8EEUL/joApAyLKbFZCCok2I/WfIyIh20lg5iluRZThVXqIJOuTtzoKelRo",
-	"/wGByz/hDJU2EAtdQpEueN5Y9Z3g7AjTbi3hIdVB+p96MaQZzfMlgISxbyvgx0ZQaTs1eo8OWuWhKrMX",
-	"nW7HzLPT7ajPessR5VIGWdycqd3A877r3wKQqmBZvktpoBsUrZWdmWgjD7B0zXZFWQ3l5iVxptzF9hzG",
-	"GNI8khKODNUGUBWAoNQJSweoQaOFQp4sEo2hN5t7DFTkxfe6n88v71k6YzSsvBS6eW5bcY3GZH1LAj8c",
-	"mCMiCwFNzchWZp6zeaNdaHWnoMPkiykzwjqaWKMJ3mTt4yQRD2jK1wAAqls4ptIx/WATwKOL6UxHOuu7",
-	"mz8LWXnRnClFsEvyjm3jJZExlZBqWWoRTii0Hl0kJkgvUsxboOgxGkP/jiQVc5G5YMopu48kACiDbEOC",
-	"c1ZlUTAUgdAUUs0hYV7z/YVU4g4qQSknIg6V7aqnblGI6TzfCD88HXvMrnydxc5N9X2SMsm47kaCaf+4",
-	"kSWTWXBGTFsjzCplUgtx9piRRLFhzDtVe38lwhHuhZUIZkPyCvtU4nuN8CqVTePBbwBw69CaQIobQ5oH",
-	"TgVyoUa6rDHHHmEP6Oq8ZxbOsqWapfbUw2NRUqhffaVCzpS6OGudvn/PEATBIg26hECXQCZ3XDwQKSwE",
-	"dbGqr56hr8wUT2N1mu/84De1xFk+XyBOh+AbKm2wP03p1RCk0XMc2Ctzh01FELbUgRmualmKp4Z98kHR",
-	"u30TYkPQu+eepTS2H5M5+dMpjbhtegyEZbchE0T34gC20Wj5JdZvD0mT/xoeq4VJW4Mblc4SLghcIKWO",
-	"g9YZRin0U16uWtbwgPZ2rq0rNc+5QcviVAD0RO0Z6mc5RElOdcbtDvgkuPHajbd0ioda+HGrIqKVhlLu",
-	"vVyBkDIp3iUPosYop7DR/aY5p/o73uOO5N2m+aYpo9ovpLcSPKhmZqVsU51RUZEA+pN4IPNFMINs5zHk",
-	"FjdNLL0rgXLgTtlMW2tCedVh3gid32w+z3V4kVpgHLd0CqDybNrzn8hIf3wExhawMcc861dl4bXJYoVT",
-	"aPis2ta6E3AAa0yZm+sZV1qzswRFkXBYBr/ZVCRRd4SGRwlk1GbtSHebpN0WQdLyPS9Mwmyu/VDFDUoX",
-	"zXK7vNUB7D7Czhh98lknwSLCJlgfXUQPL7pkcwkBQhHMEijVB6AUKIiDURkWeikeQjMSMyozMppH/Pie",
-	"RoBLMtLjSob6AzBLa2Ybw18Pq6ay+vZQUQS0wpwzyi1YhF5CZFDt9XyQ/0KsLbeWaJIoISuwGxDouFgE",
-	"GjIof1mkzAPnGJtWveW2um0a5sLPdkGF0bZWEp3cTKd6sNbCwF7CSXUmWhssHUS5rux8r/dfdysfM8jz",
-	"si065gL9ZQ62Z8qg90BjSefAbPs8w2pJLdPFGb1X//QzJMqxxQY4VUqeHUJjSDzOk8dBOobMeIPQuUce",
-	"cnPd1XU9dQROxlv1r1csxfbjFY+pDa9bDajo8GTFTETNnthrC54LeNo/kt/MKc4GMmjXoJMXXaAmqaci",
-	"cWPDbOxSZg7S0RHhwrARRHUrzs+IfHgcfWD6zfrUbePisIfuO+F8wXon7dHkhGuOvGsvp7sTlRf/atEW",
-	"EMybkLnTXXu06GjMclmhDqLfKbK2ugROL+XbGWytn4GYgKmvBdezzMchwrp8JZGsckWYg603WSrWorP3",
-	"0PmLtoAyPC2rkX2Si3kUX6YpkEygzUwFOt7K2Z85Jk5Ly0qbTdrvEMeuM94p7VYatJzR1CYqoB2hbBuQ",
-	"xB4fv64mzx0sCBaBZhzulPMtvf19cgbmPJQBlquiV6Q1ml8Nk7IsYKJRufHtUsGDhwHloYYK5RaQuuxO",
-	"qlnPRBz2yRvsWBBlXZKkYprSubTWNhSCkrOLy5urE1D8z07/49PlrWFGBYV+pR8vqjraMDLfteaoOp4Z",
-	"jSfFCI6xmo3rT7dLg0P12hBWZ9nbcW/S3v7+/tZwr7Zz3CqRWtym1uDxqzih2LsBoOnGDHwg9wZ+qk/e",
-	"A7BnDuKbJyDYh+AXF9OzZFjaSHS1DWfwS/ur2uFq7d8/B0kTkl69GRpXC8glnqQC45cQsbtjy7oqWqxi",
-	"+fbVKWepqKOVtjHwui3Ep+q3sIKgfqbteZ6hgT6BDECmG8uBvYNN5SCCt0oUTbIJAGwxhyfzVNoAUtua",
-	"ZPU/Q656XeFNudI19/spQrmP2IO63OiM/NL5cRaFIeOvvnT6ZeQCH7Bc08qcs3vTn7/5/t+IOcO2Dtqt",
-	"nEC/MjVriyrpyY5pof017WPVutlTZVEnpDs9JjHVQRNAWJGMZ4wHrF/X16p2pmlF3av2lkn8otKHHkSq",
-	"Y4xW3iBicrwk6NvOzdo82Nsgs0o7Nuy07aSge1Qlbbw4QC1S4Ivh08LwN1nKqAfv8AZs3R74p5h6EMs1",
-	"MPJuWCr8YEs9kK9TSf5yc3nxJzKSSx6wcARGpHVl53cgPywY5ojg81+4+sQR+cdvXziAqK5QzFvGA7ZZ",
-	"pmYVMvIJS2YWrsbKVshuR2kEdoqpS2leHtTUlKw1Iq3Rt7YiTIQMA72/dTsLnqTinvFaixhngZqojjyT",
-	"bJaKxdSzJSYMhup/bkw7bjM3p1eRxmTSIHXXmJb5OVnr0S7ER8NAC5vYhTC/c3k5mdRrLf8pFtr9QENG",
-	"5CJlpaxIDfOXiAdEjWhi1TRC8V9pUI8WGHZetSjuXANX5Y51jWgXmb4aXh0wq8wa0z8C0A57zPrkk7R/",
-	"fAP4xuCb1xDI+oc+2VhQb+1tDXd2PFe98M0ybOzO4a5fgatvjDGNirVOg25t7hzU6Lme/oIJvrN1uHO4",
-	"t791uNOta2TVHAw/YSlk2Ais4BZBRuM/kcFgMIAorJAy0uh47Xsw5NwXauRpkkCB/BPKUhbt9xTsYCBn",
-	"8cDl03a2XAug1vm14t7dQITlRu+Ajz9OFnFcjMegRo9WCYD2KHP/jqWcxRrnuEEEbyXksp5WCrGnlu/e",
-	"22h0y0CdQZOLJKFjjPNHtv1G2YyutWvcM8mX0y1tjfegUsbCj+KebZTCDlSFzmxQvp3sxie0026czupW",
-	"w7fL+hNKiq/pgK7kTSZKScoPUGkzVuczY+EiZiHh4qE+2I0rL+S2ORNw11t5Qhean7WQvm3hBNTzVyw1",
-	"tNAahaA5AAJ8wqdwi5A1PEDuHF+N5YmDOq9o4IPiis1CfCfw7vrqBDr5t78iqRMSnTEaZ7O8o/6ETK+v",
-	"TsiPo2maBH38tX8/7P8E/xq96tqQ9e2HG999Smv7+alZX4AwcDrO+5wJdQSc+i20d5S3RY25cpLYtO/d",
-	"6r35vaJKMCi7IIDAPhbqqr9iP4k5A7w27dUyLnsZ/cr8gDNNUbDVCHUp/qDIG2Riyqd9cmFjQfkCEOQV",
-	"gFQxsoeet4JJtl0K5Nb6Q30ZNGrG3qNZMJlVCV9UPxc8c1z0Wsq6IupKWQmL1GDZzGia12AB0ppSjCXm",
-	"xaoXZwsepizMZjrjJmFpoJtUr0C8mbFXQZXqZO7E6hZyjVpRShWRRU+2McEoVpgB4qKbPELT5jlWK7pO",
-	"sVbXAYjKsSDE5stvBirXZIynzuHTExQnF8lu7W0zgHK5MbhCqGAZ3iHO2pgFdIH9ISIuF5NJFEA9uw5r",
-	"IGagBthM/bmKbVIpSvvgB8VbC4T30+3t1TvWXrakNjGZZgakWBqAepsuCl4hjWyKpRxbg4HSbLYPD/vk",
-	"mmHoR1qvw0TEsXjwFRfOGA3bFP+pdf0E79RDoySrxfw1JlI9NFR3EwGp/lqyG2dZlnjtRqcRrsl+DGYs",
-	"uMPNMxkA+nX1P7I+9l8paJ3dfDJOFwh8P+ZY73eKGaw7z8GB+v9oHcqqXxziRL07CFpVy92TFpzSnKe4",
-	"a5bBsZBVs0izMaNZRcd6ynUOMBZZKeMQK9ykzpdHj7Ek0ZSLVEk4Foc5b1ySUFjvYZdAPRlAIXJURcA8",
-	"05wDZbT6mDzKvzunS2XhCM7IPOIitR3yuTparJAA9gnz8Bvjblf+RphRke5i7LQwb2p+MB5CXyS/HPl0",
-	"/UHpjWjGadRBkoJX3ebEl0rG1UU9ev3a9PreP9rf2dkuRbyUgHSI17xTURk/izhb5582jxQ8nRDPV4eh",
-	"VNwjQmPAfReS6bC1roxMoUZesx90GXfapgeuq5G49dSzhJiIr6tnrFhG+pnRUCP9hxhlBjAqpWmGQDdm",
-	"sU2LJNZUmRZyJ1ztTVo1HfIoMPI9BaxQmw2sXehu7amBcFi/VzITKZ2yGlQGi8kAMjd3I8DxAgEyCfGQ",
-	"EmaEoboSu9xtVLBX4cfQqg96ADlqTBy1hWK3OIAEf+BHNiW8nI2j29NjAoh5SKtjxoFrIKlaaFH23ntq",
-	"+ez99nJTIe6eFjuOJAkh6qlxosptLEQKJbLSBPofaZBBIFR3IHtkwahLRooDvGOZ7nooY8YSXS7oyQFQ",
-	"L9WX7Iu7E90i7jdUH7SSWKdzqccUmTpzKOj323sNDE3vTp9Utaw7Nq0PndrUcrOdrpN/L2dMGfLnZb1V",
-	"mci6dQgZlJqYBTTrdDuvs3nyGj0ly6qWZg0b3c0jbiy0VYU0R0xoR10XJkmIcsMBuhbnw0LlzoSWvpUg",
-	"uQaUoRKt8AVxY4d1mxMlLfB6y3FyUIbt6nyXOn95ldA4Ob+631G30gW+8fPQ3e1VJuru2KB3eNx7S3uT",
-	"o36F1nseMp5pfaSF0sgekyhlci0idibuGCf6yeZA2FFFgv35qS1G1N5FGoDU7eYRIM2u1UxphhjkjRNc",
-	"jPabmexjM4o6wXzr7c/+bnosvK0tnX/Plh8M4JmxXfIPBJE3XiDiWg/ftdAlcO3AAdTDFyvToIHvePyF",
-	"PJFTzZNThpfwTavEFrQWNIK7gZFzwBud7bcmHT7HNqtqDxxNmaxQuvE36yeM+OLxNZ2HeztK3Y0mWj+o",
-	"/YQ/B6v2tVrYfOz7oVVmqNMgS5ZhLfVsCUoQtp3UHW6OsE7DZJlpYAVjVNjGk03mBhlVmrOtPy/1/Svz",
-	"tEHAf8qB2Wab/nrP6Ff2pllLc9OSs7aKrmJKvnQbw15w3RrzHjD/u523cAidbucUarD4VN2dmuX60s/y",
-	"DbDUm8NJ5Dei8mJuBJFv2kogzQGeCwY7Sv0K0NUOOECQ38OLRd9K1ZyyDObhUSiDedgOTzlvJ9z2vZbA",
-	"zZJlsklT0WIvT7fFqEiLHUYh+x4uqy4CUMqi63TYCJ60EjyzHujSS4gl2kG6bsnaCzf2JTvdmhGPF9ms",
-	"HgbKedZ59wbxalZP2GrEBtEGDiwW04g7qrFIIfPj/33dD6EZ+WudFv83KXiXLHjIjK25JCP9DD6insCM",
-	"a+eVEWZRIvAGfMtaq2bCOTvT0gBrhT/nbQu7DruDNA0u+HIuFs1LEk1UMdetD2ogcPIzr+RDL54Pi2rI",
-	"i+XDlmRbe37q1oLnPGPMGCeheOCxoKGSTqmY61CIvi8rLBb9VyMrdEZ9cgxlp0tj/WPBFc3IrywVfXJs",
-	"e+6aD3WLNJTQ4E63xEP4HE8BAMsKgbtVYYsN65ylSEEmNO2TC6iSmmMTXcpJJjIaw0Ctw1jdTv5yvchX",
-	"RAL5oiGJ6ZKlstjhElNRc82ufUCtyENdOipsV2HWPtr6i4j4rbKsnmKxNbPEMvOZsisE+VyXUAxDA8Ca",
-	"qZe6+em4t7W7Z/fViSAZguYyozF2EP5BFp6gi2wm0igrQIVYWIcZlTMIwbA0miytKVjIlK24q7iUOuvE",
-	"7u1G3UD02OfccUnZGJt2SRkP1d5g56C+1jJPFqpO3xqr9QKqlUbHgepI2LhYSAyrOFtcRBTMzfRIanB4",
-	"zh5scluN8ehzor1nbV0JNJ66+vFZeHpz7IULCdL74oNbu7vDQ++jd2hYrf4dHR1miMv3V97XF7Kgssto",
-	"6n3ssV5G3IHHV81cPY4Tw/G7sPCv/i1E90BVS8sHE46Ao9N5KEptCKiSD3jEZDRnWRoFctTVqDqA+xUv",
-	"sau30rWxnvijfWwUR9L85y1NpyyT2tv7MBPH8/NRFz6tWPQXji25Y1bhlMnpjGIZZtdpb5+VUpL1EGo4",
-	"F6PCXZdGVNAIX3/S1XxfuMnHVI+Z3vRQ7GEOT+9C0Ylj/ug51PdsecPaah93bNlc+VBXpA4nEAb0EgcX",
-	"D/yvgrPVboIaErCh30fHPBs0hytHoe1n8kF8M/1Axyw+Qfit6u1c6U/DF7GGA6lyy6ywQgAjgeC8QTf7",
-	"oP9iku5MBSt2g8euv0v1C3o6RuqjI4tZQXFEHWV0Z+t0+ikttM0SfY7p+q8wKlt7zlgy+4jxLI8KdMKS",
-	"2Q/SBLyk2paZkNmRUhXbFSfNTMS/IPnKxwQg5fc0JmOWPShV1r4m/aVKsVpy5ZBKT44FBLlMEJACnoAb",
-	"bDYNPkwyXDfHekU8lhymOcqgFtGkseLM+mTgdMeEryhJqcyXsAqkIxBKQeHTNXL7gdpBNE4AuIIs+gHk",
-	"b4HOjzkSLHRxTwkXdo1/ylEb7aQh4rdgJrm0qnmOXPKgQjFGeJoZDcmcpncsdMBxJagVHgBBsCERZDAR",
-	"IS6looTJZSeFQ/aQkp2pl8fYPiMtDKzPBsIhz7sroYkpUbmQeUTd6X5OJRpnunO4zsx7VdHhN44jD+UO",
-	"dd2N4MruSIs9FXYLeuLW7l4paXZNrmJliFyHr6HXe97b2gehhjHzeXlSBWiDneHhzvbALaJxWkmujbB+",
-	"ENOIb9SKEcsHUbQVex94Q0hSLtDZtZr0Aq4S17HUWYNM16hrnq8RDE6gm8/76/rtkG3dHfCB5jqHu/O1",
-	"GMV6bN+UPyLbsV0Pi20OTRdsy+lNpROCd0NHa+C/NEc9VwptOQdD52kouxIZDTAUbWBqkHCIW06WXryT",
-	"NmU4AE9e5auAP+fpP4ALp9+wla2Qt6a7pMDCJzRgG3grlPBpPg0tqp55CptgSIkkafNKRd1Q/unyobg7",
-	"s4Ykn6FvO6bNI2xyGYh/4w7uauRc1ig9K+/pPhYia5gk5lQTXGHFQYXoBpyaNfULqOzkUuCBRpntDGdn",
-	"Wc4h0xLEQq1YfHxHwnObYxwkiwoct7wowFnFyvsoziyAXxtQyk3b0RerBeond1vwLTZBCn1s9/QVDe50",
-	"tKHB81mr0bNWo5cz2dTh+nrmO1tScYT+0gGzM/kq3PW7s/Vef9df0fL+K4mVwYu6KNtEUH66vb2yHo0w",
-	"kqDSQzzlKoXkOraoAsVcawhWWVL5cnA6PkxlkUK+J4pStx0WOlnAanOmh25TuKUHA7LgsXo8ZTDHOOJT",
-	"NYS05az49luhEdfwI8oatL4ZTKhuYxeWXbB6ZV2zT97TbFKluwo3dFFdKomtW/3MUmeNmuJe0SeXpvGI",
-	"09wEkyS5BQUvYWsU+q6GrbJuNqrkbV2HW9igUlku7E3VQZyywKZMlzPgecDi6vwTQPmLIDc5YLEbdDRe",
-	"Z/kQZcroloay0J4uNBIc+FoJhuKBK8FaZVzlASz8xBGZuY4Co2IqCzyhBul6vVq0WWckF4qlqLtNBZDb",
-	"JiDy+VSqDu1ykQVi3vYSifytUi4xbKLbfidavQzkRJ/zkS6L0Q+IOFRGbp9c3rPU+Y1rMDFTNjpemiJz",
-	"47U1n+10O2bsTrejhqkvTTFrqdoh6FrTXlFE90eWgwKa1n0UyD3foLxpie52ZHsWOoj8SAPqZ0/ydG29",
-	"h5gUazu8teMNucuG1G3n3paEbbF6/uGaFHg4tNbIPE2CZ8inMnUZVzmUrnNOSTATQpYi0M0jYn4EhmNO",
-	"rt+ekOFwazv3Nufeigc2XsXEcDN7Mdf564+/9PS//mD+VJH8DEkqutXFKkOHsprmEQwbhCiXAfsKgZWF",
-	"4QuJrsC6XEMuWOh2+YDiIWO9sHvGlUGi+3uBK9Rp+eIEV1uVZuDav1YcnfyUhO1jwbp3THXDQPNLubZI",
-	"TUYSW2cA4TLEYZYFgQJFVaJUwd26ccyvgrcAtjAnvlbNwyG7Kzvg3d+GvXLL+QfG1wHMFzUdj4EehbW9",
-	"TPQErhUNPVPW8IYpvVFyv3fSfMbnV/d7dtaRFLGath8YPLdK1joI8alWvs+uUzvaYM43+LA3c1X7TfVc",
-	"u3h4zsrsp+ryWPW3Nkrg2IRinuvc1uPGXQjdm5kEgnOoZnebM4OCgUDFR9gcGVD7oQYUQv74LygO9Bou",
-	"L0cjTTFSV/bHk3aUqh/UpV/w6O8LRmIR0LhQJcMk+XESDAZHR6/3X9k44+udA+Cor4fDraKcz/sBcFEe",
-	"KOLuHvs7TGODabcAZ3tNAc5r9Z9f/zHsViCq6T148ezHdW1lnyX/sXBJPAeZpNE9zRgWOuGp2rMa7uFZ",
-	"bR2u4nknMc0gj1ZrZMTXkHzYH/QH2P3cTWw4WDkY90S21p7IjWVzzwMUasuic2or91qfaHcP5A8D2Acg",
-	"BBVWCwVyTRowr+v5bjxJNgcHW8Afc2LYU30P+GFVC3gY7LhJb3unhrjQAlB/Os05mCRikckIWgMaR7o7",
-	"Q2rKDd1yuYP+7rA/HAyg6rhhO0JP15C85HEde9hunQKqAUpzkllzqzbSR1sweJOy4zdm2mO00VjxaS3m",
-	"mkIe2JduCsXxnrjI74zFEIg0FJxVVAjjb6ihTxkAWoCXRJ2vX/LWa5yrHjDTusgT/cl0ni20NlbPdXXZ",
-	"cSTJmCmjSXcJat3BxUnNOH5+lPG2CkhtBZxJ1QHAH8i0KVTAmd6bVlky4EDlvkCrOQEe7iH8FTfag0DH",
-	"MTu5+lTlsDTRQkONZL6IswjRJca4GHHP0kDM51FGoEtwXlct4v4zY0rYHVmLK5EnGRdxJZ4DbxreuDGd",
-	"QxumqtOIZ7Jd4VZ9N+g1loqtqjP8wDFe9GS6LuiDlxYcPufDhSjwtlrDR4TsJM/zbmv6tGdDGxQUpOxe",
-	"3LXML6jo0qnT1CIaGw9lxMmMPdKQBdGcxvUlAXpkd1/r6gNKe/zyinrpTGszd6o1cnCGblTqb2syKljX",
-	"ZgUe6riuzj56OW1QJGO/+7Y08JrhGvvCqxzV7ny6zn5UbfTvQhdPJAZd5Gh7spcTh+2KHZfxWh1p9Y2W",
-	"viRbbVSMATat7NF82TPzqi24YTG0hHpK5napPgPTzsEtqb20kLMWpdgmVPbJsUlVzgAeCZUzMFtyGNU+",
-	"GSnJPjJQ2Zrc1d90uroIGfwKiV/UNnFz5+7kZJaW7e/69xlCVa7qFCEKWhxNWJ8oy4VQnaac67eg2H7h",
-	"NwvoxHZEaDELOYaKow9CZtBNMP+Npikk0WHaEeQAI4gbwGel04j3yVvGg4hP0aNV6KuhlDXUZvPGGl94",
-	"3lkDXsUOhhgpEIjRZfukGe95137UKoGoAJJrm8YNcUssUw9tuSQPVzpcYm/3LzwWfIol78VClL8Io2Sb",
-	"sn+9a51uR+1QB3tQ4CO4AHjWppP7dHJ1oBsZhM9tx7RV4I3SvK7pFai35Ng0fMFV2323pGrLYI06nBv+",
-	"UA+0XBtJ+3FtKK0imOZRN9ct+1Y9XoyVOTUeyL67HfRq6t+zdMG8Fvjl8SKbnaWpaIuSycw7hiAjfk/j",
-	"KPymEzA6XfsXvGfOH6YpLfy3DETCYMpykWCBAj7zDebro1T4/LfCcdc5GHHGPvZ9eX56cm6TvF8sj/yf",
-	"GA76/TLYEVvoI02SiE+b0/R1/lIJeWw1BrzGjlrNlC/Np87uyUlhs5iPQxAe7+QijBg6GXWUFuf7gyTn",
-	"p6b8EupflKVcQtlEoioAmu3WAlW0PXhn+F1dKGL+++C/GVm0qp3Ij/3FtW2H2bxYxCT/xmbpBr/zURW+",
-	"511P3hHQkTiJAD8H9pPpdiSniZwJECwAyNE1WF9dU2XayTs6WPe47nPR0UqEUsInKZ3OGc/QnOnmIG36",
-	"5WMsSlZjJNF7tuxoOJxuR0RhcG4oTkZTpaLhA3+zQAtFC7BQSIwrWrlmlxihcCIf7ZpzxYJmOkcXgg3A",
-	"fmJGQ+xB4wdUpPnX8gluDbb7g/5wuO2PfDR0z67xfaZZLaHpbbiCZ9cJg/yAcVwfZV3FNMAW+Js089Fl",
-	"ewbaj0imjDBf9kh7h9hT97I2YU3wUrMeLBDVjXWI9SU2gj1MZrqeeD10fHgFzwGwW2TdQL6y12dqvkmc",
-	"rkuRJLr9JixVvR0VixYfKPTKFqlpCQDFYT+epFTOPgiRvKHB3eVk8qqLQVXAWYPHp0KE5McTMxAisL2C",
-	"+EABNu/HC5GBvfaqKN3PncYLH7G99j+ny1MBvvF5AJQNeb08gHITh7vbUSpfrOUZSMfuVns86ZZ267RJ",
-	"y11eXKvI+diLKRVXbmZvG49vlimLu7Zvib5O5nGnsE1RDxSfAVT6mm6kIQuisB2bdUJ/qyyUPWa36XIt",
-	"LG2e15uyLI0U48x0tVymyJKcZ/YXRtM4UmxGvWwDdNhJXZJJylhzXFu+rkbFyb83ytInrjen0+18ppGF",
-	"jJwsJPwNCchra+fM2AyWD3AB5R/wjww9oDDahchuRaykIibdp+IBP+0yupOrT6W/WNbn/vEsmbE5S2l8",
-	"gzjypZ872FPrnKtbETNwql+lTNFQlZsrVavGMFDtnVIEf62fh0ioSFnjF2/g6aqKgm5+NdbetybaSYl3",
-	"/Gt0Dazhv+ub+K3sfltYhiW4GQ0+RjATkmF3YM1zJJF0CeU8kJYDlWqY2jiJ4oylhD0G8SJk4Z8w69Fo",
-	"eVKpedqzjpiJMTQFSxfcpPGINLRFDtK0HNEwuNYhbno8wOBGsiEAo54AiE89iyq9Ei/WakI4rMbKX82l",
-	"wOG5iNU6cVS3+ZMp3Ss3m9PeejVDuwUVCCs0uFOXumI2WLjitpgKkkW70TWDaPwB1EOaf4MzqrS+DzS4",
-	"a3Up9HsXtoeuv0Qkx8QACcGUTMtp2oqEmvm6AuqepW+jKtmq66timk5NIxooDUDNno5jlkshMdFoK8UC",
-	"M0PcMdMeqVVfPVwcj+M/jvFOtdh9rRyvJWeTWoMKtUjhDybG0OpbVl6t+5zuDgQRtjxIIHWwr9X3com4",
-	"jn4pgXBAUXe2lfKZHqP5h6EF60d6x66FmFdkPsxpHDOZ2cuvTKOcDrCJq1JPCOPYft1QDdbzL8kDSxkJ",
-	"mRK/obK5dJtKsIcR0lxmthF7HpuULI+UaUugMVRsQTzWRa/zi7JW1NwY6d5S0KwUeEHFbyR12Hbu4kpp",
-	"uppEWZ98EA/MBHN1GDKDfFmAkuB5e2P3mlJO6D1TmpAWJbpvSLyQma+/VMwm2duUVTAmzRxM/3B1yHnX",
-	"yiBZgNDS5pxTSWWr7UDBRdVS2rRr7pAzJ+zvyqADIFIvvgM8fSLmCU1ZWGclOFsIRBfo9/zELwCAvoYt",
-	"K6vCFEVhg/oqROyUcmVeqG2ouEl0zvzb5Fu4GfANfNQ/IpyIe/zFImBXXC+k2mcZ/cpAuYhD4BhKuuu2",
-	"+w2mBKdUsTZ1OdwZeAbw5LzkJ1s4jpXVl/e3mxOumZb37rZWjgH9kVqYpLWuRufRZ+oCAZD8gl+bMvWn",
-	"DDZlnOU5N+tuDdY1Sm8/sg1bEWwYinzR+rGkvk3UlQhv1GONy83UCy1KzZwzKeYCwuS66zodXolwo6Dj",
-	"5gT9L3MYFZ2a1W8VO3VugKk2q6MphjVM0cmgU1FLeex7y5RtUb9qbotR8zfGNLjrNEREdQIYFVvw8k7F",
-	"F3UnirBpwW7lCfp7XflrarqlaMcdY4ksFoVFGaYnUZS6lbVJg1Ix2K6vGOzfaqhiXaqSt0pQE08p96iY",
-	"APCEmv4KKqw4uisT7zEuwSvGQ3QJ3mTUdqTBcAskp0HbOtACbH+aTxyL5dU7AiPH+p8VnsgrEV4z0xhk",
-	"pa0Txl6ak7cN1xj+Xu7pVib8UMxpxG/aw9o5L0Z82iot/r4SSgMdzABjkJXr/sUYQFcLdTkyP5fUnot0",
-	"zmVizkXmpzEV3J+AVdQ9mpQNKn3nuqYp0zr3/Eoz5LbYIy7aiN4tAzynuwY3RM9rAwhpXOc1qNjgDQVs",
-	"qNXW8s0a0uKRPhk5saC/IPV13cvlTLSCNeiW/l5ATwm/IZPTM1bMuEsyesc4GS+dvs0n4B9Ndd9501ME",
-	"gye+SCHOyguteEF5E2RFNaoXr7HcBB/KaLkaFLFENgDHDJLFTcZovGZqMC1LqmZKDvQjGMDoB8sE+J/H",
-	"i6wCgtE13J5h+mEk79RlrsYJbPb+ZaKpbdNBPqdRxp4yCxjgSdOYNqloeKce0lcjb3K9pp2MN45epsuF",
-	"ZFDTHcQL7C2jy/tmjIYbnKoW+teImLrprhZHOU1F8vRRIEX56cOsA6psNM5tSrmcR9kT98YM88TNMcM8",
-	"dXfMOJtvT1ORWCF1LI/202DVMVZQiZ8EK86wchOqdrniEMs80cvjVniWnwdVSVanxKiyb0XeJDnvFvd+",
-	"MWYpZxmTNnJB5JJn9LFoYtAk+fMDG3ezCCsgf5ykgmdd6Af0qtwnr5QfPPTr63kLwXY9WlHfWG8oFdpl",
-	"gyM6oJyMnQYd0aSQ3YZxXM76q3aUp8GnmbgF0+ncnL97f/7hQ6frbf+lnu8SqfH8b87f/fTpioiUDEuf",
-	"294qlozcnL979e+/HPf+qmyzP/74yx97XwFI5I9VdpqXNrS7pY0hHWTqcjAaxhFv2BlD7aRujOE0v1gH",
-	"vw7BDKz9ytVICHYwHprmsBG2jpUF4LXt4e52uV+BV5V6gunXspF3yOVJo/7Bpxc3effgkMsrEUeBJ7A5",
-	"OkXiGiHgI1A29suQRY1N1/6p+yx0f1M7mVGfjC4EZ6MjpHDvIy5Cgybobueiyrxj5aSbigo/50jvGEts",
-	"M6mlLo3T4CpqMrpnipojoQWkgEJYwzTH0NmT3JDdDwbw0l2JetviQDdayLuqvEW3fZ87OeArGcASwOaa",
-	"lh3unKlUJqRacWZyTPQq1N+Hxc78W4XObbu723t1BD6R71KxSJogaiLwdCYMMHscm30nY6ZucZ8cx3H5",
-	"JkJtpr2JeWGjblWoRyitQl3MVS3BtvXYOtw53NvfOtypUx1mQmbHcURlC+zAn8w7NWVwv+Wt8/27B6DU",
-	"rjwBa1S38JH5ncx/VUaqPtwVkM3e8JlhNiMeZScF9lZqupSfI9gIygYUPA9BamzZLuY16XxbxsNuHhJk",
-	"BgcJmLgiXsU8IHarOyoDc0+AgZHRcfxAl3IEZKNudkBTje8NXYPyXGqNdA3mOjWPYrNidKAhvZkxcomQ",
-	"W/h6YgAbooWF7UOgVgnJUibFG6qeMzJXBzrccylc90y4i7Sp+yQJsevzh1fBct7m7menW0IOfax4i7Ss",
-	"AsCy8hrishvbtAXGjAm1dViNIruwd5bp52lkAJa8gnqGSUFF5zh08WMhGelHR83TMHI3fmGjPDexcbrh",
-	"tX0w94vlArTmTefhHDRH989a9+pN/qR6bza/iX5lH9ci3kCiRJgb6QVxWAC7AU38dcjuX8vZfEVAzGg8",
-	"cThMUdJ5myYN9/b397eGtZJDLmWQxc356g08X89UM5bOIw7WyruUBuyKpZGyTzydSl1pp9uWrm+zm8V6",
-	"HMgDeBvxSM58eSFWL80blTLd1EfTuE5IcvptQR7Qqzot0zsvLQTbBM9+xtK0mrhCuSFGyde6LkUWQ9NP",
-	"71OjFBiTjqpBonSJRcRBfYuyPrmBxBKtLmDLZVBKoznCW86hf0fuUSxXAaxxchq1C73DegZ4E4JYBHfN",
-	"0+LHQnjLbxGtZhLpfDRolZN7mI2QK/iYlSaEaRN+WJknBpykL7QKuFmNxzuN5F3lUImohcgr9Doq0yFV",
-	"9oHezq6uTCzQJs51DV1uinFZmcz6Q0EoQqkWyDlvuHQ46O/t9Af9rZc4vIV3y22zrCZLwEujFBOn35bs",
-	"FsW3VnFaCOM8L8IzwUqcOzU79pjEFHk6zAyagrFix8em9Sc6/PiubZBQm4sVqXClOlbmVLIaUyURoVFh",
-	"tTvCaEk2cTiOTHuQZvXaxeJb301rW/uY+pOcP8+wPSRdNdDgjS5hjwFLMqKsAveJQl60Uair+nT+T2Hl",
-	"+tjrqpIhJllFyPGB2sVUZaAqQRVHvJY+bs1z/03LLNeg0eqSSg9T8KEUuiLGbl6FlNkI3aCULtcAq+tg",
-	"eLi1UStp51N5P2nrlYdk4Qe6bNoZehPU3Zbg6r5N1lpsOx3zBhqHYUiSFpiVYiJz7On+LlKG/SMNMnTL",
-	"g8sS9ezzcNQlI8RvUP+SLEhZpv6VpOJvULahm8kDmtNplI48kf9Grlp0kL6NYtwvM17da2fmuZZ5kXb+",
-	"nqZsag7oVZfKUKExMdX4mimHUQrRm2WfnE/sQwgmTRKazUoeElDqmzs9rnBuuq1rC784Hk/LnTYnvQGW",
-	"YhXu/5XGAWsTa0oWlxYQ19uicQPwhrWoDLJZjYN1fftRef0ps8XVmO/V1qkLEf8O2aQifgLMpHq9fdum",
-	"ldP1qD0GA9kB1cW0IEGS2VJGAY2xUhEVCFA81M1zgJS1+M+9491CDpfrW+gP66ominP270WaXeDLbn7x",
-	"weCgHFvYrfMQXaVizFqDnwQzFtxZ5S9lCVCX7m3vKn7pgssKRs8eWaAY+izLknfI27MgUUvTnH2aJsFI",
-	"WenQowSE6FQ4iv4PoNMYa8DT+OyxPgP9JyHuTsR8TjmkOivNc5Gy21nK5EzExV4q290qSH/YDlS6SCoe",
-	"jO8PFNmCs+lgb6c+nqnWXZtOdH11orYKIhy4gbVLvb29Uo/psEJE41MW02VFL63KKfvTPyr9f8NB2+VD",
-	"SqqU/jMYtj4DneEKYbxIkiFot6CyLxKgszi6Z5xJqeycMZPtz0tTbT3/s5e2mQe1zKim6jmCW+1ttx85",
-	"1ohb2Y11X2p1jivUXqKSO3SvwYKjORMLbxe2YbvN86qcqRjHbN46ZST0NoeRus45r5jzWbMFm5GL7NtE",
-	"LLg3ozdkGY3iYlkH9mUEexTTPypwvAAHoMI1RLNZHrxhsbas4Qi1Txu3pYRImrCgb53EfbQH0ZDyGLlQ",
-	"claFCaV/BixCjFBgHsIPksQCDXtrtJyf9v3d243Tz85wZ7Djp6AMU4TzpVyIjLyt2nX8g/s45GsfjWPK",
-	"6ytq4FfzUbf3l6KZr34SRB1d6art8daUENS13HiWTvRYpLbMmz1aGwgbmI7g6ZF6Rpk+GeOZ36rJdI67",
-	"G2rGRIKmNHe8MrMjMorA6FKapPpfLVfhT9rZBzZZssB+A+o/LMGp/0D7tI/zd0zf/sggX9A5A9cNjWPz",
-	"+MrTo1K21HDLhzw5t9fd5GYN9nZ2OoVw++Dffxn09r/+o6I/lrpyay5jymKaRfc2CQJsVgJtRUsz3B1u",
-	"1WTClbMe1ZfX0J32l7aDo9MZWJDyjcSr8zYq1K8V2xqVLkW88rlsaRisuYFQuHUrMcjnNkB9suc/FiKj",
-	"G4TT4mgOLjangyQZANDGgzSw4ZUQiz6D8O2Kr7vA+A+6KzUitQUHsHZ/Don6QacUqG0sfgvtlzZf63Ye",
-	"e1PRU3/tybso6YkE97IH10dZLehCe+yJeQQQSEu9uVgZUdXcRn0cmz4D5EexPO9g4Jtog50BtNCi2Noa",
-	"tN/gXPi6Iw33tg92NpqWm1aSD9d+XqYd2ZMW58I1erKooukM8EP0Uzoigf2rdeOfPrkSocU4gTfS/AX1",
-	"FLuPghzRQOn0GkZEvxMDWka5KrO8GGclvaHbQbgALwm6jrxiKSqxHgF5dW5UIql0bt02uE/eLFL1J51p",
-	"nD1EAeT/AY6GuvQp+xt01FQyzgzwxPtU04Hpptx0CXD1yflEQ6/krImzBwvNAv0FgDF1dUev4QBsI0gV",
-	"Kze929rkbj2ND5jAnWfB+pe6bX3JyWmwYd/szE9O0mt1AmjD88dxvMf/LnrjfAnZuJ2C7bb15MMspsA8",
-	"YTG/eZsV5lzf5aT5N90tcLff4ZNux0PL1X2X3WFnX6uUAIygbK4K2HBPn3zQfzFRWludIDO6JAuum45j",
-	"I3+W6RYvWrOVeTqkvrmRJNqb+/8fjeJ/1IL/UQv+Ry34v0QteHnZ/j8C+okC2i8TP8knCES17AftpcYm",
-	"1H3ySTJzY+hYQBAbntb4bur+qMvNIKcr0gU40JhLAtHi/DyhH/xmnTsArf3foHtD2DQpXW1CWYfRn9MD",
-	"+XQK3SBvebxAp1MLz3ZCpXwQadgMA2MhWWqiz4VmMXt1Xin7Zjf/pH8pnD2wcPPuoP/NW0CWo7Ut2jki",
-	"eM1bDDI+S4ADNkyEeYFSHiVYE7oo5x3irXxIBXqp2gQuCm5kZSbZUFT1cBEP2WNViqzEpDV3RJ0JEUcy",
-	"00WnUFG3nhfGOp/Bx5BkZhvUoyguZClJ+2W31FDbKemiUJ/thlcyHzLxbbpgR/lSFE+DpmemoFNHWRzA",
-	"xpQFIg0h5f6tIoQj97GHKI519gENIBkUgntmsuWEzxU+pRuzqf3X8Q9LF2YJ1YR7zST42jdLElk9CPjJ",
-	"wfLMV98iP7d4pzbPL3H5+0Zp62xFJW+Q8OzYUG7ySN2bz+hhravobGQY7TZ60W8KoSBr8LrX8hk0RWza",
-	"ZMJF9Tp/efDSJ+Tqx78fXRR05pZbVdB/W+1Uhd7a5LO/rytpHdfYpAbLrTjHdCYfdALmXZtc7IVk0sb6",
-	"ICxpKwVXEt82cpfsFkyPrd1SadxuCx8H6Jx5QfjwcGd74FaDO/pr1Yn6j7LiIIplonlkGEuWHVFu/3DJ",
-	"jdzodi6UUPVK9msRV2heCUvnkZSQmgaJRyb2d0zuI/YATWFoCH2aQ3bPYnVAhMZSaA8eWkVYpiitNUOO",
-	"OREP3Dw6p1yRnzr6VHZNPYsS/5Dci/XC0HNOuvoKTgDEu/5yp9uBYYs959yfvUs3Tf3aEfhHmkhCSRDT",
-	"aG5o1TS5xK5zqYgZuCPmWIhOMcV5jp8zPa0xodl4ktQ7hCZJHDEf0pv6WDFNBPAQZKlxZgPkmlSfeV3H",
-	"w3JHFE+Bo/bautXfhWXkSP76FH1WT6MmbAAk758F/GQxc9Q+gbtZY/3rUikWAzxi0RnSSWKaqU/3MkZr",
-	"eoTWZj7gCZmZ6m32XWdESqsC+zTivGlRnIu7ZgvUByt9KZVYTFjaU8PmPZNXJIx3voU68xb35BpHnzNz",
-	"lZOUTVjKeMCkLcRB6WAw14t7EUYyXdgWyDXloubJ39QBJ5Bs8SGasCyaV+P/HJNZxDM7F9vnwMBkAKym",
-	"bnmOHWt4SGiGiJp5zhgW+jqVL4jyeI4dUUD3H+ssFZR7uogbatoQE9YJhajBlAi7R89ZNQ6JKe+uz7ql",
-	"9RgB72iexe+Cca2t+3CfBZe5Ot8UYfA3H8T1u+dZu8WTW+dZB/wOfZShQdI4nzitPWShlU4XD7jgcy8M",
-	"Bm569NQZpveDJH9fiIwSyTJZ4OP5m7EaKiykoDZ21y/aZBflN/R6UeYFBx6EA2y0YqrEShwVGrYX6+5M",
-	"ZxZpgcgQjMVthoEtT7Dde2MDt0m7d6/PtrTitnxJsfBAnxsyoBxAt5wcZ8875wKYf21w6XJAGZREP4Lu",
-	"qkS8hoCVr6BvjEhELKZLgojJBoIHUY1sZYwdC/iIFW0j8/Z7thz1yfFkEvEoW9pUZyhG0F1olLKmv6FJ",
-	"2p0MJiny5QMm9k50exCjkygNLYvajK84YfkTitlzUfijWm9+KXXdphkGaiuiTJdU3CRKtdTIO7qfmZgU",
-	"txSmwZckexB6FEnCaDJhKRkvLVjOaE4fb+7Ygyfp767UcdksudPtuDvQ6XZwOl71Gc6/lLybJHVI5qsZ",
-	"nzjLNV1sZKZXl/dYx2npRLw+OTXJ78N1DMef857T1pqCXE3rUH/utPWBK1IkbZkjBf4KKlhKUhrc9cln",
-	"RY6QcTvSsE2mYZyhqKJ6pt5uvZlNNUVYj7Nvxcobz6OFqQU0mLWdW0nhAgo0NFQ8Ba8aprt7t+N1l1yj",
-	"fKkrCfBZGmUCSkV0kSVET1cTLswVqJM+unO4efy3rn31dqWaosVA+uVn6k4zYzSMNQLHKnbAv2DHl0YN",
-	"w/WW6Ybh3Y5sqHS5iKuN28Xoj7VpGWPnY9aT00bHORO3cGFtNedNsUt9e8dUBGA5utuYKZgxURjj4jjP",
-	"JDm+Oid3bGnTHlIGKoK+RErkKcrbpB16LVVtSIxtiKu5D2DNKcMg7U5soyZAv8vC3DXVr+PFK4pLhP5i",
-	"rWqK39kIdGLjLa/da0cAlaBlg1gZbqMjAyhjq2ixdhB+dSpqQZkG/JwRF5yNjPLtgl1qPZCjzoFDeJW+",
-	"CjHVBMQNwAvy6eZThY498IhG+SmhrB4MBtqZZg0Ew0eJ2YwipN6gdbm0Xtdmfbr+dXQFV9Bb/0F1oEK7",
-	"nGcUShxNlMIUXoMoQOTijPIwd1vlOE3awYhYPUaTWtUw/u9QFSqamZnf11zmMx5CnO55epqtA0Br3sIm",
-	"EWElzlcNkJWxi6GplsOAjnRmoUa1wgCG9gAq21W7+xokNJj+AWaSec80M7k1u/17yacXF0ym+nwDdcHr",
-	"jA4Nbr578YtRGnWbisbeLMvKRv3WE9GPjfPflyaUR0D1JEtJ320Ze5KKTASiBPh/e3LliD38r0+nV16R",
-	"l9F0yrKrRnPGVNyCWY2tYyUZqedGpdW0Xc/KNUmzOgJqTdYGfiJ3S25vrRJ60R56RjzIFSl0TIxUKwms",
-	"1TZ+g/5wa7+KNTLNhCu+K3XXcMfVCc0QctlmcakNGvVggHUf7YAHyzLBx0U06N1Z9ZQtPoa9Le70Tc+o",
-	"QlN1P5Bd2vRDMPCUuTqc3AA2rvQ932Lds1pD3ZuhxP3rKGub4b79rvrO6tZHUx7xqfaWtklzbQ+2dYe+",
-	"AC8chUfIXS3GMUBKH2mQwyW5Z6nGBhZ3jOtc9SiOiRSCQ2cX9ei8T/Sy8jfVb+a1PrlmmSLf/GcIBpRG",
-	"75IFz6I4B2rTORGQNpvBiAzh7NljEqXFJo528h27x51uR3/XI5ZW3Klhx2xMrVPCHuHLK0o5tWyewGnK",
-	"Op6d4F7KF9XW2qlE7/08Q8Rsk8pWhEZdsgziWQ+zpemzgzT1rM4y8BIyKa9YGng7cFrUfCOInMkGIonW",
-	"zsnNyYx+rWniknfLgzQ/MqNNhzYMw9w2MPPNFVPWhNO89hQ6ufOposXanYT2lscViuFcQEwVo0Ya3aW4",
-	"RTMqKyHQa7/twix61CjcozldYsR2zBg3wPnNko5gAGMi1symiTvczrcwdn7wOf8q01wtR9P7uZH35iV9",
-	"E09EwnQGWLfsl2fjhgO/nMELZsRzpYXpcYpQp4NGeWG6EGTlSn2CvgqQan1PY1nuy4wGSab7DrNQMefG",
-	"BoGG679e8I2m3DiVDXuAbABAROcsy1tRYZwY85a1X7bQo8a0noGg64ScX52YMJLETfF7LMqJnCUPw1ft",
-	"U/jW+/qHH3/pv/76y3Hvr9rNkP9T/frK36LdhsbL1XPuh/7ry5fHwaD35cvjcPLly+P+5Osf/q3xXYUP",
-	"+HYeM30KXryQhVBaFv75gY3LwFj7K6vXTQTRxYL/8a3/Gh0t+rdX//7jnysfLT1Z4Ze5hRDgfxs9qxqM",
-	"FynwJArTsu8UXaeD11s7Tb7wdwMb1aDadI0IxGGK86qTaXgWLx4ybL5CDZzRGLIZF/CeLTdaA5pI8pyv",
-	"Rc6MdY6rYT3KNIs4Mc1qVnpkwe+mUA+tNeOxvhd3Jazf/f39vZpmeL4k1L2KqsV5lLHwVtTtNZhl8yhr",
-	"q2rIleSA3NuJ1QGuq8z85fl62rUjixdXWTQrezGFBcffyAP15CuHA3hn5TSlaCHkP5v0a0h2ZDSYsRBT",
-	"1GTGEhPki2nGZJa3E9TZ2oGYG3B7rEEQwV3exFcvDPWlMNKlsRlLPClXUPfazkWEiXM3CI274YsRn1ZZ",
-	"cKjc6R56cTS+jzA60uwbUOAF9qVv/NlC3vWg40vKZCJ4WLLL1g6N6ThtFpxiIxffTEqNQ6FkVz/edEbl",
-	"HlP5UXrJVNwx3rqpccCk/JaZV1fd+ygxvkW8maxA75wjLfw1sVIuWIif/WbQaj3FQMukOLBWjCOuTxea",
-	"GglC9WfZI4JDkR+v356Qg73D7S7Z6m/1h6U2N4uUH0UsmxyBFi6PBF1ksyMYA4pBjwrb4oPuDUTlnLGA",
-	"yVoyekOMeJyIInaJLoc6ooGfwIpbZDwtbxhNveV3Hopx15EPVjhZHzV9Atna2q5BQBIx0QA4qVATMMVT",
-	"it8tJEv7pDdUW7LgWoCvsq0ZTcP1jfV73sCkEe5mpwKR6kYPna66akphnMjoV/ChiOBOl0qqf6p/yenf",
-	"FwxqrXgUwP+ISQQpaVytRWm3GC3PkjQS8A99dWU0TRgP0f0lMxrcecOeUkx8vMLsFFZC0EhC7jr2JoZK",
-	"EJqGuLf++p11m1KRYKEm0sV99p6/cZ5u2ipRcFOJoLuxoBUf8ak1+PvkmmGXI2JRubEJC3nQSREiBQ8A",
-	"9MimqRreRy1BLCSrcNmZj4HnFJ7DWgJAhdAtCwmd6kzx1SybQFQhY6hfoLA0DaF1Dx6VmhfNRPqDJEka",
-	"BRjI7JPjsVRSD1MFDP45xlpzUSAW49hhA05TlWRxItLqqjO7j4reJZkv4ixK4ggbVDqsuMGnlM7RIppU",
-	"leAPR39EKCfnp11CoZ8wFopg7vsPEhPi7c5MFI/Aml5bBFLIlPdEsnyYY1Atov20IrVe4VKVph9yHoum",
-	"30VvnI1usGXVDbPdbti4OH97QDRhr1nAonsWvllmTDbsAahfvWE8a/NasqZ7gv4BZVipyL6kyJALNsXS",
-	"pmiizprRNI5YatouPFCp275At9SGFJjjSFRO8XK183wO2tbsK5moaOzIc4AezTqglWC8kNE9a65MWtSE",
-	"NrRU4tVwF2GqXcPjCke3whg8JOyZSQXBeYipUjJsYGoGizRlPKjCsdK/5kaOzCShEjjIzSXZ2RruA3ZT",
-	"8SKffbr2Yia1MmtR1m0eS/0ksbVQOw8wS6Uw9XTcABRAHQAnl+enJ7rA/UXqAcJI0nHMQn/pCptr5Kvn",
-	"8iniSopew1mWJfLo9etYTCPe13/vB0jwq8FfmX1QDz5l0XOaJFVaAmAMlIxunPUPEn/USAsGQYIswEsB",
-	"tdtKlVgSXEj1RJwNrvSxtgFSkAskwHp/izojfQS2xEJvhkMKdb5TReWbeR3nKz1gQnb/v4tHXogf7BTK",
-	"3rafgaJawTBsfA6eEDv+aLiasn6Itgz19S70NAF4Mp0PDtvm9uvKV7q1c7B1cLi/NxwMhuW9221XMlik",
-	"i6pzf3HPIrDQF/MrqtE38iq6fLLMwM1veKg62x8t7q5iCRzb+rrMwwVj8XQbblP1srLGn5U2fQNGVHtH",
-	"pa66tSWqlNzTNNK9oAxTLLXf0S1RoCONaYoC0mx0x5Yj0PV1i551/VGqdWZo2DWJpv1Vj/o/sW+PWlWj",
-	"1j2NGvNUmk+QDmc0IbULYMvALvfLN74UYuj1v+VRSX/U1uCc1Re0nLu2C7GdjpckFAyD8+wxklmONaLr",
-	"8rUo6Wqy0rQUSQvn7r8CeWOadXTh3QcPXXivSbP+vP/XZr1py7ic8/b8GW6mZMbb2B9tywU2pTeT8iVQ",
-	"1c7JSXDzpKhZdrhuykgSmnXWJLYd39MI+1p3O+f8E7TqbpHb1qjAeSVza71ehtPfSDObxIpv8Ho2cCIS",
-	"QJ8hIc2ozUmEHSNjNhFGfljisvuEMa38h2wG8YGQJYyHjGfFwX7/QjeHfnKEC91uYH3jzQ1oq8IVq6dQ",
-	"fbiNGut5+969oZLt7XhtDdMUrmGrt+NGjd4atHLTX65e7Ysrm1oGvJi6ieN/bIQnUFwH7OaV3v9c33+t",
-	"IxcrgOaO3H/d/6O/j6VhSKt33CN/F+OrdacfcRmFhbueCSSBLgDwMWqVrYeZUnxNU71jAtCPfJo3ZXdb",
-	"sxDdB9JR+3KFx2Jkz9GNSOLojqGpZLUQHfiLaVZqDtBZJLGgofTtXoXPrnH/f5ca9Ktd5wirSeOayUy0",
-	"xjQ3ruxNMl+dd6untZH1cOumXpeTydWh0ZBp88GRBHJGUy38CyLFDOSmEWkpxTQKVAAaN2Q+zmkc+zxk",
-	"L75TGxmTlbn4xxmJGdS2WEdoBsn5RdyleqlUXsoawfJXsUFCiz5crF5HiHXdEgWTU++4ePDA/kxE+qDj",
-	"uR7IvTldQvgvvseRpTIPgM1oovhVx8k8fjT8bvPa7OYyQu3PlQh9QiLFqrGK9vgQT9QzL5T0Q6UfNnnK",
-	"m7bYuVQ08XW+yubinoVXoiptT+/dxCm1xFgNvkhkhEBfjG/04ZvKJjSFj5vFPeMEXHjvxme3ppoc5lHV",
-	"1hnTSsCdIzAJm62enIPZp9uR2cVFktyzVGoQ2lVzZTGZRI/VjXwgyK1Toy6OP571bz69fXv+f5DzwTzg",
-	"rxDnwp9KdeULedeHuJUy730iDidXUd6CPzqeB6VDHgEknrqFK2CC+nmD2ia136Mmi9He2nw6dmfs9epa",
-	"ttE1UOWWEKoYmrqwGxdNr5rsyf3e8ZrfK7z4fiXffKh66hujErRFAsDuHYDwYoEmSCaOShABJmvH3gBg",
-	"9eWqcX+Cl4sP0AQPwL9ndpRudU2+e9efqV6+pjS+ecZ8Iipi16vbeGQFawX8S3N2aUuZ/cfvMi/4XuOK",
-	"GkumdZHSijRl9O8t0ihb3qgh8RjGmMtm//XWiPG/fL5Vdx6eVGIfn7OjAoKGRhc+2axjkdry2w83ZEZ5",
-	"KGf0jjnszXTzH/V6kK/aAzwCPsoRFC4EnCJLAYeU8axPLhPGj6/OyXZ/YAICkMOIED8RbLVd0HyRLWjc",
-	"y8DpU1jUb9D1Z+JJUDiDSKP2sVIiWUJTtZiVVgifcSERoM51Lda+RdJH5IVUzMnlyTnBlg1d+6vbfC2a",
-	"I9XgM/0v/As/S1ORoqi6fntCDnd2900rJYt5LDPw+I4CEbIRYCULbvofBXQhGSYtMzVU1/byxwsQZX3y",
-	"iStlkuMb+C1sCsjC/hc+Og/ZPBEZ48Gy954tR2RO7+BNIukErNKUJQxA9a4ub24d0JA7tixJsbEIl2Qa",
-	"3Wt7BP5mFAFY7+ixp5fXU8uRI8jpklpGhkYfoFwnfymRCIl8LFukvE9Gj71AzOeCl4bpmlBgKkTW9Q+K",
-	"sWU77hdeGhiXqfZ6RNhjEgNs7cNsqRcOcOFAiCtb1idnxbF/kMShNsJ46Mh70EnSvC/rF67BqKF3K41j",
-	"OLVQBPI1TaL+PMxng52jJLgIgniByXLAjeIoQCx/rQaYDg9JygIE8ofuDnZTUaeM4hjhE1GtjOQXPjLv",
-	"sHDUhas3euzlf+tR07D/sScXXLJshBoVbqRG24bLLMnoNP/+CFOJD/d3dl/hADf4uk4x3j3cedX/Arm1",
-	"UQYK2E8LeefoNUedYX/QH2DQhXGaRJ2jznZ/0N/uoKMNeODr/gOL4x5Q/Gulwqk/Tn2BkA+WRta1PwBL",
-	"23nAXn+DXILgKl0iRW6yW93XOlVSds9obDoxwAgS4z198lakSJuCsz8BozOJzkYSKGZnj06ZaJ13DJM4",
-	"LhNECldSQ6dxq5VuDQaO5xJEdJLEEZ7E679J1FpRGtU6g93vAEP1ZYYW+uQ5OTeyjx3gtLvM/yk799dX",
-	"eKsLEq5z9MtXpdTO5zRd6oODbXY/A7Qfi+kUs2IVGdGphMztBTqQSpxHjaq+UiCYvz3cyb7ZHi/VbHhY",
-	"79nyhmUveUz6CxUHBJAhLHv+w3jHNBL9YhxHAYKyYrYjS6PJ0gCbwB3f3x3uv2pxMjNG42z267OexU96",
-	"zBc8CfxE1UmY9HSldcSQBvncR3IyY8Gd0yOg9EHnAEyHlXWHMGdZGgVy7SGYRG3LQs3Aq/v/UQ9Xu/8Z",
-	"e8xeg9grpSYt5N23mFGQfUMQGPmxlG0h7wnoFT1h41eo3+q4Ss/S4xu1+CoVc5bN2EIStSainWvtTgHq",
-	"arZe6y6fv7LK47hmGBWQJqpkXqFGE4EAE3a01szTRgUwXLAAID5OlPzFi7u3v3PYJTv9YX/4ypWIGIKU",
-	"DFOcGRmn4kGylIxpcPeFa/UVuoQaZE5dXaRn0Uj2wREXiejYboOS/Lr8X22Wt2rB5B5+uv6wihxYleWm",
-	"yK7z9wVLlyaufOQkeFkLDUPTOQGuSY478Jjq3vRdBJ09P1VnBGdQzHJbcVJVzBbH+aZj/w0m3CThzVuE",
-	"qEHrM+F0mtIE4qcN6FQyX8gMlc+pUqEU0VkV2btUfVrgl3MO6/UiwhN8rXRnNXzFhqT6anxbpFHjPRls",
-	"cIqgaNO/L0wWmGXFelOMqpxbBDoZ2zdrk7nwojR39f7kDC9qMFPWia3829/b3nvVVSxtJkJys7W7VzVP",
-	"9fY3+/baCbspVi4yxj92tn/zVm43qQ7UeztmseBTRYx98oHRe6j+Egssisk5XkWns6piQu/BQOVixUEU",
-	"WgfZhXwtSb3twZbPZ2YI1bDw/DZow0q99EGgclJRqmWYnp/999dLzf+PvXdvbtvW+oW/CkZzZrL3e2hZ",
-	"dhw3cafzjnOtmyZxY6fZu3UfCyIhCdsUoCFIK2qm3/0M1loASUmUdSEtZz/9IxNbpkgQWPfLb9VtkVzA",
-	"ZC4vAlI9U5i/kk3YUjq97utMRa2STvQdt+OF7WV+VEBmMLL+wWoPdtjuOEkbJgLmDvDYsEFiiaqk9I5I",
-	"5RUvgyFWAqfr2Xta9Q1QZ5ajf7y8PGc9bmR4pewS7ZfIB79SV+pc6HEs8g5b6OsivYdaubAzef8tjCly",
-	"nQ5DXSD0GYRc559GkWFdINIfiJjfn7571YU1PMeTyDelTCYgCXAr4I1APJQtgX+2WddbI90Fcr5Eu8Hs",
-	"1Gm7l2JkrpQTfxVCEvT/lbrULBFKTKCaFoZYQ3Ew7loAT7d8znEJXSoVx27dbi5nIYJY7OSl8f4we9Wh",
-	"I05EfCvYUGeJIXB46J0DG+FKbWawnNl3uqTeYRr9/VwjhHWFz/FlbzKZ7MH8wyyJhbKbFBVMYQy8jyUh",
-	"XebMdqrceIxWAVQotwZOWvzoIDoWT/t7j3vfHe4dhc+e7D0VHb73Xf9ZdBg+6R0cPz7yKPvXrpC0dfzj",
-	"5ekvT37+9f2H158fP//l8N8/Hb35/NPxq+Off/34/PBf7347//D47S9PLj/99uqnX385enlx+ONpK2gB",
-	"HVHftbtngZdAcBDRzL3IArKcY5GqtyTTCMfXty7G8Zf4w3Px2y+//Lv374vjz18uemen9PdrQspMWiet",
-	"6Pl/+ulP4rejF7+e742ePzt8e/hdNux9+unTwfgguZ58Phi8/vz6w6v//Otm9uVKq72mIeeuvWKptVky",
-	"TdYydezuoVSY27xqqVLcstIbLG7nh0uwnR87+53savn+/Rl9WWLA1klLTH8a9t6E8oP86fWnP88O3ssz",
-	"czZKx7+9ODs++88r2f+lLaY//Rl9PpMf5Nn0/cvB9MPLm8fv//Nq8u4l/Dk8jFVv9LoT/eunePYBy1df",
-	"ACOQBJSAnmHBIJlpgfZENI/6NZczmuGSVb5B1YILLOl5cq8Si06+Eue0VyrKmqH15Zagu65gCC4qxC9Y",
-	"m0eL+gmK9FX04xdIgqXNSVU2jnNeTUZ5kPnOxnW6mRZU/RVZc6n/M3NUxsFpFl0fa5hu7tbMeSYLlgvK",
-	"ZQ4SZHPIjjvp2UN4VFnPd9nFc/Ji0S47aUYjEksWAJrz0pB1MUumWO21/KGbbJQXJ3du0nz7RDnR66Ad",
-	"mwpJXuZSbwH9FnYSgmJH+OTldj+Y0ZC+xK8crPuVWj2MV86aLlrp4PIxM9RJuhfLWxCaBN9yt7cBIFbX",
-	"4ksoRIQI18UMoX0kD4eM2A1Z3kD93oRoEgosCRRD6RSGY4rYiDa8yD7UJNQb2/6It3wIoW3C87+n0HbI",
-	"FbK+Ow9DKUl7ROfapIMEyqDWibjeHuz7msPKU4K39vij3QlPw2GX3AkOEeBuLE16riPTxWAnTsc3QT6X",
-	"H9cKgHc+fk6z7uZO+Gdp0lO/qrng56INzi/Zd7h9d15IdfvzgZcPro6vH2vo4/HKb+KrJFzH3qKYiWvT",
-	"WInYXHH43e/FeyIuTEycqwhME8FHOUKN0xN7oKHFrRs9v2jFcKSlJd9V+j8X5amTAenwoa8DtIr4ku7D",
-	"G+wZeMvVb/XKfgu3ZhFDv545YWECpuPICjscM1JD+gQyuf1FD0oYbDxMPyjKa0/7FZwbVESBII4eDrV2",
-	"fXJ+0qqDKCiCDWkdt9mHdAgcWa6g9gOnqfTSkJSRqWE4iAdRiU6gpghL3oA3cHxckprgSoFeAnQdzJFA",
-	"yQf92YeRjB6JNntf0BwkWAH9ENZNa8MaJRz1jGsISu8oqQA3IWgjlESrCKAFoQzsjjv1067WE0GFyhkc",
-	"unDnN14mUwCe/mPVwMlGDEU9fyuZZQd1P7xKn85yRpudwXjvZIqTf5xVYQ3fVJNJUAgRv7rkg6ol0GX7",
-	"cM0WEd9cNcMOMj636tXZt5Vhpdo19qBjx9W1JV3/iZXK1zDUwMEW5yZaUIgQB9AXH8swtXI9J7rrkTQw",
-	"qrw1r+X3v9KPZ9FfKEFiUVUF6VjLVz1pqsPSMc2Vy+VB3iAMnIugZVxNIW67Oi/OcSI0y27Oif13sA8L",
-	"1NXR4nee0/nS5AMbticgfJ3tCKhIAOMEMJqghvkah4+0rIKoNLe3M83eiPS0MAKwWf2/ssTYoUB4I1Is",
-	"VK3jOEGzr0Xfp46XgcLHQOvzx44lsa4S00MqMJPyKaUTAC2xzU7RtUOWpnnTaEroGOZOI99zxcRonE7d",
-	"lZnqSZca8WL8RWEmbqoxCWLvQt8RajsVjS11WwuGh6KbqUPwnkMm/1W6mTKNDevmxdp3sRz2ynck1T7P",
-	"IgTIraPC7NTeEhxluOuOnGSh0kS69kVpCmpjkZeJf4U2rpw672q2bdTPtHtHXuYc/b/CdwusRKzfH8R0",
-	"dCRTFusB5K7i2JVMl+h1hHjLSwM4lroi0U/4YCRU6gsmFjuJ54keg4OooGkA52LRYE2ry5gGuCZV6FOI",
-	"sbUoyRSNVn2PX3UZ5z7uENwk1CPhRnSWOiTNUE+oW4GPeSit9oCGBetYjvStYP1ECNNmnxQ0OnUjkLs4",
-	"KD3JRFDMrENJXpS4dgGDHTsmgBGv8LldYhdK09vs1a0kPWRXAzUn1KP2iEXSJBk2MABeskGltAYrvvQ7",
-	"v7Wj2JCKeVmmjd24gTOLWBJeHWvD43ZOAAgEbTzGM3b5g7PP8+vrMM4t4RDl96znckutJzKhJmld5I7V",
-	"+HRznXKXR2fZ/j9aqj0sP69m+TUJGunjJy2VK+Z4kFTtF7gbes73p4KSqfbmDH1jgA+3MlA58PAaoxGF",
-	"GaexSA14JJZEmSWPRsh0FdqkEvF9NPjNHT1KoAeUrwYYcoPjMGCcMndJz2KhuQkTPvaKLB0mOhsUuzEN",
-	"dvHlAQro2tIm9fYKkSU4NVeqe31NS74e83R4fd11XwIsG91n3YFIrWKh+v4uqjiEm6K+KXoYNK6JHJDc",
-	"d+naxbbZiyFP7Ju5BrnCW1mVdQWIJdAwx6RyEOiIo4GdjTh6xEqpTFkzGnDc71JdC7wou/eFN7qko9rI",
-	"6PJJ5d+L8xxhU/k1dDTYl8e6pePwSDztHXT2DvvPor0jfvx4r/dEfLd3EHXCZ/2n/Lve8WErmP8y3Pc6",
-	"4eFN66SVHCy6hKxN+2m8t/CKsdZx66Q1EEokgHowdwVBuvm5pLOU0Top0DnQ3/4qb+T7TPxAe2C92aoI",
-	"GEnf+sMKzlwWrTbEsHiMC/qu5wTVB+UZBIcv9HWSs2Kt5i5s0yOc5mN8rwTUkbocQiRNqLHJtF/giY0M",
-	"YlTRNblbjk0aDXvZB1R5I+/RvDU417I3pQRkTcejSva8THITHaI9cezKsDc+iP2v9r87Ys5rG972Nu+x",
-	"ArHpuDBoJlAZ2EXswt8FiADXdU5D7LY/m4/wLMYLajHJFHRnE8LJKop9rYhFUAu7vEE12TSzVFleiorj",
-	"dh0UVrgH6x3SgiBwJT7F2ctymd2KWhWCM4St6GoWgDuXNrSsEKnZKACdKcJEQrxo5Q2mhKVcKkA2AXMH",
-	"YiT5HyFiAhe02bmHsEoyxbTyCsd3sPN+H8Eg1nXvMTBbg5Sp3wOyi9pN3Pghc5+PAxOTYLpylqig/CLU",
-	"SaQVk2kjPtIKMeGybtwvKpO7krO+xwRHIPkp2FC18SV1vk2bXWrWSxyGBvBEj4c3DryFcXASyYX0RRxd",
-	"XFJ3bXb5COrvfRlkZ4HZdFQxAbGoTt0oa8fHtapWeytCSynC/CA+4aaCu05bc/n+1cvLhWdVWaDQHVZY",
-	"0kyhFDstoyXllpIvPoqtqcnZSKt0SE1HMmU4VzCq1dUoUVEOLOjq5/U2R/xt6uZlUgfi5cvETa5dAQWM",
-	"0Bmt7p64URCUP36nb0toh1bz9qWSZmhNZoAqVKGIHTRrIbQKtwPFLV2QBB4LTYjhUERZnPeDoEQYcKkC",
-	"lmG6QKYwPQwlunWRAGV8bfH1AtYHgeDWuq6B0izWagD9uYBcbO9SD2XjshD+FoLUuxdTb0RasU31iSZ8",
-	"QIUwgo2oY3MvhnrC7L8+TxZtMZPmf5cVn6VLTY4RMDlnfTEhqFOoyZQjEVB7qbLeDw3vgI5eHTmcN8Jz",
-	"xnt4cwMnpmA3gVapVBlO6k0ygPTCpIu9C8y9NgyMNgPFKmjR4EwBaV0KPTZekGgl3PNBKPUlflkVEzlo",
-	"CiJKtF1XAMLIoIjq9mId3oioywyfAlJam31EqDgEwcLWiFQ7SHHUdJtlEl3istVQHtDe/zy798ac+2Hj",
-	"F2jME8/as4PoCdYc30fybrlt3xeEIlyT8H0N92vw1PABC04NcL278D6YZR9nqXFON7CLtfSQfaxYHXGF",
-	"uKSWP4Hxa5PaE4fpk6VM9/s4QcvpY1hh9LfoLohugOoDydibWs4QcR9HMeW7FmtrzZ+leKpp/q4vxHjo",
-	"YYAXn/ZIO1BMBAAm/O78MvsAqZiAYAxmz+jufl6sUNEckALVIVLcsxTf8cD/Q567HOlQjAjTtEs3PjMf",
-	"+v1uwKY6Y5DdyRus4D4EvzrWkwVADh7hcMJl6lMX/q1OcEwz91XQWK/iUFFDrlhPsIiP+GCDANRrx2gN",
-	"aQW4/w60wnL5YkkUrGjk4loUBPSOKMRX6KNf6rTDI3dawbzmaLbOY7nWuAuYrhQJoq7ANId/y51viA0h",
-	"x8GP0BA7TqmOJizU6jpAXof2VnCm16bdN6V8+ZZ4eLDua5AAB4cPBBPP7bN3Fh4Z2t9VgfH+V0UetIzC",
-	"PQIzrb0U9sPZyxdndO/GC2KbrEvNX6QqGEev2VCzYroc7HbVLHBQTzkanC+WOuUb81CL0vIV7qYqrbBD",
-	"VSjGi3DW7jVBc5lkZnZqOdadQDSeoL0kuvilWdr1aeJih11RLc912+HyrjMFnW00yXGV6reiqNv/ij/U",
-	"W/8AjIFFENswxtqlEHRieYi/zlqHSsi8FSscmixrgA1/I9LSbt+DFni4rOwqHRYgTW6kNLZqhjsjHlva",
-	"C7fBiWOKvTYWa1Lp7KYa4Fug1Bceh9KjhjakWtarAHAzfxbKpwvomcEkGxRljnUEJWCIqaCzFGvQtEq5",
-	"VK6Dsi9jsX7w2ZvR5+jy7qShbFzONCYCp+YaV4MoonKOsAqBxfktq/spS9bzjXa3nUOJ+LmOqpwIe9AN",
-	"ehB+Blje2VYsMfVnu1FR6VjruNbq3nO4YZPHoXVcfRI6bq66d0yvtuEu73+1/9VfuGtfeuUcu11CU1AM",
-	"cG/fdKL0WgmiipjeCtEa+9hHOZJUHq+BscjTxRGZsdu0FXDSjx+XBj7/jhDkf/zj9z366f9zH/3z//8/",
-	"a+QTPhnBupkvi+xCQU0U+TrlHCWkzU5ZrCciYfpWJKEejWTKgBAoVUAR/ROftetZJwCC8mKCaVR2I8TY",
-	"5Gk8q+EGIsWDEhMGYyZdFsAUitUxhBzrSZ6SXVspnmfpeb7jddtt9tY7CLzDG1W1X9pTq681TScuLY5s",
-	"VpOVNSOmjBwoqQZ7N2Jaq064wPu+tbdt8DzyxyyrvbMv12Azej7TyO4mTTTaNtKHgz1io1miUyjGg8fw",
-	"LNUjnsqQx/EUR7bFEUxvQl7HqUpQsoqDlQi0HJrpoNjCtztKXK+IQHa7WsK1i1Zhdfk51BNdbCjEV1hm",
-	"Nam4vlOYWAXVd3I0EpHkqYjxj3bbjNtgyNRi+I2ySXY7Y80j+8201mZVK7TtWXtiM2tR20rBt6JE2P96",
-	"IxvoOypRy2pGjH3rgg1D8xQXUjME12h8ZZ22Tiz4DUyfhsUTfn6zds6NmC5ISr355fHntz++f3L54ruX",
-	"P787/Piv50e/ffj136+PXy02fG5WH/FzsHAqSYk+HNJGjcri0oN3fMOZJ3yJSjWEr9iUz7ge+klQJ9gB",
-	"vtlDTSrh6naTUKKdqcI48CGRnSMyuokw1JdJyKXNZ4xWUUdE2vtfXZCofnW0KQWvnf1x6blGfHGPK+fe",
-	"5uE2uPoNb1gYP1zWc8mfDQ9r/QTPpQuxLknwnFLUIPf8wyxJhEpZZviAivawchynFBjWy9K8wg/7RHFq",
-	"sbWQtNoglo5pmFpYsiltsptM0YPXJi5Y4RGwoSBgV8mheb2xz8ey9jjH6flZ0zEOfMRd8Y3abMnCAbrR",
-	"eHnKDPMPOMvI3LvYWmi0foIJddJN8/CLBwsbIVGhS4XmO8IHMCAP3XQDYEHFsSBY6WkdzsIIPVfRLEOY",
-	"h6IzlV6pLn1yih902+yMipnpklw2glAMCH8N24cL40xxUYmOxQY4RAS4DlTysM3wt2K6Ixx12JzPMh1e",
-	"4BiuJVPQfWMVUjlSA/7cOBpZcTJf/VJzvkBrI/vby9H9rzdi2oRB7ml5rdiQa3H37EsAPC5QRy3MVg7I",
-	"lJriMUyEpd5KT5hWNXbIr32c9UjKu8Mhb+2xtRbHdYoHPdYRpDAjKKfXtwKH8za1rHP7oFZl7mxBL2Tg",
-	"h2FgQyG0OLKxjmU4Zd33llW7QQ0Nky6rVt0w6VG+kfzGOnpkaHIMCAtsFYKyd31r7zGQyvg2LwmY3usb",
-	"y+/0rTjXUUM5Nrj7/efY7GMr2xAwx0n55p4YZDjvDQ5ACd9JBMh+bMKnDoG3DrZ+h4hS0BGrGVd5S+S9",
-	"trncxajQ8TWiY1ho554pxiO0nu2bdAciPdfRufteNyDEYd+BiCBnUFcklcn6fRniZGTCOgtosDvwR6ih",
-	"cyvWxuFD0l99VYvylcoTncURoBczoQCD0t1ysyKsN+U3aTVdIwQPqerOFaE0sh6N8uoLdPYg9T0yzJ8x",
-	"k4r1szh+YBrGifIS4UIUYQmU6Y0AUvxkL+sGaLDnBVAbEwTcb23DGL71OtGjVV4XLr7UK196LhKpo9bi",
-	"wfU0bHbKelNiHAy/SIM4kzgqYFEdHfz5+XTxNLKW0spug1DZCEkBfqV5k8AoUFTWChCB1FIUhhz+WFjy",
-	"t8p7wuC1lXflNVb8NZqlwWWVpqOF5rbcMWetwSDVAYiwKLgR08BucHAjVRSMdXRtIPpggnCcXYc6Ef4D",
-	"NC2uB7LnP0JDpfQRxdevExEKeSui6940FfnHRqiUPgq1SQMTJtYwL97iSh12Do/3Oo/3OoeXnWcnnc5J",
-	"p/NbUPjwoOM+hGxfEASPjzud4OBppxM8ox/sf52jp0++Ow6eHB4dPn2KF3XW7Q/8hNHBKRsDWWOZkSXF",
-	"2nrVLaMjE2wH9z8QKi0ihVXjfl8Wop9FcCaAt6AZ875/GmsnTMB6IuRuYr5H76ceZmwOf03GSrHfcRES",
-	"mBKTArBUQwZe4QnwRB7ft60HjxVR8VXvxs+qZWzoV6h0Lj7YEsofZTcOJvrkpxWWTsRTnj3DTaux5qbG",
-	"nvXL1EOwAsEsOBc2eeURicw4ZCiiRhoj68k+EgbPdEk7dPGp9nmToY4F9vx7M9tPyQQUMm7dbjBzclAA",
-	"bOK1L25WJfg3In2J67tIcXeX1kZ8hKlqOUiCX4M0bCgHQ5z6XQCyqVCY8A6L1eXeQZCXoEuVHh+1YJa5",
-	"HFn1af9KclGqVAygfSOoXCYNRS1vXWnhXfisGyAcgm9MN6mMY9xKkHto9Ixo+OREGgExRT9lrnxmVa9N",
-	"61hvaulCW0WqkCcKa0YXnb97L4iwUHhUsMhSOzeIHOH8KJiQhS8y+x6Mp3DWVe9TWEVrncKWqgND3Pok",
-	"dTZmcSnwluS+5zNtcVYnGGs4d1jcSp0ZvItdZQTjVZT4Yv2TbtWL2F1Cf36L7ovCSzgNRrtIZCcNenVk",
-	"TECYwtKddFXcKXOwspVDb2V6gd9eTEQdmHiOvHLcKTBOZwHfNGnvlaRKpaMG1zieuR/l4lAQSg8vwXaC",
-	"dKMzofNYUesswlUCHTAUPEl7gqfLB57cLa9/9DdqxjLJ73/PBsnPgptKQontH3dmfcDTaW75WCfUv0bh",
-	"kprskRIm15xtcso8AfnJQnNixmG8wXC7dHbC/axVYgXKkvE7pw6RzExw4IdgL99fMCuOaHiaa26YGZk1",
-	"xNmM7E/ocSCvwY9kBsE9i4eEwWQ/QAU5jrBIRgETX0IxtjyrjaDRX7ciscob5zOWrB5UdInD0Eb0NBOU",
-	"TTsrRV3aEh9XYS4tSPq9Eel72LqG4LHtvT/ije8dINs+u1hjsQDiqHBCUJE94lPrYzkiY7NWNMYZe4Kl",
-	"WrOYJwMRsH6WgOHhrbJEOOQZQIEGu/F+lQFwg1cCjlqLmF3O5J1iNHY9vbAd918WMBtpXDiP5tyMGnJG",
-	"d+SBPG4sZtohHj/QlMMpAjmZiUzDIWZeSI/m1hyGagKXzYHMDMKdFbNClofb7JX0kX7w5hGJF1r2BaeE",
-	"I5YbuP2JRCgjh4iF2Psp2riG0Qh4ZvhIMJ2lIcxxX03vvoT7QoakuZzPSwpc7yLx8wH3YxHj/0iBIMgB",
-	"QcuKirYqoVyLRV/Zg8Rng/Zw9AO/UBYSJ+wj2dXGkgvSQMBoiRhIY93XJcoT+yPclYXhZtA5yU6L0PXc",
-	"A9cj5j21NHnU+zb75FuJiEiR5r1NEJRgXVEkXymUIcVqFyB8fLJlD7uWk7K4hhmV4BxC2rUQ9sjxBWkN",
-	"giextFK8apjMlXrt8HG0Et9bbYzPpiFm0PW0QMN+pF1rED7Q3hofkxQGO95fWcx7OG+hUssFS0ZSPDJM",
-	"0mW1sFuJsX7S0mNoEiFqJfZS6YikPuWW16Ev1m6FaQ4jfiMAdNXwvkDNMgtcPKv5DOQPzLau1UcwrC/o",
-	"Zs0QHt4dn7Qa0VWU3mAgnN6c2C7UiZXLjF7BmjM5NoWbKVOEokDLa6B0cn/iHN/dr7zgdz+iZmmgyh6v",
-	"T5TP09wHFxi01oFxq0FARGvVQA2hWc+hsj5YZpYnNii4GA5FeGPIo7SnRpMkZSpGDiZcT1TAjAbwF/ux",
-	"67VLRD8zwswVf0MhBjg7q+c6gN5x2avFfQEvKRWj4oAKu4ac9s76FBzHaGbx6rQI+4kvYekvSvR4TFoK",
-	"9bgjM+9NuG1DuHN8mNsYCsPiLuab4NWVKunGPpexqQqujUVylorRetHZhuo28VjWERR15obsUz8KY1+8",
-	"ChypfK7egPBkWZj76WjjfD1hVCn7XBTGbH7v+xN0EKEI04zHeaTxvsTcqdsq3MOe2CZqBDP7lxbwTwDN",
-	"iSR63hexoHb/fub//xeP4ffF9n4ef5GIYHuXZ+StcyMHyzGaAfzcOe8+QoJ9CeA/aGuGZK7X6FaKCUje",
-	"SNyK2J46qrjV6eIFLWpHQF6ut8phZ91IVZmIsX8rKYql6X54r7f2K3/d8ew8s+UwdhZihdn/gjXCeitV",
-	"DkHR0IWIRZg2zT64I1X8Q3QA1EMtLw31b4fzTyowkmOSNbu5T+m2MPDRdTBAgg/ykY5nsKwaYIHSoRgx",
-	"CKzcykQrqC+85Ym0ctywf3SFuu0GzP73OtGj7j/hzgZB89g/ugQD3/0nRsTwAVcKxlClVucxocJkOgYA",
-	"h/e6UCGDIHzW3YcvoQXs+i8sU6/Cy5WtMXiOW7fG3E25L5Ppx0w11kSD77GbDhrawwozDMVGm51ZYyJK",
-	"pizJVOCUt7WQ8PwfRLP7PFOsymrrtrrP9dus3vtO69j/ij/c0WRzqugEiiFx8GzIV+mJHDllVXaq6M3Z",
-	"lJnWbpanN2oIuG4LKqijZ76Uq/TiL/VSEyUgriOALmuYjQJZxznhuJ3F80ak/kwbVrR3iI8H0I+fk8XG",
-	"RLF+Yf0L4vFlvflvPcZYaQr0jRBjaspFwqHJayqL4y5hjFu1CrBWiJlEoHJARahtpYuzUz67zT5mCjCO",
-	"wEMciJTJ9ATV/BVNnAYLUSpXQ0SVhwvtBvcFnJXkAXdRLXCA7cRGym00PeaLtxVOD0TF7wZg4NtX8fkU",
-	"wXkp2pTCXxWVAHsBKx3dV9gqaJn7RoxxUNbBEYv4lCpbPA2y7sQSa5dhcQCHEE43JvTp7veERQfPc/UM",
-	"Jk0EH9lT6vIoEm429fauMi57V54y9VfqfnM+8we48VKfOV8Flht7Zbbo4fjXbQG2L/A8feWKodj0nrGH",
-	"jguqrt3EWN+6weWGpA5QULkhB9a/hzS75o1wYxYGw2BTGvLfhbt5wmB7wZMuSBli/uWxMDniA7E8FLaq",
-	"EKiLvc9wSTtib9yQ4hDy0RhhvvPwVCL6IhFLasP9BdWV4YdH/7tYDk71HlgOqachlvO0IN1TKniP2GrN",
-	"4FlpOKDRsRvO6cmpCAqbl7YM5K1QRTAZSJ4CpYY8jjHx53o8YGUzEDGuywZrdpLplUKQCkqZzKLURDzl",
-	"4CLriXKQszRelIc3g8RaJj5/6WD+sCPeh9RhGcFc1xFmeu3f2lfqDAttcdMZ2jZB4b0IKgFvB9eQSQ8w",
-	"xomARAQYNSOpslSYHA/BvSnuDfWL+8rYbAzoO0JdKfdN2S9/j5sb41A94CC6H0WaTPdOofOE6n82dCvO",
-	"4GWAkB8qtA4sDtd530FB3Jeq1CxQt3URId/YxSVKNegCr3Y/WiLsUt/JhJuco7Ekc5eexBnRsKK3AHwY",
-	"7kluRemygvswD8lj73ddChTCJ5ky2Rj3B26EC7nOFM/SoU7kn7OfF2euFaJUq4cg8c32v8L/K6D8bBFT",
-	"3JC/qkOKh/dK4m7crg+xdgcCZUbXd+YddY58Q08xpLk7Gs9xQyVt/0o0PU+aUl1nRmyCGrp14NIRTrOm",
-	"0tLjfwhRyw0PcIMxcSgLcmCPVWYsuzm/ob5FYCUTlCdG20MGQYjq2w2ml4plRrRZpEOzz8eyPYqgFsBQ",
-	"CyxZNTDWYLZyzvrhceTagLkzHgI3XemRyUE1XDAVLSqqS47tvkb2rUcwWr1AiIXkJsRrOOuLiW+m1HHU",
-	"Zqeu+phuhxAAVwoHR4uIQW+QtVmMHgn/3VirgVuziI2A6WVkwKzDKwEOjqBqWj8wwL6r9cxgWX6i8+Lm",
-	"IgR7qWf49FhH1+E4c+AV16lOeUzoRT9ctXg4EletYKyjH65aE9G7av3FjtqHBw9kTLWvcXF0vOp0aoS7",
-	"We7z0z33U54MxJLw4GnxceSX0Dr8+qhfCBN/6VAYwei29rhNmPCxKA3e9mVzVJ4rRkaAowMPQDoHKBgK",
-	"pOLdrpRUYZxFgrjP/Z0a8drsxZAnPEyxX4+nxZXn1aJxrCdYewZ3KNbpAbYRjPICFC8T6kSYHXCBdTOJ",
-	"AS7peDbSNJ4bfv+KyDrw3evrkUj5tWcQaR/Z+y561n/MD/cOjsKne0ei09t72j+O9p7wg/A78ewwetx5",
-	"3Armvgt3vebjseWPoR4vuMRFIkTPsoYnt99bB5328VG70z5sYeGg5zcorbyzZae4P3Bn5FKeJHxhS8EH",
-	"5agSIWJweDHNZ2ymNi0pJrP65F//eHl57gFdI2lAOU0tAeXkuiYvu369BxXBe+8WtaMYXqGR8SEVlf03",
-	"h/foyO8hwOeIq6EQn8pvXxHb8yy3ZnTv3Fc+O9oEdxkFEVTuBzg69hZxWqYEDsoSnVneDbVSPiiX9+n2",
-	"Pf60bxeXRsc0e1W4HnUkMd2/UgW4aj1R+Z1GfIrF47ciifn4+7zyA7FS3EzQSMNlI5hUWEOl3Hs/+eMb",
-	"L5WjF9lNrZzbxaqOOvzzt1EtNz8LZjnP1VojV4hbLY9VuTXtf6Wf7iqYK+sksAzmSuXskUC3j0eXDXkc",
-	"i4h1aXO7WxfTbcxva1fTufdtqJxubTKpa/DM1iGk/AiaVsh3yYMHEEja4hjXDya9d6y6rO7tZ/Qv5yvf",
-	"TMqnDDNYU/uXNnsPLqSKcgVb0O/E3UWYla0qzbbm3IeiIndTa/bfoCLzarNikKQJhblqjZmWUbgHYw4S",
-	"U1OP3Iezly/O6I7fdKdc/iJV7T70mg2O9S8Z+3ZBTPqt9bF7h8ewecFCsTKhBIiDT3tkqCQyw7MmYO2V",
-	"SALtwnwvH2pSPF/hblyAwg5VJY/gr7sUYJdJZiDHXaBEio9JMz+Zbjlhbm334/NnEterZ6uLom//K/6w",
-	"ymiaNYz1bah+bXudjgMq3Eb6FmHODMuMXa71SZR26aJYD5hUPpUmEzfwpjjipp6xNgB/VKaY1SnkbjUW",
-	"bKux3oi0dEr3oE0eLn87o37Lw9ogS0zct8yuX/1M0UCtjfma1DW7saW/BVp0wyFVboMkgMLHx2OpBqZW",
-	"PbOquTzWUbWZ/BkqCSHq/IM9we58hSR3fRW6vyhbwM5SVxeJOUjlui+oOaPvcMmgZAF8UCVY10xV6C9q",
-	"X6nLoVAYmaZOKuv+2O8DeLa7Z8C6Ix3JvrRf1QnrUpjH3ScvF9V9vBt1iBiXAv7eY3PbS/wypGHdr391",
-	"N0jAViVVz3W003yUHyPWVC5qp6mlBwWwcK6je8hDnUNNUSNuG5YrVeWfQIJsMGR/o2AlejIID/+Np2fO",
-	"dbQbv8zuXoWSpLIxQqqAWfiKjYfcCNY9FyqSatD9NnI2Yx2tRKPb+2xzxcrFn2nykS8PXTmbU4QQXubA",
-	"wVgY104MKFxC3gpqeNRjZuRAcTczQyZUrvuP3pTRTrOLszeXrz6++yc6Txdnb96e/fxz3pqAhYKDhIfC",
-	"zTaSBpKybfbBzR4huvFJI5qmVyr9deDkiP5GA4E8MKrhfRFPt04mbSQZ7qOGeiWmAztwl+xzYUnG7nnk",
-	"klor89GDSWa5WaDNafMlB/kQfN0Njmx9/7aAT77YubUbMtSG0AelKsoJB2LGOA5wcNCf1lGoIS+1vRBo",
-	"RNvvxjN+uPRaSB7BaMFSGgkrFCFhCW9tfF17bWp9scAqafs7XWeP8s/TlCMbLJRsH8YQjGSfRe9Chzci",
-	"LSCBZ71xolMd6ph1h5m5ad8edMlxtsY+dT06Hf/IMJ2l4ywtDuwOGA8TbYwb/2wCGsxX+iobcnOlADEe",
-	"OwxlHDOq96AvAmYxmAzGNXyFMYy5BQQz+0Oq5xaEGOjjRIfCmDZ7h8MEuMKCkZjG5ILCx30S0QnjcXyl",
-	"8I9luwVfLx8b4K7BvkaTRlJ14XaTRKZUop2/440Q47ze1QGu4BoiAQ+nGjSP13iliqC1RhjjM0IbyqFT",
-	"eMtLvYkk+jyU4fCFe5+K+aj0QkYoKOIbu86NfB9GGSBGwpxtbMfNAehpEy3z+8JsGJG50P+Gi2uYk+bW",
-	"DGOVZ0kIm0x47CaIQdDfyD+xQj31X39kmAkTIdRa75um01XfNk2nW77rZxmlw5xG8L2sBgytM6Aq4xyh",
-	"js1sgz4ODDuAOaX5ALGVBu/9KORgmC5aR6InlYuwf6txERcwjB4OAbuYj4/YW/kc4284tADZvWo9PR7e",
-	"IKRqreGfC2TycxK887b/ATrcMyVzJLy+L8gp1tdxDBu6vUbE+8Ng9RJzkGQtaD4SUmsa49l4kPBIXHvr",
-	"I3A3uoZ2kMLvMoLko/vVxHqyhZW4SGOGWhkdi2ZU5sS19dyIRIkYhLe9cE8qaTWVVGmA9iZoCXfjMk26",
-	"XpkrRSMoxTgXs3btDHvZDFPaCeE64sP2zc919II2aN1N34y2X2A5d3PE/Rpu5QQ/bJ8z6R4ZdisTAOam",
-	"+UP3Tup10/Z4uod9gLXQNlIiGUkG29AYT8KhtZl4hQWghIiANO3F40QPEj4CzFlwvXTCYqlurhS5Zu5u",
-	"ONspM9b5BwPLkoKR1OpGbUuRTCBwPp2xpNgiQ2or8IkXejxt0I7C9ynMSuAKMUigl929JbomCPFr7eBQ",
-	"jyWgjKSaSf/tMohJQDfE7oiJT7HkfaH7tzzZR922cAQCT4etWU+xAr/nqPPsGDzxVCT2Vv+zvwqC1lsC",
-	"TmQqG4lEhu5QZiiCRnzZs8qM3ZdZ2y0zmFhdCDQmxPgD3PZhqPCCmLPGc/FF6xByllyJUIA6Cnr8v0Gk",
-	"6SytWaahBzMn0MgoXEmiNezL2SN97WcSNyCDLLlYcezFjTUA7XbvXFzch6HhDr1GS6PAhDpLPQDmfwUb",
-	"ii8irNFkRv4ajaBlIFNe9hd57svCmI+eKOeXBOWxdldqnMhbGQvI9KsoYJmKhTGsaxUFFFMARFhArQs4",
-	"Cw+UyBJrgla5FSu/+iLCM9VcUIY2EvKmAGQ6yEaiML3KDVWn7mff9k3T+fMm+RZEAvZiS5mLQwXwpKX8",
-	"7nvXizh/x4+fzgP9wZzyM7z88Mkx+Pj068FcN/vcm79aCHjMDXt/+u7VD7+e/vzpVQB9phHGURcQU5Xx",
-	"INRta8VXKgiz3//nhz/+7w+tpa95fHT3i9kjtVRpZbP9/wSb9VNtOYVx02YvUU6drPo+9i6VEIyHT1cw",
-	"2eyaJjq5KZmn6y+EbvFSVi5nM4uyIjTZai6w+MZFjT3z+VBXm12kXEU8iZw3C6NF3GciSXQC5jyMJtPK",
-	"QQRXLffvyOB2i2jEmijK3SH3aOq1lHpniNWON5dqp1ZE4GT+dfmG+WfWMshw3Fi9JseNjOOtBlhX9upU",
-	"5pD8KB6qXynXpoBkyadY+7u0Gc1FH4MdBGwtDQWeZeqzY2ysYxlOtwtMvJVx7EoNGkkXYxpuq8mkVPwz",
-	"4VgsWwdTXAiQsXTnSg+3/sxsxUg9kaJRYTxR0NIQe7W1MFkb6zvGrRUrnAHRC+Gt8qqpkzzCXEqvQsgs",
-	"tbZtb5oiupn9oc2wlPoU4sUnrEgYX/ZUZImj6yJGP118eH+lYoBcI+CmVI5EkNdao57rhlDl220zOhT3",
-	"gTW+uhyQX9GVxFHuDD5Ct9vevc1O4f98yDT85oz1MU9SyePulYJaawxzcfyGxEAXTr79dPl672nAuvZF",
-	"TRfuJgF1v8eNOD6iaRz2e2D7w9h8I0cy5kn7Sl0pHL4VcoX1g+yww97J54ynCBbph4cewMdjkRBWnF1/",
-	"vvmIkJ3IVBjW5yal80g1AOl6H8TngqXxuWgUD227EphQiSnkwkzag469hNZVdicDBrclPF77IvapI58B",
-	"T4eJKFboWRklEh9fl4aNpDFSDQKKFH5J8ezhPl2ayPocthZ3skCPeHBwNbx+Twykcony362Xd9J1ZXdu",
-	"qrhmXXS1saIfhamv9isT812lAvWUw2PN1s96g2mDd7plPsTpN0CPaeQ68ZISE9jBSrsHd2tLy4+G9mos",
-	"v7enztUUn4t1FpB9UpHbrVgPKs1QLuMldljJEuusYg4W1xYT0KNDmydxxkDWSQOCCFIHPMWYbx6fOuwc",
-	"Hu91Hu91Di87z046nZNO57cqw1/OYtH76Q8RT3Hu+SruxvzKnYgTyBV5hwOKRgLMJAGIYsy1EN6IcRpQ",
-	"wSrUnSylCnhQ6RWKHujp3m9878/O3rO9P74eBMdHf11dtX/v7D2zvx12/vo/q7zceYb65ePrF+zx48fP",
-	"cO8RFxrDBvAOul+QCJU0I0eWaUdjU0MdB57VDKXmdLBIt7llYQ1Zvi7Uh0shLtfrzPAPLCFwfr2CHbhq",
-	"nVzNkunBycHhb1et4KqF8gCuMWmksxQ+RbqBTx0A4V70uPO4AEzoAAsPjsKn7e/gW/Zk4DsHzw7bnfZh",
-	"+6DD9tge+71zuP+OJ/t2ESfu8ez/Wq79g11dXbXevLpk+wDMt3/QPrCfsMNOhx0fXbX+ugMLNKgEIF1r",
-	"EbNL8AvYAIkUaKOOnlseOVqrjuauWJtsbb/rTPFbLuMGnCUA7hwRZVaP80W7IhKhtC6e4yW7vVEWi8QD",
-	"+1qDwucV+9aOKSkzrKXypigNN4AULhRXnrChnqCusZaNAS/IUNeTCViqY9LENAI/i4Vh4gtgm7pSrEQY",
-	"nSWhQDxik/X7MrQmFI0pgGsI+xSCwtoaFDqLI9a3to9QOhsMWcjHPJTplEylKeqX0kTGOkq/z/3+N1lT",
-	"6x9SQfjuYOug/ldfUL5PhtMCsLOC/baHip1Zw6k1umGyrYaP768EfCEb6CTd6+tkwpOo5oxhyBMYpKGV",
-	"YJcvzh0OIaT5ztICLKEmDkpoAL3rZYm1Hvd4eMOsTZT0eSiCK6WT6i/wKErIyHfNTrE0qV28Vv52jZdC",
-	"vMbttESukwUz2+fJ0G6PfZ2Sgn7aqUgg4k2XJhDRqjx+8uTxkx3F+3z2sJ5EIdwMwxhuszDSVy40/xYz",
-	"heSm1R+5OzWsa1I9hgYv75134Wn2sy2auD4Kd5dvsYur7fGMnV4Wys26oBTfbhu7fI89hkElTSiqvcFr",
-	"QZtkuRHyjmCe62LwJhAs09kjZA+xIU9GFQG+hii/2K1Hpppf21gkQz4GjcAVItSidgadpsSkFATCmBdW",
-	"9WUK0hZTBMC25LIFB138zT/N8I9lGJ6fmmvYFJE1v3yw7CGw0oUra+YzRObQF8iIqeaddHl0nOZ+hHok",
-	"8uAVFVpL5WtFcRCCzhSMQYAgzSDRkza71CzkcZjF2Kqd8FQELDP4rUj23XS5nkgnQiiWTrR3eUy51oR1",
-	"e1qnZ1G31ljkBWxBs015+IwKZsC5LDr3ATmGBiGJRa1NBXFSR17HOoquGDvMkkSoFJexBUnXa9BYfmtO",
-	"pmMdIk4giFwvOYXcpWHdC+T2Llg74GlgmgDcMGhfhJIfchVcCVBpxg8MJVGaheMMfh+JEVRvFJRBHnXv",
-	"WYfOiLhfp24Ao+1v1dCQaVV/o/wC2Y4gAZALRPUDybMqyQ7KYykM6tZBl1/gEQ0KS3jAJ1M5ggx8KUPB",
-	"qNLYrLrkYgm3FKd0zT9tDfxSOhwavbLHw9Bqybrgai/wtqfurt80ZG35Zapga+kq5nayISAkM/OYGiBr",
-	"14WdLe/HQ4WeLa9yNzBHMztVITxmjhQUO0VRT8/PYGLWVKQPAtJoZqn3B0u7OgLtrETb/2pKp1AzGu22",
-	"zLA2Iu3MERQnSQA07Y2YoiJagD5bxGuode7E7KKc7Un0ax4aOu3cqd2T8lhVBDwACJ+NWX2bfM7FDKsu",
-	"RfdB+va+uI4jBDOtpHi2LtptrczdtIrbDbbPN0ffDgJ3dk0EhbsTBNwVdNY+H8s9EKVNWOhvUUY3RiWn",
-	"52dvxbTKdL6E2N20KZN50VE7xYSxcY11ThLKOhORml1KuwZsdGtnP1AzHSljN+Y5PvuzTIcXcOxLaBPV",
-	"DJau2Esx044/Qw0fjCg0Qz1Rvuy7NrNbOXJtSjjNI4pua2J7cbX/9UZMG7W5kbhXM57tSQKsE0wFx0O0",
-	"nzmcL7KZARw9gtJ5mTZqQX+ElWx0xPVKnrtDLW/tOeZxcTryhzVm98Itaoew5k7Z/D1m917G7NKR3wO8",
-	"uSOuZiN7S2DOPcutGeA79TQ5AOweKI+EOYNuVJ/9xcEfUf7IlTrAgL8iFLPx0/vOUirkNOXwNFzUm5JJ",
-	"hXCa7Sv1wlfJ+cq4Yq6KU9lbv8RFA+2utSpsivfmI40YMKMahu3SsX77aO70IjsNdd7hAH4bwO3GU8Rq",
-	"nHf/0c3c5LrDtDorJISlwWpotE8hWIjclAio7eb9PpY1bouAvjFHbRwMbWic7tqEsFX0cus0aL7vTWvb",
-	"u9j84cQvNzm7je3pO2ZtWVmw5gxdx7vQcuKove4hulvz60NRfTsNgX7Tqm8mKFqr6ls5Cqr42Ax1+sBc",
-	"Sr+qXfqUtIi/ncp7cippv+/Dq3T01ZRbWbh/lV/pSXyDYcdYXshGfMp6wlU9YXTUEe2Q52DrlhSI6+ib",
-	"HPX1SAN81z+6YCWfpt1/AjibRzWYACBAxFBqQAnkCSDsXSkzNakYIWNHPOU9bgTg+etbkbjyYI6FFZJA",
-	"WTx+Kty+x8ObQWKFFJZJ6iyNwVXOCyipsytTqaHpvALrsAzr+g3sXilAmsCvvJHPu3U4qHT3B1tpQ+vb",
-	"kePpdqdK/ToqxCo5k1ofrwtrhVFiD8LhdGsEMw+JZ3X+rNX9XHk6mF/U/lf34x2+6K9YiFyAdhjxqFC+",
-	"73fBDK15bFkPpmD6MSJgHLN+zNNUKOx68OO+AJYkwVmaVj9u78RuzHX3Uaq8DtX3BED1uSKh7kB4o6Y0",
-	"HQ2xbmSppGiH3JF74flJrMoRRYp21+YT8Hbgmeev0LjNchdJPAjnfJsj3cA99wIqz19hY0mVp/EJul9C",
-	"PSqC48QiGgAwgjUEbu3JExICYBOQYIOQWiLA9AVoglhQIHxmvoBBGUi9NIiq4BEK4FbUubHgblMEeHeC",
-	"D0yYaVpaAo4mVpGD7I/a7FSxoc5gmn0Ya2OtKKHYSKos9bg1VuoKApAFQwkz22TUtxlujOs/S8RYJ6mI",
-	"EIwHAK2iKJ+XA8C98Ej3BXxuTVgLn6g3aD1igG+9TvRoFdcMLr7UK196DuMpK8B5x4l9hXTKelNKrmCT",
-	"lTQMcF1R3i5yj+DPzyuwP1tKw7QKobIRcgr8qnv/ESFJHCDQVtCCXIxlsPWRtuH1wAVceTNeI6JSo54a",
-	"LqvkpoXmtgw+Yxk4SHWAxBfciGkA7VI3UkXBWEfXCOZmgnCcXYc6Ef4DbI+6Hsie/4haH4sfKZFOdHJz",
-	"7TjtGnjRf2w5kT4KtUkDEybWQCje4kotgq4KCh8edNyHgIkQBMHj404nOHja6QTP6Af7X+fo6ZPvjoMn",
-	"h0eHT5/iRZ11cXOQx3tTN2zVMiVQYDPdLLMtfvj78r6VzJD6qqEU7pPB0RDfcIuKfYWq6jp4vYaCCxlt",
-	"3bYtKGfwvT4GuwDwujd1ICxWijFCF4LCnAQiGb0pDEoZcelT1qhl8usg8HArEpjGv071LzpmnxAq+0H6",
-	"3HZtu/G3YVcqe4YdgD6cYcgVwNBIVS6begAeN4Kq9y0JfTh7+cIRDGGd1l4IXFP2F9ht/6v9r+aSus1o",
-	"fe18LWx7sWPlFD8q7Lub+Qk/jzi2mlrLkaYpQvbayQMwMGM9kOp7FknDe7EVGeHQnTDNDao1KUwI+g+q",
-	"n4WOr1H9spTpH4BPuem5rO9OfgL+23FvSg0c24xa2k0S9iFTqM+u2oVQn0mA45ZQZDmrZyfNJxRleFBJ",
-	"VwoV7zLlStmpvxOu95JwxQO/h3Trrw4NpRF/yGOtVKVaHbNt0KK/ETOhwfuryyh94xWu+B678XtoDytU",
-	"DEmLihwjO4eyaa4Yj7GMORF9kTA3u/MbqImdS0oupeTdpCRpSftf8YcVXKQt8oOb8tR9ZAdXpdUFmUH8",
-	"6jeRF3T1I4Q1EHHAAFqNPov0VQazuxsRqdFMoSerhlXtcuJ4CP7cmhJnG4fuV5IXS126ylqns9TgAFWs",
-	"QwKEQfT9rC7AAD+l7iTW3AMWIlUapUORTKQReY8NBDXsVSOsNpLUbarEhBn5p7hSi8qQHEpcT8ax8y3B",
-	"biVFDE7mqXsFKiHuCUBQNCMeA+T71qXEtUjFpgyH3XimKwlj317sDhmPHOtZum8SPVFdN582p5RerMMb",
-	"e2AyFFRlZ60G+/UdMvA7flMQzzFPBiXPdmvDYbFpMGdCrOL0FkwFAKvWiVgf3rEsPZZOmsPqJApe0gYh",
-	"1NOkFBZ9r1EA8CkLYy5HhetnaitJFmkcw+Jgf/HS763S9pxOJ3GlaChUfsMtuP4jbtq9ORj3IyjorVaT",
-	"FIcPw8XA2tbuqRsq0qVIuTPeKopwH0JVEAiMmbV5+QHsgu0v80VDdcqSNc3Au5yRyVDzkVyaoha3Iplq",
-	"NyOKI/rAvFX4eahPR2dNmoRnLthYQXohmAe5ksJQtoq8IVtjWQA9y0kejQ7iyrCW9qYizBJ7jZVAPcET",
-	"kcDf/ghaGB9D2ZQlceuktQ+ihG4/1zgdwiRQh6RGlVaAsIYFWiKhpDVM7HVzubJ0uCBad64jczJfBOaw",
-	"sdmHF2clQOXCVIzILIr+0UAIPBYHyYy93bciyUeamBM3QdYEftSuCaDdGt8KBtUXnuhnTcw/9TmYHLfF",
-	"Ul6eCIpUWMn0QoyHhVs5Dl2wflfwZ8+aLiuuwdcDzn/1hVZ9OcC1E2JPqfiOR4yb4iTwBe8Y4j0W3P09",
-	"1u2YEyrSonI6mngGCpbAlFVkuQIuohKE0iOoAGjx4WFX1cl8H74rZrDWvbEigsewhNL5UE/W/I1fx5oj",
-	"8rpb0Aku2TCdpQCMXlLqj6zJicu0GxcOPQ4BllRrHB+TiCKBu1svip+/OGNyxKFW8FThj6CzRlQpaPXR",
-	"9zQKCmsLx1kcWycnfwDeoHrbCiCrOZBThnUuhXR+zrLoIYEWyX1v9zAv/ILFVaAuwBBqU/weliktGEYP",
-	"cXf7MKzAKx4cxuQrygP93J6SLIkooTE3t8gNzXJeICoNnVtt45infZ2URFM0kmq128EJPWJ84LII7hYD",
-	"GDq1YKI3j60WA1DxNJFhSYTRUkDYftmz4kireYUtFYxzbQWtTFkpag8m5Clo275OejKKQBskPBU4v0aQ",
-	"F4Bw8eHUT7VJtb4GgxduZrIxkt+1UKGOpBq0gtZIpEONg6u5dawEPdiPZQtgmFCieNz646//FwAA//8=",
+	"7P0Nc9s4li8OfxU8ulvVnRlJkfxuT03tdWwn7Ulie22nc3c62QgiIYlrCuAQkG31pJ/P/i+cA5AgBYqk",
+	"bPfM3jtbW9OOSOL14OC8/s7fO4GYJ4IzrmTn6O+dGaMhS+HPs1s61f8NmQzSKFGR4J2jzu2MkXuWykhw",
+	"IiZEzRgR4/9mgSITkZLzSe8jVcGsT84VCWaUT5kkDzPG2T1L3ZfNs36n25HBjM2p7kktE9Y56kiVRnza",
+	"+e2337qdhKZ0zpQZ0nEYpkzK89A/rkksqIr4lFB87wdJzk91F+yRzpNYt70b7geD8SHrbU32tns7dDju",
+	"HQY7Bz023JsM6Ha4P97a7XQ7kW4yoWrW6XY4nesvadZ3t5Oyvy2ilIWdI5UumDuFiUjnVHWOOotFpN8s",
+	"T6nbORF8Ek2rpnB+alc1gPeISIlkQcpUcR6DcDc4nAxZbzcY0N5OMGC9w3Aw6e2M9ybbkyHdD4ZD/zwC",
+	"2/8Tp7FIpUj9kxhx9qjwhZGdTpKy+0gsJEnolPXt0P62YOnSGRs26o5kTh8/MD5Vs87R1mDgG8lpurxe",
+	"8NWRnMxYcAd963kyqYgm9ZgpFi8J5SFJmUwEDwmVZCEXNO6S8UIRqUTKCBdqFvFpn+j5/G0hFO0SPUjZ",
+	"tcTFJDRyL+LFXP+dMhLoHhk0qGZsCb9x8dAn53M6Lb2vZlSRUOiOCHuMpDJvE5amIu2SMQvoQjJsKKCc",
+	"jBkJUkYVC8mYTfQY8+NUtZ4hLo27niGb0EWsOkcTGkuWredYiJhRDgt6HrJ5IhTjwfI9W64u7Ed6xySJ",
+	"FJF0wogSJGUJo4qoWSTtWmcjQoaSD8lpvKdbr9rr3d1uZx5x+++hb+fPJ8Bs/CPEQwRshggeL0lU4FZS",
+	"RXFMZrBVkSSa2VWP2XC1tYRZO1hNA1XHPtIPPeyK7dKDYC/c6e1Ptoa9nfH2Ye9Qn/WDcHu8R3cnw639",
+	"CnYVme6edsrPpVywtHLU8NQz7H12OB4GO2Fvl24f9HYmg73e4Va432OD4GCyN96mu8PDimHbDp827vds",
+	"WTXoO7b8QZIgjhhXKwOnO8Nwjx1Metvj/a3eTnC42ztgA9rbnxyGW8HueLi3veMf+B30+LRRf6BjFt+w",
+	"mAXKx1ovNRUj+UryEKmZpmfJSKw/k10ScSDw94sxSzlTTBJp2iJyyRV9LM01Sf78wMZdFbFUf/vjJBVc",
+	"dcmYBnevuv+/gHIKvMTHWOLCSCuOxXDgZ9gfonmk/Jszp4/RfDEnfDEfs1TfHZFic4lMRi1SXsXpYmjT",
+	"y+iGcDqxYTuoecTNP7MBRlyxKUthhBdMPYj0roqEOD72iRdse3JI9wa9QTAca8JnvUO6u9vbD4fB1viA",
+	"7UyGAz/98KzLp9HQlQirhp2I0DPk8X54ONmmW73hTnDQ22GDce9gsqeP7jDYZ4db4fZg2z/kBLp62nBv",
+	"WLBII7V8l4pFUjVwaV4iU/2WZw7D4JDt6BN7sB3u6mWnPbo3HvbCwf5kl20dBNuHFcdWlvp/6mzS+yhg",
+	"x0EgFlxVTwfeIhRf88xnEO6PdyfbQe+QHez0doZbez26HR70gr3JcLzFBoc7u/tV8ymN4FkmVDMTzwwO",
+	"x1tsP9wZ9vYCLZVOdmnvIBxu97bo/mQ3OBywvfHO2hk8w9ClVlKuUqFEIOLVCYxmC3nXvx+O+uSYjFPx",
+	"IFmqJS0tkUnGQzI6XqiZSKNfqf5i1CVSaKmHhqEkVBOlFh7vabxgRwQbGzOasrQ/IhMRx+JBi2pLEinN",
+	"v+4YL66Q6b1K5rhhQe8zG9+I4I6pXjaLKla7t32w410FThM5E9W0aJ77eNlEM7F91tsOD7d6O/Rgr6cv",
+	"9d4+Owy3BpO9bbp7ULGFeadP28Nbxmn1OVLw1DPy7ckw2KKHrLc3HoS9nWB3t3dI91lvKzyYDMZ7wZDt",
+	"VBCfsh0+bdyfJJ2yt+a18tD/cnN50dV6XSDmc9qTTOu4WqwHUpLkx+u3J2RneDB4VXXZmQF4b7vOf0uh",
+	"JX7G9fX2i/1nIO87X6uHmop5BX0omiqrw6lozkiqJeouScWChywkoXjg+nrWz2dikfbJKQ7lCH4qfB8s",
+	"0lRLXXPB1UyLHJ9uT4o7tzXY2usNtnuD4e1gcAT//9eqRdBj9m5LSBXr6bFW7w1IWv4Zg2hDHmZCMrsj",
+	"1ChbcP3IPrk2pIFCGPz6Zvln+HBFxFonQFWd5r3tenUCpnHF0khUnI4YvtZLz2gw0zqaSME4ogWd9J7G",
+	"fXJKlzi5UP+R74dvwAl25ac5JRSNHaLThNDpdkKqG8CH1cR3K/wT0CzYQ3jsMYgXMrpnqMMbMlwka4jQ",
+	"acmSILzlJ72tWtJTYjPCq9akFtKrRwUHky26P97t7Q3C7d4OGx72xjvBXu+QbrPhZD8cHOxu+RnZQj6D",
+	"FvUz2CqqxoyWDN/dv3V4uDNhk97ezu5ub4ftb/fozs5+b+9wEmxN2Pb+wc6ef9T3tsOnjfvzLApmJ4Ir",
+	"GnFWYaMK7OMfJBh2nFNtDAWJCME+MEdbC+VEcOe7ShtW1q876H9L2aRz1Plfr3Nz62t8Kl9f6A/B2okW",
+	"KcnA2HmpxY+zNEVVUDfLOFwnNEniKACh5DWw96O/N+zJaRL6Ky7LMSf66tnb3zlEK1S/oxWKVIxjNl8z",
+	"hgTf+GO7sdh2qweipVxiGu/DxppvwRR8dW6MUzQMI/0hja9SkbBURXr9jHkrcX76ewe1fiToMhmljIZa",
+	"w7YEVyKrbsdY345V5ZmvbYI9JlHK5JomVj6JqVSfpO22uE6fZwxV/ju2JA9UEv2yZpBg9QrBIk9R9uxa",
+	"9jiP+EKBAXazKYCizUJk2uv29z1boqL/mz0aTU5Bd1WDab9Xv7ns45d8181Auj4tKd/d/KZCW4seFFLb",
+	"CbzTkubMnp/zG1AYZMVtHU0Y3HLmntI7GnGjZMg+ebMk5rrt5s+lFlCikCy4imKtmoD99V7csbDAkff3",
+	"9/fA7JGtY8TVnhaBM7PI9nB3W7/j2kb2BqvGkRcngNLewYfVO/IhkqrlfoBBqfDHukEZNvNbNgKapnS5",
+	"Mkxsq3qcnyM1uwE3zjNyrFUOBS/n/eRX8t5Pt8f/sfvh54vLt5+33/zH1n/+Zefd57/sne19+Pn6zdb/",
+	"+fjXq8vt9/+xe/vpr2d/+fk/dk5vtn467mzEA5+F5/0z8JjGPKWw6k9gMehWqqWP0lW54vTsk0s1Y6kk",
+	"YqFkFGYcJdOWjaVRswqtGIB5gqZTpvRrKVwNJRp8+sUXspgppk/BLXTleHszz1O3E212MaP9u27vP+Bb",
+	"bSlFUbWo5xK49Df4smYW2SwbfGaWZIWnOBeWmaJnIbMhNqSvje4w3/aVHYmrd5ohSH0rYQMhUWLKNJWh",
+	"5pyTniHah0gycCwqrZCmTB8ivMtWieUld/05tq/65sLPXv7qMgxl5e7qdnL/vC/sovHVhh1cibTtRBLz",
+	"ic9HkZuLLENzRZkD15ezt7u7vbvemQM9OwZga7G4Pbly7BX4r0+nVx4zhaWGq0ZjTkRYtoDROSNUkpF+",
+	"bVSaTNvplPYG1rFmazwCJ/xcGPH5BJm/CULgrEtoHMPM3BfhMVwbLOyC/UVlfiXxwLVyzFmgewGXnShe",
+	"RDN6z9Db7uxsG1KGLfgNVuwcP9veWiXuIjNuR5g0v4Rdy9B2f9AfDrf7+51K8rgw7MXjLaS5WG9dPyLN",
+	"1r5gOnlg4wrRo3gHukRgx7yGDnKu3UK0+DyjRqOA/SYQ4ZGfSnIWAScfZQ6bkZ7WCLyCo1UpIrGOyVox",
+	"NrFU25AkpCPS+YxVx9myKzMlLhSZMRrGMJFzJQ2lF8lbwQWll36pd0oWlOZKKbFqDz4l4fNcvE+6Ck8w",
+	"7u4pl9zqBDkXCkxBa45bwcB9MDzc8kqJ7rZdCMWQ+QgRY/BUwkQSsz65wOgsvZUY4oCeNjVj8z5qtW7X",
+	"ezu+QS/CSJ1xlS5bHotLnoUVATk9UEnmNGTg0hFcn3FwPOZPRcI4C/tE9xYxLYDfs9S0sXpOaKBE2vCk",
+	"wLvvIw5v28usqHl0umAL7nQ7uhOK4RpchCCb5IzHvOPvwfK2/PWQ3f9v869+AH6Y1S9zVlotGsIaFUL0",
+	"NLOcpGJecvAfbvUH/a0+RE+sdtVCtwyZopHH9XMKv2eXHS5WJHiXyEUwMyF96LLjIYkj7mx/uuAk4oTi",
+	"XXqsyFxIRXYGh3tkvFRMloz61kBM+DTij0cklqQX+8YaNaOCu+pgp+OrczAVZesM+/mDcUjD4CHiCmyF",
+	"Dfhb15yg+vBVE2aXrZGxSfbJ8VgyroxtMhbTiPer+7G0vdaonb/5m6XySHD/ALPH5yGQGcojoQgWc8ZL",
+	"MbaoT10J7zoYgsWFWJUJHMd1O8MCvALO3Xwm7kHvZgzCPZzueL5WcbuX1zhynvpiSsebWAR3LLxCt2cb",
+	"0U4pNk9QsFjVEhoetTmTkk6ZzxS/NAZYDCwVaJjXjNZL3lYbfW7KcQIYjOkgm3c+et+6ntCEjqM4yiWP",
+	"FVkQ+MdUH96AchIKMmZLYXSASZRKVU4MsKpXn1yJ0DB7zrQoSQLb3ZJMmSIUVsp43bGPmeZNxRP5SydJ",
+	"o/soZlMG9jTLSHsiQenjq6NPlPzpiV6HVM/lv36hvV8HvcPe1z/+m3ePM+3CERwyKs7WaekTNJ1piQn5",
+	"EPHFI5g6xEKR0cnx1bcRiAmj4w8fiqpg5+Ls9tvx6cfzi05hrD8ef/jw/fjT6fnttx9PLi9ury8/fL8+",
+	"Oz79/vn6/Pbs1fc3Hy5P3n+7+XRzdXZx+v3N1dvvJz+dnby/ujy/uP12fXZze3l99v3kp8vPF99Pj0++",
+	"/Xj589n19fnpGTTy7ebs+Prkp1ff315+vji7/v725uz2/PT7+dXJtx91u9/h51ff359/+PD9w9nxzdn3",
+	"D+cXn/7Pt/OPHz/dHr/5cPb9o24Uxv3dNv3q+8f3F5en3/WMzKM35xe6s+ufz0/Ovr+5vjw+PTm+uf1+",
+	"ffz51fers+u3Hy8vvt+c3f749uT46vu789PvV/qPT+enr77f/OdN1srl5e33k5+u9X8+Xp5++nD2/UI3",
+	"eHV8cnL7/er2+vjkTLd5fvn9+uzm8tP1ydn32/OPZ99vb//z28nlxdvzd9Deh8t33z8fvz/7dvzh+Prj",
+	"Ky8R6G0OzCaXrKHJ4mMUxxESmdXVva6SOZuLdPkxelP3atm4nHXhtuE9tSyZHQfBJnbjgCWzx1w4mEb3",
+	"TBIKbaGvMJJGsw8jeYfyt8mKICyWHsn1Dv2xqwdK8EiJtKhV/5LLdEd7+weHhbO7yhVLpxDE1dpbJOs4",
+	"k4H1EP3rmKpoEgVUsWvG2QONPRvvvgOXbd19eLL6xcpWr75SO76s7/KWXr0/uSH/azjIpOmIk6uzj2hs",
+	"pZycnZzeHMOWC06uelu7e5jfAmbWlCyk1rd4vMw8jCAhRQr2XjKtIMcxpsFo1ZjFE6NtuRHfA99pgpyj",
+	"liSqBZssKE5MCDUujC7IjhEo7aiUF/dpHHGaLn+G72p3CAb2xv3ieTz9G7oy7thSVqYtYIg/jZMZHTMV",
+	"BTQmIg1NJEoT+Qxna/yZFWPJjthdA9HbNGhE75e0yC/AevKkLblvQRE5LRiRZnVTzhUGN0pCFRnCEZmm",
+	"4sFkZmgVf5mlH6E4hAMoaFnWD18x+KoLAojpDtWBsofIDtgQk0vN7jJ6uczqaWhmz9nd2tk6OOh2+CKO",
+	"6Vizd5yGK3Qd9/6KctcfX3/9w5//Puhu/fZvnVojEA4Dryi0TSui2KPqkvFSnwk4EmMq2d6Ox/KztbtX",
+	"Oc2NHGFP5y3/XMdqkzNRokWXDKuJ6m0Ut11rI04UkgJXAmNdCuv1v9Her8e9vw56h1WyvQhhGM5ng3//",
+	"ZdDb//r3bT85QoCi567Vv5OUxVRF9ywLrhILrkgiIq4gAzqSebDOxOiHMZsoIhZq5erc2qnT8Cqll2yJ",
+	"24qBtxlbwhs2TzqmJu2YUEkmumV90FAY7ZMstlKCKqi5FxhfrZBIHtJIscweW2FT8F9yei3h8z45jmP8",
+	"SZ98/Zti3L+QLa4/oMSCmudyiez6s5SSuwwHe5A14ElaE3mUBSxVv6jD1VBYm/OKii6NmzngjQ0uFMy4",
+	"PCiSKuYbP9jowUSEej3NPeHztjd1becCRku2ulSsgiRk9GvxAnXG56haFfYU38C7prs1EyhZ1I34Ctlq",
+	"KVNeJzG+8+ImNjOUFzOvYfsb+aqefjdu5sfa8A6rmPqzyD3NhBqUYPoEVbIZ1SxNMw3ZJWE0jZTsklFv",
+	"1CWjbyNgrKP+yOWJvKAccXva4ZBT44PYHW6R99Gbrj7sKSO4ReazLxwcRI4A9YW3EKHy4Po2Rth06jnn",
+	"1yyJacDwsrSp8MbVUuDuztJvb+3vHay13nnZeuCYOY9DjxfDtYOCumUmZ694w3WJ4EzqZY2CmckPEhIY",
+	"1akI7kyAE1j9wBg2Ktkxc2vf16aXV253rLVRupM8TUXi83bhLNw3cydR7qHKrg6I0fqsNRuwXXb1HTxl",
+	"KrMX6MlHnIxK61ue9/GHDy8zYySWhqTFuEqXRkq75IyweaKWBGmIwKGQWuzhgrNnJj/G7xuz+jN+/zNN",
+	"i43uDre8jfoT+H6maaTZkkRDDgp30lhz9E0m++TW0u2I8fsRSXG9MtGt6UhvxCINWH1wzsQKqY0aXpXV",
+	"fJuPaXmr079ZJEnM5owrzfTwLStKLCRLu7DJYM0yrkBDIiD/SgNCIEskvLM/HK5zNFTrJ/911P3y5XEw",
+	"6H358rg1qPU++JYPhucXlFI2YSnjAUMDBHKmfErg6p0nIlUs7Nr4oyrYkZRNI6nSZd/x8b9Gb/Wwv7Xl",
+	"01zW5iuakO76qx3fgvfvGWdSXqVijIJIHF9OOke/1CcVsc5vX8s37jkoDRMaxbJbYnEQ4QSWHBZCSn4a",
+	"ajaghDExxlGw7LeV07m4YA9X1lnldahhHKxkqqdpsXd+aq2sPaBU/cNYj0D/qk9NkVfDLc8FYZMJCxRQ",
+	"8oiLb5w9fEvS6F6Ocv8T8PBIuTkkiCpk2uDMZrwhpcyA9WHYg+7YH37LBb8WokEk8CliHGEicGnpJ7DG",
+	"ev6wDUKg2gz7RCIuFaMV0b+JkOpGN9mcNn4S4s5DGtcLLgmdKINPlo9Or4OhCwiQfDIBJSm7UXgbP33E",
+	"DgZUPhS4kXWvUomEyGjKaYxxmponGHyYaaoZPObzmnFlTtXa3XwX3TPYKIs2k3eu//UwEzEj0wWT6gic",
+	"BQWi1QMJ2X0UAIwWmAqIXErF5iTQL0+iWLEUfRLoeoqkiCEGAjk0BJSC2T+XTPI4qlUqsWbVZpSaoUbB",
+	"/ODMmdHpdnpa0ukTzImVXfI6ZPcwCf3HazmbQ9Q6mCn0nVs9oOgZ+ZplIx6KpOESJTYthUaaRRT2iiqX",
+	"wPNPcJTw8xWQbvNBXhc+Wx1sISwaz0UhCPmYk4hHyhnmAwqc8QNdypEeIyUyCllA0yN9HFN9EDD5DUKO",
+	"YCmC3DYFDI7xkCGdw+gu+bFS1IKGrSOHGw/HAmkXDCfUQkhRaE5ThBSOCI0Pp9ZpJhYqWSjgI8Bx7Vf2",
+	"YFKTmFlmLsbFYLUJLZGSWwihTpIYhHbhxF8U0BYSEcJ4/ZQIry6SZ6LD22z5E/2GZk/TiFsTUyQhMBLo",
+	"bREEjIXPxVKlCiNev5XvGUv04vCQpiGJeKKXMmE83zOzH6HZOLRrGiumgNuzkKASSVQaCmJTQfcvLHUY",
+	"8UsesPqBnsRaGi+NNDPU4SaXhmpC7PRQJY6VhAyJy5tVo+cNtyyFY+X8ao6bUstRlg0vyQiGP6qiIpHc",
+	"wDVTZb3Tz3CIjIeyuM95bOXN+bvzi1stlm6RH0OXTxgRFUTWm/N3t2fXH18VhVX8tiiTatnZjaK5OX/3",
+	"6t9/sa6BH3/5Y+/rL/Dnq3/3SuGKpfOIw83zEYOmtIb1QUzrt/ATgja6oBOxmNoAUhOCZSWunOT1OdDE",
+	"nsVTxaxAZatrvzrGq8xXYW3WcDc5L/ZiMe10q9LIi7IPME48mZBXnsez4rwidAxk6CjZ1LgRQahayJKX",
+	"Q7dR2JnX/T/88l+vv/o3wcZY1QokxcFTYmYcZ5ECxRPVNewYVtsgHTQ4x4tciSmOAdWWDGolSUXApESh",
+	"HD8aYfgEaNWFXG5q3waGA6dwb3d3e8/4XADihEbSBBsrQYaDnYPd/b3Guvmn2CbI5prlcLc6osaPTaJP",
+	"n/7vEegmLRRnV0/cOijpw5k2PJx8+fK4P/n6By8dICrIR7DLNDYd/Jx/VK9WP4j0LuLT0ygtKfSr9Fob",
+	"hml8DKipf11nO71RVG3isFvAMQN/XbrgHI1WDiqJJ14tSEWFfyVIFgivIyMelE8SnHurA/niFqpi3t74",
+	"HTrnPIgXobHGJXoWgb6oWjV9Apdf1kGD7ypjbYWYv4/iuGk75qQ27NdPFvluFJfKNzu3R2ewtTSFWW9l",
+	"FIpInRiX5urMJhGP5KxdXr+mjWtGpS825ifxYO4NxSTI6fY2eZjpK6NIZQ9Uc0/Lqo3gd0RODFpz2CVn",
+	"iIl8eflRLwELQRjQb51Z5l0MQmsbub0ifUZGbNWXGGb2QK5yfpHa2857v1W6eEumwtX32CNaNdaivfjl",
+	"5EpIF0/qAg2X1SapYhegY+lrKNcQKxRbQwm1O2FGbG2nOSwr/p/v5JkptiFP2DnXifuZRko/63aukWl2",
+	"up2zx0ix0I9N5jm82KYzA99RPL242Sjc8dZKfa+ZCl6nTIr4vh8IPnF15BXuDrcwhG82vxrPr5zUcOdi",
+	"XL0XbVx905ZPL24ucT5FecPjCZGMplpH8fimxJxGHM4gGrFR0tBipvmo0ikIAULeoLNv/a8//tJz//mH",
+	"wsMKPWCd2PCbf/PNArTzi1YwiOZJC+DSrWnhv1zvg0/UahrmccomKZ2CY2WDuYYZXv8qG5mkDK2QzdxD",
+	"+u0Lfat54iGmFC0DdS7GwDoYxT3zJgeVViXD1Mex2g9Nhw2WazMEDqfIgVGHUE3xQITrLyGPhodEDy4r",
+	"ZuDl3HP6+NFOfQ1mdh1qdreTCARZaITx5FkkqVf4qYEFzVMIPJEAv4sj/tk7KfuUa2e+mQ+22uv6j/OE",
+	"3rA0QtPTagA+jxrC1BTEKcGZc9/+IEsWaXCYsyUJxNya44wfJI6w6IUnO//3dX2uU3g8bslWnr3n9MM9",
+	"wSHW0mdlPJAQ/sBXlA+0v2vxfmoLl7R3JD2/p+f53DAv7vnQ6hE6jR3jNOZ352iTz+2BeLrxv2pUz2qs",
+	"r7fRN7CrP808/ayW43+cLde/UI5N9kXMoS9ijFxvfmxuXjTXXxelH5QECq1leY8OPdn7vzSVr9Uy2Wkk",
+	"7zbUZzzYPsJP0nkGlO9OktlFXyi75NP7o1/ZO8y4rQ4mpwa8OvfXzmkw05eDnIlFHBLJmE3giGk6RY85",
+	"zw939rp1n5sAdWxVM8NpKh54v9MAwguqOuSokbij2XKs2RdTpWZziKtqXJYMni9J2SR6NGDyJUyWQX9v",
+	"pz/ob73e2vEd+SlV7IEuK6LVxAJCPc7miVqip8/gUpqrBEMvV3sbPgEoJUru947XTf/86n6v1RpMwsHg",
+	"aHh0tPV6b6eqx3f5Oqx+OPRLvkHx7cHWkcWkh/8fVuWRyJvFZBI91gLqo0mljAwKgTUYhQYQQtJTsQSq",
+	"ByAfaQJkYlY7pwac3RqqboLssZKMJUIrh2siyI81oEpwxkLZNfuZV+LTrBHspyI2IJMrQEzRPTtlNIwj",
+	"zhz05lXVN2DJrD4ZPEvV/83BrmhhXCtryJ6bBFL127YI/N3XGJe5JbPG7JfnpYRc5hLrCpFOTKDyuuY+",
+	"int2xYxnQkJlpoYeminjDvpPgw9mQqrjOKKyhUL8k/3Gt2a6wcrLrynIjEiZ4e0VfApDbTIg38xSmmdz",
+	"NfYPl+4SX2JRpTaZ3z/teoAQ87mpJOABTMyKv8F87Mt98rlwrPU9gZkvjKZxxNL8VUeFh0yFlIGRrqGf",
+	"UbOERRrU5xRdZy/6tLUWOlq3I4OUqmBWK7nkhgnzBaBzdJ39R/ScOdToxMQGrYpBYEIhPOw+StWCxlaU",
+	"KcYKOkF0WRCUSf70LpmczW+iX5mBOvE6cJTH92Y8MUfkTutolnqNU7tPznkg5vDcPkJwJfBJCU4oNwdB",
+	"hFC/I2BagYhUFpWQQqDNSP9zRCREOwmMPMWliBQepYdIsj55a7ygR4XyH+C4/BOOUEsDsTApFOmC52Vi",
+	"3wnOjjDsNiM8pDoI/9MfhlTRPF4CSBir0AJ+bASZtlMr9xinVe6qsmvR6XbsODvdju7Wm44olzJQcXOm",
+	"dgPv+45/C0Cqgmb5LqWBKVC09u5Uos19gKlrWVWUVVdunhJn012yCsroQ5pHUsKWodgAogIQlN5h6QA1",
+	"GLRQiJNForH0lsUeAxV58b3u5/PLe5bOGA0rD4UpBdz2ukZlsr4kgR8OzLkiCw5Nw8hWRp6zeStdGHGn",
+	"IMPkkykzwjqaWCMJ3qj2fpKIBzTlawAA9SkcU+mofrAIYNHFcKYjE/Xdzd+FqLxozrQg2CV5xbbxksiY",
+	"Sgi1LBU8JxQKqS4S66QXKcYtULQYjaF+R5KKuVAumHLK7iMJAMpwtyHBObPKUDA0gdAUQs0hYN7w/YXU",
+	"1x1kglJORBxq3dUMPUMhpvN8IfzwdOxRXfkqi53b7PskZZJxU40Ew/5xIUsqs+CM2LJGGFXKpLnE2aMi",
+	"iWbDGHeq1/5KhCNci+xGsAuSZ9inEr9rhFepdRoPfgOAW4eZCqS5MYR54FAgFmpk0hpz7BH2gKbOe5bB",
+	"WbYUs/Saengs3hT6qS9VyBlSF0dtwvfvGYIgZEiDLiHQJZDJHRcPRIoMgrqY1VfP0FdGiruxOsx3fvCb",
+	"WuIs7y8Qp0PwDYU2WJ+m9GoJ0so5DuyVPcM2IwhL6sAIV6UszVPDPvmg6T37EnxDULvnnqU0zjqTOfnT",
+	"KY14VsIZCCtbBiWIqcUBbKPR9EusP9skQ/5reKy5TNoq3Ch0lnBB4ABpcRykzjBKoTr0clWzhheMtXNt",
+	"Xql9z3VaFocCoCd6zVA+yyFKcqqzZnfAJ8GFN2a8pZM81MKOW+URrVSUcuvlCoSUDfEuWRANRjmFhe43",
+	"jTk1/Xi3O5J3m8abpowau5BZSrCg2pGVok1NREVFAOhP4oHMF8EMop3HEFvcNLD0rgTKgSuVRdpmKpRX",
+	"HOaN0Pnt4vNchhdpBozjpk4BVF4W9vwnMjKdj0DZAjbmqGf9qii8NlGssAsN39XLWrcDDmCNTXNzLeNa",
+	"anamoCkSNsviN9uMJOq20HArgYzazB3pbpOw2yJIWr7mhUHYxc06qjhB6aJZbJc3O4DdR1gZo08+myBY",
+	"RNgE7aOL6OFFk2x+Q8ClCGoJpOoDUAokxEGrDBO9NA+hisSMSkVG84gf39MIcElGpl3JUH4AZpmp2Vbx",
+	"N83qoax+PdQUAaUw54zyDCzCTCGyqPZmPMh/wdeWa0s0SfQlK7AaEMi4mAQaMkh/WaTMA+cY21K95bK6",
+	"bQrmwuNsQoXWtlYCndxIp3qw1kLDXsJJTSRaGywdRLmurONv1t9UKx8ziPPKSnTMBdrLHGzPlEHtgcY3",
+	"nQOz7bMM6ym1DBdn9F7/6WdIlGOJDTCqlCw7hMYQeJwHj8PtGDJrDULjHnnI1XVX1vXkETgRb9VPr1iK",
+	"5ccrXtMLXjcbENHhzYqRiJo1yY4tWC7gbX9LfjWnOBqIoF2DTl40gdqgnorAjQ2jsUuROUhHR4QLy0YQ",
+	"1a04Pnvlw+toAzNf1oduWxNHtum+Hc4nbFYy25qccO2Wd7PD6a5E5cG/WrQFBPMGZO50124tGhpVflfo",
+	"jeh3iqytLoDTS/nZCLbWj0BMQNU3F9ezjMchwrp4JZGsckUYQ5ZvstSsxUTvofEXdQGteGasRvZJfs3j",
+	"9WWLAskEysxUoOOt7P2Zo+K01KyM2mTsDnHsGuOd1G4tQcsZTbNABdQjtG4DN7HHxm+yyXMDC4JFoBqH",
+	"K+X0ZZa/T85AnYc0wHJW9MptjepXw6CsDDDRitz4dSnhwcOAcldDhXALSF3ZSupRz0Qc9skbrFgQqS5J",
+	"UjFN6Vxm2jYkgpKzi8ubqxMQ/M9O/+PT5a1lRgWBfqUeL4o6RjGy/WbqqN6eGY0nRQ+O1Zqt6c+US4NN",
+	"9eoQmcyyt+OepL39/f2t4V5t5bhVIs1wm1qDx6/ihGLtBoCmGzOwgdxb+Kk+eQ/AnjmIbx6AkL0ET1xM",
+	"z5JimXmiq3U4i1/aX5UOV3P//jFImhD06o3QuFpALPEkFei/BI/dHVvWZdFiFsu3r046S0UercwKA69b",
+	"QnyrfgkrCOpn2p7nWRroE4gAZKawHOg7WFQOPHirRNEkmgDAFnN4Mk+mDSC1rQlW/zPEqtcl3pQzXXO7",
+	"nyaU+4g96MONxsgvnR9nURgy/upLp19GLvAByzXNzDm7t/X5m6//jZgzLOtgzMoJ1CvTo85QJT3RMS2k",
+	"v6Z1rFoXe6pM6oRwp8ckpsZpAggrknHFeMD6dXWtakeaVuS9GmuZxB61PPQgUuNjzO4bREyOlwRt27la",
+	"mzt7G0RWGcNGNuxsUFA9qpI2XhygFinwxfBpofkblTLqwTu8AV23B/Yppl/EdA30vFuWCg+yVA/k61SS",
+	"v9xcXvyJjOSSBywcgRKZmbLzM5BvFjRzRPD9L1x3cUT+/tsXDiCqKxTzlvGAbRapWYWMfMKSWQZXk92t",
+	"EN2OtxHoKTYvpXl6UFNVslaJzJS+tRlhImTo6P2t21nwJBX3jNdqxDgKlESN55moWSoWU8+SWDcYiv+5",
+	"Mu2YzdyYXk0ak0mD0F2rWub7lGmP2UR8NAy0sIleCOM7l5eTSb3U8p9iYcwPNGRELlJWioo0MH+JeEDU",
+	"iCZaTSMU/5UC9aiBYeXVDMWdG+Cq3LBuEO0iW1fDKwOqyqgx8xCAdtij6pNPMvvxDeAbg23eQCCbB32y",
+	"8UW9tbc13NnxHPVCn2XY2J3DXb8AV18YYxoVc50G3drYOcjRcy39BRV8Z+tw53Bvf+twp1tXyKo5GH7C",
+	"UoiwEZjBLQJF4z+RwWAwAC+skDIy6HjtazDk3Bdy5GmSQIL8E9JSFu3XFPRgIGfxwOXTVracC6Dn+bXi",
+	"3N2Ah+XGrICPP04WcVz0x6BEj1oJgPZodf+OpZzFBue4gQdvxeWynlYKvqeW395n3uiWjjqLJhdJQsfo",
+	"54+y8htlNbpWr3H3JJ9Ot7Q03o1KGQs/inu2UQg7UBUas0H4dqIbn1BOu3E4q5sN3y7qT+hbfE0FdH3f",
+	"KFEKUn6ATJux3p8ZCxcxCwkXD/XObpx5IbbNGYA738odujD8rMXt2xZOQL9/xVJLC61RCJoDIEAXPoFb",
+	"hKzhBnJn+2o0T2zU+cQAHxRnbCfi24F311cnUMm//RFJHZfojNFYzfKK+hMyvb46IT+OpmkS9PFp/37Y",
+	"/wn+Gr3qZi7r2w83vvOU1tbz06O+gMvAqTjvMybUEXDq19DeUd4WNebKCWIztvdM7s3PFdUXg9YLAnDs",
+	"Y6Ku/hXrScwZ4LUZq5Y12cvoV+YHnGmKgq1bqAvxB0HeIhNTPu2Ti8wXlE8AQV4BSBU9e2h5K6hk2yVH",
+	"bq091BdBo0fs3RotSV0zvaOBqlDI0PBrJR9kdqBgpAuwb8axeNCCJ2c2EKBoRUYJeRTxqVYnTBzkiOG/",
+	"jJaSovZiWhxjvH5Bv7POMtOMXiH84+v6cgUlBqJ1mOhvC2Yeq3TB7DLcQMl9XwA2UKM9oZIRLOgCI87A",
+	"pwE/cKWwRhZoCdd8hDjgMwOa+X4x1jKLYrbcv0i14q3oY5ZACOucu4Cglay/ouZOk+TP4Xi1cKVned4t",
+	"mFRVIhcqHQuuHMeMka1cweRKL/4itQhGM5rmmXeAr6fVIYnR0PrD2YKHKQvVzMRZJSwNTGnyFWA/2/Yq",
+	"lFadpDXJJEq5RpgsBQjJov/CKt4U8woBZ9MNGaJp88i6FQm3mKHt7E6OACI2n34zKMEmbTx1DJ+eIC67",
+	"+IVreayFEcxNACuECoftDtH1xiygC6wKEnG5mEyiAFAMjDMLkSINrGrqj1BtE0BTWgc/FOJa+MOfbm+v",
+	"3rH2EkWahaNTZaGppS1LkAUJgy3Q4NliAs/WYKDZ1vbhYZ9cM+T7MrM1TYTm9L6U0hmjYZuUTz2vn+Cb",
+	"ekCcZBXCoUYxrgcE624iFulfS9aCmVKJ11rglD+2Ma/BjAV3uHj2KjOf6//I+oiPSvHKWc0no7OBmOdH",
+	"muv9Tp6idfs5OND/Q+uwdf1CEA7Uu4IgS7dcPZlBktr9FHfN4nYWsmoUqRoz6sXIpJBagJHfmFqXy0nS",
+	"ZEmgn0CSaMpFqm84Foc5b1ySUGQ24y5BmYuHWHs5NtEihnPgHa07k0d5v3O61Hqt4IzMIy5SYmryEq63",
+	"FvNigH3COPwmGAsb1hgpLDK1q53C9U2VTsZDqIblv0c+XX/Q2gLKswZrkqTgS8kyIUpAAfqgHr1+bSu8",
+	"7x/t7+xsl/yc+oJ0iNd+U4GHMIs4W+eVsK8U7NsQxaE3Qys2R4TG0oqaGKxg8mFTQEYw7AcdBZ22QaHr",
+	"MmNuPVlMIaZfmJyp7FpG+pnR0NR3CDG2ACDItKQZAt3YyTZNjVmTW1yImHGlN5kpZxA9g/EOU0CIzWLA",
+	"jePEzTi2wB3r10oqkdIpq8HiyJA44M7NjUewvUCATIIXrIQUYqmuxC53G6VpVlivjOiDdl+OEhNHaaGo",
+	"ygAQ/AM/yhIByjFYc8EjJVLU7uxLRhyzZnsLRNZCisrOvSeDMzvfXm4qxN3TIgYiSULwdRt0sHLxEq2t",
+	"KZFIG97xSAMF7m9Td+6RBaMuGWkO8I4pU+tSxowlJknUE/mhP6oHahB3J6Yw4G8oPhghsU7m0q9pMnXG",
+	"UJDvt/camBe8K31SVajw2Ba8dDKSyyWWuk7WhZyxOAYtuSi3EvYYmYIxZFAqXRdQ1el2Xqt58hrtY8uq",
+	"QnYNyxvOI241tFWBNMfJaEddFzY0jHLLAboZuksGkDwT5vathEa2UByVGJUviBY8rFucKGmB0lyOjgBh",
+	"OJud71DnH68SGifnV/c7+lS6cEd+Hrq7vcpE3RUb9A6Pe29pb3LUr5B6z0PGlZFHWgiN7DGJUibX4qAr",
+	"ccc4MW82hz+PKtIqzk+zFFRjU6YB3Lrd3O9n2LUeKVWIPN84rMlKv8rGnNtW9A7mS5899tdQZOFtLWDC",
+	"e7b8YGHurO6SdxBEXi+RiGvtutfCJD62g4TQL1+sDIMGvu3xp29FTg5XThlewrcFMlvQWtAI5AhazmGO",
+	"TIznmiSIHNGuqih0NGVSVdmS9bPMThjxxeNrOg/3drS4G02MfFDbhT/yrvaz2mIJWO3FiMyQnUOWTGEG",
+	"/WwJQhAWGzV1jY4wO8fGFho4DatUZOVGm4wN4ugMZ1u/X7r/K/u2rXvwlA3LSqz6s3yjX9mbZoXsbSHW",
+	"2tzJiiH5gqwse8F5m0oHUOmh23kLm9Dpdk4h845P9dmpma4v6DBfgIx6cxCR/ERUHsyNCiPYYiJIc4Di",
+	"gy6uUpUKNLUD+hNEdfFiqr8WNadMwTg8AmUwD9uhaOdFpNt+1xKuWzIlm5SSLVZwdQvLirRYVxZyLuCw",
+	"mtQPLSy6RoeNQGkrIVPr4U29hFiiHaTrlqy9cGJfsr6xbfF4oWb14F/Ou863N4hStLrDmURscYxgw2Ix",
+	"jbgjGosU4n3+/6/7IZSgf22SIf5bCt4lCx4yq2suyci8g6/oNzDO3vlkhLGzCLcCfWXaqh1wzs7MbYAZ",
+	"4p/zYpVdh91BcA4XfDkXi+aJqNaXnMvWBzXAR/meV/KhF4+CRjHkxaKgS3dbe37qIgDkPGPMGCeheOCx",
+	"oKG+nVIxN64Qc15WWCzar0bZpTPqk2NINl5a7R/T7Kgiv7JU9MlxVmnZdtQt0lBCgztTCBFBkzxpH0wV",
+	"HHerly2WKXSmIgWZ0LRPLiA3bo6lkyknSigaQ0Ot3VjdTv5x/ZWviQSihEMS0yVLZbGuKQYg55Jde4da",
+	"kYe6dFRYrsKofbT1FxHxW61ZPUVja6aJKdtN2RSCfK5LKLqhAVbPZsnd/HTc29rdy9bV8SBZguZS0Rjr",
+	"Rv8gC2/QhZqJNFIFgJgMzGNG5QxcMCyNJstMFSzER1ecVZxKnXaSre1GNWBM2+fcMUllPjZjkrIWqr3B",
+	"zkF9hm0eIlYdtDfW8wUsM4OJBDmxsHCxkOhWcZa4iCOZq+mRNCUBOHvIQhprlEefEe09a2tKoPHUlY/P",
+	"wtObY28wTJDeF1/c2t0dHnpfvUPFavV3NHTYJi7fX3k/X8iCyC6jqfe1x/o74g4svnrk+nUcGLbfhYl/",
+	"9S8hmgeqCpk+WHcEbJ2JQ9FiQ0D1/YBbTEZzptIokKOuwVICtLd4ibXctayNWeQfs9dGcSTtP29pOmVK",
+	"Gmvvw0wcz89HXehas+gvHAuxx6zCKJPTGcXkWzOKLIbNDUQ3TejmXGQSd14GR8Pguv3J5HB+4TYKV7+m",
+	"GQujYR9SfOzmmVUoGnHsj55Nfc+WN6yt9HHHls2FD31E6tAhoUEvcXDxwP8qOFutIWmAIBvafYzPs0FJ",
+	"wLIXOusmb8Q30g90zOITBF2rXs6VqkR8ERsQmCqzzAorNGFsSmSYdh/MLzbU0uYtQzVtU+t5qZ+YID7d",
+	"6ShDKqHYovEyuqN16juVJtpmij7DdH0vjMrWljOWzD6iP8sjAp2wZPaDtA4vqZdlJqQ60qJiu5S0mfX4",
+	"F26+8jYBNP09jcmYqQctymafSX+CWqynXNmklpNjAU4u6wSkgCLhOpttWRcbDNfNEX4RhScPBY0UZKDa",
+	"4GUcWZ8MnJqo0Iu+KbX6ElZBswRCCyh8uubefqBZIwYdAkxBGeYFxG+BzI8xEix00W4JF9kc/5RjdWaD",
+	"Bo/fgtmQ4qqSSXLJgwrBGEGJZjQkc5resdCBRJYgVnhgI0GHRGjJRIQ4lYrENZedFDbZQ0rZSL08Jqsu",
+	"00LB+myBO/K4uxKGnL4qFzL3qDs176lE5cyEvprIvFcVdZ3jOPJQ7tBkWwmu9Y60WEljtyAnbu3ulUKl",
+	"18QqVrrIjfsaKvznFc19wHnoM5+XB1UAtNgZHu5sD9zUKaeA6FoP6wcxjfhGBTgxaRSvtmLFC68LScoF",
+	"GrtWg17AVOIaljpr8Agb1Ur0lf/BAXTzcX9dvxyyrbkDOmguc7grX4tMbdr2Dfkjsp2s1mWxuKWtfZ5x",
+	"epvfhpDtUMcc+C/Nse61QFuOwTBxGlqvREYDDMUomAYaHvyWk6UX5aZN8hWA0lfZKuDnPPwH0ADNF1k+",
+	"M8Stmdo4MPEJDdgG1gp9+TQfhrmqnnkImyCHiSRp80lFtljedXlT3JVZQ5LPUK0fw+YRLLtcfmHjuv26",
+	"5fyu0XJWXsl/LIRqGCTmZBNcYcZBxdUN6ERr8hdQ2MlvgQcaqaweYDbKcgyZuUEygJ2sKoJzw/MsxjhI",
+	"FhXofXlSgDOLle/xOstgG9tAkTbLHKjLFqgf3G3BttgEH/ax3dtXNLgz3oYG76tWratWrZcj2fTmdh36",
+	"9yxJxRb6UwfsyuSzcOfvjtZ7/F17Rcvzr28sBR+aVHzrQfnp9vYqs2iEkQSRHvwpVykE17FFFRTqWkWw",
+	"SpPKp4PD8SFpixTiPfEqdYugoZEFtDZneGg2hVN6MCALHuvXUwZjjCM+1U3ILIkZv34rDM4edqK1wcw2",
+	"gwHVbfTCsgnWzKxr18m7m01ys1dBpi6qE2SxYK+fWZqoUZvSLfrk0pabcUraYJAkz6DgS4gqhWq7Yauo",
+	"m43yt1tnXxcWqJSMDWtTtRGnLMhCpssR8DxgcXX8CWA7RhCbHLDYdTpaq7N8iJRWuqWlLNSnC+UjvTl/",
+	"oXjg+mKtUq5yBxZ2cURmrqHAiphaA0+oxTdfLxZtVg/LBeApym5TAeS2SemAfChVm3a5UIGYtz1EIv+q",
+	"FEsMi+gWXYpWDwM5Mft8ZNJizAsiDrWS2yeX9yx1nnEDIWeThcdLCy1grba22063Y9vudDu6mfrUFDuX",
+	"qhWCWkXtBUU0f6gcCtIWbKRA7vkC5aVqTEZwVqnSqcOANKAfe4Kna/M9xKSY2+FFDGjIXTak7mzsbUk4",
+	"gyjIO64JgYdNa43H1MR5hnxK6cO4yqFMdntKgpkQsuSBbu4R8+NuHHNy/faEDIdb27m1ObdWPLDxKhKK",
+	"G9mLsc5ff/ylZ/76g/2pIvgZglRMgZNVhg5pNc09GJkTopwG7EsE1hqGzyW6AuZzDbFgoVvbBZKHrPbC",
+	"7hnXComp6gamUKfQj+NcbZWagXP/WrF18lMStvcFm4pB1WUi7ZNybpEejCRZngG4yxB9WxYuFEiqEqUM",
+	"7tblgn4VvAWcid3xtWIeNtldWQHv+jaskFyOP7C2DmC+KOl4FPQorK1gYwZwrWnomaKGNwzpjZL7vZPm",
+	"Iz6/ut/LRh1JEeth++Hgc61krYEQ32pl++w6uaMNxnyDL3sjV43d1Iy1i5vnzCzrqi6O1fS1UQDHJhTz",
+	"XPu2Hi3wQpiK3BafRBZKcoOAgfDUR1gSG2o1QA4ouPzxL0gO9CouL0cjTZFxV9bHE3aU6gf60CP0CYlF",
+	"QONClgyT5MdJMBgcHb3ef5X5GV/vHABHfT0cbhXv+bwKBBflhiLurrG/rjiWFXcTcLbXJOC81v/8+vdh",
+	"twJHz6zBi0c/rism/Czxj4VD4tnIJI3uqWKY6IS7mu3VcA/3autwFcU9iamCOFojkRFfGfphf9AfYM17",
+	"N7DhYGVj3B3ZWrsjNxmbex542CwtOqe2coX9iTH3QPwwgH0ALlRhtpAg16Ts9rpK/9aSlMXgYOH/Y04s",
+	"e6qv/D+sKvwPja1NI/bkEBcKP5qu05yDSSIWSkZQENIa0t0RUptu6KbLHfR3h/3hYABZxw2LUHpqxeQp",
+	"j+vYw3brEFADS5uTzJpTtZE82oLB25AdvzLTHpmPxppPm2uuKeRB9tFNITne4xf5nbEYApGGgrOKDGF8",
+	"hhL6lAGgBVhJ9P76b956iXPVAmYLVnm8P8rE2UJBa/1e16QdR5KMmVaaTG2o1nV7nNCM4+fHlm8rgNRm",
+	"wNlQHQD8gUibQgacrbiaCUsWHKhcDWo1JsDDPYQ/48ZYEOg4ZidXn6oMltZbaKmRzBexihBdYoyTEfcs",
+	"DcR8HikCtaHzvGoR958ZUyJbkbW4EnmQcRFX4jlQxuGLG1svtmGoOo24ku0St+prgK/RVLKsOssPHOXF",
+	"DKbrgj54acHhcz5ciAJvq1V8RMhO8jjvtqpPeza0QUJByu7FXcv4gorarCZMLaKxtVBGnMzYIw1ZEM1p",
+	"XJ8SYFp217UuP6C0xi8vqJf2tDZyp1oiB2PoRqn+WU5GBevaLMFDb9fV2Ucvpw2KZOw335YaXtNcY1t4",
+	"laHaHU/XWY+qhf5d6OKJxGCSHLNK/OXA4WzGjsl4rYy0+kVLW1KWbVT0ATbN7DF82TPyqiVwcVI3jdwu",
+	"5Wdg2DmYJY2VFmLWohSLw8o+ObahygrgkVA4A7UlB8/tk5G+2UcWIN2Qu/7NhKuLkMFTCPyiWek+d+xO",
+	"TGZp2v5aj5/BVeWKThGioMXRhPWJ1lwINWHKuXwLgu0XfrOA+ntHhBajkGPIOPogpIIakvkzmqYQRIdh",
+	"RxADjCBuAJ+VTiPeJ28ZDyI+RYtWoZqKFtZQms3LqXzheT0V+BTrVqKnQCBGV1Ydz1rPu1mnmRCIAiC5",
+	"zsK4wW+Jaephli7Jw5W6pnOqF+YLjwWfYsp7MRHlL8IK2Tbt36xap9vRK9TByiP4Ck4A3s3CyX0yud7Q",
+	"jRTC59Zj2grwVmheV+oMxFtybMv84Kyzdc9INUuDteJwrvhDPtByrSftx7WutApnmkfcXDftW/160Vfm",
+	"5HhUAzr7NPDL44WanaWpaIuSyew3OQL1PY2j8JsJwOh0s1/wnDk/TFNa+LcMRMJgyHKRYIICvvMNxuuj",
+	"VOj+W2G76wyMOGIf+748Pz05z4K8XyyO/B/oDvr9ItgRW+gjTZKIT5vT9HX+UQl5bNUHvEaPWo2UL42n",
+	"Tu/JSWEzn49DEB7r5CKMGBoZjZcWx/uDJOenNv0S8l+0plxC2USiKgCa7dYCVbTdeKf5XZMoYv998D+M",
+	"LFrlTuTb/uLStsNsXsxjkvexWbjB77xVhf6888nrQDo3TiLAzoFVhLodyWkiZwIuFgDk6Fqsr67NMu3k",
+	"dTwy8zj8Fiy0Cgb1Dky1k44RKrRQPknpdM64QvWmm4O2mcaOMUlZt5lE79myY+Bxuh0RhcG5pUAZTbXI",
+	"hi/8dwa8UNQIC4nFOMOVY3eJHgvHE9KuRFssqDIxu+B8AHYUMxpiJSI/wCLNe8sHuDXY7g/6w+G23xPS",
+	"0Fy7xhaaqlrCM8twBe+uuxzyDcd2fZR2FdOAhVci3Kikk0njs1B/RDKtlPmiSdobyJ66lrUBbIKXSjZh",
+	"wqgpr0Qy22IjGMRkZvKL10PJh1fwHgC9RZlZyJcG+0wlWIlTeyuSxBRhhanqr6NiEuMDhYrpIrUlAiBZ",
+	"7MeTlMrZByGSNzS4u5xMXnXRyQq4a/D6VIiQ/HhiG0JEtlfgLyjA6P14IRTob6+Kt/25U4jhIxZZ/8fU",
+	"+irAOT4PoLIlr5cHVG5igHfriuWTzXgG0rG71B7Leka7ddJlxl1eXMrI+diLCRlXbqRvGwuwUloDr61j",
+	"Yo6Tfd1JdNPUA8loAJ2+piZtyIIobMdmHVfgKgtlj+o2Xa6Fqc3jfFOm0kgzTmWy55QmS3KusieMpnGk",
+	"2Yz+OHPYYT19SSYpY81xbvm6nBUnHt8KT5+4WZxOt/OZRhmE5GQh4TckIK/unTNj21jewAWkg8AfCi2i",
+	"0NqFULci1rciBuGn4gG7dhndydWn0i8Z63N/PEtmbM5SGt8grnzpcQcrq51zfSpiBkb2q5RpGqoye6V6",
+	"1ugWqj1TmuCvzfvgGRUpa/zhDbxdlWHQzY/G2vPWRDop8Y5/jtqRNfx3fSnHldVvC9OwBLOjxcsIZkIy",
+	"rBFteI4kki4hvQfCdCBzDUMdJ1GsWErYYxAvQhb+CaMgrZQntZhnLO2IoRhDkbB0wW1Yj0jDLOlB2hIk",
+	"BhY3M5Dbmg/QuL3ZEJDRDACuTzOKKrkSD9ZqgDjMJrt/DZcCAygUlzOtusWgbCpfueSgsd7rEWZLUIG4",
+	"QoM7fagrRoOJLG7JqSBZtGvdMIjGHaAc0rwPzqiW+j7Q4K7VoTDfXWSVlP0pIzlGBtwQTN9pOU1nV0LN",
+	"eN0L6p6lb6Oqu9XkW8U0ndrCNJAqgJI9Hccsv4XExKCvFBPOLHHHzFioVm33cHA8joA4xjPVYvWNcLyW",
+	"nG2oDQrUIoUfrM+hVV/ZfbWuO1MtCDxuudPAFips1V9+I66jX0rAPVCUnbPMeWXaaN4xFOL9SO/YtRDz",
+	"ikiIOY1jJlV2+LVqlNMBlvLV4glhHIvwW6rB/P4leWApIyHT12+odS5TrBT0YYQ4lyorx5/7KiXLPWdG",
+	"E2gMHVu4Huu82flBWXvV3NjbveVFs5LwBRnAkTRu3LmLM2XoahKpPvkgHph17hq3pIL4WYCW4HmRa/eY",
+	"Uk7oPdOSkLlKTB2ReCGVr95UzCbqbcoqGJNhDraKvN7kvIplkCzg0jLqnJNZlWXfgYCLoqXMwrC5Q86c",
+	"sL9phQ6ASb14D/D2iZgnNGVhnZbgLCEQXWC+8xO/AED6GrastQqbJDVmE5MW5UPITinX6oVehoqTROfM",
+	"v0y+idsG30Cn/hZhR9ztLyYFu9f1Qup1ltGvDISLOASOoW93nFWTIcEuVcxNHw53BJ4GPDEw+c4WtmNl",
+	"9uX17eaEa4flPbuthWNAg6QZbNJaU6Pz6jNVhQCIfsGvbdr6UxqbMs7yGJx1pwbzHKW3PtmGpQk2dE2+",
+	"aD5ZUl826kqEN/q1xuln+oMWqWfOnhRjA2Fw3XWVD69EuJETcnOC/qfZjIp63fpZxUqdW6CqzfJqim4N",
+	"m4Qy6FTkVh77vrJpXNQvmmfJqfkXYxrcdRoipDoOjIoleHmj4ouaE0XYNIG3cgf9ta/8OTbdkrfjjrGk",
+	"VKQ9UhiuRPHWrcxVGpSSw3Z9yWH/VkMV60KXvFmDhnhKsUjFgIAn5PhXUGHF1l1Zf481CV4xHqJJ8EbR",
+	"rEINulsgWA3K2IEUkNWr+cQxeV5/I9CTbP6ssEReifCa2UIhK2We0PfSnLwzd43l7+Uab2XCD8WcRvym",
+	"Pcyd82HEp63C5O8roTXQwAywBqqMAyDGAMJayNOR+b6k2b5IZ18mdl9kvhtTwf0BWUXZo0kaoZZ3rmuK",
+	"NK0zz68UR26LReKij5jVskB0popwQzS9NgCR1nReg5IN1lDAilotNd+sQC1u6ZORFAvyC1Jf1z1czkAr",
+	"WIMp8e8F+JTwDJmcGbFmxl2i6B3jZLx06jifgH00NXXobY0RdJ74PIU4Ki/U4gXlTZAWdate/MZyUXxI",
+	"q+W6UcQW2QAsM0gWN4rReM3QYFgZqdohOVCQoACjHUwJsD+PF6oCktFV3J5h+GEk7/RhrsYNbPb9ZWKo",
+	"bdNGPqeRYk8ZBTTwpGFMm2Q4vNMvmaORF71eU17G60cv0+VCMsjxDuIF1pox6X4zRsMNdtVc+teIoLrp",
+	"qhZbOU1F8vRWIGT56c2sA65s1M5tSrmcR+qJa2ObeeLi2Gaeujq2nc2Xp+mVWHHrZDzaT4NV21hBJX4S",
+	"rNjDykWoWuWKTSzzRC+PW+FZfh5UdbM6KUeVdSzyosl59bj3izFLOVNMZp4LIpdc0ceiikGT5M8PbNxV",
+	"EWZE/jhJBVddqA/0qlw3rxQvPPTL63lJwXY1W1HeWK8oFcpngyE6oJyMnYId0aQQ3YZ+XM76q3qUp+Cn",
+	"HXgGrtO5OX/3/vzDh07XWw5Mv98l0uD735y/++nTFREpGZa6294qppDcnL979e+/HPf+qnWzP/74yx97",
+	"XwFY5I9VepqXNoy5pY0iHSh9OBgN44g3rJShV9IUynCKYayDYwdnBuaC5WIkODsYD22x2AhLycoCENv2",
+	"cHe7XL/AK0o9QfVrWdg75PKkUT3h04ubvJpwyOWViKPA49gcnSJxjRAAEigb62fIosRmcgH1eRam3mk2",
+	"mFGfjC4EZ6MjpHDvKy5igyHobueiSr1j5aCbiow/Z0vvGEuy4lJLkypnwFb0YEwNFT1GQgvIAQW3hi2W",
+	"YaInuSW7HywApjsT/XWGC91oIu+q4hbdcn7u4ICvKIApgMW1JTzcMVOpVUg9Y2VjTMws9O/DYqX+rUIl",
+	"t93d7b06Ap9IjFRvgLCJQNRKWKD2OLbrTsZMn+I+OY7j8kmEXM3sJOaJjqZ0oWmhNAt9MFelhKzMx9bh",
+	"zuHe/tbhTp3oMBNSHccRlS2wBH+y39Skxf2Wl9L3rx6AVLv3CWijpqSPzM9k/lQrqWZzV0A3e8Nnht2M",
+	"eKROCuytVIQp30fQEbQOKHjugjRYs12MazLxtoyH3dwlyCwuEjBxTbyaeYDv1lRYBuaeAAMjo+P4gS7l",
+	"CMhGn+yApgbvG6oI5bHUBvka1HVqX8XixWhAQ3qzbeQ3Qq7hm4EBjIi5LLK6BHqWECxlQ7whC1qRud7Q",
+	"4Z5L4aaGwl1kVN0n3RC7Pnt4FUznbW5+dqon5FDImrfIjFUAeFaeU1w2Y9sywRgxoZcOs1FkF9YuY/p5",
+	"GBmAJ6+goGFQUNE4DlX9WEhG5tVR8zCM3IxfWCjPSWwcbnidvZjbxfILtOZL5+UcRMfU01r36U3+5m+l",
+	"FKHaAd+4bwPsK7Qxm99Ev7KPa1F0INgizBX9wpVaANABaf51yO5fy9l85ZKZ0XjicKnibektxDTc29/f",
+	"3xrW3j5yKQMVN+fNN/B+PWNWLJ1HHDSedykN2BVLI63jeKqfujemKYW6vnSvik07EEvwNuKRnPliSzLZ",
+	"Ni9+ykyhIHNOTFCTU8MLYole1Umq3nGZi7SNA+5nTHer8U2Ui2yU7LXrwmzRvf302jdaCLIhrQZ4yqRp",
+	"RBxEwEj1yQ0EpxiRA8s4g2AbzREycw41QXKrZDmTYI2h1IpuaGE2I8CTEMQiuGseWj8WwpvSiwg4k8jE",
+	"tEH5ndxKbS/Kgp1aS1MYeuGHqnmi00r63LOAxdW4vdNI3lU2lYha2L1C/aQyHVKtY5jl7JrsxgJt4ljX",
+	"0OWmuJmVAbE/FC5WSPeCu9Lrch0O+ns7/UF/6yU2b+Fd8qwAV5Mp4KHRwo1Tw0t2iyKAEZNaXOh5bIVn",
+	"gJXYeXp07DGJKfJ0GBkUGmPFKpJNc1iMC/NdW0ejUTkrwulKubDMyYa16k4iQisGG5OGlbSy4OM4siVH",
+	"muWAFxN4fSetbf5k6g+U/jzDkpN0VcmDL7qEPQYsUURrFu4bhdhqK5RX1f78V3Lmev/tqpAhJqrCbflA",
+	"s8lURbHqiyqOeC193Nr3/oemaq5BuDVpmR6m4EM+dK+YbPEqbpmNEBNKIXcN8L8OhodbG5WndrrKa1Rn",
+	"ln0IOH6gy6bVpjdB8m0Z9/dkzanCwm0k4XZy6g0UNEPXKC0wPM2I5lhr/l10r68uGih0D4DpFGX183DU",
+	"JSPEldB/SRakTOm/klT8N6SPmCL3gDJ1GqUjTwRCI5MxGmrfRjGuuW2v7rMz+17LfcrG7ykWp8eA1n2p",
+	"lR0aE4sKYBh7GKXgRVr2yfkkewlBrklC1axkqQHFoLnx5QrHZsrNtrDP4/a0XGm70xtgPFbVI7gy+GRt",
+	"fF7J4jID6vWWjtwARGItOoRslmuRmeD9aMH+0N3ibGx/tfnyQsS/Q1SriJ8Af6k/b19OamV3PaKTxWZ2",
+	"wH4xPEmQZLaUUUBjzJhEIQSEF33yHIBnI0LkVvpuIZbMtU/0h3XZG8Ux+9ciVRf4sRvnfDA4KPs4duus",
+	"TFepGLPWICzBjAV3mQCZsgSoy9Tcd4XHdMFlBaNnjyzQDH2mVPIOebsKEj01w9mnaRKMtKYPtVPgIp4K",
+	"R1n4AeQiq1F4CrI91kfC/yTE3YmYzymHkGstvS5SdjtLmZyJuFjjZbtbVWoAlgMFN5KKB2s/BGG4YLA6",
+	"2Nup96vqedeGNV1fneilAk8LLmDtVG9vr/Rrxr0R0fiUxXRZUeOrcsj+MJRKG+Jw0Hb6EBorpX8Phq33",
+	"wETagjsxkmQIEjKI/YsE6CyO7hlnUmpdacxk+/0yVFvP/7JD28wKW2ZUU/0ewaVG819+zvKjaDQaN8Mc",
+	"88/07BxzanaISibVvQYTjuZMLLzV4YbtFs8rcqZiHLN569CV0Fu0Rpp86zxzz6cRF/ROLtS3iVhwb2Rx",
+	"yBSN4mJ6CdaLBJ0Ww1Aq8MQAj6DCvETVLHcisdho57CFxi6Oy1JCSk1Y0M8MzX3UKVEZ8yjKkPpWhU1l",
+	"HgNGIno5MB7iB0ligcaBTPE5P+37q8pbw2E2wp3Bjp+CFIYq51O5EIq8rVp1/MF9HeLGj8Yx5fWZPfDU",
+	"durWJNM089VPgiija1m1Pe6bvgRNTjnupePFFmmWbs4eMx0IC6uO4O2RfkerPopx5ddqlIm1d13eGNDQ",
+	"lOaOV0Z2REYRKF1aktT/Nfcq/GQMhqCTJQusg6D/kRGc/gfquH0cv6M+90cWgYPOGZh/aBzb11feHpWi",
+	"toZbPkTMeXbcbYzYYG9np1Nw+w/+/ZdBb//r3yvqdukjt+YwpiymKrrPgjFAZyVQ7rQ0wt3hVk1EXjn6",
+	"Uve8hu6MzbUdLJ6JBIPQcyReEz9SIX6t6NYodGnilc+lS0NjzRWEwqlb8WM+twLqu3v+YyEU3cAlF0dz",
+	"MNM5lS3JAAA/HqSFM6+EevQphG9X7OUFxn/QXclVqU18gLn7Y1n0AxPaoJex2BfqL21663Yee1PR07/2",
+	"5F2U9ESCa9mD46O1FjTDPfbEPAIopqVZXMzQqCq6ozvHYtQAPVJMEzwY+AbaYGUAxbR4bW0N2i9wfvm6",
+	"LQ33tg92NhqWG96SN9d+XLZM2pMm58JGeqK5oukMcEzMW8argXW1TUGiPrkSYYa1Al+k+Qf6LXYfBTmy",
+	"gpbpDZyJ+SYG1I5ydmh5Ms5MekO3snEB5hJkHXnFUhRiPRfk1bkViaSWuU054z55s0j1TybiWT1EAcQh",
+	"Ap6HPvQp+2+o9KnvONvAE89TTWWom3IxKMD7J+cTAwGTsybOHjKIGKh7AIypayqNDQegG0HIWrkY39Ym",
+	"Z+tpfGDVoF2atnmOsZfFNd5dQxXPP050UvpGiE/qtv8lB2fAmn2js4+cIOHqgNmGdIrteMn0XfTG6Qmv",
+	"m2wIWbWyJxNdMdznCZP5zVvsMb+dXI6f9+kugbv8Dj93K0Zmt4+PKTls92uVsILeos1Flsy11ScfzC/W",
+	"I51lc0hFl2TBTdF2kOCnTJkSOUYCl3n4qOEwkSTG6vz/juTzL/HlX+LLv8SX/0vEl99VBnl5QeJf0sAT",
+	"pQH/BfxJPuH21dN+MKZ7rBjeJ58ks8eTjgV49uFtA76nD6vmJAyC5SKTHQVV1CScEByfxx+GfdbZSNAE",
+	"8huU1gibZgzoRSgLTKY705BPgDHVDJfHC7TEtTD3J1TKB5GGzQBKFpKl1iVfqOyzV2eqy77s5l36p8LZ",
+	"Aws3L+X6P7xeZ9mF3aL2JiILvUXP67N4fWDBRJhnj+WukzX+nHJAJ57Kh1Sg6a6NN6dgW9c6Weafq24u",
+	"4iF7rIo9lhgN6LZowkPiSCqTEQzpjut5YWyCPHwMSSrbvrn3C6FbMuvZzQM1SlG6KCTPuz4n5YONvk0X",
+	"7CifiuZpUKHOZtsa15ODppmyQKQh5DK81YRw5L72EMWxCcmgAUTZgsfTDrYcSbvCp0wVPb3+ximU0YWd",
+	"QjXhXjMJDojNImdWNwIeOUCr+exbBD4Xz9TmQTcuf98oH4CtyP8NIskdhc2NqKn78hnNznXpto20sN1G",
+	"H/r1LrzIGnzuVbMGTeG0NhlwUZYviLsvu0OrwvjvRx2ubP479urK6y23qSB7t9qlCpm5Sbe/r81sHcfa",
+	"JLHOhSLA+DIfpgYG09sA+4VkMnO+gp84S/9ciUTcyC60W1B7tnZL+Y67LYw5IO/mSAHDw53tgQsT4MjO",
+	"VTvq38qKjSjmD+euesxld8SI7IdLbu+sbudCX+heqeJaxBVSX8LSeSQlxApCJJh1xh6T+4g9QLUgGkJB",
+	"75Dds1hvEKGxFMZUiRoZ5p7KTJMix5yIB25fnVOuyU9vfSq7NklJix4QbY2J5FCMULqyEg4ARAvTc6fb",
+	"gWaLxQjdx96p2+qP7Qj8I00koSSIaTS3tGqroWI5wlTEDOwuc0QooBhzPsfubPFzjDC3JjP9DaFJEkfM",
+	"BwGoOyvG7aChpFRhtQGkUWr2vK40ZrlUjidr1ZinXViAwjTyEg9mF30aV6PqfFBhwD8KeJSBKel1Aru6",
+	"KQJh8t9YDLiZRUNMJ4mp0l33FKM1xWRrQ1Fwh+xIzTL7jjNC6FWhwFpRommmowvIlyEXDFYKmOprMWFp",
+	"TzebF9deuWG84y0AELQ4J9fY+pzZo5ykbMJSxgMms+wqvB0sGH9xLcJIpousVnZNDrB98ze9wQlEv3yI",
+	"JkxF82pgqGMyi7jKxpIVwLD4KYC3amrjYykjHhKqEGo1D+LD7G0nnQnhP8+xVA7oHWMTNoT3nsnMh0RF",
+	"BAt2fD66MX2F3aPVrhqgxubs14dB03rwiHc0T6twUdrWJuK474JvQO9vivURNm/EdTDkYdTFnVvnQgBg",
+	"F7OVoYVYOZ84NV9kocZSFze44FwoNAb+CLQSWqb3gyR/WwhFiWRKFvh4/mWsmwoLMcGN/RKLNuFe+Qm9",
+	"XpR5wYEHtgIr8NjUvxJHhcr+xWRKW7JHZgh1iNLjVknBWjhQ+Kd5lhR0Voez8dtangQzbsuXNAsPzL4h",
+	"A8qRlcvRitl+51wAA+ItYGGONIQ30Y8gu+or3mADy1dQUEgkIhbTJUEobYvNhHBXWapS1hbwkexqG9mv",
+	"37PlqE+OJ5OIR2qZxZ5DdogpT6SFNdOHIWl3MBg1ypcPGGk9MXVjrEyiJTQVtWlfc8JyF5rZc1H4Uc83",
+	"P5QmGdc2A8kukTI5LjeJFi0NJJMpdCcmxSWFYfAlUQ/CtCJJGE0mLCXjZYaiNJrTx5s79uCJwrwrlea2",
+	"U+50O+4KdLodHI5XfIb9L0VTJ0kdxP1qCC6Ock15I6nM7PJi/DgsExnZJ6c2G2G4juH4kxBy2lqTZW1o",
+	"HUAFnHpPcESKpC1zCMlfQQRLSUqDuz75rMkRQqBHBs/LVhK0FFUUz/TXrRezqaQI83HWrZgK5Xm1MLSA",
+	"BrO2YysJXECBloaKu+AVwwol39sGNXM6Z6G+rPScsIBiLsQETl6Y9RpvUAC8tnLOP2HBndTeBbXykV72",
+	"7OYo3NFNssOvFyaQWzYUi6A/Vy5qVuunQCVtqv7kC2Fn5qZ3rM15LfS5Uf2ff+1w88Tswmq/eKpxkeu8",
+	"WCkdD4hCJW6yLBoWZSlwRAvpGEaEUXZGunAFmcbyqaWhanG621nw6G8LZh6DYl2azkYgUNYMUJGimdec",
+	"5LkUWYxpaY9QUmkAcGezEdjIZpgd/4NObuWabaCeHMP9bFNenLsZSDtlBuPI3OJY4pXxpRaHfSaUNE+D",
+	"KgE3R3wKaWlHBQEgzwqXBUjePhkx+74y9UEtUvKYTY3sZqRp07T+ZVoqAOYgOGR592tR6mA1Ik7mTO9v",
+	"KXJrf6PKfwnzYtF+ngkQRlWO3UoYD/vkQnB2hNWFxyJcNuYfLhVcsTIS6/aWD68ura6FnCoYXG5szfeN",
+	"0DSN7pnskjGbRZAjaK3pUEWljBpm50TjGBvebE4mb3590akkFUoEooRET/nSIZjbk6tOt/PpVP/v+clH",
+	"/R/9wtc6ITqn7681pxDWv91JPDPJpEEUpphdCSfBl9MXhanPvAjBZBBy6Q3B7gwPD/q7w/5wMOgPXm/t",
+	"FBWKnUMfGjiAn6329QbD1iJuh+vWfgZ3SmGH67pZv6NTq4PUX551zNHm+7e4TRgP7Vc+dRmqQNsUzhRE",
+	"AFgLYFLGwjLSb4xKUePD1pAf1oRfFXreoJEVK3yqakm5vfi2ahf04dma4NiWp+SSG4RxykOE7jbolAAP",
+	"YYCV/DoltVaW2mnAwDKjzG/d7NPbFQSFFg2Zj5+pMu6M0TA2yJ2rmIP/hMpvdtk0WLIreLeFkORWe2mh",
+	"vkJnbRTXbDx2PjltdJw9aaHNIomgD3qD2IcIxBdT6dyCZFhB3XrRz5Ukx1fn5I4tsxSClIEV2hwiRSj4",
+	"gv6ZLDGt9O7GbuY1uwyNtNuxjQwQv8vE3DnVz+N3UO0LhP6Cur3bz0b648ZLXrvWzgVU0o6COGJcjY4s",
+	"EK1rIaUEnzooWuCvAdzdERecjax/xy20YWRdjmZtbMKrGVVcU03A30H+cfUCO1SoFgyvGHTgUoWXg8HA",
+	"xGtkPijLR4ldjCIU/6C1vGTmtVmN8H8eWcG96DOFpjoWzuhhMwqwRjYQLlPE9FWAVZMU5WEeGZHjO5sY",
+	"FsT4tZLUqoTxf4eoUFFI3T5fc5jPeAihoM9TT30dcHrz8rmJCCvxwWsAsK3FEgp6OwzoyGTpGTRsjJEz",
+	"QSZawzcRJQ3i9W3tQjvIvF67Hdya1f697qcXv5g20ED91ZhMvFNoa/a5B78YCKhPU9EQMFOq7DfeemLl",
+	"paRSR7bqsTPIkircWhH2mnjQqLNq4vFdeYqmU6auGo0Z01oLnlu4fqn0K/YHL6aTO/yuJVmvms585sCi",
+	"PvSMdSRWbqFjYm+10oVVyrIGzjjc2q9ijcww4Yp+kY+z0ImmgUKM+d2W1cSylbAGA8RQaFewoHwn+LiI",
+	"Acs/qx5y5nDJTos7fFuvmmbJRRSNw75E84YdQcNTpgqG//Zw86X+fJN192oNdW+GLv/PI6xt5nv6XeWd",
+	"1aWPpjziUxOQ0yaLsz3A9h3aArwQlJ5L7moxjqEU1ZEpjrAk9yw13hpxx7hJxY7imEghOFSV1a/O+8RM",
+	"K/9SP7Of9ck1U5p888cQb1ZqvUsWXEVxDs5uwu4hK1RBiwxL6bHHRDfnal7Z4DvZGne6HdNvvbPhDmQ8",
+	"XJhao0S2hS8vKOXUsnl+okUteHaC+2eJCqqs+vN5hpW2bLZUsaTKkikImXyYLW2NX6SpZzWWgZWQSXnF",
+	"0sAgklZU27MXkTPYQCTR2jG5KYfRrzUFZPNK/ZBJRma0adOWYdjTBmq+PWJam+h2sHJNp9s5ZTGDZ18b",
+	"rKSid4wfVwiGcwFhuxiYaBBdi0s0o7KydFpt325pBY8YhWs0p0sMCh4zxm3BvWZ5LdCAVRFrRtPEHJ6N",
+	"t9B2vvE5/yrTXC1HM+v5Txfh9cTqF04D66b98mzccuCXU3hBjXiuzCPTTtFZPGiUemRwDlaO1CeoxwjZ",
+	"vPc0drIQ6FSfalRINGfWPbNQM+fGCoEp83e94BsNuXG2FNYO3QB0mM6ZystgY3AbpsYau2yhPq4tewtO",
+	"1wk5vzqxbiSJi+K3WJRzBUsWhq/GpvCt9/UPP/7Sf/31l+PeX42ZIf9TP331x39bm6dXBodxO/qvL18e",
+	"B4Pely+Pw8mXL4/7k69/+LfGZxU68K08JpMUrHghCwE5JfzzAxuXwbD3V2Z/3PtrbmLBf3zrv0ZDi3n2",
+	"6t9//HPlq6U3K+wyt+AC/B8jZ1UX4EEKPDGhL6s1J01ES20Pf7NQ0Q3AlNZcgdhMcVx1dxruxYu7DJvP",
+	"0IBQNo4Gxgm8Z8uN5oAqkjzna6tlxCaN0rIerZpFnNgityv1ueG5xaFBbc1arO/FXam+z/7+/l5NIX5f",
+	"nuNeBSjPPFIsvBV1aw1q2TxS7UvDlYMDcmsnJqC7pjL7y/PV029HFi8ushhW9mICC7a/kQXqyUcOG/CO",
+	"yilm2eKS/2wzfCEMndFgxkLMgpKKJdbJF1PFpMKyOibhVB+9QMxtQTtMczdxhRgFaiZmYv4ig/ykWOIJ",
+	"uQJYp3YmIszNusFyOBt+GPFplQaHwp2p3x9H4/sIvSPN+gAMEdAvfe3PFvKuB5ViUyYTwcOSXra2aQzH",
+	"aTPhFAvA+kZyXKxnC4hU5vWmIyrXps630kum4o7xtnZbKBj1TdlPPeGncGN8i3izuwKtc85t4Yd8knLB",
+	"Quz2m61Q48GbWCbFho1gHHGzu1AMWRBqumWPJgXkx+u3J+Rg73C7S7b6W/1hqTzuIuVHEVOTI5DC5ZGg",
+	"CzU7gjYAb+iosCy+cj2BqBwzYmRkmoxZEHs9TkQRmtMgbhzRwE9gxSWylpY3jKZehBcPxbjzyBsr7KyP",
+	"mj7B3dpar0G8TTExYLKp0AOw+Bya3y0kS/ukN9RLsuDmAl9lWzOaht7q2U4uvRfUy1zudqUCkZrijp2u",
+	"PmpaYJzI6FewoYjgzqDx6D/1X3L6twUDOA8eBfAfMYkgJI3ruWjpFr3lKkkjAX+YoyujacJ4iOYvqWhw",
+	"53V7SjHx8Qq7UphsTyMJ6dGLxEYb6eXAtfVDRKxblIoACz2QLq6zd/+t8bRlNOQCVHoDxoLJ7qYCK2rx",
+	"EZ9mCn+fXDOsjkyySlwYu04eTFCESMECAFknNNXN+6gliIVkFSY72xlYTuE9TFcH0EPkF5LQqUlGXo2y",
+	"CUQV8KN+AthFaQjlenGr9LioEukPkiRpFKAjs0+Ox1LfehgqYGueoa81vwrEYhw7bMAppJosTkRaDWyS",
+	"raOmd0nmi1hFSRyxkIyXLitu0JWWOVp4k6pyyGHrjwjl5Py0Syi5i7jBIsD06h8k5lxnKzPRPAJhozKc",
+	"gUIytseT5cPvBkACY6cVaWYVLgEB+cvMIS7Xu+iNs9ANlswfHmLzF+0NhpPzzsSosNcsYNE9C98sFZNe",
+	"7leJYnjDuGrzWbKmYqJ5gHdYCcetJMiQCzZF9Ixoovea0TSOWGpLLT5QaUq9LnjZQl69nDlMYuUQL41X",
+	"xAuA3qwXJfxbxniOP2tYR1dLFvFCRvesuTCZAfO1oaUSr4azCEPtWh5X2LoVxuAhYc9IKgjOQ0yVN8MG",
+	"qmawSFPGgyqYZvM0V3KkkoRK4CA3l2Rna7gP0MTFg3z26doLCdxKrcW7bnNf6ifZOtXsWB8RKSxkC7cY",
+	"eJAHwMnl+emJwVB7kXyAMJJ0HLPQn7rC5gbY+blsijiTotVwplQij16/jsU04n3zez9Agl91/kr1Qb/4",
+	"lEnPaZJUSQkAY1dSunHUP0h8aMD8LEghWYCVAuDBIFGU4ESqB+IscKWNtQ1Wn1wgAdbbW/QemS3IUizM",
+	"YjikUGc71VS+mdVxvlL3NWT3/7u45QX/wU4BWWX7GSiqFdLfxvvgcbHjQ8vVtPZj843N8S7UMQX0bRMP",
+	"Dsvm1ujOZ7q1c7B1cLi/NxwMhuW1222HSlOki6p9f3HLIrDQF7Mr6tY3siq6fLLMwO0z3FQT7Y8ad1ez",
+	"BA4yUYF5uHifq1yhVdbLyhx/1tL0DShR7Q2VBtgpQ0Gi5J6mkan/bJliqeSuKYMKedK2ECom296x5Qhk",
+	"fVOWd11N1GqZGYp0T6Jpf9Wi/g+s1atn1ahcb6NivJXqE4TDWUlIrwLoMrDK/fKJL7kYev1vuVfS77W1",
+	"UNr1CS3nru5iOZMeXCgYOufZYyRVDmdpoN/MVdI1ZGVoKZJZaTT/EciL0a6jC+86eOjCe0xAGP5/N+rN",
+	"aMblmLfnj3CzKTO+0H5Tox0QwPNB+QKoasfkBLh5QtQydrhuyEgShnXWBLYd39Mopqi7nfNPkrWLbWuU",
+	"4LwSubVeLsPhbySZTWLNN3g9GzgRCQCckpAqmsUkwoqRMZsIe39kxJWtE/q08gdqBv6BkCWMh4yrYmO/",
+	"f6KbQz85iKIp3bc2BWYT2qowxZohVG9uo2L63lr3b6hkezteXcMWgm9Y3v24UXH3BuXbTc/Vs31xYdPc",
+	"AS8mbmL7HxvhCRTnAat5ZdY/l/dfG8/FSr0u595/3f+j10OZMaTVM+65fxfjq3W7H3EZhYWzrgSSQBcw",
+	"3hnNhK2HmRZ8bSH9YwLVBfiUIIKPSJdumVOiJbW4IPblAk9WAmqOZkQSR3cMVaVMCjGOv5iqUu27ziKJ",
+	"BQ2lb/UqbHaNgW5cajCfdp0trCaNayaVaF2yy5qyN4l8db6tHtZG2sOtG3pdDibXm0ZDZtQH5yaQM5qa",
+	"y79wpdiG3DAic0sxAzQcgMQNkY9zGsc+C9mLr9RGymRlLP6xIjGD3JbMEKogOL8I7Vt/K5WnsuZi+avY",
+	"IKDFbC5mr2MFMVNeFINT77h48MD+TET6YPy5HlT3OV2C+y++z/AeFwrYjCGKX42fzGNHw36b52Y3vyP0",
+	"+lyJ0HdJpJg15rcjoj/RjLyQ0o8YjlAwOa9Jmo1l1fNf7pXNxT0Lr0RYh5WZp1qirwY/JDJCLGnGN+r4",
+	"prLGaqFzO7lnHIBbQarx3q3JJodxVGyfCSsBc47AIGy2unMOLLwp7Z1NLpLknqXS1DlZVVcWk0n0WF2n",
+	"FpzcJjTq4vjjWf/m09u35/8HOR+MA34FPxc+KuWVL+RdH/xWWr33XXE4uIr0FnzoWB60DHkEqOv6FK7g",
+	"1Zv3LTC4NHaPmijG7NTmw8lWJjte3YxtdG01rIwQqhiaPrAbJ02vquzJ/d7xmucVVny/kG87qh76xqgE",
+	"bZEAsDglILxkQBNEiaMSRICN2nHRQelK1rg/wMvFB2iCB+Bfs6yVbnVOvnvWnylfviY1vnnEvB/U99K3",
+	"jEfZxVoB/9KcXdZCiubMC/prnFGTkWmdp7QiTNkpRHijm8RtGGMsW/bXW3uN/+XzrT7z8Ka+9vG9rFVA",
+	"0DAFbE42K8irl/z2ww2ZUR7KGb1jDnsD6eYHSUa9HsSr9gCPgI9cQFXYRZZCqQvGVZ9cJowfX52T7f7A",
+	"OgQghhEhfiJY6mxC84Va0LinwOhTmNRvUNR24glQOANPo7GxUiJZQlM9mZVqe59xIhGgznWzcm5ZsTZE",
+	"XkjFnFyenBOsCtjNnrq1xaM5Ug2+0//Cv/CzNBUpXlXXb0/I4c7uvq0UnJXVkQosvqNAhGwE5XgEt+V9",
+	"A7qQDIOWmW6qax0F5gBEqk8+cS1McvwC+8IC+yzsf+Gj85DNE6EYD5a992w5InN6B18SSSeglaYsYQCq",
+	"d3V5c+uAhtyxZekWG4twSabRvdFH4DcrCMB8R489M72eno4cQUyXNHdkaOUByk3wl74SIZCPqUXK+2T0",
+	"2AvEfC54qZmudQWmQqiuv1H0LWftfuGlhnGaeq1HhD0mMVRGeZgtzcShIhUQ4sqS9clZse0fJHGojTAe",
+	"Ovc9yCSpnWnKvnBT70ivtX4IuxaKQL6mSdSfh/losDCyBBNBEC8wWA64URwFWC7OiAG2iGCSsgBrxUEB",
+	"wWxRUaaM4hjhE1GsjOQXPrLfsHDUhaM3euzlv/WoQtfM6LEnF1wyNUKJChfSFHSCwyzJ6DTvf4ShxIf7",
+	"O7uvsIEb/NyEGO8e7rzqf4HY2kiBAPbTQt45cs1RZ9gf9AfodGGcJlHnqLPdH/S3O2hoAx74uv/A4rgH",
+	"FP9ai3D6x6nPEfIho5F1FfZA03ZeyI7//8feuze3bTP/4m8Fozkzefo7siw7jpu488xvnGvdNIkbO+3z",
+	"tO6xIBKSUFOADkFaUTN972ewuwBJiZR1IS2n3/7RxpYpEJfF3vezDrkEwVXazOjMZPe6r3eqxOJW8Mjh",
+	"T8MIBuM9HfZax0ibWonvgNG5RGcnCSyz80dnTbTWG4FJHB8m2IwKIN8xjduu9LDbzXkuQURPJpHEk9j/",
+	"w6DWitLoTmdw/j3AUMsyQwtt4HM5N6aDDc7JXVb+Kj/3/XO81QUJ1zr57Xer1I7HPJ7RwcE2518DtB/p",
+	"4RCzYi0Z8aGBzO0UHUhznMeOat9SIJg/pjem47anlGo2PKy3YnYhkiaPid5QcUAAGSKS+g/jjaBmZ2k/",
+	"kgGCsmK2o4jlYOaATeCOf/vk4Ntv1jiZkeBRMvqz1rP4nsZs8CTwFVUn4dLTrdYRQRpk3UfyYiSCm1wb",
+	"urkX5g7ANfFcdgjUO2DpIbhE7ay/CA28uP/vaLg79z8Rn5N9EHtzqUmpubmOBAfZdwACIzuWeVuo9AR8",
+	"N4SNN36B+r2Oa/UsGt+pxeexHotkJFLD7JoYOdfWOwWoqznct//XsfxTVB7HR4FRAd+Nwn2FO00EAkwg",
+	"yhQxTx8VwHBBCkB8iln5ixf3+NujZ2121DnoHHyTl4gYgjQCU5wF68d6akTM+jy4uVKkvtqFeGROqi6i",
+	"Wawk++CIi0R06rfBSn4q/7ebVVq14HIPP338cRE5sCrLzZJd6/+mIp65uPJJLsHLW2gYms4IcEly3NMS",
+	"U700fRdBZ89e2jOCMyhmuS04qSpmi+NcU+x/hQmvkvBWWoRIoPWJzvXXIAIppw1ohjlOTYLK59CqUJbo",
+	"vIpculQ6LfDL5Q5rP5V4gvtWd7bDV2xITFfjOo3lynvS3eAUQdHm/zd1WWCeFdOmOFU5swgoGbts1i5z",
+	"oVGaO3/74hVe1GBkrRNf+fft8ePjb9qWpY10yC4OnxxXzdN++9p/e+mE8ylWeWSML0eP/yqt3F6lOpD2",
+	"ti8irYaWGDvsR8FvofpLp1gUk3G8imbaVcWEpQcDlYsVB1HoTusX8vuc1HvcPSzzmTlCdSw8uw1kWNkv",
+	"/ahROako1XJMr5z9d5ZLzbo1kgto/uxZQKLnEvNX0glbSifXA52qsFWQib7idlJaXuZbBaQGPesfrPRg",
+	"h52u47RBLKDvAI8MG8aWqApC74hEXv4x6JMssIG7HdOKb4A6szf6+8vLc9bnRgZXyk7Rfols8Ct1pc6F",
+	"nkQiq7CFui6SeyiVczuT1d9CJ1xX6TDSOUKfQ8h19mkYGtYDIv03EfP703evejCH53gS2aYUyQQ4AW4F",
+	"rAjYQ1ET+KbDel4b6ZXw+QLtoosg05QsiQsxNlfKsb8KJgny/0pdahYLJaaQTRvJkJKDcdfa8HZ7zzlO",
+	"oUep4lit28v4LHgQ85W89mSlYVMd3xiHjjgV0a1gI53GhsDhoXYOdIQrtZnCcmbXdEm1w/ZBYZLnGiGs",
+	"K2yOz3vT6XQPWuyncSSU3aQwpwqj430iCekyu2ynyrXHaOVAhTJt4KTFjw7CY/F0sPe4/+3h3lHw7Mne",
+	"U9Hle98OnoWHwZP+wfHjI4+yf+0SSVvH31+e/vTkx5/ff3j9y+PnPx3+94ejN7/8cPzq+MefPz4//M+7",
+	"X88/PH7705PLT7+++uHnn45eXhx+f9pqt4COqO7ajZm7S8A4iGgWFlJClgtXpGqVpBoFkJvVuphEn6MP",
+	"z8WvP/303/5/L45/+XzRPzulv18TUmbcOmmFz/8YJD+IX49e/Hy+N37+7PDt4bfpqP/ph08Hk4P4evrL",
+	"wfD1L68/vPrjPzfziyvM9hpenJVXLNU2C6rJWqrOX9CTLXYGan7zqrlKfssKKygv54dHsJwfK/sd72r5",
+	"+v05eVm4gK2Tlpj9MOq/CeQH+cPrT3+eHbyXZ+ZsnEx+fXF2fPbHKzn4qSNmP/wZ/nImP8iz2fuXw9mH",
+	"lzeP3//xavruJfw5OIxUf/y6G/7nh2j+BctnnwMjkASUgJZhTiGZK4H2RLSI+rUQM5q7Jat8g7IFSzTp",
+	"RXKvYouOv9LN6ayUlDVH68s1QfdcThEsS8TPaZtHZfUEefrK2/ElnGBpcVKVjuOMV5NSHGSxsnGdaqaS",
+	"rL/81Vxq/8wdlXFwmnnTxyqmm5s1C5ZJyXRBuCxAgmwO2XEnPXsIjyrt+S69eIFflO2y42bUhb+gAaA6",
+	"Lw1pF/Nkitley1+6yUZ5dnLnJi2WTxQDvQ7asSmX5GXG9UroN7eT4BQ7wjcv1/tBjYbwJX7lYN2v1Gph",
+	"vHLadF5LB5OPmZGOk71I3gLTJPiWu60NALG6Fp8DIUJEuM5HCO0reTBidN3wyhvI35sSTUKCJYFiKJ2M",
+	"pBoyERnRgYXsQ05Cvb7tjzjkQ3BtE57/Pbm2A67w6rvzMBSStEd0rk0yjCENah2P6+3Bvs85rDwlWLXH",
+	"H+1NeRKMemROcGwpGkmTnOvQ9NDZeSvFVMSmzUJxKyJ7fjhXALzz/nPqdbdwwj9Kk5z6WS04P8s2OHtk",
+	"3+H23fkg5e0vOl4+uDy++aa4zsaSxlfslflMXJnGSsTmksPvXhfviyjXMXEhIzCJBR9nCDVOTuyBhBa3",
+	"dryqGcORFqZ8V+r/gpenzgtIhw91HSBVxOdkH1awZ2CVqw/1yn4Lt6bsQr+eO2Fh2kxHoWV22GakhvAJ",
+	"RHIHZS+KGWw8dD/I82tP+xU3t13hBQI/ejDS2tXJ+U6rDqIgDzakddRhH5IR3MhiBjXezEfGJWob4jIy",
+	"MQwb8SAq0UmujTTcDWwfFyemfaVALgG6DsZIIOWD/uzdSEaPRYe9z0kOYqyAfgjzprlhjpJOoe8lzKFd",
+	"WKOkBNyYoI2QE63CgEpcGVgdd+q7Xa3HgnKZM9h04c5vvIxnADz9+6qOk40uFNX8raSWHdT98ip5uth5",
+	"/EwxzsJ4hp1/nFZhFd9Ek0qQcxG/uuTDqinQY/vwzBYe30w0ww6W9Etf/fq2UsxUu8YadKy4urak6z+x",
+	"XPkamho42OJMRWvnPMRtqIuPZJBYvp4R3fVYmjGw9EUpv/+FfjwL/0IOEomqLEh3tXzWk2v9ryPqK5fx",
+	"g6xAGG4ugpZxNQO/7ep3ceEmQrHs5jdx8A72oURcHZWveUHmS5M1bNiegHA52xFQngAmMWA0QQ7zNTYf",
+	"aVkBUalub6eavRHJaa4FYLPyf2WOsUOG8EYkmKhax3GCZF+Lvk/dXQYKnwCtLx47psS6TEwPqcBMwmcU",
+	"TgC0xA47RdMOrzT1m0ZVQkfQdxrvPVdMjCfJzD2Zqr50oRHPxl/keuImGoMgdhT6jlDbiWgsqduaMTwU",
+	"2UwVgvfsMvlbyWaKNDYsm8ulbzkf9sJ3LNU+T0MEyK0jw+zUDgmGMoy6IyNZqCSWrnxRmpzYKLMy8a9Q",
+	"xpVR513Fto3amXbvyMpcoP9XuLa25Yj124MYjg5lwiI9hNhVFLmU6QK9jhFveakDx1JXKAYxH46FSnzC",
+	"RLmReB7rCRiICooGsC8WNda0soxpgGtSuTqFCEuL4lRRa9X3+FUXcR7gDsEggR4L16KzUCFpRnpK1Qp8",
+	"wgNppQcULFjDcqxvBRvEQpgO+6Sg0KkXAt/FRulxKtr5yDqk5IWxKxcwWLFj2tDiFT63U+xBanqHvbqV",
+	"JIfsbCDnhGrUHrFQmjjFAgbASzYolNa4ii/9zm9tKDYkYl4WaWM3ZuDcJJa4Vyfa8KiTEQACQRuP8YxV",
+	"/mDs8+z5OpRzSzhE+X1rudxS6YmMqUha52/Havd0c5lyl0Vnr/0fWqo9TD+vvvJrEjTSxw9aKpfM8SCp",
+	"2k9wN/Sc7U8FJVPuzRnaxgAfbnmgcuDhNXojcj1OI5EYsEgsiTJLHo2Q6Sq0SSni+6jwmztqlEAOKJ8N",
+	"MOIG22FAO2Xugp75RHMTxHziBVkyinU6zFdjGqziyxwUULWlTeL1FSJLMGquVO/6mqZ8PeHJ6Pq6574E",
+	"WDZ6wHpDkVjBQvn9PRRxCDdFdVP0MihcExkgua/StZPtsBcjHtuVuQK53KqsyLoCxBIomGNSOQh0xNHA",
+	"ykZsPWK5VKqsGg047neJrhIryu59bkWXdFQbKV0+qPxbvp8jbCq/hooGu3jMWzoOjsTT/kF373DwLNw7",
+	"4seP9/pPxLd7B2E3eDZ4yr/tHx+22otfhnGvYx7ctE5a8UHZI6Rt2k+jvdInJlpHrZPWUCgRA+rBwhME",
+	"6eb7ks5TRuskR+dAf/urrMjXmfiG9nD15rMioCV963fLODNetFoTw/wxltRdLzCqD8pfEGy+MNBxdhVr",
+	"VXdhmx5hNx/jayUgj9TFEEJpAo1FpoPcndhIIUYRXZO55a5Jo24v+4Iqa+Q9qrcG+1r2ZxSArOl4VEGf",
+	"l3GmooO3J4pcGvbGB7H/xf5zh895bcXbDvMeMxCb9guDZAKRgVXEzv2dgwhwVefUxG77s/kI72I8Jxbj",
+	"VEF1NiGcrCLY1/JYtGu5Lm9QTDZ9Wao0L0XJcbt2Civcg/UOqcQJXIlPcfaymGa3olQF5wxhK7qcBbid",
+	"SwtaVvDUbOSAThVhIiFetPIKU8wSLhUgm4C6Az6S7I/gMYEHOuzcQ1jFqWJaeYHjK9j5YIBgEOua9+iY",
+	"rYHL1G8B2Untxm/8kG+f9wPTJcFw5TxRQfpFoONQKyaTRmykFXzCRdm4nxcmdwVnfY0JtkDyXbAha+Nz",
+	"4mybDrvUrB87DA24E30e3DjwFsbBSCQT0idx9HBKvbWvy0cQf++LIDslatNRRQfEvDh1razdPa5VtNqh",
+	"CC0lD/OD+ISbMu46dc3l+1fvXc69q0oDheqw3JTmEqXYaREtKdOUfPJRZFVNzsZaJSMqOpIJw76CYa2m",
+	"RoGKMmBBlz+vtznir1M2L+M64C9fxm4y6QooYITOaGX31LWCoPjxO31bQDu0kncglTQjqzIDVKEKROSg",
+	"WXOuVRgOBLd0ThJ4LRQhBiMRplFWD4IcYcilarMUwwUyge5hyNGtiQQo42uzrxcwP3AEt9Y1DZRmkVZD",
+	"qM8F5GI7Sj2UjdNC+FtwUu+eTb0RScU21cea8AUVzAg2oo7NvRjpKbP/DXhctsVMmv9ZWnyaLFU5xnDJ",
+	"ORuIKUGdQk6mHIs2lZcqa/1Q8w6o6NWhw3kjPGccw6sb2DEFqwm0SqRKsVNvnAKkFwZd7CjQ99owUNoM",
+	"JKugRoM9BaQ1KfTEeEailXDvB6Y0kPhllQ/koCqIKNF2Xm1gRgZZVK8f6eBGhD1m+AyQ0jrsI0LFIQgW",
+	"lkYk2kGKo6TbLJLoApethuKAdvzz9N4Lc+7nGr9AZZ7urD078J5gzvF9BO+W6/YDQSjCNTHf1zBeg6eG",
+	"Lyg5NcD17sF6MMo+SRPjjG64LlbTw+tj2eqYK8QltfcTLn5tXHvqMH3ShOnBADtoOXkMMwz/Yd051g1Q",
+	"fcAZ+zN7M0Q0wFZM2a5F2mrzZwmeapKt9YWYjDwMcPlpj7UDxUQAYMLvzh6zL5CKCXDGYPSMRvf9YoUK",
+	"F4AUKA+R/J4F/44H/h/xzORIRmJMmKY9GvjMfBgMem020ymD6E5WYAXjEPzqRE9LgBw8wuGUy8SHLvyq",
+	"TrBNM/dZ0Jiv4lBRA65YX7CQj/lwAwfUa3fRGpIKMP4OpMJy/mJJFLRovMW1CAioHVGIrzBAu9RJh0fu",
+	"tNqLkqPZPI/lUuMuYLqCJ4iqApMM/i0zvsE3hDcOfoSC2ElCeTRBLlfXAfI6tLecMb027b4pxMu3xMOD",
+	"eV8DBzg4fCCYeG6fvbHwyND+rgqM9z/K86BlGOwRmGntqbAfzl6+OKOxG0+IbTIvNVtIlTOOltlQsWKy",
+	"HOx21Shwu550NDhfTHXKNuahJqVlM9xNVlpuh6pQjMtw1u41QHMZp2a+aznmnYA3nqC9JJr4hV7a9Uni",
+	"fIVdXiwvVNvh9K5TBZVt1Mlxley3PKvb/4I/1Jv/ABcDkyC2uRhrp0LQiWUu/jpzHSoh81bMcGgyrQE2",
+	"/I1ICrt9D1Lg4V5ll+lQgjS5kdDYqhjujO7Y0lq4DU4cQ+y1XbEmhc5usgG+Bkp94XEoPWpoQ6JlvQwA",
+	"1/OnlD9dQM0MBtkgKXOiQ0gBQ0wFnSaYg6ZVwqVyFZQDGYn1nc9ejT5Hk3cnBWWTYqQxFtg117gcRBEW",
+	"Y4RVCCzOblndTlkyn6+0uu0cUsTPdVhlRNiDbtCC8D3Assq2fIqpP9uNkkonWke1Zveew4BNHofWUfVJ",
+	"6Ki57N4JLW3DXd7/Yv+pP3HXLnrlGLudQlNQDDC2LzpReq0AUYVPbwVvjX3towxJKvPXQFvkWblHZuI2",
+	"bQWc9OPHhYbPvyEE+e//+m2Pfvr/3Eff/P//a414wicjWC/1aZE9SKgJQ5+nnKGEdNgpi/RUxEzfijjQ",
+	"47FMGBAChQrIo3/io3Z9awSAU15MMYzKboSYmCyMZyXcUCR4UGLKoM2kiwKYXLI6upAjPc1CsmsLxfM0",
+	"Oc92vG69zQ69A8c7rKiq/NKeWn2laTp2YXG8ZjVpWXNsysihkmq4dyNmtcqECxz3rR22wfPIXrMs984u",
+	"rsFi9Kynkd1N6mi0racPG3tERrNYJ5CMB6/haaLHPJEBj6IZtmyLQujehHcduypByio2ViLQciimg2QL",
+	"X+4ocb4iBN7tcgnXTlqF2WXnUI93sSEXX26a1aTi6k6hYxVk38nxWISSJyLCP9ptM26DIVKL7jeKJtnt",
+	"jDQP7TeTWotVLdO2Z+2JzaxFbSs53/IcYf/LjWyg7qhALaspMXbVOR2G+imWUjM416h9ZZ26TiT4DXSf",
+	"hskTfn6zes6NmJUEpd789PiXt9+/f3L54tuXP747/Pif50e/fvj5v6+PX5UrPjert/g5KO1KUqAPh7RR",
+	"o7C49OAdX3HkCRdRKYZwiU3ZjOuhn7TrBDvAlT3UoBLObjcBJdqZKowD7xLZOSKj6whDdZmEXNp8xGgV",
+	"cUSkvf/FOYnqF0ebUvDa0R8XnmvEFve4cm41D7fA1W94w8z44V49F/zZ8LDWD/BcOhfrkgDPKXkNMss/",
+	"SONYqISlhg8paQ8zx7FLgWH9NMky/LBOFLsWWw1Jqw186RiGqeVKNiVNdhMpevDSxDkrPAI2JATsKji0",
+	"KDf2+UTW7uc4PT9r2seBr7jLv1GbLpk7QNcaLwuZYfwBexmZe2dbpUrrJ+hQJ103Dz950LAREhWqVKi/",
+	"I3wADfLQTDcAFpRvC4KZntbgzLXQcxnNMoB+KDpVyZXq0Sen+EGvw84omZkeyXgjMMU24a9h+XCunSlO",
+	"KtaR2ACHiADXgUoethr+Vsx2hKMOm/OLTEYX2IZrSRd0X1iFVI7UgD83jkaW78xXP9dcTNDaSP/2fHT/",
+	"y42YNaGQe1peyzfkStz99SUAHueooxJmywdkQkXx6CbCVG+lp0yrGivk1z7Oejjl3e6Qt/bYWuV+nfxB",
+	"T3QIIcwQ0un1rcDmvE1N69y+qFUZOyuphWz7ZhhYUAgljmyiIxnMWO+9vaq9dg0Fky6qVl0w6VG+kfwm",
+	"OnxkqHMMMAssFYK0d31rxxhKZXyZlwRM7/WV5Xf6VpzrsKEYG4x+/zE2+9rKMgSMcVK8uS+GKfZ7gwNQ",
+	"wlcSAbIfm/KZQ+Ct41q/Q0QpqIjVjKusJPJey1zuuqhQ8TWmYyjVc88U4yFqz3YlvaFIznV47r7XaxPi",
+	"sK9ARJAzyCuSyqSDgQywMzJhnbWpsTvcj0BD5VakjcOHpL/6rBblM5WnOo1CQC9mQgEGpRtysySsN8WV",
+	"tJrOEYKXVFXnikAaWY9EefUZKnuQ+h4Z5s+YScUGaRQ9MAnjWHmBcMGLsATK9EYAKX6yj/XaqLBnCVAb",
+	"EwSMt7ZiDN96HevxKsuFhy/1yo+ei1jqsFXeuJ6azc5Yf0YXB90v0iDOJLYKKMujgz8/n5V3I2sprew2",
+	"CJWOkRTgV+o3CRcFkspabUQgtRSFLoffS1P+VlknNF5beVdeY8Zfo1EanFahO1pgbosVc1YbbCe6DSws",
+	"bN+IWdtucPtGqrA90eG1Ae+DaQeT9DrQsfAfoGpxPZR9/xEqKoWPyL9+HYtAyFsRXvdnicg+NkIl9FGg",
+	"TdI2QWwV8/wQV+qwe3i813281z287D476XZPut1f27kPD7ruQ4j2tdvtx8fdbvvgabfbfkY/2H+6R0+f",
+	"fHvcfnJ4dPj0KT7UXbc+8BN6B2dsAmSNaUaWFGurVbcXHS/BdnD/Q6GSPFJYNe73Zc77mQdnAngL6jHv",
+	"66cxd8K0WV8E3HXM9+j9VMOMxeGvSVnJ1zuWIYEpMc0BSzWk4OXeAG/k0X3revBaEeaXejd+Vi1tQ79A",
+	"pnP+xZZQfi+acdDRJzutoHAinvLsGW6ajbXQNfZsUKQeghVoz4NzYZFX5pFIjUOGImqkNrKe7ENh8EyX",
+	"lEPn32rfNx3pSGDNv1ezfZdMQCHj1uwGNScDBcAiXrtwsyrBvxHJS5zfRYK7uzQ34iN0VctAEvwcpGEj",
+	"ORxh1+8ckE2FwIQ1lIvLvYN2loIuVXJ81IJe5nJsxaf9K/FFqRIxhPKNduU0qSlqcesKE+/BZ702wiH4",
+	"wnSTyCjCrQS+h0rPmJpPTqUR4FP0XeaKZ1a1bJrHel1LS3UVqQIeK8wZLTt/ty7wsJB7VLDQUjs3iBzh",
+	"7CjokIULmV8H4wmcddV6crNorZPYUnVgiFsfJ07HzE8FVknme9bTFnt1grKGfYfFrdSpwVHsLENor6LE",
+	"Z2uf9KoWYncJ7fktqi9yi3ASjHaRyE4atOpImQA3haU76bK4E+ZgZSub3srkAr9dTkRd6HiOd+W4m7s4",
+	"3ZJ706S+V+AqlYYaPOPuzP0IF4eCUHh5AbYTuBudCZ3HilKnDFcJZMBI8DjpC54sb3hyN7/+3g/UjGaS",
+	"jX/PCsmPgptKQonsH3emfcDbqW/5RMdUv0bukpr0kQIm14Jucso8AfnOQgtsxmG8QXO7ZL7D/bxWYhnK",
+	"kvY7pw6RzEyx4YdgL99fMMuOqHmaK26Ya5k1wt6M7E+ocSCrwbdkBsY9j4eEzmTfQAVvHGGRjNtMfA7E",
+	"xN5ZbQS1/roVsRXe2J+xoPWgoIsdhjaip5l2UbWzXNSFLfF1FepSSdDvjUjew9Y1BI9tx/6IA987QLZ9",
+	"dz7HogTiKHdCkJE95jNrYzkiY/NaNPoZ+4IlWrOIx0PRZoM0BsXDa2WxcMgzgAINeuP9CgO4DV4IOGrN",
+	"Y3Y5lXeG3tj15MJ2t/8yh9lI7cJ5uGBm1BAzuiMO5HFjMdIO/vihphhOHsjJTGUSjDDyQnI00+bQVdN2",
+	"0RyIzCDcWT4qZO9wh72S3tMP1jwi8ULJvuAUcMR0A7c/oQhk6BCxEHs/QR3XMGoBzwwfC6bTJIA+7qvJ",
+	"3ZcwLkRImov5vCTH9S4CPx9wP8ou/vfkCIIYEJSsqHCrFMq1rugre5D4bpAejn7gF4pCYod9JLvarmRJ",
+	"GAguWiyG0ljzdYnwxPoI92SuuRlUTrLTPHQ998D1iHlPJU0e9b7DPvlSIiJSpHmvE7QLsK7Ikq8U8pB8",
+	"tgsQPr7ZXg87l5Miu4YelWAcQtg15/bI8AVpDoLHkbRcvKqZzJV67fBxtBLfWWmM76YmZlD1VCJhP9Ku",
+	"NQgfaIfG18S5xo73lxbzHs5bqMTegiUtKR4ZJumxWq5b4WL9oKXH0CRC1ErsJdIRSX3CLctDL5duuW4O",
+	"Y34jAHTV8IFAyTIPXDwv+QzED8y2ptVHUKwvaLBmCA9HxzetRnQVqTfoCKeV07ULdGz5MqMlWHUmw6Zw",
+	"PWXyUBSoeQ2Vju+PnePa/cxzdvcjKpYGquzz+lj5Is19cI5Bqx0YNxsERLRaDeQQmvUMKmuDpWZ5YIOc",
+	"i8FIBDeGLEp7atRJUiZi7GDC9VS1mdEA/mI/drV2sRikRpiF5G9IxABjZ/VYB9A7Tns1vy/gJSVinG9Q",
+	"YeeQ0d7ZgJzj6M3MP53kYT9xEZb+wlhPJiSlUI47MvPWhNs2hDvHl7mNITcs7mK2CV5cqYJsHHAZmSrn",
+	"2kTEZ4kYr+edbShvE49lHUZRZ2zIvvWjMHbhVeBIxXP1CoQny1zfT0cb5+sxo0re57wwZvOx74/RgYci",
+	"SFIeZZ7G+2Jzp26rcA/7YhuvEfTsX5rAPwU0J+LoWV1ESe7+/fT//xu34ffJ9r4ff56IYHuXR+StcSOH",
+	"yzGaAfzcGe/eQ4J1CWA/aKuGpK7W6FaKKXDeUNyKyJ46irjV6eIFTWpHQF6utsphZ91IVRmIsX8rCIql",
+	"4X5Y11v7lb/ueHcW2XIYO6VYYfaf9hpuvZUyhyBp6EJEIkiavj64I1X3h+gAqIdKXhqq3w4W35S7SO6S",
+	"rFnNfUrDQsNHV8EAAT6IR7o7g2nVAAuUjMSYgWPlVsZaQX7hLY+l5eOG/asn1G2vzew/r2M97n0DIxsE",
+	"zWP/6hEMfO8b9IjhC64UtKFKrMxjQgXxbAIADu91LkMGQfisuQ9fQg3Y1V/YS73KXa4sjcFz3Lo05m7K",
+	"fRnPPqaqsSIaXMduKmhoDyvUMGQbHXZmlYkwnrE4VW0nvK2GhOf/IIrdFy/Fqldt3VL3hXqb1WvfaR77",
+	"X/CHO4psThWdQN4lDpYN2Sp9kSGnrHqdKmpzNr1MaxfL04oaAq7bggrqqJkvxCo9+0s810QOiPNoQ5U1",
+	"9EaBqOMCc9xO43kjEn+mDQvaO9jHA6jHz8hiY6JYP7H+Bd3xZbX5bz3GWKEL9I0QEyrKRcKhzmsqjaIe",
+	"YYxbsQqwVoiZRKByQEUobaXzs1M8u8M+pgowjsBCHIqEyeQExfwVdZwGDVEql0NEmYeleoP7AvZK8oC7",
+	"KBY4wHZiIeU2kh7jxdsypwci4ncDMPD1i/isi+AiF21K4K+KSoC1gJWG7issFbSX+0ZMsFHWwREL+Ywy",
+	"WzwNst7UEmuPYXIABxdOLyL06d53hEUH73P5DCaJBR/bU+rxMBSuN/X2pjJOe1eWMtVX6kFzNvMHGHip",
+	"zZzNAtONvTArezn+dVuA7Qs8T5+5Ysg3vWfsoeOEqnM30de3rnO5Ia4DFFQsyIH57yHNrjkQbkypMww2",
+	"pSH7XbjBYwbbC5Z0jsvQ5V/uC5NjPhTLXWGrMoG6rvcZTmlH1xs3JN+EfDxBmO/MPRWLgYjFktxw/0B1",
+	"Zvjh0f+sKweneg9XDqmnoSvnaUG6t1TcPbpWazrPCs0BjY5cc05PTnlQ2Cy1ZShvhcqDyUDwFCg14FGE",
+	"gT9X4wEzm4OIcVU2mLMTz64UglRQyGQepSbkCQcTWU+Vg5yl9qI8uBnGVjPx8UsH84cV8d6lDtNoL1Qd",
+	"YaTX/q1zpc4w0RY3naFu086ti6AScDh4hlR6gDGOBQQiQKkZS5UmwmR4CG6luDdUL+4zY9MJoO8IdaXc",
+	"N+Wg+D1uboxD9YCD6H0USTzbO4XKE8r/2dCsOIPFACE/VGgdmBzO876dgrgvVaFZoG5rIkK8sYdTlGrY",
+	"g7va+2iJsEd1J1NushuNKZm7tCTOiIYVrQLwYbgnuRW5ywrmwyIkjx3vuuAohE9SZdIJ7g8MhBO5ThVP",
+	"k5GO5Z/zn+d7ruW8VKu7IHFl+1/g3xVQfrbwKW54v6pdiof3SuKu3a53sfaGAnlGz1fmHXWPfEFP3qW5",
+	"OxrPcEMlbf9KNL1ImlJdp0Zsghq6tePSEU6zqtLS438IXssND3CDNnHICzJgj1V6LLs+v4G+RWAl0y52",
+	"jLaHDIwQxbdrTC8VS43osFAHZp9PZGccQi6AoRJY0mqgrcF85py1w6PQlQFzpzy0XXelRyYD1XDOVNSo",
+	"KC85svsa2lWPobV6jhBzwU3w13A2EFNfTKmjsMNOXfYxDYcQAFcKG0eLkEFtkNVZjB4L/91Iq6Gbs4iM",
+	"gO5lpMCsc1fa2DiCsml9wwC7VmuZwbR8R+fy4iIEe6mn+fREh9fBJHXgFdeJTnhE6EX/vmrxYCyuWu2J",
+	"Dv991ZqK/lXrL3bUOTx4IG2qfY6Lo+NVu1Mj3M1ym5/G3E94PBRL3IOn+deRXULz8POjeiEM/CUjYQSj",
+	"Ye1xmyDmE1FovO3T5ig9V4yNAEMHXoB0DlAw5EjF0a6UVEGUhoJun/s7FeJ12IsRj3mQYL0eT/Izz7JF",
+	"o0hPMfcMRsjn6QG2EbTyAhQvE+hYmB3cAmtm0gW4pOPZSNL42/DbF0TWge9eX49Fwq/9BZH2lf1vw2eD",
+	"x/xw7+AoeLp3JLr9vaeD43DvCT8IvhXPDsPH3cet9sJ3YdRrPpnY+zHSk5JHnCdC9O3V8OT2W+ug2zk+",
+	"6nQ7hy1MHPT3DVIr7yzZye8PjIy3lMcxLy0p+KAcVSJEDDYvpv6MzeSmxflg1oDs6+8vL889oGsoDQin",
+	"mSWgjFzXvMuuXu9BefDeu0ntyIeXK2R8SEllf2f3Hh35PTj4HHE15OJT2fAVvj1/5db07p37zGdHm2Au",
+	"IyOCzP02to69RZyWGYGDslin9u4GWinvlMvqdAcef9qXi0ujI+q9KlyNOpKYHlypHFy1nqpspDGfYfL4",
+	"rYgjPvkuy/xArBTXEzTU8NgYOhXWkCn33nf++MpT5Wghu8mVc7tYVVGHf/46suUWe8Esv3O15sjl/FbL",
+	"fVVuTvtf6Ke7EuaKMgk0g4VUOXskUO3j0WUDHkUiZD3a3N7WyXQb37e1s+ncehtKp1ubTOpqPLO1Cyk7",
+	"gqYF8l384AE4krY4xvWdSe/dVV2W9/Yj2peLmW8m4TOGEayZ/UuHvQcTUoWZgM3Jd7rdeZiVrTLNtr65",
+	"D0VE7ibX7O8gIrNss7yTpAmBuWqOmZZhsAdtDmJTU43ch7OXL85oxK+6Ui5bSFW5Dy2zwbb+BWXfTohJ",
+	"v7Xed+/wGDZPWMhnJhQAcfBtjwylRKZ41gSsvRJJoF6Y7eVDDYpnM9yNCZDboargEfx1lwzsMk4NxLhz",
+	"lEj+MWkWO9MtJ8yt9X58/1zgevVodZ717X/BH1ZpTbOGsr4N1a+tr9NxQIbbWN8izJlhqbHTtTaJ0i5c",
+	"FOkhk8qH0mTsGt7kW9zU09YG4I+KFLM6hdwtxtrbSqw3Iimc0j1Ik4d7v51Sv+VhbRAlptu3TK9f/UxR",
+	"Qa3t8jUpa3ajS38NtOiaQ6pMB4kBhY9PJlINTa1yZlV1eaLDajX5F8gkBK/zv+0J9hYzJLmrq9CDsmgB",
+	"O0tcXiTGIJWrvqDijIHDJYOUBbBBlWA9M1OBf6hzpS5HQqFnmiqprPljvw/g2W7MNuuNdSgH0n5Vx6xH",
+	"bh43TpYuqgc4GlWIGBcC/s5jc9tH/DSkYb0vf/U2CMBWBVXPdbjTeJRvI9ZULGqnoaUHBbBwrsN7iEOd",
+	"Q05RI2YbpitVxZ+Ag2zQZH8jZyVaMggP/5WHZ851uBu7zO5ehZCktDFCqoBe+IpNRtwI1jsXKpRq2Ps6",
+	"YjYTHa5Eo9vbbAvJyvmfqfORTw9dOZqThxBeZsBBWxhXTgwoXELeCip41BNm5FBx1zNDxpSu+6/+jNFO",
+	"s4uzN5evPr77Bo2ni7M3b89+/DErTcBEwWHMA+F6G0kDQdkO++B6jxDd+KARddMrpP46cHJEf6OGQB4Y",
+	"1fCBiGZbB5M24gz3kUO90qUDPXCX1+fCkozd89AFtVa+Rw8mmOV6gTYnzZcc5EOwdTc4svXt2xw+eblx",
+	"azdkpA2hD0qV5xMOxIxxbODgoD+toVBDXGp7JtCItN+NZfxw6TUXPILWgoUwEmYoQsASVm18XnttYr2c",
+	"YRWk/Z2ms0f550nC8RqUcrYPE3BGsl9E/0IHNyLJIYGn/UmsEx3oiPVGqbnp3B70yHC2yj5VPToZ/8gw",
+	"nSaTNMk37G4zHsTaGNf+2bSpMV/hq2zEzZUCxHisMJRRxCjfg74ImMWgMhhX8BVE0OYWEMzsD4lemBBi",
+	"oE9iHQhjOuwdNhPgChNGImqTCwIf90mEJ4xH0ZXCPxb1Flxe1jbAPYN1jSYJperBcNNYJpSina3xRohJ",
+	"lu/qAFdwDqGAl1MOmsdrvFJ50FojjPERoQ350Cms8lJvwol+Gclg9MKtp6I/Ki3ICAVJfBNXuZHtwzgF",
+	"xEjos43luBkAPW2ivfw+MRtaZJba3/BwDX3S3JyhrfI8CWGRCY9cBzFw+hv5J2aoJ/7rjwwzQSyEWmu9",
+	"STJbdbVJMttyrb/IMBllNILrshIwsMaAqvRzBDoy8wX62DDsAPqUZg3EVmq8972Qw1FSNo9YTysnYf9W",
+	"4yQuoBk9HAJWMR8fsbfyOfrfsGkBXveq+fR5cIOQqrW6fy7wkp8T413U/Q/Q4J5LmSPm9V2OT7GBjiLY",
+	"0O0lIo4PjdULl4M4a07yEZNaUxlPJ8OYh+Laax9tN9A1lIPkfpchBB/drybS0y20xDKJGWhldCSaEZlT",
+	"V9ZzI2IlImDe9sE9qaSVVFIlbdQ3QUq4gYs06WplrhS1oBSTjM3auTOsZTNMaceE6/AP25Wf6/AFbdC6",
+	"m74Zbb/AdO7miPs1DOUYP2yfU+keGXYrYwDmpv5D907qddP2ZLaHdYC10DZSIilJBsvQGI+DkdWZeIUG",
+	"oIQIgTTtw5NYD2M+BsxZML10zCKpbq4UmWZuNOztlBpr/IOCZUnBSCp1o7KlUMbgOJ/NaVKsTJHaCnzi",
+	"hZ7MGtSjcD25XglcIQYJ1LK7VaJpghC/Vg8O9EQCykiimfTfLoKYtGlArI6Y+hBLVhe6f8vjfZRtpS0Q",
+	"eDJqzVuKFfg9R91nx2CJJyK2Q/2f/VUQtN4ScCJT6VjEMnCHMkcR1OLLnlVq7L7M626pwcBqKdCYEJMP",
+	"MOzDEOE5NmeV5/xC62ByllyJUIA6cnL878DSdJrUzNPQgllgaKQUrsTRGrbl7JG+9j2JG+BBllwsO/bs",
+	"xiqAdrt3zi7uQ9Fwh16jppG7hDpNPADm3+Iais8iqFFlxvs1HkPJQKo878/fuc+lPh89Vc4uaRfb2l2p",
+	"SSxvZSQg0q/CNktVJIxhPSsoIJkCIMLaVLqAvfBAiCzRJmiWW13lV59FcKaac8rQRkLcFIBMh+lY5LpX",
+	"uabqVP3sy76pO39WJN8CT8BeZCmz3FUAb1p6333teh7n7/jx00WgP+hTfoaPHz45Bhuffj1YqGZfWPmr",
+	"UsBjbtj703ev/v3z6Y+fXrWhzjREP2oJMVUpD0LdtlZcUo6Z/fZ//v37//53a+kyj4/uXpg9UkuVljfb",
+	"f0+wWD/R9qYwbjrsJfKpk1XXY0ephGA8fLqCymbnNNXxTUE9XX8iNMRLWTmdzTTKCtdkqznH4hvnNfaX",
+	"z7u6Ouwi4SrkceisWWgt4j4TcaxjUOehNZlWDiK4arr/eAa3m0Qj2kSe7464R1OvJdU7Rax2HFyqnWoR",
+	"bcfzr4sDZp9ZzSDFdmP1qhw3Moq2amBdWatTGUPyrXgof6WYmwKcJeti7UfpMOqLPgE9CK61NOR4lomP",
+	"jrGJjmQw284x8VZGkUs1aCRcjGG4rTqTUvLPlGOybB2X4kIAj6WRKy3c+iOzFS31RIJKhfFEQVND7NVW",
+	"abA20ne0W8tnOAOiF8JbZVlTJ5mHuRBeBZdZYnXb/ixBdDP7Q4dhKvUp+ItPWJ4wPu+p0BJHz3mMfrj4",
+	"8P5KRQC5RsBNiRyLdpZrjXKuF0CWb6/D6FDcB1b56nFAfkVTElu5M/gIzW47eoedwr9Zk2n4zSnrEx4n",
+	"kke9KwW51ujm4vgNiY4u7Hz76fL13tM269mFmh6MJgF1v8+NOD6ibhz2e6D7Q9t8I8cy4nHnSl0pbL4V",
+	"cIX5g+ywy97J54wnCBbpm4cewMcTERNWnJ1/tvmIkB3LRBg24Cah80g0AOl6G8THgqXxsWhkDx07E+hQ",
+	"iSHkXE/ag659hOZVNCfbDIYlPF67EPvWsY+AJ6NY5DP0LI8SsfevS8PG0hiphm3yFH5O8OxhnB51ZH0O",
+	"W4s7maNHPDh4GpbfF0OpXKD8N2vlnfRc2p3rKq5ZD01tzOhHZuqz/YrEfFeqQD3p8Jiz9aPeoNvgnWaZ",
+	"d3H6DdATarlOd0mJKexgpd6Du7Wl5kdNezWm39tT52qG78U8C4g+qdDtVqSHlWool9ESPaygiXVXUQfz",
+	"c4sI6NGhzRM7Y8DrpAFGBKEDnqDPN/NPHXYPj/e6j/e6h5fdZyfd7km3+2uV4i/nseh994eQJ9j3fBVz",
+	"Y3HmjsUJvBVZhQOyRgLMJAaIbMyVEN6ISdKmhFXIO1lKFfCiwhLyFujp3q9878/u3rO9378ctI+P/rq6",
+	"6vzW3Xtmfzvs/vW/VlnceYry5ePrF+zx48fPcO8RFxrdBrAGPchxhEqakWN7accTU0MeB57VHKVmdFAm",
+	"29y0MIcsmxfKw6UQl+tVZvgXFhA4v1zBDly1Tq7myfTg5ODw16tW+6qF/ACeMUmo0wQ+RbqBTx0A4V74",
+	"uPs4B0zoAAsPjoKnnW/hW/Zk4DsHzw473c5h56DL9tge+617uP+Ox/t2Eifu9ex/21v7O7u6umq9eXXJ",
+	"9gGYb/+gc2A/YYfdLjs+umr9dQcWaLsSgHStScxPwU9gAyRSoI06am556Git2pu7Ym6y1f2uU8VvuYwa",
+	"MJYAuHNMlFndzhf1ilAE0pp47i7Z7Q3TSMQe2NcqFD6uOLB6TEGYYS6VV0WpuQGEcCG58oSN9BRljdVs",
+	"DFhBhqqeTJslOiJJTC3w00gYJj4DtqlLxYqF0WkcCMQjNulgIAOrQlGbAniGsE/BKaytQqHTKGQDq/sI",
+	"pdPhiAV8wgOZzEhVmqF8KXRkrCP1+9zvf5M5tf4lFYTvDrYO6n/1Gfn7dDTLATsr2G97qFiZNZpZpRs6",
+	"22r4+P5SwEuvgY6TvYGOpzwOa44YBjyGRhpaCXb54tzhEEKY7yzJwRJqukExNaB3tSyR1pM+D26Y1Yni",
+	"AQ9E+0rpuPoLPAxjUvJdsVMkTWInr5UfrvFUiNe4nZbIdVzSs32RDO322OUUBPTTbkUAEQddGkBErfL4",
+	"yZPHT3bk7/PRw3oChTAYujHcZqGnr5ho/jVGCslMq99zd2pYzyR6AgVe3jrvwdvsZ1sUcX0UbpSvsYqr",
+	"4/GMnVwWyvW6oBDfbgu7fI09ukEldSiqvcCrpEyyWAh5hzPPVTF4FQim6fQR0ofYiMfjCgdfQ5Sfr9Yj",
+	"Vc3PbSLiEZ+AROAKEWpROoNMU2JacAKhzwuz+lIFYYsZAmBbctniBl38c3+auT/2wvDs1FzBpgit+uWd",
+	"ZQ/hKl24tGY+R2QOfYGUmOq7kyz3jlPfj0CPRea8okRrqXyuKDZC0KmCNgjgpBnGetphl5oFPArSCEu1",
+	"Y56INksNfiuUA9ddri+SqRCKJVPtTR5TzDVhvb7WyVnYq9UXeQFb0GxRHr6j4jJgXxad2YAcXYMQxKLS",
+	"phw7qSOuYw1Fl4wdpHEsVILT2IKk61Vo7H1rjqdjHiJ2IAhdLTm53KVhvQu87T3QdsDSwDABmGFQvggp",
+	"P2QquBSgQo8faEqiNAsmKfw+FmPI3sgJg8zr3rcGnRHRoE7ZAErbP6KhIdWq/kL5Et6OIAEQC0TxA8Gz",
+	"Ks4OwmMpDOrWTpef4BUNMkt4wSdT2YIMbClDzqhC26y6+GIBtxS7dC2+bQ38UjocI4I0lslsDxLLHlbP",
+	"lAua2xuc2g6RqtwuUa+cfxqo3EsDlcL53wN81UXhlJtCsjILb6kAtZp7cF18q1OPr6ZTavJEOU2Zt9IV",
+	"2EcRuswLlzJrZeaNRancQFQMZpJYBtYowURQazhb9YFizNqIK5V/G2R28yT3NALKg9Mf2qpgNNHyUnoR",
+	"x5R8dqqMZSdQf2EVGPsNyL7wWHxSsYGOA4y4ggMNczSo/9hAx8XJwKux2TO1Yq6hc0uBZr9+gLDCcnYD",
+	"FVbc0Qr5W7wrXwc8WHHO6178Whu8LMcBm9MR9r+Y/JHcAQ72XnvjkW4thE/JPYXyFNosWUsaWrfjCW4J",
+	"wrXlPVwbJ3pOQ2iovcuWJPNg8LHmT+d+VIgVmccDgM+q7ZzX935cFO/2Uuxoy2dW7AkjphTYp76ioHPo",
+	"yPVj2xpvq6b7/rAE7m7Quv52Apcwr+9B4K6KeE0NT/d4EOhUJXU1ibnAYU/dqF91o5jiYqqaxdBTzO1k",
+	"Y0Zb8TU1NIpZt9lLcT8easOX4ix3ZTEUdqqSgxWOFNzplLt0en4GfapnInkglkJhqvfXDGYdG6HI0ayR",
+	"kD+FmnvAbHsZNtDvC0eQV/ChIcyNmKHaUtLzJY+SWLM5UJyUi/gQ/ZqH1hNm4dTuSXisygIehOa/4VXf",
+	"TucvXtWlmLpI3z4CbnV4aCFSSfFs3R4ztV7upkXcrnT0r4y+c0p4YU7UgGYnfWdWkFn7fCL3gJU2oaG/",
+	"RR7dGJWcnp+9FbMq1fkSMmZmTanMZUftBFPbxyWwI4ARQSwSs0tu14CObvXsB6qmI2XsRj3Hd/8ik9EF",
+	"HPsS2kQxgwUj9lHMb8efoXJO3IoY0jGUL7auTe1WjlybYk6LfTy2VbE9u9r/ciNmjercSNyrKc/2JAFM",
+	"+VbfWIXZfebQtUlnhpZkIRSsy6RRDfojzGSjI66X89ztanlrzzHLRqMjf2iJGjSpnaZooLD5JzfjnnIz",
+	"YLvvJSsDiatZz97SPAyi7rUTMBxNDgExFzMslGs7Qm0GHegwZW26AgMIoeQbIBnfM/8sofJJU0zWgIf6",
+	"M1KpsIlF50q9yKc8YHlZPkOUU7HZoHCLhto9C4kRODYfa0ReHdeSKAFv+jukSMBCdurqvMMA/FryIRxF",
+	"rHbz7t+7malcd6hWZ7k0bGmwBhn1U3AW4m2KBVRU88EAiwm3T3nY8EZt7AxtLMthTULYyntZQzKDm27T",
+	"0vaua/5w/JebnN3G+nR9WQpOMLu7C0APjtoD6ATlxXANKQtb3teHIvp26gL9qkXfnFO0VtG3shdU8YkZ",
+	"6eSBmZR+Vru0KWkS/xiV92RU0n7fh1Xp6KspszI3fpVd6Ul8TcMS6l+hqA8yZ/vC1Rqhd9QR7YhnLc4s",
+	"KdCto29ylNdjDaDZ/+qBlnya9L4BSHSPJTgFGL6QIdeAwsMTwLW/UmZmEjHGix3yhPe5gfy+QN+K2BXl",
+	"ckyskASF6ruWwPB9HtwMY8uksDhRp0kEpnJWtkh4KqlKDDgG7ddAkTes5zewd6UA3xG/8kY+79VhoNLo",
+	"DzbThua3I8PT7U6V+HVUiIUZJrE2Xg/mCg28H4TB6eYIah4Sz+r3s1bzc+We3H5S+1/cj3fYoj9j+W8O",
+	"UHHMw1zRvN8FM7Lqsb169jZnzTtBOWaDiCeJUIg14JtsAxhoDBwa5OP2RuzGt+4+CoTXofq+AIB8lyTU",
+	"Gwqv1BR6kiPCrCykFO3wdmRWeHYSq96IPEW7Z7O+8zuwzLMlNK6z3EUSD8I43+ZINzDPPYPK4lcI51Bl",
+	"aXwCzIlAj/OQtJEIhwBHaBWBW3vyhD8IiIDE2MClFgtQfQEQMBLkCJ/r6meQBxKCBWIZelxAGIrwEkpG",
+	"m2G5oGN8oMLMksIUQOkGGENslBd22KliI53G9n4HkTZWixKKjaVKE48Wa7muoLYtoChhZJuU+g7DjXGo",
+	"L7GY6DgRIULgAox0GGZdaqFdDrzSfQHfWxPC4SdC5FiPGOBbr2M9XsU0g4cv9cqPnotY6rCiJc4ktktI",
+	"Zqw/o+AKQptIqjFFfltmHsGfn1d03GgpDT0ihUrHeFPgV93/QwTEcYBAW+0WxGLsBVu/vxUsD0zAlTfj",
+	"NeIYN2qp4bQKZlpgbouQr/YCtxPdRuJr34hZG0BKbqQK2xMdXmN5rmkHk/Q60LHwHyAoyfVQ9v1HBDiU",
+	"/4iKk6/dTbuGu+g/tjeRPgq0SdomiK2CkB/iSpUBRrdzHx503YeARNhutx8fd7vtg6fdbvsZ/WD/6R49",
+	"ffLtcfvJ4dHh06f4UHddtFq84/0ZmwA1w6WkirQmMCTmgXXw9+VoEakh8VVDKtwngw0Zv+ISFbuEquw6",
+	"WF5DzoWUtm7bEpQz+N4AnV3QZqo/c9CnlosxwvSFxJwYPBn9GbQnHXPpQ9YoZbLnwPFwK2I5kE7mrJND",
+	"9wkbVD1Im9vObTf2NuxKJVKXa1sHZxhwBeCvUhXTph6AxY2tzAaWhD6cvXzhCIY6jNSeCFxT9Beu2/4X",
+	"+0/NKXWb0fra8VrY9nzFyil+lNt3AgLBn8ccAZ6s5ghHRwiTjh+AghnpoVTfsVAa3o8sywhG7oSpW2+t",
+	"QWHqW/eg6lno+BqVL0sv/QOwKTc9l/XNyU9w/3Zcm1LDjW1GLO0mCPuQKdRHV+1EqM6kjU2OkWU5rWcn",
+	"xSfkZXhQQVdyFe8y5ErRqX8CrvcScMUDv4dw688Og7QRe8gjnFaFWt1l26BEf6PLhArvzy6i9JVnuOI6",
+	"dmP30B5WiBjiFhUxRnYOadNcOXw3FouBiKnV3leRE7sQlFxKybsJSdKU9r/gDyuYSFvEBze9U/cRHVyV",
+	"Vksig/jVryIu6PJHCGsg5IC8uxp95umrCCG/Y0AyT1YNi9rlxPEQ7Lk1Oc42Bt3PxC+WmnSVuU5niYFE",
+	"JIZ5SIDrbxz2Jzn4KXQnMeceOhBQplEyEvFUGpHV2IBTwz41xmwjSdWmSkyZkX8CkuliGpLDZu/LKHK2",
+	"JeitJIjByDx1S6AU4r6AvgVmzCNotLZ1KnEtXLEpxWE3lulKzNiXF7tDxiPHfJbem1hPVY9h89Vcg9p+",
+	"pIMbe2AyEJRlZ7UG+/UdXuB3/CbHniMeDwuW7daKQ7lqsKBCrGL05lQFaBGlY7F+U4Ui91ja3x2zk8h5",
+	"SRuEUE/TgluUsEotowkiLse55+dyK4kXEVyxQzPFR7+zQtvfdDqJK0WtmLMBt7j1H3HT7s3AuB9GQata",
+	"jVMcPgwTA3Nbe6eulWePPOVOeatIwn0IWUHAMObm5vkHXBcsf1lMGqqTl6ypBt5ljExHmo/l0hC1uBXx",
+	"TLvOzBzRBxa1wl9G+nR81qRKeOacjRWkF4B6kAkpdGWr0CuyNaYF0Lsc59FoIK7cTMIOSiCawIH6gsci",
+	"hr/93m6hfwx5UxpHrZPWPrASGn6hcDoIIKxMSGqUaQUIa5igJWIKWo87uW7YaTIq8dad69CcLCaBuY5U",
+	"7MOLs0Ibo1wvytCUef+oDSMei2uEhLXdtyLOGomaExbo8Zir0LRZIuKxVDwybSi3xlVZ7TX/Rt/hcfGt",
+	"z0HluM2n8vJYkKfCcqYXYjLKDeVuaMn8XcKfPWt6LD8Hnw+4+NUXWg3kEOdOiD2F5DseMm7YLY+l5YTl",
+	"awxwjJLR31OvgRNK0qJ0OuozDgKWWhip0N4KeIhSEAqvcE0LSg8Pq6pOFuvwXTKD1e6NZREceyIUzodq",
+	"shYHfh1pjv3O3IROcMqG6TSBdmRVvRXsxgUjj0OAKdUam7bGIk/gbujShRUQbE9gbfaU8JwRepn3CXGp",
+	"0AFCDxbXWYTDLXHXvzhjcswhNfFU4Y8gIseUmGjF33fU7xlTGSdpFFmbKnsNDlB9SjlM1ww3KsW0mlz2",
+	"QMYh0CADoZWZ+u5lnte2y5NOnT8j0Cb/PcyKWvwS+Lth8zDhL79/GAKoyEb0zXkLrCuk+MlCc2LXGdsZ",
+	"nSijdKYkTiKeDHRc4IThWKrVhoMTesT40AUt3BBD6Cy9MMT3gkdWaELnsCSWQYFj0lSAt3/es9xPq0X9",
+	"QKpbHkkrylNlmbY9mIAnINwHOu7LMAThE/NEYJNaQUYH9oQLZr51baL1NejXMJhJJ0h+10IFOpRq2Gq3",
+	"xiIZ6fDaqhzQSkTQi33v9TZ0DI4Vj1q///X/AgAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

@@ -79,6 +79,9 @@ func (s fixture) postCases(c tenancy, provider string) map[string]postCase {
 		"CreateAddress": {
 			path: "/v1/addresses", body: map[string]any{"name": "web"}, other: map[string]any{"name": "web", "labels": map[string]any{"a": "b"}},
 		},
+		"CreateSecurityGroup": {
+			path: "/v1/security-groups", body: map[string]any{"name": "web"}, other: map[string]any{"name": "web", "selector": "app=web"},
+		},
 		"CreateServiceAccount":    {path: "/v1/service-accounts", body: map[string]any{"name": "ci", "role": "viewer"}, other: map[string]any{"name": "ci", "role": "owner"}},
 		"CreateServiceAccountKey": {path: "/v1/service-accounts/" + account.ID.String() + "/api-keys", body: name("one"), other: name("two")},
 		"CreateUser": {

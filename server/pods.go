@@ -162,9 +162,9 @@ func (a api) DeletePod(ctx context.Context, r openapi.DeletePodRequestObject) (o
 	return openapi.DeletePod202JSONResponse{Body: body, Headers: openapi.DeletePod202ResponseHeaders{ETag: request.ETag(pod)}}, err
 }
 
-// UpdatePod changes name, labels and annotations.
+// UpdatePod changes name, labels, annotations and security groups.
 func (a api) UpdatePod(ctx context.Context, r openapi.UpdatePodRequestObject) (openapi.UpdatePodResponseObject, error) {
-	pod, err := a.tenant(ctx).UpdatePod(ctx, r.PodID, lifecycle.Names{Name: r.Body.Name, Labels: openapi.Value(r.Body.Labels), Annotations: openapi.Value(r.Body.Annotations)})
+	pod, err := a.tenant(ctx).UpdatePod(ctx, r.PodID, lifecycle.Names{Name: r.Body.Name, Labels: openapi.Value(r.Body.Labels), Annotations: openapi.Value(r.Body.Annotations), SecurityGroups: r.Body.SecurityGroups})
 	if err != nil {
 		return nil, err
 	}

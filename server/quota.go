@@ -37,6 +37,7 @@ func changeQuota(c openapi.QuotaChange) func(husk.Quota) husk.Quota {
 			{c.Images, &q.Images},
 			{c.Configs, &q.Configs},
 			{c.Services, &q.Services},
+			{c.SecurityGroups, &q.SecurityGroups},
 			{c.RequestsPerSecond, &q.RequestsPerSecond},
 			{c.Priority, &q.Priority},
 		} {

@@ -13,6 +13,7 @@ import (
 	"husk/server/watch"
 	"husk/service"
 	"husk/service/address"
+	"husk/service/securitygroup"
 )
 
 // CreateService creates a service.
@@ -198,4 +199,92 @@ func (a api) UpdateAddress(ctx context.Context, r openapi.UpdateAddressRequestOb
 // DeleteAddress gives a floating address back.
 func (a api) DeleteAddress(ctx context.Context, r openapi.DeleteAddressRequestObject) (openapi.DeleteAddressResponseObject, error) {
 	return openapi.DeleteAddress204Response{}, a.tenant(ctx).Addresses().Delete(ctx, r.AddressID)
+}
+
+// CreateSecurityGroup creates a security group.
+func (a api) CreateSecurityGroup(ctx context.Context, r openapi.CreateSecurityGroupRequestObject) (openapi.CreateSecurityGroupResponseObject, error) {
+	given := openapi.SecurityGroupUpdate{Selector: r.Body.Selector, Restricts: r.Body.Restricts, Rules: r.Body.Rules}
+	g, err := changeGroup(securitygroup.Group{Name: r.Body.Name, Labels: labelsOf(r.Body.Labels)}, given)
+	if err == nil {
+		err = g.Check()
+	}
+	if err != nil {
+		return nil, err
+	}
+	g, err = a.tenant(ctx).SecurityGroups().Create(dryRun(ctx, r.Params.DryRun), request.Of(ctx).Idempotency(r.Params.IdempotencyKey), g)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.SecurityGroup](g)
+	return openapi.CreateSecurityGroup201JSONResponse{Body: body, Headers: openapi.CreateSecurityGroup201ResponseHeaders{ETag: request.ETag(g)}}, err
+}
+
+// changeGroup changes what a request names. If it names new rules and not what the group restricts, that follows from the rules.
+func changeGroup(g securitygroup.Group, u openapi.SecurityGroupUpdate) (securitygroup.Group, error) {
+	if u.Selector != nil {
+		g.Selector = nil
+		if *u.Selector != "" {
+			var err error
+			if g.Selector, err = request.Selector("selector", *u.Selector); err != nil {
+				return g, err
+			}
+		}
+	}
+	if u.Rules != nil {
+		var err error
+		if g.Rules, err = openapi.Recast[[]securitygroup.Rule](*u.Rules); err != nil {
+			return g, err
+		}
+	}
+	if u.Restricts != nil {
+		g.Restricts = []securitygroup.Direction{}
+		for _, d := range *u.Restricts {
+			g.Restricts = append(g.Restricts, securitygroup.Direction(d))
+		}
+	}
+	return g.Complete(u.Restricts != nil || u.Rules == nil && g.Restricts != nil), nil
+}
+
+// ListSecurityGroups lists or watches security groups.
+func (a api) ListSecurityGroups(ctx context.Context, r openapi.ListSecurityGroupsRequestObject) (openapi.ListSecurityGroupsResponseObject, error) {
+	filter, err := request.Filter(r.Params.Name, r.Params.LabelSelector)
+	if err != nil {
+		return nil, err
+	}
+	if openapi.Value(r.Params.Watch) {
+		return watching[securitygroup.Group]{ctx, a.watches.groups, watch.Watch[securitygroup.Group]{Match: func(g securitygroup.Group) bool { return filter.Matches(g.Name, g.Labels) }}}, nil
+	}
+	groups, next, err := a.tenant(ctx).SecurityGroups().List(ctx, request.Page(r.Params.Limit, r.Params.Cursor), filter.Name, filter.Labels)
+	if err != nil {
+		return nil, err
+	}
+	items, cursor, err := request.Listed[openapi.SecurityGroup](groups, next)
+	return openapi.ListSecurityGroups200JSONResponse{Items: items, NextCursor: cursor}, err
+}
+
+// GetSecurityGroup returns one security group.
+func (a api) GetSecurityGroup(ctx context.Context, r openapi.GetSecurityGroupRequestObject) (openapi.GetSecurityGroupResponseObject, error) {
+	g, err := a.tenant(ctx).SecurityGroups().Get(ctx, r.SecurityGroupID)
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.SecurityGroup](g)
+	return openapi.GetSecurityGroup200JSONResponse{Body: body, Headers: openapi.GetSecurityGroup200ResponseHeaders{ETag: request.ETag(g)}}, err
+}
+
+// UpdateSecurityGroup changes labels, selector, restrictions and rules.
+func (a api) UpdateSecurityGroup(ctx context.Context, r openapi.UpdateSecurityGroupRequestObject) (openapi.UpdateSecurityGroupResponseObject, error) {
+	g, err := a.tenant(ctx).SecurityGroups().Update(dryRun(ctx, r.Params.DryRun), r.SecurityGroupID, openapi.Value(r.Body.Labels), func(g securitygroup.Group) (securitygroup.Group, error) {
+		return changeGroup(g, *r.Body)
+	})
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.SecurityGroup](g)
+	return openapi.UpdateSecurityGroup200JSONResponse{Body: body, Headers: openapi.UpdateSecurityGroup200ResponseHeaders{ETag: request.ETag(g)}}, err
+}
+
+// DeleteSecurityGroup deletes a security group.
+func (a api) DeleteSecurityGroup(ctx context.Context, r openapi.DeleteSecurityGroupRequestObject) (openapi.DeleteSecurityGroupResponseObject, error) {
+	return openapi.DeleteSecurityGroup204Response{}, a.tenant(ctx).SecurityGroups().Delete(ctx, r.SecurityGroupID)
 }

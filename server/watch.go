@@ -18,6 +18,7 @@ import (
 	"husk/server/watch"
 	"husk/service"
 	"husk/service/address"
+	"husk/service/securitygroup"
 	"husk/store"
 )
 
@@ -29,6 +30,7 @@ type watches struct {
 	networks  *watch.Feeds[husk.Network]
 	services  *watch.Feeds[service.Service]
 	addresses *watch.Feeds[address.Address]
+	groups    *watch.Feeds[securitygroup.Group]
 	images    *watch.Feeds[husk.Image]
 	events    *watch.Feeds[husk.Event]
 }
@@ -83,6 +85,15 @@ func newWatches(s *store.Store, log *slog.Logger, h *held.Held, registry prometh
 			},
 			Wire: func(a address.Address, _ bool) (any, error) { return openapi.Recast[openapi.Address](a) },
 		}),
+		groups: watch.New(cfg, watch.Kind[securitygroup.Group]{
+			Name: "security-groups", ID: func(g securitygroup.Group) uuid.UUID { return g.ID }, Hints: store.Tenant.WatchNetwork,
+			Read: func(ctx context.Context, t store.Tenant, _ time.Time) ([]securitygroup.Group, error) {
+				return allPages(func(p store.Page) ([]securitygroup.Group, string, error) {
+					return t.SecurityGroups().List(ctx, p, nil, nil)
+				})
+			},
+			Wire: func(g securitygroup.Group, _ bool) (any, error) { return openapi.Recast[openapi.SecurityGroup](g) },
+		}),
 		images: watch.New(cfg, watch.Kind[husk.Image]{
 			Name: "images", ID: func(i husk.Image) uuid.UUID { return i.ID }, Hints: store.Tenant.WatchImages,
 			Read: func(ctx context.Context, t store.Tenant, _ time.Time) ([]husk.Image, error) {
@@ -127,6 +138,9 @@ func (s watching[T]) VisitListServicesResponse(w http.ResponseWriter) error { re
 
 // VisitListAddressesResponse streams until the reader leaves.
 func (s watching[T]) VisitListAddressesResponse(w http.ResponseWriter) error { return s.stream(w) }
+
+// VisitListSecurityGroupsResponse streams until the reader leaves.
+func (s watching[T]) VisitListSecurityGroupsResponse(w http.ResponseWriter) error { return s.stream(w) }
 
 // VisitListImagesResponse streams until the reader leaves.
 func (s watching[T]) VisitListImagesResponse(w http.ResponseWriter) error { return s.stream(w) }

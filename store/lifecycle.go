@@ -26,7 +26,7 @@ func (t Tenant) RestartPod(ctx context.Context, id ID) (husk.Pod, error) {
 	return t.changePod(ctx, id, "RestartRequested", lifecycle.Restart)
 }
 
-// UpdatePod changes name, labels and annotations. Codes: not_found, conflict, invalid, name_taken, precondition_failed.
+// UpdatePod changes name, labels, annotations and security groups. Codes: not_found, conflict, invalid, name_taken, precondition_failed.
 func (t Tenant) UpdatePod(ctx context.Context, id ID, n lifecycle.Names) (husk.Pod, error) {
 	return t.changePod(ctx, id, "Changed", n.Update)
 }

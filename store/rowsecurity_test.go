@@ -17,6 +17,7 @@ import (
 	"husk"
 	"husk/service"
 	"husk/service/address"
+	"husk/service/securitygroup"
 	"husk/store"
 	"husk/store/moves"
 )
@@ -71,6 +72,8 @@ func twoTenants(t *testing.T) (fixture, husk.Tenant, husk.Tenant) {
 		must(t, snapshot, err)
 		made, err := h.as(tenant.ID).Services().Create(t.Context(), once(), webService("web"))
 		must(t, made, err)
+		group, err := h.as(tenant.ID).SecurityGroups().Create(t.Context(), once(), securitygroup.Group{Name: "web", Labels: map[string]string{}}.Complete(false))
+		must(t, group, err)
 		reserved, err := h.as(tenant.ID).Addresses().Create(t.Context(), once(), address.Address{Name: "web", Labels: map[string]string{}})
 		must(t, reserved, err)
 	}
@@ -304,6 +307,8 @@ func TestOneTenantsIDsAreUnknownToAnother(t *testing.T) {
 	must(t, snapshots, err)
 	addresses, _, err := h.as(theirs.ID).Addresses().List(ctx, store.Page{Limit: 10}, nil, nil)
 	must(t, addresses, err)
+	groups, _, err := h.as(theirs.ID).SecurityGroups().List(ctx, store.Page{Limit: 10}, nil, nil)
+	must(t, groups, err)
 	services, _, err := h.as(theirs.ID).Services().List(ctx, store.Page{Limit: 10}, nil, nil)
 	must(t, services, err)
 	own := h.volume(mine)
@@ -324,12 +329,18 @@ func TestOneTenantsIDsAreUnknownToAnother(t *testing.T) {
 			_, err := h.as(mine.ID).AddVolume(ctx, once(), husk.Volume{Name: "x", SizeGiB: 1, Source: &husk.VolumeSource{SnapshotID: id}})
 			return err
 		},
-		"get snapshot":    func(id store.ID) error { _, err := h.as(mine.ID).Snapshot(ctx, id); return err },
-		"delete snapshot": func(id store.ID) error { _, err := h.as(mine.ID).DeleteSnapshot(ctx, id); return err },
-		"get service":     func(id store.ID) error { _, err := h.as(mine.ID).Services().Get(ctx, id); return err },
-		"delete service":  func(id store.ID) error { return h.as(mine.ID).Services().Delete(ctx, id) },
-		"get address":     func(id store.ID) error { _, err := h.as(mine.ID).Addresses().Get(ctx, id); return err },
-		"delete address":  func(id store.ID) error { return h.as(mine.ID).Addresses().Delete(ctx, id) },
+		"get snapshot":          func(id store.ID) error { _, err := h.as(mine.ID).Snapshot(ctx, id); return err },
+		"delete snapshot":       func(id store.ID) error { _, err := h.as(mine.ID).DeleteSnapshot(ctx, id); return err },
+		"get service":           func(id store.ID) error { _, err := h.as(mine.ID).Services().Get(ctx, id); return err },
+		"delete service":        func(id store.ID) error { return h.as(mine.ID).Services().Delete(ctx, id) },
+		"get address":           func(id store.ID) error { _, err := h.as(mine.ID).Addresses().Get(ctx, id); return err },
+		"delete address":        func(id store.ID) error { return h.as(mine.ID).Addresses().Delete(ctx, id) },
+		"get security group":    func(id store.ID) error { _, err := h.as(mine.ID).SecurityGroups().Get(ctx, id); return err },
+		"delete security group": func(id store.ID) error { return h.as(mine.ID).SecurityGroups().Delete(ctx, id) },
+		"update security group": func(id store.ID) error {
+			_, err := h.as(mine.ID).SecurityGroups().Update(ctx, id, nil, func(g securitygroup.Group) (securitygroup.Group, error) { return g, nil })
+			return err
+		},
 		"bind address": func(id store.ID) error {
 			_, err := h.as(mine.ID).Addresses().Create(ctx, once(), address.Address{Name: "a", Labels: map[string]string{}, Target: &address.Target{PodID: &id}})
 			return err
@@ -342,7 +353,7 @@ func TestOneTenantsIDsAreUnknownToAnother(t *testing.T) {
 		"delete image": func(id store.ID) error { _, err := h.as(mine.ID).DeleteImage(ctx, id); return err },
 	}
 	for name, call := range calls {
-		for _, foreign := range []store.ID{pods[0].ID, volumes[0].ID, images[0].ID, snapshots[0].ID, services[0].ID, addresses[0].ID} {
+		for _, foreign := range []store.ID{pods[0].ID, volumes[0].ID, images[0].ID, snapshots[0].ID, services[0].ID, addresses[0].ID, groups[0].ID} {
 			err, unknown := call(foreign), call(uuid.New())
 			wantCode(t, err, husk.CodeNotFound)
 			if err.Error() != unknown.Error() {

@@ -9,6 +9,7 @@ import (
 	"husk/service"
 	"husk/store/addresses"
 	"husk/store/db"
+	"husk/store/groups"
 	"husk/store/hints"
 	"husk/store/networks"
 	"husk/store/services"
@@ -48,6 +49,14 @@ func (t Tenant) Addresses() addresses.Tenant {
 		a.Range = t.cfg.FloatingRange
 	}
 	return a
+}
+
+// SecurityGroups gives access to the tenant's security groups.
+func (t Tenant) SecurityGroups() groups.Tenant {
+	return groups.Tenant{
+		ID: t.id, Record: requested, IfMatch: ifMatch,
+		Do: func(ctx context.Context, f func(q *db.Queries) error) error { return tenantDo(ctx, t, f) },
+	}
 }
 
 // FloatingAddresses returns how many floating addresses are in use, and how many there are.

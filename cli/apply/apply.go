@@ -71,6 +71,8 @@ func (a *Application) All(ctx context.Context, docs []manifest.Document) error {
 			done, err = a.service(ctx, *d.Service)
 		case d.Address != nil:
 			done, err = a.address(ctx, *d.Address)
+		case d.Group != nil:
+			done, err = a.group(ctx, *d.Group)
 		default:
 			done, err = a.pod(ctx, *d.Pod)
 		}
@@ -96,7 +98,7 @@ func (a *Application) All(ctx context.Context, docs []manifest.Document) error {
 		}
 		fmt.Fprintln(a.Out, print.Clean(d.Ref()), done)
 		a.targets[d.Ref()] = a.dry()
-		if d.Config != nil || d.Network != nil || d.Service != nil || d.Address != nil {
+		if d.Config != nil || d.Network != nil || d.Service != nil || d.Address != nil || d.Group != nil {
 			continue // it is ready at once
 		}
 		waitFor = append(waitFor, kind.Ref{Kind: d.Kind(), Name: d.Name()})
@@ -172,7 +174,9 @@ func (a *Application) pod(ctx context.Context, want manifest.Pod) (string, error
 		}
 		return "created", a.create(ctx, want)
 	}
-	differ := manifest.DiffPod(want.PodCreate, have)
+	before := have
+	before.Spec.SecurityGroups = want.Spec.SecurityGroups // they can change
+	differ := manifest.DiffPod(want.PodCreate, before)
 	switch {
 	case len(differ) == 0:
 		return a.relabel(ctx, want, have)
@@ -195,17 +199,21 @@ func (a *Application) pod(ctx context.Context, want manifest.Pod) (string, error
 	return "replaced", a.create(ctx, want)
 }
 
-// relabel gives a pod the labels and annotations of its document. A pod needs no replacement for that.
+// relabel gives a pod the labels, annotations and security groups of its document. A pod needs no replacement for that.
 func (a *Application) relabel(ctx context.Context, want manifest.Pod, have openapi.Pod) (string, error) {
 	labels := labelChanges(openapi.Value(want.Labels), have.Labels)
 	annotations := map[string]*string(labelChanges(openapi.Value(want.Annotations), openapi.Value(have.Annotations)))
+	update := openapi.PodUpdate{Labels: &labels, Annotations: &annotations}
+	if groups := openapi.Value(want.Spec.SecurityGroups); !slices.Equal(groups, openapi.Value(have.Spec.SecurityGroups)) {
+		update.SecurityGroups = new(append(openapi.SecurityGroupNames{}, groups...))
+	}
 	switch {
-	case len(labels)+len(annotations) == 0:
+	case len(labels)+len(annotations) == 0 && update.SecurityGroups == nil:
 		return "unchanged", nil
 	case a.dry():
 		return "changed", nil
 	}
-	_, err := a.Client.Pods.Update(ctx, have.ID, openapi.PodUpdate{Labels: &labels, Annotations: &annotations})
+	_, err := a.Client.Pods.Update(ctx, have.ID, update)
 	return "changed", err
 }
 

@@ -62,6 +62,10 @@ var finders = map[string]func(ctx context.Context, c *client.Client, name string
 		a, err := c.Addresses.Find(ctx, name)
 		return Object{Ref: Addresses.Ref(a), ID: a.ID, Delete: func(ctx context.Context) error { return c.Addresses.Delete(ctx, a.ID) }}, err
 	},
+	"security-group": func(ctx context.Context, c *client.Client, name string) (Object, error) {
+		g, err := c.SecurityGroups.Find(ctx, name)
+		return Object{Ref: SecurityGroups.Ref(g), ID: g.ID, Delete: func(ctx context.Context) error { return c.SecurityGroups.Delete(ctx, g.ID) }}, err
+	},
 	"image": func(ctx context.Context, c *client.Client, name string) (Object, error) {
 		i, err := c.Images.Find(ctx, name)
 		return Object{

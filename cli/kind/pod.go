@@ -148,6 +148,7 @@ func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
 	line("Message:", openapi.Value(p.Status.Message))
 	line("Address:", openapi.Value(p.Status.Address))
 	line("Outside address:", outside(p))
+	line("Security groups:", strings.Join(openapi.Value(p.Spec.SecurityGroups), ", "))
 	line("Node:", openapi.Value(p.Status.NodeName))
 	line("Size:", fmt.Sprintf("%s cores, %d MiB, and %d MiB for its kernel and the hypervisor", print.Cores(p.Spec.Resources.CPUMillis), p.Spec.Resources.MemoryMiB, p.Status.VmmOverheadMiB))
 	line("Ephemeral storage:", storage(p.Spec))

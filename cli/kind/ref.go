@@ -78,6 +78,7 @@ var words = [][]string{
 	{"network", "networks", "net"},
 	{"service", "services", "svc"},
 	{"address", "addresses", "addr"},
+	{"security-group", "security-groups", "sg"},
 	{"event", "events", "ev"},
 	{"service-account", "service-accounts", "sa"},
 	{"api-key", "api-keys", "key"},

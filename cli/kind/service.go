@@ -164,3 +164,69 @@ func outside(p openapi.Pod) string {
 	}
 	return strings.Join(all, ",")
 }
+
+// SecurityGroups are sets of rules about the connections of pods.
+var SecurityGroups = Kind[openapi.SecurityGroup]{
+	View: print.View[openapi.SecurityGroup]{
+		Kind: "security-group",
+		Name: func(g openapi.SecurityGroup) string { return g.Name },
+		Columns: []print.Column[openapi.SecurityGroup]{
+			print.Col("NAME", func(g openapi.SecurityGroup) string { return g.Name }),
+			print.Col("PODS", func(g openapi.SecurityGroup) string { return strconv.Itoa(g.Status.Pods) }),
+			print.Col("RESTRICTS", func(g openapi.SecurityGroup) string { return strings.Join(g.Restricts, ",") }),
+			print.Col("IN", func(g openapi.SecurityGroup) string { return rulesText(g, openapi.Ingress) }),
+			print.Col("OUT", func(g openapi.SecurityGroup) string { return rulesText(g, openapi.Egress) }),
+			print.Col("SELECTOR", func(g openapi.SecurityGroup) string { return openapi.Value(g.Selector) }),
+			print.Col("AGE", func(g openapi.SecurityGroup) string { return print.Age(g.CreatedAt) }),
+			print.WideCol("LABELS", func(g openapi.SecurityGroup) string { return print.Labels(g.Labels) }),
+			print.WideCol("ID", func(g openapi.SecurityGroup) string { return g.ID.String() }),
+		},
+	},
+	Plural: "security-groups", Aliases: []string{"security-group", "sg"}, Short: "List or watch security groups: rules about connections of pods", Labels: true,
+	ID: func(g openapi.SecurityGroup) string { return g.ID.String() },
+	Find: func(ctx context.Context, c *client.Client, name string) (openapi.SecurityGroup, error) {
+		return c.SecurityGroups.Find(ctx, name)
+	},
+	IfNone: "to create one, run \"husk security-group create NAME --allow-in tcp/80\"",
+	List: func(ctx context.Context, c *client.Client, q Query) iter.Seq2[openapi.SecurityGroup, error] {
+		return c.SecurityGroups.List(ctx, client.Select{Labels: q.Labels})
+	},
+	Watch: func(ctx context.Context, c *client.Client, _ Query, o client.WatchOptions) iter.Seq2[client.Change[openapi.SecurityGroup], error] {
+		return c.SecurityGroups.Watch(ctx, o)
+	},
+}
+
+// rulesText writes the rules of a direction as the commands take them, such as tcp/80=web.
+func rulesText(g openapi.SecurityGroup, d openapi.SecurityRuleDirection) string {
+	var all []string
+	for _, r := range g.Rules {
+		if r.Direction != d {
+			continue
+		}
+		text := strings.ToLower(string(openapi.Value(r.Protocol)))
+		var parts []string
+		for _, p := range openapi.Value(r.Ports) {
+			part := strconv.Itoa(p.Port)
+			if end := openapi.Value(p.EndPort); end != 0 {
+				part += fmt.Sprintf("-%d", end)
+			}
+			parts = append(parts, part)
+		}
+		if len(parts) > 0 {
+			text += "/" + strings.Join(parts, ",")
+		}
+		parts = nil
+		for _, p := range openapi.Value(r.Peers) {
+			part := openapi.Value(p.Group) + openapi.Value(p.Cidr)
+			if except := openapi.Value(p.Except); len(except) > 0 {
+				part += " except " + strings.Join(except, " and ")
+			}
+			parts = append(parts, part)
+		}
+		if len(parts) > 0 {
+			text += "=" + strings.Join(parts, ",")
+		}
+		all = append(all, text)
+	}
+	return strings.Join(all, " ")
+}

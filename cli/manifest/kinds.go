@@ -59,7 +59,6 @@ var kinds = map[string]string{ //nolint:gosec // text about secrets, not secrets
 	"EndpointSlice":           "a service finds its pods by their labels, and \"husk services\" shows them; leave the document out",
 	"Ingress":                 "run a reverse proxy in a pod; \"husk port-forward\" reaches it from outside",
 	"IngressClass":            "run a reverse proxy in a pod; \"husk port-forward\" reaches it from outside",
-	"NetworkPolicy":           "only the tenant's own pods reach a pod; create another tenant for pods that others cannot reach",
 	"Namespace":               "objects belong to a tenant, which --context selects; leave the document out",
 	"PersistentVolume":        "Husk creates volumes itself; apply a PersistentVolumeClaim or a Volume of " + APIVersion,
 	"StorageClass":            "all volumes are of the same kind; leave the document out",
@@ -84,5 +83,5 @@ func otherKind(h header) string {
 	if instead, known := kinds[h.Kind]; known {
 		return what + ": " + instead
 	}
-	return fmt.Sprintf("%s; it accepts Pod, Volume, Image, Config, Secret, Network, Service and Address of %s, and Pod, PersistentVolumeClaim, ConfigMap, Secret, Service and List of v1", what, APIVersion)
+	return fmt.Sprintf("%s; it accepts Pod, Volume, Image, Config, Secret, Network, Service, Address and SecurityGroup of %s, and Pod, PersistentVolumeClaim, ConfigMap, Secret, Service and List of v1, and NetworkPolicy of networking.k8s.io/v1", what, APIVersion)
 }

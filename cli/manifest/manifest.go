@@ -19,7 +19,7 @@ import (
 	"husk/openapi"
 )
 
-// Document describes one object. Exactly one of Pod, Volume, Image, Config, Network, Service and Address is set.
+// Document describes one object. Exactly one of Pod, Volume, Image, Config, Network, Service, Address and Group is set.
 type Document struct {
 	Where    string // web.yaml:12
 	Warnings []string
@@ -30,6 +30,7 @@ type Document struct {
 	Network  *openapi.NetworkCreate
 	Service  *openapi.ServiceCreate
 	Address  *Address
+	Group    *openapi.SecurityGroupCreate
 
 	file string
 	root *yaml.Node
@@ -64,6 +65,8 @@ func (d Document) Kind() string {
 		return "service"
 	case d.Address != nil:
 		return "address"
+	case d.Group != nil:
+		return "security-group"
 	default:
 		return "image"
 	}
@@ -84,6 +87,8 @@ func (d Document) Name() string {
 		return d.Service.Name
 	case d.Address != nil:
 		return d.Address.Name
+	case d.Group != nil:
+		return d.Group.Name
 	default:
 		return d.Image.Reference
 	}
@@ -131,6 +136,7 @@ type (
 		RegistrySecrets               []string                         `json:"registrySecrets"`
 		Networks                      *[]openapi.PodNetwork            `json:"networks"`
 		Scheduling                    *openapi.Scheduling              `json:"scheduling"`
+		SecurityGroups                *openapi.SecurityGroupNames      `json:"securityGroups"`
 	}
 	podVolume struct {
 		openapi.PodVolume
@@ -169,13 +175,14 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 	d := &decoder{file: file, root: node}
 	var h header
 	var more *Address // of the same document
+	var peers []*openapi.SecurityGroupCreate
 	d.loose(node, &h)
 	if d.err() != nil {
 		return nil, d.err()
 	}
 	switch {
 	case h.APIVersion == "" || h.Kind == "":
-		d.fail(node, "", "apiVersion or kind is missing; for a Pod, Volume, Image, Config, Secret, Network, Service or Address, set apiVersion to %s; for an object of Kubernetes, set it to v1", APIVersion)
+		d.fail(node, "", "apiVersion or kind is missing; for a Pod, Volume, Image, Config, Secret, Network, Service, Address or SecurityGroup, set apiVersion to %s; for an object of Kubernetes, set it to v1", APIVersion)
 	case h.APIVersion == "v1" && h.Kind == "List":
 		return list(d, node)
 	case h.APIVersion == "v1" && h.Kind == "Pod":
@@ -216,6 +223,16 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 		d.strict(node, &s)
 		doc.Service = s.translate(d, doc.origins)
 		more = s.outside()
+	case h.APIVersion == "networking.k8s.io/v1" && h.Kind == "NetworkPolicy":
+		var p kubernetesPolicy
+		d.unexpected = judgePolicyField
+		d.strict(node, &p)
+		peers, doc.Group = p.translate(d, doc.origins)
+	case h.APIVersion == APIVersion && h.Kind == "SecurityGroup":
+		var g groupDocument
+		d.strict(node, &g)
+		d.checkName("name", g.Name)
+		doc.Group = &g.SecurityGroupCreate
 	case h.APIVersion == APIVersion && h.Kind == "Network":
 		var n networkDocument
 		d.strict(node, &n)
@@ -241,7 +258,7 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 		}
 		doc.Image = &i.ImageImport
 	case h.APIVersion == APIVersion:
-		d.refuse("kind", "%q is not Pod, Volume, Image, Config, Secret, Network, Service or Address", h.Kind)
+		d.refuse("kind", "%q is not Pod, Volume, Image, Config, Secret, Network, Service, Address or SecurityGroup", h.Kind)
 	default:
 		d.refuse("kind", "%s", otherKind(h))
 	}
@@ -250,6 +267,13 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 	}
 	d.byLine(d.warnings)
 	doc.Warnings = d.warnings
+	if len(peers) > 0 {
+		var all []Document
+		for _, g := range peers {
+			all = append(all, Document{Where: doc.Where, Group: g, file: file, root: node, origins: map[string]string{}})
+		}
+		return append(all, doc), nil
+	}
 	if more != nil {
 		return []Document{doc, {Where: doc.Where, Address: more, file: file, root: node, origins: map[string]string{"name": "metadata.name"}}}, nil
 	}
@@ -261,7 +285,7 @@ func (p podDocument) pod(d *decoder, origins map[string]string) *Pod {
 	d.checkName("name", p.Name)
 	out := Pod{VolumeNames: map[string]string{}, RegistrySecrets: p.Spec.RegistrySecrets, PodCreate: openapi.PodCreate{Name: p.Name, Labels: p.Labels, Annotations: p.Annotations, Spec: openapi.PodSpec{
 		Containers: p.Spec.Containers, Resources: p.Spec.Resources, RestartPolicy: p.Spec.RestartPolicy,
-		TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds, FsGroup: p.Spec.FsGroup, ShmSizeMiB: p.Spec.ShmSizeMiB, Scheduling: p.Spec.Scheduling,
+		TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds, FsGroup: p.Spec.FsGroup, ShmSizeMiB: p.Spec.ShmSizeMiB, Scheduling: p.Spec.Scheduling, SecurityGroups: p.Spec.SecurityGroups,
 		Hostname: p.Spec.Hostname, HostAliases: p.Spec.HostAliases, DNSPolicy: p.Spec.DNSPolicy, DNSConfig: p.Spec.DNSConfig, Sysctls: p.Spec.Sysctls,
 		EphemeralStorage: p.Spec.EphemeralStorage, EphemeralStorageGiB: p.Spec.EphemeralStorageGiB, Networks: p.Spec.Networks,
 		InitContainers: p.Spec.InitContainers, ActiveDeadlineSeconds: p.Spec.ActiveDeadlineSeconds, TTLSecondsAfterFinished: p.Spec.TTLSecondsAfterFinished,

@@ -77,6 +77,8 @@ func outcome(t *testing.T, raw []byte) string {
 			body = d.Service
 		case d.Address != nil:
 			body = d.Address
+		case d.Group != nil:
+			body = d.Group
 		}
 		text, err := json.MarshalIndent(body, "", "  ")
 		if err != nil {

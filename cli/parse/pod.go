@@ -22,7 +22,7 @@ type Pod struct {
 
 	name, cpus, memory, shmSize, storage, restart, user, workdir, entrypoint, stopSignal, stopTimeout string
 	env, envFiles, volumes, tmpfs, labels                                                             []string
-	capAdd, capDrop, groups, security, ulimits                                                        []string
+	capAdd, capDrop, groups, security, securityGroups, ulimits                                        []string
 	health                                                                                            Health
 	scheduling                                                                                        Scheduling
 	names                                                                                             Names
@@ -54,6 +54,7 @@ func (f *Pod) AddTo(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.ulimits, "ulimit", nil, "limit each process: NAME=SOFT or NAME=SOFT:HARD, such as nofile=1024:65536; -1 is unlimited; may be repeated")
 	fs.StringVar(&f.stopSignal, "stop-signal", "", "signal that ends the container (default: the image's, or SIGTERM)")
 	fs.StringVar(&f.stopTimeout, "stop-timeout", "", "seconds that the container has to end before it is killed (default: 30)")
+	fs.StringArrayVar(&f.securityGroups, "security-group", nil, "security group that the pod names; may be repeated")
 	f.health.AddTo(fs)
 	f.names.AddTo(fs)
 	fs.BoolVar(&f.privileged, "privileged", false, "give root in the container the whole guest: all capabilities and devices")
@@ -133,6 +134,9 @@ func (f *Pod) Create(image string, command []string, followed bool) (openapi.Pod
 	}
 	spec := openapi.PodSpec{
 		Containers: []openapi.Container{container}, Resources: openapi.Resources{CPUMillis: cpu, MemoryMiB: memory}, RestartPolicy: &policy, Scheduling: scheduling,
+	}
+	if len(f.securityGroups) > 0 {
+		spec.SecurityGroups = &f.securityGroups
 	}
 	if spec.Volumes, spec.Containers[0].VolumeMounts, err = tmpfs(f.tmpfs); err != nil {
 		return fail(err)

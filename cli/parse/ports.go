@@ -74,3 +74,53 @@ func Published(flag, text string, same bool) (openapi.AddressPort, error) {
 	port.Port, port.TargetPort = at, &to
 	return port, nil
 }
+
+// SecurityRule reads PROTOCOL[/PORTS][=PEERS], such as tcp/80,8000-8010=web,198.51.100.0/24.
+func SecurityRule(flag, text string, direction openapi.SecurityRuleDirection) (openapi.SecurityRule, error) {
+	r := openapi.SecurityRule{Direction: direction}
+	left, peers, limited := strings.Cut(text, "=")
+	name, ports, numbered := strings.Cut(left, "/")
+	protocol, known := map[string]openapi.SecurityRuleProtocol{
+		"tcp": openapi.SecurityRuleProtocolTCP, "udp": openapi.SecurityRuleProtocolUDP, "icmp": openapi.SecurityRuleProtocolICMP, "any": openapi.SecurityRuleProtocolAny,
+	}[strings.ToLower(name)]
+	if !known {
+		return r, exit.Usagef("%s: %q is not tcp, udp, icmp or any in %q", flag, name, text)
+	}
+	r.Protocol = &protocol
+	if numbered {
+		all := []openapi.SecurityRulePort{}
+		for part := range strings.SplitSeq(ports, ",") {
+			first, last, isRange := strings.Cut(part, "-")
+			from, err1 := strconv.ParseUint(first, 10, 16)
+			p := openapi.SecurityRulePort{Port: int(from)}
+			if isRange {
+				to, err2 := strconv.ParseUint(last, 10, 16)
+				if err2 != nil || to < from {
+					err1 = strconv.ErrRange
+				}
+				end := int(to)
+				p.EndPort = &end
+			}
+			if err1 != nil || from == 0 {
+				return r, exit.Usagef("%s: %q is not a port or a range of ports in %q", flag, part, text)
+			}
+			all = append(all, p)
+		}
+		r.Ports = &all
+	}
+	if limited {
+		all := []openapi.SecurityRulePeer{}
+		for part := range strings.SplitSeq(peers, ",") {
+			switch {
+			case part == "":
+				return r, exit.Usagef("%s: a peer is missing in %q; write the name of a group or a block of addresses", flag, text)
+			case strings.Contains(part, "/"):
+				all = append(all, openapi.SecurityRulePeer{Cidr: &part})
+			default:
+				all = append(all, openapi.SecurityRulePeer{Group: &part})
+			}
+		}
+		r.Peers = &all
+	}
+	return r, nil
+}

@@ -148,6 +148,7 @@ var table = []Metric{
 		tell(float64(l.Images), "resource", "images")
 		tell(float64(l.Configs), "resource", "configs")
 		tell(float64(l.Services), "resource", "services")
+		tell(float64(l.SecurityGroups), "resource", "security_groups")
 		tell(float64(l.RequestsPerSecond), "resource", "requests_per_second")
 	}},
 	{Name: "husk_quota_used", Type: gauge, Help: "How much of its quota for a resource the tenant uses.", Labels: []string{"resource"}, each: func(t *husk.TenantMetrics, tell func(float64, ...string)) {
@@ -163,6 +164,7 @@ var table = []Metric{
 		tell(float64(u.Images), "resource", "images")
 		tell(float64(u.Configs), "resource", "configs")
 		tell(float64(u.Services), "resource", "services")
+		tell(float64(u.SecurityGroups), "resource", "security_groups")
 	}},
 }
 

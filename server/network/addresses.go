@@ -17,6 +17,7 @@ import (
 	"husk/service/address"
 	"husk/store/addresses"
 	"husk/store/services"
+	"husk/store/topology"
 )
 
 // addressKey is the beginning of the keys of what belongs to a floating address. ofAddress finds it in the keys of rows of all tables.
@@ -121,7 +122,7 @@ func (o *openings) open(switchName string) map[string]*aclRow {
 	all := map[string]*aclRow{}
 	for _, a := range o.acls {
 		key := switchName + "-" + a.key
-		all[key] = &aclRow{Direction: "to-lport", Priority: 950, Match: a.match, Action: "allow-related", ExternalIDs: o.ids(key)}
+		all[key] = &aclRow{Direction: "to-lport", Priority: 950, Match: a.match, Action: "pass", ExternalIDs: o.ids(key)}
 	}
 	return all
 }
@@ -159,11 +160,11 @@ func findSets(ctx context.Context, b *batch, owner string) (map[string]*setRow, 
 	return found, remove(b, extra...)
 }
 
-// makeServices brings only the services and floating addresses of a tenant in line.
-func (r *Reconciler) makeServices(ctx context.Context, b *batch, tenant uuid.UUID, all []services.Balanced, bound []addresses.Bound) error {
-	want := rows{owner: tenant.String(), balancers: map[string]*balancerRow{}}
-	planServices(want, all)
-	opened := planAddresses(want.owner, all, bound)
+// makeServices brings only the services, floating addresses and security groups of a tenant in line.
+func (r *Reconciler) makeServices(ctx context.Context, b *batch, t topology.Tenant) error {
+	want := rows{owner: t.ID.String(), balancers: map[string]*balancerRow{}}
+	planServices(want, t.Services)
+	opened := planAddresses(want.owner, t.Services, t.Addresses)
 	maps.Copy(want.balancers, opened.inside)
 	have, err := findBalancers(ctx, b, want.owner)
 	if err != nil {
@@ -200,6 +201,21 @@ func (r *Reconciler) makeServices(ctx context.Context, b *batch, tenant uuid.UUI
 		if err := makeChildren(b, acls, s, switches, &s.ACLs, only(of(acls, haveACLs, s.ACLs), true), opened.open(key), slices.Clone(s.ACLs)); err != nil {
 			return err
 		}
+	}
+	havePorts, _, err := by(ctx, b, ports, want.owner)
+	if err != nil {
+		return err
+	}
+	at := map[uuid.UUID][]string{}
+	for key, p := range havePorts {
+		at[podOf(key)] = append(at[podOf(key)], p.UUID)
+	}
+	haveGroups, err := findGroups(ctx, b, want.owner)
+	if err != nil {
+		return err
+	}
+	if err := makeSecurityGroups(b, haveGroups, haveACLs, planGroups(want.owner, t.Groups), at); err != nil {
+		return err
 	}
 	haveNATs, _, err := by(ctx, b, nats, want.owner)
 	if err != nil {

@@ -26,6 +26,7 @@ type existing struct {
 	nats        map[string]*natRow
 	balancers   map[string]*balancerRow
 	sets        map[string]*setRow
+	groups      map[string]*portGroupRow
 }
 
 // find reads the rows of an owner. Switches and routers that exist twice are removed; what is attached to a row twice goes with the second one.
@@ -68,7 +69,10 @@ func find(ctx context.Context, b *batch, owner string) (e existing, err error) {
 	if e.balancers, err = findBalancers(ctx, b, owner); err != nil {
 		return e, err
 	}
-	e.sets, err = findSets(ctx, b, owner)
+	if e.sets, err = findSets(ctx, b, owner); err != nil {
+		return e, err
+	}
+	e.groups, err = findGroups(ctx, b, owner)
 	return e, err
 }
 
@@ -106,6 +110,15 @@ func (r *Reconciler) makeTenant(ctx context.Context, b *batch, t topology.Tenant
 	}
 	made.added, made.kept = append(made.added, outer.added...), append(made.kept, outer.kept...)
 	if err := makeSwitches(b, have, want.switches, made); err != nil {
+		return fmt.Errorf("tenant %s: %w", t.ID, err)
+	}
+	at := map[uuid.UUID][]string{}
+	for _, s := range want.switches {
+		for key, p := range s.ports {
+			at[podOf(key)] = append(at[podOf(key)], p.UUID)
+		}
+	}
+	if err := makeSecurityGroups(b, have.groups, have.acls, planGroups(want.owner, t.Groups), at); err != nil {
 		return fmt.Errorf("tenant %s: %w", t.ID, err)
 	}
 	if err := makeRouters(b, have, want.routers, outer); err != nil {
@@ -270,6 +283,11 @@ func (r *Reconciler) movePort(ctx context.Context, b *batch, tenant uuid.UUID, n
 	}
 	if err := makeChildren(b, ports, s, switches, &s.Ports, have, plan.ports, slices.Clone(s.Ports)); err != nil {
 		return err
+	}
+	if port != nil {
+		if err := joinGroups(ctx, b, tenant, plan.ports[name].UUID, port.Groups); err != nil {
+			return err
+		}
 	}
 	return makeChildren(b, qosRules, s, switches, &s.QoS, limits, plan.qos, slices.Clone(s.QoS))
 }

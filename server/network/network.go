@@ -35,8 +35,6 @@ import (
 	"husk"
 	"husk/ovsdb"
 	"husk/service/address"
-	"husk/store/addresses"
-	"husk/store/services"
 	"husk/store/topology"
 )
 
@@ -318,6 +316,15 @@ func (r *Reconciler) make(ctx context.Context, b *batch, changes []topology.Chan
 		if s == nil { // its network is not there yet
 			whole[pods[p.PodID]] = true
 		}
+		for _, g := range p.Groups { // it is not there yet
+			row, err := one(ctx, b, portGroups, groupKeyOf(g))
+			if err != nil {
+				return err
+			}
+			if row == nil {
+				whole[pods[p.PodID]] = true
+			}
+		}
 	}
 	for pod, tenant := range pods {
 		if whole[tenant] {
@@ -348,19 +355,12 @@ func (r *Reconciler) makeAllServices(ctx context.Context, b *batch, tenants []uu
 	if len(tenants) == 0 {
 		return nil // the store would return those of all
 	}
-	all, bound, err := r.store.Services(ctx, tenants)
+	all, err := r.store.Services(ctx, tenants)
 	if err != nil {
 		return err
 	}
-	of, addressesOf := map[uuid.UUID][]services.Balanced{}, map[uuid.UUID][]addresses.Bound{}
-	for _, s := range all {
-		of[s.TenantID] = append(of[s.TenantID], s)
-	}
-	for _, a := range bound {
-		addressesOf[a.TenantID] = append(addressesOf[a.TenantID], a)
-	}
-	for _, tenant := range tenants {
-		if err := r.makeServices(ctx, b, tenant, of[tenant], addressesOf[tenant]); err != nil {
+	for _, t := range all {
+		if err := r.makeServices(ctx, b, t); err != nil {
 			return err
 		}
 	}
@@ -437,12 +437,14 @@ func (r *Reconciler) removeStrangers(ctx context.Context, b *batch) error {
 	var allPorts []portRow
 	var allBalancers []balancerRow
 	var allSets []setRow
+	var allGroups []portGroupRow
 	err := errors.Join(
 		b.db.WhereCache(func(s *switchRow) bool { return !known[s.ExternalIDs[idOwner]] }).List(ctx, &allSwitches),
 		b.db.WhereCache(func(s *routerRow) bool { return !known[s.ExternalIDs[idOwner]] }).List(ctx, &allRouters),
 		b.db.WhereCache(func(s *portRow) bool { return !known[s.ExternalIDs[idOwner]] }).List(ctx, &allPorts),
 		b.db.WhereCache(func(s *balancerRow) bool { return !known[s.ExternalIDs[idOwner]] }).List(ctx, &allBalancers),
 		b.db.WhereCache(func(s *setRow) bool { return !known[s.ExternalIDs[idOwner]] }).List(ctx, &allSets),
+		b.db.WhereCache(func(s *portGroupRow) bool { return !known[s.ExternalIDs[idOwner]] }).List(ctx, &allGroups),
 	)
 	if err != nil {
 		return err
@@ -457,6 +459,9 @@ func (r *Reconciler) removeStrangers(ctx context.Context, b *batch) error {
 		gone[s.ExternalIDs[idOwner]] = true
 	}
 	for _, s := range allBalancers {
+		gone[s.ExternalIDs[idOwner]] = true
+	}
+	for _, s := range allGroups {
 		gone[s.ExternalIDs[idOwner]] = true
 	}
 	for _, s := range allSets {

@@ -174,23 +174,30 @@ const hairpin = "169.254.64.1"
 // in these ranges to them: from outside, only what floating addresses open.
 func (c Config) planACLs(r rows, s *switchPlan, n topology.Network, from, from6 []string) {
 	name := switchName(n.ID)
-	add := func(key, direction string, priority int, match, action string) {
+	add := func(key, direction string, tier, priority int, match, action string, options map[string]string) {
 		key = name + "-" + key
-		s.acls[key] = &aclRow{Direction: direction, Priority: priority, Match: match, Action: action, ExternalIDs: r.ids(key)}
+		s.acls[key] = &aclRow{Direction: direction, Tier: tier, Priority: priority, Match: match, Action: action, Options: options, ExternalIDs: r.ids(key)}
 	}
-	add("out", "from-lport", 1000, "ip4", "allow-related")
-	add("inside", "to-lport", 1000, "ip4.src == {"+strings.Join(append([]string{hairpin, namesAddress}, from...), ", ")+"}", "allow-related")
-	add("outside", "to-lport", 900, "ip4", "drop")
+	add("out", "from-lport", lastTier, 1000, "ip4", "allow-related", nil)
+	add("out-balanced", "from-lport", lastTier, 1000, "ip4", "allow-related", afterBalancers)
+	add("in", "to-lport", lastTier, 1000, "ip4", "allow-related", nil)
+	add("inside", "to-lport", platformTier, 1000, "ip4.src == {"+strings.Join(append([]string{hairpin, namesAddress}, from...), ", ")+"}", "pass", nil)
+	add("outside", "to-lport", platformTier, 900, "ip4", "drop", nil)
 	if len(from6) > 0 {
-		add("out6", "from-lport", 1000, "ip6", "allow-related")
-		add("inside6", "to-lport", 1000, "ip6.src == {"+strings.Join(from6, ", ")+"}", "allow-related")
-		add("neighbors6", "to-lport", 1001, "nd", "allow") // also of the router, with a link-local address
-		add("outside6", "to-lport", 900, "ip6", "drop")
+		add("out6", "from-lport", lastTier, 1000, "ip6", "allow-related", nil)
+		add("out6-balanced", "from-lport", lastTier, 1000, "ip6", "allow-related", afterBalancers)
+		add("in6", "to-lport", lastTier, 1000, "ip6", "allow-related", nil)
+		add("inside6", "to-lport", platformTier, 1000, "ip6.src == {"+strings.Join(from6, ", ")+"}", "pass", nil)
+		add("neighbors6", "to-lport", platformTier, 1001, "nd", "allow", nil) // also of the router, with a link-local address
+		add("outside6", "to-lport", platformTier, 900, "ip6", "drop", nil)
 	}
 	if !n.Isolated {
 		c.planEgress(r, s, n)
 	}
 }
+
+// afterBalancers is the option of rules about what pods send after the load balancers of their switch.
+var afterBalancers = map[string]string{"apply-after-lb": "true"}
 
 // ids marks a row as ours.
 func (r rows) ids(key string) map[string]string {
@@ -289,7 +296,7 @@ func (c Config) planEgress(r rows, s *switchPlan, n topology.Network) {
 		}
 		key = name + "-egress-" + key
 		match := fmt.Sprintf("eth.dst == %s && ip4.dst == {%s}", mac(innerPort, n.ID), strings.Join(to, ", "))
-		s.acls[key] = &aclRow{Direction: "from-lport", Priority: priority, Match: match, Action: action, Options: map[string]string{"apply-after-lb": "true"}, ExternalIDs: r.ids(key)}
+		s.acls[key] = &aclRow{Direction: "from-lport", Priority: priority, Match: match, Action: action, Options: afterBalancers, ExternalIDs: r.ids(key)}
 	}
 	texts := func(prefixes []netip.Prefix) []string {
 		all := make([]string, 0, len(prefixes))
@@ -298,10 +305,10 @@ func (c Config) planEgress(r rows, s *switchPlan, n topology.Network) {
 		}
 		return all
 	}
-	add("own", 400, "allow-related", r.own)
-	add("floating", 350, "allow-related", texts(c.Floating.Prefixes()))
+	add("own", 400, "pass", r.own)
+	add("floating", 350, "pass", texts(c.Floating.Prefixes()))
 	add("deny", 300, "drop", texts(c.Egress.Deny))
-	add("allow", 200, "allow-related", texts(c.Egress.Allow))
+	add("allow", 200, "pass", texts(c.Egress.Allow))
 	add("default", 100, "drop", texts(notInternet))
 }
 

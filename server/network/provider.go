@@ -51,12 +51,47 @@ func (r *Reconciler) makePlatform(ctx context.Context, b *batch, gateways []uuid
 	if err := create(b, switches, wantSwitches); err != nil {
 		return err
 	}
+	if err := makeMeter(ctx, b, plan); err != nil {
+		return err
+	}
 	return r.makeGroups(ctx, b, plan, gateways)
 }
 
+// makeMeter brings the meter of dropped packets in line. Each rule with it has a share of its own.
+func makeMeter(ctx context.Context, b *batch, plan rows) error {
+	haveMeters, strays, err := by(ctx, b, meters, platform)
+	if err != nil {
+		return err
+	}
+	if err := remove(b, strays...); err != nil {
+		return err
+	}
+	haveBands, _, err := by(ctx, b, bands, platform)
+	if err != nil {
+		return err
+	}
+	want := map[string]*meterRow{dropMeter: {Name: dropMeter, Unit: "pktps", Fair: new(true), ExternalIDs: plan.ids(dropMeter)}}
+	if _, err := apply(b, meters, haveMeters, want); err != nil {
+		return err
+	}
+	is := haveMeters[dropMeter]
+	if is == nil {
+		is = &meterRow{}
+	}
+	limit := map[string]*bandRow{dropMeter: {Action: "drop", Rate: dropsPerSecond, Burst: dropsPerSecond, ExternalIDs: plan.ids(dropMeter)}}
+	m := want[dropMeter]
+	if err := makeChildren(b, bands, m, meters, &m.Bands, of(bands, haveBands, is.Bands), limit, is.Bands); err != nil {
+		return err
+	}
+	return create(b, meters, want)
+}
+
+// dropsPerSecond is how many dropped packets a node reports of each direction of a group.
+const dropsPerSecond = 5
+
 // makeGroups brings the groups of gateways in line. Each gateway has one, with those that stand in for it.
 func (r *Reconciler) makeGroups(ctx context.Context, b *batch, plan rows, gateways []uuid.UUID) error {
-	have, strays, err := by(ctx, b, groups, platform)
+	have, strays, err := by(ctx, b, gatewayGroups, platform)
 	if err != nil {
 		return err
 	}
@@ -73,7 +108,7 @@ func (r *Reconciler) makeGroups(ctx context.Context, b *batch, plan rows, gatewa
 			want[groupKey(g)] = &groupRow{Name: groupKey(g), ExternalIDs: plan.ids(groupKey(g))}
 		}
 	}
-	c, err := apply(b, groups, have, want)
+	c, err := apply(b, gatewayGroups, have, want)
 	if err != nil {
 		return err
 	}
@@ -91,7 +126,7 @@ func (r *Reconciler) makeGroups(ctx context.Context, b *batch, plan rows, gatewa
 			key := groupKey(g) + "-" + m.String()
 			all[key] = &memberRow{Chassis: m.String(), Priority: 100 - 10*i, ExternalIDs: plan.ids(key)}
 		}
-		if err := makeChildren(b, members, group, groups, &group.Members, of(members, haveMembers, is.Members), all, is.Members); err != nil {
+		if err := makeChildren(b, members, group, gatewayGroups, &group.Members, of(members, haveMembers, is.Members), all, is.Members); err != nil {
 			return err
 		}
 	}
@@ -100,7 +135,7 @@ func (r *Reconciler) makeGroups(ctx context.Context, b *batch, plan rows, gatewa
 			return err
 		}
 	}
-	return create(b, groups, want)
+	return create(b, gatewayGroups, want)
 }
 
 // resolveGroups replaces the keys of groups in router ports by their UUIDs.
@@ -110,7 +145,7 @@ func (r *Reconciler) resolveGroups(ctx context.Context, b *batch, want rows) err
 			if p.Group == nil {
 				continue
 			}
-			group, err := one(ctx, b, groups, *p.Group)
+			group, err := one(ctx, b, gatewayGroups, *p.Group)
 			if err != nil {
 				return err
 			}

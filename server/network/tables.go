@@ -44,6 +44,12 @@ type aclRow struct {
 	Priority    int               `ovsdb:"priority"`
 	Match       string            `ovsdb:"match"`
 	Action      string            `ovsdb:"action"`
+	Tier        int               `ovsdb:"tier"`
+	Label       int               `ovsdb:"label"`
+	Log         bool              `ovsdb:"log"`
+	Name        *string           `ovsdb:"name"`
+	Severity    *string           `ovsdb:"severity"`
+	Meter       *string           `ovsdb:"meter"`
 	Options     map[string]string `ovsdb:"options"`
 	ExternalIDs map[string]string `ovsdb:"external_ids"`
 }
@@ -118,6 +124,31 @@ type setRow struct {
 	ExternalIDs map[string]string `ovsdb:"external_ids"`
 }
 
+type portGroupRow struct {
+	UUID        string            `ovsdb:"_uuid"`
+	Name        string            `ovsdb:"name"`
+	Ports       []string          `ovsdb:"ports"`
+	ACLs        []string          `ovsdb:"acls"`
+	ExternalIDs map[string]string `ovsdb:"external_ids"`
+}
+
+type meterRow struct {
+	UUID        string            `ovsdb:"_uuid"`
+	Name        string            `ovsdb:"name"`
+	Unit        string            `ovsdb:"unit"`
+	Bands       []string          `ovsdb:"bands"`
+	Fair        *bool             `ovsdb:"fair"`
+	ExternalIDs map[string]string `ovsdb:"external_ids"`
+}
+
+type bandRow struct {
+	UUID        string            `ovsdb:"_uuid"`
+	Action      string            `ovsdb:"action"`
+	Rate        int               `ovsdb:"rate"`
+	Burst       int               `ovsdb:"burst_size"`
+	ExternalIDs map[string]string `ovsdb:"external_ids"`
+}
+
 type groupRow struct {
 	UUID        string            `ovsdb:"_uuid"`
 	Name        string            `ovsdb:"name"`
@@ -168,7 +199,7 @@ var (
 	acls = table[aclRow]{
 		"ACL", func(r *aclRow) *string { return &r.UUID }, func(r *aclRow) *map[string]string { return &r.ExternalIDs },
 		func(r *aclRow) []any {
-			return []any{&r.Direction, &r.Priority, &r.Match, &r.Action, &r.Options, &r.ExternalIDs}
+			return []any{&r.Direction, &r.Priority, &r.Match, &r.Action, &r.Tier, &r.Label, &r.Log, &r.Name, &r.Severity, &r.Meter, &r.Options, &r.ExternalIDs}
 		},
 	}
 	qosRules = table[qosRow]{
@@ -203,7 +234,19 @@ var (
 		"Address_Set", func(r *setRow) *string { return &r.UUID }, func(r *setRow) *map[string]string { return &r.ExternalIDs },
 		func(r *setRow) []any { return []any{&r.Name, &r.Addresses, &r.ExternalIDs} },
 	}
-	groups = table[groupRow]{
+	portGroups = table[portGroupRow]{
+		"Port_Group", func(r *portGroupRow) *string { return &r.UUID }, func(r *portGroupRow) *map[string]string { return &r.ExternalIDs },
+		func(r *portGroupRow) []any { return []any{&r.Name, &r.ExternalIDs} },
+	}
+	meters = table[meterRow]{
+		"Meter", func(r *meterRow) *string { return &r.UUID }, func(r *meterRow) *map[string]string { return &r.ExternalIDs },
+		func(r *meterRow) []any { return []any{&r.Name, &r.Unit, &r.Fair, &r.ExternalIDs} },
+	}
+	bands = table[bandRow]{
+		"Meter_Band", func(r *bandRow) *string { return &r.UUID }, func(r *bandRow) *map[string]string { return &r.ExternalIDs },
+		func(r *bandRow) []any { return []any{&r.Action, &r.Rate, &r.Burst, &r.ExternalIDs} },
+	}
+	gatewayGroups = table[groupRow]{
 		"HA_Chassis_Group", func(r *groupRow) *string { return &r.UUID }, func(r *groupRow) *map[string]string { return &r.ExternalIDs },
 		func(r *groupRow) []any { return []any{&r.Name, &r.ExternalIDs} },
 	}
@@ -218,8 +261,8 @@ func databaseModel() (model.ClientDBModel, error) {
 	m, err := model.NewClientDBModel("OVN_Northbound", map[string]model.Model{
 		"NB_Global": &globalRow{}, switches.name: &switchRow{}, ports.name: &portRow{}, acls.name: &aclRow{}, qosRules.name: &qosRow{},
 		routers.name: &routerRow{}, routerPorts.name: &routerPortRow{}, routes.name: &routeRow{}, policies.name: &policyRow{}, nats.name: &natRow{}, balancers.name: &balancerRow{},
-		sets.name:   &setRow{},
-		groups.name: &groupRow{}, members.name: &memberRow{},
+		sets.name: &setRow{}, portGroups.name: &portGroupRow{}, meters.name: &meterRow{}, bands.name: &bandRow{},
+		gatewayGroups.name: &groupRow{}, members.name: &memberRow{},
 	})
 	if err != nil {
 		return m, err

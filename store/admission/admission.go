@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -46,6 +47,9 @@ func Pod(ctx context.Context, q *db.Queries, tenant db.Tenant, p New) (db.Pod, e
 	}
 	if size += values.GuestBytes + spec.ProjectedBytes(); size > husk.MaxGuestBytes {
 		return db.Pod{}, husk.TooLargeForGuest(size, husk.MaxGuestBytes)
+	}
+	if err := Groups(ctx, q, tenant.ID, spec.SecurityGroups, "spec.securityGroups"); err != nil {
+		return db.Pod{}, err
 	}
 	row, err := insertPod(ctx, q, tenant.ID, p, size)
 	if err != nil {
@@ -134,10 +138,12 @@ func insertPod(ctx context.Context, q *db.Queries, tenantID uuid.UUID, pod New, 
 		return db.Pod{}, err
 	}
 	stored := spec
-	stored.Scheduling = nil // it has a column of its own, which the scheduler reads without the spec
+	stored.Scheduling = nil     // it has a column of its own, which the scheduler reads without the spec
+	stored.SecurityGroups = nil // they too: they can change
 	p := db.InsertPodParams{
 		TenantID: tenantID, ID: id, Name: name, Labels: pod.Labels, Annotations: orEmpty(pod.Annotations), Spec: stored, CpuMillis: spec.Resources.CPUMillis,
 		MemoryMib: spec.Resources.MemoryMiB, NetworkID: interfaces[0].NetworkID, Address: interfaces[0].Address.Addr(), Mac: convert.MAC(id), Interfaces: interfaces, GuestBytes: guestBytes, Needs: spec.Needs(), ScratchGib: spec.ScratchGiB(),
+		SecurityGroups: append([]string{}, spec.SecurityGroups...),
 	}
 	if sched := spec.Scheduling; sched != nil {
 		p.Priority = sched.Priority
@@ -153,6 +159,23 @@ func insertPod(ctx context.Context, q *db.Queries, tenantID uuid.UUID, pod New, 
 		return db.Pod{}, husk.Errorf(husk.CodeNameTaken, "name", "a pod named %q exists already", name)
 	}
 	return row, err
+}
+
+// Groups refuses names of security groups that do not exist. The transaction holds the tenant's row. Codes: not_found.
+func Groups(ctx context.Context, q *db.Queries, tenant uuid.UUID, names []string, field string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	known, err := q.GroupsNamed(ctx, db.GroupsNamedParams{TenantID: tenant, Names: names})
+	if err != nil {
+		return err
+	}
+	for i, name := range names {
+		if !slices.Contains(known, name) {
+			return husk.Errorf(husk.CodeNotFound, fmt.Sprintf("%s[%d]", field, i), "there is no security group %q", name)
+		}
+	}
+	return nil
 }
 
 func orEmpty(m map[string]string) map[string]string {

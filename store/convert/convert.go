@@ -61,6 +61,7 @@ func Pod(p db.Pod) husk.Pod {
 	if p.Scheduling != nil {
 		spec.Scheduling = new(Scheduling(p.Scheduling))
 	}
+	spec.SecurityGroups = p.SecurityGroups
 	interfaces := All(Interfaces(p), func(i husk.Interface) husk.PodInterface {
 		shown := husk.PodInterface{Network: i.Network, Address: i.Address.Addr().String()}
 		if i.Address6.IsValid() {
@@ -217,7 +218,7 @@ func Image(i db.Image) husk.Image {
 func Quota(t db.Tenant) husk.Quota {
 	return husk.Quota{
 		Pods: t.QuotaPods, CPUMillis: t.QuotaCpuMillis, MemoryMiB: t.QuotaMemoryMib, Volumes: t.QuotaVolumes, VolumeGiB: t.QuotaVolumeGib,
-		Snapshots: t.QuotaSnapshots, Networks: t.QuotaNetworks, Addresses: t.QuotaFloating, Images: t.QuotaImages, Configs: t.QuotaConfigs, Services: t.QuotaServices,
+		Snapshots: t.QuotaSnapshots, Networks: t.QuotaNetworks, Addresses: t.QuotaFloating, Images: t.QuotaImages, Configs: t.QuotaConfigs, Services: t.QuotaServices, SecurityGroups: t.QuotaSecurityGroups,
 		RequestsPerSecond: t.QuotaRequestsPerSecond, Priority: t.QuotaPriority, ScratchGiB: t.QuotaScratchGib,
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"husk"
 	"husk/service"
 	"husk/service/address"
+	"husk/service/securitygroup"
 )
 
 type Address struct {
@@ -345,6 +346,7 @@ type Pod struct {
 	LastPlacement       int64
 	Outside             []husk.OutsideAddress
 	Interfaces          []husk.Interface
+	SecurityGroups      []string
 }
 
 type PodAddress struct {
@@ -374,6 +376,17 @@ type RateBucket struct {
 	Tokens  float64
 	Granted float64
 	At      time.Time
+}
+
+type SecurityGroup struct {
+	TenantID  uuid.UUID
+	ID        uuid.UUID
+	Name      string
+	Labels    map[string]string
+	Selector  husk.Selector
+	Restricts []string
+	Rules     []securitygroup.Rule
+	CreatedAt time.Time
 }
 
 type Service struct {
@@ -442,6 +455,7 @@ type Tenant struct {
 	QuotaScratchGib        int
 	QuotaServices          int
 	QuotaFloating          int
+	QuotaSecurityGroups    int
 }
 
 type TenantKey struct {

@@ -7,6 +7,7 @@ package lifecycle
 import (
 	"context"
 	"maps"
+	"slices"
 
 	"husk"
 	"husk/store/admission"
@@ -76,6 +77,7 @@ func halt(ctx context.Context, q *db.Queries, row db.Pod, stays bool) error {
 type Names struct {
 	Name                *string
 	Labels, Annotations map[string]*string
+	SecurityGroups      *[]string // nil: as they are
 }
 
 // maxLabels is how many labels, and how many annotations, an object can have.
@@ -98,7 +100,7 @@ func Labels(was map[string]string, change map[string]*string, field string) (map
 	return now, nil
 }
 
-// Update changes name, labels and annotations. Codes: invalid, name_taken.
+// Update changes name, labels, annotations and security groups. Codes: invalid, name_taken, not_found.
 func (n Names) Update(ctx context.Context, q *db.Queries, _ db.Tenant, row db.Pod) (bool, error) {
 	p := db.UpdatePodParams{TenantID: row.TenantID, ID: row.ID, Name: row.Name}
 	var err error
@@ -114,7 +116,13 @@ func (n Names) Update(ctx context.Context, q *db.Queries, _ db.Tenant, row db.Po
 	if p.Annotations, err = Labels(row.Annotations, n.Annotations, "annotations"); err != nil {
 		return false, err
 	}
-	if p.Name == row.Name && maps.Equal(p.Labels, row.Labels) && maps.Equal(p.Annotations, row.Annotations) {
+	if p.SecurityGroups = row.SecurityGroups; n.SecurityGroups != nil {
+		p.SecurityGroups = append([]string{}, *n.SecurityGroups...)
+		if err := admission.Groups(ctx, q, row.TenantID, p.SecurityGroups, "securityGroups"); err != nil {
+			return false, err
+		}
+	}
+	if slices.Equal(p.SecurityGroups, row.SecurityGroups) && p.Name == row.Name && maps.Equal(p.Labels, row.Labels) && maps.Equal(p.Annotations, row.Annotations) {
 		return false, nil
 	}
 	_, err = q.UpdatePod(ctx, p)

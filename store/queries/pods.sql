@@ -32,8 +32,8 @@ WHERE c.address BETWEEN net.first AND net.last
 ORDER BY c.turn LIMIT 1;
 
 -- name: InsertPod :one
-INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang, guest_bytes, needs, annotations, scratch_gib, interfaces)
-VALUES (@tenant_id, @id, @name, @labels, @spec, @cpu_millis, @memory_mib, @network_id, @address, @mac, sqlc.narg(scheduling), @priority, @gang, @guest_bytes, @needs, @annotations, @scratch_gib, @interfaces)
+INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang, guest_bytes, needs, annotations, scratch_gib, interfaces, security_groups)
+VALUES (@tenant_id, @id, @name, @labels, @spec, @cpu_millis, @memory_mib, @network_id, @address, @mac, sqlc.narg(scheduling), @priority, @gang, @guest_bytes, @needs, @annotations, @scratch_gib, @interfaces, @security_groups)
 RETURNING *;
 
 -- name: Pod :one
@@ -67,7 +67,7 @@ UPDATE pods SET phase = @phase, reason = '', message = '', halted = @halted, tri
 WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: UpdatePod :one
-UPDATE pods SET name = @name, labels = @labels, annotations = @annotations, generation = generation + 1
+UPDATE pods SET name = @name, labels = @labels, annotations = @annotations, security_groups = @security_groups, generation = generation + 1
 WHERE tenant_id = @tenant_id AND id = @id RETURNING *;
 
 -- name: RereadNode :exec

@@ -47,7 +47,7 @@ func Tenants(ctx context.Context, q *db.Queries, ids []uuid.UUID) (map[uuid.UUID
 			Limits: convert.Quota(t.Tenant),
 			Used: husk.ResourceUse{
 				Pods: t.Pods, CPUMillis: t.CpuMillis, MemoryMiB: t.MemoryMib, ScratchGiB: t.ScratchGib, Volumes: t.Volumes, VolumeGiB: t.VolumeGib, Snapshots: t.Snapshots,
-				Networks: t.Networks, Addresses: t.Addresses, Images: t.Images, Configs: t.Configs, Services: t.Services,
+				Networks: t.Networks, Addresses: t.Addresses, Images: t.Images, Configs: t.Configs, Services: t.Services, SecurityGroups: t.SecurityGroups,
 			},
 		}}
 	}

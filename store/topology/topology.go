@@ -16,6 +16,7 @@ import (
 	"husk/store/addresses"
 	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/groups"
 	"husk/store/services"
 )
 
@@ -26,6 +27,7 @@ type Tenant struct {
 	Services []services.Balanced
 	// Addresses are the floating addresses with a target.
 	Addresses []addresses.Bound
+	Groups    []groups.Planned
 }
 
 // Network is a network with its ports.
@@ -48,6 +50,7 @@ type Port struct {
 	Address6 netip.Addr // invalid: none
 	MAC      string
 	Nodes    []uuid.UUID // on which it is; two if it moves, the one that it leaves first
+	Groups   []uuid.UUID // only in the result of Ports: its security groups
 }
 
 // Change says that something about a tenant's networks has changed.
@@ -104,21 +107,9 @@ func (s Store) Tenants(ctx context.Context, ids []uuid.UUID) (tenants []Tenant, 
 		if err != nil {
 			return err
 		}
-		balanced, err := services.All(ctx, q, ids)
+		parts, err := readParts(ctx, q, ids)
 		if err != nil {
 			return err
-		}
-		bound, err := addresses.All(ctx, q, ids)
-		if err != nil {
-			return err
-		}
-		addressesOf := map[uuid.UUID][]addresses.Bound{}
-		for _, a := range bound {
-			addressesOf[a.TenantID] = append(addressesOf[a.TenantID], a)
-		}
-		ofTenant := map[uuid.UUID][]services.Balanced{}
-		for _, s := range balanced {
-			ofTenant[s.TenantID] = append(ofTenant[s.TenantID], s)
 		}
 		ports := map[uuid.UUID][]Port{}
 		for _, p := range portsOf(rows) {
@@ -135,32 +126,78 @@ func (s Store) Tenants(ctx context.Context, ids []uuid.UUID) (tenants []Tenant, 
 			}
 			byTenant[n.TenantID] = append(byTenant[n.TenantID], network)
 		}
-		tenants = convert.All(ids, func(id uuid.UUID) Tenant { return Tenant{id, byTenant[id], ofTenant[id], addressesOf[id]} })
+		tenants = convert.All(ids, func(id uuid.UUID) Tenant {
+			t := parts[id]
+			t.Networks = byTenant[id]
+			return t
+		})
 		return nil
 	})
 	return tenants, err
 }
 
-// Services returns the services of tenants, and their floating addresses with a target.
-func (s Store) Services(ctx context.Context, tenants []uuid.UUID) (all []services.Balanced, bound []addresses.Bound, err error) {
-	err = s.Do(ctx, func(q *db.Queries) (err error) {
+// Services returns tenants with their services, floating addresses and security groups, and without their networks.
+func (s Store) Services(ctx context.Context, ids []uuid.UUID) (tenants []Tenant, err error) {
+	err = s.Do(ctx, func(q *db.Queries) error {
 		if err := q.ReadOneSnapshot(ctx); err != nil {
 			return err
 		}
-		if all, err = services.All(ctx, q, tenants); err != nil {
-			return err
-		}
-		bound, err = addresses.All(ctx, q, tenants)
+		parts, err := readParts(ctx, q, ids)
+		tenants = convert.All(ids, func(id uuid.UUID) Tenant { return parts[id] })
 		return err
 	})
-	return all, bound, err
+	return tenants, err
+}
+
+func readParts(ctx context.Context, q *db.Queries, ids []uuid.UUID) (map[uuid.UUID]Tenant, error) {
+	parts := map[uuid.UUID]Tenant{}
+	for _, id := range ids {
+		parts[id] = Tenant{ID: id}
+	}
+	change := func(id uuid.UUID, f func(t *Tenant)) {
+		t := parts[id]
+		f(&t)
+		parts[id] = t
+	}
+	balanced, err := services.All(ctx, q, ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range balanced {
+		change(s.TenantID, func(t *Tenant) { t.Services = append(t.Services, s) })
+	}
+	bound, err := addresses.All(ctx, q, ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range bound {
+		change(a.TenantID, func(t *Tenant) { t.Addresses = append(t.Addresses, a) })
+	}
+	planned, err := groups.All(ctx, q, ids)
+	for id, all := range planned {
+		change(id, func(t *Tenant) { t.Groups = all })
+	}
+	return parts, err
 }
 
 // Ports returns the ports of pods. A pod that is on no node has none.
 func (s Store) Ports(ctx context.Context, tenants, pods []uuid.UUID) (ports []Port, err error) {
 	err = s.Do(ctx, func(q *db.Queries) error {
 		rows, err := q.PortsOf(ctx, db.PortsOfParams{Tenants: tenants, Pods: pods})
+		if err != nil {
+			return err
+		}
 		ports = portsOf(rows)
+		planned, err := groups.All(ctx, q, tenants)
+		for _, all := range planned {
+			for _, g := range all {
+				for i := range ports {
+					if slices.Contains(g.Members, ports[i].PodID) {
+						ports[i].Groups = append(ports[i].Groups, g.ID)
+					}
+				}
+			}
+		}
 		return err
 	})
 	return ports, err

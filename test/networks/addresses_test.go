@@ -131,7 +131,7 @@ func TestFloatingAddressesLeadToPods(t *testing.T) {
 	// An address that is bound to another pod leads there, and the first pod is closed. A reserved address leads nowhere.
 	moved := time.Now()
 	a.bind(web, toPod(whole, address.Port{Port: 80, TargetPort: 9090}))
-	eventually(t, 5*time.Second, "the other pod answers", func() error { return answers(o.get, at(web, 80), o.addr, whole) })
+	eventually(t, 5*time.Second, "the other pod answers", func() error { return answers(quick(o.get), at(web, 80), o.addr, whole) })
 	t.Logf("the other pod answered after %s", time.Since(moved).Round(time.Millisecond))
 	kept := dial(t, o.ns, at(all, 7070))
 	must(t, kept.exchange())

@@ -40,6 +40,11 @@ beforeAll(async () => {
   service = await owner.ok("POST", "/v1/services", { name: "shop", selector: "app=web", ports: [{ name: "http", port: 80 }] });
   await owner.ok("POST", "/v1/addresses", { name: "shop", target: { serviceId: service.id } });
   await owner.ok("POST", "/v1/networks", { name: "back", cidr: "10.1.0.0/24", ipv6Cidr: "fd00:1::/64" });
+  await owner.ok("POST", "/v1/security-groups", {
+    name: "db",
+    selector: "app=db",
+    rules: [{ direction: "ingress", protocol: "TCP", ports: [{ port: 5432 }], peers: [{ group: "db" }] }],
+  });
   await owner.ok("POST", "/v1/configs", { kind: "Config", name: "web-settings", values: { LOG_LEVEL: "info" } });
   const spec = { terminationGracePeriodSeconds: 1, resources: { cpuMillis: 500, memoryMiB: 128 } };
   pod = await owner.ok<Pod>("POST", "/v1/pods", {
@@ -162,6 +167,7 @@ const PAGES: [name: string, key: Key, path: () => string, there: (page: Page) =>
   ["configs", setup.owner, () => "/configs", (p) => p.getByRole("row", { name: /web-settings/ }).waitFor()],
   ["services", setup.owner, () => "/services", (p) => p.getByRole("row", { name: /shop/ }).waitFor()],
   ["service", setup.owner, () => `/services/${service.id}`, (p) => p.getByRole("row", { name: /web.*Ready/ }).waitFor()],
+  ["security-groups", setup.owner, () => "/security-groups", (p) => p.getByRole("row", { name: /db.*in tcp/ }).waitFor()],
   ["addresses", setup.owner, () => "/addresses", (p) => p.getByRole("row", { name: /service shop/ }).waitFor()],
   ["networks", setup.owner, () => "/networks", (p) => p.getByRole("row", { name: /web/ }).first().waitFor()],
   [

@@ -142,6 +142,10 @@ const routeTree = root.addChildren([
       lazyRouteComponent(() => import("./pages/ServicePage"), "ServicePage"),
     ),
     page(
+      "security-groups",
+      lazyRouteComponent(() => import("./pages/SecurityGroups"), "SecurityGroups"),
+    ),
+    page(
       "addresses",
       lazyRouteComponent(() => import("./pages/Addresses"), "Addresses"),
     ),

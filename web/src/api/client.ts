@@ -14,6 +14,7 @@ export type Snapshot = Schemas["Snapshot"];
 export type Network = Schemas["Network"];
 export type Service = Schemas["Service"];
 export type Address = Schemas["Address"];
+export type SecurityGroup = Schemas["SecurityGroup"];
 export type Image = Schemas["Image"];
 export type HuskEvent = Schemas["Event"];
 export type Node = Schemas["Node"];

@@ -891,6 +891,66 @@ export interface paths {
         patch: operations["updateAddress"];
         trace?: never;
     };
+    "/v1/security-groups": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List security groups, or watch them
+         * @description The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
+         */
+        get: operations["listSecurityGroups"];
+        put?: never;
+        /**
+         * Create a security group
+         * @description A pod without groups gets connections from all pods of the tenant's networks. A pod in groups that restrict a direction has only those
+         *     connections in that direction that a rule of one of its groups allows. Answers need no rule. A change is in force within a second, also for
+         *     connections that exist already. For developers and owners of the tenant.
+         */
+        post: operations["createSecurityGroup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/security-groups/{securityGroupId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The security group's ID.
+                 * @example 1c9e4b72-83d5-4f0a-a6b1-d07f5e28c394
+                 */
+                securityGroupId: components["parameters"]["SecurityGroupId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Get one security group
+         * @description For viewers, developers and owners of the tenant.
+         */
+        get: operations["getSecurityGroup"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete a security group
+         * @description No pod and no rule of another group may name the group. For developers and owners of the tenant.
+         */
+        delete: operations["deleteSecurityGroup"];
+        options?: never;
+        head?: never;
+        /**
+         * Change a security group
+         * @description Fields that are left out stay as they are. New rules replace all old ones. For developers and owners of the tenant.
+         */
+        patch: operations["updateSecurityGroup"];
+        trace?: never;
+    };
     "/v1/images": {
         parameters: {
             query?: never;
@@ -2343,7 +2403,10 @@ export interface components {
             annotations?: {
                 [key: string]: string | null;
             };
+            securityGroups?: components["schemas"]["SecurityGroupNames"];
         };
+        /** @description The names of the pod's security groups. They can change while the pod runs. */
+        SecurityGroupNames: components["schemas"]["Name"][];
         /**
          * @example {
          *       "signal": "SIGHUP"
@@ -2438,6 +2501,7 @@ export interface components {
              * @example 64
              */
             shmSizeMiB?: number;
+            securityGroups?: components["schemas"]["SecurityGroupNames"];
             /**
              * @description Where containers keep what they write outside of volumes: on a scratch disk of the node (default), or in the pod's memory.
              * @enum {string}
@@ -4537,6 +4601,237 @@ export interface components {
             ports: components["schemas"]["AddressPorts"];
         };
         /**
+         * @example {
+         *       "name": "db",
+         *       "rules": [
+         *         {
+         *           "direction": "ingress",
+         *           "protocol": "TCP",
+         *           "ports": [
+         *             {
+         *               "port": 5432
+         *             }
+         *           ],
+         *           "peers": [
+         *             {
+         *               "group": "web"
+         *             }
+         *           ]
+         *         }
+         *       ]
+         *     }
+         */
+        SecurityGroupCreate: {
+            name: components["schemas"]["Name"];
+            labels?: components["schemas"]["Labels"];
+            selector?: components["schemas"]["GroupSelector"];
+            restricts?: components["schemas"]["GroupRestricts"];
+            rules?: components["schemas"]["SecurityRules"];
+        };
+        /**
+         * @example {
+         *       "rules": [
+         *         {
+         *           "direction": "ingress",
+         *           "protocol": "TCP",
+         *           "ports": [
+         *             {
+         *               "port": 5432
+         *             }
+         *           ],
+         *           "peers": [
+         *             {
+         *               "group": "web"
+         *             },
+         *             {
+         *               "cidr": "198.51.100.0/24"
+         *             }
+         *           ]
+         *         }
+         *       ]
+         *     }
+         */
+        SecurityGroupUpdate: {
+            labels?: components["schemas"]["LabelChanges"];
+            selector?: components["schemas"]["GroupSelector"];
+            restricts?: components["schemas"]["GroupRestricts"];
+            rules?: components["schemas"]["SecurityRules"];
+        };
+        /**
+         * @description Pods with these labels are in the group, in addition to those that name it. It has the Kubernetes selector syntax. Empty: only pods that name the group.
+         * @example app=db
+         */
+        GroupSelector: string;
+        /** @description The directions in which only rules allow connections. By default, that is `ingress`, and `egress` if there are rules about it. */
+        GroupRestricts: ("ingress" | "egress")[];
+        SecurityRules: components["schemas"]["SecurityRule"][];
+        /**
+         * @description A rule allows connections. There are no rules that deny any.
+         * @example {
+         *       "number": 17,
+         *       "direction": "ingress",
+         *       "protocol": "TCP",
+         *       "ports": [
+         *         {
+         *           "port": 5432
+         *         }
+         *       ],
+         *       "peers": [
+         *         {
+         *           "group": "web"
+         *         }
+         *       ]
+         *     }
+         */
+        SecurityRule: {
+            /**
+             * Format: int64
+             * @description Identifies the rule in metrics.
+             * @example 17
+             */
+            readonly number?: number;
+            /**
+             * @description `ingress`: connections to the pods of the group. `egress`: those that they begin.
+             * @enum {string}
+             */
+            direction: "ingress" | "egress";
+            /**
+             * @default any
+             * @enum {string}
+             */
+            protocol?: "TCP" | "UDP" | "ICMP" | "any";
+            /** @description The ports at which the connection arrives, behind a service or a floating address. None: all ports. */
+            ports?: components["schemas"]["SecurityRulePort"][];
+            /** @description Who is at the other end. None: everybody. */
+            peers?: components["schemas"]["SecurityRulePeer"][];
+        };
+        /**
+         * @example {
+         *       "port": 8000,
+         *       "endPort": 8010
+         *     }
+         */
+        SecurityRulePort: {
+            /** @example 8000 */
+            port: number;
+            /**
+             * @description The last port of a range that begins with `port`.
+             * @example 8010
+             */
+            endPort?: number;
+        };
+        /**
+         * @description Either `cidr` or `group`.
+         * @example {
+         *       "cidr": "198.51.100.0/24",
+         *       "except": [
+         *         "198.51.100.128/25"
+         *       ]
+         *     }
+         */
+        SecurityRulePeer: {
+            /**
+             * @description A block of addresses.
+             * @example 198.51.100.0/24
+             */
+            cidr?: string;
+            /** @description Blocks in `cidr` that do not count. */
+            except?: string[];
+            group?: components["schemas"]["Name"];
+        };
+        /**
+         * @description A named set of rules about the connections of pods.
+         * @example {
+         *       "id": "1c9e4b72-83d5-4f0a-a6b1-d07f5e28c394",
+         *       "name": "db",
+         *       "labels": {},
+         *       "selector": "app=db",
+         *       "restricts": [
+         *         "ingress"
+         *       ],
+         *       "rules": [
+         *         {
+         *           "number": 17,
+         *           "direction": "ingress",
+         *           "protocol": "TCP",
+         *           "ports": [
+         *             {
+         *               "port": 5432
+         *             }
+         *           ],
+         *           "peers": [
+         *             {
+         *               "group": "web"
+         *             }
+         *           ]
+         *         }
+         *       ],
+         *       "status": {
+         *         "pods": 1
+         *       },
+         *       "createdAt": "2026-03-02T08:57:00Z"
+         *     }
+         */
+        SecurityGroup: {
+            /** Format: uuid */
+            readonly id: string;
+            name: components["schemas"]["Name"];
+            labels: components["schemas"]["Labels"];
+            selector?: components["schemas"]["GroupSelector"];
+            restricts: components["schemas"]["GroupRestricts"];
+            rules: components["schemas"]["SecurityRules"];
+            status: components["schemas"]["SecurityGroupStatus"];
+            /** Format: date-time */
+            readonly createdAt: string;
+        };
+        SecurityGroupStatus: {
+            /**
+             * @description How many pods are in the group.
+             * @example 1
+             */
+            pods: number;
+        };
+        /**
+         * @example {
+         *       "items": [
+         *         {
+         *           "id": "1c9e4b72-83d5-4f0a-a6b1-d07f5e28c394",
+         *           "name": "db",
+         *           "labels": {},
+         *           "selector": "app=db",
+         *           "restricts": [
+         *             "ingress"
+         *           ],
+         *           "rules": [
+         *             {
+         *               "number": 17,
+         *               "direction": "ingress",
+         *               "protocol": "TCP",
+         *               "ports": [
+         *                 {
+         *                   "port": 5432
+         *                 }
+         *               ],
+         *               "peers": [
+         *                 {
+         *                   "group": "web"
+         *                 }
+         *               ]
+         *             }
+         *           ],
+         *           "status": {
+         *             "pods": 1
+         *           },
+         *           "createdAt": "2026-03-02T08:57:00Z"
+         *         }
+         *       ]
+         *     }
+         */
+        SecurityGroupList: {
+            items: components["schemas"]["SecurityGroup"][];
+            nextCursor?: string;
+        };
+        /**
          * @description Where the value of a variable comes from. Give either `config` or `secret` with `key`, or `field`.
          * @example {
          *       "secret": "db",
@@ -4744,6 +5039,7 @@ export interface components {
          *       "images": 20,
          *       "configs": 100,
          *       "services": 100,
+         *       "securityGroups": 50,
          *       "requestsPerSecond": 100,
          *       "priority": 0
          *     }
@@ -4794,6 +5090,11 @@ export interface components {
              * @example 100
              */
             services?: number;
+            /**
+             * @description Security groups.
+             * @example 50
+             */
+            securityGroups?: number;
             /**
              * @description API requests per second. Bursts can be twice as large. 0 rejects all requests.
              * @example 100
@@ -4859,6 +5160,11 @@ export interface components {
              */
             services?: number;
             /**
+             * @description Security groups.
+             * @example 50
+             */
+            securityGroups?: number;
+            /**
              * @description API requests per second. Bursts can be twice as large. 0 rejects all requests.
              * @example 100
              */
@@ -4885,6 +5191,7 @@ export interface components {
          *         "images": 20,
          *         "configs": 100,
          *         "services": 100,
+         *         "securityGroups": 50,
          *         "requestsPerSecond": 100,
          *         "priority": 0
          *       },
@@ -4985,6 +5292,11 @@ export interface components {
              * @example 2
              */
             services?: number;
+            /**
+             * Format: int64
+             * @example 2
+             */
+            securityGroups?: number;
         };
         /**
          * @description The usage of one group in one reporting interval. Reserved resources count whether or not they are used.
@@ -5125,6 +5437,7 @@ export interface components {
          *         "images": 20,
          *         "configs": 100,
          *         "services": 100,
+         *         "securityGroups": 50,
          *         "requestsPerSecond": 100,
          *         "priority": 0
          *       },
@@ -5161,6 +5474,7 @@ export interface components {
          *             "images": 20,
          *             "configs": 100,
          *             "services": 100,
+         *             "securityGroups": 50,
          *             "requestsPerSecond": 100,
          *             "priority": 0
          *           },
@@ -5297,7 +5611,7 @@ export interface components {
          * @example pod
          * @enum {string}
          */
-        ObjectKind: "pod" | "volume" | "snapshot" | "image" | "config" | "network" | "service" | "address" | "node" | "pool" | "defragmentation" | "tenant" | "serviceAccount" | "apiKey" | "user" | "oidcIssuer" | "signingKey" | "joinToken" | "certificate";
+        ObjectKind: "pod" | "volume" | "snapshot" | "image" | "config" | "network" | "service" | "address" | "securityGroup" | "node" | "pool" | "defragmentation" | "tenant" | "serviceAccount" | "apiKey" | "user" | "oidcIssuer" | "signingKey" | "joinToken" | "certificate";
         /**
          * @description Server-sent events. The data of each event is one object as JSON; `synced` has an empty object.
          * @example event: synced
@@ -7115,6 +7429,11 @@ export interface components {
          * @example 5d7c0b9e-2f63-4a1b-9c48-e16f0a3d7b25
          */
         AddressId: string;
+        /**
+         * @description The security group's ID.
+         * @example 1c9e4b72-83d5-4f0a-a6b1-d07f5e28c394
+         */
+        SecurityGroupId: string;
         /**
          * @description The image's ID.
          * @example e5a8c6d4-7f21-4b39-9c0e-8d3b6a5f1275
@@ -8947,6 +9266,168 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Address"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listSecurityGroups: {
+        parameters: {
+            query?: {
+                /** @description The maximum number of items to return. */
+                limit?: components["parameters"]["Limit"];
+                /** @description The `nextCursor` of the previous page. */
+                cursor?: components["parameters"]["Cursor"];
+                /** @description Only the security group with this name. */
+                name?: components["schemas"]["Name"];
+                /**
+                 * @description Only objects with these labels, in the Kubernetes selector syntax.
+                 * @example app=web,tier in (front, back),!canary
+                 */
+                labelSelector?: components["parameters"]["LabelSelector"];
+                /** @description Stream changes as server-sent events. */
+                watch?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Security groups, oldest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecurityGroupList"];
+                    "text/event-stream": components["schemas"]["EventStream"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createSecurityGroup: {
+        parameters: {
+            query?: {
+                /** @description Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object. */
+                dryRun?: components["parameters"]["DryRun"];
+            };
+            header?: {
+                /** @description Makes it safe to repeat this request. */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecurityGroupCreate"];
+            };
+        };
+        responses: {
+            /** @description The security group. In a dry run, nothing is stored. */
+            201: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecurityGroup"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getSecurityGroup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The security group's ID.
+                 * @example 1c9e4b72-83d5-4f0a-a6b1-d07f5e28c394
+                 */
+                securityGroupId: components["parameters"]["SecurityGroupId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The security group. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecurityGroup"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteSecurityGroup: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Make the change only if the object still has this ETag. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The security group's ID.
+                 * @example 1c9e4b72-83d5-4f0a-a6b1-d07f5e28c394
+                 */
+                securityGroupId: components["parameters"]["SecurityGroupId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The security group is deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    updateSecurityGroup: {
+        parameters: {
+            query?: {
+                /** @description Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object. */
+                dryRun?: components["parameters"]["DryRun"];
+            };
+            header?: {
+                /** @description Make the change only if the object still has this ETag. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The security group's ID.
+                 * @example 1c9e4b72-83d5-4f0a-a6b1-d07f5e28c394
+                 */
+                securityGroupId: components["parameters"]["SecurityGroupId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SecurityGroupUpdate"];
+            };
+        };
+        responses: {
+            /** @description The security group. In a dry run, nothing is stored. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecurityGroup"];
                 };
             };
             default: components["responses"]["Problem"];

@@ -27,6 +27,7 @@ const TENANT: NavPage[] = [
   { to: "/configs", name: "Configs", icon: "configs", key: "c" },
   { to: "/services", name: "Services", icon: "services", key: "s" },
   { to: "/addresses", name: "Addresses", icon: "addresses", key: "d" },
+  { to: "/security-groups", name: "Security groups", icon: "groups", key: "g" },
   { to: "/networks", name: "Networks", icon: "network", key: "n" },
   { to: "/events", name: "Events", icon: "events", key: "e" },
   { to: "/usage", name: "Usage", icon: "usage", key: "u" },

@@ -28,6 +28,7 @@ const LIMITS: [keyof Quota, string][] = [
   ["images", "Images"],
   ["configs", "Configs and secrets"],
   ["services", "Services"],
+  ["securityGroups", "Security groups"],
   ["addresses", "Floating addresses"],
   ["networks", "Networks"],
   ["snapshots", "Snapshots"],

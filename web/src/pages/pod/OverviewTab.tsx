@@ -23,6 +23,7 @@ export function OverviewTab({ pod }: { pod: Pod }) {
             ["Overhead", status.vmmOverheadMiB > 0 && `${mebibytes(status.vmmOverheadMiB)} for its kernel and the hypervisor`],
             ["Address", status.address && <Copy text={status.address} label="the address" />],
             ["Networks", networks?.join(", ")],
+            ["Security groups", spec.securityGroups?.join(", ")],
             ["Outside address", outsideText(status.outside)],
             ["Node", status.nodeName],
             ["Ephemeral storage", spec.ephemeralStorage === "memory" ? "in memory" : `${spec.ephemeralStorageGiB ?? 10} GiB`],
