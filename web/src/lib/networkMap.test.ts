@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { expect, test } from "vitest";
-import type { Address, Network, Pod, Service } from "../api/client";
-import { counters, draw, rates, reaches, SHOWN } from "./networkMap";
+import type { Address, Network, Pod, SecurityGroup, Service } from "../api/client";
+import { counters, draw, inBlock, mayConnect, rates, reaches, SHOWN } from "./networkMap";
 
 const network = (name: string, isolated = false) => ({ id: name, name, isolated, cidr: "10.0.0.0/24" }) as Network;
 const pod = (name: string, ...networks: string[]) =>
@@ -56,4 +56,35 @@ test("traffic is read from metrics", () => {
   expect(now.get("web")).toEqual({ received: 3000, sent: 1_500_000 });
   expect(rates(before, now, 10).get("web")).toEqual({ received: 200, sent: 50_000 });
   expect(rates(now, before, 10).size).toBe(0);
+});
+
+test("security groups say who may connect to whom", () => {
+  const labelled = (name: string, app: string, ...named: string[]) =>
+    ({ ...pod(name, "front"), labels: { app }, spec: { securityGroups: named } }) as unknown as Pod;
+  const [web, db, job] = [labelled("web", "web"), labelled("db", "db"), labelled("job", "job", "jobs")];
+  const group = (name: string, selector: string, restricts: string[], rules: object[]) =>
+    ({ name, selector, restricts, rules }) as unknown as SecurityGroup;
+  const groups = [
+    group("web", "app=web", [], []),
+    group(
+      "db",
+      "app=db",
+      ["ingress"],
+      [{ direction: "ingress", protocol: "TCP", ports: [{ port: 5432 }, { port: 8000, endPort: 8010 }], peers: [{ group: "web" }] }],
+    ),
+    group("jobs", "", ["egress"], [{ direction: "egress", peers: [{ cidr: "10.0.0.0/30" }] }]),
+  ];
+  expect(mayConnect(web, db, [])).toBe("all ports");
+  expect(mayConnect(web, db, groups)).toBe("TCP 5432, 8000–8010");
+  expect(mayConnect(job, db, groups)).toBeUndefined(); // it is in no group that a rule names
+  expect(mayConnect(db, web, groups)).toBe("all ports");
+  expect(mayConnect(job, web, groups)).toBe("all ports"); // 10.0.0.3 is in the block
+  expect(mayConnect(web, job, groups)).toBe("all ports");
+});
+
+test("blocks contain addresses", () => {
+  expect(inBlock("10.1.2.3", "10.1.0.0/16")).toBe(true);
+  expect(inBlock("10.2.2.3", "10.1.0.0/16")).toBe(false);
+  expect(inBlock("10.1.2.3", "0.0.0.0/0")).toBe(true);
+  expect(inBlock("10.1.2.3", "fd00::/8")).toBe(false);
 });

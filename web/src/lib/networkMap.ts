@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // The picture of a tenant's networks: where everything is drawn, and who may connect to whom. Nothing here draws.
-import type { Address, Network, Pod, Service } from "../api/client";
+import type { Address, Network, Pod, SecurityGroup, Service } from "../api/client";
+import { selects } from "./selector";
 
 /** SHOWN is how many pods are drawn. More would not be readable. */
 export const SHOWN = 60;
@@ -124,6 +125,59 @@ export function reaches(from: Pod, to: Pod, networks: Network[]): boolean {
   const names = (p: Pod) => (p.status.interfaces ?? []).map((i) => i.network);
   const routed = (p: Pod) => names(p).some((n) => !isolated.has(n));
   return names(from).some((n) => names(to).includes(n)) || (routed(from) && routed(to));
+}
+
+type Rule = NonNullable<SecurityGroup["rules"]>[number];
+
+/** groupsOf returns the security groups of a pod: those that it names, and those that select it. */
+export const groupsOf = (pod: Pod, groups: SecurityGroup[]) =>
+  groups.filter((g) => pod.spec.securityGroups?.includes(g.name) || selects(g.selector ?? "", pod.labels));
+
+/**
+ * mayConnect says whether security groups allow connections from one pod to another, and at which ports: undefined if at none. Blocks of
+ * addresses in rules count if they contain the other pod's IPv4 address.
+ */
+export function mayConnect(from: Pod, to: Pod, groups: SecurityGroup[]): string | undefined {
+  const out = allowed(from, to, "egress", groups);
+  const into = allowed(to, from, "ingress", groups);
+  if (!out || !into) return undefined;
+  if (out === everything) return into.map(portsOf).join(", ") || "all ports";
+  return (into === everything ? out : into).map(portsOf).join(", ");
+}
+
+const everything: Rule[] = [];
+
+/** allowed returns the rules by which a pod may have connections with another one, everything if none is needed, and undefined if no rule allows any. */
+function allowed(of: Pod, other: Pod, direction: Rule["direction"], groups: SecurityGroup[]): Rule[] | undefined {
+  const mine = groupsOf(of, groups);
+  if (!mine.some((g) => g.restricts?.includes(direction))) return everything;
+  const theirs = new Set(groupsOf(other, groups).map((g) => g.name));
+  const rules = mine
+    .flatMap((g) => g.rules ?? [])
+    .filter((r) => r.direction === direction && (!r.peers?.length || r.peers.some((p) => isPeer(p, other, theirs))));
+  return rules.length > 0 ? rules : undefined;
+}
+
+function isPeer(peer: NonNullable<Rule["peers"]>[number], pod: Pod, groups: Set<string>): boolean {
+  if (peer.group !== undefined) return groups.has(peer.group);
+  const addresses = (pod.status.interfaces ?? []).map((i) => i.address);
+  return addresses.some((a) => inBlock(a, peer.cidr ?? "") && !peer.except?.some((e) => inBlock(a, e)));
+}
+
+const number = (address: string) => address.split(".").reduce((n, part) => n * 256 + Number(part), 0);
+
+/** inBlock says whether an IPv4 address is in a block of addresses. */
+export function inBlock(address: string, block: string): boolean {
+  const [base = "", bits = "32"] = block.split("/");
+  if (base.includes(":")) return false;
+  const size = 2 ** (32 - Number(bits));
+  return Math.floor(number(address) / size) === Math.floor(number(base) / size);
+}
+
+function portsOf(r: Rule): string {
+  const protocol = r.protocol === "any" || !r.protocol ? "all" : r.protocol;
+  if (!r.ports?.length) return protocol === "all" ? "all ports" : `all of ${protocol}`;
+  return `${protocol} ${r.ports.map((p) => (p.endPort ? `${p.port}–${p.endPort}` : p.port)).join(", ")}`;
 }
 
 /** Traffic is what a pod receives and sends, in bytes per second. */

@@ -3,11 +3,11 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useMemo, useRef, useState } from "react";
-import { type Address, client, data, type Network, type Pod, type Service } from "../api/client";
+import { type Address, client, data, type Network, type Pod, type SecurityGroup, type Service } from "../api/client";
 import { useLive } from "../api/live";
 import { keyOf, useSession } from "../api/session";
 import { bytes, plural } from "../lib/format";
-import { type Box, counters, draw, type Edge, rates, reaches, type Traffic } from "../lib/networkMap";
+import { type Box, counters, draw, type Edge, mayConnect, rates, reaches, type Traffic } from "../lib/networkMap";
 import { Button } from "../ui/Button";
 import { Card } from "../ui/parts";
 
@@ -17,12 +17,17 @@ const EVERY = 5000; // milliseconds between two readings of the traffic
 export function NetworkMap({ networks, pods }: { networks: Network[]; pods: Pod[] }) {
   const services = useLive<Service>("services").items;
   const addresses = useLive<Address>("addresses").items;
+  const groups = useLive<SecurityGroup>("security-groups").items;
   const traffic = useTraffic();
   const [chosen, setChosen] = useState<string>();
   const picture = useMemo(() => draw(networks, pods, services, addresses), [networks, pods, services, addresses]);
   const pod = pods.find((p) => p.id === chosen);
-  const reached = new Set(pod ? pods.filter((p) => p.id === pod.id || reaches(pod, p, networks)).map((p) => p.id) : []);
-  const faded = (id: string) => pod !== undefined && !reached.has(id);
+  const reached = new Map<string, string>(); // what the chosen pod can connect to, and at which ports
+  for (const p of pods) {
+    const ports = pod && pod.id !== p.id && reaches(pod, p, networks) ? mayConnect(pod, p, groups) : undefined;
+    if (ports) reached.set(p.id, ports);
+  }
+  const faded = (id: string) => pod !== undefined && pod.id !== id && !reached.has(id);
   return (
     <Card title="Map">
       <p className="hint" aria-live="polite">
@@ -31,13 +36,13 @@ export function NetworkMap({ networks, pods }: { networks: Network[]; pods: Pod[
             <Link to="/pods/$podId" params={{ podId: pod.id }}>
               {pod.name}
             </Link>{" "}
-            can connect to {plural(reached.size - 1, "other pod")}.{" "}
+            can connect to {plural(reached.size, "other pod")}.{" "}
             <Button small look="quiet" onClick={() => setChosen(undefined)}>
               Show all
             </Button>
           </>
         ) : (
-          "Choose a pod to see which others it can connect to. Lines show where services and floating addresses lead."
+          "Choose a pod to see which others it can connect to. Lines show where services and floating addresses lead. The numbers are what each pod receives and sends now."
         )}
       </p>
       <div className="map">
@@ -109,7 +114,7 @@ export function NetworkMap({ networks, pods }: { networks: Network[]; pods: Pod[
                   {short(p.pod.name)}
                 </text>
                 <text x={p.x + 10} y={p.y + 36} className="small">
-                  {p.address} {flow(traffic.get(p.pod.name))}
+                  {p.address} {reached.get(p.pod.id) ?? flow(traffic.get(p.pod.name))}
                 </text>
               </g>
             )),
