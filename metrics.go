@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// TenantMetrics is what the metrics of a tenant are made of: its quota with its use, its pods, its volumes and its services.
+// TenantMetrics is what the metrics of a tenant are made of: its quota with its use, its pods, its volumes, its services and its ingresses.
 type TenantMetrics struct {
 	ID      uuid.UUID
 	Name    string
@@ -17,7 +17,8 @@ type TenantMetrics struct {
 	Pods    []PodMetrics    // by name
 	Volumes []VolumeMetrics // by name
 
-	Services []ServiceMetrics
+	Services  []ServiceMetrics
+	Ingresses []IngressMetrics
 }
 
 // PodMetrics is a pod in the database, with the latest sample from its node if that is recent.
@@ -46,4 +47,19 @@ type VolumeMetrics struct {
 type ServiceMetrics struct {
 	Name             string
 	Endpoints, Ready int
+}
+
+// IngressMetrics is what has passed an ingress since it was created.
+type IngressMetrics struct {
+	Name                     string
+	Requests                 [5]int64 // by the class of their status: from 100, 200, …, 500
+	Limited                  int64    // of these, refused because of a limit of the platform
+	ReceivedBytes, SentBytes int64
+	Certificates             []CertificateMetrics
+}
+
+// CertificateMetrics is how long the certificate of a host is valid.
+type CertificateMetrics struct {
+	Host      string
+	ExpiresAt *time.Time // nil: there is none
 }

@@ -31,6 +31,7 @@ type Quota struct {
 	Images            int `json:"images"`
 	Configs           int `json:"configs"` // and secrets
 	Services          int `json:"services"`
+	Ingresses         int `json:"ingresses"`
 	SecurityGroups    int `json:"securityGroups"`
 	RequestsPerSecond int `json:"requestsPerSecond"` // to the API; bursts may be twice as large
 	Priority          int `json:"priority"`          // the highest priority that a pod may have
@@ -39,7 +40,7 @@ type Quota struct {
 // DefaultQuota is the quota of a tenant that is created without one.
 var DefaultQuota = Quota{
 	Pods: 100, CPUMillis: 64_000, MemoryMiB: 131_072, Volumes: 100, VolumeGiB: 1024, Snapshots: 100, Networks: 8, Addresses: 8, Images: 100,
-	ScratchGiB: 100 * DefaultScratchGiB, Configs: 100, Services: 100, SecurityGroups: 50, RequestsPerSecond: 100,
+	ScratchGiB: 100 * DefaultScratchGiB, Configs: 100, Services: 100, Ingresses: 20, SecurityGroups: 50, RequestsPerSecond: 100,
 }
 
 // ResourceUse is how much of its quota a tenant uses.
@@ -56,6 +57,7 @@ type ResourceUse struct {
 	Images     int64 `json:"images"`
 	Configs    int64 `json:"configs"`
 	Services   int64 `json:"services"`
+	Ingresses  int64 `json:"ingresses"`
 
 	SecurityGroups int64 `json:"securityGroups"`
 }

@@ -56,15 +56,16 @@ and kind:
 
 A pod names a volume with volumeName, or with volumeId as in the API. An Image
 needs a field named reference. Images are applied first, then volumes, configs,
-secrets, networks, services and security groups, then pods, then addresses. The
-target of an Address is {service: NAME} or {pod: NAME, ports: […]}. husk imports
-the images that pods need and that are not imported yet.
+secrets, networks, services, ingresses and security groups, then pods, then
+addresses. The target of an Address is {service: NAME} or {pod: NAME, ports: […]}.
+husk imports the images that pods need and that are not imported yet.
 
-husk also accepts a Pod, a PersistentVolumeClaim, a ConfigMap, a Secret, a Service
-and a List of Kubernetes, such as the output of kubectl. The size of the virtual
-machine is the sum of the containers' limits. For a container without a limit, its
-request counts. A claim becomes a volume, which persistentVolumeClaim.claimName
-names. A Service of the type LoadBalancer becomes a service with a floating address.
+husk also accepts a Pod, a PersistentVolumeClaim, a ConfigMap, a Secret, a Service,
+an Ingress and a List of Kubernetes, such as the output of kubectl. The size of the
+virtual machine is the sum of the containers' limits. For a container without a
+limit, its request counts. A claim becomes a volume, which
+persistentVolumeClaim.claimName names. A Service of the type LoadBalancer becomes a
+service with a floating address.
 A NetworkPolicy becomes security groups.
 Fields that make no difference are ignored, with a warning. Any other field
 without a counterpart is an error that names the field and its line.
@@ -133,7 +134,7 @@ func (a *app) documents(files []string) ([]manifest.Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	order := []string{"image", "volume", "config", "secret", "network", "service", "security-group", "pod", "address"}
+	order := []string{"image", "volume", "config", "secret", "network", "service", "ingress", "security-group", "pod", "address"}
 	slices.SortStableFunc(docs, func(x, y manifest.Document) int {
 		return slices.Index(order, x.Kind()) - slices.Index(order, y.Kind())
 	})

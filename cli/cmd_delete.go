@@ -160,6 +160,13 @@ func selected(ctx context.Context, c *client.Client, word, selector string) ([]k
 			}
 			refs = append(refs, kind.Ref{Kind: of, Name: a.ID.String()})
 		}
+	case "ingress":
+		for i, err := range c.Ingresses.List(ctx, which) {
+			if err != nil {
+				return nil, err
+			}
+			refs = append(refs, kind.Ref{Kind: of, Name: i.ID.String()})
+		}
 	case "security-group":
 		for g, err := range c.SecurityGroups.List(ctx, which) {
 			if err != nil {
@@ -168,7 +175,7 @@ func selected(ctx context.Context, c *client.Client, word, selector string) ([]k
 			refs = append(refs, kind.Ref{Kind: of, Name: g.ID.String()})
 		}
 	default:
-		return nil, exit.Usagef("--selector: only pods, volumes, snapshots, configs, secrets, networks, services, addresses and security groups have labels, not %q", word)
+		return nil, exit.Usagef("--selector: only pods, volumes, snapshots, configs, secrets, networks, services, addresses, ingresses and security groups have labels, not %q", word)
 	}
 	return refs, nil
 }

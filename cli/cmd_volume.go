@@ -7,6 +7,7 @@ import (
 
 	"husk/cli/addresses"
 	"husk/cli/groups"
+	"husk/cli/ingresses"
 	"husk/cli/kind"
 	"husk/cli/networks"
 	"husk/cli/services"
@@ -44,6 +45,12 @@ func servicesCommand(a *app) *cobra.Command {
 func addressesCommand(a *app) *cobra.Command {
 	cmd := listCommand(a, kind.Addresses)
 	cmd.AddCommand(append(addresses.Commands(addresses.Parts{Connect: a.connect, Output: a.outputFlags, Names: a.offers().Names}), deleteKind(a, "address"))...)
+	return cmd
+}
+
+func ingressesCommand(a *app) *cobra.Command {
+	cmd := listCommand(a, kind.Ingresses)
+	cmd.AddCommand(append(ingresses.Commands(ingresses.Parts{Connect: a.connect, Output: a.outputFlags, Names: a.offers().Names, Out: a.out}), deleteKind(a, "ingress"))...)
 	return cmd
 }
 

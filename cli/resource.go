@@ -118,7 +118,7 @@ of its own: husk get pods is the same as husk pods.`,
 	of := kind.Pods // "pod" is no alias of husk pods, because husk pod is another command
 	of.Aliases = append([]string{"pod"}, of.Aliases...)
 	cmd.AddCommand(
-		listCommand(a, of), listCommand(a, kind.Volumes), listCommand(a, kind.Snapshots), listCommand(a, kind.Images), listCommand(a, kind.Configs), listCommand(a, kind.Secrets), listCommand(a, kind.Networks), listCommand(a, kind.Services), listCommand(a, kind.Addresses), listCommand(a, kind.SecurityGroups), eventsCommand(a), quotaCommand(a),
+		listCommand(a, of), listCommand(a, kind.Volumes), listCommand(a, kind.Snapshots), listCommand(a, kind.Images), listCommand(a, kind.Configs), listCommand(a, kind.Secrets), listCommand(a, kind.Networks), listCommand(a, kind.Services), listCommand(a, kind.Addresses), listCommand(a, kind.Ingresses), listCommand(a, kind.SecurityGroups), eventsCommand(a), quotaCommand(a),
 		listCommand(a, kind.ServiceAccounts), listKeysCommand(a), listCommand(a, kind.Users), listCommand(a, kind.Issuers), auditCommand(a),
 		listCommand(a, kind.Nodes), listCommand(a, kind.Pools),
 	)

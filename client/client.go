@@ -26,6 +26,7 @@ type Client struct {
 	Networks  Networks
 	Services  Services
 	Addresses Addresses
+	Ingresses Ingresses
 
 	SecurityGroups SecurityGroups
 
@@ -101,7 +102,7 @@ func New(apiURL string, opts ...Option) (*Client, error) {
 		return nil, err
 	}
 	c.SecurityGroups = SecurityGroups{c}
-	c.Pods, c.Volumes, c.Snapshots, c.Configs, c.Networks, c.Services, c.Addresses, c.Images, c.Events = Pods{c}, Volumes{c}, Snapshots{c}, Configs{c}, Networks{c}, Services{c}, Addresses{c}, Images{c}, Events{c}
+	c.Pods, c.Volumes, c.Snapshots, c.Configs, c.Networks, c.Services, c.Addresses, c.Ingresses, c.Images, c.Events = Pods{c}, Volumes{c}, Snapshots{c}, Configs{c}, Networks{c}, Services{c}, Addresses{c}, Ingresses{c}, Images{c}, Events{c}
 	c.ServiceAccounts, c.Users, c.Issuers = ServiceAccounts{c}, Users{c}, Issuers{c}
 	c.Tenants, c.Nodes, c.Pools = Tenants{c}, Nodes{c}, Pools{c}
 	return c, nil

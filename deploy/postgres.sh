@@ -23,7 +23,7 @@ PGOPTIONS="-c husk.role_password=$password" "${psql[@]}" -f /usr/local/lib/husk/
 SELECT 'CREATE DATABASE husk OWNER husk_owner' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'husk')
 \gexec
 REVOKE ALL ON DATABASE husk FROM PUBLIC;
-GRANT CONNECT ON DATABASE husk TO husk_control, husk_tenant;
+GRANT CONNECT ON DATABASE husk TO husk_control, husk_tenant, husk_ingress;
 SQL
 "$bin/pg_ctl" -w -m fast stop
 exec "$bin/postgres" -c listen_addresses='*'

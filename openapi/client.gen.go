@@ -762,6 +762,75 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/images/{imageId} (the `GetImage` operationId).
 	GetImage(ctx context.Context, imageID ImageID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListIngresses List ingresses, or watch them
+	//
+	// The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/ingresses (the `ListIngresses` operationId).
+	ListIngresses(ctx context.Context, params *ListIngressesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateIngressWithBody Create an ingress
+	//
+	// An ingress makes services reachable from outside, over HTTPS: each of its hosts has paths that lead to services. The platform gets a certificate for
+	// each host, and renews it. The host's name must lead to one of the addresses in the status. A host belongs to the first ingress that names it, of any
+	// tenant, until that is deleted or does not name it any more. For developers and owners of the tenant.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/ingresses (the `CreateIngress` operationId).
+	CreateIngressWithBody(ctx context.Context, params *CreateIngressParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CreateIngress Create an ingress
+	//
+	// An ingress makes services reachable from outside, over HTTPS: each of its hosts has paths that lead to services. The platform gets a certificate for
+	// each host, and renews it. The host's name must lead to one of the addresses in the status. A host belongs to the first ingress that names it, of any
+	// tenant, until that is deleted or does not name it any more. For developers and owners of the tenant.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/ingresses (the `CreateIngress` operationId).
+	CreateIngress(ctx context.Context, params *CreateIngressParams, body CreateIngressJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteIngress Delete an ingress
+	//
+	// Other ingresses can have its hosts. Its services are not affected. For developers and owners of the tenant.
+	//
+	// Corresponds with DELETE /v1/ingresses/{ingressId} (the `DeleteIngress` operationId).
+	DeleteIngress(ctx context.Context, ingressID IngressID, params *DeleteIngressParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetIngress Get one ingress
+	//
+	// For viewers, developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/ingresses/{ingressId} (the `GetIngress` operationId).
+	GetIngress(ctx context.Context, ingressID IngressID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateIngressWithBody Change an ingress
+	//
+	// Fields that are left out stay as they are. The name of an ingress cannot change. For developers and owners of the tenant.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /v1/ingresses/{ingressId} (the `UpdateIngress` operationId).
+	UpdateIngressWithBody(ctx context.Context, ingressID IngressID, params *UpdateIngressParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// UpdateIngress Change an ingress
+	//
+	// Fields that are left out stay as they are. The name of an ingress cannot change. For developers and owners of the tenant.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /v1/ingresses/{ingressId} (the `UpdateIngress` operationId).
+	UpdateIngress(ctx context.Context, ingressID IngressID, params *UpdateIngressParams, body UpdateIngressJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListIngressRequests List the latest requests to an ingress
+	//
+	// The platform keeps the latest 1,000 requests of each ingress. A request appears about a second after its end. Clients choose much of what is here, so do
+	// not trust it. For viewers, developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/ingresses/{ingressId}/requests (the `ListIngressRequests` operationId).
+	ListIngressRequests(ctx context.Context, ingressID IngressID, params *ListIngressRequestsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetTenantMetrics Get the tenant's metrics in the Prometheus text format
 	//
 	// The metrics cover pods, volumes, and the quota with what is in use. docs/api.md lists them. If the last sample of a pod is older than a
@@ -2949,6 +3018,155 @@ func (c *Client) DeleteImage(ctx context.Context, imageID ImageID, params *Delet
 // Corresponds with GET /v1/images/{imageId} (the `GetImage` operationId).
 func (c *Client) GetImage(ctx context.Context, imageID ImageID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetImageRequest(c.Server, imageID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListIngresses List ingresses, or watch them
+//
+// The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
+//
+// Corresponds with GET /v1/ingresses (the `ListIngresses` operationId).
+func (c *Client) ListIngresses(ctx context.Context, params *ListIngressesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListIngressesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateIngressWithBody Create an ingress
+//
+// An ingress makes services reachable from outside, over HTTPS: each of its hosts has paths that lead to services. The platform gets a certificate for
+// each host, and renews it. The host's name must lead to one of the addresses in the status. A host belongs to the first ingress that names it, of any
+// tenant, until that is deleted or does not name it any more. For developers and owners of the tenant.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/ingresses (the `CreateIngress` operationId).
+func (c *Client) CreateIngressWithBody(ctx context.Context, params *CreateIngressParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateIngressRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CreateIngress Create an ingress
+//
+// An ingress makes services reachable from outside, over HTTPS: each of its hosts has paths that lead to services. The platform gets a certificate for
+// each host, and renews it. The host's name must lead to one of the addresses in the status. A host belongs to the first ingress that names it, of any
+// tenant, until that is deleted or does not name it any more. For developers and owners of the tenant.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/ingresses (the `CreateIngress` operationId).
+func (c *Client) CreateIngress(ctx context.Context, params *CreateIngressParams, body CreateIngressJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCreateIngressRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteIngress Delete an ingress
+//
+// Other ingresses can have its hosts. Its services are not affected. For developers and owners of the tenant.
+//
+// Corresponds with DELETE /v1/ingresses/{ingressId} (the `DeleteIngress` operationId).
+func (c *Client) DeleteIngress(ctx context.Context, ingressID IngressID, params *DeleteIngressParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteIngressRequest(c.Server, ingressID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetIngress Get one ingress
+//
+// For viewers, developers and owners of the tenant.
+//
+// Corresponds with GET /v1/ingresses/{ingressId} (the `GetIngress` operationId).
+func (c *Client) GetIngress(ctx context.Context, ingressID IngressID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetIngressRequest(c.Server, ingressID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateIngressWithBody Change an ingress
+//
+// Fields that are left out stay as they are. The name of an ingress cannot change. For developers and owners of the tenant.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /v1/ingresses/{ingressId} (the `UpdateIngress` operationId).
+func (c *Client) UpdateIngressWithBody(ctx context.Context, ingressID IngressID, params *UpdateIngressParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateIngressRequestWithBody(c.Server, ingressID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// UpdateIngress Change an ingress
+//
+// Fields that are left out stay as they are. The name of an ingress cannot change. For developers and owners of the tenant.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /v1/ingresses/{ingressId} (the `UpdateIngress` operationId).
+func (c *Client) UpdateIngress(ctx context.Context, ingressID IngressID, params *UpdateIngressParams, body UpdateIngressJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewUpdateIngressRequest(c.Server, ingressID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListIngressRequests List the latest requests to an ingress
+//
+// The platform keeps the latest 1,000 requests of each ingress. A request appears about a second after its end. Clients choose much of what is here, so do
+// not trust it. For viewers, developers and owners of the tenant.
+//
+// Corresponds with GET /v1/ingresses/{ingressId}/requests (the `ListIngressRequests` operationId).
+func (c *Client) ListIngressRequests(ctx context.Context, ingressID IngressID, params *ListIngressRequestsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListIngressRequestsRequest(c.Server, ingressID, params)
 	if err != nil {
 		return nil, err
 	}
@@ -7775,6 +7993,435 @@ func NewGetImageRequest(server string, imageID ImageID) (*http.Request, error) {
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListIngressesRequest constructs an http.Request for the ListIngresses method
+func NewListIngressesRequest(server string, params *ListIngressesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/ingresses")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Cursor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cursor", *params.Cursor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Name != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "name", *params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LabelSelector != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "labelSelector", *params.LabelSelector, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Watch != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "watch", *params.Watch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCreateIngressRequest calls the generic CreateIngress builder with application/json body
+func NewCreateIngressRequest(server string, params *CreateIngressParams, body CreateIngressJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCreateIngressRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewCreateIngressRequestWithBody constructs an http.Request for the CreateIngress method, with any body, and a specified content type
+func NewCreateIngressRequestWithBody(server string, params *CreateIngressParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/ingresses")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewDeleteIngressRequest constructs an http.Request for the DeleteIngress method
+func NewDeleteIngressRequest(server string, ingressID IngressID, params *DeleteIngressParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "ingressId", ingressID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/ingresses/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewGetIngressRequest constructs an http.Request for the GetIngress method
+func NewGetIngressRequest(server string, ingressID IngressID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "ingressId", ingressID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/ingresses/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewUpdateIngressRequest calls the generic UpdateIngress builder with application/json body
+func NewUpdateIngressRequest(server string, ingressID IngressID, params *UpdateIngressParams, body UpdateIngressJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewUpdateIngressRequestWithBody(server, ingressID, params, "application/json", bodyReader)
+}
+
+// NewUpdateIngressRequestWithBody constructs an http.Request for the UpdateIngress method, with any body, and a specified content type
+func NewUpdateIngressRequestWithBody(server string, ingressID IngressID, params *UpdateIngressParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "ingressId", ingressID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/ingresses/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.DryRun != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "dryRun", *params.DryRun, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListIngressRequestsRequest constructs an http.Request for the ListIngressRequests method
+func NewListIngressRequestsRequest(server string, ingressID IngressID, params *ListIngressRequestsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "ingressId", ingressID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/ingresses/%s/requests", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)

@@ -236,6 +236,27 @@ func (e ImageState) Valid() bool {
 	}
 }
 
+// Defines values for IngressHostState.
+const (
+	IngressHostStateFailed  IngressHostState = "Failed"
+	IngressHostStatePending IngressHostState = "Pending"
+	IngressHostStateReady   IngressHostState = "Ready"
+)
+
+// Valid indicates whether the value is a known member of the IngressHostState enum.
+func (e IngressHostState) Valid() bool {
+	switch e {
+	case IngressHostStateFailed:
+		return true
+	case IngressHostStatePending:
+		return true
+	case IngressHostStateReady:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for KeyAlg.
 const (
 	EdDSA KeyAlg = "EdDSA"
@@ -418,6 +439,7 @@ const (
 	ObjectKindConfig          ObjectKind = "config"
 	ObjectKindDefragmentation ObjectKind = "defragmentation"
 	ObjectKindImage           ObjectKind = "image"
+	ObjectKindIngress         ObjectKind = "ingress"
 	ObjectKindJoinToken       ObjectKind = "joinToken"
 	ObjectKindNetwork         ObjectKind = "network"
 	ObjectKindNode            ObjectKind = "node"
@@ -448,6 +470,8 @@ func (e ObjectKind) Valid() bool {
 	case ObjectKindDefragmentation:
 		return true
 	case ObjectKindImage:
+		return true
+	case ObjectKindIngress:
 		return true
 	case ObjectKindJoinToken:
 		return true
@@ -736,16 +760,16 @@ func (e SchedulingRuleKind) Valid() bool {
 
 // Defines values for SecurityRuleDirection.
 const (
-	Egress  SecurityRuleDirection = "egress"
-	Ingress SecurityRuleDirection = "ingress"
+	SecurityRuleDirectionEgress  SecurityRuleDirection = "egress"
+	SecurityRuleDirectionIngress SecurityRuleDirection = "ingress"
 )
 
 // Valid indicates whether the value is a known member of the SecurityRuleDirection enum.
 func (e SecurityRuleDirection) Valid() bool {
 	switch e {
-	case Egress:
+	case SecurityRuleDirectionEgress:
 		return true
-	case Ingress:
+	case SecurityRuleDirectionIngress:
 		return true
 	default:
 		return false
@@ -2115,6 +2139,11 @@ type GuestSample struct {
 	OomKills int64 `json:"oomKills"`
 }
 
+// HSTSSeconds How long browsers refuse plain HTTP to the hosts after a response (HSTS). The default is 0, which does not ask them to.
+//
+// Example: 31536000
+type HSTSSeconds = int
+
 // HTTPGet A request that succeeds if its response has a status from 200 to 399. Redirects are not followed.
 type HTTPGet struct {
 	Headers *[]HTTPHeader `json:"headers,omitempty"`
@@ -2306,6 +2335,162 @@ type ImportProgress struct {
 
 	// TotalBytes The size of the compressed layers according to the manifest.
 	TotalBytes int64 `json:"totalBytes"`
+}
+
+// Ingress Hosts and paths that reach services from outside, over HTTPS.
+type Ingress struct {
+	CreatedAt time.Time `json:"createdAt"`
+
+	// HstsSeconds How long browsers refuse plain HTTP to the hosts after a response (HSTS). The default is 0, which does not ask them to.
+	//
+	// Example: 31536000
+	HstsSeconds HSTSSeconds        `json:"hstsSeconds"`
+	ID          openapi_types.UUID `json:"id"`
+	Labels      Labels             `json:"labels"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name   Name          `json:"name"`
+	Rules  IngressRules  `json:"rules"`
+	Status IngressStatus `json:"status"`
+}
+
+// IngressCreate defines model for IngressCreate.
+type IngressCreate struct {
+	// HstsSeconds How long browsers refuse plain HTTP to the hosts after a response (HSTS). The default is 0, which does not ask them to.
+	//
+	// Example: 31536000
+	HstsSeconds *HSTSSeconds `json:"hstsSeconds,omitempty"`
+	Labels      *Labels      `json:"labels,omitempty"`
+
+	// Name An RFC 1123 label.
+	//
+	// Example: web
+	Name  Name         `json:"name"`
+	Rules IngressRules `json:"rules"`
+}
+
+// IngressHost defines model for IngressHost.
+type IngressHost struct {
+	// ExpiresAt When the certificate ends.
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+
+	// Host Example: www.example.com
+	Host string `json:"host"`
+
+	// Message Why the last attempt to get or renew the certificate failed.
+	Message *string `json:"message,omitempty"`
+
+	// State Of the certificate. `Failed`: there is none, and the last attempt to get one failed. The platform retries.
+	State IngressHostState `json:"state"`
+}
+
+// IngressHostState Of the certificate. `Failed`: there is none, and the last attempt to get one failed. The platform retries.
+type IngressHostState string
+
+// IngressList defines model for IngressList.
+type IngressList struct {
+	Items      []Ingress `json:"items"`
+	NextCursor *string   `json:"nextCursor,omitempty"`
+}
+
+// IngressPath defines model for IngressPath.
+type IngressPath struct {
+	// Path Requests for this path and all below it, such as `/api` and `/api/pods`, go to the service, unless a longer path applies.
+	//
+	// Example: /api
+	Path *string `json:"path,omitempty"`
+
+	// Port The port of the service. Its protocol must be TCP.
+	//
+	// Example: 80
+	Port int `json:"port"`
+
+	// Service An RFC 1123 label.
+	//
+	// Example: web
+	Service Name `json:"service"`
+}
+
+// IngressRequest defines model for IngressRequest.
+type IngressRequest struct {
+	// Agent The client's name for itself. At most the first 128 bytes.
+	Agent string `json:"agent"`
+
+	// At When the request arrived.
+	At time.Time `json:"at"`
+
+	// Client The client's address.
+	Client string `json:"client"`
+	Host   string `json:"host"`
+
+	// ID Later requests have larger IDs.
+	ID int64 `json:"id"`
+
+	// Method Example: GET
+	Method string `json:"method"`
+
+	// Milliseconds From the arrival of the request to the end of the response.
+	Milliseconds int64 `json:"milliseconds"`
+
+	// Note Why the platform has responded, and not the service.
+	Note *string `json:"note,omitempty"`
+
+	// Path Without the query. At most the first 256 bytes.
+	Path string `json:"path"`
+
+	// Protocol Example: HTTP/2.0
+	Protocol string `json:"protocol"`
+
+	// ReceivedBytes Bytes in the body of the request.
+	ReceivedBytes int64 `json:"receivedBytes"`
+
+	// SentBytes Bytes in the body of the response.
+	SentBytes int64 `json:"sentBytes"`
+
+	// Status Example: 200
+	Status int `json:"status"`
+}
+
+// IngressRequestList defines model for IngressRequestList.
+type IngressRequestList struct {
+	Items []IngressRequest `json:"items"`
+}
+
+// IngressRule defines model for IngressRule.
+type IngressRule struct {
+	// Host The name of the host in lower case.
+	//
+	// Example: www.example.com
+	Host  string        `json:"host"`
+	Paths []IngressPath `json:"paths"`
+}
+
+// IngressRules defines model for IngressRules.
+type IngressRules = []IngressRule
+
+// IngressStatus defines model for IngressStatus.
+type IngressStatus struct {
+	// Addresses Addresses or names to which the names of the hosts must lead.
+	//
+	// Example: ["203.0.113.5"]
+	Addresses []string `json:"addresses"`
+
+	// Hosts The hosts, in alphabetical order.
+	Hosts []IngressHost `json:"hosts"`
+}
+
+// IngressUpdate defines model for IngressUpdate.
+type IngressUpdate struct {
+	// HstsSeconds How long browsers refuse plain HTTP to the hosts after a response (HSTS). The default is 0, which does not ask them to.
+	//
+	// Example: 31536000
+	HstsSeconds *HSTSSeconds `json:"hstsSeconds,omitempty"`
+
+	// Labels The labels to change. Labels that are left out stay as they are, and `null` removes a label.
+	Labels *LabelChanges `json:"labels,omitempty"`
+	Rules  *IngressRules `json:"rules,omitempty"`
 }
 
 // JoinToken defines model for JoinToken.
@@ -3324,6 +3509,11 @@ type Quota struct {
 	// Images Example: 20
 	Images int `json:"images"`
 
+	// Ingresses Ingresses.
+	//
+	// Example: 20
+	Ingresses int `json:"ingresses"`
+
 	// MemoryMiB Example: 16384
 	MemoryMiB int `json:"memoryMiB"`
 
@@ -3391,6 +3581,11 @@ type QuotaChange struct {
 
 	// Images Example: 20
 	Images *int `json:"images,omitempty"`
+
+	// Ingresses Ingresses.
+	//
+	// Example: 20
+	Ingresses *int `json:"ingresses,omitempty"`
 
 	// MemoryMiB Example: 16384
 	MemoryMiB *int `json:"memoryMiB,omitempty"`
@@ -3505,6 +3700,9 @@ type ResourceUse struct {
 
 	// Images Example: 5
 	Images int64 `json:"images"`
+
+	// Ingresses Example: 2
+	Ingresses int64 `json:"ingresses"`
 
 	// MemoryMiB Example: 4096
 	MemoryMiB int64 `json:"memoryMiB"`
@@ -4423,6 +4621,9 @@ type IfMatch = string
 // ImageID defines model for ImageId.
 type ImageID = openapi_types.UUID
 
+// IngressID defines model for IngressId.
+type IngressID = openapi_types.UUID
+
 // IssuerID defines model for IssuerId.
 type IssuerID = openapi_types.UUID
 
@@ -4850,6 +5051,57 @@ type ImportImageParams struct {
 type DeleteImageParams struct {
 	// IfMatch Make the change only if the object still has this ETag.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ListIngressesParams defines parameters for ListIngresses.
+type ListIngressesParams struct {
+	// Limit The maximum number of items to return.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Cursor The `nextCursor` of the previous page.
+	Cursor *Cursor `form:"cursor,omitempty" json:"cursor,omitempty"`
+
+	// Name Only the ingress with this name.
+	Name *Name `form:"name,omitempty" json:"name,omitempty"`
+
+	// LabelSelector Only objects with these labels, in the Kubernetes selector syntax.
+	LabelSelector *LabelSelector `form:"labelSelector,omitempty" json:"labelSelector,omitempty"`
+
+	// Watch Stream changes as server-sent events.
+	Watch *bool `form:"watch,omitempty" json:"watch,omitempty"`
+}
+
+// CreateIngressParams defines parameters for CreateIngress.
+type CreateIngressParams struct {
+	// DryRun Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object.
+	DryRun *DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// IdempotencyKey Makes it safe to repeat this request.
+	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
+}
+
+// DeleteIngressParams defines parameters for DeleteIngress.
+type DeleteIngressParams struct {
+	// IfMatch Make the change only if the object still has this ETag.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// UpdateIngressParams defines parameters for UpdateIngress.
+type UpdateIngressParams struct {
+	// DryRun Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object.
+	DryRun *DryRun `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+
+	// IfMatch Make the change only if the object still has this ETag.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ListIngressRequestsParams defines parameters for ListIngressRequests.
+type ListIngressRequestsParams struct {
+	// Limit How many requests to return at most.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// After Only requests with a larger ID.
+	After *int64 `form:"after,omitempty" json:"after,omitempty"`
 }
 
 // ListNetworksParams defines parameters for ListNetworks.
@@ -5428,6 +5680,12 @@ type UpdateConfigJSONRequestBody = ConfigUpdate
 // ImportImageJSONRequestBody defines body for ImportImage for application/json ContentType.
 type ImportImageJSONRequestBody = ImageImport
 
+// CreateIngressJSONRequestBody defines body for CreateIngress for application/json ContentType.
+type CreateIngressJSONRequestBody = IngressCreate
+
+// UpdateIngressJSONRequestBody defines body for UpdateIngress for application/json ContentType.
+type UpdateIngressJSONRequestBody = IngressUpdate
+
 // CreateNetworkJSONRequestBody defines body for CreateNetwork for application/json ContentType.
 type CreateNetworkJSONRequestBody = NetworkCreate
 
@@ -5493,705 +5751,732 @@ type RestoreVolumeJSONRequestBody = VolumeRestore
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7P0Nc9s4li8OfxU8ulvVnRlJkfxuT03tdWwn7Ulie22nc3c62QgiIYlrCuAQkG31pJ/P/i+cA5AgBYqk",
-	"bPfM3jtbW9OOSOL14OC8/s7fO4GYJ4IzrmTn6O+dGaMhS+HPs1s61f8NmQzSKFGR4J2jzu2MkXuWykhw",
-	"IiZEzRgR4/9mgSITkZLzSe8jVcGsT84VCWaUT5kkDzPG2T1L3ZfNs36n25HBjM2p7kktE9Y56kiVRnza",
-	"+e2337qdhKZ0zpQZ0nEYpkzK89A/rkksqIr4lFB87wdJzk91F+yRzpNYt70b7geD8SHrbU32tns7dDju",
-	"HQY7Bz023JsM6Ha4P97a7XQ7kW4yoWrW6XY4nesvadZ3t5Oyvy2ilIWdI5UumDuFiUjnVHWOOotFpN8s",
-	"T6nbORF8Ek2rpnB+alc1gPeISIlkQcpUcR6DcDc4nAxZbzcY0N5OMGC9w3Aw6e2M9ybbkyHdD4ZD/zwC",
-	"2/8Tp7FIpUj9kxhx9qjwhZGdTpKy+0gsJEnolPXt0P62YOnSGRs26o5kTh8/MD5Vs87R1mDgG8lpurxe",
-	"8NWRnMxYcAd963kyqYgm9ZgpFi8J5SFJmUwEDwmVZCEXNO6S8UIRqUTKCBdqFvFpn+j5/G0hFO0SPUjZ",
-	"tcTFJDRyL+LFXP+dMhLoHhk0qGZsCb9x8dAn53M6Lb2vZlSRUOiOCHuMpDJvE5amIu2SMQvoQjJsKKCc",
-	"jBkJUkYVC8mYTfQY8+NUtZ4hLo27niGb0EWsOkcTGkuWredYiJhRDgt6HrJ5IhTjwfI9W64u7Ed6xySJ",
-	"FJF0wogSJGUJo4qoWSTtWmcjQoaSD8lpvKdbr9rr3d1uZx5x+++hb+fPJ8Bs/CPEQwRshggeL0lU4FZS",
-	"RXFMZrBVkSSa2VWP2XC1tYRZO1hNA1XHPtIPPeyK7dKDYC/c6e1Ptoa9nfH2Ye9Qn/WDcHu8R3cnw639",
-	"CnYVme6edsrPpVywtHLU8NQz7H12OB4GO2Fvl24f9HYmg73e4Va432OD4GCyN96mu8PDimHbDp827vds",
-	"WTXoO7b8QZIgjhhXKwOnO8Nwjx1Metvj/a3eTnC42ztgA9rbnxyGW8HueLi3veMf+B30+LRRf6BjFt+w",
-	"mAXKx1ovNRUj+UryEKmZpmfJSKw/k10ScSDw94sxSzlTTBJp2iJyyRV9LM01Sf78wMZdFbFUf/vjJBVc",
-	"dcmYBnevuv+/gHIKvMTHWOLCSCuOxXDgZ9gfonmk/Jszp4/RfDEnfDEfs1TfHZFic4lMRi1SXsXpYmjT",
-	"y+iGcDqxYTuoecTNP7MBRlyxKUthhBdMPYj0roqEOD72iRdse3JI9wa9QTAca8JnvUO6u9vbD4fB1viA",
-	"7UyGAz/98KzLp9HQlQirhp2I0DPk8X54ONmmW73hTnDQ22GDce9gsqeP7jDYZ4db4fZg2z/kBLp62nBv",
-	"WLBII7V8l4pFUjVwaV4iU/2WZw7D4JDt6BN7sB3u6mWnPbo3HvbCwf5kl20dBNuHFcdWlvp/6mzS+yhg",
-	"x0EgFlxVTwfeIhRf88xnEO6PdyfbQe+QHez0doZbez26HR70gr3JcLzFBoc7u/tV8ymN4FkmVDMTzwwO",
-	"x1tsP9wZ9vYCLZVOdmnvIBxu97bo/mQ3OBywvfHO2hk8w9ClVlKuUqFEIOLVCYxmC3nXvx+O+uSYjFPx",
-	"IFmqJS0tkUnGQzI6XqiZSKNfqf5i1CVSaKmHhqEkVBOlFh7vabxgRwQbGzOasrQ/IhMRx+JBi2pLEinN",
-	"v+4YL66Q6b1K5rhhQe8zG9+I4I6pXjaLKla7t32w410FThM5E9W0aJ77eNlEM7F91tsOD7d6O/Rgr6cv",
-	"9d4+Owy3BpO9bbp7ULGFeadP28Nbxmn1OVLw1DPy7ckw2KKHrLc3HoS9nWB3t3dI91lvKzyYDMZ7wZDt",
-	"VBCfsh0+bdyfJJ2yt+a18tD/cnN50dV6XSDmc9qTTOu4WqwHUpLkx+u3J2RneDB4VXXZmQF4b7vOf0uh",
-	"JX7G9fX2i/1nIO87X6uHmop5BX0omiqrw6lozkiqJeouScWChywkoXjg+nrWz2dikfbJKQ7lCH4qfB8s",
-	"0lRLXXPB1UyLHJ9uT4o7tzXY2usNtnuD4e1gcAT//9eqRdBj9m5LSBXr6bFW7w1IWv4Zg2hDHmZCMrsj",
-	"1ChbcP3IPrk2pIFCGPz6Zvln+HBFxFonQFWd5r3tenUCpnHF0khUnI4YvtZLz2gw0zqaSME4ogWd9J7G",
-	"fXJKlzi5UP+R74dvwAl25ac5JRSNHaLThNDpdkKqG8CH1cR3K/wT0CzYQ3jsMYgXMrpnqMMbMlwka4jQ",
-	"acmSILzlJ72tWtJTYjPCq9akFtKrRwUHky26P97t7Q3C7d4OGx72xjvBXu+QbrPhZD8cHOxu+RnZQj6D",
-	"FvUz2CqqxoyWDN/dv3V4uDNhk97ezu5ub4ftb/fozs5+b+9wEmxN2Pb+wc6ef9T3tsOnjfvzLApmJ4Ir",
-	"GnFWYaMK7OMfJBh2nFNtDAWJCME+MEdbC+VEcOe7ShtW1q876H9L2aRz1Plfr3Nz62t8Kl9f6A/B2okW",
-	"KcnA2HmpxY+zNEVVUDfLOFwnNEniKACh5DWw96O/N+zJaRL6Ky7LMSf66tnb3zlEK1S/oxWKVIxjNl8z",
-	"hgTf+GO7sdh2qweipVxiGu/DxppvwRR8dW6MUzQMI/0hja9SkbBURXr9jHkrcX76ewe1fiToMhmljIZa",
-	"w7YEVyKrbsdY345V5ZmvbYI9JlHK5JomVj6JqVSfpO22uE6fZwxV/ju2JA9UEv2yZpBg9QrBIk9R9uxa",
-	"9jiP+EKBAXazKYCizUJk2uv29z1boqL/mz0aTU5Bd1WDab9Xv7ns45d8181Auj4tKd/d/KZCW4seFFLb",
-	"CbzTkubMnp/zG1AYZMVtHU0Y3HLmntI7GnGjZMg+ebMk5rrt5s+lFlCikCy4imKtmoD99V7csbDAkff3",
-	"9/fA7JGtY8TVnhaBM7PI9nB3W7/j2kb2BqvGkRcngNLewYfVO/IhkqrlfoBBqfDHukEZNvNbNgKapnS5",
-	"Mkxsq3qcnyM1uwE3zjNyrFUOBS/n/eRX8t5Pt8f/sfvh54vLt5+33/zH1n/+Zefd57/sne19+Pn6zdb/",
-	"+fjXq8vt9/+xe/vpr2d/+fk/dk5vtn467mzEA5+F5/0z8JjGPKWw6k9gMehWqqWP0lW54vTsk0s1Y6kk",
-	"YqFkFGYcJdOWjaVRswqtGIB5gqZTpvRrKVwNJRp8+sUXspgppk/BLXTleHszz1O3E212MaP9u27vP+Bb",
-	"bSlFUbWo5xK49Df4smYW2SwbfGaWZIWnOBeWmaJnIbMhNqSvje4w3/aVHYmrd5ohSH0rYQMhUWLKNJWh",
-	"5pyTniHah0gycCwqrZCmTB8ivMtWieUld/05tq/65sLPXv7qMgxl5e7qdnL/vC/sovHVhh1cibTtRBLz",
-	"ic9HkZuLLENzRZkD15ezt7u7vbvemQM9OwZga7G4Pbly7BX4r0+nVx4zhaWGq0ZjTkRYtoDROSNUkpF+",
-	"bVSaTNvplPYG1rFmazwCJ/xcGPH5BJm/CULgrEtoHMPM3BfhMVwbLOyC/UVlfiXxwLVyzFmgewGXnShe",
-	"RDN6z9Db7uxsG1KGLfgNVuwcP9veWiXuIjNuR5g0v4Rdy9B2f9AfDrf7+51K8rgw7MXjLaS5WG9dPyLN",
-	"1r5gOnlg4wrRo3gHukRgx7yGDnKu3UK0+DyjRqOA/SYQ4ZGfSnIWAScfZQ6bkZ7WCLyCo1UpIrGOyVox",
-	"NrFU25AkpCPS+YxVx9myKzMlLhSZMRrGMJFzJQ2lF8lbwQWll36pd0oWlOZKKbFqDz4l4fNcvE+6Ck8w",
-	"7u4pl9zqBDkXCkxBa45bwcB9MDzc8kqJ7rZdCMWQ+QgRY/BUwkQSsz65wOgsvZUY4oCeNjVj8z5qtW7X",
-	"ezu+QS/CSJ1xlS5bHotLnoUVATk9UEnmNGTg0hFcn3FwPOZPRcI4C/tE9xYxLYDfs9S0sXpOaKBE2vCk",
-	"wLvvIw5v28usqHl0umAL7nQ7uhOK4RpchCCb5IzHvOPvwfK2/PWQ3f9v869+AH6Y1S9zVlotGsIaFUL0",
-	"NLOcpGJecvAfbvUH/a0+RE+sdtVCtwyZopHH9XMKv2eXHS5WJHiXyEUwMyF96LLjIYkj7mx/uuAk4oTi",
-	"XXqsyFxIRXYGh3tkvFRMloz61kBM+DTij0cklqQX+8YaNaOCu+pgp+OrczAVZesM+/mDcUjD4CHiCmyF",
-	"Dfhb15yg+vBVE2aXrZGxSfbJ8VgyroxtMhbTiPer+7G0vdaonb/5m6XySHD/ALPH5yGQGcojoQgWc8ZL",
-	"MbaoT10J7zoYgsWFWJUJHMd1O8MCvALO3Xwm7kHvZgzCPZzueL5WcbuX1zhynvpiSsebWAR3LLxCt2cb",
-	"0U4pNk9QsFjVEhoetTmTkk6ZzxS/NAZYDCwVaJjXjNZL3lYbfW7KcQIYjOkgm3c+et+6ntCEjqM4yiWP",
-	"FVkQ+MdUH96AchIKMmZLYXSASZRKVU4MsKpXn1yJ0DB7zrQoSQLb3ZJMmSIUVsp43bGPmeZNxRP5SydJ",
-	"o/soZlMG9jTLSHsiQenjq6NPlPzpiV6HVM/lv36hvV8HvcPe1z/+m3ePM+3CERwyKs7WaekTNJ1piQn5",
-	"EPHFI5g6xEKR0cnx1bcRiAmj4w8fiqpg5+Ls9tvx6cfzi05hrD8ef/jw/fjT6fnttx9PLi9ury8/fL8+",
-	"Oz79/vn6/Pbs1fc3Hy5P3n+7+XRzdXZx+v3N1dvvJz+dnby/ujy/uP12fXZze3l99v3kp8vPF99Pj0++",
-	"/Xj589n19fnpGTTy7ebs+Prkp1ff315+vji7/v725uz2/PT7+dXJtx91u9/h51ff359/+PD9w9nxzdn3",
-	"D+cXn/7Pt/OPHz/dHr/5cPb9o24Uxv3dNv3q+8f3F5en3/WMzKM35xe6s+ufz0/Ovr+5vjw+PTm+uf1+",
-	"ffz51fers+u3Hy8vvt+c3f749uT46vu789PvV/qPT+enr77f/OdN1srl5e33k5+u9X8+Xp5++nD2/UI3",
-	"eHV8cnL7/er2+vjkTLd5fvn9+uzm8tP1ydn32/OPZ99vb//z28nlxdvzd9Deh8t33z8fvz/7dvzh+Prj",
-	"Ky8R6G0OzCaXrKHJ4mMUxxESmdXVva6SOZuLdPkxelP3atm4nHXhtuE9tSyZHQfBJnbjgCWzx1w4mEb3",
-	"TBIKbaGvMJJGsw8jeYfyt8mKICyWHsn1Dv2xqwdK8EiJtKhV/5LLdEd7+weHhbO7yhVLpxDE1dpbJOs4",
-	"k4H1EP3rmKpoEgVUsWvG2QONPRvvvgOXbd19eLL6xcpWr75SO76s7/KWXr0/uSH/azjIpOmIk6uzj2hs",
-	"pZycnZzeHMOWC06uelu7e5jfAmbWlCyk1rd4vMw8jCAhRQr2XjKtIMcxpsFo1ZjFE6NtuRHfA99pgpyj",
-	"liSqBZssKE5MCDUujC7IjhEo7aiUF/dpHHGaLn+G72p3CAb2xv3ieTz9G7oy7thSVqYtYIg/jZMZHTMV",
-	"BTQmIg1NJEoT+Qxna/yZFWPJjthdA9HbNGhE75e0yC/AevKkLblvQRE5LRiRZnVTzhUGN0pCFRnCEZmm",
-	"4sFkZmgVf5mlH6E4hAMoaFnWD18x+KoLAojpDtWBsofIDtgQk0vN7jJ6uczqaWhmz9nd2tk6OOh2+CKO",
-	"6Vizd5yGK3Qd9/6KctcfX3/9w5//Puhu/fZvnVojEA4Dryi0TSui2KPqkvFSnwk4EmMq2d6Ox/KztbtX",
-	"Oc2NHGFP5y3/XMdqkzNRokWXDKuJ6m0Ut11rI04UkgJXAmNdCuv1v9Her8e9vw56h1WyvQhhGM5ng3//",
-	"ZdDb//r3bT85QoCi567Vv5OUxVRF9ywLrhILrkgiIq4gAzqSebDOxOiHMZsoIhZq5erc2qnT8Cqll2yJ",
-	"24qBtxlbwhs2TzqmJu2YUEkmumV90FAY7ZMstlKCKqi5FxhfrZBIHtJIscweW2FT8F9yei3h8z45jmP8",
-	"SZ98/Zti3L+QLa4/oMSCmudyiez6s5SSuwwHe5A14ElaE3mUBSxVv6jD1VBYm/OKii6NmzngjQ0uFMy4",
-	"PCiSKuYbP9jowUSEej3NPeHztjd1becCRku2ulSsgiRk9GvxAnXG56haFfYU38C7prs1EyhZ1I34Ctlq",
-	"KVNeJzG+8+ImNjOUFzOvYfsb+aqefjdu5sfa8A6rmPqzyD3NhBqUYPoEVbIZ1SxNMw3ZJWE0jZTsklFv",
-	"1CWjbyNgrKP+yOWJvKAccXva4ZBT44PYHW6R99Gbrj7sKSO4ReazLxwcRI4A9YW3EKHy4Po2Rth06jnn",
-	"1yyJacDwsrSp8MbVUuDuztJvb+3vHay13nnZeuCYOY9DjxfDtYOCumUmZ694w3WJ4EzqZY2CmckPEhIY",
-	"1akI7kyAE1j9wBg2Ktkxc2vf16aXV253rLVRupM8TUXi83bhLNw3cydR7qHKrg6I0fqsNRuwXXb1HTxl",
-	"KrMX6MlHnIxK61ue9/GHDy8zYySWhqTFuEqXRkq75IyweaKWBGmIwKGQWuzhgrNnJj/G7xuz+jN+/zNN",
-	"i43uDre8jfoT+H6maaTZkkRDDgp30lhz9E0m++TW0u2I8fsRSXG9MtGt6UhvxCINWH1wzsQKqY0aXpXV",
-	"fJuPaXmr079ZJEnM5owrzfTwLStKLCRLu7DJYM0yrkBDIiD/SgNCIEskvLM/HK5zNFTrJ/911P3y5XEw",
-	"6H358rg1qPU++JYPhucXlFI2YSnjAUMDBHKmfErg6p0nIlUs7Nr4oyrYkZRNI6nSZd/x8b9Gb/Wwv7Xl",
-	"01zW5iuakO76qx3fgvfvGWdSXqVijIJIHF9OOke/1CcVsc5vX8s37jkoDRMaxbJbYnEQ4QSWHBZCSn4a",
-	"ajaghDExxlGw7LeV07m4YA9X1lnldahhHKxkqqdpsXd+aq2sPaBU/cNYj0D/qk9NkVfDLc8FYZMJCxRQ",
-	"8oiLb5w9fEvS6F6Ocv8T8PBIuTkkiCpk2uDMZrwhpcyA9WHYg+7YH37LBb8WokEk8CliHGEicGnpJ7DG",
-	"ev6wDUKg2gz7RCIuFaMV0b+JkOpGN9mcNn4S4s5DGtcLLgmdKINPlo9Or4OhCwiQfDIBJSm7UXgbP33E",
-	"DgZUPhS4kXWvUomEyGjKaYxxmponGHyYaaoZPObzmnFlTtXa3XwX3TPYKIs2k3eu//UwEzEj0wWT6gic",
-	"BQWi1QMJ2X0UAIwWmAqIXErF5iTQL0+iWLEUfRLoeoqkiCEGAjk0BJSC2T+XTPI4qlUqsWbVZpSaoUbB",
-	"/ODMmdHpdnpa0ukTzImVXfI6ZPcwCf3HazmbQ9Q6mCn0nVs9oOgZ+ZplIx6KpOESJTYthUaaRRT2iiqX",
-	"wPNPcJTw8xWQbvNBXhc+Wx1sISwaz0UhCPmYk4hHyhnmAwqc8QNdypEeIyUyCllA0yN9HFN9EDD5DUKO",
-	"YCmC3DYFDI7xkCGdw+gu+bFS1IKGrSOHGw/HAmkXDCfUQkhRaE5ThBSOCI0Pp9ZpJhYqWSjgI8Bx7Vf2",
-	"YFKTmFlmLsbFYLUJLZGSWwihTpIYhHbhxF8U0BYSEcJ4/ZQIry6SZ6LD22z5E/2GZk/TiFsTUyQhMBLo",
-	"bREEjIXPxVKlCiNev5XvGUv04vCQpiGJeKKXMmE83zOzH6HZOLRrGiumgNuzkKASSVQaCmJTQfcvLHUY",
-	"8UsesPqBnsRaGi+NNDPU4SaXhmpC7PRQJY6VhAyJy5tVo+cNtyyFY+X8ao6bUstRlg0vyQiGP6qiIpHc",
-	"wDVTZb3Tz3CIjIeyuM95bOXN+bvzi1stlm6RH0OXTxgRFUTWm/N3t2fXH18VhVX8tiiTatnZjaK5OX/3",
-	"6t9/sa6BH3/5Y+/rL/Dnq3/3SuGKpfOIw83zEYOmtIb1QUzrt/ATgja6oBOxmNoAUhOCZSWunOT1OdDE",
-	"nsVTxaxAZatrvzrGq8xXYW3WcDc5L/ZiMe10q9LIi7IPME48mZBXnsez4rwidAxk6CjZ1LgRQahayJKX",
-	"Q7dR2JnX/T/88l+vv/o3wcZY1QokxcFTYmYcZ5ECxRPVNewYVtsgHTQ4x4tciSmOAdWWDGolSUXApESh",
-	"HD8aYfgEaNWFXG5q3waGA6dwb3d3e8/4XADihEbSBBsrQYaDnYPd/b3Guvmn2CbI5prlcLc6osaPTaJP",
-	"n/7vEegmLRRnV0/cOijpw5k2PJx8+fK4P/n6By8dICrIR7DLNDYd/Jx/VK9WP4j0LuLT0ygtKfSr9Fob",
-	"hml8DKipf11nO71RVG3isFvAMQN/XbrgHI1WDiqJJ14tSEWFfyVIFgivIyMelE8SnHurA/niFqpi3t74",
-	"HTrnPIgXobHGJXoWgb6oWjV9Apdf1kGD7ypjbYWYv4/iuGk75qQ27NdPFvluFJfKNzu3R2ewtTSFWW9l",
-	"FIpInRiX5urMJhGP5KxdXr+mjWtGpS825ifxYO4NxSTI6fY2eZjpK6NIZQ9Uc0/Lqo3gd0RODFpz2CVn",
-	"iIl8eflRLwELQRjQb51Z5l0MQmsbub0ifUZGbNWXGGb2QK5yfpHa2857v1W6eEumwtX32CNaNdaivfjl",
-	"5EpIF0/qAg2X1SapYhegY+lrKNcQKxRbQwm1O2FGbG2nOSwr/p/v5JkptiFP2DnXifuZRko/63aukWl2",
-	"up2zx0ix0I9N5jm82KYzA99RPL242Sjc8dZKfa+ZCl6nTIr4vh8IPnF15BXuDrcwhG82vxrPr5zUcOdi",
-	"XL0XbVx905ZPL24ucT5FecPjCZGMplpH8fimxJxGHM4gGrFR0tBipvmo0ikIAULeoLNv/a8//tJz//mH",
-	"wsMKPWCd2PCbf/PNArTzi1YwiOZJC+DSrWnhv1zvg0/UahrmccomKZ2CY2WDuYYZXv8qG5mkDK2QzdxD",
-	"+u0Lfat54iGmFC0DdS7GwDoYxT3zJgeVViXD1Mex2g9Nhw2WazMEDqfIgVGHUE3xQITrLyGPhodEDy4r",
-	"ZuDl3HP6+NFOfQ1mdh1qdreTCARZaITx5FkkqVf4qYEFzVMIPJEAv4sj/tk7KfuUa2e+mQ+22uv6j/OE",
-	"3rA0QtPTagA+jxrC1BTEKcGZc9/+IEsWaXCYsyUJxNya44wfJI6w6IUnO//3dX2uU3g8bslWnr3n9MM9",
-	"wSHW0mdlPJAQ/sBXlA+0v2vxfmoLl7R3JD2/p+f53DAv7vnQ6hE6jR3jNOZ352iTz+2BeLrxv2pUz2qs",
-	"r7fRN7CrP808/ayW43+cLde/UI5N9kXMoS9ijFxvfmxuXjTXXxelH5QECq1leY8OPdn7vzSVr9Uy2Wkk",
-	"7zbUZzzYPsJP0nkGlO9OktlFXyi75NP7o1/ZO8y4rQ4mpwa8OvfXzmkw05eDnIlFHBLJmE3giGk6RY85",
-	"zw939rp1n5sAdWxVM8NpKh54v9MAwguqOuSokbij2XKs2RdTpWZziKtqXJYMni9J2SR6NGDyJUyWQX9v",
-	"pz/ob73e2vEd+SlV7IEuK6LVxAJCPc7miVqip8/gUpqrBEMvV3sbPgEoJUru947XTf/86n6v1RpMwsHg",
-	"aHh0tPV6b6eqx3f5Oqx+OPRLvkHx7cHWkcWkh/8fVuWRyJvFZBI91gLqo0mljAwKgTUYhQYQQtJTsQSq",
-	"ByAfaQJkYlY7pwac3RqqboLssZKMJUIrh2siyI81oEpwxkLZNfuZV+LTrBHspyI2IJMrQEzRPTtlNIwj",
-	"zhz05lXVN2DJrD4ZPEvV/83BrmhhXCtryJ6bBFL127YI/N3XGJe5JbPG7JfnpYRc5hLrCpFOTKDyuuY+",
-	"int2xYxnQkJlpoYeminjDvpPgw9mQqrjOKKyhUL8k/3Gt2a6wcrLrynIjEiZ4e0VfApDbTIg38xSmmdz",
-	"NfYPl+4SX2JRpTaZ3z/teoAQ87mpJOABTMyKv8F87Mt98rlwrPU9gZkvjKZxxNL8VUeFh0yFlIGRrqGf",
-	"UbOERRrU5xRdZy/6tLUWOlq3I4OUqmBWK7nkhgnzBaBzdJ39R/ScOdToxMQGrYpBYEIhPOw+StWCxlaU",
-	"KcYKOkF0WRCUSf70LpmczW+iX5mBOvE6cJTH92Y8MUfkTutolnqNU7tPznkg5vDcPkJwJfBJCU4oNwdB",
-	"hFC/I2BagYhUFpWQQqDNSP9zRCREOwmMPMWliBQepYdIsj55a7ygR4XyH+C4/BOOUEsDsTApFOmC52Vi",
-	"3wnOjjDsNiM8pDoI/9MfhlTRPF4CSBir0AJ+bASZtlMr9xinVe6qsmvR6XbsODvdju7Wm44olzJQcXOm",
-	"dgPv+45/C0Cqgmb5LqWBKVC09u5Uos19gKlrWVWUVVdunhJn012yCsroQ5pHUsKWodgAogIQlN5h6QA1",
-	"GLRQiJNForH0lsUeAxV58b3u5/PLe5bOGA0rD4UpBdz2ukZlsr4kgR8OzLkiCw5Nw8hWRp6zeStdGHGn",
-	"IMPkkykzwjqaWCMJ3qj2fpKIBzTlawAA9SkcU+mofrAIYNHFcKYjE/Xdzd+FqLxozrQg2CV5xbbxksiY",
-	"Sgi1LBU8JxQKqS4S66QXKcYtULQYjaF+R5KKuVAumHLK7iMJAMpwtyHBObPKUDA0gdAUQs0hYN7w/YXU",
-	"1x1kglJORBxq3dUMPUMhpvN8IfzwdOxRXfkqi53b7PskZZJxU40Ew/5xIUsqs+CM2LJGGFXKpLnE2aMi",
-	"iWbDGHeq1/5KhCNci+xGsAuSZ9inEr9rhFepdRoPfgOAW4eZCqS5MYR54FAgFmpk0hpz7BH2gKbOe5bB",
-	"WbYUs/Saengs3hT6qS9VyBlSF0dtwvfvGYIgZEiDLiHQJZDJHRcPRIoMgrqY1VfP0FdGiruxOsx3fvCb",
-	"WuIs7y8Qp0PwDYU2WJ+m9GoJ0so5DuyVPcM2IwhL6sAIV6UszVPDPvmg6T37EnxDULvnnqU0zjqTOfnT",
-	"KY14VsIZCCtbBiWIqcUBbKPR9EusP9skQ/5reKy5TNoq3Ch0lnBB4ABpcRykzjBKoTr0clWzhheMtXNt",
-	"Xql9z3VaFocCoCd6zVA+yyFKcqqzZnfAJ8GFN2a8pZM81MKOW+URrVSUcuvlCoSUDfEuWRANRjmFhe43",
-	"jTk1/Xi3O5J3m8abpowau5BZSrCg2pGVok1NREVFAOhP4oHMF8EMop3HEFvcNLD0rgTKgSuVRdpmKpRX",
-	"HOaN0Pnt4vNchhdpBozjpk4BVF4W9vwnMjKdj0DZAjbmqGf9qii8NlGssAsN39XLWrcDDmCNTXNzLeNa",
-	"anamoCkSNsviN9uMJOq20HArgYzazB3pbpOw2yJIWr7mhUHYxc06qjhB6aJZbJc3O4DdR1gZo08+myBY",
-	"RNgE7aOL6OFFk2x+Q8ClCGoJpOoDUAokxEGrDBO9NA+hisSMSkVG84gf39MIcElGpl3JUH4AZpmp2Vbx",
-	"N83qoax+PdQUAaUw54zyDCzCTCGyqPZmPMh/wdeWa0s0SfQlK7AaEMi4mAQaMkh/WaTMA+cY21K95bK6",
-	"bQrmwuNsQoXWtlYCndxIp3qw1kLDXsJJTSRaGywdRLmurONv1t9UKx8ziPPKSnTMBdrLHGzPlEHtgcY3",
-	"nQOz7bMM6ym1DBdn9F7/6WdIlGOJDTCqlCw7hMYQeJwHj8PtGDJrDULjHnnI1XVX1vXkETgRb9VPr1iK",
-	"5ccrXtMLXjcbENHhzYqRiJo1yY4tWC7gbX9LfjWnOBqIoF2DTl40gdqgnorAjQ2jsUuROUhHR4QLy0YQ",
-	"1a04Pnvlw+toAzNf1oduWxNHtum+Hc4nbFYy25qccO2Wd7PD6a5E5cG/WrQFBPMGZO50124tGhpVflfo",
-	"jeh3iqytLoDTS/nZCLbWj0BMQNU3F9ezjMchwrp4JZGsckUYQ5ZvstSsxUTvofEXdQGteGasRvZJfs3j",
-	"9WWLAskEysxUoOOt7P2Zo+K01KyM2mTsDnHsGuOd1G4tQcsZTbNABdQjtG4DN7HHxm+yyXMDC4JFoBqH",
-	"K+X0ZZa/T85AnYc0wHJW9MptjepXw6CsDDDRitz4dSnhwcOAcldDhXALSF3ZSupRz0Qc9skbrFgQqS5J",
-	"UjFN6Vxm2jYkgpKzi8ubqxMQ/M9O/+PT5a1lRgWBfqUeL4o6RjGy/WbqqN6eGY0nRQ+O1Zqt6c+US4NN",
-	"9eoQmcyyt+OepL39/f2t4V5t5bhVIs1wm1qDx6/ihGLtBoCmGzOwgdxb+Kk+eQ/AnjmIbx6AkL0ET1xM",
-	"z5JimXmiq3U4i1/aX5UOV3P//jFImhD06o3QuFpALPEkFei/BI/dHVvWZdFiFsu3r046S0UercwKA69b",
-	"QnyrfgkrCOpn2p7nWRroE4gAZKawHOg7WFQOPHirRNEkmgDAFnN4Mk+mDSC1rQlW/zPEqtcl3pQzXXO7",
-	"nyaU+4g96MONxsgvnR9nURgy/upLp19GLvAByzXNzDm7t/X5m6//jZgzLOtgzMoJ1CvTo85QJT3RMS2k",
-	"v6Z1rFoXe6pM6oRwp8ckpsZpAggrknHFeMD6dXWtakeaVuS9GmuZxB61PPQgUuNjzO4bREyOlwRt27la",
-	"mzt7G0RWGcNGNuxsUFA9qpI2XhygFinwxfBpofkblTLqwTu8AV23B/Yppl/EdA30vFuWCg+yVA/k61SS",
-	"v9xcXvyJjOSSBywcgRKZmbLzM5BvFjRzRPD9L1x3cUT+/tsXDiCqKxTzlvGAbRapWYWMfMKSWQZXk92t",
-	"EN2OtxHoKTYvpXl6UFNVslaJzJS+tRlhImTo6P2t21nwJBX3jNdqxDgKlESN55moWSoWU8+SWDcYiv+5",
-	"Mu2YzdyYXk0ak0mD0F2rWub7lGmP2UR8NAy0sIleCOM7l5eTSb3U8p9iYcwPNGRELlJWioo0MH+JeEDU",
-	"iCZaTSMU/5UC9aiBYeXVDMWdG+Cq3LBuEO0iW1fDKwOqyqgx8xCAdtij6pNPMvvxDeAbg23eQCCbB32y",
-	"8UW9tbc13NnxHPVCn2XY2J3DXb8AV18YYxoVc50G3drYOcjRcy39BRV8Z+tw53Bvf+twp1tXyKo5GH7C",
-	"UoiwEZjBLQJF4z+RwWAwAC+skDIy6HjtazDk3Bdy5GmSQIL8E9JSFu3XFPRgIGfxwOXTVracC6Dn+bXi",
-	"3N2Ah+XGrICPP04WcVz0x6BEj1oJgPZodf+OpZzFBue4gQdvxeWynlYKvqeW395n3uiWjjqLJhdJQsfo",
-	"54+y8htlNbpWr3H3JJ9Ot7Q03o1KGQs/inu2UQg7UBUas0H4dqIbn1BOu3E4q5sN3y7qT+hbfE0FdH3f",
-	"KFEKUn6ATJux3p8ZCxcxCwkXD/XObpx5IbbNGYA738odujD8rMXt2xZOQL9/xVJLC61RCJoDIEAXPoFb",
-	"hKzhBnJn+2o0T2zU+cQAHxRnbCfi24F311cnUMm//RFJHZfojNFYzfKK+hMyvb46IT+OpmkS9PFp/37Y",
-	"/wn+Gr3qZi7r2w83vvOU1tbz06O+gMvAqTjvMybUEXDq19DeUd4WNebKCWIztvdM7s3PFdUXg9YLAnDs",
-	"Y6Ku/hXrScwZ4LUZq5Y12cvoV+YHnGmKgq1bqAvxB0HeIhNTPu2Ti8wXlE8AQV4BSBU9e2h5K6hk2yVH",
-	"bq091BdBo0fs3RotSV0zvaOBqlDI0PBrJR9kdqBgpAuwb8axeNCCJ2c2EKBoRUYJeRTxqVYnTBzkiOG/",
-	"jJaSovZiWhxjvH5Bv7POMtOMXiH84+v6cgUlBqJ1mOhvC2Yeq3TB7DLcQMl9XwA2UKM9oZIRLOgCI87A",
-	"pwE/cKWwRhZoCdd8hDjgMwOa+X4x1jKLYrbcv0i14q3oY5ZACOucu4Cglay/ouZOk+TP4Xi1cKVned4t",
-	"mFRVIhcqHQuuHMeMka1cweRKL/4itQhGM5rmmXeAr6fVIYnR0PrD2YKHKQvVzMRZJSwNTGnyFWA/2/Yq",
-	"lFadpDXJJEq5RpgsBQjJov/CKt4U8woBZ9MNGaJp88i6FQm3mKHt7E6OACI2n34zKMEmbTx1DJ+eIC67",
-	"+IVreayFEcxNACuECoftDtH1xiygC6wKEnG5mEyiAFAMjDMLkSINrGrqj1BtE0BTWgc/FOJa+MOfbm+v",
-	"3rH2EkWahaNTZaGppS1LkAUJgy3Q4NliAs/WYKDZ1vbhYZ9cM+T7MrM1TYTm9L6U0hmjYZuUTz2vn+Cb",
-	"ekCcZBXCoUYxrgcE624iFulfS9aCmVKJ11rglD+2Ma/BjAV3uHj2KjOf6//I+oiPSvHKWc0no7OBmOdH",
-	"muv9Tp6idfs5OND/Q+uwdf1CEA7Uu4IgS7dcPZlBktr9FHfN4nYWsmoUqRoz6sXIpJBagJHfmFqXy0nS",
-	"ZEmgn0CSaMpFqm84Foc5b1ySUGQ24y5BmYuHWHs5NtEihnPgHa07k0d5v3O61Hqt4IzMIy5SYmryEq63",
-	"FvNigH3COPwmGAsb1hgpLDK1q53C9U2VTsZDqIblv0c+XX/Q2gLKswZrkqTgS8kyIUpAAfqgHr1+bSu8",
-	"7x/t7+xsl/yc+oJ0iNd+U4GHMIs4W+eVsK8U7NsQxaE3Qys2R4TG0oqaGKxg8mFTQEYw7AcdBZ22QaHr",
-	"MmNuPVlMIaZfmJyp7FpG+pnR0NR3CDG2ACDItKQZAt3YyTZNjVmTW1yImHGlN5kpZxA9g/EOU0CIzWLA",
-	"jePEzTi2wB3r10oqkdIpq8HiyJA44M7NjUewvUCATIIXrIQUYqmuxC53G6VpVlivjOiDdl+OEhNHaaGo",
-	"ygAQ/AM/yhIByjFYc8EjJVLU7uxLRhyzZnsLRNZCisrOvSeDMzvfXm4qxN3TIgYiSULwdRt0sHLxEq2t",
-	"KZFIG97xSAMF7m9Td+6RBaMuGWkO8I4pU+tSxowlJknUE/mhP6oHahB3J6Yw4G8oPhghsU7m0q9pMnXG",
-	"UJDvt/camBe8K31SVajw2Ba8dDKSyyWWuk7WhZyxOAYtuSi3EvYYmYIxZFAqXRdQ1el2Xqt58hrtY8uq",
-	"QnYNyxvOI241tFWBNMfJaEddFzY0jHLLAboZuksGkDwT5vathEa2UByVGJUviBY8rFucKGmB0lyOjgBh",
-	"OJud71DnH68SGifnV/c7+lS6cEd+Hrq7vcpE3RUb9A6Pe29pb3LUr5B6z0PGlZFHWgiN7DGJUibX4qAr",
-	"ccc4MW82hz+PKtIqzk+zFFRjU6YB3Lrd3O9n2LUeKVWIPN84rMlKv8rGnNtW9A7mS5899tdQZOFtLWDC",
-	"e7b8YGHurO6SdxBEXi+RiGvtutfCJD62g4TQL1+sDIMGvu3xp29FTg5XThlewrcFMlvQWtAI5AhazmGO",
-	"TIznmiSIHNGuqih0NGVSVdmS9bPMThjxxeNrOg/3drS4G02MfFDbhT/yrvaz2mIJWO3FiMyQnUOWTGEG",
-	"/WwJQhAWGzV1jY4wO8fGFho4DatUZOVGm4wN4ugMZ1u/X7r/K/u2rXvwlA3LSqz6s3yjX9mbZoXsbSHW",
-	"2tzJiiH5gqwse8F5m0oHUOmh23kLm9Dpdk4h845P9dmpma4v6DBfgIx6cxCR/ERUHsyNCiPYYiJIc4Di",
-	"gy6uUpUKNLUD+hNEdfFiqr8WNadMwTg8AmUwD9uhaOdFpNt+1xKuWzIlm5SSLVZwdQvLirRYVxZyLuCw",
-	"mtQPLSy6RoeNQGkrIVPr4U29hFiiHaTrlqy9cGJfsr6xbfF4oWb14F/Ou863N4hStLrDmURscYxgw2Ix",
-	"jbgjGosU4n3+/6/7IZSgf22SIf5bCt4lCx4yq2suyci8g6/oNzDO3vlkhLGzCLcCfWXaqh1wzs7MbYAZ",
-	"4p/zYpVdh91BcA4XfDkXi+aJqNaXnMvWBzXAR/meV/KhF4+CRjHkxaKgS3dbe37qIgDkPGPMGCeheOCx",
-	"oKG+nVIxN64Qc15WWCzar0bZpTPqk2NINl5a7R/T7Kgiv7JU9MlxVmnZdtQt0lBCgztTCBFBkzxpH0wV",
-	"HHerly2WKXSmIgWZ0LRPLiA3bo6lkyknSigaQ0Ot3VjdTv5x/ZWviQSihEMS0yVLZbGuKQYg55Jde4da",
-	"kYe6dFRYrsKofbT1FxHxW61ZPUVja6aJKdtN2RSCfK5LKLqhAVbPZsnd/HTc29rdy9bV8SBZguZS0Rjr",
-	"Rv8gC2/QhZqJNFIFgJgMzGNG5QxcMCyNJstMFSzER1ecVZxKnXaSre1GNWBM2+fcMUllPjZjkrIWqr3B",
-	"zkF9hm0eIlYdtDfW8wUsM4OJBDmxsHCxkOhWcZa4iCOZq+mRNCUBOHvIQhprlEefEe09a2tKoPHUlY/P",
-	"wtObY28wTJDeF1/c2t0dHnpfvUPFavV3NHTYJi7fX3k/X8iCyC6jqfe1x/o74g4svnrk+nUcGLbfhYl/",
-	"9S8hmgeqCpk+WHcEbJ2JQ9FiQ0D1/YBbTEZzptIokKOuwVICtLd4ibXctayNWeQfs9dGcSTtP29pOmVK",
-	"Gmvvw0wcz89HXehas+gvHAuxx6zCKJPTGcXkWzOKLIbNDUQ3TejmXGQSd14GR8Pguv3J5HB+4TYKV7+m",
-	"GQujYR9SfOzmmVUoGnHsj55Nfc+WN6yt9HHHls2FD31E6tAhoUEvcXDxwP8qOFutIWmAIBvafYzPs0FJ",
-	"wLIXOusmb8Q30g90zOITBF2rXs6VqkR8ERsQmCqzzAorNGFsSmSYdh/MLzbU0uYtQzVtU+t5qZ+YID7d",
-	"6ShDKqHYovEyuqN16juVJtpmij7DdH0vjMrWljOWzD6iP8sjAp2wZPaDtA4vqZdlJqQ60qJiu5S0mfX4",
-	"F26+8jYBNP09jcmYqQctymafSX+CWqynXNmklpNjAU4u6wSkgCLhOpttWRcbDNfNEX4RhScPBY0UZKDa",
-	"4GUcWZ8MnJqo0Iu+KbX6ElZBswRCCyh8uubefqBZIwYdAkxBGeYFxG+BzI8xEix00W4JF9kc/5RjdWaD",
-	"Bo/fgtmQ4qqSSXLJgwrBGEGJZjQkc5resdCBRJYgVnhgI0GHRGjJRIQ4lYrENZedFDbZQ0rZSL08Jqsu",
-	"00LB+myBO/K4uxKGnL4qFzL3qDs176lE5cyEvprIvFcVdZ3jOPJQ7tBkWwmu9Y60WEljtyAnbu3ulUKl",
-	"18QqVrrIjfsaKvznFc19wHnoM5+XB1UAtNgZHu5sD9zUKaeA6FoP6wcxjfhGBTgxaRSvtmLFC68LScoF",
-	"GrtWg17AVOIaljpr8Agb1Ur0lf/BAXTzcX9dvxyyrbkDOmguc7grX4tMbdr2Dfkjsp2s1mWxuKWtfZ5x",
-	"epvfhpDtUMcc+C/Nse61QFuOwTBxGlqvREYDDMUomAYaHvyWk6UX5aZN8hWA0lfZKuDnPPwH0ADNF1k+",
-	"M8Stmdo4MPEJDdgG1gp9+TQfhrmqnnkImyCHiSRp80lFtljedXlT3JVZQ5LPUK0fw+YRLLtcfmHjuv26",
-	"5fyu0XJWXsl/LIRqGCTmZBNcYcZBxdUN6ERr8hdQ2MlvgQcaqaweYDbKcgyZuUEygJ2sKoJzw/MsxjhI",
-	"FhXofXlSgDOLle/xOstgG9tAkTbLHKjLFqgf3G3BttgEH/ax3dtXNLgz3oYG76tWratWrZcj2fTmdh36",
-	"9yxJxRb6UwfsyuSzcOfvjtZ7/F17Rcvzr28sBR+aVHzrQfnp9vYqs2iEkQSRHvwpVykE17FFFRTqWkWw",
-	"SpPKp4PD8SFpixTiPfEqdYugoZEFtDZneGg2hVN6MCALHuvXUwZjjCM+1U3ILIkZv34rDM4edqK1wcw2",
-	"gwHVbfTCsgnWzKxr18m7m01ys1dBpi6qE2SxYK+fWZqoUZvSLfrk0pabcUraYJAkz6DgS4gqhWq7Yauo",
-	"m43yt1tnXxcWqJSMDWtTtRGnLMhCpssR8DxgcXX8CWA7RhCbHLDYdTpaq7N8iJRWuqWlLNSnC+UjvTl/",
-	"oXjg+mKtUq5yBxZ2cURmrqHAiphaA0+oxTdfLxZtVg/LBeApym5TAeS2SemAfChVm3a5UIGYtz1EIv+q",
-	"FEsMi+gWXYpWDwM5Mft8ZNJizAsiDrWS2yeX9yx1nnEDIWeThcdLCy1grba22063Y9vudDu6mfrUFDuX",
-	"qhWCWkXtBUU0f6gcCtIWbKRA7vkC5aVqTEZwVqnSqcOANKAfe4Kna/M9xKSY2+FFDGjIXTak7mzsbUk4",
-	"gyjIO64JgYdNa43H1MR5hnxK6cO4yqFMdntKgpkQsuSBbu4R8+NuHHNy/faEDIdb27m1ObdWPLDxKhKK",
-	"G9mLsc5ff/ylZ/76g/2pIvgZglRMgZNVhg5pNc09GJkTopwG7EsE1hqGzyW6AuZzDbFgoVvbBZKHrPbC",
-	"7hnXComp6gamUKfQj+NcbZWagXP/WrF18lMStvcFm4pB1WUi7ZNybpEejCRZngG4yxB9WxYuFEiqEqUM",
-	"7tblgn4VvAWcid3xtWIeNtldWQHv+jaskFyOP7C2DmC+KOl4FPQorK1gYwZwrWnomaKGNwzpjZL7vZPm",
-	"Iz6/ut/LRh1JEeth++Hgc61krYEQ32pl++w6uaMNxnyDL3sjV43d1Iy1i5vnzCzrqi6O1fS1UQDHJhTz",
-	"XPu2Hi3wQpiK3BafRBZKcoOAgfDUR1gSG2o1QA4ouPzxL0gO9CouL0cjTZFxV9bHE3aU6gf60CP0CYlF",
-	"QONClgyT5MdJMBgcHb3ef5X5GV/vHABHfT0cbhXv+bwKBBflhiLurrG/rjiWFXcTcLbXJOC81v/8+vdh",
-	"twJHz6zBi0c/rism/Czxj4VD4tnIJI3uqWKY6IS7mu3VcA/3autwFcU9iamCOFojkRFfGfphf9AfYM17",
-	"N7DhYGVj3B3ZWrsjNxmbex542CwtOqe2coX9iTH3QPwwgH0ALlRhtpAg16Ts9rpK/9aSlMXgYOH/Y04s",
-	"e6qv/D+sKvwPja1NI/bkEBcKP5qu05yDSSIWSkZQENIa0t0RUptu6KbLHfR3h/3hYABZxw2LUHpqxeQp",
-	"j+vYw3brEFADS5uTzJpTtZE82oLB25AdvzLTHpmPxppPm2uuKeRB9tFNITne4xf5nbEYApGGgrOKDGF8",
-	"hhL6lAGgBVhJ9P76b956iXPVAmYLVnm8P8rE2UJBa/1e16QdR5KMmVaaTG2o1nV7nNCM4+fHlm8rgNRm",
-	"wNlQHQD8gUibQgacrbiaCUsWHKhcDWo1JsDDPYQ/48ZYEOg4ZidXn6oMltZbaKmRzBexihBdYoyTEfcs",
-	"DcR8HikCtaHzvGoR958ZUyJbkbW4EnmQcRFX4jlQxuGLG1svtmGoOo24ku0St+prgK/RVLKsOssPHOXF",
-	"DKbrgj54acHhcz5ciAJvq1V8RMhO8jjvtqpPeza0QUJByu7FXcv4gorarCZMLaKxtVBGnMzYIw1ZEM1p",
-	"XJ8SYFp217UuP6C0xi8vqJf2tDZyp1oiB2PoRqn+WU5GBevaLMFDb9fV2Ucvpw2KZOw335YaXtNcY1t4",
-	"laHaHU/XWY+qhf5d6OKJxGCSHLNK/OXA4WzGjsl4rYy0+kVLW1KWbVT0ATbN7DF82TPyqiVwcVI3jdwu",
-	"5Wdg2DmYJY2VFmLWohSLw8o+ObahygrgkVA4A7UlB8/tk5G+2UcWIN2Qu/7NhKuLkMFTCPyiWek+d+xO",
-	"TGZp2v5aj5/BVeWKThGioMXRhPWJ1lwINWHKuXwLgu0XfrOA+ntHhBajkGPIOPogpIIakvkzmqYQRIdh",
-	"RxADjCBuAJ+VTiPeJ28ZDyI+RYtWoZqKFtZQms3LqXzheT0V+BTrVqKnQCBGV1Ydz1rPu1mnmRCIAiC5",
-	"zsK4wW+Jaephli7Jw5W6pnOqF+YLjwWfYsp7MRHlL8IK2Tbt36xap9vRK9TByiP4Ck4A3s3CyX0yud7Q",
-	"jRTC59Zj2grwVmheV+oMxFtybMv84Kyzdc9INUuDteJwrvhDPtByrSftx7WutApnmkfcXDftW/160Vfm",
-	"5HhUAzr7NPDL44WanaWpaIuSyew3OQL1PY2j8JsJwOh0s1/wnDk/TFNa+LcMRMJgyHKRYIICvvMNxuuj",
-	"VOj+W2G76wyMOGIf+748Pz05z4K8XyyO/B/oDvr9ItgRW+gjTZKIT5vT9HX+UQl5bNUHvEaPWo2UL42n",
-	"Tu/JSWEzn49DEB7r5CKMGBoZjZcWx/uDJOenNv0S8l+0plxC2USiKgCa7dYCVbTdeKf5XZMoYv998D+M",
-	"LFrlTuTb/uLStsNsXsxjkvexWbjB77xVhf6888nrQDo3TiLAzoFVhLodyWkiZwIuFgDk6Fqsr67NMu3k",
-	"dTwy8zj8Fiy0Cgb1Dky1k44RKrRQPknpdM64QvWmm4O2mcaOMUlZt5lE79myY+Bxuh0RhcG5pUAZTbXI",
-	"hi/8dwa8UNQIC4nFOMOVY3eJHgvHE9KuRFssqDIxu+B8AHYUMxpiJSI/wCLNe8sHuDXY7g/6w+G23xPS",
-	"0Fy7xhaaqlrCM8twBe+uuxzyDcd2fZR2FdOAhVci3Kikk0njs1B/RDKtlPmiSdobyJ66lrUBbIKXSjZh",
-	"wqgpr0Qy22IjGMRkZvKL10PJh1fwHgC9RZlZyJcG+0wlWIlTeyuSxBRhhanqr6NiEuMDhYrpIrUlAiBZ",
-	"7MeTlMrZByGSNzS4u5xMXnXRyQq4a/D6VIiQ/HhiG0JEtlfgLyjA6P14IRTob6+Kt/25U4jhIxZZ/8fU",
-	"+irAOT4PoLIlr5cHVG5igHfriuWTzXgG0rG71B7Leka7ddJlxl1eXMrI+diLCRlXbqRvGwuwUloDr61j",
-	"Yo6Tfd1JdNPUA8loAJ2+piZtyIIobMdmHVfgKgtlj+o2Xa6Fqc3jfFOm0kgzTmWy55QmS3KusieMpnGk",
-	"2Yz+OHPYYT19SSYpY81xbvm6nBUnHt8KT5+4WZxOt/OZRhmE5GQh4TckIK/unTNj21jewAWkg8AfCi2i",
-	"0NqFULci1rciBuGn4gG7dhndydWn0i8Z63N/PEtmbM5SGt8grnzpcQcrq51zfSpiBkb2q5RpGqoye6V6",
-	"1ugWqj1TmuCvzfvgGRUpa/zhDbxdlWHQzY/G2vPWRDop8Y5/jtqRNfx3fSnHldVvC9OwBLOjxcsIZkIy",
-	"rBFteI4kki4hvQfCdCBzDUMdJ1GsWErYYxAvQhb+CaMgrZQntZhnLO2IoRhDkbB0wW1Yj0jDLOlB2hIk",
-	"BhY3M5Dbmg/QuL3ZEJDRDACuTzOKKrkSD9ZqgDjMJrt/DZcCAygUlzOtusWgbCpfueSgsd7rEWZLUIG4",
-	"QoM7fagrRoOJLG7JqSBZtGvdMIjGHaAc0rwPzqiW+j7Q4K7VoTDfXWSVlP0pIzlGBtwQTN9pOU1nV0LN",
-	"eN0L6p6lb6Oqu9XkW8U0ndrCNJAqgJI9Hccsv4XExKCvFBPOLHHHzFioVm33cHA8joA4xjPVYvWNcLyW",
-	"nG2oDQrUIoUfrM+hVV/ZfbWuO1MtCDxuudPAFips1V9+I66jX0rAPVCUnbPMeWXaaN4xFOL9SO/YtRDz",
-	"ikiIOY1jJlV2+LVqlNMBlvLV4glhHIvwW6rB/P4leWApIyHT12+odS5TrBT0YYQ4lyorx5/7KiXLPWdG",
-	"E2gMHVu4Huu82flBWXvV3NjbveVFs5LwBRnAkTRu3LmLM2XoahKpPvkgHph17hq3pIL4WYCW4HmRa/eY",
-	"Uk7oPdOSkLlKTB2ReCGVr95UzCbqbcoqGJNhDraKvN7kvIplkCzg0jLqnJNZlWXfgYCLoqXMwrC5Q86c",
-	"sL9phQ6ASb14D/D2iZgnNGVhnZbgLCEQXWC+8xO/AED6GrastQqbJDVmE5MW5UPITinX6oVehoqTROfM",
-	"v0y+idsG30Cn/hZhR9ztLyYFu9f1Qup1ltGvDISLOASOoW93nFWTIcEuVcxNHw53BJ4GPDEw+c4WtmNl",
-	"9uX17eaEa4flPbuthWNAg6QZbNJaU6Pz6jNVhQCIfsGvbdr6UxqbMs7yGJx1pwbzHKW3PtmGpQk2dE2+",
-	"aD5ZUl826kqEN/q1xuln+oMWqWfOnhRjA2Fw3XWVD69EuJETcnOC/qfZjIp63fpZxUqdW6CqzfJqim4N",
-	"m4Qy6FTkVh77vrJpXNQvmmfJqfkXYxrcdRoipDoOjIoleHmj4ouaE0XYNIG3cgf9ta/8OTbdkrfjjrGk",
-	"VKQ9UhiuRPHWrcxVGpSSw3Z9yWH/VkMV60KXvFmDhnhKsUjFgIAn5PhXUGHF1l1Zf481CV4xHqJJ8EbR",
-	"rEINulsgWA3K2IEUkNWr+cQxeV5/I9CTbP6ssEReifCa2UIhK2We0PfSnLwzd43l7+Uab2XCD8WcRvym",
-	"Pcyd82HEp63C5O8roTXQwAywBqqMAyDGAMJayNOR+b6k2b5IZ18mdl9kvhtTwf0BWUXZo0kaoZZ3rmuK",
-	"NK0zz68UR26LReKij5jVskB0popwQzS9NgCR1nReg5IN1lDAilotNd+sQC1u6ZORFAvyC1Jf1z1czkAr",
-	"WIMp8e8F+JTwDJmcGbFmxl2i6B3jZLx06jifgH00NXXobY0RdJ74PIU4Ki/U4gXlTZAWdate/MZyUXxI",
-	"q+W6UcQW2QAsM0gWN4rReM3QYFgZqdohOVCQoACjHUwJsD+PF6oCktFV3J5h+GEk7/RhrsYNbPb9ZWKo",
-	"bdNGPqeRYk8ZBTTwpGFMm2Q4vNMvmaORF71eU17G60cv0+VCMsjxDuIF1pox6X4zRsMNdtVc+teIoLrp",
-	"qhZbOU1F8vRWIGT56c2sA65s1M5tSrmcR+qJa2ObeeLi2Gaeujq2nc2Xp+mVWHHrZDzaT4NV21hBJX4S",
-	"rNjDykWoWuWKTSzzRC+PW+FZfh5UdbM6KUeVdSzyosl59bj3izFLOVNMZp4LIpdc0ceiikGT5M8PbNxV",
-	"EWZE/jhJBVddqA/0qlw3rxQvPPTL63lJwXY1W1HeWK8oFcpngyE6oJyMnYId0aQQ3YZ+XM76q3qUp+Cn",
-	"HXgGrtO5OX/3/vzDh07XWw5Mv98l0uD735y/++nTFREpGZa6294qppDcnL979e+/HPf+qnWzP/74yx97",
-	"XwFY5I9VepqXNoy5pY0iHSh9OBgN44g3rJShV9IUynCKYayDYwdnBuaC5WIkODsYD22x2AhLycoCENv2",
-	"cHe7XL/AK0o9QfVrWdg75PKkUT3h04ubvJpwyOWViKPA49gcnSJxjRAAEigb62fIosRmcgH1eRam3mk2",
-	"mFGfjC4EZ6MjpHDvKy5igyHobueiSr1j5aCbiow/Z0vvGEuy4lJLkypnwFb0YEwNFT1GQgvIAQW3hi2W",
-	"YaInuSW7HywApjsT/XWGC91oIu+q4hbdcn7u4ICvKIApgMW1JTzcMVOpVUg9Y2VjTMws9O/DYqX+rUIl",
-	"t93d7b06Ap9IjFRvgLCJQNRKWKD2OLbrTsZMn+I+OY7j8kmEXM3sJOaJjqZ0oWmhNAt9MFelhKzMx9bh",
-	"zuHe/tbhTp3oMBNSHccRlS2wBH+y39Skxf2Wl9L3rx6AVLv3CWijpqSPzM9k/lQrqWZzV0A3e8Nnht2M",
-	"eKROCuytVIQp30fQEbQOKHjugjRYs12MazLxtoyH3dwlyCwuEjBxTbyaeYDv1lRYBuaeAAMjo+P4gS7l",
-	"CMhGn+yApgbvG6oI5bHUBvka1HVqX8XixWhAQ3qzbeQ3Qq7hm4EBjIi5LLK6BHqWECxlQ7whC1qRud7Q",
-	"4Z5L4aaGwl1kVN0n3RC7Pnt4FUznbW5+dqon5FDImrfIjFUAeFaeU1w2Y9sywRgxoZcOs1FkF9YuY/p5",
-	"GBmAJ6+goGFQUNE4DlX9WEhG5tVR8zCM3IxfWCjPSWwcbnidvZjbxfILtOZL5+UcRMfU01r36U3+5m+l",
-	"FKHaAd+4bwPsK7Qxm99Ev7KPa1F0INgizBX9wpVaANABaf51yO5fy9l85ZKZ0XjicKnibektxDTc29/f",
-	"3xrW3j5yKQMVN+fNN/B+PWNWLJ1HHDSedykN2BVLI63jeKqfujemKYW6vnSvik07EEvwNuKRnPliSzLZ",
-	"Ni9+ykyhIHNOTFCTU8MLYole1Umq3nGZi7SNA+5nTHer8U2Ui2yU7LXrwmzRvf302jdaCLIhrQZ4yqRp",
-	"RBxEwEj1yQ0EpxiRA8s4g2AbzREycw41QXKrZDmTYI2h1IpuaGE2I8CTEMQiuGseWj8WwpvSiwg4k8jE",
-	"tEH5ndxKbS/Kgp1aS1MYeuGHqnmi00r63LOAxdW4vdNI3lU2lYha2L1C/aQyHVKtY5jl7JrsxgJt4ljX",
-	"0OWmuJmVAbE/FC5WSPeCu9Lrch0O+ns7/UF/6yU2b+Fd8qwAV5Mp4KHRwo1Tw0t2iyKAEZNaXOh5bIVn",
-	"gJXYeXp07DGJKfJ0GBkUGmPFKpJNc1iMC/NdW0ejUTkrwulKubDMyYa16k4iQisGG5OGlbSy4OM4siVH",
-	"muWAFxN4fSetbf5k6g+U/jzDkpN0VcmDL7qEPQYsUURrFu4bhdhqK5RX1f78V3Lmev/tqpAhJqrCbflA",
-	"s8lURbHqiyqOeC193Nr3/oemaq5BuDVpmR6m4EM+dK+YbPEqbpmNEBNKIXcN8L8OhodbG5WndrrKa1Rn",
-	"ln0IOH6gy6bVpjdB8m0Z9/dkzanCwm0k4XZy6g0UNEPXKC0wPM2I5lhr/l10r68uGih0D4DpFGX183DU",
-	"JSPEldB/SRakTOm/klT8N6SPmCL3gDJ1GqUjTwRCI5MxGmrfRjGuuW2v7rMz+17LfcrG7ykWp8eA1n2p",
-	"lR0aE4sKYBh7GKXgRVr2yfkkewlBrklC1axkqQHFoLnx5QrHZsrNtrDP4/a0XGm70xtgPFbVI7gy+GRt",
-	"fF7J4jID6vWWjtwARGItOoRslmuRmeD9aMH+0N3ibGx/tfnyQsS/Q1SriJ8Af6k/b19OamV3PaKTxWZ2",
-	"wH4xPEmQZLaUUUBjzJhEIQSEF33yHIBnI0LkVvpuIZbMtU/0h3XZG8Ux+9ciVRf4sRvnfDA4KPs4duus",
-	"TFepGLPWICzBjAV3mQCZsgSoy9Tcd4XHdMFlBaNnjyzQDH2mVPIOebsKEj01w9mnaRKMtKYPtVPgIp4K",
-	"R1n4AeQiq1F4CrI91kfC/yTE3YmYzymHkGstvS5SdjtLmZyJuFjjZbtbVWoAlgMFN5KKB2s/BGG4YLA6",
-	"2Nup96vqedeGNV1fneilAk8LLmDtVG9vr/Rrxr0R0fiUxXRZUeOrcsj+MJRKG+Jw0Hb6EBorpX8Phq33",
-	"wETagjsxkmQIEjKI/YsE6CyO7hlnUmpdacxk+/0yVFvP/7JD28wKW2ZUU/0ewaVG819+zvKjaDQaN8Mc",
-	"88/07BxzanaISibVvQYTjuZMLLzV4YbtFs8rcqZiHLN569CV0Fu0Rpp86zxzz6cRF/ROLtS3iVhwb2Rx",
-	"yBSN4mJ6CdaLBJ0Ww1Aq8MQAj6DCvETVLHcisdho57CFxi6Oy1JCSk1Y0M8MzX3UKVEZ8yjKkPpWhU1l",
-	"HgNGIno5MB7iB0ligcaBTPE5P+37q8pbw2E2wp3Bjp+CFIYq51O5EIq8rVp1/MF9HeLGj8Yx5fWZPfDU",
-	"durWJNM089VPgiija1m1Pe6bvgRNTjnupePFFmmWbs4eMx0IC6uO4O2RfkerPopx5ddqlIm1d13eGNDQ",
-	"lOaOV0Z2REYRKF1aktT/Nfcq/GQMhqCTJQusg6D/kRGc/gfquH0cv6M+90cWgYPOGZh/aBzb11feHpWi",
-	"toZbPkTMeXbcbYzYYG9np1Nw+w/+/ZdBb//r3yvqdukjt+YwpiymKrrPgjFAZyVQ7rQ0wt3hVk1EXjn6",
-	"Uve8hu6MzbUdLJ6JBIPQcyReEz9SIX6t6NYodGnilc+lS0NjzRWEwqlb8WM+twLqu3v+YyEU3cAlF0dz",
-	"MNM5lS3JAAA/HqSFM6+EevQphG9X7OUFxn/QXclVqU18gLn7Y1n0AxPaoJex2BfqL21663Yee1PR07/2",
-	"5F2U9ESCa9mD46O1FjTDPfbEPAIopqVZXMzQqCq6ozvHYtQAPVJMEzwY+AbaYGUAxbR4bW0N2i9wfvm6",
-	"LQ33tg92NhqWG96SN9d+XLZM2pMm58JGeqK5oukMcEzMW8argXW1TUGiPrkSYYa1Al+k+Qf6LXYfBTmy",
-	"gpbpDZyJ+SYG1I5ydmh5Ms5MekO3snEB5hJkHXnFUhRiPRfk1bkViaSWuU054z55s0j1TybiWT1EAcQh",
-	"Ap6HPvQp+2+o9KnvONvAE89TTWWom3IxKMD7J+cTAwGTsybOHjKIGKh7AIypayqNDQegG0HIWrkY39Ym",
-	"Z+tpfGDVoF2atnmOsZfFNd5dQxXPP050UvpGiE/qtv8lB2fAmn2js4+cIOHqgNmGdIrteMn0XfTG6Qmv",
-	"m2wIWbWyJxNdMdznCZP5zVvsMb+dXI6f9+kugbv8Dj93K0Zmt4+PKTls92uVsILeos1Flsy11ScfzC/W",
-	"I51lc0hFl2TBTdF2kOCnTJkSOUYCl3n4qOEwkSTG6vz/juTzL/HlX+LLv8SX/0vEl99VBnl5QeJf0sAT",
-	"pQH/BfxJPuH21dN+MKZ7rBjeJ58ks8eTjgV49uFtA76nD6vmJAyC5SKTHQVV1CScEByfxx+GfdbZSNAE",
-	"8huU1gibZgzoRSgLTKY705BPgDHVDJfHC7TEtTD3J1TKB5GGzQBKFpKl1iVfqOyzV2eqy77s5l36p8LZ",
-	"Aws3L+X6P7xeZ9mF3aL2JiILvUXP67N4fWDBRJhnj+WukzX+nHJAJ57Kh1Sg6a6NN6dgW9c6Weafq24u",
-	"4iF7rIo9lhgN6LZowkPiSCqTEQzpjut5YWyCPHwMSSrbvrn3C6FbMuvZzQM1SlG6KCTPuz4n5YONvk0X",
-	"7CifiuZpUKHOZtsa15ODppmyQKQh5DK81YRw5L72EMWxCcmgAUTZgsfTDrYcSbvCp0wVPb3+ximU0YWd",
-	"QjXhXjMJDojNImdWNwIeOUCr+exbBD4Xz9TmQTcuf98oH4CtyP8NIskdhc2NqKn78hnNznXpto20sN1G",
-	"H/r1LrzIGnzuVbMGTeG0NhlwUZYviLsvu0OrwvjvRx2ubP479urK6y23qSB7t9qlCpm5Sbe/r81sHcfa",
-	"JLHOhSLA+DIfpgYG09sA+4VkMnO+gp84S/9ciUTcyC60W1B7tnZL+Y67LYw5IO/mSAHDw53tgQsT4MjO",
-	"VTvq38qKjSjmD+euesxld8SI7IdLbu+sbudCX+heqeJaxBVSX8LSeSQlxApCJJh1xh6T+4g9QLUgGkJB",
-	"75Dds1hvEKGxFMZUiRoZ5p7KTJMix5yIB25fnVOuyU9vfSq7NklJix4QbY2J5FCMULqyEg4ARAvTc6fb",
-	"gWaLxQjdx96p2+qP7Qj8I00koSSIaTS3tGqroWI5wlTEDOwuc0QooBhzPsfubPFzjDC3JjP9DaFJEkfM",
-	"BwGoOyvG7aChpFRhtQGkUWr2vK40ZrlUjidr1ZinXViAwjTyEg9mF30aV6PqfFBhwD8KeJSBKel1Aru6",
-	"KQJh8t9YDLiZRUNMJ4mp0l33FKM1xWRrQ1Fwh+xIzTL7jjNC6FWhwFpRommmowvIlyEXDFYKmOprMWFp",
-	"TzebF9deuWG84y0AELQ4J9fY+pzZo5ykbMJSxgMms+wqvB0sGH9xLcJIpousVnZNDrB98ze9wQlEv3yI",
-	"JkxF82pgqGMyi7jKxpIVwLD4KYC3amrjYykjHhKqEGo1D+LD7G0nnQnhP8+xVA7oHWMTNoT3nsnMh0RF",
-	"BAt2fD66MX2F3aPVrhqgxubs14dB03rwiHc0T6twUdrWJuK474JvQO9vivURNm/EdTDkYdTFnVvnQgBg",
-	"F7OVoYVYOZ84NV9kocZSFze44FwoNAb+CLQSWqb3gyR/WwhFiWRKFvh4/mWsmwoLMcGN/RKLNuFe+Qm9",
-	"XpR5wYEHtgIr8NjUvxJHhcr+xWRKW7JHZgh1iNLjVknBWjhQ+Kd5lhR0Voez8dtangQzbsuXNAsPzL4h",
-	"A8qRlcvRitl+51wAA+ItYGGONIQ30Y8gu+or3mADy1dQUEgkIhbTJUEobYvNhHBXWapS1hbwkexqG9mv",
-	"37PlqE+OJ5OIR2qZxZ5DdogpT6SFNdOHIWl3MBg1ypcPGGk9MXVjrEyiJTQVtWlfc8JyF5rZc1H4Uc83",
-	"P5QmGdc2A8kukTI5LjeJFi0NJJMpdCcmxSWFYfAlUQ/CtCJJGE0mLCXjZYaiNJrTx5s79uCJwrwrlea2",
-	"U+50O+4KdLodHI5XfIb9L0VTJ0kdxP1qCC6Ock15I6nM7PJi/DgsExnZJ6c2G2G4juH4kxBy2lqTZW1o",
-	"HUAFnHpPcESKpC1zCMlfQQRLSUqDuz75rMkRQqBHBs/LVhK0FFUUz/TXrRezqaQI83HWrZgK5Xm1MLSA",
-	"BrO2YysJXECBloaKu+AVwwol39sGNXM6Z6G+rPScsIBiLsQETl6Y9RpvUAC8tnLOP2HBndTeBbXykV72",
-	"7OYo3NFNssOvFyaQWzYUi6A/Vy5qVuunQCVtqv7kC2Fn5qZ3rM15LfS5Uf2ff+1w88Tswmq/eKpxkeu8",
-	"WCkdD4hCJW6yLBoWZSlwRAvpGEaEUXZGunAFmcbyqaWhanG621nw6G8LZh6DYl2azkYgUNYMUJGimdec",
-	"5LkUWYxpaY9QUmkAcGezEdjIZpgd/4NObuWabaCeHMP9bFNenLsZSDtlBuPI3OJY4pXxpRaHfSaUNE+D",
-	"KgE3R3wKaWlHBQEgzwqXBUjePhkx+74y9UEtUvKYTY3sZqRp07T+ZVoqAOYgOGR592tR6mA1Ik7mTO9v",
-	"KXJrf6PKfwnzYtF+ngkQRlWO3UoYD/vkQnB2hNWFxyJcNuYfLhVcsTIS6/aWD68ura6FnCoYXG5szfeN",
-	"0DSN7pnskjGbRZAjaK3pUEWljBpm50TjGBvebE4mb3590akkFUoEooRET/nSIZjbk6tOt/PpVP/v+clH",
-	"/R/9wtc6ITqn7681pxDWv91JPDPJpEEUpphdCSfBl9MXhanPvAjBZBBy6Q3B7gwPD/q7w/5wMOgPXm/t",
-	"FBWKnUMfGjiAn6329QbD1iJuh+vWfgZ3SmGH67pZv6NTq4PUX551zNHm+7e4TRgP7Vc+dRmqQNsUzhRE",
-	"AFgLYFLGwjLSb4xKUePD1pAf1oRfFXreoJEVK3yqakm5vfi2ahf04dma4NiWp+SSG4RxykOE7jbolAAP",
-	"YYCV/DoltVaW2mnAwDKjzG/d7NPbFQSFFg2Zj5+pMu6M0TA2yJ2rmIP/hMpvdtk0WLIreLeFkORWe2mh",
-	"vkJnbRTXbDx2PjltdJw9aaHNIomgD3qD2IcIxBdT6dyCZFhB3XrRz5Ukx1fn5I4tsxSClIEV2hwiRSj4",
-	"gv6ZLDGt9O7GbuY1uwyNtNuxjQwQv8vE3DnVz+N3UO0LhP6Cur3bz0b648ZLXrvWzgVU0o6COGJcjY4s",
-	"EK1rIaUEnzooWuCvAdzdERecjax/xy20YWRdjmZtbMKrGVVcU03A30H+cfUCO1SoFgyvGHTgUoWXg8HA",
-	"xGtkPijLR4ldjCIU/6C1vGTmtVmN8H8eWcG96DOFpjoWzuhhMwqwRjYQLlPE9FWAVZMU5WEeGZHjO5sY",
-	"FsT4tZLUqoTxf4eoUFFI3T5fc5jPeAihoM9TT30dcHrz8rmJCCvxwWsAsK3FEgp6OwzoyGTpGTRsjJEz",
-	"QSZawzcRJQ3i9W3tQjvIvF67Hdya1f697qcXv5g20ED91ZhMvFNoa/a5B78YCKhPU9EQMFOq7DfeemLl",
-	"paRSR7bqsTPIkircWhH2mnjQqLNq4vFdeYqmU6auGo0Z01oLnlu4fqn0K/YHL6aTO/yuJVmvms585sCi",
-	"PvSMdSRWbqFjYm+10oVVyrIGzjjc2q9ijcww4Yp+kY+z0ImmgUKM+d2W1cSylbAGA8RQaFewoHwn+LiI",
-	"Acs/qx5y5nDJTos7fFuvmmbJRRSNw75E84YdQcNTpgqG//Zw86X+fJN192oNdW+GLv/PI6xt5nv6XeWd",
-	"1aWPpjziUxOQ0yaLsz3A9h3aArwQlJ5L7moxjqEU1ZEpjrAk9yw13hpxx7hJxY7imEghOFSV1a/O+8RM",
-	"K/9SP7Of9ck1U5p888cQb1ZqvUsWXEVxDs5uwu4hK1RBiwxL6bHHRDfnal7Z4DvZGne6HdNvvbPhDmQ8",
-	"XJhao0S2hS8vKOXUsnl+okUteHaC+2eJCqqs+vN5hpW2bLZUsaTKkikImXyYLW2NX6SpZzWWgZWQSXnF",
-	"0sAgklZU27MXkTPYQCTR2jG5KYfRrzUFZPNK/ZBJRma0adOWYdjTBmq+PWJam+h2sHJNp9s5ZTGDZ18b",
-	"rKSid4wfVwiGcwFhuxiYaBBdi0s0o7KydFpt325pBY8YhWs0p0sMCh4zxm3BvWZ5LdCAVRFrRtPEHJ6N",
-	"t9B2vvE5/yrTXC1HM+v5Txfh9cTqF04D66b98mzccuCXU3hBjXiuzCPTTtFZPGiUemRwDlaO1CeoxwjZ",
-	"vPc0drIQ6FSfalRINGfWPbNQM+fGCoEp83e94BsNuXG2FNYO3QB0mM6ZystgY3AbpsYau2yhPq4tewtO",
-	"1wk5vzqxbiSJi+K3WJRzBUsWhq/GpvCt9/UPP/7Sf/31l+PeX42ZIf9TP331x39bm6dXBodxO/qvL18e",
-	"B4Pely+Pw8mXL4/7k69/+LfGZxU68K08JpMUrHghCwE5JfzzAxuXwbD3V2Z/3PtrbmLBf3zrv0ZDi3n2",
-	"6t9//HPlq6U3K+wyt+AC/B8jZ1UX4EEKPDGhL6s1J01ES20Pf7NQ0Q3AlNZcgdhMcVx1dxruxYu7DJvP",
-	"0IBQNo4Gxgm8Z8uN5oAqkjzna6tlxCaN0rIerZpFnNgityv1ueG5xaFBbc1arO/FXam+z/7+/l5NIX5f",
-	"nuNeBSjPPFIsvBV1aw1q2TxS7UvDlYMDcmsnJqC7pjL7y/PV029HFi8ushhW9mICC7a/kQXqyUcOG/CO",
-	"yilm2eKS/2wzfCEMndFgxkLMgpKKJdbJF1PFpMKyOibhVB+9QMxtQTtMczdxhRgFaiZmYv4ig/ykWOIJ",
-	"uQJYp3YmIszNusFyOBt+GPFplQaHwp2p3x9H4/sIvSPN+gAMEdAvfe3PFvKuB5ViUyYTwcOSXra2aQzH",
-	"aTPhFAvA+kZyXKxnC4hU5vWmIyrXps630kum4o7xtnZbKBj1TdlPPeGncGN8i3izuwKtc85t4Yd8knLB",
-	"Quz2m61Q48GbWCbFho1gHHGzu1AMWRBqumWPJgXkx+u3J+Rg73C7S7b6W/1hqTzuIuVHEVOTI5DC5ZGg",
-	"CzU7gjYAb+iosCy+cj2BqBwzYmRkmoxZEHs9TkQRmtMgbhzRwE9gxSWylpY3jKZehBcPxbjzyBsr7KyP",
-	"mj7B3dpar0G8TTExYLKp0AOw+Bya3y0kS/ukN9RLsuDmAl9lWzOaht7q2U4uvRfUy1zudqUCkZrijp2u",
-	"PmpaYJzI6FewoYjgzqDx6D/1X3L6twUDOA8eBfAfMYkgJI3ruWjpFr3lKkkjAX+YoyujacJ4iOYvqWhw",
-	"53V7SjHx8Qq7UphsTyMJ6dGLxEYb6eXAtfVDRKxblIoACz2QLq6zd/+t8bRlNOQCVHoDxoLJ7qYCK2rx",
-	"EZ9mCn+fXDOsjkyySlwYu04eTFCESMECAFknNNXN+6gliIVkFSY72xlYTuE9TFcH0EPkF5LQqUlGXo2y",
-	"CUQV8KN+AthFaQjlenGr9LioEukPkiRpFKAjs0+Ox1LfehgqYGueoa81vwrEYhw7bMAppJosTkRaDWyS",
-	"raOmd0nmi1hFSRyxkIyXLitu0JWWOVp4k6pyyGHrjwjl5Py0Syi5i7jBIsD06h8k5lxnKzPRPAJhozKc",
-	"gUIytseT5cPvBkACY6cVaWYVLgEB+cvMIS7Xu+iNs9ANlswfHmLzF+0NhpPzzsSosNcsYNE9C98sFZNe",
-	"7leJYnjDuGrzWbKmYqJ5gHdYCcetJMiQCzZF9Ixoovea0TSOWGpLLT5QaUq9LnjZQl69nDlMYuUQL41X",
-	"xAuA3qwXJfxbxniOP2tYR1dLFvFCRvesuTCZAfO1oaUSr4azCEPtWh5X2LoVxuAhYc9IKgjOQ0yVN8MG",
-	"qmawSFPGgyqYZvM0V3KkkoRK4CA3l2Rna7gP0MTFg3z26doLCdxKrcW7bnNf6ifZOtXsWB8RKSxkC7cY",
-	"eJAHwMnl+emJwVB7kXyAMJJ0HLPQn7rC5gbY+blsijiTotVwplQij16/jsU04n3zez9Agl91/kr1Qb/4",
-	"lEnPaZJUSQkAY1dSunHUP0h8aMD8LEghWYCVAuDBIFGU4ESqB+IscKWNtQ1Wn1wgAdbbW/QemS3IUizM",
-	"YjikUGc71VS+mdVxvlL3NWT3/7u45QX/wU4BWWX7GSiqFdLfxvvgcbHjQ8vVtPZj843N8S7UMQX0bRMP",
-	"Dsvm1ujOZ7q1c7B1cLi/NxwMhuW1222HSlOki6p9f3HLIrDQF7Mr6tY3siq6fLLMwO0z3FQT7Y8ad1ez",
-	"BA4yUYF5uHifq1yhVdbLyhx/1tL0DShR7Q2VBtgpQ0Gi5J6mkan/bJliqeSuKYMKedK2ECom296x5Qhk",
-	"fVOWd11N1GqZGYp0T6Jpf9Wi/g+s1atn1ahcb6NivJXqE4TDWUlIrwLoMrDK/fKJL7kYev1vuVfS77W1",
-	"UNr1CS3nru5iOZMeXCgYOufZYyRVDmdpoN/MVdI1ZGVoKZJZaTT/EciL0a6jC+86eOjCe0xAGP5/N+rN",
-	"aMblmLfnj3CzKTO+0H5Tox0QwPNB+QKoasfkBLh5QtQydrhuyEgShnXWBLYd39Mopqi7nfNPkrWLbWuU",
-	"4LwSubVeLsPhbySZTWLNN3g9GzgRCQCckpAqmsUkwoqRMZsIe39kxJWtE/q08gdqBv6BkCWMh4yrYmO/",
-	"f6KbQz85iKIp3bc2BWYT2qowxZohVG9uo2L63lr3b6hkezteXcMWgm9Y3v24UXH3BuXbTc/Vs31xYdPc",
-	"AS8mbmL7HxvhCRTnAat5ZdY/l/dfG8/FSr0u595/3f+j10OZMaTVM+65fxfjq3W7H3EZhYWzrgSSQBcw",
-	"3hnNhK2HmRZ8bSH9YwLVBfiUIIKPSJdumVOiJbW4IPblAk9WAmqOZkQSR3cMVaVMCjGOv5iqUu27ziKJ",
-	"BQ2lb/UqbHaNgW5cajCfdp0trCaNayaVaF2yy5qyN4l8db6tHtZG2sOtG3pdDibXm0ZDZtQH5yaQM5qa",
-	"y79wpdiG3DAic0sxAzQcgMQNkY9zGsc+C9mLr9RGymRlLP6xIjGD3JbMEKogOL8I7Vt/K5WnsuZi+avY",
-	"IKDFbC5mr2MFMVNeFINT77h48MD+TET6YPy5HlT3OV2C+y++z/AeFwrYjCGKX42fzGNHw36b52Y3vyP0",
-	"+lyJ0HdJpJg15rcjoj/RjLyQ0o8YjlAwOa9Jmo1l1fNf7pXNxT0Lr0RYh5WZp1qirwY/JDJCLGnGN+r4",
-	"prLGaqFzO7lnHIBbQarx3q3JJodxVGyfCSsBc47AIGy2unMOLLwp7Z1NLpLknqXS1DlZVVcWk0n0WF2n",
-	"FpzcJjTq4vjjWf/m09u35/8HOR+MA34FPxc+KuWVL+RdH/xWWr33XXE4uIr0FnzoWB60DHkEqOv6FK7g",
-	"1Zv3LTC4NHaPmijG7NTmw8lWJjte3YxtdG01rIwQqhiaPrAbJ02vquzJ/d7xmucVVny/kG87qh76xqgE",
-	"bZEAsDglILxkQBNEiaMSRICN2nHRQelK1rg/wMvFB2iCB+Bfs6yVbnVOvnvWnylfviY1vnnEvB/U99K3",
-	"jEfZxVoB/9KcXdZCiubMC/prnFGTkWmdp7QiTNkpRHijm8RtGGMsW/bXW3uN/+XzrT7z8Ka+9vG9rFVA",
-	"0DAFbE42K8irl/z2ww2ZUR7KGb1jDnsD6eYHSUa9HsSr9gCPgI9cQFXYRZZCqQvGVZ9cJowfX52T7f7A",
-	"OgQghhEhfiJY6mxC84Va0LinwOhTmNRvUNR24glQOANPo7GxUiJZQlM9mZVqe59xIhGgznWzcm5ZsTZE",
-	"XkjFnFyenBOsCtjNnrq1xaM5Ug2+0//Cv/CzNBUpXlXXb0/I4c7uvq0UnJXVkQosvqNAhGwE5XgEt+V9",
-	"A7qQDIOWmW6qax0F5gBEqk8+cS1McvwC+8IC+yzsf+Gj85DNE6EYD5a992w5InN6B18SSSeglaYsYQCq",
-	"d3V5c+uAhtyxZekWG4twSabRvdFH4DcrCMB8R489M72eno4cQUyXNHdkaOUByk3wl74SIZCPqUXK+2T0",
-	"2AvEfC54qZmudQWmQqiuv1H0LWftfuGlhnGaeq1HhD0mMVRGeZgtzcShIhUQ4sqS9clZse0fJHGojTAe",
-	"Ovc9yCSpnWnKvnBT70ivtX4IuxaKQL6mSdSfh/losDCyBBNBEC8wWA64URwFWC7OiAG2iGCSsgBrxUEB",
-	"wWxRUaaM4hjhE1GsjOQXPrLfsHDUhaM3euzlv/WoQtfM6LEnF1wyNUKJChfSFHSCwyzJ6DTvf4ShxIf7",
-	"O7uvsIEb/NyEGO8e7rzqf4HY2kiBAPbTQt45cs1RZ9gf9AfodGGcJlHnqLPdH/S3O2hoAx74uv/A4rgH",
-	"FP9ai3D6x6nPEfIho5F1FfZA03ZeyI7//8feuze3bTP/4m8Fozkzefo7siw7jpu488xvnGvdNIkbO+3z",
-	"tO6xIBKSUFOADkFaUTN972ewuwBJiZR1IS2n3/7RxpYpEJfF3vezDrkEwVXazOjMZPe6r3eqxOJW8Mjh",
-	"T8MIBuM9HfZax0ibWonvgNG5RGcnCSyz80dnTbTWG4FJHB8m2IwKIN8xjduu9LDbzXkuQURPJpHEk9j/",
-	"w6DWitLoTmdw/j3AUMsyQwtt4HM5N6aDDc7JXVb+Kj/3/XO81QUJ1zr57Xer1I7HPJ7RwcE2518DtB/p",
-	"4RCzYi0Z8aGBzO0UHUhznMeOat9SIJg/pjem47anlGo2PKy3YnYhkiaPid5QcUAAGSKS+g/jjaBmZ2k/",
-	"kgGCsmK2o4jlYOaATeCOf/vk4Ntv1jiZkeBRMvqz1rP4nsZs8CTwFVUn4dLTrdYRQRpk3UfyYiSCm1wb",
-	"urkX5g7ANfFcdgjUO2DpIbhE7ay/CA28uP/vaLg79z8Rn5N9EHtzqUmpubmOBAfZdwACIzuWeVuo9AR8",
-	"N4SNN36B+r2Oa/UsGt+pxeexHotkJFLD7JoYOdfWOwWoqznct//XsfxTVB7HR4FRAd+Nwn2FO00EAkwg",
-	"yhQxTx8VwHBBCkB8iln5ixf3+NujZ2121DnoHHyTl4gYgjQCU5wF68d6akTM+jy4uVKkvtqFeGROqi6i",
-	"Wawk++CIi0R06rfBSn4q/7ebVVq14HIPP338cRE5sCrLzZJd6/+mIp65uPJJLsHLW2gYms4IcEly3NMS",
-	"U700fRdBZ89e2jOCMyhmuS04qSpmi+NcU+x/hQmvkvBWWoRIoPWJzvXXIAIppw1ohjlOTYLK59CqUJbo",
-	"vIpculQ6LfDL5Q5rP5V4gvtWd7bDV2xITFfjOo3lynvS3eAUQdHm/zd1WWCeFdOmOFU5swgoGbts1i5z",
-	"oVGaO3/74hVe1GBkrRNf+fft8ePjb9qWpY10yC4OnxxXzdN++9p/e+mE8ylWeWSML0eP/yqt3F6lOpD2",
-	"ti8irYaWGDvsR8FvofpLp1gUk3G8imbaVcWEpQcDlYsVB1HoTusX8vuc1HvcPSzzmTlCdSw8uw1kWNkv",
-	"/ahROako1XJMr5z9d5ZLzbo1kgto/uxZQKLnEvNX0glbSifXA52qsFWQib7idlJaXuZbBaQGPesfrPRg",
-	"h52u47RBLKDvAI8MG8aWqApC74hEXv4x6JMssIG7HdOKb4A6szf6+8vLc9bnRgZXyk7Rfols8Ct1pc6F",
-	"nkQiq7CFui6SeyiVczuT1d9CJ1xX6TDSOUKfQ8h19mkYGtYDIv03EfP703evejCH53gS2aYUyQQ4AW4F",
-	"rAjYQ1ET+KbDel4b6ZXw+QLtoosg05QsiQsxNlfKsb8KJgny/0pdahYLJaaQTRvJkJKDcdfa8HZ7zzlO",
-	"oUep4lit28v4LHgQ85W89mSlYVMd3xiHjjgV0a1gI53GhsDhoXYOdIQrtZnCcmbXdEm1w/ZBYZLnGiGs",
-	"K2yOz3vT6XQPWuyncSSU3aQwpwqj430iCekyu2ynyrXHaOVAhTJt4KTFjw7CY/F0sPe4/+3h3lHw7Mne",
-	"U9Hle98OnoWHwZP+wfHjI4+yf+0SSVvH31+e/vTkx5/ff3j9y+PnPx3+94ejN7/8cPzq+MefPz4//M+7",
-	"X88/PH7705PLT7+++uHnn45eXhx+f9pqt4COqO7ajZm7S8A4iGgWFlJClgtXpGqVpBoFkJvVuphEn6MP",
-	"z8WvP/303/5/L45/+XzRPzulv18TUmbcOmmFz/8YJD+IX49e/Hy+N37+7PDt4bfpqP/ph08Hk4P4evrL",
-	"wfD1L68/vPrjPzfziyvM9hpenJVXLNU2C6rJWqrOX9CTLXYGan7zqrlKfssKKygv54dHsJwfK/sd72r5",
-	"+v05eVm4gK2Tlpj9MOq/CeQH+cPrT3+eHbyXZ+ZsnEx+fXF2fPbHKzn4qSNmP/wZ/nImP8iz2fuXw9mH",
-	"lzeP3//xavruJfw5OIxUf/y6G/7nh2j+BctnnwMjkASUgJZhTiGZK4H2RLSI+rUQM5q7Jat8g7IFSzTp",
-	"RXKvYouOv9LN6ayUlDVH68s1QfdcThEsS8TPaZtHZfUEefrK2/ElnGBpcVKVjuOMV5NSHGSxsnGdaqaS",
-	"rL/81Vxq/8wdlXFwmnnTxyqmm5s1C5ZJyXRBuCxAgmwO2XEnPXsIjyrt+S69eIFflO2y42bUhb+gAaA6",
-	"Lw1pF/Nkitley1+6yUZ5dnLnJi2WTxQDvQ7asSmX5GXG9UroN7eT4BQ7wjcv1/tBjYbwJX7lYN2v1Gph",
-	"vHLadF5LB5OPmZGOk71I3gLTJPiWu60NALG6Fp8DIUJEuM5HCO0reTBidN3wyhvI35sSTUKCJYFiKJ2M",
-	"pBoyERnRgYXsQ05Cvb7tjzjkQ3BtE57/Pbm2A67w6rvzMBSStEd0rk0yjCENah2P6+3Bvs85rDwlWLXH",
-	"H+1NeRKMemROcGwpGkmTnOvQ9NDZeSvFVMSmzUJxKyJ7fjhXALzz/nPqdbdwwj9Kk5z6WS04P8s2OHtk",
-	"3+H23fkg5e0vOl4+uDy++aa4zsaSxlfslflMXJnGSsTmksPvXhfviyjXMXEhIzCJBR9nCDVOTuyBhBa3",
-	"dryqGcORFqZ8V+r/gpenzgtIhw91HSBVxOdkH1awZ2CVqw/1yn4Lt6bsQr+eO2Fh2kxHoWV22GakhvAJ",
-	"RHIHZS+KGWw8dD/I82tP+xU3t13hBQI/ejDS2tXJ+U6rDqIgDzakddRhH5IR3MhiBjXezEfGJWob4jIy",
-	"MQwb8SAq0UmujTTcDWwfFyemfaVALgG6DsZIIOWD/uzdSEaPRYe9z0kOYqyAfgjzprlhjpJOoe8lzKFd",
-	"WKOkBNyYoI2QE63CgEpcGVgdd+q7Xa3HgnKZM9h04c5vvIxnADz9+6qOk40uFNX8raSWHdT98ip5uth5",
-	"/EwxzsJ4hp1/nFZhFd9Ek0qQcxG/uuTDqinQY/vwzBYe30w0ww6W9Etf/fq2UsxUu8YadKy4urak6z+x",
-	"XPkamho42OJMRWvnPMRtqIuPZJBYvp4R3fVYmjGw9EUpv/+FfjwL/0IOEomqLEh3tXzWk2v9ryPqK5fx",
-	"g6xAGG4ugpZxNQO/7ep3ceEmQrHs5jdx8A72oURcHZWveUHmS5M1bNiegHA52xFQngAmMWA0QQ7zNTYf",
-	"aVkBUalub6eavRHJaa4FYLPyf2WOsUOG8EYkmKhax3GCZF+Lvk/dXQYKnwCtLx47psS6TEwPqcBMwmcU",
-	"TgC0xA47RdMOrzT1m0ZVQkfQdxrvPVdMjCfJzD2Zqr50oRHPxl/keuImGoMgdhT6jlDbiWgsqduaMTwU",
-	"2UwVgvfsMvlbyWaKNDYsm8ulbzkf9sJ3LNU+T0MEyK0jw+zUDgmGMoy6IyNZqCSWrnxRmpzYKLMy8a9Q",
-	"xpVR513Fto3amXbvyMpcoP9XuLa25Yj124MYjg5lwiI9hNhVFLmU6QK9jhFveakDx1JXKAYxH46FSnzC",
-	"RLmReB7rCRiICooGsC8WNda0soxpgGtSuTqFCEuL4lRRa9X3+FUXcR7gDsEggR4L16KzUCFpRnpK1Qp8",
-	"wgNppQcULFjDcqxvBRvEQpgO+6Sg0KkXAt/FRulxKtr5yDqk5IWxKxcwWLFj2tDiFT63U+xBanqHvbqV",
-	"JIfsbCDnhGrUHrFQmjjFAgbASzYolNa4ii/9zm9tKDYkYl4WaWM3ZuDcJJa4Vyfa8KiTEQACQRuP8YxV",
-	"/mDs8+z5OpRzSzhE+X1rudxS6YmMqUha52/Havd0c5lyl0Vnr/0fWqo9TD+vvvJrEjTSxw9aKpfM8SCp",
-	"2k9wN/Sc7U8FJVPuzRnaxgAfbnmgcuDhNXojcj1OI5EYsEgsiTJLHo2Q6Sq0SSni+6jwmztqlEAOKJ8N",
-	"MOIG22FAO2Xugp75RHMTxHziBVkyinU6zFdjGqziyxwUULWlTeL1FSJLMGquVO/6mqZ8PeHJ6Pq6574E",
-	"WDZ6wHpDkVjBQvn9PRRxCDdFdVP0MihcExkgua/StZPtsBcjHtuVuQK53KqsyLoCxBIomGNSOQh0xNHA",
-	"ykZsPWK5VKqsGg047neJrhIryu59bkWXdFQbKV0+qPxbvp8jbCq/hooGu3jMWzoOjsTT/kF373DwLNw7",
-	"4seP9/pPxLd7B2E3eDZ4yr/tHx+22otfhnGvYx7ctE5a8UHZI6Rt2k+jvdInJlpHrZPWUCgRA+rBwhME",
-	"6eb7ks5TRuskR+dAf/urrMjXmfiG9nD15rMioCV963fLODNetFoTw/wxltRdLzCqD8pfEGy+MNBxdhVr",
-	"VXdhmx5hNx/jayUgj9TFEEJpAo1FpoPcndhIIUYRXZO55a5Jo24v+4Iqa+Q9qrcG+1r2ZxSArOl4VEGf",
-	"l3GmooO3J4pcGvbGB7H/xf5zh895bcXbDvMeMxCb9guDZAKRgVXEzv2dgwhwVefUxG77s/kI72I8Jxbj",
-	"VEF1NiGcrCLY1/JYtGu5Lm9QTDZ9Wao0L0XJcbt2Civcg/UOqcQJXIlPcfaymGa3olQF5wxhK7qcBbid",
-	"SwtaVvDUbOSAThVhIiFetPIKU8wSLhUgm4C6Az6S7I/gMYEHOuzcQ1jFqWJaeYHjK9j5YIBgEOua9+iY",
-	"rYHL1G8B2Untxm/8kG+f9wPTJcFw5TxRQfpFoONQKyaTRmykFXzCRdm4nxcmdwVnfY0JtkDyXbAha+Nz",
-	"4mybDrvUrB87DA24E30e3DjwFsbBSCQT0idx9HBKvbWvy0cQf++LIDslatNRRQfEvDh1razdPa5VtNqh",
-	"CC0lD/OD+ISbMu46dc3l+1fvXc69q0oDheqw3JTmEqXYaREtKdOUfPJRZFVNzsZaJSMqOpIJw76CYa2m",
-	"RoGKMmBBlz+vtznir1M2L+M64C9fxm4y6QooYITOaGX31LWCoPjxO31bQDu0kncglTQjqzIDVKEKROSg",
-	"WXOuVRgOBLd0ThJ4LRQhBiMRplFWD4IcYcilarMUwwUyge5hyNGtiQQo42uzrxcwP3AEt9Y1DZRmkVZD",
-	"qM8F5GI7Sj2UjdNC+FtwUu+eTb0RScU21cea8AUVzAg2oo7NvRjpKbP/DXhctsVMmv9ZWnyaLFU5xnDJ",
-	"ORuIKUGdQk6mHIs2lZcqa/1Q8w6o6NWhw3kjPGccw6sb2DEFqwm0SqRKsVNvnAKkFwZd7CjQ99owUNoM",
-	"JKugRoM9BaQ1KfTEeEailXDvB6Y0kPhllQ/koCqIKNF2Xm1gRgZZVK8f6eBGhD1m+AyQ0jrsI0LFIQgW",
-	"lkYk2kGKo6TbLJLoApethuKAdvzz9N4Lc+7nGr9AZZ7urD078J5gzvF9BO+W6/YDQSjCNTHf1zBeg6eG",
-	"Lyg5NcD17sF6MMo+SRPjjG64LlbTw+tj2eqYK8QltfcTLn5tXHvqMH3ShOnBADtoOXkMMwz/Yd051g1Q",
-	"fcAZ+zN7M0Q0wFZM2a5F2mrzZwmeapKt9YWYjDwMcPlpj7UDxUQAYMLvzh6zL5CKCXDGYPSMRvf9YoUK",
-	"F4AUKA+R/J4F/44H/h/xzORIRmJMmKY9GvjMfBgMem020ymD6E5WYAXjEPzqRE9LgBw8wuGUy8SHLvyq",
-	"TrBNM/dZ0Jiv4lBRA65YX7CQj/lwAwfUa3fRGpIKMP4OpMJy/mJJFLRovMW1CAioHVGIrzBAu9RJh0fu",
-	"tNqLkqPZPI/lUuMuYLqCJ4iqApMM/i0zvsE3hDcOfoSC2ElCeTRBLlfXAfI6tLecMb027b4pxMu3xMOD",
-	"eV8DBzg4fCCYeG6fvbHwyND+rgqM9z/K86BlGOwRmGntqbAfzl6+OKOxG0+IbTIvNVtIlTOOltlQsWKy",
-	"HOx21Shwu550NDhfTHXKNuahJqVlM9xNVlpuh6pQjMtw1u41QHMZp2a+aznmnYA3nqC9JJr4hV7a9Uni",
-	"fIVdXiwvVNvh9K5TBZVt1Mlxley3PKvb/4I/1Jv/ABcDkyC2uRhrp0LQiWUu/jpzHSoh81bMcGgyrQE2",
-	"/I1ICrt9D1Lg4V5ll+lQgjS5kdDYqhjujO7Y0lq4DU4cQ+y1XbEmhc5usgG+Bkp94XEoPWpoQ6JlvQwA",
-	"1/OnlD9dQM0MBtkgKXOiQ0gBQ0wFnSaYg6ZVwqVyFZQDGYn1nc9ejT5Hk3cnBWWTYqQxFtg117gcRBEW",
-	"Y4RVCCzOblndTlkyn6+0uu0cUsTPdVhlRNiDbtCC8D3Assq2fIqpP9uNkkonWke1Zveew4BNHofWUfVJ",
-	"6Ki57N4JLW3DXd7/Yv+pP3HXLnrlGLudQlNQDDC2LzpReq0AUYVPbwVvjX3towxJKvPXQFvkWblHZuI2",
-	"bQWc9OPHhYbPvyEE+e//+m2Pfvr/3Eff/P//a414wicjWC/1aZE9SKgJQ5+nnKGEdNgpi/RUxEzfijjQ",
-	"47FMGBAChQrIo3/io3Z9awSAU15MMYzKboSYmCyMZyXcUCR4UGLKoM2kiwKYXLI6upAjPc1CsmsLxfM0",
-	"Oc92vG69zQ69A8c7rKiq/NKeWn2laTp2YXG8ZjVpWXNsysihkmq4dyNmtcqECxz3rR22wfPIXrMs984u",
-	"rsFi9Kynkd1N6mi0racPG3tERrNYJ5CMB6/haaLHPJEBj6IZtmyLQujehHcduypByio2ViLQciimg2QL",
-	"X+4ocb4iBN7tcgnXTlqF2WXnUI93sSEXX26a1aTi6k6hYxVk38nxWISSJyLCP9ptM26DIVKL7jeKJtnt",
-	"jDQP7TeTWotVLdO2Z+2JzaxFbSs53/IcYf/LjWyg7qhALaspMXbVOR2G+imWUjM416h9ZZ26TiT4DXSf",
-	"hskTfn6zes6NmJUEpd789PiXt9+/f3L54tuXP747/Pif50e/fvj5v6+PX5UrPjert/g5KO1KUqAPh7RR",
-	"o7C49OAdX3HkCRdRKYZwiU3ZjOuhn7TrBDvAlT3UoBLObjcBJdqZKowD7xLZOSKj6whDdZmEXNp8xGgV",
-	"cUSkvf/FOYnqF0ebUvDa0R8XnmvEFve4cm41D7fA1W94w8z44V49F/zZ8LDWD/BcOhfrkgDPKXkNMss/",
-	"SONYqISlhg8paQ8zx7FLgWH9NMky/LBOFLsWWw1Jqw186RiGqeVKNiVNdhMpevDSxDkrPAI2JATsKji0",
-	"KDf2+UTW7uc4PT9r2seBr7jLv1GbLpk7QNcaLwuZYfwBexmZe2dbpUrrJ+hQJ103Dz950LAREhWqVKi/",
-	"I3wADfLQTDcAFpRvC4KZntbgzLXQcxnNMoB+KDpVyZXq0Sen+EGvw84omZkeyXgjMMU24a9h+XCunSlO",
-	"KtaR2ACHiADXgUoethr+Vsx2hKMOm/OLTEYX2IZrSRd0X1iFVI7UgD83jkaW78xXP9dcTNDaSP/2fHT/",
-	"y42YNaGQe1peyzfkStz99SUAHueooxJmywdkQkXx6CbCVG+lp0yrGivk1z7Oejjl3e6Qt/bYWuV+nfxB",
-	"T3QIIcwQ0un1rcDmvE1N69y+qFUZOyuphWz7ZhhYUAgljmyiIxnMWO+9vaq9dg0Fky6qVl0w6VG+kfwm",
-	"OnxkqHMMMAssFYK0d31rxxhKZXyZlwRM7/WV5Xf6VpzrsKEYG4x+/zE2+9rKMgSMcVK8uS+GKfZ7gwNQ",
-	"wlcSAbIfm/KZQ+Ct41q/Q0QpqIjVjKusJPJey1zuuqhQ8TWmYyjVc88U4yFqz3YlvaFIznV47r7XaxPi",
-	"sK9ARJAzyCuSyqSDgQywMzJhnbWpsTvcj0BD5VakjcOHpL/6rBblM5WnOo1CQC9mQgEGpRtysySsN8WV",
-	"tJrOEYKXVFXnikAaWY9EefUZKnuQ+h4Z5s+YScUGaRQ9MAnjWHmBcMGLsATK9EYAKX6yj/XaqLBnCVAb",
-	"EwSMt7ZiDN96HevxKsuFhy/1yo+ei1jqsFXeuJ6azc5Yf0YXB90v0iDOJLYKKMujgz8/n5V3I2sprew2",
-	"CJWOkRTgV+o3CRcFkspabUQgtRSFLoffS1P+VlknNF5beVdeY8Zfo1EanFahO1pgbosVc1YbbCe6DSws",
-	"bN+IWdtucPtGqrA90eG1Ae+DaQeT9DrQsfAfoGpxPZR9/xEqKoWPyL9+HYtAyFsRXvdnicg+NkIl9FGg",
-	"TdI2QWwV8/wQV+qwe3i813281z287D476XZPut1f27kPD7ruQ4j2tdvtx8fdbvvgabfbfkY/2H+6R0+f",
-	"fHvcfnJ4dPj0KT7UXbc+8BN6B2dsAmSNaUaWFGurVbcXHS/BdnD/Q6GSPFJYNe73Zc77mQdnAngL6jHv",
-	"66cxd8K0WV8E3HXM9+j9VMOMxeGvSVnJ1zuWIYEpMc0BSzWk4OXeAG/k0X3revBaEeaXejd+Vi1tQ79A",
-	"pnP+xZZQfi+acdDRJzutoHAinvLsGW6ajbXQNfZsUKQeghVoz4NzYZFX5pFIjUOGImqkNrKe7ENh8EyX",
-	"lEPn32rfNx3pSGDNv1ezfZdMQCHj1uwGNScDBcAiXrtwsyrBvxHJS5zfRYK7uzQ34iN0VctAEvwcpGEj",
-	"ORxh1+8ckE2FwIQ1lIvLvYN2loIuVXJ81IJe5nJsxaf9K/FFqRIxhPKNduU0qSlqcesKE+/BZ702wiH4",
-	"wnSTyCjCrQS+h0rPmJpPTqUR4FP0XeaKZ1a1bJrHel1LS3UVqQIeK8wZLTt/ty7wsJB7VLDQUjs3iBzh",
-	"7CjokIULmV8H4wmcddV6crNorZPYUnVgiFsfJ07HzE8FVknme9bTFnt1grKGfYfFrdSpwVHsLENor6LE",
-	"Z2uf9KoWYncJ7fktqi9yi3ASjHaRyE4atOpImQA3haU76bK4E+ZgZSub3srkAr9dTkRd6HiOd+W4m7s4",
-	"3ZJ706S+V+AqlYYaPOPuzP0IF4eCUHh5AbYTuBudCZ3HilKnDFcJZMBI8DjpC54sb3hyN7/+3g/UjGaS",
-	"jX/PCsmPgptKQonsH3emfcDbqW/5RMdUv0bukpr0kQIm14Jucso8AfnOQgtsxmG8QXO7ZL7D/bxWYhnK",
-	"kvY7pw6RzEyx4YdgL99fMMuOqHmaK26Ya5k1wt6M7E+ocSCrwbdkBsY9j4eEzmTfQAVvHGGRjNtMfA7E",
-	"xN5ZbQS1/roVsRXe2J+xoPWgoIsdhjaip5l2UbWzXNSFLfF1FepSSdDvjUjew9Y1BI9tx/6IA987QLZ9",
-	"dz7HogTiKHdCkJE95jNrYzkiY/NaNPoZ+4IlWrOIx0PRZoM0BsXDa2WxcMgzgAINeuP9CgO4DV4IOGrN",
-	"Y3Y5lXeG3tj15MJ2t/8yh9lI7cJ5uGBm1BAzuiMO5HFjMdIO/vihphhOHsjJTGUSjDDyQnI00+bQVdN2",
-	"0RyIzCDcWT4qZO9wh72S3tMP1jwi8ULJvuAUcMR0A7c/oQhk6BCxEHs/QR3XMGoBzwwfC6bTJIA+7qvJ",
-	"3ZcwLkRImov5vCTH9S4CPx9wP8ou/vfkCIIYEJSsqHCrFMq1rugre5D4bpAejn7gF4pCYod9JLvarmRJ",
-	"GAguWiyG0ljzdYnwxPoI92SuuRlUTrLTPHQ998D1iHlPJU0e9b7DPvlSIiJSpHmvE7QLsK7Ikq8U8pB8",
-	"tgsQPr7ZXg87l5Miu4YelWAcQtg15/bI8AVpDoLHkbRcvKqZzJV67fBxtBLfWWmM76YmZlD1VCJhP9Ku",
-	"NQgfaIfG18S5xo73lxbzHs5bqMTegiUtKR4ZJumxWq5b4WL9oKXH0CRC1ErsJdIRSX3CLctDL5duuW4O",
-	"Y34jAHTV8IFAyTIPXDwv+QzED8y2ptVHUKwvaLBmCA9HxzetRnQVqTfoCKeV07ULdGz5MqMlWHUmw6Zw",
-	"PWXyUBSoeQ2Vju+PnePa/cxzdvcjKpYGquzz+lj5Is19cI5Bqx0YNxsERLRaDeQQmvUMKmuDpWZ5YIOc",
-	"i8FIBDeGLEp7atRJUiZi7GDC9VS1mdEA/mI/drV2sRikRpiF5G9IxABjZ/VYB9A7Tns1vy/gJSVinG9Q",
-	"YeeQ0d7ZgJzj6M3MP53kYT9xEZb+wlhPJiSlUI47MvPWhNs2hDvHl7mNITcs7mK2CV5cqYJsHHAZmSrn",
-	"2kTEZ4kYr+edbShvE49lHUZRZ2zIvvWjMHbhVeBIxXP1CoQny1zfT0cb5+sxo0re57wwZvOx74/RgYci",
-	"SFIeZZ7G+2Jzp26rcA/7YhuvEfTsX5rAPwU0J+LoWV1ESe7+/fT//xu34ffJ9r4ff56IYHuXR+StcSOH",
-	"yzGaAfzcGe/eQ4J1CWA/aKuGpK7W6FaKKXDeUNyKyJ46irjV6eIFTWpHQF6utsphZ91IVRmIsX8rCIql",
-	"4X5Y11v7lb/ueHcW2XIYO6VYYfaf9hpuvZUyhyBp6EJEIkiavj64I1X3h+gAqIdKXhqq3w4W35S7SO6S",
-	"rFnNfUrDQsNHV8EAAT6IR7o7g2nVAAuUjMSYgWPlVsZaQX7hLY+l5eOG/asn1G2vzew/r2M97n0DIxsE",
-	"zWP/6hEMfO8b9IjhC64UtKFKrMxjQgXxbAIADu91LkMGQfisuQ9fQg3Y1V/YS73KXa4sjcFz3Lo05m7K",
-	"fRnPPqaqsSIaXMduKmhoDyvUMGQbHXZmlYkwnrE4VW0nvK2GhOf/IIrdFy/Fqldt3VL3hXqb1WvfaR77",
-	"X/CHO4psThWdQN4lDpYN2Sp9kSGnrHqdKmpzNr1MaxfL04oaAq7bggrqqJkvxCo9+0s810QOiPNoQ5U1",
-	"9EaBqOMCc9xO43kjEn+mDQvaO9jHA6jHz8hiY6JYP7H+Bd3xZbX5bz3GWKEL9I0QEyrKRcKhzmsqjaIe",
-	"YYxbsQqwVoiZRKByQEUobaXzs1M8u8M+pgowjsBCHIqEyeQExfwVdZwGDVEql0NEmYeleoP7AvZK8oC7",
-	"KBY4wHZiIeU2kh7jxdsypwci4ncDMPD1i/isi+AiF21K4K+KSoC1gJWG7issFbSX+0ZMsFHWwREL+Ywy",
-	"WzwNst7UEmuPYXIABxdOLyL06d53hEUH73P5DCaJBR/bU+rxMBSuN/X2pjJOe1eWMtVX6kFzNvMHGHip",
-	"zZzNAtONvTArezn+dVuA7Qs8T5+5Ysg3vWfsoeOEqnM30de3rnO5Ia4DFFQsyIH57yHNrjkQbkypMww2",
-	"pSH7XbjBYwbbC5Z0jsvQ5V/uC5NjPhTLXWGrMoG6rvcZTmlH1xs3JN+EfDxBmO/MPRWLgYjFktxw/0B1",
-	"Zvjh0f+sKweneg9XDqmnoSvnaUG6t1TcPbpWazrPCs0BjY5cc05PTnlQ2Cy1ZShvhcqDyUDwFCg14FGE",
-	"gT9X4wEzm4OIcVU2mLMTz64UglRQyGQepSbkCQcTWU+Vg5yl9qI8uBnGVjPx8UsH84cV8d6lDtNoL1Qd",
-	"YaTX/q1zpc4w0RY3naFu086ti6AScDh4hlR6gDGOBQQiQKkZS5UmwmR4CG6luDdUL+4zY9MJoO8IdaXc",
-	"N+Wg+D1uboxD9YCD6H0USTzbO4XKE8r/2dCsOIPFACE/VGgdmBzO876dgrgvVaFZoG5rIkK8sYdTlGrY",
-	"g7va+2iJsEd1J1NushuNKZm7tCTOiIYVrQLwYbgnuRW5ywrmwyIkjx3vuuAohE9SZdIJ7g8MhBO5ThVP",
-	"k5GO5Z/zn+d7ruW8VKu7IHFl+1/g3xVQfrbwKW54v6pdiof3SuKu3a53sfaGAnlGz1fmHXWPfEFP3qW5",
-	"OxrPcEMlbf9KNL1ImlJdp0Zsghq6tePSEU6zqtLS438IXssND3CDNnHICzJgj1V6LLs+v4G+RWAl0y52",
-	"jLaHDIwQxbdrTC8VS43osFAHZp9PZGccQi6AoRJY0mqgrcF85py1w6PQlQFzpzy0XXelRyYD1XDOVNSo",
-	"KC85svsa2lWPobV6jhBzwU3w13A2EFNfTKmjsMNOXfYxDYcQAFcKG0eLkEFtkNVZjB4L/91Iq6Gbs4iM",
-	"gO5lpMCsc1fa2DiCsml9wwC7VmuZwbR8R+fy4iIEe6mn+fREh9fBJHXgFdeJTnhE6EX/vmrxYCyuWu2J",
-	"Dv991ZqK/lXrL3bUOTx4IG2qfY6Lo+NVu1Mj3M1ym5/G3E94PBRL3IOn+deRXULz8POjeiEM/CUjYQSj",
-	"Ye1xmyDmE1FovO3T5ig9V4yNAEMHXoB0DlAw5EjF0a6UVEGUhoJun/s7FeJ12IsRj3mQYL0eT/Izz7JF",
-	"o0hPMfcMRsjn6QG2EbTyAhQvE+hYmB3cAmtm0gW4pOPZSNL42/DbF0TWge9eX49Fwq/9BZH2lf1vw2eD",
-	"x/xw7+AoeLp3JLr9vaeD43DvCT8IvhXPDsPH3cet9sJ3YdRrPpnY+zHSk5JHnCdC9O3V8OT2W+ug2zk+",
-	"6nQ7hy1MHPT3DVIr7yzZye8PjIy3lMcxLy0p+KAcVSJEDDYvpv6MzeSmxflg1oDs6+8vL889oGsoDQin",
-	"mSWgjFzXvMuuXu9BefDeu0ntyIeXK2R8SEllf2f3Hh35PTj4HHE15OJT2fAVvj1/5db07p37zGdHm2Au",
-	"IyOCzP02to69RZyWGYGDslin9u4GWinvlMvqdAcef9qXi0ujI+q9KlyNOpKYHlypHFy1nqpspDGfYfL4",
-	"rYgjPvkuy/xArBTXEzTU8NgYOhXWkCn33nf++MpT5Wghu8mVc7tYVVGHf/46suUWe8Esv3O15sjl/FbL",
-	"fVVuTvtf6Ke7EuaKMgk0g4VUOXskUO3j0WUDHkUiZD3a3N7WyXQb37e1s+ncehtKp1ubTOpqPLO1Cyk7",
-	"gqYF8l384AE4krY4xvWdSe/dVV2W9/Yj2peLmW8m4TOGEayZ/UuHvQcTUoWZgM3Jd7rdeZiVrTLNtr65",
-	"D0VE7ibX7O8gIrNss7yTpAmBuWqOmZZhsAdtDmJTU43ch7OXL85oxK+6Ui5bSFW5Dy2zwbb+BWXfTohJ",
-	"v7Xed+/wGDZPWMhnJhQAcfBtjwylRKZ41gSsvRJJoF6Y7eVDDYpnM9yNCZDboargEfx1lwzsMk4NxLhz",
-	"lEj+MWkWO9MtJ8yt9X58/1zgevVodZ717X/BH1ZpTbOGsr4N1a+tr9NxQIbbWN8izJlhqbHTtTaJ0i5c",
-	"FOkhk8qH0mTsGt7kW9zU09YG4I+KFLM6hdwtxtrbSqw3Iimc0j1Ik4d7v51Sv+VhbRAlptu3TK9f/UxR",
-	"Qa3t8jUpa3ajS38NtOiaQ6pMB4kBhY9PJlINTa1yZlV1eaLDajX5F8gkBK/zv+0J9hYzJLmrq9CDsmgB",
-	"O0tcXiTGIJWrvqDijIHDJYOUBbBBlWA9M1OBf6hzpS5HQqFnmiqprPljvw/g2W7MNuuNdSgH0n5Vx6xH",
-	"bh43TpYuqgc4GlWIGBcC/s5jc9tH/DSkYb0vf/U2CMBWBVXPdbjTeJRvI9ZULGqnoaUHBbBwrsN7iEOd",
-	"Q05RI2YbpitVxZ+Ag2zQZH8jZyVaMggP/5WHZ851uBu7zO5ehZCktDFCqoBe+IpNRtwI1jsXKpRq2Ps6",
-	"YjYTHa5Eo9vbbAvJyvmfqfORTw9dOZqThxBeZsBBWxhXTgwoXELeCip41BNm5FBx1zNDxpSu+6/+jNFO",
-	"s4uzN5evPr77Bo2ni7M3b89+/DErTcBEwWHMA+F6G0kDQdkO++B6jxDd+KARddMrpP46cHJEf6OGQB4Y",
-	"1fCBiGZbB5M24gz3kUO90qUDPXCX1+fCkozd89AFtVa+Rw8mmOV6gTYnzZcc5EOwdTc4svXt2xw+eblx",
-	"azdkpA2hD0qV5xMOxIxxbODgoD+toVBDXGp7JtCItN+NZfxw6TUXPILWgoUwEmYoQsASVm18XnttYr2c",
-	"YRWk/Z2ms0f550nC8RqUcrYPE3BGsl9E/0IHNyLJIYGn/UmsEx3oiPVGqbnp3B70yHC2yj5VPToZ/8gw",
-	"nSaTNMk37G4zHsTaGNf+2bSpMV/hq2zEzZUCxHisMJRRxCjfg74ImMWgMhhX8BVE0OYWEMzsD4lemBBi",
-	"oE9iHQhjOuwdNhPgChNGImqTCwIf90mEJ4xH0ZXCPxb1Flxe1jbAPYN1jSYJperBcNNYJpSina3xRohJ",
-	"lu/qAFdwDqGAl1MOmsdrvFJ50FojjPERoQ350Cms8lJvwol+Gclg9MKtp6I/Ki3ICAVJfBNXuZHtwzgF",
-	"xEjos43luBkAPW2ivfw+MRtaZJba3/BwDX3S3JyhrfI8CWGRCY9cBzFw+hv5J2aoJ/7rjwwzQSyEWmu9",
-	"STJbdbVJMttyrb/IMBllNILrshIwsMaAqvRzBDoy8wX62DDsAPqUZg3EVmq8972Qw1FSNo9YTysnYf9W",
-	"4yQuoBk9HAJWMR8fsbfyOfrfsGkBXveq+fR5cIOQqrW6fy7wkp8T413U/Q/Q4J5LmSPm9V2OT7GBjiLY",
-	"0O0lIo4PjdULl4M4a07yEZNaUxlPJ8OYh+Laax9tN9A1lIPkfpchBB/drybS0y20xDKJGWhldCSaEZlT",
-	"V9ZzI2IlImDe9sE9qaSVVFIlbdQ3QUq4gYs06WplrhS1oBSTjM3auTOsZTNMaceE6/AP25Wf6/AFbdC6",
-	"m74Zbb/AdO7miPs1DOUYP2yfU+keGXYrYwDmpv5D907qddP2ZLaHdYC10DZSIilJBsvQGI+DkdWZeIUG",
-	"oIQIgTTtw5NYD2M+BsxZML10zCKpbq4UmWZuNOztlBpr/IOCZUnBSCp1o7KlUMbgOJ/NaVKsTJHaCnzi",
-	"hZ7MGtSjcD25XglcIQYJ1LK7VaJpghC/Vg8O9EQCykiimfTfLoKYtGlArI6Y+hBLVhe6f8vjfZRtpS0Q",
-	"eDJqzVuKFfg9R91nx2CJJyK2Q/2f/VUQtN4ScCJT6VjEMnCHMkcR1OLLnlVq7L7M626pwcBqKdCYEJMP",
-	"MOzDEOE5NmeV5/xC62ByllyJUIA6cnL878DSdJrUzNPQgllgaKQUrsTRGrbl7JG+9j2JG+BBllwsO/bs",
-	"xiqAdrt3zi7uQ9Fwh16jppG7hDpNPADm3+Iais8iqFFlxvs1HkPJQKo878/fuc+lPh89Vc4uaRfb2l2p",
-	"SSxvZSQg0q/CNktVJIxhPSsoIJkCIMLaVLqAvfBAiCzRJmiWW13lV59FcKaac8rQRkLcFIBMh+lY5LpX",
-	"uabqVP3sy76pO39WJN8CT8BeZCmz3FUAb1p6333teh7n7/jx00WgP+hTfoaPHz45Bhuffj1YqGZfWPmr",
-	"UsBjbtj703ev/v3z6Y+fXrWhzjREP2oJMVUpD0LdtlZcUo6Z/fZ//v37//53a+kyj4/uXpg9UkuVljfb",
-	"f0+wWD/R9qYwbjrsJfKpk1XXY0ephGA8fLqCymbnNNXxTUE9XX8iNMRLWTmdzTTKCtdkqznH4hvnNfaX",
-	"z7u6Ouwi4SrkceisWWgt4j4TcaxjUOehNZlWDiK4arr/eAa3m0Qj2kSe7464R1OvJdU7Rax2HFyqnWoR",
-	"bcfzr4sDZp9ZzSDFdmP1qhw3Moq2amBdWatTGUPyrXgof6WYmwKcJeti7UfpMOqLPgE9CK61NOR4lomP",
-	"jrGJjmQw284x8VZGkUs1aCRcjGG4rTqTUvLPlGOybB2X4kIAj6WRKy3c+iOzFS31RIJKhfFEQVND7NVW",
-	"abA20ne0W8tnOAOiF8JbZVlTJ5mHuRBeBZdZYnXb/ixBdDP7Q4dhKvUp+ItPWJ4wPu+p0BJHz3mMfrj4",
-	"8P5KRQC5RsBNiRyLdpZrjXKuF0CWb6/D6FDcB1b56nFAfkVTElu5M/gIzW47eoedwr9Zk2n4zSnrEx4n",
-	"kke9KwW51ujm4vgNiY4u7Hz76fL13tM269mFmh6MJgF1v8+NOD6ibhz2e6D7Q9t8I8cy4nHnSl0pbL4V",
-	"cIX5g+ywy97J54wnCBbpm4cewMcTERNWnJ1/tvmIkB3LRBg24Cah80g0AOl6G8THgqXxsWhkDx07E+hQ",
-	"iSHkXE/ag659hOZVNCfbDIYlPF67EPvWsY+AJ6NY5DP0LI8SsfevS8PG0hiphm3yFH5O8OxhnB51ZH0O",
-	"W4s7maNHPDh4GpbfF0OpXKD8N2vlnfRc2p3rKq5ZD01tzOhHZuqz/YrEfFeqQD3p8Jiz9aPeoNvgnWaZ",
-	"d3H6DdATarlOd0mJKexgpd6Du7Wl5kdNezWm39tT52qG78U8C4g+qdDtVqSHlWool9ESPaygiXVXUQfz",
-	"c4sI6NGhzRM7Y8DrpAFGBKEDnqDPN/NPHXYPj/e6j/e6h5fdZyfd7km3+2uV4i/nseh994eQJ9j3fBVz",
-	"Y3HmjsUJvBVZhQOyRgLMJAaIbMyVEN6ISdKmhFXIO1lKFfCiwhLyFujp3q9878/u3rO9378ctI+P/rq6",
-	"6vzW3Xtmfzvs/vW/VlnceYry5ePrF+zx48fPcO8RFxrdBrAGPchxhEqakWN7accTU0MeB57VHKVmdFAm",
-	"29y0MIcsmxfKw6UQl+tVZvgXFhA4v1zBDly1Tq7myfTg5ODw16tW+6qF/ACeMUmo0wQ+RbqBTx0A4V74",
-	"uPs4B0zoAAsPjoKnnW/hW/Zk4DsHzw473c5h56DL9tge+617uP+Ox/t2Eifu9ex/21v7O7u6umq9eXXJ",
-	"9gGYb/+gc2A/YYfdLjs+umr9dQcWaLsSgHStScxPwU9gAyRSoI06am556Git2pu7Ym6y1f2uU8VvuYwa",
-	"MJYAuHNMlFndzhf1ilAE0pp47i7Z7Q3TSMQe2NcqFD6uOLB6TEGYYS6VV0WpuQGEcCG58oSN9BRljdVs",
-	"DFhBhqqeTJslOiJJTC3w00gYJj4DtqlLxYqF0WkcCMQjNulgIAOrQlGbAniGsE/BKaytQqHTKGQDq/sI",
-	"pdPhiAV8wgOZzEhVmqF8KXRkrCP1+9zvf5M5tf4lFYTvDrYO6n/1Gfn7dDTLATsr2G97qFiZNZpZpRs6",
-	"22r4+P5SwEuvgY6TvYGOpzwOa44YBjyGRhpaCXb54tzhEEKY7yzJwRJqukExNaB3tSyR1pM+D26Y1Yni",
-	"AQ9E+0rpuPoLPAxjUvJdsVMkTWInr5UfrvFUiNe4nZbIdVzSs32RDO322OUUBPTTbkUAEQddGkBErfL4",
-	"yZPHT3bk7/PRw3oChTAYujHcZqGnr5ho/jVGCslMq99zd2pYzyR6AgVe3jrvwdvsZ1sUcX0UbpSvsYqr",
-	"4/GMnVwWyvW6oBDfbgu7fI09ukEldSiqvcCrpEyyWAh5hzPPVTF4FQim6fQR0ofYiMfjCgdfQ5Sfr9Yj",
-	"Vc3PbSLiEZ+AROAKEWpROoNMU2JacAKhzwuz+lIFYYsZAmBbctniBl38c3+auT/2wvDs1FzBpgit+uWd",
-	"ZQ/hKl24tGY+R2QOfYGUmOq7kyz3jlPfj0CPRea8okRrqXyuKDZC0KmCNgjgpBnGetphl5oFPArSCEu1",
-	"Y56INksNfiuUA9ddri+SqRCKJVPtTR5TzDVhvb7WyVnYq9UXeQFb0GxRHr6j4jJgXxad2YAcXYMQxKLS",
-	"phw7qSOuYw1Fl4wdpHEsVILT2IKk61Vo7H1rjqdjHiJ2IAhdLTm53KVhvQu87T3QdsDSwDABmGFQvggp",
-	"P2QquBSgQo8faEqiNAsmKfw+FmPI3sgJg8zr3rcGnRHRoE7ZAErbP6KhIdWq/kL5Et6OIAEQC0TxA8Gz",
-	"Ks4OwmMpDOrWTpef4BUNMkt4wSdT2YIMbClDzqhC26y6+GIBtxS7dC2+bQ38UjocI4I0lslsDxLLHlbP",
-	"lAua2xuc2g6RqtwuUa+cfxqo3EsDlcL53wN81UXhlJtCsjILb6kAtZp7cF18q1OPr6ZTavJEOU2Zt9IV",
-	"2EcRuswLlzJrZeaNRancQFQMZpJYBtYowURQazhb9YFizNqIK5V/G2R28yT3NALKg9Mf2qpgNNHyUnoR",
-	"x5R8dqqMZSdQf2EVGPsNyL7wWHxSsYGOA4y4ggMNczSo/9hAx8XJwKux2TO1Yq6hc0uBZr9+gLDCcnYD",
-	"FVbc0Qr5W7wrXwc8WHHO6178Whu8LMcBm9MR9r+Y/JHcAQ72XnvjkW4thE/JPYXyFNosWUsaWrfjCW4J",
-	"wrXlPVwbJ3pOQ2iovcuWJPNg8LHmT+d+VIgVmccDgM+q7ZzX935cFO/2Uuxoy2dW7AkjphTYp76ioHPo",
-	"yPVj2xpvq6b7/rAE7m7Quv52Apcwr+9B4K6KeE0NT/d4EOhUJXU1ibnAYU/dqF91o5jiYqqaxdBTzO1k",
-	"Y0Zb8TU1NIpZt9lLcT8easOX4ix3ZTEUdqqSgxWOFNzplLt0en4GfapnInkglkJhqvfXDGYdG6HI0ayR",
-	"kD+FmnvAbHsZNtDvC0eQV/ChIcyNmKHaUtLzJY+SWLM5UJyUi/gQ/ZqH1hNm4dTuSXisygIehOa/4VXf",
-	"TucvXtWlmLpI3z4CbnV4aCFSSfFs3R4ztV7upkXcrnT0r4y+c0p4YU7UgGYnfWdWkFn7fCL3gJU2oaG/",
-	"RR7dGJWcnp+9FbMq1fkSMmZmTanMZUftBFPbxyWwI4ARQSwSs0tu14CObvXsB6qmI2XsRj3Hd/8ik9EF",
-	"HPsS2kQxgwUj9lHMb8efoXJO3IoY0jGUL7auTe1WjlybYk6LfTy2VbE9u9r/ciNmjercSNyrKc/2JAFM",
-	"+VbfWIXZfebQtUlnhpZkIRSsy6RRDfojzGSjI66X89ztanlrzzHLRqMjf2iJGjSpnaZooLD5JzfjnnIz",
-	"YLvvJSsDiatZz97SPAyi7rUTMBxNDgExFzMslGs7Qm0GHegwZW26AgMIoeQbIBnfM/8sofJJU0zWgIf6",
-	"M1KpsIlF50q9yKc8YHlZPkOUU7HZoHCLhto9C4kRODYfa0ReHdeSKAFv+jukSMBCdurqvMMA/FryIRxF",
-	"rHbz7t+7malcd6hWZ7k0bGmwBhn1U3AW4m2KBVRU88EAiwm3T3nY8EZt7AxtLMthTULYyntZQzKDm27T",
-	"0vaua/5w/JebnN3G+nR9WQpOMLu7C0APjtoD6ATlxXANKQtb3teHIvp26gL9qkXfnFO0VtG3shdU8YkZ",
-	"6eSBmZR+Vru0KWkS/xiV92RU0n7fh1Xp6KspszI3fpVd6Ul8TcMS6l+hqA8yZ/vC1Rqhd9QR7YhnLc4s",
-	"KdCto29ylNdjDaDZ/+qBlnya9L4BSHSPJTgFGL6QIdeAwsMTwLW/UmZmEjHGix3yhPe5gfy+QN+K2BXl",
-	"ckyskASF6ruWwPB9HtwMY8uksDhRp0kEpnJWtkh4KqlKDDgG7ddAkTes5zewd6UA3xG/8kY+79VhoNLo",
-	"DzbThua3I8PT7U6V+HVUiIUZJrE2Xg/mCg28H4TB6eYIah4Sz+r3s1bzc+We3H5S+1/cj3fYoj9j+W8O",
-	"UHHMw1zRvN8FM7Lqsb169jZnzTtBOWaDiCeJUIg14JtsAxhoDBwa5OP2RuzGt+4+CoTXofq+AIB8lyTU",
-	"Gwqv1BR6kiPCrCykFO3wdmRWeHYSq96IPEW7Z7O+8zuwzLMlNK6z3EUSD8I43+ZINzDPPYPK4lcI51Bl",
-	"aXwCzIlAj/OQtJEIhwBHaBWBW3vyhD8IiIDE2MClFgtQfQEQMBLkCJ/r6meQBxKCBWIZelxAGIrwEkpG",
-	"m2G5oGN8oMLMksIUQOkGGENslBd22KliI53G9n4HkTZWixKKjaVKE48Wa7muoLYtoChhZJuU+g7DjXGo",
-	"L7GY6DgRIULgAox0GGZdaqFdDrzSfQHfWxPC4SdC5FiPGOBbr2M9XsU0g4cv9cqPnotY6rCiJc4ktktI",
-	"Zqw/o+AKQptIqjFFfltmHsGfn1d03GgpDT0ihUrHeFPgV93/QwTEcYBAW+0WxGLsBVu/vxUsD0zAlTfj",
-	"NeIYN2qp4bQKZlpgbouQr/YCtxPdRuJr34hZG0BKbqQK2xMdXmN5rmkHk/Q60LHwHyAoyfVQ9v1HBDiU",
-	"/4iKk6/dTbuGu+g/tjeRPgq0SdomiK2CkB/iSpUBRrdzHx503YeARNhutx8fd7vtg6fdbvsZ/WD/6R49",
-	"ffLtcfvJ4dHh06f4UHddtFq84/0ZmwA1w6WkirQmMCTmgXXw9+VoEakh8VVDKtwngw0Zv+ISFbuEquw6",
-	"WF5DzoWUtm7bEpQz+N4AnV3QZqo/c9CnlosxwvSFxJwYPBn9GbQnHXPpQ9YoZbLnwPFwK2I5kE7mrJND",
-	"9wkbVD1Im9vObTf2NuxKJVKXa1sHZxhwBeCvUhXTph6AxY2tzAaWhD6cvXzhCIY6jNSeCFxT9Beu2/4X",
-	"+0/NKXWb0fra8VrY9nzFyil+lNt3AgLBn8ccAZ6s5ghHRwiTjh+AghnpoVTfsVAa3o8sywhG7oSpW2+t",
-	"QWHqW/eg6lno+BqVL0sv/QOwKTc9l/XNyU9w/3Zcm1LDjW1GLO0mCPuQKdRHV+1EqM6kjU2OkWU5rWcn",
-	"xSfkZXhQQVdyFe8y5ErRqX8CrvcScMUDv4dw688Og7QRe8gjnFaFWt1l26BEf6PLhArvzy6i9JVnuOI6",
-	"dmP30B5WiBjiFhUxRnYOadNcOXw3FouBiKnV3leRE7sQlFxKybsJSdKU9r/gDyuYSFvEBze9U/cRHVyV",
-	"Vksig/jVryIu6PJHCGsg5IC8uxp95umrCCG/Y0AyT1YNi9rlxPEQ7Lk1Oc42Bt3PxC+WmnSVuU5niYFE",
-	"JIZ5SIDrbxz2Jzn4KXQnMeceOhBQplEyEvFUGpHV2IBTwz41xmwjSdWmSkyZkX8CkuliGpLDZu/LKHK2",
-	"JeitJIjByDx1S6AU4r6AvgVmzCNotLZ1KnEtXLEpxWE3lulKzNiXF7tDxiPHfJbem1hPVY9h89Vcg9p+",
-	"pIMbe2AyEJRlZ7UG+/UdXuB3/CbHniMeDwuW7daKQ7lqsKBCrGL05lQFaBGlY7F+U4Ui91ja3x2zk8h5",
-	"SRuEUE/TgluUsEotowkiLse55+dyK4kXEVyxQzPFR7+zQtvfdDqJK0WtmLMBt7j1H3HT7s3AuB9GQata",
-	"jVMcPgwTA3Nbe6eulWePPOVOeatIwn0IWUHAMObm5vkHXBcsf1lMGqqTl6ypBt5ljExHmo/l0hC1uBXx",
-	"TLvOzBzRBxa1wl9G+nR81qRKeOacjRWkF4B6kAkpdGWr0CuyNaYF0Lsc59FoIK7cTMIOSiCawIH6gsci",
-	"hr/93m6hfwx5UxpHrZPWPrASGn6hcDoIIKxMSGqUaQUIa5igJWIKWo87uW7YaTIq8dad69CcLCaBuY5U",
-	"7MOLs0Ibo1wvytCUef+oDSMei2uEhLXdtyLOGomaExbo8Zir0LRZIuKxVDwybSi3xlVZ7TX/Rt/hcfGt",
-	"z0HluM2n8vJYkKfCcqYXYjLKDeVuaMn8XcKfPWt6LD8Hnw+4+NUXWg3kEOdOiD2F5DseMm7YLY+l5YTl",
-	"awxwjJLR31OvgRNK0qJ0OuozDgKWWhip0N4KeIhSEAqvcE0LSg8Pq6pOFuvwXTKD1e6NZREceyIUzodq",
-	"shYHfh1pjv3O3IROcMqG6TSBdmRVvRXsxgUjj0OAKdUam7bGIk/gbujShRUQbE9gbfaU8JwRepn3CXGp",
-	"0AFCDxbXWYTDLXHXvzhjcswhNfFU4Y8gIseUmGjF33fU7xlTGSdpFFmbKnsNDlB9SjlM1ww3KsW0mlz2",
-	"QMYh0CADoZWZ+u5lnte2y5NOnT8j0Cb/PcyKWvwS+Lth8zDhL79/GAKoyEb0zXkLrCuk+MlCc2LXGdsZ",
-	"nSijdKYkTiKeDHRc4IThWKrVhoMTesT40AUt3BBD6Cy9MMT3gkdWaELnsCSWQYFj0lSAt3/es9xPq0X9",
-	"QKpbHkkrylNlmbY9mIAnINwHOu7LMAThE/NEYJNaQUYH9oQLZr51baL1NejXMJhJJ0h+10IFOpRq2Gq3",
-	"xiIZ6fDaqhzQSkTQi33v9TZ0DI4Vj1q///X/AgAA//8=",
+	"7L2Nd9u4tS/6r+Dp9K1JWkmR/G13dfU6tpNxk9iu7Uzu6SSNIRKSWFMAS0C2NU3e3/4W9gZIkAJFUran",
+	"c+7tWWd1HJHE58bG/vztf3UCMUsEZ1zJzsG/OlNGQ5bCnyfXdKL/GzIZpFGiIsE7B53rKSN3LJWR4ESM",
+	"iZoyIkb/YIEiY5GS03HvA1XBtE9OFQmmlE+YJPdTxtkdS92XzbN+p9uRwZTNqO5JLRLWOehIlUZ80vn+",
+	"/Xu3k9CUzpgyQzoMw5RJeRr6xzWOBVURnxCK7/0gyemx7oI90FkS67a3w91gMNpnvY3xzmZviw5Hvf1g",
+	"a6/HhjvjAd0Md0cb251uJ9JNJlRNO90OpzP9Jc367nZS9s95lLKwc6DSOXOnMBbpjKrOQWc+j/Sb5Sl1",
+	"O0eCj6NJ1RROj+2qBvAeESmRLEiZKs5jEG4H++Mh620HA9rbCgastx8Oxr2t0c54czyku8Fw6J9HYPt/",
+	"5DTmqRSpfxI3nD0ofOHGTidJ2V0k5pIkdML6dmj/nLN04YwNG3VHMqMP7xmfqGnnYGMw8I3kOF1czvny",
+	"SI6mLLiFvvU8mVREk3rMFIsXhPKQpEwmgoeESjKXcxp3yWiuiFQiZYQLNY34pE/0fP45F4p2iR6k7Fri",
+	"YhIauRPxfKb/ThkJdI8MGlRTtoDfuLjvk9MZnZTeV1OqSCh0R4Q9RFKZtwlLU5F2yYgFdC4ZNhRQTkaM",
+	"BCmjioVkxMZ6jPlxqlrPEJfGXc+Qjek8Vp2DMY0ly9ZzJETMKIcFPQ3ZLBGK8WDxji2WF/YDvWWSRIpI",
+	"OmZECZKyhFFF1DSSdq2zESFDyYfkNN7TrVft9fZ2tzOLuP330Lfzp2NgNv4R4iECNkMEjxckKnArqaI4",
+	"JlPYqkgSzeyqx2y42krCrB2spoGqYx/phx52xbbpXrATbvV2xxvD3tZoc7+3r8/6Xrg52qHb4+HGbgW7",
+	"ikx3jzvlp3yyiuFG+Ngz8I3xTjgM9jZ7u6Mt1tui+4PePtvY7gV7o8FuuDneHtKdioFnXT5y6FLOWVo5",
+	"cnjqGfgu2x8Ng62wt00393pb48FOb38j3O2xQbA33hlt0u3hfsXAbYePG/c7tqga9C1b/CBJEEeMq6WB",
+	"061huMP2xr3N0e5GbyvY3+7tsQHt7Y73w41gezTc2dzyD/wWenzcqN/TEYuvWMwC5bsVzvUBxJMnyX2k",
+	"pvooSkZi/ZnskojD2Xw3H7GUM8UkkaYtIhdc0YfSXJPkT/ds1FURS/W3L8ap4KpLRjS4fdn9fwLKKbBB",
+	"H0+MCyOtONHDgf+ueR/NIuXfnBl9iGbzGeHz2Yil+tqLFJtJ5I9qnvIqJh1Dm14ePQTGgg3bQc0ibv6Z",
+	"DTDiik1YCiM8Y+pepLdVJMTxsU8yYpvjfboz6A2C4UgTPuvt0+3t3m44DDZGe2xrPBz46YdnXT6Ohi5E",
+	"WDXsRISeIY92w/3xJt3oDbeCvd4WG4x6e+MdfXSHwS7b3wg3B5v+ISfQ1eOGe8WCeRqpxdtUzJOqgUvz",
+	"EpnotzxzGAb7bEuf2L3NcFsvO+3RndGwFw52x9tsYy/Y3K84trLU/2Nnk95FATsMAjHnqno68Bah+Jpn",
+	"PoNwd7Q93gx6+2xvq7c13Njp0c1wrxfsjIejDTbY39rerZpPaQRPMqGamXhmsD/aYLvh1rC3E2iBerxN",
+	"e3vhcLO3QXfH28H+gO2MtlbO4AmGLrV+dZEKJQIRL0/gZjqXt/274U2fHJJRKu4lS7WQqIVJyXhIbg7n",
+	"airS6Beqv7jpEim0wEbDUBKqiVLLvXc0nrMDgo2NGE1Z2r8hYxHH4l5LmQsSKc2/bhkvrpDpvUpcumJB",
+	"7xMbXYnglqleNosqVruzubflXQVOEzkV1bRonvt42VgzsV3W2wz3N3pbdG+npy/13i7bDzcG451Nur1X",
+	"sYV5p4/bw2vGafU5UvDUM/LN8TDYoPustzMahL2tYHu7t093WW8j3BsPRjvBkG1VEJ+yHT5u3B8lnbA3",
+	"5rXy0P9ydX7W1SppIGYz2pNMq+daIwFSkuTF5ZsjsjXcG7ysuuzMALy3XecfUmhlhXF9vf1s/xnIu86X",
+	"6qGmYlZBH4qmyqqfKpoxkmploEtSMechC0ko7rm+nvXzqZinfXKMQzmAnwrfB/M01VLXTHA11SLHx+uj",
+	"ksQ72NjpDTZ7g+H1YHAA//+3qkXQY/ZuS0gV6+mxVu8NSFr+GYNoQ+6nQjK7I9ToiXD9yD65NKSBQhj8",
+	"+nrxJ/hwScRaJUBVneadzXpNCKZxwdJIVJyOGL7WS89oMNXqpUjBrqMFnfSOxn1yTBc4uVD/ke+Hb8AJ",
+	"duWnOSUUjR2i04TQ6XZCqhvAh9XEdy38E9As2EN47CGI5zK6Y2h+MGQ4T1YQodOSJUF4y096G7Wkp8R6",
+	"hFetSc2lV48K9sYbdHe03dsZhJu9LTbc7422gp3ePt1kw/FuONjb3vAzsrl8Ai3qJzCzVI0ZjTC+u39j",
+	"f39rzMa9na3t7d4W293s0a2t3d7O/jjYGLPN3b2tCrX1znb4uHF/mkbB9EhwRSPOKsxrgX38gwSblHOq",
+	"jY0jESGYNmZoJqKcCO58V2l+y/p1B/27lI07B53/epVbil/hU/nqTH8Ihlo0pkkGdtpzLX6cpCmqgrpZ",
+	"xuE6oUkSRwEIJa+AvR/8q2FPTpPQX3FZDjnRV8/O7tY+GtD6Ha1QpGIUs9mKMST4xh/ajcW2Wz0QLeUS",
+	"03gfNtZ8C1bsi1NjV6NhGOkPaXyRioSlKtLrZyxzifPTvzqo9SNBl8koZTTUGrYluBJZdTvGcHioKs98",
+	"bRPsIYlSJlc0sfRJTKX6KG23xXX6NGWo8t+yBbmnkuiXNYMEg10IzgSKsmfXssdZxOcKbMfrTQEUbRYi",
+	"0161v+/YAhX97/ZoNDkF3WUNpv1efXfZx8/5rpuBdH1aUr67+U2FthY9KKS2I3inJc2ZPT/lV6AwyIrb",
+	"OhozuOXMPaV3NOJGyZB98npBzHXbzZ9LLaBEIZlzFcVaNQHT8Z24ZWGBI+/u7u6A2SNbx4irHS0CZ2aR",
+	"zeH2pn7HtY3sDJaNI89OAKW9gw+rd+R9JFXL/QCDUuGPVYMybOZ7NgKapnSxNExsq3qcnyI1vQIP1BNy",
+	"rGUOBS/n/eRX8s6P14d/3X7/09n5m0+br/+68d9/2Xr76S87Jzvvf7p8vfG/P/zt4nzz3V+3rz/+7eQv",
+	"P/116/hq48fDzlo88El43m+BxzTmKYVVfwSLQY9YLX2Ursolf22fnKspSyURcyWjMOMombZsLI2aVWjF",
+	"AMwTNJ0wpV9L4Woo0eDjL76QxUwxfQquoSvHUZ05zbqdaL2LGe3fdXv/Ht9qSymKqnk9l8Clv8KXNbPI",
+	"ZtngM7MkSzzFubDMFD0LmQ2xIX2tdYf5tq/sA12+0wxB6lsJGwiJEhOmqQw155z0DNHeR5KBT1RphTRl",
+	"+hDhXbZMLM+560+xfdU3F372/FeXYShLd1e3k4cW+CJGGl9t2MGFSNtOJDGf+HwUubnIMjRXlNlzfTk7",
+	"29ub26udOdCzYwC2FovrowvHXoH/+nh84TFTWGq4aDTmRIRlCxidMUIludGv3ZQm03Y6pb2BdazZGo/A",
+	"CT8XRnw6RuZv4ic46xIaxzAz90V4DNcGC7tgf1GZX0ncc60ccxboXsBlJ4oX0ZTeMQwUcHa2DSnDFnyH",
+	"FTvFzzY3lom7yIzbESbNL2HXMrTZH/SHw83+bqeSPM4Me/F4C2ku1lvXj0iztS+YTu7ZqEL0KN6BLhHY",
+	"Ma+gg5xrtxAtPk2p0ShgvwkEp+SnkpxEwMlvMofNjZ7WDXgFb5aliMQ6JmvF2MRSbUOSkI5I5zNWHWbL",
+	"rsyUuFBkymgYw0ROlTSUXiRvBReUXvqF3ilZUJorpcSqPfiYhE9z8T7qKjzCkMHHXHLLE+RcKDAFrThu",
+	"BQP33nB/wyslutt2JhRD5iNEjHFfCRNJzPrkDAPL9FZiiAN62tSUzfqo1bpd72z5Bj0PI3XCVbpoeSzO",
+	"eRYRBeR0TyWZ0ZCBS0dwfcbB8Zg/FQnjLOwT3VvEtAB+x1LTxvI5oYESacOTAu++izi8bS+zoubR6YIt",
+	"uNPt6E4ohmtwEYJskjMe846/B8vb8tdDdve/zL/6Afhhlr/MWWm1aAhrVIgu1MxynIpZycG/v9Ef9Df6",
+	"ED2x3FUL3TJkikYe188x/J5ddrhYkeBdIufB1EQjosuOhySOuLP96ZyTiBOKd+mhIjMhFdka7O+Q0UIx",
+	"WTLqWwMx4ZOIPxyQWJJe7Btr1IwKbquDnQ4vTsFUlK0z7OcPxiENg4eIK7AVNuBvXXOC6iNvTYRgtkbG",
+	"JtknhyPJuDK2yVhMIt6v7sfS9kqjdv7md0vlkeD+AWaPT0MgM5RHQhHMZ4yXwoNRn7oQ3nUwBIsLsSwT",
+	"OI7rdoYFeAWcu/lM3IPezRiEezjd8Xyp4nbPr3HkPPXZlI7XsQhuWXiBbs82op1SbJagYLGsJTQ8ajMm",
+	"JZ0wnyl+YQywGBMr0DCvGa2XvK02+tSU4wQwGNNBNu989L51PaIJHUVxlEseS7Ig8I+JPrwB5SQUZMQW",
+	"wugA4yiVqpzTYFWvPrkQoWH2nGlRkgS2uwWZMEUorJTxumMfU82biify506SRndRzCYM7GmWkfZEgtLH",
+	"F0efKPnTE70OqZ7L33+mvV8Gvf3elz/8zrvHmXbhCA4ZFWfrtPAJms60xJi8j/j8AUwdYq7IzdHhxdcb",
+	"EBNuDt+/L6qCnbOT66+Hxx9OzzqFsb44fP/+2+HH49Prry+Ozs+uL8/ff7s8OTz+9uny9Prk5bfX78+P",
+	"3n29+nh1cXJ2/O31xZtvRz+eHL27OD89u/56eXJ1fX558u3ox/NPZ9+OD4++vjj/6eTy8vT4BBr5enVy",
+	"eHn048tvb84/nZ1cfntzdXJ9evzt9OLo6wvd7jf4+eW3d6fv3397f3J4dfLt/enZx//99fTDh4/Xh6/f",
+	"n3z7oBuFcX+zTb/89uHd2fnxNz0j8+j16Znu7PKn06OTb68vzw+Pjw6vrr9dHn56+e3i5PLNh/Ozb1cn",
+	"1y/eHB1efHt7evztQv/x8fT45ber/77KWjk/v/529OOl/s+H8+OP70++nekGLw6Pjq6/XVxfHh6d6DZP",
+	"z79dnlydf7w8Ovl2ffrh5Nv19X9/PTo/e3P6Ftp7f/7226fDdydfD98fXn546SUCvc2B2eSSNTSZf4ji",
+	"OEIis7q611UyYzORLj5Er+teLRuXsy7cNrynliXTwyBYx24csGT6kAsHk+iOSUKhLfQVRtJo9mEkb1H+",
+	"NgkdhMXSI7neoj92+UAJHimRFrXqn3OZ7mBnd2+/cHaXuWLpFIK4WnuLZB1nMrAeon8dUxWNo4Aqdsk4",
+	"u6exZ+Pdd+CyrbsPj5a/WNrq5Vdqx5f1Xd7Si3dHV+S/hoNMmo44uTj5gMZWysnJ0fHVIWy54OSit7G9",
+	"g6k5YGZNyVxqfYvHi8zDCBJSpGDvJdMKchxjBo9WjVk8NtqWG/E98J0mSJdqSaJasMmC4sSYUOPC6ILs",
+	"GIHSjkp5cZ9GEafp4if4rnaHYGCv3S+extO/pivjli1kZdoChvjTOJnSEVNRQGMi0tBEojSRz3C2xp9Z",
+	"MZbsiN02EL1Ng0b0fk6L/BysJ4/akrsWFJHTghFpljflVGFwoyRUkSEckUkq7k1mhlbxF1nmFIpDOICC",
+	"lmX98BWDr7oggJhuUR0oe4jsgA0xudTsLqOXyyyfhmb2nO2NrY29vW6Hz+OYjjR7x2m4Qtdh728od/3h",
+	"1Zff/+lfg+7G9991ao1AOAy8otA2rYhiD6pLRgt9JuBIjKhkO1sey8/G9k7lNNdyhD2et/y2jtU6Z6JE",
+	"iy4ZVhPVmyhuu9ZGnCjkMy4FxroU1ut/pb1fDnt/G/T2q2R7EcIwnM8Gf/550Nv98q9NPzlCgKLnrtW/",
+	"k5TFVEV3LAuuEnOuSCIiriB5O5J5sM7Y6IcxGysi5mrp6tzYqtPwKqWXbInbioHXGVvCGzbPl6YmY5pQ",
+	"Sca6ZX3QUBjtkyy2UoIqqLkXGF+tkEju00ixzB5bYVPwX3J6LeHzPjmMY/xJn3z9m2Lcv5Atrj+gxIKa",
+	"53KJ7PqzlJK7DAc7kDXgSVoTeZQFLFW/qMPVUFib84qKLo2bOeCNDS4UzLg8KJIqpkrf2+jBRIR6Pc09",
+	"4fO2N3Vt5wJGS7a6UKyCJGT0S/ECdcbnqFoV9hTfwLumuxUTKFnUjfgK2WopU14nMb7z7CY2M5RnM69h",
+	"+2v5qh5/N67nx1rzDquY+pPIPc2EGpRg+gRVsinVLE0zDdklYTSJlOySm95Nl9x8vQHGetO/cXkiLyhH",
+	"3J52OOTU+CC2hxvkXfS6qw97yghukfnsMwcHkSNAfeYtRKg8uL6NETadeM75JUtiGjC8LG0Wv3G1FLi7",
+	"s/SbG7s7eyutd162HjhmzsPQ48Vw7aCgbpnJ2SvecF0iOJN6WaNgavKDhARGdSyCWxPgBFY/MIbdlOyY",
+	"ubXvS9PLK7c71too3UkepyLxebtwFu6buZMo91BlVwfEaH3Smg3YLrv6Dp4wldkL9OQjTm5K61ue9+H7",
+	"988zYySWhqTFuEoXRko754ywWaIWBGmIwKGQWuzhgrMnJj/G7xqz+hN+9xNNi41uDze8jfoT+H6iaaTZ",
+	"kkRDDgp30lhz9E0m++Ta0u0N43c3JMX1ykS3piO9EvM0YPXBOWMrpDZqeFlW820+puUtT/9qniQxmzGu",
+	"NNPDt6woMZcs7cImgzXLuAINiYD8Kw0IgSyR8NbucLjK0VCtn/z9oPv588Ng0Pv8+WFjUOt98C0fDM8v",
+	"KKVszFLGA4YGCORM+ZTA1TtLRKpY2LXxR1WIKSmbRFKli77j43+F3uphf2PDp7mszFc0Id31Vzu+Be/f",
+	"Mc6kvEjFCAWROD4fdw5+rk8qYp3vX8o37ikoDWMaxbJbYnEQ4QSWHBZCSn4aajaghDExxlGw6LeV07k4",
+	"Y/cX1lnldahhHKxkqqdpsXd6bK2sPaBU/cNIj0D/qk9NkVfDLc8FYeMxCxRQ8g0XXzm7/5qk0Z28yf1P",
+	"wMMj5eaQICCSaYMzm/GGlDIF1odhD7pjf/gtF/xSiAaRwMcIz4SJwKWlH8Ma6/nDNgiBajPsE4m4VIxW",
+	"RP8mQqor3WRz2vhRiFsPaVzOuSR0rAy0Wj46vQ6GLiBA8tEElKTsSuFt/PgRO/BV+VDgRta9SiUSIqMJ",
+	"pzHGaWqeYPBhJqlm8JjPa8aVOVVrd/NtdMdgoyzaTN65/tf9VMSMTOZMqgNwFhSIVg8kZHdRAAhgYCog",
+	"ciEVm5FAvzyOYsVS9Emg6ymSIoYYCOTQEFAKZv9cMsnjqJapxJpVm1FqBngF84MzZ0an2+lpSadPMCdW",
+	"dsmrkN3BJPQfr+R0BlHrYKbQd271gKIn5GuWjXgokoYLlNi0FBppFlHYK6pcAs8/wVHCzxdAus0HeVn4",
+	"bHmwhbBoPBeFIORDTiIeKWeY9yhwxvd0IW/0GCmRUcgCmh7o45jqg4DJbxByBEsR5LYpYHCMhwzpHEZ3",
+	"zg+VohbvbBU5XHk4Fki7YDihFkKKQnOaIqRwRGh8OLFOMzFXyVwBHwGOa7+yB5OaxMwyczEuBqtNaImU",
+	"XEMIdZLEILQLJ/6igLaQiBDG66dEeHWePBEdXmfLn+g3NHuaRNyamCIJgZFAb/MgYCx8KpYqVRjx+q18",
+	"x1iiF4eHNA1JxBO9lAnj+Z6Z/QjNxqFd01gxBdyehQSVSKLSUBCbCrp/YanDiJ/zgNUP9CjW0nhppJmh",
+	"Dje5NFQTYqeHKnGsJGRIXN6sGj1vuGUpHCvnV3PclFrcZNnwktzA8G+qqEgkV3DNVFnv9DMcIuOhLO5z",
+	"Hlt5dfr29Oxai6Ub5EXo8gkjooLIenX69vrk8sPLorCK3xZlUi07u1E0V6dvX/75Z+saePHzH3pffoY/",
+	"X/7ZK4Urls4iDjfPBwya0hrWezGp38KPiDfpgk7EYmIDSE0IlpW4cpLX50ATexZPFbMClS2v/fIYLzJf",
+	"hbVZw93kvNiLxaTTrUojL8o+wDjxZEJeeR7PivOK0DGQoaNkU+NGBKFqLkteDt1GYWde9X//899fffFv",
+	"go2xqhVIioOnxMw4ziIFiieqa9gxrLZBOmhwjue5ElMcA6otGdRKkoqASYlCOX50g+EToFUXcrmpfRsY",
+	"DpzCne3tzR3jcwGIExpJE2ysBBkOtva2d3ca6+YfY5sgm2uWw+3qiBo/Nok+ffq/B6CbtFCcXT1xY6+k",
+	"D2fa8HD8+fPD7vjL7710gKggH8Au09h08FP+Ub1afS/S24hPjqO0pNAv02ttGKbxMaCm/mWV7fRKUbWO",
+	"w24Oxwz8demcczRaOagknni1IBUV/pUgmSO8jox4UD5JcO6tDuSLW6iKeXvtd+ic8iCeh8Yal+hZBPqi",
+	"atX0EVx+WQcNvquMtRVi9i6K46btmJPasF8/WeS7UVwq3+zcHp3B1tIUZr2VUSgidWRcmsszG0c8ktN2",
+	"ef2aNi4Zlb7YmB/Fvbk3FJMgp9vb5H6qr4wild1TzT0tqzaC3wE5MkDTYZecIJzz+fkHvQQsBGFAv3Vi",
+	"mXcxCK1t5PaS9BkZsVVfYpjZA7nK+UVqbzvv/Vbp4i2ZCpffYw9o1ViJ9uKXkyshXTypCzRcVJukil2A",
+	"jqWvoVxDrFBsDSXU7oQZsbWd5rCs+H++k2em2IY8YedcJ+4nGin9rNu5RKbZ6XZOHiLFQj82mefwYpvO",
+	"DHxH8fjsaq1wx2sr9b1iKniVMiniu34g+NjVkZe4O9zCEL7Z/Go8vXBSw52LcfletHH1TVs+Prs6x/kU",
+	"5Q2PJ0QymmodxeObEjMacTiDaMRGSUOLmeajSqcgBAh5g86+9r+8+Lnn/vP3hYcVesAqseG7f/PNArTz",
+	"i1YwiOZJC+DSrWnh7673wSdqNQ3zOGbjlE7AsbLGXMOs1MAyGxmnDK2QzdxD+u0zfat54iEmFC0DdS7G",
+	"wDoYxR3zJgeVViUrB4BjtR+aDhss13oIHE59BqMOoZrigQjXX0IeDQ+JHlxWh8HLuWf04YOd+grM7DrU",
+	"7G4nEQiy0AjjybNIUq/wYwMLmqcQeCIBfhVH/JN3UvYp1858PR9stdf13+cJvWJphKan5QB8HjWEqSmI",
+	"U4Iz5779QZYs0uAwZwsSiJk1xxk/SBxhvQ5Pdv6v6/pcpfB43JKtPHtP6Yd7hEOspc/KeCAh/IEvKR9o",
+	"f9fi/cTWXGnvSHp6T8/TuWGe3fOh1SN0GjvGaczvztEmn9oD8Xjjf9WontRYX2+jb2BXf5x5+kktx/8+",
+	"W65/oRyb7LOYQ5/FGLna/NjcvGiuvy5KPygJFFrL8h4derL3f2kqX6plsuNI3q6pz3iwfYSfpPMMKN+d",
+	"JLOLvlAxyqf3R7+wt5hxWx1MTg14de6vndFgqi8HORXzOCSSMZvAEdN0gh5znh/u7HXrPjcB6tiqZoaT",
+	"VNzzfqcBhBdUdchRI3FHs+VYsS+mSs36EFfVuCwZPF+SsnH0YMDkS5gsg/7OVn/Q33i1seU78hOq2D1d",
+	"VESriTmEepzMErVAT5/BpTRXCYZeLvc2fARQSpTc7Ryumv7pxd1OqzUYh4PBwfDgYOPVzlZVj2/zdVj+",
+	"cOiXfIPi24ONA4tJD/8/rMojkVfz8Th6qAXUR5NKGRkUAmswCg0ghKSnYglUD0A+0gTIxKx2Tg04uxVU",
+	"3QTZYykZS4RWDtdEkB9rQJXgjIWya/YzLyKoWSPYT0VsQCaXgJiiO3bMaBhHnDnozcuqb8CSaX0yeJaq",
+	"/93BrmhhXCtryJ6bBFL127YI/N3XGJe5JbPG7JfnpYRc5hLrEpGOTaDyquY+iDt2wYxnQkJlpoYemgnj",
+	"DvpPgw+mQqrDOKKyhUL8o/3Gt2a6wcrLrynIjEiZ4e0VfApDbTIg38xSmmdzNfYPl+4SX2JRpTaZ3z/t",
+	"eoAQ85mpJOABTMyKv8F87Mt98qlwrPU9gZkvjKZxxNL8VUeFh0yFlIGRrqGfUbOEeRrU5xRdZi/6tLUW",
+	"Olq3I4OUqmBaK7nkhgnzBaBzdJ39R/ScGZQXxcQGrYpBYEIhPOwuStWcxlaUKcYKOkF0WRCUSf70Lpmc",
+	"zq6iX5iBOvE6cJTH92Y8MQfkVutolnqNU7tPTnkgZvDcPkJwJfBJCU4oNwdBhFC/I2BagYhUFpWQQqDN",
+	"jf7nDZEQ7SQw8hSXIlJ4lO4jyfrkjfGCHhTKf4Dj8o84Qi0NxMKkUKRznle4fSs4O8Cw24zwkOog/E9/",
+	"GFJF83gJIGEsoAv4sRFk2k6s3GOcVrmryq5Fp9ux4+x0O7pbbzqiXMhAxc2Z2hW87zv+LQCpCprl25QG",
+	"pkDRyrtTiTb3AaauZVVRll25eUqcTXfJij+jD2kWSQlbhmIDiApAUHqHpQPUYNBCIU4WicbSWxZ7DFTk",
+	"xfe6m83O71g6ZTSsPBSminHb6xqVyfqSBH44MOeKLDg0DSNbGnnO5q10YcSdggyTT6bMCOtoYoUkeKXa",
+	"+0kiHtCUrwAA1KdwRKWj+sEigEUXw5kOTNR3N38XovKiGdOCYJfkFdtGCyJjKiHUslSrnVAopDpPrJNe",
+	"pBi3QNFiNIL6HUkqZkK5YMopu4skACjD3YYE58wqQ8HQBEJTCDWHgHnD9+dSX3eQCUo5EXGodVcz9AyF",
+	"mM7yhfDD07EHdeGrLHZqs++TlEnGTTUSDPvHhSypzIIzYssaYVQpk+YSZw+KJJoNY9ypXvsLEd7gWmQ3",
+	"gl2QPMM+lfhdI7xKrdN48BsA3DrMVCDNjSHMA4cCsVA3Jq0xxx5h92jqvGMZnGVLMUuvqYfH4k2hn/pS",
+	"hZwhdXHUJnz/jiEIQoY06BICXQCZ3HJxT6TIIKiLWX31DH1ppLgby8N86we/qSXO8v4CcToE31Bog/Vp",
+	"Sq+WIK2c48Be2TNsM4KwpA6McFnK0jw17JP3mt6zL8E3BLV77lhK46wzmZM/ndCIZyWcgbCyZVCCmFoc",
+	"wDYaTb/E+rNNMuS/gseay6Stwo1CZwkXBA6QFsdB6gyjFKpDL5Y1a3jBWDtX5pXa91ynZXEoAHqi1wzl",
+	"sxyiJKc6a3YHfBJceGPGWzjJQy3suFUe0UpFKbdeLkFI2RDvkgXRYJRTWOh+05hT0493uyN5u268acqo",
+	"sQuZpQQLqh1ZKdrURFRUBID+KO7JbB5MIdp5BLHFTQNLb0ugHLhSWaRtpkJ5xWHeCJ3fLj7PZXiRZsA4",
+	"buoUQOVlYc9/JDem8xtQtoCNOepZvyoKr00UK+xCw3f1stbtgANYY9PcXMu4lpqdKWiKhM2y+M02I4m6",
+	"LTTcSiCjNnNHulsn7LYIkpaveWEQdnGzjipOUDpvFtvlzQ5gdxFWxuiTTyYIFhE2QfvoInp40SSb3xBw",
+	"KYJaAqn6AJQCCXHQKsNEL81DqCIxo1KRm1nED+9oBLgkN6ZdyVB+AGaZqdlW8TfN6qEsfz3UFAGlMGeM",
+	"8gwswkwhsqj2ZjzIf8HXlmtLNEn0JSuwGhDIuJgEGjJIf5mnzAPnGNtSveWyum0K5sLjbEKF1jaWAp3c",
+	"SKd6sNZCw17CSU0kWhssHUS5rqzjb9bfVCsfMYjzykp0zATayxxsz5RB7YHGN50Ds+2zDOsptQwXZ/RO",
+	"/+lnSJRjiQ0wqpQsO4TGEHicB4/D7Rgyaw1C4x65z9V1V9b15BE4EW/VTy9YiuXHK17TC143GxDR4c2K",
+	"kYiaNcmOLVgu4G1/S341pzgaiKBdgU5eNIHaoJ6KwI01o7FLkTlIRweEC8tGENWtOD575cPraAMzX9aH",
+	"blsTR7bpvh3OJ2xWMtuanHDtlnezw+muROXBv5i3BQTzBmRudVduLRoaVX5X6I3od4qsrS6A00v52Qg2",
+	"Vo9AjEHVNxfXk4zHIcK6eCWRLHNFGEOWb7LQrMVE76HxF3UBrXhmrEb2SX7N4/VliwLJBMrMVKDjLe39",
+	"iaPitNSsjNpk7A5x7BrjndRuLUHLKU2zQAXUI7RuAzexx8ZvsslzAwuCRaAahyvl9GWWv09OQJ2HNMBy",
+	"VvTSbY3qV8OgrAww0Yrc+HUp4cHDgHJXQ4VwC0hd2UrqUU9FHPbJa6xYEKkuSVIxSelMZto2JIKSk7Pz",
+	"q4sjEPxPjv/68fzaMqOCQL9UjxdFHaMY2X4zdVRvz5TG46IHx2rN1vRnyqXBpnp1iExm2dlyT9LO7u7u",
+	"xnCntnLcMpFmuE2tweOXcUKxdgNA040Y2EDuLPxUn7wDYM8cxDcPQMhegicupmdJscw80dU6nMUv7S9L",
+	"h8u5f/8eJE0IevVGaFzMIZZ4nAr0X4LH7pYt6rJoMYvl6xcnnaUij1ZmhYFXLSG+Vb+EFQT1E23P8ywN",
+	"9AlEADJTWA70HSwqBx68ZaJoEk0AYIs5PJkn0waQ2lYEq/8JYtXrEm/Kma653U8Tyl3E7vXhRmPk586L",
+	"aRSGjL/83OmXkQt8wHJNM3NO7mx9/ubrfyVmDMs6GLNyAvXK9KgzVElPdEwL6a9pHavWxZ4qkzoh3Okh",
+	"ialxmgDCimRcMR6wfl1dq9qRphV5r8ZaJrFHLQ/di9T4GLP7BhGT4wVB23au1ubO3gaRVcawkQ07GxRU",
+	"j6qkjWcHqEUKfDZ8Wmj+SqWMevAOr0DX7YF9iukXMV0DPe+WpcKDLNUD+TqV5C9X52d/JDdywQMW3oAS",
+	"mZmy8zOQbxY0c0Dw/c9cd3FA/vX9MwcQ1SWKecN4wNaL1KxCRj5iyTSDq8nuVohux9sI9BSbl9I8Paip",
+	"KlmrRGZK38qMMBEydPR+73bmPEnFHeO1GjGOAiVR43kmapqK+cSzJNYNhuJ/rkw7ZjM3pleTxnjcIHTX",
+	"qpb5PmXaYzYRHw0DLayjF8L4TuX5eFwvtfy3mBvzAw0ZkfOUlaIiDcxfIu4RNaKJVtMIxX+pQD1qYFh5",
+	"NUNx5wa4KjesG0S7yNbV8MqAqjJqzDwEoB32oPrko8x+fA34xmCbNxDI5kGfrH1Rb+xsDLe2PEe90GcZ",
+	"NnZrf9svwNUXxphExVynQbc2dg5y9FxLf0EF39rY39rf2d3Y3+rWFbJqDoafsBQibARmcItA0fiPZDAY",
+	"DMALK6SMDDpe+xoMOfeFHHmaJJAg/4i0lHn7NQU9GMhZ3HP5uJUt5wLoeX6pOHdX4GG5Mivg44/jeRwX",
+	"/TEo0aNWAqA9Wt2/ZSlnscE5buDBW3K5rKaVgu+p5bd3mTe6paPOoslFktAR+vmjrPxGWY2u1WvcPcmn",
+	"0y0tjXejUsbCD+KOrRXCDlSFxmwQvp3oxkeU024czupmw7eL+hP6Fl9RAV3fN0qUgpTvIdNmpPdnysJ5",
+	"zELCxX29sxtnXohtcwbgzrdyh84MP2tx+7aFE9DvX7DU0kJrFILmAAjQhU/gFiFruIHc2b4azRMbdT4x",
+	"wAfFGduJ+Hbg7eXFEVTyb39EUsclOmU0VtO8ov6YTC4vjsiLm0maBH182r8b9n+Ev25edjOX9fX7K995",
+	"Smvr+elRn8Fl4FSc9xkT6gg49Wtobylvixpz4QSxGdt7Jvfm54rqi0HrBQE49jFRV/+K9SRmDPDajFXL",
+	"muxl9AvzA840RcHWLdSF+IMgb5GJKZ/0yVnmC8ongCCvAKSKnj20vBVUss2SI7fWHuqLoNEj9m6NlqQu",
+	"md7RQFUoZGj4tZIPMjtQMNI52DfjWNxrwZMzGwhQtCKjhHwT8YlWJ0wc5A3DfxktJUXtxbQ4wnj9gn5n",
+	"nWWmGb1C+MeX1eUKSgxE6zDRP+fMPFbpnNlluIKS+74AbKBGe0IlI1jQBUacgU8DfuBSYY0s0BKu+Qhx",
+	"wKcGNPPdfKRlFsVsuX+RasVb0YcsgRDWOXcBQStZf0XNnSbJn8LRcuFKz/K8nTOpqkQuVDrmXDmOGSNb",
+	"uYLJhV78eWoRjKY0zTPvAF9Pq0MSo6H1h9M5D1MWqqmJs0pYGpjS5EvAfrbtZSitOklrnEmUcoUwWQoQ",
+	"kkX/hVW8KeYVAs6mGzJE0+aRdUsSbjFD29mdHAFErD/9ZlCCTdp47Bg+PkJcdvELV/JYCyOYmwCWCBUO",
+	"2y2i641YQOdYFSTicj4eRwGgGBhnFiJFGljV1B+h2iaAprQOfijElfCHP15dXzlJJsvUHAs+IaNU3Juc",
+	"z7GeXhLTiJMfr68vLIr2VEhlQ39pHiX8Qrf/0tgSTQWFSJKBDQjOI5zkLd5OShSvpuH25s6ggKm0sznY",
+	"3WhAJXp4b1l7YSnNIu2psqjb0lZcyGYGZk4D1Yu5SRuDgV6Nzf39PrlkeKXJzIw2FvoS82XLThkN22Sz",
+	"6nn9CN/UY/0ky+gUNTp/PdZZdx2JT/9aMoRMlUq8hhCnsrMN5w2mLLjFxbO3tPlc/0fWB7NUSo7Oaj4a",
+	"eA4kWD+IXu9XcoKt2s/Bnv4fWgcb7JfvcKDeFQQ1oeXqyQxt1e6nuG0WkjSXVaNI1YhRL/wnhawJDGrH",
+	"rMFcBJQmAQRdIJJEEy5SfXmzOMzZ/oKEIjOHdwmKkzzEstKxCYQxnAPFD92ZPMj7ndGFVtkFZ2QWcZES",
+	"U26YcL21mPIDNwOMw29dsohojUHQIlOW26nJ31SfZjyEQl/+K/Lj5XutCCEXNzCaJAU3UZbkUcJA0Af1",
+	"4NUrW7x+92B3a2uz5MLVXN0hXvtNBdTDNOJslcPFvlIw3UOAit4MrbMdEBpLK0VjHIZJ9U0B9MGwH/SB",
+	"dNrGu65K+rn2JGiFmFli0sEyiQPpZ0pDU7oixLAJQFfTQnQIdGMn2zTrZ0XadCEYyBVMZaZ3QmAQhnJM",
+	"APw2C283PiE3mdpikqxeK6lESiesBmYkAxmBOze3i8H2AgEyCQ6+EgiKpboSu9xulIFaYZgzUh2atDkK",
+	"gxylhaKWBhj39/wgy3Eoh5fNBI+USFFxtS8ZSdN6JCzGWgsBMTv3nuTU7Hx7uakQt48LhogkCcGNb4DP",
+	"ynVZtCKqRCJt5MoDDRR49k1JvQcW3HTJjeYAb5kyZTxlzFhixFVPUIv+qB6DQtwemZqH31F8MEJincyl",
+	"X9Nk6oyhoLpoObV9JJk7Hk+xbFOe0Um2LleP6joJJXLK4hgMAEW5lbCHyNTCIYNSVb6Aqk6380rNkldo",
+	"+ltU1ehrWLlxFnGrfC4LpDkESDvqOrNRb5RbDtDNgGsy7GfUQlahPluUkUr4zWcEQh7WLU6UtACgLgd+",
+	"gDCczc53qPOPlwmNk9OLuy19Kl0kJz8P3d5cZqLuig16+4e9N7Q3PuhXSL2nIePKyCMthEb2kEQpkysh",
+	"3pW4ZZyYN5sju0cVGSOnx1l2rTGX0wBu3W7u0jTsWo+UKgTVbxyxZaVfZcPpbSt6B/Olzx77y0Oy8LoW",
+	"C+IdW7y3CH5Wd8k7CCKvA0zEtSbrS2FyOtuhXeiXz5aGQQPf9vgz0yInPS2nDC/h29qfLWgtaITfBC3n",
+	"CE4mfHVFfkcO1ldV7zqaMKmqzOT6WWYCjfj84RWdhTtbWtyNxkY+qO3CH1RY+1ltHQgsZGNEZkg8Igum",
+	"EBxgugAhCOuompJNB5h4ZMMmDVKIVSqySqpNxgYhgoazrd4v3f+FfduWdHjMhmXVY/0JzNEv7HWzGv22",
+	"xmxtWmjFkHzxY5a94LxNEQcoYtHtvIFN6HQ7x5BUyCf67NRM1xdPmS9ARr05Pkp+IioP5lo1H2ydFKQ5",
+	"AChC712pAAd6EQDYCgLWeBHFQIuaE6ZgHB6BMpiF7QDC8/rYbb9riUQumZJNquQWi9O6NXNFWiyZC+kk",
+	"cFhNVosWFl2jw1p4u5VosPXIrV5CLNEO0nVL1l44sc9Zutm2eDhX03pcM+dd59srBGBa3uFMIrYQTbBh",
+	"sZhE3BGNRQqhTP/fq34I1fVfmTyPf0jBu2TOQ2Z1zQW5Me/gK/oNTCFwPrlBUz4iyUBfmbZqB5yzM3Mb",
+	"YPL7p7wOZ9dhdxB3xAVfzMS8eY6tdZPnsvVeDaZTvueVfOjZA7xRDHm2AO/S3daen7rgBjnPGDHGSSju",
+	"eSxoqG+nVMyMK8SclyUWi/arm+zSuemTQ8ijXljtHzMIqSK/sFT0yWFWRNp21C3SUEKDW1PjEfGgPBkt",
+	"TBV8ksuXLVZgdKYiBRnTtE/OIO1vhlWhKSdKKBpDQ609dN1O/nH9la+JBAKgQxLTBUtlsWQrxlbnkl17",
+	"X2GRh7p0VFiuwqi9tMXXIyppyrAnVE3NDY1GYouTa6pTz5WMAEdKb8SP19cXnjijJxCup1JJx3Sz0uLj",
+	"OEbXl5kxjKO2ggW+1bJSPkSy1PIc3LhLeNdIhvOmX5mSeF6pzyheZoJ2NMUlzrqrlQOxv7Xq+6y/p7+x",
+	"zfH73bChFYumD9kz2FFcJyzjYQtTytQMKJes7u/vXaGqs45yCQE/VCk2S5RF+hIpSRln90sDRv2y3wJP",
+	"4XxcbqRPblBDujmwgKjoycjTjr1j4ln3WI0/pgqkMAdHxGplF4yHXp2s1hEKa2wns4I4nl+m4Zkm/UxS",
+	"DXZgy2y0mIg/9qEEo2s9tijFgqShpmiIiGMyYrG4h5x3W2775hVNIuON0H++SkQob7pkIuyFbW42LVzH",
+	"TEpCIYSGpaZlLD5fNKzqhkopMqVIglc///3zZ/nn//p/ayIyfJA3OXCxGVqfnAI2v1AiEDFiC44YuT66",
+	"KAxrrxB0s729uV0HO+HE9TYqZVZw7Ztvu9WhGpZd4p61TQmcVOc/QdrbD1iY2VZTZfG4Tw4VmQkDuok6",
+	"z3BjD+VIL3OhqziqjSuiaRrdtak6iuOrGbtjsa/kyI2s3u+pckMZECsTYUlPj2XjgsNqiiCoOZW/Pbn2",
+	"cv4ojiNZFYL2xqI+w6rRzBuaBWmJcsn4DDK12Ui5UCtunYx7a00IWw6tpZILVThVq/KvlnFJtS6sv/7n",
+	"nGkVapnSNrZ3VlCaPb3FJdaS86uN/sCfzAIg31UKEvxszQYjES5KK900rIBx1b6HVjvmhA5lSGSDel84",
+	"VtXQt6Y5T84iZgTbtTcrbJwjvxZXz51niYK7htPUM7Bf6262/LIW9rruDtZyalvhXEhVn5Sm39KEEYt7",
+	"QMqRpQo2y/LjCoftC1Pv9cuLn3vmr38NujvD7/b3l3/+/Ln/8g/6nyveqUynbL3+ILoU3eSDlY5gv6yH",
+	"fddsT3vimJcjxmsGl3WX10t/msT8Q/sI8mzAuFlIfCsU3kFHP0guMaNhKaRhY7DZH/SHw83+diGWodaq",
+	"Ds366RUeYfpFnEzpiKko0NdRGmKwXptFB5XNfxyrDTZurjyOcwUtfEzC36gmfYRYz+vryEtT/ouI+LW4",
+	"ZfwxWnAzSUzZbsphOmiD7xKK2R9QzcJqiVc/Hvb0ZS6WVMzM2MqlonEMgCs/yMIbdK6mIo1UAZc5w9Cd",
+	"UjmF8GCWRuNFJo0UYAkqNC6cSp3nPFvbtUwzpu1TXsgwMNqYCZfKFIzB1l49sF2emVmdKzvS84USAiYf",
+	"AaDoYOFiuGiULOr5bvmWPIQkkqYSJ2f3WSZxTWCDjzzfsbZhLjSeuL7bk/D46tCbgxakd8UXN7a3h/ve",
+	"V29R1F/+HYNwbBPn7y68n89lwZ0so4n3tYd6Tf8WohH1yPXrODBsvwsT/+JfQgxdWVZWEGjw3obKwtaZ",
+	"9K9bhvh1ocAtJjczptIo0Oo6QphDkYVY/xHH4AdG8MYP2Ws3cSTtP6+1DqSk0f3vp+JwdnrTha7ZHUs/",
+	"cxBlRcwqAoZyOqOIeWdGkaWOuvgPVjIWtkaFg5Jn5mXga005hT8a6LTP3Ca/69c0Y9HXIyDr2M0zq1AM",
+	"MLI/ejb1HVtcsbaS6i1bNJdF9BGpk06hQS9xcHHP/yY4EGgpRQPrrzSMSTLx+KV4wKEnvbFsqc26yRvx",
+	"jbRw/1Uu51IxcD6PDfZyVcjQEis02aNKZKUk3ptfbIazhQskUtEFwWzRhX5icmd1pzcZQDDFFk0EvDta",
+	"p6x6aaJtpugLmqzvhVHZOqqLJdMPGGvtkfOOWDL9QdpgbKmXRUtaB4lIWyJBTW02SmVu3TXc+4qldzQm",
+	"I6buGeMk+0z6caFiPeX6dL0sHn5GAbzVTYSw1ZRtDmo3L6yF4Nd5BnakAPjNYgbgyPpkkEPDYi/6pmQ8",
+	"qIJqTlkgtIDCJyvu7XuaNWJAWcEknkHNQtqkscKYMCmnyBThIpvjH/MSOdmgIRp9zmwmf1WlcrngQYXT",
+	"FrHApzQkM5restCpRCZBrPBUawHTK1Z0SUSIU6nAi3LZSWGTPaSUjdTLY7Kizi38tJ8sXm6e7loq3aCv",
+	"yrnMsz3ICyPHHej5z4xx3EmIfenNuv4AlpLlJR4akCPBGQlEWlT/twty4sb2TgmhYEWKcGX6hkmtYDzU",
+	"zM1M21uvAvM5ZuVBFXBkt4b7W5sDF7FouNMs+v+9mET8vFlthNJqghHrtGRjnc7lrTe8Wco5BmItJ2RB",
+	"GE+df66577Oi6jYOoJuP+8vq5WhrWcAOmssc7srXWsZM274hf0C2czn36IXnnJG5hBAWy+ktrBRWStR6",
+	"JvJfmpeY1AJtOT/I5BBpvdK4FUWYKZimIiPE1I8XXnDpNphHDczEWWoaFOEwX2QwgpBTaUpSw8THNGBr",
+	"RNLU2pILwzBX1RMPYR3AfpEkbT6pAGnKu15lfV5BkusWLUKKtYT6gzQ16spVT/38PUhFhbATJHOkd91y",
+	"ftdoOQthEdAtIJp6GhwQjwsE+qi4ugEUfAVsCAo7+S1wTyOIwgblPxtlOb/R3CAZgEFWjNS54XmW/x4k",
+	"84qiGTkWhzOLpe/xOsuqpbSpANQMsKMOpKN+cNeFuLcmZZke2r19QYNbEwnb4H3VqnXVqvVylmWCIU4Z",
+	"/XuWpGIL/YgddmXyWbjzd0frPf6uvaLl+dc3loIPDQKmje4FrA9r0QgjCSI9ePAuUkj8ZPOqCkQrFcEq",
+	"TSqfDg7H5xoWKeQi41Vq04LzZEjQ2pzhodkUTunewEZnpAzGGEd8opuQGXYgfv1GmPIWB7mjatkv2lQv",
+	"LJtgzcwy+7l3N5tAIi5ju59V49J1O3F0V4HKZDKaLZKi6JNzW+XZqSSNCbw8q8BYAjJ2Ifsbyx2PgE1s",
+	"DXpYWKASBiKsTdVGHLMgS+cvozPwgMXVgQRQUiWCvPmAxW5AvLU6y/tIaaVbWspCfdr1dPqhtkJxz/XF",
+	"WqVc5cHV2MUBmbqGAitiag08obas4GqxaL0y9C7udVF2mwggt3UqduZDqdq087kKxKztIRL5V6U8d1hE",
+	"t9Z5tHwYyJHZ5wMD2WJeEHGoldw+Ob9jqfOMm8oNFqNvtLCIntZqa7vtdDu27U63o5upjxa0c6laISgR",
+	"3l5QRPOHyiuw2DAcCuSeL1BeIdpEUkKqCoBW5OVPkQb0Y09ify0WiRgXcUe8QJ0Nucua1J2NvS0JZ8ig",
+	"ecc18Aywaa1h0Js4z5BPKX0YlzmUAZVMSTAVQpayI5p7xPxwt4ecXL45IsPhxmZubXZiQNhoGYDYzTpf",
+	"ivr4fU0wByRQOcGEJQcGF/e8uQcjc0KU0fd8+Htaw/C5RAfL4akQceaWVAZgG6u9sDvGtUKiZRYtwUyp",
+	"dOtrO87VVrAhOPcvFVu3XnCBKdR9hkq5L5/NPCnj3ujBSJJhYIC7DIveycKFAoA/ogSc2LpK9y+Ctwii",
+	"sTu+UszDJrtLK+BdX3zYGrPO2jqA+aKk41HQo7C2cLQZwKWmoSfKaF8zdSZK7naOmo/49OJuJxt1JEWs",
+	"h+2vwviceR/N8mvMmNvk18DmOTNrnFtj+lorgGMdinmqfVtdpONMkFTMNVc0sMAG5MucAxAwsCrcAQga",
+	"WCIVUs/A5Y9/AXCVV3F5PhppWpBqaX08YUepfqAPPSIOk1gENC4guDBJXoyDweDg4NXuy8zP+GprDzjq",
+	"q+Fwo3jP58VXuSg3FHF3jYvX8zgcDA6GBwev0KjqgMNsrgCHefUzhF4OuxXlK8waPHukrGW7z5bFUjgk",
+	"no1M0uiOKoYgPLir2V4Nd3CvNvaXiydm8elGIiMGac0B7Rn0h/1Bf/Bqo7Qxw72ljXF3ZGPljjx18GcG",
+	"2ZdTm3uctVwzNuYeiMEEjF2AYy/MFmKBG5j7JlSxe7rwi8LWkpTF4Gg20yeHnFj2VBgXr1ryobdYmm5s",
+	"JcSdB98ucaDqbddpzsGkkz9rDenuCKmFwnKhnPb628P+cDAARDxPPlF9JSvgEjkc1yr2sNk6PdlUg8pJ",
+	"ZsWpWkseXSdk1avMtC+IQWPNp8011xSOM/voqgDc6PGL/Mo4oYFIQ8FZBXodPkMJfcIAbBWsJHp//Tdv",
+	"vcS5bAGzdeI93h9l4my1EADvdQ0kXiTJiGmlyZRkb10u2wnNOHz6ko5tBZDaBFobqgNg1BBpU0BnkmKW",
+	"rVNWqM4Wg/an0vIq+3IihB8NxlgQ6ChmRxcfqwyW1ltoqZHM5rGKEPl0hJMRdywNxGwWKZJSFYkc80/E",
+	"/SfGO81WZCXmaR5kXMQ8fYrifvDFVWQQaxqGqtOIK9kOVGgZ+LRJTpUtAGIRnyw/cJQXM5iuC0jqpQWH",
+	"z/kwSwu8rVbxESE7yuO826o+7dnQGgkFKbsTty3jC1ga0bgyTC2isbVQRpxM2QMNWRDNaFyfEmBadte1",
+	"Lj+gtMbPL6iX9nT9nLYzMIauBUOZ5WRUsK71Ejz0dl2cfPBy2qBIxn7zbanhFc01toVXGard8XSd9aha",
+	"6F+FLh5JDAaAiyq/fy+fsWMyXikjLX/R0paUZRsVfYBNM3sMX/aMvGoJ3PJE60Zul5PJIewczJLGSgsx",
+	"a1FKoKCA7JNDG6qsALobhTNQW/KaVX1yo2/2G1uX0JC7/s2Eq4uQwVMI/KIz5glVd2IyS9P2Q4J8AleV",
+	"KzpFiNAfR2PWJ1pzIdSEKefyLQi2n/nVXCYsUAeEFqOQY8g4ei+kOtCicP7MoAKYsCOIAcYCAwDtnk4i",
+	"3idvGA8iPkGLVqGIsRbWUJrNqxh/5nkZY/iUhQeZp0AgfjzlJhrcWs+7WaeZEIgCILnMwrjBb2mS4TMo",
+	"Lx5m2QL3JjB7RvXCfOYG/yKd82Iiyl+EFbIt/IlZtU638x6TXs2MzV8gFOTj8MrkekPXUgifWo9pK8Bb",
+	"obk6VZqieEsObXVtnHW27hmpZhBtVhzOFX/IB1qs9KS9WOlKq3CmecTNVdO+1q8XfWVOjkd1HTWfBn5+",
+	"OFfTkzQVbSu4MPtNXvjtjsZR+NUEYHS62S8ZZID9YZLSwr9lIBIGQ5bzBBMU8J2vMF4fpUL3XwvbXWdg",
+	"xBH72Pf56fHRaRbk/Wxx5P9Gd9CvF8GOuNcfaJJEfNKcpi/zj8oZ9YM6ycTRo5Yj5UvjqdN7clJYz+fj",
+	"EITHOjkPI4ZGRuOlxfH+IMnpsU2/hPwXrSmXKsAgURWwG7ZrQVTbbrzT/LZJFLH/3vsfRhatcifybX92",
+	"adthNs/mMcn7WC/c4FfeqkJ/3vnAX+9KsP8JYM6Y4t3djuQ0kVMBFwuAxXYtDn3XZpl2ug5UljGPwz1k",
+	"a5ZKFsy1MgYFR0254Y4RL7R4Pk7pZMa4QkWnm5cWMM0eYrqybj2J3rFFx4A4dzsiCoNTS4symmjhDV/4",
+	"RwbBUNQNCynGONelA3iOvgvHJ9Iq8mEcC6pM9C64IYAxxYyGWArcXwaE5r3lA8xhQ3YfYbhdYRVNVS0J",
+	"mmW4gHdXXRP51mO7Ppq7iGnAwgsE4mpdU90k9NmCFEQyrZ6pdYBZn3wta0PZBC/VTDcAXljfnGRWxkbF",
+	"OpKpyTReXfAwvID3AJ0rygxEvoRYKqtLgulnBHJeGbkXqQl7ggIHdIZG6JRBpSStO2fF7yNJLuec2ygw",
+	"/XVUTGe8p5EBOjSFLCFt7MVRSuX0vRDJaxrcno/HL7vobgUkSnh9IkRIXhzZhhCj8iV4DgrFHl6cCQWa",
+	"3MvivX/qVEL9AAGf/6Zi+4WiI09T9suS1/OX/WpiincL++eTzXgG0rG71B4be0a7dXJmxl2eXd7I+diz",
+	"iRsXbsxvG1swor/WFhI2x8m+7qS8aeqBtDQo8FfOpXDYRsiCKGzHZh2n4DILZQ/qOl2sBAHOI34Neq0N",
+	"946p0mRJTlX2hNE0jjSb0R9nrrsRs8HfjDVHvOSrslecyHwrRn3kZnE63c4nGmWFTsZzCb8hAXm18JwZ",
+	"28byBs4gMQT+UGgbhdbOhLoWsb4VMRw/FffYtcvoji4+ln7JWJ/740kyZTOW0vgKqx+WHne6nbeUT065",
+	"PhUxA3P7Rco0DVUZwKBEMzqIas+UJvhL8z74SEXKGn94BW9X5Rp086Ox8rw1kU5KvKNpIvPz3ic1/Dfv",
+	"fuX0L/PdagXYsAADpEXOCKZCMo6Z4chzJJF0AYk+ELADOWwY9DiOYsVSwh6CeB6y8I8YD2mlPKnFPGNz",
+	"x0ofMVTpT+fcBvgA5J25nqQtlGuKN2WmcluZFBq3NxsCm5oBwPVpRlElV+LBWg4Vh9lk96/hUmAKncd6",
+	"ntiqW43dJvXlgVQmShrt+HqE2RJUYK/Q4FYf6orRYEqLW/M9SObtWjcMonEHKIc074MzqqW+9zS4bXUo",
+	"zHc20qkqeSRHy4AbggE4ekbT2ZVQM173grpj6Zuo6m41mVcGmhjrdkyZlezpKGb5LSTGBoelmHpmiTtm",
+	"xla1bMWHg+NxCcQxnqkWq2+E45XkbINuUKAWKfxgvQ+t+sruq1XdmZrW4HvL3QfSuAFb9ZffiKvolxJw",
+	"FBRl5yyHXpk2mnd8L+Zx+IHeskshZhUxETMax0yq7PBr1SinA2gBxBPCOGBHZFSDmf4Lcs9SRkKmr99Q",
+	"61zIOVAfxkJ80ta+GTteS8lyH5rRBBoDhRauxzq/dn5QVl41V/Z2b3nRLKV+QS5wJI1Dd+YiThm6Gkeq",
+	"T94Dmi+6eY2DUkEkLYBMcAzBA0RM55hSTugd05KQuUpMNYp4LpWvKnrMxupNyioYk2EOhuPDJgMcBNBB",
+	"kMzh0jLqnJNjleXhgYCLoqXMArK5Q86csH9qhQ7K53iRH+DtIzFLaMrCOi3BWUIgusB85yd+AWUTa9iy",
+	"1ipsutSIjU2ClK+OW0q5Vi/0MlScJDpj/mXyTdw2+Bo69bcIO+JufzE92L2u51Kvs4x+YSBcxIi/rm93",
+	"nFWTIcEuVcxNHw53BJ4GPNEw+c4WtmNp9uX17eaEa4flPbuthWPAhaQZgNJKU6Pz6hPVLoVCkoJf2gT2",
+	"xzQ2YZzl0TirTg1mPEpvFf01C2j+Bss9yaS+uPmFCK/0a40T0fQHLZLQnD0pRgnC4LJOK0h5LXfk+gT9",
+	"m9kMv1cPmqhYqVMLWbVehk3RrWHTUbxVIaLkbufQ95VN6KJ+0TxLU82/GNHgttMQK9VxYFQswfMbFZ/V",
+	"nCjCpqm8lTvor9Duz7bplrwdt4wlspguFikMXKJ461ZmLQ1KaWLbvjSx39VQxaogJm/+oCGeUlRSMTTg",
+	"Edn+FVRYsXUX1t+zXKjrStGsjjK6WyBsLQgYQxtgVlX5I8c0ev2NQJ+y+bPCEnkhwktmCzktFSNH30tz",
+	"8s7cNZa/F3AJdpYJPxQzGvGr9oB3zocRn7QKmL+rBNlAAzMAHKgyIoAYARxrIWNH5vuSZvsinX0Z232R",
+	"+W5MBPeHZhVljyYJhVreuawpJb7KPO9mzA72d9qjkrg4JGa1LCSdJHQk5k1x9dpARVrTeQ1eNlhDATXK",
+	"vGyRW+3/1eENmS19NKZiQX5B6uu6h8sZaAVruDIMywf1KeEZMjkzYs2Mu0TRW8bJCEvgG3wgsI+m0oB3",
+	"mkq46DzxeQpxVF7QxTPKm2Au6la9SI7GF4X4ojRVkGDLdaOIMrIGbGaQzK8Uo/GKocGwMlK1Q3JAIUEB",
+	"RjuYEmB/Hs1VBTijq7g9wfDDSN7qw1yNINjs+/PEUNu6jXxKI8UeMwpo4FHDmDTJdXirXzJHAy4aIKwV",
+	"RZC9fvQyXc4lg2zvIJ5jRWST+Dc1FX9azsRc+peIpbruqhZbOU5F8vhWIHj58c2sgrBs1M51SrmcReqR",
+	"a2ObeeTi2GYeuzq2nfWXp+mVWHHrZDzaT4NV21hBJX4SrNjDykWoWuWKTSzzRC+PW+JZfh5UdbM6yUeV",
+	"FS2yNF+DA6H/8W4+YilnisnMc0Hkgiv6UFQxaJL86Z6NuirC3MgX41Rw1YVKQS9LSs+gFDk89MvrV9GE",
+	"N3DeVgjz9YXxslfBEB1QTkZO6Y5oXIhuQz8uZ/1lPWo5iTQbeF4d9+r07bvT9+87XW/Rev1+Xgb36vTt",
+	"jx8viEjJsNTd5kYxmeTq9O3LP/982Pub1s3+8OLnP/S+AMTIH6r0NC9tGHNLG0U6UPpwMBrGEW9YM0Ov",
+	"pCmZ4ZTFWAXMDs4MzArLxUhwdrC8UGikIPxHFiDZNofbm+VKBl5R6hGq37LSt7KwX8jlEUYb13RwfHZl",
+	"XsSvLkQcBR7H5s0xEhdW0EbKxkoasiixmaxAfZ4F+utvssHc9MnNmeDs5gAp3PuKi91gCLrbOatS71g5",
+	"6KYi98/Z0lvGkqzM1MIkzRnYFT0YU01Fj5HQAoZAwa1hy2aY6Eluye4HC4XpzkR/nSFEN5rI26q4RRn9",
+	"ktelcgYHfEUBYAEsri3m4Y6ZSq1C6hkrG2NiZqF/Hw6KCDzlotE7dQQ+lhip3gBrEyGps6qQNI7tukOl",
+	"bj7pk8M4Lp9EyNrMTmKe8mhKB5sWSrPQB3NZSsgKfmzsb+3v7G7sb9WJDlMh1WEcUdkCVfBH+01Ngpxp",
+	"nnvhNG3NysJ9AtqoKe4j8zOZP9VKqtncJfjN3vCJATgjHqmjAnsrlWPK9xF0BK0DCp67IA3qbBfjmky8",
+	"LeNhN3cJMouQBExcE69mHuC7NZWHgbknwMDIzWF8TxfyBshGn+yApgb5G+oJ5bHUBgMb1HVqX4Vb2JRt",
+	"QHqzbeQ3Qq7hm4EBoIi5LLIKBXqWECxlQ7whH9qUiB7uuBRuqincRkbVfdQNse2zh1cBdl7n5menjkIO",
+	"ioxl5i2rABitPLu4bMa2xV0xYkIvHWajyC6sXcb08zAygFFewkPDoKCicRzq+7GQ3JhXb5qHYeRm/MJC",
+	"eU5i43DDy+zF3C6WX6A1Xzov53A6prLWqk+v8je/l1KEagd85b4NALDQxnR2Ff3CPqzE04FgizBX9AtX",
+	"agFKB6T5VyG7eyWns6VLZkrjscOlireltyTTcGd3d3djWHv7yIUMVNycN1/B+/WMWbF0FnHQeN6mNGAX",
+	"LI20juOpg+remKYo6sorRanYtAOxBG8iHsmpL7Ykk23zMqjMlAwy58QENTnVvCCW6GWdpOodl7lI2zjg",
+	"fsLEtxrfRLncRsleuyrMFt3bj6+Co4UgG9JqIKhMmkbEQQSMVJ9cQXCKETmgdD8KttEMwTNnUB0kt0qW",
+	"MwlWGEqt6IYWZjMCPAlBLILb5qH1IyG8yb2IhTOOTEwbFOLJrdT2oizYqbU0haEXftCaRzqtpM89C6hc",
+	"jds7juRtZVOJqAXgK1RSKtMh1TqGWc6uyW4s0CaOdQVdrougWRkQ+0PhYoV0L7grvS7X4aC/s9Uf9Dee",
+	"Y/Pm3iXPSnE1mQIeGi3cONW8ZLcoAhgxqcWFnsdWeAZYiaKnR8cekpgiT4eRQckxVqwn2TSHxbgw37Z1",
+	"NBqVsyKcrpQLy5xsWKvuJCK0YrAxaVhJKws+jiNbfKRZNngxgdd30trmT6b+QOlPUyw+SZeVPPiiS9hD",
+	"wBJFtGbhvlGIrbZCeVUV0P8kZ6723y4LGWKsKtyW9zSbTFUUq76o4ojX0se1fe9/aKrmCqxbk5bpYQo+",
+	"DET3iskWr+KWWQs7oRRy1wAJbG+4v7FWoWqnq7xadWbZh4Dje7poWnd6HUzflnF/j9acKizcRhJuJ6de",
+	"QWkzdI3SAsPTjGiGVeffRnf66qKBQvcAmE5RVj8Nb7rkBhEm9F+SBSlT+q8kFf+A9BFT7h7wpo6j9MYT",
+	"gdDIZIyG2jdRjGtu26v77MS+13KfsvF7ysbpMaB1X2plh8bEogIYxh5GKXiRFn1yOs5eQrhrklA1LVlq",
+	"QDFobny5wLGZwrMt7PO4PS1X2u70GmiPVZUJLgxSWRufVzI/zyB7vUUk1wCRWIkOIZvlWmQmeD9usD90",
+	"tzgb219tvrwQ8a8Q1SriRwBh6s/bF5Za2l2P6GRRmh3YXwxPEiSZLmQU0BgzJlEIAeFFnzwH6tmIELmV",
+	"vluIJXPtE/1hXfZGccz+tUjVGX7sxjnvDfbKPo7tOivTRSpGrDUISzBlwW0mQKYsAeoy1fdd4TGdc1nB",
+	"6NkDCzRDnyqVvEXeroJET81w9kmaBDda04cqKnART4SjLPwAcpHVKDyl2R7qI+F/FOL2SMxmlEPItZZe",
+	"5ym7nqZMTkVcrPay2a0qOgDLgYIbScW9tR+CMFwwWO3tbNX7VfW8a8OaLi+O9FKBpwUXsHaq19cX+jXj",
+	"3ohofMxiuqio9lU5ZH8YSqUNcThoO30IjZXSvwfD1ntgIm3BnRhJMgQJGcT+eQJ0Fkd3jDMpta40YrL9",
+	"fhmqred/2aFtZoUtM6qJfo/gUqP5Lz9n+VE0Go2bYY75Z3p2jjk1O0Qlk+pOgwlHMybm3jpxw3aL5xU5",
+	"UzGK2ax16EroLV8jTb51nrnn04gLeicX6utYzLk3sjhkikZxMb0EK0eCTothKBV4YoBHUGFeomqaO5FY",
+	"bLRz2EJjF8dlKWGmJizoZ4bmPuqUqIx5FGVIfavCpjKPAS0RvRwYD/GDJLFA40Cm+Jwe9/315a3hMBvh",
+	"1mDLT0EKQ5XzqZwJRd5UrTr+4L4OceMHo5jy+sweeGo7dauTaZr54idBlNG1rNoe901fgianHPfS8WKL",
+	"NEs3Zw+ZDoQlVm/g7Rv9jlZ9FOPKr9UoE2vvurwxoKEpzR0ujeyA3ESgdGlJUv/X3KvwkzEYgk6WzLEi",
+	"gv5HRnD6H6jj9nH8jvrcv7EIHHTGwPxD49i+vvT2TSlqa7jhw8acZcfdxogNdra2OgW3/+DPPw96u1/+",
+	"VVHBSx+5FYcxZTFV0V0WjAE6K4HCp6URbg83aiLyytGXuucVdGdsru1g8UwkGISeI/Ga+JEK8WtJt0ah",
+	"SxOvfCpdGhprriAUTt2SH/OpFVDf3fPXuVB0DZdcHM3ATOfUuCQDAPy4lxbYvBLq0acQvlmylxcY/153",
+	"KVelNvEB5u6PZdEPTGiDXsZiX6i/tOmt23noTURP/9qTt1HSEwmuZQ+Oj9Za0Az30BOzCKCYFmZxMUOj",
+	"qvyO7hzLUgP0SDFNcG/gG2iDlQE80+K1tTFov8AG59S3m6f2UXVA2vB5FzWXDNxpDnc297bWWjM39iZv",
+	"rv2i2Wpuj1p5F9PSE2oWTaYAsmLeMi4XLP9t6ib1yYUIMyAY+CLNP9BvsbsoyGEftMJhsFbMNzFAipRT",
+	"V1fscG/oFmAuYHCCICYvWIoStuf2vji18prUCoGputwnr+ep/smEY6v7KIAgSQAb0RwpZf+AgqT6ArYN",
+	"PPKw1xSwuirXrIKyBOR0bPBpcr7J2X2GXwPlGYBrdk1BtOEAFDeIpyvXDNxY5+A/7jwtW9tL0zbPMTC0",
+	"uMbbv+K5tx5U3wjxSd32P+fgDKa0b3T2kRPBvJp5Ng4D8pLp2+i10xPehdkQsqJqjya6YizSIybz3VuT",
+	"Mr86XY6f9+kugbv8Dj93C1tmV6OPKTls90uVJIWurPXlqczv1ifvzS/WXZ6lmkhFF2TOTW15UC8mTJlK",
+	"PkY9kHlsq+EwkSTGJP5/j1j2H9lqRQ//EZD+IyD9R0Aqj/tXk3KeX1T5j7zxSHnDf8V/lI+43/W0743n",
+	"Akun98lHyezxpCMBgQ3wtsEe1IdVcxIGsYKRSQ6DcnISTgiOz+MOxD7rTERoAfoOlUXCpgkTehHKIpnp",
+	"zjTkE5FMWcfF4RwNkS28HQmV8l6kYTN8lrlkqY1IKJQ42qmzVGZfdvMu/VPh7J6F69e0/R9euLTswW9R",
+	"hBSBld6g4/lJnF6wYCLMk+dyz9EKd1Y5nhVP5X0q0HLZxplVcC1orS9zT1Y3F/GQPVSFXksMhnRbNNEx",
+	"cSSVSYiGbM/VvDA2MS4+hiSVbd/c+4XINZn17KbBGrUrnRewA1yXm/KhZl+nc3aQT0XzNCjVZ5ONjefN",
+	"ARNNWSDSEFI53mhCOHBfu4/i2ESk0ACCjMHhawdbDiRe4lOmnKBef+MTy+jCTqGacC+ZBP/LeoFDyxsB",
+	"jxyc2Xz2LeK+i2dq/Zgjl7+vlQ7BluT/BoH0jkroBhTVffmEVve6bONGet52sw9dze7Xm65f3cP7s8Go",
+	"vdrdoCmI2TrrVFQhClL2867Usg7w6+2SqxL8ir26akLLbSqI/K12qUJUb9Ltr2sMXMUo10lndAEgMKrP",
+	"h2SCKQw2rWEumcxc3uCdz5Jul+I/1zJ4bRe0rY3tUpbpdgsbEojZOT7DcH9rc+CCMzgie9WO+reyYiOK",
+	"Wdt5gAQiCDjSS/bDObdXZbdzpuUIrzBzKeIKYTNh6SySEiI0If7OusAPyV3E7qFGEw2hoHrI7lisN4jQ",
+	"WApjg0VFEDN+ZabAkUNOxD23r84o1+Sntz6VXZsapiUeiHHH9H0oASldEQ0HABKN6bnT7UCzxRKQ7mPv",
+	"1G31zXYE/oEmklASxDSaWVq11WixCGQqYgbmnhniQlCM9J9hd7b4PMb1W0ud/obQJIkj5gNe1J0Vo6XQ",
+	"PlOqcNsASCo1e15XmrRcoMiTK2zs7i4YQ2EaeWENs4s+Ra9RTUSo6+AfBTzKIKz0OoHDwJTeMFmHLAa0",
+	"0qL9p5PEVOmue4rRmmK+tQFAuEN2pGaZfccZgQursHetKNE0v9SFQczwIgZLBWT1tZiwtKebzYubL90w",
+	"3vEWYB9anJNLbB3WHY5ykrIxSxkPmMxy2vB2sCUQimsRRjKdZ7XKazKv7Zvf9QYnEHP0PhozFc2q4bgO",
+	"yTTiKhtLVnbEotYAyq1EAzgWkOIhoQoBbvPQScyZd5LIEHT1FAsUgbozMsFaeO8ZPARID0WIZseZpRvT",
+	"V9gdGgurYYEsUkJ98Dmth+x4S/NkFhcbb2X6k/suuCT0/qZYlWL9Rly/Rh68Xty5VZ4LgNMxWxlaYJvT",
+	"sVNpRxYqW3Vxgws+jUJj4AZB46Rlej9I8s+5UJRIpmSBj+dfxrqpsBCJ3dgdMm8TZJef0Mt5mRfsecBC",
+	"sO6RTbgscVQacSWLKay2UJLMcAERG8mtTYMViKDcUvPcNOisDt3k+0qeBDNuy5c0Cw/MviEDyvGsyzGi",
+	"2X7nXADTECxMZI7vhDfRC5Bd9RVvEJnlSyjjJBIRi8mCIIC5RcRCkLEsQSxrC/hIdrXd2K/fscVNnxyO",
+	"xxGP1CKL+IecHFMUSgtrpg9D0u5gMFaXL+4xvn1sqvVYmURLaCpq077mhOUuNLPnovCjnm9+KE0KtG0G",
+	"UowiZTKLrhItWhogLFNeUIyLSwrD4Aui7oVpRZIwGo9ZSkaLDLvqZkYfrm7ZvSf29bZUGt1OudPtuCvQ",
+	"6XZwOF7xGfa/FMOeJHWFBZYDn3GUK4pKSWVmx7COK1VmlUw8ap8c2xyQ4SqG40/9yGlrRW67oXWAcnCq",
+	"bMERKZK2zIE7fwERLCUpDW775JMmRwg8vzEoarZ+o6Woonimv269mE0lRZiPs27FBDTPq4WhBTSYth1b",
+	"SeACCrQ0VNwFrxhWKLTfNpSc0xkL9WWl54RlK3MhJnCy8ayzeo2y67X1in6DZY5SexfUykd62bObo3BH",
+	"N8nJv5yb8HnZUCyC/ly5qFmFpQKVtKm1lC+EnZmbVLMy07jQ51pVl/6zw83T4Qur/ewJ3kWu82wFjDzQ",
+	"FZVo1bJoWJSleBUtpGP0EoYPGunCFWQay6eWhqrF6W5nzqN/zpl5DIp1aTprQW9ZM0BFYmxe6ZPnUmQx",
+	"lKY9LkylAcCdzVoQL+shpfwPOrmVa7aGenII97NNNHLuZiDtlBlkKXOLY2FdxhdaHPaZUNI8+awEl23c",
+	"dDcHBQEgz8WXBSDkPrlh9n1lqrJafOoRmxjZzUjTpmn9y6RUds3BzcjQDlZiA8JqRJzMmN7fUsDY7lr1",
+	"FhPmRQD+NBUgjKocMZcwHvbJmeDsAGs6j0S4aMw/XCq4YGX8280NH0pgWl2BOlUwuNzYmu8boWka3THZ",
+	"JSM2jSAz01rToXZNGavNzonGMTa83pwMWsHqUl9JKpQIRAn/n/KFQzDXRxedbufjsf7f06MP+j/6hS91",
+	"QnRO319qTiGsf7uTeGJSeIMoTDGnFU6CL5MyClOfeRFi2CDS0xtb3hnu7/W3h/3hYNAfvNrYKioUW/s+",
+	"DHaAnFvu6zVGy0XcDtetuA3ulMIO13WzekcnVgepvzzrmKNFWWhxmzAe2q986jLU3raJsymIALAWwKSM",
+	"heVGv3FTCocftgZasSb8qpj6Bo0sWeFTVUvK7cW3ZbugD0XYxOS2PCXn3OC6Ux4iYLrBBAVQDgNn5dcp",
+	"qbWy1E4DBpYZZb53s0+vl3ArWjRkPn6iesRTRsPY4KUuIz3+BpXf7LJpsGQX8G4LIcmtsdNCfYXO2iiu",
+	"2XjsfHLa6Dh70kKbRRJBH/QasQ8RiC+mvryFJrGCuvWinypJDi9OyS1bZJkLKQMrtDlEilDwBf2WLDGt",
+	"9O7GbuYVuwyNtNuxtQwQv8rE3DnVz+NXUO0LhP6Mur3bz1r649pLXrvWzgVU0o6COGJc3RxY+F/XQkoJ",
+	"PnWwy8BfA2jHN1xwdmP9O255EyPrcjRrYxNezajimmoCuQ/yj6sX2KFCjWZ4xWAyl+rq7A0GJl4j80FZ",
+	"PkrsYhQLIAxay0tmXutVZv/tyAruRZ8pNNWxcEYPm1IAk7KBcJkipq8CrFWlKA/zyIgcVdvEsCCyspWk",
+	"liWM/zNEhYry9fb5isN8wkMIBX2aKvar4OqbFy1ORFiJyl4DO24tllBG3WFAByY50GCQY4ycCTLRGr6J",
+	"KGmQJmArRtpB5lXy7eBWrPavdT89+8W0hgbqr4Fl4p1CWynRPfjFQEB9moqGgKlSZb/xxiPrXSWVOrJV",
+	"j51BllTh1oqw18SDRp1lE4/vylM0nTB10WjMmE1b8NzC9UulX7Hfezad3OF3Lcl62XTmMwcW9aEnrN6x",
+	"dAsdEnurlS6sUnI3cMbhxm4Va2SGCVf0i3ychU40DZS/zO+2rBKZrT82GCA4RLsyEeU7wcdFTImCk+oh",
+	"Zw6X7LS4w7dVwmmW00TROOzLb2/YETQ8Yapg+G8P8l/qzzdZd69WUPd6mP6/HWFtPd/TryrvLC99NOER",
+	"n5iAnDbJo+1hzW/RFuAF/vRcchfzUQwFwA5MSYoFuWOp8daIW8ZNBngUx0QKwaGWr3511idmWvmX+pn9",
+	"rE8umdLkmz+GeLNS610y5yqKc0h8E3YPyagKWmRYwJA9JLo5V/PKBt/J1rjT7Zh+650NtyDj4cLUGiWy",
+	"LXx+QSmnlvXTIi1YwpMT3G8lKqiy1tKnKdY3s9lSxUI2C6YgZPJ+urCVlZGmntRYBlZCJuUFSwODA1tR",
+	"49BeRM5gA5FEK8fkphxGv9SU7c0ifzGTjExp06Ytw7CnDdR8e8S0NtHtYL2gTrdzzGIGz740WElFbxk/",
+	"rBAMZwLCdjEw0eDoFpdoSmVlwbravt2CFh4xCtdoRhcYFDxijNsyh83yWqABqyLWjKaJOTwbb6HtfONz",
+	"/lWmuVqOZtbzNxfh9ciaI04Dq6b9/GzccuDnU3hBjXiqzCPTTtFZPGiUemTgFZaO1EeoggnZvHc0drIQ",
+	"6ESfalRINGfWPbNQM+fGCoEprng552sNuXG2FFZsXQPqmc6YyouPY3AbpsYau2yhKrEtNgxO1zE5vTiy",
+	"biSJi+K3WJRzBUsWhi/GpvC19+X3L37uv/ry82Hvb8bMkP+pn778w+9W5umVMWncjv7++fPDYND7/Plh",
+	"OP78+WF3/OX3v2t8VqED38pjMknBiheyEABbwj/ds1EZgnx3afaHvb/lJhb8x9f+KzS0mGcv//ziT5Wv",
+	"lt6ssMtcgwvwf4ycVV32CCnwyIS+LFf6NBEttT380wJ0N8BwWnEFYjPFcdXdabgXz+4ybD5Dg67ZOBoY",
+	"J/COLdaaA6pI8pSvrFESmzRKy3q0ahZxYksLL1VFh+cW/ga1NWuxvhO3papKu7u7O35AkpV5jjsVWECz",
+	"SLHwWtStNahls0i1L8hXDg7IrZ2YgO6ayuwvpSSRR1h125HFs4sshpU9m8CC7a9lgXr0kcMGvKNySoi2",
+	"uOQ/2QxfCENnNJiyELOgpGKJdfLFVDGpsJiRSTjVRy8QM1tGENPcTVwhRoGaiZmYv8gATimWeEKuAE2q",
+	"nYkIc7OusAjRmh9GfFKlwaFwF9A4ZiGJo9FdhN6RZn0Ahgjol772p3N524P6vCmTieBhSS9b2TSG47SZ",
+	"cIpld30jOSxWEQYgLPN60xGVK4LnW+klU3HLeFu7LZTp+qrsp57wU7gxvka82V2B1jnntvADRkk5ZyF2",
+	"+9XWBfLgTSySYsNGMI642V0oQS0INd2yB5MC8uLyzRHZ29nf7JKN/kZ/WCpKPE/5QcTU+ACkcHkg6FxN",
+	"D6ANwBs6KCyLr0hSICrHjBgZmSZjFsRej2NRRAQ1iBsHNPATWHGJrKXlNaOpF+HFQzHuPPLGCjvro6aP",
+	"cLe21msQ5lOMDYZtKvQALD6H5ndzydI+6Q31ksy5ucCX2daUpqG3ZrmTS+8F9TKXu12pQKSmpGanq4+a",
+	"FhjHMvoFbCgiuDVoPPpP/Zec/HPOAM6DRwH8R4wjCEnjei5aukVvuUrSSMAf5ujKaJIwHqL5Syoa3Hrd",
+	"nlKMfbzCrhQm29NIQnr0PLHRRno5cG39EBGrFqUiwEIPpIvr7N1/azxtGQ05B5XegLFgsrupe4tafMQn",
+	"mcLfJ5cMa1KTrP4Zxq6TexMUIVKwAEDWCU118z5qCWIhWYXJznYGllN4D9PVAWsR+YUkdGKSkZejbAJR",
+	"hTepnwB2URpCkWTcKj0uqkT6gyRJGgXoyOyTw5HUtx6GCthKc+hrza8CMR/FDhtwytcm8yORVgObZOuo",
+	"6V2S2TxWURJHLCSjhcuKG3SlZY4W3qSqHHLY+gNCOTk97hJKbiNusAgwvfoHiTnX2cqMNY9A2KgMZ6CQ",
+	"jO3xZPlgwwGQwNhpRZpZhUtAQP7ifojL9TZ67Sx0gyXzh4fY/EV7g+HkvDMxKuwlC1h0x8LXC8Wkl/tV",
+	"ohheMa7afJasqFNpHuAdVsJxKwky5IxNED0jGuu9ZjSNI5baApf3VJoCu3NetpBXL2cOk1g5xHPjFfHi",
+	"rjfrRQn/ljGew94a1tHVkkU8l9Eday5MZsB8bWipxKvhLMJQu5bHFbZuiTF4SNgzkgqC8xBT5c2whqoZ",
+	"zNOU8aAKHdo8zZUcqSShEjjI1TnZ2hjuAiJy8SCffLz0IhG3Umvxrlvfl/pRtk41O9RHRAoL2cItBh7k",
+	"AXByfnp8ZDDUniUfIIwkHcUs9KeusJnBk34qmyLOpGg1nCqVyINXr2IxiXjf/N4PkOCXnb9SvdcvPmbS",
+	"M5okVVICwNiVlG4c9Q8SHxowPwtSSOZgpQB4MEgUJTiR6oE4C1xpY22D1SfnSID19ha9R2YLshQLsxgO",
+	"KdTZTjWVr2d1nC1V2w3Z3f8qbnnBf7BVQFbZfAKKaoX0t/Y+eFzs+NByNa392Hxjc7wL1WMB9NvEg8Oy",
+	"uZXR85lubO1t7O3v7gwHg2F57bbbodIU6aJq35/dsggs9Nnsirr1tayKLp8sM3D7DDfVRPujxt3VLIGD",
+	"TFRgHi7e5zJXaJX1sjTHn7Q0fQVKVHtDpQF2ylCQKLmjaWSqblumWCp0bIrPQp60LT+Lyba3bHEDsr4p",
+	"hryqEm21zAyl0cfRpL9sUf83VkjWs2pUJLlRCeRK9QnC4awkpFcBdBlY5X75xJdcDL3+19wr6ffaWijt",
+	"+oSWU1d3sZxJDy4UDJ3z7CGSKoezNNBv5irpGrIytBTJrOab/wjkJYBX0YV3HTx04T0mIAz/3xv1ZjTj",
+	"cszb00e42ZQZX2i/qYwPCOD5oHwBVLVjcgLcPCFqGTtcNWQkCcM6awLbDu9oFFPU3U75R8naxbY1SnBe",
+	"itxaLZfh8NeSzMax5hu8ng0ciQQATklIFc1iEmHFyIiNhb0/MuLK1gl9WvkDNQX/QMgSxkPGVbGxXz/R",
+	"zaGfHETRVAxcmQKzDm1VmGLNEKo3F4qpty0rBJGRr6lkO1teXcOW329YVP+wUUn9BkXzTc/Vs312YdPc",
+	"Ac8mbmL7HxrhCRTnAat5YdY/l/dfGc/FUpkw595/1f+D10OZMaTlM+65f+eji1W7H3EZhYWzrgSSQBcw",
+	"3hnNhK37qRZ8DWcnhwSqC/AJQQQfkS7c+q1ES2pxQezLBZ6s8tQMzYgkjm4ZqkqZFGIcfzFVpZJ7nXkS",
+	"CxpK3+pV2OwaA9241GA+7TpbWE0al0wq0bpSmDVlrxP56nxbPay1tIdrN/S6HEyuN42GzKgPzk0gpzQ1",
+	"l3/hSrENuWFE5pZiBmg4AIkbIh9nNI59FrJnX6m1lMnKWPzD/5+9d21u20j+hb/KFOtUefMckqJkWbaV",
+	"2npK8S2KY1ux5Hg3YY44BIbkrMAZHgwgmnHlu5+a7p4BQAIUL6Ao7z8vdiOT4GAuPX3vXycsElDb4h2h",
+	"CSTnF6F975ZK80tZIlh+0xsktNDhYvU6Ni6jrqaYnHqj9LQE9meg4ynFc0tQ3cd8BuG/6NbjPaYJsBki",
+	"ij8pTlbiR8P3rl6bvbqMsPtzocMyIRFj1Vi5HxHjiTTzQkk/YjhCJ+isFaqfy2Lkf/6tYqxvRXihw7uw",
+	"MrNSS4zV4A+ZkYglLdRGL76sbO1aeLlbXI0TyHeQWvnsllSTwzwqjo/SSsCdozEJWyyeXA4WnnqW+8VJ",
+	"w25FbKjPyaK5kg4G8kt1e1wIclNq1Puzd6/al59evz7/F3I+mAd8CnEu/Gqurjw1N22IW1nzvkzE4eQq",
+	"ylvwy5znweqQp4C6bm/hAl49Pe+AwQ35Pe7IYvS3NpuO3xl/vZqebTRdNyxPCFUMzV7YjYumF032ye3J",
+	"2ZLvK7z45Uq+e1H11DdGJVgXCQB7YgLCiweaYIk+nYMIcFk7eXRQvlA1Xp7glccHWAUPoHzP/CjN6pr8",
+	"/F2vqV7+jtL41TPmy0F9P5Rt46kXrBXwL6uzyzshRTPmBe9buaLGk+ldkdKKNOVcI8JLOyQeQx9z2fxf",
+	"r50Y/+nzlb3z8KQV+/icHxUQNKiBzYvN+gDbLb/6+ZKNuArNiN+IHHsD7eaRYb1WC/JVW4BHoHp5QFU4",
+	"RRFDqwuhkjb7MBHq7OKcPW53XEAAchgR4kfCVvsFjdMk5VErAadPYVF/QU/NQUmCwiuINJKPlTMjJjy2",
+	"i1notvcZFyIBda7p27n5Zm2IvBDrMfvw4pxhV8Cm/zbf0lyOkWrwmXZXddWrONYxiqqPr1+w58dPnroG",
+	"xb6tjknA49sLdCh60I5HK9dVOOCpEZi0LOxQTRcooAsgkzb7pKwyqfAX+C7s6y/Cdlf1zkMxnuhEqGDW",
+	"eitmPTbmN/BLZvgArNJYTASA6l18uLzKgYbciNmcFOvrcMaG8pbsEfjMKQKw3t6XFi2vZZdjepDTZUhG",
+	"hk4f4IqSv6xIhEQ+kaSxarPel1agx2Ot5oZpulBgrHXSLB8UY8t+3K6aGxiXafe6x8SXSQSdUaajGS0c",
+	"OlIBIS5sWZu9Ko79yLActTGhwpy8B50kdiuNRVdRvyO71/ZLOLVQB+aAT2R7HGazwX7MBlwEQZRishxw",
+	"o0gG2C6O1ADXRHASiwB7xUEDQb+pqFPKKEL4RFQrpemqnvuNCHtNuHq9L63ssxZPMDTT+9IyqTIi6aFG",
+	"hRtJDZ3gMhvWe5m9v4epxM+fHj/5Dge4xJ9TivGT58fftbuQWysTUMB+TM1NTq85bRy2O+0OBl2E4hPZ",
+	"OG08bnfajxvoaAMeeNCeiihqAcUfWBXOfjgsC4T87GlkWYc9sLRzD/jr75BLEFylyYzOTHav+3qnSixu",
+	"BY8c/jSMYDDe02avdYy0qZX4HhidS3R2ksAyO3901kRrvBGYxPFhgs2oAPId07jtSo86nZznEkT0ZBJJ",
+	"PImD/xjUWlEa3ekMzr8HGGpZZmih+3wu58a0sa86ucvKX+XnfnCBt7og4Rqnv/9hldrxmMczOjjY5vxr",
+	"gPYjPRxiVqwlIz40kLmdogNpjvPYUe1bCgTzn+mNabvtKaWaDQ/rrZhdimSXx0RvqDgggAwRSf2H8UZQ",
+	"s7O0H8kAQVkx21HEcjBzwCZwx58+OXz63RonMxI8SkZ/1noWP9KYOzwJfEXVSbj0dKt1RJAGWfeRvBiJ",
+	"4CbXhm7uhbkDcE08lx0C9Q5YegguUTvrL0IDL+7/Oxruzv1PxJfkAMTeXGpSam6uI8FB9h2CwMiOZd4W",
+	"Kj0B3w1h441foH6v41o9i8Z3avFFrMciGYnUMLsmRs619U4B6mqODuz/61j+KSqP46PAqIDvRuF+wp0m",
+	"AgEmEGWKmKePCmC4IAUgPsWs/MWLe/L0+HmTHbcP24ff5SUihiCNwBRnwfqxnhoRsz4PbrqK1Fe7EI/M",
+	"SdVFNIuVZB8ccZGIzvw2WMlP5f92s0qrFlzu4aePPy8iB1ZluVmya/zfVMQzF1c+zSV4eQsNQ9MZAS5J",
+	"jntWYqqXpu8i6Oz5S3tGcAbFLLcFJ1XFbHGca4r9rzDhVRLeSosQCbQ+0bn+GkQg5bQBzTDHqUlQ+Rxa",
+	"FcoSnVeRS5dKpwV+udxhHaQST/DA6s52+IoNielqXKexXHlPOhucIija/P+mLgvMs2LaFKcqZxYBJWOX",
+	"zdplLuyU5i7evniFFzUYWevEV/49PXl88l3TsrSRDtnl0ZOTqnnaX1/7Xy+dcD7FKo+M8fX48V+lldur",
+	"VAfS3vZFpNXQEmOb/Sz4LVR/6RSLYjKOV9FMu6qYsPRgoHKx4iAK3Wn9Qv6Yk3qPO0dlPjNHqI6FZ7eB",
+	"DCv7o581KicVpVqO6ZWz//ZyqVm3RnIJzZ89C0j0XGL+SjphQ+nkeqBTFTYKMtFX3E5Ky8t8q4DUoGf9",
+	"g5Ue7KjdcZw2iAX0HeCRYcPYElVB6B2TyMs/Bn2SBTZwt2Na8Q1QZ/ZG/3h1dcH63Migq+wU7Y/IBu+q",
+	"rroQehKJrMIW6rpI7qFUzu1MVn8LnXBdpcNI5wh9DiHX2adhaFgPiPSfRMzvz9696sEcfsCTyDalSCbA",
+	"CXArYEXAHoqawHdt1vPaSK+EzxdoF10EmaZkSVyIsekqx/4qmCTI/6660iwWSkwhmzaSISUH46414e32",
+	"nnOcQo9SxbFat5fxWfAg5it57clKw6Y6vjEOHXEqolvBRjqNDYHDQ+0c6AhdtZnCcm7XdEW1w/ZBYZIf",
+	"NEJYV9gcX1rT6bQFLfbTOBLKblKYU4XR8T6RhHSZXbYz5dpjNHKgQpk2cNrgx4fhiXg2aD3uPz1qHQfP",
+	"n7SeiQ5vPR08D4+CJ/3Dk8fHHmX/2iWSNk5+vDr75cnPv77/8Prz4x9+Ofr3T8dvPv908urk518//nD0",
+	"r3e/XXx4/PaXJ1effnv106+/HL+8PPrxrNFsAB1R3bUbM3eXgHEQ0SwspIQsF65I1SpJNQogN6txOYm+",
+	"RB9+EL/98su/+/++PPn85bJ/fkbfXxNSZtw4bYQ//GeQ/CR+O37x60Vr/MPzo7dHT9NR/9NPnw4nh/H1",
+	"9PPh8PXn1x9e/edfN/OLK8z2Gl6clVcs1TYLqslaqs5f0JMtdgZqfvOquUp+yworKC/nh0ewnB8r+x3v",
+	"avj6/Tl5WbiAjdOGmP006r8J5Af50+tPf54fvpfn5nycTH57cX5y/p9XcvBLW8x++jP8fC4/yPPZ+5fD",
+	"2YeXN4/f/+fV9N1L+Do4ilR//LoT/uunaP4Fy2efAyOQBJSAlmFOIZkrgfZEtIj6tRAzmrslq/yCsgVL",
+	"NOlFcq9ii46/0s1pr5SUNUfryzVB91xOESxLxM9pm8dl9QR5+srb8SWcYGlxUpWO44xXk1IcZLGycZ1q",
+	"ppKsv/zVXGr/zB2VcXCaedPHKqabmzULlknJdEG4LECCbA7ZcSc9ewiPKu35Lr14gV+U7bLjZtSFv6AB",
+	"oDovDWkX82SK2V7LX7rJRnl2cucmLZZPFAO9DtpxVy7Jq4zrldBvbifBKXaMb16u94MaDeFL/Mnhuj+p",
+	"1cJ45bTpvJYOJh8zIx0nrUjeAtMk+Ja7rQ0AsboWXwIhQkS4zkcI7St5MGJ03fDKG8jfmxJNQoIlgWIo",
+	"nYykGjIRGdGGhRxATkK9vu2POORDcG0Tnv89ubYDrvDqu/MwFJK0R3ShTTKMIQ1qHY/r7eGBzzmsPCVY",
+	"tccf7U15Eox6ZE5wbCkaSZNc6ND00Nl5K8VUxKbJQnErInt+OFcAvPP+c+p1t3DCP0uTnPlZLTg/yzY4",
+	"e+TA4fbd+SDl7S86Xj64PL75prjOxpLGV+yV+UxcmcZKxOaSw+9eF++LKNcxcSEjMIkFH2cINU5OtEBC",
+	"i1s7XtWM4UgLU74r9X/By1PnBaTDh7oOkCriS3IAK2gZWOXqQ72yv8KtKbvQr+dOWJgm01FomR22Gakh",
+	"fAKR3EHZi2IGGw/dD/L82tN+xc1tVniBwI8ejLR2dXK+06qDKMiDDWkdtdmHZAQ3sphBjTfzkXGJ2oa4",
+	"jEwMw0Y8iEp0mmsjDXcD28fFiWl2FcglQNfBGAmkfNDX3o1k9Fi02fuc5CDGCuiHMG+aG+Yo6RT6XsIc",
+	"moU1SkrAjQnaCDnRKgyoxJWB1XFnvtvVeiwolzmDTRfu/MXLeAbA03+s6jjZ6EJRzd9Katlh3S+vkqeL",
+	"ncfPFeMsjGfY+cdpFVbxTTSpBDkX8asrPqyaAj12AM9s4fHNRDPsYEm/9NWvbyPFTLVrrEHHiqtrS7r+",
+	"E8uVr6GpgYMtzlS0Zs5D3IS6+EgGieXrGdFdj6UZA0tflPIHX+nP8/Av5CCRqMqCdFfLZz251v86or5y",
+	"GT/ICoTh5iJoGVcz8NuufhcXbiIUy25+EwfvYB9KxNVx+ZoXZL40WcOG7QkIl7MdAeUJYBIDRhPkMF9j",
+	"85GGFRCV6vZ2qtkbkZzlWgDuVv6vzDH2yBDeiAQTVes4TpDsa9H3mbvLQOEToPXFY8eUWJeJ6SEVmEn4",
+	"jMIJgJbYZmdo2uGVpn7TqEroCPpO473nionxJJm5J1PVly404tn4i1xP3ERjEMSOQr8RajsRjSV1WzOG",
+	"hyKbqULwnl0m/1WymSKNO5bN5dK3nA974TuW6oCnIQLk1pFhdmaHBEMZRt2TkSxUEktXvihNTmyUWZn4",
+	"LZRxZdR5V7HtTu1Mu3dkZS7Q/ytcW9NyxPrtQQxHhzJhkR5C7CqKXMp0gV7HiLe81IFjqSsUg5gPx0Il",
+	"PmGi3Ei8iPUEDEQFRQPYF4saa1pZxjTANalcnUKEpUVxqqi16nv8qYs4D3CHYJBAj4Vr0VmokDQjPaVq",
+	"BT7hgbTSAwoWrGE51reCDWIhTJt9UlDo1AuB72Kj9DgVzXxkHVLywtiVCxis2DFNaPEKn9sp9iA1vc1e",
+	"3UqSQ3Y2kHNCNWqPWChNnGIBA+AlGxRKa1zFl37ntzYUdyRiXhZpYz9m4NwklrhXJ9rwqJ0RAAJBG4/x",
+	"jFX+YOzz7Pk6lHNLOET5fWu53FLpiYypSFrnb8dq93RzmXKXRWev/X+0VC1MP6++8msSNNLHT1oql8zx",
+	"IKnaT3A/9JztTwUlU+7NOdrGAB9ueaBy4OE1eiNyPU4jkRiwSCyJMkseOyHTVWiTUsQPUOE3d9QogRxQ",
+	"PhtgxA22w4B2ytwFPfOJ5iaI+cQLsmQU63SYr8Y0WMWXOSigakubxOsrRJZg1HRV7/qapnw94cno+rrn",
+	"fgRYNnrAekORWMFC+f09FHEIN0V1U/QyKFwTGSC5r9K1k22zFyMe25W5ArncqqzI6gJiCRTMMakcBDri",
+	"aGBlI7YesVwqVVaNBhz3u0RXiRVl9z63ois6qo2ULh9U/j3fzxE2lV9DRYNdPOYtnQTH4ln/sNM6GjwP",
+	"W8f85HGr/0Q8bR2GneD54Bl/2j85ajQXfwzjXsc8uGmcNuLDskdI27SfRq3SJyZaR43TxlAoEQPqwcIT",
+	"BOnm+5LOU0bjNEfnQH8Hq6zI15n4hvZw9eazIqAlfeMPyzgzXrRaE8P8MZbUXS8wqg/KXxBsvjDQcXYV",
+	"a1V3YZseYTcf42slII/UxRBCaQKNRaaD3J3YSCFGEV2TueWuyU7dXvYFVdbIe1RvDfa17M8oAFnT8aiC",
+	"Pi/jTEUHb08UuTTsjQ/i4Kv9zx0+57UVbzvMe8xA3LVfGCQTiAysInbu7xxEgKs6pyZ225/NR3gX4zmx",
+	"GKcKqrMJ4WQVwb6Wx6JZy3V5g2Jy15elSvNSlBy3b6ewwj1Y75BKnMCV+BTnL4tpditKVXDOELaiy1mA",
+	"27m0oGUFT81GDuhUESYS4kUrrzDFLOFSAbIJqDvgI8m+BI8JPNBmFx7CKk4V08oLHF/BzgcDBINY17xH",
+	"x2wNXKZ+C8hOaj9+44d8+7wfmC4JhivniQrSLwIdh1oxmezERlrBJ1yUjQd5YXJXcNbXmGALJN8FG7I2",
+	"viTOtmmzK836scPQgDvR58GNA29hHIxEMiF9EkcPp9Rb+7p8BPH3vgiyU6I2HVd0QMyLU9fK2t3jWkWr",
+	"HYrQUvIwP4hPuCnjrlPXXL5/9d7l3LuqNFCoDstNaS5Rip0V0ZIyTcknH0VW1eRsrFUyoqIjmTDsKxjW",
+	"amoUqCgDFnT583qbI/42ZfMyrgP+8mXsJpOugAJG6IxWdk9dKwiKH7/TtwW0Qyt5B1JJM7IqM0AVqkBE",
+	"Dpo151qF4UBwS+ckgddCEWIwEmEaZfUgyBGGXKomSzFcIBPoHoYc3ZpIgDK+Nvt6AfMDR3BjXdNAaRZp",
+	"NYT6XEAutqPUQ9k4LYS/BSf1/tnUG5FUbFN9rAlfUMGMYCPq2NzLkZ4y+78Bj8u2mEnzP0uLT5OlKscY",
+	"LjlnAzElqFPIyZRj0aTyUmWtH2reARW9OnQ4b4TnjGN4dQM7pmA1gVaJVCl26o1TgPTCoIsdBfpeGwZK",
+	"m4FkFdRosKeAtCaFnhjPSLQS7v3AlAYSf6zygRxUBREl2s6rCczIIIvq9SMd3IiwxwyfAVJam31EqDgE",
+	"wcLSiEQ7SHGUdJtFEl3gsrGjOKAd/yK998Kc+7nGL1CZpztrzw68J5hzfB/Bu+W6/UAQinBNzPc1jLfD",
+	"U8MXlJwa4Hr3YD0YZZ+kiXFGN1wXq+nh9bFsdcwV4pLa+wkXvzauPXWYPmnC9GCAHbScPIYZhn+z7hzr",
+	"Bqg+4Iz9mb0ZIhpgK6Zs1yJttfnzBE81ydb6QkxGHga4/LTH2oFiIgAw4Xdnj9kXSMUEOGMwekaj+36x",
+	"QoULQAqUh0h+z4J/xwP/j3hmciQjMSZM0x4NfG4+DAa9JpvplEF0JyuwgnEIfnWipyVADh7hcMpl4kMX",
+	"flWn2KaZ+yxozFdxqKgBV6wvWMjHfLiBA+q1u2g7kgow/h6kwnL+YkkUtGi8xbUICKgdUYivMEC71EmH",
+	"R+60mouSY7d5Hsulxl3AdAVPEFUFJhn8W2Z8g28Ibxz8CQWxk4TyaIJcrq4D5HVobzljem3afVOIl2+J",
+	"hwfzvgYOcHj0QDDx3D57Y+GRof1dFRjvf5TnQcswaBGYae2psB/OX744p7F3nhC7y7zUbCFVzjha5o6K",
+	"FZPlYLerRoGb9aSjwfliqlO2MQ81KS2b4X6y0nI7VIViXIazdq8Bmqs4NfNdyzHvBLzxBO0l0cQv9NKu",
+	"TxLnK+zyYnmh2g6nd50qqGyjTo6rZL/lWd3BV/yj3vwHuBiYBLHNxVg7FYJOLHPx15nrUAmZt2KGwy7T",
+	"GmDD34iksNv3IAUe7lV2mQ4lSJMbCY2tiuHO6Y4trYXb4MQxxF7bFdul0NlPNsC3QKkvPA6lRw3dkWhZ",
+	"LwPA9fwp5U+XUDODQTZIypzoEFLAEFNBpwnmoGmVcKlcBeVARmJ957NXoy/Q5N1LQdmkGGmMBXbNNS4H",
+	"UYTFGGEVAouzW1a3U5bM5xutbruAFPELHVYZEfagd2hB+B5gWWVbPsXUn+1GSaUTraNas3svYMBdHofW",
+	"UfVJ6Gh32b0TWtqGu3zw1f6n/sRdu+iVY+x2CruCYoCxfdGJ0msFiCp8eit4a+xrH2VIUpm/Btoiz8o9",
+	"MhO3aSvgpJ88LjR8/h0hyP/4x+8t+uv/cx999///rzXiCZ+MYL3Up0X2IKEmDH2ecoYS0mZnLNJTETN9",
+	"K+JAj8cyYUAIFCogj/6pj9r1rREATnkxxTAquxFiYrIwnpVwQ5HgQYkpgzaTLgpgcsnq6EKO9DQLya4t",
+	"FC/S5CLb8br1Njv0HhzvsKKq8kt7avWVpunYhcXxmtWkZc2xKSOHSqph60bMapUJlzjuWzvsDs8je82y",
+	"3Du7uB0Wo2c9jexuUkejbT192NgjMprFOoFkPHgNTxM95okMeBTNsGVbFEL3Jrzr2FUJUlaxsRKBlkMx",
+	"HSRb+HJHifMVIfBul0u4dtIqzC47h3q8izty8eWmWU0qru4UOlZB9p0cj0UoeSIi/NJum3EbDJFadL9R",
+	"NMluZ6R5aH+Z1Fqsapm2PWtPbGYtalvJ+ZbnCAdfb+QO6o4K1LKaEmNXndNhqJ9iKTWDc43aV9ap60SC",
+	"30D3aZg84efvVs+5EbOSoNSbXx5/fvvj+ydXL56+/Pnd0cd//XD824df//365FW54nOzeoufw9KuJAX6",
+	"cEgbNQqLKw/e8Q1HnnARlWIIl7grm3E99JNmnWAHuLKHGlTC2e0noEQ7U4Vx4F0ie0dkdB1hqC6TkEt3",
+	"HzFaRRwRaR98dU6i+sXRphS8dvTHhed2Yot7XDm3modb4Oo3fMfM+OFePRf82fCw1g/wXDkX65IAzxl5",
+	"DTLLP0jjWKiEpYYPKWkPM8exS4Fh/TTJMvywThS7FlsNSasNfOkYhqnlSu5KmuwnUvTgpYlzVngEbEgI",
+	"2FdwaFFuHPCJrN3PcXZxvmsfB77iLv9Gbbpk7gBda7wsZIbxB+xlZO6dbZUqrZ+gQ5103Tz85EHDRkhU",
+	"qFKh/o7wATTIQzPdAFhQvi0IZnpagzPXQs9lNMsA+qHoVCVd1aNPzvCDXpudUzIzPZLxRmCKTcJfw/Lh",
+	"XDtTnFSsI7EBDhEBrgOVPGw1/K2Y7QlHHTbns0xGl9iGa0kXdF9YhVSO1IB/7xyNLN+Zr36uuZigtZH+",
+	"7fnowdcbMduFQu5peS3fkCtx99eXAHico45KmC0fkAkVxaObCFO9lZ4yrWqskF/7OOvhlHe7Q97aY2uU",
+	"+3XyBz3RIYQwQ0in17cCm/PualoX9kWNythZSS1k0zfDwIJCKHFkEx3JYMZ67+1V7TVrKJh0UbXqgkmP",
+	"8o3kN9HhI0OdY4BZYKkQpL3rWzvGUCrjy7wkYHqvryy/07fiQoc7irHB6PcfY7OvrSxDwBgnxZv7Yphi",
+	"vzc4ACV8JREg+7EpnzkE3jqu9TtElIKKWM24ykoi77XM5a6LChVfYzqGUj33XDEeovZsV9IbiuRChxfu",
+	"d70mIQ77CkQEOYO8IqlMOhjIADsjE9ZZkxq7w/0INFRuRdo4fEj61me1KJ+pPNVpFAJ6MRMKMCjdkJsl",
+	"Yb0prqSx6xwheElVda4IpJH1SJRXX6CyB6nvkWH+jJlUbJBG0QOTMI6VFwgXvAhLoExvBJDiJ/tYr4kK",
+	"e5YAtTFBwHhrK8bwq9exHq+yXHj4Sq/86IWIpQ4b5Y3rqdnsjPVndHHQ/SIN4kxiq4CyPDr4+odZeTey",
+	"htLKboNQ6RhJAf5J/SbhokBSWaOJCKSWotDl8Edpyt8q64TGayvvymvM+NtplAanVeiOFpjbYsWc1Qab",
+	"iW4CCwubN2LWtBvcvJEqbE50eG3A+2CawSS9DnQs/AeoWlwPZd9/hIpK4SPyr1/HIhDyVoTX/Vkiso+N",
+	"UAl9FGiTNE0QW8U8P0RXHXWOTlqdx63O0VXn+Wmnc9rp/NbMfXjYcR9CtK/ZbD4+6XSah886neZz+sP+",
+	"p3P87MnTk+aTo+OjZ8/woc669YGf0Ds4YxMga0wzsqRYW626veh4CbaD+x8KleSRwqpxv69y3s88OBPA",
+	"W1CPeV8/jbkTpsn6IuCuY75H76caZiwOf03KSr7esQwJTIlpDlhqRwpe7g3wRh7dt64HrxVhfql342fV",
+	"0jb0K2Q6519sCeWPohkHHX2y0woKJ+Ipz57hptlYC11jzwdF6iFYgeY8OBcWeWUeidQ4ZCiiRmoj68k+",
+	"FAbPdEk5dP6t9n3TkY4E1vx7Ndt3yQQUMm7NblBzMlAALOK1CzerEvwbkbzE+V0muLtLcyM+Qle1DCTB",
+	"z0EaNpLDEXb9zgHZVAhMWEO5uGwdNrMUdKmSk+MG9DKXYys+7bfEF6VKxBDKN5qV06SmqMWtK0y8B5/1",
+	"mgiH4AvTTSKjCLcS+B4qPWNqPjmVRoBP0XeZK55Z1bJpHut1LS3VVaQKeKwwZ7Ts/N26wMNC7lHBQkvt",
+	"3CByhLOjoEMWLmR+HYwncNZV68nNorFOYkvVgSFufZw4HTM/FVglme9ZT1vs1QnKGvYdFrdSpwZHsbMM",
+	"ob2KEl+sfdKrWojdJbTnt6i+yC3CSTDaRSI7adCqI2UC3BSW7qTL4k6Yg5WtbHork0v8dTkRdaDjOd6V",
+	"k07u4nRK7s0u9b0CV6k01OAZd2fuR7g4FITCywuwncDd6EzoPFaUOmW4SiADRoLHSV/wZHnDk7v59Y9+",
+	"oN1oJtn496yQ/Cy4qSSUyH65N+0D3k59yyc6pvo1cpfUpI8UMLkWdJMz5gnIdxZaYDMO4w2a2yXzHe7n",
+	"tRLLUJa03zlziGRmig0/BHv5/pJZdkTN01xxw1zLrBH2ZmR/Qo0DWQ2+JTMw7nk8JHQm+wYqeOMIi2Tc",
+	"ZOJLICb2zmojqPXXrYit8Mb+jAWtBwVd7DC0ET3NNIuqneWiLmyJr6tQl0qCfm9E8h62bkfw2Hbsjzjw",
+	"vQNk23fncyxKII5yJwQZ2WM+szaWIzI2r0Wjn7EvWKI1i3g8FE02SGNQPLxWFguHPAMo0KA33q8wgNvg",
+	"hYCj1jxml1N5Z+iNXU8ubHf7r3KYjdQunIcLZkYNMaM74kAeNxYj7eCPH2qK4eSBnMxUJsEIIy8kRzNt",
+	"Dl01TRfNgcgMwp3lo0L2DrfZK+k9/WDNIxIvlOwLTgFHTDdw+xOKQIYOEQux9xPUcQ2jFvDM8LFgOk0C",
+	"6OO+mtx9CeNChGR3MZ+X5LjeR+DnA+5H2cX/kRxBEAOCkhUVbpVCudYVfWUPEt8N0sPRD/yDopDYYR/J",
+	"rrYrWRIGgosWi6E01nxdIjyxPsI9mWtuBpWT7CwPXc89cD1i3lNJk0e9b7NPvpSIiBRp3usEzQKsK7Lk",
+	"rkIeks92AcLHN9vrYedyWmTX0KMSjEMIu+bcHhm+IM1B8DiSlotXNZPpqtcOH0cr8b2VxvhuamIGVU8l",
+	"EvYj7doO4QPt0PiaONfY8f7SYt7DeQuV2FuwpCXFI8MkPVbLdStcrJ+09BiaRIhaiVYiHZHUJ9yyPPRy",
+	"6Zbr5jDmNwJAVw0fCJQs88DF85LPQPzAbGtafQTF+pIG2w3h4ej4ptWIriL1Bh3htHK6doGOLV9mtASr",
+	"zmTYFK6nTB6KAjWvodLx/bFzXLufec7ufkTF0kCVfV4fK1+kuQ/OMWi1A+Nmg4CIVquBHEKznkFlbbDU",
+	"LA9skHMxGIngxpBFaU+NOknKRIwdTLieqiYzGsBf7Meu1i4Wg9QIs5D8DYkYYOysHusAesdpr+b3Bbyk",
+	"RIzzDSrsHDLaOx+Qcxy9mfmnkzzsJy7C0l8Y68mEpBTKcUdm3ppw24Zw5/gytzHkhsVdzDbBiytVkI0D",
+	"LiNT5VybiPg8EeP1vLM7ytvEY1mHUdQZG7Jv/SiMXXgVOFLxXL0C4cky1/fT0cbFesyokvc5L4zZfOz7",
+	"Y3TgoQiSlEeZp/G+2NyZ2yrcw77YxmsEPfuXJvBPAc2JOHpWF1GSu38//f//i9vw+2R7348/T0Swvcsj",
+	"8ta4kcPlGM0Afu6Md+8hwboEsB+0VUNSV2t0K8UUOG8obkVkTx1F3Op08YImtScgL1db5bCzbqSqDMTY",
+	"7wqCYmm4H9b11v7krzvenUW2HMZOKVaY/U9zDbfeSplDkDR0KSIRJLu+PrgjVfeH6ACoh0pedlS/HSy+",
+	"KXeR3CVZs5r7jIaFho+uggECfBCPdHcG06oBFigZiTEDx8qtjLWC/MJbHkvLxw37R0+o216T2f+8jvW4",
+	"9x2MbBA0j/2jRzDwve/QI4Yv6CpoQ5VYmceECuLZBAAc3utchgyC8FlzH36EGrCrv7CXepW7XFkag+e4",
+	"dWnM3ZT7Mp59TNXOimhwHfupoKE9rFDDkG202blVJsJ4xuJUNZ3wthoSnv+DKHZfvBSrXrV1S90X6m1W",
+	"r32neRx8xT/uKLI5U3QCeZc4WDZkq/RFhpyy6nWqqM3Z9DKtXSxPK9oRcN0WVFBHzXwhVunZX+K5JnJA",
+	"nEcTqqyhNwpEHReY43YazxuR+DPdsaC9g308gHr8jCw2Jor1E+tf0B1fVpv/1mOMFbpA3wgxoaJcJBzq",
+	"vKbSKOoRxrgVqwBrhZhJBCoHVITSVjo/O8Wz2+xjqgDjCCzEoUiYTE5RzHep4zRoiFK5HCLKPCzVG9wP",
+	"sFeSB9xFscABthMLKbeR9Bgv3pY5PRARvx+AgW9fxGddBBe56K4E/qqoBFgLWGnovsJSQXu5b8QEG2Ud",
+	"HrOQzyizxdMg600tsfYYJgdwcOH0IkKf7n1PWHTwPpfPYJJY8LE9pR4PQ+F6U29vKuO092UpU32lHuzO",
+	"Zv4AAy+1mbNZYLqxF2ZlL8dvtwXYvsTz9JkrhnzTLWMPHSdUnbuJvr51ncs74jpAQcWCHJh/C2l2zYFw",
+	"Y0qdYbApO7LfhRs8ZrC9YEnnuAxd/uW+MDnmQ7HcFbYqE6jrep/jlPZ0vXFD8k3IxxOE+c7cU7EYiFgs",
+	"yQ33D1Rnhh8d/8+6cnCq93DlkHp2dOU8LUj3loq7R9dqTedZoTmg0ZFrzunJKQ8Km6W2DOWtUHkwGQie",
+	"AqUGPIow8OdqPGBmcxAxrsoGc3biWVchSAWFTOZRakKecDCR9VQ5yFlqL8qDm2FsNRMfv3Qwf1gR713q",
+	"MI3mQtURRnrtd+2uOsdEW9x0hrpNM7cugkrA4eAZUukBxjgWEIgApWYsVZoIk+EhuJXi3lC9uM+MTSeA",
+	"viNUV7lfykHxd9zcGIfqAQfR+yiSeNY6g8oTyv/Z0Kw4h8UAIT9UaB2YHM7zvp2CuC9VoVmgbmsiQryx",
+	"h1OUatiDu9r7aImwR3UnU26yG40pmfu0JM6JhhWtAvBhuCe5FbnLCubDIiSPHe+64CiET1Jl0gnuDwyE",
+	"E7lOFU+TkY7ln/Of53uu5bxUq7sgcWUHX+G/K6D8bOFT3PB+VbsUj+6VxF27Xe9i7Q0F8oyer8w77hz7",
+	"gp68S3N/NJ7hhkra/pVoepE0pbpOjdgENXRrx6UjnN2qSkuP/yF4LTc8wA3axCEvyIA9pBrGwpiHZrb4",
+	"We3JcsGGfjCJhxRK/682anC778OscdS1K8smN36VTeMJfN2cAOXpEjOcCcHSGtKkL6Cyo9PESKiJsybQ",
+	"j1dXF5enmB1KNXcjbez/c8MmPBmRuRAJDthYblRyXRJEDyYZ8AKKwUDHXQXjjrRDi4qFElPDJGEv2i+o",
+	"2RMbpyZ7S657Jg9D3JDM48mTFLIb7M/nkTyxcMHtBNY5QGKRTJqEUNVVyGGavoMKz0tuezTFJEOZALDV",
+	"2Kqu2+csEJF9+0kLtJD9ZC24XawS4Pj1N5G34C/u6mxg63yFzewGN6mDr/TnHcYDQFlkXA8q7BBqzrGZ",
+	"NjtPcqzKpdZiynkNOQ0bX7b1+z8Ty9lVC4D1aWSrBtDbK/B+vrtWDO7iAQ9Bjd/i8DbQ5d3lXNrz2fKJ",
+	"ssQDk/AZQwfizH6DohoEIchPT+mUgZSvb98qxL/1XX0oEnE/Qf6Hfxty3aZ3IfDWSd5aJtEOXKn5csvX",
+	"qb7YnS9X63XY7HQ6Wb26HlDtlVNJznyxEJ9MBLd3pU/1xTBVQvOxMlKosM1eRBLC0MFIa2MVZVTVp6S2",
+	"jkQsIBYR6i5cyCS2qrTcJIWs5G7mrO6Pbl/uqOX60YHLZjX72uE/8YSNtakMokObknLTE3CePPTQYaeT",
+	"Bx9aCbTrA0Ib0JyoIhUgI2LqxLYmklhnGZDYfeMhFQ9pWVMJolO3Ezvsdj33JgRX3qM0pGs/Fkksg+X3",
+	"m55hAZjJE+gKTmnwWaU66NVISe46SsVSI9os1IE54BPZHodQ52II3o0idtCyc74qVBo4CoK44y4w1nSd",
+	"wx+ZDDDWyWsUz1RzH1llI7TrHktFcU262rnEfZD3nA3E1AOF6ShExgSV9TQcwlt2FQ8CMbGWMeDeDHTM",
+	"jB4L/1trf7s5i8gI6MxPwbl1uE8Tm6LSvfTNMO1aLVeAabljqQDOQSDjd3S8d1428CQB/HIRJnaUmpvr",
+	"iQ6vg0nqgFmvE53wiJC5/9lt8GAsuo3mRIf/7Damot9t/MWO20eH60Ks5mitjqvn8GZ8/ZajY/KeXMR6",
+	"LJKRSA2zq2fEv7KriFDOy/NZaMyDxPLOJXLyLP86irnTPPz8CAsHk9qTkTCC0bDgbgpiPiEMF1qILwml",
+	"0nMxNgKC+PACpHOAOaYkQRytq6QKojQUdPvc9wQy1WYvRjzmQYJYVDzJzzyrhI4iPcW6ShghX4MKuN3Q",
+	"ph4Q6k2gY2H2cAss76ULcEXHs5HQ8bfh96+IGg2/vb4ei4Rf+wsi7Sv7T8Png8f8qHV4HDxrHYtOv/Vs",
+	"cBK2nvDD4Kl4fhQ+7jxuNBd+C6Ne88nE3o+RnpQ84hzSom+vhie33xuHnfbJcbvTPmpgUay/b1A2fCcc",
+	"TX5/YGS8pTyOeSlcxgflqBLhj4EJglZnaWcndZdxPlF7QLkjP15dXfhmRaE0IJxmloAycl3zLjssqgcV",
+	"5nnvJrXHKI9jTH9Hee4lykNHfg9RHkdcO9J7VTZ8RYzHX7k1QzwXvqrf0SaEdih4k4xE3GSgfN0iBvGM",
+	"Gt+wWKf27gZaKZ9wlmHQDXxvNQ+FKI2OANkJGz1CTROSmB50Va4Vm56qbKQxnyEwwq2IIz75PqtqQhxg",
+	"gnZnoYbHxjxJRFxDROW972r7jUdUaCH7iai4XaxCi8Kvv41K0MU+x8vvXK31nznn0/J4ipvTwVf6665i",
+	"0KJMAs1goQzUHgkg2fjOSQGPIhGyHm1ub+ugysb3be2gilvvjkpF1yaTupoqbx1dyY5g1wL5Ln7wAKIr",
+	"Wxzj+u6k9+6qLguu/Iz25SrBlfdgQqowE7A5+V53iGXrm/tQROR+Qiz/DSIyq6TMO0l2ITBXrZ/UMgxa",
+	"0MIzNjXhP304f/ninEb8plGgsoVUOfRpmTt04heUfTshJv3Wege+wxrdvBgnX3VTAHvGtz0yVO6b4llT",
+	"07iVSAL1wmwvH2rBRzbD/ZgAuR2qiiLDt/tkYFcQ3eQFSiT/mDREASsT5tZ6P75/rihj9YyqPOs7+Ip/",
+	"rNJ2eQ1lfRuqXz8JCo8DqjfH+hYh/A1LjZ2utUmUduGiSA+ZVD6UJmPXzDnfvrmels0A7V2kmNUpZKss",
+	"qpX1+cIp3YM0ebj32yn1Wx7WBnFiun1Lk6ZWPlNUUGu7fLuUNfvRpb8FWswlLDkdJIYOE3wykWpoapUz",
+	"q6rLEx1Wq8mfoUoWvM7/tCfYW6z+5Q4zRA/KogXsPHE1vxiDVA5ZhIBHBg5zH1IWwAZVgvXMTAX+oXZX",
+	"XY2EQs80oQRZ88f+HhrDuTGbrDfWoRxI+1Mdsx65edw4WSm0S6Mi9BPjQsDf+75z9hE/DWlY7+tfvQ0C",
+	"sFVB1Qsd7jUe5Vvk7yoWtdfQ0oMCD73Q4T3EoS4gp2gnZhumK1XFn4CDrGmobewyRksGWx9+4+GZCx3u",
+	"xy6zu1chJCltjFBY7bFIxSYjbgTrXQgVSjXsfRsxm4kOV6LR7W22hUL8/N/U1duXPq8czcm3x1pmwEHL",
+	"YweVBwjzQt4KKm3TE2bkUHHXD1bGVIr+j/6M0U6zy/M3V68+vvsOjafL8zdvz3/+OYPdwETBYcwD4fp2",
+	"SwNB2Tb74PrqEt34oFFvKKB/ab6s3TXew2Rlanbtm/4YPhDRbOtg0kac4T7wAVa6dKAH7vP6XFqSsXse",
+	"uqDWyvfowQSzkAR2Kc2XHORDsHU3OLL17dtc771y49ZV5FLRq8rzCQfQzzg2J3VtbayhUENcansmsBNp",
+	"vx/L+OHSay54ZImhWQgjYYYiBCxh1cbntdcm1ssZVkHa32k6+w6WPEk4XoNSzvZhAs5I9ln0L3VwI5Jc",
+	"l7u0P4l1ogMdsd4oNTft28MeGc5W2SdELyfjHxmm02SSJlh/r/SUadVkPIi1sfIfre2sGj33Uzbipqug",
+	"GyKiZ8koYpTvQT+EflygMhgHZhRAwRA4UsFYo9L4/ISwTH4S6wBKkt5ho0yuMGEEf08CH/dJhKeMR1FX",
+	"BVSNlNdbcHlZS0z3DGJ2mSSUqgfDTWOZUIp2tkYsoHL5rg5MGOcQCng55aD5XiRdlW/IZIQxPiK0IR86",
+	"g1Ve6U040eeRDEYv3Hoa5f30aUFGKEjim7jKjWwfAAEByqP7AqHmsuaKtIn28vvEbMuHyu1veHht+7t6",
+	"ziM9XaRpLDLhkeuOD05/I//EDPXE//yRYSaIhVBrrTdJZquuNoEe2dus9bMMk1FGI7guKwEDawyoSj9H",
+	"oCMzDz6ZlaetXZ/2o5DDUVI2j1hPKydhv6txEpeWqeAhIELfyTF7K39A/xs25MTrXjWfPg9usF1Qre6f",
+	"S7zkF8R4F3X/QzS451LmiHl9n+NTbKCjCDZ0e4mI40NdW+FyEGfNST5iUmsq4+lkGPNQXHvto+kGuval",
+	"kvRvGULw0f3TRHq6hZZYJjEDrYyOxG5E5tSV9dyIWIkImLd9sCWVtJJKqqSJ+iZICTdwkSZdrUxXmcSK",
+	"yhsxydisnTvDWjbDlHZMuA7/sF35hQ5f0Aatu+mb0fYLTOfeHXG/hqEc44ftcyrdI8NuZQxN56i39r2T",
+	"et20PZm1sA6wFtpGSiQlyWAZGuNxMLI6E6/QAJQQIZCmfXgS62HMx9BPCdEXYhZJddNVZJq50bBveWqs",
+	"8Q8KloN4QqLFsqVQxuA4n81pUqxMkdoKWPWFnsx2qEfhenJ9QLlCfF3AaXSrbBIYlOtdG+iJBATdRENl",
+	"PP66CNDbpAGxOmLqQyxZXejBLY8PULaVtvfkyagxbylWYFMfd56fgCWeiNgO9X8OVkGHf0tNQZhKxyKW",
+	"gTuUOYqg9vX2rFJj92Ved0sNBlZLQfSFmHyAYR+GCM+xOas85xdaB5Oz5EqEAtSRk+P/DSxNp0nNPA0t",
+	"mAWGRkrhShxtx7acPdLXsR7vjAdZcgGYOMdurAJot3vv7OI+FA136DVqGrlLqNPEN3f5r7iG4osIalSZ",
+	"8X6Nx1AykCrP+/N37kupz0dPlbNLmrnX8LHoqkksb2UkINKvwiZLVSSMYT0rKCCZAuDvm1S6AD9CIbJE",
+	"m6BZbnWVX30RwbnanVOGNhLiptCkZ5iORa4zO/rAffWzL/vWqqga/N4AT0ArspRZ7iqANy297752Pd/D",
+	"4uTxs8UmFgCEc46PHz05ARuf/nm4UM2+sPJXpc28uGHvz969+uevZz9/etWEOtMQ/aglxFSlPAh121hx",
+	"STlm9vv/+ecf//ufjaXLPDm+e2H2SC1VWt5s/3uKxfqJtjeFcdNmL5FPna66HjtKZXuRo2crqGx2TlMd",
+	"3xTU0/UnQkO8lJXT2UyjrHBNNnbnWHzjvMb+8nlXV5tdJlyFPA6dNQttc91nIo51DOo8tN3XyrW/qpru",
+	"357B7SaxE20iz3dH3HcKrCXVO8U+hDi4VHvVIpqO518XB8w+s5pBiq3061U5bmQU2T3cOEBcWatTGUPy",
+	"baYpf6WYmwKcxX45HekoN0qbfbYmxYhPQA+Cay0NOZ5l4qNjbKIjGcy2c0y8lVHkUg12Ei7GMNxq4eKK",
+	"AgpK/plyTJat41JcCuCxNHKlhVt/ZBYGw3QhoPHTxhlkDyWoVBhPFDQ17CvUKA3WRnq4HKEmn+EMiF4I",
+	"b5VlTZ1mHuZCeBVcZonVbfszRC2HP9oMU6nPwF98yvKE8aWlQkscPecx+unyw/uuigByjYCbEjkWzSzX",
+	"GuVcL4As316b0aG4D6zy1QOgwR6akiqRKhWEBIkA7FKJNjuD/8K8obEr/Msp6xMeJ5JHva6CXGt0c3H8",
+	"hURH1y2PZMg+Xb1uPWuynl2o6cFoEjpK9rkRJ8fUadb+DnR/e9TMyLGMeNzuqq7CxvIBV5g/yI467J38",
+	"gfEEG6FQSY9ih/DxRMSEFWfnn20+dn+LZSIMG3CT0HkkGppEeRvEx4Kl8bFoZA9tOxOlQ1GCwdmxj9C8",
+	"iuZkk8Gw1GvKLsS+dewj4MkoFvkMPcujROz969KwsTRGqmGTPIVfEjx7GKcXxnoyEeEPsLW4kzl6xIOD",
+	"p2H5fTGUygXKf7dW3mnPpd0RQSea9dDUxox+ZKY+269IzHelCtSTDo85Wz/roanfLPMuTr8BeiIUKYJw",
+	"l5SYwg5W6j24W1tqfh8Rr1Rj+r09da5m+F7Ms4DokwrdbkV6WKmGchkt0cMKmlhnFXUwP7eIgB5dJ0Vi",
+	"Zwx4nTTAiCB0wBP0+Wb+qaPO0Umr87jVObrqPD/tdE47nd+qFH8532fRA5+GPBEt+5ZVzI3FmTsWJ/BW",
+	"ZBUOyBoJMJMYILIxV0J4IyZJ0wPLRtFyqljEcc1boGet33jrz07reeuPr4fNk+O/ut32753Wc/uvo85f",
+	"/2uVxV2kKF8+vn7BHj9+/Bz3HnueodsA1qAHOY5QSTNybC/teGJqyOPAs5qj1IwOymSbmxbmkGXzQnm4",
+	"FOJyvcoM/8ICAufXLuxAt3HanSfTw9PDo9+6jWa3gfwAnjFJqNMEPkW6gU8dAGErfNx5nAMmdICFh8fB",
+	"s/ZT+JU9GfjN4fOjdqd91D7ssBZrsd87RwfveHxgJ3HqXs/+t721f7But9t48+qKHQAw38Fh+9B+wo46",
+	"HXZy3G38dQcWaLMSgHStScxPwU9gAyRSoI06am556Git2pu7Ym6y1f2uU8VvuYx2YCwBcOeYKLNSvyS9",
+	"IhSBtCaeu0t2e8M0ErEH9rUKhY8rDqweUxBmmEvlVVFq3AkhXEiuPGUjh55tNRsDVpChqifTZImOSBKj",
+	"yI7TSBgmvgC2qUvFioXRaRwIxCM26WAgA6tCUQtOeIawT8EprK1CodMoZAOr+wil0+GIBXzCA5nMSFWa",
+	"oXzxrfDqSv2+8Pu/y5xa/5IKwncHWwf1v/qC/H06muWAnRXstz1UrMwazazSbZU2peHj+0sBL70GOk5a",
+	"Ax1PeRzWHDEMeAxNYrUS7OrFhcMhhDDfeZKDJdR0g2JrSORqWSKtJ30e3DCrE8UDHohmV+m4+gfUNMpS",
+	"rit2iqRJ7OS18sPtPBXiNW6nJXIdJ3fB5tvJ2O2xyykI6GedigAiDro0gIha5cmTJ4+f7Mnf56OH9QQK",
+	"YTB0Y7jNQk9fMdH8W4wUkplWv+fuzLCeSfQECry8dd6Dt9nPtiji+ijcKN9iFVfb4xk7uSyU6+NKIb79",
+	"Fnb5Gnt0g0rqvl17gVdJmWSxEPIOZ56rYvAqEEzT6SOkD7ERj8cVDr4dUX6+Wo9UNT+3iYhHfAISgStE",
+	"qEXpDDJNiWnBCYQ+L8zqSxWELWYIgG3JZYsbdPn3/dnN/bEXhmen5go2scOjd5Y9hKt06dKa+RyROfQF",
+	"UmKq784dzYqo70egxyJzXlGitVQ+VxQbIehUQRsEcNIMYz1tsyvNAh4FaYSl2jFPRJOlBn8VysFAxEIF",
+	"gvVFMhVCsWSqvcljirkmrNfXOjkPe7X6Ii9hC3ZblIfvqLgM2JdFZzYgR9cgBLGotCnHTuqI61hD0SVj",
+	"B2kcC5XgNLYg6XoVGnvfdsfTMQ8ROxCErpacXO7SsN4l3vYeaDtgaWCYAMwwKF+ElB8yFVwKUKHHDzQl",
+	"UZoFkxT+PRZjyN7ICYPM6963Bp0R0aBO2QBK29+iYUeqVf2F8iW8HUECIBaI4geCZ1WcHYTHUhjUrZ0u",
+	"v8Ardsgs4QWfTGV7fbClDDmjCm2z6uKLBdxS7NK1+LY18EvpcIwI0lgmsxYklj2snimXNLc3OLU9IlW5",
+	"XaJeOX83ULmXBiqF878H+KrLwinvCsnKLLylAtRq7sG12+d7fDWdUpMnymnKvJWuwD6K0GVeuJRZKzNv",
+	"LErlBqJiMJPEMrBGCSaCWsPZqg8UY9ZGdFX+bZDZzZPc0wgoD05/aKuC0UTLS+lFHFPy2Zkylp1A/YVV",
+	"YOwvIPvCY/FJxQY6DjDiCg40zNGg/mPQvT8/GXg11EkxHsWCh7MaOrcUaPbbBwgrLGc/UGHFHa2Qv8W7",
+	"8m3AgxXnvO7Fr7XBy3IcsDkd4eCryR/JHeBg77U3HunWYtNtdE+hPIU2S9aStjeMTnBLEK4t7+HaONFz",
+	"GsKO2rtsSTIPBh9r/nTuR4VYkXk8APis2s55fe/HZfFu19Rw/72YUmCf+oqCzqEj149ta7ytmu77wxK4",
+	"+0Hr+q8TuIR5fQ8Cd1XEa2p42uJBoFOV1NUk5hKHPXOjftONYoqLqWoWQ08xt5M7M9qKr6mhUcy6zV6K",
+	"+/FQG74UZ7kvi6GwU5UcrHCk4E6n3KWzi3PoUz0TyQOxFApTvb9mMOvYCEWOZo2E/CnU3ANm28uwgX5f",
+	"OIK8gg8NYW7EDNWWkp4veZTEms2B4qRcxIfo1zy0njALp3ZPwmNVFvAgNP8Nr/p2On/xqi7F1EX69hFw",
+	"q8NDC5FKimfr9pip9XLvWsTtS0f/xug7p4QX5kQNaPbSd2YFmXXAJ7IFrHQXGvpb5NE7o5Kzi/O3Ylal",
+	"Ol9BxsxsVypz2VE7wdT0cQnsCGBEEIvE7JPb7UBHt3r2A1XTkTL2o57juz/LZHQJx76ENlHMYMGIfRTz",
+	"2/FvqJwTtyKGdAzli61rU7uVI9ddMafFPh7bqtieXR18vRGznercSNyrKc/2JAFM+VbfWIXZfebQtUln",
+	"hpZkIRSsy2SnGvRHmMlGR1wv57nb1fLWnmOWjUZH/tASNWhSe03RQGHzd27GPeVmwHbfS1YGEtduPXtL",
+	"8zCIutdOwHA0OQTEXMywUK7tCLUZdKDDlLXpCgwghJJvgGR8z/zzhMonTTFZAx7qz0ilwiYW7a56kU95",
+	"wPKyfIYop2KzQeEWDbV7FhIjcGw+1oi8Oq4lUQLe9N+QIgEL2aur8w4D8FvJh3AUsdrNu3/vZqZy3aFa",
+	"nefSsKXBGmTUT8FZiLcpFlBRzQcDLCbcPuVhwxu1sTN0Z1kOaxLCVt7LGpIZ3HR3LW3vuuYPx3+5ydlt",
+	"rE/Xl6XgBLO7uwD04Kg9gE5QXgzXkLKw5X19KKJvry7Qb1r0zTlFaxV9K3tBFZ+YkU4emEnpZ7VPm5Im",
+	"8bdReU9GJe33fViVjr52ZVbmxq+yKz2Jr2lYQv0rFPVB5mxfuFoj9I46oh3xrMWZJQW6dfRLjvJ6rAE0",
+	"+x890JLPkt53AInusQSnAMMXMuQaUHh4Crj2XWVmJhFjvNghT3ifG8jvC/StiF1RLsfECklQqL5rCQzf",
+	"58HNMLZMCosTdZpEYCpnZYuEp5KqxIBj0P4MFHnDen4De10F+I74kzfyh14dBiqN/mAzbWh+ezI83e5U",
+	"iV9HhViYYRJr4/VgrtDA+0EYnG6OoOYh8ax+P2s1P1fuye0ndfDV/XmHLforlv/mABXHPMwVzftdMCOr",
+	"HturZ29z1rwTlGM2iHiSCIVYA77JNoCBxsChQT5ub8RufOvuo0B4HarvCwDId0lCvaHwSk2hJzkizMpC",
+	"StEeb0dmhWcnseqNyFO0ezbrO78Hyzxbws51lrtI4kEY59sc6QbmuWdQWfwK4RyqLI1PgDkR6HEekjYS",
+	"4RDgCK0icGtPnvAHARGQGBu41GIBqi8AAkaCHOFzXf0M8kBCsEAsQ48LCEMRXkLJaDMsF3SMD1SYWVKY",
+	"AijdAGOIjfLCNjtTbKTT2N7vINLGalFCsbFUaeLRYi3XFdS2BRQljGyTUt9muDEO9SUWEx0nIkQIXICR",
+	"DsOsSy20y4FXuh/ge2tCOPxEiBzrEQP86nWsx6uYZvDwlV750QsRSx1WtMSZxHYJyYz1ZxRcQWgTSTWm",
+	"yG/LzCP4+oeKjhsNpaFHpFDpGG8K/FP3/yMC4jhAoI1mA2Ix9oKt398Klgcm4Mqb8RpxjHdqqeG0CmZa",
+	"YG6LkK/2AjcT3UTia96IWRNASm6kCpsTHV5jea5pBpP0OtCx8B8gKMn1UPb9RwQ4lP+IipOv3U27hrvo",
+	"P7Y3kT4KtEmaJoitgpAfoqvKAKObuQ8PO+5DQCJsNpuPTzqd5uGzTqf5nP6w/+kcP3vy9KT55Oj46Nkz",
+	"fKizLlot3vH+jE2AmuFSUkXaLjAk5oF18N/L0SJSQ+KrhlS4TwYbMn7DJSp2CVXZdbC8HTkXUtq6bUtQ",
+	"zuF3A3R2QZup/sxBn1ouxgjTFxJzYvBk9GfQnnTMpQ9Zo5TJngPHw62I5UA6mbNODt0nbFD1IG1uO7f9",
+	"2NuwK5VIXa5tHZxhwBWAv0pVTJt6ABY3tjIbWBL6cP7yhSMY6jBSeyJwTdFfuG4HX+1/ak6p24zW147X",
+	"wrbnK1bO8KPcvhMQCP495gjwZDVHODpCmHT8ABTMSA+l+p6F0vB+ZFlGMHInTN16aw0KU9+6B1XPQse3",
+	"U/my9NI/AJty03NZ35z8BPdvz7UpNdzY3Yil/QRhHzKF+uiqnQjVmTSxyTGyLKf17KX4hLwMDyroSq7i",
+	"fYZcKTr1d8D1XgKueOD3EG791WGQ7sQe8ginVaFWd9k2KNHf6DKhwvuriyh94xmuuI792D20hxUihrhF",
+	"RYyRXUDaNFcO343FYiBiarX3TeTELgQll1LyfkKSNKWDr/jHCibSFvHBTe/UfUQHV6XVksgg/vSbiAu6",
+	"/BHCGgg5IO+uRp95+ipCyO8ZkMyT1Y5F7XLieAj23JocZxuD7lfiF0tNuspcp/PEQCISwzwkwPU3DvuT",
+	"HPwUupOYcw8dCCjTKBmJeCqNyGpswKlhnxpjtpGkalMlpszIPwHJdDENyWGz92UUOdsS9FYSxGBknrkl",
+	"UApxX0DfAjPmETRa2zqVuBauuCvFYT+W6UrM2JcXu0PGI8d8lt6bWE9Vj2Hz1VyD2n6kgxt7YDIQlGVn",
+	"tQb78z1e4Hf8JseeIx4PC5bt1opDuWqwoEKsYvTmVAVoEaVjsX5ThSL3WNrfHbOTyHlJG4RQT9OCW5Sw",
+	"Si2jCSIux7nn53IriRcRXLFDM8VHv7dC2990OomuolbM2YBb3PqPuGn3ZmDcD6OgVa3GKY4ehomBua29",
+	"M9fKs0eecqe8VSThPoSsIGAYc3Pz/AOuC5a/LCYN1clL1lQD7zJGpiPNx3JpiFrcinimXWdmjugDi1rh",
+	"55E+G5/vUiU8d87GCtILQD3IhBS6slXoFdka0wLoXY7zaDQQV24mYQclEE3gQH3BYxHDd380G+gfQ96U",
+	"xlHjtHEArISGXyicDgIIKxOSGmVaAcIaJmiJmILW43auG3aajEq8dRc6NKeLSWCuIxX78OK80MYo14sy",
+	"NGXeP2rDiMfiGiFhbfetiLNGouaUBXo85io0TZaIeCwVj0wTyq1xVVZ7zb/Rd3hcfOsPoHLc5lN5eSzI",
+	"U2E50wsxGeWGcje0ZP4u4c+eNT2Wn4PPB1z86QutBnKIcyfEnkLyHQ8ZN+yWx9JywvI1BjhGyejvqdfA",
+	"KSVpUTod9RkHAUstjFRobwU8RCkIhVe4pgWlh4dVVaeLdfgumcFq98ayCI49EQrnQzVZiwO/jjTHfmdu",
+	"Qqc4ZcN0mkA7sqreCnbjgpHHIcCUao1NW2ORJ3A3dOnCCgi2p7A2e0p4zgi9zPuEuFToAKEHi+sswuEu",
+	"vu5cDd0qR9oQOU94MvKNIQpLAquI9qGJ1+THq6uLy9w7pRuxLDjw4pzJMYdEyDOFf4JAHlMapBW231N3",
+	"aUycnKRRZC243AtggGqayCHIZihVKSbx5HIVMn6E5h+IyMyx4F7mOXuzPMXVeU8CbfK/wxysxR+Bdx2O",
+	"CtML86eFAYeK3EffCrjAKEOK1iy0QnZ9uJ2JixJRZyrpJOLJQMcFvhuOpVptODihR4wPXYjEDTGEPtYL",
+	"Q/woeGRFNPQpS2IZFPgzTQUkyZeW5bVaLWojUt3ySFrFIVVWRNiDCXgCqsRAx30ZhiDqYp4IbIkryMTB",
+	"DnTBzDfKTbS+Bm0eBjPpBMnvWqhAh1ING83GWCQjHV5bBQcalwh6se/03oT+xLHiUeOPv/5fAAAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,

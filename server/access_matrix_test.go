@@ -29,7 +29,7 @@ type matrix struct {
 	node            uuid.UUID
 	agent, other    fixture // the agent of the victim's node, and the agent of another node
 
-	pod, volume, snapshot, config, network, service, address, group, account, key, user, issuer string
+	pod, volume, snapshot, config, network, service, address, group, ingress, account, key, user, issuer string
 }
 
 func newMatrix(t *testing.T) matrix {
@@ -50,6 +50,7 @@ func newMatrix(t *testing.T) matrix {
 	w.service = as[openapi.Service](t, s.call("POST", "/v1/services", w.victim.token, map[string]any{"name": "web", "selector": "app", "headless": true}), 201).ID.String()
 	w.address = as[openapi.Address](t, s.call("POST", "/v1/addresses", w.victim.token, map[string]any{"name": "web"}), 201).ID.String()
 	w.group = as[openapi.SecurityGroup](t, s.call("POST", "/v1/security-groups", w.victim.token, map[string]any{"name": "web"}), 201).ID.String()
+	w.ingress = as[openapi.Ingress](t, s.call("POST", "/v1/ingresses", w.victim.token, map[string]any{"name": "web", "rules": rules("www.victim.example.com")}), 201).ID.String()
 	w.account = as[openapi.ServiceAccount](t, s.call("POST", "/v1/service-accounts", w.victim.token, map[string]any{"name": "ci", "role": "viewer"}), 201).ID.String()
 	w.key = as[openapi.APIKeyWithSecret](t, s.call("POST", "/v1/service-accounts/"+w.account+"/api-keys", w.victim.token, map[string]any{"name": "k"}), 201).ClientID.String()
 	w.user = as[openapi.User](t, s.call("POST", "/v1/users", w.victim.token, map[string]any{"issuer": "https://login.example.com", "subject": "7", "role": "viewer"}), 201).ID.String()
@@ -73,18 +74,23 @@ type attempt struct {
 	body any
 }
 
+// rules are those of an ingress with one host.
+func rules(host string) []any {
+	return []any{map[string]any{"host": host, "paths": []any{map[string]any{"service": "web", "port": 80}}}}
+}
+
 // ids are the IDs in an attempt: those of the victim's objects, or random ones.
 type ids struct {
-	pod, volume, snapshot, config, network, service, address, group, image, account, key, user, issuer, node, tenant string
+	pod, volume, snapshot, config, network, service, address, group, ingress, image, account, key, user, issuer, node, tenant string
 }
 
 func (w matrix) victimIDs() ids {
-	return ids{w.pod, w.volume, w.snapshot, w.config, w.network, w.service, w.address, w.group, w.victim.image.ID.String(), w.account, w.key, w.user, w.issuer, w.node.String(), w.victim.id.String()}
+	return ids{w.pod, w.volume, w.snapshot, w.config, w.network, w.service, w.address, w.group, w.ingress, w.victim.image.ID.String(), w.account, w.key, w.user, w.issuer, w.node.String(), w.victim.id.String()}
 }
 
 func randomIDs() ids {
 	n := uuid.NewString
-	return ids{n(), n(), n(), n(), n(), n(), n(), n(), n(), n(), n(), n(), n(), n(), n()}
+	return ids{n(), n(), n(), n(), n(), n(), n(), n(), n(), n(), n(), n(), n(), n(), n(), n()}
 }
 
 // aim has valid requests for each operation that takes IDs of objects in its path, query or body.
@@ -160,6 +166,12 @@ var aim = map[string]func(i ids) []attempt{
 		return []attempt{{"/v1/security-groups/" + i.group, map[string]any{"rules": []any{}}}}
 	},
 	"DeleteSecurityGroup": func(i ids) []attempt { return []attempt{{path: "/v1/security-groups/" + i.group}} },
+	"GetIngress":          func(i ids) []attempt { return []attempt{{path: "/v1/ingresses/" + i.ingress}} },
+	"UpdateIngress": func(i ids) []attempt {
+		return []attempt{{"/v1/ingresses/" + i.ingress, map[string]any{"rules": rules("www.aim.example.com")}}}
+	},
+	"DeleteIngress":       func(i ids) []attempt { return []attempt{{path: "/v1/ingresses/" + i.ingress}} },
+	"ListIngressRequests": func(i ids) []attempt { return []attempt{{path: "/v1/ingresses/" + i.ingress + "/requests"}} },
 	"GetImage":            func(i ids) []attempt { return []attempt{{path: "/v1/images/" + i.image}} },
 	"DeleteImage":         func(i ids) []attempt { return []attempt{{path: "/v1/images/" + i.image}} },
 	"CreatePod": func(i ids) []attempt {
@@ -205,11 +217,12 @@ var show = map[string]attempt{
 	"GetTenantMetrics": {path: "/v1/metrics"}, "ListMetricsTargets": {path: "/v1/metrics/targets"},
 	"GetUsage": {path: "/v1/usage?groupBy=object"},
 	"WhoAmI":   {path: "/v1/whoami"}, "GetQuota": {path: "/v1/quota"}, "ListPods": {path: "/v1/pods"}, "ListVolumes": {path: "/v1/volumes"}, "ListSnapshots": {path: "/v1/snapshots"},
-	"ListImages": {path: "/v1/images"}, "ListConfigs": {path: "/v1/configs"}, "ListNetworks": {path: "/v1/networks"}, "ListServices": {path: "/v1/services"}, "ListAddresses": {path: "/v1/addresses"}, "ListSecurityGroups": {path: "/v1/security-groups"}, "ListServiceAccounts": {path: "/v1/service-accounts"}, "ListUsers": {path: "/v1/users"},
+	"ListImages": {path: "/v1/images"}, "ListConfigs": {path: "/v1/configs"}, "ListNetworks": {path: "/v1/networks"}, "ListServices": {path: "/v1/services"}, "ListIngresses": {path: "/v1/ingresses"}, "ListAddresses": {path: "/v1/addresses"}, "ListSecurityGroups": {path: "/v1/security-groups"}, "ListServiceAccounts": {path: "/v1/service-accounts"}, "ListUsers": {path: "/v1/users"},
 	"ListOIDCIssuers": {path: "/v1/oidc-issuers"}, "ListAudit": {path: "/v1/audit"},
 	"CreateNetwork":        {"/v1/networks", map[string]any{"name": "front"}},
 	"CreateService":        {"/v1/services", map[string]any{"name": "web", "selector": "app", "headless": true}},
 	"CreateSecurityGroup":  {"/v1/security-groups", map[string]any{"name": "web"}},
+	"CreateIngress":        {"/v1/ingresses", map[string]any{"name": "web", "rules": rules("www.show.example.com")}},
 	"CreateConfig":         {"/v1/configs", map[string]any{"kind": "Secret", "name": "db"}},
 	"ImportImage":          {"/v1/images", map[string]any{"reference": "registry.example.com/web:1"}},
 	"CreateServiceAccount": {"/v1/service-accounts", map[string]any{"name": "ci", "role": "viewer"}},
@@ -329,7 +342,7 @@ func TestAForeignIDLooksLikeAnUnknownID(t *testing.T) {
 	}
 	for id, a := range show {
 		got := w.call(w.method(id), a.path, w.stranger.token, a.body)
-		for _, theirs := range []string{w.pod, w.volume, w.config, w.network, w.service, w.address, w.group, w.victim.image.ID.String(), w.account, w.key, w.user, w.issuer, w.victim.id.String(), w.node.String()} {
+		for _, theirs := range []string{w.pod, w.volume, w.config, w.network, w.service, w.address, w.group, w.ingress, w.victim.image.ID.String(), w.account, w.key, w.user, w.issuer, w.victim.id.String(), w.node.String()} {
 			if strings.Contains(got.body, theirs) {
 				t.Errorf("%s shows the victim's ID %s to a stranger: %s", id, theirs, got.body)
 			}
@@ -343,7 +356,7 @@ func TestAForeignIDLooksLikeAnUnknownID(t *testing.T) {
 // pairs are replacements of IDs by their kind for strings.NewReplacer, because messages may quote
 // the IDs in the request.
 func pairs(i ids) []string {
-	return []string{i.pod, "POD", i.volume, "VOLUME", i.config, "CONFIG", i.network, "NETWORK", i.service, "SERVICE", i.address, "ADDRESS", i.group, "GROUP", i.image, "IMAGE", i.account, "ACCOUNT", i.key, "KEY", i.user, "USER", i.issuer, "ISSUER", i.tenant, "TENANT"}
+	return []string{i.pod, "POD", i.volume, "VOLUME", i.config, "CONFIG", i.network, "NETWORK", i.service, "SERVICE", i.address, "ADDRESS", i.group, "GROUP", i.ingress, "INGRESS", i.image, "IMAGE", i.account, "ACCOUNT", i.key, "KEY", i.user, "USER", i.issuer, "ISSUER", i.tenant, "TENANT"}
 }
 
 // idsIn returns the IDs in an attempt.
@@ -354,14 +367,14 @@ func idsIn(a attempt) ids {
 	}
 	found := uuidPattern.FindAllString(a.path+string(raw), -1)
 	one := cmp.Or(append(found, "none")...)
-	return ids{one, one, one, one, one, one, one, one, one, one, one, one, one, one, one}
+	return ids{one, one, one, one, one, one, one, one, one, one, one, one, one, one, one, one}
 }
 
 // inventory returns all objects of the victim, as its owner sees them.
 func (w matrix) inventory() string {
 	var all []string
 	for _, path := range []string{
-		"/v1/pods", "/v1/volumes", "/v1/configs", "/v1/networks", "/v1/services", "/v1/addresses", "/v1/security-groups", "/v1/images", "/v1/service-accounts", "/v1/users", "/v1/oidc-issuers", "/v1/events", "/v1/quota",
+		"/v1/pods", "/v1/volumes", "/v1/configs", "/v1/networks", "/v1/services", "/v1/addresses", "/v1/security-groups", "/v1/ingresses", "/v1/images", "/v1/service-accounts", "/v1/users", "/v1/oidc-issuers", "/v1/events", "/v1/quota",
 		"/v1/service-accounts/" + w.account + "/api-keys", "/v1/audit",
 	} {
 		a := w.call("GET", path, w.victim.token, nil)

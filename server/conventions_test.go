@@ -82,6 +82,10 @@ func (s fixture) postCases(c tenancy, provider string) map[string]postCase {
 		"CreateSecurityGroup": {
 			path: "/v1/security-groups", body: map[string]any{"name": "web"}, other: map[string]any{"name": "web", "selector": "app=web"},
 		},
+		"CreateIngress": {
+			path: "/v1/ingresses", body: map[string]any{"name": "web", "rules": []any{map[string]any{"host": named("www") + ".example.com", "paths": []any{map[string]any{"service": "web", "port": 80}}}}},
+			other: map[string]any{"name": "web", "rules": []any{map[string]any{"host": named("other") + ".example.com", "paths": []any{map[string]any{"service": "web", "port": 80}}}}},
+		},
 		"CreateServiceAccount":    {path: "/v1/service-accounts", body: map[string]any{"name": "ci", "role": "viewer"}, other: map[string]any{"name": "ci", "role": "owner"}},
 		"CreateServiceAccountKey": {path: "/v1/service-accounts/" + account.ID.String() + "/api-keys", body: name("one"), other: name("two")},
 		"CreateUser": {

@@ -72,7 +72,7 @@ func TestAnExceededQuotaHasItsOwnProblemCode(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	c := s.tenant()
-	none := map[string]any{"scratchGiB": 0, "pods": 0, "cpuMillis": 0, "memoryMiB": 0, "volumes": 0, "volumeGiB": 0, "images": 0, "snapshots": 0, "networks": 0, "addresses": 0, "configs": 0, "securityGroups": 0, "services": 0}
+	none := map[string]any{"scratchGiB": 0, "pods": 0, "cpuMillis": 0, "memoryMiB": 0, "volumes": 0, "volumeGiB": 0, "images": 0, "snapshots": 0, "networks": 0, "addresses": 0, "configs": 0, "securityGroups": 0, "services": 0, "ingresses": 0}
 	changed := as[openapi.Tenant](t, s.call("PATCH", "/v1/admin/tenants/"+c.id.String(), s.operator(), map[string]any{"quota": none}), 200)
 	if changed.Quota != (openapi.Quota{RequestsPerSecond: 100_000}) {
 		t.Errorf("the quota is %+v", changed.Quota)

@@ -257,6 +257,7 @@ func TestMetricsFollowTheNamingRulesOfPrometheus(t *testing.T) {
 	s.sendSamples(agent, sampleBody(pod.ID, 1))
 	as[openapi.Volume](t, s.call("POST", "/v1/volumes", c.token, map[string]any{"name": "data", "sizeGiB": 3}), 201)
 	as[openapi.Service](t, s.call("POST", "/v1/services", c.token, map[string]any{"name": "web", "selector": "app=web", "headless": true}), 201)
+	as[openapi.Ingress](t, s.call("POST", "/v1/ingresses", c.token, map[string]any{"name": "web", "rules": rules("www.example.com")}), 201)
 	tenants := s.scrape(c.token).body
 	for _, f := range metrics.Tenant() {
 		if !strings.Contains(tenants, "\n"+f.Name+"{") && !strings.HasPrefix(tenants, f.Name+"{") {

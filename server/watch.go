@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"husk"
+	"husk/ingress"
 	"husk/openapi"
 	"husk/server/held"
 	"husk/server/request"
@@ -29,6 +30,7 @@ type watches struct {
 	snapshots *watch.Feeds[husk.Snapshot]
 	networks  *watch.Feeds[husk.Network]
 	services  *watch.Feeds[service.Service]
+	ingresses *watch.Feeds[ingress.Ingress]
 	addresses *watch.Feeds[address.Address]
 	groups    *watch.Feeds[securitygroup.Group]
 	images    *watch.Feeds[husk.Image]
@@ -94,6 +96,13 @@ func newWatches(s *store.Store, log *slog.Logger, h *held.Held, registry prometh
 			},
 			Wire: func(g securitygroup.Group, _ bool) (any, error) { return openapi.Recast[openapi.SecurityGroup](g) },
 		}),
+		ingresses: watch.New(cfg, watch.Kind[ingress.Ingress]{
+			Name: "ingresses", ID: func(i ingress.Ingress) uuid.UUID { return i.ID }, Hints: store.Tenant.WatchIngresses,
+			Read: func(ctx context.Context, t store.Tenant, _ time.Time) ([]ingress.Ingress, error) {
+				return allPages(func(p store.Page) ([]ingress.Ingress, string, error) { return t.Ingresses().List(ctx, p, nil, nil) })
+			},
+			Wire: func(i ingress.Ingress, _ bool) (any, error) { return openapi.Recast[openapi.Ingress](i) },
+		}),
 		images: watch.New(cfg, watch.Kind[husk.Image]{
 			Name: "images", ID: func(i husk.Image) uuid.UUID { return i.ID }, Hints: store.Tenant.WatchImages,
 			Read: func(ctx context.Context, t store.Tenant, _ time.Time) ([]husk.Image, error) {
@@ -141,6 +150,9 @@ func (s watching[T]) VisitListAddressesResponse(w http.ResponseWriter) error { r
 
 // VisitListSecurityGroupsResponse streams until the reader leaves.
 func (s watching[T]) VisitListSecurityGroupsResponse(w http.ResponseWriter) error { return s.stream(w) }
+
+// VisitListIngressesResponse streams until the reader leaves.
+func (s watching[T]) VisitListIngressesResponse(w http.ResponseWriter) error { return s.stream(w) }
 
 // VisitListImagesResponse streams until the reader leaves.
 func (s watching[T]) VisitListImagesResponse(w http.ResponseWriter) error { return s.stream(w) }

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"husk"
+	"husk/ingress"
 	"husk/service"
 	"husk/service/address"
 	"husk/service/securitygroup"
@@ -67,7 +68,17 @@ func twoTenants(t *testing.T) (fixture, husk.Tenant, husk.Tenant) {
 		issuer, err := h.as(tenants[i].ID).CreateIssuer(ctx, once(), husk.OIDCIssuer{Name: "login", Issuer: "https://login.example.com", ClientID: "husk", RoleMappings: []husk.RoleMapping{}})
 		must(t, issuer, err)
 	}
-	for _, tenant := range tenants {
+	for i, tenant := range tenants {
+		shown, err := h.as(tenant.ID).Ingresses().Create(t.Context(), once(), webIngress(fmt.Sprintf("tenant%d.example.com", i)))
+		must(t, shown, err)
+		for _, sql := range []string{
+			"INSERT INTO ingress_requests (tenant_id, ingress_id, at, request) SELECT tenant_id, id, now(), '{}' FROM ingresses WHERE tenant_id = $1",
+			"INSERT INTO ingress_traffic (tenant_id, ingress_id) SELECT tenant_id, id FROM ingresses WHERE tenant_id = $1", "INSERT INTO ingress_orders VALUES ($1, now(), 1)",
+		} {
+			if _, err := h.connect(store.RoleControl).Exec(t.Context(), sql, tenant.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
 		snapshot, err := h.as(tenant.ID).CreateSnapshot(t.Context(), once(), husk.Snapshot{Name: "s", Labels: map[string]string{}, VolumeID: h.volume(tenant).ID})
 		must(t, snapshot, err)
 		made, err := h.as(tenant.ID).Services().Create(t.Context(), once(), webService("web"))
@@ -98,7 +109,7 @@ func tenantTables(h fixture) []string {
 }
 
 // onlyOperators are tables with a tenant_id that a tenant's request cannot read at all.
-var onlyOperators = map[string]bool{"credentials": true, "pod_samples": true, "work": true, "placements": true, "drain_failures": true, "network_changes": true}
+var onlyOperators = map[string]bool{"credentials": true, "pod_samples": true, "work": true, "placements": true, "drain_failures": true, "network_changes": true, "ingress_orders": true}
 
 // as runs f in a transaction with the tenants' role and this value of husk.tenant, and rolls it
 // back.
@@ -266,7 +277,7 @@ func TestEveryTableHasRowSecurity(t *testing.T) {
 	if len(must(t, open, err)) > 0 {
 		t.Errorf("tables without (forced) row-level security: %v", open)
 	}
-	for role, may := range map[string]bool{store.RoleTenant: false, store.RoleControl: false, store.RoleOwner: false} {
+	for role, may := range map[string]bool{store.RoleTenant: false, store.RoleControl: false, store.RoleIngress: false, store.RoleOwner: false} {
 		if got := queryOne[bool](h, store.RoleOwner, "SELECT rolbypassrls OR rolsuper FROM pg_roles WHERE rolname = $1", role); got != may {
 			t.Errorf("%s can bypass row-level security", role)
 		}
@@ -282,7 +293,7 @@ func TestATenantsRequestHasNoOtherRights(t *testing.T) {
 		"SELECT * FROM nodes", "SELECT * FROM credentials", "SELECT * FROM signing_keys", "SELECT * FROM join_tokens", "SELECT * FROM certificate_authority", "SELECT * FROM node_certificates", "SELECT * FROM blobs",
 		"SELECT * FROM leadership", "UPDATE tenants SET quota_pods = 1000000", "UPDATE tenants SET name = 'x'", "DELETE FROM tenants",
 		"DELETE FROM events", "UPDATE events SET message = ''", "UPDATE idempotency_keys SET response = '{}'", "DELETE FROM volumes", "DELETE FROM images",
-		"UPDATE networks SET cidr = '0.0.0.0/0'", "INSERT INTO networks VALUES (current_tenant(), current_tenant(), 1, '10.0.0.0/24')",
+		"UPDATE ingress_hosts SET tenant_id = current_tenant()", "UPDATE ingress_services SET address = '100.126.0.1'", "SELECT * FROM ingress_storage", "UPDATE networks SET cidr = '0.0.0.0/0'", "INSERT INTO networks VALUES (current_tenant(), current_tenant(), 1, '10.0.0.0/24')",
 		"CREATE TABLE x ()", "SET ROLE husk_control", "TRUNCATE pods", "ALTER TABLE pods DISABLE ROW LEVEL SECURITY",
 	} {
 		as(t, c, mine.ID.String(), func(tx pgx.Tx) {
@@ -311,6 +322,8 @@ func TestOneTenantsIDsAreUnknownToAnother(t *testing.T) {
 	must(t, groups, err)
 	services, _, err := h.as(theirs.ID).Services().List(ctx, store.Page{Limit: 10}, nil, nil)
 	must(t, services, err)
+	ingresses, _, err := h.as(theirs.ID).Ingresses().List(ctx, store.Page{Limit: 10}, nil, nil)
+	must(t, ingresses, err)
 	own := h.volume(mine)
 	calls := map[string]func(id store.ID) error{
 		"get pod":       func(id store.ID) error { _, err := h.as(mine.ID).Pod(ctx, id); return err },
@@ -349,11 +362,18 @@ func TestOneTenantsIDsAreUnknownToAnother(t *testing.T) {
 			_, err := h.as(mine.ID).Services().Update(ctx, id, nil, func(s service.Service) (service.Service, error) { return s, nil })
 			return err
 		},
-		"get image":    func(id store.ID) error { _, err := h.as(mine.ID).Image(ctx, id); return err },
-		"delete image": func(id store.ID) error { _, err := h.as(mine.ID).DeleteImage(ctx, id); return err },
+		"get ingress":    func(id store.ID) error { _, err := h.as(mine.ID).Ingresses().Get(ctx, id); return err },
+		"delete ingress": func(id store.ID) error { return h.as(mine.ID).Ingresses().Delete(ctx, id) },
+		"update ingress": func(id store.ID) error {
+			_, err := h.as(mine.ID).Ingresses().Update(ctx, id, nil, func(i ingress.Ingress) (ingress.Ingress, error) { return i, nil })
+			return err
+		},
+		"requests of ingress": func(id store.ID) error { _, err := h.as(mine.ID).Ingresses().Requests(ctx, id, 0, 1); return err },
+		"get image":           func(id store.ID) error { _, err := h.as(mine.ID).Image(ctx, id); return err },
+		"delete image":        func(id store.ID) error { _, err := h.as(mine.ID).DeleteImage(ctx, id); return err },
 	}
 	for name, call := range calls {
-		for _, foreign := range []store.ID{pods[0].ID, volumes[0].ID, images[0].ID, snapshots[0].ID, services[0].ID, addresses[0].ID, groups[0].ID} {
+		for _, foreign := range []store.ID{pods[0].ID, volumes[0].ID, images[0].ID, snapshots[0].ID, services[0].ID, addresses[0].ID, groups[0].ID, ingresses[0].ID} {
 			err, unknown := call(foreign), call(uuid.New())
 			wantCode(t, err, husk.CodeNotFound)
 			if err.Error() != unknown.Error() {

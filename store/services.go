@@ -11,28 +11,35 @@ import (
 	"husk/store/db"
 	"husk/store/groups"
 	"husk/store/hints"
+	"husk/store/ingresses"
 	"husk/store/networks"
 	"husk/store/services"
 )
 
+// do runs a transaction of the tenant.
+func (t Tenant) do(ctx context.Context, f func(q *db.Queries) error) error { return tenantDo(ctx, t, f) }
+
 // Services gives access to the tenant's services.
 func (t Tenant) Services() services.Tenant {
-	s := services.Tenant{
-		ID: t.id, Record: requested, IfMatch: ifMatch,
-		Do: func(ctx context.Context, f func(q *db.Queries) error) error { return tenantDo(ctx, t, f) },
-	}
+	s := services.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do}
 	if t.core != nil {
 		s.Range = t.cfg.ServiceRange
 	}
 	return s
 }
 
+// Ingresses gives access to the tenant's ingresses.
+func (t Tenant) Ingresses() ingresses.Tenant {
+	i := ingresses.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do}
+	if t.core != nil {
+		i.Public = t.cfg.Ingress
+	}
+	return i
+}
+
 // Networks gives access to the tenant's networks.
 func (t Tenant) Networks() networks.Tenant {
-	n := networks.Tenant{
-		ID: t.id, Record: requested, IfMatch: ifMatch,
-		Do: func(ctx context.Context, f func(q *db.Queries) error) error { return tenantDo(ctx, t, f) },
-	}
+	n := networks.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do}
 	if t.core != nil {
 		n.Ranges = networks.Ranges{Pods: t.cfg.PodRange, Bits: t.cfg.NetworkPrefix, Reserved: append([]netip.Prefix{t.cfg.ServiceRange}, t.cfg.Reserved...)}
 	}
@@ -41,10 +48,7 @@ func (t Tenant) Networks() networks.Tenant {
 
 // Addresses gives access to the tenant's floating addresses.
 func (t Tenant) Addresses() addresses.Tenant {
-	a := addresses.Tenant{
-		ID: t.id, Record: requested, IfMatch: ifMatch,
-		Do: func(ctx context.Context, f func(q *db.Queries) error) error { return tenantDo(ctx, t, f) },
-	}
+	a := addresses.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do}
 	if t.core != nil {
 		a.Range = t.cfg.FloatingRange
 	}
@@ -53,10 +57,7 @@ func (t Tenant) Addresses() addresses.Tenant {
 
 // SecurityGroups gives access to the tenant's security groups.
 func (t Tenant) SecurityGroups() groups.Tenant {
-	return groups.Tenant{
-		ID: t.id, Record: requested, IfMatch: ifMatch,
-		Do: func(ctx context.Context, f func(q *db.Queries) error) error { return tenantDo(ctx, t, f) },
-	}
+	return groups.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do}
 }
 
 // FloatingAddresses returns how many floating addresses are in use, and how many there are.

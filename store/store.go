@@ -27,6 +27,7 @@ import (
 	"github.com/google/uuid"
 
 	"husk"
+	"husk/ingress"
 	"husk/migrations"
 	"husk/service/address"
 	"husk/store/convert"
@@ -44,11 +45,12 @@ const (
 	RoleOwner   = "husk_owner"
 	RoleControl = "husk_control"
 	RoleTenant  = "husk_tenant"
+	RoleIngress = "husk_ingress"
 )
 
 // Config says where the database is and how tenants' networks are numbered.
 type Config struct {
-	URL           string         // postgres://host/db with the password that all three roles share; the user is set per role
+	URL           string         // postgres://host/db with the password that these roles share; the user is set per role
 	MaxConns      int            // of the two largest pools; 0 means 16
 	MasterKeys    [][]byte       // each 32 bytes; the first one seals; the others open what they have sealed
 	PodRange      netip.Prefix   // the range that tenants' networks are taken from
@@ -56,6 +58,7 @@ type Config struct {
 	ServiceRange  netip.Prefix   // the range of the virtual addresses of services; the zero value means services.Default
 	Reserved      []netip.Prefix // ranges that the platform uses in networks of tenants, in addition to ServiceRange
 	FloatingRange address.Range  // of floating addresses; the zero value means that there are none
+	Ingress       ingress.Public // what tenants see of ingress processes
 	Log           *slog.Logger
 }
 

@@ -31,7 +31,7 @@ func (c Control) CreateTenant(ctx context.Context, idem Idempotency, name string
 			row, err := q.InsertTenant(ctx, db.InsertTenantParams{
 				ID: id, Name: name, QuotaPods: quota.Pods, QuotaCpuMillis: quota.CPUMillis, QuotaMemoryMib: quota.MemoryMiB,
 				QuotaVolumes: quota.Volumes, QuotaVolumeGib: quota.VolumeGiB, QuotaSnapshots: quota.Snapshots, QuotaNetworks: quota.Networks,
-				QuotaFloating: quota.Addresses, QuotaImages: quota.Images, QuotaConfigs: quota.Configs, QuotaServices: quota.Services, QuotaSecurityGroups: quota.SecurityGroups, QuotaRequestsPerSecond: quota.RequestsPerSecond, QuotaPriority: quota.Priority, QuotaScratchGib: quota.ScratchGiB,
+				QuotaFloating: quota.Addresses, QuotaImages: quota.Images, QuotaConfigs: quota.Configs, QuotaServices: quota.Services, QuotaIngresses: quota.Ingresses, QuotaSecurityGroups: quota.SecurityGroups, QuotaRequestsPerSecond: quota.RequestsPerSecond, QuotaPriority: quota.Priority, QuotaScratchGib: quota.ScratchGiB,
 			})
 			if pgerr.UniqueViolation(err, "tenants_name_key") {
 				return id, husk.Tenant{}, husk.Errorf(husk.CodeNameTaken, "name", "a tenant named %q exists already", name)
@@ -97,7 +97,7 @@ func (c Control) SetQuota(ctx context.Context, id ID, change func(husk.Quota) hu
 		if _, err := q.UpdateTenantQuota(ctx, db.UpdateTenantQuotaParams{
 			ID: id, QuotaPods: quota.Pods, QuotaCpuMillis: quota.CPUMillis, QuotaMemoryMib: quota.MemoryMiB,
 			QuotaVolumes: quota.Volumes, QuotaVolumeGib: quota.VolumeGiB, QuotaSnapshots: quota.Snapshots, QuotaNetworks: quota.Networks,
-			QuotaFloating: quota.Addresses, QuotaImages: quota.Images, QuotaConfigs: quota.Configs, QuotaServices: quota.Services, QuotaSecurityGroups: quota.SecurityGroups, QuotaRequestsPerSecond: quota.RequestsPerSecond, QuotaPriority: quota.Priority, QuotaScratchGib: quota.ScratchGiB,
+			QuotaFloating: quota.Addresses, QuotaImages: quota.Images, QuotaConfigs: quota.Configs, QuotaServices: quota.Services, QuotaIngresses: quota.Ingresses, QuotaSecurityGroups: quota.SecurityGroups, QuotaRequestsPerSecond: quota.RequestsPerSecond, QuotaPriority: quota.Priority, QuotaScratchGib: quota.ScratchGiB,
 		}); err != nil {
 			return husk.Tenant{}, err
 		}
@@ -125,7 +125,7 @@ func (c Control) DeleteTenant(ctx context.Context, id ID) error {
 		}
 		_, err := q.DeleteTenant(ctx, id)
 		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "23503" {
-			return husk.Errorf(husk.CodeConflict, "", "the tenant still owns pods, volumes, images, configs, secrets, services, floating addresses or security groups (%s); delete them first", pg.TableName)
+			return husk.Errorf(husk.CodeConflict, "", "the tenant still owns pods, volumes, images, configs, secrets, services, ingresses, floating addresses or security groups (%s); delete them first", pg.TableName)
 		}
 		if err != nil {
 			return err
@@ -150,7 +150,7 @@ func (t Tenant) Quota(ctx context.Context) (husk.QuotaUse, error) {
 			Limits: convert.Quota(row.Tenant),
 			Used: husk.ResourceUse{
 				Pods: row.Pods, CPUMillis: row.CpuMillis, MemoryMiB: row.MemoryMib, ScratchGiB: row.ScratchGib, Volumes: row.Volumes, VolumeGiB: row.VolumeGib, Snapshots: row.Snapshots,
-				Networks: row.Networks, Addresses: row.Addresses, Images: row.Images, Configs: row.Configs, Services: row.Services, SecurityGroups: row.SecurityGroups,
+				Networks: row.Networks, Addresses: row.Addresses, Images: row.Images, Configs: row.Configs, Services: row.Services, Ingresses: row.Ingresses, SecurityGroups: row.SecurityGroups,
 			},
 		}, orNotFound(err, "tenant")
 	})

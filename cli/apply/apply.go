@@ -69,6 +69,8 @@ func (a *Application) All(ctx context.Context, docs []manifest.Document) error {
 			done, err = a.network(ctx, *d.Network)
 		case d.Service != nil:
 			done, err = a.service(ctx, *d.Service)
+		case d.Ingress != nil:
+			done, err = a.ingress(ctx, *d.Ingress)
 		case d.Address != nil:
 			done, err = a.address(ctx, *d.Address)
 		case d.Group != nil:
@@ -98,7 +100,7 @@ func (a *Application) All(ctx context.Context, docs []manifest.Document) error {
 		}
 		fmt.Fprintln(a.Out, print.Clean(d.Ref()), done)
 		a.targets[d.Ref()] = a.dry()
-		if d.Config != nil || d.Network != nil || d.Service != nil || d.Address != nil || d.Group != nil {
+		if d.Config != nil || d.Network != nil || d.Service != nil || d.Ingress != nil || d.Address != nil || d.Group != nil {
 			continue // it is ready at once
 		}
 		waitFor = append(waitFor, kind.Ref{Kind: d.Kind(), Name: d.Name()})

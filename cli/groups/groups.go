@@ -55,14 +55,14 @@ func (f *flags) update() (openapi.SecurityGroupUpdate, error) {
 	if len(f.in)+len(f.out) > 0 {
 		rules := openapi.SecurityRules{}
 		for _, text := range f.in {
-			r, err := parse.SecurityRule("--allow-in", text, openapi.Ingress)
+			r, err := parse.SecurityRule("--allow-in", text, openapi.SecurityRuleDirectionIngress)
 			if err != nil {
 				return u, err
 			}
 			rules = append(rules, r)
 		}
 		for _, text := range f.out {
-			r, err := parse.SecurityRule("--allow-out", text, openapi.Egress)
+			r, err := parse.SecurityRule("--allow-out", text, openapi.SecurityRuleDirectionEgress)
 			if err != nil {
 				return u, err
 			}

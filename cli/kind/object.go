@@ -77,6 +77,10 @@ var finders = map[string]func(ctx context.Context, c *client.Client, name string
 			},
 		}, err
 	},
+	"ingress": func(ctx context.Context, c *client.Client, name string) (Object, error) {
+		i, err := c.Ingresses.Find(ctx, name)
+		return Object{Ref: Ingresses.Ref(i), ID: i.ID, Delete: func(ctx context.Context) error { return c.Ingresses.Delete(ctx, i.ID) }}, err
+	},
 	"service-account": func(ctx context.Context, c *client.Client, name string) (Object, error) {
 		s, err := c.ServiceAccounts.Find(ctx, name)
 		return Object{Ref: ServiceAccounts.Ref(s), ID: s.ID, Delete: func(ctx context.Context) error { return c.ServiceAccounts.Delete(ctx, s.ID) }}, err

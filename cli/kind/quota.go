@@ -53,6 +53,7 @@ func Allowances(q openapi.QuotaUse) []Allowance {
 		{"images", q.Used.Images, int64(q.Limits.Images), true, number},
 		{"configs", q.Used.Configs, int64(q.Limits.Configs), true, number},
 		{"services", q.Used.Services, int64(q.Limits.Services), true, number},
+		{"ingresses", q.Used.Ingresses, int64(q.Limits.Ingresses), true, number},
 		{"security groups", q.Used.SecurityGroups, int64(q.Limits.SecurityGroups), true, number},
 		{"networks", q.Used.Networks, int64(q.Limits.Networks), true, number},
 		{"floating addresses", q.Used.Addresses, int64(q.Limits.Addresses), true, number},

@@ -77,6 +77,7 @@ var words = [][]string{
 	{"secret", "secrets"},
 	{"network", "networks", "net"},
 	{"service", "services", "svc"},
+	{"ingress", "ingresses", "ing"},
 	{"address", "addresses", "addr"},
 	{"security-group", "security-groups", "sg"},
 	{"event", "events", "ev"},

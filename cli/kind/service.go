@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -174,8 +175,8 @@ var SecurityGroups = Kind[openapi.SecurityGroup]{
 			print.Col("NAME", func(g openapi.SecurityGroup) string { return g.Name }),
 			print.Col("PODS", func(g openapi.SecurityGroup) string { return strconv.Itoa(g.Status.Pods) }),
 			print.Col("RESTRICTS", func(g openapi.SecurityGroup) string { return strings.Join(g.Restricts, ",") }),
-			print.Col("IN", func(g openapi.SecurityGroup) string { return rulesText(g, openapi.Ingress) }),
-			print.Col("OUT", func(g openapi.SecurityGroup) string { return rulesText(g, openapi.Egress) }),
+			print.Col("IN", func(g openapi.SecurityGroup) string { return rulesText(g, openapi.SecurityRuleDirectionIngress) }),
+			print.Col("OUT", func(g openapi.SecurityGroup) string { return rulesText(g, openapi.SecurityRuleDirectionEgress) }),
 			print.Col("SELECTOR", func(g openapi.SecurityGroup) string { return openapi.Value(g.Selector) }),
 			print.Col("AGE", func(g openapi.SecurityGroup) string { return print.Age(g.CreatedAt) }),
 			print.WideCol("LABELS", func(g openapi.SecurityGroup) string { return print.Labels(g.Labels) }),
@@ -229,4 +230,72 @@ func rulesText(g openapi.SecurityGroup, d openapi.SecurityRuleDirection) string 
 		all = append(all, text)
 	}
 	return strings.Join(all, " ")
+}
+
+// Ingresses make services reachable from outside, over HTTPS.
+var Ingresses = Kind[openapi.Ingress]{
+	View: print.View[openapi.Ingress]{
+		Kind: "ingress",
+		Name: func(i openapi.Ingress) string { return i.Name },
+		Columns: []print.Column[openapi.Ingress]{
+			print.Col("NAME", func(i openapi.Ingress) string { return i.Name }),
+			print.Col("HOSTS", func(i openapi.Ingress) string {
+				var hosts []string
+				for _, r := range i.Rules {
+					hosts = append(hosts, r.Host)
+				}
+				return strings.Join(hosts, ",")
+			}),
+			print.Col("SERVICES", ingressServices),
+			print.Col("CERTIFICATES", certificates),
+			print.Col("AGE", func(i openapi.Ingress) string { return print.Age(i.CreatedAt) }),
+			print.WideCol("ADDRESSES", func(i openapi.Ingress) string { return strings.Join(i.Status.Addresses, ",") }),
+			print.WideCol("LABELS", func(i openapi.Ingress) string { return print.Labels(i.Labels) }),
+			print.WideCol("ID", func(i openapi.Ingress) string { return i.ID.String() }),
+		},
+	},
+	Plural: "ingresses", Aliases: []string{"ingress", "ing"}, Short: "List or watch ingresses: hosts that reach services over HTTPS", Labels: true,
+	ID: func(i openapi.Ingress) string { return i.ID.String() },
+	Find: func(ctx context.Context, c *client.Client, name string) (openapi.Ingress, error) {
+		return c.Ingresses.Find(ctx, name)
+	},
+	IfNone: "to create one, run \"husk ingress create NAME --rule www.example.com=SERVICE:80\"",
+	List: func(ctx context.Context, c *client.Client, q Query) iter.Seq2[openapi.Ingress, error] {
+		return c.Ingresses.List(ctx, client.Select{Labels: q.Labels})
+	},
+	Watch: func(ctx context.Context, c *client.Client, _ Query, o client.WatchOptions) iter.Seq2[client.Change[openapi.Ingress], error] {
+		return c.Ingresses.Watch(ctx, o)
+	},
+}
+
+// ingressServices writes the services of an ingress, each once.
+func ingressServices(i openapi.Ingress) string {
+	var all []string
+	for _, r := range i.Rules {
+		for _, p := range r.Paths {
+			if text := fmt.Sprintf("%s:%d", p.Service, p.Port); !slices.Contains(all, text) {
+				all = append(all, text)
+			}
+		}
+	}
+	return strings.Join(all, ",")
+}
+
+// certificates says how many hosts have a certificate, and which have none because of a failure.
+func certificates(i openapi.Ingress) string {
+	ready, failed := 0, []string(nil)
+	for _, h := range i.Status.Hosts {
+		switch h.State {
+		case openapi.IngressHostStateReady:
+			ready++
+		case openapi.IngressHostStateFailed:
+			failed = append(failed, h.Host)
+		case openapi.IngressHostStatePending:
+		}
+	}
+	text := fmt.Sprintf("%d/%d ready", ready, len(i.Status.Hosts))
+	if len(failed) > 0 {
+		text += ", failed: " + strings.Join(failed, ",")
+	}
+	return text
 }

@@ -19,7 +19,7 @@ import (
 	"husk/openapi"
 )
 
-// Document describes one object. Exactly one of Pod, Volume, Image, Config, Network, Service, Address and Group is set.
+// Document describes one object. Exactly one of Pod, Volume, Image, Config, Network, Service, Ingress, Address and Group is set.
 type Document struct {
 	Where    string // web.yaml:12
 	Warnings []string
@@ -29,6 +29,7 @@ type Document struct {
 	Config   *openapi.ConfigCreate // or a secret
 	Network  *openapi.NetworkCreate
 	Service  *openapi.ServiceCreate
+	Ingress  *openapi.IngressCreate
 	Address  *Address
 	Group    *openapi.SecurityGroupCreate
 
@@ -63,6 +64,8 @@ func (d Document) Kind() string {
 		return "network"
 	case d.Service != nil:
 		return "service"
+	case d.Ingress != nil:
+		return "ingress"
 	case d.Address != nil:
 		return "address"
 	case d.Group != nil:
@@ -85,6 +88,8 @@ func (d Document) Name() string {
 		return d.Network.Name
 	case d.Service != nil:
 		return d.Service.Name
+	case d.Ingress != nil:
+		return d.Ingress.Name
 	case d.Address != nil:
 		return d.Address.Name
 	case d.Group != nil:
@@ -155,6 +160,10 @@ type (
 		header
 		openapi.ServiceCreate
 	}
+	ingressDocument struct {
+		header
+		openapi.IngressCreate
+	}
 	imageDocument struct {
 		header
 		openapi.ImageImport
@@ -182,7 +191,7 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 	}
 	switch {
 	case h.APIVersion == "" || h.Kind == "":
-		d.fail(node, "", "apiVersion or kind is missing; for a Pod, Volume, Image, Config, Secret, Network, Service, Address or SecurityGroup, set apiVersion to %s; for an object of Kubernetes, set it to v1", APIVersion)
+		d.fail(node, "", "apiVersion or kind is missing; for a Pod, Volume, Image, Config, Secret, Network, Service, Ingress, Address or SecurityGroup, set apiVersion to %s; for an object of Kubernetes, set it to v1", APIVersion)
 	case h.APIVersion == "v1" && h.Kind == "List":
 		return list(d, node)
 	case h.APIVersion == "v1" && h.Kind == "Pod":
@@ -250,6 +259,19 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 			d.fail(node, "selector", "no selector given; add one, such as app=web")
 		}
 		doc.Service = &s.ServiceCreate
+	case h.APIVersion == ingressVersion && h.Kind == "Ingress":
+		var i kubernetesIngress
+		d.unexpected = judgeIngressField
+		d.strict(node, &i)
+		doc.Ingress = i.translate(d, doc.origins)
+	case h.APIVersion == APIVersion && h.Kind == "Ingress":
+		var i ingressDocument
+		d.strict(node, &i)
+		d.checkName("name", i.Name)
+		if len(i.Rules) == 0 {
+			d.fail(node, "rules", "no rules given; add one with a host and its paths")
+		}
+		doc.Ingress = &i.IngressCreate
 	case h.APIVersion == APIVersion && h.Kind == "Image":
 		var i imageDocument
 		d.strict(node, &i)
@@ -258,7 +280,7 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 		}
 		doc.Image = &i.ImageImport
 	case h.APIVersion == APIVersion:
-		d.refuse("kind", "%q is not Pod, Volume, Image, Config, Secret, Network, Service, Address or SecurityGroup", h.Kind)
+		d.refuse("kind", "%q is not Pod, Volume, Image, Config, Secret, Network, Service, Ingress, Address or SecurityGroup", h.Kind)
 	default:
 		d.refuse("kind", "%s", otherKind(h))
 	}

@@ -75,6 +75,8 @@ func outcome(t *testing.T, raw []byte) string {
 			body = d.Config
 		case d.Service != nil:
 			body = d.Service
+		case d.Ingress != nil:
+			body = d.Ingress
 		case d.Address != nil:
 			body = d.Address
 		case d.Group != nil:

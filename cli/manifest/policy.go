@@ -78,14 +78,14 @@ func (p kubernetesPolicy) translate(d *decoder, origins map[string]string) ([]*o
 	}
 	t := policyTranslation{decoder: d, name: p.Metadata.Name, selectors: map[string]string{}}
 	var rules openapi.SecurityRules
-	for direction, all := range map[openapi.SecurityRuleDirection][]kubernetesPolicyRule{openapi.Ingress: p.Spec.Ingress, openapi.Egress: p.Spec.Egress} {
+	for direction, all := range map[openapi.SecurityRuleDirection][]kubernetesPolicyRule{openapi.SecurityRuleDirectionIngress: p.Spec.Ingress, openapi.SecurityRuleDirectionEgress: p.Spec.Egress} {
 		if !slices.Contains(restricts, string(direction)) {
 			continue // as Kubernetes does
 		}
 		for i, r := range all {
 			at := fmt.Sprintf("spec.%s[%d]", direction, i)
 			peers, where := r.From, at+".from"
-			if direction == openapi.Egress {
+			if direction == openapi.SecurityRuleDirectionEgress {
 				peers, where = r.To, at+".to"
 			}
 			rules = append(rules, t.rules(direction, at, r, t.peers(where, peers))...)
@@ -256,7 +256,7 @@ func CompleteGroup(g openapi.SecurityGroupCreate) openapi.SecurityGroupCreate {
 			every := openapi.SecurityRuleProtocolAny
 			rules[i].Protocol = &every
 		}
-		if rules[i].Direction == openapi.Egress && len(restricts) == 1 {
+		if rules[i].Direction == openapi.SecurityRuleDirectionEgress && len(restricts) == 1 {
 			restricts = append(restricts, "egress")
 		}
 	}

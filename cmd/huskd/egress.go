@@ -16,6 +16,9 @@ import (
 
 // networkFlags are the server's flags about the networks of pods.
 type networkFlags struct {
+	ingressRange                                  string
+	ingressNodes, ingressAddresses, reservedHosts []string
+
 	northbound                                          []string
 	providerNetwork, providerGateway, providerAddresses string
 	floatingAddresses                                   string
@@ -33,6 +36,10 @@ func (f *networkFlags) register(fs *pflag.FlagSet) {
 	fs.IntVar(&f.providerVLAN, "provider-vlan", 0, "VLAN of that network; 0: untagged")
 	fs.StringSliceVar(&f.allow, "allow-pod-egress", nil, "CIDR blocks that pods may reach in addition to the public Internet, such as 10.20.0.0/16")
 	fs.StringSliceVar(&f.deny, "deny-pod-egress", nil, "CIDR blocks that pods may never reach; takes precedence over --allow-pod-egress")
+	fs.StringVar(&f.ingressRange, "ingress-range", network.DefaultIngressRange.String(), "IPv4 range of the addresses at which ingress processes reach services; nobody else needs a route to it")
+	fs.StringSliceVar(&f.ingressNodes, "ingress-nodes", nil, "addresses that the machines with ingress processes have in the provider network; without them, ingresses do not reach their services")
+	fs.StringSliceVar(&f.ingressAddresses, "ingress-addresses", nil, "public addresses or names of the ingress processes, to which tenants point the names of their hosts")
+	fs.StringSliceVar(&f.reservedHosts, "reserved-hosts", nil, "domains that no ingress can have, nor any name below them, such as the operator's own")
 	fs.IntVar(&f.podMiB, "pod-network-mib-per-second", 256, "MiB per second that one pod can send, and receive; 0: any number")
 	fs.IntVar(&f.podConnections, "pod-connections", 8192, "connections of one pod that its node keeps track of; 0: any number")
 	fs.IntVar(&f.tenantConnections, "tenant-connections", 65_536, "connections of one tenant to the outside that its gateway keeps track of; 0: any number")
@@ -75,7 +82,28 @@ func (f networkFlags) config() (c network.Config, err error) {
 	if !c.Floating.Last.Less(p.First) && !p.Last.Less(c.Floating.First) {
 		return c, fmt.Errorf("--floating-addresses: %s has addresses of --provider-addresses %s; choose ranges that do not overlap", f.floatingAddresses, f.providerAddresses)
 	}
-	return c, nil
+	return c, f.ingress(&c)
+}
+
+// ingress reads the flags about ingress processes.
+func (f networkFlags) ingress(c *network.Config) (err error) {
+	if len(f.ingressNodes) == 0 {
+		return nil
+	}
+	i := &network.Ingress{}
+	if i.Range, err = netip.ParsePrefix(f.ingressRange); err != nil {
+		return fmt.Errorf("--ingress-range: %w", err)
+	}
+	within := c.Provider.Gateway.Masked()
+	for _, text := range f.ingressNodes {
+		a, err := netip.ParseAddr(strings.TrimSpace(text))
+		if err != nil || !within.Contains(a) {
+			return fmt.Errorf("--ingress-nodes: %q is not an address of the provider network %s", text, within)
+		}
+		i.Nodes = append(i.Nodes, a)
+	}
+	c.Ingress = i
+	return nil
 }
 
 // addressRange reads a range of the provider network without its router.

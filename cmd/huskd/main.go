@@ -44,7 +44,7 @@ the key. A flag overrides the environment, and the environment overrides the fil
 	}
 	cmd.PersistentFlags().String("config", "", "YAML file with settings")
 	cmd.PersistentFlags().String("log-level", "info", "debug, info, warn or error")
-	cmd.AddCommand(serverCommand(), agentCommand(), watchdogCommand(), devCommand(), simulateCommand(), centralCertificateCommand())
+	cmd.AddCommand(serverCommand(), agentCommand(), ingressCommand(), watchdogCommand(), devCommand(), simulateCommand(), centralCertificateCommand())
 	return cmd
 }
 

@@ -22,6 +22,7 @@ import (
 
 	"husk/ceph"
 	"husk/egress"
+	"husk/ingress"
 	"husk/server"
 	"husk/server/held"
 	"husk/service"
@@ -150,6 +151,11 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	if err != nil {
 		return err
 	}
+	if i := networks.Ingress; i != nil {
+		if err := i.Check(podRange, serviceRange, networks.Provider.Gateway.Masked()); err != nil {
+			return err
+		}
+	}
 	// Listening comes first: an address in use is the most common mistake, and should be reported
 	// before the server waits for the database.
 	listener, err := net.Listen("tcp", f.listen)
@@ -162,7 +168,11 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 		return fmt.Errorf("--agent-listen: %w", err)
 	}
 	defer agentListener.Close() //nolint:errcheck // Shutdown has already closed it
-	st, err := store.Open(ctx, store.Config{URL: f.databaseURL, MasterKeys: masters, PodRange: podRange, NetworkPrefix: f.networkPrefix, ServiceRange: serviceRange, Reserved: networks.Reserved(), FloatingRange: networks.Floating, Log: log})
+	st, err := store.Open(ctx, store.Config{
+		URL: f.databaseURL, MasterKeys: masters, PodRange: podRange, NetworkPrefix: f.networkPrefix, ServiceRange: serviceRange, Reserved: networks.Reserved(),
+		FloatingRange: networks.Floating, Log: log,
+		Ingress: ingress.Public{Addresses: f.network.ingressAddresses, Reserved: lowered(f.network.reservedHosts)},
+	})
 	if err != nil {
 		return err
 	}
@@ -190,6 +200,15 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	return serve(ctx, srv, held.Listen(listener, f.connectionsPerAddress, proxies), tls.NewListener(agentListener, srv.AgentTLS()), log)
 }
 
+// lowered returns names in lower case.
+func lowered(names []string) []string {
+	all := make([]string, 0, len(names))
+	for _, name := range names {
+		all = append(all, strings.ToLower(strings.Trim(name, " .")))
+	}
+	return all
+}
+
 // masterKeys reads the keys, one per line: the first encrypts, and the others only decrypt what was
 // encrypted with them before.
 func masterKeys(file string) ([][]byte, error) {
@@ -201,7 +220,7 @@ func masterKeys(file string) ([][]byte, error) {
 	for line := range strings.FieldsSeq(text) {
 		key, err := hex.DecodeString(line)
 		if err != nil {
-			return nil, fmt.Errorf("--master-key-file: %s has a line that is not hexadecimal digits", file)
+			return nil, fmt.Errorf("%s has a line that is not hexadecimal digits", file)
 		}
 		keys = append(keys, key)
 	}

@@ -135,6 +135,39 @@ var table = []Metric{
 			tell(float64(s.Ready), "service", s.Name)
 		}
 	}},
+	{Name: "husk_ingress_requests_total", Type: counter, Help: "Requests to the ingress, by the class of their status.", Labels: []string{"ingress", "code"}, each: func(t *husk.TenantMetrics, tell func(float64, ...string)) {
+		for _, i := range t.Ingresses {
+			for n, code := range []string{"1xx", "2xx", "3xx", "4xx", "5xx"} {
+				tell(float64(i.Requests[n]), "ingress", i.Name, "code", code)
+			}
+		}
+	}},
+	{Name: "husk_ingress_limited_requests_total", Type: counter, Help: "Requests to the ingress that were refused because of a limit of the platform.", Labels: []string{"ingress"}, each: func(t *husk.TenantMetrics, tell func(float64, ...string)) {
+		for _, i := range t.Ingresses {
+			tell(float64(i.Limited), "ingress", i.Name)
+		}
+	}},
+	{Name: "husk_ingress_receive_bytes_total", Type: counter, Help: "Bytes in the bodies of requests to the ingress.", Labels: []string{"ingress"}, each: func(t *husk.TenantMetrics, tell func(float64, ...string)) {
+		for _, i := range t.Ingresses {
+			tell(float64(i.ReceivedBytes), "ingress", i.Name)
+		}
+	}},
+	{Name: "husk_ingress_transmit_bytes_total", Type: counter, Help: "Bytes in the bodies of responses of the ingress.", Labels: []string{"ingress"}, each: func(t *husk.TenantMetrics, tell func(float64, ...string)) {
+		for _, i := range t.Ingresses {
+			tell(float64(i.SentBytes), "ingress", i.Name)
+		}
+	}},
+	{Name: "husk_ingress_certificate_expiry_timestamp_seconds", Type: gauge, Help: "When the certificate of a host of the ingress ends, as a Unix time; 0 if there is none yet.", Labels: []string{"ingress", "host"}, each: func(t *husk.TenantMetrics, tell func(float64, ...string)) {
+		for _, i := range t.Ingresses {
+			for _, c := range i.Certificates {
+				at := 0.0
+				if c.ExpiresAt != nil {
+					at = float64(c.ExpiresAt.Unix())
+				}
+				tell(at, "ingress", i.Name, "host", c.Host)
+			}
+		}
+	}},
 	{Name: "husk_quota_limit", Type: gauge, Help: "Limit of the tenant's quota for a resource, in cores, in bytes or as a number.", Labels: []string{"resource"}, each: func(t *husk.TenantMetrics, tell func(float64, ...string)) {
 		l := t.Quota.Limits
 		tell(float64(l.Pods), "resource", "pods")
@@ -148,6 +181,7 @@ var table = []Metric{
 		tell(float64(l.Images), "resource", "images")
 		tell(float64(l.Configs), "resource", "configs")
 		tell(float64(l.Services), "resource", "services")
+		tell(float64(l.Ingresses), "resource", "ingresses")
 		tell(float64(l.SecurityGroups), "resource", "security_groups")
 		tell(float64(l.RequestsPerSecond), "resource", "requests_per_second")
 	}},
@@ -164,6 +198,7 @@ var table = []Metric{
 		tell(float64(u.Images), "resource", "images")
 		tell(float64(u.Configs), "resource", "configs")
 		tell(float64(u.Services), "resource", "services")
+		tell(float64(u.Ingresses), "resource", "ingresses")
 		tell(float64(u.SecurityGroups), "resource", "security_groups")
 	}},
 }

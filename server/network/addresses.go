@@ -162,15 +162,17 @@ func findSets(ctx context.Context, b *batch, owner string) (map[string]*setRow, 
 
 // makeServices brings only the services, floating addresses and security groups of a tenant in line.
 func (r *Reconciler) makeServices(ctx context.Context, b *batch, t topology.Tenant) error {
-	want := rows{owner: t.ID.String(), balancers: map[string]*balancerRow{}}
+	want := rows{owner: t.ID.String(), balancers: map[string]*balancerRow{}, ingress: map[string]*balancerRow{}}
 	planServices(want, t.Services)
+	r.cfg.planIngress(want, t.Services)
 	opened := planAddresses(want.owner, t.Services, t.Addresses)
 	maps.Copy(want.balancers, opened.inside)
 	have, err := findBalancers(ctx, b, want.owner)
 	if err != nil {
 		return err
 	}
-	made, err := makeBalancers(b, only(have, false), want.balancers)
+	ofServices, ofIngress := split(only(have, false))
+	made, err := makeBalancers(b, ofServices, want.balancers)
 	if err != nil {
 		return err
 	}
@@ -223,6 +225,9 @@ func (r *Reconciler) makeServices(ctx context.Context, b *batch, t topology.Tena
 	}
 	ofTenantRouters, _, err := by(ctx, b, routers, want.owner)
 	if err != nil {
+		return err
+	}
+	if err := addIngress(b, &outer, ofIngress, want.ingress); err != nil {
 		return err
 	}
 	for _, router := range ofTenantRouters {

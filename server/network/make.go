@@ -97,7 +97,8 @@ func (r *Reconciler) makeTenant(ctx context.Context, b *batch, t topology.Tenant
 	if err := r.resolveGroups(ctx, b, want); err != nil {
 		return err
 	}
-	made, err := makeBalancers(b, only(have.balancers, false), want.balancers)
+	ofServices, ofIngress := split(only(have.balancers, false))
+	made, err := makeBalancers(b, ofServices, want.balancers)
 	if err != nil {
 		return fmt.Errorf("tenant %s: %w", t.ID, err)
 	}
@@ -119,6 +120,9 @@ func (r *Reconciler) makeTenant(ctx context.Context, b *batch, t topology.Tenant
 		}
 	}
 	if err := makeSecurityGroups(b, have.groups, have.acls, planGroups(want.owner, t.Groups), at); err != nil {
+		return fmt.Errorf("tenant %s: %w", t.ID, err)
+	}
+	if err := addIngress(b, &outer, ofIngress, want.ingress); err != nil {
 		return fmt.Errorf("tenant %s: %w", t.ID, err)
 	}
 	if err := makeRouters(b, have, want.routers, outer); err != nil {

@@ -46,6 +46,7 @@ type Config struct {
 	Floating   address.Range // the provider network's addresses that tenants take (package service/address)
 	Egress     Egress
 	Limits     Limits
+	Ingress    *Ingress // nil: there are no ingress processes
 }
 
 // Provider is the network through which pods reach others, and others reach them.
@@ -61,7 +62,11 @@ func (c Config) Reserved() []netip.Prefix {
 	if c.Provider == nil {
 		return nil
 	}
-	return []netip.Prefix{c.Provider.Gateway.Masked()}
+	all := []netip.Prefix{c.Provider.Gateway.Masked()}
+	if c.Ingress != nil {
+		all = append(all, c.Ingress.Range.Masked())
+	}
+	return all
 }
 
 // Egress says which addresses outside of their networks pods may reach. By default that is the public Internet, not private and special ranges.
@@ -98,6 +103,8 @@ type Reconciler struct {
 	position  uuid.UUID   // of the comparison under way: all tenants up to this one are done
 	exhausted bool        // there are too few outer addresses, which was logged
 
+	ingressExhausted bool // the same for the ingress range
+
 	incarnation husk.Incarnation // of Postgres
 }
 
@@ -132,6 +139,12 @@ func (r *Reconciler) Pass(ctx context.Context, epoch int64) (more bool, err erro
 		}
 		if p := r.cfg.Provider; p != nil {
 			if err := r.store.ClearOuter(ctx, p.First, p.Last); err != nil {
+				return false, err
+			}
+		}
+		if i := r.cfg.Ingress; i != nil {
+			first, last := i.bounds()
+			if err := r.store.ClearIngress(ctx, first, last); err != nil {
 				return false, err
 			}
 		}
@@ -194,6 +207,15 @@ func (r *Reconciler) assign(ctx context.Context) error {
 		r.log.Error("all outer addresses are in use, so some networks reach nothing outside; configure a larger range with --provider-addresses", "first", p.First, "last", p.Last)
 	}
 	r.exhausted = exhausted
+	if err != nil || r.cfg.Ingress == nil {
+		return err
+	}
+	first, last := r.cfg.Ingress.bounds()
+	exhausted, err = r.store.AssignIngress(ctx, first, last, batchChanges)
+	if exhausted && !r.ingressExhausted {
+		r.log.Error("all addresses of the ingress range are in use, so some ingresses do not reach their services; configure a larger range with --ingress-range", "range", r.cfg.Ingress.Range)
+	}
+	r.ingressExhausted = exhausted
 	return err
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"husk"
+	"husk/service"
 	"husk/store/services"
 	"husk/store/topology"
 )
@@ -28,6 +29,7 @@ type rows struct {
 	routers   map[string]*routerPlan
 	balancers map[string]*balancerRow
 	opened    openings
+	ingress   map[string]*balancerRow // of ingress processes
 }
 
 type switchPlan struct {
@@ -69,7 +71,7 @@ const namesAddress = "169.254.64.2"
 
 // plan returns what the northbound database should have of a tenant.
 func (c Config) plan(t topology.Tenant, gateways []uuid.UUID) rows {
-	r := rows{owner: t.ID.String(), switches: map[string]*switchPlan{}, routers: map[string]*routerPlan{}, balancers: map[string]*balancerRow{}}
+	r := rows{owner: t.ID.String(), switches: map[string]*switchPlan{}, routers: map[string]*routerPlan{}, balancers: map[string]*balancerRow{}, ingress: map[string]*balancerRow{}}
 	router := &routerPlan{
 		row: &routerRow{Name: routerName(t.ID), Options: c.routerOptions(), ExternalIDs: r.ids(routerName(t.ID))}, ports: map[string]*routerPortRow{},
 		routes: map[string]*routeRow{}, policies: map[string]*policyRow{}, nats: map[string]*natRow{},
@@ -96,6 +98,7 @@ func (c Config) plan(t topology.Tenant, gateways []uuid.UUID) rows {
 	planServices(r, t.Services)
 	maps.Copy(r.balancers, r.opened.inside)
 	maps.Copy(router.nats, r.opened.nats)
+	c.planIngress(r, t.Services)
 	c.planOuter(r, router, t, gateways)
 	return r
 }
@@ -158,13 +161,19 @@ func planServices(r rows, all []services.Balanced) {
 				}
 				r.balancers[key] = row
 			}
-			backends := make([]string, 0, len(s.Endpoints))
-			for _, e := range s.Endpoints {
-				backends = append(backends, netip.AddrPortFrom(e.Address, uint16(p.TargetPort)).String()) //nolint:gosec // a port
-			}
-			row.VIPs[netip.AddrPortFrom(s.Address, uint16(p.Port)).String()] = strings.Join(backends, ",") //nolint:gosec // a port
+			vip, backends := balanced(s.Address, p, s.Endpoints)
+			row.VIPs[vip] = backends
 		}
 	}
+}
+
+// balanced returns a virtual address with a port, and the endpoints to which it leads.
+func balanced(address netip.Addr, p service.Port, endpoints []services.Endpoint) (vip, backends string) {
+	all := make([]string, 0, len(endpoints))
+	for _, e := range endpoints {
+		all = append(all, netip.AddrPortFrom(e.Address, uint16(p.TargetPort)).String()) //nolint:gosec // a port
+	}
+	return netip.AddrPortFrom(address, uint16(p.Port)).String(), strings.Join(all, ",") //nolint:gosec // a port
 }
 
 // hairpin is the address from which a pod gets a connection that it has made to its own service itself.
@@ -193,6 +202,9 @@ func (c Config) planACLs(r rows, s *switchPlan, n topology.Network, from, from6 
 	}
 	if !n.Isolated {
 		c.planEgress(r, s, n)
+	}
+	if !n.Isolated && c.Ingress != nil {
+		add("ingress", "to-lport", platformTier, 1000, c.Ingress.nodes("ip4.src"), "pass", nil)
 	}
 }
 
@@ -307,7 +319,11 @@ func (c Config) planEgress(r rows, s *switchPlan, n topology.Network) {
 	}
 	add("own", 400, "pass", r.own)
 	add("floating", 350, "pass", texts(c.Floating.Prefixes()))
-	add("deny", 300, "drop", texts(c.Egress.Deny))
+	deny := slices.Clone(c.Egress.Deny)
+	if c.Ingress != nil {
+		deny = append(deny, c.Ingress.Range.Masked())
+	}
+	add("deny", 300, "drop", texts(deny))
 	add("allow", 200, "pass", texts(c.Egress.Allow))
 	add("default", 100, "drop", texts(notInternet))
 }

@@ -21,6 +21,10 @@ func (r *Reconciler) makePlatform(ctx context.Context, b *batch, gateways []uuid
 	if err != nil {
 		return err
 	}
+	haveACLs, _, err := by(ctx, b, acls, platform)
+	if err != nil {
+		return err
+	}
 	wantSwitches, wantPorts := map[string]*switchRow{}, map[string]*portRow{}
 	if p := r.cfg.Provider; p != nil {
 		wantSwitches[providerSwitch] = &switchRow{Name: providerSwitch, ExternalIDs: plan.ids(providerSwitch)}
@@ -45,6 +49,9 @@ func (r *Reconciler) makePlatform(ctx context.Context, b *batch, gateways []uuid
 			is = &switchRow{}
 		}
 		if err := makeChildren(b, ports, s, switches, &s.Ports, of(ports, havePorts, is.Ports), wantPorts, is.Ports); err != nil {
+			return err
+		}
+		if err := makeChildren(b, acls, s, switches, &s.ACLs, of(acls, haveACLs, is.ACLs), r.cfg.ingressACLs(plan), is.ACLs); err != nil {
 			return err
 		}
 	}

@@ -33,4 +33,6 @@ var PatternWords = map[string]string{
 	`^[^\x00-\x08\x0a-\x1f\x7f]*$`:   "use no control characters",
 	`^(ALL|AUDIT_(CONTROL|READ|WRITE)|BLOCK_SUSPEND|BPF|CHECKPOINT_RESTORE|CHOWN|DAC_(OVERRIDE|READ_SEARCH)|FOWNER|FSETID|IPC_(LOCK|OWNER)|KILL|LEASE|LINUX_IMMUTABLE|MAC_(ADMIN|OVERRIDE)|MKNOD|NET_(ADMIN|BIND_SERVICE|BROADCAST|RAW)|PERFMON|SET(FCAP|GID|PCAP|UID)|SYS_(ADMIN|BOOT|CHROOT|MODULE|NICE|PACCT|PTRACE|RAWIO|RESOURCE|TIME|TTY_CONFIG)|SYSLOG|WAKE_ALARM)$`: "name a capability of Linux without CAP_, such as NET_ADMIN, or ALL",
 	`^[^\x00-\x1f\x7f]*$`: "use no control characters",
+	`^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)+[a-z]([-a-z0-9]{0,61}[a-z0-9])?$`: "write the full name of a host in lower case, such as www.example.com",
+	`^/[^\s?#%]*$`: "begin with /, and use no spaces, ?, # and %",
 }

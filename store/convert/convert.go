@@ -218,7 +218,7 @@ func Image(i db.Image) husk.Image {
 func Quota(t db.Tenant) husk.Quota {
 	return husk.Quota{
 		Pods: t.QuotaPods, CPUMillis: t.QuotaCpuMillis, MemoryMiB: t.QuotaMemoryMib, Volumes: t.QuotaVolumes, VolumeGiB: t.QuotaVolumeGib,
-		Snapshots: t.QuotaSnapshots, Networks: t.QuotaNetworks, Addresses: t.QuotaFloating, Images: t.QuotaImages, Configs: t.QuotaConfigs, Services: t.QuotaServices, SecurityGroups: t.QuotaSecurityGroups,
+		Snapshots: t.QuotaSnapshots, Networks: t.QuotaNetworks, Addresses: t.QuotaFloating, Images: t.QuotaImages, Configs: t.QuotaConfigs, Services: t.QuotaServices, Ingresses: t.QuotaIngresses, SecurityGroups: t.QuotaSecurityGroups,
 		RequestsPerSecond: t.QuotaRequestsPerSecond, Priority: t.QuotaPriority, ScratchGiB: t.QuotaScratchGib,
 	}
 }

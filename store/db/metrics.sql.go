@@ -154,10 +154,10 @@ func (q *Queries) MetricsOfPods(ctx context.Context, tenants []uuid.UUID) ([]Met
 }
 
 const metricsOfTenants = `-- name: MetricsOfTenants :many
-SELECT t.id, t.name, t.quota_pods, t.quota_cpu_millis, t.quota_memory_mib, t.quota_volumes, t.quota_volume_gib, t.quota_images, t.created_at, t.order_lock, t.quota_snapshots, t.quota_networks, t.quota_addresses, t.quota_requests_per_second, t.quota_priority, t.quota_configs, t.quota_scratch_gib, t.quota_services, t.quota_floating, t.quota_security_groups, COALESCE(p.pods, 0)::bigint AS pods, COALESCE(p.cpu_millis, 0)::bigint AS cpu_millis, COALESCE(p.memory_mib, 0)::bigint AS memory_mib, COALESCE(p.scratch_gib, 0)::bigint AS scratch_gib,
+SELECT t.id, t.name, t.quota_pods, t.quota_cpu_millis, t.quota_memory_mib, t.quota_volumes, t.quota_volume_gib, t.quota_images, t.created_at, t.order_lock, t.quota_snapshots, t.quota_networks, t.quota_addresses, t.quota_requests_per_second, t.quota_priority, t.quota_configs, t.quota_scratch_gib, t.quota_services, t.quota_floating, t.quota_security_groups, t.quota_ingresses, COALESCE(p.pods, 0)::bigint AS pods, COALESCE(p.cpu_millis, 0)::bigint AS cpu_millis, COALESCE(p.memory_mib, 0)::bigint AS memory_mib, COALESCE(p.scratch_gib, 0)::bigint AS scratch_gib,
     COALESCE(v.volumes, 0)::bigint AS volumes, (COALESCE(v.volume_gib, 0) + COALESCE(s.gib, 0))::bigint AS volume_gib, COALESCE(s.snapshots, 0)::bigint AS snapshots,
     COALESCE(n.networks, 0)::bigint AS networks, COALESCE(i.images, 0)::bigint AS images, COALESCE(c.configs, 0)::bigint AS configs,
-    COALESCE(e.services, 0)::bigint AS services, COALESCE(a.addresses, 0)::bigint AS addresses, COALESCE(g.security_groups, 0)::bigint AS security_groups
+    COALESCE(e.services, 0)::bigint AS services, COALESCE(ing.ingresses, 0)::bigint AS ingresses, COALESCE(a.addresses, 0)::bigint AS addresses, COALESCE(g.security_groups, 0)::bigint AS security_groups
 FROM tenants t
 LEFT JOIN (SELECT tenant_id, count(*) AS pods, sum(cpu_millis) FILTER (WHERE phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted) AS cpu_millis,
     sum(memory_mib) FILTER (WHERE phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted) AS memory_mib,
@@ -168,6 +168,7 @@ LEFT JOIN (SELECT tenant_id, count(*) AS networks FROM networks WHERE tenant_id 
 LEFT JOIN (SELECT tenant_id, count(*) AS images FROM images WHERE tenant_id = ANY($1) GROUP BY tenant_id) i ON i.tenant_id = t.id
 LEFT JOIN (SELECT tenant_id, count(*) AS configs FROM configs WHERE tenant_id = ANY($1) GROUP BY tenant_id) c ON c.tenant_id = t.id
 LEFT JOIN (SELECT tenant_id, count(*) AS services FROM services WHERE tenant_id = ANY($1) GROUP BY tenant_id) e ON e.tenant_id = t.id
+LEFT JOIN (SELECT tenant_id, count(*) AS ingresses FROM ingresses WHERE tenant_id = ANY($1) GROUP BY tenant_id) ing ON ing.tenant_id = t.id
 LEFT JOIN (SELECT tenant_id, count(*) AS addresses FROM addresses WHERE tenant_id = ANY($1) GROUP BY tenant_id) a ON a.tenant_id = t.id
 LEFT JOIN (SELECT tenant_id, count(*) AS security_groups FROM security_groups WHERE tenant_id = ANY($1) GROUP BY tenant_id) g ON g.tenant_id = t.id
 WHERE t.id = ANY($1)
@@ -186,6 +187,7 @@ type MetricsOfTenantsRow struct {
 	Images         int64
 	Configs        int64
 	Services       int64
+	Ingresses      int64
 	Addresses      int64
 	SecurityGroups int64
 }
@@ -221,6 +223,7 @@ func (q *Queries) MetricsOfTenants(ctx context.Context, tenants []uuid.UUID) ([]
 			&i.Tenant.QuotaServices,
 			&i.Tenant.QuotaFloating,
 			&i.Tenant.QuotaSecurityGroups,
+			&i.Tenant.QuotaIngresses,
 			&i.Pods,
 			&i.CpuMillis,
 			&i.MemoryMib,
@@ -232,6 +235,7 @@ func (q *Queries) MetricsOfTenants(ctx context.Context, tenants []uuid.UUID) ([]
 			&i.Images,
 			&i.Configs,
 			&i.Services,
+			&i.Ingresses,
 			&i.Addresses,
 			&i.SecurityGroups,
 		); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"husk"
+	"husk/ingress"
 	"husk/service"
 	"husk/service/address"
 	"husk/service/securitygroup"
@@ -171,6 +172,73 @@ type ImageUse struct {
 	PodID     uuid.UUID
 	Container string
 	ImageID   uuid.UUID
+}
+
+type Ingress struct {
+	TenantID    uuid.UUID
+	ID          uuid.UUID
+	Name        string
+	Labels      map[string]string
+	Rules       []ingress.Rule
+	HstsSeconds int
+	CreatedAt   time.Time
+}
+
+type IngressHost struct {
+	Host      string
+	TenantID  uuid.UUID
+	IngressID uuid.UUID
+	IssuedAt  *time.Time
+	ExpiresAt *time.Time
+	Message   string
+	Failures  int
+	DueAt     time.Time
+}
+
+type IngressLock struct {
+	Name   string
+	Holder uuid.UUID
+	Until  time.Time
+}
+
+type IngressOrder struct {
+	TenantID uuid.UUID
+	Since    time.Time
+	Orders   int
+}
+
+type IngressRequest struct {
+	TenantID  uuid.UUID
+	IngressID uuid.UUID
+	ID        int64
+	At        time.Time
+	Request   ingress.Request
+}
+
+type IngressService struct {
+	TenantID uuid.UUID
+	Service  string
+	Address  *netip.Addr
+}
+
+type IngressStorage struct {
+	Key      string
+	Value    []byte
+	Size     int
+	Modified time.Time
+}
+
+type IngressTraffic struct {
+	TenantID      uuid.UUID
+	IngressID     uuid.UUID
+	Informational int64
+	Successful    int64
+	Redirected    int64
+	Refused       int64
+	Failed        int64
+	Limited       int64
+	ReceivedBytes int64
+	SentBytes     int64
 }
 
 type JoinToken struct {
@@ -456,6 +524,7 @@ type Tenant struct {
 	QuotaServices          int
 	QuotaFloating          int
 	QuotaSecurityGroups    int
+	QuotaIngresses         int
 }
 
 type TenantKey struct {

@@ -146,6 +146,12 @@ func Tenant(id uuid.UUID) string { return "tenant:" + id.String() }
 // Imports is the topic of the progress of a tenant's imports, which only watchers of images need.
 func Imports(id uuid.UUID) string { return "imports:" + id.String() }
 
+// IngressPrefix begins the topics of all tenants' ingresses. Triggers write them (migrations/037_ingresses.sql).
+const IngressPrefix = "ingress:"
+
+// Ingress is the topic of a tenant's ingresses: they have changed, or their certificates.
+func Ingress(id uuid.UUID) string { return IngressPrefix + id.String() }
+
 // NetworkPrefix begins the topics of all tenants' networks. Triggers write them (migrations/031_services.sql).
 const NetworkPrefix = "network:"
 

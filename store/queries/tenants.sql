@@ -1,9 +1,9 @@
 -- name: InsertTenant :one
 -- quota_addresses is for servers of the previous version, for which each pod uses one.
 INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_snapshots,
-    quota_networks, quota_addresses, quota_floating, quota_images, quota_configs, quota_services, quota_security_groups, quota_requests_per_second, quota_priority, quota_scratch_gib)
+    quota_networks, quota_addresses, quota_floating, quota_images, quota_configs, quota_services, quota_ingresses, quota_security_groups, quota_requests_per_second, quota_priority, quota_scratch_gib)
 VALUES (@id, @name, @quota_pods, @quota_cpu_millis, @quota_memory_mib, @quota_volumes, @quota_volume_gib, @quota_snapshots,
-    @quota_networks, @quota_pods, @quota_floating, @quota_images, @quota_configs, @quota_services, @quota_security_groups, @quota_requests_per_second, @quota_priority, @quota_scratch_gib)
+    @quota_networks, @quota_pods, @quota_floating, @quota_images, @quota_configs, @quota_services, @quota_ingresses, @quota_security_groups, @quota_requests_per_second, @quota_priority, @quota_scratch_gib)
 RETURNING *;
 
 -- name: InsertNetwork :one
@@ -28,7 +28,7 @@ ORDER BY tenants.created_at, tenants.id LIMIT @max;
 -- name: UpdateTenantQuota :execrows
 UPDATE tenants SET quota_pods = @quota_pods, quota_cpu_millis = @quota_cpu_millis, quota_memory_mib = @quota_memory_mib,
     quota_volumes = @quota_volumes, quota_volume_gib = @quota_volume_gib, quota_snapshots = @quota_snapshots, quota_networks = @quota_networks,
-    quota_addresses = @quota_pods, quota_floating = @quota_floating, quota_images = @quota_images, quota_configs = @quota_configs, quota_services = @quota_services, quota_security_groups = @quota_security_groups, quota_requests_per_second = @quota_requests_per_second, quota_priority = @quota_priority,
+    quota_addresses = @quota_pods, quota_floating = @quota_floating, quota_images = @quota_images, quota_configs = @quota_configs, quota_services = @quota_services, quota_ingresses = @quota_ingresses, quota_security_groups = @quota_security_groups, quota_requests_per_second = @quota_requests_per_second, quota_priority = @quota_priority,
     quota_scratch_gib = @quota_scratch_gib
 WHERE id = @id;
 
@@ -58,6 +58,7 @@ SELECT sqlc.embed(t),
     (SELECT count(*) FROM images i WHERE i.tenant_id = t.id) AS images,
     (SELECT count(*) FROM configs c WHERE c.tenant_id = t.id) AS configs,
     (SELECT count(*) FROM services s WHERE s.tenant_id = t.id) AS services,
+    (SELECT count(*) FROM ingresses s WHERE s.tenant_id = t.id) AS ingresses,
     (SELECT count(*) FROM addresses a WHERE a.tenant_id = t.id) AS addresses,
     (SELECT count(*) FROM security_groups g WHERE g.tenant_id = t.id) AS security_groups
 FROM tenants t WHERE t.id = @id;

@@ -11,6 +11,7 @@ import (
 	"husk"
 	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/ingresses"
 	"husk/store/services"
 )
 
@@ -47,7 +48,7 @@ func Tenants(ctx context.Context, q *db.Queries, ids []uuid.UUID) (map[uuid.UUID
 			Limits: convert.Quota(t.Tenant),
 			Used: husk.ResourceUse{
 				Pods: t.Pods, CPUMillis: t.CpuMillis, MemoryMiB: t.MemoryMib, ScratchGiB: t.ScratchGib, Volumes: t.Volumes, VolumeGiB: t.VolumeGib, Snapshots: t.Snapshots,
-				Networks: t.Networks, Addresses: t.Addresses, Images: t.Images, Configs: t.Configs, Services: t.Services, SecurityGroups: t.SecurityGroups,
+				Networks: t.Networks, Addresses: t.Addresses, Images: t.Images, Configs: t.Configs, Services: t.Services, Ingresses: t.Ingresses, SecurityGroups: t.SecurityGroups,
 			},
 		}}
 	}
@@ -90,6 +91,15 @@ func Tenants(ctx context.Context, q *db.Queries, ids []uuid.UUID) (map[uuid.UUID
 	for tenant, of := range counted {
 		if t := all[tenant]; t != nil {
 			t.Services = of
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	passed, err := ingresses.Metrics(ctx, q, ids)
+	for tenant, of := range passed {
+		if t := all[tenant]; t != nil {
+			t.Ingresses = of
 		}
 	}
 	return all, err

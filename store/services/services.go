@@ -111,6 +111,7 @@ type Balanced struct {
 	Address                 netip.Addr // invalid: headless
 	Ports                   []service.Port
 	AffinitySeconds         int        // 0: none
+	Ingress                 netip.Addr // in the ingress range; invalid: no ingress names the service
 	Endpoints               []Endpoint // ready ones, at most service.MaxEndpoints
 }
 

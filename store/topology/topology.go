@@ -17,6 +17,7 @@ import (
 	"husk/store/convert"
 	"husk/store/db"
 	"husk/store/groups"
+	"husk/store/ingresses"
 	"husk/store/services"
 )
 
@@ -163,6 +164,9 @@ func readParts(ctx context.Context, q *db.Queries, ids []uuid.UUID) (map[uuid.UU
 	if err != nil {
 		return nil, err
 	}
+	if err := ingresses.Address(ctx, q, ids, balanced); err != nil {
+		return nil, err
+	}
 	for _, s := range balanced {
 		change(s.TenantID, func(t *Tenant) { t.Services = append(t.Services, s) })
 	}
@@ -274,4 +278,20 @@ func (s Store) AssignOuter(ctx context.Context, first, last netip.Addr, limit in
 		return nil
 	})
 	return assigned, exhausted, err
+}
+
+// ClearIngress takes back addresses of services that are not from first to last, because the ingress range has changed.
+func (s Store) ClearIngress(ctx context.Context, first, last netip.Addr) error {
+	return s.Do(ctx, func(q *db.Queries) error {
+		return q.ClearIngressAddresses(ctx, db.ClearIngressAddressesParams{First: first, Last: last})
+	})
+}
+
+// AssignIngress gives services that ingresses name addresses from first to last. It returns whether there are too few.
+func (s Store) AssignIngress(ctx context.Context, first, last netip.Addr, limit int) (exhausted bool, err error) {
+	err = s.Do(ctx, func(q *db.Queries) (err error) {
+		exhausted, err = ingresses.Assign(ctx, q, first, last, limit)
+		return err
+	})
+	return exhausted, err
 }

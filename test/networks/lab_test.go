@@ -41,6 +41,7 @@ import (
 var manyNetworks = flag.Int("networks", 300, "how many networks BenchmarkOneMorePort makes")
 
 func TestMain(m *testing.M) {
+	beEdge()
 	host.BeInit()
 	devtest.Main(m)
 }
@@ -52,6 +53,7 @@ var floating = address.Range{First: netip.MustParseAddr("198.18.13.150"), Last: 
 type lab struct {
 	t     testing.TB
 	store *store.Store
+	url   devtest.URL // of the database
 	stack *dev.Stack
 	nodes []*node
 	r     *network.Reconciler
@@ -100,10 +102,10 @@ func start(t testing.TB, limits network.Limits) *lab {
 			t.Error(err)
 		}
 	})
-	l := &lab{t: t, store: s, stack: stack}
+	l := &lab{t: t, store: s, url: url, stack: stack}
 	l.r = network.New(network.Config{
-		Northbound: []string{stack.NorthboundRemote()}, Limits: limits, Floating: floating,
-		Egress: network.Egress{Allow: []netip.Prefix{netip.MustParsePrefix("198.18.13.0/24"), netip.MustParsePrefix("10.77.0.0/16")}, Deny: []netip.Prefix{netip.MustParsePrefix("192.88.99.64/26"), netip.MustParsePrefix("10.77.5.0/24")}},
+		Northbound: []string{stack.NorthboundRemote()}, Limits: limits, Floating: floating, Ingress: &network.Ingress{Range: network.DefaultIngressRange, Nodes: ingressAddrs},
+		Egress: network.Egress{Allow: []netip.Prefix{netip.MustParsePrefix("198.18.13.200/29"), netip.MustParsePrefix("10.77.0.0/16")}, Deny: []netip.Prefix{netip.MustParsePrefix("192.88.99.64/26"), netip.MustParsePrefix("10.77.5.0/24")}},
 		Provider: &network.Provider{
 			Name: "provider", Gateway: netip.PrefixFrom(outsideAddr, 24), First: netip.MustParseAddr("198.18.13.10"), Last: netip.MustParseAddr("198.18.13.149"),
 		},

@@ -3,6 +3,7 @@
 package networks
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -30,6 +31,12 @@ type outside struct {
 
 func (l *lab) outside() *outside {
 	l.t.Helper()
+	return l.provided("hk-outside", outsideAddr)
+}
+
+// provided connects a host with the provider network.
+func (l *lab) provided(name string, addr netip.Addr) *outside {
+	l.t.Helper()
 	bridge := -1
 	links, err := netlink.LinkList()
 	must(l.t, err)
@@ -45,7 +52,7 @@ func (l *lab) outside() *outside {
 	if bridge < 0 {
 		l.t.Fatal("no interface has the address of the provider network's router")
 	}
-	o := &outside{addr: outsideAddr}
+	o := &outside{addr: addr}
 	ready, end := make(chan error), make(chan struct{})
 	go func() { // the namespace lives as long as this thread
 		runtime.LockOSThread()
@@ -66,7 +73,7 @@ func (l *lab) outside() *outside {
 	must(l.t, err)
 	defer home.Close()
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MasterIndex = "hk-outside", bridge
+	attrs.Name, attrs.MasterIndex = name, bridge
 	must(l.t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(home))}))
 	link, err := netlink.LinkByName(attrs.Name)
 	must(l.t, err)
@@ -80,7 +87,11 @@ func (l *lab) outside() *outside {
 		if err := netlink.AddrAdd(eth0, &netlink.Addr{IPNet: &net.IPNet{IP: o.addr.AsSlice(), Mask: net.CIDRMask(24, 32)}}); err != nil {
 			return err
 		}
-		return netlink.LinkSetUp(eth0)
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			return err
+		}
+		return errors.Join(netlink.LinkSetUp(eth0), netlink.LinkSetUp(lo))
 	}))
 	return o
 }

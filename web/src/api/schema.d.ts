@@ -951,6 +951,93 @@ export interface paths {
         patch: operations["updateSecurityGroup"];
         trace?: never;
     };
+    "/v1/ingresses": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List ingresses, or watch them
+         * @description The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
+         */
+        get: operations["listIngresses"];
+        put?: never;
+        /**
+         * Create an ingress
+         * @description An ingress makes services reachable from outside, over HTTPS: each of its hosts has paths that lead to services. The platform gets a certificate for
+         *     each host, and renews it. The host's name must lead to one of the addresses in the status. A host belongs to the first ingress that names it, of any
+         *     tenant, until that is deleted or does not name it any more. For developers and owners of the tenant.
+         */
+        post: operations["createIngress"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/ingresses/{ingressId}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The ingress's ID.
+                 * @example 2f6d1c83-7b4e-4a90-9e25-c8b07d3f51a6
+                 */
+                ingressId: components["parameters"]["IngressId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Get one ingress
+         * @description For viewers, developers and owners of the tenant.
+         */
+        get: operations["getIngress"];
+        put?: never;
+        post?: never;
+        /**
+         * Delete an ingress
+         * @description Other ingresses can have its hosts. Its services are not affected. For developers and owners of the tenant.
+         */
+        delete: operations["deleteIngress"];
+        options?: never;
+        head?: never;
+        /**
+         * Change an ingress
+         * @description Fields that are left out stay as they are. The name of an ingress cannot change. For developers and owners of the tenant.
+         */
+        patch: operations["updateIngress"];
+        trace?: never;
+    };
+    "/v1/ingresses/{ingressId}/requests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The ingress's ID.
+                 * @example 2f6d1c83-7b4e-4a90-9e25-c8b07d3f51a6
+                 */
+                ingressId: components["parameters"]["IngressId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * List the latest requests to an ingress
+         * @description The platform keeps the latest 1,000 requests of each ingress. A request appears about a second after its end. Clients choose much of what is here, so do
+         *     not trust it. For viewers, developers and owners of the tenant.
+         */
+        get: operations["listIngressRequests"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/images": {
         parameters: {
             query?: never;
@@ -4832,6 +4919,285 @@ export interface components {
             nextCursor?: string;
         };
         /**
+         * @example {
+         *       "name": "web",
+         *       "rules": [
+         *         {
+         *           "host": "www.example.com",
+         *           "paths": [
+         *             {
+         *               "service": "web",
+         *               "port": 80
+         *             }
+         *           ]
+         *         }
+         *       ]
+         *     }
+         */
+        IngressCreate: {
+            name: components["schemas"]["Name"];
+            labels?: components["schemas"]["Labels"];
+            rules: components["schemas"]["IngressRules"];
+            hstsSeconds?: components["schemas"]["HSTSSeconds"];
+        };
+        /**
+         * @example {
+         *       "hstsSeconds": 31536000
+         *     }
+         */
+        IngressUpdate: {
+            labels?: components["schemas"]["LabelChanges"];
+            rules?: components["schemas"]["IngressRules"];
+            hstsSeconds?: components["schemas"]["HSTSSeconds"];
+        };
+        IngressRules: components["schemas"]["IngressRule"][];
+        /**
+         * @example {
+         *       "host": "www.example.com",
+         *       "paths": [
+         *         {
+         *           "service": "web",
+         *           "port": 80
+         *         }
+         *       ]
+         *     }
+         */
+        IngressRule: {
+            /**
+             * @description The name of the host in lower case.
+             * @example www.example.com
+             */
+            host: string;
+            paths: components["schemas"]["IngressPath"][];
+        };
+        /**
+         * @example {
+         *       "path": "/",
+         *       "service": "web",
+         *       "port": 80
+         *     }
+         */
+        IngressPath: {
+            /**
+             * @description Requests for this path and all below it, such as `/api` and `/api/pods`, go to the service, unless a longer path applies.
+             * @default /
+             * @example /api
+             */
+            path?: string;
+            service: components["schemas"]["Name"];
+            /**
+             * @description The port of the service. Its protocol must be TCP.
+             * @example 80
+             */
+            port: number;
+        };
+        /**
+         * @description How long browsers refuse plain HTTP to the hosts after a response (HSTS). The default is 0, which does not ask them to.
+         * @example 31536000
+         */
+        HSTSSeconds: number;
+        /**
+         * @description Hosts and paths that reach services from outside, over HTTPS.
+         * @example {
+         *       "id": "2f6d1c83-7b4e-4a90-9e25-c8b07d3f51a6",
+         *       "name": "web",
+         *       "labels": {},
+         *       "rules": [
+         *         {
+         *           "host": "www.example.com",
+         *           "paths": [
+         *             {
+         *               "path": "/",
+         *               "service": "web",
+         *               "port": 80
+         *             }
+         *           ]
+         *         }
+         *       ],
+         *       "hstsSeconds": 0,
+         *       "status": {
+         *         "addresses": [
+         *           "203.0.113.5"
+         *         ],
+         *         "hosts": [
+         *           {
+         *             "host": "www.example.com",
+         *             "state": "Ready",
+         *             "expiresAt": "2026-05-31T08:58:00Z"
+         *           }
+         *         ]
+         *       },
+         *       "createdAt": "2026-03-02T08:58:00Z"
+         *     }
+         */
+        Ingress: {
+            /** Format: uuid */
+            readonly id: string;
+            name: components["schemas"]["Name"];
+            labels: components["schemas"]["Labels"];
+            rules: components["schemas"]["IngressRules"];
+            hstsSeconds: components["schemas"]["HSTSSeconds"];
+            status: components["schemas"]["IngressStatus"];
+            /** Format: date-time */
+            readonly createdAt: string;
+        };
+        IngressStatus: {
+            /**
+             * @description Addresses or names to which the names of the hosts must lead.
+             * @example [
+             *       "203.0.113.5"
+             *     ]
+             */
+            addresses: string[];
+            /** @description The hosts, in alphabetical order. */
+            hosts: components["schemas"]["IngressHost"][];
+        };
+        /**
+         * @example {
+         *       "host": "www.example.com",
+         *       "state": "Ready",
+         *       "expiresAt": "2026-05-31T08:58:00Z"
+         *     }
+         */
+        IngressHost: {
+            /** @example www.example.com */
+            host: string;
+            /**
+             * @description Of the certificate. `Failed`: there is none, and the last attempt to get one failed. The platform retries.
+             * @enum {string}
+             */
+            state: "Pending" | "Ready" | "Failed";
+            /**
+             * Format: date-time
+             * @description When the certificate ends.
+             */
+            expiresAt?: string;
+            /** @description Why the last attempt to get or renew the certificate failed. */
+            message?: string;
+        };
+        /**
+         * @example {
+         *       "items": [
+         *         {
+         *           "id": "2f6d1c83-7b4e-4a90-9e25-c8b07d3f51a6",
+         *           "name": "web",
+         *           "labels": {},
+         *           "rules": [
+         *             {
+         *               "host": "www.example.com",
+         *               "paths": [
+         *                 {
+         *                   "path": "/",
+         *                   "service": "web",
+         *                   "port": 80
+         *                 }
+         *               ]
+         *             }
+         *           ],
+         *           "hstsSeconds": 0,
+         *           "status": {
+         *             "addresses": [
+         *               "203.0.113.5"
+         *             ],
+         *             "hosts": [
+         *               {
+         *                 "host": "www.example.com",
+         *                 "state": "Ready",
+         *                 "expiresAt": "2026-05-31T08:58:00Z"
+         *               }
+         *             ]
+         *           },
+         *           "createdAt": "2026-03-02T08:58:00Z"
+         *         }
+         *       ]
+         *     }
+         */
+        IngressList: {
+            items: components["schemas"]["Ingress"][];
+            nextCursor?: string;
+        };
+        /**
+         * @example {
+         *       "id": 71,
+         *       "at": "2026-03-02T09:10:00Z",
+         *       "client": "198.51.100.7",
+         *       "protocol": "HTTP/2.0",
+         *       "method": "GET",
+         *       "host": "www.example.com",
+         *       "path": "/",
+         *       "status": 200,
+         *       "receivedBytes": 0,
+         *       "sentBytes": 612,
+         *       "milliseconds": 3,
+         *       "agent": "curl/8.5.0"
+         *     }
+         */
+        IngressRequest: {
+            /**
+             * Format: int64
+             * @description Later requests have larger IDs.
+             */
+            id: number;
+            /**
+             * Format: date-time
+             * @description When the request arrived.
+             */
+            at: string;
+            /** @description The client's address. */
+            client: string;
+            /** @example HTTP/2.0 */
+            protocol: string;
+            /** @example GET */
+            method: string;
+            host: string;
+            /** @description Without the query. At most the first 256 bytes. */
+            path: string;
+            /** @example 200 */
+            status: number;
+            /**
+             * Format: int64
+             * @description Bytes in the body of the request.
+             */
+            receivedBytes: number;
+            /**
+             * Format: int64
+             * @description Bytes in the body of the response.
+             */
+            sentBytes: number;
+            /**
+             * Format: int64
+             * @description From the arrival of the request to the end of the response.
+             */
+            milliseconds: number;
+            /** @description The client's name for itself. At most the first 128 bytes. */
+            agent: string;
+            /** @description Why the platform has responded, and not the service. */
+            note?: string;
+        };
+        /**
+         * @example {
+         *       "items": [
+         *         {
+         *           "id": 71,
+         *           "at": "2026-03-02T09:10:00Z",
+         *           "client": "198.51.100.7",
+         *           "protocol": "HTTP/2.0",
+         *           "method": "GET",
+         *           "host": "www.example.com",
+         *           "path": "/",
+         *           "status": 200,
+         *           "receivedBytes": 0,
+         *           "sentBytes": 612,
+         *           "milliseconds": 3,
+         *           "agent": "curl/8.5.0"
+         *         }
+         *       ]
+         *     }
+         */
+        IngressRequestList: {
+            items: components["schemas"]["IngressRequest"][];
+        };
+        /**
          * @description Where the value of a variable comes from. Give either `config` or `secret` with `key`, or `field`.
          * @example {
          *       "secret": "db",
@@ -5039,6 +5405,7 @@ export interface components {
          *       "images": 20,
          *       "configs": 100,
          *       "services": 100,
+         *       "ingresses": 20,
          *       "securityGroups": 50,
          *       "requestsPerSecond": 100,
          *       "priority": 0
@@ -5090,6 +5457,11 @@ export interface components {
              * @example 100
              */
             services?: number;
+            /**
+             * @description Ingresses.
+             * @example 20
+             */
+            ingresses?: number;
             /**
              * @description Security groups.
              * @example 50
@@ -5160,6 +5532,11 @@ export interface components {
              */
             services?: number;
             /**
+             * @description Ingresses.
+             * @example 20
+             */
+            ingresses?: number;
+            /**
              * @description Security groups.
              * @example 50
              */
@@ -5191,6 +5568,7 @@ export interface components {
          *         "images": 20,
          *         "configs": 100,
          *         "services": 100,
+         *         "ingresses": 20,
          *         "securityGroups": 50,
          *         "requestsPerSecond": 100,
          *         "priority": 0
@@ -5207,7 +5585,8 @@ export interface components {
          *         "addresses": 1,
          *         "images": 1,
          *         "configs": 2,
-         *         "services": 1
+         *         "services": 1,
+         *         "ingresses": 0
          *       }
          *     }
          */
@@ -5228,7 +5607,8 @@ export interface components {
          *       "addresses": 1,
          *       "images": 1,
          *       "configs": 2,
-         *       "services": 1
+         *       "services": 1,
+         *       "ingresses": 0
          *     }
          */
         ResourceUse: {
@@ -5292,6 +5672,11 @@ export interface components {
              * @example 2
              */
             services?: number;
+            /**
+             * Format: int64
+             * @example 2
+             */
+            ingresses?: number;
             /**
              * Format: int64
              * @example 2
@@ -5437,6 +5822,7 @@ export interface components {
          *         "images": 20,
          *         "configs": 100,
          *         "services": 100,
+         *         "ingresses": 20,
          *         "securityGroups": 50,
          *         "requestsPerSecond": 100,
          *         "priority": 0
@@ -5474,6 +5860,7 @@ export interface components {
          *             "images": 20,
          *             "configs": 100,
          *             "services": 100,
+         *             "ingresses": 20,
          *             "securityGroups": 50,
          *             "requestsPerSecond": 100,
          *             "priority": 0
@@ -5611,7 +5998,7 @@ export interface components {
          * @example pod
          * @enum {string}
          */
-        ObjectKind: "pod" | "volume" | "snapshot" | "image" | "config" | "network" | "service" | "address" | "securityGroup" | "node" | "pool" | "defragmentation" | "tenant" | "serviceAccount" | "apiKey" | "user" | "oidcIssuer" | "signingKey" | "joinToken" | "certificate";
+        ObjectKind: "pod" | "volume" | "snapshot" | "image" | "config" | "network" | "service" | "address" | "ingress" | "securityGroup" | "node" | "pool" | "defragmentation" | "tenant" | "serviceAccount" | "apiKey" | "user" | "oidcIssuer" | "signingKey" | "joinToken" | "certificate";
         /**
          * @description Server-sent events. The data of each event is one object as JSON; `synced` has an empty object.
          * @example event: synced
@@ -7434,6 +7821,11 @@ export interface components {
          * @example 1c9e4b72-83d5-4f0a-a6b1-d07f5e28c394
          */
         SecurityGroupId: string;
+        /**
+         * @description The ingress's ID.
+         * @example 2f6d1c83-7b4e-4a90-9e25-c8b07d3f51a6
+         */
+        IngressId: string;
         /**
          * @description The image's ID.
          * @example e5a8c6d4-7f21-4b39-9c0e-8d3b6a5f1275
@@ -9428,6 +9820,200 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SecurityGroup"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listIngresses: {
+        parameters: {
+            query?: {
+                /** @description The maximum number of items to return. */
+                limit?: components["parameters"]["Limit"];
+                /** @description The `nextCursor` of the previous page. */
+                cursor?: components["parameters"]["Cursor"];
+                /** @description Only the ingress with this name. */
+                name?: components["schemas"]["Name"];
+                /**
+                 * @description Only objects with these labels, in the Kubernetes selector syntax.
+                 * @example app=web,tier in (front, back),!canary
+                 */
+                labelSelector?: components["parameters"]["LabelSelector"];
+                /** @description Stream changes as server-sent events. */
+                watch?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Ingresses, oldest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IngressList"];
+                    "text/event-stream": components["schemas"]["EventStream"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    createIngress: {
+        parameters: {
+            query?: {
+                /** @description Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object. */
+                dryRun?: components["parameters"]["DryRun"];
+            };
+            header?: {
+                /** @description Makes it safe to repeat this request. */
+                "Idempotency-Key"?: components["parameters"]["IdempotencyKey"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["IngressCreate"];
+            };
+        };
+        responses: {
+            /** @description The ingress. In a dry run, nothing is stored. */
+            201: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ingress"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getIngress: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The ingress's ID.
+                 * @example 2f6d1c83-7b4e-4a90-9e25-c8b07d3f51a6
+                 */
+                ingressId: components["parameters"]["IngressId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The ingress. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ingress"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteIngress: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Make the change only if the object still has this ETag. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The ingress's ID.
+                 * @example 2f6d1c83-7b4e-4a90-9e25-c8b07d3f51a6
+                 */
+                ingressId: components["parameters"]["IngressId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The ingress is deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    updateIngress: {
+        parameters: {
+            query?: {
+                /** @description Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object. */
+                dryRun?: components["parameters"]["DryRun"];
+            };
+            header?: {
+                /** @description Make the change only if the object still has this ETag. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The ingress's ID.
+                 * @example 2f6d1c83-7b4e-4a90-9e25-c8b07d3f51a6
+                 */
+                ingressId: components["parameters"]["IngressId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["IngressUpdate"];
+            };
+        };
+        responses: {
+            /** @description The ingress. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ingress"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listIngressRequests: {
+        parameters: {
+            query?: {
+                /** @description How many requests to return at most. */
+                limit?: number;
+                /** @description Only requests with a larger ID. */
+                after?: number;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The ingress's ID.
+                 * @example 2f6d1c83-7b4e-4a90-9e25-c8b07d3f51a6
+                 */
+                ingressId: components["parameters"]["IngressId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The latest requests, oldest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IngressRequestList"];
                 };
             };
             default: components["responses"]["Problem"];
