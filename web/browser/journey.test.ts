@@ -177,3 +177,46 @@ test("a pod that does not fit shows the reason, and pods can be deleted by label
   await page.getByRole("button", { name: "Clear" }).click();
   await page.getByRole("row", { name: /other/ }).waitFor();
 });
+
+test("networks are created, drawn with their pods, and deleted", async () => {
+  const page = await signedIn(setup.fresh);
+  await page.getByRole("link", { name: "Networks", exact: true }).click();
+  for (const [name, isolated] of [
+    ["back", false],
+    ["vault", true],
+  ] as const) {
+    await page.getByRole("button", { name: "Create a network" }).click();
+    await page.getByRole("textbox", { name: "Name" }).fill(name);
+    if (name === "back") await page.getByRole("textbox", { name: "Range", exact: true }).fill("10.1.0.0/24");
+    if (isolated) await page.getByText("Isolated: its pods reach only each other").click();
+    await page.getByRole("dialog").getByRole("button", { name: "Create" }).click();
+    await page.getByRole("row", { name: new RegExp(`^${name}`) }).waitFor();
+  }
+  const { items: before } = await owner.ok<{ items: Pod[] }>("GET", "/v1/pods");
+  await Promise.all(before.map((p) => gone(owner, p)));
+  const spec = { containers: [{ name: "main", image: setup.busybox }], resources: { cpuMillis: 100, memoryMiB: 128 } };
+  const unplaced = { scheduling: { nodeSelector: { disk: "unobtainium" } } };
+  for (const [name, network] of [
+    ["member", "back"],
+    ["secret", "vault"],
+  ])
+    await owner.ok("POST", "/v1/pods", { name, spec: { ...spec, ...unplaced, networks: [{ network }] } });
+  const map = page.getByRole("group", { name: "Map of the networks" });
+  await map.getByRole("button", { name: "member in back" }).click();
+  await page.getByText("member can connect to 0 other pods.").waitFor();
+  await owner.ok("POST", "/v1/pods", { name: "front", spec: { ...spec, ...unplaced } });
+  await page.getByText("member can connect to 1 other pod.").waitFor();
+  await page.getByRole("button", { name: "Show all" }).click();
+  await map.getByRole("button", { name: "secret in vault" }).focus();
+  await page.keyboard.press("Enter");
+  await page.getByText("secret can connect to 0 other pods.").waitFor();
+  expect(await page.getByRole("row", { name: /10\.1\.0\.2.*member/ }).count()).toBe(1);
+
+  const { items } = await owner.ok<{ items: Pod[] }>("GET", "/v1/pods");
+  await Promise.all(items.map((p) => gone(owner, p)));
+  await page.getByRole("button", { name: "Delete network vault" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  await until("the network is deleted", async () => (await page.getByRole("row", { name: /^vault/ }).count()) === 0);
+  expect(await page.getByRole("button", { name: "Delete network default" }).count()).toBe(0);
+  await owner.call("DELETE", `/v1/networks/${(await owner.ok<{ items: { id: string }[] }>("GET", "/v1/networks?name=back")).items[0]?.id}`);
+});

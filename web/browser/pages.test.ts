@@ -39,6 +39,7 @@ beforeAll(async () => {
   volume = await owner.ok("POST", "/v1/volumes", { name: "web-data", labels: { app: "web" }, sizeGiB: 10 });
   service = await owner.ok("POST", "/v1/services", { name: "shop", selector: "app=web", ports: [{ name: "http", port: 80 }] });
   await owner.ok("POST", "/v1/addresses", { name: "shop", target: { serviceId: service.id } });
+  await owner.ok("POST", "/v1/networks", { name: "back", cidr: "10.1.0.0/24", ipv6Cidr: "fd00:1::/64" });
   await owner.ok("POST", "/v1/security-groups", {
     name: "db",
     selector: "app=db",
@@ -51,6 +52,7 @@ beforeAll(async () => {
     labels: { app: "web", tier: "front" },
     spec: {
       ...spec,
+      networks: [{ network: "default" }, { network: "back" }],
       volumes: [{ name: "data", volumeId: volume.id }],
       containers: [
         { name: "nginx", image: setup.nginx, volumeMounts: [{ volume: "data", mountPath: "/usr/share/nginx/html", readOnly: true }] },

@@ -14,6 +14,7 @@ import { Check, Input, NAME } from "../ui/Field";
 import { Problem } from "../ui/Problem";
 import { Card, Copy, Empty, Loading, PageHead, When } from "../ui/parts";
 import { toast } from "../ui/toasts";
+import { NetworkMap } from "./NetworkMap";
 
 const octets = (address = "") => address.split(".").reduce((n, part) => n * 256 + Number(part), 0);
 
@@ -110,6 +111,7 @@ export function Networks() {
       {networks.items.length > 0 && (
         <DataTable label="Networks" rows={networks.items} columns={columns} id={(n) => n.id} sortedBy={["Name", false]} />
       )}
+      {networks.items.length > 0 && <NetworkMap networks={networks.items} pods={pods.items} />}
       <Card title="Addresses">
         <p className="hint">
           A pod keeps its addresses until it is deleted. To connect to a pod's port from your own machine, run{" "}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
+import { useMemo, useRef, useState } from "react";
+import { type Address, client, data, type Network, type Pod, type SecurityGroup, type Service } from "../api/client";
+import { useLive } from "../api/live";
+import { keyOf, useSession } from "../api/session";
+import { bytes, plural } from "../lib/format";
+import { type Box, counters, draw, type Edge, mayConnect, rates, reaches, type Traffic } from "../lib/networkMap";
+import { Button } from "../ui/Button";
+import { Card } from "../ui/parts";
+
+const EVERY = 5000; // milliseconds between two readings of the traffic
+
+/** NetworkMap draws networks, pods and services, where connections go, and how much traffic each pod has. */
+export function NetworkMap({ networks, pods }: { networks: Network[]; pods: Pod[] }) {
+  const services = useLive<Service>("services").items;
+  const addresses = useLive<Address>("addresses").items;
+  const groups = useLive<SecurityGroup>("security-groups").items;
+  const traffic = useTraffic();
+  const [chosen, setChosen] = useState<string>();
+  const picture = useMemo(() => draw(networks, pods, services, addresses), [networks, pods, services, addresses]);
+  const pod = pods.find((p) => p.id === chosen);
+  const reached = new Map<string, string>(); // what the chosen pod can connect to, and at which ports
+  for (const p of pods) {
+    const ports = pod && pod.id !== p.id && reaches(pod, p, networks) ? mayConnect(pod, p, groups) : undefined;
+    if (ports) reached.set(p.id, ports);
+  }
+  const faded = (id: string) => pod !== undefined && pod.id !== id && !reached.has(id);
+  return (
+    <Card title="Map">
+      <p className="hint" aria-live="polite">
+        {pod ? (
+          <>
+            <Link to="/pods/$podId" params={{ podId: pod.id }}>
+              {pod.name}
+            </Link>{" "}
+            can connect to {plural(reached.size, "other pod")}.{" "}
+            <Button small look="quiet" onClick={() => setChosen(undefined)}>
+              Show all
+            </Button>
+          </>
+        ) : (
+          "Choose a pod to see which others it can connect to. Lines show where services and floating addresses lead. The numbers are what each pod receives and sends now."
+        )}
+      </p>
+      <div className="map">
+        <svg
+          viewBox={`0 0 ${picture.width} ${picture.height}`}
+          width={picture.width}
+          height={picture.height}
+          role="group"
+          aria-label="Map of the networks"
+        >
+          {picture.edges.map((e) => (
+            <path key={e.id} d={curve(e)} className={e.ready ? "edge" : "edge off"} />
+          ))}
+          {picture.outside && (
+            <g>
+              <rect {...size(picture.outside)} rx="8" className="outside" />
+              <text x={picture.outside.x + 12} y={picture.outside.y + 28}>
+                Outside
+              </text>
+            </g>
+          )}
+          {picture.services.map((s) => (
+            <Link key={s.id} to="/services/$serviceId" params={{ serviceId: s.service.id }}>
+              <rect {...size(s)} rx="8" className="service" />
+              <text x={s.x + 12} y={s.y + 20} className="strong">
+                {short(s.service.name)}
+              </text>
+              <text x={s.x + 12} y={s.y + 37} className="small">
+                {s.service.status.address ?? "headless"} · {s.service.status.readyEndpoints} ready
+              </text>
+            </Link>
+          ))}
+          {picture.networks.map((n) => (
+            <g key={n.id}>
+              <rect {...size(n)} rx="10" className={n.network.isolated ? "network isolated" : "network"} />
+              <text x={n.x + 14} y={n.y + 20} className="strong">
+                {n.network.name}
+                <tspan className="small" dx="8">
+                  {n.network.cidr}
+                  {n.network.isolated && " · isolated"}
+                </tspan>
+              </text>
+              {n.pods.length === 0 && (
+                <text x={n.x + 16} y={n.y + 56} className="small">
+                  no pods
+                </text>
+              )}
+            </g>
+          ))}
+          {picture.networks.flatMap((n) =>
+            n.pods.map((p) => (
+              <g
+                key={p.id}
+                role="button"
+                tabIndex={0}
+                aria-pressed={p.pod.id === chosen}
+                aria-label={`${p.pod.name} in ${n.network.name}`}
+                className={`pod ${p.pod.status.phase === "Running" ? "" : "off"} ${faded(p.pod.id) ? "faded" : ""} ${p.pod.id === chosen ? "chosen" : ""}`}
+                onClick={() => setChosen(p.pod.id === chosen ? undefined : p.pod.id)}
+                onKeyDown={(e) => {
+                  if (e.key === "Enter" || e.key === " ") {
+                    e.preventDefault();
+                    setChosen(p.pod.id === chosen ? undefined : p.pod.id);
+                  }
+                }}
+              >
+                <rect {...size(p)} rx="6" />
+                <text x={p.x + 10} y={p.y + 19} className="strong">
+                  {short(p.pod.name)}
+                </text>
+                <text x={p.x + 10} y={p.y + 36} className="small">
+                  {p.address} {reached.get(p.pod.id) ?? flow(traffic.get(p.pod.name))}
+                </text>
+              </g>
+            )),
+          )}
+        </svg>
+      </div>
+      {picture.hidden > 0 && <p className="hint">{plural(picture.hidden, "more pod")} are not drawn. The table below has all.</p>}
+    </Card>
+  );
+}
+
+const size = ({ x, y, width, height }: Box) => ({ x, y, width, height });
+
+const short = (name: string) => (name.length > 20 ? `${name.slice(0, 19)}…` : name);
+
+/** flow writes traffic as ↓1.2 KiB/s ↑300 B/s, if there is any. */
+const flow = (t?: Traffic) => (t && t.received + t.sent >= 1 ? `↓${bytes(t.received)}/s ↑${bytes(t.sent)}/s` : "");
+
+/** curve is the line from the right side of one box to the left side of another. */
+function curve({ from, to }: Edge) {
+  const [x1, y1, x2, y2] = [from.x + from.width, from.y + from.height / 2, to.x, to.y + to.height / 2];
+  const bend = Math.max(24, (x2 - x1) / 2);
+  return `M${x1} ${y1} C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
+}
+
+/** useTraffic returns what each pod receives and sends now, by the name of the pod. */
+function useTraffic(): Map<string, Traffic> {
+  const session = useSession();
+  const last = useRef<{ at: number; counters: Map<string, Traffic> }>(undefined);
+  const q = useQuery({
+    queryKey: [keyOf(session), "traffic"],
+    queryFn: async () => {
+      const now = { at: Date.now(), counters: counters(await data(client.GET("/v1/metrics", { parseAs: "text" }))) };
+      const before = last.current;
+      last.current = now;
+      return before ? rates(before.counters, now.counters, (now.at - before.at) / 1000) : new Map<string, Traffic>();
+    },
+    refetchInterval: EVERY,
+    gcTime: 0,
+    structuralSharing: false,
+  });
+  return q.data ?? none;
+}
+
+const none = new Map<string, Traffic>();
