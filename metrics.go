@@ -19,6 +19,7 @@ type TenantMetrics struct {
 
 	Services  []ServiceMetrics
 	Ingresses []IngressMetrics
+	Groups    []SecurityMetrics
 }
 
 // PodMetrics is a pod in the database, with the latest sample from its node if that is recent.
@@ -41,6 +42,12 @@ type VolumeMetrics struct {
 	ID      uuid.UUID
 	Name    string
 	SizeGiB int
+}
+
+// SecurityMetrics is what a security group has allowed and dropped.
+type SecurityMetrics struct {
+	Name           string
+	Rules, Dropped []SecurityCount
 }
 
 // ServiceMetrics is how many endpoints a service has.

@@ -2,7 +2,13 @@
 
 package husk
 
-import "github.com/google/uuid"
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/google/uuid"
+)
 
 // PodSample is a node's latest reading of a running pod. Counters start at zero with the pod's virtual machine. Guest holds what only the
 // guest can know. It is nil while the guest reports nothing, and it must not be trusted: the tenant controls the guest.
@@ -48,4 +54,42 @@ type FileSystemSample struct {
 	Volume        string `json:"volume,omitempty"` // its name in the pod; empty: the scratch disk
 	UsedBytes     int64  `json:"usedBytes"`
 	CapacityBytes int64  `json:"capacityBytes"`
+}
+
+// SampleReport is what an agent reports about its node's pods.
+type SampleReport struct {
+	Pods           []PodSample     `json:"pods"`
+	SecurityCounts []SecurityCount `json:"securityCounts,omitempty"`
+	SecurityDrops  []SecurityDrop  `json:"securityDrops,omitempty"`
+}
+
+// SecurityCount is how many packets a rule of a security group has allowed on a node, or how many a group has dropped there. Counters begin at zero
+// at any time.
+type SecurityCount struct {
+	Rule      int64     `json:"rule,omitempty"` // its number; 0: of what the group drops
+	GroupID   uuid.UUID `json:"groupId,omitzero"`
+	Direction string    `json:"direction,omitempty"`
+	Packets   int64     `json:"packets"`
+	Bytes     int64     `json:"bytes"`
+}
+
+// Key identifies what is counted.
+func (c SecurityCount) Key() string {
+	if c.GroupID != uuid.Nil {
+		return c.GroupID.String() + c.Direction
+	}
+	return fmt.Sprint(c.Rule)
+}
+
+// SecurityDrop is a packet that no rule of a security group allowed.
+type SecurityDrop struct {
+	At              time.Time  `json:"at"`
+	GroupID         uuid.UUID  `json:"groupId"`
+	Direction       string     `json:"direction"`
+	PodID           uuid.UUID  `json:"podId"`
+	Protocol        string     `json:"protocol"`
+	Source          netip.Addr `json:"source"`
+	SourcePort      int        `json:"sourcePort,omitempty"`
+	Destination     netip.Addr `json:"destination"`
+	DestinationPort int        `json:"destinationPort,omitempty"`
 }

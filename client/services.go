@@ -168,6 +168,11 @@ func (s SecurityGroups) Delete(ctx context.Context, id uuid.UUID) error {
 	return done(s.c.api.DeleteSecurityGroup(ctx, id, nil))
 }
 
+// Traffic returns what a security group has allowed and dropped.
+func (s SecurityGroups) Traffic(ctx context.Context, id uuid.UUID) (openapi.SecurityTraffic, error) {
+	return Decode[openapi.SecurityTraffic](s.c.api.GetSecurityGroupTraffic(ctx, id))
+}
+
 // Ingresses make services reachable from outside, over HTTPS.
 type Ingresses struct{ c *Client }
 

@@ -30,6 +30,7 @@ import (
 	"husk/nodeagent/lease"
 	"husk/nodeagent/names"
 	"husk/nodeagent/network"
+	"husk/nodeagent/traffic"
 	"husk/nodeagent/usagelog"
 	"husk/nodeagent/vm"
 	"husk/pki"
@@ -147,6 +148,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	running.Go(func() { lease.Guard(loopCtx, a.lease, a.cfg.StateDir, a.log) })
 	running.Go(func() { a.countTraffic(loopCtx) })
 	running.Go(func() { a.sampleLoop(loopCtx) })
+	running.Go(func() { traffic.Run(loopCtx, a.net, a.server.api.ReportSamples, a.log) })
 	running.Go(func() { a.clockLoop(loopCtx) })
 	running.Go(func() { a.follow(loopCtx, desired) })
 	running.Go(func() { a.net.Watch(loopCtx) })

@@ -1215,6 +1215,13 @@ type ClientInterface interface {
 	// Corresponds with PATCH /v1/security-groups/{securityGroupId} (the `UpdateSecurityGroup` operationId).
 	UpdateSecurityGroup(ctx context.Context, securityGroupID SecurityGroupID, params *UpdateSecurityGroupParams, body UpdateSecurityGroupJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetSecurityGroupTraffic Get what a security group has allowed and dropped
+	//
+	// For viewers, developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/security-groups/{securityGroupId}/traffic (the `GetSecurityGroupTraffic` operationId).
+	GetSecurityGroupTraffic(ctx context.Context, securityGroupID SecurityGroupID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListServiceAccounts List service accounts
 	//
 	// For owners of the tenant.
@@ -4001,6 +4008,23 @@ func (c *Client) UpdateSecurityGroupWithBody(ctx context.Context, securityGroupI
 // Corresponds with PATCH /v1/security-groups/{securityGroupId} (the `UpdateSecurityGroup` operationId).
 func (c *Client) UpdateSecurityGroup(ctx context.Context, securityGroupID SecurityGroupID, params *UpdateSecurityGroupParams, body UpdateSecurityGroupJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUpdateSecurityGroupRequest(c.Server, securityGroupID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetSecurityGroupTraffic Get what a security group has allowed and dropped
+//
+// For viewers, developers and owners of the tenant.
+//
+// Corresponds with GET /v1/security-groups/{securityGroupId}/traffic (the `GetSecurityGroupTraffic` operationId).
+func (c *Client) GetSecurityGroupTraffic(ctx context.Context, securityGroupID SecurityGroupID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetSecurityGroupTrafficRequest(c.Server, securityGroupID)
 	if err != nil {
 		return nil, err
 	}
@@ -10822,6 +10846,40 @@ func NewUpdateSecurityGroupRequestWithBody(server string, securityGroupID Securi
 			req.Header.Set("If-Match", headerParam0)
 		}
 
+	}
+
+	return req, nil
+}
+
+// NewGetSecurityGroupTrafficRequest constructs an http.Request for the GetSecurityGroupTraffic method
+func NewGetSecurityGroupTrafficRequest(server string, securityGroupID SecurityGroupID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "securityGroupId", securityGroupID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/security-groups/%s/traffic", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil

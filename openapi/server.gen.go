@@ -355,6 +355,9 @@ type ServerInterface interface {
 	// UpdateSecurityGroup Change a security group
 	// (PATCH /v1/security-groups/{securityGroupId})
 	UpdateSecurityGroup(w http.ResponseWriter, r *http.Request, securityGroupID SecurityGroupID, params UpdateSecurityGroupParams)
+	// GetSecurityGroupTraffic Get what a security group has allowed and dropped
+	// (GET /v1/security-groups/{securityGroupId}/traffic)
+	GetSecurityGroupTraffic(w http.ResponseWriter, r *http.Request, securityGroupID SecurityGroupID)
 	// ListServiceAccounts List service accounts
 	// (GET /v1/service-accounts)
 	ListServiceAccounts(w http.ResponseWriter, r *http.Request, params ListServiceAccountsParams)
@@ -1120,6 +1123,12 @@ func (_ Unimplemented) GetSecurityGroup(w http.ResponseWriter, r *http.Request, 
 // UpdateSecurityGroup Change a security group
 // (PATCH /v1/security-groups/{securityGroupId})
 func (_ Unimplemented) UpdateSecurityGroup(w http.ResponseWriter, r *http.Request, securityGroupID SecurityGroupID, params UpdateSecurityGroupParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetSecurityGroupTraffic Get what a security group has allowed and dropped
+// (GET /v1/security-groups/{securityGroupId}/traffic)
+func (_ Unimplemented) GetSecurityGroupTraffic(w http.ResponseWriter, r *http.Request, securityGroupID SecurityGroupID) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -6349,6 +6358,32 @@ func (siw *ServerInterfaceWrapper) UpdateSecurityGroup(w http.ResponseWriter, r 
 	handler.ServeHTTP(w, r)
 }
 
+// GetSecurityGroupTraffic operation middleware
+func (siw *ServerInterfaceWrapper) GetSecurityGroupTraffic(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "securityGroupId" -------------
+	var securityGroupID SecurityGroupID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "securityGroupId", chi.URLParam(r, "securityGroupId"), &securityGroupID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "securityGroupId", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetSecurityGroupTraffic(w, r, securityGroupID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListServiceAccounts operation middleware
 func (siw *ServerInterfaceWrapper) ListServiceAccounts(w http.ResponseWriter, r *http.Request) {
 
@@ -8095,6 +8130,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Patch(options.BaseURL+"/v1/security-groups/{securityGroupId}", wrapper.UpdateSecurityGroup)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/security-groups/{securityGroupId}/traffic", wrapper.GetSecurityGroupTraffic)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/ingresses", wrapper.ListIngresses)
@@ -13399,6 +13437,45 @@ func (response UpdateSecurityGroupdefaultApplicationProblemPlusJSONResponse) Vis
 	return err
 }
 
+type GetSecurityGroupTrafficRequestObject struct {
+	SecurityGroupID SecurityGroupID `json:"securityGroupId"`
+}
+
+type GetSecurityGroupTrafficResponseObject interface {
+	VisitGetSecurityGroupTrafficResponse(w http.ResponseWriter) error
+}
+
+type GetSecurityGroupTraffic200JSONResponse SecurityTraffic
+
+func (response GetSecurityGroupTraffic200JSONResponse) VisitGetSecurityGroupTrafficResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetSecurityGroupTrafficdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetSecurityGroupTrafficdefaultApplicationProblemPlusJSONResponse) VisitGetSecurityGroupTrafficResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListServiceAccountsRequestObject struct {
 	Params ListServiceAccountsParams
 }
@@ -15224,6 +15301,9 @@ type StrictServerInterface interface {
 	// UpdateSecurityGroup Change a security group
 	// (PATCH /v1/security-groups/{securityGroupId})
 	UpdateSecurityGroup(ctx context.Context, request UpdateSecurityGroupRequestObject) (UpdateSecurityGroupResponseObject, error)
+	// GetSecurityGroupTraffic Get what a security group has allowed and dropped
+	// (GET /v1/security-groups/{securityGroupId}/traffic)
+	GetSecurityGroupTraffic(ctx context.Context, request GetSecurityGroupTrafficRequestObject) (GetSecurityGroupTrafficResponseObject, error)
 	// ListServiceAccounts List service accounts
 	// (GET /v1/service-accounts)
 	ListServiceAccounts(ctx context.Context, request ListServiceAccountsRequestObject) (ListServiceAccountsResponseObject, error)
@@ -18516,6 +18596,32 @@ func (sh *strictHandler) UpdateSecurityGroup(w http.ResponseWriter, r *http.Requ
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(UpdateSecurityGroupResponseObject); ok {
 		if err := validResponse.VisitUpdateSecurityGroupResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetSecurityGroupTraffic operation middleware
+func (sh *strictHandler) GetSecurityGroupTraffic(w http.ResponseWriter, r *http.Request, securityGroupID SecurityGroupID) {
+	var request GetSecurityGroupTrafficRequestObject
+
+	request.SecurityGroupID = securityGroupID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetSecurityGroupTraffic(ctx, request.(GetSecurityGroupTrafficRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetSecurityGroupTraffic")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetSecurityGroupTrafficResponseObject); ok {
+		if err := validResponse.VisitGetSecurityGroupTrafficResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

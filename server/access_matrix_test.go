@@ -165,8 +165,9 @@ var aim = map[string]func(i ids) []attempt{
 	"UpdateSecurityGroup": func(i ids) []attempt {
 		return []attempt{{"/v1/security-groups/" + i.group, map[string]any{"rules": []any{}}}}
 	},
-	"DeleteSecurityGroup": func(i ids) []attempt { return []attempt{{path: "/v1/security-groups/" + i.group}} },
-	"GetIngress":          func(i ids) []attempt { return []attempt{{path: "/v1/ingresses/" + i.ingress}} },
+	"GetSecurityGroupTraffic": func(i ids) []attempt { return []attempt{{path: "/v1/security-groups/" + i.group + "/traffic"}} },
+	"DeleteSecurityGroup":     func(i ids) []attempt { return []attempt{{path: "/v1/security-groups/" + i.group}} },
+	"GetIngress":              func(i ids) []attempt { return []attempt{{path: "/v1/ingresses/" + i.ingress}} },
 	"UpdateIngress": func(i ids) []attempt {
 		return []attempt{{"/v1/ingresses/" + i.ingress, map[string]any{"rules": rules("www.aim.example.com")}}}
 	},

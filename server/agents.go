@@ -241,7 +241,19 @@ func (a api) ReportSamples(ctx context.Context, r openapi.ReportSamplesRequestOb
 	if err != nil {
 		return nil, err
 	}
-	return openapi.ReportSamples204Response{}, a.control.RecordSamples(ctx, request.Of(ctx).Caller.NodeID, samples)
+	counts, err := openapi.Recast[[]husk.SecurityCount](openapi.Value(r.Body.SecurityCounts))
+	if err != nil {
+		return nil, err
+	}
+	drops, err := openapi.Recast[[]husk.SecurityDrop](openapi.Value(r.Body.SecurityDrops))
+	if err != nil {
+		return nil, husk.Errorf(husk.CodeInvalid, "securityDrops", "an address is not one: %v", err)
+	}
+	node := request.Of(ctx).Caller.NodeID
+	if err := a.control.SecurityGroups().Record(ctx, node, counts, drops); err != nil {
+		return nil, err
+	}
+	return openapi.ReportSamples204Response{}, a.control.RecordSamples(ctx, node, samples)
 }
 
 // clockWarningEvery limits the warnings about the clock of one node: agents report runs every few seconds.

@@ -288,3 +288,12 @@ func (a api) UpdateSecurityGroup(ctx context.Context, r openapi.UpdateSecurityGr
 func (a api) DeleteSecurityGroup(ctx context.Context, r openapi.DeleteSecurityGroupRequestObject) (openapi.DeleteSecurityGroupResponseObject, error) {
 	return openapi.DeleteSecurityGroup204Response{}, a.tenant(ctx).SecurityGroups().Delete(ctx, r.SecurityGroupID)
 }
+
+// GetSecurityGroupTraffic returns what a security group has allowed and dropped.
+func (a api) GetSecurityGroupTraffic(ctx context.Context, r openapi.GetSecurityGroupTrafficRequestObject) (openapi.GetSecurityGroupTrafficResponseObject, error) {
+	traffic, err := a.tenant(ctx).SecurityGroups().Traffic(ctx, r.SecurityGroupID)
+	if err != nil {
+		return nil, err
+	}
+	return openapi.Recast[openapi.GetSecurityGroupTraffic200JSONResponse](traffic)
+}

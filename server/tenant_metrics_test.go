@@ -257,6 +257,21 @@ func TestMetricsFollowTheNamingRulesOfPrometheus(t *testing.T) {
 	s.sendSamples(agent, sampleBody(pod.ID, 1))
 	as[openapi.Volume](t, s.call("POST", "/v1/volumes", c.token, map[string]any{"name": "data", "sizeGiB": 3}), 201)
 	as[openapi.Service](t, s.call("POST", "/v1/services", c.token, map[string]any{"name": "web", "selector": "app=web", "headless": true}), 201)
+	group := as[openapi.SecurityGroup](t, s.call("POST", "/v1/security-groups", c.token, map[string]any{"name": "db", "rules": []any{map[string]any{"direction": "ingress"}}}), 201)
+	if a := agent.call("POST", "/v1/agent/samples", "", map[string]any{
+		"pods": []any{}, "securityCounts": []any{
+			map[string]any{"rule": group.Rules[0].Number, "packets": 7, "bytes": 70}, map[string]any{"groupId": group.ID, "direction": "ingress", "packets": 3, "bytes": 30},
+		},
+		"securityDrops": []any{map[string]any{
+			"at": "2026-03-02T09:00:00Z", "groupId": group.ID, "direction": "ingress", "podId": pod.ID, "protocol": "TCP", "source": "10.64.0.3", "destination": "10.64.0.2", "destinationPort": 22,
+		}},
+	}); a.status != 204 {
+		t.Fatalf("the counts get the response %d %s", a.status, a.body)
+	}
+	traffic := as[openapi.SecurityTraffic](t, s.call("GET", "/v1/security-groups/"+group.ID.String()+"/traffic", c.token, nil), 200)
+	if traffic.Rules[0].Packets != 7 || traffic.Dropped[0].Bytes != 30 || len(traffic.Drops) != 1 || openapi.Value(traffic.Drops[0].DestinationPort) != 22 {
+		t.Errorf("the traffic is %+v", traffic)
+	}
 	as[openapi.Ingress](t, s.call("POST", "/v1/ingresses", c.token, map[string]any{"name": "web", "rules": rules("www.example.com")}), 201)
 	tenants := s.scrape(c.token).body
 	for _, f := range metrics.Tenant() {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -85,6 +86,12 @@ func twoTenants(t *testing.T) (fixture, husk.Tenant, husk.Tenant) {
 		must(t, made, err)
 		group, err := h.as(tenant.ID).SecurityGroups().Create(t.Context(), once(), securitygroup.Group{Name: "web", Labels: map[string]string{}}.Complete(false))
 		must(t, group, err)
+		at := netip.MustParseAddr("10.64.0.2")
+		if err := h.SecurityGroups().Record(t.Context(), uuid.New(), []husk.SecurityCount{{GroupID: group.ID, Direction: "ingress", Packets: 1, Bytes: 1}}, []husk.SecurityDrop{{
+			At: time.Now(), GroupID: group.ID, Direction: "ingress", PodID: uuid.New(), Protocol: "TCP", Source: at, Destination: at,
+		}}); err != nil {
+			t.Fatal(err)
+		}
 		reserved, err := h.as(tenant.ID).Addresses().Create(t.Context(), once(), address.Address{Name: "web", Labels: map[string]string{}})
 		must(t, reserved, err)
 	}

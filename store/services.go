@@ -60,16 +60,15 @@ func (t Tenant) SecurityGroups() groups.Tenant {
 	return groups.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do}
 }
 
+// SecurityGroups gives access to the security groups of all tenants.
+func (c Control) SecurityGroups() groups.Control {
+	return groups.Control{Do: func(ctx context.Context, f func(q *db.Queries) error) error { return controlDo(ctx, c, f) }}
+}
+
 // FloatingAddresses returns how many floating addresses are in use, and how many there are.
 func (c Control) FloatingAddresses(ctx context.Context) (used, all int64, err error) {
-	r := c.cfg.FloatingRange
-	if !r.Valid() {
-		return 0, 0, nil
-	}
-	used, err = inControl(ctx, c, func(q *db.Queries) (int64, error) {
-		return q.AddressesTaken(ctx, db.AddressesTakenParams{First: r.First, Last: r.Last})
-	})
-	return used, r.Size(), err
+	used, err = inControl(ctx, c, func(q *db.Queries) (int64, error) { return addresses.Count(ctx, q, c.cfg.FloatingRange) })
+	return used, c.cfg.FloatingRange.Size(), err
 }
 
 // Services returns the services of these tenants, or of all tenants if the list is nil, with their ready endpoints.

@@ -91,7 +91,9 @@ func find(ctx context.Context, c *client.Client, name string, ports []forwarding
 	if err != nil {
 		return target{}, err
 	}
-	return target{kind.Pods.Ref(pod), func(ctx context.Context, port int, local net.Conn) error { return c.Pods.Forward(ctx, pod.ID, port, local) }}, nil
+	return target{kind.Pods.Ref(pod), func(ctx context.Context, port int, local net.Conn) error {
+		return c.Pods.Forward(ctx, pod.ID, port, local)
+	}}, nil
 }
 
 func findService(ctx context.Context, c *client.Client, name string, ports []forwarding) (target, error) {

@@ -27,7 +27,9 @@ type Parts struct {
 }
 
 // Commands makes the commands for security groups.
-func Commands(a Parts) []*cobra.Command { return []*cobra.Command{create(a), set(a), assign(a)} }
+func Commands(a Parts) []*cobra.Command {
+	return []*cobra.Command{create(a), set(a), assign(a), traffic(a)}
+}
 
 // flags are those of both commands.
 type flags struct {
@@ -213,6 +215,41 @@ select the pod count.`,
 			return err
 		}
 		return kind.Pods.Done(p, changed, "changed")
+	}
+	return cmd
+}
+
+func traffic(a Parts) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "traffic NAME",
+		Short: "Show what a security group has allowed and dropped",
+		Long: `Show how many packets each rule of a security group has allowed, without the
+answers, how many the group has dropped, and the latest of those. Nodes report this
+every 10 s.`,
+		Args: cobra.ExactArgs(1), ValidArgsFunction: a.Names("security-group"),
+	}
+	output := a.Output(cmd, "text", "json", "yaml")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := output()
+		if err != nil {
+			return err
+		}
+		c, err := a.Connect()
+		if err != nil {
+			return err
+		}
+		group, err := c.SecurityGroups.Find(cmd.Context(), kind.Bare("security-group", args[0]))
+		if err != nil {
+			return err
+		}
+		t, err := c.SecurityGroups.Traffic(cmd.Context(), group.ID)
+		if err != nil {
+			return err
+		}
+		if printed, err := p.Value(t); printed {
+			return err
+		}
+		return kind.DescribeTraffic(p.Out, group, t)
 	}
 	return cmd
 }

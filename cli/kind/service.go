@@ -5,11 +5,13 @@ package kind
 import (
 	"context"
 	"fmt"
+	"io"
 	"iter"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"husk/cli/print"
 	"husk/client"
@@ -197,39 +199,68 @@ var SecurityGroups = Kind[openapi.SecurityGroup]{
 	},
 }
 
+// DescribeTraffic prints what a security group has allowed and dropped.
+func DescribeTraffic(w io.Writer, g openapi.SecurityGroup, t openapi.SecurityTraffic) error {
+	var f print.Facts
+	for i, r := range t.Rules {
+		if i < len(g.Rules) {
+			f.Add(string(g.Rules[i].Direction)+" "+ruleText(g.Rules[i])+":", fmt.Sprintf("%d packets, %d bytes", r.Packets, r.Bytes))
+		}
+	}
+	for _, d := range t.Dropped {
+		f.Add(string(d.Direction)+" dropped:", fmt.Sprintf("%d packets, %d bytes", d.Packets, d.Bytes))
+	}
+	for i, d := range t.Drops {
+		if i == 0 {
+			f.Gap()
+		}
+		end := func(address string, port *int) string {
+			if port == nil {
+				return address
+			}
+			return net.JoinHostPort(address, strconv.Itoa(*port))
+		}
+		f.Add(d.At.Format(time.RFC3339), fmt.Sprintf("%s %s %s > %s", d.Direction, d.Protocol, end(d.Source, d.SourcePort), end(d.Destination, d.DestinationPort)))
+	}
+	return f.Print(w)
+}
+
 // rulesText writes the rules of a direction as the commands take them, such as tcp/80=web.
 func rulesText(g openapi.SecurityGroup, d openapi.SecurityRuleDirection) string {
 	var all []string
 	for _, r := range g.Rules {
-		if r.Direction != d {
-			continue
+		if r.Direction == d {
+			all = append(all, ruleText(r))
 		}
-		text := strings.ToLower(string(openapi.Value(r.Protocol)))
-		var parts []string
-		for _, p := range openapi.Value(r.Ports) {
-			part := strconv.Itoa(p.Port)
-			if end := openapi.Value(p.EndPort); end != 0 {
-				part += fmt.Sprintf("-%d", end)
-			}
-			parts = append(parts, part)
-		}
-		if len(parts) > 0 {
-			text += "/" + strings.Join(parts, ",")
-		}
-		parts = nil
-		for _, p := range openapi.Value(r.Peers) {
-			part := openapi.Value(p.Group) + openapi.Value(p.Cidr)
-			if except := openapi.Value(p.Except); len(except) > 0 {
-				part += " except " + strings.Join(except, " and ")
-			}
-			parts = append(parts, part)
-		}
-		if len(parts) > 0 {
-			text += "=" + strings.Join(parts, ",")
-		}
-		all = append(all, text)
 	}
 	return strings.Join(all, " ")
+}
+
+func ruleText(r openapi.SecurityRule) string {
+	text := strings.ToLower(string(openapi.Value(r.Protocol)))
+	var parts []string
+	for _, p := range openapi.Value(r.Ports) {
+		part := strconv.Itoa(p.Port)
+		if end := openapi.Value(p.EndPort); end != 0 {
+			part += fmt.Sprintf("-%d", end)
+		}
+		parts = append(parts, part)
+	}
+	if len(parts) > 0 {
+		text += "/" + strings.Join(parts, ",")
+	}
+	parts = nil
+	for _, p := range openapi.Value(r.Peers) {
+		part := openapi.Value(p.Group) + openapi.Value(p.Cidr)
+		if except := openapi.Value(p.Except); len(except) > 0 {
+			part += " except " + strings.Join(except, " and ")
+		}
+		parts = append(parts, part)
+	}
+	if len(parts) > 0 {
+		text += "=" + strings.Join(parts, ",")
+	}
+	return text
 }
 
 // Ingresses make services reachable from outside, over HTTPS.

@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"path/filepath"
 	"slices"
@@ -68,19 +67,12 @@ func (n *Network) watchFlows(ctx context.Context) {
 
 // countFlows returns how many flows the bridge of pods has. It speaks OpenFlow 1.3 with Open vSwitch (ONF TS-006, 7.3.5.3).
 func (n *Network) countFlows(ctx context.Context) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, ofTimeout)
-	defer cancel()
-	socket := filepath.Join(filepath.Dir(strings.TrimPrefix(n.cfg.OVSDB, "unix:")), integrationBridge+".mgmt")
-	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+	conn, err := n.dialFlows(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Close() //nolint:errcheck // nothing was written that matters
-	deadline, _ := ctx.Deadline()
-	if err := conn.SetDeadline(deadline); err != nil {
-		return 0, err
-	}
-	const hello, multipart, reply, aggregate, allTables = 0, 18, 19, 2, 0xff
+	const hello, multipart, reply, aggregate = 0, 18, 19, 2
 	request := []byte{version13, hello, 0, 8, 0, 0, 0, 1}
 	body := []byte{0, aggregate, 0, 0, 0, 0, 0, 0, allTables, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0}
 	body = append(body, make([]byte, 16)...)    // any cookie
@@ -90,19 +82,11 @@ func (n *Network) countFlows(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	for {
-		head := make([]byte, 8)
-		if _, err := io.ReadFull(conn, head); err != nil {
+		kind, message, err := readMessage(conn)
+		if err != nil {
 			return 0, err
 		}
-		size := int(binary.BigEndian.Uint16(head[2:])) - len(head)
-		if size < 0 {
-			return 0, errors.New("the bridge of pods has sent a message that is too short")
-		}
-		message := make([]byte, size)
-		if _, err := io.ReadFull(conn, message); err != nil {
-			return 0, err
-		}
-		switch head[1] {
+		switch kind {
 		case hello:
 		case reply:
 			if len(message) < 28 {
@@ -110,9 +94,23 @@ func (n *Network) countFlows(ctx context.Context) (int, error) {
 			}
 			return int(binary.BigEndian.Uint32(message[24:])), nil
 		default:
-			return 0, fmt.Errorf("the bridge of pods has sent a message of type %d, not the count of flows", head[1])
+			return 0, fmt.Errorf("the bridge of pods has sent a message of type %d, not the count of flows", kind)
 		}
 	}
+}
+
+// dialFlows opens a connection to the bridge of pods, for a short conversation.
+func (n *Network) dialFlows(ctx context.Context) (net.Conn, error) {
+	socket := filepath.Join(filepath.Dir(strings.TrimPrefix(n.cfg.OVSDB, "unix:")), integrationBridge+".mgmt")
+	deadline := time.Now().Add(ofTimeout)
+	conn, err := (&net.Dialer{Deadline: deadline}).DialContext(ctx, "unix", socket)
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.SetDeadline(deadline); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
 }
 
 const version13 = 4

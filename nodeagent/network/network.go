@@ -20,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/vishvananda/netlink"
@@ -102,6 +103,9 @@ type Network struct {
 	userspace bool               // Open vSwitch passes packets itself, instead of the kernel
 	ports     map[string]Port    // by tap
 	names     map[uuid.UUID]bool // the networks whose name servers are connected
+
+	tables     []byte // of Open vSwitch, with the flows of security groups; only Counts uses them
+	tablesRead time.Time
 
 	notify   sync.Mutex
 	restored atomic.Int64

@@ -4,6 +4,7 @@ package metrics
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"husk"
@@ -135,6 +136,9 @@ var table = []Metric{
 			tell(float64(s.Ready), "service", s.Name)
 		}
 	}},
+	security("husk_security_rule_packets_total", "Packets of connections that a rule of a security group has allowed, without the answers.", "rule", func(c husk.SecurityCount) int64 { return c.Packets }),
+	security("husk_security_rule_bytes_total", "Bytes of connections that a rule of a security group has allowed, without the answers.", "rule", func(c husk.SecurityCount) int64 { return c.Bytes }),
+	security("husk_security_dropped_packets_total", "Packets that no rule of a security group allowed.", "direction", func(c husk.SecurityCount) int64 { return c.Packets }),
 	{Name: "husk_ingress_requests_total", Type: counter, Help: "Requests to the ingress, by the class of their status.", Labels: []string{"ingress", "code"}, each: func(t *husk.TenantMetrics, tell func(float64, ...string)) {
 		for _, i := range t.Ingresses {
 			for n, code := range []string{"1xx", "2xx", "3xx", "4xx", "5xx"} {
@@ -275,4 +279,21 @@ func (m Metric) AllLabels() []string {
 		labels = append(labels, "pod")
 	}
 	return append(labels, m.Labels...)
+}
+
+// security makes a metric of security groups, by rule or by direction.
+func security(name, help, by string, of func(husk.SecurityCount) int64) Metric {
+	return Metric{Name: name, Type: counter, Help: help, Labels: []string{"group", by}, each: func(t *husk.TenantMetrics, tell func(float64, ...string)) {
+		for _, g := range t.Groups {
+			if by == "rule" {
+				for _, c := range g.Rules {
+					tell(float64(of(c)), "group", g.Name, by, strconv.FormatInt(c.Rule, 10))
+				}
+				continue
+			}
+			for _, c := range g.Dropped {
+				tell(float64(of(c)), "group", g.Name, by, c.Direction)
+			}
+		}
+	}}
 }

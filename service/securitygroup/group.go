@@ -182,3 +182,24 @@ func (g Group) Peers() []string {
 	}
 	return names
 }
+
+// Traffic is what a group has allowed and dropped.
+type Traffic struct {
+	Rules   []RuleTraffic       `json:"rules"`
+	Dropped []DroppedTraffic    `json:"dropped"` // in the directions that the group restricts
+	Drops   []husk.SecurityDrop `json:"drops"`   // the latest packets
+}
+
+// RuleTraffic is what a rule has allowed, without the answers.
+type RuleTraffic struct {
+	Number  int64 `json:"number"`
+	Packets int64 `json:"packets"`
+	Bytes   int64 `json:"bytes"`
+}
+
+// DroppedTraffic is what a group has dropped.
+type DroppedTraffic struct {
+	Direction Direction `json:"direction"`
+	Packets   int64     `json:"packets"`
+	Bytes     int64     `json:"bytes"`
+}

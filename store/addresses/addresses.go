@@ -293,6 +293,14 @@ func All(ctx context.Context, q *db.Queries, tenants []uuid.UUID) ([]Bound, erro
 	}), err
 }
 
+// Count returns how many addresses of a range are in use.
+func Count(ctx context.Context, q *db.Queries, r address.Range) (int64, error) {
+	if !r.Valid() {
+		return 0, nil
+	}
+	return q.AddressesTaken(ctx, db.AddressesTakenParams{First: r.First, Last: r.Last})
+}
+
 func notFound(err error, kind string) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return husk.NotFound(kind)

@@ -7,12 +7,29 @@ package db
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
 	"husk"
 	"husk/service/securitygroup"
 )
+
+const dropRuleCounters = `-- name: DropRuleCounters :exec
+DELETE FROM security_counters WHERE tenant_id = $1 AND group_id = $2 AND number > 0 AND number <> ALL($3::bigint[])
+`
+
+type DropRuleCountersParams struct {
+	TenantID uuid.UUID
+	GroupID  uuid.UUID
+	Numbers  []int64
+}
+
+// Deletes the counters of rules that a group does not have any more.
+func (q *Queries) DropRuleCounters(ctx context.Context, arg DropRuleCountersParams) error {
+	_, err := q.db.Exec(ctx, dropRuleCounters, arg.TenantID, arg.GroupID, arg.Numbers)
+	return err
+}
 
 const groupByID = `-- name: GroupByID :one
 SELECT tenant_id, id, name, labels, selector, restricts, rules, created_at FROM security_groups WHERE tenant_id = $1 AND id = $2
@@ -37,6 +54,91 @@ func (q *Queries) GroupByID(ctx context.Context, arg GroupByIDParams) (SecurityG
 		&i.CreatedAt,
 	)
 	return i, err
+}
+
+const groupCounters = `-- name: GroupCounters :many
+SELECT tenant_id, group_id, number, sum(packets)::bigint AS packets, sum(bytes)::bigint AS bytes FROM security_counters
+WHERE tenant_id = ANY($1::uuid[]) AND ($2::uuid IS NULL OR group_id = $2) GROUP BY tenant_id, group_id, number ORDER BY tenant_id, group_id, number
+`
+
+type GroupCountersParams struct {
+	Tenants []uuid.UUID
+	GroupID *uuid.UUID
+}
+
+type GroupCountersRow struct {
+	TenantID uuid.UUID
+	GroupID  uuid.UUID
+	Number   int64
+	Packets  int64
+	Bytes    int64
+}
+
+func (q *Queries) GroupCounters(ctx context.Context, arg GroupCountersParams) ([]GroupCountersRow, error) {
+	rows, err := q.db.Query(ctx, groupCounters, arg.Tenants, arg.GroupID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []GroupCountersRow{}
+	for rows.Next() {
+		var i GroupCountersRow
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.GroupID,
+			&i.Number,
+			&i.Packets,
+			&i.Bytes,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const groupDrops = `-- name: GroupDrops :many
+SELECT tenant_id, group_id, id, at, direction, pod_id, protocol, source, source_port, destination, destination_port FROM security_drops WHERE tenant_id = $1 AND group_id = $2 ORDER BY id DESC LIMIT 100
+`
+
+type GroupDropsParams struct {
+	TenantID uuid.UUID
+	GroupID  uuid.UUID
+}
+
+func (q *Queries) GroupDrops(ctx context.Context, arg GroupDropsParams) ([]SecurityDrop, error) {
+	rows, err := q.db.Query(ctx, groupDrops, arg.TenantID, arg.GroupID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []SecurityDrop{}
+	for rows.Next() {
+		var i SecurityDrop
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.GroupID,
+			&i.ID,
+			&i.At,
+			&i.Direction,
+			&i.PodID,
+			&i.Protocol,
+			&i.Source,
+			&i.SourcePort,
+			&i.Destination,
+			&i.DestinationPort,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const groupPods = `-- name: GroupPods :many
@@ -277,6 +379,102 @@ func (q *Queries) InsertGroup(ctx context.Context, arg InsertGroupParams) (Secur
 	return i, err
 }
 
+const recordDropCounts = `-- name: RecordDropCounts :exec
+INSERT INTO security_counters AS s (tenant_id, group_id, number, node_id, packets, bytes, last_packets, last_bytes)
+SELECT g.tenant_id, g.id, c.number, $1::uuid, c.packets, c.bytes, c.packets, c.bytes
+FROM (SELECT unnest($2::uuid[]) AS group_id, unnest($3::bigint[]) AS number, unnest($4::bigint[]) AS packets, unnest($5::bigint[]) AS bytes) c
+JOIN security_groups g ON g.id = c.group_id
+ON CONFLICT (tenant_id, group_id, number, node_id) DO UPDATE SET
+    packets = s.packets + CASE WHEN EXCLUDED.last_packets >= s.last_packets THEN EXCLUDED.last_packets - s.last_packets ELSE EXCLUDED.last_packets END,
+    bytes = s.bytes + CASE WHEN EXCLUDED.last_bytes >= s.last_bytes THEN EXCLUDED.last_bytes - s.last_bytes ELSE EXCLUDED.last_bytes END,
+    last_packets = EXCLUDED.last_packets, last_bytes = EXCLUDED.last_bytes
+`
+
+type RecordDropCountsParams struct {
+	NodeID  uuid.UUID
+	Groups  []uuid.UUID
+	Numbers []int64
+	Packets []int64
+	Bytes   []int64
+}
+
+// What groups have dropped on a node, in the same way. The number says the direction.
+func (q *Queries) RecordDropCounts(ctx context.Context, arg RecordDropCountsParams) error {
+	_, err := q.db.Exec(ctx, recordDropCounts,
+		arg.NodeID,
+		arg.Groups,
+		arg.Numbers,
+		arg.Packets,
+		arg.Bytes,
+	)
+	return err
+}
+
+const recordDrops = `-- name: RecordDrops :exec
+INSERT INTO security_drops (tenant_id, group_id, at, direction, pod_id, protocol, source, source_port, destination, destination_port)
+SELECT g.tenant_id, g.id, d.at, d.direction, d.pod_id, d.protocol, d.source, d.source_port, d.destination, d.destination_port
+FROM (SELECT unnest($1::uuid[]) AS group_id, unnest($2::timestamptz[]) AS at, unnest($3::text[]) AS direction, unnest($4::uuid[]) AS pod_id,
+    unnest($5::text[]) AS protocol, unnest($6::inet[]) AS source, unnest($7::integer[]) AS source_port,
+    unnest($8::inet[]) AS destination, unnest($9::integer[]) AS destination_port) d
+JOIN security_groups g ON g.id = d.group_id
+`
+
+type RecordDropsParams struct {
+	Groups           []uuid.UUID
+	Ats              []time.Time
+	Directions       []string
+	Pods             []uuid.UUID
+	Protocols        []string
+	Sources          []netip.Addr
+	SourcePorts      []int
+	Destinations     []netip.Addr
+	DestinationPorts []int
+}
+
+func (q *Queries) RecordDrops(ctx context.Context, arg RecordDropsParams) error {
+	_, err := q.db.Exec(ctx, recordDrops,
+		arg.Groups,
+		arg.Ats,
+		arg.Directions,
+		arg.Pods,
+		arg.Protocols,
+		arg.Sources,
+		arg.SourcePorts,
+		arg.Destinations,
+		arg.DestinationPorts,
+	)
+	return err
+}
+
+const recordRuleCounts = `-- name: RecordRuleCounts :exec
+INSERT INTO security_counters AS s (tenant_id, group_id, number, node_id, packets, bytes, last_packets, last_bytes)
+SELECT g.tenant_id, g.id, c.number, $1::uuid, c.packets, c.bytes, c.packets, c.bytes
+FROM (SELECT unnest($2::bigint[]) AS number, unnest($3::bigint[]) AS packets, unnest($4::bigint[]) AS bytes) c
+JOIN security_groups g ON g.rules @> jsonb_build_array(jsonb_build_object('number', c.number))
+ON CONFLICT (tenant_id, group_id, number, node_id) DO UPDATE SET
+    packets = s.packets + CASE WHEN EXCLUDED.last_packets >= s.last_packets THEN EXCLUDED.last_packets - s.last_packets ELSE EXCLUDED.last_packets END,
+    bytes = s.bytes + CASE WHEN EXCLUDED.last_bytes >= s.last_bytes THEN EXCLUDED.last_bytes - s.last_bytes ELSE EXCLUDED.last_bytes END,
+    last_packets = EXCLUDED.last_packets, last_bytes = EXCLUDED.last_bytes
+`
+
+type RecordRuleCountsParams struct {
+	NodeID  uuid.UUID
+	Numbers []int64
+	Packets []int64
+	Bytes   []int64
+}
+
+// What rules have allowed on a node. A counter that is lower than before has begun again.
+func (q *Queries) RecordRuleCounts(ctx context.Context, arg RecordRuleCountsParams) error {
+	_, err := q.db.Exec(ctx, recordRuleCounts,
+		arg.NodeID,
+		arg.Numbers,
+		arg.Packets,
+		arg.Bytes,
+	)
+	return err
+}
+
 const removeGroup = `-- name: RemoveGroup :exec
 DELETE FROM security_groups WHERE tenant_id = $1 AND id = $2
 `
@@ -313,6 +511,23 @@ func (q *Queries) RuleNumbers(ctx context.Context, count int) ([]int64, error) {
 		return nil, err
 	}
 	return items, nil
+}
+
+const trimDrops = `-- name: TrimDrops :exec
+DELETE FROM security_drops d USING security_groups g
+WHERE g.id = ANY($1::uuid[]) AND d.tenant_id = g.tenant_id AND d.group_id = g.id
+  AND d.id <= (SELECT l.id FROM security_drops l WHERE l.tenant_id = g.tenant_id AND l.group_id = g.id ORDER BY l.id DESC OFFSET $2 LIMIT 1)
+`
+
+type TrimDropsParams struct {
+	Groups []uuid.UUID
+	Keep   int
+}
+
+// Keeps the latest packets of these groups.
+func (q *Queries) TrimDrops(ctx context.Context, arg TrimDropsParams) error {
+	_, err := q.db.Exec(ctx, trimDrops, arg.Groups, arg.Keep)
+	return err
 }
 
 const updateGroup = `-- name: UpdateGroup :one

@@ -446,6 +446,31 @@ type RateBucket struct {
 	At      time.Time
 }
 
+type SecurityCounter struct {
+	TenantID    uuid.UUID
+	GroupID     uuid.UUID
+	Number      int64
+	NodeID      uuid.UUID
+	Packets     int64
+	Bytes       int64
+	LastPackets int64
+	LastBytes   int64
+}
+
+type SecurityDrop struct {
+	TenantID        uuid.UUID
+	GroupID         uuid.UUID
+	ID              int64
+	At              time.Time
+	Direction       string
+	PodID           uuid.UUID
+	Protocol        string
+	Source          netip.Addr
+	SourcePort      int
+	Destination     netip.Addr
+	DestinationPort int
+}
+
 type SecurityGroup struct {
 	TenantID  uuid.UUID
 	ID        uuid.UUID

@@ -216,6 +216,10 @@ func (t Tenant) Update(ctx context.Context, id uuid.UUID, labels map[string]*str
 		if err != nil {
 			return err
 		}
+		numbers := convert.All(now.Rules, func(r securitygroup.Rule) int64 { return r.Number })
+		if err := q.DropRuleCounters(ctx, db.DropRuleCountersParams{TenantID: t.ID, GroupID: id, Numbers: append([]int64{}, numbers...)}); err != nil {
+			return err
+		}
 		if now, err = t.one(ctx, q, row); err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"husk"
 	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/groups"
 	"husk/store/ingresses"
 	"husk/store/services"
 )
@@ -91,6 +92,15 @@ func Tenants(ctx context.Context, q *db.Queries, ids []uuid.UUID) (map[uuid.UUID
 	for tenant, of := range counted {
 		if t := all[tenant]; t != nil {
 			t.Services = of
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	grouped, err := groups.Count(ctx, q, ids)
+	for tenant, of := range grouped {
+		if t := all[tenant]; t != nil {
+			t.Groups = of
 		}
 	}
 	if err != nil {

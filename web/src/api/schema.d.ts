@@ -951,6 +951,32 @@ export interface paths {
         patch: operations["updateSecurityGroup"];
         trace?: never;
     };
+    "/v1/security-groups/{securityGroupId}/traffic": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The security group's ID.
+                 * @example 1c9e4b72-83d5-4f0a-a6b1-d07f5e28c394
+                 */
+                securityGroupId: components["parameters"]["SecurityGroupId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Get what a security group has allowed and dropped
+         * @description For viewers, developers and owners of the tenant.
+         */
+        get: operations["getSecurityGroupTraffic"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/ingresses": {
         parameters: {
             query?: never;
@@ -7619,6 +7645,158 @@ export interface components {
          */
         SampleReport: {
             pods: components["schemas"]["PodSample"][];
+            securityCounts?: components["schemas"]["SecurityCount"][];
+            securityDrops?: components["schemas"]["SecurityDrop"][];
+        };
+        /**
+         * @description What a rule of a security group has allowed on the node, or what a group has dropped there. Either `rule`, or `groupId` and `direction`. Counters begin at zero at any time.
+         * @example {
+         *       "rule": 17,
+         *       "packets": 12,
+         *       "bytes": 888
+         *     }
+         */
+        SecurityCount: {
+            /**
+             * Format: int64
+             * @description The number of the rule.
+             */
+            rule?: number;
+            /** Format: uuid */
+            groupId?: string;
+            /** @enum {string} */
+            direction?: "ingress" | "egress";
+            /** Format: int64 */
+            packets: number;
+            /** Format: int64 */
+            bytes: number;
+        };
+        /**
+         * @description A packet that no rule of a security group allowed.
+         * @example {
+         *       "at": "2026-03-02T09:00:00Z",
+         *       "groupId": "1c9e4b72-83d5-4f0a-a6b1-d07f5e28c394",
+         *       "direction": "ingress",
+         *       "podId": "b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303",
+         *       "protocol": "TCP",
+         *       "source": "100.64.0.3",
+         *       "sourcePort": 41234,
+         *       "destination": "100.64.0.2",
+         *       "destinationPort": 22
+         *     }
+         */
+        SecurityDrop: {
+            /** Format: date-time */
+            at: string;
+            /** Format: uuid */
+            groupId: string;
+            /** @enum {string} */
+            direction: "ingress" | "egress";
+            /**
+             * Format: uuid
+             * @description The pod of the group.
+             */
+            podId: string;
+            /**
+             * @description TCP, UDP, ICMP or a number.
+             * @example TCP
+             */
+            protocol: string;
+            /** @example 100.64.0.3 */
+            source: string;
+            /** @example 41234 */
+            sourcePort?: number;
+            /** @example 100.64.0.2 */
+            destination: string;
+            /** @example 22 */
+            destinationPort?: number;
+        };
+        /**
+         * @description What a security group has allowed and dropped. Nodes report it every 10 s.
+         * @example {
+         *       "rules": [
+         *         {
+         *           "number": 17,
+         *           "packets": 12,
+         *           "bytes": 888
+         *         }
+         *       ],
+         *       "dropped": [
+         *         {
+         *           "direction": "ingress",
+         *           "packets": 3,
+         *           "bytes": 222
+         *         }
+         *       ],
+         *       "drops": [
+         *         {
+         *           "at": "2026-03-02T09:00:00Z",
+         *           "groupId": "1c9e4b72-83d5-4f0a-a6b1-d07f5e28c394",
+         *           "direction": "ingress",
+         *           "podId": "b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303",
+         *           "protocol": "TCP",
+         *           "source": "100.64.0.3",
+         *           "sourcePort": 41234,
+         *           "destination": "100.64.0.2",
+         *           "destinationPort": 22
+         *         }
+         *       ]
+         *     }
+         */
+        SecurityTraffic: {
+            /** @description In the order of the group's rules. */
+            rules: components["schemas"]["RuleTraffic"][];
+            /** @description For each direction that the group restricts. */
+            dropped: components["schemas"]["DroppedTraffic"][];
+            /** @description Packets that were dropped, the latest ones first. At most 100 are kept of a group, and a node reports at most 5 per second and direction. */
+            drops: components["schemas"]["SecurityDrop"][];
+        };
+        /**
+         * @example {
+         *       "number": 17,
+         *       "packets": 12,
+         *       "bytes": 888
+         *     }
+         */
+        RuleTraffic: {
+            /**
+             * Format: int64
+             * @description The number of the rule.
+             * @example 17
+             */
+            number: number;
+            /**
+             * Format: int64
+             * @description Packets of connections that the rule has allowed, without the answers.
+             * @example 12
+             */
+            packets: number;
+            /**
+             * Format: int64
+             * @example 888
+             */
+            bytes: number;
+        };
+        /**
+         * @example {
+         *       "direction": "ingress",
+         *       "packets": 3,
+         *       "bytes": 222
+         *     }
+         */
+        DroppedTraffic: {
+            /** @enum {string} */
+            direction: "ingress" | "egress";
+            /**
+             * Format: int64
+             * @example 3
+             */
+            packets: number;
+            /**
+             * Format: int64
+             * @example 222
+             */
+            bytes: number;
         };
         /**
          * @description One sample of a running pod, taken by its node. Counters start at zero when the virtual machine starts.
@@ -9820,6 +9998,33 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SecurityGroup"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getSecurityGroupTraffic: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The security group's ID.
+                 * @example 1c9e4b72-83d5-4f0a-a6b1-d07f5e28c394
+                 */
+                securityGroupId: components["parameters"]["SecurityGroupId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Counters of its rules, and the latest packets that were dropped. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecurityTraffic"];
                 };
             };
             default: components["responses"]["Problem"];
