@@ -3,7 +3,6 @@
 package pods
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -66,7 +65,7 @@ $`)
 		defer resp.Body.Close()
 		body, err := io.ReadAll(resp.Body)
 		if err == nil && !tree.Match(body) {
-			err = errors.New(fmt.Sprintf("%s: %s", resp.Status, body))
+			err = fmt.Errorf("%s: %s", resp.Status, body)
 		}
 		return err
 	})
