@@ -103,9 +103,17 @@ func (tn *Tenant) removeOnce(ctx context.Context, owned map[string]bool) error {
 	for _, s := range services {
 		err = errors.Join(err, tn.API.Services.Delete(ctx, s.ID))
 	}
-	ingresses, err7 := client.Collect(tn.API.Ingresses.List(ctx, client.Select{}))
-	if err7 != nil {
-		return err7
+	addresses, err7 := client.Collect(tn.API.Addresses.List(ctx, client.Select{}))
+	groups, err8 := client.Collect(tn.API.SecurityGroups.List(ctx, client.Select{}))
+	ingresses, err9 := client.Collect(tn.API.Ingresses.List(ctx, client.Select{}))
+	if err := errors.Join(err7, err8, err9); err != nil {
+		return err
+	}
+	for _, a := range addresses {
+		err = errors.Join(err, tn.API.Addresses.Delete(ctx, a.ID))
+	}
+	for _, g := range groups { // one that rules of another name goes in the next round
+		err = errors.Join(err, tn.API.SecurityGroups.Delete(ctx, g.ID))
 	}
 	for _, i := range ingresses {
 		err = errors.Join(err, tn.API.Ingresses.Delete(ctx, i.ID))

@@ -63,7 +63,7 @@ if timeout 2 wget -q -O /dev/null http://web/; then echo "$n ok $s"; else echo "
 	dead.Kill(t)
 	killed := time.Now()
 	dead.Await(t, openapi.NodeStateFenced)
-	time.Sleep(3 * time.Second) // the client goes on
+	time.Sleep(3 * time.Second) // the client continues
 	good, bad, last := 0, 0, 0.0
 	for line := range strings.Lines(tn.Logs(t, client.ID, nil)) {
 		fields := strings.Fields(line)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// The picture of a tenant's networks: where everything is drawn, and who may connect to whom. Nothing here draws.
+// The picture of a tenant's networks: where everything is drawn, and which pods may connect to which others. Nothing here draws.
 import type { Address, Network, Pod, SecurityGroup, Service } from "../api/client";
 import { selects } from "./selector";
 
