@@ -21,7 +21,9 @@ func (t Tenant) WatchImages() (<-chan struct{}, func()) {
 func (t Tenant) WatchNetwork() (<-chan struct{}, func()) { return t.hub.Subscribe(hints.Network(t.id)) }
 
 // WatchIngresses is like Watch, for the tenant's ingresses.
-func (t Tenant) WatchIngresses() (<-chan struct{}, func()) { return t.hub.Subscribe(hints.Ingress(t.id)) }
+func (t Tenant) WatchIngresses() (<-chan struct{}, func()) {
+	return t.hub.Subscribe(hints.Ingress(t.id))
+}
 
 // WatchNode is like Watch, for the node's desired state.
 func (c Control) WatchNode(node ID) (<-chan struct{}, func()) {

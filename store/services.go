@@ -17,7 +17,9 @@ import (
 )
 
 // do runs a transaction of the tenant.
-func (t Tenant) do(ctx context.Context, f func(q *db.Queries) error) error { return tenantDo(ctx, t, f) }
+func (t Tenant) do(ctx context.Context, f func(q *db.Queries) error) error {
+	return tenantDo(ctx, t, f)
+}
 
 // Services gives access to the tenant's services.
 func (t Tenant) Services() services.Tenant {
