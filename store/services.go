@@ -21,40 +21,34 @@ func (t Tenant) do(ctx context.Context, f func(q *db.Queries) error) error {
 	return tenantDo(ctx, t, f)
 }
 
+// config returns the store's configuration. A tenant that nobody has opened has none.
+func (t Tenant) config() (c Config) {
+	if t.core != nil {
+		c = t.cfg
+	}
+	return c
+}
+
 // Services gives access to the tenant's services.
 func (t Tenant) Services() services.Tenant {
-	s := services.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do}
-	if t.core != nil {
-		s.Range = t.cfg.ServiceRange
-	}
-	return s
+	return services.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do, Range: t.config().ServiceRange}
 }
 
 // Ingresses gives access to the tenant's ingresses.
 func (t Tenant) Ingresses() ingresses.Tenant {
-	i := ingresses.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do}
-	if t.core != nil {
-		i.Public = t.cfg.Ingress
-	}
-	return i
+	return ingresses.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do, Public: t.config().Ingress}
 }
 
 // Networks gives access to the tenant's networks.
 func (t Tenant) Networks() networks.Tenant {
-	n := networks.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do}
-	if t.core != nil {
-		n.Ranges = networks.Ranges{Pods: t.cfg.PodRange, Bits: t.cfg.NetworkPrefix, Reserved: append([]netip.Prefix{t.cfg.ServiceRange}, t.cfg.Reserved...)}
-	}
-	return n
+	c := t.config()
+	ranges := networks.Ranges{Pods: c.PodRange, Bits: c.NetworkPrefix, Reserved: append([]netip.Prefix{c.ServiceRange}, c.Reserved...)}
+	return networks.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do, Ranges: ranges}
 }
 
 // Addresses gives access to the tenant's floating addresses.
 func (t Tenant) Addresses() addresses.Tenant {
-	a := addresses.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do}
-	if t.core != nil {
-		a.Range = t.cfg.FloatingRange
-	}
-	return a
+	return addresses.Tenant{ID: t.id, Record: requested, IfMatch: ifMatch, Do: t.do, Range: t.config().FloatingRange}
 }
 
 // SecurityGroups gives access to the tenant's security groups.

@@ -5,7 +5,6 @@ package network
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -105,15 +104,13 @@ func matchOf(r securitygroup.Rule, ids map[string]uuid.UUID) string {
 			}
 			continue
 		}
-		field := "ip4." + side
-		if block, err := netip.ParsePrefix(p.CIDR); err == nil && !block.Addr().Is4() {
-			field = "ip6." + side
+		for _, block := range p.Blocks() { // OVN's own negation multiplies the exceptions
+			family := "ip6"
+			if block.Addr().Is4() {
+				family = "ip4"
+			}
+			peers = append(peers, fmt.Sprintf("%s.%s == %s", family, side, block))
 		}
-		text := field + " == " + p.CIDR
-		if len(p.Except) > 0 {
-			text = "(" + text + " && " + field + " != {" + strings.Join(p.Except, ", ") + "})"
-		}
-		peers = append(peers, text)
 	}
 	if len(peers) == 0 {
 		return "0"

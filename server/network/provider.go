@@ -5,14 +5,21 @@ package network
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/google/uuid"
+	"github.com/ovn-kubernetes/libovsdb/model"
+	libovsdb "github.com/ovn-kubernetes/libovsdb/ovsdb"
 )
 
 // makePlatform brings in line what belongs to no tenant: the switch of the provider network, and the groups of gateways. The ports of tenants on that
 // switch belong to the tenants.
 func (r *Reconciler) makePlatform(ctx context.Context, b *batch, gateways []uuid.UUID) error {
 	plan := rows{owner: platform}
+	if err := r.makeOptions(ctx, b); err != nil {
+		return err
+	}
 	haveSwitches, _, err := by(ctx, b, switches, platform)
 	if err != nil {
 		return err
@@ -95,6 +102,31 @@ func makeMeter(ctx context.Context, b *batch, plan rows) error {
 
 // dropsPerSecond is how many dropped packets a node reports of each direction of a group.
 const dropsPerSecond = 5
+
+// globalOptions are for how long a gateway may be silent until another one takes over (BFD, RFC 5880): four times half a second. OVN's default is three
+// seconds.
+var globalOptions = map[string]string{"bfd-min-rx": "500", "bfd-min-tx": "500", "bfd-mult": "4"}
+
+// makeOptions brings the options of the whole database in line. It has others, which are northd's own.
+func (r *Reconciler) makeOptions(ctx context.Context, b *batch) error {
+	is, err := r.global(ctx)
+	if err != nil {
+		return err
+	}
+	var differ []string
+	for _, key := range slices.Sorted(maps.Keys(globalOptions)) {
+		if is.Options[key] != globalOptions[key] {
+			differ = append(differ, key)
+		}
+	}
+	if len(differ) == 0 {
+		return nil
+	}
+	return b.add(b.db.Where(is).Mutate(is, // an insertion does not replace
+		model.Mutation{Field: &is.Options, Mutator: libovsdb.MutateOperationDelete, Value: differ},
+		model.Mutation{Field: &is.Options, Mutator: libovsdb.MutateOperationInsert, Value: globalOptions},
+	))
+}
 
 // makeGroups brings the groups of gateways in line. Each gateway has one, with those that stand in for it.
 func (r *Reconciler) makeGroups(ctx context.Context, b *batch, plan rows, gateways []uuid.UUID) error {

@@ -13,6 +13,7 @@ import (
 
 type globalRow struct {
 	UUID        string            `ovsdb:"_uuid"`
+	Options     map[string]string `ovsdb:"options"`
 	ExternalIDs map[string]string `ovsdb:"external_ids"`
 }
 

@@ -144,6 +144,9 @@ func (g Group) Check() error {
 			}
 		}
 	}
+	if size := g.Size(); size > MaxSize {
+		return husk.Errorf(husk.CodeInvalid, "rules", "the rules are too large together: %d blocks of addresses and ports, and the limit is %d; name fewer exceptions and ranges, or use several groups", size, MaxSize)
+	}
 	return nil
 }
 

@@ -173,3 +173,61 @@ func TestSecurityGroupsDecideAboutConnections(t *testing.T) {
 		return errors.Join(answers(quick(x.get), w.at(9090), x.addr(), w), answers(quick(x.get), d.at(9090), x.addr(), d))
 	})
 }
+
+// TestNothingPassesASecurityGroup sends to a pod, which a group protects, what a pod of another group and another tenant can send: packets with the
+// address of a pod that may, fragments, and packets of connections that nobody has begun.
+func TestNothingPassesASecurityGroup(t *testing.T) {
+	l := start(t, network.Limits{})
+	a, b := l.tenant(), l.tenant()
+	a.group("web")
+	a.group("db", securitygroup.Rule{Direction: securitygroup.Ingress, Protocol: securitygroup.UDP, Ports: []securitygroup.Port{{Port: 9}}, Peers: []securitygroup.Peer{peer("web")}})
+	d, w, x, theirs := a.pod(l.nodes[0], role("db")), a.pod(l.nodes[1], role("web")), a.pod(l.nodes[1], nil), b.pod(l.nodes[1], role("web"))
+	s := &sightings{seen: map[string]string{}}
+	d.watch(s.by("the pod"))
+	seen := func(name string) bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.seen[name] != ""
+	}
+	send := func(from *pod, packet []byte) {
+		from.inject(ethernet(routerMAC(from), from.port.MAC, 0x0800, packet)) // the router knows where the pod is
+		from.inject(ethernet(d.port.MAC, from.port.MAC, 0x0800, packet))
+	}
+	eventually(t, 10*time.Second, "the pod that may is seen", func() error {
+		send(w, datagram(w.addr(), d.addr(), "attack:allowed;"))
+		time.Sleep(50 * time.Millisecond)
+		if !seen("allowed") {
+			return errors.New("it is not")
+		}
+		return nil
+	})
+	const more, again = 0x2000, 1
+	for _, packet := range map[string][]byte{
+		"its own address":        datagram(x.addr(), d.addr(), "attack:its own address;"),
+		"the address of another": datagram(w.addr(), d.addr(), "attack:the address of another;"),
+		"the router's address":   datagram(x.port.Gateway, d.addr(), "attack:the router's address;"),
+		"the pod's own address":  datagram(d.addr(), d.addr(), "attack:the pod's own address;"),
+		"hairpin":                datagram(netip.MustParseAddr("169.254.64.1"), d.addr(), "attack:hairpin;"),
+		"the name server":        datagram(netip.MustParseAddr("169.254.64.2"), d.addr(), "attack:the name server;"),
+		"a first fragment":       ipv4(x.addr(), d.addr(), 17, more, udp(9, 9, "attack:a first fragment;")),
+		"a last fragment":        ipv4(x.addr(), d.addr(), 17, again, []byte("attack:a last fragment;")),
+		"an answer":              ipv4(x.addr(), d.addr(), 6, 0, append([]byte{0, 80, 0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0}, "attack:an answer;"...)),
+		"an error":               ipv4(x.addr(), d.addr(), 1, 0, append([]byte{3, 3, 0, 0, 0, 0, 0, 0}, datagram(d.addr(), x.addr(), "attack:an error;")...)),
+	} {
+		for range 3 {
+			send(x, packet)
+		}
+	}
+	for range 3 {
+		send(theirs, datagram(theirs.addr(), d.addr(), "attack:another tenant;"))
+		send(theirs, datagram(w.addr(), d.addr(), "attack:another tenant with an address;"))
+	}
+	time.Sleep(500 * time.Millisecond)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name := range s.seen {
+		if name != "allowed" {
+			t.Errorf("a packet passes the group: %s", name)
+		}
+	}
+}

@@ -29,6 +29,7 @@ let pod: Pod;
 let volume: { id: string };
 let image: { id: string };
 let service: { id: string };
+let group: { id: string };
 const ids = { node: "", tenant: "" };
 
 beforeAll(async () => {
@@ -40,7 +41,7 @@ beforeAll(async () => {
   service = await owner.ok("POST", "/v1/services", { name: "shop", selector: "app=web", ports: [{ name: "http", port: 80 }] });
   await owner.ok("POST", "/v1/addresses", { name: "shop", target: { serviceId: service.id } });
   await owner.ok("POST", "/v1/networks", { name: "back", cidr: "10.1.0.0/24", ipv6Cidr: "fd00:1::/64" });
-  await owner.ok("POST", "/v1/security-groups", {
+  group = await owner.ok("POST", "/v1/security-groups", {
     name: "db",
     selector: "app=db",
     rules: [{ direction: "ingress", protocol: "TCP", ports: [{ port: 5432 }], peers: [{ group: "db" }] }],
@@ -167,6 +168,12 @@ const PAGES: [name: string, key: Key, path: () => string, there: (page: Page) =>
   ["configs", setup.owner, () => "/configs", (p) => p.getByRole("row", { name: /web-settings/ }).waitFor()],
   ["services", setup.owner, () => "/services", (p) => p.getByRole("row", { name: /shop/ }).waitFor()],
   ["service", setup.owner, () => `/services/${service.id}`, (p) => p.getByRole("row", { name: /web.*Ready/ }).waitFor()],
+  [
+    "security-group",
+    setup.owner,
+    () => `/security-groups/${group.id}`,
+    (p) => p.getByRole("row", { name: /dropped on the way in/ }).waitFor(),
+  ],
   ["security-groups", setup.owner, () => "/security-groups", (p) => p.getByRole("row", { name: /db.*in tcp/ }).waitFor()],
   ["addresses", setup.owner, () => "/addresses", (p) => p.getByRole("row", { name: /service shop/ }).waitFor()],
   ["networks", setup.owner, () => "/networks", (p) => p.getByRole("row", { name: /web/ }).first().waitFor()],

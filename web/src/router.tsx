@@ -146,6 +146,10 @@ const routeTree = root.addChildren([
       lazyRouteComponent(() => import("./pages/SecurityGroups"), "SecurityGroups"),
     ),
     page(
+      "security-groups/$groupId",
+      lazyRouteComponent(() => import("./pages/SecurityGroupPage"), "SecurityGroupPage"),
+    ),
+    page(
       "addresses",
       lazyRouteComponent(() => import("./pages/Addresses"), "Addresses"),
     ),

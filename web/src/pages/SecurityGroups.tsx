@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import { Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { client, idempotent, type SecurityGroup } from "../api/client";
 import { useLive } from "../api/live";
@@ -23,7 +24,16 @@ export function SecurityGroups() {
   const [deleting, setDeleting] = useState<SecurityGroup>();
   const columns = useMemo(
     (): Column<SecurityGroup>[] => [
-      { name: "Name", width: "minmax(110px, 1fr)", sort: (g) => g.name, cell: (g) => <span className="strong">{g.name}</span> },
+      {
+        name: "Name",
+        width: "minmax(110px, 1fr)",
+        sort: (g) => g.name,
+        cell: (g) => (
+          <Link to="/security-groups/$groupId" params={{ groupId: g.id }} className="strong">
+            {g.name}
+          </Link>
+        ),
+      },
       { name: "Pods", width: "72px", sort: (g) => g.status.pods, cell: (g) => g.status.pods, numeric: true },
       { name: "Restricts", width: "112px", cell: (g) => g.restricts.join(", ") || "nothing" },
       { name: "Rules", width: "minmax(0, 2fr)", wide: true, cell: (g) => g.rules.map(ruleText).join("; ") || "none" },
