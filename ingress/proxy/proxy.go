@@ -145,9 +145,7 @@ const (
 	// headerTime is how long a client may take to send the header of a request, and to shake hands.
 	headerTime = 10 * time.Second
 	// stallTime is how long a client may send or read nothing in the middle of a body.
-	stallTime = 30 * time.Second
-	// minRate is how many bytes per second a client must send or read of a body, on average.
-	minRate = 200
+	stallTime = time.Minute
 	// idleTime is how long a connection may wait for its next request.
 	idleTime = 2 * time.Minute
 	// dialTime is how long a service may take to accept a connection, and answerTime to begin its response.
@@ -188,7 +186,8 @@ func (p *process) caddy() ([]byte, error) {
 	server := func(listen string, more object) object {
 		s := object{
 			"listen": []string{listen}, "automatic_https": object{"disable": true},
-			"read_header_timeout": headerTime, "read_idle_timeout": stallTime, "read_min_rate": minRate, "write_idle_timeout": stallTime, "write_min_rate": minRate,
+			// A minimum rate would count from the beginning of the request, and end those that a pod answers late.
+			"read_header_timeout": headerTime, "read_idle_timeout": stallTime, "write_idle_timeout": stallTime,
 			"idle_timeout": idleTime, "max_header_bytes": maxHeader,
 		}
 		maps.Copy(s, more)
@@ -218,8 +217,9 @@ func (p *process) caddy() ([]byte, error) {
 				"servers": object{
 					"http": server(p.HTTP, object{"routes": handle("husk_redirect"), "protocols": []string{"h1"}, "listener_wrappers": []any{object{"wrapper": "husk"}}}),
 					"https": server(p.HTTPS, object{
-						"routes": handle("husk"), "protocols": []string{"h1", "h2", "h3"}, "tls_connection_policies": []any{object{}},
-						"listener_wrappers": []any{object{"wrapper": "husk"}, object{"wrapper": "tls"}},
+						"routes": handle("husk"), "protocols": []string{"h1", "h2", "h3"}, "allow_0rtt": false, // an attacker can repeat requests in early data (RFC 8470)
+						"tls_connection_policies": []any{object{}},
+						"listener_wrappers":       []any{object{"wrapper": "husk"}, object{"wrapper": "tls"}},
 					}),
 				},
 			},

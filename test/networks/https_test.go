@@ -55,9 +55,13 @@ func (p *pod) web(t *testing.T, port int) {
 		_ = json.NewEncoder(w).Encode(seen{p.Name, r.Method, r.URL.Path, r.Host, string(body), r.Header})
 	})
 	mux.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
+		after := 2 * time.Second
+		if given, err := time.ParseDuration(r.URL.Query().Get("after")); err == nil {
+			after = given
+		}
 		select {
 		case <-r.Context().Done():
-		case <-time.After(2 * time.Second):
+		case <-time.After(after):
 		}
 		_, _ = io.WriteString(w, "{}")
 	})
@@ -360,6 +364,15 @@ func TestACertificateIsRenewedWhileRequestsRun(t *testing.T) {
 				}
 			})
 		}
+	}
+	for _, protocol := range []string{"h2", "http/1.1"} { // a request that is answered late outlives the certificate
+		asking.Go(func() {
+			client := o.client(&tls.Config{RootCAs: ca.roots, NextProtos: []string{protocol}}, &edges[0].addr)
+			client.Timeout = time.Minute
+			if got, _, err := ask(client, get(t, "https://www.example.com/slow?after=40s")); err != nil || got.StatusCode != http.StatusOK {
+				t.Errorf("over %s, a request that is answered late has the response %+v: %v", protocol, got, err)
+			}
+		})
 	}
 	asking.Wait()
 	for i := range serials {
