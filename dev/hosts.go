@@ -129,6 +129,9 @@ func (s *Stack) makeNetworks() (err error) {
 	if s.cfg.Provider.IsValid() {
 		s.provider, err = fabric.NewProvider(s.id(), s.cfg.Provider)
 	}
+	if err == nil && s.provider != nil && s.cfg.Ingress.IsValid() {
+		err = s.provider.Route(s.cfg.Ingress)
+	}
 	return err
 }
 

@@ -73,6 +73,9 @@ type Config struct {
 	// floating addresses are (fabric/provider.go). Without it, there is none.
 	Provider netip.Prefix
 
+	// Ingress is the range of addresses behind the provider network at which ingress processes on this machine reach services. It needs Provider.
+	Ingress netip.Prefix
+
 	// OSDSizeBytes is the size of the sparse file of the OSD, 20 GiB by default. It only matters at
 	// the first start.
 	OSDSizeBytes int64

@@ -67,11 +67,6 @@ func (c Control) FloatingAddresses(ctx context.Context) (used, all int64, err er
 	return used, c.cfg.FloatingRange.Size(), err
 }
 
-// Services returns the services of these tenants, or of all tenants if the list is nil, with their ready endpoints.
-func (c Control) Services(ctx context.Context, tenants []ID) ([]services.Balanced, error) {
-	return inControl(ctx, c, func(q *db.Queries) ([]services.Balanced, error) { return services.All(ctx, q, tenants) })
-}
-
 // Zones returns the zones of a tenant's networks, in which all names end with this suffix.
 func (c Control) Zones(ctx context.Context, tenant ID, suffix string) ([]service.Zone, error) {
 	return inControl(ctx, c, func(q *db.Queries) ([]service.Zone, error) {

@@ -65,8 +65,9 @@ func TestEndpointsFollowTheReadinessOfPods(t *testing.T) {
 		if must(t, got, err); got.Status.ReadyEndpoints != ready || got.Status.NotReadyEndpoints != notReady {
 			t.Errorf("%s, the status is %+v, want %d ready endpoints and %d others", what, got.Status, ready, notReady)
 		}
-		all, err := h.Services(t.Context(), []store.ID{tenant.ID})
-		if must(t, all, err); len(all) != 1 || all[0].NetworkID == (store.ID{}) || all[0].Address.String() != made.Status.Address {
+		read, err := h.Topology().Tenants(t.Context(), []store.ID{tenant.ID})
+		all := must(t, read, err)[0].Services
+		if len(all) != 1 || all[0].NetworkID == (store.ID{}) || all[0].Address.String() != made.Status.Address {
 			t.Fatalf("%s, the services are %+v", what, all)
 		}
 		var balanced []string

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -25,9 +26,10 @@ import (
 	"husk/dev"
 	"husk/dev/control"
 	"husk/nodeagent"
-	"husk/nodeagent/network"
+	agentnetwork "husk/nodeagent/network"
 	"husk/openapi"
 	"husk/server"
+	"husk/server/network"
 )
 
 type devFlags struct {
@@ -39,6 +41,7 @@ type devFlags struct {
 	terms                                                                          server.LeaseTerms
 	nodes, servers, databases, centrals, simulatedNodes                            int
 	fabric, overlay, providerRange, ovn                                            string
+	ingressRange, ingressHTTP, ingressHTTPS, acmeDirectory, acmeCA                 string
 }
 
 func devCommand() *cobra.Command {
@@ -97,6 +100,11 @@ Pods are emulated if KVM is not available. That is only for development: emulati
 	fs.StringVar(&f.fabric, "fabric", "10.213.77.0/24", "IPv4 range of the network between the hosts of a fleet")
 	fs.StringVar(&f.overlay, "overlay", "10.213.78.0/24", "IPv4 range of the tunnels between the nodes of a fleet")
 	fs.StringVar(&f.providerRange, "provider-range", "10.213.80.0/20", "IPv4 range of the network outside of tenants' networks, which has the outer addresses of their routers; this machine is its gateway")
+	fs.StringVar(&f.ingressRange, "ingress-range", network.DefaultIngressRange.String(), "IPv4 range of the addresses at which the ingress process reaches services")
+	fs.StringVar(&f.ingressHTTP, "ingress-http", "127.0.0.1:8180", "address at which the ingress process accepts plain HTTP")
+	fs.StringVar(&f.ingressHTTPS, "ingress-https", "127.0.0.1:8543", "address at which the ingress process accepts HTTPS, with certificates that no browser trusts; empty: no ingress process")
+	fs.StringVar(&f.acmeDirectory, "acme-directory", "", "directory URL of a certificate authority that issues the certificates instead")
+	fs.StringVar(&f.acmeCA, "acme-ca", "", "file with the certificate of the authority's own server, unless the system trusts it")
 	fs.BoolVar(&f.noAgent, "no-agent", false, "start no agent")
 	fs.BoolVar(&f.detach, "detach", false, "run in the background, and return once everything is up, also if another process has started it")
 	leaseFlags(fs, &f.terms)
@@ -104,7 +112,7 @@ Pods are emulated if KVM is not available. That is only for development: emulati
 }
 
 // devSecrets are created at the first start and kept.
-type devSecrets struct{ masterKeyFile, operatorID, operatorSecretFile, operatorSecret string }
+type devSecrets struct{ masterKeyFile, ingressKeyFile, operatorID, operatorSecretFile, operatorSecret string }
 
 func runDev(ctx context.Context, f devFlags) (err error) {
 	began := time.Now()
@@ -157,6 +165,11 @@ func runDev(ctx context.Context, f devFlags) (err error) {
 	in := installation{self, stack, f, secrets, operator}
 	if err := start(ctx, in); err != nil {
 		return err
+	}
+	if f.hasIngress() {
+		if err := stack.Run(ctx, in.ingress()); err != nil {
+			return err
+		}
 	}
 	stopSimulated, err := in.simulate(ctx)
 	if err != nil {
@@ -214,7 +227,7 @@ func stopDev(stack *dev.Stack, f devFlags) error {
 	defer cancel()
 	err := stack.Stop(ctx)
 	if !f.noAgent && !f.isFleet() {
-		err = errors.Join(err, network.Clear())
+		err = errors.Join(err, agentnetwork.Clear())
 	}
 	if e := os.Remove(f.envFile); e != nil && !errors.Is(e, fs.ErrNotExist) {
 		err = errors.Join(err, e)
@@ -224,16 +237,20 @@ func stopDev(stack *dev.Stack, f devFlags) error {
 
 // makeSecrets creates the installation's secrets, or reads those of an earlier start.
 func makeSecrets(dir string) (devSecrets, error) {
-	s := devSecrets{masterKeyFile: filepath.Join(dir, "master.key"), operatorSecretFile: filepath.Join(dir, "operator.secret")}
+	s := devSecrets{masterKeyFile: filepath.Join(dir, "master.key"), ingressKeyFile: filepath.Join(dir, "ingress.key"), operatorSecretFile: filepath.Join(dir, "operator.secret")}
 	key := make([]byte, 32)
 	if _, err := rand.Read(key); err != nil {
 		return s, err
 	}
 	_, err1 := keptFile(s.masterKeyFile, hex.EncodeToString(key))
+	if _, err := rand.Read(key); err != nil {
+		return s, err
+	}
+	_, err4 := keptFile(s.ingressKeyFile, hex.EncodeToString(key))
 	secret, err2 := keptFile(s.operatorSecretFile, rand.Text()+rand.Text())
 	id, err3 := keptFile(filepath.Join(dir, "operator.id"), uuid.NewString())
 	s.operatorSecret, s.operatorID = secret, id
-	return s, errors.Join(err1, err2, err3)
+	return s, errors.Join(err1, err2, err3, err4)
 }
 
 // keptFile returns the content of the file. If the file does not exist, it first writes the
@@ -267,10 +284,40 @@ func (in installation) server(api, forAgents, workDir string) dev.Program {
 		Env:   []string{"HUSKD_DATABASE_URL=" + in.stack.PostgresURL("husk_owner")}, // a password must not be an argument, because every user can read arguments
 		Ready: func(ctx context.Context) error { return ready(ctx, "http://"+api+"/readyz") },
 	}
+	if f.hasIngress() {
+		p.Args = append(p.Args, "--ingress-nodes", in.stack.ProviderGateway().Addr().String(), "--ingress-range", f.ingressRange, "--ingress-addresses", f.ingressHTTPS)
+	}
 	if f.simulatedNodes > 0 {
 		p.Args = append(p.Args, "--logins-per-second", "1000") // all nodes join from one address
 	}
 	return p
+}
+
+// hasIngress reports whether there is an ingress process. It reaches services through Open vSwitch.
+func (f devFlags) hasIngress() bool { return f.ingressHTTPS != "" && !f.noAgent }
+
+// ingress returns the ingress process. Its certificates come from an authority of its own, unless there is another one.
+func (in installation) ingress() dev.Program {
+	_, port, _ := net.SplitHostPort(in.flags.ingressHTTPS)
+	authority := []string{"--internal-authority"}
+	if in.flags.acmeDirectory != "" {
+		authority = []string{"--acme-directory", in.flags.acmeDirectory, "--acme-ca", in.flags.acmeCA}
+	}
+	return dev.Program{
+		Name: "ingress", Path: in.self, Grace: 15 * time.Second, Timeout: time.Minute,
+		Args: append([]string{
+			"ingress", "--key-file", in.secrets.ingressKeyFile, "--listen-http", in.flags.ingressHTTP, "--listen-https", in.flags.ingressHTTPS,
+			"--public-https-port", port,
+		}, authority...),
+		Env: []string{"HUSKD_DATABASE_URL=" + in.stack.PostgresURL("husk_ingress")},
+		Ready: func(ctx context.Context) error {
+			c, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", in.flags.ingressHTTPS)
+			if err == nil {
+				err = c.Close()
+			}
+			return err
+		},
+	}
 }
 
 func ready(ctx context.Context, url string) error {
@@ -381,6 +428,7 @@ func writeDevEnv(f devFlags, stack *dev.Stack, s devSecrets, key apiKey) error {
 		{"HUSK_ADMIN_CLIENT_SECRET", s.operatorSecret},
 		{"HUSK_STATE_DIR", stack.StateDir()},
 		{"HUSK_REGISTRY", stack.RegistryAddr()},
+		{"HUSK_INGRESS", f.ingressHTTPS},
 		{"HUSK_CEPH_CONF", stack.CephConf()},
 		{"OVN_NB_DB", stack.NorthboundAdmin()}, // for ovn-nbctl and ovn-sbctl
 		{"OVN_SB_DB", stack.SouthboundAdmin()},

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -65,6 +66,16 @@ func (f devFlags) configureNetworks(cfg *dev.Config) error {
 			}
 		}
 		*n.to = p
+	}
+	if !f.hasIngress() {
+		return nil
+	}
+	var err error
+	if cfg.Ingress, err = netip.ParsePrefix(f.ingressRange); err != nil {
+		return fmt.Errorf("--ingress-range: %w", err)
+	}
+	if _, _, err := net.SplitHostPort(f.ingressHTTPS); err != nil {
+		return fmt.Errorf("--ingress-https: %w", err)
 	}
 	return nil
 }

@@ -5,10 +5,13 @@ package fabric
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/vishvananda/netlink"
 )
 
 // Provider is a network outside of all tenants' networks, in place of the one that a provider of Internet access has: a bridge on this machine,
@@ -39,6 +42,21 @@ func NewProvider(id string, prefix netip.Prefix) (*Provider, error) {
 
 // Gateway returns this machine's address in the provider network.
 func (p *Provider) Gateway() netip.Addr { return p.prefix.Addr().Next() }
+
+// Route makes a range known to be on the link of the provider network. The route ends with the bridge.
+func (p *Provider) Route(to netip.Prefix) error {
+	link, err := netlink.LinkByName(p.bridge)
+	if err == nil {
+		err = netlink.RouteAdd(&netlink.Route{
+			LinkIndex: link.Attrs().Index, Scope: netlink.SCOPE_LINK, Src: p.Gateway().AsSlice(),
+			Dst: &net.IPNet{IP: to.Masked().Addr().AsSlice(), Mask: net.CIDRMask(to.Bits(), to.Addr().BitLen())},
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("add a route to %s on %s: %w", to, p.bridge, err)
+	}
+	return nil
+}
 
 func (p *Provider) create() error {
 	if err := createBridge(p.bridge, p.prefix, p.Gateway()); err != nil {

@@ -52,7 +52,7 @@ var makers = map[string]string{
 func operatorMetrics(t *testing.T) series {
 	t.Helper()
 	m := series{}
-	for _, dir := range []string{"../../server", "../../server/*", "../../nodeagent", "../../nodeagent/names"} {
+	for _, dir := range []string{"../../server", "../../server/*", "../../nodeagent", "../../nodeagent/names", "../../ingress/proxy"} {
 		files, err := filepath.Glob(dir + "/*.go")
 		if err != nil {
 			t.Fatal(err)

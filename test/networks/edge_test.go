@@ -5,19 +5,11 @@ package networks
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
@@ -26,18 +18,17 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/miekg/dns"
 
 	"husk/ingress/proxy"
 	"husk/store"
 	"husk/store/edge"
+	"husk/test/pebble"
 )
 
 // edgeEnv has the configuration of an ingress process, which the test binary becomes.
@@ -151,102 +142,42 @@ func (l *lab) edge(t *testing.T, o *outside, acme proxy.ACME, limits proxy.Limit
 	return stop
 }
 
-// authority is a certificate authority with ACME, pebble, on a host outside, which also answers all queries for names with one address.
+// authority is a certificate authority with ACME on a host outside, which also answers all queries for names with one address.
 type authority struct {
 	acme  proxy.ACME
 	roots *x509.CertPool
-	root  *x509.Certificate
 }
 
-func (l *lab) authority(t *testing.T, o *outside, validity time.Duration, names netip.Addr) authority {
-	t.Helper()
-	dir := t.TempDir()
-	o.answer(t, names)
-
-	ownCertificate, ownKey := selfSigned(t, o.addr) // of the authority's own server
-	certificate, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	must(t, os.WriteFile(certificate, ownCertificate, 0o600))
-	must(t, os.WriteFile(key, ownKey, 0o600))
-	config, err := json.Marshal(map[string]any{"pebble": map[string]any{
-		"listenAddress": o.addr.String() + ":14000", "managementListenAddress": o.addr.String() + ":15000", "certificate": certificate, "privateKey": key,
-		"httpPort": 80, "tlsPort": 443, "ocspResponderURL": "", "externalAccountBindingRequired": false, "retryAfter": map[string]any{"authz": 1, "order": 1},
-		"profiles": map[string]any{"default": map[string]any{"description": "for tests", "validityPeriod": int(validity.Seconds())}},
-	}})
-	must(t, err)
-	file := filepath.Join(dir, "pebble.json")
-	must(t, os.WriteFile(file, config, 0o600))
-	out, err := exec.CommandContext(t.Context(), "go", "tool", "-modfile=../../tools/go.mod", "-n", "pebble").Output()
-	must(t, err)
-	cmd := exec.Command(strings.TrimSpace(string(out)), "-config", file, "-dnsserver", o.addr.String()+":53")
-	cmd.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=0", "PEBBLE_AUTHZREUSE=0")
-	startIn(t, o.ns, cmd)
-
-	a := authority{acme: proxy.ACME{Directory: "https://" + o.addr.String() + ":14000/dir", RootsFile: certificate, Email: "operator@example.com"}, roots: x509.NewCertPool()}
-	trusted := x509.NewCertPool()
-	trusted.AppendCertsFromPEM(ownCertificate)
-	client := o.client(&tls.Config{RootCAs: trusted}, nil)
-	eventually(t, 20*time.Second, "the certificate authority answers", func() error {
-		r, err := client.Get("https://" + o.addr.String() + ":15000/roots/0")
-		if err != nil {
-			return err
-		}
-		defer r.Body.Close()
-		raw, err := io.ReadAll(r.Body)
-		if err != nil {
-			return err
-		}
-		block, _ := pem.Decode(raw)
-		if block == nil {
-			return errors.New("the authority has no root")
-		}
-		if a.root, err = x509.ParseCertificate(block.Bytes); err == nil {
-			a.roots.AddCert(a.root)
-		}
-		return err
-	})
-	return a
-}
-
-func selfSigned(t *testing.T, addr netip.Addr) (certificate, private []byte) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "authority"}, NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{addr.AsSlice()}, IsCA: true, BasicConstraintsValid: true,
-	}
-	raw, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	must(t, err)
-	private, err = x509.MarshalPKCS8PrivateKey(key)
-	must(t, err)
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
-}
-
-// answer answers all queries for names with one address.
-func (o *outside) answer(t *testing.T, with netip.Addr) {
+func (l *lab) authority(t *testing.T, o *outside, validity time.Duration, names netip.Addr) (a authority) {
 	t.Helper()
 	var conn net.PacketConn
 	must(t, within(o.ns, func() (err error) {
 		conn, err = net.ListenPacket("udp4", o.addr.String()+":53")
 		return err
 	}))
-	server := &dns.Server{PacketConn: conn, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-		m := new(dns.Msg)
-		m.SetReply(q)
-		if q.Question[0].Qtype == dns.TypeA {
-			m.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 1}, A: with.AsSlice()}}
-		}
-		_ = w.WriteMsg(m)
-	})}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = server.ActivateAndServe()
+		pebble.Answer(conn, names)
 	}()
 	t.Cleanup(func() {
 		_ = conn.Close()
 		<-ended
 	})
+	program, err := pebble.Program("../..")
+	must(t, err)
+	cmd, ca, err := pebble.Command(program, t.TempDir(), pebble.Config{Addr: o.addr, HTTPPort: 80, HTTPSPort: 443, Validity: validity})
+	must(t, err)
+	startIn(t, o.ns, cmd)
+	a = authority{acme: proxy.ACME{Directory: ca.Directory, RootsFile: ca.CAFile, Email: "operator@example.com"}, roots: x509.NewCertPool()}
+	eventually(t, 20*time.Second, "the certificate authority answers", func() error {
+		root, err := ca.Root(&http.Transport{DialContext: o.dialer(nil)})
+		if err == nil {
+			a.roots.AddCert(root)
+		}
+		return err
+	})
+	return a
 }
 
 // client returns an HTTP client on the host. All names lead to one address, if there is one.

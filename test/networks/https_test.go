@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -369,4 +370,173 @@ func TestACertificateIsRenewedWhileRequestsRun(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d requests failed", failed.Load(), requests.Load())
+}
+
+// TestNobodyUsesMoreThanTheLimits attacks each limit of an ingress process.
+func TestNobodyUsesMoreThanTheLimits(t *testing.T) {
+	l := start(t, network.Limits{})
+	e, o := l.ingressHost(0), l.outside()
+	ca := l.authority(t, o, time.Hour, e.addr)
+	limits := proxy.Limits{Requests: 6, RequestsPerSecond: 50, RequestsPerAddress: 4, ConnectionsPerAddress: 20, BodyBytes: 1 << 20, CertificatesPerHour: 3}
+	l.edge(t, e, ca.acme, limits)
+	a, b := l.site(t, l.nodes[0], "www.example.com", nil), l.site(t, l.nodes[1], "shop.example.com", nil)
+	a.certified(t)
+	b.certified(t)
+	trust := &tls.Config{RootCAs: ca.roots}
+	client := o.client(trust, &e.addr)
+	eventually(t, 10*time.Second, "the host is reached", func() error {
+		got, _, err := ask(client, get(t, "https://www.example.com/"))
+		if err == nil && got.StatusCode != http.StatusOK {
+			err = fmt.Errorf("%d", got.StatusCode)
+		}
+		return err
+	})
+
+	t.Run("requests under way of a client", func(t *testing.T) {
+		statuses := map[int]int{}
+		var mu sync.Mutex
+		var asking sync.WaitGroup
+		for range 10 {
+			asking.Go(func() {
+				got, _, err := ask(client, get(t, "https://www.example.com/slow"))
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				statuses[got.StatusCode]++
+				mu.Unlock()
+			})
+		}
+		asking.Wait()
+		if statuses[http.StatusOK] != limits.RequestsPerAddress || statuses[http.StatusTooManyRequests] != 10-limits.RequestsPerAddress {
+			t.Errorf("the statuses are %v", statuses)
+		}
+	})
+	t.Run("body", func(t *testing.T) {
+		for _, length := range []int64{limits.BodyBytes + 1, -1} { // with and without a length in the header
+			r := get(t, "https://www.example.com/")
+			r.Method, r.Body, r.ContentLength = http.MethodPost, io.NopCloser(io.LimitReader(zeros{}, limits.BodyBytes+1)), length
+			if got, _, err := ask(client, r); err != nil || got.StatusCode != http.StatusRequestEntityTooLarge {
+				t.Errorf("a body that is too large, with the length %d, has the response %+v: %v", length, got, err)
+			}
+		}
+		r := get(t, "https://www.example.com/")
+		r.Method, r.Body, r.ContentLength = http.MethodPost, io.NopCloser(io.LimitReader(zeros{}, limits.BodyBytes)), limits.BodyBytes
+		if got, s, err := ask(client, r); err != nil || got.StatusCode != http.StatusOK || int64(len(s.Body)) != limits.BodyBytes {
+			t.Errorf("a body of the largest size has the response %+v, and the pod has got %d bytes: %v", got, len(s.Body), err)
+		}
+	})
+	t.Run("header", func(t *testing.T) {
+		r := get(t, "https://www.example.com/")
+		r.Header.Set("X-Large", strings.Repeat("x", 1<<20))
+		if got, _, err := ask(client, r); err == nil && got.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+			t.Errorf("a header of 1 MiB has the response %+v", got)
+		}
+	})
+	t.Run("requests per second of a tenant", func(t *testing.T) {
+		refused := 0
+		for range 6 * limits.RequestsPerSecond {
+			if got, _, err := ask(client, get(t, "https://www.example.com/")); err == nil && got.StatusCode == http.StatusTooManyRequests {
+				refused++
+			}
+		}
+		if refused == 0 {
+			t.Error("no request is refused")
+		}
+		if got, _, err := ask(client, get(t, "https://shop.example.com/")); err != nil || got.StatusCode != http.StatusOK {
+			t.Errorf("another tenant's host has the response %+v: %v", got, err)
+		}
+		eventually(t, 10*time.Second, "the host answers again", func() error {
+			got, _, err := ask(client, get(t, "https://www.example.com/"))
+			if err == nil && got.StatusCode != http.StatusOK {
+				err = fmt.Errorf("%d", got.StatusCode)
+			}
+			return err
+		})
+	})
+	t.Run("slow clients", func(t *testing.T) {
+		var ended atomic.Int64
+		var slow sync.WaitGroup
+		for range 5 {
+			slow.Go(func() {
+				c, err := o.dialer(&e.addr)(t.Context(), "tcp4", "www.example.com:80")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer c.Close()
+				_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: www.example.com\r\n")
+				began := time.Now()
+				_ = c.SetReadDeadline(began.Add(30 * time.Second))
+				for {
+					if _, err := io.WriteString(c, "X-Slow: 1\r\n"); err != nil || time.Since(began) > 25*time.Second {
+						break
+					}
+					time.Sleep(time.Second)
+				}
+				if time.Since(began) < 20*time.Second {
+					ended.Add(1)
+				}
+			})
+		}
+		slow.Wait()
+		if ended.Load() != 5 {
+			t.Errorf("%d of 5 connections with an endless header end within 20 s", ended.Load())
+		}
+	})
+	t.Run("connections of a client", func(t *testing.T) {
+		client.CloseIdleConnections()
+		open := 0
+		for range 3 * limits.ConnectionsPerAddress {
+			c, err := o.dialer(&e.addr)(t.Context(), "tcp4", "www.example.com:443")
+			if err != nil {
+				continue
+			}
+			defer c.Close()
+			_ = c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+			if _, err := c.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+				open++ // it is not closed
+			}
+		}
+		if open == 0 || open > limits.ConnectionsPerAddress {
+			t.Errorf("%d connections are open, want at most %d", open, limits.ConnectionsPerAddress)
+		}
+	})
+	t.Run("certificates per hour", func(t *testing.T) {
+		_, err := a.store.Ingresses().Update(t.Context(), a.ingress.ID, nil, func(i ingress.Ingress) (ingress.Ingress, error) {
+			for n := range limits.CertificatesPerHour + 2 {
+				i.Rules = append(i.Rules, ingress.Rule{Host: fmt.Sprintf("n%d.example.com", n), Paths: i.Rules[0].Paths})
+			}
+			return i, nil
+		})
+		must(t, err)
+		eventually(t, 60*time.Second, "some hosts get no certificate", func() error {
+			i, err := a.store.Ingresses().Get(t.Context(), a.ingress.ID)
+			if err != nil {
+				return err
+			}
+			states := map[ingress.State]int{}
+			for _, h := range i.Status.Hosts {
+				states[h.State]++
+				if h.State == ingress.Failed && !strings.Contains(h.Message, "more than 3 new certificates") {
+					return fmt.Errorf("%+v", h)
+				}
+			}
+			if states[ingress.Ready] != limits.CertificatesPerHour || states[ingress.Failed] != 3 {
+				return fmt.Errorf("the states are %v", states)
+			}
+			return nil
+		})
+	})
+}
+
+// zeros is an endless body.
+type zeros struct{}
+
+// Read implements io.Reader.
+func (zeros) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = '0'
+	}
+	return len(p), nil
 }

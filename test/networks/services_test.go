@@ -62,7 +62,7 @@ func TestAServiceSpreadsConnections(t *testing.T) {
 		}
 	}
 
-	const connections = 3000
+	const connections = 10_000
 	answers := map[string]int{}
 	var mu sync.Mutex
 	var calling sync.WaitGroup

@@ -53,7 +53,7 @@ afterAll(async () => {
 
 /** HARMLESS matches controls that only show, search or copy. */
 const HARMLESS =
-  /^(Menu|Search \/?|Search|Light theme|Dark theme|Help and keyboard shortcuts|Skip to content|Husk|Clear|Download|CSV|Load older entries|Reconnect|Retry|Dismiss|Copy .*|All events|Usage|Remove the filter .*|.+ viewer|.*=.*|Name|State|Ready|Restarts|Size|Address|Age|Pod|Node|Time|Event|Reference|Digest|Imported|Kind|Version|Changed|Show .*|Core-hours|Memory GiB-h|Volume GiB-h|Network|Range|Pods|Cost|Target|Pods|Restricts)?$/i;
+  /^(Menu|Search \/?|Search|Light theme|Dark theme|Help and keyboard shortcuts|Skip to content|Husk|Clear|Download|CSV|Load older entries|Reconnect|Retry|Dismiss|Copy .*|All events|Usage|Remove the filter .*|.+ viewer|.*=.*|Name|State|Ready|Restarts|Size|Address|Age|Pod|Node|Time|Event|Reference|Digest|Imported|Kind|Version|Changed|Show .*|Core-hours|Memory GiB-h|Volume GiB-h|Network|Range|Pods|Cost|Target|Pods|Restricts|Hosts|Certificates|Services)?$/i;
 
 /** otherControls lists the controls of a page that HARMLESS does not match. */
 async function otherControls(page: Page) {
@@ -74,6 +74,7 @@ test("a viewer sees no controls that change anything", async () => {
     "/images",
     "/configs",
     "/services",
+    "/ingresses",
     "/addresses",
     "/security-groups",
     "/networks",
@@ -111,6 +112,7 @@ test("a viewer sees no controls that change anything", async () => {
     "Images",
     "Configs",
     "Services",
+    "Ingresses",
     "Addresses",
     "Security groups",
     "Networks",
@@ -129,6 +131,7 @@ test("another tenant sees neither the pod nor the volume", async () => {
     ["/images", "No images yet"],
     ["/configs", "No configs yet"],
     ["/services", "No services yet"],
+    ["/ingresses", "No ingresses yet"],
     ["/addresses", "No floating addresses yet"],
     ["/security-groups", "No security groups yet"],
     ["/events", "No events yet"],

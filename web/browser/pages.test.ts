@@ -29,6 +29,7 @@ let pod: Pod;
 let volume: { id: string };
 let image: { id: string };
 let service: { id: string };
+let ingress: { id: string };
 let group: { id: string };
 const ids = { node: "", tenant: "" };
 
@@ -39,6 +40,10 @@ beforeAll(async () => {
   image = imported[0] ?? { id: "" };
   volume = await owner.ok("POST", "/v1/volumes", { name: "web-data", labels: { app: "web" }, sizeGiB: 10 });
   service = await owner.ok("POST", "/v1/services", { name: "shop", selector: "app=web", ports: [{ name: "http", port: 80 }] });
+  ingress = await owner.ok("POST", "/v1/ingresses", {
+    name: "shop",
+    rules: [{ host: "shop.example.com", paths: [{ service: "shop", port: 80 }] }],
+  });
   await owner.ok("POST", "/v1/addresses", { name: "shop", target: { serviceId: service.id } });
   await owner.ok("POST", "/v1/networks", { name: "back", cidr: "10.1.0.0/24", ipv6Cidr: "fd00:1::/64" });
   group = await owner.ok("POST", "/v1/security-groups", {
@@ -168,6 +173,8 @@ const PAGES: [name: string, key: Key, path: () => string, there: (page: Page) =>
   ["configs", setup.owner, () => "/configs", (p) => p.getByRole("row", { name: /web-settings/ }).waitFor()],
   ["services", setup.owner, () => "/services", (p) => p.getByRole("row", { name: /shop/ }).waitFor()],
   ["service", setup.owner, () => `/services/${service.id}`, (p) => p.getByRole("row", { name: /web.*Ready/ }).waitFor()],
+  ["ingresses", setup.owner, () => "/ingresses", (p) => p.getByRole("row", { name: /shop.example.com/ }).waitFor()],
+  ["ingress", setup.owner, () => `/ingresses/${ingress.id}`, (p) => p.getByRole("row", { name: /shop.example.com.*Ready/ }).waitFor()],
   [
     "security-group",
     setup.owner,

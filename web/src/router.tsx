@@ -142,6 +142,14 @@ const routeTree = root.addChildren([
       lazyRouteComponent(() => import("./pages/ServicePage"), "ServicePage"),
     ),
     page(
+      "ingresses",
+      lazyRouteComponent(() => import("./pages/Ingresses"), "Ingresses"),
+    ),
+    page(
+      "ingresses/$ingressId",
+      lazyRouteComponent(() => import("./pages/IngressPage"), "IngressPage"),
+    ),
+    page(
       "security-groups",
       lazyRouteComponent(() => import("./pages/SecurityGroups"), "SecurityGroups"),
     ),

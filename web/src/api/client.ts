@@ -13,6 +13,7 @@ export type Volume = Schemas["Volume"];
 export type Snapshot = Schemas["Snapshot"];
 export type Network = Schemas["Network"];
 export type Service = Schemas["Service"];
+export type Ingress = Schemas["Ingress"];
 export type Address = Schemas["Address"];
 export type SecurityGroup = Schemas["SecurityGroup"];
 export type Image = Schemas["Image"];

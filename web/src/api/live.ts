@@ -8,7 +8,17 @@ import { unusedFeeds } from "./feeds";
 import { currentSession, keyOf, useSession } from "./session";
 import { serverSentEvents } from "./streams";
 
-export type Kind = "pods" | "volumes" | "snapshots" | "networks" | "services" | "addresses" | "security-groups" | "images" | "events";
+export type Kind =
+  | "pods"
+  | "volumes"
+  | "snapshots"
+  | "networks"
+  | "services"
+  | "ingresses"
+  | "addresses"
+  | "security-groups"
+  | "images"
+  | "events";
 
 export interface Live<T> {
   items: T[]; // oldest first

@@ -26,6 +26,7 @@ const TENANT: NavPage[] = [
   { to: "/images", name: "Images", icon: "images", key: "i" },
   { to: "/configs", name: "Configs", icon: "configs", key: "c" },
   { to: "/services", name: "Services", icon: "services", key: "s" },
+  { to: "/ingresses", name: "Ingresses", icon: "ingresses", key: "h" },
   { to: "/addresses", name: "Addresses", icon: "addresses", key: "d" },
   { to: "/security-groups", name: "Security groups", icon: "groups", key: "g" },
   { to: "/networks", name: "Networks", icon: "network", key: "n" },

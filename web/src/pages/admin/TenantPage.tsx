@@ -28,6 +28,7 @@ const LIMITS: [keyof Quota, string][] = [
   ["images", "Images"],
   ["configs", "Configs and secrets"],
   ["services", "Services"],
+  ["ingresses", "Ingresses"],
   ["securityGroups", "Security groups"],
   ["addresses", "Floating addresses"],
   ["networks", "Networks"],
