@@ -16,6 +16,7 @@ import (
 	"husk/ingress"
 	"husk/server/network"
 	"husk/service"
+	"husk/service/securitygroup"
 	"husk/store"
 )
 
@@ -77,7 +78,7 @@ func TestOnlyIngressProcessesReachServicesFromOutside(t *testing.T) {
 	a, b := l.tenant(), l.tenant()
 	pods := map[*tenant]*pod{}
 	for i, tn := range []*tenant{a, b} {
-		p := tn.pod(l.nodes[i], map[string]string{"app": "web"})
+		p := tn.pod(l.nodes[i], map[string]string{"app": "web", "role": "web"})
 		p.serve(t, 8080)
 		p.report(husk.EventRunning, true)
 		pods[tn] = p
@@ -114,6 +115,16 @@ func TestOnlyIngressProcessesReachServicesFromOutside(t *testing.T) {
 	if _, err := edge.get(netip.AddrPortFrom(pods[a].addr(), 8080).String(), impatient); err == nil {
 		t.Error("the machine reaches a pod without a service")
 	}
+
+	// A security group of the pod decides too.
+	at := netip.AddrPortFrom(a.ingressAddress("web"), 80).String()
+	group := a.group("web", from(9090))
+	eventually(t, 5*time.Second, "the group closes the pod", func() error { return closed(edge.get, at) })
+	a.change(group, func(g *securitygroup.Group) { g.Rules = append(g.Rules, from(8080)) })
+	eventually(t, 5*time.Second, "the group opens the pod", func() error {
+		_, err := edge.get(at, patient)
+		return err
+	})
 
 	// A service without ready pods refuses connections at once.
 	pods[a].report(husk.EventRunning, false)

@@ -13,7 +13,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -41,6 +40,8 @@ type Config struct {
 	Validity            time.Duration // of certificates
 }
 
+func (c Config) at(port uint16) string { return netip.AddrPortFrom(c.Addr, port).String() }
+
 // Authority is what clients need to know of the authority.
 type Authority struct {
 	Directory string // URL
@@ -51,13 +52,13 @@ type Authority struct {
 
 // Command prepares the authority, in a directory of the test, and returns the command that runs it.
 func Command(program, dir string, cfg Config) (*exec.Cmd, *Authority, error) {
-	a := &Authority{Directory: fmt.Sprintf("https://%s:14000/dir", cfg.Addr), CAFile: filepath.Join(dir, "cert.pem"), dir: dir, config: cfg}
+	a := &Authority{Directory: "https://" + cfg.at(14000) + "/dir", CAFile: filepath.Join(dir, "cert.pem"), dir: dir, config: cfg}
 	certificate, key, err := selfSigned(cfg.Addr)
 	if err != nil {
 		return nil, nil, err
 	}
 	config, err := json.Marshal(map[string]any{"pebble": map[string]any{
-		"listenAddress": fmt.Sprintf("%s:14000", cfg.Addr), "managementListenAddress": fmt.Sprintf("%s:15001", cfg.Addr),
+		"listenAddress": cfg.at(14000), "managementListenAddress": cfg.at(15001),
 		"certificate": a.CAFile, "privateKey": filepath.Join(dir, "key.pem"), "httpPort": cfg.HTTPPort, "tlsPort": cfg.HTTPSPort, "ocspResponderURL": "",
 		"externalAccountBindingRequired": false, "retryAfter": map[string]any{"authz": 1, "order": 1},
 		"profiles": map[string]any{"default": map[string]any{"description": "for tests", "validityPeriod": int(cfg.Validity.Seconds())}},
@@ -67,7 +68,7 @@ func Command(program, dir string, cfg Config) (*exec.Cmd, *Authority, error) {
 	}
 	file := filepath.Join(dir, "pebble.json")
 	err = errors.Join(os.WriteFile(a.CAFile, certificate, 0o644), os.WriteFile(filepath.Join(dir, "key.pem"), key, 0o600), os.WriteFile(file, config, 0o600)) //nolint:gosec // a certificate
-	cmd := exec.Command(program, "-config", file, "-dnsserver", fmt.Sprintf("%s:53", cfg.Addr))
+	cmd := exec.Command(program, "-config", file, "-dnsserver", cfg.at(53))
 	cmd.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=0", "PEBBLE_AUTHZREUSE=0")
 	return cmd, a, err
 }
@@ -85,7 +86,7 @@ func (a *Authority) Root(transport *http.Transport) (*x509.Certificate, error) {
 	}
 	transport.TLSClientConfig = &tls.Config{RootCAs: trusted}
 	defer transport.CloseIdleConnections()
-	r, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Get(fmt.Sprintf("https://%s:15001/roots/0", a.config.Addr))
+	r, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Get("https://" + a.config.at(15001) + "/roots/0")
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -67,9 +66,8 @@ func authority(t *testing.T) *x509.Certificate {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	if err := errors.Join(os.Setenv("HUSKD_ACME_DIRECTORY", ca.Directory), os.Setenv("HUSKD_ACME_CA", ca.CAFile)); err != nil {
-		t.Fatal(err)
-	}
+	t.Setenv("HUSKD_ACME_DIRECTORY", ca.Directory)
+	t.Setenv("HUSKD_ACME_CA", ca.CAFile)
 	var root *x509.Certificate
 	stack.Eventually(t, 20*time.Second, func() (err error) { root, err = ca.Root(nil); return err })
 	return root
