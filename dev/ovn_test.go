@@ -155,11 +155,11 @@ func (p pod) connect(t *testing.T, to pod) {
 	const text = "dd if=/dev/zero bs=1M count=8 2>/dev/null | tr '\\0' x"
 	received := make(chan string, 1)
 	go func() {
-		out, err := sh(to.host, fmt.Sprintf("mkfifo /run/open; exec 3<>/run/open; ip netns exec %s timeout 20 busybox nc -l -p 8080 <&3 | wc -c", to.name))
+		out, err := sh(to.host, fmt.Sprintf("mkfifo /run/open; exec 3<>/run/open; ip netns exec %s timeout 60 busybox nc -l -p 8080 <&3 | wc -c", to.name))
 		received <- fmt.Sprintf("%s%v", out, err)
 	}()
 	eventually(t, "a connection", func(context.Context) error {
-		_, err := sh(p.host, fmt.Sprintf("%s | ip netns exec %s timeout 5 busybox nc %s 8080", text, p.name, to.addr))
+		_, err := sh(p.host, fmt.Sprintf("%s | ip netns exec %s timeout 50 busybox nc %s 8080", text, p.name, to.addr))
 		return err
 	})
 	if got := <-received; got != fmt.Sprintf("%d\n<nil>", 8<<20) {

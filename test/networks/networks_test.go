@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"husk/server/network"
+	"husk/test/pace"
 )
 
 // TestPodsOfATenantReachEachOther connects pods of two tenants on all nodes. Each reaches those of its own tenant, wherever they are, and none of the
@@ -44,5 +45,30 @@ func TestPodsOfATenantReachEachOther(t *testing.T) {
 				return err
 			})
 		}
+	}
+}
+
+// TestANewNodeIsConnected adds a node. A pod there reaches all others, and is reached by them, as soon as its machine could run.
+func TestANewNodeIsConnected(t *testing.T) {
+	l := start(t, network.Limits{})
+	tn := l.tenant()
+	var others []*pod
+	for _, n := range l.nodes {
+		p := tn.pod(n, nil)
+		p.serve(t, 80)
+		others = append(others, p)
+	}
+	added := time.Now()
+	p := tn.pod(l.addNode(len(l.nodes)), nil)
+	runs := time.Now()
+	p.serve(t, 80)
+	for _, o := range others {
+		p.reaches(t, o, o.addr())
+		o.reaches(t, p, p.addr())
+	}
+	took := time.Since(runs)
+	t.Logf("a new node's first pod was connected after %s, with Open vSwitch and OVN started, and reached all others after %s more", runs.Sub(added).Round(time.Millisecond), took.Round(time.Millisecond))
+	if goal := pace.Limit(2 * time.Second); took > goal {
+		t.Errorf("the pod reached all others only after %s", took)
 	}
 }
