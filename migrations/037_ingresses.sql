@@ -1,13 +1,6 @@
 -- Ingresses: hosts and paths, over HTTPS, to services. The processes that serve them (huskd ingress) log in as husk_ingress, which sees nothing else.
 SET LOCAL lock_timeout = '5s'; -- requests wait for these locks while the migration does; it can be retried
 
-DO $$
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'husk_ingress') THEN
-        RAISE EXCEPTION 'the role husk_ingress does not exist; create it as a superuser, with the password of the other roles: CREATE ROLE husk_ingress LOGIN PASSWORD ''...''';
-    END IF;
-END $$;
-
 CREATE TABLE ingresses (
     tenant_id    uuid NOT NULL REFERENCES tenants (id),
     id           uuid NOT NULL,
@@ -100,26 +93,41 @@ BEGIN
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', t);
         EXECUTE format('CREATE POLICY tenant ON %I TO husk_tenant USING (tenant_id = current_tenant()) WITH CHECK (tenant_id = current_tenant())', t);
         EXECUTE format('CREATE POLICY control ON %I TO husk_control USING (true) WITH CHECK (true)', t);
-        EXECUTE format('CREATE POLICY ingress ON %I TO husk_ingress USING (true) WITH CHECK (true)', t);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %I TO husk_control', t);
     END LOOP;
 END $$;
 ALTER TABLE ingress_storage ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ingress_storage FORCE ROW LEVEL SECURITY;
-CREATE POLICY ingress ON ingress_storage TO husk_ingress USING (true) WITH CHECK (true);
 ALTER TABLE ingress_locks ENABLE ROW LEVEL SECURITY;
 ALTER TABLE ingress_locks FORCE ROW LEVEL SECURITY;
-CREATE POLICY ingress ON ingress_locks TO husk_ingress USING (true) WITH CHECK (true);
 GRANT SELECT, INSERT, UPDATE, DELETE ON ingresses TO husk_tenant;
 GRANT SELECT, INSERT (host, tenant_id, ingress_id), DELETE ON ingress_hosts TO husk_tenant;
 GRANT SELECT, INSERT (tenant_id, service), DELETE ON ingress_services TO husk_tenant;
 GRANT SELECT ON ingress_requests, ingress_traffic TO husk_tenant;
-GRANT SELECT (tenant_id, id, name, rules, hsts_seconds) ON ingresses TO husk_ingress;
-GRANT SELECT ON ingress_hosts, ingress_services TO husk_ingress;
-GRANT UPDATE (issued_at, expires_at, message, failures, due_at) ON ingress_hosts TO husk_ingress;
-GRANT SELECT, INSERT, DELETE ON ingress_requests TO husk_ingress;
-GRANT SELECT, INSERT, UPDATE ON ingress_traffic, ingress_orders TO husk_ingress;
-GRANT SELECT, INSERT, UPDATE, DELETE ON ingress_storage, ingress_locks TO husk_ingress;
+-- What ingress processes may do. An installation may get their role after this migration, so each server calls this when it starts.
+CREATE FUNCTION grant_ingress() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    t text;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'husk_ingress') OR EXISTS (SELECT FROM pg_policies WHERE schemaname = 'public' AND policyname = 'ingress') THEN
+        RETURN;
+    END IF;
+    LOCK TABLE ingress_locks IN SHARE ROW EXCLUSIVE MODE; -- against another server that starts at the same time
+    IF EXISTS (SELECT FROM pg_policies WHERE schemaname = 'public' AND policyname = 'ingress') THEN
+        RETURN;
+    END IF;
+    FOREACH t IN ARRAY ARRAY['ingresses', 'ingress_hosts', 'ingress_services', 'ingress_requests', 'ingress_traffic', 'ingress_orders', 'ingress_storage', 'ingress_locks'] LOOP
+        EXECUTE format('CREATE POLICY ingress ON %I TO husk_ingress USING (true) WITH CHECK (true)', t);
+    END LOOP;
+    GRANT SELECT (tenant_id, id, name, rules, hsts_seconds) ON ingresses TO husk_ingress;
+    GRANT SELECT ON ingress_hosts, ingress_services TO husk_ingress;
+    GRANT UPDATE (issued_at, expires_at, message, failures, due_at) ON ingress_hosts TO husk_ingress;
+    GRANT SELECT, INSERT, DELETE ON ingress_requests TO husk_ingress;
+    GRANT SELECT, INSERT, UPDATE ON ingress_traffic, ingress_orders TO husk_ingress;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON ingress_storage, ingress_locks TO husk_ingress;
+END $$;
+REVOKE EXECUTE ON FUNCTION grant_ingress() FROM PUBLIC;
+SELECT grant_ingress();
 
 ALTER TABLE tenants ADD COLUMN quota_ingresses integer NOT NULL DEFAULT 20 CHECK (quota_ingresses >= 0);
 

@@ -40,7 +40,26 @@ const (
 // advisory lock; all except the first find nothing to do. Apply also returns nil if the schema is
 // newer than this server, but still compatible with it. dsn names the database and the owner of
 // the schema.
-func Apply(ctx context.Context, dsn string) error { return apply(ctx, dsn, FS) }
+func Apply(ctx context.Context, dsn string) error {
+	if err := apply(ctx, dsn, FS); err != nil {
+		return err
+	}
+	return grant(ctx, dsn)
+}
+
+// grant gives the role of ingress processes its rights, if the role has been created since the migration (037_ingresses.sql).
+func grant(ctx context.Context, dsn string) error {
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		return fmt.Errorf("connect to postgres to migrate: %w", err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	_, err = conn.Exec(ctx, "DO $$ BEGIN IF to_regprocedure('grant_ingress()') IS NOT NULL THEN PERFORM grant_ingress(); END IF; END $$")
+	if err != nil {
+		return fmt.Errorf("grant the role of ingress processes its rights: %w", err)
+	}
+	return nil
+}
 
 func apply(ctx context.Context, dsn string, files fs.FS) error {
 	cfg, err := pgx.ParseConfig(dsn)

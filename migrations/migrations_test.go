@@ -113,3 +113,29 @@ func TestRequestsContinueWhileAMigrationWaitsForALock(t *testing.T) {
 	}
 	exec(t, request, "SELECT added FROM nodes")
 }
+
+// TestTheRoleOfIngressProcessesCanBeCreatedLater starts a server, then creates the role, and starts servers again.
+func TestTheRoleOfIngressProcessesCanBeCreatedLater(t *testing.T) {
+	t.Parallel()
+	url := devtest.Postgres(t)
+	if err := Apply(t.Context(), url(owner)); err != nil {
+		t.Fatal(err)
+	}
+	conn := connect(t, url(owner))
+	// As if the role had not existed: roles belong to all databases, so a test cannot drop it.
+	exec(t, conn, `DO $$ DECLARE p record; BEGIN
+		FOR p IN SELECT tablename FROM pg_policies WHERE policyname = 'ingress' LOOP
+			EXECUTE format('DROP POLICY ingress ON %I', p.tablename);
+			EXECUTE format('REVOKE ALL ON %I FROM husk_ingress', p.tablename);
+		END LOOP; END $$`)
+	ended := make(chan error, 2)
+	for range 2 {
+		go func() { ended <- Apply(t.Context(), url(owner)) }()
+	}
+	for range 2 {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	exec(t, connect(t, url("husk_ingress")), "SELECT host FROM ingress_hosts")
+}
