@@ -7,7 +7,7 @@ import { type Address, client, data, type Network, type Pod, type SecurityGroup,
 import { useLive } from "../api/live";
 import { keyOf, useSession } from "../api/session";
 import { bytes, plural } from "../lib/format";
-import { type Box, counters, draw, type Edge, mayConnect, rates, reaches, type Traffic } from "../lib/networkMap";
+import { type Box, counters, draw, type Edge, mayConnect, type PodBox, rates, reaches, type Traffic } from "../lib/networkMap";
 import { Button } from "../ui/Button";
 import { Card } from "../ui/parts";
 
@@ -28,6 +28,8 @@ export function NetworkMap({ networks, pods }: { networks: Network[]; pods: Pod[
     if (ports) reached.set(p.id, ports);
   }
   const faded = (id: string) => pod !== undefined && pod.id !== id && !reached.has(id);
+  /** below is what stands below the name of a pod. */
+  const below = (p: PodBox) => `${p.address} ${reached.get(p.pod.id) ?? flow(traffic.get(p.pod.name))}`.trim();
   return (
     <Card title="Map">
       <p className="hint" aria-live="polite">
@@ -65,13 +67,18 @@ export function NetworkMap({ networks, pods }: { networks: Network[]; pods: Pod[
             </g>
           )}
           {picture.services.map((s) => (
-            <Link key={s.id} to="/services/$serviceId" params={{ serviceId: s.service.id }}>
+            <Link
+              key={s.id}
+              to="/services/$serviceId"
+              params={{ serviceId: s.service.id }}
+              aria-label={`${short(s.service.name)} ${reach(s.service)}`}
+            >
               <rect {...size(s)} rx="8" className="service" />
-              <text x={s.x + 12} y={s.y + 20} className="strong">
-                {short(s.service.name)}
-              </text>
-              <text x={s.x + 12} y={s.y + 37} className="small">
-                {s.service.status.address ?? "headless"} · {s.service.status.readyEndpoints} ready
+              <text x={s.x + 12} y={s.y + 20}>
+                <tspan className="strong">{short(s.service.name)}</tspan>{" "}
+                <tspan x={s.x + 12} dy="17" className="small">
+                  {reach(s.service)}
+                </tspan>
               </text>
             </Link>
           ))}
@@ -99,7 +106,7 @@ export function NetworkMap({ networks, pods }: { networks: Network[]; pods: Pod[
                 role="button"
                 tabIndex={0}
                 aria-pressed={p.pod.id === chosen}
-                aria-label={`${p.pod.name} in ${n.network.name}`}
+                aria-label={`${short(p.pod.name)} ${below(p)}`}
                 className={`pod ${p.pod.status.phase === "Running" ? "" : "off"} ${faded(p.pod.id) ? "faded" : ""} ${p.pod.id === chosen ? "chosen" : ""}`}
                 onClick={() => setChosen(p.pod.id === chosen ? undefined : p.pod.id)}
                 onKeyDown={(e) => {
@@ -110,11 +117,11 @@ export function NetworkMap({ networks, pods }: { networks: Network[]; pods: Pod[
                 }}
               >
                 <rect {...size(p)} rx="6" />
-                <text x={p.x + 10} y={p.y + 19} className="strong">
-                  {short(p.pod.name)}
-                </text>
-                <text x={p.x + 10} y={p.y + 36} className="small">
-                  {p.address} {reached.get(p.pod.id) ?? flow(traffic.get(p.pod.name))}
+                <text x={p.x + 10} y={p.y + 19}>
+                  <tspan className="strong">{short(p.pod.name)}</tspan>{" "}
+                  <tspan x={p.x + 10} dy="17" className="small">
+                    {below(p)}
+                  </tspan>
                 </text>
               </g>
             )),
@@ -129,6 +136,9 @@ export function NetworkMap({ networks, pods }: { networks: Network[]; pods: Pod[
 const size = ({ x, y, width, height }: Box) => ({ x, y, width, height });
 
 const short = (name: string) => (name.length > 20 ? `${name.slice(0, 19)}…` : name);
+
+/** reach is where a service is reached, and by how many pods. */
+const reach = ({ status }: Service) => `${status.address ?? "headless"} · ${status.readyEndpoints} ready`;
 
 /** flow writes traffic as ↓1.2 KiB/s ↑300 B/s, if there is any. */
 const flow = (t?: Traffic) => (t && t.received + t.sent >= 1 ? `↓${bytes(t.received)}/s ↑${bytes(t.sent)}/s` : "");
