@@ -29,6 +29,7 @@ const keptDrops = 100
 func (c Control) Record(ctx context.Context, node uuid.UUID, counts []husk.SecurityCount, drops []husk.SecurityDrop) error {
 	rules, dropped := db.RecordRuleCountsParams{NodeID: node}, db.RecordDropCountsParams{NodeID: node}
 	seen := map[string]bool{}
+	counts = slices.Clone(counts)
 	slices.SortFunc(counts, func(a, b husk.SecurityCount) int { // the same order for all nodes, so that they do not wait for each other in a circle
 		if a.Key() < b.Key() {
 			return -1
