@@ -216,9 +216,11 @@ func (r rows) ids(key string) map[string]string {
 	return map[string]string{idKey: key, idOwner: r.owner}
 }
 
-// forbidden is what pods never send, although port security lets it pass: answers of DHCP servers (RFC 2131, RFC 8415) and router advertisements.
+// forbidden is what pods never send, although port security lets it pass: answers of DHCP servers (RFC 2131, RFC 8415), router advertisements, and
+// packets to one address in frames to a group (RFC 1122, section 3.3.6). The router takes such frames, and planEgress matches only those to itself.
 var forbidden = map[string]string{
 	"dhcp": "udp.src == 67", "dhcpv6": "udp.src == 547", "router-advertisement": "icmp6.type == 134",
+	"group-frame": "ip4 && eth.mcast && !eth.bcast && ip4.dst != 224.0.0.0/4", "group-frame6": "ip6 && eth.mcast && ip6.dst != ff00::/8",
 }
 
 // planPort adds a pod's port, and its limits.

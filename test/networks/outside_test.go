@@ -155,6 +155,50 @@ func TestPodsReachOnlyThePublicInternet(t *testing.T) {
 	}
 }
 
+// TestFramesToGroupsReachNothingOutside sends packets to private addresses in frames that are not addressed to the router, but to groups to which it
+// belongs. The rules about what pods reach apply to those, too.
+func TestFramesToGroupsReachNothingOutside(t *testing.T) {
+	l := start(t, network.Limits{})
+	o := l.outside()
+	o.serve(t)
+	p := l.tenant().pod(l.nodes[0], nil)
+	open, private := netip.MustParseAddr("192.88.99.2"), netip.MustParseAddr("10.66.0.2")
+	o.add(t, open)
+	o.add(t, private)
+	var packets net.PacketConn
+	must(t, within(o.ns, func() (err error) {
+		packets, err = net.ListenPacket("udp4", ":9999")
+		return err
+	}))
+	t.Cleanup(func() { _ = packets.Close() })
+	arrives := func(limit time.Duration) (text string) {
+		buf := make([]byte, 100)
+		_ = packets.SetReadDeadline(time.Now().Add(limit))
+		n, _, err := packets.ReadFrom(buf)
+		if err != nil {
+			return ""
+		}
+		return string(buf[:n])
+	}
+	send := func(to string, at netip.Addr, text string) {
+		mac, err := net.ParseMAC(to)
+		must(t, err)
+		p.inject(ethernet(mac, p.port.MAC, 0x0800, ipv4(p.addr(), at, 17, 0, udp(4000, 9999, text))))
+	}
+	eventually(t, 10*time.Second, "a public address is reached", func() error { _, err := p.get(open.String()+":80", patient); return err })
+	router := net.HardwareAddr{0x02, 0xff, p.port.NetworkID[0], p.port.NetworkID[1], p.port.NetworkID[2], p.port.NetworkID[3]}.String()
+	send(router, open, "control")
+	if got := arrives(patient); got != "control" {
+		t.Fatalf("a packet to the router arrives as %q", got)
+	}
+	for _, group := range []string{router, "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01", "01:00:5e:7f:00:05", "33:33:00:00:00:01", "01:80:c2:00:00:21", "03:00:00:00:00:01"} {
+		send(group, private, group)
+	}
+	for got := arrives(2 * time.Second); got != ""; got = arrives(time.Second) {
+		t.Errorf("a packet in a frame to %s reaches a private address", got)
+	}
+}
+
 // TestPodsReachOthersThroughAGateway connects pods with a host outside. The host sees the address of the tenant's network. It reaches no pod by itself,
 // whatever it sends. When the gateway loses its power, another one takes over.
 func TestPodsReachOthersThroughAGateway(t *testing.T) {
