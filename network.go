@@ -110,6 +110,15 @@ type Interface struct {
 	Isolated  bool         `json:"isolated,omitempty"` // the network has no router
 }
 
+// Routed returns the first interface through which a pod is reached by routers. A pod that is only in isolated networks has none.
+func Routed(interfaces []Interface) (Interface, bool) {
+	at := slices.IndexFunc(interfaces, func(i Interface) bool { return !i.Isolated })
+	if at < 0 {
+		return Interface{}, false
+	}
+	return interfaces[at], true
+}
+
 // PodInterface is what a pod's status says about an interface.
 type PodInterface struct {
 	Network  string `json:"network"`

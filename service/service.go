@@ -48,7 +48,6 @@ const (
 type Service struct {
 	ID                     uuid.UUID         `json:"id"`
 	TenantID               uuid.UUID         `json:"-"`
-	NetworkID              uuid.UUID         `json:"-"`
 	Name                   string            `json:"name"`
 	Labels                 map[string]string `json:"labels"`
 	Selector               husk.Selector     `json:"-"`
@@ -105,14 +104,13 @@ type Pod struct {
 // network with others, the first one that is not isolated.
 func (p Pod) In(network uuid.UUID, isolated bool) (husk.Interface, bool) {
 	all := p.all()
-	at := slices.IndexFunc(all, func(i husk.Interface) bool { return i.NetworkID == network })
-	if at < 0 && !isolated {
-		at = slices.IndexFunc(all, func(i husk.Interface) bool { return !i.Isolated })
+	if at := slices.IndexFunc(all, func(i husk.Interface) bool { return i.NetworkID == network }); at >= 0 {
+		return all[at], true
 	}
-	if at < 0 || !all[at].Address.IsValid() {
+	if isolated {
 		return husk.Interface{}, false
 	}
-	return all[at], true
+	return husk.Routed(all)
 }
 
 func (p Pod) all() []husk.Interface {

@@ -78,7 +78,7 @@ func TestTheDefaultsOfAService(t *testing.T) {
 func TestEndpointsAreReadyPodsFirst(t *testing.T) {
 	t.Parallel()
 	tenant, network := uuid.New(), uuid.New()
-	s := Service{TenantID: tenant, NetworkID: network, Selector: husk.Selector{{Key: "app", Op: husk.OpIn, Values: []string{"web"}}}}
+	s := Service{TenantID: tenant, Selector: husk.Selector{{Key: "app", Op: husk.OpIn, Values: []string{"web"}}}}
 	pod := func(name, address string, change func(*Pod)) Pod {
 		p := Pod{ID: uuid.New(), TenantID: tenant, NetworkID: network, Name: name, Labels: map[string]string{"app": "web"}, Address: netip.MustParseAddr(address), Running: true, Ready: true}
 		if change != nil {
@@ -146,7 +146,7 @@ func BenchmarkEndpoints(b *testing.B) {
 			Address: netip.AddrFrom4([4]byte{100, 64, byte(i >> 8), byte(i)}),
 		}
 	}
-	s := Service{TenantID: tenant, NetworkID: network, Selector: husk.Selector{{Key: "app", Op: husk.OpIn, Values: []string{"db"}}, {Key: "tier", Op: husk.OpNotIn, Values: []string{"back"}}}}
+	s := Service{TenantID: tenant, Selector: husk.Selector{{Key: "app", Op: husk.OpIn, Values: []string{"db"}}, {Key: "tier", Op: husk.OpNotIn, Values: []string{"back"}}}}
 	for b.Loop() {
 		for range 100 {
 			s.Endpoints(pods)
@@ -183,7 +183,7 @@ func TestChangesOfAZoneLeadToIt(t *testing.T) {
 			services = slices.Delete(slices.Clone(services), i, i+1)
 		} else if i > 8 {
 			services = append(services, Service{
-				TenantID: tenant, NetworkID: network, Name: "s" + uuid.NewString(), Headless: i > 9, Ports: []Port{{Name: "http", Protocol: TCP, Port: i, TargetPort: i}},
+				TenantID: tenant, Name: "s" + uuid.NewString(), Headless: i > 9, Ports: []Port{{Name: "http", Protocol: TCP, Port: i, TargetPort: i}},
 				Selector: husk.Selector{{Key: "app", Op: husk.OpIn, Values: []string{strconv.Itoa(random.IntN(3))}}},
 			})
 		}

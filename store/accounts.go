@@ -33,7 +33,7 @@ const (
 func (t Tenant) CreateServiceAccount(ctx context.Context, idem Idempotency, name string, role husk.Role) (husk.ServiceAccount, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.ServiceAccount, error) {
 		if _, err := q.LockTenant(ctx, t.id); err != nil {
-			return husk.ServiceAccount{}, orNotFound(err, "tenant")
+			return husk.ServiceAccount{}, pgerr.NotFound(err, "tenant")
 		}
 		return repeats.Once(ctx, q, t.id, idem, func() (ID, husk.ServiceAccount, error) {
 			row, err := insertServiceAccount(ctx, q, t.id, name, role)
@@ -67,7 +67,7 @@ func insertServiceAccount(ctx context.Context, q *db.Queries, tenantID ID, name 
 func (t Tenant) ServiceAccount(ctx context.Context, id ID) (husk.ServiceAccount, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.ServiceAccount, error) {
 		row, err := q.ServiceAccount(ctx, db.ServiceAccountParams{TenantID: t.id, ID: id})
-		return convert.ServiceAccount(row), orNotFound(err, "service account")
+		return convert.ServiceAccount(row), pgerr.NotFound(err, "service account")
 	})
 }
 
@@ -108,7 +108,7 @@ func (t Tenant) DeleteServiceAccount(ctx context.Context, id ID) error {
 func lockServiceAccount(ctx context.Context, q *db.Queries, tenantID, id ID) error {
 	row, err := q.LockServiceAccount(ctx, db.LockServiceAccountParams{TenantID: tenantID, ID: id})
 	if err != nil {
-		return orNotFound(err, "service account")
+		return pgerr.NotFound(err, "service account")
 	}
 	return ifMatch(ctx, convert.ServiceAccount(row))
 }
@@ -125,10 +125,10 @@ type KeyRequest struct {
 func (t Tenant) CreateAPIKey(ctx context.Context, account ID, idem Idempotency, order KeyRequest) (husk.APIKey, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.APIKey, error) {
 		if _, err := q.LockTenant(ctx, t.id); err != nil {
-			return husk.APIKey{}, orNotFound(err, "tenant")
+			return husk.APIKey{}, pgerr.NotFound(err, "tenant")
 		}
 		if _, err := q.ServiceAccount(ctx, db.ServiceAccountParams{TenantID: t.id, ID: account}); err != nil {
-			return husk.APIKey{}, orNotFound(err, "service account")
+			return husk.APIKey{}, pgerr.NotFound(err, "service account")
 		}
 		return repeats.OnceSealed(ctx, q, &t.keys, t.id, idem, func() (ID, husk.APIKey, error) {
 			return insertAPIKey(ctx, q, t.id, account, order)
@@ -163,7 +163,7 @@ func insertAPIKey(ctx context.Context, q *db.Queries, tenantID, account ID, orde
 func (t Tenant) APIKeys(ctx context.Context, account ID) ([]husk.APIKey, error) {
 	return inTenant(ctx, t, func(q *db.Queries) ([]husk.APIKey, error) {
 		if _, err := q.ServiceAccount(ctx, db.ServiceAccountParams{TenantID: t.id, ID: account}); err != nil {
-			return nil, orNotFound(err, "service account")
+			return nil, pgerr.NotFound(err, "service account")
 		}
 		rows, err := q.APIKeys(ctx, db.APIKeysParams{TenantID: t.id, ServiceAccountID: &account})
 		return convert.All(rows, convert.APIKey), err
@@ -183,7 +183,7 @@ func deleteAPIKey(ctx context.Context, q *db.Queries, tenantID ID, account *ID, 
 		err = pgx.ErrNoRows
 	}
 	if err != nil {
-		return orNotFound(err, "API key")
+		return pgerr.NotFound(err, "API key")
 	}
 	if err := q.DeleteAPIKey(ctx, db.DeleteAPIKeyParams{TenantID: tenantID, ClientID: clientID}); err != nil {
 		return err
@@ -196,7 +196,7 @@ func deleteAPIKey(ctx context.Context, q *db.Queries, tenantID ID, account *ID, 
 func (c Control) CreateTenantKey(ctx context.Context, tenantID ID, idem Idempotency, account string, order KeyRequest) (husk.APIKey, error) {
 	return inControl(ctx, c, func(q *db.Queries) (husk.APIKey, error) {
 		if _, err := q.LockTenant(ctx, tenantID); err != nil {
-			return husk.APIKey{}, orNotFound(err, "tenant")
+			return husk.APIKey{}, pgerr.NotFound(err, "tenant")
 		}
 		return repeats.OnceSealed(ctx, q, &c.keys, tenantID, idem, func() (ID, husk.APIKey, error) {
 			row, err := q.ServiceAccountByName(ctx, db.ServiceAccountByNameParams{TenantID: tenantID, Name: account})

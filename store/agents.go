@@ -12,6 +12,7 @@ import (
 	"husk/store/hints"
 	"husk/store/moves"
 	"husk/store/nodelife"
+	"husk/store/pgerr"
 	"husk/store/topology"
 )
 
@@ -24,7 +25,7 @@ func (c Control) Desired(ctx context.Context, node ID, after *int64) (desired.St
 			return string(key), wrap(err, "ceph key of pod %s", pod.ID)
 		})
 		if err != nil {
-			return state, orNotFound(err, "node")
+			return state, pgerr.NotFound(err, "node")
 		}
 		incarnation, err := q.Incarnation(ctx)
 		state.Incarnation = husk.Incarnation(incarnation)
@@ -40,7 +41,7 @@ func (c Control) ForgetDesiredChanges(ctx context.Context) (int64, error) {
 // DesiredRevision returns only the revision of a node's desired state, and the incarnation of the database. Codes: not_found.
 func (c Control) DesiredRevision(ctx context.Context, node ID) (int64, husk.Incarnation, error) {
 	now, err := inControl(ctx, c, func(q *db.Queries) (db.DesiredRevisionRow, error) { return q.DesiredRevision(ctx, node) })
-	return now.DesiredRevision, husk.Incarnation(now.Incarnation), orNotFound(err, "node")
+	return now.DesiredRevision, husk.Incarnation(now.Incarnation), pgerr.NotFound(err, "node")
 }
 
 // Report applies an agent's reports about pods on its own node. It drops reports about other pods, and late reports: those about an older

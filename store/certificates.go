@@ -115,7 +115,7 @@ func (c Control) RenewCertificate(ctx context.Context, node ID, serial string, i
 func (c Control) NodeCertificates(ctx context.Context, node ID) ([]husk.NodeCertificate, error) {
 	return inControl(ctx, c, func(q *db.Queries) ([]husk.NodeCertificate, error) {
 		if _, err := q.Node(ctx, node); err != nil {
-			return nil, orNotFound(err, "node")
+			return nil, pgerr.NotFound(err, "node")
 		}
 		rows, err := q.NodeCertificates(ctx, node)
 		return convert.All(rows, func(c db.NodeCertificate) husk.NodeCertificate {
@@ -140,7 +140,7 @@ func (c Control) CertificateExpiries(ctx context.Context) (map[string]time.Time,
 func (c Control) RevokeNodeCertificates(ctx context.Context, node ID) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
 		if _, err := q.LockNode(ctx, node); err != nil {
-			return orNotFound(err, "node")
+			return pgerr.NotFound(err, "node")
 		}
 		if err := q.RevokeNodeCertificates(ctx, node); err != nil {
 			return err
@@ -167,7 +167,7 @@ func (c Control) CreateJoinToken(ctx context.Context, idem Idempotency, life tim
 			t, id := JoinToken{seal.NewSecret(), time.Now().Add(life)}, uuid.New()
 			if readmits != nil {
 				if _, err := q.LockNode(ctx, *readmits); err != nil { // so that it is not deleted meanwhile
-					return id, t, orNotFound(err, "node")
+					return id, t, pgerr.NotFound(err, "node")
 				}
 			}
 			if err := q.InsertJoinToken(ctx, db.InsertJoinTokenParams{Hash: hashSecret(t.Secret), ExpiresAt: t.ExpiresAt, Readmits: readmits}); err != nil {

@@ -17,6 +17,7 @@ import (
 	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/lifecycle"
+	"husk/store/pgerr"
 	"husk/store/repeats"
 	"husk/store/seal"
 )
@@ -26,7 +27,7 @@ func (t Tenant) CreateConfig(ctx context.Context, idem Idempotency, c husk.Confi
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Config, error) {
 		tenant, err := q.LockTenant(ctx, t.id)
 		if err != nil {
-			return husk.Config{}, orNotFound(err, "tenant")
+			return husk.Config{}, pgerr.NotFound(err, "tenant")
 		}
 		return repeats.Once(ctx, q, t.id, idem, func() (ID, husk.Config, error) {
 			c.ID = uuid.New()
@@ -59,7 +60,7 @@ func (t Tenant) readConfig(ctx context.Context, q *db.Queries, id ID) (husk.Conf
 func (t Tenant) Config(ctx context.Context, id ID) (husk.Config, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Config, error) {
 		c, err := t.readConfig(ctx, q, id)
-		return c, orNotFound(err, "config")
+		return c, pgerr.NotFound(err, "config")
 	})
 }
 
@@ -78,7 +79,7 @@ func (t Tenant) UpdateConfig(ctx context.Context, id ID, labels map[string]*stri
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Config, error) {
 		row, err := q.LockConfig(ctx, db.LockConfigParams{TenantID: t.id, ID: id})
 		if err != nil {
-			return husk.Config{}, orNotFound(err, "config")
+			return husk.Config{}, pgerr.NotFound(err, "config")
 		}
 		was, err := configs.Open(ctx, q, &t.keys, row)
 		if errors.Is(err, seal.ErrSealed) { // damaged values can be replaced
@@ -111,7 +112,7 @@ func (t Tenant) DeleteConfig(ctx context.Context, id ID) error {
 	return tenantDo(ctx, t, func(q *db.Queries) error {
 		row, err := q.LockConfig(ctx, db.LockConfigParams{TenantID: t.id, ID: id})
 		if err != nil {
-			return orNotFound(err, "config")
+			return pgerr.NotFound(err, "config")
 		}
 		is, err := t.readConfig(ctx, q, id)
 		if err == nil {

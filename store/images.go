@@ -17,6 +17,7 @@ import (
 	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/hints"
+	"husk/store/pgerr"
 	"husk/store/repeats"
 )
 
@@ -32,7 +33,7 @@ func (t Tenant) CreateImage(ctx context.Context, idem Idempotency, reference, di
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Image, error) {
 		tenant, err := q.LockTenant(ctx, t.id)
 		if err != nil {
-			return husk.Image{}, orNotFound(err, "tenant")
+			return husk.Image{}, pgerr.NotFound(err, "tenant")
 		}
 		return repeats.Once(ctx, q, t.id, idem, func() (ID, husk.Image, error) {
 			row, err := q.FindImage(ctx, db.FindImageParams{TenantID: t.id, Reference: reference, Digest: digest})
@@ -96,7 +97,7 @@ func registryAuthOwner(image ID) string { return "registry login of image " + im
 func (t Tenant) Image(ctx context.Context, id ID) (husk.Image, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Image, error) {
 		row, err := q.Image(ctx, db.ImageParams{TenantID: t.id, ID: id})
-		return convert.Image(row), orNotFound(err, "image")
+		return convert.Image(row), pgerr.NotFound(err, "image")
 	})
 }
 
@@ -112,7 +113,7 @@ func (t Tenant) DeleteImage(ctx context.Context, id ID) (husk.Image, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Image, error) {
 		row, err := q.LockImage(ctx, db.LockImageParams{TenantID: t.id, ID: id})
 		if err != nil {
-			return husk.Image{}, orNotFound(err, "image")
+			return husk.Image{}, pgerr.NotFound(err, "image")
 		}
 		if err := ifMatch(ctx, convert.Image(row)); err != nil {
 			return husk.Image{}, err
@@ -161,7 +162,7 @@ func (c Control) ImageMade(ctx context.Context, i husk.Image, sizeBytes int64, s
 			if err == nil && row.State == husk.ImageDeleting {
 				return husk.NotFound("image")
 			}
-			return orNotFound(err, "image")
+			return pgerr.NotFound(err, "image")
 		}
 		return record(ctx, q, i.TenantID, "image", i.ID, "Ready", "")
 	})

@@ -63,7 +63,7 @@ func inOwner[T any](ctx context.Context, o issuers, lock bool, f func(q *db.Quer
 	return inTenant(ctx, *o.tenant, func(q *db.Queries) (T, error) {
 		if lock {
 			if _, err := q.LockTenant(ctx, o.tenant.id); err != nil {
-				return zero, orNotFound(err, "tenant")
+				return zero, pgerr.NotFound(err, "tenant")
 			}
 		}
 		return f(q)
@@ -158,7 +158,7 @@ func checkMappings(ctx context.Context, q *db.Queries, mappings []husk.RoleMappi
 			continue
 		}
 		if _, err := q.TenantName(ctx, *m.TenantID); err != nil {
-			if husk.CodeOf(orNotFound(err, "tenant")) == husk.CodeNotFound {
+			if husk.CodeOf(pgerr.NotFound(err, "tenant")) == husk.CodeNotFound {
 				return husk.Errorf(husk.CodeNotFound, fmt.Sprintf("roleMappings[%d].tenantId", i), "there is no such tenant")
 			}
 			return err
@@ -170,7 +170,7 @@ func checkMappings(ctx context.Context, q *db.Queries, mappings []husk.RoleMappi
 func (o issuers) one(ctx context.Context, id ID) (husk.OIDCIssuer, error) {
 	return inOwner(ctx, o, false, func(q *db.Queries) (husk.OIDCIssuer, error) {
 		row, err := q.OIDCIssuer(ctx, db.OIDCIssuerParams{TenantID: o.id(), ID: id})
-		return convert.Issuer(row), orNotFound(err, "issuer")
+		return convert.Issuer(row), pgerr.NotFound(err, "issuer")
 	})
 }
 
@@ -219,7 +219,7 @@ func (o issuers) remove(ctx context.Context, id ID) error {
 func lockIssuer(ctx context.Context, q *db.Queries, owner *ID, id ID) (db.OidcIssuer, error) {
 	row, err := q.LockOIDCIssuer(ctx, db.LockOIDCIssuerParams{TenantID: owner, ID: id})
 	if err != nil {
-		return row, orNotFound(err, "issuer")
+		return row, pgerr.NotFound(err, "issuer")
 	}
 	return row, ifMatch(ctx, convert.Issuer(row))
 }

@@ -9,6 +9,7 @@ import (
 	"husk/store/convert"
 	"husk/store/db"
 	"husk/store/lifecycle"
+	"husk/store/pgerr"
 )
 
 // StopPod stops a pod until it is started. Codes: not_found, conflict, precondition_failed.
@@ -37,11 +38,11 @@ func (t Tenant) changePod(ctx context.Context, id ID, event string, change lifec
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Pod, error) {
 		tenant, err := q.LockTenant(ctx, t.id)
 		if err != nil {
-			return husk.Pod{}, orNotFound(err, "tenant")
+			return husk.Pod{}, pgerr.NotFound(err, "tenant")
 		}
 		row, err := q.LockPod(ctx, db.LockPodParams{TenantID: t.id, ID: id})
 		if err != nil {
-			return husk.Pod{}, orNotFound(err, "pod")
+			return husk.Pod{}, pgerr.NotFound(err, "pod")
 		}
 		if err := ifMatch(ctx, convert.Pod(row)); err != nil {
 			return husk.Pod{}, err

@@ -28,7 +28,7 @@ type Beat = nodelife.Beat
 func (c Control) Heartbeat(ctx context.Context, n Beat) (resync, recovering bool, err error) {
 	was, err := inControl(ctx, c, func(q *db.Queries) (db.HeartbeatRow, error) {
 		was, err := nodelife.Heartbeat(ctx, q, n)
-		return was, orNotFound(err, "node")
+		return was, pgerr.NotFound(err, "node")
 	})
 	return was.State != husk.NodeReady || was.HasUnknownPods, was.Now != husk.NodeReady, err
 }
@@ -37,7 +37,7 @@ func (c Control) Heartbeat(ctx context.Context, n Beat) (resync, recovering bool
 func (c Control) Node(ctx context.Context, id ID) (husk.Node, error) {
 	return inControl(ctx, c, func(q *db.Queries) (husk.Node, error) {
 		row, err := q.Node(ctx, id)
-		return convert.WholeNode(row), orNotFound(err, "node")
+		return convert.WholeNode(row), pgerr.NotFound(err, "node")
 	})
 }
 
@@ -61,7 +61,7 @@ func (c Control) DeleteNode(ctx context.Context, id ID) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
 		row, err := q.LockNode(ctx, id)
 		if err != nil {
-			return orNotFound(err, "node")
+			return pgerr.NotFound(err, "node")
 		}
 		if err := ifMatch(ctx, convert.Node(row).NodeSettings); err != nil {
 			return err
@@ -155,7 +155,7 @@ func (c Control) BeginFence(ctx context.Context, epoch int64, node ID, addresses
 func (c Control) FenceNode(ctx context.Context, id ID, addresses []string, off bool) (husk.Node, error) {
 	return inControl(ctx, c, func(q *db.Queries) (husk.Node, error) {
 		if _, err := q.LockNode(ctx, id); err != nil {
-			return husk.Node{}, orNotFound(err, "node")
+			return husk.Node{}, pgerr.NotFound(err, "node")
 		}
 		var states []string
 		for from := range husk.NodeFence.Before() {
@@ -286,7 +286,7 @@ func (c Control) UpdateNode(ctx context.Context, id ID, change func(husk.NodeSet
 	return inControl(ctx, c, func(q *db.Queries) (husk.Node, error) {
 		row, err := q.LockNode(ctx, id)
 		if err != nil {
-			return husk.Node{}, orNotFound(err, "node")
+			return husk.Node{}, pgerr.NotFound(err, "node")
 		}
 		was := convert.Node(row).NodeSettings
 		if err := ifMatch(ctx, was); err != nil {

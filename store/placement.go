@@ -18,6 +18,7 @@ import (
 	"husk/store/db"
 	"husk/store/hints"
 	"husk/store/moves"
+	"husk/store/pgerr"
 	"husk/store/repeats"
 )
 
@@ -318,7 +319,7 @@ func (c Control) Decision(ctx context.Context, tenantID, podID ID) (husk.Placeme
 func decision(ctx context.Context, q *db.Queries, tenantID, podID ID) (husk.Placement, error) {
 	row, err := q.PodDecision(ctx, db.PodDecisionParams{TenantID: tenantID, ID: podID})
 	if err != nil {
-		return husk.Placement{}, orNotFound(err, "pod")
+		return husk.Placement{}, pgerr.NotFound(err, "pod")
 	}
 	p, err := convert.Decision(row)
 	return p, wrap(err, "decision about pod %s", podID)

@@ -14,6 +14,7 @@ import (
 	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/hints"
+	"husk/store/pgerr"
 	"husk/store/repeats"
 )
 
@@ -24,7 +25,7 @@ func (t Tenant) CreatePod(ctx context.Context, idem Idempotency, name string, la
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Pod, error) {
 		tenant, err := q.LockTenant(ctx, t.id)
 		if err != nil {
-			return husk.Pod{}, orNotFound(err, "tenant")
+			return husk.Pod{}, pgerr.NotFound(err, "tenant")
 		}
 		return repeats.Once(ctx, q, t.id, idem, func() (ID, husk.Pod, error) {
 			id := uuid.New()
@@ -44,7 +45,7 @@ func (t Tenant) CreatePod(ctx context.Context, idem Idempotency, name string, la
 func (t Tenant) Pod(ctx context.Context, id ID) (husk.Pod, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Pod, error) {
 		row, err := q.Pod(ctx, db.PodParams{TenantID: t.id, ID: id})
-		return convert.Pod(row), orNotFound(err, "pod")
+		return convert.Pod(row), pgerr.NotFound(err, "pod")
 	})
 }
 
@@ -61,7 +62,7 @@ func (t Tenant) DeletePod(ctx context.Context, id ID) (husk.Pod, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Pod, error) {
 		row, err := q.LockPod(ctx, db.LockPodParams{TenantID: t.id, ID: id})
 		if err != nil {
-			return husk.Pod{}, orNotFound(err, "pod")
+			return husk.Pod{}, pgerr.NotFound(err, "pod")
 		}
 		if err := ifMatch(ctx, convert.Pod(row)); err != nil {
 			return husk.Pod{}, err
@@ -102,7 +103,7 @@ func (t Tenant) OpenSession(ctx context.Context, podID ID, detail string) (pod h
 	f, err := inTenant(ctx, t, func(q *db.Queries) (found, error) {
 		row, err := q.Pod(ctx, db.PodParams{TenantID: t.id, ID: podID})
 		if err != nil {
-			return found{}, orNotFound(err, "pod")
+			return found{}, pgerr.NotFound(err, "pod")
 		}
 		return found{convert.Pod(row), row.NodeID}, auditDetail(ctx, q, t.id, "pod", podID.String(), detail)
 	})
@@ -117,7 +118,7 @@ func (t Tenant) OpenSession(ctx context.Context, podID ID, detail string) (pod h
 func (t Tenant) NodeOfPod(ctx context.Context, podID ID) (husk.Node, bool, error) {
 	node, err := inTenant(ctx, t, func(q *db.Queries) (*ID, error) {
 		row, err := q.Pod(ctx, db.PodParams{TenantID: t.id, ID: podID})
-		return row.NodeID, orNotFound(err, "pod")
+		return row.NodeID, pgerr.NotFound(err, "pod")
 	})
 	if err != nil || node == nil {
 		return husk.Node{}, false, err

@@ -76,7 +76,7 @@ func (c Control) Tenant(ctx context.Context, id ID) (husk.Tenant, error) {
 
 func tenant(ctx context.Context, q *db.Queries, id ID) (husk.Tenant, error) {
 	row, err := q.Tenant(ctx, id)
-	return convert.Tenant(row.Tenant, row.Cidr), orNotFound(err, "tenant")
+	return convert.Tenant(row.Tenant, row.Cidr), pgerr.NotFound(err, "tenant")
 }
 
 // Tenants lists tenants, oldest first. Codes: invalid (cursor).
@@ -111,7 +111,7 @@ func (c Control) SetQuota(ctx context.Context, id ID, change func(husk.Quota) hu
 func lockTenant(ctx context.Context, q *db.Queries, id ID) (db.Tenant, error) {
 	row, err := q.LockTenantNetwork(ctx, id)
 	if err != nil {
-		return row.Tenant, orNotFound(err, "tenant")
+		return row.Tenant, pgerr.NotFound(err, "tenant")
 	}
 	return row.Tenant, ifMatch(ctx, convert.Tenant(row.Tenant, row.Cidr))
 }
@@ -138,7 +138,7 @@ func (c Control) DeleteTenant(ctx context.Context, id ID) error {
 func (t Tenant) Name(ctx context.Context) (string, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (string, error) {
 		name, err := q.TenantName(ctx, t.id)
-		return name, orNotFound(err, "tenant")
+		return name, pgerr.NotFound(err, "tenant")
 	})
 }
 
@@ -152,7 +152,7 @@ func (t Tenant) Quota(ctx context.Context) (husk.QuotaUse, error) {
 				Pods: row.Pods, CPUMillis: row.CpuMillis, MemoryMiB: row.MemoryMib, ScratchGiB: row.ScratchGib, Volumes: row.Volumes, VolumeGiB: row.VolumeGib, Snapshots: row.Snapshots,
 				Networks: row.Networks, Addresses: row.Addresses, Images: row.Images, Configs: row.Configs, Services: row.Services, Ingresses: row.Ingresses, SecurityGroups: row.SecurityGroups,
 			},
-		}, orNotFound(err, "tenant")
+		}, pgerr.NotFound(err, "tenant")
 	})
 }
 

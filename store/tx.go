@@ -112,14 +112,6 @@ func (h hinting) Exec(ctx context.Context, sql string, args ...any) (pgconn.Comm
 	return h.Tx.Exec(ctx, sql, args...)
 }
 
-// orNotFound turns "no rows" into not_found, which is the response for objects that do not exist and for objects of other tenants.
-func orNotFound(err error, kind string) error {
-	if errors.Is(err, pgx.ErrNoRows) {
-		return husk.NotFound(kind)
-	}
-	return err
-}
-
 func wrap(err error, format string, args ...any) error {
 	if err == nil {
 		return nil

@@ -25,7 +25,7 @@ import (
 func (t Tenant) CreateUser(ctx context.Context, idem Idempotency, user husk.User) (husk.User, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.User, error) {
 		if _, err := q.LockTenant(ctx, t.id); err != nil {
-			return husk.User{}, orNotFound(err, "tenant")
+			return husk.User{}, pgerr.NotFound(err, "tenant")
 		}
 		return repeats.Once(ctx, q, t.id, idem, func() (ID, husk.User, error) {
 			row, err := insertUser(ctx, q, t.id, user)
@@ -66,7 +66,7 @@ func insertUser(ctx context.Context, q *db.Queries, tenantID ID, user husk.User)
 func (t Tenant) User(ctx context.Context, id ID) (husk.User, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.User, error) {
 		row, err := q.User(ctx, db.UserParams{TenantID: t.id, ID: id})
-		return convert.User(row), orNotFound(err, "user")
+		return convert.User(row), pgerr.NotFound(err, "user")
 	})
 }
 
@@ -115,7 +115,7 @@ func (t Tenant) DeleteUser(ctx context.Context, id ID) error {
 func lockUser(ctx context.Context, q *db.Queries, tenantID, id ID) (db.User, error) {
 	row, err := q.LockUser(ctx, db.LockUserParams{TenantID: tenantID, ID: id})
 	if err != nil {
-		return row, orNotFound(err, "user")
+		return row, pgerr.NotFound(err, "user")
 	}
 	return row, ifMatch(ctx, convert.User(row))
 }
@@ -124,7 +124,7 @@ func lockUser(ctx context.Context, q *db.Queries, tenantID, id ID) (db.User, err
 func (c Control) TenantByWord(ctx context.Context, word string) (ID, error) {
 	return inControl(ctx, c, func(q *db.Queries) (ID, error) {
 		row, err := q.TenantByWord(ctx, word)
-		return row.ID, orNotFound(err, "tenant")
+		return row.ID, pgerr.NotFound(err, "tenant")
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/disks"
+	"husk/store/pgerr"
 	"husk/store/repeats"
 )
 
@@ -27,7 +28,7 @@ func (t Tenant) AddVolume(ctx context.Context, idem Idempotency, v husk.Volume) 
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Volume, error) {
 		tenant, err := q.LockTenant(ctx, t.id)
 		if err != nil {
-			return husk.Volume{}, orNotFound(err, "tenant")
+			return husk.Volume{}, pgerr.NotFound(err, "tenant")
 		}
 		return repeats.Once(ctx, q, t.id, idem, func() (ID, husk.Volume, error) {
 			id := uuid.New()
@@ -48,7 +49,7 @@ func (t Tenant) AddVolume(ctx context.Context, idem Idempotency, v husk.Volume) 
 func (t Tenant) Volume(ctx context.Context, id ID) (husk.Volume, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Volume, error) {
 		row, err := q.Volume(ctx, db.VolumeParams{TenantID: t.id, ID: id})
-		return convert.Volume(row.Volume, row.PodID), orNotFound(err, "volume")
+		return convert.Volume(row.Volume, row.PodID), pgerr.NotFound(err, "volume")
 	})
 }
 
@@ -81,7 +82,7 @@ func (t Tenant) CreateSnapshot(ctx context.Context, idem Idempotency, s husk.Sna
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Snapshot, error) {
 		tenant, err := q.LockTenant(ctx, t.id)
 		if err != nil {
-			return husk.Snapshot{}, orNotFound(err, "tenant")
+			return husk.Snapshot{}, pgerr.NotFound(err, "tenant")
 		}
 		return repeats.Once(ctx, q, t.id, idem, func() (ID, husk.Snapshot, error) {
 			s.ID = uuid.New()
@@ -101,7 +102,7 @@ func (t Tenant) CreateSnapshot(ctx context.Context, idem Idempotency, s husk.Sna
 func (t Tenant) Snapshot(ctx context.Context, id ID) (husk.Snapshot, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Snapshot, error) {
 		row, err := q.Snapshot(ctx, db.SnapshotParams{TenantID: t.id, ID: id})
-		return convert.Snapshot(row), orNotFound(err, "snapshot")
+		return convert.Snapshot(row), pgerr.NotFound(err, "snapshot")
 	})
 }
 
@@ -116,11 +117,11 @@ func (t Tenant) Snapshots(ctx context.Context, page Page, filter Filter) ([]husk
 func (t Tenant) DeleteSnapshot(ctx context.Context, id ID) (husk.Snapshot, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Snapshot, error) {
 		if _, err := q.LockTenant(ctx, t.id); err != nil { // first, as when a volume is made from a snapshot
-			return husk.Snapshot{}, orNotFound(err, "tenant")
+			return husk.Snapshot{}, pgerr.NotFound(err, "tenant")
 		}
 		row, err := q.LockSnapshot(ctx, db.LockSnapshotParams{TenantID: t.id, ID: id})
 		if err != nil {
-			return husk.Snapshot{}, orNotFound(err, "snapshot")
+			return husk.Snapshot{}, pgerr.NotFound(err, "snapshot")
 		}
 		if err := ifMatch(ctx, convert.Snapshot(row)); err != nil {
 			return husk.Snapshot{}, err
@@ -140,16 +141,16 @@ func (t Tenant) changeVolume(ctx context.Context, id ID, idem *Idempotency, chan
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Volume, error) {
 		tenant, err := q.LockTenant(ctx, t.id)
 		if err != nil {
-			return husk.Volume{}, orNotFound(err, "tenant")
+			return husk.Volume{}, pgerr.NotFound(err, "tenant")
 		}
 		read := func(ID) (husk.Volume, error) {
 			now, err := q.Volume(ctx, db.VolumeParams{TenantID: t.id, ID: id})
-			return convert.Volume(now.Volume, now.PodID), orNotFound(err, "volume")
+			return convert.Volume(now.Volume, now.PodID), pgerr.NotFound(err, "volume")
 		}
 		do := func() (ID, husk.Volume, error) {
 			row, err := q.LockVolume(ctx, db.LockVolumeParams{TenantID: t.id, ID: id})
 			if err != nil {
-				return id, husk.Volume{}, orNotFound(err, "volume")
+				return id, husk.Volume{}, pgerr.NotFound(err, "volume")
 			}
 			was, err := read(id)
 			if err == nil {

@@ -12,6 +12,7 @@ import (
 	"husk/store/db"
 	"husk/store/disks"
 	"husk/store/moves"
+	"husk/store/pgerr"
 )
 
 // WorkKind is a kind of work that the control loops do outside Postgres.
@@ -105,7 +106,7 @@ func (c Control) ImageToImport(ctx context.Context, w Work) (husk.Image, *Regist
 	image, err := inControl(ctx, c, func(q *db.Queries) (husk.Image, error) {
 		row, err := q.Image(ctx, db.ImageParams{TenantID: w.TenantID, ID: w.ObjectID})
 		if err != nil || row.RegistryAuth == nil {
-			return convert.Image(row), orNotFound(err, "image")
+			return convert.Image(row), pgerr.NotFound(err, "image")
 		}
 		plain, err := c.keys.Open(ctx, q, row.TenantID, row.RegistryAuth, registryAuthOwner(row.ID))
 		if err != nil {
@@ -121,7 +122,7 @@ func (c Control) ImageToImport(ctx context.Context, w Work) (husk.Image, *Regist
 func (c Control) VolumeToCreate(ctx context.Context, w Work) (husk.Volume, error) {
 	return inControl(ctx, c, func(q *db.Queries) (husk.Volume, error) {
 		row, err := q.Volume(ctx, db.VolumeParams{TenantID: w.TenantID, ID: w.ObjectID})
-		return convert.Volume(row.Volume, nil), orNotFound(err, "volume")
+		return convert.Volume(row.Volume, nil), pgerr.NotFound(err, "volume")
 	})
 }
 
@@ -130,7 +131,7 @@ func (c Control) VolumeDisk(ctx context.Context, w Work) (v husk.Volume, d disks
 	d, err := inControl(ctx, c, func(q *db.Queries) (disks.Disk, error) {
 		row, err := q.Volume(ctx, db.VolumeParams{TenantID: w.TenantID, ID: w.ObjectID})
 		if err != nil {
-			return disks.Disk{}, orNotFound(err, "volume")
+			return disks.Disk{}, pgerr.NotFound(err, "volume")
 		}
 		v = convert.Volume(row.Volume, nil)
 		return disks.OfVolume(ctx, q, row.Volume)
@@ -143,7 +144,7 @@ func (c Control) PodToKey(ctx context.Context, w Work) (all []disks.Disk, placem
 	all, err := inControl(ctx, c, func(q *db.Queries) ([]disks.Disk, error) {
 		row, err := q.Pod(ctx, db.PodParams{TenantID: w.TenantID, ID: w.ObjectID})
 		if err != nil {
-			return nil, orNotFound(err, "pod")
+			return nil, pgerr.NotFound(err, "pod")
 		}
 		if placement, err = moves.ToKey(ctx, q, row); err != nil {
 			return nil, err
@@ -176,11 +177,11 @@ func (c Control) DiskToRemove(ctx context.Context, w Work) (disks.Disk, error) {
 	return inControl(ctx, c, func(q *db.Queries) (disks.Disk, error) {
 		if w.Kind == ImageRemoval {
 			row, err := q.Image(ctx, db.ImageParams{TenantID: w.TenantID, ID: w.ObjectID})
-			return disks.OfImage(row), orNotFound(err, "image")
+			return disks.OfImage(row), pgerr.NotFound(err, "image")
 		}
 		row, err := q.Volume(ctx, db.VolumeParams{TenantID: w.TenantID, ID: w.ObjectID})
 		if err != nil {
-			return disks.Disk{}, orNotFound(err, "volume")
+			return disks.Disk{}, pgerr.NotFound(err, "volume")
 		}
 		return disks.OfVolume(ctx, q, row.Volume)
 	})

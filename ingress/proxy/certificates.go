@@ -33,7 +33,7 @@ const (
 	// retryFirst is how long after a failure the next attempt follows. Each further failure doubles it, up to retryLast.
 	retryFirst = time.Minute
 	retryLast  = 6 * time.Hour
-	// recheckAfter is how soon a certificate is looked at that is being renewed.
+	// recheckAfter is how soon a process looks again at a certificate that another one renews.
 	recheckAfter = time.Minute
 )
 

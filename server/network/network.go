@@ -454,41 +454,14 @@ func (r *Reconciler) removeStrangers(ctx context.Context, b *batch) error {
 		}
 	}
 	gone := map[string]bool{}
-	var allSwitches []switchRow
-	var allRouters []routerRow
-	var allPorts []portRow
-	var allBalancers []balancerRow
-	var allSets []setRow
-	var allGroups []portGroupRow
 	err := errors.Join(
-		b.db.WhereCache(func(s *switchRow) bool { return !known[s.ExternalIDs[idOwner]] }).List(ctx, &allSwitches),
-		b.db.WhereCache(func(s *routerRow) bool { return !known[s.ExternalIDs[idOwner]] }).List(ctx, &allRouters),
-		b.db.WhereCache(func(s *portRow) bool { return !known[s.ExternalIDs[idOwner]] }).List(ctx, &allPorts),
-		b.db.WhereCache(func(s *balancerRow) bool { return !known[s.ExternalIDs[idOwner]] }).List(ctx, &allBalancers),
-		b.db.WhereCache(func(s *setRow) bool { return !known[s.ExternalIDs[idOwner]] }).List(ctx, &allSets),
-		b.db.WhereCache(func(s *portGroupRow) bool { return !known[s.ExternalIDs[idOwner]] }).List(ctx, &allGroups),
+		owners(ctx, b, switches, gone), owners(ctx, b, routers, gone), owners(ctx, b, ports, gone), owners(ctx, b, balancers, gone),
+		owners(ctx, b, sets, gone), owners(ctx, b, portGroups, gone),
 	)
 	if err != nil {
 		return err
 	}
-	for _, s := range allSwitches {
-		gone[s.ExternalIDs[idOwner]] = true
-	}
-	for _, s := range allRouters {
-		gone[s.ExternalIDs[idOwner]] = true
-	}
-	for _, s := range allPorts {
-		gone[s.ExternalIDs[idOwner]] = true
-	}
-	for _, s := range allBalancers {
-		gone[s.ExternalIDs[idOwner]] = true
-	}
-	for _, s := range allGroups {
-		gone[s.ExternalIDs[idOwner]] = true
-	}
-	for _, s := range allSets {
-		gone[s.ExternalIDs[idOwner]] = true
-	}
+	maps.DeleteFunc(gone, func(owner string, _ bool) bool { return known[owner] })
 	for owner := range gone {
 		id, err := uuid.Parse(owner)
 		if err != nil {
@@ -497,6 +470,18 @@ func (r *Reconciler) removeStrangers(ctx context.Context, b *batch) error {
 		if err := r.makeTenant(ctx, b, topology.Tenant{ID: id}, nil); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// owners adds the owners of the rows of a table. Rows of others have none.
+func owners[M any](ctx context.Context, b *batch, t table[M], all map[string]bool) error {
+	var rows []M
+	if err := b.db.List(ctx, &rows); err != nil {
+		return err
+	}
+	for i := range rows {
+		all[(*t.ids(&rows[i]))[idOwner]] = true
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func (t Tenant) Create(ctx context.Context, key repeats.Key, a address.Address) 
 	err := t.Do(ctx, func(q *db.Queries) error {
 		tenant, err := q.LockTenant(ctx, t.ID)
 		if err != nil {
-			return notFound(err, "tenant")
+			return pgerr.NotFound(err, "tenant")
 		}
 		made, err = repeats.Once(ctx, q, t.ID, key, func() (uuid.UUID, address.Address, error) {
 			a.ID = uuid.New()
@@ -147,7 +147,7 @@ func (t Tenant) check(ctx context.Context, q *db.Queries, a address.Address) err
 	}
 	pod, err := q.Pod(ctx, db.PodParams{TenantID: t.ID, ID: *a.Target.PodID})
 	if err != nil {
-		return notFound(err, "pod")
+		return pgerr.NotFound(err, "pod")
 	}
 	if _, ok := convert.Routed(pod); !ok {
 		return husk.Errorf(husk.CodeInvalid, "target.podId", "the pod %s is only in isolated networks, which nothing outside reaches", pod.Name)
@@ -173,7 +173,7 @@ func (t Tenant) Get(ctx context.Context, id uuid.UUID) (a address.Address, _ err
 
 func (t Tenant) read(ctx context.Context, q *db.Queries, id uuid.UUID) (address.Address, error) {
 	row, err := q.AddressByID(ctx, db.AddressByIDParams{TenantID: t.ID, ID: id})
-	return convertAddress(row.Address, row.Target), notFound(err, "address")
+	return convertAddress(row.Address, row.Target), pgerr.NotFound(err, "address")
 }
 
 // List lists addresses, oldest first. A nil name selects all, and so does a nil selector. Codes: invalid (cursor).
@@ -191,7 +191,7 @@ func (t Tenant) List(ctx context.Context, page cursor.Page, name *string, labels
 func (t Tenant) Update(ctx context.Context, id uuid.UUID, labels map[string]*string, change func(address.Address) address.Address) (now address.Address, _ error) {
 	err := t.Do(ctx, func(q *db.Queries) error {
 		if _, err := q.LockTenant(ctx, t.ID); err != nil {
-			return notFound(err, "tenant")
+			return pgerr.NotFound(err, "tenant")
 		}
 		was, err := t.read(ctx, q, id)
 		if err != nil {
@@ -230,7 +230,7 @@ func (t Tenant) Update(ctx context.Context, id uuid.UUID, labels map[string]*str
 func (t Tenant) Delete(ctx context.Context, id uuid.UUID) error {
 	return t.Do(ctx, func(q *db.Queries) error {
 		if _, err := q.LockTenant(ctx, t.ID); err != nil {
-			return notFound(err, "tenant")
+			return pgerr.NotFound(err, "tenant")
 		}
 		was, err := t.read(ctx, q, id)
 		if err != nil {
@@ -299,11 +299,4 @@ func Count(ctx context.Context, q *db.Queries, r address.Range) (int64, error) {
 		return 0, nil
 	}
 	return q.AddressesTaken(ctx, db.AddressesTakenParams{First: r.First, Last: r.Last})
-}
-
-func notFound(err error, kind string) error {
-	if errors.Is(err, pgx.ErrNoRows) {
-		return husk.NotFound(kind)
-	}
-	return err
 }

@@ -109,12 +109,8 @@ func Interfaces(p db.Pod) []husk.Interface {
 
 // Routed returns the address at which a pod is reached through routers. A pod that is only in isolated networks has none.
 func Routed(p db.Pod) (netip.Addr, bool) {
-	for _, i := range Interfaces(p) {
-		if !i.Isolated {
-			return i.Address.Addr(), true
-		}
-	}
-	return netip.Addr{}, false
+	i, ok := husk.Routed(Interfaces(p))
+	return i.Address.Addr(), ok
 }
 
 // Node converts a row of nodes.

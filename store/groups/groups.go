@@ -7,7 +7,6 @@ package groups
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"husk"
 	"husk/service/securitygroup"
@@ -43,7 +41,7 @@ func (t Tenant) Create(ctx context.Context, key repeats.Key, g securitygroup.Gro
 	err := t.Do(ctx, func(q *db.Queries) error {
 		tenant, err := q.LockTenant(ctx, t.ID)
 		if err != nil {
-			return notFound(err, "tenant")
+			return pgerr.NotFound(err, "tenant")
 		}
 		made, err = repeats.Once(ctx, q, t.ID, key, func() (uuid.UUID, securitygroup.Group, error) {
 			g.ID = uuid.New()
@@ -145,7 +143,7 @@ func (t Tenant) Get(ctx context.Context, id uuid.UUID) (g securitygroup.Group, _
 func (t Tenant) read(ctx context.Context, q *db.Queries, id uuid.UUID) (securitygroup.Group, error) {
 	row, err := q.GroupByID(ctx, db.GroupByIDParams{TenantID: t.ID, ID: id})
 	if err != nil {
-		return securitygroup.Group{}, notFound(err, "security group")
+		return securitygroup.Group{}, pgerr.NotFound(err, "security group")
 	}
 	return t.one(ctx, q, row)
 }
@@ -187,7 +185,7 @@ func (t Tenant) List(ctx context.Context, page cursor.Page, name *string, labels
 func (t Tenant) Update(ctx context.Context, id uuid.UUID, labels map[string]*string, change func(securitygroup.Group) (securitygroup.Group, error)) (now securitygroup.Group, _ error) {
 	err := t.Do(ctx, func(q *db.Queries) error {
 		if _, err := q.LockTenant(ctx, t.ID); err != nil {
-			return notFound(err, "tenant")
+			return pgerr.NotFound(err, "tenant")
 		}
 		was, err := t.read(ctx, q, id)
 		if err != nil {
@@ -232,7 +230,7 @@ func (t Tenant) Update(ctx context.Context, id uuid.UUID, labels map[string]*str
 func (t Tenant) Delete(ctx context.Context, id uuid.UUID) error {
 	return t.Do(ctx, func(q *db.Queries) error {
 		if _, err := q.LockTenant(ctx, t.ID); err != nil {
-			return notFound(err, "tenant")
+			return pgerr.NotFound(err, "tenant")
 		}
 		was, err := t.read(ctx, q, id)
 		if err != nil {
@@ -311,11 +309,4 @@ func All(ctx context.Context, q *db.Queries, tenants []uuid.UUID) (map[uuid.UUID
 		all[r.TenantID] = append(all[r.TenantID], p)
 	}
 	return all, err
-}
-
-func notFound(err error, kind string) error {
-	if errors.Is(err, pgx.ErrNoRows) {
-		return husk.NotFound(kind)
-	}
-	return err
 }

@@ -12,6 +12,7 @@ import (
 	"husk/service/securitygroup"
 	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/pgerr"
 )
 
 // Control is the access of the platform to security groups.
@@ -81,7 +82,7 @@ func (t Tenant) Traffic(ctx context.Context, id uuid.UUID) (traffic securitygrou
 	err := t.Do(ctx, func(q *db.Queries) error {
 		row, err := q.GroupByID(ctx, db.GroupByIDParams{TenantID: t.ID, ID: id})
 		if err != nil {
-			return notFound(err, "security group")
+			return pgerr.NotFound(err, "security group")
 		}
 		counters, err := q.GroupCounters(ctx, db.GroupCountersParams{Tenants: []uuid.UUID{t.ID}, GroupID: &id})
 		if err != nil {

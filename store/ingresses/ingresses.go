@@ -43,7 +43,7 @@ func (t Tenant) Create(ctx context.Context, key repeats.Key, i ingress.Ingress) 
 	err := t.Do(ctx, func(q *db.Queries) error {
 		tenant, err := q.LockTenant(ctx, t.ID)
 		if err != nil {
-			return notFound(err, "tenant")
+			return pgerr.NotFound(err, "tenant")
 		}
 		made, err = repeats.Once(ctx, q, t.ID, key, func() (uuid.UUID, ingress.Ingress, error) {
 			i.ID = uuid.New()
@@ -119,7 +119,7 @@ func (t Tenant) Get(ctx context.Context, id uuid.UUID) (i ingress.Ingress, _ err
 func (t Tenant) read(ctx context.Context, q *db.Queries, id uuid.UUID) (ingress.Ingress, error) {
 	row, err := q.IngressByID(ctx, db.IngressByIDParams{TenantID: t.ID, ID: id})
 	if err != nil {
-		return ingress.Ingress{}, notFound(err, "ingress")
+		return ingress.Ingress{}, pgerr.NotFound(err, "ingress")
 	}
 	return t.one(ctx, q, row)
 }
@@ -160,7 +160,7 @@ func (t Tenant) List(ctx context.Context, page cursor.Page, name *string, labels
 func (t Tenant) Update(ctx context.Context, id uuid.UUID, labels map[string]*string, change func(ingress.Ingress) (ingress.Ingress, error)) (now ingress.Ingress, _ error) {
 	err := t.Do(ctx, func(q *db.Queries) error {
 		if _, err := q.LockTenant(ctx, t.ID); err != nil { // because the tenant's other ingresses may name the same services
-			return notFound(err, "tenant")
+			return pgerr.NotFound(err, "tenant")
 		}
 		was, err := t.lock(ctx, q, id)
 		if err != nil {
@@ -195,7 +195,7 @@ func (t Tenant) Update(ctx context.Context, id uuid.UUID, labels map[string]*str
 func (t Tenant) Delete(ctx context.Context, id uuid.UUID) error {
 	return t.Do(ctx, func(q *db.Queries) error {
 		if _, err := q.LockTenant(ctx, t.ID); err != nil {
-			return notFound(err, "tenant")
+			return pgerr.NotFound(err, "tenant")
 		}
 		if _, err := t.lock(ctx, q, id); err != nil {
 			return err
@@ -214,7 +214,7 @@ func (t Tenant) Delete(ctx context.Context, id uuid.UUID) error {
 func (t Tenant) Requests(ctx context.Context, id uuid.UUID, after int64, limit int) (requests []ingress.Request, _ error) {
 	err := t.Do(ctx, func(q *db.Queries) error {
 		if _, err := q.IngressByID(ctx, db.IngressByIDParams{TenantID: t.ID, ID: id}); err != nil {
-			return notFound(err, "ingress")
+			return pgerr.NotFound(err, "ingress")
 		}
 		rows, err := q.IngressRequests(ctx, db.IngressRequestsParams{TenantID: t.ID, IngressID: id, After: after, Max: limit})
 		slices.Reverse(rows)
@@ -231,20 +231,13 @@ func (t Tenant) Requests(ctx context.Context, id uuid.UUID, after int64, limit i
 func (t Tenant) lock(ctx context.Context, q *db.Queries, id uuid.UUID) (ingress.Ingress, error) {
 	row, err := q.LockIngress(ctx, db.LockIngressParams{TenantID: t.ID, ID: id})
 	if err != nil {
-		return ingress.Ingress{}, notFound(err, "ingress")
+		return ingress.Ingress{}, pgerr.NotFound(err, "ingress")
 	}
 	i, err := t.one(ctx, q, row)
 	if err != nil {
 		return i, err
 	}
 	return i, t.IfMatch(ctx, i)
-}
-
-func notFound(err error, kind string) error {
-	if errors.Is(err, pgx.ErrNoRows) {
-		return husk.NotFound(kind)
-	}
-	return err
 }
 
 // Address gives the services of these tenants, or of all if the list is nil, their addresses in the ingress range.

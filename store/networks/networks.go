@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"husk"
@@ -45,7 +44,7 @@ func (t Tenant) Create(ctx context.Context, key repeats.Key, n husk.Network) (ma
 	err := t.Do(ctx, func(q *db.Queries) error {
 		tenant, err := q.LockTenant(ctx, t.ID)
 		if err != nil {
-			return notFound(err, "tenant")
+			return pgerr.NotFound(err, "tenant")
 		}
 		made, err = repeats.Once(ctx, q, t.ID, key, func() (uuid.UUID, husk.Network, error) {
 			n.ID = uuid.New()
@@ -137,7 +136,7 @@ func (t Tenant) Get(ctx context.Context, id uuid.UUID) (n husk.Network, _ error)
 
 func (t Tenant) read(ctx context.Context, q *db.Queries, id uuid.UUID) (husk.Network, error) {
 	row, err := q.NetworkByID(ctx, db.NetworkByIDParams{TenantID: t.ID, ID: id})
-	return convert.Network(row.Network, row.Pods), notFound(err, "network")
+	return convert.Network(row.Network, row.Pods), pgerr.NotFound(err, "network")
 }
 
 // List lists networks, oldest first. A nil name selects all, and so does a nil selector. Codes: invalid (cursor).
@@ -197,18 +196,11 @@ func (t Tenant) Delete(ctx context.Context, id uuid.UUID) error {
 // lock returns a network that the transaction will change, in the version that the caller expects.
 func (t Tenant) lock(ctx context.Context, q *db.Queries, id uuid.UUID) (husk.Network, error) {
 	if _, err := q.LockNetwork(ctx, db.LockNetworkParams{TenantID: t.ID, ID: id}); err != nil {
-		return husk.Network{}, notFound(err, "network")
+		return husk.Network{}, pgerr.NotFound(err, "network")
 	}
 	n, err := t.read(ctx, q, id)
 	if err != nil {
 		return n, err
 	}
 	return n, t.IfMatch(ctx, n)
-}
-
-func notFound(err error, kind string) error {
-	if errors.Is(err, pgx.ErrNoRows) {
-		return husk.NotFound(kind)
-	}
-	return err
 }

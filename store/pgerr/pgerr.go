@@ -15,6 +15,14 @@ import (
 	"husk"
 )
 
+// NotFound returns the error not_found for an object of this kind if there was no row, and other errors as they are.
+func NotFound(err error, kind string) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return husk.NotFound(kind)
+	}
+	return err
+}
+
 // Temporary reports whether the transaction may succeed when it is retried: serialisation failures and deadlocks, lost connections,
 // a server that starts or stops, and a standby (25006: read-only).
 func Temporary(err error) bool {

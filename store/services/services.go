@@ -87,7 +87,7 @@ func one(ctx context.Context, q *db.Queries, row db.Service) (service.Service, e
 
 func convertService(r db.Service) service.Service {
 	s := service.Service{
-		ID: r.ID, TenantID: r.TenantID, NetworkID: r.NetworkID, Name: r.Name, Labels: r.Labels, Selector: r.Selector, Ports: r.Ports, Affinity: service.AffinityNone,
+		ID: r.ID, TenantID: r.TenantID, Name: r.Name, Labels: r.Labels, Selector: r.Selector, Ports: r.Ports, Affinity: service.AffinityNone,
 		AffinityTimeoutSeconds: r.AffinitySeconds, Headless: r.Address == nil, CreatedAt: r.CreatedAt,
 	}
 	if r.AffinitySeconds > 0 {
@@ -106,13 +106,13 @@ func readPods(ctx context.Context, q *db.Queries, tenants []uuid.UUID) ([]servic
 
 // Balanced is a service with what its load balancer needs.
 type Balanced struct {
-	ID, TenantID, NetworkID uuid.UUID
-	Name                    string
-	Address                 netip.Addr // invalid: headless
-	Ports                   []service.Port
-	AffinitySeconds         int        // 0: none
-	Ingress                 netip.Addr // in the ingress range; invalid: no ingress names the service
-	Endpoints               []Endpoint // ready ones, at most service.MaxEndpoints
+	ID, TenantID    uuid.UUID
+	Name            string
+	Address         netip.Addr // invalid: headless
+	Ports           []service.Port
+	AffinitySeconds int        // 0: none
+	Ingress         netip.Addr // in the ingress range; invalid: no ingress names the service
+	Endpoints       []Endpoint // ready ones, at most service.MaxEndpoints
 }
 
 // Endpoint is a pod that gets connections.
@@ -134,7 +134,7 @@ func All(ctx context.Context, q *db.Queries, tenants []uuid.UUID) ([]Balanced, e
 	}
 	byTenant := podsByTenant(pods)
 	return convert.All(rows, func(r db.Service) Balanced {
-		b := Balanced{ID: r.ID, TenantID: r.TenantID, NetworkID: r.NetworkID, Name: r.Name, Ports: r.Ports, AffinitySeconds: r.AffinitySeconds}
+		b := Balanced{ID: r.ID, TenantID: r.TenantID, Name: r.Name, Ports: r.Ports, AffinitySeconds: r.AffinitySeconds}
 		if r.Address != nil {
 			b.Address = *r.Address
 		}

@@ -4,13 +4,11 @@ package services
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"husk"
 	"husk/service"
@@ -18,6 +16,7 @@ import (
 	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/lifecycle"
+	"husk/store/pgerr"
 	"husk/store/repeats"
 )
 
@@ -35,7 +34,7 @@ func (t Tenant) Create(ctx context.Context, key repeats.Key, s service.Service) 
 	err := t.Do(ctx, func(q *db.Queries) error {
 		tenant, err := q.LockTenant(ctx, t.ID)
 		if err != nil {
-			return notFound(err, "tenant")
+			return pgerr.NotFound(err, "tenant")
 		}
 		made, err = repeats.Once(ctx, q, t.ID, key, func() (uuid.UUID, service.Service, error) {
 			s.ID = uuid.New()
@@ -62,7 +61,7 @@ func (t Tenant) Get(ctx context.Context, id uuid.UUID) (s service.Service, _ err
 func (t Tenant) read(ctx context.Context, q *db.Queries, id uuid.UUID) (service.Service, error) {
 	row, err := q.ServiceByID(ctx, db.ServiceByIDParams{TenantID: t.ID, ID: id})
 	if err != nil {
-		return service.Service{}, notFound(err, "service")
+		return service.Service{}, pgerr.NotFound(err, "service")
 	}
 	return one(ctx, q, row)
 }
@@ -134,18 +133,11 @@ func (t Tenant) Delete(ctx context.Context, id uuid.UUID) error {
 func (t Tenant) lock(ctx context.Context, q *db.Queries, id uuid.UUID) (service.Service, error) {
 	row, err := q.LockService(ctx, db.LockServiceParams{TenantID: t.ID, ID: id})
 	if err != nil {
-		return service.Service{}, notFound(err, "service")
+		return service.Service{}, pgerr.NotFound(err, "service")
 	}
 	s, err := one(ctx, q, row)
 	if err != nil {
 		return s, err
 	}
 	return s, t.IfMatch(ctx, s)
-}
-
-func notFound(err error, kind string) error {
-	if errors.Is(err, pgx.ErrNoRows) {
-		return husk.NotFound(kind)
-	}
-	return err
 }
