@@ -3,13 +3,16 @@
 package store_test
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
 	"husk"
 	"husk/service/securitygroup"
+	"husk/store"
 	"husk/store/groups"
 	"husk/store/lifecycle"
 )
@@ -128,5 +131,58 @@ func TestRulesOfSecurityGroupsKeepTheirNumbers(t *testing.T) {
 	}
 	if err := as.Delete(t.Context(), web.ID); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A node counts the packets of its own pods only. What it has counted stays when it is deleted, in one row.
+func TestNodesCountPacketsOfTheirPods(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, others := h.tenant(), h.tenant()
+	g := h.group(tenant, "db", fromGroup("db", 80))
+	g, err := h.as(tenant.ID).SecurityGroups().Update(t.Context(), g.ID, nil, func(g securitygroup.Group) (securitygroup.Group, error) {
+		g.Restricts = []securitygroup.Direction{securitygroup.Ingress}
+		return g.Complete(true), nil
+	})
+	must(t, g, err)
+	record := func(node husk.Node, pod husk.Pod) {
+		t.Helper()
+		drop := husk.SecurityDrop{
+			At: time.Now(), GroupID: g.ID, Direction: "ingress", PodID: pod.ID, Protocol: "tcp",
+			Source: netip.MustParseAddr("10.0.0.1"), Destination: netip.MustParseAddr("10.0.0.2"),
+		}
+		counts := []husk.SecurityCount{{Rule: g.Rules[0].Number, Packets: 7, Bytes: 70}, {GroupID: g.ID, Direction: "ingress", Packets: 3, Bytes: 30}}
+		if err := h.SecurityGroups().Record(t.Context(), node.ID, counts, []husk.SecurityDrop{drop}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(allowed, dropped int64, drops int, when string) {
+		t.Helper()
+		got, err := h.as(tenant.ID).SecurityGroups().Traffic(t.Context(), g.ID)
+		if must(t, got, err); got.Rules[0].Packets != allowed || got.Dropped[0].Packets != dropped || len(got.Drops) != drops {
+			t.Errorf("%s, the group has counted %+v; want %d packets allowed, %d dropped, and %d drops", when, got, allowed, dropped, drops)
+		}
+	}
+	pod, stranger := h.createPod(tenant, specOf(h.image(tenant))), h.createPod(others, specOf(h.image(others)))
+	foreign := h.node(1)
+	h.place(foreign.ID, stranger)
+	record(foreign, pod)
+	want(0, 0, 0, "after a node without pods of the tenant has reported")
+
+	for deleted := range 2 {
+		node := h.node(1)
+		h.place(node.ID, pod)
+		record(node, stranger)
+		want(7*int64(deleted+1), 3*int64(deleted+1), deleted, "after a report of a pod that is not there")
+		record(node, pod)
+		want(7*int64(deleted+1), 3*int64(deleted+1), deleted+1, "after a report")
+		h.bringTo(husk.PhaseStopping, node, pod)
+		h.report(node.ID, pod, husk.EventGone)
+		wantCode(t, h.DeleteNode(t.Context(), node.ID), "")
+		want(7*int64(deleted+1), 3*int64(deleted+1), deleted+1, "after the node was deleted")
+		pod = h.createPod(tenant, specOf(h.image(tenant)))
+	}
+	if rows := queryOne[int](h, store.RoleControl, "SELECT count(*) FROM security_counters WHERE group_id = $1", g.ID); rows != 2 {
+		t.Errorf("two deleted nodes have left %d rows, want one for the rule and one for drops", rows)
 	}
 }

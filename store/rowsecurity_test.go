@@ -27,7 +27,7 @@ import (
 // twoTenants creates two tenants with a row in every table that has tenants' rows.
 func twoTenants(t *testing.T) (fixture, husk.Tenant, husk.Tenant) {
 	h := open(t)
-	tenants := make([]husk.Tenant, 2)
+	tenants, pods := make([]husk.Tenant, 2), make([]husk.Pod, 2)
 	node := h.node(10)
 	for i := range tenants {
 		tenants[i] = h.tenant()
@@ -37,6 +37,7 @@ func twoTenants(t *testing.T) (fixture, husk.Tenant, husk.Tenant) {
 		spec.Volumes = append(spec.Volumes, husk.PodVolume{Name: "web", Config: &husk.ConfigFiles{Name: "web"}})
 		pod := h.createPod(tenants[i], spec)
 		h.place(node.ID, pod)
+		pods[i] = pod
 		h.requestVolume(tenants[i])
 		h.exec("INSERT INTO drains (node_id, max_moves, max_moves_per_tenant, restart, was_cordoned) VALUES ('" + node.ID.String() + "', 1, 1, false, false) ON CONFLICT DO NOTHING")
 		if err := h.Moves().Blocked(t.Context(), node.ID, moves.DrainingPod{TenantID: tenants[i].ID, PodID: pod.ID}, "no node"); err != nil {
@@ -87,8 +88,8 @@ func twoTenants(t *testing.T) (fixture, husk.Tenant, husk.Tenant) {
 		group, err := h.as(tenant.ID).SecurityGroups().Create(t.Context(), once(), securitygroup.Group{Name: "web", Labels: map[string]string{}}.Complete(false))
 		must(t, group, err)
 		at := netip.MustParseAddr("10.64.0.2")
-		if err := h.SecurityGroups().Record(t.Context(), uuid.New(), []husk.SecurityCount{{GroupID: group.ID, Direction: "ingress", Packets: 1, Bytes: 1}}, []husk.SecurityDrop{{
-			At: time.Now(), GroupID: group.ID, Direction: "ingress", PodID: uuid.New(), Protocol: "TCP", Source: at, Destination: at,
+		if err := h.SecurityGroups().Record(t.Context(), node.ID, []husk.SecurityCount{{GroupID: group.ID, Direction: "ingress", Packets: 1, Bytes: 1}}, []husk.SecurityDrop{{
+			At: time.Now(), GroupID: group.ID, Direction: "ingress", PodID: pods[i].ID, Protocol: "TCP", Source: at, Destination: at,
 		}}); err != nil {
 			t.Fatal(err)
 		}

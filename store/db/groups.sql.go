@@ -384,6 +384,7 @@ INSERT INTO security_counters AS s (tenant_id, group_id, number, node_id, packet
 SELECT g.tenant_id, g.id, c.number, $1::uuid, c.packets, c.bytes, c.packets, c.bytes
 FROM (SELECT unnest($2::uuid[]) AS group_id, unnest($3::bigint[]) AS number, unnest($4::bigint[]) AS packets, unnest($5::bigint[]) AS bytes) c
 JOIN security_groups g ON g.id = c.group_id
+WHERE EXISTS (SELECT 1 FROM placements l WHERE l.tenant_id = g.tenant_id AND l.node_id = $1::uuid)
 ON CONFLICT (tenant_id, group_id, number, node_id) DO UPDATE SET
     packets = s.packets + CASE WHEN EXCLUDED.last_packets >= s.last_packets THEN EXCLUDED.last_packets - s.last_packets ELSE EXCLUDED.last_packets END,
     bytes = s.bytes + CASE WHEN EXCLUDED.last_bytes >= s.last_bytes THEN EXCLUDED.last_bytes - s.last_bytes ELSE EXCLUDED.last_bytes END,
@@ -417,6 +418,7 @@ FROM (SELECT unnest($1::uuid[]) AS group_id, unnest($2::timestamptz[]) AS at, un
     unnest($5::text[]) AS protocol, unnest($6::inet[]) AS source, unnest($7::integer[]) AS source_port,
     unnest($8::inet[]) AS destination, unnest($9::integer[]) AS destination_port) d
 JOIN security_groups g ON g.id = d.group_id
+WHERE EXISTS (SELECT 1 FROM placements l WHERE l.tenant_id = g.tenant_id AND l.pod_id = d.pod_id AND l.node_id = $10::uuid)
 `
 
 type RecordDropsParams struct {
@@ -429,8 +431,10 @@ type RecordDropsParams struct {
 	SourcePorts      []int
 	Destinations     []netip.Addr
 	DestinationPorts []int
+	NodeID           uuid.UUID
 }
 
+// Packets of pods on the node.
 func (q *Queries) RecordDrops(ctx context.Context, arg RecordDropsParams) error {
 	_, err := q.db.Exec(ctx, recordDrops,
 		arg.Groups,
@@ -442,6 +446,7 @@ func (q *Queries) RecordDrops(ctx context.Context, arg RecordDropsParams) error 
 		arg.SourcePorts,
 		arg.Destinations,
 		arg.DestinationPorts,
+		arg.NodeID,
 	)
 	return err
 }
@@ -451,6 +456,7 @@ INSERT INTO security_counters AS s (tenant_id, group_id, number, node_id, packet
 SELECT g.tenant_id, g.id, c.number, $1::uuid, c.packets, c.bytes, c.packets, c.bytes
 FROM (SELECT unnest($2::bigint[]) AS number, unnest($3::bigint[]) AS packets, unnest($4::bigint[]) AS bytes) c
 JOIN security_groups g ON g.rules @> jsonb_build_array(jsonb_build_object('number', c.number))
+WHERE EXISTS (SELECT 1 FROM placements l WHERE l.tenant_id = g.tenant_id AND l.node_id = $1::uuid)
 ON CONFLICT (tenant_id, group_id, number, node_id) DO UPDATE SET
     packets = s.packets + CASE WHEN EXCLUDED.last_packets >= s.last_packets THEN EXCLUDED.last_packets - s.last_packets ELSE EXCLUDED.last_packets END,
     bytes = s.bytes + CASE WHEN EXCLUDED.last_bytes >= s.last_bytes THEN EXCLUDED.last_bytes - s.last_bytes ELSE EXCLUDED.last_bytes END,
@@ -464,7 +470,8 @@ type RecordRuleCountsParams struct {
 	Bytes   []int64
 }
 
-// What rules have allowed on a node. A counter that is lower than before has begun again.
+// What rules have allowed on a node, of tenants with pods there: a node says nothing about others. A counter that is lower than before has begun
+// again.
 func (q *Queries) RecordRuleCounts(ctx context.Context, arg RecordRuleCountsParams) error {
 	_, err := q.db.Exec(ctx, recordRuleCounts,
 		arg.NodeID,

@@ -26,7 +26,7 @@ var dropNumbers = map[securitygroup.Direction]int64{securitygroup.Ingress: 0, se
 // keptDrops is how many dropped packets are kept of a group.
 const keptDrops = 100
 
-// Record stores what a node reports. It ignores groups and rules that do not exist any more.
+// Record stores what a node reports. It ignores groups and rules that do not exist any more, and those of tenants without pods on the node.
 func (c Control) Record(ctx context.Context, node uuid.UUID, counts []husk.SecurityCount, drops []husk.SecurityDrop) error {
 	rules, dropped := db.RecordRuleCountsParams{NodeID: node}, db.RecordDropCountsParams{NodeID: node}
 	seen := map[string]bool{}
@@ -51,7 +51,7 @@ func (c Control) Record(ctx context.Context, node uuid.UUID, counts []husk.Secur
 		}
 		seen[n.Key()] = true
 	}
-	p := db.RecordDropsParams{}
+	p := db.RecordDropsParams{NodeID: node}
 	for _, d := range drops {
 		if !d.Source.IsValid() || !d.Destination.IsValid() {
 			continue

@@ -46,11 +46,13 @@ SELECT p.tenant_id, p.id, p.labels, p.security_groups FROM pods p
 WHERE p.tenant_id IN (SELECT g.tenant_id FROM security_groups g WHERE g.tenant_id = ANY(@tenants::uuid[])) ORDER BY p.tenant_id, p.id;
 
 -- name: RecordRuleCounts :exec
--- What rules have allowed on a node. A counter that is lower than before has begun again.
+-- What rules have allowed on a node, of tenants with pods there: a node says nothing about others. A counter that is lower than before has begun
+-- again.
 INSERT INTO security_counters AS s (tenant_id, group_id, number, node_id, packets, bytes, last_packets, last_bytes)
 SELECT g.tenant_id, g.id, c.number, @node_id::uuid, c.packets, c.bytes, c.packets, c.bytes
 FROM (SELECT unnest(@numbers::bigint[]) AS number, unnest(@packets::bigint[]) AS packets, unnest(@bytes::bigint[]) AS bytes) c
 JOIN security_groups g ON g.rules @> jsonb_build_array(jsonb_build_object('number', c.number))
+WHERE EXISTS (SELECT 1 FROM placements l WHERE l.tenant_id = g.tenant_id AND l.node_id = @node_id::uuid)
 ON CONFLICT (tenant_id, group_id, number, node_id) DO UPDATE SET
     packets = s.packets + CASE WHEN EXCLUDED.last_packets >= s.last_packets THEN EXCLUDED.last_packets - s.last_packets ELSE EXCLUDED.last_packets END,
     bytes = s.bytes + CASE WHEN EXCLUDED.last_bytes >= s.last_bytes THEN EXCLUDED.last_bytes - s.last_bytes ELSE EXCLUDED.last_bytes END,
@@ -62,18 +64,21 @@ INSERT INTO security_counters AS s (tenant_id, group_id, number, node_id, packet
 SELECT g.tenant_id, g.id, c.number, @node_id::uuid, c.packets, c.bytes, c.packets, c.bytes
 FROM (SELECT unnest(@groups::uuid[]) AS group_id, unnest(@numbers::bigint[]) AS number, unnest(@packets::bigint[]) AS packets, unnest(@bytes::bigint[]) AS bytes) c
 JOIN security_groups g ON g.id = c.group_id
+WHERE EXISTS (SELECT 1 FROM placements l WHERE l.tenant_id = g.tenant_id AND l.node_id = @node_id::uuid)
 ON CONFLICT (tenant_id, group_id, number, node_id) DO UPDATE SET
     packets = s.packets + CASE WHEN EXCLUDED.last_packets >= s.last_packets THEN EXCLUDED.last_packets - s.last_packets ELSE EXCLUDED.last_packets END,
     bytes = s.bytes + CASE WHEN EXCLUDED.last_bytes >= s.last_bytes THEN EXCLUDED.last_bytes - s.last_bytes ELSE EXCLUDED.last_bytes END,
     last_packets = EXCLUDED.last_packets, last_bytes = EXCLUDED.last_bytes;
 
 -- name: RecordDrops :exec
+-- Packets of pods on the node.
 INSERT INTO security_drops (tenant_id, group_id, at, direction, pod_id, protocol, source, source_port, destination, destination_port)
 SELECT g.tenant_id, g.id, d.at, d.direction, d.pod_id, d.protocol, d.source, d.source_port, d.destination, d.destination_port
 FROM (SELECT unnest(@groups::uuid[]) AS group_id, unnest(@ats::timestamptz[]) AS at, unnest(@directions::text[]) AS direction, unnest(@pods::uuid[]) AS pod_id,
     unnest(@protocols::text[]) AS protocol, unnest(@sources::inet[]) AS source, unnest(@source_ports::integer[]) AS source_port,
     unnest(@destinations::inet[]) AS destination, unnest(@destination_ports::integer[]) AS destination_port) d
-JOIN security_groups g ON g.id = d.group_id;
+JOIN security_groups g ON g.id = d.group_id
+WHERE EXISTS (SELECT 1 FROM placements l WHERE l.tenant_id = g.tenant_id AND l.pod_id = d.pod_id AND l.node_id = @node_id::uuid);
 
 -- name: TrimDrops :exec
 -- Keeps the latest packets of these groups.
