@@ -27,6 +27,9 @@ type PodSample struct {
 	NetworkTransmitPackets int64 `json:"networkTransmitPackets"`
 	NetworkTransmitErrors  int64 `json:"networkTransmitErrors"`
 	NetworkTransmitDrops   int64 `json:"networkTransmitDrops"`
+	// Of the bytes, from and to addresses outside of the tenant's networks. Agents of earlier versions do not count them.
+	NetworkOutsideReceiveBytes  int64 `json:"networkOutsideReceiveBytes,omitempty"`
+	NetworkOutsideTransmitBytes int64 `json:"networkOutsideTransmitBytes,omitempty"`
 
 	DiskReadBytes       int64 `json:"diskReadBytes"`
 	DiskReadOperations  int64 `json:"diskReadOperations"`

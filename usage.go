@@ -11,11 +11,19 @@ import (
 // MachineRun is one run of a pod's virtual machine on a node, from its start to its stop, as the agent reports it. Pod and start
 // identify it.
 type MachineRun struct {
-	PodID         uuid.UUID  `json:"podId"`
-	StartedAt     time.Time  `json:"startedAt"` // by the node's clock, to the microsecond
-	StoppedAt     *time.Time `json:"stoppedAt,omitempty"`
-	ReceivedBytes int64      `json:"receivedBytes"` // received by the pod's network interface so far
-	SentBytes     int64      `json:"sentBytes"`
+	PodID     uuid.UUID  `json:"podId"`
+	StartedAt time.Time  `json:"startedAt"` // by the node's clock, to the microsecond
+	StoppedAt *time.Time `json:"stoppedAt,omitempty"`
+	Traffic              // so far
+}
+
+// Traffic is what a pod has received and sent, in bytes of Ethernet frames at its interfaces. Outside is a part of that: from and to addresses that are
+// not those of the tenant's pods and services.
+type Traffic struct {
+	ReceivedBytes        int64 `json:"receivedBytes"`
+	SentBytes            int64 `json:"sentBytes"`
+	OutsideReceivedBytes int64 `json:"outsideReceivedBytes"`
+	OutsideSentBytes     int64 `json:"outsideSentBytes"`
 }
 
 // UsageQuery selects a part of the usage ledger.
@@ -63,7 +71,10 @@ type Usage struct {
 	ScratchGiBSeconds    float64   `json:"scratchGiBSeconds"` // of the scratch disks of pods
 	NetworkReceivedBytes int64     `json:"networkReceivedBytes"`
 	NetworkSentBytes     int64     `json:"networkSentBytes"`
-	Cost                 *float64  `json:"cost,omitempty"` // in the currency of the price list
+	// Of these, from and to addresses outside of the tenant's networks.
+	NetworkOutsideReceivedBytes int64    `json:"networkOutsideReceivedBytes"`
+	NetworkOutsideSentBytes     int64    `json:"networkOutsideSentBytes"`
+	Cost                        *float64 `json:"cost,omitempty"` // in the currency of the price list
 }
 
 // PriceList is what usage costs. With the zero value, nothing has a price.
@@ -74,6 +85,7 @@ type PriceList struct {
 	VolumeGiBHour  float64 `json:"volumeGiBHour" yaml:"volumeGiBHour"`
 	ScratchGiBHour float64 `json:"scratchGiBHour" yaml:"scratchGiBHour"`
 	NetworkGiB     float64 `json:"networkGiB" yaml:"networkGiB"` // sent
+	OutsideGiB     float64 `json:"outsideGiB" yaml:"outsideGiB"` // sent outside, in addition
 }
 
 // Cost returns the cost of usage according to the list.
@@ -81,5 +93,5 @@ func (p PriceList) Cost(u Usage) float64 {
 	const hour, gib = 3600, 1 << 30
 	return p.CPUCoreHour*u.CPUCoreSeconds/hour + p.MemoryGiBHour*u.MemoryGiBSeconds/hour + p.VolumeGiBHour*u.VolumeGiBSeconds/hour +
 		p.ScratchGiBHour*u.ScratchGiBSeconds/hour +
-		p.NetworkGiB*float64(u.NetworkSentBytes)/gib
+		p.NetworkGiB*float64(u.NetworkSentBytes)/gib + p.OutsideGiB*float64(u.NetworkOutsideSentBytes)/gib
 }

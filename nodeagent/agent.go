@@ -124,7 +124,9 @@ func New(ctx context.Context, cfg Config) (*Agent, error) {
 	if a.lease, err = lease.Open(cfg.StateDir); err != nil {
 		return nil, err
 	}
-	if a.names, err = names.Open(filepath.Join(cfg.StateDir, "names"), names.Config{Forwarder: names.ForwarderTo(cfg.Resolvers), Metrics: names.NewMetrics(), Log: a.log}); err != nil {
+	if a.names, err = names.Open(filepath.Join(cfg.StateDir, "names"), names.Config{
+		Forwarder: names.ForwarderTo(cfg.Resolvers), Metrics: names.NewMetrics(), Ranges: a.setInside, Log: a.log,
+	}); err != nil {
 		return nil, err
 	}
 	a.reports = newReporter(a.server, a.usage, a.log)

@@ -4,17 +4,14 @@ package nodeagent
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
 	"husk"
-	"husk/guest"
 	"husk/limits"
-	"husk/nodeagent/vm"
-	"husk/openapi"
+	"husk/nodeagent/translate"
 )
 
 const (
@@ -61,6 +58,10 @@ func (a *Agent) sample(ctx context.Context) ([]husk.PodSample, error) {
 	if err != nil {
 		return nil, err
 	}
+	traffic, err := a.net.Traffic(slices.Collect(maps.Keys(machines))...)
+	if err != nil {
+		return nil, err
+	}
 	a.mu.Lock()
 	workers := make([]*worker, 0, len(a.workers))
 	for id, w := range a.workers {
@@ -76,7 +77,7 @@ func (a *Agent) sample(ctx context.Context) ([]husk.PodSample, error) {
 		turns <- struct{}{}
 		asking.Go(func() {
 			defer func() { <-turns }()
-			samples[i] = sampleOf(w.id, machines[w.id])
+			samples[i] = translate.Sample(w.id, machines[w.id], traffic[w.id])
 			samples[i].Guest = w.askGuest(ctx)
 		})
 	}
@@ -99,52 +100,5 @@ func (w *worker) askGuest(ctx context.Context) *husk.GuestSample {
 	}
 	w.setClock(ctx, c, stats, asked, time.Now())
 	desired, _ := w.current()
-	return guestSample(stats, desired)
-}
-
-func sampleOf(pod uuid.UUID, m vm.Stats) husk.PodSample {
-	s := husk.PodSample{
-		PodID: pod, CPUNanos: m.CPU.Nanoseconds(), MachineBytes: m.MachineBytes,
-		NetworkReceiveBytes: m.Receive.Bytes, NetworkReceivePackets: m.Receive.Packets, NetworkReceiveErrors: m.Receive.Errors, NetworkReceiveDrops: m.Receive.Drops,
-		NetworkTransmitBytes: m.Transmit.Bytes, NetworkTransmitPackets: m.Transmit.Packets, NetworkTransmitErrors: m.Transmit.Errors, NetworkTransmitDrops: m.Transmit.Drops,
-		DiskReadBytes: m.ReadBytes, DiskReadOperations: m.Reads, DiskWriteBytes: m.WriteBytes, DiskWriteOperations: m.Writes,
-	}
-	if m.Steal != nil {
-		nanos := m.Steal.Nanoseconds()
-		s.CPUStealNanos = &nanos
-	}
-	return s
-}
-
-// guestSample takes only values that are possible for the pod: it cannot use more memory than it
-// has, and has no containers other than those in its spec.
-func guestSample(s guest.Stats, desired husk.DesiredPod) *husk.GuestSample {
-	most, share := int64(desired.Resources.MemoryMiB)<<20, int64(guest.ShareMiB)<<20
-	total, available := min(count(s.Pod.MemoryTotal), most+share), count(s.Pod.MemoryAvailable)
-	out := &husk.GuestSample{
-		MemoryUsedBytes: max(0, min(total-available, most)), MemoryCachedBytes: min(count(s.Pod.MemoryCached), most),
-		CPUPressure: s.Pod.Pressure.CPU, MemoryPressure: s.Pod.Pressure.Memory, IOPressure: s.Pod.Pressure.IO,
-	}
-	for _, c := range s.Containers {
-		if slices.ContainsFunc(desired.Containers, func(d husk.DesiredContainer) bool { return d.Name == c.Name }) {
-			out.OOMKills = min(out.OOMKills+count(c.OOMKills), 1<<53)
-		}
-	}
-	// A container's count begins again with each run, and a kill usually ends the run. So the pod's
-	// count may be larger. An older husk-init does not have it.
-	out.OOMKills = max(out.OOMKills, min(count(s.Pod.OOMKills), 1<<53))
-	seen := map[string]bool{}
-	for _, d := range s.Disks {
-		kind, name, known := diskOf(desired, d.Serial)
-		if d.FileSystem == nil || !known || kind == openapi.DiskStatsKindImage || seen[d.Serial] {
-			continue
-		}
-		seen[d.Serial] = true
-		fs := husk.FileSystemSample{UsedBytes: count(d.FileSystem.UsedBytes), CapacityBytes: count(d.FileSystem.CapacityBytes)}
-		if kind == openapi.DiskStatsKindVolume {
-			fs.Volume = name
-		}
-		out.FileSystems = append(out.FileSystems, fs)
-	}
-	return out
+	return translate.GuestSample(stats, desired)
 }

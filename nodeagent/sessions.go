@@ -19,6 +19,7 @@ import (
 	"husk"
 	"husk/guest"
 	"husk/nodeagent/console"
+	"husk/nodeagent/translate"
 	"husk/nodeagent/vm"
 	"husk/openapi"
 	"husk/session"
@@ -332,33 +333,10 @@ func (a *Agent) getStats(w http.ResponseWriter, r *http.Request) {
 	}
 	desired, _ := worker.current()
 	w.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(w).Encode(statsOf(stats, desired)); err != nil {
+	if err := json.NewEncoder(w).Encode(translate.Stats(stats, desired)); err != nil {
 		a.log.Debug("statistics not sent completely", "pod", worker.id, "error", err)
 	}
 }
 
 // statsWait is how long a guest may take to read its counters. A server waits a little longer.
 const statsWait = 8 * time.Second
-
-// statsOf converts a guest's statistics to the contract's form, with names instead of the disks'
-// serial numbers.
-func statsOf(s guest.Stats, desired husk.DesiredPod) openapi.PodStats {
-	out := openapi.PodStats{At: s.At, BootID: s.BootID}
-	p := &out.Pod
-	p.Cpus, p.CPUMicros = s.Pod.CPUs, count(s.Pod.CPUMicros)
-	p.MemoryTotalBytes, p.MemoryAvailableBytes, p.MemoryCachedBytes = count(s.Pod.MemoryTotal), count(s.Pod.MemoryAvailable), count(s.Pod.MemoryCached)
-	p.RxBytes, p.TxBytes, p.RxPackets, p.TxPackets = count(s.Pod.RxBytes), count(s.Pod.TxBytes), count(s.Pod.RxPackets), count(s.Pod.TxPackets)
-	p.CPUPressurePercent, p.MemoryPressurePercent, p.IoPressurePercent = percent(s.Pod.Pressure.CPU), percent(s.Pod.Pressure.Memory), percent(s.Pod.Pressure.IO)
-	return withParts(out, s, desired)
-}
-
-// count limits a guest's counter to JSON's range, since a faulty guest may exceed it.
-func count(n uint64) int64 { return int64(min(n, 1<<53)) }
-
-func percent(hundredths *int) *float32 {
-	if hundredths == nil {
-		return nil
-	}
-	share := float32(*hundredths) / 100
-	return &share
-}

@@ -4,6 +4,7 @@ package nodeagent
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
@@ -59,15 +60,24 @@ func (a *Agent) began(pod uuid.UUID, at time.Time) error {
 	return nil
 }
 
-// count records a pod's traffic.
-func (a *Agent) count(pod uuid.UUID) {
-	received, sent, ok, err := a.net.Traffic(pod)
+// count records the traffic of pods.
+func (a *Agent) count(pods ...uuid.UUID) {
+	all, err := a.net.Traffic(pods...)
 	if err != nil {
-		a.log.Warn("cannot read the pod's traffic; retrying", "pod", pod, "error", err)
+		a.log.Warn("cannot read the traffic of pods; retrying", "error", err)
 		return
 	}
-	if ok && a.usage.Count(pod, received, sent, time.Now()) {
-		a.reports.signal()
+	for pod, t := range all {
+		if a.usage.Count(pod, t, time.Now()) {
+			a.reports.signal()
+		}
+	}
+}
+
+// setInside tells the network which addresses are inside for the pods in a network.
+func (a *Agent) setInside(network uuid.UUID, ranges []netip.Prefix) {
+	if err := a.net.SetInside(network, ranges); err != nil {
+		a.log.Error("what pods send to addresses outside is not counted until the ranges of their network change", "network", network, "error", err)
 	}
 }
 
@@ -79,8 +89,6 @@ func (a *Agent) countTraffic(ctx context.Context) {
 			return
 		case <-time.After(countEvery):
 		}
-		for _, pod := range a.usage.Running() {
-			a.count(pod)
-		}
+		a.count(a.usage.Running()...)
 	}
 }

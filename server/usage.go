@@ -126,6 +126,7 @@ func usageCSV(rows []husk.Usage) (io.Reader, int64, error) {
 	lines := [][]string{{
 		"from", "to", "closed", "key", "name", "kind", "pod_seconds", "cpu_core_seconds", "memory_gib_seconds", "volume_gib_seconds",
 		"network_received_bytes", "network_sent_bytes", "cost", "scratch_gib_seconds",
+		"network_outside_received_bytes", "network_outside_sent_bytes",
 	}}
 	for _, u := range rows {
 		cost := ""
@@ -136,6 +137,7 @@ func usageCSV(rows []husk.Usage) (io.Reader, int64, error) {
 			u.From.Format(time.RFC3339), u.To.Format(time.RFC3339), strconv.FormatBool(u.Closed), harmless(u.Key), harmless(u.Name), u.Kind,
 			number(u.PodSeconds), number(u.CPUCoreSeconds), number(u.MemoryGiBSeconds), number(u.VolumeGiBSeconds),
 			strconv.FormatInt(u.NetworkReceivedBytes, 10), strconv.FormatInt(u.NetworkSentBytes, 10), cost, number(u.ScratchGiBSeconds),
+			strconv.FormatInt(u.NetworkOutsideReceivedBytes, 10), strconv.FormatInt(u.NetworkOutsideSentBytes, 10),
 		})
 	}
 	err := w.WriteAll(lines)

@@ -66,7 +66,7 @@ func agedLedger(b *testing.B, pods, days, trafficPerHour int) aged {
 	must(b, rows, err)
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[uuid.UUID])
 	for _, id := range must(b, ids, err) {
-		a.runs = append(a.runs, husk.MachineRun{PodID: id, StartedAt: start, ReceivedBytes: int64(days) * 24 * 1000, SentBytes: int64(days) * 24 * 1000})
+		a.runs = append(a.runs, husk.MachineRun{PodID: id, StartedAt: start, Traffic: husk.Traffic{ReceivedBytes: int64(days) * 24 * 1000, SentBytes: int64(days) * 24 * 1000}})
 	}
 	return a
 }

@@ -281,21 +281,31 @@ func TestAnHourHasOneTrafficRow(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := h.RecordRuns(t.Context(), node.ID, []husk.MachineRun{{PodID: pod.ID, StartedAt: start, ReceivedBytes: int64(n + 1)}}); err != nil {
+		if _, err := h.RecordRuns(t.Context(), node.ID, []husk.MachineRun{{PodID: pod.ID, StartedAt: start, Traffic: husk.Traffic{ReceivedBytes: int64(n + 1), SentBytes: 40, OutsideReceivedBytes: int64(n+1) / 2, OutsideSentBytes: int64(n + 1)}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if got := queryOne[string](h, store.RoleControl, "SELECT string_agg(received_bytes::text, ',' ORDER BY at) FROM usage_traffic"); got != "10,20" {
 		t.Errorf("three hours of reports keep the counters %s, want 10,20", got)
 	}
-	byHour := func(hours int) int64 {
+	byHour := func(hours int) [3]int64 {
 		from := start.Truncate(time.Hour).Add(time.Duration(hours) * time.Hour)
 		u, _ := h.used(tenant, from, from.Add(time.Hour))
-		return u.NetworkReceivedBytes
+		return [3]int64{u.NetworkReceivedBytes, u.NetworkOutsideReceivedBytes, u.NetworkOutsideSentBytes}
 	}
-	if a, b, c := byHour(1), byHour(2), byHour(3); a != 10 || b != 10 || c != 10 {
-		t.Errorf("the bytes by hour are %d, %d, %d, want 10 each", a, b, c)
+	check := func(when string) {
+		t.Helper()
+		for hours := 1; hours <= 3; hours++ {
+			if got := byHour(hours); got != [3]int64{10, 5, 10} {
+				t.Errorf("%s, the bytes in hour %d are %d, want 10, of which 5 are from outside, and 10 that were sent outside", when, hours, got)
+			}
+		}
 	}
+	check("before the hours are closed")
+	if closed, err := h.CloseUsageHours(t.Context(), h.epoch(), start.Add(3*time.Hour+11*time.Minute)); err != nil || closed != 3 {
+		t.Errorf("%d hours are closed, want 3: %v", closed, err)
+	}
+	check("after three hours are closed")
 }
 
 // However many intervals are open, reports wait for the closing of an hour for less than a second. The test runs alone. Another process can still

@@ -49,14 +49,14 @@ func twoTenants(t *testing.T) (fixture, husk.Tenant, husk.Tenant) {
 		h.backdate(pod, 3*time.Hour)
 		start := time.Now().Add(-2 * time.Hour)
 		stop := start.Add(time.Minute)
-		if _, err := h.RecordRuns(t.Context(), node.ID, []husk.MachineRun{{PodID: pod.ID, StartedAt: start, StoppedAt: &stop, SentBytes: 1}}); err != nil {
+		if _, err := h.RecordRuns(t.Context(), node.ID, []husk.MachineRun{{PodID: pod.ID, StartedAt: start, StoppedAt: &stop, Traffic: husk.Traffic{SentBytes: 1}}}); err != nil {
 			t.Fatal(err)
 		}
 		// The first report in another hour adds a row to usage_traffic.
 		if _, err := h.connect(store.RoleControl).Exec(t.Context(), "UPDATE usage_totals SET counted_at = counted_at - interval '1 hour' WHERE tenant_id = $1", tenants[i].ID); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := h.RecordRuns(t.Context(), node.ID, []husk.MachineRun{{PodID: pod.ID, StartedAt: start, StoppedAt: &stop, SentBytes: 2}}); err != nil {
+		if _, err := h.RecordRuns(t.Context(), node.ID, []husk.MachineRun{{PodID: pod.ID, StartedAt: start, StoppedAt: &stop, Traffic: husk.Traffic{SentBytes: 2}}}); err != nil {
 			t.Fatal(err)
 		}
 		key, err := h.CreateTenantKey(t.Context(), tenants[i].ID, once(), "owner", store.KeyRequest{Name: "key"})

@@ -23,6 +23,8 @@ func (h fixture) used(tenant husk.Tenant, from, to time.Time) (sum husk.Usage, c
 		sum.ScratchGiBSeconds += u.ScratchGiBSeconds
 		sum.NetworkSentBytes += u.NetworkSentBytes
 		sum.NetworkReceivedBytes += u.NetworkReceivedBytes
+		sum.NetworkOutsideSentBytes += u.NetworkOutsideSentBytes
+		sum.NetworkOutsideReceivedBytes += u.NetworkOutsideReceivedBytes
 		closed = closed && u.Closed
 	}
 	return sum, closed
@@ -57,14 +59,14 @@ func TestAUsageIntervalIsRecordedOnce(t *testing.T) {
 			}
 		}
 	}
-	run := husk.MachineRun{PodID: pod.ID, StartedAt: start, SentBytes: 100, ReceivedBytes: 7}
-	record(other.ID, run) // the pod is not on this node
+	run := husk.MachineRun{PodID: pod.ID, StartedAt: start, Traffic: husk.Traffic{SentBytes: 100, ReceivedBytes: 7, OutsideSentBytes: 60, OutsideReceivedBytes: 9}} // more outside than in all is not possible
+	record(other.ID, run)                                                                                                                                           // the pod is not on this node
 	record(node.ID, husk.MachineRun{PodID: pod.ID, StartedAt: start.Add(-24 * time.Hour)}, husk.MachineRun{PodID: pod.ID, StartedAt: time.Now().Add(time.Hour)})
 	if got, _ := h.used(tenant, hour.Add(-48*time.Hour), hour.Add(2*time.Hour)); got.PodSeconds != 0 {
 		t.Errorf("intervals from another node or at impossible times add %v seconds", got.PodSeconds)
 	}
 	record(node.ID, run)
-	run.SentBytes = 250
+	run.SentBytes, run.OutsideSentBytes = 250, 50 // what is outside has begun again
 	record(node.ID, run)
 	h.bringTo(husk.PhaseStopping, node, pod)
 	stopped := start.Add(85 * time.Minute)
@@ -75,7 +77,7 @@ func TestAUsageIntervalIsRecordedOnce(t *testing.T) {
 	run.StoppedAt = &late
 	record(node.ID, run)
 	got, closed := h.used(tenant, hour.Add(-3*time.Hour), hour.Add(time.Hour))
-	if !near(got.PodSeconds, 5100) || !near(got.CPUCoreSeconds, 5100*0.5) || got.NetworkSentBytes != 250 || got.NetworkReceivedBytes != 7 || closed {
+	if !near(got.PodSeconds, 5100) || !near(got.CPUCoreSeconds, 5100*0.5) || got.NetworkSentBytes != 250 || got.NetworkReceivedBytes != 7 || got.NetworkOutsideSentBytes != 60 || got.NetworkOutsideReceivedBytes != 7 || closed {
 		t.Errorf("the recorded usage is %+v", got)
 	}
 	byHour := func(from time.Time) float64 { u, _ := h.used(tenant, from, from.Add(time.Hour)); return u.PodSeconds }

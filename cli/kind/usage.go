@@ -29,6 +29,7 @@ var Usage = print.View[openapi.Usage]{
 		print.Col("VOLUME-GIB-HOURS", func(u openapi.Usage) string { return hours(u.VolumeGiBSeconds) }),
 		print.WideCol("SCRATCH-GIB-HOURS", func(u openapi.Usage) string { return hours(openapi.Value(u.ScratchGiBSeconds)) }),
 		print.Col("SENT", func(u openapi.Usage) string { return print.Mebibytes(u.NetworkSentBytes) }),
+		print.WideCol("SENT-OUTSIDE", func(u openapi.Usage) string { return print.Mebibytes(u.NetworkOutsideSentBytes) }),
 		print.WideCol("RECEIVED", func(u openapi.Usage) string { return print.Mebibytes(u.NetworkReceivedBytes) }),
 		print.Col("COST", func(u openapi.Usage) string {
 			if u.Cost == nil {

@@ -92,7 +92,7 @@ func serverCommand() *cobra.Command {
 	fs.StringVar(&f.volumesPool, "ceph-volumes-pool", "husk-volumes", "pool of volumes and clones")
 	fs.StringVar(&f.workDir, "work-dir", "", "directory for images during import (default: the system's temporary directory)")
 	fs.StringSliceVar(&f.allowEgress, "allow-egress", nil, "address ranges (CIDR) outside of the public Internet in which registries and OIDC issuers are allowed, also over plain HTTP")
-	fs.StringVar(&f.priceList, "price-list", "", "YAML file of prices, to report the cost of usage: currency, cpuCoreHour, memoryGiBHour, volumeGiBHour, scratchGiBHour, networkGiB")
+	fs.StringVar(&f.priceList, "price-list", "", "YAML file of prices, to report the cost of usage: currency, cpuCoreHour, memoryGiBHour, volumeGiBHour, scratchGiBHour, networkGiB, outsideGiB")
 	leaseFlags(fs, &f.terms)
 	f.network.register(fs)
 	fs.DurationVar(&f.sessionIdle, "session-idle", time.Hour, "how long an exec session, attach or port forward may be idle")

@@ -22,6 +22,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/miekg/dns"
 
 	"husk/service"
@@ -41,7 +42,10 @@ type Config struct {
 	Forwarder        *Forwarder
 	Metrics          *Metrics
 	QueriesPerSecond int // of one client; 0: DefaultQueriesPerSecond
-	Log              *slog.Logger
+	// Ranges is called with the ranges of pods and services that a network reaches, when its zone is known or has changed, and with none when it is
+	// forgotten. nil: it is not called.
+	Ranges func(network uuid.UUID, ranges []netip.Prefix)
+	Log    *slog.Logger
 }
 
 // Server answers the queries of one network.

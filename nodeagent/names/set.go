@@ -174,8 +174,12 @@ func (s *Set) changed(changes service.Zone) (service.Zone, error) {
 }
 
 func (s *Set) replace(z service.Zone) error {
-	if err := s.Server(z.NetworkID).Replace(z); err != nil {
+	server := s.Server(z.NetworkID)
+	if err := server.Replace(z); err != nil {
 		return err
+	}
+	if c := server.zone.Load(); s.cfg.Ranges != nil && c != nil {
+		s.cfg.Ranges(z.NetworkID, c.ranges)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -186,6 +190,9 @@ func (s *Set) replace(z service.Zone) error {
 
 // forget removes a network that has no pods on the node any more. A server that still has its listeners answers that it has failed.
 func (s *Set) forget(network uuid.UUID) {
+	if s.cfg.Ranges != nil {
+		s.cfg.Ranges(network, nil)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if server := s.servers[network]; server != nil {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +21,13 @@ import (
 
 const guardTable = "husk-taps"
 
+func guards() *nftables.Table {
+	return &nftables.Table{Name: guardTable, Family: nftables.TableFamilyNetdev}
+}
+
+// toPod ends the name of the chain with what a pod receives.
+const toPod = "-to-pod"
+
 // burstShare is the part of a second's packets that may come at once.
 const burstShare = 5
 
@@ -29,8 +37,14 @@ func (n *Network) guard(tap string) error {
 	if err != nil {
 		return fmt.Errorf("open nftables: %w", err)
 	}
-	t := c.AddTable(&nftables.Table{Name: guardTable, Family: nftables.TableFamilyNetdev})
-	for name, hook := range map[string]*nftables.ChainHook{tap: nftables.ChainHookIngress, tap + "-to-pod": nftables.ChainHookEgress} {
+	t := c.AddTable(guards())
+	ranges := n.inside[n.ports[tap].NetworkID]
+	if ranges != nil {
+		if err := setRanges(c, t, tap, ranges); err != nil {
+			return fmt.Errorf("tell tap %s which addresses are inside: %w", tap, err)
+		}
+	}
+	for name, hook := range map[string]*nftables.ChainHook{tap: nftables.ChainHookIngress, tap + toPod: nftables.ChainHookEgress} {
 		policy := nftables.ChainPolicyAccept
 		if n.userspace && hook == nftables.ChainHookIngress {
 			policy = nftables.ChainPolicyDrop
@@ -45,6 +59,9 @@ func (n *Network) guard(tap string) error {
 				&expr.Verdict{Kind: expr.VerdictDrop},
 			}})
 		}
+		if ranges != nil {
+			n.addOutside(c, chain, tap)
+		}
 	}
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("guard the node from tap %s: %w", tap, err)
@@ -52,15 +69,24 @@ func (n *Network) guard(tap string) error {
 	return nil
 }
 
-// unguard removes the chains of a tap that is about to be removed. Older kernels remove them with the tap, newer ones keep them.
+// unguard removes the chains of a tap that is about to be removed, and what they count with. Older kernels remove the chains with the tap, newer ones
+// keep them.
 func unguard(tap string) error {
-	for _, name := range []string{tap, tap + "-to-pod"} {
+	t := guards()
+	for _, remove := range []func(c *nftables.Conn){
+		func(c *nftables.Conn) { c.DelChain(&nftables.Chain{Table: t, Name: tap}) },
+		func(c *nftables.Conn) { c.DelChain(&nftables.Chain{Table: t, Name: tap + toPod}) },
+		func(c *nftables.Conn) { c.DeleteObject(&nftables.CounterObj{Table: t, Name: tap}) },
+		func(c *nftables.Conn) { c.DeleteObject(&nftables.CounterObj{Table: t, Name: tap + toPod}) },
+		func(c *nftables.Conn) { c.DelSet(&nftables.Set{Table: t, Name: tap + families[0].name}) },
+		func(c *nftables.Conn) { c.DelSet(&nftables.Set{Table: t, Name: tap + families[1].name}) },
+	} {
 		c, err := nftables.New()
 		if err != nil {
 			return fmt.Errorf("open nftables: %w", err)
 		}
-		t := c.AddTable(&nftables.Table{Name: guardTable, Family: nftables.TableFamilyNetdev})
-		c.DelChain(&nftables.Chain{Table: t, Name: name})
+		c.AddTable(t)
+		remove(c)
 		if err := c.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("remove the guard of tap %s: %w", tap, err)
 		}
@@ -112,7 +138,7 @@ func (n *Network) missingGuards() ([]string, error) {
 			if err != nil {
 				return nil, fmt.Errorf("read nftables chain %s: %w", chain.Name, err)
 			}
-			if chain.Policy == nil || *chain.Policy != nftables.ChainPolicyDrop || len(rules) > 0 {
+			if chain.Policy == nil || *chain.Policy != nftables.ChainPolicyDrop || slices.ContainsFunc(rules, decides) {
 				continue
 			}
 		}
@@ -127,11 +153,23 @@ func (n *Network) missingGuards() ([]string, error) {
 	}
 	var missing []string
 	for _, card := range cards {
-		if exists(card) && (!right[card] || !right[card+"-to-pod"]) {
+		if exists(card) && (!right[card] || !right[card+toPod]) {
 			missing = append(missing, card)
 		}
 	}
 	return missing, nil
+}
+
+// decides reports whether a rule decides about packets, instead of counting them.
+func decides(r *nftables.Rule) bool {
+	return slices.ContainsFunc(r.Exprs, func(e expr.Any) bool {
+		switch e.(type) {
+		case *expr.Meta, *expr.Cmp, *expr.Payload, *expr.Lookup, *expr.Objref:
+			return false
+		default:
+			return true
+		}
+	})
 }
 
 const (

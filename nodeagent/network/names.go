@@ -45,7 +45,7 @@ func (n *Network) OpenNames(ctx context.Context, network uuid.UUID) (net.PacketC
 		return nil, nil, err
 	}
 	card := namesCard(network)
-	if err := errors.Join(n.removePort(ctx, card), removeCard(card)); err != nil {
+	if err := errors.Join(n.removePort(ctx, card), n.removeCard(card)); err != nil {
 		return nil, nil, err
 	}
 	n.names[network] = true
@@ -73,10 +73,10 @@ func (n *Network) OpenNames(ctx context.Context, network uuid.UUID) (net.PacketC
 		}()
 	}()
 	if err := <-done; err != nil {
-		return nil, nil, errors.Join(err, removeCard(card))
+		return nil, nil, errors.Join(err, n.removeCard(card))
 	}
 	if err := n.plugIn(ctx, card, NamesPort(network), NamesMAC(network), namesKey, network); err != nil {
-		return nil, nil, errors.Join(err, packets.Close(), streams.Close(), removeCard(card))
+		return nil, nil, errors.Join(err, packets.Close(), streams.Close(), n.removeCard(card))
 	}
 	return packets, streams, nil
 }
@@ -128,5 +128,5 @@ func (n *Network) CloseNames(ctx context.Context, network uuid.UUID) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.names, network)
-	return errors.Join(n.open(ctx), n.removePort(ctx, namesCard(network)), removeCard(namesCard(network)))
+	return errors.Join(n.open(ctx), n.removePort(ctx, namesCard(network)), n.removeCard(namesCard(network)))
 }

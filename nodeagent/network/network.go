@@ -100,12 +100,16 @@ type Network struct {
 
 	mu        sync.Mutex
 	ovs       *ovsdb.Connection
-	userspace bool               // Open vSwitch passes packets itself, instead of the kernel
-	ports     map[string]Port    // by tap
-	names     map[uuid.UUID]bool // the networks whose name servers are connected
+	userspace bool                         // Open vSwitch passes packets itself, instead of the kernel
+	ports     map[string]Port              // by tap
+	names     map[uuid.UUID]bool           // the networks whose name servers are connected
+	inside    map[uuid.UUID][]netip.Prefix // by network, sorted (SetInside)
 
 	tables     []byte // of Open vSwitch, with the flows of security groups; only Counts uses them
 	tablesRead time.Time
+
+	counting sync.Mutex
+	outside  map[string]counted // by chain, as it was read last
 
 	notify   sync.Mutex
 	restored atomic.Int64
@@ -117,7 +121,7 @@ const geneveOverhead = 58
 
 // New tells the node's OVN who and where it is. Ports and taps of a previous agent stay until this agent knows which pods run.
 func New(ctx context.Context, cfg Config) (*Network, error) {
-	n := &Network{cfg: cfg, log: cfg.Log, ports: map[string]Port{}, names: map[uuid.UUID]bool{}, changed: make(chan struct{})}
+	n := &Network{cfg: cfg, log: cfg.Log, ports: map[string]Port{}, names: map[uuid.UUID]bool{}, inside: map[uuid.UUID][]netip.Prefix{}, outside: map[string]counted{}, changed: make(chan struct{})}
 	n.ovs = ovsdb.New(ovsdb.Config{
 		Database: "the node's Open vSwitch", Endpoints: []string{cfg.OVSDB}, Model: databaseModel, Monitor: monitor, Connected: n.watchDatabase,
 	})
@@ -194,24 +198,6 @@ func mtuOf(a netip.Addr) (int, error) {
 
 const ethernetMTU = 1500
 
-// Traffic returns how many bytes a pod has received and sent since its machine was started, as counted by its tap devices. ok is false if it has
-// none.
-func (n *Network) Traffic(pod uuid.UUID) (received, sent int64, ok bool, err error) {
-	for _, tap := range taps(pod) {
-		link, err := netlink.LinkByName(tap)
-		if errors.As(err, &netlink.LinkNotFoundError{}) {
-			continue
-		}
-		if err != nil {
-			return 0, 0, false, fmt.Errorf("read the traffic of pod %s: %w", pod, err)
-		}
-		if s := link.Attrs().Statistics; s != nil {
-			ok, received, sent = true, received+int64(s.TxBytes), sent+int64(s.RxBytes) //nolint:gosec // the tap sends what the pod receives
-		}
-	}
-	return received, sent, ok, nil
-}
-
 // Attach makes sure that the taps of machines that run are plugged in. The tap of a machine that does not run is made by Plug.
 func (n *Network) Attach(ctx context.Context, ports ...Port) error {
 	for _, p := range ports {
@@ -254,7 +240,7 @@ func (n *Network) Detach(ctx context.Context, pod uuid.UUID) error {
 	failures := []error{n.open(ctx)}
 	for _, tap := range taps(pod) { // they may be some that a previous agent created
 		delete(n.ports, tap)
-		failures = append(failures, n.removePort(ctx, tap), removeCard(tap))
+		failures = append(failures, n.removePort(ctx, tap), n.removeCard(tap))
 	}
 	return errors.Join(failures...)
 }
@@ -283,7 +269,7 @@ func (n *Network) RemoveUnused(ctx context.Context) error {
 		exist[name] = true
 		if !used[name] && (strings.HasPrefix(name, namesPrefix) || !hasMachine(l)) {
 			exist[name] = false
-			failures = append(failures, removeCard(name))
+			failures = append(failures, n.removeCard(name))
 		}
 	}
 	if err := n.open(ctx); err != nil {

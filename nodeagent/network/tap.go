@@ -33,7 +33,7 @@ func (n *Network) plug(ctx context.Context, p Port) error {
 	if err := n.removePort(ctx, p.Tap()); err != nil {
 		return err
 	}
-	if err := removeCard(p.Tap()); err != nil {
+	if err := n.removeCard(p.Tap()); err != nil {
 		return err
 	}
 	attrs := netlink.NewLinkAttrs()
@@ -78,7 +78,13 @@ func disableIPv6(name string) error {
 }
 
 // removeCard removes a pod's tap or the card of a name server, with its guard.
-func removeCard(name string) error { return errors.Join(unguard(name), removeLink(name)) }
+func (n *Network) removeCard(name string) error {
+	n.counting.Lock()
+	delete(n.outside, name)
+	delete(n.outside, name+toPod)
+	n.counting.Unlock()
+	return errors.Join(unguard(name), removeLink(name))
+}
 
 func removeLink(name string) error {
 	link, err := netlink.LinkByName(name)

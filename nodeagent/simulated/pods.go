@@ -147,7 +147,7 @@ func (p *pods) stop(one *pod) {
 // run returns the usage interval so far. The pod receives and sends a fixed number of bytes per second.
 func (one *pod) run(now time.Time) husk.MachineRun {
 	bytes := int64(now.Sub(one.started).Seconds() * bytesPerSecond)
-	return husk.MachineRun{PodID: one.desired.ID, StartedAt: one.started, ReceivedBytes: bytes, SentBytes: bytes}
+	return husk.MachineRun{PodID: one.desired.ID, StartedAt: one.started, Traffic: husk.Traffic{ReceivedBytes: bytes, SentBytes: bytes}}
 }
 
 func (p *pods) report(one *pod) {

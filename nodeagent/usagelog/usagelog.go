@@ -143,14 +143,14 @@ const trafficEvery = time.Minute
 
 // Count records the traffic of a pod's interface so far, and reports whether it is time to report
 // it to a server.
-func (j *Log) Count(pod uuid.UUID, received, sent int64, now time.Time) bool {
+func (j *Log) Count(pod uuid.UUID, t husk.Traffic, now time.Time) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	r := j.open(pod)
-	if r == nil || received < r.ReceivedBytes || sent < r.SentBytes || received == r.ReceivedBytes && sent == r.SentBytes {
+	if r == nil || t.ReceivedBytes < r.ReceivedBytes || t.SentBytes < r.SentBytes || t == r.Traffic {
 		return false
 	}
-	r.ReceivedBytes, r.SentBytes = received, sent
+	r.Traffic = t
 	if now.Sub(r.countedAt) < trafficEvery {
 		return false // kept in memory only: the counter continues, so a crash of the agent loses at most a minute of it
 	}

@@ -59,14 +59,14 @@ func TestEveryUsageIntervalIsReportedUntilItIsRecorded(t *testing.T) {
 	if start, open := j.StartOf(pod); !open || !start.Equal(at(0)) {
 		t.Errorf("the open interval began at %s, open is %v", start, open)
 	}
-	if !j.Count(pod, 10, 20, at(2)) || j.Count(pod, 10, 20, at(3)) || j.Count(pod, 11, 21, at(2).Add(time.Second)) || j.Count(pod, 5, 30, at(9)) {
+	if !j.Count(pod, husk.Traffic{ReceivedBytes: 10, SentBytes: 20}, at(2)) || j.Count(pod, husk.Traffic{ReceivedBytes: 10, SentBytes: 20}, at(3)) || j.Count(pod, husk.Traffic{ReceivedBytes: 11, SentBytes: 21}, at(2).Add(time.Second)) || j.Count(pod, husk.Traffic{ReceivedBytes: 5, SentBytes: 30}, at(9)) {
 		t.Error("traffic is reported although it has not changed, too often, or although it decreases")
 	}
 	reported := j.Unrecorded()
 	must(j.End(pod, at(5)))
 	must(j.End(pod, at(7))) // only the first end counts
 	stop := at(5)
-	ended := husk.MachineRun{PodID: pod, StartedAt: at(0), StoppedAt: &stop, ReceivedBytes: 11, SentBytes: 21}
+	ended := husk.MachineRun{PodID: pod, StartedAt: at(0), StoppedAt: &stop, Traffic: husk.Traffic{ReceivedBytes: 11, SentBytes: 21}}
 	must(j.Recorded(reported)) // later changes do not count as recorded
 	wantRuns(t, j, ended)
 	must(j.Begin(pod, at(8)))

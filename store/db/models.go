@@ -578,12 +578,14 @@ type UsageEnd struct {
 }
 
 type UsageHour struct {
-	IntervalID    int64
-	TenantID      uuid.UUID
-	Hour          time.Time
-	Seconds       float64
-	ReceivedBytes int64
-	SentBytes     int64
+	IntervalID      int64
+	TenantID        uuid.UUID
+	Hour            time.Time
+	Seconds         float64
+	ReceivedBytes   int64
+	SentBytes       int64
+	OutsideReceived int64
+	OutsideSent     int64
 }
 
 type UsageInterval struct {
@@ -603,12 +605,14 @@ type UsageInterval struct {
 }
 
 type UsageLive struct {
-	IntervalID    int64
-	TenantID      uuid.UUID
-	Hour          int64
-	Seconds       float64
-	ReceivedBytes int64
-	SentBytes     int64
+	IntervalID      int64
+	TenantID        uuid.UUID
+	Hour            int64
+	Seconds         float64
+	ReceivedBytes   int64
+	SentBytes       int64
+	OutsideReceived int64
+	OutsideSent     int64
 }
 
 type UsageOpen struct {
@@ -617,22 +621,28 @@ type UsageOpen struct {
 }
 
 type UsageTotal struct {
-	IntervalID       int64
-	TenantID         uuid.UUID
-	ReceivedBytes    int64
-	SentBytes        int64
-	CountedAt        time.Time
-	RecordedSeconds  *float64
-	RecordedReceived *int64
-	RecordedSent     *int64
+	IntervalID              int64
+	TenantID                uuid.UUID
+	ReceivedBytes           int64
+	SentBytes               int64
+	CountedAt               time.Time
+	RecordedSeconds         *float64
+	RecordedReceived        *int64
+	RecordedSent            *int64
+	OutsideReceived         int64
+	OutsideSent             int64
+	RecordedOutsideReceived int64
+	RecordedOutsideSent     int64
 }
 
 type UsageTraffic struct {
-	IntervalID    int64
-	TenantID      uuid.UUID
-	At            time.Time
-	ReceivedBytes int64
-	SentBytes     int64
+	IntervalID      int64
+	TenantID        uuid.UUID
+	At              time.Time
+	ReceivedBytes   int64
+	SentBytes       int64
+	OutsideReceived int64
+	OutsideSent     int64
 }
 
 type User struct {

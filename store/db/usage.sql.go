@@ -102,33 +102,38 @@ const countTraffic = `-- name: CountTraffic :exec
 WITH now AS MATERIALIZED (
     SELECT clock_timestamp() AS at
 ), told AS (
-    SELECT t.pod_id, t.started_at, max(t.received) AS received, max(t.sent) AS sent
-    FROM (SELECT unnest($1::uuid[]) AS pod_id, unnest($2::timestamptz[]) AS started_at, unnest($3::bigint[]) AS received, unnest($4::bigint[]) AS sent) t
+    SELECT t.pod_id, t.started_at, max(t.received) AS received, max(t.sent) AS sent, max(t.outside_received) AS outside_received, max(t.outside_sent) AS outside_sent
+    FROM (SELECT unnest($1::uuid[]) AS pod_id, unnest($2::timestamptz[]) AS started_at, unnest($3::bigint[]) AS received, unnest($4::bigint[]) AS sent,
+        unnest($5::bigint[]) AS outside_received, unnest($6::bigint[]) AS outside_sent) t
     GROUP BY t.pod_id, t.started_at
 ), grown AS MATERIALIZED (
-    SELECT u.interval_id, u.tenant_id, u.counted_at, u.received_bytes, u.sent_bytes, t.received, t.sent
-    FROM told t JOIN usage_intervals i ON i.object_id = t.pod_id AND i.started_at = t.started_at AND i.node_id = $5::uuid JOIN usage_totals u ON u.interval_id = i.id
+    SELECT u.interval_id, u.tenant_id, u.counted_at, u.received_bytes, u.sent_bytes, u.outside_received, u.outside_sent, t.received, t.sent,
+        GREATEST(u.outside_received, LEAST(t.outside_received, t.received)) AS now_outside_received, GREATEST(u.outside_sent, LEAST(t.outside_sent, t.sent)) AS now_outside_sent
+    FROM told t JOIN usage_intervals i ON i.object_id = t.pod_id AND i.started_at = t.started_at AND i.node_id = $7::uuid JOIN usage_totals u ON u.interval_id = i.id
     WHERE t.received >= u.received_bytes AND t.sent >= u.sent_bytes AND (t.received, t.sent) <> (u.received_bytes, u.sent_bytes)
     ORDER BY u.interval_id FOR NO KEY UPDATE OF u
 ), kept AS (
-    INSERT INTO usage_traffic (interval_id, tenant_id, at, received_bytes, sent_bytes)
-    SELECT g.interval_id, g.tenant_id, g.counted_at, g.received_bytes, g.sent_bytes FROM grown g, now
+    INSERT INTO usage_traffic (interval_id, tenant_id, at, received_bytes, sent_bytes, outside_received, outside_sent)
+    SELECT g.interval_id, g.tenant_id, g.counted_at, g.received_bytes, g.sent_bytes, g.outside_received, g.outside_sent FROM grown g, now
     WHERE g.counted_at > '-infinity' AND g.counted_at < date_trunc('hour', now.at)
     ON CONFLICT DO NOTHING
 )
-UPDATE usage_totals u SET received_bytes = g.received, sent_bytes = g.sent, counted_at = GREATEST(u.counted_at, now.at)
+UPDATE usage_totals u SET received_bytes = g.received, sent_bytes = g.sent, outside_received = g.now_outside_received, outside_sent = g.now_outside_sent,
+    counted_at = GREATEST(u.counted_at, now.at)
 FROM grown g, now WHERE u.interval_id = g.interval_id
 `
 
 type CountTrafficParams struct {
-	PodIds   []uuid.UUID
-	Starts   []time.Time
-	Received []int64
-	Sent     []int64
-	NodeID   uuid.UUID
+	PodIds          []uuid.UUID
+	Starts          []time.Time
+	Received        []int64
+	Sent            []int64
+	OutsideReceived []int64
+	OutsideSent     []int64
+	NodeID          uuid.UUID
 }
 
-// Counters never decrease. If one does, the node is wrong, and the old value stays. The first report in an hour keeps the counters of the last
+// Counters never decrease. If one does, the node is wrong, and the old value stays; what was outside may begin again. The first report in an hour keeps the counters of the last
 // report before it, which close the hour of that report. The rows are locked in the same order as by LockUsageBatch.
 func (q *Queries) CountTraffic(ctx context.Context, arg CountTrafficParams) error {
 	_, err := q.db.Exec(ctx, countTraffic,
@@ -136,6 +141,8 @@ func (q *Queries) CountTraffic(ctx context.Context, arg CountTrafficParams) erro
 		arg.Starts,
 		arg.Received,
 		arg.Sent,
+		arg.OutsideReceived,
+		arg.OutsideSent,
 		arg.NodeID,
 	)
 	return err
@@ -198,6 +205,7 @@ WHERE t.interval_id > $1 AND t.interval_id <= $2 AND i.id = t.interval_id AND e.
   AND e.ended_at <= $3::timestamptz AND t.counted_at < $3::timestamptz
   AND abs(t.recorded_seconds - extract(epoch FROM e.ended_at - i.started_at)) <= 0.0000005
   AND t.recorded_received = t.received_bytes AND t.recorded_sent = t.sent_bytes
+  AND t.recorded_outside_received = t.outside_received AND t.recorded_outside_sent = t.outside_sent
 `
 
 type ForgetSettledParams struct {
@@ -274,19 +282,23 @@ func (q *Queries) NextHourToClose(ctx context.Context) (time.Time, error) {
 }
 
 const recordUsageBatch = `-- name: RecordUsageBatch :exec
-INSERT INTO usage_hours (interval_id, tenant_id, hour, seconds, received_bytes, sent_bytes)
-SELECT s.interval_id, s.tenant_id, $1::timestamptz, s.seconds - s.recorded_seconds, s.received - s.recorded_received, s.sent - s.recorded_sent
+INSERT INTO usage_hours (interval_id, tenant_id, hour, seconds, received_bytes, sent_bytes, outside_received, outside_sent)
+SELECT s.interval_id, s.tenant_id, $1::timestamptz, s.seconds - s.recorded_seconds, s.received - s.recorded_received, s.sent - s.recorded_sent,
+    s.outside_received - s.recorded_outside_received, s.outside_sent - s.recorded_outside_sent
 FROM (
-    SELECT t.interval_id, t.tenant_id, t.recorded_seconds, t.recorded_received, t.recorded_sent,
+    SELECT t.interval_id, t.tenant_id, t.recorded_seconds, t.recorded_received, t.recorded_sent, t.recorded_outside_received, t.recorded_outside_sent,
         GREATEST(0, extract(epoch FROM LEAST(COALESCE(e.ended_at, 'infinity'), $2::timestamptz) - i.started_at))::double precision AS seconds,
         CASE WHEN t.counted_at < $2::timestamptz THEN t.received_bytes ELSE COALESCE(u.received_bytes, 0) END AS received,
-        CASE WHEN t.counted_at < $2::timestamptz THEN t.sent_bytes ELSE COALESCE(u.sent_bytes, 0) END AS sent
+        CASE WHEN t.counted_at < $2::timestamptz THEN t.sent_bytes ELSE COALESCE(u.sent_bytes, 0) END AS sent,
+        CASE WHEN t.counted_at < $2::timestamptz THEN t.outside_received ELSE COALESCE(u.outside_received, 0) END AS outside_received,
+        CASE WHEN t.counted_at < $2::timestamptz THEN t.outside_sent ELSE COALESCE(u.outside_sent, 0) END AS outside_sent
     FROM usage_totals t JOIN usage_intervals i ON i.id = t.interval_id LEFT JOIN usage_ends e ON e.interval_id = t.interval_id
-    LEFT JOIN LATERAL (SELECT k.received_bytes, k.sent_bytes FROM usage_traffic k WHERE t.counted_at >= $2::timestamptz
+    LEFT JOIN LATERAL (SELECT k.received_bytes, k.sent_bytes, k.outside_received, k.outside_sent FROM usage_traffic k WHERE t.counted_at >= $2::timestamptz
         AND k.interval_id = t.interval_id AND k.at < $2::timestamptz ORDER BY k.at DESC LIMIT 1) u ON true
     WHERE t.interval_id > $3 AND t.interval_id <= $4
 ) s
 WHERE abs(s.seconds - s.recorded_seconds) > 0.0000005 OR s.received <> s.recorded_received OR s.sent <> s.recorded_sent
+    OR s.outside_received <> s.recorded_outside_received OR s.outside_sent <> s.recorded_outside_sent
 ON CONFLICT DO NOTHING
 `
 
@@ -332,10 +344,10 @@ func (q *Queries) SumRecorded(ctx context.Context, arg SumRecordedParams) error 
 
 const usage = `-- name: Usage :many
 WITH hours AS (
-    SELECT interval_id, hour, seconds, received_bytes, sent_bytes FROM usage_hours h
+    SELECT interval_id, hour, seconds, received_bytes, sent_bytes, outside_received, outside_sent FROM usage_hours h
     WHERE ($6::uuid IS NULL OR h.tenant_id = $6) AND h.hour >= $2 AND h.hour < $7
     UNION ALL
-    SELECT interval_id, hour, seconds, received_bytes, sent_bytes FROM usage_live l
+    SELECT interval_id, hour, seconds, received_bytes, sent_bytes, outside_received, outside_sent FROM usage_live l
     WHERE ($6::uuid IS NULL OR l.tenant_id = $6) AND l.hour >= $2 AND l.hour < $7
 )
 SELECT (CASE $1::text WHEN 'hour' THEN h.hour WHEN 'day' THEN date_trunc('day', h.hour, 'UTC') ELSE $2::timestamptz END)::timestamptz AS period,
@@ -348,7 +360,8 @@ SELECT (CASE $1::text WHEN 'hour' THEN h.hour WHEN 'day' THEN date_trunc('day', 
     COALESCE(sum(h.seconds * i.memory_mib), 0)::double precision AS memory_mib_seconds,
     COALESCE(sum(h.seconds * i.size_gib) FILTER (WHERE i.kind IN ('volume', 'snapshot')), 0)::double precision AS volume_gib_seconds,
     COALESCE(sum(h.seconds * i.size_gib) FILTER (WHERE i.kind = 'pod'), 0)::double precision AS scratch_gib_seconds,
-    COALESCE(sum(h.received_bytes), 0)::bigint AS received_bytes, COALESCE(sum(h.sent_bytes), 0)::bigint AS sent_bytes
+    COALESCE(sum(h.received_bytes), 0)::bigint AS received_bytes, COALESCE(sum(h.sent_bytes), 0)::bigint AS sent_bytes,
+    COALESCE(sum(h.outside_received), 0)::bigint AS outside_received, COALESCE(sum(h.outside_sent), 0)::bigint AS outside_sent
 FROM hours h JOIN usage_intervals i ON i.id = h.interval_id
 GROUP BY 1, 2 ORDER BY 1, 2 LIMIT $5
 `
@@ -375,6 +388,8 @@ type UsageRow struct {
 	ScratchGibSeconds float64
 	ReceivedBytes     int64
 	SentBytes         int64
+	OutsideReceived   int64
+	OutsideSent       int64
 }
 
 // Closed hours as they were recorded, and the hours since then as far as they are known.
@@ -407,6 +422,8 @@ func (q *Queries) Usage(ctx context.Context, arg UsageParams) ([]UsageRow, error
 			&i.ScratchGibSeconds,
 			&i.ReceivedBytes,
 			&i.SentBytes,
+			&i.OutsideReceived,
+			&i.OutsideSent,
 		); err != nil {
 			return nil, err
 		}

@@ -31,6 +31,7 @@ func Record(ctx context.Context, q *db.Queries, node uuid.UUID, runs []husk.Mach
 		if r.ReceivedBytes > 0 || r.SentBytes > 0 {
 			traffic.PodIds, traffic.Starts = append(traffic.PodIds, r.PodID), append(traffic.Starts, r.StartedAt)
 			traffic.Received, traffic.Sent = append(traffic.Received, r.ReceivedBytes), append(traffic.Sent, r.SentBytes)
+			traffic.OutsideReceived, traffic.OutsideSent = append(traffic.OutsideReceived, r.OutsideReceivedBytes), append(traffic.OutsideSent, r.OutsideSentBytes)
 		}
 	}
 	refused, err := q.BeginRuns(ctx, begin)

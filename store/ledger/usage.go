@@ -45,7 +45,7 @@ func Usage(ctx context.Context, q *db.Queries, tenantID *uuid.UUID, u husk.Usage
 		return husk.Usage{
 			From: from, To: to, Closed: !to.After(next), Key: r.Key, Name: r.Name, Kind: r.Kind, PodSeconds: r.PodSeconds,
 			CPUCoreSeconds: r.CpuMilliSeconds / 1000, MemoryGiBSeconds: r.MemoryMibSeconds / 1024, VolumeGiBSeconds: r.VolumeGibSeconds, ScratchGiBSeconds: r.ScratchGibSeconds,
-			NetworkReceivedBytes: r.ReceivedBytes, NetworkSentBytes: r.SentBytes,
+			NetworkReceivedBytes: r.ReceivedBytes, NetworkSentBytes: r.SentBytes, NetworkOutsideReceivedBytes: r.OutsideReceived, NetworkOutsideSentBytes: r.OutsideSent,
 		}
 	}), nil
 }

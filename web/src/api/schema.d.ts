@@ -5725,6 +5725,8 @@ export interface components {
          *       "scratchGiBSeconds": 36000,
          *       "networkReceivedBytes": 1048576,
          *       "networkSentBytes": 524288,
+         *       "networkOutsideReceivedBytes": 131072,
+         *       "networkOutsideSentBytes": 262144,
          *       "cost": 0.011
          *     }
          */
@@ -5766,10 +5768,26 @@ export interface components {
              * @description Of the scratch disks of pods.
              */
             scratchGiBSeconds?: number;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description Bytes that pods received.
+             */
             networkReceivedBytes: number;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description Bytes that pods sent.
+             */
             networkSentBytes: number;
+            /**
+             * Format: int64
+             * @description Of the received bytes, those from addresses outside of the tenant's networks.
+             */
+            networkOutsideReceivedBytes?: number;
+            /**
+             * Format: int64
+             * @description Of the sent bytes, those to addresses outside of the tenant's networks.
+             */
+            networkOutsideSentBytes?: number;
             /**
              * Format: double
              * @description The cost according to the operator's price list. Absent if there is none.
@@ -5794,6 +5812,8 @@ export interface components {
          *           "scratchGiBSeconds": 36000,
          *           "networkReceivedBytes": 1048576,
          *           "networkSentBytes": 524288,
+         *           "networkOutsideReceivedBytes": 131072,
+         *           "networkOutsideSentBytes": 262144,
          *           "cost": 0.011
          *         }
          *       ]
@@ -7583,6 +7603,16 @@ export interface components {
              * @description Bytes that the pod sent through its network interface.
              */
             sentBytes: number;
+            /**
+             * Format: int64
+             * @description Of the received bytes, those from addresses outside of the tenant's networks.
+             */
+            outsideReceivedBytes?: number;
+            /**
+             * Format: int64
+             * @description Of the sent bytes, those to addresses outside of the tenant's networks.
+             */
+            outsideSentBytes?: number;
         };
         /**
          * @description One target group for the HTTP service discovery of Prometheus.
@@ -7620,6 +7650,8 @@ export interface components {
          *           "networkTransmitPackets": 598,
          *           "networkTransmitErrors": 0,
          *           "networkTransmitDrops": 0,
+         *           "networkOutsideReceiveBytes": 20480,
+         *           "networkOutsideTransmitBytes": 10240,
          *           "diskReadBytes": 1048576,
          *           "diskReadOperations": 120,
          *           "diskWriteBytes": 4194304,
@@ -7813,6 +7845,8 @@ export interface components {
          *       "networkTransmitPackets": 598,
          *       "networkTransmitErrors": 0,
          *       "networkTransmitDrops": 0,
+         *       "networkOutsideReceiveBytes": 20480,
+         *       "networkOutsideTransmitBytes": 10240,
          *       "diskReadBytes": 1048576,
          *       "diskReadOperations": 120,
          *       "diskWriteBytes": 4194304,
@@ -7858,6 +7892,16 @@ export interface components {
             networkTransmitErrors: number;
             /** Format: int64 */
             networkTransmitDrops: number;
+            /**
+             * Format: int64
+             * @description Of the received bytes, those from addresses outside of the tenant's networks.
+             */
+            networkOutsideReceiveBytes?: number;
+            /**
+             * Format: int64
+             * @description Of the transmitted bytes, those to addresses outside of the tenant's networks.
+             */
+            networkOutsideTransmitBytes?: number;
             /** Format: int64 */
             diskReadBytes: number;
             /** Format: int64 */

@@ -161,6 +161,10 @@ export function Usage() {
                 ["Scratch disks, GiB-hours", hours(sum.scratchGiBSeconds ?? 0)],
                 ["Pod-hours", hours(sum.podSeconds)],
                 ["Network", `${bytes(sum.networkReceivedBytes)} received, ${bytes(sum.networkSentBytes)} sent`],
+                [
+                  "Of that, outside",
+                  `${bytes(sum.networkOutsideReceivedBytes ?? 0)} received, ${bytes(sum.networkOutsideSentBytes ?? 0)} sent`,
+                ],
               ]}
             />
           </Card>

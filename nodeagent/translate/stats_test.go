@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nodeagent
+package translate
 
 import (
 	"math"
@@ -56,7 +56,7 @@ func TestFalseSamplesOfAGuestAreLimited(t *testing.T) {
 			husk.GuestSample{FileSystems: []husk.FileSystemSample{{Volume: "data", UsedBytes: 1, CapacityBytes: 1 << 53}, {UsedBytes: 3, CapacityBytes: 4}}},
 		},
 	} {
-		if diff := cmp.Diff(&c.want, guestSample(c.says, desired)); diff != "" {
+		if diff := cmp.Diff(&c.want, GuestSample(c.says, desired)); diff != "" {
 			t.Errorf("%s:\n%s", name, diff)
 		}
 	}
