@@ -7652,6 +7652,7 @@ export interface components {
          *           "networkTransmitDrops": 0,
          *           "networkOutsideReceiveBytes": 20480,
          *           "networkOutsideTransmitBytes": 10240,
+         *           "networkSpoofedPackets": 3,
          *           "diskReadBytes": 1048576,
          *           "diskReadOperations": 120,
          *           "diskWriteBytes": 4194304,
@@ -7847,6 +7848,7 @@ export interface components {
          *       "networkTransmitDrops": 0,
          *       "networkOutsideReceiveBytes": 20480,
          *       "networkOutsideTransmitBytes": 10240,
+         *       "networkSpoofedPackets": 3,
          *       "diskReadBytes": 1048576,
          *       "diskReadOperations": 120,
          *       "diskWriteBytes": 4194304,
@@ -7892,6 +7894,11 @@ export interface components {
             networkTransmitErrors: number;
             /** Format: int64 */
             networkTransmitDrops: number;
+            /**
+             * Format: int64
+             * @description Packets that were dropped because their source was not the pod's.
+             */
+            networkSpoofedPackets?: number;
             /**
              * Format: int64
              * @description Of the received bytes, those from addresses outside of the tenant's networks.
