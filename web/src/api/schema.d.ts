@@ -3698,6 +3698,7 @@ export interface components {
          *           "acceptedAt": "2026-03-02T09:00:00Z",
          *           "placedAt": "2026-03-02T09:00:00.1Z",
          *           "domainStartingAt": "2026-03-02T09:00:00.2Z",
+         *           "networkConnectedAt": "2026-03-02T09:00:00.25Z",
          *           "domainStartedAt": "2026-03-02T09:00:00.6Z",
          *           "guestReadyAt": "2026-03-02T09:00:03.1Z",
          *           "runningAt": "2026-03-02T09:00:04Z"
@@ -3763,9 +3764,14 @@ export interface components {
             placedAt?: string;
             /**
              * Format: date-time
-             * @description The agent called libvirt.
+             * @description The agent began to prepare the virtual machine.
              */
             domainStartingAt?: string;
+            /**
+             * Format: date-time
+             * @description OVN had connected the pod's interfaces.
+             */
+            networkConnectedAt?: string;
             /** Format: date-time */
             domainStartedAt?: string;
             /**
@@ -3887,6 +3893,7 @@ export interface components {
          *               "acceptedAt": "2026-03-02T09:00:00Z",
          *               "placedAt": "2026-03-02T09:00:00.1Z",
          *               "domainStartingAt": "2026-03-02T09:00:00.2Z",
+         *               "networkConnectedAt": "2026-03-02T09:00:00.25Z",
          *               "domainStartedAt": "2026-03-02T09:00:00.6Z",
          *               "guestReadyAt": "2026-03-02T09:00:03.1Z",
          *               "runningAt": "2026-03-02T09:00:04Z"
@@ -7500,6 +7507,7 @@ export interface components {
          *             }
          *           ],
          *           "domainStartingAt": "2026-03-02T09:00:00.2Z",
+         *           "networkConnectedAt": "2026-03-02T09:00:00.25Z",
          *           "domainStartedAt": "2026-03-02T09:00:00.6Z",
          *           "guestReadyAt": "2026-03-02T09:00:03.1Z",
          *           "runningAt": "2026-03-02T09:00:04Z"
@@ -7578,6 +7586,8 @@ export interface components {
             containers: components["schemas"]["ContainerStatus"][];
             /** Format: date-time */
             domainStartingAt?: string;
+            /** Format: date-time */
+            networkConnectedAt?: string;
             /** Format: date-time */
             domainStartedAt?: string;
             /** Format: date-time */
