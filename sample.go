@@ -30,6 +30,8 @@ type PodSample struct {
 	// Of the bytes, from and to addresses outside of the tenant's networks. Agents of earlier versions do not count them.
 	NetworkOutsideReceiveBytes  int64 `json:"networkOutsideReceiveBytes,omitempty"`
 	NetworkOutsideTransmitBytes int64 `json:"networkOutsideTransmitBytes,omitempty"`
+	// Packets that were dropped because their source was not the pod's.
+	NetworkSpoofedPackets int64 `json:"networkSpoofedPackets,omitempty"`
 
 	DiskReadBytes       int64 `json:"diskReadBytes"`
 	DiskReadOperations  int64 `json:"diskReadOperations"`

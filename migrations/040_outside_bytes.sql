@@ -1,4 +1,4 @@
--- Bytes that pods exchange with addresses outside of their tenant's networks, beside those that they exchange in total.
+-- Bytes that pods exchange with addresses outside of their tenant's networks, in addition to the total.
 SET LOCAL lock_timeout = '5s'; -- requests wait for these locks while the migration does; it can be retried
 
 ALTER TABLE usage_totals

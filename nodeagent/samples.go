@@ -62,6 +62,10 @@ func (a *Agent) sample(ctx context.Context) ([]husk.PodSample, error) {
 	if err != nil {
 		return nil, err
 	}
+	spoofed, err := a.net.Spoofed(ctx)
+	if err != nil {
+		a.log.Warn("the packets that were dropped because of their source cannot be counted; retrying", "error", err)
+	}
 	a.mu.Lock()
 	workers := make([]*worker, 0, len(a.workers))
 	for id, w := range a.workers {
@@ -78,6 +82,7 @@ func (a *Agent) sample(ctx context.Context) ([]husk.PodSample, error) {
 		asking.Go(func() {
 			defer func() { <-turns }()
 			samples[i] = translate.Sample(w.id, machines[w.id], traffic[w.id])
+			samples[i].NetworkSpoofedPackets = spoofed[w.id]
 			samples[i].Guest = w.askGuest(ctx)
 		})
 	}

@@ -82,6 +82,7 @@ const (
 type flow struct {
 	table          byte
 	packets, bytes int64
+	match          []byte // fields with their headers
 	instructions   []byte
 }
 
@@ -173,7 +174,7 @@ func parseFlow(in []byte) (f flow, size int, err error) {
 	}
 	f = flow{
 		table: in[2], packets: int64(binary.BigEndian.Uint64(in[32:])), bytes: int64(binary.BigEndian.Uint64(in[40:])), //nolint:gosec // far below
-		instructions: in[fixed+match : size],
+		match: in[fixed+4 : min(fixed+int(binary.BigEndian.Uint16(in[fixed+2:])), size)], instructions: in[fixed+match : size],
 	}
 	return f, size, nil
 }

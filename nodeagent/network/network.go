@@ -109,7 +109,8 @@ type Network struct {
 	tablesRead time.Time
 
 	counting sync.Mutex
-	outside  map[string]counted // by chain, as it was read last
+	outside  map[string]counted  // by chain, as it was read last
+	spoofed  map[uuid.UUID]int64 // by pod, as it was read last
 
 	notify   sync.Mutex
 	restored atomic.Int64

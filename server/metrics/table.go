@@ -115,6 +115,7 @@ var table = []Metric{
 	counted("husk_pod_network_transmit_drops_total", "Sent packets that were dropped.", func(s *husk.PodSample) int64 { return s.NetworkTransmitDrops }),
 	counted("husk_pod_network_outside_receive_bytes_total", "Of the received bytes, those from addresses outside of the tenant's networks.", func(s *husk.PodSample) int64 { return s.NetworkOutsideReceiveBytes }),
 	counted("husk_pod_network_outside_transmit_bytes_total", "Of the sent bytes, those to addresses outside of the tenant's networks.", func(s *husk.PodSample) int64 { return s.NetworkOutsideTransmitBytes }),
+	counted("husk_pod_network_spoofed_packets_total", "Sent packets that were dropped because their source was not the pod's.", func(s *husk.PodSample) int64 { return s.NetworkSpoofedPackets }),
 	counted("husk_pod_disk_read_bytes_total", "Bytes read from the pod's volumes and images.", func(s *husk.PodSample) int64 { return s.DiskReadBytes }),
 	counted("husk_pod_disk_read_operations_total", "Reads from the pod's volumes and images.", func(s *husk.PodSample) int64 { return s.DiskReadOperations }),
 	counted("husk_pod_disk_written_bytes_total", "Bytes written to the pod's volumes.", func(s *husk.PodSample) int64 { return s.DiskWriteBytes }),

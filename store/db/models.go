@@ -415,6 +415,7 @@ type Pod struct {
 	Outside             []husk.OutsideAddress
 	Interfaces          []husk.Interface
 	SecurityGroups      []string
+	NetworkConnectedAt  *time.Time
 }
 
 type PodAddress struct {

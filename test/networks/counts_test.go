@@ -6,9 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
 
 	"husk"
 	"husk/server/network"
@@ -90,4 +94,39 @@ func TestRulesAreCountedAndDropsAreShown(t *testing.T) {
 	if last.Rules[0] != first.Rules[0] || last.Rules[1].Packets != 10 || last.Dropped[0].Packets != first.Dropped[0].Packets || len(last.Drops) == 0 || last.Drops[len(last.Drops)-1].PodID != d.ID {
 		t.Errorf("the traffic is %+v, after %+v", last, first)
 	}
+}
+
+// TestSpoofedPacketsAreCounted sends packets that port security drops, and others.
+func TestSpoofedPacketsAreCounted(t *testing.T) {
+	l := start(t, network.Limits{})
+	a := l.tenant()
+	a.network("front", "10.1.0.0/24", "fd00:1::/64", false) // without IPv6, what Linux sends from a link-local address counts too
+	p, neighbor := a.pod(l.nodes[0], nil, in("front")...), a.pod(l.nodes[0], nil, in("front")...)
+	neighbor.serve(t, 80)
+	spoofed := func() map[uuid.UUID]int64 {
+		t.Helper()
+		all, err := l.nodes[0].net.Spoofed(t.Context())
+		must(t, err)
+		return all
+	}
+	stranger := net.HardwareAddr{2, 9, 9, 9, 9, 9}
+	frames := [][]byte{
+		ethernet(neighbor.port.MAC, stranger, unix.ETH_P_IP, datagram(p.addr(), neighbor.addr(), "x")),
+		ethernet(neighbor.port.MAC, p.port.MAC, unix.ETH_P_IP, datagram(neighbor.port.Gateway, neighbor.addr(), "x")),
+		ethernet(broadcast, p.port.MAC, unix.ETH_P_ARP, arp(1, p.port.MAC, neighbor.addr(), p.port.Gateway, "x")),
+	}
+	before := spoofed()
+	for range 10 {
+		for _, f := range frames {
+			p.inject(f)
+		}
+		must(t, answers(p.get, neighbor.at(80), p.addr(), neighbor))
+	}
+	eventually(t, 5*time.Second, "spoofed packets are counted", func() error {
+		now := spoofed()
+		if got := now[p.ID] - before[p.ID]; got != int64(10*len(frames)) || now[neighbor.ID] != before[neighbor.ID] {
+			return fmt.Errorf("%d packets of the pod are counted, want %d, and %d of its neighbor", got, 10*len(frames), now[neighbor.ID]-before[neighbor.ID])
+		}
+		return nil
+	})
 }

@@ -3706,6 +3706,7 @@ export interface components {
          *           "acceptedAt": "2026-03-02T09:00:00Z",
          *           "placedAt": "2026-03-02T09:00:00.1Z",
          *           "domainStartingAt": "2026-03-02T09:00:00.2Z",
+         *           "networkConnectedAt": "2026-03-02T09:00:00.25Z",
          *           "domainStartedAt": "2026-03-02T09:00:00.6Z",
          *           "guestReadyAt": "2026-03-02T09:00:03.1Z",
          *           "runningAt": "2026-03-02T09:00:04Z"
@@ -3771,9 +3772,14 @@ export interface components {
             placedAt?: string;
             /**
              * Format: date-time
-             * @description The agent called libvirt.
+             * @description The agent began to prepare the virtual machine.
              */
             domainStartingAt?: string;
+            /**
+             * Format: date-time
+             * @description OVN had connected the pod's interfaces.
+             */
+            networkConnectedAt?: string;
             /** Format: date-time */
             domainStartedAt?: string;
             /**
@@ -3895,6 +3901,7 @@ export interface components {
          *               "acceptedAt": "2026-03-02T09:00:00Z",
          *               "placedAt": "2026-03-02T09:00:00.1Z",
          *               "domainStartingAt": "2026-03-02T09:00:00.2Z",
+         *               "networkConnectedAt": "2026-03-02T09:00:00.25Z",
          *               "domainStartedAt": "2026-03-02T09:00:00.6Z",
          *               "guestReadyAt": "2026-03-02T09:00:03.1Z",
          *               "runningAt": "2026-03-02T09:00:04Z"
@@ -7528,6 +7535,7 @@ export interface components {
          *             }
          *           ],
          *           "domainStartingAt": "2026-03-02T09:00:00.2Z",
+         *           "networkConnectedAt": "2026-03-02T09:00:00.25Z",
          *           "domainStartedAt": "2026-03-02T09:00:00.6Z",
          *           "guestReadyAt": "2026-03-02T09:00:03.1Z",
          *           "runningAt": "2026-03-02T09:00:04Z"
@@ -7607,6 +7615,8 @@ export interface components {
             /** Format: date-time */
             domainStartingAt?: string;
             /** Format: date-time */
+            networkConnectedAt?: string;
+            /** Format: date-time */
             domainStartedAt?: string;
             /** Format: date-time */
             guestReadyAt?: string;
@@ -7680,6 +7690,7 @@ export interface components {
          *           "networkTransmitDrops": 0,
          *           "networkOutsideReceiveBytes": 20480,
          *           "networkOutsideTransmitBytes": 10240,
+         *           "networkSpoofedPackets": 3,
          *           "diskReadBytes": 1048576,
          *           "diskReadOperations": 120,
          *           "diskWriteBytes": 4194304,
@@ -7875,6 +7886,7 @@ export interface components {
          *       "networkTransmitDrops": 0,
          *       "networkOutsideReceiveBytes": 20480,
          *       "networkOutsideTransmitBytes": 10240,
+         *       "networkSpoofedPackets": 3,
          *       "diskReadBytes": 1048576,
          *       "diskReadOperations": 120,
          *       "diskWriteBytes": 4194304,
@@ -7920,6 +7932,11 @@ export interface components {
             networkTransmitErrors: number;
             /** Format: int64 */
             networkTransmitDrops: number;
+            /**
+             * Format: int64
+             * @description Packets that were dropped because their source was not the pod's.
+             */
+            networkSpoofedPackets?: number;
             /**
              * Format: int64
              * @description Of the received bytes, those from addresses outside of the tenant's networks.
