@@ -38,10 +38,21 @@ type Volume struct {
 	Message   string            `json:"message,omitempty"`
 	PodID     *uuid.UUID        `json:"podId,omitempty"` // the pod that claims it
 	Source    *VolumeSource     `json:"source,omitempty"`
+	Schedule  *SnapshotSchedule `json:"snapshotSchedule,omitempty"`
+	NextAt    *time.Time        `json:"nextSnapshotAt,omitempty"`
 	CreatedAt time.Time         `json:"createdAt"`
 
 	Flatten bool `json:"-"` // whether it is to have all its data itself
 }
+
+// SnapshotSchedule says how often Husk takes a snapshot of a volume, and how many of them it keeps.
+type SnapshotSchedule struct {
+	EveryMinutes int `json:"everyMinutes"` // 0: never
+	Keep         int `json:"keep,omitempty"`
+}
+
+// DefaultSnapshotsKept is how many snapshots a schedule keeps that does not say it.
+const DefaultSnapshotsKept = 7
 
 // VolumeSource is the snapshot that a volume is made from, and shares data with until it is flattened.
 type VolumeSource struct {
@@ -74,7 +85,8 @@ type Snapshot struct {
 	FSType          string            `json:"fsType"`
 	State           SnapshotState     `json:"state"`
 	Message         string            `json:"message,omitempty"`
-	ProgressPercent int               `json:"progressPercent"` // how much of it is copied
+	ProgressPercent int               `json:"progressPercent"`     // how much of it is copied
+	Scheduled       bool              `json:"scheduled,omitempty"` // by its volume's schedule
 	TakenAt         *time.Time        `json:"takenAt,omitempty"`
 	CreatedAt       time.Time         `json:"createdAt"`
 }

@@ -90,6 +90,7 @@ func (l *Loops) table() []loop {
 	keys := &keys{store: l.store, ceph: l.cfg.Ceph, volumesPool: l.cfg.VolumesPool, log: l.log, metrics: l.metrics}
 	volumes := &volumes{store: l.store, ceph: l.cfg.Ceph, log: l.log}
 	snapshots := &snapshots{copies: l.store.Copies(), ceph: l.cfg.Ceph, log: l.log}
+	schedules := &schedules{copies: l.store.Copies(), log: l.log, taken: l.metrics.scheduled}
 	images := &images{store: l.store, ceph: l.cfg.Ceph, egress: l.cfg.Egress, slow: l.cfg.SlowRegistry, log: l.log}
 	queue := &queue{store: l.store, metrics: l.metrics}
 	nodes := &nodes{store: l.store, log: l.log, metrics: l.metrics, brake: &l.brake, leases: newLeases(l.cfg.Terms)}
@@ -141,6 +142,7 @@ func (l *Loops) table() []loop {
 		{"import-removals", 5 * time.Second, true, l.lane(lane{
 			kind: store.ImportRemoval, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: removalTimeout, do: images.removeImport, failed: silently,
 		})},
+		{"snapshot-schedules", 5 * time.Second, false, schedules.pass},
 		{"queue", 15 * time.Second, false, queue.pass},
 		{"nodes", l.cfg.Terms.judgeEvery(), false, nodes.pass},
 		{"fencing", 2 * time.Second, true, fencing.pass},

@@ -85,9 +85,15 @@ func (c Copies) Taken(ctx context.Context, tenant, id uuid.UUID) error {
 // Made records that everything is copied. Codes: not_found (it is gone or is being deleted; the caller removes the RBD image).
 func (c Copies) Made(ctx context.Context, tenant, id uuid.UUID, rbdID string) error {
 	return c.change(ctx, tenant, id, "Ready", func(q *db.Queries) (int64, error) {
+		if _, err := q.LockTenant(ctx, tenant); err != nil { // first, as when a volume is made from one of the snapshots that expire
+			return 0, err
+		}
 		n, err := q.SetSnapshotReady(ctx, db.SetSnapshotReadyParams{TenantID: tenant, ID: id, RbdID: rbdID})
 		if err == nil && n > 0 {
 			err = q.BeginSnapshot(ctx, db.BeginSnapshotParams{TenantID: tenant, ID: id})
+		}
+		if err == nil && n > 0 {
+			err = c.expireOthers(ctx, q, tenant, id)
 		}
 		return n, err
 	})

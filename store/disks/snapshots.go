@@ -43,7 +43,7 @@ func InsertSnapshot(ctx context.Context, q *db.Queries, tenant db.Tenant, s husk
 		return db.Snapshot{}, err
 	}
 	row, err := q.InsertSnapshot(ctx, db.InsertSnapshotParams{
-		TenantID: tenant.ID, ID: s.ID, Name: s.Name, Labels: s.Labels, VolumeID: volume.ID, VolumeName: volume.Name, SizeGib: volume.SizeGib, FsType: volume.FsType,
+		TenantID: tenant.ID, ID: s.ID, Name: s.Name, Labels: s.Labels, VolumeID: volume.ID, VolumeName: volume.Name, SizeGib: volume.SizeGib, FsType: volume.FsType, Scheduled: s.Scheduled,
 	})
 	if pgerr.UniqueViolation(err, "snapshots_tenant_id_name_key") {
 		err = husk.Errorf(husk.CodeNameTaken, "name", "a snapshot named %q exists already", s.Name)

@@ -211,3 +211,33 @@ func connect(t *testing.T, tn *stack.Tenant, pod openapi.Pod) (conn *pgx.Conn) {
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	return conn
 }
+
+// A schedule takes snapshots of a volume in use, and keeps only the latest.
+func TestASnapshotSchedule(t *testing.T) {
+	t.Parallel()
+	tn := stack.NewTenant(t)
+	data := tn.Volume(t, "data")
+	if r := tn.Run(t, nil, "volume", "schedule", "data", "--every", "1m", "--keep", "1"); r.Code != 0 || !contains(r.Out, "gets a snapshot every 1m and keeps 1") {
+		t.Fatalf("husk volume schedule: %+v", r)
+	}
+	seen := map[uuid.UUID]bool{}
+	stack.Eventually(t, 4*time.Minute, func() error { // three runs, so the first is gone
+		all := map[uuid.UUID]openapi.Snapshot{}
+		for s, err := range tn.API.Snapshots.List(t.Context(), client.Select{}) {
+			if err != nil {
+				return err
+			}
+			all[s.ID] = s
+			if openapi.Value(s.Scheduled) && s.State == openapi.SnapshotStateReady && s.VolumeID == *data.VolumeID {
+				seen[s.ID] = true
+			}
+		}
+		if len(seen) < 2 || len(all) > 1 {
+			return fmt.Errorf("%d snapshots were Ready, and there are %+v", len(seen), all)
+		}
+		return nil
+	})
+	if r := tn.Run(t, nil, "volume", "schedule", "data", "--off"); r.Code != 0 {
+		t.Fatalf("husk volume schedule --off: %+v", r)
+	}
+}
