@@ -178,7 +178,8 @@ type DesiredContainer struct {
 // DesiredVolume gives a disk, files in memory or an empty directory the name that the pod's spec uses for the volume.
 type DesiredVolume struct {
 	Name     string       `json:"name"`
-	Serial   string       `json:"serial"` // empty if it has no disk
+	Serial   string       `json:"serial"`           // empty if it has no disk
+	FSType   string       `json:"fsType,omitempty"` // of a disk; empty: FSExt4
 	Files    []VolumeFile `json:"files,omitempty"`
 	EmptyDir *EmptyDir    `json:"emptyDir,omitempty"`
 }

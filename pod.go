@@ -90,6 +90,7 @@ func (s PodSpec) Needs() []string {
 	for _, c := range s.AllContainers() {
 		add(CapabilityPrivileged, c.Privileged)
 		add(CapabilityContainerOptions, c.needsOptions())
+		add(CapabilityVolumeKinds, len(c.VolumeDevices) > 0)
 		add(CapabilityConfigs, slices.ContainsFunc(c.VolumeMounts, func(m VolumeMount) bool { return m.SubPath != "" }))
 	}
 	return needs

@@ -19,13 +19,21 @@ const (
 	VolumeDeleting  VolumeState = "Deleting"
 )
 
-// Volume is an RBD image of a tenant with a file system on it.
+// The file systems of volumes.
+const (
+	FSExt4 = "ext4"
+	FSXFS  = "xfs"
+	FSNone = "none" // a block device
+)
+
+// Volume is an RBD image of a tenant, usually with a file system on it.
 type Volume struct {
 	ID        uuid.UUID         `json:"id"`
 	TenantID  uuid.UUID         `json:"-"`
 	Name      string            `json:"name"`
 	Labels    map[string]string `json:"labels"`
 	SizeGiB   int               `json:"sizeGiB"`
+	FSType    string            `json:"fsType"`
 	State     VolumeState       `json:"state"`
 	Message   string            `json:"message,omitempty"`
 	PodID     *uuid.UUID        `json:"podId,omitempty"` // the pod that claims it
@@ -63,6 +71,7 @@ type Snapshot struct {
 	VolumeID        uuid.UUID         `json:"volumeId"` // the volume may be gone
 	VolumeName      string            `json:"volumeName"`
 	SizeGiB         int               `json:"sizeGiB"`
+	FSType          string            `json:"fsType"`
 	State           SnapshotState     `json:"state"`
 	Message         string            `json:"message,omitempty"`
 	ProgressPercent int               `json:"progressPercent"` // how much of it is copied

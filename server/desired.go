@@ -160,9 +160,9 @@ func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
 			continue
 		}
 		pod.Disks = append(pod.Disks, husk.DesiredDisk{
-			Pool: d.volumesPool, Name: husk.Volume{ID: v.VolumeID}.RBDName(), Serial: serialOf("vol", v.VolumeID), SizeGiB: p.VolumeGiB[v.VolumeID],
+			Pool: d.volumesPool, Name: husk.Volume{ID: v.VolumeID}.RBDName(), Serial: serialOf("vol", v.VolumeID), SizeGiB: p.Volumes[v.VolumeID].GiB,
 		})
-		pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, Serial: serialOf("vol", v.VolumeID)})
+		pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, Serial: serialOf("vol", v.VolumeID), FSType: p.Volumes[v.VolumeID].FSType})
 	}
 	if n := husk.GuestBytes(pod.Containers); n > husk.MaxFrameBytes { // an earlier version accepted pods that are too large
 		if pod.State != husk.DesiredGone {

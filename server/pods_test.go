@@ -326,7 +326,7 @@ func TestTheDesiredStateIsReturnedAsSoonAsItChanges(t *testing.T) {
 			VolumeMounts:     []husk.VolumeMount{{Volume: "disk", MountPath: "/data", ReadOnly: true}},
 			ContainerOptions: husk.ContainerOptions{NoNewPrivileges: new(true)}, // the image has no set-user-ID programs
 		}},
-		Volumes:       []husk.DesiredVolume{{Name: "disk", Serial: serialOf("vol", volume.ID)}},
+		Volumes:       []husk.DesiredVolume{{Name: "disk", Serial: serialOf("vol", volume.ID), FSType: "ext4"}},
 		RestartPolicy: husk.RestartAlways, GracePeriodSeconds: defaultGracePeriod,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -14,7 +14,7 @@ import (
 // CreateVolume accepts a request for a volume.
 func (a api) CreateVolume(ctx context.Context, r openapi.CreateVolumeRequestObject) (openapi.CreateVolumeResponseObject, error) {
 	req := request.Of(ctx)
-	volume := husk.Volume{Name: r.Body.Name, Labels: labelsOf(r.Body.Labels), SizeGiB: r.Body.SizeGiB, Flatten: openapi.Value(r.Body.Flatten)}
+	volume := husk.Volume{Name: r.Body.Name, Labels: labelsOf(r.Body.Labels), SizeGiB: r.Body.SizeGiB, FSType: string(openapi.Value(r.Body.FsType)), Flatten: openapi.Value(r.Body.Flatten)}
 	if r.Body.Source != nil {
 		volume.Source = &husk.VolumeSource{SnapshotID: r.Body.Source.SnapshotID}
 	}

@@ -23,6 +23,7 @@ const (
 	ImageImport    WorkKind = "image-import"
 	ImageRemoval   WorkKind = "image-removal"
 	VolumeCreation WorkKind = "volume-creation"
+	VolumeFormat   WorkKind = "volume-format" // a volume with another file system than ext4, or none
 	VolumeClone    WorkKind = "volume-clone"
 	VolumeGrowth   WorkKind = "volume-growth"
 	VolumeRemoval  WorkKind = "volume-removal"

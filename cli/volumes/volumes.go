@@ -35,6 +35,7 @@ func create(a Parts) *cobra.Command {
 		Use:   "create NAME {--size SIZE|--snapshot SNAPSHOT}",
 		Short: "Create a volume that is empty, or has the content of a snapshot",
 		Long: `Create a volume with an empty file system, or with the content of a snapshot.
+With --fs-type none, it is a block device, which containers use in volumeDevices.
 
 A volume that was made from a snapshot is available within seconds and shares the
 snapshot's data. With --flatten, all data is copied first; the volume is then
@@ -44,6 +45,7 @@ independent of the snapshot.`,
 	}
 	size := cmd.Flags().String("size", "", "size in whole GiB, such as 10Gi; by default that of the snapshot")
 	from := cmd.Flags().String("snapshot", "", "make the volume from this snapshot")
+	fsType := cmd.Flags().String("fs-type", "", "file system: ext4 (default), xfs, or none for a block device")
 	flatten := cmd.Flags().Bool("flatten", false, "copy all data of the snapshot")
 	labels := cmd.Flags().StringArray("label", nil, "add a label, NAME=VALUE; may be repeated")
 	output := a.Output(cmd, "text")
@@ -62,6 +64,11 @@ independent of the snapshot.`,
 		if *size != "" {
 			if volume.SizeGiB, err = parse.Size("--size", *size, "Gi"); err != nil {
 				return err
+			}
+		}
+		if *fsType != "" {
+			if volume.FsType = new(openapi.FSType(*fsType)); !volume.FsType.Valid() {
+				return exit.Usagef("unknown file system %q; use ext4, xfs or none", *fsType)
 			}
 		}
 		if volume.Labels, err = parse.Labels(*labels); err != nil {

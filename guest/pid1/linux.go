@@ -96,6 +96,9 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 			return err
 		}
 	}
+	if !slices.ContainsFunc(spec.Volumes, func(v guest.Volume) bool { return v.FSType == guest.XFSType }) {
+		dropModules(xfsModules)
+	}
 	for _, v := range spec.Volumes {
 		if v.FSType == guest.FilesType {
 			if err := files.Mount(filepath.Join(become.VolumesDir, v.Name), v); err != nil {
@@ -109,7 +112,19 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 			}
 			continue
 		}
-		loadModules(volumeModules)
+		switch v.FSType {
+		case guest.XFSType:
+			loadModules(xfsModules)
+		case guest.BlockType:
+			d, err := disks.Open(ctx, v, spec.FSGroup)
+			if err != nil {
+				return err
+			}
+			l.volumes = append(l.volumes, d)
+			continue
+		default:
+			loadModules(volumeModules)
+		}
 		m, err := disks.Mount(ctx, v)
 		if err != nil {
 			return err
@@ -161,7 +176,10 @@ func (l *linux) fork(c guest.Container, streams *stdio) (_ *child, err error) {
 	l.mu.Lock()
 	l.runs++
 	run := c.Name + "." + strconv.Itoa(l.runs)
-	spec, writable, kept := l.spec, map[string]bool{}, map[string]bool{}
+	spec, writable, kept, devices := l.spec, map[string]bool{}, map[string]bool{}, map[string]string{}
+	for _, v := range l.volumes {
+		devices[v.Name] = v.Device()
+	}
 	l.mu.Unlock()
 	for _, v := range spec.Volumes {
 		writable[v.Name] = !v.ReadOnly && v.FSType != guest.FilesType
@@ -173,7 +191,7 @@ func (l *linux) fork(c guest.Container, streams *stdio) (_ *child, err error) {
 	// Every run begins with the unchanged image.
 	config := become.Config{
 		Container: c, Etc: etcFiles(spec), Hostname: spec.Hostname,
-		Image: filepath.Join(imagesDir, c.ImageSerial), Scratch: filepath.Join(scratchDir, run), Writable: writable, Kept: kept, FSGroup: spec.FSGroup,
+		Image: filepath.Join(imagesDir, c.ImageSerial), Scratch: filepath.Join(scratchDir, run), Writable: writable, Kept: kept, Devices: devices, FSGroup: spec.FSGroup,
 	}
 	k := &child{pidFD: -1, scratch: config.Scratch, stdio: streams, copying: new(sync.WaitGroup)}
 	defer func() {

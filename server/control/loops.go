@@ -114,6 +114,9 @@ func (l *Loops) table() []loop {
 		{"volumes", 5 * time.Second, true, l.lane(lane{
 			kind: store.VolumeCreation, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: cephTimeout, do: volumes.create, failed: volumes.failed,
 		})},
+		{"volume-formats", 5 * time.Second, true, l.lane(lane{
+			kind: store.VolumeFormat, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: cephTimeout, do: volumes.create, failed: volumes.failed,
+		})},
 		{"volume-clones", 5 * time.Second, true, l.lane(lane{
 			kind: store.VolumeClone, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: removalTimeout, do: volumes.clone, failed: volumes.failed,
 		})},

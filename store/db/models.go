@@ -527,6 +527,7 @@ type Snapshot struct {
 	TakenAt    *time.Time
 	RbdID      string
 	CreatedAt  time.Time
+	FsType     string
 }
 
 type Tenant struct {
@@ -675,6 +676,7 @@ type Volume struct {
 	SnapshotID    *uuid.UUID
 	OldSnapshotID *uuid.UUID
 	Flatten       bool
+	FsType        string
 }
 
 type VolumeClaim struct {

@@ -15,6 +15,22 @@ import (
 	"husk"
 )
 
+const addPodNeed = `-- name: AddPodNeed :exec
+UPDATE pods SET needs = array_append(needs, $1::text) WHERE tenant_id = $2 AND id = $3 AND NOT ($1::text = ANY(needs))
+`
+
+type AddPodNeedParams struct {
+	Need     string
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+// A capability that the agent of the pod's node has to have because of a volume.
+func (q *Queries) AddPodNeed(ctx context.Context, arg AddPodNeedParams) error {
+	_, err := q.db.Exec(ctx, addPodNeed, arg.Need, arg.TenantID, arg.ID)
+	return err
+}
+
 const anyDeferred = `-- name: AnyDeferred :one
 SELECT EXISTS (SELECT 1 FROM pods WHERE phase = 'Pending' AND next_try_at > clock_timestamp())
 `
@@ -1166,7 +1182,7 @@ func (q *Queries) PodUse(ctx context.Context, tenantID uuid.UUID) (PodUseRow, er
 }
 
 const podVolumes = `-- name: PodVolumes :many
-SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten FROM volumes JOIN volume_claims c ON c.tenant_id = volumes.tenant_id AND c.volume_id = volumes.id
+SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type FROM volumes JOIN volume_claims c ON c.tenant_id = volumes.tenant_id AND c.volume_id = volumes.id
 WHERE c.tenant_id = $1 AND c.pod_id = $2 ORDER BY volumes.id
 `
 
@@ -1203,6 +1219,7 @@ func (q *Queries) PodVolumes(ctx context.Context, arg PodVolumesParams) ([]PodVo
 			&i.Volume.SnapshotID,
 			&i.Volume.OldSnapshotID,
 			&i.Volume.Flatten,
+			&i.Volume.FsType,
 		); err != nil {
 			return nil, err
 		}

@@ -93,8 +93,8 @@ func (q *Queries) EndSnapshot(ctx context.Context, arg EndSnapshotParams) error 
 }
 
 const insertSnapshot = `-- name: InsertSnapshot :one
-INSERT INTO snapshots (tenant_id, id, name, labels, volume_id, volume_name, size_gib)
-VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at
+INSERT INTO snapshots (tenant_id, id, name, labels, volume_id, volume_name, size_gib, fs_type)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type
 `
 
 type InsertSnapshotParams struct {
@@ -105,6 +105,7 @@ type InsertSnapshotParams struct {
 	VolumeID   uuid.UUID
 	VolumeName string
 	SizeGib    int
+	FsType     string
 }
 
 func (q *Queries) InsertSnapshot(ctx context.Context, arg InsertSnapshotParams) (Snapshot, error) {
@@ -116,6 +117,7 @@ func (q *Queries) InsertSnapshot(ctx context.Context, arg InsertSnapshotParams) 
 		arg.VolumeID,
 		arg.VolumeName,
 		arg.SizeGib,
+		arg.FsType,
 	)
 	var i Snapshot
 	err := row.Scan(
@@ -133,12 +135,13 @@ func (q *Queries) InsertSnapshot(ctx context.Context, arg InsertSnapshotParams) 
 		&i.TakenAt,
 		&i.RbdID,
 		&i.CreatedAt,
+		&i.FsType,
 	)
 	return i, err
 }
 
 const lockSnapshot = `-- name: LockSnapshot :one
-SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at FROM snapshots WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type FROM snapshots WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockSnapshotParams struct {
@@ -164,6 +167,7 @@ func (q *Queries) LockSnapshot(ctx context.Context, arg LockSnapshotParams) (Sna
 		&i.TakenAt,
 		&i.RbdID,
 		&i.CreatedAt,
+		&i.FsType,
 	)
 	return i, err
 }
@@ -273,7 +277,7 @@ func (q *Queries) SetSnapshotTaken(ctx context.Context, arg SetSnapshotTakenPara
 }
 
 const snapshot = `-- name: Snapshot :one
-SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at FROM snapshots WHERE tenant_id = $1 AND id = $2
+SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type FROM snapshots WHERE tenant_id = $1 AND id = $2
 `
 
 type SnapshotParams struct {
@@ -299,12 +303,13 @@ func (q *Queries) Snapshot(ctx context.Context, arg SnapshotParams) (Snapshot, e
 		&i.TakenAt,
 		&i.RbdID,
 		&i.CreatedAt,
+		&i.FsType,
 	)
 	return i, err
 }
 
 const snapshots = `-- name: Snapshots :many
-SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at FROM snapshots
+SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type FROM snapshots
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR name = $4)
   AND ($5::jsonb IS NULL OR labels_match(labels, $5::jsonb))
@@ -351,6 +356,7 @@ func (q *Queries) Snapshots(ctx context.Context, arg SnapshotsParams) ([]Snapsho
 			&i.TakenAt,
 			&i.RbdID,
 			&i.CreatedAt,
+			&i.FsType,
 		); err != nil {
 			return nil, err
 		}
@@ -363,7 +369,7 @@ func (q *Queries) Snapshots(ctx context.Context, arg SnapshotsParams) ([]Snapsho
 }
 
 const snapshotsInProgress = `-- name: SnapshotsInProgress :many
-SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at FROM snapshots WHERE tenant_id = $1 AND volume_id = $2 AND (state = 'Creating' OR rados_id IS NOT NULL) ORDER BY name
+SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type FROM snapshots WHERE tenant_id = $1 AND volume_id = $2 AND (state = 'Creating' OR rados_id IS NOT NULL) ORDER BY name
 `
 
 type SnapshotsInProgressParams struct {
@@ -396,6 +402,7 @@ func (q *Queries) SnapshotsInProgress(ctx context.Context, arg SnapshotsInProgre
 			&i.TakenAt,
 			&i.RbdID,
 			&i.CreatedAt,
+			&i.FsType,
 		); err != nil {
 			return nil, err
 		}

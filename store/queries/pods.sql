@@ -36,6 +36,10 @@ INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, net
 VALUES (@tenant_id, @id, @name, @labels, @spec, @cpu_millis, @memory_mib, @network_id, @address, @mac, sqlc.narg(scheduling), @priority, @gang, @guest_bytes, @needs, @annotations, @scratch_gib, @interfaces, @security_groups)
 RETURNING *;
 
+-- name: AddPodNeed :exec
+-- A capability that the agent of the pod's node has to have because of a volume.
+UPDATE pods SET needs = array_append(needs, @need::text) WHERE tenant_id = @tenant_id AND id = @id AND NOT (@need::text = ANY(needs));
+
 -- name: Pod :one
 SELECT * FROM pods WHERE tenant_id = @tenant_id AND id = @id;
 

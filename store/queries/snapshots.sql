@@ -1,6 +1,6 @@
 -- name: InsertSnapshot :one
-INSERT INTO snapshots (tenant_id, id, name, labels, volume_id, volume_name, size_gib)
-VALUES (@tenant_id, @id, @name, @labels, @volume_id, @volume_name, @size_gib) RETURNING *;
+INSERT INTO snapshots (tenant_id, id, name, labels, volume_id, volume_name, size_gib, fs_type)
+VALUES (@tenant_id, @id, @name, @labels, @volume_id, @volume_name, @size_gib, @fs_type) RETURNING *;
 
 -- name: Snapshot :one
 SELECT * FROM snapshots WHERE tenant_id = @tenant_id AND id = @id;

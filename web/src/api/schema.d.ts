@@ -3300,6 +3300,8 @@ export interface components {
             user?: string;
             files?: components["schemas"]["File"][];
             volumeMounts?: components["schemas"]["VolumeMount"][];
+            /** @description Volumes without a file system that the container sees as block devices. */
+            volumeDevices?: components["schemas"]["VolumeDevice"][];
             /**
              * @description Keep standard input open, so that attached clients can write to it. Otherwise it is empty.
              * @default false
@@ -3615,6 +3617,12 @@ export interface components {
             /** @default false */
             readOnly?: boolean;
         };
+        /** @description A volume without a file system, as a block device in a container. It belongs to root, and to the group `fsGroup` if the pod has one. */
+        VolumeDevice: {
+            volume: components["schemas"]["Name"];
+            /** @example /dev/xvda */
+            devicePath: string;
+        };
         /**
          * @example {
          *       "id": "b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303",
@@ -3920,6 +3928,11 @@ export interface components {
             name: components["schemas"]["Name"];
             labels?: components["schemas"]["Labels"];
             sizeGiB: number;
+            /**
+             * @description The file system that the volume is made with. A volume from a snapshot has that of the snapshot.
+             * @default ext4
+             */
+            fsType?: components["schemas"]["FSType"];
             source?: components["schemas"]["VolumeSource"];
             /**
              * @description Copy all data of the source before the volume is Available. The volume is then independent of the source.
@@ -3927,6 +3940,12 @@ export interface components {
              */
             flatten?: boolean;
         };
+        /**
+         * @description The file system of a volume. With `none`, the volume is a block device, which containers use through `volumeDevices`.
+         * @example ext4
+         * @enum {string}
+         */
+        FSType: "ext4" | "xfs" | "none";
         /**
          * @description The snapshot that the volume is made from. The volume shares the data of the snapshot until it is flattened, and cannot be smaller.
          * @example {
@@ -3963,6 +3982,7 @@ export interface components {
          *         "app": "web"
          *       },
          *       "sizeGiB": 50,
+         *       "fsType": "ext4",
          *       "state": "InUse",
          *       "podId": "b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303",
          *       "createdAt": "2026-03-02T08:58:00Z"
@@ -3974,6 +3994,7 @@ export interface components {
             name: components["schemas"]["Name"];
             labels: components["schemas"]["Labels"];
             sizeGiB: number;
+            readonly fsType: components["schemas"]["FSType"];
             /** @enum {string} */
             readonly state: "Creating" | "Available" | "InUse" | "Deleting";
             /** @description Why the volume is not ready yet. */
@@ -3997,6 +4018,7 @@ export interface components {
          *             "app": "web"
          *           },
          *           "sizeGiB": 50,
+         *           "fsType": "ext4",
          *           "state": "InUse",
          *           "podId": "b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303",
          *           "createdAt": "2026-03-02T08:58:00Z"
@@ -4028,6 +4050,7 @@ export interface components {
          *       "volumeId": "92994fef-6455-4e73-a447-69fc2fe37846",
          *       "volumeName": "data",
          *       "sizeGiB": 50,
+         *       "fsType": "ext4",
          *       "state": "Ready",
          *       "progressPercent": 100,
          *       "takenAt": "2026-03-02T10:00:01Z",
@@ -4047,6 +4070,7 @@ export interface components {
             readonly volumeName: string;
             /** @description The size that the volume had. */
             readonly sizeGiB: number;
+            readonly fsType: components["schemas"]["FSType"];
             /** @enum {string} */
             readonly state: "Creating" | "Ready" | "Failed" | "Deleting";
             /** @description Why the snapshot is not ready yet, or why it failed. */
@@ -4071,6 +4095,7 @@ export interface components {
          *           "volumeId": "92994fef-6455-4e73-a447-69fc2fe37846",
          *           "volumeName": "data",
          *           "sizeGiB": 50,
+         *           "fsType": "ext4",
          *           "state": "Ready",
          *           "progressPercent": 100,
          *           "takenAt": "2026-03-02T10:00:01Z",
@@ -7474,12 +7499,15 @@ export interface components {
             terminationMessageFromLog?: boolean;
             limits?: components["schemas"]["Limits"];
             ulimits?: components["schemas"]["Ulimit"][];
+            volumeDevices?: components["schemas"]["VolumeDevice"][];
         };
         /** @description A disk, files in memory, or an empty directory. */
         DesiredVolume: {
             name: string;
             /** @description It is empty if the volume is not a disk. */
             serial: string;
+            /** @description The file system of a disk. If it is absent, it is ext4. */
+            fsType?: components["schemas"]["FSType"];
             /** @description Files to keep in memory. The agent writes them again when they change. */
             files?: components["schemas"]["VolumeFile"][];
             emptyDir?: components["schemas"]["EmptyDir"];

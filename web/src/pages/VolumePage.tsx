@@ -70,6 +70,7 @@ export function VolumePage() {
           <Facts
             of={[
               ["Size", gibibytes(volume.sizeGiB)],
+              ["File system", volume.fsType === "none" ? "none: a block device" : volume.fsType],
               [
                 "Attached to",
                 volume.podId && !(pod.error instanceof ApiError) ? (
