@@ -127,7 +127,9 @@ func TestTheProviderNetworkIsAVLAN(t *testing.T) {
 	const vlan = 42
 	l := start(t, network.Limits{}, func(c *network.Config) { c.Provider.VLAN = vlan })
 	o, untagged := l.outside(), l.provided("hk-untagged", netip.MustParseAddr("198.18.13.210"))
-	must(t, within(o.ns, func() error { return o.joinVLAN(t, vlan, netip.PrefixFrom(o.addr, 24), netip.MustParsePrefix("192.88.99.2/32")) }))
+	must(t, within(o.ns, func() error {
+		return o.joinVLAN(t, vlan, netip.PrefixFrom(o.addr, 24), netip.MustParsePrefix("192.88.99.2/32"))
+	}))
 	o.serve(t)
 	tn := l.tenant()
 	p := tn.pod(l.nodes[0], nil)
