@@ -147,8 +147,8 @@ func schedule(a Parts) *cobra.Command {
 		Short: "Take snapshots of a volume at an interval",
 		Long: `Take a snapshot of a volume at an interval, and keep the latest ones. Older ones are
 deleted when a new one is ready, unless a volume shares their data. Snapshots that
-you create yourself are not affected. With --off, the schedule ends and its snapshots
-stay.`,
+you create yourself are not affected. With --off, the schedule ends and its
+snapshots stay.`,
 		Example: "  husk volume schedule data --every 24h --keep 7",
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: a.Names("volume"),
 	}
