@@ -3,6 +3,7 @@
 package husk
 
 import (
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -62,6 +63,14 @@ type VolumeSource struct {
 // RBDName returns the name of the volume's RBD image.
 func (v Volume) RBDName() string { return "vol-" + v.ID.String() }
 
+// Serial returns the serial of the volume's disk in a virtual machine.
+func (v Volume) Serial() string { return DiskSerial("vol", v.ID) }
+
+// DiskSerial returns a disk's serial. virtio-blk allows 20 characters, so the serial contains 64 bits of the id.
+func DiskSerial(kind string, id uuid.UUID) string {
+	return kind + strings.ReplaceAll(id.String(), "-", "")[:16]
+}
+
 // SnapshotState is the state of a snapshot.
 type SnapshotState string
 
@@ -85,8 +94,9 @@ type Snapshot struct {
 	FSType          string            `json:"fsType"`
 	State           SnapshotState     `json:"state"`
 	Message         string            `json:"message,omitempty"`
-	ProgressPercent int               `json:"progressPercent"`     // how much of it is copied
-	Scheduled       bool              `json:"scheduled,omitempty"` // by its volume's schedule
+	ProgressPercent int               `json:"progressPercent"`      // how much of it is copied
+	Consistent      bool              `json:"consistent,omitempty"` // taken while the file system is frozen
+	Scheduled       bool              `json:"scheduled,omitempty"`  // by its volume's schedule
 	TakenAt         *time.Time        `json:"takenAt,omitempty"`
 	CreatedAt       time.Time         `json:"createdAt"`
 }

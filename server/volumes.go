@@ -96,7 +96,7 @@ func (a api) RestoreVolume(ctx context.Context, r openapi.RestoreVolumeRequestOb
 
 // CreateSnapshot accepts a request for a snapshot of a volume.
 func (a api) CreateSnapshot(ctx context.Context, r openapi.CreateSnapshotRequestObject) (openapi.CreateSnapshotResponseObject, error) {
-	s, err := a.tenant(ctx).CreateSnapshot(ctx, request.Of(ctx).Idempotency(r.Params.IdempotencyKey), husk.Snapshot{Name: r.Body.Name, Labels: labelsOf(r.Body.Labels), VolumeID: r.Body.VolumeID})
+	s, err := a.tenant(ctx).CreateSnapshot(ctx, request.Of(ctx).Idempotency(r.Params.IdempotencyKey), husk.Snapshot{Name: r.Body.Name, Labels: labelsOf(r.Body.Labels), VolumeID: r.Body.VolumeID, Consistent: openapi.Value(r.Body.Consistent)})
 	if err != nil {
 		return nil, err
 	}

@@ -237,11 +237,13 @@ func CreateSnapshot(a Parts) *cobra.Command {
 		Short: "Create a snapshot of a volume, also while a pod uses it",
 		Long: `Create a snapshot of a volume. It has the content of one moment, as if the power had
 failed then: file systems and databases recover from that. It is copied in the
-background, and stays when the volume is deleted.`,
-		Example: "  husk snapshot create before-upgrade --volume data",
+background, and stays when the volume is deleted. With --consistent, the file system
+is frozen for that moment, so it also has what programs have not synced.`,
+		Example: "  husk snapshot create before-upgrade --volume data --consistent",
 		Args:    cobra.ExactArgs(1),
 	}
 	of := cmd.Flags().String("volume", "", "the volume, by name or ID")
+	consistent := cmd.Flags().Bool("consistent", false, "freeze the file system in the pod for that moment")
 	labels := cmd.Flags().StringArray("label", nil, "add a label, NAME=VALUE; may be repeated")
 	output := a.Output(cmd, "text")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -253,6 +255,9 @@ background, and stays when the volume is deleted.`,
 			return exit.Usagef("no volume given; add one with --volume")
 		}
 		snapshot := openapi.SnapshotCreate{Name: args[0]}
+		if *consistent {
+			snapshot.Consistent = consistent
+		}
 		if snapshot.Labels, err = parse.Labels(*labels); err != nil {
 			return err
 		}

@@ -166,7 +166,7 @@ func Volume(v db.Volume, podID *uuid.UUID) husk.Volume {
 func Snapshot(s db.Snapshot) husk.Snapshot {
 	return husk.Snapshot{
 		ID: s.ID, TenantID: s.TenantID, Name: s.Name, Labels: s.Labels, VolumeID: s.VolumeID, VolumeName: s.VolumeName, SizeGiB: s.SizeGib, FSType: s.FsType, State: s.State,
-		Message: s.Message, ProgressPercent: s.Percent, Scheduled: s.Scheduled, TakenAt: s.TakenAt, CreatedAt: s.CreatedAt,
+		Message: s.Message, ProgressPercent: s.Percent, Consistent: s.Consistent, Scheduled: s.Scheduled, TakenAt: s.TakenAt, CreatedAt: s.CreatedAt,
 	}
 }
 

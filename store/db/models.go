@@ -529,6 +529,7 @@ type Snapshot struct {
 	CreatedAt  time.Time
 	FsType     string
 	Scheduled  bool
+	Consistent bool
 }
 
 type Tenant struct {

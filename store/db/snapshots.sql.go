@@ -132,8 +132,8 @@ func (q *Queries) ExpireSnapshots(ctx context.Context, arg ExpireSnapshotsParams
 }
 
 const insertSnapshot = `-- name: InsertSnapshot :one
-INSERT INTO snapshots (tenant_id, id, name, labels, volume_id, volume_name, size_gib, fs_type, scheduled)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled
+INSERT INTO snapshots (tenant_id, id, name, labels, volume_id, volume_name, size_gib, fs_type, scheduled, consistent)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent
 `
 
 type InsertSnapshotParams struct {
@@ -146,6 +146,7 @@ type InsertSnapshotParams struct {
 	SizeGib    int
 	FsType     string
 	Scheduled  bool
+	Consistent bool
 }
 
 func (q *Queries) InsertSnapshot(ctx context.Context, arg InsertSnapshotParams) (Snapshot, error) {
@@ -159,6 +160,7 @@ func (q *Queries) InsertSnapshot(ctx context.Context, arg InsertSnapshotParams) 
 		arg.SizeGib,
 		arg.FsType,
 		arg.Scheduled,
+		arg.Consistent,
 	)
 	var i Snapshot
 	err := row.Scan(
@@ -178,12 +180,13 @@ func (q *Queries) InsertSnapshot(ctx context.Context, arg InsertSnapshotParams) 
 		&i.CreatedAt,
 		&i.FsType,
 		&i.Scheduled,
+		&i.Consistent,
 	)
 	return i, err
 }
 
 const lockSnapshot = `-- name: LockSnapshot :one
-SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled FROM snapshots WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent FROM snapshots WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockSnapshotParams struct {
@@ -211,6 +214,7 @@ func (q *Queries) LockSnapshot(ctx context.Context, arg LockSnapshotParams) (Sna
 		&i.CreatedAt,
 		&i.FsType,
 		&i.Scheduled,
+		&i.Consistent,
 	)
 	return i, err
 }
@@ -320,7 +324,7 @@ func (q *Queries) SetSnapshotTaken(ctx context.Context, arg SetSnapshotTakenPara
 }
 
 const snapshot = `-- name: Snapshot :one
-SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled FROM snapshots WHERE tenant_id = $1 AND id = $2
+SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent FROM snapshots WHERE tenant_id = $1 AND id = $2
 `
 
 type SnapshotParams struct {
@@ -348,12 +352,13 @@ func (q *Queries) Snapshot(ctx context.Context, arg SnapshotParams) (Snapshot, e
 		&i.CreatedAt,
 		&i.FsType,
 		&i.Scheduled,
+		&i.Consistent,
 	)
 	return i, err
 }
 
 const snapshots = `-- name: Snapshots :many
-SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled FROM snapshots
+SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent FROM snapshots
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR name = $4)
   AND ($5::jsonb IS NULL OR labels_match(labels, $5::jsonb))
@@ -402,6 +407,7 @@ func (q *Queries) Snapshots(ctx context.Context, arg SnapshotsParams) ([]Snapsho
 			&i.CreatedAt,
 			&i.FsType,
 			&i.Scheduled,
+			&i.Consistent,
 		); err != nil {
 			return nil, err
 		}
@@ -414,7 +420,7 @@ func (q *Queries) Snapshots(ctx context.Context, arg SnapshotsParams) ([]Snapsho
 }
 
 const snapshotsInProgress = `-- name: SnapshotsInProgress :many
-SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled FROM snapshots WHERE tenant_id = $1 AND volume_id = $2 AND (state = 'Creating' OR rados_id IS NOT NULL) ORDER BY name
+SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent FROM snapshots WHERE tenant_id = $1 AND volume_id = $2 AND (state = 'Creating' OR rados_id IS NOT NULL) ORDER BY name
 `
 
 type SnapshotsInProgressParams struct {
@@ -449,6 +455,7 @@ func (q *Queries) SnapshotsInProgress(ctx context.Context, arg SnapshotsInProgre
 			&i.CreatedAt,
 			&i.FsType,
 			&i.Scheduled,
+			&i.Consistent,
 		); err != nil {
 			return nil, err
 		}
@@ -458,6 +465,37 @@ func (q *Queries) SnapshotsInProgress(ctx context.Context, arg SnapshotsInProgre
 		return nil, err
 	}
 	return items, nil
+}
+
+const volumeUser = `-- name: VolumeUser :one
+SELECT p.id AS pod_id, n.id AS node_id, n.name, n.endpoint FROM volume_claims c
+JOIN pods p ON p.tenant_id = c.tenant_id AND p.id = c.pod_id JOIN nodes n ON n.id = p.node_id
+WHERE c.tenant_id = $1 AND c.volume_id = $2 AND p.phase NOT IN ('Succeeded', 'Failed')
+`
+
+type VolumeUserParams struct {
+	TenantID uuid.UUID
+	VolumeID uuid.UUID
+}
+
+type VolumeUserRow struct {
+	PodID    uuid.UUID
+	NodeID   uuid.UUID
+	Name     string
+	Endpoint string
+}
+
+// The pod that has a volume attached, and its node.
+func (q *Queries) VolumeUser(ctx context.Context, arg VolumeUserParams) (VolumeUserRow, error) {
+	row := q.db.QueryRow(ctx, volumeUser, arg.TenantID, arg.VolumeID)
+	var i VolumeUserRow
+	err := row.Scan(
+		&i.PodID,
+		&i.NodeID,
+		&i.Name,
+		&i.Endpoint,
+	)
+	return i, err
 }
 
 const volumesOfSnapshot = `-- name: VolumesOfSnapshot :many

@@ -28,7 +28,20 @@ type ToCopy struct {
 	Volume *Disk  // nil: it is gone
 	Number uint64 // in RADOS; 0: none
 	Taken  bool
+	// Consistent is whether the file system has to be frozen, if there is a User: the pod that has the volume attached.
+	Consistent bool
+	User       User
+	Serial     string // of the volume's disk in that pod
 }
+
+// User is a pod that has a volume attached. It is empty if there is none.
+type User struct {
+	Pod  uuid.UUID
+	Node husk.Node
+}
+
+// Same reports whether it is the same pod on the same node.
+func (u User) Same(as User) bool { return u.Pod == as.Pod && u.Node.ID == as.Node.ID }
 
 // Snapshot returns a snapshot with its volume. Codes: not_found.
 func (c Copies) Snapshot(ctx context.Context, tenant, id uuid.UUID) (s ToCopy, err error) {
@@ -47,7 +60,12 @@ func copied(ctx context.Context, q *db.Queries, tenant, id uuid.UUID) (ToCopy, e
 	if err != nil {
 		return ToCopy{}, err
 	}
-	c := ToCopy{Name: convert.Snapshot(row).RBDName(), Taken: row.TakenAt != nil}
+	c := ToCopy{Name: convert.Snapshot(row).RBDName(), Taken: row.TakenAt != nil, Consistent: row.Consistent, Serial: husk.Volume{ID: row.VolumeID}.Serial()}
+	if user, err := q.VolumeUser(ctx, db.VolumeUserParams{TenantID: tenant, VolumeID: row.VolumeID}); err == nil {
+		c.User = User{user.PodID, husk.Node{ID: user.NodeID, Name: user.Name, Endpoint: user.Endpoint}}
+	} else if !errors.Is(err, pgx.ErrNoRows) {
+		return c, err
+	}
 	if row.RadosID != nil {
 		c.Number = uint64(*row.RadosID) //nolint:gosec // Ceph counts from 1
 	}

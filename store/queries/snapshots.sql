@@ -1,6 +1,6 @@
 -- name: InsertSnapshot :one
-INSERT INTO snapshots (tenant_id, id, name, labels, volume_id, volume_name, size_gib, fs_type, scheduled)
-VALUES (@tenant_id, @id, @name, @labels, @volume_id, @volume_name, @size_gib, @fs_type, @scheduled) RETURNING *;
+INSERT INTO snapshots (tenant_id, id, name, labels, volume_id, volume_name, size_gib, fs_type, scheduled, consistent)
+VALUES (@tenant_id, @id, @name, @labels, @volume_id, @volume_name, @size_gib, @fs_type, @scheduled, @consistent) RETURNING *;
 
 -- name: Snapshot :one
 SELECT * FROM snapshots WHERE tenant_id = @tenant_id AND id = @id;
@@ -77,3 +77,9 @@ WHERE s.tenant_id = @tenant_id AND s.volume_id = @volume_id AND s.scheduled
       WHERE o.place > k.snapshot_keep))
   AND NOT EXISTS (SELECT FROM volumes v WHERE v.tenant_id = s.tenant_id AND (v.snapshot_id = s.id OR v.old_snapshot_id = s.id))
 RETURNING s.id;
+
+-- name: VolumeUser :one
+-- The pod that has a volume attached, and its node.
+SELECT p.id AS pod_id, n.id AS node_id, n.name, n.endpoint FROM volume_claims c
+JOIN pods p ON p.tenant_id = c.tenant_id AND p.id = c.pod_id JOIN nodes n ON n.id = p.node_id
+WHERE c.tenant_id = @tenant_id AND c.volume_id = @volume_id AND p.phase NOT IN ('Succeeded', 'Failed');

@@ -4069,6 +4069,11 @@ export interface components {
             labels?: components["schemas"]["Labels"];
             /** Format: uuid */
             volumeId: string;
+            /**
+             * @description Freeze the file system of the volume in its pod for the moment of the snapshot, at most 10 seconds. The snapshot then has everything that programs have written until then, also without `fsync`. If the pod does not answer, the snapshot fails. A volume without a file system cannot have such a snapshot.
+             * @default false
+             */
+            consistent?: boolean;
         };
         /**
          * @example {
@@ -4105,6 +4110,8 @@ export interface components {
             readonly message?: string;
             /** @description How much of the snapshot is copied. */
             readonly progressPercent: number;
+            /** @description Whether the file system is frozen at the moment of the snapshot. */
+            readonly consistent?: boolean;
             /** @description Whether the schedule of the volume has requested the snapshot. The schedule deletes it, too. */
             readonly scheduled?: boolean;
             /**

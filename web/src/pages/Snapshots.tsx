@@ -9,7 +9,7 @@ import { Badge } from "../ui/Badge";
 import { Button } from "../ui/Button";
 import { type Column, DataTable } from "../ui/DataTable";
 import { FormDialog } from "../ui/Dialog";
-import { Input, NAME, Select } from "../ui/Field";
+import { Check, Input, NAME, Select } from "../ui/Field";
 import { Card, When } from "../ui/parts";
 import { toast } from "../ui/toasts";
 
@@ -118,14 +118,16 @@ export function Snapshots({ volume }: { volume?: Volume }) {
 
 function CreateSnapshot({ volume, close }: { volume: Volume; close: () => void }) {
   const [name, setName] = useState("");
+  const [consistent, setConsistent] = useState(false);
   const [key] = useState(idempotent);
   const run = async () => {
-    await client.POST("/v1/snapshots", { params: { header: key }, body: { name, volumeId: volume.id } });
+    await client.POST("/v1/snapshots", { params: { header: key }, body: { name, volumeId: volume.id, consistent } });
     toast(`Snapshot ${name} is being created.`);
   };
   return (
     <FormDialog title={`Create a snapshot of ${volume.name}`} submit="Create snapshot" close={close} run={run}>
       <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
+      {volume.fsType !== "none" && <Check label="Freeze the file system for that moment" checked={consistent} onChange={setConsistent} />}
     </FormDialog>
   );
 }
