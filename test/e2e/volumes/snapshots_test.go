@@ -308,9 +308,9 @@ func TestAConsistentSnapshotOfAPodThatDoesNotAnswer(t *testing.T) {
 	if err := tn.API.Snapshots.Delete(t.Context(), s.ID); err != nil {
 		t.Fatal(err)
 	}
-	again, err := tn.API.Snapshots.Create(t.Context(), openapi.SnapshotCreate{Name: "again", VolumeID: *data.VolumeID, Consistent: new(true)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ready(t, tn, again.ID)
+	stack.Eventually(t, time.Minute, func() (err error) { // once the first one is gone
+		s, err = tn.API.Snapshots.Create(t.Context(), openapi.SnapshotCreate{Name: "again", VolumeID: *data.VolumeID, Consistent: new(true)})
+		return err
+	})
+	ready(t, tn, s.ID)
 }
