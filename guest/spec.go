@@ -26,6 +26,9 @@ const (
 // machine, by 1 MiB for each 64 MiB.
 const ShareMiB = 80
 
+// FreezeLimit is how long the file system of a volume is frozen if nobody thaws it.
+const FreezeLimit = 10 * time.Second
+
 // Spec is everything that a guest must know to run its pod. Agents may send it again. During a boot
 // only its Values change.
 type Spec struct {

@@ -28,6 +28,7 @@ const (
 	VolumeGrowth   WorkKind = "volume-growth"
 	VolumeRemoval  WorkKind = "volume-removal"
 	SnapshotCopy   WorkKind = "snapshot-creation"
+	SnapshotFreeze WorkKind = "snapshot-freeze" // the copy of a consistent snapshot
 	SnapshotRemove WorkKind = "snapshot-removal"
 	PodKeyCreation WorkKind = "pod-key"
 	KeyRemoval     WorkKind = "key-removal"    // of a pod that has ended or is gone

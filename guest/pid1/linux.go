@@ -47,6 +47,7 @@ type linux struct {
 	mu      sync.Mutex
 	spec    guest.Spec
 	volumes []disks.Volume
+	frozen  disks.Frozen
 	runs    int
 }
 
@@ -460,14 +461,10 @@ func (k *child) cleanUp() {
 }
 
 func (l *linux) grow(ctx context.Context, serial string, size int64) error {
-	l.mu.Lock()
-	i := slices.IndexFunc(l.volumes, func(v disks.Volume) bool { return v.Serial == serial })
-	if i < 0 {
-		l.mu.Unlock()
-		return &guest.CallError{Code: guest.CodeNotFound, Message: "no such volume"}
+	v, err := l.volume(serial)
+	if err != nil {
+		return err
 	}
-	v := l.volumes[i]
-	l.mu.Unlock()
 	return v.Grow(ctx, size)
 }
 
@@ -481,6 +478,7 @@ func (l *linux) release() error {
 	defer l.mu.Unlock()
 	var failed []error // the scratch disk ends with the machine, so its data is not written back
 	for _, v := range l.volumes {
+		_ = l.frozen.Thaw(v) // fails if it is not frozen
 		if err := v.Unmount(); err != nil {
 			failed = append(failed, err)
 		}

@@ -153,6 +153,9 @@ func Volume(v db.Volume, podID *uuid.UUID) husk.Volume {
 		ID: v.ID, TenantID: v.TenantID, Name: v.Name, Labels: v.Labels, SizeGiB: v.SizeGib, FSType: v.FsType, State: v.State, Message: v.Message,
 		PodID: podID, CreatedAt: v.CreatedAt, Flatten: v.Flatten,
 	}
+	if v.SnapshotMinutes > 0 {
+		volume.Schedule, volume.NextAt = &husk.SnapshotSchedule{EveryMinutes: v.SnapshotMinutes, Keep: v.SnapshotKeep}, v.SnapshotNext
+	}
 	if v.SnapshotID != nil {
 		volume.Source = &husk.VolumeSource{SnapshotID: *v.SnapshotID}
 	}
@@ -163,7 +166,7 @@ func Volume(v db.Volume, podID *uuid.UUID) husk.Volume {
 func Snapshot(s db.Snapshot) husk.Snapshot {
 	return husk.Snapshot{
 		ID: s.ID, TenantID: s.TenantID, Name: s.Name, Labels: s.Labels, VolumeID: s.VolumeID, VolumeName: s.VolumeName, SizeGiB: s.SizeGib, FSType: s.FsType, State: s.State,
-		Message: s.Message, ProgressPercent: s.Percent, TakenAt: s.TakenAt, CreatedAt: s.CreatedAt,
+		Message: s.Message, ProgressPercent: s.Percent, Consistent: s.Consistent, Scheduled: s.Scheduled, TakenAt: s.TakenAt, CreatedAt: s.CreatedAt,
 	}
 }
 

@@ -528,6 +528,8 @@ type Snapshot struct {
 	RbdID      string
 	CreatedAt  time.Time
 	FsType     string
+	Scheduled  bool
+	Consistent bool
 }
 
 type Tenant struct {
@@ -662,21 +664,24 @@ type User struct {
 }
 
 type Volume struct {
-	TenantID      uuid.UUID
-	ID            uuid.UUID
-	Name          string
-	Labels        map[string]string
-	SizeGib       int
-	State         husk.VolumeState
-	Message       string
-	RbdID         string
-	CreatedAt     time.Time
-	RbdHeader     map[string][]byte
-	ImageGib      *int
-	SnapshotID    *uuid.UUID
-	OldSnapshotID *uuid.UUID
-	Flatten       bool
-	FsType        string
+	TenantID        uuid.UUID
+	ID              uuid.UUID
+	Name            string
+	Labels          map[string]string
+	SizeGib         int
+	State           husk.VolumeState
+	Message         string
+	RbdID           string
+	CreatedAt       time.Time
+	RbdHeader       map[string][]byte
+	ImageGib        *int
+	SnapshotID      *uuid.UUID
+	OldSnapshotID   *uuid.UUID
+	Flatten         bool
+	FsType          string
+	SnapshotMinutes int
+	SnapshotKeep    int
+	SnapshotNext    *time.Time
 }
 
 type VolumeClaim struct {

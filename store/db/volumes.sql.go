@@ -12,6 +12,44 @@ import (
 	"github.com/google/uuid"
 )
 
+const advanceSchedule = `-- name: AdvanceSchedule :one
+UPDATE volumes SET snapshot_next = snapshot_next
+    + make_interval(mins => snapshot_minutes * (1 + floor(EXTRACT(epoch FROM clock_timestamp() - snapshot_next) / 60 / snapshot_minutes)::integer))
+WHERE tenant_id = $1 AND id = $2 AND snapshot_next <= clock_timestamp() AND state = 'Available' RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next
+`
+
+type AdvanceScheduleParams struct {
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+// Sets the next run of a schedule that is due. Runs that were missed are skipped.
+func (q *Queries) AdvanceSchedule(ctx context.Context, arg AdvanceScheduleParams) (Volume, error) {
+	row := q.db.QueryRow(ctx, advanceSchedule, arg.TenantID, arg.ID)
+	var i Volume
+	err := row.Scan(
+		&i.TenantID,
+		&i.ID,
+		&i.Name,
+		&i.Labels,
+		&i.SizeGib,
+		&i.State,
+		&i.Message,
+		&i.RbdID,
+		&i.CreatedAt,
+		&i.RbdHeader,
+		&i.ImageGib,
+		&i.SnapshotID,
+		&i.OldSnapshotID,
+		&i.Flatten,
+		&i.FsType,
+		&i.SnapshotMinutes,
+		&i.SnapshotKeep,
+		&i.SnapshotNext,
+	)
+	return i, err
+}
+
 const allVolumeIDs = `-- name: AllVolumeIDs :many
 SELECT id FROM volumes
 `
@@ -56,20 +94,23 @@ func (q *Queries) ClaimVolume(ctx context.Context, arg ClaimVolumeParams) (int64
 }
 
 const insertVolume = `-- name: InsertVolume :one
-INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, flatten, fs_type)
-VALUES ($1, $2, $3, $4, $5, 'Creating', $6, $7, $8)
-RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type
+INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next)
+VALUES ($1, $2, $3, $4, $5, 'Creating', $6, $7, $8, $9::integer, $10,
+    CASE WHEN $9::integer > 0 THEN clock_timestamp() + make_interval(mins => $9::integer) END)
+RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next
 `
 
 type InsertVolumeParams struct {
-	TenantID   uuid.UUID
-	ID         uuid.UUID
-	Name       string
-	Labels     map[string]string
-	SizeGib    int
-	SnapshotID *uuid.UUID
-	Flatten    bool
-	FsType     string
+	TenantID        uuid.UUID
+	ID              uuid.UUID
+	Name            string
+	Labels          map[string]string
+	SizeGib         int
+	SnapshotID      *uuid.UUID
+	Flatten         bool
+	FsType          string
+	SnapshotMinutes int
+	SnapshotKeep    int
 }
 
 func (q *Queries) InsertVolume(ctx context.Context, arg InsertVolumeParams) (Volume, error) {
@@ -82,6 +123,8 @@ func (q *Queries) InsertVolume(ctx context.Context, arg InsertVolumeParams) (Vol
 		arg.SnapshotID,
 		arg.Flatten,
 		arg.FsType,
+		arg.SnapshotMinutes,
+		arg.SnapshotKeep,
 	)
 	var i Volume
 	err := row.Scan(
@@ -100,12 +143,15 @@ func (q *Queries) InsertVolume(ctx context.Context, arg InsertVolumeParams) (Vol
 		&i.OldSnapshotID,
 		&i.Flatten,
 		&i.FsType,
+		&i.SnapshotMinutes,
+		&i.SnapshotKeep,
+		&i.SnapshotNext,
 	)
 	return i, err
 }
 
 const lockVolume = `-- name: LockVolume :one
-SELECT tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type FROM volumes WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next FROM volumes WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockVolumeParams struct {
@@ -132,6 +178,9 @@ func (q *Queries) LockVolume(ctx context.Context, arg LockVolumeParams) (Volume,
 		&i.OldSnapshotID,
 		&i.Flatten,
 		&i.FsType,
+		&i.SnapshotMinutes,
+		&i.SnapshotKeep,
+		&i.SnapshotNext,
 	)
 	return i, err
 }
@@ -206,7 +255,7 @@ func (q *Queries) SetVolumeDeleting(ctx context.Context, arg SetVolumeDeletingPa
 
 const setVolumeGrown = `-- name: SetVolumeGrown :one
 UPDATE volumes SET image_gib = $1, rbd_header = $2, message = '' WHERE tenant_id = $3 AND id = $4 AND state = 'Available' AND rbd_id = $5
-RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type
+RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next
 `
 
 type SetVolumeGrownParams struct {
@@ -243,6 +292,9 @@ func (q *Queries) SetVolumeGrown(ctx context.Context, arg SetVolumeGrownParams) 
 		&i.OldSnapshotID,
 		&i.Flatten,
 		&i.FsType,
+		&i.SnapshotMinutes,
+		&i.SnapshotKeep,
+		&i.SnapshotNext,
 	)
 	return i, err
 }
@@ -278,8 +330,31 @@ func (q *Queries) SetVolumeRestoring(ctx context.Context, arg SetVolumeRestoring
 	return err
 }
 
+const setVolumeSchedule = `-- name: SetVolumeSchedule :exec
+UPDATE volumes SET snapshot_minutes = $1::integer, snapshot_keep = $2::integer,
+    snapshot_next = CASE WHEN $1::integer > 0 THEN clock_timestamp() + make_interval(mins => $1::integer) END
+WHERE tenant_id = $3 AND id = $4
+`
+
+type SetVolumeScheduleParams struct {
+	Minutes  int
+	Keep     int
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+func (q *Queries) SetVolumeSchedule(ctx context.Context, arg SetVolumeScheduleParams) error {
+	_, err := q.db.Exec(ctx, setVolumeSchedule,
+		arg.Minutes,
+		arg.Keep,
+		arg.TenantID,
+		arg.ID,
+	)
+	return err
+}
+
 const setVolumeSize = `-- name: SetVolumeSize :one
-UPDATE volumes SET image_gib = COALESCE(image_gib, size_gib), size_gib = $1, message = '' WHERE tenant_id = $2 AND id = $3 RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type
+UPDATE volumes SET image_gib = COALESCE(image_gib, size_gib), size_gib = $1, message = '' WHERE tenant_id = $2 AND id = $3 RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next
 `
 
 type SetVolumeSizeParams struct {
@@ -307,12 +382,15 @@ func (q *Queries) SetVolumeSize(ctx context.Context, arg SetVolumeSizeParams) (V
 		&i.OldSnapshotID,
 		&i.Flatten,
 		&i.FsType,
+		&i.SnapshotMinutes,
+		&i.SnapshotKeep,
+		&i.SnapshotNext,
 	)
 	return i, err
 }
 
 const volume = `-- name: Volume :one
-SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volume_claims.pod_id FROM volumes
+SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volumes.snapshot_minutes, volumes.snapshot_keep, volumes.snapshot_next, volume_claims.pod_id FROM volumes
 LEFT JOIN volume_claims ON volume_claims.tenant_id = volumes.tenant_id AND volume_claims.volume_id = volumes.id
 WHERE volumes.tenant_id = $1 AND volumes.id = $2
 `
@@ -346,6 +424,9 @@ func (q *Queries) Volume(ctx context.Context, arg VolumeParams) (VolumeRow, erro
 		&i.Volume.OldSnapshotID,
 		&i.Volume.Flatten,
 		&i.Volume.FsType,
+		&i.Volume.SnapshotMinutes,
+		&i.Volume.SnapshotKeep,
+		&i.Volume.SnapshotNext,
 		&i.PodID,
 	)
 	return i, err
@@ -423,7 +504,7 @@ func (q *Queries) VolumeUse(ctx context.Context, tenantID uuid.UUID) (VolumeUseR
 }
 
 const volumes = `-- name: Volumes :many
-SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volume_claims.pod_id FROM volumes
+SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volumes.snapshot_minutes, volumes.snapshot_keep, volumes.snapshot_next, volume_claims.pod_id FROM volumes
 LEFT JOIN volume_claims ON volume_claims.tenant_id = volumes.tenant_id AND volume_claims.volume_id = volumes.id
 WHERE volumes.tenant_id = $1 AND (volumes.created_at, volumes.id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR volumes.name = $4)
@@ -477,8 +558,41 @@ func (q *Queries) Volumes(ctx context.Context, arg VolumesParams) ([]VolumesRow,
 			&i.Volume.OldSnapshotID,
 			&i.Volume.Flatten,
 			&i.Volume.FsType,
+			&i.Volume.SnapshotMinutes,
+			&i.Volume.SnapshotKeep,
+			&i.Volume.SnapshotNext,
 			&i.PodID,
 		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const volumesDue = `-- name: VolumesDue :many
+SELECT tenant_id, id FROM volumes WHERE snapshot_next <= clock_timestamp() AND state = 'Available' ORDER BY snapshot_next LIMIT $1
+`
+
+type VolumesDueRow struct {
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+// Volumes whose schedule asks for a snapshot now.
+func (q *Queries) VolumesDue(ctx context.Context, max int) ([]VolumesDueRow, error) {
+	rows, err := q.db.Query(ctx, volumesDue, max)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []VolumesDueRow{}
+	for rows.Next() {
+		var i VolumesDueRow
+		if err := rows.Scan(&i.TenantID, &i.ID); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

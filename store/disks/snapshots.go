@@ -29,6 +29,9 @@ func InsertSnapshot(ctx context.Context, q *db.Queries, tenant db.Tenant, s husk
 	if volume.State != husk.VolumeAvailable {
 		return db.Snapshot{}, husk.Errorf(husk.CodeConflict, "volumeId", "volume %q is %s; create the snapshot once it is %s", volume.Name, volume.State, husk.VolumeAvailable)
 	}
+	if s.Consistent && volume.FsType == husk.FSNone {
+		return db.Snapshot{}, husk.Errorf(husk.CodeInvalid, "consistent", "volume %q has no file system to freeze; leave consistent out", volume.Name)
+	}
 	if err := noneInProgress(ctx, q, volume, "snapshotted again"); err != nil {
 		return db.Snapshot{}, err
 	}
@@ -43,7 +46,7 @@ func InsertSnapshot(ctx context.Context, q *db.Queries, tenant db.Tenant, s husk
 		return db.Snapshot{}, err
 	}
 	row, err := q.InsertSnapshot(ctx, db.InsertSnapshotParams{
-		TenantID: tenant.ID, ID: s.ID, Name: s.Name, Labels: s.Labels, VolumeID: volume.ID, VolumeName: volume.Name, SizeGib: volume.SizeGib, FsType: volume.FsType,
+		TenantID: tenant.ID, ID: s.ID, Name: s.Name, Labels: s.Labels, VolumeID: volume.ID, VolumeName: volume.Name, SizeGib: volume.SizeGib, FsType: volume.FsType, Scheduled: s.Scheduled, Consistent: s.Consistent,
 	})
 	if pgerr.UniqueViolation(err, "snapshots_tenant_id_name_key") {
 		err = husk.Errorf(husk.CodeNameTaken, "name", "a snapshot named %q exists already", s.Name)

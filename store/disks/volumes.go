@@ -36,6 +36,9 @@ func Insert(ctx context.Context, q *db.Queries, tenant db.Tenant, v husk.Volume)
 		return db.Volume{}, err
 	}
 	p := db.InsertVolumeParams{TenantID: tenant.ID, ID: v.ID, Name: v.Name, Labels: v.Labels, SizeGib: v.SizeGiB, Flatten: v.Flatten, FsType: cmp.Or(v.FSType, husk.FSExt4)}
+	if v.Schedule != nil && v.Schedule.EveryMinutes > 0 {
+		p.SnapshotMinutes, p.SnapshotKeep = v.Schedule.EveryMinutes, v.Schedule.Keep
+	}
 	if v.Source != nil {
 		s, err := source(ctx, q, tenant.ID, v.Source.SnapshotID, "source.snapshotId", v.SizeGiB)
 		if err != nil {

@@ -6,8 +6,9 @@ SELECT (SELECT count(*) FROM volumes v WHERE v.tenant_id = t.id)::integer AS vol
 FROM tenants t WHERE t.id = @tenant_id;
 
 -- name: InsertVolume :one
-INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, flatten, fs_type)
-VALUES (@tenant_id, @id, @name, @labels, @size_gib, 'Creating', @snapshot_id, @flatten, @fs_type)
+INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next)
+VALUES (@tenant_id, @id, @name, @labels, @size_gib, 'Creating', @snapshot_id, @flatten, @fs_type, @snapshot_minutes::integer, @snapshot_keep,
+    CASE WHEN @snapshot_minutes::integer > 0 THEN clock_timestamp() + make_interval(mins => @snapshot_minutes::integer) END)
 RETURNING *;
 
 -- name: Volume :one
@@ -78,3 +79,18 @@ DELETE FROM volumes WHERE tenant_id = @tenant_id AND id = @id AND state = 'Delet
 
 -- name: AllVolumeIDs :many
 SELECT id FROM volumes;
+
+-- name: SetVolumeSchedule :exec
+UPDATE volumes SET snapshot_minutes = @minutes::integer, snapshot_keep = @keep::integer,
+    snapshot_next = CASE WHEN @minutes::integer > 0 THEN clock_timestamp() + make_interval(mins => @minutes::integer) END
+WHERE tenant_id = @tenant_id AND id = @id;
+
+-- name: VolumesDue :many
+-- Volumes whose schedule asks for a snapshot now.
+SELECT tenant_id, id FROM volumes WHERE snapshot_next <= clock_timestamp() AND state = 'Available' ORDER BY snapshot_next LIMIT @max;
+
+-- name: AdvanceSchedule :one
+-- Sets the next run of a schedule that is due. Runs that were missed are skipped.
+UPDATE volumes SET snapshot_next = snapshot_next
+    + make_interval(mins => snapshot_minutes * (1 + floor(EXTRACT(epoch FROM clock_timestamp() - snapshot_next) / 60 / snapshot_minutes)::integer))
+WHERE tenant_id = @tenant_id AND id = @id AND snapshot_next <= clock_timestamp() AND state = 'Available' RETURNING *;

@@ -3,6 +3,7 @@
 package boot
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -81,5 +82,64 @@ func TestVolumesWithXFSAndWithoutFileSystem(t *testing.T) {
 	}
 	if out := command(t, "xfs_db", "-r", "-c", "sb 0", "-c", "p dblocks", xfs); !strings.Contains(out, "dblocks = 128000") {
 		t.Errorf("the file system has %s", out)
+	}
+}
+
+// TestAFrozenVolumeThawsByItself freezes the volumes of a pod that writes, with an agent that goes away meanwhile.
+func TestAFrozenVolumeThawsByItself(t *testing.T) {
+	t.Parallel()
+	image, volume, raw := makeImage(t), makeVolume(t), makeVolume(t)
+	v := bootVM(t, "192", []disk{{image, "image-1", true}, {volume, "volume-1", false}, {raw, "raw", false}})
+	c := v.dial(t)
+	spec := guest.Spec{
+		PodID: "pod", Hostname: "pod", RestartPolicy: guest.RestartNever,
+		Volumes: []guest.Volume{{Name: "data", Serial: "volume-1", FSType: guest.Ext4Type}, {Name: "raw", Serial: "raw", FSType: guest.BlockType}},
+		Containers: []guest.Container{{
+			Name: "main", ImageSerial: "image-1", Args: []string{"sh", "-c", `n=0; while :; do n=$((n+1)); echo $n > /data/n; echo "wrote $n"; sleep 0.1; done`},
+			Mounts: []guest.Mount{{Volume: "data", Path: "/data"}},
+		}},
+	}
+	if _, err := c.Start(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { logOnFailure(t, c, "main") }()
+	waitStatus(t, c, "the pod runs", func(s guest.Status) bool { return s.Phase == guest.PhaseRunning })
+	lines := func() int { return strings.Count(logsOf(t, c, "main")[guest.Stdout], "wrote") }
+	for what, err := range map[string]error{
+		"a thaw before": c.Thaw(t.Context(), "volume-1"), "a freeze of a block device": c.Freeze(t.Context(), "raw"), "an unknown volume": c.Freeze(t.Context(), "none"),
+	} {
+		if _, refused := errors.AsType[*guest.CallError](err); !refused {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := c.Freeze(t.Context(), "volume-1"); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	frozen := lines()
+	if err := c.Freeze(t.Context(), "volume-1"); err == nil {
+		t.Error("frozen twice")
+	}
+	if now := lines(); now > frozen+1 { // one line may be on its way
+		t.Errorf("the pod wrote %d lines while the volume was frozen", now-frozen)
+	}
+	if err := c.Thaw(t.Context(), "volume-1"); err != nil {
+		t.Error(err)
+	}
+	if err := c.Freeze(t.Context(), "volume-1"); err != nil { // as if the agent ended now
+		t.Fatal(err)
+	}
+	frozen = lines()
+	for lines() < frozen+5 {
+		if time.Since(began) > time.Minute {
+			t.Fatal("the volume does not thaw by itself")
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if took := time.Since(began); took < guest.FreezeLimit {
+		t.Errorf("the volume thawed after %s", took)
+	}
+	if err := c.Thaw(t.Context(), "volume-1"); err == nil {
+		t.Error("a thaw succeeds after the volume has thawed by itself")
 	}
 }

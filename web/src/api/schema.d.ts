@@ -563,8 +563,8 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Make a volume larger
-         * @description The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
+         * Make a volume larger, or change its schedule of snapshots
+         * @description What is absent does not change. The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
          *     counts for the quota and is billed from this request on. A volume cannot become smaller. For developers and owners of the tenant.
          */
         patch: operations["updateVolume"];
@@ -3933,6 +3933,7 @@ export interface components {
              * @default ext4
              */
             fsType?: components["schemas"]["FSType"];
+            snapshotSchedule?: components["schemas"]["SnapshotSchedule"];
             source?: components["schemas"]["VolumeSource"];
             /**
              * @description Copy all data of the source before the volume is Available. The volume is then independent of the source.
@@ -3972,7 +3973,28 @@ export interface components {
          */
         VolumeUpdate: {
             /** @description At least the current size. */
-            sizeGiB: number;
+            sizeGiB?: number;
+            snapshotSchedule?: components["schemas"]["SnapshotSchedule"];
+        };
+        /**
+         * @description Snapshots that Husk takes of the volume by itself. The first one is taken after one interval. A run is skipped if a snapshot of the volume is
+         *     still being copied or the quota does not allow one, and the event `SnapshotSkipped` says so. Runs that were missed are not made up for.
+         * @example {
+         *       "everyMinutes": 1440,
+         *       "keep": 7
+         *     }
+         */
+        SnapshotSchedule: {
+            /**
+             * @description The interval. 0: no schedule.
+             * @example 1440
+             */
+            everyMinutes: number;
+            /**
+             * @description How many of the scheduled snapshots are kept. Older ones are deleted when a new one is ready, unless a volume shares their data. Other snapshots are not affected.
+             * @default 7
+             */
+            keep?: number;
         };
         /**
          * @example {
@@ -4004,6 +4026,12 @@ export interface components {
              * @description The pod that uses the volume.
              */
             readonly podId?: string;
+            snapshotSchedule?: components["schemas"]["SnapshotSchedule"];
+            /**
+             * Format: date-time
+             * @description When the schedule asks for the next snapshot.
+             */
+            readonly nextSnapshotAt?: string;
             source?: components["schemas"]["VolumeSource"];
             /** Format: date-time */
             readonly createdAt: string;
@@ -4041,6 +4069,11 @@ export interface components {
             labels?: components["schemas"]["Labels"];
             /** Format: uuid */
             volumeId: string;
+            /**
+             * @description Freeze the file system of the volume in its pod for the moment of the snapshot, at most 10 seconds. The snapshot then has everything that programs have written until then, also without `fsync`. If the pod does not answer, the snapshot fails. A volume without a file system cannot have such a snapshot.
+             * @default false
+             */
+            consistent?: boolean;
         };
         /**
          * @example {
@@ -4077,6 +4110,10 @@ export interface components {
             readonly message?: string;
             /** @description How much of the snapshot is copied. */
             readonly progressPercent: number;
+            /** @description Whether the file system is frozen at the moment of the snapshot. */
+            readonly consistent?: boolean;
+            /** @description Whether the schedule of the volume has requested the snapshot. The schedule deletes it, too. */
+            readonly scheduled?: boolean;
             /**
              * Format: date-time
              * @description The moment whose content the snapshot has.
