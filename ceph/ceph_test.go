@@ -369,8 +369,8 @@ func TestADiskInUseIsNotRemoved(t *testing.T) {
 		t.Errorf("watchers: %v, %v", watchers, err)
 	}
 	var busy *BusyError
-	if err := c.RemoveDisk(t.Context(), Disk{Name: vol}); !errors.As(err, &busy) {
-		t.Errorf("remove a disk in use: %v", err)
+	if err := c.RemoveDisk(t.Context(), Disk{Name: vol}); !errors.As(err, &busy) || len(watchers) != 1 || !slices.Equal(busy.By, []string{watchers[0].Address}) {
+		t.Errorf("remove a disk in use by %v: %v", watchers, err)
 	}
 	if err := img.Close(); err != nil {
 		t.Fatal(err)
