@@ -59,7 +59,7 @@ RUN go build -trimpath -o /out/huskd ./cmd/huskd
 
 FROM ${BASE} AS server
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates librados2 librbd1 libvirt0 squashfs-tools e2fsprogs \
+ && apt-get install -y --no-install-recommends ca-certificates librados2 librbd1 libvirt0 squashfs-tools e2fsprogs xfsprogs \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 10001 --no-create-home husk \
  && install -d -o husk /var/lib/husk/work

@@ -29,6 +29,14 @@ type ContainerOptions struct {
 	Limits                    *Limits `json:"limits,omitempty"`
 
 	Ulimits []Ulimit `json:"ulimits,omitempty"`
+
+	VolumeDevices []VolumeDevice `json:"volumeDevices,omitempty"`
+}
+
+// VolumeDevice is a volume without a file system, which a container uses as a block device.
+type VolumeDevice struct {
+	Volume     string `json:"volume"`
+	DevicePath string `json:"devicePath"`
 }
 
 // Ulimit limits a resource of each process of a container, or of its user. -1 is unlimited.

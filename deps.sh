@@ -10,7 +10,7 @@ packages=(
   libvirt-dev librbd-dev librados-dev
   libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients             # to run pods
   qemu-system-x86 qemu-utils qemu-block-extra linux-image-cloud-amd64 kmod
-  ceph-mon ceph-osd ceph-mgr ceph-common postgresql-15 squashfs-tools e2fsprogs # to store
+  ceph-mon ceph-osd ceph-mgr ceph-common postgresql-15 squashfs-tools e2fsprogs xfsprogs # to store
   fonts-dejavu-core docker-registry busybox-static nftables iproute2 procps curl jq prometheus    # for demo and tests
   patroni python3-etcd etcd-server
 )

@@ -178,7 +178,8 @@ type DesiredContainer struct {
 // DesiredVolume gives a disk, files in memory or an empty directory the name that the pod's spec uses for the volume.
 type DesiredVolume struct {
 	Name     string       `json:"name"`
-	Serial   string       `json:"serial"` // empty if it has no disk
+	Serial   string       `json:"serial"`           // empty if it has no disk
+	FSType   string       `json:"fsType,omitempty"` // of a disk; empty: FSExt4
 	Files    []VolumeFile `json:"files,omitempty"`
 	EmptyDir *EmptyDir    `json:"emptyDir,omitempty"`
 }
@@ -192,18 +193,19 @@ type VolumeFile struct {
 
 // PodReport is one report of an agent about one pod on its node.
 type PodReport struct {
-	PodID            uuid.UUID         `json:"podId"`
-	Placement        int64             `json:"placement,omitempty"` // 0 if the agent does not know placements
-	Generation       int64             `json:"generation"`
-	Event            PhaseEvent        `json:"event"`
-	Reason           string            `json:"reason,omitempty"`
-	Message          string            `json:"message,omitempty"`
-	Restarts         int               `json:"restarts"`
-	Containers       []ContainerStatus `json:"containers"`
-	DomainStartingAt *time.Time        `json:"domainStartingAt,omitempty"`
-	DomainStartedAt  *time.Time        `json:"domainStartedAt,omitempty"`
-	GuestReadyAt     *time.Time        `json:"guestReadyAt,omitempty"`
-	RunningAt        *time.Time        `json:"runningAt,omitempty"`
+	PodID              uuid.UUID         `json:"podId"`
+	Placement          int64             `json:"placement,omitempty"` // 0 if the agent does not know placements
+	Generation         int64             `json:"generation"`
+	Event              PhaseEvent        `json:"event"`
+	Reason             string            `json:"reason,omitempty"`
+	Message            string            `json:"message,omitempty"`
+	Restarts           int               `json:"restarts"`
+	Containers         []ContainerStatus `json:"containers"`
+	DomainStartingAt   *time.Time        `json:"domainStartingAt,omitempty"`
+	NetworkConnectedAt *time.Time        `json:"networkConnectedAt,omitempty"`
+	DomainStartedAt    *time.Time        `json:"domainStartedAt,omitempty"`
+	GuestReadyAt       *time.Time        `json:"guestReadyAt,omitempty"`
+	RunningAt          *time.Time        `json:"runningAt,omitempty"`
 }
 
 // KeyHolder returns the name by which Ceph knows the key of a placement: the pod's id and the placement's number. Number 0, from before

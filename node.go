@@ -44,10 +44,13 @@ const CapabilityLiveMigration = "live-migration"
 // CapabilityGateway is of nodes that are connected to the provider network, through which pods reach others.
 const CapabilityGateway = "gateway"
 
+// CapabilityVolumeKinds is of agents whose guests know volumes with xfs and volumes without a file system.
+const CapabilityVolumeKinds = "volume-kinds"
+
 // AgentCapabilities are those of this version's agent: what it can do beyond the first version of the protocol.
 var AgentCapabilities = []string{
 	CapabilityPrivileged, CapabilityConfigs, CapabilityContainerOptions, CapabilityEmptyDirs, CapabilitySharedMemory, CapabilityScratch, CapabilityHostSettings, CapabilityNetworks,
-	CapabilityMoves, CapabilityLiveMigration,
+	CapabilityMoves, CapabilityLiveMigration, CapabilityVolumeKinds,
 }
 
 // Node is one bare-metal machine with an agent.

@@ -90,6 +90,7 @@ func (s PodSpec) Needs() []string {
 	for _, c := range s.AllContainers() {
 		add(CapabilityPrivileged, c.Privileged)
 		add(CapabilityContainerOptions, c.needsOptions())
+		add(CapabilityVolumeKinds, len(c.VolumeDevices) > 0)
 		add(CapabilityConfigs, slices.ContainsFunc(c.VolumeMounts, func(m VolumeMount) bool { return m.SubPath != "" }))
 	}
 	return needs
@@ -230,10 +231,11 @@ type ContainerStatus struct {
 
 // Timeline is when the pod reached each step of its latest start. Each time comes from the clock of the program that took the step.
 type Timeline struct {
-	AcceptedAt       time.Time  `json:"acceptedAt"`
-	PlacedAt         *time.Time `json:"placedAt,omitempty"`
-	DomainStartingAt *time.Time `json:"domainStartingAt,omitempty"`
-	DomainStartedAt  *time.Time `json:"domainStartedAt,omitempty"`
-	GuestReadyAt     *time.Time `json:"guestReadyAt,omitempty"`
-	RunningAt        *time.Time `json:"runningAt,omitempty"`
+	AcceptedAt         time.Time  `json:"acceptedAt"`
+	PlacedAt           *time.Time `json:"placedAt,omitempty"`
+	DomainStartingAt   *time.Time `json:"domainStartingAt,omitempty"`
+	NetworkConnectedAt *time.Time `json:"networkConnectedAt,omitempty"`
+	DomainStartedAt    *time.Time `json:"domainStartedAt,omitempty"`
+	GuestReadyAt       *time.Time `json:"guestReadyAt,omitempty"`
+	RunningAt          *time.Time `json:"runningAt,omitempty"`
 }

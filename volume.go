@@ -3,6 +3,7 @@
 package husk
 
 import (
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,21 +20,40 @@ const (
 	VolumeDeleting  VolumeState = "Deleting"
 )
 
-// Volume is an RBD image of a tenant with a file system on it.
+// The file systems of volumes.
+const (
+	FSExt4 = "ext4"
+	FSXFS  = "xfs"
+	FSNone = "none" // a block device
+)
+
+// Volume is an RBD image of a tenant, usually with a file system on it.
 type Volume struct {
 	ID        uuid.UUID         `json:"id"`
 	TenantID  uuid.UUID         `json:"-"`
 	Name      string            `json:"name"`
 	Labels    map[string]string `json:"labels"`
 	SizeGiB   int               `json:"sizeGiB"`
+	FSType    string            `json:"fsType"`
 	State     VolumeState       `json:"state"`
 	Message   string            `json:"message,omitempty"`
 	PodID     *uuid.UUID        `json:"podId,omitempty"` // the pod that claims it
 	Source    *VolumeSource     `json:"source,omitempty"`
+	Schedule  *SnapshotSchedule `json:"snapshotSchedule,omitempty"`
+	NextAt    *time.Time        `json:"nextSnapshotAt,omitempty"`
 	CreatedAt time.Time         `json:"createdAt"`
 
 	Flatten bool `json:"-"` // whether it is to have all its data itself
 }
+
+// SnapshotSchedule says how often Husk takes a snapshot of a volume, and how many of them it keeps.
+type SnapshotSchedule struct {
+	EveryMinutes int `json:"everyMinutes"` // 0: never
+	Keep         int `json:"keep,omitempty"`
+}
+
+// DefaultSnapshotsKept is how many snapshots a schedule keeps that does not say it.
+const DefaultSnapshotsKept = 7
 
 // VolumeSource is the snapshot that a volume is made from, and shares data with until it is flattened.
 type VolumeSource struct {
@@ -42,6 +62,14 @@ type VolumeSource struct {
 
 // RBDName returns the name of the volume's RBD image.
 func (v Volume) RBDName() string { return "vol-" + v.ID.String() }
+
+// Serial returns the serial of the volume's disk in a virtual machine.
+func (v Volume) Serial() string { return DiskSerial("vol", v.ID) }
+
+// DiskSerial returns a disk's serial. virtio-blk allows 20 characters, so the serial contains 64 bits of the id.
+func DiskSerial(kind string, id uuid.UUID) string {
+	return kind + strings.ReplaceAll(id.String(), "-", "")[:16]
+}
 
 // SnapshotState is the state of a snapshot.
 type SnapshotState string
@@ -63,9 +91,12 @@ type Snapshot struct {
 	VolumeID        uuid.UUID         `json:"volumeId"` // the volume may be gone
 	VolumeName      string            `json:"volumeName"`
 	SizeGiB         int               `json:"sizeGiB"`
+	FSType          string            `json:"fsType"`
 	State           SnapshotState     `json:"state"`
 	Message         string            `json:"message,omitempty"`
-	ProgressPercent int               `json:"progressPercent"` // how much of it is copied
+	ProgressPercent int               `json:"progressPercent"`      // how much of it is copied
+	Consistent      bool              `json:"consistent,omitempty"` // taken while the file system is frozen
+	Scheduled       bool              `json:"scheduled,omitempty"`  // by its volume's schedule
 	TakenAt         *time.Time        `json:"takenAt,omitempty"`
 	CreatedAt       time.Time         `json:"createdAt"`
 }

@@ -60,7 +60,7 @@ func TestAForgedHeaderHarmsNobody(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	ctx := t.Context()
-	victim, err := c.CreateVolume(ctx, name(t, "victim"), 64<<20)
+	victim, err := c.CreateVolume(ctx, name(t, "victim"), 64<<20, "ext4")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestAForgedHeaderHarmsNobody(t *testing.T) {
 			if !kept && (what == "100 TiB" || what == "features that nobody knows" || what == "a parent" || what == "a value of 50 MB") {
 				continue // without the original, the server cannot know these; it fails, and nothing is harmed
 			}
-			disk, err := c.CreateVolume(ctx, name(t, fmt.Sprintf("d%x", what)[:12]), 64<<20)
+			disk, err := c.CreateVolume(ctx, name(t, fmt.Sprintf("d%x", what)[:12]), 64<<20, "ext4")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -120,8 +120,8 @@ func TestAKeyForARemovalOpensOnlyItsDisk(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	ctx := t.Context()
-	mine, err1 := c.CreateVolume(ctx, name(t, "mine"), 64<<20)
-	other, err2 := c.CreateVolume(ctx, name(t, "other"), 64<<20)
+	mine, err1 := c.CreateVolume(ctx, name(t, "mine"), 64<<20, "ext4")
+	other, err2 := c.CreateVolume(ctx, name(t, "other"), 64<<20, "ext4")
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func TestAForgedHeaderGivesTheNextPodNothing(t *testing.T) {
 	}
 	clone, err1 := c.CloneForTenant(ctx, digest(t), name(t, "clone"))
 	theirs, err2 := c.CloneForTenant(ctx, foreign, name(t, "theirs"))
-	volume, err3 := c.CreateVolume(ctx, name(t, "volume"), 64<<20)
+	volume, err3 := c.CreateVolume(ctx, name(t, "volume"), 64<<20, "ext4")
 	if err := errors.Join(err1, err2, err3); err != nil {
 		t.Fatal(err)
 	}

@@ -321,7 +321,7 @@ func TestCreatingAVolumeCanBeInterruptedAnywhere(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	interruptEverywhere(t, c, func() error {
-		_, err := c.CreateVolume(t.Context(), name(t, "vol"), 64<<20)
+		_, err := c.CreateVolume(t.Context(), name(t, "vol"), 64<<20, "ext4")
 		return err
 	}, func() error { return c.RemoveDisk(t.Context(), Disk{Name: name(t, "vol")}) })
 }
@@ -331,7 +331,7 @@ func TestAVolumeIsSparseAndItsExt4IsClean(t *testing.T) {
 	c := connect(t)
 	vol := name(t, "vol")
 	began := time.Now()
-	disk, err := c.CreateVolume(t.Context(), vol, 10<<30)
+	disk, err := c.CreateVolume(t.Context(), vol, 10<<30, "ext4")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -344,7 +344,7 @@ func TestAVolumeIsSparseAndItsExt4IsClean(t *testing.T) {
 	used := run(t, "rbd", "-c", devtest.Ceph(t).CephConf(), "du", "--format", "json", dev.VolumesPool+"/"+vol)
 	t.Log(used)
 	var conflict *ConflictError
-	if _, err := c.CreateVolume(t.Context(), vol, 1<<30); !errors.As(err, &conflict) {
+	if _, err := c.CreateVolume(t.Context(), vol, 1<<30, "ext4"); !errors.As(err, &conflict) {
 		t.Errorf("the same name with another size: %v", err)
 	}
 	disks, err := c.ListDisks(t.Context())
@@ -357,7 +357,7 @@ func TestADiskInUseIsNotRemoved(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	vol := name(t, "vol")
-	if _, err := c.CreateVolume(t.Context(), vol, 64<<20); err != nil {
+	if _, err := c.CreateVolume(t.Context(), vol, 64<<20, "ext4"); err != nil {
 		t.Fatal(err)
 	}
 	img, err := rbd.OpenImage(c.volumes, vol, "")
@@ -369,8 +369,8 @@ func TestADiskInUseIsNotRemoved(t *testing.T) {
 		t.Errorf("watchers: %v, %v", watchers, err)
 	}
 	var busy *BusyError
-	if err := c.RemoveDisk(t.Context(), Disk{Name: vol}); !errors.As(err, &busy) {
-		t.Errorf("remove a disk in use: %v", err)
+	if err := c.RemoveDisk(t.Context(), Disk{Name: vol}); !errors.As(err, &busy) || len(watchers) != 1 || !slices.Equal(busy.By, []string{watchers[0].Address}) {
+		t.Errorf("remove a disk in use by %v: %v", watchers, err)
 	}
 	if err := img.Close(); err != nil {
 		t.Fatal(err)
@@ -389,7 +389,7 @@ func TestNamesThatWouldEscapeACapAreRefused(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	for _, bad := range []string{"", "a/b", "a b", `a"`, "a,allow *", "../x", "A", strings.Repeat("a", 97)} {
-		if _, err := c.CreateVolume(t.Context(), bad, 1<<20); err == nil {
+		if _, err := c.CreateVolume(t.Context(), bad, 1<<20, "ext4"); err == nil {
 			t.Errorf("volume %q was created", bad)
 		}
 		if _, _, err := c.CreateKey(t.Context(), bad, nil); err == nil {
@@ -429,8 +429,8 @@ func TestAPodKeyAuthorizesOnlyItsOwnDisks(t *testing.T) {
 	}
 	foreignID := importWithData(t, c, foreign)
 	image, err1 := c.CloneForTenant(ctx, digest(t), name(t, "clone"))
-	mine, err2 := c.CreateVolume(ctx, name(t, "mine"), 64<<20)
-	other, err3 := c.CreateVolume(ctx, name(t, "other"), 64<<20)
+	mine, err2 := c.CreateVolume(ctx, name(t, "mine"), 64<<20, "ext4")
+	other, err3 := c.CreateVolume(ctx, name(t, "other"), 64<<20, "ext4")
 	if err := errors.Join(err1, err2, err3); err != nil {
 		t.Fatal(err)
 	}
@@ -508,7 +508,7 @@ func TestAPodKeyIsTheSameUntilRemoved(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	ctx, pod := t.Context(), name(t, "pod")
-	disk, err := c.CreateVolume(ctx, name(t, "a"), 64<<20)
+	disk, err := c.CreateVolume(ctx, name(t, "a"), 64<<20, "ext4")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -560,7 +560,7 @@ func TestAFencedClientCannotWrite(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	ctx := t.Context()
-	disk, err := c.CreateVolume(ctx, name(t, "vol"), 64<<20)
+	disk, err := c.CreateVolume(ctx, name(t, "vol"), 64<<20, "ext4")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -609,7 +609,7 @@ func fenceOnce(t *testing.T, c *Cluster, disk Disk) {
 func TestAnAmbiguousIDIsRecognised(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
-	vol, err := c.CreateVolume(t.Context(), name(t, "vol"), 64<<20)
+	vol, err := c.CreateVolume(t.Context(), name(t, "vol"), 64<<20, "ext4")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -633,7 +633,7 @@ func TestAFencedDiskIsTakenOver(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	ctx := t.Context()
-	disk, err := c.CreateVolume(ctx, name(t, "vol"), 64<<20)
+	disk, err := c.CreateVolume(ctx, name(t, "vol"), 64<<20, "ext4")
 	if err != nil {
 		t.Fatal(err)
 	}

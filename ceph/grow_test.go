@@ -45,7 +45,7 @@ func TestGrowingAVolumeCanBeInterruptedAnywhere(t *testing.T) {
 	var disk Disk
 	undo := func() (err error) {
 		if err = c.RemoveDisk(t.Context(), Disk{Name: name(t, "vol")}); err == nil {
-			disk, err = c.CreateVolume(t.Context(), name(t, "vol"), 64<<20)
+			disk, err = c.CreateVolume(t.Context(), name(t, "vol"), 64<<20, "ext4")
 		}
 		return err
 	}
@@ -76,7 +76,7 @@ func TestAVolumeGrowsWhileAPodWritesIt(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	ctx := t.Context()
-	disk, err := c.CreateVolume(ctx, name(t, "vol"), 64<<20)
+	disk, err := c.CreateVolume(ctx, name(t, "vol"), 64<<20, "ext4")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestAForgedHeaderDoesNotMisleadTheGrowth(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	ctx := t.Context()
-	victim, err := c.CreateVolume(ctx, name(t, "victim"), 64<<20)
+	victim, err := c.CreateVolume(ctx, name(t, "victim"), 64<<20, "ext4")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestAForgedHeaderDoesNotMisleadTheGrowth(t *testing.T) {
 		"a snapshot":                                 {"snapshot_0000000000000001": []byte("not a snapshot")},
 		"the size that is wanted, and another order": {"size": sizeValue(128 << 20), "order": {255}},
 	} {
-		disk, err := c.CreateVolume(ctx, name(t, fmt.Sprintf("g%x", what)[:14]), 64<<20)
+		disk, err := c.CreateVolume(ctx, name(t, fmt.Sprintf("g%x", what)[:14]), 64<<20, "ext4")
 		if err != nil {
 			t.Fatal(err)
 		}

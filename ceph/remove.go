@@ -5,6 +5,7 @@ package ceph
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -37,7 +38,23 @@ func (c *Cluster) RemoveDisk(ctx context.Context, d Disk) error {
 	if err != nil {
 		return err
 	}
-	return c.inChildAs(ctx, removalPrefix+d.Name, caps, c.taskFor(toRemove, d.Name))
+	err = c.inChildAs(ctx, removalPrefix+d.Name, caps, c.taskFor(toRemove, d.Name))
+	if busy, ok := errors.AsType[*BusyError](err); ok {
+		return c.nameUsers(ctx, busy)
+	}
+	return err
+}
+
+// nameUsers adds who has a disk open.
+func (c *Cluster) nameUsers(ctx context.Context, busy *BusyError) error {
+	watchers, err := c.Watchers(ctx, busy.Name)
+	for _, w := range watchers {
+		busy.By = append(busy.By, w.Address)
+	}
+	if notFound(err) {
+		err = nil
+	}
+	return errors.Join(busy, err)
 }
 
 // RemoveReplaced removes the RBD image that a volume had before it is restored, if it still has this one.

@@ -50,7 +50,7 @@ func TestASnapshotIsAMomentOfAVolumeInUse(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	ctx := t.Context()
-	disk, err := c.CreateVolume(ctx, name(t, "vol"), 64<<20)
+	disk, err := c.CreateVolume(ctx, name(t, "vol"), 64<<20, "ext4")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestMakingASnapshotCanBeInterruptedAnywhere(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	ctx := t.Context()
-	disk, err := c.CreateVolume(ctx, name(t, "vol"), 16<<20)
+	disk, err := c.CreateVolume(ctx, name(t, "vol"), 16<<20, "ext4")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +182,7 @@ func TestAPodsKeyCannotHarmASnapshot(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	ctx := t.Context()
-	disk, err := c.CreateVolume(ctx, name(t, "vol"), 16<<20)
+	disk, err := c.CreateVolume(ctx, name(t, "vol"), 16<<20, "ext4")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +230,7 @@ func TestTheKeyOfACloneReadsOnlyItsSnapshot(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	ctx := t.Context()
-	disk, err := c.CreateVolume(ctx, name(t, "vol"), 16<<20)
+	disk, err := c.CreateVolume(ctx, name(t, "vol"), 16<<20, "ext4")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,7 +267,7 @@ func TestAForgedHeaderDoesNotMisleadASnapshot(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	ctx := t.Context()
-	victim, err := c.CreateVolume(ctx, name(t, "victim"), 64<<20)
+	victim, err := c.CreateVolume(ctx, name(t, "victim"), 64<<20, "ext4")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,7 +278,7 @@ func TestAForgedHeaderDoesNotMisleadASnapshot(t *testing.T) {
 		"another size":             {"size": sizeValue(100 << 40), "order": {255}},
 		"no snapshot":              {},
 	} {
-		disk, err := c.CreateVolume(ctx, name(t, fmt.Sprintf("s%x", what)[:14]), 16<<20)
+		disk, err := c.CreateVolume(ctx, name(t, fmt.Sprintf("s%x", what)[:14]), 16<<20, "ext4")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -320,7 +320,7 @@ func TestASilentClientDoesNotDelayASnapshot(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	ctx := t.Context()
-	disk, err := c.CreateVolume(ctx, name(t, "vol"), 16<<20)
+	disk, err := c.CreateVolume(ctx, name(t, "vol"), 16<<20, "ext4")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -354,7 +354,7 @@ func TestAFlattenedCloneIsIndependent(t *testing.T) {
 	t.Parallel()
 	c := connect(t)
 	ctx := t.Context()
-	disk, err := c.CreateVolume(ctx, name(t, "vol"), 16<<20)
+	disk, err := c.CreateVolume(ctx, name(t, "vol"), 16<<20, "ext4")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 
 	"github.com/ceph/go-ceph/rbd"
 )
@@ -16,12 +18,28 @@ import (
 // to remove and measure a large sparse volume.
 const volumeFeatures = rbd.FeatureLayering | rbd.FeatureExclusiveLock | rbd.FeatureObjectMap | rbd.FeatureFastDiff
 
-// CreateVolume creates a sparse volume with an empty ext4 in it. It makes the file system in a
+// formats are the programs that make empty file systems in a file. Nothing is made for NoFileSystem.
+var formats = map[string][]string{
+	// Lazy: the guest's kernel initializes inode tables later; unwritten blocks read as zeros from
+	// RBD anyway. No blocks are reserved for root, because the tenant is root.
+	"ext4":       {"/sbin/mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0"},
+	"xfs":        {"/sbin/mkfs.xfs", "-q", "-f", "-K"},
+	NoFileSystem: nil,
+}
+
+// NoFileSystem is the type of a volume that is only a block device.
+const NoFileSystem = "none"
+
+// CreateVolume creates a sparse volume with an empty file system of this type in it. It makes the file system in a
 // sparse local file, and copies to RBD only what mkfs wrote. A host never mounts a file system that
 // a tenant can write to.
-func (c *Cluster) CreateVolume(ctx context.Context, name string, sizeBytes int64) (Disk, error) {
+func (c *Cluster) CreateVolume(ctx context.Context, name string, sizeBytes int64, fsType string) (Disk, error) {
 	if err := checkName("volume", name); err != nil {
 		return Disk{}, err
+	}
+	mkfs, known := formats[fsType]
+	if !known {
+		return Disk{}, fmt.Errorf("volume %s: unknown file system %q", name, fsType)
 	}
 	return c.ensureDisk(ctx, name, recipe{
 		check: func(img *rbd.Image) error {
@@ -37,7 +55,12 @@ func (c *Cluster) CreateVolume(ctx context.Context, name string, sizeBytes int64
 			}
 			return c.configure(name)
 		},
-		fill: func() error { return c.makeExt4(ctx, name, sizeBytes) },
+		fill: func() error {
+			if mkfs == nil {
+				return nil
+			}
+			return c.format(ctx, name, sizeBytes, mkfs)
+		},
 	})
 }
 
@@ -56,8 +79,8 @@ func (c *Cluster) configure(name string) (err error) {
 	return nil
 }
 
-func (c *Cluster) makeExt4(ctx context.Context, name string, sizeBytes int64) error {
-	file, err := os.CreateTemp(c.cfg.WorkDir, "husk-volume-*.ext4")
+func (c *Cluster) format(ctx context.Context, name string, sizeBytes int64, mkfs []string) error {
+	file, err := os.CreateTemp(c.cfg.WorkDir, "husk-volume-*")
 	if err != nil {
 		return err
 	}
@@ -65,12 +88,9 @@ func (c *Cluster) makeExt4(ctx context.Context, name string, sizeBytes int64) er
 	if err := file.Truncate(sizeBytes); err != nil {
 		return err
 	}
-	// Lazy: the guest's kernel initializes inode tables later; unwritten blocks read as zeros from
-	// RBD anyway. No blocks are reserved for root, because the tenant is root.
-	mkfs := exec.CommandContext(ctx, "/sbin/mkfs.ext4", "-q", "-F", "-m", "0",
-		"-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0", file.Name())
-	if out, err := mkfs.CombinedOutput(); err != nil {
-		return fmt.Errorf("mkfs.ext4: %w: %s", err, out)
+	mkfs = append(slices.Clone(mkfs), file.Name())
+	if out, err := exec.CommandContext(ctx, mkfs[0], mkfs[1:]...).CombinedOutput(); err != nil { //nolint:gosec // of our list
+		return fmt.Errorf("%s: %w: %s", filepath.Base(mkfs[0]), err, out)
 	}
 	if err := c.step(ctx, "formatted"); err != nil {
 		return err

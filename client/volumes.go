@@ -62,7 +62,12 @@ func (v Volumes) Wait(ctx context.Context, id uuid.UUID, done func(openapi.Volum
 // Grow makes a volume larger, also while a pod uses it. The file system follows within seconds if the pod runs, and otherwise when the next pod mounts
 // the volume.
 func (v Volumes) Grow(ctx context.Context, id uuid.UUID, sizeGiB int) (openapi.Volume, error) {
-	return Decode[openapi.Volume](v.c.api.UpdateVolume(ctx, id, nil, openapi.VolumeUpdate{SizeGiB: sizeGiB}))
+	return Decode[openapi.Volume](v.c.api.UpdateVolume(ctx, id, nil, openapi.VolumeUpdate{SizeGiB: &sizeGiB}))
+}
+
+// Schedule changes how often Husk takes snapshots of the volume, and how many of them it keeps.
+func (v Volumes) Schedule(ctx context.Context, id uuid.UUID, s openapi.SnapshotSchedule) (openapi.Volume, error) {
+	return Decode[openapi.Volume](v.c.api.UpdateVolume(ctx, id, nil, openapi.VolumeUpdate{SnapshotSchedule: &s}))
 }
 
 // Restore makes the content of a volume that of a snapshot. The volume is Available again once it has that content. No pod may claim it.

@@ -98,6 +98,10 @@ func (h *fakeHandler) Signal(container string, _ int) error {
 	return nil
 }
 
+func (h *fakeHandler) Freeze(string) error { return nil }
+
+func (h *fakeHandler) Thaw(string) error { return nil }
+
 func (h *fakeHandler) Update(_ context.Context, v Values) error {
 	if len(v.Files["config"]) != 1 {
 		return &CallError{Code: CodeInvalid, Message: "no files"}

@@ -248,6 +248,19 @@ func (c *Client) Grow(ctx context.Context, serial string, size int64) error {
 	return err
 }
 
+// Freeze lets programs that write to a volume, named by the serial of its disk, wait until Thaw, or for FreezeLimit. The disk then has all that was
+// written before. A guest of an earlier version refuses it with CodeInvalid.
+func (c *Client) Freeze(ctx context.Context, serial string) error {
+	_, err := c.call(ctx, request{Call: callFreeze, Serial: serial}, callTimeout)
+	return err
+}
+
+// Thaw ends what Freeze has begun. It fails with CodeConflict if the guest has done so by itself.
+func (c *Client) Thaw(ctx context.Context, serial string) error {
+	_, err := c.call(ctx, request{Call: callThaw, Serial: serial}, callTimeout)
+	return err
+}
+
 // Stats returns the current usage of the pod.
 func (c *Client) Stats(ctx context.Context) (Stats, error) {
 	r, err := c.call(ctx, request{Call: callStats}, callTimeout)

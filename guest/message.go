@@ -21,6 +21,8 @@ const (
 	callSignal = "signal"
 	callClock  = "clock"
 	callGrow   = "grow"
+	callFreeze = "freeze"
+	callThaw   = "thaw"
 
 	// After the response to these calls, the stream carries frames of package session, both ways.
 	callExec    = "exec"

@@ -27,6 +27,14 @@ type Options struct {
 	Limits                    Limits `json:"limits,omitzero"`
 
 	Ulimits []Ulimit `json:"ulimits,omitempty"`
+
+	VolumeDevices []VolumeDevice `json:"volumeDevices,omitempty"`
+}
+
+// VolumeDevice gives a container the disk of a volume without a file system, as a block device at this path.
+type VolumeDevice struct {
+	Volume     string `json:"volume"`
+	DevicePath string `json:"devicePath"`
 }
 
 // Limits are what all processes of a container can use together. Zero: as much as the machine has.

@@ -43,6 +43,10 @@ type Handler interface {
 	AdjustClock(by time.Duration, sets uint64) error
 	// Grow makes the file system of a volume, by the serial of its disk, as large as the disk, once that has this size in bytes.
 	Grow(ctx context.Context, serial string, size int64) error
+	// Freeze writes a volume back, by the serial of its disk, and lets programs that write to it wait until Thaw, or for FreezeLimit.
+	Freeze(serial string) error
+	// Thaw ends what Freeze has begun. It fails if that has ended by itself.
+	Thaw(serial string) error
 	// Update replaces values of the pod that was started.
 	Update(ctx context.Context, v Values) error
 
@@ -235,6 +239,10 @@ func serveCall(ctx context.Context, stream *yamux.Stream, h Handler) {
 		answer(reply{}, h.AdjustClock(time.Duration(req.ClockNanos), req.ClockSets))
 	case callGrow:
 		answer(reply{}, h.Grow(ctx, req.Serial, req.SizeBytes))
+	case callFreeze:
+		answer(reply{}, h.Freeze(req.Serial))
+	case callThaw:
+		answer(reply{}, h.Thaw(req.Serial))
 	case callUpdate:
 		if req.Values == nil {
 			answer(reply{}, errorf(CodeInvalid, "update: no values"))

@@ -26,6 +26,9 @@ const (
 // machine, by 1 MiB for each 64 MiB.
 const ShareMiB = 80
 
+// FreezeLimit is how long the file system of a volume is frozen if nobody thaws it.
+const FreezeLimit = 10 * time.Second
+
 // Spec is everything that a guest must know to run its pod. Agents may send it again. During a boot
 // only its Values change.
 type Spec struct {
@@ -96,12 +99,19 @@ type Card struct {
 type Volume struct {
 	Name     string `json:"name"`
 	Serial   string `json:"serial,omitempty"` // virtio-blk serial; empty if it has no disk
-	FSType   string `json:"fsType,omitempty"` // ext4, FilesType or EmptyType
+	FSType   string `json:"fsType,omitempty"` // Ext4Type, XFSType, BlockType, FilesType or EmptyType
 	ReadOnly bool   `json:"readOnly,omitempty"`
 	Files    []File `json:"files,omitempty"`   // their paths are relative to the volume
 	Memory   bool   `json:"memory,omitempty"`  // of EmptyType: its files are in memory, whatever else there is
 	SizeMiB  int    `json:"sizeMiB,omitempty"` // of EmptyType; 0: half of the memory, or what all containers share
 }
+
+// Types of volumes with a disk.
+const (
+	Ext4Type  = "ext4"
+	XFSType   = "xfs"
+	BlockType = "none" // no file system: containers use the disk itself (VolumeDevice)
+)
 
 // Types of volumes without a disk.
 const (

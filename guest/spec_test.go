@@ -45,6 +45,26 @@ func TestSpecsAreValidated(t *testing.T) {
 			s.Containers[0].Mounts = []Mount{{Volume: "v", Path: "/v"}}
 			s.Containers[0].Files = []File{{Path: "/v/sub/.."}}
 		}, "a volume is mounted there"},
+		{"device", func(s *Spec) {
+			s.Volumes = []Volume{{Name: "v", Serial: "v", FSType: BlockType}}
+			s.Containers[0].VolumeDevices = []VolumeDevice{{Volume: "v", DevicePath: "/dev/xvda"}}
+		}, ""},
+		{"mounted device", func(s *Spec) {
+			s.Volumes = []Volume{{Name: "v", Serial: "v", FSType: BlockType}}
+			s.Containers[0].Mounts = []Mount{{Volume: "v", Path: "/v"}}
+		}, "volume v has no file system"},
+		{"device of a file system", func(s *Spec) {
+			s.Volumes = []Volume{{Name: "v", Serial: "v", FSType: XFSType}}
+			s.Containers[0].VolumeDevices = []VolumeDevice{{Volume: "v", DevicePath: "/dev/xvda"}}
+		}, "no volume \"v\" without a file system"},
+		{"device over the root", func(s *Spec) {
+			s.Volumes = []Volume{{Name: "v", Serial: "v", FSType: BlockType}}
+			s.Containers[0].VolumeDevices = []VolumeDevice{{Volume: "v", DevicePath: "/dev/.."}}
+		}, "cannot be the root"},
+		{"two devices at a path", func(s *Spec) {
+			s.Volumes = []Volume{{Name: "v", Serial: "v", FSType: BlockType}}
+			s.Containers[0].VolumeDevices = []VolumeDevice{{Volume: "v", DevicePath: "/dev/a"}, {Volume: "v", DevicePath: "/dev/b/../a"}}
+		}, "duplicate path"},
 		{"other file system", func(s *Spec) { s.Volumes = []Volume{{Name: "v", Serial: "v", FSType: "ntfs"}} }, "fsType"},
 		{"empty directory", func(s *Spec) { s.Volumes = []Volume{{Name: "v", FSType: EmptyType, SizeMiB: 1}} }, ""},
 		{"shared memory", func(s *Spec) { s.ShmSizeMiB = -1 }, "shmSizeMiB of -1"},

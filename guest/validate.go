@@ -79,15 +79,15 @@ func (s *Spec) validate() error {
 			return fmt.Errorf("scratch disk: %w", err)
 		}
 	}
-	volumes := map[string]bool{}
+	volumes := map[string]string{} // their types
 	for _, v := range s.Volumes {
 		if err := checkName(v.Name); err != nil {
 			return fmt.Errorf("volume: %w", err)
 		}
-		if volumes[v.Name] {
+		if volumes[v.Name] != "" {
 			return fmt.Errorf("volume %s: duplicate name", v.Name)
 		}
-		volumes[v.Name] = true
+		volumes[v.Name] = v.FSType
 		if err := v.validate(); err != nil {
 			return fmt.Errorf("volume %s: %w", v.Name, err)
 		}
@@ -125,7 +125,7 @@ func (s *Spec) validate() error {
 
 func (v *Volume) validate() error {
 	switch v.FSType {
-	case "ext4":
+	case Ext4Type, XFSType, BlockType:
 		if len(v.Files) > 0 {
 			return errors.New("a disk has no files")
 		}
@@ -141,7 +141,7 @@ func (v *Volume) validate() error {
 		}
 		return nil
 	default:
-		return fmt.Errorf("fsType %q: want ext4, %s or %s", v.FSType, FilesType, EmptyType)
+		return fmt.Errorf("fsType %q: want %s, %s, %s, %s or %s", v.FSType, Ext4Type, XFSType, BlockType, FilesType, EmptyType)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 	"husk/signals"
 )
 
-func (c *Container) validate(volumes map[string]bool) error {
+func (c *Container) validate(volumes map[string]string) error {
 	if err := checkSerial(c.ImageSerial); err != nil {
 		return err
 	}
@@ -46,8 +46,11 @@ func (c *Container) validate(volumes map[string]bool) error {
 	}
 	mounts := map[string]bool{}
 	for _, m := range c.Mounts {
-		if !volumes[m.Volume] {
+		switch volumes[m.Volume] {
+		case "":
 			return fmt.Errorf("mount %s: no volume %q", m.Path, m.Volume)
+		case BlockType:
+			return fmt.Errorf("mount %s: volume %s has no file system", m.Path, m.Volume)
 		}
 		if err := checkPath(m.Path); err != nil {
 			return fmt.Errorf("mount: %w", err)
@@ -63,6 +66,22 @@ func (c *Container) validate(volumes map[string]bool) error {
 		if len(m.SubPath) > maxPath || strings.ContainsRune(m.SubPath, 0) {
 			return fmt.Errorf("mount %s: subPath: not a path", p)
 		}
+	}
+	for _, d := range c.VolumeDevices {
+		if volumes[d.Volume] != BlockType {
+			return fmt.Errorf("device %s: no volume %q without a file system", d.DevicePath, d.Volume)
+		}
+		if err := checkPath(d.DevicePath); err != nil {
+			return fmt.Errorf("device: %w", err)
+		}
+		p := path.Clean(d.DevicePath)
+		if p == "/" {
+			return errors.New("device: a volume cannot be the root")
+		}
+		if mounts[p] {
+			return fmt.Errorf("device %s: duplicate path", p)
+		}
+		mounts[p] = true
 	}
 	for _, f := range c.Files {
 		if err := checkPath(f.Path); err != nil {

@@ -16,7 +16,7 @@ import (
 
 // moduleLists are the modules by name. husk-init loads the early ones before it can talk to its
 // host, so there should be few. It loads the late ones during the handshake, and those for volumes
-// if the pod has volumes. A name that a kernel has neither as a module nor built in is an error.
+// and for xfs if the pod has such volumes. A name that a kernel has neither as a module nor built in is an error.
 var moduleLists = []struct {
 	name    string
 	modules []string
@@ -24,6 +24,7 @@ var moduleLists = []struct {
 	{"early", []string{"virtio_pci", "virtio_console"}},
 	{"late", []string{"virtio_blk", "squashfs", "overlay", "virtio_net"}},
 	{"volume", []string{"ext4", "quota_v2"}},
+	{"xfs", []string{"xfs"}},
 }
 
 // moduleSet is the modules of a kernel, by name.

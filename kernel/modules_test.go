@@ -33,6 +33,8 @@ kernel/virtio_net.ko: kernel/net_failover.ko kernel/failover.ko kernel/virtio.ko
 kernel/net_failover.ko: kernel/failover.ko
 kernel/failover.ko:
 kernel/squashfs.ko:
+kernel/xfs.ko: kernel/libcrc32c.ko
+kernel/libcrc32c.ko:
 kernel/overlay.ko:
 kernel/quota_v2.ko: kernel/quota_tree.ko
 kernel/quota_tree.ko:
@@ -40,7 +42,7 @@ kernel/quota_tree.ko:
 	}
 	for _, name := range []string{
 		"virtio", "virtio_ring", "virtio_pci", "virtio_pci_modern_dev", "virtio_blk", "virtio_console",
-		"virtio_net", "net_failover", "failover", "squashfs", "overlay", "quota_v2", "quota_tree",
+		"virtio_net", "net_failover", "failover", "squashfs", "overlay", "quota_v2", "quota_tree", "xfs", "libcrc32c",
 	} {
 		files["kernel/"+name+".ko"] = "module " + name
 	}

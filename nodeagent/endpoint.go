@@ -35,6 +35,8 @@ func (a *Agent) serveEndpoint() (func() error, error) {
 	r.Get("/v1/pods/{podId}/logs", a.getLogs)
 	r.Get("/v1/pods/{podId}/stats", a.getStats)
 	r.Post("/v1/pods/{podId}/kill", a.kill)
+	r.Post("/v1/pods/{podId}/freeze", a.freeze)
+	r.Post("/v1/pods/{podId}/thaw", a.thaw)
 	ending, end := context.WithCancel(context.Background())
 	var sessions sync.WaitGroup
 	a.routeSessions(r, ending, &sessions)

@@ -174,6 +174,7 @@ func (w *worker) start(ctx context.Context, desired husk.DesiredPod, ports []net
 	if err := w.agent.net.AwaitConnected(ctx, ports...); err != nil {
 		return vm.Domain{}, err
 	}
+	w.rec.Timeline.NetworkConnectedAt = now()
 	domain, err := w.agent.vms.Start(ctx, spec)
 	if err != nil {
 		return vm.Domain{}, err

@@ -279,7 +279,7 @@ func (w *worker) report(desired husk.DesiredPod, event husk.PhaseEvent, reason, 
 	}
 	w.agent.reports.set(husk.PodReport{
 		PodID: w.id, Placement: desired.Placement, Generation: desired.Generation, Event: event, Reason: reason, Message: message, Restarts: w.rec.Restarts,
-		Containers: containers, DomainStartingAt: t.DomainStartingAt, DomainStartedAt: t.DomainStartedAt, GuestReadyAt: t.GuestReadyAt,
+		Containers: containers, DomainStartingAt: t.DomainStartingAt, NetworkConnectedAt: t.NetworkConnectedAt, DomainStartedAt: t.DomainStartedAt, GuestReadyAt: t.GuestReadyAt,
 		RunningAt: t.RunningAt,
 	})
 }

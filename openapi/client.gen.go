@@ -1544,9 +1544,9 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/volumes/{volumeId} (the `GetVolume` operationId).
 	GetVolume(ctx context.Context, volumeID VolumeID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateVolumeWithBody Make a volume larger
+	// UpdateVolumeWithBody Make a volume larger, or change its schedule of snapshots
 	//
-	// The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
+	// What is absent does not change. The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
 	// counts for the quota and is billed from this request on. A volume cannot become smaller. For developers and owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
@@ -1554,9 +1554,9 @@ type ClientInterface interface {
 	// Corresponds with PATCH /v1/volumes/{volumeId} (the `UpdateVolume` operationId).
 	UpdateVolumeWithBody(ctx context.Context, volumeID VolumeID, params *UpdateVolumeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateVolume Make a volume larger
+	// UpdateVolume Make a volume larger, or change its schedule of snapshots
 	//
-	// The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
+	// What is absent does not change. The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
 	// counts for the quota and is billed from this request on. A volume cannot become smaller. For developers and owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
@@ -4785,9 +4785,9 @@ func (c *Client) GetVolume(ctx context.Context, volumeID VolumeID, reqEditors ..
 	return c.Client.Do(req)
 }
 
-// UpdateVolumeWithBody Make a volume larger
+// UpdateVolumeWithBody Make a volume larger, or change its schedule of snapshots
 //
-// The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
+// What is absent does not change. The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
 // counts for the quota and is billed from this request on. A volume cannot become smaller. For developers and owners of the tenant.
 //
 // Takes any type of body and a specified content type.
@@ -4805,9 +4805,9 @@ func (c *Client) UpdateVolumeWithBody(ctx context.Context, volumeID VolumeID, pa
 	return c.Client.Do(req)
 }
 
-// UpdateVolume Make a volume larger
+// UpdateVolume Make a volume larger, or change its schedule of snapshots
 //
-// The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
+// What is absent does not change. The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
 // counts for the quota and is billed from this request on. A volume cannot become smaller. For developers and owners of the tenant.
 //
 // Takes a body of the `application/json` content type.

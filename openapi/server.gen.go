@@ -451,7 +451,7 @@ type ServerInterface interface {
 	// GetVolume Get one volume
 	// (GET /v1/volumes/{volumeId})
 	GetVolume(w http.ResponseWriter, r *http.Request, volumeID VolumeID)
-	// UpdateVolume Make a volume larger
+	// UpdateVolume Make a volume larger, or change its schedule of snapshots
 	// (PATCH /v1/volumes/{volumeId})
 	UpdateVolume(w http.ResponseWriter, r *http.Request, volumeID VolumeID, params UpdateVolumeParams)
 	// RestoreVolume Make the content of a volume that of a snapshot
@@ -1330,7 +1330,7 @@ func (_ Unimplemented) GetVolume(w http.ResponseWriter, r *http.Request, volumeI
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// UpdateVolume Make a volume larger
+// UpdateVolume Make a volume larger, or change its schedule of snapshots
 // (PATCH /v1/volumes/{volumeId})
 func (_ Unimplemented) UpdateVolume(w http.ResponseWriter, r *http.Request, volumeID VolumeID, params UpdateVolumeParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -15698,7 +15698,7 @@ type StrictServerInterface interface {
 	// GetVolume Get one volume
 	// (GET /v1/volumes/{volumeId})
 	GetVolume(ctx context.Context, request GetVolumeRequestObject) (GetVolumeResponseObject, error)
-	// UpdateVolume Make a volume larger
+	// UpdateVolume Make a volume larger, or change its schedule of snapshots
 	// (PATCH /v1/volumes/{volumeId})
 	UpdateVolume(ctx context.Context, request UpdateVolumeRequestObject) (UpdateVolumeResponseObject, error)
 	// RestoreVolume Make the content of a volume that of a snapshot

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 
 	"github.com/google/uuid"
 
@@ -142,12 +141,12 @@ func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
 		if !attached[image.ID] {
 			attached[image.ID] = true
 			pod.Disks = append(pod.Disks, husk.DesiredDisk{
-				Pool: d.volumesPool, Name: husk.Image{ID: image.ID}.CloneName(), Serial: serialOf("img", image.ID), ReadOnly: true,
+				Pool: d.volumesPool, Name: husk.Image{ID: image.ID}.CloneName(), Serial: husk.DiskSerial("img", image.ID), ReadOnly: true,
 			})
 		}
 		c.Env = p.Pod.Variables(c, p.Configs)
 		container := husk.MergeContainer(c, image.Config)
-		container.ImageSerial, container.Init = serialOf("img", image.ID), i < len(p.Pod.Spec.InitContainers)
+		container.ImageSerial, container.Init = husk.DiskSerial("img", image.ID), i < len(p.Pod.Spec.InitContainers)
 		pod.Containers = append(pod.Containers, container)
 	}
 	for _, v := range p.Pod.Spec.Volumes {
@@ -160,9 +159,9 @@ func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
 			continue
 		}
 		pod.Disks = append(pod.Disks, husk.DesiredDisk{
-			Pool: d.volumesPool, Name: husk.Volume{ID: v.VolumeID}.RBDName(), Serial: serialOf("vol", v.VolumeID), SizeGiB: p.VolumeGiB[v.VolumeID],
+			Pool: d.volumesPool, Name: husk.Volume{ID: v.VolumeID}.RBDName(), Serial: husk.DiskSerial("vol", v.VolumeID), SizeGiB: p.Volumes[v.VolumeID].GiB,
 		})
-		pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, Serial: serialOf("vol", v.VolumeID)})
+		pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, Serial: husk.DiskSerial("vol", v.VolumeID), FSType: p.Volumes[v.VolumeID].FSType})
 	}
 	if n := husk.GuestBytes(pod.Containers); n > husk.MaxFrameBytes { // an earlier version accepted pods that are too large
 		if pod.State != husk.DesiredGone {
@@ -189,9 +188,4 @@ func desiredStateOf(phase husk.Phase) husk.DesiredPodState {
 	default:
 		return husk.DesiredRunning
 	}
-}
-
-// serialOf returns a disk's serial. virtio-blk allows 20 characters, so the serial contains 64 bits of the id.
-func serialOf(kind string, id uuid.UUID) string {
-	return kind + strings.ReplaceAll(id.String(), "-", "")[:16]
 }

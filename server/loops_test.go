@@ -132,7 +132,7 @@ func TestTheLoopsCreateRequestedObjectsAndRemoveOrphans(t *testing.T) {
 	}
 
 	// The collector deletes orphans and keeps objects with an owner.
-	orphan, err := s.cfg.Cluster.CreateVolume(ctx, "vol-"+named("orphan"), 1<<30)
+	orphan, err := s.cfg.Cluster.CreateVolume(ctx, "vol-"+named("orphan"), 1<<30, "ext4")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -316,17 +316,17 @@ func TestTheDesiredStateIsReturnedAsSoonAsItChanges(t *testing.T) {
 		ID: pod.ID, TenantID: c.id, Name: "web", Placement: 1, Generation: 1, State: husk.DesiredRunning, Resources: husk.Resources{CPUMillis: 500, MemoryMiB: 128},
 		VMMOverheadMiB: 50, ScratchGiB: 10, Network: husk.DesiredNetwork{ID: got.Network.ID, MAC: got.Network.MAC, Address: prefix + "2/24", Gateway: prefix + "1", NamesSuffix: "husk.internal"},
 		Disks: []husk.DesiredDisk{
-			{Pool: "volumes", Name: c.image.CloneName(), Serial: serialOf("img", c.image.ID), ReadOnly: true},
-			{Pool: "volumes", Name: "vol-" + volume.ID.String(), Serial: serialOf("vol", volume.ID), SizeGiB: 1},
+			{Pool: "volumes", Name: c.image.CloneName(), Serial: husk.DiskSerial("img", c.image.ID), ReadOnly: true},
+			{Pool: "volumes", Name: "vol-" + volume.ID.String(), Serial: husk.DiskSerial("vol", volume.ID), SizeGiB: 1},
 		},
 		Ceph: husk.CephAccess{Monitors: []string{"192.0.2.1:6789"}, User: ceph.User(husk.KeyHolder(pod.ID, 1)), Key: "cephx-secret"},
 		Containers: []husk.DesiredContainer{{
-			Name: "main", ImageSerial: serialOf("img", c.image.ID), Args: []string{"/bin/server", "--quiet"}, Env: append(husk.MergeContainer(husk.Container{}, husk.ImageConfig{}).Env, "A=pod"),
+			Name: "main", ImageSerial: husk.DiskSerial("img", c.image.ID), Args: []string{"/bin/server", "--quiet"}, Env: append(husk.MergeContainer(husk.Container{}, husk.ImageConfig{}).Env, "A=pod"),
 			WorkingDir: "/srv", User: "web", StopSignal: "SIGQUIT", Files: []husk.File{},
 			VolumeMounts:     []husk.VolumeMount{{Volume: "disk", MountPath: "/data", ReadOnly: true}},
 			ContainerOptions: husk.ContainerOptions{NoNewPrivileges: new(true)}, // the image has no set-user-ID programs
 		}},
-		Volumes:       []husk.DesiredVolume{{Name: "disk", Serial: serialOf("vol", volume.ID)}},
+		Volumes:       []husk.DesiredVolume{{Name: "disk", Serial: husk.DiskSerial("vol", volume.ID), FSType: "ext4"}},
 		RestartPolicy: husk.RestartAlways, GracePeriodSeconds: defaultGracePeriod,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -157,7 +157,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	loops := control.New(control.Config{
 		Store: cfg.Store.Control(), Ceph: cfg.Cluster, Log: cfg.Log, Egress: cfg.Egress, VolumesPool: cfg.VolumesPool, Terms: cfg.Terms, Network: cfg.Network,
-		SigningKeys: a.TendSigningKeys, Metrics: registry,
+		SigningKeys: a.TendSigningKeys, Metrics: registry, Guests: nodes,
 	})
 	sessions := exec.New(exec.Config{
 		Store: cfg.Store, Agents: nodes, Log: cfg.Log, Issuer: cfg.Issuer, Idle: cfg.SessionIdle, Recheck: cfg.SessionCheck, Held: limits, Metrics: registry,

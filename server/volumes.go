@@ -3,6 +3,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 
 	"husk"
@@ -14,7 +15,8 @@ import (
 // CreateVolume accepts a request for a volume.
 func (a api) CreateVolume(ctx context.Context, r openapi.CreateVolumeRequestObject) (openapi.CreateVolumeResponseObject, error) {
 	req := request.Of(ctx)
-	volume := husk.Volume{Name: r.Body.Name, Labels: labelsOf(r.Body.Labels), SizeGiB: r.Body.SizeGiB, Flatten: openapi.Value(r.Body.Flatten)}
+	volume := husk.Volume{Name: r.Body.Name, Labels: labelsOf(r.Body.Labels), SizeGiB: r.Body.SizeGiB, FSType: string(openapi.Value(r.Body.FsType)), Flatten: openapi.Value(r.Body.Flatten)}
+	volume.Schedule = scheduleOf(r.Body.SnapshotSchedule)
 	if r.Body.Source != nil {
 		volume.Source = &husk.VolumeSource{SnapshotID: r.Body.Source.SnapshotID}
 	}
@@ -54,9 +56,17 @@ func (a api) GetVolume(ctx context.Context, r openapi.GetVolumeRequestObject) (o
 	return openapi.GetVolume200JSONResponse{Body: body, Headers: openapi.GetVolume200ResponseHeaders{ETag: request.ETag(v)}}, err
 }
 
-// UpdateVolume makes a volume larger.
+// scheduleOf returns a schedule of a request with its default.
+func scheduleOf(s *openapi.SnapshotSchedule) *husk.SnapshotSchedule {
+	if s == nil {
+		return nil
+	}
+	return &husk.SnapshotSchedule{EveryMinutes: s.EveryMinutes, Keep: cmp.Or(openapi.Value(s.Keep), husk.DefaultSnapshotsKept)}
+}
+
+// UpdateVolume makes a volume larger, or changes its schedule of snapshots.
 func (a api) UpdateVolume(ctx context.Context, r openapi.UpdateVolumeRequestObject) (openapi.UpdateVolumeResponseObject, error) {
-	v, err := a.tenant(ctx).GrowVolume(ctx, r.VolumeID, r.Body.SizeGiB)
+	v, err := a.tenant(ctx).UpdateVolume(ctx, r.VolumeID, r.Body.SizeGiB, scheduleOf(r.Body.SnapshotSchedule))
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +96,7 @@ func (a api) RestoreVolume(ctx context.Context, r openapi.RestoreVolumeRequestOb
 
 // CreateSnapshot accepts a request for a snapshot of a volume.
 func (a api) CreateSnapshot(ctx context.Context, r openapi.CreateSnapshotRequestObject) (openapi.CreateSnapshotResponseObject, error) {
-	s, err := a.tenant(ctx).CreateSnapshot(ctx, request.Of(ctx).Idempotency(r.Params.IdempotencyKey), husk.Snapshot{Name: r.Body.Name, Labels: labelsOf(r.Body.Labels), VolumeID: r.Body.VolumeID})
+	s, err := a.tenant(ctx).CreateSnapshot(ctx, request.Of(ctx).Idempotency(r.Params.IdempotencyKey), husk.Snapshot{Name: r.Body.Name, Labels: labelsOf(r.Body.Labels), VolumeID: r.Body.VolumeID, Consistent: openapi.Value(r.Body.Consistent)})
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,17 @@ func TestAPodNeedsTheCapabilitiesOfWhatItsSpecUses(t *testing.T) {
 		"privileged init container": {func(s *husk.PodSpec) {
 			s.InitContainers = []husk.Container{{Name: "first", Image: image.Reference, Privileged: true}}
 		}, []string{husk.CapabilityContainerOptions, husk.CapabilityPrivileged}},
+		"a block device": {func(s *husk.PodSpec) {
+			v, err := h.as(tenant.ID).AddVolume(t.Context(), once(), husk.Volume{Name: named("volume"), Labels: map[string]string{}, SizeGiB: 1, FSType: husk.FSNone})
+			must(t, v, err)
+			s.Volumes = []husk.PodVolume{{Name: "v", VolumeID: v.ID}}
+			s.Containers[0].VolumeDevices = []husk.VolumeDevice{{Volume: "v", DevicePath: "/dev/xvda"}}
+		}, []string{husk.CapabilityContainerOptions, husk.CapabilityVolumeKinds}},
+		"a volume with xfs": {func(s *husk.PodSpec) {
+			v, err := h.as(tenant.ID).AddVolume(t.Context(), once(), husk.Volume{Name: named("volume"), Labels: map[string]string{}, SizeGiB: 1, FSType: husk.FSXFS})
+			must(t, v, err)
+			s.Volumes = []husk.PodVolume{{Name: "v", VolumeID: v.ID}}
+		}, []string{husk.CapabilityVolumeKinds}},
 		"probe":      {func(s *husk.PodSpec) { s.Containers[0].LivenessProbe = &husk.Probe{TCPPort: 1} }, []string{husk.CapabilityContainerOptions}},
 		"owner":      {func(s *husk.PodSpec) { s.Containers[0].Files = []husk.File{{Path: "/a", UID: 1}} }, []string{husk.CapabilityContainerOptions}},
 		"mode":       {func(s *husk.PodSpec) { s.Containers[0].Files = []husk.File{{Path: "/a", Mode: "0000"}} }, []string{husk.CapabilityContainerOptions}},

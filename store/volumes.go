@@ -71,6 +71,12 @@ func (t Tenant) GrowVolume(ctx context.Context, id ID, sizeGiB int) (husk.Volume
 	return t.changeVolume(ctx, id, nil, disks.Grow(sizeGiB))
 }
 
+// UpdateVolume changes what is given: the size of a volume, its schedule of snapshots. Codes: not_found, invalid, conflict, quota_exceeded,
+// precondition_failed.
+func (t Tenant) UpdateVolume(ctx context.Context, id ID, sizeGiB *int, schedule *husk.SnapshotSchedule) (husk.Volume, error) {
+	return t.changeVolume(ctx, id, nil, disks.Update(sizeGiB, schedule))
+}
+
 // RestoreVolume makes the content of a volume that of a snapshot. Codes: not_found, volume_in_use, conflict, invalid,
 // precondition_failed, idempotency_mismatch.
 func (t Tenant) RestoreVolume(ctx context.Context, idem Idempotency, id, snapshot ID) (husk.Volume, error) {

@@ -83,9 +83,9 @@ func diskOf(t *testing.T, h fixture, node husk.Node, pod husk.Pod) (d husk.Desir
 	if must(t, state, err); len(state.Changes) != 1 || state.Changes[0].PodID != pod.ID {
 		t.Fatalf("the desired state is %+v", state)
 	}
-	for _, gib := range state.Changes[0].Pod.VolumeGiB {
-		if gib != 1 {
-			d.SizeGiB = gib
+	for _, v := range state.Changes[0].Pod.Volumes {
+		if v.GiB != 1 {
+			d.SizeGiB = v.GiB
 		}
 	}
 	return d

@@ -23,10 +23,12 @@ const (
 	ImageImport    WorkKind = "image-import"
 	ImageRemoval   WorkKind = "image-removal"
 	VolumeCreation WorkKind = "volume-creation"
+	VolumeFormat   WorkKind = "volume-format" // a volume with another file system than ext4, or none
 	VolumeClone    WorkKind = "volume-clone"
 	VolumeGrowth   WorkKind = "volume-growth"
 	VolumeRemoval  WorkKind = "volume-removal"
 	SnapshotCopy   WorkKind = "snapshot-creation"
+	SnapshotFreeze WorkKind = "snapshot-freeze" // the copy of a consistent snapshot
 	SnapshotRemove WorkKind = "snapshot-removal"
 	PodKeyCreation WorkKind = "pod-key"
 	KeyRemoval     WorkKind = "key-removal"    // of a pod that has ended or is gone

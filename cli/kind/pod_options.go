@@ -38,6 +38,11 @@ func Options(c openapi.Container) [][2]string {
 	for _, u := range openapi.Value(c.Ulimits) {
 		ulimits = append(ulimits, fmt.Sprintf("%s %d (hard %d)", u.Name, u.Soft, u.Hard))
 	}
+	var devices []string
+	for _, d := range openapi.Value(c.VolumeDevices) {
+		devices = append(devices, d.Volume+" at "+d.DevicePath)
+	}
+	add("Devices", strings.Join(devices, ", "))
 	add("Ulimits", strings.Join(ulimits, ", "))
 	add("Startup probe", probe(c.StartupProbe))
 	add("Readiness probe", probe(c.ReadinessProbe))

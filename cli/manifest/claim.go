@@ -22,6 +22,7 @@ type kubernetesClaim struct {
 	} `json:"metadata"`
 	Spec struct {
 		AccessModes []string `json:"accessModes"`
+		VolumeMode  string   `json:"volumeMode"`
 		Resources   struct {
 			Requests struct {
 				Storage memoryQuantity `json:"storage"`
@@ -46,6 +47,13 @@ func (c kubernetesClaim) translate(d *decoder, origins map[string]string) *opena
 	}
 	origins["name"], origins["labels"], origins["sizeGiB"] = "metadata.name", "metadata.labels", "spec.resources.requests.storage"
 	out := openapi.VolumeCreate{Name: c.Metadata.Name, SizeGiB: int((bytes-1)>>30 + 1)}
+	switch c.Spec.VolumeMode {
+	case "", "Filesystem":
+	case "Block":
+		out.FsType = new(openapi.FSTypeNone)
+	default:
+		d.refuse("spec.volumeMode", "expected Filesystem or Block")
+	}
 	if len(c.Metadata.Labels) > 0 {
 		labels := openapi.Labels(maps.Clone(c.Metadata.Labels))
 		out.Labels = &labels
@@ -65,7 +73,7 @@ var claimFields = map[string]string{
 func judgeClaimField(path string, value *yaml.Node) (refusal, warning string) {
 	warning, known := claimFields[path]
 	switch {
-	case isEmpty(value), slices.Contains(bookkeeping, path), path == "spec.volumeMode" && value.Value == "Filesystem":
+	case isEmpty(value), slices.Contains(bookkeeping, path):
 		return "", ""
 	case known:
 		return "", warning

@@ -29,6 +29,12 @@ func DiffPod(want openapi.PodCreate, have openapi.Pod) []string {
 // DiffVolume returns the paths of the fields in which a document and an existing volume differ.
 func DiffVolume(want openapi.VolumeCreate, have openapi.Volume) []string {
 	got := openapi.VolumeCreate{Name: have.Name, SizeGiB: have.SizeGiB, Labels: &have.Labels}
+	if want.SnapshotSchedule != nil {
+		got.SnapshotSchedule = have.SnapshotSchedule
+	}
+	if want.FsType != nil {
+		got.FsType = &have.FsType
+	}
 	return diff(tree(want), tree(got))
 }
 

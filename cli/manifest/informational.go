@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"husk/cli/manifest/instead"
 )
 
 // bookkeeping are the fields that only Kubernetes sets, which kubectl get prints.
@@ -66,7 +68,7 @@ func judgePodField(path string, value *yaml.Node) (refusal, warning string) {
 	case known && field.warning != "":
 		return "", field.warning
 	}
-	refusal = kubernetesReason(path)
+	refusal = instead.Reason(path)
 	switch {
 	case refusal == "":
 		return "Husk has no counterpart for this field; leave the field out", ""

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 
+	"husk/cli/manifest/instead"
 	"husk/openapi"
 )
 
@@ -64,6 +65,10 @@ type (
 			SubExpr   string `json:"subPathExpr"`
 			ReadOnly  bool   `json:"readOnly"`
 		} `json:"volumeMounts"`
+		VolumeDevices []struct {
+			Name       string `json:"name"`
+			DevicePath string `json:"devicePath"`
+		} `json:"volumeDevices"`
 		Stdin     bool                       `json:"stdin"`
 		StdinOnce bool                       `json:"stdinOnce"`
 		TTY       bool                       `json:"tty"`
@@ -202,7 +207,7 @@ func (t *translation) informational() {
 		t.warn("spec.serviceAccountName", noCredentials)
 	}
 	if p.Spec.OS.Name != "" && p.Spec.OS.Name != "linux" {
-		t.refuse("spec.os.name", noWindows)
+		t.refuse("spec.os.name", instead.NoWindows)
 	}
 }
 
@@ -369,6 +374,15 @@ func (t *translation) mounts(c *kubernetesContainer, at string, out *openapi.Con
 	}
 	if mounts != nil {
 		out.VolumeMounts = &mounts
+	}
+	var devices []openapi.VolumeDevice
+	for j, d := range c.VolumeDevices {
+		ours, from := fmt.Sprintf("%s.volumeDevices[%d]", at, len(devices)), fmt.Sprintf("%s.volumeDevices[%d]", at, j)
+		t.origins[ours], t.origins[ours+".volume"] = from, from+".name"
+		devices = append(devices, openapi.VolumeDevice{Volume: d.Name, DevicePath: d.DevicePath})
+	}
+	if devices != nil {
+		out.VolumeDevices = &devices
 	}
 	if files != nil {
 		out.Files = &files

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"husk"
 	"husk/cli/complete"
 	"husk/cli/exit"
 	"husk/cli/kind"
@@ -28,13 +29,16 @@ type Parts struct {
 }
 
 // Commands makes the commands for volumes.
-func Commands(a Parts) []*cobra.Command { return []*cobra.Command{create(a), grow(a), restore(a)} }
+func Commands(a Parts) []*cobra.Command {
+	return []*cobra.Command{create(a), grow(a), restore(a), schedule(a)}
+}
 
 func create(a Parts) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create NAME {--size SIZE|--snapshot SNAPSHOT}",
 		Short: "Create a volume that is empty, or has the content of a snapshot",
 		Long: `Create a volume with an empty file system, or with the content of a snapshot.
+With --fs-type none, it is a block device, which containers use in volumeDevices.
 
 A volume that was made from a snapshot is available within seconds and shares the
 snapshot's data. With --flatten, all data is copied first; the volume is then
@@ -44,6 +48,7 @@ independent of the snapshot.`,
 	}
 	size := cmd.Flags().String("size", "", "size in whole GiB, such as 10Gi; by default that of the snapshot")
 	from := cmd.Flags().String("snapshot", "", "make the volume from this snapshot")
+	fsType := cmd.Flags().String("fs-type", "", "file system: ext4 (default), xfs, or none for a block device")
 	flatten := cmd.Flags().Bool("flatten", false, "copy all data of the snapshot")
 	labels := cmd.Flags().StringArray("label", nil, "add a label, NAME=VALUE; may be repeated")
 	output := a.Output(cmd, "text")
@@ -62,6 +67,11 @@ independent of the snapshot.`,
 		if *size != "" {
 			if volume.SizeGiB, err = parse.Size("--size", *size, "Gi"); err != nil {
 				return err
+			}
+		}
+		if *fsType != "" {
+			if volume.FsType = new(openapi.FSType(*fsType)); !volume.FsType.Valid() {
+				return exit.Usagef("unknown file system %q; use ext4, xfs or none", *fsType)
 			}
 		}
 		if volume.Labels, err = parse.Labels(*labels); err != nil {
@@ -131,6 +141,56 @@ quota at once. A volume cannot become smaller.`,
 	return cmd
 }
 
+func schedule(a Parts) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "schedule VOLUME {--every INTERVAL [--keep NUMBER]|--off}",
+		Short: "Take snapshots of a volume at an interval",
+		Long: `Take a snapshot of a volume at an interval, and keep the latest ones. Older ones are
+deleted when a new one is ready, unless a volume shares their data. Snapshots that
+you create yourself are not affected. With --off, the schedule ends and its
+snapshots stay.`,
+		Example: "  husk volume schedule data --every 24h --keep 7",
+		Args:    cobra.ExactArgs(1), ValidArgsFunction: a.Names("volume"),
+	}
+	every := cmd.Flags().String("every", "", "interval in whole minutes, such as 30m, 12h or 7d")
+	keep := cmd.Flags().Int("keep", husk.DefaultSnapshotsKept, "how many of the snapshots to keep")
+	off := cmd.Flags().Bool("off", false, "end the schedule")
+	output := a.Output(cmd, "text")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := output()
+		if err != nil {
+			return err
+		}
+		if *off == (*every != "") {
+			return exit.Usagef("give --every with an interval, such as --every 24h, or --off")
+		}
+		s, done := openapi.SnapshotSchedule{}, "has no schedule of snapshots any more"
+		if !*off {
+			seconds, err := parse.Lifetime("--every", *every)
+			if err != nil {
+				return err
+			}
+			if *seconds%60 != 0 {
+				return exit.Usagef("--every: %s is not a whole number of minutes", *every)
+			}
+			s, done = openapi.SnapshotSchedule{EveryMinutes: int(*seconds / 60), Keep: keep}, fmt.Sprintf("gets a snapshot every %s and keeps %d", *every, *keep)
+		}
+		c, err := a.Connect()
+		if err != nil {
+			return err
+		}
+		volume, err := c.Volumes.Find(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		if volume, err = c.Volumes.Schedule(cmd.Context(), volume.ID, s); err != nil {
+			return err
+		}
+		return kind.Volumes.Done(p, volume, done)
+	}
+	return cmd
+}
+
 func restore(a Parts) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restore VOLUME --snapshot SNAPSHOT",
@@ -177,11 +237,13 @@ func CreateSnapshot(a Parts) *cobra.Command {
 		Short: "Create a snapshot of a volume, also while a pod uses it",
 		Long: `Create a snapshot of a volume. It has the content of one moment, as if the power had
 failed then: file systems and databases recover from that. It is copied in the
-background, and stays when the volume is deleted.`,
-		Example: "  husk snapshot create before-upgrade --volume data",
+background, and stays when the volume is deleted. With --consistent, the file system
+is frozen for that moment, so it also has what programs have not synced.`,
+		Example: "  husk snapshot create before-upgrade --volume data --consistent",
 		Args:    cobra.ExactArgs(1),
 	}
 	of := cmd.Flags().String("volume", "", "the volume, by name or ID")
+	consistent := cmd.Flags().Bool("consistent", false, "freeze the file system in the pod for that moment")
 	labels := cmd.Flags().StringArray("label", nil, "add a label, NAME=VALUE; may be repeated")
 	output := a.Output(cmd, "text")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -193,6 +255,9 @@ background, and stays when the volume is deleted.`,
 			return exit.Usagef("no volume given; add one with --volume")
 		}
 		snapshot := openapi.SnapshotCreate{Name: args[0]}
+		if *consistent {
+			snapshot.Consistent = consistent
+		}
 		if snapshot.Labels, err = parse.Labels(*labels); err != nil {
 			return err
 		}

@@ -68,12 +68,13 @@ type Config struct {
 	Container guest.Container
 	Etc       []guest.File
 	Hostname  string
-	Image     string          // where the image is mounted
-	Scratch   string          // directory for the container's writable layer
-	Writable  map[string]bool // volumes that are writable
-	Kept      map[string]bool // those of them that outlive the machine, which the image fills if they are fresh
-	FSGroup   *uint32         // owns the volumes; nil: nobody but the users who write to them
-	Message   string          // the file for the termination message; "": none
+	Image     string            // where the image is mounted
+	Scratch   string            // directory for the container's writable layer
+	Writable  map[string]bool   // volumes that are writable
+	Kept      map[string]bool   // those of them that outlive the machine, which the image fills if they are fresh
+	Devices   map[string]string // names in the guest's /dev of the volumes without a file system
+	FSGroup   *uint32           // owns the volumes; nil: nobody but the users who write to them
+	Message   string            // the file for the termination message; "": none
 }
 
 // Container becomes the container that PID 1 describes. It runs in new mount, PID and UTS

@@ -31,6 +31,10 @@ func buildRoot(config *Config) error {
 	if err != nil {
 		return err
 	}
+	blocks, err := openDevices(config)
+	if err != nil {
+		return err
+	}
 	message, err := openMessage(config.Message)
 	if err != nil {
 		return err
@@ -85,6 +89,11 @@ func buildRoot(config *Config) error {
 		}
 		if err != nil {
 			return &StartError{126, fmt.Sprintf("mount %s: %v", m.Path, err)}
+		}
+	}
+	for i, d := range config.Container.VolumeDevices {
+		if err := blocks[i].attach(d.DevicePath); err != nil {
+			return &StartError{126, fmt.Sprintf("device %s: %v", d.DevicePath, err)}
 		}
 	}
 	if message != nil {
@@ -245,6 +254,20 @@ func openVolumes(config *Config) ([]tree, error) {
 			return nil, &StartError{126, fmt.Sprintf("mount %s: volume %s: %v", m.Path, m.Volume, err)}
 		}
 		trees = append(trees, t)
+	}
+	return trees, nil
+}
+
+// openDevices opens the disks that the container gets while they are still visible. The guest's /dev permits devices, whatever the container mounts
+// them over.
+func openDevices(config *Config) ([]tree, error) {
+	var trees []tree
+	for _, d := range config.Container.VolumeDevices {
+		fd, err := unix.OpenTree(unix.AT_FDCWD, filepath.Join("/dev", config.Devices[d.Volume]), unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+		if err != nil {
+			return nil, &StartError{126, fmt.Sprintf("device %s: volume %s: %v", d.DevicePath, d.Volume, err)}
+		}
+		trees = append(trees, tree{fd: fd})
 	}
 	return trees, nil
 }

@@ -2,7 +2,7 @@
 
 //go:build linux
 
-// Package disks finds the virtio disks of a machine, and mounts images and volumes.
+// Package disks finds the virtio disks of a machine, mounts images and volumes, and opens volumes without a file system.
 package disks
 
 import (
@@ -62,7 +62,7 @@ func MountImage(ctx context.Context, serial, target string) error {
 	return nil
 }
 
-// Volume is a mounted volume, which must be unmounted before the machine powers off.
+// Volume is a volume in use, which must be unmounted before the machine powers off.
 type Volume struct {
 	Name, Serial string
 	dev, fsType  string
@@ -84,7 +84,12 @@ func Mount(ctx context.Context, v guest.Volume) (Volume, error) {
 		return Volume{}, err
 	}
 	flags, data := uintptr(unix.MS_NODEV), "errors=remount-ro"
-	if v.ReadOnly {
+	switch {
+	case v.FSType == guest.XFSType && v.ReadOnly:
+		flags, data = flags|unix.MS_RDONLY, "norecovery,nouuid"
+	case v.FSType == guest.XFSType:
+		data = "nouuid" // a volume that was made from a snapshot has the UUID of the original, which the pod may have, too
+	case v.ReadOnly:
 		flags, data = flags|unix.MS_RDONLY, "noload"
 	}
 	if err := unix.Mount("/dev/"+dev, target, v.FSType, flags, data); err != nil {
@@ -101,15 +106,48 @@ func Mount(ctx context.Context, v guest.Volume) (Volume, error) {
 	return mounted, nil
 }
 
+// Open gives the disk of a volume without a file system to a group, or to root alone.
+func Open(ctx context.Context, v guest.Volume, group *uint32) (Volume, error) {
+	dev, err := Find(ctx, v.Serial)
+	if err != nil {
+		return Volume{}, fmt.Errorf("volume %s: %w", v.Name, err)
+	}
+	if group != nil {
+		node := filepath.Join("/dev", dev)
+		if err := errors.Join(os.Chown(node, 0, int(*group)), os.Chmod(node, 0o660)); err != nil {
+			return Volume{}, fmt.Errorf("volume %s: give it to group %d: %w", v.Name, *group, err)
+		}
+	}
+	return Volume{Name: v.Name, Serial: v.Serial, dev: dev, fsType: v.FSType, readOnly: v.ReadOnly}, nil
+}
+
+// Device returns the name of the disk in /dev.
+func (v Volume) Device() string { return v.dev }
+
+// flush writes what the kernel still has of a disk.
+func (v Volume) flush() error {
+	f, err := os.Open(filepath.Join("/dev", v.dev))
+	if err == nil {
+		err = errors.Join(f.Sync(), f.Close())
+	}
+	if err != nil {
+		err = fmt.Errorf("volume %s: write it back: %w", v.Name, err)
+	}
+	return err
+}
+
 // Unmount detaches the volume and waits until its file system is closed. That takes longer while a
 // mount namespace is still being destroyed.
 func (v Volume) Unmount() error {
+	if v.fsType == guest.BlockType {
+		return v.flush()
+	}
 	target := v.target()
 	deadline := time.Now().Add(unmountWait)
 	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
 		err := unix.Unmount(target, 0)
 		if err == nil || errors.Is(err, unix.EINVAL) { // EINVAL: already unmounted
-			if _, err = os.Stat("/sys/fs/ext4/" + v.dev); errors.Is(err, os.ErrNotExist) {
+			if _, err = os.Stat(filepath.Join("/sys/fs", v.fsType, v.dev)); errors.Is(err, os.ErrNotExist) {
 				return nil
 			}
 			err = unix.EBUSY

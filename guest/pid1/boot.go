@@ -109,6 +109,7 @@ const (
 	lateModules  = "/modules/late"
 	// The modules for mounting volumes and the scratch disk. A pod without them saves the time to load them.
 	volumeModules = "/modules/volume"
+	xfsModules    = "/modules/xfs"
 )
 
 // loadModules loads the modules of a list. There is no list if the kernel has all of them built in.
@@ -126,6 +127,17 @@ func loadModules(list string) {
 		if err := loadModule(path); err != nil {
 			warn("module %s: %v", path, err)
 		}
+	}
+}
+
+// dropModules removes the modules of a list that is not needed: they use the pod's memory.
+func dropModules(list string) {
+	b, err := os.ReadFile(list)
+	if err != nil {
+		return
+	}
+	for path := range strings.FieldsSeq(string(b)) {
+		os.Remove(path)
 	}
 }
 

@@ -47,6 +47,7 @@ type linux struct {
 	mu      sync.Mutex
 	spec    guest.Spec
 	volumes []disks.Volume
+	frozen  disks.Frozen
 	runs    int
 }
 
@@ -96,6 +97,9 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 			return err
 		}
 	}
+	if !slices.ContainsFunc(spec.Volumes, func(v guest.Volume) bool { return v.FSType == guest.XFSType }) {
+		dropModules(xfsModules)
+	}
 	for _, v := range spec.Volumes {
 		if v.FSType == guest.FilesType {
 			if err := files.Mount(filepath.Join(become.VolumesDir, v.Name), v); err != nil {
@@ -109,7 +113,19 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 			}
 			continue
 		}
-		loadModules(volumeModules)
+		switch v.FSType {
+		case guest.XFSType:
+			loadModules(xfsModules)
+		case guest.BlockType:
+			d, err := disks.Open(ctx, v, spec.FSGroup)
+			if err != nil {
+				return err
+			}
+			l.volumes = append(l.volumes, d)
+			continue
+		default:
+			loadModules(volumeModules)
+		}
 		m, err := disks.Mount(ctx, v)
 		if err != nil {
 			return err
@@ -161,7 +177,10 @@ func (l *linux) fork(c guest.Container, streams *stdio) (_ *child, err error) {
 	l.mu.Lock()
 	l.runs++
 	run := c.Name + "." + strconv.Itoa(l.runs)
-	spec, writable, kept := l.spec, map[string]bool{}, map[string]bool{}
+	spec, writable, kept, devices := l.spec, map[string]bool{}, map[string]bool{}, map[string]string{}
+	for _, v := range l.volumes {
+		devices[v.Name] = v.Device()
+	}
 	l.mu.Unlock()
 	for _, v := range spec.Volumes {
 		writable[v.Name] = !v.ReadOnly && v.FSType != guest.FilesType
@@ -173,7 +192,7 @@ func (l *linux) fork(c guest.Container, streams *stdio) (_ *child, err error) {
 	// Every run begins with the unchanged image.
 	config := become.Config{
 		Container: c, Etc: etcFiles(spec), Hostname: spec.Hostname,
-		Image: filepath.Join(imagesDir, c.ImageSerial), Scratch: filepath.Join(scratchDir, run), Writable: writable, Kept: kept, FSGroup: spec.FSGroup,
+		Image: filepath.Join(imagesDir, c.ImageSerial), Scratch: filepath.Join(scratchDir, run), Writable: writable, Kept: kept, Devices: devices, FSGroup: spec.FSGroup,
 	}
 	k := &child{pidFD: -1, scratch: config.Scratch, stdio: streams, copying: new(sync.WaitGroup)}
 	defer func() {
@@ -442,14 +461,10 @@ func (k *child) cleanUp() {
 }
 
 func (l *linux) grow(ctx context.Context, serial string, size int64) error {
-	l.mu.Lock()
-	i := slices.IndexFunc(l.volumes, func(v disks.Volume) bool { return v.Serial == serial })
-	if i < 0 {
-		l.mu.Unlock()
-		return &guest.CallError{Code: guest.CodeNotFound, Message: "no such volume"}
+	v, err := l.volume(serial)
+	if err != nil {
+		return err
 	}
-	v := l.volumes[i]
-	l.mu.Unlock()
 	return v.Grow(ctx, size)
 }
 
@@ -463,6 +478,7 @@ func (l *linux) release() error {
 	defer l.mu.Unlock()
 	var failed []error // the scratch disk ends with the machine, so its data is not written back
 	for _, v := range l.volumes {
+		_ = l.frozen.Thaw(v) // fails if it is not frozen
 		if err := v.Unmount(); err != nil {
 			failed = append(failed, err)
 		}

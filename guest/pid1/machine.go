@@ -29,6 +29,9 @@ type machine interface {
 	update(volume string, files []guest.File) error
 	// grow makes the file system of a volume, by its serial, as large as its disk, which gets this size in bytes.
 	grow(ctx context.Context, serial string, size int64) error
+	// freeze and thaw are those of guest.Handler.
+	freeze(serial string) error
+	thaw(serial string) error
 	// adjustClock adds a duration to the clock.
 	adjustClock(by time.Duration) error
 	// stats returns the usage of the machine and the running containers.

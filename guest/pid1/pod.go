@@ -378,6 +378,12 @@ func (p *pod) AdjustClock(by time.Duration, sets uint64) error {
 	return nil
 }
 
+// Freeze freezes a volume's file system.
+func (p *pod) Freeze(serial string) error { return p.machine.freeze(serial) }
+
+// Thaw ends that.
+func (p *pod) Thaw(serial string) error { return p.machine.thaw(serial) }
+
 // Grow makes a volume's file system as large as its disk.
 func (p *pod) Grow(ctx context.Context, serial string, size int64) error {
 	return p.machine.grow(ctx, serial, size)

@@ -100,7 +100,7 @@ func Guest(desired husk.DesiredPod, mtu int) (guest.Spec, error) {
 		spec.ScratchSerial = vm.ScratchSerial
 	}
 	for _, v := range desired.Volumes {
-		volume := guest.Volume{Name: v.Name, Serial: v.Serial, FSType: "ext4"}
+		volume := guest.Volume{Name: v.Name, Serial: v.Serial, FSType: cmp.Or(v.FSType, guest.Ext4Type)}
 		switch {
 		case v.EmptyDir != nil:
 			volume.FSType, volume.Memory, volume.SizeMiB = guest.EmptyType, v.EmptyDir.Memory, v.EmptyDir.SizeMiB

@@ -46,6 +46,8 @@ type Config struct {
 	Ceph  *ceph.Cluster
 	Log   *slog.Logger
 
+	// Guests calls the guests of pods.
+	Guests Guests
 	// Egress says which addresses the server may connect to on behalf of tenants.
 	Egress egress.Policy
 	// SlowRegistry says when a registry sends too slowly. The zero value is the default.
@@ -89,7 +91,8 @@ func (l *Loops) table() []loop {
 	scheduling := &scheduling{store: l.store, log: l.log, metrics: l.metrics, index: newIndex(l.store, l.log)}
 	keys := &keys{store: l.store, ceph: l.cfg.Ceph, volumesPool: l.cfg.VolumesPool, log: l.log, metrics: l.metrics}
 	volumes := &volumes{store: l.store, ceph: l.cfg.Ceph, log: l.log}
-	snapshots := &snapshots{copies: l.store.Copies(), ceph: l.cfg.Ceph, log: l.log}
+	snapshots := &snapshots{copies: l.store.Copies(), ceph: l.cfg.Ceph, guests: l.cfg.Guests, log: l.log}
+	schedules := &schedules{copies: l.store.Copies(), log: l.log, taken: l.metrics.scheduled}
 	images := &images{store: l.store, ceph: l.cfg.Ceph, egress: l.cfg.Egress, slow: l.cfg.SlowRegistry, log: l.log}
 	queue := &queue{store: l.store, metrics: l.metrics}
 	nodes := &nodes{store: l.store, log: l.log, metrics: l.metrics, brake: &l.brake, leases: newLeases(l.cfg.Terms)}
@@ -114,11 +117,17 @@ func (l *Loops) table() []loop {
 		{"volumes", 5 * time.Second, true, l.lane(lane{
 			kind: store.VolumeCreation, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: cephTimeout, do: volumes.create, failed: volumes.failed,
 		})},
+		{"volume-formats", 5 * time.Second, true, l.lane(lane{
+			kind: store.VolumeFormat, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: cephTimeout, do: volumes.create, failed: volumes.failed,
+		})},
 		{"volume-clones", 5 * time.Second, true, l.lane(lane{
 			kind: store.VolumeClone, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: removalTimeout, do: volumes.clone, failed: volumes.failed,
 		})},
 		{"snapshots", 5 * time.Second, true, l.lane(lane{ // a copy may take hours, so each tenant has one at a time
 			kind: store.SnapshotCopy, workers: volumeWorkers, perTenant: 1, timeout: snapshotTimeout, do: snapshots.create, failed: snapshots.failed,
+		})},
+		{"consistent-snapshots", 5 * time.Second, true, l.lane(lane{
+			kind: store.SnapshotFreeze, workers: volumeWorkers, perTenant: 1, timeout: snapshotTimeout, do: snapshots.create, failed: snapshots.failed,
 		})},
 		{"snapshot-removals", 5 * time.Second, true, l.lane(lane{
 			kind: store.SnapshotRemove, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: removalTimeout, do: snapshots.remove, failed: snapshots.failed,
@@ -138,6 +147,7 @@ func (l *Loops) table() []loop {
 		{"import-removals", 5 * time.Second, true, l.lane(lane{
 			kind: store.ImportRemoval, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: removalTimeout, do: images.removeImport, failed: silently,
 		})},
+		{"snapshot-schedules", 5 * time.Second, false, schedules.pass},
 		{"queue", 15 * time.Second, false, queue.pass},
 		{"nodes", l.cfg.Terms.judgeEvery(), false, nodes.pass},
 		{"fencing", 2 * time.Second, true, fencing.pass},

@@ -39,6 +39,7 @@ type metrics struct {
 	unfenced   prometheus.Gauge
 	brake      prometheus.Gauge
 	drainPods  *prometheus.GaugeVec
+	scheduled  *prometheus.CounterVec
 }
 
 func newMetrics(registry prometheus.Registerer) *metrics {
@@ -66,6 +67,9 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		queueWait: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "husk_work_queue_age_seconds", Help: "How long the oldest work has been due and no worker has been free for it.",
 		}, []string{"kind"}),
+		scheduled: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "husk_scheduled_snapshots_total", Help: "Snapshots that the schedules of volumes asked for: requested (ok), or not possible then (skipped).",
+		}, []string{"outcome"}),
 		leading:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_leading", Help: "1 while this server runs the control loops."}),
 		placements: prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_scheduler_placements_total", Help: "Pods placed by this server."}),
 		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
@@ -102,7 +106,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	for _, reason := range scheduler.Reasons {
 		m.refusals.WithLabelValues(string(reason))
 	}
-	registry.MustRegister(m.loops, m.panics, m.work, m.tampered, m.orphans, m.outside, m.queue, m.queueStuck, m.queueWait, m.leading, m.placements, m.conflicts, m.refusals, m.evictions, m.queueAge, m.attempts, m.latency, m.stranded, m.fragments, m.average, m.openNodes,
+	registry.MustRegister(m.scheduled, m.loops, m.panics, m.work, m.tampered, m.orphans, m.outside, m.queue, m.queueStuck, m.queueWait, m.leading, m.placements, m.conflicts, m.refusals, m.evictions, m.queueAge, m.attempts, m.latency, m.stranded, m.fragments, m.average, m.openNodes,
 		m.lost, m.fences, m.moved, m.unfenced, m.brake, m.drainPods)
 	return m
 }

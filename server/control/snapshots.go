@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"husk"
 	"husk/ceph"
 	"husk/store"
@@ -20,14 +22,28 @@ const (
 	snapshotTimeout = 6 * time.Hour
 	// snapshotAttempts is after how many attempts a snapshot fails whose volume's pod does not answer.
 	snapshotAttempts = 4
+	// thawTimeout is how long the guest of a pod may take to thaw a file system. It does so by itself, too.
+	thawTimeout = 10 * time.Second
 )
 
 // snapshots copies volumes to snapshots and removes those that were deleted.
 type snapshots struct {
 	copies disks.Copies
 	ceph   *ceph.Cluster
+	guests Guests
 	log    *slog.Logger
 }
+
+// Guests calls the guests of pods.
+type Guests interface {
+	// Freeze freezes the file system of a volume, by the serial of its disk. The guest thaws it by itself after some seconds.
+	Freeze(ctx context.Context, node husk.Node, pod store.ID, serial string) error
+	// Thaw ends that. It fails if the file system is not frozen any more.
+	Thaw(ctx context.Context, node husk.Node, pod store.ID, serial string) error
+}
+
+// errNotFrozen means that a file system was not frozen at the moment of the snapshot.
+var errNotFrozen = errors.New("the file system was not frozen")
 
 // create makes a snapshot. Its number in RADOS is stored before it is used. If this is interrupted after the moment of the snapshot, the next attempt
 // copies the same moment.
@@ -41,7 +57,7 @@ func (s *snapshots) create(ctx context.Context, w store.Work) error {
 	}
 	volume := cephDisk(*c.Volume)
 	if !c.Taken {
-		if c.Number, err = s.take(ctx, w, volume, c.Number); err != nil {
+		if c.Number, err = s.take(ctx, w, c, volume); err != nil {
 			return err
 		}
 	}
@@ -63,9 +79,9 @@ func (s *snapshots) create(ctx context.Context, w store.Work) error {
 }
 
 // take makes now the moment of the snapshot. It removes the number of an interrupted attempt.
-func (s *snapshots) take(ctx context.Context, w store.Work, volume ceph.Disk, before uint64) (uint64, error) {
-	if before != 0 {
-		if err := s.forget(ctx, w, volume, before); err != nil {
+func (s *snapshots) take(ctx context.Context, w store.Work, c disks.ToCopy, volume ceph.Disk) (uint64, error) {
+	if c.Number != 0 {
+		if err := s.forget(ctx, w, volume, c.Number); err != nil {
 			return 0, err
 		}
 	}
@@ -76,10 +92,43 @@ func (s *snapshots) take(ctx context.Context, w store.Work, volume ceph.Disk, be
 	if err := s.copies.Numbered(ctx, w.TenantID, w.ObjectID, number); err != nil {
 		return 0, err
 	}
-	if err := s.ceph.MarkSnapshot(ctx, volume, number); err != nil {
+	mark := func() error { return s.ceph.MarkSnapshot(ctx, volume, number) }
+	if c.Consistent {
+		err = s.frozen(ctx, w, c, mark)
+	} else {
+		err = mark()
+	}
+	if err != nil {
 		return 0, err
 	}
 	return number, s.copies.Taken(ctx, w.TenantID, w.ObjectID)
+}
+
+// frozen calls mark while the file system of the volume is frozen in its pod. It fails if the file system thawed before, or if another pod got the
+// volume meanwhile. Without a pod, there is nothing to freeze.
+func (s *snapshots) frozen(ctx context.Context, w store.Work, c disks.ToCopy, mark func() error) error {
+	used := c.User.Pod != uuid.Nil
+	if used {
+		if err := s.guests.Freeze(ctx, c.User.Node, c.User.Pod, c.Serial); err != nil {
+			return errors.Join(errNotFrozen, err)
+		}
+	}
+	err := mark()
+	if used {
+		thaw, cancel := context.WithTimeout(context.WithoutCancel(ctx), thawTimeout)
+		defer cancel()
+		if e := s.guests.Thaw(thaw, c.User.Node, c.User.Pod, c.Serial); e != nil {
+			err = errors.Join(err, errNotFrozen, e)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	now, err := s.copies.Snapshot(ctx, w.TenantID, w.ObjectID)
+	if err == nil && !now.User.Same(c.User) {
+		err = errNotFrozen
+	}
+	return err
 }
 
 // forget removes the number of a snapshot that begins again.
@@ -131,6 +180,10 @@ func (s *snapshots) failed(ctx context.Context, w store.Work, err error) (verdic
 		return verdict{final: true}, s.copies.Trouble(ctx, w.TenantID, w.ObjectID, "the virtual machine that uses the volume does not answer; delete the snapshot, and restart the pod", true)
 	case errors.Is(err, ceph.ErrNoAnswer):
 		return verdict{}, s.copies.Trouble(ctx, w.TenantID, w.ObjectID, "the virtual machine that uses the volume does not answer; Husk retries", false)
+	case errors.Is(err, errNotFrozen) && w.Attempts >= snapshotAttempts:
+		return verdict{final: true}, s.copies.Trouble(ctx, w.TenantID, w.ObjectID, "the file system of the volume could not be frozen, because its pod does not answer or is being changed; delete the snapshot, and retry", true)
+	case errors.Is(err, errNotFrozen):
+		return verdict{}, s.copies.Trouble(ctx, w.TenantID, w.ObjectID, "the file system of the volume could not be frozen; Husk retries", false)
 	case errors.Is(err, ceph.ErrSnapshotLost):
 		return verdict{}, s.copies.Trouble(ctx, w.TenantID, w.ObjectID, "the volume was attached to a pod before it was copied; the snapshot begins again", false)
 	}

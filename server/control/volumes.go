@@ -35,7 +35,7 @@ func (s *volumes) create(ctx context.Context, w store.Work) error {
 	if err != nil {
 		return err
 	}
-	disk, err := s.ceph.CreateVolume(ctx, v.RBDName(), int64(v.SizeGiB)<<30)
+	disk, err := s.ceph.CreateVolume(ctx, v.RBDName(), int64(v.SizeGiB)<<30, v.FSType)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"husk"
 )
 
@@ -37,6 +39,19 @@ func completeContainer(c *husk.Container, field string, volumes map[string]husk.
 		if volume.HasFiles() {
 			m.ReadOnly = true // values are changed through the API only
 		}
+	}
+	for j, d := range c.VolumeDevices {
+		at := fmt.Sprintf("%s.volumeDevices[%d]", field, j)
+		if volume, has := volumes[d.Volume]; !has || volume.VolumeID == uuid.Nil {
+			return husk.Errorf(husk.CodeInvalid, at+".volume", "the pod has no volume named %q with a volumeId", d.Volume)
+		}
+		if err := cleanPath(d.DevicePath, at+".devicePath"); err != nil {
+			return err
+		}
+		if mounted[d.DevicePath] {
+			return husk.Errorf(husk.CodeInvalid, at+".devicePath", "two volumes are at %s", d.DevicePath)
+		}
+		mounted[d.DevicePath] = true
 	}
 	if err := checkEnv(field, *c); err != nil {
 		return err

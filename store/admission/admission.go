@@ -70,11 +70,39 @@ func Pod(ctx context.Context, q *db.Queries, tenant db.Tenant, p New) (db.Pod, e
 		if v.VolumeID == uuid.Nil {
 			continue
 		}
-		if err := claimVolume(ctx, q, tenant.ID, id, v.VolumeID, fmt.Sprintf("spec.volumes[%d].volumeId", i)); err != nil {
+		volume, err := claimVolume(ctx, q, tenant.ID, id, v.VolumeID, fmt.Sprintf("spec.volumes[%d].volumeId", i))
+		if err != nil {
 			return db.Pod{}, err
+		}
+		if err := fitsVolume(spec, v.Name, volume); err != nil {
+			return db.Pod{}, err
+		}
+		if volume.FsType == husk.FSXFS {
+			if err := q.AddPodNeed(ctx, db.AddPodNeedParams{TenantID: tenant.ID, ID: id, Need: husk.CapabilityVolumeKinds}); err != nil {
+				return db.Pod{}, err
+			}
 		}
 	}
 	return row, nil
+}
+
+// fitsVolume checks that containers mount a volume with a file system, and use one without as a device. Codes: invalid.
+func fitsVolume(spec husk.PodSpec, name string, volume db.Volume) error {
+	for i, c := range spec.AllContainers() {
+		for j, m := range c.VolumeMounts {
+			if m.Volume == name && volume.FsType == husk.FSNone {
+				return husk.Errorf(husk.CodeInvalid, fmt.Sprintf("%s.volumeMounts[%d].volume", spec.ContainerField(i), j),
+					"volume %q has no file system; use it in volumeDevices", volume.Name)
+			}
+		}
+		for j, d := range c.VolumeDevices {
+			if d.Volume == name && volume.FsType != husk.FSNone && volume.FsType != "" { // a dry run need not know the volume
+				return husk.Errorf(husk.CodeInvalid, fmt.Sprintf("%s.volumeDevices[%d].volume", spec.ContainerField(i), j),
+					"volume %q has the file system %s; use it in volumeMounts", volume.Name, volume.FsType)
+			}
+		}
+	}
+	return nil
 }
 
 // Quota refuses a request that would exceed a limit. Codes: quota_exceeded.
@@ -207,30 +235,30 @@ func Again(ctx context.Context, q *db.Queries, tenant db.Tenant, row db.Pod) err
 		if pod, err := q.VolumeClaim(ctx, db.VolumeClaimParams{TenantID: tenant.ID, VolumeID: v.VolumeID}); err == nil && pod == row.ID {
 			continue // a stopped pod keeps its volumes
 		}
-		if err := claimVolume(ctx, q, tenant.ID, row.ID, v.VolumeID, ""); err != nil {
+		if _, err := claimVolume(ctx, q, tenant.ID, row.ID, v.VolumeID, ""); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func claimVolume(ctx context.Context, q *db.Queries, tenantID, podID, volumeID uuid.UUID, field string) error {
+func claimVolume(ctx context.Context, q *db.Queries, tenantID, podID, volumeID uuid.UUID, field string) (db.Volume, error) {
 	row, err := q.LockVolume(ctx, db.LockVolumeParams{TenantID: tenantID, ID: volumeID})
 	if errors.Is(err, pgx.ErrNoRows) && pools.IsDryRun(ctx) {
-		return nil
+		return db.Volume{}, nil
 	}
 	if errors.Is(err, pgx.ErrNoRows) {
-		return husk.Errorf(husk.CodeNotFound, field, "there is no such volume")
+		return db.Volume{}, husk.Errorf(husk.CodeNotFound, field, "there is no such volume")
 	}
 	if err != nil {
-		return err
+		return db.Volume{}, err
 	}
 	if row.State == husk.VolumeDeleting {
-		return husk.Errorf(husk.CodeConflict, field, "volume %q is being deleted", row.Name)
+		return db.Volume{}, husk.Errorf(husk.CodeConflict, field, "volume %q is being deleted", row.Name)
 	}
 	n, err := q.ClaimVolume(ctx, db.ClaimVolumeParams{TenantID: tenantID, VolumeID: volumeID, PodID: podID})
 	if err == nil && n == 0 {
-		return husk.Errorf(husk.CodeVolumeInUse, field, "volume %q is claimed by another pod; delete that pod first", row.Name)
+		return db.Volume{}, husk.Errorf(husk.CodeVolumeInUse, field, "volume %q is claimed by another pod; delete that pod first", row.Name)
 	}
-	return err
+	return row, err
 }

@@ -76,7 +76,7 @@ func Pod(p db.Pod) husk.Pod {
 			Phase: p.Phase, Reason: p.Reason, Message: p.Message, ObservedGeneration: p.ObservedGeneration, Address: p.Address.String(), Interfaces: interfaces,
 			Outside: p.Outside, NodeName: p.NodeName, VMMOverheadMiB: p.VmmOverheadMib, Restarts: p.Restarts, Containers: p.Containers,
 			Timeline: husk.Timeline{
-				AcceptedAt: p.CreatedAt, PlacedAt: p.PlacedAt, DomainStartingAt: p.DomainStartingAt, DomainStartedAt: p.DomainStartedAt,
+				AcceptedAt: p.CreatedAt, PlacedAt: p.PlacedAt, DomainStartingAt: p.DomainStartingAt, NetworkConnectedAt: p.NetworkConnectedAt, DomainStartedAt: p.DomainStartedAt,
 				GuestReadyAt: p.GuestReadyAt, RunningAt: p.RunningAt,
 			},
 		},
@@ -150,8 +150,11 @@ func Volume(v db.Volume, podID *uuid.UUID) husk.Volume {
 		v.State = husk.VolumeInUse
 	}
 	volume := husk.Volume{
-		ID: v.ID, TenantID: v.TenantID, Name: v.Name, Labels: v.Labels, SizeGiB: v.SizeGib, State: v.State, Message: v.Message,
+		ID: v.ID, TenantID: v.TenantID, Name: v.Name, Labels: v.Labels, SizeGiB: v.SizeGib, FSType: v.FsType, State: v.State, Message: v.Message,
 		PodID: podID, CreatedAt: v.CreatedAt, Flatten: v.Flatten,
+	}
+	if v.SnapshotMinutes > 0 {
+		volume.Schedule, volume.NextAt = &husk.SnapshotSchedule{EveryMinutes: v.SnapshotMinutes, Keep: v.SnapshotKeep}, v.SnapshotNext
 	}
 	if v.SnapshotID != nil {
 		volume.Source = &husk.VolumeSource{SnapshotID: *v.SnapshotID}
@@ -162,8 +165,8 @@ func Volume(v db.Volume, podID *uuid.UUID) husk.Volume {
 // Snapshot converts a row of snapshots.
 func Snapshot(s db.Snapshot) husk.Snapshot {
 	return husk.Snapshot{
-		ID: s.ID, TenantID: s.TenantID, Name: s.Name, Labels: s.Labels, VolumeID: s.VolumeID, VolumeName: s.VolumeName, SizeGiB: s.SizeGib, State: s.State,
-		Message: s.Message, ProgressPercent: s.Percent, TakenAt: s.TakenAt, CreatedAt: s.CreatedAt,
+		ID: s.ID, TenantID: s.TenantID, Name: s.Name, Labels: s.Labels, VolumeID: s.VolumeID, VolumeName: s.VolumeName, SizeGiB: s.SizeGib, FSType: s.FsType, State: s.State,
+		Message: s.Message, ProgressPercent: s.Percent, Consistent: s.Consistent, Scheduled: s.Scheduled, TakenAt: s.TakenAt, CreatedAt: s.CreatedAt,
 	}
 }
 

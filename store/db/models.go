@@ -415,6 +415,7 @@ type Pod struct {
 	Outside             []husk.OutsideAddress
 	Interfaces          []husk.Interface
 	SecurityGroups      []string
+	NetworkConnectedAt  *time.Time
 }
 
 type PodAddress struct {
@@ -526,6 +527,9 @@ type Snapshot struct {
 	TakenAt    *time.Time
 	RbdID      string
 	CreatedAt  time.Time
+	FsType     string
+	Scheduled  bool
+	Consistent bool
 }
 
 type Tenant struct {
@@ -660,20 +664,24 @@ type User struct {
 }
 
 type Volume struct {
-	TenantID      uuid.UUID
-	ID            uuid.UUID
-	Name          string
-	Labels        map[string]string
-	SizeGib       int
-	State         husk.VolumeState
-	Message       string
-	RbdID         string
-	CreatedAt     time.Time
-	RbdHeader     map[string][]byte
-	ImageGib      *int
-	SnapshotID    *uuid.UUID
-	OldSnapshotID *uuid.UUID
-	Flatten       bool
+	TenantID        uuid.UUID
+	ID              uuid.UUID
+	Name            string
+	Labels          map[string]string
+	SizeGib         int
+	State           husk.VolumeState
+	Message         string
+	RbdID           string
+	CreatedAt       time.Time
+	RbdHeader       map[string][]byte
+	ImageGib        *int
+	SnapshotID      *uuid.UUID
+	OldSnapshotID   *uuid.UUID
+	Flatten         bool
+	FsType          string
+	SnapshotMinutes int
+	SnapshotKeep    int
+	SnapshotNext    *time.Time
 }
 
 type VolumeClaim struct {

@@ -15,6 +15,22 @@ import (
 	"husk"
 )
 
+const addPodNeed = `-- name: AddPodNeed :exec
+UPDATE pods SET needs = array_append(needs, $1::text) WHERE tenant_id = $2 AND id = $3 AND NOT ($1::text = ANY(needs))
+`
+
+type AddPodNeedParams struct {
+	Need     string
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+// A capability that the agent of the pod's node has to have because of a volume.
+func (q *Queries) AddPodNeed(ctx context.Context, arg AddPodNeedParams) error {
+	_, err := q.db.Exec(ctx, addPodNeed, arg.Need, arg.TenantID, arg.ID)
+	return err
+}
+
 const anyDeferred = `-- name: AnyDeferred :one
 SELECT EXISTS (SELECT 1 FROM pods WHERE phase = 'Pending' AND next_try_at > clock_timestamp())
 `
@@ -218,7 +234,7 @@ func (q *Queries) DeleteFinishedPods(ctx context.Context, arg DeleteFinishedPods
 }
 
 const desiredPods = `-- name: DesiredPods :many
-SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, pods.scheduling, pods.priority, pods.gang, pods.decision, pods.placed_generation, pods.evicted, pods.guest_bytes, pods.needs, pods.delete_at, pods.annotations, pods.halted, pods.placement, pods.key_placement, pods.scratch_gib, pods.last_placement, pods.outside, pods.interfaces, pods.security_groups, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
+SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, pods.scheduling, pods.priority, pods.gang, pods.decision, pods.placed_generation, pods.evicted, pods.guest_bytes, pods.needs, pods.delete_at, pods.annotations, pods.halted, pods.placement, pods.key_placement, pods.scratch_gib, pods.last_placement, pods.outside, pods.interfaces, pods.security_groups, pods.network_connected_at, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
 WHERE pods.node_id = $1::uuid AND (pods.ceph_key IS NOT NULL OR pods.phase = 'Stopping') AND ($2::uuid[] IS NULL OR pods.id = ANY($2))
 ORDER BY pods.created_at, pods.id
 `
@@ -293,6 +309,7 @@ func (q *Queries) DesiredPods(ctx context.Context, arg DesiredPodsParams) ([]Des
 			&i.Pod.Outside,
 			&i.Pod.Interfaces,
 			&i.Pod.SecurityGroups,
+			&i.Pod.NetworkConnectedAt,
 			&i.Cidr,
 		); err != nil {
 			return nil, err
@@ -481,7 +498,7 @@ func (q *Queries) ImagesOfNode(ctx context.Context, arg ImagesOfNodeParams) ([]I
 const insertPod = `-- name: InsertPod :one
 INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang, guest_bytes, needs, annotations, scratch_gib, interfaces, security_groups)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
-RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups
+RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at
 `
 
 type InsertPodParams struct {
@@ -579,6 +596,7 @@ func (q *Queries) InsertPod(ctx context.Context, arg InsertPodParams) (Pod, erro
 		&i.Outside,
 		&i.Interfaces,
 		&i.SecurityGroups,
+		&i.NetworkConnectedAt,
 	)
 	return i, err
 }
@@ -644,7 +662,7 @@ func (q *Queries) LeavingPods(ctx context.Context) ([]LeavingPodsRow, error) {
 }
 
 const lockNodePod = `-- name: LockNodePod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
 `
 
 type LockNodePodParams struct {
@@ -705,12 +723,13 @@ func (q *Queries) LockNodePod(ctx context.Context, arg LockNodePodParams) (Pod, 
 		&i.Outside,
 		&i.Interfaces,
 		&i.SecurityGroups,
+		&i.NetworkConnectedAt,
 	)
 	return i, err
 }
 
 const lockPod = `-- name: LockPod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockPodParams struct {
@@ -771,6 +790,7 @@ func (q *Queries) LockPod(ctx context.Context, arg LockPodParams) (Pod, error) {
 		&i.Outside,
 		&i.Interfaces,
 		&i.SecurityGroups,
+		&i.NetworkConnectedAt,
 	)
 	return i, err
 }
@@ -954,7 +974,7 @@ func (q *Queries) PlacedPods(ctx context.Context, nodeIds []uuid.UUID) ([]Placed
 }
 
 const pod = `-- name: Pod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups FROM pods WHERE tenant_id = $1 AND id = $2
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at FROM pods WHERE tenant_id = $1 AND id = $2
 `
 
 type PodParams struct {
@@ -1015,6 +1035,7 @@ func (q *Queries) Pod(ctx context.Context, arg PodParams) (Pod, error) {
 		&i.Outside,
 		&i.Interfaces,
 		&i.SecurityGroups,
+		&i.NetworkConnectedAt,
 	)
 	return i, err
 }
@@ -1161,7 +1182,7 @@ func (q *Queries) PodUse(ctx context.Context, tenantID uuid.UUID) (PodUseRow, er
 }
 
 const podVolumes = `-- name: PodVolumes :many
-SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten FROM volumes JOIN volume_claims c ON c.tenant_id = volumes.tenant_id AND c.volume_id = volumes.id
+SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volumes.snapshot_minutes, volumes.snapshot_keep, volumes.snapshot_next FROM volumes JOIN volume_claims c ON c.tenant_id = volumes.tenant_id AND c.volume_id = volumes.id
 WHERE c.tenant_id = $1 AND c.pod_id = $2 ORDER BY volumes.id
 `
 
@@ -1198,6 +1219,10 @@ func (q *Queries) PodVolumes(ctx context.Context, arg PodVolumesParams) ([]PodVo
 			&i.Volume.SnapshotID,
 			&i.Volume.OldSnapshotID,
 			&i.Volume.Flatten,
+			&i.Volume.FsType,
+			&i.Volume.SnapshotMinutes,
+			&i.Volume.SnapshotKeep,
+			&i.Volume.SnapshotNext,
 		); err != nil {
 			return nil, err
 		}
@@ -1210,7 +1235,7 @@ func (q *Queries) PodVolumes(ctx context.Context, arg PodVolumesParams) ([]PodVo
 }
 
 const pods = `-- name: Pods :many
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups FROM pods
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at FROM pods
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR name = $4) AND ($5::jsonb IS NULL OR labels_match(labels, $5::jsonb))
 ORDER BY created_at, id LIMIT $6
@@ -1291,6 +1316,7 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]Pod, error) {
 			&i.Outside,
 			&i.Interfaces,
 			&i.SecurityGroups,
+			&i.NetworkConnectedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -1303,7 +1329,7 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]Pod, error) {
 }
 
 const podsOfLostNodes = `-- name: PodsOfLostNodes :many
-SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib, p.last_placement, p.outside, p.interfaces, p.security_groups FROM pods p JOIN nodes n ON n.id = p.node_id
+SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib, p.last_placement, p.outside, p.interfaces, p.security_groups, p.network_connected_at FROM pods p JOIN nodes n ON n.id = p.node_id
 WHERE (n.state = 'Lost' OR n.state IN ('Fencing', 'Fenced') AND n.heartbeat_at < clock_timestamp() - interval '1 minute') AND p.phase IN ('Starting', 'Running') ORDER BY p.tenant_id, p.id LIMIT $1 FOR UPDATE OF p
 `
 
@@ -1367,6 +1393,7 @@ func (q *Queries) PodsOfLostNodes(ctx context.Context, max int) ([]Pod, error) {
 			&i.Outside,
 			&i.Interfaces,
 			&i.SecurityGroups,
+			&i.NetworkConnectedAt,
 		); err != nil {
 			return nil, err
 		}
@@ -1398,7 +1425,7 @@ func (q *Queries) RemovePod(ctx context.Context, arg RemovePodParams) (int64, er
 const requeuePod = `-- name: RequeuePod :exec
 UPDATE pods SET phase = CASE WHEN halted THEN 'Stopped' ELSE 'Pending' END, reason = '', message = '', node_id = NULL, node_name = '', holds_room = false, vmm_overhead_mib = 0, ceph_key = NULL, evicted = false,
     generation = generation + 1, tries = 0, next_try_at = NULL, containers = '[]', restarts = 0,
-    placed_at = NULL, domain_starting_at = NULL, domain_started_at = NULL, guest_ready_at = NULL, running_at = NULL
+    placed_at = NULL, domain_starting_at = NULL, network_connected_at = NULL, domain_started_at = NULL, guest_ready_at = NULL, running_at = NULL
 WHERE tenant_id = $1 AND id = $2
 `
 
@@ -1525,7 +1552,7 @@ func (q *Queries) SetPodStopping(ctx context.Context, arg SetPodStoppingParams) 
 
 const updatePod = `-- name: UpdatePod :one
 UPDATE pods SET name = $1, labels = $2, annotations = $3, security_groups = $4, generation = generation + 1
-WHERE tenant_id = $5 AND id = $6 RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups
+WHERE tenant_id = $5 AND id = $6 RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at
 `
 
 type UpdatePodParams struct {
@@ -1597,17 +1624,18 @@ func (q *Queries) UpdatePod(ctx context.Context, arg UpdatePodParams) (Pod, erro
 		&i.Outside,
 		&i.Interfaces,
 		&i.SecurityGroups,
+		&i.NetworkConnectedAt,
 	)
 	return i, err
 }
 
 const updatePodStatus = `-- name: UpdatePodStatus :exec
 UPDATE pods SET phase = $1, reason = $2, message = $3, observed_generation = $4, restarts = $5,
-    containers = $6, domain_starting_at = $7, domain_started_at = $8,
-    guest_ready_at = $9, running_at = $10,
+    containers = $6, domain_starting_at = $7, network_connected_at = $8, domain_started_at = $9,
+    guest_ready_at = $10, running_at = $11,
     delete_at = CASE WHEN $1 IN ('Succeeded', 'Failed')
         THEN COALESCE(delete_at, clock_timestamp() + (spec ->> 'ttlSecondsAfterFinished')::integer * interval '1 second') END
-WHERE tenant_id = $11 AND id = $12
+WHERE tenant_id = $12 AND id = $13
 `
 
 type UpdatePodStatusParams struct {
@@ -1618,6 +1646,7 @@ type UpdatePodStatusParams struct {
 	Restarts           int
 	Containers         []husk.ContainerStatus
 	DomainStartingAt   *time.Time
+	NetworkConnectedAt *time.Time
 	DomainStartedAt    *time.Time
 	GuestReadyAt       *time.Time
 	RunningAt          *time.Time
@@ -1634,6 +1663,7 @@ func (q *Queries) UpdatePodStatus(ctx context.Context, arg UpdatePodStatusParams
 		arg.Restarts,
 		arg.Containers,
 		arg.DomainStartingAt,
+		arg.NetworkConnectedAt,
 		arg.DomainStartedAt,
 		arg.GuestReadyAt,
 		arg.RunningAt,

@@ -92,9 +92,48 @@ func (q *Queries) EndSnapshot(ctx context.Context, arg EndSnapshotParams) error 
 	return err
 }
 
+const expireSnapshots = `-- name: ExpireSnapshots :many
+UPDATE snapshots s SET state = 'Deleting', message = ''
+WHERE s.tenant_id = $1 AND s.volume_id = $2 AND s.scheduled
+  AND (s.state = 'Failed' OR s.state = 'Ready' AND s.id IN (
+      SELECT o.id FROM (SELECT n.id, row_number() OVER (ORDER BY n.taken_at DESC, n.id) AS place FROM snapshots n
+          WHERE n.tenant_id = $1 AND n.volume_id = $2 AND n.scheduled AND n.state = 'Ready') o
+      JOIN volumes k ON k.tenant_id = $1 AND k.id = $2 AND k.snapshot_minutes > 0
+      WHERE o.place > k.snapshot_keep))
+  AND NOT EXISTS (SELECT FROM volumes v WHERE v.tenant_id = s.tenant_id AND (v.snapshot_id = s.id OR v.old_snapshot_id = s.id))
+RETURNING s.id
+`
+
+type ExpireSnapshotsParams struct {
+	TenantID uuid.UUID
+	VolumeID uuid.UUID
+}
+
+// Deletes the scheduled snapshots of a volume that have failed, and the Ready ones that its schedule no longer keeps. A volume that is gone, or has no
+// schedule any more, keeps all that are Ready.
+func (q *Queries) ExpireSnapshots(ctx context.Context, arg ExpireSnapshotsParams) ([]uuid.UUID, error) {
+	rows, err := q.db.Query(ctx, expireSnapshots, arg.TenantID, arg.VolumeID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []uuid.UUID{}
+	for rows.Next() {
+		var id uuid.UUID
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const insertSnapshot = `-- name: InsertSnapshot :one
-INSERT INTO snapshots (tenant_id, id, name, labels, volume_id, volume_name, size_gib)
-VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at
+INSERT INTO snapshots (tenant_id, id, name, labels, volume_id, volume_name, size_gib, fs_type, scheduled, consistent)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent
 `
 
 type InsertSnapshotParams struct {
@@ -105,6 +144,9 @@ type InsertSnapshotParams struct {
 	VolumeID   uuid.UUID
 	VolumeName string
 	SizeGib    int
+	FsType     string
+	Scheduled  bool
+	Consistent bool
 }
 
 func (q *Queries) InsertSnapshot(ctx context.Context, arg InsertSnapshotParams) (Snapshot, error) {
@@ -116,6 +158,9 @@ func (q *Queries) InsertSnapshot(ctx context.Context, arg InsertSnapshotParams) 
 		arg.VolumeID,
 		arg.VolumeName,
 		arg.SizeGib,
+		arg.FsType,
+		arg.Scheduled,
+		arg.Consistent,
 	)
 	var i Snapshot
 	err := row.Scan(
@@ -133,12 +178,15 @@ func (q *Queries) InsertSnapshot(ctx context.Context, arg InsertSnapshotParams) 
 		&i.TakenAt,
 		&i.RbdID,
 		&i.CreatedAt,
+		&i.FsType,
+		&i.Scheduled,
+		&i.Consistent,
 	)
 	return i, err
 }
 
 const lockSnapshot = `-- name: LockSnapshot :one
-SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at FROM snapshots WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent FROM snapshots WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockSnapshotParams struct {
@@ -164,6 +212,9 @@ func (q *Queries) LockSnapshot(ctx context.Context, arg LockSnapshotParams) (Sna
 		&i.TakenAt,
 		&i.RbdID,
 		&i.CreatedAt,
+		&i.FsType,
+		&i.Scheduled,
+		&i.Consistent,
 	)
 	return i, err
 }
@@ -273,7 +324,7 @@ func (q *Queries) SetSnapshotTaken(ctx context.Context, arg SetSnapshotTakenPara
 }
 
 const snapshot = `-- name: Snapshot :one
-SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at FROM snapshots WHERE tenant_id = $1 AND id = $2
+SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent FROM snapshots WHERE tenant_id = $1 AND id = $2
 `
 
 type SnapshotParams struct {
@@ -299,12 +350,15 @@ func (q *Queries) Snapshot(ctx context.Context, arg SnapshotParams) (Snapshot, e
 		&i.TakenAt,
 		&i.RbdID,
 		&i.CreatedAt,
+		&i.FsType,
+		&i.Scheduled,
+		&i.Consistent,
 	)
 	return i, err
 }
 
 const snapshots = `-- name: Snapshots :many
-SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at FROM snapshots
+SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent FROM snapshots
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR name = $4)
   AND ($5::jsonb IS NULL OR labels_match(labels, $5::jsonb))
@@ -351,6 +405,9 @@ func (q *Queries) Snapshots(ctx context.Context, arg SnapshotsParams) ([]Snapsho
 			&i.TakenAt,
 			&i.RbdID,
 			&i.CreatedAt,
+			&i.FsType,
+			&i.Scheduled,
+			&i.Consistent,
 		); err != nil {
 			return nil, err
 		}
@@ -363,7 +420,7 @@ func (q *Queries) Snapshots(ctx context.Context, arg SnapshotsParams) ([]Snapsho
 }
 
 const snapshotsInProgress = `-- name: SnapshotsInProgress :many
-SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at FROM snapshots WHERE tenant_id = $1 AND volume_id = $2 AND (state = 'Creating' OR rados_id IS NOT NULL) ORDER BY name
+SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent FROM snapshots WHERE tenant_id = $1 AND volume_id = $2 AND (state = 'Creating' OR rados_id IS NOT NULL) ORDER BY name
 `
 
 type SnapshotsInProgressParams struct {
@@ -396,6 +453,9 @@ func (q *Queries) SnapshotsInProgress(ctx context.Context, arg SnapshotsInProgre
 			&i.TakenAt,
 			&i.RbdID,
 			&i.CreatedAt,
+			&i.FsType,
+			&i.Scheduled,
+			&i.Consistent,
 		); err != nil {
 			return nil, err
 		}
@@ -405,6 +465,37 @@ func (q *Queries) SnapshotsInProgress(ctx context.Context, arg SnapshotsInProgre
 		return nil, err
 	}
 	return items, nil
+}
+
+const volumeUser = `-- name: VolumeUser :one
+SELECT p.id AS pod_id, n.id AS node_id, n.name, n.endpoint FROM volume_claims c
+JOIN pods p ON p.tenant_id = c.tenant_id AND p.id = c.pod_id JOIN nodes n ON n.id = p.node_id
+WHERE c.tenant_id = $1 AND c.volume_id = $2 AND p.phase NOT IN ('Succeeded', 'Failed')
+`
+
+type VolumeUserParams struct {
+	TenantID uuid.UUID
+	VolumeID uuid.UUID
+}
+
+type VolumeUserRow struct {
+	PodID    uuid.UUID
+	NodeID   uuid.UUID
+	Name     string
+	Endpoint string
+}
+
+// The pod that has a volume attached, and its node.
+func (q *Queries) VolumeUser(ctx context.Context, arg VolumeUserParams) (VolumeUserRow, error) {
+	row := q.db.QueryRow(ctx, volumeUser, arg.TenantID, arg.VolumeID)
+	var i VolumeUserRow
+	err := row.Scan(
+		&i.PodID,
+		&i.NodeID,
+		&i.Name,
+		&i.Endpoint,
+	)
+	return i, err
 }
 
 const volumesOfSnapshot = `-- name: VolumesOfSnapshot :many

@@ -12,6 +12,44 @@ import (
 	"github.com/google/uuid"
 )
 
+const advanceSchedule = `-- name: AdvanceSchedule :one
+UPDATE volumes SET snapshot_next = snapshot_next
+    + make_interval(mins => snapshot_minutes * (1 + floor(EXTRACT(epoch FROM clock_timestamp() - snapshot_next) / 60 / snapshot_minutes)::integer))
+WHERE tenant_id = $1 AND id = $2 AND snapshot_next <= clock_timestamp() AND state = 'Available' RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next
+`
+
+type AdvanceScheduleParams struct {
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+// Sets the next run of a schedule that is due. Runs that were missed are skipped.
+func (q *Queries) AdvanceSchedule(ctx context.Context, arg AdvanceScheduleParams) (Volume, error) {
+	row := q.db.QueryRow(ctx, advanceSchedule, arg.TenantID, arg.ID)
+	var i Volume
+	err := row.Scan(
+		&i.TenantID,
+		&i.ID,
+		&i.Name,
+		&i.Labels,
+		&i.SizeGib,
+		&i.State,
+		&i.Message,
+		&i.RbdID,
+		&i.CreatedAt,
+		&i.RbdHeader,
+		&i.ImageGib,
+		&i.SnapshotID,
+		&i.OldSnapshotID,
+		&i.Flatten,
+		&i.FsType,
+		&i.SnapshotMinutes,
+		&i.SnapshotKeep,
+		&i.SnapshotNext,
+	)
+	return i, err
+}
+
 const allVolumeIDs = `-- name: AllVolumeIDs :many
 SELECT id FROM volumes
 `
@@ -56,18 +94,23 @@ func (q *Queries) ClaimVolume(ctx context.Context, arg ClaimVolumeParams) (int64
 }
 
 const insertVolume = `-- name: InsertVolume :one
-INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, flatten) VALUES ($1, $2, $3, $4, $5, 'Creating', $6, $7)
-RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten
+INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next)
+VALUES ($1, $2, $3, $4, $5, 'Creating', $6, $7, $8, $9::integer, $10,
+    CASE WHEN $9::integer > 0 THEN clock_timestamp() + make_interval(mins => $9::integer) END)
+RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next
 `
 
 type InsertVolumeParams struct {
-	TenantID   uuid.UUID
-	ID         uuid.UUID
-	Name       string
-	Labels     map[string]string
-	SizeGib    int
-	SnapshotID *uuid.UUID
-	Flatten    bool
+	TenantID        uuid.UUID
+	ID              uuid.UUID
+	Name            string
+	Labels          map[string]string
+	SizeGib         int
+	SnapshotID      *uuid.UUID
+	Flatten         bool
+	FsType          string
+	SnapshotMinutes int
+	SnapshotKeep    int
 }
 
 func (q *Queries) InsertVolume(ctx context.Context, arg InsertVolumeParams) (Volume, error) {
@@ -79,6 +122,9 @@ func (q *Queries) InsertVolume(ctx context.Context, arg InsertVolumeParams) (Vol
 		arg.SizeGib,
 		arg.SnapshotID,
 		arg.Flatten,
+		arg.FsType,
+		arg.SnapshotMinutes,
+		arg.SnapshotKeep,
 	)
 	var i Volume
 	err := row.Scan(
@@ -96,12 +142,16 @@ func (q *Queries) InsertVolume(ctx context.Context, arg InsertVolumeParams) (Vol
 		&i.SnapshotID,
 		&i.OldSnapshotID,
 		&i.Flatten,
+		&i.FsType,
+		&i.SnapshotMinutes,
+		&i.SnapshotKeep,
+		&i.SnapshotNext,
 	)
 	return i, err
 }
 
 const lockVolume = `-- name: LockVolume :one
-SELECT tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten FROM volumes WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next FROM volumes WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockVolumeParams struct {
@@ -127,6 +177,10 @@ func (q *Queries) LockVolume(ctx context.Context, arg LockVolumeParams) (Volume,
 		&i.SnapshotID,
 		&i.OldSnapshotID,
 		&i.Flatten,
+		&i.FsType,
+		&i.SnapshotMinutes,
+		&i.SnapshotKeep,
+		&i.SnapshotNext,
 	)
 	return i, err
 }
@@ -201,7 +255,7 @@ func (q *Queries) SetVolumeDeleting(ctx context.Context, arg SetVolumeDeletingPa
 
 const setVolumeGrown = `-- name: SetVolumeGrown :one
 UPDATE volumes SET image_gib = $1, rbd_header = $2, message = '' WHERE tenant_id = $3 AND id = $4 AND state = 'Available' AND rbd_id = $5
-RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten
+RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next
 `
 
 type SetVolumeGrownParams struct {
@@ -237,6 +291,10 @@ func (q *Queries) SetVolumeGrown(ctx context.Context, arg SetVolumeGrownParams) 
 		&i.SnapshotID,
 		&i.OldSnapshotID,
 		&i.Flatten,
+		&i.FsType,
+		&i.SnapshotMinutes,
+		&i.SnapshotKeep,
+		&i.SnapshotNext,
 	)
 	return i, err
 }
@@ -272,8 +330,31 @@ func (q *Queries) SetVolumeRestoring(ctx context.Context, arg SetVolumeRestoring
 	return err
 }
 
+const setVolumeSchedule = `-- name: SetVolumeSchedule :exec
+UPDATE volumes SET snapshot_minutes = $1::integer, snapshot_keep = $2::integer,
+    snapshot_next = CASE WHEN $1::integer > 0 THEN clock_timestamp() + make_interval(mins => $1::integer) END
+WHERE tenant_id = $3 AND id = $4
+`
+
+type SetVolumeScheduleParams struct {
+	Minutes  int
+	Keep     int
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+func (q *Queries) SetVolumeSchedule(ctx context.Context, arg SetVolumeScheduleParams) error {
+	_, err := q.db.Exec(ctx, setVolumeSchedule,
+		arg.Minutes,
+		arg.Keep,
+		arg.TenantID,
+		arg.ID,
+	)
+	return err
+}
+
 const setVolumeSize = `-- name: SetVolumeSize :one
-UPDATE volumes SET image_gib = COALESCE(image_gib, size_gib), size_gib = $1, message = '' WHERE tenant_id = $2 AND id = $3 RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten
+UPDATE volumes SET image_gib = COALESCE(image_gib, size_gib), size_gib = $1, message = '' WHERE tenant_id = $2 AND id = $3 RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next
 `
 
 type SetVolumeSizeParams struct {
@@ -300,12 +381,16 @@ func (q *Queries) SetVolumeSize(ctx context.Context, arg SetVolumeSizeParams) (V
 		&i.SnapshotID,
 		&i.OldSnapshotID,
 		&i.Flatten,
+		&i.FsType,
+		&i.SnapshotMinutes,
+		&i.SnapshotKeep,
+		&i.SnapshotNext,
 	)
 	return i, err
 }
 
 const volume = `-- name: Volume :one
-SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volume_claims.pod_id FROM volumes
+SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volumes.snapshot_minutes, volumes.snapshot_keep, volumes.snapshot_next, volume_claims.pod_id FROM volumes
 LEFT JOIN volume_claims ON volume_claims.tenant_id = volumes.tenant_id AND volume_claims.volume_id = volumes.id
 WHERE volumes.tenant_id = $1 AND volumes.id = $2
 `
@@ -338,6 +423,10 @@ func (q *Queries) Volume(ctx context.Context, arg VolumeParams) (VolumeRow, erro
 		&i.Volume.SnapshotID,
 		&i.Volume.OldSnapshotID,
 		&i.Volume.Flatten,
+		&i.Volume.FsType,
+		&i.Volume.SnapshotMinutes,
+		&i.Volume.SnapshotKeep,
+		&i.Volume.SnapshotNext,
 		&i.PodID,
 	)
 	return i, err
@@ -415,7 +504,7 @@ func (q *Queries) VolumeUse(ctx context.Context, tenantID uuid.UUID) (VolumeUseR
 }
 
 const volumes = `-- name: Volumes :many
-SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volume_claims.pod_id FROM volumes
+SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volumes.snapshot_minutes, volumes.snapshot_keep, volumes.snapshot_next, volume_claims.pod_id FROM volumes
 LEFT JOIN volume_claims ON volume_claims.tenant_id = volumes.tenant_id AND volume_claims.volume_id = volumes.id
 WHERE volumes.tenant_id = $1 AND (volumes.created_at, volumes.id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR volumes.name = $4)
@@ -468,6 +557,10 @@ func (q *Queries) Volumes(ctx context.Context, arg VolumesParams) ([]VolumesRow,
 			&i.Volume.SnapshotID,
 			&i.Volume.OldSnapshotID,
 			&i.Volume.Flatten,
+			&i.Volume.FsType,
+			&i.Volume.SnapshotMinutes,
+			&i.Volume.SnapshotKeep,
+			&i.Volume.SnapshotNext,
 			&i.PodID,
 		); err != nil {
 			return nil, err
@@ -480,8 +573,38 @@ func (q *Queries) Volumes(ctx context.Context, arg VolumesParams) ([]VolumesRow,
 	return items, nil
 }
 
+const volumesDue = `-- name: VolumesDue :many
+SELECT tenant_id, id FROM volumes WHERE snapshot_next <= clock_timestamp() AND state = 'Available' ORDER BY snapshot_next LIMIT $1
+`
+
+type VolumesDueRow struct {
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+// Volumes whose schedule asks for a snapshot now.
+func (q *Queries) VolumesDue(ctx context.Context, max int) ([]VolumesDueRow, error) {
+	rows, err := q.db.Query(ctx, volumesDue, max)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []VolumesDueRow{}
+	for rows.Next() {
+		var i VolumesDueRow
+		if err := rows.Scan(&i.TenantID, &i.ID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const volumesOfNode = `-- name: VolumesOfNode :many
-SELECT c.pod_id, v.id, COALESCE(v.image_gib, v.size_gib)::integer AS image_gib FROM pods p
+SELECT c.pod_id, v.id, COALESCE(v.image_gib, v.size_gib)::integer AS image_gib, v.fs_type FROM pods p
 JOIN volume_claims c ON c.tenant_id = p.tenant_id AND c.pod_id = p.id JOIN volumes v ON v.tenant_id = c.tenant_id AND v.id = c.volume_id
 WHERE p.node_id = $1::uuid AND ($2::uuid[] IS NULL OR p.id = ANY($2::uuid[]))
 `
@@ -495,9 +618,10 @@ type VolumesOfNodeRow struct {
 	PodID    uuid.UUID
 	ID       uuid.UUID
 	ImageGib int
+	FsType   string
 }
 
-// The sizes of the RBD images of the volumes of a node's pods: all, or those of the pods with these ids.
+// The sizes of the RBD images and the file systems of the volumes of a node's pods: all, or those of the pods with these ids.
 func (q *Queries) VolumesOfNode(ctx context.Context, arg VolumesOfNodeParams) ([]VolumesOfNodeRow, error) {
 	rows, err := q.db.Query(ctx, volumesOfNode, arg.NodeID, arg.Ids)
 	if err != nil {
@@ -507,7 +631,12 @@ func (q *Queries) VolumesOfNode(ctx context.Context, arg VolumesOfNodeParams) ([
 	items := []VolumesOfNodeRow{}
 	for rows.Next() {
 		var i VolumesOfNodeRow
-		if err := rows.Scan(&i.PodID, &i.ID, &i.ImageGib); err != nil {
+		if err := rows.Scan(
+			&i.PodID,
+			&i.ID,
+			&i.ImageGib,
+			&i.FsType,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

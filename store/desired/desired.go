@@ -43,15 +43,21 @@ type Pod struct {
 	Pod        husk.Pod
 	Interfaces []husk.Interface // the first one first
 	Placement  int64
-	ScratchGiB int               // of its scratch disk; 0: it has none
-	KeyHolder  string            // whose key it is (husk.KeyHolder)
-	CephKey    string            // empty if KeyErr is set
-	KeyErr     error             // the stored key cannot be opened
-	Images     map[string]Image  // by container
-	VolumeGiB  map[uuid.UUID]int // sizes of the RBD images of its volumes
+	ScratchGiB int              // of its scratch disk; 0: it has none
+	KeyHolder  string           // whose key it is (husk.KeyHolder)
+	CephKey    string           // empty if KeyErr is set
+	KeyErr     error            // the stored key cannot be opened
+	Images     map[string]Image // by container
+	Volumes    map[uuid.UUID]Volume
 	Configs    configs.Values
 	ConfigErr  error // some values that the pod uses cannot be opened
 	Move       Move
+}
+
+// Volume is what the store knows about a volume of a pod.
+type Volume struct {
+	GiB    int    // size of its RBD image
+	FSType string // its file system
 }
 
 // Move is what a node has to do with a pod that moves. The zero value is nothing.
@@ -160,12 +166,12 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 		}
 		byPod[i.PodID][i.Container] = Image{i.ID, i.Config}
 	}
-	sizes := map[uuid.UUID]map[uuid.UUID]int{}
+	claimed := map[uuid.UUID]map[uuid.UUID]Volume{}
 	for _, v := range volumes {
-		if sizes[v.PodID] == nil {
-			sizes[v.PodID] = map[uuid.UUID]int{}
+		if claimed[v.PodID] == nil {
+			claimed[v.PodID] = map[uuid.UUID]Volume{}
 		}
-		sizes[v.PodID][v.ID] = v.ImageGib
+		claimed[v.PodID][v.ID] = Volume{v.ImageGib, v.FsType}
 	}
 	pods := make([]Pod, 0, len(rows))
 	for _, r := range rows {
@@ -177,7 +183,7 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 			}
 		}
 		pods = append(pods, Pod{
-			Pod: convert.Pod(r.Pod), Placement: r.Pod.Placement, ScratchGiB: r.Pod.ScratchGib, KeyHolder: husk.KeyHolder(r.Pod.ID, r.Pod.KeyPlacement), CephKey: key, KeyErr: keyErr, ConfigErr: unreadable[r.Pod.ID], Images: byPod[r.Pod.ID], VolumeGiB: sizes[r.Pod.ID], Configs: values[r.Pod.ID],
+			Pod: convert.Pod(r.Pod), Placement: r.Pod.Placement, ScratchGiB: r.Pod.ScratchGib, KeyHolder: husk.KeyHolder(r.Pod.ID, r.Pod.KeyPlacement), CephKey: key, KeyErr: keyErr, ConfigErr: unreadable[r.Pod.ID], Images: byPod[r.Pod.ID], Volumes: claimed[r.Pod.ID], Configs: values[r.Pod.ID],
 			Interfaces: interfacesOf(r), Move: moving.of[r.Pod.ID],
 		})
 	}

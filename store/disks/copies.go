@@ -28,7 +28,20 @@ type ToCopy struct {
 	Volume *Disk  // nil: it is gone
 	Number uint64 // in RADOS; 0: none
 	Taken  bool
+	// Consistent is whether the file system has to be frozen, if there is a User: the pod that has the volume attached.
+	Consistent bool
+	User       User
+	Serial     string // of the volume's disk in that pod
 }
+
+// User is a pod that has a volume attached. It is empty if there is none.
+type User struct {
+	Pod  uuid.UUID
+	Node husk.Node
+}
+
+// Same reports whether it is the same pod on the same node.
+func (u User) Same(as User) bool { return u.Pod == as.Pod && u.Node.ID == as.Node.ID }
 
 // Snapshot returns a snapshot with its volume. Codes: not_found.
 func (c Copies) Snapshot(ctx context.Context, tenant, id uuid.UUID) (s ToCopy, err error) {
@@ -47,7 +60,12 @@ func copied(ctx context.Context, q *db.Queries, tenant, id uuid.UUID) (ToCopy, e
 	if err != nil {
 		return ToCopy{}, err
 	}
-	c := ToCopy{Name: convert.Snapshot(row).RBDName(), Taken: row.TakenAt != nil}
+	c := ToCopy{Name: convert.Snapshot(row).RBDName(), Taken: row.TakenAt != nil, Consistent: row.Consistent, Serial: husk.Volume{ID: row.VolumeID}.Serial()}
+	if user, err := q.VolumeUser(ctx, db.VolumeUserParams{TenantID: tenant, VolumeID: row.VolumeID}); err == nil {
+		c.User = User{user.PodID, husk.Node{ID: user.NodeID, Name: user.Name, Endpoint: user.Endpoint}}
+	} else if !errors.Is(err, pgx.ErrNoRows) {
+		return c, err
+	}
 	if row.RadosID != nil {
 		c.Number = uint64(*row.RadosID) //nolint:gosec // Ceph counts from 1
 	}
@@ -85,9 +103,15 @@ func (c Copies) Taken(ctx context.Context, tenant, id uuid.UUID) error {
 // Made records that everything is copied. Codes: not_found (it is gone or is being deleted; the caller removes the RBD image).
 func (c Copies) Made(ctx context.Context, tenant, id uuid.UUID, rbdID string) error {
 	return c.change(ctx, tenant, id, "Ready", func(q *db.Queries) (int64, error) {
+		if _, err := q.LockTenant(ctx, tenant); err != nil { // first, as when a volume is made from one of the snapshots that expire
+			return 0, err
+		}
 		n, err := q.SetSnapshotReady(ctx, db.SetSnapshotReadyParams{TenantID: tenant, ID: id, RbdID: rbdID})
 		if err == nil && n > 0 {
 			err = q.BeginSnapshot(ctx, db.BeginSnapshotParams{TenantID: tenant, ID: id})
+		}
+		if err == nil && n > 0 {
+			err = c.expireOthers(ctx, q, tenant, id)
 		}
 		return n, err
 	})

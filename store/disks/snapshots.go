@@ -29,6 +29,9 @@ func InsertSnapshot(ctx context.Context, q *db.Queries, tenant db.Tenant, s husk
 	if volume.State != husk.VolumeAvailable {
 		return db.Snapshot{}, husk.Errorf(husk.CodeConflict, "volumeId", "volume %q is %s; create the snapshot once it is %s", volume.Name, volume.State, husk.VolumeAvailable)
 	}
+	if s.Consistent && volume.FsType == husk.FSNone {
+		return db.Snapshot{}, husk.Errorf(husk.CodeInvalid, "consistent", "volume %q has no file system to freeze; leave consistent out", volume.Name)
+	}
 	if err := noneInProgress(ctx, q, volume, "snapshotted again"); err != nil {
 		return db.Snapshot{}, err
 	}
@@ -43,7 +46,7 @@ func InsertSnapshot(ctx context.Context, q *db.Queries, tenant db.Tenant, s husk
 		return db.Snapshot{}, err
 	}
 	row, err := q.InsertSnapshot(ctx, db.InsertSnapshotParams{
-		TenantID: tenant.ID, ID: s.ID, Name: s.Name, Labels: s.Labels, VolumeID: volume.ID, VolumeName: volume.Name, SizeGib: volume.SizeGib,
+		TenantID: tenant.ID, ID: s.ID, Name: s.Name, Labels: s.Labels, VolumeID: volume.ID, VolumeName: volume.Name, SizeGib: volume.SizeGib, FsType: volume.FsType, Scheduled: s.Scheduled, Consistent: s.Consistent,
 	})
 	if pgerr.UniqueViolation(err, "snapshots_tenant_id_name_key") {
 		err = husk.Errorf(husk.CodeNameTaken, "name", "a snapshot named %q exists already", s.Name)
@@ -78,6 +81,10 @@ func source(ctx context.Context, q *db.Queries, tenant, id uuid.UUID, field stri
 	return s, nil
 }
 
+func otherFileSystem(field string, s db.Snapshot, fsType string) error {
+	return husk.Errorf(husk.CodeInvalid, field, "snapshot %q has the file system %s, and the volume has %s; both must have the same", s.Name, s.FsType, fsType)
+}
+
 // Restore makes the content of a volume that of a snapshot. Codes: volume_in_use, conflict, not_found, invalid.
 func Restore(snapshot uuid.UUID) Change {
 	return func(ctx context.Context, q *db.Queries, tenant db.Tenant, row db.Volume) (string, string, error) {
@@ -96,6 +103,9 @@ func Restore(snapshot uuid.UUID) Change {
 		s, err := source(ctx, q, tenant.ID, snapshot, "snapshotId", row.SizeGib)
 		if err != nil {
 			return "", "", err
+		}
+		if s.FsType != row.FsType {
+			return "", "", otherFileSystem("snapshotId", s, row.FsType)
 		}
 		return "RestoreRequested", "from snapshot " + s.Name, q.SetVolumeRestoring(ctx, db.SetVolumeRestoringParams{TenantID: tenant.ID, ID: row.ID, SnapshotID: s.ID})
 	}

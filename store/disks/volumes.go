@@ -3,6 +3,7 @@
 package disks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,11 +35,19 @@ func Insert(ctx context.Context, q *db.Queries, tenant db.Tenant, v husk.Volume)
 	if err := admission.Quota("sizeGiB", "GiB of volumes and snapshots", use.Gib, v.SizeGiB, tenant.QuotaVolumeGib); err != nil {
 		return db.Volume{}, err
 	}
-	p := db.InsertVolumeParams{TenantID: tenant.ID, ID: v.ID, Name: v.Name, Labels: v.Labels, SizeGib: v.SizeGiB, Flatten: v.Flatten}
+	p := db.InsertVolumeParams{TenantID: tenant.ID, ID: v.ID, Name: v.Name, Labels: v.Labels, SizeGib: v.SizeGiB, Flatten: v.Flatten, FsType: cmp.Or(v.FSType, husk.FSExt4)}
+	if v.Schedule != nil && v.Schedule.EveryMinutes > 0 {
+		p.SnapshotMinutes, p.SnapshotKeep = v.Schedule.EveryMinutes, v.Schedule.Keep
+	}
 	if v.Source != nil {
-		if _, err := source(ctx, q, tenant.ID, v.Source.SnapshotID, "source.snapshotId", v.SizeGiB); err != nil {
+		s, err := source(ctx, q, tenant.ID, v.Source.SnapshotID, "source.snapshotId", v.SizeGiB)
+		if err != nil {
 			return db.Volume{}, err
 		}
+		if v.FSType != "" && v.FSType != s.FsType {
+			return db.Volume{}, otherFileSystem("fsType", s, v.FSType)
+		}
+		p.FsType = s.FsType
 		p.SnapshotID = &v.Source.SnapshotID
 	}
 	row, err := q.InsertVolume(ctx, p)

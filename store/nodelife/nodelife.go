@@ -96,7 +96,7 @@ func MarkUnknown(ctx context.Context, q *db.Queries, limit int) (int, error) {
 func setPhase(ctx context.Context, q *db.Queries, p db.Pod, phase husk.Phase, reason, message string) error {
 	return q.UpdatePodStatus(ctx, db.UpdatePodStatusParams{
 		TenantID: p.TenantID, ID: p.ID, Phase: phase, Reason: reason, Message: message,
-		ObservedGeneration: p.ObservedGeneration, Restarts: p.Restarts, Containers: p.Containers, DomainStartingAt: p.DomainStartingAt,
+		ObservedGeneration: p.ObservedGeneration, Restarts: p.Restarts, Containers: p.Containers, DomainStartingAt: p.DomainStartingAt, NetworkConnectedAt: p.NetworkConnectedAt,
 		DomainStartedAt: p.DomainStartedAt, GuestReadyAt: p.GuestReadyAt, RunningAt: p.RunningAt,
 	})
 }

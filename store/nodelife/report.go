@@ -52,7 +52,7 @@ func Report(ctx context.Context, q *db.Queries, node uuid.UUID, r husk.PodReport
 	}
 	err = q.UpdatePodStatus(ctx, db.UpdatePodStatusParams{
 		TenantID: row.TenantID, ID: row.ID, Phase: next, Reason: r.Reason, Message: r.Message, ObservedGeneration: r.Generation,
-		Restarts: r.Restarts, Containers: r.Containers, DomainStartingAt: r.DomainStartingAt, DomainStartedAt: r.DomainStartedAt,
+		Restarts: r.Restarts, Containers: r.Containers, DomainStartingAt: r.DomainStartingAt, NetworkConnectedAt: r.NetworkConnectedAt, DomainStartedAt: r.DomainStartedAt,
 		GuestReadyAt: r.GuestReadyAt, RunningAt: r.RunningAt,
 	})
 	if err != nil {

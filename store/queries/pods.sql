@@ -36,6 +36,10 @@ INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, net
 VALUES (@tenant_id, @id, @name, @labels, @spec, @cpu_millis, @memory_mib, @network_id, @address, @mac, sqlc.narg(scheduling), @priority, @gang, @guest_bytes, @needs, @annotations, @scratch_gib, @interfaces, @security_groups)
 RETURNING *;
 
+-- name: AddPodNeed :exec
+-- A capability that the agent of the pod's node has to have because of a volume.
+UPDATE pods SET needs = array_append(needs, @need::text) WHERE tenant_id = @tenant_id AND id = @id AND NOT (@need::text = ANY(needs));
+
 -- name: Pod :one
 SELECT * FROM pods WHERE tenant_id = @tenant_id AND id = @id;
 
@@ -98,7 +102,7 @@ SELECT tenant_id, id, node_id::uuid AS node_id FROM evicted;
 -- An evicted pod whose virtual machine is gone becomes Pending again, or Stopped. It keeps its address and its volumes, and gets a new key.
 UPDATE pods SET phase = CASE WHEN halted THEN 'Stopped' ELSE 'Pending' END, reason = '', message = '', node_id = NULL, node_name = '', holds_room = false, vmm_overhead_mib = 0, ceph_key = NULL, evicted = false,
     generation = generation + 1, tries = 0, next_try_at = NULL, containers = '[]', restarts = 0,
-    placed_at = NULL, domain_starting_at = NULL, domain_started_at = NULL, guest_ready_at = NULL, running_at = NULL
+    placed_at = NULL, domain_starting_at = NULL, network_connected_at = NULL, domain_started_at = NULL, guest_ready_at = NULL, running_at = NULL
 WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: PodDecision :one
@@ -147,7 +151,7 @@ SELECT * FROM pods WHERE node_id = @node_id::uuid AND id = @id FOR UPDATE;
 
 -- name: UpdatePodStatus :exec
 UPDATE pods SET phase = @phase, reason = @reason, message = @message, observed_generation = @observed_generation, restarts = @restarts,
-    containers = @containers, domain_starting_at = @domain_starting_at, domain_started_at = @domain_started_at,
+    containers = @containers, domain_starting_at = @domain_starting_at, network_connected_at = @network_connected_at, domain_started_at = @domain_started_at,
     guest_ready_at = @guest_ready_at, running_at = @running_at,
     delete_at = CASE WHEN @phase IN ('Succeeded', 'Failed')
         THEN COALESCE(delete_at, clock_timestamp() + (spec ->> 'ttlSecondsAfterFinished')::integer * interval '1 second') END

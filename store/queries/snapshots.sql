@@ -1,6 +1,6 @@
 -- name: InsertSnapshot :one
-INSERT INTO snapshots (tenant_id, id, name, labels, volume_id, volume_name, size_gib)
-VALUES (@tenant_id, @id, @name, @labels, @volume_id, @volume_name, @size_gib) RETURNING *;
+INSERT INTO snapshots (tenant_id, id, name, labels, volume_id, volume_name, size_gib, fs_type, scheduled, consistent)
+VALUES (@tenant_id, @id, @name, @labels, @volume_id, @volume_name, @size_gib, @fs_type, @scheduled, @consistent) RETURNING *;
 
 -- name: Snapshot :one
 SELECT * FROM snapshots WHERE tenant_id = @tenant_id AND id = @id;
@@ -64,3 +64,22 @@ WITH ended AS (
     ON CONFLICT (interval_id) DO NOTHING RETURNING interval_id
 )
 DELETE FROM usage_open o USING ended e WHERE o.interval_id = e.interval_id;
+
+-- name: ExpireSnapshots :many
+-- Deletes the scheduled snapshots of a volume that have failed, and the Ready ones that its schedule no longer keeps. A volume that is gone, or has no
+-- schedule any more, keeps all that are Ready.
+UPDATE snapshots s SET state = 'Deleting', message = ''
+WHERE s.tenant_id = @tenant_id AND s.volume_id = @volume_id AND s.scheduled
+  AND (s.state = 'Failed' OR s.state = 'Ready' AND s.id IN (
+      SELECT o.id FROM (SELECT n.id, row_number() OVER (ORDER BY n.taken_at DESC, n.id) AS place FROM snapshots n
+          WHERE n.tenant_id = @tenant_id AND n.volume_id = @volume_id AND n.scheduled AND n.state = 'Ready') o
+      JOIN volumes k ON k.tenant_id = @tenant_id AND k.id = @volume_id AND k.snapshot_minutes > 0
+      WHERE o.place > k.snapshot_keep))
+  AND NOT EXISTS (SELECT FROM volumes v WHERE v.tenant_id = s.tenant_id AND (v.snapshot_id = s.id OR v.old_snapshot_id = s.id))
+RETURNING s.id;
+
+-- name: VolumeUser :one
+-- The pod that has a volume attached, and its node.
+SELECT p.id AS pod_id, n.id AS node_id, n.name, n.endpoint FROM volume_claims c
+JOIN pods p ON p.tenant_id = c.tenant_id AND p.id = c.pod_id JOIN nodes n ON n.id = p.node_id
+WHERE c.tenant_id = @tenant_id AND c.volume_id = @volume_id AND p.phase NOT IN ('Succeeded', 'Failed');

@@ -6,7 +6,9 @@ SELECT (SELECT count(*) FROM volumes v WHERE v.tenant_id = t.id)::integer AS vol
 FROM tenants t WHERE t.id = @tenant_id;
 
 -- name: InsertVolume :one
-INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, flatten) VALUES (@tenant_id, @id, @name, @labels, @size_gib, 'Creating', @snapshot_id, @flatten)
+INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next)
+VALUES (@tenant_id, @id, @name, @labels, @size_gib, 'Creating', @snapshot_id, @flatten, @fs_type, @snapshot_minutes::integer, @snapshot_keep,
+    CASE WHEN @snapshot_minutes::integer > 0 THEN clock_timestamp() + make_interval(mins => @snapshot_minutes::integer) END)
 RETURNING *;
 
 -- name: Volume :one
@@ -64,8 +66,8 @@ WITH on_its_node AS (
 SELECT n.node_id::uuid AS node_id FROM on_its_node n, LATERAL record_desired_change(n.node_id, n.id);
 
 -- name: VolumesOfNode :many
--- The sizes of the RBD images of the volumes of a node's pods: all, or those of the pods with these ids.
-SELECT c.pod_id, v.id, COALESCE(v.image_gib, v.size_gib)::integer AS image_gib FROM pods p
+-- The sizes of the RBD images and the file systems of the volumes of a node's pods: all, or those of the pods with these ids.
+SELECT c.pod_id, v.id, COALESCE(v.image_gib, v.size_gib)::integer AS image_gib, v.fs_type FROM pods p
 JOIN volume_claims c ON c.tenant_id = p.tenant_id AND c.pod_id = p.id JOIN volumes v ON v.tenant_id = c.tenant_id AND v.id = c.volume_id
 WHERE p.node_id = @node_id::uuid AND (sqlc.narg(ids)::uuid[] IS NULL OR p.id = ANY(sqlc.narg(ids)::uuid[]));
 
@@ -77,3 +79,18 @@ DELETE FROM volumes WHERE tenant_id = @tenant_id AND id = @id AND state = 'Delet
 
 -- name: AllVolumeIDs :many
 SELECT id FROM volumes;
+
+-- name: SetVolumeSchedule :exec
+UPDATE volumes SET snapshot_minutes = @minutes::integer, snapshot_keep = @keep::integer,
+    snapshot_next = CASE WHEN @minutes::integer > 0 THEN clock_timestamp() + make_interval(mins => @minutes::integer) END
+WHERE tenant_id = @tenant_id AND id = @id;
+
+-- name: VolumesDue :many
+-- Volumes whose schedule asks for a snapshot now.
+SELECT tenant_id, id FROM volumes WHERE snapshot_next <= clock_timestamp() AND state = 'Available' ORDER BY snapshot_next LIMIT @max;
+
+-- name: AdvanceSchedule :one
+-- Sets the next run of a schedule that is due. Runs that were missed are skipped.
+UPDATE volumes SET snapshot_next = snapshot_next
+    + make_interval(mins => snapshot_minutes * (1 + floor(EXTRACT(epoch FROM clock_timestamp() - snapshot_next) / 60 / snapshot_minutes)::integer))
+WHERE tenant_id = @tenant_id AND id = @id AND snapshot_next <= clock_timestamp() AND state = 'Available' RETURNING *;

@@ -281,7 +281,8 @@ func (d *demo) table(pod openapi.Pod) error {
 		what string
 	}{
 		{t.PlacedAt, "pod: accepted → placed"},
-		{t.DomainStartingAt, "pod: → the agent calls libvirt"},
+		{t.DomainStartingAt, "pod: → the agent prepares the machine"},
+		{t.NetworkConnectedAt, "pod: → its network is connected"},
 		{t.DomainStartedAt, "pod: → virtual machine is running"},
 		{t.GuestReadyAt, "pod: → husk-init responds"},
 		{t.RunningAt, "pod: → containers are running"},

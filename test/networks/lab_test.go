@@ -78,7 +78,7 @@ func must(t testing.TB, err error) {
 }
 
 // start starts the installation. Each test has one of its own, because many break it.
-func start(t testing.TB, limits network.Limits) *lab {
+func start(t testing.TB, limits network.Limits, change ...func(*network.Config)) *lab {
 	t.Helper()
 	url := devtest.PostgresFrom(t, "migrated", func(ctx context.Context, url devtest.URL) error { return store.Migrate(ctx, url(store.RoleOwner)) })
 	s, err := store.Open(t.Context(), store.Config{
@@ -103,13 +103,17 @@ func start(t testing.TB, limits network.Limits) *lab {
 		}
 	})
 	l := &lab{t: t, store: s, url: url, stack: stack}
-	l.r = network.New(network.Config{
+	cfg := network.Config{
 		Northbound: []string{stack.NorthboundRemote()}, Limits: limits, Floating: floating, Ingress: &network.Ingress{Range: network.DefaultIngressRange, Nodes: ingressAddrs},
 		Egress: network.Egress{Allow: []netip.Prefix{netip.MustParsePrefix("198.18.13.200/29"), netip.MustParsePrefix("10.77.0.0/16")}, Deny: []netip.Prefix{netip.MustParsePrefix("192.88.99.64/26"), netip.MustParsePrefix("10.77.5.0/24")}},
 		Provider: &network.Provider{
 			Name: "provider", Gateway: netip.PrefixFrom(outsideAddr, 24), First: netip.MustParseAddr("198.18.13.10"), Last: netip.MustParseAddr("198.18.13.149"),
 		},
-	}, s.Control().Topology(), slog.New(slog.DiscardHandler))
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	l.r = network.New(cfg, s.Control().Topology(), slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { l.reconcile(ctx) })

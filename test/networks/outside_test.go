@@ -3,13 +3,16 @@
 package networks
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -117,6 +120,111 @@ func (o *outside) serve(t *testing.T) {
 		}()
 		return nil
 	}))
+}
+
+// TestTheProviderNetworkIsAVLAN reaches a host in a VLAN, by egress and by a floating address. A host without a tag reaches nothing.
+func TestTheProviderNetworkIsAVLAN(t *testing.T) {
+	const vlan = 42
+	l := start(t, network.Limits{}, func(c *network.Config) { c.Provider.VLAN = vlan })
+	o, untagged := l.outside(), l.provided("hk-untagged", netip.MustParseAddr("198.18.13.210"))
+	must(t, within(o.ns, func() error {
+		return o.joinVLAN(t, vlan, netip.PrefixFrom(o.addr, 24), netip.MustParsePrefix("192.88.99.2/32"))
+	}))
+	o.serve(t)
+	tn := l.tenant()
+	p := tn.pod(l.nodes[0], nil)
+	p.serve(t, 80)
+	eventually(t, 15*time.Second, "a host in the VLAN is reached", func() error { _, err := p.get("192.88.99.2:80", patient); return err })
+	a := tn.address("web", toPod(p))
+	eventually(t, 15*time.Second, "a host in the VLAN reaches a floating address", func() error { return answers(o.get, at(a, 80), o.addr, p) })
+	for range 5 {
+		if err := closed(untagged.get, at(a, 80)); err != nil {
+			t.Errorf("a host outside of the VLAN reaches a floating address: %v", err)
+		}
+	}
+}
+
+// joinVLAN gives the host's addresses to a card in a VLAN. Kernels without VLANs exist, so the test itself adds and removes the tags.
+func (o *outside) joinVLAN(t *testing.T, vlan uint16, addrs ...netip.Prefix) error {
+	eth0, err := netlink.LinkByName("eth0")
+	if err != nil {
+		return err
+	}
+	old, err := netlink.AddrList(eth0, netlink.FAMILY_V4)
+	if err != nil {
+		return err
+	}
+	for _, a := range old {
+		if err := netlink.AddrDel(eth0, &a); err != nil {
+			return err
+		}
+	}
+	card, err := openTap("tagged")
+	if err != nil {
+		return err
+	}
+	raw, err := card.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var refused error
+	err = raw.Control(func(fd uintptr) { refused = unix.IoctlSetInt(int(fd), unix.TUNSETOFFLOAD, 0) }) // checksums must be complete
+	if err := errors.Join(err, refused); err != nil {
+		return err
+	}
+	tagged, err := netlink.LinkByName("tagged")
+	if err != nil {
+		return err
+	}
+	for _, a := range addrs {
+		if err := netlink.AddrAdd(tagged, &netlink.Addr{IPNet: &net.IPNet{IP: a.Addr().AsSlice(), Mask: net.CIDRMask(a.Bits(), 32)}}); err != nil {
+			return err
+		}
+	}
+	network, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	timeout := unix.NsecToTimeval(int64(100 * time.Millisecond))
+	if err := errors.Join(unix.SetsockoptInt(network, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1), unix.SetsockoptTimeval(network, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout),
+		unix.Bind(network, &unix.SockaddrLinklayer{Protocol: unix.ETH_P_ALL << 8, Ifindex: eth0.Attrs().Index}), netlink.SetPromiscOn(eth0), netlink.LinkSetUp(tagged)); err != nil {
+		return err
+	}
+	var carrying sync.WaitGroup
+	end := make(chan struct{})
+	carrying.Go(func() {
+		frame := make([]byte, 70000)
+		for {
+			n, err := card.Read(frame)
+			if err != nil {
+				return
+			}
+			in := frame[vnetHeader:n]
+			out := binary.BigEndian.AppendUint16(append(slices.Clone(in[:12]), 0x81, 0), vlan)
+			_, _ = unix.Write(network, append(out, in[12:]...))
+		}
+	})
+	carrying.Go(func() {
+		frame, control := make([]byte, 70000), make([]byte, 100)
+		for {
+			select {
+			case <-end:
+				return
+			default:
+			}
+			n, c, _, from, err := unix.Recvmsg(network, frame, control, 0)
+			// struct tpacket_auxdata (packet(7)): the kernel has taken the tag out of the frame.
+			if sender, ok := from.(*unix.SockaddrLinklayer); err != nil || ok && sender.Pkttype == unix.PACKET_OUTGOING || c < unix.CmsgLen(20) {
+				continue
+			}
+			aux := control[unix.CmsgLen(0):]
+			if status, tag := binary.NativeEndian.Uint32(aux), binary.NativeEndian.Uint16(aux[16:]); status&unix.TP_STATUS_VLAN_VALID != 0 && tag&0xfff == vlan {
+				_, _ = card.Write(append(make([]byte, vnetHeader), frame[:n]...))
+			}
+		}
+	})
+	t.Cleanup(func() { close(end); _ = card.Close(); carrying.Wait(); _ = unix.Close(network) })
+	return nil
 }
 
 // TestPodsReachOnlyThePublicInternet connects a pod with addresses that a router outside would reach.

@@ -27,7 +27,8 @@ const benchMemoryMiB = 160
 // BenchmarkPodStart measures the time from the request for a pod until the pod is running. Its
 // image is already imported. In the same run, it alternately measures the floor: plain QEMU with
 // the same kernel, initramfs and size, until husk-init's first line. The difference of the medians
-// is the time that Husk adds. The benchmark reports it with and without libvirt's own start.
+// is the time that Husk adds. The benchmark reports it with and without libvirt's own start, and how
+// much of each start was the network: from the agent's first step until OVN had connected the pod.
 func BenchmarkPodStart(b *testing.B) {
 	tn := stack.NewTenant(b)
 	busybox := tn.ImportImage(b, "busybox")
@@ -48,7 +49,8 @@ func BenchmarkPodStart(b *testing.B) {
 			at   *time.Time
 		}{
 			{"accept to placed", t.PlacedAt},
-			{"to calling libvirt", t.DomainStartingAt},
+			{"to preparing the machine", t.DomainStartingAt},
+			{"to network connected", t.NetworkConnectedAt},
 			{"to domain started", t.DomainStartedAt},
 			{"to husk-init up", t.GuestReadyAt},
 			{"to containers running", t.RunningAt},
@@ -58,7 +60,8 @@ func BenchmarkPodStart(b *testing.B) {
 		}
 		overhead = max(overhead, overheadMiB(b, stack.QEMU(pod.ID), benchMemoryMiB+guest.ShareMiB))
 		note("total", t.RunningAt.Sub(t.AcceptedAt))
-		note("total without libvirt", t.RunningAt.Sub(t.AcceptedAt)-t.DomainStartedAt.Sub(*t.DomainStartingAt))
+		note("total without libvirt", t.RunningAt.Sub(t.AcceptedAt)-t.DomainStartedAt.Sub(*t.NetworkConnectedAt))
+		note("total without network", t.RunningAt.Sub(t.AcceptedAt)-t.NetworkConnectedAt.Sub(*t.DomainStartingAt))
 		tn.DeletePod(b, pod.ID)
 	}
 	median := func(step string) time.Duration {
@@ -67,7 +70,8 @@ func BenchmarkPodStart(b *testing.B) {
 	}
 	fmt.Println()
 	for _, step := range []string{
-		"accept to placed", "to calling libvirt", "to domain started", "to husk-init up", "to containers running", "total", "total without libvirt",
+		"accept to placed", "to preparing the machine", "to network connected", "to domain started", "to husk-init up", "to containers running", "total",
+		"total without libvirt", "total without network",
 		"floor: qemu to husk-init",
 	} {
 		d := slices.Sorted(slices.Values(steps[step]))
@@ -78,6 +82,8 @@ func BenchmarkPodStart(b *testing.B) {
 	b.ReportMetric(float64(floor.Milliseconds()), "ms/floor")
 	b.ReportMetric(float64((median("total") - floor).Milliseconds()), "ms/added")
 	b.ReportMetric(float64((median("total without libvirt") - floor).Milliseconds()), "ms/added-without-libvirt")
+	b.ReportMetric(float64(median("to network connected").Milliseconds()), "ms/network")
+	b.ReportMetric(median("total").Seconds()/median("total without network").Seconds(), "x-without-network")
 	b.ReportMetric(median("total").Seconds()/floor.Seconds(), "x-floor")
 	b.ReportMetric(float64(overhead), "MiB-overhead-max")
 	b.ReportMetric(0, "ns/op")

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -210,4 +211,106 @@ func connect(t *testing.T, tn *stack.Tenant, pod openapi.Pod) (conn *pgx.Conn) {
 	})
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	return conn
+}
+
+// A schedule takes snapshots of a volume in use, and keeps only the latest.
+func TestASnapshotSchedule(t *testing.T) {
+	t.Parallel()
+	tn := stack.NewTenant(t)
+	data := tn.Volume(t, "data")
+	if r := tn.Run(t, nil, "volume", "schedule", "data", "--every", "1m", "--keep", "1"); r.Code != 0 || !contains(r.Out, "gets a snapshot every 1m and keeps 1") {
+		t.Fatalf("husk volume schedule: %+v", r)
+	}
+	seen := map[uuid.UUID]bool{}
+	stack.Eventually(t, 4*time.Minute, func() error { // three runs, so the first is gone
+		all := map[uuid.UUID]openapi.Snapshot{}
+		for s, err := range tn.API.Snapshots.List(t.Context(), client.Select{}) {
+			if err != nil {
+				return err
+			}
+			all[s.ID] = s
+			if openapi.Value(s.Scheduled) && s.State == openapi.SnapshotStateReady && s.VolumeID == *data.VolumeID {
+				seen[s.ID] = true
+			}
+		}
+		if len(seen) < 2 || len(all) > 1 {
+			return fmt.Errorf("%d snapshots were Ready, and there are %+v", len(seen), all)
+		}
+		return nil
+	})
+	if r := tn.Run(t, nil, "volume", "schedule", "data", "--off"); r.Code != 0 {
+		t.Fatalf("husk volume schedule --off: %+v", r)
+	}
+}
+
+// A consistent snapshot has what a program has written without writing it back, while it continues to write.
+func TestAConsistentSnapshot(t *testing.T) {
+	t.Parallel()
+	tn := stack.NewTenant(t)
+	busybox := tn.ImportImage(t, "busybox")
+	for _, fsType := range []openapi.FSType{openapi.FSTypeExt4, openapi.FSTypeXfs} {
+		name := string(fsType)
+		data := volumeOf(t, tn, name, fsType)
+		pod := tn.Wait(t, tn.Create(t, "writer-"+name, with(data, busybox, "n=0; while :; do n=$((n+1)); echo $n > /data/$n; echo wrote $n; sleep 0.05; done")).ID, openapi.PodPhaseRunning)
+		for _, n := range []int{1, 40, 80} {
+			tn.WaitForLog(t, pod.ID, "main", fmt.Sprintf("wrote %d\n", n))
+			title := fmt.Sprintf("%s-%d", name, n)
+			if r := tn.Run(t, nil, "snapshot", "create", title, "--volume", name, "--consistent"); r.Code != 0 {
+				t.Fatalf("husk snapshot create: %+v", r)
+			}
+			s, err := tn.API.Snapshots.Find(t.Context(), title)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s = ready(t, tn, s.ID); !openapi.Value(s.Consistent) {
+				t.Errorf("the snapshot is %+v", s)
+			}
+			copied := clone(t, tn, "copy-"+title, s, false)
+			reader := tn.Create(t, "reader-"+title, with(copied, busybox, fmt.Sprintf("echo the clone has $(cat /data/%d); exec sleep 1000000", n)))
+			tn.WaitForLog(t, tn.Wait(t, reader.ID, openapi.PodPhaseRunning).ID, "main", fmt.Sprintf("the clone has %d\n", n))
+		}
+		if got, err := tn.API.Pods.Get(t.Context(), pod.ID); err != nil || got.Status.Phase != openapi.PodPhaseRunning || openapi.Value(got.Status.Restarts) != 0 {
+			t.Errorf("the writer is %+v: %v", got.Status, err)
+		}
+		tn.DeletePod(t, pod.ID)
+	}
+	raw := volumeOf(t, tn, "raw", openapi.FSTypeNone)
+	available(t, tn, raw)
+	if _, err := tn.API.Snapshots.Create(t.Context(), openapi.SnapshotCreate{Name: "raw", VolumeID: *raw.VolumeID, Consistent: new(true)}); !client.HasCode(err, husk.CodeInvalid) {
+		t.Errorf("a consistent snapshot of a block device: %v", err)
+	}
+}
+
+// A consistent snapshot of a volume whose pod does not answer fails with the reason, and the volume can be used again.
+func TestAConsistentSnapshotOfAPodThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	tn := stack.NewTenant(t)
+	busybox, data := tn.ImportImage(t, "busybox"), tn.Volume(t, "data")
+	pod := tn.Wait(t, tn.Create(t, "stuck", with(data, busybox, "while :; do echo x >> /data/log; sleep 0.1; done")).ID, openapi.PodPhaseRunning)
+	qemu := stack.QEMU(pod.ID)
+	if err := syscall.Kill(qemu, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	resume := func() { _ = syscall.Kill(qemu, syscall.SIGCONT) }
+	t.Cleanup(resume)
+	s, err := tn.API.Snapshots.Create(t.Context(), openapi.SnapshotCreate{Name: "late", VolumeID: *data.VolumeID, Consistent: new(true)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stack.Eventually(t, 4*time.Minute, func() error {
+		s, err := tn.API.Snapshots.Get(t.Context(), s.ID)
+		if err == nil && (s.State != openapi.SnapshotStateFailed || !contains(openapi.Value(s.Message), "could not be frozen")) {
+			err = fmt.Errorf("the snapshot is %+v", s)
+		}
+		return err
+	})
+	resume()
+	if err := tn.API.Snapshots.Delete(t.Context(), s.ID); err != nil {
+		t.Fatal(err)
+	}
+	stack.Eventually(t, time.Minute, func() (err error) { // once the first one is gone
+		s, err = tn.API.Snapshots.Create(t.Context(), openapi.SnapshotCreate{Name: "again", VolumeID: *data.VolumeID, Consistent: new(true)})
+		return err
+	})
+	ready(t, tn, s.ID)
 }

@@ -643,8 +643,8 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Make a volume larger
-         * @description The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
+         * Make a volume larger, or change its schedule of snapshots
+         * @description What is absent does not change. The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
          *     counts for the quota and is billed from this request on. A volume cannot become smaller. For developers and owners of the tenant.
          */
         patch: operations["updateVolume"];
@@ -3429,6 +3429,8 @@ export interface components {
             user?: string;
             files?: components["schemas"]["File"][];
             volumeMounts?: components["schemas"]["VolumeMount"][];
+            /** @description Volumes without a file system that the container sees as block devices. */
+            volumeDevices?: components["schemas"]["VolumeDevice"][];
             /**
              * @description Keep standard input open, so that attached clients can write to it. Otherwise it is empty.
              * @default false
@@ -3744,6 +3746,12 @@ export interface components {
             /** @default false */
             readOnly?: boolean;
         };
+        /** @description A volume without a file system, as a block device in a container. It belongs to root, and to the group `fsGroup` if the pod has one. */
+        VolumeDevice: {
+            volume: components["schemas"]["Name"];
+            /** @example /dev/xvda */
+            devicePath: string;
+        };
         /**
          * @example {
          *       "id": "b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303",
@@ -3827,6 +3835,7 @@ export interface components {
          *           "acceptedAt": "2026-03-02T09:00:00Z",
          *           "placedAt": "2026-03-02T09:00:00.1Z",
          *           "domainStartingAt": "2026-03-02T09:00:00.2Z",
+         *           "networkConnectedAt": "2026-03-02T09:00:00.25Z",
          *           "domainStartedAt": "2026-03-02T09:00:00.6Z",
          *           "guestReadyAt": "2026-03-02T09:00:03.1Z",
          *           "runningAt": "2026-03-02T09:00:04Z"
@@ -3892,9 +3901,14 @@ export interface components {
             placedAt?: string;
             /**
              * Format: date-time
-             * @description The agent called libvirt.
+             * @description The agent began to prepare the virtual machine.
              */
             domainStartingAt?: string;
+            /**
+             * Format: date-time
+             * @description OVN had connected the pod's interfaces.
+             */
+            networkConnectedAt?: string;
             /** Format: date-time */
             domainStartedAt?: string;
             /**
@@ -4016,6 +4030,7 @@ export interface components {
          *               "acceptedAt": "2026-03-02T09:00:00Z",
          *               "placedAt": "2026-03-02T09:00:00.1Z",
          *               "domainStartingAt": "2026-03-02T09:00:00.2Z",
+         *               "networkConnectedAt": "2026-03-02T09:00:00.25Z",
          *               "domainStartedAt": "2026-03-02T09:00:00.6Z",
          *               "guestReadyAt": "2026-03-02T09:00:03.1Z",
          *               "runningAt": "2026-03-02T09:00:04Z"
@@ -4042,6 +4057,12 @@ export interface components {
             name: components["schemas"]["Name"];
             labels?: components["schemas"]["Labels"];
             sizeGiB: number;
+            /**
+             * @description The file system that the volume is made with. A volume from a snapshot has that of the snapshot.
+             * @default ext4
+             */
+            fsType?: components["schemas"]["FSType"];
+            snapshotSchedule?: components["schemas"]["SnapshotSchedule"];
             source?: components["schemas"]["VolumeSource"];
             /**
              * @description Copy all data of the source before the volume is Available. The volume is then independent of the source.
@@ -4049,6 +4070,12 @@ export interface components {
              */
             flatten?: boolean;
         };
+        /**
+         * @description The file system of a volume. With `none`, the volume is a block device, which containers use through `volumeDevices`.
+         * @example ext4
+         * @enum {string}
+         */
+        FSType: "ext4" | "xfs" | "none";
         /**
          * @description The snapshot that the volume is made from. The volume shares the data of the snapshot until it is flattened, and cannot be smaller.
          * @example {
@@ -4075,7 +4102,28 @@ export interface components {
          */
         VolumeUpdate: {
             /** @description At least the current size. */
-            sizeGiB: number;
+            sizeGiB?: number;
+            snapshotSchedule?: components["schemas"]["SnapshotSchedule"];
+        };
+        /**
+         * @description Snapshots that Husk takes of the volume by itself. The first one is taken after one interval. A run is skipped if a snapshot of the volume is
+         *     still being copied or the quota does not allow one, and the event `SnapshotSkipped` says so. Runs that were missed are not made up for.
+         * @example {
+         *       "everyMinutes": 1440,
+         *       "keep": 7
+         *     }
+         */
+        SnapshotSchedule: {
+            /**
+             * @description The interval. 0: no schedule.
+             * @example 1440
+             */
+            everyMinutes: number;
+            /**
+             * @description How many of the scheduled snapshots are kept. Older ones are deleted when a new one is ready, unless a volume shares their data. Other snapshots are not affected.
+             * @default 7
+             */
+            keep?: number;
         };
         /**
          * @example {
@@ -4085,6 +4133,7 @@ export interface components {
          *         "app": "web"
          *       },
          *       "sizeGiB": 50,
+         *       "fsType": "ext4",
          *       "state": "InUse",
          *       "podId": "b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303",
          *       "createdAt": "2026-03-02T08:58:00Z"
@@ -4096,6 +4145,7 @@ export interface components {
             name: components["schemas"]["Name"];
             labels: components["schemas"]["Labels"];
             sizeGiB: number;
+            readonly fsType: components["schemas"]["FSType"];
             /** @enum {string} */
             readonly state: "Creating" | "Available" | "InUse" | "Deleting";
             /** @description Why the volume is not ready yet. */
@@ -4105,6 +4155,12 @@ export interface components {
              * @description The pod that uses the volume.
              */
             readonly podId?: string;
+            snapshotSchedule?: components["schemas"]["SnapshotSchedule"];
+            /**
+             * Format: date-time
+             * @description When the schedule asks for the next snapshot.
+             */
+            readonly nextSnapshotAt?: string;
             source?: components["schemas"]["VolumeSource"];
             /** Format: date-time */
             readonly createdAt: string;
@@ -4119,6 +4175,7 @@ export interface components {
          *             "app": "web"
          *           },
          *           "sizeGiB": 50,
+         *           "fsType": "ext4",
          *           "state": "InUse",
          *           "podId": "b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303",
          *           "createdAt": "2026-03-02T08:58:00Z"
@@ -4141,6 +4198,11 @@ export interface components {
             labels?: components["schemas"]["Labels"];
             /** Format: uuid */
             volumeId: string;
+            /**
+             * @description Freeze the file system of the volume in its pod for the moment of the snapshot, at most 10 seconds. The snapshot then has everything that programs have written until then, also without `fsync`. If the pod does not answer, the snapshot fails. A volume without a file system cannot have such a snapshot.
+             * @default false
+             */
+            consistent?: boolean;
         };
         /**
          * @example {
@@ -4150,6 +4212,7 @@ export interface components {
          *       "volumeId": "92994fef-6455-4e73-a447-69fc2fe37846",
          *       "volumeName": "data",
          *       "sizeGiB": 50,
+         *       "fsType": "ext4",
          *       "state": "Ready",
          *       "progressPercent": 100,
          *       "takenAt": "2026-03-02T10:00:01Z",
@@ -4169,12 +4232,17 @@ export interface components {
             readonly volumeName: string;
             /** @description The size that the volume had. */
             readonly sizeGiB: number;
+            readonly fsType: components["schemas"]["FSType"];
             /** @enum {string} */
             readonly state: "Creating" | "Ready" | "Failed" | "Deleting";
             /** @description Why the snapshot is not ready yet, or why it failed. */
             readonly message?: string;
             /** @description How much of the snapshot is copied. */
             readonly progressPercent: number;
+            /** @description Whether the file system is frozen at the moment of the snapshot. */
+            readonly consistent?: boolean;
+            /** @description Whether the schedule of the volume has requested the snapshot. The schedule deletes it, too. */
+            readonly scheduled?: boolean;
             /**
              * Format: date-time
              * @description The moment whose content the snapshot has.
@@ -4193,6 +4261,7 @@ export interface components {
          *           "volumeId": "92994fef-6455-4e73-a447-69fc2fe37846",
          *           "volumeName": "data",
          *           "sizeGiB": 50,
+         *           "fsType": "ext4",
          *           "state": "Ready",
          *           "progressPercent": 100,
          *           "takenAt": "2026-03-02T10:00:01Z",
@@ -7596,12 +7665,15 @@ export interface components {
             terminationMessageFromLog?: boolean;
             limits?: components["schemas"]["Limits"];
             ulimits?: components["schemas"]["Ulimit"][];
+            volumeDevices?: components["schemas"]["VolumeDevice"][];
         };
         /** @description A disk, files in memory, or an empty directory. */
         DesiredVolume: {
             name: string;
             /** @description It is empty if the volume is not a disk. */
             serial: string;
+            /** @description The file system of a disk. If it is absent, it is ext4. */
+            fsType?: components["schemas"]["FSType"];
             /** @description Files to keep in memory. The agent writes them again when they change. */
             files?: components["schemas"]["VolumeFile"][];
             emptyDir?: components["schemas"]["EmptyDir"];
@@ -7629,6 +7701,7 @@ export interface components {
          *             }
          *           ],
          *           "domainStartingAt": "2026-03-02T09:00:00.2Z",
+         *           "networkConnectedAt": "2026-03-02T09:00:00.25Z",
          *           "domainStartedAt": "2026-03-02T09:00:00.6Z",
          *           "guestReadyAt": "2026-03-02T09:00:03.1Z",
          *           "runningAt": "2026-03-02T09:00:04Z"
@@ -7707,6 +7780,8 @@ export interface components {
             containers: components["schemas"]["ContainerStatus"][];
             /** Format: date-time */
             domainStartingAt?: string;
+            /** Format: date-time */
+            networkConnectedAt?: string;
             /** Format: date-time */
             domainStartedAt?: string;
             /** Format: date-time */

@@ -9,7 +9,7 @@ import { Badge } from "../ui/Badge";
 import { Button } from "../ui/Button";
 import { type Column, DataTable } from "../ui/DataTable";
 import { FormDialog } from "../ui/Dialog";
-import { Input, NAME } from "../ui/Field";
+import { Check, Input, NAME, Select } from "../ui/Field";
 import { Card, When } from "../ui/parts";
 import { toast } from "../ui/toasts";
 
@@ -23,7 +23,16 @@ export function Snapshots({ volume }: { volume?: Volume }) {
   const shown = useMemo(() => live.items.filter((s) => !volume || s.volumeId === volume.id), [live.items, volume]);
   const columns = useMemo(
     (): Column<Snapshot>[] => [
-      { name: "Name", width: "minmax(110px, 1.4fr)", sort: (s) => s.name, cell: (s) => <span className="strong">{s.name}</span> },
+      {
+        name: "Name",
+        width: "minmax(110px, 1.4fr)",
+        sort: (s) => s.name,
+        cell: (s) => (
+          <>
+            <span className="strong">{s.name}</span> {s.scheduled && <span className="muted">scheduled</span>}
+          </>
+        ),
+      },
       {
         name: "State",
         width: "132px",
@@ -109,14 +118,16 @@ export function Snapshots({ volume }: { volume?: Volume }) {
 
 function CreateSnapshot({ volume, close }: { volume: Volume; close: () => void }) {
   const [name, setName] = useState("");
+  const [consistent, setConsistent] = useState(false);
   const [key] = useState(idempotent);
   const run = async () => {
-    await client.POST("/v1/snapshots", { params: { header: key }, body: { name, volumeId: volume.id } });
+    await client.POST("/v1/snapshots", { params: { header: key }, body: { name, volumeId: volume.id, consistent } });
     toast(`Snapshot ${name} is being created.`);
   };
   return (
     <FormDialog title={`Create a snapshot of ${volume.name}`} submit="Create snapshot" close={close} run={run}>
       <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
+      {volume.fsType !== "none" && <Check label="Freeze the file system for that moment" checked={consistent} onChange={setConsistent} />}
     </FormDialog>
   );
 }
@@ -160,6 +171,41 @@ function DeleteSnapshot({ snapshot, close }: { snapshot: Snapshot; close: () => 
   return (
     <FormDialog title={`Delete snapshot ${snapshot.name}?`} submit="Delete snapshot" danger close={close} run={run}>
       <p>The volume {snapshot.volumeName} is not affected.</p>
+    </FormDialog>
+  );
+}
+
+const INTERVALS: [string, string][] = [
+  ["0", "no schedule"],
+  ["60", "1 hour"],
+  ["360", "6 hours"],
+  ["1440", "1 day"],
+  ["10080", "1 week"],
+];
+
+/** interval says how long so many minutes are. */
+export function interval(minutes: number) {
+  return INTERVALS.find(([m]) => m === String(minutes))?.[1] ?? `${minutes} minutes`;
+}
+
+/** ScheduleSnapshots changes the schedule of a volume's snapshots. */
+export function ScheduleSnapshots({ volume, close }: { volume: Volume; close: () => void }) {
+  const now = volume.snapshotSchedule;
+  const [every, setEvery] = useState(String(now?.everyMinutes ?? 1440));
+  const [keep, setKeep] = useState(String(now?.keep ?? 7));
+  const options = INTERVALS.some(([m]) => m === every) ? INTERVALS : [...INTERVALS, [every, interval(Number(every))] as [string, string]];
+  const run = async () => {
+    const body = { snapshotSchedule: { everyMinutes: Number(every), keep: Number(keep) } };
+    await client.PATCH("/v1/volumes/{volumeId}", { params: { path: { volumeId: volume.id } }, body });
+    toast(
+      every === "0" ? `Volume ${volume.name} has no schedule.` : `Volume ${volume.name} gets a snapshot every ${interval(Number(every))}.`,
+    );
+  };
+  return (
+    <FormDialog title={`Schedule snapshots of ${volume.name}`} submit="Save" close={close} run={run}>
+      <p>When a new snapshot is ready, older ones of the schedule are deleted. Snapshots that you create yourself are not affected.</p>
+      <Select label="Interval" value={every} onChange={setEvery} options={options} />
+      <Input label="Snapshots to keep" type="number" min={1} max={100} value={keep} onChange={setKeep} required />
     </FormDialog>
   );
 }

@@ -13,7 +13,7 @@ import { Button } from "../ui/Button";
 import { Problem } from "../ui/Problem";
 import { Card, Copy, Empty, Facts, Labels, Loading, PageHead, When } from "../ui/parts";
 import { EventList } from "./EventList";
-import { Snapshots } from "./Snapshots";
+import { interval, ScheduleSnapshots, Snapshots } from "./Snapshots";
 import { DeleteVolume, GrowVolume } from "./Volumes";
 
 /** VolumePage shows one volume with its pod and its events. */
@@ -25,6 +25,7 @@ export function VolumePage() {
   const events = useLive<HuskEvent>("events", { objectId: volumeId });
   const [deleting, setDeleting] = useState(false);
   const [growing, setGrowing] = useState(false);
+  const [scheduling, setScheduling] = useState(false);
   const volume = live.items.find((v) => v.id === volumeId);
   const pod = useQuery({
     queryKey: [keyOf(session), "pod", volume?.podId],
@@ -58,6 +59,9 @@ export function VolumePage() {
             <Button disabled={volume.state !== "Available" && volume.state !== "InUse"} onClick={() => setGrowing(true)}>
               Make larger
             </Button>
+            <Button disabled={volume.state === "Deleting"} onClick={() => setScheduling(true)}>
+              Schedule snapshots
+            </Button>
             <Button icon="trash" look="danger" disabled={!!volume.podId || volume.state === "Deleting"} onClick={() => setDeleting(true)}>
               Delete
             </Button>
@@ -69,7 +73,19 @@ export function VolumePage() {
         <Card title="Details">
           <Facts
             of={[
+              [
+                "Snapshots",
+                volume.snapshotSchedule ? (
+                  <span key="schedule">
+                    every {interval(volume.snapshotSchedule.everyMinutes)}, {volume.snapshotSchedule.keep} kept, next{" "}
+                    {volume.nextSnapshotAt && <When at={volume.nextSnapshotAt} />}
+                  </span>
+                ) : (
+                  "no schedule"
+                ),
+              ],
               ["Size", gibibytes(volume.sizeGiB)],
+              ["File system", volume.fsType === "none" ? "none: a block device" : volume.fsType],
               [
                 "Attached to",
                 volume.podId && !(pod.error instanceof ApiError) ? (
@@ -88,6 +104,7 @@ export function VolumePage() {
         <Card title="Events">{events.synced ? <EventList events={[...events.items].reverse()} bare /> : <Loading />}</Card>
       </div>
       <Snapshots volume={volume} />
+      {scheduling && <ScheduleSnapshots volume={volume} close={() => setScheduling(false)} />}
       {growing && <GrowVolume volume={volume} close={() => setGrowing(false)} />}
       {deleting && <DeleteVolume volume={volume} close={() => setDeleting(false)} />}
     </>

@@ -2,7 +2,7 @@
 
 import { Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
-import { client, idempotent, type Pod, type Volume } from "../api/client";
+import { client, idempotent, type Pod, type Schemas, type Volume } from "../api/client";
 import { useLive } from "../api/live";
 import { useHasRole } from "../api/role";
 import { gibibytes, plural } from "../lib/format";
@@ -10,7 +10,7 @@ import { Badge } from "../ui/Badge";
 import { Button } from "../ui/Button";
 import { type Column, DataTable } from "../ui/DataTable";
 import { FormDialog } from "../ui/Dialog";
-import { Input, NAME } from "../ui/Field";
+import { Input, NAME, Select } from "../ui/Field";
 import { Problem } from "../ui/Problem";
 import { Empty, Labels, Loading, PageHead, When } from "../ui/parts";
 import { toast } from "../ui/toasts";
@@ -115,15 +115,26 @@ export function Volumes() {
 function CreateVolume({ close }: { close: () => void }) {
   const [name, setName] = useState("");
   const [size, setSize] = useState("10");
+  const [fsType, setFSType] = useState<Schemas["FSType"]>("ext4");
   const [key] = useState(idempotent);
   const run = async () => {
-    await client.POST("/v1/volumes", { params: { header: key }, body: { name, sizeGiB: Number(size) } });
+    await client.POST("/v1/volumes", { params: { header: key }, body: { name, sizeGiB: Number(size), fsType } });
     toast(`Volume ${name} is being created.`);
   };
   return (
     <FormDialog title="Create a volume" submit="Create" close={close} run={run}>
       <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
       <Input label="Size in GiB" type="number" min={1} max={16384} value={size} onChange={setSize} required />
+      <Select
+        label="File system"
+        value={fsType}
+        onChange={(v) => setFSType(v as Schemas["FSType"])}
+        options={[
+          ["ext4", "ext4"],
+          ["xfs", "xfs"],
+          ["none", "none: a block device"],
+        ]}
+      />
     </FormDialog>
   );
 }

@@ -147,7 +147,8 @@ export function OverviewTab({ pod }: { pod: Pod }) {
 const STEPS = [
   ["acceptedAt", "Accepted"],
   ["placedAt", "Scheduled to a node"],
-  ["domainStartingAt", "Virtual machine prepared"],
+  ["domainStartingAt", "Virtual machine being prepared"],
+  ["networkConnectedAt", "Network connected"],
   ["domainStartedAt", "Virtual machine started"],
   ["guestReadyAt", "Kernel and init ready"],
   ["runningAt", "Containers running"],

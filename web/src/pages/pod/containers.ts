@@ -48,6 +48,7 @@ export function optionsOf(c: Container): [string, string][] {
   const all: [string, string | undefined][] = [
     ["Restart policy", c.restartPolicy],
     ["Limits", limits.filter(Boolean).join(", ")],
+    ["Devices", c.volumeDevices?.map((d) => `${d.volume} at ${d.devicePath}`).join(", ")],
     ["Ulimits", c.ulimits?.map((u) => `${u.name} ${u.soft} (hard ${u.hard})`).join(", ")],
     ["Startup probe", probe(c.startupProbe)],
     ["Readiness probe", probe(c.readinessProbe)],

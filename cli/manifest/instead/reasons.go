@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package manifest
+package instead
 
 import "strings"
 
-const (
-	noWindows = "Husk runs Linux containers only"
-)
+// NoWindows says why Husk does not run a container of Windows.
+const NoWindows = "Husk runs Linux containers only"
 
-// kubernetesReasons say why Husk does not accept a field of Kubernetes, or what to use instead.
-var kubernetesReasons = map[string]string{ //nolint:gosec // text about secrets, not secrets
+// reasons say why Husk does not accept a field of Kubernetes, or what to use instead.
+var reasons = map[string]string{ //nolint:gosec // text about secrets, not secrets
 	"spec.ephemeralContainers":                               "there are no ephemeral containers",
 	"spec.hostNetwork":                                       "a pod is a virtual machine with its own network; leave the field out",
 	"spec.hostPID":                                           "a pod is a virtual machine; leave the field out",
@@ -19,9 +18,9 @@ var kubernetesReasons = map[string]string{ //nolint:gosec // text about secrets,
 	"spec.containers[].env[].valueFrom.fileKeyRef":           "put the text into env[].value",
 	"spec.containers[].volumeMounts[].mountPropagation":      "mounts inside a container stay there; leave the field out",
 	"spec.containers[].securityContext.seLinuxOptions":       "there is no SELinux in a pod; leave the field out",
-	"spec.containers[].securityContext.windowsOptions":       noWindows,
+	"spec.containers[].securityContext.windowsOptions":       NoWindows,
 	"spec.securityContext.seLinuxOptions":                    "there is no SELinux in a pod; leave the field out",
-	"spec.securityContext.windowsOptions":                    noWindows,
+	"spec.securityContext.windowsOptions":                    NoWindows,
 	"spec.preemptionPolicy":                                  "a pod with a higher priority always preempts; set a lower priority, and leave the field out",
 	"spec.readinessGates":                                    "there are no conditions of a pod; leave the field out",
 	"spec.resourceClaims":                                    "only cpu, memory and ephemeral-storage are supported",
@@ -41,13 +40,13 @@ var kubernetesReasons = map[string]string{ //nolint:gosec // text about secrets,
 	"spec.containers[].resources.requests.":                  "only cpu, memory and ephemeral-storage are supported",
 }
 
-// kubernetesReason returns why Husk does not accept the field at this path (a path without indexes). An entry of the table that ends in a dot
+// Reason returns why Husk does not accept the field at this path (a path without indexes). An entry of the table that ends in a dot
 // applies to all fields below it.
-func kubernetesReason(path string) string {
-	if why, ok := kubernetesReasons[path]; ok {
+func Reason(path string) string {
+	if why, ok := reasons[path]; ok {
 		return why
 	}
-	for above, why := range kubernetesReasons {
+	for above, why := range reasons {
 		if strings.HasSuffix(above, ".") && strings.HasPrefix(path, above) {
 			return why
 		}
