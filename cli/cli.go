@@ -26,6 +26,7 @@ import (
 	"husk/cli/connect"
 	"husk/cli/exit"
 	"husk/cli/forward"
+	"husk/cli/habits"
 	"husk/cli/kind"
 	"husk/cli/print"
 	"husk/cli/terminal"
@@ -54,6 +55,11 @@ type app struct {
 func run(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
 	a := &app{in: in, out: out, errs: errs}
 	cmd := root(a)
+	args, err := habits.Translate(args)
+	if err != nil {
+		a.warn(err)
+		return exit.Usage
+	}
 	cmd.SetArgs(args)
 	cmd.SetIn(in)
 	help := &checkedWriter{w: out} // cobra does not check whether its help was printed
@@ -142,7 +148,7 @@ these. NO_COLOR, with any value, turns colors off; only terminals get colors.`,
 		PersistentPreRun: func(*cobra.Command, []string) { a.started = true },
 	}
 	cmd.PersistentFlags().StringVar(&a.context, "context", "", "use this context instead of the current one")
-	cmd.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print no progress and no hints on standard error")
+	cmd.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print no progress and no hints on standard error; lists print only IDs")
 	complete.Flag(cmd, "context", complete.Contexts)
 	const pods, objects, access, machines, self = "pods", "objects", "access", "machines", "self"
 	cmd.AddGroup(
@@ -244,11 +250,19 @@ func (a *app) outputFlags(cmd *cobra.Command, formats ...string) func() (print.P
 			formats = append([]string{preset}, formats...)
 		}
 	}
-	format := cmd.Flags().StringP("output", "o", preset, "output format: "+strings.Join(formats, ", "))
+	templates := ""
+	if slices.Contains(formats, "json") {
+		templates = ", jsonpath=, custom-columns="
+	}
+	format := cmd.Flags().StringP("output", "o", preset, "output format: "+strings.Join(formats, ", ")+templates)
 	noHeaders := cmd.Flags().Bool("no-headers", false, "print tables without headers")
 	complete.Words(cmd, "output", formats...)
 	return func() (print.Printer, error) {
-		if !slices.Contains(formats, *format) {
+		templated, err := print.Templated(*format)
+		if templated = templated && slices.Contains(formats, "json"); templated && err != nil {
+			return print.Printer{}, exit.Usagef("--output: %w", err)
+		}
+		if !templated && !slices.Contains(formats, *format) {
 			return print.Printer{}, exit.Usagef("--output: %q is not one of %s", *format, strings.Join(formats, ", "))
 		}
 		return print.Printer{Out: a.out, Format: *format, NoHeaders: *noHeaders}, nil

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -21,6 +22,8 @@ import (
 
 type logFlags struct {
 	follow, timestamps, all bool
+	labeled                 string      // the name of the pod, if it is one of several
+	writing                 *sync.Mutex // shared by these
 	tail                    int
 	since                   string
 	containers              []string
@@ -28,8 +31,10 @@ type logFlags struct {
 
 func logsCommand(a *app) *cobra.Command {
 	var f logFlags
+	var tail, selector string
+	var previous bool // users of kubectl give it
 	cmd := &cobra.Command{
-		Use:     "logs POD [CONTAINER…]",
+		Use:     "logs {POD [CONTAINER…] | -l LABELS}",
 		Aliases: []string{"log"},
 		Short:   "Print the logs of containers",
 		Long: `Print the log of a container. With several containers, each line begins with the
@@ -41,21 +46,32 @@ If the connection is lost, husk opens it again and continues after the last line
 		Example: `  husk logs web
   husk logs -f --tail 20 --timestamps web -c nginx
   husk logs -f --since 10m --all-containers web`,
-		Args:              cobra.MinimumNArgs(1),
+		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: a.offers().Names("pod"),
 	}
 	fs := cmd.Flags()
 	fs.BoolVarP(&f.follow, "follow", "f", false, "keep printing new lines until the container has ended and is not restarted")
-	fs.IntVar(&f.tail, "tail", -1, "number of lines to print from the end of each log")
-	fs.Lookup("tail").DefValue = "all" // shown instead of -1, which means all
+	fs.StringVarP(&tail, "tail", "n", "all", "number of lines to print from the end of each log")
+	fs.BoolVarP(&previous, "previous", "p", false, "also print the output before the last restart, which the log always has")
+	fs.StringVarP(&selector, "selector", "l", "", "print the logs of all pods with these labels, such as app=web")
 	fs.BoolVarP(&f.timestamps, "timestamps", "t", false, "print the time before each line")
 	fs.StringVar(&f.since, "since", "", "print only lines since a time (2026-03-02T09:00:00Z) or a duration ago (10m)")
 	fs.StringArrayVarP(&f.containers, "container", "c", nil, "container name; optional if the pod has only one container; may be repeated")
 	fs.BoolVar(&f.all, "all-containers", false, "print the logs of all containers of the pod")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		f.containers = append(f.containers, args[1:]...)
-		if cmd.Flags().Changed("tail") && f.tail < 0 {
-			return exit.Usagef("--tail: %d is negative", f.tail)
+		if (len(args) == 0) == (selector == "") {
+			return exit.Usagef("give the name of a pod, or labels with -l")
+		}
+		if len(args) > 0 {
+			f.containers = append(f.containers, args[1:]...)
+		}
+		f.tail = -1
+		if tail != "all" {
+			n, err := strconv.Atoi(tail)
+			if err != nil || n < 0 {
+				return exit.Usagef("--tail: %q is neither a number of lines nor all", tail)
+			}
+			f.tail = n
 		}
 		if f.all && len(f.containers) > 0 {
 			return exit.Usagef("--all-containers is given together with container %q; choose one of them", f.containers[0])
@@ -68,17 +84,45 @@ If the connection is lost, husk opens it again and continues after the last line
 		if err != nil {
 			return err
 		}
-		pod, err := kind.FindPod(cmd.Context(), c, args[0])
-		if err != nil {
-			return err
-		}
 		o := client.LogOptions{Since: since, Follow: f.follow}
 		if f.tail >= 0 {
 			o.Tail = &f.tail
 		}
+		if selector != "" {
+			return a.logsOf(cmd.Context(), c, selector, f, o)
+		}
+		pod, err := kind.FindPod(cmd.Context(), c, args[0])
+		if err != nil {
+			return err
+		}
 		return a.logs(cmd.Context(), c, pod, f, o)
 	}
 	return cmd
+}
+
+// logsOf prints the logs of pods with these labels, one after the other, or at the same time if they are followed.
+func (a *app) logsOf(ctx context.Context, c *client.Client, selector string, flags logFlags, o client.LogOptions) error {
+	pods, err := client.Collect(c.Pods.List(ctx, client.Select{Labels: selector}))
+	if err != nil {
+		return err
+	}
+	if len(pods) == 0 {
+		a.hint("no pods match these labels")
+	}
+	errs := make([]error, len(pods))
+	flags.writing = new(sync.Mutex)
+	flags.all = len(flags.containers) == 0
+	var all sync.WaitGroup
+	for i, pod := range pods {
+		if flags.labeled = pod.Name; !flags.follow {
+			errs[i] = a.logs(ctx, c, pod, flags, o)
+			continue
+		}
+		of := flags
+		all.Go(func() { errs[i] = a.logs(ctx, c, pod, of, o) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
 }
 
 // logs prints the logs of one container, or of several: one after the other, or at the same time if they are followed.
@@ -92,14 +136,20 @@ func (a *app) logs(ctx context.Context, c *client.Client, pod openapi.Pod, flags
 	if len(names) == 0 {
 		names = []string{""} // the only one
 	}
-	var out sync.Mutex
+	out := flags.writing
+	if out == nil {
+		out = new(sync.Mutex)
+	}
 	errs := make([]error, len(names))
 	interrupted := ctx
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	read := func(i int, name string) {
-		p := print.Lines{Mu: &out, Out: a.out, Errs: a.errs, Timestamps: flags.timestamps}
-		if len(names) > 1 {
+		p := print.Lines{Mu: out, Out: a.out, Errs: a.errs, Timestamps: flags.timestamps}
+		switch {
+		case flags.labeled != "":
+			p.Prefix = "[" + print.Clean(flags.labeled+"/"+name) + "] "
+		case len(names) > 1:
 			p.Prefix = "[" + print.Clean(name) + "] "
 		}
 		o := o

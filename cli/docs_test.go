@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"husk/cli/exit"
+	"husk/cli/habits"
 )
 
 var update = flag.Bool("update", false, "rewrite docs/cli.md")
@@ -56,6 +57,10 @@ This page is generated from the commands: ` + "`go test ./cli -update`" + ` rewr
 		fmt.Fprintf(&b, "| %d | %s |\n", e.Code, e.Meaning)
 	}
 	b.WriteString("\nWithout `-d` or `--wait`, `husk run` exits with the exit code of the container.\n")
+	b.WriteString("\n## For users of docker and kubectl\n\nThese command lines of docker and kubectl work with `husk` in place of the first word.\nIts own forms have the same effect.\n\n| docker and kubectl | husk |\n|---|---|\n")
+	for _, h := range habits.Table {
+		fmt.Fprintf(&b, "| `%s` | `%s` |\n", h.Typed, h.Ours)
+	}
 	root := root(&app{})
 	root.InitDefaultHelpCmd()
 	describe(&b, root)

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -32,6 +33,7 @@ func listCommand[T any](a *app, k kind.Kind[T]) *cobra.Command {
 	if k.Watch != nil {
 		cmd.Flags().BoolVarP(watch, "watch", "w", false, "keep running, and print every change")
 	}
+	sortBy := cmd.Flags().String("sort-by", "", "sort by the value at this path of JSON, such as .createdAt or .status.phase")
 	cmd.ValidArgsFunction = a.offers().Names(k.Kind)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := output()
@@ -45,7 +47,7 @@ func listCommand[T any](a *app, k kind.Kind[T]) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		q, named := kind.Query{Labels: *selector}, kind.BareNames(k.Kind, args)
+		q, named := kind.Query{Labels: *selector, SortBy: *sortBy}, kind.BareNames(k.Kind, args)
 		if *watch {
 			return follow(cmd.Context(), a, k, c, p, q, named)
 		}
@@ -69,7 +71,7 @@ func show[T any](ctx context.Context, a *app, k kind.Kind[T], c *client.Client, 
 			}
 			return nil
 		}
-		return k.ViewFor(ctx, c, p).Show(p, items)
+		return present(ctx, a, k, c, p, q, items)
 	}
 	items := make([]T, 0, len(named))
 	for _, name := range named {
@@ -79,11 +81,30 @@ func show[T any](ctx context.Context, a *app, k kind.Kind[T], c *client.Client, 
 		}
 		items = append(items, item)
 	}
-	v := k.ViewFor(ctx, c, p)
-	if len(items) == 1 {
-		return v.One(p, items[0])
+	if len(items) == 1 && !a.quiet {
+		return k.ViewFor(ctx, c, p).One(p, items[0])
 	}
-	return v.Show(p, items)
+	return present(ctx, a, k, c, p, q, items)
+}
+
+// present prints objects, or only their IDs with -q.
+func present[T any](ctx context.Context, a *app, k kind.Kind[T], c *client.Client, p print.Printer, q kind.Query, items []T) error {
+	if err := print.SortBy(items, q.SortBy); err != nil {
+		return exit.Usagef("--sort-by: %w", err)
+	}
+	if !a.quiet || !p.Tabular() {
+		return k.ViewFor(ctx, c, p).Show(p, items)
+	}
+	for _, item := range items {
+		id := k.Name(item)
+		if k.ID != nil {
+			id = k.ID(item)
+		}
+		if _, err := fmt.Fprintln(p.Out, print.Clean(id)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // follow prints objects and their changes until ctx ends.

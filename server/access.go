@@ -47,14 +47,18 @@ func (r accessRule) refuse(c husk.Caller) error {
 
 // access is the table of all access rules, by operationId. A server does not start if the table lacks an operation of the contract.
 var access = map[string]accessRule{
-	"IssueToken":      public, // the credentials are in the body
-	"Authorize":       public, // the issuer authenticates the user
-	"GetKeySet":       public,
-	"GetLoginOptions": public,
-	"Healthz":         public,
-	"Readyz":          public,
-	"Metrics":         operators,
-	"WhoAmI":          people,
+	"IssueToken":             public, // the credentials are in the body
+	"Authorize":              public, // the issuer authenticates the user
+	"GetKeySet":              public,
+	"GetLoginOptions":        public,
+	"GetAuthorizationServer": public,
+	"GetOpenIDConfiguration": public,
+	"GetContract":            public,
+	"GetContractAsYAML":      public,
+	"Healthz":                public,
+	"Readyz":                 public,
+	"Metrics":                operators,
+	"WhoAmI":                 people,
 
 	"ListPods":        viewers,
 	"CreatePod":       developers,

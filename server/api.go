@@ -20,6 +20,7 @@ import (
 	"husk/server/exec"
 	"husk/server/held"
 	"husk/server/metrics"
+	"husk/server/represent"
 	"husk/server/request"
 	"husk/server/zones"
 	"husk/service"
@@ -83,6 +84,18 @@ func (a api) Readyz(ctx context.Context, _ openapi.ReadyzRequestObject) (openapi
 		return nil, unavailable(err)
 	}
 	return openapi.Readyz200JSONResponse{Status: openapi.Ok}, nil
+}
+
+// GetContract returns the contract for generators of clients.
+func (a api) GetContract(context.Context, openapi.GetContractRequestObject) (openapi.GetContractResponseObject, error) {
+	d, err := openapi.ForClients()
+	return represent.Document{Type: "application/json", ETag: husk.ETag(d.JSON), Body: d.JSON}, err
+}
+
+// GetContractAsYAML returns the same as YAML.
+func (a api) GetContractAsYAML(context.Context, openapi.GetContractAsYAMLRequestObject) (openapi.GetContractAsYAMLResponseObject, error) {
+	d, err := openapi.ForClients()
+	return represent.Document{Type: "application/yaml", ETag: husk.ETag(d.YAML), Body: d.YAML}, err
 }
 
 func unavailable(err error) error {

@@ -27,6 +27,7 @@ import (
 	"husk/server/exec"
 	"husk/server/held"
 	"husk/server/metrics"
+	"husk/server/represent"
 	"husk/server/request"
 	"husk/store"
 	"husk/strictjson"
@@ -82,9 +83,15 @@ func newContract(a *auth.Auth, m *metrics.Metrics, h *held.Held, cfg Config) (*c
 func (c *contract) hold(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		req := request.Of(r.Context())
+		head := r.Method == http.MethodHead
+		w, r = represent.Conditional(w, r), represent.AsGet(r)
 		route, params, err := c.router.FindRoute(r)
 		if err != nil {
 			c.problems.write(w, r, routeProblem(err))
+			return
+		}
+		if head && streams(operationName(route.Operation.OperationID), r) {
+			c.problems.write(w, r, husk.Errorf(husk.CodeMethodNotAllowed, "", "streams and sessions do not support HEAD"))
 			return
 		}
 		req.Operation, req.Path, req.Address = operationName(route.Operation.OperationID), r.URL.Path, request.AddressOf(r, c.proxies)

@@ -31,7 +31,7 @@ func TestTheDashboardIsServedNextToTheAPI(t *testing.T) {
 	}
 	s := open(t)
 	serve := func(d dashboard) {
-		web := httptest.NewServer(newObserver(slog.New(slog.DiscardHandler), prometheus.NewRegistry()).observe(d.serve(problems{slog.New(slog.DiscardHandler)}, s.Handler())))
+		web := httptest.NewServer(newObserver(slog.New(slog.DiscardHandler), prometheus.NewRegistry(), "").observe(d.serve(problems{slog.New(slog.DiscardHandler)}, s.Handler())))
 		t.Cleanup(web.Close)
 		s.url = web.URL
 	}

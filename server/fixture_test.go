@@ -243,7 +243,7 @@ func (s fixture) send(r *http.Request) response {
 		s.t.Errorf("%s %s: a browser may treat the response as another type", r.Method, r.URL.Path)
 	}
 	a := response{status: resp.StatusCode, header: resp.Header, body: string(raw)}
-	if strings.HasPrefix(resp.Header.Get("Content-Type"), "application/problem+json") {
+	if r.Method != http.MethodHead && strings.HasPrefix(resp.Header.Get("Content-Type"), "application/problem+json") {
 		if err := json.Unmarshal(raw, &a.problem); err != nil {
 			s.t.Fatal(err)
 		}

@@ -21,10 +21,12 @@ func (a api) ListEvents(ctx context.Context, r openapi.ListEventsRequestObject) 
 	tenant := a.tenant(ctx)
 	filter := store.EventFilter{Kind: (*string)(r.Params.Kind), ObjectID: r.Params.ObjectID}
 	if openapi.Value(r.Params.Watch) {
+		begin := filter
+		begin.After = a.watches.events.After(openapi.Value(r.Params.LastEventID))
 		return watching[husk.Event]{ctx, a.watches.events, watch.Watch[husk.Event]{
 			Match: filter.Matches,
 			Before: func(each func([]husk.Event) error) error {
-				return eachPage(func(p store.Page) ([]husk.Event, string, error) { return tenant.Events(ctx, p, filter) }, each)
+				return eachPage(func(p store.Page) ([]husk.Event, string, error) { return tenant.Events(ctx, p, begin) }, each)
 			},
 		}}, nil
 	}

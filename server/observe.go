@@ -19,10 +19,11 @@ type observer struct {
 	log      *slog.Logger
 	problems problems
 	requests *prometheus.HistogramVec
+	https    string // value of Strict-Transport-Security
 }
 
-func newObserver(log *slog.Logger, registry prometheus.Registerer) *observer {
-	o := &observer{log: log, problems: problems{log}, requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+func newObserver(log *slog.Logger, registry prometheus.Registerer, https string) *observer {
+	o := &observer{log: log, https: https, problems: problems{log}, requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "husk_http_request_duration_seconds", Help: "Time to respond to a request, by operation and status. Streams count until they end.",
 		Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 	}, []string{"operation", "status"})}
@@ -39,6 +40,9 @@ func (o *observer) observe(next http.Handler) http.Handler {
 		// Much of what the API returns comes from pods, images and registries. Browsers must not treat it as
 		// another type than the one in Content-Type.
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if o.https != "" {
+			w.Header().Set("Strict-Transport-Security", o.https)
+		}
 		start := time.Now()
 		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
 		defer func() {

@@ -79,6 +79,10 @@ func (p problems) write(w http.ResponseWriter, r *http.Request, err error) {
 		shown = husk.Errorf(husk.CodeInternal, "", "an internal error; the server's log has the details under this request id")
 	}
 	status := statusOf[shown.Code]
+	if req.Operation == "IssueToken" && status < http.StatusInternalServerError && status != http.StatusTooManyRequests {
+		p.refuseGrant(w, req, shown)
+		return
+	}
 	if bare, _ := err.(*husk.Error); status >= http.StatusInternalServerError && bare == nil { //nolint:errorlint // an error without a cause has no details to log
 		p.log.Error("request failed", "request_id", req.ID, "operation", req.Operation, "tenant", req.Caller.TenantID, "error", err)
 	}
@@ -113,5 +117,18 @@ func (p problems) write(w http.ResponseWriter, r *http.Request, err error) {
 	w.WriteHeader(status)
 	if err := json.NewEncoder(w).Encode(problem); err != nil {
 		p.log.Debug("could not send a problem", "request_id", req.ID, "error", err)
+	}
+}
+
+// refuseGrant responds with an error of RFC 6749 (5.2), because that is what client libraries read at the token endpoint.
+func (p problems) refuseGrant(w http.ResponseWriter, req *request.Request, err *husk.Error) {
+	text := err.Detail
+	if err.Field != "" {
+		text = err.Field + ": " + text
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusBadRequest)
+	if err := json.NewEncoder(w).Encode(openapi.OAuthError{Error: openapi.InvalidRequest, ErrorDescription: &text}); err != nil {
+		p.log.Debug("could not send an error of the token endpoint", "request_id", req.ID, "error", err)
 	}
 }

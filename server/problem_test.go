@@ -215,7 +215,7 @@ func TestAPanicBecomesAProblem(t *testing.T) {
 	t.Parallel()
 	s := open(t)
 	var log strings.Builder
-	observer := newObserver(slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
+	observer := newObserver(slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry(), "")
 	web := httptest.NewServer(observer.observe(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a secret in the panic") })))
 	defer web.Close()
 	s.url = web.URL

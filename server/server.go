@@ -16,6 +16,7 @@
 //   - server/held limits what a tenant holds at the same time
 //   - server/metrics serves metrics
 //   - server/agents calls the agents of nodes
+//   - server/represent answers HEAD and conditional requests, and links the pages of lists
 //   - server/watch streams changes of lists
 //   - server/request holds what is known about the request under way
 package server
@@ -44,6 +45,7 @@ import (
 	"husk/server/held"
 	"husk/server/metrics"
 	"husk/server/network"
+	"husk/server/represent"
 	"husk/store"
 	"husk/web"
 )
@@ -161,7 +163,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		Store: cfg.Store, Agents: nodes, Log: cfg.Log, Issuer: cfg.Issuer, Idle: cfg.SessionIdle, Recheck: cfg.SessionCheck, Held: limits, Metrics: registry,
 	})
 	api := newAPI(cfg, a, sessions, m, limits, registry)
-	handler := newObserver(cfg.Log, registry).observe(dashboard.serve(problems{cfg.Log}, newHandler(contract, api)))
+	handler := newObserver(cfg.Log, registry, represent.StayOnHTTPS(cfg.Issuer)).observe(dashboard.serve(problems{cfg.Log}, newHandler(contract, api)))
 	return &Server{handler: handler, contract: contract, auth: a, loops: loops, metrics: m, agents: nodes}, nil
 }
 
@@ -185,7 +187,7 @@ func newHandler(c *contract, a api) http.Handler {
 	r := chi.NewRouter()
 	r.Use(c.hold)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) { c.problems.write(w, r, errNoRoute) })
-	strict := openapi.NewStrictHandlerWithOptions(a, nil, openapi.StrictHTTPServerOptions{
+	strict := openapi.NewStrictHandlerWithOptions(a, []openapi.StrictMiddlewareFunc{represent.Links}, openapi.StrictHTTPServerOptions{
 		RequestErrorHandlerFunc:  func(w http.ResponseWriter, r *http.Request, err error) { c.problems.write(w, r, c.badRequest(err)) },
 		ResponseErrorHandlerFunc: c.problems.write,
 	})

@@ -35,6 +35,7 @@ type Kind[T any] struct {
 // Query narrows a list.
 type Query struct {
 	Labels string
+	SortBy string
 	Events client.EventSelect
 }
 

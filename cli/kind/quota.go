@@ -4,6 +4,7 @@ package kind
 
 import (
 	"fmt"
+	"strings"
 
 	"husk/cli/print"
 	"husk/openapi"
@@ -20,7 +21,7 @@ type Allowance struct {
 // Quota shows the limits of a tenant.
 var Quota = print.View[Allowance]{
 	Kind: "quota",
-	Name: func(q Allowance) string { return q.resource },
+	Name: func(q Allowance) string { return strings.ReplaceAll(q.resource, " ", "-") },
 	Columns: []print.Column[Allowance]{
 		print.Col("RESOURCE", func(q Allowance) string { return q.resource }),
 		print.Col("USED", func(q Allowance) string { return q.ifCounted(q.text(q.used)) }),

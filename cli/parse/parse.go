@@ -173,6 +173,9 @@ func Restart(text string) (openapi.RestartPolicy, error) {
 	if p, ok := restartPolicies[strings.ToLower(text)]; ok {
 		return p, nil
 	}
+	if name, most, ok := strings.Cut(text, ":"); ok && restartPolicies[strings.ToLower(name)] == openapi.OnFailure {
+		return "", exit.Usagef("--restart %s: husk has no maximum of %s restarts; use on-failure, which waits longer before each restart", text, most)
+	}
 	return "", exit.Usagef("--restart: %q is not a restart policy; use no, on-failure or always", text)
 }
 

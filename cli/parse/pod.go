@@ -26,10 +26,17 @@ type Pod struct {
 	health                                                                                            Health
 	scheduling                                                                                        Scheduling
 	names                                                                                             Names
+	flags                                                                                             *pflag.FlagSet
+}
+
+// clearsEntrypoint reports whether the command line has an empty --entrypoint: the image's entrypoint is not used then.
+func (f *Pod) clearsEntrypoint() bool {
+	return f.entrypoint == "" && f.flags != nil && f.flags.Changed("entrypoint")
 }
 
 // AddTo adds the flags.
 func (f *Pod) AddTo(fs *pflag.FlagSet) {
+	f.flags = fs
 	fs.StringVar(&f.name, "name", "", "name of the pod (default: derived from the image's name)")
 	fs.StringVar(&f.cpus, "cpus", "0.5", "cores, such as 0.5 or 500m")
 	fs.StringVarP(&f.memory, "memory", "m", "256Mi", "memory that the container can use, such as 256m or 1g")
@@ -40,7 +47,7 @@ func (f *Pod) AddTo(fs *pflag.FlagSet) {
 	fs.StringArrayVarP(&f.volumes, "volume", "v", nil, "mount a volume: VOLUME:/path, or VOLUME:/path:ro for read-only; may be repeated")
 	fs.StringArrayVar(&f.tmpfs, "tmpfs", nil, "mount an empty directory in memory: /path, or /path:size=64m; may be repeated")
 	fs.StringArrayVarP(&f.labels, "label", "l", nil, "add a label, NAME=VALUE; may be repeated")
-	fs.StringVar(&f.entrypoint, "entrypoint", "", "run this program instead of the image's entrypoint")
+	fs.StringVar(&f.entrypoint, "entrypoint", "", "run this program instead of the image's entrypoint; if it is empty, run only the command after the image")
 	fs.StringVar(&f.restart, "restart", "no", "when to restart the container: no, on-failure or always")
 	fs.StringVarP(&f.user, "user", "u", "", "user or user:group (default: the image's)")
 	fs.StringVarP(&f.workdir, "workdir", "w", "", "working directory (default: the image's)")
@@ -126,7 +133,12 @@ func (f *Pod) Create(image string, command []string, followed bool) (openapi.Pod
 	if len(command) > 0 && command[0] == "--" { // users of kubectl write it
 		command = command[1:]
 	}
-	if len(command) > 0 {
+	switch {
+	case f.clearsEntrypoint() && len(command) == 0:
+		return fail(exit.Usagef("--entrypoint \"\" leaves nothing to run; add the command after the image"))
+	case f.clearsEntrypoint():
+		container.Command = &command
+	case len(command) > 0:
 		container.Args = &command
 	}
 	if len(env) > 0 {

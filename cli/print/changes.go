@@ -42,6 +42,9 @@ func (c *Changes[T]) Print(change client.Change[T]) error {
 		_, err := fmt.Fprintln(c.printer.Out, change.Type, c.view.Ref(change.Object))
 		return err
 	}
+	if printed, err := c.printer.template(change.Object); printed {
+		return err
+	}
 	id, row := c.id(change.Object), c.view.row(c.printer.Format, change.Object)
 	if change.Type == client.Deleted {
 		delete(c.rows, id)

@@ -45,19 +45,21 @@ func (p Printer) Table() *Table { return &Table{out: p.Out, color: terminal.Colo
 // Tabular reports whether the output is a table.
 func (p Printer) Tabular() bool { return p.Format == "table" || p.Format == "wide" }
 
-// Value prints a value if the format is JSON or YAML, and reports whether it is.
+// Value prints a value if the format is JSON, YAML or a template, and reports whether it is.
 func (p Printer) Value(v any) (printed bool, _ error) {
 	switch p.Format {
 	case "json":
 		return true, JSON(p.Out, v)
 	case "yaml":
 		return true, YAML(p.Out, v)
-	default:
+	case "table", "wide", "text", "name":
 		return false, nil
+	default:
+		return p.template(v)
 	}
 }
 
-// List prints a list if the format is JSON or YAML, and reports whether it is.
+// List prints a list if the format is JSON, YAML or a template, and reports whether it is.
 func List[T any](p Printer, items []T) (printed bool, _ error) {
 	if items == nil {
 		items = []T{}

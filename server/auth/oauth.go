@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"time"
 
@@ -59,7 +60,7 @@ func (a *Auth) IssueToken(ctx context.Context, r openapi.IssueTokenRequestObject
 	if refused, ok := errors.AsType[*oauthError](err); ok {
 		body := openapi.OAuthErrorJSONResponse{Error: refused.code, ErrorDescription: &refused.text}
 		if refused.code == openapi.InvalidClient {
-			return openapi.IssueToken401JSONResponse(body), nil
+			return refusedClient{body, request.Of(ctx).HasBasic}, nil
 		}
 		return openapi.IssueToken400JSONResponse{OAuthErrorJSONResponse: body}, nil
 	}
@@ -84,6 +85,21 @@ func (a *Auth) IssueToken(ctx context.Context, r openapi.IssueTokenRequestObject
 	return answer, nil
 }
 
+// refusedClient is the response to wrong credentials. If they were in the header, RFC 6749 (5.2) requires a challenge. Without that, browsers would
+// ask for a password.
+type refusedClient struct {
+	body  openapi.OAuthErrorJSONResponse
+	basic bool
+}
+
+// VisitIssueTokenResponse sends the response.
+func (r refusedClient) VisitIssueTokenResponse(w http.ResponseWriter) error {
+	if r.basic {
+		w.Header().Set("WWW-Authenticate", `Basic realm="husk"`)
+	}
+	return openapi.IssueToken401JSONResponse(r.body).VisitIssueTokenResponse(w)
+}
+
 // grant is the caller that a token is for.
 type grant struct {
 	caller    husk.Caller
@@ -96,9 +112,12 @@ func (a *Auth) clientCredentials(ctx context.Context, form openapi.IssueTokenFor
 	if req := request.Of(ctx); req.HasBasic {
 		id, secret = req.BasicUser, req.BasicPass
 	}
-	clientID, err := uuid.Parse(id)
-	if err != nil || secret == "" {
+	if id == "" || secret == "" {
 		return grant{}, refuseLogin(openapi.InvalidRequest, "client_id (a UUID) and client_secret are required")
+	}
+	clientID, err := uuid.Parse(id)
+	if err != nil {
+		return grant{}, refuseLogin(openapi.InvalidClient, "the client_id is not a UUID")
 	}
 	caller, err := a.logins.Authenticate(ctx, clientID, secret)
 	// Conforming clients form-encode the credentials in the header (RFC 6749, 2.3.1); curl does not. The server accepts both.

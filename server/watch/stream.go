@@ -4,9 +4,13 @@ package watch
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -92,7 +96,7 @@ func (r *reader[T]) begin(objects []*entry[T]) error {
 			}
 		}
 	}
-	if err := r.out.event("synced", []byte("{}")); err != nil {
+	if err := r.out.event("synced", []byte("data: {}")); err != nil {
 		return err
 	}
 	return r.out.flush()
@@ -157,7 +161,11 @@ func (r *reader[T]) send(kind string, e *entry[T]) error {
 		if err != nil {
 			return nil, err
 		}
-		return json.Marshal(wire)
+		data, err := json.Marshal(wire)
+		if err != nil {
+			return nil, err
+		}
+		return fmt.Appendf(nil, "id: %s\ndata: %s", r.id(e, data), data), nil
 	})
 	if err != nil {
 		return err
@@ -175,6 +183,27 @@ func (r *reader[T]) send(kind string, e *entry[T]) error {
 	return r.out.event(kind, data)
 }
 
+// id identifies a version of an object, at every server. For objects that are only appended, it begins with the time, in microseconds, so
+// that a later stream can begin there.
+func (r *reader[T]) id(e *entry[T], data []byte) string {
+	if r.feeds.kind.Settle > 0 {
+		return fmt.Sprintf("%d-%s", r.feeds.kind.At(e.object).UnixMicro(), e.id)
+	}
+	sum := sha256.Sum256(data)
+	return e.id.String() + "-" + base64.RawURLEncoding.EncodeToString(sum[:9])
+}
+
+// After returns the time from which a stream of objects that are only appended has to begin for a reader that has seen this id, and the zero
+// time if the id is none of [Feeds.Stream].
+func (f *Feeds[T]) After(lastID string) time.Time {
+	text, _, _ := strings.Cut(lastID, "-")
+	micros, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || micros < 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(micros).Add(-f.kind.Settle)
+}
+
 // forget forgets objects that are only appended and cannot appear again.
 func (r *reader[T]) forget() {
 	if settle := r.feeds.kind.Settle; settle > 0 {
@@ -186,7 +215,7 @@ func (r *reader[T]) forget() {
 	}
 }
 
-// frames keeps an object in the form of the API for all watches, with and without what viewers must not see.
+// frames keeps an object as it is sent to all watches, with and without what viewers must not see.
 type frames struct {
 	mu   sync.Mutex
 	data [2][]byte
@@ -221,8 +250,8 @@ type eventStream struct {
 	c *http.ResponseController
 }
 
-func (e eventStream) event(kind string, data []byte) error {
-	return e.write("event: %s\ndata: %s\n\n", kind, data)
+func (e eventStream) event(kind string, fields []byte) error {
+	return e.write("event: %s\n%s\n\n", kind, fields)
 }
 
 func (e eventStream) comment(text string) error {

@@ -94,6 +94,86 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/.well-known/oauth-authorization-server": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get the metadata of the authorization server (RFC 8414)
+         * @description OAuth 2.0 client libraries find the token endpoint with it. For everyone; no token is required.
+         */
+        get: operations["getAuthorizationServer"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/.well-known/openid-configuration": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get the metadata of the authorization server where OpenID Connect clients look for it
+         * @description The same as `/.well-known/oauth-authorization-server`. Husk issues access tokens and no ID tokens. For everyone; no token is required.
+         */
+        get: operations["getOpenIDConfiguration"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/openapi.json": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get this document as JSON, for generators of clients
+         * @description The document has no operations for the nodes' agents. It has an `ETag` that changes only with the server's version. For everyone; no token is required.
+         */
+        get: operations["getContract"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/openapi.yaml": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get this document as YAML
+         * @description The same as `/openapi.json`, without anchors. For everyone; no token is required.
+         */
+        get: operations["getContractAsYAML"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/pods": {
         parameters: {
             query?: never;
@@ -2438,6 +2518,55 @@ export interface components {
              * @example tenant:acme
              */
             scope?: string;
+        };
+        /**
+         * @description Metadata of RFC 8414 and OpenID Connect Discovery.
+         * @example {
+         *       "issuer": "https://husk.example.com",
+         *       "authorization_endpoint": "https://husk.example.com/oauth2/authorize",
+         *       "token_endpoint": "https://husk.example.com/oauth2/token",
+         *       "jwks_uri": "https://husk.example.com/.well-known/jwks.json",
+         *       "response_types_supported": [
+         *         "code"
+         *       ],
+         *       "grant_types_supported": [
+         *         "client_credentials",
+         *         "authorization_code",
+         *         "urn:ietf:params:oauth:grant-type:token-exchange"
+         *       ],
+         *       "token_endpoint_auth_methods_supported": [
+         *         "client_secret_basic",
+         *         "client_secret_post",
+         *         "none"
+         *       ],
+         *       "code_challenge_methods_supported": [
+         *         "S256"
+         *       ],
+         *       "subject_types_supported": [
+         *         "public"
+         *       ],
+         *       "id_token_signing_alg_values_supported": [
+         *         "EdDSA"
+         *       ],
+         *       "service_documentation": "https://husk.example.com/openapi.json"
+         *     }
+         */
+        AuthorizationServer: {
+            /** @description The `iss` of all access tokens. */
+            issuer: string;
+            /** @description It needs the parameter `issuer`; see `authorize`. */
+            authorization_endpoint: string;
+            token_endpoint: string;
+            jwks_uri: string;
+            response_types_supported: string[];
+            grant_types_supported: string[];
+            token_endpoint_auth_methods_supported: string[];
+            code_challenge_methods_supported: string[];
+            subject_types_supported: string[];
+            /** @description The algorithm of access tokens. Husk issues no ID tokens, but OpenID Connect requires the field. */
+            id_token_signing_alg_values_supported: string[];
+            /** @description The contract. */
+            service_documentation: string;
         };
         /**
          * @example {
@@ -8204,7 +8333,7 @@ export interface components {
     };
     requestBodies: never;
     headers: {
-        /** @description The version of the object for If-Match. It changes whenever the object changes. */
+        /** @description The version of the object for If-Match and If-None-Match. It changes whenever the object changes. */
         ETag: string;
     };
     pathItems: never;
@@ -8348,6 +8477,109 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["LoginOptions"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getAuthorizationServer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The metadata. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuthorizationServer"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getOpenIDConfiguration: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The metadata. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuthorizationServer"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getContract: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The document. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "openapi": "3.0.3",
+                     *       "info": {
+                     *         "title": "Husk",
+                     *         "version": "1.0.0"
+                     *       },
+                     *       "paths": {}
+                     *     }
+                     */
+                    "application/json": {
+                        [key: string]: unknown;
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getContractAsYAML: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The document. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example openapi: 3.0.3
+                     *     info:
+                     *       title: Husk
+                     */
+                    "application/yaml": string;
                 };
             };
             default: components["responses"]["Problem"];
@@ -11159,7 +11391,10 @@ export interface operations {
                 /** @description Stream changes as server-sent events. */
                 watch?: boolean;
             };
-            header?: never;
+            header?: {
+                /** @description The `id` of the last event of an earlier stream. The stream then begins about a minute before that event, and repeats events from there. */
+                "Last-Event-ID"?: string;
+            };
             path?: never;
             cookie?: never;
         };
