@@ -229,7 +229,7 @@ func (n *Network) adopt(ctx context.Context, p Port) error {
 	}
 	inBridge := n.userspace && tap.Attrs().MasterIndex != 0 // of an agent of an earlier version
 	if n.hasPort(ctx, p) && !inBridge {
-		return nil
+		return n.guard(p.Tap()) // an earlier version may have guarded it in another way
 	}
 	return n.connect(ctx, p)
 }

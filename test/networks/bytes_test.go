@@ -125,7 +125,25 @@ func TestBytesOutsideAreCountedApart(t *testing.T) {
 		t.Errorf("an answer from outside is counted as %d bytes", got)
 	}
 
-	// The count continues after something else has removed it.
+	// The count continues after the agent is restarted, also if an earlier agent did not count.
+	n.do(func() error {
+		c, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		c.FlushChain(&nftables.Chain{Table: &nftables.Table{Name: "husk-taps", Family: nftables.TableFamilyNetdev}, Name: p.port.Tap()})
+		return c.Flush()
+	})
+	n.boot()
+	tn.setInside()
+	n.do(func() error { return n.net.Attach(t.Context(), p.ports()...) })
+	if again := p.traffic(); again.OutsideSentBytes != now.OutsideSentBytes {
+		t.Errorf("after the agent was restarted, the traffic is %+v, before it was %+v", again, now)
+	}
+	sends("11.0.0.0", datagrams*(payload+8+20+14))
+	now = p.traffic()
+
+	// It continues after something else has removed it.
 	restored := n.net.Restored()
 	n.do(func() error {
 		c, err := nftables.New()

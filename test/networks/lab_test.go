@@ -68,6 +68,7 @@ type node struct {
 	id   uuid.UUID
 	host *dev.Host
 	net  *agent.Network
+	stop func()
 }
 
 func must(t testing.TB, err error) {
@@ -166,8 +167,8 @@ func (l *lab) addNode(i int) *node {
 func (n *node) boot() {
 	t := n.lab.t
 	t.Helper()
-	if n.net != nil {
-		n.net.Close()
+	if n.stop != nil {
+		n.stop()
 	}
 	n.do(func() error {
 		var err error
@@ -182,7 +183,9 @@ func (n *node) boot() {
 	watching.Go(func() {
 		_ = within(fmt.Sprintf("/proc/%d/ns/net", n.host.PID()), func() error { n.net.Watch(ctx); return nil })
 	})
-	t.Cleanup(func() { cancel(); watching.Wait(); n.net.Close() })
+	this := n.net
+	n.stop = sync.OnceFunc(func() { cancel(); watching.Wait(); this.Close() })
+	t.Cleanup(n.stop)
 }
 
 // do calls a function in the node's network namespace.
