@@ -46,6 +46,7 @@ export function NewPod() {
   const mounting = (c: Schemas["Container"]) => ({
     ...c,
     volumeMounts: c.volumeMounts?.filter((m) => kept.some((v) => v.name === m.volume)),
+    volumeDevices: undefined,
   });
   const first: PodCreate = original.data
     ? {

@@ -127,7 +127,7 @@ export function PodForm({ pod, change, images, volumes, configs, wrong, message 
             images={images}
             error={(f) => at(`spec.containers[${i}].${f}`) ?? (f === "image" ? at("spec.containers") : undefined)}
           />
-          <Mounts pod={pod} container={c} change={(volumeMounts) => setContainer(i, { volumeMounts })} />
+          <Mounts pod={pod} container={c} volumes={volumes} change={(to) => setContainer(i, to)} />
         </Card>
       ))}
       <Button
@@ -238,15 +238,40 @@ function ContainerForm({
   );
 }
 
-/** Mounts edits the mount paths of the pod's volumes in a container. */
-function Mounts({ pod, container, change }: { pod: PodCreate; container: Container; change: (m: Schemas["VolumeMount"][]) => void }) {
-  const volumes = pod.spec.volumes ?? [];
+interface MountsProps {
+  pod: PodCreate;
+  container: Container;
+  volumes: Volume[];
+  change: (to: Partial<Container>) => void;
+}
+
+/** Mounts edits the paths of the pod's volumes in a container: mount paths, and for volumes without a file system those of devices. */
+function Mounts({ pod, container, volumes, change }: MountsProps) {
+  const taken = pod.spec.volumes ?? [];
   const mounts = container.volumeMounts ?? [];
-  if (volumes.length === 0) return null;
+  const devices = container.volumeDevices ?? [];
+  if (taken.length === 0) return null;
   return (
     <fieldset>
       <legend>Mounts</legend>
-      {volumes.map((v) => {
+      {taken.map((v) => {
+        if (volumes.find((o) => o.id === v.volumeId)?.fsType === "none") {
+          const others = devices.filter((d) => d.volume !== v.name);
+          return (
+            <Input
+              key={v.name}
+              label={`Device path of ${v.name}`}
+              value={devices.find((d) => d.volume === v.name)?.devicePath ?? ""}
+              placeholder="such as /dev/xvda"
+              onChange={(devicePath) =>
+                change({
+                  volumeDevices: devicePath ? [...others, { volume: v.name, devicePath }] : others,
+                  volumeMounts: mounts.filter((m) => m.volume !== v.name), // it has no file system
+                })
+              }
+            />
+          );
+        }
         const m = mounts.find((m) => m.volume === v.name);
         const others = mounts.filter((m) => m.volume !== v.name);
         return (
@@ -255,9 +280,13 @@ function Mounts({ pod, container, change }: { pod: PodCreate; container: Contain
               label={`Path of ${v.name}`}
               value={m?.mountPath ?? ""}
               placeholder="not mounted"
-              onChange={(mountPath) => change(mountPath ? [...others, { ...m, volume: v.name, mountPath }] : others)}
+              onChange={(mountPath) => change({ volumeMounts: mountPath ? [...others, { ...m, volume: v.name, mountPath }] : others })}
             />
-            <Check label="read-only" checked={m?.readOnly ?? false} onChange={(readOnly) => m && change([...others, { ...m, readOnly }])} />
+            <Check
+              label="read-only"
+              checked={m?.readOnly ?? false}
+              onChange={(readOnly) => m && change({ volumeMounts: [...others, { ...m, readOnly }] })}
+            />
           </div>
         );
       })}

@@ -25,7 +25,11 @@ export function VolumesForm({ pod, change, volumes, configs }: Props) {
       spec: {
         ...pod.spec,
         volumes: next,
-        containers: pod.spec.containers.map((c) => ({ ...c, volumeMounts: (c.volumeMounts ?? []).filter((m) => names.has(m.volume)) })),
+        containers: pod.spec.containers.map((c) => ({
+          ...c,
+          volumeMounts: (c.volumeMounts ?? []).filter((m) => names.has(m.volume)),
+          volumeDevices: c.volumeDevices?.filter((d) => names.has(d.volume)),
+        })),
       },
     });
   };

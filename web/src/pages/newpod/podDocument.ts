@@ -112,6 +112,7 @@ export function runLine(pod: PodCreate): { text: string; why?: undefined } | { t
   flag("--restart", RESTART[restartPolicy]);
   for (const [k, v] of Object.entries(pod.labels ?? {})) flag("-l", `${k}=${v}`);
   for (const e of c.env ?? []) flag("-e", `${e.name}=${e.value}`);
+  if (c.volumeDevices?.length) return { why: "it uses a volume as a block device" };
   for (const m of c.volumeMounts ?? []) {
     const volume = volumes.find((v) => v.name === m.volume);
     if (volume?.emptyDir) {
