@@ -101,7 +101,7 @@ func TestOurOwnCommandLinesStayAsTheyAre(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
 		"", "pods", "run -d nginx ps", "exec web ls", "delete pod/web", "rm pod/web", "rm pods web", "rm -f web.yaml", "volume create data --size 1Gi", "--context a pods",
-		"config create web LEVEL=info", "events --watch", "get pods", "pods ps", "top --watch", "logs web -f", "label web a=b", "describe web",
+		"config create web LEVEL=info", "events --watch", "get pods", "pods ps", "top web", "top pod-1 web", "label pod a=b c=d", "logs web -f", "label web a=b", "describe web",
 	} {
 		args := strings.Fields(line)
 		got, err := habits.Translate(args)

@@ -4,6 +4,7 @@ package server
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -198,4 +199,26 @@ func TestNameLabelsAndAnnotationsOfAPodChange(t *testing.T) {
 	ruled["spec"].(map[string]any)["scheduling"] = map[string]any{"rules": []any{map[string]any{"kind": "AntiAffinity", "label": "app", "topologyKey": "node"}}}
 	withRule := as[openapi.Pod](t, s.call("POST", "/v1/pods", c.token, ruled), 201)
 	wantProblem(t, s.call("PATCH", "/v1/pods/"+withRule.ID.String(), c.token, map[string]any{"labels": map[string]any{"app": nil}}), http.StatusUnprocessableEntity, husk.CodeInvalid, "spec.scheduling.rules[0].label")
+}
+
+func TestTheNameOfAPodThatIsBeingDeletedIsTakenUntilItsEnd(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	c := s.tenant()
+	node, _ := s.node()
+	pod := as[openapi.Pod](t, s.call("POST", "/v1/pods", c.token, c.body("web")), 201)
+	taken := s.call("POST", "/v1/pods", c.token, c.body("web"))
+	wantProblem(t, taken, 409, husk.CodeNameTaken, "name")
+	if !strings.Contains(taken.body, "exists already") {
+		t.Errorf("the response is %s", taken.body)
+	}
+	s.place(node, c, pod.ID)
+	if got := s.call("DELETE", "/v1/pods/"+pod.ID.String(), c.token, nil); got.status != 202 {
+		t.Fatalf("deleting gets %d %s", got.status, got.body)
+	}
+	taken = s.call("POST", "/v1/pods", c.token, c.body("web"))
+	wantProblem(t, taken, 409, husk.CodeNameTaken, "name")
+	if !strings.Contains(taken.body, `is still being deleted; its containers have until 20`) {
+		t.Errorf("the response is %s", taken.body)
+	}
 }

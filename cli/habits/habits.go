@@ -33,7 +33,6 @@ var Table = []Habit{
 	{"docker rename web front", "husk rename web front"},
 	{"docker logs --tail all web", "husk logs web"},
 	{"docker logs -n 5 web", "husk logs --tail 5 web"},
-	{"docker top web", "husk exec web -- ps"},
 	{"docker stats --no-stream", "husk top"},
 	{"docker port web", "husk addresses"},
 	{"docker images", "husk images"},
@@ -152,10 +151,10 @@ func translate(verb string, rest []string) ([]string, error) {
 	case "diff":
 		return with("apply", "--dry-run=client"), nil
 	case "inspect":
-		return append(with("pod"), "-o", "json"), nil
+		return inFormat(with("pod"), "json"), nil
 	case "describe":
 		if k, ok := kind.Of(first); ok && k != "pod" && len(rest) > 1 {
-			return append(after("get", k), "-o", "yaml"), nil
+			return inFormat(after("get", k), "yaml"), nil
 		}
 	case "rm":
 		plain := without(rest, "-f", "--force", "-v", "--volumes")
@@ -172,15 +171,12 @@ func translate(verb string, rest []string) ([]string, error) {
 		if k, ok := kind.Of(first); ok && k == "pod" {
 			return after("top"), nil
 		}
-		if first != "" && len(rest) == 1 && !strings.HasPrefix(first, "-") && verb == "top" {
-			return []string{"exec", first, "--", "ps"}, nil
-		}
 	case "port":
 		return []string{"addresses"}, nil
 	case "annotate":
 		return append(unkinded("label", rest), "--annotation"), nil
 	case "label":
-		if k, ok := kind.Of(first); ok && k == "pod" && len(rest) > 2 {
+		if k, ok := kind.Of(first); ok && k == "pod" && len(rest) > 2 && !strings.Contains(rest[1], "=") && !strings.HasSuffix(rest[1], "-") {
 			return unkinded("label", rest), nil
 		}
 	case "cordon", "uncordon", "drain":
@@ -203,7 +199,7 @@ func translate(verb string, rest []string) ([]string, error) {
 		case slices.Contains(lists, first):
 			return after("get", k), nil
 		case first == "inspect" && len(rest) > 1:
-			return append(after("get", k), "-o", "json"), nil
+			return inFormat(after("get", k), "json"), nil
 		case k == "image" && first == "pull":
 			return after("image", "import"), nil
 		}
@@ -212,6 +208,14 @@ func translate(verb string, rest []string) ([]string, error) {
 		return nil, exit.Usagef("husk has no command %q: %s", verb, instead)
 	}
 	return nil, nil
+}
+
+// inFormat adds -o, unless the arguments have it.
+func inFormat(args []string, format string) []string {
+	if slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "-o") || strings.HasPrefix(a, "--output") }) {
+		return args
+	}
+	return append(args, "-o", format)
 }
 
 func with0(rest []string, words ...string) []string { return append(words, rest...) }

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -18,7 +19,6 @@ import (
 	"husk/store/configs"
 	"husk/store/convert"
 	"husk/store/db"
-	"husk/store/pgerr"
 	"husk/store/pools"
 )
 
@@ -183,10 +183,24 @@ func insertPod(ctx context.Context, q *db.Queries, tenantID uuid.UUID, pod New, 
 		}
 	}
 	row, err := q.InsertPod(ctx, p)
-	if pgerr.UniqueViolation(err, "pods_tenant_id_name_key") {
-		return db.Pod{}, husk.Errorf(husk.CodeNameTaken, "name", "a pod named %q exists already", name)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return db.Pod{}, nameTaken(ctx, q, tenantID, name)
 	}
 	return row, err
+}
+
+// nameTaken says whether the other pod with this name is still being deleted, because then the name is free soon.
+func nameTaken(ctx context.Context, q *db.Queries, tenantID uuid.UUID, name string) error {
+	others, err := q.Pods(ctx, db.PodsParams{TenantID: tenantID, Name: &name, Max: 1})
+	if err != nil {
+		return err
+	}
+	if len(others) == 0 || others[0].DeletionRequestedAt == nil {
+		return husk.Errorf(husk.CodeNameTaken, "name", "a pod named %q exists already", name)
+	}
+	grace := time.Duration(others[0].Spec.GracePeriodSeconds) * time.Second
+	return husk.Errorf(husk.CodeNameTaken, "name", "the earlier pod named %q is still being deleted; its containers have until %s to end. Retry then, or wait with \"husk delete pod %s --wait --ignore-not-found\"",
+		name, others[0].DeletionRequestedAt.Add(grace).UTC().Format(time.RFC3339), name)
 }
 
 // Groups refuses names of security groups that do not exist. The transaction holds the tenant's row. Codes: not_found.

@@ -498,6 +498,7 @@ func (q *Queries) ImagesOfNode(ctx context.Context, arg ImagesOfNodeParams) ([]I
 const insertPod = `-- name: InsertPod :one
 INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang, guest_bytes, needs, annotations, scratch_gib, interfaces, security_groups)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+ON CONFLICT (tenant_id, name) DO NOTHING
 RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at
 `
 

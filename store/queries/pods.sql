@@ -34,6 +34,7 @@ ORDER BY c.turn LIMIT 1;
 -- name: InsertPod :one
 INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang, guest_bytes, needs, annotations, scratch_gib, interfaces, security_groups)
 VALUES (@tenant_id, @id, @name, @labels, @spec, @cpu_millis, @memory_mib, @network_id, @address, @mac, sqlc.narg(scheduling), @priority, @gang, @guest_bytes, @needs, @annotations, @scratch_gib, @interfaces, @security_groups)
+ON CONFLICT (tenant_id, name) DO NOTHING
 RETURNING *;
 
 -- name: AddPodNeed :exec
