@@ -155,7 +155,7 @@ these. NO_COLOR, with any value, turns colors off; only terminals get colors.`,
 		&cobra.Group{ID: pods, Title: "Pods:"},
 		&cobra.Group{ID: objects, Title: "All kinds of objects:"},
 		&cobra.Group{ID: access, Title: "Access, for owners of a tenant:"},
-		&cobra.Group{ID: machines, Title: "Nodes, for operators:"},
+		&cobra.Group{ID: machines, Title: "Tenants and nodes, for operators:"},
 		&cobra.Group{ID: self, Title: "Your login and this program:"},
 	)
 	add := func(group string, commands ...*cobra.Command) {
@@ -171,7 +171,7 @@ these. NO_COLOR, with any value, turns colors off; only terminals get colors.`,
 	add(objects, configsCommand(a, kind.Configs, openapi.ConfigKindConfig), configsCommand(a, kind.Secrets, openapi.ConfigKindSecret), networksCommand(a), servicesCommand(a), addressesCommand(a), groupsCommand(a), ingressesCommand(a))
 	add(objects, eventsCommand(a), quotaCommand(a), usageCommand(a), applyCommand(a), getCommand(a), deleteCommand(a), waitCommand(a))
 	add(access, serviceAccountsCommand(a), apiKeysCommand(a), usersCommand(a), issuersCommand(a), auditCommand(a))
-	add(machines, nodesCommand(a), poolsCommand(a), defragmentCommand(a), a.moving().Pod())
+	add(machines, tenantsCommand(a), nodesCommand(a), poolsCommand(a), defragmentCommand(a), a.moving().Pod())
 	add(self, loginCommand(a), logoutCommand(a), whoamiCommand(a), contextCommand(a), versionCommand())
 	cmd.SetHelpCommandGroupID(self)
 	cmd.SetCompletionCommandGroupID(self)

@@ -11,6 +11,7 @@ import (
 	"husk/cli/exit"
 	"husk/cli/kind"
 	"husk/cli/move"
+	"husk/cli/operators"
 	"husk/cli/parse"
 	"husk/openapi"
 )
@@ -24,8 +25,20 @@ func nodesCommand(a *app) *cobra.Command {
 		updateNodeCommand(a, "uncordon NODE", "Schedule pods to a node again", "uncordoned", openapi.NodeUpdate{Cordoned: new(false)}),
 		fenceNodeCommand(a),
 		a.moving().Drain(),
+		operators.JoinToken(a.operating()),
 	)
 	return cmd
+}
+
+func tenantsCommand(a *app) *cobra.Command {
+	cmd := listCommand(a, operators.Tenants)
+	parts := a.operating()
+	cmd.AddCommand(operators.Create(parts), operators.Set(parts), operators.Delete(parts), operators.Key(parts))
+	return cmd
+}
+
+func (a *app) operating() operators.Parts {
+	return operators.Parts{Connect: a.connect, Output: a.outputFlags, Hint: a.hint}
 }
 
 func (a *app) moving() move.Command {

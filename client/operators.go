@@ -37,6 +37,16 @@ func (t Tenants) List(ctx context.Context) iter.Seq2[openapi.Tenant, error] {
 	})
 }
 
+// Update changes limits of a tenant.
+func (t Tenants) Update(ctx context.Context, id uuid.UUID, change openapi.TenantUpdate) (openapi.Tenant, error) {
+	return Decode[openapi.Tenant](t.c.api.UpdateTenant(ctx, id, &openapi.UpdateTenantParams{}, change))
+}
+
+// Delete deletes a tenant that has no objects.
+func (t Tenants) Delete(ctx context.Context, id uuid.UUID) error {
+	return done(t.c.api.DeleteTenant(ctx, id, &openapi.DeleteTenantParams{}))
+}
+
 // CreateKey creates an API key for a service account of the tenant. If the account does not exist, it is created with the role owner. The
 // key's secret is in this response and nowhere else.
 func (t Tenants) CreateKey(ctx context.Context, id uuid.UUID, key openapi.TenantKeyCreate) (openapi.APIKeyWithSecret, error) {
