@@ -10,4 +10,5 @@ BEGIN
     DELETE FROM security_counters WHERE node_id = OLD.id;
     RETURN NULL;
 END $$;
+CREATE INDEX security_counters_of_node ON security_counters (node_id);
 CREATE TRIGGER counters AFTER DELETE ON nodes FOR EACH ROW EXECUTE FUNCTION keep_counters();

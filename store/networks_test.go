@@ -44,6 +44,10 @@ func TestRangesOfNetworks(t *testing.T) {
 	if must(t, made, err); made.Status.Gateway != "192.168.4.1" || made.Status.Addresses != 1021 {
 		t.Errorf("the network is %+v", made)
 	}
+	for range 2 { // each tenant has it from the start
+		_, err = create(networkOf(husk.DefaultNetwork, ""))
+		wantCode(t, err, husk.CodeNameTaken)
+	}
 	chosen, err := create(networkOf("chosen", ""))
 	if must(t, chosen, err); chosen.CIDR.Overlaps(netip.MustParsePrefix(tenant.NetworkCIDR)) || chosen.CIDR.Bits() != 24 {
 		t.Errorf("the range %s is chosen beside %s", chosen.CIDR, tenant.NetworkCIDR)
@@ -156,7 +160,7 @@ func TestPodsAreInTheNetworksThatTheyName(t *testing.T) {
 	if _, err := h.podIn(tenant, image, "full", husk.PodNetwork{Network: "back"}); husk.CodeOf(err) != husk.CodeQuotaExceeded || !strings.Contains(err.Error(), `"back"`) {
 		t.Errorf("the network is full: %v", err)
 	}
-	if err := h.as(tenant.ID).Networks().Delete(t.Context(), network.ID); husk.CodeOf(err) != husk.CodeConflict || !strings.Contains(err.Error(), "13 pods") {
+	if err := h.as(tenant.ID).Networks().Delete(t.Context(), network.ID); husk.CodeOf(err) != husk.CodeConflict || !strings.Contains(err.Error(), "has pods (13)") {
 		t.Errorf("a network with pods is deleted: %v", err)
 	}
 	if _, err := h.as(tenant.ID).DeletePod(t.Context(), p.ID); err != nil { // it is on no node, so it is gone at once

@@ -206,12 +206,13 @@ func (p *Publication) Bind(ctx context.Context, pod uuid.UUID) (reached []string
 	if len(p.ports) == 0 {
 		return nil, nil
 	}
-	p.address, err = p.client.Addresses.Update(ctx, p.address.ID, openapi.AddressUpdate{
+	bound, err := p.client.Addresses.Update(ctx, p.address.ID, openapi.AddressUpdate{
 		Target: &openapi.AddressTarget{PodID: &pod, Ports: &p.ports}, DeleteWithTarget: new(true),
 	}, false)
 	if err != nil {
-		return nil, err
+		return nil, err // Cancel needs the address
 	}
+	p.address = bound
 	return kind.Reached(p.address.Status.Address, openapi.Value(p.address.Target.Ports)), nil
 }
 

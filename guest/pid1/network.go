@@ -39,8 +39,9 @@ func setUpNetwork(ctx context.Context, n *guest.Network) error {
 			return fmt.Errorf("network: card %s: %w", c.MAC, err)
 		}
 	}
+	hasDefault := map[bool]bool{}
 	for i, c := range n.Cards() {
-		if err := addRoutes(ctx, nl, c, i, len(n.More) > 0); err != nil {
+		if err := addRoutes(ctx, nl, c, i, len(n.More) > 0, hasDefault); err != nil {
 			return fmt.Errorf("network: card %s: %w", c.MAC, err)
 		}
 	}
@@ -83,9 +84,9 @@ func setUpCard(ctx context.Context, nl *netlink.Conn, c guest.Card) error {
 // firstTable is the number of the table of routes of the first card. The kernel uses 253 to 255 itself.
 const firstTable = 100
 
-// addRoutes adds the routes of a card. The default route is that of the first one. If there are several, what comes from the address of one
+// addRoutes adds the routes of a card. The default route is that of the first one with a router; hasDefault says whether IPv4 and IPv6 have one. If there are several, what comes from the address of one
 // leaves through that one, since another one's network would drop it.
-func addRoutes(ctx context.Context, nl *netlink.Conn, c guest.Card, position int, several bool) error {
+func addRoutes(ctx context.Context, nl *netlink.Conn, c guest.Card, position int, several bool, hasDefault map[bool]bool) error {
 	index, _, err := findCard(ctx, c.MAC)
 	if err != nil {
 		return err
@@ -97,7 +98,8 @@ func addRoutes(ctx context.Context, nl *netlink.Conn, c guest.Card, position int
 		if !ip.gateway.IsValid() {
 			continue
 		}
-		if position == 0 {
+		if is4 := ip.gateway.Is4(); !hasDefault[is4] {
+			hasDefault[is4] = true
 			if err := nl.AddDefaultRoute(index, ip.gateway, netlink.MainTable); err != nil {
 				return fmt.Errorf("gateway %s: %w", ip.gateway, err)
 			}

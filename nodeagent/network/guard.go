@@ -232,14 +232,14 @@ func (n *Network) check() error {
 		return err
 	}
 	for _, tap := range missing {
-		n.broken.Store(true)
+		n.guardsBroken.Store(true)
 		if err := n.guard(tap); err != nil {
 			return err
 		}
 		n.restored.Add(1)
 		n.log.Warn("something else had changed nftables, and the node could see packets of a pod; it is guarded again", "tap", tap)
 	}
-	n.broken.Store(false)
+	n.guardsBroken.Store(false)
 	return nil
 }
 
@@ -247,4 +247,4 @@ func (n *Network) check() error {
 func (n *Network) Restored() int64 { return n.restored.Load() }
 
 // Broken reports whether something is changed and not restored yet.
-func (n *Network) Broken() bool { return n.broken.Load() }
+func (n *Network) Broken() bool { return n.guardsBroken.Load() || n.flowsBroken.Load() }

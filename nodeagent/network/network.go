@@ -114,7 +114,8 @@ type Network struct {
 
 	notify   sync.Mutex
 	restored atomic.Int64
-	broken   atomic.Bool // the node's own stack could see packets of pods, or flows are missing, and that is not repaired yet
+	// Whether the node's own stack could see packets of pods, and whether flows are missing, and that is not repaired yet.
+	guardsBroken, flowsBroken atomic.Bool
 }
 
 // geneveOverhead is what OVN's encapsulation adds to a packet: outer Ethernet, IPv4, UDP and Geneve headers with OVN's option (RFC 8926).

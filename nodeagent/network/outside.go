@@ -65,12 +65,12 @@ func (n *Network) countOutside() (map[string]counted, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open nftables: %w", err)
 	}
+	n.counting.Lock() // before, so that removeCard does not forget a count that is read here
+	defer n.counting.Unlock()
 	found, err := c.GetObjects(guards())
 	if err != nil {
 		return nil, fmt.Errorf("read the counters of taps: %w", err)
 	}
-	n.counting.Lock()
-	defer n.counting.Unlock()
 	for _, o := range found {
 		if counter, ok := o.(*nftables.CounterObj); ok {
 			n.outside[counter.Name] = counted{int64(counter.Packets), int64(counter.Bytes)} //nolint:gosec // far below
@@ -99,7 +99,11 @@ func (n *Network) SetInside(network uuid.UUID, ranges []netip.Prefix) error {
 			failures = append(failures, n.guard(tap))
 		}
 	}
-	return errors.Join(failures...)
+	if err := errors.Join(failures...); err != nil {
+		n.inside[network] = nil // the next call retries
+		return err
+	}
+	return nil
 }
 
 // segment are the addresses that never leave the network's segment: unspecified, link-local, and groups.

@@ -79,11 +79,12 @@ func disableIPv6(name string) error {
 
 // removeCard removes a pod's tap or the card of a name server, with its guard.
 func (n *Network) removeCard(name string) error {
+	err := unguard(name)
 	n.counting.Lock()
 	delete(n.outside, name)
 	delete(n.outside, name+toPod)
 	n.counting.Unlock()
-	return errors.Join(unguard(name), removeLink(name))
+	return errors.Join(err, removeLink(name))
 }
 
 func removeLink(name string) error {

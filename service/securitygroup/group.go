@@ -161,7 +161,7 @@ func (p Peer) check(at string) error {
 		return nil
 	}
 	block, err := netip.ParsePrefix(p.CIDR)
-	if err != nil || block != block.Masked() {
+	if err != nil || block != block.Masked() || block.Addr().Is4In6() {
 		return husk.Errorf(husk.CodeInvalid, at+".cidr", "%q is not a block of addresses such as 192.0.2.0/24", p.CIDR)
 	}
 	for i, text := range p.Except {

@@ -31,6 +31,7 @@ func TestGroupsThatCannotWorkAreRefused(t *testing.T) {
 		"an empty peer":              {rule(func(r *Rule) { r.Peers = []Peer{{}} }), "rules[0].peers[0]"},
 		"two peers in one":           {rule(func(r *Rule) { r.Peers = []Peer{{Group: "a", CIDR: "10.0.0.0/8"}} }), "rules[0].peers[0]"},
 		"no block":                   {rule(func(r *Rule) { r.Peers = []Peer{{CIDR: "10.0.0.1/8"}} }), "rules[0].peers[0].cidr"},
+		"a block of IPv4 in IPv6":    {rule(func(r *Rule) { r.Peers = []Peer{{CIDR: "::ffff:10.1.0.0/112"}} }), "rules[0].peers[0].cidr"},
 		"an exception of a group":    {rule(func(r *Rule) { r.Peers = []Peer{{Group: "a", Except: []string{"10.0.0.0/8"}}} }), "rules[0].peers[0].except"},
 		"an exception elsewhere":     {rule(func(r *Rule) { r.Peers = []Peer{{CIDR: "10.0.0.0/8", Except: []string{"11.0.0.0/9"}}} }), "rules[0].peers[0].except[0]"},
 		"an exception of IPv6":       {rule(func(r *Rule) { r.Peers = []Peer{{CIDR: "10.0.0.0/8", Except: []string{"fd00::/9"}}} }), "rules[0].peers[0].except[0]"},

@@ -67,6 +67,10 @@ func (t Tenant) insert(ctx context.Context, q *db.Queries, tenant db.Tenant, n h
 	if err := admission.Quota("", "networks", len(known), 1, tenant.QuotaNetworks); err != nil {
 		return n, err
 	}
+	taken := husk.Errorf(husk.CodeNameTaken, "name", "a network named %q exists already", n.Name)
+	if n.Name == husk.DefaultNetwork { // each tenant has it from the start
+		return n, taken
+	}
 	if n.CIDR.IsValid() {
 		err = t.free(known, n)
 	} else {
@@ -81,7 +85,7 @@ func (t Tenant) insert(ctx context.Context, q *db.Queries, tenant db.Tenant, n h
 	}
 	row, err := q.AddNetwork(ctx, p)
 	if pgerr.UniqueViolation(err, "networks_tenant_id_name_key") {
-		return n, husk.Errorf(husk.CodeNameTaken, "name", "a network named %q exists already", n.Name)
+		return n, taken
 	}
 	return convert.Network(row, 0), err
 }
@@ -184,7 +188,7 @@ func (t Tenant) Delete(ctx context.Context, id uuid.UUID) error {
 		}
 		err = q.RemoveNetwork(ctx, db.RemoveNetworkParams{TenantID: t.ID, ID: id})
 		if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Code == "23503" {
-			return husk.Errorf(husk.CodeConflict, "", "%d pods are in the network %q; delete them first", was.Status.Pods, was.Name)
+			return husk.Errorf(husk.CodeConflict, "", "the network %q still has pods (%d); delete them first", was.Name, was.Status.Pods)
 		}
 		if err != nil {
 			return err

@@ -48,7 +48,7 @@ func TestTheExampleOfAShop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree := regexp.MustCompile(`^web-[12]
+	tree := regexp.MustCompile(`^shop-[12]
   catalog-1
     stock-1
       db-1

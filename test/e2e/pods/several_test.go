@@ -48,12 +48,12 @@ echo "address $(nslookup -type=a db.pods.husk.internal 169.254.64.2 | grep -c '1
 echo "vault $(never `+*secret.Status.Address+`), $(ip -o addr | grep -c 'inet6 fe80')"
 exec sleep 1000000`, openapi.PodNetwork{Network: "back"})
 	both := create("both", try+`
-echo "vault $(reach `+*secret.Status.Address+`), name $(reach secret.pods.husk.internal), default $(reach db)"
+echo "vault $(reach `+*secret.Status.Address+`), name $(reach secret.pods.husk.internal), default $(reach `+faces[0].Address+`)"
 exec sleep 1000000`, openapi.PodNetwork{Network: "vault"}, openapi.PodNetwork{Network: "default"})
 	tn.WaitForLog(t, client.ID, "", "front db, back db, six db, name db\n")
 	tn.WaitForLog(t, client.ID, "", "address 1, of six 1\n")
 	tn.WaitForLog(t, client.ID, "", "vault not reached, ")
-	tn.WaitForLog(t, both.ID, "", "vault secret, name secret, default ")
+	tn.WaitForLog(t, both.ID, "", "vault secret, name secret, default db\n")
 	for _, p := range []openapi.Pod{client, both} {
 		if err := tn.API.Pods.Delete(t.Context(), p.ID); err != nil {
 			t.Fatal(err)
