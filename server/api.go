@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -86,16 +87,24 @@ func (a api) Readyz(ctx context.Context, _ openapi.ReadyzRequestObject) (openapi
 	return openapi.Readyz200JSONResponse{Status: openapi.Ok}, nil
 }
 
+// contracts are the contract for generators of clients, as JSON and as YAML. Anybody may ask for it, so it is prepared once.
+var contracts = sync.OnceValues(func() (both [2]represent.Document, _ error) {
+	d, err := openapi.ForClients()
+	both[0] = represent.Document{Type: "application/json", ETag: husk.ETag(d.JSON), Body: d.JSON}
+	both[1] = represent.Document{Type: "application/yaml", ETag: husk.ETag(d.YAML), Body: d.YAML}
+	return both, err
+})
+
 // GetContract returns the contract for generators of clients.
 func (a api) GetContract(context.Context, openapi.GetContractRequestObject) (openapi.GetContractResponseObject, error) {
-	d, err := openapi.ForClients()
-	return represent.Document{Type: "application/json", ETag: husk.ETag(d.JSON), Body: d.JSON}, err
+	both, err := contracts()
+	return both[0], err
 }
 
 // GetContractAsYAML returns the same as YAML.
 func (a api) GetContractAsYAML(context.Context, openapi.GetContractAsYAMLRequestObject) (openapi.GetContractAsYAMLResponseObject, error) {
-	d, err := openapi.ForClients()
-	return represent.Document{Type: "application/yaml", ETag: husk.ETag(d.YAML), Body: d.YAML}, err
+	both, err := contracts()
+	return both[1], err
 }
 
 func unavailable(err error) error {

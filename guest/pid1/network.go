@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,9 +40,10 @@ func setUpNetwork(ctx context.Context, n *guest.Network) error {
 			return fmt.Errorf("network: card %s: %w", c.MAC, err)
 		}
 	}
-	hasDefault := map[bool]bool{}
+	default4 := slices.IndexFunc(n.Cards(), func(c guest.Card) bool { return c.Gateway.IsValid() })
+	default6 := slices.IndexFunc(n.Cards(), func(c guest.Card) bool { return c.Gateway6.IsValid() })
 	for i, c := range n.Cards() {
-		if err := addRoutes(ctx, nl, c, i, len(n.More) > 0, hasDefault); err != nil {
+		if err := addRoutes(ctx, nl, c, i, i == default4, i == default6, len(n.More) > 0); err != nil {
 			return fmt.Errorf("network: card %s: %w", c.MAC, err)
 		}
 	}
@@ -84,22 +86,22 @@ func setUpCard(ctx context.Context, nl *netlink.Conn, c guest.Card) error {
 // firstTable is the number of the table of routes of the first card. The kernel uses 253 to 255 itself.
 const firstTable = 100
 
-// addRoutes adds the routes of a card. The default route is that of the first one with a router; hasDefault says whether IPv4 and IPv6 have one. If there are several, what comes from the address of one
-// leaves through that one, since another one's network would drop it.
-func addRoutes(ctx context.Context, nl *netlink.Conn, c guest.Card, position int, several bool, hasDefault map[bool]bool) error {
+// addRoutes adds the routes of a card, the default routes too if it is the first one with a router. If there are several cards, what comes from the
+// address of one leaves through that one, since another one's network would drop it.
+func addRoutes(ctx context.Context, nl *netlink.Conn, c guest.Card, position int, default4, default6, several bool) error {
 	index, _, err := findCard(ctx, c.MAC)
 	if err != nil {
 		return err
 	}
 	for _, ip := range []struct {
-		address netip.Prefix
-		gateway netip.Addr
-	}{{c.Address, c.Gateway}, {c.Address6, c.Gateway6}} {
+		address   netip.Prefix
+		gateway   netip.Addr
+		isDefault bool
+	}{{c.Address, c.Gateway, default4}, {c.Address6, c.Gateway6, default6}} {
 		if !ip.gateway.IsValid() {
 			continue
 		}
-		if is4 := ip.gateway.Is4(); !hasDefault[is4] {
-			hasDefault[is4] = true
+		if ip.isDefault {
 			if err := nl.AddDefaultRoute(index, ip.gateway, netlink.MainTable); err != nil {
 				return fmt.Errorf("gateway %s: %w", ip.gateway, err)
 			}

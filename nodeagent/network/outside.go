@@ -174,8 +174,13 @@ func setRanges(c *nftables.Conn, table *nftables.Table, tap string, ranges []net
 			if r.Addr().Is4() != f.is4 {
 				continue
 			}
+			_, last, err := nftables.NetFirstAndLastIP(r.String())
+			if err != nil {
+				return err
+			}
 			elements = append(elements, nftables.SetElement{Key: r.Addr().AsSlice()})
-			if next := after(r); next.IsValid() {
+			if at, ok := netip.AddrFromSlice(last); ok && at.Next().IsValid() {
+				next := at.Next()
 				elements = append(elements, nftables.SetElement{Key: next.AsSlice(), IntervalEnd: true})
 			}
 		}
@@ -186,12 +191,3 @@ func setRanges(c *nftables.Conn, table *nftables.Table, tap string, ranges []net
 	return nil
 }
 
-// after returns the first address after a range. It is invalid if there is none.
-func after(r netip.Prefix) netip.Addr {
-	last := r.Masked().Addr().AsSlice()
-	for bit := r.Bits(); bit < len(last)*8; bit++ {
-		last[bit/8] |= 0x80 >> (bit % 8)
-	}
-	at, _ := netip.AddrFromSlice(last)
-	return at.Next()
-}

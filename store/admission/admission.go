@@ -199,8 +199,8 @@ func nameTaken(ctx context.Context, q *db.Queries, tenantID uuid.UUID, name stri
 		return husk.Errorf(husk.CodeNameTaken, "name", "a pod named %q exists already", name)
 	}
 	grace := time.Duration(others[0].Spec.GracePeriodSeconds) * time.Second
-	return husk.Errorf(husk.CodeNameTaken, "name", "the earlier pod named %q is still being deleted; its containers have until %s to end. Retry then, or wait with \"husk delete pod %s --wait --ignore-not-found\"",
-		name, others[0].DeletionRequestedAt.Add(grace).UTC().Format(time.RFC3339), name)
+	return husk.Errorf(husk.CodeNameTaken, "name", "the earlier pod named %q is still being deleted; its containers have until %s to end. Retry then",
+		name, others[0].DeletionRequestedAt.Add(grace).UTC().Format(time.RFC3339))
 }
 
 // Groups refuses names of security groups that do not exist. The transaction holds the tenant's row. Codes: not_found.
