@@ -14,9 +14,19 @@ import (
 	"time"
 )
 
-// ovn-controller does not notice when somebody else deletes its flows, such as "ovs-ofctl del-flows br-int". Without flows, Open vSwitch passes nothing.
-// So the agent counts them, and if most of them are gone at once, it makes Open vSwitch end ovn-controller's connection. ovn-controller connects
-// again and writes all of its flows.
+// ovn-controller does not notice when somebody else deletes its flows, such as "ovs-ofctl del-flows br-int". Without those of the pipeline, Open vSwitch
+// passes nothing, and without those of port security, it passes everything. So the agent counts them, and if a table of these is empty that was not, it
+// makes Open vSwitch end ovn-controller's connection. ovn-controller connects again and writes all of its flows.
+//
+// How many flows a table has says nothing: tenants change that with their security groups. But as long as a pod is connected, each of these tables has
+// some.
+
+// watched reports whether a table has flows as long as a pod is connected: those of the pipeline, and of port security (OVN, controller/lflow.h). Others
+// belong to services and to what OVN learns.
+func watched(table int) bool {
+	const last = 65 // OFTABLE_LOG_TO_PHY
+	return table <= last || table == portSecurity || table == neighborsSecurity || table == portSecurity+2
+}
 
 const (
 	// countEvery is how often the flows are counted.
@@ -27,7 +37,7 @@ const (
 
 // watchFlows restores flows until ctx ends.
 func (n *Network) watchFlows(ctx context.Context) {
-	before, ports := 0, 0
+	var before map[int]int // nil: not known
 	failing := false
 	for {
 		select {
@@ -40,61 +50,70 @@ func (n *Network) watchFlows(ctx context.Context) {
 			if !failing {
 				n.log.Warn("the flows of pods cannot be counted, so nobody would notice if they are deleted; retrying", "error", err)
 			}
-			failing, before = true, 0
+			failing, before = true, nil
 			continue
 		}
 		failing = false
 		n.mu.Lock()
 		connected := len(n.ports)
 		n.mu.Unlock()
-		if connected < ports { // a pod has left, perhaps the last one of its tenant
-			before = 0
-		}
-		ports = connected
-		if now < before/2 {
-			n.log.Error("something else has deleted flows of pods; they are written again", "flows", now, "before", before)
-			n.flowsBroken.Store(true)
-			if err := n.reconnect(ctx); err != nil {
-				n.log.Error("flows of pods cannot be restored; retrying", "error", err)
+		for table := range before {
+			if now[table] > 0 || connected == 0 && len(now) > 0 { // ovn-controller removes those of the last pod after it has left
 				continue
 			}
-			n.restored.Add(1)
-			n.flowsBroken.Store(false)
+			n.log.Error("something else has deleted flows of pods; they are written again", "table", table, "before", before[table])
+			n.flowsBroken.Store(true)
+			break
 		}
 		before = now
+		if !n.flowsBroken.Load() {
+			continue
+		}
+		if err := n.reconnect(ctx); err != nil {
+			n.log.Error("flows of pods cannot be restored; retrying", "error", err)
+			continue
+		}
+		n.restored.Add(1)
+		n.flowsBroken.Store(false)
 	}
 }
 
-// countFlows returns how many flows the bridge of pods has. It speaks OpenFlow 1.3 with Open vSwitch (ONF TS-006, 7.3.5.3).
-func (n *Network) countFlows(ctx context.Context) (int, error) {
+// countFlows returns how many flows the watched tables of the bridge of pods have. Tables without flows are missing. It speaks OpenFlow 1.3 with Open
+// vSwitch (ONF TS-006, 7.3.5.4).
+func (n *Network) countFlows(ctx context.Context) (map[int]int, error) {
 	conn, err := n.dialFlows(ctx)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer conn.Close() //nolint:errcheck // nothing was written that matters
-	const hello, multipart, reply, aggregate = 0, 18, 19, 2
-	request := []byte{version13, hello, 0, 8, 0, 0, 0, 1}
-	body := []byte{0, aggregate, 0, 0, 0, 0, 0, 0, allTables, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0}
-	body = append(body, make([]byte, 16)...)    // any cookie
-	body = append(body, 0, 1, 0, 4, 0, 0, 0, 0) // any match
-	request = append(request, version13, multipart, 0, byte(8+len(body)), 0, 0, 0, 2)
-	if _, err := conn.Write(append(request, body...)); err != nil {
-		return 0, err
+	const hello, multipart, reply, tables, more, size = 0, 18, 19, 3, 1, 24
+	request := []byte{version13, hello, 0, 8, 0, 0, 0, 1, version13, multipart, 0, 16, 0, 0, 0, 2, 0, tables, 0, 0, 0, 0, 0, 0}
+	if _, err := conn.Write(request); err != nil {
+		return nil, err
 	}
+	counts := map[int]int{}
 	for {
 		kind, message, err := readMessage(conn)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		switch kind {
 		case hello:
+			continue
 		case reply:
-			if len(message) < 28 {
-				return 0, errors.New("the bridge of pods has sent no count of flows")
-			}
-			return int(binary.BigEndian.Uint32(message[24:])), nil
 		default:
-			return 0, fmt.Errorf("the bridge of pods has sent a message of type %d, not the count of flows", kind)
+			return nil, fmt.Errorf("the bridge of pods has sent a message of type %d, not the counts of its tables", kind)
+		}
+		if len(message) < 8 {
+			return nil, errors.New("the bridge of pods has sent no counts of its tables")
+		}
+		for t := range slices.Chunk(message[8:], size) {
+			if len(t) == size && watched(int(t[0])) && binary.BigEndian.Uint32(t[4:]) > 0 {
+				counts[int(t[0])] = int(binary.BigEndian.Uint32(t[4:]))
+			}
+		}
+		if binary.BigEndian.Uint16(message[2:])&more == 0 {
+			return counts, nil
 		}
 	}
 }

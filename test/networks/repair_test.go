@@ -45,6 +45,33 @@ func TestWhatIsDeletedByHandIsBack(t *testing.T) {
 	eventually(t, 5*time.Second, "the pod is reached again", func() error { _, err := p.get(at, impatient); return err })
 	t.Logf("the flows are back %s after they were deleted", time.Since(deleted).Round(time.Millisecond))
 
+	// Without the flows of port security, everything would pass.
+	restoredBefore := l.nodes[0].net.Restored()
+	time.Sleep(1500 * time.Millisecond)
+	if out, err := exec.CommandContext(t.Context(), "../../build/ovn/bin/ovs-ofctl", "del-flows", "unix:"+filepath.Join(dir, "br-int.mgmt"), "table=73").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	eventually(t, 5*time.Second, "the flows of port security are back", func() error {
+		out, err := exec.CommandContext(t.Context(), "../../build/ovn/bin/ovs-ofctl", "dump-flows", "unix:"+filepath.Join(dir, "br-int.mgmt"), "table=73").CombinedOutput()
+		if err == nil && (l.nodes[0].net.Restored() == restoredBefore || !strings.Contains(string(out), "reg14")) {
+			err = fmt.Errorf("restored %d times; the flows are %s", l.nodes[0].net.Restored(), out)
+		}
+		return err
+	})
+	eventually(t, 5*time.Second, "the pod is reached again", func() error { _, err := p.get(at, impatient); return err })
+
+	// Pods that come and go, the last ones too, are no alarm.
+	restoredBefore = l.nodes[0].net.Restored()
+	for range 2 {
+		leaving := a.pod(l.nodes[0], nil)
+		leaving.disconnect()
+		l.nodes[0].do(func() error { return l.nodes[0].net.Detach(t.Context(), leaving.ID) })
+		time.Sleep(1200 * time.Millisecond)
+	}
+	if n := l.nodes[0].net.Restored(); n != restoredBefore {
+		t.Errorf("after pods have left, flows were restored %d times", n-restoredBefore)
+	}
+
 	before := l.nodes[0].net.Restored()
 	l.nodes[0].do(func() error {
 		c, err := nftables.New()
