@@ -22,7 +22,7 @@ const (
 	fiThaw   = 0xc0045878
 )
 
-// thawRetry is after how long a file system that does not thaw by itself is tried again.
+// thawRetry is after how long the guest retries to thaw a file system.
 const thawRetry = time.Second
 
 // Frozen are the file systems that are frozen, by the serials of their disks. Each thaws by itself after guest.FreezeLimit, so that the pod

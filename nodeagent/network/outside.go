@@ -190,4 +190,3 @@ func setRanges(c *nftables.Conn, table *nftables.Table, tap string, ranges []net
 	}
 	return nil
 }
-
