@@ -1353,14 +1353,14 @@ export interface paths {
         post?: never;
         /**
          * Delete a service account and its API keys
-         * @description For owners of the tenant.
+         * @description A tenant keeps an owner who can log in. For owners of the tenant.
          */
         delete: operations["deleteServiceAccount"];
         options?: never;
         head?: never;
         /**
          * Change a service account's role
-         * @description Tokens with the old role are rejected from now on. For owners of the tenant.
+         * @description Tokens with the old role are rejected from now on. A tenant keeps an owner who can log in. For owners of the tenant.
          */
         patch: operations["updateServiceAccount"];
         trace?: never;
@@ -1418,7 +1418,7 @@ export interface paths {
         post?: never;
         /**
          * Revoke an API key
-         * @description For owners of the tenant.
+         * @description A tenant keeps an owner who can log in. For owners of the tenant.
          */
         delete: operations["deleteServiceAccountKey"];
         options?: never;
@@ -1472,14 +1472,14 @@ export interface paths {
         post?: never;
         /**
          * Delete a user
-         * @description For owners of the tenant.
+         * @description A tenant keeps an owner who can log in. For owners of the tenant.
          */
         delete: operations["deleteUser"];
         options?: never;
         head?: never;
         /**
          * Change a user's role, or disable the user
-         * @description Tokens with the old role are rejected from now on. For owners of the tenant.
+         * @description Tokens with the old role are rejected from now on. A tenant keeps an owner who can log in. For owners of the tenant.
          */
         patch: operations["updateUser"];
         trace?: never;
@@ -1530,7 +1530,7 @@ export interface paths {
         post?: never;
         /**
          * Remove an OIDC issuer
-         * @description For owners of the tenant.
+         * @description A tenant keeps an owner who can log in. For owners of the tenant.
          */
         delete: operations["deleteOIDCIssuer"];
         options?: never;
@@ -1660,9 +1660,10 @@ export interface paths {
         get: operations["listAPIKeys"];
         put?: never;
         /**
-         * Create an API key
-         * @description Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
-         *     `serviceAccount`. If that account does not exist, it is created with the owner role. For operators of the platform.
+         * Create an API key for an owner of a tenant
+         * @description Use this for a tenant's first owner, or if a tenant has lost all its owners. The key belongs to the service account `serviceAccount`,
+         *     which must be an owner. If that account does not exist, it is created with the owner role. Without `serviceAccount`, the account is
+         *     `owner`, or `owner-2` and so on if an account with this name is no owner or has 20 keys. For operators of the platform.
          */
         post: operations["createAPIKey"];
         delete?: never;
@@ -6151,10 +6152,7 @@ export interface components {
          */
         TenantKeyCreate: {
             name: components["schemas"]["Name"];
-            /**
-             * @default owner
-             * @example owner
-             */
+            /** @example owner */
             serviceAccount?: string;
             /**
              * Format: int64
