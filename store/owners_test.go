@@ -143,7 +143,7 @@ func TestAnOperatorsKeyIsAlwaysAnOwners(t *testing.T) {
 			t.Errorf("the operator's key for the account %q is %q, want %q", account, got, want)
 		}
 	}
-	want("", "owner owner")
+	want("", "owner "+string(husk.RoleOwner))
 	_, other := h.ownerAccount(tenant)
 	accounts, _, err := other.ServiceAccounts(ctx, store.Page{Limit: 100})
 	must(t, accounts, err)
