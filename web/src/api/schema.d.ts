@@ -5228,6 +5228,11 @@ export interface components {
              * @example /api
              */
             path?: string;
+            /**
+             * @description Requests for exactly this path go to the service, and not those below it. Such a path comes before all others.
+             * @default false
+             */
+            exact?: boolean;
             service: components["schemas"]["Name"];
             /**
              * @description The port of the service. Its protocol must be TCP.
