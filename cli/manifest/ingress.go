@@ -70,7 +70,7 @@ func (i kubernetesIngress) translate(d *decoder, origins map[string]string) *ope
 			at := fmt.Sprintf("%s.http.paths[%d]", at, m)
 			switch p.Type {
 			case "Prefix", "Exact":
-			case "ImplementationSpecific":
+			case "ImplementationSpecific", "":
 				d.warn(at+".pathType", "the path applies to all below it, as with Prefix")
 			default:
 				d.refuse(at+".pathType", "%q is not Prefix, Exact or ImplementationSpecific", p.Type)
