@@ -34,7 +34,7 @@ deps: ## Install the Debian packages and the Go toolchain that are missing
 	@./deps.sh
 
 .PHONY: build
-build: deps bin/huskd bin/husk bin/demo build/initramfs.cpio ## Build the programs and the pods' initramfs
+build: deps bin/huskd bin/husk bin/demo build/initramfs.cpio CHANGELOG.md ## Build the programs and the pods' initramfs
 
 WEB_FILES := web/index.html web/vite.config.ts web/tsconfig.json $(shell find web/src web/public -type f)
 
@@ -45,10 +45,10 @@ web/node_modules/.package-lock.json: web/package.json web/package-lock.json
 web/dist/index.html: web/node_modules/.package-lock.json $(WEB_FILES)
 	@. build/deps.env && cd web && npm run --silent build > /dev/null
 
-bin/huskd: $(GO_FILES) go.mod migrations/*.sql openapi/openapi.yaml web/dist/index.html
+bin/huskd: $(GO_FILES) go.mod migrations/*.sql openapi/openapi.yaml version/VERSION web/dist/index.html
 	@. build/deps.env && go build -o $@ ./cmd/huskd
 
-bin/husk: $(GO_FILES) go.mod
+bin/husk: $(GO_FILES) go.mod version/VERSION
 	@. build/deps.env && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o $@ ./cmd/husk
 
 bin/demo: $(GO_FILES) go.mod
@@ -62,6 +62,9 @@ bin/husk-probe: $(GO_FILES) go.mod
 
 build/initramfs.cpio: bin/husk-init bin/husk-probe $(wildcard kernel/*.go kernel/*/*.go)
 	@. build/deps.env && go run ./kernel/mkinitramfs -init bin/husk-init -probe bin/husk-probe -o $@ -vmlinuz-out build/vmlinuz
+
+CHANGELOG.md: $(wildcard changelog/*/*.md changelog/*.go) $(wildcard changelog/*)
+	@. build/deps.env && go run ./changelog
 
 .PHONY: generate
 generate: deps ## Generate code from openapi.yaml and from the SQL

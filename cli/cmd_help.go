@@ -4,45 +4,42 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"os"
-	"runtime"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 
 	"husk/cli/exit"
+	"husk/cli/print"
+	"husk/openapi"
+	"husk/version"
 )
 
-func versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version of this program",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "husk %s, %s, %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+func versionCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{Use: "version", Short: "Print the version of this program", Args: cobra.NoArgs}
+	server := cmd.Flags().Bool("server", false, "also print the version of the server")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if _, err := io.WriteString(a.out, version.Line("husk")); err != nil || !*server {
 			return err
-		},
-	}
-}
-
-// version returns the commit that the program was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			v = s.Value
 		}
+		c, err := a.connect()
+		if err != nil {
+			return err
+		}
+		p, err := c.Platform(cmd.Context())
+		if err != nil {
+			return err
+		}
+		line := "server " + p.Version
+		if commit := openapi.Value(p.Commit); commit != "" {
+			line += ", commit " + commit
+		}
+		_, err = fmt.Fprintln(a.out, print.Clean(line))
+		return err
 	}
-	if v == "" {
-		return "unknown"
-	}
-	return v
+	return cmd
 }
 
 // manCommand writes the manual pages, for people who build a distribution package of husk.

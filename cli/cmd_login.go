@@ -103,7 +103,7 @@ func (a *app) login(ctx context.Context, f loginFlags, args []string) error {
 	if u, err := url.Parse(next.API); err == nil && u.Scheme == "http" && !connect.IsLoopback(u.Hostname()) {
 		a.hint("%s does not use TLS: others on the network can read your credentials", next.API)
 	}
-	api, err := client.New(next.API)
+	api, err := client.New(next.API, client.WithProgram("husk"))
 	if err != nil {
 		return err
 	}

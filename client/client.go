@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"husk/openapi"
+	"husk/version"
 )
 
 // Client calls one Husk installation with one identity. It may be used by several goroutines at once.
@@ -54,6 +55,7 @@ type Option func(*options)
 type options struct {
 	transport http.RoundTripper
 	source    func(c *Client) TokenSource // nil: no token is sent
+	program   string
 }
 
 // WithAPIKey logs in with the API key of a service account.
@@ -82,6 +84,11 @@ func WithTransport(t http.RoundTripper) Option {
 	return func(o *options) { o.transport = t }
 }
 
+// WithProgram is the name of the program in the User-Agent header, in front of the version of Husk. The default is husk-go.
+func WithProgram(name string) Option {
+	return func(o *options) { o.program = name }
+}
+
 // New makes a client for the API at this URL, such as https://husk.example.com. Without an option that logs in, it can only call operations
 // that need no token, such as [Client.LoginOptions].
 func New(apiURL string, opts ...Option) (*Client, error) {
@@ -89,11 +96,11 @@ func New(apiURL string, opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := options{transport: defaultTransport()}
+	o := options{transport: defaultTransport(), program: "husk-go"}
 	for _, option := range opts {
 		option(&o)
 	}
-	c := &Client{url: apiURL, base: &http.Client{Transport: retrier{o.transport, pause}}}
+	c := &Client{url: apiURL, base: &http.Client{Transport: retrier{named{o.transport, version.UserAgent(o.program)}, pause}}}
 	web := c.base
 	if o.source != nil {
 		web = &http.Client{Transport: authorizer{next: c.base.Transport, tokens: &tokens{source: o.source(c), now: time.Now}}}
@@ -106,6 +113,21 @@ func New(apiURL string, opts ...Option) (*Client, error) {
 	c.ServiceAccounts, c.Users, c.Issuers = ServiceAccounts{c}, Users{c}, Issuers{c}
 	c.Tenants, c.Nodes, c.Pools = Tenants{c}, Nodes{c}, Pools{c}
 	return c, nil
+}
+
+// named sets the User-Agent header of requests that have none.
+type named struct {
+	next  http.RoundTripper
+	agent string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (n named) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Header.Get("User-Agent") == "" {
+		req = req.Clone(req.Context())
+		req.Header.Set("User-Agent", n.agent)
+	}
+	return n.next.RoundTrip(req)
 }
 
 // FromEnvironment makes a client from HUSK_API, HUSK_CLIENT_ID and HUSK_CLIENT_SECRET, as the husk command does.

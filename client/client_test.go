@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"husk"
 	"husk/client"
 	"husk/openapi"
+	"husk/version"
 )
 
 // tenant returns a client for a new tenant.
@@ -55,6 +58,35 @@ func TestWrongSecretIsALoginError(t *testing.T) {
 	refused, ok := errors.AsType[*client.LoginError](err)
 	if !ok || refused.Code != "invalid_client" {
 		t.Errorf("%#v", err)
+	}
+}
+
+func TestRequestsSayTheVersionAndTheServerSaysItsOwn(t *testing.T) {
+	t.Parallel()
+	p, err := tenant(t).Platform(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Version != version.Number() {
+		t.Errorf("the server says %q; it was built from %s", p.Version, version.Number())
+	}
+	agent := make(chan string, 1)
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		agent <- r.UserAgent()
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer api.Close()
+	for want, options := range map[string][]client.Option{"husk-go/": nil, "robot/": {client.WithProgram("robot")}} {
+		c, err := client.New(api.URL, options...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.LoginOptions(t.Context()); err == nil {
+			t.Error("a server that knows nothing has login options")
+		}
+		if got := <-agent; got != version.UserAgent(strings.TrimSuffix(want, "/")) {
+			t.Errorf("the user agent is %q", got)
+		}
 	}
 }
 

@@ -22,6 +22,11 @@ func (c *Client) WhoAmI(ctx context.Context) (openapi.Identity, error) {
 	return Decode[openapi.Identity](c.api.WhoAmI(ctx))
 }
 
+// Platform returns the version of the server.
+func (c *Client) Platform(ctx context.Context) (openapi.Platform, error) {
+	return Decode[openapi.Platform](c.api.GetPlatform(ctx))
+}
+
 // Quota returns the tenant's limits and what it uses of them.
 func (c *Client) Quota(ctx context.Context) (openapi.QuotaUse, error) {
 	return Decode[openapi.QuotaUse](c.api.GetQuota(ctx))

@@ -19,6 +19,7 @@ import (
 	"husk/openapi/agentclient"
 	"husk/pki"
 	"husk/route"
+	"husk/version"
 )
 
 // serverClient calls the agent's operations of the API, over mutual TLS.
@@ -33,11 +34,17 @@ const pollWait = 25 * time.Second
 func newServerClient(url string, root *pki.Root, holder *pki.NodeHolder) *serverClient {
 	c := &connections{config: pki.AgentClient(root, holder)}
 	c.renew()
-	api, err := agentclient.NewClient(url, agentclient.WithHTTPClient(&http.Client{Transport: c, Timeout: pollWait + 15*time.Second}))
+	api, err := agentclient.NewClient(url, agentclient.WithHTTPClient(&http.Client{Transport: c, Timeout: pollWait + 15*time.Second}), agentclient.WithRequestEditorFn(named))
 	if err != nil {
 		panic(err) // only an option can fail, and this one does not
 	}
 	return &serverClient{api, c}
+}
+
+// named sets the User-Agent header.
+func named(_ context.Context, r *http.Request) error {
+	r.Header.Set("User-Agent", version.UserAgent("husk-agent"))
+	return nil
 }
 
 // connections are the agent's connections to the server. The server authenticates a connection by the certificate that it was opened with,

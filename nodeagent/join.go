@@ -36,7 +36,7 @@ func join(ctx context.Context, cfg Config) (*identity, error) {
 	}
 	transport := newTransport(pki.JoinClient(fingerprint))
 	defer transport.CloseIdleConnections()
-	client, err := agentclient.NewClient(cfg.ServerURL, agentclient.WithHTTPClient(&http.Client{Transport: transport, Timeout: 30 * time.Second}))
+	client, err := agentclient.NewClient(cfg.ServerURL, agentclient.WithHTTPClient(&http.Client{Transport: transport, Timeout: 30 * time.Second}), agentclient.WithRequestEditorFn(named))
 	if err != nil {
 		return nil, fmt.Errorf("server url: %w", err)
 	}

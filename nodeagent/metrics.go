@@ -8,6 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"husk/version"
 )
 
 // metrics are the agent's own metrics, for the operator.
@@ -72,8 +74,12 @@ func newMetrics(a *Agent) *metrics {
 		}
 		return 0
 	})
+	built := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "husk_agent_build_info", Help: "1, with the agent's version.", ConstLabels: prometheus.Labels{"version": version.Number()},
+	})
+	built.Set(1)
 	r := prometheus.NewRegistry()
-	r.MustRegister(m.heartbeat, m.reconcile, m.starts, m.deaths, m.samples, m.floods, m.unknown, m.logDropped, m.desiredErrors, a.reports.refused, a.names.Metrics(), pods, restored, broken, collectors.NewGoCollector(),
+	r.MustRegister(built, m.heartbeat, m.reconcile, m.starts, m.deaths, m.samples, m.floods, m.unknown, m.logDropped, m.desiredErrors, a.reports.refused, a.names.Metrics(), pods, restored, broken, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(r, promhttp.HandlerOpts{})
 	return m

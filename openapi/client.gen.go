@@ -996,6 +996,13 @@ type ClientInterface interface {
 	// Corresponds with PATCH /v1/oidc-issuers/{issuerId} (the `UpdateOIDCIssuer` operationId).
 	UpdateOIDCIssuer(ctx context.Context, issuerID IssuerID, params *UpdateOIDCIssuerParams, body UpdateOIDCIssuerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetPlatform Show the version of the server
+	//
+	// During an upgrade, the servers of an installation can have different versions. The response is of the server that responds. For everyone with a token.
+	//
+	// Corresponds with GET /v1/platform (the `GetPlatform` operationId).
+	GetPlatform(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListPods List pods, or watch them
 	//
 	// With `watch=true`, the response is a stream of server-sent events. It starts with an `added` event for every pod and one `synced` event.
@@ -3569,6 +3576,23 @@ func (c *Client) UpdateOIDCIssuerWithBody(ctx context.Context, issuerID IssuerID
 // Corresponds with PATCH /v1/oidc-issuers/{issuerId} (the `UpdateOIDCIssuer` operationId).
 func (c *Client) UpdateOIDCIssuer(ctx context.Context, issuerID IssuerID, params *UpdateOIDCIssuerParams, body UpdateOIDCIssuerJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewUpdateOIDCIssuerRequest(c.Server, issuerID, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetPlatform Show the version of the server
+//
+// During an upgrade, the servers of an installation can have different versions. The response is of the server that responds. For everyone with a token.
+//
+// Corresponds with GET /v1/platform (the `GetPlatform` operationId).
+func (c *Client) GetPlatform(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetPlatformRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -9350,6 +9374,33 @@ func NewUpdateOIDCIssuerRequestWithBody(server string, issuerID IssuerID, params
 			req.Header.Set("If-Match", headerParam0)
 		}
 
+	}
+
+	return req, nil
+}
+
+// NewGetPlatformRequest constructs an http.Request for the GetPlatform method
+func NewGetPlatformRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/platform")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil

@@ -295,6 +295,9 @@ type ServerInterface interface {
 	// UpdateOIDCIssuer Change an issuer's role mappings
 	// (PATCH /v1/oidc-issuers/{issuerId})
 	UpdateOIDCIssuer(w http.ResponseWriter, r *http.Request, issuerID IssuerID, params UpdateOIDCIssuerParams)
+	// GetPlatform Show the version of the server
+	// (GET /v1/platform)
+	GetPlatform(w http.ResponseWriter, r *http.Request)
 	// ListPods List pods, or watch them
 	// (GET /v1/pods)
 	ListPods(w http.ResponseWriter, r *http.Request, params ListPodsParams)
@@ -1015,6 +1018,12 @@ func (_ Unimplemented) GetOIDCIssuer(w http.ResponseWriter, r *http.Request, iss
 // UpdateOIDCIssuer Change an issuer's role mappings
 // (PATCH /v1/oidc-issuers/{issuerId})
 func (_ Unimplemented) UpdateOIDCIssuer(w http.ResponseWriter, r *http.Request, issuerID IssuerID, params UpdateOIDCIssuerParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetPlatform Show the version of the server
+// (GET /v1/platform)
+func (_ Unimplemented) GetPlatform(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4985,6 +4994,20 @@ func (siw *ServerInterfaceWrapper) UpdateOIDCIssuer(w http.ResponseWriter, r *ht
 	handler.ServeHTTP(w, r)
 }
 
+// GetPlatform operation middleware
+func (siw *ServerInterfaceWrapper) GetPlatform(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetPlatform(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListPods operation middleware
 func (siw *ServerInterfaceWrapper) ListPods(w http.ResponseWriter, r *http.Request) {
 
@@ -8291,6 +8314,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/whoami", wrapper.WhoAmI)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/platform", wrapper.GetPlatform)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/quota", wrapper.GetQuota)
@@ -12606,6 +12632,44 @@ func (response UpdateOIDCIssuerdefaultApplicationProblemPlusJSONResponse) VisitU
 	return err
 }
 
+type GetPlatformRequestObject struct {
+}
+
+type GetPlatformResponseObject interface {
+	VisitGetPlatformResponse(w http.ResponseWriter) error
+}
+
+type GetPlatform200JSONResponse Platform
+
+func (response GetPlatform200JSONResponse) VisitGetPlatformResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetPlatformdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetPlatformdefaultApplicationProblemPlusJSONResponse) VisitGetPlatformResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListPodsRequestObject struct {
 	Params ListPodsParams
 }
@@ -15542,6 +15606,9 @@ type StrictServerInterface interface {
 	// UpdateOIDCIssuer Change an issuer's role mappings
 	// (PATCH /v1/oidc-issuers/{issuerId})
 	UpdateOIDCIssuer(ctx context.Context, request UpdateOIDCIssuerRequestObject) (UpdateOIDCIssuerResponseObject, error)
+	// GetPlatform Show the version of the server
+	// (GET /v1/platform)
+	GetPlatform(ctx context.Context, request GetPlatformRequestObject) (GetPlatformResponseObject, error)
 	// ListPods List pods, or watch them
 	// (GET /v1/pods)
 	ListPods(ctx context.Context, request ListPodsRequestObject) (ListPodsResponseObject, error)
@@ -18334,6 +18401,30 @@ func (sh *strictHandler) UpdateOIDCIssuer(w http.ResponseWriter, r *http.Request
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(UpdateOIDCIssuerResponseObject); ok {
 		if err := validResponse.VisitUpdateOIDCIssuerResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetPlatform operation middleware
+func (sh *strictHandler) GetPlatform(w http.ResponseWriter, r *http.Request) {
+	var request GetPlatformRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetPlatform(ctx, request.(GetPlatformRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetPlatform")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetPlatformResponseObject); ok {
+		if err := validResponse.VisitGetPlatformResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

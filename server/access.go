@@ -59,6 +59,7 @@ var access = map[string]accessRule{
 	"Readyz":                 public,
 	"Metrics":                operators,
 	"WhoAmI":                 people,
+	"GetPlatform":            people,
 
 	"ListPods":        viewers,
 	"CreatePod":       developers,

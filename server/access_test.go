@@ -34,7 +34,7 @@ func authorizedKind(op operation) husk.CallerKind {
 	switch {
 	case op.path == "/v1/agent/register":
 		return ""
-	case op.path == "/v1/whoami":
+	case op.path == "/v1/whoami" || op.path == "/v1/platform":
 		return "tenant or operator"
 	case strings.HasPrefix(op.path, "/v1/admin/"), op.path == "/metrics":
 		return husk.CallerOperator

@@ -26,6 +26,7 @@ import (
 	"husk/server/zones"
 	"husk/service"
 	"husk/store"
+	"husk/version"
 )
 
 // authentication, sessions and measurements are the operations that other packages implement. The names keep them apart from the fields
@@ -71,6 +72,15 @@ func newAPI(cfg Config, a *auth.Auth, s *exec.Sessions, m *metrics.Metrics, h *h
 
 // tenant returns the database as the caller of this request may use it.
 func (a api) tenant(ctx context.Context) store.Tenant { return a.store.Tenant(request.Of(ctx).Caller) }
+
+// GetPlatform returns the version of this server.
+func (a api) GetPlatform(context.Context, openapi.GetPlatformRequestObject) (openapi.GetPlatformResponseObject, error) {
+	p := openapi.GetPlatform200JSONResponse{Version: version.Number()}
+	if c := version.Commit(); c != "" {
+		p.Commit = &c
+	}
+	return p, nil
+}
 
 // Healthz responds if the process is alive.
 func (a api) Healthz(context.Context, openapi.HealthzRequestObject) (openapi.HealthzResponseObject, error) {

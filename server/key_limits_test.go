@@ -54,7 +54,7 @@ func TestAKeyThatIsLimitedToMetricsAllowsOnlyScraping(t *testing.T) {
 			}
 			got := w.call(op.method, a.path, token, body)
 			switch {
-			case slices.Contains([]string{"GetTenantMetrics", "ListMetricsTargets", "WhoAmI"}, op.id):
+			case slices.Contains([]string{"GetTenantMetrics", "ListMetricsTargets", "WhoAmI", "GetPlatform"}, op.id):
 				opened++
 				if got.status != http.StatusOK {
 					t.Errorf("%s gets the response %d %s", op.id, got.status, got.body)
@@ -70,8 +70,8 @@ func TestAKeyThatIsLimitedToMetricsAllowsOnlyScraping(t *testing.T) {
 			}
 		}
 	}
-	if opened != 6 {
-		t.Errorf("%d requests are allowed, want two for each of three operations", opened)
+	if opened != 8 {
+		t.Errorf("%d requests are allowed, want two for each of four operations", opened)
 	}
 }
 

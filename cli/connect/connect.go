@@ -110,9 +110,9 @@ func CheckURL(what, text string) (string, error) {
 
 // Client makes a client. It calls nothing yet; the first call gets a token.
 func (t Target) Client() (*client.Client, error) {
-	anonymous, err := client.New(t.Context.API)
+	anonymous, err := client.New(t.Context.API, client.WithProgram("husk"))
 	if err != nil {
 		return nil, err
 	}
-	return client.New(t.Context.API, client.WithTokenSource(&tokens{target: t, api: anonymous, now: time.Now}))
+	return client.New(t.Context.API, client.WithProgram("husk"), client.WithTokenSource(&tokens{target: t, api: anonymous, now: time.Now}))
 }

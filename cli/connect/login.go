@@ -51,7 +51,7 @@ func (f fixed) Token(context.Context, string) (client.Token, error) { return cli
 
 // Identity asks whom a token belongs to.
 func Identity(ctx context.Context, api string, token client.Token) (openapi.Identity, error) {
-	c, err := client.New(api, client.WithTokenSource(fixed(token)))
+	c, err := client.New(api, client.WithProgram("husk"), client.WithTokenSource(fixed(token)))
 	if err != nil {
 		return openapi.Identity{}, err
 	}
@@ -73,7 +73,7 @@ const revokeTime = 10 * time.Second
 func Revoke(ctx context.Context, c config.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, revokeTime)
 	defer cancel()
-	api, err := client.New(c.API)
+	api, err := client.New(c.API, client.WithProgram("husk"))
 	if err != nil {
 		return err
 	}

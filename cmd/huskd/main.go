@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -16,6 +17,7 @@ import (
 	"husk/ceph"
 	"husk/dev/host"
 	"husk/registry/importer"
+	"husk/version"
 )
 
 func main() {
@@ -44,8 +46,20 @@ the key. A flag overrides the environment, and the environment overrides the fil
 	}
 	cmd.PersistentFlags().String("config", "", "YAML file with settings")
 	cmd.PersistentFlags().String("log-level", "info", "debug, info, warn or error")
-	cmd.AddCommand(serverCommand(), agentCommand(), ingressCommand(), watchdogCommand(), devCommand(), simulateCommand(), centralCertificateCommand())
+	cmd.AddCommand(serverCommand(), agentCommand(), ingressCommand(), watchdogCommand(), devCommand(), simulateCommand(), centralCertificateCommand(), versionCommand())
 	return cmd
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version of this program",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := io.WriteString(cmd.OutOrStdout(), version.Line("huskd"))
+			return err
+		},
+	}
 }
 
 // logger writes JSON lines to standard error.

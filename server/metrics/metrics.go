@@ -19,6 +19,7 @@ import (
 	"husk/openapi"
 	"husk/server/agents"
 	"husk/store"
+	"husk/version"
 )
 
 // Metrics serves metrics.
@@ -32,7 +33,9 @@ type Metrics struct {
 
 // New prepares the metrics of a server and registers those of the platform.
 func New(s *store.Store, a *agents.Agents, log *slog.Logger, registry *prometheus.Registry) *Metrics {
-	registry.MustRegister(platform{s.Control()}, connections{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	built := prometheus.NewGauge(prometheus.GaugeOpts{Name: "husk_build_info", Help: "1, with the server's version.", ConstLabels: prometheus.Labels{"version": version.Number()}})
+	built.Set(1)
+	registry.MustRegister(built, platform{s.Control()}, connections{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	copies := newCopies(s)
 	registry.MustRegister(copies.reads)
 	return &Metrics{

@@ -250,8 +250,10 @@ type JoinToken struct {
 }
 
 type LastAddress struct {
-	One     bool
-	Address *netip.Addr
+	One            bool
+	Address        *netip.Addr
+	OuterAddress   *netip.Addr
+	IngressAddress *netip.Addr
 }
 
 type LeaderLease struct {

@@ -1222,6 +1222,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/platform": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the version of the server
+         * @description During an upgrade, the servers of an installation can have different versions. The response is of the server that responds. For everyone with a token.
+         */
+        get: operations["getPlatform"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/quota": {
         parameters: {
             query?: never;
@@ -5209,6 +5229,11 @@ export interface components {
              * @example /api
              */
             path?: string;
+            /**
+             * @description Requests for exactly this path go to the service, and not those below it. Such a path comes before all others.
+             * @default false
+             */
+            exact?: boolean;
             service: components["schemas"]["Name"];
             /**
              * @description The port of the service. Its protocol must be TCP.
@@ -6282,6 +6307,24 @@ export interface components {
              * @description When the token expires.
              */
             expiresAt: string;
+        };
+        /**
+         * @example {
+         *       "version": "0.1.0",
+         *       "commit": "c7379db2f0e1d1a6c1d6c1c2c9c3f1f0b7f2b6a1"
+         *     }
+         */
+        Platform: {
+            /**
+             * @description The version of Husk, as in semver.org. Between two releases, it ends with `-dev`.
+             * @example 0.1.0
+             */
+            version: string;
+            /**
+             * @description The commit that the server was built from. Absent if it was built outside of a repository.
+             * @example c7379db2f0e1d1a6c1d6c1c2c9c3f1f0b7f2b6a1
+             */
+            commit?: string;
         };
         /**
          * @example {
@@ -10715,6 +10758,27 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Identity"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getPlatform: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What the server was built from. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Platform"];
                 };
             };
             default: components["responses"]["Problem"];

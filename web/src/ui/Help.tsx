@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { useSession } from "../api/session";
+import { useQuery } from "@tanstack/react-query";
+import { client, data } from "../api/client";
+import { keyOf, useSession } from "../api/session";
 import { Dialog } from "./Dialog";
 import type { NavPage } from "./Shell";
 
 /** Help lists the keyboard shortcuts and points to the other clients. */
 export function Help({ close, pages }: { close: () => void; pages: NavPage[] }) {
   const session = useSession();
+  const platform = useQuery({ queryKey: [keyOf(session), "platform"], queryFn: () => data(client.GET("/v1/platform")) });
   const writes = session.kind === "tenant" && session.role !== "viewer";
   const keys: [string[], string][] = [
     [["/"], "search for a pod, a volume, an image or a page"],
@@ -31,7 +34,7 @@ export function Help({ close, pages }: { close: () => void; pages: NavPage[] }) 
       </dl>
       <p className="hint">
         You can also do everything on these pages with the <code>husk</code> command and the REST API. The API of this server is at{" "}
-        <code>{location.origin}</code>.
+        <code>{location.origin}</code>.{platform.data && ` It runs Husk ${platform.data.version}.`}
       </p>
     </Dialog>
   );
