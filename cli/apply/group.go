@@ -56,9 +56,9 @@ func (a *Application) createNamed(ctx context.Context, docs []manifest.Document)
 	return nil
 }
 
-// namesPlanned reports whether a group names one that does not exist yet, because this is a dry run. So the API cannot check it.
-func (a *Application) namesPlanned(g openapi.SecurityGroupCreate) bool {
-	return slices.ContainsFunc(manifest.PeersOf(g), func(name string) bool { return a.targets["security-group/"+name] })
+// arePlanned reports whether one of these groups does not exist yet, because this is a dry run. So the API cannot check what names it.
+func (a *Application) arePlanned(groups []string) bool {
+	return slices.ContainsFunc(groups, func(name string) bool { return a.targets["security-group/"+name] })
 }
 
 // group creates a security group, or gives it what the document says.
@@ -76,7 +76,7 @@ func (a *Application) inLine(ctx context.Context, want openapi.SecurityGroupCrea
 	case client.IsNotFound(err) && a.DryRun == Client:
 		return "created", nil
 	case client.IsNotFound(err) && a.DryRun == Server:
-		if a.namesPlanned(want) {
+		if a.arePlanned(manifest.PeersOf(want)) {
 			return "created", nil
 		}
 		_, err := a.Client.SecurityGroups.DryRun(ctx, want)
@@ -93,7 +93,7 @@ func (a *Application) inLine(ctx context.Context, want openapi.SecurityGroupCrea
 	switch {
 	case len(labels)+len(differ) == 0:
 		return "unchanged", nil
-	case a.DryRun == Client, a.DryRun == Server && a.namesPlanned(want):
+	case a.DryRun == Client, a.DryRun == Server && a.arePlanned(manifest.PeersOf(want)):
 		return "changed", nil
 	}
 	now, err := a.Client.SecurityGroups.Update(ctx, have.ID, openapi.SecurityGroupUpdate{

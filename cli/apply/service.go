@@ -16,7 +16,7 @@ import (
 func (a *Application) service(ctx context.Context, want openapi.ServiceCreate) (string, error) {
 	have, err := a.Client.Services.Find(ctx, want.Name)
 	switch {
-	case client.IsNotFound(err) && a.DryRun == Client:
+	case client.IsNotFound(err) && (a.DryRun == Client || a.dry() && a.arePlanned(openapi.Value(want.SecurityGroups))):
 		return "created", nil
 	case client.IsNotFound(err) && a.DryRun == Server:
 		_, err := a.Client.Services.DryRun(ctx, want)
@@ -34,12 +34,13 @@ func (a *Application) service(ctx context.Context, want openapi.ServiceCreate) (
 		return "", exit.ConflictError{Detail: "the service exists and differs in headless, which cannot be changed; delete the service, then apply again"}
 	case len(labels)+len(differ) == 0:
 		return "unchanged", nil
-	case a.DryRun == Client:
+	case a.DryRun == Client, a.dry() && a.arePlanned(openapi.Value(want.SecurityGroups)):
 		return "changed", nil
 	}
 	whole := manifest.CompleteService(want)
 	now, err := a.Client.Services.Update(ctx, have.ID, openapi.ServiceUpdate{
 		Labels: &labels, Selector: &whole.Selector, Ports: whole.Ports, Affinity: whole.Affinity, AffinityTimeoutSeconds: whole.AffinityTimeoutSeconds,
+		SecurityGroups: new(append(openapi.ServiceSecurityGroups{}, openapi.Value(want.SecurityGroups)...)),
 	}, a.DryRun == Server)
 	if err == nil && len(labels) == 0 && now.Selector == have.Selector && slices.Equal(differ, []string{"selector"}) { // it was written in another way
 		return "unchanged", nil

@@ -496,6 +496,7 @@ type Service struct {
 	AffinitySeconds int
 	Address         *netip.Addr
 	CreatedAt       time.Time
+	SecurityGroups  []string
 }
 
 type ServiceAccount struct {

@@ -4593,6 +4593,7 @@ export interface components {
              * @default false
              */
             headless?: boolean;
+            securityGroups?: components["schemas"]["ServiceSecurityGroups"];
         };
         /**
          * @example {
@@ -4605,7 +4606,10 @@ export interface components {
             ports?: components["schemas"]["ServicePorts"];
             affinity?: components["schemas"]["ServiceAffinity"];
             affinityTimeoutSeconds?: components["schemas"]["ServiceAffinityTimeout"];
+            securityGroups?: components["schemas"]["ServiceSecurityGroups"];
         };
+        /** @description The names of security groups in which all pods of the service are, ready or not. */
+        ServiceSecurityGroups: components["schemas"]["Name"][];
         /**
          * @description The labels of the pods, in the Kubernetes selector syntax.
          * @example app=web,tier in (front, back)
@@ -4695,6 +4699,7 @@ export interface components {
             affinity: components["schemas"]["ServiceAffinity"];
             affinityTimeoutSeconds?: components["schemas"]["ServiceAffinityTimeout"];
             headless: boolean;
+            securityGroups?: components["schemas"]["ServiceSecurityGroups"];
             status: components["schemas"]["ServiceStatus"];
             /** Format: date-time */
             readonly createdAt: string;
