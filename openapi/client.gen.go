@@ -10414,6 +10414,18 @@ func NewGetPodLogsRequest(server string, podID PodID, params *GetPodLogsParams) 
 
 		}
 
+		if params.Heartbeat != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "heartbeat", *params.Heartbeat, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.Timestamps != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timestamps", *params.Timestamps, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {

@@ -5892,6 +5892,19 @@ func (siw *ServerInterfaceWrapper) GetPodLogs(w http.ResponseWriter, r *http.Req
 		return
 	}
 
+	// ------------- Optional query parameter "heartbeat" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "heartbeat", r.URL.Query(), &params.Heartbeat, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "heartbeat"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "heartbeat", Err: err})
+		}
+		return
+	}
+
 	// ------------- Optional query parameter "timestamps" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "timestamps", r.URL.Query(), &params.Timestamps, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})

@@ -48,6 +48,7 @@ type api struct {
 	auth      *auth.Auth
 	log       *slog.Logger
 	egress    egress.Policy
+	join      joinCommand
 	prices    husk.PriceList
 	terms     control.LeaseTerms
 	ceph      *ceph.Cluster
@@ -63,7 +64,7 @@ var _ openapi.StrictServerInterface = api{}
 
 func newAPI(cfg Config, a *auth.Auth, s *exec.Sessions, m *metrics.Metrics, h *held.Held, registry prometheus.Registerer) api {
 	return api{
-		authentication: a, sessions: s, measurements: m, store: cfg.Store, control: cfg.Store.Control(), auth: a, log: cfg.Log, egress: cfg.Egress,
+		authentication: a, sessions: s, measurements: m, store: cfg.Store, control: cfg.Store.Control(), auth: a, log: cfg.Log, egress: cfg.Egress, join: joinCommand{cfg.AgentURL, cfg.Southbound},
 		prices: cfg.Prices, terms: cfg.Terms, ceph: cfg.Cluster, desired: desiredStates{cfg.CephMonitors, cfg.VolumesPool, cmp.Or(cfg.NamesSuffix, service.DefaultSuffix), maxChangeBytes, cfg.Log},
 		clocks: &clockWarnings{last: map[store.ID]time.Time{}}, reporting: reportTurns(cfg.Store),
 		watches: newWatches(cfg.Store, cfg.Log, h, registry), zones: zones.New(cfg.Store.Control(), cmp.Or(cfg.NamesSuffix, service.DefaultSuffix)), downtime: newDowntime(registry),

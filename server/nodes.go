@@ -4,6 +4,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"husk"
@@ -91,7 +92,22 @@ func (a api) CreateJoinToken(ctx context.Context, r openapi.CreateJoinTokenReque
 	if err != nil {
 		return nil, err
 	}
-	return openapi.CreateJoinToken201JSONResponse{Token: pki.NewJoinToken(token.Secret, a.auth.Root()), ExpiresAt: token.ExpiresAt}, nil
+	joining := pki.NewJoinToken(token.Secret, a.auth.Root())
+	return openapi.CreateJoinToken201JSONResponse{Token: joining, Command: new(a.join.with(joining)), ExpiresAt: token.ExpiresAt}, nil
+}
+
+// joinCommand is what the server knows about how a node's agent is started.
+type joinCommand struct{ agentURL, southbound string }
+
+// with returns the shell command that starts the agent with a join token. The token is no argument, because every user can read arguments.
+func (c joinCommand) with(token string) string {
+	if c.agentURL == "" {
+		c.agentURL = "HUSK_SERVER"
+	}
+	if c.southbound == "" {
+		c.southbound = "OVN_SOUTHBOUND"
+	}
+	return fmt.Sprintf(`HUSKD_JOIN_TOKEN=%s huskd agent --server %s --ovn-southbound %s --listen "$(hostname -I | cut -d' ' -f1):7443"`, token, c.agentURL, c.southbound)
 }
 
 // UpdateNode changes the settings of a node.

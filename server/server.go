@@ -69,6 +69,9 @@ type Config struct {
 	// NamesSuffix is the end of all names of pods and services; empty means service.DefaultSuffix.
 	NamesSuffix string
 
+	// AgentURL and Southbound are in the command with which a node joins: where agents reach the servers, and OVN's southbound database.
+	AgentURL, Southbound string
+
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
 

@@ -60,6 +60,9 @@ certificate.`,
 		}
 		_, err = fmt.Fprintln(p.Out, print.Clean(token.Token))
 		a.Hint("it is valid until %s and not shown again; start the node's agent with --join-token", token.ExpiresAt.UTC().Format("2006-01-02T15:04Z"))
+		if token.Command != nil {
+			a.Hint("on the node: %s", print.Clean(*token.Command))
+		}
 		return err
 	}
 	return cmd

@@ -35,18 +35,18 @@ import (
 const defaultPodRange = "100.64.0.0/11"
 
 type serverFlags struct {
-	listen, agentListen, databaseURL, masterKeyFile, issuer, podRange, operatorID, operatorSecretFile, serviceRange, namesSuffix string
-	networkPrefix                                                                                                                int
-	cephConf, cephUser, cephKeyring, imagesPool, volumesPool, workDir                                                            string
-	cephMonitors, allowEgress, trustedProxies                                                                                    []string
-	signingKeyLife                                                                                                               time.Duration
-	loginsPerSecond                                                                                                              float64
-	held                                                                                                                         held.Limits
-	connectionsPerAddress, tenantStreamMiB                                                                                       int
-	priceList                                                                                                                    string
-	nodeCertificateLife, sessionIdle                                                                                             time.Duration
-	terms                                                                                                                        server.LeaseTerms
-	network                                                                                                                      networkFlags
+	listen, agentListen, agentURL, southbound, databaseURL, masterKeyFile, issuer, podRange, operatorID, operatorSecretFile, serviceRange, namesSuffix string
+	networkPrefix                                                                                                                                      int
+	cephConf, cephUser, cephKeyring, imagesPool, volumesPool, workDir                                                                                  string
+	cephMonitors, allowEgress, trustedProxies                                                                                                          []string
+	signingKeyLife                                                                                                                                     time.Duration
+	loginsPerSecond                                                                                                                                    float64
+	held                                                                                                                                               held.Limits
+	connectionsPerAddress, tenantStreamMiB                                                                                                             int
+	priceList                                                                                                                                          string
+	nodeCertificateLife, sessionIdle                                                                                                                   time.Duration
+	terms                                                                                                                                              server.LeaseTerms
+	network                                                                                                                                            networkFlags
 }
 
 func serverCommand() *cobra.Command {
@@ -67,6 +67,8 @@ func serverCommand() *cobra.Command {
 	fs.StringVar(&f.agentListen, "agent-listen", "127.0.0.1:8443", "address of the API for agents, with mutual TLS and certificates of this installation's own authority")
 	fs.StringVar(&f.databaseURL, "database-url", "", "URL of Postgres, postgres://:PASSWORD@HOST:PORT/NAME; the roles husk_owner, husk_control and husk_tenant share the password")
 	fs.StringVar(&f.masterKeyFile, "master-key-file", "", "file with 64 hexadecimal digits: the key that protects the secrets in the database; previous keys may follow, one per line")
+	fs.StringVar(&f.agentURL, "agent-url", "", "URL at which agents reach --agent-listen, for the command with which nodes join")
+	fs.StringVar(&f.southbound, "node-southbound", "", "endpoints at which nodes reach OVN's southbound database, for the command with which nodes join")
 	fs.StringVar(&f.issuer, "issuer", "husk", "issuer of tokens: the URL at which clients reach the servers, for clients that read the metadata; the same for all servers of an installation")
 	fs.DurationVar(&f.signingKeyLife, "signing-key-life", 30*24*time.Hour, "how long a key signs tokens before it is rotated")
 	fs.Float64Var(&f.loginsPerSecond, "logins-per-second", 20, "logins, and requests with an invalid token, per second and client address; the burst is five times as many")
@@ -190,7 +192,7 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	defer cluster.Close()
 	srv, err := server.New(ctx, server.Config{
 		NamesSuffix: f.namesSuffix,
-		Store:       st, Cluster: cluster, Issuer: f.issuer, Log: log, CephMonitors: f.cephMonitors, ImagesPool: f.imagesPool,
+		Store:       st, Cluster: cluster, Issuer: f.issuer, AgentURL: f.agentURL, Southbound: f.southbound, Log: log, CephMonitors: f.cephMonitors, ImagesPool: f.imagesPool,
 		VolumesPool: f.volumesPool, Terms: f.terms, NodeCertificateLife: f.nodeCertificateLife, Prices: prices, Egress: policy, Held: f.held,
 		SessionIdle: f.sessionIdle, TrustedProxies: proxies, SigningKeyLife: f.signingKeyLife, LoginsPerSecond: f.loginsPerSecond, Network: networks,
 	})

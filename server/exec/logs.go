@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
+	"sync"
 	"time"
 
 	"husk"
@@ -33,12 +35,14 @@ func (s *Sessions) GetPodLogs(ctx context.Context, r openapi.GetPodLogsRequestOb
 		return nil, husk.Errorf(husk.CodeLogsUnavailable, "", "pod %q is not placed yet, so it has no log%s", pod.Name, because(pod))
 	}
 	r.Params.Container = &container
+	beat := openapi.Value(r.Params.Heartbeat) && openapi.Value(r.Params.Follow) && strings.Contains(openapi.Value(r.Params.Accept), "ndjson")
+	r.Params.Heartbeat = nil                                                                                                                  // only between this server and the reader
 	resp, err := s.agents.CallOK(ctx, node, func(c *openapi.Client) (*http.Response, error) { return c.GetPodLogs(ctx, r.PodID, &r.Params) }) //nolint:bodyclose // proxied closes it
 	if err != nil {
 		return nil, errors.Join(husk.Errorf(husk.CodeLogsUnavailable, "", "the log cannot be read from node %s at the moment; retry", node.Name), err)
 	}
 	wait, done := s.held.Pace(request.Of(ctx).Caller.TenantID)
-	return proxied{resp, func() error { _, err := tenant.Pod(ctx, r.PodID); return err }, func(n int) error { return wait(ctx, n) }, done}, nil
+	return proxied{resp, func() error { _, err := tenant.Pod(ctx, r.PodID); return err }, func(n int) error { return wait(ctx, n) }, done, beat}, nil
 }
 
 func chooseContainer(pod husk.Pod, asked *string) (string, error) {
@@ -62,6 +66,7 @@ type proxied struct {
 	again func() error // returns an error if the reader is no longer authorized
 	wait  func(bytes int) error
 	done  func()
+	beat  bool // send empty lines while there is no output
 }
 
 // recheckEvery is how often the server re-checks that the reader of a followed log is still authorized.
@@ -91,20 +96,21 @@ func (p proxied) VisitGetPodLogsResponse(w http.ResponseWriter) error {
 			}
 		}
 	}()
+	out := &lines{w: w, c: c, whole: true, last: time.Now()}
 	defer func() { close(ended); <-watching }()
+	if p.beat {
+		beating := make(chan struct{})
+		go func() {
+			defer close(beating)
+			out.beatUntil(ended)
+		}()
+		defer func() { <-beating }()
+	}
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := p.resp.Body.Read(buf)
-		if n > 0 {
-			if p.wait(n) != nil {
-				return nil // the reader has gone
-			}
-			if e := errors.Join(c.SetWriteDeadline(time.Now().Add(request.WriteTimeout))); e != nil {
-				return nil //nolint:nilerr // the reader has gone
-			}
-			if _, e := w.Write(buf[:n]); e != nil || c.Flush() != nil {
-				return nil //nolint:nilerr // the reader has gone
-			}
+		if n > 0 && (p.wait(n) != nil || out.write(buf[:n]) != nil) {
+			return nil // the reader has gone
 		}
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -114,4 +120,58 @@ func (p proxied) VisitGetPodLogsResponse(w http.ResponseWriter) error {
 			panic(http.ErrAbortHandler)
 		}
 	}
+}
+
+// beatEvery is how often a quiet log sends an empty line to a reader who wants it.
+const beatEvery = 10 * time.Second
+
+// lines writes a log, and empty lines between its lines.
+type lines struct {
+	mu    sync.Mutex
+	w     io.Writer
+	c     *http.ResponseController
+	whole bool // what was written ends with a line's end
+	last  time.Time
+}
+
+func (l *lines) write(b []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.put(b)
+}
+
+func (l *lines) put(b []byte) error {
+	if err := l.c.SetWriteDeadline(time.Now().Add(request.WriteTimeout)); err != nil {
+		return err
+	}
+	l.whole, l.last = b[len(b)-1] == '\n', time.Now()
+	if _, err := l.w.Write(b); err != nil {
+		return err
+	}
+	return l.c.Flush()
+}
+
+// beatUntil writes empty lines while nothing else was written for a while.
+func (l *lines) beatUntil(ended <-chan struct{}) {
+	tick := time.NewTicker(beatEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-tick.C:
+		}
+		if l.beat() != nil {
+			return // the loop that copies notices it too
+		}
+	}
+}
+
+func (l *lines) beat() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.whole || time.Since(l.last) < beatEvery/2 {
+		return nil
+	}
+	return l.put([]byte("\n"))
 }

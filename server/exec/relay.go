@@ -65,6 +65,9 @@ func (o *opened) serve(w http.ResponseWriter) error {
 	gauge.Inc()
 	defer gauge.Dec()
 	client.KeepAlive()
+	if _, browser := ws.Bearer(o.request.HTTP); browser {
+		client.Beat()
+	}
 	o.agent.KeepAlive()
 	var moved atomic.Int64
 	moved.Store(time.Now().UnixNano())

@@ -144,6 +144,25 @@ func (c *Conn) KeepAlive() {
 	})
 }
 
+// beatEvery is how often a browser gets a frame. Its scripts do not see pings.
+const beatEvery = 10 * time.Second
+
+// Beat sends output without bytes, at once and then regularly, until the connection is closed. A browser notices by it that the connection
+// still works.
+func (c *Conn) Beat() {
+	c.pings.Go(func() {
+		tick := time.NewTicker(beatEvery)
+		defer tick.Stop()
+		for c.Send(session.Stdout, nil) == nil {
+			select {
+			case <-c.ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	})
+}
+
 // Receive reads one frame.
 func (c *Conn) Receive() (session.Frame, error) {
 	kind, r, err := c.c.Reader(c.ctx)

@@ -8,6 +8,7 @@ import { Pods } from "./pages/Pods";
 import { PodPage } from "./pages/pod/PodPage";
 import { TABS, type Tab } from "./pages/pod/tabs";
 import { SignIn } from "./pages/SignIn";
+import { PartError } from "./ui/PartError";
 import { Problem } from "./ui/Problem";
 import { Empty } from "./ui/parts";
 import { Shell } from "./ui/Shell";
@@ -208,7 +209,13 @@ const routeTree = root.addChildren([
   ]),
 ]);
 
-export const router = createRouter({ routeTree, basepath: "/ui", defaultPreload: "intent", scrollRestoration: true });
+export const router = createRouter({
+  routeTree,
+  defaultErrorComponent: PartError,
+  basepath: "/ui",
+  defaultPreload: "intent",
+  scrollRestoration: true,
+});
 
 declare module "@tanstack/react-router" {
   interface Register {

@@ -44,8 +44,8 @@ export const unreachable = () =>
 
 /** problemOf reads the problem from an error response. It ends the session of a rejected token. */
 export async function problemOf(answer: Response, token?: string): Promise<ApiError> {
-  if (answer.status === 401 && token) endSession(token);
   const body = await answer.json().catch(() => null);
+  if (answer.status === 401 && token) endSession(token, typeof body?.detail === "string" ? `${body.detail}.` : undefined);
   if (body && typeof body.code === "string") return new ApiError(body);
   return new ApiError({
     code: "unknown",
@@ -54,7 +54,12 @@ export async function problemOf(answer: Response, token?: string): Promise<ApiEr
   });
 }
 
-export const client = createClient<paths>({ baseUrl: location.origin });
+const PATIENCE = 30_000; // milliseconds until a response; no request of the dashboard waits for something
+
+export const client = createClient<paths>({
+  baseUrl: location.origin,
+  fetch: (request) => fetch(request, { signal: AbortSignal.any([request.signal, AbortSignal.timeout(PATIENCE)]) }),
+});
 
 client.use({
   onRequest({ request }) {

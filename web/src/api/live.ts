@@ -4,9 +4,10 @@
 // once per frame, reconnects after an error, and is closed when the page has been hidden for a while.
 import { useEffect, useMemo, useSyncExternalStore } from "react";
 import { ApiError, problemOf, unreachable } from "./client";
+import { reconnected } from "./connection";
 import { unusedFeeds } from "./feeds";
 import { currentSession, keyOf, useSession } from "./session";
-import { serverSentEvents } from "./streams";
+import { serverSentEvents, withinSilence } from "./streams";
 
 export type Kind =
   | "pods"
@@ -98,13 +99,23 @@ class Feed<T extends Named> {
         this.publish({ ...this.state, broken });
         if (broken.status === 401 || broken.status === 403) return;
       }
-      await new Promise((done) => setTimeout(done, wait * (0.5 + Math.random() / 2)));
+      await Promise.race([new Promise((done) => setTimeout(done, wait * (0.5 + Math.random() / 2))), reconnected()]);
     }
   }
 
   private async follow(signal: AbortSignal, arrived: () => void) {
     const token = this.token();
-    const response = await fetch(this.url, { headers: { Authorization: `Bearer ${token}` }, signal });
+    const attempt = new AbortController(); // ends this connection, if it is silent
+    const once = AbortSignal.any([signal, attempt.signal]);
+    try {
+      await this.read(token, once, arrived);
+    } finally {
+      attempt.abort();
+    }
+  }
+
+  private async read(token: string | undefined, signal: AbortSignal, arrived: () => void) {
+    const response = await withinSilence(fetch(this.url, { headers: { Authorization: `Bearer ${token}` }, signal }));
     if (!response.ok || !response.body) throw await problemOf(response, token);
     // The stream starts with every existing item. Items that are missing from it were deleted while the stream was down.
     let fresh: Map<string, T> | undefined = new Map();

@@ -7012,6 +7012,11 @@ export interface components {
          *     }
          */
         JoinToken: {
+            /**
+             * @description The shell command that starts the agent of a node and makes it join. `HUSK_SERVER` and `OVN_SOUTHBOUND` are in it if the server does not know the addresses.
+             * @example HUSKD_JOIN_TOKEN=… huskd agent --server https://husk.example.com:8443 --ovn-southbound ssl:ovn.example.com:6642 --listen "$(hostname -I | cut -d' ' -f1):7443"
+             */
+            command?: string;
             /** @description A secret, a full stop and the SHA-256 of the certificate of the installation's certificate authority. The agent uses the hash to verify the server. */
             token: string;
             /** Format: date-time */
@@ -8958,6 +8963,8 @@ export interface operations {
                 since?: string;
                 /** @description Return only lines after the line with this cursor. If that line is no longer kept, return all lines. */
                 after?: string;
+                /** @description With `follow` and JSON lines, send an empty line every 10 seconds while there is no output, by which a reader notices that the connection still works. */
+                heartbeat?: boolean;
                 /** @description Put the RFC 3339 time before each line of plain text. */
                 timestamps?: boolean;
             };

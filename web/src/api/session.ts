@@ -99,14 +99,25 @@ function forget(key: string) {
 
 /** signOut deletes a session in all tabs. Its token stays valid until it expires, but no tab keeps it. */
 export function signOut(key: string) {
+  whyEnded = undefined;
   forget(key);
   channel?.postMessage({ signedOut: key });
 }
 
-/** endSession deletes the session of a token that the server rejected. */
-export function endSession(token: string) {
+let whyEnded: string | undefined;
+
+/** whySignedOut says why the last session ended, if the user has not ended it. */
+export const whySignedOut = () => whyEnded;
+
+function ended(s: Session, why: string) {
+  whyEnded = `You were signed out of ${s.tenantName ?? "the operator's session"}: ${why}`;
+  forget(keyOf(s));
+}
+
+/** endSession deletes the session of a token that the server rejected, and remembers why. */
+export function endSession(token: string, why = "The server rejected the session.") {
   const s = state.sessions.find((s) => s.token === token);
-  if (s) forget(keyOf(s));
+  if (s) ended(s, why);
 }
 
 async function requestToken(form: Record<string, string>): Promise<{ token: string; expiresAt: number }> {
@@ -129,6 +140,7 @@ export async function signIn(form: Record<string, string>) {
   const { kind, id, name, role, tenantId, tenantName } = (await response.json()) as Identity;
   const session: Session = { kind, id, name, role, tenantId, tenantName, token, expiresAt };
   const key = keyOf(session);
+  whyEnded = undefined;
   write({ sessions: [...state.sessions.filter((s) => keyOf(s) !== key), session], current: key });
 }
 
@@ -145,7 +157,7 @@ async function renew() {
       const renewed = await requestToken(form);
       write({ ...state, sessions: state.sessions.map((o) => (o.token === s.token ? { ...o, ...renewed } : o)) });
     } catch {
-      if (s.expiresAt <= Date.now()) forget(keyOf(s));
+      if (s.expiresAt <= Date.now()) ended(s, "The session has expired, because it could not be renewed.");
     }
   }
 }

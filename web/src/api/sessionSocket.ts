@@ -2,6 +2,7 @@
 
 // A session with a pod over a WebSocket. docs/api.md describes the frames; the first byte is the kind.
 import { currentSession } from "./session";
+import { SILENCE } from "./streams";
 
 const STDIN = 0;
 const STDOUT = 1;
@@ -35,6 +36,7 @@ export function openSession(path: string, on: SessionHandlers): SessionSocket {
   const end = (ending: Ending) => {
     if (over) return;
     over = true;
+    clearInterval(watch);
     on.ended(ending);
   };
   const frame = (kind: number, payload: Uint8Array) => {
@@ -45,13 +47,24 @@ export function openSession(path: string, on: SessionHandlers): SessionSocket {
     socket.send(message);
   };
   const encoder = new TextEncoder();
+  // The server sends an empty frame at once and every 10 seconds; servers of earlier versions do not. If nothing arrives, the network swallows
+  // the packets.
+  let heard = Date.now();
+  let beats = false;
+  const watch = setInterval(() => {
+    if ((!beats && socket.readyState !== WebSocket.CONNECTING) || Date.now() - heard < SILENCE) return;
+    end({ problem: "unreachable", detail: "The connection to the pod was lost: the server has sent nothing for too long." });
+    socket.close();
+  }, 1_000);
   socket.onopen = () => on.open?.();
   socket.onmessage = (e: MessageEvent<ArrayBuffer>) => {
+    heard = Date.now();
     const message = new Uint8Array(e.data);
     const payload = message.subarray(1);
     switch (message[0]) {
       case STDOUT:
       case STDERR:
+        beats ||= payload.length === 0;
         on.output(payload);
         break;
       case EXIT:
@@ -73,6 +86,7 @@ export function openSession(path: string, on: SessionHandlers): SessionSocket {
     resize: (cols, rows) => frame(RESIZE, encoder.encode(JSON.stringify({ cols, rows }))),
     close() {
       over = true;
+      clearInterval(watch);
       socket.close();
     },
   };

@@ -1,15 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Parses the text streams of the API.
+import { heard } from "./connection";
 
-/** lines splits a stream of bytes into lines without line endings. It throws if a line exceeds the limit, so that a stream cannot exhaust the memory. */
-export async function* lines(body: ReadableStream<Uint8Array>, longest = 4 << 20): AsyncGenerator<string> {
+/** SILENCE is how long a stream of the API may be silent, in milliseconds. The server sends something every 10 or 15 seconds. */
+export const SILENCE = 22_000;
+
+/** SilentError is the end of a stream from which nothing has arrived for too long: the network swallows its packets. */
+export class SilentError extends Error {}
+
+/** withinSilence waits for a promise, but not longer than a stream may be silent. Timers of a page that was suspended end late, so it is enough if something has arrived then. */
+export async function withinSilence<T>(wait: Promise<T>, silence = SILENCE): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const silent = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new SilentError("the server has sent nothing for too long")), silence);
+  });
+  try {
+    return await Promise.race([wait, silent]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** lines splits a stream of bytes into lines without line endings. It throws if a line exceeds the limit, so that a stream cannot exhaust the memory, and if the stream is silent for too long. */
+export async function* lines(body: ReadableStream<Uint8Array>, longest = 4 << 20, silence = SILENCE): AsyncGenerator<string> {
   const reader = body.pipeThrough(new TextDecoderStream() as ReadableWritablePair<string, Uint8Array>).getReader();
   let held = "";
   try {
     for (;;) {
-      const { value, done } = await reader.read();
+      const { value, done } = await withinSilence(reader.read(), silence);
       if (done) break;
+      heard();
       const parts = (held + value).split("\n");
       held = parts.pop() ?? "";
       for (const part of parts) yield part.endsWith("\r") ? part.slice(0, -1) : part;
@@ -17,7 +38,7 @@ export async function* lines(body: ReadableStream<Uint8Array>, longest = 4 << 20
     }
     if (held) yield held;
   } finally {
-    await reader.cancel().catch(() => undefined);
+    void reader.cancel().catch(() => undefined); // not awaited: a silent stream may not end
   }
 }
 

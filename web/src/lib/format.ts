@@ -60,9 +60,23 @@ export const money = (amount: number, currency: string) =>
     amount,
   );
 
+// All times are in the browser's time zone, and say so: in the text, or in the heading of their column.
 const DATE = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "medium" });
-export const dateTime = (iso: string) => DATE.format(new Date(iso));
-export const clockTime = (iso: string) => new Date(iso).toLocaleTimeString("en-GB");
+const ZONE = new Intl.DateTimeFormat("en-GB", { timeZoneName: "short" });
+
+/** zone is the short name of the time zone at a moment, such as UTC or GMT+2. */
+export const zone = (at = new Date()) => ZONE.formatToParts(at).find((p) => p.type === "timeZoneName")?.value ?? "local time";
+
+/** localTime is a moment without its time zone, for a column whose heading has it. */
+export const localTime = (iso: string) => DATE.format(new Date(iso));
+
+export const dateTime = (iso: string) => `${localTime(iso)} ${zone(new Date(iso))}`;
+
+/** preciseTime is the time of day with milliseconds, without its time zone. */
+export const preciseTime = (iso: string) => {
+  const at = new Date(iso);
+  return `${at.toLocaleTimeString("en-GB")}.${String(at.getMilliseconds()).padStart(3, "0")}`;
+};
 
 /** ago formats the time since a moment, in one unit. */
 export function ago(iso: string, now = Date.now()): string {

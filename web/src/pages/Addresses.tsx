@@ -133,7 +133,7 @@ function Form({ address, close }: { address?: Address; close: () => void }) {
       close={close}
       run={run}
     >
-      {!address && <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />}
+      {!address && <Input label="Name" field="name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />}
       <Select
         label="Target"
         value={to}

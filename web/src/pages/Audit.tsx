@@ -4,7 +4,7 @@ import { useInfiniteQuery } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
 import { client, data, type Schemas } from "../api/client";
 import { keyOf, useSession } from "../api/session";
-import { dateTime } from "../lib/format";
+import { localTime, zone } from "../lib/format";
 import { Button } from "../ui/Button";
 import { type Column, DataTable } from "../ui/DataTable";
 import { Problem } from "../ui/Problem";
@@ -33,7 +33,7 @@ export function Audit() {
   const rows = useMemo(() => all.filter((e) => JSON.stringify(e).toLowerCase().includes(q.toLowerCase())), [all, q]);
   const columns = useMemo(
     (): Column<Entry>[] => [
-      { name: "Time", width: "172px", cell: (e) => <time dateTime={e.at}>{dateTime(e.at)}</time> },
+      { name: `Time (${zone()})`, width: "190px", cell: (e) => <time dateTime={e.at}>{localTime(e.at)}</time> },
       {
         name: "Actor",
         width: "minmax(80px, 1fr)",

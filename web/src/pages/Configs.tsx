@@ -124,7 +124,7 @@ function CreateConfig({ close }: { close: () => void }) {
           ["Secret", "Secret: its values cannot be read back"],
         ]}
       />
-      <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required />
+      <Input label="Name" field="name" value={name} onChange={setName} pattern={NAME} maxLength={63} required />
       <Input label="Key" value={key} onChange={setKey} pattern={KEY} maxLength={253} hint="More keys can be added afterwards." />
       <Area label="Value" value={value} onChange={setValue} />
     </FormDialog>

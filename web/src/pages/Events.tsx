@@ -3,7 +3,7 @@
 import { useMemo, useState } from "react";
 import type { HuskEvent, Pod } from "../api/client";
 import { useLive } from "../api/live";
-import { dateTime } from "../lib/format";
+import { localTime, zone } from "../lib/format";
 import { Badge } from "../ui/Badge";
 import { type Column, DataTable } from "../ui/DataTable";
 import { Problem } from "../ui/Problem";
@@ -30,7 +30,7 @@ export function Events() {
   const columns = useMemo((): Column<HuskEvent>[] => {
     const names = new Map(pods.map((p) => [p.id, p.name]));
     return [
-      { name: "Time", width: "172px", sort: (e) => e.at, cell: (e) => <time dateTime={e.at}>{dateTime(e.at)}</time> },
+      { name: `Time (${zone()})`, width: "190px", sort: (e) => e.at, cell: (e) => <time dateTime={e.at}>{localTime(e.at)}</time> },
       {
         name: "Object",
         width: "minmax(90px, 1fr)",

@@ -177,6 +177,7 @@ export function ImportImage({ retry = "", close }: { retry?: string; close: () =
     <FormDialog title={retry ? "Import the image again?" : "Import an image"} submit={retry ? "Retry" : "Import"} close={close} run={run}>
       <Input
         label="Reference"
+        field="reference"
         value={reference}
         onChange={setReference}
         placeholder="registry.example.com/nginx:1.22"

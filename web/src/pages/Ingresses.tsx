@@ -97,7 +97,7 @@ function CreateIngress({ close }: { close: () => void }) {
   };
   return (
     <FormDialog title="Create an ingress" submit="Create" close={close} run={run}>
-      <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
+      <Input label="Name" field="name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
       <Area label="Rules" value={rules} onChange={setRules} rows={4} hint={RULES_HINT} />
     </FormDialog>
   );

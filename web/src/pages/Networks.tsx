@@ -147,7 +147,7 @@ function CreateNetwork({ close }: { close: () => void }) {
   };
   return (
     <FormDialog title="Create a network" submit="Create" close={close} run={run}>
-      <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
+      <Input label="Name" field="name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
       <Input
         label="Range"
         value={cidr}

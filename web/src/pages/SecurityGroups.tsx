@@ -112,7 +112,7 @@ function Form({ group, close }: { group?: SecurityGroup; close: () => void }) {
       close={close}
       run={run}
     >
-      {!group && <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />}
+      {!group && <Input label="Name" field="name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />}
       <Input
         label="Selector"
         value={selector}

@@ -97,7 +97,7 @@ function CreateService({ close }: { close: () => void }) {
   };
   return (
     <FormDialog title="Create a service" submit="Create" close={close} run={run}>
-      <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
+      <Input label="Name" field="name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
       <Input
         label="Selector"
         value={selector}

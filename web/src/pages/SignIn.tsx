@@ -5,7 +5,7 @@ import { useNavigate, useSearch } from "@tanstack/react-router";
 import { type FormEvent, useState } from "react";
 import { client, data } from "../api/client";
 import { beginSignIn } from "../api/oidcSignIn";
-import { signIn, useSessions } from "../api/session";
+import { signIn, useSessions, whySignedOut } from "../api/session";
 import { Button } from "../ui/Button";
 import { Input } from "../ui/Field";
 import { Problem } from "../ui/Problem";
@@ -14,6 +14,7 @@ import { Problem } from "../ui/Problem";
 export function SignIn() {
   const { next } = useSearch({ from: "/login" });
   const others = useSessions();
+  const [why] = useState(whySignedOut);
   const navigate = useNavigate();
   const [id, setId] = useState("");
   const [secret, setSecret] = useState("");
@@ -42,6 +43,11 @@ export function SignIn() {
       </svg>
       <h1>Sign in to Husk</h1>
       <p className="lead">Every pod is a separate virtual machine.</p>
+      {why && (
+        <p className="note" role="alert">
+          {why} {next ? "Sign in again to continue where you were." : "Sign in again."}
+        </p>
+      )}
       <form onSubmit={submit} className="card">
         <Input
           label="Key ID"

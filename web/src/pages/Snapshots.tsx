@@ -126,7 +126,7 @@ function CreateSnapshot({ volume, close }: { volume: Volume; close: () => void }
   };
   return (
     <FormDialog title={`Create a snapshot of ${volume.name}`} submit="Create snapshot" close={close} run={run}>
-      <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
+      <Input label="Name" field="name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
       {volume.fsType !== "none" && <Check label="Freeze the file system for that moment" checked={consistent} onChange={setConsistent} />}
     </FormDialog>
   );
@@ -142,7 +142,7 @@ function CloneSnapshot({ snapshot, close }: { snapshot: Snapshot; close: () => v
   };
   return (
     <FormDialog title={`Create a volume from snapshot ${snapshot.name}`} submit="Create volume" close={close} run={run}>
-      <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
+      <Input label="Name" field="name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
     </FormDialog>
   );
 }

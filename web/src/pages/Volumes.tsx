@@ -123,7 +123,7 @@ function CreateVolume({ close }: { close: () => void }) {
   };
   return (
     <FormDialog title="Create a volume" submit="Create" close={close} run={run}>
-      <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
+      <Input label="Name" field="name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
       <Input label="Size in GiB" type="number" min={1} max={16384} value={size} onChange={setSize} required />
       <Select
         label="File system"

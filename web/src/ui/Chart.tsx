@@ -3,6 +3,7 @@
 import { useEffect, useRef } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import { localTime, zone } from "../lib/format";
 import { isDark } from "./theme";
 
 export interface Series {
@@ -41,6 +42,7 @@ function showLatest(plot: uPlot) {
 
 const COLOURS = { light: ["#0b6b57", "#9a5b00", "#1b5fa8", "#8a2f6d"], dark: ["#62cdb1", "#f1b75b", "#86b8f2", "#e39ac9"] };
 const HEIGHT = 190;
+const SHORTEST = 60; // seconds; with one sample, the axis is not that of years
 
 /** Chart draws series over time. */
 export function Chart({ label, times, series, show, bars, max, span, binary }: Props) {
@@ -64,13 +66,19 @@ export function Chart({ label, times, series, show, bars, max, span, binary }: P
         height: HEIGHT,
         cursor: { y: false },
         hooks: { setCursor: [showLatest], setData: [showLatest], ready: [showLatest] },
-        scales: { x: span ? { range: () => span } : {}, y: { range: (_, __, most) => [0, Math.max(most ?? 0, max ?? 0) * 1.05 || 1] } },
+        scales: {
+          x: { range: (_, from, to) => span ?? [Math.min(from ?? 0, (to ?? 0) - SHORTEST), to ?? 0] },
+          y: { range: (_, __, most) => [0, Math.max(most ?? 0, max ?? 0) * 1.05 || 1] },
+        },
         axes: [
           { ...axis, values: (_, ticks) => clock(ticks) },
           { ...axis, ...(binary ? { incrs: POWERS } : {}), size: 78, values: (_, ticks) => ticks.map(show) },
         ],
         series: [
-          { value: (_, t) => (t === null || t === undefined ? "–" : new Date(t * 1000).toLocaleString("en-GB")) },
+          {
+            label: `Time (${zone()})`,
+            value: (_, t) => (t === null || t === undefined ? "–" : localTime(new Date(t * 1000).toISOString())),
+          },
           ...series.map((s, i) => ({
             label: s.name,
             stroke: colours[i % colours.length],

@@ -2,6 +2,7 @@
 
 import { type FormEvent, type ReactNode, useEffect, useId, useLayoutEffect, useRef, useState } from "react";
 import { Button } from "./Button";
+import { FormErrors } from "./formErrors";
 import { Problem } from "./Problem";
 
 interface DialogProps {
@@ -87,10 +88,14 @@ export function FormDialog({ title, submit, close, run, danger, children, wide }
       setBusy(false);
     }
   };
+  const form = useRef<HTMLFormElement>(null);
+  useEffect(() => {
+    if (error) form.current?.querySelector<HTMLElement>("[aria-invalid]")?.focus();
+  }, [error]);
   return (
     <Dialog title={title} close={close} wide={wide}>
-      <form onSubmit={onSubmit} noValidate={false}>
-        {children}
+      <form ref={form} onSubmit={onSubmit} noValidate={false}>
+        <FormErrors value={error}>{children}</FormErrors>
         <Problem error={error} />
         <div className="dialog-actions">
           <Button onClick={close}>Cancel</Button>

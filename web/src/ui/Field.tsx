@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { type InputHTMLAttributes, type ReactNode, type SelectHTMLAttributes, useId } from "react";
+import { useFieldError } from "./formErrors";
 
 /** NAME is the input pattern for object names (RFC 1123). */
 export const NAME = String.raw`[a-z0-9]([\-a-z0-9]*[a-z0-9])?`;
@@ -9,6 +10,7 @@ interface Common {
   label: string;
   hint?: ReactNode;
   error?: string;
+  field?: string; // in the request; errors of the form that name it appear here
 }
 
 function Wrap({ label, hint, error, id, children }: Common & { id: string; children: ReactNode }) {
@@ -35,8 +37,10 @@ const described = (id: string, c: Common) => [c.hint && `${id}-hint`, c.error &&
 type InputProps = Common & Omit<InputHTMLAttributes<HTMLInputElement>, "onChange"> & { onChange: (value: string) => void };
 
 /** Input is a labelled input for text or a number. */
-export function Input({ label, hint, error, onChange, ...rest }: InputProps) {
+export function Input({ label, hint, error: given, field, onChange, ...rest }: InputProps) {
   const id = useId();
+  const found = useFieldError(field);
+  const error = given ?? found;
   return (
     <Wrap {...{ label, hint, error, id }}>
       <input
@@ -59,11 +63,19 @@ type SelectProps = Common &
   };
 
 /** Select is a labelled list of options. */
-export function Select({ label, hint, error, onChange, options, ...rest }: SelectProps) {
+export function Select({ label, hint, error: given, field, onChange, options, ...rest }: SelectProps) {
   const id = useId();
+  const found = useFieldError(field);
+  const error = given ?? found;
   return (
     <Wrap {...{ label, hint, error, id }}>
-      <select id={id} aria-describedby={described(id, { label, hint, error })} onChange={(e) => onChange(e.target.value)} {...rest}>
+      <select
+        id={id}
+        aria-describedby={described(id, { label, hint, error })}
+        aria-invalid={error ? true : undefined}
+        onChange={(e) => onChange(e.target.value)}
+        {...rest}
+      >
         {options.map(([value, text]) => (
           <option key={value} value={value}>
             {text}
@@ -78,13 +90,16 @@ export function Select({ label, hint, error, onChange, options, ...rest }: Selec
 export function Area({
   label,
   hint,
-  error,
+  error: given,
+  field,
   value,
   onChange,
   rows = 3,
   mono = true,
 }: Common & { value: string; onChange: (v: string) => void; rows?: number; mono?: boolean }) {
   const id = useId();
+  const found = useFieldError(field);
+  const error = given ?? found;
   return (
     <Wrap {...{ label, hint, error, id }}>
       <textarea

@@ -4,10 +4,12 @@ import { useQueryClient } from "@tanstack/react-query";
 import { Link, Outlet, useNavigate, useRouter, useRouterState } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
 import { keyOf, type Session, signOut, switchTo, useSession, useSessions, useSignedIn } from "../api/session";
+import { Connection } from "./Connection";
 import { Help } from "./Help";
 import { Icon, type IconName } from "./icons";
 import { type GoTo, useKeys } from "./keys";
 import { Palette } from "./Palette";
+import { usePageFocus } from "./pageFocus";
 import { applyTheme, isDark } from "./theme";
 import { Toasts } from "./toasts";
 
@@ -66,6 +68,7 @@ function SignedIn() {
   const pages = pagesOf(session);
   // biome-ignore lint/correctness/useExhaustiveDependencies: opening a page closes the menu
   useEffect(() => setMenu(false), [at]);
+  usePageFocus(at);
   useKeys({
     search: () => setLayer("search"),
     help: () => setLayer("help"),
@@ -128,6 +131,7 @@ function SignedIn() {
         ))}
       </nav>
       <main id="content" className="content" tabIndex={-1}>
+        <Connection />
         <Outlet />
       </main>
       {layer === "search" && <Palette close={() => setLayer(undefined)} pages={pages} />}

@@ -5,13 +5,18 @@ import { type ReactNode, useEffect, useRef, useState } from "react";
 import { copyText } from "../lib/copyText";
 import { ago, dateTime } from "../lib/format";
 import { Icon } from "./icons";
+import { usePageTitle } from "./pageFocus";
 
 /** PageHead is the heading of a page with its actions. */
 export function PageHead({ title, lead, children }: { title: ReactNode; lead?: ReactNode; children?: ReactNode }) {
+  const heading = useRef<HTMLHeadingElement>(null);
+  usePageTitle(heading);
   return (
     <header className="page-head">
       <div>
-        <h1>{title}</h1>
+        <h1 ref={heading} tabIndex={-1}>
+          {title}
+        </h1>
         {lead && <p className="lead">{lead}</p>}
       </div>
       {children && <div className="actions">{children}</div>}

@@ -124,6 +124,7 @@ export function NewKey({
     <FormDialog title={`Create an API key for ${account.name}`} submit="Create key" close={close} run={run}>
       <Input
         label="Name"
+        field="name"
         value={name}
         onChange={setName}
         pattern={NAME}

@@ -89,7 +89,7 @@ function NewIssuer({ close }: { close: () => void }) {
   };
   return (
     <FormDialog title="Add an OIDC issuer" submit="Add" close={close} run={run}>
-      <Input label="Name" value={name} onChange={setName} pattern={NAME} required autoFocus />
+      <Input label="Name" field="name" value={name} onChange={setName} pattern={NAME} required autoFocus />
       <Input label="Issuer" type="url" value={issuer} onChange={setIssuer} placeholder="https://login.example.com" required />
       <Input
         label="Client ID"

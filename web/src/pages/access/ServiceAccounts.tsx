@@ -92,7 +92,7 @@ function NewAccount({ close }: { close: () => void }) {
   };
   return (
     <FormDialog title="Create a service account" submit="Create" close={close} run={run}>
-      <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
+      <Input label="Name" field="name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
       <Select label="Role" value={role} onChange={(r) => setRole(r as Role)} options={ROLES} />
     </FormDialog>
   );

@@ -3,7 +3,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
-import { client, data, idempotent, type Node, type PlacedPod } from "../../api/client";
+import { client, data, idempotent, type Node, type PlacedPod, type Schemas } from "../../api/client";
 import { keyOf, useSession } from "../../api/session";
 import { cores, coresOf, dateTime, mebibytes, plural } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
@@ -50,7 +50,7 @@ export function useNodes() {
 export function Nodes() {
   const nodes = useNodes();
   const pods = usePlaced();
-  const [token, setToken] = useState<{ token: string; expiresAt: string }>();
+  const [token, setToken] = useState<Schemas["JoinToken"]>();
   const [q, setQ] = useState("");
   const byNode = useMemo(() => Map.groupBy(pods.data ?? [], (p) => p.nodeId ?? ""), [pods.data]);
   const join = async () => setToken(await data(client.POST("/v1/admin/join-tokens", { params: { header: idempotent() }, body: {} })));
@@ -136,10 +136,24 @@ export function Nodes() {
       )}
       {token && (
         <Dialog title="Add a node" close={() => setToken(undefined)} stays>
-          <p className="note">Copy the token now. It is not shown again. It is valid for one node until {dateTime(token.expiresAt)}.</p>
-          <Copy text={token.token} label="the join token" />
+          <p className="note">Copy this now. It is not shown again. The token is valid for one node until {dateTime(token.expiresAt)}.</p>
+          {token.command && (
+            <>
+              <p>Run this on the node, as root:</p>
+              <p className="command">
+                <Copy text={token.command} label="the command" />
+              </p>
+              {/HUSK_SERVER|OVN_SOUTHBOUND/.test(token.command) && (
+                <p className="hint">
+                  Replace HUSK_SERVER and OVN_SOUTHBOUND. Servers with <code>--agent-url</code> and <code>--node-southbound</code> fill them
+                  in.
+                </p>
+              )}
+            </>
+          )}
           <p className="hint">
-            On the node: <code>HUSKD_JOIN_TOKEN=… huskd agent --server https://SERVER:8443</code>. See docs/operations.md for details.
+            The token alone: <Copy text={token.token} shown={`${token.token.slice(0, 12)}…`} label="the join token" />. What else a node
+            needs is in docs/operations.md.
           </p>
           <div className="dialog-actions">
             <Button look="primary" onClick={() => setToken(undefined)}>

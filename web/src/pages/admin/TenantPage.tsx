@@ -193,7 +193,7 @@ function FirstKey({ tenant, close, created }: { tenant: Tenant; close: () => voi
   };
   return (
     <FormDialog title={`Create an API key for ${tenant.name}`} submit="Create key" close={close} run={run}>
-      <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
+      <Input label="Name" field="name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
       <Input
         label="Service account"
         value={account}

@@ -133,7 +133,7 @@ function CreateTenant({ close }: { close: () => void }) {
   };
   return (
     <FormDialog title="Create a tenant" submit="Create" close={close} run={run}>
-      <Input label="Name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
+      <Input label="Name" field="name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
       <p className="hint">The tenant starts with the default quota. Create its first API key afterwards.</p>
     </FormDialog>
   );

@@ -14,6 +14,7 @@ import { Problem } from "../../ui/Problem";
 import { Card, Empty, Loading, PageHead } from "../../ui/parts";
 import { toast } from "../../ui/toasts";
 import { DocumentEditor } from "./DocumentEditor";
+import { forgetDraft, keepDraft, keptDraft } from "./draft";
 import { importImages, missingImages } from "./importImages";
 import { PodForm } from "./PodForm";
 import { dropEmpty } from "./podDocument";
@@ -72,7 +73,9 @@ export function NewPod() {
 }
 
 function PodEditor({ first, dropped }: { first: PodCreate; dropped: boolean }) {
-  const [pod, setPod] = useState(first);
+  const session = useSession();
+  const [pod, setPod] = useState(() => keptDraft(session, first) ?? first);
+  useEffect(() => keepDraft(session, first, pod), [session, first, pod]);
   const [key, setKey] = useState(idempotent);
   const [busy, setBusy] = useState<string>();
   const [error, setError] = useState<unknown>();
@@ -93,6 +96,7 @@ function PodEditor({ first, dropped }: { first: PodCreate; dropped: boolean }) {
       await importImages(pod, images, login, setBusy);
       setBusy("Creating the pod");
       const created = await data(client.POST("/v1/pods", { params: { header: key }, body: dropEmpty(pod) as PodCreate }));
+      forgetDraft();
       toast(`Pod ${created.name} was created.`);
       await navigate({ to: "/pods/$podId", params: { podId: created.id } });
     } catch (err) {

@@ -43,12 +43,15 @@ export function parseDocument(doc: unknown): PodCreate {
   };
 }
 
+/** MAPS are the fields whose names are the user's. Their empty values mean something. */
+const MAPS = new Set(["labels", "annotations", "nodeSelector", "preferredNodeSelector", "sysctls", "values"]);
+
 /** dropEmpty removes undefined values, empty strings, empty lists and empty objects at every level, except those that mean something. */
 export function dropEmpty(v: unknown): unknown {
   if (Array.isArray(v)) return v.map((x) => (x === "" ? "" : dropEmpty(x)));
   if (typeof v !== "object" || v === null) return v;
   const kept = Object.entries(v)
-    .map(([name, x]) => [name, dropEmpty(x)] as const)
+    .map(([name, x]) => [name, MAPS.has(name) ? x : dropEmpty(x)] as const)
     .filter(
       ([name, x]) =>
         x !== undefined &&

@@ -5,7 +5,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import type { Pod } from "../../api/client";
 import { followLog, type LogLine } from "../../api/logs";
 import { currentSession } from "../../api/session";
-import { count } from "../../lib/format";
+import { count, preciseTime, zone } from "../../lib/format";
 import { Button } from "../../ui/Button";
 import { Check } from "../../ui/Field";
 import { Problem } from "../../ui/Problem";
@@ -41,7 +41,15 @@ export function LogsTab({ pod, container, pick }: { pod: Pod; container: string;
         setLines((old) => (old.length + now.length > KEPT ? [...old, ...now].slice(-KEPT) : [...old, ...now]));
       }, 50);
     };
-    void followLog({ podId: pod.id, container, tail: TAIL, signal: stop.signal, line: add, failed: setError });
+    void followLog({
+      podId: pod.id,
+      container,
+      tail: TAIL,
+      signal: stop.signal,
+      line: add,
+      connected: () => setError(undefined),
+      failed: setError,
+    });
     return () => {
       stop.abort();
       clearTimeout(timer);
@@ -66,7 +74,7 @@ export function LogsTab({ pod, container, pick }: { pod: Pod; container: string;
           value={filter}
           onChange={(e) => setFilter(e.target.value)}
         />
-        <Check label="Timestamps" checked={times} onChange={setTimes} />
+        <Check label={`Times (${zone()})`} checked={times} onChange={setTimes} />
         <Check label="Wrap" checked={wrap} onChange={setWrap} />
         <Check label="Follow" checked={following} onChange={setFollowing} />
         <Button
@@ -81,7 +89,7 @@ export function LogsTab({ pod, container, pick }: { pod: Pod; container: string;
           {lines.length >= KEPT && ", older lines are not shown"}
         </span>
       </div>
-      <Problem error={error} />
+      <Problem error={error} title="This log is not up to date." />
       <div
         className={wrap ? "log wrap" : "log"}
         ref={scroller}
@@ -89,6 +97,11 @@ export function LogsTab({ pod, container, pick }: { pod: Pod; container: string;
         aria-label={`Log of ${container}`}
         tabIndex={0}
         onWheel={(e) => e.deltaY < 0 && setFollowing(false)}
+        onTouchMove={() => setFollowing(false)}
+        onKeyDown={(e) => {
+          if (["PageUp", "ArrowUp", "Home"].includes(e.key)) setFollowing(false);
+          if (e.key === "End") setFollowing(true);
+        }}
         onScroll={(e) => {
           const s = e.currentTarget;
           if (s.scrollHeight - s.scrollTop - s.clientHeight < 4) setFollowing(true);
@@ -107,7 +120,7 @@ export function LogsTab({ pod, container, pick }: { pod: Pod; container: string;
                   className={`log-line ${l.stream}`}
                   style={{ transform: `translateY(${item.start}px)` }}
                 >
-                  {times && <time dateTime={l.time}>{l.time.slice(11, 23).padEnd(12, "0")} </time>}
+                  {times && <time dateTime={l.time}>{preciseTime(l.time)} </time>}
                   {missing(l) && <em className="muted">({missing(l)} of output are missing here) </em>}
                   {l.line}
                 </div>

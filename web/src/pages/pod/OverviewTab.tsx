@@ -77,7 +77,7 @@ export function OverviewTab({ pod }: { pod: Pod }) {
                       {(s?.state === "Exited" || s?.nextStartAt) && <span className="muted"> code {s.exitCode}</span>}
                       {s?.reason && <span className="muted"> {s.reason}</span>}
                       {s?.lastReason === "OOMKilled" && <span className="muted">, out of memory</span>}
-                      {s?.nextStartAt && <span className="muted">, next start {new Date(s.nextStartAt).toLocaleTimeString()}</span>}
+                      {s?.nextStartAt && <span className="muted">, next start {dateTime(s.nextStartAt)}</span>}
                       {s?.message && <div className="muted break lines">{s.message}</div>}
                     </td>
                     <td>{s?.state === "Running" ? (s.ready === false ? "no" : "yes") : "–"}</td>

@@ -9,6 +9,7 @@ import { useHasRole } from "../../api/role";
 import { keyOf, useSession } from "../../api/session";
 import { podState } from "../../lib/podState";
 import { Badge } from "../../ui/Badge";
+import { Boundary } from "../../ui/Boundary";
 import { Button } from "../../ui/Button";
 import { Problem } from "../../ui/Problem";
 import { Empty, Labels, Loading, PageHead } from "../../ui/parts";
@@ -137,16 +138,18 @@ function Page({ pod, broken }: { pod: Pod; broken?: ApiError }) {
         ))}
       </div>
       <div className="tab-panel" role="tabpanel" id="tab-panel" aria-labelledby={`tab-${tab}`}>
-        <Suspense fallback={<Loading />}>
-          {tab === "overview" && <OverviewTab pod={pod} />}
-          {tab === "metrics" && <MetricsTab pod={pod} />}
-          {tab === "logs" && <LogsTab pod={pod} container={which} pick={pick} />}
-          {tab === "terminal" && canChange && <TerminalTab pod={pod} container={which} pick={pick} />}
-          {tab === "console" && <ConsoleTab pod={pod} />}
-          {tab === "events" && <PodEvents pod={pod} />}
-          {tab === "placement" && <PlacementTab pod={pod} />}
-          {tab === "spec" && <SpecTab pod={pod} />}
-        </Suspense>
+        <Boundary part={tab}>
+          <Suspense fallback={<Loading />}>
+            {tab === "overview" && <OverviewTab pod={pod} />}
+            {tab === "metrics" && <MetricsTab pod={pod} />}
+            {tab === "logs" && <LogsTab pod={pod} container={which} pick={pick} />}
+            {tab === "terminal" && canChange && <TerminalTab pod={pod} container={which} pick={pick} />}
+            {tab === "console" && <ConsoleTab pod={pod} />}
+            {tab === "events" && <PodEvents pod={pod} />}
+            {tab === "placement" && <PlacementTab pod={pod} />}
+            {tab === "spec" && <SpecTab pod={pod} />}
+          </Suspense>
+        </Boundary>
       </div>
       {deleting && <DeletePods pods={[pod]} close={() => setDeleting(false)} deleted={() => undefined} />}
     </>
