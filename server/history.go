@@ -40,7 +40,8 @@ func (a api) ListEvents(ctx context.Context, r openapi.ListEventsRequestObject) 
 
 // ListAudit lists who changed what in the tenant.
 func (a api) ListAudit(ctx context.Context, r openapi.ListAuditRequestObject) (openapi.ListAuditResponseObject, error) {
-	entries, next, err := a.tenant(ctx).Audit(ctx, request.Page(r.Params.Limit, r.Params.Cursor))
+	entries, next, err := a.tenant(ctx).Audit(ctx, request.Page(r.Params.Limit, r.Params.Cursor),
+		store.AuditFilter{From: r.Params.From, To: r.Params.To, Operation: openapi.Value(r.Params.Operation), Actor: openapi.Value(r.Params.Actor)})
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +51,8 @@ func (a api) ListAudit(ctx context.Context, r openapi.ListAuditRequestObject) (o
 
 // AdminListAudit lists who changed what anywhere.
 func (a api) AdminListAudit(ctx context.Context, r openapi.AdminListAuditRequestObject) (openapi.AdminListAuditResponseObject, error) {
-	entries, next, err := a.control.Audit(ctx, request.Page(r.Params.Limit, r.Params.Cursor), r.Params.TenantID)
+	entries, next, err := a.control.Audit(ctx, request.Page(r.Params.Limit, r.Params.Cursor), r.Params.TenantID,
+		store.AuditFilter{From: r.Params.From, To: r.Params.To, Operation: openapi.Value(r.Params.Operation), Actor: openapi.Value(r.Params.Actor)})
 	if err != nil {
 		return nil, err
 	}

@@ -46,22 +46,28 @@ func auditDetail(ctx context.Context, q *db.Queries, tenantID ID, kind, id, deta
 }
 
 // Audit lists who changed what in a tenant, newest first. Codes: invalid (cursor).
-func (t Tenant) Audit(ctx context.Context, page Page) ([]husk.AuditEntry, string, error) {
-	return tenantPage(ctx, t, page, auditEntries(ctx, &t.id), convert.AuditEntry, whereAuditEntry)
+func (t Tenant) Audit(ctx context.Context, page Page, filter AuditFilter) ([]husk.AuditEntry, string, error) {
+	return tenantPage(ctx, t, page, auditEntries(ctx, &t.id, filter), convert.AuditEntry, whereAuditEntry)
 }
 
 // Audit lists who changed what anywhere, or in one tenant, newest first. Codes: invalid (cursor).
-func (c Control) Audit(ctx context.Context, page Page, tenantID *ID) ([]husk.AuditEntry, string, error) {
-	return controlPage(ctx, c, page, auditEntries(ctx, tenantID), convert.AuditEntry, whereAuditEntry)
+func (c Control) Audit(ctx context.Context, page Page, tenantID *ID, filter AuditFilter) ([]husk.AuditEntry, string, error) {
+	return controlPage(ctx, c, page, auditEntries(ctx, tenantID, filter), convert.AuditEntry, whereAuditEntry)
 }
 
 func whereAuditEntry(a husk.AuditEntry) (time.Time, ID) { return a.At, a.ID }
 
-func auditEntries(ctx context.Context, tenantID *ID) pageQuery[db.Audit] {
+// AuditFilter says which entries of the audit log are wanted. What is empty filters nothing.
+type AuditFilter struct {
+	From, To         *time.Time // To is exclusive
+	Operation, Actor string     // Actor is a name or an id
+}
+
+func auditEntries(ctx context.Context, tenantID *ID, f AuditFilter) pageQuery[db.Audit] {
 	return func(q *db.Queries, before cursor.Position, limit int) ([]db.Audit, error) {
 		if before == (cursor.Position{}) {
 			before = cursor.Position{At: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), ID: uuid.Max}
 		}
-		return q.AuditEntries(ctx, db.AuditEntriesParams{BeforeTime: before.At, BeforeID: before.ID, TenantID: tenantID, Max: limit})
+		return q.AuditEntries(ctx, db.AuditEntriesParams{BeforeTime: before.At, BeforeID: before.ID, TenantID: tenantID, FromTime: f.From, ToTime: f.To, Operation: f.Operation, Actor: f.Actor, Max: limit})
 	}
 }

@@ -57,7 +57,7 @@ func TestTheAuditLogIsPrunedAsDocumented(t *testing.T) {
 		t.Errorf("as the owner of the schema, pruning returns %v", err)
 	}
 	exec(pruning(t))
-	left, _, err := h.Audit(t.Context(), store.Page{Limit: 10}, nil)
+	left, _, err := h.Audit(t.Context(), store.Page{Limit: 10}, nil, store.AuditFilter{})
 	if err != nil || len(left) != 1 || left[0].At.Before(monthStart(-12)) {
 		t.Fatalf("after pruning, the entries are %+v, want only the one that is younger than 400 days: %v", left, err)
 	}

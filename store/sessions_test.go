@@ -22,7 +22,7 @@ func TestASessionIsInTheAuditLogBeforeItBegins(t *testing.T) {
 	if _, _, _, err := h.as(mine.ID).OpenSession(ctx, pods[0].ID, long); err != nil {
 		t.Fatal(err)
 	}
-	entries, _, err := h.as(mine.ID).Audit(t.Context(), store.Page{Limit: 10})
+	entries, _, err := h.as(mine.ID).Audit(t.Context(), store.Page{Limit: 10}, store.AuditFilter{})
 	must(t, entries, err)
 	var got []husk.AuditEntry
 	for _, e := range entries {

@@ -16,13 +16,21 @@ import (
 const auditEntries = `-- name: AuditEntries :many
 SELECT id, at, tenant_id, operation, object_kind, object_id, actor_kind, actor_id, actor_name, key_id, address, request_id, detail FROM audit WHERE (at, id) < ($1::timestamptz, $2::uuid)
   AND ($3::uuid IS NULL OR tenant_id = $3)
-ORDER BY at DESC, id DESC LIMIT $4
+  AND ($4::timestamptz IS NULL OR at >= $4)
+  AND ($5::timestamptz IS NULL OR at < $5)
+  AND ($6::text = '' OR operation = $6)
+  AND ($7::text = '' OR actor_name = $7 OR actor_id::text = $7)
+ORDER BY at DESC, id DESC LIMIT $8
 `
 
 type AuditEntriesParams struct {
 	BeforeTime time.Time
 	BeforeID   uuid.UUID
 	TenantID   *uuid.UUID
+	FromTime   *time.Time
+	ToTime     *time.Time
+	Operation  string
+	Actor      string
 	Max        int
 }
 
@@ -31,6 +39,10 @@ func (q *Queries) AuditEntries(ctx context.Context, arg AuditEntriesParams) ([]A
 		arg.BeforeTime,
 		arg.BeforeID,
 		arg.TenantID,
+		arg.FromTime,
+		arg.ToTime,
+		arg.Operation,
+		arg.Actor,
 		arg.Max,
 	)
 	if err != nil {

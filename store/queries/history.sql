@@ -25,4 +25,8 @@ VALUES (@id, sqlc.narg(tenant_id), @operation, @object_kind, @object_id, @actor_
 -- name: AuditEntries :many
 SELECT * FROM audit WHERE (at, id) < (@before_time::timestamptz, @before_id::uuid)
   AND (sqlc.narg(tenant_id)::uuid IS NULL OR tenant_id = sqlc.narg(tenant_id))
+  AND (sqlc.narg(from_time)::timestamptz IS NULL OR at >= sqlc.narg(from_time))
+  AND (sqlc.narg(to_time)::timestamptz IS NULL OR at < sqlc.narg(to_time))
+  AND (@operation::text = '' OR operation = @operation)
+  AND (@actor::text = '' OR actor_name = @actor OR actor_id::text = @actor)
 ORDER BY at DESC, id DESC LIMIT @max;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Api, expectFaults, gone, haveImage, newContext, open, PLAIN, type Pod, setup, signedIn, signIn, until } from "./stack";
 
@@ -178,4 +179,66 @@ test("an owner creates keys, and their secrets are shown once", async () => {
   await account.getByRole("button", { name: "Delete service account pipeline" }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
   await account.waitFor({ state: "detached" });
+});
+
+test("the operator manages pools, issuers and keys of the installation", async () => {
+  const page = await signedIn(setup.operator);
+  await open(page, "/admin/platform");
+  const dialog = page.getByRole("dialog");
+  await page.getByRole("button", { name: "Pool", exact: true }).click();
+  await dialog.getByLabel("Name").fill("steady");
+  await dialog.getByLabel("CPU overcommit").fill("2");
+  await dialog.getByRole("button", { name: "Create" }).click();
+  await page.getByRole("row", { name: /^steady 2 0/ }).waitFor();
+  await page.getByRole("button", { name: "Change pool steady" }).click();
+  await dialog.getByLabel("CPU overcommit").fill("3.5");
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("row", { name: /^steady 3.5 0/ }).waitFor();
+  await page.getByRole("button", { name: "Defragment" }).click();
+  await dialog.getByRole("button", { name: "Propose" }).click();
+  await dialog.getByRole("status").waitFor();
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+  await page.getByRole("button", { name: "Delete pool steady" }).click();
+  await dialog.getByRole("button", { name: "Delete" }).click();
+  await page.getByRole("row", { name: /^steady/ }).waitFor({ state: "detached" });
+
+  await page.getByRole("region", { name: "Issuer login" }).getByText(`developer in ${setup.tenantName}`).waitFor();
+  const keys = () => page.getByRole("region", { name: "Signing keys" }).last().getByRole("row").count();
+  const before = await keys();
+  await page.getByRole("button", { name: "Rotate" }).click();
+  await dialog.getByRole("button", { name: "Rotate" }).click();
+  await until("there is another key", async () => (await keys()) > before, 10);
+
+  await open(page, "/admin/nodes");
+  await page.locator(".node").getByRole("link").click();
+  await page.getByRole("heading", { name: "Certificates" }).waitFor();
+  await page.getByRole("region", { name: "Certificates" }).last().getByRole("row").nth(1).waitFor();
+});
+
+test("usage and the audit log show names, are filtered, and can be saved", async () => {
+  const page = await signedIn(setup.operator);
+  await open(page, "/admin/usage");
+  await page.getByRole("row", { name: new RegExp(`^${setup.tenantName} `) }).waitFor();
+  await open(page, "/admin/audit");
+  await page.getByLabel("Operation").fill("createPod");
+  await page.getByLabel("Tenant").selectOption({ label: setup.tenantName });
+  const rows = page.locator(".table-rows [role=row]");
+  await until(
+    "the entries are filtered",
+    async () => {
+      const texts = await rows.allInnerTexts();
+      return texts.length > 0 && texts.every((t) => t.includes("createPod") && t.includes(setup.tenantName));
+    },
+    15,
+  );
+  const download = page.waitForEvent("download");
+  await page.getByRole("button", { name: "CSV" }).click();
+  const file = readFileSync(await (await download).path(), "utf8")
+    .trim()
+    .split("\n");
+  expect(file[0]).toMatch(/^at,tenant,actorKind/);
+  expect(file.slice(1).every((l) => l.includes(`,${setup.tenantName},`) && l.includes(",createPod,"))).toBe(true);
+  expect(file.length).toBeGreaterThan(1);
+  await page.getByLabel("Actor's name or ID").fill("nobody-has-this-name");
+  await page.getByText("No entries match").waitFor();
 });

@@ -199,6 +199,10 @@ const routeTree = root.addChildren([
       lazyRouteComponent(() => import("./pages/admin/TenantPage"), "TenantPage"),
     ),
     page(
+      "admin/platform",
+      lazyRouteComponent(() => import("./pages/admin/Platform"), "Platform"),
+    ),
+    page(
       "admin/usage",
       lazyRouteComponent(() => import("./pages/Usage"), "Usage"),
     ),

@@ -10,3 +10,10 @@ export function useHasRole(role: Role): boolean {
   const s = useSession();
   return s.kind === "tenant" && ORDER.indexOf(s.role ?? "viewer") >= ORDER.indexOf(role);
 }
+
+/** ROLES are the roles with their permissions, for a Select. */
+export const ROLES: [Role, string][] = [
+  ["viewer", "viewer: reads"],
+  ["developer", "developer: also creates and deletes"],
+  ["owner", "owner: also manages access"],
+];

@@ -8350,6 +8350,26 @@ export interface components {
          */
         LabelSelector: string;
         /**
+         * @description Only entries of this time or later.
+         * @example 2026-03-01T00:00:00Z
+         */
+        AuditFrom: string;
+        /**
+         * @description Only entries before this time.
+         * @example 2026-03-02T00:00:00Z
+         */
+        AuditTo: string;
+        /**
+         * @description Only entries of this operation.
+         * @example createPod
+         */
+        AuditOperation: string;
+        /**
+         * @description Only entries of the actor with this name or ID.
+         * @example dev@example.com
+         */
+        AuditActor: string;
+        /**
          * @description The start of the time range, rounded down to the hour. Default: the start of the current month in UTC.
          * @example 2026-03-01T00:00:00Z
          */
@@ -11494,6 +11514,26 @@ export interface operations {
                 limit?: components["parameters"]["Limit"];
                 /** @description The `nextCursor` of the previous page. */
                 cursor?: components["parameters"]["Cursor"];
+                /**
+                 * @description Only entries of this time or later.
+                 * @example 2026-03-01T00:00:00Z
+                 */
+                from?: components["parameters"]["AuditFrom"];
+                /**
+                 * @description Only entries before this time.
+                 * @example 2026-03-02T00:00:00Z
+                 */
+                to?: components["parameters"]["AuditTo"];
+                /**
+                 * @description Only entries of this operation.
+                 * @example createPod
+                 */
+                operation?: components["parameters"]["AuditOperation"];
+                /**
+                 * @description Only entries of the actor with this name or ID.
+                 * @example dev@example.com
+                 */
+                actor?: components["parameters"]["AuditActor"];
             };
             header?: never;
             path?: never;
@@ -11905,6 +11945,26 @@ export interface operations {
                 cursor?: components["parameters"]["Cursor"];
                 /** @description Only entries of this tenant. */
                 tenantId?: string;
+                /**
+                 * @description Only entries of this time or later.
+                 * @example 2026-03-01T00:00:00Z
+                 */
+                from?: components["parameters"]["AuditFrom"];
+                /**
+                 * @description Only entries before this time.
+                 * @example 2026-03-02T00:00:00Z
+                 */
+                to?: components["parameters"]["AuditTo"];
+                /**
+                 * @description Only entries of this operation.
+                 * @example createPod
+                 */
+                operation?: components["parameters"]["AuditOperation"];
+                /**
+                 * @description Only entries of the actor with this name or ID.
+                 * @example dev@example.com
+                 */
+                actor?: components["parameters"]["AuditActor"];
             };
             header?: never;
             path?: never;

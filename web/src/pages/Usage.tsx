@@ -4,13 +4,14 @@ import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useMemo, useState } from "react";
 import { client, data, type Schemas } from "../api/client";
 import { currentSession, keyOf, useSession } from "../api/session";
+import { useTenantNames } from "../api/useTenants";
 import { bytes, dateTime, hours, money } from "../lib/format";
+import { saveAs } from "../lib/saveAs";
 import { Button } from "../ui/Button";
 import { type Column, DataTable } from "../ui/DataTable";
 import { Problem } from "../ui/Problem";
 import { Card, Empty, Facts, Loading, PageHead } from "../ui/parts";
 import { toastError } from "../ui/toasts";
-import { saveAs } from "./pod/LogsTab";
 
 const Chart = lazy(() => import("../ui/Chart").then((m) => ({ default: m.Chart })));
 
@@ -59,6 +60,7 @@ function filled(items: Item[], from: string, to: string | undefined, step: numbe
 export function Usage() {
   const session = useSession();
   const operator = session.kind === "operator";
+  const tenants = useTenantNames();
   const [range, setRange] = useState<Range>("month");
   const [group, setGroup] = useState(operator ? "tenant" : "object");
   const [label, setLabel] = useState("app");
@@ -84,8 +86,8 @@ export function Usage() {
       {
         name: "Name",
         width: "minmax(100px, 2fr)",
-        sort: (u) => u.name ?? u.key ?? "",
-        cell: (u) => <span title={u.key}>{u.name ?? u.key ?? "none"}</span>,
+        sort: (u) => u.name ?? tenants.get(u.key ?? "") ?? u.key ?? "",
+        cell: (u) => <span title={u.key}>{u.name ?? tenants.get(u.key ?? "") ?? u.key ?? "none"}</span>,
       },
       { name: "Kind", width: "80px", wide: true, sort: (u) => u.kind ?? "", cell: (u) => u.kind },
       { name: "Core-hours", width: "100px", numeric: true, sort: (u) => u.cpuCoreSeconds, cell: (u) => hours(u.cpuCoreSeconds) },
@@ -117,7 +119,7 @@ export function Usage() {
         ? [{ name: "Cost", width: "96px", numeric: true, sort: (u: Item) => u.cost ?? 0, cell: (u: Item) => money(u.cost ?? 0, currency) }]
         : []),
     ],
-    [currency],
+    [currency, tenants],
   );
   const csv = async () => {
     const query = new URLSearchParams({ ...(parts as Record<string, string>), period: "day", format: "csv" });

@@ -66,13 +66,14 @@ interface FormDialogProps {
   submit: string;
   close: () => void;
   run: () => Promise<unknown>; // the dialog closes if it succeeds, and shows the error if it fails
+  stays?: boolean; // the dialog does not close if it succeeds, because it has another step
   danger?: boolean;
   children: ReactNode;
   wide?: boolean;
 }
 
 /** FormDialog shows a form and runs an action when it is submitted. */
-export function FormDialog({ title, submit, close, run, danger, children, wide }: FormDialogProps) {
+export function FormDialog({ title, submit, close, run, stays, danger, children, wide }: FormDialogProps) {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>();
   const onSubmit = async (e: FormEvent) => {
@@ -82,7 +83,8 @@ export function FormDialog({ title, submit, close, run, danger, children, wide }
     setError(undefined);
     try {
       await run();
-      close();
+      if (stays) setBusy(false);
+      else close();
     } catch (err) {
       setError(err);
       setBusy(false);

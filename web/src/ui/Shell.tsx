@@ -41,6 +41,7 @@ const TENANT: NavPage[] = [
 const OPERATOR: NavPage[] = [
   { to: "/admin/nodes", name: "Nodes", icon: "nodes", key: "n" },
   { to: "/admin/tenants", name: "Tenants", icon: "tenants", key: "t" },
+  { to: "/admin/platform", name: "Platform", icon: "access", key: "p" },
   { to: "/admin/usage", name: "Usage", icon: "usage", key: "u" },
   { to: "/admin/audit", name: "Audit log", icon: "audit", key: "l" },
 ];

@@ -1,15 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import type { Role } from "../../api/client";
 import { keyOf, useSession } from "../../api/session";
 
-/** ROLES are the roles with their permissions, for a Select. */
-export const ROLES: [Role, string][] = [
-  ["viewer", "viewer: reads"],
-  ["developer", "developer: also creates and deletes"],
-  ["owner", "owner: also manages access"],
-];
+export { ROLES } from "../../api/role";
 
 /** useAccess reads one list of the page. The list is fetched again after each change of the tenant's access. */
 export function useAccess<T>(what: string, read: () => Promise<{ items: T[] }>) {

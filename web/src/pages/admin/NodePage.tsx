@@ -15,6 +15,7 @@ import { Problem } from "../../ui/Problem";
 import { Card, Copy, Empty, Facts, Labels, Loading, Meter, PageHead, When } from "../../ui/parts";
 import { toast, toastError } from "../../ui/toasts";
 import { Pairs } from "../newpod/Pairs";
+import { Certificates } from "./Certificates";
 import { DrainNode, DrainProgress } from "./DrainNode";
 import { FenceNode } from "./FenceNode";
 import { useNodes, usePlaced } from "./Nodes";
@@ -157,6 +158,7 @@ function Page({ node: n }: { node: Node }) {
       {(pods.data?.length ?? 0) > 0 && (
         <DataTable label="Pods" rows={pods.data ?? []} columns={columns} id={(p) => p.id} sortedBy={["Memory", true]} />
       )}
+      <Certificates node={n} />
       {draining && (
         <DrainNode
           node={n}

@@ -5,6 +5,7 @@ import { Link, useParams } from "@tanstack/react-router";
 import { useState } from "react";
 import { client, data, idempotent, type Schemas, type Tenant } from "../../api/client";
 import { keyOf, useSession } from "../../api/session";
+import { useTenants } from "../../api/useTenants";
 import { coresOf, count, dateTime, gibibytes, mebibytes } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
@@ -14,7 +15,6 @@ import { Problem } from "../../ui/Problem";
 import { Card, Copy, Empty, Facts, Loading, Meter, PageHead, When } from "../../ui/parts";
 import { CreatedKey } from "../access/APIKeys";
 import { usePlaced } from "./Nodes";
-import { useTenants } from "./Tenants";
 
 type Quota = Schemas["Quota"];
 

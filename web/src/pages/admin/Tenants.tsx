@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { client, data, idempotent, type Tenant } from "../../api/client";
 import { keyOf, useSession } from "../../api/session";
+import { useTenants } from "../../api/useTenants";
 import { cores, count, gibibytes, mebibytes, plural } from "../../lib/format";
 import { Button } from "../../ui/Button";
 import { type Column, DataTable } from "../../ui/DataTable";
@@ -13,23 +14,6 @@ import { Input, NAME } from "../../ui/Field";
 import { Problem } from "../../ui/Problem";
 import { Empty, Loading, PageHead, When } from "../../ui/parts";
 import { usePlaced } from "./Nodes";
-
-export function useTenants() {
-  const session = useSession();
-  return useQuery({
-    queryKey: [keyOf(session), "tenants"],
-    queryFn: async () => {
-      const all: Tenant[] = [];
-      let cursor: string | undefined;
-      do {
-        const page = await data(client.GET("/v1/admin/tenants", { params: { query: { limit: 1000, ...(cursor ? { cursor } : {}) } } }));
-        all.push(...page.items);
-        cursor = page.nextCursor;
-      } while (cursor);
-      return all;
-    },
-  });
-}
 
 /** Tenants lists the tenants with their quotas. */
 export function Tenants() {

@@ -6,6 +6,7 @@ import type { Pod } from "../../api/client";
 import { followLog, type LogLine } from "../../api/logs";
 import { currentSession } from "../../api/session";
 import { count, preciseTime, zone } from "../../lib/format";
+import { saveAs } from "../../lib/saveAs";
 import { Button } from "../../ui/Button";
 import { Check } from "../../ui/Field";
 import { Problem } from "../../ui/Problem";
@@ -13,6 +14,7 @@ import { toastError } from "../../ui/toasts";
 import { ContainerPicker } from "./ContainerPicker";
 
 const TAIL = 1_000; // lines in the first request
+const LEAVING = 600; // milliseconds in which the user scrolls away from the end
 const KEPT = 20_000; // lines kept in memory
 
 /** LogsTab follows a container's log. Lines are shown as plain text, whatever they contain. */
@@ -24,6 +26,11 @@ export function LogsTab({ pod, container, pick }: { pod: Pod; container: string;
   const [wrap, setWrap] = useState(false);
   const [following, setFollowing] = useState(true); // scrolls to the newest line
   const scroller = useRef<HTMLDivElement>(null);
+  const left = useRef(0);
+  const leave = () => {
+    left.current = Date.now();
+    setFollowing(false);
+  };
 
   useEffect(() => {
     const stop = new AbortController();
@@ -96,14 +103,15 @@ export function LogsTab({ pod, container, pick }: { pod: Pod; container: string;
         role="log"
         aria-label={`Log of ${container}`}
         tabIndex={0}
-        onWheel={(e) => e.deltaY < 0 && setFollowing(false)}
-        onTouchMove={() => setFollowing(false)}
+        onWheel={(e) => e.deltaY < 0 && leave()}
+        onTouchMove={leave}
         onKeyDown={(e) => {
-          if (["PageUp", "ArrowUp", "Home"].includes(e.key)) setFollowing(false);
+          if (["PageUp", "ArrowUp", "Home"].includes(e.key)) leave();
           if (e.key === "End") setFollowing(true);
         }}
         onScroll={(e) => {
           const s = e.currentTarget;
+          if (Date.now() - left.current < LEAVING) return; // the log is still where it has just been left
           if (s.scrollHeight - s.scrollTop - s.clientHeight < 4) setFollowing(true);
         }}
       >
@@ -145,13 +153,4 @@ async function download(pod: Pod, container: string) {
   const answer = await fetch(`/v1/pods/${pod.id}/logs?${query}`, { headers: { Authorization: `Bearer ${currentSession()?.token}` } });
   if (!answer.ok) throw new Error(`the server returned status ${answer.status}`);
   saveAs(await answer.blob(), `${pod.name}-${container}.log`);
-}
-
-/** saveAs lets the browser download a file. */
-export function saveAs(blob: Blob, name: string) {
-  const a = document.createElement("a");
-  a.href = URL.createObjectURL(blob);
-  a.download = name;
-  a.click();
-  setTimeout(() => URL.revokeObjectURL(a.href), 10_000);
 }

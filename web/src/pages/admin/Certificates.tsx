@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { useState } from "react";
+import { client, data, type Node } from "../../api/client";
+import { dateTime } from "../../lib/format";
+import { Button } from "../../ui/Button";
+import { FormDialog } from "../../ui/Dialog";
+import { Problem } from "../../ui/Problem";
+import { Card, When } from "../../ui/parts";
+import { useChangedPlatform, usePlatform } from "./queries";
+
+/** Certificates lists the certificates of a node's agent. */
+export function Certificates({ node }: { node: Node }) {
+  const path = { nodeId: node.id };
+  const list = usePlatform(`certificates ${node.id}`, () =>
+    data(client.GET("/v1/admin/nodes/{nodeId}/certificates", { params: { path } })),
+  );
+  const changed = useChangedPlatform();
+  const [revoking, setRevoking] = useState(false);
+  return (
+    <Card
+      title="Certificates"
+      actions={
+        <Button small look="danger" onClick={() => setRevoking(true)}>
+          Revoke all
+        </Button>
+      }
+    >
+      <Problem error={list.error} retry={() => void list.refetch()} />
+      <div className="scroll-x" role="region" aria-label="Certificates" tabIndex={0}>
+        <table>
+          <thead>
+            <tr>
+              <th>Serial number</th>
+              <th>Issued</th>
+              <th>Expires</th>
+              <th>Revoked</th>
+            </tr>
+          </thead>
+          <tbody>
+            {list.data?.map((c) => (
+              <tr key={c.serial}>
+                <td>
+                  <code className="break">{c.serial}</code>
+                </td>
+                <td>
+                  <When at={c.createdAt} />
+                </td>
+                <td>{dateTime(c.expiresAt)}</td>
+                <td>{c.revokedAt ? dateTime(c.revokedAt) : "no"}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {revoking && (
+        <FormDialog
+          title={`Revoke every certificate of ${node.name}?`}
+          submit="Revoke"
+          danger
+          close={() => setRevoking(false)}
+          run={async () => {
+            await client.DELETE("/v1/admin/nodes/{nodeId}/certificates", { params: { path } });
+            await changed();
+          }}
+        >
+          <p>The server rejects the agent's next request, and the node is lost. To bring it back, create a join token for it.</p>
+        </FormDialog>
+      )}
+    </Card>
+  );
+}

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import { PageHead } from "../../ui/parts";
+import { PlatformIssuers } from "./PlatformIssuers";
+import { Pools } from "./Pools";
+import { SigningKeys } from "./SigningKeys";
+
+/** Platform shows operators what belongs to the whole installation: pools, OIDC issuers, and the keys that sign tokens. */
+export function Platform() {
+  return (
+    <>
+      <PageHead title="Platform" lead="What belongs to the whole installation." />
+      <Pools />
+      <PlatformIssuers />
+      <SigningKeys />
+    </>
+  );
+}
