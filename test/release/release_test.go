@@ -181,17 +181,7 @@ func TestThePackagesRunAsDocumented(t *testing.T) {
 	})
 	m.run("systemctl", "enable", "--now", "husk-server.service")
 	m.active("husk-server.service")
-	m.eventually(time.Minute, func() error {
-		resp, err := http.Get("http://" + listen + "/readyz")
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			return errors.New(resp.Status)
-		}
-		return nil
-	})
+	m.eventually(time.Minute, ready)
 	if user := strings.Fields(m.run("ps", "-o", "user:32=", "-C", "huskd")); len(user) == 0 || user[0] != "husk-server" {
 		t.Errorf("the server runs as %q", user)
 	}
@@ -225,7 +215,7 @@ func TestThePackagesRunAsDocumented(t *testing.T) {
 		return err
 	})
 
-	// The agent. It has no OVN here, so its node gets no pods.
+	// The agent. There is no OVN here, so nothing is scheduled to its node.
 	join, err := api.Nodes.CreateJoinToken(t.Context(), openapi.JoinTokenCreate{})
 	if err != nil {
 		t.Fatal(err)
@@ -251,12 +241,25 @@ func TestThePackagesRunAsDocumented(t *testing.T) {
 	m.run("systemctl", "restart", "husk-agent.service", "husk-server.service")
 	m.active("husk-agent.service")
 	m.active("husk-server.service")
+	m.eventually(time.Minute, ready) // a start that is interrupted is an error
 	m.run("systemctl", "stop", "husk-agent.service", "husk-server.service")
 	for _, unit := range []string{"husk-agent.service", "husk-server.service"} {
 		if result := strings.TrimSpace(m.run("systemctl", "show", "--property=Result", "--value", unit)); result != "success" {
 			t.Errorf("%s ended with %s", unit, result)
 		}
 	}
+}
+
+func ready() error {
+	resp, err := http.Get("http://" + listen + "/readyz")
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	return nil
 }
 
 // tenant makes a tenant and returns a client for its owner.
