@@ -4,7 +4,7 @@ export GOFLAGS := -tags=pacific
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-GO_FILES := $(shell find . -name '*.go' -not -path './build/*' -not -path './web/node_modules/*')
+GO_FILES := $(shell find . -name '*.go' -not -path './build/*' -not -path './web/node_modules/*' -not -path './test/generators/*')
 DEV := bin/huskd dev
 
 .PHONY: help
@@ -27,7 +27,7 @@ down: ## Stop everything and keep the data
 .PHONY: clean
 clean: ## Stop everything and remove all data and build results
 	@if [ -x bin/huskd ]; then $(DEV) clean; fi
-	rm -rf bin build web/node_modules web/dist/*
+	rm -rf bin build web/node_modules web/dist/* test/generators/build test/generators/node_modules
 
 .PHONY: deps
 deps: ## Install the Debian packages and the Go toolchain that are missing

@@ -37,6 +37,7 @@ const (
 	CodeIdempotencyMismatch  Code = "idempotency_mismatch"   // the key was used with another request
 	CodePreconditionFailed   Code = "precondition_failed"    // the object has changed since the version that If-Match names
 	CodeIssuerUnreachable    Code = "issuer_unreachable"     // the OIDC issuer did not respond as an OIDC issuer does
+	CodeLastOwner            Code = "last_owner"             // the tenant would have no owner who can log in
 	CodeConflict             Code = "conflict"               // the object's current state does not allow this
 	CodeUpgradeRequired      Code = "upgrade_required"       // this path speaks WebSocket only
 	CodeSessionLimit         Code = "session_limit"          // the pod or the tenant has too many sessions open

@@ -56,7 +56,7 @@ and kind:
 
 A pod names a volume with volumeName, or with volumeId as in the API. An Image
 needs a field named reference. Images are applied first, then volumes, configs,
-secrets, networks, services, ingresses and security groups, then pods, then
+secrets, networks, security groups, services and ingresses, then pods, then
 addresses. The target of an Address is {service: NAME} or {pod: NAME, ports: […]}.
 husk imports the images that pods need and that are not imported yet.
 
@@ -134,7 +134,7 @@ func (a *app) documents(files []string) ([]manifest.Document, error) {
 	if err != nil {
 		return nil, err
 	}
-	order := []string{"image", "volume", "config", "secret", "network", "service", "ingress", "security-group", "pod", "address"}
+	order := []string{"image", "volume", "config", "secret", "network", "security-group", "service", "ingress", "pod", "address"}
 	slices.SortStableFunc(docs, func(x, y manifest.Document) int {
 		return slices.Index(order, x.Kind()) - slices.Index(order, y.Kind())
 	})

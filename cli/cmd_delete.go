@@ -9,9 +9,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"husk/cli/exit"
+	"husk/cli/groups"
 	"husk/cli/kind"
 	"husk/cli/print"
 	"husk/client"
@@ -187,6 +189,7 @@ func (a *app) deleteAll(ctx context.Context, c *client.Client, refs []kind.Ref, 
 	slices.SortStableFunc(refs, func(x, y kind.Ref) int { return deleteOrder(x) - deleteOrder(y) })
 	var failures []error
 	var deleting []kind.Object
+	groupRefs, groupIDs := map[uuid.UUID]string{}, []uuid.UUID{}
 	waitForThem := func() {
 		for _, o := range deleting {
 			if err := a.untilGone(ctx, o, d.timeout); err != nil {
@@ -206,10 +209,12 @@ func (a *app) deleteAll(ctx context.Context, c *client.Client, refs []kind.Ref, 
 			waitForThem()
 		}
 		o, err := r.Find(ctx, c)
-		if err == nil {
+		if err == nil && r.Kind != "security-group" {
 			err = o.Delete(ctx)
 		}
 		switch {
+		case err == nil && r.Kind == "security-group": // together
+			groupRefs[o.ID], groupIDs = o.Ref, append(groupIDs, o.ID)
 		case client.IsNotFound(err) && d.ignoreMissing:
 		case err != nil:
 			failures = append(failures, err)
@@ -222,6 +227,7 @@ func (a *app) deleteAll(ctx context.Context, c *client.Client, refs []kind.Ref, 
 		}
 	}
 	waitForThem()
+	groups.Delete(ctx, c, groupIDs, func(id uuid.UUID) { fmt.Fprintln(a.out, groupRefs[id], "deleted") }, func(_ uuid.UUID, err error) { failures = append(failures, err) })
 	return errors.Join(failures...)
 }
 

@@ -121,13 +121,23 @@ func ID(stateDir string) string {
 func (s *Stack) id() string { return ID(s.dir.path) }
 
 func (s *Stack) makeNetworks() (err error) {
+	owner := fabric.Owner{ID: s.id(), StateDir: s.dir.path}
+	if s.cfg.Fabric.IsValid() || s.cfg.Provider.IsValid() {
+		err := fabric.RemoveAbandoned(func(dir string) bool {
+			pid, _ := Holder(dir)
+			return pid != 0
+		})
+		if err != nil {
+			return fmt.Errorf("remove the networks of killed stacks: %w", err)
+		}
+	}
 	if s.cfg.Fabric.IsValid() {
-		if s.fabric, err = fabric.New(s.id(), s.cfg.Fabric, s.EntryAddr(), s.cephAddr(), s.postgresAddr(), s.serviceAddr(ovnNumber)); err != nil {
+		if s.fabric, err = fabric.New(owner, s.cfg.Fabric, s.EntryAddr(), s.cephAddr(), s.postgresAddr(), s.serviceAddr(ovnNumber)); err != nil {
 			return err
 		}
 	}
 	if s.cfg.Provider.IsValid() {
-		s.provider, err = fabric.NewProvider(s.id(), s.cfg.Provider)
+		s.provider, err = fabric.NewProvider(owner, s.cfg.Provider)
 	}
 	if err == nil && s.provider != nil && s.cfg.Ingress.IsValid() {
 		err = s.provider.Route(s.cfg.Ingress)

@@ -15,7 +15,7 @@ import (
 func clusterConfig(t *testing.T) Config {
 	t.Helper()
 	cfg := fleetConfig(t)
-	cfg.Fabric, cfg.Overlay, cfg.Provider = netip.MustParsePrefix("198.18.10.0/24"), netip.MustParsePrefix("198.18.11.0/24"), netip.Prefix{}
+	cfg.Fabric, cfg.Overlay, cfg.Provider = netip.MustParsePrefix("198.18.21.0/24"), netip.MustParsePrefix("198.18.22.0/24"), netip.Prefix{}
 	cfg.Centrals = 3
 	return cfg
 }

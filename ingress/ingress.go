@@ -49,9 +49,10 @@ type Rule struct {
 	Paths []Path `json:"paths"`
 }
 
-// Path is the port of a service that requests below a path reach.
+// Path is the port of a service that requests for a path, and below it, reach.
 type Path struct {
 	Path    string `json:"path"`
+	Exact   bool   `json:"exact,omitempty"` // not those below it
 	Service string `json:"service"`
 	Port    int    `json:"port"`
 }
@@ -148,20 +149,28 @@ func (i Ingress) Check(reserved []string) error {
 			return husk.Errorf(husk.CodeInvalid, at+".host", "the host %s is reserved for the platform; choose another one", r.Host)
 		}
 		hosts[r.Host] = true
-		paths := map[string]bool{}
+		paths := map[Path]bool{}
 		for m, p := range r.Paths {
 			at := at + ".paths[" + strconv.Itoa(m) + "].path"
 			switch clean := path.Clean(p.Path); {
 			case p.Path != clean && p.Path != clean+"/":
 				return husk.Errorf(husk.CodeInvalid, at, "requests never have the path %s; write %s", p.Path, clean)
-			case paths[clean]:
-				return husk.Errorf(husk.CodeInvalid, at, "another path of the host %s is %s", r.Host, clean)
+			case paths[key(p)]:
+				return husk.Errorf(husk.CodeInvalid, at, "another path of the host %s is %s", r.Host, p.Path)
 			default:
-				paths[clean] = true
+				paths[key(p)] = true
 			}
 		}
 	}
 	return nil
+}
+
+// key returns what distinguishes a path from the others of its host. A slash at the end makes a difference only for an exact one.
+func key(p Path) Path {
+	if p.Exact {
+		return Path{Path: p.Path, Exact: true}
+	}
+	return Path{Path: path.Clean(p.Path)}
 }
 
 func isReserved(host string, reserved []string) bool {

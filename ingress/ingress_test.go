@@ -34,6 +34,15 @@ func TestAnIngressThatCouldNotWorkIsRefused(t *testing.T) {
 			t.Errorf("the field %q is refused, want %q", got, field)
 		}
 	}
+	both := good()
+	both.Rules[0].Paths = append(both.Rules[0].Paths, Path{Path: "/api", Exact: true, Service: "web", Port: 80}, Path{Path: "/api/", Exact: true, Service: "web", Port: 80})
+	if err := both.Complete().Check(nil); err != nil {
+		t.Errorf("a path, and the same one as an exact one: %v", err)
+	}
+	both.Rules[0].Paths = append(both.Rules[0].Paths, Path{Path: "/api", Exact: true, Service: "api", Port: 80})
+	if both.Complete().Check(nil) == nil {
+		t.Error("the same exact path is accepted twice")
+	}
 	twice := good()
 	twice.Rules[0].Paths[0].Path = "/api/"
 	if twice.Complete().Check(nil) == nil {

@@ -609,20 +609,22 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/admin/tenants/{tenantId}/api-keys (the `ListAPIKeys` operationId).
 	ListAPIKeys(ctx context.Context, tenantID TenantID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateAPIKeyWithBody Create an API key
+	// CreateAPIKeyWithBody Create an API key for an owner of a tenant
 	//
-	// Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
-	// `serviceAccount`. If that account does not exist, it is created with the owner role. For operators of the platform.
+	// Use this for a tenant's first owner, or if a tenant has lost all its owners. The key belongs to the service account `serviceAccount`,
+	// which must be an owner. If that account does not exist, it is created with the owner role. Without `serviceAccount`, the account is
+	// `owner`, or `owner-2` and so on if an account with this name is no owner or has 20 keys. For operators of the platform.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/admin/tenants/{tenantId}/api-keys (the `CreateAPIKey` operationId).
 	CreateAPIKeyWithBody(ctx context.Context, tenantID TenantID, params *CreateAPIKeyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CreateAPIKey Create an API key
+	// CreateAPIKey Create an API key for an owner of a tenant
 	//
-	// Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
-	// `serviceAccount`. If that account does not exist, it is created with the owner role. For operators of the platform.
+	// Use this for a tenant's first owner, or if a tenant has lost all its owners. The key belongs to the service account `serviceAccount`,
+	// which must be an owner. If that account does not exist, it is created with the owner role. Without `serviceAccount`, the account is
+	// `owner`, or `owner-2` and so on if an account with this name is no owner or has 20 keys. For operators of the platform.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -978,7 +980,7 @@ type ClientInterface interface {
 
 	// DeleteOIDCIssuer Remove an OIDC issuer
 	//
-	// For owners of the tenant.
+	// A tenant keeps an owner who can log in. For owners of the tenant.
 	//
 	// Corresponds with DELETE /v1/oidc-issuers/{issuerId} (the `DeleteOIDCIssuer` operationId).
 	DeleteOIDCIssuer(ctx context.Context, issuerID IssuerID, params *DeleteOIDCIssuerParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1298,7 +1300,7 @@ type ClientInterface interface {
 
 	// DeleteServiceAccount Delete a service account and its API keys
 	//
-	// For owners of the tenant.
+	// A tenant keeps an owner who can log in. For owners of the tenant.
 	//
 	// Corresponds with DELETE /v1/service-accounts/{serviceAccountId} (the `DeleteServiceAccount` operationId).
 	DeleteServiceAccount(ctx context.Context, serviceAccountID ServiceAccountID, params *DeleteServiceAccountParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1312,7 +1314,7 @@ type ClientInterface interface {
 
 	// UpdateServiceAccountWithBody Change a service account's role
 	//
-	// Tokens with the old role are rejected from now on. For owners of the tenant.
+	// Tokens with the old role are rejected from now on. A tenant keeps an owner who can log in. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1321,7 +1323,7 @@ type ClientInterface interface {
 
 	// UpdateServiceAccount Change a service account's role
 	//
-	// Tokens with the old role are rejected from now on. For owners of the tenant.
+	// Tokens with the old role are rejected from now on. A tenant keeps an owner who can log in. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1355,7 +1357,7 @@ type ClientInterface interface {
 
 	// DeleteServiceAccountKey Revoke an API key
 	//
-	// For owners of the tenant.
+	// A tenant keeps an owner who can log in. For owners of the tenant.
 	//
 	// Corresponds with DELETE /v1/service-accounts/{serviceAccountId}/api-keys/{keyId} (the `DeleteServiceAccountKey` operationId).
 	DeleteServiceAccountKey(ctx context.Context, serviceAccountID ServiceAccountID, keyID KeyID, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1496,7 +1498,7 @@ type ClientInterface interface {
 
 	// DeleteUser Delete a user
 	//
-	// For owners of the tenant.
+	// A tenant keeps an owner who can log in. For owners of the tenant.
 	//
 	// Corresponds with DELETE /v1/users/{userId} (the `DeleteUser` operationId).
 	DeleteUser(ctx context.Context, userID UserID, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1510,7 +1512,7 @@ type ClientInterface interface {
 
 	// UpdateUserWithBody Change a user's role, or disable the user
 	//
-	// Tokens with the old role are rejected from now on. For owners of the tenant.
+	// Tokens with the old role are rejected from now on. A tenant keeps an owner who can log in. For owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -1519,7 +1521,7 @@ type ClientInterface interface {
 
 	// UpdateUser Change a user's role, or disable the user
 	//
-	// Tokens with the old role are rejected from now on. For owners of the tenant.
+	// Tokens with the old role are rejected from now on. A tenant keeps an owner who can log in. For owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2761,10 +2763,11 @@ func (c *Client) ListAPIKeys(ctx context.Context, tenantID TenantID, reqEditors 
 	return c.Client.Do(req)
 }
 
-// CreateAPIKeyWithBody Create an API key
+// CreateAPIKeyWithBody Create an API key for an owner of a tenant
 //
-// Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
-// `serviceAccount`. If that account does not exist, it is created with the owner role. For operators of the platform.
+// Use this for a tenant's first owner, or if a tenant has lost all its owners. The key belongs to the service account `serviceAccount`,
+// which must be an owner. If that account does not exist, it is created with the owner role. Without `serviceAccount`, the account is
+// `owner`, or `owner-2` and so on if an account with this name is no owner or has 20 keys. For operators of the platform.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2781,10 +2784,11 @@ func (c *Client) CreateAPIKeyWithBody(ctx context.Context, tenantID TenantID, pa
 	return c.Client.Do(req)
 }
 
-// CreateAPIKey Create an API key
+// CreateAPIKey Create an API key for an owner of a tenant
 //
-// Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
-// `serviceAccount`. If that account does not exist, it is created with the owner role. For operators of the platform.
+// Use this for a tenant's first owner, or if a tenant has lost all its owners. The key belongs to the service account `serviceAccount`,
+// which must be an owner. If that account does not exist, it is created with the owner role. Without `serviceAccount`, the account is
+// `owner`, or `owner-2` and so on if an account with this name is no owner or has 20 keys. For operators of the platform.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3560,7 +3564,7 @@ func (c *Client) CreateOIDCIssuer(ctx context.Context, params *CreateOIDCIssuerP
 
 // DeleteOIDCIssuer Remove an OIDC issuer
 //
-// For owners of the tenant.
+// A tenant keeps an owner who can log in. For owners of the tenant.
 //
 // Corresponds with DELETE /v1/oidc-issuers/{issuerId} (the `DeleteOIDCIssuer` operationId).
 func (c *Client) DeleteOIDCIssuer(ctx context.Context, issuerID IssuerID, params *DeleteOIDCIssuerParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4260,7 +4264,7 @@ func (c *Client) CreateServiceAccount(ctx context.Context, params *CreateService
 
 // DeleteServiceAccount Delete a service account and its API keys
 //
-// For owners of the tenant.
+// A tenant keeps an owner who can log in. For owners of the tenant.
 //
 // Corresponds with DELETE /v1/service-accounts/{serviceAccountId} (the `DeleteServiceAccount` operationId).
 func (c *Client) DeleteServiceAccount(ctx context.Context, serviceAccountID ServiceAccountID, params *DeleteServiceAccountParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4294,7 +4298,7 @@ func (c *Client) GetServiceAccount(ctx context.Context, serviceAccountID Service
 
 // UpdateServiceAccountWithBody Change a service account's role
 //
-// Tokens with the old role are rejected from now on. For owners of the tenant.
+// Tokens with the old role are rejected from now on. A tenant keeps an owner who can log in. For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4313,7 +4317,7 @@ func (c *Client) UpdateServiceAccountWithBody(ctx context.Context, serviceAccoun
 
 // UpdateServiceAccount Change a service account's role
 //
-// Tokens with the old role are rejected from now on. For owners of the tenant.
+// Tokens with the old role are rejected from now on. A tenant keeps an owner who can log in. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4387,7 +4391,7 @@ func (c *Client) CreateServiceAccountKey(ctx context.Context, serviceAccountID S
 
 // DeleteServiceAccountKey Revoke an API key
 //
-// For owners of the tenant.
+// A tenant keeps an owner who can log in. For owners of the tenant.
 //
 // Corresponds with DELETE /v1/service-accounts/{serviceAccountId}/api-keys/{keyId} (the `DeleteServiceAccountKey` operationId).
 func (c *Client) DeleteServiceAccountKey(ctx context.Context, serviceAccountID ServiceAccountID, keyID KeyID, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4698,7 +4702,7 @@ func (c *Client) CreateUser(ctx context.Context, params *CreateUserParams, body 
 
 // DeleteUser Delete a user
 //
-// For owners of the tenant.
+// A tenant keeps an owner who can log in. For owners of the tenant.
 //
 // Corresponds with DELETE /v1/users/{userId} (the `DeleteUser` operationId).
 func (c *Client) DeleteUser(ctx context.Context, userID UserID, params *DeleteUserParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4732,7 +4736,7 @@ func (c *Client) GetUser(ctx context.Context, userID UserID, reqEditors ...Reque
 
 // UpdateUserWithBody Change a user's role, or disable the user
 //
-// Tokens with the old role are rejected from now on. For owners of the tenant.
+// Tokens with the old role are rejected from now on. A tenant keeps an owner who can log in. For owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4751,7 +4755,7 @@ func (c *Client) UpdateUserWithBody(ctx context.Context, userID UserID, params *
 
 // UpdateUser Change a user's role, or disable the user
 //
-// Tokens with the old role are rejected from now on. For owners of the tenant.
+// Tokens with the old role are rejected from now on. A tenant keeps an owner who can log in. For owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //

@@ -169,7 +169,7 @@ type ServerInterface interface {
 	// ListAPIKeys List a tenant's API keys, without their secrets
 	// (GET /v1/admin/tenants/{tenantId}/api-keys)
 	ListAPIKeys(w http.ResponseWriter, r *http.Request, tenantID TenantID)
-	// CreateAPIKey Create an API key
+	// CreateAPIKey Create an API key for an owner of a tenant
 	// (POST /v1/admin/tenants/{tenantId}/api-keys)
 	CreateAPIKey(w http.ResponseWriter, r *http.Request, tenantID TenantID, params CreateAPIKeyParams)
 	// DeleteAPIKey Revoke an API key
@@ -775,7 +775,7 @@ func (_ Unimplemented) ListAPIKeys(w http.ResponseWriter, r *http.Request, tenan
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// CreateAPIKey Create an API key
+// CreateAPIKey Create an API key for an owner of a tenant
 // (POST /v1/admin/tenants/{tenantId}/api-keys)
 func (_ Unimplemented) CreateAPIKey(w http.ResponseWriter, r *http.Request, tenantID TenantID, params CreateAPIKeyParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -15615,7 +15615,7 @@ type StrictServerInterface interface {
 	// ListAPIKeys List a tenant's API keys, without their secrets
 	// (GET /v1/admin/tenants/{tenantId}/api-keys)
 	ListAPIKeys(ctx context.Context, request ListAPIKeysRequestObject) (ListAPIKeysResponseObject, error)
-	// CreateAPIKey Create an API key
+	// CreateAPIKey Create an API key for an owner of a tenant
 	// (POST /v1/admin/tenants/{tenantId}/api-keys)
 	CreateAPIKey(ctx context.Context, request CreateAPIKeyRequestObject) (CreateAPIKeyResponseObject, error)
 	// DeleteAPIKey Revoke an API key

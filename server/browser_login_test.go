@@ -137,7 +137,8 @@ func TestATokenIsRenewedUntilItsLoginExpires(t *testing.T) {
 	for _, bad := range []string{"no.such.token", c.token + "x"} {
 		s.wantRefused(s.exchangeToken(bad), "invalid_grant")
 	}
-	// A user whose access was removed gets no new token.
+	// A user whose access was removed gets no new token. The tenant has another owner, so that it can be removed.
+	s.tokenOf(c, husk.RoleOwner)
 	if a := s.call("DELETE", "/v1/service-accounts/"+c.owner.ID.String(), c.token, nil); a.status != http.StatusNoContent {
 		t.Fatalf("deleting the service account gets the response %d %s", a.status, a.body)
 	}

@@ -33,6 +33,7 @@ var statusOf = map[husk.Code]int{
 	husk.CodeQuotaExceeded:        http.StatusForbidden,
 	husk.CodeVolumeInUse:          http.StatusConflict,
 	husk.CodeImageInUse:           http.StatusConflict,
+	husk.CodeLastOwner:            http.StatusConflict,
 	husk.CodeSnapshotInUse:        http.StatusConflict,
 	husk.CodeImageNotFound:        http.StatusUnprocessableEntity,
 	husk.CodeImageUnsupported:     http.StatusUnprocessableEntity,

@@ -25,6 +25,7 @@ func (a api) CreateService(ctx context.Context, r openapi.CreateServiceRequestOb
 	s := service.Service{
 		Name: r.Body.Name, Labels: labelsOf(r.Body.Labels), Selector: selector, Ports: portsOf(r.Body.Ports), Headless: openapi.Value(r.Body.Headless),
 		Affinity: service.Affinity(openapi.Value(r.Body.Affinity)), AffinityTimeoutSeconds: openapi.Value(r.Body.AffinityTimeoutSeconds),
+		SecurityGroups: openapi.Value(r.Body.SecurityGroups),
 	}.Complete()
 	if err := s.Check(); err != nil {
 		return nil, err
@@ -91,6 +92,9 @@ func (a api) UpdateService(ctx context.Context, r openapi.UpdateServiceRequestOb
 		}
 		if r.Body.AffinityTimeoutSeconds != nil {
 			s.AffinityTimeoutSeconds = *r.Body.AffinityTimeoutSeconds
+		}
+		if r.Body.SecurityGroups != nil {
+			s.SecurityGroups = *r.Body.SecurityGroups
 		}
 		return s, nil
 	})

@@ -63,18 +63,10 @@ func (a api) DeleteTenant(ctx context.Context, r openapi.DeleteTenantRequestObje
 	return openapi.DeleteTenant204Response{}, a.control.DeleteTenant(ctx, r.TenantID)
 }
 
-// defaultAccount is the service account for a key if the operator names none.
-const defaultAccount = "owner"
-
-// CreateAPIKey creates an API key for a service account of a tenant and returns its secret. If the account does not exist, it creates it with the
-// role owner.
+// CreateAPIKey creates an API key for an owner of a tenant and returns its secret. If the service account does not exist, it creates it.
 func (a api) CreateAPIKey(ctx context.Context, r openapi.CreateAPIKeyRequestObject) (openapi.CreateAPIKeyResponseObject, error) {
-	account := defaultAccount
-	if r.Body.ServiceAccount != nil {
-		account = *r.Body.ServiceAccount
-	}
 	idem := request.Of(ctx).Idempotency(r.Params.IdempotencyKey)
-	key, err := a.control.CreateTenantKey(ctx, r.TenantID, idem, account, store.KeyRequest{
+	key, err := a.control.CreateTenantKey(ctx, r.TenantID, idem, openapi.Value(r.Body.ServiceAccount), store.KeyRequest{
 		Name: r.Body.Name, Life: lifeOf(r.Body.ExpiresInSeconds), LimitedTo: husk.KeyLimit(openapi.Value(r.Body.LimitedTo)),
 	})
 	if err != nil {

@@ -55,7 +55,8 @@ type Service struct {
 	Ports                  []Port            `json:"ports"`
 	Affinity               Affinity          `json:"affinity"`
 	AffinityTimeoutSeconds int               `json:"affinityTimeoutSeconds,omitempty"`
-	Headless               bool              `json:"headless"` // it has no address
+	Headless               bool              `json:"headless"`                 // it has no address
+	SecurityGroups         []string          `json:"securityGroups,omitempty"` // in which all its pods are
 	Status                 Status            `json:"status"`
 	CreatedAt              time.Time         `json:"createdAt"`
 }

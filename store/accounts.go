@@ -4,7 +4,6 @@ package store
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"time"
 
@@ -12,22 +11,16 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"husk"
-	"husk/store/admission"
+	"husk/store/access"
 	"husk/store/convert"
 	"husk/store/cursor"
 	"husk/store/db"
 	"husk/store/pgerr"
 	"husk/store/repeats"
-	"husk/store/seal"
 )
 
-// Fixed limits for objects that are so small that the quota does not limit them.
-const (
-	maxServiceAccounts = 200
-	maxKeysPerAccount  = 20
-	maxUsers           = 10_000
-	maxIssuers         = 20
-)
+// KeyRequest describes the API key to create.
+type KeyRequest = access.KeyRequest
 
 // CreateServiceAccount creates a service account without keys. Codes: name_taken, quota_exceeded, idempotency_mismatch.
 func (t Tenant) CreateServiceAccount(ctx context.Context, idem Idempotency, name string, role husk.Role) (husk.ServiceAccount, error) {
@@ -36,7 +29,7 @@ func (t Tenant) CreateServiceAccount(ctx context.Context, idem Idempotency, name
 			return husk.ServiceAccount{}, pgerr.NotFound(err, "tenant")
 		}
 		return repeats.Once(ctx, q, t.id, idem, func() (ID, husk.ServiceAccount, error) {
-			row, err := insertServiceAccount(ctx, q, t.id, name, role)
+			row, err := access.InsertServiceAccount(ctx, q, t.id, name, role)
 			if err != nil {
 				return uuid.Nil, husk.ServiceAccount{}, err
 			}
@@ -46,21 +39,6 @@ func (t Tenant) CreateServiceAccount(ctx context.Context, idem Idempotency, name
 			return convert.ServiceAccount(row), err
 		})
 	})
-}
-
-func insertServiceAccount(ctx context.Context, q *db.Queries, tenantID ID, name string, role husk.Role) (db.ServiceAccount, error) {
-	n, err := q.CountServiceAccounts(ctx, tenantID)
-	if err == nil {
-		err = admission.Quota("", "service accounts", n, 1, maxServiceAccounts)
-	}
-	if err != nil {
-		return db.ServiceAccount{}, err
-	}
-	row, err := q.InsertServiceAccount(ctx, db.InsertServiceAccountParams{TenantID: tenantID, ID: uuid.New(), Name: name, Role: role})
-	if pgerr.UniqueViolation(err, "service_accounts_tenant_id_name_key") {
-		return row, husk.Errorf(husk.CodeNameTaken, "name", "a service account named %q exists already", name)
-	}
-	return row, err
 }
 
 // ServiceAccount returns a service account. Codes: not_found.
@@ -78,23 +56,28 @@ func (t Tenant) ServiceAccounts(ctx context.Context, page Page) ([]husk.ServiceA
 	}, convert.ServiceAccount, func(a husk.ServiceAccount) (time.Time, ID) { return a.CreatedAt, a.ID })
 }
 
-// SetServiceAccountRole changes a role. Tokens with the old role are refused from then on. Codes: not_found, precondition_failed.
+// SetServiceAccountRole changes a role. Tokens with the old role are refused from then on. Codes: not_found,
+// precondition_failed, last_owner.
 func (t Tenant) SetServiceAccountRole(ctx context.Context, id ID, role husk.Role) (husk.ServiceAccount, error) {
-	return inTenant(ctx, t, func(q *db.Queries) (husk.ServiceAccount, error) {
-		if err := lockServiceAccount(ctx, q, t.id, id); err != nil {
-			return husk.ServiceAccount{}, err
-		}
-		row, err := q.SetServiceAccountRole(ctx, db.SetServiceAccountRoleParams{TenantID: t.id, ID: id, Role: role})
-		if err != nil {
-			return husk.ServiceAccount{}, err
-		}
-		return convert.ServiceAccount(row), audit(ctx, q, t.id, "serviceAccount", id.String())
+	return inTenant(ctx, t, func(q *db.Queries) (account husk.ServiceAccount, err error) {
+		err = access.KeepOwner(ctx, q, t.id, func() error {
+			if err := lockServiceAccount(ctx, q, t.id, id); err != nil {
+				return err
+			}
+			row, err := q.SetServiceAccountRole(ctx, db.SetServiceAccountRoleParams{TenantID: t.id, ID: id, Role: role})
+			if err != nil {
+				return err
+			}
+			account = convert.ServiceAccount(row)
+			return audit(ctx, q, t.id, "serviceAccount", id.String())
+		})
+		return account, err
 	})
 }
 
-// DeleteServiceAccount removes a service account and its keys. Codes: not_found, precondition_failed.
+// DeleteServiceAccount removes a service account and its keys. Codes: not_found, precondition_failed, last_owner.
 func (t Tenant) DeleteServiceAccount(ctx context.Context, id ID) error {
-	return tenantDo(ctx, t, func(q *db.Queries) error {
+	return t.changeAccess(ctx, func(q *db.Queries) error {
 		if err := lockServiceAccount(ctx, q, t.id, id); err != nil {
 			return err
 		}
@@ -105,19 +88,19 @@ func (t Tenant) DeleteServiceAccount(ctx context.Context, id ID) error {
 	})
 }
 
+// changeAccess runs a change after which the tenant still has an owner. Codes: last_owner.
+func (t Tenant) changeAccess(ctx context.Context, change func(q *db.Queries) error) error {
+	return tenantDo(ctx, t, func(q *db.Queries) error {
+		return access.KeepOwner(ctx, q, t.id, func() error { return change(q) })
+	})
+}
+
 func lockServiceAccount(ctx context.Context, q *db.Queries, tenantID, id ID) error {
 	row, err := q.LockServiceAccount(ctx, db.LockServiceAccountParams{TenantID: tenantID, ID: id})
 	if err != nil {
 		return pgerr.NotFound(err, "service account")
 	}
 	return ifMatch(ctx, convert.ServiceAccount(row))
-}
-
-// KeyRequest describes the API key to create.
-type KeyRequest struct {
-	Name      string
-	Life      time.Duration // 0 for a key that is valid until it is deleted
-	LimitedTo husk.KeyLimit // empty for a key with all permissions of the role
 }
 
 // CreateAPIKey creates a key of a service account and returns it with its secret. The database keeps a hash of the secret, and the
@@ -137,26 +120,11 @@ func (t Tenant) CreateAPIKey(ctx context.Context, account ID, idem Idempotency, 
 }
 
 func insertAPIKey(ctx context.Context, q *db.Queries, tenantID, account ID, order KeyRequest) (ID, husk.APIKey, error) {
-	id, secret := uuid.New(), seal.NewSecret()
-	n, err := q.CountAPIKeys(ctx, db.CountAPIKeysParams{TenantID: tenantID, ServiceAccountID: account})
-	if err == nil {
-		err = admission.Quota("", "API keys per service account", n, 1, maxKeysPerAccount)
-	}
+	key, err := access.InsertAPIKey(ctx, q, tenantID, account, order)
 	if err != nil {
-		return id, husk.APIKey{}, err
+		return uuid.Nil, key, err
 	}
-	p := db.InsertAPIKeyParams{TenantID: tenantID, ClientID: id, ServiceAccountID: account, Name: order.Name, SecretHash: hashSecret(secret), LimitedTo: order.LimitedTo}
-	if order.Life > 0 {
-		expires := time.Now().Add(order.Life)
-		p.ExpiresAt = &expires
-	}
-	row, err := q.InsertAPIKey(ctx, p)
-	if err != nil {
-		return id, husk.APIKey{}, err
-	}
-	key := convert.APIKey(row)
-	key.Secret = secret
-	return id, key, audit(ctx, q, tenantID, "apiKey", id.String())
+	return key.ClientID, key, audit(ctx, q, tenantID, "apiKey", key.ClientID.String())
 }
 
 // APIKeys lists a service account's keys, oldest first. Codes: not_found.
@@ -170,39 +138,30 @@ func (t Tenant) APIKeys(ctx context.Context, account ID) ([]husk.APIKey, error) 
 	})
 }
 
-// DeleteAPIKey revokes a key at once, together with every token that was issued for it. Codes: not_found.
+// DeleteAPIKey revokes a key at once, together with every token that was issued for it. Codes: not_found, last_owner.
 func (t Tenant) DeleteAPIKey(ctx context.Context, account, clientID ID) error {
-	return tenantDo(ctx, t, func(q *db.Queries) error {
+	return t.changeAccess(ctx, func(q *db.Queries) error {
 		return deleteAPIKey(ctx, q, t.id, &account, clientID)
 	})
 }
 
 func deleteAPIKey(ctx context.Context, q *db.Queries, tenantID ID, account *ID, clientID ID) error {
-	row, err := q.LockAPIKey(ctx, db.LockAPIKeyParams{TenantID: tenantID, ClientID: clientID})
-	if err == nil && account != nil && row.ServiceAccountID != *account {
-		err = pgx.ErrNoRows
-	}
-	if err != nil {
-		return pgerr.NotFound(err, "API key")
-	}
-	if err := q.DeleteAPIKey(ctx, db.DeleteAPIKeyParams{TenantID: tenantID, ClientID: clientID}); err != nil {
+	if err := access.DeleteAPIKey(ctx, q, tenantID, account, clientID); err != nil {
 		return err
 	}
 	return audit(ctx, q, tenantID, "apiKey", clientID.String())
 }
 
-// CreateTenantKey creates a key for the named service account. If there is no such account, it creates one with the role owner; this is
-// how a tenant gets its first owner. Codes: not_found (tenant), quota_exceeded, idempotency_mismatch.
+// CreateTenantKey creates a key of an owner, for the named service account or for one that it chooses. If there is no such account, it creates
+// one with the role owner. This is how a tenant gets its first owner, and gets one back. Codes: not_found (tenant), conflict (the account is
+// no owner), quota_exceeded, idempotency_mismatch.
 func (c Control) CreateTenantKey(ctx context.Context, tenantID ID, idem Idempotency, account string, order KeyRequest) (husk.APIKey, error) {
 	return inControl(ctx, c, func(q *db.Queries) (husk.APIKey, error) {
 		if _, err := q.LockTenant(ctx, tenantID); err != nil {
 			return husk.APIKey{}, pgerr.NotFound(err, "tenant")
 		}
 		return repeats.OnceSealed(ctx, q, &c.keys, tenantID, idem, func() (ID, husk.APIKey, error) {
-			row, err := q.ServiceAccountByName(ctx, db.ServiceAccountByNameParams{TenantID: tenantID, Name: account})
-			if errors.Is(err, pgx.ErrNoRows) {
-				row, err = insertServiceAccount(ctx, q, tenantID, account, husk.RoleOwner)
-			}
+			row, err := access.OwnersAccount(ctx, q, tenantID, account)
 			if err != nil {
 				return uuid.Nil, husk.APIKey{}, err
 			}
@@ -222,7 +181,7 @@ func (c Control) TenantKeys(ctx context.Context, tenantID ID) ([]husk.APIKey, er
 	})
 }
 
-// DeleteTenantKey revokes any API key of a tenant, for an operator. Codes: not_found.
+// DeleteTenantKey revokes any API key of a tenant, for an operator, who can create another: also the last one of an owner. Codes: not_found.
 func (c Control) DeleteTenantKey(ctx context.Context, tenantID, clientID ID) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
 		return deleteAPIKey(ctx, q, tenantID, nil, clientID)
@@ -232,11 +191,6 @@ func (c Control) DeleteTenantKey(ctx context.Context, tenantID, clientID ID) err
 // ForgetExpiredKeys deletes API keys that expired at least 30 days ago and returns how many.
 func (c Control) ForgetExpiredKeys(ctx context.Context) (int64, error) {
 	return inControl(ctx, c, func(q *db.Queries) (int64, error) { return q.ForgetExpiredAPIKeys(ctx) })
-}
-
-func hashSecret(secret string) []byte {
-	h := sha256.Sum256([]byte(secret))
-	return h[:]
 }
 
 // EnsureOperator creates the operator's credentials with the given id and secret unless they exist. The first operator comes from the
@@ -251,7 +205,7 @@ func (c Control) EnsureOperator(ctx context.Context, clientID ID, secret string)
 			return err
 		}
 		return q.InsertCredential(ctx, db.InsertCredentialParams{
-			ClientID: clientID, Kind: husk.CallerOperator, Name: "first-operator", SecretHash: hashSecret(secret),
+			ClientID: clientID, Kind: husk.CallerOperator, Name: "first-operator", SecretHash: access.Hash(secret),
 		})
 	})
 }
@@ -269,7 +223,7 @@ const keyUseKept = time.Minute
 // Authenticate returns the caller that a client id and a secret belong to. Codes: unauthenticated (an unknown id, a wrong secret and an
 // expired key give the same error).
 func (c Control) Authenticate(ctx context.Context, clientID ID, secret string) (husk.Caller, error) {
-	hash := hashSecret(secret)
+	hash := access.Hash(secret)
 	return inControl(ctx, c, func(q *db.Queries) (husk.Caller, error) {
 		key, err := q.UseAPIKey(ctx, db.UseAPIKeyParams{ClientID: clientID, SecretHash: hash})
 		if err == nil {

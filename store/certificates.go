@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"husk"
+	"husk/store/access"
 	"husk/store/convert"
 	"husk/store/db"
 	"husk/store/pgerr"
@@ -170,7 +171,7 @@ func (c Control) CreateJoinToken(ctx context.Context, idem Idempotency, life tim
 					return id, t, pgerr.NotFound(err, "node")
 				}
 			}
-			if err := q.InsertJoinToken(ctx, db.InsertJoinTokenParams{Hash: hashSecret(t.Secret), ExpiresAt: t.ExpiresAt, Readmits: readmits}); err != nil {
+			if err := q.InsertJoinToken(ctx, db.InsertJoinTokenParams{Hash: access.Hash(t.Secret), ExpiresAt: t.ExpiresAt, Readmits: readmits}); err != nil {
 				return id, t, err
 			}
 			return id, t, audit(ctx, q, platform, "joinToken", id.String())
@@ -187,7 +188,7 @@ func (c Control) RegisterNode(ctx context.Context, token, name string, issue Iss
 		c  IssuedCertificate
 	}
 	r, err := inControl(ctx, c, func(q *db.Queries) (registered, error) {
-		row, err := q.LockJoinToken(ctx, hashSecret(token))
+		row, err := q.LockJoinToken(ctx, access.Hash(token))
 		if errors.Is(err, pgx.ErrNoRows) {
 			return registered{}, errJoinToken
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"husk"
+	"husk/service"
 	"husk/service/securitygroup"
 	"husk/store"
 	"husk/store/groups"
@@ -80,6 +81,30 @@ func TestPodsAreInSecurityGroupsByNameAndByLabels(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := update(labelled, lifecycle.Names{Labels: map[string]*string{"role": nil}}); err != nil {
+		t.Fatal(err)
+	}
+	members(other)
+	both := webService("both")
+	both.Selector, both.SecurityGroups = husk.Selector{{Key: "role", Op: husk.OpIn, Values: []string{"both"}}}, []string{"db"}
+	made, err := as.Services().Create(t.Context(), once(), both)
+	must(t, made, err)
+	if err := update(labelled, lifecycle.Names{Labels: map[string]*string{"role": new("both")}}); err != nil {
+		t.Fatal(err)
+	}
+	members(other, labelled)
+	_, err = as.Services().Update(t.Context(), made.ID, nil, func(s service.Service) (service.Service, error) {
+		s.SecurityGroups = []string{"none"}
+		return s, nil
+	})
+	wantCode(t, err, husk.CodeNotFound)
+	if err := update(other, lifecycle.Names{SecurityGroups: &[]string{}}); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, as.SecurityGroups().Delete(t.Context(), g.ID), husk.CodeConflict)
+	if err := as.Services().Delete(t.Context(), made.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := update(other, lifecycle.Names{SecurityGroups: &[]string{"db"}}); err != nil {
 		t.Fatal(err)
 	}
 	members(other)

@@ -128,6 +128,24 @@ func TestServicesOfIngressesHaveAddresses(t *testing.T) {
 	if exhausted, err = h.Topology().AssignIngress(t.Context(), first, last, 10); err != nil || exhausted || len(addresses()) != 3 {
 		t.Errorf("with enough addresses, there are %v: %t, %v", addresses(), exhausted, err)
 	}
+	services, _, err := h.as(a.ID).Services().List(t.Context(), store.Page{Limit: 10}, nil, nil)
+	must(t, services, err)
+	had := addresses()[0]
+	if err := h.as(a.ID).Services().Delete(t.Context(), services[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	var addressed int
+	if err := h.connect(store.RoleControl).QueryRow(t.Context(), "SELECT count(address) FROM ingress_services").Scan(&addressed); err != nil || addressed != 2 {
+		t.Errorf("after the end of one of three services, %d have an address: %v", addressed, err)
+	}
+	if exhausted, err = h.Topology().AssignIngress(t.Context(), first, last, 10); err != nil || exhausted || len(addresses()) != 2 {
+		t.Errorf("a service that does not exist gets an address: %v, %t, %v", addresses(), exhausted, err)
+	}
+	again, err := h.as(a.ID).Services().Create(t.Context(), once(), webService("web"))
+	must(t, again, err)
+	if exhausted, err = h.Topology().AssignIngress(t.Context(), first, last, 10); err != nil || exhausted || len(addresses()) != 3 || addresses()[0] == had {
+		t.Errorf("a new service must get an address that was not released a moment ago, %s: %v, %t, %v", had, addresses(), exhausted, err)
+	}
 	if err := h.as(b.ID).Ingresses().Delete(t.Context(), made.ID); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"husk"
+	"husk/store/access"
 	"husk/store/admission"
 	"husk/store/convert"
 	"husk/store/cursor"
@@ -17,6 +18,9 @@ import (
 	"husk/store/pgerr"
 	"husk/store/repeats"
 )
+
+// maxIssuers is a fixed limit, like those in package access.
+const maxIssuers = 20
 
 // platform is the tenant id of objects that belong to the installation itself.
 var platform = uuid.Nil
@@ -113,7 +117,7 @@ func (c Control) SetRoleMappings(ctx context.Context, id ID, mappings []husk.Rol
 }
 
 // DeleteIssuer ends the tenant's trust in an issuer and removes the users that no other issuer vouches for. Codes: not_found,
-// precondition_failed.
+// precondition_failed, last_owner.
 func (t Tenant) DeleteIssuer(ctx context.Context, id ID) error { return t.issuers().remove(ctx, id) }
 
 // DeleteIssuer ends the installation's trust in an issuer and removes the users that no other issuer vouches for. Codes: not_found,
@@ -205,10 +209,18 @@ func (o issuers) remove(ctx context.Context, id ID) error {
 		if err != nil {
 			return struct{}{}, err
 		}
-		if err := q.DeleteOIDCIssuer(ctx, id); err != nil {
-			return struct{}{}, err
+		remove := func() error {
+			if err := q.DeleteOIDCIssuer(ctx, id); err != nil {
+				return err
+			}
+			return q.DeleteUsersOfIssuer(ctx, db.DeleteUsersOfIssuerParams{Issuer: row.Issuer, TenantID: o.id()})
 		}
-		if err := q.DeleteUsersOfIssuer(ctx, db.DeleteUsersOfIssuerParams{Issuer: row.Issuer, TenantID: o.id()}); err != nil {
+		if o.tenant != nil {
+			err = access.KeepOwner(ctx, q, o.tenant.id, remove)
+		} else {
+			err = remove() // operators can give every tenant an owner again
+		}
+		if err != nil {
 			return struct{}{}, err
 		}
 		return struct{}{}, audit(ctx, q, o.tenantID(), "oidcIssuer", id.String())

@@ -200,3 +200,36 @@ func TestExistingPodsKeepTheirAddresses(t *testing.T) {
 	control.exec(`DELETE FROM pods`)
 	control.want(`SELECT count(*)::text FROM pod_addresses`, "0")
 }
+
+// TestOuterAddressesRest releases an address again and again. A range of four addresses is handed out in turn, without those in use.
+func TestOuterAddressesRest(t *testing.T) {
+	t.Parallel()
+	h, a, b := twoTenants(t)
+	first, last := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.4")
+	var kept string
+	var got []string
+	for range 5 {
+		if _, exhausted, err := h.Topology().AssignOuter(t.Context(), first, last, 10); err != nil || exhausted {
+			t.Fatalf("two networks get no addresses: %t, %v", exhausted, err)
+		}
+		both, err := h.Topology().Tenants(t.Context(), []store.ID{a.ID, b.ID})
+		must(t, both, err)
+		for _, tenant := range both {
+			if outer := tenant.Networks[0].Outer.String(); tenant.ID == a.ID {
+				kept = outer
+			} else {
+				got = append(got, outer)
+			}
+		}
+		h.exec("UPDATE networks SET outer_address = NULL WHERE tenant_id = '" + b.ID.String() + "'")
+	}
+	want := []string{"192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"}
+	for i, address := range got {
+		if address == kept || i > 0 && got[i-1] == address || !slices.Contains(want, address) {
+			t.Errorf("%s is handed out, after %v; %s is in use", address, got[:i], kept)
+		}
+	}
+	if distinct := slices.Compact(slices.Sorted(slices.Values(got))); len(distinct) != 3 {
+		t.Errorf("five times, an address of four was released and another one handed out: %v, while %s was in use", got, kept)
+	}
+}

@@ -5,14 +5,13 @@ package store
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"husk"
-	"husk/store/admission"
+	"husk/store/access"
 	"husk/store/convert"
 	"husk/store/cursor"
 	"husk/store/db"
@@ -28,7 +27,7 @@ func (t Tenant) CreateUser(ctx context.Context, idem Idempotency, user husk.User
 			return husk.User{}, pgerr.NotFound(err, "tenant")
 		}
 		return repeats.Once(ctx, q, t.id, idem, func() (ID, husk.User, error) {
-			row, err := insertUser(ctx, q, t.id, user)
+			row, err := access.InsertUser(ctx, q, t.id, user)
 			if err != nil {
 				return uuid.Nil, husk.User{}, err
 			}
@@ -38,28 +37,6 @@ func (t Tenant) CreateUser(ctx context.Context, idem Idempotency, user husk.User
 			return convert.User(row), err
 		})
 	})
-}
-
-func insertUser(ctx context.Context, q *db.Queries, tenantID ID, user husk.User) (db.User, error) {
-	n, err := q.CountUsers(ctx, tenantID)
-	if err == nil {
-		err = admission.Quota("", "users", n, 1, maxUsers)
-	}
-	if err != nil {
-		return db.User{}, err
-	}
-	p := db.InsertUserParams{
-		TenantID: tenantID, ID: uuid.New(), Issuer: user.Issuer, Email: user.Email, Name: user.Name, Role: user.Role, Mapped: user.Mapped,
-		LastLoginAt: user.LastLoginAt,
-	}
-	if user.Subject != "" {
-		p.Subject = &user.Subject
-	}
-	row, err := q.InsertUser(ctx, p)
-	if pgerr.UniqueViolation(err, "users_by_subject") || pgerr.UniqueViolation(err, "users_by_invitation") {
-		return row, husk.Errorf(husk.CodeNameTaken, "", "the tenant has this user already")
-	}
-	return row, err
 }
 
 // User returns a user. Codes: not_found.
@@ -78,30 +55,34 @@ func (t Tenant) Users(ctx context.Context, page Page) ([]husk.User, string, erro
 }
 
 // UpdateUser changes a user's role, or disables or enables the user. A role that is set here no longer comes from a mapping. A nil argument
-// changes nothing. Codes: not_found, precondition_failed.
+// changes nothing. Codes: not_found, precondition_failed, last_owner.
 func (t Tenant) UpdateUser(ctx context.Context, id ID, role *husk.Role, disabled *bool) (husk.User, error) {
-	return inTenant(ctx, t, func(q *db.Queries) (husk.User, error) {
-		row, err := lockUser(ctx, q, t.id, id)
-		if err != nil {
-			return husk.User{}, err
-		}
-		p := db.UpdateUserParams{TenantID: t.id, ID: id, Role: row.Role, Mapped: row.Mapped, Disabled: row.Disabled}
-		if role != nil {
-			p.Role, p.Mapped = *role, false
-		}
-		if disabled != nil {
-			p.Disabled = *disabled
-		}
-		if row, err = q.UpdateUser(ctx, p); err != nil {
-			return husk.User{}, err
-		}
-		return convert.User(row), audit(ctx, q, t.id, "user", id.String())
+	return inTenant(ctx, t, func(q *db.Queries) (user husk.User, err error) {
+		err = access.KeepOwner(ctx, q, t.id, func() error {
+			row, err := lockUser(ctx, q, t.id, id)
+			if err != nil {
+				return err
+			}
+			p := db.UpdateUserParams{TenantID: t.id, ID: id, Role: row.Role, Mapped: row.Mapped, Disabled: row.Disabled}
+			if role != nil {
+				p.Role, p.Mapped = *role, false
+			}
+			if disabled != nil {
+				p.Disabled = *disabled
+			}
+			if row, err = q.UpdateUser(ctx, p); err != nil {
+				return err
+			}
+			user = convert.User(row)
+			return audit(ctx, q, t.id, "user", id.String())
+		})
+		return user, err
 	})
 }
 
-// DeleteUser removes a user. Codes: not_found, precondition_failed.
+// DeleteUser removes a user. Codes: not_found, precondition_failed, last_owner.
 func (t Tenant) DeleteUser(ctx context.Context, id ID) error {
-	return tenantDo(ctx, t, func(q *db.Queries) error {
+	return t.changeAccess(ctx, func(q *db.Queries) error {
 		if _, err := lockUser(ctx, q, t.id, id); err != nil {
 			return err
 		}
@@ -138,7 +119,7 @@ func (c Control) IssuersOf(ctx context.Context, issuer string, tenantID *ID) ([]
 }
 
 // ErrWhichTenant is the error for a login that gives access to several tenants and names none.
-var ErrWhichTenant = errors.New("the login gives access to several tenants")
+var ErrWhichTenant = access.ErrWhichTenant
 
 // LogIn logs a person in to a tenant. If no tenant is named, it takes the only one that the person has access to. It creates the user at
 // the first login that a role mapping allows. It also returns the tenant's name. Codes: unauthenticated; and ErrWhichTenant.
@@ -148,7 +129,7 @@ func (c Control) LogIn(ctx context.Context, l husk.Login, tenantID *ID) (husk.Ca
 		tenant string
 	}
 	a, err := inControl(ctx, c, func(q *db.Queries) (admitted, error) {
-		in, err := chooseTenant(ctx, q, l, tenantID)
+		in, err := access.ChooseTenant(ctx, q, l, tenantID)
 		if err != nil {
 			return admitted{}, err
 		}
@@ -160,7 +141,7 @@ func (c Control) LogIn(ctx context.Context, l husk.Login, tenantID *ID) (husk.Ca
 		if err != nil {
 			return admitted{}, err
 		}
-		user, err := logIn(ctx, q, l, in, refused)
+		user, err := access.LogIn(ctx, q, l, in, refused)
 		if err != nil {
 			return admitted{}, err
 		}
@@ -171,56 +152,4 @@ func (c Control) LogIn(ctx context.Context, l husk.Login, tenantID *ID) (husk.Ca
 		return admitted{caller, tenant.Name}, audit(asCaller(ctx, caller), q, in, "user", user.ID.String())
 	})
 	return a.caller, a.tenant, err
-}
-
-func chooseTenant(ctx context.Context, q *db.Queries, l husk.Login, tenantID *ID) (ID, error) {
-	if tenantID != nil {
-		return *tenantID, nil
-	}
-	open := l.MappedTenants()
-	known, err := q.TenantsOfUser(ctx, db.TenantsOfUserParams{Issuer: l.Issuer, Subject: &l.Subject, VerifiedEmail: l.VerifiedEmail})
-	if err != nil {
-		return uuid.Nil, err
-	}
-	for _, id := range known {
-		if !slices.Contains(open, id) {
-			open = append(open, id)
-		}
-	}
-	switch len(open) {
-	case 0:
-		return uuid.Nil, husk.Errorf(husk.CodeUnauthenticated, "", "this identity has no role in any tenant")
-	case 1:
-		return open[0], nil
-	default:
-		return uuid.Nil, ErrWhichTenant
-	}
-}
-
-func logIn(ctx context.Context, q *db.Queries, l husk.Login, in ID, refused *husk.Error) (db.User, error) {
-	role := l.RoleIn(in)
-	user, err := q.FindUser(ctx, db.FindUserParams{TenantID: in, Issuer: l.Issuer, Subject: &l.Subject, VerifiedEmail: l.VerifiedEmail})
-	if errors.Is(err, pgx.ErrNoRows) {
-		if role == "" {
-			return user, refused
-		}
-		now := time.Now()
-		return insertUser(ctx, q, in, husk.User{
-			Issuer: l.Issuer, Subject: l.Subject, Email: l.VerifiedEmail, Name: l.Name, Role: role, Mapped: true, LastLoginAt: &now,
-		})
-	}
-	if err != nil {
-		return user, err
-	}
-	if !user.Mapped {
-		role = user.Role
-	}
-	if user.Disabled || role == "" {
-		return user, refused
-	}
-	email := l.VerifiedEmail
-	if email == "" {
-		email = user.Email
-	}
-	return q.LogInUser(ctx, db.LogInUserParams{TenantID: in, ID: user.ID, Subject: &l.Subject, Email: email, Name: l.Name, Role: role})
 }

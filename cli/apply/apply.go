@@ -42,14 +42,18 @@ type Application struct {
 	HaveImage func(ctx context.Context, image string, secrets []string) error // imports an image unless it is imported
 
 	planned map[string]uuid.UUID // volumes that would be created if this were not a dry run, with IDs that stand for them
-	targets map[string]bool      // services and pods that would be created if this were not a dry run
+	targets map[string]bool      // services, pods and groups that would be created if this were not a dry run
+	named   map[string]bool      // groups that were created because rules of others name them
 }
 
 func (a *Application) dry() bool { return a.DryRun != None }
 
 // All applies one document after the other. It continues after one that fails.
 func (a *Application) All(ctx context.Context, docs []manifest.Document) error {
-	a.planned, a.targets = map[string]uuid.UUID{}, map[string]bool{}
+	a.planned, a.targets, a.named = map[string]uuid.UUID{}, map[string]bool{}, map[string]bool{}
+	if err := a.createNamed(ctx, docs); err != nil {
+		return err
+	}
 	var failures []error
 	var waitFor []kind.Ref
 	for _, d := range docs {

@@ -39,7 +39,7 @@ func (a *Application) ingress(ctx context.Context, want openapi.IngressCreate) (
 	return "changed", err
 }
 
-// withPaths returns rules with the path that applies if a document leaves it out.
+// withPaths returns rules with what applies if a document leaves it out.
 func withPaths(rules openapi.IngressRules) openapi.IngressRules {
 	rules = slices.Clone(rules)
 	for i := range rules {
@@ -47,6 +47,9 @@ func withPaths(rules openapi.IngressRules) openapi.IngressRules {
 		for n := range rules[i].Paths {
 			if rules[i].Paths[n].Path == nil {
 				rules[i].Paths[n].Path = new("/")
+			}
+			if !openapi.Value(rules[i].Paths[n].Exact) {
+				rules[i].Paths[n].Exact = nil
 			}
 		}
 	}

@@ -16,7 +16,7 @@ import (
 func (a *Application) service(ctx context.Context, want openapi.ServiceCreate) (string, error) {
 	have, err := a.Client.Services.Find(ctx, want.Name)
 	switch {
-	case client.IsNotFound(err) && a.DryRun == Client:
+	case client.IsNotFound(err) && (a.DryRun == Client || a.dry() && a.arePlanned(openapi.Value(want.SecurityGroups))):
 		return "created", nil
 	case client.IsNotFound(err) && a.DryRun == Server:
 		_, err := a.Client.Services.DryRun(ctx, want)
@@ -34,12 +34,13 @@ func (a *Application) service(ctx context.Context, want openapi.ServiceCreate) (
 		return "", exit.ConflictError{Detail: "the service exists and differs in headless, which cannot be changed; delete the service, then apply again"}
 	case len(labels)+len(differ) == 0:
 		return "unchanged", nil
-	case a.DryRun == Client:
+	case a.DryRun == Client, a.dry() && a.arePlanned(openapi.Value(want.SecurityGroups)):
 		return "changed", nil
 	}
 	whole := manifest.CompleteService(want)
 	now, err := a.Client.Services.Update(ctx, have.ID, openapi.ServiceUpdate{
 		Labels: &labels, Selector: &whole.Selector, Ports: whole.Ports, Affinity: whole.Affinity, AffinityTimeoutSeconds: whole.AffinityTimeoutSeconds,
+		SecurityGroups: new(append(openapi.ServiceSecurityGroups{}, openapi.Value(want.SecurityGroups)...)),
 	}, a.DryRun == Server)
 	if err == nil && len(labels) == 0 && now.Selector == have.Selector && slices.Equal(differ, []string{"selector"}) { // it was written in another way
 		return "unchanged", nil
@@ -93,43 +94,5 @@ func (a *Application) address(ctx context.Context, want manifest.Address) (strin
 		return "changed", nil
 	}
 	_, err = a.Client.Addresses.Update(ctx, have.ID, change, a.DryRun == Server)
-	return "changed", err
-}
-
-// group creates a security group, or gives it what the document says.
-func (a *Application) group(ctx context.Context, want openapi.SecurityGroupCreate) (string, error) {
-	have, err := a.Client.SecurityGroups.Find(ctx, want.Name)
-	switch {
-	case client.IsNotFound(err) && a.DryRun == Client:
-		return "created", nil
-	case client.IsNotFound(err) && a.DryRun == Server:
-		for _, name := range manifest.PeersOf(want) {
-			if a.targets["security-group/"+name] { // it does not exist yet, so that the API cannot check this one
-				return "created", nil
-			}
-		}
-		_, err := a.Client.SecurityGroups.DryRun(ctx, want)
-		return "created", err
-	case client.IsNotFound(err):
-		_, err := a.Client.SecurityGroups.Create(ctx, want)
-		return "created", err
-	case err != nil:
-		return "", err
-	}
-	labels := labelChanges(openapi.Value(want.Labels), have.Labels)
-	whole := manifest.CompleteGroup(want)
-	differ := manifest.DiffGroup(whole, have)
-	switch {
-	case len(labels)+len(differ) == 0:
-		return "unchanged", nil
-	case a.DryRun == Client:
-		return "changed", nil
-	}
-	now, err := a.Client.SecurityGroups.Update(ctx, have.ID, openapi.SecurityGroupUpdate{
-		Labels: &labels, Selector: whole.Selector, Restricts: whole.Restricts, Rules: whole.Rules,
-	}, a.DryRun == Server)
-	if err == nil && len(labels) == 0 && openapi.Value(now.Selector) == openapi.Value(have.Selector) && slices.Equal(differ, []string{"selector"}) { // it was written in another way
-		return "unchanged", nil
-	}
 	return "changed", err
 }

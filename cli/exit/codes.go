@@ -70,6 +70,7 @@ var ofProblem = map[husk.Code]int{
 	husk.CodeIdempotencyMismatch:  Conflict,
 	husk.CodePreconditionFailed:   Conflict,
 	husk.CodeIssuerUnreachable:    Unavailable,
+	husk.CodeLastOwner:            Conflict,
 	husk.CodeConflict:             Conflict,
 	husk.CodeUpgradeRequired:      Failure,
 	husk.CodeSessionLimit:         Limit,

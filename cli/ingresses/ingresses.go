@@ -37,7 +37,7 @@ type Parts struct {
 // Commands makes the commands for ingresses.
 func Commands(a Parts) []*cobra.Command { return []*cobra.Command{create(a), set(a), requests(a)} }
 
-// Rules reads rules of the form HOST[/PATH]=SERVICE:PORT. Those with the same host become one.
+// Rules reads rules of the form HOST[/PATH[$]]=SERVICE:PORT. A path that ends with $ is exact. Rules with the same host become one.
 func Rules(texts []string) (openapi.IngressRules, error) {
 	var rules openapi.IngressRules
 	for _, text := range texts {
@@ -50,7 +50,11 @@ func Rules(texts []string) (openapi.IngressRules, error) {
 		host, rest, below := strings.Cut(from, "/")
 		path := openapi.IngressPath{Service: service, Port: port}
 		if below && rest != "" {
+			rest, exact := strings.CutSuffix(rest, "$")
 			path.Path = new("/" + rest)
+			if exact {
+				path.Exact = &exact
+			}
 		}
 		at := slices.IndexFunc(rules, func(r openapi.IngressRule) bool { return r.Host == host })
 		if at < 0 {
@@ -67,8 +71,9 @@ func create(a Parts) *cobra.Command {
 		Use:   "create NAME --rule HOST[/PATH]=SERVICE:PORT",
 		Short: "Create an ingress: hosts that reach services over HTTPS",
 		Long: `Create an ingress. Requests for a host, and for a path and all below it, go to the
-service of the rule with the longest path. The platform gets certificates for the
-hosts. Their names must lead to the addresses that "husk ingresses -o wide" shows.`,
+service of the rule with the longest path. A path that ends with $ applies to no
+other path. The platform gets certificates for the hosts. Their names must lead to
+the addresses that "husk ingresses -o wide" shows.`,
 		Example: "  husk ingress create shop --rule www.example.com=web:80 \\\n    --rule www.example.com/api=api:8080",
 		Args:    cobra.ExactArgs(1),
 	}

@@ -46,6 +46,7 @@ var Services = Kind[openapi.Service]{
 				}
 				return strings.Join(ready, ",")
 			}),
+			print.WideCol("GROUPS", func(s openapi.Service) string { return strings.Join(openapi.Value(s.SecurityGroups), ",") }),
 			print.WideCol("AFFINITY", func(s openapi.Service) string { return string(s.Affinity) }),
 			print.WideCol("LABELS", func(s openapi.Service) string { return print.Labels(s.Labels) }),
 			print.WideCol("ID", func(s openapi.Service) string { return s.ID.String() }),

@@ -69,11 +69,11 @@ func (i kubernetesIngress) translate(d *decoder, origins map[string]string) *ope
 		for m, p := range r.HTTP.Paths {
 			at := fmt.Sprintf("%s.http.paths[%d]", at, m)
 			switch p.Type {
-			case "Prefix":
-			case "ImplementationSpecific":
+			case "Prefix", "Exact":
+			case "ImplementationSpecific", "":
 				d.warn(at+".pathType", "the path applies to all below it, as with Prefix")
 			default:
-				d.refuse(at+".pathType", "%q is not Prefix: a path applies to all below it", p.Type)
+				d.refuse(at+".pathType", "%q is not Prefix, Exact or ImplementationSpecific", p.Type)
 			}
 			if p.Backend.Service.Port.Name != "" {
 				d.refuse(at+".backend.service.port.name", "give the number of the port %q", p.Backend.Service.Port.Name)
@@ -81,6 +81,9 @@ func (i kubernetesIngress) translate(d *decoder, origins map[string]string) *ope
 			path := openapi.IngressPath{Service: p.Backend.Service.Name, Port: p.Backend.Service.Port.Number}
 			if p.Path != "" && p.Path != "/" {
 				path.Path = &i.Spec.Rules[n].HTTP.Paths[m].Path
+			}
+			if p.Type == "Exact" {
+				path.Exact = new(true)
 			}
 			rule.Paths = append(rule.Paths, path)
 		}

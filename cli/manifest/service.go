@@ -199,6 +199,7 @@ func DiffService(want openapi.ServiceCreate, have openapi.Service) []string {
 	want.Labels, want.Headless = nil, &headless
 	got := openapi.ServiceCreate{
 		Name: have.Name, Selector: have.Selector, Ports: &have.Ports, Affinity: &have.Affinity, AffinityTimeoutSeconds: have.AffinityTimeoutSeconds, Headless: &have.Headless,
+		SecurityGroups: have.SecurityGroups,
 	}
 	return diff(tree(want), tree(CompleteService(got)))
 }

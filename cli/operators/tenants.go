@@ -180,12 +180,12 @@ func Key(a Parts) *cobra.Command {
 		Use:   "api-key TENANT",
 		Short: "Create an API key for an owner of a tenant and show its secret once",
 		Long: `Create an API key for an owner of a tenant and show its secret once. This is for the
-first owner, and for an owner who has lost all keys.`,
+first owner, and for a tenant that has lost all its owners.`,
 		Example: "  husk tenant api-key acme --expires-in 90d",
 		Args:    cobra.ExactArgs(1),
 	}
 	name := cmd.Flags().String("name", "first", "name of the key")
-	account := cmd.Flags().String("service-account", "owner", "service account of the key; it is created as an owner if it does not exist")
+	account := cmd.Flags().String("service-account", "", "service account of the key, created as an owner if it does not exist\n(default: owner, or owner-2 and so on if owner is no owner any more)")
 	expires := cmd.Flags().String("expires-in", "", "how long the key is valid, such as 12h or 90d (default: until it is deleted)")
 	output := a.Output(cmd, "text", "json", "yaml") // not name: the secret would be lost
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -193,7 +193,10 @@ first owner, and for an owner who has lost all keys.`,
 		if err != nil {
 			return err
 		}
-		key := openapi.TenantKeyCreate{Name: *name, ServiceAccount: account}
+		key := openapi.TenantKeyCreate{Name: *name}
+		if *account != "" {
+			key.ServiceAccount = account
+		}
 		if key.ExpiresInSeconds, err = parse.Lifetime("--expires-in", *expires); err != nil {
 			return err
 		}

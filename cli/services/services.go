@@ -4,6 +4,8 @@
 package services
 
 import (
+	"slices"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -32,13 +34,17 @@ func Commands(a Parts) []*cobra.Command { return []*cobra.Command{create(a), set
 type flags struct {
 	selector, affinity string
 	ports              []string
+	groups             []string
 	timeout            int
+	set                *pflag.FlagSet
 }
 
 func (f *flags) add(fs *pflag.FlagSet) {
 	fs.StringVarP(&f.selector, "selector", "l", "", "labels of the pods, such as app=web,tier!=test")
 	fs.StringArrayVarP(&f.ports, "port", "p", nil, "port, [NAME=]PORT[:POD-PORT][/udp]; may be repeated")
 	fs.StringVar(&f.affinity, "affinity", "", "client: all connections of a client go to the same pod")
+	f.set = fs
+	fs.StringSliceVar(&f.groups, "security-group", nil, "security group of all its pods; may be repeated")
 	fs.IntVar(&f.timeout, "affinity-timeout", 0, "seconds for which a client keeps its pod (default 10800)")
 }
 
@@ -65,6 +71,9 @@ func (f *flags) update() (openapi.ServiceUpdate, error) {
 		u.Affinity = &affinity
 	default:
 		return u, exit.Usagef("--affinity: %q is not none or client", f.affinity)
+	}
+	if f.set.Changed("security-group") {
+		u.SecurityGroups = new(slices.DeleteFunc(append(openapi.ServiceSecurityGroups{}, f.groups...), func(name string) bool { return name == "" }))
 	}
 	if f.timeout != 0 {
 		u.AffinityTimeoutSeconds = &f.timeout
@@ -105,6 +114,7 @@ A headless service has no address: its name stands for the addresses of the pods
 		}
 		service := openapi.ServiceCreate{
 			Name: args[0], Selector: *u.Selector, Ports: u.Ports, Affinity: u.Affinity, AffinityTimeoutSeconds: u.AffinityTimeoutSeconds, Headless: headless,
+			SecurityGroups: u.SecurityGroups,
 		}
 		if service.Labels, err = parse.Labels(*labels); err != nil {
 			return err
@@ -142,7 +152,7 @@ func set(a Parts) *cobra.Command {
 			return err
 		}
 		if u == (openapi.ServiceUpdate{}) {
-			return exit.Usagef("nothing to change; add --selector, --port, --affinity or --affinity-timeout")
+			return exit.Usagef("nothing to change; add --selector, --port, --security-group, --affinity or --affinity-timeout")
 		}
 		c, err := a.Connect()
 		if err != nil {

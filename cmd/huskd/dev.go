@@ -275,7 +275,7 @@ func (in installation) server(api, forAgents, workDir string) dev.Program {
 		Args: []string{
 			"server", "--listen", api, "--agent-listen", forAgents, "--master-key-file", s.masterKeyFile, "--operator-client-id", s.operatorID,
 			"--operator-secret-file", s.operatorSecretFile, "--ceph-conf", in.stack.CephConf(), "--ceph-keyring", in.stack.CephKeyring(),
-			"--ceph-user", dev.CephUser, "--ceph-monitors", strings.Join(in.stack.MonHosts(), ","), "--pod-range", f.podRange,
+			"--ceph-user", dev.CephUser, "--ceph-monitors", strings.Join(in.stack.MonHosts(), ","), "--pod-range", f.podRange, "--issuer", "http://" + f.api,
 			"--work-dir", workDir, "--lease", f.terms.Lease.String(), "--heartbeat", f.terms.Heartbeat.String(),
 			"--lease-margin", f.terms.Margin.String(), "--failover-brake", fmt.Sprint(f.terms.Brake),
 			"--allow-egress", "127.0.0.0/8,::1/128", // the local registry

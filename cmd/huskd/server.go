@@ -67,7 +67,7 @@ func serverCommand() *cobra.Command {
 	fs.StringVar(&f.agentListen, "agent-listen", "127.0.0.1:8443", "address of the API for agents, with mutual TLS and certificates of this installation's own authority")
 	fs.StringVar(&f.databaseURL, "database-url", "", "URL of Postgres, postgres://:PASSWORD@HOST:PORT/NAME; the roles husk_owner, husk_control and husk_tenant share the password")
 	fs.StringVar(&f.masterKeyFile, "master-key-file", "", "file with 64 hexadecimal digits: the key that protects the secrets in the database; previous keys may follow, one per line")
-	fs.StringVar(&f.issuer, "issuer", "husk", "issuer of tokens; the same for all servers of an installation")
+	fs.StringVar(&f.issuer, "issuer", "husk", "issuer of tokens: the URL at which clients reach the servers, for clients that read the metadata; the same for all servers of an installation")
 	fs.DurationVar(&f.signingKeyLife, "signing-key-life", 30*24*time.Hour, "how long a key signs tokens before it is rotated")
 	fs.Float64Var(&f.loginsPerSecond, "logins-per-second", 20, "logins, and requests with an invalid token, per second and client address; the burst is five times as many")
 	most := held.DefaultLimits

@@ -45,9 +45,15 @@ type Network interface {
 	Do(f func() error) error // on a thread in the namespace
 }
 
-// New makes the bridge and gives it addresses. The id is part of the names of all interfaces; it has at most 6
-// characters. A bridge that an earlier process left behind is replaced.
-func New(id string, prefix netip.Prefix, addrs ...netip.Addr) (*Fabric, error) {
+// Owner is the stack that has a fabric or a provider network.
+type Owner struct {
+	ID       string // part of the names of all interfaces, with at most 6 characters
+	StateDir string // recorded at the bridges
+}
+
+// New makes the bridge and gives it addresses. A bridge that an earlier process left behind is replaced.
+func New(owner Owner, prefix netip.Prefix, addrs ...netip.Addr) (*Fabric, error) {
+	id := owner.ID
 	f := &Fabric{bridge: bridgePrefix + id, prefix: prefix, cuts: map[string][]Cut{}}
 	if err := Remove(id); err != nil {
 		return nil, err
@@ -55,7 +61,7 @@ func New(id string, prefix netip.Prefix, addrs ...netip.Addr) (*Fabric, error) {
 	if err := Unused(prefix, "fabric"); err != nil {
 		return nil, err
 	}
-	if err := f.create(addrs); err != nil {
+	if err := createBridge(f.bridge, owner, prefix, addrs...); err != nil {
 		return nil, errors.Join(fmt.Errorf("bridge %s: %w", f.bridge, err), f.Close())
 	}
 	return f, nil
@@ -93,9 +99,33 @@ func machineNetworks() ([]netip.Prefix, error) {
 	return networks, nil
 }
 
-func (f *Fabric) create(addrs []netip.Addr) error { return createBridge(f.bridge, f.prefix, addrs...) }
+// RemoveAbandoned removes what killed stacks have left: their bridges, with all rules. Their ranges of addresses would be in use, and a gateway would
+// go on to forward packets.
+func RemoveAbandoned(alive func(stateDir string) bool) error {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return fmt.Errorf("list interfaces: %w", err)
+	}
+	var failures []error
+	for _, l := range links {
+		owner, ours := strings.CutPrefix(l.Attrs().Alias, aliasPrefix)
+		if !ours || alive(owner) {
+			continue
+		}
+		if id, is := strings.CutPrefix(l.Attrs().Name, bridgePrefix); is {
+			failures = append(failures, Remove(id))
+		}
+		if id, is := strings.CutPrefix(l.Attrs().Name, providerPrefix); is {
+			failures = append(failures, RemoveProvider(id))
+		}
+	}
+	return errors.Join(failures...)
+}
 
-func createBridge(name string, prefix netip.Prefix, addrs ...netip.Addr) error {
+// aliasPrefix begins the alias of each bridge. The state directory follows.
+const aliasPrefix = "husk "
+
+func createBridge(name string, owner Owner, prefix netip.Prefix, addrs ...netip.Addr) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = name
 	// Without a fixed MAC address, a bridge takes the lowest one of its ports. Then its address would change with the hosts.
@@ -103,6 +133,9 @@ func createBridge(name string, prefix netip.Prefix, addrs ...netip.Addr) error {
 	bridge := &netlink.Bridge{LinkAttrs: attrs}
 	if err := netlink.LinkAdd(bridge); err != nil {
 		return err
+	}
+	if err := netlink.LinkSetAlias(bridge, aliasPrefix+owner.StateDir); err != nil {
+		return fmt.Errorf("record its owner: %w", err)
 	}
 	for _, a := range addrs {
 		if err := netlink.AddrAdd(bridge, address(a, prefix)); err != nil {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"go.uber.org/goleak"
 
 	"husk/dev/fabric"
@@ -86,7 +87,7 @@ func reach(t *testing.T, from, to func(func() error) error, addr netip.Addr) boo
 }
 
 func TestCutsDropWhatTheySay(t *testing.T) {
-	f, err := fabric.New("test1", prefix, here, other)
+	f, err := fabric.New(fabric.Owner{ID: "test1"}, prefix, here, other)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,11 +157,30 @@ func TestCutsDropWhatTheySay(t *testing.T) {
 }
 
 func TestAFabricRefusesARangeInUse(t *testing.T) {
-	f, err := fabric.New("test2", netip.MustParsePrefix("127.0.0.0/24"), netip.MustParseAddr("127.0.0.1"))
+	f, err := fabric.New(fabric.Owner{ID: "test2"}, netip.MustParsePrefix("127.0.0.0/24"), netip.MustParseAddr("127.0.0.1"))
 	if err == nil || !strings.Contains(err.Error(), "uses the network 127.0.0.0/8 already; pass another --fabric") {
 		t.Errorf("got %v, %v", f, err)
 	}
 	if out, err := exec.Command("ip", "-br", "link").Output(); err != nil || strings.Contains(string(out), "test2") {
 		t.Error(fmt.Sprint(err, string(out)))
+	}
+}
+
+func TestTheNetworksOfAKilledStackAreRemoved(t *testing.T) {
+	ours := netip.MustParsePrefix("198.51.100.0/25")
+	for _, id := range []string{"test3", "test4"} {
+		if _, err := fabric.New(fabric.Owner{ID: id, StateDir: "/tmp/" + id}, ours, ours.Addr().Next()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = fabric.Remove(id) })
+		ours = netip.MustParsePrefix("198.51.100.128/25")
+	}
+	if err := fabric.RemoveAbandoned(func(dir string) bool { return dir != "/tmp/test3" }); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"hkftest3": false, "hkftest4": true} {
+		if _, err := netlink.LinkByName(name); (err == nil) != want {
+			t.Errorf("%s exists: %v, want %t", name, err, want)
+		}
 	}
 }

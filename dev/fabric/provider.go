@@ -25,16 +25,16 @@ type Provider struct {
 // ProviderInterface is the name of a node's interface in the provider network, in a host.
 const ProviderInterface = "prov0"
 
-// NewProvider makes the bridge. The id is as for New.
-func NewProvider(id string, prefix netip.Prefix) (*Provider, error) {
-	p := &Provider{bridge: providerPrefix + id, prefix: prefix.Masked()}
-	if err := RemoveProvider(id); err != nil {
+// NewProvider makes the bridge.
+func NewProvider(owner Owner, prefix netip.Prefix) (*Provider, error) {
+	p := &Provider{bridge: providerPrefix + owner.ID, prefix: prefix.Masked()}
+	if err := RemoveProvider(owner.ID); err != nil {
 		return nil, err
 	}
 	if err := Unused(prefix, "provider-range"); err != nil {
 		return nil, err
 	}
-	if err := p.create(); err != nil {
+	if err := p.create(owner); err != nil {
 		return nil, errors.Join(fmt.Errorf("bridge %s: %w", p.bridge, err), p.Close())
 	}
 	return p, nil
@@ -58,8 +58,8 @@ func (p *Provider) Route(to netip.Prefix) error {
 	return nil
 }
 
-func (p *Provider) create() error {
-	if err := createBridge(p.bridge, p.prefix, p.Gateway()); err != nil {
+func (p *Provider) create(owner Owner) error {
+	if err := createBridge(p.bridge, owner, p.prefix, p.Gateway()); err != nil {
 		return err
 	}
 	// The agents need it, too, so it stays on.

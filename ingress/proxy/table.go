@@ -16,7 +16,7 @@ import (
 
 // table is what the process serves. It does not change.
 type table struct {
-	hosts map[string]edge.Host // their paths are in descending order of length
+	hosts map[string]edge.Host // their paths are in the order in which they apply: exact ones first, then by descending length
 	read  time.Time
 }
 
@@ -26,9 +26,19 @@ func newTable(hosts []edge.Host, now time.Time) *table {
 	for _, h := range hosts {
 		h.Paths = slices.Clone(h.Paths)
 		for i := range h.Paths {
-			h.Paths[i].Path = strings.TrimSuffix(h.Paths[i].Path, "/")
+			if p := &h.Paths[i]; !p.Exact {
+				p.Path = strings.TrimSuffix(p.Path, "/")
+			}
 		}
-		slices.SortStableFunc(h.Paths, func(a, b edge.Path) int { return len(b.Path) - len(a.Path) })
+		slices.SortStableFunc(h.Paths, func(a, b edge.Path) int {
+			switch {
+			case a.Exact && !b.Exact:
+				return -1
+			case b.Exact && !a.Exact:
+				return 1
+			}
+			return len(b.Path) - len(a.Path)
+		})
 		t.hosts[h.Name] = h
 	}
 	return t
@@ -36,8 +46,19 @@ func newTable(hosts []edge.Host, now time.Time) *table {
 
 // service returns where requests for a path go.
 func service(h edge.Host, requested string) (at netip.AddrPort, found bool) {
+	slash := strings.HasSuffix(requested, "/")
 	requested = path.Clean("/" + requested)
+	whole := requested
+	if slash && whole != "/" {
+		whole += "/"
+	}
 	for _, p := range h.Paths {
+		if p.Exact {
+			if whole == p.Path {
+				return p.Service, true
+			}
+			continue
+		}
 		if rest, below := strings.CutPrefix(requested, p.Path); below && (rest == "" || rest[0] == '/') {
 			return p.Service, true
 		}

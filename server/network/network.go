@@ -181,17 +181,17 @@ func (r *Reconciler) Pass(ctx context.Context, epoch int64) (more bool, err erro
 	return comparing || len(changes) < len(all) || len(all) == batchChanges, r.store.Drop(ctx, changes)
 }
 
-// bounded returns the first changes, with at most batchTenants whole tenants.
+// bounded returns the first changes, with at most batchTenants tenants of which more than ports changes.
 func bounded(changes []topology.Change) []topology.Change {
-	whole := map[uuid.UUID]bool{}
+	tenants := map[uuid.UUID]bool{}
 	for i, c := range changes {
-		if c.Pod != nil || c.Services || whole[c.Tenant] {
+		if c.Pod != nil || tenants[c.Tenant] {
 			continue
 		}
-		if len(whole) == batchTenants {
+		if len(tenants) == batchTenants {
 			return changes[:i]
 		}
-		whole[c.Tenant] = true
+		tenants[c.Tenant] = true
 	}
 	return changes
 }

@@ -54,12 +54,19 @@ func outerName(tenant uuid.UUID) string   { return "husk-" + tenant.String() + "
 
 const providerSwitch = "husk-provider"
 
-// mac returns a locally administered MAC address that follows from an id. Those of pods begin with other bytes (convert.MAC).
-func mac(kind byte, id uuid.UUID) string {
-	return net.HardwareAddr{0x02, kind, id[0], id[1], id[2], id[3]}.String()
+// mac returns a locally administered MAC address for a network's own port of this kind. A network has one of each kind, so that addresses of other
+// networks do not matter. Those of pods begin with other bytes (convert.MAC).
+func mac(kind byte, network uuid.UUID) string {
+	return net.HardwareAddr{0x02, kind, network[0], network[1], network[2], network[3]}.String()
 }
 
-// The kinds of MAC addresses of routers.
+// outerMAC returns the MAC address of a router in the provider network. It follows from the IPv4 address there, so each router has its own.
+func outerMAC(a netip.Addr) string {
+	ip := a.As4()
+	return net.HardwareAddr{0x02, outerPort, ip[0], ip[1], ip[2], ip[3]}.String()
+}
+
+// The kinds of MAC addresses of routers and name servers.
 const (
 	innerPort byte = 0xff
 	outerPort byte = 0xfe
@@ -339,7 +346,7 @@ func (c Config) planOuter(r rows, router *routerPlan, t topology.Tenant, gateway
 	name := outerName(t.ID)
 	group := groupKey(primary(t.ID, gateways))
 	router.ports[name] = &routerPortRow{
-		Name: name, MAC: mac(outerPort, t.ID), Networks: []string{netip.PrefixFrom(t.Networks[at].Outer, c.Provider.Gateway.Bits()).String()},
+		Name: name, MAC: outerMAC(t.Networks[at].Outer), Networks: []string{netip.PrefixFrom(t.Networks[at].Outer, c.Provider.Gateway.Bits()).String()},
 		Group: &group, ExternalIDs: r.ids(name), // apply replaces the group's key by its UUID
 	}
 	// Nothing from outside comes from within.

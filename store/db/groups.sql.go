@@ -194,6 +194,8 @@ const groupUsers = `-- name: GroupUsers :many
 SELECT u.user_name::text FROM (
     SELECT 'pod ' || p.name AS user_name FROM pods p WHERE p.tenant_id = $1 AND $2::text = ANY(p.security_groups)
     UNION ALL
+    SELECT 'service ' || s.name FROM services s WHERE s.tenant_id = $1 AND $2::text = ANY(s.security_groups)
+    UNION ALL
     SELECT 'security group ' || g.name FROM security_groups g WHERE g.tenant_id = $1 AND g.name <> $2
         AND g.rules @> jsonb_build_array(jsonb_build_object('peers', jsonb_build_array(jsonb_build_object('group', $2::text))))
 ) u LIMIT 3
@@ -204,7 +206,7 @@ type GroupUsersParams struct {
 	Name     string
 }
 
-// The pods and groups that name a group, except the group itself. At most three.
+// The pods, services and groups that name a group, except the group itself. At most three.
 func (q *Queries) GroupUsers(ctx context.Context, arg GroupUsersParams) ([]string, error) {
 	rows, err := q.db.Query(ctx, groupUsers, arg.TenantID, arg.Name)
 	if err != nil {
@@ -513,6 +515,37 @@ func (q *Queries) RuleNumbers(ctx context.Context, count int) ([]int64, error) {
 			return nil, err
 		}
 		items = append(items, number)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const servicesWithGroups = `-- name: ServicesWithGroups :many
+SELECT tenant_id, selector, security_groups FROM services WHERE tenant_id = ANY($1::uuid[]) AND security_groups <> '{}'
+`
+
+type ServicesWithGroupsRow struct {
+	TenantID       uuid.UUID
+	Selector       husk.Selector
+	SecurityGroups []string
+}
+
+// The services of these tenants that name groups.
+func (q *Queries) ServicesWithGroups(ctx context.Context, tenants []uuid.UUID) ([]ServicesWithGroupsRow, error) {
+	rows, err := q.db.Query(ctx, servicesWithGroups, tenants)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []ServicesWithGroupsRow{}
+	for rows.Next() {
+		var i ServicesWithGroupsRow
+		if err := rows.Scan(&i.TenantID, &i.Selector, &i.SecurityGroups); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

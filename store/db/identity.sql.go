@@ -256,6 +256,20 @@ func (q *Queries) ForgetRateBuckets(ctx context.Context) (int64, error) {
 	return result.RowsAffected(), nil
 }
 
+const hasOwner = `-- name: HasOwner :one
+SELECT (EXISTS (SELECT 1 FROM service_accounts a JOIN api_keys k ON k.tenant_id = a.tenant_id AND k.service_account_id = a.id
+        WHERE a.tenant_id = $1 AND a.role = 'owner' AND k.limited_to = '' AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()))
+    OR EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = $1 AND u.role = 'owner' AND NOT u.disabled AND u.last_login_at IS NOT NULL))::boolean AS has
+`
+
+// Whether the tenant has an owner who can log in: a service account with a key, or a user who has logged in before.
+func (q *Queries) HasOwner(ctx context.Context, tenantID uuid.UUID) (bool, error) {
+	row := q.db.QueryRow(ctx, hasOwner, tenantID)
+	var has bool
+	err := row.Scan(&has)
+	return has, err
+}
+
 const insertAPIKey = `-- name: InsertAPIKey :one
 INSERT INTO api_keys (tenant_id, client_id, service_account_id, name, secret_hash, expires_at, limited_to)
 VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING tenant_id, client_id, service_account_id, name, secret_hash, created_at, expires_at, last_used_at, limited_to

@@ -29,7 +29,8 @@ func (q *Queries) AddIngressServices(ctx context.Context, arg AddIngressServices
 }
 
 const clearIngressAddresses = `-- name: ClearIngressAddresses :exec
-UPDATE ingress_services SET address = NULL WHERE address IS NOT NULL AND NOT address BETWEEN $1::inet AND $2::inet
+UPDATE ingress_services i SET address = NULL WHERE i.address IS NOT NULL
+    AND (NOT i.address BETWEEN $1::inet AND $2::inet OR NOT EXISTS (SELECT 1 FROM services s WHERE s.tenant_id = i.tenant_id AND s.name = i.service))
 `
 
 type ClearIngressAddressesParams struct {
@@ -37,21 +38,23 @@ type ClearIngressAddressesParams struct {
 	Last  netip.Addr
 }
 
-// Takes back addresses that are not in the range (any more).
+// Takes back addresses that are not in the range (any more), and those of services that servers of the previous version have deleted.
 func (q *Queries) ClearIngressAddresses(ctx context.Context, arg ClearIngressAddressesParams) error {
 	_, err := q.db.Exec(ctx, clearIngressAddresses, arg.First, arg.Last)
 	return err
 }
 
 const freeIngressAddress = `-- name: FreeIngressAddress :one
-SELECT a.address::inet FROM (
-    SELECT 1 AS turn, max(address) + 1 AS address FROM ingress_services
-    UNION ALL
-    SELECT 2, $1::inet WHERE NOT EXISTS (SELECT 1 FROM ingress_services WHERE address = $1::inet)
-    UNION ALL (
-    SELECT 3, s.address + 1 FROM ingress_services s WHERE s.address >= $1::inet AND s.address < $2::inet
+WITH last AS (SELECT COALESCE(ingress_address + 1, $1::inet) AS next FROM last_address), candidates AS (
+    SELECT 1 AS turn, next AS address FROM last
+    UNION ALL (SELECT 2, s.address + 1 FROM last JOIN ingress_services s ON s.address >= last.next
+        WHERE NOT EXISTS (SELECT 1 FROM ingress_services o WHERE o.address = s.address + 1) ORDER BY s.address LIMIT 1)
+    UNION ALL SELECT 3, $1::inet
+    UNION ALL (SELECT 4, s.address + 1 FROM ingress_services s WHERE s.address >= $1::inet
         AND NOT EXISTS (SELECT 1 FROM ingress_services o WHERE o.address = s.address + 1) ORDER BY s.address LIMIT 1)
-) a WHERE a.address BETWEEN $1::inet AND $2::inet ORDER BY a.turn LIMIT 1
+)
+SELECT c.address::inet AS address FROM candidates c
+WHERE c.address BETWEEN $1::inet AND $2::inet AND NOT EXISTS (SELECT 1 FROM ingress_services o WHERE o.address = c.address) ORDER BY c.turn LIMIT 1
 `
 
 type FreeIngressAddressParams struct {
@@ -59,12 +62,12 @@ type FreeIngressAddressParams struct {
 	Last  netip.Addr
 }
 
-// The first free address after the highest one in use, and otherwise the lowest free one. So an address that was released is not reused soon.
+// The first free address of a range after the one that was given last, wrapping around at the end. So an address that was released rests.
 func (q *Queries) FreeIngressAddress(ctx context.Context, arg FreeIngressAddressParams) (netip.Addr, error) {
 	row := q.db.QueryRow(ctx, freeIngressAddress, arg.First, arg.Last)
-	var a_address netip.Addr
-	err := row.Scan(&a_address)
-	return a_address, err
+	var address netip.Addr
+	err := row.Scan(&address)
+	return address, err
 }
 
 const ingressByID = `-- name: IngressByID :one
@@ -242,7 +245,7 @@ func (q *Queries) IngressServiceAddresses(ctx context.Context, tenants []uuid.UU
 }
 
 const ingressServicesWithoutAddress = `-- name: IngressServicesWithoutAddress :many
-SELECT tenant_id, service FROM ingress_services WHERE address IS NULL LIMIT $1
+SELECT i.tenant_id, i.service FROM ingress_services i JOIN services s ON s.tenant_id = i.tenant_id AND s.name = i.service WHERE i.address IS NULL LIMIT $1
 `
 
 type IngressServicesWithoutAddressRow struct {
@@ -250,6 +253,7 @@ type IngressServicesWithoutAddressRow struct {
 	Service  string
 }
 
+// Those that exist.
 func (q *Queries) IngressServicesWithoutAddress(ctx context.Context, max int) ([]IngressServicesWithoutAddressRow, error) {
 	rows, err := q.db.Query(ctx, ingressServicesWithoutAddress, max)
 	if err != nil {
@@ -502,7 +506,9 @@ func (q *Queries) RemoveIngressServices(ctx context.Context, tenantID uuid.UUID)
 }
 
 const setIngressAddress = `-- name: SetIngressAddress :exec
-UPDATE ingress_services SET address = $1::inet WHERE tenant_id = $2 AND service = $3 AND address IS NULL
+WITH service AS (SELECT s.tenant_id, s.name FROM services s WHERE s.tenant_id = $2 AND s.name = $3 FOR KEY SHARE),
+given AS (UPDATE last_address SET ingress_address = $1::inet)
+UPDATE ingress_services i SET address = $1::inet FROM service s WHERE i.tenant_id = s.tenant_id AND i.service = s.name AND i.address IS NULL
 `
 
 type SetIngressAddressParams struct {
@@ -511,6 +517,7 @@ type SetIngressAddressParams struct {
 	Service  string
 }
 
+// Not if the service has been deleted meanwhile.
 func (q *Queries) SetIngressAddress(ctx context.Context, arg SetIngressAddressParams) error {
 	_, err := q.db.Exec(ctx, setIngressAddress, arg.Address, arg.TenantID, arg.Service)
 	return err

@@ -250,8 +250,10 @@ type JoinToken struct {
 }
 
 type LastAddress struct {
-	One     bool
-	Address *netip.Addr
+	One            bool
+	Address        *netip.Addr
+	OuterAddress   *netip.Addr
+	IngressAddress *netip.Addr
 }
 
 type LeaderLease struct {
@@ -499,6 +501,7 @@ type Service struct {
 	AffinitySeconds int
 	Address         *netip.Addr
 	CreatedAt       time.Time
+	SecurityGroups  []string
 }
 
 type ServiceAccount struct {

@@ -49,8 +49,8 @@ func (q *Queries) FreeServiceAddress(ctx context.Context, arg FreeServiceAddress
 }
 
 const insertService = `-- name: InsertService :one
-INSERT INTO services (tenant_id, id, network_id, name, labels, selector, ports, affinity_seconds, address)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING tenant_id, id, network_id, name, labels, selector, ports, affinity_seconds, address, created_at
+INSERT INTO services (tenant_id, id, network_id, name, labels, selector, ports, affinity_seconds, address, security_groups)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING tenant_id, id, network_id, name, labels, selector, ports, affinity_seconds, address, created_at, security_groups
 `
 
 type InsertServiceParams struct {
@@ -63,6 +63,7 @@ type InsertServiceParams struct {
 	Ports           []service.Port
 	AffinitySeconds int
 	Address         *netip.Addr
+	SecurityGroups  []string
 }
 
 func (q *Queries) InsertService(ctx context.Context, arg InsertServiceParams) (Service, error) {
@@ -76,6 +77,7 @@ func (q *Queries) InsertService(ctx context.Context, arg InsertServiceParams) (S
 		arg.Ports,
 		arg.AffinitySeconds,
 		arg.Address,
+		arg.SecurityGroups,
 	)
 	var i Service
 	err := row.Scan(
@@ -89,12 +91,13 @@ func (q *Queries) InsertService(ctx context.Context, arg InsertServiceParams) (S
 		&i.AffinitySeconds,
 		&i.Address,
 		&i.CreatedAt,
+		&i.SecurityGroups,
 	)
 	return i, err
 }
 
 const lockService = `-- name: LockService :one
-SELECT tenant_id, id, network_id, name, labels, selector, ports, affinity_seconds, address, created_at FROM services WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, network_id, name, labels, selector, ports, affinity_seconds, address, created_at, security_groups FROM services WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockServiceParams struct {
@@ -116,6 +119,7 @@ func (q *Queries) LockService(ctx context.Context, arg LockServiceParams) (Servi
 		&i.AffinitySeconds,
 		&i.Address,
 		&i.CreatedAt,
+		&i.SecurityGroups,
 	)
 	return i, err
 }
@@ -169,7 +173,7 @@ func (q *Queries) RemoveService(ctx context.Context, arg RemoveServiceParams) er
 }
 
 const serviceByID = `-- name: ServiceByID :one
-SELECT tenant_id, id, network_id, name, labels, selector, ports, affinity_seconds, address, created_at FROM services WHERE tenant_id = $1 AND id = $2
+SELECT tenant_id, id, network_id, name, labels, selector, ports, affinity_seconds, address, created_at, security_groups FROM services WHERE tenant_id = $1 AND id = $2
 `
 
 type ServiceByIDParams struct {
@@ -191,6 +195,7 @@ func (q *Queries) ServiceByID(ctx context.Context, arg ServiceByIDParams) (Servi
 		&i.AffinitySeconds,
 		&i.Address,
 		&i.CreatedAt,
+		&i.SecurityGroups,
 	)
 	return i, err
 }
@@ -260,7 +265,7 @@ func (q *Queries) ServiceUse(ctx context.Context, tenantID uuid.UUID) (int, erro
 }
 
 const services = `-- name: Services :many
-SELECT tenant_id, id, network_id, name, labels, selector, ports, affinity_seconds, address, created_at FROM services
+SELECT tenant_id, id, network_id, name, labels, selector, ports, affinity_seconds, address, created_at, security_groups FROM services
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid) AND ($4::text IS NULL OR name = $4)
   AND ($5::jsonb IS NULL OR labels_match(labels, $5::jsonb))
 ORDER BY created_at, id LIMIT $6
@@ -302,6 +307,7 @@ func (q *Queries) Services(ctx context.Context, arg ServicesParams) ([]Service, 
 			&i.AffinitySeconds,
 			&i.Address,
 			&i.CreatedAt,
+			&i.SecurityGroups,
 		); err != nil {
 			return nil, err
 		}
@@ -315,7 +321,7 @@ func (q *Queries) Services(ctx context.Context, arg ServicesParams) ([]Service, 
 
 const servicesOfTenants = `-- name: ServicesOfTenants :many
 
-SELECT tenant_id, id, network_id, name, labels, selector, ports, affinity_seconds, address, created_at FROM services WHERE $1::uuid[] IS NULL OR tenant_id = ANY($1::uuid[]) ORDER BY tenant_id, id
+SELECT tenant_id, id, network_id, name, labels, selector, ports, affinity_seconds, address, created_at, security_groups FROM services WHERE $1::uuid[] IS NULL OR tenant_id = ANY($1::uuid[]) ORDER BY tenant_id, id
 `
 
 // sorted as endpoints are, which then takes no time
@@ -339,6 +345,7 @@ func (q *Queries) ServicesOfTenants(ctx context.Context, tenants []uuid.UUID) ([
 			&i.AffinitySeconds,
 			&i.Address,
 			&i.CreatedAt,
+			&i.SecurityGroups,
 		); err != nil {
 			return nil, err
 		}
@@ -351,8 +358,8 @@ func (q *Queries) ServicesOfTenants(ctx context.Context, tenants []uuid.UUID) ([
 }
 
 const updateService = `-- name: UpdateService :one
-UPDATE services SET labels = $1, selector = $2, ports = $3, affinity_seconds = $4
-WHERE tenant_id = $5 AND id = $6 RETURNING tenant_id, id, network_id, name, labels, selector, ports, affinity_seconds, address, created_at
+UPDATE services SET labels = $1, selector = $2, ports = $3, affinity_seconds = $4, security_groups = $5
+WHERE tenant_id = $6 AND id = $7 RETURNING tenant_id, id, network_id, name, labels, selector, ports, affinity_seconds, address, created_at, security_groups
 `
 
 type UpdateServiceParams struct {
@@ -360,6 +367,7 @@ type UpdateServiceParams struct {
 	Selector        husk.Selector
 	Ports           []service.Port
 	AffinitySeconds int
+	SecurityGroups  []string
 	TenantID        uuid.UUID
 	ID              uuid.UUID
 }
@@ -370,6 +378,7 @@ func (q *Queries) UpdateService(ctx context.Context, arg UpdateServiceParams) (S
 		arg.Selector,
 		arg.Ports,
 		arg.AffinitySeconds,
+		arg.SecurityGroups,
 		arg.TenantID,
 		arg.ID,
 	)
@@ -385,6 +394,7 @@ func (q *Queries) UpdateService(ctx context.Context, arg UpdateServiceParams) (S
 		&i.AffinitySeconds,
 		&i.Address,
 		&i.CreatedAt,
+		&i.SecurityGroups,
 	)
 	return i, err
 }

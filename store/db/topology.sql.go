@@ -39,12 +39,16 @@ func (q *Queries) DropNetworkChanges(ctx context.Context, ids []int64) error {
 }
 
 const freeOuterAddress = `-- name: FreeOuterAddress :one
-SELECT a.address::inet FROM (
-    SELECT $1::inet AS address WHERE NOT EXISTS (SELECT 1 FROM networks WHERE outer_address = $1::inet)
-    UNION ALL
-    SELECT n.outer_address + 1 FROM networks n WHERE n.outer_address >= $1::inet AND n.outer_address < $2::inet
-        AND NOT EXISTS (SELECT 1 FROM networks o WHERE o.outer_address = n.outer_address + 1)
-) a ORDER BY a.address LIMIT 1
+WITH last AS (SELECT COALESCE(outer_address + 1, $1::inet) AS next FROM last_address), candidates AS (
+    SELECT 1 AS turn, next AS address FROM last
+    UNION ALL (SELECT 2, n.outer_address + 1 FROM last JOIN networks n ON n.outer_address >= last.next
+        WHERE NOT EXISTS (SELECT 1 FROM networks o WHERE o.outer_address = n.outer_address + 1) ORDER BY n.outer_address LIMIT 1)
+    UNION ALL SELECT 3, $1::inet
+    UNION ALL (SELECT 4, n.outer_address + 1 FROM networks n WHERE n.outer_address >= $1::inet
+        AND NOT EXISTS (SELECT 1 FROM networks o WHERE o.outer_address = n.outer_address + 1) ORDER BY n.outer_address LIMIT 1)
+)
+SELECT c.address::inet AS address FROM candidates c
+WHERE c.address BETWEEN $1::inet AND $2::inet AND NOT EXISTS (SELECT 1 FROM networks o WHERE o.outer_address = c.address) ORDER BY c.turn LIMIT 1
 `
 
 type FreeOuterAddressParams struct {
@@ -52,12 +56,12 @@ type FreeOuterAddressParams struct {
 	Last  netip.Addr
 }
 
-// The lowest address of a range that no network has.
+// The first free address of a range after the one that was given last, wrapping around at the end. So an address that was released rests.
 func (q *Queries) FreeOuterAddress(ctx context.Context, arg FreeOuterAddressParams) (netip.Addr, error) {
 	row := q.db.QueryRow(ctx, freeOuterAddress, arg.First, arg.Last)
-	var a_address netip.Addr
-	err := row.Scan(&a_address)
-	return a_address, err
+	var address netip.Addr
+	err := row.Scan(&address)
+	return address, err
 }
 
 const gateways = `-- name: Gateways :many
@@ -231,6 +235,7 @@ func (q *Queries) PortsOf(ctx context.Context, arg PortsOfParams) ([]PortsOfRow,
 }
 
 const setOuterAddress = `-- name: SetOuterAddress :execrows
+WITH given AS (UPDATE last_address SET outer_address = $1::inet)
 UPDATE networks SET outer_address = $1::inet WHERE tenant_id = $2 AND id = $3 AND outer_address IS NULL
 `
 

@@ -103,6 +103,7 @@ type Host struct {
 // Path leads to a service.
 type Path struct {
 	Path    string
+	Exact   bool           // requests below it go elsewhere
 	Service netip.AddrPort // invalid: it has no address yet
 }
 
@@ -150,7 +151,7 @@ func (s *Store) Hosts(ctx context.Context) ([]Host, error) {
 				if a, known := at[of{i.TenantID, p.Service}]; known {
 					service = netip.AddrPortFrom(a, uint16(p.Port)) //nolint:gosec // a port
 				}
-				h.Paths = append(h.Paths, Path{p.Path, service})
+				h.Paths = append(h.Paths, Path{p.Path, p.Exact, service})
 			}
 			hosts = append(hosts, h)
 		}

@@ -226,7 +226,7 @@ func (t Tenant) Update(ctx context.Context, id uuid.UUID, labels map[string]*str
 	return now, err
 }
 
-// Delete deletes a group that no pod and no other group names. Codes: not_found, conflict, precondition_failed.
+// Delete deletes a group that no pod, no service and no other group names. Codes: not_found, conflict, precondition_failed.
 func (t Tenant) Delete(ctx context.Context, id uuid.UUID) error {
 	return t.Do(ctx, func(q *db.Queries) error {
 		if _, err := q.LockTenant(ctx, t.ID); err != nil {
@@ -275,11 +275,22 @@ func convertGroup(r db.SecurityGroup) securitygroup.Group {
 	return g
 }
 
+// readPods returns the pods of tenants with the groups that they and their services name.
 func readPods(ctx context.Context, q *db.Queries, tenants []uuid.UUID) (map[uuid.UUID][]securitygroup.Pod, error) {
 	rows, err := q.GroupPods(ctx, tenants)
 	pods := map[uuid.UUID][]securitygroup.Pod{}
+	if err != nil || len(rows) == 0 {
+		return pods, err
+	}
+	services, err := q.ServicesWithGroups(ctx, tenants)
 	for _, r := range rows {
-		pods[r.TenantID] = append(pods[r.TenantID], securitygroup.Pod{ID: r.ID, Labels: r.Labels, Groups: r.SecurityGroups})
+		p := securitygroup.Pod{ID: r.ID, Labels: r.Labels, Groups: r.SecurityGroups}
+		for _, s := range services {
+			if s.TenantID == r.TenantID && s.Selector.Matches(r.Labels) {
+				p.Groups = append(p.Groups, s.SecurityGroups...)
+			}
+		}
+		pods[r.TenantID] = append(pods[r.TenantID], p)
 	}
 	return pods, err
 }

@@ -29,9 +29,11 @@ WHERE tenant_id = @tenant_id AND id = @id RETURNING *;
 DELETE FROM security_groups WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: GroupUsers :many
--- The pods and groups that name a group, except the group itself. At most three.
+-- The pods, services and groups that name a group, except the group itself. At most three.
 SELECT u.user_name::text FROM (
     SELECT 'pod ' || p.name AS user_name FROM pods p WHERE p.tenant_id = @tenant_id AND @name::text = ANY(p.security_groups)
+    UNION ALL
+    SELECT 'service ' || s.name FROM services s WHERE s.tenant_id = @tenant_id AND @name::text = ANY(s.security_groups)
     UNION ALL
     SELECT 'security group ' || g.name FROM security_groups g WHERE g.tenant_id = @tenant_id AND g.name <> @name
         AND g.rules @> jsonb_build_array(jsonb_build_object('peers', jsonb_build_array(jsonb_build_object('group', @name::text))))
@@ -44,6 +46,10 @@ SELECT * FROM security_groups WHERE tenant_id = ANY(@tenants::uuid[]) ORDER BY t
 -- The pods of those of these tenants that have groups.
 SELECT p.tenant_id, p.id, p.labels, p.security_groups FROM pods p
 WHERE p.tenant_id IN (SELECT g.tenant_id FROM security_groups g WHERE g.tenant_id = ANY(@tenants::uuid[])) ORDER BY p.tenant_id, p.id;
+
+-- name: ServicesWithGroups :many
+-- The services of these tenants that name groups.
+SELECT tenant_id, selector, security_groups FROM services WHERE tenant_id = ANY(@tenants::uuid[]) AND security_groups <> '{}';
 
 -- name: RecordRuleCounts :exec
 -- What rules have allowed on a node, of tenants with pods there: a node says nothing about others. A counter that is lower than before has begun

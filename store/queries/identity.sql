@@ -26,6 +26,12 @@ UPDATE service_accounts SET role = @role WHERE tenant_id = @tenant_id AND id = @
 -- name: DeleteServiceAccount :exec
 DELETE FROM service_accounts WHERE tenant_id = @tenant_id AND id = @id;
 
+-- name: HasOwner :one
+-- Whether the tenant has an owner who can log in: a service account with a key, or a user who has logged in before.
+SELECT (EXISTS (SELECT 1 FROM service_accounts a JOIN api_keys k ON k.tenant_id = a.tenant_id AND k.service_account_id = a.id
+        WHERE a.tenant_id = @tenant_id AND a.role = 'owner' AND k.limited_to = '' AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()))
+    OR EXISTS (SELECT 1 FROM users u WHERE u.tenant_id = @tenant_id AND u.role = 'owner' AND NOT u.disabled AND u.last_login_at IS NOT NULL))::boolean AS has;
+
 -- name: InsertAPIKey :one
 INSERT INTO api_keys (tenant_id, client_id, service_account_id, name, secret_hash, expires_at, limited_to)
 VALUES (@tenant_id, @client_id, @service_account_id, @name, @secret_hash, sqlc.narg(expires_at), @limited_to) RETURNING *;

@@ -60,22 +60,29 @@ SELECT tenant_id, service, address::inet AS address FROM ingress_services
 WHERE address IS NOT NULL AND (sqlc.narg(tenants)::uuid[] IS NULL OR tenant_id = ANY(sqlc.narg(tenants)::uuid[]));
 
 -- name: IngressServicesWithoutAddress :many
-SELECT tenant_id, service FROM ingress_services WHERE address IS NULL LIMIT @max;
+-- Those that exist.
+SELECT i.tenant_id, i.service FROM ingress_services i JOIN services s ON s.tenant_id = i.tenant_id AND s.name = i.service WHERE i.address IS NULL LIMIT @max;
 
 -- name: FreeIngressAddress :one
--- The first free address after the highest one in use, and otherwise the lowest free one. So an address that was released is not reused soon.
-SELECT a.address::inet FROM (
-    SELECT 1 AS turn, max(address) + 1 AS address FROM ingress_services
-    UNION ALL
-    SELECT 2, @first::inet WHERE NOT EXISTS (SELECT 1 FROM ingress_services WHERE address = @first::inet)
-    UNION ALL (
-    SELECT 3, s.address + 1 FROM ingress_services s WHERE s.address >= @first::inet AND s.address < @last::inet
+-- The first free address of a range after the one that was given last, wrapping around at the end. So an address that was released rests.
+WITH last AS (SELECT COALESCE(ingress_address + 1, @first::inet) AS next FROM last_address), candidates AS (
+    SELECT 1 AS turn, next AS address FROM last
+    UNION ALL (SELECT 2, s.address + 1 FROM last JOIN ingress_services s ON s.address >= last.next
+        WHERE NOT EXISTS (SELECT 1 FROM ingress_services o WHERE o.address = s.address + 1) ORDER BY s.address LIMIT 1)
+    UNION ALL SELECT 3, @first::inet
+    UNION ALL (SELECT 4, s.address + 1 FROM ingress_services s WHERE s.address >= @first::inet
         AND NOT EXISTS (SELECT 1 FROM ingress_services o WHERE o.address = s.address + 1) ORDER BY s.address LIMIT 1)
-) a WHERE a.address BETWEEN @first::inet AND @last::inet ORDER BY a.turn LIMIT 1;
+)
+SELECT c.address::inet AS address FROM candidates c
+WHERE c.address BETWEEN @first::inet AND @last::inet AND NOT EXISTS (SELECT 1 FROM ingress_services o WHERE o.address = c.address) ORDER BY c.turn LIMIT 1;
 
 -- name: SetIngressAddress :exec
-UPDATE ingress_services SET address = @address::inet WHERE tenant_id = @tenant_id AND service = @service AND address IS NULL;
+-- Not if the service has been deleted meanwhile.
+WITH service AS (SELECT s.tenant_id, s.name FROM services s WHERE s.tenant_id = @tenant_id AND s.name = @service FOR KEY SHARE),
+given AS (UPDATE last_address SET ingress_address = @address::inet)
+UPDATE ingress_services i SET address = @address::inet FROM service s WHERE i.tenant_id = s.tenant_id AND i.service = s.name AND i.address IS NULL;
 
 -- name: ClearIngressAddresses :exec
--- Takes back addresses that are not in the range (any more).
-UPDATE ingress_services SET address = NULL WHERE address IS NOT NULL AND NOT address BETWEEN @first::inet AND @last::inet;
+-- Takes back addresses that are not in the range (any more), and those of services that servers of the previous version have deleted.
+UPDATE ingress_services i SET address = NULL WHERE i.address IS NOT NULL
+    AND (NOT i.address BETWEEN @first::inet AND @last::inet OR NOT EXISTS (SELECT 1 FROM services s WHERE s.tenant_id = i.tenant_id AND s.name = i.service));

@@ -21,8 +21,8 @@ WHERE c.address BETWEEN range.first AND range.last
 ORDER BY c.turn LIMIT 1;
 
 -- name: InsertService :one
-INSERT INTO services (tenant_id, id, network_id, name, labels, selector, ports, affinity_seconds, address)
-VALUES (@tenant_id, @id, @network_id, @name, @labels, @selector, @ports, @affinity_seconds, sqlc.narg(address)) RETURNING *;
+INSERT INTO services (tenant_id, id, network_id, name, labels, selector, ports, affinity_seconds, address, security_groups)
+VALUES (@tenant_id, @id, @network_id, @name, @labels, @selector, @ports, @affinity_seconds, sqlc.narg(address), @security_groups) RETURNING *;
 
 -- name: ServiceByID :one
 SELECT * FROM services WHERE tenant_id = @tenant_id AND id = @id;
@@ -37,7 +37,7 @@ ORDER BY created_at, id LIMIT @max;
 SELECT * FROM services WHERE tenant_id = @tenant_id AND id = @id FOR UPDATE;
 
 -- name: UpdateService :one
-UPDATE services SET labels = @labels, selector = @selector, ports = @ports, affinity_seconds = @affinity_seconds
+UPDATE services SET labels = @labels, selector = @selector, ports = @ports, affinity_seconds = @affinity_seconds, security_groups = @security_groups
 WHERE tenant_id = @tenant_id AND id = @id RETURNING *;
 
 -- name: RemoveService :exec

@@ -27,17 +27,22 @@ WHERE outer_address IS NULL AND NOT isolated AND (EXISTS (SELECT 1 FROM pod_addr
     OR n.name = 'default' AND EXISTS (SELECT 1 FROM addresses a WHERE a.tenant_id = n.tenant_id AND num_nonnulls(a.service_id, a.pod_id) > 0)) LIMIT @max;
 
 -- name: FreeOuterAddress :one
--- The lowest address of a range that no network has.
-SELECT a.address::inet FROM (
-    SELECT @first::inet AS address WHERE NOT EXISTS (SELECT 1 FROM networks WHERE outer_address = @first::inet)
-    UNION ALL
-    SELECT n.outer_address + 1 FROM networks n WHERE n.outer_address >= @first::inet AND n.outer_address < @last::inet
-        AND NOT EXISTS (SELECT 1 FROM networks o WHERE o.outer_address = n.outer_address + 1)
-) a ORDER BY a.address LIMIT 1;
+-- The first free address of a range after the one that was given last, wrapping around at the end. So an address that was released rests.
+WITH last AS (SELECT COALESCE(outer_address + 1, @first::inet) AS next FROM last_address), candidates AS (
+    SELECT 1 AS turn, next AS address FROM last
+    UNION ALL (SELECT 2, n.outer_address + 1 FROM last JOIN networks n ON n.outer_address >= last.next
+        WHERE NOT EXISTS (SELECT 1 FROM networks o WHERE o.outer_address = n.outer_address + 1) ORDER BY n.outer_address LIMIT 1)
+    UNION ALL SELECT 3, @first::inet
+    UNION ALL (SELECT 4, n.outer_address + 1 FROM networks n WHERE n.outer_address >= @first::inet
+        AND NOT EXISTS (SELECT 1 FROM networks o WHERE o.outer_address = n.outer_address + 1) ORDER BY n.outer_address LIMIT 1)
+)
+SELECT c.address::inet AS address FROM candidates c
+WHERE c.address BETWEEN @first::inet AND @last::inet AND NOT EXISTS (SELECT 1 FROM networks o WHERE o.outer_address = c.address) ORDER BY c.turn LIMIT 1;
 
 -- name: ClearOuterAddresses :exec
 -- Takes back addresses that are not in the range (any more).
 UPDATE networks SET outer_address = NULL WHERE outer_address IS NOT NULL AND NOT outer_address BETWEEN @first::inet AND @last::inet;
 
 -- name: SetOuterAddress :execrows
+WITH given AS (UPDATE last_address SET outer_address = @outer_address::inet)
 UPDATE networks SET outer_address = @outer_address::inet WHERE tenant_id = @tenant_id AND id = @id AND outer_address IS NULL;

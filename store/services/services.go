@@ -42,7 +42,7 @@ func bounds(r netip.Prefix) (first, last netip.Addr) {
 	return r.Masked().Addr().Next(), convert.Last(r).Prev()
 }
 
-// insert stores a new service. The transaction holds the tenant's row. Codes: quota_exceeded, name_taken.
+// insert stores a new service. The transaction holds the tenant's row. Codes: quota_exceeded, name_taken, not_found (a security group).
 func insert(ctx context.Context, q *db.Queries, tenant db.Tenant, from netip.Prefix, s service.Service) (service.Service, error) {
 	used, err := q.ServiceUse(ctx, tenant.ID)
 	if err == nil {
@@ -57,6 +57,10 @@ func insert(ctx context.Context, q *db.Queries, tenant db.Tenant, from netip.Pre
 	}
 	p := db.InsertServiceParams{
 		TenantID: tenant.ID, ID: s.ID, NetworkID: network.ID, Name: s.Name, Labels: s.Labels, Selector: s.Selector, Ports: s.Ports, AffinitySeconds: s.AffinityTimeoutSeconds,
+		SecurityGroups: append([]string{}, s.SecurityGroups...),
+	}
+	if err := admission.Groups(ctx, q, tenant.ID, s.SecurityGroups, "securityGroups"); err != nil {
+		return s, err
 	}
 	if !s.Headless {
 		first, last := bounds(from)
@@ -88,7 +92,7 @@ func one(ctx context.Context, q *db.Queries, row db.Service) (service.Service, e
 func convertService(r db.Service) service.Service {
 	s := service.Service{
 		ID: r.ID, TenantID: r.TenantID, Name: r.Name, Labels: r.Labels, Selector: r.Selector, Ports: r.Ports, Affinity: service.AffinityNone,
-		AffinityTimeoutSeconds: r.AffinitySeconds, Headless: r.Address == nil, CreatedAt: r.CreatedAt,
+		AffinityTimeoutSeconds: r.AffinitySeconds, Headless: r.Address == nil, SecurityGroups: r.SecurityGroups, CreatedAt: r.CreatedAt,
 	}
 	if r.AffinitySeconds > 0 {
 		s.Affinity = service.AffinityClient

@@ -12,6 +12,7 @@ import (
 
 	"husk"
 	"husk/service"
+	"husk/store/admission"
 	"husk/store/convert"
 	"husk/store/cursor"
 	"husk/store/db"
@@ -29,7 +30,7 @@ type Tenant struct {
 	Record  func(ctx context.Context, q *db.Queries, tenant uuid.UUID, kind string, id uuid.UUID, reason, message string) error
 }
 
-// Create stores a service and gives it an address. Codes: quota_exceeded, name_taken, idempotency_mismatch.
+// Create stores a service and gives it an address. Codes: quota_exceeded, name_taken, not_found (a security group), idempotency_mismatch.
 func (t Tenant) Create(ctx context.Context, key repeats.Key, s service.Service) (made service.Service, _ error) {
 	err := t.Do(ctx, func(q *db.Queries) error {
 		tenant, err := q.LockTenant(ctx, t.ID)
@@ -87,6 +88,9 @@ func (t Tenant) List(ctx context.Context, page cursor.Page, name *string, labels
 // Update changes labels, and what change changes. Codes: not_found, invalid, precondition_failed, and those of change.
 func (t Tenant) Update(ctx context.Context, id uuid.UUID, labels map[string]*string, change func(service.Service) (service.Service, error)) (now service.Service, _ error) {
 	err := t.Do(ctx, func(q *db.Queries) error {
+		if _, err := q.LockTenant(ctx, t.ID); err != nil { // because of security groups
+			return pgerr.NotFound(err, "tenant")
+		}
 		was, err := t.lock(ctx, q, id)
 		if err != nil {
 			return err
@@ -98,12 +102,16 @@ func (t Tenant) Update(ctx context.Context, id uuid.UUID, labels map[string]*str
 		if now = now.Complete(); now.Check() != nil {
 			return now.Check()
 		}
+		if err := admission.Groups(ctx, q, t.ID, now.SecurityGroups, "securityGroups"); err != nil {
+			return err
+		}
 		all, err := lifecycle.Labels(was.Labels, labels, "labels")
 		if err != nil {
 			return err
 		}
 		row, err := q.UpdateService(ctx, db.UpdateServiceParams{
 			TenantID: t.ID, ID: id, Labels: all, Selector: now.Selector, Ports: now.Ports, AffinitySeconds: now.AffinityTimeoutSeconds,
+			SecurityGroups: append([]string{}, now.SecurityGroups...),
 		})
 		if err != nil {
 			return err

@@ -165,8 +165,19 @@ func TestSecurityGroupsDecideAboutConnections(t *testing.T) {
 	if err := errors.Join(answers(x.get, w.at(8080), x.addr(), w), answers(x.get, virtual, x.addr(), w), closed(x.get, o.addr.String()+":80"), answers(w.get, x.at(9090), w.addr(), x)); err != nil {
 		t.Error(err)
 	}
-	// Without groups, everything inside is open again.
+	// All pods of a service are in its groups.
 	x.join()
+	soon(t, "without the group, the pod sends everything", func() error { return answers(quick(x.get), w.at(9090), x.addr(), w) })
+	others, err := a.store.Services().Create(t.Context(), once(), service.Service{
+		Name: "others", Labels: map[string]string{}, Selector: husk.Selector{{Key: "role", Op: husk.OpIn, Values: []string{"other"}}},
+		Ports: []service.Port{{Name: "http", Protocol: service.TCP, Port: 80, TargetPort: 8080}}, Affinity: service.AffinityNone, SecurityGroups: []string{"locked"},
+	})
+	must(t, err)
+	soon(t, "a pod of the service sends only what rules allow", func() error { return closed(quick(x.get), w.at(9090)) })
+	must(t, answers(x.get, w.at(8080), x.addr(), w))
+	must(t, a.store.Services().Delete(t.Context(), others.ID))
+
+	// Without groups, everything inside is open again.
 	must(t, a.store.SecurityGroups().Delete(t.Context(), locked.ID))
 	must(t, a.store.SecurityGroups().Delete(t.Context(), db.ID))
 	soon(t, "without groups, everything inside is open", func() error {

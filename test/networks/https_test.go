@@ -29,6 +29,7 @@ import (
 	"husk/ingress/proxy"
 	"husk/server/network"
 	"husk/service"
+	"husk/store"
 )
 
 // seen is what a pod's web server tells about a request.
@@ -308,6 +309,19 @@ func TestIngressesServeServicesOverHTTPS(t *testing.T) {
 		got, _, err := ask(client, get(t, "https://shop.example.com/"))
 		if err == nil && got.StatusCode != http.StatusServiceUnavailable {
 			err = fmt.Errorf("%d", got.StatusCode)
+		}
+		return err
+	})
+
+	// A service that is deleted. The balancer behind its address is gone, so the process must not connect there.
+	all, _, err := a.store.Services().List(t.Context(), store.Page{Limit: 10}, nil, nil)
+	must(t, err)
+	must(t, a.store.Services().Delete(t.Context(), all[0].ID))
+	eventually(t, 10*time.Second, "a service that was deleted has the status 503 at once", func() error {
+		began := time.Now()
+		got, _, err := ask(client, get(t, "https://www.example.com/"))
+		if err == nil && (got.StatusCode != http.StatusServiceUnavailable || time.Since(began) > 2*time.Second) {
+			err = fmt.Errorf("%d after %v", got.StatusCode, time.Since(began))
 		}
 		return err
 	})

@@ -186,7 +186,8 @@ func (o *outside) joinVLAN(t *testing.T, vlan uint16, addrs ...netip.Prefix) err
 		return err
 	}
 	timeout := unix.NsecToTimeval(int64(100 * time.Millisecond))
-	if err := errors.Join(unix.SetsockoptInt(network, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1), unix.SetsockoptTimeval(network, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout),
+	// PACKET_VNET_HDR: each frame comes with a header that says whether its checksum is complete.
+	if err := errors.Join(unix.SetsockoptInt(network, unix.SOL_PACKET, unix.PACKET_AUXDATA, 1), unix.SetsockoptInt(network, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1), unix.SetsockoptTimeval(network, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout),
 		unix.Bind(network, &unix.SockaddrLinklayer{Protocol: unix.ETH_P_ALL << 8, Ifindex: eth0.Attrs().Index}), netlink.SetPromiscOn(eth0), netlink.LinkSetUp(tagged)); err != nil {
 		return err
 	}
@@ -201,7 +202,7 @@ func (o *outside) joinVLAN(t *testing.T, vlan uint16, addrs ...netip.Prefix) err
 			}
 			in := frame[vnetHeader:n]
 			out := binary.BigEndian.AppendUint16(append(slices.Clone(in[:12]), 0x81, 0), vlan)
-			_, _ = unix.Write(network, append(out, in[12:]...))
+			_, _ = unix.Write(network, slices.Concat(make([]byte, vnetHeader), out, in[12:]))
 		}
 	})
 	carrying.Go(func() {
@@ -219,7 +220,7 @@ func (o *outside) joinVLAN(t *testing.T, vlan uint16, addrs ...netip.Prefix) err
 			}
 			aux := control[unix.CmsgLen(0):]
 			if status, tag := binary.NativeEndian.Uint32(aux), binary.NativeEndian.Uint16(aux[16:]); status&unix.TP_STATUS_VLAN_VALID != 0 && tag&0xfff == vlan {
-				_, _ = card.Write(append(make([]byte, vnetHeader), frame[:n]...))
+				_, _ = card.Write(frame[:n])
 			}
 		}
 	})

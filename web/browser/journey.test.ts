@@ -19,6 +19,8 @@ beforeAll(async () => {
   expect(items).toEqual([]);
 });
 
+const registry = { kind: "Secret", name: "registry", values: { "config.json": '{"auths": {"registry.example.com": {"auth": "YTpi"}}}' } };
+
 test("an owner creates, inspects and deletes a pod in an empty tenant without a reload", async () => {
   const page = await signedIn(setup.fresh);
   let loads = 0;
@@ -37,6 +39,7 @@ test("an owner creates, inspects and deletes a pod in an empty tenant without a 
   await page.getByRole("row", { name: /kept Available 1 GiB/ }).waitFor();
 
   // The form and the document describe the same pod.
+  const secret = await owner.ok<{ id: string }>("POST", "/v1/configs", registry);
   await page.keyboard.press("c");
   await page.getByRole("heading", { name: "New pod" }).waitFor();
   await page.getByLabel("Name", { exact: true }).fill("greeter");
@@ -60,8 +63,11 @@ test("an owner creates, inspects and deletes a pod in an empty tenant without a 
   await page.getByLabel("Format").selectOption("json");
   expect(JSON.parse(await text.inputValue())).toMatchObject({ kind: "Pod", name: "greeter", labels: { app: "hello" } });
 
-  // The image is not imported yet, so the form imports it first. Then the page shows the pod becoming Running.
+  // The image is not imported yet, so the form imports it first, with the logins of a secret. Then the page shows the pod becoming Running.
+  await page.getByLabel("Logins").selectOption({ label: "The secret registry" });
+  const imported = page.waitForRequest((r) => r.method() === "POST" && r.url().endsWith("/v1/images"));
   await page.getByRole("button", { name: "Create pod" }).click();
+  expect((await imported).postDataJSON()).toEqual({ reference: setup.busybox, registrySecrets: ["registry"] });
   await page.getByRole("heading", { name: /greeter/ }).waitFor({ timeout: limit(60) });
   await page.getByRole("heading", { name: /greeter.*Running/ }).waitFor({ timeout: limit(90) });
   expect(await page.getByRole("listitem").filter({ hasText: "Containers running" }).innerText()).toMatch(/\+ .*s/);
@@ -72,6 +78,7 @@ test("an owner creates, inspects and deletes a pod in an empty tenant without a 
     .or(page.locator(".log-line", { hasText: "hello" }))
     .first()
     .waitFor();
+  expect((await owner.call("DELETE", `/v1/configs/${secret.id}`)).status).toBeLessThan(300);
   const before = await page.locator(".filters .muted").innerText();
   await until("the log grows", async () => (await page.locator(".filters .muted").innerText()) !== before);
 

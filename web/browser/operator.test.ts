@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { Api, expectFaults, gone, haveImage, open, type Pod, setup, signedIn, until } from "./stack";
+import { Api, expectFaults, gone, haveImage, newContext, open, PLAIN, type Pod, setup, signedIn, signIn, until } from "./stack";
 
 const owner = new Api(setup.owner);
 let pod: Pod;
@@ -83,6 +83,73 @@ test("the operator creates a tenant and its API key, and changes its quota", asy
   await operator.ok("DELETE", `/v1/admin/tenants/${id}`);
 });
 
+test("no single key changes a role, and a tenant keeps its last owner", async () => {
+  const page = await signedIn(setup.fresh);
+  const fresh = new Api(setup.fresh);
+  expectFaults(/409 \(Conflict\)/); // the changes that the server refuses
+  const { id } = await fresh.ok<{ id: string }>("POST", "/v1/service-accounts", { name: "ci", role: "viewer" });
+  const role = async () => (await fresh.ok<{ role: string }>("GET", `/v1/service-accounts/${id}`)).role;
+  await open(page, "/access");
+  await page.getByRole("button", { name: "Change the role of ci" }).focus();
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("Enter");
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Role").focus();
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("ArrowDown");
+  expect(await dialog.getByLabel("Role").inputValue()).toBe("owner");
+  expect(await role()).toBe("viewer");
+  await page.keyboard.press("Escape");
+  await dialog.waitFor({ state: "detached" });
+  expect(await role()).toBe("viewer");
+  await page.getByRole("button", { name: "Change the role of ci" }).click();
+  await dialog.getByLabel("Role").selectOption("developer");
+  await dialog.getByRole("button", { name: "Make ci developer" }).click();
+  await page.getByText("ci is now developer.").waitFor();
+  expect(await role()).toBe("developer");
+
+  // The only owner cannot take away the own role, key or account.
+  await page.getByRole("button", { name: "Change the role of owner" }).click();
+  await dialog.getByLabel("Role").selectOption("viewer");
+  await dialog.getByText("This is you").waitFor();
+  await dialog.getByRole("button", { name: "Make owner viewer" }).click();
+  await dialog.getByText("without an owner").waitFor();
+  await dialog.getByRole("button", { name: "Cancel" }).click();
+  for (const [button, submit] of [
+    ["Revoke key test of owner", "Revoke"],
+    ["Delete service account owner", "Delete"],
+  ] as const) {
+    await page.getByRole("button", { name: button }).click();
+    await dialog.getByRole("button", { name: submit }).click();
+    await dialog.getByText("without an owner").waitFor();
+    await dialog.getByRole("button", { name: "Cancel" }).click();
+  }
+  expect(await fresh.ok("GET", "/v1/whoami")).toMatchObject({ role: "owner" });
+  await fresh.ok("DELETE", `/v1/service-accounts/${id}`);
+});
+
+test("a secret can be copied on plain HTTP", async () => {
+  const page = await (await newContext()).newPage();
+  expectFaults(/Cross-Origin-Opener-Policy header has been ignored/); // Chromium says so on plain HTTP
+  await page.goto(setup.api.replace("127.0.0.1", PLAIN));
+  expect(await page.evaluate(() => isSecureContext)).toBe(false);
+  await signIn(page, setup.fresh);
+  const fresh = new Api(setup.fresh);
+  const { id } = await fresh.ok<{ id: string }>("POST", "/v1/service-accounts", { name: "copied", role: "viewer" });
+  await page.getByRole("link", { name: "Access" }).click();
+  await page.getByRole("region", { name: "Service account copied" }).getByRole("button", { name: "API key" }).click();
+  await page.getByRole("textbox", { name: "Name" }).fill("first");
+  await page.getByRole("button", { name: "Create key" }).click();
+  const secret = await page.getByRole("dialog").locator("dd code").last().innerText();
+  await page.getByRole("button", { name: "Copy the secret" }).click();
+  await page.getByRole("button", { name: "Copied", exact: true }).waitFor();
+  await page.getByRole("button", { name: "I have saved it" }).click();
+  await page.getByRole("button", { name: "Service account", exact: true }).click();
+  await page.getByRole("textbox", { name: "Name" }).press("Control+V");
+  expect(await page.getByRole("textbox", { name: "Name" }).inputValue()).toBe(secret);
+  await fresh.ok("DELETE", `/v1/service-accounts/${id}`);
+});
+
 test("an owner creates keys, and their secrets are shown once", async () => {
   const page = await signedIn(setup.owner);
   expectFaults(/404 \(Not Found\)/); // the keys of the deleted account
@@ -96,6 +163,10 @@ test("an owner creates keys, and their secrets are shown once", async () => {
   await page.getByRole("button", { name: "Create key" }).click();
   await page.getByText("Copy the secret now.").waitFor();
   const [clientId, clientSecret] = (await page.getByRole("dialog").locator("dd code").allInnerTexts()) as [string, string];
+  // Neither Escape, however often, nor a click outside loses the secret.
+  for (let i = 0; i < 3; i++) await page.keyboard.press("Escape");
+  await page.mouse.click(5, 5);
+  expect(await page.getByRole("dialog").locator("dd code").last().innerText()).toBe(clientSecret);
   await page.getByRole("button", { name: "I have saved it" }).click();
   const program = new Api({ clientId, clientSecret });
   expect(await program.ok("GET", "/v1/whoami")).toMatchObject({ name: "pipeline", role: "developer" });

@@ -96,12 +96,18 @@ export async function gone(api: Api, pod: Pod) {
   await until(`the deletion of pod ${pod.name}`, async () => (await api.call("GET", `/v1/pods/${pod.id}`)).status === 404);
 }
 
+/** PLAIN is a name of the server with which pages are no secure context, as on plain HTTP in a network. */
+export const PLAIN = "husk.example.com";
+
 let browser: Browser;
 const contexts: BrowserContext[] = [];
 let faults: string[] = [];
 
 beforeAll(async () => {
-  browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--disable-gpu"] });
+  browser = await chromium.launch({
+    executablePath: CHROMIUM,
+    args: ["--no-sandbox", "--disable-gpu", `--host-resolver-rules=MAP ${PLAIN} 127.0.0.1`],
+  });
 });
 
 afterAll(() => browser?.close());

@@ -1373,14 +1373,14 @@ export interface paths {
         post?: never;
         /**
          * Delete a service account and its API keys
-         * @description For owners of the tenant.
+         * @description A tenant keeps an owner who can log in. For owners of the tenant.
          */
         delete: operations["deleteServiceAccount"];
         options?: never;
         head?: never;
         /**
          * Change a service account's role
-         * @description Tokens with the old role are rejected from now on. For owners of the tenant.
+         * @description Tokens with the old role are rejected from now on. A tenant keeps an owner who can log in. For owners of the tenant.
          */
         patch: operations["updateServiceAccount"];
         trace?: never;
@@ -1438,7 +1438,7 @@ export interface paths {
         post?: never;
         /**
          * Revoke an API key
-         * @description For owners of the tenant.
+         * @description A tenant keeps an owner who can log in. For owners of the tenant.
          */
         delete: operations["deleteServiceAccountKey"];
         options?: never;
@@ -1492,14 +1492,14 @@ export interface paths {
         post?: never;
         /**
          * Delete a user
-         * @description For owners of the tenant.
+         * @description A tenant keeps an owner who can log in. For owners of the tenant.
          */
         delete: operations["deleteUser"];
         options?: never;
         head?: never;
         /**
          * Change a user's role, or disable the user
-         * @description Tokens with the old role are rejected from now on. For owners of the tenant.
+         * @description Tokens with the old role are rejected from now on. A tenant keeps an owner who can log in. For owners of the tenant.
          */
         patch: operations["updateUser"];
         trace?: never;
@@ -1550,7 +1550,7 @@ export interface paths {
         post?: never;
         /**
          * Remove an OIDC issuer
-         * @description For owners of the tenant.
+         * @description A tenant keeps an owner who can log in. For owners of the tenant.
          */
         delete: operations["deleteOIDCIssuer"];
         options?: never;
@@ -1680,9 +1680,10 @@ export interface paths {
         get: operations["listAPIKeys"];
         put?: never;
         /**
-         * Create an API key
-         * @description Use this for a tenant's first owner, or for an owner who has lost all credentials. The key belongs to the service account
-         *     `serviceAccount`. If that account does not exist, it is created with the owner role. For operators of the platform.
+         * Create an API key for an owner of a tenant
+         * @description Use this for a tenant's first owner, or if a tenant has lost all its owners. The key belongs to the service account `serviceAccount`,
+         *     which must be an owner. If that account does not exist, it is created with the owner role. Without `serviceAccount`, the account is
+         *     `owner`, or `owner-2` and so on if an account with this name is no owner or has 20 keys. For operators of the platform.
          */
         post: operations["createAPIKey"];
         delete?: never;
@@ -4671,6 +4672,7 @@ export interface components {
              * @default false
              */
             headless?: boolean;
+            securityGroups?: components["schemas"]["ServiceSecurityGroups"];
         };
         /**
          * @example {
@@ -4683,7 +4685,10 @@ export interface components {
             ports?: components["schemas"]["ServicePorts"];
             affinity?: components["schemas"]["ServiceAffinity"];
             affinityTimeoutSeconds?: components["schemas"]["ServiceAffinityTimeout"];
+            securityGroups?: components["schemas"]["ServiceSecurityGroups"];
         };
+        /** @description The names of security groups in which all pods of the service are, ready or not. */
+        ServiceSecurityGroups: components["schemas"]["Name"][];
         /**
          * @description The labels of the pods, in the Kubernetes selector syntax.
          * @example app=web,tier in (front, back)
@@ -4773,6 +4778,7 @@ export interface components {
             affinity: components["schemas"]["ServiceAffinity"];
             affinityTimeoutSeconds?: components["schemas"]["ServiceAffinityTimeout"];
             headless: boolean;
+            securityGroups?: components["schemas"]["ServiceSecurityGroups"];
             status: components["schemas"]["ServiceStatus"];
             /** Format: date-time */
             readonly createdAt: string;
@@ -5307,6 +5313,11 @@ export interface components {
              * @example /api
              */
             path?: string;
+            /**
+             * @description Requests for exactly this path go to the service, and not those below it. Such a path comes before all others.
+             * @default false
+             */
+            exact?: boolean;
             service: components["schemas"]["Name"];
             /**
              * @description The port of the service. Its protocol must be TCP.
@@ -6250,10 +6261,7 @@ export interface components {
          */
         TenantKeyCreate: {
             name: components["schemas"]["Name"];
-            /**
-             * @default owner
-             * @example owner
-             */
+            /** @example owner */
             serviceAccount?: string;
             /**
              * Format: int64

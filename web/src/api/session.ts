@@ -66,6 +66,13 @@ export async function askOtherTabs() {
   });
 }
 
+/** onSessionsChange calls a function after each change of the sessions. */
+export const onSessionsChange = (changed: () => void) => {
+  listeners.add(changed);
+};
+
+export const sessions = () => state.sessions;
+
 const subscribe = (listener: () => void) => {
   listeners.add(listener);
   return () => listeners.delete(listener);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Rules of ingresses as text: one on each line, as HOST[/PATH]=SERVICE:PORT. The command line has the same form.
+// Rules of ingresses as text: one on each line, as HOST[/PATH[$]]=SERVICE:PORT. A path that ends with $ is exact. The command line has the same form.
 import type { Schemas } from "../api/client";
 
 type Rule = Schemas["IngressRule"];
@@ -19,11 +19,15 @@ export function parseRules(text: string): Rule[] {
       rule = { host, paths: [] };
       rules.push(rule);
     }
-    rule.paths.push({ ...(path && path !== "/" && { path }), service, port: Number(port) });
+    const exact = path?.endsWith("$");
+    const below = exact ? path?.slice(0, -1) : path;
+    rule.paths.push({ ...(below && (exact || below !== "/") && { path: below }), ...(exact && { exact }), service, port: Number(port) });
   }
   return rules;
 }
 
 /** ruleLines is the reverse of parseRules. */
 export const ruleLines = (rules: Rule[]) =>
-  rules.flatMap((r) => r.paths.map((p) => `${r.host}${p.path && p.path !== "/" ? p.path : ""}=${p.service}:${p.port}`));
+  rules.flatMap((r) =>
+    r.paths.map((p) => `${r.host}${p.exact ? `${p.path ?? "/"}$` : p.path && p.path !== "/" ? p.path : ""}=${p.service}:${p.port}`),
+  );

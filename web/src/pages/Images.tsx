@@ -40,7 +40,7 @@ export function Images() {
           </Link>
         ),
       },
-      { name: "State", width: "minmax(120px, 1fr)", sort: (i) => i.state, cell: (i) => <ImportState image={i} /> },
+      { name: "State", width: "minmax(150px, 1.6fr)", sort: (i) => i.state, cell: (i) => <ImportState image={i} /> },
       {
         name: "Size",
         width: "90px",
@@ -51,7 +51,7 @@ export function Images() {
       },
       {
         name: "Digest",
-        width: "minmax(0, 1fr)",
+        width: "150px",
         wide: true,
         cell: (i) => <Copy text={i.digest} shown={i.digest.slice(7, 19)} label="the digest" />,
       },
@@ -144,11 +144,13 @@ export function ImportState({ image }: { image: Image }) {
       </span>
     );
   return (
-    <span>
-      <Badge state="Importing" title={image.message} />{" "}
-      <span className="muted number">{duration(Math.max(0, (now - Date.parse(image.createdAt)) / 1000))}</span>
+    <span className="import">
+      <Badge state="Importing" title={image.message} />
       <progress aria-label={`Import of ${image.reference}`} value={share} />
-      {share !== undefined && <span className="muted number">{percent(share)}</span>}
+      <span className="muted number">
+        {share !== undefined && `${percent(share)}, `}
+        {duration(Math.max(0, (now - Date.parse(image.createdAt)) / 1000))}
+      </span>
     </span>
   );
 }

@@ -78,6 +78,7 @@ export function ServicePage() {
               ["Outside address", outside.map((a) => a.status.address).join(", ")],
               ["Ports", service.ports.map(portText).join(", ") || "none"],
               ["Selector", service.selector],
+              ["Security groups", service.securityGroups?.join(", ")],
               ["Affinity", service.affinity === "client" ? `a client keeps its pod for ${service.affinityTimeoutSeconds} seconds` : "none"],
               ["Ready endpoints", readiness(service)],
               ["Created", <When key="created" at={service.createdAt} />],
@@ -101,10 +102,11 @@ export function ServicePage() {
 function ChangeService({ service, close }: { service: Service; close: () => void }) {
   const [selector, setSelector] = useState(service.selector);
   const [ports, setPorts] = useState(service.ports.map(portText).join("\n"));
+  const [groups, setGroups] = useState(service.securityGroups?.join(" ") ?? "");
   const run = async () => {
     await client.PATCH("/v1/services/{serviceId}", {
       params: { path: { serviceId: service.id } },
-      body: { selector, ports: parsePorts(ports) },
+      body: { selector, ports: parsePorts(ports), securityGroups: groups.split(/[\s,]+/).filter(Boolean) },
     });
     toast(`Service ${service.name} is changed.`);
   };
@@ -112,6 +114,12 @@ function ChangeService({ service, close }: { service: Service; close: () => void
     <FormDialog title={`Change service ${service.name}`} submit="Save" close={close} run={run}>
       <Input label="Selector" value={selector} onChange={setSelector} maxLength={1000} required />
       <Area label="Ports" value={ports} onChange={setPorts} rows={4} hint="One on each line: 80, 80:8080, http=80:8080 or dns=53/udp" />
+      <Input
+        label="Security groups"
+        value={groups}
+        onChange={setGroups}
+        hint="Names with spaces in between. All pods of the service are in these groups."
+      />
     </FormDialog>
   );
 }

@@ -24,9 +24,9 @@ interface Props<T> {
   sortedBy?: [column: string, down: boolean];
 }
 
-const ROW = 44; // height of a row in pixels
+const ROW = 44; // height of a row with one line, in pixels; rows with more are measured
 
-/** DataTable renders only the visible rows, so that ten thousand rows are as fast as ten. Rows are added and removed while scrolling, so the table consists of blocks with table roles. */
+/** DataTable renders only the visible rows, so that ten thousand rows are as fast as ten. Rows are added and removed while scrolling, so the table consists of blocks with table roles. Text that does not fit wraps: nothing is cut off. On narrow screens, each cell is a line with the name of its column. */
 export function DataTable<T>({ label, rows, columns, id, selected, select, nameOf, sortedBy }: Props<T>) {
   const [sort, setSort] = useState(sortedBy);
   const scroller = useRef<HTMLDivElement>(null);
@@ -42,16 +42,8 @@ export function DataTable<T>({ label, rows, columns, id, selected, select, nameO
     });
   }, [rows, sort, columns]);
   const virtual = useVirtualizer({ count: sorted.length, getScrollElement: () => scroller.current, estimateSize: () => ROW, overscan: 12 });
-  const template = (narrow: boolean) =>
-    [
-      select && "36px",
-      ...columns
-        .filter((c) => !narrow || !c.wide)
-        .map((c) => (narrow ? c.width?.replace(/minmax\(\d+px/, "minmax(0") : c.width) ?? "minmax(0, 1fr)"),
-    ]
-      .filter(Boolean)
-      .join(" ");
-  const style = { "--columns": template(false), "--columns-narrow": template(true) } as React.CSSProperties;
+  const template = [select && "36px", ...columns.map((c) => c.width ?? "minmax(0, 1fr)")].filter(Boolean).join(" ");
+  const style = { "--columns": template } as React.CSSProperties;
   const all = select && rows.length > 0 && rows.every((r) => selected?.has(id(r)));
   const toggleRow = (key: string) => {
     const next = new Set(selected);
@@ -59,7 +51,7 @@ export function DataTable<T>({ label, rows, columns, id, selected, select, nameO
     select?.(next);
   };
   return (
-    <div className="table" role="table" aria-label={label} aria-rowcount={sorted.length + 1} style={style}>
+    <div className={select ? "table with-choice" : "table"} role="table" aria-label={label} aria-rowcount={sorted.length + 1} style={style}>
       <div role="rowgroup">
         <div className="table-row table-head" role="row" aria-rowindex={1}>
           {select && (
@@ -106,10 +98,12 @@ export function DataTable<T>({ label, rows, columns, id, selected, select, nameO
                 className="table-row"
                 role="row"
                 aria-rowindex={item.index + 2}
-                style={{ transform: `translateY(${item.start}px)`, height: ROW }}
+                data-index={item.index}
+                ref={virtual.measureElement}
+                style={{ transform: `translateY(${item.start}px)`, minHeight: ROW }}
               >
                 {select && (
-                  <div role="cell">
+                  <div role="cell" className="choice">
                     <input
                       type="checkbox"
                       aria-label={`Select ${nameOf?.(row) ?? key}`}
@@ -119,7 +113,12 @@ export function DataTable<T>({ label, rows, columns, id, selected, select, nameO
                   </div>
                 )}
                 {columns.map((c) => (
-                  <div key={c.name} role="cell" className={`${c.wide ? "wide-only" : ""} ${c.numeric ? "numeric" : ""}`}>
+                  <div
+                    key={c.name}
+                    role="cell"
+                    data-column={c.name}
+                    className={`${c.wide ? "wide-only" : ""} ${c.numeric ? "numeric" : ""}`}
+                  >
                     {c.cell(row)}
                   </div>
                 ))}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { type FormEvent, type ReactNode, useId, useLayoutEffect, useRef, useState } from "react";
+import { type FormEvent, type ReactNode, useEffect, useId, useLayoutEffect, useRef, useState } from "react";
 import { Button } from "./Button";
 import { Problem } from "./Problem";
 
@@ -9,28 +9,48 @@ interface DialogProps {
   close: () => void;
   children: ReactNode;
   wide?: boolean;
+  stays?: boolean; // only its own buttons close it, because its content cannot be shown again
 }
 
 /** Dialog is modal. Escape or a click outside closes it. The browser keeps the focus inside and restores it afterwards. */
-export function Dialog({ title, close, children, wide }: DialogProps) {
+export function Dialog({ title, close, children, wide, stays }: DialogProps) {
   const ref = useRef<HTMLDialogElement>(null);
+  const pressed = useRef<EventTarget>(null); // a drag that ends outside is no click outside
   const heading = useId();
+  useEffect(() => {
+    if (!stays) return;
+    const leaving = (e: BeforeUnloadEvent) => e.preventDefault(); // the browser asks first
+    window.addEventListener("beforeunload", leaving);
+    return () => window.removeEventListener("beforeunload", leaving);
+  }, [stays]);
   useLayoutEffect(() => {
     const d = ref.current;
     if (d && !d.open) d.showModal();
     return () => d?.close();
   }, []);
   return (
-    // biome-ignore lint/a11y/useKeyWithClickEvents: Escape already closes the dialog
     <dialog
       ref={ref}
       className={wide ? "dialog wide" : "dialog"}
       aria-labelledby={heading}
-      onCancel={(e) => {
-        e.preventDefault();
-        close();
+      onKeyDown={(e) => {
+        if (e.key === "Escape" && stays) e.preventDefault();
       }}
-      onClick={(e) => e.target === ref.current && close()}
+      onCancel={(e) => {
+        if (e.target !== ref.current) return; // such as that of a file chooser
+        e.preventDefault();
+        if (!stays) close();
+      }}
+      onClose={() => {
+        // Browsers close a dialog that prevents it twice in a row.
+        if (!ref.current?.isConnected || ref.current.open) return;
+        if (stays) ref.current.showModal();
+        else close();
+      }}
+      onMouseDown={(e) => {
+        pressed.current = e.target;
+      }}
+      onClick={(e) => !stays && e.target === ref.current && pressed.current === ref.current && close()}
     >
       <div className="dialog-body">
         <h2 id={heading}>{title}</h2>

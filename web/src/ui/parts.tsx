@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Small components that pages share.
-import { type ReactNode, useEffect, useState } from "react";
+import { type ReactNode, useEffect, useRef, useState } from "react";
+import { copyText } from "../lib/copyText";
 import { ago, dateTime } from "../lib/format";
 import { Icon } from "./icons";
 
@@ -107,24 +108,24 @@ export function When({ at }: { at?: string }) {
   );
 }
 
-/** Copy shows text with a button that copies it. */
+/** Copy shows text with a button that copies it. If the browser does not allow this, the button selects the text. */
 export function Copy({ text, shown, label }: { text: string; shown?: string; label: string }) {
-  const [done, setDone] = useState(false);
+  const [done, setDone] = useState<"copied" | "selected">();
+  const code = useRef<HTMLElement>(null);
   const copy = async () => {
-    try {
-      await navigator.clipboard.writeText(text);
-      setDone(true);
-      setTimeout(() => setDone(false), 1500);
-    } catch {
-      setDone(false); // no clipboard on plain HTTP; users can select the text
-    }
+    const copied = await copyText(text);
+    if (!copied && code.current) getSelection()?.selectAllChildren(code.current);
+    setDone(copied ? "copied" : "selected");
+    setTimeout(() => setDone(undefined), copied ? 1500 : 6000);
   };
+  const said = done === "copied" ? "Copied" : done === "selected" ? "Selected: press Ctrl-C to copy" : `Copy ${label}`;
   return (
     <span className="copy">
-      <code>{shown ?? text}</code>
-      <button type="button" className="icon-button" onClick={copy} aria-label={done ? "Copied" : `Copy ${label}`} title={`Copy ${label}`}>
-        <Icon name={done ? "check" : "copy"} />
+      <code ref={code}>{done === "selected" ? text : (shown ?? text)}</code>
+      <button type="button" className="icon-button" onClick={copy} aria-label={said} title={`Copy ${label}`}>
+        <Icon name={done === "copied" ? "check" : "copy"} />
       </button>
+      {done === "selected" && <span className="muted small">Press Ctrl-C</span>}
     </span>
   );
 }

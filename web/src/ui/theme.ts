@@ -16,6 +16,13 @@ export function applyTheme(to: Theme = theme()) {
   document.documentElement.dataset.theme = isDark(to) ? "dark" : "light";
 }
 
+/** onThemeChange calls a function after each change of the theme, and returns a function that ends this. */
+export function onThemeChange(changed: () => void) {
+  const observer = new MutationObserver(changed);
+  observer.observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  return () => observer.disconnect();
+}
+
 export const isDark = (of: Theme = theme()) => (of === "system" ? matchMedia("(prefers-color-scheme: dark)").matches : of === "dark");
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => applyTheme());

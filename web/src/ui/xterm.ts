@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Runs xterm.js under a content security policy that forbids inline styles. xterm.js writes its styles into style elements. This file
-// replaces them by elements that put their text into a constructed style sheet (CSSOM, 6.3), which the policy allows.
+// Runs xterm.js under a content security policy that forbids inline styles. xterm.js writes its styles into style elements, and colours that
+// are not in its palette into style attributes. This file makes it put them into a constructed style sheet and into the elements' style
+// declarations (CSSOM, 6.3 and 6.6), which the policy allows.
 import { FitAddon } from "@xterm/addon-fit";
 import { type ITheme, Terminal } from "@xterm/xterm";
 import "@xterm/xterm/css/xterm.css";
-import { isDark } from "./theme";
+import { isDark, onThemeChange } from "./theme";
 
 const DARK: ITheme = {
   background: "#10120f",
@@ -46,6 +47,12 @@ function sheetFor(element: HTMLElement): HTMLElement {
   return element;
 }
 
+// xterm.js sets the style attribute of the elements of its text. This does the same with a declaration.
+HTMLSpanElement.prototype.setAttribute = function (name: string, value: string) {
+  if (name === "style") this.style.cssText = value;
+  else Element.prototype.setAttribute.call(this, name, value);
+};
+
 /** withSheets makes xterm.js use the changed elements for its styles. xterm.js creates all of its style elements when it is opened, and for some of them it ignores its option documentOverride. */
 function withSheets(open: () => void) {
   const make = document.createElement.bind(document);
@@ -57,6 +64,23 @@ function withSheets(open: () => void) {
   } finally {
     delete own.createElement; // restores the method of the prototype
   }
+}
+
+/** acceptInserted passes on text that was inserted without a key, such as by an emoji picker. With screenReaderMode, xterm.js ignores it. */
+function acceptInserted(terminal: Terminal) {
+  let key = false; // xterm.js has got what is inserted from the key
+  terminal.textarea?.addEventListener("keydown", () => {
+    key = true;
+  });
+  terminal.textarea?.addEventListener("keyup", () => {
+    key = false;
+  });
+  terminal.textarea?.addEventListener("input", (e) => {
+    const { inputType, data, isComposing } = e as InputEvent;
+    if (inputType !== "insertText" || !data || isComposing || key) return;
+    terminal.input(data);
+    if (terminal.textarea) terminal.textarea.value = ""; // xterm.js takes what follows the old text for the result of an input method
+  });
 }
 
 /** openTerminal opens a terminal in an element and fits it to the element's size. Its output cannot set a title or access the clipboard. */
@@ -80,13 +104,18 @@ export function openTerminal(
   terminal.loadAddon(fit);
   withSheets(() => terminal.open(into));
   terminal.textarea?.setAttribute("aria-label", options.label);
+  if (!options.readOnly) acceptInserted(terminal);
   if (options.resized) terminal.onResize(({ cols, rows }) => options.resized?.(cols, rows));
   const observer = new ResizeObserver(() => fit.fit());
   observer.observe(into);
   fit.fit();
+  const forget = onThemeChange(() => {
+    terminal.options.theme = isDark() ? DARK : LIGHT;
+  });
   return {
     terminal,
     dispose() {
+      forget();
       observer.disconnect();
       terminal.dispose();
     },

@@ -141,7 +141,7 @@ export function NewKey({
 /** CreatedKey shows the secret of a new key. The secret cannot be shown again. */
 export function CreatedKey({ created, close }: { created: Schemas["APIKeyWithSecret"]; close: () => void }) {
   return (
-    <Dialog title={`Key ${created.name} created`} close={close}>
+    <Dialog title={`Key ${created.name} created`} close={close} stays>
       <p className="note">Copy the secret now. It is not shown again.</p>
       <dl className="facts">
         <div>

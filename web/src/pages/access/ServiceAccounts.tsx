@@ -7,8 +7,8 @@ import { FormDialog } from "../../ui/Dialog";
 import { Input, NAME, Select } from "../../ui/Field";
 import { Problem } from "../../ui/Problem";
 import { Card, Empty, Loading } from "../../ui/parts";
-import { toast, toastError } from "../../ui/toasts";
 import { APIKeys, CreatedKey, NewKey } from "./APIKeys";
+import { ChangeRole } from "./ChangeRole";
 import { ROLES, useAccess, useChanged } from "./queries";
 
 type Account = Schemas["ServiceAccount"];
@@ -49,24 +49,12 @@ function AccountRow({ account }: { account: Account }) {
   const [dialog, setDialog] = useState<"key" | "delete">();
   const [created, setCreated] = useState<Schemas["APIKeyWithSecret"]>();
   const close = () => setDialog(undefined);
-  const setRole = async (role: Role) => {
-    await client.PATCH("/v1/service-accounts/{serviceAccountId}", { params: { path }, body: { role } });
-    toast(`${account.name} is now ${role}.`);
-    await changed();
-  };
+  const setRole = (role: Role) => client.PATCH("/v1/service-accounts/{serviceAccountId}", { params: { path }, body: { role } });
   return (
     <section className="account" aria-label={`Service account ${account.name}`}>
       <div className="account-head">
         <h3>{account.name}</h3>
-        <select
-          aria-label={`Role of ${account.name}`}
-          value={account.role}
-          onChange={(e) => setRole(e.target.value as Role).catch((err) => toastError("The role was not changed", err))}
-        >
-          {ROLES.map(([r]) => (
-            <option key={r}>{r}</option>
-          ))}
-        </select>
+        <ChangeRole id={account.id} name={account.name} role={account.role} set={setRole} />
         <Button small icon="plus" onClick={() => setDialog("key")}>
           API key
         </Button>

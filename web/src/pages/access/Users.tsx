@@ -9,6 +9,7 @@ import { Input, Select } from "../../ui/Field";
 import { Problem } from "../../ui/Problem";
 import { Card, Loading, When } from "../../ui/parts";
 import { toastError } from "../../ui/toasts";
+import { ChangeRole } from "./ChangeRole";
 import { ROLES, useAccess, useChanged } from "./queries";
 
 type User = Schemas["User"];
@@ -76,15 +77,7 @@ function UserRow({ user: u }: { user: User }) {
         {u.mapped ? (
           <span title="From the issuer's role mappings">{u.role}, mapped</span>
         ) : (
-          <select
-            aria-label={`Role of ${who}`}
-            value={u.role}
-            onChange={(e) => update({ role: e.target.value as Role }).catch((err) => toastError("The role was not changed", err))}
-          >
-            {ROLES.map(([r]) => (
-              <option key={r}>{r}</option>
-            ))}
-          </select>
+          <ChangeRole id={u.id} name={who} role={u.role} set={(role) => update({ role })} />
         )}
       </td>
       <td className="break">{u.issuer}</td>

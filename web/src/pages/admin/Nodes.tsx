@@ -135,12 +135,17 @@ export function Nodes() {
         </>
       )}
       {token && (
-        <Dialog title="Add a node" close={() => setToken(undefined)}>
+        <Dialog title="Add a node" close={() => setToken(undefined)} stays>
           <p className="note">Copy the token now. It is not shown again. It is valid for one node until {dateTime(token.expiresAt)}.</p>
           <Copy text={token.token} label="the join token" />
           <p className="hint">
             On the node: <code>HUSKD_JOIN_TOKEN=… huskd agent --server https://SERVER:8443</code>. See docs/operations.md for details.
           </p>
+          <div className="dialog-actions">
+            <Button look="primary" onClick={() => setToken(undefined)}>
+              I have copied it
+            </Button>
+          </div>
         </Dialog>
       )}
     </>

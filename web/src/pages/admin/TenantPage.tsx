@@ -178,14 +178,14 @@ function FirstKey({ tenant, close, created }: { tenant: Tenant; close: () => voi
   const session = useSession();
   const queries = useQueryClient();
   const [name, setName] = useState("first");
-  const [account, setAccount] = useState("owner");
+  const [account, setAccount] = useState("");
   const [key] = useState(idempotent);
   const run = async () => {
     created(
       await data(
         client.POST("/v1/admin/tenants/{tenantId}/api-keys", {
           params: { path: { tenantId: tenant.id }, header: key },
-          body: { name, serviceAccount: account },
+          body: { name, ...(account ? { serviceAccount: account } : {}) },
         }),
       ),
     );
@@ -199,8 +199,8 @@ function FirstKey({ tenant, close, created }: { tenant: Tenant; close: () => voi
         value={account}
         onChange={setAccount}
         pattern={NAME}
-        hint="If the account does not exist, it is created with the owner role."
-        required
+        placeholder="owner"
+        hint="The account of an owner. If it does not exist, it is created. If you name none, the key always belongs to an owner."
       />
     </FormDialog>
   );

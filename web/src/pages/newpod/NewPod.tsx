@@ -9,11 +9,12 @@ import { useHasRole } from "../../api/role";
 import { keyOf, useSession } from "../../api/session";
 import { useConfigs } from "../../api/useConfigs";
 import { Button } from "../../ui/Button";
+import { Select } from "../../ui/Field";
 import { Problem } from "../../ui/Problem";
 import { Card, Empty, Loading, PageHead } from "../../ui/parts";
 import { toast } from "../../ui/toasts";
 import { DocumentEditor } from "./DocumentEditor";
-import { importImages } from "./importImages";
+import { importImages, missingImages } from "./importImages";
 import { PodForm } from "./PodForm";
 import { dropEmpty } from "./podDocument";
 
@@ -75,9 +76,11 @@ function PodEditor({ first, dropped }: { first: PodCreate; dropped: boolean }) {
   const [key, setKey] = useState(idempotent);
   const [busy, setBusy] = useState<string>();
   const [error, setError] = useState<unknown>();
+  const [login, setLogin] = useState("");
   const images = useLive<Image>("images").items;
   const volumes = useLive<Volume>("volumes").items;
   const configs = useConfigs();
+  const secrets = configs.data?.filter((c) => c.kind === "Secret") ?? [];
   const navigate = useNavigate();
   // The same pod keeps the same key, so that a retry after a lost response does not create a second pod.
   // biome-ignore lint/correctness/useExhaustiveDependencies: a changed pod needs another key
@@ -87,7 +90,7 @@ function PodEditor({ first, dropped }: { first: PodCreate; dropped: boolean }) {
     if (busy) return;
     setError(undefined);
     try {
-      await importImages(pod, images, setBusy);
+      await importImages(pod, images, login, setBusy);
       setBusy("Creating the pod");
       const created = await data(client.POST("/v1/pods", { params: { header: key }, body: dropEmpty(pod) as PodCreate }));
       toast(`Pod ${created.name} was created.`);
@@ -115,6 +118,20 @@ function PodEditor({ first, dropped }: { first: PodCreate; dropped: boolean }) {
             wrong={field}
             message={error instanceof ApiError ? error.message : undefined}
           />
+          {secrets.length > 0 && missingImages(pod, images).length > 0 && (
+            <Card title="Registry">
+              <Select
+                label="Logins"
+                value={login}
+                onChange={setLogin}
+                options={[
+                  ["", "None: import the image without a login"],
+                  ...secrets.map((s): [string, string] => [s.name, `The secret ${s.name}`]),
+                ]}
+                hint="The image is not imported yet. A registry that is not public needs a secret with what docker login writes, under the key config.json or .dockerconfigjson."
+              />
+            </Card>
+          )}
           <Problem error={error} />
           <div className="form-end">
             <Button type="submit" look="primary" busy={!!busy}>

@@ -5,12 +5,21 @@ import { ApiError, client, data, type Image, idempotent, type PodCreate } from "
 const POLL_INTERVAL = 700; // milliseconds
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-/** importImages imports every missing image of the pod, like `husk run`, and reports its progress. It throws an ApiError if an import fails. */
-export async function importImages(pod: PodCreate, known: Image[], report: (progress: string) => void) {
-  for (const reference of new Set([...(pod.spec.initContainers ?? []), ...pod.spec.containers].map((c) => c.image.trim()))) {
-    if (!reference || ID.test(reference) || known.some((i) => i.reference === reference && i.state === "Ready")) continue;
+/** missingImages are the images of the pod that are not imported yet. */
+export const missingImages = (pod: PodCreate, known: Image[]) =>
+  [...new Set([...(pod.spec.initContainers ?? []), ...pod.spec.containers].map((c) => c.image.trim()))].filter(
+    (reference) => reference && !ID.test(reference) && !known.some((i) => i.reference === reference && i.state === "Ready"),
+  );
+
+/**
+ * importImages imports every missing image of the pod, like `husk run`, and reports its progress. It logs in to registries with the logins in a secret, if
+ * one is given. It throws an ApiError if an import fails.
+ */
+export async function importImages(pod: PodCreate, known: Image[], secret: string, report: (progress: string) => void) {
+  for (const reference of missingImages(pod, known)) {
     report(`Importing ${reference}`);
-    let image = await data(client.POST("/v1/images", { params: { header: idempotent() }, body: { reference } }));
+    const body = { reference, ...(secret && { registrySecrets: [secret] }) };
+    let image = await data(client.POST("/v1/images", { params: { header: idempotent() }, body }));
     while (image.state === "Importing") {
       await new Promise((done) => setTimeout(done, POLL_INTERVAL));
       const { progress } = image;

@@ -1,51 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { useEffect, useRef, useState } from "react";
+import { useLayoutEffect, useRef, useState } from "react";
 import type { Pod } from "../../api/client";
-import { type Ending, openSession, type SessionSocket } from "../../api/sessionSocket";
+import type { Ending } from "../../api/sessionSocket";
 import { Button } from "../../ui/Button";
 import { sentence } from "../../ui/Problem";
 import { Copy, Empty } from "../../ui/parts";
-import { openTerminal } from "../../ui/xterm";
 import { ContainerPicker } from "./ContainerPicker";
-
-// bash if the container has it, otherwise sh.
-const SHELL = ["/bin/sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash || exec sh"];
+import { openShell, useShellOwner } from "./shells";
 
 const describe = (e: Ending) => ("code" in e ? `The shell exited with code ${e.code}.` : `${sentence(e.detail)} (${e.problem})`);
 
-/** TerminalTab runs a shell in a container. */
+/** TerminalTab shows a shell in a container. The shell continues while another tab is open. */
 export default function TerminalTab({ pod, container, pick }: { pod: Pod; container: string; pick: (name: string) => void }) {
   const host = useRef<HTMLDivElement>(null);
+  const owner = useShellOwner();
+  const again = useRef(false);
   const [attempt, setAttempt] = useState(0);
   const [ended, setEnded] = useState<Ending>();
+  const restart = () => {
+    again.current = true;
+    setAttempt(attempt + 1);
+  };
   const running = pod.status.phase === "Running";
 
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a new attempt opens a new session
-  useEffect(() => {
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a new attempt opens a new shell
+  useLayoutEffect(() => {
     const into = host.current;
     if (!into || !running) return;
-    setEnded(undefined);
-    let socket: SessionSocket | undefined;
-    const { terminal, dispose } = openTerminal(into, {
-      label: `Terminal in ${container}`,
-      resized: (cols, rows) => socket?.resize(cols, rows),
-    });
-    const query = new URLSearchParams({ container, stdin: "true", tty: "true", cols: String(terminal.cols), rows: String(terminal.rows) });
-    for (const word of SHELL) query.append("command", word);
-    query.append("env", "TERM=xterm-256color");
-    socket = openSession(`/v1/pods/${pod.id}/exec?${query}`, {
-      open: () => socket?.resize(terminal.cols, terminal.rows),
-      output: (bytes) => terminal.write(bytes.slice()),
-      ended: setEnded,
-    });
-    terminal.onData((text) => socket?.send(text));
-    terminal.focus();
+    const shell = openShell(owner, pod.id, container, into, again.current);
+    again.current = false;
+    setEnded(shell.ended);
+    const forget = shell.subscribe(() => setEnded(shell.ended));
+    shell.focus();
     return () => {
-      socket?.close();
-      dispose();
+      forget();
+      shell.element.remove(); // the shell itself continues
     };
-  }, [pod.id, container, running, attempt]);
+  }, [owner, pod.id, container, running, attempt]);
 
   if (!running)
     return (
@@ -57,14 +49,10 @@ export default function TerminalTab({ pod, container, pick }: { pod: Pod; contai
     <>
       <div className="filters">
         <ContainerPicker {...{ pod, container, pick }} />
-        {ended && (
-          <output className="note">
-            {describe(ended)}{" "}
-            <Button small onClick={() => setAttempt(attempt + 1)}>
-              Reconnect
-            </Button>
-          </output>
-        )}
+        {ended && <output className="note">{describe(ended)}</output>}
+        <Button small onClick={restart}>
+          {ended ? "Reconnect" : "New shell"}
+        </Button>
         <span className="hint">
           <Copy text={`husk exec -it ${pod.name}${pod.spec.containers.length > 1 ? ` -c ${container}` : ""} -- sh`} label="the command" />
         </span>
