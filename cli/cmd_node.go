@@ -50,6 +50,12 @@ func tenantsCommand(a *app) *cobra.Command {
 	return cmd
 }
 
+func unknownCommand(a *app) *cobra.Command {
+	cmd := listCommand(a, operators.UnknownObjects)
+	cmd.AddCommand(operators.RemoveUnknown(a.operating()))
+	return cmd
+}
+
 func (a *app) operating() operators.Parts {
 	return operators.Parts{Connect: a.connect, Output: a.outputFlags, Hint: a.hint}
 }

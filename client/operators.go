@@ -153,6 +153,17 @@ func (p Pools) Delete(ctx context.Context, name string) error {
 	return done(p.c.api.DeletePool(ctx, name))
 }
 
+// UnknownObjects lists the objects in Ceph that the database has never known.
+func (c *Client) UnknownObjects(ctx context.Context) ([]openapi.UnknownObject, error) {
+	l, err := Decode[openapi.UnknownObjectList](c.api.ListUnknownObjects(ctx))
+	return l.Items, err
+}
+
+// DeleteUnknownObject approves that an unknown object is removed from Ceph.
+func (c *Client) DeleteUnknownObject(ctx context.Context, name string) error {
+	return done(c.api.DeleteUnknownObject(ctx, name))
+}
+
 // SigningKeys are the keys that sign tokens. They are managed by operators.
 type SigningKeys struct{ c *Client }
 
