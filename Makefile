@@ -105,6 +105,14 @@ corpora: build ## Report which documents in the folder FOLDER husk accepts; need
 upgrade: build ## Replace the previous version of servers and agents by this one, while requests arrive
 	@. build/deps.env && ./test/upgrade/run
 
+.PHONY: release
+release: deps web/node_modules/.package-lock.json ## Build packages, programs, an SBOM and checksums of the current commit into build/release
+	@. build/deps.env && deploy/packages/release
+
+.PHONY: release-check
+release-check: deps web/node_modules/.package-lock.json ## Build the release twice, and run and purge its packages on a fresh Debian 12
+	@. build/deps.env && test/release/run
+
 .PHONY: bench
 bench: build ## Compare the API and scrapes with their SQL alone, and pod start and keystroke echo with plain QEMU
 	@. build/deps.env && go test ./server ./store ./test/scale -run '^$$' -bench . -benchtime 1x -timeout 20m

@@ -103,3 +103,22 @@ type Snapshot struct {
 
 // RBDName returns the name of the snapshot's RBD image.
 func (s Snapshot) RBDName() string { return "snap-" + s.ID.String() }
+
+// UnknownKind says what an unknown object is.
+type UnknownKind string
+
+// The kinds of unknown objects. An Image is the data of an image, or a tenant's clone of it.
+const (
+	UnknownVolume   UnknownKind = "Volume"
+	UnknownSnapshot UnknownKind = "Snapshot"
+	UnknownImage    UnknownKind = "Image"
+)
+
+// UnknownObject is an object in Ceph that the database has never known, such as a volume that is newer than the backup from which the database
+// was restored.
+type UnknownObject struct {
+	Name     string      `json:"name"`
+	Kind     UnknownKind `json:"kind"`
+	FoundAt  time.Time   `json:"foundAt"`
+	Approved bool        `json:"approved"` // an operator wants it to be removed
+}

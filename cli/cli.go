@@ -27,6 +27,7 @@ import (
 	"husk/cli/exit"
 	"husk/cli/forward"
 	"husk/cli/habits"
+	"husk/cli/issuers"
 	"husk/cli/kind"
 	"husk/cli/print"
 	"husk/cli/terminal"
@@ -170,8 +171,8 @@ these. NO_COLOR, with any value, turns colors off; only terminals get colors.`,
 	add(objects, volumesCommand(a), snapshotsCommand(a), imagesCommand(a))
 	add(objects, configsCommand(a, kind.Configs, openapi.ConfigKindConfig), configsCommand(a, kind.Secrets, openapi.ConfigKindSecret), networksCommand(a), servicesCommand(a), addressesCommand(a), groupsCommand(a), ingressesCommand(a))
 	add(objects, eventsCommand(a), quotaCommand(a), usageCommand(a), applyCommand(a), getCommand(a), deleteCommand(a), waitCommand(a))
-	add(access, serviceAccountsCommand(a), apiKeysCommand(a), usersCommand(a), issuersCommand(a), auditCommand(a))
-	add(machines, tenantsCommand(a), nodesCommand(a), poolsCommand(a), defragmentCommand(a), a.moving().Pod())
+	add(access, serviceAccountsCommand(a), apiKeysCommand(a), usersCommand(a), issuersCommand(a, issuers.Tenant), auditCommand(a))
+	add(machines, tenantsCommand(a), nodesCommand(a), poolsCommand(a), defragmentCommand(a), a.moving().Pod(), issuersCommand(a, issuers.Platform), signingKeysCommand(a), unknownCommand(a))
 	add(self, loginCommand(a), logoutCommand(a), whoamiCommand(a), contextCommand(a), versionCommand(a))
 	cmd.SetHelpCommandGroupID(self)
 	cmd.SetCompletionCommandGroupID(self)

@@ -47,9 +47,14 @@ func eventsCommand(a *app) *cobra.Command {
 }
 
 func auditCommand(a *app) *cobra.Command {
-	cmd := &cobra.Command{Use: "audit", Short: "List the audit log, newest entries first", Args: cobra.NoArgs}
+	cmd := &cobra.Command{
+		Use: "audit", Short: "List the audit log, newest entries first", Args: cobra.NoArgs,
+		Example: "  husk audit --tail 20\n  husk audit --tenant acme",
+	}
 	output := a.outputFlags(cmd, "table")
 	tail := cmd.Flags().Int("tail", 100, "number of entries to print, newest first; 0 for all")
+	everybody := cmd.Flags().BoolP("all-tenants", "A", false, "list the entries of all tenants and of operators; for operators")
+	tenant := cmd.Flags().String("tenant", "", "list the entries of this tenant; for operators")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		p, err := output()
 		if err != nil {
@@ -66,8 +71,19 @@ func auditCommand(a *app) *cobra.Command {
 		if perPage > maxPage {
 			perPage = 0
 		}
+		log := c.Audit(cmd.Context(), perPage)
+		switch {
+		case *tenant != "":
+			t, err := c.Tenants.Find(cmd.Context(), kind.Bare("tenant", *tenant))
+			if err != nil {
+				return err
+			}
+			log = c.AuditOfAll(cmd.Context(), &t.ID, perPage)
+		case *everybody:
+			log = c.AuditOfAll(cmd.Context(), nil, perPage)
+		}
 		var entries []openapi.AuditEntry
-		for e, err := range c.Audit(cmd.Context(), perPage) { // stop when there are enough: the log can be long
+		for e, err := range log { // stop when there are enough: the log can be long
 			if err != nil {
 				return err
 			}

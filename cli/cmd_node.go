@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"husk/cli/exit"
+	"husk/cli/issuers"
 	"husk/cli/kind"
 	"husk/cli/move"
 	"husk/cli/operators"
@@ -25,8 +26,20 @@ func nodesCommand(a *app) *cobra.Command {
 		updateNodeCommand(a, "uncordon NODE", "Schedule pods to a node again", "uncordoned", openapi.NodeUpdate{Cordoned: new(false)}),
 		fenceNodeCommand(a),
 		a.moving().Drain(),
-		operators.JoinToken(a.operating()),
+		operators.JoinToken(a.operating()), operators.Certificates(a.operating()), operators.Revoke(a.operating()),
 	)
+	return cmd
+}
+
+func issuersCommand(a *app, of issuers.Of) *cobra.Command {
+	cmd := listCommand(a, of.Kind)
+	cmd.AddCommand(append(of.Commands(issuers.Parts{Connect: a.connect, Output: a.outputFlags, Names: a.offers().Names}), deleteKind(a, of.View.Kind))...)
+	return cmd
+}
+
+func signingKeysCommand(a *app) *cobra.Command {
+	cmd := listCommand(a, operators.SigningKeys)
+	cmd.AddCommand(operators.RotateKey(a.operating()), operators.DeleteKey(a.operating()))
 	return cmd
 }
 
@@ -34,6 +47,12 @@ func tenantsCommand(a *app) *cobra.Command {
 	cmd := listCommand(a, operators.Tenants)
 	parts := a.operating()
 	cmd.AddCommand(operators.Create(parts), operators.Set(parts), operators.Delete(parts), operators.Key(parts))
+	return cmd
+}
+
+func unknownCommand(a *app) *cobra.Command {
+	cmd := listCommand(a, operators.UnknownObjects)
+	cmd.AddCommand(operators.RemoveUnknown(a.operating()))
 	return cmd
 }
 

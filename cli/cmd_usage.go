@@ -14,7 +14,7 @@ import (
 
 func usageCommand(a *app) *cobra.Command {
 	var from, to, period, group, label string
-	asCSV := false
+	asCSV, everybody := false, false
 	cmd := &cobra.Command{
 		Use: "usage", Short: "Show the tenant's usage and its cost", Args: cobra.NoArgs,
 		Long: `Show the tenant's usage: what pods reserved while their virtual machines were up,
@@ -22,17 +22,18 @@ what volumes reserved while they existed, and what pods sent and received over t
 network.
 Without flags, it covers this month until now. The usage of an hour is closed ten
 minutes after its end, and does not change afterwards.`,
-		Example: "  husk usage --by object\n  husk usage --from 2026-03-01 --to 2026-04-01 --period day --csv\n  husk usage --by label --label app",
+		Example: "  husk usage --all-tenants --by tenant\n  husk usage --by object\n  husk usage --from 2026-03-01 --to 2026-04-01 --period day --csv\n  husk usage --by label --label app",
 	}
 	f := cmd.Flags()
 	f.StringVar(&from, "from", "", "first day or hour, such as 2026-03-01 or 2026-03-01T12:00:00Z (default: the first of this month)")
 	f.StringVar(&to, "to", "", "end of the time range, exclusive: a day or an hour (default: the end of this hour)")
 	f.StringVar(&period, "period", "total", "length of each reporting interval: hour, day or total")
-	f.StringVar(&group, "by", "none", "how to group usage: none, object, resource or label")
+	f.StringVar(&group, "by", "none", "how to group usage: none, object, resource or label, and of all tenants also tenant")
+	f.BoolVarP(&everybody, "all-tenants", "A", false, "show the usage of all tenants; for operators")
 	f.StringVar(&label, "label", "", "the label for --by label")
 	f.BoolVar(&asCSV, "csv", false, "print comma-separated values, in seconds and bytes")
 	complete.Words(cmd, "period", "hour", "day", "total")
-	complete.Words(cmd, "by", "none", "object", "resource", "label")
+	complete.Words(cmd, "by", "none", "object", "resource", "label", "tenant")
 	output := a.outputFlags(cmd, "table")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		p, err := output()
@@ -42,7 +43,12 @@ minutes after its end, and does not change afterwards.`,
 		params := openapi.GetUsageParams{Label: given(label)}
 		by, interval := openapi.GetUsageParamsGroupBy(group), openapi.GetUsageParamsPeriod(period)
 		params.GroupBy, params.Period = &by, &interval
-		if !by.Valid() {
+		if all := openapi.AdminGetUsageParamsGroupBy(group); everybody && !all.Valid() {
+			return exit.Usagef("--by: %q is not none, object, resource, label or tenant", group)
+		} else if !everybody && all == openapi.AdminGetUsageParamsGroupByTenant {
+			return exit.Usagef("--by tenant is for the usage of all tenants; add --all-tenants")
+		}
+		if !everybody && !by.Valid() {
 			return exit.Usagef("--by: %q is not none, object, resource or label", group)
 		}
 		if !interval.Valid() {
@@ -58,10 +64,21 @@ minutes after its end, and does not change afterwards.`,
 		if err != nil {
 			return err
 		}
-		if asCSV {
-			return c.UsageCSV(cmd.Context(), params, p.Out)
+		of := openapi.AdminGetUsageParams{
+			From: params.From, To: params.To, Label: params.Label,
+			Period: new(openapi.AdminGetUsageParamsPeriod(period)), GroupBy: new(openapi.AdminGetUsageParamsGroupBy(group)),
 		}
-		l, err := c.Usage(cmd.Context(), params)
+		var l openapi.UsageList
+		switch {
+		case everybody && asCSV:
+			return c.UsageOfAllCSV(cmd.Context(), of, p.Out)
+		case everybody:
+			l, err = c.UsageOfAll(cmd.Context(), of)
+		case asCSV:
+			return c.UsageCSV(cmd.Context(), params, p.Out)
+		default:
+			l, err = c.Usage(cmd.Context(), params)
+		}
 		if err != nil {
 			return err
 		}

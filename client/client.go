@@ -38,6 +38,8 @@ type Client struct {
 	ServiceAccounts ServiceAccounts
 	Users           Users
 	Issuers         Issuers
+	PlatformIssuers Issuers // of the installation
+	SigningKeys     SigningKeys
 
 	// The objects that an operator manages.
 	Tenants Tenants
@@ -110,7 +112,8 @@ func New(apiURL string, opts ...Option) (*Client, error) {
 	}
 	c.SecurityGroups = SecurityGroups{c}
 	c.Pods, c.Volumes, c.Snapshots, c.Configs, c.Networks, c.Services, c.Addresses, c.Ingresses, c.Images, c.Events = Pods{c}, Volumes{c}, Snapshots{c}, Configs{c}, Networks{c}, Services{c}, Addresses{c}, Ingresses{c}, Images{c}, Events{c}
-	c.ServiceAccounts, c.Users, c.Issuers = ServiceAccounts{c}, Users{c}, Issuers{c}
+	c.ServiceAccounts, c.Users, c.Issuers = ServiceAccounts{c}, Users{c}, Issuers{c: c}
+	c.PlatformIssuers, c.SigningKeys = Issuers{c, true}, SigningKeys{c}
 	c.Tenants, c.Nodes, c.Pools = Tenants{c}, Nodes{c}, Pools{c}
 	return c, nil
 }

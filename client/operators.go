@@ -4,6 +4,7 @@ package client
 
 import (
 	"context"
+	"io"
 	"iter"
 	"net/http"
 
@@ -112,6 +113,17 @@ func (n Nodes) CreateJoinToken(ctx context.Context, token openapi.JoinTokenCreat
 	return Decode[openapi.JoinToken](n.c.api.CreateJoinToken(ctx, &openapi.CreateJoinTokenParams{IdempotencyKey: newKey()}, token))
 }
 
+// Certificates returns the certificates that were issued to a node, oldest first.
+func (n Nodes) Certificates(ctx context.Context, id uuid.UUID) ([]openapi.NodeCertificate, error) {
+	l, err := Decode[openapi.NodeCertificateList](n.c.api.ListNodeCertificates(ctx, id))
+	return l.Items, err
+}
+
+// RevokeCertificates revokes every certificate of a node. Its agent needs a join token for the node to come back.
+func (n Nodes) RevokeCertificates(ctx context.Context, id uuid.UUID) error {
+	return done(n.c.api.RevokeNodeCertificates(ctx, id))
+}
+
 // Defragment proposes which nodes can be drained by moving their pods to other nodes. Unless it is a dry run, it also drains them.
 func (n Nodes) Defragment(ctx context.Context, d openapi.DefragmentationCreate) (openapi.Defragmentation, error) {
 	return Decode[openapi.Defragmentation](n.c.api.Defragment(ctx, &openapi.DefragmentParams{IdempotencyKey: newKey()}, d))
@@ -139,6 +151,58 @@ func (p Pools) Put(ctx context.Context, name string, pool openapi.PoolPut) (open
 // Delete deletes a pool that has no nodes.
 func (p Pools) Delete(ctx context.Context, name string) error {
 	return done(p.c.api.DeletePool(ctx, name))
+}
+
+// UnknownObjects lists the objects in Ceph that the database has never known.
+func (c *Client) UnknownObjects(ctx context.Context) ([]openapi.UnknownObject, error) {
+	l, err := Decode[openapi.UnknownObjectList](c.api.ListUnknownObjects(ctx))
+	return l.Items, err
+}
+
+// DeleteUnknownObject approves that an unknown object is removed from Ceph.
+func (c *Client) DeleteUnknownObject(ctx context.Context, name string) error {
+	return done(c.api.DeleteUnknownObject(ctx, name))
+}
+
+// SigningKeys are the keys that sign tokens. They are managed by operators.
+type SigningKeys struct{ c *Client }
+
+// List returns all signing keys, the newest first.
+func (s SigningKeys) List(ctx context.Context) ([]openapi.SigningKey, error) {
+	l, err := Decode[openapi.SigningKeyList](s.c.api.ListSigningKeys(ctx))
+	return l.Items, err
+}
+
+// Rotate creates a key. It signs tokens once every server has loaded it.
+func (s SigningKeys) Rotate(ctx context.Context) (openapi.SigningKey, error) {
+	return Decode[openapi.SigningKey](s.c.api.RotateSigningKey(ctx, &openapi.RotateSigningKeyParams{IdempotencyKey: newKey()}))
+}
+
+// Delete deletes a leaked key. Every token that it signed is rejected from then on.
+func (s SigningKeys) Delete(ctx context.Context, kid string) error {
+	return done(s.c.api.DeleteSigningKey(ctx, kid, nil))
+}
+
+// AuditOfAll yields the audit log of all tenants, or of one, newest entries first. perPage is the number of entries per request; 0 is as many as possible.
+func (c *Client) AuditOfAll(ctx context.Context, tenant *uuid.UUID, perPage int) iter.Seq2[openapi.AuditEntry, error] {
+	return pages[openapi.AuditEntry](func(limit *openapi.Limit, cursor *openapi.Cursor) (*http.Response, error) {
+		if perPage > 0 {
+			limit = &perPage
+		}
+		return c.api.AdminListAudit(ctx, &openapi.AdminListAuditParams{Limit: limit, Cursor: cursor, TenantID: tenant})
+	})
+}
+
+// UsageOfAll returns what all tenants have used and what that costs.
+func (c *Client) UsageOfAll(ctx context.Context, params openapi.AdminGetUsageParams) (openapi.UsageList, error) {
+	params.Format = nil
+	return Decode[openapi.UsageList](c.api.AdminGetUsage(ctx, &params))
+}
+
+// UsageOfAllCSV writes the same as [Client.UsageOfAll], as comma-separated values.
+func (c *Client) UsageOfAllCSV(ctx context.Context, params openapi.AdminGetUsageParams, w io.Writer) error {
+	params.Format = new(openapi.AdminGetUsageParamsFormatCsv)
+	return copyBody(w)(c.api.AdminGetUsage(ctx, &params))
 }
 
 // each yields a slice as a list.

@@ -41,13 +41,19 @@ func (c *Client) Usage(ctx context.Context, params openapi.GetUsageParams) (open
 // UsageCSV writes the same as [Client.Usage], as comma-separated values.
 func (c *Client) UsageCSV(ctx context.Context, params openapi.GetUsageParams, w io.Writer) error {
 	params.Format = new(openapi.GetUsageParamsFormatCsv)
-	resp, err := c.api.GetUsage(ctx, &params)
-	if err := Check(resp, err); err != nil {
+	return copyBody(w)(c.api.GetUsage(ctx, &params))
+}
+
+// copyBody returns a function that writes the body of a response.
+func copyBody(w io.Writer) func(resp *http.Response, err error) error {
+	return func(resp *http.Response, err error) error {
+		if err := Check(resp, err); err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		_, err = io.Copy(w, resp.Body)
 		return err
 	}
-	defer resp.Body.Close()
-	_, err = io.Copy(w, resp.Body)
-	return err
 }
 
 // Audit yields the audit log, newest entries first. perPage is the number of entries per request; 0 is as many as possible.

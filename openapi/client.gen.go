@@ -663,6 +663,20 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement (the `AdminGetPodPlacement` operationId).
 	AdminGetPodPlacement(ctx context.Context, tenantID TenantID, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListUnknownObjects List objects in Ceph that the database has never known
+	//
+	// Volumes, snapshots and images that are newer than the backup from which the database was restored. Husk does not remove them until an operator approves it. The leader compares Ceph with the database when it begins to lead, and every hour. For operators of the platform.
+	//
+	// Corresponds with GET /v1/admin/unknown-objects (the `ListUnknownObjects` operationId).
+	ListUnknownObjects(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteUnknownObject Approve the removal of an unknown object
+	//
+	// The leader removes the object from Ceph within a minute, unless it is in use or has got an owner. Its data is lost. For operators of the platform.
+	//
+	// Corresponds with DELETE /v1/admin/unknown-objects/{object} (the `DeleteUnknownObject` operationId).
+	DeleteUnknownObject(ctx context.Context, object string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// AdminGetUsage Show the usage of all tenants
 	//
 	// Like `getUsage`, for all tenants. For operators of the platform.
@@ -2853,6 +2867,40 @@ func (c *Client) MovePod(ctx context.Context, tenantID TenantID, podID PodID, bo
 // Corresponds with GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement (the `AdminGetPodPlacement` operationId).
 func (c *Client) AdminGetPodPlacement(ctx context.Context, tenantID TenantID, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAdminGetPodPlacementRequest(c.Server, tenantID, podID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListUnknownObjects List objects in Ceph that the database has never known
+//
+// Volumes, snapshots and images that are newer than the backup from which the database was restored. Husk does not remove them until an operator approves it. The leader compares Ceph with the database when it begins to lead, and every hour. For operators of the platform.
+//
+// Corresponds with GET /v1/admin/unknown-objects (the `ListUnknownObjects` operationId).
+func (c *Client) ListUnknownObjects(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListUnknownObjectsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteUnknownObject Approve the removal of an unknown object
+//
+// The leader removes the object from Ceph within a minute, unless it is in use or has got an owner. Its data is lost. For operators of the platform.
+//
+// Corresponds with DELETE /v1/admin/unknown-objects/{object} (the `DeleteUnknownObject` operationId).
+func (c *Client) DeleteUnknownObject(ctx context.Context, object string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteUnknownObjectRequest(c.Server, object)
 	if err != nil {
 		return nil, err
 	}
@@ -7434,6 +7482,67 @@ func NewAdminGetPodPlacementRequest(server string, tenantID TenantID, podID PodI
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListUnknownObjectsRequest constructs an http.Request for the ListUnknownObjects method
+func NewListUnknownObjectsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/unknown-objects")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDeleteUnknownObjectRequest constructs an http.Request for the DeleteUnknownObject method
+func NewDeleteUnknownObjectRequest(server string, object string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "object", object, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/unknown-objects/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -91,7 +91,7 @@ func both[Ours, Wire any]() pair { return pair{reflect.TypeFor[Ours](), reflect.
 // fields, and a test below reports a pair that is missing here.
 var roots = []pair{
 	both[husk.Pod, openapi.Pod](), both[husk.Volume, openapi.Volume](), both[husk.Snapshot, openapi.Snapshot](), both[husk.Config, openapi.Config](), both[husk.Network, openapi.Network](), both[service.Service, openapi.Service](), both[address.Address, openapi.Address](), both[ingress.Ingress, openapi.Ingress](), both[ingress.Request, openapi.IngressRequest](), both[securitygroup.Group, openapi.SecurityGroup](), both[securitygroup.Traffic, openapi.SecurityTraffic](), both[husk.SampleReport, openapi.SampleReport](), both[husk.Image, openapi.Image](), both[husk.Tenant, openapi.Tenant](),
-	both[husk.QuotaUse, openapi.QuotaUse](), both[husk.Node, openapi.Node](), both[husk.Pool, openapi.Pool](), both[husk.PlacedPod, openapi.PlacedPod](),
+	both[husk.QuotaUse, openapi.QuotaUse](), both[husk.Node, openapi.Node](), both[husk.Pool, openapi.Pool](), both[husk.UnknownObject, openapi.UnknownObject](), both[husk.PlacedPod, openapi.PlacedPod](),
 	both[husk.Placement, openapi.Placement](), both[husk.Defragmentation, openapi.Defragmentation](), both[husk.Usage, openapi.Usage](),
 	both[husk.Event, openapi.Event](), both[husk.AuditEntry, openapi.AuditEntry](), both[husk.ServiceAccount, openapi.ServiceAccount](),
 	both[husk.User, openapi.User](), both[husk.OIDCIssuer, openapi.OIDCIssuer](), both[husk.NodeCertificate, openapi.NodeCertificate](),

@@ -181,6 +181,12 @@ type ServerInterface interface {
 	// AdminGetPodPlacement Explain a pod's placement in full
 	// (GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement)
 	AdminGetPodPlacement(w http.ResponseWriter, r *http.Request, tenantID TenantID, podID PodID)
+	// ListUnknownObjects List objects in Ceph that the database has never known
+	// (GET /v1/admin/unknown-objects)
+	ListUnknownObjects(w http.ResponseWriter, r *http.Request)
+	// DeleteUnknownObject Approve the removal of an unknown object
+	// (DELETE /v1/admin/unknown-objects/{object})
+	DeleteUnknownObject(w http.ResponseWriter, r *http.Request, object string)
 	// AdminGetUsage Show the usage of all tenants
 	// (GET /v1/admin/usage)
 	AdminGetUsage(w http.ResponseWriter, r *http.Request, params AdminGetUsageParams)
@@ -790,6 +796,18 @@ func (_ Unimplemented) MovePod(w http.ResponseWriter, r *http.Request, tenantID 
 // AdminGetPodPlacement Explain a pod's placement in full
 // (GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement)
 func (_ Unimplemented) AdminGetPodPlacement(w http.ResponseWriter, r *http.Request, tenantID TenantID, podID PodID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListUnknownObjects List objects in Ceph that the database has never known
+// (GET /v1/admin/unknown-objects)
+func (_ Unimplemented) ListUnknownObjects(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeleteUnknownObject Approve the removal of an unknown object
+// (DELETE /v1/admin/unknown-objects/{object})
+func (_ Unimplemented) DeleteUnknownObject(w http.ResponseWriter, r *http.Request, object string) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -3254,6 +3272,46 @@ func (siw *ServerInterfaceWrapper) AdminGetPodPlacement(w http.ResponseWriter, r
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.AdminGetPodPlacement(w, r, tenantID, podID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListUnknownObjects operation middleware
+func (siw *ServerInterfaceWrapper) ListUnknownObjects(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListUnknownObjects(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteUnknownObject operation middleware
+func (siw *ServerInterfaceWrapper) DeleteUnknownObject(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "object" -------------
+	var object string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "object", chi.URLParam(r, "object"), &object, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "object", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteUnknownObject(w, r, object)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -8574,6 +8632,12 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/v1/admin/usage", wrapper.AdminGetUsage)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/admin/unknown-objects", wrapper.ListUnknownObjects)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/admin/unknown-objects/{object}", wrapper.DeleteUnknownObject)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/admin/pools", wrapper.ListPools)
 	})
 	r.Group(func(r chi.Router) {
@@ -10920,6 +10984,77 @@ type AdminGetPodPlacementdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AdminGetPodPlacementdefaultApplicationProblemPlusJSONResponse) VisitAdminGetPodPlacementResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUnknownObjectsRequestObject struct {
+}
+
+type ListUnknownObjectsResponseObject interface {
+	VisitListUnknownObjectsResponse(w http.ResponseWriter) error
+}
+
+type ListUnknownObjects200JSONResponse UnknownObjectList
+
+func (response ListUnknownObjects200JSONResponse) VisitListUnknownObjectsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListUnknownObjectsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListUnknownObjectsdefaultApplicationProblemPlusJSONResponse) VisitListUnknownObjectsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteUnknownObjectRequestObject struct {
+	Object string `json:"object"`
+}
+
+type DeleteUnknownObjectResponseObject interface {
+	VisitDeleteUnknownObjectResponse(w http.ResponseWriter) error
+}
+
+type DeleteUnknownObject204Response struct {
+}
+
+func (response DeleteUnknownObject204Response) VisitDeleteUnknownObjectResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteUnknownObjectdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteUnknownObjectdefaultApplicationProblemPlusJSONResponse) VisitDeleteUnknownObjectResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -15609,6 +15744,12 @@ type StrictServerInterface interface {
 	// AdminGetPodPlacement Explain a pod's placement in full
 	// (GET /v1/admin/tenants/{tenantId}/pods/{podId}/placement)
 	AdminGetPodPlacement(ctx context.Context, request AdminGetPodPlacementRequestObject) (AdminGetPodPlacementResponseObject, error)
+	// ListUnknownObjects List objects in Ceph that the database has never known
+	// (GET /v1/admin/unknown-objects)
+	ListUnknownObjects(ctx context.Context, request ListUnknownObjectsRequestObject) (ListUnknownObjectsResponseObject, error)
+	// DeleteUnknownObject Approve the removal of an unknown object
+	// (DELETE /v1/admin/unknown-objects/{object})
+	DeleteUnknownObject(ctx context.Context, request DeleteUnknownObjectRequestObject) (DeleteUnknownObjectResponseObject, error)
 	// AdminGetUsage Show the usage of all tenants
 	// (GET /v1/admin/usage)
 	AdminGetUsage(ctx context.Context, request AdminGetUsageRequestObject) (AdminGetUsageResponseObject, error)
@@ -17422,6 +17563,56 @@ func (sh *strictHandler) AdminGetPodPlacement(w http.ResponseWriter, r *http.Req
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(AdminGetPodPlacementResponseObject); ok {
 		if err := validResponse.VisitAdminGetPodPlacementResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListUnknownObjects operation middleware
+func (sh *strictHandler) ListUnknownObjects(w http.ResponseWriter, r *http.Request) {
+	var request ListUnknownObjectsRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListUnknownObjects(ctx, request.(ListUnknownObjectsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListUnknownObjects")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListUnknownObjectsResponseObject); ok {
+		if err := validResponse.VisitListUnknownObjectsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteUnknownObject operation middleware
+func (sh *strictHandler) DeleteUnknownObject(w http.ResponseWriter, r *http.Request, object string) {
+	var request DeleteUnknownObjectRequestObject
+
+	request.Object = object
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteUnknownObject(ctx, request.(DeleteUnknownObjectRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteUnknownObject")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteUnknownObjectResponseObject); ok {
+		if err := validResponse.VisitDeleteUnknownObjectResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

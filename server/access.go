@@ -165,6 +165,8 @@ var access = map[string]accessRule{
 	"AdminUpdateOIDCIssuer": operators,
 	"AdminDeleteOIDCIssuer": operators,
 	"AdminListAudit":        operators,
+	"ListUnknownObjects":    operators,
+	"DeleteUnknownObject":   operators,
 	"ListSigningKeys":       operators,
 	"RotateSigningKey":      operators,
 	"DeleteSigningKey":      operators,

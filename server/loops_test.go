@@ -131,7 +131,8 @@ func TestTheLoopsCreateRequestedObjectsAndRemoveOrphans(t *testing.T) {
 		t.Errorf("the node's desired state is %+v", desired)
 	}
 
-	// The collector deletes orphans and keeps objects with an owner.
+	// The collector deletes orphans and keeps objects with an owner. It also keeps what the database has never known, until an operator approves the
+	// removal.
 	orphan, err := s.cfg.Cluster.CreateVolume(ctx, "vol-"+named("orphan"), 1<<30, "ext4")
 	if err != nil {
 		t.Fatal(err)
@@ -149,8 +150,28 @@ func TestTheLoopsCreateRequestedObjectsAndRemoveOrphans(t *testing.T) {
 		return d
 	}
 	clone, rbd := husk.Image{ID: image.ID}.CloneName(), husk.Volume{ID: volume.ID}.RBDName()
-	if d := disks(); slices.Contains(d, orphan.Name) || !slices.Contains(d, clone) || !slices.Contains(d, rbd) {
+	if d := disks(); !slices.Contains(d, orphan.Name) || !slices.Contains(d, clone) || !slices.Contains(d, rbd) {
 		t.Errorf("after collecting the disks are %v", d)
+	}
+	operator := s.operator()
+	unknown := func() map[string]openapi.UnknownObject {
+		t.Helper()
+		all := map[string]openapi.UnknownObject{}
+		for _, o := range as[openapi.UnknownObjectList](t, s.call("GET", "/v1/admin/unknown-objects", operator, nil), 200).Items {
+			all[o.Name] = o
+		}
+		return all
+	}
+	if o := unknown()[orphan.Name]; o.Kind != openapi.UnknownObjectKindVolume || o.Approved {
+		t.Errorf("the unknown object is %+v", o)
+	}
+	wantProblem(t, s.call("DELETE", "/v1/admin/unknown-objects/"+rbd, operator, nil), http.StatusNotFound, husk.CodeNotFound, "")
+	if r := s.call("DELETE", "/v1/admin/unknown-objects/"+orphan.Name, operator, nil); r.status != http.StatusNoContent {
+		t.Errorf("the approval: %+v", r)
+	}
+	pass("collect") // within the hour
+	if d := disks(); slices.Contains(d, orphan.Name) || !slices.Contains(d, rbd) {
+		t.Errorf("after the approval the disks are %v", d)
 	}
 	if keys, err := s.cfg.Cluster.ListKeys(ctx); err != nil || slices.Contains(keys, "orphan") || !slices.Contains(keys, husk.KeyHolder(pod.ID, 1)) {
 		t.Errorf("after collecting the keys are %v: %v", keys, err)
@@ -169,6 +190,19 @@ func TestTheLoopsCreateRequestedObjectsAndRemoveOrphans(t *testing.T) {
 	}
 	if stored, err := s.cfg.Cluster.ListDigests(ctx); err != nil || slices.Contains(stored, image.Digest) {
 		t.Errorf("after the deletion the imports are %v: %v", stored, err)
+	}
+	// What is left of an object that the database has known is removed without asking.
+	if _, err := s.cfg.Cluster.CreateVolume(ctx, rbd, 1<<30, "ext4"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.loops.Passes()["collect"](ctx, 0); err != nil { // as the next leader does at once
+		t.Fatal(err)
+	}
+	if d := disks(); slices.Contains(d, rbd) {
+		t.Errorf("a volume whose row was deleted is left: %v", d)
+	}
+	if o, found := unknown()[orphan.Name]; found {
+		t.Errorf("the removed object is still unknown: %+v", o)
 	}
 	for _, path := range []string{"/v1/volumes/" + volume.ID.String(), "/v1/images/" + image.ID.String()} {
 		wantProblem(t, s.call("GET", path, c.token, nil), http.StatusNotFound, husk.CodeNotFound, "")

@@ -37,6 +37,21 @@ func (a api) DeletePool(ctx context.Context, r openapi.DeletePoolRequestObject) 
 	return openapi.DeletePool204Response{}, a.control.DeletePool(ctx, r.Pool)
 }
 
+// ListUnknownObjects lists what is in Ceph and not in the database.
+func (a api) ListUnknownObjects(ctx context.Context, _ openapi.ListUnknownObjectsRequestObject) (openapi.ListUnknownObjectsResponseObject, error) {
+	all, err := a.control.Copies().Unknown(ctx)
+	if err != nil {
+		return nil, err
+	}
+	items, _, err := request.Listed[openapi.UnknownObject](all, "")
+	return openapi.ListUnknownObjects200JSONResponse{Items: items}, err
+}
+
+// DeleteUnknownObject approves a removal.
+func (a api) DeleteUnknownObject(ctx context.Context, r openapi.DeleteUnknownObjectRequestObject) (openapi.DeleteUnknownObjectResponseObject, error) {
+	return openapi.DeleteUnknownObject204Response{}, a.control.Copies().ApproveRemoval(ctx, r.Object)
+}
+
 // Defragment proposes which nodes to drain and, unless it is a dry run, drains them.
 func (a api) Defragment(ctx context.Context, r openapi.DefragmentRequestObject) (openapi.DefragmentResponseObject, error) {
 	moves := defaultMoves

@@ -71,12 +71,7 @@ type PlacementKey struct {
 
 // Moves returns the store of pods' moves.
 func (c Control) Moves() moves.Store {
-	return moves.Store{
-		Do: func(ctx context.Context, f func(q *db.Queries) error) error { return controlDo(ctx, c, f) },
-		Audit: func(ctx context.Context, q *db.Queries, kind, id string) error {
-			return audit(ctx, q, platform, kind, id)
-		},
-	}
+	return moves.Store{Do: func(ctx context.Context, f func(q *db.Queries) error) error { return controlDo(ctx, c, f) }, Audit: auditPlatform}
 }
 
 // Topology returns the store of networks and of the pods in them.

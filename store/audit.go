@@ -45,6 +45,10 @@ func auditDetail(ctx context.Context, q *db.Queries, tenantID ID, kind, id, deta
 	return wrap(q.InsertAuditEntry(ctx, p), "write the audit log")
 }
 
+func auditPlatform(ctx context.Context, q *db.Queries, kind, id string) error {
+	return audit(ctx, q, platform, kind, id)
+}
+
 // Audit lists who changed what in a tenant, newest first. Codes: invalid (cursor).
 func (t Tenant) Audit(ctx context.Context, page Page, filter AuditFilter) ([]husk.AuditEntry, string, error) {
 	return tenantPage(ctx, t, page, auditEntries(ctx, &t.id, filter), convert.AuditEntry, whereAuditEntry)

@@ -196,7 +196,7 @@ func (c Control) VolumeMade(ctx context.Context, v husk.Volume, rbdID string, he
 
 // Copies returns what the control loops record of snapshots.
 func (c Control) Copies() disks.Copies {
-	return disks.Copies{Do: func(ctx context.Context, f func(*db.Queries) error) error { return controlDo(ctx, c, f) }, Record: record}
+	return disks.Copies{Do: func(ctx context.Context, f func(*db.Queries) error) error { return controlDo(ctx, c, f) }, Record: record, Audit: auditPlatform}
 }
 
 // VolumeTrouble records why a volume cannot be created or removed at the moment.

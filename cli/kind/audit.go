@@ -21,6 +21,12 @@ var Audit = print.View[openapi.AuditEntry]{
 		print.Col("OBJECT-ID", func(e openapi.AuditEntry) string { return openapi.Value(e.ObjectID) }),
 		print.Col("FROM", func(e openapi.AuditEntry) string { return openapi.Value(e.Address) }),
 		print.Col("DETAIL", func(e openapi.AuditEntry) string { return print.Shortened(openapi.Value(e.Detail), 60) }),
+		print.WideCol("TENANT-ID", func(e openapi.AuditEntry) string {
+			if e.TenantID == nil {
+				return ""
+			}
+			return e.TenantID.String()
+		}),
 		print.WideCol("ACTOR", func(e openapi.AuditEntry) string { return string(e.ActorKind) }),
 		print.WideCol("ACTOR-ID", func(e openapi.AuditEntry) string { return e.ActorID.String() }),
 		print.WideCol("API-KEY", func(e openapi.AuditEntry) string {

@@ -44,3 +44,17 @@ var Issuers = Kind[openapi.OIDCIssuer]{
 		return c.Issuers.List(ctx)
 	},
 }
+
+// PlatformIssuers are the installation's OIDC issuers, which operators manage.
+var PlatformIssuers = Kind[openapi.OIDCIssuer]{
+	View:   print.View[openapi.OIDCIssuer]{Kind: "platform-issuer", Name: Issuers.Name, Columns: Issuers.Columns},
+	Plural: "platform-issuers", Aliases: []string{"platform-issuer"}, Short: "List the installation's OIDC issuers, and create, change and delete them",
+	ID: Issuers.ID,
+	Find: func(ctx context.Context, c *client.Client, name string) (openapi.OIDCIssuer, error) {
+		return c.PlatformIssuers.Find(ctx, name)
+	},
+	IfNone: "to trust one, run \"husk platform-issuer create NAME --issuer URL --client-id ID\"",
+	List: func(ctx context.Context, c *client.Client, _ Query) iter.Seq2[openapi.OIDCIssuer, error] {
+		return c.PlatformIssuers.List(ctx)
+	},
+}

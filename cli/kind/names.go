@@ -24,6 +24,7 @@ var listers = map[string]func(ctx context.Context, c *client.Client) ([]string, 
 	"service-account": listerOf(ServiceAccounts),
 	"user":            listerOf(Users),
 	"issuer":          listerOf(Issuers),
+	"platform-issuer": listerOf(PlatformIssuers),
 	"api-key": func(ctx context.Context, c *client.Client) ([]string, error) {
 		keys, err := client.Collect(listKeys(ctx, c, ""))
 		var names []string

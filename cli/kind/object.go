@@ -95,6 +95,10 @@ var finders = map[string]func(ctx context.Context, c *client.Client, name string
 		u, err := c.Users.Find(ctx, name)
 		return Object{Ref: Users.Ref(u), ID: u.ID, Delete: func(ctx context.Context) error { return c.Users.Delete(ctx, u.ID) }}, err
 	},
+	"platform-issuer": func(ctx context.Context, c *client.Client, name string) (Object, error) {
+		i, err := c.PlatformIssuers.Find(ctx, name)
+		return Object{Ref: PlatformIssuers.Ref(i), ID: i.ID, Delete: func(ctx context.Context) error { return c.PlatformIssuers.Delete(ctx, i.ID) }}, err
+	},
 	"issuer": func(ctx context.Context, c *client.Client, name string) (Object, error) {
 		i, err := c.Issuers.Find(ctx, name)
 		return Object{Ref: Issuers.Ref(i), ID: i.ID, Delete: func(ctx context.Context) error { return c.Issuers.Delete(ctx, i.ID) }}, err

@@ -85,6 +85,7 @@ var words = [][]string{
 	{"api-key", "api-keys", "key"},
 	{"user", "users"},
 	{"issuer", "issuers"},
+	{"platform-issuer", "platform-issuers"},
 	{"node", "nodes"},
 	{"pool", "pools"},
 }

@@ -20,7 +20,17 @@ func main() {
 	probe := flag.String("probe", "bin/husk-probe", "static program to use as /husk-probe")
 	out := flag.String("o", "build/initramfs.cpio", "where to write the initramfs")
 	vmlinuz := flag.String("vmlinuz-out", "", "where to copy the kernel itself; empty: do not copy it")
+	show := flag.Bool("print-kernel", false, "print the version of the kernel, and build nothing")
 	flag.Parse()
+	if *show {
+		v, err := kernel.FindVersion()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "mkinitramfs:", err)
+			os.Exit(1)
+		}
+		fmt.Println(v)
+		return
+	}
 	if err := run(*version, *init, *probe, *out, *vmlinuz); err != nil {
 		fmt.Fprintln(os.Stderr, "mkinitramfs:", err)
 		os.Exit(1)

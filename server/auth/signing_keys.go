@@ -77,9 +77,9 @@ func (a *Auth) GetKeySet(ctx context.Context, _ openapi.GetKeySetRequestObject) 
 	return set, nil
 }
 
-// ListSigningKeys lists the keys that sign tokens.
+// ListSigningKeys lists the keys that sign tokens, also those that this server has not loaded yet.
 func (a *Auth) ListSigningKeys(ctx context.Context, _ openapi.ListSigningKeysRequestObject) (openapi.ListSigningKeysResponseObject, error) {
-	keys, err := a.tokens.current(ctx)
+	keys, err := a.control.SigningKeys(ctx, makeSigningKey)
 	if err != nil {
 		return nil, err
 	}

@@ -105,7 +105,7 @@ func (l *Loops) table() []loop {
 	usage := &usage{store: l.store, log: l.log}
 	pruning := &pruning{store: l.store}
 	partitions := &partitions{store: l.store, log: l.log, outside: l.metrics.outside}
-	collection := &collection{store: l.store, ceph: l.cfg.Ceph, log: l.log, found: l.metrics.orphans}
+	collection := &collection{store: l.store, ceph: l.cfg.Ceph, log: l.log, found: l.metrics.orphans, unknown: l.metrics.unknown}
 	return []loop{
 		{"schedule", 2 * time.Second, true, scheduling.pass},
 		{"keys", 2 * time.Second, true, l.lane(lane{
@@ -160,7 +160,7 @@ func (l *Loops) table() []loop {
 		{"usage", time.Minute, false, usage.pass},
 		{"prune", time.Minute, false, pruning.pass},
 		{"partitions", time.Hour, false, partitions.pass},
-		{"collect", collectEvery, false, collection.pass},
+		{"collect", approvedEvery, false, collection.pass},
 	}
 }
 

@@ -17,6 +17,7 @@ type metrics struct {
 	work       *prometheus.CounterVec
 	tampered   prometheus.Counter
 	orphans    prometheus.Counter
+	unknown    prometheus.Gauge
 	outside    *prometheus.GaugeVec
 	queue      *prometheus.GaugeVec
 	queueStuck *prometheus.GaugeVec
@@ -56,6 +57,9 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		tampered: prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_disk_headers_restored_total", Help: "Disks whose RBD header a pod had changed."}),
 		orphans: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "husk_orphans_removed_total", Help: "Objects in Ceph without an owner that the hourly comparison found and removed. Others are removed at once.",
+		}),
+		unknown: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "husk_unknown_objects", Help: "Volumes, snapshots and images in Ceph that the database has never known, and that no operator has decided about.",
 		}),
 		outside: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "husk_rows_outside_partitions", Help: "Rows whose month has no partition. They are in the default partition, and nothing drops them.",
@@ -106,7 +110,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	for _, reason := range scheduler.Reasons {
 		m.refusals.WithLabelValues(string(reason))
 	}
-	registry.MustRegister(m.scheduled, m.loops, m.panics, m.work, m.tampered, m.orphans, m.outside, m.queue, m.queueStuck, m.queueWait, m.leading, m.placements, m.conflicts, m.refusals, m.evictions, m.queueAge, m.attempts, m.latency, m.stranded, m.fragments, m.average, m.openNodes,
+	registry.MustRegister(m.scheduled, m.loops, m.panics, m.work, m.tampered, m.orphans, m.unknown, m.outside, m.queue, m.queueStuck, m.queueWait, m.leading, m.placements, m.conflicts, m.refusals, m.evictions, m.queueAge, m.attempts, m.latency, m.stranded, m.fragments, m.average, m.openNodes,
 		m.lost, m.fences, m.moved, m.unfenced, m.brake, m.drainPods)
 	return m
 }

@@ -449,6 +449,11 @@ type RateBucket struct {
 	At      time.Time
 }
 
+type RemovedObject struct {
+	Name      string
+	RemovedAt time.Time
+}
+
 type SecurityCounter struct {
 	TenantID    uuid.UUID
 	GroupID     uuid.UUID
@@ -564,6 +569,13 @@ type TenantKey struct {
 	MasterID  string
 	Wrapped   []byte
 	CreatedAt time.Time
+}
+
+type UnknownObject struct {
+	Name     string
+	Kind     string
+	FoundAt  time.Time
+	Approved bool
 }
 
 type UsageClosedHour struct {

@@ -19,6 +19,7 @@ import (
 // Copies is what the control loops record while they copy volumes to snapshots and remove what nobody owns. Get it from store.Control.Copies.
 type Copies struct {
 	Do     func(ctx context.Context, f func(q *db.Queries) error) error // runs a transaction
+	Audit  func(ctx context.Context, q *db.Queries, kind, id string) error
 	Record func(ctx context.Context, q *db.Queries, tenant uuid.UUID, kind string, id uuid.UUID, reason, message string) error
 }
 

@@ -115,6 +115,36 @@ func TestEveryAlertIsTestedAndDescribed(t *testing.T) {
 	}
 }
 
+// Each alert leads to a section of the runbook, and each section belongs to an alert.
+func TestEveryAlertHasASectionInTheRunbook(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("../../docs/runbook.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections := map[string]bool{}
+	for _, heading := range regexp.MustCompile(`(?m)^### (Husk\w+)$`).FindAllStringSubmatch(string(raw), -1) {
+		sections[heading[1]] = true
+	}
+	for _, f := range ruleFiles {
+		for _, r := range f.rules(t) {
+			if r.Alert == "" {
+				continue
+			}
+			if !sections[r.Alert] {
+				t.Errorf("docs/runbook.md has no section about %s", r.Alert)
+			}
+			delete(sections, r.Alert)
+			if want := "docs/runbook.md#" + strings.ToLower(r.Alert); r.Annotations["runbook_url"] != want {
+				t.Errorf("the runbook_url of %s is %q, want %q", r.Alert, r.Annotations["runbook_url"], want)
+			}
+		}
+	}
+	for name := range sections {
+		t.Errorf("docs/runbook.md has a section about %s, which is no alert", name)
+	}
+}
+
 func TestRulesUseExportedMetrics(t *testing.T) {
 	t.Parallel()
 	for _, f := range ruleFiles {

@@ -1973,6 +1973,52 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/admin/unknown-objects": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List objects in Ceph that the database has never known
+         * @description Volumes, snapshots and images that are newer than the backup from which the database was restored. Husk does not remove them until an operator approves it. The leader compares Ceph with the database when it begins to lead, and every hour. For operators of the platform.
+         */
+        get: operations["listUnknownObjects"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/unknown-objects/{object}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The object's name in Ceph.
+                 * @example vol-92994fef-6455-4e73-a447-69fc2fe37846
+                 */
+                object: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Approve the removal of an unknown object
+         * @description The leader removes the object from Ceph within a minute, unless it is in use or has got an owner. Its data is lost. For operators of the platform.
+         */
+        delete: operations["deleteUnknownObject"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/admin/pools": {
         parameters: {
             query?: never;
@@ -3080,6 +3126,39 @@ export interface components {
             nodes: number;
             /** Format: date-time */
             createdAt: string;
+        };
+        /**
+         * @example {
+         *       "name": "vol-92994fef-6455-4e73-a447-69fc2fe37846",
+         *       "kind": "Volume",
+         *       "foundAt": "2026-03-01T12:00:00Z",
+         *       "approved": false
+         *     }
+         */
+        UnknownObject: {
+            /** @description The name of the RBD image, or the digest of the image. */
+            name: string;
+            /** @enum {string} */
+            kind: "Volume" | "Snapshot" | "Image";
+            /** Format: date-time */
+            foundAt: string;
+            /** @description Whether an operator has approved the removal. */
+            approved: boolean;
+        };
+        /**
+         * @example {
+         *       "items": [
+         *         {
+         *           "name": "vol-92994fef-6455-4e73-a447-69fc2fe37846",
+         *           "kind": "Volume",
+         *           "foundAt": "2026-03-01T12:00:00Z",
+         *           "approved": false
+         *         }
+         *       ]
+         *     }
+         */
+        UnknownObjectList: {
+            items: components["schemas"]["UnknownObject"][];
         };
         /**
          * @example {
@@ -12217,6 +12296,52 @@ export interface operations {
                      */
                     "text/csv": string;
                 };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listUnknownObjects: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The objects, sorted by name. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UnknownObjectList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteUnknownObject: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The object's name in Ceph.
+                 * @example vol-92994fef-6455-4e73-a447-69fc2fe37846
+                 */
+                object: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The removal is approved. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             default: components["responses"]["Problem"];
         };

@@ -46,10 +46,21 @@ export function useNodes() {
   });
 }
 
+/** useUnknownObjects returns what exists in Ceph and was never in the database, and what no operator has decided about. */
+function useUnknownObjects() {
+  const session = useSession();
+  return useQuery({
+    queryKey: [keyOf(session), "unknown-objects"],
+    queryFn: async () => (await data(client.GET("/v1/admin/unknown-objects"))).items.filter((o) => !o.approved),
+    refetchInterval: 60_000,
+  });
+}
+
 /** Nodes shows the cluster to operators: each node with its state, its capacity and a box for each of its pods. */
 export function Nodes() {
   const nodes = useNodes();
   const pods = usePlaced();
+  const unknown = useUnknownObjects();
   const [token, setToken] = useState<Schemas["JoinToken"]>();
   const [q, setQ] = useState("");
   const byNode = useMemo(() => Map.groupBy(pods.data ?? [], (p) => p.nodeId ?? ""), [pods.data]);
@@ -80,6 +91,12 @@ export function Nodes() {
         {addNode}
       </PageHead>
       <Problem error={nodes.error ?? pods.error} retry={() => void Promise.all([nodes.refetch(), pods.refetch()])} />
+      {(unknown.data?.length ?? 0) > 0 && (
+        <p className="note">
+          {plural(unknown.data?.length ?? 0, "object")} in Ceph: unknown to the database, because it was restored from an older backup. Husk
+          keeps such volumes, snapshots and images until an operator decides: see <code>husk unknown-objects</code>.
+        </p>
+      )}
       {nodes.isPending && <Loading />}
       {nodes.data?.length === 0 && (
         <Empty title="No nodes yet" action={addNode}>
@@ -152,8 +169,9 @@ export function Nodes() {
             </>
           )}
           <p className="hint">
-            The token alone: <Copy text={token.token} shown={`${token.token.slice(0, 12)}…`} label="the join token" />. What else a node
-            needs is in docs/operations.md.
+            With the package: write the token, <Copy text={token.token} shown={`${token.token.slice(0, 12)}…`} label="the join token" />, to{" "}
+            <code>join-token</code> in <code>/etc/husk/agent.yaml</code>, and run <code>systemctl enable --now husk-agent</code>. See
+            docs/install.md for details.
           </p>
           <div className="dialog-actions">
             <Button look="primary" onClick={() => setToken(undefined)}>
