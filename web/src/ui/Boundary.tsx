@@ -5,7 +5,7 @@ import { PartError } from "./PartError";
 
 interface Props {
   children: ReactNode;
-  part: string; // a new part is tried again
+  part: string; // another part clears the error
 }
 
 /** Boundary keeps an error in one part of a page, such as a file that cannot be loaded, from taking the page down. */
