@@ -210,7 +210,16 @@ const PAGES: [name: string, key: Key, path: () => string, there: (page: Page) =>
   ["node", setup.operator, () => `/admin/nodes/${ids.node}`, (p) => p.getByRole("row", { name: /web/ }).first().waitFor()],
   ["tenants", setup.operator, () => "/admin/tenants", (p) => p.getByRole("row").nth(1).waitFor()],
   ["tenant", setup.operator, () => `/admin/tenants/${ids.tenant}`, (p) => p.getByRole("listitem").first().waitFor()],
-  ["platform", setup.operator, () => "/admin/platform", (p) => p.getByText("Signing", { exact: true }).first().waitFor()],
+  [
+    "platform",
+    setup.operator,
+    () => "/admin/platform",
+    (p) =>
+      p
+        .getByRole("row", { name: /Signing/ })
+        .first()
+        .waitFor(),
+  ],
   ["all-usage", setup.operator, () => "/admin/usage", (p) => p.getByRole("img", { name: /Core-hours/ }).waitFor()],
   ["all-audit", setup.operator, () => "/admin/audit", (p) => p.getByText("createPod").first().waitFor()],
 ];
