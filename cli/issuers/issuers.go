@@ -57,7 +57,7 @@ func (i Of) Commands(a Parts) []*cobra.Command {
 
 // mappings reads role mappings. Those of an issuer of the installation name their tenants.
 func (i Of) mappings(ctx context.Context, c *client.Client, texts []string) ([]openapi.RoleMapping, error) {
-	if i.View.Kind == kind.Issuers.View.Kind {
+	if i.View.Kind == kind.Issuers.Kind {
 		return parse.Mappings(texts)
 	}
 	all := []openapi.RoleMapping{}

@@ -88,8 +88,9 @@ func LifeLogs(dir string) iter.Seq2[uuid.UUID, string] {
 // times are zero.
 //
 // Libvirt's log has the time at which it begins to start a machine, which on a busy node is seconds
-// before the machine runs. Libvirt writes its own state file of a domain when the domain runs, so
-// the time of that file is better if it still exists.
+// before the machine runs. Libvirt writes the file with the id of QEMU's process once, when it starts
+// QEMU, so the time of that file is better if it still exists. Its state file of the domain has a later
+// time: it is written again when the guest opens its channel, and at other occasions.
 func (m *Manager) LastLife(pod uuid.UUID) (started, stopped time.Time, err error) {
 	f, err := os.Open(LifeLog(m.cfg.LifeLogDir, pod.String()))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -121,7 +122,7 @@ func (m *Manager) LastLife(pod uuid.UUID) (started, stopped time.Time, err error
 			stopped = at
 		}
 	}
-	if status, err := os.Stat(filepath.Join(m.cfg.RunDir, "husk-"+pod.String()+".xml")); err == nil && stopped.IsZero() && status.ModTime().After(started) {
+	if status, err := os.Stat(filepath.Join(m.cfg.RunDir, "husk-"+pod.String()+".pid")); err == nil && stopped.IsZero() && status.ModTime().After(started) {
 		started = status.ModTime()
 	}
 	return started, stopped, nil

@@ -16,11 +16,16 @@ import (
 
 // Delays before the leader retries work that failed: the first, doubled with each attempt up to the longest. After stuckAfter attempts, the
 // work is stuck: metrics and an alert show it, and the leader retries it only every stuckRetry.
+//
+// Something that is in use is free again as soon as its user is gone. After the death of a client of Ceph, that takes half a minute, and several
+// removals may wait for each other. So the leader asks every busyRetryMax, and busyAttempts times before stuckRetry.
 const (
 	workRetryMin = 2 * time.Second
 	workRetryMax = 2 * time.Minute
 	stuckAfter   = 10
 	stuckRetry   = 30 * time.Minute
+	busyRetryMax = 15 * time.Second
+	busyAttempts = 40
 )
 
 // claimMargin is how much longer a claim is valid than the work may take.
@@ -120,11 +125,20 @@ func (l *lane) retry(ctx context.Context, w store.Work, failure error) error {
 	if next.final {
 		return err
 	}
-	delay := min(workRetryMin<<min(w.Attempts-1, 10), workRetryMax)
-	if w.Attempts >= stuckAfter {
-		delay = stuckRetry
+	return errors.Join(err, l.store.PostponeWork(ctx, w, max(retryDelay(w.Attempts, failure), next.pause)))
+}
+
+// retryDelay returns how long to wait after this many attempts.
+func retryDelay(attempts int, failure error) time.Duration {
+	delay := workRetryMin << min(attempts-1, 10)
+	switch {
+	case busy(failure) && attempts < busyAttempts:
+		return min(delay, busyRetryMax)
+	case attempts >= stuckAfter:
+		return stuckRetry
+	default:
+		return min(delay, workRetryMax)
 	}
-	return errors.Join(err, l.store.PostponeWork(ctx, w, max(delay, next.pause)))
 }
 
 // queue shows how much work there is.
