@@ -181,7 +181,7 @@ func (c Control) TenantKeys(ctx context.Context, tenantID ID) ([]husk.APIKey, er
 	})
 }
 
-// DeleteTenantKey revokes any API key of a tenant, for an operator, who can create another: also the last one of an owner. Codes: not_found.
+// DeleteTenantKey revokes any API key of a tenant, also the last one of an owner. Only operators do this, and they can create another one. Codes: not_found.
 func (c Control) DeleteTenantKey(ctx context.Context, tenantID, clientID ID) error {
 	return controlDo(ctx, c, func(q *db.Queries) error {
 		return deleteAPIKey(ctx, q, tenantID, nil, clientID)
