@@ -110,7 +110,7 @@ release: deps web/node_modules/.package-lock.json ## Build packages, programs, a
 	@. build/deps.env && deploy/packages/release
 
 .PHONY: release-check
-release-check: deps web/node_modules/.package-lock.json ## Build the release twice, and run and purge its packages on a fresh Debian 12
+release-check: deps web/node_modules/.package-lock.json ## Build the release twice, and install, run and purge its packages on fresh Debians
 	@. build/deps.env && test/release/run
 
 .PHONY: bench

@@ -5,6 +5,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -348,6 +349,9 @@ func routeProblem(err error) error {
 func (c *contract) badRequest(err error) error {
 	if e, ok := errors.AsType[*husk.Error](err); ok {
 		return e
+	}
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok { // the contract allows it, such as 1e2 for 100
+		return husk.Errorf(husk.CodeInvalid, e.Field, "this %s cannot be read; write whole numbers as digits only", e.Value)
 	}
 	field := ""
 	if e, ok := errors.AsType[*openapi3filter.RequestError](err); ok && e.Parameter != nil {

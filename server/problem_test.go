@@ -81,6 +81,17 @@ func TestAnInvalidRequestNamesTheField(t *testing.T) {
 		t.Errorf("invalid requests created pods: %s", a.body)
 	}
 	wantProblem(t, s.call("POST", "/v1/pods", c.token, c.body("web"), "Content-Type", "text/yaml"), 422, husk.CodeInvalid, "")
+	for number, field := range map[string]string{"1e400": "", "1e2": "sizeGiB", "1.5": "sizeGiB"} {
+		a := s.call("POST", "/v1/volumes", c.token, `{"name":"a","sizeGiB":`+number+`}`, "Content-Type", "application/json")
+		if wantProblem(t, a, 422, husk.CodeInvalid, field); strings.Contains(*a.problem.Detail, "json") || strings.Contains(*a.problem.Detail, "Go ") {
+			t.Errorf("the response to the size %s is about our program: %s", number, *a.problem.Detail)
+		}
+	}
+	for _, token := range []string{"null", "undefined", "a.b.c", "bnVsbA.e30.x"} {
+		if a := s.call("GET", "/v1/volumes", token, nil); a.status != 401 || !strings.Contains(*a.problem.Detail, "the token does not verify") {
+			t.Errorf("the token %q gets the response %d %s", token, a.status, a.body)
+		}
+	}
 }
 
 func TestABadParameterIsNamed(t *testing.T) {

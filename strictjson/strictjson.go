@@ -5,7 +5,7 @@
 // with the same name, one decoder uses the first and another the last, which has been enough to
 // forge tokens.
 //
-// It accepts I-JSON (RFC 7493 §2.1 and §2.3) of limited depth. Check a document before decoding it
+// It accepts I-JSON (RFC 7493 §2.1 to §2.3) of limited depth. Check a document before decoding it
 // with encoding/json.
 //
 // The package imports no other package of this module.
@@ -43,7 +43,7 @@ func Check(data []byte, maxDepth int) error {
 	if err := surrogates(data); err != nil {
 		return err
 	}
-	return unique(data)
+	return tokens(data)
 }
 
 // balanced limits the depth before a recursive decoder sees the data.
@@ -94,8 +94,9 @@ func surrogates(data []byte) error {
 	return nil
 }
 
-// unique walks valid JSON and tracks the names in each open object.
-func unique(data []byte) error {
+// tokens walks valid JSON. It tracks the names in each open object, and refuses numbers that no float64 can hold: decoders make infinity of them, or an
+// error.
+func tokens(data []byte) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.UseNumber()              // a number of any size
 	var open []map[string]bool // the names so far; nil for an array
@@ -107,6 +108,11 @@ func unique(data []byte) error {
 		}
 		if err != nil {
 			return fmt.Errorf("this is not one JSON value: %w", err)
+		}
+		if number, ok := token.(json.Number); ok {
+			if _, err := number.Float64(); err != nil {
+				return fmt.Errorf("the JSON has a number that is too large, after byte %d", at)
+			}
 		}
 		switch token {
 		case json.Delim('{'):

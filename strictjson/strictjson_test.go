@@ -11,7 +11,7 @@ import (
 func TestCheckAcceptsUnambiguousJSON(t *testing.T) {
 	t.Parallel()
 	for _, ok := range []string{
-		`{}`, `[]`, `1`, `"x"`, `null`, ` {"a":1} `, `{"a":{"a":1},"b":[{"a":1},{"a":2}]}`, `{"a":1,"A":2}`, `{"":1}`, `1e999`,
+		`{}`, `[]`, `1`, `"x"`, `null`, ` {"a":1} `, `{"a":{"a":1},"b":[{"a":1},{"a":2}]}`, `{"a":1,"A":2}`, `{"":1}`, `1e308`, `123456789012345678901234567890`,
 		`"\ud83d\ude00"`, `"\\ud800"`, `{"a":"{[{[{["}`, `{"a":"\"{"}`, `["` + "\u2028" + `"]`, `{"a":[],"b":[[]],"c":{}}`,
 	} {
 		if err := Check([]byte(ok), 3); err != nil {
@@ -26,6 +26,8 @@ func TestCheckRefusesAmbiguousJSON(t *testing.T) {
 		``:                               "not one JSON value",
 		`{} {}`:                          "not one JSON value",
 		`{}x`:                            "not one JSON value",
+		`{"a":[1e999]}`:                  "a number that is too large, after byte 6",
+		`-1e400`:                         "a number that is too large",
 		`{"a":1,}`:                       "not one JSON value",
 		`[1,]`:                           "not one JSON value",
 		`{"a"}`:                          "not one JSON value",

@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -114,7 +115,7 @@ func (t *tokens) verify(ctx context.Context, raw string) (husk.Caller, time.Time
 		return refuse("the token is too long")
 	}
 	if err := unambiguous(raw); err != nil {
-		return refuse("the token is ambiguous: a name occurs twice")
+		return refuse("the token is ambiguous: " + err.Error())
 	}
 	var c claims
 	_, err := t.parser.ParseWithClaims(raw, &c, func(token *jwt.Token) (any, error) {
@@ -166,7 +167,7 @@ func unambiguous(raw string) error {
 	payload, _, _ := strings.Cut(rest, ".")
 	for _, part := range []string{head, payload} {
 		plain, err := base64.RawURLEncoding.DecodeString(part)
-		if err != nil {
+		if err != nil || !json.Valid(plain) {
 			return nil //nolint:nilerr // the parser will report the error
 		}
 		if err := strictjson.Check(plain, maxTokenDepth); err != nil {
