@@ -181,7 +181,7 @@ const PAGES: [name: string, key: Key, path: () => string, there: (page: Page) =>
     () => `/security-groups/${group.id}`,
     (p) => p.getByRole("row", { name: /dropped on the way in/ }).waitFor(),
   ],
-  ["security-groups", setup.owner, () => "/security-groups", (p) => p.getByRole("row", { name: /db.*tcp/ }).waitFor()],
+  ["security-groups", setup.owner, () => "/security-groups", (p) => p.getByRole("row", { name: /db/ }).waitFor()],
   ["addresses", setup.owner, () => "/addresses", (p) => p.getByRole("row", { name: /service shop/ }).waitFor()],
   ["networks", setup.owner, () => "/networks", (p) => p.getByRole("row", { name: /web/ }).first().waitFor()],
   [

@@ -84,7 +84,6 @@ export function Pods() {
       {
         name: "Address",
         width: "120px",
-        wide: true,
         sort: (p) => p.status.address ?? "",
         cell: (p) => <span className="mono">{p.status.address}</span>,
       },
