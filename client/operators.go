@@ -180,7 +180,7 @@ func (s SigningKeys) Rotate(ctx context.Context) (openapi.SigningKey, error) {
 
 // Delete deletes a leaked key. Every token that it signed is rejected from then on.
 func (s SigningKeys) Delete(ctx context.Context, kid string) error {
-	return done(s.c.api.DeleteSigningKey(ctx, kid, nil))
+	return done(s.c.api.DeleteSigningKey(ctx, kid))
 }
 
 // AuditOfAll yields the audit log of all tenants, or of one, newest entries first. perPage is the number of entries per request; 0 is as many as possible.

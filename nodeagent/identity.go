@@ -55,10 +55,10 @@ func loadIdentity(ctx context.Context, cfg Config) (*identity, error) {
 	case err == nil:
 		return id, nil
 	case errors.Is(err, fs.ErrNotExist) && cfg.JoinToken == "":
-		return nil, errors.New("this node has not joined yet; start the agent with a join token (POST /v1/admin/join-tokens)")
+		return nil, errors.New("this node has not joined yet; start the agent with a join token (husk node join-token)")
 	case errors.Is(err, fs.ErrNotExist):
 	case cfg.JoinToken == "":
-		return nil, fmt.Errorf("%w; start the agent with a join token that re-admits this node (POST /v1/admin/join-tokens with its nodeId)", err)
+		return nil, fmt.Errorf("%w; start the agent with a join token that re-admits this node (husk node join-token NODE)", err)
 	default:
 		cfg.Log.Warn("joining again", "reason", err)
 	}

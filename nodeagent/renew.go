@@ -48,7 +48,7 @@ func (r *renewal) run(ctx context.Context) {
 			r.log.Warn("the node's certificate was not renewed", "expires_at", r.id.cert.Leaf.NotAfter, "next_try", wait, "error", err)
 		default:
 			wait = renewalRetry(left)
-			r.log.Error("the node's certificate has expired, so servers refuse this agent; start it with a join token that re-admits the node (POST /v1/admin/join-tokens with its nodeId)",
+			r.log.Error("the node's certificate has expired, so servers refuse this agent; start it with a join token that re-admits the node (husk node join-token NODE)",
 				"expires_at", r.id.cert.Leaf.NotAfter, "error", err)
 		}
 	}

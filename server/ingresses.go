@@ -28,7 +28,7 @@ func rulesOf(given openapi.IngressRules) []ingress.Rule {
 	for _, r := range given {
 		rule := ingress.Rule{Host: r.Host}
 		for _, p := range r.Paths {
-			rule.Paths = append(rule.Paths, ingress.Path{Path: openapi.Value(p.Path), Service: p.Service, Port: p.Port})
+			rule.Paths = append(rule.Paths, ingress.Path{Path: openapi.Value(p.Path), Exact: openapi.Value(p.Exact), Service: p.Service, Port: p.Port})
 		}
 		rules = append(rules, rule)
 	}

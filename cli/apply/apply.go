@@ -44,13 +44,14 @@ type Application struct {
 	planned map[string]uuid.UUID // volumes that would be created if this were not a dry run, with IDs that stand for them
 	targets map[string]bool      // services, pods and groups that would be created if this were not a dry run
 	named   map[string]bool      // groups that were created because rules of others name them
+	refused map[string]error     // what the API says against groups of the documents
 }
 
 func (a *Application) dry() bool { return a.DryRun != None }
 
 // All applies one document after the other. It continues after one that fails.
 func (a *Application) All(ctx context.Context, docs []manifest.Document) error {
-	a.planned, a.targets, a.named = map[string]uuid.UUID{}, map[string]bool{}, map[string]bool{}
+	a.planned, a.targets, a.named, a.refused = map[string]uuid.UUID{}, map[string]bool{}, map[string]bool{}, map[string]error{}
 	if err := a.createNamed(ctx, docs); err != nil {
 		return err
 	}

@@ -5,14 +5,17 @@ package apply
 import (
 	"context"
 	"slices"
+	"strings"
 
+	"husk"
 	"husk/cli/manifest"
 	"husk/client"
 	"husk/openapi"
 )
 
 // createNamed creates the groups that other documents' groups name, unless they exist. Groups can name each other, so these are created without the rules
-// about groups of the documents. They get those in their turn, when all groups exist.
+// about groups of the documents. They get those in their turn, when all groups exist. If the API would refuse one of them, none is created: a group
+// without its rules allows nothing.
 func (a *Application) createNamed(ctx context.Context, docs []manifest.Document) error {
 	described := map[string]bool{}
 	for _, d := range docs {
@@ -29,6 +32,7 @@ func (a *Application) createNamed(ctx context.Context, docs []manifest.Document)
 			named[peer] = named[peer] || described[peer] && peer != d.Group.Name
 		}
 	}
+	var missing []manifest.Document
 	for _, d := range docs {
 		if d.Group == nil || !named[d.Group.Name] {
 			continue
@@ -36,13 +40,31 @@ func (a *Application) createNamed(ctx context.Context, docs []manifest.Document)
 		_, err := a.Client.SecurityGroups.Find(ctx, d.Group.Name)
 		switch {
 		case err == nil:
-			continue
 		case !client.IsNotFound(err):
 			return err
-		case a.dry():
-			a.targets[d.Ref()] = true
-			continue
+		default:
+			missing = append(missing, d)
 		}
+	}
+	for _, d := range missing {
+		if a.dry() {
+			a.targets[d.Ref()] = true
+		}
+	}
+	if a.dry() {
+		return nil
+	}
+	for _, d := range docs {
+		if d.Group != nil && len(missing) > 0 {
+			if err := a.checkAlone(ctx, *d.Group, described); err != nil && !client.HasCode(err, husk.CodeNameTaken) {
+				a.refused[d.Group.Name] = err
+			}
+		}
+	}
+	if len(a.refused) > 0 {
+		return nil // each error is reported in its turn, with the place in the document
+	}
+	for _, d := range missing {
 		first := manifest.CompleteGroup(*d.Group) // its restrictions do not depend on the rules that are left out
 		first.Rules = new(slices.DeleteFunc(slices.Clone(openapi.Value(first.Rules)), func(r openapi.SecurityRule) bool {
 			return slices.ContainsFunc(openapi.Value(r.Peers), func(p openapi.SecurityRulePeer) bool { return described[openapi.Value(p.Group)] })
@@ -56,6 +78,42 @@ func (a *Application) createNamed(ctx context.Context, docs []manifest.Document)
 	return nil
 }
 
+// checkAlone lets the API check a group although groups that it names may not exist yet: in their place, it names itself.
+func (a *Application) checkAlone(ctx context.Context, g openapi.SecurityGroupCreate, planned map[string]bool) error {
+	if g.Rules != nil {
+		rules := slices.Clone(*g.Rules)
+		for i := range rules {
+			var peers []openapi.SecurityRulePeer
+			for _, p := range openapi.Value(rules[i].Peers) {
+				if planned[openapi.Value(p.Group)] {
+					p.Group = &g.Name
+					if slices.ContainsFunc(peers, func(o openapi.SecurityRulePeer) bool { return openapi.Value(o.Group) == g.Name }) {
+						continue
+					}
+				}
+				peers = append(peers, p)
+			}
+			if rules[i].Peers != nil {
+				rules[i].Peers = &peers
+			}
+		}
+		g.Rules = &rules
+	}
+	_, err := a.Client.SecurityGroups.DryRun(ctx, g)
+	return err
+}
+
+// plannedGroups are the groups that would exist if this were not a dry run.
+func (a *Application) plannedGroups() map[string]bool {
+	all := map[string]bool{}
+	for ref, planned := range a.targets {
+		if name, is := strings.CutPrefix(ref, "security-group/"); is && planned {
+			all[name] = true
+		}
+	}
+	return all
+}
+
 // arePlanned reports whether one of these groups does not exist yet, because this is a dry run. So the API cannot check what names it.
 func (a *Application) arePlanned(groups []string) bool {
 	return slices.ContainsFunc(groups, func(name string) bool { return a.targets["security-group/"+name] })
@@ -63,6 +121,9 @@ func (a *Application) arePlanned(groups []string) bool {
 
 // group creates a security group, or gives it what the document says.
 func (a *Application) group(ctx context.Context, want openapi.SecurityGroupCreate) (string, error) {
+	if err := a.refused[want.Name]; err != nil {
+		return "", err
+	}
 	done, err := a.inLine(ctx, want)
 	if a.named[want.Name] {
 		done = "created"
@@ -76,11 +137,7 @@ func (a *Application) inLine(ctx context.Context, want openapi.SecurityGroupCrea
 	case client.IsNotFound(err) && a.DryRun == Client:
 		return "created", nil
 	case client.IsNotFound(err) && a.DryRun == Server:
-		if a.arePlanned(manifest.PeersOf(want)) {
-			return "created", nil
-		}
-		_, err := a.Client.SecurityGroups.DryRun(ctx, want)
-		return "created", err
+		return "created", a.checkAlone(ctx, want, a.plannedGroups())
 	case client.IsNotFound(err):
 		_, err := a.Client.SecurityGroups.Create(ctx, want)
 		return "created", err
