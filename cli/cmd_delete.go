@@ -38,7 +38,7 @@ func deleteCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "delete KIND NAME|ID… | KIND/NAME… | -f FILE",
 		Aliases: []string{"rm"},
-		Short:   "Delete pods, volumes and their data, images, service accounts, API keys, users or issuers",
+		Short:   "Delete objects of any kind; a volume is deleted with its data",
 		Example: `  husk delete pod web db --wait
   husk delete pod/web volume/data
   husk delete pods -l app=web
@@ -47,7 +47,7 @@ func deleteCommand(a *app) *cobra.Command {
 	}
 	d := deleteFlags(cmd)
 	files := cmd.Flags().StringArrayP("filename", "f", nil, "delete the objects in these documents: a file, a directory, or - for standard input; may be repeated")
-	selector := cmd.Flags().StringP("selector", "l", "", "delete the pods or volumes with these labels")
+	selector := cmd.Flags().StringP("selector", "l", "", "delete the objects with these labels")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var refs []kind.Ref
 		var err error

@@ -5,6 +5,7 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"husk"
 	"husk/cli/exit"
 	"husk/cli/kind"
 	"husk/client"
@@ -71,6 +72,9 @@ func auditCommand(a *app) *cobra.Command {
 		if perPage > maxPage {
 			perPage = 0
 		}
+		if *everybody && *tenant != "" {
+			return exit.Usagef("--tenant and --all-tenants exclude each other")
+		}
 		log := c.Audit(cmd.Context(), perPage)
 		switch {
 		case *tenant != "":
@@ -85,7 +89,7 @@ func auditCommand(a *app) *cobra.Command {
 		var entries []openapi.AuditEntry
 		for e, err := range log { // stop when there are enough: the log can be long
 			if err != nil {
-				return err
+				return a.forOperators(err, *everybody || *tenant != "")
 			}
 			entries = append(entries, e)
 			if len(entries) == *tail {
@@ -99,6 +103,14 @@ func auditCommand(a *app) *cobra.Command {
 		return kind.Audit.Show(p, entries)
 	}
 	return cmd
+}
+
+// forOperators adds to a refusal how operators ask, who have no tenant.
+func (a *app) forOperators(err error, asked bool) error {
+	if client.HasCode(err, husk.CodeForbidden) && !asked {
+		a.hint("operators have no tenant; add --all-tenants")
+	}
+	return err
 }
 
 // maxPage is the maximum number of entries that the API returns in one page.

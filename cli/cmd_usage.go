@@ -3,12 +3,15 @@
 package cli
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
 
 	"husk/cli/complete"
 	"husk/cli/exit"
 	"husk/cli/kind"
 	"husk/cli/parse"
+	"husk/client"
 	"husk/openapi"
 )
 
@@ -73,14 +76,16 @@ minutes after its end, and does not change afterwards.`,
 		case everybody && asCSV:
 			return c.UsageOfAllCSV(cmd.Context(), of, p.Out)
 		case everybody:
-			l, err = c.UsageOfAll(cmd.Context(), of)
+			if l, err = c.UsageOfAll(cmd.Context(), of); err == nil && *of.GroupBy == openapi.AdminGetUsageParamsGroupByTenant {
+				err = nameTenants(cmd.Context(), c, l.Items)
+			}
 		case asCSV:
 			return c.UsageCSV(cmd.Context(), params, p.Out)
 		default:
 			l, err = c.Usage(cmd.Context(), params)
 		}
 		if err != nil {
-			return err
+			return a.forOperators(err, everybody)
 		}
 		if printed, err := p.Value(l); printed {
 			return err
@@ -92,6 +97,23 @@ minutes after its end, and does not change afterwards.`,
 		return kind.Usage.Show(p, l.Items)
 	}
 	return cmd
+}
+
+// nameTenants gives the usage of tenants their names. Tenants that were deleted have none.
+func nameTenants(ctx context.Context, c *client.Client, items []openapi.Usage) error {
+	names := map[string]string{}
+	for t, err := range c.Tenants.List(ctx) {
+		if err != nil {
+			return err
+		}
+		names[t.ID.String()] = t.Name
+	}
+	for i := range items {
+		if name, known := names[openapi.Value(items[i].Key)]; known {
+			items[i].Name, items[i].Kind = &name, new("tenant")
+		}
+	}
+	return nil
 }
 
 func quotaCommand(a *app) *cobra.Command {

@@ -135,7 +135,7 @@ A headless service has no address: its name stands for the addresses of the pods
 func set(a Parts) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "set NAME [--selector LABELS] [--port PORT]",
-		Short:   "Change the selector, the ports or the affinity of a service",
+		Short:   "Change the selector, the ports, the affinity or the security groups of a service",
 		Example: "  husk service set web --selector app=web,track=stable",
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: a.Names("service"),
 	}
