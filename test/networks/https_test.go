@@ -136,6 +136,18 @@ func (s site) certified(t *testing.T) {
 	})
 }
 
+// served waits until a process, which the client reaches, serves the host: it reads that the service has an address a moment after the certificate is there.
+func (s site) served(t *testing.T, client *http.Client) {
+	t.Helper()
+	eventually(t, 10*time.Second, "the host is served", func() error {
+		got, _, err := ask(client, get(t, "https://"+s.host+"/"))
+		if err == nil && got.StatusCode != http.StatusOK {
+			err = fmt.Errorf("status %d", got.StatusCode)
+		}
+		return err
+	})
+}
+
 // reply is a response without its body.
 type reply struct {
 	StatusCode, ProtoMajor int
@@ -185,6 +197,8 @@ func TestIngressesServeServicesOverHTTPS(t *testing.T) {
 	b.certified(t)
 	trust := &tls.Config{RootCAs: ca.roots}
 	client := o.client(trust, &first.addr)
+	a.served(t, client)
+	b.served(t, client)
 
 	// HTTP/2, with what the pod learns about the client.
 	r := get(t, "https://www.example.com/a/b?c=d")
@@ -358,6 +372,9 @@ func TestACertificateIsRenewedWhileRequestsRun(t *testing.T) {
 	}
 	s := l.site(t, l.nodes[0], "www.example.com", nil)
 	s.certified(t)
+	for _, e := range edges {
+		s.served(t, o.client(&tls.Config{RootCAs: ca.roots}, &e.addr))
+	}
 	var requests, failed atomic.Int64
 	serials := make([]sync.Map, len(edges))
 	ctx, cancel := context.WithTimeout(t.Context(), 45*time.Second)
@@ -415,13 +432,7 @@ func TestNobodyUsesMoreThanTheLimits(t *testing.T) {
 	b.certified(t)
 	trust := &tls.Config{RootCAs: ca.roots}
 	client := o.client(trust, &e.addr)
-	eventually(t, 10*time.Second, "the host is reached", func() error {
-		got, _, err := ask(client, get(t, "https://www.example.com/"))
-		if err == nil && got.StatusCode != http.StatusOK {
-			err = fmt.Errorf("%d", got.StatusCode)
-		}
-		return err
-	})
+	a.served(t, client)
 
 	t.Run("requests under way of a client", func(t *testing.T) {
 		statuses := map[int]int{}
