@@ -72,8 +72,13 @@ generate: deps ## Generate code from openapi.yaml and from the SQL
 	. build/deps.env && cd web && npm run --silent generate
 	. build/deps.env && go tool -modfile=tools/go.mod sqlc generate
 
+# What the tests of generated clients need from elsewhere, so that the tests themselves need no network.
+test/generators/node_modules/.package-lock.json: test/generators/package.json test/generators/package-lock.json test/generators/go.sum | build
+	@. build/deps.env && cd test/generators && npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error --fetch-retries=5 && GOFLAGS= go mod download
+	@touch $@
+
 .PHONY: test
-test: build ## Run all tests, unit to end-to-end, with the real services
+test: build test/generators/node_modules/.package-lock.json ## Run all tests, unit to end-to-end, with the real services
 	@. build/deps.env && ./test/run
 
 .PHONY: test-unit

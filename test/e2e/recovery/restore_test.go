@@ -88,6 +88,13 @@ func TestAnAgentFollowsARestoredDatabase(t *testing.T) {
 	tn.Kill(t, "server") // a leader compares when it begins to lead
 	stack.Eventually(t, time.Minute, func() error { _, err := unknown(); return err })
 	recovered := tn.Volume(t, "recovered")
+	stack.Eventually(t, time.Minute, func() error { // its file system is made before that
+		v, err := tn.API.Volumes.Get(t.Context(), *recovered.VolumeID)
+		if err == nil && v.State != openapi.VolumeStateAvailable {
+			err = fmt.Errorf("the volume is %s", v.State)
+		}
+		return err
+	})
 	disk := func(name string) string {
 		return "rbd:husk-volumes/" + name + ":id=admin:conf=" + tn.Env["HUSK_CEPH_CONF"]
 	}
