@@ -105,7 +105,7 @@ func auditCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// forOperators adds to a refusal how operators ask, who have no tenant.
+// forOperators adds to a refusal how an operator asks instead. Operators have no tenant.
 func (a *app) forOperators(err error, asked bool) error {
 	if client.HasCode(err, husk.CodeForbidden) && !asked {
 		a.hint("operators have no tenant; add --all-tenants")
