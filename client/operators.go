@@ -75,7 +75,7 @@ func (n Nodes) List(ctx context.Context) ([]openapi.Node, error) {
 
 // Find returns a node by its name or its ID.
 func (n Nodes) Find(ctx context.Context, nameOrID string) (openapi.Node, error) {
-	return FindIn(each(n.List(ctx)), "node", nameOrID, func(n openapi.Node) []string { return []string{n.ID.String(), n.Name} })
+	return FindIn(Each(n.List(ctx)), "node", nameOrID, func(n openapi.Node) []string { return []string{n.ID.String(), n.Name} })
 }
 
 // Update changes a node: its pool, its labels and taints, and whether pods are scheduled to it.
@@ -140,7 +140,7 @@ func (p Pools) List(ctx context.Context) ([]openapi.Pool, error) {
 
 // Find returns a pool.
 func (p Pools) Find(ctx context.Context, name string) (openapi.Pool, error) {
-	return FindIn(each(p.List(ctx)), "pool", name, func(p openapi.Pool) []string { return []string{p.Name} })
+	return FindIn(Each(p.List(ctx)), "pool", name, func(p openapi.Pool) []string { return []string{p.Name} })
 }
 
 // Put creates a pool or changes it.
@@ -205,8 +205,8 @@ func (c *Client) UsageOfAllCSV(ctx context.Context, params openapi.AdminGetUsage
 	return copyBody(w)(c.api.AdminGetUsage(ctx, &params))
 }
 
-// each yields a slice as a list.
-func each[T any](items []T, err error) iter.Seq2[T, error] {
+// Each yields a slice as a list, for kinds that the API returns in one response.
+func Each[T any](items []T, err error) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for _, item := range items {
 			if !yield(item, nil) {

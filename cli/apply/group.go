@@ -37,28 +37,27 @@ func (a *Application) createNamed(ctx context.Context, docs []manifest.Document)
 		if d.Group == nil || !named[d.Group.Name] {
 			continue
 		}
-		_, err := a.Client.SecurityGroups.Find(ctx, d.Group.Name)
-		switch {
-		case err == nil:
-		case !client.IsNotFound(err):
-			return err
-		default:
+		if _, err := a.Client.SecurityGroups.Find(ctx, d.Group.Name); client.IsNotFound(err) {
 			missing = append(missing, d)
-		}
-	}
-	for _, d := range missing {
-		if a.dry() {
-			a.targets[d.Ref()] = true
+		} else if err != nil {
+			return err
 		}
 	}
 	if a.dry() {
+		for _, d := range missing {
+			a.targets[d.Ref()] = true
+		}
+		return nil
+	}
+	if len(missing) == 0 {
 		return nil
 	}
 	for _, d := range docs {
-		if d.Group != nil && len(missing) > 0 {
-			if err := a.checkAlone(ctx, *d.Group, described); err != nil && !client.HasCode(err, husk.CodeNameTaken) {
-				a.refused[d.Group.Name] = err
-			}
+		if d.Group == nil {
+			continue
+		}
+		if err := a.checkAlone(ctx, *d.Group, described); err != nil && !client.HasCode(err, husk.CodeNameTaken) {
+			a.refused[d.Group.Name] = err
 		}
 	}
 	if len(a.refused) > 0 {

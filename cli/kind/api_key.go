@@ -38,9 +38,9 @@ func listKeys(ctx context.Context, c *client.Client, account string) iter.Seq2[A
 	if account != "" {
 		one, err := c.ServiceAccounts.Find(ctx, account)
 		if err != nil {
-			return listed[APIKey](nil, err)
+			return client.Each[APIKey](nil, err)
 		}
-		accounts = listed([]openapi.ServiceAccount{one}, nil)
+		accounts = client.Each([]openapi.ServiceAccount{one}, nil)
 	}
 	return func(yield func(APIKey, error) bool) {
 		for s, err := range accounts {

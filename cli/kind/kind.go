@@ -51,18 +51,3 @@ func (k Kind[T]) ViewFor(ctx context.Context, c *client.Client, p print.Printer)
 func (k Kind[T]) Match(item T, named []string) bool {
 	return len(named) == 0 || slices.Contains(named, k.ID(item)) || slices.Contains(named, k.Name(item))
 }
-
-// listed makes a list of a slice, for kinds that the API lists in one response.
-func listed[T any](items []T, err error) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		for _, item := range items {
-			if !yield(item, nil) {
-				return
-			}
-		}
-		if err != nil {
-			var none T
-			yield(none, err)
-		}
-	}
-}

@@ -44,7 +44,7 @@ var Nodes = Kind[openapi.Node]{
 	},
 	IfNone: "a node joins when its agent starts with a join token",
 	List: func(ctx context.Context, c *client.Client, _ Query) iter.Seq2[openapi.Node, error] {
-		return listed(c.Nodes.List(ctx))
+		return client.Each(c.Nodes.List(ctx))
 	},
 }
 

@@ -30,7 +30,7 @@ var Pools = Kind[openapi.Pool]{
 	NoID:   true,
 	IfNone: "to create one, run \"husk pool set NAME\"",
 	List: func(ctx context.Context, c *client.Client, _ Query) iter.Seq2[openapi.Pool, error] {
-		return listed(c.Pools.List(ctx))
+		return client.Each(c.Pools.List(ctx))
 	},
 	Find: func(ctx context.Context, c *client.Client, name string) (openapi.Pool, error) {
 		return c.Pools.Find(ctx, name)

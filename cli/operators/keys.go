@@ -28,25 +28,11 @@ var SigningKeys = kind.Kind[openapi.SigningKey]{
 	Plural: "signing-keys", Aliases: []string{"signing-key"}, Short: "List the keys that sign tokens, and create and delete keys",
 	ID: func(k openapi.SigningKey) string { return k.Kid },
 	Find: func(ctx context.Context, c *client.Client, name string) (openapi.SigningKey, error) {
-		return client.FindIn(listed(c.SigningKeys.List(ctx)), "signing key", name, func(k openapi.SigningKey) []string { return []string{k.Kid} })
+		return client.FindIn(client.Each(c.SigningKeys.List(ctx)), "signing key", name, func(k openapi.SigningKey) []string { return []string{k.Kid} })
 	},
 	List: func(ctx context.Context, c *client.Client, _ kind.Query) iter.Seq2[openapi.SigningKey, error] {
-		return listed(c.SigningKeys.List(ctx))
+		return client.Each(c.SigningKeys.List(ctx))
 	},
-}
-
-func listed[T any](items []T, err error) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		for _, item := range items {
-			if !yield(item, nil) {
-				return
-			}
-		}
-		if err != nil {
-			var none T
-			yield(none, err)
-		}
-	}
 }
 
 // RotateKey makes the command that creates a signing key.

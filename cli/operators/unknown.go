@@ -38,29 +38,10 @@ var UnknownObjects = kind.Kind[openapi.UnknownObject]{
 	NoID:   true,
 	IfNone: "everything in Ceph has an owner",
 	List: func(ctx context.Context, c *client.Client, _ kind.Query) iter.Seq2[openapi.UnknownObject, error] {
-		all, err := c.UnknownObjects(ctx)
-		return func(yield func(openapi.UnknownObject, error) bool) {
-			for _, o := range all {
-				if !yield(o, nil) {
-					return
-				}
-			}
-			if err != nil {
-				yield(openapi.UnknownObject{}, err)
-			}
-		}
+		return client.Each(c.UnknownObjects(ctx))
 	},
 	Find: func(ctx context.Context, c *client.Client, name string) (openapi.UnknownObject, error) {
-		all, err := c.UnknownObjects(ctx)
-		for _, o := range all {
-			if o.Name == name {
-				return o, nil
-			}
-		}
-		if err == nil {
-			err = exit.Usagef("there is no unknown object %q", name)
-		}
-		return openapi.UnknownObject{}, err
+		return client.FindIn(client.Each(c.UnknownObjects(ctx)), "unknown object", name, func(o openapi.UnknownObject) []string { return []string{o.Name} })
 	},
 }
 
