@@ -119,12 +119,13 @@ var importRules = map[string][]string{
 	// No package below server imports server. Of each other, they import only request, agents and held.
 	"server": {
 		"husk", "openapi", "store", "ceph", "egress", "ingress", "pki", "registry", "service", "session", "strictjson", "version", "web",
-		"server/agents", "server/auth", "server/control", "server/exec", "server/held", "server/metrics", "server/network", "server/podspec",
+		"server/agents", "server/auth", "server/control", "server/deliver", "server/exec", "server/held", "server/metrics", "server/network", "server/podspec",
 		"server/represent", "server/request", "server/watch", "server/zones",
 	},
 	"server/agents":    {"husk", "openapi", "route", "store", "session"},
 	"server/auth":      {"husk", "openapi", "store", "egress", "idtoken", "pki", "session", "strictjson", "server/request"},
 	"server/control":   {"husk", "store", "scheduler", "ceph", "egress", "registry", "server/network"},
+	"server/deliver":   {"husk", "ceph", "store"},
 	"server/exec":      {"husk", "openapi", "store", "session", "signals", "server/agents", "server/held", "server/request"},
 	"server/held":      {"husk"},
 	"server/metrics":   {"husk", "openapi", "store", "version", "server/agents", "server/request"},

@@ -35,6 +35,7 @@ type Volume struct {
 	Labels    map[string]string `json:"labels"`
 	SizeGiB   int               `json:"sizeGiB"`
 	FSType    string            `json:"fsType"`
+	Class     string            `json:"class,omitempty"` // empty: none
 	State     VolumeState       `json:"state"`
 	Message   string            `json:"message,omitempty"`
 	PodID     *uuid.UUID        `json:"podId,omitempty"` // the pod that claims it
@@ -54,6 +55,21 @@ type SnapshotSchedule struct {
 
 // DefaultSnapshotsKept is how many snapshots a schedule keeps that does not say it.
 const DefaultSnapshotsKept = 7
+
+// VolumeClass is how much the disk of a volume can read and write. Operators define the classes.
+type VolumeClass struct {
+	Name string `json:"name"`
+	DiskLimits
+	Default   bool      `json:"default"`           // of volumes that name no class
+	Volumes   *int      `json:"volumes,omitempty"` // only for operators
+	CreatedAt time.Time `json:"createdAt"`
+}
+
+// DiskLimits is how much a disk can read and write. 0 means no limit.
+type DiskLimits struct {
+	IOPS         int `json:"iops"`
+	MiBPerSecond int `json:"mibPerSecond"`
+}
 
 // VolumeSource is the snapshot that a volume is made from, and shares data with until it is flattened.
 type VolumeSource struct {

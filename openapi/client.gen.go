@@ -684,6 +684,38 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/admin/usage (the `AdminGetUsage` operationId).
 	AdminGetUsage(ctx context.Context, params *AdminGetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// AdminListVolumeClasses List volume classes with the number of their volumes
+	//
+	// For operators of the platform.
+	//
+	// Corresponds with GET /v1/admin/volume-classes (the `AdminListVolumeClasses` operationId).
+	AdminListVolumeClasses(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteVolumeClass Delete a volume class that no volume has
+	//
+	// For operators of the platform.
+	//
+	// Corresponds with DELETE /v1/admin/volume-classes/{class} (the `DeleteVolumeClass` operationId).
+	DeleteVolumeClass(ctx context.Context, class string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutVolumeClassWithBody Create or change a volume class
+	//
+	// The volumes of running pods get changed limits within seconds. If the class becomes the default, the former default class is an ordinary one. For operators of the platform.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/admin/volume-classes/{class} (the `PutVolumeClass` operationId).
+	PutVolumeClassWithBody(ctx context.Context, class string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutVolumeClass Create or change a volume class
+	//
+	// The volumes of running pods get changed limits within seconds. If the class becomes the default, the former default class is an ordinary one. For operators of the platform.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/admin/volume-classes/{class} (the `PutVolumeClass` operationId).
+	PutVolumeClass(ctx context.Context, class string, body PutVolumeClassJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListAudit List the tenant's audit log
 	//
 	// For owners of the tenant.
@@ -1528,6 +1560,13 @@ type ClientInterface interface {
 	// Corresponds with PATCH /v1/users/{userId} (the `UpdateUser` operationId).
 	UpdateUser(ctx context.Context, userID UserID, params *UpdateUserParams, body UpdateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListVolumeClasses List volume classes
+	//
+	// Operators define them, and they are the same for all tenants. For viewers, developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/volume-classes (the `ListVolumeClasses` operationId).
+	ListVolumeClasses(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListVolumes List volumes, or watch them
 	//
 	// The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
@@ -1567,20 +1606,22 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/volumes/{volumeId} (the `GetVolume` operationId).
 	GetVolume(ctx context.Context, volumeID VolumeID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateVolumeWithBody Make a volume larger, or change its schedule of snapshots
+	// UpdateVolumeWithBody Make a volume larger, or change its class or its schedule of snapshots
 	//
 	// What is absent does not change. The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
-	// counts for the quota and is billed from this request on. A volume cannot become smaller. For developers and owners of the tenant.
+	// counts for the quota and is billed from this request on. A volume cannot become smaller. A running pod gets the limits of another class within seconds.
+	// For developers and owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /v1/volumes/{volumeId} (the `UpdateVolume` operationId).
 	UpdateVolumeWithBody(ctx context.Context, volumeID VolumeID, params *UpdateVolumeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateVolume Make a volume larger, or change its schedule of snapshots
+	// UpdateVolume Make a volume larger, or change its class or its schedule of snapshots
 	//
 	// What is absent does not change. The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
-	// counts for the quota and is billed from this request on. A volume cannot become smaller. For developers and owners of the tenant.
+	// counts for the quota and is billed from this request on. A volume cannot become smaller. A running pod gets the limits of another class within seconds.
+	// For developers and owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2918,6 +2959,78 @@ func (c *Client) DeleteUnknownObject(ctx context.Context, object string, reqEdit
 // Corresponds with GET /v1/admin/usage (the `AdminGetUsage` operationId).
 func (c *Client) AdminGetUsage(ctx context.Context, params *AdminGetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAdminGetUsageRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AdminListVolumeClasses List volume classes with the number of their volumes
+//
+// For operators of the platform.
+//
+// Corresponds with GET /v1/admin/volume-classes (the `AdminListVolumeClasses` operationId).
+func (c *Client) AdminListVolumeClasses(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAdminListVolumeClassesRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteVolumeClass Delete a volume class that no volume has
+//
+// For operators of the platform.
+//
+// Corresponds with DELETE /v1/admin/volume-classes/{class} (the `DeleteVolumeClass` operationId).
+func (c *Client) DeleteVolumeClass(ctx context.Context, class string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteVolumeClassRequest(c.Server, class)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutVolumeClassWithBody Create or change a volume class
+//
+// The volumes of running pods get changed limits within seconds. If the class becomes the default, the former default class is an ordinary one. For operators of the platform.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/admin/volume-classes/{class} (the `PutVolumeClass` operationId).
+func (c *Client) PutVolumeClassWithBody(ctx context.Context, class string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutVolumeClassRequestWithBody(c.Server, class, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutVolumeClass Create or change a volume class
+//
+// The volumes of running pods get changed limits within seconds. If the class becomes the default, the former default class is an ordinary one. For operators of the platform.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/admin/volume-classes/{class} (the `PutVolumeClass` operationId).
+func (c *Client) PutVolumeClass(ctx context.Context, class string, body PutVolumeClassJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutVolumeClassRequest(c.Server, class, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4772,6 +4885,23 @@ func (c *Client) UpdateUser(ctx context.Context, userID UserID, params *UpdateUs
 	return c.Client.Do(req)
 }
 
+// ListVolumeClasses List volume classes
+//
+// Operators define them, and they are the same for all tenants. For viewers, developers and owners of the tenant.
+//
+// Corresponds with GET /v1/volume-classes (the `ListVolumeClasses` operationId).
+func (c *Client) ListVolumeClasses(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListVolumeClassesRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListVolumes List volumes, or watch them
 //
 // The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
@@ -4861,10 +4991,11 @@ func (c *Client) GetVolume(ctx context.Context, volumeID VolumeID, reqEditors ..
 	return c.Client.Do(req)
 }
 
-// UpdateVolumeWithBody Make a volume larger, or change its schedule of snapshots
+// UpdateVolumeWithBody Make a volume larger, or change its class or its schedule of snapshots
 //
 // What is absent does not change. The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
-// counts for the quota and is billed from this request on. A volume cannot become smaller. For developers and owners of the tenant.
+// counts for the quota and is billed from this request on. A volume cannot become smaller. A running pod gets the limits of another class within seconds.
+// For developers and owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4881,10 +5012,11 @@ func (c *Client) UpdateVolumeWithBody(ctx context.Context, volumeID VolumeID, pa
 	return c.Client.Do(req)
 }
 
-// UpdateVolume Make a volume larger, or change its schedule of snapshots
+// UpdateVolume Make a volume larger, or change its class or its schedule of snapshots
 //
 // What is absent does not change. The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
-// counts for the quota and is billed from this request on. A volume cannot become smaller. For developers and owners of the tenant.
+// counts for the quota and is billed from this request on. A volume cannot become smaller. A running pod gets the limits of another class within seconds.
+// For developers and owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7660,6 +7792,114 @@ func NewAdminGetUsageRequest(server string, params *AdminGetUsageParams) (*http.
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewAdminListVolumeClassesRequest constructs an http.Request for the AdminListVolumeClasses method
+func NewAdminListVolumeClassesRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/volume-classes")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDeleteVolumeClassRequest constructs an http.Request for the DeleteVolumeClass method
+func NewDeleteVolumeClassRequest(server string, class string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "class", class, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/volume-classes/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPutVolumeClassRequest calls the generic PutVolumeClass builder with application/json body
+func NewPutVolumeClassRequest(server string, class string, body PutVolumeClassJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPutVolumeClassRequestWithBody(server, class, "application/json", bodyReader)
+}
+
+// NewPutVolumeClassRequestWithBody constructs an http.Request for the PutVolumeClass method, with any body, and a specified content type
+func NewPutVolumeClassRequestWithBody(server string, class string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "class", class, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/volume-classes/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -12750,6 +12990,33 @@ func NewUpdateUserRequestWithBody(server string, userID UserID, params *UpdateUs
 			req.Header.Set("If-Match", headerParam0)
 		}
 
+	}
+
+	return req, nil
+}
+
+// NewListVolumeClassesRequest constructs an http.Request for the ListVolumeClasses method
+func NewListVolumeClassesRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/volume-classes")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil

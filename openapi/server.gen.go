@@ -190,6 +190,15 @@ type ServerInterface interface {
 	// AdminGetUsage Show the usage of all tenants
 	// (GET /v1/admin/usage)
 	AdminGetUsage(w http.ResponseWriter, r *http.Request, params AdminGetUsageParams)
+	// AdminListVolumeClasses List volume classes with the number of their volumes
+	// (GET /v1/admin/volume-classes)
+	AdminListVolumeClasses(w http.ResponseWriter, r *http.Request)
+	// DeleteVolumeClass Delete a volume class that no volume has
+	// (DELETE /v1/admin/volume-classes/{class})
+	DeleteVolumeClass(w http.ResponseWriter, r *http.Request, class string)
+	// PutVolumeClass Create or change a volume class
+	// (PUT /v1/admin/volume-classes/{class})
+	PutVolumeClass(w http.ResponseWriter, r *http.Request, class string)
 	// RenewCertificate Renew the node's certificate
 	// (POST /v1/agent/certificate)
 	RenewCertificate(w http.ResponseWriter, r *http.Request)
@@ -448,6 +457,9 @@ type ServerInterface interface {
 	// UpdateUser Change a user's role, or disable the user
 	// (PATCH /v1/users/{userId})
 	UpdateUser(w http.ResponseWriter, r *http.Request, userID UserID, params UpdateUserParams)
+	// ListVolumeClasses List volume classes
+	// (GET /v1/volume-classes)
+	ListVolumeClasses(w http.ResponseWriter, r *http.Request)
 	// ListVolumes List volumes, or watch them
 	// (GET /v1/volumes)
 	ListVolumes(w http.ResponseWriter, r *http.Request, params ListVolumesParams)
@@ -460,7 +472,7 @@ type ServerInterface interface {
 	// GetVolume Get one volume
 	// (GET /v1/volumes/{volumeId})
 	GetVolume(w http.ResponseWriter, r *http.Request, volumeID VolumeID)
-	// UpdateVolume Make a volume larger, or change its schedule of snapshots
+	// UpdateVolume Make a volume larger, or change its class or its schedule of snapshots
 	// (PATCH /v1/volumes/{volumeId})
 	UpdateVolume(w http.ResponseWriter, r *http.Request, volumeID VolumeID, params UpdateVolumeParams)
 	// RestoreVolume Make the content of a volume that of a snapshot
@@ -814,6 +826,24 @@ func (_ Unimplemented) DeleteUnknownObject(w http.ResponseWriter, r *http.Reques
 // AdminGetUsage Show the usage of all tenants
 // (GET /v1/admin/usage)
 func (_ Unimplemented) AdminGetUsage(w http.ResponseWriter, r *http.Request, params AdminGetUsageParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// AdminListVolumeClasses List volume classes with the number of their volumes
+// (GET /v1/admin/volume-classes)
+func (_ Unimplemented) AdminListVolumeClasses(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeleteVolumeClass Delete a volume class that no volume has
+// (DELETE /v1/admin/volume-classes/{class})
+func (_ Unimplemented) DeleteVolumeClass(w http.ResponseWriter, r *http.Request, class string) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// PutVolumeClass Create or change a volume class
+// (PUT /v1/admin/volume-classes/{class})
+func (_ Unimplemented) PutVolumeClass(w http.ResponseWriter, r *http.Request, class string) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1333,6 +1363,12 @@ func (_ Unimplemented) UpdateUser(w http.ResponseWriter, r *http.Request, userID
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// ListVolumeClasses List volume classes
+// (GET /v1/volume-classes)
+func (_ Unimplemented) ListVolumeClasses(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // ListVolumes List volumes, or watch them
 // (GET /v1/volumes)
 func (_ Unimplemented) ListVolumes(w http.ResponseWriter, r *http.Request, params ListVolumesParams) {
@@ -1357,7 +1393,7 @@ func (_ Unimplemented) GetVolume(w http.ResponseWriter, r *http.Request, volumeI
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// UpdateVolume Make a volume larger, or change its schedule of snapshots
+// UpdateVolume Make a volume larger, or change its class or its schedule of snapshots
 // (PATCH /v1/volumes/{volumeId})
 func (_ Unimplemented) UpdateVolume(w http.ResponseWriter, r *http.Request, volumeID VolumeID, params UpdateVolumeParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -3410,6 +3446,72 @@ func (siw *ServerInterfaceWrapper) AdminGetUsage(w http.ResponseWriter, r *http.
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.AdminGetUsage(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// AdminListVolumeClasses operation middleware
+func (siw *ServerInterfaceWrapper) AdminListVolumeClasses(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AdminListVolumeClasses(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteVolumeClass operation middleware
+func (siw *ServerInterfaceWrapper) DeleteVolumeClass(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "class" -------------
+	var class string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "class", chi.URLParam(r, "class"), &class, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "class", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteVolumeClass(w, r, class)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PutVolumeClass operation middleware
+func (siw *ServerInterfaceWrapper) PutVolumeClass(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "class" -------------
+	var class string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "class", chi.URLParam(r, "class"), &class, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "class", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PutVolumeClass(w, r, class)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -7810,6 +7912,20 @@ func (siw *ServerInterfaceWrapper) UpdateUser(w http.ResponseWriter, r *http.Req
 	handler.ServeHTTP(w, r)
 }
 
+// ListVolumeClasses operation middleware
+func (siw *ServerInterfaceWrapper) ListVolumeClasses(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListVolumeClasses(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListVolumes operation middleware
 func (siw *ServerInterfaceWrapper) ListVolumes(w http.ResponseWriter, r *http.Request) {
 
@@ -8356,6 +8472,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Post(options.BaseURL+"/v1/volumes", wrapper.CreateVolume)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/volume-classes", wrapper.ListVolumeClasses)
+	})
+	r.Group(func(r chi.Router) {
 		r.Delete(options.BaseURL+"/v1/volumes/{volumeId}", wrapper.DeleteVolume)
 	})
 	r.Group(func(r chi.Router) {
@@ -8645,6 +8764,15 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Put(options.BaseURL+"/v1/admin/pools/{pool}", wrapper.PutPool)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/admin/volume-classes", wrapper.AdminListVolumeClasses)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/admin/volume-classes/{class}", wrapper.DeleteVolumeClass)
+	})
+	r.Group(func(r chi.Router) {
+		r.Put(options.BaseURL+"/v1/admin/volume-classes/{class}", wrapper.PutVolumeClass)
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/admin/defragmentation", wrapper.Defragment)
@@ -11114,6 +11242,117 @@ type AdminGetUsagedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AdminGetUsagedefaultApplicationProblemPlusJSONResponse) VisitAdminGetUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListVolumeClassesRequestObject struct {
+}
+
+type AdminListVolumeClassesResponseObject interface {
+	VisitAdminListVolumeClassesResponse(w http.ResponseWriter) error
+}
+
+type AdminListVolumeClasses200JSONResponse VolumeClassList
+
+func (response AdminListVolumeClasses200JSONResponse) VisitAdminListVolumeClassesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListVolumeClassesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminListVolumeClassesdefaultApplicationProblemPlusJSONResponse) VisitAdminListVolumeClassesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteVolumeClassRequestObject struct {
+	Class string `json:"class"`
+}
+
+type DeleteVolumeClassResponseObject interface {
+	VisitDeleteVolumeClassResponse(w http.ResponseWriter) error
+}
+
+type DeleteVolumeClass204Response struct {
+}
+
+func (response DeleteVolumeClass204Response) VisitDeleteVolumeClassResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteVolumeClassdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteVolumeClassdefaultApplicationProblemPlusJSONResponse) VisitDeleteVolumeClassResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutVolumeClassRequestObject struct {
+	Class string `json:"class"`
+	Body  *PutVolumeClassJSONRequestBody
+}
+
+type PutVolumeClassResponseObject interface {
+	VisitPutVolumeClassResponse(w http.ResponseWriter) error
+}
+
+type PutVolumeClass200JSONResponse VolumeClass
+
+func (response PutVolumeClass200JSONResponse) VisitPutVolumeClassResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutVolumeClassdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PutVolumeClassdefaultApplicationProblemPlusJSONResponse) VisitPutVolumeClassResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -15209,6 +15448,44 @@ func (response UpdateUserdefaultApplicationProblemPlusJSONResponse) VisitUpdateU
 	return err
 }
 
+type ListVolumeClassesRequestObject struct {
+}
+
+type ListVolumeClassesResponseObject interface {
+	VisitListVolumeClassesResponse(w http.ResponseWriter) error
+}
+
+type ListVolumeClasses200JSONResponse VolumeClassList
+
+func (response ListVolumeClasses200JSONResponse) VisitListVolumeClassesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListVolumeClassesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListVolumeClassesdefaultApplicationProblemPlusJSONResponse) VisitListVolumeClassesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListVolumesRequestObject struct {
 	Params ListVolumesParams
 }
@@ -15753,6 +16030,15 @@ type StrictServerInterface interface {
 	// AdminGetUsage Show the usage of all tenants
 	// (GET /v1/admin/usage)
 	AdminGetUsage(ctx context.Context, request AdminGetUsageRequestObject) (AdminGetUsageResponseObject, error)
+	// AdminListVolumeClasses List volume classes with the number of their volumes
+	// (GET /v1/admin/volume-classes)
+	AdminListVolumeClasses(ctx context.Context, request AdminListVolumeClassesRequestObject) (AdminListVolumeClassesResponseObject, error)
+	// DeleteVolumeClass Delete a volume class that no volume has
+	// (DELETE /v1/admin/volume-classes/{class})
+	DeleteVolumeClass(ctx context.Context, request DeleteVolumeClassRequestObject) (DeleteVolumeClassResponseObject, error)
+	// PutVolumeClass Create or change a volume class
+	// (PUT /v1/admin/volume-classes/{class})
+	PutVolumeClass(ctx context.Context, request PutVolumeClassRequestObject) (PutVolumeClassResponseObject, error)
 	// RenewCertificate Renew the node's certificate
 	// (POST /v1/agent/certificate)
 	RenewCertificate(ctx context.Context, request RenewCertificateRequestObject) (RenewCertificateResponseObject, error)
@@ -16011,6 +16297,9 @@ type StrictServerInterface interface {
 	// UpdateUser Change a user's role, or disable the user
 	// (PATCH /v1/users/{userId})
 	UpdateUser(ctx context.Context, request UpdateUserRequestObject) (UpdateUserResponseObject, error)
+	// ListVolumeClasses List volume classes
+	// (GET /v1/volume-classes)
+	ListVolumeClasses(ctx context.Context, request ListVolumeClassesRequestObject) (ListVolumeClassesResponseObject, error)
 	// ListVolumes List volumes, or watch them
 	// (GET /v1/volumes)
 	ListVolumes(ctx context.Context, request ListVolumesRequestObject) (ListVolumesResponseObject, error)
@@ -16023,7 +16312,7 @@ type StrictServerInterface interface {
 	// GetVolume Get one volume
 	// (GET /v1/volumes/{volumeId})
 	GetVolume(ctx context.Context, request GetVolumeRequestObject) (GetVolumeResponseObject, error)
-	// UpdateVolume Make a volume larger, or change its schedule of snapshots
+	// UpdateVolume Make a volume larger, or change its class or its schedule of snapshots
 	// (PATCH /v1/volumes/{volumeId})
 	UpdateVolume(ctx context.Context, request UpdateVolumeRequestObject) (UpdateVolumeResponseObject, error)
 	// RestoreVolume Make the content of a volume that of a snapshot
@@ -17639,6 +17928,89 @@ func (sh *strictHandler) AdminGetUsage(w http.ResponseWriter, r *http.Request, p
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(AdminGetUsageResponseObject); ok {
 		if err := validResponse.VisitAdminGetUsageResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AdminListVolumeClasses operation middleware
+func (sh *strictHandler) AdminListVolumeClasses(w http.ResponseWriter, r *http.Request) {
+	var request AdminListVolumeClassesRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminListVolumeClasses(ctx, request.(AdminListVolumeClassesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminListVolumeClasses")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AdminListVolumeClassesResponseObject); ok {
+		if err := validResponse.VisitAdminListVolumeClassesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteVolumeClass operation middleware
+func (sh *strictHandler) DeleteVolumeClass(w http.ResponseWriter, r *http.Request, class string) {
+	var request DeleteVolumeClassRequestObject
+
+	request.Class = class
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteVolumeClass(ctx, request.(DeleteVolumeClassRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteVolumeClass")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteVolumeClassResponseObject); ok {
+		if err := validResponse.VisitDeleteVolumeClassResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PutVolumeClass operation middleware
+func (sh *strictHandler) PutVolumeClass(w http.ResponseWriter, r *http.Request, class string) {
+	var request PutVolumeClassRequestObject
+
+	request.Class = class
+
+	var body PutVolumeClassJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.PutVolumeClass(ctx, request.(PutVolumeClassRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutVolumeClass")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(PutVolumeClassResponseObject); ok {
+		if err := validResponse.VisitPutVolumeClassResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -20093,6 +20465,30 @@ func (sh *strictHandler) UpdateUser(w http.ResponseWriter, r *http.Request, user
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(UpdateUserResponseObject); ok {
 		if err := validResponse.VisitUpdateUserResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListVolumeClasses operation middleware
+func (sh *strictHandler) ListVolumeClasses(w http.ResponseWriter, r *http.Request) {
+	var request ListVolumeClassesRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListVolumeClasses(ctx, request.(ListVolumeClassesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListVolumeClasses")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListVolumeClassesResponseObject); ok {
+		if err := validResponse.VisitListVolumeClassesResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

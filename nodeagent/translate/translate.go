@@ -74,9 +74,18 @@ func Machine(desired husk.DesiredPod, ports []network.Port, mtu, overheadMiB int
 		spec.Monitors = append(spec.Monitors, vm.Address{Host: host, Port: p})
 	}
 	for _, d := range desired.Disks {
-		spec.Disks = append(spec.Disks, vm.Disk(d))
+		spec.Disks = append(spec.Disks, vm.Disk{Pool: d.Pool, Name: d.Name, Serial: d.Serial, ReadOnly: d.ReadOnly, SizeGiB: d.SizeGiB, Limits: Limits(d)})
 	}
 	return spec, nil
+}
+
+// Limits returns the limits of a disk's class; nil: it shares the limits of its pod.
+func Limits(d husk.DesiredDisk) *vm.DiskLimits {
+	if d.Limits == nil {
+		return nil
+	}
+	positive := func(n int) uint64 { return uint64(max(0, n)) }
+	return &vm.DiskLimits{BytesPerSecond: positive(d.Limits.MiBPerSecond) << 20, OperationsPerSecond: positive(d.Limits.IOPS)}
 }
 
 // Guest returns what husk-init needs to know about the pod.

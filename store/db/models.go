@@ -608,19 +608,20 @@ type UsageHour struct {
 }
 
 type UsageInterval struct {
-	ID         int64
-	TenantID   uuid.UUID
-	Kind       string
-	ObjectID   uuid.UUID
-	Name       string
-	Labels     []byte
-	NodeID     *uuid.UUID
-	NodeName   string
-	CpuMillis  int
-	MemoryMib  int
-	SizeGib    int
-	StartedAt  time.Time
-	RecordedAt time.Time
+	ID          int64
+	TenantID    uuid.UUID
+	Kind        string
+	ObjectID    uuid.UUID
+	Name        string
+	Labels      []byte
+	NodeID      *uuid.UUID
+	NodeName    string
+	CpuMillis   int
+	MemoryMib   int
+	SizeGib     int
+	StartedAt   time.Time
+	RecordedAt  time.Time
+	VolumeClass *string
 }
 
 type UsageLive struct {
@@ -697,12 +698,21 @@ type Volume struct {
 	SnapshotMinutes int
 	SnapshotKeep    int
 	SnapshotNext    *time.Time
+	Class           *string
 }
 
 type VolumeClaim struct {
 	TenantID uuid.UUID
 	VolumeID uuid.UUID
 	PodID    uuid.UUID
+}
+
+type VolumeClass struct {
+	Name         string
+	Iops         int
+	MibPerSecond int
+	IsDefault    bool
+	CreatedAt    time.Time
 }
 
 type Work struct {

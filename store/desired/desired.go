@@ -56,8 +56,9 @@ type Pod struct {
 
 // Volume is what the store knows about a volume of a pod.
 type Volume struct {
-	GiB    int    // size of its RBD image
-	FSType string // its file system
+	GiB    int              // size of its RBD image
+	FSType string           // its file system
+	Limits *husk.DiskLimits // of its class
 }
 
 // Move is what a node has to do with a pod that moves. The zero value is nothing.
@@ -155,7 +156,7 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 	if err != nil {
 		return nil, err
 	}
-	values, unreadable, err = moving.add(ctx, q, keys, &images, values, unreadable)
+	values, unreadable, err = moving.add(ctx, q, keys, &images, &volumes, values, unreadable)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +172,7 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 		if claimed[v.PodID] == nil {
 			claimed[v.PodID] = map[uuid.UUID]Volume{}
 		}
-		claimed[v.PodID][v.ID] = Volume{v.ImageGib, v.FsType}
+		claimed[v.PodID][v.ID] = volumeOf(v)
 	}
 	pods := make([]Pod, 0, len(rows))
 	for _, r := range rows {
@@ -188,6 +189,14 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 		})
 	}
 	return pods, nil
+}
+
+func volumeOf(r db.VolumesOfNodeRow) Volume {
+	v := Volume{GiB: r.ImageGib, FSType: r.FsType}
+	if r.Iops != nil && r.MibPerSecond != nil {
+		v.Limits = &husk.DiskLimits{IOPS: *r.Iops, MiBPerSecond: *r.MibPerSecond}
+	}
+	return v
 }
 
 // interfacesOf returns the pod's interfaces. Of a pod that a server of the previous version has created, only the network's range is known.

@@ -615,6 +615,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/volume-classes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List volume classes
+         * @description Operators define them, and they are the same for all tenants. For viewers, developers and owners of the tenant.
+         */
+        get: operations["listVolumeClasses"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/volumes/{volumeId}": {
         parameters: {
             query?: never;
@@ -643,9 +663,10 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Make a volume larger, or change its schedule of snapshots
+         * Make a volume larger, or change its class or its schedule of snapshots
          * @description What is absent does not change. The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
-         *     counts for the quota and is billed from this request on. A volume cannot become smaller. For developers and owners of the tenant.
+         *     counts for the quota and is billed from this request on. A volume cannot become smaller. A running pod gets the limits of another class within seconds.
+         *     For developers and owners of the tenant.
          */
         patch: operations["updateVolume"];
         trace?: never;
@@ -2064,6 +2085,56 @@ export interface paths {
          * @description For operators of the platform.
          */
         delete: operations["deletePool"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/volume-classes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List volume classes with the number of their volumes
+         * @description For operators of the platform.
+         */
+        get: operations["adminListVolumeClasses"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/volume-classes/{class}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The name of the volume class.
+                 * @example standard
+                 */
+                class: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Create or change a volume class
+         * @description The volumes of running pods get changed limits within seconds. If the class becomes the default, the former default class is an ordinary one. For operators of the platform.
+         */
+        put: operations["putVolumeClass"];
+        post?: never;
+        /**
+         * Delete a volume class that no volume has
+         * @description For operators of the platform.
+         */
+        delete: operations["deleteVolumeClass"];
         options?: never;
         head?: never;
         patch?: never;
@@ -4162,6 +4233,8 @@ export interface components {
              * @default ext4
              */
             fsType?: components["schemas"]["FSType"];
+            /** @description The volume class. Default: the operator's default class, if there is one. */
+            class?: components["schemas"]["Name"];
             snapshotSchedule?: components["schemas"]["SnapshotSchedule"];
             source?: components["schemas"]["VolumeSource"];
             /**
@@ -4203,6 +4276,8 @@ export interface components {
         VolumeUpdate: {
             /** @description At least the current size. */
             sizeGiB?: number;
+            /** @description The volume class. */
+            class?: components["schemas"]["Name"];
             snapshotSchedule?: components["schemas"]["SnapshotSchedule"];
         };
         /**
@@ -4255,6 +4330,8 @@ export interface components {
              * @description The pod that uses the volume.
              */
             readonly podId?: string;
+            /** @description The volume class. Absent: none; the volume shares the limits of its pod with the pod's other disks. */
+            class?: components["schemas"]["Name"];
             snapshotSchedule?: components["schemas"]["SnapshotSchedule"];
             /**
              * Format: date-time
@@ -4264,6 +4341,69 @@ export interface components {
             source?: components["schemas"]["VolumeSource"];
             /** Format: date-time */
             readonly createdAt: string;
+        };
+        /**
+         * @example {
+         *       "iops": 2000,
+         *       "mibPerSecond": 100,
+         *       "default": true
+         *     }
+         */
+        VolumeClassPut: {
+            /**
+             * @description Reads and writes per second of each volume. 0: no limit.
+             * @example 2000
+             */
+            iops: number;
+            /**
+             * @description MiB that are read and written per second of each volume. 0: no limit.
+             * @example 100
+             */
+            mibPerSecond: number;
+            /**
+             * @description New volumes that name no class have this one. At most one class is the default.
+             * @default false
+             */
+            default?: boolean;
+        };
+        /**
+         * @description How much the disk of a volume can read and write.
+         * @example {
+         *       "name": "standard",
+         *       "iops": 2000,
+         *       "mibPerSecond": 100,
+         *       "default": true,
+         *       "createdAt": "2026-03-01T12:00:00Z"
+         *     }
+         */
+        VolumeClass: {
+            name: string;
+            /** @description Reads and writes per second of each volume. 0: no limit. */
+            iops: number;
+            /** @description MiB that are read and written per second of each volume. 0: no limit. */
+            mibPerSecond: number;
+            /** @description New volumes that name no class have this one. */
+            default: boolean;
+            /** @description The number of volumes of all tenants with this class. Only for operators. */
+            volumes?: number;
+            /** Format: date-time */
+            createdAt: string;
+        };
+        /**
+         * @example {
+         *       "items": [
+         *         {
+         *           "name": "standard",
+         *           "iops": 2000,
+         *           "mibPerSecond": 100,
+         *           "default": true,
+         *           "createdAt": "2026-03-01T12:00:00Z"
+         *         }
+         *       ]
+         *     }
+         */
+        VolumeClassList: {
+            items: components["schemas"]["VolumeClass"][];
         };
         /**
          * @example {
@@ -6048,7 +6188,7 @@ export interface components {
             to: string;
             /** @description The interval is closed and never changes again. */
             closed: boolean;
-            /** @description The group: an ID, a kind, or a label's value. Absent for objects without the label. */
+            /** @description The group: an ID, a kind, a volume class, or a label's value. Absent for objects without the class or the label. */
             key?: string;
             /** @description The name of the object. */
             name?: string;
@@ -6349,7 +6489,7 @@ export interface components {
          * @example pod
          * @enum {string}
          */
-        ObjectKind: "pod" | "volume" | "snapshot" | "image" | "config" | "network" | "service" | "address" | "ingress" | "securityGroup" | "node" | "pool" | "defragmentation" | "tenant" | "serviceAccount" | "apiKey" | "user" | "oidcIssuer" | "signingKey" | "joinToken" | "certificate";
+        ObjectKind: "pod" | "volume" | "snapshot" | "image" | "config" | "network" | "service" | "address" | "ingress" | "securityGroup" | "node" | "pool" | "volumeClass" | "defragmentation" | "tenant" | "serviceAccount" | "apiKey" | "user" | "oidcIssuer" | "signingKey" | "joinToken" | "certificate";
         /**
          * @description Server-sent events. The data of each event is one object as JSON; `synced` has an empty object.
          * @example event: synced
@@ -7723,6 +7863,14 @@ export interface components {
             readOnly: boolean;
             /** @description The size of a volume that the machine should see. It is larger than when the machine started if the volume has grown. */
             sizeGiB?: number;
+            limits?: components["schemas"]["DiskLimits"];
+        };
+        /** @description The limits of the volume's class. Without them, the disk shares the limits of the pod with its other disks. */
+        DiskLimits: {
+            /** @description Reads and writes per second. 0: no limit. */
+            iops: number;
+            /** @description 0: no limit. */
+            mibPerSecond: number;
         };
         /** @description A cephx key that gives access to this pod's disks and nothing else. */
         CephAccess: {
@@ -9449,6 +9597,27 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    listVolumeClasses: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Volume classes, sorted by name. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VolumeClassList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     getVolume: {
         parameters: {
             query?: never;
@@ -10932,7 +11101,7 @@ export interface operations {
                 /** @description The length of each reporting interval. Days are days in UTC. */
                 period?: components["parameters"]["UsagePeriod"];
                 /** @description The property by which usage is grouped. */
-                groupBy?: "none" | "object" | "resource" | "label";
+                groupBy?: "none" | "object" | "resource" | "volumeClass" | "label";
                 /**
                  * @description The label whose values are the groups. Required with groupBy=label.
                  * @example app
@@ -12268,7 +12437,7 @@ export interface operations {
                 /** @description The length of each reporting interval. Days are days in UTC. */
                 period?: components["parameters"]["UsagePeriod"];
                 /** @description The property by which usage is grouped. */
-                groupBy?: "none" | "object" | "resource" | "label" | "tenant";
+                groupBy?: "none" | "object" | "resource" | "volumeClass" | "label" | "tenant";
                 /**
                  * @description The label whose values are the groups. Required with groupBy=label.
                  * @example app
@@ -12414,6 +12583,83 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description The pool is deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    adminListVolumeClasses: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Volume classes, sorted by name. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VolumeClassList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    putVolumeClass: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The name of the volume class.
+                 * @example standard
+                 */
+                class: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VolumeClassPut"];
+            };
+        };
+        responses: {
+            /** @description The volume class. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VolumeClass"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteVolumeClass: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The name of the volume class.
+                 * @example standard
+                 */
+                class: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The volume class is deleted. */
             204: {
                 headers: {
                     [name: string]: unknown;
