@@ -120,6 +120,12 @@ type Snapshot struct {
 // RBDName returns the name of the snapshot's RBD image.
 func (s Snapshot) RBDName() string { return "snap-" + s.ID.String() }
 
+// ViewName returns the name of the clone that pods attach read-only.
+func (s Snapshot) ViewName() string { return "view-" + s.ID.String() }
+
+// Serial returns the serial of the snapshot's disk in a virtual machine.
+func (s Snapshot) Serial() string { return DiskSerial("snp", s.ID) }
+
 // UnknownKind says what an unknown object is.
 type UnknownKind string
 

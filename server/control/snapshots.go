@@ -166,6 +166,9 @@ func (s *snapshots) remove(ctx context.Context, w store.Work) error {
 			return err
 		}
 	}
+	if err := s.ceph.RemoveDisk(ctx, cephDisk(c.View)); err != nil {
+		return err
+	}
 	if err := s.ceph.RemoveSnapshot(ctx, c.Name); err != nil {
 		return err
 	}

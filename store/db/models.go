@@ -538,6 +538,14 @@ type Snapshot struct {
 	FsType     string
 	Scheduled  bool
 	Consistent bool
+	ViewID     string
+	ViewHeader map[string][]byte
+}
+
+type SnapshotUse struct {
+	TenantID   uuid.UUID
+	SnapshotID uuid.UUID
+	PodID      uuid.UUID
 }
 
 type Tenant struct {

@@ -226,7 +226,8 @@ func (q *Queries) PutVolumeClass(ctx context.Context, arg PutVolumeClassParams) 
 }
 
 const releaseClaims = `-- name: ReleaseClaims :exec
-DELETE FROM volume_claims WHERE tenant_id = $1 AND pod_id = $2
+WITH uses AS (DELETE FROM snapshot_uses s WHERE s.tenant_id = $1 AND s.pod_id = $2)
+DELETE FROM volume_claims c WHERE c.tenant_id = $1 AND c.pod_id = $2
 `
 
 type ReleaseClaimsParams struct {
@@ -234,6 +235,7 @@ type ReleaseClaimsParams struct {
 	PodID    uuid.UUID
 }
 
+// Also of snapshots.
 func (q *Queries) ReleaseClaims(ctx context.Context, arg ReleaseClaimsParams) error {
 	_, err := q.db.Exec(ctx, releaseClaims, arg.TenantID, arg.PodID)
 	return err
