@@ -79,7 +79,9 @@ func TestMounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Mount{
-		{Volume: "data", Path: "/data"}, {Volume: "data", Path: "/etc/conf", ReadOnly: true}, {Volume: "logs", Path: "/var/log"},
+		{Volume: "data", Path: "/data"},
+		{Volume: "data", Path: "/etc/conf", ReadOnly: true},
+		{Volume: "logs", Path: "/var/log"},
 		{Volume: "s", Snapshot: true, Path: "/old", ReadOnly: true},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
