@@ -44,6 +44,9 @@ type Volume struct {
 	NextAt    *time.Time        `json:"nextSnapshotAt,omitempty"`
 	CreatedAt time.Time         `json:"createdAt"`
 
+	// ProgressPercent is how much of the snapshot's data is copied, of a volume that is flattened.
+	ProgressPercent *int `json:"progressPercent,omitempty"`
+
 	Flatten bool `json:"-"` // whether it is to have all its data itself
 }
 

@@ -79,3 +79,28 @@ func TestManyPodsAttachASnapshotThatStaysMeanwhile(t *testing.T) {
 		t.Errorf("%d of the names of the snapshot and its view are remembered", n)
 	}
 }
+
+func TestAVolumeThatIsFlattenedShowsItsProgress(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	as, s := h.as(tenant.ID), h.readySnapshot(tenant)
+	for _, flatten := range []bool{false, true} {
+		v, err := as.AddVolume(t.Context(), once(), husk.Volume{Name: named("volume"), Labels: map[string]string{}, SizeGiB: 1, Source: &husk.VolumeSource{SnapshotID: s.ID}, Flatten: flatten})
+		must(t, v, err)
+		if err := h.Copies().VolumeProgress(t.Context(), tenant.ID, v.ID, 40); err != nil {
+			t.Fatal(err)
+		}
+		v, err = as.Volume(t.Context(), v.ID)
+		if must(t, v, err); (v.ProgressPercent != nil) != flatten || flatten && *v.ProgressPercent != 40 {
+			t.Errorf("with flatten %v, the volume is %+v", flatten, v)
+		}
+		if err := h.VolumeMade(t.Context(), v, "def", nil); err != nil {
+			t.Fatal(err)
+		}
+		v, err = as.Volume(t.Context(), v.ID)
+		if must(t, v, err); v.ProgressPercent != nil {
+			t.Errorf("a volume that is available shows progress: %+v", v)
+		}
+	}
+}

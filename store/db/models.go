@@ -707,6 +707,7 @@ type Volume struct {
 	SnapshotKeep    int
 	SnapshotNext    *time.Time
 	Class           *string
+	Percent         int
 }
 
 type VolumeClaim struct {

@@ -152,6 +152,16 @@ func (c Copies) Progress(ctx context.Context, tenant, id uuid.UUID, percent int)
 	})
 }
 
+// VolumeProgress records how much of a volume that is flattened is copied.
+func (c Copies) VolumeProgress(ctx context.Context, tenant, id uuid.UUID, percent int) error {
+	return c.Do(ctx, func(q *db.Queries) error {
+		if err := q.SetVolumeProgress(ctx, db.SetVolumeProgressParams{TenantID: tenant, ID: id, Percent: percent}); err != nil {
+			return err
+		}
+		return q.Hint(ctx, []string{hints.Tenant(tenant)})
+	})
+}
+
 // Trouble records why a snapshot is not made or removed at the moment, or that it has failed.
 func (c Copies) Trouble(ctx context.Context, tenant, id uuid.UUID, message string, failed bool) error {
 	return c.Do(ctx, func(q *db.Queries) error {

@@ -4330,6 +4330,8 @@ export interface components {
             readonly state: "Creating" | "Available" | "InUse" | "Deleting";
             /** @description Why the volume is not ready yet. */
             readonly message?: string;
+            /** @description How much of the source's data is copied, while a volume with `flatten` is Creating. */
+            readonly progressPercent?: number;
             /**
              * Format: uuid
              * @description The pod that uses the volume.
