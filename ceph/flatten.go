@@ -39,7 +39,7 @@ func flatten(ctx context.Context, io *rados.IOContext, name string, progress Pro
 	text := C.CString(name)
 	defer C.free(unsafe.Pointer(text))
 	var image C.rbd_image_t
-	if err := errnoOf(C.rbd_open(C.rados_ioctx_t(io.Pointer()), text, &image, nil)); err != nil {
+	if err := errnoOf(C.rbd_open(C.rados_ioctx_t(io.Pointer()), text, &image, nil)); err != nil { //nolint:gocritic // it does not understand cgo
 		return err
 	}
 	defer func() { err = errors.Join(err, errnoOf(C.rbd_close(image))) }()
