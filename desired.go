@@ -182,6 +182,7 @@ type DesiredVolume struct {
 	Name     string       `json:"name"`
 	Serial   string       `json:"serial"`           // empty if it has no disk
 	FSType   string       `json:"fsType,omitempty"` // of a disk; empty: FSExt4
+	ReadOnly bool         `json:"readOnly,omitempty"`
 	Files    []VolumeFile `json:"files,omitempty"`
 	EmptyDir *EmptyDir    `json:"emptyDir,omitempty"`
 }

@@ -44,6 +44,9 @@ type Volume struct {
 	NextAt    *time.Time        `json:"nextSnapshotAt,omitempty"`
 	CreatedAt time.Time         `json:"createdAt"`
 
+	// ProgressPercent is how much of the snapshot's data is copied, of a volume that is flattened.
+	ProgressPercent *int `json:"progressPercent,omitempty"`
+
 	Flatten bool `json:"-"` // whether it is to have all its data itself
 }
 
@@ -119,6 +122,12 @@ type Snapshot struct {
 
 // RBDName returns the name of the snapshot's RBD image.
 func (s Snapshot) RBDName() string { return "snap-" + s.ID.String() }
+
+// ViewName returns the name of the clone that pods attach read-only.
+func (s Snapshot) ViewName() string { return "view-" + s.ID.String() }
+
+// Serial returns the serial of the snapshot's disk in a virtual machine.
+func (s Snapshot) Serial() string { return DiskSerial("snp", s.ID) }
 
 // UnknownKind says what an unknown object is.
 type UnknownKind string

@@ -1493,7 +1493,7 @@ type ClientInterface interface {
 
 	// DeleteSnapshot Delete a snapshot
 	//
-	// Volumes that were made from the snapshot share its data until they are flattened or deleted, and prevent this. For developers and owners of the tenant.
+	// Volumes that were made from the snapshot share its data until they are flattened or deleted, and prevent this, as do pods that have the snapshot attached. For developers and owners of the tenant.
 	//
 	// Corresponds with DELETE /v1/snapshots/{snapshotId} (the `DeleteSnapshot` operationId).
 	DeleteSnapshot(ctx context.Context, snapshotID SnapshotID, params *DeleteSnapshotParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -4737,7 +4737,7 @@ func (c *Client) CreateSnapshot(ctx context.Context, params *CreateSnapshotParam
 
 // DeleteSnapshot Delete a snapshot
 //
-// Volumes that were made from the snapshot share its data until they are flattened or deleted, and prevent this. For developers and owners of the tenant.
+// Volumes that were made from the snapshot share its data until they are flattened or deleted, and prevent this, as do pods that have the snapshot attached. For developers and owners of the tenant.
 //
 // Corresponds with DELETE /v1/snapshots/{snapshotId} (the `DeleteSnapshot` operationId).
 func (c *Client) DeleteSnapshot(ctx context.Context, snapshotID SnapshotID, params *DeleteSnapshotParams, reqEditors ...RequestEditorFn) (*http.Response, error) {

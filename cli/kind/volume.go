@@ -21,7 +21,12 @@ var Volumes = Kind[openapi.Volume]{
 		Name: func(v openapi.Volume) string { return v.Name },
 		Columns: []print.Column[openapi.Volume]{
 			print.Col("NAME", func(v openapi.Volume) string { return v.Name }),
-			print.Col("STATE", func(v openapi.Volume) string { return string(v.State) }),
+			print.Col("STATE", func(v openapi.Volume) string {
+				if v.ProgressPercent != nil {
+					return fmt.Sprintf("%s %d%%", v.State, *v.ProgressPercent)
+				}
+				return string(v.State)
+			}),
 			print.Col("SIZE", func(v openapi.Volume) string { return fmt.Sprintf("%dGi", v.SizeGiB) }),
 			print.Col("AGE", func(v openapi.Volume) string { return print.Age(v.CreatedAt) }),
 			print.Col("CLASS", func(v openapi.Volume) string { return openapi.Value(v.Class) }),

@@ -109,7 +109,7 @@ func Guest(desired husk.DesiredPod, mtu int) (guest.Spec, error) {
 		spec.ScratchSerial = vm.ScratchSerial
 	}
 	for _, v := range desired.Volumes {
-		volume := guest.Volume{Name: v.Name, Serial: v.Serial, FSType: cmp.Or(v.FSType, guest.Ext4Type)}
+		volume := guest.Volume{Name: v.Name, Serial: v.Serial, FSType: cmp.Or(v.FSType, guest.Ext4Type), ReadOnly: v.ReadOnly}
 		switch {
 		case v.EmptyDir != nil:
 			volume.FSType, volume.Memory, volume.SizeMiB = guest.EmptyType, v.EmptyDir.Memory, v.EmptyDir.SizeMiB

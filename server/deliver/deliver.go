@@ -159,6 +159,12 @@ func (d States) Pod(p desired.Pod) (husk.DesiredPod, error) {
 			pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, EmptyDir: v.EmptyDir})
 			continue
 		}
+		if v.SnapshotID != uuid.Nil {
+			s := husk.Snapshot{ID: v.SnapshotID}
+			pod.Disks = append(pod.Disks, husk.DesiredDisk{Pool: d.VolumesPool, Name: s.ViewName(), Serial: s.Serial(), ReadOnly: true})
+			pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, Serial: s.Serial(), FSType: p.Snapshots[v.SnapshotID], ReadOnly: true})
+			continue
+		}
 		pod.Disks = append(pod.Disks, husk.DesiredDisk{
 			Pool: d.VolumesPool, Name: husk.Volume{ID: v.VolumeID}.RBDName(), Serial: husk.DiskSerial("vol", v.VolumeID), SizeGiB: p.Volumes[v.VolumeID].GiB, Limits: p.Volumes[v.VolumeID].Limits,
 		})

@@ -538,6 +538,14 @@ type Snapshot struct {
 	FsType     string
 	Scheduled  bool
 	Consistent bool
+	ViewID     string
+	ViewHeader map[string][]byte
+}
+
+type SnapshotUse struct {
+	TenantID   uuid.UUID
+	SnapshotID uuid.UUID
+	PodID      uuid.UUID
 }
 
 type Tenant struct {
@@ -699,6 +707,7 @@ type Volume struct {
 	SnapshotKeep    int
 	SnapshotNext    *time.Time
 	Class           *string
+	Percent         int
 }
 
 type VolumeClaim struct {

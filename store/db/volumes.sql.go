@@ -15,7 +15,7 @@ import (
 const advanceSchedule = `-- name: AdvanceSchedule :one
 UPDATE volumes SET snapshot_next = snapshot_next
     + make_interval(mins => snapshot_minutes * (1 + floor(EXTRACT(epoch FROM clock_timestamp() - snapshot_next) / 60 / snapshot_minutes)::integer))
-WHERE tenant_id = $1 AND id = $2 AND snapshot_next <= clock_timestamp() AND state = 'Available' RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class
+WHERE tenant_id = $1 AND id = $2 AND snapshot_next <= clock_timestamp() AND state = 'Available' RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent
 `
 
 type AdvanceScheduleParams struct {
@@ -47,6 +47,7 @@ func (q *Queries) AdvanceSchedule(ctx context.Context, arg AdvanceScheduleParams
 		&i.SnapshotKeep,
 		&i.SnapshotNext,
 		&i.Class,
+		&i.Percent,
 	)
 	return i, err
 }
@@ -111,7 +112,7 @@ INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, 
 VALUES ($1, $2, $3, $4, $5, 'Creating', $6, $7, $8,
     COALESCE($9, (SELECT d.name FROM volume_classes d WHERE d.is_default)), $10::integer, $11,
     CASE WHEN $10::integer > 0 THEN clock_timestamp() + make_interval(mins => $10::integer) END)
-RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class
+RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent
 `
 
 type InsertVolumeParams struct {
@@ -163,12 +164,13 @@ func (q *Queries) InsertVolume(ctx context.Context, arg InsertVolumeParams) (Vol
 		&i.SnapshotKeep,
 		&i.SnapshotNext,
 		&i.Class,
+		&i.Percent,
 	)
 	return i, err
 }
 
 const lockVolume = `-- name: LockVolume :one
-SELECT tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class FROM volumes WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent FROM volumes WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockVolumeParams struct {
@@ -199,6 +201,7 @@ func (q *Queries) LockVolume(ctx context.Context, arg LockVolumeParams) (Volume,
 		&i.SnapshotKeep,
 		&i.SnapshotNext,
 		&i.Class,
+		&i.Percent,
 	)
 	return i, err
 }
@@ -226,7 +229,8 @@ func (q *Queries) PutVolumeClass(ctx context.Context, arg PutVolumeClassParams) 
 }
 
 const releaseClaims = `-- name: ReleaseClaims :exec
-DELETE FROM volume_claims WHERE tenant_id = $1 AND pod_id = $2
+WITH uses AS (DELETE FROM snapshot_uses s WHERE s.tenant_id = $1 AND s.pod_id = $2)
+DELETE FROM volume_claims c WHERE c.tenant_id = $1 AND c.pod_id = $2
 `
 
 type ReleaseClaimsParams struct {
@@ -234,6 +238,7 @@ type ReleaseClaimsParams struct {
 	PodID    uuid.UUID
 }
 
+// Also of snapshots.
 func (q *Queries) ReleaseClaims(ctx context.Context, arg ReleaseClaimsParams) error {
 	_, err := q.db.Exec(ctx, releaseClaims, arg.TenantID, arg.PodID)
 	return err
@@ -310,7 +315,7 @@ func (q *Queries) SetVolumeDeleting(ctx context.Context, arg SetVolumeDeletingPa
 
 const setVolumeGrown = `-- name: SetVolumeGrown :one
 UPDATE volumes SET image_gib = $1, rbd_header = $2, message = '' WHERE tenant_id = $3 AND id = $4 AND state = 'Available' AND rbd_id = $5
-RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class
+RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent
 `
 
 type SetVolumeGrownParams struct {
@@ -351,6 +356,7 @@ func (q *Queries) SetVolumeGrown(ctx context.Context, arg SetVolumeGrownParams) 
 		&i.SnapshotKeep,
 		&i.SnapshotNext,
 		&i.Class,
+		&i.Percent,
 	)
 	return i, err
 }
@@ -367,6 +373,21 @@ type SetVolumeMessageParams struct {
 
 func (q *Queries) SetVolumeMessage(ctx context.Context, arg SetVolumeMessageParams) error {
 	_, err := q.db.Exec(ctx, setVolumeMessage, arg.Message, arg.TenantID, arg.ID)
+	return err
+}
+
+const setVolumeProgress = `-- name: SetVolumeProgress :exec
+UPDATE volumes SET percent = $1 WHERE tenant_id = $2 AND id = $3 AND state = 'Creating' AND flatten
+`
+
+type SetVolumeProgressParams struct {
+	Percent  int
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+func (q *Queries) SetVolumeProgress(ctx context.Context, arg SetVolumeProgressParams) error {
+	_, err := q.db.Exec(ctx, setVolumeProgress, arg.Percent, arg.TenantID, arg.ID)
 	return err
 }
 
@@ -410,7 +431,7 @@ func (q *Queries) SetVolumeSchedule(ctx context.Context, arg SetVolumeSchedulePa
 }
 
 const setVolumeSize = `-- name: SetVolumeSize :one
-UPDATE volumes SET image_gib = COALESCE(image_gib, size_gib), size_gib = $1, message = '' WHERE tenant_id = $2 AND id = $3 RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class
+UPDATE volumes SET image_gib = COALESCE(image_gib, size_gib), size_gib = $1, message = '' WHERE tenant_id = $2 AND id = $3 RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent
 `
 
 type SetVolumeSizeParams struct {
@@ -442,6 +463,7 @@ func (q *Queries) SetVolumeSize(ctx context.Context, arg SetVolumeSizeParams) (V
 		&i.SnapshotKeep,
 		&i.SnapshotNext,
 		&i.Class,
+		&i.Percent,
 	)
 	return i, err
 }
@@ -456,7 +478,7 @@ func (q *Queries) UnsetDefaultVolumeClass(ctx context.Context, otherThan string)
 }
 
 const volume = `-- name: Volume :one
-SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volumes.snapshot_minutes, volumes.snapshot_keep, volumes.snapshot_next, volumes.class, volume_claims.pod_id FROM volumes
+SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volumes.snapshot_minutes, volumes.snapshot_keep, volumes.snapshot_next, volumes.class, volumes.percent, volume_claims.pod_id FROM volumes
 LEFT JOIN volume_claims ON volume_claims.tenant_id = volumes.tenant_id AND volume_claims.volume_id = volumes.id
 WHERE volumes.tenant_id = $1 AND volumes.id = $2
 `
@@ -494,6 +516,7 @@ func (q *Queries) Volume(ctx context.Context, arg VolumeParams) (VolumeRow, erro
 		&i.Volume.SnapshotKeep,
 		&i.Volume.SnapshotNext,
 		&i.Volume.Class,
+		&i.Volume.Percent,
 		&i.PodID,
 	)
 	return i, err
@@ -611,7 +634,7 @@ func (q *Queries) VolumeUse(ctx context.Context, tenantID uuid.UUID) (VolumeUseR
 }
 
 const volumes = `-- name: Volumes :many
-SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volumes.snapshot_minutes, volumes.snapshot_keep, volumes.snapshot_next, volumes.class, volume_claims.pod_id FROM volumes
+SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volumes.snapshot_minutes, volumes.snapshot_keep, volumes.snapshot_next, volumes.class, volumes.percent, volume_claims.pod_id FROM volumes
 LEFT JOIN volume_claims ON volume_claims.tenant_id = volumes.tenant_id AND volume_claims.volume_id = volumes.id
 WHERE volumes.tenant_id = $1 AND (volumes.created_at, volumes.id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR volumes.name = $4)
@@ -669,6 +692,7 @@ func (q *Queries) Volumes(ctx context.Context, arg VolumesParams) ([]VolumesRow,
 			&i.Volume.SnapshotKeep,
 			&i.Volume.SnapshotNext,
 			&i.Volume.Class,
+			&i.Volume.Percent,
 			&i.PodID,
 		); err != nil {
 			return nil, err

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -49,6 +50,7 @@ type Pod struct {
 	KeyErr     error            // the stored key cannot be opened
 	Images     map[string]Image // by container
 	Volumes    map[uuid.UUID]Volume
+	Snapshots  map[uuid.UUID]string // the file systems of those that it uses
 	Configs    configs.Values
 	ConfigErr  error // some values that the pod uses cannot be opened
 	Move       Move
@@ -174,6 +176,10 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 		}
 		claimed[v.PodID][v.ID] = volumeOf(v)
 	}
+	snapshots, err := snapshotsOf(ctx, q, rows)
+	if err != nil {
+		return nil, err
+	}
 	pods := make([]Pod, 0, len(rows))
 	for _, r := range rows {
 		key := ""
@@ -184,11 +190,33 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 			}
 		}
 		pods = append(pods, Pod{
-			Pod: convert.Pod(r.Pod), Placement: r.Pod.Placement, ScratchGiB: r.Pod.ScratchGib, KeyHolder: husk.KeyHolder(r.Pod.ID, r.Pod.KeyPlacement), CephKey: key, KeyErr: keyErr, ConfigErr: unreadable[r.Pod.ID], Images: byPod[r.Pod.ID], Volumes: claimed[r.Pod.ID], Configs: values[r.Pod.ID],
+			Pod: convert.Pod(r.Pod), Placement: r.Pod.Placement, ScratchGiB: r.Pod.ScratchGib, KeyHolder: husk.KeyHolder(r.Pod.ID, r.Pod.KeyPlacement), CephKey: key, KeyErr: keyErr, ConfigErr: unreadable[r.Pod.ID], Images: byPod[r.Pod.ID], Volumes: claimed[r.Pod.ID], Snapshots: snapshots[r.Pod.ID], Configs: values[r.Pod.ID],
 			Interfaces: interfacesOf(r), Move: moving.of[r.Pod.ID],
 		})
 	}
 	return pods, nil
+}
+
+// snapshotsOf returns the file systems of the snapshots that pods use, by pod. Most pods use none.
+func snapshotsOf(ctx context.Context, q *db.Queries, rows []db.DesiredPodsRow) (map[uuid.UUID]map[uuid.UUID]string, error) {
+	var ids []uuid.UUID
+	for _, r := range rows {
+		if slices.ContainsFunc(r.Pod.Spec.Volumes, func(v husk.PodVolume) bool { return v.SnapshotID != uuid.Nil }) {
+			ids = append(ids, r.Pod.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	used, err := q.SnapshotsOfPods(ctx, ids)
+	all := map[uuid.UUID]map[uuid.UUID]string{}
+	for _, s := range used {
+		if all[s.PodID] == nil {
+			all[s.PodID] = map[uuid.UUID]string{}
+		}
+		all[s.PodID][s.ID] = s.FsType
+	}
+	return all, err
 }
 
 func volumeOf(r db.VolumesOfNodeRow) Volume {

@@ -39,7 +39,9 @@ ON CONFLICT (tenant_id, volume_id) DO NOTHING;
 SELECT pod_id FROM volume_claims WHERE tenant_id = @tenant_id AND volume_id = @volume_id;
 
 -- name: ReleaseClaims :exec
-DELETE FROM volume_claims WHERE tenant_id = @tenant_id AND pod_id = @pod_id;
+-- Also of snapshots.
+WITH uses AS (DELETE FROM snapshot_uses s WHERE s.tenant_id = @tenant_id AND s.pod_id = @pod_id)
+DELETE FROM volume_claims c WHERE c.tenant_id = @tenant_id AND c.pod_id = @pod_id;
 
 -- name: SetVolumeAvailable :execrows
 UPDATE volumes SET state = 'Available', message = '', rbd_id = @rbd_id, rbd_header = @rbd_header, image_gib = NULL, old_snapshot_id = NULL,
@@ -120,3 +122,6 @@ UPDATE volume_classes SET is_default = false WHERE is_default AND name <> @other
 
 -- name: DeleteVolumeClass :execrows
 DELETE FROM volume_classes WHERE name = @name;
+
+-- name: SetVolumeProgress :exec
+UPDATE volumes SET percent = @percent WHERE tenant_id = @tenant_id AND id = @id AND state = 'Creating' AND flatten;

@@ -774,7 +774,7 @@ export interface paths {
         post?: never;
         /**
          * Delete a snapshot
-         * @description Volumes that were made from the snapshot share its data until they are flattened or deleted, and prevent this. For developers and owners of the tenant.
+         * @description Volumes that were made from the snapshot share its data until they are flattened or deleted, and prevent this, as do pods that have the snapshot attached. For developers and owners of the tenant.
          */
         delete: operations["deleteSnapshot"];
         options?: never;
@@ -3556,11 +3556,16 @@ export interface components {
             /** @example 256 */
             memoryMiB: number;
         };
-        /** @description Something that containers can mount. Give exactly one of `volumeId`, `config`, `secret`, `projected` and `emptyDir`. */
+        /** @description Something that containers can mount. Give exactly one of `volumeId`, `snapshotId`, `config`, `secret`, `projected` and `emptyDir`. */
         PodVolume: {
             name: components["schemas"]["Name"];
             /** Format: uuid */
             volumeId?: string;
+            /**
+             * Format: uuid
+             * @description A snapshot of a volume. Many pods can read it at the same time, and none can write it.
+             */
+            snapshotId?: string;
             config?: components["schemas"]["ConfigFiles"];
             secret?: components["schemas"]["ConfigFiles"];
             /** @description Files from several sources in one directory. If several have a path, the last one counts. */
@@ -4353,6 +4358,8 @@ export interface components {
             readonly state: "Creating" | "Available" | "InUse" | "Deleting";
             /** @description Why the volume is not ready yet. */
             readonly message?: string;
+            /** @description How much of the source's data is copied, while a volume with `flatten` is Creating. */
+            readonly progressPercent?: number;
             /**
              * Format: uuid
              * @description The pod that uses the volume.
@@ -8045,6 +8052,8 @@ export interface components {
             serial: string;
             /** @description The file system of a disk. If it is absent, it is ext4. */
             fsType?: components["schemas"]["FSType"];
+            /** @description The volume is a snapshot. */
+            readOnly?: boolean;
             /** @description Files to keep in memory. The agent writes them again when they change. */
             files?: components["schemas"]["VolumeFile"][];
             emptyDir?: components["schemas"]["EmptyDir"];

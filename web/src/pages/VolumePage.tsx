@@ -47,7 +47,7 @@ export function VolumePage() {
       <PageHead
         title={
           <>
-            {volume.name} <Badge state={volume.state} />
+            {volume.name} <Badge state={volume.state} /> {volume.progressPercent !== undefined && `${volume.progressPercent} % copied`}
           </>
         }
         lead={<Labels labels={volume.labels} />}

@@ -38,7 +38,16 @@ export function Volumes() {
           </Link>
         ),
       },
-      { name: "State", width: "112px", sort: (v) => v.state, cell: (v) => <Badge state={v.state} title={v.message} /> },
+      {
+        name: "State",
+        width: "132px",
+        sort: (v) => v.state,
+        cell: (v) => (
+          <>
+            <Badge state={v.state} title={v.message} /> {v.progressPercent !== undefined && `${v.progressPercent} %`}
+          </>
+        ),
+      },
       { name: "Size", width: "86px", sort: (v) => v.sizeGiB, cell: (v) => gibibytes(v.sizeGiB), numeric: true },
       { name: "Class", width: "96px", wide: true, sort: (v) => v.class ?? "", cell: (v) => v.class },
       {
