@@ -3,8 +3,8 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
 import { client, data, idempotent, type Schemas } from "../api/client";
+import { useKeys } from "../api/queries";
 import { useHasRole } from "../api/role";
-import { keyOf, useSession } from "../api/session";
 import { useConfigs } from "../api/useConfigs";
 import { plural } from "../lib/format";
 import { Button } from "../ui/Button";
@@ -93,9 +93,9 @@ export function Configs() {
 }
 
 function useRefresh() {
-  const session = useSession();
+  const keys = useKeys();
   const queries = useQueryClient();
-  return () => queries.invalidateQueries({ queryKey: [keyOf(session), "configs"] });
+  return () => queries.invalidateQueries({ queryKey: keys.configs });
 }
 
 const KEY = String.raw`[\-._a-zA-Z0-9]+`;
@@ -132,9 +132,9 @@ function CreateConfig({ close }: { close: () => void }) {
 
 /** useConfig reads a config with its values, or a secret without them. */
 function useConfig(config: Config) {
-  const session = useSession();
+  const keys = useKeys();
   return useQuery({
-    queryKey: [keyOf(session), "configs", config.id],
+    queryKey: keys.config(config.id),
     queryFn: () => data(client.GET("/v1/configs/{configId}", { params: { path: { configId: config.id } } })),
   });
 }
