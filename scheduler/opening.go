@@ -4,7 +4,7 @@ package scheduler
 
 import (
 	"cmp"
-	"math/bits"
+	"math"
 	"slices"
 )
 
@@ -14,10 +14,11 @@ type shape struct {
 	capacity, over Resources
 	tier           int32
 	worth          float64 // how many average pods of the mix it holds
+	value          float64 // the worth, reduced by how scarce empty nodes of this size are
 	empty          []int32 // a heap of the empty nodes, smallest index first
 }
 
-// tier is a class of shapes of about the same size. In each resource, a class ends at √2 times the
+// tier is a class of shapes of about the same size. In each resource, a class ends at 1.09 times the
 // size at which it begins.
 type tier struct {
 	cpu, memory         int
@@ -28,19 +29,25 @@ type tier struct {
 
 // opening chooses which empty node to open.
 //
-// The fewest nodes are opened if each holds as many pods as possible, so it opens the shape that
-// holds most pods of the mix first, and of two equal ones the smaller. But a pod that only fits on
-// the largest nodes must find one later. So for every size, some of the nodes of at least that size
-// stay empty (the reserve), as long as another node fits. If only reserved nodes fit, it opens one
-// of the shape that holds the fewest pods. So rare large nodes are opened last, and common ones
-// freely.
+// The fewest nodes are opened if each holds as many pods as possible. But if small pods use up the
+// large nodes, a large pod that comes later fits nowhere, although small nodes are empty. So a shape
+// is worth the number of pods of the mix that it holds, times a power of the share of the nodes of
+// its size that are still empty. This is inventory balancing (Golrezaei, Nazerzadeh and
+// Rusmevichientong, "Real-time optimization of personalized assortments", Management Science 2014):
+// without a forecast, what becomes scarce becomes dear, and no size runs out long before the others.
+// The power is Params.Scarcity.
+//
+// In addition, for every size, a few of the nodes of at least that size stay empty as long as another
+// node fits (the reserve). If only reserved nodes fit, it opens one of the shape that holds the
+// fewest pods.
 type opening struct {
 	shapes  []shape
 	byShape map[[2]Resources]int32
 	tiers   []tier
 	byTier  map[[2]int]int32
 	order   []int32 // the shapes, in the order in which they are opened
-	version uint32  // the version of the mix for which order was computed
+	version uint32  // the version of the mix for which the worth of the shapes was computed
+	stale   bool    // a node was opened or emptied since order was computed
 	total   int     // the number of ready nodes
 }
 
@@ -60,21 +67,11 @@ func (o *opening) shapeOf(capacity, over Resources) int32 {
 	return s
 }
 
-// halves returns twice the base-2 logarithm, rounded down.
-func halves(v int) int {
-	if v <= 0 {
-		return 0
-	}
-	e := bits.Len(uint(v)) - 1
-	h := 2 * e
-	if v*v >= 1<<(2*e+1) { // v >= sqrt(2) * 2^e
-		h++
-	}
-	return h
-}
+// eighths returns eight times the base-2 logarithm, rounded down.
+func eighths(v int) int { return int(8 * math.Log2(float64(max(1, v)))) }
 
 func (o *opening) tierOf(capacity Resources) int32 {
-	key := [2]int{halves(capacity.CPUMillis), halves(capacity.MemoryMiB)}
+	key := [2]int{eighths(capacity.CPUMillis), eighths(capacity.MemoryMiB)}
 	if t, known := o.byTier[key]; known {
 		return t
 	}
@@ -101,6 +98,7 @@ func (o *opening) count(s int32, nodes, empty int) {
 	t.own += nodes
 	t.ownEmpty += empty
 	o.total += nodes
+	o.stale = true
 	for _, j := range t.below {
 		o.tiers[j].atLeast += nodes
 		o.tiers[j].emptyAbove += empty
@@ -166,25 +164,32 @@ func (o *opening) take(nodes []record, i int32) {
 	}
 }
 
-// sortFor sorts the shapes by how many pods of the mix they hold.
-func (o *opening) sortFor(m *mix) {
-	if o.version == m.version && len(o.order) == len(o.shapes) {
+// sortFor sorts the shapes by their value.
+func (o *opening) sortFor(m *mix, scarcity float64) {
+	if o.version == m.version && !o.stale {
 		return
 	}
-	o.version = m.version
-	o.order = o.order[:0]
+	if o.version != m.version {
+		o.order = o.order[:0]
+		for i := range o.shapes {
+			s := &o.shapes[i]
+			s.worth = min(float64(s.capacity.CPUMillis)/max(1, m.demandCPU+float64(s.over.CPUMillis)),
+				float64(s.capacity.MemoryMiB)/max(1, m.demandMemory+float64(s.over.MemoryMiB)))
+			o.order = append(o.order, int32(i))
+		}
+	}
+	o.version, o.stale = m.version, false
 	for i := range o.shapes {
 		s := &o.shapes[i]
-		s.worth = min(float64(s.capacity.CPUMillis)/max(1, m.demandCPU+float64(s.over.CPUMillis)),
-			float64(s.capacity.MemoryMiB)/max(1, m.demandMemory+float64(s.over.MemoryMiB)))
-		o.order = append(o.order, int32(i))
+		t := &o.tiers[s.tier]
+		s.value = s.worth * math.Pow(float64(t.ownEmpty)/float64(max(1, t.own)), scarcity)
 	}
 	size := func(s *shape) float64 {
 		return float64(s.capacity.CPUMillis)/m.cpu + float64(s.capacity.MemoryMiB)/m.memory
 	}
 	slices.SortFunc(o.order, func(a, b int32) int {
 		x, y := &o.shapes[a], &o.shapes[b]
-		return cmp.Or(cmp.Compare(y.worth, x.worth), cmp.Compare(size(x), size(y)), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(y.value, x.value), cmp.Compare(size(x), size(y)), cmp.Compare(a, b))
 	})
 }
 
