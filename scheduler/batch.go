@@ -68,12 +68,9 @@ func (b *batch) place() {
 // placeThese places some of the pods. They are given by priority, and within a priority in the order
 // of their arrival.
 func (b *batch) placeThese(given []int32) {
-	dominant := func(r Resources) float64 {
-		return max(float64(r.CPUMillis)/b.fleet.mix.cpu, float64(r.MemoryMiB)/b.fleet.mix.memory)
-	}
 	bySize := slices.Clone(given)
 	slices.SortStableFunc(bySize, func(x, y int32) int {
-		return cmp.Or(b.byPriority(x, y), cmp.Compare(dominant(b.pods[y].Size), dominant(b.pods[x].Size)))
+		return cmp.Or(b.byPriority(x, y), cmp.Compare(b.fleet.mix.share(b.pods[y].Size), b.fleet.mix.share(b.pods[x].Size)))
 	})
 	for {
 		b.better(given, bySize)

@@ -39,7 +39,7 @@ type Params struct {
 // Default returns one set of weights for every cluster.
 func Default() Params {
 	return Params{
-		OpeningCharge: 0.02, OpeningSlack: 2, AgeWeight: 0.01, TimeWeight: 0.5, GapWeight: 0.03,
+		OpeningCharge: 0.02, OpeningSlack: 2, AgeWeight: 0.014, TimeWeight: 0.7, GapWeight: 0.03,
 		Scarcity: 8, Reserve: 0.0225, Looks: 14, LooksWithLifetime: 64,
 	}
 }

@@ -138,6 +138,11 @@ func (m *mix) learn() {
 	}
 }
 
+// share is the dominant share of an amount: the larger of its shares of the average node.
+func (m *mix) share(r Resources) float64 {
+	return max(float64(r.CPUMillis)/m.cpu, float64(r.MemoryMiB)/m.memory)
+}
+
 // inverse returns slightly more than 1/v, so that an exact multiple is not rounded down to one
 // less. A pod that needs none of a resource counts as if it needed a negligible amount.
 func inverse(v float64) float64 {

@@ -23,6 +23,12 @@ type Options struct {
 	Hints  string // none, perfect, or noisy: wrong by a factor of two, randomly up or down
 	Seed   uint64 // of the noise
 	Params scheduler.Params
+	// MovesPerPodHour is the budget of moves that empty nodes, per hour that a pod runs. Only Husk
+	// moves pods, and only in a trace with times.
+	MovesPerPodHour float64
+	// MakeRoom is how many running pods may move so that one pod fits that fits on no node. Only Husk
+	// moves pods.
+	MakeRoom int
 }
 
 // Policies returns the names of the policies.
@@ -34,7 +40,7 @@ type Result struct {
 	Placed   int    `json:"placed"`
 	Unplaced int    `json:"unplaced"`
 	TooLarge int    `json:"unplaced_too_large"` // unplaced pods that no node could hold even when empty
-	// NodesUsed is how many nodes ever had a pod; without departures, how many have one at the end.
+	// NodesUsed is how many nodes ever had a pod; without departures and moves, how many have one at the end.
 	NodesUsed int `json:"nodes_used"`
 	NodesPeak int `json:"nodes_used_peak"`
 	// NodesMean is weighted by time, from the first arrival to the last. For a trace with times,
@@ -55,6 +61,11 @@ type Result struct {
 	P50            float64 `json:"decision_p50_us"`
 	P99            float64 `json:"decision_p99_us"`
 	MaxRSS         float64 `json:"max_rss_mib"`
+	// Moves are those that emptied nodes, MovesForRoom those that made room for MadeRoom pods.
+	Moves           int     `json:"moves"`
+	MovesForRoom    int     `json:"moves_for_room"`
+	MadeRoom        int     `json:"placed_by_moves"`
+	MovesPerPodHour float64 `json:"moves_per_pod_hour,omitempty"`
 
 	On []int32 `json:"-"` // the node of each pod when the last has arrived; -1 is none
 }
@@ -72,6 +83,18 @@ type policy interface {
 	at(seconds float64)
 	place(batch []request, nodes []int32)
 	release(id int)
+}
+
+// mover is a policy that moves pods.
+type mover interface {
+	drain(most int) []relocation
+	makeRoom(r *request, most int) (node int32, moved []relocation)
+}
+
+// relocation is a move of a pod to a node.
+type relocation struct {
+	id int
+	to int32
 }
 
 // departures is a heap of pods by the time at which they end.
@@ -110,6 +133,9 @@ type run struct {
 	now      float64
 	area     float64
 	boundSum float64
+	alive    int // running pods
+	podHours float64
+	planned  float64 // when moves were planned last
 	spent    time.Duration
 	took     []float64 // microseconds of each decision
 	result   Result
@@ -160,6 +186,7 @@ func (r *run) play(size int, o Options) {
 			r.depart(last.Arrival)
 			r.advance(last.Arrival)
 			r.policy.at(last.Arrival)
+			r.defragment(o)
 		}
 		start := time.Now()
 		r.policy.place(batch, where)
@@ -167,26 +194,87 @@ func (r *run) play(size int, o Options) {
 		r.spent += took
 		r.took = append(r.took, float64(took.Nanoseconds())/1000/float64(len(batch)))
 		for i := range batch {
+			if where[i] < 0 {
+				where[i] = r.makeRoom(&batch[i], o)
+			}
 			r.arrived(batch[i].id, where[i])
 		}
 	}
 }
 
-func (r *run) arrived(id int, node int32) {
+// planEvery is the time between two plans of moves, in seconds.
+const planEvery = 900
+
+// defragment empties nodes, as far as the budget of moves allows.
+func (r *run) defragment(o Options) {
+	m, moves := r.policy.(mover)
+	budget := int(o.MovesPerPodHour*r.podHours) - r.result.Moves
+	if !moves || budget < 1 || r.now < r.planned+planEvery {
+		return
+	}
+	r.planned = r.now
+	start := time.Now()
+	moved := m.drain(budget)
+	r.spent += time.Since(start)
+	r.result.Moves += r.relocate(moved)
+}
+
+// makeRoom moves pods for a pod that was refused, and returns its node, or -1.
+func (r *run) makeRoom(q *request, o Options) int32 {
+	m, moves := r.policy.(mover)
+	if !moves || o.MakeRoom < 1 {
+		return -1
+	}
+	start := time.Now()
+	node, moved := m.makeRoom(q, o.MakeRoom)
+	r.spent += time.Since(start)
+	if node >= 0 {
+		r.result.MadeRoom++
+	}
+	r.result.MovesForRoom += r.relocate(moved)
+	return node
+}
+
+func (r *run) relocate(moved []relocation) int {
+	for _, x := range moved {
+		r.left(x.id)
+		r.entered(x.id, x.to)
+	}
+	return len(moved)
+}
+
+// entered counts a pod on a node.
+func (r *run) entered(id int, node int32) {
 	r.on[id] = node
+	r.alive++
+	if r.holds[node]++; r.holds[node] > 1 {
+		return
+	}
+	r.used++
+	r.result.NodesPeak = max(r.result.NodesPeak, r.used)
+	if !r.ever[node] {
+		r.ever[node] = true
+		r.result.NodesUsed++
+	}
+}
+
+// left is the reverse of entered.
+func (r *run) left(id int) {
+	r.alive--
+	if r.holds[r.on[id]]--; r.holds[r.on[id]] == 0 {
+		r.used--
+	}
+	r.on[id] = -1
+}
+
+func (r *run) arrived(id int, node int32) {
 	if node < 0 {
+		r.on[id] = node
 		r.result.Unplaced++
 		return
 	}
 	r.result.Placed++
-	if r.holds[node]++; r.holds[node] == 1 {
-		r.used++
-		r.result.NodesPeak = max(r.result.NodesPeak, r.used)
-		if !r.ever[node] {
-			r.ever[node] = true
-			r.result.NodesUsed++
-		}
-	}
+	r.entered(id, node)
 	p := &r.pods[id]
 	r.running.CPUMillis += p.Size.CPUMillis
 	r.running.MemoryMiB += p.Size.MemoryMiB
@@ -204,10 +292,7 @@ func (r *run) depart(until float64) {
 		r.policy.at(d.at)
 		r.policy.release(d.id)
 		r.spent += time.Since(start)
-		if r.holds[r.on[d.id]]--; r.holds[r.on[d.id]] == 0 {
-			r.used--
-		}
-		r.on[d.id] = -1
+		r.left(d.id)
 		r.running.CPUMillis -= r.pods[d.id].Size.CPUMillis
 		r.running.MemoryMiB -= r.pods[d.id].Size.MemoryMiB
 	}
@@ -217,6 +302,7 @@ func (r *run) advance(to float64) {
 	if to > r.now {
 		r.area += float64(r.used) * (to - r.now)
 		r.boundSum += float64(r.bound.of(r.running)) * (to - r.now)
+		r.podHours += float64(r.alive) * (to - r.now) / 3600
 		r.now = to
 	}
 }
@@ -235,6 +321,9 @@ func (r *run) finish(nodes []Node, o Options) {
 	x.StrandedMemory -= r.running.MemoryMiB
 	fit := r.sizesThatFit(nodes, o)
 	x.TooLarge = len(r.pods) - len(fit)
+	if r.podHours > 0 {
+		x.MovesPerPodHour = float64(x.Moves+x.MovesForRoom) / r.podHours
+	}
 	if start := r.pods[0].Arrival; r.timed && r.now > start {
 		x.NodesMean, x.LowerBound = r.area/(r.now-start), r.boundSum/(r.now-start)
 		r.depart(math.Inf(1))

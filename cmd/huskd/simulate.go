@@ -56,6 +56,8 @@ Then nodes_used_mean and lower_bound are weighted by time, from the first arriva
 	f.StringVar(&s.options.Hints, "hints", "none", "hints about lifetimes that the scheduler gets: none, perfect, or noisy (wrong by a factor of two, randomly up or down)")
 	f.IntVar(&s.limit, "limit", 0, "number of pods to read from the file; 0 is all")
 	f.Uint64Var(&s.options.Seed, "seed", 1, "seed of the noise in the hints")
+	f.Float64Var(&s.options.MovesPerPodHour, "moves-per-pod-hour", 0, "budget of moves that empty nodes, per hour that a pod runs; only Husk moves pods")
+	f.IntVar(&s.options.MakeRoom, "make-room", 0, "number of running pods that may move so that one pod fits that would be refused; only Husk moves pods")
 	f.Float64Var(&p.OpeningCharge, "opening-charge", p.OpeningCharge, "Husk's rule: an empty node is opened early if it strands less capacity than the best open node by more than this much, in nodes")
 	f.Float64Var(&p.OpeningSlack, "opening-slack", p.OpeningSlack, "Husk's rule: a node is opened early only if the usable free capacity of the open nodes is at most this many times the square root of their number, in nodes")
 	f.Float64Var(&p.AgeWeight, "age-weight", p.AgeWeight, "Husk's rule: bonus per doubling of a node's age")
@@ -106,6 +108,12 @@ func (s *simulation) check() error {
 	}
 	if s.limit < 0 {
 		errs = append(errs, fmt.Errorf("--limit: %d is negative", s.limit))
+	}
+	if !(s.options.MovesPerPodHour >= 0) {
+		errs = append(errs, fmt.Errorf("--moves-per-pod-hour: %g is negative", s.options.MovesPerPodHour))
+	}
+	if s.options.MakeRoom < 0 {
+		errs = append(errs, fmt.Errorf("--make-room: %d is negative", s.options.MakeRoom))
 	}
 	switch strings.Join(s.resources, ",") {
 	case "cpu,memory":
@@ -164,6 +172,9 @@ func (s *simulation) print(w io.Writer, trace simulate.Trace, r simulate.Result)
 		}...)
 	} else {
 		rows = append(rows, struct{ name, value string }{"lower bound", fmt.Sprintf("%.0f nodes (cpu alone %.0f, memory alone %.0f)", r.LowerBound, r.BoundCPU, r.BoundMemory)})
+	}
+	if r.Moves > 0 || r.MadeRoom > 0 {
+		rows = append(rows, struct{ name, value string }{"moves", fmt.Sprintf("%d to empty nodes, %d to make room for %d pods; %.4f per pod and hour", r.Moves, r.MovesForRoom, r.MadeRoom, r.MovesPerPodHour)})
 	}
 	rows = append(rows, []struct{ name, value string }{
 		{"free on used nodes", fmt.Sprintf("%d millis, %d MiB", r.StrandedCPU, r.StrandedMemory)},
