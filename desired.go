@@ -146,6 +146,8 @@ type DesiredDisk struct {
 	ReadOnly bool   `json:"readOnly"`
 	// SizeGiB is the size that the machine should see, of a volume. A volume that has grown is larger than when the machine started.
 	SizeGiB int `json:"sizeGiB,omitempty"`
+	// Limits are those of the volume's class. nil: the disk shares the limits of the pod with its other disks.
+	Limits *DiskLimits `json:"limits,omitempty"`
 }
 
 // CephAccess is a cephx key that can open this pod's disks and nothing else.
@@ -180,6 +182,7 @@ type DesiredVolume struct {
 	Name     string       `json:"name"`
 	Serial   string       `json:"serial"`           // empty if it has no disk
 	FSType   string       `json:"fsType,omitempty"` // of a disk; empty: FSExt4
+	ReadOnly bool         `json:"readOnly,omitempty"`
 	Files    []VolumeFile `json:"files,omitempty"`
 	EmptyDir *EmptyDir    `json:"emptyDir,omitempty"`
 }

@@ -47,10 +47,13 @@ const CapabilityGateway = "gateway"
 // CapabilityVolumeKinds is of agents whose guests know volumes with xfs and volumes without a file system.
 const CapabilityVolumeKinds = "volume-kinds"
 
+// CapabilitySnapshots is of agents that attach snapshots read-only.
+const CapabilitySnapshots = "snapshots"
+
 // AgentCapabilities are those of this version's agent: what it can do beyond the first version of the protocol.
 var AgentCapabilities = []string{
 	CapabilityPrivileged, CapabilityConfigs, CapabilityContainerOptions, CapabilityEmptyDirs, CapabilitySharedMemory, CapabilityScratch, CapabilityHostSettings, CapabilityNetworks,
-	CapabilityMoves, CapabilityLiveMigration, CapabilityVolumeKinds,
+	CapabilityMoves, CapabilityLiveMigration, CapabilityVolumeKinds, CapabilitySnapshots,
 }
 
 // Node is one bare-metal machine with an agent.

@@ -80,6 +80,7 @@ func (s PodSpec) Needs() []string {
 	for _, v := range s.Volumes {
 		add(CapabilityConfigs, v.HasFiles())
 		add(CapabilityEmptyDirs, v.EmptyDir != nil)
+		add(CapabilitySnapshots, v.SnapshotID != uuid.Nil)
 	}
 	add(CapabilityConfigs, s.FSGroup != nil)
 	add(CapabilityNetworks, len(s.Networks) > 0)
@@ -99,11 +100,13 @@ func (s PodSpec) Needs() []string {
 // PodVolume is something that containers can mount: a volume, files with values, or an empty directory. Exactly one other field
 // than Name is set.
 type PodVolume struct {
-	Name     string       `json:"name"`
-	VolumeID uuid.UUID    `json:"volumeId,omitzero"`
-	Config   *ConfigFiles `json:"config,omitempty"`
-	Secret   *ConfigFiles `json:"secret,omitempty"`
-	EmptyDir *EmptyDir    `json:"emptyDir,omitempty"`
+	Name     string    `json:"name"`
+	VolumeID uuid.UUID `json:"volumeId,omitzero"`
+	// SnapshotID is a snapshot that containers can read.
+	SnapshotID uuid.UUID    `json:"snapshotId,omitzero"`
+	Config     *ConfigFiles `json:"config,omitempty"`
+	Secret     *ConfigFiles `json:"secret,omitempty"`
+	EmptyDir   *EmptyDir    `json:"emptyDir,omitempty"`
 
 	Projected []Projection `json:"projected,omitempty"`
 }

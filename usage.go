@@ -52,6 +52,7 @@ const (
 	UsageByNothing  UsageGroup = "none"
 	UsageByObject   UsageGroup = "object" // each pod and volume
 	UsageByResource UsageGroup = "resource"
+	UsageByClass    UsageGroup = "volumeClass"
 	UsageByLabel    UsageGroup = "label"
 	UsageByTenant   UsageGroup = "tenant" // for operators
 )

@@ -35,6 +35,7 @@ type Volume struct {
 	Labels    map[string]string `json:"labels"`
 	SizeGiB   int               `json:"sizeGiB"`
 	FSType    string            `json:"fsType"`
+	Class     string            `json:"class,omitempty"` // empty: none
 	State     VolumeState       `json:"state"`
 	Message   string            `json:"message,omitempty"`
 	PodID     *uuid.UUID        `json:"podId,omitempty"` // the pod that claims it
@@ -42,6 +43,9 @@ type Volume struct {
 	Schedule  *SnapshotSchedule `json:"snapshotSchedule,omitempty"`
 	NextAt    *time.Time        `json:"nextSnapshotAt,omitempty"`
 	CreatedAt time.Time         `json:"createdAt"`
+
+	// ProgressPercent is how much of the snapshot's data is copied, of a volume that is flattened.
+	ProgressPercent *int `json:"progressPercent,omitempty"`
 
 	Flatten bool `json:"-"` // whether it is to have all its data itself
 }
@@ -54,6 +58,21 @@ type SnapshotSchedule struct {
 
 // DefaultSnapshotsKept is how many snapshots a schedule keeps that does not say it.
 const DefaultSnapshotsKept = 7
+
+// VolumeClass is how much the disk of a volume can read and write. Operators define the classes.
+type VolumeClass struct {
+	Name string `json:"name"`
+	DiskLimits
+	Default   bool      `json:"default"`           // of volumes that name no class
+	Volumes   *int      `json:"volumes,omitempty"` // only for operators
+	CreatedAt time.Time `json:"createdAt"`
+}
+
+// DiskLimits is how much a disk can read and write. 0 means no limit.
+type DiskLimits struct {
+	IOPS         int `json:"iops"`
+	MiBPerSecond int `json:"mibPerSecond"`
+}
 
 // VolumeSource is the snapshot that a volume is made from, and shares data with until it is flattened.
 type VolumeSource struct {
@@ -103,6 +122,12 @@ type Snapshot struct {
 
 // RBDName returns the name of the snapshot's RBD image.
 func (s Snapshot) RBDName() string { return "snap-" + s.ID.String() }
+
+// ViewName returns the name of the clone that pods attach read-only.
+func (s Snapshot) ViewName() string { return "view-" + s.ID.String() }
+
+// Serial returns the serial of the snapshot's disk in a virtual machine.
+func (s Snapshot) Serial() string { return DiskSerial("snp", s.ID) }
 
 // UnknownKind says what an unknown object is.
 type UnknownKind string

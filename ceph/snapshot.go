@@ -107,7 +107,7 @@ func (c *Cluster) ForgetSnapshot(ctx context.Context, d Disk, id uint64) error {
 
 // StoreSnapshot copies a snapshot to an RBD image of its own, from which volumes can be cloned. It may be interrupted anywhere and repeated.
 // It returns ErrSnapshotLost if the copy may be incomplete.
-func (c *Cluster) StoreSnapshot(ctx context.Context, d Disk, id uint64, name string, progress func(copied, all int64)) (Disk, error) {
+func (c *Cluster) StoreSnapshot(ctx context.Context, d Disk, id uint64, name string, progress Progress) (Disk, error) {
 	if err := checkName("snapshot", name); err != nil {
 		return Disk{}, err
 	}
@@ -237,8 +237,9 @@ func parentSize(img *rbd.Image) int64 {
 	return int64(size) //nolint:gosec // we have made it
 }
 
-// CloneSnapshot creates a volume with the content of a snapshot. It shares the snapshot's data until it is flattened, which may take long.
-func (c *Cluster) CloneSnapshot(ctx context.Context, of Disk, name string, sizeBytes int64, flatten bool) (Disk, error) {
+// CloneSnapshot creates a volume with the content of a snapshot. It shares the snapshot's data, unless flattened is not nil: then all data is
+// copied, which may take long.
+func (c *Cluster) CloneSnapshot(ctx context.Context, of Disk, name string, sizeBytes int64, flattened Progress) (Disk, error) {
 	if err := checkName("volume", name); err != nil {
 		return Disk{}, err
 	}
@@ -266,13 +267,14 @@ func (c *Cluster) CloneSnapshot(ctx context.Context, of Disk, name string, sizeB
 			if err != nil {
 				return err
 			}
-			if err = growTo(img, sizeBytes); err == nil && flatten {
-				err = img.Flatten()
+			err = errors.Join(growTo(img, sizeBytes), img.Close())
+			if err == nil && flattened != nil {
+				err = flatten(ctx, c.volumes, name, flattened)
 			}
-			return errors.Join(err, img.Close())
+			return err
 		},
 	})
-	if err == nil && !flatten {
+	if err == nil && flattened == nil {
 		disk.Parent, disk.ParentID = of.Name, of.ID
 	}
 	return disk, err

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/ceph/go-ceph/rbd"
@@ -94,7 +95,7 @@ func TestASnapshotIsAMomentOfAVolumeInUse(t *testing.T) {
 	}
 	noClones(t, c, disk)
 
-	clone, err := c.CloneSnapshot(ctx, snap, name(t, "clone"), 128<<20, false)
+	clone, err := c.CloneSnapshot(ctx, snap, name(t, "clone"), 128<<20, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +237,7 @@ func TestTheKeyOfACloneReadsOnlyItsSnapshot(t *testing.T) {
 	}
 	snap, err1 := snapped(ctx, c, disk, name(t, "snap"))
 	other, err2 := snapped(ctx, c, disk, name(t, "other"))
-	clone, err3 := c.CloneSnapshot(ctx, snap, name(t, "clone"), 16<<20, false)
+	clone, err3 := c.CloneSnapshot(ctx, snap, name(t, "clone"), 16<<20, nil)
 	key, _, err4 := c.CreateKey(ctx, name(t, "pod"), []Access{{Disk: clone, Write: true}})
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		t.Fatal(err)
@@ -363,12 +364,29 @@ func TestAFlattenedCloneIsIndependent(t *testing.T) {
 		t.Fatal(err)
 	}
 	var clone Disk
+	var told atomic.Int64
 	interruptEverywhere(t, c, func() (err error) {
-		clone, err = c.CloneSnapshot(ctx, snap, name(t, "clone"), 32<<20, true)
+		clone, err = c.CloneSnapshot(ctx, snap, name(t, "clone"), 32<<20, func(copied, all int64) {
+			if copied < 0 || copied > all || all > 8 { // objects of 4 MiB
+				t.Errorf("%d of %d objects are copied", copied, all)
+			}
+			told.Add(1)
+		})
 		return err
 	}, func() error { return c.RemoveDisk(ctx, Disk{Name: name(t, "clone"), ParentID: snap.ID}) })
-	if clone, err = c.CloneSnapshot(ctx, snap, name(t, "clone"), 32<<20, true); err != nil || clone.Parent != "" {
+	if clone, err = c.CloneSnapshot(ctx, snap, name(t, "clone"), 32<<20, func(int64, int64) {}); err != nil || clone.Parent != "" {
 		t.Errorf("the clone is %+v: %v", clone, err)
+	}
+	if told.Load() == 0 {
+		t.Error("the progress is not told")
+	}
+	canceled, cancel := context.WithCancel(ctx)
+	_, err = c.CloneSnapshot(canceled, snap, name(t, "canceled"), 32<<20, func(int64, int64) { cancel() })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("a copy that is canceled ends with %v", err)
+	}
+	if err := c.RemoveDisk(ctx, Disk{Name: name(t, "canceled"), ParentID: snap.ID}); err != nil {
+		t.Error(err)
 	}
 	if err := c.RemoveSnapshot(ctx, snap.Name); err != nil {
 		t.Error(err)

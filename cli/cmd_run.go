@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -247,18 +248,35 @@ func (r *runner) removePod(ctx context.Context, pod openapi.Pod) error {
 	return r.untilGone(ctx, o, removeTime)
 }
 
+// volume returns the volume or snapshot of a mount, and its ID.
+func (r *runner) volume(ctx context.Context, m parse.Mount) (openapi.PodVolume, uuid.UUID, error) {
+	if m.Snapshot {
+		s, err := r.client.Snapshots.Find(ctx, m.Volume)
+		name := s.Name
+		if cut := len(name) - maxVolumeName; cut > 0 { // a volume can have the same name
+			name = name[cut:]
+		}
+		return openapi.PodVolume{Name: "snapshot-" + strings.TrimLeft(name, "-"), SnapshotID: &s.ID}, s.ID, err
+	}
+	v, err := r.client.Volumes.Find(ctx, m.Volume)
+	return openapi.PodVolume{Name: v.Name, VolumeID: &v.ID}, v.ID, err
+}
+
+// maxVolumeName is how many characters of a snapshot's name are in the name of the pod's volume, which has up to 63.
+const maxVolumeName = 54
+
 // mountVolumes adds the volumes to a pod. One volume may be mounted at several paths.
 func (r *runner) mountVolumes(ctx context.Context, spec *openapi.PodSpec, mounts []parse.Mount) error {
 	volumes, at := openapi.Value(spec.Volumes), openapi.Value(spec.Containers[0].VolumeMounts) // of --tmpfs
 	named := map[uuid.UUID]bool{}
 	for _, m := range mounts {
-		v, err := r.client.Volumes.Find(ctx, m.Volume)
+		v, id, err := r.volume(ctx, m)
 		if err != nil {
 			return err
 		}
-		if !named[v.ID] {
-			named[v.ID] = true
-			volumes = append(volumes, openapi.PodVolume{Name: v.Name, VolumeID: &v.ID})
+		if !named[id] {
+			named[id] = true
+			volumes = append(volumes, v)
 		}
 		at = append(at, openapi.VolumeMount{Volume: v.Name, MountPath: m.Path, ReadOnly: &m.ReadOnly})
 	}

@@ -4,10 +4,13 @@ package cli
 
 import (
 	"errors"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"husk/cli/exit"
 	"husk/cli/kind"
+	"husk/cli/parse"
 	"husk/cli/top"
 	"husk/client"
 	"husk/openapi"
@@ -16,19 +19,31 @@ import (
 func topCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "top [POD…]",
-		Short: "Show the current CPU and memory use of pods",
+		Short: "Show the CPU and memory use of pods, now or since a time",
 		Long: `Show the CPU and memory use of running pods and of each of their containers, for
 all pods if none is named. A pod's first line is for its whole virtual machine,
-including the kernel. CPU use is averaged over a second.`,
+including the kernel. CPU use is averaged over a second.
+
+With --since, husk prints what one pod has used in each minute: nodes keep a day.
+Rates are averages, and memory is the highest value of the minute.`,
 		Example: `  husk top
-  husk top web db -o json`,
+  husk top web db -o json
+  husk top web --since 2h`,
 		ValidArgsFunction: a.offers().Names("pod"),
 	}
 	output := a.outputFlags(cmd, "table", "json", "yaml")
+	since := cmd.Flags().String("since", "", "print the minutes since a time (2026-03-02T09:00:00Z) or a duration ago (2h) of one pod")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := output()
 		if err != nil {
 			return err
+		}
+		from, err := parse.Since(*since, time.Now())
+		if err != nil {
+			return err
+		}
+		if !from.IsZero() && len(args) != 1 {
+			return exit.Usagef("--since: name one pod, such as husk top web --since %s", *since)
 		}
 		c, err := a.connect()
 		if err != nil {
@@ -41,6 +56,13 @@ including the kernel. CPU use is averaged over a second.`,
 				return err
 			}
 			which = append(which, pod)
+		}
+		if !from.IsZero() {
+			points, err := c.Pods.History(cmd.Context(), which[0].ID, from)
+			if err != nil {
+				return err
+			}
+			return top.ShowHistory(p, points)
 		}
 		if len(args) == 0 {
 			for pod, err := range c.Pods.List(cmd.Context(), client.Select{}) {

@@ -31,12 +31,12 @@ minutes after its end, and does not change afterwards.`,
 	f.StringVar(&from, "from", "", "first day or hour, such as 2026-03-01 or 2026-03-01T12:00:00Z (default: the first of this month)")
 	f.StringVar(&to, "to", "", "end of the time range, exclusive: a day or an hour (default: the end of this hour)")
 	f.StringVar(&period, "period", "total", "length of each reporting interval: hour, day or total")
-	f.StringVar(&group, "by", "none", "how to group usage: none, object, resource or label, and of all tenants also tenant")
+	f.StringVar(&group, "by", "none", "how to group usage: none, object, resource, volumeClass or label, and of all tenants also tenant")
 	f.BoolVarP(&everybody, "all-tenants", "A", false, "show the usage of all tenants; for operators")
 	f.StringVar(&label, "label", "", "the label for --by label")
 	f.BoolVar(&asCSV, "csv", false, "print comma-separated values, in seconds and bytes")
 	complete.Words(cmd, "period", "hour", "day", "total")
-	complete.Words(cmd, "by", "none", "object", "resource", "label", "tenant")
+	complete.Words(cmd, "by", "none", "object", "resource", "volumeClass", "label", "tenant")
 	output := a.outputFlags(cmd, "table")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		p, err := output()
@@ -47,12 +47,12 @@ minutes after its end, and does not change afterwards.`,
 		by, interval := openapi.GetUsageParamsGroupBy(group), openapi.GetUsageParamsPeriod(period)
 		params.GroupBy, params.Period = &by, &interval
 		if all := openapi.AdminGetUsageParamsGroupBy(group); everybody && !all.Valid() {
-			return exit.Usagef("--by: %q is not none, object, resource, label or tenant", group)
+			return exit.Usagef("--by: %q is not none, object, resource, volumeClass, label or tenant", group)
 		} else if !everybody && all == openapi.AdminGetUsageParamsGroupByTenant {
 			return exit.Usagef("--by tenant is for the usage of all tenants; add --all-tenants")
 		}
 		if !everybody && !by.Valid() {
-			return exit.Usagef("--by: %q is not none, object, resource or label", group)
+			return exit.Usagef("--by: %q is not none, object, resource, volumeClass or label", group)
 		}
 		if !interval.Valid() {
 			return exit.Usagef("--period: %q is not hour, day or total", period)

@@ -30,6 +30,12 @@ func snapshotsCommand(a *app) *cobra.Command {
 	return cmd
 }
 
+func volumeClassesCommand(a *app) *cobra.Command {
+	cmd := listCommand(a, kind.VolumeClasses)
+	cmd.AddCommand(volumes.ClassCommands(a.volumeParts())...)
+	return cmd
+}
+
 func networksCommand(a *app) *cobra.Command {
 	cmd := listCommand(a, kind.Networks)
 	cmd.AddCommand(networks.Create(networks.Parts{Connect: a.connect, Output: a.outputFlags}), deleteKind(a, "network"))

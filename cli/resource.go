@@ -141,7 +141,7 @@ of its own: husk get pods is the same as husk pods.`,
 	cmd.AddCommand(
 		listCommand(a, of), listCommand(a, kind.Volumes), listCommand(a, kind.Snapshots), listCommand(a, kind.Images), listCommand(a, kind.Configs), listCommand(a, kind.Secrets), listCommand(a, kind.Networks), listCommand(a, kind.Services), listCommand(a, kind.Addresses), listCommand(a, kind.Ingresses), listCommand(a, kind.SecurityGroups), eventsCommand(a), quotaCommand(a),
 		listCommand(a, kind.ServiceAccounts), listKeysCommand(a), listCommand(a, kind.Users), listCommand(a, kind.Issuers), auditCommand(a),
-		listCommand(a, kind.Nodes), listCommand(a, kind.Pools),
+		listCommand(a, kind.Nodes), listCommand(a, kind.Pools), listCommand(a, kind.VolumeClasses),
 	)
 	return group(cmd)
 }

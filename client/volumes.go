@@ -70,6 +70,33 @@ func (v Volumes) Schedule(ctx context.Context, id uuid.UUID, s openapi.SnapshotS
 	return Decode[openapi.Volume](v.c.api.UpdateVolume(ctx, id, nil, openapi.VolumeUpdate{SnapshotSchedule: &s}))
 }
 
+// SetClass gives the volume another class, also while a pod uses it.
+func (v Volumes) SetClass(ctx context.Context, id uuid.UUID, class string) (openapi.Volume, error) {
+	return Decode[openapi.Volume](v.c.api.UpdateVolume(ctx, id, nil, openapi.VolumeUpdate{Class: &class}))
+}
+
+// Classes returns the classes that volumes can have.
+func (v Volumes) Classes(ctx context.Context) ([]openapi.VolumeClass, error) {
+	l, err := Decode[openapi.VolumeClassList](v.c.api.ListVolumeClasses(ctx))
+	return l.Items, err
+}
+
+// ClassesWithUse returns the classes with the number of their volumes. For operators.
+func (v Volumes) ClassesWithUse(ctx context.Context) ([]openapi.VolumeClass, error) {
+	l, err := Decode[openapi.VolumeClassList](v.c.api.AdminListVolumeClasses(ctx))
+	return l.Items, err
+}
+
+// PutClass creates a class or changes it. For operators.
+func (v Volumes) PutClass(ctx context.Context, name string, class openapi.VolumeClassPut) (openapi.VolumeClass, error) {
+	return Decode[openapi.VolumeClass](v.c.api.PutVolumeClass(ctx, name, class))
+}
+
+// DeleteClass deletes a class that no volume has. For operators.
+func (v Volumes) DeleteClass(ctx context.Context, name string) error {
+	return done(v.c.api.DeleteVolumeClass(ctx, name))
+}
+
 // Restore makes the content of a volume that of a snapshot. The volume is Available again once it has that content. No pod may claim it.
 func (v Volumes) Restore(ctx context.Context, id, snapshot uuid.UUID) (openapi.Volume, error) {
 	return Decode[openapi.Volume](v.c.api.RestoreVolume(ctx, id, &openapi.RestoreVolumeParams{IdempotencyKey: newKey()}, openapi.VolumeRestore{SnapshotID: snapshot}))

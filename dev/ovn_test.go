@@ -19,6 +19,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"husk/dev/fabric"
+	"husk/links"
 )
 
 const ovnDir = "../build/ovn"
@@ -296,7 +297,7 @@ func testProvider(t *testing.T, f *fleet, red []pod) {
 	})
 	// The machine's addresses: in the provider network, on the fabric, and on its other interfaces.
 	closed := []string{f.ProviderGateway().Addr().String(), f.EntryAddr().String(), f.NodeAddr(2).String()}
-	addrs, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+	addrs, err := links.Addresses(nil, netlink.FAMILY_V4)
 	if err != nil {
 		t.Fatal(err)
 	}

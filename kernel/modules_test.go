@@ -36,13 +36,17 @@ kernel/squashfs.ko:
 kernel/xfs.ko: kernel/libcrc32c.ko
 kernel/libcrc32c.ko:
 kernel/overlay.ko:
+kernel/loop.ko:
+kernel/dm-mod.ko:
+kernel/dm-bufio.ko: kernel/dm-mod.ko
+kernel/dm-snapshot.ko: kernel/dm-bufio.ko kernel/dm-mod.ko
 kernel/quota_v2.ko: kernel/quota_tree.ko
 kernel/quota_tree.ko:
 `,
 	}
 	for _, name := range []string{
 		"virtio", "virtio_ring", "virtio_pci", "virtio_pci_modern_dev", "virtio_blk", "virtio_console",
-		"virtio_net", "net_failover", "failover", "squashfs", "overlay", "quota_v2", "quota_tree", "xfs", "libcrc32c",
+		"virtio_net", "net_failover", "failover", "squashfs", "overlay", "quota_v2", "quota_tree", "xfs", "libcrc32c", "loop", "dm-mod", "dm-bufio", "dm-snapshot",
 	} {
 		files["kernel/"+name+".ko"] = "module " + name
 	}

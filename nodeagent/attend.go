@@ -225,7 +225,7 @@ func sameButValues(a, b husk.DesiredPod) bool {
 		}
 		p.Containers, p.Volumes, p.Disks = slices.Clone(p.Containers), slices.Clone(p.Volumes), slices.Clone(p.Disks)
 		for i := range p.Disks {
-			p.Disks[i].SizeGiB = 0
+			p.Disks[i].SizeGiB, p.Disks[i].Limits = 0, nil
 		}
 		for i := range p.Containers {
 			p.Containers[i].Env = nil

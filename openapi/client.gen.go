@@ -684,6 +684,38 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/admin/usage (the `AdminGetUsage` operationId).
 	AdminGetUsage(ctx context.Context, params *AdminGetUsageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// AdminListVolumeClasses List volume classes with the number of their volumes
+	//
+	// For operators of the platform.
+	//
+	// Corresponds with GET /v1/admin/volume-classes (the `AdminListVolumeClasses` operationId).
+	AdminListVolumeClasses(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeleteVolumeClass Delete a volume class that no volume has
+	//
+	// For operators of the platform.
+	//
+	// Corresponds with DELETE /v1/admin/volume-classes/{class} (the `DeleteVolumeClass` operationId).
+	DeleteVolumeClass(ctx context.Context, class string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutVolumeClassWithBody Create or change a volume class
+	//
+	// The volumes of running pods get changed limits within seconds. If the class becomes the default, the former default class is an ordinary one. For operators of the platform.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/admin/volume-classes/{class} (the `PutVolumeClass` operationId).
+	PutVolumeClassWithBody(ctx context.Context, class string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PutVolumeClass Create or change a volume class
+	//
+	// The volumes of running pods get changed limits within seconds. If the class becomes the default, the former default class is an ordinary one. For operators of the platform.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/admin/volume-classes/{class} (the `PutVolumeClass` operationId).
+	PutVolumeClass(ctx context.Context, class string, body PutVolumeClassJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListAudit List the tenant's audit log
 	//
 	// For owners of the tenant.
@@ -1191,6 +1223,15 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/pods/{podId}/stats (the `GetPodStats` operationId).
 	GetPodStats(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetPodStatsHistory Show what a pod has used in the last day
+	//
+	// A point a minute, as counted by the pod's node. The node keeps them for a day, also while the pod does not run. The history begins when the
+	// pod comes to the node, so it is shorter after a move. For longer, let Prometheus scrape `/v1/metrics`.
+	// For viewers, developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/pods/{podId}/stats/history (the `GetPodStatsHistory` operationId).
+	GetPodStatsHistory(ctx context.Context, podID PodID, params *GetPodStatsHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// StopPod Stop a pod
 	//
 	// The pod ends as in `deletePod`, and is `Stopped` then. It keeps its name, its address and its volumes, and uses no cpu and memory. A pod that has ended by itself stays as it is. For developers and owners of the tenant.
@@ -1452,7 +1493,7 @@ type ClientInterface interface {
 
 	// DeleteSnapshot Delete a snapshot
 	//
-	// Volumes that were made from the snapshot share its data until they are flattened or deleted, and prevent this. For developers and owners of the tenant.
+	// Volumes that were made from the snapshot share its data until they are flattened or deleted, and prevent this, as do pods that have the snapshot attached. For developers and owners of the tenant.
 	//
 	// Corresponds with DELETE /v1/snapshots/{snapshotId} (the `DeleteSnapshot` operationId).
 	DeleteSnapshot(ctx context.Context, snapshotID SnapshotID, params *DeleteSnapshotParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1528,6 +1569,13 @@ type ClientInterface interface {
 	// Corresponds with PATCH /v1/users/{userId} (the `UpdateUser` operationId).
 	UpdateUser(ctx context.Context, userID UserID, params *UpdateUserParams, body UpdateUserJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListVolumeClasses List volume classes
+	//
+	// Operators define them, and they are the same for all tenants. For viewers, developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/volume-classes (the `ListVolumeClasses` operationId).
+	ListVolumeClasses(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListVolumes List volumes, or watch them
 	//
 	// The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
@@ -1567,20 +1615,22 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/volumes/{volumeId} (the `GetVolume` operationId).
 	GetVolume(ctx context.Context, volumeID VolumeID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateVolumeWithBody Make a volume larger, or change its schedule of snapshots
+	// UpdateVolumeWithBody Make a volume larger, or change its class or its schedule of snapshots
 	//
 	// What is absent does not change. The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
-	// counts for the quota and is billed from this request on. A volume cannot become smaller. For developers and owners of the tenant.
+	// counts for the quota and is billed from this request on. A volume cannot become smaller. A running pod gets the limits of another class within seconds.
+	// For developers and owners of the tenant.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /v1/volumes/{volumeId} (the `UpdateVolume` operationId).
 	UpdateVolumeWithBody(ctx context.Context, volumeID VolumeID, params *UpdateVolumeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateVolume Make a volume larger, or change its schedule of snapshots
+	// UpdateVolume Make a volume larger, or change its class or its schedule of snapshots
 	//
 	// What is absent does not change. The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
-	// counts for the quota and is billed from this request on. A volume cannot become smaller. For developers and owners of the tenant.
+	// counts for the quota and is billed from this request on. A volume cannot become smaller. A running pod gets the limits of another class within seconds.
+	// For developers and owners of the tenant.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2928,6 +2978,78 @@ func (c *Client) AdminGetUsage(ctx context.Context, params *AdminGetUsageParams,
 	return c.Client.Do(req)
 }
 
+// AdminListVolumeClasses List volume classes with the number of their volumes
+//
+// For operators of the platform.
+//
+// Corresponds with GET /v1/admin/volume-classes (the `AdminListVolumeClasses` operationId).
+func (c *Client) AdminListVolumeClasses(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAdminListVolumeClassesRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeleteVolumeClass Delete a volume class that no volume has
+//
+// For operators of the platform.
+//
+// Corresponds with DELETE /v1/admin/volume-classes/{class} (the `DeleteVolumeClass` operationId).
+func (c *Client) DeleteVolumeClass(ctx context.Context, class string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeleteVolumeClassRequest(c.Server, class)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutVolumeClassWithBody Create or change a volume class
+//
+// The volumes of running pods get changed limits within seconds. If the class becomes the default, the former default class is an ordinary one. For operators of the platform.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/admin/volume-classes/{class} (the `PutVolumeClass` operationId).
+func (c *Client) PutVolumeClassWithBody(ctx context.Context, class string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutVolumeClassRequestWithBody(c.Server, class, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PutVolumeClass Create or change a volume class
+//
+// The volumes of running pods get changed limits within seconds. If the class becomes the default, the former default class is an ordinary one. For operators of the platform.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/admin/volume-classes/{class} (the `PutVolumeClass` operationId).
+func (c *Client) PutVolumeClass(ctx context.Context, class string, body PutVolumeClassJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPutVolumeClassRequest(c.Server, class, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListAudit List the tenant's audit log
 //
 // For owners of the tenant.
@@ -4025,6 +4147,25 @@ func (c *Client) GetPodStats(ctx context.Context, podID PodID, reqEditors ...Req
 	return c.Client.Do(req)
 }
 
+// GetPodStatsHistory Show what a pod has used in the last day
+//
+// A point a minute, as counted by the pod's node. The node keeps them for a day, also while the pod does not run. The history begins when the
+// pod comes to the node, so it is shorter after a move. For longer, let Prometheus scrape `/v1/metrics`.
+// For viewers, developers and owners of the tenant.
+//
+// Corresponds with GET /v1/pods/{podId}/stats/history (the `GetPodStatsHistory` operationId).
+func (c *Client) GetPodStatsHistory(ctx context.Context, podID PodID, params *GetPodStatsHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetPodStatsHistoryRequest(c.Server, podID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // StopPod Stop a pod
 //
 // The pod ends as in `deletePod`, and is `Stopped` then. It keeps its name, its address and its volumes, and uses no cpu and memory. A pod that has ended by itself stays as it is. For developers and owners of the tenant.
@@ -4596,7 +4737,7 @@ func (c *Client) CreateSnapshot(ctx context.Context, params *CreateSnapshotParam
 
 // DeleteSnapshot Delete a snapshot
 //
-// Volumes that were made from the snapshot share its data until they are flattened or deleted, and prevent this. For developers and owners of the tenant.
+// Volumes that were made from the snapshot share its data until they are flattened or deleted, and prevent this, as do pods that have the snapshot attached. For developers and owners of the tenant.
 //
 // Corresponds with DELETE /v1/snapshots/{snapshotId} (the `DeleteSnapshot` operationId).
 func (c *Client) DeleteSnapshot(ctx context.Context, snapshotID SnapshotID, params *DeleteSnapshotParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -4772,6 +4913,23 @@ func (c *Client) UpdateUser(ctx context.Context, userID UserID, params *UpdateUs
 	return c.Client.Do(req)
 }
 
+// ListVolumeClasses List volume classes
+//
+// Operators define them, and they are the same for all tenants. For viewers, developers and owners of the tenant.
+//
+// Corresponds with GET /v1/volume-classes (the `ListVolumeClasses` operationId).
+func (c *Client) ListVolumeClasses(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListVolumeClassesRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListVolumes List volumes, or watch them
 //
 // The parameter `watch` works as in `listPods`. For viewers, developers and owners of the tenant.
@@ -4861,10 +5019,11 @@ func (c *Client) GetVolume(ctx context.Context, volumeID VolumeID, reqEditors ..
 	return c.Client.Do(req)
 }
 
-// UpdateVolumeWithBody Make a volume larger, or change its schedule of snapshots
+// UpdateVolumeWithBody Make a volume larger, or change its class or its schedule of snapshots
 //
 // What is absent does not change. The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
-// counts for the quota and is billed from this request on. A volume cannot become smaller. For developers and owners of the tenant.
+// counts for the quota and is billed from this request on. A volume cannot become smaller. A running pod gets the limits of another class within seconds.
+// For developers and owners of the tenant.
 //
 // Takes any type of body and a specified content type.
 //
@@ -4881,10 +5040,11 @@ func (c *Client) UpdateVolumeWithBody(ctx context.Context, volumeID VolumeID, pa
 	return c.Client.Do(req)
 }
 
-// UpdateVolume Make a volume larger, or change its schedule of snapshots
+// UpdateVolume Make a volume larger, or change its class or its schedule of snapshots
 //
 // What is absent does not change. The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
-// counts for the quota and is billed from this request on. A volume cannot become smaller. For developers and owners of the tenant.
+// counts for the quota and is billed from this request on. A volume cannot become smaller. A running pod gets the limits of another class within seconds.
+// For developers and owners of the tenant.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7660,6 +7820,114 @@ func NewAdminGetUsageRequest(server string, params *AdminGetUsageParams) (*http.
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewAdminListVolumeClassesRequest constructs an http.Request for the AdminListVolumeClasses method
+func NewAdminListVolumeClassesRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/volume-classes")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDeleteVolumeClassRequest constructs an http.Request for the DeleteVolumeClass method
+func NewDeleteVolumeClassRequest(server string, class string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "class", class, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/volume-classes/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewPutVolumeClassRequest calls the generic PutVolumeClass builder with application/json body
+func NewPutVolumeClassRequest(server string, class string, body PutVolumeClassJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPutVolumeClassRequestWithBody(server, class, "application/json", bodyReader)
+}
+
+// NewPutVolumeClassRequestWithBody constructs an http.Request for the PutVolumeClass method, with any body, and a specified content type
+func NewPutVolumeClassRequestWithBody(server string, class string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "class", class, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/admin/volume-classes/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -10910,6 +11178,67 @@ func NewGetPodStatsRequest(server string, podID PodID) (*http.Request, error) {
 	return req, nil
 }
 
+// NewGetPodStatsHistoryRequest constructs an http.Request for the GetPodStatsHistory method
+func NewGetPodStatsHistoryRequest(server string, podID PodID, params *GetPodStatsHistoryParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "podId", podID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pods/%s/stats/history", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Since != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewStopPodRequest constructs an http.Request for the StopPod method
 func NewStopPodRequest(server string, podID PodID, params *StopPodParams) (*http.Request, error) {
 	var err error
@@ -12750,6 +13079,33 @@ func NewUpdateUserRequestWithBody(server string, userID UserID, params *UpdateUs
 			req.Header.Set("If-Match", headerParam0)
 		}
 
+	}
+
+	return req, nil
+}
+
+// NewListVolumeClassesRequest constructs an http.Request for the ListVolumeClasses method
+func NewListVolumeClassesRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/volume-classes")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil

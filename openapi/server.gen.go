@@ -190,6 +190,15 @@ type ServerInterface interface {
 	// AdminGetUsage Show the usage of all tenants
 	// (GET /v1/admin/usage)
 	AdminGetUsage(w http.ResponseWriter, r *http.Request, params AdminGetUsageParams)
+	// AdminListVolumeClasses List volume classes with the number of their volumes
+	// (GET /v1/admin/volume-classes)
+	AdminListVolumeClasses(w http.ResponseWriter, r *http.Request)
+	// DeleteVolumeClass Delete a volume class that no volume has
+	// (DELETE /v1/admin/volume-classes/{class})
+	DeleteVolumeClass(w http.ResponseWriter, r *http.Request, class string)
+	// PutVolumeClass Create or change a volume class
+	// (PUT /v1/admin/volume-classes/{class})
+	PutVolumeClass(w http.ResponseWriter, r *http.Request, class string)
 	// RenewCertificate Renew the node's certificate
 	// (POST /v1/agent/certificate)
 	RenewCertificate(w http.ResponseWriter, r *http.Request)
@@ -355,6 +364,9 @@ type ServerInterface interface {
 	// GetPodStats Show a pod's current usage
 	// (GET /v1/pods/{podId}/stats)
 	GetPodStats(w http.ResponseWriter, r *http.Request, podID PodID)
+	// GetPodStatsHistory Show what a pod has used in the last day
+	// (GET /v1/pods/{podId}/stats/history)
+	GetPodStatsHistory(w http.ResponseWriter, r *http.Request, podID PodID, params GetPodStatsHistoryParams)
 	// StopPod Stop a pod
 	// (POST /v1/pods/{podId}/stop)
 	StopPod(w http.ResponseWriter, r *http.Request, podID PodID, params StopPodParams)
@@ -448,6 +460,9 @@ type ServerInterface interface {
 	// UpdateUser Change a user's role, or disable the user
 	// (PATCH /v1/users/{userId})
 	UpdateUser(w http.ResponseWriter, r *http.Request, userID UserID, params UpdateUserParams)
+	// ListVolumeClasses List volume classes
+	// (GET /v1/volume-classes)
+	ListVolumeClasses(w http.ResponseWriter, r *http.Request)
 	// ListVolumes List volumes, or watch them
 	// (GET /v1/volumes)
 	ListVolumes(w http.ResponseWriter, r *http.Request, params ListVolumesParams)
@@ -460,7 +475,7 @@ type ServerInterface interface {
 	// GetVolume Get one volume
 	// (GET /v1/volumes/{volumeId})
 	GetVolume(w http.ResponseWriter, r *http.Request, volumeID VolumeID)
-	// UpdateVolume Make a volume larger, or change its schedule of snapshots
+	// UpdateVolume Make a volume larger, or change its class or its schedule of snapshots
 	// (PATCH /v1/volumes/{volumeId})
 	UpdateVolume(w http.ResponseWriter, r *http.Request, volumeID VolumeID, params UpdateVolumeParams)
 	// RestoreVolume Make the content of a volume that of a snapshot
@@ -817,6 +832,24 @@ func (_ Unimplemented) AdminGetUsage(w http.ResponseWriter, r *http.Request, par
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// AdminListVolumeClasses List volume classes with the number of their volumes
+// (GET /v1/admin/volume-classes)
+func (_ Unimplemented) AdminListVolumeClasses(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DeleteVolumeClass Delete a volume class that no volume has
+// (DELETE /v1/admin/volume-classes/{class})
+func (_ Unimplemented) DeleteVolumeClass(w http.ResponseWriter, r *http.Request, class string) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// PutVolumeClass Create or change a volume class
+// (PUT /v1/admin/volume-classes/{class})
+func (_ Unimplemented) PutVolumeClass(w http.ResponseWriter, r *http.Request, class string) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // RenewCertificate Renew the node's certificate
 // (POST /v1/agent/certificate)
 func (_ Unimplemented) RenewCertificate(w http.ResponseWriter, r *http.Request) {
@@ -1147,6 +1180,12 @@ func (_ Unimplemented) GetPodStats(w http.ResponseWriter, r *http.Request, podID
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// GetPodStatsHistory Show what a pod has used in the last day
+// (GET /v1/pods/{podId}/stats/history)
+func (_ Unimplemented) GetPodStatsHistory(w http.ResponseWriter, r *http.Request, podID PodID, params GetPodStatsHistoryParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // StopPod Stop a pod
 // (POST /v1/pods/{podId}/stop)
 func (_ Unimplemented) StopPod(w http.ResponseWriter, r *http.Request, podID PodID, params StopPodParams) {
@@ -1333,6 +1372,12 @@ func (_ Unimplemented) UpdateUser(w http.ResponseWriter, r *http.Request, userID
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// ListVolumeClasses List volume classes
+// (GET /v1/volume-classes)
+func (_ Unimplemented) ListVolumeClasses(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // ListVolumes List volumes, or watch them
 // (GET /v1/volumes)
 func (_ Unimplemented) ListVolumes(w http.ResponseWriter, r *http.Request, params ListVolumesParams) {
@@ -1357,7 +1402,7 @@ func (_ Unimplemented) GetVolume(w http.ResponseWriter, r *http.Request, volumeI
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// UpdateVolume Make a volume larger, or change its schedule of snapshots
+// UpdateVolume Make a volume larger, or change its class or its schedule of snapshots
 // (PATCH /v1/volumes/{volumeId})
 func (_ Unimplemented) UpdateVolume(w http.ResponseWriter, r *http.Request, volumeID VolumeID, params UpdateVolumeParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -3410,6 +3455,72 @@ func (siw *ServerInterfaceWrapper) AdminGetUsage(w http.ResponseWriter, r *http.
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.AdminGetUsage(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// AdminListVolumeClasses operation middleware
+func (siw *ServerInterfaceWrapper) AdminListVolumeClasses(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AdminListVolumeClasses(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// DeleteVolumeClass operation middleware
+func (siw *ServerInterfaceWrapper) DeleteVolumeClass(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "class" -------------
+	var class string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "class", chi.URLParam(r, "class"), &class, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "class", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DeleteVolumeClass(w, r, class)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// PutVolumeClass operation middleware
+func (siw *ServerInterfaceWrapper) PutVolumeClass(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "class" -------------
+	var class string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "class", chi.URLParam(r, "class"), &class, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "class", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PutVolumeClass(w, r, class)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6327,6 +6438,48 @@ func (siw *ServerInterfaceWrapper) GetPodStats(w http.ResponseWriter, r *http.Re
 	handler.ServeHTTP(w, r)
 }
 
+// GetPodStatsHistory operation middleware
+func (siw *ServerInterfaceWrapper) GetPodStatsHistory(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "podId" -------------
+	var podID PodID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "podId", chi.URLParam(r, "podId"), &podID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "podId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetPodStatsHistoryParams
+
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", r.URL.Query(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "since"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "since", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetPodStatsHistory(w, r, podID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // StopPod operation middleware
 func (siw *ServerInterfaceWrapper) StopPod(w http.ResponseWriter, r *http.Request) {
 
@@ -7810,6 +7963,20 @@ func (siw *ServerInterfaceWrapper) UpdateUser(w http.ResponseWriter, r *http.Req
 	handler.ServeHTTP(w, r)
 }
 
+// ListVolumeClasses operation middleware
+func (siw *ServerInterfaceWrapper) ListVolumeClasses(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListVolumeClasses(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // ListVolumes operation middleware
 func (siw *ServerInterfaceWrapper) ListVolumes(w http.ResponseWriter, r *http.Request) {
 
@@ -8332,6 +8499,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/v1/pods/{podId}/stats", wrapper.GetPodStats)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/pods/{podId}/stats/history", wrapper.GetPodStatsHistory)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/pods/{podId}/exec", wrapper.ExecInPod)
 	})
 	r.Group(func(r chi.Router) {
@@ -8354,6 +8524,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/volumes", wrapper.CreateVolume)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/volume-classes", wrapper.ListVolumeClasses)
 	})
 	r.Group(func(r chi.Router) {
 		r.Delete(options.BaseURL+"/v1/volumes/{volumeId}", wrapper.DeleteVolume)
@@ -8645,6 +8818,15 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Put(options.BaseURL+"/v1/admin/pools/{pool}", wrapper.PutPool)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/admin/volume-classes", wrapper.AdminListVolumeClasses)
+	})
+	r.Group(func(r chi.Router) {
+		r.Delete(options.BaseURL+"/v1/admin/volume-classes/{class}", wrapper.DeleteVolumeClass)
+	})
+	r.Group(func(r chi.Router) {
+		r.Put(options.BaseURL+"/v1/admin/volume-classes/{class}", wrapper.PutVolumeClass)
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/admin/defragmentation", wrapper.Defragment)
@@ -11114,6 +11296,117 @@ type AdminGetUsagedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AdminGetUsagedefaultApplicationProblemPlusJSONResponse) VisitAdminGetUsageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListVolumeClassesRequestObject struct {
+}
+
+type AdminListVolumeClassesResponseObject interface {
+	VisitAdminListVolumeClassesResponse(w http.ResponseWriter) error
+}
+
+type AdminListVolumeClasses200JSONResponse VolumeClassList
+
+func (response AdminListVolumeClasses200JSONResponse) VisitAdminListVolumeClassesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdminListVolumeClassesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdminListVolumeClassesdefaultApplicationProblemPlusJSONResponse) VisitAdminListVolumeClassesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeleteVolumeClassRequestObject struct {
+	Class string `json:"class"`
+}
+
+type DeleteVolumeClassResponseObject interface {
+	VisitDeleteVolumeClassResponse(w http.ResponseWriter) error
+}
+
+type DeleteVolumeClass204Response struct {
+}
+
+func (response DeleteVolumeClass204Response) VisitDeleteVolumeClassResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type DeleteVolumeClassdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeleteVolumeClassdefaultApplicationProblemPlusJSONResponse) VisitDeleteVolumeClassResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutVolumeClassRequestObject struct {
+	Class string `json:"class"`
+	Body  *PutVolumeClassJSONRequestBody
+}
+
+type PutVolumeClassResponseObject interface {
+	VisitPutVolumeClassResponse(w http.ResponseWriter) error
+}
+
+type PutVolumeClass200JSONResponse VolumeClass
+
+func (response PutVolumeClass200JSONResponse) VisitPutVolumeClassResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type PutVolumeClassdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PutVolumeClassdefaultApplicationProblemPlusJSONResponse) VisitPutVolumeClassResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -13700,6 +13993,46 @@ func (response GetPodStatsdefaultApplicationProblemPlusJSONResponse) VisitGetPod
 	return err
 }
 
+type GetPodStatsHistoryRequestObject struct {
+	PodID  PodID `json:"podId"`
+	Params GetPodStatsHistoryParams
+}
+
+type GetPodStatsHistoryResponseObject interface {
+	VisitGetPodStatsHistoryResponse(w http.ResponseWriter) error
+}
+
+type GetPodStatsHistory200JSONResponse PodStatsHistory
+
+func (response GetPodStatsHistory200JSONResponse) VisitGetPodStatsHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetPodStatsHistorydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetPodStatsHistorydefaultApplicationProblemPlusJSONResponse) VisitGetPodStatsHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type StopPodRequestObject struct {
 	PodID  PodID `json:"podId"`
 	Params StopPodParams
@@ -15209,6 +15542,44 @@ func (response UpdateUserdefaultApplicationProblemPlusJSONResponse) VisitUpdateU
 	return err
 }
 
+type ListVolumeClassesRequestObject struct {
+}
+
+type ListVolumeClassesResponseObject interface {
+	VisitListVolumeClassesResponse(w http.ResponseWriter) error
+}
+
+type ListVolumeClasses200JSONResponse VolumeClassList
+
+func (response ListVolumeClasses200JSONResponse) VisitListVolumeClassesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListVolumeClassesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListVolumeClassesdefaultApplicationProblemPlusJSONResponse) VisitListVolumeClassesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListVolumesRequestObject struct {
 	Params ListVolumesParams
 }
@@ -15753,6 +16124,15 @@ type StrictServerInterface interface {
 	// AdminGetUsage Show the usage of all tenants
 	// (GET /v1/admin/usage)
 	AdminGetUsage(ctx context.Context, request AdminGetUsageRequestObject) (AdminGetUsageResponseObject, error)
+	// AdminListVolumeClasses List volume classes with the number of their volumes
+	// (GET /v1/admin/volume-classes)
+	AdminListVolumeClasses(ctx context.Context, request AdminListVolumeClassesRequestObject) (AdminListVolumeClassesResponseObject, error)
+	// DeleteVolumeClass Delete a volume class that no volume has
+	// (DELETE /v1/admin/volume-classes/{class})
+	DeleteVolumeClass(ctx context.Context, request DeleteVolumeClassRequestObject) (DeleteVolumeClassResponseObject, error)
+	// PutVolumeClass Create or change a volume class
+	// (PUT /v1/admin/volume-classes/{class})
+	PutVolumeClass(ctx context.Context, request PutVolumeClassRequestObject) (PutVolumeClassResponseObject, error)
 	// RenewCertificate Renew the node's certificate
 	// (POST /v1/agent/certificate)
 	RenewCertificate(ctx context.Context, request RenewCertificateRequestObject) (RenewCertificateResponseObject, error)
@@ -15918,6 +16298,9 @@ type StrictServerInterface interface {
 	// GetPodStats Show a pod's current usage
 	// (GET /v1/pods/{podId}/stats)
 	GetPodStats(ctx context.Context, request GetPodStatsRequestObject) (GetPodStatsResponseObject, error)
+	// GetPodStatsHistory Show what a pod has used in the last day
+	// (GET /v1/pods/{podId}/stats/history)
+	GetPodStatsHistory(ctx context.Context, request GetPodStatsHistoryRequestObject) (GetPodStatsHistoryResponseObject, error)
 	// StopPod Stop a pod
 	// (POST /v1/pods/{podId}/stop)
 	StopPod(ctx context.Context, request StopPodRequestObject) (StopPodResponseObject, error)
@@ -16011,6 +16394,9 @@ type StrictServerInterface interface {
 	// UpdateUser Change a user's role, or disable the user
 	// (PATCH /v1/users/{userId})
 	UpdateUser(ctx context.Context, request UpdateUserRequestObject) (UpdateUserResponseObject, error)
+	// ListVolumeClasses List volume classes
+	// (GET /v1/volume-classes)
+	ListVolumeClasses(ctx context.Context, request ListVolumeClassesRequestObject) (ListVolumeClassesResponseObject, error)
 	// ListVolumes List volumes, or watch them
 	// (GET /v1/volumes)
 	ListVolumes(ctx context.Context, request ListVolumesRequestObject) (ListVolumesResponseObject, error)
@@ -16023,7 +16409,7 @@ type StrictServerInterface interface {
 	// GetVolume Get one volume
 	// (GET /v1/volumes/{volumeId})
 	GetVolume(ctx context.Context, request GetVolumeRequestObject) (GetVolumeResponseObject, error)
-	// UpdateVolume Make a volume larger, or change its schedule of snapshots
+	// UpdateVolume Make a volume larger, or change its class or its schedule of snapshots
 	// (PATCH /v1/volumes/{volumeId})
 	UpdateVolume(ctx context.Context, request UpdateVolumeRequestObject) (UpdateVolumeResponseObject, error)
 	// RestoreVolume Make the content of a volume that of a snapshot
@@ -17646,6 +18032,89 @@ func (sh *strictHandler) AdminGetUsage(w http.ResponseWriter, r *http.Request, p
 	}
 }
 
+// AdminListVolumeClasses operation middleware
+func (sh *strictHandler) AdminListVolumeClasses(w http.ResponseWriter, r *http.Request) {
+	var request AdminListVolumeClassesRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AdminListVolumeClasses(ctx, request.(AdminListVolumeClassesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AdminListVolumeClasses")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AdminListVolumeClassesResponseObject); ok {
+		if err := validResponse.VisitAdminListVolumeClassesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeleteVolumeClass operation middleware
+func (sh *strictHandler) DeleteVolumeClass(w http.ResponseWriter, r *http.Request, class string) {
+	var request DeleteVolumeClassRequestObject
+
+	request.Class = class
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DeleteVolumeClass(ctx, request.(DeleteVolumeClassRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeleteVolumeClass")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DeleteVolumeClassResponseObject); ok {
+		if err := validResponse.VisitDeleteVolumeClassResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// PutVolumeClass operation middleware
+func (sh *strictHandler) PutVolumeClass(w http.ResponseWriter, r *http.Request, class string) {
+	var request PutVolumeClassRequestObject
+
+	request.Class = class
+
+	var body PutVolumeClassJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.PutVolumeClass(ctx, request.(PutVolumeClassRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "PutVolumeClass")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(PutVolumeClassResponseObject); ok {
+		if err := validResponse.VisitPutVolumeClassResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // RenewCertificate operation middleware
 func (sh *strictHandler) RenewCertificate(w http.ResponseWriter, r *http.Request) {
 	var request RenewCertificateRequestObject
@@ -19214,6 +19683,33 @@ func (sh *strictHandler) GetPodStats(w http.ResponseWriter, r *http.Request, pod
 	}
 }
 
+// GetPodStatsHistory operation middleware
+func (sh *strictHandler) GetPodStatsHistory(w http.ResponseWriter, r *http.Request, podID PodID, params GetPodStatsHistoryParams) {
+	var request GetPodStatsHistoryRequestObject
+
+	request.PodID = podID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetPodStatsHistory(ctx, request.(GetPodStatsHistoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetPodStatsHistory")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetPodStatsHistoryResponseObject); ok {
+		if err := validResponse.VisitGetPodStatsHistoryResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // StopPod operation middleware
 func (sh *strictHandler) StopPod(w http.ResponseWriter, r *http.Request, podID PodID, params StopPodParams) {
 	var request StopPodRequestObject
@@ -20093,6 +20589,30 @@ func (sh *strictHandler) UpdateUser(w http.ResponseWriter, r *http.Request, user
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(UpdateUserResponseObject); ok {
 		if err := validResponse.VisitUpdateUserResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListVolumeClasses operation middleware
+func (sh *strictHandler) ListVolumeClasses(w http.ResponseWriter, r *http.Request) {
+	var request ListVolumeClassesRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListVolumeClasses(ctx, request.(ListVolumeClassesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListVolumeClasses")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListVolumeClassesResponseObject); ok {
+		if err := validResponse.VisitListVolumeClassesResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

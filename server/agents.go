@@ -49,7 +49,7 @@ func (a api) Heartbeat(ctx context.Context, r openapi.HeartbeatRequestObject) (o
 	}
 	return openapi.Heartbeat200JSONResponse{
 		LeaseSeconds: int(lease.Seconds()), HeartbeatSeconds: int(a.terms.Heartbeat.Seconds()), Resync: resync,
-		Recovering: &recovering, CephMonitors: &a.desired.monitors,
+		Recovering: &recovering, CephMonitors: &a.desired.Monitors,
 	}, err
 }
 
@@ -95,7 +95,7 @@ func (a api) GetDesiredState(ctx context.Context, r openapi.GetDesiredStateReque
 	if err != nil {
 		return nil, err
 	}
-	state, err := a.desired.of(node, after, stored, r.Params.FromPod, openapi.Value(r.Params.Changes))
+	state, err := a.desired.Of(node, after, stored, r.Params.FromPod, openapi.Value(r.Params.Changes))
 	if err != nil {
 		return nil, err
 	}

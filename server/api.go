@@ -18,6 +18,7 @@ import (
 	"husk/openapi"
 	"husk/server/auth"
 	"husk/server/control"
+	"husk/server/deliver"
 	"husk/server/exec"
 	"husk/server/held"
 	"husk/server/metrics"
@@ -52,7 +53,7 @@ type api struct {
 	prices    husk.PriceList
 	terms     control.LeaseTerms
 	ceph      *ceph.Cluster
-	desired   desiredStates
+	desired   deliver.States
 	clocks    *clockWarnings
 	reporting turns
 	watches   watches
@@ -65,7 +66,7 @@ var _ openapi.StrictServerInterface = api{}
 func newAPI(cfg Config, a *auth.Auth, s *exec.Sessions, m *metrics.Metrics, h *held.Held, registry prometheus.Registerer) api {
 	return api{
 		authentication: a, sessions: s, measurements: m, store: cfg.Store, control: cfg.Store.Control(), auth: a, log: cfg.Log, egress: cfg.Egress, join: joinCommand{cfg.AgentURL, cfg.Southbound},
-		prices: cfg.Prices, terms: cfg.Terms, ceph: cfg.Cluster, desired: desiredStates{cfg.CephMonitors, cfg.VolumesPool, cmp.Or(cfg.NamesSuffix, service.DefaultSuffix), maxChangeBytes, cfg.Log},
+		prices: cfg.Prices, terms: cfg.Terms, ceph: cfg.Cluster, desired: deliver.States{Monitors: cfg.CephMonitors, VolumesPool: cfg.VolumesPool, NamesSuffix: cmp.Or(cfg.NamesSuffix, service.DefaultSuffix), MaxBytes: deliver.MaxBytes, Log: cfg.Log},
 		clocks: &clockWarnings{last: map[store.ID]time.Time{}}, reporting: reportTurns(cfg.Store),
 		watches: newWatches(cfg.Store, cfg.Log, h, registry), zones: zones.New(cfg.Store.Control(), cmp.Or(cfg.NamesSuffix, service.DefaultSuffix)), downtime: newDowntime(registry),
 	}

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"husk/server/deliver"
+
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -128,7 +130,7 @@ func TestTheSumOfTheChangesIsTheDesiredState(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		state, err := desiredStates{monitors: s.cfg.CephMonitors, volumesPool: s.cfg.VolumesPool, namesSuffix: "husk.internal", maxBytes: 1, log: s.cfg.Log}.of(node, after, stored, nil, true)
+		state, err := deliver.States{Monitors: s.cfg.CephMonitors, VolumesPool: s.cfg.VolumesPool, NamesSuffix: "husk.internal", MaxBytes: 1, Log: s.cfg.Log}.Of(node, after, stored, nil, true)
 		if err != nil || len(state.Pods)+len(state.RemovedPods) > 1 {
 			t.Fatalf("the changes after revision %d are %+v: %v", after, state, err)
 		}
@@ -317,7 +319,7 @@ func TestALargeStateComesInParts(t *testing.T) {
 		s.place(node, c, pod.ID)
 		want[pod.ID] = true
 	}
-	states := desiredStates{monitors: s.cfg.CephMonitors, volumesPool: s.cfg.VolumesPool, namesSuffix: "husk.internal", maxBytes: 1, log: s.cfg.Log}
+	states := deliver.States{Monitors: s.cfg.CephMonitors, VolumesPool: s.cfg.VolumesPool, NamesSuffix: "husk.internal", MaxBytes: 1, Log: s.cfg.Log}
 	got := map[uuid.UUID]bool{}
 	parts := 0
 	for from := (*uuid.UUID)(nil); parts == 0 || from != nil; parts++ {
@@ -325,7 +327,7 @@ func TestALargeStateComesInParts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		state, err := states.of(node, -1, stored, from, true)
+		state, err := states.Of(node, -1, stored, from, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -341,7 +343,7 @@ func TestALargeStateComesInParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	whole, err := states.of(node, -1, stored, nil, false)
+	whole, err := states.Of(node, -1, stored, nil, false)
 	if err != nil || len(whole.Pods) != 3 || whole.NextPod != nil {
 		t.Errorf("an agent of an earlier version gets %d pods and %v: %v", len(whole.Pods), whole.NextPod, err)
 	}

@@ -425,7 +425,7 @@ type operation struct{ id, method, path string }
 func operations(spec *openapi3.T) []operation {
 	var all []operation
 	for path, item := range spec.Paths.Map() {
-		for _, param := range []string{"podId", "volumeId", "serviceId", "imageId", "tenantId", "nodeId", "keyId", "serviceAccountId", "userId", "issuerId", "kid", "pool"} {
+		for _, param := range []string{"podId", "volumeId", "serviceId", "imageId", "tenantId", "nodeId", "keyId", "serviceAccountId", "userId", "issuerId", "kid", "pool", "class"} {
 			path = strings.ReplaceAll(path, "{"+param+"}", uuid.NewString())
 		}
 		for method, op := range item.Operations() {

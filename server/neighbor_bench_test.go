@@ -29,7 +29,7 @@ import (
 // The attack of BenchmarkNeighbor: one tenant does everything that its quota and the server allow.
 const (
 	attackTurn    = 5 * time.Second // of each measurement
-	attackTurns   = 2               // quiet and noisy alternately
+	attackTurns   = 4               // quiet and noisy alternately
 	attackTries   = 200             // watches, logs and sessions that the tenant tries to open, each
 	attackPods    = 60              // pods that change once a second
 	attackHistory = 400             // days of usage of each pod
@@ -97,7 +97,7 @@ func (v *victimTimes) of(kind string) *latencies {
 	return (*v)[kind]
 }
 
-// attack is what one tenant does. Its clients are a process of their own with the lowest priority: their work is not the server's.
+// attack is what one tenant does. Its clients are a process of their own that runs only when the processors are idle: clients are other machines.
 type attack struct {
 	b      *testing.B
 	s      fixture
@@ -183,7 +183,7 @@ func (a *attack) begin() (stop func() string) {
 	if err != nil {
 		a.b.Fatal(err)
 	}
-	clients := exec.CommandContext(a.b.Context(), self)
+	clients := exec.CommandContext(a.b.Context(), "chrt", "--idle", "0", self)
 	clients.Env = append(os.Environ(), attackEnv+"="+string(raw))
 	var out bytes.Buffer
 	clients.Stdout, clients.Stderr = &out, os.Stderr

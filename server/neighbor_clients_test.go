@@ -16,7 +16,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -41,9 +40,6 @@ const attackEnv = "HUSK_TEST_ATTACK"
 
 // attackForTests runs the clients until the standard input ends.
 func attackForTests(order string) error {
-	if err := syscall.Setpriority(syscall.PRIO_PROCESS, 0, 19); err != nil {
-		return err
-	}
 	c := attackClients{client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1000}}}
 	if err := json.Unmarshal([]byte(order), &c.attackOrder); err != nil {
 		return err

@@ -5,6 +5,8 @@ package server
 import (
 	"testing"
 
+	"husk/server/deliver"
+
 	"github.com/google/go-cmp/cmp"
 
 	"husk"
@@ -19,7 +21,7 @@ func TestDesiredStateInEachPhase(t *testing.T) {
 	got := map[husk.Phase]husk.DesiredPodState{}
 	for _, phase := range husk.Phases {
 		if phase != husk.PhasePending && phase != husk.PhaseStopped && phase != husk.PhaseGone { // pods in these phases are on no node
-			got[phase] = desiredStateOf(phase)
+			got[phase] = deliver.StateOf(phase)
 		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

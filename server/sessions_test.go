@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"husk/server/deliver"
+
 	"github.com/google/uuid"
 
 	"husk"
@@ -272,7 +274,7 @@ func TestAttachingFollowsTheContainersStdinAndTTY(t *testing.T) {
 	var got []string
 	for _, d := range state.Changes {
 		if d.PodID == pod.ID {
-			desired, err := desiredStates{monitors: s.cfg.CephMonitors, volumesPool: s.cfg.VolumesPool}.pod(*d.Pod)
+			desired, err := deliver.States{Monitors: s.cfg.CephMonitors, VolumesPool: s.cfg.VolumesPool}.Pod(*d.Pod)
 			if err != nil {
 				t.Fatal(err)
 			}

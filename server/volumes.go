@@ -10,12 +10,15 @@ import (
 	"husk/openapi"
 	"husk/server/request"
 	"husk/server/watch"
+	"husk/store/convert"
+	"husk/store/disks"
 )
 
 // CreateVolume accepts a request for a volume.
 func (a api) CreateVolume(ctx context.Context, r openapi.CreateVolumeRequestObject) (openapi.CreateVolumeResponseObject, error) {
 	req := request.Of(ctx)
 	volume := husk.Volume{Name: r.Body.Name, Labels: labelsOf(r.Body.Labels), SizeGiB: r.Body.SizeGiB, FSType: string(openapi.Value(r.Body.FsType)), Flatten: openapi.Value(r.Body.Flatten)}
+	volume.Class = openapi.Value(r.Body.Class)
 	volume.Schedule = scheduleOf(r.Body.SnapshotSchedule)
 	if r.Body.Source != nil {
 		volume.Source = &husk.VolumeSource{SnapshotID: r.Body.Source.SnapshotID}
@@ -64,14 +67,50 @@ func scheduleOf(s *openapi.SnapshotSchedule) *husk.SnapshotSchedule {
 	return &husk.SnapshotSchedule{EveryMinutes: s.EveryMinutes, Keep: cmp.Or(openapi.Value(s.Keep), husk.DefaultSnapshotsKept)}
 }
 
-// UpdateVolume makes a volume larger, or changes its schedule of snapshots.
+// UpdateVolume makes a volume larger, or changes its class or its schedule of snapshots.
 func (a api) UpdateVolume(ctx context.Context, r openapi.UpdateVolumeRequestObject) (openapi.UpdateVolumeResponseObject, error) {
-	v, err := a.tenant(ctx).UpdateVolume(ctx, r.VolumeID, r.Body.SizeGiB, scheduleOf(r.Body.SnapshotSchedule))
+	v, err := a.tenant(ctx).UpdateVolume(ctx, r.VolumeID, r.Body.SizeGiB, scheduleOf(r.Body.SnapshotSchedule), r.Body.Class)
 	if err != nil {
 		return nil, err
 	}
 	body, err := openapi.Recast[openapi.Volume](v)
 	return openapi.UpdateVolume200JSONResponse{Body: body, Headers: openapi.UpdateVolume200ResponseHeaders{ETag: request.ETag(v)}}, err
+}
+
+// ListVolumeClasses lists the classes that volumes can have.
+func (a api) ListVolumeClasses(ctx context.Context, _ openapi.ListVolumeClassesRequestObject) (openapi.ListVolumeClassesResponseObject, error) {
+	classes, err := a.tenant(ctx).VolumeClasses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	items, _, err := request.Listed[openapi.VolumeClass](classes, "")
+	return openapi.ListVolumeClasses200JSONResponse{Items: items}, err
+}
+
+// AdminListVolumeClasses lists the classes with how many volumes have each.
+func (a api) AdminListVolumeClasses(ctx context.Context, _ openapi.AdminListVolumeClassesRequestObject) (openapi.AdminListVolumeClassesResponseObject, error) {
+	classes, err := a.control.Copies().Classes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	items, _, err := request.Listed[openapi.VolumeClass](convert.All(classes, func(c disks.ClassUse) husk.VolumeClass { return c.VolumeClass }), "")
+	return openapi.AdminListVolumeClasses200JSONResponse{Items: items}, err
+}
+
+// PutVolumeClass creates or changes a volume class.
+func (a api) PutVolumeClass(ctx context.Context, r openapi.PutVolumeClassRequestObject) (openapi.PutVolumeClassResponseObject, error) {
+	class, err := a.control.Copies().PutClass(ctx, husk.VolumeClass{
+		Name: r.Class, DiskLimits: husk.DiskLimits{IOPS: r.Body.Iops, MiBPerSecond: r.Body.MibPerSecond}, Default: openapi.Value(r.Body.Default),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return openapi.Recast[openapi.PutVolumeClass200JSONResponse](class)
+}
+
+// DeleteVolumeClass deletes a volume class that no volume has.
+func (a api) DeleteVolumeClass(ctx context.Context, r openapi.DeleteVolumeClassRequestObject) (openapi.DeleteVolumeClassResponseObject, error) {
+	return openapi.DeleteVolumeClass204Response{}, a.control.Copies().DeleteClass(ctx, r.Class)
 }
 
 // DeleteVolume requests that a volume is removed.

@@ -83,6 +83,7 @@ func twoTenants(t *testing.T) (fixture, husk.Tenant, husk.Tenant) {
 		}
 		snapshot, err := h.as(tenant.ID).CreateSnapshot(t.Context(), once(), husk.Snapshot{Name: "s", Labels: map[string]string{}, VolumeID: h.volume(tenant).ID})
 		must(t, snapshot, err)
+		h.exec("INSERT INTO snapshot_uses (tenant_id, snapshot_id, pod_id) SELECT tenant_id, '" + snapshot.ID.String() + "', id FROM pods WHERE tenant_id = '" + tenant.ID.String() + "'")
 		made, err := h.as(tenant.ID).Services().Create(t.Context(), once(), webService("web"))
 		must(t, made, err)
 		group, err := h.as(tenant.ID).SecurityGroups().Create(t.Context(), once(), securitygroup.Group{Name: "web", Labels: map[string]string{}}.Complete(false))
@@ -348,6 +349,12 @@ func TestOneTenantsIDsAreUnknownToAnother(t *testing.T) {
 		},
 		"clone": func(id store.ID) error {
 			_, err := h.as(mine.ID).AddVolume(ctx, once(), husk.Volume{Name: "x", SizeGiB: 1, Source: &husk.VolumeSource{SnapshotID: id}})
+			return err
+		},
+		"attach a snapshot": func(id store.ID) error {
+			spec := specOf(h.image(mine))
+			spec.Volumes = []husk.PodVolume{{Name: "s", SnapshotID: id}}
+			_, err := h.as(mine.ID).CreatePod(ctx, once(), named("pod"), map[string]string{}, nil, spec)
 			return err
 		},
 		"get snapshot":          func(id store.ID) error { _, err := h.as(mine.ID).Snapshot(ctx, id); return err },

@@ -53,7 +53,7 @@ func TestAScheduleTakesSnapshotsAndKeepsTheLatest(t *testing.T) {
 	tenant := h.tenant()
 	as, volume := h.as(tenant.ID), h.volume(tenant)
 	before := time.Now()
-	changed, err := as.UpdateVolume(t.Context(), volume.ID, nil, &husk.SnapshotSchedule{EveryMinutes: 60, Keep: 2})
+	changed, err := as.UpdateVolume(t.Context(), volume.ID, nil, &husk.SnapshotSchedule{EveryMinutes: 60, Keep: 2}, nil)
 	if must(t, changed, err); changed.NextAt == nil || changed.NextAt.Before(before.Add(59*time.Minute)) || *changed.Schedule != (husk.SnapshotSchedule{EveryMinutes: 60, Keep: 2}) {
 		t.Fatalf("the volume is %+v", changed)
 	}
@@ -106,7 +106,7 @@ func TestAScheduleTakesSnapshotsAndKeepsTheLatest(t *testing.T) {
 			t.Errorf("a failed snapshot stays: %+v", s)
 		}
 	}
-	off, err := as.UpdateVolume(t.Context(), volume.ID, nil, &husk.SnapshotSchedule{})
+	off, err := as.UpdateVolume(t.Context(), volume.ID, nil, &husk.SnapshotSchedule{}, nil)
 	if must(t, off, err); off.Schedule != nil || off.NextAt != nil {
 		t.Errorf("the volume is %+v", off)
 	}
@@ -124,7 +124,7 @@ func TestAScheduleRespectsTheQuota(t *testing.T) {
 	tenant := h.tenantWith(quota)
 	volume := h.volume(tenant)
 	size := 2
-	grown, err := h.as(tenant.ID).UpdateVolume(t.Context(), volume.ID, &size, &husk.SnapshotSchedule{EveryMinutes: 1, Keep: 1})
+	grown, err := h.as(tenant.ID).UpdateVolume(t.Context(), volume.ID, &size, &husk.SnapshotSchedule{EveryMinutes: 1, Keep: 1}, nil)
 	if must(t, grown, err); grown.SizeGiB != 2 || grown.Schedule == nil {
 		t.Errorf("the volume is %+v", grown)
 	}

@@ -71,10 +71,15 @@ func (t Tenant) GrowVolume(ctx context.Context, id ID, sizeGiB int) (husk.Volume
 	return t.changeVolume(ctx, id, nil, disks.Grow(sizeGiB))
 }
 
-// UpdateVolume changes what is given: the size of a volume, its schedule of snapshots. Codes: not_found, invalid, conflict, quota_exceeded,
+// UpdateVolume changes what is given: the size of a volume, its schedule of snapshots, its class. Codes: not_found, invalid, conflict, quota_exceeded,
 // precondition_failed.
-func (t Tenant) UpdateVolume(ctx context.Context, id ID, sizeGiB *int, schedule *husk.SnapshotSchedule) (husk.Volume, error) {
-	return t.changeVolume(ctx, id, nil, disks.Update(sizeGiB, schedule))
+func (t Tenant) UpdateVolume(ctx context.Context, id ID, sizeGiB *int, schedule *husk.SnapshotSchedule, class *string) (husk.Volume, error) {
+	return t.changeVolume(ctx, id, nil, disks.Update(sizeGiB, schedule, class))
+}
+
+// VolumeClasses returns the classes that a volume can have, sorted by name.
+func (t Tenant) VolumeClasses(ctx context.Context) ([]husk.VolumeClass, error) {
+	return inTenant(ctx, t, func(q *db.Queries) ([]husk.VolumeClass, error) { return disks.ClassesOfTenant(ctx, q) })
 }
 
 // RestoreVolume makes the content of a volume that of a snapshot. Codes: not_found, volume_in_use, conflict, invalid,

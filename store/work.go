@@ -164,7 +164,11 @@ func (c Control) PodToKey(ctx context.Context, w Work) (all []disks.Disk, placem
 			}
 			all = append(all, d)
 		}
-		return all, err
+		if err != nil {
+			return nil, err
+		}
+		snapshots, err := q.SnapshotsOfPod(ctx, db.SnapshotsOfPodParams{TenantID: w.TenantID, PodID: w.ObjectID})
+		return append(all, convert.All(snapshots, disks.OfSnapshot)...), err
 	})
 	return all, placement, err
 }

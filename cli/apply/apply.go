@@ -231,6 +231,14 @@ func (a *Application) resolveVolumes(ctx context.Context, pod *manifest.Pod) err
 	}
 	volumes := slices.Clone(*pod.Spec.Volumes)
 	for i, v := range volumes {
+		if snapshot, ok := pod.SnapshotNames[v.Name]; ok {
+			found, err := a.Client.Snapshots.Find(ctx, snapshot)
+			if err != nil {
+				return inField(err, fmt.Sprintf("spec.volumes[%d].snapshotId", i))
+			}
+			volumes[i].SnapshotID = &found.ID
+			continue
+		}
 		name, named := pod.VolumeNames[v.Name]
 		if planned, isPlanned := a.planned[name]; isPlanned {
 			volumes[i].VolumeID = &planned
@@ -245,16 +253,21 @@ func (a *Application) resolveVolumes(ctx context.Context, pod *manifest.Pod) err
 			continue
 		}
 		found, err := a.Client.Volumes.Find(ctx, name)
-		if refused, ok := errors.AsType[*client.Error](err); ok && refused.Field == "" {
-			refused.Field = fmt.Sprintf("spec.volumes[%d].volumeId", i)
-		}
 		if err != nil {
-			return err
+			return inField(err, fmt.Sprintf("spec.volumes[%d].volumeId", i))
 		}
 		volumes[i].VolumeID = &found.ID
 	}
 	pod.Spec.Volumes = &volumes
 	return nil
+}
+
+// inField says which field an error is about, unless the error says so itself.
+func inField(err error, field string) error {
+	if refused, ok := errors.AsType[*client.Error](err); ok && refused.Field == "" {
+		refused.Field = field
+	}
+	return err
 }
 
 func (a *Application) create(ctx context.Context, want manifest.Pod) error {

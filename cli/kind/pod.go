@@ -160,6 +160,8 @@ func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
 	line("Created:", p.CreatedAt.Format(time.RFC3339)+", "+print.Age(p.CreatedAt)+" ago")
 	for _, v := range openapi.Value(p.Spec.Volumes) {
 		switch {
+		case v.SnapshotID != nil:
+			line("Snapshot "+v.Name+":", v.SnapshotID.String())
 		case v.VolumeID != nil:
 			line("Volume "+v.Name+":", v.VolumeID.String())
 		case v.Config != nil:

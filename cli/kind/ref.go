@@ -88,6 +88,7 @@ var words = [][]string{
 	{"platform-issuer", "platform-issuers"},
 	{"node", "nodes"},
 	{"pool", "pools"},
+	{"volume-class", "volume-classes"},
 }
 
 // Of finds the kind for a word.

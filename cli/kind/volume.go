@@ -6,7 +6,9 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"strconv"
 
+	"husk"
 	"husk/cli/print"
 	"husk/client"
 	"husk/openapi"
@@ -19,9 +21,15 @@ var Volumes = Kind[openapi.Volume]{
 		Name: func(v openapi.Volume) string { return v.Name },
 		Columns: []print.Column[openapi.Volume]{
 			print.Col("NAME", func(v openapi.Volume) string { return v.Name }),
-			print.Col("STATE", func(v openapi.Volume) string { return string(v.State) }),
+			print.Col("STATE", func(v openapi.Volume) string {
+				if v.ProgressPercent != nil {
+					return fmt.Sprintf("%s %d%%", v.State, *v.ProgressPercent)
+				}
+				return string(v.State)
+			}),
 			print.Col("SIZE", func(v openapi.Volume) string { return fmt.Sprintf("%dGi", v.SizeGiB) }),
 			print.Col("AGE", func(v openapi.Volume) string { return print.Age(v.CreatedAt) }),
+			print.Col("CLASS", func(v openapi.Volume) string { return openapi.Value(v.Class) }),
 			print.WideCol("POD", func(v openapi.Volume) string {
 				if v.PodID == nil {
 					return ""
@@ -52,4 +60,51 @@ var Volumes = Kind[openapi.Volume]{
 	Watch: func(ctx context.Context, c *client.Client, _ Query, o client.WatchOptions) iter.Seq2[client.Change[openapi.Volume], error] {
 		return c.Volumes.Watch(ctx, o)
 	},
+}
+
+// VolumeClasses say how much the disks of volumes can read and write.
+var VolumeClasses = Kind[openapi.VolumeClass]{
+	View: print.View[openapi.VolumeClass]{
+		Kind: "volume-class",
+		Name: func(k openapi.VolumeClass) string { return k.Name },
+		Columns: []print.Column[openapi.VolumeClass]{
+			print.Col("NAME", func(k openapi.VolumeClass) string { return k.Name }),
+			print.Col("IOPS", func(k openapi.VolumeClass) string { return limited(k.Iops) }),
+			print.Col("MIB/S", func(k openapi.VolumeClass) string { return limited(k.MibPerSecond) }),
+			print.Col("DEFAULT", func(k openapi.VolumeClass) string { return map[bool]string{true: "yes"}[k.Default] }),
+			print.Col("AGE", func(k openapi.VolumeClass) string { return print.Age(k.CreatedAt) }),
+			print.WideCol("VOLUMES", func(k openapi.VolumeClass) string {
+				if k.Volumes == nil { // only operators see it
+					return ""
+				}
+				return strconv.Itoa(*k.Volumes)
+			}),
+		},
+	},
+	Plural: "volume-classes", Aliases: []string{"volume-class"}, Short: "List volume classes",
+	ID:     func(k openapi.VolumeClass) string { return k.Name },
+	NoID:   true,
+	IfNone: "volumes share the limits of their pod; operators create classes with \"husk volume-class set\"",
+	List: func(ctx context.Context, c *client.Client, _ Query) iter.Seq2[openapi.VolumeClass, error] {
+		return client.Each(volumeClasses(ctx, c))
+	},
+	Find: func(ctx context.Context, c *client.Client, name string) (openapi.VolumeClass, error) {
+		return client.FindIn(client.Each(volumeClasses(ctx, c)), "volume-class", name, func(k openapi.VolumeClass) []string { return []string{k.Name} })
+	},
+}
+
+// volumeClasses lists the classes for members of a tenant, and for operators, who see more.
+func volumeClasses(ctx context.Context, c *client.Client) ([]openapi.VolumeClass, error) {
+	classes, err := c.Volumes.Classes(ctx)
+	if client.HasCode(err, husk.CodeForbidden) {
+		return c.Volumes.ClassesWithUse(ctx)
+	}
+	return classes, err
+}
+
+func limited(n int) string {
+	if n == 0 {
+		return "unlimited"
+	}
+	return strconv.Itoa(n)
 }

@@ -66,7 +66,7 @@ var claimFields = map[string]string{
 	"metadata.namespace":    "ignored: " + noNamespaces,
 	"metadata.annotations":  "ignored: only pods have annotations",
 	"metadata.finalizers":   "ignored: Husk has no finalizers",
-	"spec.storageClassName": "ignored: all volumes are of the same kind",
+	"spec.storageClassName": "ignored: the volume gets the default volume class",
 	"spec.volumeName":       "ignored: Husk creates a new volume",
 }
 

@@ -32,6 +32,9 @@ func DiffVolume(want openapi.VolumeCreate, have openapi.Volume) []string {
 	if want.SnapshotSchedule != nil {
 		got.SnapshotSchedule = have.SnapshotSchedule
 	}
+	if want.Class != nil {
+		got.Class = have.Class
+	}
 	if want.FsType != nil {
 		got.FsType = &have.FsType
 	}

@@ -44,6 +44,8 @@ type Pod struct {
 	openapi.PodCreate
 	// VolumeNames maps the name of a volume inside the pod to the name of the volume object. It has no volumes whose object has an ID in the spec.
 	VolumeNames map[string]string
+	// SnapshotNames does the same for snapshots.
+	SnapshotNames map[string]string
 	// RegistrySecrets are the secrets with logins for its images.
 	RegistrySecrets []string `json:",omitempty"`
 }
@@ -146,7 +148,8 @@ type (
 	podVolume struct {
 		openapi.PodVolume
 
-		VolumeName string `json:"volumeName"`
+		VolumeName   string `json:"volumeName"`
+		SnapshotName string `json:"snapshotName"`
 	}
 	volumeDocument struct {
 		header
@@ -305,7 +308,7 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 // pod returns the body of the API request that creates the pod.
 func (p podDocument) pod(d *decoder, origins map[string]string) *Pod {
 	d.checkName("name", p.Name)
-	out := Pod{VolumeNames: map[string]string{}, RegistrySecrets: p.Spec.RegistrySecrets, PodCreate: openapi.PodCreate{Name: p.Name, Labels: p.Labels, Annotations: p.Annotations, Spec: openapi.PodSpec{
+	out := Pod{VolumeNames: map[string]string{}, SnapshotNames: map[string]string{}, RegistrySecrets: p.Spec.RegistrySecrets, PodCreate: openapi.PodCreate{Name: p.Name, Labels: p.Labels, Annotations: p.Annotations, Spec: openapi.PodSpec{
 		Containers: p.Spec.Containers, Resources: p.Spec.Resources, RestartPolicy: p.Spec.RestartPolicy,
 		TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds, FsGroup: p.Spec.FsGroup, ShmSizeMiB: p.Spec.ShmSizeMiB, Scheduling: p.Spec.Scheduling, SecurityGroups: p.Spec.SecurityGroups,
 		Hostname: p.Spec.Hostname, HostAliases: p.Spec.HostAliases, DNSPolicy: p.Spec.DNSPolicy, DNSConfig: p.Spec.DNSConfig, Sysctls: p.Spec.Sysctls,
@@ -315,18 +318,22 @@ func (p podDocument) pod(d *decoder, origins map[string]string) *Pod {
 	var volumes []openapi.PodVolume
 	for i, v := range p.Spec.Volumes {
 		given := 0
-		for _, is := range []bool{v.VolumeID != nil, v.VolumeName != "", v.Config != nil, v.Secret != nil, v.Projected != nil, v.EmptyDir != nil} {
+		for _, is := range []bool{v.VolumeID != nil, v.VolumeName != "", v.SnapshotID != nil, v.SnapshotName != "", v.Config != nil, v.Secret != nil, v.Projected != nil, v.EmptyDir != nil} {
 			if is {
 				given++
 			}
 		}
 		if given != 1 {
-			d.refuse(fmt.Sprintf("spec.volumes[%d]", i), "give exactly one of volumeName, volumeId, config, secret, projected and emptyDir")
+			d.refuse(fmt.Sprintf("spec.volumes[%d]", i), "give exactly one of volumeName, volumeId, snapshotName, snapshotId, config, secret, projected and emptyDir")
 			continue
 		}
 		if v.VolumeName != "" {
 			out.VolumeNames[v.Name] = v.VolumeName
 			origins[fmt.Sprintf("spec.volumes[%d].volumeId", i)] = fmt.Sprintf("spec.volumes[%d].volumeName", i)
+		}
+		if v.SnapshotName != "" {
+			out.SnapshotNames[v.Name] = v.SnapshotName
+			origins[fmt.Sprintf("spec.volumes[%d].snapshotId", i)] = fmt.Sprintf("spec.volumes[%d].snapshotName", i)
 		}
 		volumes = append(volumes, v.PodVolume)
 	}

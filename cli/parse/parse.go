@@ -138,8 +138,25 @@ func Labels(items []string) (*openapi.Labels, error) {
 // Mount is the value of one -v: a volume, and where it is mounted.
 type Mount struct {
 	Volume   string // its name or ID
+	Snapshot bool   // it is a snapshot
 	Path     string
 	ReadOnly bool
+}
+
+// allMounts reads the mounts of volumes and snapshots.
+func allMounts(volumes, snapshots []string) ([]Mount, error) {
+	all, err := Mounts(volumes)
+	if err != nil {
+		return nil, err
+	}
+	for _, item := range snapshots {
+		name, path, _ := strings.Cut(item, ":")
+		if name == "" || !strings.HasPrefix(path, "/") || strings.Contains(path, ":") {
+			return nil, exit.Usagef("--snapshot: %q is not SNAPSHOT:/path", item)
+		}
+		all = append(all, Mount{Volume: name, Snapshot: true, Path: path, ReadOnly: true})
+	}
+	return all, nil
 }
 
 // Mounts reads VOLUME:/path, optionally followed by :ro or :rw.
@@ -157,7 +174,7 @@ func Mounts(items []string) ([]Mount, error) {
 		if volume == "" || !path.IsAbs(where) || where == "/" || (hasMode && mode != "ro" && mode != "rw") {
 			return nil, exit.Usagef("--volume: %q is not VOLUME:/path or VOLUME:/path:ro", item)
 		}
-		mounts = append(mounts, Mount{volume, where, mode == "ro"})
+		mounts = append(mounts, Mount{Volume: volume, Path: where, ReadOnly: mode == "ro"})
 	}
 	return mounts, nil
 }

@@ -74,13 +74,23 @@ func TestEnvTakesValuesFromTheFlagOrTheEnvironment(t *testing.T) {
 
 func TestMounts(t *testing.T) {
 	t.Parallel()
-	got, err := Mounts([]string{"data:/data", "data:/etc/conf:ro", "logs:/var/log:rw"})
+	got, err := allMounts([]string{"data:/data", "data:/etc/conf:ro", "logs:/var/log:rw"}, []string{"s:/old"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Mount{{"data", "/data", false}, {"data", "/etc/conf", true}, {"logs", "/var/log", false}}
+	want := []Mount{
+		{Volume: "data", Path: "/data"},
+		{Volume: "data", Path: "/etc/conf", ReadOnly: true},
+		{Volume: "logs", Path: "/var/log"},
+		{Volume: "s", Snapshot: true, Path: "/old", ReadOnly: true},
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+	for _, item := range []string{"s", "s:", ":/old", "s:old", "s:/old:rw"} {
+		if _, err := allMounts(nil, []string{item}); exit.Code(err) != exit.Usage {
+			t.Errorf("--snapshot %q: %v; want a usage error", item, err)
+		}
 	}
 	for _, item := range []string{"data", "data:", ":/data", "data:relative", "data:/", "data:/a:rx", "data:/a,ro", "data:/a:ro:x", ""} {
 		if _, err := Mounts([]string{item}); exit.Code(err) != exit.Usage {
@@ -125,7 +135,7 @@ func TestPodFromFlags(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]Mount{{"data", "/data", true}}, mounts); diff != "" {
+	if diff := cmp.Diff([]Mount{{Volume: "data", Path: "/data", ReadOnly: true}}, mounts); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -21,7 +21,7 @@ type Pod struct {
 	privileged, readOnlyRoot bool
 
 	name, cpus, memory, shmSize, storage, restart, user, workdir, entrypoint, stopSignal, stopTimeout string
-	env, envFiles, volumes, tmpfs, labels                                                             []string
+	env, envFiles, volumes, snapshots, tmpfs, labels                                                  []string
 	capAdd, capDrop, groups, security, securityGroups, ulimits                                        []string
 	health                                                                                            Health
 	scheduling                                                                                        Scheduling
@@ -44,6 +44,7 @@ func (f *Pod) AddTo(fs *pflag.FlagSet) {
 	fs.StringVar(&f.storage, "ephemeral-storage", "", "size of the disk for what the container writes outside of volumes, such as 20g, or memory to write to the pod's memory (default: 10g)")
 	fs.StringArrayVarP(&f.env, "env", "e", nil, "set an environment variable: NAME=VALUE, or NAME to take the value from husk's environment; may be repeated")
 	fs.StringArrayVar(&f.envFiles, "env-file", nil, "read environment variables from a file with lines NAME=VALUE; may be repeated")
+	fs.StringArrayVar(&f.snapshots, "snapshot", nil, "mount a snapshot of a volume read-only: SNAPSHOT:/path; may be repeated")
 	fs.StringArrayVarP(&f.volumes, "volume", "v", nil, "mount a volume: VOLUME:/path, or VOLUME:/path:ro for read-only; may be repeated")
 	fs.StringArrayVar(&f.tmpfs, "tmpfs", nil, "mount an empty directory in memory: /path, or /path:size=64m; may be repeated")
 	fs.StringArrayVarP(&f.labels, "label", "l", nil, "add a label, NAME=VALUE; may be repeated")
@@ -84,7 +85,7 @@ func (f *Pod) Create(image string, command []string, followed bool) (openapi.Pod
 	if err != nil {
 		return fail(err)
 	}
-	mounts, err := Mounts(f.volumes)
+	mounts, err := allMounts(f.volumes, f.snapshots)
 	if err != nil {
 		return fail(err)
 	}

@@ -30,7 +30,7 @@ type Parts struct {
 
 // Commands makes the commands for volumes.
 func Commands(a Parts) []*cobra.Command {
-	return []*cobra.Command{create(a), grow(a), restore(a), schedule(a)}
+	return []*cobra.Command{create(a), grow(a), restore(a), schedule(a), set(a)}
 }
 
 func create(a Parts) *cobra.Command {
@@ -49,6 +49,7 @@ independent of the snapshot.`,
 	size := cmd.Flags().String("size", "", "size in whole GiB, such as 10Gi; by default that of the snapshot")
 	from := cmd.Flags().String("snapshot", "", "make the volume from this snapshot")
 	fsType := cmd.Flags().String("fs-type", "", "file system: ext4 (default), xfs, or none for a block device")
+	class := cmd.Flags().String("class", "", "volume class; by default that of the operator, if there is one")
 	flatten := cmd.Flags().Bool("flatten", false, "copy all data of the snapshot")
 	labels := cmd.Flags().StringArray("label", nil, "add a label, NAME=VALUE; may be repeated")
 	output := a.Output(cmd, "text")
@@ -64,6 +65,9 @@ independent of the snapshot.`,
 			return exit.Usagef("--flatten is for a volume that is made from a snapshot; add --snapshot")
 		}
 		volume := openapi.VolumeCreate{Name: args[0]}
+		if *class != "" {
+			volume.Class = class
+		}
 		if *size != "" {
 			if volume.SizeGiB, err = parse.Size("--size", *size, "Gi"); err != nil {
 				return err

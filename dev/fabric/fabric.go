@@ -21,6 +21,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"husk/links"
 )
 
 // Fabric is a bridge that exists.
@@ -84,7 +86,7 @@ func Unused(prefix netip.Prefix, flag string) error {
 
 // machineNetworks returns the IPv4 networks of this machine's interfaces.
 func machineNetworks() ([]netip.Prefix, error) {
-	addrs, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+	addrs, err := links.Addresses(nil, netlink.FAMILY_V4)
 	if err != nil {
 		return nil, fmt.Errorf("list the machine's addresses: %w", err)
 	}
@@ -102,12 +104,12 @@ func machineNetworks() ([]netip.Prefix, error) {
 // RemoveAbandoned removes what killed stacks have left: their bridges, with all rules. Their ranges of addresses would be in use, and a gateway would
 // go on to forward packets.
 func RemoveAbandoned(alive func(stateDir string) bool) error {
-	links, err := netlink.LinkList()
+	all, err := links.All()
 	if err != nil {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
 	var failures []error
-	for _, l := range links {
+	for _, l := range all {
 		owner, ours := strings.CutPrefix(l.Attrs().Alias, aliasPrefix)
 		if !ours || alive(owner) {
 			continue
@@ -223,12 +225,12 @@ func Remove(id string) error {
 // removeLinks removes a bridge and its ports. The kernel keeps the network of a killed host, with its port, while a connection waits for an
 // acknowledgement.
 func removeLinks(bridge string) error {
-	links, err := netlink.LinkList()
+	all, err := links.All()
 	if err != nil {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
 	var failures []error
-	for _, l := range links {
+	for _, l := range all {
 		if name := l.Attrs().Name; name == bridge || strings.HasPrefix(name, bridge+"-") {
 			failures = append(failures, removeLink(name))
 		}

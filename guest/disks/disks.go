@@ -71,9 +71,15 @@ type Volume struct {
 
 func (v Volume) target() string { return filepath.Join(become.VolumesDir, v.Name) }
 
-// Mount mounts a volume. A file system that was not unmounted recovers from its journal,
-// unless it is attached read-only: then the journal cannot be written back.
-func Mount(ctx context.Context, v guest.Volume) (Volume, error) {
+// Covers is what Mount needs for disks that cannot be written, and whose file system was not unmounted.
+type Covers struct {
+	Dir  string // for what is written
+	Load func() // loads the kernel's modules
+}
+
+// Mount mounts a volume. A file system that was not unmounted recovers from its journal. If the disk cannot be written, the recovered blocks are
+// in a layer that only this machine has.
+func Mount(ctx context.Context, v guest.Volume, c Covers) (Volume, error) {
 	dev, err := Find(ctx, v.Serial)
 	if err != nil {
 		return Volume{}, fmt.Errorf("volume %s: %w", v.Name, err)
@@ -84,23 +90,29 @@ func Mount(ctx context.Context, v guest.Volume) (Volume, error) {
 		return Volume{}, err
 	}
 	flags, data := uintptr(unix.MS_NODEV), "errors=remount-ro"
-	switch {
-	case v.FSType == guest.XFSType && v.ReadOnly:
-		flags, data = flags|unix.MS_RDONLY, "norecovery,nouuid"
-	case v.FSType == guest.XFSType:
+	if v.FSType == guest.XFSType {
 		data = "nouuid" // a volume that was made from a snapshot has the UUID of the original, which the pod may have, too
-	case v.ReadOnly:
-		flags, data = flags|unix.MS_RDONLY, "noload"
 	}
-	if err := unix.Mount("/dev/"+dev, target, v.FSType, flags, data); err != nil {
+	if v.ReadOnly {
+		flags |= unix.MS_RDONLY
+	}
+	err = unix.Mount("/dev/"+dev, target, v.FSType, flags, data)
+	if v.ReadOnly && errors.Is(err, unix.EROFS) { // it has to recover
+		c.Load()
+		if mounted.dev, err = cover(dev, c.Dir); err == nil {
+			err = unix.Mount("/dev/"+mounted.dev, target, v.FSType, flags, data)
+		}
+	}
+	if err != nil {
 		return Volume{}, fmt.Errorf("volume %s: mount: %w", v.Name, err)
 	}
-	if !v.ReadOnly {
-		// mke2fs makes it for fsck, which can make it again. Programs such as PostgreSQL refuse a
-		// directory that is not empty.
-		os.Remove(filepath.Join(target, "lost+found")) // fails if there is something in it
+	if v.ReadOnly {
+		return mounted, nil
 	}
-	if err := mounted.Grow(ctx, 0); err != nil { // the volume may have grown meanwhile
+	// mke2fs makes it for fsck, which can make it again. Programs such as PostgreSQL refuse a
+	// directory that is not empty.
+	os.Remove(filepath.Join(target, "lost+found")) // fails if there is something in it
+	if err := mounted.Grow(ctx, 0); err != nil {   // the volume may have grown meanwhile
 		return Volume{}, errors.Join(err, mounted.Unmount())
 	}
 	return mounted, nil

@@ -100,6 +100,9 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 	if !slices.ContainsFunc(spec.Volumes, func(v guest.Volume) bool { return v.FSType == guest.XFSType }) {
 		dropModules(xfsModules)
 	}
+	if !slices.ContainsFunc(spec.Volumes, func(v guest.Volume) bool { return v.ReadOnly }) {
+		dropModules(coverModules)
+	}
 	for _, v := range spec.Volumes {
 		if v.FSType == guest.FilesType {
 			if err := files.Mount(filepath.Join(become.VolumesDir, v.Name), v); err != nil {
@@ -126,7 +129,7 @@ func (l *linux) prepare(ctx context.Context, spec guest.Spec) error {
 		default:
 			loadModules(volumeModules)
 		}
-		m, err := disks.Mount(ctx, v)
+		m, err := disks.Mount(ctx, v, disks.Covers{Dir: scratchDir, Load: func() { loadModules(coverModules) }})
 		if err != nil {
 			return err
 		}

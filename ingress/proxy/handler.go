@@ -3,6 +3,7 @@
 package proxy
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -79,6 +80,7 @@ var (
 	errMisdirected = refusal{status: http.StatusMisdirectedRequest, text: "the connection was made for another host"}
 	errUnknownPath = refusal{status: http.StatusNotFound, text: "no path of the ingress applies"}
 	errNoAddress   = refusal{status: http.StatusServiceUnavailable, text: "the service is not connected yet"}
+	errGone        = refusal{status: http.StatusServiceUnavailable, text: "the service or its ingress was deleted"}
 	errNoPod       = refusal{status: http.StatusServiceUnavailable, text: "no pod of the service accepts connections"}
 	errNoResponse  = refusal{status: http.StatusBadGateway, text: "the pod did not respond"}
 	errLate        = refusal{status: http.StatusGatewayTimeout, text: "the pod did not respond in time"}
@@ -134,8 +136,17 @@ func (h *handler) pass(w http.ResponseWriter, r *http.Request, host edge.Host, b
 	if r.Body != nil {
 		r.Body = http.MaxBytesReader(w, body, h.process.Limits.BodyBytes)
 	}
-	caddyhttp.SetVar(r.Context(), upstreamVar, service.String())
-	return h.proxy.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil }))
+	ctx, leave := h.process.open.enter(r.Context(), service)
+	defer leave()
+	if !h.process.table.Load().services[service] { // the table was replaced meanwhile
+		return errGone
+	}
+	caddyhttp.SetVar(ctx, upstreamVar, service.String())
+	err := h.proxy.ServeHTTP(w, r.WithContext(ctx), caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil }))
+	if errors.Is(context.Cause(ctx), errGone) {
+		return errGone
+	}
+	return err
 }
 
 // refusalOf returns the response to a client whose request could not be passed on.

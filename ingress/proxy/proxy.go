@@ -76,6 +76,7 @@ type process struct {
 
 	table    atomic.Pointer[table]
 	use      *use
+	open     *open
 	traffic  *traffic
 	locks    *locks
 	failures *failures
@@ -96,7 +97,7 @@ var register = sync.OnceFunc(func() {
 
 // Run serves until ctx ends.
 func Run(ctx context.Context, cfg Config) error {
-	p := &process{Config: cfg, use: newUse(cfg.Limits), traffic: newTraffic(), locks: newLocks(), failures: newFailures()}
+	p := &process{Config: cfg, use: newUse(cfg.Limits), open: newOpen(), traffic: newTraffic(), locks: newLocks(), failures: newFailures()}
 	if !running.CompareAndSwap(nil, p) {
 		return errRunning
 	}

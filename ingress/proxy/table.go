@@ -16,18 +16,23 @@ import (
 
 // table is what the process serves. It does not change.
 type table struct {
-	hosts map[string]edge.Host // their paths are in the order in which they apply: exact ones first, then by descending length
-	read  time.Time
+	hosts    map[string]edge.Host // their paths are in the order in which they apply: exact ones first, then by descending length
+	services map[netip.AddrPort]bool
+	read     time.Time
 }
 
 // newTable makes a table of hosts.
 func newTable(hosts []edge.Host, now time.Time) *table {
-	t := &table{hosts: make(map[string]edge.Host, len(hosts)), read: now}
+	t := &table{hosts: make(map[string]edge.Host, len(hosts)), services: map[netip.AddrPort]bool{}, read: now}
 	for _, h := range hosts {
 		h.Paths = slices.Clone(h.Paths)
 		for i := range h.Paths {
-			if p := &h.Paths[i]; !p.Exact {
+			p := &h.Paths[i]
+			if !p.Exact {
 				p.Path = strings.TrimSuffix(p.Path, "/")
+			}
+			if p.Service.IsValid() {
+				t.services[p.Service] = true
 			}
 		}
 		slices.SortStableFunc(h.Paths, func(a, b edge.Path) int {
@@ -90,7 +95,9 @@ func (p *process) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.table.Store(newTable(hosts, time.Now()))
+	t := newTable(hosts, time.Now())
+	p.table.Store(t)
+	p.open.endOthers(t.services)
 	return nil
 }
 

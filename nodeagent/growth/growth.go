@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package growth makes the volumes of a running pod larger: for QEMU, which tells the guest's kernel, and then for the file system in the guest.
+// Package growth changes the volumes of a running pod. It makes them larger: for QEMU, which tells the guest's kernel, and then for the file system
+// in the guest. And it changes how much their disks can read and write.
 package growth
 
 import (
@@ -13,6 +14,8 @@ import (
 
 	"husk"
 	"husk/guest"
+	"husk/nodeagent/translate"
+	"husk/nodeagent/vm"
 )
 
 // retryAfter is the delay before a growth that failed is retried.
@@ -21,9 +24,10 @@ const retryAfter = 5 * time.Second
 // Machines changes the disks of virtual machines.
 type Machines interface {
 	GrowDisk(ctx context.Context, pod uuid.UUID, serial string, bytes int64) error
+	LimitDisk(ctx context.Context, pod uuid.UUID, serial string, limits *vm.DiskLimits) error
 }
 
-// Volumes follows the sizes that the volumes of one pod should have.
+// Volumes follows the sizes and the limits that the volumes of one pod should have.
 type Volumes struct {
 	machines Machines
 	guest    *guest.Client
@@ -47,9 +51,10 @@ func (v *Volumes) Set(desired husk.DesiredPod) {
 	v.wanted <- desired
 }
 
-// Run makes volumes larger until ctx ends. It begins with all of them, because an earlier agent may have been interrupted.
+// Run makes volumes larger and changes their limits until ctx ends. It begins with all of them, because an earlier agent may have been interrupted.
 func (v *Volumes) Run(ctx context.Context) {
 	has := map[string]int{} // sizes in GiB by serial
+	limited := map[string]limits{}
 	var desired husk.DesiredPod
 	var retry <-chan time.Time
 	for {
@@ -61,6 +66,20 @@ func (v *Volumes) Run(ctx context.Context) {
 		}
 		retry = nil
 		for _, d := range desired.Disks {
+			if d.SizeGiB == 0 { // not a volume
+				continue
+			}
+			if want := limitsOf(d); limited[d.Serial] != want {
+				// As below, an end of ctx does not interrupt it.
+				if err := v.machines.LimitDisk(context.WithoutCancel(ctx), desired.ID, d.Serial, translate.Limits(d)); err == nil {
+					limited[d.Serial] = want
+				} else {
+					if ctx.Err() == nil {
+						v.log.Warn("the limits of a volume have not changed yet; retrying", "volume", d.Name, "error", err)
+					}
+					retry = time.After(retryAfter)
+				}
+			}
 			if d.SizeGiB <= has[d.Serial] {
 				continue
 			}
@@ -74,6 +93,20 @@ func (v *Volumes) Run(ctx context.Context) {
 			has[d.Serial] = d.SizeGiB
 		}
 	}
+}
+
+// limits are the limits that a disk has. The zero value means that they are not known.
+type limits struct {
+	known bool
+	own   bool
+	husk.DiskLimits
+}
+
+func limitsOf(d husk.DesiredDisk) limits {
+	if d.Limits == nil {
+		return limits{known: true}
+	}
+	return limits{true, true, *d.Limits}
 }
 
 func (v *Volumes) grow(ctx context.Context, pod uuid.UUID, d husk.DesiredDisk) error {

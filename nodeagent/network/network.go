@@ -27,6 +27,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"husk"
+	"husk/links"
 	"husk/ovsdb"
 )
 
@@ -180,12 +181,12 @@ func ownAddress(endpoints []string) (netip.Addr, error) {
 
 // mtuOf returns the MTU of the interface with an address.
 func mtuOf(a netip.Addr) (int, error) {
-	links, err := whole(netlink.LinkList)
+	all, err := links.All()
 	if err != nil {
 		return 0, fmt.Errorf("list interfaces: %w", err)
 	}
-	for _, l := range links {
-		addrs, err := whole(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_ALL) })
+	for _, l := range all {
+		addrs, err := links.Addresses(l, netlink.FAMILY_ALL)
 		if err != nil {
 			return 0, fmt.Errorf("list the addresses of %s: %w", l.Attrs().Name, err)
 		}
@@ -251,7 +252,7 @@ func (n *Network) Detach(ctx context.Context, pod uuid.UUID) error {
 func (n *Network) RemoveUnused(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	links, err := whole(netlink.LinkList)
+	all, err := links.All()
 	if err != nil {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
@@ -263,7 +264,7 @@ func (n *Network) RemoveUnused(ctx context.Context) error {
 		used[namesCard(network)] = true
 	}
 	var failures []error
-	for _, l := range links {
+	for _, l := range all {
 		name := l.Attrs().Name
 		if !isOurs(name) {
 			continue
@@ -285,16 +286,6 @@ func (n *Network) RemoveUnused(ctx context.Context) error {
 	return errors.Join(failures...)
 }
 
-// whole reads a list from the kernel again if it has changed meanwhile.
-func whole[T any](list func() ([]T, error)) (all []T, err error) {
-	for range 10 {
-		if all, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
-		}
-	}
-	return all, err
-}
-
 // isOurs reports whether an interface is a pod's tap or the card of a name server.
 func isOurs(name string) bool {
 	return strings.HasPrefix(name, namesPrefix) || slices.ContainsFunc(tapPrefixes[:], func(prefix string) bool { return strings.HasPrefix(name, prefix) })
@@ -305,12 +296,12 @@ func hasMachine(tap netlink.Link) bool { return tap.Attrs().RawFlags&unix.IFF_LO
 
 // Clear removes all of Husk's taps. Their ports in Open vSwitch are removed by the next agent.
 func Clear() error {
-	links, err := whole(netlink.LinkList)
+	all, err := links.All()
 	if err != nil {
 		return fmt.Errorf("list interfaces: %w", err)
 	}
 	failures := []error{removeGuards(), removeEarlier()}
-	for _, l := range links {
+	for _, l := range all {
 		if isOurs(l.Attrs().Name) {
 			failures = append(failures, removeLink(l.Attrs().Name))
 		}

@@ -74,9 +74,18 @@ func Machine(desired husk.DesiredPod, ports []network.Port, mtu, overheadMiB int
 		spec.Monitors = append(spec.Monitors, vm.Address{Host: host, Port: p})
 	}
 	for _, d := range desired.Disks {
-		spec.Disks = append(spec.Disks, vm.Disk(d))
+		spec.Disks = append(spec.Disks, vm.Disk{Pool: d.Pool, Name: d.Name, Serial: d.Serial, ReadOnly: d.ReadOnly, SizeGiB: d.SizeGiB, Limits: Limits(d)})
 	}
 	return spec, nil
+}
+
+// Limits returns the limits of a disk's class; nil: it shares the limits of its pod.
+func Limits(d husk.DesiredDisk) *vm.DiskLimits {
+	if d.Limits == nil {
+		return nil
+	}
+	positive := func(n int) uint64 { return uint64(max(0, n)) }
+	return &vm.DiskLimits{BytesPerSecond: positive(d.Limits.MiBPerSecond) << 20, OperationsPerSecond: positive(d.Limits.IOPS)}
 }
 
 // Guest returns what husk-init needs to know about the pod.
@@ -100,7 +109,7 @@ func Guest(desired husk.DesiredPod, mtu int) (guest.Spec, error) {
 		spec.ScratchSerial = vm.ScratchSerial
 	}
 	for _, v := range desired.Volumes {
-		volume := guest.Volume{Name: v.Name, Serial: v.Serial, FSType: cmp.Or(v.FSType, guest.Ext4Type)}
+		volume := guest.Volume{Name: v.Name, Serial: v.Serial, FSType: cmp.Or(v.FSType, guest.Ext4Type), ReadOnly: v.ReadOnly}
 		switch {
 		case v.EmptyDir != nil:
 			volume.FSType, volume.Memory, volume.SizeMiB = guest.EmptyType, v.EmptyDir.Memory, v.EmptyDir.SizeMiB

@@ -55,7 +55,7 @@ type Config struct {
 	Disks              DiskLimits
 }
 
-// DiskLimits is how much all disks of one machine can read and write together. 0 means no limit.
+// DiskLimits is how much a disk, or all disks of one machine together, can read and write. 0 means no limit.
 type DiskLimits struct{ BytesPerSecond, OperationsPerSecond uint64 }
 
 // Spec is one virtual machine.
@@ -86,7 +86,8 @@ type Card struct {
 type Disk struct {
 	Pool, Name, Serial string
 	ReadOnly           bool
-	SizeGiB            int // to which the machine sees it grow; see GrowDisk
+	SizeGiB            int         // to which the machine sees it grow; see GrowDisk
+	Limits             *DiskLimits // of its own; nil: it shares Config.Disks with the machine's other disks
 }
 
 // Address is a host and a port.

@@ -94,12 +94,12 @@ func domainXML(cfg Config, spec Spec, user uint32) (string, error) {
 	spec.Model.apply(&d)
 	for i, disk := range spec.Disks {
 		x := diskXML(spec, disk, i, slots.next())
-		x.IOTune = cfg.Disks.tune()
+		x.IOTune = cfg.limitsOf(disk.Serial, disk.Limits).tune()
 		d.Devices.Disks = append(d.Devices.Disks, x)
 	}
 	if spec.ScratchGiB > 0 {
 		x := scratchXML(cfg, spec, slots.next())
-		x.IOTune = cfg.Disks.tune()
+		x.IOTune = cfg.limitsOf(ScratchSerial, nil).tune()
 		d.Devices.Disks = append(d.Devices.Disks, x)
 	}
 	return d.Marshal()
@@ -118,12 +118,26 @@ func scratchXML(cfg Config, spec Spec, address *libvirtxml.DomainAddress) libvir
 	}
 }
 
-// tune returns the limits in libvirt's form: one group for all disks of a machine.
-func (l DiskLimits) tune() *libvirtxml.DomainDiskIOTune {
-	if l == (DiskLimits{}) {
+// groupLimits are the limits of a group of disks, which can read and write so much together.
+type groupLimits struct {
+	DiskLimits
+	group string
+}
+
+// limitsOf returns the limits of a disk: its own, or those of the group of all other disks of the machine.
+func (c Config) limitsOf(serial string, own *DiskLimits) groupLimits {
+	if own == nil {
+		return groupLimits{c.Disks, "pod"}
+	}
+	return groupLimits{*own, serial}
+}
+
+// tune returns the limits in libvirt's form.
+func (l groupLimits) tune() *libvirtxml.DomainDiskIOTune {
+	if l.DiskLimits == (DiskLimits{}) {
 		return nil
 	}
-	return &libvirtxml.DomainDiskIOTune{TotalBytesSec: l.BytesPerSecond, TotalIopsSec: l.OperationsPerSecond, GroupName: "pod"}
+	return &libvirtxml.DomainDiskIOTune{TotalBytesSec: l.BytesPerSecond, TotalIopsSec: l.OperationsPerSecond, GroupName: l.group}
 }
 
 // ConsoleLog returns the path of a pod's console log.

@@ -80,14 +80,14 @@ func TestAMachineHasNoNestedVirtualizationAndSharesNoPages(t *testing.T) {
 	}
 }
 
-func TestTheDisksOfAMachineShareOneLimit(t *testing.T) {
+func TestTheDisksOfAMachineShareOneLimitUnlessTheyHaveTheirOwn(t *testing.T) {
 	t.Parallel()
 	unlimited, _ := describeIt(t, false, 2)
 	if tune := unlimited.Devices.Disks[0].IOTune; tune != nil {
 		t.Errorf("without limits, a disk has %+v", tune)
 	}
 	text, err := domainXML(Config{Node: uuid.New(), Disks: DiskLimits{BytesPerSecond: 1 << 20, OperationsPerSecond: 100}}, Spec{
-		PodID: uuid.New(), CPUs: 1, MemoryMiB: 64, Disks: []Disk{{Name: "image", ReadOnly: true}, {Name: "volume"}},
+		PodID: uuid.New(), CPUs: 1, MemoryMiB: 64, Disks: []Disk{{Name: "image", ReadOnly: true}, {Name: "volume"}, {Name: "own", Serial: "vol1", Limits: &DiskLimits{OperationsPerSecond: 7}}, {Name: "free", Serial: "vol2", Limits: &DiskLimits{}}},
 	}, 1900000007)
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +96,11 @@ func TestTheDisksOfAMachineShareOneLimit(t *testing.T) {
 	if err := xml.Unmarshal([]byte(text), &d); err != nil {
 		t.Fatal(err)
 	}
-	for _, disk := range d.Devices.Disks {
+	own, free := d.Devices.Disks[2].IOTune, d.Devices.Disks[3].IOTune
+	if own == nil || own.TotalBytesSec != 0 || own.TotalIopsSec != 7 || own.GroupName != "vol1" || free != nil {
+		t.Errorf("the disks with limits of their own have %+v and %+v", own, free)
+	}
+	for _, disk := range d.Devices.Disks[:2] {
 		if tune := disk.IOTune; tune == nil || tune.TotalBytesSec != 1<<20 || tune.TotalIopsSec != 100 || tune.GroupName == "" || tune.GroupName != d.Devices.Disks[0].IOTune.GroupName {
 			t.Errorf("the limits of disk %s are %+v", disk.Target.Dev, tune)
 		}

@@ -140,6 +140,7 @@ func (s *collection) withoutRow(ctx context.Context) ([]husk.UnknownObject, erro
 	// Clones come before the images that they are clones of. What begins with something else is not an object of Husk.
 	add(husk.UnknownVolume, disks, "vol-", volumes)
 	add(husk.UnknownImage, disks, "img-", clones)
+	add(husk.UnknownSnapshot, disks, "view-", volumes)
 	add(husk.UnknownSnapshot, snapshots, ceph.SnapshotPrefix, copies)
 	add(husk.UnknownImage, digests, "", imports)
 	return all, nil
@@ -177,10 +178,10 @@ func (s *collection) objects(ctx context.Context) error {
 
 func (s *collection) remove(ctx context.Context, o husk.UnknownObject) error {
 	switch {
+	case strings.HasPrefix(o.Name, "vol-") || strings.HasPrefix(o.Name, "img-") || strings.HasPrefix(o.Name, "view-"):
+		return s.ceph.RemoveDisk(ctx, ceph.Disk{Name: o.Name})
 	case o.Kind == husk.UnknownSnapshot:
 		return s.ceph.RemoveSnapshot(ctx, o.Name)
-	case strings.HasPrefix(o.Name, "vol-") || strings.HasPrefix(o.Name, "img-"):
-		return s.ceph.RemoveDisk(ctx, ceph.Disk{Name: o.Name})
 	default:
 		return s.ceph.RemoveImage(ctx, o.Name)
 	}

@@ -61,7 +61,7 @@ func (s *snapshots) create(ctx context.Context, w store.Work) error {
 			return err
 		}
 	}
-	made, err := s.ceph.StoreSnapshot(ctx, volume, c.Number, c.Name, s.progress(ctx, w))
+	made, err := s.ceph.StoreSnapshot(ctx, volume, c.Number, c.Name, percentOf(ctx, w, s.log, s.copies.Progress))
 	if errors.Is(err, ceph.ErrSnapshotLost) {
 		return errors.Join(err, s.forget(ctx, w, volume, c.Number))
 	}
@@ -139,8 +139,8 @@ func (s *snapshots) forget(ctx context.Context, w store.Work, volume ceph.Disk, 
 	return s.copies.Numbered(ctx, w.TenantID, w.ObjectID, 0)
 }
 
-// progress records from time to time how much is copied.
-func (s *snapshots) progress(ctx context.Context, w store.Work) func(copied, all int64) {
+// percentOf records from time to time how much of an object is copied.
+func percentOf(ctx context.Context, w store.Work, log *slog.Logger, record func(ctx context.Context, tenant, id uuid.UUID, percent int) error) ceph.Progress {
 	var mu sync.Mutex
 	last := time.Now()
 	return func(copied, all int64) {
@@ -150,8 +150,8 @@ func (s *snapshots) progress(ctx context.Context, w store.Work) func(copied, all
 			return
 		}
 		last = time.Now()
-		if err := s.copies.Progress(ctx, w.TenantID, w.ObjectID, int(99*copied/max(all, 1))); err != nil {
-			s.log.Warn("the progress of a snapshot is not recorded", "tenant", w.TenantID, "snapshot", w.ObjectID, "error", err)
+		if err := record(ctx, w.TenantID, w.ObjectID, int(99*copied/max(all, 1))); err != nil {
+			log.Warn("the progress of a copy is not recorded", "tenant", w.TenantID, "object", w.ObjectID, "error", err)
 		}
 	}
 }
@@ -165,6 +165,9 @@ func (s *snapshots) remove(ctx context.Context, w store.Work) error {
 		if err := s.ceph.ForgetSnapshot(ctx, cephDisk(*c.Volume), c.Number); err != nil {
 			return err
 		}
+	}
+	if err := s.ceph.RemoveDisk(ctx, cephDisk(c.View)); err != nil {
+		return err
 	}
 	if err := s.ceph.RemoveSnapshot(ctx, c.Name); err != nil {
 		return err

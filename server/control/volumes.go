@@ -65,7 +65,11 @@ func (s *volumes) clone(ctx context.Context, w store.Work) error {
 	if err := s.ceph.RemoveReplaced(ctx, old); err != nil {
 		return err
 	}
-	made, err := s.ceph.CloneSnapshot(ctx, of, v.RBDName(), int64(v.SizeGiB)<<30, v.Flatten)
+	var flattened ceph.Progress
+	if v.Flatten {
+		flattened = percentOf(ctx, w, s.log, s.store.Copies().VolumeProgress)
+	}
+	made, err := s.ceph.CloneSnapshot(ctx, of, v.RBDName(), int64(v.SizeGiB)<<30, flattened)
 	if err != nil {
 		return err
 	}

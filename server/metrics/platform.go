@@ -16,18 +16,20 @@ import (
 type platform struct{ control store.Control }
 
 var (
-	podsDesc      = prometheus.NewDesc("husk_pods", "Pods of all tenants by phase.", []string{"phase"}, nil)
-	nodesDesc     = prometheus.NewDesc("husk_nodes", "Nodes by state.", []string{"state"}, nil)
-	capacityDesc  = prometheus.NewDesc("husk_node_capacity", "Schedulable capacity of a node, in cores and bytes. Cpu includes the overcommit ratio of the node's pool.", []string{"node", "resource"}, nil)
-	allocatedDesc = prometheus.NewDesc("husk_node_allocated", "Allocated capacity of a node, in cores and bytes, including the overhead of virtual machines.", []string{"node", "resource"}, nil)
-	heartbeatDesc = prometheus.NewDesc("husk_node_last_heartbeat_timestamp_seconds", "Unix time of the node's latest heartbeat.", []string{"node"}, nil)
-	addressesDesc = prometheus.NewDesc("husk_floating_addresses", "Floating addresses in the operator's range.", []string{"state"}, nil)
-	expiryDesc    = prometheus.NewDesc("husk_node_certificate_expiry_timestamp_seconds", "Unix time at which the node's newest certificate expires or has expired; absent if all of its certificates were revoked.", []string{"node"}, nil)
+	podsDesc       = prometheus.NewDesc("husk_pods", "Pods of all tenants by phase.", []string{"phase"}, nil)
+	nodesDesc      = prometheus.NewDesc("husk_nodes", "Nodes by state.", []string{"state"}, nil)
+	capacityDesc   = prometheus.NewDesc("husk_node_capacity", "Schedulable capacity of a node, in cores and bytes. Cpu includes the overcommit ratio of the node's pool.", []string{"node", "resource"}, nil)
+	allocatedDesc  = prometheus.NewDesc("husk_node_allocated", "Allocated capacity of a node, in cores and bytes, including the overhead of virtual machines.", []string{"node", "resource"}, nil)
+	heartbeatDesc  = prometheus.NewDesc("husk_node_last_heartbeat_timestamp_seconds", "Unix time of the node's latest heartbeat.", []string{"node"}, nil)
+	addressesDesc  = prometheus.NewDesc("husk_floating_addresses", "Floating addresses in the operator's range.", []string{"state"}, nil)
+	classesDesc    = prometheus.NewDesc("husk_volume_class_volumes", "Volumes of all tenants by volume class.", []string{"class"}, nil)
+	classBytesDesc = prometheus.NewDesc("husk_volume_class_bytes", "Size of the volumes of all tenants by volume class.", []string{"class"}, nil)
+	expiryDesc     = prometheus.NewDesc("husk_node_certificate_expiry_timestamp_seconds", "Unix time at which the node's newest certificate expires or has expired; absent if all of its certificates were revoked.", []string{"node"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (p platform) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{podsDesc, nodesDesc, capacityDesc, allocatedDesc, heartbeatDesc, addressesDesc, expiryDesc} {
+	for _, d := range []*prometheus.Desc{podsDesc, nodesDesc, capacityDesc, allocatedDesc, heartbeatDesc, addressesDesc, classesDesc, classBytesDesc, expiryDesc} {
 		ch <- d
 	}
 }
@@ -82,6 +84,15 @@ func (p platform) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- prometheus.MustNewConstMetric(addressesDesc, prometheus.GaugeValue, float64(used), "used")
 	ch <- prometheus.MustNewConstMetric(addressesDesc, prometheus.GaugeValue, float64(all-used), "free")
+	classes, err := p.control.Copies().Classes(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(classesDesc, err)
+		return
+	}
+	for _, c := range classes {
+		ch <- prometheus.MustNewConstMetric(classesDesc, prometheus.GaugeValue, float64(*c.Volumes), c.Name)
+		ch <- prometheus.MustNewConstMetric(classBytesDesc, prometheus.GaugeValue, float64(c.GiB)*gib, c.Name)
+	}
 	expiries, err := p.control.CertificateExpiries(ctx)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(expiryDesc, err)

@@ -36,14 +36,14 @@ func completeContainer(c *husk.Container, field string, volumes map[string]husk.
 				return husk.Errorf(husk.CodeInvalid, at+".subPath", "the path must be relative, must not contain '..' or '//', and must not end in a slash")
 			}
 		}
-		if volume.HasFiles() {
-			m.ReadOnly = true // values are changed through the API only
+		if volume.HasFiles() || volume.SnapshotID != uuid.Nil {
+			m.ReadOnly = true // values are changed through the API only, and snapshots never
 		}
 	}
 	for j, d := range c.VolumeDevices {
 		at := fmt.Sprintf("%s.volumeDevices[%d]", field, j)
-		if volume, has := volumes[d.Volume]; !has || volume.VolumeID == uuid.Nil {
-			return husk.Errorf(husk.CodeInvalid, at+".volume", "the pod has no volume named %q with a volumeId", d.Volume)
+		if volume, has := volumes[d.Volume]; !has || volume.VolumeID == uuid.Nil && volume.SnapshotID == uuid.Nil {
+			return husk.Errorf(husk.CodeInvalid, at+".volume", "the pod has no volume named %q with a volumeId or a snapshotId", d.Volume)
 		}
 		if err := cleanPath(d.DevicePath, at+".devicePath"); err != nil {
 			return err

@@ -30,14 +30,14 @@ func Complete(spec *husk.PodSpec) error {
 		return err
 	}
 	volumes := map[string]husk.PodVolume{}
-	volumeIDs := map[uuid.UUID]bool{}
+	volumeIDs := map[uuid.UUID]bool{} // also of snapshots
 	for i, v := range spec.Volumes {
 		if _, twice := volumes[v.Name]; twice {
 			return husk.Errorf(husk.CodeInvalid, fmt.Sprintf("spec.volumes[%d].name", i), "two volumes are named %q", v.Name)
 		}
 		at := fmt.Sprintf("spec.volumes[%d]", i)
-		if kinds := count(v.VolumeID != uuid.Nil, v.Config != nil, v.Secret != nil, len(v.Projected) > 0, v.EmptyDir != nil); kinds != 1 {
-			return husk.Errorf(husk.CodeInvalid, at, "give exactly one of volumeId, config, secret, projected and emptyDir")
+		if kinds := count(v.VolumeID != uuid.Nil, v.SnapshotID != uuid.Nil, v.Config != nil, v.Secret != nil, len(v.Projected) > 0, v.EmptyDir != nil); kinds != 1 {
+			return husk.Errorf(husk.CodeInvalid, at, "give exactly one of volumeId, snapshotId, config, secret, projected and emptyDir")
 		}
 		if d := v.EmptyDir; d != nil && d.Memory && d.SizeMiB > spec.Resources.MemoryMiB {
 			return husk.Errorf(husk.CodeInvalid, at+".emptyDir.sizeMiB", "the directory is in memory, and the pod has only %d MiB of it; reduce sizeMiB, or request more memory",
@@ -49,7 +49,10 @@ func Complete(spec *husk.PodSpec) error {
 		if v.VolumeID != uuid.Nil && volumeIDs[v.VolumeID] {
 			return husk.Errorf(husk.CodeInvalid, fmt.Sprintf("spec.volumes[%d].volumeId", i), "the volume is listed twice")
 		}
-		volumes[v.Name], volumeIDs[v.VolumeID] = v, true
+		if v.SnapshotID != uuid.Nil && volumeIDs[v.SnapshotID] {
+			return husk.Errorf(husk.CodeInvalid, fmt.Sprintf("spec.volumes[%d].snapshotId", i), "the snapshot is listed twice")
+		}
+		volumes[v.Name], volumeIDs[v.VolumeID], volumeIDs[v.SnapshotID] = v, true, true
 	}
 	if spec.ShmSizeMiB > spec.Resources.MemoryMiB {
 		return husk.Errorf(husk.CodeInvalid, "spec.shmSizeMiB", "the pod has only %d MiB of memory; reduce shmSizeMiB, or request more memory", spec.Resources.MemoryMiB)

@@ -67,6 +67,11 @@ func Pod(ctx context.Context, q *db.Queries, tenant db.Tenant, p New) (db.Pod, e
 		return db.Pod{}, err
 	}
 	for i, v := range spec.Volumes {
+		if v.SnapshotID != uuid.Nil {
+			if err := useSnapshot(ctx, q, row, v, fmt.Sprintf("spec.volumes[%d].snapshotId", i)); err != nil {
+				return db.Pod{}, err
+			}
+		}
 		if v.VolumeID == uuid.Nil {
 			continue
 		}
@@ -74,7 +79,7 @@ func Pod(ctx context.Context, q *db.Queries, tenant db.Tenant, p New) (db.Pod, e
 		if err != nil {
 			return db.Pod{}, err
 		}
-		if err := fitsVolume(spec, v.Name, volume); err != nil {
+		if err := fitsVolume(spec, v.Name, "volume", volume.Name, volume.FsType); err != nil {
 			return db.Pod{}, err
 		}
 		if volume.FsType == husk.FSXFS {
@@ -86,19 +91,19 @@ func Pod(ctx context.Context, q *db.Queries, tenant db.Tenant, p New) (db.Pod, e
 	return row, nil
 }
 
-// fitsVolume checks that containers mount a volume with a file system, and use one without as a device. Codes: invalid.
-func fitsVolume(spec husk.PodSpec, name string, volume db.Volume) error {
+// fitsVolume checks that containers mount a volume or a snapshot with a file system, and use one without as a device. Codes: invalid.
+func fitsVolume(spec husk.PodSpec, as, kind, name, fsType string) error {
 	for i, c := range spec.AllContainers() {
 		for j, m := range c.VolumeMounts {
-			if m.Volume == name && volume.FsType == husk.FSNone {
+			if m.Volume == as && fsType == husk.FSNone {
 				return husk.Errorf(husk.CodeInvalid, fmt.Sprintf("%s.volumeMounts[%d].volume", spec.ContainerField(i), j),
-					"volume %q has no file system; use it in volumeDevices", volume.Name)
+					"%s %q has no file system; use it in volumeDevices", kind, name)
 			}
 		}
 		for j, d := range c.VolumeDevices {
-			if d.Volume == name && volume.FsType != husk.FSNone && volume.FsType != "" { // a dry run need not know the volume
+			if d.Volume == as && fsType != husk.FSNone && fsType != "" { // a dry run need not know the volume
 				return husk.Errorf(husk.CodeInvalid, fmt.Sprintf("%s.volumeDevices[%d].volume", spec.ContainerField(i), j),
-					"volume %q has the file system %s; use it in volumeMounts", volume.Name, volume.FsType)
+					"%s %q has the file system %s; use it in volumeMounts", kind, name, fsType)
 			}
 		}
 	}
@@ -243,6 +248,11 @@ func Again(ctx context.Context, q *db.Queries, tenant db.Tenant, row db.Pod) err
 		return err
 	}
 	for _, v := range row.Spec.Volumes {
+		if v.SnapshotID != uuid.Nil {
+			if err := useSnapshot(ctx, q, row, v, ""); err != nil {
+				return err
+			}
+		}
 		if v.VolumeID == uuid.Nil {
 			continue
 		}
@@ -254,6 +264,25 @@ func Again(ctx context.Context, q *db.Queries, tenant db.Tenant, row db.Pod) err
 		}
 	}
 	return nil
+}
+
+// useSnapshot attaches a snapshot to a pod. Codes: not_found, conflict, invalid.
+func useSnapshot(ctx context.Context, q *db.Queries, row db.Pod, v husk.PodVolume, field string) error {
+	s, err := q.LockSnapshot(ctx, db.LockSnapshotParams{TenantID: row.TenantID, ID: v.SnapshotID})
+	switch {
+	case errors.Is(err, pgx.ErrNoRows) && pools.IsDryRun(ctx):
+		return nil
+	case errors.Is(err, pgx.ErrNoRows):
+		return husk.Errorf(husk.CodeNotFound, field, "there is no such snapshot")
+	case err != nil:
+		return err
+	case s.State != husk.SnapshotReady:
+		return husk.Errorf(husk.CodeConflict, field, "snapshot %q is %s; it can be attached once it is %s", s.Name, s.State, husk.SnapshotReady)
+	}
+	if err := q.UseSnapshot(ctx, db.UseSnapshotParams{TenantID: row.TenantID, SnapshotID: s.ID, PodID: row.ID}); err != nil {
+		return err
+	}
+	return fitsVolume(row.Spec, v.Name, "snapshot", s.Name, s.FsType)
 }
 
 func claimVolume(ctx context.Context, q *db.Queries, tenantID, podID, volumeID uuid.UUID, field string) (db.Volume, error) {

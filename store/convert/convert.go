@@ -156,6 +156,12 @@ func Volume(v db.Volume, podID *uuid.UUID) husk.Volume {
 	if v.SnapshotMinutes > 0 {
 		volume.Schedule, volume.NextAt = &husk.SnapshotSchedule{EveryMinutes: v.SnapshotMinutes, Keep: v.SnapshotKeep}, v.SnapshotNext
 	}
+	if v.State == husk.VolumeCreating && v.Flatten {
+		volume.ProgressPercent = &v.Percent
+	}
+	if v.Class != nil {
+		volume.Class = *v.Class
+	}
 	if v.SnapshotID != nil {
 		volume.Source = &husk.VolumeSource{SnapshotID: *v.SnapshotID}
 	}

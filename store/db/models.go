@@ -538,6 +538,14 @@ type Snapshot struct {
 	FsType     string
 	Scheduled  bool
 	Consistent bool
+	ViewID     string
+	ViewHeader map[string][]byte
+}
+
+type SnapshotUse struct {
+	TenantID   uuid.UUID
+	SnapshotID uuid.UUID
+	PodID      uuid.UUID
 }
 
 type Tenant struct {
@@ -608,19 +616,20 @@ type UsageHour struct {
 }
 
 type UsageInterval struct {
-	ID         int64
-	TenantID   uuid.UUID
-	Kind       string
-	ObjectID   uuid.UUID
-	Name       string
-	Labels     []byte
-	NodeID     *uuid.UUID
-	NodeName   string
-	CpuMillis  int
-	MemoryMib  int
-	SizeGib    int
-	StartedAt  time.Time
-	RecordedAt time.Time
+	ID          int64
+	TenantID    uuid.UUID
+	Kind        string
+	ObjectID    uuid.UUID
+	Name        string
+	Labels      []byte
+	NodeID      *uuid.UUID
+	NodeName    string
+	CpuMillis   int
+	MemoryMib   int
+	SizeGib     int
+	StartedAt   time.Time
+	RecordedAt  time.Time
+	VolumeClass *string
 }
 
 type UsageLive struct {
@@ -697,12 +706,22 @@ type Volume struct {
 	SnapshotMinutes int
 	SnapshotKeep    int
 	SnapshotNext    *time.Time
+	Class           *string
+	Percent         int
 }
 
 type VolumeClaim struct {
 	TenantID uuid.UUID
 	VolumeID uuid.UUID
 	PodID    uuid.UUID
+}
+
+type VolumeClass struct {
+	Name         string
+	Iops         int
+	MibPerSecond int
+	IsDefault    bool
+	CreatedAt    time.Time
 }
 
 type Work struct {

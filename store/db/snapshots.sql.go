@@ -101,6 +101,7 @@ WHERE s.tenant_id = $1 AND s.volume_id = $2 AND s.scheduled
       JOIN volumes k ON k.tenant_id = $1 AND k.id = $2 AND k.snapshot_minutes > 0
       WHERE o.place > k.snapshot_keep))
   AND NOT EXISTS (SELECT FROM volumes v WHERE v.tenant_id = s.tenant_id AND (v.snapshot_id = s.id OR v.old_snapshot_id = s.id))
+  AND NOT EXISTS (SELECT FROM snapshot_uses u WHERE u.tenant_id = s.tenant_id AND u.snapshot_id = s.id)
 RETURNING s.id
 `
 
@@ -109,8 +110,8 @@ type ExpireSnapshotsParams struct {
 	VolumeID uuid.UUID
 }
 
-// Deletes the scheduled snapshots of a volume that have failed, and the Ready ones that its schedule no longer keeps. A volume that is gone, or has no
-// schedule any more, keeps all that are Ready.
+// Deletes the scheduled snapshots of a volume that have failed, and the Ready ones that its schedule no longer keeps and that
+// nothing uses. A volume that is gone, or has no schedule any more, keeps all that are Ready.
 func (q *Queries) ExpireSnapshots(ctx context.Context, arg ExpireSnapshotsParams) ([]uuid.UUID, error) {
 	rows, err := q.db.Query(ctx, expireSnapshots, arg.TenantID, arg.VolumeID)
 	if err != nil {
@@ -133,7 +134,7 @@ func (q *Queries) ExpireSnapshots(ctx context.Context, arg ExpireSnapshotsParams
 
 const insertSnapshot = `-- name: InsertSnapshot :one
 INSERT INTO snapshots (tenant_id, id, name, labels, volume_id, volume_name, size_gib, fs_type, scheduled, consistent)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent, view_id, view_header
 `
 
 type InsertSnapshotParams struct {
@@ -181,12 +182,14 @@ func (q *Queries) InsertSnapshot(ctx context.Context, arg InsertSnapshotParams) 
 		&i.FsType,
 		&i.Scheduled,
 		&i.Consistent,
+		&i.ViewID,
+		&i.ViewHeader,
 	)
 	return i, err
 }
 
 const lockSnapshot = `-- name: LockSnapshot :one
-SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent FROM snapshots WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent, view_id, view_header FROM snapshots WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockSnapshotParams struct {
@@ -215,8 +218,42 @@ func (q *Queries) LockSnapshot(ctx context.Context, arg LockSnapshotParams) (Sna
 		&i.FsType,
 		&i.Scheduled,
 		&i.Consistent,
+		&i.ViewID,
+		&i.ViewHeader,
 	)
 	return i, err
+}
+
+const podsOfSnapshot = `-- name: PodsOfSnapshot :many
+SELECT p.name FROM snapshot_uses u JOIN pods p ON p.tenant_id = u.tenant_id AND p.id = u.pod_id
+WHERE u.tenant_id = $1 AND u.snapshot_id = $2 ORDER BY p.name LIMIT $3
+`
+
+type PodsOfSnapshotParams struct {
+	TenantID   uuid.UUID
+	SnapshotID uuid.UUID
+	Max        int
+}
+
+// The names of some of the pods that use a snapshot.
+func (q *Queries) PodsOfSnapshot(ctx context.Context, arg PodsOfSnapshotParams) ([]string, error) {
+	rows, err := q.db.Query(ctx, podsOfSnapshot, arg.TenantID, arg.SnapshotID, arg.Max)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []string{}
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		items = append(items, name)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const setSnapshotDeleting = `-- name: SetSnapshotDeleting :exec
@@ -323,8 +360,32 @@ func (q *Queries) SetSnapshotTaken(ctx context.Context, arg SetSnapshotTakenPara
 	return result.RowsAffected(), nil
 }
 
+const setSnapshotView = `-- name: SetSnapshotView :execrows
+UPDATE snapshots SET view_id = $1, view_header = $2 WHERE tenant_id = $3 AND id = $4 AND state = 'Ready'
+`
+
+type SetSnapshotViewParams struct {
+	ViewID     string
+	ViewHeader map[string][]byte
+	TenantID   uuid.UUID
+	ID         uuid.UUID
+}
+
+func (q *Queries) SetSnapshotView(ctx context.Context, arg SetSnapshotViewParams) (int64, error) {
+	result, err := q.db.Exec(ctx, setSnapshotView,
+		arg.ViewID,
+		arg.ViewHeader,
+		arg.TenantID,
+		arg.ID,
+	)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const snapshot = `-- name: Snapshot :one
-SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent FROM snapshots WHERE tenant_id = $1 AND id = $2
+SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent, view_id, view_header FROM snapshots WHERE tenant_id = $1 AND id = $2
 `
 
 type SnapshotParams struct {
@@ -353,12 +414,14 @@ func (q *Queries) Snapshot(ctx context.Context, arg SnapshotParams) (Snapshot, e
 		&i.FsType,
 		&i.Scheduled,
 		&i.Consistent,
+		&i.ViewID,
+		&i.ViewHeader,
 	)
 	return i, err
 }
 
 const snapshots = `-- name: Snapshots :many
-SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent FROM snapshots
+SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent, view_id, view_header FROM snapshots
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR name = $4)
   AND ($5::jsonb IS NULL OR labels_match(labels, $5::jsonb))
@@ -408,6 +471,8 @@ func (q *Queries) Snapshots(ctx context.Context, arg SnapshotsParams) ([]Snapsho
 			&i.FsType,
 			&i.Scheduled,
 			&i.Consistent,
+			&i.ViewID,
+			&i.ViewHeader,
 		); err != nil {
 			return nil, err
 		}
@@ -420,7 +485,7 @@ func (q *Queries) Snapshots(ctx context.Context, arg SnapshotsParams) ([]Snapsho
 }
 
 const snapshotsInProgress = `-- name: SnapshotsInProgress :many
-SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent FROM snapshots WHERE tenant_id = $1 AND volume_id = $2 AND (state = 'Creating' OR rados_id IS NOT NULL) ORDER BY name
+SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent, view_id, view_header FROM snapshots WHERE tenant_id = $1 AND volume_id = $2 AND (state = 'Creating' OR rados_id IS NOT NULL) ORDER BY name
 `
 
 type SnapshotsInProgressParams struct {
@@ -456,6 +521,8 @@ func (q *Queries) SnapshotsInProgress(ctx context.Context, arg SnapshotsInProgre
 			&i.FsType,
 			&i.Scheduled,
 			&i.Consistent,
+			&i.ViewID,
+			&i.ViewHeader,
 		); err != nil {
 			return nil, err
 		}
@@ -465,6 +532,101 @@ func (q *Queries) SnapshotsInProgress(ctx context.Context, arg SnapshotsInProgre
 		return nil, err
 	}
 	return items, nil
+}
+
+const snapshotsOfPod = `-- name: SnapshotsOfPod :many
+SELECT s.tenant_id, s.id, s.name, s.labels, s.volume_id, s.volume_name, s.size_gib, s.state, s.message, s.percent, s.rados_id, s.taken_at, s.rbd_id, s.created_at, s.fs_type, s.scheduled, s.consistent, s.view_id, s.view_header FROM snapshot_uses u JOIN snapshots s ON s.tenant_id = u.tenant_id AND s.id = u.snapshot_id
+WHERE u.tenant_id = $1 AND u.pod_id = $2 ORDER BY s.id
+`
+
+type SnapshotsOfPodParams struct {
+	TenantID uuid.UUID
+	PodID    uuid.UUID
+}
+
+func (q *Queries) SnapshotsOfPod(ctx context.Context, arg SnapshotsOfPodParams) ([]Snapshot, error) {
+	rows, err := q.db.Query(ctx, snapshotsOfPod, arg.TenantID, arg.PodID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []Snapshot{}
+	for rows.Next() {
+		var i Snapshot
+		if err := rows.Scan(
+			&i.TenantID,
+			&i.ID,
+			&i.Name,
+			&i.Labels,
+			&i.VolumeID,
+			&i.VolumeName,
+			&i.SizeGib,
+			&i.State,
+			&i.Message,
+			&i.Percent,
+			&i.RadosID,
+			&i.TakenAt,
+			&i.RbdID,
+			&i.CreatedAt,
+			&i.FsType,
+			&i.Scheduled,
+			&i.Consistent,
+			&i.ViewID,
+			&i.ViewHeader,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const snapshotsOfPods = `-- name: SnapshotsOfPods :many
+SELECT u.pod_id, s.id, s.fs_type FROM snapshot_uses u JOIN snapshots s ON s.tenant_id = u.tenant_id AND s.id = u.snapshot_id WHERE u.pod_id = ANY($1::uuid[])
+`
+
+type SnapshotsOfPodsRow struct {
+	PodID  uuid.UUID
+	ID     uuid.UUID
+	FsType string
+}
+
+func (q *Queries) SnapshotsOfPods(ctx context.Context, ids []uuid.UUID) ([]SnapshotsOfPodsRow, error) {
+	rows, err := q.db.Query(ctx, snapshotsOfPods, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []SnapshotsOfPodsRow{}
+	for rows.Next() {
+		var i SnapshotsOfPodsRow
+		if err := rows.Scan(&i.PodID, &i.ID, &i.FsType); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const useSnapshot = `-- name: UseSnapshot :exec
+INSERT INTO snapshot_uses (tenant_id, snapshot_id, pod_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
+`
+
+type UseSnapshotParams struct {
+	TenantID   uuid.UUID
+	SnapshotID uuid.UUID
+	PodID      uuid.UUID
+}
+
+func (q *Queries) UseSnapshot(ctx context.Context, arg UseSnapshotParams) error {
+	_, err := q.db.Exec(ctx, useSnapshot, arg.TenantID, arg.SnapshotID, arg.PodID)
+	return err
 }
 
 const volumeUser = `-- name: VolumeUser :one

@@ -67,8 +67,8 @@ func (q *Queries) BeginRuns(ctx context.Context, arg BeginRunsParams) ([]BeginRu
 
 const beginVolume = `-- name: BeginVolume :exec
 WITH begun AS (
-    INSERT INTO usage_intervals (tenant_id, kind, object_id, name, labels, size_gib, started_at)
-    SELECT v.tenant_id, 'volume', v.id, v.name, v.labels, v.size_gib, clock_timestamp() FROM volumes v WHERE v.tenant_id = $1 AND v.id = $2
+    INSERT INTO usage_intervals (tenant_id, kind, object_id, name, labels, size_gib, volume_class, started_at)
+    SELECT v.tenant_id, 'volume', v.id, v.name, v.labels, v.size_gib, v.class, clock_timestamp() FROM volumes v WHERE v.tenant_id = $1 AND v.id = $2
     RETURNING id, tenant_id
 )
 INSERT INTO usage_open SELECT id, tenant_id FROM begun
@@ -352,7 +352,8 @@ WITH hours AS (
 )
 SELECT (CASE $1::text WHEN 'hour' THEN h.hour WHEN 'day' THEN date_trunc('day', h.hour, 'UTC') ELSE $2::timestamptz END)::timestamptz AS period,
     (CASE WHEN $3::text = 'tenant' THEN i.tenant_id::text WHEN $3::text = 'resource' THEN i.kind WHEN $3::text = 'object' THEN i.object_id::text
-        WHEN $3::text = 'label' THEN COALESCE(i.labels ->> $4::text, '') ELSE '' END)::text AS key,
+        WHEN $3::text = 'label' THEN COALESCE(i.labels ->> $4::text, '')
+        WHEN $3::text = 'volumeClass' THEN COALESCE(i.volume_class, '') ELSE '' END)::text AS key,
     (CASE WHEN $3::text = 'object' THEN max(i.name) ELSE '' END)::text AS name,
     (CASE WHEN $3::text = 'object' THEN max(i.kind) ELSE '' END)::text AS kind,
     COALESCE(sum(h.seconds) FILTER (WHERE i.kind = 'pod'), 0)::double precision AS pod_seconds,

@@ -15,7 +15,7 @@ import (
 const advanceSchedule = `-- name: AdvanceSchedule :one
 UPDATE volumes SET snapshot_next = snapshot_next
     + make_interval(mins => snapshot_minutes * (1 + floor(EXTRACT(epoch FROM clock_timestamp() - snapshot_next) / 60 / snapshot_minutes)::integer))
-WHERE tenant_id = $1 AND id = $2 AND snapshot_next <= clock_timestamp() AND state = 'Available' RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next
+WHERE tenant_id = $1 AND id = $2 AND snapshot_next <= clock_timestamp() AND state = 'Available' RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent
 `
 
 type AdvanceScheduleParams struct {
@@ -46,6 +46,8 @@ func (q *Queries) AdvanceSchedule(ctx context.Context, arg AdvanceScheduleParams
 		&i.SnapshotMinutes,
 		&i.SnapshotKeep,
 		&i.SnapshotNext,
+		&i.Class,
+		&i.Percent,
 	)
 	return i, err
 }
@@ -93,11 +95,24 @@ func (q *Queries) ClaimVolume(ctx context.Context, arg ClaimVolumeParams) (int64
 	return result.RowsAffected(), nil
 }
 
+const deleteVolumeClass = `-- name: DeleteVolumeClass :execrows
+DELETE FROM volume_classes WHERE name = $1
+`
+
+func (q *Queries) DeleteVolumeClass(ctx context.Context, name string) (int64, error) {
+	result, err := q.db.Exec(ctx, deleteVolumeClass, name)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const insertVolume = `-- name: InsertVolume :one
-INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next)
-VALUES ($1, $2, $3, $4, $5, 'Creating', $6, $7, $8, $9::integer, $10,
-    CASE WHEN $9::integer > 0 THEN clock_timestamp() + make_interval(mins => $9::integer) END)
-RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next
+INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, flatten, fs_type, class, snapshot_minutes, snapshot_keep, snapshot_next)
+VALUES ($1, $2, $3, $4, $5, 'Creating', $6, $7, $8,
+    COALESCE($9, (SELECT d.name FROM volume_classes d WHERE d.is_default)), $10::integer, $11,
+    CASE WHEN $10::integer > 0 THEN clock_timestamp() + make_interval(mins => $10::integer) END)
+RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent
 `
 
 type InsertVolumeParams struct {
@@ -109,6 +124,7 @@ type InsertVolumeParams struct {
 	SnapshotID      *uuid.UUID
 	Flatten         bool
 	FsType          string
+	Class           interface{}
 	SnapshotMinutes int
 	SnapshotKeep    int
 }
@@ -123,6 +139,7 @@ func (q *Queries) InsertVolume(ctx context.Context, arg InsertVolumeParams) (Vol
 		arg.SnapshotID,
 		arg.Flatten,
 		arg.FsType,
+		arg.Class,
 		arg.SnapshotMinutes,
 		arg.SnapshotKeep,
 	)
@@ -146,12 +163,14 @@ func (q *Queries) InsertVolume(ctx context.Context, arg InsertVolumeParams) (Vol
 		&i.SnapshotMinutes,
 		&i.SnapshotKeep,
 		&i.SnapshotNext,
+		&i.Class,
+		&i.Percent,
 	)
 	return i, err
 }
 
 const lockVolume = `-- name: LockVolume :one
-SELECT tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next FROM volumes WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent FROM volumes WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockVolumeParams struct {
@@ -181,12 +200,37 @@ func (q *Queries) LockVolume(ctx context.Context, arg LockVolumeParams) (Volume,
 		&i.SnapshotMinutes,
 		&i.SnapshotKeep,
 		&i.SnapshotNext,
+		&i.Class,
+		&i.Percent,
 	)
 	return i, err
 }
 
+const putVolumeClass = `-- name: PutVolumeClass :exec
+INSERT INTO volume_classes (name, iops, mib_per_second, is_default) VALUES ($1, $2, $3, $4)
+ON CONFLICT (name) DO UPDATE SET iops = EXCLUDED.iops, mib_per_second = EXCLUDED.mib_per_second, is_default = EXCLUDED.is_default
+`
+
+type PutVolumeClassParams struct {
+	Name         string
+	Iops         int
+	MibPerSecond int
+	IsDefault    bool
+}
+
+func (q *Queries) PutVolumeClass(ctx context.Context, arg PutVolumeClassParams) error {
+	_, err := q.db.Exec(ctx, putVolumeClass,
+		arg.Name,
+		arg.Iops,
+		arg.MibPerSecond,
+		arg.IsDefault,
+	)
+	return err
+}
+
 const releaseClaims = `-- name: ReleaseClaims :exec
-DELETE FROM volume_claims WHERE tenant_id = $1 AND pod_id = $2
+WITH uses AS (DELETE FROM snapshot_uses s WHERE s.tenant_id = $1 AND s.pod_id = $2)
+DELETE FROM volume_claims c WHERE c.tenant_id = $1 AND c.pod_id = $2
 `
 
 type ReleaseClaimsParams struct {
@@ -194,6 +238,7 @@ type ReleaseClaimsParams struct {
 	PodID    uuid.UUID
 }
 
+// Also of snapshots.
 func (q *Queries) ReleaseClaims(ctx context.Context, arg ReleaseClaimsParams) error {
 	_, err := q.db.Exec(ctx, releaseClaims, arg.TenantID, arg.PodID)
 	return err
@@ -239,6 +284,21 @@ func (q *Queries) SetVolumeAvailable(ctx context.Context, arg SetVolumeAvailable
 	return result.RowsAffected(), nil
 }
 
+const setVolumeClass = `-- name: SetVolumeClass :exec
+UPDATE volumes SET class = $1 WHERE tenant_id = $2 AND id = $3
+`
+
+type SetVolumeClassParams struct {
+	Class    *string
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+func (q *Queries) SetVolumeClass(ctx context.Context, arg SetVolumeClassParams) error {
+	_, err := q.db.Exec(ctx, setVolumeClass, arg.Class, arg.TenantID, arg.ID)
+	return err
+}
+
 const setVolumeDeleting = `-- name: SetVolumeDeleting :exec
 UPDATE volumes SET state = 'Deleting', message = '' WHERE tenant_id = $1 AND id = $2
 `
@@ -255,7 +315,7 @@ func (q *Queries) SetVolumeDeleting(ctx context.Context, arg SetVolumeDeletingPa
 
 const setVolumeGrown = `-- name: SetVolumeGrown :one
 UPDATE volumes SET image_gib = $1, rbd_header = $2, message = '' WHERE tenant_id = $3 AND id = $4 AND state = 'Available' AND rbd_id = $5
-RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next
+RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent
 `
 
 type SetVolumeGrownParams struct {
@@ -295,6 +355,8 @@ func (q *Queries) SetVolumeGrown(ctx context.Context, arg SetVolumeGrownParams) 
 		&i.SnapshotMinutes,
 		&i.SnapshotKeep,
 		&i.SnapshotNext,
+		&i.Class,
+		&i.Percent,
 	)
 	return i, err
 }
@@ -311,6 +373,21 @@ type SetVolumeMessageParams struct {
 
 func (q *Queries) SetVolumeMessage(ctx context.Context, arg SetVolumeMessageParams) error {
 	_, err := q.db.Exec(ctx, setVolumeMessage, arg.Message, arg.TenantID, arg.ID)
+	return err
+}
+
+const setVolumeProgress = `-- name: SetVolumeProgress :exec
+UPDATE volumes SET percent = $1 WHERE tenant_id = $2 AND id = $3 AND state = 'Creating' AND flatten
+`
+
+type SetVolumeProgressParams struct {
+	Percent  int
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+func (q *Queries) SetVolumeProgress(ctx context.Context, arg SetVolumeProgressParams) error {
+	_, err := q.db.Exec(ctx, setVolumeProgress, arg.Percent, arg.TenantID, arg.ID)
 	return err
 }
 
@@ -354,7 +431,7 @@ func (q *Queries) SetVolumeSchedule(ctx context.Context, arg SetVolumeSchedulePa
 }
 
 const setVolumeSize = `-- name: SetVolumeSize :one
-UPDATE volumes SET image_gib = COALESCE(image_gib, size_gib), size_gib = $1, message = '' WHERE tenant_id = $2 AND id = $3 RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next
+UPDATE volumes SET image_gib = COALESCE(image_gib, size_gib), size_gib = $1, message = '' WHERE tenant_id = $2 AND id = $3 RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent
 `
 
 type SetVolumeSizeParams struct {
@@ -385,12 +462,23 @@ func (q *Queries) SetVolumeSize(ctx context.Context, arg SetVolumeSizeParams) (V
 		&i.SnapshotMinutes,
 		&i.SnapshotKeep,
 		&i.SnapshotNext,
+		&i.Class,
+		&i.Percent,
 	)
 	return i, err
 }
 
+const unsetDefaultVolumeClass = `-- name: UnsetDefaultVolumeClass :exec
+UPDATE volume_classes SET is_default = false WHERE is_default AND name <> $1
+`
+
+func (q *Queries) UnsetDefaultVolumeClass(ctx context.Context, otherThan string) error {
+	_, err := q.db.Exec(ctx, unsetDefaultVolumeClass, otherThan)
+	return err
+}
+
 const volume = `-- name: Volume :one
-SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volumes.snapshot_minutes, volumes.snapshot_keep, volumes.snapshot_next, volume_claims.pod_id FROM volumes
+SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volumes.snapshot_minutes, volumes.snapshot_keep, volumes.snapshot_next, volumes.class, volumes.percent, volume_claims.pod_id FROM volumes
 LEFT JOIN volume_claims ON volume_claims.tenant_id = volumes.tenant_id AND volume_claims.volume_id = volumes.id
 WHERE volumes.tenant_id = $1 AND volumes.id = $2
 `
@@ -427,6 +515,8 @@ func (q *Queries) Volume(ctx context.Context, arg VolumeParams) (VolumeRow, erro
 		&i.Volume.SnapshotMinutes,
 		&i.Volume.SnapshotKeep,
 		&i.Volume.SnapshotNext,
+		&i.Volume.Class,
+		&i.Volume.Percent,
 		&i.PodID,
 	)
 	return i, err
@@ -446,6 +536,46 @@ func (q *Queries) VolumeClaim(ctx context.Context, arg VolumeClaimParams) (uuid.
 	var pod_id uuid.UUID
 	err := row.Scan(&pod_id)
 	return pod_id, err
+}
+
+const volumeClasses = `-- name: VolumeClasses :many
+SELECT k.name, k.iops, k.mib_per_second, k.is_default, k.created_at, (SELECT count(*) FROM volumes v WHERE v.class = k.name)::integer AS volumes,
+    (SELECT COALESCE(sum(v.size_gib), 0) FROM volumes v WHERE v.class = k.name)::bigint AS gib
+FROM volume_classes k WHERE $1::text IS NULL OR k.name = $1 ORDER BY k.name
+`
+
+type VolumeClassesRow struct {
+	VolumeClass VolumeClass
+	Volumes     int
+	Gib         int64
+}
+
+func (q *Queries) VolumeClasses(ctx context.Context, name *string) ([]VolumeClassesRow, error) {
+	rows, err := q.db.Query(ctx, volumeClasses, name)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []VolumeClassesRow{}
+	for rows.Next() {
+		var i VolumeClassesRow
+		if err := rows.Scan(
+			&i.VolumeClass.Name,
+			&i.VolumeClass.Iops,
+			&i.VolumeClass.MibPerSecond,
+			&i.VolumeClass.IsDefault,
+			&i.VolumeClass.CreatedAt,
+			&i.Volumes,
+			&i.Gib,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const volumeResized = `-- name: VolumeResized :many
@@ -504,7 +634,7 @@ func (q *Queries) VolumeUse(ctx context.Context, tenantID uuid.UUID) (VolumeUseR
 }
 
 const volumes = `-- name: Volumes :many
-SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volumes.snapshot_minutes, volumes.snapshot_keep, volumes.snapshot_next, volume_claims.pod_id FROM volumes
+SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volumes.snapshot_minutes, volumes.snapshot_keep, volumes.snapshot_next, volumes.class, volumes.percent, volume_claims.pod_id FROM volumes
 LEFT JOIN volume_claims ON volume_claims.tenant_id = volumes.tenant_id AND volume_claims.volume_id = volumes.id
 WHERE volumes.tenant_id = $1 AND (volumes.created_at, volumes.id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR volumes.name = $4)
@@ -561,6 +691,8 @@ func (q *Queries) Volumes(ctx context.Context, arg VolumesParams) ([]VolumesRow,
 			&i.Volume.SnapshotMinutes,
 			&i.Volume.SnapshotKeep,
 			&i.Volume.SnapshotNext,
+			&i.Volume.Class,
+			&i.Volume.Percent,
 			&i.PodID,
 		); err != nil {
 			return nil, err
@@ -604,8 +736,9 @@ func (q *Queries) VolumesDue(ctx context.Context, max int) ([]VolumesDueRow, err
 }
 
 const volumesOfNode = `-- name: VolumesOfNode :many
-SELECT c.pod_id, v.id, COALESCE(v.image_gib, v.size_gib)::integer AS image_gib, v.fs_type FROM pods p
+SELECT c.pod_id, v.id, COALESCE(v.image_gib, v.size_gib)::integer AS image_gib, v.fs_type, k.iops, k.mib_per_second FROM pods p
 JOIN volume_claims c ON c.tenant_id = p.tenant_id AND c.pod_id = p.id JOIN volumes v ON v.tenant_id = c.tenant_id AND v.id = c.volume_id
+LEFT JOIN volume_classes k ON k.name = v.class
 WHERE p.node_id = $1::uuid AND ($2::uuid[] IS NULL OR p.id = ANY($2::uuid[]))
 `
 
@@ -615,13 +748,15 @@ type VolumesOfNodeParams struct {
 }
 
 type VolumesOfNodeRow struct {
-	PodID    uuid.UUID
-	ID       uuid.UUID
-	ImageGib int
-	FsType   string
+	PodID        uuid.UUID
+	ID           uuid.UUID
+	ImageGib     int
+	FsType       string
+	Iops         *int
+	MibPerSecond *int
 }
 
-// The sizes of the RBD images and the file systems of the volumes of a node's pods: all, or those of the pods with these ids.
+// What a node needs to know of the volumes of its pods: all, or those of the pods with these ids.
 func (q *Queries) VolumesOfNode(ctx context.Context, arg VolumesOfNodeParams) ([]VolumesOfNodeRow, error) {
 	rows, err := q.db.Query(ctx, volumesOfNode, arg.NodeID, arg.Ids)
 	if err != nil {
@@ -636,6 +771,51 @@ func (q *Queries) VolumesOfNode(ctx context.Context, arg VolumesOfNodeParams) ([
 			&i.ID,
 			&i.ImageGib,
 			&i.FsType,
+			&i.Iops,
+			&i.MibPerSecond,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const volumesOfPods = `-- name: VolumesOfPods :many
+SELECT c.pod_id, v.id, COALESCE(v.image_gib, v.size_gib)::integer AS image_gib, v.fs_type, k.iops, k.mib_per_second FROM volume_claims c
+JOIN volumes v ON v.tenant_id = c.tenant_id AND v.id = c.volume_id LEFT JOIN volume_classes k ON k.name = v.class
+WHERE c.pod_id = ANY($1::uuid[])
+`
+
+type VolumesOfPodsRow struct {
+	PodID        uuid.UUID
+	ID           uuid.UUID
+	ImageGib     int
+	FsType       string
+	Iops         *int
+	MibPerSecond *int
+}
+
+// The same, of pods on any node.
+func (q *Queries) VolumesOfPods(ctx context.Context, ids []uuid.UUID) ([]VolumesOfPodsRow, error) {
+	rows, err := q.db.Query(ctx, volumesOfPods, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []VolumesOfPodsRow{}
+	for rows.Next() {
+		var i VolumesOfPodsRow
+		if err := rows.Scan(
+			&i.PodID,
+			&i.ID,
+			&i.ImageGib,
+			&i.FsType,
+			&i.Iops,
+			&i.MibPerSecond,
 		); err != nil {
 			return nil, err
 		}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -49,6 +50,7 @@ type Pod struct {
 	KeyErr     error            // the stored key cannot be opened
 	Images     map[string]Image // by container
 	Volumes    map[uuid.UUID]Volume
+	Snapshots  map[uuid.UUID]string // the file systems of those that it uses
 	Configs    configs.Values
 	ConfigErr  error // some values that the pod uses cannot be opened
 	Move       Move
@@ -56,8 +58,9 @@ type Pod struct {
 
 // Volume is what the store knows about a volume of a pod.
 type Volume struct {
-	GiB    int    // size of its RBD image
-	FSType string // its file system
+	GiB    int              // size of its RBD image
+	FSType string           // its file system
+	Limits *husk.DiskLimits // of its class
 }
 
 // Move is what a node has to do with a pod that moves. The zero value is nothing.
@@ -155,7 +158,7 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 	if err != nil {
 		return nil, err
 	}
-	values, unreadable, err = moving.add(ctx, q, keys, &images, values, unreadable)
+	values, unreadable, err = moving.add(ctx, q, keys, &images, &volumes, values, unreadable)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +174,11 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 		if claimed[v.PodID] == nil {
 			claimed[v.PodID] = map[uuid.UUID]Volume{}
 		}
-		claimed[v.PodID][v.ID] = Volume{v.ImageGib, v.FsType}
+		claimed[v.PodID][v.ID] = volumeOf(v)
+	}
+	snapshots, err := snapshotsOf(ctx, q, rows)
+	if err != nil {
+		return nil, err
 	}
 	pods := make([]Pod, 0, len(rows))
 	for _, r := range rows {
@@ -183,11 +190,41 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 			}
 		}
 		pods = append(pods, Pod{
-			Pod: convert.Pod(r.Pod), Placement: r.Pod.Placement, ScratchGiB: r.Pod.ScratchGib, KeyHolder: husk.KeyHolder(r.Pod.ID, r.Pod.KeyPlacement), CephKey: key, KeyErr: keyErr, ConfigErr: unreadable[r.Pod.ID], Images: byPod[r.Pod.ID], Volumes: claimed[r.Pod.ID], Configs: values[r.Pod.ID],
+			Pod: convert.Pod(r.Pod), Placement: r.Pod.Placement, ScratchGiB: r.Pod.ScratchGib, KeyHolder: husk.KeyHolder(r.Pod.ID, r.Pod.KeyPlacement), CephKey: key, KeyErr: keyErr, ConfigErr: unreadable[r.Pod.ID], Images: byPod[r.Pod.ID], Volumes: claimed[r.Pod.ID], Snapshots: snapshots[r.Pod.ID], Configs: values[r.Pod.ID],
 			Interfaces: interfacesOf(r), Move: moving.of[r.Pod.ID],
 		})
 	}
 	return pods, nil
+}
+
+// snapshotsOf returns the file systems of the snapshots that pods use, by pod. Most pods use none.
+func snapshotsOf(ctx context.Context, q *db.Queries, rows []db.DesiredPodsRow) (map[uuid.UUID]map[uuid.UUID]string, error) {
+	var ids []uuid.UUID
+	for _, r := range rows {
+		if slices.ContainsFunc(r.Pod.Spec.Volumes, func(v husk.PodVolume) bool { return v.SnapshotID != uuid.Nil }) {
+			ids = append(ids, r.Pod.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	used, err := q.SnapshotsOfPods(ctx, ids)
+	all := map[uuid.UUID]map[uuid.UUID]string{}
+	for _, s := range used {
+		if all[s.PodID] == nil {
+			all[s.PodID] = map[uuid.UUID]string{}
+		}
+		all[s.PodID][s.ID] = s.FsType
+	}
+	return all, err
+}
+
+func volumeOf(r db.VolumesOfNodeRow) Volume {
+	v := Volume{GiB: r.ImageGib, FSType: r.FsType}
+	if r.Iops != nil && r.MibPerSecond != nil {
+		v.Limits = &husk.DiskLimits{IOPS: *r.Iops, MiBPerSecond: *r.MibPerSecond}
+	}
+	return v
 }
 
 // interfacesOf returns the pod's interfaces. Of a pod that a server of the previous version has created, only the network's range is known.

@@ -56,8 +56,8 @@ func readMoving(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.U
 	return m, nil
 }
 
-// add adds the images and values that these pods use to those of the node's other pods.
-func (m moving) add(ctx context.Context, q *db.Queries, keys *envelope.Keys, images *[]db.ImagesOfNodeRow, values map[uuid.UUID]configs.Values, unreadable map[uuid.UUID]error) (map[uuid.UUID]configs.Values, map[uuid.UUID]error, error) {
+// add adds the images, volumes and values that these pods use to those of the node's other pods.
+func (m moving) add(ctx context.Context, q *db.Queries, keys *envelope.Keys, images *[]db.ImagesOfNodeRow, volumes *[]db.VolumesOfNodeRow, values map[uuid.UUID]configs.Values, unreadable map[uuid.UUID]error) (map[uuid.UUID]configs.Values, map[uuid.UUID]error, error) {
 	if len(m.ids) == 0 {
 		return values, unreadable, nil
 	}
@@ -68,6 +68,11 @@ func (m moving) add(ctx context.Context, q *db.Queries, keys *envelope.Keys, ima
 	*images = append(*images, convert.All(more, func(r db.ImagesOfPodsRow) db.ImagesOfNodeRow {
 		return db.ImagesOfNodeRow{PodID: r.PodID, Container: r.Container, ID: r.ID, Config: r.Config}
 	})...)
+	disks, err := q.VolumesOfPods(ctx, m.ids)
+	if err != nil {
+		return nil, nil, err
+	}
+	*volumes = append(*volumes, convert.All(disks, func(r db.VolumesOfPodsRow) db.VolumesOfNodeRow { return db.VolumesOfNodeRow(r) })...)
 	others, errs, err := configs.OfPods(ctx, q, keys, m.ids)
 	if err != nil {
 		return nil, nil, err

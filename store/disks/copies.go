@@ -26,6 +26,7 @@ type Copies struct {
 // ToCopy is a snapshot that is made or removed.
 type ToCopy struct {
 	Name   string // of its RBD image
+	View   Disk   // that pods attach; without an RBDID, it was never recorded
 	Volume *Disk  // nil: it is gone
 	Number uint64 // in RADOS; 0: none
 	Taken  bool
@@ -61,7 +62,7 @@ func copied(ctx context.Context, q *db.Queries, tenant, id uuid.UUID) (ToCopy, e
 	if err != nil {
 		return ToCopy{}, err
 	}
-	c := ToCopy{Name: convert.Snapshot(row).RBDName(), Taken: row.TakenAt != nil, Consistent: row.Consistent, Serial: husk.Volume{ID: row.VolumeID}.Serial()}
+	c := ToCopy{Name: convert.Snapshot(row).RBDName(), View: OfSnapshot(row), Taken: row.TakenAt != nil, Consistent: row.Consistent, Serial: husk.Volume{ID: row.VolumeID}.Serial()}
 	if user, err := q.VolumeUser(ctx, db.VolumeUserParams{TenantID: tenant, VolumeID: row.VolumeID}); err == nil {
 		c.User = User{user.PodID, husk.Node{ID: user.NodeID, Name: user.Name, Endpoint: user.Endpoint}}
 	} else if !errors.Is(err, pgx.ErrNoRows) {
@@ -118,7 +119,14 @@ func (c Copies) Made(ctx context.Context, tenant, id uuid.UUID, rbdID string) er
 	})
 }
 
-// change changes the row of a snapshot that is Creating, and writes an event unless the reason is empty.
+// ViewMade records the view of a snapshot. Codes: not_found (the snapshot is gone or is being deleted; the caller removes the view).
+func (c Copies) ViewMade(ctx context.Context, tenant, id uuid.UUID, rbdID string, header map[string][]byte) error {
+	return c.change(ctx, tenant, id, "", func(q *db.Queries) (int64, error) {
+		return q.SetSnapshotView(ctx, db.SetSnapshotViewParams{TenantID: tenant, ID: id, ViewID: rbdID, ViewHeader: header})
+	})
+}
+
+// change changes the row of a snapshot that has a certain state, and writes an event unless the reason is empty.
 func (c Copies) change(ctx context.Context, tenant, id uuid.UUID, reason string, change func(q *db.Queries) (int64, error)) error {
 	return c.Do(ctx, func(q *db.Queries) error {
 		n, err := change(q)
@@ -138,6 +146,16 @@ func (c Copies) change(ctx context.Context, tenant, id uuid.UUID, reason string,
 func (c Copies) Progress(ctx context.Context, tenant, id uuid.UUID, percent int) error {
 	return c.Do(ctx, func(q *db.Queries) error {
 		if err := q.SetSnapshotProgress(ctx, db.SetSnapshotProgressParams{TenantID: tenant, ID: id, Percent: percent}); err != nil {
+			return err
+		}
+		return q.Hint(ctx, []string{hints.Tenant(tenant)})
+	})
+}
+
+// VolumeProgress records how much of a volume that is flattened is copied.
+func (c Copies) VolumeProgress(ctx context.Context, tenant, id uuid.UUID, percent int) error {
+	return c.Do(ctx, func(q *db.Queries) error {
+		if err := q.SetVolumeProgress(ctx, db.SetVolumeProgressParams{TenantID: tenant, ID: id, Percent: percent}); err != nil {
 			return err
 		}
 		return q.Hint(ctx, []string{hints.Tenant(tenant)})
@@ -177,7 +195,7 @@ func (c Copies) Grown(ctx context.Context, tenant, id uuid.UUID, sizeGiB int, d 
 	})
 }
 
-// Names returns the names of the RBD images of all volumes and snapshots, whatever their state. Anything else in the pools is an orphan.
+// Names returns the names of the RBD images of all volumes with the views of snapshots, and of all snapshots, whatever their state. Anything else in the pools is an orphan.
 func (c Copies) Names(ctx context.Context) (volumes, snapshots map[string]bool, _ error) {
 	err := c.Do(ctx, func(q *db.Queries) error {
 		volumes, snapshots = map[string]bool{}, map[string]bool{}
@@ -191,6 +209,7 @@ func (c Copies) Names(ctx context.Context) (volumes, snapshots map[string]bool, 
 		ids, err = q.AllSnapshotIDs(ctx)
 		for _, id := range ids {
 			snapshots[husk.Snapshot{ID: id}.RBDName()] = true
+			volumes[husk.Snapshot{ID: id}.ViewName()] = true
 		}
 		return err
 	})

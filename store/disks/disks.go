@@ -22,7 +22,9 @@ type Disk struct {
 	SizeGiB     int               // of a volume's RBD image
 	// Parent is the snapshot that a volume shares data with. OldParent is the one that its RBD image shares data with until that is replaced.
 	Parent, OldParent Parent
-	Marked            uint64 // the number of a snapshot in RADOS that is being copied; 0: none
+	ReadOnly          bool      // the view of a snapshot. Without an RBDID, it does not exist yet
+	SnapshotID        uuid.UUID // that it is the view of
+	Marked            uint64    // the number of a snapshot in RADOS that is being copied; 0: none
 }
 
 // Parent is the RBD image of a snapshot. It is empty if there is none.
@@ -31,6 +33,12 @@ type Parent struct{ Name, RBDID string }
 // OfImage returns the tenant's clone of an image.
 func OfImage(i db.Image) Disk {
 	return Disk{Name: husk.Image{ID: i.ID}.CloneName(), RBDID: i.CloneID, Header: i.CloneHeader, Digest: i.Digest}
+}
+
+// OfSnapshot returns the view of a snapshot.
+func OfSnapshot(s db.Snapshot) Disk {
+	of := husk.Snapshot{ID: s.ID}
+	return Disk{Name: of.ViewName(), RBDID: s.ViewID, Header: s.ViewHeader, SizeGiB: s.SizeGib, Parent: Parent{of.RBDName(), s.RbdID}, ReadOnly: true, SnapshotID: s.ID}
 }
 
 // OfVolume returns the RBD image of a volume.

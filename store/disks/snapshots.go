@@ -123,5 +123,16 @@ func DeleteSnapshot(ctx context.Context, q *db.Queries, row db.Snapshot) (bool, 
 	if len(volumes) > 0 {
 		return false, husk.Errorf(husk.CodeSnapshotInUse, "", "the volumes %s share the data of snapshot %q; delete them first", strings.Join(volumes, ", "), row.Name)
 	}
+	const most = 5
+	pods, err := q.PodsOfSnapshot(ctx, db.PodsOfSnapshotParams{TenantID: row.TenantID, SnapshotID: row.ID, Max: most + 1})
+	if err != nil {
+		return false, err
+	}
+	if len(pods) > most {
+		pods[most] = "and others"
+	}
+	if len(pods) > 0 {
+		return false, husk.Errorf(husk.CodeSnapshotInUse, "", "pods have snapshot %q attached: %s; delete them first", row.Name, strings.Join(pods, ", "))
+	}
 	return true, q.SetSnapshotDeleting(ctx, db.SetSnapshotDeletingParams{TenantID: row.TenantID, ID: row.ID})
 }

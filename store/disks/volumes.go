@@ -23,7 +23,7 @@ import (
 // transaction holds the rows of both.
 type Change func(ctx context.Context, q *db.Queries, tenant db.Tenant, row db.Volume) (reason, message string, err error)
 
-// Insert stores a new volume. Codes: quota_exceeded, name_taken; of one that is made from a snapshot also not_found, conflict, invalid.
+// Insert stores a new volume. Codes: quota_exceeded, name_taken, not_found (class); of one that is made from a snapshot also conflict, invalid.
 func Insert(ctx context.Context, q *db.Queries, tenant db.Tenant, v husk.Volume) (db.Volume, error) {
 	use, err := q.VolumeUse(ctx, tenant.ID)
 	if err != nil {
@@ -50,11 +50,14 @@ func Insert(ctx context.Context, q *db.Queries, tenant db.Tenant, v husk.Volume)
 		p.FsType = s.FsType
 		p.SnapshotID = &v.Source.SnapshotID
 	}
+	if v.Class != "" {
+		p.Class = &v.Class
+	}
 	row, err := q.InsertVolume(ctx, p)
 	if pgerr.UniqueViolation(err, "volumes_tenant_id_name_key") {
 		err = husk.Errorf(husk.CodeNameTaken, "name", "a volume named %q exists already", v.Name)
 	}
-	return row, err
+	return row, withoutClass(err, v.Class)
 }
 
 // Grow makes a volume larger. From now on, the tenant pays for the new size: a trigger begins a usage interval. Codes: invalid, conflict, quota_exceeded.

@@ -66,8 +66,8 @@ WITH ended AS (
 DELETE FROM usage_open o USING ended e WHERE o.interval_id = e.interval_id;
 
 -- name: ExpireSnapshots :many
--- Deletes the scheduled snapshots of a volume that have failed, and the Ready ones that its schedule no longer keeps. A volume that is gone, or has no
--- schedule any more, keeps all that are Ready.
+-- Deletes the scheduled snapshots of a volume that have failed, and the Ready ones that its schedule no longer keeps and that
+-- nothing uses. A volume that is gone, or has no schedule any more, keeps all that are Ready.
 UPDATE snapshots s SET state = 'Deleting', message = ''
 WHERE s.tenant_id = @tenant_id AND s.volume_id = @volume_id AND s.scheduled
   AND (s.state = 'Failed' OR s.state = 'Ready' AND s.id IN (
@@ -76,6 +76,7 @@ WHERE s.tenant_id = @tenant_id AND s.volume_id = @volume_id AND s.scheduled
       JOIN volumes k ON k.tenant_id = @tenant_id AND k.id = @volume_id AND k.snapshot_minutes > 0
       WHERE o.place > k.snapshot_keep))
   AND NOT EXISTS (SELECT FROM volumes v WHERE v.tenant_id = s.tenant_id AND (v.snapshot_id = s.id OR v.old_snapshot_id = s.id))
+  AND NOT EXISTS (SELECT FROM snapshot_uses u WHERE u.tenant_id = s.tenant_id AND u.snapshot_id = s.id)
 RETURNING s.id;
 
 -- name: VolumeUser :one
@@ -83,3 +84,21 @@ RETURNING s.id;
 SELECT p.id AS pod_id, n.id AS node_id, n.name, n.endpoint FROM volume_claims c
 JOIN pods p ON p.tenant_id = c.tenant_id AND p.id = c.pod_id JOIN nodes n ON n.id = p.node_id
 WHERE c.tenant_id = @tenant_id AND c.volume_id = @volume_id AND p.phase NOT IN ('Succeeded', 'Failed');
+
+-- name: UseSnapshot :exec
+INSERT INTO snapshot_uses (tenant_id, snapshot_id, pod_id) VALUES (@tenant_id, @snapshot_id, @pod_id) ON CONFLICT DO NOTHING;
+
+-- name: PodsOfSnapshot :many
+-- The names of some of the pods that use a snapshot.
+SELECT p.name FROM snapshot_uses u JOIN pods p ON p.tenant_id = u.tenant_id AND p.id = u.pod_id
+WHERE u.tenant_id = @tenant_id AND u.snapshot_id = @snapshot_id ORDER BY p.name LIMIT @max;
+
+-- name: SnapshotsOfPod :many
+SELECT s.* FROM snapshot_uses u JOIN snapshots s ON s.tenant_id = u.tenant_id AND s.id = u.snapshot_id
+WHERE u.tenant_id = @tenant_id AND u.pod_id = @pod_id ORDER BY s.id;
+
+-- name: SnapshotsOfPods :many
+SELECT u.pod_id, s.id, s.fs_type FROM snapshot_uses u JOIN snapshots s ON s.tenant_id = u.tenant_id AND s.id = u.snapshot_id WHERE u.pod_id = ANY(@ids::uuid[]);
+
+-- name: SetSnapshotView :execrows
+UPDATE snapshots SET view_id = @view_id, view_header = @view_header WHERE tenant_id = @tenant_id AND id = @id AND state = 'Ready';

@@ -59,8 +59,8 @@ FROM grown g, now WHERE u.interval_id = g.interval_id;
 
 -- name: BeginVolume :exec
 WITH begun AS (
-    INSERT INTO usage_intervals (tenant_id, kind, object_id, name, labels, size_gib, started_at)
-    SELECT v.tenant_id, 'volume', v.id, v.name, v.labels, v.size_gib, clock_timestamp() FROM volumes v WHERE v.tenant_id = @tenant_id AND v.id = @id
+    INSERT INTO usage_intervals (tenant_id, kind, object_id, name, labels, size_gib, volume_class, started_at)
+    SELECT v.tenant_id, 'volume', v.id, v.name, v.labels, v.size_gib, v.class, clock_timestamp() FROM volumes v WHERE v.tenant_id = @tenant_id AND v.id = @id
     RETURNING id, tenant_id
 )
 INSERT INTO usage_open SELECT id, tenant_id FROM begun;
@@ -145,7 +145,8 @@ WITH hours AS (
 )
 SELECT (CASE @period::text WHEN 'hour' THEN h.hour WHEN 'day' THEN date_trunc('day', h.hour, 'UTC') ELSE @from_hour::timestamptz END)::timestamptz AS period,
     (CASE WHEN @group_by::text = 'tenant' THEN i.tenant_id::text WHEN @group_by::text = 'resource' THEN i.kind WHEN @group_by::text = 'object' THEN i.object_id::text
-        WHEN @group_by::text = 'label' THEN COALESCE(i.labels ->> @label::text, '') ELSE '' END)::text AS key,
+        WHEN @group_by::text = 'label' THEN COALESCE(i.labels ->> @label::text, '')
+        WHEN @group_by::text = 'volumeClass' THEN COALESCE(i.volume_class, '') ELSE '' END)::text AS key,
     (CASE WHEN @group_by::text = 'object' THEN max(i.name) ELSE '' END)::text AS name,
     (CASE WHEN @group_by::text = 'object' THEN max(i.kind) ELSE '' END)::text AS kind,
     COALESCE(sum(h.seconds) FILTER (WHERE i.kind = 'pod'), 0)::double precision AS pod_seconds,

@@ -6,8 +6,9 @@ SELECT (SELECT count(*) FROM volumes v WHERE v.tenant_id = t.id)::integer AS vol
 FROM tenants t WHERE t.id = @tenant_id;
 
 -- name: InsertVolume :one
-INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next)
-VALUES (@tenant_id, @id, @name, @labels, @size_gib, 'Creating', @snapshot_id, @flatten, @fs_type, @snapshot_minutes::integer, @snapshot_keep,
+INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, flatten, fs_type, class, snapshot_minutes, snapshot_keep, snapshot_next)
+VALUES (@tenant_id, @id, @name, @labels, @size_gib, 'Creating', @snapshot_id, @flatten, @fs_type,
+    COALESCE(sqlc.narg(class), (SELECT d.name FROM volume_classes d WHERE d.is_default)), @snapshot_minutes::integer, @snapshot_keep,
     CASE WHEN @snapshot_minutes::integer > 0 THEN clock_timestamp() + make_interval(mins => @snapshot_minutes::integer) END)
 RETURNING *;
 
@@ -38,7 +39,9 @@ ON CONFLICT (tenant_id, volume_id) DO NOTHING;
 SELECT pod_id FROM volume_claims WHERE tenant_id = @tenant_id AND volume_id = @volume_id;
 
 -- name: ReleaseClaims :exec
-DELETE FROM volume_claims WHERE tenant_id = @tenant_id AND pod_id = @pod_id;
+-- Also of snapshots.
+WITH uses AS (DELETE FROM snapshot_uses s WHERE s.tenant_id = @tenant_id AND s.pod_id = @pod_id)
+DELETE FROM volume_claims c WHERE c.tenant_id = @tenant_id AND c.pod_id = @pod_id;
 
 -- name: SetVolumeAvailable :execrows
 UPDATE volumes SET state = 'Available', message = '', rbd_id = @rbd_id, rbd_header = @rbd_header, image_gib = NULL, old_snapshot_id = NULL,
@@ -66,10 +69,17 @@ WITH on_its_node AS (
 SELECT n.node_id::uuid AS node_id FROM on_its_node n, LATERAL record_desired_change(n.node_id, n.id);
 
 -- name: VolumesOfNode :many
--- The sizes of the RBD images and the file systems of the volumes of a node's pods: all, or those of the pods with these ids.
-SELECT c.pod_id, v.id, COALESCE(v.image_gib, v.size_gib)::integer AS image_gib, v.fs_type FROM pods p
+-- What a node needs to know of the volumes of its pods: all, or those of the pods with these ids.
+SELECT c.pod_id, v.id, COALESCE(v.image_gib, v.size_gib)::integer AS image_gib, v.fs_type, k.iops, k.mib_per_second FROM pods p
 JOIN volume_claims c ON c.tenant_id = p.tenant_id AND c.pod_id = p.id JOIN volumes v ON v.tenant_id = c.tenant_id AND v.id = c.volume_id
+LEFT JOIN volume_classes k ON k.name = v.class
 WHERE p.node_id = @node_id::uuid AND (sqlc.narg(ids)::uuid[] IS NULL OR p.id = ANY(sqlc.narg(ids)::uuid[]));
+
+-- name: VolumesOfPods :many
+-- The same, of pods on any node.
+SELECT c.pod_id, v.id, COALESCE(v.image_gib, v.size_gib)::integer AS image_gib, v.fs_type, k.iops, k.mib_per_second FROM volume_claims c
+JOIN volumes v ON v.tenant_id = c.tenant_id AND v.id = c.volume_id LEFT JOIN volume_classes k ON k.name = v.class
+WHERE c.pod_id = ANY(@ids::uuid[]);
 
 -- name: SetVolumeMessage :exec
 UPDATE volumes SET message = @message WHERE tenant_id = @tenant_id AND id = @id;
@@ -94,3 +104,24 @@ SELECT tenant_id, id FROM volumes WHERE snapshot_next <= clock_timestamp() AND s
 UPDATE volumes SET snapshot_next = snapshot_next
     + make_interval(mins => snapshot_minutes * (1 + floor(EXTRACT(epoch FROM clock_timestamp() - snapshot_next) / 60 / snapshot_minutes)::integer))
 WHERE tenant_id = @tenant_id AND id = @id AND snapshot_next <= clock_timestamp() AND state = 'Available' RETURNING *;
+
+-- name: SetVolumeClass :exec
+UPDATE volumes SET class = @class WHERE tenant_id = @tenant_id AND id = @id;
+
+-- name: VolumeClasses :many
+SELECT sqlc.embed(k), (SELECT count(*) FROM volumes v WHERE v.class = k.name)::integer AS volumes,
+    (SELECT COALESCE(sum(v.size_gib), 0) FROM volumes v WHERE v.class = k.name)::bigint AS gib
+FROM volume_classes k WHERE sqlc.narg(name)::text IS NULL OR k.name = sqlc.narg(name) ORDER BY k.name;
+
+-- name: PutVolumeClass :exec
+INSERT INTO volume_classes (name, iops, mib_per_second, is_default) VALUES (@name, @iops, @mib_per_second, @is_default)
+ON CONFLICT (name) DO UPDATE SET iops = EXCLUDED.iops, mib_per_second = EXCLUDED.mib_per_second, is_default = EXCLUDED.is_default;
+
+-- name: UnsetDefaultVolumeClass :exec
+UPDATE volume_classes SET is_default = false WHERE is_default AND name <> @other_than;
+
+-- name: DeleteVolumeClass :execrows
+DELETE FROM volume_classes WHERE name = @name;
+
+-- name: SetVolumeProgress :exec
+UPDATE volumes SET percent = @percent WHERE tenant_id = @tenant_id AND id = @id AND state = 'Creating' AND flatten;

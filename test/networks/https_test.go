@@ -330,7 +330,28 @@ func TestIngressesServeServicesOverHTTPS(t *testing.T) {
 	// A service that is deleted. The balancer behind its address is gone, so the process must not connect there.
 	all, _, err := a.store.Services().List(t.Context(), store.Page{Limit: 10}, nil, nil)
 	must(t, err)
+	waiting := make(chan error, 1)
+	go func() {
+		began := time.Now()
+		got, _, err := ask(client, get(t, "https://www.example.com/slow?after=18s"))
+		if err == nil && (got.StatusCode != http.StatusServiceUnavailable || time.Since(began) > 15*time.Second) {
+			err = fmt.Errorf("%d after %v", got.StatusCode, time.Since(began))
+		}
+		waiting <- err
+	}()
+	socket, _, err = websocket.Dial( //nolint:bodyclose // of an upgraded connection
+		t.Context(), "wss://www.example.com/echo", &websocket.DialOptions{HTTPClient: client})
+	must(t, err)
+	echo("open")
 	must(t, a.store.Services().Delete(t.Context(), all[0].ID))
+	if err := <-waiting; err != nil {
+		t.Errorf("a request under way when its service was deleted: %v", err)
+	}
+	soon, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, _, err := socket.Read(soon); err == nil || soon.Err() != nil {
+		t.Errorf("a WebSocket stays open after its service was deleted: %v", err)
+	}
 	eventually(t, 10*time.Second, "a service that was deleted has the status 503 at once", func() error {
 		began := time.Now()
 		got, _, err := ask(client, get(t, "https://www.example.com/"))

@@ -20,6 +20,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"husk/links"
 	"husk/server/network"
 )
 
@@ -41,10 +42,10 @@ func (l *lab) outside() *outside {
 func (l *lab) provided(name string, addr netip.Addr) *outside {
 	l.t.Helper()
 	bridge := -1
-	links, err := netlink.LinkList()
+	all, err := links.All()
 	must(l.t, err)
-	for _, link := range links {
-		addrs, err := netlink.AddrList(link, netlink.FAMILY_V4)
+	for _, link := range all {
+		addrs, err := links.Addresses(link, netlink.FAMILY_V4)
 		must(l.t, err)
 		for _, a := range addrs {
 			if a.IP.Equal(l.stack.ProviderGateway().Addr().AsSlice()) {
@@ -150,7 +151,7 @@ func (o *outside) joinVLAN(t *testing.T, vlan uint16, addrs ...netip.Prefix) err
 	if err != nil {
 		return err
 	}
-	old, err := netlink.AddrList(eth0, netlink.FAMILY_V4)
+	old, err := links.Addresses(eth0, netlink.FAMILY_V4)
 	if err != nil {
 		return err
 	}

@@ -202,6 +202,19 @@ test("the operator manages pools, issuers and keys of the installation", async (
   await dialog.getByRole("button", { name: "Delete" }).click();
   await page.getByRole("row", { name: /^steady/ }).waitFor({ state: "detached" });
 
+  await page.getByRole("button", { name: "Volume class", exact: true }).click();
+  await dialog.getByLabel("Name").fill("fast");
+  await dialog.getByLabel("IOPS").fill("500");
+  await dialog.getByRole("button", { name: "Create" }).click();
+  await page.getByRole("row", { name: /^fast 500 100 0/ }).waitFor();
+  await page.getByRole("button", { name: "Change volume class fast" }).click();
+  await dialog.getByLabel("IOPS").fill("0");
+  await dialog.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("row", { name: /^fast unlimited 100 0/ }).waitFor();
+  await page.getByRole("button", { name: "Delete volume class fast" }).click();
+  await dialog.getByRole("button", { name: "Delete" }).click();
+  await page.getByRole("row", { name: /^fast/ }).waitFor({ state: "detached" });
+
   await page.getByRole("region", { name: "Issuer login" }).getByText(`developer in ${setup.tenantName}`).waitFor();
   const keys = () => page.getByRole("region", { name: "Signing keys" }).last().getByRole("row").count();
   const before = await keys();

@@ -425,6 +425,34 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/pods/{podId}/stats/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The pod's ID.
+                 * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
+                 */
+                podId: components["parameters"]["PodId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Show what a pod has used in the last day
+         * @description A point a minute, as counted by the pod's node. The node keeps them for a day, also while the pod does not run. The history begins when the
+         *     pod comes to the node, so it is shorter after a move. For longer, let Prometheus scrape `/v1/metrics`.
+         *     For viewers, developers and owners of the tenant.
+         */
+        get: operations["getPodStatsHistory"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/pods/{podId}/exec": {
         parameters: {
             query?: never;
@@ -615,6 +643,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/volume-classes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List volume classes
+         * @description Operators define them, and they are the same for all tenants. For viewers, developers and owners of the tenant.
+         */
+        get: operations["listVolumeClasses"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/volumes/{volumeId}": {
         parameters: {
             query?: never;
@@ -643,9 +691,10 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Make a volume larger, or change its schedule of snapshots
+         * Make a volume larger, or change its class or its schedule of snapshots
          * @description What is absent does not change. The volume may be in use. Its file system grows within seconds while its pod runs, and otherwise when the next pod mounts it. The new size
-         *     counts for the quota and is billed from this request on. A volume cannot become smaller. For developers and owners of the tenant.
+         *     counts for the quota and is billed from this request on. A volume cannot become smaller. A running pod gets the limits of another class within seconds.
+         *     For developers and owners of the tenant.
          */
         patch: operations["updateVolume"];
         trace?: never;
@@ -725,7 +774,7 @@ export interface paths {
         post?: never;
         /**
          * Delete a snapshot
-         * @description Volumes that were made from the snapshot share its data until they are flattened or deleted, and prevent this. For developers and owners of the tenant.
+         * @description Volumes that were made from the snapshot share its data until they are flattened or deleted, and prevent this, as do pods that have the snapshot attached. For developers and owners of the tenant.
          */
         delete: operations["deleteSnapshot"];
         options?: never;
@@ -2064,6 +2113,56 @@ export interface paths {
          * @description For operators of the platform.
          */
         delete: operations["deletePool"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/volume-classes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List volume classes with the number of their volumes
+         * @description For operators of the platform.
+         */
+        get: operations["adminListVolumeClasses"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/volume-classes/{class}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The name of the volume class.
+                 * @example standard
+                 */
+                class: string;
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Create or change a volume class
+         * @description The volumes of running pods get changed limits within seconds. If the class becomes the default, the former default class is an ordinary one. For operators of the platform.
+         */
+        put: operations["putVolumeClass"];
+        post?: never;
+        /**
+         * Delete a volume class that no volume has
+         * @description For operators of the platform.
+         */
+        delete: operations["deleteVolumeClass"];
         options?: never;
         head?: never;
         patch?: never;
@@ -3457,11 +3556,16 @@ export interface components {
             /** @example 256 */
             memoryMiB: number;
         };
-        /** @description Something that containers can mount. Give exactly one of `volumeId`, `config`, `secret`, `projected` and `emptyDir`. */
+        /** @description Something that containers can mount. Give exactly one of `volumeId`, `snapshotId`, `config`, `secret`, `projected` and `emptyDir`. */
         PodVolume: {
             name: components["schemas"]["Name"];
             /** Format: uuid */
             volumeId?: string;
+            /**
+             * Format: uuid
+             * @description A snapshot of a volume. Many pods can read it at the same time, and none can write it.
+             */
+            snapshotId?: string;
             config?: components["schemas"]["ConfigFiles"];
             secret?: components["schemas"]["ConfigFiles"];
             /** @description Files from several sources in one directory. If several have a path, the last one counts. */
@@ -4162,6 +4266,8 @@ export interface components {
              * @default ext4
              */
             fsType?: components["schemas"]["FSType"];
+            /** @description The volume class. Default: the operator's default class, if there is one. */
+            class?: components["schemas"]["Name"];
             snapshotSchedule?: components["schemas"]["SnapshotSchedule"];
             source?: components["schemas"]["VolumeSource"];
             /**
@@ -4203,6 +4309,8 @@ export interface components {
         VolumeUpdate: {
             /** @description At least the current size. */
             sizeGiB?: number;
+            /** @description The volume class. */
+            class?: components["schemas"]["Name"];
             snapshotSchedule?: components["schemas"]["SnapshotSchedule"];
         };
         /**
@@ -4250,11 +4358,15 @@ export interface components {
             readonly state: "Creating" | "Available" | "InUse" | "Deleting";
             /** @description Why the volume is not ready yet. */
             readonly message?: string;
+            /** @description How much of the source's data is copied, while a volume with `flatten` is Creating. */
+            readonly progressPercent?: number;
             /**
              * Format: uuid
              * @description The pod that uses the volume.
              */
             readonly podId?: string;
+            /** @description The volume class. Absent: none; the volume shares the limits of its pod with the pod's other disks. */
+            class?: components["schemas"]["Name"];
             snapshotSchedule?: components["schemas"]["SnapshotSchedule"];
             /**
              * Format: date-time
@@ -4264,6 +4376,69 @@ export interface components {
             source?: components["schemas"]["VolumeSource"];
             /** Format: date-time */
             readonly createdAt: string;
+        };
+        /**
+         * @example {
+         *       "iops": 2000,
+         *       "mibPerSecond": 100,
+         *       "default": true
+         *     }
+         */
+        VolumeClassPut: {
+            /**
+             * @description Reads and writes per second of each volume. 0: no limit.
+             * @example 2000
+             */
+            iops: number;
+            /**
+             * @description MiB that are read and written per second of each volume. 0: no limit.
+             * @example 100
+             */
+            mibPerSecond: number;
+            /**
+             * @description New volumes that name no class have this one. At most one class is the default.
+             * @default false
+             */
+            default?: boolean;
+        };
+        /**
+         * @description How much the disk of a volume can read and write.
+         * @example {
+         *       "name": "standard",
+         *       "iops": 2000,
+         *       "mibPerSecond": 100,
+         *       "default": true,
+         *       "createdAt": "2026-03-01T12:00:00Z"
+         *     }
+         */
+        VolumeClass: {
+            name: string;
+            /** @description Reads and writes per second of each volume. 0: no limit. */
+            iops: number;
+            /** @description MiB that are read and written per second of each volume. 0: no limit. */
+            mibPerSecond: number;
+            /** @description New volumes that name no class have this one. */
+            default: boolean;
+            /** @description The number of volumes of all tenants with this class. Only for operators. */
+            volumes?: number;
+            /** Format: date-time */
+            createdAt: string;
+        };
+        /**
+         * @example {
+         *       "items": [
+         *         {
+         *           "name": "standard",
+         *           "iops": 2000,
+         *           "mibPerSecond": 100,
+         *           "default": true,
+         *           "createdAt": "2026-03-01T12:00:00Z"
+         *         }
+         *       ]
+         *     }
+         */
+        VolumeClassList: {
+            items: components["schemas"]["VolumeClass"][];
         };
         /**
          * @example {
@@ -6048,7 +6223,7 @@ export interface components {
             to: string;
             /** @description The interval is closed and never changes again. */
             closed: boolean;
-            /** @description The group: an ID, a kind, or a label's value. Absent for objects without the label. */
+            /** @description The group: an ID, a kind, a volume class, or a label's value. Absent for objects without the class or the label. */
             key?: string;
             /** @description The name of the object. */
             name?: string;
@@ -6349,7 +6524,7 @@ export interface components {
          * @example pod
          * @enum {string}
          */
-        ObjectKind: "pod" | "volume" | "snapshot" | "image" | "config" | "network" | "service" | "address" | "ingress" | "securityGroup" | "node" | "pool" | "defragmentation" | "tenant" | "serviceAccount" | "apiKey" | "user" | "oidcIssuer" | "signingKey" | "joinToken" | "certificate";
+        ObjectKind: "pod" | "volume" | "snapshot" | "image" | "config" | "network" | "service" | "address" | "ingress" | "securityGroup" | "node" | "pool" | "volumeClass" | "defragmentation" | "tenant" | "serviceAccount" | "apiKey" | "user" | "oidcIssuer" | "signingKey" | "joinToken" | "certificate";
         /**
          * @description Server-sent events. The data of each event is one object as JSON; `synced` has an empty object.
          * @example event: synced
@@ -6725,6 +6900,71 @@ export interface components {
             pod: components["schemas"]["MachineStats"];
             containers: components["schemas"]["ContainerStats"][];
             disks: components["schemas"]["DiskStats"][];
+        };
+        /**
+         * @description What a pod has used in the last day.
+         * @example {
+         *       "points": [
+         *         {
+         *           "at": "2026-03-02T09:05:00Z",
+         *           "cpuMillis": 215,
+         *           "memoryUsedBytes": 51380224,
+         *           "memoryCachedBytes": 18874368,
+         *           "rxBytesPerSecond": 1353,
+         *           "txBytesPerSecond": 2015,
+         *           "readBytesPerSecond": 0,
+         *           "writeBytesPerSecond": 4096,
+         *           "cpuPressurePercent": 0.15,
+         *           "memoryPressurePercent": 0,
+         *           "ioPressurePercent": 0
+         *         }
+         *       ]
+         *     }
+         */
+        PodStatsHistory: {
+            points: components["schemas"]["StatsPoint"][];
+        };
+        /**
+         * @description What a pod has used in a minute. Rates are means. The memory and the pressures come from the kernel in the pod: they are the highest of the
+         *     minute, and absent if the pod did not respond.
+         * @example {
+         *       "at": "2026-03-02T09:05:00Z",
+         *       "cpuMillis": 215,
+         *       "memoryUsedBytes": 51380224,
+         *       "memoryCachedBytes": 18874368,
+         *       "rxBytesPerSecond": 1353,
+         *       "txBytesPerSecond": 2015,
+         *       "readBytesPerSecond": 0,
+         *       "writeBytesPerSecond": 4096,
+         *       "cpuPressurePercent": 0.15,
+         *       "memoryPressurePercent": 0,
+         *       "ioPressurePercent": 0
+         *     }
+         */
+        StatsPoint: {
+            /**
+             * Format: date-time
+             * @description The end of the minute.
+             */
+            at: string;
+            /** @description The cpu of the whole virtual machine in thousandths of a core. */
+            cpuMillis: number;
+            /** Format: int64 */
+            memoryUsedBytes?: number;
+            /** Format: int64 */
+            memoryCachedBytes?: number;
+            /** Format: int64 */
+            rxBytesPerSecond: number;
+            /** Format: int64 */
+            txBytesPerSecond: number;
+            /** Format: int64 */
+            readBytesPerSecond: number;
+            /** Format: int64 */
+            writeBytesPerSecond: number;
+            /** @description The share of time in which a process waited for a processor. */
+            cpuPressurePercent?: number;
+            memoryPressurePercent?: number;
+            ioPressurePercent?: number;
         };
         /** @description The usage of a pod's whole virtual machine. */
         MachineStats: {
@@ -7723,6 +7963,14 @@ export interface components {
             readOnly: boolean;
             /** @description The size of a volume that the machine should see. It is larger than when the machine started if the volume has grown. */
             sizeGiB?: number;
+            limits?: components["schemas"]["DiskLimits"];
+        };
+        /** @description The limits of the volume's class. Without them, the disk shares the limits of the pod with its other disks. */
+        DiskLimits: {
+            /** @description Reads and writes per second. 0: no limit. */
+            iops: number;
+            /** @description 0: no limit. */
+            mibPerSecond: number;
         };
         /** @description A cephx key that gives access to this pod's disks and nothing else. */
         CephAccess: {
@@ -7804,6 +8052,8 @@ export interface components {
             serial: string;
             /** @description The file system of a disk. If it is absent, it is ext4. */
             fsType?: components["schemas"]["FSType"];
+            /** @description The volume is a snapshot. */
+            readOnly?: boolean;
             /** @description Files to keep in memory. The agent writes them again when they change. */
             files?: components["schemas"]["VolumeFile"][];
             emptyDir?: components["schemas"]["EmptyDir"];
@@ -9127,6 +9377,39 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    getPodStatsHistory: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Return only points of this time or later.
+                 * @example 2026-03-02T09:00:00Z
+                 */
+                since?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The pod's ID.
+                 * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
+                 */
+                podId: components["parameters"]["PodId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The points, the oldest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PodStatsHistory"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
     execInPod: {
         parameters: {
             query: {
@@ -9444,6 +9727,27 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Volume"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listVolumeClasses: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Volume classes, sorted by name. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VolumeClassList"];
                 };
             };
             default: components["responses"]["Problem"];
@@ -10932,7 +11236,7 @@ export interface operations {
                 /** @description The length of each reporting interval. Days are days in UTC. */
                 period?: components["parameters"]["UsagePeriod"];
                 /** @description The property by which usage is grouped. */
-                groupBy?: "none" | "object" | "resource" | "label";
+                groupBy?: "none" | "object" | "resource" | "volumeClass" | "label";
                 /**
                  * @description The label whose values are the groups. Required with groupBy=label.
                  * @example app
@@ -12268,7 +12572,7 @@ export interface operations {
                 /** @description The length of each reporting interval. Days are days in UTC. */
                 period?: components["parameters"]["UsagePeriod"];
                 /** @description The property by which usage is grouped. */
-                groupBy?: "none" | "object" | "resource" | "label" | "tenant";
+                groupBy?: "none" | "object" | "resource" | "volumeClass" | "label" | "tenant";
                 /**
                  * @description The label whose values are the groups. Required with groupBy=label.
                  * @example app
@@ -12414,6 +12718,83 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description The pool is deleted. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    adminListVolumeClasses: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Volume classes, sorted by name. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VolumeClassList"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    putVolumeClass: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The name of the volume class.
+                 * @example standard
+                 */
+                class: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VolumeClassPut"];
+            };
+        };
+        responses: {
+            /** @description The volume class. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VolumeClass"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteVolumeClass: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The name of the volume class.
+                 * @example standard
+                 */
+                class: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The volume class is deleted. */
             204: {
                 headers: {
                     [name: string]: unknown;

@@ -134,15 +134,17 @@ function CreateSnapshot({ volume, close }: { volume: Volume; close: () => void }
 
 function CloneSnapshot({ snapshot, close }: { snapshot: Snapshot; close: () => void }) {
   const [name, setName] = useState("");
+  const [flatten, setFlatten] = useState(false);
   const [key] = useState(idempotent);
   const run = async () => {
-    const body = { name, sizeGiB: snapshot.sizeGiB, source: { snapshotId: snapshot.id } };
+    const body = { name, sizeGiB: snapshot.sizeGiB, source: { snapshotId: snapshot.id }, flatten };
     await client.POST("/v1/volumes", { params: { header: key }, body });
     toast(`Volume ${name} is being created.`);
   };
   return (
     <FormDialog title={`Create a volume from snapshot ${snapshot.name}`} submit="Create volume" close={close} run={run}>
       <Input label="Name" field="name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
+      <Check label="Copy all data, so that it is independent of the snapshot" checked={flatten} onChange={setFlatten} />
     </FormDialog>
   );
 }

@@ -24,6 +24,7 @@ type Range = keyof typeof RANGES;
 const GROUPS: [value: string, text: string][] = [
   ["object", "By pod and volume"],
   ["resource", "By kind"],
+  ["volumeClass", "By volume class"],
   ["label", "By label"],
 ];
 

@@ -7,6 +7,7 @@ import { ApiError, client, data, type HuskEvent, type Volume } from "../api/clie
 import { useLive } from "../api/live";
 import { useHasRole } from "../api/role";
 import { keyOf, useSession } from "../api/session";
+import { useVolumeClasses } from "../api/useVolumeClasses";
 import { gibibytes } from "../lib/format";
 import { Badge } from "../ui/Badge";
 import { Button } from "../ui/Button";
@@ -14,7 +15,7 @@ import { Problem } from "../ui/Problem";
 import { Card, Copy, Empty, Facts, Labels, Loading, PageHead, When } from "../ui/parts";
 import { EventList } from "./EventList";
 import { interval, ScheduleSnapshots, Snapshots } from "./Snapshots";
-import { DeleteVolume, GrowVolume } from "./Volumes";
+import { ChangeClass, DeleteVolume, GrowVolume } from "./Volumes";
 
 /** VolumePage shows one volume with its pod and its events. */
 export function VolumePage() {
@@ -26,6 +27,8 @@ export function VolumePage() {
   const [deleting, setDeleting] = useState(false);
   const [growing, setGrowing] = useState(false);
   const [scheduling, setScheduling] = useState(false);
+  const [classing, setClassing] = useState(false);
+  const classes = useVolumeClasses().data ?? [];
   const volume = live.items.find((v) => v.id === volumeId);
   const pod = useQuery({
     queryKey: [keyOf(session), "pod", volume?.podId],
@@ -44,7 +47,7 @@ export function VolumePage() {
       <PageHead
         title={
           <>
-            {volume.name} <Badge state={volume.state} />
+            {volume.name} <Badge state={volume.state} /> {volume.progressPercent !== undefined && `${volume.progressPercent} % copied`}
           </>
         }
         lead={<Labels labels={volume.labels} />}
@@ -59,6 +62,11 @@ export function VolumePage() {
             <Button disabled={volume.state !== "Available" && volume.state !== "InUse"} onClick={() => setGrowing(true)}>
               Make larger
             </Button>
+            {classes.length > 0 && (
+              <Button disabled={volume.state === "Deleting"} onClick={() => setClassing(true)}>
+                Change class
+              </Button>
+            )}
             <Button disabled={volume.state === "Deleting"} onClick={() => setScheduling(true)}>
               Schedule snapshots
             </Button>
@@ -85,6 +93,7 @@ export function VolumePage() {
                 ),
               ],
               ["Size", gibibytes(volume.sizeGiB)],
+              ["Class", volume.class ?? "none: the limits of its pod"],
               ["File system", volume.fsType === "none" ? "none: a block device" : volume.fsType],
               [
                 "Attached to",
@@ -105,6 +114,7 @@ export function VolumePage() {
       </div>
       <Snapshots volume={volume} />
       {scheduling && <ScheduleSnapshots volume={volume} close={() => setScheduling(false)} />}
+      {classing && <ChangeClass volume={volume} close={() => setClassing(false)} />}
       {growing && <GrowVolume volume={volume} close={() => setGrowing(false)} />}
       {deleting && <DeleteVolume volume={volume} close={() => setDeleting(false)} />}
     </>

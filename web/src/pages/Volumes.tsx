@@ -5,6 +5,7 @@ import { useMemo, useState } from "react";
 import { client, idempotent, type Pod, type Schemas, type Volume } from "../api/client";
 import { useLive } from "../api/live";
 import { useHasRole } from "../api/role";
+import { useVolumeClasses } from "../api/useVolumeClasses";
 import { gibibytes, plural } from "../lib/format";
 import { Badge } from "../ui/Badge";
 import { Button } from "../ui/Button";
@@ -37,8 +38,18 @@ export function Volumes() {
           </Link>
         ),
       },
-      { name: "State", width: "112px", sort: (v) => v.state, cell: (v) => <Badge state={v.state} title={v.message} /> },
+      {
+        name: "State",
+        width: "132px",
+        sort: (v) => v.state,
+        cell: (v) => (
+          <>
+            <Badge state={v.state} title={v.message} /> {v.progressPercent !== undefined && `${v.progressPercent} %`}
+          </>
+        ),
+      },
       { name: "Size", width: "86px", sort: (v) => v.sizeGiB, cell: (v) => gibibytes(v.sizeGiB), numeric: true },
+      { name: "Class", width: "96px", wide: true, sort: (v) => v.class ?? "", cell: (v) => v.class },
       {
         name: "Pod",
         width: "minmax(0, 1fr)",
@@ -116,9 +127,12 @@ function CreateVolume({ close }: { close: () => void }) {
   const [name, setName] = useState("");
   const [size, setSize] = useState("10");
   const [fsType, setFSType] = useState<Schemas["FSType"]>("ext4");
+  const [volumeClass, setVolumeClass] = useState("");
+  const classes = useVolumeClasses().data ?? [];
   const [key] = useState(idempotent);
   const run = async () => {
-    await client.POST("/v1/volumes", { params: { header: key }, body: { name, sizeGiB: Number(size), fsType } });
+    const body = { name, sizeGiB: Number(size), fsType, ...(volumeClass && { class: volumeClass }) };
+    await client.POST("/v1/volumes", { params: { header: key }, body });
     toast(`Volume ${name} is being created.`);
   };
   return (
@@ -135,6 +149,40 @@ function CreateVolume({ close }: { close: () => void }) {
           ["none", "none: a block device"],
         ]}
       />
+      {classes.length > 0 && (
+        <Select
+          label="Class"
+          value={volumeClass || (classes.find((c) => c.default)?.name ?? "")}
+          onChange={setVolumeClass}
+          options={[
+            ...(classes.some((c) => c.default) ? [] : [["", "none: the limits of its pod"] as [string, string]]),
+            ...classes.map((c): [string, string] => [c.name, `${c.name}: ${limits(c)}`]),
+          ]}
+        />
+      )}
+    </FormDialog>
+  );
+}
+
+/** limits says how much a volume with a class can read and write. */
+function limits(c: Schemas["VolumeClass"]) {
+  const parts = [c.iops > 0 && `${c.iops} IOPS`, c.mibPerSecond > 0 && `${c.mibPerSecond} MiB/s`].filter(Boolean);
+  return parts.join(", ") || "unlimited";
+}
+
+/** ChangeClass gives a volume another class. */
+export function ChangeClass({ volume, close }: { volume: Volume; close: () => void }) {
+  const classes = useVolumeClasses().data ?? [];
+  const [chosen, setChosen] = useState("");
+  const name = chosen || (volume.class ?? classes[0]?.name ?? "");
+  const run = async () => {
+    await client.PATCH("/v1/volumes/{volumeId}", { params: { path: { volumeId: volume.id } }, body: { class: name } });
+    toast(`Volume ${volume.name} has the class ${name} now.`);
+  };
+  return (
+    <FormDialog title={`Change the class of ${volume.name}`} submit="Change class" close={close} run={run}>
+      <p>{volume.podId ? "Its pod gets the new limits within seconds." : "The next pod that uses the volume has the new limits."}</p>
+      <Select label="Class" value={name} onChange={setChosen} options={classes.map((c) => [c.name, `${c.name}: ${limits(c)}`])} />
     </FormDialog>
   );
 }

@@ -4,13 +4,15 @@ import { PageHead } from "../../ui/parts";
 import { PlatformIssuers } from "./PlatformIssuers";
 import { Pools } from "./Pools";
 import { SigningKeys } from "./SigningKeys";
+import { VolumeClasses } from "./VolumeClasses";
 
-/** Platform shows operators what belongs to the whole installation: pools, OIDC issuers, and the keys that sign tokens. */
+/** Platform shows operators what belongs to the whole installation: pools, volume classes, OIDC issuers, and the keys that sign tokens. */
 export function Platform() {
   return (
     <>
       <PageHead title="Platform" lead="What belongs to the whole installation." />
       <Pools />
+      <VolumeClasses />
       <PlatformIssuers />
       <SigningKeys />
     </>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import type { PodCreate, Schemas, Volume } from "../../api/client";
+import type { PodCreate, Schemas, Snapshot, Volume } from "../../api/client";
+import { useLive } from "../../api/live";
 import { Button } from "../../ui/Button";
 import { Input, Select } from "../../ui/Field";
 import { Card } from "../../ui/parts";
@@ -17,6 +18,7 @@ interface Props {
 /** VolumesForm edits what the containers of the pod can mount: volumes, configs, secrets and empty directories. */
 export function VolumesForm({ pod, change, volumes, configs }: Props) {
   const taken = pod.spec.volumes ?? [];
+  const snapshots = useLive<Snapshot>("snapshots").items.filter((s) => s.state === "Ready");
   const free = volumes.filter((v) => !v.podId && v.state !== "Deleting" && !taken.some((t) => t.volumeId === v.id));
   const set = (next: PodVolume[]) => {
     const names = new Set(next.map((v) => v.name));
@@ -45,7 +47,7 @@ export function VolumesForm({ pod, change, volumes, configs }: Props) {
       {taken.map((v) => (
         <div key={v.name} className="pair">
           <span>
-            <strong>{described(v, volumes)}</strong> as <code>{v.name}</code>
+            <strong>{described(v, volumes, snapshots)}</strong> as <code>{v.name}</code>
           </span>
           {v.emptyDir && (
             <Input
@@ -80,6 +82,20 @@ export function VolumesForm({ pod, change, volumes, configs }: Props) {
         ]}
         hint="Then enter its mount path in the container."
       />
+      {snapshots.length > 0 && (
+        <Select
+          label="Attach a snapshot"
+          value=""
+          onChange={(id) => add(`snapshot-${id.slice(0, 8)}`, { snapshotId: id })}
+          options={[
+            ["", "Choose a snapshot…"],
+            ...snapshots
+              .filter((s) => !taken.some((t) => t.snapshotId === s.id))
+              .map((s): [string, string] => [s.id, `${s.name}, of ${s.volumeName}`]),
+          ]}
+          hint="Containers can only read it, and many pods can read it at the same time."
+        />
+      )}
       <Select
         label="Add the values of a config or secret"
         value=""
@@ -105,7 +121,8 @@ export function VolumesForm({ pod, change, volumes, configs }: Props) {
   );
 }
 
-function described(v: PodVolume, volumes: Volume[]) {
+function described(v: PodVolume, volumes: Volume[], snapshots: Snapshot[]) {
+  if (v.snapshotId) return `The snapshot ${snapshots.find((s) => s.id === v.snapshotId)?.name ?? v.snapshotId}`;
   if (v.emptyDir) return v.emptyDir.memory ? "An empty directory in memory" : "An empty directory";
   if (v.projected) return "Files from several sources";
   if (v.config) return `The config ${v.config.name}`;

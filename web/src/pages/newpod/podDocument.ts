@@ -123,6 +123,10 @@ export function runLine(pod: PodCreate): { text: string; why?: undefined } | { t
       flag("--tmpfs", `${m.mountPath}${volume.emptyDir.sizeMiB ? `:size=${volume.emptyDir.sizeMiB}m` : ""}`);
       continue;
     }
+    if (volume?.snapshotId) {
+      flag("--snapshot", `${volume.snapshotId}:${m.mountPath}`);
+      continue;
+    }
     flag("-v", `${volume?.volumeId ?? m.volume}:${m.mountPath}${m.readOnly ? ":ro" : ""}`);
   }
   if (c.privileged) words.push("--privileged");

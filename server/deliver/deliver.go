@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package server
+// Package deliver converts what the store knows about pods into what their nodes need to know.
+package deliver
 
 import (
 	"bytes"
@@ -17,21 +18,21 @@ import (
 	"husk/store/desired"
 )
 
-// desiredStates converts what the store knows about pods into what their node needs to know.
-type desiredStates struct {
-	monitors    []string
-	volumesPool string
-	namesSuffix string
-	maxBytes    int // of the changes in a response, as JSON; at least one change is in it
-	log         *slog.Logger
+// States converts desired states.
+type States struct {
+	Monitors    []string
+	VolumesPool string
+	NamesSuffix string
+	MaxBytes    int // of the changes in a response, as JSON; at least one change is in it
+	Log         *slog.Logger
 }
 
-// maxChangeBytes is less than what an agent accepts in a response.
-const maxChangeBytes = 8 << 20
+// MaxBytes is less than what an agent accepts in a response.
+const MaxBytes = 8 << 20
 
-// of converts a state. If the changes are too large for one response, it returns the first ones and their revision. If a whole state is too
+// Of converts a state. If the changes are too large for one response, it returns the first ones and their revision. If a whole state is too
 // large, and the agent knows parts, it returns those pods from this one on that fit, in the order of their ids.
-func (d desiredStates) of(node store.ID, after int64, s desired.State, from *uuid.UUID, parts bool) (husk.DesiredState, error) {
+func (d States) Of(node store.ID, after int64, s desired.State, from *uuid.UUID, parts bool) (husk.DesiredState, error) {
 	state := husk.DesiredState{Revision: s.Revision, Incarnation: s.Incarnation, Pods: []husk.DesiredPod{}}
 	if !s.Whole {
 		state.Since = &after
@@ -48,13 +49,13 @@ func (d desiredStates) of(node store.ID, after int64, s desired.State, from *uui
 		if c.Pod != nil {
 			var err error
 			if c.Pod.KeyErr != nil { // its machine may run, so the node gets the pod all the same
-				d.log.Error("a pod cannot be started on its node any more; delete it", "tenant", c.Pod.Pod.TenantID, "pod", c.PodID, "node", node, "error", c.Pod.KeyErr)
+				d.Log.Error("a pod cannot be started on its node any more; delete it", "tenant", c.Pod.Pod.TenantID, "pod", c.PodID, "node", node, "error", c.Pod.KeyErr)
 			}
 			if c.Pod.ConfigErr != nil {
-				d.log.Error("a config or secret of a pod cannot be read; store its values again", "tenant", c.Pod.Pod.TenantID, "pod", c.PodID, "error", c.Pod.ConfigErr)
+				d.Log.Error("a config or secret of a pod cannot be read; store its values again", "tenant", c.Pod.Pod.TenantID, "pod", c.PodID, "error", c.Pod.ConfigErr)
 			}
-			if pod, err = d.pod(*c.Pod); err != nil { // the node still gets its other pods
-				d.log.Error("a pod cannot be delivered to its node; delete it", "tenant", c.Pod.Pod.TenantID, "pod", c.PodID, "node", node, "error", err)
+			if pod, err = d.Pod(*c.Pod); err != nil { // the node still gets its other pods
+				d.Log.Error("a pod cannot be delivered to its node; delete it", "tenant", c.Pod.Pod.TenantID, "pod", c.PodID, "node", node, "error", err)
 			}
 			deliverable = err == nil
 		}
@@ -64,7 +65,7 @@ func (d desiredStates) of(node store.ID, after int64, s desired.State, from *uui
 				return state, err
 			}
 			size += len(raw)
-			switch full := size > d.maxBytes; {
+			switch full := size > d.MaxBytes; {
 			case full && s.Whole && len(state.Pods) > 0:
 				state.NextPod = &c.PodID
 				return state, nil
@@ -84,8 +85,8 @@ func (d desiredStates) of(node store.ID, after int64, s desired.State, from *uui
 	return state, nil
 }
 
-func (d desiredStates) network(i husk.Interface) husk.DesiredNetwork {
-	n := husk.DesiredNetwork{ID: i.NetworkID, MAC: i.MAC, Address: i.Address.String(), NamesSuffix: d.namesSuffix}
+func (d States) network(i husk.Interface) husk.DesiredNetwork {
+	n := husk.DesiredNetwork{ID: i.NetworkID, MAC: i.MAC, Address: i.Address.String(), NamesSuffix: d.NamesSuffix}
 	if i.Address6.IsValid() {
 		n.Address6 = i.Address6.String()
 	}
@@ -98,13 +99,13 @@ func (d desiredStates) network(i husk.Interface) husk.DesiredNetwork {
 	return n
 }
 
-// pod resolves images to disks, and merges image configuration and spec into one argument vector and environment.
-func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
+// Pod resolves images to disks, and merges image configuration and spec into one argument vector and environment.
+func (d States) Pod(p desired.Pod) (husk.DesiredPod, error) {
 	pod := husk.DesiredPod{
-		ID: p.Pod.ID, TenantID: p.Pod.TenantID, Name: p.Pod.Name, Placement: p.Placement, Generation: p.Pod.Generation, State: desiredStateOf(p.Pod.Status.Phase),
+		ID: p.Pod.ID, TenantID: p.Pod.TenantID, Name: p.Pod.Name, Placement: p.Placement, Generation: p.Pod.Generation, State: StateOf(p.Pod.Status.Phase),
 		Resources: p.Pod.Spec.Resources, VMMOverheadMiB: p.Pod.Status.VMMOverheadMiB, RestartPolicy: p.Pod.Spec.RestartPolicy, FSGroup: p.Pod.Spec.FSGroup,
 		ShmSizeMiB: p.Pod.Spec.ShmSizeMiB, ScratchGiB: p.ScratchGiB, GracePeriodSeconds: p.Pod.Spec.GracePeriodSeconds, DeadlineSeconds: p.Pod.Spec.ActiveDeadlineSeconds, HostSettings: p.Pod.Spec.HostSettings,
-		Ceph:  husk.CephAccess{Monitors: d.monitors, User: ceph.User(p.KeyHolder), Key: p.CephKey},
+		Ceph:  husk.CephAccess{Monitors: d.Monitors, User: ceph.User(p.KeyHolder), Key: p.CephKey},
 		Disks: []husk.DesiredDisk{}, Containers: []husk.DesiredContainer{}, Volumes: []husk.DesiredVolume{},
 	}
 	for i, face := range p.Interfaces {
@@ -141,7 +142,7 @@ func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
 		if !attached[image.ID] {
 			attached[image.ID] = true
 			pod.Disks = append(pod.Disks, husk.DesiredDisk{
-				Pool: d.volumesPool, Name: husk.Image{ID: image.ID}.CloneName(), Serial: husk.DiskSerial("img", image.ID), ReadOnly: true,
+				Pool: d.VolumesPool, Name: husk.Image{ID: image.ID}.CloneName(), Serial: husk.DiskSerial("img", image.ID), ReadOnly: true,
 			})
 		}
 		c.Env = p.Pod.Variables(c, p.Configs)
@@ -158,8 +159,14 @@ func (d desiredStates) pod(p desired.Pod) (husk.DesiredPod, error) {
 			pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, EmptyDir: v.EmptyDir})
 			continue
 		}
+		if v.SnapshotID != uuid.Nil {
+			s := husk.Snapshot{ID: v.SnapshotID}
+			pod.Disks = append(pod.Disks, husk.DesiredDisk{Pool: d.VolumesPool, Name: s.ViewName(), Serial: s.Serial(), ReadOnly: true})
+			pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, Serial: s.Serial(), FSType: p.Snapshots[v.SnapshotID], ReadOnly: true})
+			continue
+		}
 		pod.Disks = append(pod.Disks, husk.DesiredDisk{
-			Pool: d.volumesPool, Name: husk.Volume{ID: v.VolumeID}.RBDName(), Serial: husk.DiskSerial("vol", v.VolumeID), SizeGiB: p.Volumes[v.VolumeID].GiB,
+			Pool: d.VolumesPool, Name: husk.Volume{ID: v.VolumeID}.RBDName(), Serial: husk.DiskSerial("vol", v.VolumeID), SizeGiB: p.Volumes[v.VolumeID].GiB, Limits: p.Volumes[v.VolumeID].Limits,
 		})
 		pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, Serial: husk.DiskSerial("vol", v.VolumeID), FSType: p.Volumes[v.VolumeID].FSType})
 	}
@@ -179,7 +186,8 @@ func peerOf(p *desired.Peer) *husk.MovePeer {
 	return &husk.MovePeer{NodeID: p.Node, Placement: p.Placement, Endpoint: p.Endpoint}
 }
 
-func desiredStateOf(phase husk.Phase) husk.DesiredPodState {
+// StateOf says what a node should do with a pod of a phase.
+func StateOf(phase husk.Phase) husk.DesiredPodState {
 	switch phase {
 	case husk.PhaseStopping:
 		return husk.DesiredGone

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package volumes
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"husk/cli/exit"
+	"husk/cli/kind"
+	"husk/openapi"
+)
+
+func set(a Parts) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "set VOLUME --class CLASS",
+		Short: "Change the class of a volume, also while a pod uses it",
+		Long: `Change the class of a volume. The class says how much the volume's disk can read and
+write. A running pod gets the limits of the new class within seconds. To see the
+classes, run "husk volume-classes".`,
+		Example: "  husk volume set data --class fast",
+		Args:    cobra.ExactArgs(1), ValidArgsFunction: a.Names("volume"),
+	}
+	class := cmd.Flags().String("class", "", "the volume class")
+	output := a.Output(cmd, "text")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := output()
+		if err != nil {
+			return err
+		}
+		if *class == "" {
+			return exit.Usagef("no class given; add one with --class")
+		}
+		c, err := a.Connect()
+		if err != nil {
+			return err
+		}
+		volume, err := c.Volumes.Find(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		if volume, err = c.Volumes.SetClass(cmd.Context(), volume.ID, *class); err != nil {
+			return err
+		}
+		return kind.Volumes.Done(p, volume, "has the class "+*class+" now")
+	}
+	return cmd
+}
+
+// ClassCommands makes the commands for volume classes, which operators define.
+func ClassCommands(a Parts) []*cobra.Command {
+	return []*cobra.Command{setClass(a), deleteClass(a)}
+}
+
+func setClass(a Parts) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "set NAME {--iops NUMBER|--mib-per-second NUMBER}",
+		Short: "Create a volume class, or change it",
+		Long: `Create a volume class, or change all of it. Each volume with the class can read and
+write so much; without one of the flags, that is not limited. Running pods get other
+limits within seconds. The default class is that of new volumes that name no class.`,
+		Example: "  husk volume-class set standard --iops 1000 --mib-per-second 100 --default",
+		Args:    cobra.ExactArgs(1), ValidArgsFunction: a.Names("volume-class"),
+	}
+	var class openapi.VolumeClassPut
+	cmd.Flags().IntVar(&class.Iops, "iops", 0, "reads and writes per second")
+	cmd.Flags().IntVar(&class.MibPerSecond, "mib-per-second", 0, "MiB that are read and written per second")
+	standard := cmd.Flags().Bool("default", false, "make it the default class")
+	output := a.Output(cmd, "text")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := output()
+		if err != nil {
+			return err
+		}
+		if !cmd.Flags().Changed("iops") && !cmd.Flags().Changed("mib-per-second") {
+			return exit.Usagef("no limit given; add --iops or --mib-per-second, of which 0 is no limit")
+		}
+		class.Default = standard
+		c, err := a.Connect()
+		if err != nil {
+			return err
+		}
+		now, err := c.Volumes.PutClass(cmd.Context(), kind.Bare("volume-class", args[0]), class)
+		if err != nil {
+			return err
+		}
+		return kind.VolumeClasses.Done(p, now, fmt.Sprintf("limits %d volumes", openapi.Value(now.Volumes)))
+	}
+	return cmd
+}
+
+func deleteClass(a Parts) *cobra.Command {
+	return &cobra.Command{
+		Use: "delete NAME", Short: "Delete a volume class that no volume has", Args: cobra.ExactArgs(1), ValidArgsFunction: a.Names("volume-class"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.Connect()
+			if err != nil {
+				return err
+			}
+			name := kind.Bare("volume-class", args[0])
+			if err := c.Volumes.DeleteClass(cmd.Context(), name); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "volume-class/%s deleted\n", name)
+			return err
+		},
+	}
+}
