@@ -30,7 +30,7 @@ type tier struct {
 // opening chooses which empty node to open.
 //
 // The fewest nodes are opened if each holds as many pods as possible. But if small pods use up the
-// large nodes, a large pod that comes later fits nowhere, although small nodes are empty. So a shape
+// large nodes, a large pod that comes later does not fit, although small nodes are empty. So a shape
 // is worth the number of pods of the mix that it holds, times a power of the share of the nodes of
 // its size that are still empty. This is inventory balancing (Golrezaei, Nazerzadeh and
 // Rusmevichientong, "Real-time optimization of personalized assortments", Management Science 2014):

@@ -3,8 +3,8 @@
 package scheduler
 
 // Params weigh the rules. Every measurement in docs/scheduling.md was made with Default. Weights
-// choose among nodes that fit, so a bad weight costs little. docs/scheduling.md shows the effect of
-// a tenth and of ten times each weight.
+// choose among nodes that fit, so most bad weights cost little. docs/scheduling.md shows the effect
+// of a tenth and of ten times each weight.
 type Params struct {
 	// OpeningCharge is the price of opening an empty node although the pod fits on an open one: the
 	// empty node must strand less than the best open one by more than this, in nodes.
@@ -39,7 +39,7 @@ type Params struct {
 // Default returns one set of weights for every cluster.
 func Default() Params {
 	return Params{
-		OpeningCharge: 0.02, OpeningSlack: 2, AgeWeight: 0.014, TimeWeight: 0.7, GapWeight: 0.03,
+		OpeningCharge: 0.02, OpeningSlack: 2, AgeWeight: 0.01, TimeWeight: 0.7, GapWeight: 0.03,
 		Scarcity: 8, Reserve: 0.0225, Looks: 14, LooksWithLifetime: 64,
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"husk/scheduler"
 )
 
-// A large node is full of small pods, and small nodes are empty. Moving the small pods makes room for
-// a large one.
+// A large node is full of small pods, and small nodes are empty. If the small pods move,
+// a large one fits.
 func TestMovesMakeRoomForALargePod(t *testing.T) {
 	t.Parallel()
 	f := scheduler.NewFleet(append(sized("large", 1, 16, 64), sized("small", 4, 4, 16)...), scheduler.Default())

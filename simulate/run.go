@@ -29,10 +29,14 @@ type Options struct {
 	// MakeRoom is how many running pods may move so that one pod fits that fits on no node. Only Husk
 	// moves pods.
 	MakeRoom int
+	// Program computes Result.LowerBoundProgram, which takes seconds.
+	Program bool
 }
 
 // Policies returns the names of the policies.
-func Policies() []string { return append([]string{"husk"}, slices.Sorted(maps.Keys(scores))...) }
+func Policies() []string {
+	return append([]string{"husk", offlineGreedy}, slices.Sorted(maps.Keys(scores))...)
+}
 
 // Result is the result of a simulation. The JSON names are stable.
 type Result struct {
@@ -46,10 +50,13 @@ type Result struct {
 	// NodesMean is weighted by time, from the first arrival to the last. For a trace with times,
 	// LowerBound is the bound at each moment, weighted in the same way. So their quotient is the
 	// distance from a perfect packing that moves pods for free.
-	NodesMean   float64 `json:"nodes_used_mean"`
-	LowerBound  float64 `json:"lower_bound"`
-	BoundCPU    float64 `json:"lower_bound_cpu,omitempty"`
-	BoundMemory float64 `json:"lower_bound_memory,omitempty"`
+	NodesMean  float64 `json:"nodes_used_mean"`
+	LowerBound float64 `json:"lower_bound"`
+	// LowerBoundProgram is the value of a linear program, for a trace without times. It is 0 if the
+	// program is too large.
+	LowerBoundProgram float64 `json:"lower_bound_program,omitempty"`
+	BoundCPU          float64 `json:"lower_bound_cpu,omitempty"`
+	BoundMemory       float64 `json:"lower_bound_memory,omitempty"`
 	// NodesMeanToEnd and LowerBoundToEnd are the same until the last departure. This adds the time in
 	// which no pods arrive and the last pods keep their nodes in use.
 	NodesMeanToEnd  float64 `json:"nodes_used_mean_to_end,omitempty"`
@@ -61,7 +68,7 @@ type Result struct {
 	P50            float64 `json:"decision_p50_us"`
 	P99            float64 `json:"decision_p99_us"`
 	MaxRSS         float64 `json:"max_rss_mib"`
-	// Moves are those that emptied nodes, MovesForRoom those that made room for MadeRoom pods.
+	// Moves are those that emptied nodes, MovesForRoom those that freed capacity for MadeRoom pods.
 	Moves           int     `json:"moves"`
 	MovesForRoom    int     `json:"moves_for_room"`
 	MadeRoom        int     `json:"placed_by_moves"`
@@ -145,11 +152,15 @@ type run struct {
 func Run(nodes []Node, trace Trace, o Options) (Result, error) {
 	r := &run{pods: trace.Pods, timed: trace.Timed, on: make([]int32, len(trace.Pods)), holds: make([]int, len(nodes)), ever: make([]bool, len(nodes)), bound: newMoment(nodes)}
 	r.result.Policy = o.Policy
-	if score, known := scores[o.Policy]; known {
+	score, known := scores[o.Policy]
+	switch {
+	case known:
 		r.policy = newScan(nodes, score)
-	} else if o.Policy == "husk" {
+	case o.Policy == offlineGreedy:
+		r.policy = greedy{newScan(nodes, nil)}
+	case o.Policy == "husk":
 		r.policy = newHusk(nodes, o.GPUs, o.Params)
-	} else {
+	default:
 		return Result{}, fmt.Errorf("unknown policy %q; use one of %s", o.Policy, strings.Join(Policies(), ", "))
 	}
 	r.took = make([]float64, 0, len(r.pods)/max(1, o.Batch)+1)
@@ -331,6 +342,9 @@ func (r *run) finish(nodes []Node, o Options) {
 	} else {
 		b := staticBounds(nodes, fit)
 		x.NodesMean, x.LowerBound, x.BoundCPU, x.BoundMemory = float64(x.NodesUsed), float64(b.best()), float64(b.CPU), float64(b.Memory)
+		if o.Program {
+			x.LowerBoundProgram = float64(byProgram(nodes, fit))
+		}
 	}
 	x.PerSecond = float64(x.Placed) / r.spent.Seconds()
 	slices.Sort(r.took)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -112,9 +113,22 @@ func TestHuskIsNoWorseThanBestFitWithAnyParameters(t *testing.T) {
 	}
 }
 
+// Three of four pods of every node end soon. Moves bring the others together.
 func TestMovesEmptyNodesWithinTheirBudget(t *testing.T) {
 	t.Parallel()
-	nodes, trace := sample(t, false)
+	one := scheduler.Resources{CPUMillis: 1000, MemoryMiB: 1024}
+	nodes := slices.Repeat([]simulate.Node{{Capacity: scheduler.Resources{CPUMillis: 4000, MemoryMiB: 4096}}}, 20)
+	trace := simulate.Trace{Timed: true}
+	for i := range 32 {
+		p := simulate.Pod{Size: one, Arrival: float64(i), Duration: 100}
+		if i%4 == 0 {
+			p.Duration = 100_000
+		}
+		trace.Pods = append(trace.Pods, p)
+	}
+	for hour := range 10 {
+		trace.Pods = append(trace.Pods, simulate.Pod{Size: one, Arrival: float64(hour+1) * 3600, Duration: 60})
+	}
 	run := func(budget float64) simulate.Result {
 		r, err := simulate.Run(nodes, trace, simulate.Options{Policy: "husk", Params: scheduler.Default(), MovesPerPodHour: budget})
 		if err != nil {
@@ -126,7 +140,7 @@ func TestMovesEmptyNodesWithinTheirBudget(t *testing.T) {
 	if without.Moves != 0 || with.Moves == 0 || with.MovesPerPodHour > 0.2 {
 		t.Errorf("%d moves without a budget, %d with one, %.4f per pod and hour", without.Moves, with.Moves, with.MovesPerPodHour)
 	}
-	if with.NodesMean >= without.NodesMean {
+	if with.NodesMean > without.NodesMean/2 {
 		t.Errorf("%.3f nodes on average with moves, %.3f without", with.NodesMean, without.NodesMean)
 	}
 }

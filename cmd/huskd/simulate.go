@@ -26,7 +26,7 @@ type simulation struct {
 }
 
 func simulateCommand() *cobra.Command {
-	s := simulation{options: simulate.Options{Params: scheduler.Default()}}
+	s := simulation{options: simulate.Options{Params: scheduler.Default(), Program: true}}
 	p := &s.options.Params
 	cmd := &cobra.Command{
 		Use:   "simulate",
@@ -172,9 +172,12 @@ func (s *simulation) print(w io.Writer, trace simulate.Trace, r simulate.Result)
 		}...)
 	} else {
 		rows = append(rows, struct{ name, value string }{"lower bound", fmt.Sprintf("%.0f nodes (cpu alone %.0f, memory alone %.0f)", r.LowerBound, r.BoundCPU, r.BoundMemory)})
+		if r.LowerBoundProgram > 0 {
+			rows = append(rows, struct{ name, value string }{"lower bound by program", fmt.Sprintf("%.0f nodes", r.LowerBoundProgram)})
+		}
 	}
 	if r.Moves > 0 || r.MadeRoom > 0 {
-		rows = append(rows, struct{ name, value string }{"moves", fmt.Sprintf("%d to empty nodes, %d to make room for %d pods; %.4f per pod and hour", r.Moves, r.MovesForRoom, r.MadeRoom, r.MovesPerPodHour)})
+		rows = append(rows, struct{ name, value string }{"moves", fmt.Sprintf("%d to empty nodes, %d to free capacity for %d pods; %.4f per pod and hour", r.Moves, r.MovesForRoom, r.MadeRoom, r.MovesPerPodHour)})
 	}
 	rows = append(rows, []struct{ name, value string }{
 		{"free on used nodes", fmt.Sprintf("%d millis, %d MiB", r.StrandedCPU, r.StrandedMemory)},
