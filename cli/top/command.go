@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package top
 
 import (
 	"errors"
@@ -8,15 +8,24 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"husk/cli/complete"
 	"husk/cli/exit"
 	"husk/cli/kind"
 	"husk/cli/parse"
-	"husk/cli/top"
+	"husk/cli/print"
 	"husk/client"
 	"husk/openapi"
 )
 
-func topCommand(a *app) *cobra.Command {
+// Parts are what the command needs of the command line.
+type Parts struct {
+	Connect func() (*client.Client, error)
+	Output  func(cmd *cobra.Command, formats ...string) func() (print.Printer, error)
+	Names   func(kind string) complete.Offer
+}
+
+// Command makes husk top.
+func Command(a Parts) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "top [POD…]",
 		Short: "Show the CPU and memory use of pods, now or since a time",
@@ -29,9 +38,9 @@ Rates are averages, and memory is the highest value of the minute.`,
 		Example: `  husk top
   husk top web db -o json
   husk top web --since 2h`,
-		ValidArgsFunction: a.offers().Names("pod"),
+		ValidArgsFunction: a.Names("pod"),
 	}
-	output := a.outputFlags(cmd, "table", "json", "yaml")
+	output := a.Output(cmd, "table", "json", "yaml")
 	since := cmd.Flags().String("since", "", "print the minutes since a time (2026-03-02T09:00:00Z) or a duration ago (2h) of one pod")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := output()
@@ -45,7 +54,7 @@ Rates are averages, and memory is the highest value of the minute.`,
 		if !from.IsZero() && len(args) != 1 {
 			return exit.Usagef("--since: name one pod, such as husk top web --since %s", *since)
 		}
-		c, err := a.connect()
+		c, err := a.Connect()
 		if err != nil {
 			return err
 		}
@@ -62,7 +71,7 @@ Rates are averages, and memory is the highest value of the minute.`,
 			if err != nil {
 				return err
 			}
-			return top.ShowHistory(p, points)
+			return ShowHistory(p, points)
 		}
 		if len(args) == 0 {
 			for pod, err := range c.Pods.List(cmd.Context(), client.Select{}) {
@@ -74,8 +83,8 @@ Rates are averages, and memory is the highest value of the minute.`,
 				}
 			}
 		}
-		uses, failed := top.Measure(cmd.Context(), c, which)
-		return errors.Join(top.Show(p, uses), failed)
+		uses, failed := Measure(cmd.Context(), c, which)
+		return errors.Join(Show(p, uses), failed)
 	}
 	return cmd
 }
