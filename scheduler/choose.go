@@ -232,28 +232,51 @@ func (f *Fleet) opensEarly() bool {
 // node that was opened last is not full yet.
 const alwaysUsable = 2
 
-// emptyFor returns the empty node that would be opened for the pod, or none.
+// emptyFor returns the empty node that would be opened for the pod, or none. If only reserved nodes
+// fit, it is one of the shape that holds the fewest pods. Shapes of one tier are about the same, so
+// the first that fits stands for all. There may be as many shapes as nodes, but few tiers.
 func (f *Fleet) emptyFor(s *search) int32 {
 	o := &f.opening
-	o.sortFor(&f.mix, f.params.Scarcity)
-	breaks, least := none, noLimit
-	for _, k := range o.order {
+	o.learn(&f.mix)
+	var best, breaks *shape
+	at, breaksAt := none, none
+	for k := range o.tiers {
+		t := &o.tiers[k]
+		if t.ownEmpty == 0 || !t.largest.holds(s.pod.Size) {
+			continue
+		}
+		x, i := f.firstOf(s, t)
+		switch {
+		case i == none || best != nil && !o.better(x, best):
+		case !o.reserved(t):
+			best, at = x, i
+		case breaks == nil || x.worth < breaks.worth:
+			breaks, breaksAt = x, i
+		}
+	}
+	if best == nil {
+		return breaksAt
+	}
+	return at
+}
+
+// firstOf returns the first shape of a tier that has an empty node for the pod, and the node, or
+// none.
+func (f *Fleet) firstOf(s *search, t *tier) (*shape, int32) {
+	o := &f.opening
+	for t.first < len(t.shapes) && len(o.shapes[t.shapes[t.first]].empty) == 0 {
+		t.first++
+	}
+	for _, k := range t.shapes[t.first:] {
 		x := &o.shapes[k]
 		if len(x.empty) == 0 || !x.capacity.holds(s.pod.Size.plus(x.over)) {
 			continue
 		}
-		i := f.firstAllowed(s, x)
-		if i == none {
-			continue
-		}
-		if !o.reserved(x.tier, f.params.Reserve) {
-			return i
-		}
-		if x.worth < least {
-			breaks, least = i, x.worth
+		if i := f.firstAllowed(s, x); i != none {
+			return x, i
 		}
 	}
-	return breaks
+	return nil, none
 }
 
 // firstAllowed returns the first empty node of a shape that the pod's rules allow.

@@ -3,7 +3,6 @@
 package scheduler
 
 import (
-	"cmp"
 	"math"
 	"slices"
 )
@@ -13,8 +12,9 @@ import (
 type shape struct {
 	capacity, over Resources
 	tier           int32
+	at             int     // its position among the shapes of its tier
 	worth          float64 // how many average pods of the mix it holds
-	value          float64 // the worth, reduced by how scarce empty nodes of this size are
+	size           float64 // in average nodes, between equal values
 	empty          []int32 // a heap of the empty nodes, smallest index first
 }
 
@@ -22,9 +22,13 @@ type shape struct {
 // size at which it begins.
 type tier struct {
 	cpu, memory         int
-	below               []int32 // the tiers that are not larger in either resource, including this one
-	own, ownEmpty       int     // ready nodes of this tier, and those of them that are empty
-	atLeast, emptyAbove int     // the same for this tier and every tier that is at least as large
+	shapes              []int32   // its shapes
+	first               int       // no shape before this position has an empty node
+	largest             Resources // no shape has more
+	below               []int32   // the tiers that are not larger in either resource, including this one
+	own, ownEmpty       int       // ready nodes of this tier, and those of them that are empty
+	atLeast, emptyAbove int       // the same for this tier and every tier that is at least as large
+	left                float64   // the power of the share of its nodes that are empty
 }
 
 // opening chooses which empty node to open.
@@ -45,14 +49,13 @@ type opening struct {
 	byShape map[[2]Resources]int32
 	tiers   []tier
 	byTier  map[[2]int]int32
-	order   []int32 // the shapes, in the order in which they are opened
-	version uint32  // the version of the mix for which the worth of the shapes was computed
-	stale   bool    // a node was opened or emptied since order was computed
-	total   int     // the number of ready nodes
+	version uint32 // the version of the mix for which the worth of the shapes was computed
+	total   int    // the number of ready nodes
+	params  Params
 }
 
-func newOpening() opening {
-	return opening{byShape: map[[2]Resources]int32{}, byTier: map[[2]int]int32{}}
+func newOpening(params Params) opening {
+	return opening{byShape: map[[2]Resources]int32{}, byTier: map[[2]int]int32{}, params: params}
 }
 
 // shapeOf returns the shape, and adds it if it is new.
@@ -62,7 +65,11 @@ func (o *opening) shapeOf(capacity, over Resources) int32 {
 	}
 	s := int32(len(o.shapes))
 	o.byShape[[2]Resources{capacity, over}] = s
-	o.shapes = append(o.shapes, shape{capacity: capacity, over: over, tier: o.tierOf(capacity)})
+	i := o.tierOf(capacity)
+	t := &o.tiers[i]
+	o.shapes = append(o.shapes, shape{capacity: capacity, over: over, tier: i, at: len(t.shapes)})
+	t.shapes = append(t.shapes, s)
+	t.largest = Resources{max(t.largest.CPUMillis, capacity.CPUMillis), max(t.largest.MemoryMiB, capacity.MemoryMiB)}
 	o.version = 0
 	return s
 }
@@ -97,8 +104,8 @@ func (o *opening) count(s int32, nodes, empty int) {
 	t := &o.tiers[o.shapes[s].tier]
 	t.own += nodes
 	t.ownEmpty += empty
+	t.left = math.Pow(float64(t.ownEmpty)/float64(max(1, t.own)), o.params.Scarcity)
 	o.total += nodes
-	o.stale = true
 	for _, j := range t.below {
 		o.tiers[j].atLeast += nodes
 		o.tiers[j].emptyAbove += empty
@@ -108,6 +115,7 @@ func (o *opening) count(s int32, nodes, empty int) {
 // put adds an empty node.
 func (o *opening) put(nodes []record, i int32) {
 	s := &o.shapes[nodes[i].shape]
+	o.tiers[s.tier].first = min(o.tiers[s.tier].first, s.at)
 	s.empty = append(s.empty, i)
 	h := s.empty
 	for at := len(h) - 1; at > 0; {
@@ -164,42 +172,31 @@ func (o *opening) take(nodes []record, i int32) {
 	}
 }
 
-// sortFor sorts the shapes by their value.
-func (o *opening) sortFor(m *mix, scarcity float64) {
-	if o.version == m.version && !o.stale {
+// learn computes the worth of the shapes if the mix has changed.
+func (o *opening) learn(m *mix) {
+	if o.version == m.version {
 		return
 	}
-	if o.version != m.version {
-		o.order = o.order[:0]
-		for i := range o.shapes {
-			s := &o.shapes[i]
-			s.worth = min(float64(s.capacity.CPUMillis)/max(1, m.demandCPU+float64(s.over.CPUMillis)),
-				float64(s.capacity.MemoryMiB)/max(1, m.demandMemory+float64(s.over.MemoryMiB)))
-			o.order = append(o.order, int32(i))
-		}
-	}
-	o.version, o.stale = m.version, false
+	o.version = m.version
 	for i := range o.shapes {
 		s := &o.shapes[i]
-		t := &o.tiers[s.tier]
-		s.value = s.worth * math.Pow(float64(t.ownEmpty)/float64(max(1, t.own)), scarcity)
+		s.worth = min(float64(s.capacity.CPUMillis)/max(1, m.demandCPU+float64(s.over.CPUMillis)),
+			float64(s.capacity.MemoryMiB)/max(1, m.demandMemory+float64(s.over.MemoryMiB)))
+		s.size = float64(s.capacity.CPUMillis)/m.cpu + float64(s.capacity.MemoryMiB)/m.memory
 	}
-	size := func(s *shape) float64 {
-		return float64(s.capacity.CPUMillis)/m.cpu + float64(s.capacity.MemoryMiB)/m.memory
-	}
-	slices.SortFunc(o.order, func(a, b int32) int {
-		x, y := &o.shapes[a], &o.shapes[b]
-		return cmp.Or(cmp.Compare(y.value, x.value), cmp.Compare(size(x), size(y)), cmp.Compare(a, b))
-	})
+}
+
+// better reports whether to open a shape rather than another one.
+func (o *opening) better(a, b *shape) bool {
+	x, y := a.worth*o.tiers[a.tier].left, b.worth*o.tiers[b.tier].left
+	return x > y || x == y && a.size < b.size
 }
 
 // reserved reports whether opening a node of the tier would use a reserve.
-func (o *opening) reserved(t int32, share float64) bool {
-	keep := int(share*float64(o.total)) + 1
-	for _, j := range o.tiers[t].below {
-		if x := &o.tiers[j]; x.emptyAbove <= min(keep, x.atLeast) {
-			return true
-		}
-	}
-	return false
+func (o *opening) reserved(t *tier) bool {
+	keep := int(o.params.Reserve*float64(o.total)) + 1
+	return slices.ContainsFunc(t.below, func(j int32) bool {
+		x := &o.tiers[j]
+		return x.emptyAbove <= min(keep, x.atLeast)
+	})
 }
