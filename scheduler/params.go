@@ -36,6 +36,14 @@ type Params struct {
 	Looks, LooksWithLifetime int
 }
 
+// WithMoves returns the weights for a cluster in which pods move to free capacity for a pod that does
+// not fit. Then large nodes need not be spared for large pods that may never come.
+func WithMoves() Params {
+	p := Default()
+	p.Scarcity, p.Reserve = 0.25, 0.02
+	return p
+}
+
 // Default returns one set of weights for every cluster.
 func Default() Params {
 	return Params{

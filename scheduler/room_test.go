@@ -25,13 +25,16 @@ func TestMovesMakeRoomForALargePod(t *testing.T) {
 	if _, ok := f.Place(large); ok {
 		t.Fatal("the large pod fits although its node is full")
 	}
-	if _, moves, ok := f.MakeRoom(large, 2); ok {
+	if _, moves, ok := f.MakeRoom(large, 2, nil); ok {
 		t.Fatalf("%d moves are enough, expected 3", len(moves))
 	}
 	if at := f.NodeOf(last); at != 0 {
 		t.Errorf("planning moved a pod to node %d", at)
 	}
-	node, moves, ok := f.MakeRoom(large, 3)
+	if _, _, ok := f.MakeRoom(large, 3, func(h scheduler.Handle) bool { return h != last }); ok {
+		t.Error("3 moves are enough although one of the pods may not move")
+	}
+	node, moves, ok := f.MakeRoom(large, 3, func(scheduler.Handle) bool { return true })
 	if !ok || node != 0 || len(moves) != 3 {
 		t.Fatalf("moves %v from node %d, %v", moves, node, ok)
 	}

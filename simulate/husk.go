@@ -72,7 +72,7 @@ func (h *husk) release(id int) {
 // makeRoom moves at most so many pods so that a pod that was refused fits, and places it.
 func (h *husk) makeRoom(r *request, most int) (node int32, moved []relocation) {
 	pod := h.podOf(r)
-	at, moves, ok := h.fleet.MakeRoom(&pod, most)
+	at, moves, ok := h.fleet.MakeRoom(&pod, most, nil)
 	if !ok {
 		return -1, nil
 	}
