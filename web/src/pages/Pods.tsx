@@ -45,7 +45,7 @@ export function Pods() {
     (): Column<Pod>[] => [
       {
         name: "Name",
-        width: "minmax(120px, 1.4fr)",
+        width: "minmax(110px, 1.2fr)",
         sort: (p) => p.name,
         cell: (p) => (
           <Link to="/pods/$podId" params={{ podId: p.id }} className="strong">
@@ -59,7 +59,7 @@ export function Pods() {
         sort: (p) => PHASES.indexOf(p.status.phase),
         cell: (p) => <Badge state={podState(p)} phase={p.status.phase} title={p.status.message} />,
       },
-      { name: "Restarts", width: "84px", wide: true, sort: restartsOf, cell: (p) => count(restartsOf(p)) },
+      { name: "Restarts", width: "76px", wide: true, sort: restartsOf, cell: (p) => count(restartsOf(p)) },
       {
         name: "Ready",
         width: "72px",
@@ -82,7 +82,7 @@ export function Pods() {
       },
       {
         name: "Labels",
-        width: "minmax(0, 1.6fr)",
+        width: "minmax(0, 2.2fr)",
         wide: true,
         cell: (p) => <Labels labels={p.labels} pick={(n, v) => withLabel(`${n}=${v}`)} />,
       },
