@@ -7,6 +7,7 @@ import { client, data, type HuskEvent, type Image, type Pod } from "../api/clien
 import { useLive } from "../api/live";
 import { useKeys } from "../api/queries";
 import { useHasRole } from "../api/role";
+import { whyNot } from "../lib/allowed";
 import { bytes } from "../lib/format";
 import { podState } from "../lib/podState";
 import { Badge } from "../ui/Badge";
@@ -56,7 +57,7 @@ export function ImagePage() {
                 Run
               </Link>
             )}
-            <Button icon="trash" look="danger" disabled={image.state === "Deleting"} onClick={() => setDeleting(true)}>
+            <Button icon="trash" look="danger" unless={whyNot("image", "delete", image.state)} onClick={() => setDeleting(true)}>
               Delete
             </Button>
           </>

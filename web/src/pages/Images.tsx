@@ -6,6 +6,7 @@ import { client, type Image, idempotent } from "../api/client";
 import { useLive } from "../api/live";
 import { useHasRole } from "../api/role";
 import { useConfigs } from "../api/useConfigs";
+import { whyNot } from "../lib/allowed";
 import { bytes, duration, percent } from "../lib/format";
 import { Badge } from "../ui/Badge";
 import { Button } from "../ui/Button";
@@ -64,12 +65,12 @@ export function Images() {
               width: "128px",
               cell: (i: Image) => (
                 <>
-                  {i.state === "Ready" && (
+                  {!whyNot("image", "run", i.state) && (
                     <Link to="/pods/new" search={{ image: i.reference }} className="button small" aria-label={`Run ${i.reference}`}>
                       Run
                     </Link>
                   )}
-                  {i.state === "Failed" && (
+                  {!whyNot("image", "retry", i.state) && (
                     <Button small aria-label={`Retry ${i.reference}`} onClick={() => setRetrying(i)}>
                       Retry
                     </Button>
@@ -79,7 +80,7 @@ export function Images() {
                     look="quiet"
                     icon="trash"
                     aria-label={`Delete image ${i.reference}`}
-                    disabled={i.state === "Deleting"}
+                    unless={whyNot("image", "delete", i.state)}
                     onClick={() => setDeleting(i)}
                   />
                 </>

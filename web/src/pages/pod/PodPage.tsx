@@ -100,7 +100,12 @@ function Page({ pod, broken }: { pod: Pod; broken?: ApiError }) {
             <Link to="/pods/new" search={{ like: pod.id }} className="button">
               Duplicate
             </Link>
-            <Button icon="trash" look="danger" onClick={() => setDeleting(true)} disabled={!!pod.deletionRequestedAt}>
+            <Button
+              icon="trash"
+              look="danger"
+              onClick={() => setDeleting(true)}
+              unless={pod.deletionRequestedAt && "The pod is being deleted."}
+            >
               Delete
             </Button>
           </>
