@@ -2,20 +2,20 @@
 
 import { Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
-import { client, type Image, idempotent } from "../api/client";
-import { useLive } from "../api/live";
-import { useHasRole } from "../api/role";
-import { useConfigs } from "../api/useConfigs";
-import { whyNot } from "../lib/allowed";
-import { bytes, duration, percent } from "../lib/format";
-import { Badge } from "../ui/Badge";
-import { Button } from "../ui/Button";
-import type { Column } from "../ui/DataTable";
-import { FormDialog } from "../ui/Dialog";
-import { Input, Select } from "../ui/Field";
-import { ListPage } from "../ui/ListPage";
-import { Copy, useNow, When } from "../ui/parts";
-import { toast } from "../ui/toasts";
+import { client, type Image, idempotent } from "../../api/client";
+import { useLive } from "../../api/live";
+import { useHasRole } from "../../api/role";
+import { useConfigs } from "../../api/useConfigs";
+import { whyNot } from "../../lib/allowed";
+import { bytes, duration, percent } from "../../lib/format";
+import { Badge } from "../../ui/Badge";
+import { Button } from "../../ui/Button";
+import type { Column } from "../../ui/DataTable";
+import { FormDialog } from "../../ui/Dialog";
+import { Input, Select } from "../../ui/Field";
+import { ListPage } from "../../ui/ListPage";
+import { Copy, useNow, When } from "../../ui/parts";
+import { toast } from "../../ui/toasts";
 
 /** Images lists images and the progress of imports. */
 export function Images() {

@@ -2,19 +2,19 @@
 
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
-import { client, type Pod } from "../api/client";
-import { useLive } from "../api/live";
-import { useHasRole } from "../api/role";
-import { coresOf, count, mebibytes, plural } from "../lib/format";
-import { podState, restartsOf } from "../lib/podState";
-import { Badge } from "../ui/Badge";
-import { Button } from "../ui/Button";
-import type { Column } from "../ui/DataTable";
-import { FormDialog } from "../ui/Dialog";
-import { ListPage } from "../ui/ListPage";
-import { Labels, When } from "../ui/parts";
-import { toast } from "../ui/toasts";
-import { allContainers, readiness } from "./pod/containers";
+import { client, type Pod } from "../../api/client";
+import { useLive } from "../../api/live";
+import { useHasRole } from "../../api/role";
+import { allContainers, readiness } from "../../lib/containers";
+import { coresOf, count, mebibytes, plural } from "../../lib/format";
+import { podState, restartsOf } from "../../lib/podState";
+import { Badge } from "../../ui/Badge";
+import { Button } from "../../ui/Button";
+import type { Column } from "../../ui/DataTable";
+import { FormDialog } from "../../ui/Dialog";
+import { ListPage } from "../../ui/ListPage";
+import { Labels, When } from "../../ui/parts";
+import { toast } from "../../ui/toasts";
 
 const PHASES = ["Pending", "Starting", "Running", "Succeeded", "Failed", "Unknown", "Stopping", "Stopped"];
 
