@@ -81,6 +81,8 @@ var access = map[string]accessRule{
 	"UpdateVolume":      developers,
 	"RestoreVolume":     developers,
 	"CreateSnapshot":    developers,
+	"ExportSnapshot":    developers,
+	"ImportVolume":      developers,
 	"DeleteSnapshot":    developers,
 	"DeleteVolume":      developers,
 	"ListVolumeClasses": viewers,
