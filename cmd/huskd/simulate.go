@@ -187,7 +187,7 @@ func (s *simulation) print(w io.Writer, trace simulate.Trace, r simulate.Result)
 		}
 	}
 	if r.Moves > 0 || r.MadeRoom > 0 {
-		rows = append(rows, struct{ name, value string }{"moves", fmt.Sprintf("%d to empty nodes, %d to free capacity for %d pods; %.4f per pod and hour", r.Moves, r.MovesForRoom, r.MadeRoom, r.MovesPerPodHour)})
+		rows = append(rows, struct{ name, value string }{"moves", fmt.Sprintf("%d to empty nodes, %d to free capacity for %d pods; %.4f per pod and hour, %d GiB of memory", r.Moves, r.MovesForRoom, r.MadeRoom, r.MovesPerPodHour, r.MovedMiB/1024)})
 	}
 	rows = append(rows, []struct{ name, value string }{
 		{"free on used nodes", fmt.Sprintf("%d millis, %d MiB", r.StrandedCPU, r.StrandedMemory)},
