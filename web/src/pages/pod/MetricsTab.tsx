@@ -3,7 +3,7 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
 import { client, data, type Pod, type Schemas } from "../../api/client";
-import { keyOf, useSession } from "../../api/session";
+import { useKeys } from "../../api/queries";
 import { bytes, percent, perSecond } from "../../lib/format";
 import { fromHistory, fromSamples, joined, type Point } from "../../lib/usage";
 import { Button } from "../../ui/Button";
@@ -24,10 +24,10 @@ const RANGES = [
 
 /** MetricsTab draws the pod's usage: what its node has recorded, and then samples of the kernel inside it. */
 export default function MetricsTab({ pod }: { pod: Pod }) {
-  const session = useSession();
+  const keys = useKeys();
   const queries = useQueryClient();
   const [range, setRange] = useState<number>(3600);
-  const key = useMemo(() => [keyOf(session), "stats", pod.id], [session, pod.id]);
+  const key = keys.stats(pod.id);
   const running = pod.status.phase === "Running";
   const q = useQuery({
     queryKey: key,
@@ -41,7 +41,7 @@ export default function MetricsTab({ pod }: { pod: Pod }) {
     gcTime: 30 * 60_000,
   });
   const history = useQuery({
-    queryKey: [...key, "history"],
+    queryKey: keys.statsHistory(pod.id),
     queryFn: () => data(client.GET("/v1/pods/{podId}/stats/history", { params: { path: { podId: pod.id } } })),
     refetchInterval: 60_000,
     retry: false,
