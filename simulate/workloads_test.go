@@ -320,7 +320,7 @@ func late(t *testing.T) (all []workload) {
 }
 
 // If pods move for those that do not fit, Husk refuses neither more pods nor more capacity than its peers,
-// and needs no more nodes, also for large pods that come late and for more pods than fit.
+// and uses at most as many nodes, also for large pods that come late and for more pods than fit.
 func TestWithMovesHuskRefusesNoMoreThanItsPeers(t *testing.T) {
 	t.Parallel()
 	show := func(o outcome) string { return fmt.Sprintf("%d, %d, %.2f %%", o.nodes, o.refused, 100*o.capacity) }
