@@ -6,6 +6,7 @@ import (
 	"context"
 	"iter"
 	"net/http"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -63,6 +64,12 @@ func (p Pods) Wait(ctx context.Context, id uuid.UUID, done func(openapi.Pod) (bo
 // Delete starts the deletion of a pod. [Pods.Get] still returns the pod until it has stopped and is deleted.
 func (p Pods) Delete(ctx context.Context, id uuid.UUID) error {
 	return done(p.c.api.DeletePod(ctx, id, nil))
+}
+
+// History returns what a pod has used since a time, within the last day.
+func (p Pods) History(ctx context.Context, id uuid.UUID, since time.Time) ([]openapi.StatsPoint, error) {
+	h, err := Decode[openapi.PodStatsHistory](p.c.api.GetPodStatsHistory(ctx, id, &openapi.GetPodStatsHistoryParams{Since: &since}))
+	return h.Points, err
 }
 
 // Stats returns what a running pod uses at the moment.

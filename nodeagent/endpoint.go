@@ -34,6 +34,7 @@ func (a *Agent) serveEndpoint() (func() error, error) {
 	r := all.With(onlyServers)
 	r.Get("/v1/pods/{podId}/logs", a.getLogs)
 	r.Get("/v1/pods/{podId}/stats", a.getStats)
+	r.Get("/v1/pods/{podId}/stats/history", a.getHistory)
 	r.Post("/v1/pods/{podId}/kill", a.kill)
 	r.Post("/v1/pods/{podId}/freeze", a.freeze)
 	r.Post("/v1/pods/{podId}/thaw", a.thaw)

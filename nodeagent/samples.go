@@ -4,7 +4,11 @@ package nodeagent
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
 	"maps"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -12,6 +16,7 @@ import (
 	"husk"
 	"husk/limits"
 	"husk/nodeagent/translate"
+	"husk/openapi"
 )
 
 const (
@@ -84,10 +89,40 @@ func (a *Agent) sample(ctx context.Context) ([]husk.PodSample, error) {
 			samples[i] = translate.Sample(w.id, machines[w.id], traffic[w.id])
 			samples[i].NetworkSpoofedPackets = spoofed[w.id]
 			samples[i].Guest = w.askGuest(ctx)
+			if err := w.history.Add(time.Now(), samples[i]); err != nil && !errors.Is(err, fs.ErrNotExist) { // the pod was removed meanwhile
+				w.log.Warn("a minute is missing in the history of the pod", "error", err)
+			}
 		})
 	}
 	asking.Wait()
 	return samples, nil
+}
+
+// getHistory serves GetPodStatsHistory.
+func (a *Agent) getHistory(w http.ResponseWriter, r *http.Request) {
+	worker := a.workerOf(r)
+	if worker == nil {
+		problem(w, husk.NotFound("pod on this node"), http.StatusNotFound)
+		return
+	}
+	var since time.Time
+	if text := r.URL.Query().Get("since"); text != "" {
+		var err error
+		if since, err = time.Parse(time.RFC3339, text); err != nil {
+			problem(w, husk.Errorf(husk.CodeInvalid, "since", "since must be an RFC 3339 time"), http.StatusUnprocessableEntity)
+			return
+		}
+	}
+	points, err := worker.history.Read(since, time.Now())
+	if err != nil {
+		worker.log.Error("the history of the pod cannot be read", "error", err)
+		problem(w, husk.Errorf(husk.CodeInternal, "", "the node cannot read the history of the pod"), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(openapi.PodStatsHistory{Points: points}); err != nil {
+		worker.log.Debug("history not sent completely", "error", err)
+	}
 }
 
 // askGuest returns nil if the guest does not respond. It also corrects the clock of the guest.

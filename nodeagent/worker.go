@@ -24,6 +24,7 @@ import (
 	"husk/nodeagent/console"
 	"husk/nodeagent/file"
 	"husk/nodeagent/growth"
+	"husk/nodeagent/history"
 	"husk/nodeagent/lifetime"
 	"husk/nodeagent/podlog"
 	"husk/nodeagent/reports"
@@ -91,6 +92,7 @@ type worker struct {
 	logBudget   *podlog.Budget // of all containers
 	flood       *console.Flood // only upkeep uses it
 	volumes     *growth.Volumes
+	history     *history.Book
 }
 
 // newWorker makes a worker that runs until ctx ends or cancel is called.
@@ -101,6 +103,7 @@ func newWorker(ctx context.Context, a *Agent, desired husk.DesiredPod) *worker {
 		agent: a, id: desired.ID, log: a.log.With("tenant", desired.TenantID, "pod", desired.ID), desired: desired, done: make(chan struct{}),
 		parked: make(chan struct{}), wake: make(chan struct{}, 1), arrivals: make(chan net.Conn),
 		logBudget: podlog.NewBudget(), flood: console.NewFlood(vm.ConsoleLog(a.cfg.VM.LogDir, desired.ID.String())),
+		history: history.New(a.podDir(desired.ID)),
 	}
 	w.makeLogs(desired)
 	return w

@@ -1223,6 +1223,15 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/pods/{podId}/stats (the `GetPodStats` operationId).
 	GetPodStats(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetPodStatsHistory Show what a pod has used in the last day
+	//
+	// A point a minute, as counted by the pod's node. The node keeps them for a day, also while the pod does not run. The history begins when the
+	// pod comes to the node, so it is shorter after a move. For longer, let Prometheus scrape `/v1/metrics`.
+	// For viewers, developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/pods/{podId}/stats/history (the `GetPodStatsHistory` operationId).
+	GetPodStatsHistory(ctx context.Context, podID PodID, params *GetPodStatsHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// StopPod Stop a pod
 	//
 	// The pod ends as in `deletePod`, and is `Stopped` then. It keeps its name, its address and its volumes, and uses no cpu and memory. A pod that has ended by itself stays as it is. For developers and owners of the tenant.
@@ -4148,6 +4157,25 @@ func (c *Client) StartPod(ctx context.Context, podID PodID, params *StartPodPara
 // Corresponds with GET /v1/pods/{podId}/stats (the `GetPodStats` operationId).
 func (c *Client) GetPodStats(ctx context.Context, podID PodID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetPodStatsRequest(c.Server, podID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetPodStatsHistory Show what a pod has used in the last day
+//
+// A point a minute, as counted by the pod's node. The node keeps them for a day, also while the pod does not run. The history begins when the
+// pod comes to the node, so it is shorter after a move. For longer, let Prometheus scrape `/v1/metrics`.
+// For viewers, developers and owners of the tenant.
+//
+// Corresponds with GET /v1/pods/{podId}/stats/history (the `GetPodStatsHistory` operationId).
+func (c *Client) GetPodStatsHistory(ctx context.Context, podID PodID, params *GetPodStatsHistoryParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetPodStatsHistoryRequest(c.Server, podID, params)
 	if err != nil {
 		return nil, err
 	}
@@ -11200,6 +11228,67 @@ func NewGetPodStatsRequest(server string, podID PodID) (*http.Request, error) {
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetPodStatsHistoryRequest constructs an http.Request for the GetPodStatsHistory method
+func NewGetPodStatsHistoryRequest(server string, podID PodID, params *GetPodStatsHistoryParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "podId", podID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pods/%s/stats/history", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Since != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "since", *params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)

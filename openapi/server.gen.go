@@ -364,6 +364,9 @@ type ServerInterface interface {
 	// GetPodStats Show a pod's current usage
 	// (GET /v1/pods/{podId}/stats)
 	GetPodStats(w http.ResponseWriter, r *http.Request, podID PodID)
+	// GetPodStatsHistory Show what a pod has used in the last day
+	// (GET /v1/pods/{podId}/stats/history)
+	GetPodStatsHistory(w http.ResponseWriter, r *http.Request, podID PodID, params GetPodStatsHistoryParams)
 	// StopPod Stop a pod
 	// (POST /v1/pods/{podId}/stop)
 	StopPod(w http.ResponseWriter, r *http.Request, podID PodID, params StopPodParams)
@@ -1180,6 +1183,12 @@ func (_ Unimplemented) StartPod(w http.ResponseWriter, r *http.Request, podID Po
 // GetPodStats Show a pod's current usage
 // (GET /v1/pods/{podId}/stats)
 func (_ Unimplemented) GetPodStats(w http.ResponseWriter, r *http.Request, podID PodID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetPodStatsHistory Show what a pod has used in the last day
+// (GET /v1/pods/{podId}/stats/history)
+func (_ Unimplemented) GetPodStatsHistory(w http.ResponseWriter, r *http.Request, podID PodID, params GetPodStatsHistoryParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -6447,6 +6456,48 @@ func (siw *ServerInterfaceWrapper) GetPodStats(w http.ResponseWriter, r *http.Re
 	handler.ServeHTTP(w, r)
 }
 
+// GetPodStatsHistory operation middleware
+func (siw *ServerInterfaceWrapper) GetPodStatsHistory(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "podId" -------------
+	var podID PodID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "podId", chi.URLParam(r, "podId"), &podID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "podId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetPodStatsHistoryParams
+
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", r.URL.Query(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "since"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "since", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetPodStatsHistory(w, r, podID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // StopPod operation middleware
 func (siw *ServerInterfaceWrapper) StopPod(w http.ResponseWriter, r *http.Request) {
 
@@ -8562,6 +8613,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/pods/{podId}/stats", wrapper.GetPodStats)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/pods/{podId}/stats/history", wrapper.GetPodStatsHistory)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/pods/{podId}/exec", wrapper.ExecInPod)
@@ -14061,6 +14115,46 @@ func (response GetPodStatsdefaultApplicationProblemPlusJSONResponse) VisitGetPod
 	return err
 }
 
+type GetPodStatsHistoryRequestObject struct {
+	PodID  PodID `json:"podId"`
+	Params GetPodStatsHistoryParams
+}
+
+type GetPodStatsHistoryResponseObject interface {
+	VisitGetPodStatsHistoryResponse(w http.ResponseWriter) error
+}
+
+type GetPodStatsHistory200JSONResponse PodStatsHistory
+
+func (response GetPodStatsHistory200JSONResponse) VisitGetPodStatsHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetPodStatsHistorydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetPodStatsHistorydefaultApplicationProblemPlusJSONResponse) VisitGetPodStatsHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type StopPodRequestObject struct {
 	PodID  PodID `json:"podId"`
 	Params StopPodParams
@@ -16421,6 +16515,9 @@ type StrictServerInterface interface {
 	// GetPodStats Show a pod's current usage
 	// (GET /v1/pods/{podId}/stats)
 	GetPodStats(ctx context.Context, request GetPodStatsRequestObject) (GetPodStatsResponseObject, error)
+	// GetPodStatsHistory Show what a pod has used in the last day
+	// (GET /v1/pods/{podId}/stats/history)
+	GetPodStatsHistory(ctx context.Context, request GetPodStatsHistoryRequestObject) (GetPodStatsHistoryResponseObject, error)
 	// StopPod Stop a pod
 	// (POST /v1/pods/{podId}/stop)
 	StopPod(ctx context.Context, request StopPodRequestObject) (StopPodResponseObject, error)
@@ -19802,6 +19899,33 @@ func (sh *strictHandler) GetPodStats(w http.ResponseWriter, r *http.Request, pod
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetPodStatsResponseObject); ok {
 		if err := validResponse.VisitGetPodStatsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetPodStatsHistory operation middleware
+func (sh *strictHandler) GetPodStatsHistory(w http.ResponseWriter, r *http.Request, podID PodID, params GetPodStatsHistoryParams) {
+	var request GetPodStatsHistoryRequestObject
+
+	request.PodID = podID
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetPodStatsHistory(ctx, request.(GetPodStatsHistoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetPodStatsHistory")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetPodStatsHistoryResponseObject); ok {
+		if err := validResponse.VisitGetPodStatsHistoryResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -14,7 +14,7 @@ import (
 // a pod that does not fit is Unplaced. It learns the sizes of the whole batch before it places the
 // first pod.
 //
-// Higher priorities go first. Within the priorities it tries two orders, and keeps the one that
+// Higher priorities go first. Within the priorities it tries three ways, and keeps the one that
 // leaves fewer pods of the batch unplaced, then the one that opens fewer nodes, and then the one that strands less:
 //
 //   - The larger dominant share first, so that large pods are placed while there is capacity, and
@@ -22,6 +22,7 @@ import (
 //     "Heuristics for vector bin packing", 2011, and for dominant shares Ghodsi et al., NSDI 2011.
 //   - By arrival. In a large batch that is sorted by size, pods with much memory and pods with much
 //     cpu follow each other in blocks, so nodes get too little of a mix.
+//   - Node by node, so that cpu and memory of each node stay in balance. See fill.
 func (f *Fleet) PlaceBatch(pods []Pod) []Handle {
 	b := newBatch(f, pods)
 	b.place()
@@ -67,12 +68,9 @@ func (b *batch) place() {
 // placeThese places some of the pods. They are given by priority, and within a priority in the order
 // of their arrival.
 func (b *batch) placeThese(given []int32) {
-	dominant := func(r Resources) float64 {
-		return max(float64(r.CPUMillis)/b.fleet.mix.cpu, float64(r.MemoryMiB)/b.fleet.mix.memory)
-	}
 	bySize := slices.Clone(given)
 	slices.SortStableFunc(bySize, func(x, y int32) int {
-		return cmp.Or(b.byPriority(x, y), cmp.Compare(dominant(b.pods[y].Size), dominant(b.pods[x].Size)))
+		return cmp.Or(b.byPriority(x, y), cmp.Compare(b.fleet.mix.share(b.pods[y].Size), b.fleet.mix.share(b.pods[x].Size)))
 	})
 	for {
 		b.better(given, bySize)
@@ -104,16 +102,28 @@ func (b *batch) brokenGangs(given []int32) map[string]bool {
 	return broken
 }
 
-// better places the pods in the better of two orders.
+// better places the pods in the best of several ways.
 func (b *batch) better(given, bySize []int32) {
-	first := b.attempt(bySize)
-	if slices.Equal(given, bySize) {
-		return
+	ways := []func() (outcome, []int32){func() (outcome, []int32) { return b.attempt(bySize), bySize }}
+	if !slices.Equal(given, bySize) {
+		ways = append(ways, func() (outcome, []int32) { return b.attempt(given), given })
+		if b.mayFill(bySize) {
+			ways = append(ways, func() (outcome, []int32) { return b.fill(bySize) })
+		}
 	}
-	b.undo(bySize)
-	if second := b.attempt(given); first.compare(second) <= 0 {
-		b.undo(given)
-		b.attempt(bySize)
+	best, last := 0, len(ways)-1
+	var least outcome
+	for k, way := range ways {
+		o, placed := way()
+		if k == 0 || o.compare(least) < 0 {
+			best, least = k, o
+		}
+		if k < last || best < last {
+			b.undo(placed)
+		}
+	}
+	if best < last {
+		ways[best]()
 	}
 }
 
@@ -160,15 +170,20 @@ func (b *batch) attempt(order []int32) (o outcome) {
 			full[b.classes[i]] = !b.pods[i].waitsForOthers()
 			continue
 		}
-		score := f.scoreOf(at)
-		score.StrandedBefore = f.mix.stranded(f.nodes[at].free, noLimit)
-		b.handles[i] = f.assign(at, &b.pods[i])
-		score.StrandedAfter = f.mix.stranded(f.nodes[at].free, noLimit)
-		b.scores[i] = score
-		o.stranded += score.StrandedAfter - score.StrandedBefore
+		o.stranded += b.put(i, at, f.scoreOf(at))
 	}
 	o.open = f.open.nodes
 	return o
+}
+
+// put places a pod on a node, and returns the capacity that this strands.
+func (b *batch) put(i, at int32, score Score) (stranded float64) {
+	f := b.fleet
+	score.StrandedBefore = f.mix.stranded(f.nodes[at].free, noLimit)
+	b.handles[i] = f.assign(at, &b.pods[i])
+	score.StrandedAfter = f.mix.stranded(f.nodes[at].free, noLimit)
+	b.scores[i] = score
+	return score.StrandedAfter - score.StrandedBefore
 }
 
 // undo reverts an attempt, the last pod first, so that the next attempt starts from the same state.

@@ -214,40 +214,69 @@ func doublings(v float64) float64 {
 	return float64(int(x>>mantissa)-1023) + float64(x&(1<<mantissa-1))/(1<<mantissa)
 }
 
-// opensEarly reports whether a node may be opened although an open one fits. It returns false while
-// the open nodes have free capacity that the usual pods can use. So a charge that is far too small
-// only opens a few nodes too many. Stranded capacity does not count as usable. In a growing
-// cluster, new pods soon fill a node that was opened early. In a cluster where pods come and go,
-// the pods that end free capacity anyway. So the more of the recent events are departures, the less
-// usable free capacity is allowed.
+// opensEarly reports whether a node may be opened although an open one fits. The open nodes with
+// usable free capacity are a stock, from which pods of every size can choose a node that they fit
+// well. What the stock holds when the last pod has come was opened in vain, and nobody knows which
+// pod is the last. A stock that grows with the square root of the open nodes is enough: packings
+// that know only what has come so far lose an amount of this order to those that know the
+// distribution (Gupta and Radovanović, "Interior-point-based online stochastic bin packing",
+// Operations Research 2020), and its share of the cluster goes to zero. Stranded capacity is not in
+// the stock. In a cluster where pods come and go, the pods that end free capacity anyway. So the
+// more of the recent events are departures, the smaller is the stock.
 func (f *Fleet) opensEarly() bool {
-	return f.open.usable <= f.params.OpeningSlack*max(0, 1-2*f.departing)+alwaysUsable
+	stock := f.params.OpeningSlack * math.Sqrt(float64(f.open.nodes))
+	return f.open.usable <= stock*max(0, 1-2*f.departing)+alwaysUsable
 }
 
 // alwaysUsable is the usable free capacity that is allowed in every cluster, in nodes, because the
 // node that was opened last is not full yet.
 const alwaysUsable = 2
 
-// emptyFor returns the empty node that would be opened for the pod, or none.
+// emptyFor returns the empty node that would be opened for the pod, or none. If only reserved nodes
+// fit, it is one of the shape that holds the fewest pods. Shapes of one tier are about the same, so
+// the first that fits stands for all. There may be as many shapes as nodes, but few tiers.
 func (f *Fleet) emptyFor(s *search) int32 {
 	o := &f.opening
-	o.sortFor(&f.mix)
-	breaks := none
-	for _, k := range o.order {
+	o.learn(&f.mix)
+	var best, breaks *shape
+	at, breaksAt := none, none
+	for k := range o.tiers {
+		t := &o.tiers[k]
+		if t.ownEmpty == 0 || !t.largest.holds(s.pod.Size) {
+			continue
+		}
+		x, i := f.firstOf(s, t)
+		switch {
+		case i == none || best != nil && !o.better(x, best):
+		case !o.reserved(t):
+			best, at = x, i
+		case breaks == nil || x.worth < breaks.worth:
+			breaks, breaksAt = x, i
+		}
+	}
+	if best == nil {
+		return breaksAt
+	}
+	return at
+}
+
+// firstOf returns the first shape of a tier that has an empty node for the pod, and the node, or
+// none.
+func (f *Fleet) firstOf(s *search, t *tier) (*shape, int32) {
+	o := &f.opening
+	for t.first < len(t.shapes) && len(o.shapes[t.shapes[t.first]].empty) == 0 {
+		t.first++
+	}
+	for _, k := range t.shapes[t.first:] {
 		x := &o.shapes[k]
 		if len(x.empty) == 0 || !x.capacity.holds(s.pod.Size.plus(x.over)) {
 			continue
 		}
-		i := f.firstAllowed(s, x)
-		if i == none {
-			continue
+		if i := f.firstAllowed(s, x); i != none {
+			return x, i
 		}
-		if !o.reserved(x.tier, f.params.Reserve) {
-			return i
-		}
-		breaks = i // of the shapes with a reserve, the last one holds the fewest pods
 	}
-	return breaks
+	return nil, none
 }
 
 // firstAllowed returns the first empty node of a shape that the pod's rules allow.

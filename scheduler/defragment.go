@@ -15,7 +15,7 @@ type Freed struct {
 	Gain  Resources // the node's capacity
 }
 
-// Move puts a running pod on another node, where it is restarted.
+// Move puts a running pod on another node.
 type Move struct {
 	Pod  Handle
 	To   int
@@ -80,47 +80,56 @@ func (f *Fleet) empty(node int32, spent *map[int32]int32) (moves []Move, ok bool
 		}
 		pods = append(pods, h)
 	}
+	f.search.onlyOpen = true
+	defer func() { f.search.onlyOpen = false }()
+	if moves, ok = f.relocate(node, pods); !ok {
+		*spent = before
+	}
+	return moves, ok
+}
+
+// relocate moves either all of these pods of a node to other nodes, the largest first, or none of
+// them. If it moves them, the node takes no new pods afterwards.
+func (f *Fleet) relocate(node int32, pods []int32) (moves []Move, ok bool) {
 	size := func(h int32) float64 {
 		return share(f.pods[h].size.CPUMillis, f.cap[node].CPUMillis) + share(f.pods[h].size.MemoryMiB, f.cap[node].MemoryMiB)
 	}
 	slices.SortFunc(pods, func(a, b int32) int { return cmp.Or(cmp.Compare(size(b), size(a)), cmp.Compare(a, b)) })
 	f.SetReady(int(node), false)
 	departing := f.departing
+	defer func() { f.departing = departing }()
 	type moved struct {
 		was running
 		is  Handle
 	}
 	var done []moved
-	f.search.onlyOpen = true
-	defer func() { f.search.onlyOpen = false }()
 	for _, h := range pods {
 		was := f.pods[h]
 		pod := was.asPod(f.now)
-		f.Release(Handle(h))
+		f.Forget(Handle(h))
 		to := f.choose(&pod)
 		if to == none {
 			f.adopt(node, was, pod)
 			for _, d := range slices.Backward(done) {
-				f.Release(d.is)
+				f.Forget(d.is)
 				pod := d.was.asPod(f.now)
 				f.adopt(node, d.was, pod)
 			}
 			f.SetReady(int(node), true)
-			f.departing, *spent = departing, before
 			return nil, false
 		}
-		done = append(done, moved{was, f.assign(to, &pod)})
+		done = append(done, moved{was, f.adopt(to, was, pod)})
 		moves = append(moves, Move{Pod: Handle(h), To: int(to), Size: was.size})
 	}
-	f.departing = departing
 	return moves, true
 }
 
-// adopt records a pod on its former node, with its former age.
-func (f *Fleet) adopt(node int32, was running, pod Pod) {
+// adopt records a running pod on a node, with its age and its hint.
+func (f *Fleet) adopt(node int32, was running, pod Pod) Handle {
 	h := f.assign(node, &pod)
-	f.pods[h].since, f.pods[h].end = was.since, was.end
+	f.pods[h].since, f.pods[h].end, f.pods[h].hint = was.since, was.end, was.hint
 	f.retime(&f.nodes[node])
+	return h
 }
 
 // asPod returns the description with which a running pod was placed, with its remaining lifetime.

@@ -83,7 +83,7 @@ type Fleet struct {
 
 // NewFleet indexes the nodes.
 func NewFleet(nodes []Node, params Params) *Fleet {
-	f := &Fleet{params: params, mix: newMix(), opening: newOpening(), labels: newLabels(), groups: newGroups(), hints: hints{factor: 1}, priorities: map[int32]int32{}}
+	f := &Fleet{params: params, mix: newMix(), opening: newOpening(params), labels: newLabels(), groups: newGroups(), hints: hints{factor: 1}, priorities: map[int32]int32{}}
 	var largest, sum Resources
 	for _, n := range nodes {
 		largest.CPUMillis, largest.MemoryMiB = max(largest.CPUMillis, n.Capacity.CPUMillis), max(largest.MemoryMiB, n.Capacity.MemoryMiB)
@@ -360,9 +360,10 @@ func (f *Fleet) Clone() *Fleet {
 		c.opening.shapes[i].empty = slices.Clone(c.opening.shapes[i].empty)
 	}
 	for i := range c.opening.tiers {
-		c.opening.tiers[i].below = slices.Clone(c.opening.tiers[i].below)
+		t := &c.opening.tiers[i]
+		t.below, t.shapes = slices.Clone(t.below), slices.Clone(t.shapes)
 	}
-	c.opening.byShape, c.opening.byTier, c.opening.order = maps.Clone(f.opening.byShape), maps.Clone(f.opening.byTier), slices.Clone(f.opening.order)
+	c.opening.byShape, c.opening.byTier = maps.Clone(f.opening.byShape), maps.Clone(f.opening.byTier)
 	c.mix.index, c.mix.sizes, c.mix.counts, c.mix.types = maps.Clone(f.mix.index), slices.Clone(f.mix.sizes), slices.Clone(f.mix.counts), slices.Clone(f.mix.types)
 	c.mix.quick = slices.Clone(f.mix.quick)
 	c.labels, c.groups, c.priorities, c.search = f.labels.clone(), f.groups.clone(), maps.Clone(f.priorities), search{}

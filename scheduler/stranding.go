@@ -55,6 +55,8 @@ type mix struct {
 	cpu, memory  float64 // the average node, the unit of stranding
 	demandCPU    float64 // the average pod
 	demandMemory float64
+	perCPU       float64 // 1/demandCPU and 1/demandMemory
+	perMemory    float64
 }
 
 func newMix() mix { return mix{index: map[Resources]int32{}, version: 1, cpu: 1, memory: 1} }
@@ -113,6 +115,7 @@ func (m *mix) learn() {
 		m.demandCPU /= number
 		m.demandMemory /= number
 	}
+	m.perCPU, m.perMemory = 1/max(1, m.demandCPU), 1/max(1, m.demandMemory)
 	slices.SortStableFunc(all, func(a, b typical) int {
 		return cmp.Or(cmp.Compare(b.strandCPU, a.strandCPU), cmp.Compare(a.cpu, b.cpu), cmp.Compare(a.memory, b.memory))
 	})
@@ -133,6 +136,11 @@ func (m *mix) learn() {
 	for len(m.quick)%quickStep != 0 {
 		m.quick = append(m.quick, quick{weights: weights})
 	}
+}
+
+// share is the dominant share of an amount: the larger of its shares of the average node.
+func (m *mix) share(r Resources) float64 {
+	return max(float64(r.CPUMillis)/m.cpu, float64(r.MemoryMiB)/m.memory)
 }
 
 // inverse returns slightly more than 1/v, so that an exact multiple is not rounded down to one
@@ -160,6 +168,20 @@ func (m *mix) usable(free Resources) float64 {
 	return max(ofCPU, ofMemory) / weights
 }
 
+// unbalanced is what the average pod leaves of the free capacity if it can be divided at will: the
+// part of one resource for which the other is missing. The types alone count each size as if no
+// other came. Together, large sizes leave what small ones fill, if cpu and memory stay in balance.
+func (m *mix) unbalanced(cpu, memory float64) float64 {
+	pods := cpu * m.perCPU
+	if byMemory := memory * m.perMemory; byMemory < pods { // as below
+		pods = byMemory
+	}
+	return balanceWeight * ((cpu-pods*m.demandCPU)/m.cpu + (memory-pods*m.demandMemory)/m.memory)
+}
+
+// balanceWeight weighs the balance of a node against the sizes that fit there.
+const balanceWeight = 0.4
+
 // noLimit makes stranded compute the exact sum.
 var noLimit = math.Inf(1)
 
@@ -168,10 +190,10 @@ var noLimit = math.Inf(1)
 // value above the limit: types are sorted by weight, so the sum can end early.
 func (m *mix) stranded(free Resources, limit float64) float64 {
 	cpu, memory := float64(free.CPUMillis), float64(free.MemoryMiB)
-	if limit < noLimit && m.loses(cpu, memory, limit) {
+	sum := m.unbalanced(cpu, memory)
+	if limit < noLimit && m.loses(cpu, memory, limit-sum) {
 		return limit + lossMargin
 	}
-	var sum float64
 	for i := range m.types {
 		t := &m.types[i]
 		fit := cpu * t.perCPU

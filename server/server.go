@@ -88,6 +88,9 @@ type Config struct {
 	// Terms say how long a node counts as alive.
 	Terms control.LeaseTerms
 
+	// MovesForWaitingPod is how many running pods may move so that one waiting pod fits; 0 moves none.
+	MovesForWaitingPod int
+
 	// SessionIdle is how long an interactive session may pass without a byte; 0 means one hour. SessionCheck is how often the server
 	// re-checks that the caller is still authorized; 0 means 15 seconds.
 	SessionIdle, SessionCheck time.Duration
@@ -160,7 +163,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	loops := control.New(control.Config{
 		Store: cfg.Store.Control(), Ceph: cfg.Cluster, Log: cfg.Log, Egress: cfg.Egress, VolumesPool: cfg.VolumesPool, Terms: cfg.Terms, Network: cfg.Network,
-		SigningKeys: a.TendSigningKeys, Metrics: registry, Guests: nodes,
+		SigningKeys: a.TendSigningKeys, Metrics: registry, Guests: nodes, MovesForWaitingPod: cfg.MovesForWaitingPod,
 	})
 	sessions := exec.New(exec.Config{
 		Store: cfg.Store, Agents: nodes, Log: cfg.Log, Issuer: cfg.Issuer, Idle: cfg.SessionIdle, Recheck: cfg.SessionCheck, Held: limits, Metrics: registry,

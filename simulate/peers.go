@@ -4,6 +4,7 @@ package simulate
 
 import (
 	"math"
+	"slices"
 
 	"husk/scheduler"
 )
@@ -107,4 +108,50 @@ func (s *scan) release(id int) {
 	s.take(s.on[id], s.pods[id], -1)
 	delete(s.on, id)
 	delete(s.pods, id)
+}
+
+// offlineGreedy is the name of a rule that sees all pods of a batch before it places the first.
+const offlineGreedy = "offline-greedy"
+
+// greedy fills one node after the other, in the order of the file. A node gets, of all sizes that
+// fit, the one after which the shares of cpu and memory that are left differ least, until none fits.
+type greedy struct{ *scan }
+
+func (g greedy) place(batch []request, nodes []int32) {
+	type kind struct {
+		size scheduler.Resources
+		gpus int
+	}
+	left := map[kind][]int{}
+	var kinds []kind
+	for k := range batch {
+		nodes[k] = -1
+		x := kind{batch[k].size, batch[k].gpus}
+		if left[x] == nil {
+			kinds = append(kinds, x)
+		}
+		left[x] = append(left[x], k)
+	}
+	for at := range g.machines {
+		for len(kinds) > 0 {
+			best, least := -1, math.Inf(1)
+			for i, x := range kinds {
+				p := &batch[left[x][0]]
+				if cpu, memory := g.machines[at].left(p); g.machines[at].fits(p) && math.Abs(cpu-memory) < least {
+					best, least = i, math.Abs(cpu-memory)
+				}
+			}
+			if best < 0 {
+				break
+			}
+			x := kinds[best]
+			k := left[x][0]
+			nodes[k] = int32(at)
+			g.take(int32(at), &batch[k], 1)
+			g.on[batch[k].id], g.pods[batch[k].id] = int32(at), &request{size: x.size, gpus: x.gpus}
+			if left[x] = left[x][1:]; len(left[x]) == 0 {
+				kinds = slices.Delete(kinds, best, best+1)
+			}
+		}
+	}
 }

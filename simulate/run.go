@@ -23,10 +23,20 @@ type Options struct {
 	Hints  string // none, perfect, or noisy: wrong by a factor of two, randomly up or down
 	Seed   uint64 // of the noise
 	Params scheduler.Params
+	// MovesPerPodHour is the budget of moves that empty nodes, per hour that a pod runs. Only Husk
+	// moves pods, and only in a trace with times.
+	MovesPerPodHour float64
+	// MakeRoom is how many running pods may move so that one pod fits that fits on no node. Only Husk
+	// moves pods.
+	MakeRoom int
+	// Program computes Result.LowerBoundProgram, which takes seconds.
+	Program bool
 }
 
 // Policies returns the names of the policies.
-func Policies() []string { return append([]string{"husk"}, slices.Sorted(maps.Keys(scores))...) }
+func Policies() []string {
+	return append([]string{"husk", offlineGreedy}, slices.Sorted(maps.Keys(scores))...)
+}
 
 // Result is the result of a simulation. The JSON names are stable.
 type Result struct {
@@ -34,16 +44,19 @@ type Result struct {
 	Placed   int    `json:"placed"`
 	Unplaced int    `json:"unplaced"`
 	TooLarge int    `json:"unplaced_too_large"` // unplaced pods that no node could hold even when empty
-	// NodesUsed is how many nodes ever had a pod; without departures, how many have one at the end.
+	// NodesUsed is how many nodes ever had a pod; without departures and moves, how many have one at the end.
 	NodesUsed int `json:"nodes_used"`
 	NodesPeak int `json:"nodes_used_peak"`
 	// NodesMean is weighted by time, from the first arrival to the last. For a trace with times,
 	// LowerBound is the bound at each moment, weighted in the same way. So their quotient is the
 	// distance from a perfect packing that moves pods for free.
-	NodesMean   float64 `json:"nodes_used_mean"`
-	LowerBound  float64 `json:"lower_bound"`
-	BoundCPU    float64 `json:"lower_bound_cpu,omitempty"`
-	BoundMemory float64 `json:"lower_bound_memory,omitempty"`
+	NodesMean  float64 `json:"nodes_used_mean"`
+	LowerBound float64 `json:"lower_bound"`
+	// LowerBoundProgram is the value of a linear program, for a trace without times. It is 0 if the
+	// program is too large.
+	LowerBoundProgram float64 `json:"lower_bound_program,omitempty"`
+	BoundCPU          float64 `json:"lower_bound_cpu,omitempty"`
+	BoundMemory       float64 `json:"lower_bound_memory,omitempty"`
 	// NodesMeanToEnd and LowerBoundToEnd are the same until the last departure. This adds the time in
 	// which no pods arrive and the last pods keep their nodes in use.
 	NodesMeanToEnd  float64 `json:"nodes_used_mean_to_end,omitempty"`
@@ -55,6 +68,12 @@ type Result struct {
 	P50            float64 `json:"decision_p50_us"`
 	P99            float64 `json:"decision_p99_us"`
 	MaxRSS         float64 `json:"max_rss_mib"`
+	// Moves are those that emptied nodes, MovesForRoom those that freed capacity for MadeRoom pods.
+	Moves           int     `json:"moves"`
+	MovesForRoom    int     `json:"moves_for_room"`
+	MadeRoom        int     `json:"placed_by_moves"`
+	MovesPerPodHour float64 `json:"moves_per_pod_hour,omitempty"`
+	MovedMiB        int     `json:"moved_mib"` // the memory of the pods that moved, all moves together
 
 	On []int32 `json:"-"` // the node of each pod when the last has arrived; -1 is none
 }
@@ -72,6 +91,18 @@ type policy interface {
 	at(seconds float64)
 	place(batch []request, nodes []int32)
 	release(id int)
+}
+
+// mover is a policy that moves pods.
+type mover interface {
+	drain(most int) []relocation
+	makeRoom(r *request, most int) (node int32, moved []relocation)
+}
+
+// relocation is a move of a pod to a node.
+type relocation struct {
+	id int
+	to int32
 }
 
 // departures is a heap of pods by the time at which they end.
@@ -110,6 +141,9 @@ type run struct {
 	now      float64
 	area     float64
 	boundSum float64
+	alive    int // running pods
+	podHours float64
+	planned  float64 // when moves were planned last
 	spent    time.Duration
 	took     []float64 // microseconds of each decision
 	result   Result
@@ -119,11 +153,15 @@ type run struct {
 func Run(nodes []Node, trace Trace, o Options) (Result, error) {
 	r := &run{pods: trace.Pods, timed: trace.Timed, on: make([]int32, len(trace.Pods)), holds: make([]int, len(nodes)), ever: make([]bool, len(nodes)), bound: newMoment(nodes)}
 	r.result.Policy = o.Policy
-	if score, known := scores[o.Policy]; known {
+	score, known := scores[o.Policy]
+	switch {
+	case known:
 		r.policy = newScan(nodes, score)
-	} else if o.Policy == "husk" {
+	case o.Policy == offlineGreedy:
+		r.policy = greedy{newScan(nodes, nil)}
+	case o.Policy == "husk":
 		r.policy = newHusk(nodes, o.GPUs, o.Params)
-	} else {
+	default:
 		return Result{}, fmt.Errorf("unknown policy %q; use one of %s", o.Policy, strings.Join(Policies(), ", "))
 	}
 	r.took = make([]float64, 0, len(r.pods)/max(1, o.Batch)+1)
@@ -160,6 +198,7 @@ func (r *run) play(size int, o Options) {
 			r.depart(last.Arrival)
 			r.advance(last.Arrival)
 			r.policy.at(last.Arrival)
+			r.defragment(o)
 		}
 		start := time.Now()
 		r.policy.place(batch, where)
@@ -167,26 +206,88 @@ func (r *run) play(size int, o Options) {
 		r.spent += took
 		r.took = append(r.took, float64(took.Nanoseconds())/1000/float64(len(batch)))
 		for i := range batch {
+			if where[i] < 0 {
+				where[i] = r.makeRoom(&batch[i], o)
+			}
 			r.arrived(batch[i].id, where[i])
 		}
 	}
 }
 
-func (r *run) arrived(id int, node int32) {
+// planEvery is the time between two plans of moves, in seconds.
+const planEvery = 900
+
+// defragment empties nodes, as far as the budget of moves allows.
+func (r *run) defragment(o Options) {
+	m, moves := r.policy.(mover)
+	budget := int(o.MovesPerPodHour*r.podHours) - r.result.Moves
+	if !moves || budget < 1 || r.now < r.planned+planEvery {
+		return
+	}
+	r.planned = r.now
+	start := time.Now()
+	moved := m.drain(budget)
+	r.spent += time.Since(start)
+	r.result.Moves += r.relocate(moved)
+}
+
+// makeRoom moves pods for a pod that was refused, and returns its node, or -1.
+func (r *run) makeRoom(q *request, o Options) int32 {
+	m, moves := r.policy.(mover)
+	if !moves || o.MakeRoom < 1 {
+		return -1
+	}
+	start := time.Now()
+	node, moved := m.makeRoom(q, o.MakeRoom)
+	r.spent += time.Since(start)
+	if node >= 0 {
+		r.result.MadeRoom++
+	}
+	r.result.MovesForRoom += r.relocate(moved)
+	return node
+}
+
+func (r *run) relocate(moved []relocation) int {
+	for _, x := range moved {
+		r.result.MovedMiB += r.pods[x.id].Size.MemoryMiB
+		r.left(x.id)
+		r.entered(x.id, x.to)
+	}
+	return len(moved)
+}
+
+// entered counts a pod on a node.
+func (r *run) entered(id int, node int32) {
 	r.on[id] = node
+	r.alive++
+	if r.holds[node]++; r.holds[node] > 1 {
+		return
+	}
+	r.used++
+	r.result.NodesPeak = max(r.result.NodesPeak, r.used)
+	if !r.ever[node] {
+		r.ever[node] = true
+		r.result.NodesUsed++
+	}
+}
+
+// left is the reverse of entered.
+func (r *run) left(id int) {
+	r.alive--
+	if r.holds[r.on[id]]--; r.holds[r.on[id]] == 0 {
+		r.used--
+	}
+	r.on[id] = -1
+}
+
+func (r *run) arrived(id int, node int32) {
 	if node < 0 {
+		r.on[id] = node
 		r.result.Unplaced++
 		return
 	}
 	r.result.Placed++
-	if r.holds[node]++; r.holds[node] == 1 {
-		r.used++
-		r.result.NodesPeak = max(r.result.NodesPeak, r.used)
-		if !r.ever[node] {
-			r.ever[node] = true
-			r.result.NodesUsed++
-		}
-	}
+	r.entered(id, node)
 	p := &r.pods[id]
 	r.running.CPUMillis += p.Size.CPUMillis
 	r.running.MemoryMiB += p.Size.MemoryMiB
@@ -204,10 +305,7 @@ func (r *run) depart(until float64) {
 		r.policy.at(d.at)
 		r.policy.release(d.id)
 		r.spent += time.Since(start)
-		if r.holds[r.on[d.id]]--; r.holds[r.on[d.id]] == 0 {
-			r.used--
-		}
-		r.on[d.id] = -1
+		r.left(d.id)
 		r.running.CPUMillis -= r.pods[d.id].Size.CPUMillis
 		r.running.MemoryMiB -= r.pods[d.id].Size.MemoryMiB
 	}
@@ -217,6 +315,7 @@ func (r *run) advance(to float64) {
 	if to > r.now {
 		r.area += float64(r.used) * (to - r.now)
 		r.boundSum += float64(r.bound.of(r.running)) * (to - r.now)
+		r.podHours += float64(r.alive) * (to - r.now) / 3600
 		r.now = to
 	}
 }
@@ -235,6 +334,9 @@ func (r *run) finish(nodes []Node, o Options) {
 	x.StrandedMemory -= r.running.MemoryMiB
 	fit := r.sizesThatFit(nodes, o)
 	x.TooLarge = len(r.pods) - len(fit)
+	if r.podHours > 0 {
+		x.MovesPerPodHour = float64(x.Moves+x.MovesForRoom) / r.podHours
+	}
 	if start := r.pods[0].Arrival; r.timed && r.now > start {
 		x.NodesMean, x.LowerBound = r.area/(r.now-start), r.boundSum/(r.now-start)
 		r.depart(math.Inf(1))
@@ -242,6 +344,9 @@ func (r *run) finish(nodes []Node, o Options) {
 	} else {
 		b := staticBounds(nodes, fit)
 		x.NodesMean, x.LowerBound, x.BoundCPU, x.BoundMemory = float64(x.NodesUsed), float64(b.best()), float64(b.CPU), float64(b.Memory)
+		if o.Program {
+			x.LowerBoundProgram = float64(byProgram(nodes, fit))
+		}
 	}
 	x.PerSecond = float64(x.Placed) / r.spent.Seconds()
 	slices.Sort(r.took)

@@ -106,3 +106,26 @@ func Show(p print.Printer, uses []Use) error {
 	}
 	return p.Table().Rows(rows...)
 }
+
+// ShowHistory prints what a pod has used, minute by minute.
+func ShowHistory(p print.Printer, points []openapi.StatsPoint) error {
+	if printed, err := print.List(p, points); printed {
+		return err
+	}
+	var rows [][]string
+	if !p.NoHeaders {
+		rows = append(rows, []string{"UNTIL", "CPU", "MEMORY", "RECEIVED", "SENT", "READ", "WRITTEN"})
+	}
+	perSecond := func(n int64) string { return fmt.Sprintf("%.1fKi/s", float64(n)/(1<<10)) }
+	for _, s := range points {
+		memory := "-" // the pod did not respond
+		if s.MemoryUsedBytes != nil {
+			memory = print.Mebibytes(*s.MemoryUsedBytes)
+		}
+		rows = append(rows, []string{
+			print.Time(&s.At), fmt.Sprintf("%dm", s.CPUMillis), memory, perSecond(s.RxBytesPerSecond), perSecond(s.TxBytesPerSecond), perSecond(s.ReadBytesPerSecond),
+			perSecond(s.WriteBytesPerSecond),
+		})
+	}
+	return p.Table().Rows(rows...)
+}

@@ -42,7 +42,7 @@ type serverFlags struct {
 	signingKeyLife                                                                                                                                     time.Duration
 	loginsPerSecond                                                                                                                                    float64
 	held                                                                                                                                               held.Limits
-	connectionsPerAddress, tenantStreamMiB, tenantTransferMiB                                                                                          int
+	connectionsPerAddress, tenantStreamMiB, tenantTransferMiB, movesForWaitingPod                                                                      int
 	priceList                                                                                                                                          string
 	nodeCertificateLife, sessionIdle                                                                                                                   time.Duration
 	terms                                                                                                                                              server.LeaseTerms
@@ -99,6 +99,7 @@ func serverCommand() *cobra.Command {
 	fs.StringVar(&f.priceList, "price-list", "", "YAML file of prices, to report the cost of usage: currency, cpuCoreHour, memoryGiBHour, volumeGiBHour, scratchGiBHour, networkGiB, outsideGiB")
 	leaseFlags(fs, &f.terms)
 	f.network.register(fs)
+	fs.IntVar(&f.movesForWaitingPod, "moves-for-waiting-pod", 0, "how many running pods may move to other nodes so that one waiting pod fits; 0 moves none")
 	fs.DurationVar(&f.sessionIdle, "session-idle", time.Hour, "how long an exec session, attach or port forward may be idle")
 	fs.DurationVar(&f.nodeCertificateLife, "node-certificate-life", 30*24*time.Hour, "validity of a node's certificate; agents renew it after two thirds of this time")
 	return cmd
@@ -196,7 +197,8 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 		NamesSuffix: f.namesSuffix,
 		Store:       st, Cluster: cluster, Issuer: f.issuer, AgentURL: f.agentURL, Southbound: f.southbound, Log: log, CephMonitors: f.cephMonitors, ImagesPool: f.imagesPool,
 		VolumesPool: f.volumesPool, Terms: f.terms, NodeCertificateLife: f.nodeCertificateLife, Prices: prices, Egress: policy, Held: f.held,
-		SessionIdle: f.sessionIdle, TrustedProxies: proxies, SigningKeyLife: f.signingKeyLife, LoginsPerSecond: f.loginsPerSecond, Network: networks,
+		MovesForWaitingPod: f.movesForWaitingPod,
+		SessionIdle:        f.sessionIdle, TrustedProxies: proxies, SigningKeyLife: f.signingKeyLife, LoginsPerSecond: f.loginsPerSecond, Network: networks,
 	})
 	if err != nil {
 		return err

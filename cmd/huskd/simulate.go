@@ -26,7 +26,7 @@ type simulation struct {
 }
 
 func simulateCommand() *cobra.Command {
-	s := simulation{options: simulate.Options{Params: scheduler.Default()}}
+	s := simulation{options: simulate.Options{Params: scheduler.Default(), Program: true}}
 	p := &s.options.Params
 	cmd := &cobra.Command{
 		Use:   "simulate",
@@ -42,7 +42,17 @@ Then nodes_used_mean and lower_bound are weighted by time, from the first arriva
   huskd simulate --nodes nodes.csv --pods pods.csv --policy best-fit --json
   huskd simulate --nodes nodes.csv --pods pods.csv --hints noisy --svg packing.svg`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if with := scheduler.WithMoves(); s.options.MakeRoom > 0 {
+				if !cmd.Flags().Changed("scarcity") {
+					p.Scarcity = with.Scarcity
+				}
+				if !cmd.Flags().Changed("reserve") {
+					p.Reserve = with.Reserve
+				}
+			}
+			return s.run(cmd)
+		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&s.nodes, "nodes", "", "CSV file of nodes")
@@ -56,11 +66,14 @@ Then nodes_used_mean and lower_bound are weighted by time, from the first arriva
 	f.StringVar(&s.options.Hints, "hints", "none", "hints about lifetimes that the scheduler gets: none, perfect, or noisy (wrong by a factor of two, randomly up or down)")
 	f.IntVar(&s.limit, "limit", 0, "number of pods to read from the file; 0 is all")
 	f.Uint64Var(&s.options.Seed, "seed", 1, "seed of the noise in the hints")
+	f.Float64Var(&s.options.MovesPerPodHour, "moves-per-pod-hour", 0, "budget of moves that empty nodes, per hour that a pod runs; only Husk moves pods")
+	f.IntVar(&s.options.MakeRoom, "make-room", 0, "number of running pods that may move so that one pod fits that would be refused; only Husk moves pods. Without other values, --scarcity is then 0.3 and --reserve 0.014, as in a server that moves pods")
 	f.Float64Var(&p.OpeningCharge, "opening-charge", p.OpeningCharge, "Husk's rule: an empty node is opened early if it strands less capacity than the best open node by more than this much, in nodes")
-	f.Float64Var(&p.OpeningSlack, "opening-slack", p.OpeningSlack, "Husk's rule: a node is opened early only if the open nodes have at most this much usable free capacity, in nodes")
+	f.Float64Var(&p.OpeningSlack, "opening-slack", p.OpeningSlack, "Husk's rule: a node is opened early only if the usable free capacity of the open nodes is at most this many times the square root of their number, in nodes")
 	f.Float64Var(&p.AgeWeight, "age-weight", p.AgeWeight, "Husk's rule: bonus per doubling of a node's age")
 	f.Float64Var(&p.TimeWeight, "time-weight", p.TimeWeight, "Husk's rule: price of keeping a node open for a pod with a known lifetime")
 	f.Float64Var(&p.GapWeight, "gap-weight", p.GapWeight, "Husk's rule: price of a pod that ends before its node")
+	f.Float64Var(&p.Scarcity, "scarcity", p.Scarcity, "Husk's rule: how strongly nodes of a scarce size are spared; with 0, the largest nodes are used first")
 	f.Float64Var(&p.Reserve, "reserve", p.Reserve, "Husk's rule: for each node size, how many nodes of at least that size are kept empty, as a share of all nodes")
 	f.IntVar(&p.Looks, "looks", p.Looks, "Husk's rule: how many nodes are compared")
 	f.IntVar(&p.LooksWithLifetime, "looks-with-lifetime", p.LooksWithLifetime, "Husk's rule: how many nodes are compared for a pod with a known lifetime")
@@ -105,6 +118,12 @@ func (s *simulation) check() error {
 	}
 	if s.limit < 0 {
 		errs = append(errs, fmt.Errorf("--limit: %d is negative", s.limit))
+	}
+	if !(s.options.MovesPerPodHour >= 0) {
+		errs = append(errs, fmt.Errorf("--moves-per-pod-hour: %g is negative", s.options.MovesPerPodHour))
+	}
+	if s.options.MakeRoom < 0 {
+		errs = append(errs, fmt.Errorf("--make-room: %d is negative", s.options.MakeRoom))
 	}
 	switch strings.Join(s.resources, ",") {
 	case "cpu,memory":
@@ -163,6 +182,12 @@ func (s *simulation) print(w io.Writer, trace simulate.Trace, r simulate.Result)
 		}...)
 	} else {
 		rows = append(rows, struct{ name, value string }{"lower bound", fmt.Sprintf("%.0f nodes (cpu alone %.0f, memory alone %.0f)", r.LowerBound, r.BoundCPU, r.BoundMemory)})
+		if r.LowerBoundProgram > 0 {
+			rows = append(rows, struct{ name, value string }{"lower bound by program", fmt.Sprintf("%.0f nodes", r.LowerBoundProgram)})
+		}
+	}
+	if r.Moves > 0 || r.MadeRoom > 0 {
+		rows = append(rows, struct{ name, value string }{"moves", fmt.Sprintf("%d to empty nodes, %d to free capacity for %d pods; %.4f per pod and hour, %d GiB of memory", r.Moves, r.MovesForRoom, r.MadeRoom, r.MovesPerPodHour, r.MovedMiB/1024)})
 	}
 	rows = append(rows, []struct{ name, value string }{
 		{"free on used nodes", fmt.Sprintf("%d millis, %d MiB", r.StrandedCPU, r.StrandedMemory)},

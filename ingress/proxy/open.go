@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// open has the requests under way, by their services. When an address is taken from a service, the network passes no more packets to its pods: the
+// open has the requests under way, by their services. When an address is taken from a service, the network no longer passes packets to its pods: the
 // request would wait until a time limit, and an upgraded connection for a day.
 type open struct {
 	mu       sync.Mutex

@@ -84,7 +84,7 @@ func (f fixture) node(name string, size husk.Resources, labels map[string]string
 // scheduling returns the loop that places pods.
 func (f fixture) scheduling() *scheduling {
 	log := slog.New(slog.DiscardHandler)
-	return &scheduling{store: f.Control, log: log, metrics: newMetrics(prometheus.NewRegistry()), index: newIndex(f.Control, log)}
+	return newScheduling(f.Control, log, newMetrics(prometheus.NewRegistry()), 0)
 }
 
 // pod creates a pod and returns it. It is pending.

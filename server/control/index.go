@@ -18,13 +18,14 @@ import (
 // and keeps the others. After as many changes of nodes as there are nodes, it is rebuilt, so that labels and nodes that no longer exist
 // take no memory. It belongs to one goroutine.
 type index struct {
-	store store.Control
-	log   *slog.Logger
-	fleet *scheduler.Fleet // nil if everything must be read again
-	nodes map[store.ID]*indexNode
-	byAt  []store.ID // ids of the nodes by their index in the fleet
-	pods  map[store.PodKey]placedPod
-	keys  map[scheduler.Handle]store.PodKey
+	store  store.Control
+	log    *slog.Logger
+	fleet  *scheduler.Fleet // nil if everything must be read again
+	params scheduler.Params
+	nodes  map[store.ID]*indexNode
+	byAt   []store.ID // ids of the nodes by their index in the fleet
+	pods   map[store.PodKey]placedPod
+	keys   map[scheduler.Handle]store.PodKey
 	// ruled are the tenants with a pod that has a rule about other pods. The index counts labels of these tenants' pods only.
 	ruled map[store.ID]bool
 	// rebuilt is true if the last sync read everything again, and changed are the nodes whose capacity or settings it found to be different.
@@ -49,7 +50,9 @@ type placedPod struct {
 // loadBatch is the number of nodes whose pods one query reads.
 const loadBatch = 1000
 
-func newIndex(s store.Control, log *slog.Logger) *index { return &index{store: s, log: log} }
+func newIndex(s store.Control, log *slog.Logger) *index {
+	return &index{store: s, log: log, params: scheduler.Default()}
+}
 
 // reset discards the index, after a commit with an unknown outcome.
 func (x *index) reset() { x.fleet = nil }
@@ -154,7 +157,7 @@ func (x *index) rebuild(nodes []store.NodeCapacity) {
 		empty[i] = schedulerNode(r)
 		byName[r.Name] = r
 	}
-	x.fleet = scheduler.NewFleet(empty, scheduler.Default())
+	x.fleet = scheduler.NewFleet(empty, x.params)
 	for at := range x.fleet.Len() {
 		r := byName[x.fleet.Node(at)]
 		x.byAt = append(x.byAt, r.ID)

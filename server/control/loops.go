@@ -60,6 +60,8 @@ type Config struct {
 	Network network.Config
 	// SigningKeys rotates the keys that sign tokens.
 	SigningKeys func(ctx context.Context, epoch int64) error
+	// MovesForWaitingPod is how many running pods may move so that one waiting pod fits; 0 moves none.
+	MovesForWaitingPod int
 	// Metrics is where the loops register their metrics.
 	Metrics prometheus.Registerer
 }
@@ -88,7 +90,7 @@ type loop struct {
 
 // table lists the loops with the state of one leadership.
 func (l *Loops) table() []loop {
-	scheduling := &scheduling{store: l.store, log: l.log, metrics: l.metrics, index: newIndex(l.store, l.log)}
+	scheduling := newScheduling(l.store, l.log, l.metrics, l.cfg.MovesForWaitingPod)
 	keys := &keys{store: l.store, ceph: l.cfg.Ceph, volumesPool: l.cfg.VolumesPool, log: l.log, metrics: l.metrics}
 	volumes := &volumes{store: l.store, ceph: l.cfg.Ceph, log: l.log}
 	snapshots := &snapshots{copies: l.store.Copies(), ceph: l.cfg.Ceph, guests: l.cfg.Guests, log: l.log}

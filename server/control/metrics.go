@@ -27,6 +27,7 @@ type metrics struct {
 	conflicts  prometheus.Counter
 	refusals   *prometheus.CounterVec
 	evictions  prometheus.Counter
+	roomMoves  prometheus.Counter
 	queueAge   prometheus.Gauge
 	attempts   prometheus.Histogram
 	latency    prometheus.Histogram
@@ -83,6 +84,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Name: "husk_scheduler_refusals_total", Help: "Attempts to place a pod that found no node for it, by reason.",
 		}, []string{"reason"}),
 		evictions: prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_scheduler_evictions_total", Help: "Pods evicted in favour of a higher priority."}),
+		roomMoves: prometheus.NewCounter(prometheus.CounterOpts{Name: "husk_scheduler_moves_total", Help: "Moves of running pods that began so that a waiting pod fits."}),
 		queueAge: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "husk_scheduler_queue_age_seconds", Help: "Age of the oldest pending pod that the last pass looked at; 0 if there was none.",
 		}),
@@ -110,7 +112,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	for _, reason := range scheduler.Reasons {
 		m.refusals.WithLabelValues(string(reason))
 	}
-	registry.MustRegister(m.scheduled, m.loops, m.panics, m.work, m.tampered, m.orphans, m.unknown, m.outside, m.queue, m.queueStuck, m.queueWait, m.leading, m.placements, m.conflicts, m.refusals, m.evictions, m.queueAge, m.attempts, m.latency, m.stranded, m.fragments, m.average, m.openNodes,
+	registry.MustRegister(m.scheduled, m.loops, m.panics, m.work, m.tampered, m.orphans, m.unknown, m.outside, m.queue, m.queueStuck, m.queueWait, m.leading, m.placements, m.conflicts, m.refusals, m.evictions, m.roomMoves, m.queueAge, m.attempts, m.latency, m.stranded, m.fragments, m.average, m.openNodes,
 		m.lost, m.fences, m.moved, m.unfenced, m.brake, m.drainPods)
 	return m
 }

@@ -33,6 +33,15 @@ type scheduling struct {
 	index   *index
 	free    map[store.ID]husk.Resources // free capacity of each node, to notice where capacity was freed
 	counted time.Time                   // when the stranded capacity was last measured
+	room    room
+}
+
+func newScheduling(s store.Control, log *slog.Logger, m *metrics, moves int) *scheduling {
+	p := &scheduling{store: s, log: log, metrics: m, index: newIndex(s, log), room: room{moves, map[store.PodKey]time.Time{}}}
+	if moves > 0 {
+		p.index.params = scheduler.WithMoves()
+	}
+	return p
 }
 
 // pass packs the pending pods that are due, and commits the batch in one statement. It defers pods that do not fit and records why, and evicts pods of
@@ -138,7 +147,10 @@ func (p *scheduling) place(ctx context.Context, epoch int64, pending []store.Pen
 			p.metrics.refusals.WithLabelValues(string(r.Reason)).Inc()
 		}
 	}
-	return placed, len(refusals), p.store.Refuse(ctx, refusals)
+	if err := p.store.Refuse(ctx, refusals); err != nil {
+		return 0, 0, err
+	}
+	return placed, len(refusals), p.makeRoom(ctx, epoch, pods, decision.Refusals)
 }
 
 // ready separates the pods that can be placed from those that wait for a volume, an image or the rest of their gang.

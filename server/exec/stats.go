@@ -9,6 +9,8 @@ import (
 	"io"
 	"net/http"
 
+	"github.com/google/uuid"
+
 	"husk"
 	"husk/openapi"
 	"husk/server/agents"
@@ -20,33 +22,46 @@ const maxStats = 1 << 20
 
 // GetPodStats gets statistics from the agent of the pod's node, which gets them from the guest.
 func (s *Sessions) GetPodStats(ctx context.Context, r openapi.GetPodStatsRequestObject) (openapi.GetPodStatsResponseObject, error) {
+	stats, err := statsOf[openapi.PodStats](ctx, s, r.PodID, func(c *openapi.Client) (*http.Response, error) { return c.GetPodStats(ctx, r.PodID) })
+	return openapi.GetPodStats200JSONResponse(stats), err
+}
+
+// GetPodStatsHistory gets what the agent of the pod's node has recorded.
+func (s *Sessions) GetPodStatsHistory(ctx context.Context, r openapi.GetPodStatsHistoryRequestObject) (openapi.GetPodStatsHistoryResponseObject, error) {
+	history, err := statsOf[openapi.PodStatsHistory](ctx, s, r.PodID, func(c *openapi.Client) (*http.Response, error) {
+		return c.GetPodStatsHistory(ctx, r.PodID, &r.Params)
+	})
+	return openapi.GetPodStatsHistory200JSONResponse(history), err
+}
+
+// statsOf gets a document about a pod from the agent of its node.
+func statsOf[T any](ctx context.Context, s *Sessions, id uuid.UUID, get func(*openapi.Client) (*http.Response, error)) (document T, _ error) {
 	tenant := s.store.Tenant(request.Of(ctx).Caller)
-	pod, err := tenant.Pod(ctx, r.PodID)
+	pod, err := tenant.Pod(ctx, id)
 	if err != nil {
-		return nil, err
+		return document, err
 	}
-	node, placed, err := tenant.NodeOfPod(ctx, r.PodID)
+	node, placed, err := tenant.NodeOfPod(ctx, id)
 	if err != nil {
-		return nil, err
+		return document, err
 	}
 	if !placed {
-		return nil, husk.Errorf(husk.CodeConflict, "", "pod %q is not placed yet, so it has no statistics%s", pod.Name, because(pod))
+		return document, husk.Errorf(husk.CodeConflict, "", "pod %q is not placed yet, so it has no statistics%s", pod.Name, because(pod))
 	}
-	resp, err := s.agents.Call(ctx, node, func(c *openapi.Client) (*http.Response, error) { return c.GetPodStats(ctx, r.PodID) })
+	resp, err := s.agents.Call(ctx, node, get)
 	if err != nil {
-		return nil, errors.Join(agents.Unavailable(node), err)
+		return document, errors.Join(agents.Unavailable(node), err)
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxStats))
 	if err != nil {
-		return nil, errors.Join(agents.Unavailable(node), err)
+		return document, errors.Join(agents.Unavailable(node), err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, s.agents.Refused(node, resp.StatusCode, raw)
+		return document, s.agents.Refused(node, resp.StatusCode, raw)
 	}
-	var stats openapi.PodStats
-	if err := json.Unmarshal(raw, &stats); err != nil {
-		return nil, errors.Join(agents.Unavailable(node), err)
+	if err := json.Unmarshal(raw, &document); err != nil {
+		return document, errors.Join(agents.Unavailable(node), err)
 	}
-	return openapi.GetPodStats200JSONResponse(stats), nil
+	return document, nil
 }

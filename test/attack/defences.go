@@ -31,7 +31,7 @@ var defences = []defence{
 	},
 	{
 		"nothing begins from outside", []edit{
-			{"server/network/plan.go", `add("outside", "to-lport", 900, "ip4", "drop")`, ""},
+			{"server/network/plan.go", `add("outside", "to-lport", platformTier, 900, "ip4", "drop", nil)`, ""},
 		}, "./test/networks", "TestPodsReachOthersThroughAGateway",
 	},
 	{
@@ -41,7 +41,7 @@ var defences = []defence{
 	},
 	{
 		"egress policy of pods", []edit{
-			{"server/network/plan.go", `add("default", 100, "drop", set(notInternet))`, `_ = set(notInternet)`},
+			{"server/network/plan.go", `add("default", 100, "drop", texts(notInternet))`, `_ = texts(notInternet)`},
 		}, "./test/networks", "TestPodsReachOnlyThePublicInternet",
 	},
 	{
@@ -62,7 +62,7 @@ var defences = []defence{
 	},
 	{
 		"caps of pods' keys", []edit{
-			{"ceph/key.go", `allow(a.Disk.Pool, "rwx", "rbd_header."+a.Disk.ID)`, `allow(a.Disk.Pool, "rwx", "rbd_")`},
+			{"ceph/key.go", `write("rbd_header." + a.Disk.ID)`, `write("rbd_")`},
 		}, "./ceph", "TestAPodKeyAuthorizesOnlyItsOwnDisks",
 	},
 	{

@@ -303,6 +303,28 @@ test("the first page is small, and large parts are loaded on demand", async () =
   expect(head.headers()["cache-control"]).toContain("immutable");
 });
 
+test("the address of a list has its order, its hidden columns and the text to look for", async () => {
+  const page = await signedIn(setup.owner);
+  await open(page, "/volumes");
+  const volumes = page.getByRole("table", { name: "Volumes" });
+  await volumes.getByRole("button", { name: "Size" }).click();
+  await page.waitForURL(/[?&]sort=Size(&|$)/);
+  await volumes.getByRole("button", { name: "Size" }).click();
+  await page.waitForURL(/[?&]sort=-Size(&|$)/);
+  expect(await volumes.getByRole("columnheader", { name: "Size" }).getAttribute("aria-sort")).toBe("descending");
+  await page.getByText("Columns", { exact: true }).click();
+  await page.getByLabel("Labels").uncheck();
+  await page.waitForURL(/[?&]hide=Labels(&|$)/);
+  await page.getByLabel("Filter by name or ID").fill("nothing-has-this-name");
+  await page.getByText("No volumes match").waitFor();
+  await page.reload();
+  await page.getByText("No volumes match").waitFor();
+  await page.getByRole("button", { name: "Clear" }).click();
+  await volumes.waitFor();
+  expect(await volumes.getByRole("columnheader", { name: "Labels" }).count()).toBe(0);
+  expect(await volumes.getByRole("columnheader", { name: "Size" }).getAttribute("aria-sort")).toBe("descending");
+});
+
 test("every page is reachable by keyboard, and the focus is visible", async () => {
   const page = await signedIn(setup.owner);
   await page.getByRole("heading", { level: 1 }).waitFor();

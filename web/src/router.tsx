@@ -3,6 +3,7 @@
 // Every page and its path under /ui/. Rarely used pages, and pages that need large libraries, are loaded on demand.
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Outlet, redirect } from "@tanstack/react-router";
 import { currentSession } from "./api/session";
+import { type Choice, readChoice } from "./lib/listSearch";
 import { Overview } from "./pages/Overview";
 import { Pods } from "./pages/Pods";
 import { PodPage } from "./pages/pod/PodPage";
@@ -78,8 +79,8 @@ const pods = createRoute({
   getParentRoute: () => app,
   path: "pods",
   component: Pods,
-  validateSearch: (s: Record<string, unknown>): { q?: string; phase?: string; labels?: string } => ({
-    q: text(s.q),
+  validateSearch: (s: Record<string, unknown>): Choice & { phase?: string; labels?: string } => ({
+    ...readChoice(s),
     phase: text(s.phase),
     labels: text(s.labels),
   }),

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -272,6 +273,15 @@ func TestTwoTenantsAreScrapedAndNeitherSeesTheOther(t *testing.T) {
 				return err
 			})
 		}
+		stack.Eventually(t, 2*time.Minute, func() error { // a minute has to end
+			history, err := tn.API.Pods.History(t.Context(), pods[i].ID, time.Now().Add(-time.Hour))
+			if err == nil && !slices.ContainsFunc(history, func(p openapi.StatsPoint) bool {
+				return p.CPUMillis > 10 && p.CPUMillis < 1500 && p.MemoryUsedBytes != nil && *p.MemoryUsedBytes > 1<<20 && p.CPUPressurePercent != nil
+			}) {
+				err = fmt.Errorf("the history of the pod is %+v", history)
+			}
+			return err
+		})
 		prom.waitForRules(t, 15)
 		prom.waitForDashboard(t, "husk-tenant.json")
 		all, err := prom.vector(t.Context(), `{__name__=~"husk_.+"}`)

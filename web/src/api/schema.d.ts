@@ -425,6 +425,34 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/pods/{podId}/stats/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The pod's ID.
+                 * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
+                 */
+                podId: components["parameters"]["PodId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Show what a pod has used in the last day
+         * @description A point a minute, as counted by the pod's node. The node keeps them for a day, also while the pod does not run. The history begins when the
+         *     pod comes to the node, so it is shorter after a move. For longer, let Prometheus scrape `/v1/metrics`.
+         *     For viewers, developers and owners of the tenant.
+         */
+        get: operations["getPodStatsHistory"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/pods/{podId}/exec": {
         parameters: {
             query?: never;
@@ -6923,6 +6951,71 @@ export interface components {
             containers: components["schemas"]["ContainerStats"][];
             disks: components["schemas"]["DiskStats"][];
         };
+        /**
+         * @description What a pod has used in the last day.
+         * @example {
+         *       "points": [
+         *         {
+         *           "at": "2026-03-02T09:05:00Z",
+         *           "cpuMillis": 215,
+         *           "memoryUsedBytes": 51380224,
+         *           "memoryCachedBytes": 18874368,
+         *           "rxBytesPerSecond": 1353,
+         *           "txBytesPerSecond": 2015,
+         *           "readBytesPerSecond": 0,
+         *           "writeBytesPerSecond": 4096,
+         *           "cpuPressurePercent": 0.15,
+         *           "memoryPressurePercent": 0,
+         *           "ioPressurePercent": 0
+         *         }
+         *       ]
+         *     }
+         */
+        PodStatsHistory: {
+            points: components["schemas"]["StatsPoint"][];
+        };
+        /**
+         * @description What a pod has used in a minute. Rates are means. The memory and the pressures come from the kernel in the pod: they are the highest of the
+         *     minute, and absent if the pod did not respond.
+         * @example {
+         *       "at": "2026-03-02T09:05:00Z",
+         *       "cpuMillis": 215,
+         *       "memoryUsedBytes": 51380224,
+         *       "memoryCachedBytes": 18874368,
+         *       "rxBytesPerSecond": 1353,
+         *       "txBytesPerSecond": 2015,
+         *       "readBytesPerSecond": 0,
+         *       "writeBytesPerSecond": 4096,
+         *       "cpuPressurePercent": 0.15,
+         *       "memoryPressurePercent": 0,
+         *       "ioPressurePercent": 0
+         *     }
+         */
+        StatsPoint: {
+            /**
+             * Format: date-time
+             * @description The end of the minute.
+             */
+            at: string;
+            /** @description The cpu of the whole virtual machine in thousandths of a core. */
+            cpuMillis: number;
+            /** Format: int64 */
+            memoryUsedBytes?: number;
+            /** Format: int64 */
+            memoryCachedBytes?: number;
+            /** Format: int64 */
+            rxBytesPerSecond: number;
+            /** Format: int64 */
+            txBytesPerSecond: number;
+            /** Format: int64 */
+            readBytesPerSecond: number;
+            /** Format: int64 */
+            writeBytesPerSecond: number;
+            /** @description The share of time in which a process waited for a processor. */
+            cpuPressurePercent?: number;
+            memoryPressurePercent?: number;
+            ioPressurePercent?: number;
+        };
         /** @description The usage of a pod's whole virtual machine. */
         MachineStats: {
             cpus: number;
@@ -9329,6 +9422,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PodStats"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getPodStatsHistory: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Return only points of this time or later.
+                 * @example 2026-03-02T09:00:00Z
+                 */
+                since?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The pod's ID.
+                 * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
+                 */
+                podId: components["parameters"]["PodId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The points, the oldest first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PodStatsHistory"];
                 };
             };
             default: components["responses"]["Problem"];

@@ -2,15 +2,15 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { client, data, type Schemas } from "./client";
-import { keyOf, useSession } from "./session";
+import { useKeys } from "./queries";
 
 type Config = Schemas["Config"];
 
 /** useConfigs lists the tenant's configs and secrets, without their values. */
 export function useConfigs() {
-  const session = useSession();
+  const keys = useKeys();
   return useQuery({
-    queryKey: [keyOf(session), "configs"],
+    queryKey: keys.configs,
     queryFn: async () => {
       const all: Config[] = [];
       for (let cursor: string | undefined; ; ) {

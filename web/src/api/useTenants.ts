@@ -3,13 +3,15 @@
 import { useQuery } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { client, data, type Tenant } from "./client";
-import { keyOf, useSession } from "./session";
+import { useKeys } from "./queries";
+import { useSession } from "./session";
 
 /** useTenants lists all tenants, for operators. */
 export function useTenants() {
   const session = useSession();
+  const keys = useKeys();
   return useQuery({
-    queryKey: [keyOf(session), "tenants"],
+    queryKey: keys.tenants,
     enabled: session.kind === "operator",
     queryFn: async () => {
       const all: Tenant[] = [];

@@ -2,13 +2,13 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { client, data } from "./client";
-import { keyOf, useSession } from "./session";
+import { useKeys } from "./queries";
 
 /** useVolumeClasses lists the classes that a volume can have. */
 export function useVolumeClasses() {
-  const session = useSession();
+  const keys = useKeys();
   return useQuery({
-    queryKey: [keyOf(session), "volume-classes"],
+    queryKey: keys.volumeClasses,
     queryFn: async () => (await data(client.GET("/v1/volume-classes"))).items,
   });
 }

@@ -5,14 +5,13 @@ import { useMemo, useState } from "react";
 import { type Address, client, idempotent, type Pod, type Schemas, type Service } from "../api/client";
 import { useLive } from "../api/live";
 import { useHasRole } from "../api/role";
-import { plural } from "../lib/format";
 import { parsePorts, portText } from "../lib/servicePorts";
 import { Button } from "../ui/Button";
-import { type Column, DataTable } from "../ui/DataTable";
+import type { Column } from "../ui/DataTable";
 import { FormDialog } from "../ui/Dialog";
 import { Area, Check, Input, NAME, Select } from "../ui/Field";
-import { Problem } from "../ui/Problem";
-import { Copy, Empty, Loading, PageHead, When } from "../ui/parts";
+import { ListPage } from "../ui/ListPage";
+import { Copy, When } from "../ui/parts";
 import { toast } from "../ui/toasts";
 
 /** Addresses lists floating addresses, at which others outside reach services and pods. */
@@ -54,27 +53,23 @@ export function Addresses() {
     </Button>
   );
   return (
-    <>
-      <PageHead
-        title="Addresses"
-        lead={addresses.synced ? plural(addresses.items.length, "floating address", "floating addresses") : undefined}
-      >
-        {create}
-      </PageHead>
-      {addresses.broken && <Problem error={addresses.broken} title="This list is not up to date." />}
-      {!addresses.synced && !addresses.broken && <Loading what="Loading addresses" />}
-      {addresses.synced && addresses.items.length === 0 && (
-        <Empty title="No floating addresses yet" action={create}>
-          <p>Others outside of your networks reach a service or a pod at a floating address, and nothing else.</p>
-        </Empty>
-      )}
-      {addresses.items.length > 0 && (
-        <DataTable label="Floating addresses" rows={addresses.items} columns={columns} id={(a) => a.id} sortedBy={["Name", false]} />
-      )}
+    <ListPage
+      title="Floating addresses"
+      one="floating address"
+      many="floating addresses"
+      list={addresses}
+      columns={columns}
+      sortedBy={["Name", false]}
+      id={(a) => a.id}
+      search="Name, address, target or ID"
+      matches={(a, q) => a.name.includes(q) || a.status.address.includes(q) || targetText(a).includes(q) || a.id === q}
+      create={create}
+      empty={<p>Others outside of your networks reach a service or a pod at a floating address, and nothing else.</p>}
+    >
       {creating && <Form close={() => setCreating(false)} />}
       {binding && <Form address={binding} close={() => setBinding(undefined)} />}
       {deleting && <DeleteAddress address={deleting} close={() => setDeleting(undefined)} />}
-    </>
+    </ListPage>
   );
 }
 

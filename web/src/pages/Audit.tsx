@@ -4,7 +4,8 @@ import { useInfiniteQuery } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
 import { client, data, type Pod, type Schemas, type Volume } from "../api/client";
 import { useLive } from "../api/live";
-import { keyOf, useSession } from "../api/session";
+import { useKeys } from "../api/queries";
+import { useSession } from "../api/session";
 import { useTenantNames } from "../api/useTenants";
 import { localTime, zone } from "../lib/format";
 import { saveAs } from "../lib/saveAs";
@@ -89,11 +90,11 @@ function TenantsAudit() {
 
 /** Log shows the entries, with the names of objects and tenants that exist. */
 function Log({ operator = false, names, tenants }: { operator?: boolean; names: Map<string, string>; tenants: Map<string, string> }) {
-  const session = useSession();
+  const keys = useKeys();
   const [filter, setFilter] = useState(ALL);
   const change = (part: Partial<Filter>) => setFilter({ ...filter, ...part });
   const log = useInfiniteQuery({
-    queryKey: [keyOf(session), "audit", filter],
+    queryKey: keys.audit(filter),
     queryFn: ({ pageParam }) => read(operator, filter, PAGE, pageParam),
     initialPageParam: "",
     getNextPageParam: (last) => last.nextCursor,

@@ -3,16 +3,17 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
 import { client, data, idempotent, type Schemas } from "../api/client";
+import { useKeys } from "../api/queries";
 import { useHasRole } from "../api/role";
-import { keyOf, useSession } from "../api/session";
 import { useConfigs } from "../api/useConfigs";
 import { plural } from "../lib/format";
 import { Button } from "../ui/Button";
-import { type Column, DataTable } from "../ui/DataTable";
+import type { Column } from "../ui/DataTable";
 import { Dialog, FormDialog } from "../ui/Dialog";
 import { Area, Input, NAME, Select } from "../ui/Field";
+import { ListPage } from "../ui/ListPage";
 import { Problem } from "../ui/Problem";
-import { Empty, Facts, Loading, PageHead, When } from "../ui/parts";
+import { Facts, When } from "../ui/parts";
 import { toast } from "../ui/toasts";
 
 type Config = Schemas["Config"];
@@ -71,32 +72,30 @@ export function Configs() {
     </Button>
   );
   return (
-    <>
-      <PageHead title="Configs" lead={configs.data && plural(configs.data.length, "object")}>
-        {create}
-      </PageHead>
-      {configs.error && <Problem error={configs.error} title="This list is not up to date." />}
-      {configs.isPending && <Loading what="Loading configs" />}
-      {configs.data?.length === 0 && (
-        <Empty title="No configs yet" action={create}>
-          <p>Pods read the values of a config or a secret as variables and files. The values of a secret cannot be read back.</p>
-        </Empty>
-      )}
-      {!!configs.data?.length && (
-        <DataTable label="Configs" rows={configs.data} columns={columns} id={(c) => c.id} sortedBy={["Name", false]} />
-      )}
+    <ListPage
+      title="Configs"
+      one="object"
+      list={{ items: configs.data ?? [], synced: configs.isSuccess, broken: configs.error ?? undefined }}
+      columns={columns}
+      sortedBy={["Name", false]}
+      id={(c) => c.id}
+      search="Name, key or ID"
+      matches={(c, q) => c.name.includes(q) || c.id === q || c.keys.some((k) => k.name.toLowerCase().includes(q))}
+      create={create}
+      empty={<p>Pods read the values of a config or a secret as variables and files. The values of a secret cannot be read back.</p>}
+    >
       {creating && <CreateConfig close={() => setCreating(false)} />}
       {changing && canChange && <ChangeConfig config={changing} close={() => setChanging(undefined)} />}
       {changing && !canChange && <ShowConfig config={changing} close={() => setChanging(undefined)} />}
       {deleting && <DeleteConfig config={deleting} close={() => setDeleting(undefined)} />}
-    </>
+    </ListPage>
   );
 }
 
 function useRefresh() {
-  const session = useSession();
+  const keys = useKeys();
   const queries = useQueryClient();
-  return () => queries.invalidateQueries({ queryKey: [keyOf(session), "configs"] });
+  return () => queries.invalidateQueries({ queryKey: keys.configs });
 }
 
 const KEY = String.raw`[\-._a-zA-Z0-9]+`;
@@ -133,9 +132,9 @@ function CreateConfig({ close }: { close: () => void }) {
 
 /** useConfig reads a config with its values, or a secret without them. */
 function useConfig(config: Config) {
-  const session = useSession();
+  const keys = useKeys();
   return useQuery({
-    queryKey: [keyOf(session), "configs", config.id],
+    queryKey: keys.config(config.id),
     queryFn: () => data(client.GET("/v1/configs/{configId}", { params: { path: { configId: config.id } } })),
   });
 }

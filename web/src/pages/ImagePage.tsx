@@ -5,8 +5,8 @@ import { Link, useParams } from "@tanstack/react-router";
 import { useState } from "react";
 import { client, data, type HuskEvent, type Image, type Pod } from "../api/client";
 import { useLive } from "../api/live";
+import { useKeys } from "../api/queries";
 import { useHasRole } from "../api/role";
-import { keyOf, useSession } from "../api/session";
 import { bytes } from "../lib/format";
 import { podState } from "../lib/podState";
 import { Badge } from "../ui/Badge";
@@ -20,7 +20,7 @@ import { allContainers } from "./pod/containers";
 /** ImagePage shows one image with its configuration, its events and the pods that use it. */
 export function ImagePage() {
   const { imageId } = useParams({ from: "/app/images/$imageId" });
-  const session = useSession();
+  const keys = useKeys();
   const canChange = useHasRole("developer");
   const live = useLive<Image>("images");
   const events = useLive<HuskEvent>("events", { objectId: imageId });
@@ -29,7 +29,7 @@ export function ImagePage() {
   const [deleting, setDeleting] = useState(false);
   const image = live.items.find((i) => i.id === imageId);
   const full = useQuery({
-    queryKey: [keyOf(session), "image", imageId, image?.state], // the list has no configuration
+    queryKey: keys.image(imageId, image?.state), // the list has no configuration
     queryFn: () => data(client.GET("/v1/images/{imageId}", { params: { path: { imageId } } })),
     enabled: !!image,
   });

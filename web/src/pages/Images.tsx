@@ -6,14 +6,14 @@ import { client, type Image, idempotent } from "../api/client";
 import { useLive } from "../api/live";
 import { useHasRole } from "../api/role";
 import { useConfigs } from "../api/useConfigs";
-import { bytes, duration, percent, plural } from "../lib/format";
+import { bytes, duration, percent } from "../lib/format";
 import { Badge } from "../ui/Badge";
 import { Button } from "../ui/Button";
-import { type Column, DataTable } from "../ui/DataTable";
+import type { Column } from "../ui/DataTable";
 import { FormDialog } from "../ui/Dialog";
 import { Input, Select } from "../ui/Field";
-import { Problem } from "../ui/Problem";
-import { Copy, Empty, Loading, PageHead, useNow, When } from "../ui/parts";
+import { ListPage } from "../ui/ListPage";
+import { Copy, useNow, When } from "../ui/parts";
 import { toast } from "../ui/toasts";
 
 /** Images lists images and the progress of imports. */
@@ -23,11 +23,6 @@ export function Images() {
   const [importing, setImporting] = useState(false);
   const [retrying, setRetrying] = useState<Image>();
   const [deleting, setDeleting] = useState<Image>();
-  const [q, setQ] = useState("");
-  const shown = useMemo(
-    () => images.items.filter((i) => i.reference.toLowerCase().includes(q.toLowerCase()) || i.id === q || i.digest.includes(q)),
-    [images.items, q],
-  );
   const columns = useMemo(
     (): Column<Image>[] => [
       {
@@ -101,35 +96,24 @@ export function Images() {
     </Button>
   );
   return (
-    <>
-      <PageHead title="Images" lead={images.synced ? plural(images.items.length, "image") : undefined}>
-        {start}
-      </PageHead>
-      {images.broken && <Problem error={images.broken} title="This list is not up to date." />}
-      {!images.synced && !images.broken && <Loading what="Loading images" />}
-      {images.synced && images.items.length === 0 && (
-        <Empty title="No images yet" action={start}>
-          <p>Import an image from its registry once. It is stored on the platform, and pods on every node start from it without pulling.</p>
-        </Empty>
-      )}
-      {images.items.length > 0 && (
-        <>
-          <div className="filters">
-            <input
-              type="search"
-              aria-label="Filter by reference, digest or ID"
-              placeholder="Reference, digest or ID"
-              value={q}
-              onChange={(e) => setQ(e.target.value)}
-            />
-          </div>
-          <DataTable label="Images" rows={shown} columns={columns} id={(i) => i.id} sortedBy={["Reference", false]} />
-        </>
-      )}
+    <ListPage
+      title="Images"
+      one="image"
+      list={images}
+      columns={columns}
+      sortedBy={["Reference", false]}
+      id={(i) => i.id}
+      search="Reference, digest or ID"
+      matches={(i, q) => i.reference.toLowerCase().includes(q) || i.id === q || i.digest.includes(q)}
+      create={start}
+      empty={
+        <p>Import an image from its registry once. It is stored on the platform, and pods on every node start from it without pulling.</p>
+      }
+    >
       {importing && <ImportImage close={() => setImporting(false)} />}
       {retrying && <ImportImage retry={retrying.reference} close={() => setRetrying(undefined)} />}
       {deleting && <DeleteImage image={deleting} close={() => setDeleting(undefined)} />}
-    </>
+    </ListPage>
   );
 }
 

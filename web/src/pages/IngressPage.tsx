@@ -5,8 +5,8 @@ import { Link, useNavigate, useParams } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { client, data, type HuskEvent, type Ingress, type Schemas } from "../api/client";
 import { useLive } from "../api/live";
+import { useKeys } from "../api/queries";
 import { useHasRole } from "../api/role";
-import { keyOf, useSession } from "../api/session";
 import { parseRules, ruleLines } from "../lib/ingressRules";
 import { Badge } from "../ui/Badge";
 import { Button } from "../ui/Button";
@@ -34,9 +34,9 @@ export function IngressPage() {
   const [changing, setChanging] = useState(false);
   const [deleting, setDeleting] = useState(false);
   const ingress = live.items.find((i) => i.id === ingressId);
-  const session = useSession();
+  const keys = useKeys();
   const requests = useQuery({
-    queryKey: [keyOf(session), "ingresses", ingressId, "requests"],
+    queryKey: keys.ingressRequests(ingressId),
     enabled: ingress !== undefined,
     refetchInterval: REQUESTS_EVERY,
     queryFn: async () => {

@@ -5,14 +5,13 @@ import { useMemo, useState } from "react";
 import { client, type Ingress, idempotent } from "../api/client";
 import { useLive } from "../api/live";
 import { useHasRole } from "../api/role";
-import { plural } from "../lib/format";
 import { parseRules } from "../lib/ingressRules";
 import { Button } from "../ui/Button";
-import { type Column, DataTable } from "../ui/DataTable";
+import type { Column } from "../ui/DataTable";
 import { FormDialog } from "../ui/Dialog";
 import { Area, Input, NAME } from "../ui/Field";
-import { Problem } from "../ui/Problem";
-import { Empty, Loading, PageHead, When } from "../ui/parts";
+import { ListPage } from "../ui/ListPage";
+import { When } from "../ui/parts";
 import { toast } from "../ui/toasts";
 
 export const RULES_HINT = "One on each line: www.example.com=web:80 or www.example.com/api=api:8080";
@@ -64,23 +63,22 @@ export function Ingresses() {
     </Button>
   );
   return (
-    <>
-      <PageHead title="Ingresses" lead={ingresses.synced ? plural(ingresses.items.length, "ingress", "ingresses") : undefined}>
-        {create}
-      </PageHead>
-      {ingresses.broken && <Problem error={ingresses.broken} title="This list is not up to date." />}
-      {!ingresses.synced && !ingresses.broken && <Loading what="Loading ingresses" />}
-      {ingresses.synced && ingresses.items.length === 0 && (
-        <Empty title="No ingresses yet" action={create}>
-          <p>An ingress makes services reachable from outside, over HTTPS. The platform gets the certificates.</p>
-        </Empty>
-      )}
-      {ingresses.items.length > 0 && (
-        <DataTable label="Ingresses" rows={ingresses.items} columns={columns} id={(i) => i.id} sortedBy={["Name", false]} />
-      )}
+    <ListPage
+      title="Ingresses"
+      one="ingress"
+      many="ingresses"
+      list={ingresses}
+      columns={columns}
+      sortedBy={["Name", false]}
+      id={(i) => i.id}
+      search="Name, host or ID"
+      matches={(i, q) => i.name.includes(q) || i.id === q || i.rules.some((r) => r.host.includes(q))}
+      create={create}
+      empty={<p>An ingress makes services reachable from outside, over HTTPS. The platform gets the certificates.</p>}
+    >
       {creating && <CreateIngress close={() => setCreating(false)} />}
       {deleting && <DeleteIngress ingress={deleting} close={() => setDeleting(undefined)} />}
-    </>
+    </ListPage>
   );
 }
 

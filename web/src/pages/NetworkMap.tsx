@@ -5,7 +5,7 @@ import { Link } from "@tanstack/react-router";
 import { useMemo, useRef, useState } from "react";
 import { type Address, client, data, type Network, type Pod, type SecurityGroup, type Service } from "../api/client";
 import { useLive } from "../api/live";
-import { keyOf, useSession } from "../api/session";
+import { useKeys } from "../api/queries";
 import { bytes, plural } from "../lib/format";
 import { type Box, counters, draw, type Edge, mayConnect, type PodBox, rates, reaches, type Traffic } from "../lib/networkMap";
 import { Button } from "../ui/Button";
@@ -152,10 +152,10 @@ function curve({ from, to }: Edge) {
 
 /** useTraffic returns what each pod receives and sends now, by the name of the pod. */
 function useTraffic(): Map<string, Traffic> {
-  const session = useSession();
+  const keys = useKeys();
   const last = useRef<{ at: number; counters: Map<string, Traffic> }>(undefined);
   const q = useQuery({
-    queryKey: [keyOf(session), "traffic"],
+    queryKey: keys.traffic,
     queryFn: async () => {
       const now = { at: Date.now(), counters: counters(await data(client.GET("/v1/metrics", { parseAs: "text" }))) };
       const before = last.current;

@@ -4,8 +4,9 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { client, data, type HuskEvent, type Pod } from "../api/client";
 import { useLive } from "../api/live";
+import { useKeys } from "../api/queries";
 import { useHasRole } from "../api/role";
-import { keyOf, useSession } from "../api/session";
+import { useSession } from "../api/session";
 import { coresOf, count, gibibytes, hours, mebibytes, money } from "../lib/format";
 import { needsAttention, podState } from "../lib/podState";
 import { Badge } from "../ui/Badge";
@@ -18,10 +19,11 @@ const PHASES = ["Running", "Starting", "Pending", "Stopping", "Stopped", "Succee
 /** Overview shows the tenant's pods, quota, cost, problems and recent events. */
 export function Overview() {
   const session = useSession();
+  const keys = useKeys();
   const canCreate = useHasRole("developer");
   const pods = useLive<Pod>("pods");
   const events = useLive<HuskEvent>("events");
-  const quota = useQuery({ queryKey: [keyOf(session), "quota"], queryFn: () => data(client.GET("/v1/quota")), refetchInterval: 15_000 });
+  const quota = useQuery({ queryKey: keys.quota, queryFn: () => data(client.GET("/v1/quota")), refetchInterval: 15_000 });
   const troubled = pods.items.filter(needsAttention);
   return (
     <>
@@ -117,9 +119,9 @@ export function Overview() {
 
 /** Spend shows this month's usage, and its cost if the operator has a price list. */
 function Spend() {
-  const session = useSession();
+  const keys = useKeys();
   const usage = useQuery({
-    queryKey: [keyOf(session), "usage", "month"],
+    queryKey: keys.usage("month"),
     queryFn: () => data(client.GET("/v1/usage")),
     refetchInterval: 60_000,
   });

@@ -9,10 +9,10 @@ import { coresOf, count, mebibytes, plural } from "../lib/format";
 import { podState, restartsOf } from "../lib/podState";
 import { Badge } from "../ui/Badge";
 import { Button } from "../ui/Button";
-import { type Column, DataTable } from "../ui/DataTable";
+import type { Column } from "../ui/DataTable";
 import { FormDialog } from "../ui/Dialog";
-import { Problem } from "../ui/Problem";
-import { Empty, Labels, Loading, PageHead, When } from "../ui/parts";
+import { ListPage } from "../ui/ListPage";
+import { Labels, When } from "../ui/parts";
 import { toast } from "../ui/toasts";
 import { allContainers, readiness } from "./pod/containers";
 
@@ -30,22 +30,15 @@ export function Pods() {
   const narrow = (to: Partial<typeof search>) => void navigate({ search: (s: typeof search) => ({ ...s, ...to }), replace: true });
   const withLabel = (label: string) => narrow({ labels: [...new Set([...wanted, label])].join(",") });
 
-  const shown = useMemo(() => {
-    const q = (search.q ?? "").toLowerCase();
-    return pods.items.filter(
-      (p) =>
-        (!q ||
-          p.name.includes(q) ||
-          p.id === q ||
-          p.status.address === q ||
-          allContainers(p.spec).some((c) => c.image.toLowerCase().includes(q))) &&
-        (!search.phase || p.status.phase === search.phase) &&
-        wanted.every((w) => {
-          const at = w.indexOf("=");
-          return p.labels[w.slice(0, at)] === w.slice(at + 1);
-        }),
-    );
-  }, [pods.items, search.q, search.phase, wanted]);
+  const keep = useMemo(() => {
+    if (!search.phase && wanted.length === 0) return undefined;
+    return (p: Pod) =>
+      (!search.phase || p.status.phase === search.phase) &&
+      wanted.every((w) => {
+        const at = w.indexOf("=");
+        return p.labels[w.slice(0, at)] === w.slice(at + 1);
+      });
+  }, [search.phase, wanted]);
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: withLabel only depends on wanted
   const columns = useMemo(
@@ -97,92 +90,67 @@ export function Pods() {
     ],
     [wanted],
   );
-  const chosen = shown.filter((p) => selected.has(p.id));
-  const filtered = search.q || search.phase || wanted.length > 0;
+  const chosen = pods.items.filter((p) => selected.has(p.id));
   return (
-    <>
-      <PageHead
-        title="Pods"
-        lead={
-          pods.synced ? (filtered ? `${shown.length} of ${plural(pods.items.length, "pod")}` : plural(pods.items.length, "pod")) : undefined
-        }
-      >
-        {canChange && (
+    <ListPage
+      title="Pods"
+      one="pod"
+      list={pods}
+      columns={columns}
+      sortedBy={["Age", false]}
+      id={(p) => p.id}
+      nameOf={(p) => p.name}
+      search="Name, image, address or ID"
+      matches={(p, q) =>
+        p.name.includes(q) || p.id === q || p.status.address === q || allContainers(p.spec).some((c) => c.image.toLowerCase().includes(q))
+      }
+      keep={keep}
+      filters={
+        <>
+          <select aria-label="Filter by state" value={search.phase ?? ""} onChange={(e) => narrow({ phase: e.target.value || undefined })}>
+            <option value="">Any state</option>
+            {PHASES.map((p) => (
+              <option key={p}>{p}</option>
+            ))}
+          </select>
+          {wanted.map((w) => (
+            <button
+              type="button"
+              key={w}
+              className="chip on"
+              aria-label={`Remove the filter ${w}`}
+              onClick={() => narrow({ labels: wanted.filter((o) => o !== w).join(",") || undefined })}
+            >
+              {w} <span aria-hidden="true">×</span>
+            </button>
+          ))}
+          {canChange && chosen.length > 0 && (
+            <Button look="danger" small icon="trash" onClick={() => setDeleting(true)}>
+              Delete {plural(chosen.length, "pod")}
+            </Button>
+          )}
+        </>
+      }
+      create={
+        canChange && (
           <Link to="/pods/new" className="button primary">
             Create pod
           </Link>
-        )}
-      </PageHead>
-      {pods.broken && <Problem error={pods.broken} title="This list is not up to date." />}
-      {!pods.synced && !pods.broken && <Loading what="Loading pods" />}
-      {pods.synced && pods.items.length === 0 && (
-        <Empty title="No pods yet" action={canChange && <Link to="/pods/new">Create a pod</Link>}>
+        )
+      }
+      selected={canChange ? selected : undefined}
+      select={canChange ? setSelected : undefined}
+      empty={
+        <>
           <p>A pod is one or more containers in a virtual machine of the size that you choose. To create a pod with the command:</p>
           <pre>
             <code>husk run -d --name web -m 256m IMAGE</code>
           </pre>
-        </Empty>
-      )}
-      {pods.items.length > 0 && (
-        <>
-          <div className="filters">
-            <input
-              type="search"
-              aria-label="Filter by name, image, address or ID"
-              placeholder="Name, image, address or ID"
-              value={search.q ?? ""}
-              onChange={(e) => narrow({ q: e.target.value || undefined })}
-            />
-            <select
-              aria-label="Filter by state"
-              value={search.phase ?? ""}
-              onChange={(e) => narrow({ phase: e.target.value || undefined })}
-            >
-              <option value="">Any state</option>
-              {PHASES.map((p) => (
-                <option key={p}>{p}</option>
-              ))}
-            </select>
-            {wanted.map((w) => (
-              <button
-                type="button"
-                key={w}
-                className="chip on"
-                aria-label={`Remove the filter ${w}`}
-                onClick={() => narrow({ labels: wanted.filter((o) => o !== w).join(",") || undefined })}
-              >
-                {w} <span aria-hidden="true">×</span>
-              </button>
-            ))}
-            {filtered && (
-              <Button look="quiet" small onClick={() => void navigate({ search: {} })}>
-                Clear
-              </Button>
-            )}
-            {canChange && chosen.length > 0 && (
-              <Button look="danger" small icon="trash" onClick={() => setDeleting(true)}>
-                Delete {plural(chosen.length, "pod")}
-              </Button>
-            )}
-          </div>
-          {shown.length === 0 ? (
-            <Empty title="No pods match" />
-          ) : (
-            <DataTable
-              label="Pods"
-              rows={shown}
-              columns={columns}
-              id={(p) => p.id}
-              nameOf={(p) => p.name}
-              sortedBy={["Age", false]}
-              selected={canChange ? selected : undefined}
-              select={canChange ? setSelected : undefined}
-            />
-          )}
         </>
-      )}
+      }
+    >
       {deleting && <DeletePods pods={chosen} close={() => setDeleting(false)} deleted={() => setSelected(new Set())} />}
-    </>
+    </ListPage>
   );
 }
 

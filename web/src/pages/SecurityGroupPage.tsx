@@ -5,7 +5,7 @@ import { Link, useParams } from "@tanstack/react-router";
 import { useMemo } from "react";
 import { client, data, type Schemas, type SecurityGroup } from "../api/client";
 import { useLive } from "../api/live";
-import { keyOf, useSession } from "../api/session";
+import { useKeys } from "../api/queries";
 import { count } from "../lib/format";
 import { ruleText } from "../lib/securityRules";
 import { type Column, DataTable } from "../ui/DataTable";
@@ -18,11 +18,11 @@ type Counted = { name: string; packets: number; bytes: number };
 /** SecurityGroupPage shows one security group, with what it has allowed and dropped. */
 export function SecurityGroupPage() {
   const { groupId } = useParams({ from: "/app/security-groups/$groupId" });
-  const session = useSession();
+  const keys = useKeys();
   const live = useLive<SecurityGroup>("security-groups");
   const group = live.items.find((g) => g.id === groupId);
   const traffic = useQuery({
-    queryKey: [keyOf(session), "security-group-traffic", groupId],
+    queryKey: keys.groupTraffic(groupId),
     queryFn: () => data(client.GET("/v1/security-groups/{securityGroupId}/traffic", { params: { path: { securityGroupId: groupId } } })),
     refetchInterval: 10_000,
     enabled: group !== undefined,

@@ -5,14 +5,13 @@ import { useMemo, useState } from "react";
 import { client, idempotent, type SecurityGroup } from "../api/client";
 import { useLive } from "../api/live";
 import { useHasRole } from "../api/role";
-import { plural } from "../lib/format";
 import { hasExceptions, parseRules, ruleText } from "../lib/securityRules";
 import { Button } from "../ui/Button";
-import { type Column, DataTable } from "../ui/DataTable";
+import type { Column } from "../ui/DataTable";
 import { FormDialog } from "../ui/Dialog";
 import { Area, Input, NAME, Select } from "../ui/Field";
-import { Problem } from "../ui/Problem";
-import { Empty, Loading, PageHead, When } from "../ui/parts";
+import { ListPage } from "../ui/ListPage";
+import { When } from "../ui/parts";
 import { toast } from "../ui/toasts";
 
 /** SecurityGroups lists security groups: rules about the connections of pods. */
@@ -64,24 +63,22 @@ export function SecurityGroups() {
     </Button>
   );
   return (
-    <>
-      <PageHead title="Security groups" lead={groups.synced ? plural(groups.items.length, "security group") : undefined}>
-        {create}
-      </PageHead>
-      {groups.broken && <Problem error={groups.broken} title="This list is not up to date." />}
-      {!groups.synced && !groups.broken && <Loading what="Loading security groups" />}
-      {groups.synced && groups.items.length === 0 && (
-        <Empty title="No security groups yet" action={create}>
-          <p>Without groups, all pods of your networks reach each other. A group says which connections its pods get and make.</p>
-        </Empty>
-      )}
-      {groups.items.length > 0 && (
-        <DataTable label="Security groups" rows={groups.items} columns={columns} id={(g) => g.id} sortedBy={["Name", false]} />
-      )}
+    <ListPage
+      title="Security groups"
+      one="security group"
+      list={groups}
+      columns={columns}
+      sortedBy={["Name", false]}
+      id={(g) => g.id}
+      search="Name, selector or ID"
+      matches={(g, q) => g.name.includes(q) || (g.selector ?? "").includes(q) || g.id === q}
+      create={create}
+      empty={<p>Without groups, all pods of your networks reach each other. A group says which connections its pods get and make.</p>}
+    >
       {creating && <Form close={() => setCreating(false)} />}
       {changing && <Form group={changing} close={() => setChanging(undefined)} />}
       {deleting && <DeleteGroup group={deleting} close={() => setDeleting(undefined)} />}
-    </>
+    </ListPage>
   );
 }
 

@@ -5,14 +5,13 @@ import { useMemo, useState } from "react";
 import { client, idempotent, type Service } from "../api/client";
 import { useLive } from "../api/live";
 import { useHasRole } from "../api/role";
-import { plural } from "../lib/format";
 import { parsePorts, portText } from "../lib/servicePorts";
 import { Button } from "../ui/Button";
-import { type Column, DataTable } from "../ui/DataTable";
+import type { Column } from "../ui/DataTable";
 import { FormDialog } from "../ui/Dialog";
 import { Area, Check, Input, NAME, Select } from "../ui/Field";
-import { Problem } from "../ui/Problem";
-import { Empty, Loading, PageHead, When } from "../ui/parts";
+import { ListPage } from "../ui/ListPage";
+import { When } from "../ui/parts";
 import { toast } from "../ui/toasts";
 
 /** Services lists services: one name and one address for several pods. */
@@ -58,23 +57,21 @@ export function Services() {
     </Button>
   );
   return (
-    <>
-      <PageHead title="Services" lead={services.synced ? plural(services.items.length, "service") : undefined}>
-        {create}
-      </PageHead>
-      {services.broken && <Problem error={services.broken} title="This list is not up to date." />}
-      {!services.synced && !services.broken && <Loading what="Loading services" />}
-      {services.synced && services.items.length === 0 && (
-        <Empty title="No services yet" action={create}>
-          <p>A service gives several pods one name and one address, which stay when the pods change.</p>
-        </Empty>
-      )}
-      {services.items.length > 0 && (
-        <DataTable label="Services" rows={services.items} columns={columns} id={(s) => s.id} sortedBy={["Name", false]} />
-      )}
+    <ListPage
+      title="Services"
+      one="service"
+      list={services}
+      columns={columns}
+      sortedBy={["Name", false]}
+      id={(s) => s.id}
+      search="Name, selector or ID"
+      matches={(s, q) => s.name.includes(q) || s.selector.includes(q) || s.id === q}
+      create={create}
+      empty={<p>A service gives several pods one name and one address, which stay when the pods change.</p>}
+    >
       {creating && <CreateService close={() => setCreating(false)} />}
       {deleting && <DeleteService service={deleting} close={() => setDeleting(undefined)} />}
-    </>
+    </ListPage>
   );
 }
 

@@ -5,6 +5,7 @@ import { useNavigate, useSearch } from "@tanstack/react-router";
 import { type FormEvent, useState } from "react";
 import { client, data } from "../api/client";
 import { beginSignIn } from "../api/oidcSignIn";
+import { LOGIN_OPTIONS } from "../api/queries";
 import { signIn, useSessions, whySignedOut } from "../api/session";
 import { Button } from "../ui/Button";
 import { Input } from "../ui/Field";
@@ -20,7 +21,7 @@ export function SignIn() {
   const [secret, setSecret] = useState("");
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>();
-  const options = useQuery({ queryKey: ["login options"], queryFn: () => data(client.GET("/.well-known/husk")) });
+  const options = useQuery({ queryKey: LOGIN_OPTIONS, queryFn: () => data(client.GET("/.well-known/husk")) });
   const submit = async (e: FormEvent) => {
     e.preventDefault();
     setBusy(true);

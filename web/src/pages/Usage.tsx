@@ -3,7 +3,8 @@
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense, useMemo, useState } from "react";
 import { client, data, type Schemas } from "../api/client";
-import { currentSession, keyOf, useSession } from "../api/session";
+import { useKeys } from "../api/queries";
+import { currentSession, useSession } from "../api/session";
 import { useTenantNames } from "../api/useTenants";
 import { bytes, dateTime, hours, money } from "../lib/format";
 import { saveAs } from "../lib/saveAs";
@@ -60,6 +61,7 @@ function filled(items: Item[], from: string, to: string | undefined, step: numbe
 /** Usage shows the usage and cost of the tenant or, for operators, of all tenants. */
 export function Usage() {
   const session = useSession();
+  const keys = useKeys();
   const operator = session.kind === "operator";
   const tenants = useTenantNames();
   const [range, setRange] = useState<Range>("month");
@@ -70,17 +72,16 @@ export function Usage() {
     operator
       ? data(client.GET("/v1/admin/usage", { params: { query } }))
       : data(client.GET("/v1/usage", { params: { query: query as never } }));
-  const key = [keyOf(session), "usage", span];
   const period = range === "today" ? "hour" : "day";
-  const over = useQuery({ queryKey: [...key, period], queryFn: () => ask({ ...span, period }), refetchInterval: 60_000 });
+  const over = useQuery({ queryKey: keys.usage(span, period), queryFn: () => ask({ ...span, period }), refetchInterval: 60_000 });
   const parts = { ...span, groupBy: group, ...(group === "label" ? { label } : {}) };
   const grouped = useQuery({
-    queryKey: [...key, parts],
+    queryKey: keys.usage(span, parts),
     queryFn: () => ask(parts),
     refetchInterval: 60_000,
     enabled: group !== "label" || label !== "",
   });
-  const total = useQuery({ queryKey: [...key, "total"], queryFn: () => ask(span), refetchInterval: 60_000 });
+  const total = useQuery({ queryKey: keys.usage(span, "total"), queryFn: () => ask(span), refetchInterval: 60_000 });
   const currency = total.data?.currency;
   const columns = useMemo(
     (): Column<Item>[] => [

@@ -5,8 +5,8 @@ import { Link, useParams } from "@tanstack/react-router";
 import { useState } from "react";
 import { ApiError, client, data, type HuskEvent, type Volume } from "../api/client";
 import { useLive } from "../api/live";
+import { useKeys } from "../api/queries";
 import { useHasRole } from "../api/role";
-import { keyOf, useSession } from "../api/session";
 import { useVolumeClasses } from "../api/useVolumeClasses";
 import { gibibytes } from "../lib/format";
 import { Badge } from "../ui/Badge";
@@ -20,7 +20,7 @@ import { ChangeClass, DeleteVolume, GrowVolume } from "./Volumes";
 /** VolumePage shows one volume with its pod and its events. */
 export function VolumePage() {
   const { volumeId } = useParams({ from: "/app/volumes/$volumeId" });
-  const session = useSession();
+  const keys = useKeys();
   const canChange = useHasRole("developer");
   const live = useLive<Volume>("volumes");
   const events = useLive<HuskEvent>("events", { objectId: volumeId });
@@ -31,7 +31,7 @@ export function VolumePage() {
   const classes = useVolumeClasses().data ?? [];
   const volume = live.items.find((v) => v.id === volumeId);
   const pod = useQuery({
-    queryKey: [keyOf(session), "pod", volume?.podId],
+    queryKey: keys.pod(volume?.podId),
     queryFn: () => data(client.GET("/v1/pods/{podId}", { params: { path: { podId: volume?.podId ?? "" } } })),
     enabled: !!volume?.podId,
   });

@@ -6,14 +6,14 @@ import { client, idempotent, type Pod, type Schemas, type Volume } from "../api/
 import { useLive } from "../api/live";
 import { useHasRole } from "../api/role";
 import { useVolumeClasses } from "../api/useVolumeClasses";
-import { gibibytes, plural } from "../lib/format";
+import { gibibytes } from "../lib/format";
 import { Badge } from "../ui/Badge";
 import { Button } from "../ui/Button";
-import { type Column, DataTable } from "../ui/DataTable";
+import type { Column } from "../ui/DataTable";
 import { FormDialog } from "../ui/Dialog";
 import { Input, NAME, Select } from "../ui/Field";
-import { Problem } from "../ui/Problem";
-import { Empty, Labels, Loading, PageHead, When } from "../ui/parts";
+import { ListPage } from "../ui/ListPage";
+import { Labels, When } from "../ui/parts";
 import { toast } from "../ui/toasts";
 import { Snapshots } from "./Snapshots";
 
@@ -24,8 +24,6 @@ export function Volumes() {
   const pods = useLive<Pod>("pods").items;
   const [creating, setCreating] = useState(false);
   const [deleting, setDeleting] = useState<Volume>();
-  const [q, setQ] = useState("");
-  const shown = useMemo(() => volumes.items.filter((v) => v.name.includes(q.toLowerCase()) || v.id === q), [volumes.items, q]);
   const columns = useMemo(
     (): Column<Volume>[] => [
       {
@@ -91,35 +89,22 @@ export function Volumes() {
     </Button>
   );
   return (
-    <>
-      <PageHead title="Volumes" lead={volumes.synced ? plural(volumes.items.length, "volume") : undefined}>
-        {create}
-      </PageHead>
-      {volumes.broken && <Problem error={volumes.broken} title="This list is not up to date." />}
-      {!volumes.synced && !volumes.broken && <Loading what="Loading volumes" />}
-      {volumes.synced && volumes.items.length === 0 && (
-        <Empty title="No volumes yet" action={create}>
-          <p>A volume keeps data when its pod is deleted. Another pod, on any node, can then use the volume.</p>
-        </Empty>
-      )}
-      {volumes.items.length > 0 && (
-        <>
-          <div className="filters">
-            <input
-              type="search"
-              aria-label="Filter by name or ID"
-              placeholder="Name or ID"
-              value={q}
-              onChange={(e) => setQ(e.target.value)}
-            />
-          </div>
-          <DataTable label="Volumes" rows={shown} columns={columns} id={(v) => v.id} sortedBy={["Name", false]} />
-        </>
-      )}
+    <ListPage
+      title="Volumes"
+      one="volume"
+      list={volumes}
+      columns={columns}
+      sortedBy={["Name", false]}
+      id={(v) => v.id}
+      search="Name or ID"
+      matches={(v, q) => v.name.includes(q) || v.id === q}
+      create={create}
+      empty={<p>A volume keeps data when its pod is deleted. Another pod, on any node, can then use the volume.</p>}
+    >
       <Snapshots />
       {creating && <CreateVolume close={() => setCreating(false)} />}
       {deleting && <DeleteVolume volume={deleting} close={() => setDeleting(undefined)} />}
-    </>
+    </ListPage>
   );
 }
 

@@ -18,6 +18,7 @@ interface Props {
   show: (n: number) => string;
   bars?: boolean;
   max?: number; // the axis ends at this value or above it
+  limit?: number; // a dashed line
   span?: [from: number, to: number]; // the time range; by default that of the times
   binary?: boolean; // ticks at powers of two, for bytes
 }
@@ -45,11 +46,11 @@ const HEIGHT = 190;
 const SHORTEST = 60; // seconds; with one sample, the axis is not that of years
 
 /** Chart draws series over time. */
-export function Chart({ label, times, series, show, bars, max, span, binary }: Props) {
+export function Chart({ label, times, series, show, bars, max, limit, span, binary }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot>(undefined);
   const names = series.map((s) => s.name).join();
-  const data = [times, ...series.map((s) => s.values)] as uPlot.AlignedData;
+  const data = [times, ...series.map((s) => s.values), ...(limit === undefined ? [] : [times.map(() => limit)])] as uPlot.AlignedData;
   const newest = useRef(data);
   newest.current = data;
 
@@ -89,6 +90,9 @@ export function Chart({ label, times, series, show, bars, max, span, binary }: P
             paths: bars ? uPlot.paths.bars?.({ size: [0.7, 60], align: 1 }) : undefined,
             value: (_: uPlot, v: number | null) => (v === null || v === undefined ? "–" : show(v)),
           })),
+          ...(limit === undefined
+            ? []
+            : [{ label: "limit", stroke: axis.stroke, width: 1, dash: [6, 4], points: { show: false }, value: () => show(limit) }]),
         ],
       },
       newest.current,
@@ -102,10 +106,10 @@ export function Chart({ label, times, series, show, bars, max, span, binary }: P
       made.destroy();
       plot.current = undefined;
     };
-  }, [names, bars, max, times.length === 1]);
+  }, [names, bars, max, limit, times.length === 1]);
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: the data changes only with times and series
-  useEffect(() => plot.current?.setData(newest.current), [times, series]);
+  useEffect(() => plot.current?.setData(newest.current), [times, series, limit]);
   const last = series.map((s) => `${s.name} ${show(s.values.findLast((v) => v !== null) ?? 0)}`).join(", ");
   return <div className="chart" ref={host} role="img" aria-label={`${label}: ${last}`} />;
 }

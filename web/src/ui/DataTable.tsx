@@ -21,14 +21,18 @@ interface Props<T> {
   selected?: Set<string>;
   select?: (ids: Set<string>) => void;
   nameOf?: (row: T) => string;
-  sortedBy?: [column: string, down: boolean];
+  sortedBy?: [column: string, down: boolean]; // at first
+  sort?: [column: string, down: boolean]; // if somebody else keeps the order
+  onSort?: (by: [column: string, down: boolean]) => void;
 }
 
 const ROW = 44; // height of a row with one line, in pixels; rows with more are measured
 
 /** DataTable renders only the visible rows, so that ten thousand rows are as fast as ten. Rows are added and removed while scrolling, so the table consists of blocks with table roles. Text that does not fit wraps: nothing is cut off. On narrow screens, each cell is a line with the name of its column. */
-export function DataTable<T>({ label, rows, columns, id, selected, select, nameOf, sortedBy }: Props<T>) {
-  const [sort, setSort] = useState(sortedBy);
+export function DataTable<T>({ label, rows, columns, id, selected, select, nameOf, sortedBy, sort: given, onSort }: Props<T>) {
+  const [own, setOwn] = useState(sortedBy);
+  const sort = given ?? own;
+  const setSort = onSort ?? setOwn;
   const scroller = useRef<HTMLDivElement>(null);
   const sorted = useMemo(() => {
     const by = sort && columns.find((c) => c.name === sort[0])?.sort;
@@ -40,7 +44,7 @@ export function DataTable<T>({ label, rows, columns, id, selected, select, nameO
         direction * (typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y), "en", { numeric: true }))
       );
     });
-  }, [rows, sort, columns]);
+  }, [rows, sort?.[0], sort?.[1], columns]);
   const virtual = useVirtualizer({ count: sorted.length, getScrollElement: () => scroller.current, estimateSize: () => ROW, overscan: 12 });
   const template = [select && "36px", ...columns.map((c) => c.width ?? "minmax(0, 1fr)")].filter(Boolean).join(" ");
   const style = { "--columns": template } as React.CSSProperties;

@@ -2,16 +2,18 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { client, data } from "../api/client";
-import { keyOf, useSession } from "../api/session";
+import { useKeys } from "../api/queries";
+import { useSession } from "../api/session";
 import { Dialog } from "./Dialog";
 import type { NavPage } from "./Shell";
 
 /** Help lists the keyboard shortcuts and points to the other clients. */
 export function Help({ close, pages }: { close: () => void; pages: NavPage[] }) {
   const session = useSession();
-  const platform = useQuery({ queryKey: [keyOf(session), "platform"], queryFn: () => data(client.GET("/v1/platform")) });
+  const keys = useKeys();
+  const platform = useQuery({ queryKey: keys.about, queryFn: () => data(client.GET("/v1/platform")) });
   const writes = session.kind === "tenant" && session.role !== "viewer";
-  const keys: [string[], string][] = [
+  const shortcuts: [string[], string][] = [
     [["/"], "search for a pod, a volume, an image or a page"],
     [["?"], "show this help"],
     ...(writes ? ([[["c"], "create a pod"]] as [string[], string][]) : []),
@@ -21,7 +23,7 @@ export function Help({ close, pages }: { close: () => void; pages: NavPage[] }) 
   return (
     <Dialog title="Keyboard shortcuts" close={close}>
       <dl className="keys">
-        {keys.map(([k, what]) => (
+        {shortcuts.map(([k, what]) => (
           <div key={what}>
             <dt>
               {k.map((key) => (

@@ -3,6 +3,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { client, data, idempotent, type Role, type Schemas } from "../../api/client";
+import { LOGIN_OPTIONS } from "../../api/queries";
 import { Button } from "../../ui/Button";
 import { FormDialog } from "../../ui/Dialog";
 import { Input, Select } from "../../ui/Field";
@@ -110,7 +111,7 @@ function UserRow({ user: u }: { user: User }) {
 
 function InviteUser({ close }: { close: () => void }) {
   const changed = useChanged();
-  const options = useQuery({ queryKey: ["login options"], queryFn: () => data(client.GET("/.well-known/husk")) });
+  const options = useQuery({ queryKey: LOGIN_OPTIONS, queryFn: () => data(client.GET("/.well-known/husk")) });
   const [issuer, setIssuer] = useState("");
   const [email, setEmail] = useState("");
   const [role, setRole] = useState<Role>("developer");

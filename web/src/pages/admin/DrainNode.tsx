@@ -3,7 +3,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { client, data, type Node } from "../../api/client";
-import { keyOf, useSession } from "../../api/session";
+import { useKeys } from "../../api/queries";
 import { plural } from "../../lib/format";
 import { FormDialog } from "../../ui/Dialog";
 import { Check, Input } from "../../ui/Field";
@@ -39,9 +39,9 @@ export function DrainNode({ node, close, done }: { node: Node; close: () => void
 
 /** DrainProgress shows how far the drain of a node is, and which pods are still there, and why. */
 export function DrainProgress({ node }: { node: Node }) {
-  const session = useSession();
+  const keys = useKeys();
   const drain = useQuery({
-    queryKey: [keyOf(session), "drain", node.id],
+    queryKey: keys.drain(node.id),
     queryFn: () => data(client.GET("/v1/admin/nodes/{nodeId}/drain", { params: { path: { nodeId: node.id } } })),
     refetchInterval: EVERY,
   });

@@ -3,7 +3,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { client, data, type Node } from "../../api/client";
-import { keyOf, useSession } from "../../api/session";
+import { useKeys } from "../../api/queries";
 import { plural } from "../../lib/format";
 import { FormDialog } from "../../ui/Dialog";
 import { Check } from "../../ui/Field";
@@ -12,11 +12,11 @@ import { Facts, Loading } from "../../ui/parts";
 
 /** FenceNode shows what is cut off if the node is fenced, and fences it. */
 export function FenceNode({ node, close }: { node: Node; close: () => void }) {
-  const session = useSession();
+  const keys = useKeys();
   const path = { nodeId: node.id };
   const [off, setOff] = useState(false);
   const plan = useQuery({
-    queryKey: [keyOf(session), "fence", node.id],
+    queryKey: keys.fence(node.id),
     queryFn: () => data(client.GET("/v1/admin/nodes/{nodeId}/fence", { params: { path } })),
   });
   const unproven = plan.data?.unproven ?? 0;

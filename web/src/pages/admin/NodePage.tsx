@@ -4,7 +4,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { client, data, type Node, type PlacedPod } from "../../api/client";
-import { keyOf, useSession } from "../../api/session";
+import { useKeys } from "../../api/queries";
 import { cores, coresOf, gibibytes, mebibytes } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
@@ -33,13 +33,13 @@ export function NodePage() {
 }
 
 function Page({ node: n }: { node: Node }) {
-  const session = useSession();
+  const keys = useKeys();
   const queries = useQueryClient();
   const pods = usePlaced({ nodeId: n.id });
   const [editing, setEditing] = useState(false);
   const [fencing, setFencing] = useState(false);
   const [draining, setDraining] = useState(false);
-  const changed = () => queries.invalidateQueries({ queryKey: [keyOf(session), "nodes"] });
+  const changed = () => queries.invalidateQueries({ queryKey: keys.nodes });
   const update = async (body: { pool?: string; labels?: Record<string, string>; taints?: string[]; cordoned?: boolean }) => {
     await client.PATCH("/v1/admin/nodes/{nodeId}", { params: { path: { nodeId: n.id } }, body });
     await changed();

@@ -4,7 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { client, data, idempotent, type Node, type PlacedPod, type Schemas } from "../../api/client";
-import { keyOf, useSession } from "../../api/session";
+import { useKeys } from "../../api/queries";
 import { cores, coresOf, dateTime, mebibytes, plural } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
@@ -18,9 +18,9 @@ const EVERY = 5_000;
 
 /** usePlaced returns the pods of all tenants. It fetches every page of the list. */
 export function usePlaced(query: { nodeId?: string; tenantId?: string } = {}) {
-  const session = useSession();
+  const keys = useKeys();
   return useQuery({
-    queryKey: [keyOf(session), "placed", query],
+    queryKey: keys.placed(query),
     queryFn: async () => {
       const all: PlacedPod[] = [];
       let cursor: string | undefined;
@@ -38,9 +38,9 @@ export function usePlaced(query: { nodeId?: string; tenantId?: string } = {}) {
 }
 
 export function useNodes() {
-  const session = useSession();
+  const keys = useKeys();
   return useQuery({
-    queryKey: [keyOf(session), "nodes"],
+    queryKey: keys.nodes,
     queryFn: async () => (await data(client.GET("/v1/admin/nodes"))).items,
     refetchInterval: EVERY,
   });
@@ -48,9 +48,9 @@ export function useNodes() {
 
 /** useUnknownObjects returns what exists in Ceph and was never in the database, and what no operator has decided about. */
 function useUnknownObjects() {
-  const session = useSession();
+  const keys = useKeys();
   return useQuery({
-    queryKey: [keyOf(session), "unknown-objects"],
+    queryKey: keys.unknownObjects,
     queryFn: async () => (await data(client.GET("/v1/admin/unknown-objects"))).items.filter((o) => !o.approved),
     refetchInterval: 60_000,
   });

@@ -4,7 +4,7 @@ import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { useState } from "react";
 import { client, data, idempotent, type Schemas, type Tenant } from "../../api/client";
-import { keyOf, useSession } from "../../api/session";
+import { useKeys } from "../../api/queries";
 import { useTenants } from "../../api/useTenants";
 import { coresOf, count, dateTime, gibibytes, mebibytes } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
@@ -49,13 +49,12 @@ export function TenantPage() {
 }
 
 function Page({ tenant: t }: { tenant: Tenant }) {
-  const session = useSession();
+  const keys = useKeys();
   const queries = useQueryClient();
   const pods = usePlaced({ tenantId: t.id });
   const path = { tenantId: t.id };
-  const keysKey = [keyOf(session), "tenant keys", t.id];
-  const keys = useQuery({
-    queryKey: keysKey,
+  const apiKeys = useQuery({
+    queryKey: keys.tenantKeys(t.id),
     queryFn: async () => (await data(client.GET("/v1/admin/tenants/{tenantId}/api-keys", { params: { path } }))).items,
   });
   const [dialog, setDialog] = useState<"quota" | "key" | { revoke: Schemas["APIKey"] }>();
@@ -94,10 +93,10 @@ function Page({ tenant: t }: { tenant: Tenant }) {
           />
         </Card>
         <Card title="API keys">
-          <Problem error={keys.error} retry={() => void keys.refetch()} />
-          {keys.data?.length === 0 && <p className="muted">No API keys. Create one for the tenant's first owner.</p>}
+          <Problem error={apiKeys.error} retry={() => void apiKeys.refetch()} />
+          {apiKeys.data?.length === 0 && <p className="muted">No API keys. Create one for the tenant's first owner.</p>}
           <ul className="rows">
-            {keys.data?.map((k) => (
+            {apiKeys.data?.map((k) => (
               <li key={k.clientId}>
                 <strong>{k.name}</strong> <Copy text={k.clientId} shown={k.clientId.slice(0, 8)} label="the key's ID" />
                 <span className="muted">
@@ -134,7 +133,7 @@ function Page({ tenant: t }: { tenant: Tenant }) {
             await client.DELETE("/v1/admin/tenants/{tenantId}/api-keys/{keyId}", {
               params: { path: { ...path, keyId: dialog.revoke.clientId } },
             });
-            await queries.invalidateQueries({ queryKey: keysKey });
+            await queries.invalidateQueries({ queryKey: keys.tenantKeys(t.id) });
           }}
         >
           <p>The server rejects the key and its tokens from the next request on.</p>
@@ -146,14 +145,14 @@ function Page({ tenant: t }: { tenant: Tenant }) {
 }
 
 function EditQuota({ tenant, close }: { tenant: Tenant; close: () => void }) {
-  const session = useSession();
+  const keys = useKeys();
   const queries = useQueryClient();
   const [quota, setQuota] = useState(tenant.quota);
   const run = async () => {
     const changed = Object.fromEntries(LIMITS.filter(([k]) => quota[k] !== tenant.quota[k]).map(([k]) => [k, quota[k]]));
     if (Object.keys(changed).length === 0) return;
     await client.PATCH("/v1/admin/tenants/{tenantId}", { params: { path: { tenantId: tenant.id } }, body: { quota: changed } });
-    await queries.invalidateQueries({ queryKey: [keyOf(session), "tenants"] });
+    await queries.invalidateQueries({ queryKey: keys.tenants });
   };
   return (
     <FormDialog title={`Quota of ${tenant.name}`} submit="Save" close={close} run={run} wide>
@@ -175,7 +174,7 @@ function EditQuota({ tenant, close }: { tenant: Tenant; close: () => void }) {
 }
 
 function FirstKey({ tenant, close, created }: { tenant: Tenant; close: () => void; created: (k: Schemas["APIKeyWithSecret"]) => void }) {
-  const session = useSession();
+  const keys = useKeys();
   const queries = useQueryClient();
   const [name, setName] = useState("first");
   const [account, setAccount] = useState("");
@@ -189,7 +188,7 @@ function FirstKey({ tenant, close, created }: { tenant: Tenant; close: () => voi
         }),
       ),
     );
-    await queries.invalidateQueries({ queryKey: [keyOf(session), "tenant keys", tenant.id] });
+    await queries.invalidateQueries({ queryKey: keys.tenantKeys(tenant.id) });
   };
   return (
     <FormDialog title={`Create an API key for ${tenant.name}`} submit="Create key" close={close} run={run}>

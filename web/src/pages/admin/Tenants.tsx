@@ -4,7 +4,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { client, data, idempotent, type Tenant } from "../../api/client";
-import { keyOf, useSession } from "../../api/session";
+import { useKeys } from "../../api/queries";
 import { useTenants } from "../../api/useTenants";
 import { cores, count, gibibytes, mebibytes, plural } from "../../lib/format";
 import { Button } from "../../ui/Button";
@@ -105,14 +105,14 @@ export function Tenants() {
 }
 
 function CreateTenant({ close }: { close: () => void }) {
-  const session = useSession();
+  const keys = useKeys();
   const queries = useQueryClient();
   const navigate = useNavigate();
   const [name, setName] = useState("");
   const [key] = useState(idempotent);
   const run = async () => {
     const created = await data(client.POST("/v1/admin/tenants", { params: { header: key }, body: { name } }));
-    await queries.invalidateQueries({ queryKey: [keyOf(session), "tenants"] });
+    await queries.invalidateQueries({ queryKey: keys.tenants });
     await navigate({ to: "/admin/tenants/$tenantId", params: { tenantId: created.id } });
   };
   return (

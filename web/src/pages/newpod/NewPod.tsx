@@ -5,8 +5,9 @@ import { useNavigate, useSearch } from "@tanstack/react-router";
 import { type FormEvent, useEffect, useState } from "react";
 import { ApiError, client, data, type Image, idempotent, type PodCreate, type Schemas, type Volume } from "../../api/client";
 import { useLive } from "../../api/live";
+import { useKeys } from "../../api/queries";
 import { useHasRole } from "../../api/role";
-import { keyOf, useSession } from "../../api/session";
+import { useSession } from "../../api/session";
 import { useConfigs } from "../../api/useConfigs";
 import { Button } from "../../ui/Button";
 import { Select } from "../../ui/Field";
@@ -28,10 +29,10 @@ const DEFAULT: PodCreate = {
 /** NewPod creates a pod with a form. Next to it, the same pod is shown as a document and as a command. */
 export function NewPod() {
   const { like, image, volume } = useSearch({ from: "/app/pods/new" });
-  const session = useSession();
+  const keys = useKeys();
   const canCreate = useHasRole("developer");
   const original = useQuery({
-    queryKey: [keyOf(session), "pod", like],
+    queryKey: keys.pod(like),
     queryFn: () => data(client.GET("/v1/pods/{podId}", { params: { path: { podId: like ?? "" } } })),
     enabled: !!like,
   });

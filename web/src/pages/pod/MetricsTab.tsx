@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { useMemo } from "react";
+import { useMemo, useState } from "react";
 import { client, data, type Pod, type Schemas } from "../../api/client";
-import { keyOf, useSession } from "../../api/session";
+import { useKeys } from "../../api/queries";
 import { bytes, percent, perSecond } from "../../lib/format";
+import { fromHistory, fromSamples, joined, type Point } from "../../lib/usage";
+import { Button } from "../../ui/Button";
 import { Chart, type Series } from "../../ui/Chart";
 import { Problem } from "../../ui/Problem";
 import { Card, Empty, Loading } from "../../ui/parts";
@@ -14,11 +16,18 @@ type Stats = Schemas["PodStats"];
 const EVERY = 2_000; // milliseconds between two samples
 const KEPT = 900; // samples, for half an hour
 
-/** MetricsTab draws the pod's usage as counted by the kernel inside it, from when the page was opened. Prometheus keeps the history. */
+const RANGES = [
+  ["Now", 0],
+  ["Hour", 3600],
+  ["Day", 86_400],
+] as const; // seconds of history
+
+/** MetricsTab draws the pod's usage: what its node has recorded, and then samples of the kernel inside it. */
 export default function MetricsTab({ pod }: { pod: Pod }) {
-  const session = useSession();
+  const keys = useKeys();
   const queries = useQueryClient();
-  const key = useMemo(() => [keyOf(session), "stats", pod.id], [session, pod.id]);
+  const [range, setRange] = useState<number>(3600);
+  const key = keys.stats(pod.id);
   const running = pod.status.phase === "Running";
   const q = useQuery({
     queryKey: key,
@@ -31,26 +40,56 @@ export default function MetricsTab({ pod }: { pod: Pod }) {
     refetchInterval: EVERY,
     gcTime: 30 * 60_000,
   });
-  const drawn = useMemo(() => draw(q.data ?? []), [q.data]);
-  if (!running && !q.data)
+  const history = useQuery({
+    queryKey: keys.statsHistory(pod.id),
+    queryFn: () => data(client.GET("/v1/pods/{podId}/stats/history", { params: { path: { podId: pod.id } } })),
+    refetchInterval: 60_000,
+    retry: false,
+  });
+  const recorded = history.data?.points;
+  const drawn = useMemo(() => {
+    const since = Date.now() / 1000 - range;
+    return draw(
+      joined(
+        fromHistory(recorded ?? []).filter((p) => p.time > since),
+        fromSamples(q.data ?? []),
+      ),
+    );
+  }, [recorded, q.data, range]);
+  if (!running && history.isPending) return <Loading what="Loading the metrics" />;
+  if (!running && !q.data && !recorded?.length)
     return (
       <Empty title="The pod is not running">
         <p>Metrics come from the kernel inside a running pod. This pod is {pod.status.phase}.</p>
       </Empty>
     );
   const last = q.data?.at(-1);
-  if (q.error && !last) return <Problem error={q.error} retry={() => void q.refetch()} />;
-  if (!last) return <Loading what="Loading the metrics" />;
-  const filled = last.disks.filter((d) => d.usedBytes !== undefined && d.capacityBytes !== undefined);
+  if (q.error && !last && !recorded?.length) return <Problem error={q.error} retry={() => void q.refetch()} />;
+  if (!last && !recorded?.length) return <Loading what="Loading the metrics" />;
+  const filled = (last?.disks ?? []).filter((d) => d.usedBytes !== undefined && d.capacityBytes !== undefined);
   return (
     <>
       {q.error && <Problem error={q.error} title="These metrics are not up to date." />}
+      <div className="presets" role="group" aria-label="Time">
+        {RANGES.map(([name, seconds]) => (
+          <Button key={name} small aria-pressed={range === seconds} onClick={() => setRange(seconds)}>
+            {name}
+          </Button>
+        ))}
+      </div>
       <div className="cards two">
         <Card title="CPU">
-          <Chart label="CPU" times={drawn.times} series={drawn.cpu} show={percent} max={0.1} />
+          <Chart label="CPU" times={drawn.times} series={drawn.cpu} show={percent} limit={pod.spec.resources.cpuMillis / 1000} />
         </Card>
         <Card title="Memory">
-          <Chart label="Memory" times={drawn.times} series={drawn.memory} show={bytes} binary max={last.pod.memoryTotalBytes} />
+          <Chart
+            label="Memory"
+            times={drawn.times}
+            series={drawn.memory}
+            show={bytes}
+            binary
+            limit={pod.spec.resources.memoryMiB * 2 ** 20}
+          />
         </Card>
         <Card title="Network">
           <Chart label="Network" times={drawn.times} series={drawn.network} show={perSecond} binary max={1024} />
@@ -58,37 +97,39 @@ export default function MetricsTab({ pod }: { pod: Pod }) {
         <Card title="Disks">
           <Chart label="Disks" times={drawn.times} series={drawn.disk} show={perSecond} binary max={1024} />
         </Card>
-        {last.pod.cpuPressurePercent !== undefined && (
+        {drawn.pressure.some((s) => s.values.some((v) => v !== null)) && (
           <Card title="Pressure">
             <Chart label="Pressure" times={drawn.times} series={drawn.pressure} show={percent} max={0.1} />
           </Card>
         )}
-        <Card title="Containers">
-          <div className="scroll-x" role="region" aria-label="Table" tabIndex={0}>
-            <table>
-              <thead>
-                <tr>
-                  <th>Name</th>
-                  <th className="numeric">Memory</th>
-                  <th className="numeric">Page cache</th>
-                  <th className="numeric">Processes</th>
-                  <th className="numeric">OOM kills</th>
-                </tr>
-              </thead>
-              <tbody>
-                {last.containers.map((c) => (
-                  <tr key={c.name}>
-                    <td>{c.name}</td>
-                    <td className="numeric">{bytes(c.memoryBytes)}</td>
-                    <td className="numeric">{bytes(c.memoryCachedBytes)}</td>
-                    <td className="numeric">{c.processes}</td>
-                    <td className="numeric">{c.oomKills}</td>
+        {last && (
+          <Card title="Containers">
+            <div className="scroll-x" role="region" aria-label="Table" tabIndex={0}>
+              <table>
+                <thead>
+                  <tr>
+                    <th>Name</th>
+                    <th className="numeric">Memory</th>
+                    <th className="numeric">Page cache</th>
+                    <th className="numeric">Processes</th>
+                    <th className="numeric">OOM kills</th>
                   </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
-        </Card>
+                </thead>
+                <tbody>
+                  {last.containers.map((c) => (
+                    <tr key={c.name}>
+                      <td>{c.name}</td>
+                      <td className="numeric">{bytes(c.memoryBytes)}</td>
+                      <td className="numeric">{bytes(c.memoryCachedBytes)}</td>
+                      <td className="numeric">{c.processes}</td>
+                      <td className="numeric">{c.oomKills}</td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          </Card>
+        )}
         {filled.length > 0 && (
           <Card title="File systems">
             <div className="scroll-x" role="region" aria-label="Table" tabIndex={0}>
@@ -117,62 +158,24 @@ export default function MetricsTab({ pod }: { pod: Pod }) {
         )}
       </div>
       <p className="hint">
-        Metrics since this page was opened. For history, let Prometheus scrape <code>{location.origin}/v1/metrics</code> with an API key.
+        {history.error
+          ? "The history cannot be read. "
+          : "The pod's node keeps a day: a point a minute. A dashed line is what the pod may use. "}
+        For longer, let Prometheus scrape <code>{location.origin}/v1/metrics</code> with an API key.
       </p>
     </>
   );
 }
 
-/** draw converts counters to rates. Each point is the mean since the previous sample. */
-function draw(stats: Stats[]) {
-  const pairs = stats.slice(1).map((s, i) => [stats[i] as Stats, s] as const);
-  const rate = (of: (s: Stats) => number) =>
-    pairs.map(([a, b]) => Math.max(0, of(b) - of(a)) / Math.max(0.001, (Date.parse(b.at) - Date.parse(a.at)) / 1000));
-  const level = (of: (s: Stats) => number | undefined) => pairs.map(([, b]) => of(b) ?? null);
-  const series = (name: string, values: (number | null)[]): Series => ({ name, values });
-  const disks = (of: (d: Stats["disks"][number]) => number) => (s: Stats) => s.disks.reduce((sum, d) => sum + of(d), 0);
+/** draw makes the series of the charts. */
+function draw(points: Point[]) {
+  const series = (name: string, of: (p: Point) => number | null): Series => ({ name, values: points.map(of) });
   return {
-    times: pairs.map(([, b]) => Date.parse(b.at) / 1000),
-    cpu: [
-      series(
-        "used, of one core",
-        rate((s) => s.pod.cpuMicros / 1e6),
-      ),
-    ],
-    memory: [
-      series(
-        "used",
-        level((s) => s.pod.memoryTotalBytes - s.pod.memoryAvailableBytes),
-      ),
-      series(
-        "cache",
-        level((s) => s.pod.memoryCachedBytes),
-      ),
-    ],
-    network: [
-      series(
-        "received",
-        rate((s) => s.pod.rxBytes),
-      ),
-      series(
-        "sent",
-        rate((s) => s.pod.txBytes),
-      ),
-    ],
-    disk: [series("read", rate(disks((d) => d.readBytes))), series("written", rate(disks((d) => d.writeBytes)))],
-    pressure: [
-      series(
-        "CPU",
-        level((s) => (s.pod.cpuPressurePercent ?? 0) / 100),
-      ),
-      series(
-        "memory",
-        level((s) => (s.pod.memoryPressurePercent ?? 0) / 100),
-      ),
-      series(
-        "disks",
-        level((s) => (s.pod.ioPressurePercent ?? 0) / 100),
-      ),
-    ],
+    times: points.map((p) => p.time),
+    cpu: [series("used, of one core", (p) => p.cpu)],
+    memory: [series("used", (p) => p.used), series("cache", (p) => p.cache)],
+    network: [series("received", (p) => p.received), series("sent", (p) => p.sent)],
+    disk: [series("read", (p) => p.read), series("written", (p) => p.written)],
+    pressure: [series("CPU", (p) => p.cpuPressure), series("memory", (p) => p.memoryPressure), series("disks", (p) => p.diskPressure)],
   };
 }

@@ -3,7 +3,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { client, data, type Pod } from "../../api/client";
-import { keyOf, useSession } from "../../api/session";
+import { useKeys } from "../../api/queries";
 import { coresOf, mebibytes } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Problem, sentence } from "../../ui/Problem";
@@ -11,9 +11,9 @@ import { Card, Copy, Facts, Loading, When } from "../../ui/parts";
 
 /** PlacementTab explains why the pod is on its node, or why it does not fit on any node. */
 export function PlacementTab({ pod }: { pod: Pod }) {
-  const session = useSession();
+  const keys = useKeys();
   const q = useQuery({
-    queryKey: [keyOf(session), "placement", pod.id, pod.status.phase, pod.status.reason],
+    queryKey: keys.placement(pod.id, pod.status.phase, pod.status.reason),
     queryFn: () => data(client.GET("/v1/pods/{podId}/placement", { params: { path: { podId: pod.id } } })),
     refetchInterval: pod.status.phase === "Pending" ? 3_000 : false,
   });

@@ -5,8 +5,8 @@ import { Link, useNavigate, useParams, useSearch } from "@tanstack/react-router"
 import { lazy, Suspense, useRef, useState } from "react";
 import { ApiError, client, data, type Pod } from "../../api/client";
 import { type Live, useLive } from "../../api/live";
+import { useKeys } from "../../api/queries";
 import { useHasRole } from "../../api/role";
-import { keyOf, useSession } from "../../api/session";
 import { podState } from "../../lib/podState";
 import { Badge } from "../../ui/Badge";
 import { Boundary } from "../../ui/Boundary";
@@ -41,9 +41,9 @@ const TITLES: Record<Tab, string> = {
 /** PodPage loads the pod, then shows it from a watch of this one pod. */
 export function PodPage() {
   const { podId } = useParams({ from: "/app/pods/$podId" });
-  const session = useSession();
+  const keys = useKeys();
   const found = useQuery({
-    queryKey: [keyOf(session), "pod", podId],
+    queryKey: keys.pod(podId),
     queryFn: () => data(client.GET("/v1/pods/{podId}", { params: { path: { podId } } })),
     staleTime: Number.POSITIVE_INFINITY,
   });
