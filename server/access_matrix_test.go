@@ -102,7 +102,7 @@ var aim = map[string]func(i ids) []attempt{
 		return []attempt{{path: "/v1/pods/" + i.pod + "/logs"}, {path: "/v1/pods/" + i.pod + "/logs?container=main"}}
 	},
 	"GetPodStatsHistory": func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod + "/stats/history"}} },
-	"GetPodStats": func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod + "/stats"}} },
+	"GetPodStats":        func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod + "/stats"}} },
 	"ExecInPod": func(i ids) []attempt {
 		return []attempt{{path: "/v1/pods/" + i.pod + "/exec?command=ls"}, {path: "/v1/pods/" + i.pod + "/exec?command=ls&container=other"}}
 	},
