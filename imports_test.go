@@ -87,8 +87,8 @@ var importRules = map[string][]string{
 	"ingress/proxy": {"ingress", "server/held", "store"},
 	"signals":       {},
 	"openapi":       {"husk"},
-	"client":        {"husk", "openapi", "session", "version"},
-	"cli":           {"husk", "openapi", "client", "session", "version"},
+	"client":        {"husk", "openapi", "rbddiff", "session", "version"},
+	"cli":           {"husk", "openapi", "client", "rbddiff", "session", "version"},
 	"cmd/husk":      {"cli"},
 	"version":       {},
 	"migrations":    {},
@@ -107,6 +107,7 @@ var importRules = map[string][]string{
 	"links":         {},
 	"ovsdb":         {},
 	"route":         {},
+	"rbddiff":       {},
 	"store":         {"husk", "ingress", "migrations", "route", "service"},
 	"web":           {},
 
@@ -120,7 +121,7 @@ var importRules = map[string][]string{
 	"server": {
 		"husk", "openapi", "store", "ceph", "egress", "ingress", "pki", "registry", "service", "session", "strictjson", "version", "web",
 		"server/agents", "server/auth", "server/control", "server/deliver", "server/exec", "server/held", "server/metrics", "server/network", "server/podspec",
-		"server/represent", "server/request", "server/watch", "server/zones",
+		"server/represent", "server/request", "server/transfer", "server/watch", "server/zones",
 	},
 	"server/agents":    {"husk", "openapi", "route", "store", "session"},
 	"server/auth":      {"husk", "openapi", "store", "egress", "idtoken", "pki", "session", "strictjson", "server/request"},
@@ -134,6 +135,7 @@ var importRules = map[string][]string{
 	"server/represent": {"openapi"},
 	"server/request":   {"husk", "openapi", "store"},
 	"server/zones":     {"store", "service"},
+	"server/transfer":  {"husk", "openapi", "ceph", "rbddiff", "store", "server/held", "server/request"},
 	"server/watch":     {"husk", "store", "server/held", "server/request"},
 
 	"nodeagent": {"husk", "openapi", "guest", "limits", "links", "ovsdb", "pki", "route", "service", "session", "signals", "version"},

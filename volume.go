@@ -47,6 +47,9 @@ type Volume struct {
 	// ProgressPercent is how much of the snapshot's data is copied, of a volume that is flattened.
 	ProgressPercent *int `json:"progressPercent,omitempty"`
 
+	// Upload is whether a request uploads the content.
+	Upload bool `json:"-"`
+
 	Flatten bool `json:"-"` // whether it is to have all its data itself
 }
 

@@ -3,6 +3,8 @@
 package cli
 
 import (
+	"io"
+
 	"github.com/spf13/cobra"
 
 	"husk/cli/addresses"
@@ -15,7 +17,7 @@ import (
 )
 
 func (a *app) volumeParts() volumes.Parts {
-	return volumes.Parts{Connect: a.connect, Output: a.outputFlags, Names: a.offers().Names}
+	return volumes.Parts{Connect: a.connect, Output: a.outputFlags, Names: a.offers().Names, In: func() io.Reader { return a.in }, Out: func() io.Writer { return a.out }}
 }
 
 func volumesCommand(a *app) *cobra.Command {
@@ -26,7 +28,7 @@ func volumesCommand(a *app) *cobra.Command {
 
 func snapshotsCommand(a *app) *cobra.Command {
 	cmd := listCommand(a, kind.Snapshots)
-	cmd.AddCommand(volumes.CreateSnapshot(a.volumeParts()), deleteKind(a, "snapshot"))
+	cmd.AddCommand(volumes.CreateSnapshot(a.volumeParts()), volumes.ExportSnapshot(a.volumeParts()), deleteKind(a, "snapshot"))
 	return cmd
 }
 

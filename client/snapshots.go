@@ -4,6 +4,7 @@ package client
 
 import (
 	"context"
+	"io"
 	"iter"
 	"net/http"
 
@@ -57,4 +58,13 @@ func (s Snapshots) Wait(ctx context.Context, id uuid.UUID, done func(openapi.Sna
 // Delete starts the deletion of a snapshot. [Snapshots.Get] still returns the snapshot until it is deleted.
 func (s Snapshots) Delete(ctx context.Context, id uuid.UUID) error {
 	return done(s.c.api.DeleteSnapshot(ctx, id, nil))
+}
+
+// Export returns the content of a snapshot in the format of package rbddiff, whose Reader notices if it is not complete. Close it.
+func (s Snapshots) Export(ctx context.Context, id uuid.UUID) (io.ReadCloser, error) {
+	resp, err := s.c.api.ExportSnapshot(ctx, id)
+	if err := Check(resp, err); err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
 }

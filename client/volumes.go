@@ -4,6 +4,7 @@ package client
 
 import (
 	"context"
+	"io"
 	"iter"
 	"net/http"
 
@@ -68,6 +69,11 @@ func (v Volumes) Grow(ctx context.Context, id uuid.UUID, sizeGiB int) (openapi.V
 // Schedule changes how often Husk takes snapshots of the volume, and how many of them it keeps.
 func (v Volumes) Schedule(ctx context.Context, id uuid.UUID, s openapi.SnapshotSchedule) (openapi.Volume, error) {
 	return Decode[openapi.Volume](v.c.api.UpdateVolume(ctx, id, nil, openapi.VolumeUpdate{SnapshotSchedule: &s}))
+}
+
+// Import creates a volume with this content, in the format of package rbddiff. It sends the content as it is read.
+func (v Volumes) Import(ctx context.Context, p openapi.ImportVolumeParams, content io.Reader) (openapi.Volume, error) {
+	return Decode[openapi.Volume](v.c.api.ImportVolumeWithBody(ctx, &p, "application/octet-stream", content))
 }
 
 // SetClass gives the volume another class, also while a pod uses it.

@@ -1505,6 +1505,15 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/snapshots/{snapshotId} (the `GetSnapshot` operationId).
 	GetSnapshot(ctx context.Context, snapshotID SnapshotID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ExportSnapshot Get the content of a snapshot
+	//
+	// The response has Ceph's format "rbd diff v1", which leaves out what is zero. `importVolume` and `rbd import-diff` of Ceph read it. If the
+	// response lacks the end of the format, it is incomplete. The event `Exported` of the snapshot and the audit log record the export. A tenant
+	// can import and export a limited number of volumes at the same time. For developers and owners of the tenant.
+	//
+	// Corresponds with GET /v1/snapshots/{snapshotId}/content (the `ExportSnapshot` operationId).
+	ExportSnapshot(ctx context.Context, snapshotID SnapshotID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetUsage Show the tenant's usage
 	//
 	// Usage comes from the ledger. It covers the resources that pods reserved while their virtual machines were running, the capacity that volumes reserved while they existed, and the bytes that pods sent and received. An hour is closed ten minutes after its end and then never changes. Usage that is reported later is added to the next hour that is closed. For viewers, developers and owners of the tenant.
@@ -1575,6 +1584,17 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/volume-classes (the `ListVolumeClasses` operationId).
 	ListVolumeClasses(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ImportVolumeWithBody Create a volume with the content that the request sends
+	//
+	// The body is what `exportSnapshot` sends, or `rbd export-diff` of Ceph: the format "rbd diff v1". The volume is `Creating` while the content
+	// arrives. If it does not arrive completely, the volume is removed. A tenant can import and export a limited number of volumes at the same
+	// time. For developers and owners of the tenant.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/volume-imports (the `ImportVolume` operationId).
+	ImportVolumeWithBody(ctx context.Context, params *ImportVolumeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListVolumes List volumes, or watch them
 	//
@@ -4769,6 +4789,25 @@ func (c *Client) GetSnapshot(ctx context.Context, snapshotID SnapshotID, reqEdit
 	return c.Client.Do(req)
 }
 
+// ExportSnapshot Get the content of a snapshot
+//
+// The response has Ceph's format "rbd diff v1", which leaves out what is zero. `importVolume` and `rbd import-diff` of Ceph read it. If the
+// response lacks the end of the format, it is incomplete. The event `Exported` of the snapshot and the audit log record the export. A tenant
+// can import and export a limited number of volumes at the same time. For developers and owners of the tenant.
+//
+// Corresponds with GET /v1/snapshots/{snapshotId}/content (the `ExportSnapshot` operationId).
+func (c *Client) ExportSnapshot(ctx context.Context, snapshotID SnapshotID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExportSnapshotRequest(c.Server, snapshotID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetUsage Show the tenant's usage
 //
 // Usage comes from the ledger. It covers the resources that pods reserved while their virtual machines were running, the capacity that volumes reserved while they existed, and the bytes that pods sent and received. An hour is closed ten minutes after its end and then never changes. Usage that is reported later is added to the next hour that is closed. For viewers, developers and owners of the tenant.
@@ -4920,6 +4959,27 @@ func (c *Client) UpdateUser(ctx context.Context, userID UserID, params *UpdateUs
 // Corresponds with GET /v1/volume-classes (the `ListVolumeClasses` operationId).
 func (c *Client) ListVolumeClasses(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListVolumeClassesRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ImportVolumeWithBody Create a volume with the content that the request sends
+//
+// The body is what `exportSnapshot` sends, or `rbd export-diff` of Ceph: the format "rbd diff v1". The volume is `Creating` while the content
+// arrives. If it does not arrive completely, the volume is removed. A tenant can import and export a limited number of volumes at the same
+// time. For developers and owners of the tenant.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/volume-imports (the `ImportVolume` operationId).
+func (c *Client) ImportVolumeWithBody(ctx context.Context, params *ImportVolumeParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewImportVolumeRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -12704,6 +12764,40 @@ func NewGetSnapshotRequest(server string, snapshotID SnapshotID) (*http.Request,
 	return req, nil
 }
 
+// NewExportSnapshotRequest constructs an http.Request for the ExportSnapshot method
+func NewExportSnapshotRequest(server string, snapshotID SnapshotID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "snapshotId", snapshotID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/snapshots/%s/content", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewGetUsageRequest constructs an http.Request for the GetUsage method
 func NewGetUsageRequest(server string, params *GetUsageParams) (*http.Request, error) {
 	var err error
@@ -13107,6 +13201,94 @@ func NewListVolumeClassesRequest(server string) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewImportVolumeRequestWithBody constructs an http.Request for the ImportVolume method, with any body, and a specified content type
+func NewImportVolumeRequestWithBody(server string, params *ImportVolumeParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/volume-imports")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "name", params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if params.SizeGiB != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "sizeGiB", *params.SizeGiB, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Class != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "class", *params.Class, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.FsType != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "fsType", *params.FsType, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }

@@ -442,6 +442,9 @@ type ServerInterface interface {
 	// GetSnapshot Get one snapshot
 	// (GET /v1/snapshots/{snapshotId})
 	GetSnapshot(w http.ResponseWriter, r *http.Request, snapshotID SnapshotID)
+	// ExportSnapshot Get the content of a snapshot
+	// (GET /v1/snapshots/{snapshotId}/content)
+	ExportSnapshot(w http.ResponseWriter, r *http.Request, snapshotID SnapshotID)
 	// GetUsage Show the tenant's usage
 	// (GET /v1/usage)
 	GetUsage(w http.ResponseWriter, r *http.Request, params GetUsageParams)
@@ -463,6 +466,9 @@ type ServerInterface interface {
 	// ListVolumeClasses List volume classes
 	// (GET /v1/volume-classes)
 	ListVolumeClasses(w http.ResponseWriter, r *http.Request)
+	// ImportVolume Create a volume with the content that the request sends
+	// (POST /v1/volume-imports)
+	ImportVolume(w http.ResponseWriter, r *http.Request, params ImportVolumeParams)
 	// ListVolumes List volumes, or watch them
 	// (GET /v1/volumes)
 	ListVolumes(w http.ResponseWriter, r *http.Request, params ListVolumesParams)
@@ -1336,6 +1342,12 @@ func (_ Unimplemented) GetSnapshot(w http.ResponseWriter, r *http.Request, snaps
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// ExportSnapshot Get the content of a snapshot
+// (GET /v1/snapshots/{snapshotId}/content)
+func (_ Unimplemented) ExportSnapshot(w http.ResponseWriter, r *http.Request, snapshotID SnapshotID) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // GetUsage Show the tenant's usage
 // (GET /v1/usage)
 func (_ Unimplemented) GetUsage(w http.ResponseWriter, r *http.Request, params GetUsageParams) {
@@ -1375,6 +1387,12 @@ func (_ Unimplemented) UpdateUser(w http.ResponseWriter, r *http.Request, userID
 // ListVolumeClasses List volume classes
 // (GET /v1/volume-classes)
 func (_ Unimplemented) ListVolumeClasses(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ImportVolume Create a volume with the content that the request sends
+// (POST /v1/volume-imports)
+func (_ Unimplemented) ImportVolume(w http.ResponseWriter, r *http.Request, params ImportVolumeParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -7652,6 +7670,32 @@ func (siw *ServerInterfaceWrapper) GetSnapshot(w http.ResponseWriter, r *http.Re
 	handler.ServeHTTP(w, r)
 }
 
+// ExportSnapshot operation middleware
+func (siw *ServerInterfaceWrapper) ExportSnapshot(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "snapshotId" -------------
+	var snapshotID SnapshotID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "snapshotId", chi.URLParam(r, "snapshotId"), &snapshotID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "snapshotId", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ExportSnapshot(w, r, snapshotID)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetUsage operation middleware
 func (siw *ServerInterfaceWrapper) GetUsage(w http.ResponseWriter, r *http.Request) {
 
@@ -7968,6 +8012,78 @@ func (siw *ServerInterfaceWrapper) ListVolumeClasses(w http.ResponseWriter, r *h
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListVolumeClasses(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ImportVolume operation middleware
+func (siw *ServerInterfaceWrapper) ImportVolume(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ImportVolumeParams
+
+	// ------------- Required query parameter "name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "name", r.URL.Query(), &params.Name, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "name"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "sizeGiB" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sizeGiB", r.URL.Query(), &params.SizeGiB, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "sizeGiB"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "sizeGiB", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "class" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "class", r.URL.Query(), &params.Class, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "class"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "class", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "fsType" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "fsType", r.URL.Query(), &params.FsType, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "fsType"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "fsType", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ImportVolume(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -8524,6 +8640,12 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/volumes", wrapper.CreateVolume)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/v1/volume-imports", wrapper.ImportVolume)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/v1/snapshots/{snapshotId}/content", wrapper.ExportSnapshot)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/v1/volume-classes", wrapper.ListVolumeClasses)
@@ -15260,6 +15382,51 @@ func (response GetSnapshotdefaultApplicationProblemPlusJSONResponse) VisitGetSna
 	return err
 }
 
+type ExportSnapshotRequestObject struct {
+	SnapshotID SnapshotID `json:"snapshotId"`
+}
+
+type ExportSnapshotResponseObject interface {
+	VisitExportSnapshotResponse(w http.ResponseWriter) error
+}
+
+type ExportSnapshot200ApplicationOctetStreamResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response ExportSnapshot200ApplicationOctetStreamResponse) VisitExportSnapshotResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/octet-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type ExportSnapshotdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportSnapshotdefaultApplicationProblemPlusJSONResponse) VisitExportSnapshotResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetUsageRequestObject struct {
 	Params GetUsageParams
 }
@@ -15569,6 +15736,56 @@ type ListVolumeClassesdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListVolumeClassesdefaultApplicationProblemPlusJSONResponse) VisitListVolumeClassesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportVolumeRequestObject struct {
+	Params ImportVolumeParams
+	Body   io.Reader
+}
+
+type ImportVolumeResponseObject interface {
+	VisitImportVolumeResponse(w http.ResponseWriter) error
+}
+
+type ImportVolume201ResponseHeaders struct {
+	ETag *string
+}
+
+type ImportVolume201JSONResponse struct {
+	Body    Volume
+	Headers ImportVolume201ResponseHeaders
+}
+
+func (response ImportVolume201JSONResponse) VisitImportVolumeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportVolumedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ImportVolumedefaultApplicationProblemPlusJSONResponse) VisitImportVolumeResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -16376,6 +16593,9 @@ type StrictServerInterface interface {
 	// GetSnapshot Get one snapshot
 	// (GET /v1/snapshots/{snapshotId})
 	GetSnapshot(ctx context.Context, request GetSnapshotRequestObject) (GetSnapshotResponseObject, error)
+	// ExportSnapshot Get the content of a snapshot
+	// (GET /v1/snapshots/{snapshotId}/content)
+	ExportSnapshot(ctx context.Context, request ExportSnapshotRequestObject) (ExportSnapshotResponseObject, error)
 	// GetUsage Show the tenant's usage
 	// (GET /v1/usage)
 	GetUsage(ctx context.Context, request GetUsageRequestObject) (GetUsageResponseObject, error)
@@ -16397,6 +16617,9 @@ type StrictServerInterface interface {
 	// ListVolumeClasses List volume classes
 	// (GET /v1/volume-classes)
 	ListVolumeClasses(ctx context.Context, request ListVolumeClassesRequestObject) (ListVolumeClassesResponseObject, error)
+	// ImportVolume Create a volume with the content that the request sends
+	// (POST /v1/volume-imports)
+	ImportVolume(ctx context.Context, request ImportVolumeRequestObject) (ImportVolumeResponseObject, error)
 	// ListVolumes List volumes, or watch them
 	// (GET /v1/volumes)
 	ListVolumes(ctx context.Context, request ListVolumesRequestObject) (ListVolumesResponseObject, error)
@@ -20424,6 +20647,32 @@ func (sh *strictHandler) GetSnapshot(w http.ResponseWriter, r *http.Request, sna
 	}
 }
 
+// ExportSnapshot operation middleware
+func (sh *strictHandler) ExportSnapshot(w http.ResponseWriter, r *http.Request, snapshotID SnapshotID) {
+	var request ExportSnapshotRequestObject
+
+	request.SnapshotID = snapshotID
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportSnapshot(ctx, request.(ExportSnapshotRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportSnapshot")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ExportSnapshotResponseObject); ok {
+		if err := validResponse.VisitExportSnapshotResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // GetUsage operation middleware
 func (sh *strictHandler) GetUsage(w http.ResponseWriter, r *http.Request, params GetUsageParams) {
 	var request GetUsageRequestObject
@@ -20613,6 +20862,34 @@ func (sh *strictHandler) ListVolumeClasses(w http.ResponseWriter, r *http.Reques
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListVolumeClassesResponseObject); ok {
 		if err := validResponse.VisitListVolumeClassesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ImportVolume operation middleware
+func (sh *strictHandler) ImportVolume(w http.ResponseWriter, r *http.Request, params ImportVolumeParams) {
+	var request ImportVolumeRequestObject
+
+	request.Params = params
+
+	request.Body = r.Body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ImportVolume(ctx, request.(ImportVolumeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ImportVolume")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ImportVolumeResponseObject); ok {
+		if err := validResponse.VisitImportVolumeResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -40,7 +40,7 @@ type Params struct {
 // not fit. Then large nodes need not be spared for large pods that may never come.
 func WithMoves() Params {
 	p := Default()
-	p.Scarcity, p.Reserve = 0.25, 0.02
+	p.Scarcity, p.Reserve = 0.3, 0.014
 	return p
 }
 

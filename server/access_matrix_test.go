@@ -102,7 +102,7 @@ var aim = map[string]func(i ids) []attempt{
 		return []attempt{{path: "/v1/pods/" + i.pod + "/logs"}, {path: "/v1/pods/" + i.pod + "/logs?container=main"}}
 	},
 	"GetPodStatsHistory": func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod + "/stats/history"}} },
-	"GetPodStats": func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod + "/stats"}} },
+	"GetPodStats":        func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod + "/stats"}} },
 	"ExecInPod": func(i ids) []attempt {
 		return []attempt{{path: "/v1/pods/" + i.pod + "/exec?command=ls"}, {path: "/v1/pods/" + i.pod + "/exec?command=ls&container=other"}}
 	},
@@ -135,8 +135,9 @@ var aim = map[string]func(i ids) []attempt{
 	"CreateVolume": func(i ids) []attempt {
 		return []attempt{{path: "/v1/volumes", body: map[string]any{"name": "data", "sizeGiB": 1, "source": map[string]any{"snapshotId": i.snapshot}}}}
 	},
-	"DeleteVolume": func(i ids) []attempt { return []attempt{{path: "/v1/volumes/" + i.volume}} },
-	"GetConfig":    func(i ids) []attempt { return []attempt{{path: "/v1/configs/" + i.config}} },
+	"ExportSnapshot": func(i ids) []attempt { return []attempt{{path: "/v1/snapshots/" + i.snapshot + "/content"}} },
+	"DeleteVolume":   func(i ids) []attempt { return []attempt{{path: "/v1/volumes/" + i.volume}} },
+	"GetConfig":      func(i ids) []attempt { return []attempt{{path: "/v1/configs/" + i.config}} },
 	"UpdateConfig": func(i ids) []attempt {
 		return []attempt{{"/v1/configs/" + i.config, map[string]any{"values": map[string]any{"A": "2"}}}}
 	},
@@ -218,7 +219,7 @@ var aim = map[string]func(i ids) []attempt{
 var show = map[string]attempt{
 	"GetTenantMetrics": {path: "/v1/metrics"}, "ListMetricsTargets": {path: "/v1/metrics/targets"},
 	"GetUsage": {path: "/v1/usage?groupBy=object"},
-	"WhoAmI":   {path: "/v1/whoami"}, "GetPlatform": {path: "/v1/platform"}, "GetQuota": {path: "/v1/quota"}, "ListPods": {path: "/v1/pods"}, "ListVolumes": {path: "/v1/volumes"}, "ListVolumeClasses": {path: "/v1/volume-classes"}, "ListSnapshots": {path: "/v1/snapshots"},
+	"WhoAmI":   {path: "/v1/whoami"}, "GetPlatform": {path: "/v1/platform"}, "GetQuota": {path: "/v1/quota"}, "ListPods": {path: "/v1/pods"}, "ListVolumes": {path: "/v1/volumes"}, "ListVolumeClasses": {path: "/v1/volume-classes"}, "ImportVolume": {"/v1/volume-imports?name=show", map[string]any{}}, "ListSnapshots": {path: "/v1/snapshots"},
 	"ListImages": {path: "/v1/images"}, "ListConfigs": {path: "/v1/configs"}, "ListNetworks": {path: "/v1/networks"}, "ListServices": {path: "/v1/services"}, "ListIngresses": {path: "/v1/ingresses"}, "ListAddresses": {path: "/v1/addresses"}, "ListSecurityGroups": {path: "/v1/security-groups"}, "ListServiceAccounts": {path: "/v1/service-accounts"}, "ListUsers": {path: "/v1/users"},
 	"ListOIDCIssuers": {path: "/v1/oidc-issuers"}, "ListAudit": {path: "/v1/audit"},
 	"CreateNetwork":        {"/v1/networks", map[string]any{"name": "front"}},

@@ -24,6 +24,7 @@ import (
 	"husk/server/metrics"
 	"husk/server/represent"
 	"husk/server/request"
+	"husk/server/transfer"
 	"husk/server/zones"
 	"husk/service"
 	"husk/store"
@@ -36,6 +37,7 @@ type (
 	authentication = auth.Auth
 	sessions       = exec.Sessions
 	measurements   = metrics.Metrics
+	transfers      = transfer.Transfers
 )
 
 // api implements the generated strict server. Its own methods are in one file for each kind of object.
@@ -43,6 +45,7 @@ type api struct {
 	*authentication
 	*sessions
 	*measurements
+	*transfers
 
 	store     *store.Store
 	control   store.Control
@@ -65,7 +68,7 @@ var _ openapi.StrictServerInterface = api{}
 
 func newAPI(cfg Config, a *auth.Auth, s *exec.Sessions, m *metrics.Metrics, h *held.Held, registry prometheus.Registerer) api {
 	return api{
-		authentication: a, sessions: s, measurements: m, store: cfg.Store, control: cfg.Store.Control(), auth: a, log: cfg.Log, egress: cfg.Egress, join: joinCommand{cfg.AgentURL, cfg.Southbound},
+		authentication: a, sessions: s, measurements: m, transfers: transfer.New(cfg.Store, cfg.Cluster, h, cfg.Log, registry), store: cfg.Store, control: cfg.Store.Control(), auth: a, log: cfg.Log, egress: cfg.Egress, join: joinCommand{cfg.AgentURL, cfg.Southbound},
 		prices: cfg.Prices, terms: cfg.Terms, ceph: cfg.Cluster, desired: deliver.States{Monitors: cfg.CephMonitors, VolumesPool: cfg.VolumesPool, NamesSuffix: cmp.Or(cfg.NamesSuffix, service.DefaultSuffix), MaxBytes: deliver.MaxBytes, Log: cfg.Log},
 		clocks: &clockWarnings{last: map[store.ID]time.Time{}}, reporting: reportTurns(cfg.Store),
 		watches: newWatches(cfg.Store, cfg.Log, h, registry), zones: zones.New(cfg.Store.Control(), cmp.Or(cfg.NamesSuffix, service.DefaultSuffix)), downtime: newDowntime(registry),

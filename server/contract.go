@@ -30,6 +30,7 @@ import (
 	"husk/server/metrics"
 	"husk/server/represent"
 	"husk/server/request"
+	"husk/server/transfer"
 	"husk/store"
 	"husk/strictjson"
 )
@@ -126,7 +127,10 @@ func (c *contract) hold(next http.Handler) http.Handler {
 			c.problems.write(w, r, err)
 			return
 		}
-		if req.Body, err = readBody(w, r); err != nil {
+		long := req.Operation == importVolume
+		if long {
+			r.Body = transfer.Body(w, r.Body)
+		} else if req.Body, err = readBody(w, r); err != nil {
 			c.problems.write(w, r, err)
 			return
 		}
@@ -138,14 +142,23 @@ func (c *contract) hold(next http.Handler) http.Handler {
 			}
 			defer done()
 		}
-		r.Body = io.NopCloser(bytes.NewReader(req.Body))
-		if err := validate(r, route, params); err != nil {
+		if !long {
+			r.Body = io.NopCloser(bytes.NewReader(req.Body))
+		}
+		checked := r
+		if long {
+			checked = r.WithContext(ctx)
+			checked.Body = http.NoBody // kin-openapi would read all of it
+		}
+		if err := validate(checked, route, params, !long); err != nil {
 			if err = c.withoutInvalidItems(r, req, route, params, err); err != nil {
 				c.problems.write(w, r, c.badRequest(err))
 				return
 			}
 		}
-		r.Body = io.NopCloser(bytes.NewReader(req.Body))
+		if !long {
+			r.Body = io.NopCloser(bytes.NewReader(req.Body))
+		}
 		req.HTTP = r
 		next.ServeHTTP(w, r)
 	})
@@ -178,6 +191,8 @@ func (c *contract) take(r *http.Request, req *request.Request) (release func(), 
 	}
 	kind := held.Requests
 	switch {
+	case req.Operation == importVolume || req.Operation == "ExportSnapshot":
+		kind = held.Transfers
 	case req.Operation == "GetPodLogs":
 		kind = held.Logs
 	case streams(req.Operation, r):
@@ -188,7 +203,9 @@ func (c *contract) take(r *http.Request, req *request.Request) (release func(), 
 		return nil, err
 	}
 	size := int(r.ContentLength)
-	if size < 0 || size > maxBody {
+	if req.Operation == importVolume {
+		size = 0 // one piece is in memory at a time
+	} else if size < 0 || size > maxBody {
 		size = maxBody
 	}
 	releases := []func(){open}
@@ -215,9 +232,12 @@ func (c *contract) take(r *http.Request, req *request.Request) (release func(), 
 // requestTimeout is how long a request can take, unless it is a stream. It is longer than the longest wait inside a request, which is for a registry.
 const requestTimeout = 30 * time.Second
 
+// importVolume is the operation whose body is read as it arrives.
+const importVolume = "ImportVolume"
+
 // streams reports whether a request stays open on purpose.
 func streams(operation string, r *http.Request) bool {
-	return exec.IsSession(operation) || operation == "GetPodLogs" || operation == "GetDesiredState" || operation == "GetNames" || r.URL.Query().Get("watch") == "true"
+	return exec.IsSession(operation) || operation == "GetPodLogs" || operation == importVolume || operation == "ExportSnapshot" || operation == "GetDesiredState" || operation == "GetNames" || r.URL.Query().Get("watch") == "true"
 }
 
 // readBody reads a body up to the limit. JSON must be unambiguous: one value, and each name once.
@@ -311,7 +331,7 @@ func (c *contract) withoutInvalidItems(r *http.Request, req *request.Request, ro
 	r.Body, r.ContentLength, r.GetBody = io.NopCloser(bytes.NewReader(body)), int64(len(body)), nil // the validator set GetBody
 	c.log.Warn("refused items of an agent's report; the others are recorded",
 		"request_id", req.ID, "operation", req.Operation, "node", req.Caller.NodeID, "items", len(items.Refused), "error", items.Refused[0].Err)
-	return validate(r, route, params)
+	return validate(r, route, params, true)
 }
 
 // formats checks UUIDs. kin-openapi does not check this format by default. An invalid UUID would then fail in decoding, where the field is
@@ -320,12 +340,13 @@ func formats() []openapi3.SchemaValidationOption {
 	return []openapi3.SchemaValidationOption{openapi3.WithStringFormatValidator("uuid", openapi3.NewCallbackValidator(checkID))}
 }
 
-func validate(r *http.Request, route *routers.Route, params map[string]string) error {
+func validate(r *http.Request, route *routers.Route, params map[string]string, body bool) error {
 	return openapi3filter.ValidateRequest(r.Context(), &openapi3filter.RequestValidationInput{
 		Request: r, PathParams: params, Route: route,
 		Options: &openapi3filter.Options{
 			AuthenticationFunc:      openapi3filter.NoopAuthenticationFunc, // admit has done it
-			SkipSettingDefaults:     true,                                  // the idempotency hash is computed from the body as it was sent
+			ExcludeRequestBody:      !body,
+			SkipSettingDefaults:     true, // the idempotency hash is computed from the body as it was sent
 			SchemaValidationOptions: formats(),
 		},
 	})

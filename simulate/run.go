@@ -73,6 +73,7 @@ type Result struct {
 	MovesForRoom    int     `json:"moves_for_room"`
 	MadeRoom        int     `json:"placed_by_moves"`
 	MovesPerPodHour float64 `json:"moves_per_pod_hour,omitempty"`
+	MovedMiB        int     `json:"moved_mib"` // the memory of the pods that moved, all moves together
 
 	On []int32 `json:"-"` // the node of each pod when the last has arrived; -1 is none
 }
@@ -248,6 +249,7 @@ func (r *run) makeRoom(q *request, o Options) int32 {
 
 func (r *run) relocate(moved []relocation) int {
 	for _, x := range moved {
+		r.result.MovedMiB += r.pods[x.id].Size.MemoryMiB
 		r.left(x.id)
 		r.entered(x.id, x.to)
 	}

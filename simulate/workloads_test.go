@@ -147,15 +147,16 @@ type outcome struct {
 	nodes    int
 	refused  int     // pods that fit on some empty node
 	capacity float64 // their dominant share of all nodes
+	moves    int
 }
 
-func pack(t *testing.T, w workload, policy string, p scheduler.Params) outcome {
+func pack(t *testing.T, w workload, policy string, p scheduler.Params, moves int) outcome {
 	t.Helper()
-	r, err := simulate.Run(w.nodes, w.trace, simulate.Options{Policy: policy, Params: p})
+	r, err := simulate.Run(w.nodes, w.trace, simulate.Options{Policy: policy, Params: p, MakeRoom: moves})
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := outcome{nodes: r.NodesUsed, refused: r.Unplaced - r.TooLarge}
+	o := outcome{nodes: r.NodesUsed, refused: r.Unplaced - r.TooLarge, moves: r.MovesForRoom}
 	var all, refused scheduler.Resources
 	for _, n := range w.nodes {
 		all.CPUMillis += n.Capacity.CPUMillis
@@ -176,8 +177,8 @@ func pack(t *testing.T, w workload, policy string, p scheduler.Params) outcome {
 // peers is the better of first fit and best fit, in each number.
 func peers(t *testing.T, w workload) outcome {
 	t.Helper()
-	a, b := pack(t, w, "first-fit", scheduler.Params{}), pack(t, w, "best-fit", scheduler.Params{})
-	return outcome{min(a.nodes, b.nodes), min(a.refused, b.refused), min(a.capacity, b.capacity)}
+	a, b := pack(t, w, "first-fit", scheduler.Params{}, 0), pack(t, w, "best-fit", scheduler.Params{}, 0)
+	return outcome{min(a.nodes, b.nodes), min(a.refused, b.refused), min(a.capacity, b.capacity), 0}
 }
 
 // folds are the traces by which settings are chosen and judged: openb, its variants, and the parts of
@@ -242,7 +243,7 @@ func TestSettingsHoldOnOtherTraces(t *testing.T) {
 			share := 1 / float64(len(of[fold]))
 			best[fold] = score{best[fold].refused + 100*peer.capacity*share, 1}
 			for k, p := range settings {
-				o := pack(t, w, "husk", p)
+				o := pack(t, w, "husk", p, 0)
 				measured[fold][k].refused += 100 * o.capacity * share
 				measured[fold][k].nodes += float64(o.nodes) / float64(peer.nodes) * share
 			}
@@ -280,6 +281,60 @@ func TestSettingsHoldOnOtherTraces(t *testing.T) {
 	}
 }
 
+// late are openb's own nodes with more pods, many of them large. Some of these workloads need more
+// than all nodes.
+func late(t *testing.T) (all []workload) {
+	t.Helper()
+	file, err := os.Open(filepath.Join(os.Getenv(traces), "openb_nodes.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	own, err := simulate.ReadNodes("openb_nodes.csv", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	openb, variant := readTrace(t, "openb_pods.csv", true), readTrace(t, "openb_pods_multigpu40.csv", true)
+	added := variant.Pods[len(openb.Pods):]
+	cpuOnly := some(openb, func(i int) bool { return openb.Pods[i].GPUs == 0 }).Pods
+	with := func(name string, from []simulate.Pod, n int) {
+		r := rand.New(rand.NewPCG(2, 3)) //nolint:gosec // the same for every run
+		w := workload{name, own, simulate.Trace{Pods: slices.Clone(openb.Pods)}}
+		for range n {
+			w.trace.Pods = append(w.trace.Pods, from[r.IntN(len(from))])
+		}
+		all = append(all, w)
+	}
+	reversed := simulate.Trace{Pods: slices.Clone(variant.Pods)}
+	slices.Reverse(reversed.Pods)
+	all = append(all, workload{"openb", own, openb}, workload{"multigpu40", own, variant}, workload{"multigpu40 shuffled", own, shuffled(variant, 1)},
+		workload{"multigpu40 reversed", own, reversed}, workload{"multigpu40, its own pods first", own, simulate.Trace{Pods: slices.Concat(added, openb.Pods)}})
+	with("openb, then 200 pods of multigpu40", added, 200)
+	with("openb, then 400 pods of multigpu40", added, 400)
+	with("openb, then 900 pods of multigpu40", added, 900)
+	with("openb, then 1400 pods of multigpu40", added, 1400)
+	with("openb, then as many pods without GPU again", cpuOnly, len(cpuOnly))
+	with("openb, then twice the pods without GPU", cpuOnly, 2*len(cpuOnly))
+	with("openb, then three times the pods without GPU", cpuOnly, 3*len(cpuOnly))
+	return all
+}
+
+// If pods move for those that do not fit, Husk refuses neither more pods nor more capacity than its peers,
+// and uses at most as many nodes, also for large pods that come late and for more pods than fit.
+func TestWithMovesHuskRefusesNoMoreThanItsPeers(t *testing.T) {
+	t.Parallel()
+	show := func(o outcome) string { return fmt.Sprintf("%d, %d, %.2f %%", o.nodes, o.refused, 100*o.capacity) }
+	t.Logf("| openb's own nodes: nodes used, pods refused, capacity refused | first fit | best fit | Husk | Husk with 20 moves for a pod | moves |")
+	for _, w := range late(t) {
+		first, best := pack(t, w, "first-fit", scheduler.Params{}, 0), pack(t, w, "best-fit", scheduler.Params{}, 0)
+		without, with := pack(t, w, "husk", scheduler.Default(), 0), pack(t, w, "husk", scheduler.WithMoves(), 20)
+		t.Logf("| %s | %s | %s | %s | %s | %d |", w.name, show(first), show(best), show(without), show(with), with.moves)
+		if with.refused > min(first.refused, best.refused) || with.capacity > min(first.capacity, best.capacity) || with.refused == 0 && with.nodes > min(first.nodes, best.nodes) {
+			t.Errorf("%s: first fit %s, best fit %s, Husk with moves %s", w.name, show(first), show(best), show(with))
+		}
+	}
+}
+
 // On parts of the traces, in other orders and mixes, and on other nodes, Husk needs at most
 // slightly more nodes than the better of best fit and first fit, and refuses neither more pods nor more
 // capacity.
@@ -296,7 +351,7 @@ func TestHuskNeedsNoMoreNodesThanItsPeers(t *testing.T) {
 	const tolerance = 1.004
 	t.Logf("| %-44s | peers | Husk |", "static")
 	for _, w := range staticWorkloads(t) {
-		peer, husk := peers(t, w), pack(t, w, "husk", scheduler.Default())
+		peer, husk := peers(t, w), pack(t, w, "husk", scheduler.Default(), 0)
 		t.Logf("| %-44s | %d, %d | %d, %d |", w.name, peer.nodes, peer.refused, husk.nodes, husk.refused)
 		if husk.refused > peer.refused || husk.capacity > peer.capacity || float64(husk.nodes) > max(float64(peer.nodes)*tolerance, float64(peer.nodes+1)) {
 			t.Errorf("%s: %+v, the better of the peers %+v", w.name, husk, peer)

@@ -88,6 +88,20 @@ func (t Tenant) RestoreVolume(ctx context.Context, idem Idempotency, id, snapsho
 	return t.changeVolume(ctx, id, &idem, disks.Restore(snapshot))
 }
 
+// RenewUpload lets the upload of a volume's content continue. Codes: not_found.
+func (t Tenant) RenewUpload(ctx context.Context, id ID) error {
+	_, err := inTenant(ctx, t, func(q *db.Queries) (struct{}, error) { return struct{}{}, disks.RenewUpload(ctx, q, t.id, id) })
+	return err
+}
+
+// RecordExport records that the content of a snapshot is read.
+func (t Tenant) RecordExport(ctx context.Context, s husk.Snapshot) error {
+	_, err := inTenant(ctx, t, func(q *db.Queries) (struct{}, error) {
+		return struct{}{}, requested(ctx, q, t.id, "snapshot", s.ID, "Exported", "")
+	})
+	return err
+}
+
 // CreateSnapshot accepts a request for a snapshot; a control loop makes it. Codes: not_found, conflict, quota_exceeded, name_taken, idempotency_mismatch.
 func (t Tenant) CreateSnapshot(ctx context.Context, idem Idempotency, s husk.Snapshot) (husk.Snapshot, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.Snapshot, error) {

@@ -6,6 +6,7 @@ package volumes
 import (
 	"cmp"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -26,11 +27,14 @@ type Parts struct {
 	Output func(cmd *cobra.Command, formats ...string) func() (print.Printer, error)
 	// Names completes the names of a kind.
 	Names func(kind string) complete.Offer
+	// In and Out are standard input and output.
+	In  func() io.Reader
+	Out func() io.Writer
 }
 
 // Commands makes the commands for volumes.
 func Commands(a Parts) []*cobra.Command {
-	return []*cobra.Command{create(a), grow(a), restore(a), schedule(a), set(a)}
+	return []*cobra.Command{create(a), grow(a), restore(a), schedule(a), set(a), export(a), importVolume(a)}
 }
 
 func create(a Parts) *cobra.Command {

@@ -42,7 +42,7 @@ type serverFlags struct {
 	signingKeyLife                                                                                                                                     time.Duration
 	loginsPerSecond                                                                                                                                    float64
 	held                                                                                                                                               held.Limits
-	connectionsPerAddress, tenantStreamMiB, movesForWaitingPod                                                                                         int
+	connectionsPerAddress, tenantStreamMiB, tenantTransferMiB, movesForWaitingPod                                                                      int
 	priceList                                                                                                                                          string
 	nodeCertificateLife, sessionIdle                                                                                                                   time.Duration
 	terms                                                                                                                                              server.LeaseTerms
@@ -77,6 +77,8 @@ func serverCommand() *cobra.Command {
 	fs.IntVar(&f.held.Watches, "tenant-watches", most.Watches, "open watches of one tenant at this server")
 	fs.IntVar(&f.held.Logs, "tenant-logs", most.Logs, "logs that one tenant can read from this server at the same time")
 	fs.IntVar(&f.held.Sessions, "tenant-sessions", most.Sessions, "open exec sessions, attachments, consoles, port forwards and copies of one tenant at this server")
+	fs.IntVar(&f.held.Transfers, "tenant-transfers", most.Transfers, "imports and exports of volumes of one tenant at this server at the same time")
+	fs.IntVar(&f.tenantTransferMiB, "tenant-transfer-mib-per-second", 0, "MiB per second of all imports and exports of volumes of one tenant at this server together (default: 16 for each processor)")
 	fs.IntVar(&f.tenantStreamMiB, "tenant-stream-mib-per-second", 0, "MiB per second of all watches, logs and sessions of one tenant at this server together (default: 4 for each processor)")
 	fs.IntVar(&f.connectionsPerAddress, "connections-per-address", held.DefaultConnections, "open connections of one client address; those of --trusted-proxies are not limited")
 	fs.StringSliceVar(&f.trustedProxies, "trusted-proxies", nil, "address ranges (CIDR) of proxies whose X-Forwarded-For header is trusted")
@@ -146,10 +148,10 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	if err != nil {
 		return fmt.Errorf("--allow-egress: %w", err)
 	}
-	if f.held.Requests < 1 || f.held.Watches < 1 || f.held.Logs < 1 || f.held.Sessions < 1 || f.tenantStreamMiB < 0 || f.connectionsPerAddress < 1 {
-		return errors.New("--tenant-requests, --tenant-watches, --tenant-logs, --tenant-sessions and --connections-per-address must be at least 1, and --tenant-stream-mib-per-second at least 0")
+	if f.held.Requests < 1 || f.held.Watches < 1 || f.held.Logs < 1 || f.held.Sessions < 1 || f.held.Transfers < 1 || f.tenantStreamMiB < 0 || f.tenantTransferMiB < 0 || f.connectionsPerAddress < 1 {
+		return errors.New("--tenant-requests, --tenant-watches, --tenant-logs, --tenant-sessions, --tenant-transfers and --connections-per-address must be at least 1, and --tenant-stream-mib-per-second and --tenant-transfer-mib-per-second at least 0")
 	}
-	f.held.StreamBytesPerSecond = f.tenantStreamMiB << 20
+	f.held.StreamBytesPerSecond, f.held.TransferBytesPerSecond = f.tenantStreamMiB<<20, f.tenantTransferMiB<<20
 	networks, err := f.network.config()
 	if err != nil {
 		return err

@@ -150,6 +150,7 @@ func (l *Loops) table() []loop {
 			kind: store.ImportRemoval, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: removalTimeout, do: images.removeImport, failed: silently,
 		})},
 		{"snapshot-schedules", 5 * time.Second, false, schedules.pass},
+		{"uploads", 15 * time.Second, false, func(ctx context.Context, _ int64) error { return l.store.Copies().EndUploads(ctx) }},
 		{"queue", 15 * time.Second, false, queue.pass},
 		{"nodes", l.cfg.Terms.judgeEvery(), false, nodes.pass},
 		{"fencing", 2 * time.Second, true, fencing.pass},

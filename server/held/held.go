@@ -20,37 +20,43 @@ type Kind string
 
 // The kinds.
 const (
-	Requests Kind = "requests"
-	Watches  Kind = "watches"
-	Logs     Kind = "logs"
-	Sessions Kind = "sessions"
-	Bytes    Kind = "bytes"
+	Requests  Kind = "requests"
+	Watches   Kind = "watches"
+	Logs      Kind = "logs"
+	Sessions  Kind = "sessions"
+	Transfers Kind = "transfers"
+	Bytes     Kind = "bytes"
 )
 
 // Limits says how much of each kind a tenant can hold at one server.
 type Limits struct {
-	Requests, Watches, Logs, Sessions int
-	Bytes                             int // of bodies of requests, and of responses that are being sent
-	StreamBytesPerSecond              int // of all watches, logs and sessions together
+	Requests, Watches, Logs, Sessions, Transfers int
+	Bytes                                        int // of bodies of requests, and of responses that are being sent
+	StreamBytesPerSecond                         int // of all watches, logs and sessions together
+	TransferBytesPerSecond                       int // of all imports and exports of volumes together
 }
 
 // DefaultLimits are the limits if the operator sets no others.
-var DefaultLimits = Limits{Requests: 64, Watches: 200, Logs: 200, Sessions: 200, Bytes: 64 << 20, StreamBytesPerSecond: max(2, runtime.GOMAXPROCS(0)) * streamBytesPerProcessor}
+var DefaultLimits = Limits{Requests: 64, Watches: 200, Logs: 200, Sessions: 200, Transfers: 2, Bytes: 64 << 20, TransferBytesPerSecond: max(2, runtime.GOMAXPROCS(0)) * transferBytesPerProcessor, StreamBytesPerSecond: max(2, runtime.GOMAXPROCS(0)) * streamBytesPerProcessor}
 
 // streamBytesPerProcessor costs about an eighth of a processor, with the connections to client and agent.
 const streamBytesPerProcessor = 4 << 20
+
+// transferBytesPerProcessor costs about a tenth of a processor.
+const transferBytesPerProcessor = 16 << 20
 
 // Held counts what each tenant holds.
 type Held struct {
 	limits  map[Kind]int
 	refused *prometheus.CounterVec
 
-	streamRate int
+	streamRate, transferRate int
 
-	mu    sync.Mutex
-	held  map[holder]int
-	paces map[uuid.UUID]*pace
-	turns map[uuid.UUID]*turn
+	mu        sync.Mutex
+	held      map[holder]int
+	paces     map[uuid.UUID]*pace
+	transfers map[uuid.UUID]*pace
+	turns     map[uuid.UUID]*turn
 }
 
 type holder struct {
@@ -69,9 +75,10 @@ func New(l Limits, registry prometheus.Registerer) *Held {
 	h := &Held{
 		limits: map[Kind]int{
 			Requests: or(l.Requests, DefaultLimits.Requests), Watches: or(l.Watches, DefaultLimits.Watches), Logs: or(l.Logs, DefaultLimits.Logs),
-			Sessions: or(l.Sessions, DefaultLimits.Sessions), Bytes: or(l.Bytes, DefaultLimits.Bytes),
+			Sessions: or(l.Sessions, DefaultLimits.Sessions), Bytes: or(l.Bytes, DefaultLimits.Bytes), Transfers: or(l.Transfers, DefaultLimits.Transfers),
 		},
 		held: map[holder]int{}, paces: map[uuid.UUID]*pace{}, turns: map[uuid.UUID]*turn{}, streamRate: or(l.StreamBytesPerSecond, DefaultLimits.StreamBytesPerSecond),
+		transfers: map[uuid.UUID]*pace{}, transferRate: or(l.TransferBytesPerSecond, DefaultLimits.TransferBytesPerSecond),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "husk_http_concurrency_refused_total", Help: "Requests refused because their tenant holds too much of this kind at this server.",
 		}, []string{"kind"}),
@@ -116,6 +123,8 @@ func refusal(kind Kind, limit int) error {
 	switch kind {
 	case Sessions:
 		return husk.Errorf(husk.CodeSessionLimit, "", "the tenant has %d open sessions at this server, which is the limit; close some first", limit)
+	case Transfers:
+		return husk.Errorf(husk.CodeConcurrencyLimit, "", "the tenant imports and exports %d volumes at this server, which is the limit; retry when one of them has ended", limit)
 	case Watches:
 		return husk.Errorf(husk.CodeConcurrencyLimit, "watch", "the tenant has %d open watches at this server, which is the limit; close some first", limit)
 	case Logs:

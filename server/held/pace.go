@@ -18,12 +18,21 @@ type pace struct {
 // Pace returns a function that waits until so many bytes of a tenant's watches, logs and sessions may pass. All of a tenant's streams share the
 // rate. Call done when the stream ends.
 func (h *Held) Pace(tenant uuid.UUID) (wait func(ctx context.Context, bytes int) error, done func()) {
+	return h.pace(h.paces, tenant, h.streamRate)
+}
+
+// PaceTransfers is Pace for imports and exports of volumes, which have a rate of their own.
+func (h *Held) PaceTransfers(tenant uuid.UUID) (wait func(ctx context.Context, bytes int) error, done func()) {
+	return h.pace(h.transfers, tenant, h.transferRate)
+}
+
+func (h *Held) pace(paces map[uuid.UUID]*pace, tenant uuid.UUID, bytesPerSecond int) (wait func(ctx context.Context, bytes int) error, done func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	p := h.paces[tenant]
+	p := paces[tenant]
 	if p == nil {
-		p = &pace{limiter: rate.NewLimiter(rate.Limit(h.streamRate), max(1, h.streamRate/paceBursts))}
-		h.paces[tenant] = p
+		p = &pace{limiter: rate.NewLimiter(rate.Limit(bytesPerSecond), max(1, bytesPerSecond/paceBursts))}
+		paces[tenant] = p
 	}
 	p.users++
 	wait = func(ctx context.Context, bytes int) error {
@@ -40,7 +49,7 @@ func (h *Held) Pace(tenant uuid.UUID) (wait func(ctx context.Context, bytes int)
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		if p.users--; p.users == 0 {
-			delete(h.paces, tenant)
+			delete(paces, tenant)
 		}
 	}
 }

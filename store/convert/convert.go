@@ -159,6 +159,9 @@ func Volume(v db.Volume, podID *uuid.UUID) husk.Volume {
 	if v.State == husk.VolumeCreating && v.Flatten {
 		volume.ProgressPercent = &v.Percent
 	}
+	if v.UploadUntil != nil && v.Message == "" {
+		volume.Message = "its content is being uploaded"
+	}
 	if v.Class != nil {
 		volume.Class = *v.Class
 	}

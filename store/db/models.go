@@ -708,6 +708,7 @@ type Volume struct {
 	SnapshotNext    *time.Time
 	Class           *string
 	Percent         int
+	UploadUntil     *time.Time
 }
 
 type VolumeClaim struct {

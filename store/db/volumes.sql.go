@@ -15,7 +15,7 @@ import (
 const advanceSchedule = `-- name: AdvanceSchedule :one
 UPDATE volumes SET snapshot_next = snapshot_next
     + make_interval(mins => snapshot_minutes * (1 + floor(EXTRACT(epoch FROM clock_timestamp() - snapshot_next) / 60 / snapshot_minutes)::integer))
-WHERE tenant_id = $1 AND id = $2 AND snapshot_next <= clock_timestamp() AND state = 'Available' RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent
+WHERE tenant_id = $1 AND id = $2 AND snapshot_next <= clock_timestamp() AND state = 'Available' RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent, upload_until
 `
 
 type AdvanceScheduleParams struct {
@@ -48,6 +48,7 @@ func (q *Queries) AdvanceSchedule(ctx context.Context, arg AdvanceScheduleParams
 		&i.SnapshotNext,
 		&i.Class,
 		&i.Percent,
+		&i.UploadUntil,
 	)
 	return i, err
 }
@@ -107,12 +108,30 @@ func (q *Queries) DeleteVolumeClass(ctx context.Context, name string) (int64, er
 	return result.RowsAffected(), nil
 }
 
+const endUpload = `-- name: EndUpload :execrows
+UPDATE volumes SET state = 'Deleting', message = '', upload_until = NULL WHERE tenant_id = $1 AND id = $2 AND state = 'Creating' AND upload_until IS NOT NULL
+`
+
+type EndUploadParams struct {
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+func (q *Queries) EndUpload(ctx context.Context, arg EndUploadParams) (int64, error) {
+	result, err := q.db.Exec(ctx, endUpload, arg.TenantID, arg.ID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const insertVolume = `-- name: InsertVolume :one
-INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, flatten, fs_type, class, snapshot_minutes, snapshot_keep, snapshot_next)
+INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, flatten, fs_type, class, upload_until, snapshot_minutes, snapshot_keep, snapshot_next)
 VALUES ($1, $2, $3, $4, $5, 'Creating', $6, $7, $8,
-    COALESCE($9, (SELECT d.name FROM volume_classes d WHERE d.is_default)), $10::integer, $11,
-    CASE WHEN $10::integer > 0 THEN clock_timestamp() + make_interval(mins => $10::integer) END)
-RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent
+    COALESCE($9, (SELECT d.name FROM volume_classes d WHERE d.is_default)),
+    clock_timestamp() + make_interval(secs => $10::double precision), $11::integer, $12,
+    CASE WHEN $11::integer > 0 THEN clock_timestamp() + make_interval(mins => $11::integer) END)
+RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent, upload_until
 `
 
 type InsertVolumeParams struct {
@@ -125,6 +144,7 @@ type InsertVolumeParams struct {
 	Flatten         bool
 	FsType          string
 	Class           interface{}
+	UploadSeconds   *float64
 	SnapshotMinutes int
 	SnapshotKeep    int
 }
@@ -140,6 +160,7 @@ func (q *Queries) InsertVolume(ctx context.Context, arg InsertVolumeParams) (Vol
 		arg.Flatten,
 		arg.FsType,
 		arg.Class,
+		arg.UploadSeconds,
 		arg.SnapshotMinutes,
 		arg.SnapshotKeep,
 	)
@@ -165,12 +186,13 @@ func (q *Queries) InsertVolume(ctx context.Context, arg InsertVolumeParams) (Vol
 		&i.SnapshotNext,
 		&i.Class,
 		&i.Percent,
+		&i.UploadUntil,
 	)
 	return i, err
 }
 
 const lockVolume = `-- name: LockVolume :one
-SELECT tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent FROM volumes WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent, upload_until FROM volumes WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockVolumeParams struct {
@@ -202,6 +224,7 @@ func (q *Queries) LockVolume(ctx context.Context, arg LockVolumeParams) (Volume,
 		&i.SnapshotNext,
 		&i.Class,
 		&i.Percent,
+		&i.UploadUntil,
 	)
 	return i, err
 }
@@ -258,8 +281,46 @@ func (q *Queries) RemoveVolume(ctx context.Context, arg RemoveVolumeParams) erro
 	return err
 }
 
+const renewUpload = `-- name: RenewUpload :execrows
+UPDATE volumes SET upload_until = clock_timestamp() + make_interval(secs => $1::double precision)
+WHERE tenant_id = $2 AND id = $3 AND state = 'Creating' AND upload_until > clock_timestamp()
+`
+
+type RenewUploadParams struct {
+	Seconds  float64
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+// Not if the upload has ended for the leader.
+func (q *Queries) RenewUpload(ctx context.Context, arg RenewUploadParams) (int64, error) {
+	result, err := q.db.Exec(ctx, renewUpload, arg.Seconds, arg.TenantID, arg.ID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
+const setUploaded = `-- name: SetUploaded :execrows
+UPDATE volumes SET fs_type = $1 WHERE tenant_id = $2 AND id = $3 AND state = 'Creating' AND upload_until IS NOT NULL
+`
+
+type SetUploadedParams struct {
+	FsType   string
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+func (q *Queries) SetUploaded(ctx context.Context, arg SetUploadedParams) (int64, error) {
+	result, err := q.db.Exec(ctx, setUploaded, arg.FsType, arg.TenantID, arg.ID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
+}
+
 const setVolumeAvailable = `-- name: SetVolumeAvailable :execrows
-UPDATE volumes SET state = 'Available', message = '', rbd_id = $1, rbd_header = $2, image_gib = NULL, old_snapshot_id = NULL,
+UPDATE volumes SET state = 'Available', message = '', upload_until = NULL, rbd_id = $1, rbd_header = $2, image_gib = NULL, old_snapshot_id = NULL,
     snapshot_id = CASE WHEN flatten THEN NULL ELSE snapshot_id END, flatten = false
 WHERE tenant_id = $3 AND id = $4 AND state = 'Creating'
 `
@@ -300,7 +361,7 @@ func (q *Queries) SetVolumeClass(ctx context.Context, arg SetVolumeClassParams) 
 }
 
 const setVolumeDeleting = `-- name: SetVolumeDeleting :exec
-UPDATE volumes SET state = 'Deleting', message = '' WHERE tenant_id = $1 AND id = $2
+UPDATE volumes SET state = 'Deleting', message = '', upload_until = NULL WHERE tenant_id = $1 AND id = $2
 `
 
 type SetVolumeDeletingParams struct {
@@ -315,7 +376,7 @@ func (q *Queries) SetVolumeDeleting(ctx context.Context, arg SetVolumeDeletingPa
 
 const setVolumeGrown = `-- name: SetVolumeGrown :one
 UPDATE volumes SET image_gib = $1, rbd_header = $2, message = '' WHERE tenant_id = $3 AND id = $4 AND state = 'Available' AND rbd_id = $5
-RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent
+RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent, upload_until
 `
 
 type SetVolumeGrownParams struct {
@@ -357,6 +418,7 @@ func (q *Queries) SetVolumeGrown(ctx context.Context, arg SetVolumeGrownParams) 
 		&i.SnapshotNext,
 		&i.Class,
 		&i.Percent,
+		&i.UploadUntil,
 	)
 	return i, err
 }
@@ -431,7 +493,7 @@ func (q *Queries) SetVolumeSchedule(ctx context.Context, arg SetVolumeSchedulePa
 }
 
 const setVolumeSize = `-- name: SetVolumeSize :one
-UPDATE volumes SET image_gib = COALESCE(image_gib, size_gib), size_gib = $1, message = '' WHERE tenant_id = $2 AND id = $3 RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent
+UPDATE volumes SET image_gib = COALESCE(image_gib, size_gib), size_gib = $1, message = '' WHERE tenant_id = $2 AND id = $3 RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent, upload_until
 `
 
 type SetVolumeSizeParams struct {
@@ -464,6 +526,7 @@ func (q *Queries) SetVolumeSize(ctx context.Context, arg SetVolumeSizeParams) (V
 		&i.SnapshotNext,
 		&i.Class,
 		&i.Percent,
+		&i.UploadUntil,
 	)
 	return i, err
 }
@@ -477,8 +540,38 @@ func (q *Queries) UnsetDefaultVolumeClass(ctx context.Context, otherThan string)
 	return err
 }
 
+const uploadsToEnd = `-- name: UploadsToEnd :many
+SELECT tenant_id, id FROM volumes WHERE upload_until <= clock_timestamp() ORDER BY upload_until LIMIT $1
+`
+
+type UploadsToEndRow struct {
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+// Uploads that nobody continues.
+func (q *Queries) UploadsToEnd(ctx context.Context, max int) ([]UploadsToEndRow, error) {
+	rows, err := q.db.Query(ctx, uploadsToEnd, max)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []UploadsToEndRow{}
+	for rows.Next() {
+		var i UploadsToEndRow
+		if err := rows.Scan(&i.TenantID, &i.ID); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const volume = `-- name: Volume :one
-SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volumes.snapshot_minutes, volumes.snapshot_keep, volumes.snapshot_next, volumes.class, volumes.percent, volume_claims.pod_id FROM volumes
+SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volumes.snapshot_minutes, volumes.snapshot_keep, volumes.snapshot_next, volumes.class, volumes.percent, volumes.upload_until, volume_claims.pod_id FROM volumes
 LEFT JOIN volume_claims ON volume_claims.tenant_id = volumes.tenant_id AND volume_claims.volume_id = volumes.id
 WHERE volumes.tenant_id = $1 AND volumes.id = $2
 `
@@ -517,6 +610,7 @@ func (q *Queries) Volume(ctx context.Context, arg VolumeParams) (VolumeRow, erro
 		&i.Volume.SnapshotNext,
 		&i.Volume.Class,
 		&i.Volume.Percent,
+		&i.Volume.UploadUntil,
 		&i.PodID,
 	)
 	return i, err
@@ -634,7 +728,7 @@ func (q *Queries) VolumeUse(ctx context.Context, tenantID uuid.UUID) (VolumeUseR
 }
 
 const volumes = `-- name: Volumes :many
-SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volumes.snapshot_minutes, volumes.snapshot_keep, volumes.snapshot_next, volumes.class, volumes.percent, volume_claims.pod_id FROM volumes
+SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volumes.snapshot_minutes, volumes.snapshot_keep, volumes.snapshot_next, volumes.class, volumes.percent, volumes.upload_until, volume_claims.pod_id FROM volumes
 LEFT JOIN volume_claims ON volume_claims.tenant_id = volumes.tenant_id AND volume_claims.volume_id = volumes.id
 WHERE volumes.tenant_id = $1 AND (volumes.created_at, volumes.id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR volumes.name = $4)
@@ -693,6 +787,7 @@ func (q *Queries) Volumes(ctx context.Context, arg VolumesParams) ([]VolumesRow,
 			&i.Volume.SnapshotNext,
 			&i.Volume.Class,
 			&i.Volume.Percent,
+			&i.Volume.UploadUntil,
 			&i.PodID,
 		); err != nil {
 			return nil, err

@@ -50,6 +50,9 @@ func Insert(ctx context.Context, q *db.Queries, tenant db.Tenant, v husk.Volume)
 		p.FsType = s.FsType
 		p.SnapshotID = &v.Source.SnapshotID
 	}
+	if v.Upload {
+		p.UploadSeconds = new(UploadLease.Seconds())
+	}
 	if v.Class != "" {
 		p.Class = &v.Class
 	}

@@ -6,9 +6,10 @@ SELECT (SELECT count(*) FROM volumes v WHERE v.tenant_id = t.id)::integer AS vol
 FROM tenants t WHERE t.id = @tenant_id;
 
 -- name: InsertVolume :one
-INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, flatten, fs_type, class, snapshot_minutes, snapshot_keep, snapshot_next)
+INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, flatten, fs_type, class, upload_until, snapshot_minutes, snapshot_keep, snapshot_next)
 VALUES (@tenant_id, @id, @name, @labels, @size_gib, 'Creating', @snapshot_id, @flatten, @fs_type,
-    COALESCE(sqlc.narg(class), (SELECT d.name FROM volume_classes d WHERE d.is_default)), @snapshot_minutes::integer, @snapshot_keep,
+    COALESCE(sqlc.narg(class), (SELECT d.name FROM volume_classes d WHERE d.is_default)),
+    clock_timestamp() + make_interval(secs => sqlc.narg(upload_seconds)::double precision), @snapshot_minutes::integer, @snapshot_keep,
     CASE WHEN @snapshot_minutes::integer > 0 THEN clock_timestamp() + make_interval(mins => @snapshot_minutes::integer) END)
 RETURNING *;
 
@@ -29,7 +30,7 @@ ORDER BY volumes.created_at, volumes.id LIMIT @max;
 SELECT * FROM volumes WHERE tenant_id = @tenant_id AND id = @id FOR UPDATE;
 
 -- name: SetVolumeDeleting :exec
-UPDATE volumes SET state = 'Deleting', message = '' WHERE tenant_id = @tenant_id AND id = @id;
+UPDATE volumes SET state = 'Deleting', message = '', upload_until = NULL WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: ClaimVolume :execrows
 INSERT INTO volume_claims (tenant_id, volume_id, pod_id) VALUES (@tenant_id, @volume_id, @pod_id)
@@ -44,7 +45,7 @@ WITH uses AS (DELETE FROM snapshot_uses s WHERE s.tenant_id = @tenant_id AND s.p
 DELETE FROM volume_claims c WHERE c.tenant_id = @tenant_id AND c.pod_id = @pod_id;
 
 -- name: SetVolumeAvailable :execrows
-UPDATE volumes SET state = 'Available', message = '', rbd_id = @rbd_id, rbd_header = @rbd_header, image_gib = NULL, old_snapshot_id = NULL,
+UPDATE volumes SET state = 'Available', message = '', upload_until = NULL, rbd_id = @rbd_id, rbd_header = @rbd_header, image_gib = NULL, old_snapshot_id = NULL,
     snapshot_id = CASE WHEN flatten THEN NULL ELSE snapshot_id END, flatten = false
 WHERE tenant_id = @tenant_id AND id = @id AND state = 'Creating';
 
@@ -125,3 +126,18 @@ DELETE FROM volume_classes WHERE name = @name;
 
 -- name: SetVolumeProgress :exec
 UPDATE volumes SET percent = @percent WHERE tenant_id = @tenant_id AND id = @id AND state = 'Creating' AND flatten;
+
+-- name: RenewUpload :execrows
+-- Not if the upload has ended for the leader.
+UPDATE volumes SET upload_until = clock_timestamp() + make_interval(secs => @seconds::double precision)
+WHERE tenant_id = @tenant_id AND id = @id AND state = 'Creating' AND upload_until > clock_timestamp();
+
+-- name: EndUpload :execrows
+UPDATE volumes SET state = 'Deleting', message = '', upload_until = NULL WHERE tenant_id = @tenant_id AND id = @id AND state = 'Creating' AND upload_until IS NOT NULL;
+
+-- name: UploadsToEnd :many
+-- Uploads that nobody continues.
+SELECT tenant_id, id FROM volumes WHERE upload_until <= clock_timestamp() ORDER BY upload_until LIMIT @max;
+
+-- name: SetUploaded :execrows
+UPDATE volumes SET fs_type = @fs_type WHERE tenant_id = @tenant_id AND id = @id AND state = 'Creating' AND upload_until IS NOT NULL;

@@ -643,6 +643,56 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/volume-imports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create a volume with the content that the request sends
+         * @description The body is what `exportSnapshot` sends, or `rbd export-diff` of Ceph: the format "rbd diff v1". The volume is `Creating` while the content
+         *     arrives. If it does not arrive completely, the volume is removed. A tenant can import and export a limited number of volumes at the same
+         *     time. For developers and owners of the tenant.
+         */
+        post: operations["importVolume"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/snapshots/{snapshotId}/content": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The snapshot's ID.
+                 * @example 5f0c1b7e-3d92-4a86-b1c4-7e9d20f63a58
+                 */
+                snapshotId: components["parameters"]["SnapshotId"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Get the content of a snapshot
+         * @description The response has Ceph's format "rbd diff v1", which leaves out what is zero. `importVolume` and `rbd import-diff` of Ceph read it. If the
+         *     response lacks the end of the format, it is incomplete. The event `Exported` of the snapshot and the audit log record the export. A tenant
+         *     can import and export a limited number of volumes at the same time. For developers and owners of the tenant.
+         */
+        get: operations["exportSnapshot"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/volume-classes": {
         parameters: {
             query?: never;
@@ -9727,6 +9777,84 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Volume"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    importVolume: {
+        parameters: {
+            query: {
+                /**
+                 * @description The name of the volume.
+                 * @example data
+                 */
+                name: components["schemas"]["Name"];
+                /**
+                 * @description The size of the volume. Default: that of the content.
+                 * @example 50
+                 */
+                sizeGiB?: number;
+                /**
+                 * @description The volume class. Default: the operator's default class, if there is one.
+                 * @example standard
+                 */
+                class?: components["schemas"]["Name"];
+                /**
+                 * @description The file system that the content has. Default: what the content looks like.
+                 * @example ext4
+                 */
+                fsType?: components["schemas"]["FSType"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example rbd diff v1
+                 *     …
+                 */
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description The volume has all content. */
+            201: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Volume"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    exportSnapshot: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The snapshot's ID.
+                 * @example 5f0c1b7e-3d92-4a86-b1c4-7e9d20f63a58
+                 */
+                snapshotId: components["parameters"]["SnapshotId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The content. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
                 };
             };
             default: components["responses"]["Problem"];
