@@ -47,7 +47,7 @@ const BECAUSE: Record<keyof typeof ALLOWED, Record<string, string>> = {
 
 type Allowed = typeof ALLOWED;
 
-/** whyNot returns why something cannot be done with an object in a state, and undefined if it can. */
+/** whyNot returns why the API refuses an action on an object in this state, and undefined if it accepts it. */
 export function whyNot<K extends keyof Allowed>(kind: K, action: keyof Allowed[K], state: string): string | undefined {
   const states = ALLOWED[kind][action] as readonly string[];
   return states.includes(state) ? undefined : `The ${kind} ${BECAUSE[kind][state] ?? `is ${state}`}.`;
