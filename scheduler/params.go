@@ -36,6 +36,10 @@ type Params struct {
 	Looks, LooksWithLifetime int
 }
 
+// MovesForPod is how many running pods move at most, by default, so that a pod that waits fits. With
+// fewer, pods are refused in some of the cases of docs/scheduling.md.
+const MovesForPod = 20
+
 // WithMoves returns the weights for a cluster in which pods move to free capacity for a pod that does
 // not fit. Then large nodes need not be spared for large pods that may never come.
 func WithMoves() Params {

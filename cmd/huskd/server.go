@@ -23,6 +23,7 @@ import (
 	"husk/ceph"
 	"husk/egress"
 	"husk/ingress"
+	"husk/scheduler"
 	"husk/server"
 	"husk/server/held"
 	"husk/service"
@@ -99,7 +100,7 @@ func serverCommand() *cobra.Command {
 	fs.StringVar(&f.priceList, "price-list", "", "YAML file of prices, to report the cost of usage: currency, cpuCoreHour, memoryGiBHour, volumeGiBHour, scratchGiBHour, networkGiB, outsideGiB")
 	leaseFlags(fs, &f.terms)
 	f.network.register(fs)
-	fs.IntVar(&f.movesForWaitingPod, "moves-for-waiting-pod", 0, "how many running pods may move to other nodes so that one waiting pod fits; 0 moves none")
+	fs.IntVar(&f.movesForWaitingPod, "moves-for-waiting-pod", scheduler.MovesForPod, "how many running pods may move to other nodes, with their memory, so that one waiting pod fits; 0 moves none")
 	fs.DurationVar(&f.sessionIdle, "session-idle", time.Hour, "how long an exec session, attach or port forward may be idle")
 	fs.DurationVar(&f.nodeCertificateLife, "node-certificate-life", 30*24*time.Hour, "validity of a node's certificate; agents renew it after two thirds of this time")
 	return cmd

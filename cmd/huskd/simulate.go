@@ -67,7 +67,7 @@ Then nodes_used_mean and lower_bound are weighted by time, from the first arriva
 	f.IntVar(&s.limit, "limit", 0, "number of pods to read from the file; 0 is all")
 	f.Uint64Var(&s.options.Seed, "seed", 1, "seed of the noise in the hints")
 	f.Float64Var(&s.options.MovesPerPodHour, "moves-per-pod-hour", 0, "budget of moves that empty nodes, per hour that a pod runs; only Husk moves pods")
-	f.IntVar(&s.options.MakeRoom, "make-room", 0, "number of running pods that may move so that one pod fits that would be refused; only Husk moves pods. Without other values, --scarcity is then 0.3 and --reserve 0.014, as in a server that moves pods")
+	f.IntVar(&s.options.MakeRoom, "make-room", scheduler.MovesForPod, "number of running pods that may move so that one pod fits that would be refused; only Husk moves pods. With 0, --scarcity is 8 and --reserve 0.0225 unless they are set, as in a server that moves none")
 	f.Float64Var(&p.OpeningCharge, "opening-charge", p.OpeningCharge, "Husk's rule: an empty node is opened early if it strands less capacity than the best open node by more than this much, in nodes")
 	f.Float64Var(&p.OpeningSlack, "opening-slack", p.OpeningSlack, "Husk's rule: a node is opened early only if the usable free capacity of the open nodes is at most this many times the square root of their number, in nodes")
 	f.Float64Var(&p.AgeWeight, "age-weight", p.AgeWeight, "Husk's rule: bonus per doubling of a node's age")

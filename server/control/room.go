@@ -11,18 +11,22 @@ import (
 	"husk/store"
 )
 
-// stays is how long a pod that could not be moved is left where it is.
-const stays = 10 * time.Minute
+const (
+	// stays is how long a pod that could not be moved is left where it is.
+	stays = 10 * time.Minute
+	// rests is how long a pod stays that was moved, so that a tenant that creates and deletes large pods cannot move the others' all the time.
+	rests = time.Hour
+)
 
 // room moves running pods so that a waiting pod fits.
 type room struct {
 	most  int                        // moves for one waiting pod; 0 moves none
-	stays map[store.PodKey]time.Time // pods that could not be moved, and until when they stay
+	stays map[store.PodKey]time.Time // pods that do not move, and until when
 }
 
 // makeRoom begins moves for the refused pod with the highest priority, as long as no other moves are under way. The pod is retried when they have
-// freed capacity. Nothing is reserved for it, so a pod that arrives in the meantime may be placed there. Pods that are restarted when they move are
-// only moved if their disruption limits allow that.
+// freed capacity. Nothing is reserved for it, so a pod that arrives in the meantime may be placed there. All pods move with their memory: their
+// tenants gain nothing from the move, so they must not notice it.
 func (p *scheduling) makeRoom(ctx context.Context, epoch int64, pods []scheduler.Pod, refusals []*scheduler.Refusal) error {
 	pod := p.refusedFirst(pods, refusals)
 	if p.room.most == 0 || pod == nil {
@@ -48,13 +52,11 @@ func (p *scheduling) makeRoom(ctx context.Context, epoch int64, pods []scheduler
 		} else if err != nil {
 			return err
 		}
+		on.Unnoticed = true
 		move, why := x.elsewhere(on, &to)
-		if why == "" && !on.Live() && !x.fleet.MayStop(m.Pod) {
-			why = "its disruption limit does not allow to restart it"
-		}
 		if why != "" {
 			p.log.Info("a pod cannot be moved for a pod that waits", "tenant", key.TenantID, "pod", key.ID, "reason", why)
-			p.room.stay(key, now)
+			p.room.stay(key, now.Add(stays), now)
 			return nil
 		}
 		move.ToVersion += charged[m.To]
@@ -63,8 +65,9 @@ func (p *scheduling) makeRoom(ctx context.Context, epoch int64, pods []scheduler
 			return err // something has changed, and the next refusal decides again
 		}
 		charged[m.To]++
+		p.room.stay(key, now.Add(rests), now)
 		p.metrics.roomMoves.Inc()
-		p.log.Info("a pod moves so that a pod that waits fits", "tenant", key.TenantID, "pod", key.ID, "from", move.FromName, "to", move.ToName, "live", move.Live)
+		p.log.Info("a pod moves so that a pod that waits fits", "tenant", key.TenantID, "pod", key.ID, "from", move.FromName, "to", move.ToName)
 	}
 	return nil
 }
@@ -84,11 +87,11 @@ func (p *scheduling) refusedFirst(pods []scheduler.Pod, refusals []*scheduler.Re
 }
 
 // stay leaves a pod where it is for a while.
-func (r *room) stay(key store.PodKey, now time.Time) {
-	for k, until := range r.stays {
-		if now.After(until) {
+func (r *room) stay(key store.PodKey, until, now time.Time) {
+	for k, end := range r.stays {
+		if now.After(end) {
 			delete(r.stays, k)
 		}
 	}
-	r.stays[key] = now.Add(stays)
+	r.stays[key] = until
 }

@@ -34,7 +34,7 @@ func TestPodsMoveForALargePodThatWaits(t *testing.T) {
 			t.Helper()
 			n := f.node(name, size, map[string]string{})
 			_, _, err := f.Heartbeat(t.Context(), store.Beat{Node: husk.Node{
-				ID: n.ID, Capacity: size, VMMOverheadMiB: 50, Endpoint: "https://192.0.2.7:7443", Capabilities: []string{husk.CapabilityMoves},
+				ID: n.ID, Capacity: size, VMMOverheadMiB: 50, Endpoint: "https://192.0.2.7:7443", Capabilities: []string{husk.CapabilityMoves, husk.CapabilityLiveMigration},
 			}})
 			must(t, err)
 			return n
@@ -65,6 +65,9 @@ func TestPodsMoveForALargePodThatWaits(t *testing.T) {
 		to := map[store.ID]int{}
 		for _, m := range moves {
 			to[m.NodeID]++
+			if !m.Live {
+				t.Errorf("pod %s is restarted for another one", m.PodID)
+			}
 		}
 		if _, stays := to[large.ID]; stays || len(to) != want {
 			t.Errorf("the pods move to %v", to)

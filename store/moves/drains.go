@@ -159,6 +159,7 @@ type DrainingPod struct {
 	Needs           []string
 	Once            bool // it is never started again
 	Volumes         bool // its machine writes volumes
+	Unnoticed       bool // it moves for the sake of others
 	ClientsKnown    bool // the Ceph clients of its machine
 	Moving, Leaving bool
 	Due             bool // it has not failed, or its next attempt is due
@@ -211,8 +212,8 @@ func (s Store) SetDrained(ctx context.Context, node uuid.UUID, drained bool) err
 }
 
 // Live reports whether the pod moves with its memory. It has to if it writes volumes, because two machines would write them otherwise, and if it
-// is never started again.
-func (p DrainingPod) Live() bool { return p.Volumes || p.Once }
+// is never started again. A pod that nobody asked to move is not restarted either.
+func (p DrainingPod) Live() bool { return p.Volumes || p.Once || p.Unnoticed }
 
 // Unready returns why the pod cannot be moved yet.
 func (p DrainingPod) Unready() string {
