@@ -5,8 +5,8 @@ import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Outlet,
 import { currentSession } from "./api/session";
 import { type Choice, readChoice } from "./lib/listSearch";
 import { Overview } from "./pages/Overview";
-import { Pods } from "./pages/Pods";
 import { PodPage } from "./pages/pod/PodPage";
+import { Pods } from "./pages/pod/Pods";
 import { TABS, type Tab } from "./pages/pod/tabs";
 import { SignIn } from "./pages/SignIn";
 import { PartError } from "./ui/PartError";
@@ -117,11 +117,11 @@ const routeTree = root.addChildren([
     pod,
     page(
       "volumes",
-      lazyRouteComponent(() => import("./pages/Volumes"), "Volumes"),
+      lazyRouteComponent(() => import("./pages/volumes/Volumes"), "Volumes"),
     ),
     page(
       "volumes/$volumeId",
-      lazyRouteComponent(() => import("./pages/VolumePage"), "VolumePage"),
+      lazyRouteComponent(() => import("./pages/volumes/VolumePage"), "VolumePage"),
     ),
     page(
       "configs",
@@ -129,35 +129,35 @@ const routeTree = root.addChildren([
     ),
     page(
       "images",
-      lazyRouteComponent(() => import("./pages/Images"), "Images"),
+      lazyRouteComponent(() => import("./pages/images/Images"), "Images"),
     ),
     page(
       "images/$imageId",
-      lazyRouteComponent(() => import("./pages/ImagePage"), "ImagePage"),
+      lazyRouteComponent(() => import("./pages/images/ImagePage"), "ImagePage"),
     ),
     page(
       "services",
-      lazyRouteComponent(() => import("./pages/Services"), "Services"),
+      lazyRouteComponent(() => import("./pages/services/Services"), "Services"),
     ),
     page(
       "services/$serviceId",
-      lazyRouteComponent(() => import("./pages/ServicePage"), "ServicePage"),
+      lazyRouteComponent(() => import("./pages/services/ServicePage"), "ServicePage"),
     ),
     page(
       "ingresses",
-      lazyRouteComponent(() => import("./pages/Ingresses"), "Ingresses"),
+      lazyRouteComponent(() => import("./pages/ingresses/Ingresses"), "Ingresses"),
     ),
     page(
       "ingresses/$ingressId",
-      lazyRouteComponent(() => import("./pages/IngressPage"), "IngressPage"),
+      lazyRouteComponent(() => import("./pages/ingresses/IngressPage"), "IngressPage"),
     ),
     page(
       "security-groups",
-      lazyRouteComponent(() => import("./pages/SecurityGroups"), "SecurityGroups"),
+      lazyRouteComponent(() => import("./pages/groups/SecurityGroups"), "SecurityGroups"),
     ),
     page(
       "security-groups/$groupId",
-      lazyRouteComponent(() => import("./pages/SecurityGroupPage"), "SecurityGroupPage"),
+      lazyRouteComponent(() => import("./pages/groups/SecurityGroupPage"), "SecurityGroupPage"),
     ),
     page(
       "addresses",
@@ -165,7 +165,7 @@ const routeTree = root.addChildren([
     ),
     page(
       "networks",
-      lazyRouteComponent(() => import("./pages/Networks"), "Networks"),
+      lazyRouteComponent(() => import("./pages/networks/Networks"), "Networks"),
     ),
     page(
       "events",

@@ -29,3 +29,7 @@ export function portText(p: Port): string {
   const target = p.targetPort && p.targetPort !== p.port ? `:${p.targetPort}` : "";
   return `${p.name ? `${p.name}=` : ""}${p.port}${target}${p.protocol === "UDP" ? "/udp" : ""}`;
 }
+
+/** outsideText says where others reach a pod. */
+export const outsideText = (all?: Schemas["OutsideAddress"][]) =>
+  all?.map((o) => (o.ports.length ? `${o.address} (${o.ports.map(portText).join(", ")})` : o.address)).join(", ");

@@ -2,7 +2,7 @@
 
 import { Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
-import { type Address, client, idempotent, type Pod, type Schemas, type Service } from "../api/client";
+import { type Address, client, idempotent, type Pod, type Service } from "../api/client";
 import { useLive } from "../api/live";
 import { useHasRole } from "../api/role";
 import { parsePorts, portText } from "../lib/servicePorts";
@@ -98,10 +98,6 @@ const portsText = (a: Address) => {
   if (a.target.serviceId) return "those of the service";
   return a.target.ports?.length ? a.target.ports.map(portText).join(", ") : "all";
 };
-
-/** outsideText says where others reach a pod. */
-export const outsideText = (all?: Schemas["OutsideAddress"][]) =>
-  all?.map((o) => (o.ports.length ? `${o.address} (${o.ports.map(portText).join(", ")})` : o.address)).join(", ");
 
 /** Form creates an address, or binds one to another target. */
 function Form({ address, close }: { address?: Address; close: () => void }) {

@@ -11,10 +11,10 @@ import { localTime, zone } from "../lib/format";
 import { saveAs } from "../lib/saveAs";
 import { Button } from "../ui/Button";
 import { type Column, DataTable } from "../ui/DataTable";
+import { ObjectLink } from "../ui/EventList";
 import { Problem } from "../ui/Problem";
 import { Copy, Empty, Loading, PageHead } from "../ui/parts";
 import { toastError } from "../ui/toasts";
-import { ObjectLink } from "./EventList";
 
 type Entry = Schemas["AuditEntry"];
 

@@ -6,9 +6,9 @@ import { useLive } from "../api/live";
 import { localTime, zone } from "../lib/format";
 import { Badge } from "../ui/Badge";
 import { type Column, DataTable } from "../ui/DataTable";
+import { ObjectLink } from "../ui/EventList";
 import { Problem } from "../ui/Problem";
 import { Empty, Loading, PageHead } from "../ui/parts";
-import { ObjectLink } from "./EventList";
 
 /** Events lists the events of the last 14 days, newest first. */
 export function Events() {

@@ -10,9 +10,9 @@ import { useSession } from "../api/session";
 import { coresOf, count, gibibytes, hours, mebibytes, money } from "../lib/format";
 import { needsAttention, podState } from "../lib/podState";
 import { Badge } from "../ui/Badge";
+import { EventList } from "../ui/EventList";
 import { Problem } from "../ui/Problem";
 import { Card, Empty, Loading, Meter, PageHead } from "../ui/parts";
-import { EventList } from "./EventList";
 
 const PHASES = ["Running", "Starting", "Pending", "Stopping", "Stopped", "Succeeded", "Failed", "Unknown"] as const;
 

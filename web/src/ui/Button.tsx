@@ -8,17 +8,19 @@ interface Props extends ButtonHTMLAttributes<HTMLButtonElement> {
   look?: "primary" | "danger" | "plain" | "quiet";
   small?: boolean;
   busy?: boolean;
+  unless?: string; // why the action is not possible now
 }
 
-/** Button ignores clicks and shows a spinner while it is busy. It keeps the focus. */
-export function Button({ icon, look = "plain", small, busy, children, onClick, className = "", ...rest }: Props) {
+/** Button ignores clicks and shows a spinner while it is busy. It keeps the focus. A button that is not possible can be focused, and says why. */
+export function Button({ icon, look = "plain", small, busy, unless, children, onClick, className = "", ...rest }: Props) {
   return (
     <button
       type="button"
       className={`button ${look} ${small ? "small" : ""} ${className}`}
       aria-busy={busy}
-      aria-disabled={busy || undefined}
-      onClick={busy ? (e) => e.preventDefault() : onClick}
+      aria-disabled={busy || !!unless || undefined}
+      title={unless}
+      onClick={busy || unless ? (e) => e.preventDefault() : onClick}
       {...rest}
     >
       {busy ? <span className="spinner" aria-hidden="true" /> : icon && <Icon name={icon} />}

@@ -40,7 +40,7 @@ export function Card({
       {title && (
         <div className="card-head">
           <h2>{title}</h2>
-          {actions}
+          {actions && <div className="actions">{actions}</div>}
         </div>
       )}
       {children}

@@ -4,7 +4,7 @@ import { useState } from "react";
 import { client, data, idempotent, type Schemas } from "../../api/client";
 import { dateTime } from "../../lib/format";
 import { Button } from "../../ui/Button";
-import { Dialog, FormDialog } from "../../ui/Dialog";
+import { FormDialog } from "../../ui/Dialog";
 import { Check, Input, NAME, Select } from "../../ui/Field";
 import { Copy, When } from "../../ui/parts";
 import { useAccess, useChanged } from "./queries";
@@ -136,40 +136,5 @@ export function NewKey({
       <Select label="Expires after" value={lifetime} onChange={setLifetime} options={LIFETIMES} />
       <Check label="Only for metrics, for Prometheus" checked={limit} onChange={setLimit} />
     </FormDialog>
-  );
-}
-
-/** CreatedKey shows the secret of a new key. The secret cannot be shown again. */
-export function CreatedKey({ created, close }: { created: Schemas["APIKeyWithSecret"]; close: () => void }) {
-  return (
-    <Dialog title={`Key ${created.name} created`} close={close} stays>
-      <p className="note">Copy the secret now. It is not shown again.</p>
-      <dl className="facts">
-        <div>
-          <dt>Key ID</dt>
-          <dd>
-            <Copy text={created.clientId} label="the key's ID" />
-          </dd>
-        </div>
-        <div>
-          <dt>Secret</dt>
-          <dd>
-            <Copy text={created.clientSecret} label="the secret" />
-          </dd>
-        </div>
-      </dl>
-      <p className="hint">
-        To sign in with the command:{" "}
-        <code>
-          husk login {location.origin} --client-id {created.clientId}
-        </code>
-        . It asks for the secret.
-      </p>
-      <div className="dialog-actions">
-        <Button look="primary" onClick={close}>
-          I have saved it
-        </Button>
-      </div>
-    </Dialog>
   );
 }

@@ -3,11 +3,12 @@
 import { useState } from "react";
 import { client, data, idempotent, type Role, type Schemas } from "../../api/client";
 import { Button } from "../../ui/Button";
+import { CreatedKey } from "../../ui/CreatedKey";
 import { FormDialog } from "../../ui/Dialog";
 import { Input, NAME, Select } from "../../ui/Field";
 import { Problem } from "../../ui/Problem";
 import { Card, Empty, Loading } from "../../ui/parts";
-import { APIKeys, CreatedKey, NewKey } from "./APIKeys";
+import { APIKeys, NewKey } from "./APIKeys";
 import { ChangeRole } from "./ChangeRole";
 import { ROLES, useAccess, useChanged } from "./queries";
 

@@ -64,8 +64,7 @@ export function Pools() {
                       look="quiet"
                       icon="trash"
                       aria-label={`Delete pool ${p.name}`}
-                      disabled={p.nodes > 0}
-                      title={p.nodes > 0 ? "A pool with nodes cannot be deleted. Move its nodes to another pool first." : undefined}
+                      unless={p.nodes > 0 ? "A pool with nodes cannot be deleted. Move its nodes to another pool first." : undefined}
                       onClick={() => setDialog({ remove: p })}
                     />
                   </td>

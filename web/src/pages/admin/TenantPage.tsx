@@ -9,11 +9,11 @@ import { useTenants } from "../../api/useTenants";
 import { coresOf, count, dateTime, gibibytes, mebibytes } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
+import { CreatedKey } from "../../ui/CreatedKey";
 import { FormDialog } from "../../ui/Dialog";
 import { Input, NAME } from "../../ui/Field";
 import { Problem } from "../../ui/Problem";
 import { Card, Copy, Empty, Facts, Loading, Meter, PageHead, When } from "../../ui/parts";
-import { CreatedKey } from "../access/APIKeys";
 import { usePlaced } from "./Nodes";
 
 type Quota = Schemas["Quota"];

@@ -66,8 +66,7 @@ export function VolumeClasses() {
                       look="quiet"
                       icon="trash"
                       aria-label={`Delete volume class ${c.name}`}
-                      disabled={!!c.volumes}
-                      title={c.volumes ? "Volumes have this class. Give them another class first." : undefined}
+                      unless={c.volumes ? "Volumes have this class. Give them another class first." : undefined}
                       onClick={() => setDialog({ remove: c })}
                     />
                   </td>

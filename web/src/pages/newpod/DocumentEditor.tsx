@@ -3,9 +3,9 @@
 import { useEffect, useRef, useState } from "react";
 import { parse, stringify } from "yaml";
 import type { PodCreate } from "../../api/client";
+import { parseDocument, runLine, toDocument } from "../../lib/podDocument";
 import { Area, Select } from "../../ui/Field";
 import { Copy } from "../../ui/parts";
-import { parseDocument, runLine, toDocument } from "./podDocument";
 
 type Format = "yaml" | "json";
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { Schemas } from "../../api/client";
+import { join, split } from "../../lib/podDocument";
 import { Check, Input, NAME } from "../../ui/Field";
-import { Pairs } from "./Pairs";
-import { join, split } from "./podDocument";
+import { Pairs } from "../../ui/Pairs";
 import { useWords } from "./useWords";
 
 type Spec = Schemas["PodSpec"];

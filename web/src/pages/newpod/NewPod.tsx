@@ -9,6 +9,7 @@ import { useKeys } from "../../api/queries";
 import { useHasRole } from "../../api/role";
 import { useSession } from "../../api/session";
 import { useConfigs } from "../../api/useConfigs";
+import { dropEmpty } from "../../lib/podDocument";
 import { Button } from "../../ui/Button";
 import { Select } from "../../ui/Field";
 import { Problem } from "../../ui/Problem";
@@ -18,7 +19,6 @@ import { DocumentEditor } from "./DocumentEditor";
 import { forgetDraft, keepDraft, keptDraft } from "./draft";
 import { importImages, missingImages } from "./importImages";
 import { PodForm } from "./PodForm";
-import { dropEmpty } from "./podDocument";
 
 const DEFAULT: PodCreate = {
   name: "",

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { Image, PodCreate, Schemas, Volume } from "../../api/client";
+import { join, split } from "../../lib/podDocument";
 import { Button } from "../../ui/Button";
 import { Check, Input, NAME, Select } from "../../ui/Field";
+import { Pairs } from "../../ui/Pairs";
 import { Card } from "../../ui/parts";
 import { NamesForm } from "./NamesForm";
-import { Pairs } from "./Pairs";
-import { join, split } from "./podDocument";
 import { useWords } from "./useWords";
 import { VolumesForm } from "./VolumesForm";
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import type { Pod } from "../../api/client";
-import { allContainers } from "./containers";
+import { allContainers } from "../../lib/containers";
 
 /** ContainerPicker selects one of a pod's containers if it has more than one. */
 export function ContainerPicker({ pod, container, pick }: { pod: Pod; container: string; pick: (name: string) => void }) {

@@ -2,6 +2,7 @@
 
 import { useState } from "react";
 import { client, type Pod } from "../../api/client";
+import { whyNot } from "../../lib/allowed";
 import { Button } from "../../ui/Button";
 import { FormDialog } from "../../ui/Dialog";
 import { Problem } from "../../ui/Problem";
@@ -9,16 +10,7 @@ import { toast } from "../../ui/toasts";
 
 type Verb = "start" | "stop" | "restart";
 
-/** possible says what can be done with a pod in each phase. */
-const possible: Partial<Record<Pod["status"]["phase"], Verb[]>> = {
-  Pending: ["stop"],
-  Starting: ["restart", "stop"],
-  Running: ["restart", "stop"],
-  Unknown: ["restart", "stop"],
-  Succeeded: ["start"],
-  Failed: ["start"],
-  Stopped: ["start"],
-};
+const VERBS: Verb[] = ["start", "restart", "stop"];
 
 const NAMES: Record<Verb, string> = { start: "Start", stop: "Stop", restart: "Restart" };
 
@@ -42,7 +34,7 @@ export function Lifecycle({ pod }: { pod: Pod }) {
     await send(pod, verb);
     toast(verb === "start" ? `Pod ${pod.name} is starting.` : `Pod ${pod.name} is stopping.`);
   };
-  const verbs = pod.deletionRequestedAt ? [] : (possible[pod.status.phase] ?? []);
+  const verbs = pod.deletionRequestedAt ? [] : VERBS.filter((v) => !whyNot("pod", v, pod.status.phase));
   return (
     <>
       {verbs.map((verb) => (

@@ -3,11 +3,11 @@
 import { Link } from "@tanstack/react-router";
 import type { Pod, Volume } from "../../api/client";
 import { useLive } from "../../api/live";
+import { allContainers, optionsOf } from "../../lib/containers";
 import { coresOf, dateTime, duration, mebibytes } from "../../lib/format";
+import { outsideText } from "../../lib/servicePorts";
 import { Badge } from "../../ui/Badge";
 import { Card, Copy, Facts, When } from "../../ui/parts";
-import { outsideText } from "../Addresses";
-import { allContainers, optionsOf } from "./containers";
 
 /** OverviewTab shows the pod's size and address, its startup, its containers and its volumes. */
 export function OverviewTab({ pod }: { pod: Pod }) {

@@ -2,9 +2,9 @@
 
 import type { HuskEvent, Pod } from "../../api/client";
 import { useLive } from "../../api/live";
+import { EventList } from "../../ui/EventList";
 import { Problem } from "../../ui/Problem";
 import { Loading } from "../../ui/parts";
-import { EventList } from "../EventList";
 
 export function PodEvents({ pod }: { pod: Pod }) {
   const events = useLive<HuskEvent>("events", { objectId: pod.id });

@@ -7,19 +7,19 @@ import { ApiError, client, data, type Pod } from "../../api/client";
 import { type Live, useLive } from "../../api/live";
 import { useKeys } from "../../api/queries";
 import { useHasRole } from "../../api/role";
+import { allContainers } from "../../lib/containers";
 import { podState } from "../../lib/podState";
 import { Badge } from "../../ui/Badge";
 import { Boundary } from "../../ui/Boundary";
 import { Button } from "../../ui/Button";
 import { Problem } from "../../ui/Problem";
 import { Empty, Labels, Loading, PageHead } from "../../ui/parts";
-import { DeletePods } from "../Pods";
-import { allContainers } from "./containers";
 import { Lifecycle } from "./Lifecycle";
 import { LogsTab } from "./LogsTab";
 import { OverviewTab } from "./OverviewTab";
 import { PlacementTab } from "./PlacementTab";
 import { PodEvents } from "./PodEvents";
+import { DeletePods } from "./Pods";
 import { TABS, type Tab } from "./tabs";
 
 const MetricsTab = lazy(() => import("./MetricsTab"));
@@ -100,7 +100,12 @@ function Page({ pod, broken }: { pod: Pod; broken?: ApiError }) {
             <Link to="/pods/new" search={{ like: pod.id }} className="button">
               Duplicate
             </Link>
-            <Button icon="trash" look="danger" onClick={() => setDeleting(true)} disabled={!!pod.deletionRequestedAt}>
+            <Button
+              icon="trash"
+              look="danger"
+              onClick={() => setDeleting(true)}
+              unless={pod.deletionRequestedAt && "The pod is being deleted."}
+            >
               Delete
             </Button>
           </>

@@ -3,8 +3,8 @@
 import { useState } from "react";
 import { stringify } from "yaml";
 import type { Pod } from "../../api/client";
+import { runLine, toDocument } from "../../lib/podDocument";
 import { Card, Copy } from "../../ui/parts";
-import { runLine, toDocument } from "../newpod/podDocument";
 
 /** SpecTab shows the pod's spec as a document and as a command. */
 export default function SpecTab({ pod }: { pod: Pod }) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Converts a pod between the state of the form, a document for `husk apply`, and a `husk run` command.
-import type { PodCreate, Schemas } from "../../api/client";
+import type { PodCreate, Schemas } from "../api/client";
 
 export const API_VERSION = "husk/v1";
 

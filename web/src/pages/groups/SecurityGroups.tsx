@@ -2,17 +2,17 @@
 
 import { Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
-import { client, idempotent, type SecurityGroup } from "../api/client";
-import { useLive } from "../api/live";
-import { useHasRole } from "../api/role";
-import { hasExceptions, parseRules, ruleText } from "../lib/securityRules";
-import { Button } from "../ui/Button";
-import type { Column } from "../ui/DataTable";
-import { FormDialog } from "../ui/Dialog";
-import { Area, Input, NAME, Select } from "../ui/Field";
-import { ListPage } from "../ui/ListPage";
-import { When } from "../ui/parts";
-import { toast } from "../ui/toasts";
+import { client, idempotent, type SecurityGroup } from "../../api/client";
+import { useLive } from "../../api/live";
+import { useHasRole } from "../../api/role";
+import { hasExceptions, parseRules, ruleText } from "../../lib/securityRules";
+import { Button } from "../../ui/Button";
+import type { Column } from "../../ui/DataTable";
+import { FormDialog } from "../../ui/Dialog";
+import { Area, Input, NAME, Select } from "../../ui/Field";
+import { ListPage } from "../../ui/ListPage";
+import { When } from "../../ui/parts";
+import { toast } from "../../ui/toasts";
 
 /** SecurityGroups lists security groups: rules about the connections of pods. */
 export function SecurityGroups() {

@@ -2,19 +2,19 @@
 
 import { Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
-import { client, idempotent, type Pod, type Schemas, type Volume } from "../api/client";
-import { useLive } from "../api/live";
-import { useHasRole } from "../api/role";
-import { useVolumeClasses } from "../api/useVolumeClasses";
-import { gibibytes } from "../lib/format";
-import { Badge } from "../ui/Badge";
-import { Button } from "../ui/Button";
-import type { Column } from "../ui/DataTable";
-import { FormDialog } from "../ui/Dialog";
-import { Input, NAME, Select } from "../ui/Field";
-import { ListPage } from "../ui/ListPage";
-import { Labels, When } from "../ui/parts";
-import { toast } from "../ui/toasts";
+import { client, idempotent, type Pod, type Schemas, type Volume } from "../../api/client";
+import { useLive } from "../../api/live";
+import { useHasRole } from "../../api/role";
+import { useVolumeClasses } from "../../api/useVolumeClasses";
+import { gibibytes } from "../../lib/format";
+import { Badge } from "../../ui/Badge";
+import { Button } from "../../ui/Button";
+import type { Column } from "../../ui/DataTable";
+import { FormDialog } from "../../ui/Dialog";
+import { Input, NAME, Select } from "../../ui/Field";
+import { ListPage } from "../../ui/ListPage";
+import { Labels, When } from "../../ui/parts";
+import { toast } from "../../ui/toasts";
 import { Snapshots } from "./Snapshots";
 
 /** Volumes lists the tenant's volumes. */

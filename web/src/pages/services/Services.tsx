@@ -2,17 +2,17 @@
 
 import { Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
-import { client, idempotent, type Service } from "../api/client";
-import { useLive } from "../api/live";
-import { useHasRole } from "../api/role";
-import { parsePorts, portText } from "../lib/servicePorts";
-import { Button } from "../ui/Button";
-import type { Column } from "../ui/DataTable";
-import { FormDialog } from "../ui/Dialog";
-import { Area, Check, Input, NAME, Select } from "../ui/Field";
-import { ListPage } from "../ui/ListPage";
-import { When } from "../ui/parts";
-import { toast } from "../ui/toasts";
+import { client, idempotent, type Service } from "../../api/client";
+import { useLive } from "../../api/live";
+import { useHasRole } from "../../api/role";
+import { parsePorts, portText } from "../../lib/servicePorts";
+import { Button } from "../../ui/Button";
+import type { Column } from "../../ui/DataTable";
+import { FormDialog } from "../../ui/Dialog";
+import { Area, Check, Input, NAME, Select } from "../../ui/Field";
+import { ListPage } from "../../ui/ListPage";
+import { When } from "../../ui/parts";
+import { toast } from "../../ui/toasts";
 
 /** Services lists services: one name and one address for several pods. */
 export function Services() {

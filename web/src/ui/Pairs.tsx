@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { useEffect, useRef, useState } from "react";
-import { Button } from "../../ui/Button";
+import { Button } from "./Button";
 
 type Pair = [name: string, value: string];
 

@@ -2,17 +2,17 @@
 
 import { Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
-import { client, type Ingress, idempotent } from "../api/client";
-import { useLive } from "../api/live";
-import { useHasRole } from "../api/role";
-import { parseRules } from "../lib/ingressRules";
-import { Button } from "../ui/Button";
-import type { Column } from "../ui/DataTable";
-import { FormDialog } from "../ui/Dialog";
-import { Area, Input, NAME } from "../ui/Field";
-import { ListPage } from "../ui/ListPage";
-import { When } from "../ui/parts";
-import { toast } from "../ui/toasts";
+import { client, type Ingress, idempotent } from "../../api/client";
+import { useLive } from "../../api/live";
+import { useHasRole } from "../../api/role";
+import { parseRules } from "../../lib/ingressRules";
+import { Button } from "../../ui/Button";
+import type { Column } from "../../ui/DataTable";
+import { FormDialog } from "../../ui/Dialog";
+import { Area, Input, NAME } from "../../ui/Field";
+import { ListPage } from "../../ui/ListPage";
+import { When } from "../../ui/parts";
+import { toast } from "../../ui/toasts";
 
 export const RULES_HINT = "One on each line: www.example.com=web:80 or www.example.com/api=api:8080";
 

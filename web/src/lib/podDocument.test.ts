@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
-import type { PodCreate } from "../../api/client";
+import type { PodCreate } from "../api/client";
 import { dropEmpty, join, parseDocument, quoted, runLine, split, toDocument } from "./podDocument";
 
 const web: PodCreate = {

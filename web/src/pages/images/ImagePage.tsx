@@ -3,19 +3,20 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { useState } from "react";
-import { client, data, type HuskEvent, type Image, type Pod } from "../api/client";
-import { useLive } from "../api/live";
-import { useKeys } from "../api/queries";
-import { useHasRole } from "../api/role";
-import { bytes } from "../lib/format";
-import { podState } from "../lib/podState";
-import { Badge } from "../ui/Badge";
-import { Button } from "../ui/Button";
-import { Problem } from "../ui/Problem";
-import { Card, Copy, Empty, Facts, Loading, PageHead, When } from "../ui/parts";
-import { EventList } from "./EventList";
+import { client, data, type HuskEvent, type Image, type Pod } from "../../api/client";
+import { useLive } from "../../api/live";
+import { useKeys } from "../../api/queries";
+import { useHasRole } from "../../api/role";
+import { whyNot } from "../../lib/allowed";
+import { allContainers } from "../../lib/containers";
+import { bytes } from "../../lib/format";
+import { podState } from "../../lib/podState";
+import { Badge } from "../../ui/Badge";
+import { Button } from "../../ui/Button";
+import { EventList } from "../../ui/EventList";
+import { Problem } from "../../ui/Problem";
+import { Card, Copy, Empty, Facts, Loading, PageHead, When } from "../../ui/parts";
 import { DeleteImage, ImportImage, ImportState } from "./Images";
-import { allContainers } from "./pod/containers";
 
 /** ImagePage shows one image with its configuration, its events and the pods that use it. */
 export function ImagePage() {
@@ -56,7 +57,7 @@ export function ImagePage() {
                 Run
               </Link>
             )}
-            <Button icon="trash" look="danger" disabled={image.state === "Deleting"} onClick={() => setDeleting(true)}>
+            <Button icon="trash" look="danger" unless={whyNot("image", "delete", image.state)} onClick={() => setDeleting(true)}>
               Delete
             </Button>
           </>

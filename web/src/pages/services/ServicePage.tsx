@@ -2,19 +2,19 @@
 
 import { Link, useNavigate, useParams } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
-import { type Address, client, type HuskEvent, type Schemas, type Service } from "../api/client";
-import { useLive } from "../api/live";
-import { useHasRole } from "../api/role";
-import { parsePorts, portText } from "../lib/servicePorts";
-import { Badge } from "../ui/Badge";
-import { Button } from "../ui/Button";
-import { type Column, DataTable } from "../ui/DataTable";
-import { FormDialog } from "../ui/Dialog";
-import { Area, Input } from "../ui/Field";
-import { Problem } from "../ui/Problem";
-import { Card, Copy, Empty, Facts, Labels, Loading, PageHead, When } from "../ui/parts";
-import { toast } from "../ui/toasts";
-import { EventList } from "./EventList";
+import { type Address, client, type HuskEvent, type Schemas, type Service } from "../../api/client";
+import { useLive } from "../../api/live";
+import { useHasRole } from "../../api/role";
+import { parsePorts, portText } from "../../lib/servicePorts";
+import { Badge } from "../../ui/Badge";
+import { Button } from "../../ui/Button";
+import { type Column, DataTable } from "../../ui/DataTable";
+import { FormDialog } from "../../ui/Dialog";
+import { EventList } from "../../ui/EventList";
+import { Area, Input } from "../../ui/Field";
+import { Problem } from "../../ui/Problem";
+import { Card, Copy, Empty, Facts, Labels, Loading, PageHead, When } from "../../ui/parts";
+import { toast } from "../../ui/toasts";
 import { DeleteService, readiness } from "./Services";
 
 type Endpoint = Schemas["ServiceEndpoint"];

@@ -2,18 +2,18 @@
 
 import { Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
-import { client, idempotent, type Network, type Pod } from "../api/client";
-import { useLive } from "../api/live";
-import { useHasRole } from "../api/role";
-import { count, plural } from "../lib/format";
-import { Badge } from "../ui/Badge";
-import { Button } from "../ui/Button";
-import { type Column, DataTable } from "../ui/DataTable";
-import { FormDialog } from "../ui/Dialog";
-import { Check, Input, NAME } from "../ui/Field";
-import { Problem } from "../ui/Problem";
-import { Card, Copy, Empty, Loading, PageHead, When } from "../ui/parts";
-import { toast } from "../ui/toasts";
+import { client, idempotent, type Network, type Pod } from "../../api/client";
+import { useLive } from "../../api/live";
+import { useHasRole } from "../../api/role";
+import { count, plural } from "../../lib/format";
+import { Badge } from "../../ui/Badge";
+import { Button } from "../../ui/Button";
+import { type Column, DataTable } from "../../ui/DataTable";
+import { FormDialog } from "../../ui/Dialog";
+import { Check, Input, NAME } from "../../ui/Field";
+import { Problem } from "../../ui/Problem";
+import { Card, Copy, Empty, Loading, PageHead, When } from "../../ui/parts";
+import { toast } from "../../ui/toasts";
 import { NetworkMap } from "./NetworkMap";
 
 const octets = (address = "") => address.split(".").reduce((n, part) => n * 256 + Number(part), 0);

@@ -2,19 +2,20 @@
 
 import { Link } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
-import { client, type Image, idempotent } from "../api/client";
-import { useLive } from "../api/live";
-import { useHasRole } from "../api/role";
-import { useConfigs } from "../api/useConfigs";
-import { bytes, duration, percent } from "../lib/format";
-import { Badge } from "../ui/Badge";
-import { Button } from "../ui/Button";
-import type { Column } from "../ui/DataTable";
-import { FormDialog } from "../ui/Dialog";
-import { Input, Select } from "../ui/Field";
-import { ListPage } from "../ui/ListPage";
-import { Copy, useNow, When } from "../ui/parts";
-import { toast } from "../ui/toasts";
+import { client, type Image, idempotent } from "../../api/client";
+import { useLive } from "../../api/live";
+import { useHasRole } from "../../api/role";
+import { useConfigs } from "../../api/useConfigs";
+import { whyNot } from "../../lib/allowed";
+import { bytes, duration, percent } from "../../lib/format";
+import { Badge } from "../../ui/Badge";
+import { Button } from "../../ui/Button";
+import type { Column } from "../../ui/DataTable";
+import { FormDialog } from "../../ui/Dialog";
+import { Input, Select } from "../../ui/Field";
+import { ListPage } from "../../ui/ListPage";
+import { Copy, useNow, When } from "../../ui/parts";
+import { toast } from "../../ui/toasts";
 
 /** Images lists images and the progress of imports. */
 export function Images() {
@@ -64,12 +65,12 @@ export function Images() {
               width: "128px",
               cell: (i: Image) => (
                 <>
-                  {i.state === "Ready" && (
+                  {!whyNot("image", "run", i.state) && (
                     <Link to="/pods/new" search={{ image: i.reference }} className="button small" aria-label={`Run ${i.reference}`}>
                       Run
                     </Link>
                   )}
-                  {i.state === "Failed" && (
+                  {!whyNot("image", "retry", i.state) && (
                     <Button small aria-label={`Retry ${i.reference}`} onClick={() => setRetrying(i)}>
                       Retry
                     </Button>
@@ -79,7 +80,7 @@ export function Images() {
                     look="quiet"
                     icon="trash"
                     aria-label={`Delete image ${i.reference}`}
-                    disabled={i.state === "Deleting"}
+                    unless={whyNot("image", "delete", i.state)}
                     onClick={() => setDeleting(i)}
                   />
                 </>

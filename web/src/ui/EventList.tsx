@@ -2,8 +2,8 @@
 
 import { Link } from "@tanstack/react-router";
 import type { HuskEvent, Pod } from "../api/client";
-import { Badge } from "../ui/Badge";
-import { When } from "../ui/parts";
+import { Badge } from "./Badge";
+import { When } from "./parts";
 
 const BAD = /fail|lost|unknown|evict|error|backoff|killed/i;
 

@@ -3,14 +3,14 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { useMemo } from "react";
-import { client, data, type Schemas, type SecurityGroup } from "../api/client";
-import { useLive } from "../api/live";
-import { useKeys } from "../api/queries";
-import { count } from "../lib/format";
-import { ruleText } from "../lib/securityRules";
-import { type Column, DataTable } from "../ui/DataTable";
-import { Problem } from "../ui/Problem";
-import { Card, Copy, Empty, Facts, Labels, Loading, PageHead, When } from "../ui/parts";
+import { client, data, type Schemas, type SecurityGroup } from "../../api/client";
+import { useLive } from "../../api/live";
+import { useKeys } from "../../api/queries";
+import { count } from "../../lib/format";
+import { ruleText } from "../../lib/securityRules";
+import { type Column, DataTable } from "../../ui/DataTable";
+import { Problem } from "../../ui/Problem";
+import { Card, Copy, Empty, Facts, Labels, Loading, PageHead, When } from "../../ui/parts";
 
 type Drop = Schemas["SecurityDrop"];
 type Counted = { name: string; packets: number; bytes: number };

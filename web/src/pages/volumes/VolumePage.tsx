@@ -3,17 +3,17 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { useState } from "react";
-import { ApiError, client, data, type HuskEvent, type Volume } from "../api/client";
-import { useLive } from "../api/live";
-import { useKeys } from "../api/queries";
-import { useHasRole } from "../api/role";
-import { useVolumeClasses } from "../api/useVolumeClasses";
-import { gibibytes } from "../lib/format";
-import { Badge } from "../ui/Badge";
-import { Button } from "../ui/Button";
-import { Problem } from "../ui/Problem";
-import { Card, Copy, Empty, Facts, Labels, Loading, PageHead, When } from "../ui/parts";
-import { EventList } from "./EventList";
+import { ApiError, client, data, type HuskEvent, type Volume } from "../../api/client";
+import { useLive } from "../../api/live";
+import { useKeys } from "../../api/queries";
+import { useHasRole } from "../../api/role";
+import { useVolumeClasses } from "../../api/useVolumeClasses";
+import { gibibytes } from "../../lib/format";
+import { Badge } from "../../ui/Badge";
+import { Button } from "../../ui/Button";
+import { EventList } from "../../ui/EventList";
+import { Problem } from "../../ui/Problem";
+import { Card, Copy, Empty, Facts, Labels, Loading, PageHead, When } from "../../ui/parts";
 import { interval, ScheduleSnapshots, Snapshots } from "./Snapshots";
 import { ChangeClass, DeleteVolume, GrowVolume } from "./Volumes";
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import type { Pod, Schemas } from "../../api/client";
-import { coresOf, mebibytes } from "../../lib/format";
+import type { Pod, Schemas } from "../api/client";
+import { coresOf, mebibytes } from "./format";
 
 type Container = Schemas["Container"];
 type Probe = Schemas["Probe"];

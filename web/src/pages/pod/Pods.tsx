@@ -2,19 +2,19 @@
 
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
-import { client, type Pod } from "../api/client";
-import { useLive } from "../api/live";
-import { useHasRole } from "../api/role";
-import { coresOf, count, mebibytes, plural } from "../lib/format";
-import { podState, restartsOf } from "../lib/podState";
-import { Badge } from "../ui/Badge";
-import { Button } from "../ui/Button";
-import type { Column } from "../ui/DataTable";
-import { FormDialog } from "../ui/Dialog";
-import { ListPage } from "../ui/ListPage";
-import { Labels, When } from "../ui/parts";
-import { toast } from "../ui/toasts";
-import { allContainers, readiness } from "./pod/containers";
+import { client, type Pod } from "../../api/client";
+import { useLive } from "../../api/live";
+import { useHasRole } from "../../api/role";
+import { allContainers, readiness } from "../../lib/containers";
+import { coresOf, count, mebibytes, plural } from "../../lib/format";
+import { podState, restartsOf } from "../../lib/podState";
+import { Badge } from "../../ui/Badge";
+import { Button } from "../../ui/Button";
+import type { Column } from "../../ui/DataTable";
+import { FormDialog } from "../../ui/Dialog";
+import { ListPage } from "../../ui/ListPage";
+import { Labels, When } from "../../ui/parts";
+import { toast } from "../../ui/toasts";
 
 const PHASES = ["Pending", "Starting", "Running", "Succeeded", "Failed", "Unknown", "Stopping", "Stopped"];
 
@@ -45,7 +45,7 @@ export function Pods() {
     (): Column<Pod>[] => [
       {
         name: "Name",
-        width: "minmax(120px, 1.4fr)",
+        width: "minmax(110px, 1.2fr)",
         sort: (p) => p.name,
         cell: (p) => (
           <Link to="/pods/$podId" params={{ podId: p.id }} className="strong">
@@ -59,7 +59,7 @@ export function Pods() {
         sort: (p) => PHASES.indexOf(p.status.phase),
         cell: (p) => <Badge state={podState(p)} phase={p.status.phase} title={p.status.message} />,
       },
-      { name: "Restarts", width: "84px", wide: true, sort: restartsOf, cell: (p) => count(restartsOf(p)) },
+      { name: "Restarts", width: "76px", wide: true, sort: restartsOf, cell: (p) => count(restartsOf(p)) },
       {
         name: "Ready",
         width: "72px",
@@ -82,7 +82,7 @@ export function Pods() {
       },
       {
         name: "Labels",
-        width: "minmax(0, 1.6fr)",
+        width: "minmax(0, 2.2fr)",
         wide: true,
         cell: (p) => <Labels labels={p.labels} pick={(n, v) => withLabel(`${n}=${v}`)} />,
       },

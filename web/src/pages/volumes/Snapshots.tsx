@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { useMemo, useState } from "react";
-import { client, idempotent, type Snapshot, type Volume } from "../api/client";
-import { useLive } from "../api/live";
-import { useHasRole } from "../api/role";
-import { gibibytes } from "../lib/format";
-import { Badge } from "../ui/Badge";
-import { Button } from "../ui/Button";
-import { type Column, DataTable } from "../ui/DataTable";
-import { FormDialog } from "../ui/Dialog";
-import { Check, Input, NAME, Select } from "../ui/Field";
-import { Card, When } from "../ui/parts";
-import { toast } from "../ui/toasts";
+import { client, idempotent, type Snapshot, type Volume } from "../../api/client";
+import { useLive } from "../../api/live";
+import { useHasRole } from "../../api/role";
+import { gibibytes } from "../../lib/format";
+import { Badge } from "../../ui/Badge";
+import { Button } from "../../ui/Button";
+import { type Column, DataTable } from "../../ui/DataTable";
+import { FormDialog } from "../../ui/Dialog";
+import { Check, Input, NAME, Select } from "../../ui/Field";
+import { Card, When } from "../../ui/parts";
+import { toast } from "../../ui/toasts";
 
 type Doing = { what: "create" } | { what: "clone" | "restore" | "delete"; snapshot: Snapshot };
 

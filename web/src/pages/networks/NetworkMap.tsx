@@ -3,13 +3,13 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useMemo, useRef, useState } from "react";
-import { type Address, client, data, type Network, type Pod, type SecurityGroup, type Service } from "../api/client";
-import { useLive } from "../api/live";
-import { useKeys } from "../api/queries";
-import { bytes, plural } from "../lib/format";
-import { type Box, counters, draw, type Edge, mayConnect, type PodBox, rates, reaches, type Traffic } from "../lib/networkMap";
-import { Button } from "../ui/Button";
-import { Card } from "../ui/parts";
+import { type Address, client, data, type Network, type Pod, type SecurityGroup, type Service } from "../../api/client";
+import { useLive } from "../../api/live";
+import { useKeys } from "../../api/queries";
+import { bytes, plural } from "../../lib/format";
+import { type Box, counters, draw, type Edge, mayConnect, type PodBox, rates, reaches, type Traffic } from "../../lib/networkMap";
+import { Button } from "../../ui/Button";
+import { Card } from "../../ui/parts";
 
 const EVERY = 5000; // milliseconds between two readings of the traffic
 
