@@ -29,6 +29,8 @@ func TestAnUploadMakesAVolumeOrLeavesNone(t *testing.T) {
 	if n := work(); n != 0 || done.State != husk.VolumeCreating || done.Message == "" {
 		t.Errorf("during the upload, there is %d work, and the volume is %+v", n, done)
 	}
+	_, err := as.CreatePod(t.Context(), once(), named("pod"), map[string]string{}, nil, specOf(h.image(tenant), done))
+	wantCode(t, err, husk.CodeConflict)
 	if err := as.RenewUpload(t.Context(), done.ID); err != nil {
 		t.Error(err)
 	}

@@ -299,6 +299,9 @@ func claimVolume(ctx context.Context, q *db.Queries, tenantID, podID, volumeID u
 	if row.State == husk.VolumeDeleting {
 		return db.Volume{}, husk.Errorf(husk.CodeConflict, field, "volume %q is being deleted", row.Name)
 	}
+	if row.UploadUntil != nil { // if that fails, the volume is removed
+		return db.Volume{}, husk.Errorf(husk.CodeConflict, field, "the content of volume %q is being uploaded; retry when it is %s", row.Name, husk.VolumeAvailable)
+	}
 	n, err := q.ClaimVolume(ctx, db.ClaimVolumeParams{TenantID: tenantID, VolumeID: volumeID, PodID: podID})
 	if err == nil && n == 0 {
 		return db.Volume{}, husk.Errorf(husk.CodeVolumeInUse, field, "volume %q is claimed by another pod; delete that pod first", row.Name)

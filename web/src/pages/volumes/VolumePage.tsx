@@ -105,6 +105,7 @@ export function VolumePage() {
                   "no pod"
                 ),
               ],
+              ["Export", <Copy key="export" text={`husk volume export ${volume.name} > ${volume.name}.rbd-diff`} label="the command" />],
               ["Created", <When key="created" at={volume.createdAt} />],
               ["ID", <Copy key="id" text={volume.id} label="the ID" />],
             ]}
