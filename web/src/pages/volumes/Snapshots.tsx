@@ -4,6 +4,7 @@ import { useMemo, useState } from "react";
 import { client, idempotent, type Snapshot, type Volume } from "../../api/client";
 import { useLive } from "../../api/live";
 import { useHasRole } from "../../api/role";
+import { whyNot } from "../../lib/allowed";
 import { gibibytes } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
@@ -59,15 +60,19 @@ export function Snapshots({ volume }: { volume?: Volume }) {
               width: "230px",
               cell: (s: Snapshot) => (
                 <>
-                  <Button small look="quiet" disabled={s.state !== "Ready"} onClick={() => setDoing({ what: "clone", snapshot: s })}>
+                  <Button
+                    small
+                    look="quiet"
+                    unless={whyNot("snapshot", "clone", s.state)}
+                    onClick={() => setDoing({ what: "clone", snapshot: s })}
+                  >
                     New volume
                   </Button>
                   {volume && (
                     <Button
                       small
                       look="quiet"
-                      disabled={s.state !== "Ready" || volume.state !== "Available"}
-                      title={volume.podId ? "A pod uses this volume" : undefined}
+                      unless={whyNot("snapshot", "restore", s.state) ?? whyNot("volume", "restore", volume.state)}
                       onClick={() => setDoing({ what: "restore", snapshot: s })}
                     >
                       Restore
@@ -78,7 +83,7 @@ export function Snapshots({ volume }: { volume?: Volume }) {
                     look="quiet"
                     icon="trash"
                     aria-label={`Delete snapshot ${s.name}`}
-                    disabled={s.state === "Deleting"}
+                    unless={whyNot("snapshot", "delete", s.state)}
                     onClick={() => setDoing({ what: "delete", snapshot: s })}
                   />
                 </>
@@ -97,7 +102,7 @@ export function Snapshots({ volume }: { volume?: Volume }) {
       actions={
         canChange &&
         volume && (
-          <Button small disabled={volume.state !== "Available" && volume.state !== "InUse"} onClick={() => setDoing({ what: "create" })}>
+          <Button small unless={whyNot("volume", "snapshot", volume.state)} onClick={() => setDoing({ what: "create" })}>
             Create a snapshot
           </Button>
         )

@@ -8,6 +8,7 @@ import { useLive } from "../../api/live";
 import { useKeys } from "../../api/queries";
 import { useHasRole } from "../../api/role";
 import { useVolumeClasses } from "../../api/useVolumeClasses";
+import { whyNot } from "../../lib/allowed";
 import { gibibytes } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
@@ -59,18 +60,18 @@ export function VolumePage() {
                 Create pod with this volume
               </Link>
             )}
-            <Button disabled={volume.state !== "Available" && volume.state !== "InUse"} onClick={() => setGrowing(true)}>
+            <Button unless={whyNot("volume", "grow", volume.state)} onClick={() => setGrowing(true)}>
               Make larger
             </Button>
             {classes.length > 0 && (
-              <Button disabled={volume.state === "Deleting"} onClick={() => setClassing(true)}>
+              <Button unless={whyNot("volume", "classify", volume.state)} onClick={() => setClassing(true)}>
                 Change class
               </Button>
             )}
-            <Button disabled={volume.state === "Deleting"} onClick={() => setScheduling(true)}>
+            <Button unless={whyNot("volume", "schedule", volume.state)} onClick={() => setScheduling(true)}>
               Schedule snapshots
             </Button>
-            <Button icon="trash" look="danger" disabled={!!volume.podId || volume.state === "Deleting"} onClick={() => setDeleting(true)}>
+            <Button icon="trash" look="danger" unless={whyNot("volume", "delete", volume.state)} onClick={() => setDeleting(true)}>
               Delete
             </Button>
           </>

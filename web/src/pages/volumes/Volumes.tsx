@@ -6,6 +6,7 @@ import { client, idempotent, type Pod, type Schemas, type Volume } from "../../a
 import { useLive } from "../../api/live";
 import { useHasRole } from "../../api/role";
 import { useVolumeClasses } from "../../api/useVolumeClasses";
+import { whyNot } from "../../lib/allowed";
 import { gibibytes } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
@@ -72,8 +73,7 @@ export function Volumes() {
                   look="quiet"
                   icon="trash"
                   aria-label={`Delete volume ${v.name}`}
-                  disabled={!!v.podId || v.state === "Deleting"}
-                  title={v.podId ? "A pod uses this volume" : undefined}
+                  unless={whyNot("volume", "delete", v.state)}
                   onClick={() => setDeleting(v)}
                 />
               ),
