@@ -61,8 +61,14 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 		if domain, err = w.start(ctx, desired, ports); err != nil {
 			return w.cannotStart(desired, "its node cannot start its virtual machine", err)
 		}
-	} else if !w.rec.Started {
-		w.rec.Started = true // the agent crashed between the start and recording it
+	} else if !w.rec.Started || w.rec.Timeline.DomainStartedAt == nil { // the agent crashed between the start, or the arrival, and recording it
+		w.rec.Started = true
+		if w.rec.Timeline.DomainStartedAt == nil { // servers tell machines apart by it
+			w.rec.Timeline.DomainStartedAt = now()
+			if at, known := w.agent.usage.StartOf(w.id); known {
+				w.rec.Timeline.DomainStartedAt = &at
+			}
+		}
 		if err := w.save(); err != nil {
 			return err
 		}

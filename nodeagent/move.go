@@ -197,12 +197,15 @@ func (w *worker) receive(ctx context.Context, desired husk.DesiredPod) error {
 	if w.rec.Timeline.RunningAt == nil { // a machine that boots is not moved
 		w.rec.Timeline.RunningAt, w.rec.Timeline.GuestReadyAt = now(), now()
 	}
+	if err := w.save(); err != nil {
+		return err
+	}
 	w.poke()
 	w.log.Info("the machine has arrived from another node", "from", desired.From.NodeID, "downtime", got.Downtime)
 	if _, err := w.agent.server.decideMove(ctx, w.id, openapi.MoveDecision{Placement: desired.Placement, DowntimeMillis: new(int(got.Downtime.Milliseconds()))}); err != nil {
 		w.log.Warn("the downtime of the move is not recorded", "error", err)
 	}
-	return errors.Join(w.save(), w.agent.began(w.id, time.Now()))
+	return w.agent.began(w.id, time.Now())
 }
 
 // receiveFrom receives the machine over a connection, unless the desired state changes.

@@ -161,9 +161,26 @@ func Run(t *testing.T, f *stack.Fleet, tn *stack.Tenant, h *onewriter.History, a
 			t.Run(c.stage+": "+c.what, func(t *testing.T) { c.run(t, f, tn, h) })
 		}
 	}
+	t.Run("a move that nothing cuts", func(t *testing.T) {
+		begin(t, f, tn, h.Pod)
+		Settled(t, f, tn, h.Pod)
+		h.WritesOn(t, 10)
+	})
 	if err := h.Check(t); err != nil {
 		t.Error(err)
 	}
+}
+
+// begin begins a move with memory, as soon as the pod can be moved.
+func begin(t *testing.T, f *stack.Fleet, tn *stack.Tenant, pod openapi.Pod) {
+	t.Helper()
+	stack.Eventually(t, 2*time.Minute, func() error {
+		m, err := f.Operator.Tenants.Move(t.Context(), tn.ID, pod.ID, openapi.MovePut{})
+		if err == nil && !m.Live {
+			t.Fatalf("the move is %+v", m)
+		}
+		return err
+	})
 }
 
 func (c Cut) run(t *testing.T, f *stack.Fleet, tn *stack.Tenant, h *onewriter.History) {
@@ -172,13 +189,7 @@ func (c Cut) run(t *testing.T, f *stack.Fleet, tn *stack.Tenant, h *onewriter.Hi
 	if from.Name == to.Name {
 		to = f.Node(2)
 	}
-	stack.Eventually(t, 2*time.Minute, func() error {
-		m, err := f.Operator.Tenants.Move(t.Context(), tn.ID, h.Pod.ID, openapi.MovePut{})
-		if err == nil && !m.Live {
-			t.Fatalf("the move is %+v", m)
-		}
-		return err
-	})
+	begin(t, f, tn, h.Pod)
 	runs := h.Runs()
 	deadline := time.Now().Add(time.Minute)
 	for stages[c.stage](t, f, h.Pod) != nil {
