@@ -1225,8 +1225,8 @@ type ClientInterface interface {
 
 	// GetPodStatsHistory Show what a pod has used in the last day
 	//
-	// A point a minute, as counted by the pod's node. The node keeps them for a day, also while the pod does not run. The history begins when the
-	// pod comes to the node, so it is shorter after a move. For longer, let Prometheus scrape `/v1/metrics`.
+	// A point a minute, as counted by the pod's node. The node keeps them for a day, also while a pod that has failed waits for its next start.
+	// The history begins again after a move, and when the pod is stopped and started. For longer, let Prometheus scrape `/v1/metrics`.
 	// For viewers, developers and owners of the tenant.
 	//
 	// Corresponds with GET /v1/pods/{podId}/stats/history (the `GetPodStatsHistory` operationId).
@@ -4169,8 +4169,8 @@ func (c *Client) GetPodStats(ctx context.Context, podID PodID, reqEditors ...Req
 
 // GetPodStatsHistory Show what a pod has used in the last day
 //
-// A point a minute, as counted by the pod's node. The node keeps them for a day, also while the pod does not run. The history begins when the
-// pod comes to the node, so it is shorter after a move. For longer, let Prometheus scrape `/v1/metrics`.
+// A point a minute, as counted by the pod's node. The node keeps them for a day, also while a pod that has failed waits for its next start.
+// The history begins again after a move, and when the pod is stopped and started. For longer, let Prometheus scrape `/v1/metrics`.
 // For viewers, developers and owners of the tenant.
 //
 // Corresponds with GET /v1/pods/{podId}/stats/history (the `GetPodStatsHistory` operationId).

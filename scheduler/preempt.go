@@ -130,7 +130,7 @@ func (f *Fleet) cheapest(pod *Pod) (node int32, victims []Handle, ok bool) {
 		if node != none && highest <= lowest {
 			limit = least // no other node can have victims of lower priorities, so only less harm is better
 		}
-		found, harm, fits := f.vacate(i, pod, true, limit)
+		found, harm, fits := f.vacate(i, pod, true, limit, nil)
 		if !fits {
 			continue
 		}
@@ -148,9 +148,10 @@ func (f *Fleet) cheapest(pod *Pod) (node int32, victims []Handle, ok bool) {
 // vacate returns pods of a node whose removal lets a pod fit there, with as little harm as a greedy
 // choice finds. The harm is their share of the node. If preempting is false, any pod may be
 // removed. If it is true, only pods of lower priority may be removed, and only within their
-// disruption limits. The capacity of pods that are already leaving costs nothing. vacate fails
-// early if the harm cannot be below the limit.
-func (f *Fleet) vacate(i int32, pod *Pod, preempting bool, limit float64) (leave []Handle, harm float64, ok bool) {
+// disruption limits. Pods for which may(pod) is false stay; a nil function means that all may be
+// removed. The capacity of pods that are already leaving costs nothing. vacate fails early if the
+// harm cannot be below the limit.
+func (f *Fleet) vacate(i int32, pod *Pod, preempting bool, limit float64, may func(Handle) bool) (leave []Handle, harm float64, ok bool) {
 	n := &f.nodes[i]
 	lacks := f.lacks(i, pod)
 	if n.claims > 0 || n.leaving > 0 {
@@ -161,6 +162,9 @@ func (f *Fleet) vacate(i int32, pod *Pod, preempting bool, limit float64) (leave
 		return nil, 0, false
 	}
 	candidates := f.mayLeave(i, pod, preempting)
+	if may != nil {
+		candidates = slices.DeleteFunc(candidates, func(h Handle) bool { return !may(h) })
+	}
 	gain := func(h Handle) Resources { return f.pods[h].size.plus(n.over) }
 	var sum Resources
 	for _, h := range candidates {

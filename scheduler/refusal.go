@@ -146,7 +146,7 @@ func (f *Fleet) explain(pod *Pod, findVictims bool) Refusal {
 			if !findVictims {
 				continue
 			}
-			if pods, harm, ok := f.vacate(i, pod, false, least); ok && harm < least {
+			if pods, harm, ok := f.vacate(i, pod, false, least, nil); ok && harm < least {
 				least, r.MakeRoom = harm, MakeRoom{Node: at, Pods: pods}
 			}
 		}

@@ -13,8 +13,8 @@ const roomTries = 64
 // MakeRoom proposes to move at most so many running pods, so that a pod that fits on no node fits on
 // one. Each pod moves to the node that a placement would choose, which may be an empty one. The
 // nodes from which only small pods have to move are tried first, because these fit on most other
-// nodes. Pods for which may(pod) is false stay; a nil function means that all may move. The fleet is
-// not changed.
+// nodes. Pods for which may(pod) is false stay, and others of their nodes move instead; a nil
+// function means that all may move. The fleet is not changed.
 func (f *Fleet) MakeRoom(pod *Pod, most int, may func(Handle) bool) (node int, moves []Move, ok bool) {
 	c := f.Clone()
 	s := &c.search
@@ -33,7 +33,7 @@ func (f *Fleet) MakeRoom(pod *Pod, most int, may func(Handle) bool) (node int, m
 		if !n.ready || n.leaving > 0 || n.claims > 0 || !c.cap[at].holds(pod.Size.plus(n.over)) || s.constrained && !c.allows(s, i) {
 			continue
 		}
-		if pods, _, ok := c.vacate(i, pod, false, noLimit); ok && len(pods) <= most && (may == nil || !slices.ContainsFunc(pods, func(h Handle) bool { return !may(h) })) {
+		if pods, _, ok := c.vacate(i, pod, false, noLimit, may); ok && len(pods) <= most {
 			x := candidate{node: i, pods: pods}
 			for _, h := range pods {
 				size := c.pods[h].size

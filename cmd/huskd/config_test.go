@@ -77,3 +77,18 @@ func TestAGeneratedSecretIsStored(t *testing.T) {
 		t.Errorf("the file's mode is %v (%v)", info.Mode(), err)
 	}
 }
+
+func TestANegativeNumberOfMovesIsAnError(t *testing.T) {
+	key := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(key, []byte(strings.Repeat("0", 64)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := root()
+	cmd.SetArgs([]string{
+		"server", "--moves-for-waiting-pod", "-1", "--database-url", "postgres://127.0.0.1:1/none", "--master-key-file", key, "--ceph-keyring", "none", "--ceph-monitors", "127.0.0.1:1",
+		"--listen", "127.0.0.1:0", "--agent-listen", "127.0.0.1:0",
+	})
+	if err := cmd.Execute(); err == nil || !strings.Contains(err.Error(), "--moves-for-waiting-pod: -1 is negative") {
+		t.Errorf("got %v; want an error that names the flag", err)
+	}
+}

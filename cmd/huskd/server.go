@@ -149,6 +149,9 @@ func runServer(cmd *cobra.Command, f serverFlags) error {
 	if err != nil {
 		return fmt.Errorf("--allow-egress: %w", err)
 	}
+	if f.movesForWaitingPod < 0 {
+		return fmt.Errorf("--moves-for-waiting-pod: %d is negative; 0 moves no pods", f.movesForWaitingPod)
+	}
 	if f.held.Requests < 1 || f.held.Watches < 1 || f.held.Logs < 1 || f.held.Sessions < 1 || f.held.Transfers < 1 || f.tenantStreamMiB < 0 || f.tenantTransferMiB < 0 || f.connectionsPerAddress < 1 {
 		return errors.New("--tenant-requests, --tenant-watches, --tenant-logs, --tenant-sessions, --tenant-transfers and --connections-per-address must be at least 1, and --tenant-stream-mib-per-second and --tenant-transfer-mib-per-second at least 0")
 	}

@@ -80,7 +80,7 @@ var (
 	errMisdirected = refusal{status: http.StatusMisdirectedRequest, text: "the connection was made for another host"}
 	errUnknownPath = refusal{status: http.StatusNotFound, text: "no path of the ingress applies"}
 	errNoAddress   = refusal{status: http.StatusServiceUnavailable, text: "the service is not connected yet"}
-	errGone        = refusal{status: http.StatusServiceUnavailable, text: "the service or its ingress was deleted"}
+	errGone        = refusal{status: http.StatusServiceUnavailable, text: "the ingress no longer leads to this service"}
 	errNoPod       = refusal{status: http.StatusServiceUnavailable, text: "no pod of the service accepts connections"}
 	errNoResponse  = refusal{status: http.StatusBadGateway, text: "the pod did not respond"}
 	errLate        = refusal{status: http.StatusGatewayTimeout, text: "the pod did not respond in time"}
@@ -136,9 +136,10 @@ func (h *handler) pass(w http.ResponseWriter, r *http.Request, host edge.Host, b
 	if r.Body != nil {
 		r.Body = http.MaxBytesReader(w, body, h.process.Limits.BodyBytes)
 	}
-	ctx, leave := h.process.open.enter(r.Context(), service)
+	to := target{host.Name, service}
+	ctx, leave := h.process.open.enter(r.Context(), to)
 	defer leave()
-	if !h.process.table.Load().services[service] { // the table was replaced meanwhile
+	if !h.process.table.Load().targets[to] { // the table was replaced meanwhile
 		return errGone
 	}
 	caddyhttp.SetVar(ctx, upstreamVar, service.String())

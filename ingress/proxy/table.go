@@ -16,14 +16,14 @@ import (
 
 // table is what the process serves. It does not change.
 type table struct {
-	hosts    map[string]edge.Host // their paths are in the order in which they apply: exact ones first, then by descending length
-	services map[netip.AddrPort]bool
-	read     time.Time
+	hosts   map[string]edge.Host // their paths are in the order in which they apply: exact ones first, then by descending length
+	targets map[target]bool
+	read    time.Time
 }
 
 // newTable makes a table of hosts.
 func newTable(hosts []edge.Host, now time.Time) *table {
-	t := &table{hosts: make(map[string]edge.Host, len(hosts)), services: map[netip.AddrPort]bool{}, read: now}
+	t := &table{hosts: make(map[string]edge.Host, len(hosts)), targets: map[target]bool{}, read: now}
 	for _, h := range hosts {
 		h.Paths = slices.Clone(h.Paths)
 		for i := range h.Paths {
@@ -32,7 +32,7 @@ func newTable(hosts []edge.Host, now time.Time) *table {
 				p.Path = strings.TrimSuffix(p.Path, "/")
 			}
 			if p.Service.IsValid() {
-				t.services[p.Service] = true
+				t.targets[target{h.Name, p.Service}] = true
 			}
 		}
 		slices.SortStableFunc(h.Paths, func(a, b edge.Path) int {
@@ -97,7 +97,7 @@ func (p *process) read(ctx context.Context) error {
 	}
 	t := newTable(hosts, time.Now())
 	p.table.Store(t)
-	p.open.endOthers(t.services)
+	p.open.endOthers(t.targets)
 	return nil
 }
 

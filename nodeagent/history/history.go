@@ -4,10 +4,10 @@
 package history
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -40,6 +40,7 @@ type record struct {
 	Received, Sent    int64 // bytes per second
 	Read, Written     int64
 	CPU, Memory, Disk int16 // pressures, in hundredths of a percent
+	Seconds           int16 // that the rates are the means of
 }
 
 var recordSize = int64(binary.Size(record{}))
@@ -113,7 +114,7 @@ func (b *Book) close() error {
 		Minute: minute(last.at), CPUMillis: rate(first.CPUNanos/1e6, last.CPUNanos/1e6), Used: unknown, Cached: unknown,
 		Received: rate(first.NetworkReceiveBytes, last.NetworkReceiveBytes), Sent: rate(first.NetworkTransmitBytes, last.NetworkTransmitBytes),
 		Read: rate(first.DiskReadBytes, last.DiskReadBytes), Written: rate(first.DiskWriteBytes, last.DiskWriteBytes),
-		CPU: pressure(peak.CPUPressure), Memory: pressure(peak.MemoryPressure), Disk: pressure(peak.IOPressure),
+		Seconds: int16(math.Round(seconds)), CPU: pressure(peak.CPUPressure), Memory: pressure(peak.MemoryPressure), Disk: pressure(peak.IOPressure),
 	}
 	if responded {
 		r.Used, r.Cached = peak.MemoryUsedBytes, peak.MemoryCachedBytes
@@ -129,19 +130,52 @@ func pressure(p *int) int16 {
 }
 
 func (b *Book) write(r record) error {
-	var raw bytes.Buffer
-	if err := binary.Write(&raw, binary.LittleEndian, r); err != nil {
-		return err
+	f, err := os.OpenFile(b.path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err == nil {
+		err = errors.Join(r.into(f), f.Close())
 	}
-	f, err := os.OpenFile(b.path, os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("record the usage of a pod: %w", err)
 	}
-	_, err = f.WriteAt(raw.Bytes(), r.Minute%int64(Points)*recordSize)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("record the usage of a pod: %w", err)
-	}
 	return nil
+}
+
+// into writes the record into a file. The minute may have a record: of the machine, or of the agent, before a restart.
+func (r record) into(f *os.File) error {
+	at := r.Minute % int64(Points) * recordSize
+	raw := make([]byte, recordSize)
+	if n, err := f.ReadAt(raw, at); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	} else if n == len(raw) {
+		var before record
+		if _, err := binary.Decode(raw, binary.LittleEndian, &before); err != nil {
+			return err
+		}
+		if before.Minute == r.Minute {
+			r = before.and(r)
+		}
+	}
+	if _, err := binary.Encode(raw, binary.LittleEndian, r); err != nil {
+		return err
+	}
+	_, err := f.WriteAt(raw, at)
+	return err
+}
+
+// and returns the record of two parts of a minute.
+func (r record) and(next record) record {
+	mean := func(a, b int64) int64 {
+		seconds := int64(r.Seconds) + int64(next.Seconds)
+		if seconds == 0 {
+			return b
+		}
+		return (a*int64(r.Seconds) + b*int64(next.Seconds)) / seconds
+	}
+	return record{
+		Minute: r.Minute, CPUMillis: mean(r.CPUMillis, next.CPUMillis), Used: max(r.Used, next.Used), Cached: max(r.Cached, next.Cached),
+		Received: mean(r.Received, next.Received), Sent: mean(r.Sent, next.Sent), Read: mean(r.Read, next.Read), Written: mean(r.Written, next.Written),
+		CPU: max(r.CPU, next.CPU), Memory: max(r.Memory, next.Memory), Disk: max(r.Disk, next.Disk), Seconds: r.Seconds + next.Seconds,
+	}
 }
 
 // Read returns the points of the last day that are not older than since, the oldest first.

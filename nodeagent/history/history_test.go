@@ -130,6 +130,26 @@ func TestGapsAreNoRates(t *testing.T) {
 	}
 }
 
+// The machine runs out of memory in the middle of a minute, and starts again.
+func TestTheMinuteOfARestartKeepsItsPeak(t *testing.T) {
+	t.Parallel()
+	b := New(t.TempDir())
+	uses := func(bytes int64, from time.Time) func(time.Time) husk.PodSample {
+		return func(at time.Time) husk.PodSample {
+			s := use(at)
+			s.CPUNanos -= from.Sub(start).Nanoseconds() / 4
+			s.Guest = &husk.GuestSample{MemoryUsedBytes: bytes}
+			return s
+		}
+	}
+	at := add(t, b, start, 4, uses(1000, start))
+	at = add(t, b, at, 10, uses(10, at))
+	points := read(t, b, time.Time{}, at)
+	if len(points) != 2 || *points[0].MemoryUsedBytes != 1000 || points[0].CPUMillis != 250 || *points[1].MemoryUsedBytes != 10 {
+		t.Errorf("the points are %+v", points)
+	}
+}
+
 func TestADamagedFileIsNoDanger(t *testing.T) {
 	t.Parallel()
 	b := New(t.TempDir())

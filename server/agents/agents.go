@@ -147,6 +147,9 @@ func (a *Agents) Refused(node husk.Node, status int, body []byte) error {
 	var p openapi.Problem
 	err := json.Unmarshal(body, &p)
 	code := husk.Code(p.Code)
+	if err != nil && status == http.StatusNotFound { // an agent responds with a problem if something does not exist
+		return husk.Errorf(husk.CodeUnavailable, "", "the agent of node %s is of an earlier version, which cannot do this; update the agent", node.Name)
+	}
 	if err != nil || !a.cfg.Known(code) || p.Detail == nil {
 		return errors.Join(Unavailable(node), fmt.Errorf("agent of node %s responds with %d: %s", node.Name, status, body))
 	}

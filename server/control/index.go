@@ -306,6 +306,15 @@ func (x *index) placed(n *indexNode, key store.PodKey, h scheduler.Handle) {
 // nodeOf returns the node at this position of the fleet.
 func (x *index) nodeOf(at int) *indexNode { return x.nodes[x.byAt[at]] }
 
+// nodeOfPod returns the node of a pod, or the zero ID if it is on none.
+func (x *index) nodeOfPod(key store.PodKey) store.ID {
+	p, known := x.pods[key]
+	if !known {
+		return store.ID{}
+	}
+	return x.byAt[x.fleet.NodeOf(p.handle)]
+}
+
 func hasRules(s husk.Scheduling) bool { return len(s.Rules) > 0 || s.Disruption != nil }
 
 // pod converts a pod for the scheduler.

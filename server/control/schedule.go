@@ -37,7 +37,7 @@ type scheduling struct {
 }
 
 func newScheduling(s store.Control, log *slog.Logger, m *metrics, moves int) *scheduling {
-	p := &scheduling{store: s, log: log, metrics: m, index: newIndex(s, log), room: room{moves, map[store.PodKey]time.Time{}}}
+	p := &scheduling{store: s, log: log, metrics: m, index: newIndex(s, log), room: newRoom(moves)}
 	if moves > 0 {
 		p.index.params = scheduler.WithMoves()
 	}

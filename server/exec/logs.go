@@ -32,7 +32,7 @@ func (s *Sessions) GetPodLogs(ctx context.Context, r openapi.GetPodLogsRequestOb
 		return nil, err
 	}
 	if !placed {
-		return nil, husk.Errorf(husk.CodeLogsUnavailable, "", "pod %q is not placed yet, so it has no log%s", pod.Name, because(pod))
+		return nil, husk.Errorf(husk.CodeLogsUnavailable, "", "pod %q %s, so it has no log%s", pod.Name, nowhere(pod), because(pod))
 	}
 	r.Params.Container = &container
 	beat := openapi.Value(r.Params.Heartbeat) && openapi.Value(r.Params.Follow) && strings.Contains(openapi.Value(r.Params.Accept), "ndjson")

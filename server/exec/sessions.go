@@ -176,7 +176,7 @@ func (s *Sessions) begin(ctx context.Context, o *opened, v verb, pod husk.Pod) e
 		return err
 	}
 	if !placed {
-		return husk.Errorf(husk.CodeConflict, "", "the pod is not placed yet, so its virtual machine does not run%s", because(pod))
+		return husk.Errorf(husk.CodeConflict, "", "the pod %s, so its virtual machine does not run%s", nowhere(pod), because(pod))
 	}
 	ask, err := v.ask(node.Endpoint, v.container)
 	if err != nil {
@@ -185,6 +185,14 @@ func (s *Sessions) begin(ctx context.Context, o *opened, v verb, pod husk.Pod) e
 	conn, err := s.agents.Dial(ctx, node, ask.URL.String())
 	o.agent = conn
 	return err
+}
+
+// nowhere says why a pod is on no node.
+func nowhere(pod husk.Pod) string {
+	if pod.Status.Phase == husk.PhasePending {
+		return "is not placed yet"
+	}
+	return "is " + string(pod.Status.Phase) + " and on no node"
 }
 
 // because returns the reason why a pod is not placed, for the end of a message, and nothing if there is no reason yet.

@@ -46,7 +46,7 @@ func statsOf[T any](ctx context.Context, s *Sessions, id uuid.UUID, get func(*op
 		return document, err
 	}
 	if !placed {
-		return document, husk.Errorf(husk.CodeConflict, "", "pod %q is not placed yet, so it has no statistics%s", pod.Name, because(pod))
+		return document, husk.Errorf(husk.CodeConflict, "", "pod %q %s, so it has no statistics%s", pod.Name, nowhere(pod), because(pod))
 	}
 	resp, err := s.agents.Call(ctx, node, get)
 	if err != nil {

@@ -325,6 +325,17 @@ test("the address of a list has its order, its hidden columns and the text to lo
   expect(await volumes.getByRole("columnheader", { name: "Size" }).getAttribute("aria-sort")).toBe("descending");
 });
 
+test("what a filter hides is not deleted with what it shows", async () => {
+  const page = await signedIn(setup.owner);
+  await open(page, "/pods");
+  await page.getByLabel("Select all Pods").check();
+  await page.getByRole("button", { name: /^Delete [2-9] pods$/ }).waitFor();
+  await page.getByLabel("Filter by name, image, address or ID").fill(pod.name);
+  await page.getByRole("button", { name: "Delete 1 pod" }).click();
+  await page.getByRole("heading", { name: `Delete pod ${pod.name}?` }).waitFor();
+  await page.keyboard.press("Escape");
+});
+
 test("every page is reachable by keyboard, and the focus is visible", async () => {
   const page = await signedIn(setup.owner);
   await page.getByRole("heading", { level: 1 }).waitFor();

@@ -440,8 +440,8 @@ export interface paths {
         };
         /**
          * Show what a pod has used in the last day
-         * @description A point a minute, as counted by the pod's node. The node keeps them for a day, also while the pod does not run. The history begins when the
-         *     pod comes to the node, so it is shorter after a move. For longer, let Prometheus scrape `/v1/metrics`.
+         * @description A point a minute, as counted by the pod's node. The node keeps them for a day, also while a pod that has failed waits for its next start.
+         *     The history begins again after a move, and when the pod is stopped and started. For longer, let Prometheus scrape `/v1/metrics`.
          *     For viewers, developers and owners of the tenant.
          */
         get: operations["getPodStatsHistory"];

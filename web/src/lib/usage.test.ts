@@ -58,12 +58,12 @@ test("what is not known is not zero", () => {
   expect(fromHistory([point(60)])[0]).toMatchObject({ cpu: 0.25, used: null, cpuPressure: null });
 });
 
-test("live points follow the history, and gaps stay gaps", () => {
-  const history = fromHistory([point(0), point(60), point(600), point(660)]);
-  const live = fromSamples([sample(650), sample(652)]);
+test("the history fills the time without live points, and gaps stay gaps", () => {
+  const history = fromHistory([0, 60, 600, 660, 720, 780, 840].map(point));
+  const live = [...fromSamples([sample(650), sample(652)]), ...fromSamples([sample(848), sample(850)])];
   const all = joined(history, live);
   const start = history[0]?.time ?? 0;
-  expect(all.map((p) => p.time - start)).toEqual([0, 60, 61, 600, 652]);
+  expect(all.map((p) => p.time - start)).toEqual([0, 60, 61, 600, 652, 720, 780, 840, 850]);
   expect(all[2]?.cpu).toBeNull();
   expect(joined([], [])).toEqual([]);
 });

@@ -63,10 +63,13 @@ export function fromSamples(samples: Stats[]): Point[] {
 
 const APART = 150; // seconds between two points with nothing known in between: more than two minutes of the history
 
-/** joined puts live points after the history, and an unknown point where the line must not continue. */
+const MINUTE = 60; // seconds between two points of the history
+
+/** joined takes the history of the minutes without live points, and puts an unknown point where the line must not continue. */
 export function joined(history: Point[], live: Point[]): Point[] {
-  const first = live[0]?.time ?? Number.POSITIVE_INFINITY;
-  const all = [...history.filter((p) => p.time < first), ...live];
+  const drawn = new Set(live.map((p) => Math.floor(p.time / MINUTE)));
+  const others = history.filter((p) => !drawn.has(Math.floor(p.time / MINUTE) - 1));
+  const all = [...others, ...live].sort((a, b) => a.time - b.time);
   return all.flatMap((p, i) => {
     const before = all[i - 1];
     if (!before || p.time - before.time < APART) return [p];

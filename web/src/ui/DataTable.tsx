@@ -17,6 +17,7 @@ interface Props<T> {
   label: string;
   rows: T[];
   columns: Column<T>[];
+  sorts?: Column<T>[]; // by which rows can be sorted, if there are more than are shown
   id: (row: T) => string;
   selected?: Set<string>;
   select?: (ids: Set<string>) => void;
@@ -29,13 +30,25 @@ interface Props<T> {
 const ROW = 44; // height of a row with one line, in pixels; rows with more are measured
 
 /** DataTable renders only the visible rows, so that ten thousand rows are as fast as ten. Rows are added and removed while scrolling, so the table consists of blocks with table roles. Text that does not fit wraps: nothing is cut off. On narrow screens, each cell is a line with the name of its column. */
-export function DataTable<T>({ label, rows, columns, id, selected, select, nameOf, sortedBy, sort: given, onSort }: Props<T>) {
+export function DataTable<T>({
+  label,
+  rows,
+  columns,
+  id,
+  sorts = columns,
+  selected,
+  select,
+  nameOf,
+  sortedBy,
+  sort: given,
+  onSort,
+}: Props<T>) {
   const [own, setOwn] = useState(sortedBy);
   const sort = given ?? own;
   const setSort = onSort ?? setOwn;
   const scroller = useRef<HTMLDivElement>(null);
   const sorted = useMemo(() => {
-    const by = sort && columns.find((c) => c.name === sort[0])?.sort;
+    const by = sort && sorts.find((c) => c.name === sort[0])?.sort;
     if (!by) return rows;
     const direction = sort[1] ? -1 : 1;
     return [...rows].sort((a, b) => {
@@ -44,7 +57,7 @@ export function DataTable<T>({ label, rows, columns, id, selected, select, nameO
         direction * (typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y), "en", { numeric: true }))
       );
     });
-  }, [rows, sort?.[0], sort?.[1], columns]);
+  }, [rows, sort?.[0], sort?.[1], sorts]);
   const virtual = useVirtualizer({ count: sorted.length, getScrollElement: () => scroller.current, estimateSize: () => ROW, overscan: 12 });
   const template = [select && "36px", ...columns.map((c) => c.width ?? "minmax(0, 1fr)")].filter(Boolean).join(" ");
   const style = { "--columns": template } as React.CSSProperties;

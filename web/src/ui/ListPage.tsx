@@ -28,7 +28,7 @@ interface Props<T> {
   search: string; // what the search field looks for, such as "Name or ID"
   matches: (row: T, text: string) => boolean; // the text is in lower case, and not empty
   keep?: (row: T) => boolean; // another filter is set, and this is what it keeps
-  filters?: ReactNode;
+  filters?: ReactNode | ((chosen: T[]) => ReactNode); // chosen are the selected rows that are shown
   create?: ReactNode;
   selected?: Set<string>;
   select?: (ids: Set<string>) => void;
@@ -76,7 +76,7 @@ export function ListPage<T>(p: Props<T>) {
               value={q ?? ""}
               onChange={(e) => choose({ q: e.target.value || undefined })}
             />
-            {p.filters}
+            {typeof p.filters === "function" ? p.filters(shown.filter((row) => p.selected?.has(p.id(row)))) : p.filters}
             {filtered && (
               <Button look="quiet" small onClick={() => void navigate({ to: ".", search: { sort: choice.sort, hide } } as never)}>
                 Clear
@@ -110,6 +110,7 @@ export function ListPage<T>(p: Props<T>) {
               label={p.title}
               rows={shown}
               columns={visible}
+              sorts={columns}
               id={p.id}
               nameOf={p.nameOf}
               sort={sort}

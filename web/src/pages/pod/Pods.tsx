@@ -25,7 +25,7 @@ export function Pods() {
   const search = useSearch({ from: "/app/pods" });
   const navigate = useNavigate({ from: "/pods" });
   const [selected, setSelected] = useState(new Set<string>());
-  const [deleting, setDeleting] = useState(false);
+  const [deleting, setDeleting] = useState<Pod[]>();
   const wanted = useMemo(() => (search.labels ? search.labels.split(",") : []), [search.labels]);
   const narrow = (to: Partial<typeof search>) => void navigate({ search: (s: typeof search) => ({ ...s, ...to }), replace: true });
   const withLabel = (label: string) => narrow({ labels: [...new Set([...wanted, label])].join(",") });
@@ -90,7 +90,6 @@ export function Pods() {
     ],
     [wanted],
   );
-  const chosen = pods.items.filter((p) => selected.has(p.id));
   return (
     <ListPage
       title="Pods"
@@ -105,7 +104,7 @@ export function Pods() {
         p.name.includes(q) || p.id === q || p.status.address === q || allContainers(p.spec).some((c) => c.image.toLowerCase().includes(q))
       }
       keep={keep}
-      filters={
+      filters={(chosen) => (
         <>
           <select aria-label="Filter by state" value={search.phase ?? ""} onChange={(e) => narrow({ phase: e.target.value || undefined })}>
             <option value="">Any state</option>
@@ -125,12 +124,12 @@ export function Pods() {
             </button>
           ))}
           {canChange && chosen.length > 0 && (
-            <Button look="danger" small icon="trash" onClick={() => setDeleting(true)}>
+            <Button look="danger" small icon="trash" onClick={() => setDeleting(chosen)}>
               Delete {plural(chosen.length, "pod")}
             </Button>
           )}
         </>
-      }
+      )}
       create={
         canChange && (
           <Link to="/pods/new" className="button primary">
@@ -149,7 +148,7 @@ export function Pods() {
         </>
       }
     >
-      {deleting && <DeletePods pods={chosen} close={() => setDeleting(false)} deleted={() => setSelected(new Set())} />}
+      {deleting && <DeletePods pods={deleting} close={() => setDeleting(undefined)} deleted={() => setSelected(new Set())} />}
     </ListPage>
   );
 }
