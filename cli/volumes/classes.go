@@ -60,8 +60,8 @@ func setClass(a Parts) *cobra.Command {
 		Short: "Create a volume class, or change it",
 		Long: `Create a volume class, or change what the flags name. Each volume with the class can
 read and write so much; 0 is no limit, and so is what a new class does not name.
-Running pods get other limits within seconds. The default class is that of new volumes
-that name no class.`,
+Running pods get other limits within seconds. The default class is that of new
+volumes that name no class.`,
 		Example: "  husk volume-class set standard --iops 1000 --mib-per-second 100 --default",
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: a.Names("volume-class"),
 	}
