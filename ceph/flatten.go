@@ -7,10 +7,14 @@ package ceph
 #include <stdlib.h>
 #include <rbd/librbd.h>
 
-extern int huskFlattened(uint64_t done, uint64_t all, void *handle);
+extern int huskFlattened(uint64_t done, uint64_t all, uintptr_t handle);
+
+static inline int husk_progress(uint64_t done, uint64_t all, void *handle) {
+	return huskFlattened(done, all, (uintptr_t)handle);
+}
 
 static inline int husk_flatten(rbd_image_t image, uintptr_t handle) {
-	return rbd_flatten_with_progress(image, (librbd_progress_fn_t)huskFlattened, (void *)handle);
+	return rbd_flatten_with_progress(image, husk_progress, (void *)handle);
 }
 */
 import "C"
@@ -46,12 +50,12 @@ func flatten(ctx context.Context, io *rados.IOContext, name string, progress Pro
 	handle := cgo.NewHandle(flattening{ctx, progress})
 	defer handle.Delete()
 	err = errnoOf(C.husk_flatten(image, C.uintptr_t(handle)))
-	return errors.Join(err, ctx.Err())
+	return errors.Join(err, context.Cause(ctx))
 }
 
 //export huskFlattened
-func huskFlattened(done, all C.uint64_t, handle unsafe.Pointer) C.int {
-	f, ok := cgo.Handle(uintptr(handle)).Value().(flattening)
+func huskFlattened(done, all C.uint64_t, handle C.uintptr_t) C.int {
+	f, ok := cgo.Handle(handle).Value().(flattening)
 	if !ok || f.ctx.Err() != nil {
 		return -C.int(syscall.ECANCELED)
 	}

@@ -380,9 +380,10 @@ func TestAFlattenedCloneIsIndependent(t *testing.T) {
 	if told.Load() == 0 {
 		t.Error("the progress is not told")
 	}
-	canceled, cancel := context.WithCancel(ctx)
-	_, err = c.CloneSnapshot(canceled, snap, name(t, "canceled"), 32<<20, func(int64, int64) { cancel() })
-	if !errors.Is(err, context.Canceled) {
+	canceled, cancel := context.WithCancelCause(ctx)
+	deleted := errors.New("the volume is deleted")
+	_, err = c.CloneSnapshot(canceled, snap, name(t, "canceled"), 32<<20, func(int64, int64) { cancel(deleted) })
+	if !errors.Is(err, deleted) {
 		t.Errorf("a copy that is canceled ends with %v", err)
 	}
 	if err := c.RemoveDisk(ctx, Disk{Name: name(t, "canceled"), ParentID: snap.ID}); err != nil {

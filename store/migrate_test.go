@@ -267,3 +267,27 @@ func TestTheTotalsOfTheLedgerStartFromWhatWasRecorded(t *testing.T) {
 	control.exec(hours("2026-01-01 01:00Z"))
 	control.want(totals, "open 200 not summed,new 200 3600")
 }
+
+// Copies that wait or are being made become work of their own kind. A server of the previous version ends the copy that it makes.
+func TestTheFlatteningOfExistingVolumesIsWorkOfItsOwn(t *testing.T) {
+	t.Parallel()
+	s := schemaAt(t, 51)
+	s.exec(`INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second)
+		VALUES ('00000000-0000-4000-8000-000000000001', 'acme', 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)`)
+	control := s.as(store.RoleControl)
+	control.exec(`INSERT INTO snapshots (tenant_id, id, name, labels, volume_id, volume_name, size_gib, state)
+		VALUES ('00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000002', 's', '{}', gen_random_uuid(), 'v', 1, 'Ready')`)
+	volume := func(name, flatten string) string {
+		return `INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, flatten)
+			VALUES ('00000000-0000-4000-8000-000000000001', gen_random_uuid(), '` + name + `', '{}', 1, 'Creating', '00000000-0000-4000-8000-000000000002', ` + flatten + `)`
+	}
+	control.exec(volume("clone", "false"))
+	control.exec(volume("flat", "true"))
+	control.exec(`UPDATE work SET claimed_epoch = 1, claim_expires_at = now() + interval '1 hour', attempts = 1`)
+	s.migrate(52)
+	kinds := `SELECT string_agg(v.name || ' ' || w.kind || ' ' || w.attempts, ',' ORDER BY v.name) FROM work w JOIN volumes v ON v.id = w.object_id`
+	control.want(kinds, "clone volume-clone 1,flat volume-flatten 1")
+	control.exec(volume("new", "true"))
+	control.exec(`UPDATE volumes SET state = 'Available', snapshot_id = NULL, flatten = false WHERE name = 'flat'`)
+	control.want(kinds, "clone volume-clone 1,new volume-flatten 0")
+}

@@ -104,3 +104,38 @@ func TestAVolumeThatIsFlattenedShowsItsProgress(t *testing.T) {
 		}
 	}
 }
+
+func TestACopyLearnsThatItsObjectIsDeleted(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	as, s, c := h.as(tenant.ID), h.readySnapshot(tenant), h.Copies()
+	v, err := as.AddVolume(t.Context(), once(), husk.Volume{Name: named("volume"), Labels: map[string]string{}, SizeGiB: 1, Source: &husk.VolumeSource{SnapshotID: s.ID}, Flatten: true})
+	must(t, v, err)
+	if w := h.claim(store.VolumeFlatten, 1); len(w) != 1 || w[0].ObjectID != v.ID {
+		t.Errorf("the work is %+v", w)
+	}
+	if w := h.claim(store.VolumeClone, 1); len(w) != 0 {
+		t.Errorf("other clones wait for the copy: %+v", w)
+	}
+	if _, err := as.DeleteVolume(t.Context(), v.ID); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, c.VolumeProgress(t.Context(), tenant.ID, v.ID, 50), husk.CodeNotFound)
+	if err := h.VolumeRemoved(t.Context(), v); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, c.VolumeProgress(t.Context(), tenant.ID, v.ID, 60), husk.CodeNotFound)
+
+	if err := c.Progress(t.Context(), tenant.ID, s.ID, 50); err != nil {
+		t.Errorf("the late progress of a snapshot that is ready: %v", err)
+	}
+	if _, err := as.DeleteSnapshot(t.Context(), s.ID); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, c.Progress(t.Context(), tenant.ID, s.ID, 50), husk.CodeNotFound)
+	if err := c.Removed(t.Context(), tenant.ID, s.ID); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, c.Progress(t.Context(), tenant.ID, s.ID, 60), husk.CodeNotFound)
+}

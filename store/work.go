@@ -25,6 +25,7 @@ const (
 	VolumeCreation WorkKind = "volume-creation"
 	VolumeFormat   WorkKind = "volume-format" // a volume with another file system than ext4, or none
 	VolumeClone    WorkKind = "volume-clone"
+	VolumeFlatten  WorkKind = "volume-flatten" // a clone to which all data of its snapshot is copied
 	VolumeGrowth   WorkKind = "volume-growth"
 	VolumeRemoval  WorkKind = "volume-removal"
 	SnapshotCopy   WorkKind = "snapshot-creation"

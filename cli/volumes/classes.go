@@ -4,6 +4,7 @@ package volumes
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -55,17 +56,17 @@ func ClassCommands(a Parts) []*cobra.Command {
 
 func setClass(a Parts) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "set NAME {--iops NUMBER|--mib-per-second NUMBER}",
+		Use:   "set NAME {--iops NUMBER|--mib-per-second NUMBER|--default}",
 		Short: "Create a volume class, or change it",
-		Long: `Create a volume class, or change all of it. Each volume with the class can read and
-write so much; without one of the flags, that is not limited. Running pods get other
-limits within seconds. The default class is that of new volumes that name no class.`,
+		Long: `Create a volume class, or change what the flags name. Each volume with the class can
+read and write so much; 0 is no limit, and so is what a new class does not name.
+Running pods get other limits within seconds. The default class is that of new
+volumes that name no class.`,
 		Example: "  husk volume-class set standard --iops 1000 --mib-per-second 100 --default",
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: a.Names("volume-class"),
 	}
-	var class openapi.VolumeClassPut
-	cmd.Flags().IntVar(&class.Iops, "iops", 0, "reads and writes per second")
-	cmd.Flags().IntVar(&class.MibPerSecond, "mib-per-second", 0, "MiB that are read and written per second")
+	iops := cmd.Flags().Int("iops", 0, "reads and writes per second")
+	mib := cmd.Flags().Int("mib-per-second", 0, "MiB that are read and written per second")
 	standard := cmd.Flags().Bool("default", false, "make it the default class")
 	output := a.Output(cmd, "text")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -73,15 +74,37 @@ limits within seconds. The default class is that of new volumes that name no cla
 		if err != nil {
 			return err
 		}
-		if !cmd.Flags().Changed("iops") && !cmd.Flags().Changed("mib-per-second") {
-			return exit.Usagef("no limit given; add --iops or --mib-per-second, of which 0 is no limit")
+		changed := cmd.Flags().Changed
+		if !changed("iops") && !changed("mib-per-second") && !changed("default") {
+			return exit.Usagef("nothing to change given; add --iops, --mib-per-second or --default")
 		}
-		class.Default = standard
 		c, err := a.Connect()
 		if err != nil {
 			return err
 		}
-		now, err := c.Volumes.PutClass(cmd.Context(), kind.Bare("volume-class", args[0]), class)
+		name := kind.Bare("volume-class", args[0])
+		classes, err := c.Volumes.ClassesWithUse(cmd.Context())
+		if err != nil {
+			return err
+		}
+		class := openapi.VolumeClassPut{}
+		at := slices.IndexFunc(classes, func(k openapi.VolumeClass) bool { return k.Name == name })
+		switch {
+		case at >= 0:
+			class = openapi.VolumeClassPut{Iops: classes[at].Iops, MibPerSecond: classes[at].MibPerSecond, Default: &classes[at].Default}
+		case !changed("iops") && !changed("mib-per-second"):
+			return exit.Usagef("there is no volume class %q yet; to create it, add --iops or --mib-per-second, of which 0 is no limit", name)
+		}
+		if changed("iops") {
+			class.Iops = *iops
+		}
+		if changed("mib-per-second") {
+			class.MibPerSecond = *mib
+		}
+		if changed("default") {
+			class.Default = standard
+		}
+		now, err := c.Volumes.PutClass(cmd.Context(), name, class)
 		if err != nil {
 			return err
 		}

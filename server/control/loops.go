@@ -123,7 +123,10 @@ func (l *Loops) table() []loop {
 			kind: store.VolumeFormat, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: cephTimeout, do: volumes.create, failed: volumes.failed,
 		})},
 		{"volume-clones", 5 * time.Second, true, l.lane(lane{
-			kind: store.VolumeClone, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: snapshotTimeout, do: volumes.clone, failed: volumes.failed,
+			kind: store.VolumeClone, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: removalTimeout, do: volumes.clone, failed: volumes.failed,
+		})},
+		{"volume-flattening", 5 * time.Second, true, l.lane(lane{ // as a copy to a snapshot
+			kind: store.VolumeFlatten, workers: volumeWorkers, perTenant: 1, timeout: snapshotTimeout, do: volumes.clone, failed: volumes.failed,
 		})},
 		{"snapshots", 5 * time.Second, true, l.lane(lane{ // a copy may take hours, so each tenant has one at a time
 			kind: store.SnapshotCopy, workers: volumeWorkers, perTenant: 1, timeout: snapshotTimeout, do: snapshots.create, failed: snapshots.failed,

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	// snapshotTimeout limits the copy of one snapshot.
+	// snapshotTimeout limits the copy of one snapshot, to it or to a volume.
 	snapshotTimeout = 6 * time.Hour
 	// snapshotAttempts is after how many attempts a snapshot fails whose volume's pod does not answer.
 	snapshotAttempts = 4
@@ -61,7 +61,12 @@ func (s *snapshots) create(ctx context.Context, w store.Work) error {
 			return err
 		}
 	}
-	made, err := s.ceph.StoreSnapshot(ctx, volume, c.Number, c.Name, percentOf(ctx, w, s.log, s.copies.Progress))
+	copying, progress, stop := percentOf(ctx, w, s.log, s.copies.Progress)
+	defer stop()
+	made, err := s.ceph.StoreSnapshot(copying, volume, c.Number, c.Name, progress)
+	if deleted := context.Cause(copying); err != nil && husk.CodeOf(deleted) == husk.CodeNotFound {
+		return errors.Join(deleted, s.ceph.RemoveSnapshot(ctx, c.Name)) // its removal may have passed already
+	}
 	if errors.Is(err, ceph.ErrSnapshotLost) {
 		return errors.Join(err, s.forget(ctx, w, volume, c.Number))
 	}
@@ -139,21 +144,28 @@ func (s *snapshots) forget(ctx context.Context, w store.Work, volume ceph.Disk, 
 	return s.copies.Numbered(ctx, w.TenantID, w.ObjectID, 0)
 }
 
-// percentOf records from time to time how much of an object is copied.
-func percentOf(ctx context.Context, w store.Work, log *slog.Logger, record func(ctx context.Context, tenant, id uuid.UUID, percent int) error) ceph.Progress {
+// percentOf records from time to time how much of an object is copied. The context of the copy ends as soon as the object is gone or is being deleted:
+// its cause is the error not_found then.
+func percentOf(ctx context.Context, w store.Work, log *slog.Logger, record func(ctx context.Context, tenant, id uuid.UUID, percent int) error) (copying context.Context, progress ceph.Progress, stop func()) {
+	copying, cancel := context.WithCancelCause(ctx)
 	var mu sync.Mutex
 	last := time.Now()
-	return func(copied, all int64) {
+	progress = func(copied, all int64) {
 		mu.Lock()
 		defer mu.Unlock()
 		if time.Since(last) < progressEvery {
 			return
 		}
 		last = time.Now()
-		if err := record(ctx, w.TenantID, w.ObjectID, int(99*copied/max(all, 1))); err != nil {
+		err := record(copying, w.TenantID, w.ObjectID, int(99*copied/max(all, 1)))
+		switch {
+		case husk.CodeOf(err) == husk.CodeNotFound:
+			cancel(err)
+		case err != nil && copying.Err() == nil:
 			log.Warn("the progress of a copy is not recorded", "tenant", w.TenantID, "object", w.ObjectID, "error", err)
 		}
 	}
+	return copying, progress, func() { cancel(nil) }
 }
 
 func (s *snapshots) remove(ctx context.Context, w store.Work) error {

@@ -65,11 +65,16 @@ func (s *volumes) clone(ctx context.Context, w store.Work) error {
 	if err := s.ceph.RemoveReplaced(ctx, old); err != nil {
 		return err
 	}
-	var flattened ceph.Progress
+	copying, flattened := ctx, ceph.Progress(nil)
 	if v.Flatten {
-		flattened = percentOf(ctx, w, s.log, s.store.Copies().VolumeProgress)
+		var stop func()
+		copying, flattened, stop = percentOf(ctx, w, s.log, s.store.Copies().VolumeProgress)
+		defer stop()
 	}
-	made, err := s.ceph.CloneSnapshot(ctx, of, v.RBDName(), int64(v.SizeGiB)<<30, flattened)
+	made, err := s.ceph.CloneSnapshot(copying, of, v.RBDName(), int64(v.SizeGiB)<<30, flattened)
+	if deleted := context.Cause(copying); err != nil && husk.CodeOf(deleted) == husk.CodeNotFound {
+		return unlessDeleted(ctx, s.ceph, ceph.Disk{Name: v.RBDName(), Parent: of.Name, ParentID: of.ID}, deleted)
+	}
 	if err != nil {
 		return err
 	}

@@ -310,7 +310,7 @@ func (q *Queries) SetSnapshotNumber(ctx context.Context, arg SetSnapshotNumberPa
 	return result.RowsAffected(), nil
 }
 
-const setSnapshotProgress = `-- name: SetSnapshotProgress :exec
+const setSnapshotProgress = `-- name: SetSnapshotProgress :execrows
 UPDATE snapshots SET percent = $1 WHERE tenant_id = $2 AND id = $3 AND state = 'Creating'
 `
 
@@ -320,9 +320,12 @@ type SetSnapshotProgressParams struct {
 	ID       uuid.UUID
 }
 
-func (q *Queries) SetSnapshotProgress(ctx context.Context, arg SetSnapshotProgressParams) error {
-	_, err := q.db.Exec(ctx, setSnapshotProgress, arg.Percent, arg.TenantID, arg.ID)
-	return err
+func (q *Queries) SetSnapshotProgress(ctx context.Context, arg SetSnapshotProgressParams) (int64, error) {
+	result, err := q.db.Exec(ctx, setSnapshotProgress, arg.Percent, arg.TenantID, arg.ID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const setSnapshotReady = `-- name: SetSnapshotReady :execrows

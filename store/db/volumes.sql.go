@@ -438,7 +438,7 @@ func (q *Queries) SetVolumeMessage(ctx context.Context, arg SetVolumeMessagePara
 	return err
 }
 
-const setVolumeProgress = `-- name: SetVolumeProgress :exec
+const setVolumeProgress = `-- name: SetVolumeProgress :execrows
 UPDATE volumes SET percent = $1 WHERE tenant_id = $2 AND id = $3 AND state = 'Creating' AND flatten
 `
 
@@ -448,9 +448,12 @@ type SetVolumeProgressParams struct {
 	ID       uuid.UUID
 }
 
-func (q *Queries) SetVolumeProgress(ctx context.Context, arg SetVolumeProgressParams) error {
-	_, err := q.db.Exec(ctx, setVolumeProgress, arg.Percent, arg.TenantID, arg.ID)
-	return err
+func (q *Queries) SetVolumeProgress(ctx context.Context, arg SetVolumeProgressParams) (int64, error) {
+	result, err := q.db.Exec(ctx, setVolumeProgress, arg.Percent, arg.TenantID, arg.ID)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected(), nil
 }
 
 const setVolumeRestoring = `-- name: SetVolumeRestoring :exec

@@ -142,21 +142,33 @@ func (c Copies) change(ctx context.Context, tenant, id uuid.UUID, reason string,
 	})
 }
 
-// Progress records how much of a snapshot is copied.
+// Progress records how much of a snapshot is copied. Codes: not_found (it is gone or is being deleted).
 func (c Copies) Progress(ctx context.Context, tenant, id uuid.UUID, percent int) error {
 	return c.Do(ctx, func(q *db.Queries) error {
-		if err := q.SetSnapshotProgress(ctx, db.SetSnapshotProgressParams{TenantID: tenant, ID: id, Percent: percent}); err != nil {
+		n, err := q.SetSnapshotProgress(ctx, db.SetSnapshotProgressParams{TenantID: tenant, ID: id, Percent: percent})
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			row, err := q.Snapshot(ctx, db.SnapshotParams{TenantID: tenant, ID: id})
+			if errors.Is(err, pgx.ErrNoRows) || err == nil && row.State == husk.SnapshotDeleting {
+				err = husk.NotFound("snapshot")
+			}
 			return err
 		}
 		return q.Hint(ctx, []string{hints.Tenant(tenant)})
 	})
 }
 
-// VolumeProgress records how much of a volume that is flattened is copied.
+// VolumeProgress records how much of a volume that is flattened is copied. Codes: not_found (it is gone or is being deleted).
 func (c Copies) VolumeProgress(ctx context.Context, tenant, id uuid.UUID, percent int) error {
 	return c.Do(ctx, func(q *db.Queries) error {
-		if err := q.SetVolumeProgress(ctx, db.SetVolumeProgressParams{TenantID: tenant, ID: id, Percent: percent}); err != nil {
+		n, err := q.SetVolumeProgress(ctx, db.SetVolumeProgressParams{TenantID: tenant, ID: id, Percent: percent})
+		if err != nil {
 			return err
+		}
+		if n == 0 {
+			return unlessDeleting(ctx, q, tenant, id)
 		}
 		return q.Hint(ctx, []string{hints.Tenant(tenant)})
 	})

@@ -118,11 +118,16 @@ func Made(ctx context.Context, q *db.Queries, tenant, id uuid.UUID, rbdID string
 		}
 		return true, err
 	}
+	return false, unlessDeleting(ctx, q, tenant, id)
+}
+
+// unlessDeleting returns not_found if the volume is gone or is being deleted.
+func unlessDeleting(ctx context.Context, q *db.Queries, tenant, id uuid.UUID) error {
 	row, err := q.Volume(ctx, db.VolumeParams{TenantID: tenant, ID: id})
 	if errors.Is(err, pgx.ErrNoRows) || err == nil && row.Volume.State == husk.VolumeDeleting {
 		err = husk.NotFound("volume")
 	}
-	return false, err
+	return err
 }
 
 // grown records the size and the header that the RBD image of a volume has now, and tells the node of its pod. Codes: not_found.

@@ -32,7 +32,7 @@ UPDATE snapshots SET rados_id = @rados_id, taken_at = NULL, percent = 0 WHERE te
 -- name: SetSnapshotTaken :execrows
 UPDATE snapshots SET taken_at = clock_timestamp(), message = '' WHERE tenant_id = @tenant_id AND id = @id AND state = 'Creating';
 
--- name: SetSnapshotProgress :exec
+-- name: SetSnapshotProgress :execrows
 UPDATE snapshots SET percent = @percent WHERE tenant_id = @tenant_id AND id = @id AND state = 'Creating';
 
 -- name: SetSnapshotReady :execrows

@@ -124,7 +124,7 @@ UPDATE volume_classes SET is_default = false WHERE is_default AND name <> @other
 -- name: DeleteVolumeClass :execrows
 DELETE FROM volume_classes WHERE name = @name;
 
--- name: SetVolumeProgress :exec
+-- name: SetVolumeProgress :execrows
 UPDATE volumes SET percent = @percent WHERE tenant_id = @tenant_id AND id = @id AND state = 'Creating' AND flatten;
 
 -- name: RenewUpload :execrows

@@ -190,6 +190,11 @@ test("the operator manages pools, issuers and keys of the installation", async (
   await dialog.getByLabel("CPU overcommit").fill("2");
   await dialog.getByRole("button", { name: "Create" }).click();
   await page.getByRole("row", { name: /^steady 2 0/ }).waitFor();
+  await page.getByRole("button", { name: "Pool", exact: true }).click();
+  await dialog.getByLabel("Name").fill("steady");
+  await dialog.getByRole("button", { name: "Create" }).click();
+  await dialog.getByText("A pool named steady exists already.").first().waitFor();
+  await dialog.getByRole("button", { name: "Cancel" }).click();
   await page.getByRole("button", { name: "Change pool steady" }).click();
   await dialog.getByLabel("CPU overcommit").fill("3.5");
   await dialog.getByRole("button", { name: "Save" }).click();
@@ -206,6 +211,12 @@ test("the operator manages pools, issuers and keys of the installation", async (
   await dialog.getByLabel("Name").fill("fast");
   await dialog.getByLabel("IOPS").fill("500");
   await dialog.getByRole("button", { name: "Create" }).click();
+  await page.getByRole("row", { name: /^fast 500 100 0/ }).waitFor();
+  await page.getByRole("button", { name: "Volume class", exact: true }).click();
+  await dialog.getByLabel("Name").fill("fast");
+  await dialog.getByRole("button", { name: "Create" }).click();
+  await dialog.getByText("A volume class named fast exists already.").first().waitFor();
+  await dialog.getByRole("button", { name: "Cancel" }).click();
   await page.getByRole("row", { name: /^fast 500 100 0/ }).waitFor();
   await page.getByRole("button", { name: "Change volume class fast" }).click();
   await dialog.getByLabel("IOPS").fill("0");

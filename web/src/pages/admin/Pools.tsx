@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { useState } from "react";
-import { client, data, type Schemas } from "../../api/client";
+import { ApiError, client, data, type Schemas } from "../../api/client";
 import { Button } from "../../ui/Button";
 import { FormDialog } from "../../ui/Dialog";
 import { Input, NAME } from "../../ui/Field";
@@ -87,6 +87,11 @@ function EditPool({ pool, close }: { pool?: Pool; close: () => void }) {
   const [name, setName] = useState(pool?.name ?? "");
   const [overcommit, setOvercommit] = useState(String(pool?.cpuOvercommit ?? 1));
   const run = async () => {
+    if (!pool) {
+      const { items } = await data(client.GET("/v1/admin/pools"));
+      if (items.some((p) => p.name === name))
+        throw new ApiError({ code: "name_taken", field: "name", detail: `A pool named ${name} exists already.` });
+    }
     await client.PUT("/v1/admin/pools/{pool}", { params: { path: { pool: name } }, body: { cpuOvercommit: Number(overcommit) } });
     await changed();
   };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { useState } from "react";
-import { client, data, type Schemas } from "../../api/client";
+import { ApiError, client, data, type Schemas } from "../../api/client";
 import { Button } from "../../ui/Button";
 import { FormDialog } from "../../ui/Dialog";
 import { Check, Input, NAME } from "../../ui/Field";
@@ -90,6 +90,11 @@ function EditClass({ existing, close }: { existing?: VolumeClass; close: () => v
   const [mib, setMiB] = useState(String(existing?.mibPerSecond ?? 100));
   const [standard, setStandard] = useState(existing?.default ?? false);
   const run = async () => {
+    if (!existing) {
+      const { items } = await data(client.GET("/v1/admin/volume-classes"));
+      if (items.some((c) => c.name === name))
+        throw new ApiError({ code: "name_taken", field: "name", detail: `A volume class named ${name} exists already.` });
+    }
     const body = { iops: Number(iops), mibPerSecond: Number(mib), default: standard };
     await client.PUT("/v1/admin/volume-classes/{class}", { params: { path: { class: name } }, body });
     await changed();
