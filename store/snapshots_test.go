@@ -23,6 +23,19 @@ func (h fixture) readySnapshot(tenant husk.Tenant) husk.Snapshot {
 	return s
 }
 
+// Two servers make a snapshot, because the first one hung. What is recorded is not removed.
+func TestASnapshotIsMadeOnce(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant := h.tenant()
+	s := h.readySnapshot(tenant)
+	wantCode(t, h.Copies().Made(t.Context(), tenant.ID, s.ID, "late"), husk.CodeConflict)
+	if _, err := h.as(tenant.ID).DeleteSnapshot(t.Context(), s.ID); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, h.Copies().Made(t.Context(), tenant.ID, s.ID, "late"), husk.CodeNotFound)
+}
+
 func TestManyPodsAttachASnapshotThatStaysMeanwhile(t *testing.T) {
 	t.Parallel()
 	h := open(t)

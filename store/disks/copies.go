@@ -102,13 +102,25 @@ func (c Copies) Taken(ctx context.Context, tenant, id uuid.UUID) error {
 	})
 }
 
-// Made records that everything is copied. Codes: not_found (it is gone or is being deleted; the caller removes the RBD image).
+// Made records that everything is copied. Codes: not_found (it is gone or is being deleted; the caller removes the RBD image), conflict (another server
+// has recorded it before).
 func (c Copies) Made(ctx context.Context, tenant, id uuid.UUID, rbdID string) error {
 	return c.change(ctx, tenant, id, "Ready", func(q *db.Queries) (int64, error) {
 		if _, err := q.LockTenant(ctx, tenant); err != nil { // first, as when a volume is made from one of the snapshots that expire
 			return 0, err
 		}
 		n, err := q.SetSnapshotReady(ctx, db.SetSnapshotReadyParams{TenantID: tenant, ID: id, RbdID: rbdID})
+		if err == nil && n == 0 { // the caller removes what belongs to no snapshot, so it must be sure
+			row, err := q.Snapshot(ctx, db.SnapshotParams{TenantID: tenant, ID: id})
+			switch {
+			case errors.Is(err, pgx.ErrNoRows):
+				return 0, nil
+			case err != nil:
+				return 0, err
+			case row.State != husk.SnapshotDeleting:
+				return 0, husk.Errorf(husk.CodeConflict, "", "snapshot %q is %s already", row.Name, row.State)
+			}
+		}
 		if err == nil && n > 0 {
 			err = q.BeginSnapshot(ctx, db.BeginSnapshotParams{TenantID: tenant, ID: id})
 		}
