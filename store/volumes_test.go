@@ -178,7 +178,7 @@ func TestASnapshotAndItsClones(t *testing.T) {
 	if err := c.Made(t.Context(), tenant.ID, s.ID, "snapid"); err != nil {
 		t.Fatal(err)
 	}
-	wantCode(t, c.Made(t.Context(), tenant.ID, s.ID, "snapid"), husk.CodeNotFound)
+	wantCode(t, c.Made(t.Context(), tenant.ID, s.ID, "snapid"), husk.CodeConflict)
 
 	clone, err := as.AddVolume(t.Context(), once(), husk.Volume{Name: "clone", Labels: map[string]string{}, SizeGiB: 2, Source: source})
 	if must(t, clone, err); clone.Source == nil || clone.Source.SnapshotID != s.ID {
