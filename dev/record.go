@@ -89,7 +89,7 @@ func (r record) end(grace time.Duration) (bool, error) {
 	// The pidfd is opened before the identity is checked, so the signals below can reach no other
 	// process even if the pid is reused in between.
 	fd, err := unix.PidfdOpen(r.PID, 0)
-	if errors.Is(err, unix.ESRCH) {
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) { // EINVAL: it has just ended, or a thread has its number (kernel/pid.c, pidfd_create)
 		return false, nil
 	}
 	if err != nil {

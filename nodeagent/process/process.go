@@ -72,6 +72,9 @@ func kill(pid int, is func() (bool, error)) (found bool, _ error) {
 		return false, err
 	}
 	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.EINVAL) { // it has just ended, or a thread has its number (kernel/pid.c, pidfd_create)
+		err = unix.ESRCH
+	}
 	if err != nil {
 		return false, err
 	}
