@@ -168,7 +168,9 @@ these. NO_COLOR, with any value, turns colors off; only terminals get colors.`,
 	}
 	add(pods, runCommand(a), podsCommand(a), podCommand(a), logsCommand(a), placementCommand(a))
 	add(pods, lifecycleCommands(a)...)
-	add(pods, execCommand(a), attachCommand(a), consoleCommand(a), forward.Command(forward.Parts{Connect: a.connect, Out: func() io.Writer { return a.out }, Warn: a.warn, Names: a.offers().Names}), cpCommand(a), top.Command(top.Parts{Connect: a.connect, Output: a.outputFlags, Names: a.offers().Names}))
+	ports := forward.Parts{Connect: a.connect, Out: func() io.Writer { return a.out }, Warn: a.warn, Names: a.offers().Names}
+	use := top.Parts{Connect: a.connect, Output: a.outputFlags, Names: a.offers().Names}
+	add(pods, execCommand(a), attachCommand(a), consoleCommand(a), forward.Command(ports), cpCommand(a), top.Command(use))
 	add(objects, volumesCommand(a), snapshotsCommand(a), volumeClassesCommand(a), imagesCommand(a))
 	add(objects, configsCommand(a, kind.Configs, openapi.ConfigKindConfig), configsCommand(a, kind.Secrets, openapi.ConfigKindSecret), networksCommand(a), servicesCommand(a), addressesCommand(a), groupsCommand(a), ingressesCommand(a))
 	add(objects, eventsCommand(a), quotaCommand(a), usageCommand(a), applyCommand(a), getCommand(a), deleteCommand(a), waitCommand(a))

@@ -308,17 +308,25 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 // pod returns the body of the API request that creates the pod.
 func (p podDocument) pod(d *decoder, origins map[string]string) *Pod {
 	d.checkName("name", p.Name)
-	out := Pod{VolumeNames: map[string]string{}, SnapshotNames: map[string]string{}, RegistrySecrets: p.Spec.RegistrySecrets, PodCreate: openapi.PodCreate{Name: p.Name, Labels: p.Labels, Annotations: p.Annotations, Spec: openapi.PodSpec{
+	spec := openapi.PodSpec{
 		Containers: p.Spec.Containers, Resources: p.Spec.Resources, RestartPolicy: p.Spec.RestartPolicy,
-		TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds, FsGroup: p.Spec.FsGroup, ShmSizeMiB: p.Spec.ShmSizeMiB, Scheduling: p.Spec.Scheduling, SecurityGroups: p.Spec.SecurityGroups,
+		TerminationGracePeriodSeconds: p.Spec.TerminationGracePeriodSeconds, FsGroup: p.Spec.FsGroup, ShmSizeMiB: p.Spec.ShmSizeMiB,
+		Scheduling: p.Spec.Scheduling, SecurityGroups: p.Spec.SecurityGroups,
 		Hostname: p.Spec.Hostname, HostAliases: p.Spec.HostAliases, DNSPolicy: p.Spec.DNSPolicy, DNSConfig: p.Spec.DNSConfig, Sysctls: p.Spec.Sysctls,
 		EphemeralStorage: p.Spec.EphemeralStorage, EphemeralStorageGiB: p.Spec.EphemeralStorageGiB, Networks: p.Spec.Networks,
 		InitContainers: p.Spec.InitContainers, ActiveDeadlineSeconds: p.Spec.ActiveDeadlineSeconds, TTLSecondsAfterFinished: p.Spec.TTLSecondsAfterFinished,
-	}}}
+	}
+	out := Pod{
+		VolumeNames: map[string]string{}, SnapshotNames: map[string]string{}, RegistrySecrets: p.Spec.RegistrySecrets,
+		PodCreate: openapi.PodCreate{Name: p.Name, Labels: p.Labels, Annotations: p.Annotations, Spec: spec},
+	}
 	var volumes []openapi.PodVolume
 	for i, v := range p.Spec.Volumes {
 		given := 0
-		for _, is := range []bool{v.VolumeID != nil, v.VolumeName != "", v.SnapshotID != nil, v.SnapshotName != "", v.Config != nil, v.Secret != nil, v.Projected != nil, v.EmptyDir != nil} {
+		for _, is := range []bool{
+			v.VolumeID != nil, v.VolumeName != "", v.SnapshotID != nil, v.SnapshotName != "",
+			v.Config != nil, v.Secret != nil, v.Projected != nil, v.EmptyDir != nil,
+		} {
 			if is {
 				given++
 			}

@@ -79,7 +79,8 @@ func serverCommand() *cobra.Command {
 	fs.IntVar(&f.held.Logs, "tenant-logs", most.Logs, "logs that one tenant can read from this server at the same time")
 	fs.IntVar(&f.held.Sessions, "tenant-sessions", most.Sessions, "open exec sessions, attachments, consoles, port forwards and copies of one tenant at this server")
 	fs.IntVar(&f.held.Transfers, "tenant-transfers", most.Transfers, "imports and exports of volumes of one tenant at this server at the same time")
-	fs.IntVar(&f.tenantTransferMiB, "tenant-transfer-mib-per-second", 0, "MiB per second of all imports and exports of volumes of one tenant at this server together (default: 16 for each processor)")
+	fs.IntVar(&f.tenantTransferMiB, "tenant-transfer-mib-per-second", 0,
+		"MiB per second of all imports and exports of volumes of one tenant at this server together (default: 16 for each processor)")
 	fs.IntVar(&f.tenantStreamMiB, "tenant-stream-mib-per-second", 0, "MiB per second of all watches, logs and sessions of one tenant at this server together (default: 4 for each processor)")
 	fs.IntVar(&f.connectionsPerAddress, "connections-per-address", held.DefaultConnections, "open connections of one client address; those of --trusted-proxies are not limited")
 	fs.StringSliceVar(&f.trustedProxies, "trusted-proxies", nil, "address ranges (CIDR) of proxies whose X-Forwarded-For header is trusted")
@@ -100,7 +101,8 @@ func serverCommand() *cobra.Command {
 	fs.StringVar(&f.priceList, "price-list", "", "YAML file of prices, to report the cost of usage: currency, cpuCoreHour, memoryGiBHour, volumeGiBHour, scratchGiBHour, networkGiB, outsideGiB")
 	leaseFlags(fs, &f.terms)
 	f.network.register(fs)
-	fs.IntVar(&f.movesForWaitingPod, "moves-for-waiting-pod", scheduler.MovesForPod, "how many running pods may move to other nodes, with their memory, so that one waiting pod fits; 0 moves none")
+	fs.IntVar(&f.movesForWaitingPod, "moves-for-waiting-pod", scheduler.MovesForPod,
+		"how many running pods may move to other nodes, with their memory, so that one waiting pod fits; 0 moves none")
 	fs.DurationVar(&f.sessionIdle, "session-idle", time.Hour, "how long an exec session, attach or port forward may be idle")
 	fs.DurationVar(&f.nodeCertificateLife, "node-certificate-life", 30*24*time.Hour, "validity of a node's certificate; agents renew it after two thirds of this time")
 	return cmd
