@@ -14,6 +14,7 @@ help: ## Show this list
 .PHONY: up
 up: build ## Install missing packages, build, start everything and run the demo on it
 	@$(DEV) --detach
+	@echo "pods boot the kernel $$(cat build/kernel)"
 	@bin/demo
 
 .PHONY: fleet
@@ -60,8 +61,22 @@ bin/husk-init: $(GO_FILES) go.mod
 bin/husk-probe: $(GO_FILES) go.mod
 	@. build/deps.env && CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o $@ ./cmd/husk-probe
 
-build/initramfs.cpio: bin/husk-init bin/husk-probe $(wildcard kernel/*.go kernel/*/*.go)
-	@. build/deps.env && go run ./kernel/mkinitramfs -init bin/husk-init -probe bin/husk-probe -o $@ -vmlinuz-out build/vmlinuz
+# The path of the kernel that pods boot: Husk's own if `make kernel` has built it, otherwise Debian's. KERNEL=debian or KERNEL=husk chooses.
+KERNEL ?= auto
+build/kernel: FORCE | deps
+	@. build/deps.env && go run ./kernel/mkinitramfs -kernel $(KERNEL) -print-kernel > $@.new && if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+.PHONY: FORCE
+FORCE:
+
+build/initramfs.cpio: bin/husk-init bin/husk-probe build/kernel $(wildcard kernel/*.go kernel/*/*.go)
+	@. build/deps.env && go run ./kernel/mkinitramfs -kernel $(KERNEL) -init bin/husk-init -probe bin/husk-probe -o $@ -vmlinuz-out build/vmlinuz
+
+.PHONY: kernel
+kernel: ## Build Husk's own small kernel, which pods then boot (15 minutes, once)
+	@./kernel/build
+	@$(MAKE) --no-print-directory build
+	@echo "pods boot $$(cat build/kernel)"
 
 CHANGELOG.md: $(wildcard changelog/*/*.md changelog/*.go) $(wildcard changelog/*)
 	@. build/deps.env && go run ./changelog

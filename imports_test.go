@@ -97,7 +97,7 @@ var importRules = map[string][]string{
 	"guest":         {"session", "signals", "limits"},
 	"limits":        {},
 	"session":       {},
-	"kernel":        {},
+	"kernel":        {"guest"},
 	"pki":           {},
 	"registry":      {"egress"},
 	"egress":        {},

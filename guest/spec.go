@@ -23,7 +23,7 @@ const (
 
 // ShareMiB is the memory that a machine needs for its own kernel and husk-init, so that its containers can use what the pod asks for. Measured
 // with Debian's cloud kernel 6.1: 70 MiB with a pod of 96 MiB, 77 MiB with one of 512 (test/boot). The kernel's tables of memory grow with the
-// machine, by 1 MiB for each 64 MiB.
+// machine, by 1 MiB for each 64 MiB. No kernel gets more.
 const ShareMiB = 80
 
 // FreezeLimit is how long the file system of a volume is frozen if nobody thaws it.

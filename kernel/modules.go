@@ -4,13 +4,10 @@ package kernel
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
@@ -110,52 +107,4 @@ func (s *moduleSet) resolve(names []string, have map[string]bool) ([]string, err
 		}
 	}
 	return order, nil
-}
-
-// FindVersion returns the newest cloud kernel that is installed with its modules, by the names in
-// /boot and /lib/modules.
-func FindVersion() (string, error) {
-	images, err := filepath.Glob("/boot/vmlinuz-*-cloud-amd64")
-	if err != nil {
-		return "", err
-	}
-	slices.SortFunc(images, compareVersions)
-	for _, image := range slices.Backward(images) {
-		version := strings.TrimPrefix(filepath.Base(image), "vmlinuz-")
-		if _, err := os.Stat(filepath.Join("/lib/modules", version, "modules.dep")); err == nil {
-			return version, nil
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return "", err
-		}
-	}
-	return "", errors.New("no cloud kernel in /boot: install linux-image-cloud-amd64")
-}
-
-// compareVersions compares two strings. It compares the numbers in them by value.
-func compareVersions(a, b string) int {
-	for a != "" && b != "" {
-		if isDigit(a[0]) && isDigit(b[0]) {
-			x, y := leadingDigits(a), leadingDigits(b)
-			a, b = a[len(x):], b[len(y):]
-			x, y = strings.TrimLeft(x, "0"), strings.TrimLeft(y, "0")
-			if len(x) != len(y) {
-				return len(x) - len(y)
-			}
-			if c := strings.Compare(x, y); c != 0 {
-				return c
-			}
-			continue
-		}
-		if a[0] != b[0] {
-			return int(a[0]) - int(b[0])
-		}
-		a, b = a[1:], b[1:]
-	}
-	return len(a) - len(b)
-}
-
-func isDigit(c byte) bool { return c >= '0' && c <= '9' }
-
-func leadingDigits(s string) string {
-	return s[:len(s)-len(strings.TrimLeft(s, "0123456789"))]
 }

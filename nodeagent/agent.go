@@ -50,6 +50,8 @@ type Config struct {
 	// OverheadMiB is the memory that QEMU needs for one virtual machine in addition to its guest's
 	// memory.
 	OverheadMiB int
+	// ShareMiB is the memory that a machine needs for its kernel and husk-init.
+	ShareMiB int
 	// ScratchGiB is how much the scratch disks of pods can have together.
 	ScratchGiB int
 	// BootTimeout is how long husk-init may take to respond before the machine is stopped and

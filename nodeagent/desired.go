@@ -16,7 +16,6 @@ import (
 	"github.com/google/uuid"
 
 	"husk"
-	"husk/guest"
 	"husk/nodeagent/file"
 	"husk/nodeagent/lease"
 	"husk/nodeagent/process"
@@ -172,7 +171,7 @@ func (a *Agent) heartbeat(ctx context.Context) {
 	var last openapi.Lease
 	for {
 		beat := openapi.Heartbeat{
-			Capacity: openapi.Capacity(a.cfg.Capacity), VmmOverheadMiB: a.cfg.OverheadMiB + guest.ShareMiB, ScratchGiB: &a.cfg.ScratchGiB,
+			Capacity: openapi.Capacity(a.cfg.Capacity), VmmOverheadMiB: a.cfg.OverheadMiB + a.cfg.ShareMiB, ScratchGiB: &a.cfg.ScratchGiB,
 			Endpoint: "https://" + a.cfg.Listen, Capabilities: &a.capabilities, StorageAddress: storageAddress(ctx, last),
 		}
 		if openapi.Value(last.Recovering) {

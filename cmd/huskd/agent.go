@@ -138,13 +138,18 @@ func runAgent(cmd *cobra.Command, f agentFlags) error {
 			return err
 		}
 	}
+	booted, err := kernel.Read(f.kernel)
+	if err != nil {
+		return fmt.Errorf("the description of the kernel %s: %w", f.kernel, err)
+	}
 	boot, err := installBootFiles(f)
 	if err != nil {
 		return err
 	}
+	log.Info("pods boot", "kernel", booted.Name, "memoryMiB", booted.ShareMiB)
 	agent, err := nodeagent.New(cmd.Context(), nodeagent.Config{
 		ServerURL: f.serverURL, JoinToken: f.joinToken, NodeName: f.nodeName, StateDir: f.stateDir, Listen: f.listen, Resolvers: nameservers, Network: net,
-		Capacity: capacity, OverheadMiB: f.overheadMiB, ScratchGiB: f.scratchGiB, BootTimeout: f.bootTimeout, StopPodsOnExit: f.stopPodsOnExit, Log: log,
+		Capacity: capacity, OverheadMiB: f.overheadMiB, ShareMiB: booted.ShareMiB, ScratchGiB: f.scratchGiB, BootTimeout: f.bootTimeout, StopPodsOnExit: f.stopPodsOnExit, Log: log,
 		VM: vm.Config{
 			URI: f.libvirtURI, Emulate: emulate, Kernel: boot.kernel, Initramfs: boot.initramfs, Firmware: boot.firmware,
 			Cmdline: kernel.Cmdline("hvc0", emulate), LogDir: filepath.Join(f.stateDir, "consoles"), ScratchDir: nodeagent.ScratchDir(f.stateDir), LifeLogDir: f.libvirtLogDir, RunDir: "/run/libvirt/qemu",

@@ -15,43 +15,36 @@ import (
 )
 
 func main() {
-	version := flag.String("kernel-version", "auto", "version of the kernel whose modules to use; auto: the newest installed cloud kernel")
+	which := flag.String("kernel", "auto", "husk: the kernel that make kernel has built; debian: the newest cloud kernel that is installed; auto: husk if it is built, otherwise debian")
 	init := flag.String("init", "bin/husk-init", "static program to use as /init")
 	probe := flag.String("probe", "bin/husk-probe", "static program to use as /husk-probe")
 	out := flag.String("o", "build/initramfs.cpio", "where to write the initramfs")
-	vmlinuz := flag.String("vmlinuz-out", "", "where to copy the kernel itself; empty: do not copy it")
-	show := flag.Bool("print-kernel", false, "print the version of the kernel, and build nothing")
+	vmlinuz := flag.String("vmlinuz-out", "", "where to copy the kernel itself, with its description in a file of that name and .json; empty: do not copy it")
+	show := flag.Bool("print-kernel", false, "print the path of the kernel, and build nothing")
 	flag.Parse()
-	if *show {
-		v, err := kernel.FindVersion()
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "mkinitramfs:", err)
-			os.Exit(1)
-		}
-		fmt.Println(v)
-		return
+	k, err := kernel.Find(*which)
+	switch {
+	case err != nil:
+	case *show:
+		fmt.Println(k.Image)
+	default:
+		err = build(k, *init, *probe, *out, *vmlinuz)
 	}
-	if err := run(*version, *init, *probe, *out, *vmlinuz); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "mkinitramfs:", err)
 		os.Exit(1)
 	}
 }
 
-func run(version, init, probe, out, vmlinuz string) error {
-	if version == "auto" {
-		var err error
-		if version, err = kernel.FindVersion(); err != nil {
-			return err
-		}
-	}
+func build(k kernel.Kernel, init, probe, out, vmlinuz string) error {
 	err := replace(out, func(w io.Writer) error {
-		return kernel.WriteInitramfs(w, init, probe, filepath.Join("/lib/modules", version))
+		return kernel.WriteInitramfs(w, init, probe, k.Modules)
 	})
 	if err != nil || vmlinuz == "" {
 		return err
 	}
-	return replace(vmlinuz, func(w io.Writer) error {
-		in, err := os.Open(filepath.Join("/boot", "vmlinuz-"+version))
+	err = replace(vmlinuz, func(w io.Writer) error {
+		in, err := os.Open(k.Image)
 		if err != nil {
 			return err
 		}
@@ -59,6 +52,10 @@ func run(version, init, probe, out, vmlinuz string) error {
 		_, err = io.Copy(w, in)
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	return k.Describe(vmlinuz)
 }
 
 // replace writes a file atomically. QEMU runs as another user and must be able to read it.

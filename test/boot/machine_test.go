@@ -29,10 +29,13 @@ import (
 var bootWait = pace.Limit(time.Minute)
 
 // artifacts are the kernel and initramfs that every VM of this package boots. They are built once.
-type artifacts struct{ kernel, initramfs string }
+type artifacts struct {
+	kernel    kernel.Kernel
+	initramfs string
+}
 
 var buildOnce = sync.OnceValues(func() (artifacts, error) {
-	version, err := kernel.FindVersion()
+	k, err := kernel.Find("auto")
 	if err != nil {
 		return artifacts{}, err
 	}
@@ -41,7 +44,7 @@ var buildOnce = sync.OnceValues(func() (artifacts, error) {
 		return artifacts{}, err
 	}
 	builtDir = dir
-	a := artifacts{kernel: "/boot/vmlinuz-" + version, initramfs: filepath.Join(dir, "initramfs.cpio")}
+	a := artifacts{kernel: k, initramfs: filepath.Join(dir, "initramfs.cpio")}
 	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", dir, "../../cmd/husk-init", "../../cmd/husk-probe")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -52,7 +55,7 @@ var buildOnce = sync.OnceValues(func() (artifacts, error) {
 		return artifacts{}, err
 	}
 	defer f.Close()
-	return a, kernel.WriteInitramfs(f, filepath.Join(dir, "husk-init"), filepath.Join(dir, "husk-probe"), filepath.Join("/lib/modules", version))
+	return a, kernel.WriteInitramfs(f, filepath.Join(dir, "husk-init"), filepath.Join(dir, "husk-probe"), k.Modules)
 })
 
 // builtDir has the artifacts. TestMain removes it after the tests.
@@ -106,7 +109,7 @@ func bootVM(t *testing.T, memory string, disks []disk, extra ...string) *vm {
 	args := []string{
 		"-accel", "tcg", "-machine", "q35", "-cpu", "max", "-m", memory, "-bios", "qboot.rom",
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-monitor", "none", "-serial", "stdio",
-		"-kernel", a.kernel, "-initrd", a.initramfs, "-append", kernel.Cmdline("ttyS0", true),
+		"-kernel", a.kernel.Image, "-initrd", a.initramfs, "-append", kernel.Cmdline("ttyS0", true),
 		"-device", "virtio-serial-pci", "-chardev", "socket,id=channel,server=on,wait=off,path=" + v.socket,
 		"-device", "virtserialport,chardev=channel,name=" + guest.PortName,
 	}

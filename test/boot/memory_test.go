@@ -16,6 +16,7 @@ func TestContainersCanUseWhatTheirPodAsksFor(t *testing.T) {
 	t.Parallel()
 	image := makeImage(t, entry{name: "bin/dd", link: "busybox"})
 	for _, test := range []struct{ pod, limit, allocates, code int }{
+		{pod: 32, allocates: 30, code: 0},
 		{pod: 96, allocates: 92, code: 0},
 		{pod: 192, allocates: 182, code: 0},
 		{pod: 192, limit: 96, allocates: 92, code: 0},
@@ -23,7 +24,7 @@ func TestContainersCanUseWhatTheirPodAsksFor(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%d of %d MiB, limit %d", test.allocates, test.pod, test.limit), func(t *testing.T) {
 			t.Parallel()
-			v := bootVM(t, strconv.Itoa(test.pod+guest.ShareMiB), []disk{{image, "image-1", true}})
+			v := bootVM(t, strconv.Itoa(test.pod+buildArtifacts(t).kernel.ShareMiB), []disk{{image, "image-1", true}})
 			c := v.dial(t)
 			spec := guest.Spec{PodID: "pod", Hostname: "pod", RestartPolicy: guest.RestartNever, Containers: []guest.Container{{
 				Name: "main", ImageSerial: "image-1", Args: []string{"dd", "if=/dev/zero", "of=/dev/null", fmt.Sprintf("bs=%dM", test.allocates), "count=1"},

@@ -23,7 +23,7 @@ const root = "../.."
 const tests = "^(TestPodsReachTheirOwnNetworkAcrossNodesWhateverFails|TestThisMachineCanBeANode|TestAKilledFleetLeavesNoNetworks)$"
 
 func TestNodesUseTheDatapathInTheKernel(t *testing.T) {
-	version, err := kernel.FindVersion()
+	debian, err := kernel.Find("debian")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,13 +35,13 @@ func TestNodesUseTheDatapathInTheKernel(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	initramfs := filepath.Join(dir, "initramfs")
-	writeImage(t, initramfs, version, binary)
+	writeImage(t, initramfs, debian.Name, binary)
 
 	ctx, cancel := context.WithTimeout(t.Context(), pace.Limit(6*time.Minute))
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "2048",
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-monitor", "none", "-serial", "stdio",
-		"-kernel", "/boot/vmlinuz-"+version, "-initrd", initramfs, "-append", "console=ttyS0 panic=-1 quiet").CombinedOutput()
+		"-kernel", debian.Image, "-initrd", initramfs, "-append", "console=ttyS0 panic=-1 quiet").CombinedOutput()
 	text := strings.ReplaceAll(string(out), "\r", "")
 	if err != nil {
 		t.Fatalf("the machine did not end in time: %v\n%s", err, text)
