@@ -204,6 +204,7 @@ type PodReport struct {
 	Message            string            `json:"message,omitempty"`
 	Restarts           int               `json:"restarts"`
 	Containers         []ContainerStatus `json:"containers"`
+	Resources          *Resources        `json:"resources,omitempty"` // what the machine has; nil if it is not known
 	DomainStartingAt   *time.Time        `json:"domainStartingAt,omitempty"`
 	NetworkConnectedAt *time.Time        `json:"networkConnectedAt,omitempty"`
 	DomainStartedAt    *time.Time        `json:"domainStartedAt,omitempty"`

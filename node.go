@@ -50,10 +50,13 @@ const CapabilityVolumeKinds = "volume-kinds"
 // CapabilitySnapshots is of agents that attach snapshots read-only.
 const CapabilitySnapshots = "snapshots"
 
+// CapabilityResize is of agents that change the size of a machine while it runs.
+const CapabilityResize = "resize"
+
 // AgentCapabilities are those of this version's agent: what it can do beyond the first version of the protocol.
 var AgentCapabilities = []string{
 	CapabilityPrivileged, CapabilityConfigs, CapabilityContainerOptions, CapabilityEmptyDirs, CapabilitySharedMemory, CapabilityScratch, CapabilityHostSettings, CapabilityNetworks,
-	CapabilityMoves, CapabilityLiveMigration, CapabilityVolumeKinds, CapabilitySnapshots,
+	CapabilityMoves, CapabilityLiveMigration, CapabilityVolumeKinds, CapabilitySnapshots, CapabilityResize,
 }
 
 // Node is one bare-metal machine with an agent.

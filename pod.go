@@ -3,6 +3,8 @@
 package husk
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -188,10 +190,27 @@ type PodStatus struct {
 	Outside            []OutsideAddress  `json:"outside,omitempty"` // at which others reach the pod
 	NodeName           string            `json:"nodeName,omitempty"`
 	VMMOverheadMiB     int               `json:"vmmOverheadMiB"`
-	Restarts           int               `json:"restarts"` // of the virtual machine itself
+	Resources          *Resources        `json:"resources,omitempty"` // of the machine that runs; nil: those of the spec
+	Restarts           int               `json:"restarts"`            // of the virtual machine itself
 	Ready              bool              `json:"ready"`
 	Containers         []ContainerStatus `json:"containers"`
 	Timeline           Timeline          `json:"timeline"`
+}
+
+// CheckMemory checks that what the spec keeps in memory fits into the pod's. The error is about field, or if that is empty, about what does not fit.
+// Codes: invalid.
+func (s PodSpec) CheckMemory(field string) error {
+	for i, v := range s.Volumes {
+		if d := v.EmptyDir; d != nil && d.Memory && d.SizeMiB > s.Resources.MemoryMiB {
+			return Errorf(CodeInvalid, cmp.Or(field, fmt.Sprintf("spec.volumes[%d].emptyDir.sizeMiB", i)),
+				"volume %q is in memory and has %d MiB, and the pod has only %d MiB; reduce sizeMiB, or request more memory", v.Name, d.SizeMiB, s.Resources.MemoryMiB)
+		}
+	}
+	if s.ShmSizeMiB > s.Resources.MemoryMiB {
+		return Errorf(CodeInvalid, cmp.Or(field, "spec.shmSizeMiB"), "the containers share %d MiB of memory, and the pod has only %d MiB; reduce shmSizeMiB, or request more memory",
+			s.ShmSizeMiB, s.Resources.MemoryMiB)
+	}
+	return nil
 }
 
 // OutsideAddress is a floating address that leads to a pod (package service/address).

@@ -14,6 +14,7 @@ type MachineRun struct {
 	PodID     uuid.UUID  `json:"podId"`
 	StartedAt time.Time  `json:"startedAt"` // by the node's clock, to the microsecond
 	StoppedAt *time.Time `json:"stoppedAt,omitempty"`
+	Resources *Resources `json:"resources,omitempty"` // its size in this run, if that was changed; a run then ends without its machine
 	Traffic              // so far
 }
 
@@ -24,6 +25,23 @@ type Traffic struct {
 	SentBytes            int64 `json:"sentBytes"`
 	OutsideReceivedBytes int64 `json:"outsideReceivedBytes"`
 	OutsideSentBytes     int64 `json:"outsideSentBytes"`
+}
+
+// Plus returns the sum of both.
+func (t Traffic) Plus(o Traffic) Traffic {
+	return Traffic{t.ReceivedBytes + o.ReceivedBytes, t.SentBytes + o.SentBytes, t.OutsideReceivedBytes + o.OutsideReceivedBytes, t.OutsideSentBytes + o.OutsideSentBytes}
+}
+
+// Minus returns what came after o. What was outside may have begun again, and is then that since its beginning.
+func (t Traffic) Minus(o Traffic) Traffic {
+	t.ReceivedBytes, t.SentBytes = t.ReceivedBytes-o.ReceivedBytes, t.SentBytes-o.SentBytes
+	if t.OutsideReceivedBytes >= o.OutsideReceivedBytes {
+		t.OutsideReceivedBytes -= o.OutsideReceivedBytes
+	}
+	if t.OutsideSentBytes >= o.OutsideSentBytes {
+		t.OutsideSentBytes -= o.OutsideSentBytes
+	}
+	return t
 }
 
 // UsageQuery selects a part of the usage ledger.

@@ -101,7 +101,7 @@ happens then is up to the pod's restart policy. To stop the pod, use husk stop.`
 	})
 	kill.Flags().StringVarP(&signal, "signal", "s", "SIGKILL", "the signal, such as HUP or 1")
 	kill.Flags().StringVarP(&container, "container", "c", "", "container; may be left out if the pod has only one")
-	return []*cobra.Command{start, stop, restart, kill, labelCommand(a), renameCommand(a)}
+	return []*cobra.Command{start, stop, restart, kill, a.moving().Resize(a.offers().Names("pod")), labelCommand(a), renameCommand(a)}
 }
 
 func renameCommand(a *app) *cobra.Command {

@@ -114,6 +114,8 @@ func (h *fakeHandler) AdjustClock(by time.Duration, _ uint64) error {
 	return nil
 }
 
+func (h *fakeHandler) Resize(context.Context, int) error { return nil }
+
 func (h *fakeHandler) Grow(_ context.Context, serial string, size int64) error {
 	if serial != "vol1" || size != 2<<30 {
 		return errorf(CodeNotFound, "no volume %q", serial)

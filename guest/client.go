@@ -248,6 +248,13 @@ func (c *Client) Grow(ctx context.Context, serial string, size int64) error {
 	return err
 }
 
+// Resize makes the guest use so many CPUs, once the machine has them, and memory that the machine gets. A guest of an earlier version refuses it with
+// CodeInvalid.
+func (c *Client) Resize(ctx context.Context, cpus int) error {
+	_, err := c.call(ctx, request{Call: callResize, CPUs: cpus}, callTimeout)
+	return err
+}
+
 // Freeze lets programs that write to a volume, named by the serial of its disk, wait until Thaw, or for FreezeLimit. The disk then has all that was
 // written before. A guest of an earlier version refuses it with CodeInvalid.
 func (c *Client) Freeze(ctx context.Context, serial string) error {

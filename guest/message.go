@@ -23,6 +23,7 @@ const (
 	callGrow   = "grow"
 	callFreeze = "freeze"
 	callThaw   = "thaw"
+	callResize = "resize"
 
 	// After the response to these calls, the stream carries frames of package session, both ways.
 	callExec    = "exec"
@@ -46,6 +47,7 @@ type request struct {
 	ClockSets     uint64  `json:"clockSets,omitempty"`  // see Stats
 	Serial        string  `json:"serial,omitempty"`     // of a volume's disk
 	SizeBytes     int64   `json:"sizeBytes,omitempty"`
+	CPUs          int     `json:"cpus,omitempty"`
 	AfterSeq      uint64  `json:"afterSeq,omitempty"`
 	Follow        bool    `json:"follow,omitempty"`
 	GraceMillis   int64   `json:"gracePeriodMillis,omitempty"`

@@ -41,6 +41,8 @@ type Handler interface {
 	Signal(container string, signal int) error
 	// AdjustClock adds a duration to the clock, if it was corrected this many times before.
 	AdjustClock(by time.Duration, sets uint64) error
+	// Resize uses so many CPUs, which the machine has or gets at once, and from now on memory that the machine gets.
+	Resize(ctx context.Context, cpus int) error
 	// Grow makes the file system of a volume, by the serial of its disk, as large as the disk, once that has this size in bytes.
 	Grow(ctx context.Context, serial string, size int64) error
 	// Freeze writes a volume back, by the serial of its disk, and lets programs that write to it wait until Thaw, or for FreezeLimit.
@@ -239,6 +241,12 @@ func serveCall(ctx context.Context, stream *yamux.Stream, h Handler) {
 		answer(reply{}, h.AdjustClock(time.Duration(req.ClockNanos), req.ClockSets))
 	case callGrow:
 		answer(reply{}, h.Grow(ctx, req.Serial, req.SizeBytes))
+	case callResize:
+		if req.CPUs < 1 || req.CPUs > maxCPUs {
+			answer(reply{}, errorf(CodeInvalid, "%d CPUs: want 1 to %d", req.CPUs, maxCPUs))
+			return
+		}
+		answer(reply{}, h.Resize(ctx, req.CPUs))
 	case callFreeze:
 		answer(reply{}, h.Freeze(req.Serial))
 	case callThaw:

@@ -13,7 +13,8 @@ import (
 
 // moduleLists are the modules by name. husk-init loads the early ones before it can talk to its
 // host, so there should be few. It loads the late ones during the handshake, those for volumes and
-// for xfs if the pod has such volumes, and those for covers if a snapshot's file system has to recover. A name that a kernel has neither as a module nor built in is an error.
+// for xfs if the pod has such volumes, those for covers if a snapshot's file system has to recover, and those for a
+// change of the size when it comes. A name that a kernel has neither as a module nor built in is an error.
 var moduleLists = []struct {
 	name    string
 	modules []string
@@ -23,6 +24,7 @@ var moduleLists = []struct {
 	{"volume", []string{"ext4", "quota_v2"}},
 	{"xfs", []string{"xfs"}},
 	{"cover", []string{"dm_snapshot", "loop"}},
+	{"resize", []string{"virtio_mem"}},
 }
 
 // moduleSet is the modules of a kernel, by name.

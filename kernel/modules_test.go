@@ -37,6 +37,7 @@ kernel/xfs.ko: kernel/libcrc32c.ko
 kernel/libcrc32c.ko:
 kernel/overlay.ko:
 kernel/loop.ko:
+kernel/virtio_mem.ko: kernel/virtio.ko kernel/virtio_ring.ko
 kernel/dm-mod.ko:
 kernel/dm-bufio.ko: kernel/dm-mod.ko
 kernel/dm-snapshot.ko: kernel/dm-bufio.ko kernel/dm-mod.ko
@@ -46,7 +47,7 @@ kernel/quota_tree.ko:
 	}
 	for _, name := range []string{
 		"virtio", "virtio_ring", "virtio_pci", "virtio_pci_modern_dev", "virtio_blk", "virtio_console",
-		"virtio_net", "net_failover", "failover", "squashfs", "overlay", "quota_v2", "quota_tree", "xfs", "libcrc32c", "loop", "dm-mod", "dm-bufio", "dm-snapshot",
+		"virtio_net", "net_failover", "failover", "squashfs", "overlay", "quota_v2", "quota_tree", "xfs", "libcrc32c", "loop", "virtio_mem", "dm-mod", "dm-bufio", "dm-snapshot",
 	} {
 		files["kernel/"+name+".ko"] = "module " + name
 	}

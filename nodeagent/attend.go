@@ -17,6 +17,7 @@ import (
 	"husk/nodeagent/console"
 	"husk/nodeagent/growth"
 	"husk/nodeagent/lifetime"
+	"husk/nodeagent/resize"
 	"husk/nodeagent/translate"
 	"husk/nodeagent/vm"
 )
@@ -45,8 +46,24 @@ func (w *worker) attend(ctx context.Context, desired husk.DesiredPod, domain vm.
 	}
 	w.volumes = growth.Of(w.agent.vms, client, w.log, desired)
 	pumps.Go(func() { w.volumes.Run(ctx) })
+	resized := make(chan struct{}, 1)
+	w.machine = resize.New(resize.Machine{
+		Machines: w.agent.vms, Guest: client, Pod: w.id, Size: &w.size, Log: w.log, Resting: w.moving.Load,
+		LimitCPU: func() {
+			if w.limited.Load() {
+				limitCPU()
+			}
+		},
+		Changed: func() {
+			select {
+			case resized <- struct{}{}:
+			default:
+			}
+		},
+	})
+	pumps.Go(func() { w.machine.Run(ctx) })
 	pumps.Go(func() { w.askGuest(ctx) }) // the machine may have been paused
-	return w.watch(ctx, desired, client, status, limitCPU, &pumps)
+	return w.watch(ctx, desired, client, status, limitCPU, resized, &pumps)
 }
 
 // reach connects to the guest and sends it the pod. The guest must respond to both before its
@@ -103,6 +120,7 @@ func (w *worker) upkeep(ctx context.Context, desired husk.DesiredPod) (limitCPU,
 	at := make(chan struct{}, 1)
 	var running sync.WaitGroup
 	burst := w.rec.Life.UnlimitedFor(time.Now())
+	w.limited.Store(burst == 0)
 	running.Go(func() {
 		tick, look, burstEnd := time.NewTicker(upkeepEvery), time.NewTicker(console.LookEvery), time.After(burst)
 		defer tick.Stop()
@@ -140,7 +158,8 @@ func (w *worker) upkeep(ctx context.Context, desired husk.DesiredPod) (limitCPU,
 			}
 			if limited || due {
 				due = false
-				millis := desired.Resources.CPUMillis
+				w.limited.Store(true)
+				millis := w.size.LimitMillis()
 				if flooding {
 					millis = min(millis, floodMillis)
 				}
@@ -167,7 +186,7 @@ func (w *worker) restore(ctx context.Context, desired husk.DesiredPod) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(w.agent.net.Attach(ctx, ports...), w.limitMemory(context.WithoutCancel(ctx), desired))
+	return errors.Join(w.agent.net.Attach(ctx, ports...), w.limitMemory(context.WithoutCancel(ctx)))
 }
 
 // handOver sends the pod to the guest, unless a previous agent has done so.
@@ -220,6 +239,7 @@ func sameButValues(a, b husk.DesiredPod) bool {
 	plain := func(p husk.DesiredPod) husk.DesiredPod {
 		p.Generation, p.Name, p.ValuesError = 0, "", "" // the host name stays the same until the next start
 		p.To = nil
+		p.Resources = husk.Resources{}
 		if p.From = nil; p.State == husk.DesiredIncoming {
 			p.State = husk.DesiredRunning
 		}
@@ -239,7 +259,7 @@ func sameButValues(a, b husk.DesiredPod) bool {
 }
 
 // watch follows the guest's status and passes it on.
-func (w *worker) watch(ctx context.Context, desired husk.DesiredPod, client *guest.Client, status guest.Status, limitCPU func(), pumps *sync.WaitGroup) error {
+func (w *worker) watch(ctx context.Context, desired husk.DesiredPod, client *guest.Client, status guest.Status, limitCPU func(), resized <-chan struct{}, pumps *sync.WaitGroup) error {
 	updates := make(chan guest.Status)
 	failed := make(chan error, 1)
 	pumps.Go(func() {
@@ -275,6 +295,10 @@ func (w *worker) watch(ctx context.Context, desired husk.DesiredPod, client *gue
 		case <-ctx.Done():
 			return ctx.Err()
 		case status = <-updates:
+		case <-resized:
+			if err := w.resized(); err != nil {
+				return err
+			}
 		case err := <-failed:
 			return fmt.Errorf("lost the guest: %w", err) // the next round finds out whether the machine still runs
 		case <-w.wake:
@@ -292,6 +316,8 @@ func (w *worker) watch(ctx context.Context, desired husk.DesiredPod, client *gue
 			}
 			if !parking && sameButValues(now, desired) && w.update(ctx, client, now) == nil {
 				w.volumes.Set(now)
+				w.size.Want(now.Resources)
+				w.machine.Wake()
 				if err := w.recordUsage(ctx, now, true); err != nil {
 					return err
 				}

@@ -61,6 +61,7 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 		if domain, err = w.start(ctx, desired, ports); err != nil {
 			return w.cannotStart(desired, "its node cannot start its virtual machine", err)
 		}
+		w.size.Start(desired, w.shareMiB(desired), w.rec.Size)
 	} else if !w.rec.Started || w.rec.Timeline.DomainStartedAt == nil { // the agent crashed between the start, or the arrival, and recording it
 		w.rec.Started = true
 		if w.rec.Timeline.DomainStartedAt == nil { // servers tell machines apart by it
@@ -73,8 +74,15 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 			return err
 		}
 	}
+	if running {
+		has := w.rec.Size
+		if has == nil { // an earlier agent has started it, or it has come from another node: its cpu is not known
+			has = &husk.Resources{MemoryMiB: domain.MemoryMiB - w.shareMiB(desired)}
+		}
+		w.size.Start(desired, w.shareMiB(desired), has)
+	}
 	if !w.moving.Load() {
-		if err := w.limitMemory(ctx, desired); err != nil {
+		if err := w.limitMemory(ctx); err != nil {
 			return err
 		}
 	}
@@ -115,8 +123,28 @@ func (w *worker) cannotStart(desired husk.DesiredPod, step string, err error) er
 	return err
 }
 
-func (w *worker) limitMemory(ctx context.Context, desired husk.DesiredPod) error {
-	return w.agent.vms.LimitMemory(ctx, w.id, desired.Resources.MemoryMiB+desired.VMMOverheadMiB)
+func (w *worker) limitMemory(ctx context.Context) error {
+	return w.agent.vms.LimitMemory(ctx, w.id, w.size.LimitMiB())
+}
+
+// shareMiB returns what the machine has in addition to the pod's memory.
+func (w *worker) shareMiB(desired husk.DesiredPod) int {
+	return translate.ShareMiB(desired, w.agent.cfg.OverheadMiB)
+}
+
+// resized records a change of the machine's size: for the ledger, and then so that it is not recorded again.
+func (w *worker) resized() error {
+	has, was := w.size.Has(), w.rec.Size
+	if was == nil {
+		was = &has
+	}
+	w.agent.count(w.id)
+	if err := w.agent.usage.Resize(w.id, *was, has, time.Now()); err != nil {
+		return err
+	}
+	w.agent.reports.signal()
+	w.rec.Size = &has
+	return w.save()
 }
 
 // machineDied decides what to do after the machine has ended by itself, or was ended because its
@@ -191,7 +219,7 @@ func (w *worker) start(ctx context.Context, desired husk.DesiredPod, ports []net
 			return vm.Domain{}, err
 		}
 	}
-	w.rec.Started = true
+	w.rec.Started, w.rec.Size = true, new(desired.Resources)
 	w.log.Info("machine started", "took", time.Since(*w.rec.Timeline.DomainStartingAt))
 	return domain, w.save()
 }

@@ -28,6 +28,7 @@ import (
 	"husk/nodeagent/lifetime"
 	"husk/nodeagent/podlog"
 	"husk/nodeagent/reports"
+	"husk/nodeagent/resize"
 	"husk/nodeagent/vm"
 )
 
@@ -53,6 +54,8 @@ type record struct {
 	Refused  int64 `json:"refused,omitempty"`
 	Moved    bool  `json:"moved,omitempty"`
 	Received int64 `json:"received,omitempty"`
+	// Size is what the machine has; nil if it is not known.
+	Size *husk.Resources `json:"size,omitempty"`
 }
 
 // worker brings one pod to its desired state. It gets the newest desired state and works towards it
@@ -92,6 +95,9 @@ type worker struct {
 	logBudget   *podlog.Budget // of all containers
 	flood       *console.Flood // only upkeep uses it
 	volumes     *growth.Volumes
+	size        resize.Size
+	machine     *resize.Machine
+	limited     atomic.Bool // the machine's cpu is limited
 	history     *history.Book
 }
 
@@ -280,8 +286,12 @@ func (w *worker) report(desired husk.DesiredPod, event husk.PhaseEvent, reason, 
 	if event == husk.EventStarting && reason == "" {
 		reason, message = w.rec.Reason, w.rec.Message
 	}
+	var size *husk.Resources
+	if event == husk.EventRunning {
+		size = w.rec.Size
+	}
 	w.agent.reports.set(husk.PodReport{
-		PodID: w.id, Placement: desired.Placement, Generation: desired.Generation, Event: event, Reason: reason, Message: message, Restarts: w.rec.Restarts,
+		Resources: size, PodID: w.id, Placement: desired.Placement, Generation: desired.Generation, Event: event, Reason: reason, Message: message, Restarts: w.rec.Restarts,
 		Containers: containers, DomainStartingAt: t.DomainStartingAt, NetworkConnectedAt: t.NetworkConnectedAt, DomainStartedAt: t.DomainStartedAt, GuestReadyAt: t.GuestReadyAt,
 		RunningAt: t.RunningAt,
 	})

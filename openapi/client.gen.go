@@ -1201,6 +1201,28 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/pods/{podId}/port-forward (the `ForwardPodPort` operationId).
 	ForwardPodPort(ctx context.Context, podID PodID, params *ForwardPodPortParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ResizePodWithBody Change the cpu and the memory of a pod, also while it runs
+	//
+	// A pod that is on a node changes its size there, without a restart, if the node has room: otherwise the request is refused. `status.resources` shows what the virtual machine has so far. More cpu and memory are there within seconds.
+	// Less memory takes as long as the guest needs to free it, and counts until then. A virtual machine never has less memory than it was started with, and at most 8 times that, or 4 GiB more, whichever is more. Beyond these limits, and in a virtual machine that was started before its node could do this, the change waits for the next start.
+	// For developers and owners of the tenant.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /v1/pods/{podId}/resources (the `ResizePod` operationId).
+	ResizePodWithBody(ctx context.Context, podID PodID, params *ResizePodParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ResizePod Change the cpu and the memory of a pod, also while it runs
+	//
+	// A pod that is on a node changes its size there, without a restart, if the node has room: otherwise the request is refused. `status.resources` shows what the virtual machine has so far. More cpu and memory are there within seconds.
+	// Less memory takes as long as the guest needs to free it, and counts until then. A virtual machine never has less memory than it was started with, and at most 8 times that, or 4 GiB more, whichever is more. Beyond these limits, and in a virtual machine that was started before its node could do this, the change waits for the next start.
+	// For developers and owners of the tenant.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /v1/pods/{podId}/resources (the `ResizePod` operationId).
+	ResizePod(ctx context.Context, podID PodID, params *ResizePodParams, body ResizePodJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// RestartPod Stop a pod and start it again
 	//
 	// As `stopPod` and then `startPod`. For developers and owners of the tenant.
@@ -4105,6 +4127,48 @@ func (c *Client) GetPodPlacement(ctx context.Context, podID PodID, reqEditors ..
 // Corresponds with GET /v1/pods/{podId}/port-forward (the `ForwardPodPort` operationId).
 func (c *Client) ForwardPodPort(ctx context.Context, podID PodID, params *ForwardPodPortParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewForwardPodPortRequest(c.Server, podID, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResizePodWithBody Change the cpu and the memory of a pod, also while it runs
+//
+// A pod that is on a node changes its size there, without a restart, if the node has room: otherwise the request is refused. `status.resources` shows what the virtual machine has so far. More cpu and memory are there within seconds.
+// Less memory takes as long as the guest needs to free it, and counts until then. A virtual machine never has less memory than it was started with, and at most 8 times that, or 4 GiB more, whichever is more. Beyond these limits, and in a virtual machine that was started before its node could do this, the change waits for the next start.
+// For developers and owners of the tenant.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /v1/pods/{podId}/resources (the `ResizePod` operationId).
+func (c *Client) ResizePodWithBody(ctx context.Context, podID PodID, params *ResizePodParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResizePodRequestWithBody(c.Server, podID, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ResizePod Change the cpu and the memory of a pod, also while it runs
+//
+// A pod that is on a node changes its size there, without a restart, if the node has room: otherwise the request is refused. `status.resources` shows what the virtual machine has so far. More cpu and memory are there within seconds.
+// Less memory takes as long as the guest needs to free it, and counts until then. A virtual machine never has less memory than it was started with, and at most 8 times that, or 4 GiB more, whichever is more. Beyond these limits, and in a virtual machine that was started before its node could do this, the change waits for the next start.
+// For developers and owners of the tenant.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /v1/pods/{podId}/resources (the `ResizePod` operationId).
+func (c *Client) ResizePod(ctx context.Context, podID PodID, params *ResizePodParams, body ResizePodJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResizePodRequest(c.Server, podID, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -11099,6 +11163,68 @@ func NewForwardPodPortRequest(server string, podID PodID, params *ForwardPodPort
 			}
 
 			req.Header.Set("Sec-WebSocket-Protocol", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewResizePodRequest calls the generic ResizePod builder with application/json body
+func NewResizePodRequest(server string, podID PodID, params *ResizePodParams, body ResizePodJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewResizePodRequestWithBody(server, podID, params, "application/json", bodyReader)
+}
+
+// NewResizePodRequestWithBody constructs an http.Request for the ResizePod method, with any body, and a specified content type
+func NewResizePodRequestWithBody(server string, podID PodID, params *ResizePodParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "podId", podID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: "uuid"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pods/%s/resources", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
 		}
 
 	}

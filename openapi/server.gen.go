@@ -355,6 +355,9 @@ type ServerInterface interface {
 	// ForwardPodPort Connect to a TCP port in a pod
 	// (GET /v1/pods/{podId}/port-forward)
 	ForwardPodPort(w http.ResponseWriter, r *http.Request, podID PodID, params ForwardPodPortParams)
+	// ResizePod Change the cpu and the memory of a pod, also while it runs
+	// (PATCH /v1/pods/{podId}/resources)
+	ResizePod(w http.ResponseWriter, r *http.Request, podID PodID, params ResizePodParams)
 	// RestartPod Stop a pod and start it again
 	// (POST /v1/pods/{podId}/restart)
 	RestartPod(w http.ResponseWriter, r *http.Request, podID PodID, params RestartPodParams)
@@ -1165,6 +1168,12 @@ func (_ Unimplemented) GetPodPlacement(w http.ResponseWriter, r *http.Request, p
 // ForwardPodPort Connect to a TCP port in a pod
 // (GET /v1/pods/{podId}/port-forward)
 func (_ Unimplemented) ForwardPodPort(w http.ResponseWriter, r *http.Request, podID PodID, params ForwardPodPortParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ResizePod Change the cpu and the memory of a pod, also while it runs
+// (PATCH /v1/pods/{podId}/resources)
+func (_ Unimplemented) ResizePod(w http.ResponseWriter, r *http.Request, podID PodID, params ResizePodParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -6330,6 +6339,56 @@ func (siw *ServerInterfaceWrapper) ForwardPodPort(w http.ResponseWriter, r *http
 	handler.ServeHTTP(w, r)
 }
 
+// ResizePod operation middleware
+func (siw *ServerInterfaceWrapper) ResizePod(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "podId" -------------
+	var podID PodID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "podId", chi.URLParam(r, "podId"), &podID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "uuid", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "podId", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ResizePodParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ResizePod(w, r, podID, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // RestartPod operation middleware
 func (siw *ServerInterfaceWrapper) RestartPod(w http.ResponseWriter, r *http.Request) {
 
@@ -8592,6 +8651,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Patch(options.BaseURL+"/v1/pods/{podId}", wrapper.UpdatePod)
+	})
+	r.Group(func(r chi.Router) {
+		r.Patch(options.BaseURL+"/v1/pods/{podId}/resources", wrapper.ResizePod)
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/v1/pods/{podId}/stop", wrapper.StopPod)
@@ -13976,6 +14038,57 @@ func (response ForwardPodPortdefaultApplicationProblemPlusJSONResponse) VisitFor
 	return err
 }
 
+type ResizePodRequestObject struct {
+	PodID  PodID `json:"podId"`
+	Params ResizePodParams
+	Body   *ResizePodJSONRequestBody
+}
+
+type ResizePodResponseObject interface {
+	VisitResizePodResponse(w http.ResponseWriter) error
+}
+
+type ResizePod200ResponseHeaders struct {
+	ETag *string
+}
+
+type ResizePod200JSONResponse struct {
+	Body    Pod
+	Headers ResizePod200ResponseHeaders
+}
+
+func (response ResizePod200JSONResponse) VisitResizePodResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ETag != nil {
+		w.Header().Set("ETag", fmt.Sprint(*response.Headers.ETag))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ResizePoddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ResizePoddefaultApplicationProblemPlusJSONResponse) VisitResizePodResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type RestartPodRequestObject struct {
 	PodID  PodID `json:"podId"`
 	Params RestartPodParams
@@ -16506,6 +16619,9 @@ type StrictServerInterface interface {
 	// ForwardPodPort Connect to a TCP port in a pod
 	// (GET /v1/pods/{podId}/port-forward)
 	ForwardPodPort(ctx context.Context, request ForwardPodPortRequestObject) (ForwardPodPortResponseObject, error)
+	// ResizePod Change the cpu and the memory of a pod, also while it runs
+	// (PATCH /v1/pods/{podId}/resources)
+	ResizePod(ctx context.Context, request ResizePodRequestObject) (ResizePodResponseObject, error)
 	// RestartPod Stop a pod and start it again
 	// (POST /v1/pods/{podId}/restart)
 	RestartPod(ctx context.Context, request RestartPodRequestObject) (RestartPodResponseObject, error)
@@ -19819,6 +19935,40 @@ func (sh *strictHandler) ForwardPodPort(w http.ResponseWriter, r *http.Request, 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ForwardPodPortResponseObject); ok {
 		if err := validResponse.VisitForwardPodPortResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ResizePod operation middleware
+func (sh *strictHandler) ResizePod(w http.ResponseWriter, r *http.Request, podID PodID, params ResizePodParams) {
+	var request ResizePodRequestObject
+
+	request.PodID = podID
+	request.Params = params
+
+	var body ResizePodJSONRequestBody
+	if err := runtime.BindJSONBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ResizePod(ctx, request.(ResizePodRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ResizePod")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ResizePodResponseObject); ok {
+		if err := validResponse.VisitResizePodResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -66,6 +66,7 @@ var access = map[string]accessRule{
 	"GetPod":             viewers,
 	"DeletePod":          developers,
 	"UpdatePod":          developers,
+	"ResizePod":          developers,
 	"StopPod":            developers,
 	"StartPod":           developers,
 	"RestartPod":         developers,

@@ -114,6 +114,9 @@ var aim = map[string]func(i ids) []attempt{
 	"UpdatePod": func(i ids) []attempt {
 		return []attempt{{"/v1/pods/" + i.pod, map[string]any{"labels": map[string]any{"a": "b"}}}}
 	},
+	"ResizePod": func(i ids) []attempt {
+		return []attempt{{"/v1/pods/" + i.pod + "/resources", map[string]any{"cpuMillis": 200}}}
+	},
 	"StopPod":    func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod + "/stop"}} },
 	"StartPod":   func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod + "/start"}} },
 	"RestartPod": func(i ids) []attempt { return []attempt{{path: "/v1/pods/" + i.pod + "/restart"}} },

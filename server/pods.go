@@ -142,6 +142,16 @@ func withoutHeaders(get *husk.HTTPGet) *husk.HTTPGet {
 	return get
 }
 
+// ResizePod changes the size of a pod.
+func (a api) ResizePod(ctx context.Context, r openapi.ResizePodRequestObject) (openapi.ResizePodResponseObject, error) {
+	pod, err := a.tenant(ctx).ResizePod(ctx, r.PodID, lifecycle.Size{CPUMillis: r.Body.CPUMillis, MemoryMiB: r.Body.MemoryMiB})
+	if err != nil {
+		return nil, err
+	}
+	body, err := openapi.Recast[openapi.Pod](pod)
+	return openapi.ResizePod200JSONResponse{Body: body, Headers: openapi.ResizePod200ResponseHeaders{ETag: request.ETag(pod)}}, err
+}
+
 // GetPod returns one pod.
 func (a api) GetPod(ctx context.Context, r openapi.GetPodRequestObject) (openapi.GetPodResponseObject, error) {
 	pod, err := a.tenant(ctx).Pod(ctx, r.PodID)

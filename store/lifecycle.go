@@ -32,6 +32,11 @@ func (t Tenant) UpdatePod(ctx context.Context, id ID, n lifecycle.Names) (husk.P
 	return t.changePod(ctx, id, "Changed", n.Update)
 }
 
+// ResizePod changes the size of a pod, also while it runs. Codes: not_found, conflict, invalid, precondition_failed, quota_exceeded.
+func (t Tenant) ResizePod(ctx context.Context, id ID, size lifecycle.Size) (husk.Pod, error) {
+	return t.changePod(ctx, id, "ResizeRequested", size.Resize)
+}
+
 // changePod changes a pod, and records it if that has changed something. A pod that is being deleted cannot be changed. The lock of the tenant
 // comes first, as when a pod is created.
 func (t Tenant) changePod(ctx context.Context, id ID, event string, change lifecycle.Change) (husk.Pod, error) {

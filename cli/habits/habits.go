@@ -75,7 +75,7 @@ var missing = map[string]string{
 	"search":    "ask the registry for its images",
 	"pause":     "to stop a pod and keep its address and volumes, run \"husk stop\"",
 	"unpause":   "to start a stopped pod, run \"husk start\"",
-	"update":    "a pod's spec does not change; to replace pods, run \"husk apply --replace\"",
+	"update":    "to change cpu and memory, run \"husk resize\"; to replace pods, run \"husk apply --replace\"",
 	"edit":      "change the document, and run \"husk apply -f FILE\"; for a pod, add --replace",
 	"patch":     "change the document, and run \"husk apply -f FILE\"; for labels, run \"husk label\"",
 	"scale":     "create a pod for each replica; a service spreads connections over pods with the same labels",

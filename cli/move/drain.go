@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package move has the commands that move pods to other nodes: husk node drain and husk move.
+// Package move has the commands that move pods to other nodes, and that change their size where they are: husk node drain, husk move and husk resize.
 package move
 
 import (

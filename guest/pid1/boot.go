@@ -110,7 +110,8 @@ const (
 	// The modules for mounting volumes and the scratch disk. A pod without them saves the time to load them.
 	volumeModules = "/modules/volume"
 	xfsModules    = "/modules/xfs"
-	coverModules  = "/modules/cover" // for file systems that recover on disks that cannot be written
+	coverModules  = "/modules/cover"  // for file systems that recover on disks that cannot be written
+	resizeModules = "/modules/resize" // for memory that the machine gets later
 )
 
 // loadModules loads the modules of a list. There is no list if the kernel has all of them built in.

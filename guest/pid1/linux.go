@@ -27,6 +27,7 @@ import (
 	"husk/guest/disks"
 	"husk/guest/files"
 	"husk/guest/fill"
+	"husk/guest/hotplug"
 	"husk/guest/logring"
 	"husk/guest/scratch"
 )
@@ -469,6 +470,14 @@ func (l *linux) grow(ctx context.Context, serial string, size int64) error {
 		return err
 	}
 	return v.Grow(ctx, size)
+}
+
+func (l *linux) resize(ctx context.Context, cpus int) error {
+	if err := hotplug.Memory(); err != nil {
+		return err
+	}
+	loadModules(resizeModules)
+	return hotplug.CPUs(ctx, cpus)
 }
 
 func (l *linux) adjustClock(by time.Duration) error {

@@ -29,6 +29,8 @@ type machine interface {
 	update(volume string, files []guest.File) error
 	// grow makes the file system of a volume, by its serial, as large as its disk, which gets this size in bytes.
 	grow(ctx context.Context, serial string, size int64) error
+	// resize uses so many CPUs, and memory that the machine gets later.
+	resize(ctx context.Context, cpus int) error
 	// freeze and thaw are those of guest.Handler.
 	freeze(serial string) error
 	thaw(serial string) error

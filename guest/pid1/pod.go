@@ -384,6 +384,9 @@ func (p *pod) Freeze(serial string) error { return p.machine.freeze(serial) }
 // Thaw ends that.
 func (p *pod) Thaw(serial string) error { return p.machine.thaw(serial) }
 
+// Resize uses so many CPUs, and memory that the machine gets.
+func (p *pod) Resize(ctx context.Context, cpus int) error { return p.machine.resize(ctx, cpus) }
+
 // Grow makes a volume's file system as large as its disk.
 func (p *pod) Grow(ctx context.Context, serial string, size int64) error {
 	return p.machine.grow(ctx, serial, size)

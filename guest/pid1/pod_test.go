@@ -63,6 +63,7 @@ func (m *fakeMachine) prepare(context.Context, guest.Spec) error { return m.prep
 func (m *fakeMachine) release() error                            { return m.released }
 func (m *fakeMachine) freeze(string) error                       { return nil }
 func (m *fakeMachine) thaw(string) error                         { return nil }
+func (m *fakeMachine) resize(context.Context, int) error         { return nil }
 func (m *fakeMachine) grow(context.Context, string, int64) error { return nil }
 func (m *fakeMachine) adjustClock(time.Duration) error           { return nil }
 func (m *fakeMachine) powerOff()                                 { close(m.off) }

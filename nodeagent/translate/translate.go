@@ -17,6 +17,7 @@ import (
 	"husk"
 	"husk/guest"
 	"husk/nodeagent/network"
+	"husk/nodeagent/resize"
 	"husk/nodeagent/vm"
 	"husk/openapi"
 )
@@ -50,19 +51,33 @@ func Ports(desired husk.DesiredPod) ([]network.Port, error) {
 	return ports, nil
 }
 
-// share returns the memory that a machine has in addition to what its pod asks for. A pod that an earlier version placed was not charged
+// ShareMiB returns the memory that a machine has in addition to what its pod asks for. A pod that an earlier version placed was not charged
 // for it, and gets none.
+func ShareMiB(desired husk.DesiredPod, overheadMiB int) int {
+	return share(desired.VMMOverheadMiB, overheadMiB)
+}
+
 func share(chargedMiB, overheadMiB int) int {
 	return max(0, min(chargedMiB-overheadMiB, guest.ShareMiB))
 }
 
+// The size that a machine can get while it runs. What it can get costs its guest memory: half a MiB for each CPU.
+const (
+	growCPUs   = 2 // times those that it is started with
+	minMaxCPUs = 4
+	growMemory = 8       // times the memory that it is started with
+	minMoreMiB = 4 << 10 // at least, in addition
+)
+
 // Machine returns the pod's virtual machine.
 func Machine(desired husk.DesiredPod, ports []network.Port, mtu, overheadMiB int) (vm.Spec, error) {
 	spec := vm.Spec{
-		PodID: desired.ID, TenantID: desired.TenantID, Placement: desired.Placement, Generation: desired.Generation, CPUs: (desired.Resources.CPUMillis + 999) / 1000,
+		PodID: desired.ID, TenantID: desired.TenantID, Placement: desired.Placement, Generation: desired.Generation, CPUs: resize.CPUs(desired.Resources),
 		MemoryMiB: desired.Resources.MemoryMiB + share(desired.VMMOverheadMiB, overheadMiB), CephUser: desired.Ceph.User, CephKey: desired.Ceph.Key,
 		ScratchGiB: desired.ScratchGiB, MTU: mtu,
 	}
+	spec.MaxCPUs = max(minMaxCPUs, growCPUs*spec.CPUs)
+	spec.MaxMemoryMiB = spec.MemoryMiB + max(minMoreMiB, (growMemory-1)*desired.Resources.MemoryMiB)
 	for _, p := range ports {
 		spec.Cards = append(spec.Cards, vm.Card{Tap: p.Tap(), MAC: p.MAC.String()})
 	}

@@ -28,6 +28,8 @@ type interval struct {
 	// Changes counts changes of the interval. Told is how many of them a server has recorded.
 	Changes, Told int
 	countedAt     time.Time // when its traffic was last reported
+	// Base is the traffic of the machine before the interval: not zero if an interval with another size came before.
+	Base husk.Traffic
 }
 
 // Log keeps the usage intervals of this node's virtual machines until a server has recorded
@@ -128,6 +130,30 @@ func (j *Log) End(pod uuid.UUID, at time.Time) error {
 	return j.save(pod)
 }
 
+// Resize ends the pod's open interval, in which it had the size was, and begins another one with the size now. It does nothing if the open interval has this
+// size already.
+func (j *Log) Resize(pod uuid.UUID, was, now husk.Resources, at time.Time) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	r := j.open(pod)
+	if r == nil || r.Resources != nil && *r.Resources == now {
+		return nil
+	}
+	at = at.UTC().Truncate(time.Microsecond)
+	if !at.After(r.StartedAt) { // two intervals of a pod have different starts
+		at = r.StartedAt.Add(time.Microsecond)
+	}
+	if r.Resources == nil {
+		r.Resources = &was
+	}
+	r.StoppedAt = &at
+	r.Changes++
+	j.pods[pod] = append(j.pods[pod], &interval{
+		MachineRun: husk.MachineRun{PodID: pod, StartedAt: at, Resources: &now}, Changes: 1, Base: r.Base.Plus(r.Traffic),
+	})
+	return j.save(pod)
+}
+
 // StartOf returns when the pod's open interval began, and false if there is none.
 func (j *Log) StartOf(pod uuid.UUID) (time.Time, bool) {
 	j.mu.Lock()
@@ -147,6 +173,9 @@ func (j *Log) Count(pod uuid.UUID, t husk.Traffic, now time.Time) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	r := j.open(pod)
+	if r != nil {
+		t = t.Minus(r.Base)
+	}
 	if r == nil || t.ReceivedBytes < r.ReceivedBytes || t.SentBytes < r.SentBytes || t == r.Traffic {
 		return false
 	}

@@ -79,3 +79,35 @@ func TestEveryUsageIntervalIsReportedUntilItIsRecorded(t *testing.T) {
 	must(j.Recorded(wantRuns(t, j, second)))
 	wantRuns(t, reopened(t, dir))
 }
+
+func TestAnotherSizeBeginsAnotherInterval(t *testing.T) {
+	t.Parallel()
+	dir, pod := t.TempDir(), uuid.New()
+	at := func(minutes int) time.Time { return time.Date(2026, 3, 2, 9, minutes, 0, 0, time.UTC) }
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	small, large := husk.Resources{CPUMillis: 1000, MemoryMiB: 128}, husk.Resources{CPUMillis: 3000, MemoryMiB: 512}
+	j := reopened(t, dir)
+	must(j.Begin(pod, at(0)))
+	j.Count(pod, husk.Traffic{ReceivedBytes: 10, SentBytes: 20, OutsideSentBytes: 5}, at(1))
+	must(j.Resize(pod, small, large, at(2)))
+	must(j.Resize(pod, small, large, at(3))) // repeated, after a crash of the agent
+	j = reopened(t, dir)
+	if j.Count(pod, husk.Traffic{ReceivedBytes: 9, SentBytes: 20}, at(4)) {
+		t.Error("traffic is reported although it has decreased")
+	}
+	j.Count(pod, husk.Traffic{ReceivedBytes: 15, SentBytes: 27, OutsideSentBytes: 6}, at(5))
+	must(j.Resize(pod, large, small, at(5)))
+	must(j.End(pod, at(6)))
+	first, second := at(2), at(5)
+	third := at(6)
+	wantRuns(t, j,
+		husk.MachineRun{PodID: pod, StartedAt: at(0), StoppedAt: &first, Resources: &small, Traffic: husk.Traffic{ReceivedBytes: 10, SentBytes: 20, OutsideSentBytes: 5}},
+		husk.MachineRun{PodID: pod, StartedAt: at(2), StoppedAt: &second, Resources: &large, Traffic: husk.Traffic{ReceivedBytes: 5, SentBytes: 7, OutsideSentBytes: 1}},
+		husk.MachineRun{PodID: pod, StartedAt: at(5), StoppedAt: &third, Resources: &small},
+	)
+}

@@ -16,6 +16,7 @@ type Model struct {
 	Type    string `json:"type"`          // of the machine, such as pc-q35-7.2
 	CPU     *CPU   `json:"cpu,omitempty"` // nil if it is emulated
 	Scratch bool   `json:"scratch,omitempty"`
+	Size    *Size  `json:"size,omitempty"` // nil: its size cannot change, because an earlier version has started it
 }
 
 // CPU is a model of a processor, with what it has in addition and what it lacks.
@@ -45,6 +46,11 @@ func (m Model) Check(emulated bool) error {
 	}
 	if emulated != (m.CPU == nil) {
 		return fmt.Errorf("one of the nodes emulates machines and the other one does not")
+	}
+	if m.Size != nil {
+		if err := m.Size.check(); err != nil {
+			return err
+		}
 	}
 	if m.CPU == nil {
 		return nil
@@ -80,6 +86,9 @@ func modelOf(text string) (m Model, local []string, _ error) {
 		for _, f := range x.CPU.Features {
 			m.CPU.Features = append(m.CPU.Features, Feature{f.Name, f.Policy})
 		}
+	}
+	if size := sizeOf(text, &x); size.ExtraMiB > 0 {
+		m.Size = &size
 	}
 	for _, d := range x.Devices.Disks {
 		if d.Source != nil && d.Source.File != nil && d.Target != nil {

@@ -65,6 +65,8 @@ type Spec struct {
 	Generation      int64
 	CPUs            int
 	MemoryMiB       int // of the guest
+	MaxCPUs         int // that the machine can get while it runs
+	MaxMemoryMiB    int // as above; at least MemoryMiB
 	Disks           []Disk
 	ScratchGiB      int       // size of the scratch disk; 0: none
 	Monitors        []Address // of Ceph
@@ -99,6 +101,7 @@ type Domain struct {
 	Placement  int64 // 0 if it was started before placements had numbers
 	Generation int64
 	Channel    string // path of the socket of the guest channel
+	MemoryMiB  int    // what the machine has now
 }
 
 // Manager is a client of one libvirt.
@@ -253,7 +256,7 @@ func (m *Manager) describe(dom *libvirt.Domain) (Domain, bool, error) {
 	if err := xml.Unmarshal([]byte(x.Metadata.XML), &meta); err != nil || meta.Node != m.cfg.Node {
 		return Domain{}, false, nil //nolint:nilerr // a domain of somebody else
 	}
-	d := Domain{Placement: meta.Placement, Generation: meta.Generation}
+	d := Domain{Placement: meta.Placement, Generation: meta.Generation, MemoryMiB: sizeOf(text, &x).memoryMiB()}
 	if d.PodID, err = uuid.Parse(x.UUID); err != nil {
 		return Domain{}, false, fmt.Errorf("uuid of domain %s: %w", x.Name, err)
 	}

@@ -46,12 +46,10 @@ func domainXML(cfg Config, spec Spec, user uint32) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	slots := slots{spread: len(spec.Disks)+3+len(spec.Cards) > lastSlot}
+	slots := slots{spread: len(spec.Disks)+4+len(spec.Cards) > lastSlot}
 	d := libvirtxml.Domain{
 		Type: "kvm", Name: domainName(spec.PodID), UUID: spec.PodID.String(),
 		Metadata:   &libvirtxml.DomainMetadata{XML: string(meta)},
-		Memory:     &libvirtxml.DomainMemory{Value: uint(spec.MemoryMiB), Unit: "MiB"},  //nolint:gosec // the contract bounds it
-		VCPU:       &libvirtxml.DomainVCPU{Placement: "static", Value: uint(spec.CPUs)}, //nolint:gosec // as above
 		CPU:        &libvirtxml.DomainCPU{Mode: "host-model", Features: noNesting},
 		OnPoweroff: "destroy", OnReboot: "destroy", OnCrash: "destroy",
 		OS: &libvirtxml.DomainOS{
@@ -92,6 +90,7 @@ func domainXML(cfg Config, spec Spec, user uint32) (string, error) {
 		d.Features.TCG = &libvirtxml.DomainFeatureTCG{TBCache: &libvirtxml.DomainFeatureTCGTBCache{Unit: "MiB", Size: tcgCacheMiB}}
 	}
 	spec.Model.apply(&d)
+	spec.size().apply(&d, &slots)
 	for i, disk := range spec.Disks {
 		x := diskXML(spec, disk, i, slots.next())
 		x.IOTune = cfg.limitsOf(disk.Serial, disk.Limits).tune()

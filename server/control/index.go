@@ -44,6 +44,7 @@ type indexNode struct {
 
 type placedPod struct {
 	handle  scheduler.Handle
+	size    husk.Resources // that is reserved
 	leaving bool
 }
 
@@ -275,16 +276,16 @@ func (x *index) forget(n *indexNode, key store.PodKey, release func(scheduler.Ha
 
 func (x *index) adopt(p store.PlacedPod) {
 	n := x.nodes[p.Node]
-	if _, known := x.pods[p.PodKey]; known {
-		if n.pods[p.PodKey] {
+	if was, known := x.pods[p.PodKey]; known {
+		if n.pods[p.PodKey] && was.size == p.Size {
 			return
 		}
-		x.forget(x.nodes[x.byAt[x.fleet.NodeOf(x.pods[p.PodKey].handle)]], p.PodKey, x.fleet.Forget) // it was evicted and is on another node now
+		x.forget(x.nodes[x.byAt[x.fleet.NodeOf(was.handle)]], p.PodKey, x.fleet.Forget) // it was evicted and is on another node now, or has another size
 	}
 	pod := x.pod(p.PodKey, p.Size, p.ScratchGiB, p.Labels, p.Scheduling)
 	pod.Size.MemoryMiB += p.Overhead - n.node.VMMOverheadMiB // allocated with the overhead that its node had when it was placed
 	h := x.fleet.Adopt(n.at, &pod, float64(p.PlacedAt.UnixMilli())/1000)
-	if x.placed(n, p.PodKey, h); p.Leaving {
+	if x.placed(n, p.PodKey, p.Size, h); p.Leaving {
 		x.leave(p.PodKey)
 	}
 }
@@ -299,8 +300,8 @@ func (x *index) leave(key store.PodKey) {
 }
 
 // placed records the node of a pod.
-func (x *index) placed(n *indexNode, key store.PodKey, h scheduler.Handle) {
-	n.pods[key], x.pods[key], x.keys[h] = true, placedPod{handle: h}, key
+func (x *index) placed(n *indexNode, key store.PodKey, size husk.Resources, h scheduler.Handle) {
+	n.pods[key], x.pods[key], x.keys[h] = true, placedPod{handle: h, size: size}, key
 }
 
 // nodeOf returns the node at this position of the fleet.

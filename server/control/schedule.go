@@ -206,7 +206,7 @@ func (p *scheduling) commit(ctx context.Context, epoch int64, due []store.Pendin
 	for _, key := range done {
 		h := handles[key]
 		n := p.index.nodeOf(p.index.fleet.NodeOf(h))
-		p.index.placed(n, key, h)
+		p.index.placed(n, key, byKey[key].Size, h)
 		p.took(n.node, byKey[key].Size)
 		charged[n] = true
 		delete(handles, key)

@@ -39,10 +39,6 @@ func Complete(spec *husk.PodSpec) error {
 		if kinds := count(v.VolumeID != uuid.Nil, v.SnapshotID != uuid.Nil, v.Config != nil, v.Secret != nil, len(v.Projected) > 0, v.EmptyDir != nil); kinds != 1 {
 			return husk.Errorf(husk.CodeInvalid, at, "give exactly one of volumeId, snapshotId, config, secret, projected and emptyDir")
 		}
-		if d := v.EmptyDir; d != nil && d.Memory && d.SizeMiB > spec.Resources.MemoryMiB {
-			return husk.Errorf(husk.CodeInvalid, at+".emptyDir.sizeMiB", "the directory is in memory, and the pod has only %d MiB of it; reduce sizeMiB, or request more memory",
-				spec.Resources.MemoryMiB)
-		}
 		if err := checkFiles(at, v); err != nil {
 			return err
 		}
@@ -54,8 +50,8 @@ func Complete(spec *husk.PodSpec) error {
 		}
 		volumes[v.Name], volumeIDs[v.VolumeID], volumeIDs[v.SnapshotID] = v, true, true
 	}
-	if spec.ShmSizeMiB > spec.Resources.MemoryMiB {
-		return husk.Errorf(husk.CodeInvalid, "spec.shmSizeMiB", "the pod has only %d MiB of memory; reduce shmSizeMiB, or request more memory", spec.Resources.MemoryMiB)
+	if err := spec.CheckMemory(""); err != nil {
+		return err
 	}
 	containers := spec.AllContainers()
 	if len(containers) > limits.Containers {

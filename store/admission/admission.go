@@ -139,6 +139,23 @@ func podQuota(ctx context.Context, q *db.Queries, tenant db.Tenant, spec husk.Po
 	return Quota("spec.ephemeralStorageGiB", "GiB of scratch disks", use.ScratchGib, spec.ScratchGiB(), tenant.QuotaScratchGib)
 }
 
+// More checks whether the tenant's quota allows pods to become larger by this. Codes: quota_exceeded.
+func More(ctx context.Context, q *db.Queries, tenant db.Tenant, by husk.Resources) error {
+	use, err := q.PodUse(ctx, tenant.ID)
+	if err != nil {
+		return err
+	}
+	if by.CPUMillis > 0 {
+		if err := Quota("cpuMillis", "thousandths of a core", use.CpuMillis, by.CPUMillis, tenant.QuotaCpuMillis); err != nil {
+			return err
+		}
+	}
+	if by.MemoryMiB > 0 {
+		return Quota("memoryMiB", "MiB of memory", use.MemoryMib, by.MemoryMiB, tenant.QuotaMemoryMib)
+	}
+	return nil
+}
+
 // findImages returns the tenant's image for each container, and locks the images until the transaction ends. size is that of the containers in
 // the form that the guest gets. Codes: image_not_found, invalid (a container could never start).
 func findImages(ctx context.Context, q *db.Queries, tenantID uuid.UUID, spec husk.PodSpec) (ids []uuid.UUID, size int, err error) {

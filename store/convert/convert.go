@@ -69,12 +69,18 @@ func Pod(p db.Pod) husk.Pod {
 		}
 		return shown
 	})
+	var machine *husk.Resources
+	if p.MachineCpuMillis != nil && p.MachineMemoryMib != nil {
+		if has := (husk.Resources{CPUMillis: *p.MachineCpuMillis, MemoryMiB: *p.MachineMemoryMib}); has != spec.Resources {
+			machine = &has
+		}
+	}
 	return husk.Pod{
 		ID: p.ID, TenantID: p.TenantID, Name: p.Name, Labels: p.Labels, Annotations: p.Annotations, Spec: spec, Generation: p.Generation,
 		CreatedAt: p.CreatedAt, DeletionRequestedAt: p.DeletionRequestedAt,
 		Status: husk.PodStatus{
 			Phase: p.Phase, Reason: p.Reason, Message: p.Message, ObservedGeneration: p.ObservedGeneration, Address: p.Address.String(), Interfaces: interfaces,
-			Outside: p.Outside, NodeName: p.NodeName, VMMOverheadMiB: p.VmmOverheadMib, Restarts: p.Restarts, Containers: p.Containers,
+			Outside: p.Outside, NodeName: p.NodeName, VMMOverheadMiB: p.VmmOverheadMib, Resources: machine, Restarts: p.Restarts, Containers: p.Containers,
 			Timeline: husk.Timeline{
 				AcceptedAt: p.CreatedAt, PlacedAt: p.PlacedAt, DomainStartingAt: p.DomainStartingAt, NetworkConnectedAt: p.NetworkConnectedAt, DomainStartedAt: p.DomainStartedAt,
 				GuestReadyAt: p.GuestReadyAt, RunningAt: p.RunningAt,

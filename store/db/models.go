@@ -418,6 +418,8 @@ type Pod struct {
 	Interfaces          []husk.Interface
 	SecurityGroups      []string
 	NetworkConnectedAt  *time.Time
+	MachineCpuMillis    *int
+	MachineMemoryMib    *int
 }
 
 type PodAddress struct {

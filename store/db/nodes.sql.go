@@ -874,7 +874,7 @@ func (q *Queries) PlacementsOfNode(ctx context.Context, nodeID uuid.UUID) ([]Pla
 }
 
 const podsToMove = `-- name: PodsToMove :many
-SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib, p.last_placement, p.outside, p.interfaces, p.security_groups, p.network_connected_at FROM pods p JOIN nodes n ON n.id = p.node_id LEFT JOIN placements pl ON pl.tenant_id = p.tenant_id AND pl.pod_id = p.id AND pl.number = p.placement
+SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib, p.last_placement, p.outside, p.interfaces, p.security_groups, p.network_connected_at, p.machine_cpu_millis, p.machine_memory_mib FROM pods p JOIN nodes n ON n.id = p.node_id LEFT JOIN placements pl ON pl.tenant_id = p.tenant_id AND pl.pod_id = p.id AND pl.number = p.placement
 WHERE p.node_id = $1::uuid AND (p.holds_room OR p.phase = 'Stopping') AND (n.state IN ('Fenced', 'Recovering') OR n.state IN ('Lost', 'Fencing') AND NOT pl.volumes)
 ORDER BY p.tenant_id, p.id LIMIT $2 FOR UPDATE OF p
 `
@@ -945,6 +945,8 @@ func (q *Queries) PodsToMove(ctx context.Context, arg PodsToMoveParams) ([]Pod, 
 			&i.Interfaces,
 			&i.SecurityGroups,
 			&i.NetworkConnectedAt,
+			&i.MachineCpuMillis,
+			&i.MachineMemoryMib,
 		); err != nil {
 			return nil, err
 		}

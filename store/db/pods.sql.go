@@ -42,8 +42,33 @@ func (q *Queries) AnyDeferred(ctx context.Context) (bool, error) {
 	return exists, err
 }
 
+const chargeNode = `-- name: ChargeNode :one
+SELECT charge_node($1::uuid, $2::uuid, $3::integer, $4::integer)
+`
+
+type ChargeNodeParams struct {
+	Node      uuid.UUID
+	Pod       uuid.UUID
+	CpuMillis int
+	MemoryMib int
+}
+
+func (q *Queries) ChargeNode(ctx context.Context, arg ChargeNodeParams) (string, error) {
+	row := q.db.QueryRow(ctx, chargeNode,
+		arg.Node,
+		arg.Pod,
+		arg.CpuMillis,
+		arg.MemoryMib,
+	)
+	var charge_node string
+	err := row.Scan(&charge_node)
+	return charge_node, err
+}
+
 const clearPodAllocation = `-- name: ClearPodAllocation :exec
-UPDATE pods SET holds_room = false WHERE tenant_id = $1 AND id = $2
+UPDATE pods SET holds_room = false, cpu_millis = (spec -> 'resources' ->> 'cpuMillis')::integer, memory_mib = (spec -> 'resources' ->> 'memoryMiB')::integer,
+    machine_cpu_millis = NULL, machine_memory_mib = NULL
+WHERE tenant_id = $1 AND id = $2
 `
 
 type ClearPodAllocationParams struct {
@@ -234,7 +259,7 @@ func (q *Queries) DeleteFinishedPods(ctx context.Context, arg DeleteFinishedPods
 }
 
 const desiredPods = `-- name: DesiredPods :many
-SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, pods.scheduling, pods.priority, pods.gang, pods.decision, pods.placed_generation, pods.evicted, pods.guest_bytes, pods.needs, pods.delete_at, pods.annotations, pods.halted, pods.placement, pods.key_placement, pods.scratch_gib, pods.last_placement, pods.outside, pods.interfaces, pods.security_groups, pods.network_connected_at, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
+SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, pods.scheduling, pods.priority, pods.gang, pods.decision, pods.placed_generation, pods.evicted, pods.guest_bytes, pods.needs, pods.delete_at, pods.annotations, pods.halted, pods.placement, pods.key_placement, pods.scratch_gib, pods.last_placement, pods.outside, pods.interfaces, pods.security_groups, pods.network_connected_at, pods.machine_cpu_millis, pods.machine_memory_mib, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
 WHERE pods.node_id = $1::uuid AND (pods.ceph_key IS NOT NULL OR pods.phase = 'Stopping') AND ($2::uuid[] IS NULL OR pods.id = ANY($2))
 ORDER BY pods.created_at, pods.id
 `
@@ -310,6 +335,8 @@ func (q *Queries) DesiredPods(ctx context.Context, arg DesiredPodsParams) ([]Des
 			&i.Pod.Interfaces,
 			&i.Pod.SecurityGroups,
 			&i.Pod.NetworkConnectedAt,
+			&i.Pod.MachineCpuMillis,
+			&i.Pod.MachineMemoryMib,
 			&i.Cidr,
 		); err != nil {
 			return nil, err
@@ -499,7 +526,7 @@ const insertPod = `-- name: InsertPod :one
 INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang, guest_bytes, needs, annotations, scratch_gib, interfaces, security_groups)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
 ON CONFLICT (tenant_id, name) DO NOTHING
-RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at
+RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at, machine_cpu_millis, machine_memory_mib
 `
 
 type InsertPodParams struct {
@@ -598,6 +625,8 @@ func (q *Queries) InsertPod(ctx context.Context, arg InsertPodParams) (Pod, erro
 		&i.Interfaces,
 		&i.SecurityGroups,
 		&i.NetworkConnectedAt,
+		&i.MachineCpuMillis,
+		&i.MachineMemoryMib,
 	)
 	return i, err
 }
@@ -663,7 +692,7 @@ func (q *Queries) LeavingPods(ctx context.Context) ([]LeavingPodsRow, error) {
 }
 
 const lockNodePod = `-- name: LockNodePod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at, machine_cpu_millis, machine_memory_mib FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
 `
 
 type LockNodePodParams struct {
@@ -725,12 +754,14 @@ func (q *Queries) LockNodePod(ctx context.Context, arg LockNodePodParams) (Pod, 
 		&i.Interfaces,
 		&i.SecurityGroups,
 		&i.NetworkConnectedAt,
+		&i.MachineCpuMillis,
+		&i.MachineMemoryMib,
 	)
 	return i, err
 }
 
 const lockPod = `-- name: LockPod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at, machine_cpu_millis, machine_memory_mib FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockPodParams struct {
@@ -792,6 +823,8 @@ func (q *Queries) LockPod(ctx context.Context, arg LockPodParams) (Pod, error) {
 		&i.Interfaces,
 		&i.SecurityGroups,
 		&i.NetworkConnectedAt,
+		&i.MachineCpuMillis,
+		&i.MachineMemoryMib,
 	)
 	return i, err
 }
@@ -975,7 +1008,7 @@ func (q *Queries) PlacedPods(ctx context.Context, nodeIds []uuid.UUID) ([]Placed
 }
 
 const pod = `-- name: Pod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at FROM pods WHERE tenant_id = $1 AND id = $2
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at, machine_cpu_millis, machine_memory_mib FROM pods WHERE tenant_id = $1 AND id = $2
 `
 
 type PodParams struct {
@@ -1037,6 +1070,8 @@ func (q *Queries) Pod(ctx context.Context, arg PodParams) (Pod, error) {
 		&i.Interfaces,
 		&i.SecurityGroups,
 		&i.NetworkConnectedAt,
+		&i.MachineCpuMillis,
+		&i.MachineMemoryMib,
 	)
 	return i, err
 }
@@ -1122,6 +1157,22 @@ func (q *Queries) PodImages(ctx context.Context, arg PodImagesParams) ([]PodImag
 		return nil, err
 	}
 	return items, nil
+}
+
+const podMoves = `-- name: PodMoves :one
+SELECT EXISTS (SELECT 1 FROM placements WHERE tenant_id = $1 AND pod_id = $2 AND role IN ('incoming', 'leaving'))
+`
+
+type PodMovesParams struct {
+	TenantID uuid.UUID
+	PodID    uuid.UUID
+}
+
+func (q *Queries) PodMoves(ctx context.Context, arg PodMovesParams) (bool, error) {
+	row := q.db.QueryRow(ctx, podMoves, arg.TenantID, arg.PodID)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
 }
 
 const podPhases = `-- name: PodPhases :many
@@ -1239,7 +1290,7 @@ func (q *Queries) PodVolumes(ctx context.Context, arg PodVolumesParams) ([]PodVo
 }
 
 const pods = `-- name: Pods :many
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at FROM pods
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at, machine_cpu_millis, machine_memory_mib FROM pods
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR name = $4) AND ($5::jsonb IS NULL OR labels_match(labels, $5::jsonb))
 ORDER BY created_at, id LIMIT $6
@@ -1321,6 +1372,8 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]Pod, error) {
 			&i.Interfaces,
 			&i.SecurityGroups,
 			&i.NetworkConnectedAt,
+			&i.MachineCpuMillis,
+			&i.MachineMemoryMib,
 		); err != nil {
 			return nil, err
 		}
@@ -1333,7 +1386,7 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]Pod, error) {
 }
 
 const podsOfLostNodes = `-- name: PodsOfLostNodes :many
-SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib, p.last_placement, p.outside, p.interfaces, p.security_groups, p.network_connected_at FROM pods p JOIN nodes n ON n.id = p.node_id
+SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib, p.last_placement, p.outside, p.interfaces, p.security_groups, p.network_connected_at, p.machine_cpu_millis, p.machine_memory_mib FROM pods p JOIN nodes n ON n.id = p.node_id
 WHERE (n.state = 'Lost' OR n.state IN ('Fencing', 'Fenced') AND n.heartbeat_at < clock_timestamp() - interval '1 minute') AND p.phase IN ('Starting', 'Running') ORDER BY p.tenant_id, p.id LIMIT $1 FOR UPDATE OF p
 `
 
@@ -1398,6 +1451,8 @@ func (q *Queries) PodsOfLostNodes(ctx context.Context, max int) ([]Pod, error) {
 			&i.Interfaces,
 			&i.SecurityGroups,
 			&i.NetworkConnectedAt,
+			&i.MachineCpuMillis,
+			&i.MachineMemoryMib,
 		); err != nil {
 			return nil, err
 		}
@@ -1429,6 +1484,7 @@ func (q *Queries) RemovePod(ctx context.Context, arg RemovePodParams) (int64, er
 const requeuePod = `-- name: RequeuePod :exec
 UPDATE pods SET phase = CASE WHEN halted THEN 'Stopped' ELSE 'Pending' END, reason = '', message = '', node_id = NULL, node_name = '', holds_room = false, vmm_overhead_mib = 0, ceph_key = NULL, evicted = false,
     generation = generation + 1, tries = 0, next_try_at = NULL, containers = '[]', restarts = 0,
+    cpu_millis = (spec -> 'resources' ->> 'cpuMillis')::integer, memory_mib = (spec -> 'resources' ->> 'memoryMiB')::integer, machine_cpu_millis = NULL, machine_memory_mib = NULL,
     placed_at = NULL, domain_starting_at = NULL, network_connected_at = NULL, domain_started_at = NULL, guest_ready_at = NULL, running_at = NULL
 WHERE tenant_id = $1 AND id = $2
 `
@@ -1450,6 +1506,53 @@ SELECT reread_node($1)
 
 func (q *Queries) RereadNode(ctx context.Context, nodeID uuid.UUID) error {
 	_, err := q.db.Exec(ctx, rereadNode, nodeID)
+	return err
+}
+
+const reservePod = `-- name: ReservePod :exec
+UPDATE pods SET cpu_millis = $1, memory_mib = $2 WHERE tenant_id = $3 AND id = $4
+`
+
+type ReservePodParams struct {
+	CpuMillis int
+	MemoryMib int
+	TenantID  uuid.UUID
+	ID        uuid.UUID
+}
+
+// Less than before, because the machine has become smaller.
+func (q *Queries) ReservePod(ctx context.Context, arg ReservePodParams) error {
+	_, err := q.db.Exec(ctx, reservePod,
+		arg.CpuMillis,
+		arg.MemoryMib,
+		arg.TenantID,
+		arg.ID,
+	)
+	return err
+}
+
+const resizePod = `-- name: ResizePod :exec
+UPDATE pods SET spec = $1, cpu_millis = $2, memory_mib = $3, generation = generation + 1, tries = 0, next_try_at = NULL
+WHERE tenant_id = $4 AND id = $5
+`
+
+type ResizePodParams struct {
+	Spec      husk.PodSpec
+	CpuMillis int
+	MemoryMib int
+	TenantID  uuid.UUID
+	ID        uuid.UUID
+}
+
+// The size in the spec, and what is reserved for the pod.
+func (q *Queries) ResizePod(ctx context.Context, arg ResizePodParams) error {
+	_, err := q.db.Exec(ctx, resizePod,
+		arg.Spec,
+		arg.CpuMillis,
+		arg.MemoryMib,
+		arg.TenantID,
+		arg.ID,
+	)
 	return err
 }
 
@@ -1556,7 +1659,7 @@ func (q *Queries) SetPodStopping(ctx context.Context, arg SetPodStoppingParams) 
 
 const updatePod = `-- name: UpdatePod :one
 UPDATE pods SET name = $1, labels = $2, annotations = $3, security_groups = $4, generation = generation + 1
-WHERE tenant_id = $5 AND id = $6 RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at
+WHERE tenant_id = $5 AND id = $6 RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at, machine_cpu_millis, machine_memory_mib
 `
 
 type UpdatePodParams struct {
@@ -1629,6 +1732,8 @@ func (q *Queries) UpdatePod(ctx context.Context, arg UpdatePodParams) (Pod, erro
 		&i.Interfaces,
 		&i.SecurityGroups,
 		&i.NetworkConnectedAt,
+		&i.MachineCpuMillis,
+		&i.MachineMemoryMib,
 	)
 	return i, err
 }
@@ -1636,10 +1741,10 @@ func (q *Queries) UpdatePod(ctx context.Context, arg UpdatePodParams) (Pod, erro
 const updatePodStatus = `-- name: UpdatePodStatus :exec
 UPDATE pods SET phase = $1, reason = $2, message = $3, observed_generation = $4, restarts = $5,
     containers = $6, domain_starting_at = $7, network_connected_at = $8, domain_started_at = $9,
-    guest_ready_at = $10, running_at = $11,
+    guest_ready_at = $10, running_at = $11, machine_cpu_millis = $12, machine_memory_mib = $13,
     delete_at = CASE WHEN $1 IN ('Succeeded', 'Failed')
         THEN COALESCE(delete_at, clock_timestamp() + (spec ->> 'ttlSecondsAfterFinished')::integer * interval '1 second') END
-WHERE tenant_id = $12 AND id = $13
+WHERE tenant_id = $14 AND id = $15
 `
 
 type UpdatePodStatusParams struct {
@@ -1654,6 +1759,8 @@ type UpdatePodStatusParams struct {
 	DomainStartedAt    *time.Time
 	GuestReadyAt       *time.Time
 	RunningAt          *time.Time
+	MachineCpuMillis   *int
+	MachineMemoryMib   *int
 	TenantID           uuid.UUID
 	ID                 uuid.UUID
 }
@@ -1671,6 +1778,8 @@ func (q *Queries) UpdatePodStatus(ctx context.Context, arg UpdatePodStatusParams
 		arg.DomainStartedAt,
 		arg.GuestReadyAt,
 		arg.RunningAt,
+		arg.MachineCpuMillis,
+		arg.MachineMemoryMib,
 		arg.TenantID,
 		arg.ID,
 	)

@@ -14,10 +14,11 @@ import (
 
 const beginRuns = `-- name: BeginRuns :many
 WITH told AS (
-    SELECT unnest($2::uuid[]) AS pod_id, unnest($3::timestamptz[]) AS started_at
+    SELECT unnest($2::uuid[]) AS pod_id, unnest($3::timestamptz[]) AS started_at, unnest($4::integer[]) AS cpu_millis, unnest($5::integer[]) AS memory_mib
 ), begun AS (
     INSERT INTO usage_intervals (tenant_id, kind, object_id, name, labels, node_id, node_name, cpu_millis, memory_mib, size_gib, started_at)
-    SELECT p.tenant_id, 'pod', p.id, p.name, p.labels, p.node_id, p.node_name, p.cpu_millis, p.memory_mib,
+    SELECT p.tenant_id, 'pod', p.id, p.name, p.labels, p.node_id, p.node_name, CASE t.cpu_millis WHEN 0 THEN p.cpu_millis ELSE t.cpu_millis END,
+        CASE t.memory_mib WHEN 0 THEN p.memory_mib ELSE t.memory_mib END,
         CASE WHEN n.scratch_gib IS NULL THEN 0 ELSE p.scratch_gib END, t.started_at
     FROM told t JOIN pods p ON p.id = t.pod_id AND p.node_id = $1::uuid JOIN nodes n ON n.id = p.node_id
     WHERE t.started_at BETWEEN p.placed_at - interval '1 minute' AND clock_timestamp() + interval '1 minute'
@@ -32,9 +33,11 @@ WHERE NOT t.started_at BETWEEN p.placed_at - interval '1 minute' AND clock_times
 `
 
 type BeginRunsParams struct {
-	NodeID uuid.UUID
-	PodIds []uuid.UUID
-	Starts []time.Time
+	NodeID    uuid.UUID
+	PodIds    []uuid.UUID
+	Starts    []time.Time
+	CpuMillis []int
+	MemoryMib []int
 }
 
 type BeginRunsRow struct {
@@ -43,10 +46,16 @@ type BeginRunsRow struct {
 	StartedAt time.Time
 }
 
-// Starts of virtual machines of pods on this node, recorded once each, however often they are reported. A start before the pod was placed, or in
+// Starts of virtual machines of pods on this node, recorded once each, however often they are reported. A size of 0 is that of the pod. A start before the pod was placed, or in
 // the future, cannot be right. Such starts are returned, unless they are known from an earlier placement.
 func (q *Queries) BeginRuns(ctx context.Context, arg BeginRunsParams) ([]BeginRunsRow, error) {
-	rows, err := q.db.Query(ctx, beginRuns, arg.NodeID, arg.PodIds, arg.Starts)
+	rows, err := q.db.Query(ctx, beginRuns,
+		arg.NodeID,
+		arg.PodIds,
+		arg.Starts,
+		arg.CpuMillis,
+		arg.MemoryMib,
+	)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,11 @@ func Record(ctx context.Context, q *db.Queries, node uuid.UUID, runs []husk.Mach
 	begin, end, traffic := db.BeginRunsParams{NodeID: node}, db.EndRunsParams{NodeID: node}, db.CountTrafficParams{NodeID: node}
 	for _, r := range runs {
 		begin.PodIds, begin.Starts = append(begin.PodIds, r.PodID), append(begin.Starts, r.StartedAt)
+		var size husk.Resources
+		if r.Resources != nil {
+			size = *r.Resources
+		}
+		begin.CpuMillis, begin.MemoryMib = append(begin.CpuMillis, size.CPUMillis), append(begin.MemoryMib, size.MemoryMiB)
 		if r.StoppedAt != nil {
 			end.PodIds, end.Starts, end.Stops = append(end.PodIds, r.PodID), append(end.Starts, r.StartedAt), append(end.Stops, *r.StoppedAt)
 		}

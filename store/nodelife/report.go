@@ -50,16 +50,41 @@ func Report(ctx context.Context, q *db.Queries, node uuid.UUID, r husk.PodReport
 	if err := podevents.Record(ctx, q, row, r.Containers); err != nil {
 		return err
 	}
-	err = q.UpdatePodStatus(ctx, db.UpdatePodStatusParams{
+	status := db.UpdatePodStatusParams{
 		TenantID: row.TenantID, ID: row.ID, Phase: next, Reason: r.Reason, Message: r.Message, ObservedGeneration: r.Generation,
 		Restarts: r.Restarts, Containers: r.Containers, DomainStartingAt: r.DomainStartingAt, NetworkConnectedAt: r.NetworkConnectedAt, DomainStartedAt: r.DomainStartedAt,
 		GuestReadyAt: r.GuestReadyAt, RunningAt: r.RunningAt,
-	})
-	if err != nil {
+	}
+	if r.Resources != nil && next.Holds() {
+		status.MachineCpuMillis, status.MachineMemoryMib = &r.Resources.CPUMillis, &r.Resources.MemoryMiB
+		if err := shrink(ctx, q, row, r); err != nil {
+			return err
+		}
+	}
+	if err := q.UpdatePodStatus(ctx, status); err != nil {
 		return err
 	}
 	if next != row.Phase {
 		return record(ctx, q, row, string(next), r.Message)
 	}
 	return q.Hint(ctx, []string{hints.Tenant(row.TenantID)})
+}
+
+// shrink frees what the node has reserved for a pod beyond its size, once the machine has become smaller. A report about an earlier generation may be about a
+// machine that was made larger since. A pod that moves is reserved twice, and stays as it is until it has arrived.
+func shrink(ctx context.Context, q *db.Queries, row db.Pod, r husk.PodReport) error {
+	size := row.Spec.Resources
+	now := husk.Resources{CPUMillis: max(size.CPUMillis, min(row.CpuMillis, r.Resources.CPUMillis)), MemoryMiB: max(size.MemoryMiB, min(row.MemoryMib, r.Resources.MemoryMiB))}
+	if !row.HoldsRoom || r.Generation != row.Generation || now.CPUMillis == row.CpuMillis && now.MemoryMiB == row.MemoryMib {
+		return nil
+	}
+	moves, err := q.PodMoves(ctx, db.PodMovesParams{TenantID: row.TenantID, PodID: row.ID})
+	if err != nil || moves {
+		return err
+	}
+	err = q.FreeNodeCapacity(ctx, db.FreeNodeCapacityParams{ID: *row.NodeID, CpuMillis: row.CpuMillis - now.CPUMillis, MemoryMib: row.MemoryMib - now.MemoryMiB})
+	if err != nil {
+		return err
+	}
+	return q.ReservePod(ctx, db.ReservePodParams{TenantID: row.TenantID, ID: row.ID, CpuMillis: now.CPUMillis, MemoryMib: now.MemoryMiB})
 }

@@ -75,6 +75,21 @@ WHERE tenant_id = @tenant_id AND id = @id;
 UPDATE pods SET name = @name, labels = @labels, annotations = @annotations, security_groups = @security_groups, generation = generation + 1
 WHERE tenant_id = @tenant_id AND id = @id RETURNING *;
 
+-- name: ChargeNode :one
+SELECT charge_node(@node::uuid, @pod::uuid, @cpu_millis::integer, @memory_mib::integer);
+
+-- name: ResizePod :exec
+-- The size in the spec, and what is reserved for the pod.
+UPDATE pods SET spec = @spec, cpu_millis = @cpu_millis, memory_mib = @memory_mib, generation = generation + 1, tries = 0, next_try_at = NULL
+WHERE tenant_id = @tenant_id AND id = @id;
+
+-- name: ReservePod :exec
+-- Less than before, because the machine has become smaller.
+UPDATE pods SET cpu_millis = @cpu_millis, memory_mib = @memory_mib WHERE tenant_id = @tenant_id AND id = @id;
+
+-- name: PodMoves :one
+SELECT EXISTS (SELECT 1 FROM placements WHERE tenant_id = @tenant_id AND pod_id = @pod_id AND role IN ('incoming', 'leaving'));
+
 -- name: RereadNode :exec
 SELECT reread_node(@node_id);
 
@@ -103,6 +118,7 @@ SELECT tenant_id, id, node_id::uuid AS node_id FROM evicted;
 -- An evicted pod whose virtual machine is gone becomes Pending again, or Stopped. It keeps its address and its volumes, and gets a new key.
 UPDATE pods SET phase = CASE WHEN halted THEN 'Stopped' ELSE 'Pending' END, reason = '', message = '', node_id = NULL, node_name = '', holds_room = false, vmm_overhead_mib = 0, ceph_key = NULL, evicted = false,
     generation = generation + 1, tries = 0, next_try_at = NULL, containers = '[]', restarts = 0,
+    cpu_millis = (spec -> 'resources' ->> 'cpuMillis')::integer, memory_mib = (spec -> 'resources' ->> 'memoryMiB')::integer, machine_cpu_millis = NULL, machine_memory_mib = NULL,
     placed_at = NULL, domain_starting_at = NULL, network_connected_at = NULL, domain_started_at = NULL, guest_ready_at = NULL, running_at = NULL
 WHERE tenant_id = @tenant_id AND id = @id;
 
@@ -153,7 +169,7 @@ SELECT * FROM pods WHERE node_id = @node_id::uuid AND id = @id FOR UPDATE;
 -- name: UpdatePodStatus :exec
 UPDATE pods SET phase = @phase, reason = @reason, message = @message, observed_generation = @observed_generation, restarts = @restarts,
     containers = @containers, domain_starting_at = @domain_starting_at, network_connected_at = @network_connected_at, domain_started_at = @domain_started_at,
-    guest_ready_at = @guest_ready_at, running_at = @running_at,
+    guest_ready_at = @guest_ready_at, running_at = @running_at, machine_cpu_millis = sqlc.narg(machine_cpu_millis), machine_memory_mib = sqlc.narg(machine_memory_mib),
     delete_at = CASE WHEN @phase IN ('Succeeded', 'Failed')
         THEN COALESCE(delete_at, clock_timestamp() + (spec ->> 'ttlSecondsAfterFinished')::integer * interval '1 second') END
 WHERE tenant_id = @tenant_id AND id = @id;
@@ -179,7 +195,9 @@ UPDATE nodes SET allocated_cpu_millis = allocated_cpu_millis - @cpu_millis, allo
     version = version + 1 WHERE id = @id;
 
 -- name: ClearPodAllocation :exec
-UPDATE pods SET holds_room = false WHERE tenant_id = @tenant_id AND id = @id;
+UPDATE pods SET holds_room = false, cpu_millis = (spec -> 'resources' ->> 'cpuMillis')::integer, memory_mib = (spec -> 'resources' ->> 'memoryMiB')::integer,
+    machine_cpu_millis = NULL, machine_memory_mib = NULL
+WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: PodsOfLostNodes :many
 -- Pods that are not Unknown although their node is Lost.

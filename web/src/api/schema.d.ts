@@ -234,6 +234,34 @@ export interface paths {
         patch: operations["updatePod"];
         trace?: never;
     };
+    "/v1/pods/{podId}/resources": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The pod's ID.
+                 * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
+                 */
+                podId: components["parameters"]["PodId"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change the cpu and the memory of a pod, also while it runs
+         * @description A pod that is on a node changes its size there, without a restart, if the node has room: otherwise the request is refused. `status.resources` shows what the virtual machine has so far. More cpu and memory are there within seconds.
+         *     Less memory takes as long as the guest needs to free it, and counts until then. A virtual machine never has less memory than it was started with, and at most 8 times that, or 4 GiB more, whichever is more. Beyond these limits, and in a virtual machine that was started before its node could do this, the change waits for the next start.
+         *     For developers and owners of the tenant.
+         */
+        patch: operations["resizePod"];
+        trace?: never;
+    };
     "/v1/pods/{podId}/stop": {
         parameters: {
             query?: never;
@@ -3606,6 +3634,18 @@ export interface components {
             /** @example 256 */
             memoryMiB: number;
         };
+        /**
+         * @description What is left out stays as it is.
+         * @example {
+         *       "cpuMillis": 2000,
+         *       "memoryMiB": 1024
+         *     }
+         */
+        PodResize: {
+            /** @description 1000 is one core. */
+            cpuMillis?: number;
+            memoryMiB?: number;
+        };
         /** @description Something that containers can mount. Give exactly one of `volumeId`, `snapshotId`, `config`, `secret`, `projected` and `emptyDir`. */
         PodVolume: {
             name: components["schemas"]["Name"];
@@ -4138,6 +4178,8 @@ export interface components {
             nodeName?: string;
             /** @description The node memory that the pod needs in addition to its own: for the virtual machine monitor, and for the kernel of the guest. */
             vmmOverheadMiB: number;
+            /** @description What the virtual machine has, if that was changed while it runs. It differs from the spec until a change is done. */
+            resources?: components["schemas"]["Resources"];
             /** @description How often the virtual machine was restarted. */
             restarts?: number;
             /** @description Whether all containers are ready, except init containers that are not sidecars. */
@@ -8208,6 +8250,8 @@ export interface components {
             message?: string;
             restarts: number;
             containers: components["schemas"]["ContainerStatus"][];
+            /** @description What the virtual machine has. Agents of earlier versions do not send it. */
+            resources?: components["schemas"]["Resources"];
             /** Format: date-time */
             domainStartingAt?: string;
             /** Format: date-time */
@@ -8219,7 +8263,7 @@ export interface components {
             /** Format: date-time */
             runningAt?: string;
         };
-        /** @description One usage interval of a pod: the time from a start of its virtual machine to its stop. The pod and the start identify it. */
+        /** @description One usage interval of a pod: the time from a start of its virtual machine to its stop, with one size. The pod and the start identify it. */
         MachineRun: {
             /** Format: uuid */
             podId: string;
@@ -8247,6 +8291,8 @@ export interface components {
              * @description Of the sent bytes, those to addresses outside of the tenant's networks.
              */
             outsideSentBytes?: number;
+            /** @description The size of the pod in this interval. A change of the size ends one interval and begins another. Without it, it is the size of the pod. */
+            resources?: components["schemas"]["Resources"];
         };
         /**
          * @description One target group for the HTTP service discovery of Prometheus.
@@ -9181,6 +9227,41 @@ export interface operations {
         requestBody: {
             content: {
                 "application/json": components["schemas"]["PodUpdate"];
+            };
+        };
+        responses: {
+            /** @description The pod. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pod"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    resizePod: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Make the change only if the object still has this ETag. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /**
+                 * @description The pod's ID.
+                 * @example b7d9f3a2-14c8-4e0b-8f6d-5a1c7e92d303
+                 */
+                podId: components["parameters"]["PodId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PodResize"];
             };
         };
         responses: {

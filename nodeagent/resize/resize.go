@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package resize changes the cpu and the memory of a pod's machine while it runs. A machine that becomes larger may use more memory of the node before it
+// gets the memory. One that becomes smaller may use less after its guest has given the memory back, which the guest may also never do.
+package resize
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"husk"
+	"husk/guest"
+)
+
+// The machine is looked at again after a change: soon at first, then less and less often.
+const (
+	firstLook = 100 * time.Millisecond
+	lastLook  = 10 * time.Second
+)
+
+// Machines changes virtual machines.
+type Machines interface {
+	Resize(ctx context.Context, pod uuid.UUID, cpus, memoryMiB int) (cpusNow, memoryNow int, err error)
+	LimitMemory(ctx context.Context, pod uuid.UUID, mib int) error
+}
+
+// CPUs returns how many CPUs a machine of this size has.
+func CPUs(size husk.Resources) int { return (size.CPUMillis + 999) / 1000 }
+
+// Size is what one pod's machine has and should have. Its methods can be called at the same time.
+type Size struct {
+	mu       sync.Mutex
+	wanted   husk.Resources
+	has      husk.Resources
+	shareMiB int // that the machine has in addition to the pod's memory
+	overhead int // MiB, of the node's memory for the machine in addition to the pod's
+}
+
+// Start sets the size of a machine that was just started, or was found running, and the pod's size that it should have.
+func (s *Size) Start(desired husk.DesiredPod, shareMiB int, has *husk.Resources) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wanted, s.has, s.shareMiB, s.overhead = desired.Resources, *has, shareMiB, desired.VMMOverheadMiB
+}
+
+// Want sets the size that the machine should have.
+func (s *Size) Want(size husk.Resources) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wanted = size
+}
+
+// Has returns what the machine has.
+func (s *Size) Has() husk.Resources {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.has
+}
+
+// LimitMiB returns the node's memory that the machine may use: for what it has, and for what it should have.
+func (s *Size) LimitMiB() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.wanted.MemoryMiB, s.has.MemoryMiB) + s.overhead
+}
+
+// LimitMillis returns the cpu that the machine may use, once its burst is over.
+func (s *Size) LimitMillis() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.wanted.CPUMillis
+}
+
+// Machine changes one machine.
+type Machine struct {
+	Machines Machines
+	Guest    *guest.Client
+	Pod      uuid.UUID
+	Size     *Size
+	Log      *slog.Logger
+	LimitCPU func()      // limits the machine's cpu to Size.LimitMillis, unless it has a burst
+	Resting  func() bool // whether nothing may change now, because the machine moves
+	Changed  func()      // is called after each change of what the machine has
+
+	wake chan struct{}
+}
+
+// New returns m, ready to run.
+func New(m Machine) *Machine {
+	m.wake = make(chan struct{}, 1)
+	return &m
+}
+
+// Wake makes Run look at the size that the machine should have.
+func (m *Machine) Wake() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run changes the machine until ctx ends. It begins at once, because an earlier agent may have been interrupted.
+func (m *Machine) Run(ctx context.Context) {
+	look := firstLook
+	for {
+		done, err := m.step(ctx)
+		if err != nil && ctx.Err() == nil {
+			m.Log.Warn("the size of the machine has not changed yet; retrying", "error", err)
+		}
+		var again <-chan time.Time
+		if !done {
+			again = time.After(look)
+			look = min(2*look, lastLook)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-m.wake:
+			look = firstLook
+		case <-again:
+		}
+	}
+}
+
+// step brings the machine closer to its size. It returns whether it has that.
+func (m *Machine) step(ctx context.Context) (done bool, _ error) {
+	if m.Resting() {
+		return false, nil
+	}
+	m.Size.mu.Lock()
+	wanted, had, share := m.Size.wanted, m.Size.has, m.Size.shareMiB
+	m.Size.mu.Unlock()
+	if wanted == had {
+		return true, nil
+	}
+	// As in package growth, an end of ctx does not interrupt libvirt's calls.
+	quiet := context.WithoutCancel(ctx)
+	if err := m.Machines.LimitMemory(quiet, m.Pod, m.Size.LimitMiB()); err != nil {
+		return false, err
+	}
+	cpus, memory, err := m.Machines.Resize(quiet, m.Pod, CPUs(wanted), wanted.MemoryMiB+share)
+	if err != nil {
+		return false, err
+	}
+	if err := m.tellGuest(ctx, min(cpus, CPUs(wanted))); err != nil {
+		return false, err
+	}
+	has := husk.Resources{CPUMillis: wanted.CPUMillis, MemoryMiB: memory - share}
+	if cpus < CPUs(wanted) { // the machine cannot have more
+		has.CPUMillis = min(wanted.CPUMillis, 1000*cpus)
+	}
+	m.LimitCPU()
+	// Memory is plugged in blocks: a rest of one is as good as nothing.
+	if over := has.MemoryMiB - wanted.MemoryMiB; over > 0 && over < blockMiB {
+		has.MemoryMiB = wanted.MemoryMiB
+	}
+	m.Size.mu.Lock()
+	m.Size.has = has
+	m.Size.mu.Unlock()
+	if err := m.Machines.LimitMemory(quiet, m.Pod, m.Size.LimitMiB()); err != nil {
+		return false, err
+	}
+	if has != had {
+		m.Log.Info("the machine has another size", "cpu_millis", has.CPUMillis, "memory_mib", has.MemoryMiB)
+		m.Changed()
+	}
+	return has == wanted, nil
+}
+
+// blockMiB is the unit in which memory is plugged.
+const blockMiB = 2
+
+// tellGuest lets the guest use CPUs and memory. One of an earlier version does not know how.
+func (m *Machine) tellGuest(ctx context.Context, cpus int) error {
+	err := m.Guest.Resize(ctx, cpus)
+	if refused, ok := errors.AsType[*guest.CallError](err); ok && refused.Code == guest.CodeInvalid {
+		m.Log.Warn("the guest cannot use another size before the next start of the pod", "why", refused.Message)
+		return nil
+	}
+	return err
+}
