@@ -123,15 +123,18 @@ func checkOwners(root *tar.Header, dirs []*tar.Header, files map[[2]int]*file) e
 	return nil
 }
 
-// hasSpace checks that the file system of a file has space for need bytes, and that a tenth of it
+// keepFree is what stays free of a large file system, in bytes. Of a small one, a tenth does.
+const keepFree = 10 << 30
+
+// hasSpace checks that the file system of a file has space for need bytes, and that enough of it
 // then stays free for other imports and the system.
 func hasSpace(file *os.File, need int64) error {
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(int(file.Fd()), &fs); err != nil {
 		return fmt.Errorf("read the free space of %s: %w", file.Name(), err)
 	}
-	free := int64(fs.Bavail) * fs.Bsize           //nolint:gosec // below 2^63 on every disk
-	if free-need < int64(fs.Blocks)*fs.Bsize/10 { //nolint:gosec // as above
+	free := int64(fs.Bavail) * fs.Bsize                          //nolint:gosec // below 2^63 on every disk
+	if free-need < min(keepFree, int64(fs.Blocks)*fs.Bsize/10) { //nolint:gosec // as above
 		return fmt.Errorf("%s has only %d bytes free, and the image has %d bytes of layers: %w", file.Name(), free, need, unix.ENOSPC)
 	}
 	return nil

@@ -69,7 +69,7 @@ function SignedIn() {
   const pages = pagesOf(session);
   // biome-ignore lint/correctness/useExhaustiveDependencies: opening a page closes the menu
   useEffect(() => setMenu(false), [at]);
-  usePageFocus(at);
+  usePageFocus(useRouterState({ select: (s) => s.resolvedLocation?.pathname ?? "" }));
   useKeys({
     search: () => setLayer("search"),
     help: () => setLayer("help"),

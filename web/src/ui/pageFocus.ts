@@ -5,14 +5,16 @@ import { type RefObject, useEffect, useLayoutEffect, useRef } from "react";
 
 let opened = false; // the user has opened another page whose heading has not got the focus yet
 
-/** usePageFocus notices that the user opens another page. */
+/** usePageFocus notices that the user opens another page: path is that of the page that is shown, which changes after the page's code has been loaded. */
 export function usePageFocus(path: string) {
   const before = useRef(path);
   useLayoutEffect(() => {
     if (before.current === path) return;
+    const first = before.current === "";
     before.current = path;
+    if (first) return;
     opened = true;
-    // The heading may be there already, if both pages have the same component.
+    // The heading is usually there already.
     const timer = setTimeout(() => focus(document.querySelector<HTMLElement>("#content h1")), 50);
     return () => clearTimeout(timer);
   }, [path]);
