@@ -12,15 +12,18 @@ import (
 
 // The orphans end when the shell has become a program that waits for nobody. Their entries stay, as zombies, until process 1 waits for them.
 const orphansScript = `
+zombies() { cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z '; }
 report() {
-	sleep 3
-	echo zombies "$(cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z ')"
+	until grep -q ^sleep /proc/$$/cmdline; do sleep 0.1; done
+	kill -9 $(cat /tmp/orphans)
+	i=0; until test "$(zombies)" = 0 || test $i = 30; do sleep 0.1; i=$((i+1)); done
+	echo zombies "$(zombies)"
 	echo first "$(tr '\0' ' ' < /proc/1/cmdline)"
 	echo privileges "$(grep NoNewPrivs /proc/1/status)" "$(grep CapEff /proc/1/status)" "$(grep ^Uid /proc/1/status)"
 	echo memory "$(grep VmRSS /proc/1/status)"
 }
+n=0; while test $n -lt 20; do (sleep 600 & echo $! >> /tmp/orphans); n=$((n+1)); done
 report &
-n=0; while test $n -lt 20; do (sleep 1 &); n=$((n+1)); done
 exec sleep 600
 `
 
