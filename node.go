@@ -47,6 +47,9 @@ const CapabilityGateway = "gateway"
 // CapabilityVolumeKinds is of agents whose guests know volumes with xfs and volumes without a file system.
 const CapabilityVolumeKinds = "volume-kinds"
 
+// CapabilityInitProcess is of agents whose guests know an init process of containers, and a maximum number of their restarts.
+const CapabilityInitProcess = "init-process"
+
 // CapabilitySnapshots is of agents that attach snapshots read-only.
 const CapabilitySnapshots = "snapshots"
 
@@ -57,6 +60,7 @@ const CapabilityEncryption = "encryption"
 var AgentCapabilities = []string{
 	CapabilityPrivileged, CapabilityConfigs, CapabilityContainerOptions, CapabilityEmptyDirs, CapabilitySharedMemory, CapabilityScratch, CapabilityHostSettings, CapabilityNetworks,
 	CapabilityMoves, CapabilityLiveMigration, CapabilityVolumeKinds, CapabilitySnapshots, CapabilityEncryption,
+	CapabilityInitProcess,
 }
 
 // Node is one bare-metal machine with an agent.

@@ -149,16 +149,15 @@ func TestFlagsOfDockerAndKubectl(t *testing.T) {
 		code int
 		says string
 	}{
-		"logs -n all web":                  {exit.Conflict, "not running"},
-		"logs --tail 3 --previous web":     {exit.Conflict, "not running"},
-		"logs -l app=web":                  {exit.Conflict, "not running"},
-		"logs web -l app=web":              {exit.Usage, "with -l"},
-		"logs -n x web":                    {exit.Usage, "neither a number"},
-		"run --init nginx":                 {exit.Usage, "an init"},
-		"run --gpus all nginx":             {exit.Usage, "no GPUs"},
-		"run --restart on-failure:3 nginx": {exit.Usage, "no maximum of 3 restarts"},
-		"run --entrypoint= nginx":          {exit.Usage, "nothing to run"},
-		"quota -o name":                    {exit.OK, ""},
+		"logs -n all web":              {exit.Conflict, "not running"},
+		"logs --tail 3 --previous web": {exit.Conflict, "not running"},
+		"logs -l app=web":              {exit.Conflict, "not running"},
+		"logs web -l app=web":          {exit.Usage, "with -l"},
+		"logs -n x web":                {exit.Usage, "neither a number"},
+		"run --restart always:3 nginx": {exit.Usage, "only on-failure"},
+		"run --gpus all nginx":         {exit.Usage, "no GPUs"},
+		"run --entrypoint= nginx":      {exit.Usage, "nothing to run"},
+		"quota -o name":                {exit.OK, ""},
 	} {
 		code, out, errs, _ := recorded(t, strings.Fields(line)...)
 		if code != want.code || !strings.Contains(errs, want.says) {

@@ -42,7 +42,11 @@ func TestAPodNeedsTheCapabilitiesOfWhatItsSpecUses(t *testing.T) {
 			must(t, v, err)
 			s.Volumes = []husk.PodVolume{{Name: "v", VolumeID: v.ID}}
 		}, []string{husk.CapabilityVolumeKinds}},
-		"probe":      {func(s *husk.PodSpec) { s.Containers[0].LivenessProbe = &husk.Probe{TCPPort: 1} }, []string{husk.CapabilityContainerOptions}},
+		"probe":        {func(s *husk.PodSpec) { s.Containers[0].LivenessProbe = &husk.Probe{TCPPort: 1} }, []string{husk.CapabilityContainerOptions}},
+		"init process": {func(s *husk.PodSpec) { s.Containers[0].InitProcess = true }, []string{husk.CapabilityInitProcess, husk.CapabilityContainerOptions}},
+		"restarts": {func(s *husk.PodSpec) {
+			s.Containers[0].RestartPolicy, s.Containers[0].MaxRestarts = husk.RestartOnFailure, 3
+		}, []string{husk.CapabilityInitProcess, husk.CapabilityContainerOptions}},
 		"owner":      {func(s *husk.PodSpec) { s.Containers[0].Files = []husk.File{{Path: "/a", UID: 1}} }, []string{husk.CapabilityContainerOptions}},
 		"mode":       {func(s *husk.PodSpec) { s.Containers[0].Files = []husk.File{{Path: "/a", Mode: "0000"}} }, []string{husk.CapabilityContainerOptions}},
 		"other mode": {func(s *husk.PodSpec) { s.Containers[0].Files = []husk.File{{Path: "/a", Mode: "0600"}} }, []string{}},

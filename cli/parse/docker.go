@@ -11,7 +11,6 @@ import (
 
 // dockerFlags says what to do without the flags of docker run that husk run does not have.
 var dockerFlags = map[string]string{
-	"init":               "the container's command is its first process; use an image with an init, such as tini",
 	"gpus":               "pods have no GPUs",
 	"link":               "pods of a tenant reach each other by name, NAME.pods.husk.internal",
 	"userns":             "a pod is a virtual machine of its own",

@@ -3752,6 +3752,16 @@ export interface components {
             noNewPrivileges?: boolean;
             /** @description Default: the policy of the pod. An init container with `Always` is a sidecar: it runs until the other containers have ended. */
             restartPolicy?: components["schemas"]["RestartPolicy"];
+            /**
+             * @description With the restart policy `OnFailure`: how often the container is restarted (default: without a maximum). When it fails again, it stays ended. The count starts again when the pod's virtual machine is started again.
+             * @example 3
+             */
+            maxRestarts?: number;
+            /**
+             * @description Run a small init process as process 1 of the container, and the command as its child. It passes signals on to the command, so that a stop signal also ends a command that has no handler for it, and it removes the entries of orphaned processes that have ended. Otherwise the command is process 1.
+             * @default false
+             */
+            initProcess?: boolean;
             /** @description The other probes begin when this one has succeeded. If it fails, the container is restarted according to its policy. */
             startupProbe?: components["schemas"]["Probe"];
             /** @description Whether the container is ready. Without it, a container that has started is ready. */
@@ -8093,6 +8103,9 @@ export interface components {
             readOnlyRoot?: boolean;
             noNewPrivileges?: boolean;
             restartPolicy?: components["schemas"]["RestartPolicy"];
+            maxRestarts?: number;
+            /** @default false */
+            initProcess?: boolean;
             startupProbe?: components["schemas"]["Probe"];
             readinessProbe?: components["schemas"]["Probe"];
             livenessProbe?: components["schemas"]["Probe"];
