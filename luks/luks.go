@@ -122,7 +122,7 @@ func split(key, stripesOfKey []byte) {
 
 // diffuse replaces each part of a block by its hash.
 func diffuse(block []byte) {
-	for i := 0; i < len(block)/sha256.Size; i++ {
+	for i := range len(block) / sha256.Size {
 		part := block[i*sha256.Size:][:sha256.Size]
 		sum := sha256.Sum256(append(binary.BigEndian.AppendUint32(nil, uint32(i)), part...)) //nolint:gosec // a small number
 		copy(part, sum[:])

@@ -107,7 +107,12 @@ export function VolumePage() {
                   "no pod"
                 ),
               ],
-              volume.encrypted ? ["Export", "not possible: copy the files in a pod"] : ["Export", <Copy key="export" text={`husk volume export ${volume.name} > ${volume.name}.rbd-diff`} label="the command" />],
+              volume.encrypted
+                ? ["Export", "not possible: copy the files in a pod"]
+                : [
+                    "Export",
+                    <Copy key="export" text={`husk volume export ${volume.name} > ${volume.name}.rbd-diff`} label="the command" />,
+                  ],
               ["Created", <When key="created" at={volume.createdAt} />],
               ["ID", <Copy key="id" text={volume.id} label="the ID" />],
             ]}
