@@ -111,4 +111,3 @@ func completedScheduling(have *openapi.Scheduling) *openapi.Scheduling {
 	}
 	return &s
 }
-

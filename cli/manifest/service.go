@@ -254,10 +254,11 @@ func (s kubernetesService) outside() *Address {
 func DiffAddress(want Address, have openapi.Address) []string {
 	got := openapi.AddressCreate{Name: have.Name, Target: have.Target, DeleteWithTarget: &have.DeleteWithTarget}
 	want.Labels = nil
-	return tree.Diff(tree.Of(completeAddress(want.AddressCreate)), tree.Of(completeAddress(got)))
+	return tree.Diff(tree.Of(CompleteAddress(want.AddressCreate)), tree.Of(CompleteAddress(got)))
 }
 
-func completeAddress(a openapi.AddressCreate) openapi.AddressCreate {
+// CompleteAddress returns the body that creates a floating address, with the defaults of the API.
+func CompleteAddress(a openapi.AddressCreate) openapi.AddressCreate {
 	if a.Target == nil {
 		return a
 	}
