@@ -24,6 +24,7 @@ import (
 
 	"husk/cli/complete"
 	"husk/cli/connect"
+	"husk/cli/edit"
 	"husk/cli/exit"
 	"husk/cli/forward"
 	"husk/cli/habits"
@@ -173,7 +174,8 @@ these. NO_COLOR, with any value, turns colors off; only terminals get colors.`,
 	add(pods, execCommand(a), attachCommand(a), consoleCommand(a), forward.Command(ports), cpCommand(a), top.Command(use))
 	add(objects, volumesCommand(a), snapshotsCommand(a), volumeClassesCommand(a), imagesCommand(a))
 	add(objects, configsCommand(a, kind.Configs, openapi.ConfigKindConfig), configsCommand(a, kind.Secrets, openapi.ConfigKindSecret), networksCommand(a), servicesCommand(a), addressesCommand(a), groupsCommand(a), ingressesCommand(a))
-	add(objects, eventsCommand(a), quotaCommand(a), usageCommand(a), applyCommand(a), getCommand(a), deleteCommand(a), waitCommand(a))
+	changes := edit.Parts{In: a.in, Out: a.out, Errs: a.errs, Connect: a.connect, Documents: a.documents, Application: a.application, Names: a.offers().KindThenNames}
+	add(objects, eventsCommand(a), quotaCommand(a), usageCommand(a), applyCommand(a), changes.Diff(), changes.Edit(), getCommand(a), deleteCommand(a), waitCommand(a))
 	add(access, serviceAccountsCommand(a), apiKeysCommand(a), usersCommand(a), issuersCommand(a, issuers.Tenant), auditCommand(a))
 	add(machines, tenantsCommand(a), nodesCommand(a), poolsCommand(a), defragmentCommand(a), a.moving().Pod(), issuersCommand(a, issuers.Platform), signingKeysCommand(a), unknownCommand(a))
 	add(self, loginCommand(a), logoutCommand(a), whoamiCommand(a), contextCommand(a), versionCommand(a))

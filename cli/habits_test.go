@@ -88,7 +88,7 @@ func TestHabitsOfDockerAndKubectlWork(t *testing.T) {
 }
 
 func TestVerbsWithoutACounterpartSayWhatToDo(t *testing.T) {
-	for _, typed := range []string{"build .", "scale --replicas 3", "compose up", "edit pod web", "pause web"} {
+	for _, typed := range []string{"build .", "scale --replicas 3", "compose up", "patch pod web", "pause web"} {
 		code, _, errs, requests := recorded(t, strings.Fields(typed)...)
 		verb, _, _ := strings.Cut(typed, " ")
 		if code != exit.Usage || len(requests) > 0 || !strings.Contains(errs, "husk has no command \""+verb+"\": ") {
