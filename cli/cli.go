@@ -30,6 +30,7 @@ import (
 	"husk/cli/habits"
 	"husk/cli/issuers"
 	"husk/cli/kind"
+	"husk/cli/parse"
 	"husk/cli/print"
 	"husk/cli/terminal"
 	"husk/cli/top"
@@ -150,6 +151,7 @@ these. NO_COLOR, with any value, turns colors off; only terminals get colors.`,
 		// An error before this runs is a mistake in the command line.
 		PersistentPreRun: func(*cobra.Command, []string) { a.started = true },
 	}
+	cmd.SetFlagErrorFunc(parse.FlagError)
 	cmd.PersistentFlags().StringVar(&a.context, "context", "", "use this context instead of the current one")
 	cmd.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print no progress and no hints on standard error; lists print only IDs")
 	complete.Flag(cmd, "context", complete.Contexts)
@@ -271,7 +273,7 @@ func (a *app) outputFlags(cmd *cobra.Command, formats ...string) func() (print.P
 		if !templated && !slices.Contains(formats, *format) {
 			return print.Printer{}, exit.Usagef("--output: %q is not one of %s", *format, strings.Join(formats, ", "))
 		}
-		return print.Printer{Out: a.out, Format: *format, NoHeaders: *noHeaders}, nil
+		return print.Printer{Out: a.out, Format: *format, NoHeaders: *noHeaders, Quiet: a.quiet}, nil
 	}
 }
 

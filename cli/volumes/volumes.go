@@ -5,9 +5,11 @@ package volumes
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"husk"
@@ -35,6 +37,23 @@ type Parts struct {
 // Commands makes the commands for volumes.
 func Commands(a Parts) []*cobra.Command {
 	return []*cobra.Command{create(a), grow(a), restore(a), schedule(a), set(a), export(a), importVolume(a)}
+}
+
+// change finds a volume, changes it, and prints what was done.
+func (a Parts) change(cmd *cobra.Command, p print.Printer, name string, do func(context.Context, *client.Client, uuid.UUID) (openapi.Volume, string, error)) error {
+	c, err := a.Connect()
+	if err != nil {
+		return err
+	}
+	volume, err := c.Volumes.Find(cmd.Context(), name)
+	if err != nil {
+		return err
+	}
+	volume, done, err := do(cmd.Context(), c, volume.ID)
+	if err != nil {
+		return err
+	}
+	return kind.Volumes.Done(p, volume, done)
 }
 
 func create(a Parts) *cobra.Command {
@@ -140,18 +159,10 @@ quota at once. A volume cannot become smaller.`,
 		if err != nil {
 			return err
 		}
-		c, err := a.Connect()
-		if err != nil {
-			return err
-		}
-		volume, err := c.Volumes.Find(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		if volume, err = c.Volumes.Grow(cmd.Context(), volume.ID, gib); err != nil {
-			return err
-		}
-		return kind.Volumes.Done(p, volume, fmt.Sprintf("has %d GiB now", volume.SizeGiB))
+		return a.change(cmd, p, args[0], func(ctx context.Context, c *client.Client, id uuid.UUID) (openapi.Volume, string, error) {
+			v, err := c.Volumes.Grow(ctx, id, gib)
+			return v, fmt.Sprintf("has %d GiB now", v.SizeGiB), err
+		})
 	}
 	return cmd
 }
@@ -190,18 +201,10 @@ snapshots stay.`,
 			}
 			s, done = openapi.SnapshotSchedule{EveryMinutes: int(*seconds / 60), Keep: keep}, fmt.Sprintf("gets a snapshot every %s and keeps %d", *every, *keep)
 		}
-		c, err := a.Connect()
-		if err != nil {
-			return err
-		}
-		volume, err := c.Volumes.Find(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		if volume, err = c.Volumes.Schedule(cmd.Context(), volume.ID, s); err != nil {
-			return err
-		}
-		return kind.Volumes.Done(p, volume, done)
+		return a.change(cmd, p, args[0], func(ctx context.Context, c *client.Client, id uuid.UUID) (openapi.Volume, string, error) {
+			v, err := c.Volumes.Schedule(ctx, id, s)
+			return v, done, err
+		})
 	}
 	return cmd
 }
@@ -225,22 +228,14 @@ No pod may use the volume. To look into a snapshot first, make a volume from it.
 		if *from == "" {
 			return exit.Usagef("no snapshot given; add one with --snapshot")
 		}
-		c, err := a.Connect()
-		if err != nil {
-			return err
-		}
-		volume, err := c.Volumes.Find(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		s, err := c.Snapshots.Find(cmd.Context(), *from)
-		if err != nil {
-			return err
-		}
-		if volume, err = c.Volumes.Restore(cmd.Context(), volume.ID, s.ID); err != nil {
-			return err
-		}
-		return kind.Volumes.Done(p, volume, "is being restored")
+		return a.change(cmd, p, args[0], func(ctx context.Context, c *client.Client, id uuid.UUID) (openapi.Volume, string, error) {
+			s, err := c.Snapshots.Find(ctx, *from)
+			if err != nil {
+				return openapi.Volume{}, "", err
+			}
+			v, err := c.Volumes.Restore(ctx, id, s.ID)
+			return v, "is being restored", err
+		})
 	}
 	return cmd
 }
