@@ -18,6 +18,8 @@ type ContainerOptions struct {
 	NoNewPrivileges  *bool    `json:"noNewPrivileges,omitempty"` // nil: if the image has no file that it would affect
 
 	RestartPolicy  RestartPolicy `json:"restartPolicy,omitempty"` // empty: the pod's
+	MaxRestarts    int           `json:"maxRestarts,omitempty"`   // with RestartOnFailure; 0: no maximum
+	InitProcess    bool          `json:"initProcess,omitempty"`   // the command is not process 1, but its child
 	StartupProbe   *Probe        `json:"startupProbe,omitempty"`
 	ReadinessProbe *Probe        `json:"readinessProbe,omitempty"`
 	LivenessProbe  *Probe        `json:"livenessProbe,omitempty"`
@@ -98,6 +100,18 @@ type GRPCPort struct {
 
 // Sidecar reports whether a container among the init containers runs until the others have ended.
 func (c Container) Sidecar() bool { return c.RestartPolicy == RestartAlways }
+
+// RestartPolicyIn returns the container's policy in a pod with this policy. An init container that has done its work is not restarted.
+func (c Container) RestartPolicyIn(ofPod RestartPolicy, initial bool) RestartPolicy {
+	switch {
+	case c.RestartPolicy != "":
+		return c.RestartPolicy
+	case initial && ofPod == RestartAlways:
+		return RestartOnFailure
+	default:
+		return ofPod
+	}
+}
 
 // needsOptions reports whether an agent that does not know the options would run the container differently.
 func (c Container) needsOptions() bool {

@@ -47,16 +47,23 @@ const CapabilityGateway = "gateway"
 // CapabilityVolumeKinds is of agents whose guests know volumes with xfs and volumes without a file system.
 const CapabilityVolumeKinds = "volume-kinds"
 
+// CapabilityInitProcess is of agents whose guests know an init process of containers, and a maximum number of their restarts.
+const CapabilityInitProcess = "init-process"
+
 // CapabilitySnapshots is of agents that attach snapshots read-only.
 const CapabilitySnapshots = "snapshots"
 
 // CapabilityResize is of agents that change the size of a machine while it runs.
 const CapabilityResize = "resize"
 
+// CapabilityEncryption is of agents that attach encrypted volumes and snapshots.
+const CapabilityEncryption = "encryption"
+
 // AgentCapabilities are those of this version's agent: what it can do beyond the first version of the protocol.
 var AgentCapabilities = []string{
 	CapabilityPrivileged, CapabilityConfigs, CapabilityContainerOptions, CapabilityEmptyDirs, CapabilitySharedMemory, CapabilityScratch, CapabilityHostSettings, CapabilityNetworks,
-	CapabilityMoves, CapabilityLiveMigration, CapabilityVolumeKinds, CapabilitySnapshots, CapabilityResize,
+	CapabilityMoves, CapabilityLiveMigration, CapabilityVolumeKinds, CapabilitySnapshots, CapabilityEncryption,
+	CapabilityInitProcess, CapabilityResize,
 }
 
 // Node is one bare-metal machine with an agent.

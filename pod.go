@@ -92,6 +92,7 @@ func (s PodSpec) Needs() []string {
 	add(CapabilityContainerOptions, len(s.InitContainers) > 0 || s.ActiveDeadlineSeconds > 0)
 	for _, c := range s.AllContainers() {
 		add(CapabilityPrivileged, c.Privileged)
+		add(CapabilityInitProcess, c.InitProcess || c.MaxRestarts > 0)
 		add(CapabilityContainerOptions, c.needsOptions())
 		add(CapabilityVolumeKinds, len(c.VolumeDevices) > 0)
 		add(CapabilityConfigs, slices.ContainsFunc(c.VolumeMounts, func(m VolumeMount) bool { return m.SubPath != "" }))

@@ -24,11 +24,13 @@ import (
 
 	"husk/cli/complete"
 	"husk/cli/connect"
+	"husk/cli/edit"
 	"husk/cli/exit"
 	"husk/cli/forward"
 	"husk/cli/habits"
 	"husk/cli/issuers"
 	"husk/cli/kind"
+	"husk/cli/parse"
 	"husk/cli/print"
 	"husk/cli/terminal"
 	"husk/cli/top"
@@ -149,6 +151,7 @@ these. NO_COLOR, with any value, turns colors off; only terminals get colors.`,
 		// An error before this runs is a mistake in the command line.
 		PersistentPreRun: func(*cobra.Command, []string) { a.started = true },
 	}
+	cmd.SetFlagErrorFunc(parse.FlagError)
 	cmd.PersistentFlags().StringVar(&a.context, "context", "", "use this context instead of the current one")
 	cmd.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print no progress and no hints on standard error; lists print only IDs")
 	complete.Flag(cmd, "context", complete.Contexts)
@@ -173,7 +176,8 @@ these. NO_COLOR, with any value, turns colors off; only terminals get colors.`,
 	add(pods, execCommand(a), attachCommand(a), consoleCommand(a), forward.Command(ports), cpCommand(a), top.Command(use))
 	add(objects, volumesCommand(a), snapshotsCommand(a), volumeClassesCommand(a), imagesCommand(a))
 	add(objects, configsCommand(a, kind.Configs, openapi.ConfigKindConfig), configsCommand(a, kind.Secrets, openapi.ConfigKindSecret), networksCommand(a), servicesCommand(a), addressesCommand(a), groupsCommand(a), ingressesCommand(a))
-	add(objects, eventsCommand(a), quotaCommand(a), usageCommand(a), applyCommand(a), getCommand(a), deleteCommand(a), waitCommand(a))
+	changes := edit.Parts{In: a.in, Out: a.out, Errs: a.errs, Connect: a.connect, Documents: a.documents, Application: a.application, Names: a.offers().KindThenNames}
+	add(objects, eventsCommand(a), quotaCommand(a), usageCommand(a), applyCommand(a), changes.Diff(), changes.Edit(), getCommand(a), deleteCommand(a), waitCommand(a))
 	add(access, serviceAccountsCommand(a), apiKeysCommand(a), usersCommand(a), issuersCommand(a, issuers.Tenant), auditCommand(a))
 	add(machines, tenantsCommand(a), nodesCommand(a), poolsCommand(a), defragmentCommand(a), a.moving().Pod(), issuersCommand(a, issuers.Platform), signingKeysCommand(a), unknownCommand(a))
 	add(self, loginCommand(a), logoutCommand(a), whoamiCommand(a), contextCommand(a), versionCommand(a))
@@ -269,7 +273,7 @@ func (a *app) outputFlags(cmd *cobra.Command, formats ...string) func() (print.P
 		if !templated && !slices.Contains(formats, *format) {
 			return print.Printer{}, exit.Usagef("--output: %q is not one of %s", *format, strings.Join(formats, ", "))
 		}
-		return print.Printer{Out: a.out, Format: *format, NoHeaders: *noHeaders}, nil
+		return print.Printer{Out: a.out, Format: *format, NoHeaders: *noHeaders, Quiet: a.quiet}, nil
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"husk/cli/exit"
 	"husk/cli/kind"
 	"husk/cli/manifest"
+	"husk/client"
 )
 
 type applyFlags struct {
@@ -75,7 +76,8 @@ With --replace, husk deletes the pod and creates it again; the pod's volumes kee
 their data.
 
 Configs, secrets, services, security groups and addresses are changed to what their
-documents say.
+documents say. A volume gets the class, the schedule and the larger size that its
+document says.
 
 --dry-run=client compares the documents with the existing objects. With
 --dry-run=server, the API also checks each object that would be created, including
@@ -109,16 +111,23 @@ checked, and neither are pods that would be replaced.`,
 		if err != nil {
 			return err
 		}
-		return (&apply.Application{
-			Client: c, Out: a.out, Errs: a.errs, Replace: f.replace, Wait: f.wait, DryRun: f.dryRun,
-			Await:     func(ctx context.Context, r kind.Ref) error { return a.await(ctx, c, r, "", f.timeout) },
-			UntilGone: func(ctx context.Context, o kind.Object) error { return a.untilGone(ctx, o, f.timeout) },
-			HaveImage: func(ctx context.Context, image string, secrets []string) error {
-				return a.haveImage(ctx, c, image, secrets, f.timeout)
-			},
-		}).All(cmd.Context(), docs)
+		change := a.application(c, f.replace, f.timeout)
+		change.Wait, change.DryRun = f.wait, f.dryRun
+		return change.All(cmd.Context(), docs)
 	}
 	return cmd
+}
+
+// application makes objects what documents say.
+func (a *app) application(c *client.Client, replace bool, timeout time.Duration) *apply.Application {
+	return &apply.Application{
+		Client: c, Out: a.out, Errs: a.errs, Replace: replace, DryRun: apply.None,
+		Await:     func(ctx context.Context, r kind.Ref) error { return a.await(ctx, c, r, "", timeout) },
+		UntilGone: func(ctx context.Context, o kind.Object) error { return a.untilGone(ctx, o, timeout) },
+		HaveImage: func(ctx context.Context, image string, secrets []string) error {
+			return a.haveImage(ctx, c, image, secrets, timeout)
+		},
+	}
 }
 
 // documents reads files. Objects that others need come first.

@@ -91,7 +91,7 @@ succeeded. It then prints the pod's name.`,
 	// Without this line, Docker's -h NAME would be a request for help, which succeeds.
 	fs.Bool("help", false, "help for run")
 	cmd.SetFlagErrorFunc(parse.Counterpart)
-	complete.Words(cmd, "restart", "no", "on-failure", "always")
+	complete.Words(cmd, "restart", "no", "on-failure", "on-failure:3", "always")
 	complete.Words(cmd, "wait", "running", "succeeded")
 	output := a.outputFlags(cmd, "text")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -88,7 +88,7 @@ func TestHabitsOfDockerAndKubectlWork(t *testing.T) {
 }
 
 func TestVerbsWithoutACounterpartSayWhatToDo(t *testing.T) {
-	for _, typed := range []string{"build .", "scale --replicas 3", "compose up", "edit pod web", "pause web"} {
+	for _, typed := range []string{"build .", "scale --replicas 3", "compose up", "patch pod web", "pause web"} {
 		code, _, errs, requests := recorded(t, strings.Fields(typed)...)
 		verb, _, _ := strings.Cut(typed, " ")
 		if code != exit.Usage || len(requests) > 0 || !strings.Contains(errs, "husk has no command \""+verb+"\": ") {
@@ -149,16 +149,15 @@ func TestFlagsOfDockerAndKubectl(t *testing.T) {
 		code int
 		says string
 	}{
-		"logs -n all web":                  {exit.Conflict, "not running"},
-		"logs --tail 3 --previous web":     {exit.Conflict, "not running"},
-		"logs -l app=web":                  {exit.Conflict, "not running"},
-		"logs web -l app=web":              {exit.Usage, "with -l"},
-		"logs -n x web":                    {exit.Usage, "neither a number"},
-		"run --init nginx":                 {exit.Usage, "an init"},
-		"run --gpus all nginx":             {exit.Usage, "no GPUs"},
-		"run --restart on-failure:3 nginx": {exit.Usage, "no maximum of 3 restarts"},
-		"run --entrypoint= nginx":          {exit.Usage, "nothing to run"},
-		"quota -o name":                    {exit.OK, ""},
+		"logs -n all web":              {exit.Conflict, "not running"},
+		"logs --tail 3 --previous web": {exit.Conflict, "not running"},
+		"logs -l app=web":              {exit.Conflict, "not running"},
+		"logs web -l app=web":          {exit.Usage, "with -l"},
+		"logs -n x web":                {exit.Usage, "neither a number"},
+		"run --restart always:3 nginx": {exit.Usage, "only on-failure"},
+		"run --gpus all nginx":         {exit.Usage, "no GPUs"},
+		"run --entrypoint= nginx":      {exit.Usage, "nothing to run"},
+		"quota -o name":                {exit.OK, ""},
 	} {
 		code, out, errs, _ := recorded(t, strings.Fields(line)...)
 		if code != want.code || !strings.Contains(errs, want.says) {

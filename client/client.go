@@ -3,6 +3,7 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -107,7 +108,7 @@ func New(apiURL string, opts ...Option) (*Client, error) {
 	if o.source != nil {
 		web = &http.Client{Transport: authorizer{next: c.base.Transport, tokens: &tokens{source: o.source(c), now: time.Now}}}
 	}
-	if c.api, err = openapi.NewClient(apiURL, openapi.WithHTTPClient(web)); err != nil {
+	if c.api, err = openapi.NewClient(apiURL, openapi.WithHTTPClient(web), openapi.WithRequestEditorFn(setIfMatch)); err != nil {
 		return nil, err
 	}
 	c.SecurityGroups = SecurityGroups{c}
@@ -174,6 +175,22 @@ func defaultTransport() http.RoundTripper {
 	transport = transport.Clone()
 	transport.ResponseHeaderTimeout = 60 * time.Second
 	return transport
+}
+
+type ifMatchKey struct{}
+
+// IfMatch returns a context in which changes and deletions succeed only if the object still has this ETag. Otherwise the API says that somebody
+// else has changed it ([husk.CodePreconditionFailed]).
+func IfMatch(ctx context.Context, etag string) context.Context {
+	return context.WithValue(ctx, ifMatchKey{}, etag)
+}
+
+// setIfMatch sets the If-Match header of a request that changes or deletes an object.
+func setIfMatch(ctx context.Context, req *http.Request) error {
+	if etag, ok := ctx.Value(ifMatchKey{}).(string); ok && etag != "" && (req.Method == http.MethodPatch || req.Method == http.MethodDelete) {
+		req.Header.Set("If-Match", etag)
+	}
+	return nil
 }
 
 // newKey makes an Idempotency-Key, so that a request whose response was lost can be repeated.

@@ -105,6 +105,11 @@ func Decode[T any](resp *http.Response, err error) (T, error) {
 	return v, err
 }
 
+// DecodeTagged is [Decode] that also returns the ETag, for [IfMatch].
+func DecodeTagged[T any](resp *http.Response, err error) (T, string, error) {
+	return decode[T](resp, err)
+}
+
 // decode is [Decode] that also returns the ETag.
 func decode[T any](resp *http.Response, err error) (v T, etag string, _ error) {
 	if err := Check(resp, err); err != nil {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -285,12 +286,23 @@ func HasEnded(pod openapi.Pod, container string) bool {
 		case openapi.Never:
 			return true
 		case openapi.OnFailure:
-			return openapi.Value(s.Reason) == "Completed"
+			most := maxRestarts(pod.Spec, s.Name)
+			return openapi.Value(s.Reason) == "Completed" || most > 0 && s.Restarts >= most
 		default:
 			return false
 		}
 	}
 	return false
+}
+
+// maxRestarts returns how often a container is restarted after a failure, or 0 without a maximum.
+func maxRestarts(spec openapi.PodSpec, container string) int {
+	for _, c := range slices.Concat(openapi.Value(spec.InitContainers), spec.Containers) {
+		if c.Name == container {
+			return openapi.Value(c.MaxRestarts)
+		}
+	}
+	return 0
 }
 
 // policyOf returns the restart policy of a container.

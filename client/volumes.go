@@ -60,6 +60,11 @@ func (v Volumes) Wait(ctx context.Context, id uuid.UUID, done func(openapi.Volum
 	return wait(ctx, func() (openapi.Volume, error) { return v.Get(ctx, id) }, done)
 }
 
+// Update changes the size, the class or the schedule of a volume. What is left out stays as it is.
+func (v Volumes) Update(ctx context.Context, id uuid.UUID, change openapi.VolumeUpdate) (openapi.Volume, error) {
+	return Decode[openapi.Volume](v.c.api.UpdateVolume(ctx, id, nil, change))
+}
+
 // Grow makes a volume larger, also while a pod uses it. The file system follows within seconds if the pod runs, and otherwise when the next pod mounts
 // the volume.
 func (v Volumes) Grow(ctx context.Context, id uuid.UUID, sizeGiB int) (openapi.Volume, error) {

@@ -14,6 +14,7 @@ type Options struct {
 	NoNewPrivileges bool `json:"noNewPrivileges,omitempty"`
 
 	RestartPolicy  string `json:"restartPolicy,omitempty"` // "": the pod's
+	MaxRestarts    int    `json:"maxRestarts,omitempty"`   // with RestartOnFailure, in one boot; 0: no maximum
 	StartupProbe   *Probe `json:"startupProbe,omitempty"`
 	ReadinessProbe *Probe `json:"readinessProbe,omitempty"`
 	LivenessProbe  *Probe `json:"livenessProbe,omitempty"`
@@ -27,6 +28,9 @@ type Options struct {
 	Limits                    Limits `json:"limits,omitzero"`
 
 	Ulimits []Ulimit `json:"ulimits,omitempty"`
+
+	// InitProcess makes husk-init the first process of the container. It starts the command, passes signals on to it and waits for orphans.
+	InitProcess bool `json:"initProcess,omitempty"`
 
 	VolumeDevices []VolumeDevice `json:"volumeDevices,omitempty"`
 }

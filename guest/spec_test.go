@@ -25,6 +25,7 @@ func TestSpecsAreValidated(t *testing.T) {
 		{"path in serial", func(s *Spec) { s.Containers[0].ImageSerial = "../x" }, "serial"},
 		{"long serial", func(s *Spec) { s.Containers[0].ImageSerial = strings.Repeat("x", 21) }, "serial"},
 		{"env", func(s *Spec) { s.Containers[0].Env = []string{"=x"} }, "env"},
+		{"restarts", func(s *Spec) { s.Containers[0].MaxRestarts = -1 }, "maxRestarts -1"},
 		{"signal", func(s *Spec) { s.Containers[0].StopSignal = "SIGNOTHING" }, "signal"},
 		{"stdinOnce without stdin", func(s *Spec) { s.Containers[0].StdinOnce = true }, "stdinOnce"},
 		{"stdin", func(s *Spec) {

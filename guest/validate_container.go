@@ -118,6 +118,9 @@ func (o *Options) validate() error {
 	default:
 		return fmt.Errorf("restartPolicy %q: want %s, %s or %s", o.RestartPolicy, RestartAlways, RestartOnFailure, RestartNever)
 	}
+	if o.MaxRestarts < 0 || o.MaxRestarts > limits.Restarts {
+		return fmt.Errorf("maxRestarts %d: want 0 to %d", o.MaxRestarts, limits.Restarts)
+	}
 	if o.TerminationMessagePath != "" {
 		if err := checkPath(o.TerminationMessagePath); err != nil {
 			return fmt.Errorf("terminationMessagePath: %w", err)

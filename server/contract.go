@@ -384,6 +384,9 @@ func (c *contract) badRequest(err error) error {
 	}
 	schema, ok := errors.AsType[*openapi3.SchemaError](err)
 	if !ok {
+		if words := wanted(err); words != "" {
+			return husk.Errorf(husk.CodeInvalid, field, "this value is not valid: write %s", words)
+		}
 		if e, ok := errors.AsType[*openapi3filter.ParseError](err); ok {
 			return husk.Errorf(husk.CodeInvalid, field, "the request could not be read: %s", e.Error())
 		}
@@ -410,6 +413,24 @@ func (c *contract) badRequest(err error) error {
 		}
 	}
 	return husk.Errorf(husk.CodeInvalid, field, "%s", schema.Reason)
+}
+
+// wanted says in words what a parameter whose text cannot be read has to be, or nothing if the error is another one.
+func wanted(err error) string {
+	e, ok := errors.AsType[*openapi3filter.RequestError](err)
+	if _, unread := errors.AsType[*openapi3filter.ParseError](err); !ok || !unread || e.Parameter == nil || e.Parameter.Schema == nil {
+		return ""
+	}
+	switch s := e.Parameter.Schema.Value; {
+	case s.Type.Is("boolean"):
+		return "true or false"
+	case s.Type.Is("integer") && s.Min != nil && s.Max != nil:
+		return fmt.Sprintf("a whole number from %.0f to %.0f", *s.Min, *s.Max)
+	case s.Type.Is("integer"):
+		return "a whole number"
+	default:
+		return ""
+	}
 }
 
 // kindOf returns the kind of object that a path parameter identifies, in the words of the store.

@@ -103,6 +103,11 @@ func TestABadParameterIsNamed(t *testing.T) {
 	} {
 		wantProblem(t, s.call("GET", "/v1/pods?"+query, c.token, nil), 422, husk.CodeInvalid, field)
 	}
+	for query, words := range map[string]string{"limit=abc": "write a whole number from 1 to 1000", "watch=maybe": "write true or false"} {
+		if p := s.call("GET", "/v1/pods?"+query, c.token, nil); !strings.Contains(p.body, words) {
+			t.Errorf("%s gets %s, want %q", query, p.body, words)
+		}
+	}
 	wantProblem(t, s.call("GET", "/v1/images?reference=%ff", c.token, nil), 422, husk.CodeInvalid, "")
 	wantProblem(t, s.call("POST", "/v1/pods", c.token, c.body("web"), "Idempotency-Key", strings.Repeat("k", 256)), 422, husk.CodeInvalid, "Idempotency-Key")
 }

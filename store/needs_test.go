@@ -37,12 +37,21 @@ func TestAPodNeedsTheCapabilitiesOfWhatItsSpecUses(t *testing.T) {
 			s.Volumes = []husk.PodVolume{{Name: "v", VolumeID: v.ID}}
 			s.Containers[0].VolumeDevices = []husk.VolumeDevice{{Volume: "v", DevicePath: "/dev/xvda"}}
 		}, []string{husk.CapabilityContainerOptions, husk.CapabilityVolumeKinds}},
+		"an encrypted volume": {func(s *husk.PodSpec) {
+			v, err := h.as(tenant.ID).AddVolume(t.Context(), once(), husk.Volume{Name: named("volume"), Labels: map[string]string{}, SizeGiB: 1, Encrypted: true})
+			must(t, v, err)
+			s.Volumes = []husk.PodVolume{{Name: "v", VolumeID: v.ID}}
+		}, []string{husk.CapabilityEncryption}},
 		"a volume with xfs": {func(s *husk.PodSpec) {
 			v, err := h.as(tenant.ID).AddVolume(t.Context(), once(), husk.Volume{Name: named("volume"), Labels: map[string]string{}, SizeGiB: 1, FSType: husk.FSXFS})
 			must(t, v, err)
 			s.Volumes = []husk.PodVolume{{Name: "v", VolumeID: v.ID}}
 		}, []string{husk.CapabilityVolumeKinds}},
-		"probe":      {func(s *husk.PodSpec) { s.Containers[0].LivenessProbe = &husk.Probe{TCPPort: 1} }, []string{husk.CapabilityContainerOptions}},
+		"probe":        {func(s *husk.PodSpec) { s.Containers[0].LivenessProbe = &husk.Probe{TCPPort: 1} }, []string{husk.CapabilityContainerOptions}},
+		"init process": {func(s *husk.PodSpec) { s.Containers[0].InitProcess = true }, []string{husk.CapabilityInitProcess, husk.CapabilityContainerOptions}},
+		"restarts": {func(s *husk.PodSpec) {
+			s.Containers[0].RestartPolicy, s.Containers[0].MaxRestarts = husk.RestartOnFailure, 3
+		}, []string{husk.CapabilityInitProcess, husk.CapabilityContainerOptions}},
 		"owner":      {func(s *husk.PodSpec) { s.Containers[0].Files = []husk.File{{Path: "/a", UID: 1}} }, []string{husk.CapabilityContainerOptions}},
 		"mode":       {func(s *husk.PodSpec) { s.Containers[0].Files = []husk.File{{Path: "/a", Mode: "0000"}} }, []string{husk.CapabilityContainerOptions}},
 		"other mode": {func(s *husk.PodSpec) { s.Containers[0].Files = []husk.File{{Path: "/a", Mode: "0600"}} }, []string{}},

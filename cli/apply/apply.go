@@ -36,6 +36,7 @@ type Application struct {
 	Replace   bool   // delete a pod that differs, and create it again
 	Wait      bool   // until the objects are ready
 	DryRun    string // one of the kinds above
+	Kept      string // a value of a config or a secret in place of the one that it has; empty: there is none
 
 	Await     func(ctx context.Context, r kind.Ref) error                     // waits until an object is ready
 	UntilGone func(ctx context.Context, o kind.Object) error                  // waits until an object is deleted
@@ -142,11 +143,7 @@ func (a *Application) volume(ctx context.Context, want openapi.VolumeCreate) (st
 	case err == nil && have.State == openapi.VolumeStateDeleting:
 		return "", exit.ConflictError{Detail: "the volume is being deleted; run \"husk wait volume/" + want.Name + " --for deleted\", then apply again"}
 	case err == nil:
-		if differ := manifest.DiffVolume(want, have); len(differ) > 0 {
-			return "", exit.ConflictError{Detail: "the volume exists and differs in " + strings.Join(differ, ", ") +
-				"; a volume cannot be changed, and deleting it would delete its data"}
-		}
-		return "unchanged", nil
+		return a.changeVolume(ctx, want, have)
 	case !client.IsNotFound(err):
 		return "", err
 	case a.DryRun == Server:
@@ -159,6 +156,36 @@ func (a *Application) volume(ctx context.Context, want openapi.VolumeCreate) (st
 	}
 	a.planned[want.Name] = uuid.New()
 	return "created", nil
+}
+
+// changeVolume gives a volume the class, the schedule and the larger size of its document.
+func (a *Application) changeVolume(ctx context.Context, want openapi.VolumeCreate, have openapi.Volume) (string, error) {
+	var change openapi.VolumeUpdate
+	var fixed []string
+	differ := manifest.DiffVolume(want, have)
+	for _, field := range differ {
+		switch {
+		case field == "sizeGiB" && want.SizeGiB > have.SizeGiB:
+			change.SizeGiB = &want.SizeGiB
+		case field == "class":
+			change.Class = want.Class
+		case strings.HasPrefix(field, "snapshotSchedule"):
+			change.SnapshotSchedule = want.SnapshotSchedule
+		default:
+			fixed = append(fixed, field)
+		}
+	}
+	switch {
+	case len(fixed) > 0:
+		return "", exit.ConflictError{Detail: "the volume exists and differs in " + strings.Join(fixed, ", ") +
+			"; only its class, its schedule of snapshots and a larger size can be changed, and deleting it would delete its data"}
+	case len(differ) == 0:
+		return "unchanged", nil
+	case a.dry():
+		return "changed", nil
+	}
+	_, err := a.Client.Volumes.Update(ctx, have.ID, change)
+	return "changed", err
 }
 
 func (a *Application) pod(ctx context.Context, want manifest.Pod) (string, error) {

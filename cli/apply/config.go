@@ -38,6 +38,11 @@ func (a *Application) config(ctx context.Context, want openapi.ConfigCreate) (st
 			(*change.Values)[key.Name] = nil
 		}
 	}
+	for key, value := range *change.Values {
+		if value != nil && a.Kept != "" && *value == a.Kept {
+			delete(*change.Values, key)
+		}
+	}
 	if len(labels) == 0 && want.Kind == openapi.ConfigKindConfig && sameValues(change, have) {
 		return "unchanged", nil
 	}

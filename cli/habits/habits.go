@@ -76,8 +76,7 @@ var missing = map[string]string{
 	"pause":     "to stop a pod and keep its address and volumes, run \"husk stop\"",
 	"unpause":   "to start a stopped pod, run \"husk start\"",
 	"update":    "to change cpu and memory, run \"husk resize\"; to replace pods, run \"husk apply --replace\"",
-	"edit":      "change the document, and run \"husk apply -f FILE\"; for a pod, add --replace",
-	"patch":     "change the document, and run \"husk apply -f FILE\"; for labels, run \"husk label\"",
+	"patch":     "change the document, and run \"husk apply -f FILE\"; or run \"husk edit\", or \"husk label\" for labels",
 	"scale":     "create a pod for each replica; a service spreads connections over pods with the same labels",
 	"autoscale": "create a pod for each replica",
 	"rollout":   "to replace pods, run \"husk apply --replace\"",
@@ -148,8 +147,6 @@ func translate(verb string, rest []string) ([]string, error) {
 		return with("run", "-d"), nil
 	case "replace":
 		return with("apply", "--replace"), nil
-	case "diff":
-		return with("apply", "--dry-run=client"), nil
 	case "inspect":
 		return inFormat(with("pod"), "json"), nil
 	case "describe":

@@ -4,6 +4,7 @@ package kind
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"husk/cli/print"
@@ -24,6 +25,9 @@ func Options(c openapi.Container) [][2]string {
 		}
 	}
 	add("Restart policy", string(openapi.Value(c.RestartPolicy)))
+	if c.MaxRestarts != nil {
+		add("Maximum of restarts", strconv.Itoa(*c.MaxRestarts))
+	}
 	if l := c.Limits; l != nil {
 		var limits []string
 		if l.CPUMillis != nil {
@@ -53,6 +57,7 @@ func Options(c openapi.Container) [][2]string {
 	add("Groups", strings.Join(openapi.Value(c.Groups), ", "))
 	add("Added capabilities", strings.Join(openapi.Value(c.CapabilitiesAdd), ", "))
 	add("Dropped capabilities", strings.Join(openapi.Value(c.CapabilitiesDrop), ", "))
+	yes("Init process", c.InitProcess)
 	yes("Privileged", c.Privileged)
 	yes("Read-only root", c.ReadOnlyRoot)
 	yes("No new privileges", c.NoNewPrivileges)

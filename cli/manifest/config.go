@@ -10,6 +10,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"husk/cli/manifest/tree"
 	"husk/openapi"
 )
 
@@ -102,7 +103,7 @@ func encoded(d *decoder, at string, values map[string]string) openapi.ConfigBina
 	for key, value := range values {
 		raw, err := base64.StdEncoding.DecodeString(value)
 		if err != nil {
-			d.refuse(join(at, key), "expected base64; a Secret can have text in stringData")
+			d.refuse(tree.Join(at, key), "expected base64; a Secret can have text in stringData")
 			continue
 		}
 		clean := base64.StdEncoding.EncodeToString(raw)

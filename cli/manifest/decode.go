@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"husk/cli/manifest/tree"
 )
 
 // decoder decodes a YAML tree into structs by their JSON names. It continues after a mistake, so that all mistakes are reported at once.
@@ -177,7 +179,7 @@ func fields(into reflect.Value) map[string]reflect.Value {
 func (d *decoder) object(node *yaml.Node, into reflect.Value, path string, strict bool, depth int) {
 	known := fields(into)
 	d.pairs(node, path, func(key, value *yaml.Node) {
-		at := join(path, key.Value)
+		at := tree.Join(path, key.Value)
 		field, ok := known[key.Value]
 		switch {
 		case ok:
@@ -219,7 +221,7 @@ func (d *decoder) pairs(node *yaml.Node, path string, take func(key, value *yaml
 		case key.Tag == "!!merge":
 			d.fail(key, path, "<< is not supported; write the fields out")
 		case seen[key.Value]:
-			d.fail(key, join(path, key.Value), "duplicate field")
+			d.fail(key, tree.Join(path, key.Value), "duplicate field")
 		default:
 			seen[key.Value] = true
 			take(key, node.Content[i+1])
@@ -231,7 +233,7 @@ func (d *decoder) mapping(node *yaml.Node, into reflect.Value, path string, stri
 	into.Set(reflect.MakeMap(into.Type()))
 	d.pairs(node, path, func(key, value *yaml.Node) {
 		v := reflect.New(into.Type().Elem()).Elem()
-		d.decode(value, v, join(path, key.Value), strict, depth+1)
+		d.decode(value, v, tree.Join(path, key.Value), strict, depth+1)
 		into.SetMapIndex(reflect.ValueOf(key.Value).Convert(into.Type().Key()), v)
 	})
 }
@@ -275,14 +277,4 @@ func (d *decoder) value(node *yaml.Node, into reflect.Value, path string) {
 	default:
 		panic("manifest: cannot decode into " + into.Type().String()) // a struct has a field whose kind this switch does not handle
 	}
-}
-
-func join(path, name string) string {
-	if strings.ContainsAny(name, ".[] ") {
-		name = strconv.Quote(name)
-	}
-	if path == "" {
-		return name
-	}
-	return path + "." + name
 }

@@ -3,12 +3,9 @@
 package manifest
 
 import (
-	"encoding/json"
-	"fmt"
-	"maps"
-	"reflect"
 	"slices"
 
+	"husk/cli/manifest/tree"
 	"husk/openapi"
 )
 
@@ -23,7 +20,7 @@ const (
 
 // DiffPod returns the paths of the fields in which the specs of a document and of an existing pod differ, in order. A missing field has its default.
 func DiffPod(want openapi.PodCreate, have openapi.Pod) []string {
-	return diff(completed(want.Spec), completed(have.Spec))
+	return tree.Diff(completed(want.Spec), completed(have.Spec))
 }
 
 // DiffVolume returns the paths of the fields in which a document and an existing volume differ.
@@ -38,17 +35,14 @@ func DiffVolume(want openapi.VolumeCreate, have openapi.Volume) []string {
 	if want.FsType != nil {
 		got.FsType = &have.FsType
 	}
-	return diff(tree(want), tree(got))
-}
-
-func diff(want, have any) []string {
-	var paths []string
-	compare(want, have, "", &paths)
-	return paths
+	return tree.Diff(tree.Of(want), tree.Of(got))
 }
 
 // completed returns a spec with the API's defaults, as a tree.
-func completed(spec openapi.PodSpec) any {
+func completed(spec openapi.PodSpec) any { return tree.Of(map[string]any{"spec": CompletePod(spec)}) }
+
+// CompletePod returns a spec with the API's defaults.
+func CompletePod(spec openapi.PodSpec) openapi.PodSpec {
 	if spec.RestartPolicy == nil {
 		always := openapi.Always
 		spec.RestartPolicy = &always
@@ -67,7 +61,7 @@ func completed(spec openapi.PodSpec) any {
 		all := completedContainers(*spec.InitContainers, values)
 		spec.InitContainers = &all
 	}
-	return tree(map[string]any{"spec": spec})
+	return spec
 }
 
 func completedContainers(containers []openapi.Container, values map[string]bool) []openapi.Container {
@@ -116,80 +110,4 @@ func completedScheduling(have *openapi.Scheduling) *openapi.Scheduling {
 		s.Rules = &rules
 	}
 	return &s
-}
-
-// tree returns the JSON form of a value, without empty strings, lists and objects, false and null.
-func tree(v any) any {
-	raw, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // the types of the contract all have a JSON form
-	}
-	var t any
-	if err := json.Unmarshal(raw, &t); err != nil {
-		panic(err) // it was marshalled a line above
-	}
-	return pruned(t)
-}
-
-func pruned(v any) any {
-	switch v := v.(type) {
-	case map[string]any:
-		for k, item := range v {
-			if item = pruned(item); item == nil {
-				delete(v, k)
-			} else {
-				v[k] = item
-			}
-		}
-		if len(v) == 0 {
-			return nil
-		}
-	case []any:
-		for i := range v {
-			if _, isText := v[i].(string); !isText { // an empty argument counts
-				v[i] = pruned(v[i])
-			}
-		}
-		if len(v) == 0 {
-			return nil
-		}
-	case string:
-		if v == "" {
-			return nil
-		}
-	case bool:
-		if !v {
-			return nil
-		}
-	}
-	return v
-}
-
-func compare(want, have any, path string, paths *[]string) {
-	a, isMap := want.(map[string]any)
-	b, alsoMap := have.(map[string]any)
-	if isMap && alsoMap {
-		keys := map[string]bool{}
-		for k := range a {
-			keys[k] = true
-		}
-		for k := range b {
-			keys[k] = true
-		}
-		for _, k := range slices.Sorted(maps.Keys(keys)) {
-			compare(a[k], b[k], join(path, k), paths)
-		}
-		return
-	}
-	l, isList := want.([]any)
-	m, alsoList := have.([]any)
-	if isList && alsoList && len(l) == len(m) {
-		for i := range l {
-			compare(l[i], m[i], fmt.Sprintf("%s[%d]", path, i), paths)
-		}
-		return
-	}
-	if !reflect.DeepEqual(want, have) {
-		*paths = append(*paths, path)
-	}
 }

@@ -118,3 +118,20 @@ func judgeIngressField(path string, value *yaml.Node) (refusal, warning string) 
 	}
 	return cmp.Or(ingressReasons[path], "Husk has no counterpart for this field; leave the field out"), ""
 }
+
+// CompleteRules returns rules with what applies if a document leaves it out.
+func CompleteRules(rules openapi.IngressRules) openapi.IngressRules {
+	rules = slices.Clone(rules)
+	for i := range rules {
+		rules[i].Paths = slices.Clone(rules[i].Paths)
+		for n := range rules[i].Paths {
+			if rules[i].Paths[n].Path == nil {
+				rules[i].Paths[n].Path = new("/")
+			}
+			if !openapi.Value(rules[i].Paths[n].Exact) {
+				rules[i].Paths[n].Exact = nil
+			}
+		}
+	}
+	return rules
+}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"husk/cli/manifest/instead"
+	"husk/cli/manifest/tree"
 	"husk/openapi"
 )
 
@@ -198,9 +199,9 @@ func (t *translation) informational() {
 	for key, value := range p.Metadata.Annotations {
 		switch {
 		case protecting.MatchString(key) && value != "runtime/default" && value != "docker/default" && value != "unconfined":
-			t.refuse(join("metadata.annotations", key), "this annotation protects the pod, and has no effect in Husk; containers have Docker's default system call filter")
+			t.refuse(tree.Join("metadata.annotations", key), "this annotation protects the pod, and has no effect in Husk; containers have Docker's default system call filter")
 		case strings.Contains(key, "apparmor") && value == "runtime/default":
-			t.warn(join("metadata.annotations", key), noAppArmor)
+			t.warn(tree.Join("metadata.annotations", key), noAppArmor)
 		}
 	}
 	if name := p.Spec.ServiceAccountName; name != "" && name != "default" {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 
+	"husk/cli/manifest/tree"
 	"husk/openapi"
 )
 
@@ -47,7 +48,7 @@ var every = map[string]string{
 func (t *translation) nodes(s *openapi.Scheduling) {
 	required, preferred := openapi.NodeSelector{}, openapi.NodeSelector{}
 	for _, label := range slices.Sorted(maps.Keys(t.pod.Spec.NodeSelector)) {
-		t.require(required, label, t.pod.Spec.NodeSelector[label], join("spec.nodeSelector", label))
+		t.require(required, label, t.pod.Spec.NodeSelector[label], tree.Join("spec.nodeSelector", label))
 	}
 	switch name := t.pod.Spec.NodeName; {
 	case name == "":

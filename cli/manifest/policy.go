@@ -11,6 +11,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"husk/cli/manifest/tree"
 	"husk/openapi"
 )
 
@@ -277,7 +278,7 @@ func DiffGroup(want openapi.SecurityGroupCreate, have openapi.SecurityGroup) []s
 	}
 	got := openapi.SecurityGroupCreate{Name: have.Name, Selector: have.Selector, Restricts: &have.Restricts, Rules: &rules}
 	want.Labels = nil
-	return diff(tree(want), tree(got))
+	return tree.Diff(tree.Of(want), tree.Of(got))
 }
 
 // PeersOf returns the names of the groups that are peers of a group's rules.

@@ -12,6 +12,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"husk/cli/manifest/tree"
 	"husk/openapi"
 )
 
@@ -201,7 +202,7 @@ func DiffService(want openapi.ServiceCreate, have openapi.Service) []string {
 		Name: have.Name, Selector: have.Selector, Ports: &have.Ports, Affinity: &have.Affinity, AffinityTimeoutSeconds: have.AffinityTimeoutSeconds, Headless: &have.Headless,
 		SecurityGroups: have.SecurityGroups,
 	}
-	return diff(tree(want), tree(CompleteService(got)))
+	return tree.Diff(tree.Of(want), tree.Of(CompleteService(got)))
 }
 
 // Address is a floating address to create, with the name of its target.
@@ -253,10 +254,11 @@ func (s kubernetesService) outside() *Address {
 func DiffAddress(want Address, have openapi.Address) []string {
 	got := openapi.AddressCreate{Name: have.Name, Target: have.Target, DeleteWithTarget: &have.DeleteWithTarget}
 	want.Labels = nil
-	return diff(tree(completeAddress(want.AddressCreate)), tree(completeAddress(got)))
+	return tree.Diff(tree.Of(CompleteAddress(want.AddressCreate)), tree.Of(CompleteAddress(got)))
 }
 
-func completeAddress(a openapi.AddressCreate) openapi.AddressCreate {
+// CompleteAddress returns the body that creates a floating address, with the defaults of the API.
+func CompleteAddress(a openapi.AddressCreate) openapi.AddressCreate {
 	if a.Target == nil {
 		return a
 	}
@@ -286,5 +288,5 @@ func DiffNetwork(want openapi.NetworkCreate, have openapi.Network) []string {
 	if want.Isolated == nil {
 		want.Isolated = new(false)
 	}
-	return diff(tree(want), tree(got))
+	return tree.Diff(tree.Of(want), tree.Of(got))
 }

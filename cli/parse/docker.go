@@ -3,15 +3,16 @@
 package parse
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // dockerFlags says what to do without the flags of docker run that husk run does not have.
 var dockerFlags = map[string]string{
-	"init":               "the container's command is its first process; use an image with an init, such as tini",
 	"gpus":               "pods have no GPUs",
 	"link":               "pods of a tenant reach each other by name, NAME.pods.husk.internal",
 	"userns":             "a pod is a virtual machine of its own",
@@ -47,10 +48,27 @@ var dockerFlags = map[string]string{
 }
 
 // Counterpart adds to the error about an unknown flag what to do instead, if docker has the flag.
-func Counterpart(_ *cobra.Command, err error) error {
+func Counterpart(cmd *cobra.Command, err error) error {
 	name, unknown := strings.CutPrefix(err.Error(), "unknown flag: --")
 	if why, ok := dockerFlags[name]; unknown && ok {
 		return fmt.Errorf("husk run has no --%s: %s", name, why)
 	}
-	return err
+	return FlagError(cmd, err)
+}
+
+// FlagError says what a flag allows if its value is wrong, instead of how it was parsed.
+func FlagError(_ *cobra.Command, err error) error {
+	wrong, ok := errors.AsType[*pflag.InvalidValueError](err)
+	if !ok {
+		return err
+	}
+	flag := wrong.GetFlag()
+	words, known := map[string]string{
+		"int": "a whole number, such as 20", "int64": "a whole number, such as 20", "float64": "a number, such as 0.5", "bool": "true or false",
+		"duration": "a duration, such as 30s, 5m or 1h30m",
+	}[flag.Value.Type()]
+	if !known {
+		return err
+	}
+	return fmt.Errorf("--%s: %q is not %s", flag.Name, wrong.GetValue(), words)
 }

@@ -9,6 +9,7 @@ import (
 	"math/big"
 	"os"
 	"path"
+	"strconv"
 	"strings"
 
 	"husk/cli/exit"
@@ -185,15 +186,24 @@ var restartPolicies = map[string]openapi.RestartPolicy{
 	"always": openapi.Always, "unless-stopped": openapi.Always,
 }
 
-// Restart reads a restart policy, in upper or lower case.
-func Restart(text string) (openapi.RestartPolicy, error) {
-	if p, ok := restartPolicies[strings.ToLower(text)]; ok {
-		return p, nil
+// Restart reads a restart policy, in upper or lower case, and the maximum of restarts in on-failure:N. Without a maximum, or if it is 0 as in
+// docker, the second result is nil.
+func Restart(text string) (openapi.RestartPolicy, *int, error) {
+	name, most, limited := strings.Cut(text, ":")
+	policy, ok := restartPolicies[strings.ToLower(name)]
+	switch {
+	case !ok:
+		return "", nil, exit.Usagef("--restart: %q is not a restart policy; use no, on-failure, on-failure:N or always", text)
+	case !limited:
+		return policy, nil, nil
+	case policy != openapi.OnFailure:
+		return "", nil, exit.Usagef("--restart %s: only on-failure has a maximum of restarts; use %s or on-failure:%s", text, name, most)
 	}
-	if name, most, ok := strings.Cut(text, ":"); ok && restartPolicies[strings.ToLower(name)] == openapi.OnFailure {
-		return "", exit.Usagef("--restart %s: husk has no maximum of %s restarts; use on-failure, which waits longer before each restart", text, most)
+	n, err := strconv.Atoi(most)
+	if err != nil || n < 0 {
+		return "", nil, exit.Usagef("--restart %s: %q is not a number of restarts; use on-failure:3, for example", text, most)
 	}
-	return "", exit.Usagef("--restart: %q is not a restart policy; use no, on-failure or always", text)
+	return policy, given(n), nil
 }
 
 // BaseName makes a name from the reference of an image: nginx from registry.example.com/team/nginx:1.22.

@@ -153,7 +153,7 @@ func TestPodFromFlagsOfDocker(t *testing.T) {
 		return pod.Spec, err
 	}
 	got, err := create("--cap-add", "cap_net_admin", "--cap-drop", "all", "--group-add", "staff", "--group-add", "4711", "--read-only", "--security-opt", "no-new-privileges:true",
-		"--stop-signal", "sigint", "--stop-timeout", "0", "--health-cmd", "true", "--health-interval", "5s", "--health-retries", "2", "--ulimit", "nofile=1024:2048", "--ulimit", "core=-1")
+		"--stop-signal", "sigint", "--stop-timeout", "0", "--health-cmd", "true", "--health-interval", "5s", "--health-retries", "2", "--ulimit", "nofile=1024:2048", "--ulimit", "core=-1", "--init", "--restart", "on-failure:3")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,8 @@ func TestPodFromFlagsOfDocker(t *testing.T) {
 	want := openapi.Container{
 		Name: "nginx", Image: "nginx", CapabilitiesAdd: &[]string{"NET_ADMIN"}, CapabilitiesDrop: &[]string{"ALL"}, Groups: &[]string{"staff", "4711"},
 		ReadOnlyRoot: &yes, NoNewPrivileges: &yes, StopSignal: &sigint,
-		Ulimits:       &[]openapi.Ulimit{{Name: "nofile", Soft: 1024, Hard: 2048}, {Name: "core", Soft: -1, Hard: -1}},
+		Ulimits:     &[]openapi.Ulimit{{Name: "nofile", Soft: 1024, Hard: 2048}, {Name: "core", Soft: -1, Hard: -1}},
+		InitProcess: &yes, MaxRestarts: new(3),
 		LivenessProbe: &openapi.Probe{Exec: &[]string{"/bin/sh", "-c", "true"}, PeriodSeconds: new(5), FailureThreshold: new(2)},
 	}
 	if diff := cmp.Diff(want, got.Containers[0]); diff != "" {
@@ -222,6 +223,9 @@ func TestPodFromFlagsOfDocker(t *testing.T) {
 		{"--ulimit", "nofile=many"},
 		{"--ulimit", "=1"},
 		{"--ulimit", "nofile=1:"},
+		{"--restart", "always:3"},
+		{"--restart", "on-failure:many"},
+		{"--restart", "on-failure:-1"},
 		{"--health-interval", "5s"},
 		{"--health-cmd", "true", "--health-timeout", "500ms"},
 	} {

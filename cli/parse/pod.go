@@ -19,6 +19,7 @@ import (
 type Pod struct {
 	Interactive, Terminal    bool
 	privileged, readOnlyRoot bool
+	initProcess              bool
 
 	name, cpus, memory, shmSize, storage, restart, user, workdir, entrypoint, stopSignal, stopTimeout string
 	env, envFiles, volumes, snapshots, tmpfs, labels                                                  []string
@@ -49,7 +50,7 @@ func (f *Pod) AddTo(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.tmpfs, "tmpfs", nil, "mount an empty directory in memory: /path, or /path:size=64m; may be repeated")
 	fs.StringArrayVarP(&f.labels, "label", "l", nil, "add a label, NAME=VALUE; may be repeated")
 	fs.StringVar(&f.entrypoint, "entrypoint", "", "run this program instead of the image's entrypoint; if it is empty, run only the command after the image")
-	fs.StringVar(&f.restart, "restart", "no", "when to restart the container: no, on-failure or always")
+	fs.StringVar(&f.restart, "restart", "no", "when to restart the container: no, on-failure, on-failure:N for at most N times, or always")
 	fs.StringVarP(&f.user, "user", "u", "", "user or user:group (default: the image's)")
 	fs.StringVarP(&f.workdir, "workdir", "w", "", "working directory (default: the image's)")
 	fs.BoolVarP(&f.Interactive, "interactive", "i", false, "send husk's standard input to the container; with -d or --wait, keep the container's standard input open for husk attach -i")
@@ -57,6 +58,7 @@ func (f *Pod) AddTo(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.groups, "group-add", nil, "add a group to the user, as a name or a number; may be repeated")
 	fs.StringArrayVar(&f.capAdd, "cap-add", nil, "give the container a Linux capability, such as NET_ADMIN, or ALL; may be repeated")
 	fs.StringArrayVar(&f.capDrop, "cap-drop", nil, "take a Linux capability from the container, or ALL; may be repeated")
+	fs.BoolVar(&f.initProcess, "init", false, "run the command as the child of an init process, which passes signals on and waits for orphans")
 	fs.BoolVar(&f.readOnlyRoot, "read-only", false, "make the container's root file system read-only")
 	fs.StringArrayVar(&f.security, "security-opt", nil, "no-new-privileges makes set-user-ID programs ineffective; no-new-privileges=false allows them (default: ineffective if the image has none)")
 	fs.StringArrayVar(&f.ulimits, "ulimit", nil, "limit each process: NAME=SOFT or NAME=SOFT:HARD, such as nofile=1024:65536; -1 is unlimited; may be repeated")
@@ -93,7 +95,7 @@ func (f *Pod) Create(image string, command []string, followed bool) (openapi.Pod
 	if err != nil {
 		return fail(err)
 	}
-	policy, err := Restart(f.restart)
+	policy, most, err := Restart(f.restart)
 	if err != nil {
 		return fail(err)
 	}
@@ -118,7 +120,7 @@ func (f *Pod) Create(image string, command []string, followed bool) (openapi.Pod
 		StdinOnce: given(f.Interactive && !f.Terminal && followed), Privileged: given(f.privileged),
 		ReadOnlyRoot: given(f.readOnlyRoot), NoNewPrivileges: noNewPrivileges, StopSignal: given(strings.ToUpper(f.stopSignal)),
 		CapabilitiesAdd: listed(f.capAdd, capability), CapabilitiesDrop: listed(f.capDrop, capability), Groups: listed(f.groups, strings.Clone),
-		LivenessProbe: health, Ulimits: limits,
+		LivenessProbe: health, Ulimits: limits, InitProcess: given(f.initProcess), MaxRestarts: most,
 		StartOnAttach: given(followed),
 	}
 	if _, err := uuid.Parse(image); err == nil {

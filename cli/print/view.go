@@ -37,6 +37,7 @@ type Printer struct {
 	Out       io.Writer
 	Format    string
 	NoHeaders bool
+	Quiet     bool // only names instead of a table
 }
 
 // Table starts a table.
@@ -72,9 +73,16 @@ func (v View[T]) Show(p Printer, items []T) error {
 	if printed, err := List(p, items); printed {
 		return err
 	}
-	if p.Format == "name" {
+	if names := p.Quiet && p.Tabular(); names || p.Format == "name" {
 		for _, item := range items {
-			if _, err := fmt.Fprintln(p.Out, v.Ref(item)); err != nil {
+			line := v.Ref(item)
+			if names {
+				line = Clean(v.Name(item))
+			}
+			if line == "" { // a total has no name
+				continue
+			}
+			if _, err := fmt.Fprintln(p.Out, line); err != nil {
 				return err
 			}
 		}

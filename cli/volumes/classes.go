@@ -3,13 +3,16 @@
 package volumes
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"husk/cli/exit"
 	"husk/cli/kind"
+	"husk/client"
 	"husk/openapi"
 )
 
@@ -33,18 +36,10 @@ classes, run "husk volume-classes".`,
 		if *class == "" {
 			return exit.Usagef("no class given; add one with --class")
 		}
-		c, err := a.Connect()
-		if err != nil {
-			return err
-		}
-		volume, err := c.Volumes.Find(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		if volume, err = c.Volumes.SetClass(cmd.Context(), volume.ID, *class); err != nil {
-			return err
-		}
-		return kind.Volumes.Done(p, volume, "has the class "+*class+" now")
+		return a.change(cmd, p, args[0], func(ctx context.Context, c *client.Client, id uuid.UUID) (openapi.Volume, string, error) {
+			v, err := c.Volumes.SetClass(ctx, id, *class)
+			return v, "has the class " + *class + " now", err
+		})
 	}
 	return cmd
 }

@@ -5,9 +5,11 @@ package volumes
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"husk"
@@ -37,6 +39,23 @@ func Commands(a Parts) []*cobra.Command {
 	return []*cobra.Command{create(a), grow(a), restore(a), schedule(a), set(a), export(a), importVolume(a)}
 }
 
+// change finds a volume, changes it, and prints what was done.
+func (a Parts) change(cmd *cobra.Command, p print.Printer, name string, do func(context.Context, *client.Client, uuid.UUID) (openapi.Volume, string, error)) error {
+	c, err := a.Connect()
+	if err != nil {
+		return err
+	}
+	volume, err := c.Volumes.Find(cmd.Context(), name)
+	if err != nil {
+		return err
+	}
+	volume, done, err := do(cmd.Context(), c, volume.ID)
+	if err != nil {
+		return err
+	}
+	return kind.Volumes.Done(p, volume, done)
+}
+
 func create(a Parts) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create NAME {--size SIZE|--snapshot SNAPSHOT}",
@@ -46,13 +65,17 @@ With --fs-type none, it is a block device, which containers use in volumeDevices
 
 A volume that was made from a snapshot is available within seconds and shares the
 snapshot's data. With --flatten, all data is copied first; the volume is then
-independent of the snapshot.`,
+independent of the snapshot.
+
+With --encrypted, the volume is encrypted with a key of its own before it is written
+to the storage. A volume from an encrypted snapshot always is, with the same key.`,
 		Example: "  husk volume create data --size 10Gi\n  husk volume create copy --snapshot before-upgrade",
 		Args:    cobra.ExactArgs(1),
 	}
 	size := cmd.Flags().String("size", "", "size in whole GiB, such as 10Gi; by default that of the snapshot")
 	from := cmd.Flags().String("snapshot", "", "make the volume from this snapshot")
 	fsType := cmd.Flags().String("fs-type", "", "file system: ext4 (default), xfs, or none for a block device")
+	encrypted := cmd.Flags().Bool("encrypted", false, "encrypt the volume with a key of its own")
 	class := cmd.Flags().String("class", "", "volume class; by default that of the operator, if there is one")
 	flatten := cmd.Flags().Bool("flatten", false, "copy all data of the snapshot")
 	labels := cmd.Flags().StringArray("label", nil, "add a label, NAME=VALUE; may be repeated")
@@ -69,6 +92,9 @@ independent of the snapshot.`,
 			return exit.Usagef("--flatten is for a volume that is made from a snapshot; add --snapshot")
 		}
 		volume := openapi.VolumeCreate{Name: args[0]}
+		if cmd.Flags().Changed("encrypted") {
+			volume.Encrypted = encrypted
+		}
 		if *class != "" {
 			volume.Class = class
 		}
@@ -133,18 +159,10 @@ quota at once. A volume cannot become smaller.`,
 		if err != nil {
 			return err
 		}
-		c, err := a.Connect()
-		if err != nil {
-			return err
-		}
-		volume, err := c.Volumes.Find(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		if volume, err = c.Volumes.Grow(cmd.Context(), volume.ID, gib); err != nil {
-			return err
-		}
-		return kind.Volumes.Done(p, volume, fmt.Sprintf("has %d GiB now", volume.SizeGiB))
+		return a.change(cmd, p, args[0], func(ctx context.Context, c *client.Client, id uuid.UUID) (openapi.Volume, string, error) {
+			v, err := c.Volumes.Grow(ctx, id, gib)
+			return v, fmt.Sprintf("has %d GiB now", v.SizeGiB), err
+		})
 	}
 	return cmd
 }
@@ -183,18 +201,10 @@ snapshots stay.`,
 			}
 			s, done = openapi.SnapshotSchedule{EveryMinutes: int(*seconds / 60), Keep: keep}, fmt.Sprintf("gets a snapshot every %s and keeps %d", *every, *keep)
 		}
-		c, err := a.Connect()
-		if err != nil {
-			return err
-		}
-		volume, err := c.Volumes.Find(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		if volume, err = c.Volumes.Schedule(cmd.Context(), volume.ID, s); err != nil {
-			return err
-		}
-		return kind.Volumes.Done(p, volume, done)
+		return a.change(cmd, p, args[0], func(ctx context.Context, c *client.Client, id uuid.UUID) (openapi.Volume, string, error) {
+			v, err := c.Volumes.Schedule(ctx, id, s)
+			return v, done, err
+		})
 	}
 	return cmd
 }
@@ -218,22 +228,14 @@ No pod may use the volume. To look into a snapshot first, make a volume from it.
 		if *from == "" {
 			return exit.Usagef("no snapshot given; add one with --snapshot")
 		}
-		c, err := a.Connect()
-		if err != nil {
-			return err
-		}
-		volume, err := c.Volumes.Find(cmd.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		s, err := c.Snapshots.Find(cmd.Context(), *from)
-		if err != nil {
-			return err
-		}
-		if volume, err = c.Volumes.Restore(cmd.Context(), volume.ID, s.ID); err != nil {
-			return err
-		}
-		return kind.Volumes.Done(p, volume, "is being restored")
+		return a.change(cmd, p, args[0], func(ctx context.Context, c *client.Client, id uuid.UUID) (openapi.Volume, string, error) {
+			s, err := c.Snapshots.Find(ctx, *from)
+			if err != nil {
+				return openapi.Volume{}, "", err
+			}
+			v, err := c.Volumes.Restore(ctx, id, s.ID)
+			return v, "is being restored", err
+		})
 	}
 	return cmd
 }

@@ -2,8 +2,8 @@
 
 //go:build linux
 
-// Command husk-init is PID 1 in a pod's VM, and the process as which every container starts. Its
-// code is in packages guest/pid1 and guest/become.
+// Command husk-init is PID 1 in a pod's VM, and the process as which every container starts. In
+// containers with an init process, it stays that. Its code is in packages guest/pid1 and guest/become.
 package main
 
 import (
@@ -19,6 +19,8 @@ func main() {
 		become.Container()
 	case become.CommandName:
 		become.Command()
+	case become.InitName:
+		become.Init()
 	}
 	pid1.Main()
 }

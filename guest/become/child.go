@@ -164,12 +164,16 @@ func execute(args, env []string) error {
 	if err != nil {
 		return err
 	}
-	err = syscall.Exec(path, args, env)
+	return execError(args[0], syscall.Exec(path, args, env))
+}
+
+// execError says why a command could not be executed.
+func execError(command string, err error) *StartError {
 	code := 126
 	if errors.Is(err, unix.ENOENT) {
 		code, err = 127, errors.New("no such file, or its interpreter is missing")
 	}
-	return &StartError{code, fmt.Sprintf("exec: %q: %v", args[0], err)}
+	return &StartError{code, fmt.Sprintf("exec: %q: %v", command, err)}
 }
 
 func lookPath(name string, env []string) (string, error) {

@@ -70,5 +70,8 @@ func becomeProcess(config *Config) error {
 	if err := unix.Chdir(workingDir(c)); err != nil {
 		return &StartError{126, fmt.Sprintf("working directory %q: %v", c.WorkingDir, err)}
 	}
+	if c.InitProcess {
+		return executeInit(c.Args, env)
+	}
 	return execute(c.Args, env)
 }

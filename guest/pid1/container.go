@@ -42,7 +42,7 @@ func (p *pod) supervise(i int, spec guest.Spec) {
 			again = restarts(policyOf(c, spec.RestartPolicy), p.ended(r, ended))
 			looking.Wait()
 		}
-		if !again || !p.rest(i, c, wait.delay(time.Since(began))) {
+		if !again || p.exhausted(i, c, spec.RestartPolicy) || !p.rest(i, c, wait.delay(time.Since(began))) {
 			return
 		}
 	}
@@ -81,6 +81,13 @@ func (p *pod) awaitClient(i int, s *stdio) {
 // restarts reports whether the policy requires another run after one that ended well or badly.
 func restarts(policy string, failed bool) bool {
 	return policy == guest.RestartAlways || policy == guest.RestartOnFailure && failed
+}
+
+// exhausted reports whether the container was restarted as often as its policy allows. An earlier boot does not count.
+func (p *pod) exhausted(i int, c *guest.Container, ofPod string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return c.MaxRestarts > 0 && policyOf(c, ofPod) == guest.RestartOnFailure && p.status.Containers[i].Restarts >= c.MaxRestarts
 }
 
 // begin starts a run and publishes it. It returns neither a run nor an error if the container may not

@@ -97,7 +97,7 @@ func (l *linux) startJob(k *child, c guest.Container, e guest.Exec) (_ *job, err
 		c.Env = append([]string{"TERM=xterm"}, c.Env...)
 	}
 	c.Env = append(slices.Clip(c.Env), e.Env...)
-	c.Files, c.Mounts = nil, nil
+	c.Files, c.Mounts, c.InitProcess = nil, nil, false
 	j := &job{reap: l.reap, output: map[session.Kind]*os.File{}}
 	defer func() {
 		if err != nil {

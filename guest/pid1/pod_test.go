@@ -157,14 +157,17 @@ func TestPhaseFollowsPolicyAndExitCodes(t *testing.T) {
 	for _, tt := range []struct {
 		policy    string
 		codes     []int // of the runs, one second each
+		most      int   // restarts
 		wantPhase string
 		wantRuns  int
 	}{
-		{guest.RestartNever, []int{0}, guest.PhaseSucceeded, 1},
-		{guest.RestartNever, []int{3}, guest.PhaseFailed, 1},
-		{guest.RestartOnFailure, []int{0}, guest.PhaseSucceeded, 1},
-		{guest.RestartOnFailure, []int{1, 1, 0}, guest.PhaseSucceeded, 3},
-		{guest.RestartAlways, []int{0}, guest.PhaseRunning, 7}, // after 1+2+4+8+16+32 s and 7 runs of 1 s
+		{guest.RestartNever, []int{0}, 0, guest.PhaseSucceeded, 1},
+		{guest.RestartNever, []int{3}, 0, guest.PhaseFailed, 1},
+		{guest.RestartOnFailure, []int{0}, 0, guest.PhaseSucceeded, 1},
+		{guest.RestartOnFailure, []int{1, 1, 0}, 0, guest.PhaseSucceeded, 3},
+		{guest.RestartOnFailure, []int{1, 1, 0}, 2, guest.PhaseSucceeded, 3},
+		{guest.RestartOnFailure, []int{1, 1, 0}, 1, guest.PhaseFailed, 2},
+		{guest.RestartAlways, []int{0}, 0, guest.PhaseRunning, 7}, // after 1+2+4+8+16+32 s and 7 runs of 1 s
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var runs []fakeRun
@@ -172,6 +175,7 @@ func TestPhaseFollowsPolicyAndExitCodes(t *testing.T) {
 				runs = append(runs, fakeRun{lasts: time.Second, ends: exit{code: code}})
 			}
 			p, m, spec := newFakePod(tt.policy, map[string][]fakeRun{"a": runs}, "a")
+			spec.Containers[0].MaxRestarts = tt.most
 			mustStart(t, p, spec)
 			time.Sleep(100 * time.Second)
 			s := now(p)

@@ -97,7 +97,11 @@ func completeContainer(c *husk.Container, field string, volumes map[string]husk.
 }
 
 // completeOptions checks what a container is allowed to do and how it starts, lives and ends.
-func completeOptions(c *husk.Container, field string, initial bool) error {
+func completeOptions(c *husk.Container, field string, initial bool, ofPod husk.RestartPolicy) error {
+	if policy := c.RestartPolicyIn(ofPod, initial); c.MaxRestarts > 0 && policy != husk.RestartOnFailure {
+		return husk.Errorf(husk.CodeInvalid, field+".maxRestarts", "only a container with the restart policy %s has a maximum of restarts, and this one has %s; "+
+			"set restartPolicy to %s, or leave maxRestarts out", husk.RestartOnFailure, policy, husk.RestartOnFailure)
+	}
 	if c.Privileged && c.NoNewPrivileges != nil && *c.NoNewPrivileges {
 		return husk.Errorf(husk.CodeInvalid, field+".noNewPrivileges", "a privileged container already has all privileges; leave out privileged or noNewPrivileges")
 	}

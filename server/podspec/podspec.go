@@ -71,7 +71,7 @@ func Complete(spec *husk.PodSpec) error {
 		if err := completeContainer(c, field, volumes); err != nil {
 			return err
 		}
-		if err := completeOptions(c, field, i < len(spec.InitContainers)); err != nil {
+		if err := completeOptions(c, field, i < len(spec.InitContainers), spec.RestartPolicy); err != nil {
 			return err
 		}
 	}

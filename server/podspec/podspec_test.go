@@ -87,6 +87,8 @@ func TestASpecThatContradictsItselfIsRefused(t *testing.T) {
 		"a privileged container without capabilities": {container(func(c *husk.Container) {
 			c.Privileged, c.CapabilitiesDrop = true, []string{"ALL"}
 		}), husk.CodeInvalid, "spec.containers[0].capabilitiesDrop"},
+		"a maximum of restarts without failures": {container(func(c *husk.Container) { c.MaxRestarts, c.RestartPolicy = 3, husk.RestartAlways }), husk.CodeInvalid, "spec.containers[0].maxRestarts"},
+		"a maximum of restarts of any kind":      {container(func(c *husk.Container) { c.MaxRestarts = 3 }), husk.CodeInvalid, "spec.containers[0].maxRestarts"},
 		"a ulimit twice": {container(func(c *husk.Container) {
 			c.Ulimits = []husk.Ulimit{{Name: "nofile", Soft: 1, Hard: 1}, {Name: "core", Soft: -1, Hard: -1}, {Name: "nofile", Soft: 2, Hard: 2}}
 		}), husk.CodeInvalid, "spec.containers[0].ulimits[2].name"},

@@ -3792,6 +3792,16 @@ export interface components {
             noNewPrivileges?: boolean;
             /** @description Default: the policy of the pod. An init container with `Always` is a sidecar: it runs until the other containers have ended. */
             restartPolicy?: components["schemas"]["RestartPolicy"];
+            /**
+             * @description With the restart policy `OnFailure`: how often the container is restarted (default: without a maximum). When it fails again, it stays ended. The count starts again when the pod's virtual machine is started again.
+             * @example 3
+             */
+            maxRestarts?: number;
+            /**
+             * @description Run a small init process as process 1 of the container, and the command as its child. It passes signals on to the command, so that a stop signal also ends a command that has no handler for it, and it removes the entries of orphaned processes that have ended. Otherwise the command is process 1.
+             * @default false
+             */
+            initProcess?: boolean;
             /** @description The other probes begin when this one has succeeded. If it fails, the container is restarted according to its policy. */
             startupProbe?: components["schemas"]["Probe"];
             /** @description Whether the container is ready. Without it, a container that has started is ready. */
@@ -4363,6 +4373,11 @@ export interface components {
             snapshotSchedule?: components["schemas"]["SnapshotSchedule"];
             source?: components["schemas"]["VolumeSource"];
             /**
+             * @description Encrypt the volume with a key of its own before it is written to the storage. Default: as the source; without a source, not encrypted. A volume from a snapshot is encrypted, with the same key, exactly if the snapshot is.
+             * @example true
+             */
+            encrypted?: boolean;
+            /**
              * @description Copy all data of the source before the volume is Available. The volume is then independent of the source.
              * @default false
              */
@@ -4446,6 +4461,8 @@ export interface components {
             labels: components["schemas"]["Labels"];
             sizeGiB: number;
             readonly fsType: components["schemas"]["FSType"];
+            /** @description Whether the volume is encrypted at rest. */
+            readonly encrypted?: boolean;
             /** @enum {string} */
             readonly state: "Creating" | "Available" | "InUse" | "Deleting";
             /** @description Why the volume is not ready yet. */
@@ -4600,6 +4617,8 @@ export interface components {
             /** @description The size that the volume had. */
             readonly sizeGiB: number;
             readonly fsType: components["schemas"]["FSType"];
+            /** @description Whether the snapshot is encrypted at rest, with the key of its volume. */
+            readonly encrypted?: boolean;
             /** @enum {string} */
             readonly state: "Creating" | "Ready" | "Failed" | "Deleting";
             /** @description Why the snapshot is not ready yet, or why it failed. */
@@ -8055,6 +8074,8 @@ export interface components {
             readOnly: boolean;
             /** @description The size of a volume that the machine should see. It is larger than when the machine started if the volume has grown. */
             sizeGiB?: number;
+            /** @description The passphrase of a disk that is encrypted with LUKS. Absent: the disk is not encrypted. */
+            passphrase?: string;
             limits?: components["schemas"]["DiskLimits"];
         };
         /** @description The limits of the volume's class. Without them, the disk shares the limits of the pod with its other disks. */
@@ -8124,6 +8145,9 @@ export interface components {
             readOnlyRoot?: boolean;
             noNewPrivileges?: boolean;
             restartPolicy?: components["schemas"]["RestartPolicy"];
+            maxRestarts?: number;
+            /** @default false */
+            initProcess?: boolean;
             startupProbe?: components["schemas"]["Probe"];
             readinessProbe?: components["schemas"]["Probe"];
             livenessProbe?: components["schemas"]["Probe"];

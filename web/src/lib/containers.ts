@@ -47,6 +47,7 @@ export function optionsOf(c: Container): [string, string][] {
   const limits = [c.limits?.cpuMillis && coresOf(c.limits.cpuMillis), c.limits?.memoryMiB && mebibytes(c.limits.memoryMiB)];
   const all: [string, string | undefined][] = [
     ["Restart policy", c.restartPolicy],
+    ["Maximum of restarts", c.maxRestarts?.toString()],
     ["Limits", limits.filter(Boolean).join(", ")],
     ["Devices", c.volumeDevices?.map((d) => `${d.volume} at ${d.devicePath}`).join(", ")],
     ["Ulimits", c.ulimits?.map((u) => `${u.name} ${u.soft} (hard ${u.hard})`).join(", ")],
@@ -59,6 +60,7 @@ export function optionsOf(c: Container): [string, string][] {
     ["Groups", c.groups?.join(", ")],
     ["Added capabilities", c.capabilitiesAdd?.join(", ")],
     ["Dropped capabilities", c.capabilitiesDrop?.join(", ")],
+    ["Init process", yes(c.initProcess)],
     ["Privileged", yes(c.privileged)],
     ["Read-only root", yes(c.readOnlyRoot)],
     ["No new privileges", yes(c.noNewPrivileges)],

@@ -69,6 +69,12 @@ test("a husk run command mounts empty directories in memory", () => {
   expect(runLine({ ...web, spec: { ...web.spec, ephemeralStorage: "memory" } }).text).toContain(" --ephemeral-storage memory ");
   expect(runLine({ ...web, spec: { ...web.spec, ephemeralStorageGiB: 20 } }).text).toContain(" --ephemeral-storage 20g ");
   expect(runLine({ ...web, spec: { ...web.spec, shmSizeMiB: 64 } }).text).toContain(" --shm-size 64m ");
+  const retried = {
+    ...web.spec,
+    restartPolicy: "OnFailure" as const,
+    containers: web.spec.containers.map((c) => ({ ...c, maxRestarts: 3, initProcess: true })),
+  };
+  expect(runLine({ ...web, spec: retried }).text).toMatch(/ --restart on-failure:3 .*--init /);
   expect(runLine(withEmpty({})).why).toBe("it has an empty directory");
 });
 

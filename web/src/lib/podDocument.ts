@@ -112,7 +112,7 @@ export function runLine(pod: PodCreate): { text: string; why?: undefined } | { t
   for (const s of dns?.searches ?? []) flag("--dns-search", s);
   for (const o of dns?.options ?? []) flag("--dns-option", o.value ? `${o.name}:${o.value}` : o.name);
   for (const s of pod.spec.sysctls ?? []) flag("--sysctl", `${s.name}=${s.value}`);
-  flag("--restart", RESTART[restartPolicy]);
+  flag("--restart", RESTART[restartPolicy] + (c.maxRestarts ? `:${c.maxRestarts}` : ""));
   for (const [k, v] of Object.entries(pod.labels ?? {})) flag("-l", `${k}=${v}`);
   for (const e of c.env ?? []) flag("-e", `${e.name}=${e.value}`);
   if (c.volumeDevices?.length) return { why: "it uses a volume as a block device" };
@@ -130,6 +130,7 @@ export function runLine(pod: PodCreate): { text: string; why?: undefined } | { t
     flag("-v", `${volume?.volumeId ?? m.volume}:${m.mountPath}${m.readOnly ? ":ro" : ""}`);
   }
   if (c.privileged) words.push("--privileged");
+  if (c.initProcess) words.push("--init");
   if (c.readOnlyRoot) words.push("--read-only");
   for (const g of c.groups ?? []) flag("--group-add", g);
   for (const name of c.capabilitiesAdd ?? []) flag("--cap-add", name);
