@@ -234,30 +234,6 @@ func (w *worker) update(ctx context.Context, client *guest.Client, desired husk.
 	return err
 }
 
-// sameButValues reports whether two desired states differ only in what a running pod can change.
-func sameButValues(a, b husk.DesiredPod) bool {
-	plain := func(p husk.DesiredPod) husk.DesiredPod {
-		p.Generation, p.Name, p.ValuesError = 0, "", "" // the host name stays the same until the next start
-		p.To = nil
-		p.Resources = husk.Resources{}
-		if p.From = nil; p.State == husk.DesiredIncoming {
-			p.State = husk.DesiredRunning
-		}
-		p.Containers, p.Volumes, p.Disks = slices.Clone(p.Containers), slices.Clone(p.Volumes), slices.Clone(p.Disks)
-		for i := range p.Disks {
-			p.Disks[i].SizeGiB, p.Disks[i].Limits = 0, nil
-		}
-		for i := range p.Containers {
-			p.Containers[i].Env = nil
-		}
-		for i := range p.Volumes {
-			p.Volumes[i].Files = nil
-		}
-		return p
-	}
-	return reflect.DeepEqual(plain(a), plain(b))
-}
-
 // watch follows the guest's status and passes it on.
 func (w *worker) watch(ctx context.Context, desired husk.DesiredPod, client *guest.Client, status guest.Status, limitCPU func(), resized <-chan struct{}, pumps *sync.WaitGroup) error {
 	updates := make(chan guest.Status)
@@ -314,7 +290,7 @@ func (w *worker) watch(ctx context.Context, desired husk.DesiredPod, client *gue
 			if !parking && reflect.DeepEqual(now, desired) {
 				continue // changed and changed back
 			}
-			if !parking && sameButValues(now, desired) && w.update(ctx, client, now) == nil {
+			if !parking && translate.SameMachine(now, desired) && w.update(ctx, client, now) == nil {
 				w.volumes.Set(now)
 				w.size.Want(now.Resources)
 				w.machine.Wake()

@@ -15,6 +15,7 @@ import (
 
 	"husk"
 	"husk/nodeagent/network"
+	"husk/nodeagent/plan"
 	"husk/nodeagent/translate"
 	"husk/nodeagent/vm"
 )
@@ -22,42 +23,6 @@ import (
 // reconcileEvery is how often the actual state is compared even if the desired state has not
 // changed.
 const reconcileEvery = 5 * time.Second
-
-// plan is the difference between the desired state and the actual state.
-type plan struct {
-	tell    []husk.DesiredPod // pods with a desired state for their worker, including new pods
-	dismiss []uuid.UUID       // pods that the server no longer lists: their worker ends
-	orphans []uuid.UUID       // machines and directories that belong to no pod of this node
-}
-
-// diff computes the plan. desired must have come from the server since this agent started: an older
-// one lacks pods that were created since, and diff would take their machines for orphans.
-func diff(desired husk.DesiredState, workers map[uuid.UUID]bool, domains []vm.Domain, dirs []uuid.UUID) plan {
-	var p plan
-	named := make(map[uuid.UUID]bool, len(desired.Pods))
-	for _, pod := range desired.Pods {
-		named[pod.ID] = true
-		p.tell = append(p.tell, pod)
-	}
-	for id := range workers {
-		if !named[id] {
-			p.dismiss = append(p.dismiss, id)
-		}
-	}
-	orphan := map[uuid.UUID]bool{}
-	for _, d := range domains {
-		orphan[d.PodID] = true
-	}
-	for _, id := range dirs {
-		orphan[id] = true
-	}
-	for id := range orphan {
-		if !named[id] {
-			p.orphans = append(p.orphans, id)
-		}
-	}
-	return p
-}
 
 // reconcile applies every new desired state, and compares again periodically. ctx ends it; workers
 // run under workCtx.
@@ -95,7 +60,7 @@ func (a *Agent) pass(ctx, workCtx context.Context, desired husk.DesiredState) (t
 	}
 	// Workers first: a new pod does not have to wait until libvirt has listed the domains.
 	workers := a.workerIDs()
-	for _, pod := range diff(desired, workers, nil, nil).tell {
+	for _, pod := range plan.Diff(desired, workers, nil, nil).Tell {
 		a.tell(workCtx, pod)
 	}
 	domains, err := a.vms.List(ctx)
@@ -107,12 +72,12 @@ func (a *Agent) pass(ctx, workCtx context.Context, desired husk.DesiredState) (t
 	if err != nil {
 		a.log.Error("cannot read the state directory; retrying", "error", err)
 	}
-	p := diff(desired, workers, domains, dirs)
-	for _, id := range p.dismiss {
+	p := plan.Diff(desired, workers, domains, dirs)
+	for _, id := range p.Dismiss {
 		a.dismiss(id)
 	}
 	clean := true
-	for _, id := range p.orphans {
+	for _, id := range p.Orphans {
 		if err := a.destroy(ctx, id); err != nil {
 			a.log.Error("orphan not removed; retrying", "pod", id, "error", err)
 			clean = false

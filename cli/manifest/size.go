@@ -30,7 +30,7 @@ const (
 const (
 	minCPUMillis = 50
 	maxCPUMillis = 256_000
-	minMemoryMiB = 96
+	minMemoryMiB = 32
 	maxMemoryMiB = 4 << 20
 
 	minLimitCPU    = 10 // of a container

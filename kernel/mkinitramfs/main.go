@@ -15,7 +15,7 @@ import (
 )
 
 func main() {
-	which := flag.String("kernel", "auto", "husk: the kernel that make kernel has built; debian: the newest cloud kernel that is installed; auto: husk if it is built, otherwise debian")
+	which := flag.String("kernel", "auto", "which kernel: \"husk\", built by make kernel; \"debian\", the newest cloud kernel that is installed; \"auto\", the first of them that is there")
 	init := flag.String("init", "bin/husk-init", "static program to use as /init")
 	probe := flag.String("probe", "bin/husk-probe", "static program to use as /husk-probe")
 	out := flag.String("o", "build/initramfs.cpio", "where to write the initramfs")

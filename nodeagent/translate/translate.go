@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -275,4 +276,28 @@ func lastReason(c guest.ContainerStatus) string {
 	default:
 		return guest.ReasonCompleted
 	}
+}
+
+// SameMachine reports whether two desired states differ only in what a running pod can change.
+func SameMachine(a, b husk.DesiredPod) bool {
+	plain := func(p husk.DesiredPod) husk.DesiredPod {
+		p.Generation, p.Name, p.ValuesError = 0, "", "" // the host name stays the same until the next start
+		p.To = nil
+		p.Resources = husk.Resources{}
+		if p.From = nil; p.State == husk.DesiredIncoming {
+			p.State = husk.DesiredRunning
+		}
+		p.Containers, p.Volumes, p.Disks = slices.Clone(p.Containers), slices.Clone(p.Volumes), slices.Clone(p.Disks)
+		for i := range p.Disks {
+			p.Disks[i].SizeGiB, p.Disks[i].Limits = 0, nil
+		}
+		for i := range p.Containers {
+			p.Containers[i].Env = nil
+		}
+		for i := range p.Volumes {
+			p.Volumes[i].Files = nil
+		}
+		return p
+	}
+	return reflect.DeepEqual(plain(a), plain(b))
 }

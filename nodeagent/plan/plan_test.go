@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package nodeagent
+package plan
 
 import (
 	"slices"
@@ -24,18 +24,18 @@ func TestThePlanIsTheDifference(t *testing.T) {
 		workers []uuid.UUID
 		domains []uuid.UUID
 		dirs    []uuid.UUID
-		want    plan
+		want    Plan
 	}{
 		{name: "nothing is desired and nothing exists"},
-		{name: "a new pod", desired: []husk.DesiredPod{pod}, want: plan{tell: []husk.DesiredPod{pod}}},
+		{name: "a new pod", desired: []husk.DesiredPod{pod}, want: Plan{Tell: []husk.DesiredPod{pod}}},
 		{
 			name: "a running machine of a desired pod is adopted and not changed", desired: []husk.DesiredPod{pod}, domains: []uuid.UUID{wanted},
-			dirs: []uuid.UUID{wanted}, want: plan{tell: []husk.DesiredPod{pod}},
+			dirs: []uuid.UUID{wanted}, want: Plan{Tell: []husk.DesiredPod{pod}},
 		},
-		{name: "a pod that the server no longer lists", workers: []uuid.UUID{dismissed}, want: plan{dismiss: []uuid.UUID{dismissed}}},
+		{name: "a pod that the server no longer lists", workers: []uuid.UUID{dismissed}, want: Plan{Dismiss: []uuid.UUID{dismissed}}},
 		{
 			name: "machines and directories of no pod", desired: []husk.DesiredPod{pod}, domains: []uuid.UUID{orphan, wanted},
-			dirs: []uuid.UUID{leftover, orphan}, want: plan{tell: []husk.DesiredPod{pod}, orphans: []uuid.UUID{orphan, leftover}},
+			dirs: []uuid.UUID{leftover, orphan}, want: Plan{Tell: []husk.DesiredPod{pod}, Orphans: []uuid.UUID{orphan, leftover}},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -48,9 +48,9 @@ func TestThePlanIsTheDifference(t *testing.T) {
 			for _, id := range c.domains {
 				domains = append(domains, vm.Domain{PodID: id})
 			}
-			got := diff(husk.DesiredState{Pods: c.desired}, workers, domains, c.dirs)
+			got := Diff(husk.DesiredState{Pods: c.desired}, workers, domains, c.dirs)
 			byID := cmpopts.SortSlices(func(a, b uuid.UUID) bool { return slices.Compare(a[:], b[:]) < 0 })
-			if d := cmp.Diff(c.want, got, cmp.AllowUnexported(plan{}), byID, cmpopts.EquateEmpty()); d != "" {
+			if d := cmp.Diff(c.want, got, byID, cmpopts.EquateEmpty()); d != "" {
 				t.Errorf("plan (-want +got):\n%s", d)
 			}
 		})
