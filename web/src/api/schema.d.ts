@@ -6012,6 +6012,15 @@ export interface components {
              */
             volumeGiB: number;
             /**
+             * @description GiB of the volumes of a class, by the name of the class. A class that is not named has no limit of its own.
+             * @example {
+             *       "fast": 50
+             *     }
+             */
+            volumeClassGiB?: {
+                [key: string]: number;
+            };
+            /**
              * @description Snapshots of volumes.
              * @example 20
              */
@@ -6085,6 +6094,15 @@ export interface components {
              * @example 200
              */
             volumeGiB?: number;
+            /**
+             * @description GiB of the volumes of a class, by the name of the class. -1 removes a limit. Classes that are left out keep theirs.
+             * @example {
+             *       "fast": 50
+             *     }
+             */
+            volumeClassGiB?: {
+                [key: string]: number;
+            };
             /**
              * @description Snapshots of volumes.
              * @example 20
@@ -6220,6 +6238,15 @@ export interface components {
              * @example 50
              */
             volumeGiB: number;
+            /**
+             * @description GiB of volumes by their class.
+             * @example {
+             *       "fast": 50
+             *     }
+             */
+            volumeClassGiB?: {
+                [key: string]: number;
+            };
             /**
              * Format: int64
              * @example 5
