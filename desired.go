@@ -146,9 +146,25 @@ type DesiredDisk struct {
 	ReadOnly bool   `json:"readOnly"`
 	// SizeGiB is the size that the machine should see, of a volume. A volume that has grown is larger than when the machine started.
 	SizeGiB int `json:"sizeGiB,omitempty"`
+	// Passphrase opens a disk that is encrypted with LUKS. Empty: it is not encrypted.
+	Passphrase Secret `json:"passphrase,omitempty"`
 	// Limits are those of the volume's class. nil: the disk shares the limits of the pod with its other disks.
 	Limits *DiskLimits `json:"limits,omitempty"`
 }
+
+// Secret is a text that is not printed: formatting and logs show that there is one.
+type Secret string
+
+// String implements fmt.Stringer.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return "(secret)"
+}
+
+// GoString implements fmt.GoStringer.
+func (s Secret) GoString() string { return strconv.Quote(s.String()) }
 
 // CephAccess is a cephx key that can open this pod's disks and nothing else.
 type CephAccess struct {

@@ -53,10 +53,13 @@ const CapabilityInitProcess = "init-process"
 // CapabilitySnapshots is of agents that attach snapshots read-only.
 const CapabilitySnapshots = "snapshots"
 
+// CapabilityEncryption is of agents that attach encrypted volumes and snapshots.
+const CapabilityEncryption = "encryption"
+
 // AgentCapabilities are those of this version's agent: what it can do beyond the first version of the protocol.
 var AgentCapabilities = []string{
 	CapabilityPrivileged, CapabilityConfigs, CapabilityContainerOptions, CapabilityEmptyDirs, CapabilitySharedMemory, CapabilityScratch, CapabilityHostSettings, CapabilityNetworks,
-	CapabilityMoves, CapabilityLiveMigration, CapabilityVolumeKinds, CapabilitySnapshots,
+	CapabilityMoves, CapabilityLiveMigration, CapabilityVolumeKinds, CapabilitySnapshots, CapabilityEncryption,
 	CapabilityInitProcess,
 }
 

@@ -35,6 +35,7 @@ type Volume struct {
 	Labels    map[string]string `json:"labels"`
 	SizeGiB   int               `json:"sizeGiB"`
 	FSType    string            `json:"fsType"`
+	Encrypted bool              `json:"encrypted,omitempty"`
 	Class     string            `json:"class,omitempty"` // empty: none
 	State     VolumeState       `json:"state"`
 	Message   string            `json:"message,omitempty"`
@@ -49,6 +50,8 @@ type Volume struct {
 
 	// Upload is whether a request uploads the content.
 	Upload bool `json:"-"`
+
+	Unencrypted bool `json:"-"` // whether a request says that it is not encrypted
 
 	Flatten bool `json:"-"` // whether it is to have all its data itself
 }
@@ -114,6 +117,7 @@ type Snapshot struct {
 	VolumeName      string            `json:"volumeName"`
 	SizeGiB         int               `json:"sizeGiB"`
 	FSType          string            `json:"fsType"`
+	Encrypted       bool              `json:"encrypted,omitempty"` // with the key of its volume
 	State           SnapshotState     `json:"state"`
 	Message         string            `json:"message,omitempty"`
 	ProgressPercent int               `json:"progressPercent"`      // how much of it is copied

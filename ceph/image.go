@@ -85,7 +85,7 @@ func (c *Cluster) stage(ctx context.Context, staging, file string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.writeFile(ctx, c.images, staging, file); err != nil {
+	if err := c.writeFile(ctx, c.images, staging, file, nil); err != nil {
 		return err
 	}
 	return c.step(ctx, "written")

@@ -12,6 +12,8 @@ import (
 	"slices"
 
 	"github.com/ceph/go-ceph/rbd"
+
+	"husk/luks"
 )
 
 // volumeFeatures include exclusive-lock, so that QEMU can keep an object map, which makes it fast
@@ -34,6 +36,18 @@ const NoFileSystem = "none"
 // sparse local file, and copies to RBD only what mkfs wrote. A host never mounts a file system that
 // a tenant can write to.
 func (c *Cluster) CreateVolume(ctx context.Context, name string, sizeBytes int64, fsType string) (Disk, error) {
+	return c.createVolume(ctx, name, sizeBytes, fsType, "")
+}
+
+// CreateEncryptedVolume creates a volume that this passphrase opens. Its RBD image is larger than its content, by the header of LUKS.
+func (c *Cluster) CreateEncryptedVolume(ctx context.Context, name string, sizeBytes int64, fsType, passphrase string) (Disk, error) {
+	if passphrase == "" {
+		return Disk{}, fmt.Errorf("volume %s: there is no passphrase", name)
+	}
+	return c.createVolume(ctx, name, sizeBytes, fsType, passphrase)
+}
+
+func (c *Cluster) createVolume(ctx context.Context, name string, sizeBytes int64, fsType, passphrase string) (Disk, error) {
 	if err := checkName("volume", name); err != nil {
 		return Disk{}, err
 	}
@@ -41,25 +55,30 @@ func (c *Cluster) CreateVolume(ctx context.Context, name string, sizeBytes int64
 	if !known {
 		return Disk{}, fmt.Errorf("volume %s: unknown file system %q", name, fsType)
 	}
+	imageBytes := sizeBytes
+	if passphrase != "" {
+		imageBytes += luks.HeaderBytes
+	}
 	return c.ensureDisk(ctx, name, recipe{
 		check: func(img *rbd.Image) error {
 			size, err := img.GetSize()
-			if err == nil && size != uint64(sizeBytes) {
-				err = &ConflictError{Name: name, Why: fmt.Sprintf("its size is %d bytes, not %d", size, sizeBytes)}
+			if err == nil && size != uint64(imageBytes) { //nolint:gosec // not negative
+				err = &ConflictError{Name: name, Why: fmt.Sprintf("its size is %d bytes, not %d", size, imageBytes)}
 			}
 			return err
 		},
 		make: func() error {
-			if err := create(c.volumes, name, sizeBytes, volumeFeatures); err != nil {
+			if err := create(c.volumes, name, imageBytes, volumeFeatures); err != nil {
 				return err
 			}
 			return c.configure(name)
 		},
 		fill: func() error {
-			if mkfs == nil {
-				return nil
+			disk, err := c.encrypt(name, passphrase)
+			if mkfs == nil || err != nil {
+				return err
 			}
-			return c.format(ctx, name, sizeBytes, mkfs)
+			return c.format(ctx, name, sizeBytes, mkfs, disk)
 		},
 	})
 }
@@ -79,7 +98,7 @@ func (c *Cluster) configure(name string) (err error) {
 	return nil
 }
 
-func (c *Cluster) format(ctx context.Context, name string, sizeBytes int64, mkfs []string) error {
+func (c *Cluster) format(ctx context.Context, name string, sizeBytes int64, mkfs []string, disk *luks.Disk) error {
 	file, err := os.CreateTemp(c.cfg.WorkDir, "husk-volume-*")
 	if err != nil {
 		return err
@@ -95,5 +114,10 @@ func (c *Cluster) format(ctx context.Context, name string, sizeBytes int64, mkfs
 	if err := c.step(ctx, "formatted"); err != nil {
 		return err
 	}
-	return c.writeFile(ctx, c.volumes, name, file.Name())
+	if disk != nil {
+		if err := writeXFSLog(file); err != nil {
+			return err
+		}
+	}
+	return c.writeFile(ctx, c.volumes, name, file.Name(), disk)
 }

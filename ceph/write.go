@@ -12,6 +12,8 @@ import (
 	"github.com/ceph/go-ceph/rados"
 	"github.com/ceph/go-ceph/rbd"
 	"golang.org/x/sys/unix"
+
+	"husk/luks"
 )
 
 // create creates an empty RBD image.
@@ -30,8 +32,8 @@ func create(io *rados.IOContext, name string, size int64, features uint64) error
 // chunkSize is the size of one RBD object.
 const chunkSize = 4 << 20
 
-// writeFile writes the data of a sparse file, without its holes, to an RBD image.
-func (c *Cluster) writeFile(ctx context.Context, io *rados.IOContext, name, path string) (err error) {
+// writeFile writes the data of a sparse file, without its holes, to an RBD image. If disk is not nil, it is encrypted.
+func (c *Cluster) writeFile(ctx context.Context, io *rados.IOContext, name, path string, disk *luks.Disk) (err error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return err
@@ -59,14 +61,24 @@ func (c *Cluster) writeFile(ctx context.Context, io *rados.IOContext, name, path
 			if _, err := file.ReadAt(buf[:n], at); err != nil {
 				return err
 			}
-			if !zero(buf[:n]) {
-				if _, err := img.WriteAt(buf[:n], at); err != nil {
-					return fmt.Errorf("write %s: %w", name, err)
-				}
+			if err := writePiece(img, buf[:n], at, disk); err != nil {
+				return fmt.Errorf("write %s: %w", name, err)
 			}
 			at += n
 		}
 	}
+}
+
+// writePiece writes a part of a disk. What was never written reads as zeros from RBD, but not through encryption.
+func writePiece(img *rbd.Image, piece []byte, at int64, disk *luks.Disk) error {
+	if disk != nil {
+		disk.Encrypt(piece, at)
+		at += luks.HeaderBytes
+	} else if zero(piece) {
+		return nil
+	}
+	_, err := img.WriteAt(piece, at)
+	return err
 }
 
 // nextExtent finds the next data at or after an offset. An empty extent means that there is none.

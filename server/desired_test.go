@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"husk/server/deliver"
+	"husk/store/desired"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -303,6 +304,32 @@ func TestADamagedKeyAffectsOnlyItsPod(t *testing.T) {
 	}
 	if len(keys) != 2 || keys[damaged.ID] != "" || keys[healthy.ID] == "" {
 		t.Errorf("the node gets pods with these keys: %v", keys)
+	}
+}
+
+// Only the node that runs a pod, or receives it, can open the pod's encrypted disks.
+func TestAPodThatDoesNotRunGetsNoPassphrase(t *testing.T) {
+	t.Parallel()
+	volume, snapshot := uuid.New(), uuid.New()
+	pod := desired.Pod{
+		Pod:       husk.Pod{ID: uuid.New(), Spec: husk.PodSpec{Volumes: []husk.PodVolume{{Name: "v", VolumeID: volume}, {Name: "s", SnapshotID: snapshot}}}},
+		Volumes:   map[uuid.UUID]desired.Volume{volume: {Passphrase: "open"}},
+		Snapshots: map[uuid.UUID]desired.Volume{snapshot: {Passphrase: "open"}}, Interfaces: []husk.Interface{{}},
+	}
+	for phase, want := range map[husk.Phase]husk.Secret{husk.PhaseStarting: "open", husk.PhaseRunning: "open", husk.PhaseStopping: "", husk.PhaseSucceeded: "", husk.PhaseFailed: ""} {
+		pod.Pod.Status.Phase = phase
+		got, err := deliver.States{}.Pod(pod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range got.Disks {
+			if d.Passphrase != want {
+				t.Errorf("a pod that is %s gets %q for disk %s", phase, string(d.Passphrase), d.Name)
+			}
+		}
+		if len(got.Disks) != 2 {
+			t.Errorf("a pod that is %s has the disks %+v", phase, got.Disks)
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ func (a api) CreateVolume(ctx context.Context, r openapi.CreateVolumeRequestObje
 	req := request.Of(ctx)
 	volume := husk.Volume{Name: r.Body.Name, Labels: labelsOf(r.Body.Labels), SizeGiB: r.Body.SizeGiB, FSType: string(openapi.Value(r.Body.FsType)), Flatten: openapi.Value(r.Body.Flatten)}
 	volume.Class = openapi.Value(r.Body.Class)
+	volume.Encrypted, volume.Unencrypted = openapi.Value(r.Body.Encrypted), r.Body.Encrypted != nil && !*r.Body.Encrypted
 	volume.Schedule = scheduleOf(r.Body.SnapshotSchedule)
 	if r.Body.Source != nil {
 		volume.Source = &husk.VolumeSource{SnapshotID: r.Body.Source.SnapshotID}

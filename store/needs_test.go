@@ -37,6 +37,11 @@ func TestAPodNeedsTheCapabilitiesOfWhatItsSpecUses(t *testing.T) {
 			s.Volumes = []husk.PodVolume{{Name: "v", VolumeID: v.ID}}
 			s.Containers[0].VolumeDevices = []husk.VolumeDevice{{Volume: "v", DevicePath: "/dev/xvda"}}
 		}, []string{husk.CapabilityContainerOptions, husk.CapabilityVolumeKinds}},
+		"an encrypted volume": {func(s *husk.PodSpec) {
+			v, err := h.as(tenant.ID).AddVolume(t.Context(), once(), husk.Volume{Name: named("volume"), Labels: map[string]string{}, SizeGiB: 1, Encrypted: true})
+			must(t, v, err)
+			s.Volumes = []husk.PodVolume{{Name: "v", VolumeID: v.ID}}
+		}, []string{husk.CapabilityEncryption}},
 		"a volume with xfs": {func(s *husk.PodSpec) {
 			v, err := h.as(tenant.ID).AddVolume(t.Context(), once(), husk.Volume{Name: named("volume"), Labels: map[string]string{}, SizeGiB: 1, FSType: husk.FSXFS})
 			must(t, v, err)

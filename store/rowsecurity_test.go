@@ -81,6 +81,8 @@ func twoTenants(t *testing.T) (fixture, husk.Tenant, husk.Tenant) {
 				t.Fatal(err)
 			}
 		}
+		encrypted, err := h.as(tenant.ID).AddVolume(t.Context(), once(), husk.Volume{Name: "encrypted", Labels: map[string]string{}, SizeGiB: 1, Encrypted: true})
+		must(t, encrypted, err)
 		snapshot, err := h.as(tenant.ID).CreateSnapshot(t.Context(), once(), husk.Snapshot{Name: "s", Labels: map[string]string{}, VolumeID: h.volume(tenant).ID})
 		must(t, snapshot, err)
 		h.exec("INSERT INTO snapshot_uses (tenant_id, snapshot_id, pod_id) SELECT tenant_id, '" + snapshot.ID.String() + "', id FROM pods WHERE tenant_id = '" + tenant.ID.String() + "'")
@@ -118,7 +120,7 @@ func tenantTables(h fixture) []string {
 }
 
 // onlyOperators are tables with a tenant_id that a tenant's request cannot read at all.
-var onlyOperators = map[string]bool{"credentials": true, "pod_samples": true, "work": true, "placements": true, "drain_failures": true, "network_changes": true, "ingress_orders": true}
+var onlyOperators = map[string]bool{"credentials": true, "pod_samples": true, "work": true, "placements": true, "drain_failures": true, "network_changes": true, "disk_keys": true, "ingress_orders": true}
 
 // as runs f in a transaction with the tenants' role and this value of husk.tenant, and rolls it
 // back.

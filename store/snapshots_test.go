@@ -58,7 +58,7 @@ func TestManyPodsAttachASnapshotThatStaysMeanwhile(t *testing.T) {
 		t.Errorf("the next key is created with the disks %+v", all)
 	}
 	state, err := h.Desired(t.Context(), node.ID, nil)
-	if must(t, state, err); len(state.Changes) != 2 || state.Changes[0].Pod.Snapshots[s.ID] != husk.FSExt4 {
+	if must(t, state, err); len(state.Changes) != 2 || state.Changes[0].Pod.Snapshots[s.ID].FSType != husk.FSExt4 {
 		t.Errorf("the node is told %+v", state.Changes)
 	}
 	if volumes, _, err := h.Copies().Names(t.Context()); err != nil || !volumes[s.ViewName()] {

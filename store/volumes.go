@@ -33,7 +33,7 @@ func (t Tenant) AddVolume(ctx context.Context, idem Idempotency, v husk.Volume) 
 		return repeats.Once(ctx, q, t.id, idem, func() (ID, husk.Volume, error) {
 			id := uuid.New()
 			v.ID = id
-			row, err := disks.Insert(ctx, q, tenant, v)
+			row, err := disks.Insert(ctx, q, &t.keys, tenant, v)
 			if err != nil {
 				return id, husk.Volume{}, err
 			}
@@ -232,6 +232,9 @@ func (c Control) VolumeRemoved(ctx context.Context, v husk.Volume) error {
 			return err
 		}
 		if err := q.EndVolume(ctx, db.EndVolumeParams{TenantID: v.TenantID, ID: v.ID}); err != nil {
+			return err
+		}
+		if err := q.ForgetDiskKeys(ctx, v.TenantID); err != nil {
 			return err
 		}
 		return record(ctx, q, v.TenantID, "volume", v.ID, "Deleted", "")

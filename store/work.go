@@ -34,6 +34,13 @@ const (
 	PodKeyCreation WorkKind = "pod-key"
 	KeyRemoval     WorkKind = "key-removal"    // of a pod that has ended or is gone
 	ImportRemoval  WorkKind = "import-removal" // if no image uses it any more
+
+	// The same for encrypted volumes, which servers of the version before did not know.
+	EncryptedCreation WorkKind = "encrypted-creation"
+	EncryptedClone    WorkKind = "encrypted-clone"
+	EncryptedFlatten  WorkKind = "encrypted-flatten"
+	EncryptedGrowth   WorkKind = "encrypted-growth"
+	EncryptedSnapshot WorkKind = "encrypted-snapshot" // also a consistent one
 )
 
 // Work is an object that needs work, claimed by the leader. Triggers add and delete work with the object's state, in the same transaction.
@@ -121,12 +128,17 @@ func (c Control) ImageToImport(ctx context.Context, w Work) (husk.Image, *Regist
 	return image, auth, err
 }
 
-// VolumeToCreate returns the volume of a creation. Codes: not_found.
-func (c Control) VolumeToCreate(ctx context.Context, w Work) (husk.Volume, error) {
-	return inControl(ctx, c, func(q *db.Queries) (husk.Volume, error) {
+// VolumeToCreate returns the volume of a creation, and its passphrase if it is encrypted. Codes: not_found.
+func (c Control) VolumeToCreate(ctx context.Context, w Work) (v husk.Volume, passphrase husk.Secret, _ error) {
+	passphrase, err := inControl(ctx, c, func(q *db.Queries) (husk.Secret, error) {
 		row, err := q.Volume(ctx, db.VolumeParams{TenantID: w.TenantID, ID: w.ObjectID})
-		return convert.Volume(row.Volume, nil), pgerr.NotFound(err, "volume")
+		if err != nil {
+			return "", pgerr.NotFound(err, "volume")
+		}
+		v = convert.Volume(row.Volume, nil)
+		return disks.Passphrase(ctx, q, &c.keys, row.Volume)
 	})
+	return v, passphrase, err
 }
 
 // VolumeDisk returns a volume and its RBD image. Codes: not_found.

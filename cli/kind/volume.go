@@ -43,6 +43,12 @@ var Volumes = Kind[openapi.Volume]{
 				return fmt.Sprintf("every %dm, keep %d", v.SnapshotSchedule.EveryMinutes, openapi.Value(v.SnapshotSchedule.Keep))
 			}),
 			print.WideCol("FS", func(v openapi.Volume) string { return string(v.FsType) }),
+			print.WideCol("ENCRYPTED", func(v openapi.Volume) string {
+				if openapi.Value(v.Encrypted) {
+					return "yes"
+				}
+				return ""
+			}),
 			print.WideCol("LABELS", func(v openapi.Volume) string { return print.Labels(v.Labels) }),
 			print.WideCol("ID", func(v openapi.Volume) string { return v.ID.String() }),
 			print.WideCol("MESSAGE", func(v openapi.Volume) string { return openapi.Value(v.Message) }),

@@ -65,13 +65,17 @@ With --fs-type none, it is a block device, which containers use in volumeDevices
 
 A volume that was made from a snapshot is available within seconds and shares the
 snapshot's data. With --flatten, all data is copied first; the volume is then
-independent of the snapshot.`,
+independent of the snapshot.
+
+With --encrypted, the volume is encrypted with a key of its own before it is written
+to the storage. A volume from an encrypted snapshot always is, with the same key.`,
 		Example: "  husk volume create data --size 10Gi\n  husk volume create copy --snapshot before-upgrade",
 		Args:    cobra.ExactArgs(1),
 	}
 	size := cmd.Flags().String("size", "", "size in whole GiB, such as 10Gi; by default that of the snapshot")
 	from := cmd.Flags().String("snapshot", "", "make the volume from this snapshot")
 	fsType := cmd.Flags().String("fs-type", "", "file system: ext4 (default), xfs, or none for a block device")
+	encrypted := cmd.Flags().Bool("encrypted", false, "encrypt the volume with a key of its own")
 	class := cmd.Flags().String("class", "", "volume class; by default that of the operator, if there is one")
 	flatten := cmd.Flags().Bool("flatten", false, "copy all data of the snapshot")
 	labels := cmd.Flags().StringArray("label", nil, "add a label, NAME=VALUE; may be repeated")
@@ -88,6 +92,9 @@ independent of the snapshot.`,
 			return exit.Usagef("--flatten is for a volume that is made from a snapshot; add --snapshot")
 		}
 		volume := openapi.VolumeCreate{Name: args[0]}
+		if cmd.Flags().Changed("encrypted") {
+			volume.Encrypted = encrypted
+		}
 		if *class != "" {
 			volume.Class = class
 		}

@@ -74,7 +74,7 @@ func Machine(desired husk.DesiredPod, ports []network.Port, mtu, overheadMiB int
 		spec.Monitors = append(spec.Monitors, vm.Address{Host: host, Port: p})
 	}
 	for _, d := range desired.Disks {
-		spec.Disks = append(spec.Disks, vm.Disk{Pool: d.Pool, Name: d.Name, Serial: d.Serial, ReadOnly: d.ReadOnly, SizeGiB: d.SizeGiB, Limits: Limits(d)})
+		spec.Disks = append(spec.Disks, vm.Disk{Pool: d.Pool, Name: d.Name, Serial: d.Serial, ReadOnly: d.ReadOnly, SizeGiB: d.SizeGiB, Passphrase: string(d.Passphrase), Limits: Limits(d)})
 	}
 	return spec, nil
 }

@@ -191,8 +191,8 @@ func (m *Manager) Receive(ctx context.Context, spec Spec, model Model, cookie []
 		if err != nil {
 			return nil, fmt.Errorf("describe the domain of pod %s: %w", spec.PodID, err)
 		}
-		if err := putSecret(c, spec); err != nil {
-			return nil, fmt.Errorf("ceph secret of pod %s: %w", spec.PodID, err)
+		if err := putSecrets(c, spec); err != nil {
+			return nil, fmt.Errorf("secrets of pod %s: %w", spec.PodID, err)
 		}
 		if err := socketDir(dir, user); err != nil {
 			return nil, err

@@ -87,6 +87,7 @@ type Disk struct {
 	Pool, Name, Serial string
 	ReadOnly           bool
 	SizeGiB            int         // to which the machine sees it grow; see GrowDisk
+	Passphrase         string      // of LUKS; empty: it is not encrypted
 	Limits             *DiskLimits // of its own; nil: it shares Config.Disks with the machine's other disks
 }
 
@@ -265,7 +266,7 @@ func (m *Manager) describe(dom *libvirt.Domain) (Domain, bool, error) {
 	return d, true, nil
 }
 
-// Start creates the pod's domain. It passes the Ceph key as an ephemeral, private secret.
+// Start creates the pod's domain. It passes the Ceph key and the passphrases of disks as ephemeral, private secrets.
 func (m *Manager) Start(ctx context.Context, spec Spec) (Domain, error) {
 	return callFor(ctx, m, spec.PodID, startTimeout, func(c *libvirt.Connect) (Domain, error) {
 		if err := letThrough(m.cfg.Emulate); err != nil {
@@ -285,8 +286,8 @@ func (m *Manager) Start(ctx context.Context, spec Spec) (Domain, error) {
 		if err != nil {
 			return Domain{}, fmt.Errorf("describe the domain of pod %s: %w", spec.PodID, err)
 		}
-		if err := putSecret(c, spec); err != nil {
-			return Domain{}, fmt.Errorf("ceph secret of pod %s: %w", spec.PodID, err)
+		if err := putSecrets(c, spec); err != nil {
+			return Domain{}, fmt.Errorf("secrets of pod %s: %w", spec.PodID, err)
 		}
 		dom, err := create(c, text, spec.CPULimitMillis)
 		if err != nil {
@@ -371,43 +372,7 @@ func (m *Manager) Destroy(ctx context.Context, pod uuid.UUID) error {
 		if err != nil && !is(err, libvirt.ERR_NO_DOMAIN) && !is(err, libvirt.ERR_OPERATION_INVALID) {
 			return struct{}{}, fmt.Errorf("end the domain of pod %s: %w", pod, err)
 		}
-		return struct{}{}, errors.Join(removeSecret(c, pod), removeScratch(m.cfg.ScratchDir, pod), os.RemoveAll(m.cfg.SocketDir(pod)))
+		return struct{}{}, errors.Join(removeSecrets(c, pod), removeScratch(m.cfg.ScratchDir, pod), os.RemoveAll(m.cfg.SocketDir(pod)))
 	})
 	return err
-}
-
-// secretID derives the secret's UUID from the pod's id.
-func secretID(pod uuid.UUID) uuid.UUID { return uuid.NewSHA1(pod, []byte("ceph")) }
-
-func putSecret(c *libvirt.Connect, spec Spec) error {
-	key, err := decodeKey(spec.CephKey)
-	if err != nil {
-		return err
-	}
-	x := libvirtxml.Secret{
-		Ephemeral: "yes", Private: "yes", UUID: secretID(spec.PodID).String(), Description: "ceph key of pod " + spec.PodID.String(),
-		Usage: &libvirtxml.SecretUsage{Type: "ceph", Name: "husk-" + spec.PodID.String()},
-	}
-	text, err := x.Marshal()
-	if err != nil {
-		return err
-	}
-	s, err := c.SecretDefineXML(text, 0)
-	if err != nil {
-		return err
-	}
-	defer s.Free() //nolint:errcheck // it only drops a reference
-	return s.SetValue(key, 0)
-}
-
-func removeSecret(c *libvirt.Connect, pod uuid.UUID) error {
-	s, err := c.LookupSecretByUUIDString(secretID(pod).String())
-	if err == nil {
-		err = s.Undefine()
-		_ = s.Free() //nolint:errcheck // it only drops a reference
-	}
-	if err != nil && !is(err, libvirt.ERR_NO_SECRET) {
-		return fmt.Errorf("remove the ceph secret of pod %s: %w", pod, err)
-	}
-	return nil
 }

@@ -92,8 +92,15 @@ func domainXML(cfg Config, spec Spec, user uint32) (string, error) {
 		d.Features.TCG = &libvirtxml.DomainFeatureTCG{TBCache: &libvirtxml.DomainFeatureTCGTBCache{Unit: "MiB", Size: tcgCacheMiB}}
 	}
 	spec.Model.apply(&d)
+	encrypted := 0
 	for i, disk := range spec.Disks {
 		x := diskXML(spec, disk, i, slots.next())
+		if disk.Passphrase != "" {
+			x.Source.Encryption = &libvirtxml.DomainDiskEncryption{
+				Format: "luks", Engine: "qemu", Secrets: []libvirtxml.DomainDiskSecret{{Type: "passphrase", UUID: passphraseID(spec.PodID, encrypted).String()}},
+			}
+			encrypted++
+		}
 		x.IOTune = cfg.limitsOf(disk.Serial, disk.Limits).tune()
 		d.Devices.Disks = append(d.Devices.Disks, x)
 	}

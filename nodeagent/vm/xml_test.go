@@ -150,3 +150,31 @@ func TestAMachineFromAnotherNodeHasNoNestedVirtualization(t *testing.T) {
 		t.Errorf("the features of the processor are %+v", d.CPU.Features)
 	}
 }
+
+func TestEncryptedDisksReferToASecretEach(t *testing.T) {
+	t.Parallel()
+	spec := Spec{PodID: uuid.New(), CPUs: 1, MemoryMiB: 128, CephKey: "c2VjcmV0", Disks: []Disk{{Serial: "plain"}, {Serial: "a", Passphrase: "hunter2"}, {Serial: "b", Passphrase: "hunter3"}}}
+	text, err := domainXML(Config{Node: uuid.New()}, spec, 1900000007)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(text, "hunter") {
+		t.Errorf("the description has a passphrase:\n%s", text)
+	}
+	var d libvirtxml.Domain
+	if err := xml.Unmarshal([]byte(text), &d); err != nil {
+		t.Fatal(err)
+	}
+	secrets := map[string]bool{}
+	for i, disk := range d.Devices.Disks {
+		switch e := disk.Source.Encryption; {
+		case i == 0 && e != nil:
+			t.Errorf("a disk without a passphrase is described as %+v", e)
+		case i > 0:
+			secrets[e.Secrets[0].UUID] = e.Format == "luks" && e.Engine == "qemu"
+		}
+	}
+	if len(secrets) != 2 || !secrets[passphraseID(spec.PodID, 0).String()] || !secrets[passphraseID(spec.PodID, 1).String()] {
+		t.Errorf("the disks refer to %v", secrets)
+	}
+}

@@ -65,7 +65,7 @@ func (s *keys) create(ctx context.Context, w store.Work) error {
 func (s *keys) view(ctx context.Context, tenant store.ID, d disks.Disk) (ceph.Disk, error) {
 	s.views.Lock() // several pods may need it at the same time
 	defer s.views.Unlock()
-	made, err := s.ceph.CloneSnapshot(ctx, ceph.Disk{Name: d.Parent.Name, ID: d.Parent.RBDID}, d.Name, int64(d.SizeGiB)<<30, nil)
+	made, err := s.ceph.CloneSnapshot(ctx, ceph.Disk{Name: d.Parent.Name, ID: d.Parent.RBDID}, d.Name, bytesOf(d.SizeGiB, d.Encrypted), nil)
 	if err != nil {
 		return made, fmt.Errorf("view of snapshot %s: %w", d.SnapshotID, err)
 	}

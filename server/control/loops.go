@@ -128,6 +128,21 @@ func (l *Loops) table() []loop {
 		{"volume-flattening", 5 * time.Second, true, l.lane(lane{ // as a copy to a snapshot
 			kind: store.VolumeFlatten, workers: volumeWorkers, perTenant: 1, timeout: snapshotTimeout, do: volumes.clone, failed: volumes.failed,
 		})},
+		{"encrypted-volumes", 5 * time.Second, true, l.lane(lane{
+			kind: store.EncryptedCreation, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: cephTimeout, do: volumes.create, failed: volumes.failed,
+		})},
+		{"encrypted-clones", 5 * time.Second, true, l.lane(lane{
+			kind: store.EncryptedClone, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: removalTimeout, do: volumes.clone, failed: volumes.failed,
+		})},
+		{"encrypted-flattening", 5 * time.Second, true, l.lane(lane{
+			kind: store.EncryptedFlatten, workers: volumeWorkers, perTenant: 1, timeout: snapshotTimeout, do: volumes.clone, failed: volumes.failed,
+		})},
+		{"encrypted-growth", 5 * time.Second, true, l.lane(lane{
+			kind: store.EncryptedGrowth, workers: volumeWorkers, perTenant: volumeWorkers - 1, timeout: cephTimeout, do: volumes.grow, failed: volumes.failed,
+		})},
+		{"encrypted-snapshots", 5 * time.Second, true, l.lane(lane{
+			kind: store.EncryptedSnapshot, workers: volumeWorkers, perTenant: 1, timeout: snapshotTimeout, do: snapshots.create, failed: snapshots.failed,
+		})},
 		{"snapshots", 5 * time.Second, true, l.lane(lane{ // a copy may take hours, so each tenant has one at a time
 			kind: store.SnapshotCopy, workers: volumeWorkers, perTenant: 1, timeout: snapshotTimeout, do: snapshots.create, failed: snapshots.failed,
 		})},

@@ -10,6 +10,7 @@ import (
 
 	"husk"
 	"husk/ceph"
+	"husk/luks"
 	"husk/store"
 	"husk/store/disks"
 )
@@ -31,11 +32,16 @@ type volumes struct {
 }
 
 func (s *volumes) create(ctx context.Context, w store.Work) error {
-	v, err := s.store.VolumeToCreate(ctx, w)
+	v, passphrase, err := s.store.VolumeToCreate(ctx, w)
 	if err != nil {
 		return err
 	}
-	disk, err := s.ceph.CreateVolume(ctx, v.RBDName(), int64(v.SizeGiB)<<30, v.FSType)
+	var disk ceph.Disk
+	if v.Encrypted {
+		disk, err = s.ceph.CreateEncryptedVolume(ctx, v.RBDName(), int64(v.SizeGiB)<<30, v.FSType, string(passphrase))
+	} else {
+		disk, err = s.ceph.CreateVolume(ctx, v.RBDName(), int64(v.SizeGiB)<<30, v.FSType)
+	}
 	if err != nil {
 		return err
 	}
@@ -71,7 +77,7 @@ func (s *volumes) clone(ctx context.Context, w store.Work) error {
 		copying, flattened, stop = percentOf(ctx, w, s.log, s.store.Copies().VolumeProgress)
 		defer stop()
 	}
-	made, err := s.ceph.CloneSnapshot(copying, of, v.RBDName(), int64(v.SizeGiB)<<30, flattened)
+	made, err := s.ceph.CloneSnapshot(copying, of, v.RBDName(), bytesOf(v.SizeGiB, v.Encrypted), flattened)
 	if deleted := context.Cause(copying); err != nil && husk.CodeOf(deleted) == husk.CodeNotFound {
 		return unlessDeleted(ctx, s.ceph, ceph.Disk{Name: v.RBDName(), Parent: of.Name, ParentID: of.ID}, deleted)
 	}
@@ -87,7 +93,7 @@ func (s *volumes) grow(ctx context.Context, w store.Work) error {
 	if err != nil {
 		return err
 	}
-	grown, err := s.ceph.GrowVolume(ctx, cephDisk(disk), int64(v.SizeGiB)<<30)
+	grown, err := s.ceph.GrowVolume(ctx, cephDisk(disk), bytesOf(v.SizeGiB, v.Encrypted))
 	if err != nil {
 		return err
 	}
@@ -108,9 +114,18 @@ func (s *volumes) remove(ctx context.Context, w store.Work) error {
 	return s.store.VolumeRemoved(ctx, v)
 }
 
+// bytesOf returns the size of the RBD image of a volume or snapshot.
+func bytesOf(sizeGiB int, encrypted bool) int64 {
+	bytes := int64(sizeGiB) << 30
+	if encrypted {
+		bytes += luks.HeaderBytes
+	}
+	return bytes
+}
+
 // cephDisk converts a disk of the store.
 func cephDisk(d disks.Disk) ceph.Disk {
-	disk := ceph.Disk{Name: d.Name, ID: d.RBDID, Header: d.Header, Digest: d.Digest, SizeBytes: int64(d.SizeGiB) << 30, Parent: d.Parent.Name, ParentID: d.Parent.RBDID, Marked: d.Marked}
+	disk := ceph.Disk{Name: d.Name, ID: d.RBDID, Header: d.Header, Digest: d.Digest, SizeBytes: bytesOf(d.SizeGiB, d.Encrypted), Parent: d.Parent.Name, ParentID: d.Parent.RBDID, Marked: d.Marked}
 	disk.OldParentID = d.OldParent.RBDID
 	return disk
 }

@@ -126,6 +126,12 @@ func (d States) Pod(p desired.Pod) (husk.DesiredPod, error) {
 	if !runs {
 		p.Configs = nil // nothing runs that could read them
 	}
+	passphrase := func(v desired.Volume) husk.Secret {
+		if !runs {
+			return "" // nothing opens the disk here any more
+		}
+		return v.Passphrase
+	}
 	size := 0
 	for ref, use := range p.Pod.Spec.ConfigUses() {
 		size += use.Times * p.Configs[ref].GuestBytes()
@@ -161,12 +167,13 @@ func (d States) Pod(p desired.Pod) (husk.DesiredPod, error) {
 		}
 		if v.SnapshotID != uuid.Nil {
 			s := husk.Snapshot{ID: v.SnapshotID}
-			pod.Disks = append(pod.Disks, husk.DesiredDisk{Pool: d.VolumesPool, Name: s.ViewName(), Serial: s.Serial(), ReadOnly: true})
-			pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, Serial: s.Serial(), FSType: p.Snapshots[v.SnapshotID], ReadOnly: true})
+			pod.Disks = append(pod.Disks, husk.DesiredDisk{Pool: d.VolumesPool, Name: s.ViewName(), Serial: s.Serial(), ReadOnly: true, Passphrase: passphrase(p.Snapshots[v.SnapshotID])})
+			pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, Serial: s.Serial(), FSType: p.Snapshots[v.SnapshotID].FSType, ReadOnly: true})
 			continue
 		}
 		pod.Disks = append(pod.Disks, husk.DesiredDisk{
 			Pool: d.VolumesPool, Name: husk.Volume{ID: v.VolumeID}.RBDName(), Serial: husk.DiskSerial("vol", v.VolumeID), SizeGiB: p.Volumes[v.VolumeID].GiB, Limits: p.Volumes[v.VolumeID].Limits,
+			Passphrase: passphrase(p.Volumes[v.VolumeID]),
 		})
 		pod.Volumes = append(pod.Volumes, husk.DesiredVolume{Name: v.Name, Serial: husk.DiskSerial("vol", v.VolumeID), FSType: p.Volumes[v.VolumeID].FSType})
 	}

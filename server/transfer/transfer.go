@@ -119,6 +119,9 @@ func (t *Transfers) ExportSnapshot(ctx context.Context, r openapi.ExportSnapshot
 	if s.State != husk.SnapshotReady {
 		return nil, husk.Errorf(husk.CodeConflict, "", "snapshot %q is %s; it can be exported once it is %s", s.Name, s.State, husk.SnapshotReady)
 	}
+	if s.Encrypted {
+		return nil, husk.Errorf(husk.CodeConflict, "", "snapshot %q is encrypted, and the server does not read what is in it; attach the snapshot to a pod, and copy the files from there", s.Name)
+	}
 	leave, err := t.enter()
 	if err != nil {
 		return nil, err

@@ -82,10 +82,8 @@ func Pod(ctx context.Context, q *db.Queries, tenant db.Tenant, p New) (db.Pod, e
 		if err := fitsVolume(spec, v.Name, "volume", volume.Name, volume.FsType); err != nil {
 			return db.Pod{}, err
 		}
-		if volume.FsType == husk.FSXFS {
-			if err := q.AddPodNeed(ctx, db.AddPodNeedParams{TenantID: tenant.ID, ID: id, Need: husk.CapabilityVolumeKinds}); err != nil {
-				return db.Pod{}, err
-			}
+		if err := needs(ctx, q, row, map[string]bool{husk.CapabilityVolumeKinds: volume.FsType == husk.FSXFS, husk.CapabilityEncryption: volume.KeyID != nil}); err != nil {
+			return db.Pod{}, err
 		}
 	}
 	return row, nil
@@ -282,7 +280,23 @@ func useSnapshot(ctx context.Context, q *db.Queries, row db.Pod, v husk.PodVolum
 	if err := q.UseSnapshot(ctx, db.UseSnapshotParams{TenantID: row.TenantID, SnapshotID: s.ID, PodID: row.ID}); err != nil {
 		return err
 	}
+	if err := needs(ctx, q, row, map[string]bool{husk.CapabilityEncryption: s.KeyID != nil}); err != nil {
+		return err
+	}
 	return fitsVolume(row.Spec, v.Name, "snapshot", s.Name, s.FsType)
+}
+
+// needs adds capabilities that a pod needs because of its disks.
+func needs(ctx context.Context, q *db.Queries, row db.Pod, capabilities map[string]bool) error {
+	for capability, needed := range capabilities {
+		if !needed {
+			continue
+		}
+		if err := q.AddPodNeed(ctx, db.AddPodNeedParams{TenantID: row.TenantID, ID: row.ID, Need: capability}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func claimVolume(ctx context.Context, q *db.Queries, tenantID, podID, volumeID uuid.UUID, field string) (db.Volume, error) {

@@ -150,7 +150,7 @@ func Volume(v db.Volume, podID *uuid.UUID) husk.Volume {
 		v.State = husk.VolumeInUse
 	}
 	volume := husk.Volume{
-		ID: v.ID, TenantID: v.TenantID, Name: v.Name, Labels: v.Labels, SizeGiB: v.SizeGib, FSType: v.FsType, State: v.State, Message: v.Message,
+		ID: v.ID, TenantID: v.TenantID, Name: v.Name, Labels: v.Labels, SizeGiB: v.SizeGib, FSType: v.FsType, Encrypted: v.KeyID != nil, State: v.State, Message: v.Message,
 		PodID: podID, CreatedAt: v.CreatedAt, Flatten: v.Flatten,
 	}
 	if v.SnapshotMinutes > 0 {
@@ -174,7 +174,7 @@ func Volume(v db.Volume, podID *uuid.UUID) husk.Volume {
 // Snapshot converts a row of snapshots.
 func Snapshot(s db.Snapshot) husk.Snapshot {
 	return husk.Snapshot{
-		ID: s.ID, TenantID: s.TenantID, Name: s.Name, Labels: s.Labels, VolumeID: s.VolumeID, VolumeName: s.VolumeName, SizeGiB: s.SizeGib, FSType: s.FsType, State: s.State,
+		ID: s.ID, TenantID: s.TenantID, Name: s.Name, Labels: s.Labels, VolumeID: s.VolumeID, VolumeName: s.VolumeName, SizeGiB: s.SizeGib, FSType: s.FsType, Encrypted: s.KeyID != nil, State: s.State,
 		Message: s.Message, ProgressPercent: s.Percent, Consistent: s.Consistent, Scheduled: s.Scheduled, TakenAt: s.TakenAt, CreatedAt: s.CreatedAt,
 	}
 }

@@ -109,6 +109,13 @@ type DesiredChange struct {
 	ChangedAt time.Time
 }
 
+type DiskKey struct {
+	TenantID  uuid.UUID
+	ID        uuid.UUID
+	Sealed    []byte
+	CreatedAt time.Time
+}
+
 type Drain struct {
 	NodeID            uuid.UUID
 	MaxMoves          int
@@ -540,6 +547,7 @@ type Snapshot struct {
 	Consistent bool
 	ViewID     string
 	ViewHeader map[string][]byte
+	KeyID      *uuid.UUID
 }
 
 type SnapshotUse struct {
@@ -709,6 +717,7 @@ type Volume struct {
 	Class           *string
 	Percent         int
 	UploadUntil     *time.Time
+	KeyID           *uuid.UUID
 }
 
 type VolumeClaim struct {

@@ -1183,7 +1183,7 @@ func (q *Queries) PodUse(ctx context.Context, tenantID uuid.UUID) (PodUseRow, er
 }
 
 const podVolumes = `-- name: PodVolumes :many
-SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volumes.snapshot_minutes, volumes.snapshot_keep, volumes.snapshot_next, volumes.class, volumes.percent, volumes.upload_until FROM volumes JOIN volume_claims c ON c.tenant_id = volumes.tenant_id AND c.volume_id = volumes.id
+SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volumes.snapshot_minutes, volumes.snapshot_keep, volumes.snapshot_next, volumes.class, volumes.percent, volumes.upload_until, volumes.key_id FROM volumes JOIN volume_claims c ON c.tenant_id = volumes.tenant_id AND c.volume_id = volumes.id
 WHERE c.tenant_id = $1 AND c.pod_id = $2 ORDER BY volumes.id
 `
 
@@ -1227,6 +1227,7 @@ func (q *Queries) PodVolumes(ctx context.Context, arg PodVolumesParams) ([]PodVo
 			&i.Volume.Class,
 			&i.Volume.Percent,
 			&i.Volume.UploadUntil,
+			&i.Volume.KeyID,
 		); err != nil {
 			return nil, err
 		}

@@ -133,8 +133,8 @@ func (q *Queries) ExpireSnapshots(ctx context.Context, arg ExpireSnapshotsParams
 }
 
 const insertSnapshot = `-- name: InsertSnapshot :one
-INSERT INTO snapshots (tenant_id, id, name, labels, volume_id, volume_name, size_gib, fs_type, scheduled, consistent)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent, view_id, view_header
+INSERT INTO snapshots (tenant_id, id, name, labels, volume_id, volume_name, size_gib, fs_type, scheduled, consistent, key_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent, view_id, view_header, key_id
 `
 
 type InsertSnapshotParams struct {
@@ -148,6 +148,7 @@ type InsertSnapshotParams struct {
 	FsType     string
 	Scheduled  bool
 	Consistent bool
+	KeyID      *uuid.UUID
 }
 
 func (q *Queries) InsertSnapshot(ctx context.Context, arg InsertSnapshotParams) (Snapshot, error) {
@@ -162,6 +163,7 @@ func (q *Queries) InsertSnapshot(ctx context.Context, arg InsertSnapshotParams) 
 		arg.FsType,
 		arg.Scheduled,
 		arg.Consistent,
+		arg.KeyID,
 	)
 	var i Snapshot
 	err := row.Scan(
@@ -184,12 +186,13 @@ func (q *Queries) InsertSnapshot(ctx context.Context, arg InsertSnapshotParams) 
 		&i.Consistent,
 		&i.ViewID,
 		&i.ViewHeader,
+		&i.KeyID,
 	)
 	return i, err
 }
 
 const lockSnapshot = `-- name: LockSnapshot :one
-SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent, view_id, view_header FROM snapshots WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent, view_id, view_header, key_id FROM snapshots WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockSnapshotParams struct {
@@ -220,6 +223,7 @@ func (q *Queries) LockSnapshot(ctx context.Context, arg LockSnapshotParams) (Sna
 		&i.Consistent,
 		&i.ViewID,
 		&i.ViewHeader,
+		&i.KeyID,
 	)
 	return i, err
 }
@@ -388,7 +392,7 @@ func (q *Queries) SetSnapshotView(ctx context.Context, arg SetSnapshotViewParams
 }
 
 const snapshot = `-- name: Snapshot :one
-SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent, view_id, view_header FROM snapshots WHERE tenant_id = $1 AND id = $2
+SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent, view_id, view_header, key_id FROM snapshots WHERE tenant_id = $1 AND id = $2
 `
 
 type SnapshotParams struct {
@@ -419,12 +423,13 @@ func (q *Queries) Snapshot(ctx context.Context, arg SnapshotParams) (Snapshot, e
 		&i.Consistent,
 		&i.ViewID,
 		&i.ViewHeader,
+		&i.KeyID,
 	)
 	return i, err
 }
 
 const snapshots = `-- name: Snapshots :many
-SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent, view_id, view_header FROM snapshots
+SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent, view_id, view_header, key_id FROM snapshots
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR name = $4)
   AND ($5::jsonb IS NULL OR labels_match(labels, $5::jsonb))
@@ -476,6 +481,7 @@ func (q *Queries) Snapshots(ctx context.Context, arg SnapshotsParams) ([]Snapsho
 			&i.Consistent,
 			&i.ViewID,
 			&i.ViewHeader,
+			&i.KeyID,
 		); err != nil {
 			return nil, err
 		}
@@ -488,7 +494,7 @@ func (q *Queries) Snapshots(ctx context.Context, arg SnapshotsParams) ([]Snapsho
 }
 
 const snapshotsInProgress = `-- name: SnapshotsInProgress :many
-SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent, view_id, view_header FROM snapshots WHERE tenant_id = $1 AND volume_id = $2 AND (state = 'Creating' OR rados_id IS NOT NULL) ORDER BY name
+SELECT tenant_id, id, name, labels, volume_id, volume_name, size_gib, state, message, percent, rados_id, taken_at, rbd_id, created_at, fs_type, scheduled, consistent, view_id, view_header, key_id FROM snapshots WHERE tenant_id = $1 AND volume_id = $2 AND (state = 'Creating' OR rados_id IS NOT NULL) ORDER BY name
 `
 
 type SnapshotsInProgressParams struct {
@@ -526,6 +532,7 @@ func (q *Queries) SnapshotsInProgress(ctx context.Context, arg SnapshotsInProgre
 			&i.Consistent,
 			&i.ViewID,
 			&i.ViewHeader,
+			&i.KeyID,
 		); err != nil {
 			return nil, err
 		}
@@ -538,7 +545,7 @@ func (q *Queries) SnapshotsInProgress(ctx context.Context, arg SnapshotsInProgre
 }
 
 const snapshotsOfPod = `-- name: SnapshotsOfPod :many
-SELECT s.tenant_id, s.id, s.name, s.labels, s.volume_id, s.volume_name, s.size_gib, s.state, s.message, s.percent, s.rados_id, s.taken_at, s.rbd_id, s.created_at, s.fs_type, s.scheduled, s.consistent, s.view_id, s.view_header FROM snapshot_uses u JOIN snapshots s ON s.tenant_id = u.tenant_id AND s.id = u.snapshot_id
+SELECT s.tenant_id, s.id, s.name, s.labels, s.volume_id, s.volume_name, s.size_gib, s.state, s.message, s.percent, s.rados_id, s.taken_at, s.rbd_id, s.created_at, s.fs_type, s.scheduled, s.consistent, s.view_id, s.view_header, s.key_id FROM snapshot_uses u JOIN snapshots s ON s.tenant_id = u.tenant_id AND s.id = u.snapshot_id
 WHERE u.tenant_id = $1 AND u.pod_id = $2 ORDER BY s.id
 `
 
@@ -576,6 +583,7 @@ func (q *Queries) SnapshotsOfPod(ctx context.Context, arg SnapshotsOfPodParams) 
 			&i.Consistent,
 			&i.ViewID,
 			&i.ViewHeader,
+			&i.KeyID,
 		); err != nil {
 			return nil, err
 		}
@@ -588,13 +596,18 @@ func (q *Queries) SnapshotsOfPod(ctx context.Context, arg SnapshotsOfPodParams) 
 }
 
 const snapshotsOfPods = `-- name: SnapshotsOfPods :many
-SELECT u.pod_id, s.id, s.fs_type FROM snapshot_uses u JOIN snapshots s ON s.tenant_id = u.tenant_id AND s.id = u.snapshot_id WHERE u.pod_id = ANY($1::uuid[])
+SELECT u.pod_id, s.id, s.fs_type, s.tenant_id, d.id AS key_id, d.sealed FROM snapshot_uses u
+JOIN snapshots s ON s.tenant_id = u.tenant_id AND s.id = u.snapshot_id LEFT JOIN disk_keys d ON d.tenant_id = s.tenant_id AND d.id = s.key_id
+WHERE u.pod_id = ANY($1::uuid[])
 `
 
 type SnapshotsOfPodsRow struct {
-	PodID  uuid.UUID
-	ID     uuid.UUID
-	FsType string
+	PodID    uuid.UUID
+	ID       uuid.UUID
+	FsType   string
+	TenantID uuid.UUID
+	KeyID    *uuid.UUID
+	Sealed   []byte
 }
 
 func (q *Queries) SnapshotsOfPods(ctx context.Context, ids []uuid.UUID) ([]SnapshotsOfPodsRow, error) {
@@ -606,7 +619,14 @@ func (q *Queries) SnapshotsOfPods(ctx context.Context, ids []uuid.UUID) ([]Snaps
 	items := []SnapshotsOfPodsRow{}
 	for rows.Next() {
 		var i SnapshotsOfPodsRow
-		if err := rows.Scan(&i.PodID, &i.ID, &i.FsType); err != nil {
+		if err := rows.Scan(
+			&i.PodID,
+			&i.ID,
+			&i.FsType,
+			&i.TenantID,
+			&i.KeyID,
+			&i.Sealed,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

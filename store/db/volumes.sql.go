@@ -15,7 +15,7 @@ import (
 const advanceSchedule = `-- name: AdvanceSchedule :one
 UPDATE volumes SET snapshot_next = snapshot_next
     + make_interval(mins => snapshot_minutes * (1 + floor(EXTRACT(epoch FROM clock_timestamp() - snapshot_next) / 60 / snapshot_minutes)::integer))
-WHERE tenant_id = $1 AND id = $2 AND snapshot_next <= clock_timestamp() AND state = 'Available' RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent, upload_until
+WHERE tenant_id = $1 AND id = $2 AND snapshot_next <= clock_timestamp() AND state = 'Available' RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent, upload_until, key_id
 `
 
 type AdvanceScheduleParams struct {
@@ -49,6 +49,7 @@ func (q *Queries) AdvanceSchedule(ctx context.Context, arg AdvanceScheduleParams
 		&i.Class,
 		&i.Percent,
 		&i.UploadUntil,
+		&i.KeyID,
 	)
 	return i, err
 }
@@ -108,6 +109,27 @@ func (q *Queries) DeleteVolumeClass(ctx context.Context, name string) (int64, er
 	return result.RowsAffected(), nil
 }
 
+const diskKey = `-- name: DiskKey :one
+SELECT tenant_id, id, sealed, created_at FROM disk_keys WHERE tenant_id = $1 AND id = $2
+`
+
+type DiskKeyParams struct {
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+func (q *Queries) DiskKey(ctx context.Context, arg DiskKeyParams) (DiskKey, error) {
+	row := q.db.QueryRow(ctx, diskKey, arg.TenantID, arg.ID)
+	var i DiskKey
+	err := row.Scan(
+		&i.TenantID,
+		&i.ID,
+		&i.Sealed,
+		&i.CreatedAt,
+	)
+	return i, err
+}
+
 const endUpload = `-- name: EndUpload :execrows
 UPDATE volumes SET state = 'Deleting', message = '', upload_until = NULL WHERE tenant_id = $1 AND id = $2 AND state = 'Creating' AND upload_until IS NOT NULL
 `
@@ -125,13 +147,40 @@ func (q *Queries) EndUpload(ctx context.Context, arg EndUploadParams) (int64, er
 	return result.RowsAffected(), nil
 }
 
+const forgetDiskKeys = `-- name: ForgetDiskKeys :exec
+DELETE FROM disk_keys k WHERE k.tenant_id = $1
+    AND NOT EXISTS (SELECT FROM volumes v WHERE v.tenant_id = k.tenant_id AND v.key_id = k.id)
+    AND NOT EXISTS (SELECT FROM snapshots s WHERE s.tenant_id = k.tenant_id AND s.key_id = k.id)
+`
+
+// Without its passphrase, nobody can read what is left of a disk.
+func (q *Queries) ForgetDiskKeys(ctx context.Context, tenantID uuid.UUID) error {
+	_, err := q.db.Exec(ctx, forgetDiskKeys, tenantID)
+	return err
+}
+
+const insertDiskKey = `-- name: InsertDiskKey :exec
+INSERT INTO disk_keys (tenant_id, id, sealed) VALUES ($1, $2, $3)
+`
+
+type InsertDiskKeyParams struct {
+	TenantID uuid.UUID
+	ID       uuid.UUID
+	Sealed   []byte
+}
+
+func (q *Queries) InsertDiskKey(ctx context.Context, arg InsertDiskKeyParams) error {
+	_, err := q.db.Exec(ctx, insertDiskKey, arg.TenantID, arg.ID, arg.Sealed)
+	return err
+}
+
 const insertVolume = `-- name: InsertVolume :one
-INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, flatten, fs_type, class, upload_until, snapshot_minutes, snapshot_keep, snapshot_next)
+INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, flatten, fs_type, class, upload_until, snapshot_minutes, snapshot_keep, snapshot_next, key_id)
 VALUES ($1, $2, $3, $4, $5, 'Creating', $6, $7, $8,
     COALESCE($9, (SELECT d.name FROM volume_classes d WHERE d.is_default)),
     clock_timestamp() + make_interval(secs => $10::double precision), $11::integer, $12,
-    CASE WHEN $11::integer > 0 THEN clock_timestamp() + make_interval(mins => $11::integer) END)
-RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent, upload_until
+    CASE WHEN $11::integer > 0 THEN clock_timestamp() + make_interval(mins => $11::integer) END, $13)
+RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent, upload_until, key_id
 `
 
 type InsertVolumeParams struct {
@@ -147,6 +196,7 @@ type InsertVolumeParams struct {
 	UploadSeconds   *float64
 	SnapshotMinutes int
 	SnapshotKeep    int
+	KeyID           *uuid.UUID
 }
 
 func (q *Queries) InsertVolume(ctx context.Context, arg InsertVolumeParams) (Volume, error) {
@@ -163,6 +213,7 @@ func (q *Queries) InsertVolume(ctx context.Context, arg InsertVolumeParams) (Vol
 		arg.UploadSeconds,
 		arg.SnapshotMinutes,
 		arg.SnapshotKeep,
+		arg.KeyID,
 	)
 	var i Volume
 	err := row.Scan(
@@ -187,12 +238,13 @@ func (q *Queries) InsertVolume(ctx context.Context, arg InsertVolumeParams) (Vol
 		&i.Class,
 		&i.Percent,
 		&i.UploadUntil,
+		&i.KeyID,
 	)
 	return i, err
 }
 
 const lockVolume = `-- name: LockVolume :one
-SELECT tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent, upload_until FROM volumes WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent, upload_until, key_id FROM volumes WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockVolumeParams struct {
@@ -225,6 +277,7 @@ func (q *Queries) LockVolume(ctx context.Context, arg LockVolumeParams) (Volume,
 		&i.Class,
 		&i.Percent,
 		&i.UploadUntil,
+		&i.KeyID,
 	)
 	return i, err
 }
@@ -376,7 +429,7 @@ func (q *Queries) SetVolumeDeleting(ctx context.Context, arg SetVolumeDeletingPa
 
 const setVolumeGrown = `-- name: SetVolumeGrown :one
 UPDATE volumes SET image_gib = $1, rbd_header = $2, message = '' WHERE tenant_id = $3 AND id = $4 AND state = 'Available' AND rbd_id = $5
-RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent, upload_until
+RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent, upload_until, key_id
 `
 
 type SetVolumeGrownParams struct {
@@ -419,6 +472,7 @@ func (q *Queries) SetVolumeGrown(ctx context.Context, arg SetVolumeGrownParams) 
 		&i.Class,
 		&i.Percent,
 		&i.UploadUntil,
+		&i.KeyID,
 	)
 	return i, err
 }
@@ -457,18 +511,24 @@ func (q *Queries) SetVolumeProgress(ctx context.Context, arg SetVolumeProgressPa
 }
 
 const setVolumeRestoring = `-- name: SetVolumeRestoring :exec
-UPDATE volumes SET state = 'Creating', message = '', old_snapshot_id = snapshot_id, snapshot_id = $1::uuid, flatten = false WHERE tenant_id = $2 AND id = $3
+UPDATE volumes SET state = 'Creating', message = '', old_snapshot_id = snapshot_id, snapshot_id = $1::uuid, flatten = false, key_id = $2 WHERE tenant_id = $3 AND id = $4
 `
 
 type SetVolumeRestoringParams struct {
 	SnapshotID uuid.UUID
+	KeyID      *uuid.UUID
 	TenantID   uuid.UUID
 	ID         uuid.UUID
 }
 
 // The RBD image is replaced by a clone of the snapshot.
 func (q *Queries) SetVolumeRestoring(ctx context.Context, arg SetVolumeRestoringParams) error {
-	_, err := q.db.Exec(ctx, setVolumeRestoring, arg.SnapshotID, arg.TenantID, arg.ID)
+	_, err := q.db.Exec(ctx, setVolumeRestoring,
+		arg.SnapshotID,
+		arg.KeyID,
+		arg.TenantID,
+		arg.ID,
+	)
 	return err
 }
 
@@ -496,7 +556,7 @@ func (q *Queries) SetVolumeSchedule(ctx context.Context, arg SetVolumeSchedulePa
 }
 
 const setVolumeSize = `-- name: SetVolumeSize :one
-UPDATE volumes SET image_gib = COALESCE(image_gib, size_gib), size_gib = $1, message = '' WHERE tenant_id = $2 AND id = $3 RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent, upload_until
+UPDATE volumes SET image_gib = COALESCE(image_gib, size_gib), size_gib = $1, message = '' WHERE tenant_id = $2 AND id = $3 RETURNING tenant_id, id, name, labels, size_gib, state, message, rbd_id, created_at, rbd_header, image_gib, snapshot_id, old_snapshot_id, flatten, fs_type, snapshot_minutes, snapshot_keep, snapshot_next, class, percent, upload_until, key_id
 `
 
 type SetVolumeSizeParams struct {
@@ -530,6 +590,7 @@ func (q *Queries) SetVolumeSize(ctx context.Context, arg SetVolumeSizeParams) (V
 		&i.Class,
 		&i.Percent,
 		&i.UploadUntil,
+		&i.KeyID,
 	)
 	return i, err
 }
@@ -574,7 +635,7 @@ func (q *Queries) UploadsToEnd(ctx context.Context, max int) ([]UploadsToEndRow,
 }
 
 const volume = `-- name: Volume :one
-SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volumes.snapshot_minutes, volumes.snapshot_keep, volumes.snapshot_next, volumes.class, volumes.percent, volumes.upload_until, volume_claims.pod_id FROM volumes
+SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volumes.snapshot_minutes, volumes.snapshot_keep, volumes.snapshot_next, volumes.class, volumes.percent, volumes.upload_until, volumes.key_id, volume_claims.pod_id FROM volumes
 LEFT JOIN volume_claims ON volume_claims.tenant_id = volumes.tenant_id AND volume_claims.volume_id = volumes.id
 WHERE volumes.tenant_id = $1 AND volumes.id = $2
 `
@@ -614,6 +675,7 @@ func (q *Queries) Volume(ctx context.Context, arg VolumeParams) (VolumeRow, erro
 		&i.Volume.Class,
 		&i.Volume.Percent,
 		&i.Volume.UploadUntil,
+		&i.Volume.KeyID,
 		&i.PodID,
 	)
 	return i, err
@@ -731,7 +793,7 @@ func (q *Queries) VolumeUse(ctx context.Context, tenantID uuid.UUID) (VolumeUseR
 }
 
 const volumes = `-- name: Volumes :many
-SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volumes.snapshot_minutes, volumes.snapshot_keep, volumes.snapshot_next, volumes.class, volumes.percent, volumes.upload_until, volume_claims.pod_id FROM volumes
+SELECT volumes.tenant_id, volumes.id, volumes.name, volumes.labels, volumes.size_gib, volumes.state, volumes.message, volumes.rbd_id, volumes.created_at, volumes.rbd_header, volumes.image_gib, volumes.snapshot_id, volumes.old_snapshot_id, volumes.flatten, volumes.fs_type, volumes.snapshot_minutes, volumes.snapshot_keep, volumes.snapshot_next, volumes.class, volumes.percent, volumes.upload_until, volumes.key_id, volume_claims.pod_id FROM volumes
 LEFT JOIN volume_claims ON volume_claims.tenant_id = volumes.tenant_id AND volume_claims.volume_id = volumes.id
 WHERE volumes.tenant_id = $1 AND (volumes.created_at, volumes.id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR volumes.name = $4)
@@ -791,6 +853,7 @@ func (q *Queries) Volumes(ctx context.Context, arg VolumesParams) ([]VolumesRow,
 			&i.Volume.Class,
 			&i.Volume.Percent,
 			&i.Volume.UploadUntil,
+			&i.Volume.KeyID,
 			&i.PodID,
 		); err != nil {
 			return nil, err
@@ -834,9 +897,9 @@ func (q *Queries) VolumesDue(ctx context.Context, max int) ([]VolumesDueRow, err
 }
 
 const volumesOfNode = `-- name: VolumesOfNode :many
-SELECT c.pod_id, v.id, COALESCE(v.image_gib, v.size_gib)::integer AS image_gib, v.fs_type, k.iops, k.mib_per_second FROM pods p
+SELECT c.pod_id, v.id, COALESCE(v.image_gib, v.size_gib)::integer AS image_gib, v.fs_type, k.iops, k.mib_per_second, v.tenant_id, d.id AS key_id, d.sealed FROM pods p
 JOIN volume_claims c ON c.tenant_id = p.tenant_id AND c.pod_id = p.id JOIN volumes v ON v.tenant_id = c.tenant_id AND v.id = c.volume_id
-LEFT JOIN volume_classes k ON k.name = v.class
+LEFT JOIN volume_classes k ON k.name = v.class LEFT JOIN disk_keys d ON d.tenant_id = v.tenant_id AND d.id = v.key_id
 WHERE p.node_id = $1::uuid AND ($2::uuid[] IS NULL OR p.id = ANY($2::uuid[]))
 `
 
@@ -852,6 +915,9 @@ type VolumesOfNodeRow struct {
 	FsType       string
 	Iops         *int
 	MibPerSecond *int
+	TenantID     uuid.UUID
+	KeyID        *uuid.UUID
+	Sealed       []byte
 }
 
 // What a node needs to know of the volumes of its pods: all, or those of the pods with these ids.
@@ -871,6 +937,9 @@ func (q *Queries) VolumesOfNode(ctx context.Context, arg VolumesOfNodeParams) ([
 			&i.FsType,
 			&i.Iops,
 			&i.MibPerSecond,
+			&i.TenantID,
+			&i.KeyID,
+			&i.Sealed,
 		); err != nil {
 			return nil, err
 		}
@@ -883,8 +952,9 @@ func (q *Queries) VolumesOfNode(ctx context.Context, arg VolumesOfNodeParams) ([
 }
 
 const volumesOfPods = `-- name: VolumesOfPods :many
-SELECT c.pod_id, v.id, COALESCE(v.image_gib, v.size_gib)::integer AS image_gib, v.fs_type, k.iops, k.mib_per_second FROM volume_claims c
+SELECT c.pod_id, v.id, COALESCE(v.image_gib, v.size_gib)::integer AS image_gib, v.fs_type, k.iops, k.mib_per_second, v.tenant_id, d.id AS key_id, d.sealed FROM volume_claims c
 JOIN volumes v ON v.tenant_id = c.tenant_id AND v.id = c.volume_id LEFT JOIN volume_classes k ON k.name = v.class
+LEFT JOIN disk_keys d ON d.tenant_id = v.tenant_id AND d.id = v.key_id
 WHERE c.pod_id = ANY($1::uuid[])
 `
 
@@ -895,6 +965,9 @@ type VolumesOfPodsRow struct {
 	FsType       string
 	Iops         *int
 	MibPerSecond *int
+	TenantID     uuid.UUID
+	KeyID        *uuid.UUID
+	Sealed       []byte
 }
 
 // The same, of pods on any node.
@@ -914,6 +987,9 @@ func (q *Queries) VolumesOfPods(ctx context.Context, ids []uuid.UUID) ([]Volumes
 			&i.FsType,
 			&i.Iops,
 			&i.MibPerSecond,
+			&i.TenantID,
+			&i.KeyID,
+			&i.Sealed,
 		); err != nil {
 			return nil, err
 		}

@@ -17,6 +17,7 @@ import (
 	"husk/store/configs"
 	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/disks"
 	"husk/store/envelope"
 	"husk/store/seal"
 )
@@ -50,7 +51,7 @@ type Pod struct {
 	KeyErr     error            // the stored key cannot be opened
 	Images     map[string]Image // by container
 	Volumes    map[uuid.UUID]Volume
-	Snapshots  map[uuid.UUID]string // the file systems of those that it uses
+	Snapshots  map[uuid.UUID]Volume // those that it uses
 	Configs    configs.Values
 	ConfigErr  error // some values that the pod uses cannot be opened
 	Move       Move
@@ -58,9 +59,10 @@ type Pod struct {
 
 // Volume is what the store knows about a volume of a pod.
 type Volume struct {
-	GiB    int              // size of its RBD image
-	FSType string           // its file system
-	Limits *husk.DiskLimits // of its class
+	GiB        int              // size of its RBD image
+	FSType     string           // its file system
+	Limits     *husk.DiskLimits // of its class
+	Passphrase husk.Secret      // empty: it is not encrypted
 }
 
 // Move is what a node has to do with a pod that moves. The zero value is nothing.
@@ -169,14 +171,19 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 		}
 		byPod[i.PodID][i.Container] = Image{i.ID, i.Config}
 	}
+	unopened := map[uuid.UUID]error{} // why a pod's disks cannot be opened
 	claimed := map[uuid.UUID]map[uuid.UUID]Volume{}
 	for _, v := range volumes {
 		if claimed[v.PodID] == nil {
 			claimed[v.PodID] = map[uuid.UUID]Volume{}
 		}
-		claimed[v.PodID][v.ID] = volumeOf(v)
+		volume := volumeOf(v)
+		if volume.Passphrase, err = openPassphrase(ctx, q, keys, v.TenantID, v.KeyID, v.Sealed, v.PodID, unopened); err != nil {
+			return nil, err
+		}
+		claimed[v.PodID][v.ID] = volume
 	}
-	snapshots, err := snapshotsOf(ctx, q, rows)
+	snapshots, err := snapshotsOf(ctx, q, keys, rows, unopened)
 	if err != nil {
 		return nil, err
 	}
@@ -189,6 +196,9 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 				return nil, keyErr
 			}
 		}
+		if unopened[r.Pod.ID] != nil {
+			key, keyErr = "", unopened[r.Pod.ID]
+		}
 		pods = append(pods, Pod{
 			Pod: convert.Pod(r.Pod), Placement: r.Pod.Placement, ScratchGiB: r.Pod.ScratchGib, KeyHolder: husk.KeyHolder(r.Pod.ID, r.Pod.KeyPlacement), CephKey: key, KeyErr: keyErr, ConfigErr: unreadable[r.Pod.ID], Images: byPod[r.Pod.ID], Volumes: claimed[r.Pod.ID], Snapshots: snapshots[r.Pod.ID], Configs: values[r.Pod.ID],
 			Interfaces: interfacesOf(r), Move: moving.of[r.Pod.ID],
@@ -197,8 +207,17 @@ func read(ctx context.Context, q *db.Queries, node uuid.UUID, ids []uuid.UUID, k
 	return pods, nil
 }
 
-// snapshotsOf returns the file systems of the snapshots that pods use, by pod. Most pods use none.
-func snapshotsOf(ctx context.Context, q *db.Queries, rows []db.DesiredPodsRow) (map[uuid.UUID]map[uuid.UUID]string, error) {
+// openPassphrase opens the passphrase of a disk. One that never opens is recorded for the pod, so that its node still gets its other pods.
+func openPassphrase(ctx context.Context, q *db.Queries, keys *envelope.Keys, tenant uuid.UUID, id *uuid.UUID, sealed []byte, pod uuid.UUID, unopened map[uuid.UUID]error) (husk.Secret, error) {
+	passphrase, err := disks.Open(ctx, q, keys, tenant, id, sealed)
+	if errors.Is(err, seal.ErrSealed) {
+		unopened[pod], err = err, nil
+	}
+	return passphrase, err
+}
+
+// snapshotsOf returns the snapshots that pods use, by pod. Most pods use none.
+func snapshotsOf(ctx context.Context, q *db.Queries, keys *envelope.Keys, rows []db.DesiredPodsRow, unopened map[uuid.UUID]error) (map[uuid.UUID]map[uuid.UUID]Volume, error) {
 	var ids []uuid.UUID
 	for _, r := range rows {
 		if slices.ContainsFunc(r.Pod.Spec.Volumes, func(v husk.PodVolume) bool { return v.SnapshotID != uuid.Nil }) {
@@ -209,14 +228,21 @@ func snapshotsOf(ctx context.Context, q *db.Queries, rows []db.DesiredPodsRow) (
 		return nil, nil
 	}
 	used, err := q.SnapshotsOfPods(ctx, ids)
-	all := map[uuid.UUID]map[uuid.UUID]string{}
+	if err != nil {
+		return nil, err
+	}
+	all := map[uuid.UUID]map[uuid.UUID]Volume{}
 	for _, s := range used {
 		if all[s.PodID] == nil {
-			all[s.PodID] = map[uuid.UUID]string{}
+			all[s.PodID] = map[uuid.UUID]Volume{}
 		}
-		all[s.PodID][s.ID] = s.FsType
+		passphrase, err := openPassphrase(ctx, q, keys, s.TenantID, s.KeyID, s.Sealed, s.PodID, unopened)
+		if err != nil {
+			return nil, err
+		}
+		all[s.PodID][s.ID] = Volume{FSType: s.FsType, Passphrase: passphrase}
 	}
-	return all, err
+	return all, nil
 }
 
 func volumeOf(r db.VolumesOfNodeRow) Volume {

@@ -205,6 +205,9 @@ func (c Copies) Removed(ctx context.Context, tenant, id uuid.UUID) error {
 		if err := q.EndSnapshot(ctx, db.EndSnapshotParams{TenantID: tenant, ID: id}); err != nil {
 			return err
 		}
+		if err := q.ForgetDiskKeys(ctx, tenant); err != nil {
+			return err
+		}
 		return c.Record(ctx, q, tenant, "snapshot", id, "Deleted", "")
 	})
 }

@@ -20,6 +20,7 @@ type Disk struct {
 	Header      map[string][]byte // as it was when the RBD image was created or grew; nil if that is not known
 	Digest      string            // of the image; empty for a volume
 	SizeGiB     int               // of a volume's RBD image
+	Encrypted   bool              // then the RBD image also has the header of LUKS
 	// Parent is the snapshot that a volume shares data with. OldParent is the one that its RBD image shares data with until that is replaced.
 	Parent, OldParent Parent
 	ReadOnly          bool      // the view of a snapshot. Without an RBDID, it does not exist yet
@@ -38,12 +39,12 @@ func OfImage(i db.Image) Disk {
 // OfSnapshot returns the view of a snapshot.
 func OfSnapshot(s db.Snapshot) Disk {
 	of := husk.Snapshot{ID: s.ID}
-	return Disk{Name: of.ViewName(), RBDID: s.ViewID, Header: s.ViewHeader, SizeGiB: s.SizeGib, Parent: Parent{of.RBDName(), s.RbdID}, ReadOnly: true, SnapshotID: s.ID}
+	return Disk{Name: of.ViewName(), RBDID: s.ViewID, Header: s.ViewHeader, SizeGiB: s.SizeGib, Encrypted: s.KeyID != nil, Parent: Parent{of.RBDName(), s.RbdID}, ReadOnly: true, SnapshotID: s.ID}
 }
 
 // OfVolume returns the RBD image of a volume.
 func OfVolume(ctx context.Context, q *db.Queries, v db.Volume) (Disk, error) {
-	d := Disk{Name: husk.Volume{ID: v.ID}.RBDName(), RBDID: v.RbdID, Header: v.RbdHeader, SizeGiB: v.SizeGib}
+	d := Disk{Name: husk.Volume{ID: v.ID}.RBDName(), RBDID: v.RbdID, Header: v.RbdHeader, SizeGiB: v.SizeGib, Encrypted: v.KeyID != nil}
 	if v.ImageGib != nil {
 		d.SizeGiB = *v.ImageGib
 	}

@@ -46,7 +46,7 @@ func InsertSnapshot(ctx context.Context, q *db.Queries, tenant db.Tenant, s husk
 		return db.Snapshot{}, err
 	}
 	row, err := q.InsertSnapshot(ctx, db.InsertSnapshotParams{
-		TenantID: tenant.ID, ID: s.ID, Name: s.Name, Labels: s.Labels, VolumeID: volume.ID, VolumeName: volume.Name, SizeGib: volume.SizeGib, FsType: volume.FsType, Scheduled: s.Scheduled, Consistent: s.Consistent,
+		TenantID: tenant.ID, ID: s.ID, Name: s.Name, Labels: s.Labels, VolumeID: volume.ID, VolumeName: volume.Name, SizeGib: volume.SizeGib, FsType: volume.FsType, Scheduled: s.Scheduled, Consistent: s.Consistent, KeyID: volume.KeyID,
 	})
 	if pgerr.UniqueViolation(err, "snapshots_tenant_id_name_key") {
 		err = husk.Errorf(husk.CodeNameTaken, "name", "a snapshot named %q exists already", s.Name)
@@ -107,7 +107,10 @@ func Restore(snapshot uuid.UUID) Change {
 		if s.FsType != row.FsType {
 			return "", "", otherFileSystem("snapshotId", s, row.FsType)
 		}
-		return "RestoreRequested", "from snapshot " + s.Name, q.SetVolumeRestoring(ctx, db.SetVolumeRestoringParams{TenantID: tenant.ID, ID: row.ID, SnapshotID: s.ID})
+		if (s.KeyID == nil) != (row.KeyID == nil) {
+			return "", "", husk.Errorf(husk.CodeInvalid, "snapshotId", "only one of snapshot %q and volume %q is encrypted; both or neither must be", s.Name, row.Name)
+		}
+		return "RestoreRequested", "from snapshot " + s.Name, q.SetVolumeRestoring(ctx, db.SetVolumeRestoringParams{TenantID: tenant.ID, ID: row.ID, SnapshotID: s.ID, KeyID: s.KeyID})
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"husk/store/admission"
 	"husk/store/convert"
 	"husk/store/db"
+	"husk/store/envelope"
 	"husk/store/hints"
 	"husk/store/pgerr"
 )
@@ -24,7 +25,7 @@ import (
 type Change func(ctx context.Context, q *db.Queries, tenant db.Tenant, row db.Volume) (reason, message string, err error)
 
 // Insert stores a new volume. Codes: quota_exceeded, name_taken, not_found (class); of one that is made from a snapshot also conflict, invalid.
-func Insert(ctx context.Context, q *db.Queries, tenant db.Tenant, v husk.Volume) (db.Volume, error) {
+func Insert(ctx context.Context, q *db.Queries, keys *envelope.Keys, tenant db.Tenant, v husk.Volume) (db.Volume, error) {
 	use, err := q.VolumeUse(ctx, tenant.ID)
 	if err != nil {
 		return db.Volume{}, err
@@ -47,8 +48,16 @@ func Insert(ctx context.Context, q *db.Queries, tenant db.Tenant, v husk.Volume)
 		if v.FSType != "" && v.FSType != s.FsType {
 			return db.Volume{}, otherFileSystem("fsType", s, v.FSType)
 		}
+		if p.KeyID, err = keyOfCopy(s, v); err != nil {
+			return db.Volume{}, err
+		}
 		p.FsType = s.FsType
 		p.SnapshotID = &v.Source.SnapshotID
+	}
+	if v.Encrypted && v.Source == nil {
+		if p.KeyID, err = newKey(ctx, q, keys, tenant.ID); err != nil {
+			return db.Volume{}, err
+		}
 	}
 	if v.Upload {
 		p.UploadSeconds = new(UploadLease.Seconds())
@@ -112,6 +121,9 @@ func Made(ctx context.Context, q *db.Queries, tenant, id uuid.UUID, rbdID string
 	if err != nil || n > 0 {
 		if err == nil {
 			err = q.EndVolume(ctx, db.EndVolumeParams{TenantID: tenant, ID: id}) // of a volume that was restored
+		}
+		if err == nil {
+			err = q.ForgetDiskKeys(ctx, tenant) // as above
 		}
 		if err == nil {
 			err = q.BeginVolume(ctx, db.BeginVolumeParams{TenantID: tenant, ID: id})

@@ -1,6 +1,6 @@
 -- name: InsertSnapshot :one
-INSERT INTO snapshots (tenant_id, id, name, labels, volume_id, volume_name, size_gib, fs_type, scheduled, consistent)
-VALUES (@tenant_id, @id, @name, @labels, @volume_id, @volume_name, @size_gib, @fs_type, @scheduled, @consistent) RETURNING *;
+INSERT INTO snapshots (tenant_id, id, name, labels, volume_id, volume_name, size_gib, fs_type, scheduled, consistent, key_id)
+VALUES (@tenant_id, @id, @name, @labels, @volume_id, @volume_name, @size_gib, @fs_type, @scheduled, @consistent, @key_id) RETURNING *;
 
 -- name: Snapshot :one
 SELECT * FROM snapshots WHERE tenant_id = @tenant_id AND id = @id;
@@ -98,7 +98,9 @@ SELECT s.* FROM snapshot_uses u JOIN snapshots s ON s.tenant_id = u.tenant_id AN
 WHERE u.tenant_id = @tenant_id AND u.pod_id = @pod_id ORDER BY s.id;
 
 -- name: SnapshotsOfPods :many
-SELECT u.pod_id, s.id, s.fs_type FROM snapshot_uses u JOIN snapshots s ON s.tenant_id = u.tenant_id AND s.id = u.snapshot_id WHERE u.pod_id = ANY(@ids::uuid[]);
+SELECT u.pod_id, s.id, s.fs_type, s.tenant_id, d.id AS key_id, d.sealed FROM snapshot_uses u
+JOIN snapshots s ON s.tenant_id = u.tenant_id AND s.id = u.snapshot_id LEFT JOIN disk_keys d ON d.tenant_id = s.tenant_id AND d.id = s.key_id
+WHERE u.pod_id = ANY(@ids::uuid[]);
 
 -- name: SetSnapshotView :execrows
 UPDATE snapshots SET view_id = @view_id, view_header = @view_header WHERE tenant_id = @tenant_id AND id = @id AND state = 'Ready';

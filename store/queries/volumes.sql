@@ -6,11 +6,11 @@ SELECT (SELECT count(*) FROM volumes v WHERE v.tenant_id = t.id)::integer AS vol
 FROM tenants t WHERE t.id = @tenant_id;
 
 -- name: InsertVolume :one
-INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, flatten, fs_type, class, upload_until, snapshot_minutes, snapshot_keep, snapshot_next)
+INSERT INTO volumes (tenant_id, id, name, labels, size_gib, state, snapshot_id, flatten, fs_type, class, upload_until, snapshot_minutes, snapshot_keep, snapshot_next, key_id)
 VALUES (@tenant_id, @id, @name, @labels, @size_gib, 'Creating', @snapshot_id, @flatten, @fs_type,
     COALESCE(sqlc.narg(class), (SELECT d.name FROM volume_classes d WHERE d.is_default)),
     clock_timestamp() + make_interval(secs => sqlc.narg(upload_seconds)::double precision), @snapshot_minutes::integer, @snapshot_keep,
-    CASE WHEN @snapshot_minutes::integer > 0 THEN clock_timestamp() + make_interval(mins => @snapshot_minutes::integer) END)
+    CASE WHEN @snapshot_minutes::integer > 0 THEN clock_timestamp() + make_interval(mins => @snapshot_minutes::integer) END, @key_id)
 RETURNING *;
 
 -- name: Volume :one
@@ -51,7 +51,7 @@ WHERE tenant_id = @tenant_id AND id = @id AND state = 'Creating';
 
 -- name: SetVolumeRestoring :exec
 -- The RBD image is replaced by a clone of the snapshot.
-UPDATE volumes SET state = 'Creating', message = '', old_snapshot_id = snapshot_id, snapshot_id = @snapshot_id::uuid, flatten = false WHERE tenant_id = @tenant_id AND id = @id;
+UPDATE volumes SET state = 'Creating', message = '', old_snapshot_id = snapshot_id, snapshot_id = @snapshot_id::uuid, flatten = false, key_id = @key_id WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: SetVolumeSize :one
 UPDATE volumes SET image_gib = COALESCE(image_gib, size_gib), size_gib = @size_gib, message = '' WHERE tenant_id = @tenant_id AND id = @id RETURNING *;
@@ -71,15 +71,16 @@ SELECT n.node_id::uuid AS node_id FROM on_its_node n, LATERAL record_desired_cha
 
 -- name: VolumesOfNode :many
 -- What a node needs to know of the volumes of its pods: all, or those of the pods with these ids.
-SELECT c.pod_id, v.id, COALESCE(v.image_gib, v.size_gib)::integer AS image_gib, v.fs_type, k.iops, k.mib_per_second FROM pods p
+SELECT c.pod_id, v.id, COALESCE(v.image_gib, v.size_gib)::integer AS image_gib, v.fs_type, k.iops, k.mib_per_second, v.tenant_id, d.id AS key_id, d.sealed FROM pods p
 JOIN volume_claims c ON c.tenant_id = p.tenant_id AND c.pod_id = p.id JOIN volumes v ON v.tenant_id = c.tenant_id AND v.id = c.volume_id
-LEFT JOIN volume_classes k ON k.name = v.class
+LEFT JOIN volume_classes k ON k.name = v.class LEFT JOIN disk_keys d ON d.tenant_id = v.tenant_id AND d.id = v.key_id
 WHERE p.node_id = @node_id::uuid AND (sqlc.narg(ids)::uuid[] IS NULL OR p.id = ANY(sqlc.narg(ids)::uuid[]));
 
 -- name: VolumesOfPods :many
 -- The same, of pods on any node.
-SELECT c.pod_id, v.id, COALESCE(v.image_gib, v.size_gib)::integer AS image_gib, v.fs_type, k.iops, k.mib_per_second FROM volume_claims c
+SELECT c.pod_id, v.id, COALESCE(v.image_gib, v.size_gib)::integer AS image_gib, v.fs_type, k.iops, k.mib_per_second, v.tenant_id, d.id AS key_id, d.sealed FROM volume_claims c
 JOIN volumes v ON v.tenant_id = c.tenant_id AND v.id = c.volume_id LEFT JOIN volume_classes k ON k.name = v.class
+LEFT JOIN disk_keys d ON d.tenant_id = v.tenant_id AND d.id = v.key_id
 WHERE c.pod_id = ANY(@ids::uuid[]);
 
 -- name: SetVolumeMessage :exec
@@ -141,3 +142,15 @@ SELECT tenant_id, id FROM volumes WHERE upload_until <= clock_timestamp() ORDER 
 
 -- name: SetUploaded :execrows
 UPDATE volumes SET fs_type = @fs_type WHERE tenant_id = @tenant_id AND id = @id AND state = 'Creating' AND upload_until IS NOT NULL;
+
+-- name: InsertDiskKey :exec
+INSERT INTO disk_keys (tenant_id, id, sealed) VALUES (@tenant_id, @id, @sealed);
+
+-- name: DiskKey :one
+SELECT * FROM disk_keys WHERE tenant_id = @tenant_id AND id = @id;
+
+-- name: ForgetDiskKeys :exec
+-- Without its passphrase, nobody can read what is left of a disk.
+DELETE FROM disk_keys k WHERE k.tenant_id = @tenant_id
+    AND NOT EXISTS (SELECT FROM volumes v WHERE v.tenant_id = k.tenant_id AND v.key_id = k.id)
+    AND NOT EXISTS (SELECT FROM snapshots s WHERE s.tenant_id = k.tenant_id AND s.key_id = k.id);

@@ -4331,6 +4331,11 @@ export interface components {
             snapshotSchedule?: components["schemas"]["SnapshotSchedule"];
             source?: components["schemas"]["VolumeSource"];
             /**
+             * @description Encrypt the volume with a key of its own before it is written to the storage. Default: as the source; without a source, not encrypted. A volume from a snapshot is encrypted, with the same key, exactly if the snapshot is.
+             * @example true
+             */
+            encrypted?: boolean;
+            /**
              * @description Copy all data of the source before the volume is Available. The volume is then independent of the source.
              * @default false
              */
@@ -4414,6 +4419,8 @@ export interface components {
             labels: components["schemas"]["Labels"];
             sizeGiB: number;
             readonly fsType: components["schemas"]["FSType"];
+            /** @description Whether the volume is encrypted at rest. */
+            readonly encrypted?: boolean;
             /** @enum {string} */
             readonly state: "Creating" | "Available" | "InUse" | "Deleting";
             /** @description Why the volume is not ready yet. */
@@ -4568,6 +4575,8 @@ export interface components {
             /** @description The size that the volume had. */
             readonly sizeGiB: number;
             readonly fsType: components["schemas"]["FSType"];
+            /** @description Whether the snapshot is encrypted at rest, with the key of its volume. */
+            readonly encrypted?: boolean;
             /** @enum {string} */
             readonly state: "Creating" | "Ready" | "Failed" | "Deleting";
             /** @description Why the snapshot is not ready yet, or why it failed. */
@@ -8023,6 +8032,8 @@ export interface components {
             readOnly: boolean;
             /** @description The size of a volume that the machine should see. It is larger than when the machine started if the volume has grown. */
             sizeGiB?: number;
+            /** @description The passphrase of a disk that is encrypted with LUKS. Absent: the disk is not encrypted. */
+            passphrase?: string;
             limits?: components["schemas"]["DiskLimits"];
         };
         /** @description The limits of the volume's class. Without them, the disk shares the limits of the pod with its other disks. */

@@ -96,6 +96,7 @@ export function VolumePage() {
               ["Size", gibibytes(volume.sizeGiB)],
               ["Class", volume.class ?? "none: the limits of its pod"],
               ["File system", volume.fsType === "none" ? "none: a block device" : volume.fsType],
+              ["Encrypted", volume.encrypted ? "yes, with a key of its own" : "no"],
               [
                 "Attached to",
                 volume.podId && !(pod.error instanceof ApiError) ? (
@@ -106,7 +107,12 @@ export function VolumePage() {
                   "no pod"
                 ),
               ],
-              ["Export", <Copy key="export" text={`husk volume export ${volume.name} > ${volume.name}.rbd-diff`} label="the command" />],
+              volume.encrypted
+                ? ["Export", "not possible: copy the files in a pod"]
+                : [
+                    "Export",
+                    <Copy key="export" text={`husk volume export ${volume.name} > ${volume.name}.rbd-diff`} label="the command" />,
+                  ],
               ["Created", <When key="created" at={volume.createdAt} />],
               ["ID", <Copy key="id" text={volume.id} label="the ID" />],
             ]}

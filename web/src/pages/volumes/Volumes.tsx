@@ -12,7 +12,7 @@ import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
 import type { Column } from "../../ui/DataTable";
 import { FormDialog } from "../../ui/Dialog";
-import { Input, NAME, Select } from "../../ui/Field";
+import { Check, Input, NAME, Select } from "../../ui/Field";
 import { ListPage } from "../../ui/ListPage";
 import { Labels, When } from "../../ui/parts";
 import { toast } from "../../ui/toasts";
@@ -112,11 +112,12 @@ function CreateVolume({ close }: { close: () => void }) {
   const [name, setName] = useState("");
   const [size, setSize] = useState("10");
   const [fsType, setFSType] = useState<Schemas["FSType"]>("ext4");
+  const [encrypted, setEncrypted] = useState(false);
   const [volumeClass, setVolumeClass] = useState("");
   const classes = useVolumeClasses().data ?? [];
   const [key] = useState(idempotent);
   const run = async () => {
-    const body = { name, sizeGiB: Number(size), fsType, ...(volumeClass && { class: volumeClass }) };
+    const body = { name, sizeGiB: Number(size), fsType, encrypted, ...(volumeClass && { class: volumeClass }) };
     await client.POST("/v1/volumes", { params: { header: key }, body });
     toast(`Volume ${name} is being created.`);
   };
@@ -134,6 +135,7 @@ function CreateVolume({ close }: { close: () => void }) {
           ["none", "none: a block device"],
         ]}
       />
+      <Check label="Encrypt it with a key of its own" checked={encrypted} onChange={setEncrypted} />
       {classes.length > 0 && (
         <Select
           label="Class"
