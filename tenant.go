@@ -19,22 +19,24 @@ type Tenant struct {
 
 // Quota is the limits of a tenant. Zero allows nothing.
 type Quota struct {
-	Pods              int `json:"pods"`
-	CPUMillis         int `json:"cpuMillis"`
-	MemoryMiB         int `json:"memoryMiB"`
-	Volumes           int `json:"volumes"`
-	VolumeGiB         int `json:"volumeGiB"`
-	ScratchGiB        int `json:"scratchGiB"` // of the scratch disks of pods
-	Snapshots         int `json:"snapshots"`
-	Networks          int `json:"networks"`
-	Addresses         int `json:"addresses"` // floating ones
-	Images            int `json:"images"`
-	Configs           int `json:"configs"` // and secrets
-	Services          int `json:"services"`
-	Ingresses         int `json:"ingresses"`
-	SecurityGroups    int `json:"securityGroups"`
-	RequestsPerSecond int `json:"requestsPerSecond"` // to the API; bursts may be twice as large
-	Priority          int `json:"priority"`          // the highest priority that a pod may have
+	Pods       int `json:"pods"`
+	CPUMillis  int `json:"cpuMillis"`
+	MemoryMiB  int `json:"memoryMiB"`
+	Volumes    int `json:"volumes"`
+	VolumeGiB  int `json:"volumeGiB"`
+	ScratchGiB int `json:"scratchGiB"` // of the scratch disks of pods
+	// VolumeClassGiB is GiB of the volumes of a class. Other classes have no limit of their own.
+	VolumeClassGiB    map[string]int `json:"volumeClassGiB,omitempty"`
+	Snapshots         int            `json:"snapshots"`
+	Networks          int            `json:"networks"`
+	Addresses         int            `json:"addresses"` // floating ones
+	Images            int            `json:"images"`
+	Configs           int            `json:"configs"` // and secrets
+	Services          int            `json:"services"`
+	Ingresses         int            `json:"ingresses"`
+	SecurityGroups    int            `json:"securityGroups"`
+	RequestsPerSecond int            `json:"requestsPerSecond"` // to the API; bursts may be twice as large
+	Priority          int            `json:"priority"`          // the highest priority that a pod may have
 }
 
 // DefaultQuota is the quota of a tenant that is created without one.
@@ -51,13 +53,15 @@ type ResourceUse struct {
 	ScratchGiB int64 `json:"scratchGiB"`
 	Volumes    int64 `json:"volumes"`
 	VolumeGiB  int64 `json:"volumeGiB"`
-	Snapshots  int64 `json:"snapshots"`
-	Networks   int64 `json:"networks"`
-	Addresses  int64 `json:"addresses"`
-	Images     int64 `json:"images"`
-	Configs    int64 `json:"configs"`
-	Services   int64 `json:"services"`
-	Ingresses  int64 `json:"ingresses"`
+	// VolumeClassGiB is GiB of the volumes by class, of classes that some have.
+	VolumeClassGiB map[string]int64 `json:"volumeClassGiB,omitempty"`
+	Snapshots      int64            `json:"snapshots"`
+	Networks       int64            `json:"networks"`
+	Addresses      int64            `json:"addresses"`
+	Images         int64            `json:"images"`
+	Configs        int64            `json:"configs"`
+	Services       int64            `json:"services"`
+	Ingresses      int64            `json:"ingresses"`
 
 	SecurityGroups int64 `json:"securityGroups"`
 }

@@ -30,6 +30,7 @@ import (
 	"husk/cli/habits"
 	"husk/cli/issuers"
 	"husk/cli/kind"
+	"husk/cli/operations"
 	"husk/cli/parse"
 	"husk/cli/print"
 	"husk/cli/terminal"
@@ -177,7 +178,10 @@ these. NO_COLOR, with any value, turns colors off; only terminals get colors.`,
 	add(objects, volumesCommand(a), snapshotsCommand(a), volumeClassesCommand(a), imagesCommand(a))
 	add(objects, configsCommand(a, kind.Configs, openapi.ConfigKindConfig), configsCommand(a, kind.Secrets, openapi.ConfigKindSecret), networksCommand(a), servicesCommand(a), addressesCommand(a), groupsCommand(a), ingressesCommand(a))
 	changes := edit.Parts{In: a.in, Out: a.out, Errs: a.errs, Connect: a.connect, Documents: a.documents, Application: a.application, Names: a.offers().KindThenNames}
-	add(objects, eventsCommand(a), quotaCommand(a), usageCommand(a), applyCommand(a), changes.Diff(), changes.Edit(), getCommand(a), deleteCommand(a), waitCommand(a))
+	running := listCommand(a, operations.Kind)
+	running.ValidArgsFunction = nil
+	running.AddCommand(operations.Commands(operations.Parts{Connect: a.connect, Out: a.out})...)
+	add(objects, running, eventsCommand(a), quotaCommand(a), usageCommand(a), applyCommand(a), changes.Diff(), changes.Edit(), getCommand(a), deleteCommand(a), waitCommand(a))
 	add(access, serviceAccountsCommand(a), apiKeysCommand(a), usersCommand(a), issuersCommand(a, issuers.Tenant), auditCommand(a))
 	add(machines, tenantsCommand(a), nodesCommand(a), poolsCommand(a), defragmentCommand(a), a.moving().Pod(), issuersCommand(a, issuers.Platform), signingKeysCommand(a), unknownCommand(a))
 	add(self, loginCommand(a), logoutCommand(a), whoamiCommand(a), contextCommand(a), versionCommand(a))

@@ -4,6 +4,7 @@ package server
 
 import (
 	"context"
+	"maps"
 
 	"husk"
 	"husk/openapi"
@@ -127,6 +128,16 @@ func changeQuota(c openapi.QuotaChange) func(husk.Quota) husk.Quota {
 				*limit.to = *limit.from
 			}
 		}
+		classes := maps.Clone(q.VolumeClassGiB)
+		for class, limit := range openapi.Value(c.VolumeClassGiB) {
+			if classes == nil {
+				classes = map[string]int{}
+			}
+			if classes[class] = limit; limit < 0 {
+				delete(classes, class)
+			}
+		}
+		q.VolumeClassGiB = classes
 		return q
 	}
 }

@@ -4,6 +4,7 @@ package store_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -100,5 +101,54 @@ func TestVolumesHaveClasses(t *testing.T) {
 	got := queryOne[[]string](h, store.RoleControl, `SELECT array_agg(COALESCE(i.volume_class, '') ORDER BY i.id) FROM usage_intervals i WHERE i.object_id = '`+standard.ID.String()+`'`)
 	if want := []string{"slow", "fast"}; !slices.Equal(got, want) {
 		t.Errorf("the usage intervals have the classes %q, want %q", got, want)
+	}
+}
+
+// The limit of a class counts the volumes that have the class, whichever way they got it.
+func TestAQuotaLimitsTheVolumesOfAClass(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	for name, isDefault := range map[string]bool{"fast": true, "slow": false} {
+		k, err := h.Copies().PutClass(t.Context(), husk.VolumeClass{Name: name, Default: isDefault})
+		must(t, k, err)
+	}
+	quota := husk.DefaultQuota
+	quota.VolumeClassGiB = map[string]int{"fast": 5}
+	tenant := h.tenantWith(quota)
+	as := h.as(tenant.ID)
+	add := func(class string, gib int) (husk.Volume, error) {
+		return as.AddVolume(t.Context(), once(), husk.Volume{Name: named("volume"), Labels: map[string]string{}, SizeGiB: gib, Class: class})
+	}
+	first, err := add("", 3) // of the default class
+	must(t, first, err)
+	if _, err := add("fast", 3); husk.CodeOf(err) != husk.CodeQuotaExceeded || !strings.Contains(err.Error(), "5 GiB of volumes of the class fast; 3 are in use and 3 more") {
+		t.Errorf("a volume above the limit: %v", err)
+	}
+	slow, err := add("slow", 3)
+	must(t, slow, err)
+	for _, v := range []husk.Volume{first, slow} {
+		if err := h.VolumeMade(t.Context(), v, "rbd", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fast := "fast"
+	if _, err := as.UpdateVolume(t.Context(), slow.ID, nil, nil, &fast); husk.CodeOf(err) != husk.CodeQuotaExceeded {
+		t.Errorf("a change to the class above its limit: %v", err)
+	}
+	if _, err := as.GrowVolume(t.Context(), first.ID, 6); husk.CodeOf(err) != husk.CodeQuotaExceeded {
+		t.Errorf("a growth above the limit of the class: %v", err)
+	}
+	other := "slow" // which has no limit, so that the same request can also grow the volume
+	if v, err := as.UpdateVolume(t.Context(), first.ID, new(6), nil, &other); err != nil || v.SizeGiB != 6 {
+		t.Errorf("a change to a class without a limit: %+v, %v", v, err)
+	}
+	use, err := as.Quota(t.Context())
+	if diff := cmp.Diff(map[string]int64{"slow": 9}, must(t, use, err).Used.VolumeClassGiB); diff != "" || use.Limits.VolumeClassGiB["fast"] != 5 {
+		t.Errorf("the quota is %+v (-want +got):\n%s", use, diff)
+	}
+	changed, err := h.SetQuota(t.Context(), tenant.ID, func(q husk.Quota) husk.Quota { q.VolumeClassGiB = nil; return q })
+	must(t, changed, err)
+	if _, err := add("fast", 50); err != nil {
+		t.Errorf("without the limit: %v", err)
 	}
 }

@@ -31,7 +31,7 @@ func (c Control) CreateTenant(ctx context.Context, idem Idempotency, name string
 			row, err := q.InsertTenant(ctx, db.InsertTenantParams{
 				ID: id, Name: name, QuotaPods: quota.Pods, QuotaCpuMillis: quota.CPUMillis, QuotaMemoryMib: quota.MemoryMiB,
 				QuotaVolumes: quota.Volumes, QuotaVolumeGib: quota.VolumeGiB, QuotaSnapshots: quota.Snapshots, QuotaNetworks: quota.Networks,
-				QuotaFloating: quota.Addresses, QuotaImages: quota.Images, QuotaConfigs: quota.Configs, QuotaServices: quota.Services, QuotaIngresses: quota.Ingresses, QuotaSecurityGroups: quota.SecurityGroups, QuotaRequestsPerSecond: quota.RequestsPerSecond, QuotaPriority: quota.Priority, QuotaScratchGib: quota.ScratchGiB,
+				QuotaFloating: quota.Addresses, QuotaImages: quota.Images, QuotaConfigs: quota.Configs, QuotaServices: quota.Services, QuotaIngresses: quota.Ingresses, QuotaSecurityGroups: quota.SecurityGroups, QuotaRequestsPerSecond: quota.RequestsPerSecond, QuotaPriority: quota.Priority, QuotaScratchGib: quota.ScratchGiB, QuotaVolumeClassGib: convert.NotNil(quota.VolumeClassGiB),
 			})
 			if pgerr.UniqueViolation(err, "tenants_name_key") {
 				return id, husk.Tenant{}, husk.Errorf(husk.CodeNameTaken, "name", "a tenant named %q exists already", name)
@@ -97,7 +97,7 @@ func (c Control) SetQuota(ctx context.Context, id ID, change func(husk.Quota) hu
 		if _, err := q.UpdateTenantQuota(ctx, db.UpdateTenantQuotaParams{
 			ID: id, QuotaPods: quota.Pods, QuotaCpuMillis: quota.CPUMillis, QuotaMemoryMib: quota.MemoryMiB,
 			QuotaVolumes: quota.Volumes, QuotaVolumeGib: quota.VolumeGiB, QuotaSnapshots: quota.Snapshots, QuotaNetworks: quota.Networks,
-			QuotaFloating: quota.Addresses, QuotaImages: quota.Images, QuotaConfigs: quota.Configs, QuotaServices: quota.Services, QuotaIngresses: quota.Ingresses, QuotaSecurityGroups: quota.SecurityGroups, QuotaRequestsPerSecond: quota.RequestsPerSecond, QuotaPriority: quota.Priority, QuotaScratchGib: quota.ScratchGiB,
+			QuotaFloating: quota.Addresses, QuotaImages: quota.Images, QuotaConfigs: quota.Configs, QuotaServices: quota.Services, QuotaIngresses: quota.Ingresses, QuotaSecurityGroups: quota.SecurityGroups, QuotaRequestsPerSecond: quota.RequestsPerSecond, QuotaPriority: quota.Priority, QuotaScratchGib: quota.ScratchGiB, QuotaVolumeClassGib: convert.NotNil(quota.VolumeClassGiB),
 		}); err != nil {
 			return husk.Tenant{}, err
 		}
@@ -146,13 +146,21 @@ func (t Tenant) Name(ctx context.Context) (string, error) {
 func (t Tenant) Quota(ctx context.Context) (husk.QuotaUse, error) {
 	return inTenant(ctx, t, func(q *db.Queries) (husk.QuotaUse, error) {
 		row, err := q.QuotaUse(ctx, t.id)
+		if err != nil {
+			return husk.QuotaUse{}, pgerr.NotFound(err, "tenant")
+		}
+		classes, err := q.VolumeClassUse(ctx, t.id)
+		byClass := make(map[string]int64, len(classes))
+		for _, c := range classes {
+			byClass[c.Class] = c.Gib
+		}
 		return husk.QuotaUse{
 			Limits: convert.Quota(row.Tenant),
 			Used: husk.ResourceUse{
-				Pods: row.Pods, CPUMillis: row.CpuMillis, MemoryMiB: row.MemoryMib, ScratchGiB: row.ScratchGib, Volumes: row.Volumes, VolumeGiB: row.VolumeGib, Snapshots: row.Snapshots,
+				Pods: row.Pods, CPUMillis: row.CpuMillis, MemoryMiB: row.MemoryMib, ScratchGiB: row.ScratchGib, Volumes: row.Volumes, VolumeGiB: row.VolumeGib, VolumeClassGiB: byClass, Snapshots: row.Snapshots,
 				Networks: row.Networks, Addresses: row.Addresses, Images: row.Images, Configs: row.Configs, Services: row.Services, Ingresses: row.Ingresses, SecurityGroups: row.SecurityGroups,
 			},
-		}, pgerr.NotFound(err, "tenant")
+		}, err
 	})
 }
 

@@ -105,6 +105,7 @@ func adopt(want *manifest.Document, have manifest.Document) {
 	case want.Volume != nil:
 		v := *want.Volume
 		v.FsType, v.Class = cmp.Or(v.FsType, have.Volume.FsType), cmp.Or(v.Class, have.Volume.Class)
+		v.Encrypted = cmp.Or(v.Encrypted, have.Volume.Encrypted)
 		v.SnapshotSchedule = cmp.Or(v.SnapshotSchedule, have.Volume.SnapshotSchedule)
 		v.Source, v.Flatten = nil, nil
 		want.Volume = &v

@@ -4,6 +4,8 @@ package kind
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"husk/cli/print"
@@ -43,7 +45,7 @@ func Allowances(q openapi.QuotaUse) []Allowance {
 	cpu := func(n int64) string { return print.Cores(int(n)) }
 	mib := func(n int64) string { return fmt.Sprintf("%dMi", n) }
 	gib := func(n int64) string { return fmt.Sprintf("%dGi", n) }
-	return []Allowance{
+	all := []Allowance{
 		{"pods", q.Used.Pods, int64(q.Limits.Pods), true, number},
 		{"cpus", q.Used.CPUMillis, int64(q.Limits.CPUMillis), true, cpu},
 		{"memory", q.Used.MemoryMiB, int64(q.Limits.MemoryMiB), true, mib},
@@ -61,4 +63,9 @@ func Allowances(q openapi.QuotaUse) []Allowance {
 		{"pod priority", 0, int64(q.Limits.Priority), false, number},
 		{"requests per second", 0, int64(q.Limits.RequestsPerSecond), false, number},
 	}
+	used, limits := openapi.Value(q.Used.VolumeClassGiB), openapi.Value(q.Limits.VolumeClassGiB)
+	for _, class := range slices.Sorted(maps.Keys(limits)) {
+		all = append(all, Allowance{"volumes of class " + class, used[class], int64(limits[class]), true, gib})
+	}
+	return all
 }

@@ -39,7 +39,7 @@ var readers = map[string]func(ctx context.Context, c *client.Client, name string
 	"volume": func(ctx context.Context, c *client.Client, name string) (Object, error) {
 		v, o, err := read(c.Volumes.Find, func(v openapi.Volume) (*http.Response, error) { return c.API().GetVolume(ctx, v.ID) })(ctx, name)
 		o.ID, o.Volume = v.ID, &openapi.VolumeCreate{
-			Name: v.Name, Labels: &v.Labels, SizeGiB: v.SizeGiB, FsType: &v.FsType, Class: v.Class, SnapshotSchedule: v.SnapshotSchedule,
+			Name: v.Name, Labels: &v.Labels, SizeGiB: v.SizeGiB, FsType: &v.FsType, Class: v.Class, SnapshotSchedule: v.SnapshotSchedule, Encrypted: v.Encrypted,
 		}
 		return o, err
 	},

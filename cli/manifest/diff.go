@@ -32,6 +32,9 @@ func DiffVolume(want openapi.VolumeCreate, have openapi.Volume) []string {
 	if want.Class != nil {
 		got.Class = have.Class
 	}
+	if want.Encrypted != nil {
+		got.Encrypted = have.Encrypted
+	}
 	if want.FsType != nil {
 		got.FsType = &have.FsType
 	}

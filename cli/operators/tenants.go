@@ -57,18 +57,30 @@ var Tenants = kind.Kind[openapi.Tenant]{
 	},
 }
 
-const limitHelp = "change a limit, such as pods=20, memoryMiB=16384 or volumeGiB=200; may be repeated"
+const limitHelp = "change a limit, such as pods=20 or volumeClassGiB.fast=50; may be repeated"
 
-// limits reads limits, each as NAME=NUMBER with a name of the API.
+// limits reads limits, each as NAME=NUMBER with a name of the API. volumeClassGiB.CLASS is the limit of a volume class, and none removes it.
 func limits(texts []string) (change openapi.QuotaChange, _ error) {
-	values := map[string]int64{}
+	values, classes := map[string]any{}, map[string]int64{}
 	for _, text := range texts {
 		name, number, _ := strings.Cut(text, "=")
+		class, ofClass := strings.CutPrefix(name, "volumeClassGiB.")
+		if ofClass && number == "none" {
+			classes[class] = -1
+			continue
+		}
 		n, err := strconv.ParseInt(number, 10, 64)
 		if err != nil || n < 0 {
 			return change, exit.Usagef("--limit: %q is not a limit; write NAME=NUMBER, such as pods=20", text)
 		}
-		values[name] = n
+		if ofClass {
+			classes[class] = n
+		} else {
+			values[name] = n
+		}
+	}
+	if len(classes) > 0 {
+		values["volumeClassGiB"] = classes
 	}
 	raw, err := json.Marshal(values)
 	if err != nil {

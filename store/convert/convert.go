@@ -228,12 +228,20 @@ func Image(i db.Image) husk.Image {
 	return image
 }
 
+// NotNil returns an empty map instead of nil, which would be null in JSON.
+func NotNil[K comparable, V any](m map[K]V) map[K]V {
+	if m == nil {
+		m = map[K]V{}
+	}
+	return m
+}
+
 // Quota returns the limits in a row of tenants.
 func Quota(t db.Tenant) husk.Quota {
 	return husk.Quota{
 		Pods: t.QuotaPods, CPUMillis: t.QuotaCpuMillis, MemoryMiB: t.QuotaMemoryMib, Volumes: t.QuotaVolumes, VolumeGiB: t.QuotaVolumeGib,
 		Snapshots: t.QuotaSnapshots, Networks: t.QuotaNetworks, Addresses: t.QuotaFloating, Images: t.QuotaImages, Configs: t.QuotaConfigs, Services: t.QuotaServices, Ingresses: t.QuotaIngresses, SecurityGroups: t.QuotaSecurityGroups,
-		RequestsPerSecond: t.QuotaRequestsPerSecond, Priority: t.QuotaPriority, ScratchGiB: t.QuotaScratchGib,
+		VolumeClassGiB: t.QuotaVolumeClassGib, RequestsPerSecond: t.QuotaRequestsPerSecond, Priority: t.QuotaPriority, ScratchGiB: t.QuotaScratchGib,
 	}
 }
 

@@ -154,7 +154,7 @@ func (q *Queries) MetricsOfPods(ctx context.Context, tenants []uuid.UUID) ([]Met
 }
 
 const metricsOfTenants = `-- name: MetricsOfTenants :many
-SELECT t.id, t.name, t.quota_pods, t.quota_cpu_millis, t.quota_memory_mib, t.quota_volumes, t.quota_volume_gib, t.quota_images, t.created_at, t.order_lock, t.quota_snapshots, t.quota_networks, t.quota_addresses, t.quota_requests_per_second, t.quota_priority, t.quota_configs, t.quota_scratch_gib, t.quota_services, t.quota_floating, t.quota_security_groups, t.quota_ingresses, COALESCE(p.pods, 0)::bigint AS pods, COALESCE(p.cpu_millis, 0)::bigint AS cpu_millis, COALESCE(p.memory_mib, 0)::bigint AS memory_mib, COALESCE(p.scratch_gib, 0)::bigint AS scratch_gib,
+SELECT t.id, t.name, t.quota_pods, t.quota_cpu_millis, t.quota_memory_mib, t.quota_volumes, t.quota_volume_gib, t.quota_images, t.created_at, t.order_lock, t.quota_snapshots, t.quota_networks, t.quota_addresses, t.quota_requests_per_second, t.quota_priority, t.quota_configs, t.quota_scratch_gib, t.quota_services, t.quota_floating, t.quota_security_groups, t.quota_ingresses, t.quota_volume_class_gib, COALESCE(p.pods, 0)::bigint AS pods, COALESCE(p.cpu_millis, 0)::bigint AS cpu_millis, COALESCE(p.memory_mib, 0)::bigint AS memory_mib, COALESCE(p.scratch_gib, 0)::bigint AS scratch_gib,
     COALESCE(v.volumes, 0)::bigint AS volumes, (COALESCE(v.volume_gib, 0) + COALESCE(s.gib, 0))::bigint AS volume_gib, COALESCE(s.snapshots, 0)::bigint AS snapshots,
     COALESCE(n.networks, 0)::bigint AS networks, COALESCE(i.images, 0)::bigint AS images, COALESCE(c.configs, 0)::bigint AS configs,
     COALESCE(e.services, 0)::bigint AS services, COALESCE(ing.ingresses, 0)::bigint AS ingresses, COALESCE(a.addresses, 0)::bigint AS addresses, COALESCE(g.security_groups, 0)::bigint AS security_groups
@@ -224,6 +224,7 @@ func (q *Queries) MetricsOfTenants(ctx context.Context, tenants []uuid.UUID) ([]
 			&i.Tenant.QuotaFloating,
 			&i.Tenant.QuotaSecurityGroups,
 			&i.Tenant.QuotaIngresses,
+			&i.Tenant.QuotaVolumeClassGib,
 			&i.Pods,
 			&i.CpuMillis,
 			&i.MemoryMib,

@@ -580,6 +580,7 @@ type Tenant struct {
 	QuotaFloating          int
 	QuotaSecurityGroups    int
 	QuotaIngresses         int
+	QuotaVolumeClassGib    map[string]int
 }
 
 type TenantKey struct {

@@ -77,10 +77,10 @@ func (q *Queries) InsertNetwork(ctx context.Context, arg InsertNetworkParams) (N
 
 const insertTenant = `-- name: InsertTenant :one
 INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_snapshots,
-    quota_networks, quota_addresses, quota_floating, quota_images, quota_configs, quota_services, quota_ingresses, quota_security_groups, quota_requests_per_second, quota_priority, quota_scratch_gib)
+    quota_networks, quota_addresses, quota_floating, quota_images, quota_configs, quota_services, quota_ingresses, quota_security_groups, quota_requests_per_second, quota_priority, quota_scratch_gib, quota_volume_class_gib)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8,
-    $9, $3, $10, $11, $12, $13, $14, $15, $16, $17, $18)
-RETURNING id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, created_at, order_lock, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second, quota_priority, quota_configs, quota_scratch_gib, quota_services, quota_floating, quota_security_groups, quota_ingresses
+    $9, $3, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+RETURNING id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, created_at, order_lock, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second, quota_priority, quota_configs, quota_scratch_gib, quota_services, quota_floating, quota_security_groups, quota_ingresses, quota_volume_class_gib
 `
 
 type InsertTenantParams struct {
@@ -102,6 +102,7 @@ type InsertTenantParams struct {
 	QuotaRequestsPerSecond int
 	QuotaPriority          int
 	QuotaScratchGib        int
+	QuotaVolumeClassGib    map[string]int
 }
 
 // quota_addresses is for servers of the previous version, for which each pod uses one.
@@ -125,6 +126,7 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) (Ten
 		arg.QuotaRequestsPerSecond,
 		arg.QuotaPriority,
 		arg.QuotaScratchGib,
+		arg.QuotaVolumeClassGib,
 	)
 	var i Tenant
 	err := row.Scan(
@@ -149,12 +151,13 @@ func (q *Queries) InsertTenant(ctx context.Context, arg InsertTenantParams) (Ten
 		&i.QuotaFloating,
 		&i.QuotaSecurityGroups,
 		&i.QuotaIngresses,
+		&i.QuotaVolumeClassGib,
 	)
 	return i, err
 }
 
 const lockTenant = `-- name: LockTenant :one
-SELECT id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, created_at, order_lock, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second, quota_priority, quota_configs, quota_scratch_gib, quota_services, quota_floating, quota_security_groups, quota_ingresses FROM tenants WHERE id = $1 FOR NO KEY UPDATE
+SELECT id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, created_at, order_lock, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second, quota_priority, quota_configs, quota_scratch_gib, quota_services, quota_floating, quota_security_groups, quota_ingresses, quota_volume_class_gib FROM tenants WHERE id = $1 FOR NO KEY UPDATE
 `
 
 // Serialises the requests of one tenant that create objects: quota, names and addresses are checked under this lock. The lock is compatible with
@@ -184,12 +187,13 @@ func (q *Queries) LockTenant(ctx context.Context, id uuid.UUID) (Tenant, error) 
 		&i.QuotaFloating,
 		&i.QuotaSecurityGroups,
 		&i.QuotaIngresses,
+		&i.QuotaVolumeClassGib,
 	)
 	return i, err
 }
 
 const lockTenantNetwork = `-- name: LockTenantNetwork :one
-SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, tenants.quota_configs, tenants.quota_scratch_gib, tenants.quota_services, tenants.quota_floating, tenants.quota_security_groups, tenants.quota_ingresses, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id AND networks.name = 'default' WHERE tenants.id = $1 FOR UPDATE OF tenants
+SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, tenants.quota_configs, tenants.quota_scratch_gib, tenants.quota_services, tenants.quota_floating, tenants.quota_security_groups, tenants.quota_ingresses, tenants.quota_volume_class_gib, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id AND networks.name = 'default' WHERE tenants.id = $1 FOR UPDATE OF tenants
 `
 
 type LockTenantNetworkRow struct {
@@ -223,13 +227,14 @@ func (q *Queries) LockTenantNetwork(ctx context.Context, id uuid.UUID) (LockTena
 		&i.Tenant.QuotaFloating,
 		&i.Tenant.QuotaSecurityGroups,
 		&i.Tenant.QuotaIngresses,
+		&i.Tenant.QuotaVolumeClassGib,
 		&i.Cidr,
 	)
 	return i, err
 }
 
 const quotaUse = `-- name: QuotaUse :one
-SELECT t.id, t.name, t.quota_pods, t.quota_cpu_millis, t.quota_memory_mib, t.quota_volumes, t.quota_volume_gib, t.quota_images, t.created_at, t.order_lock, t.quota_snapshots, t.quota_networks, t.quota_addresses, t.quota_requests_per_second, t.quota_priority, t.quota_configs, t.quota_scratch_gib, t.quota_services, t.quota_floating, t.quota_security_groups, t.quota_ingresses,
+SELECT t.id, t.name, t.quota_pods, t.quota_cpu_millis, t.quota_memory_mib, t.quota_volumes, t.quota_volume_gib, t.quota_images, t.created_at, t.order_lock, t.quota_snapshots, t.quota_networks, t.quota_addresses, t.quota_requests_per_second, t.quota_priority, t.quota_configs, t.quota_scratch_gib, t.quota_services, t.quota_floating, t.quota_security_groups, t.quota_ingresses, t.quota_volume_class_gib,
     (SELECT count(*) FROM pods p WHERE p.tenant_id = t.id) AS pods,
     (SELECT COALESCE(sum(cpu_millis), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted)) AS cpu_millis,
     (SELECT COALESCE(sum(memory_mib), 0)::bigint FROM pods p WHERE p.tenant_id = t.id AND (phase = 'Pending' OR holds_room OR phase = 'Stopping' AND evicted AND NOT halted)) AS memory_mib,
@@ -291,6 +296,7 @@ func (q *Queries) QuotaUse(ctx context.Context, id uuid.UUID) (QuotaUseRow, erro
 		&i.Tenant.QuotaFloating,
 		&i.Tenant.QuotaSecurityGroups,
 		&i.Tenant.QuotaIngresses,
+		&i.Tenant.QuotaVolumeClassGib,
 		&i.Pods,
 		&i.CpuMillis,
 		&i.MemoryMib,
@@ -310,7 +316,7 @@ func (q *Queries) QuotaUse(ctx context.Context, id uuid.UUID) (QuotaUseRow, erro
 }
 
 const tenant = `-- name: Tenant :one
-SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, tenants.quota_configs, tenants.quota_scratch_gib, tenants.quota_services, tenants.quota_floating, tenants.quota_security_groups, tenants.quota_ingresses, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id AND networks.name = 'default' WHERE tenants.id = $1
+SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, tenants.quota_configs, tenants.quota_scratch_gib, tenants.quota_services, tenants.quota_floating, tenants.quota_security_groups, tenants.quota_ingresses, tenants.quota_volume_class_gib, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id AND networks.name = 'default' WHERE tenants.id = $1
 `
 
 type TenantRow struct {
@@ -343,13 +349,14 @@ func (q *Queries) Tenant(ctx context.Context, id uuid.UUID) (TenantRow, error) {
 		&i.Tenant.QuotaFloating,
 		&i.Tenant.QuotaSecurityGroups,
 		&i.Tenant.QuotaIngresses,
+		&i.Tenant.QuotaVolumeClassGib,
 		&i.Cidr,
 	)
 	return i, err
 }
 
 const tenants = `-- name: Tenants :many
-SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, tenants.quota_configs, tenants.quota_scratch_gib, tenants.quota_services, tenants.quota_floating, tenants.quota_security_groups, tenants.quota_ingresses, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id AND networks.name = 'default'
+SELECT tenants.id, tenants.name, tenants.quota_pods, tenants.quota_cpu_millis, tenants.quota_memory_mib, tenants.quota_volumes, tenants.quota_volume_gib, tenants.quota_images, tenants.created_at, tenants.order_lock, tenants.quota_snapshots, tenants.quota_networks, tenants.quota_addresses, tenants.quota_requests_per_second, tenants.quota_priority, tenants.quota_configs, tenants.quota_scratch_gib, tenants.quota_services, tenants.quota_floating, tenants.quota_security_groups, tenants.quota_ingresses, tenants.quota_volume_class_gib, networks.cidr FROM tenants JOIN networks ON networks.tenant_id = tenants.id AND networks.name = 'default'
 WHERE (tenants.created_at, tenants.id) > ($1::timestamptz, $2::uuid)
 ORDER BY tenants.created_at, tenants.id LIMIT $3
 `
@@ -396,6 +403,7 @@ func (q *Queries) Tenants(ctx context.Context, arg TenantsParams) ([]TenantsRow,
 			&i.Tenant.QuotaFloating,
 			&i.Tenant.QuotaSecurityGroups,
 			&i.Tenant.QuotaIngresses,
+			&i.Tenant.QuotaVolumeClassGib,
 			&i.Cidr,
 		); err != nil {
 			return nil, err
@@ -412,8 +420,8 @@ const updateTenantQuota = `-- name: UpdateTenantQuota :execrows
 UPDATE tenants SET quota_pods = $1, quota_cpu_millis = $2, quota_memory_mib = $3,
     quota_volumes = $4, quota_volume_gib = $5, quota_snapshots = $6, quota_networks = $7,
     quota_addresses = $1, quota_floating = $8, quota_images = $9, quota_configs = $10, quota_services = $11, quota_ingresses = $12, quota_security_groups = $13, quota_requests_per_second = $14, quota_priority = $15,
-    quota_scratch_gib = $16
-WHERE id = $17
+    quota_scratch_gib = $16, quota_volume_class_gib = $17
+WHERE id = $18
 `
 
 type UpdateTenantQuotaParams struct {
@@ -433,6 +441,7 @@ type UpdateTenantQuotaParams struct {
 	QuotaRequestsPerSecond int
 	QuotaPriority          int
 	QuotaScratchGib        int
+	QuotaVolumeClassGib    map[string]int
 	ID                     uuid.UUID
 }
 
@@ -454,6 +463,7 @@ func (q *Queries) UpdateTenantQuota(ctx context.Context, arg UpdateTenantQuotaPa
 		arg.QuotaRequestsPerSecond,
 		arg.QuotaPriority,
 		arg.QuotaScratchGib,
+		arg.QuotaVolumeClassGib,
 		arg.ID,
 	)
 	if err != nil {

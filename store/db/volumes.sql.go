@@ -697,6 +697,36 @@ func (q *Queries) VolumeClaim(ctx context.Context, arg VolumeClaimParams) (uuid.
 	return pod_id, err
 }
 
+const volumeClassUse = `-- name: VolumeClassUse :many
+SELECT class::text AS class, sum(size_gib)::bigint AS gib FROM volumes WHERE tenant_id = $1 AND class IS NOT NULL GROUP BY class ORDER BY class
+`
+
+type VolumeClassUseRow struct {
+	Class string
+	Gib   int64
+}
+
+// GiB of a tenant's volumes by class, of those that have one.
+func (q *Queries) VolumeClassUse(ctx context.Context, tenantID uuid.UUID) ([]VolumeClassUseRow, error) {
+	rows, err := q.db.Query(ctx, volumeClassUse, tenantID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	items := []VolumeClassUseRow{}
+	for rows.Next() {
+		var i VolumeClassUseRow
+		if err := rows.Scan(&i.Class, &i.Gib); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const volumeClasses = `-- name: VolumeClasses :many
 SELECT k.name, k.iops, k.mib_per_second, k.is_default, k.created_at, (SELECT count(*) FROM volumes v WHERE v.class = k.name)::integer AS volumes,
     (SELECT COALESCE(sum(v.size_gib), 0) FROM volumes v WHERE v.class = k.name)::bigint AS gib

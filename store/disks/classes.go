@@ -12,9 +12,9 @@ import (
 	"husk/store/pgerr"
 )
 
-// SetClass gives a volume another class. A trigger tells the node of its pod (migrations/048_volume_classes.sql). Codes: conflict, not_found.
+// SetClass gives a volume another class. A trigger tells the node of its pod (migrations/048_volume_classes.sql). Codes: conflict, not_found, quota_exceeded.
 func SetClass(class string) Change {
-	return func(ctx context.Context, q *db.Queries, _ db.Tenant, row db.Volume) (string, string, error) {
+	return func(ctx context.Context, q *db.Queries, tenant db.Tenant, row db.Volume) (string, string, error) {
 		switch {
 		case row.State == husk.VolumeDeleting:
 			return "", "", husk.Errorf(husk.CodeConflict, "", "volume %q is being deleted", row.Name)
@@ -22,7 +22,10 @@ func SetClass(class string) Change {
 			return "", "", nil
 		}
 		err := q.SetVolumeClass(ctx, db.SetVolumeClassParams{TenantID: row.TenantID, ID: row.ID, Class: &class})
-		return "ClassChanged", "to " + class, withoutClass(err, class)
+		if err != nil {
+			return "", "", withoutClass(err, class)
+		}
+		return "ClassChanged", "to " + class, withinClass(ctx, q, tenant, &class, "class", row.SizeGib)
 	}
 }
 

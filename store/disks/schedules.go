@@ -51,14 +51,14 @@ func interval(minutes int) string {
 // Update changes what is given: the size of a volume, its schedule of snapshots, its class. Codes: invalid, conflict, quota_exceeded, not_found.
 func Update(sizeGiB *int, schedule *husk.SnapshotSchedule, class *string) Change {
 	var changes []Change
+	if class != nil { // before the size, which counts for the limit of the new class
+		changes = append(changes, SetClass(*class))
+	}
 	if sizeGiB != nil {
 		changes = append(changes, Grow(*sizeGiB))
 	}
 	if schedule != nil {
 		changes = append(changes, Schedule(*schedule))
-	}
-	if class != nil {
-		changes = append(changes, SetClass(*class))
 	}
 	return func(ctx context.Context, q *db.Queries, tenant db.Tenant, row db.Volume) (reason, message string, err error) {
 		for _, change := range changes {

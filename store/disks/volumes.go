@@ -69,7 +69,10 @@ func Insert(ctx context.Context, q *db.Queries, keys *envelope.Keys, tenant db.T
 	if pgerr.UniqueViolation(err, "volumes_tenant_id_name_key") {
 		err = husk.Errorf(husk.CodeNameTaken, "name", "a volume named %q exists already", v.Name)
 	}
-	return row, withoutClass(err, v.Class)
+	if err != nil {
+		return row, withoutClass(err, v.Class)
+	}
+	return row, withinClass(ctx, q, tenant, row.Class, "class", row.SizeGib)
 }
 
 // Grow makes a volume larger. From now on, the tenant pays for the new size: a trigger begins a usage interval. Codes: invalid, conflict, quota_exceeded.
@@ -90,7 +93,11 @@ func Grow(sizeGiB int) Change {
 		if err := admission.Quota("sizeGiB", "GiB of volumes and snapshots", use.Gib, sizeGiB-row.SizeGib, tenant.QuotaVolumeGib); err != nil {
 			return "", "", err
 		}
-		if _, err := q.SetVolumeSize(ctx, db.SetVolumeSizeParams{TenantID: tenant.ID, ID: row.ID, SizeGib: sizeGiB}); err != nil {
+		now, err := q.SetVolumeSize(ctx, db.SetVolumeSizeParams{TenantID: tenant.ID, ID: row.ID, SizeGib: sizeGiB})
+		if err != nil {
+			return "", "", err
+		}
+		if err := withinClass(ctx, q, tenant, now.Class, "sizeGiB", sizeGiB-row.SizeGib); err != nil {
 			return "", "", err
 		}
 		return "GrowthRequested", fmt.Sprintf("from %d to %d GiB", row.SizeGib, sizeGiB), nil

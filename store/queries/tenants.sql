@@ -1,9 +1,9 @@
 -- name: InsertTenant :one
 -- quota_addresses is for servers of the previous version, for which each pod uses one.
 INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_snapshots,
-    quota_networks, quota_addresses, quota_floating, quota_images, quota_configs, quota_services, quota_ingresses, quota_security_groups, quota_requests_per_second, quota_priority, quota_scratch_gib)
+    quota_networks, quota_addresses, quota_floating, quota_images, quota_configs, quota_services, quota_ingresses, quota_security_groups, quota_requests_per_second, quota_priority, quota_scratch_gib, quota_volume_class_gib)
 VALUES (@id, @name, @quota_pods, @quota_cpu_millis, @quota_memory_mib, @quota_volumes, @quota_volume_gib, @quota_snapshots,
-    @quota_networks, @quota_pods, @quota_floating, @quota_images, @quota_configs, @quota_services, @quota_ingresses, @quota_security_groups, @quota_requests_per_second, @quota_priority, @quota_scratch_gib)
+    @quota_networks, @quota_pods, @quota_floating, @quota_images, @quota_configs, @quota_services, @quota_ingresses, @quota_security_groups, @quota_requests_per_second, @quota_priority, @quota_scratch_gib, @quota_volume_class_gib)
 RETURNING *;
 
 -- name: InsertNetwork :one
@@ -29,7 +29,7 @@ ORDER BY tenants.created_at, tenants.id LIMIT @max;
 UPDATE tenants SET quota_pods = @quota_pods, quota_cpu_millis = @quota_cpu_millis, quota_memory_mib = @quota_memory_mib,
     quota_volumes = @quota_volumes, quota_volume_gib = @quota_volume_gib, quota_snapshots = @quota_snapshots, quota_networks = @quota_networks,
     quota_addresses = @quota_pods, quota_floating = @quota_floating, quota_images = @quota_images, quota_configs = @quota_configs, quota_services = @quota_services, quota_ingresses = @quota_ingresses, quota_security_groups = @quota_security_groups, quota_requests_per_second = @quota_requests_per_second, quota_priority = @quota_priority,
-    quota_scratch_gib = @quota_scratch_gib
+    quota_scratch_gib = @quota_scratch_gib, quota_volume_class_gib = @quota_volume_class_gib
 WHERE id = @id;
 
 -- name: DeleteTenant :execrows

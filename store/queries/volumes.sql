@@ -154,3 +154,7 @@ SELECT * FROM disk_keys WHERE tenant_id = @tenant_id AND id = @id;
 DELETE FROM disk_keys k WHERE k.tenant_id = @tenant_id
     AND NOT EXISTS (SELECT FROM volumes v WHERE v.tenant_id = k.tenant_id AND v.key_id = k.id)
     AND NOT EXISTS (SELECT FROM snapshots s WHERE s.tenant_id = k.tenant_id AND s.key_id = k.id);
+
+-- name: VolumeClassUse :many
+-- GiB of a tenant's volumes by class, of those that have one.
+SELECT class::text AS class, sum(size_gib)::bigint AS gib FROM volumes WHERE tenant_id = @tenant_id AND class IS NOT NULL GROUP BY class ORDER BY class;

@@ -95,7 +95,7 @@ func (s *suite) setUp(env *testscript.Env) error {
 }
 
 // importing is a script command. It gives the tenant an image whose import is in progress:
-// importing REFERENCE FETCHED_BYTES TOTAL_BYTES.
+// importing REFERENCE FETCHED_BYTES TOTAL_BYTES. With the word failed in place of the numbers, the import has failed.
 func (s *suite) importing(ts *testscript.TestScript, _ bool, args []string) {
 	ctx := context.Background()
 	client, err := uuid.Parse(ts.Getenv("CLIENT_ID"))
@@ -105,6 +105,10 @@ func (s *suite) importing(ts *testscript.TestScript, _ bool, args []string) {
 	digest := "sha256:importing-" + owner.TenantID.String()
 	image, err := s.DB.Tenant(owner).CreateImage(ctx, store.NewIdempotency("", args[0], "", nil), args[0], digest, husk.ImageConfig{}, nil)
 	ts.Check(err)
+	if args[1] == "failed" {
+		ts.Check(s.Control.ImageTrouble(ctx, image, "the registry does not respond", true))
+		return
+	}
 	fetched, err := strconv.ParseInt(args[1], 10, 64)
 	ts.Check(err)
 	total, err := strconv.ParseInt(args[2], 10, 64)

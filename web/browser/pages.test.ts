@@ -11,6 +11,7 @@ import {
   gone,
   haveImage,
   type Key,
+  LAPTOP,
   type Look,
   newContext,
   open,
@@ -20,6 +21,7 @@ import {
   setup,
   signedIn,
   until,
+  WIDE,
 } from "./stack";
 
 const owner = new Api(setup.owner);
@@ -149,8 +151,13 @@ async function shot(page: Page, name: string, look: string) {
   await page.screenshot({ path: `${SHOTS}/${name}-${look}.png`, animations: "disabled", style: undefined });
 }
 
-/** LOOKS lists the widths and themes in which every page is checked: all of them for screenshots, otherwise one. */
-const LOOKS: [string, Look][] = [["desktop-light", DESKTOP]];
+/** LOOKS lists the widths and themes in which every page is checked. Screenshots are taken of the themes on a desktop and on a phone. */
+const LOOKS: [string, Look][] = SHOTS
+  ? [["desktop-light", DESKTOP]]
+  : [
+      ["laptop-light", LAPTOP],
+      ["wide-dark", { ...WIDE, dark: true }],
+    ];
 if (SHOTS) LOOKS.push(["desktop-dark", { ...DESKTOP, dark: true }], ["phone-light", PHONE], ["phone-dark", { ...PHONE, dark: true }]);
 
 /** PAGES lists all pages: the name, the key to sign in with, the path, and a function that waits for the content before the checks. */
@@ -275,6 +282,25 @@ for (const [look, of] of LOOKS)
     }
     expect(bad).toEqual({});
   });
+
+test("a pod that is stopping says why it cannot be stopped", { timeout: limit(150) }, async () => {
+  const slow = await owner.ok<Pod>("POST", "/v1/pods", {
+    name: "slow",
+    spec: {
+      terminationGracePeriodSeconds: 40,
+      resources: { cpuMillis: 500, memoryMiB: 128 },
+      containers: [{ name: "main", image: setup.busybox, args: ["sh", "-c", "trap '' TERM; while true; do sleep 1; done"] }],
+    },
+  });
+  await until("the pod runs", async () => (await owner.ok<Pod>("GET", `/v1/pods/${slow.id}`)).status.phase === "Running", 90);
+  await owner.ok("POST", `/v1/pods/${slow.id}/stop`);
+  const page = await signedIn(setup.owner);
+  await open(page, `/pods/${slow.id}`);
+  const stop = page.getByRole("button", { name: "Stop", exact: true });
+  await until("the button says why", async () => (await stop.getAttribute("title")) === "The pod is stopping.", 30);
+  expect(await stop.getAttribute("aria-disabled")).toBe("true");
+  await gone(owner, slow);
+});
 
 test("the first page is small, and large parts are loaded on demand", async () => {
   const page = await (await newContext()).newPage();

@@ -128,6 +128,8 @@ export interface Look {
 }
 
 export const DESKTOP: Look = { width: 1280, height: 800 };
+export const LAPTOP: Look = { width: 1024, height: 768 };
+export const WIDE: Look = { width: 1440, height: 900 };
 export const PHONE: Look = { width: 390, height: 844 };
 
 /** expected matches the errors that a test provokes. */

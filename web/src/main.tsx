@@ -7,7 +7,7 @@ import { createRoot } from "react-dom/client";
 import { ApiError } from "./api/client";
 import { askOtherTabs, keepSignedIn } from "./api/session";
 import { router } from "./router";
-import "./styles.css";
+import "./styles/index.css";
 import { applyTheme } from "./ui/theme";
 
 // Queries are retried only after errors that a retry can fix, not after the server has rejected a request.

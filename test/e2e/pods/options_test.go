@@ -132,3 +132,25 @@ func TestADeadlineEndsAPodAndThenItIsDeleted(t *testing.T) {
 		return errors.Join(stack.ErrNotYet, err)
 	})
 }
+
+// A container with an init process fails until it may not be restarted any more. The command follows it to its end.
+func TestAContainerIsRestartedAtMostAsOftenAsItsSpecSays(t *testing.T) {
+	t.Parallel()
+	tn := stack.NewTenant(t)
+	image := tn.ImportImage(t, "busybox")
+	r := tn.Run(t, nil, "run", "--name", "tries", "--init", "--restart", "on-failure:2", image, "sh", "-c", "echo first $(head -c 19 /proc/1/cmdline); exit 9")
+	if want := strings.Repeat("first husk-container-init\n", 3); r.Code != 9 || r.Out != want {
+		t.Errorf("exit code %d, output %q, want %q: %s", r.Code, r.Out, want, r.Errs)
+	}
+	pod, err := tn.API.Pods.Find(t.Context(), "tries")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := pod.Status.Containers[0]; pod.Status.Phase != openapi.PodPhaseFailed || c.Restarts != 2 || openapi.Value(c.ExitCode) != 9 {
+		t.Errorf("the pod is %+v", pod.Status)
+	}
+	if r := tn.Run(t, nil, "describe", "pod", "tries"); !strings.Contains(r.Out, "Init process:") || !strings.Contains(r.Out, "Maximum of restarts:") {
+		t.Errorf("the description is:\n%s%s", r.Out, r.Errs)
+	}
+	tn.DeletePod(t, pod.ID)
+}

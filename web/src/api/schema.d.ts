@@ -6054,6 +6054,15 @@ export interface components {
              */
             volumeGiB: number;
             /**
+             * @description GiB of the volumes of a class, by the name of the class. A class that is not named has no limit of its own.
+             * @example {
+             *       "fast": 50
+             *     }
+             */
+            volumeClassGiB?: {
+                [key: string]: number;
+            };
+            /**
              * @description Snapshots of volumes.
              * @example 20
              */
@@ -6127,6 +6136,15 @@ export interface components {
              * @example 200
              */
             volumeGiB?: number;
+            /**
+             * @description GiB of the volumes of a class, by the name of the class. -1 removes a limit. Classes that are left out keep theirs.
+             * @example {
+             *       "fast": 50
+             *     }
+             */
+            volumeClassGiB?: {
+                [key: string]: number;
+            };
             /**
              * @description Snapshots of volumes.
              * @example 20
@@ -6262,6 +6280,15 @@ export interface components {
              * @example 50
              */
             volumeGiB: number;
+            /**
+             * @description GiB of volumes by their class.
+             * @example {
+             *       "fast": 50
+             *     }
+             */
+            volumeClassGiB?: {
+                [key: string]: number;
+            };
             /**
              * Format: int64
              * @example 5
@@ -8275,7 +8302,7 @@ export interface components {
             restarts: number;
             containers: components["schemas"]["ContainerStatus"][];
             /** @description What the virtual machine has. Agents of earlier versions do not send it. */
-            resources?: components["schemas"]["Resources"];
+            resources?: components["schemas"]["MachineSize"];
             /** Format: date-time */
             domainStartingAt?: string;
             /** Format: date-time */
@@ -8286,6 +8313,11 @@ export interface components {
             guestReadyAt?: string;
             /** Format: date-time */
             runningAt?: string;
+        };
+        /** @description The size of a pod's virtual machine, as its agent reports it. */
+        MachineSize: {
+            cpuMillis: number;
+            memoryMiB: number;
         };
         /** @description One usage interval of a pod: the time from a start of its virtual machine to its stop, with one size. The pod and the start identify it. */
         MachineRun: {
@@ -8316,7 +8348,7 @@ export interface components {
              */
             outsideSentBytes?: number;
             /** @description The size of the pod in this interval. A change of the size ends one interval and begins another. Without it, it is the size of the pod. */
-            resources?: components["schemas"]["Resources"];
+            resources?: components["schemas"]["MachineSize"];
         };
         /**
          * @description One target group for the HTTP service discovery of Prometheus.

@@ -19,6 +19,7 @@ const ALLOWED = {
   snapshot: {
     clone: ["Ready"],
     restore: ["Ready"],
+    download: ["Ready"],
     delete: ["Creating", "Ready", "Failed"],
   },
   image: {

@@ -87,6 +87,15 @@ export function Overview() {
                 show={gibibytes}
               />
               <Meter label="Volumes" used={quota.data.used.volumeGiB} limit={quota.data.limits.volumeGiB} show={gibibytes} />
+              {Object.entries(quota.data.limits.volumeClassGiB ?? {}).map(([k, limit]) => (
+                <Meter
+                  key={k}
+                  label={`Volumes of class ${k}`}
+                  used={quota.data.used.volumeClassGiB?.[k] ?? 0}
+                  limit={limit}
+                  show={gibibytes}
+                />
+              ))}
               <Meter label="Pods" used={quota.data.used.pods} limit={quota.data.limits.pods} show={count} />
               <Meter label="Images" used={quota.data.used.images} limit={quota.data.limits.images} show={count} />
               <Meter label="Floating addresses" used={quota.data.used.addresses} limit={quota.data.limits.addresses} show={count} />

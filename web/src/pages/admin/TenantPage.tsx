@@ -18,7 +18,7 @@ import { usePlaced } from "./Nodes";
 
 type Quota = Schemas["Quota"];
 
-const LIMITS: [keyof Quota, string][] = [
+const LIMITS: [Exclude<keyof Quota, "volumeClassGiB">, string][] = [
   ["pods", "Pods"],
   ["cpuMillis", "CPU in thousandths of a core"],
   ["memoryMiB", "Memory in MiB"],
@@ -84,6 +84,7 @@ function Page({ tenant: t }: { tenant: Tenant }) {
           <Facts
             of={[
               ["Volumes", `${count(t.quota.volumes)}, ${gibibytes(t.quota.volumeGiB)}`],
+              ...Object.entries(t.quota.volumeClassGiB ?? {}).map(([k, n]): [string, string] => [`Volumes of class ${k}`, gibibytes(n)]),
               ["Images", count(t.quota.images)],
               ["Requests per second", count(t.quota.requestsPerSecond)],
               ["Highest priority", t.quota.priority],
@@ -148,8 +149,16 @@ function EditQuota({ tenant, close }: { tenant: Tenant; close: () => void }) {
   const keys = useKeys();
   const queries = useQueryClient();
   const [quota, setQuota] = useState(tenant.quota);
+  const classes =
+    useQuery({
+      queryKey: [...keys.tenants, "volume-classes"],
+      queryFn: async () => (await data(client.GET("/v1/admin/volume-classes"))).items,
+    }).data ?? [];
+  const was = tenant.quota.volumeClassGiB ?? {};
+  const [byClass, setByClass] = useState<Record<string, number>>({});
   const run = async () => {
     const changed = Object.fromEntries(LIMITS.filter(([k]) => quota[k] !== tenant.quota[k]).map(([k]) => [k, quota[k]]));
+    if (Object.keys(byClass).length > 0) Object.assign(changed, { volumeClassGiB: byClass });
     if (Object.keys(changed).length === 0) return;
     await client.PATCH("/v1/admin/tenants/{tenantId}", { params: { path: { tenantId: tenant.id } }, body: { quota: changed } });
     await queries.invalidateQueries({ queryKey: keys.tenants });
@@ -166,6 +175,17 @@ function EditQuota({ tenant, close }: { tenant: Tenant; close: () => void }) {
             value={quota[k]}
             onChange={(v) => setQuota({ ...quota, [k]: Math.round(Number(v)) })}
             required
+          />
+        ))}
+        {classes.map(({ name: k }) => (
+          <Input
+            key={k}
+            label={`Volumes of class ${k} in GiB`}
+            type="number"
+            min={0}
+            value={byClass[k] === undefined ? (was[k] ?? "") : byClass[k] < 0 ? "" : byClass[k]}
+            onChange={(v) => setByClass({ ...byClass, [k]: v === "" ? -1 : Math.round(Number(v)) })}
+            hint="Empty: no limit of its own"
           />
         ))}
       </div>

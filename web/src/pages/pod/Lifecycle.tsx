@@ -26,7 +26,7 @@ const send = (pod: Pod, verb: Verb) => {
   }
 };
 
-/** Lifecycle has the buttons that stop and start a pod. Stopping ends its containers, so it is confirmed first. */
+/** Lifecycle has the buttons that stop and start a pod. Stopping ends its containers, so it is confirmed first. A pod with which nothing can be done now has one that says why. */
 export function Lifecycle({ pod }: { pod: Pod }) {
   const [asked, setAsked] = useState<Verb>();
   const [error, setError] = useState<unknown>();
@@ -34,12 +34,15 @@ export function Lifecycle({ pod }: { pod: Pod }) {
     await send(pod, verb);
     toast(verb === "start" ? `Pod ${pod.name} is starting.` : `Pod ${pod.name} is stopping.`);
   };
-  const verbs = pod.deletionRequestedAt ? [] : VERBS.filter((v) => !whyNot("pod", v, pod.status.phase));
+  const why = (verb: Verb) => (pod.deletionRequestedAt ? "The pod is being deleted." : whyNot("pod", verb, pod.status.phase));
+  const possible = VERBS.filter((verb) => !why(verb));
+  const verbs: Verb[] = possible.length > 0 ? possible : ["stop"];
   return (
     <>
       {verbs.map((verb) => (
         <Button
           key={verb}
+          unless={why(verb)}
           onClick={() => {
             setError(undefined);
             if (verb === "start") run(verb).catch(setError);

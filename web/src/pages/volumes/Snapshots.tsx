@@ -12,7 +12,8 @@ import { type Column, DataTable } from "../../ui/DataTable";
 import { FormDialog } from "../../ui/Dialog";
 import { Check, Input, NAME, Select } from "../../ui/Field";
 import { Card, When } from "../../ui/parts";
-import { toast } from "../../ui/toasts";
+import { toast, toastError } from "../../ui/toasts";
+import { download } from "./transfer";
 
 type Doing = { what: "create" } | { what: "clone" | "restore" | "delete"; snapshot: Snapshot };
 
@@ -57,7 +58,7 @@ export function Snapshots({ volume }: { volume?: Volume }) {
         ? [
             {
               name: "Actions",
-              width: "230px",
+              width: "262px",
               cell: (s: Snapshot) => (
                 <>
                   <Button
@@ -78,6 +79,16 @@ export function Snapshots({ volume }: { volume?: Volume }) {
                       Restore
                     </Button>
                   )}
+                  <Button
+                    small
+                    look="quiet"
+                    icon="download"
+                    aria-label={`Download snapshot ${s.name}`}
+                    unless={
+                      s.encrypted ? "It is encrypted, and the server does not read what is in it." : whyNot("snapshot", "download", s.state)
+                    }
+                    onClick={() => void save(s)}
+                  />
                   <Button
                     small
                     look="quiet"
@@ -119,6 +130,16 @@ export function Snapshots({ volume }: { volume?: Volume }) {
       {doing?.what === "delete" && <DeleteSnapshot snapshot={doing.snapshot} close={close} />}
     </Card>
   );
+}
+
+/** save downloads a snapshot, unless the person does not choose a file. */
+async function save(s: Snapshot) {
+  try {
+    await download(s);
+    toast(`Snapshot ${s.name} is downloaded.`);
+  } catch (err) {
+    if (!(err instanceof DOMException && err.name === "AbortError")) toastError("The snapshot was not downloaded", err);
+  }
 }
 
 function CreateSnapshot({ volume, close }: { volume: Volume; close: () => void }) {

@@ -17,6 +17,7 @@ import { ListPage } from "../../ui/ListPage";
 import { Labels, When } from "../../ui/parts";
 import { toast } from "../../ui/toasts";
 import { Snapshots } from "./Snapshots";
+import { upload } from "./transfer";
 
 /** Volumes lists the tenant's volumes. */
 export function Volumes() {
@@ -24,6 +25,7 @@ export function Volumes() {
   const volumes = useLive<Volume>("volumes");
   const pods = useLive<Pod>("pods").items;
   const [creating, setCreating] = useState(false);
+  const [uploading, setUploading] = useState(false);
   const [deleting, setDeleting] = useState<Volume>();
   const columns = useMemo(
     (): Column<Volume>[] => [
@@ -84,9 +86,12 @@ export function Volumes() {
     [pods, canChange],
   );
   const create = canChange && (
-    <Button look="primary" onClick={() => setCreating(true)}>
-      Create a volume
-    </Button>
+    <>
+      <Button onClick={() => setUploading(true)}>Upload a volume</Button>
+      <Button look="primary" onClick={() => setCreating(true)}>
+        Create a volume
+      </Button>
+    </>
   );
   return (
     <ListPage
@@ -102,6 +107,7 @@ export function Volumes() {
       empty={<p>A volume keeps data when its pod is deleted. Another pod, on any node, can then use the volume.</p>}
     >
       <Snapshots />
+      {uploading && <UploadVolume close={() => setUploading(false)} />}
       {creating && <CreateVolume close={() => setCreating(false)} />}
       {deleting && <DeleteVolume volume={deleting} close={() => setDeleting(undefined)} />}
     </ListPage>
@@ -147,6 +153,32 @@ function CreateVolume({ close }: { close: () => void }) {
           ]}
         />
       )}
+    </FormDialog>
+  );
+}
+
+function UploadVolume({ close }: { close: () => void }) {
+  const [name, setName] = useState("");
+  const [file, setFile] = useState<File>();
+  const run = async () => {
+    if (!file) return;
+    await upload(name, file);
+    toast(`Volume ${name} is uploaded.`);
+  };
+  return (
+    <FormDialog title="Upload a volume" submit="Upload" close={close} run={run}>
+      <p>
+        A new volume gets the content of a file: a downloaded snapshot, or what <code>husk volume export</code> has written.
+      </p>
+      <Input label="Name" field="name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
+      <Input
+        label="File"
+        type="file"
+        onInput={(e) => setFile(e.currentTarget.files?.[0])}
+        onChange={() => undefined}
+        hint="Keep this page open until the upload has ended."
+        required
+      />
     </FormDialog>
   );
 }
