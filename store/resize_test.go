@@ -186,11 +186,12 @@ func TestParallelResizesAndPlacementsStayWithinTheNode(t *testing.T) {
 				err := h.resize(p, (2+i%3)*small.CPUMillis, (2+i%3)*small.MemoryMiB)
 				mu.Lock()
 				defer mu.Unlock()
-				if husk.CodeOf(err) == husk.CodeConflict {
-					refused++
-				} else if err == nil {
+				switch {
+				case err == nil:
 					grown++
-				} else {
+				case husk.CodeOf(err) == husk.CodeConflict:
+					refused++
+				default:
 					t.Error(err)
 				}
 			case 2: // shrink, and say so
