@@ -20,11 +20,15 @@ type recipe struct {
 	clear func() error           // removes what is in the way of the removal of an incomplete disk; nil: nothing is
 	check func(*rbd.Image) error // whether an existing disk of this name is the right one
 	make  func() error           // creates the RBD image
-	fill  func() error           // writes its content
+	fill  func(id string) error  // writes the content of the RBD image with this ID
 }
 
 // ensureDisk follows a recipe, and may be interrupted at any point. A disk is ready if its metadata
 // says so, which is written last. A disk without this metadata is created again.
+//
+// Two servers may do so at once, because one hung and continues later. An attempt writes to and marks the RBD image that it has made, by the ID.
+// So it fails if the other has replaced the image, and does not complete one that the other still fills. RBD does not return the ID when it makes an
+// image, so an attempt that hangs at that very moment may take the other's image for its own.
 func (c *Cluster) ensureDisk(ctx context.Context, name string, r recipe) (Disk, error) {
 	if r.pool == nil {
 		r.pool, r.state, r.clear = c.volumes, stateKey, func() error { return nil }
@@ -39,16 +43,17 @@ func (c *Cluster) ensureDisk(ctx context.Context, name string, r recipe) (Disk, 
 	if err := c.remove(r.pool, name); err != nil {
 		return Disk{}, err
 	}
-	if err := c.makeDisk(ctx, name, r); err != nil {
+	id, err := c.makeDisk(ctx, name, r)
+	if err != nil {
 		return Disk{}, fmt.Errorf("make %s: %w", name, err)
 	}
-	if err := r.fill(); err != nil {
+	if err := r.fill(id); err != nil {
 		return Disk{}, fmt.Errorf("fill %s: %w", name, err)
 	}
 	if err := c.step(ctx, "filled"); err != nil {
 		return Disk{}, err
 	}
-	if err := markReady(name, r); err != nil {
+	if err := markReady(id, r); err != nil {
 		return Disk{}, fmt.Errorf("mark %s: %w", name, err)
 	}
 	if err := c.step(ctx, "ready"); err != nil {
@@ -57,32 +62,32 @@ func (c *Cluster) ensureDisk(ctx context.Context, name string, r recipe) (Disk, 
 	return c.readyDisk(name, r)
 }
 
-// makeDisk creates the RBD image, and creates it again if its ID is ambiguous.
-func (c *Cluster) makeDisk(ctx context.Context, name string, r recipe) error {
+// makeDisk creates the RBD image and returns its ID. It creates it again if the ID is ambiguous.
+func (c *Cluster) makeDisk(ctx context.Context, name string, r recipe) (string, error) {
 	for range 5 {
 		if err := r.make(); err != nil {
-			return err
+			return "", err
 		}
 		if err := c.step(ctx, "made"); err != nil {
-			return err
+			return "", err
 		}
 		img, err := rbd.OpenImageReadOnly(r.pool, name, "")
 		if err != nil {
-			return err
+			return "", err
 		}
 		id, err := img.GetId()
 		if err := errors.Join(err, img.Close()); err != nil {
-			return err
+			return "", err
 		}
 		alone, err := c.prefixFree(r.pool, id)
 		if alone || err != nil {
-			return err
+			return id, err
 		}
 		if err := c.remove(r.pool, name); err != nil {
-			return err
+			return "", err
 		}
 	}
-	return errors.New("every generated ID began with another image's ID, or another image's ID began with it")
+	return "", errors.New("every generated ID began with another image's ID, or another image's ID began with it")
 }
 
 // prefixFree reports whether this ID, of a new image in a pool, is unambiguous in both pools: a pod's key for writing applies to both; see podCaps.
@@ -164,8 +169,8 @@ func (c *Cluster) readyDisk(name string, r recipe) (Disk, error) {
 	return Disk{Pool: c.cfg.VolumesPool, Name: name, ID: id, SizeBytes: int64(size), Header: header}, err
 }
 
-func markReady(name string, r recipe) error {
-	img, err := rbd.OpenImage(r.pool, name, "")
+func markReady(id string, r recipe) error {
+	img, err := rbd.OpenImageById(r.pool, id, "")
 	if err != nil {
 		return err
 	}

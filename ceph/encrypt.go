@@ -15,7 +15,7 @@ import (
 )
 
 // encrypt writes the header of LUKS to a new disk, and returns what encrypts its content. Without a passphrase, it does nothing.
-func (c *Cluster) encrypt(name, passphrase string) (_ *luks.Disk, err error) {
+func (c *Cluster) encrypt(id, passphrase string) (_ *luks.Disk, err error) {
 	if passphrase == "" {
 		return nil, nil
 	}
@@ -23,13 +23,13 @@ func (c *Cluster) encrypt(name, passphrase string) (_ *luks.Disk, err error) {
 	if err != nil {
 		return nil, err
 	}
-	img, err := rbd.OpenImage(c.volumes, name, "")
+	img, err := rbd.OpenImageById(c.volumes, id, "")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, img.Close()) }()
 	if _, err := img.WriteAt(header, 0); err != nil {
-		return nil, fmt.Errorf("write the header of %s: %w", name, err)
+		return nil, fmt.Errorf("write the header of %s: %w", id, err)
 	}
 	return disk, img.Flush()
 }

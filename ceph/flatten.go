@@ -38,12 +38,12 @@ type flattening struct {
 	progress Progress
 }
 
-// flatten copies all data of its parent to a disk. go-ceph can neither report the progress nor end it early.
-func flatten(ctx context.Context, io *rados.IOContext, name string, progress Progress) (err error) {
-	text := C.CString(name)
+// flatten copies all data of its parent to the disk with this ID. go-ceph can neither report the progress nor end it early.
+func flatten(ctx context.Context, io *rados.IOContext, id string, progress Progress) (err error) {
+	text := C.CString(id)
 	defer C.free(unsafe.Pointer(text))
 	var image C.rbd_image_t
-	if err := errnoOf(C.rbd_open(C.rados_ioctx_t(io.Pointer()), text, &image, nil)); err != nil { //nolint:gocritic // it does not understand cgo
+	if err := errnoOf(C.rbd_open_by_id(C.rados_ioctx_t(io.Pointer()), text, &image, nil)); err != nil { //nolint:gocritic // it does not understand cgo
 		return err
 	}
 	defer func() { err = errors.Join(err, errnoOf(C.rbd_close(image))) }()

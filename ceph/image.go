@@ -81,11 +81,11 @@ func (c *Cluster) stage(ctx context.Context, staging, file string) error {
 	if err != nil {
 		return err
 	}
-	err = c.makeDisk(ctx, staging, recipe{pool: c.images, make: func() error { return create(c.images, staging, info.Size(), rbd.FeatureLayering) }})
+	id, err := c.makeDisk(ctx, staging, recipe{pool: c.images, make: func() error { return create(c.images, staging, info.Size(), rbd.FeatureLayering) }})
 	if err != nil {
 		return err
 	}
-	if err := c.writeFile(ctx, c.images, staging, file, nil); err != nil {
+	if err := c.writeFile(ctx, c.images, id, file, nil); err != nil {
 		return err
 	}
 	return c.step(ctx, "written")
@@ -288,7 +288,7 @@ func (c *Cluster) CloneForTenant(ctx context.Context, digest, clone string) (Dis
 			}
 			return rbd.CloneImage(c.images, parent, snapshot, c.volumes, clone, opts)
 		},
-		fill: func() error { return nil },
+		fill: func(string) error { return nil },
 	})
 	disk.Digest = digest
 	return disk, err

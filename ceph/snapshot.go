@@ -117,8 +117,8 @@ func (c *Cluster) StoreSnapshot(ctx context.Context, d Disk, id uint64, name str
 		check: func(*rbd.Image) error { return nil },
 		clear: func() error { return c.unsnap(name) }, // of an attempt that was interrupted at its end
 		make:  func() error { return create(c.images, name, d.SizeBytes, rbd.FeatureLayering) },
-		fill: func() error {
-			if err := c.copySnapshot(ctx, d, id, name, progress); err != nil {
+		fill: func(copied string) error {
+			if err := c.copySnapshot(ctx, d, id, copied, progress); err != nil {
 				return err
 			}
 			now, err := c.readHeader(d.ID)
@@ -128,7 +128,7 @@ func (c *Cluster) StoreSnapshot(ctx context.Context, d Disk, id uint64, name str
 			if _, has := now[snapshotKey(id)]; !has {
 				return ErrSnapshotLost
 			}
-			img, err := rbd.OpenImage(c.images, name, "")
+			img, err := rbd.OpenImageById(c.images, copied, "")
 			if err != nil {
 				return err
 			}
@@ -138,8 +138,8 @@ func (c *Cluster) StoreSnapshot(ctx context.Context, d Disk, id uint64, name str
 	})
 }
 
-// copySnapshot copies the objects of a snapshot.
-func (c *Cluster) copySnapshot(ctx context.Context, d Disk, id uint64, name string, progress func(copied, all int64)) (err error) {
+// copySnapshot copies the objects of a snapshot to the RBD image with the ID copied.
+func (c *Cluster) copySnapshot(ctx context.Context, d Disk, id uint64, copied string, progress Progress) (err error) {
 	from, err := c.conn.OpenIOContext(c.cfg.VolumesPool)
 	if err != nil {
 		return err
@@ -148,7 +148,7 @@ func (c *Cluster) copySnapshot(ctx context.Context, d Disk, id uint64, name stri
 	if err := from.SetReadSnap(rados.SnapID(id)); err != nil {
 		return err
 	}
-	to, err := rbd.OpenImage(c.images, name, "")
+	to, err := rbd.OpenImageById(c.images, copied, "")
 	if err != nil {
 		return err
 	}
@@ -262,14 +262,14 @@ func (c *Cluster) CloneSnapshot(ctx context.Context, of Disk, name string, sizeB
 			}
 			return c.configure(name)
 		},
-		fill: func() error {
-			img, err := rbd.OpenImage(c.volumes, name, "")
+		fill: func(id string) error {
+			img, err := rbd.OpenImageById(c.volumes, id, "")
 			if err != nil {
 				return err
 			}
 			err = errors.Join(growTo(img, sizeBytes), img.Close())
 			if err == nil && flattened != nil {
-				err = flatten(ctx, c.volumes, name, flattened)
+				err = flatten(ctx, c.volumes, id, flattened)
 			}
 			return err
 		},

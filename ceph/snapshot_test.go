@@ -178,6 +178,55 @@ func TestMakingASnapshotCanBeInterruptedAnywhere(t *testing.T) {
 	}
 }
 
+// A server that hung continues to copy a snapshot that another has begun to copy again. It does not complete what the other one copies.
+func TestTwoServersDoNotMixTheirCopiesOfASnapshot(t *testing.T) {
+	t.Parallel()
+	hung, other := connect(t), connect(t)
+	ctx := t.Context()
+	disk, err := hung.CreateVolume(ctx, name(t, "vol"), 16<<20, "ext4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := hung.NewSnapshotID(ctx)
+	if err := errors.Join(err, hung.MarkSnapshot(ctx, disk, number)); err != nil {
+		t.Fatal(err)
+	}
+	snap := name(t, "snap")
+	begun := false
+	hung.after = func(step string) error {
+		if step != "filled" || begun {
+			return nil
+		}
+		begun = true
+		other.after = func(step string) error { // so that the copy of the other server is incomplete
+			if step == "made" {
+				return errInterrupted
+			}
+			return nil
+		}
+		if _, err := other.StoreSnapshot(ctx, disk, number, snap, nil); !errors.Is(err, errInterrupted) {
+			t.Errorf("the other server does not begin again: %v", err)
+		}
+		return nil
+	}
+	if made, err := hung.StoreSnapshot(ctx, disk, number, snap, nil); err == nil || !begun {
+		t.Errorf("the server that hung has completed %+v, which the other one copies", made)
+	}
+	hung.after, other.after = func(string) error { return nil }, func(string) error { return nil }
+	if _, err := other.readyDisk(snap, recipe{pool: other.images, state: snapshotState, check: func(*rbd.Image) error { return nil }}); !errors.Is(err, ErrNotFound) {
+		t.Errorf("the incomplete copy of the other server counts as complete: %v", err)
+	}
+	if _, err := other.StoreSnapshot(ctx, disk, number, snap, nil); err != nil {
+		t.Error(err)
+	}
+	if err := other.RemoveSnapshot(ctx, snap); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(hung.ForgetSnapshot(ctx, disk, number), hung.RemoveDisk(ctx, disk)); err != nil {
+		t.Error(err)
+	}
+}
+
 // The attacks of a pod on the snapshots of its volume, with everything that its key may do.
 func TestAPodsKeyCannotHarmASnapshot(t *testing.T) {
 	t.Parallel()

@@ -82,8 +82,8 @@ func (c *Cluster) ImportVolume(ctx context.Context, name string, sizeBytes int64
 			}
 			return c.configure(name)
 		},
-		fill: func() (err error) {
-			img, err := rbd.OpenImage(c.volumes, name, "")
+		fill: func(id string) (err error) {
+			img, err := rbd.OpenImageById(c.volumes, id, "")
 			if err != nil {
 				return err
 			}

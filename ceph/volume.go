@@ -73,12 +73,12 @@ func (c *Cluster) createVolume(ctx context.Context, name string, sizeBytes int64
 			}
 			return c.configure(name)
 		},
-		fill: func() error {
-			disk, err := c.encrypt(name, passphrase)
+		fill: func(id string) error {
+			disk, err := c.encrypt(id, passphrase)
 			if mkfs == nil || err != nil {
 				return err
 			}
-			return c.format(ctx, name, sizeBytes, mkfs, disk)
+			return c.format(ctx, id, sizeBytes, mkfs, disk)
 		},
 	})
 }
@@ -98,7 +98,7 @@ func (c *Cluster) configure(name string) (err error) {
 	return nil
 }
 
-func (c *Cluster) format(ctx context.Context, name string, sizeBytes int64, mkfs []string, disk *luks.Disk) error {
+func (c *Cluster) format(ctx context.Context, id string, sizeBytes int64, mkfs []string, disk *luks.Disk) error {
 	file, err := os.CreateTemp(c.cfg.WorkDir, "husk-volume-*")
 	if err != nil {
 		return err
@@ -119,5 +119,5 @@ func (c *Cluster) format(ctx context.Context, name string, sizeBytes int64, mkfs
 			return err
 		}
 	}
-	return c.writeFile(ctx, c.volumes, name, file.Name(), disk)
+	return c.writeFile(ctx, c.volumes, id, file.Name(), disk)
 }

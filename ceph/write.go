@@ -32,14 +32,14 @@ func create(io *rados.IOContext, name string, size int64, features uint64) error
 // chunkSize is the size of one RBD object.
 const chunkSize = 4 << 20
 
-// writeFile writes the data of a sparse file, without its holes, to an RBD image. If disk is not nil, it is encrypted.
-func (c *Cluster) writeFile(ctx context.Context, io *rados.IOContext, name, path string, disk *luks.Disk) (err error) {
+// writeFile writes the data of a sparse file, without its holes, to the RBD image with this ID. If disk is not nil, it is encrypted.
+func (c *Cluster) writeFile(ctx context.Context, io *rados.IOContext, id, path string, disk *luks.Disk) (err error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	img, err := rbd.OpenImage(io, name, "")
+	img, err := rbd.OpenImageById(io, id, "")
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (c *Cluster) writeFile(ctx context.Context, io *rados.IOContext, name, path
 				return err
 			}
 			if err := writePiece(img, buf[:n], at, disk); err != nil {
-				return fmt.Errorf("write %s: %w", name, err)
+				return fmt.Errorf("write %s: %w", id, err)
 			}
 			at += n
 		}
