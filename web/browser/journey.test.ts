@@ -99,6 +99,15 @@ test("an owner creates, inspects and deletes a pod in an empty tenant without a 
   const first = await cpu.getAttribute("aria-label");
   await until("the metrics change", async () => (await cpu.getAttribute("aria-label")) !== first, 30);
 
+  // It becomes larger where it is.
+  await page.getByRole("button", { name: "Resize" }).click();
+  await page.getByLabel("Cores").fill("0.5");
+  await page.getByLabel("Memory in MiB").fill("192");
+  await page.getByRole("button", { name: "Change size" }).click();
+  await page.getByRole("tab", { name: "Overview" }).click();
+  await page.getByText("0.5 cores, 192 MiB").first().waitFor();
+  await until("the pod has its new size", async () => (await page.getByText("At the moment").count()) === 0, 30);
+
   await page.getByRole("tab", { name: "Console" }).click();
   await page.locator(".xterm-rows", { hasText: /\S/ }).waitFor();
   await page.getByRole("tab", { name: "Placement" }).click();

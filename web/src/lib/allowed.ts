@@ -6,6 +6,7 @@ const ALLOWED = {
     start: ["Succeeded", "Failed", "Stopped"],
     stop: ["Pending", "Starting", "Running", "Unknown"],
     restart: ["Starting", "Running", "Unknown"],
+    resize: ["Pending", "Starting", "Running", "Succeeded", "Failed", "Stopped"],
     delete: ["Pending", "Starting", "Running", "Unknown", "Succeeded", "Failed", "Stopped", "Stopping"],
   },
   volume: {

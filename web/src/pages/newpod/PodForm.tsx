@@ -81,7 +81,7 @@ export function PodForm({ pod, change, images, volumes, configs, wrong, message 
           <Input
             label="Memory in MiB"
             type="number"
-            min={96}
+            min={32}
             max={4194304}
             value={spec.resources.memoryMiB}
             onChange={(v) => setSpec({ resources: { ...spec.resources, memoryMiB: Math.round(Number(v)) } })}

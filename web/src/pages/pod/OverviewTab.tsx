@@ -20,6 +20,7 @@ export function OverviewTab({ pod }: { pod: Pod }) {
         <Facts
           of={[
             ["Size", `${coresOf(spec.resources.cpuMillis)}, ${mebibytes(spec.resources.memoryMiB)}`],
+            ["At the moment", status.resources && `${coresOf(status.resources.cpuMillis)}, ${mebibytes(status.resources.memoryMiB)}`],
             ["Overhead", status.vmmOverheadMiB > 0 && `${mebibytes(status.vmmOverheadMiB)} for its kernel and the hypervisor`],
             ["Address", status.address && <Copy text={status.address} label="the address" />],
             ["Networks", networks?.join(", ")],

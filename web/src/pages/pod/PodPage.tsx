@@ -7,6 +7,7 @@ import { ApiError, client, data, type Pod } from "../../api/client";
 import { type Live, useLive } from "../../api/live";
 import { useKeys } from "../../api/queries";
 import { useHasRole } from "../../api/role";
+import { whyNot } from "../../lib/allowed";
 import { allContainers } from "../../lib/containers";
 import { podState } from "../../lib/podState";
 import { Badge } from "../../ui/Badge";
@@ -20,6 +21,7 @@ import { OverviewTab } from "./OverviewTab";
 import { PlacementTab } from "./PlacementTab";
 import { PodEvents } from "./PodEvents";
 import { DeletePods } from "./Pods";
+import { Resize } from "./Resize";
 import { TABS, type Tab } from "./tabs";
 
 const MetricsTab = lazy(() => import("./MetricsTab"));
@@ -73,6 +75,7 @@ function Page({ pod, broken }: { pod: Pod; broken?: ApiError }) {
   const navigate = useNavigate({ from: "/pods/$podId" });
   const canChange = useHasRole("developer");
   const [deleting, setDeleting] = useState(false);
+  const [resizing, setResizing] = useState(false);
   const tabs = TABS.filter((t) => t !== "terminal" || canChange);
   const show = (t: Tab) => void navigate({ search: (s: object) => ({ ...s, tab: t }), replace: true });
   const pick = (c: string) => void navigate({ search: (s: object) => ({ ...s, container: c }), replace: true });
@@ -97,6 +100,12 @@ function Page({ pod, broken }: { pod: Pod; broken?: ApiError }) {
         {canChange && (
           <>
             <Lifecycle pod={pod} />
+            <Button
+              onClick={() => setResizing(true)}
+              unless={pod.deletionRequestedAt ? "The pod is being deleted." : whyNot("pod", "resize", pod.status.phase)}
+            >
+              Resize
+            </Button>
             <Link to="/pods/new" search={{ like: pod.id }} className="button">
               Duplicate
             </Link>
@@ -156,6 +165,7 @@ function Page({ pod, broken }: { pod: Pod; broken?: ApiError }) {
           </Suspense>
         </Boundary>
       </div>
+      {resizing && <Resize pod={pod} close={() => setResizing(false)} />}
       {deleting && <DeletePods pods={[pod]} close={() => setDeleting(false)} deleted={() => undefined} />}
     </>
   );
