@@ -292,8 +292,9 @@ func (w *worker) watch(ctx context.Context, desired husk.DesiredPod, client *gue
 			}
 			if !parking && translate.SameMachine(now, desired) && w.update(ctx, client, now) == nil {
 				w.volumes.Set(now)
-				w.size.Want(now.Resources)
-				w.machine.Wake()
+				if err := w.resize(now.Resources); err != nil {
+					return err
+				}
 				if err := w.recordUsage(ctx, now, true); err != nil {
 					return err
 				}

@@ -61,7 +61,7 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 		if domain, err = w.start(ctx, desired, ports); err != nil {
 			return w.cannotStart(desired, "its node cannot start its virtual machine", err)
 		}
-		w.size.Start(desired, w.shareMiB(desired), w.rec.Size)
+		w.size.Start(desired, w.shareMiB(desired), *w.rec.Size, true)
 	} else if !w.rec.Started || w.rec.Timeline.DomainStartedAt == nil { // the agent crashed between the start, or the arrival, and recording it
 		w.rec.Started = true
 		if w.rec.Timeline.DomainStartedAt == nil { // servers tell machines apart by it
@@ -75,11 +75,11 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 		}
 	}
 	if running {
-		has := w.rec.Size
-		if has == nil { // an earlier agent has started it, or it has come from another node: its cpu is not known
-			has = &husk.Resources{MemoryMiB: domain.MemoryMiB - w.shareMiB(desired)}
+		has, settled := husk.Resources{MemoryMiB: domain.MemoryMiB - w.shareMiB(desired)}, false
+		if w.rec.Size != nil { // otherwise an earlier agent has started it, or it has come from another node: its cpu is not known
+			has.CPUMillis, settled = w.rec.Size.CPUMillis, !w.rec.Resizing
 		}
-		w.size.Start(desired, w.shareMiB(desired), has)
+		w.size.Start(desired, w.shareMiB(desired), has, settled)
 	}
 	if !w.moving.Load() {
 		if err := w.limitMemory(ctx); err != nil {
@@ -94,7 +94,11 @@ func (w *worker) keepUp(ctx context.Context, desired husk.DesiredPod) error {
 
 // recordUsage updates the usage intervals. While the pod still runs on another node, only that one has an interval.
 func (w *worker) recordUsage(ctx context.Context, desired husk.DesiredPod, running bool) error {
-	return w.agent.recordUsage(ctx, w.id, running && desired.State != husk.DesiredIncoming)
+	size := w.rec.Size
+	if size == nil || !w.rec.Started {
+		size = &desired.Resources
+	}
+	return w.agent.recordUsage(ctx, w.id, running && desired.State != husk.DesiredIncoming, size)
 }
 
 // awaitLease waits until the node may start machines that write volumes, or the desired state changes.
@@ -143,8 +147,21 @@ func (w *worker) resized() error {
 		return err
 	}
 	w.agent.reports.signal()
-	w.rec.Size = &has
+	w.rec.Size, w.rec.Resizing = &has, !w.size.Settled()
 	return w.save()
+}
+
+// resize begins to change the size of the machine. That is recorded first: an agent that is started meanwhile then asks the machine again.
+func (w *worker) resize(size husk.Resources) error {
+	w.size.Want(size)
+	if !w.size.Settled() && !w.rec.Resizing {
+		w.rec.Resizing = true
+		if err := w.save(); err != nil {
+			return err
+		}
+	}
+	w.machine.Wake()
+	return nil
 }
 
 // machineDied decides what to do after the machine has ended by itself, or was ended because its
@@ -215,11 +232,11 @@ func (w *worker) start(ctx context.Context, desired husk.DesiredPod, ports []net
 	}
 	w.rec.Timeline.DomainStartedAt = now()
 	if desired.State != husk.DesiredIncoming {
-		if err := w.agent.began(w.id, *w.rec.Timeline.DomainStartedAt); err != nil {
+		if err := w.agent.began(w.id, *w.rec.Timeline.DomainStartedAt, &desired.Resources); err != nil {
 			return vm.Domain{}, err
 		}
 	}
-	w.rec.Started, w.rec.Size = true, new(desired.Resources)
+	w.rec.Started, w.rec.Size, w.rec.Resizing = true, new(desired.Resources), false
 	w.log.Info("machine started", "took", time.Since(*w.rec.Timeline.DomainStartingAt))
 	return domain, w.save()
 }
@@ -245,7 +262,7 @@ func (w *worker) endMachine(ctx context.Context, grace time.Duration) error {
 	if err := w.agent.vms.Destroy(ctx, w.id); err != nil {
 		return err
 	}
-	return errors.Join(w.agent.recordUsage(ctx, w.id, false), w.agent.net.Detach(ctx, w.id))
+	return errors.Join(w.agent.recordUsage(ctx, w.id, false, nil), w.agent.net.Detach(ctx, w.id))
 }
 
 func (w *worker) askToStop(ctx context.Context, domain vm.Domain, grace time.Duration) error {

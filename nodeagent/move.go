@@ -160,7 +160,7 @@ func (w *worker) dropMoved(ctx context.Context) error {
 	if err := w.agent.vms.Destroy(ctx, w.id); err != nil {
 		return err
 	}
-	return errors.Join(w.agent.recordUsage(ctx, w.id, false), w.agent.net.Detach(ctx, w.id))
+	return errors.Join(w.agent.recordUsage(ctx, w.id, false, nil), w.agent.net.Detach(ctx, w.id))
 }
 
 // receive waits for the machine from another node.
@@ -194,6 +194,9 @@ func (w *worker) receive(ctx context.Context, desired husk.DesiredPod) error {
 		w.log.Warn("what the other node knows about the pod is unreadable", "error", err)
 	}
 	w.rec.Started, w.rec.Received, w.rec.Restarts, w.rec.Timeline, w.rec.Life = true, 0, was.Restarts, was.Timeline, was.Life
+	if w.rec.Size = nil; was.Size != nil && *was.Size == desired.Resources {
+		w.rec.Size, w.rec.Resizing = was.Size, was.Resizing
+	}
 	if w.rec.Timeline.RunningAt == nil { // a machine that boots is not moved
 		w.rec.Timeline.RunningAt, w.rec.Timeline.GuestReadyAt = now(), now()
 	}
@@ -205,7 +208,7 @@ func (w *worker) receive(ctx context.Context, desired husk.DesiredPod) error {
 	if _, err := w.agent.server.decideMove(ctx, w.id, openapi.MoveDecision{Placement: desired.Placement, DowntimeMillis: new(int(got.Downtime.Milliseconds()))}); err != nil {
 		w.log.Warn("the downtime of the move is not recorded", "error", err)
 	}
-	return w.agent.began(w.id, time.Now())
+	return w.agent.began(w.id, time.Now(), nil)
 }
 
 // receiveFrom receives the machine over a connection, unless the desired state changes.

@@ -170,7 +170,7 @@ func (a *Agent) destroy(ctx context.Context, id uuid.UUID) error {
 	if err := a.vms.Destroy(ctx, id); err != nil {
 		return err
 	}
-	if err := errors.Join(a.recordUsage(ctx, id, false), a.net.Detach(ctx, id)); err != nil {
+	if err := errors.Join(a.recordUsage(ctx, id, false, nil), a.net.Detach(ctx, id)); err != nil {
 		return err
 	}
 	if err := removeAll(vm.ConsoleLog(a.cfg.VM.LogDir, id.String())); err != nil {

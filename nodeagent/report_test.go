@@ -115,7 +115,7 @@ func TestAReportThatAnEarlierServerRefusesDoesNotStopTheOthers(t *testing.T) {
 	}
 	for _, pod := range pods {
 		r.set(husk.PodReport{PodID: pod, Event: husk.EventRunning})
-		if err := r.runs.Begin(pod, time.Now()); err != nil {
+		if err := r.runs.Begin(pod, time.Now(), nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -172,7 +172,7 @@ func TestItemsThatTheServerNamesAreDroppedOrSentAgain(t *testing.T) {
 	})
 	for _, pod := range pods {
 		r.set(husk.PodReport{PodID: pod, Event: husk.EventRunning})
-		if err := r.runs.Begin(pod, time.Now()); err != nil {
+		if err := r.runs.Begin(pod, time.Now(), nil); err != nil {
 			t.Fatal(err)
 		}
 	}

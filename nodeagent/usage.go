@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"husk"
 )
 
 // countEvery is how often the traffic of the pods is read.
@@ -16,7 +18,7 @@ const countEvery = 10 * time.Second
 // recordUsage updates the usage intervals: a running machine has an open interval, and one that
 // does not run has none. The time of a change that happened while no agent ran comes from libvirt's
 // log, or is the current time if the log does not have it.
-func (a *Agent) recordUsage(ctx context.Context, pod uuid.UUID, running bool) error {
+func (a *Agent) recordUsage(ctx context.Context, pod uuid.UUID, running bool, size *husk.Resources) error {
 	start, open := a.usage.StartOf(pod)
 	if running == open {
 		return nil
@@ -27,7 +29,7 @@ func (a *Agent) recordUsage(ctx context.Context, pod uuid.UUID, running bool) er
 			return err
 		}
 		if waited {
-			return a.began(pod, time.Now())
+			return a.began(pod, time.Now(), size)
 		}
 	}
 	started, stopped, err := a.vms.LastLife(pod)
@@ -39,7 +41,7 @@ func (a *Agent) recordUsage(ctx context.Context, pod uuid.UUID, running bool) er
 		if !started.IsZero() && stopped.IsZero() {
 			at = started
 		}
-		return a.began(pod, at)
+		return a.began(pod, at, size)
 	}
 	if stopped.After(start) && stopped.Before(at) {
 		at = stopped
@@ -52,8 +54,8 @@ func (a *Agent) recordUsage(ctx context.Context, pod uuid.UUID, running bool) er
 }
 
 // began records that a machine was started.
-func (a *Agent) began(pod uuid.UUID, at time.Time) error {
-	if err := a.usage.Begin(pod, at); err != nil {
+func (a *Agent) began(pod uuid.UUID, at time.Time, size *husk.Resources) error {
+	if err := a.usage.Begin(pod, at, size); err != nil {
 		return err
 	}
 	a.reports.signal()

@@ -54,8 +54,9 @@ type record struct {
 	Refused  int64 `json:"refused,omitempty"`
 	Moved    bool  `json:"moved,omitempty"`
 	Received int64 `json:"received,omitempty"`
-	// Size is what the machine has; nil if it is not known.
-	Size *husk.Resources `json:"size,omitempty"`
+	// Size is what the machine has; nil if it is not known. Resizing: it is being changed.
+	Size     *husk.Resources `json:"size,omitempty"`
+	Resizing bool            `json:"resizing,omitempty"`
 }
 
 // worker brings one pod to its desired state. It gets the newest desired state and works towards it
@@ -288,7 +289,9 @@ func (w *worker) report(desired husk.DesiredPod, event husk.PhaseEvent, reason, 
 	}
 	var size *husk.Resources
 	if event == husk.EventRunning {
-		size = w.rec.Size
+		if has := w.size.Has(); has.CPUMillis > 0 {
+			size = &has
+		}
 	}
 	w.agent.reports.set(husk.PodReport{
 		Resources: size, PodID: w.id, Placement: desired.Placement, Generation: desired.Generation, Event: event, Reason: reason, Message: message, Restarts: w.rec.Restarts,

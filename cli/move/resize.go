@@ -48,16 +48,16 @@ needs to free it. A pod that runs never has less memory than it was started with
 		if pod, err = c.Pods.Resize(cmd.Context(), pod.ID, size); err != nil || !wait {
 			return err
 		}
-		return m.Until(cmd.Context(), timeout, "the pod has its new size", func() (bool, string, error) {
+		return m.Until(cmd.Context(), timeout, kind.Pods.Ref(pod), func() (bool, string, error) {
 			now, err := c.Pods.Get(cmd.Context(), pod.ID)
 			if err != nil || now.Status.Resources == nil && now.Status.ObservedGeneration >= pod.Generation {
-				return true, "", err
+				return true, "resized", err
 			}
 			has := now.Spec.Resources
 			if now.Status.Resources != nil {
 				has = *now.Status.Resources
 			}
-			return false, fmt.Sprintf("it has %dm cpu and %d MiB", has.CPUMillis, has.MemoryMiB), nil
+			return false, fmt.Sprintf("at %dm cpu and %d MiB", has.CPUMillis, has.MemoryMiB), nil
 		})
 	}
 	return cmd

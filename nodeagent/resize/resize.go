@@ -37,22 +37,41 @@ type Size struct {
 	mu       sync.Mutex
 	wanted   husk.Resources
 	has      husk.Resources
-	shareMiB int // that the machine has in addition to the pod's memory
-	overhead int // MiB, of the node's memory for the machine in addition to the pod's
+	mayMiB   int  // the pod's memory that the machine may take by itself, because it was offered that much
+	settled  bool // the machine was asked for the size that it should have, and has it
+	shareMiB int  // that the machine has in addition to the pod's memory
+	overhead int  // MiB, of the node's memory for the machine in addition to the pod's
 }
 
-// Start sets the size of a machine that was just started, or was found running, and the pod's size that it should have.
-func (s *Size) Start(desired husk.DesiredPod, shareMiB int, has *husk.Resources) {
+// Start sets the size of a machine that was just started, or was found running, and the pod's size that it should have. settled is false if its size was
+// being changed when it was last looked after: has is then the most that it may have.
+func (s *Size) Start(desired husk.DesiredPod, shareMiB int, has husk.Resources, settled bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.wanted, s.has, s.shareMiB, s.overhead = desired.Resources, *has, shareMiB, desired.VMMOverheadMiB
+	s.wanted, s.has, s.shareMiB, s.overhead = desired.Resources, has, shareMiB, desired.VMMOverheadMiB
+	s.mayMiB, s.settled = max(has.MemoryMiB, s.wanted.MemoryMiB), settled && has == s.wanted
 }
 
-// Want sets the size that the machine should have.
+// Want sets the size that the machine should have. Memory that the machine was offered before, and has not taken yet, counts as taken until the offer is
+// withdrawn.
 func (s *Size) Want(size husk.Resources) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.wanted = size
+	if size == s.wanted {
+		return
+	}
+	s.wanted, s.settled = size, false
+	if size.MemoryMiB < s.mayMiB {
+		s.has.MemoryMiB = s.mayMiB
+	}
+	s.mayMiB = max(s.mayMiB, size.MemoryMiB)
+}
+
+// Settled reports whether the machine has the size that it should have, and was not offered another one.
+func (s *Size) Settled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.settled
 }
 
 // Has returns what the machine has.
@@ -62,11 +81,11 @@ func (s *Size) Has() husk.Resources {
 	return s.has
 }
 
-// LimitMiB returns the node's memory that the machine may use: for what it has, and for what it should have.
+// LimitMiB returns the node's memory that the machine may use: for what it has, for what it was offered, and for what it should have.
 func (s *Size) LimitMiB() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return max(s.wanted.MemoryMiB, s.has.MemoryMiB) + s.overhead
+	return s.mayMiB + s.overhead
 }
 
 // LimitMillis returns the cpu that the machine may use, once its burst is over.
@@ -133,9 +152,9 @@ func (m *Machine) step(ctx context.Context) (done bool, _ error) {
 		return false, nil
 	}
 	m.Size.mu.Lock()
-	wanted, had, share := m.Size.wanted, m.Size.has, m.Size.shareMiB
+	wanted, had, share, settled := m.Size.wanted, m.Size.has, m.Size.shareMiB, m.Size.settled
 	m.Size.mu.Unlock()
-	if wanted == had {
+	if settled {
 		return true, nil
 	}
 	// As in package growth, an end of ctx does not interrupt libvirt's calls.
@@ -155,25 +174,29 @@ func (m *Machine) step(ctx context.Context) (done bool, _ error) {
 		has.CPUMillis = min(wanted.CPUMillis, 1000*cpus)
 	}
 	m.LimitCPU()
-	// Memory is plugged in blocks: a rest of one is as good as nothing.
-	if over := has.MemoryMiB - wanted.MemoryMiB; over > 0 && over < blockMiB {
+	if over := has.MemoryMiB - wanted.MemoryMiB; over > 0 && over <= restMiB {
 		has.MemoryMiB = wanted.MemoryMiB
 	}
 	m.Size.mu.Lock()
-	m.Size.has = has
+	if m.Size.wanted != wanted { // it has changed meanwhile
+		m.Size.mu.Unlock()
+		return false, nil
+	}
+	m.Size.has, m.Size.mayMiB, m.Size.settled = has, max(has.MemoryMiB, wanted.MemoryMiB), has == wanted
 	m.Size.mu.Unlock()
 	if err := m.Machines.LimitMemory(quiet, m.Pod, m.Size.LimitMiB()); err != nil {
 		return false, err
 	}
-	if has != had {
+	if has != had || has == wanted {
 		m.Log.Info("the machine has another size", "cpu_millis", has.CPUMillis, "memory_mib", has.MemoryMiB)
 		m.Changed()
 	}
 	return has == wanted, nil
 }
 
-// blockMiB is the unit in which memory is plugged.
-const blockMiB = 2
+// restMiB is how much more memory than it should a machine may keep: memory is plugged in blocks of 4 MiB, and one or two often hold something that Linux
+// cannot move. It is less than what the limit of the machine's process allows in addition.
+const restMiB = 8
 
 // tellGuest lets the guest use CPUs and memory. One of an earlier version does not know how.
 func (m *Machine) tellGuest(ctx context.Context, cpus int) error {

@@ -102,14 +102,14 @@ func (j *Log) open(pod uuid.UUID) *interval {
 	return nil
 }
 
-// Begin records that a pod's machine was started. An interval that is already open continues.
-func (j *Log) Begin(pod uuid.UUID, at time.Time) error {
+// Begin records that a pod's machine was started, with the size of the pod then; nil if that is not known. An interval that is already open continues.
+func (j *Log) Begin(pod uuid.UUID, at time.Time, size *husk.Resources) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.open(pod) != nil {
 		return nil
 	}
-	j.pods[pod] = append(j.pods[pod], &interval{MachineRun: husk.MachineRun{PodID: pod, StartedAt: at.UTC().Truncate(time.Microsecond)}, Changes: 1})
+	j.pods[pod] = append(j.pods[pod], &interval{MachineRun: husk.MachineRun{PodID: pod, StartedAt: at.UTC().Truncate(time.Microsecond), Resources: size}, Changes: 1})
 	return j.save(pod)
 }
 

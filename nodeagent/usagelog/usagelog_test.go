@@ -45,8 +45,8 @@ func TestEveryUsageIntervalIsReportedUntilItIsRecorded(t *testing.T) {
 		}
 	}
 	j := reopened(t, dir)
-	must(j.Begin(pod, at(0)))
-	must(j.Begin(pod, at(1))) // the interval continues
+	must(j.Begin(pod, at(0), nil))
+	must(j.Begin(pod, at(1), nil)) // the interval continues
 	first := husk.MachineRun{PodID: pod, StartedAt: at(0)}
 	batch := wantRuns(t, j, first)
 	wantRuns(t, j, first) // reported again until it is recorded
@@ -69,7 +69,7 @@ func TestEveryUsageIntervalIsReportedUntilItIsRecorded(t *testing.T) {
 	ended := husk.MachineRun{PodID: pod, StartedAt: at(0), StoppedAt: &stop, Traffic: husk.Traffic{ReceivedBytes: 11, SentBytes: 21}}
 	must(j.Recorded(reported)) // later changes do not count as recorded
 	wantRuns(t, j, ended)
-	must(j.Begin(pod, at(8)))
+	must(j.Begin(pod, at(8), nil))
 	second := husk.MachineRun{PodID: pod, StartedAt: at(8)}
 	j = reopened(t, dir)
 	must(j.Recorded(wantRuns(t, j, ended, second)))
@@ -92,7 +92,7 @@ func TestAnotherSizeBeginsAnotherInterval(t *testing.T) {
 	}
 	small, large := husk.Resources{CPUMillis: 1000, MemoryMiB: 128}, husk.Resources{CPUMillis: 3000, MemoryMiB: 512}
 	j := reopened(t, dir)
-	must(j.Begin(pod, at(0)))
+	must(j.Begin(pod, at(0), nil))
 	j.Count(pod, husk.Traffic{ReceivedBytes: 10, SentBytes: 20, OutsideSentBytes: 5}, at(1))
 	must(j.Resize(pod, small, large, at(2)))
 	must(j.Resize(pod, small, large, at(3))) // repeated, after a crash of the agent

@@ -23,8 +23,9 @@ type Size struct {
 	PluggedMiB   int `json:"-"`            // that is plugged
 }
 
-// memoryBlockMiB is the unit in which memory is plugged.
-const memoryBlockMiB = 2
+// memoryBlockMiB is the unit in which memory is plugged: Linux plugs whole blocks of its page allocator's largest size (drivers/virtio/virtio_mem.c,
+// virtio_mem_init_hotplug).
+const memoryBlockMiB = 4
 
 // The most that machines have: q35's with QEMU's largest number of CPUs, and the contract's memory, with what a machine may get in addition.
 const (
@@ -52,6 +53,9 @@ func (s Size) check() error {
 	return nil
 }
 
+// mostMiB returns the memory that the machine has, or that it may take by itself because that is requested.
+func (s Size) mostMiB() int { return s.MemoryMiB + max(s.PluggedMiB, s.RequestedMiB) }
+
 // memoryMiB returns the memory that the machine has.
 func (s Size) memoryMiB() int { return s.MemoryMiB + s.PluggedMiB }
 
@@ -66,7 +70,7 @@ func (s Size) apply(d *libvirtxml.Domain, slots *slots) {
 	if s.ExtraMiB == 0 {
 		return
 	}
-	d.Memory.Value += mib(s.RequestedMiB)
+	d.Memory.Value += mib(s.ExtraMiB) // libvirt counts the whole device, however little of it is plugged
 	d.MaximumMemory = &libvirtxml.DomainMaxMemory{Value: mib(s.MemoryMiB + s.ExtraMiB), Unit: "MiB", Slots: 1}
 	// libvirt wants a NUMA node into which the memory is plugged.
 	d.CPU.Numa = &libvirtxml.DomainNuma{Cell: []libvirtxml.DomainCell{{ID: new(uint), CPUs: fmt.Sprintf("0-%d", s.MaxCPUs-1), Memory: mib(s.MemoryMiB), Unit: "MiB"}}}
@@ -165,7 +169,14 @@ func (m *Manager) Resize(ctx context.Context, pod uuid.UUID, cpus, memoryMiB int
 			return nil
 		}
 		s.RequestedMiB = want
-		return requestMemory(dom, &x, s)
+		if err := requestMemory(dom, &x, s); err != nil {
+			return err
+		}
+		// What is plugged now is the most that the machine can have: QEMU refuses to plug more than requested.
+		if text, err = dom.GetXMLDesc(0); err == nil {
+			s.PluggedMiB = pluggedMiB(text)
+		}
+		return err
 	})
 	return s.CPUs, s.memoryMiB(), err
 }

@@ -102,7 +102,7 @@ type Domain struct {
 	Placement  int64 // 0 if it was started before placements had numbers
 	Generation int64
 	Channel    string // path of the socket of the guest channel
-	MemoryMiB  int    // what the machine has now
+	MemoryMiB  int    // what the machine has, or may take by itself
 }
 
 // Manager is a client of one libvirt.
@@ -257,7 +257,7 @@ func (m *Manager) describe(dom *libvirt.Domain) (Domain, bool, error) {
 	if err := xml.Unmarshal([]byte(x.Metadata.XML), &meta); err != nil || meta.Node != m.cfg.Node {
 		return Domain{}, false, nil //nolint:nilerr // a domain of somebody else
 	}
-	d := Domain{Placement: meta.Placement, Generation: meta.Generation, MemoryMiB: sizeOf(text, &x).memoryMiB()}
+	d := Domain{Placement: meta.Placement, Generation: meta.Generation, MemoryMiB: sizeOf(text, &x).mostMiB()}
 	if d.PodID, err = uuid.Parse(x.UUID); err != nil {
 		return Domain{}, false, fmt.Errorf("uuid of domain %s: %w", x.Name, err)
 	}

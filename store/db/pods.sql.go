@@ -1076,6 +1076,23 @@ func (q *Queries) Pod(ctx context.Context, arg PodParams) (Pod, error) {
 	return i, err
 }
 
+const podArrives = `-- name: PodArrives :one
+SELECT EXISTS (SELECT 1 FROM placements WHERE tenant_id = $1 AND pod_id = $2 AND role = 'incoming')
+`
+
+type PodArrivesParams struct {
+	TenantID uuid.UUID
+	PodID    uuid.UUID
+}
+
+// Whether the pod moves and is reserved on two nodes alike. Once it is on the new one, what the old one has reserved is in the leaving placement.
+func (q *Queries) PodArrives(ctx context.Context, arg PodArrivesParams) (bool, error) {
+	row := q.db.QueryRow(ctx, podArrives, arg.TenantID, arg.PodID)
+	var exists bool
+	err := row.Scan(&exists)
+	return exists, err
+}
+
 const podDecision = `-- name: PodDecision :one
 SELECT phase, node_name, placed_at, tries, next_try_at, decision FROM pods WHERE tenant_id = $1 AND id = $2
 `
@@ -1157,22 +1174,6 @@ func (q *Queries) PodImages(ctx context.Context, arg PodImagesParams) ([]PodImag
 		return nil, err
 	}
 	return items, nil
-}
-
-const podMoves = `-- name: PodMoves :one
-SELECT EXISTS (SELECT 1 FROM placements WHERE tenant_id = $1 AND pod_id = $2 AND role IN ('incoming', 'leaving'))
-`
-
-type PodMovesParams struct {
-	TenantID uuid.UUID
-	PodID    uuid.UUID
-}
-
-func (q *Queries) PodMoves(ctx context.Context, arg PodMovesParams) (bool, error) {
-	row := q.db.QueryRow(ctx, podMoves, arg.TenantID, arg.PodID)
-	var exists bool
-	err := row.Scan(&exists)
-	return exists, err
 }
 
 const podPhases = `-- name: PodPhases :many

@@ -78,8 +78,8 @@ func shrink(ctx context.Context, q *db.Queries, row db.Pod, r husk.PodReport) er
 	if !row.HoldsRoom || r.Generation != row.Generation || now.CPUMillis == row.CpuMillis && now.MemoryMiB == row.MemoryMib {
 		return nil
 	}
-	moves, err := q.PodMoves(ctx, db.PodMovesParams{TenantID: row.TenantID, PodID: row.ID})
-	if err != nil || moves {
+	arrives, err := q.PodArrives(ctx, db.PodArrivesParams{TenantID: row.TenantID, PodID: row.ID})
+	if err != nil || arrives {
 		return err
 	}
 	err = q.FreeNodeCapacity(ctx, db.FreeNodeCapacityParams{ID: *row.NodeID, CpuMillis: row.CpuMillis - now.CPUMillis, MemoryMib: row.MemoryMib - now.MemoryMiB})

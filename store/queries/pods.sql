@@ -87,8 +87,9 @@ WHERE tenant_id = @tenant_id AND id = @id;
 -- Less than before, because the machine has become smaller.
 UPDATE pods SET cpu_millis = @cpu_millis, memory_mib = @memory_mib WHERE tenant_id = @tenant_id AND id = @id;
 
--- name: PodMoves :one
-SELECT EXISTS (SELECT 1 FROM placements WHERE tenant_id = @tenant_id AND pod_id = @pod_id AND role IN ('incoming', 'leaving'));
+-- name: PodArrives :one
+-- Whether the pod moves and is reserved on two nodes alike. Once it is on the new one, what the old one has reserved is in the leaving placement.
+SELECT EXISTS (SELECT 1 FROM placements WHERE tenant_id = @tenant_id AND pod_id = @pod_id AND role = 'incoming');
 
 -- name: RereadNode :exec
 SELECT reread_node(@node_id);

@@ -24,7 +24,19 @@ func TestAPodMovesWithItsMemory(t *testing.T) {
 	tn.Wait(t, h.Pod.ID, openapi.PodPhaseRunning)
 	written := 20
 	h.Writes(t, 1, written)
-	for range 2 {
+	// It also changes its size, while the agent of its node is killed. Its machine keeps the size on the other node, and can change it there.
+	for _, size := range []openapi.Resources{{CPUMillis: 1400, MemoryMiB: 256}, {CPUMillis: 400, MemoryMiB: 192}} {
+		if _, err := tn.API.Pods.Resize(t.Context(), h.Pod.ID, openapi.PodResize{CPUMillis: &size.CPUMillis, MemoryMiB: &size.MemoryMiB}); err != nil {
+			t.Fatal(err)
+		}
+		f.NodeOf(t, h.Pod.ID).Process("agent").Kill(t)
+		stack.Eventually(t, time.Minute, func() error {
+			pod, err := tn.Get(t.Context(), h.Pod.ID)
+			if err == nil && (pod.Status.Resources != nil || pod.Status.ObservedGeneration < pod.Generation) {
+				err = fmt.Errorf("the pod has %+v, want %+v", pod.Status.Resources, size)
+			}
+			return err
+		})
 		began := time.Now()
 		t.Logf("after %s: %s", time.Since(began).Round(time.Millisecond), moves.Move(t, f, tn, h.Pod))
 		written += 20
