@@ -9,7 +9,7 @@ ALTER TABLE pods ADD COLUMN machine_cpu_millis integer, ADD COLUMN machine_memor
 CREATE FUNCTION charge_node(node uuid, pod uuid, cpu integer, memory integer) RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 DECLARE n nodes;
 BEGIN
-    IF EXISTS (SELECT 1 FROM placements WHERE tenant_id = current_tenant() AND pod_id = pod AND role IN ('incoming', 'leaving')) THEN
+    IF EXISTS (SELECT 1 FROM placements WHERE tenant_id = current_tenant() AND pod_id = pod AND role = 'incoming') THEN
         RETURN 'moves';
     END IF;
     SELECT * INTO STRICT n FROM nodes WHERE id = node FOR NO KEY UPDATE;

@@ -3,12 +3,10 @@
 package nodeagent
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"sync"
 	"time"
 
@@ -322,10 +320,10 @@ func (w *worker) apply(desired husk.DesiredPod, s guest.Status) (done bool, err 
 		return true, w.end(desired, husk.EventSucceeded, "Completed", "", containers)
 	case guest.PhaseFailed:
 		w.drain()
-		reason, message := failureOf(s, desired)
+		reason, message := translate.FailureOf(s, desired)
 		return true, w.end(desired, husk.EventFailed, reason, message, containers)
 	case guest.PhaseRunning:
-		if allRunning(s.Containers) && w.rec.Timeline.RunningAt == nil {
+		if translate.AllRunning(s.Containers) && w.rec.Timeline.RunningAt == nil {
 			w.rec.Timeline.RunningAt = now()
 			w.rec.Life.Limit(time.Now())
 			w.rec.Reason, w.rec.Message = "", ""
@@ -388,34 +386,6 @@ func (w *worker) drain() {
 			return
 		}
 	}
-}
-
-func allRunning(containers []guest.ContainerStatus) bool {
-	for _, c := range containers {
-		if c.State == guest.StateWaiting && c.StartedAt.IsZero() {
-			return false
-		}
-	}
-	return len(containers) > 0
-}
-
-// failureOf returns why a pod has failed. How a sidecar ended is not the reason.
-func failureOf(s guest.Status, desired husk.DesiredPod) (reason, message string) {
-	if s.Error != "" {
-		return cmp.Or(s.Reason, "GuestError"), s.Error
-	}
-	for _, c := range s.Containers {
-		sidecar := slices.ContainsFunc(desired.Containers, func(d husk.DesiredContainer) bool {
-			return d.Name == c.Name && d.Init && d.RestartPolicy == husk.RestartAlways
-		})
-		if !sidecar && c.State == guest.StateExited && c.Reason != guest.ReasonCompleted {
-			if c.Message != "" {
-				return c.Reason, fmt.Sprintf("container %s: %s", c.Name, c.Message)
-			}
-			return c.Reason, fmt.Sprintf("container %s ended with exit code %d", c.Name, c.ExitCode)
-		}
-	}
-	return guest.ReasonError, ""
 }
 
 // noAnswer handles a guest that does not respond: its machine has ended, or its deadline has passed

@@ -21,6 +21,7 @@ type Size struct {
 	ExtraMiB     int `json:"extraMiB"`     // that can be plugged; 0: the size cannot change
 	RequestedMiB int `json:"requestedMiB"` // that should be plugged
 	PluggedMiB   int `json:"-"`            // that is plugged
+	Queues       int `json:"queues"`       // of each disk: as many as the machine was started with CPUs. They stay when it gets more
 }
 
 // memoryBlockMiB is the unit in which memory is plugged: Linux plugs whole blocks of its page allocator's largest size (drivers/virtio/virtio_mem.c,
@@ -41,13 +42,13 @@ func (s Spec) size() Size {
 		}
 		return *s.Model.Size
 	}
-	return Size{CPUs: s.CPUs, MaxCPUs: max(s.CPUs, s.MaxCPUs), MemoryMiB: s.MemoryMiB, ExtraMiB: max(0, s.MaxMemoryMiB-s.MemoryMiB) / memoryBlockMiB * memoryBlockMiB}
+	return Size{CPUs: s.CPUs, MaxCPUs: max(s.CPUs, s.MaxCPUs), MemoryMiB: s.MemoryMiB, ExtraMiB: max(0, s.MaxMemoryMiB-s.MemoryMiB) / memoryBlockMiB * memoryBlockMiB, Queues: s.CPUs}
 }
 
 // check refuses a size that no machine has. It comes from another node.
 func (s Size) check() error {
 	if s.CPUs < 1 || s.CPUs > s.MaxCPUs || s.MaxCPUs > mostCPUs || s.MemoryMiB < 1 || s.MemoryMiB > mostMemoryMiB || s.ExtraMiB < 1 || s.ExtraMiB > mostMemoryMiB ||
-		s.RequestedMiB < 0 || s.RequestedMiB > s.ExtraMiB {
+		s.RequestedMiB < 0 || s.RequestedMiB > s.ExtraMiB || s.Queues < 1 || s.Queues > s.MaxCPUs {
 		return fmt.Errorf("%+v is not a size of a machine", s)
 	}
 	return nil
@@ -102,6 +103,11 @@ func sizeOf(text string, x *libvirtxml.Domain) Size {
 	}
 	if x.Devices == nil {
 		return s
+	}
+	for _, d := range x.Devices.Disks {
+		if d.Driver != nil && d.Driver.Queues != nil {
+			s.Queues = int(*d.Driver.Queues) //nolint:gosec // as above
+		}
 	}
 	for _, m := range x.Devices.Memorydevs {
 		if t := m.Target; m.Model == "virtio-mem" && t != nil && t.Size != nil {

@@ -90,7 +90,8 @@ func domainXML(cfg Config, spec Spec, user uint32) (string, error) {
 		d.Features.TCG = &libvirtxml.DomainFeatureTCG{TBCache: &libvirtxml.DomainFeatureTCGTBCache{Unit: "MiB", Size: tcgCacheMiB}}
 	}
 	spec.Model.apply(&d)
-	spec.size().apply(&d, &slots)
+	size := spec.size()
+	size.apply(&d, &slots)
 	encrypted := 0
 	for i, disk := range spec.Disks {
 		x := diskXML(spec, disk, i, slots.next())
@@ -107,6 +108,11 @@ func domainXML(cfg Config, spec Spec, user uint32) (string, error) {
 		x := scratchXML(cfg, spec, slots.next())
 		x.IOTune = cfg.limitsOf(ScratchSerial, nil).tune()
 		d.Devices.Disks = append(d.Devices.Disks, x)
+	}
+	for _, x := range d.Devices.Disks {
+		if size.Queues > 0 {
+			x.Driver.Queues = new(uint(size.Queues)) //nolint:gosec // checked
+		}
 	}
 	return d.Marshal()
 }
