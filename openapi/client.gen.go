@@ -1203,7 +1203,7 @@ type ClientInterface interface {
 
 	// ResizePodWithBody Change the cpu and the memory of a pod, also while it runs
 	//
-	// A pod that is on a node changes its size there, without a restart, if the node has room: otherwise the request is refused. `status.resources` shows what the virtual machine has so far. More cpu and memory are there within seconds.
+	// A pod that is on a node changes its size there, without a restart, if the node has the capacity: otherwise the request is refused. `status.resources` shows what the virtual machine has so far. More cpu and memory are there within seconds.
 	// Less memory takes as long as the guest needs to free it, and counts until then. A virtual machine never has less memory than it was started with, and at most 8 times that, or 4 GiB more, whichever is more. Beyond these limits, and in a virtual machine that was started before its node could do this, the change waits for the next start.
 	// For developers and owners of the tenant.
 	//
@@ -1214,7 +1214,7 @@ type ClientInterface interface {
 
 	// ResizePod Change the cpu and the memory of a pod, also while it runs
 	//
-	// A pod that is on a node changes its size there, without a restart, if the node has room: otherwise the request is refused. `status.resources` shows what the virtual machine has so far. More cpu and memory are there within seconds.
+	// A pod that is on a node changes its size there, without a restart, if the node has the capacity: otherwise the request is refused. `status.resources` shows what the virtual machine has so far. More cpu and memory are there within seconds.
 	// Less memory takes as long as the guest needs to free it, and counts until then. A virtual machine never has less memory than it was started with, and at most 8 times that, or 4 GiB more, whichever is more. Beyond these limits, and in a virtual machine that was started before its node could do this, the change waits for the next start.
 	// For developers and owners of the tenant.
 	//
@@ -4139,7 +4139,7 @@ func (c *Client) ForwardPodPort(ctx context.Context, podID PodID, params *Forwar
 
 // ResizePodWithBody Change the cpu and the memory of a pod, also while it runs
 //
-// A pod that is on a node changes its size there, without a restart, if the node has room: otherwise the request is refused. `status.resources` shows what the virtual machine has so far. More cpu and memory are there within seconds.
+// A pod that is on a node changes its size there, without a restart, if the node has the capacity: otherwise the request is refused. `status.resources` shows what the virtual machine has so far. More cpu and memory are there within seconds.
 // Less memory takes as long as the guest needs to free it, and counts until then. A virtual machine never has less memory than it was started with, and at most 8 times that, or 4 GiB more, whichever is more. Beyond these limits, and in a virtual machine that was started before its node could do this, the change waits for the next start.
 // For developers and owners of the tenant.
 //
@@ -4160,7 +4160,7 @@ func (c *Client) ResizePodWithBody(ctx context.Context, podID PodID, params *Res
 
 // ResizePod Change the cpu and the memory of a pod, also while it runs
 //
-// A pod that is on a node changes its size there, without a restart, if the node has room: otherwise the request is refused. `status.resources` shows what the virtual machine has so far. More cpu and memory are there within seconds.
+// A pod that is on a node changes its size there, without a restart, if the node has the capacity: otherwise the request is refused. `status.resources` shows what the virtual machine has so far. More cpu and memory are there within seconds.
 // Less memory takes as long as the guest needs to free it, and counts until then. A virtual machine never has less memory than it was started with, and at most 8 times that, or 4 GiB more, whichever is more. Beyond these limits, and in a virtual machine that was started before its node could do this, the change waits for the next start.
 // For developers and owners of the tenant.
 //

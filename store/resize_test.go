@@ -146,8 +146,8 @@ func TestAPodDoesNotGrowBeyondItsNodeItsQuotaAndItsAgent(t *testing.T) {
 	pod, neighbour, onOld := h.createPod(tenant, specOf(image)), h.createPod(tenant, specOf(image)), h.createPod(tenant, specOf(image))
 	h.place(node.ID, pod, neighbour)
 	h.place(old.ID, onOld)
-	wantCode(t, h.resize(pod, 3*small.CPUMillis, small.MemoryMiB), husk.CodeConflict)   // no room for the cpu
-	wantCode(t, h.resize(pod, small.CPUMillis, 4*small.MemoryMiB), husk.CodeConflict)   // no room for the memory
+	wantCode(t, h.resize(pod, 3*small.CPUMillis, small.MemoryMiB), husk.CodeConflict)   // too much cpu for the node
+	wantCode(t, h.resize(pod, small.CPUMillis, 4*small.MemoryMiB), husk.CodeConflict)   // too much memory
 	wantCode(t, h.resize(onOld, 2*small.CPUMillis, small.MemoryMiB), husk.CodeConflict) // an agent of an earlier version
 	wantCode(t, h.resize(pod, 9*small.CPUMillis, small.MemoryMiB), husk.CodeQuotaExceeded)
 	if got := h.get(pod); got.Spec.Resources != small || got.Generation != 1 {

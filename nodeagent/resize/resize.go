@@ -17,7 +17,7 @@ import (
 	"husk/guest"
 )
 
-// The machine is looked at again after a change: soon at first, then less and less often.
+// How long after a change Run looks at the machine: soon at first, then less and less often.
 const (
 	firstLook = 100 * time.Millisecond
 	lastLook  = 10 * time.Second

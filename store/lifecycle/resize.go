@@ -69,6 +69,6 @@ func charge(ctx context.Context, q *db.Queries, row db.Pod, more husk.Resources)
 	case "agent":
 		return husk.Errorf(husk.CodeConflict, "", "the node of pod %q cannot change the size of a pod that runs, because its agent is of an earlier version; stop the pod first", row.Name)
 	default:
-		return husk.Errorf(husk.CodeConflict, "", "the node of pod %q has no room for this size; ask for less, or stop the pod, resize it and start it, so that another node can take it", row.Name)
+		return husk.Errorf(husk.CodeConflict, "", "the node of pod %q has insufficient capacity for this size; ask for less, or stop the pod, resize it and start it, so that another node can take it", row.Name)
 	}
 }

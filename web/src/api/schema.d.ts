@@ -255,7 +255,7 @@ export interface paths {
         head?: never;
         /**
          * Change the cpu and the memory of a pod, also while it runs
-         * @description A pod that is on a node changes its size there, without a restart, if the node has room: otherwise the request is refused. `status.resources` shows what the virtual machine has so far. More cpu and memory are there within seconds.
+         * @description A pod that is on a node changes its size there, without a restart, if the node has the capacity: otherwise the request is refused. `status.resources` shows what the virtual machine has so far. More cpu and memory are there within seconds.
          *     Less memory takes as long as the guest needs to free it, and counts until then. A virtual machine never has less memory than it was started with, and at most 8 times that, or 4 GiB more, whichever is more. Beyond these limits, and in a virtual machine that was started before its node could do this, the change waits for the next start.
          *     For developers and owners of the tenant.
          */

@@ -20,7 +20,7 @@ export function Resize({ pod, close }: { pod: Pod; close: () => void }) {
     <FormDialog title={`Change the size of pod ${pod.name}`} submit="Change size" close={close} run={run}>
       <p>
         {pod.status.nodeName
-          ? "Nothing restarts. The request is refused if the pod's node has no room. Less memory takes as long as the pod needs to free it."
+          ? "Nothing restarts. The request is refused if the pod's node has insufficient capacity. Less memory takes as long as the pod needs to free it."
           : "The pod has this size when it starts."}
       </p>
       <Input label="Cores" type="number" min={0.05} max={256} step={0.001} value={cores} onChange={setCores} required autoFocus />
