@@ -17,10 +17,11 @@ const countEvery = 10 * time.Second
 
 // recordUsage updates the usage intervals: a running machine has an open interval, and one that
 // does not run has none. The time of a change that happened while no agent ran comes from libvirt's
-// log, or is the current time if the log does not have it.
+// log. If the log does not have it, a machine has ended with the agent that saw it last, and otherwise now.
 func (a *Agent) recordUsage(ctx context.Context, pod uuid.UUID, running bool, size *husk.Resources) error {
 	start, open := a.usage.StartOf(pod)
 	if running == open {
+		a.usage.Seen(pod)
 		return nil
 	}
 	if running {
@@ -45,6 +46,8 @@ func (a *Agent) recordUsage(ctx context.Context, pod uuid.UUID, running bool, si
 	}
 	if stopped.After(start) && stopped.Before(at) {
 		at = stopped
+	} else if last, unseen := a.usage.LastSign(pod); unseen && last.Before(at) {
+		at = last
 	}
 	if err := a.usage.End(pod, at); err != nil {
 		return err
@@ -92,5 +95,8 @@ func (a *Agent) countTraffic(ctx context.Context) {
 		case <-time.After(countEvery):
 		}
 		a.count(a.usage.Running()...)
+		if err := a.usage.Alive(); err != nil {
+			a.log.Warn("cannot note that the agent runs; retrying", "error", err)
+		}
 	}
 }

@@ -39,14 +39,26 @@ type Log struct {
 	dir  string
 	mu   sync.Mutex
 	pods map[uuid.UUID][]*interval
+	// lastSign is when the previous agent was last seen to run, and unseen are the pods with an open interval that this agent has not seen running.
+	lastSign time.Time
+	unseen   map[uuid.UUID]bool
 }
+
+// aliveFile is written now and then while an agent runs.
+const aliveFile = "alive"
 
 // Open reads what the previous agent left.
 func Open(dir string) (*Log, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create the directory of usage intervals: %w", err)
 	}
-	j := &Log{dir: dir, pods: map[uuid.UUID][]*interval{}}
+	j := &Log{dir: dir, pods: map[uuid.UUID][]*interval{}, unseen: map[uuid.UUID]bool{}}
+	switch info, err := os.Stat(filepath.Join(dir, aliveFile)); {
+	case err == nil:
+		j.lastSign = info.ModTime()
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("when the previous agent was last seen: %w", err)
+	}
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("list the usage intervals: %w", err)
@@ -68,6 +80,7 @@ func Open(dir string) (*Log, error) {
 			r.Told = 0 // it is not known whether the last report arrived
 		}
 		j.pods[pod] = runs
+		j.unseen[pod] = j.open(pod) != nil
 	}
 	return j, nil
 }
@@ -152,6 +165,24 @@ func (j *Log) Resize(pod uuid.UUID, was, now husk.Resources, at time.Time) error
 		MachineRun: husk.MachineRun{PodID: pod, StartedAt: at, Resources: &now}, Changes: 1, Base: r.Base.Plus(r.Traffic),
 	})
 	return j.save(pod)
+}
+
+// Alive notes that the agent runs.
+func (j *Log) Alive() error { return file.Write(filepath.Join(j.dir, aliveFile), nil) }
+
+// Seen notes that a pod's machine runs.
+func (j *Log) Seen(pod uuid.UUID) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	delete(j.unseen, pod)
+}
+
+// LastSign returns when the previous agent was last seen to run, if this agent has not seen the pod's machine running: they went down together, with the
+// node for example.
+func (j *Log) LastSign(pod uuid.UUID) (time.Time, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.lastSign, j.unseen[pod] && !j.lastSign.IsZero()
 }
 
 // StartOf returns when the pod's open interval began, and false if there is none.

@@ -111,3 +111,32 @@ func TestAnotherSizeBeginsAnotherInterval(t *testing.T) {
 		husk.MachineRun{PodID: pod, StartedAt: at(5), StoppedAt: &third, Resources: &small},
 	)
 }
+
+func TestAMachineThatEndedWithItsAgentEndedWhenThatWasLastSeen(t *testing.T) {
+	t.Parallel()
+	dir, lost, kept := t.TempDir(), uuid.New(), uuid.New()
+	j := reopened(t, dir)
+	if _, known := j.LastSign(lost); known {
+		t.Error("the first agent has a predecessor")
+	}
+	for _, pod := range []uuid.UUID{lost, kept} {
+		if err := j.Begin(pod, time.Now().Add(-time.Hour), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := time.Now().Add(-time.Second)
+	if err := j.Alive(); err != nil {
+		t.Fatal(err)
+	}
+	j = reopened(t, dir) // after a power failure
+	j.Seen(kept)
+	if at, unseen := j.LastSign(lost); !unseen || at.Before(before) || at.After(time.Now()) {
+		t.Errorf("the machine that is gone was last seen at %s: %v", at, unseen)
+	}
+	if _, unseen := j.LastSign(kept); unseen {
+		t.Error("a machine that runs has ended with the previous agent")
+	}
+	if _, unseen := j.LastSign(uuid.New()); unseen {
+		t.Error("a machine that never ran has ended with the previous agent")
+	}
+}
