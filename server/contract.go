@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -411,6 +412,13 @@ func (c *contract) badRequest(err error) error {
 		if words, ok := request.PatternWords[schema.Schema.Pattern]; ok {
 			return husk.Errorf(husk.CodeInvalid, field, "this value is not valid: %s", words)
 		}
+	}
+	plain := func(n float64) string { return strconv.FormatFloat(n, 'f', -1, 64) } // not 4.194304e+06
+	switch s := schema.Schema; {
+	case schema.SchemaField == "minimum" && s.Min != nil:
+		return husk.Errorf(husk.CodeInvalid, field, "number must be at least %s", plain(*s.Min))
+	case schema.SchemaField == "maximum" && s.Max != nil:
+		return husk.Errorf(husk.CodeInvalid, field, "number must be at most %s", plain(*s.Max))
 	}
 	return husk.Errorf(husk.CodeInvalid, field, "%s", schema.Reason)
 }

@@ -408,3 +408,13 @@ func TestAPodThatCannotBeDeliveredFailsAlone(t *testing.T) {
 		t.Errorf("after the deletion of the large pod the node gets %d pods", len(state.Pods))
 	}
 }
+
+func TestALimitIsWrittenAsAPlainNumber(t *testing.T) {
+	t.Parallel()
+	s := open(t)
+	a := s.call("PATCH", "/v1/pods/"+uuid.NewString()+"/resources", s.tenant().token, map[string]any{"memoryMiB": 10_000_000})
+	wantProblem(t, a, http.StatusUnprocessableEntity, husk.CodeInvalid, "memoryMiB")
+	if !strings.Contains(*a.problem.Detail, "at most 4194304") {
+		t.Errorf("the limit is described as %q", *a.problem.Detail)
+	}
+}
