@@ -60,6 +60,9 @@ export function Shell() {
   return signedIn ? <SignedIn /> : null;
 }
 
+/** pageOf returns the path of a page in the frame, and nothing for the login, after which the focus stays at the top. */
+const pageOf = (path = "") => (path.startsWith("/login") ? "" : path);
+
 function SignedIn() {
   const session = useSession();
   const [menu, setMenu] = useState(false);
@@ -69,7 +72,7 @@ function SignedIn() {
   const pages = pagesOf(session);
   // biome-ignore lint/correctness/useExhaustiveDependencies: opening a page closes the menu
   useEffect(() => setMenu(false), [at]);
-  usePageFocus(useRouterState({ select: (s) => s.resolvedLocation?.pathname ?? "" }));
+  usePageFocus(useRouterState({ select: (s) => pageOf(s.resolvedLocation?.pathname) }));
   useKeys({
     search: () => setLayer("search"),
     help: () => setLayer("help"),
