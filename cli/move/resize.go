@@ -23,9 +23,9 @@ func (m Command) Resize(names cobra.CompletionFunc) *cobra.Command {
 		Use:   "resize POD",
 		Short: "Change the cpu and the memory of a pod, also while it runs",
 		Long: `Change the cpu and the memory of a pod, also while it runs. Nothing restarts. If the
-node of the pod has insufficient capacity, nothing changes. Less memory takes as long
-as the pod needs to free it. A pod that runs never has less memory than it was started
-with.`,
+node of the pod has insufficient capacity, nothing changes. Less memory takes as
+long as the pod needs to free it. A pod that runs never has less memory than it was
+started with.`,
 		Example: "  husk resize db --cpus 4 --memory 8g --wait",
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: names,
 	}
