@@ -9,6 +9,9 @@ ALTER TABLE pods ADD COLUMN machine_cpu_millis integer, ADD COLUMN machine_memor
 CREATE FUNCTION charge_node(node uuid, pod uuid, cpu integer, memory integer) RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 DECLARE n nodes;
 BEGIN
+    IF cpu < 0 OR memory < 0 OR NOT EXISTS (SELECT 1 FROM placements WHERE tenant_id = current_tenant() AND pod_id = pod AND node_id = node AND role = 'active') THEN
+        RAISE EXCEPTION 'pod % of this tenant cannot reserve % and % of node %', pod, cpu, memory, node;
+    END IF;
     IF EXISTS (SELECT 1 FROM placements WHERE tenant_id = current_tenant() AND pod_id = pod AND role = 'incoming') THEN
         RETURN 'moves';
     END IF;

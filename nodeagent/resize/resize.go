@@ -166,9 +166,6 @@ func (m *Machine) step(ctx context.Context) (done bool, _ error) {
 	if err != nil {
 		return false, err
 	}
-	if err := m.tellGuest(ctx, min(cpus, CPUs(wanted))); err != nil {
-		return false, err
-	}
 	has := husk.Resources{CPUMillis: wanted.CPUMillis, MemoryMiB: memory - share}
 	if cpus < CPUs(wanted) { // the machine cannot have more
 		has.CPUMillis = min(wanted.CPUMillis, 1000*cpus)
@@ -182,16 +179,25 @@ func (m *Machine) step(ctx context.Context) (done bool, _ error) {
 		m.Size.mu.Unlock()
 		return false, nil
 	}
-	m.Size.has, m.Size.mayMiB, m.Size.settled = has, max(has.MemoryMiB, wanted.MemoryMiB), has == wanted
+	m.Size.has, m.Size.mayMiB = has, max(has.MemoryMiB, wanted.MemoryMiB)
 	m.Size.mu.Unlock()
 	if err := m.Machines.LimitMemory(quiet, m.Pod, m.Size.LimitMiB()); err != nil {
 		return false, err
 	}
-	if has != had || has == wanted {
+	if has != had {
 		m.Log.Info("the machine has another size", "cpu_millis", has.CPUMillis, "memory_mib", has.MemoryMiB)
 		m.Changed()
 	}
-	return has == wanted, nil
+	// After the size is recorded: a guest that refuses, and takes the memory all the same, is billed for it.
+	if err := m.tellGuest(ctx, min(cpus, CPUs(wanted))); err != nil || has != wanted {
+		return false, err
+	}
+	m.Size.mu.Lock()
+	done = m.Size.wanted == wanted && m.Size.has == has // nobody has changed it meanwhile
+	m.Size.settled = done
+	m.Size.mu.Unlock()
+	m.Changed()
+	return done, nil
 }
 
 // restMiB is how much more memory than it should a machine may keep: memory is plugged in blocks of 4 MiB, and one or two often hold something that Linux

@@ -1534,22 +1534,24 @@ func (q *Queries) ReservePod(ctx context.Context, arg ReservePodParams) error {
 }
 
 const resizePod = `-- name: ResizePod :exec
-UPDATE pods SET spec = $1, cpu_millis = $2, memory_mib = $3, generation = generation + 1, tries = 0, next_try_at = NULL
-WHERE tenant_id = $4 AND id = $5
+UPDATE pods SET spec = jsonb_set(spec, '{resources}', jsonb_build_object('cpuMillis', $1::integer, 'memoryMiB', $2::integer)), cpu_millis = $3, memory_mib = $4, generation = generation + 1, tries = 0, next_try_at = NULL
+WHERE tenant_id = $5 AND id = $6
 `
 
 type ResizePodParams struct {
-	Spec      husk.PodSpec
-	CpuMillis int
-	MemoryMib int
-	TenantID  uuid.UUID
-	ID        uuid.UUID
+	WantCpuMillis int
+	WantMemoryMib int
+	CpuMillis     int
+	MemoryMib     int
+	TenantID      uuid.UUID
+	ID            uuid.UUID
 }
 
-// The size in the spec, and what is reserved for the pod.
+// The size in the spec, and what is reserved for the pod. The rest of the spec may have fields that only a server of the next version knows.
 func (q *Queries) ResizePod(ctx context.Context, arg ResizePodParams) error {
 	_, err := q.db.Exec(ctx, resizePod,
-		arg.Spec,
+		arg.WantCpuMillis,
+		arg.WantMemoryMib,
 		arg.CpuMillis,
 		arg.MemoryMib,
 		arg.TenantID,

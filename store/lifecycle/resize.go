@@ -48,7 +48,10 @@ func (s Size) Resize(ctx context.Context, q *db.Queries, tenant db.Tenant, row d
 			return false, err
 		}
 	}
-	err := q.ResizePod(ctx, db.ResizePodParams{TenantID: row.TenantID, ID: row.ID, Spec: spec, CpuMillis: reserve.CPUMillis, MemoryMib: reserve.MemoryMiB})
+	err := q.ResizePod(ctx, db.ResizePodParams{
+		TenantID: row.TenantID, ID: row.ID, WantCpuMillis: spec.Resources.CPUMillis, WantMemoryMib: spec.Resources.MemoryMiB,
+		CpuMillis: reserve.CPUMillis, MemoryMib: reserve.MemoryMiB,
+	})
 	if err != nil || row.NodeID == nil {
 		return true, err
 	}
@@ -67,8 +70,10 @@ func charge(ctx context.Context, q *db.Queries, row db.Pod, more husk.Resources)
 	case "moves":
 		return husk.Errorf(husk.CodeConflict, "", "pod %q is moving to another node; retry when it has arrived", row.Name)
 	case "agent":
-		return husk.Errorf(husk.CodeConflict, "", "the node of pod %q cannot change the size of a pod that runs, because its agent is of an earlier version; stop the pod first", row.Name)
+		return husk.Errorf(husk.CodeConflict, "",
+			"the node of pod %q cannot change the size of a pod that runs, because its agent is of an earlier version; stop the pod first", row.Name)
 	default:
-		return husk.Errorf(husk.CodeConflict, "", "the node of pod %q has insufficient capacity for this size; ask for less, or stop the pod, resize it and start it, so that another node can take it", row.Name)
+		return husk.Errorf(husk.CodeConflict, "",
+			"the node of pod %q has insufficient capacity for this size; ask for less, or stop the pod, resize it and start it, so that another node can take it", row.Name)
 	}
 }

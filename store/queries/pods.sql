@@ -79,8 +79,8 @@ WHERE tenant_id = @tenant_id AND id = @id RETURNING *;
 SELECT charge_node(@node::uuid, @pod::uuid, @cpu_millis::integer, @memory_mib::integer);
 
 -- name: ResizePod :exec
--- The size in the spec, and what is reserved for the pod.
-UPDATE pods SET spec = @spec, cpu_millis = @cpu_millis, memory_mib = @memory_mib, generation = generation + 1, tries = 0, next_try_at = NULL
+-- The size in the spec, and what is reserved for the pod. The rest of the spec may have fields that only a server of the next version knows.
+UPDATE pods SET spec = jsonb_set(spec, '{resources}', jsonb_build_object('cpuMillis', @want_cpu_millis::integer, 'memoryMiB', @want_memory_mib::integer)), cpu_millis = @cpu_millis, memory_mib = @memory_mib, generation = generation + 1, tries = 0, next_try_at = NULL
 WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: ReservePod :exec

@@ -76,7 +76,7 @@ func TestAnInitProcessWaitsForOrphansAndPassesSignalsOn(t *testing.T) {
 	waitFor := func(name, text string) string {
 		t.Helper()
 		var out string
-		for deadline := time.Now().Add(time.Minute); !strings.Contains(out, text) && time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		for deadline := time.Now().Add(bootWait); !strings.Contains(out, text) && time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 			out = logsOf(t, c, name)[guest.Stdout]
 		}
 		return out
