@@ -47,7 +47,8 @@ func newSuite(t *testing.T) *suite {
 	return &suite{site.Start(t), bin}
 }
 
-// Each script has a tenant of its own.
+// Each script has a tenant of its own. What all tenants share, such as the hosts of ingresses, has a name that no other script
+// uses, since scripts run at the same time.
 func TestScripts(t *testing.T) {
 	s := newSuite(t)
 	testscript.Run(t, testscript.Params{
