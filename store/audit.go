@@ -4,9 +4,11 @@ package store
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"husk"
 	"husk/store/convert"
@@ -49,17 +51,18 @@ func auditPlatform(ctx context.Context, q *db.Queries, kind, id string) error {
 	return audit(ctx, q, platform, kind, id)
 }
 
-// Audit lists who changed what in a tenant, newest first. Codes: invalid (cursor).
+// Audit lists who changed what in a tenant, newest first. With a filter, a page may have less entries than its limit, or none, although there is a
+// next one. Codes: invalid (cursor).
 func (t Tenant) Audit(ctx context.Context, page Page, filter AuditFilter) ([]husk.AuditEntry, string, error) {
-	return tenantPage(ctx, t, page, auditEntries(ctx, &t.id, filter), convert.AuditEntry, whereAuditEntry)
+	l, err := inTenant(ctx, t, func(q *db.Queries) (list[husk.AuditEntry], error) { return auditPage(ctx, q, &t.id, page, filter) })
+	return l.items, l.next, err
 }
 
-// Audit lists who changed what anywhere, or in one tenant, newest first. Codes: invalid (cursor).
+// Audit lists who changed what anywhere, or in one tenant, as Tenant.Audit does. Codes: invalid (cursor).
 func (c Control) Audit(ctx context.Context, page Page, tenantID *ID, filter AuditFilter) ([]husk.AuditEntry, string, error) {
-	return controlPage(ctx, c, page, auditEntries(ctx, tenantID, filter), convert.AuditEntry, whereAuditEntry)
+	l, err := inControl(ctx, c, func(q *db.Queries) (list[husk.AuditEntry], error) { return auditPage(ctx, q, tenantID, page, filter) })
+	return l.items, l.next, err
 }
-
-func whereAuditEntry(a husk.AuditEntry) (time.Time, ID) { return a.At, a.ID }
 
 // AuditFilter says which entries of the audit log are wanted. What is empty filters nothing.
 type AuditFilter struct {
@@ -67,11 +70,30 @@ type AuditFilter struct {
 	Operation, Actor string     // Actor is a name or an id
 }
 
-func auditEntries(ctx context.Context, tenantID *ID, f AuditFilter) pageQuery[db.Audit] {
-	return func(q *db.Queries, before cursor.Position, limit int) ([]db.Audit, error) {
+// auditWindow is the number of entries in which one page looks for those of an operation or an actor. On two cores, reading them takes 0.1 s.
+const auditWindow = 100_000
+
+// auditPage reads one page of the audit log. The next page begins where this one's window ends, if it has less entries than it may have.
+func auditPage(ctx context.Context, q *db.Queries, tenantID *ID, p Page, f AuditFilter) (list[husk.AuditEntry], error) {
+	var end cursor.Position // the last entry of the window, which is older than all of this page
+	l, err := readPage(q, p, func(q *db.Queries, before cursor.Position, limit int) ([]db.Audit, error) {
 		if before == (cursor.Position{}) {
 			before = cursor.Position{At: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), ID: uuid.Max}
 		}
-		return q.AuditEntries(ctx, db.AuditEntriesParams{BeforeTime: before.At, BeforeID: before.ID, TenantID: tenantID, FromTime: f.From, ToTime: f.To, Operation: f.Operation, Actor: f.Actor, Max: limit})
+		if f.Operation != "" || f.Actor != "" {
+			last, err := q.AuditWindow(ctx, db.AuditWindowParams{BeforeTime: before.At, BeforeID: before.ID, TenantID: tenantID, FromTime: f.From, ToTime: f.To, Skipped: auditWindow - 1})
+			if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+				return nil, err
+			}
+			end = cursor.Position{At: last.At, ID: last.ID}
+		}
+		return q.AuditEntries(ctx, db.AuditEntriesParams{
+			BeforeTime: before.At, BeforeID: before.ID, DownToTime: end.At, DownToID: end.ID, TenantID: tenantID, FromTime: f.From, ToTime: f.To,
+			Operation: f.Operation, Actor: f.Actor, Max: limit,
+		})
+	}, convert.AuditEntry, func(a husk.AuditEntry) (time.Time, ID) { return a.At, a.ID })
+	if l.next == "" && end != (cursor.Position{}) {
+		l.next = end.String()
 	}
+	return l, err
 }

@@ -301,7 +301,7 @@ func TestATenantsRequestHasNoOtherRights(t *testing.T) {
 	h, mine, _ := twoTenants(t)
 	c := h.connect(store.RoleTenant)
 	for _, sql := range []string{
-		"SELECT * FROM nodes", "SELECT * FROM credentials", "SELECT * FROM signing_keys", "SELECT * FROM join_tokens", "SELECT * FROM certificate_authority", "SELECT * FROM node_certificates", "SELECT * FROM blobs",
+		"SELECT * FROM nodes", "SELECT * FROM credentials", "SELECT * FROM signing_keys", "SELECT * FROM join_tokens", "SELECT * FROM certificate_authority", "SELECT * FROM node_certificates",
 		"SELECT * FROM leadership", "UPDATE tenants SET quota_pods = 1000000", "UPDATE tenants SET name = 'x'", "DELETE FROM tenants",
 		"DELETE FROM events", "UPDATE events SET message = ''", "UPDATE idempotency_keys SET response = '{}'", "DELETE FROM volumes", "DELETE FROM images",
 		"UPDATE ingress_hosts SET tenant_id = current_tenant()", "UPDATE ingress_services SET address = '100.126.0.1'", "SELECT * FROM ingress_storage", "UPDATE networks SET cidr = '0.0.0.0/0'", "INSERT INTO networks VALUES (current_tenant(), current_tenant(), 1, '10.0.0.0/24')",

@@ -14,18 +14,20 @@ import (
 )
 
 const auditEntries = `-- name: AuditEntries :many
-SELECT id, at, tenant_id, operation, object_kind, object_id, actor_kind, actor_id, actor_name, key_id, address, request_id, detail FROM audit WHERE (at, id) < ($1::timestamptz, $2::uuid)
-  AND ($3::uuid IS NULL OR tenant_id = $3)
-  AND ($4::timestamptz IS NULL OR at >= $4)
-  AND ($5::timestamptz IS NULL OR at < $5)
-  AND ($6::text = '' OR operation = $6)
-  AND ($7::text = '' OR actor_name = $7 OR actor_id::text = $7)
-ORDER BY at DESC, id DESC LIMIT $8
+SELECT id, at, tenant_id, operation, object_kind, object_id, actor_kind, actor_id, actor_name, key_id, address, request_id, detail FROM audit WHERE (at, id) < ($1::timestamptz, $2::uuid) AND (at, id) >= ($3::timestamptz, $4::uuid)
+  AND ($5::uuid IS NULL OR tenant_id = $5)
+  AND ($6::timestamptz IS NULL OR at >= $6)
+  AND ($7::timestamptz IS NULL OR at < $7)
+  AND ($8::text = '' OR operation = $8)
+  AND ($9::text = '' OR actor_name = $9 OR actor_id::text = $9)
+ORDER BY at DESC, id DESC LIMIT $10
 `
 
 type AuditEntriesParams struct {
 	BeforeTime time.Time
 	BeforeID   uuid.UUID
+	DownToTime time.Time
+	DownToID   uuid.UUID
 	TenantID   *uuid.UUID
 	FromTime   *time.Time
 	ToTime     *time.Time
@@ -38,6 +40,8 @@ func (q *Queries) AuditEntries(ctx context.Context, arg AuditEntriesParams) ([]A
 	rows, err := q.db.Query(ctx, auditEntries,
 		arg.BeforeTime,
 		arg.BeforeID,
+		arg.DownToTime,
+		arg.DownToID,
 		arg.TenantID,
 		arg.FromTime,
 		arg.ToTime,
@@ -75,6 +79,43 @@ func (q *Queries) AuditEntries(ctx context.Context, arg AuditEntriesParams) ([]A
 		return nil, err
 	}
 	return items, nil
+}
+
+const auditWindow = `-- name: AuditWindow :one
+SELECT at, id FROM audit WHERE (at, id) < ($1::timestamptz, $2::uuid)
+  AND ($3::uuid IS NULL OR tenant_id = $3)
+  AND ($4::timestamptz IS NULL OR at >= $4)
+  AND ($5::timestamptz IS NULL OR at < $5)
+ORDER BY at DESC, id DESC OFFSET $6 LIMIT 1
+`
+
+type AuditWindowParams struct {
+	BeforeTime time.Time
+	BeforeID   uuid.UUID
+	TenantID   *uuid.UUID
+	FromTime   *time.Time
+	ToTime     *time.Time
+	Skipped    int
+}
+
+type AuditWindowRow struct {
+	At time.Time
+	ID uuid.UUID
+}
+
+// The entry after the next @skipped ones. No index has operations and actors, so a page is looked for in a window of so many entries.
+func (q *Queries) AuditWindow(ctx context.Context, arg AuditWindowParams) (AuditWindowRow, error) {
+	row := q.db.QueryRow(ctx, auditWindow,
+		arg.BeforeTime,
+		arg.BeforeID,
+		arg.TenantID,
+		arg.FromTime,
+		arg.ToTime,
+		arg.Skipped,
+	)
+	var i AuditWindowRow
+	err := row.Scan(&i.At, &i.ID)
+	return i, err
 }
 
 const events = `-- name: Events :many

@@ -59,12 +59,6 @@ type Audit struct {
 	Detail     string
 }
 
-type Blob struct {
-	Digest    string
-	SizeBytes int64
-	CreatedAt time.Time
-}
-
 type CertificateAuthority struct {
 	OnlyOne     bool
 	Certificate string

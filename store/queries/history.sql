@@ -23,10 +23,18 @@ INSERT INTO audit (id, tenant_id, operation, object_kind, object_id, actor_kind,
 VALUES (@id, sqlc.narg(tenant_id), @operation, @object_kind, @object_id, @actor_kind, @actor_id, @actor_name, sqlc.narg(key_id), sqlc.narg(address), @request_id, @detail);
 
 -- name: AuditEntries :many
-SELECT * FROM audit WHERE (at, id) < (@before_time::timestamptz, @before_id::uuid)
+SELECT * FROM audit WHERE (at, id) < (@before_time::timestamptz, @before_id::uuid) AND (at, id) >= (@down_to_time::timestamptz, @down_to_id::uuid)
   AND (sqlc.narg(tenant_id)::uuid IS NULL OR tenant_id = sqlc.narg(tenant_id))
   AND (sqlc.narg(from_time)::timestamptz IS NULL OR at >= sqlc.narg(from_time))
   AND (sqlc.narg(to_time)::timestamptz IS NULL OR at < sqlc.narg(to_time))
   AND (@operation::text = '' OR operation = @operation)
   AND (@actor::text = '' OR actor_name = @actor OR actor_id::text = @actor)
 ORDER BY at DESC, id DESC LIMIT @max;
+
+-- name: AuditWindow :one
+-- The entry after the next @skipped ones. No index has operations and actors, so a page is looked for in a window of so many entries.
+SELECT at, id FROM audit WHERE (at, id) < (@before_time::timestamptz, @before_id::uuid)
+  AND (sqlc.narg(tenant_id)::uuid IS NULL OR tenant_id = sqlc.narg(tenant_id))
+  AND (sqlc.narg(from_time)::timestamptz IS NULL OR at >= sqlc.narg(from_time))
+  AND (sqlc.narg(to_time)::timestamptz IS NULL OR at < sqlc.narg(to_time))
+ORDER BY at DESC, id DESC OFFSET @skipped LIMIT 1;
