@@ -283,10 +283,14 @@ func readPods(ctx context.Context, q *db.Queries, tenants []uuid.UUID) (map[uuid
 		return pods, err
 	}
 	services, err := q.ServicesWithGroups(ctx, tenants)
+	byTenant := map[uuid.UUID][]db.ServicesWithGroupsRow{}
+	for _, s := range services {
+		byTenant[s.TenantID] = append(byTenant[s.TenantID], s)
+	}
 	for _, r := range rows {
 		p := securitygroup.Pod{ID: r.ID, Labels: r.Labels, Groups: r.SecurityGroups}
-		for _, s := range services {
-			if s.TenantID == r.TenantID && s.Selector.Matches(r.Labels) {
+		for _, s := range byTenant[r.TenantID] {
+			if s.Selector.Matches(r.Labels) {
 				p.Groups = append(p.Groups, s.SecurityGroups...)
 			}
 		}

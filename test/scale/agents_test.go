@@ -134,7 +134,7 @@ func ownCPU(b *testing.B) float64 {
 }
 
 // tenantWithImage returns a client of a new tenant that has imported a small image, and the image's reference.
-func (o operator) tenantWithImage(b *testing.B, s huskd) (tn *client.Client, ref string) {
+func (o operator) tenantWithImage(b *testing.B, s *huskd) (tn *client.Client, ref string) {
 	b.Helper()
 	key := o.tenantKey(b, o.tenant(b, -1))
 	tn, err := client.New(s.url, client.WithAPIKey(key.ClientID.String(), key.ClientSecret))

@@ -23,7 +23,7 @@ type size struct {
 
 // fill writes an installation with running pods into the database, without the API. It returns one
 // of the tenants.
-func (s huskd) fill(b *testing.B, db *pgx.Conn, n size) openapi.Tenant {
+func (s *huskd) fill(b *testing.B, db *pgx.Conn, n size) openapi.Tenant {
 	b.Helper()
 	op := operatorClient(b, s)
 	first := op.tenant(b, 0)
@@ -43,7 +43,7 @@ func (s huskd) fill(b *testing.B, db *pgx.Conn, n size) openapi.Tenant {
 		// Past rows are written without triggers and foreign keys, which would take minutes.
 		"SET session_replication_role = replica",
 		"CREATE TEMP TABLE t AS SELECT id, row_number() OVER (ORDER BY name) AS n FROM tenants",
-		"INSERT INTO networks (tenant_id, id, ordinal, cidr) SELECT id, gen_random_uuid(), 10000 + n, set_masklen('10.0.0.0'::inet + n * 1024, 22)::cidr FROM t ON CONFLICT (tenant_id) DO NOTHING",
+		"INSERT INTO networks (tenant_id, id, ordinal, cidr) SELECT id, gen_random_uuid(), 10000 + n, set_masklen('10.0.0.0'::inet + n * 1024, 22)::cidr FROM t ON CONFLICT (tenant_id, name) DO NOTHING",
 		`INSERT INTO images (tenant_id, id, reference, digest, state, config, size_bytes, clone_id, ready_at)
 			SELECT id, gen_random_uuid(), 'registry.example.com/web:1', 'sha256:' || lpad(to_hex(n), 64, '0'), 'Ready', '{"cmd": ["run"]}', 1048576, 'abc', now() FROM t`,
 		fmt.Sprintf(`INSERT INTO nodes (id, name, state, cpu_millis, memory_mib, vmm_overhead_mib, heartbeat_at, endpoint)
@@ -51,12 +51,15 @@ func (s huskd) fill(b *testing.B, db *pgx.Conn, n size) openapi.Tenant {
 		"UPDATE nodes SET state = 'Ready', cpu_millis = 64000, memory_mib = 131072, vmm_overhead_mib = 128, heartbeat_at = now() WHERE state = 'Joining'",
 		"CREATE TEMP TABLE m AS SELECT id, name, row_number() OVER (ORDER BY name) AS n FROM nodes",
 		fmt.Sprintf(`INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, phase, node_id, node_name, holds_room, vmm_overhead_mib,
-				generation, observed_generation, placed_generation, placed_at, ceph_key, domain_started_at, containers, running_at)
+				generation, observed_generation, placed_generation, placed_at, placement, last_placement, key_placement, ceph_key, domain_started_at, containers, running_at, interfaces)
 			SELECT t.id, gen_random_uuid(), 'pod-' || p, '{"app": "web"}',
 				'{"containers": [{"name": "main", "image": "registry.example.com/web:1"}], "resources": {"cpuMillis": 500, "memoryMiB": 128}, "restartPolicy": "Always"}',
 				500, 128, w.id, set_masklen(w.cidr::inet, 32) + 2 + p, '02:00:00:00:00:01', 'Running', m.id, m.name, true, 128, 1, 1, 1,
-				w.placed_at, 'sealed', w.placed_at, '[{"name": "main", "state": "Running", "restarts": 0}]', w.placed_at
+				w.placed_at, 1, 1, 1, 'sealed', w.placed_at, '[{"name": "main", "state": "Running", "restarts": 0}]', w.placed_at,
+				jsonb_build_array(jsonb_build_object('networkId', w.id, 'network', 'default', 'address', set_masklen(w.cidr::inet, 22) + 2 + p, 'mac', '02:00:00:00:00:01'))
 			FROM t JOIN (SELECT *, now() AS placed_at FROM networks) w ON w.tenant_id = t.id, generate_series(0, %[1]d - 1) p, m WHERE m.n = (t.n * %[1]d + p) %% (SELECT count(*) FROM m) + 1`, n.pods/n.tenants),
+		"INSERT INTO pod_addresses (tenant_id, network_id, address, pod_id) SELECT tenant_id, network_id, address, id FROM pods",
+		"INSERT INTO placements (tenant_id, pod_id, number, node_id, volumes) SELECT tenant_id, id, placement, node_id, false FROM pods",
 		"UPDATE nodes SET allocated_cpu_millis = 500 * n, allocated_memory_mib = 256 * n FROM (SELECT node_id, count(*) AS n FROM pods GROUP BY node_id) p WHERE p.node_id = nodes.id",
 		"INSERT INTO image_uses (tenant_id, pod_id, container, image_id) SELECT p.tenant_id, p.id, 'main', i.id FROM pods p JOIN images i ON i.tenant_id = p.tenant_id",
 		`INSERT INTO pod_samples (tenant_id, pod_id, node_id, at, figures) SELECT tenant_id, id, node_id, now() + interval '1 day', jsonb_build_object('podId', id, 'cpuNanos', 123456789012, 'cpuStealNanos', 12345678,

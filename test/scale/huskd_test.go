@@ -30,58 +30,91 @@ import (
 // patience is how long a server may take to start or to lead.
 const patience = time.Minute
 
-// huskd is a process of huskd server, with a Postgres and a Ceph of its own.
-type huskd struct {
-	pid                        int
-	url, forAgents             string
+// installation is a Postgres and a Ceph, and what servers on them need.
+type installation struct {
 	database                   devtest.URL
 	ceph                       *dev.Stack
 	operatorID, operatorSecret string
+	dir                        string // of the servers' files
+	flags                      []string
 }
 
-func startServer(b *testing.B, flags ...string) huskd {
+// huskd is a process of huskd server.
+type huskd struct {
+	*installation
+
+	name, url, forAgents string
+	cmd                  *exec.Cmd
+	log                  *bytes.Buffer
+}
+
+// install makes an installation. All its servers get the flags.
+func install(b *testing.B, flags ...string) *installation {
 	b.Helper()
-	s := huskd{
+	i := &installation{
 		database: devtest.PostgresFrom(b, "migrated", func(ctx context.Context, url devtest.URL) error { return store.Migrate(ctx, url(store.RoleOwner)) }),
-		ceph:     devtest.Ceph(b), operatorID: uuid.NewString(), operatorSecret: "a secret of the operator",
+		ceph:     devtest.Ceph(b), operatorID: uuid.NewString(), operatorSecret: "a secret of the operator", dir: b.TempDir(),
 	}
-	api, agents := freeAddr(b), freeAddr(b)
-	s.url, s.forAgents = "http://"+api, "https://"+agents
-	dir := b.TempDir()
 	file := func(name, content string) string {
-		path := filepath.Join(dir, name)
+		path := filepath.Join(i.dir, name)
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			b.Fatal(err)
 		}
 		return path
 	}
-	var log bytes.Buffer
-	cmd := exec.CommandContext(b.Context(), "../../bin/huskd", append([]string{
-		"server", "--listen", api, "--agent-listen", agents, "--master-key-file", file("master.key", strings.Repeat("0", 64)),
-		"--operator-client-id", s.operatorID, "--operator-secret-file", file("operator.secret", s.operatorSecret), "--ceph-conf", s.ceph.CephConf(), "--ceph-keyring", s.ceph.CephKeyring(),
-		"--ceph-user", dev.CephUser, "--ceph-monitors", strings.Join(s.ceph.MonHosts(), ","), "--work-dir", dir,
-	}, flags...)...)
-	cmd.Env = append(os.Environ(), "HUSKD_DATABASE_URL="+s.database(store.RoleOwner))
-	cmd.Stdout, cmd.Stderr = &log, &log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	if err := cmd.Start(); err != nil {
-		b.Fatal(err)
-	}
-	s.pid = cmd.Process.Pid
+	i.flags = append([]string{
+		"--master-key-file", file("master.key", strings.Repeat("0", 64)), "--operator-client-id", i.operatorID, "--operator-secret-file", file("operator.secret", i.operatorSecret),
+		"--ceph-conf", i.ceph.CephConf(), "--ceph-keyring", i.ceph.CephKeyring(), "--ceph-user", dev.CephUser, "--ceph-monitors", strings.Join(i.ceph.MonHosts(), ","),
+	}, flags...)
+	return i
+}
+
+// startServer starts the only server of an installation.
+func startServer(b *testing.B, flags ...string) *huskd {
+	b.Helper()
+	return install(b, flags...).server(b, "server")
+}
+
+// server starts a server.
+func (i *installation) server(b *testing.B, name string) *huskd {
+	b.Helper()
+	api, agents := freeAddr(b), freeAddr(b)
+	s := &huskd{installation: i, name: name, url: "http://" + api, forAgents: "https://" + agents, log: &bytes.Buffer{}}
+	s.start(b)
 	b.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait() // the context may have ended it
+		_ = s.cmd.Process.Signal(syscall.SIGTERM)
+		_ = s.cmd.Wait() // the context may have ended it
 		if b.Failed() {
-			text := log.String()
-			b.Logf("the end of the log of huskd server:\n%s", text[max(0, len(text)-4000):])
+			text := s.log.String()
+			b.Logf("the end of the log of %s:\n%s", name, text[max(0, len(text)-4000):])
 		}
 	})
-	s.eventually(b, "the server is ready", func() bool {
-		resp, err := http.Get(s.url + "/readyz")
-		return err == nil && resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
-	})
 	return s
+}
+
+// start starts the process and waits until it serves.
+func (s *huskd) start(b *testing.B) {
+	b.Helper()
+	dir := filepath.Join(s.dir, s.name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		b.Fatal(err)
+	}
+	s.cmd = exec.CommandContext(b.Context(), "../../bin/huskd", append([]string{
+		"server", "--listen", strings.TrimPrefix(s.url, "http://"), "--agent-listen", strings.TrimPrefix(s.forAgents, "https://"), "--work-dir", dir,
+	}, s.flags...)...)
+	s.cmd.Env = append(os.Environ(), "HUSKD_DATABASE_URL="+s.database(store.RoleOwner))
+	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(syscall.SIGTERM) }
+	if err := s.cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	s.eventually(b, s.name+" is ready", s.ready)
+}
+
+func (s *huskd) ready() bool {
+	resp, err := http.Get(s.url + "/readyz")
+	return err == nil && resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
 }
 
 func freeAddr(b *testing.B) string {
@@ -94,7 +127,7 @@ func freeAddr(b *testing.B) string {
 	return l.Addr().String()
 }
 
-func (s huskd) eventually(b *testing.B, what string, is func() bool) {
+func (s *huskd) eventually(b *testing.B, what string, is func() bool) {
 	b.Helper()
 	for deadline := time.Now().Add(patience); !is(); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -104,7 +137,7 @@ func (s huskd) eventually(b *testing.B, what string, is func() bool) {
 }
 
 // connect returns a connection to the database as the superuser.
-func (s huskd) connect(b *testing.B) *pgx.Conn {
+func (s *huskd) connect(b *testing.B) *pgx.Conn {
 	b.Helper()
 	c, err := pgx.Connect(b.Context(), s.database("postgres"))
 	if err != nil {
@@ -115,7 +148,7 @@ func (s huskd) connect(b *testing.B) *pgx.Conn {
 }
 
 // awaitLeader waits until the server runs the control loops.
-func (s huskd) awaitLeader(b *testing.B) {
+func (s *huskd) awaitLeader(b *testing.B) {
 	b.Helper()
 	db := s.connect(b)
 	s.eventually(b, "the server leads", func() bool {
@@ -127,7 +160,7 @@ func (s huskd) awaitLeader(b *testing.B) {
 
 type operator struct{ *client.Client }
 
-func operatorClient(b *testing.B, s huskd) operator {
+func operatorClient(b *testing.B, s *huskd) operator {
 	b.Helper()
 	c, err := client.New(s.url, client.WithAPIKey(s.operatorID, s.operatorSecret))
 	if err != nil {
@@ -162,7 +195,7 @@ func (u usage) String() string {
 }
 
 // measure returns the CPU time that the server and all of Postgres use while do runs.
-func (s huskd) measure(b *testing.B, db *pgx.Conn, do func()) usage {
+func (s *huskd) measure(b *testing.B, db *pgx.Conn, do func()) usage {
 	b.Helper()
 	before, start := s.ticks(b, db), time.Now()
 	do()
@@ -172,7 +205,7 @@ func (s huskd) measure(b *testing.B, db *pgx.Conn, do func()) usage {
 }
 
 // ticks returns the CPU time of the server and of Postgres so far.
-func (s huskd) ticks(b *testing.B, db *pgx.Conn) (ticks [2]int) {
+func (s *huskd) ticks(b *testing.B, db *pgx.Conn) (ticks [2]int) {
 	b.Helper()
 	var backend int
 	if err := db.QueryRow(b.Context(), "SELECT pg_backend_pid()").Scan(&backend); err != nil {
@@ -186,7 +219,7 @@ func (s huskd) ticks(b *testing.B, db *pgx.Conn) (ticks [2]int) {
 		return p
 	}
 	parent := of(backend).parent
-	ticks[0], ticks[1] = of(s.pid).own, of(parent).own+of(parent).ended
+	ticks[0], ticks[1] = of(s.cmd.Process.Pid).own, of(parent).own+of(parent).ended
 	names, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		b.Fatal(err)

@@ -81,7 +81,7 @@ func wait(ctx context.Context, d time.Duration) {
 }
 
 // token logs in with a client secret.
-func (s huskd) token(b *testing.B, id, secret string) string {
+func (s *huskd) token(b *testing.B, id, secret string) string {
 	b.Helper()
 	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {id}, "client_secret": {secret}}
 	resp, err := http.Post(s.url+"/oauth2/token", "application/x-www-form-urlencoded", strings.NewReader(form.Encode()))
@@ -97,7 +97,7 @@ func (s huskd) token(b *testing.B, id, secret string) string {
 }
 
 // get requests a page and returns its size.
-func (s huskd) get(b *testing.B, path, token string) int64 {
+func (s *huskd) get(b *testing.B, path, token string) int64 {
 	b.Helper()
 	r, err := http.NewRequestWithContext(b.Context(), http.MethodGet, s.url+path, nil)
 	if err != nil {
