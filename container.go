@@ -153,6 +153,6 @@ func (s PodSpec) readyIn(statuses []ContainerStatus) bool {
 
 // WithReadiness returns the pod with the readiness that follows from its containers.
 func (p Pod) WithReadiness() Pod {
-	p.Status.Ready = p.Status.Phase == PhaseRunning && p.Spec.readyIn(p.Status.Containers)
+	p.Status.Ready = p.Status.Phase == PhaseRunning && p.Status.UnknownSince == nil && p.Spec.readyIn(p.Status.Containers)
 	return p
 }

@@ -28,6 +28,7 @@ type PodMetrics struct {
 	Name       string
 	Labels     map[string]string
 	Phase      Phase
+	Unknown    bool // the node does not respond, so all of this may be old
 	NodeName   string
 	Address    netip.Addr
 	Limits     Resources

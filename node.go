@@ -105,6 +105,7 @@ type PlacedPod struct {
 	TenantName     string     `json:"tenantName"`
 	Name           string     `json:"name"`
 	Phase          Phase      `json:"phase"`
+	UnknownSince   *time.Time `json:"unknownSince,omitempty"` // as that of [PodStatus]
 	Reason         string     `json:"reason,omitempty"`
 	NodeID         *uuid.UUID `json:"nodeId,omitempty"` // the node on which it is allocated
 	Resources      Resources  `json:"resources"`

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// Phase is the phase of a pod's life.
+// Phase is the phase of a pod's life. Whether what is known of a pod is old is not a phase ([PodStatus.UnknownSince]).
 type Phase string
 
 // The phases of a pod.
@@ -18,7 +18,6 @@ const (
 	PhaseRunning   Phase = "Running"   // every container was started
 	PhaseSucceeded Phase = "Succeeded" // all containers exited with 0 and will not be restarted
 	PhaseFailed    Phase = "Failed"    // it ended in another way and will not be restarted
-	PhaseUnknown   Phase = "Unknown"   // its node does not respond, so its state is not known
 	PhaseStopping  Phase = "Stopping"  // its deletion or its stop was requested, or it was evicted
 	PhaseStopped   Phase = "Stopped"   // it is on no node until it is started
 	PhaseGone      Phase = "Gone"      // its virtual machine no longer exists; the row can be deleted
@@ -27,11 +26,10 @@ const (
 // PhaseEvent is something that moves a pod from one phase to another.
 type PhaseEvent string
 
-// The events. The first six come from the server, delete, stop and start come from the tenant, and the others come from the node's agent. When
+// The events. The first five come from the server, delete, stop and start come from the tenant, and the others come from the node's agent. When
 // the agent reports an evicted pod as gone, the server requeues it, or halts it if it was to be stopped.
 const (
 	EventPlaced    PhaseEvent = "placed"
-	EventNodeLost  PhaseEvent = "node-lost"
 	EventEvict     PhaseEvent = "evict"
 	EventFenced    PhaseEvent = "fenced"
 	EventRequeue   PhaseEvent = "requeue"
@@ -49,16 +47,15 @@ const (
 
 // Phases lists every phase, in the order in which a pod goes through them.
 var Phases = []Phase{
-	PhasePending, PhaseStarting, PhaseRunning, PhaseSucceeded, PhaseFailed, PhaseUnknown, PhaseStopping, PhaseStopped, PhaseGone,
+	PhasePending, PhaseStarting, PhaseRunning, PhaseSucceeded, PhaseFailed, PhaseStopping, PhaseStopped, PhaseGone,
 }
 
 // PhaseEvents lists every event.
 var PhaseEvents = []PhaseEvent{
-	EventPlaced, EventStarting, EventRunning, EventSucceeded, EventFailed, EventNodeLost, EventFenced, EventEvict, EventStop, EventStart, EventDelete, EventStopping, EventRequeue, EventHalt, EventGone,
+	EventPlaced, EventStarting, EventRunning, EventSucceeded, EventFailed, EventFenced, EventEvict, EventStop, EventStart, EventDelete, EventStopping, EventRequeue, EventHalt, EventGone,
 }
 
 // phaseTable is the pod's state machine. An event that a phase does not list is late or does not apply; it is dropped.
-// A lost node that responds again reports what it runs. That is why Unknown accepts the agent's events.
 var phaseTable = map[Phase]map[PhaseEvent]Phase{
 	PhasePending: {
 		EventPlaced: PhaseStarting,
@@ -67,22 +64,18 @@ var phaseTable = map[Phase]map[PhaseEvent]Phase{
 	},
 	PhaseStarting: {
 		EventStarting: PhaseStarting, EventRunning: PhaseRunning, EventSucceeded: PhaseSucceeded, EventFailed: PhaseFailed,
-		EventNodeLost: PhaseUnknown, EventFenced: PhasePending, EventDelete: PhaseStopping, EventEvict: PhaseStopping, EventStop: PhaseStopping,
+		EventFenced: PhasePending, EventDelete: PhaseStopping, EventEvict: PhaseStopping, EventStop: PhaseStopping,
 	},
 	PhaseRunning: {
 		EventStarting: PhaseStarting, // the virtual machine died and is being restarted
 		EventRunning:  PhaseRunning, EventSucceeded: PhaseSucceeded, EventFailed: PhaseFailed,
-		EventNodeLost: PhaseUnknown, EventFenced: PhasePending, EventDelete: PhaseStopping, EventEvict: PhaseStopping, EventStop: PhaseStopping,
+		EventFenced: PhasePending, EventDelete: PhaseStopping, EventEvict: PhaseStopping, EventStop: PhaseStopping,
 	},
 	// What is left of a pod that has ended is removed from its node before it starts again.
 	PhaseSucceeded: {EventSucceeded: PhaseSucceeded, EventDelete: PhaseStopping, EventStart: PhaseStopping},
 	PhaseFailed:    {EventFailed: PhaseFailed, EventDelete: PhaseStopping, EventStart: PhaseStopping},
-	PhaseUnknown: {
-		EventStarting: PhaseStarting, EventRunning: PhaseRunning, EventSucceeded: PhaseSucceeded, EventFailed: PhaseFailed,
-		EventNodeLost: PhaseUnknown, EventFenced: PhasePending, EventDelete: PhaseStopping, EventStop: PhaseStopping,
-	},
 	PhaseStopping: {
-		EventStopping: PhaseStopping, EventDelete: PhaseStopping, EventNodeLost: PhaseStopping, EventGone: PhaseGone,
+		EventStopping: PhaseStopping, EventDelete: PhaseStopping, EventGone: PhaseGone,
 		EventRequeue: PhasePending, // only if it was evicted, not deleted
 		EventHalt:    PhaseStopped, // only if it was stopped
 	},
@@ -98,7 +91,7 @@ func (p Phase) Next(e PhaseEvent) (Phase, bool) {
 
 // Holds reports whether a pod in this phase may still have a virtual machine, and so keeps its allocation on the node.
 func (p Phase) Holds() bool {
-	return slices.Contains([]Phase{PhaseStarting, PhaseRunning, PhaseUnknown, PhaseStopping}, p)
+	return slices.Contains([]Phase{PhaseStarting, PhaseRunning, PhaseStopping}, p)
 }
 
 // PhaseDiagram returns the state machine as a Mermaid diagram, for docs/.

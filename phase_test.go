@@ -19,47 +19,42 @@ var update = flag.Bool("update", false, "rewrite the files that are generated fr
 var wantNext = map[husk.Phase]map[husk.PhaseEvent]husk.Phase{
 	"Pending": {
 		"placed": "Starting", "starting": "", "running": "", "succeeded": "", "failed": "",
-		"node-lost": "", "delete": "Gone", "stopping": "", "gone": "", "evict": "", "requeue": "",
+		"delete": "Gone", "stopping": "", "gone": "", "evict": "", "requeue": "",
 		"stop": "Stopped", "start": "", "halt": "", "fenced": "",
 	},
 	"Starting": {
 		"placed": "", "starting": "Starting", "running": "Running", "succeeded": "Succeeded", "failed": "Failed",
-		"node-lost": "Unknown", "delete": "Stopping", "stopping": "", "gone": "", "evict": "Stopping", "requeue": "",
+		"delete": "Stopping", "stopping": "", "gone": "", "evict": "Stopping", "requeue": "",
 		"stop": "Stopping", "start": "", "halt": "", "fenced": "Pending",
 	},
 	"Running": {
 		"placed": "", "starting": "Starting", "running": "Running", "succeeded": "Succeeded", "failed": "Failed",
-		"node-lost": "Unknown", "delete": "Stopping", "stopping": "", "gone": "", "evict": "Stopping", "requeue": "",
+		"delete": "Stopping", "stopping": "", "gone": "", "evict": "Stopping", "requeue": "",
 		"stop": "Stopping", "start": "", "halt": "", "fenced": "Pending",
 	},
 	"Succeeded": {
 		"placed": "", "starting": "", "running": "", "succeeded": "Succeeded", "failed": "",
-		"node-lost": "", "delete": "Stopping", "stopping": "", "gone": "", "evict": "", "requeue": "",
+		"delete": "Stopping", "stopping": "", "gone": "", "evict": "", "requeue": "",
 		"stop": "", "start": "Stopping", "halt": "", "fenced": "",
 	},
 	"Failed": {
 		"placed": "", "starting": "", "running": "", "succeeded": "", "failed": "Failed",
-		"node-lost": "", "delete": "Stopping", "stopping": "", "gone": "", "evict": "", "requeue": "",
+		"delete": "Stopping", "stopping": "", "gone": "", "evict": "", "requeue": "",
 		"stop": "", "start": "Stopping", "halt": "", "fenced": "",
-	},
-	"Unknown": {
-		"placed": "", "starting": "Starting", "running": "Running", "succeeded": "Succeeded", "failed": "Failed",
-		"node-lost": "Unknown", "delete": "Stopping", "stopping": "", "gone": "", "evict": "", "requeue": "",
-		"stop": "Stopping", "start": "", "halt": "", "fenced": "Pending",
 	},
 	"Stopping": {
 		"placed": "", "starting": "", "running": "", "succeeded": "", "failed": "",
-		"node-lost": "Stopping", "delete": "Stopping", "stopping": "Stopping", "gone": "Gone", "evict": "", "requeue": "Pending",
+		"delete": "Stopping", "stopping": "Stopping", "gone": "Gone", "evict": "", "requeue": "Pending",
 		"stop": "", "start": "", "halt": "Stopped", "fenced": "",
 	},
 	"Stopped": {
 		"placed": "", "starting": "", "running": "", "succeeded": "", "failed": "",
-		"node-lost": "", "delete": "Gone", "stopping": "", "gone": "", "evict": "", "requeue": "",
+		"delete": "Gone", "stopping": "", "gone": "", "evict": "", "requeue": "",
 		"stop": "", "start": "Pending", "halt": "", "fenced": "",
 	},
 	"Gone": {
 		"placed": "", "starting": "", "running": "", "succeeded": "", "failed": "",
-		"node-lost": "", "delete": "", "stopping": "", "gone": "", "evict": "", "requeue": "",
+		"delete": "", "stopping": "", "gone": "", "evict": "", "requeue": "",
 		"stop": "", "start": "", "halt": "", "fenced": "",
 	},
 }
@@ -118,7 +113,7 @@ func TestTheDiagramOfPhasesIsUpToDate(t *testing.T) {
 	want := "# The phases of a pod\n\n" +
 		"This page is generated from the table in `phase.go`; `go test . -update` writes it.\n" +
 		"An event that has no arrow from a phase does not change it: the event is late, does not apply there, or confirms the phase.\n" +
-		"`placed`, `node-lost`, `fenced` and `evict` come from the server's loops, `delete` from the tenant, and the others from the node's agent.\n" +
+		"`placed`, `fenced` and `evict` come from the server's loops, `delete` from the tenant, and the others from the node's agent.\n" +
 		"When the agent reports an evicted pod as gone, the server turns this into `requeue`.\n\n" +
 		"```mermaid\n" + husk.PhaseDiagram() + "```\n"
 	upToDate(t, phasesDoc, want)

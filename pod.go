@@ -183,8 +183,9 @@ type Pod struct {
 // PodStatus is the observed state of a pod.
 type PodStatus struct {
 	Phase              Phase             `json:"phase"`
-	Reason             string            `json:"reason,omitempty"`  // one word for programs
-	Message            string            `json:"message,omitempty"` // a sentence for people
+	UnknownSince       *time.Time        `json:"unknownSince,omitempty"` // since when the node does not respond; the rest is what was known last
+	Reason             string            `json:"reason,omitempty"`       // one word for programs
+	Message            string            `json:"message,omitempty"`      // a sentence for people
 	ObservedGeneration int64             `json:"observedGeneration"`
 	Address            string            `json:"address,omitempty"` // in the first network
 	Interfaces         []PodInterface    `json:"interfaces,omitempty"`

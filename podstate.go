@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Reasons of a container's and of a running pod's status.
+// Reasons of a container's and of a pod's status.
 const (
 	ReasonOOMKilled        = "OOMKilled"
 	ReasonBackOff          = "BackOff"
@@ -18,6 +18,7 @@ const (
 	ReasonNotReady         = "NotReady"         // a probe of a container has not succeeded
 	ReasonContainerFailed  = "ContainerFailed"  // a container has failed and is not restarted, but others run
 	ReasonUnhealthy        = "Unhealthy"        // a probe of a container failed, so it was ended
+	ReasonNodeLost         = "NodeLost"         // the node does not respond, or is lost for good
 	ReasonPostStartFailed  = "PostStartFailed"  // the hook after a container's start failed, so it was ended
 )
 

@@ -59,7 +59,7 @@ func onePod(ctx context.Context, a *app, c *client.Client, name string, goal ope
 		defer cancel()
 		if _, err := c.Pods.Wait(ctx, pod.ID, func(p openapi.Pod) (bool, error) {
 			ended := goal == openapi.PodPhaseStopped && (p.Status.Phase == openapi.PodPhaseSucceeded || p.Status.Phase == openapi.PodPhaseFailed)
-			return p.Status.Phase == goal || ended, nil
+			return (p.Status.Phase == goal || ended) && p.Status.UnknownSince == nil, nil
 		}); err != nil {
 			return err
 		}

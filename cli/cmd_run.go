@@ -217,6 +217,9 @@ func (r *runner) waitFor(ctx context.Context, pod openapi.Pod) (openapi.Pod, err
 		if pod, err = r.client.Pods.Get(ctx, pod.ID); err != nil {
 			return false, "", err
 		}
+		if pod.Status.UnknownSince != nil {
+			return false, print.State(kind.State(pod), openapi.Value(pod.Status.Message)), nil
+		}
 		switch pod.Status.Phase { //nolint:exhaustive // in all other phases, husk continues to wait
 		case openapi.PodPhaseFailed, openapi.PodPhaseStopping:
 			return false, "", kind.PodFailed(pod)

@@ -227,7 +227,7 @@ func TestEnumerationsMatchTheContract(t *testing.T) {
 	}
 	phases := slices.DeleteFunc(slices.Clone(husk.Phases), func(p husk.Phase) bool { return p == husk.PhaseGone }) // the API never shows a pod that is gone
 	events := slices.DeleteFunc(slices.Clone(husk.PhaseEvents), func(e husk.PhaseEvent) bool {
-		return e == husk.EventPlaced || e == husk.EventNodeLost || e == husk.EventDelete || e == husk.EventEvict || e == husk.EventRequeue ||
+		return e == husk.EventPlaced || e == husk.EventDelete || e == husk.EventEvict || e == husk.EventRequeue ||
 			e == husk.EventHalt || e == husk.EventFenced || e == husk.EventStop || e == husk.EventStart // an agent cannot report these
 	})
 	for at, want := range map[string][]string{

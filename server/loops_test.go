@@ -240,8 +240,8 @@ func TestANodeThatStaysSilentIsLost(t *testing.T) {
 	if n := as[openapi.Node](t, s.call("GET", "/v1/admin/nodes/"+node.String(), s.operator(), nil), 200); n.State != "Lost" {
 		t.Errorf("the node is %s", n.State)
 	}
-	if now := as[openapi.Pod](t, s.call("GET", "/v1/pods/"+pod.ID.String(), c.token, nil), 200); now.Status.Phase != "Unknown" {
-		t.Errorf("the pod is %s", now.Status.Phase)
+	if now := as[openapi.Pod](t, s.call("GET", "/v1/pods/"+pod.ID.String(), c.token, nil), 200); now.Status.Phase != "Starting" || now.Status.UnknownSince == nil {
+		t.Errorf("the pod is %s, and unknown since %v", now.Status.Phase, now.Status.UnknownSince)
 	}
 	if lease := as[openapi.Lease](t, agent.call("POST", "/v1/agent/heartbeat", "", heartbeatBody), 200); !lease.Resync {
 		t.Error("the agent is not asked to report again")

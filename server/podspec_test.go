@@ -15,7 +15,7 @@ import (
 func TestDesiredStateInEachPhase(t *testing.T) {
 	t.Parallel()
 	want := map[husk.Phase]husk.DesiredPodState{
-		husk.PhaseStarting: husk.DesiredRunning, husk.PhaseRunning: husk.DesiredRunning, husk.PhaseUnknown: husk.DesiredRunning,
+		husk.PhaseStarting: husk.DesiredRunning, husk.PhaseRunning: husk.DesiredRunning,
 		husk.PhaseSucceeded: husk.DesiredFinished, husk.PhaseFailed: husk.DesiredFinished, husk.PhaseStopping: husk.DesiredGone,
 	}
 	got := map[husk.Phase]husk.DesiredPodState{}

@@ -93,13 +93,13 @@ func TestPodsMoveOffAFencedNode(t *testing.T) {
 	must(t, before, err)
 
 	h.lose(node)
-	if n, err := h.MarkPodsUnknown(t.Context(), h.epoch(), 10); err != nil || n != 3 {
-		t.Errorf("%d pods became Unknown: %v", n, err)
+	if n, err := h.MarkPodsUnknown(t.Context(), h.epoch(), 10); err != nil || n != 5 {
+		t.Errorf("%d pods became unknown, want all: %v", n, err)
 	}
 	if moved := h.move(node); moved != 1 {
 		t.Errorf("%d pods have moved off a node that is not fenced, want the one without volumes", moved)
 	}
-	want("when the node is lost", husk.PhasePending, husk.PhaseUnknown, husk.PhaseUnknown, husk.PhaseStopping, husk.PhaseStopping)
+	want("when the node is lost", husk.PhasePending, husk.PhaseRunning, husk.PhaseRunning, husk.PhaseStopping, husk.PhaseStopping)
 	h.fence(node)
 	if moved := h.move(node); moved != 4 {
 		t.Errorf("%d pods have moved off the fenced node, want 4", moved)

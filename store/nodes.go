@@ -23,7 +23,7 @@ import (
 type Beat = nodelife.Beat
 
 // Heartbeat renews a node's lease and records what the node reports about itself. resync is true if the agent must report every pod again:
-// the node was not Ready, or an earlier such response was lost and pods are still Unknown. recovering is true if the node was fenced and is not
+// the node was not Ready, or an earlier such response was lost and pods are still marked as unknown. recovering is true if the node was fenced and is not
 // Ready yet. Codes: not_found.
 func (c Control) Heartbeat(ctx context.Context, n Beat) (resync, recovering bool, err error) {
 	was, err := inControl(ctx, c, func(q *db.Queries) (db.HeartbeatRow, error) {
@@ -106,7 +106,7 @@ func (c Control) SetNodeState(ctx context.Context, epoch int64, node husk.Node, 
 	})
 }
 
-// MarkPodsUnknown marks pods of lost nodes as Unknown, at most limit of them, and returns how many.
+// MarkPodsUnknown records of pods of lost nodes that what is known of them may be old, at most limit of them, and returns how many.
 func (c Control) MarkPodsUnknown(ctx context.Context, epoch int64, limit int) (int, error) {
 	return asLeader(ctx, c, epoch, func(q *db.Queries) (int, error) { return nodelife.MarkUnknown(ctx, q, limit) })
 }

@@ -36,11 +36,13 @@ func TestANodeIsDeletedOnlyWhenItRunsNothing(t *testing.T) {
 func TestALostNodeReportsAgainUntilItsPodsAreKnown(t *testing.T) {
 	t.Parallel()
 	h := open(t)
-	tenant, node := h.tenant(), h.node(4)
+	tenant, node := h.tenant(), h.node(5)
 	image := h.image(tenant)
-	starting, running, ended, stopping := h.createPod(tenant, specOf(image)), h.createPod(tenant, specOf(image)), h.createPod(tenant, specOf(image)), h.createPod(tenant, specOf(image))
-	h.place(node.ID, starting, running, ended, stopping)
+	create := func() husk.Pod { return h.createPod(tenant, specOf(image)) }
+	starting, running, ended, stopping, halted := create(), create(), create(), create(), create()
+	h.place(node.ID, starting, running, ended, stopping, halted)
 	h.bringTo(husk.PhaseRunning, node, running)
+	h.bringTo(husk.PhaseRunning, node, halted)
 	h.bringTo(husk.PhaseSucceeded, node, ended)
 	h.bringTo(husk.PhaseStopping, node, stopping)
 
@@ -57,22 +59,34 @@ func TestALostNodeReportsAgainUntilItsPodsAreKnown(t *testing.T) {
 	if lost, err := h.SetNodeState(t.Context(), h.epoch(), h.getNode(node.ID), husk.NodeLost); err != nil || !lost {
 		t.Errorf("lost %v: %v", lost, err)
 	}
-	for i, want := range []int{1, 1, 0} { // one pod at a time
+	for i, want := range []int{1, 1, 1, 1, 0} { // one pod at a time
 		if n, err := h.MarkPodsUnknown(t.Context(), h.epoch(), 1); err != nil || n != want {
-			t.Errorf("in step %d, %d pods became Unknown, want %d: %v", i, n, want, err)
+			t.Errorf("in step %d, %d pods became unknown, want %d: %v", i, n, want, err)
 		}
 	}
 	if lost, err := h.SetNodeState(t.Context(), h.epoch(), h.getNode(node.ID), husk.NodeLost); err != nil || lost {
 		t.Errorf("a Lost node became Lost again: %v", err)
 	}
 	for p, want := range map[*husk.Pod]husk.Phase{
-		&starting: husk.PhaseUnknown, &running: husk.PhaseUnknown, &ended: husk.PhaseSucceeded, &stopping: husk.PhaseStopping,
+		&starting: husk.PhaseStarting, &running: husk.PhaseRunning, &ended: husk.PhaseSucceeded, &stopping: husk.PhaseStopping, &halted: husk.PhaseRunning,
 	} {
-		if got := h.phase(*p); got != want {
-			t.Errorf("a pod is %s, want %s", got, want)
+		got, err := h.as(p.TenantID).Pod(t.Context(), p.ID)
+		if must(t, got, err); got.Status.Phase != want || got.Status.Ready {
+			t.Errorf("a pod is %s, ready %v, want %s and not ready", got.Status.Phase, got.Status.Ready, want)
+		}
+		if unknown := got.Status.UnknownSince != nil; unknown != (want != husk.PhaseSucceeded) || unknown != (got.Status.Reason == husk.ReasonNodeLost) {
+			t.Errorf("a pod that is %s on a lost node is unknown since %v, with the reason %q", want, got.Status.UnknownSince, got.Status.Reason)
 		}
 	}
-	h.wantAllocated(node.ID, 3) // pods that may still run keep their capacity
+	if _, unknown, err := h.PodPhases(t.Context()); err != nil || unknown != 4 {
+		t.Errorf("%d pods are counted as unknown, want 4: %v", unknown, err)
+	}
+	// A change that a tenant makes meanwhile tells nothing about the pod.
+	changed, err := h.as(tenant.ID).StopPod(t.Context(), halted.ID)
+	if must(t, changed, err); changed.Status.UnknownSince == nil {
+		t.Error("a pod is known since it was stopped, without a report")
+	}
+	h.wantAllocated(node.ID, 4) // pods that may still run keep their capacity
 
 	if !h.heartbeat(node) {
 		t.Error("a node that was Lost is not asked to report its pods again")
@@ -82,6 +96,8 @@ func TestALostNodeReportsAgainUntilItsPodsAreKnown(t *testing.T) {
 	}
 	h.report(node.ID, running, husk.EventRunning)
 	h.report(node.ID, starting, husk.EventStarting)
+	h.report(node.ID, stopping, husk.EventStopping)
+	h.report(node.ID, halted, husk.EventStopping)
 	if h.heartbeat(node) {
 		t.Error("a node that has reported its pods is asked again")
 	}

@@ -232,16 +232,15 @@ func (c Control) Wake(ctx context.Context, free husk.Resources, limit int) (int6
 	})
 }
 
-// PodPhases counts the pods of all tenants by phase.
-func (c Control) PodPhases(ctx context.Context) (map[husk.Phase]int, error) {
-	return inControl(ctx, c, func(q *db.Queries) (map[husk.Phase]int, error) {
-		rows, err := q.PodPhases(ctx)
-		counts := map[husk.Phase]int{}
-		for _, r := range rows {
-			counts[r.Phase] = r.Pods
-		}
-		return counts, err
-	})
+// PodPhases counts the pods of all tenants by phase, and those whose node does not respond.
+func (c Control) PodPhases(ctx context.Context) (phases map[husk.Phase]int, unknown int, _ error) {
+	rows, err := inControl(ctx, c, func(q *db.Queries) ([]db.PodPhasesRow, error) { return q.PodPhases(ctx) })
+	phases = map[husk.Phase]int{}
+	for _, r := range rows {
+		phases[r.Phase] = r.Pods
+		unknown += r.Unknown
+	}
+	return phases, unknown, err
 }
 
 // Eviction is a pod to evict from a node.

@@ -28,12 +28,6 @@ func (h fixture) bringTo(phase husk.Phase, node husk.Node, p husk.Pod) {
 		h.report(node.ID, p, husk.EventSucceeded)
 	case husk.PhaseFailed:
 		h.report(node.ID, p, husk.EventFailed)
-	case husk.PhaseUnknown:
-		if lost, err := h.SetNodeState(h.t.Context(), h.epoch(), h.getNode(node.ID), husk.NodeLost); err != nil || !lost {
-			h.t.Fatalf("node not lost: %v", err)
-		}
-		n, err := h.MarkPodsUnknown(h.t.Context(), h.epoch(), 100)
-		must(h.t, n, err)
 	case husk.PhaseStopping:
 		p, err := h.as(p.TenantID).DeletePod(h.t.Context(), p.ID)
 		must(h.t, p, err)
@@ -340,7 +334,7 @@ func TestReportsFollowThePhaseTable(t *testing.T) {
 			continue
 		}
 		for _, e := range husk.PhaseEvents {
-			if slices.Contains([]husk.PhaseEvent{husk.EventPlaced, husk.EventDelete, husk.EventNodeLost, husk.EventFenced, husk.EventEvict, husk.EventRequeue, husk.EventHalt, husk.EventStop, husk.EventStart}, e) {
+			if slices.Contains([]husk.PhaseEvent{husk.EventPlaced, husk.EventDelete, husk.EventFenced, husk.EventEvict, husk.EventRequeue, husk.EventHalt, husk.EventStop, husk.EventStart}, e) {
 				continue // an agent cannot report it
 			}
 			node := h.node(1)
@@ -505,7 +499,7 @@ func TestARefusalIsShownInThePodsStatus(t *testing.T) {
 	if got, _ = h.as(tenant.ID).Pod(t.Context(), pod.ID); got.Status.Reason != "" {
 		t.Error("a late refusal was written to a placed pod")
 	}
-	phases, err := h.PodPhases(t.Context())
+	phases, _, err := h.PodPhases(t.Context())
 	if diff := cmp.Diff(map[husk.Phase]int{husk.PhaseStarting: 1}, must(t, phases, err)); diff != "" {
 		t.Errorf("phases (-want +got):\n%s", diff)
 	}

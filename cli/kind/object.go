@@ -112,7 +112,11 @@ func PodObject(c *client.Client, p openapi.Pod) Object {
 		Delete: func(ctx context.Context) error { return c.Pods.Delete(ctx, p.ID) },
 		Look: func(ctx context.Context) (string, string, error) {
 			p, err := c.Pods.Get(ctx, p.ID)
-			return string(p.Status.Phase), openapi.Value(p.Status.Message), err
+			state := string(p.Status.Phase)
+			if p.Status.UnknownSince != nil {
+				state = Unknown
+			}
+			return state, openapi.Value(p.Status.Message), err
 		},
 	}
 }

@@ -144,6 +144,9 @@ func DescribePod(w io.Writer, p openapi.Pod, happened []openapi.Event) error {
 	line("ID:", p.ID.String())
 	line("Labels:", print.Labels(p.Labels))
 	line("Phase:", string(p.Status.Phase))
+	if since := p.Status.UnknownSince; since != nil {
+		line("Unknown since:", since.Format(time.RFC3339))
+	}
 	line("Reason:", openapi.Value(p.Status.Reason))
 	line("Message:", openapi.Value(p.Status.Message))
 	line("Address:", openapi.Value(p.Status.Address))

@@ -12,8 +12,14 @@ import (
 	"husk/openapi"
 )
 
-// State returns the pod's phase, or the reason why the pod is not well or not further.
+// Unknown is the state of a pod whose node does not respond.
+const Unknown = "Unknown"
+
+// State returns the pod's phase, or the reason why the pod is not well or not further. If the pod's node does not respond, it is Unknown.
 func State(p openapi.Pod) string {
+	if p.Status.UnknownSince != nil {
+		return Unknown
+	}
 	reason := openapi.Value(p.Status.Reason)
 	switch p.Status.Phase { //nolint:exhaustive // the others have no reason that says more
 	case openapi.PodPhasePending, openapi.PodPhaseStarting, openapi.PodPhaseRunning, openapi.PodPhaseFailed:

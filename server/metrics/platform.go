@@ -17,6 +17,7 @@ type platform struct{ control store.Control }
 
 var (
 	podsDesc       = prometheus.NewDesc("husk_pods", "Pods of all tenants by phase.", []string{"phase"}, nil)
+	unknownDesc    = prometheus.NewDesc("husk_pods_unknown", "Pods of all tenants whose node does not respond.", nil, nil)
 	nodesDesc      = prometheus.NewDesc("husk_nodes", "Nodes by state.", []string{"state"}, nil)
 	capacityDesc   = prometheus.NewDesc("husk_node_capacity", "Schedulable capacity of a node, in cores and bytes. Cpu includes the overcommit ratio of the node's pool.", []string{"node", "resource"}, nil)
 	allocatedDesc  = prometheus.NewDesc("husk_node_allocated", "Allocated capacity of a node, in cores and bytes, including the overhead of virtual machines.", []string{"node", "resource"}, nil)
@@ -29,7 +30,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (p platform) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{podsDesc, nodesDesc, capacityDesc, allocatedDesc, heartbeatDesc, addressesDesc, classesDesc, classBytesDesc, expiryDesc} {
+	for _, d := range []*prometheus.Desc{podsDesc, unknownDesc, nodesDesc, capacityDesc, allocatedDesc, heartbeatDesc, addressesDesc, classesDesc, classBytesDesc, expiryDesc} {
 		ch <- d
 	}
 }
@@ -38,7 +39,7 @@ func (p platform) Describe(ch chan<- *prometheus.Desc) {
 func (p platform) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	phases, err := p.control.PodPhases(ctx)
+	phases, unknown, err := p.control.PodPhases(ctx)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(podsDesc, err)
 		return
@@ -48,6 +49,7 @@ func (p platform) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(podsDesc, prometheus.GaugeValue, float64(phases[phase]), string(phase))
 		}
 	}
+	ch <- prometheus.MustNewConstMetric(unknownDesc, prometheus.GaugeValue, float64(unknown))
 	nodes, err := p.control.Nodes(ctx)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(nodesDesc, err)

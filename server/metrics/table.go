@@ -35,6 +35,12 @@ var table = []Metric{
 	{Name: "husk_pod_phase", Type: gauge, Help: "1 for the phase that the pod is in.", Labels: []string{"phase"}, each: eachPod(func(p *husk.PodMetrics, tell func(float64, ...string)) {
 		tell(1, "pod", p.Name, "phase", string(p.Phase))
 	})},
+	{Name: "husk_pod_unknown", Type: gauge, Help: "1 if the pod's node does not respond, so that what is known of the pod may be old; otherwise 0.", pod: func(p *husk.PodMetrics) (float64, bool) {
+		if p.Unknown {
+			return 1, true
+		}
+		return 0, true
+	}},
 	{Name: "husk_pod_start_time_seconds", Type: gauge, Help: "Unix time at which the pod's virtual machine started.", pod: func(p *husk.PodMetrics) (float64, bool) {
 		if p.StartedAt == nil {
 			return 0, false
@@ -52,7 +58,7 @@ var table = []Metric{
 	{Name: "husk_container_ready", Type: gauge, Help: "1 if the container runs and is ready, otherwise 0.", Labels: []string{"container"}, each: eachPod(func(p *husk.PodMetrics, tell func(float64, ...string)) {
 		for _, c := range p.Containers {
 			ready := 0.0
-			if c.IsReady() {
+			if c.IsReady() && !p.Unknown {
 				ready = 1
 			}
 			tell(ready, "pod", p.Name, "container", c.Name)

@@ -75,11 +75,15 @@ func Pod(p db.Pod) husk.Pod {
 			machine = &has
 		}
 	}
+	reason, message := p.Reason, p.Message
+	if p.UnknownSince != nil {
+		reason, message = husk.ReasonNodeLost, "node "+p.NodeName+" does not respond; this is what was known last"
+	}
 	return husk.Pod{
 		ID: p.ID, TenantID: p.TenantID, Name: p.Name, Labels: p.Labels, Annotations: p.Annotations, Spec: spec, Generation: p.Generation,
 		CreatedAt: p.CreatedAt, DeletionRequestedAt: p.DeletionRequestedAt,
 		Status: husk.PodStatus{
-			Phase: p.Phase, Reason: p.Reason, Message: p.Message, ObservedGeneration: p.ObservedGeneration, Address: p.Address.String(), Interfaces: interfaces,
+			Phase: p.Phase, UnknownSince: p.UnknownSince, Reason: reason, Message: message, ObservedGeneration: p.ObservedGeneration, Address: p.Address.String(), Interfaces: interfaces,
 			Outside: p.Outside, NodeName: p.NodeName, VMMOverheadMiB: p.VmmOverheadMib, Resources: machine, Restarts: p.Restarts, Containers: p.Containers,
 			Timeline: husk.Timeline{
 				AcceptedAt: p.CreatedAt, PlacedAt: p.PlacedAt, DomainStartingAt: p.DomainStartingAt, NetworkConnectedAt: p.NetworkConnectedAt, DomainStartedAt: p.DomainStartedAt,
@@ -260,11 +264,14 @@ func APIKey(k db.ApiKey) husk.APIKey {
 // PlacedPod converts a row to a pod as operators see it.
 func PlacedPod(r db.AllPodsRow) husk.PlacedPod {
 	p := husk.PlacedPod{
-		ID: r.ID, TenantID: r.TenantID, TenantName: r.TenantName, Name: r.Name, Phase: r.Phase, Reason: r.Reason,
+		ID: r.ID, TenantID: r.TenantID, TenantName: r.TenantName, Name: r.Name, Phase: r.Phase, UnknownSince: r.UnknownSince, Reason: r.Reason,
 		Resources: husk.Resources{CPUMillis: r.CpuMillis, MemoryMiB: r.MemoryMib}, VMMOverheadMiB: r.VmmOverheadMib, Priority: r.Priority, CreatedAt: r.CreatedAt,
 	}
 	if r.HoldsRoom {
 		p.NodeID = r.NodeID
+	}
+	if r.UnknownSince != nil {
+		p.Reason = husk.ReasonNodeLost
 	}
 	return p
 }

@@ -101,7 +101,7 @@ func (q *Queries) FreshSamples(ctx context.Context, tenants []uuid.UUID) ([]Fres
 }
 
 const metricsOfPods = `-- name: MetricsOfPods :many
-SELECT tenant_id, id, name, labels, phase, node_name, address, cpu_millis, memory_mib, restarts, containers, domain_started_at FROM pods
+SELECT tenant_id, id, name, labels, phase, unknown_since, node_name, address, cpu_millis, memory_mib, restarts, containers, domain_started_at FROM pods
 WHERE tenant_id = ANY($1::uuid[]) ORDER BY tenant_id, name
 `
 
@@ -111,6 +111,7 @@ type MetricsOfPodsRow struct {
 	Name            string
 	Labels          map[string]string
 	Phase           husk.Phase
+	UnknownSince    *time.Time
 	NodeName        string
 	Address         netip.Addr
 	CpuMillis       int
@@ -135,6 +136,7 @@ func (q *Queries) MetricsOfPods(ctx context.Context, tenants []uuid.UUID) ([]Met
 			&i.Name,
 			&i.Labels,
 			&i.Phase,
+			&i.UnknownSince,
 			&i.NodeName,
 			&i.Address,
 			&i.CpuMillis,

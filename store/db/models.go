@@ -421,6 +421,7 @@ type Pod struct {
 	NetworkConnectedAt  *time.Time
 	MachineCpuMillis    *int
 	MachineMemoryMib    *int
+	UnknownSince        *time.Time
 }
 
 type PodAddress struct {

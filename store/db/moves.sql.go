@@ -33,7 +33,7 @@ const beginMove = `-- name: BeginMove :one
 WITH leader AS (
     SELECT 1 FROM leadership WHERE epoch = $4 FOR SHARE
 ), pod AS (
-    SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib, p.last_placement, p.outside, p.interfaces, p.security_groups, p.network_connected_at, p.machine_cpu_millis, p.machine_memory_mib FROM pods p JOIN placements a ON a.tenant_id = p.tenant_id AND a.pod_id = p.id AND a.number = p.placement
+    SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib, p.last_placement, p.outside, p.interfaces, p.security_groups, p.network_connected_at, p.machine_cpu_millis, p.machine_memory_mib, p.unknown_since FROM pods p JOIN placements a ON a.tenant_id = p.tenant_id AND a.pod_id = p.id AND a.number = p.placement
     WHERE p.tenant_id = $5 AND p.id = $6 AND p.node_id = $2::uuid AND p.node_id <> $7::uuid AND p.ceph_key IS NOT NULL
       AND (p.phase = 'Running' OR p.phase = 'Starting' AND NOT $1::boolean) AND (NOT a.volumes OR $1 AND a.clients_at IS NOT NULL)
       AND NOT EXISTS (SELECT 1 FROM placements o WHERE o.tenant_id = p.tenant_id AND o.pod_id = p.id AND o.role IN ('incoming', 'leaving'))
@@ -370,7 +370,7 @@ func (q *Queries) LeavingNode(ctx context.Context, nodeID uuid.UUID) (int, error
 }
 
 const lockMovingPod = `-- name: LockMovingPod :one
-SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib, p.last_placement, p.outside, p.interfaces, p.security_groups, p.network_connected_at, p.machine_cpu_millis, p.machine_memory_mib FROM pods p JOIN placements pl ON pl.tenant_id = p.tenant_id AND pl.pod_id = p.id
+SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib, p.last_placement, p.outside, p.interfaces, p.security_groups, p.network_connected_at, p.machine_cpu_millis, p.machine_memory_mib, p.unknown_since FROM pods p JOIN placements pl ON pl.tenant_id = p.tenant_id AND pl.pod_id = p.id
 WHERE pl.pod_id = $1 AND pl.number = $2 AND (pl.node_id = $3 OR pl.from_node = $3) AND pl.role IN ('incoming', 'leaving', 'active') FOR UPDATE OF p
 `
 
@@ -437,6 +437,7 @@ func (q *Queries) LockMovingPod(ctx context.Context, arg LockMovingPodParams) (P
 		&i.NetworkConnectedAt,
 		&i.MachineCpuMillis,
 		&i.MachineMemoryMib,
+		&i.UnknownSince,
 	)
 	return i, err
 }
@@ -668,7 +669,7 @@ func (q *Queries) MovesOfNode(ctx context.Context, nodeID uuid.UUID) ([]Placemen
 }
 
 const movingPods = `-- name: MovingPods :many
-SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, pods.scheduling, pods.priority, pods.gang, pods.decision, pods.placed_generation, pods.evicted, pods.guest_bytes, pods.needs, pods.delete_at, pods.annotations, pods.halted, pods.placement, pods.key_placement, pods.scratch_gib, pods.last_placement, pods.outside, pods.interfaces, pods.security_groups, pods.network_connected_at, pods.machine_cpu_millis, pods.machine_memory_mib, networks.cidr, pl.tenant_id, pl.pod_id, pl.number, pl.node_id, pl.role, pl.volumes, pl.clients, pl.clients_at, pl.created_at, pl.cpu_millis, pl.memory_mib, pl.vmm_overhead_mib, pl.scratch_gib, pl.holds, pl.ceph_key, pl.live, pl.from_node, pl.drains, pl.message, pl.gone, pl.cut, pl.role_since, COALESCE(a.number, 0)::bigint AS active_number, a.node_id AS active_node, COALESCE(n.endpoint, '')::text AS active_endpoint
+SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, pods.scheduling, pods.priority, pods.gang, pods.decision, pods.placed_generation, pods.evicted, pods.guest_bytes, pods.needs, pods.delete_at, pods.annotations, pods.halted, pods.placement, pods.key_placement, pods.scratch_gib, pods.last_placement, pods.outside, pods.interfaces, pods.security_groups, pods.network_connected_at, pods.machine_cpu_millis, pods.machine_memory_mib, pods.unknown_since, networks.cidr, pl.tenant_id, pl.pod_id, pl.number, pl.node_id, pl.role, pl.volumes, pl.clients, pl.clients_at, pl.created_at, pl.cpu_millis, pl.memory_mib, pl.vmm_overhead_mib, pl.scratch_gib, pl.holds, pl.ceph_key, pl.live, pl.from_node, pl.drains, pl.message, pl.gone, pl.cut, pl.role_since, COALESCE(a.number, 0)::bigint AS active_number, a.node_id AS active_node, COALESCE(n.endpoint, '')::text AS active_endpoint
 FROM placements pl JOIN pods ON pods.tenant_id = pl.tenant_id AND pods.id = pl.pod_id JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
 LEFT JOIN placements a ON a.tenant_id = pl.tenant_id AND a.pod_id = pl.pod_id AND a.role = 'active' LEFT JOIN nodes n ON n.id = a.node_id
 WHERE pl.node_id = $1 AND (pl.role = 'incoming' AND pl.ceph_key IS NOT NULL OR pl.role = 'leaving' AND NOT pl.gone) AND ($2::uuid[] IS NULL OR pl.pod_id = ANY($2))
@@ -754,6 +755,7 @@ func (q *Queries) MovingPods(ctx context.Context, arg MovingPodsParams) ([]Movin
 			&i.Pod.NetworkConnectedAt,
 			&i.Pod.MachineCpuMillis,
 			&i.Pod.MachineMemoryMib,
+			&i.Pod.UnknownSince,
 			&i.Cidr,
 			&i.Placement.TenantID,
 			&i.Placement.PodID,

@@ -14,7 +14,7 @@ import (
 )
 
 const allPods = `-- name: AllPods :many
-SELECT p.id, p.tenant_id, t.name AS tenant_name, p.name, p.phase, p.reason, p.node_id, p.holds_room, p.cpu_millis, p.memory_mib, p.vmm_overhead_mib, p.priority, p.created_at
+SELECT p.id, p.tenant_id, t.name AS tenant_name, p.name, p.phase, p.reason, p.unknown_since, p.node_id, p.holds_room, p.cpu_millis, p.memory_mib, p.vmm_overhead_mib, p.priority, p.created_at
 FROM pods p JOIN tenants t ON t.id = p.tenant_id
 WHERE (p.created_at, p.id) > ($1::timestamptz, $2::uuid)
   AND ($3::uuid IS NULL OR p.node_id = $3 AND p.holds_room) AND ($4::uuid IS NULL OR p.tenant_id = $4)
@@ -36,6 +36,7 @@ type AllPodsRow struct {
 	Name           string
 	Phase          husk.Phase
 	Reason         string
+	UnknownSince   *time.Time
 	NodeID         *uuid.UUID
 	HoldsRoom      bool
 	CpuMillis      int
@@ -67,6 +68,7 @@ func (q *Queries) AllPods(ctx context.Context, arg AllPodsParams) ([]AllPodsRow,
 			&i.Name,
 			&i.Phase,
 			&i.Reason,
+			&i.UnknownSince,
 			&i.NodeID,
 			&i.HoldsRoom,
 			&i.CpuMillis,
@@ -329,7 +331,7 @@ FROM (SELECT o.id, o.state, GREATEST($10::integer, 1) AS cpu,
     GREATEST(COALESCE((SELECT p.cpu_overcommit FROM pools p WHERE p.name = o.pool), 1), o.allocated_cpu_millis::double precision / GREATEST($10::integer, 1)) AS overcommit
     FROM nodes o WHERE o.id = $11 FOR UPDATE) old
 WHERE n.id = old.id
-RETURNING old.state, n.state AS now, EXISTS (SELECT 1 FROM pods WHERE pods.node_id = n.id AND pods.phase = 'Unknown') AS has_unknown_pods
+RETURNING old.state, n.state AS now, EXISTS (SELECT 1 FROM pods WHERE pods.node_id = n.id AND pods.unknown_since IS NOT NULL) AS has_unknown_pods
 `
 
 type HeartbeatParams struct {
@@ -754,7 +756,7 @@ func (q *Queries) OvercommitPool(ctx context.Context, arg OvercommitPoolParams) 
 const placementsNotSeen = `-- name: PlacementsNotSeen :many
 SELECT pl.tenant_id, pl.pod_id, pl.number, p.domain_started_at, ARRAY(SELECT c.volume_id FROM volume_claims c WHERE c.tenant_id = pl.tenant_id AND c.pod_id = pl.pod_id ORDER BY c.volume_id)::uuid[] AS volume_ids
 FROM placements pl JOIN pods p ON p.tenant_id = pl.tenant_id AND p.id = pl.pod_id AND p.placement = pl.number
-WHERE pl.volumes AND pl.clients_at IS NULL AND pl.role = 'active' AND p.domain_started_at IS NOT NULL AND p.phase IN ('Starting', 'Running', 'Unknown')
+WHERE pl.volumes AND pl.clients_at IS NULL AND pl.role = 'active' AND p.domain_started_at IS NOT NULL AND p.phase IN ('Starting', 'Running')
   AND NOT EXISTS (SELECT 1 FROM placements o WHERE o.tenant_id = p.tenant_id AND o.pod_id = p.id AND o.role IN ('incoming', 'leaving')) -- its disks show the clients of both machines
 ORDER BY random() LIMIT $1
 `
@@ -874,7 +876,7 @@ func (q *Queries) PlacementsOfNode(ctx context.Context, nodeID uuid.UUID) ([]Pla
 }
 
 const podsToMove = `-- name: PodsToMove :many
-SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib, p.last_placement, p.outside, p.interfaces, p.security_groups, p.network_connected_at, p.machine_cpu_millis, p.machine_memory_mib FROM pods p JOIN nodes n ON n.id = p.node_id LEFT JOIN placements pl ON pl.tenant_id = p.tenant_id AND pl.pod_id = p.id AND pl.number = p.placement
+SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib, p.last_placement, p.outside, p.interfaces, p.security_groups, p.network_connected_at, p.machine_cpu_millis, p.machine_memory_mib, p.unknown_since FROM pods p JOIN nodes n ON n.id = p.node_id LEFT JOIN placements pl ON pl.tenant_id = p.tenant_id AND pl.pod_id = p.id AND pl.number = p.placement
 WHERE p.node_id = $1::uuid AND (p.holds_room OR p.phase = 'Stopping') AND (n.state IN ('Fenced', 'Recovering') OR n.state IN ('Lost', 'Fencing') AND NOT pl.volumes)
 ORDER BY p.tenant_id, p.id LIMIT $2 FOR UPDATE OF p
 `
@@ -947,6 +949,7 @@ func (q *Queries) PodsToMove(ctx context.Context, arg PodsToMoveParams) ([]Pod, 
 			&i.NetworkConnectedAt,
 			&i.MachineCpuMillis,
 			&i.MachineMemoryMib,
+			&i.UnknownSince,
 		); err != nil {
 			return nil, err
 		}

@@ -259,7 +259,7 @@ func (q *Queries) DeleteFinishedPods(ctx context.Context, arg DeleteFinishedPods
 }
 
 const desiredPods = `-- name: DesiredPods :many
-SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, pods.scheduling, pods.priority, pods.gang, pods.decision, pods.placed_generation, pods.evicted, pods.guest_bytes, pods.needs, pods.delete_at, pods.annotations, pods.halted, pods.placement, pods.key_placement, pods.scratch_gib, pods.last_placement, pods.outside, pods.interfaces, pods.security_groups, pods.network_connected_at, pods.machine_cpu_millis, pods.machine_memory_mib, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
+SELECT pods.tenant_id, pods.id, pods.name, pods.labels, pods.spec, pods.cpu_millis, pods.memory_mib, pods.generation, pods.observed_generation, pods.phase, pods.reason, pods.message, pods.node_id, pods.vmm_overhead_mib, pods.holds_room, pods.network_id, pods.address, pods.mac, pods.ceph_key, pods.restarts, pods.containers, pods.created_at, pods.placed_at, pods.domain_starting_at, pods.domain_started_at, pods.guest_ready_at, pods.running_at, pods.deletion_requested_at, pods.tries, pods.next_try_at, pods.node_name, pods.scheduling, pods.priority, pods.gang, pods.decision, pods.placed_generation, pods.evicted, pods.guest_bytes, pods.needs, pods.delete_at, pods.annotations, pods.halted, pods.placement, pods.key_placement, pods.scratch_gib, pods.last_placement, pods.outside, pods.interfaces, pods.security_groups, pods.network_connected_at, pods.machine_cpu_millis, pods.machine_memory_mib, pods.unknown_since, networks.cidr FROM pods JOIN networks ON networks.tenant_id = pods.tenant_id AND networks.id = pods.network_id
 WHERE pods.node_id = $1::uuid AND (pods.ceph_key IS NOT NULL OR pods.phase = 'Stopping') AND ($2::uuid[] IS NULL OR pods.id = ANY($2))
 ORDER BY pods.created_at, pods.id
 `
@@ -337,6 +337,7 @@ func (q *Queries) DesiredPods(ctx context.Context, arg DesiredPodsParams) ([]Des
 			&i.Pod.NetworkConnectedAt,
 			&i.Pod.MachineCpuMillis,
 			&i.Pod.MachineMemoryMib,
+			&i.Pod.UnknownSince,
 			&i.Cidr,
 		); err != nil {
 			return nil, err
@@ -526,7 +527,7 @@ const insertPod = `-- name: InsertPod :one
 INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, scheduling, priority, gang, guest_bytes, needs, annotations, scratch_gib, interfaces, security_groups)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
 ON CONFLICT (tenant_id, name) DO NOTHING
-RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at, machine_cpu_millis, machine_memory_mib
+RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at, machine_cpu_millis, machine_memory_mib, unknown_since
 `
 
 type InsertPodParams struct {
@@ -627,6 +628,7 @@ func (q *Queries) InsertPod(ctx context.Context, arg InsertPodParams) (Pod, erro
 		&i.NetworkConnectedAt,
 		&i.MachineCpuMillis,
 		&i.MachineMemoryMib,
+		&i.UnknownSince,
 	)
 	return i, err
 }
@@ -692,7 +694,7 @@ func (q *Queries) LeavingPods(ctx context.Context) ([]LeavingPodsRow, error) {
 }
 
 const lockNodePod = `-- name: LockNodePod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at, machine_cpu_millis, machine_memory_mib FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at, machine_cpu_millis, machine_memory_mib, unknown_since FROM pods WHERE node_id = $1::uuid AND id = $2 FOR UPDATE
 `
 
 type LockNodePodParams struct {
@@ -756,12 +758,13 @@ func (q *Queries) LockNodePod(ctx context.Context, arg LockNodePodParams) (Pod, 
 		&i.NetworkConnectedAt,
 		&i.MachineCpuMillis,
 		&i.MachineMemoryMib,
+		&i.UnknownSince,
 	)
 	return i, err
 }
 
 const lockPod = `-- name: LockPod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at, machine_cpu_millis, machine_memory_mib FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at, machine_cpu_millis, machine_memory_mib, unknown_since FROM pods WHERE tenant_id = $1 AND id = $2 FOR UPDATE
 `
 
 type LockPodParams struct {
@@ -825,6 +828,7 @@ func (q *Queries) LockPod(ctx context.Context, arg LockPodParams) (Pod, error) {
 		&i.NetworkConnectedAt,
 		&i.MachineCpuMillis,
 		&i.MachineMemoryMib,
+		&i.UnknownSince,
 	)
 	return i, err
 }
@@ -836,6 +840,20 @@ SELECT 1 FROM pods p WHERE p.id = ANY($1::uuid[]) ORDER BY p.tenant_id, p.id FOR
 // Everything that changes pods and nodes locks the pods first, in the order of their ids, and then the nodes in the order of theirs.
 func (q *Queries) LockPods(ctx context.Context, ids []uuid.UUID) error {
 	_, err := q.db.Exec(ctx, lockPods, ids)
+	return err
+}
+
+const markPodUnknown = `-- name: MarkPodUnknown :exec
+UPDATE pods SET unknown_since = clock_timestamp() WHERE tenant_id = $1 AND id = $2
+`
+
+type MarkPodUnknownParams struct {
+	TenantID uuid.UUID
+	ID       uuid.UUID
+}
+
+func (q *Queries) MarkPodUnknown(ctx context.Context, arg MarkPodUnknownParams) error {
+	_, err := q.db.Exec(ctx, markPodUnknown, arg.TenantID, arg.ID)
 	return err
 }
 
@@ -1008,7 +1026,7 @@ func (q *Queries) PlacedPods(ctx context.Context, nodeIds []uuid.UUID) ([]Placed
 }
 
 const pod = `-- name: Pod :one
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at, machine_cpu_millis, machine_memory_mib FROM pods WHERE tenant_id = $1 AND id = $2
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at, machine_cpu_millis, machine_memory_mib, unknown_since FROM pods WHERE tenant_id = $1 AND id = $2
 `
 
 type PodParams struct {
@@ -1072,6 +1090,7 @@ func (q *Queries) Pod(ctx context.Context, arg PodParams) (Pod, error) {
 		&i.NetworkConnectedAt,
 		&i.MachineCpuMillis,
 		&i.MachineMemoryMib,
+		&i.UnknownSince,
 	)
 	return i, err
 }
@@ -1177,12 +1196,13 @@ func (q *Queries) PodImages(ctx context.Context, arg PodImagesParams) ([]PodImag
 }
 
 const podPhases = `-- name: PodPhases :many
-SELECT phase, count(*)::integer AS pods FROM pods GROUP BY phase
+SELECT phase, count(*)::integer AS pods, count(unknown_since)::integer AS unknown FROM pods GROUP BY phase
 `
 
 type PodPhasesRow struct {
-	Phase husk.Phase
-	Pods  int
+	Phase   husk.Phase
+	Pods    int
+	Unknown int
 }
 
 func (q *Queries) PodPhases(ctx context.Context) ([]PodPhasesRow, error) {
@@ -1194,7 +1214,7 @@ func (q *Queries) PodPhases(ctx context.Context) ([]PodPhasesRow, error) {
 	items := []PodPhasesRow{}
 	for rows.Next() {
 		var i PodPhasesRow
-		if err := rows.Scan(&i.Phase, &i.Pods); err != nil {
+		if err := rows.Scan(&i.Phase, &i.Pods, &i.Unknown); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -1292,7 +1312,7 @@ func (q *Queries) PodVolumes(ctx context.Context, arg PodVolumesParams) ([]PodVo
 }
 
 const pods = `-- name: Pods :many
-SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at, machine_cpu_millis, machine_memory_mib FROM pods
+SELECT tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at, machine_cpu_millis, machine_memory_mib, unknown_since FROM pods
 WHERE tenant_id = $1 AND (created_at, id) > ($2::timestamptz, $3::uuid)
   AND ($4::text IS NULL OR name = $4) AND ($5::jsonb IS NULL OR labels_match(labels, $5::jsonb))
 ORDER BY created_at, id LIMIT $6
@@ -1376,6 +1396,7 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]Pod, error) {
 			&i.NetworkConnectedAt,
 			&i.MachineCpuMillis,
 			&i.MachineMemoryMib,
+			&i.UnknownSince,
 		); err != nil {
 			return nil, err
 		}
@@ -1388,11 +1409,11 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]Pod, error) {
 }
 
 const podsOfLostNodes = `-- name: PodsOfLostNodes :many
-SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib, p.last_placement, p.outside, p.interfaces, p.security_groups, p.network_connected_at, p.machine_cpu_millis, p.machine_memory_mib FROM pods p JOIN nodes n ON n.id = p.node_id
-WHERE (n.state = 'Lost' OR n.state IN ('Fencing', 'Fenced') AND n.heartbeat_at < clock_timestamp() - interval '1 minute') AND p.phase IN ('Starting', 'Running') ORDER BY p.tenant_id, p.id LIMIT $1 FOR UPDATE OF p
+SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib, p.last_placement, p.outside, p.interfaces, p.security_groups, p.network_connected_at, p.machine_cpu_millis, p.machine_memory_mib, p.unknown_since FROM pods p JOIN nodes n ON n.id = p.node_id
+WHERE (n.state = 'Lost' OR n.state IN ('Fencing', 'Fenced') AND n.heartbeat_at < clock_timestamp() - interval '1 minute') AND p.unknown_since IS NULL AND p.phase IN ('Starting', 'Running', 'Stopping') ORDER BY p.tenant_id, p.id LIMIT $1 FOR UPDATE OF p
 `
 
-// Pods that are not Unknown although their node is Lost.
+// Pods of which it is not recorded yet that their node is lost.
 func (q *Queries) PodsOfLostNodes(ctx context.Context, max int) ([]Pod, error) {
 	rows, err := q.db.Query(ctx, podsOfLostNodes, max)
 	if err != nil {
@@ -1455,6 +1476,7 @@ func (q *Queries) PodsOfLostNodes(ctx context.Context, max int) ([]Pod, error) {
 			&i.NetworkConnectedAt,
 			&i.MachineCpuMillis,
 			&i.MachineMemoryMib,
+			&i.UnknownSince,
 		); err != nil {
 			return nil, err
 		}
@@ -1663,7 +1685,7 @@ func (q *Queries) SetPodStopping(ctx context.Context, arg SetPodStoppingParams) 
 
 const updatePod = `-- name: UpdatePod :one
 UPDATE pods SET name = $1, labels = $2, annotations = $3, security_groups = $4, generation = generation + 1
-WHERE tenant_id = $5 AND id = $6 RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at, machine_cpu_millis, machine_memory_mib
+WHERE tenant_id = $5 AND id = $6 RETURNING tenant_id, id, name, labels, spec, cpu_millis, memory_mib, generation, observed_generation, phase, reason, message, node_id, vmm_overhead_mib, holds_room, network_id, address, mac, ceph_key, restarts, containers, created_at, placed_at, domain_starting_at, domain_started_at, guest_ready_at, running_at, deletion_requested_at, tries, next_try_at, node_name, scheduling, priority, gang, decision, placed_generation, evicted, guest_bytes, needs, delete_at, annotations, halted, placement, key_placement, scratch_gib, last_placement, outside, interfaces, security_groups, network_connected_at, machine_cpu_millis, machine_memory_mib, unknown_since
 `
 
 type UpdatePodParams struct {
@@ -1738,6 +1760,7 @@ func (q *Queries) UpdatePod(ctx context.Context, arg UpdatePodParams) (Pod, erro
 		&i.NetworkConnectedAt,
 		&i.MachineCpuMillis,
 		&i.MachineMemoryMib,
+		&i.UnknownSince,
 	)
 	return i, err
 }

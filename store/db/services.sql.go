@@ -126,7 +126,7 @@ func (q *Queries) LockService(ctx context.Context, arg LockServiceParams) (Servi
 
 const networksOfNode = `-- name: NetworksOfNode :many
 SELECT DISTINCT a.tenant_id, a.network_id FROM pod_addresses a JOIN (
-    SELECT p.tenant_id, p.id FROM pods p WHERE p.node_id = $1::uuid AND p.phase IN ('Starting', 'Running', 'Unknown', 'Stopping')
+    SELECT p.tenant_id, p.id FROM pods p WHERE p.node_id = $1::uuid AND p.phase IN ('Starting', 'Running', 'Stopping')
     UNION
     SELECT l.tenant_id, l.pod_id FROM placements l WHERE l.node_id = $1::uuid AND l.role IN ('incoming', 'leaving')
 ) here ON here.tenant_id = a.tenant_id AND here.id = a.pod_id
@@ -401,7 +401,7 @@ func (q *Queries) UpdateService(ctx context.Context, arg UpdateServiceParams) (S
 
 const zonePods = `-- name: ZonePods :many
 SELECT p.id, p.tenant_id, p.network_id, p.name, p.labels, p.address, p.interfaces, (p.phase = 'Running')::boolean AS running, pod_ready(p) AS ready, node_is_silent(p.node_id) AS silent
-FROM pods p WHERE p.tenant_id = $1 AND p.phase IN ('Starting', 'Running', 'Unknown', 'Stopping') AND (p.phase <> 'Stopping' OR p.holds_room)
+FROM pods p WHERE p.tenant_id = $1 AND p.phase IN ('Starting', 'Running', 'Stopping') AND (p.phase <> 'Stopping' OR p.holds_room)
 `
 
 type ZonePodsRow struct {

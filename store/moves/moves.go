@@ -77,7 +77,7 @@ func Report(ctx context.Context, q *db.Queries, node uuid.UUID, r husk.PodReport
 
 // change makes an incoming placement the active one, unless that is not allowed any more. It returns a refusal then.
 func change(ctx context.Context, q *db.Queries, row db.Pod, in db.Placement) error {
-	if !slices.Contains([]husk.Phase{husk.PhaseStarting, husk.PhaseRunning, husk.PhaseUnknown}, row.Phase) || row.NodeID == nil {
+	if !slices.Contains([]husk.Phase{husk.PhaseStarting, husk.PhaseRunning}, row.Phase) || row.NodeID == nil {
 		return refusal{"the pod is " + string(row.Phase)}
 	}
 	nodes, err := q.LockNodesOfMove(ctx, []uuid.UUID{*row.NodeID, in.NodeID})

@@ -71,21 +71,17 @@ func record(ctx context.Context, q *db.Queries, row db.Pod, reason, message stri
 	return q.Hint(ctx, topics)
 }
 
-// MarkUnknown marks pods of lost nodes as Unknown, at most limit of them, and returns how many.
+// MarkUnknown records of pods of lost nodes that what is known of them may be old, at most limit of them, and returns how many.
 func MarkUnknown(ctx context.Context, q *db.Queries, limit int) (int, error) {
 	pods, err := q.PodsOfLostNodes(ctx, limit)
 	if err != nil {
 		return 0, err
 	}
 	for _, p := range pods {
-		next, ok := p.Phase.Next(husk.EventNodeLost)
-		if !ok {
-			continue
-		}
-		if err := setPhase(ctx, q, p, next, "NodeLost", "the node does not respond; the state of its pods is not known"); err != nil {
+		if err := q.MarkPodUnknown(ctx, db.MarkPodUnknownParams{TenantID: p.TenantID, ID: p.ID}); err != nil {
 			return 0, err
 		}
-		if err := record(ctx, q, p, string(next), "node lost"); err != nil {
+		if err := record(ctx, q, p, "Unknown", "node "+p.NodeName+" does not respond"); err != nil {
 			return 0, err
 		}
 	}
@@ -136,7 +132,7 @@ func move(ctx context.Context, q *db.Queries, row db.Pod, node husk.Node) error 
 	}
 	if once {
 		message := "its node " + node.Name + " was lost, and its restart policy is Never"
-		if err := setPhase(ctx, q, row, husk.PhaseFailed, "NodeLost", message); err != nil {
+		if err := setPhase(ctx, q, row, husk.PhaseFailed, husk.ReasonNodeLost, message); err != nil {
 			return err
 		}
 		return record(ctx, q, row, string(husk.PhaseFailed), message)

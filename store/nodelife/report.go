@@ -64,8 +64,11 @@ func Report(ctx context.Context, q *db.Queries, node uuid.UUID, r husk.PodReport
 	if err := q.UpdatePodStatus(ctx, status); err != nil {
 		return err
 	}
-	if next != row.Phase {
+	switch {
+	case next != row.Phase:
 		return record(ctx, q, row, string(next), r.Message)
+	case row.UnknownSince != nil:
+		return record(ctx, q, row, string(next), "node "+row.NodeName+" responds again")
 	}
 	return q.Hint(ctx, []string{hints.Tenant(row.TenantID)})
 }

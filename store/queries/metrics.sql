@@ -34,7 +34,7 @@ LEFT JOIN (SELECT tenant_id, count(*) AS security_groups FROM security_groups WH
 WHERE t.id = ANY(@tenants);
 
 -- name: MetricsOfPods :many
-SELECT tenant_id, id, name, labels, phase, node_name, address, cpu_millis, memory_mib, restarts, containers, domain_started_at FROM pods
+SELECT tenant_id, id, name, labels, phase, unknown_since, node_name, address, cpu_millis, memory_mib, restarts, containers, domain_started_at FROM pods
 WHERE tenant_id = ANY(@tenants::uuid[]) ORDER BY tenant_id, name;
 
 -- name: MetricsOfVolumes :many

@@ -76,7 +76,7 @@ FROM (SELECT o.id, o.state, GREATEST(@cpu_millis::integer, 1) AS cpu,
     GREATEST(COALESCE((SELECT p.cpu_overcommit FROM pools p WHERE p.name = o.pool), 1), o.allocated_cpu_millis::double precision / GREATEST(@cpu_millis::integer, 1)) AS overcommit
     FROM nodes o WHERE o.id = @id FOR UPDATE) old
 WHERE n.id = old.id
-RETURNING old.state, n.state AS now, EXISTS (SELECT 1 FROM pods WHERE pods.node_id = n.id AND pods.phase = 'Unknown') AS has_unknown_pods;
+RETURNING old.state, n.state AS now, EXISTS (SELECT 1 FROM pods WHERE pods.node_id = n.id AND pods.unknown_since IS NOT NULL) AS has_unknown_pods;
 
 -- name: NodeBeats :many
 -- What the leader needs to judge the nodes' heartbeats.
@@ -125,7 +125,7 @@ SELECT EXISTS (SELECT 1 FROM nodes WHERE storage_address = @address AND id <> @i
 -- Machines that write volumes and whose Ceph clients are not recorded.
 SELECT pl.tenant_id, pl.pod_id, pl.number, p.domain_started_at, ARRAY(SELECT c.volume_id FROM volume_claims c WHERE c.tenant_id = pl.tenant_id AND c.pod_id = pl.pod_id ORDER BY c.volume_id)::uuid[] AS volume_ids
 FROM placements pl JOIN pods p ON p.tenant_id = pl.tenant_id AND p.id = pl.pod_id AND p.placement = pl.number
-WHERE pl.volumes AND pl.clients_at IS NULL AND pl.role = 'active' AND p.domain_started_at IS NOT NULL AND p.phase IN ('Starting', 'Running', 'Unknown')
+WHERE pl.volumes AND pl.clients_at IS NULL AND pl.role = 'active' AND p.domain_started_at IS NOT NULL AND p.phase IN ('Starting', 'Running')
   AND NOT EXISTS (SELECT 1 FROM placements o WHERE o.tenant_id = p.tenant_id AND o.pod_id = p.id AND o.role IN ('incoming', 'leaving')) -- its disks show the clients of both machines
 ORDER BY random() LIMIT @max; -- one that shows nothing does not hold up the others
 
@@ -173,7 +173,7 @@ UPDATE nodes n SET desired_since = GREATEST(n.desired_since, f.revision)
 FROM (SELECT node_id, max(revision) AS revision FROM forgotten GROUP BY node_id) f WHERE n.id = f.node_id;
 
 -- name: AllPods :many
-SELECT p.id, p.tenant_id, t.name AS tenant_name, p.name, p.phase, p.reason, p.node_id, p.holds_room, p.cpu_millis, p.memory_mib, p.vmm_overhead_mib, p.priority, p.created_at
+SELECT p.id, p.tenant_id, t.name AS tenant_name, p.name, p.phase, p.reason, p.unknown_since, p.node_id, p.holds_room, p.cpu_millis, p.memory_mib, p.vmm_overhead_mib, p.priority, p.created_at
 FROM pods p JOIN tenants t ON t.id = p.tenant_id
 WHERE (p.created_at, p.id) > (@after_time::timestamptz, @after_id::uuid)
   AND (sqlc.narg(node_id)::uuid IS NULL OR p.node_id = sqlc.narg(node_id) AND p.holds_room) AND (sqlc.narg(tenant_id)::uuid IS NULL OR p.tenant_id = sqlc.narg(tenant_id))

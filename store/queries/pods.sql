@@ -201,16 +201,19 @@ UPDATE pods SET holds_room = false, cpu_millis = (spec -> 'resources' ->> 'cpuMi
 WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: PodsOfLostNodes :many
--- Pods that are not Unknown although their node is Lost.
+-- Pods of which it is not recorded yet that their node is lost.
 SELECT p.* FROM pods p JOIN nodes n ON n.id = p.node_id
-WHERE (n.state = 'Lost' OR n.state IN ('Fencing', 'Fenced') AND n.heartbeat_at < clock_timestamp() - interval '1 minute') AND p.phase IN ('Starting', 'Running') ORDER BY p.tenant_id, p.id LIMIT @max FOR UPDATE OF p;
+WHERE (n.state = 'Lost' OR n.state IN ('Fencing', 'Fenced') AND n.heartbeat_at < clock_timestamp() - interval '1 minute') AND p.unknown_since IS NULL AND p.phase IN ('Starting', 'Running', 'Stopping') ORDER BY p.tenant_id, p.id LIMIT @max FOR UPDATE OF p;
+
+-- name: MarkPodUnknown :exec
+UPDATE pods SET unknown_since = clock_timestamp() WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: KeyedPodIDs :many
 -- The pods that have a key in Ceph, with the placements that it may be named by.
 SELECT id, placement, key_placement FROM pods WHERE has_key(pods) AND (sqlc.narg(id)::uuid IS NULL OR id = sqlc.narg(id));
 
 -- name: PodPhases :many
-SELECT phase, count(*)::integer AS pods FROM pods GROUP BY phase;
+SELECT phase, count(*)::integer AS pods, count(unknown_since)::integer AS unknown FROM pods GROUP BY phase;
 
 -- name: PendingPods :many
 -- Pending pods that are due, the highest priority first and the oldest first among equals, each with what it still waits for: a volume that is not

@@ -57,12 +57,12 @@ SELECT * FROM services WHERE sqlc.narg(tenants)::uuid[] IS NULL OR tenant_id = A
 -- name: ZonePods :many
 -- The pods of a tenant that have a virtual machine.
 SELECT p.id, p.tenant_id, p.network_id, p.name, p.labels, p.address, p.interfaces, (p.phase = 'Running')::boolean AS running, pod_ready(p) AS ready, node_is_silent(p.node_id) AS silent
-FROM pods p WHERE p.tenant_id = @tenant_id AND p.phase IN ('Starting', 'Running', 'Unknown', 'Stopping') AND (p.phase <> 'Stopping' OR p.holds_room);
+FROM pods p WHERE p.tenant_id = @tenant_id AND p.phase IN ('Starting', 'Running', 'Stopping') AND (p.phase <> 'Stopping' OR p.holds_room);
 
 -- name: NetworksOfNode :many
 -- The networks that have virtual machines on a node, also of pods that move to it or from it.
 SELECT DISTINCT a.tenant_id, a.network_id FROM pod_addresses a JOIN (
-    SELECT p.tenant_id, p.id FROM pods p WHERE p.node_id = @node_id::uuid AND p.phase IN ('Starting', 'Running', 'Unknown', 'Stopping')
+    SELECT p.tenant_id, p.id FROM pods p WHERE p.node_id = @node_id::uuid AND p.phase IN ('Starting', 'Running', 'Stopping')
     UNION
     SELECT l.tenant_id, l.pod_id FROM placements l WHERE l.node_id = @node_id::uuid AND l.role IN ('incoming', 'leaving')
 ) here ON here.tenant_id = a.tenant_id AND here.id = a.pod_id;

@@ -71,10 +71,10 @@ func Tenants(ctx context.Context, q *db.Queries, ids []uuid.UUID) (map[uuid.UUID
 			continue // created since
 		}
 		f := husk.PodMetrics{
-			ID: p.ID, Name: p.Name, Labels: p.Labels, Phase: p.Phase, NodeName: p.NodeName, Address: p.Address,
+			ID: p.ID, Name: p.Name, Labels: p.Labels, Phase: p.Phase, Unknown: p.UnknownSince != nil, NodeName: p.NodeName, Address: p.Address,
 			Limits: husk.Resources{CPUMillis: p.CpuMillis, MemoryMiB: p.MemoryMib}, Restarts: p.Restarts, Containers: p.Containers, StartedAt: p.DomainStartedAt,
 		}
-		if p.Phase == husk.PhaseRunning || p.Phase == husk.PhaseStarting || p.Phase == husk.PhaseStopping {
+		if !f.Unknown && (p.Phase == husk.PhaseRunning || p.Phase == husk.PhaseStarting || p.Phase == husk.PhaseStopping) {
 			f.Sample = samples[p.ID]
 		}
 		t.Pods = append(t.Pods, f)

@@ -62,7 +62,7 @@ func (tn *Tenant) Wait(t testing.TB, id uuid.UUID, phase openapi.PodPhase) opena
 		if pod.Status.Phase == openapi.PodPhaseFailed && phase != openapi.PodPhaseFailed {
 			cancel()
 		}
-		if pod.Status.Phase != phase {
+		if pod.Status.Phase != phase || pod.Status.UnknownSince != nil {
 			return fmt.Errorf("pod is %s, not %s: %s %s", pod.Status.Phase, phase, Value(pod.Status.Reason), Value(pod.Status.Message))
 		}
 		return nil

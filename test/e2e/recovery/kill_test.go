@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"husk"
 	"husk/openapi"
 	"husk/test/pace"
 	"husk/test/stack"
@@ -133,8 +134,8 @@ func TestAKilledAgentDisturbsNoPod(t *testing.T) {
 	}
 }
 
-// A node that sends no heartbeats becomes Lost and its pods become Unknown, but they are not moved.
-// After the next heartbeat they are Running again.
+// A node that sends no heartbeats becomes Lost, and its pods show that what is known of them is old, but they are not moved.
+// After the next heartbeat they are known again.
 func TestPodsOfALostNodeBecomeUnknown(t *testing.T) {
 	tn := stack.NewTenant(t)
 	busybox := tn.ImportImage(t, "busybox")
@@ -149,10 +150,17 @@ func TestPodsOfALostNodeBecomeUnknown(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = syscall.Kill(agent, syscall.SIGCONT) }) // the tests after this one need it
-	unknown := tn.Wait(t, pod.ID, openapi.PodPhaseUnknown)
-	if stack.Value(unknown.Status.Reason) != "NodeLost" {
-		t.Errorf("the reason is %q", stack.Value(unknown.Status.Reason))
+	isKnown := func(want bool) {
+		t.Helper()
+		stack.Eventually(t, time.Minute, func() error {
+			p, err := tn.Get(t.Context(), pod.ID)
+			if err == nil && (p.Status.Phase != openapi.PodPhaseRunning || (p.Status.UnknownSince == nil) != want || (stack.Value(p.Status.Reason) == husk.ReasonNodeLost) == want) {
+				return fmt.Errorf("the pod is %s (%s), unknown since %v", p.Status.Phase, stack.Value(p.Status.Reason), p.Status.UnknownSince)
+			}
+			return err
+		})
 	}
+	isKnown(false)
 	nodes, err := tn.Operator.Nodes.List(t.Context())
 	if err != nil || len(nodes) != 1 || nodes[0].State != openapi.NodeStateLost {
 		t.Errorf("the node is not lost: %v: %+v", err, nodes)
@@ -168,7 +176,7 @@ func TestPodsOfALostNodeBecomeUnknown(t *testing.T) {
 	if err := syscall.Kill(agent, syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	tn.Wait(t, pod.ID, openapi.PodPhaseRunning)
+	isKnown(true)
 	tn.Wait(t, waiting.ID, openapi.PodPhaseRunning)
 	if after := stack.QEMU(pod.ID); after != before {
 		t.Errorf("the machine was process %d and is %d", before, after)

@@ -3235,6 +3235,11 @@ export interface components {
             name: string;
             phase: components["schemas"]["PodPhase"];
             /**
+             * Format: date-time
+             * @description Since when the pod's node does not respond. The status is then the last one that was known, and its reason is NodeLost. Absent while the node responds.
+             */
+            unknownSince?: string;
+            /**
              * @description The reason in one word that programs can rely on. A pod that is Running has one if a container waits for its restart (CrashLoopBackOff), has failed for good (ContainerFailed), or is not ready (NotReady).
              * @example InsufficientMemory
              */
@@ -4168,6 +4173,11 @@ export interface components {
         PodStatus: {
             phase: components["schemas"]["PodPhase"];
             /**
+             * Format: date-time
+             * @description Since when the pod's node does not respond. The status is then the last one that was known, and its reason is NodeLost. Absent while the node responds.
+             */
+            unknownSince?: string;
+            /**
              * @description The reason in one word that programs can rely on. A pod that is Running has one if a container waits for its restart (CrashLoopBackOff), has failed for good (ContainerFailed), or is not ready (NotReady).
              * @example InsufficientMemory
              */
@@ -4198,7 +4208,7 @@ export interface components {
             timeline: components["schemas"]["Timeline"];
         };
         /** @enum {string} */
-        PodPhase: "Pending" | "Starting" | "Running" | "Succeeded" | "Failed" | "Unknown" | "Stopping" | "Stopped";
+        PodPhase: "Pending" | "Starting" | "Running" | "Succeeded" | "Failed" | "Stopping" | "Stopped";
         /** @description When the pod reached each step of its latest start. The time comes from the clock of the component that did the step. */
         Timeline: {
             /** Format: date-time */

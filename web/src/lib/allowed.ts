@@ -4,10 +4,10 @@
 const ALLOWED = {
   pod: {
     start: ["Succeeded", "Failed", "Stopped"],
-    stop: ["Pending", "Starting", "Running", "Unknown"],
-    restart: ["Starting", "Running", "Unknown"],
+    stop: ["Pending", "Starting", "Running"],
+    restart: ["Starting", "Running"],
     resize: ["Pending", "Starting", "Running", "Succeeded", "Failed", "Stopped"],
-    delete: ["Pending", "Starting", "Running", "Unknown", "Succeeded", "Failed", "Stopped", "Stopping"],
+    delete: ["Pending", "Starting", "Running", "Succeeded", "Failed", "Stopped", "Stopping"],
   },
   volume: {
     grow: ["Available", "InUse"],
@@ -36,7 +36,6 @@ const BECAUSE: Record<keyof typeof ALLOWED, Record<string, string>> = {
     Pending: "does not run yet",
     Starting: "starts already",
     Running: "runs already",
-    Unknown: "is on a node that does not respond",
     Succeeded: "has ended",
     Failed: "has ended",
     Stopping: "is stopping",

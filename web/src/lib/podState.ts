@@ -2,8 +2,9 @@
 
 import type { Pod } from "../api/client";
 
-/** podState returns the pod's phase, or the reason why the pod is not well or not further. */
+/** podState returns the pod's phase, or the reason why the pod is not well or not further. If the pod's node does not respond, it is Unknown. */
 export function podState({ status }: Pod): string {
+  if (status.unknownSince) return "Unknown";
   const says = ["Pending", "Starting", "Running", "Failed"].includes(status.phase) && status.reason && status.reason !== "Error";
   return says && status.reason ? status.reason : status.phase;
 }
@@ -11,9 +12,7 @@ export function podState({ status }: Pod): string {
 /** needsAttention reports whether somebody should look at the pod. */
 export function needsAttention({ status }: Pod): boolean {
   return (
-    status.phase === "Failed" ||
-    status.phase === "Unknown" ||
-    (["Pending", "Starting", "Running"].includes(status.phase) && !!status.reason)
+    status.phase === "Failed" || !!status.unknownSince || (["Pending", "Starting", "Running"].includes(status.phase) && !!status.reason)
   );
 }
 

@@ -202,7 +202,9 @@ function Log({ operator = false, names, tenants }: { operator?: boolean; names: 
       </div>
       <Problem error={log.error} retry={() => void log.refetch()} />
       {log.isPending && !log.error && <Loading />}
-      {log.data && rows.length === 0 && <Empty title={log.hasNextPage ? "No newer entries match" : filtered ? "No entries match" : "No entries yet"} />}
+      {log.data && rows.length === 0 && (
+        <Empty title={log.hasNextPage ? "No newer entries match" : filtered ? "No entries match" : "No entries yet"} />
+      )}
       {rows.length > 0 && <DataTable label="Audit log" rows={rows} columns={columns} id={(e) => e.id} />}
     </>
   );

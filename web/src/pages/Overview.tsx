@@ -14,7 +14,7 @@ import { EventList } from "../ui/EventList";
 import { Problem } from "../ui/Problem";
 import { Card, Empty, Loading, Meter, PageHead } from "../ui/parts";
 
-const PHASES = ["Running", "Starting", "Pending", "Stopping", "Stopped", "Succeeded", "Failed", "Unknown"] as const;
+const PHASES = ["Running", "Starting", "Pending", "Stopping", "Stopped", "Succeeded", "Failed"] as const;
 
 /** Overview shows the tenant's pods, quota, cost, problems and recent events. */
 export function Overview() {

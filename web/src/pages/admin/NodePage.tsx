@@ -61,7 +61,7 @@ function Page({ node: n }: { node: Node }) {
           </Link>
         ),
       },
-      { name: "State", width: "112px", sort: (p) => p.phase, cell: (p) => <Badge state={p.phase} /> },
+      { name: "State", width: "112px", sort: (p) => p.phase, cell: (p) => <Badge state={p.unknownSince ? "Unknown" : p.phase} /> },
       {
         name: "Cores",
         width: "76px",

@@ -114,7 +114,7 @@ function Page({ tenant: t }: { tenant: Tenant }) {
         <ul className="rows">
           {pods.data?.slice(0, 200).map((p) => (
             <li key={p.id}>
-              <Badge state={p.phase} title={p.reason} /> {p.name}
+              <Badge state={p.unknownSince ? "Unknown" : p.phase} title={p.reason} /> {p.name}
               <span className="muted">
                 {coresOf(p.resources.cpuMillis)}, {mebibytes(p.resources.memoryMiB)}
               </span>

@@ -122,7 +122,7 @@ function Page({ pod, broken }: { pod: Pod; broken?: ApiError }) {
       </PageHead>
       {broken && <Problem error={broken} title="This page is not up to date." />}
       {pod.status.message && (
-        <p className={`note ${["Failed", "Unknown", "Running"].includes(pod.status.phase) ? "bad" : ""}`}>
+        <p className={`note ${pod.status.unknownSince || ["Failed", "Running"].includes(pod.status.phase) ? "bad" : ""}`}>
           {pod.status.reason && <strong>{pod.status.reason}: </strong>}
           {pod.status.message}
           {pod.status.phase === "Pending" && (

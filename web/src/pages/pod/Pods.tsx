@@ -16,7 +16,7 @@ import { ListPage } from "../../ui/ListPage";
 import { Labels, When } from "../../ui/parts";
 import { toast } from "../../ui/toasts";
 
-const PHASES = ["Pending", "Starting", "Running", "Succeeded", "Failed", "Unknown", "Stopping", "Stopped"];
+const PHASES = ["Pending", "Starting", "Running", "Succeeded", "Failed", "Stopping", "Stopped"];
 
 /** Pods shows a live list of the tenant's pods. */
 export function Pods() {
