@@ -118,6 +118,7 @@ test("a viewer sees no controls that change anything", async () => {
     "Security groups",
     "Networks",
     "Events",
+    "Operations",
     "Usage",
   ]);
 });
