@@ -317,6 +317,48 @@ func TestAnImageWithClonesIsNotRemoved(t *testing.T) {
 	}
 }
 
+// A server hangs after it has made the RBD image of a volume, and continues when another has made it again and fills it.
+func TestTwoServersDoNotFillOneVolume(t *testing.T) {
+	t.Parallel()
+	hung, other := connect(t), connect(t)
+	ctx := t.Context()
+	create := func(c *Cluster) error {
+		_, err := c.CreateVolume(ctx, name(t, "vol"), 16<<20, "ext4")
+		return err
+	}
+	begun := false
+	hung.after = func(step string) error {
+		if step != "made" || begun {
+			return nil
+		}
+		begun = true
+		other.after = func(step string) error {
+			if step == "filled" {
+				return errInterrupted
+			}
+			return nil
+		}
+		if err := create(other); !errors.Is(err, errInterrupted) {
+			t.Errorf("the other server does not begin again: %v", err)
+		}
+		return nil
+	}
+	if err := create(hung); err == nil || !begun {
+		t.Error("the server that hung has completed the volume that the other one fills")
+	}
+	hung.after, other.after = func(string) error { return nil }, func(string) error { return nil }
+	if _, err := other.Disk(ctx, name(t, "vol")); !errors.Is(err, ErrNotFound) {
+		t.Errorf("the volume that the other server has not completed counts as complete: %v", err)
+	}
+	disk, err := other.CreateVolume(ctx, name(t, "vol"), 16<<20, "ext4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.RemoveDisk(ctx, disk); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCreatingAVolumeCanBeInterruptedAnywhere(t *testing.T) {
 	t.Parallel()
 	c := connect(t)

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/ceph/go-ceph/rados"
 	"github.com/ceph/go-ceph/rbd"
+	"github.com/google/uuid"
 )
 
 // recipe creates a disk.
@@ -26,9 +28,8 @@ type recipe struct {
 // ensureDisk follows a recipe, and may be interrupted at any point. A disk is ready if its metadata
 // says so, which is written last. A disk without this metadata is created again.
 //
-// Two servers may do so at once, because one hung and continues later. An attempt writes to and marks the RBD image that it has made, by the ID.
-// So it fails if the other has replaced the image, and does not complete one that the other still fills. RBD does not return the ID when it makes an
-// image, so an attempt that hangs at that very moment may take the other's image for its own.
+// Two servers may do so at once, because one hung and continues later. An attempt takes an RBD image for itself before it writes to it, and finds it by
+// its ID from then on. So it fails if the other has replaced the image, and no image is filled by both.
 func (c *Cluster) ensureDisk(ctx context.Context, name string, r recipe) (Disk, error) {
 	if r.pool == nil {
 		r.pool, r.state, r.clear = c.volumes, stateKey, func() error { return nil }
@@ -79,6 +80,9 @@ func (c *Cluster) makeDisk(ctx context.Context, name string, r recipe) (string, 
 		if err := errors.Join(err, img.Close()); err != nil {
 			return "", err
 		}
+		if err := take(r.pool, id); err != nil {
+			return "", err
+		}
 		alone, err := c.prefixFree(r.pool, id)
 		if alone || err != nil {
 			return id, err
@@ -88,6 +92,19 @@ func (c *Cluster) makeDisk(ctx context.Context, name string, r recipe) (string, 
 		}
 	}
 	return "", errors.New("every generated ID began with another image's ID, or another image's ID began with it")
+}
+
+// take makes this attempt the only one that fills an RBD image. RBD does not return the ID of an image that it makes, so an attempt that hung in
+// between finds that of the image by which the other has replaced it. The mark is a lock that is never released, and is removed with the image.
+func take(io *rados.IOContext, id string) error {
+	const busy, same = -int(syscall.EBUSY), -int(syscall.EEXIST)
+	switch code, err := io.LockExclusive(headerObject(id), "husk.attempt", uuid.NewString(), "", 0, nil); {
+	case err != nil:
+		return fmt.Errorf("take the RBD image %s: %w", id, err)
+	case code == busy || code == same:
+		return fmt.Errorf("another attempt has made the RBD image %s and fills it", id)
+	}
+	return nil
 }
 
 // prefixFree reports whether this ID, of a new image in a pool, is unambiguous in both pools: a pod's key for writing applies to both; see podCaps.

@@ -25,4 +25,14 @@ BEGIN
     NEW.unknown_since := COALESCE(OLD.unknown_since, clock_timestamp());
     RETURN NEW;
 END $$;
+-- They find such a pod again in each pass.
+CREATE FUNCTION once_unknown() RETURNS trigger LANGUAGE plpgsql SET search_path = public AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM pods p JOIN events e ON e.tenant_id = p.tenant_id AND e.object_id = p.id AND e.at >= p.unknown_since
+        WHERE p.tenant_id = NEW.tenant_id AND p.id = NEW.object_id AND e.reason = 'Unknown') THEN
+        RETURN NULL;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER once BEFORE INSERT ON events FOR EACH ROW WHEN (NEW.kind = 'pod' AND NEW.reason = 'Unknown') EXECUTE FUNCTION once_unknown();
 CREATE TRIGGER unknown BEFORE UPDATE OF phase ON pods FOR EACH ROW WHEN (NEW.phase = 'Unknown') EXECUTE FUNCTION keep_phase();
