@@ -189,5 +189,5 @@ export async function open(page: Page, path: string) {
 
 /** settled waits until no part of the page is loading. */
 export async function settled(page: Page) {
-  await until(`the page ${page.url()} loads`, async () => (await page.locator(".loading").count()) === 0, 20);
+  await until(`the page ${page.url()} loads`, async () => (await page.locator("output[aria-busy=true]").count()) === 0, 20);
 }

@@ -2,6 +2,7 @@
 
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { type ReactNode, useMemo, useRef, useState } from "react";
+import styles from "./DataTable.module.css";
 import { Icon } from "./icons";
 
 export interface Column<T> {
@@ -68,9 +69,15 @@ export function DataTable<T>({
     select?.(next);
   };
   return (
-    <div className={select ? "table with-choice" : "table"} role="table" aria-label={label} aria-rowcount={sorted.length + 1} style={style}>
+    <div
+      className={select ? `${styles.table} ${styles.withChoice}` : styles.table}
+      role="table"
+      aria-label={label}
+      aria-rowcount={sorted.length + 1}
+      style={style}
+    >
       <div role="rowgroup">
-        <div className="table-row table-head" role="row" aria-rowindex={1}>
+        <div className={`${styles.row} ${styles.head}`} role="row" aria-rowindex={1}>
           {select && (
             <div role="columnheader">
               <input
@@ -87,7 +94,7 @@ export function DataTable<T>({
               <div
                 key={c.name}
                 role="columnheader"
-                className={`${c.wide ? "wide-only" : ""} ${c.numeric ? "numeric" : ""}`}
+                className={`${c.wide ? styles.wideOnly : ""} ${c.numeric ? "numeric" : ""}`}
                 aria-sort={by ? (sort[1] ? "descending" : "ascending") : undefined}
               >
                 {c.sort ? (
@@ -103,8 +110,8 @@ export function DataTable<T>({
           })}
         </div>
       </div>
-      <div className="table-scroll" role="rowgroup" ref={scroller} tabIndex={0} aria-label={`${label}, rows`}>
-        <div className="table-rows" style={{ height: virtual.getTotalSize() }} role="presentation">
+      <div className={styles.scroll} role="rowgroup" ref={scroller} tabIndex={0} aria-label={`${label}, rows`}>
+        <div className={styles.rows} style={{ height: virtual.getTotalSize() }} role="presentation">
           {virtual.getVirtualItems().map((item) => {
             const row = sorted[item.index];
             if (row === undefined) return null;
@@ -112,7 +119,7 @@ export function DataTable<T>({
             return (
               <div
                 key={key}
-                className="table-row"
+                className={styles.row}
                 role="row"
                 aria-rowindex={item.index + 2}
                 data-index={item.index}
@@ -120,7 +127,7 @@ export function DataTable<T>({
                 style={{ transform: `translateY(${item.start}px)`, minHeight: ROW }}
               >
                 {select && (
-                  <div role="cell" className="choice">
+                  <div role="cell" className={styles.choice}>
                     <input
                       type="checkbox"
                       aria-label={`Select ${nameOf?.(row) ?? key}`}
@@ -134,7 +141,7 @@ export function DataTable<T>({
                     key={c.name}
                     role="cell"
                     data-column={c.name}
-                    className={`${c.wide ? "wide-only" : ""} ${c.numeric ? "numeric" : ""}`}
+                    className={`${c.wide ? styles.wideOnly : ""} ${c.numeric ? "numeric" : ""}`}
                   >
                     {c.cell(row)}
                   </div>

@@ -11,8 +11,8 @@ import { Button } from "./Button";
 import type { Column } from "./DataTable";
 import { FormDialog } from "./Dialog";
 import { type List, ListPage } from "./ListPage";
-import { When } from "./parts";
 import { toast } from "./toasts";
+import { When } from "./When";
 
 const titleOf = (o: Operation) => `${o.what[0]?.toUpperCase()}${o.what.slice(1)}`;
 

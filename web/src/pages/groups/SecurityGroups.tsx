@@ -11,8 +11,8 @@ import type { Column } from "../../ui/DataTable";
 import { FormDialog } from "../../ui/Dialog";
 import { Area, Input, NAME, Select } from "../../ui/Field";
 import { ListPage } from "../../ui/ListPage";
-import { When } from "../../ui/parts";
 import { toast } from "../../ui/toasts";
+import { When } from "../../ui/When";
 
 /** SecurityGroups lists security groups: rules about the connections of pods. */
 export function SecurityGroups() {

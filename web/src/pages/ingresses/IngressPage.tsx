@@ -10,13 +10,21 @@ import { useHasRole } from "../../api/role";
 import { parseRules, ruleLines } from "../../lib/ingressRules";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
+import { Card } from "../../ui/Card";
+import { Cards } from "../../ui/Cards";
+import { Copy } from "../../ui/Copy";
 import { type Column, DataTable } from "../../ui/DataTable";
 import { FormDialog } from "../../ui/Dialog";
+import { Empty } from "../../ui/Empty";
 import { EventList } from "../../ui/EventList";
+import { Facts } from "../../ui/Facts";
 import { Area } from "../../ui/Field";
+import { Labels } from "../../ui/Labels";
+import { Loading } from "../../ui/Loading";
+import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
-import { Card, Copy, Empty, Facts, Labels, Loading, PageHead, When } from "../../ui/parts";
 import { toast } from "../../ui/toasts";
+import { When } from "../../ui/When";
 import { DeleteIngress, RULES_HINT } from "./Ingresses";
 
 type Host = Schemas["IngressHost"];
@@ -86,7 +94,7 @@ export function IngressPage() {
           </>
         )}
       </PageHead>
-      <div className="cards two">
+      <Cards two>
         <Card title="Details">
           <Facts
             of={[
@@ -99,7 +107,7 @@ export function IngressPage() {
           />
         </Card>
         <Card title="Events">{events.synced ? <EventList events={[...events.items].reverse()} bare /> : <Loading />}</Card>
-      </div>
+      </Cards>
       <Card title="Certificates">
         <DataTable label="Certificates" rows={status.hosts} columns={hosts} id={(h) => h.host} />
       </Card>

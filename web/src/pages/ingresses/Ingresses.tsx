@@ -11,8 +11,8 @@ import type { Column } from "../../ui/DataTable";
 import { FormDialog } from "../../ui/Dialog";
 import { Area, Input, NAME } from "../../ui/Field";
 import { ListPage } from "../../ui/ListPage";
-import { When } from "../../ui/parts";
 import { toast } from "../../ui/toasts";
+import { When } from "../../ui/When";
 
 export const RULES_HINT = "One on each line: www.example.com=web:80 or www.example.com/api=api:8080";
 

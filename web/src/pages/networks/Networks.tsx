@@ -8,12 +8,19 @@ import { useHasRole } from "../../api/role";
 import { count, plural } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
+import { Card } from "../../ui/Card";
+import { Check } from "../../ui/Check";
+import { Copy } from "../../ui/Copy";
 import { type Column, DataTable } from "../../ui/DataTable";
 import { FormDialog } from "../../ui/Dialog";
-import { Check, Input, NAME } from "../../ui/Field";
+import { Empty } from "../../ui/Empty";
+import { Input, NAME } from "../../ui/Field";
+import { Hint } from "../../ui/Hint";
+import { Loading } from "../../ui/Loading";
+import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
-import { Card, Copy, Empty, Loading, PageHead, When } from "../../ui/parts";
 import { toast } from "../../ui/toasts";
+import { When } from "../../ui/When";
 import { NetworkMap } from "./NetworkMap";
 
 const octets = (address = "") => address.split(".").reduce((n, part) => n * 256 + Number(part), 0);
@@ -113,10 +120,10 @@ export function Networks() {
       )}
       {networks.items.length > 0 && <NetworkMap networks={networks.items} pods={pods.items} />}
       <Card title="Addresses">
-        <p className="hint">
+        <Hint>
           A pod keeps its addresses until it is deleted. To connect to a pod's port from your own machine, run{" "}
           <code>husk port-forward POD 8080:80</code>.
-        </p>
+        </Hint>
         {pods.synced && places.length === 0 && (
           <Empty title="No addresses yet">
             <p>Each pod gets an address when it is created.</p>
