@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import "./styles/index.css"; // before the styles of components
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { RouterProvider } from "@tanstack/react-router";
 import { StrictMode } from "react";
@@ -8,6 +7,7 @@ import { createRoot } from "react-dom/client";
 import { ApiError } from "./api/client";
 import { askOtherTabs, keepSignedIn } from "./api/session";
 import { router } from "./router";
+import "./styles/index.css";
 import { applyTheme } from "./ui/theme";
 
 // Queries are retried only after errors that a retry can fix, not after the server has rejected a request.

@@ -9,10 +9,10 @@ import { parsePorts, portText } from "../lib/servicePorts";
 import { Button } from "../ui/Button";
 import { Check } from "../ui/Check";
 import { Copy } from "../ui/Copy";
-import type { Column } from "../ui/DataTable";
 import { FormDialog } from "../ui/Dialog";
 import { Area, Input, NAME, Select } from "../ui/Field";
 import { ListPage } from "../ui/ListPage";
+import type { Column } from "../ui/tableColumns";
 import { toast } from "../ui/toasts";
 import { When } from "../ui/When";
 

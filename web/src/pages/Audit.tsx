@@ -11,7 +11,7 @@ import { localTime, zone } from "../lib/format";
 import { saveAs } from "../lib/saveAs";
 import { Button } from "../ui/Button";
 import { Copy } from "../ui/Copy";
-import { type Column, DataTable } from "../ui/DataTable";
+import { DataTable } from "../ui/DataTable";
 import { Empty } from "../ui/Empty";
 import { ObjectLink } from "../ui/EventList";
 import { Filters } from "../ui/Filters";
@@ -19,6 +19,7 @@ import { InlineLabel } from "../ui/InlineLabel";
 import { Loading } from "../ui/Loading";
 import { PageHead } from "../ui/PageHead";
 import { Problem } from "../ui/Problem";
+import type { Column } from "../ui/tableColumns";
 import { toastError } from "../ui/toasts";
 
 type Entry = Schemas["AuditEntry"];

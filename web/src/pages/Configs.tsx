@@ -8,13 +8,13 @@ import { useHasRole } from "../api/role";
 import { useConfigs } from "../api/useConfigs";
 import { plural } from "../lib/format";
 import { Button } from "../ui/Button";
-import type { Column } from "../ui/DataTable";
 import { Dialog, FormDialog } from "../ui/Dialog";
 import { DialogActions } from "../ui/DialogActions";
 import { Facts } from "../ui/Facts";
 import { Area, Input, NAME, Select } from "../ui/Field";
 import { ListPage } from "../ui/ListPage";
 import { Problem } from "../ui/Problem";
+import type { Column } from "../ui/tableColumns";
 import { toast } from "../ui/toasts";
 import { When } from "../ui/When";
 

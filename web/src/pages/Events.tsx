@@ -5,13 +5,14 @@ import type { HuskEvent, Pod } from "../api/client";
 import { useLive } from "../api/live";
 import { localTime, zone } from "../lib/format";
 import { Badge } from "../ui/Badge";
-import { type Column, DataTable } from "../ui/DataTable";
+import { DataTable } from "../ui/DataTable";
 import { Empty } from "../ui/Empty";
 import { ObjectLink } from "../ui/EventList";
 import { Filters } from "../ui/Filters";
 import { Loading } from "../ui/Loading";
 import { PageHead } from "../ui/PageHead";
 import { Problem } from "../ui/Problem";
+import type { Column } from "../ui/tableColumns";
 
 /** Events lists the events of the last 14 days, newest first. */
 export function Events() {

@@ -11,7 +11,7 @@ import { saveAs } from "../lib/saveAs";
 import { Button } from "../ui/Button";
 import { Card } from "../ui/Card";
 import { Cards } from "../ui/Cards";
-import { type Column, DataTable } from "../ui/DataTable";
+import { DataTable } from "../ui/DataTable";
 import { Empty } from "../ui/Empty";
 import { Facts } from "../ui/Facts";
 import { Filters } from "../ui/Filters";
@@ -19,6 +19,7 @@ import { Hint } from "../ui/Hint";
 import { Loading } from "../ui/Loading";
 import { PageHead } from "../ui/PageHead";
 import { Problem } from "../ui/Problem";
+import type { Column } from "../ui/tableColumns";
 import { toastError } from "../ui/toasts";
 
 const Chart = lazy(() => import("../ui/Chart").then((m) => ({ default: m.Chart })));

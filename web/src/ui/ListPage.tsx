@@ -5,13 +5,14 @@ import { type ReactNode, useMemo } from "react";
 import { plural } from "../lib/format";
 import { type Choice, readChoice } from "../lib/listSearch";
 import { Button } from "./Button";
-import { type Column, DataTable } from "./DataTable";
+import { DataTable } from "./DataTable";
 import { Empty } from "./Empty";
 import { Filters } from "./Filters";
 import styles from "./ListPage.module.css";
 import { Loading } from "./Loading";
 import { PageHead } from "./PageHead";
 import { Problem } from "./Problem";
+import type { Column } from "./tableColumns";
 
 /** List is what a page lists: a live list of the API, or one that is read now and then. */
 export interface List<T> {

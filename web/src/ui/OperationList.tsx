@@ -8,9 +8,9 @@ import { percent } from "../lib/format";
 import { type Operation, refOf } from "../lib/operations";
 import { Badge } from "./Badge";
 import { Button } from "./Button";
-import type { Column } from "./DataTable";
 import { FormDialog } from "./Dialog";
 import { type List, ListPage } from "./ListPage";
+import type { Column } from "./tableColumns";
 import { toast } from "./toasts";
 import { When } from "./When";
 

@@ -8,7 +8,7 @@ import { useKeys } from "../../api/queries";
 import { useTenants } from "../../api/useTenants";
 import { cores, count, gibibytes, mebibytes, plural } from "../../lib/format";
 import { Button } from "../../ui/Button";
-import { type Column, DataTable } from "../../ui/DataTable";
+import { DataTable } from "../../ui/DataTable";
 import { FormDialog } from "../../ui/Dialog";
 import { Empty } from "../../ui/Empty";
 import { Input, NAME } from "../../ui/Field";
@@ -17,6 +17,7 @@ import { Hint } from "../../ui/Hint";
 import { Loading } from "../../ui/Loading";
 import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
+import type { Column } from "../../ui/tableColumns";
 import { When } from "../../ui/When";
 import { usePlaced } from "./Nodes";
 

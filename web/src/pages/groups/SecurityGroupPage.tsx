@@ -10,7 +10,6 @@ import { count } from "../../lib/format";
 import { ruleText } from "../../lib/securityRules";
 import { Card } from "../../ui/Card";
 import { Copy } from "../../ui/Copy";
-import { type Column, DataTable } from "../../ui/DataTable";
 import { Empty } from "../../ui/Empty";
 import { Facts } from "../../ui/Facts";
 import { Hint } from "../../ui/Hint";
@@ -18,6 +17,8 @@ import { Labels } from "../../ui/Labels";
 import { Loading } from "../../ui/Loading";
 import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
+import { ShortTable } from "../../ui/ShortTable";
+import type { Column } from "../../ui/tableColumns";
 import { When } from "../../ui/When";
 
 type Drop = Schemas["SecurityDrop"];
@@ -93,13 +94,13 @@ export function SecurityGroupPage() {
       <Problem error={traffic.error} retry={() => void traffic.refetch()} />
       <Card title="Allowed and dropped">
         {counted.length === 0 && <p>The group has no rules and restricts nothing.</p>}
-        {counted.length > 0 && <DataTable label="Allowed and dropped" rows={counted} columns={countColumns} id={(c) => c.name} />}
+        {counted.length > 0 && <ShortTable label="Allowed and dropped" rows={counted} columns={countColumns} id={(c) => c.name} />}
         <Hint>Packets of connections, without the answers. Nodes report them every 10 seconds.</Hint>
       </Card>
       <Card title="Dropped packets">
         {drops.length === 0 && <p>No packets were dropped.</p>}
         {drops.length > 0 && (
-          <DataTable
+          <ShortTable
             label="Dropped packets"
             rows={drops}
             columns={dropColumns}

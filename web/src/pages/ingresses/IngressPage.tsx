@@ -13,7 +13,6 @@ import { Button } from "../../ui/Button";
 import { Card } from "../../ui/Card";
 import { Cards } from "../../ui/Cards";
 import { Copy } from "../../ui/Copy";
-import { type Column, DataTable } from "../../ui/DataTable";
 import { FormDialog } from "../../ui/Dialog";
 import { Empty } from "../../ui/Empty";
 import { EventList } from "../../ui/EventList";
@@ -23,6 +22,8 @@ import { Labels } from "../../ui/Labels";
 import { Loading } from "../../ui/Loading";
 import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
+import { ShortTable } from "../../ui/ShortTable";
+import type { Column } from "../../ui/tableColumns";
 import { toast } from "../../ui/toasts";
 import { When } from "../../ui/When";
 import { DeleteIngress, RULES_HINT } from "./Ingresses";
@@ -109,13 +110,13 @@ export function IngressPage() {
         <Card title="Events">{events.synced ? <EventList events={[...events.items].reverse()} bare /> : <Loading />}</Card>
       </Cards>
       <Card title="Certificates">
-        <DataTable label="Certificates" rows={status.hosts} columns={hosts} id={(h) => h.host} />
+        <ShortTable label="Certificates" rows={status.hosts} columns={hosts} id={(h) => h.host} />
       </Card>
       <Card title="Latest requests">
         {requests.error && <Problem error={requests.error} title="This list is not up to date." />}
         {requests.data?.length === 0 && <p>There were no requests yet.</p>}
         {requests.data && requests.data.length > 0 && (
-          <DataTable label="Latest requests" rows={requests.data} columns={columns} id={(r) => String(r.id)} />
+          <ShortTable label="Latest requests" rows={requests.data} columns={columns} id={(r) => String(r.id)} />
         )}
       </Card>
       {changing && <ChangeIngress ingress={ingress} close={() => setChanging(false)} />}

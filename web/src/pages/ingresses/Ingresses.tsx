@@ -7,10 +7,10 @@ import { useLive } from "../../api/live";
 import { useHasRole } from "../../api/role";
 import { parseRules } from "../../lib/ingressRules";
 import { Button } from "../../ui/Button";
-import type { Column } from "../../ui/DataTable";
 import { FormDialog } from "../../ui/Dialog";
 import { Area, Input, NAME } from "../../ui/Field";
 import { ListPage } from "../../ui/ListPage";
+import type { Column } from "../../ui/tableColumns";
 import { toast } from "../../ui/toasts";
 import { When } from "../../ui/When";
 

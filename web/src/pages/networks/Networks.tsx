@@ -11,7 +11,7 @@ import { Button } from "../../ui/Button";
 import { Card } from "../../ui/Card";
 import { Check } from "../../ui/Check";
 import { Copy } from "../../ui/Copy";
-import { type Column, DataTable } from "../../ui/DataTable";
+import { DataTable } from "../../ui/DataTable";
 import { FormDialog } from "../../ui/Dialog";
 import { Empty } from "../../ui/Empty";
 import { Input, NAME } from "../../ui/Field";
@@ -19,6 +19,8 @@ import { Hint } from "../../ui/Hint";
 import { Loading } from "../../ui/Loading";
 import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
+import { ShortTable } from "../../ui/ShortTable";
+import type { Column } from "../../ui/tableColumns";
 import { toast } from "../../ui/toasts";
 import { When } from "../../ui/When";
 import { NetworkMap } from "./NetworkMap";
@@ -116,7 +118,7 @@ export function Networks() {
       {(networks.broken || pods.broken) && <Problem error={networks.broken ?? pods.broken} title="This list is not up to date." />}
       {!networks.synced && !networks.broken && <Loading what="Loading networks" />}
       {networks.items.length > 0 && (
-        <DataTable label="Networks" rows={networks.items} columns={columns} id={(n) => n.id} sortedBy={["Name", false]} />
+        <ShortTable label="Networks" rows={networks.items} columns={columns} id={(n) => n.id} sortedBy={["Name", false]} />
       )}
       {networks.items.length > 0 && <NetworkMap networks={networks.items} pods={pods.items} />}
       <Card title="Addresses">

@@ -11,10 +11,10 @@ import { podState, restartsOf } from "../../lib/podState";
 import { Badge } from "../../ui/Badge";
 import { Button, buttonLook } from "../../ui/Button";
 import { Chip } from "../../ui/Chip";
-import type { Column } from "../../ui/DataTable";
 import { FormDialog } from "../../ui/Dialog";
 import { Labels } from "../../ui/Labels";
 import { ListPage } from "../../ui/ListPage";
+import type { Column } from "../../ui/tableColumns";
 import { toast } from "../../ui/toasts";
 import { When } from "../../ui/When";
 

@@ -11,7 +11,6 @@ import { Button } from "../../ui/Button";
 import { Card } from "../../ui/Card";
 import { Cards } from "../../ui/Cards";
 import { Copy } from "../../ui/Copy";
-import { type Column, DataTable } from "../../ui/DataTable";
 import { FormDialog } from "../../ui/Dialog";
 import { Empty } from "../../ui/Empty";
 import { EventList } from "../../ui/EventList";
@@ -22,6 +21,8 @@ import { Labels } from "../../ui/Labels";
 import { Loading } from "../../ui/Loading";
 import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
+import { ShortTable } from "../../ui/ShortTable";
+import type { Column } from "../../ui/tableColumns";
 import { toast } from "../../ui/toasts";
 import { When } from "../../ui/When";
 import { DeleteService, readiness } from "./Services";
@@ -99,7 +100,7 @@ export function ServicePage() {
       </Cards>
       <Card title="Endpoints">
         {listed === 0 && <p>No running pod has the labels of the selector.</p>}
-        {listed > 0 && <DataTable label="Endpoints" rows={status.endpoints} columns={columns} id={(e) => e.podId} />}
+        {listed > 0 && <ShortTable label="Endpoints" rows={status.endpoints} columns={columns} id={(e) => e.podId} />}
         {listed < status.readyEndpoints + status.notReadyEndpoints && <Hint>The first {listed} endpoints are listed.</Hint>}
       </Card>
       {changing && <ChangeService service={service} close={() => setChanging(false)} />}

@@ -8,10 +8,10 @@ import { useHasRole } from "../../api/role";
 import { parsePorts, portText } from "../../lib/servicePorts";
 import { Button } from "../../ui/Button";
 import { Check } from "../../ui/Check";
-import type { Column } from "../../ui/DataTable";
 import { FormDialog } from "../../ui/Dialog";
 import { Area, Input, NAME, Select } from "../../ui/Field";
 import { ListPage } from "../../ui/ListPage";
+import type { Column } from "../../ui/tableColumns";
 import { toast } from "../../ui/toasts";
 import { When } from "../../ui/When";
 
