@@ -24,6 +24,7 @@ interface Setup {
   tenantName: string;
   stranger: Key; // owner of another tenant
   strangerName: string;
+  busy: Key; // owner of the tenant whose operations are canceled and retried
   operator: Key;
   many: Key; // of a tenant with a quota of 10,000 pods
   issuer: string; // trusted by the installation
