@@ -133,6 +133,10 @@ release: deps web/node_modules/.package-lock.json ## Build packages, programs, a
 release-check: deps web/node_modules/.package-lock.json ## Build the release twice, and install, run and purge its packages on fresh Debians
 	@. build/deps.env && test/release/run
 
+.PHONY: install-check
+install-check: deps web/node_modules/.package-lock.json ## Install a release on three fresh machines, as docs/install.md says
+	@. build/deps.env && test/install/run $(RELEASE)
+
 .PHONY: compose
 compose: build ## Build and start what docker-compose.yml describes, and let an agent join and run a pod
 	@. build/deps.env && test/compose/run

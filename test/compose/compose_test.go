@@ -26,10 +26,17 @@ import (
 	"husk/client"
 	"husk/dev"
 	"husk/dev/balance"
+	"husk/dev/host"
 	"husk/openapi"
+	"husk/test/docs"
 	"husk/test/images"
 	"husk/test/stack"
 )
+
+func TestMain(m *testing.M) {
+	host.BeInit() // the node
+	os.Exit(m.Run())
+}
 
 const (
 	apiPort, agentsPort, prometheusPort = 8080, 8443, 9090
@@ -138,43 +145,20 @@ func (b *bed) run(script string) string {
 	return out
 }
 
-// page are the commands of docs/compose.md, by the heading and the number of their block.
-type page map[string][]string
-
-// readPage reads the commands. Addresses and files are those of this test.
-func (b *bed) readPage() page {
+// readPage reads what docs/compose.md types. Addresses and files are those of this test.
+func (b *bed) readPage() map[string][]string {
 	b.t.Helper()
-	raw, err := os.ReadFile("../../docs/compose.md")
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	text := strings.NewReplacer(
+	typed, err := docs.Console("../../docs/compose.md", strings.NewReplacer(
 		"192.0.2.10", b.entry.String(),
 		"192.0.2.11:6789,192.0.2.12:6789", strings.Join(b.stack.MonHosts(), ","),
 		"192.0.2.12", b.entry.String(),
 		"/etc/ceph/ceph.client.husk-server.keyring", filepath.Join(b.work, "ceph.keyring"),
 		"/etc/husk/ovn", b.stack.OVNTLS(),
-	).Replace(string(raw))
-	commands, heading, block := page{}, "", false
-	for line := range strings.Lines(text) {
-		switch command, typed := strings.CutPrefix(line, "$ "); {
-		case strings.HasPrefix(line, "## "):
-			heading = strings.TrimSpace(line[3:])
-		case strings.HasPrefix(line, "```"):
-			if block = !block && strings.HasPrefix(line, "```console"); block {
-				commands[heading] = append(commands[heading], "")
-			}
-		case block && typed:
-			commands[heading][len(commands[heading])-1] += command
-		}
+	))
+	if err != nil {
+		b.t.Fatal(err)
 	}
-	return commands
-}
-
-// ovn runs the programs of the databases.
-func (b *bed) ovn(args ...string) {
-	b.t.Helper()
-	b.run("../../build/ovn/bin/" + strings.Join(args, " "))
+	return typed
 }
 
 // startNode starts a node whose agent joins the server in its container.
@@ -295,8 +279,7 @@ func TestTheContainersWorkAsDocumented(t *testing.T) {
 		_, err := b.shell("curl -sf http://" + b.at(apiPort) + "/readyz")
 		return err
 	})
-	lines := strings.Fields(b.run(typed["A node"][0]))
-	t.Logf("the operator has typed the last line of A node, and reads %d words", len(lines))
+	b.run(typed["A node"][0])
 	b.run("husk node join-token --expires-in 10m -o json > ../token.json")
 	var join openapi.JoinToken
 	raw, err := os.ReadFile(filepath.Join(b.work, "token.json"))
@@ -352,9 +335,9 @@ func TestTheContainersWorkAsDocumented(t *testing.T) {
 	// After a restart of all containers, the pod is the same, and sessions with the agent work again.
 	b.run("docker-compose restart --timeout 5")
 	stack.Eventually(t, time.Minute, func() error {
-		nodes, err := tenant.Pods.Get(t.Context(), pod.ID)
-		if err == nil && (nodes.Status.Phase != openapi.PodPhaseRunning || b.machines(pod.ID) != 1) {
-			err = fmt.Errorf("the pod is %+v, and has %d machines", nodes.Status, b.machines(pod.ID))
+		now, err := tenant.Pods.Get(t.Context(), pod.ID)
+		if err == nil && (now.Status.Phase != openapi.PodPhaseRunning || b.machines(pod.ID) != 1) {
+			err = fmt.Errorf("the pod is %+v, and has %d machines", now.Status, b.machines(pod.ID))
 		}
 		if err == nil {
 			_, err = b.shell("husk exec hello -- true")
