@@ -53,7 +53,7 @@ afterAll(async () => {
 
 /** HARMLESS matches controls that only show, search or copy. */
 const HARMLESS =
-  /^(Menu|Search \/?|Search|Light theme|Dark theme|Help and keyboard shortcuts|Skip to content|Husk|Clear|Download|CSV|Load older entries|Reconnect|Retry|Dismiss|Copy .*|All events|Usage|Remove the filter .*|.+ viewer|.*=.*|Name|State|Ready|Restarts|Size|Address|Age|Pod|Node|Time \(.*\)|Event|Reference|Digest|Imported|Kind|Version|Changed|Show .*|Core-hours|Memory GiB-h|Volume GiB-h|Network|Range|Pods|Cost|Target|Pods|Restricts|Hosts|Certificates|Services|Columns|Class)?$/i;
+  /^(Menu|Search \/?|Search|Light theme|Dark theme|Help and keyboard shortcuts|Skip to content|Husk|Clear|Download|CSV|Load older entries|Reconnect|Retry|Dismiss|Copy .*|All events|Usage|Remove the filter .*|.+ viewer|.*=.*|Name|State|Ready|Restarts|Size|Address|Age|Pod|Node|Time \(.*\)|Event|Reference|Digest|Imported|Kind|Version|Changed|Show .*|Core-hours|Memory GiB-h|Volume GiB-h|Network|Range|Pods|Cost|Target|Pods|Restricts|Hosts|Certificates|Services|Columns|Class|Object|Operation|Progress|Message|Since)?$/i;
 
 /** otherControls lists the controls of a page that HARMLESS does not match. */
 async function otherControls(page: Page) {
@@ -78,6 +78,7 @@ test("a viewer sees no controls that change anything", async () => {
     "/addresses",
     "/security-groups",
     "/networks",
+    "/operations",
     "/events",
     "/usage",
     `/volumes/${volume.id}`,
@@ -117,6 +118,7 @@ test("a viewer sees no controls that change anything", async () => {
     "Security groups",
     "Networks",
     "Events",
+    "Operations",
     "Usage",
   ]);
 });

@@ -201,6 +201,7 @@ const PAGES: [name: string, key: Key, path: () => string, there: (page: Page) =>
         .first()
         .waitFor(),
   ],
+  ["operations", setup.owner, () => "/operations", (p) => p.getByRole("row", { name: /Pod waits.*Start/ }).waitFor()],
   ["usage", setup.owner, () => "/usage", (p) => p.getByRole("img", { name: /Core-hours/ }).waitFor()],
   [
     "access",
@@ -227,6 +228,7 @@ const PAGES: [name: string, key: Key, path: () => string, there: (page: Page) =>
         .first()
         .waitFor(),
   ],
+  ["drains", setup.operator, () => "/admin/operations", (p) => p.getByText("No operations in progress").waitFor()],
   ["all-usage", setup.operator, () => "/admin/usage", (p) => p.getByRole("img", { name: /Core-hours/ }).waitFor()],
   ["all-audit", setup.operator, () => "/admin/audit", (p) => p.getByText("createPod").first().waitFor()],
 ];
@@ -373,6 +375,7 @@ test("every page is reachable by keyboard, and the focus is visible", async () =
     ["i", "Images"],
     ["n", "Networks"],
     ["e", "Events"],
+    ["r", "Operations"],
     ["u", "Usage"],
     ["a", "Access"],
     ["l", "Audit log"],

@@ -17,6 +17,7 @@ interface Setup {
   api: string;
   nginx: string; // references of images in the registry, not imported
   busybox: string;
+  broken: string; // an image in the registry that is no archive, so its import fails
   owner: Key; // of the tenant that the tests work in
   viewer: Key;
   fresh: Key; // owner of an empty tenant

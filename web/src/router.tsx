@@ -172,6 +172,10 @@ const routeTree = root.addChildren([
       lazyRouteComponent(() => import("./pages/Events"), "Events"),
     ),
     page(
+      "operations",
+      lazyRouteComponent(() => import("./pages/Operations"), "Operations"),
+    ),
+    page(
       "usage",
       lazyRouteComponent(() => import("./pages/Usage"), "Usage"),
     ),
@@ -202,6 +206,10 @@ const routeTree = root.addChildren([
     page(
       "admin/platform",
       lazyRouteComponent(() => import("./pages/admin/Platform"), "Platform"),
+    ),
+    page(
+      "admin/operations",
+      lazyRouteComponent(() => import("./pages/admin/Drains"), "Drains"),
     ),
     page(
       "admin/usage",

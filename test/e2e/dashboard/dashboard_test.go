@@ -13,8 +13,16 @@ import (
 	"syscall"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/google/uuid"
+
 	"husk/client"
 	"husk/openapi"
+	"husk/test/images"
 	"husk/test/oidcprovider"
 	"husk/test/stack"
 )
@@ -53,7 +61,7 @@ func TestDashboard(t *testing.T) {
 		}
 	})
 	setup := map[string]any{
-		"api": s.Env["HUSK_API"], "nginx": s.Refs["nginx"], "busybox": s.Refs["busybox"],
+		"api": s.Env["HUSK_API"], "nginx": s.Refs["nginx"], "busybox": s.Refs["busybox"], "broken": pushBroken(t, s.Env["HUSK_REGISTRY"]),
 		"owner": keyOf(owner.Key), "viewer": viewerKey(t, owner), "fresh": keyOf(fresh.Key), "tenantName": tenantName(t, owner),
 		"stranger": keyOf(stranger.Key), "strangerName": tenantName(t, stranger), "many": keyOf(many.Key),
 		"operator": browserKey{s.Env["HUSK_ADMIN_CLIENT_ID"], s.Env["HUSK_ADMIN_CLIENT_SECRET"]},
@@ -129,6 +137,32 @@ func reportBrowser(t *testing.T, file string) {
 	if n == 0 {
 		t.Error("no browser test has run")
 	}
+}
+
+// pushBroken pushes an image whose layer is no archive, and returns its reference.
+func pushBroken(t *testing.T, registry string) string {
+	t.Helper()
+	image, err := mutate.AppendLayers(empty.Image, static.NewLayer([]byte("this is no archive"), types.DockerUncompressedLayer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := image.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = file.DeepCopy()
+	file.OS, file.Architecture = "linux", "amd64"
+	if image, err = mutate.ConfigFile(image, file); err != nil {
+		t.Fatal(err)
+	}
+	refs, err := images.Push(t.Context(), registry, map[string]v1.Image{"broken-" + uuid.NewString(): image})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ref := range refs {
+		return ref
+	}
+	return ""
 }
 
 func tenantName(t *testing.T, tn *stack.Tenant) string {

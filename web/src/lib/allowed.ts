@@ -7,6 +7,7 @@ const ALLOWED = {
     stop: ["Pending", "Starting", "Running", "Unknown"],
     restart: ["Starting", "Running", "Unknown"],
     resize: ["Pending", "Starting", "Running", "Succeeded", "Failed", "Stopped"],
+    cancel: ["Pending", "Starting"], // its start
     delete: ["Pending", "Starting", "Running", "Unknown", "Succeeded", "Failed", "Stopped", "Stopping"],
   },
   volume: {
@@ -15,17 +16,20 @@ const ALLOWED = {
     schedule: ["Creating", "Available", "InUse"],
     snapshot: ["Available", "InUse"],
     restore: ["Available"],
+    cancel: ["Creating"], // its creation
     delete: ["Creating", "Available"],
   },
   snapshot: {
     clone: ["Ready"],
     restore: ["Ready"],
     download: ["Ready"],
+    cancel: ["Creating"], // its creation
     delete: ["Creating", "Ready", "Failed"],
   },
   image: {
     run: ["Ready"],
     retry: ["Failed"],
+    cancel: ["Importing"], // its import
     delete: ["Importing", "Ready", "Failed"],
   },
 } as const satisfies Record<string, Record<string, string[]>>;

@@ -64,6 +64,7 @@ export function Dialog({ title, close, children, wide, stays }: DialogProps) {
 interface FormDialogProps {
   title: string;
   submit: string;
+  back?: string; // the button that only closes the dialog
   close: () => void;
   run: () => Promise<unknown>; // the dialog closes if it succeeds, and shows the error if it fails
   stays?: boolean; // the dialog does not close if it succeeds, because it has another step
@@ -73,7 +74,7 @@ interface FormDialogProps {
 }
 
 /** FormDialog shows a form and runs an action when it is submitted. */
-export function FormDialog({ title, submit, close, run, stays, danger, children, wide }: FormDialogProps) {
+export function FormDialog({ title, submit, back = "Cancel", close, run, stays, danger, children, wide }: FormDialogProps) {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>();
   const onSubmit = async (e: FormEvent) => {
@@ -100,7 +101,7 @@ export function FormDialog({ title, submit, close, run, stays, danger, children,
         <FormErrors value={error}>{children}</FormErrors>
         <Problem error={error} />
         <div className="dialog-actions">
-          <Button onClick={close}>Cancel</Button>
+          <Button onClick={close}>{back}</Button>
           <Button type="submit" look={danger ? "danger" : "primary"} busy={busy}>
             {submit}
           </Button>

@@ -32,6 +32,7 @@ interface Props<T> {
   create?: ReactNode;
   selected?: Set<string>;
   select?: (ids: Set<string>) => void;
+  none?: string; // the heading of a list without objects
   empty: ReactNode; // what the objects are good for, for somebody who has none
   children?: ReactNode; // below the list
 }
@@ -62,7 +63,7 @@ export function ListPage<T>(p: Props<T>) {
       {!!list.broken && <Problem error={list.broken} title="This list is not up to date." />}
       {!list.synced && !list.broken && <Loading what={`Loading ${p.title.toLowerCase()}`} />}
       {list.synced && list.items.length === 0 && (
-        <Empty title={`No ${p.title.toLowerCase()} yet`} action={p.create}>
+        <Empty title={p.none ?? `No ${p.title.toLowerCase()} yet`} action={p.create}>
           {p.empty}
         </Empty>
       )}

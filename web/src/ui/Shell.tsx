@@ -33,6 +33,7 @@ const TENANT: NavPage[] = [
   { to: "/security-groups", name: "Security groups", icon: "groups", key: "g" },
   { to: "/networks", name: "Networks", icon: "network", key: "n" },
   { to: "/events", name: "Events", icon: "events", key: "e" },
+  { to: "/operations", name: "Operations", icon: "operations", key: "r" },
   { to: "/usage", name: "Usage", icon: "usage", key: "u" },
   { to: "/access", name: "Access", icon: "access", key: "a", owners: true },
   { to: "/audit", name: "Audit log", icon: "audit", key: "l", owners: true },
@@ -42,6 +43,7 @@ const OPERATOR: NavPage[] = [
   { to: "/admin/nodes", name: "Nodes", icon: "nodes", key: "n" },
   { to: "/admin/tenants", name: "Tenants", icon: "tenants", key: "t" },
   { to: "/admin/platform", name: "Platform", icon: "access", key: "p" },
+  { to: "/admin/operations", name: "Operations", icon: "operations", key: "r" },
   { to: "/admin/usage", name: "Usage", icon: "usage", key: "u" },
   { to: "/admin/audit", name: "Audit log", icon: "audit", key: "l" },
 ];
