@@ -270,9 +270,9 @@ func TestAnInstallationAsDocumented(t *testing.T) {
 
 // useUserspaceDatapath lets Open vSwitch work without its module of the kernel, and adds the bridge of a gateway. A machine with the module needs
 // only the bridge, as docs/ovn.md says.
-func (n *machine) useUserspaceDatapath(b *bed, i int) {
-	n.t.Helper()
-	n.types(fmt.Sprintf(`ovs-vsctl set open . other_config:userspace-tso-enable=true external_ids:ovn-bridge-datapath-type=netdev
+func (m *machine) useUserspaceDatapath(b *bed, i int) {
+	m.t.Helper()
+	m.types(fmt.Sprintf(`ovs-vsctl set open . other_config:userspace-tso-enable=true external_ids:ovn-bridge-datapath-type=netdev
 systemctl restart openvswitch-switch
 ovs-vsctl add-br %[1]s -- set bridge %[1]s datapath_type=netdev other_config:hwaddr=02:fb:%02[3]x:00:00:01 -- add-port %[1]s under0
 ip address add %[2]s/24 dev %[1]s
