@@ -51,6 +51,11 @@ func boot(t *testing.T, bed *dev.Stack, work, name string, cfg dev.HostConfig) *
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(m.root, syscall.MNT_DETACH) })
 	m.write("/etc/hostname", name+"\n", 0o644)
+	m.write("/etc/hosts", "127.0.0.1 localhost\n127.0.1.1 "+name+"\n", 0o644)
+	// The test bed has configured the network, and networkd would wait for two minutes.
+	if err := os.Symlink("/dev/null", filepath.Join(m.root, "/etc/systemd/system/systemd-networkd-wait-online.service")); err != nil {
+		t.Fatal(err)
+	}
 	// The kernel of the test bed may have no module for Open vSwitch, whose scripts insist on it.
 	m.write("/usr/local/sbin/modprobe", "#!/bin/sh\nexit 0\n", 0o755)
 
@@ -103,14 +108,20 @@ func (m *machine) try(script string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.Command("nsenter", "--target", fmt.Sprint(leader), "--mount", "--uts", "--ipc", "--pid", "--net", "--root", "--wd=/root/debs", "bash", "-euo", "pipefail", "-c", script) //nolint:gosec // the documentation's
+	// nsenter opens the directories before it enters.
+	root := fmt.Sprintf("/proc/%d/root", leader)
+	cmd := exec.Command("nsenter", "--target", fmt.Sprint(leader), "--mount", "--uts", "--ipc", "--pid", "--net", "--root="+root, "--wd="+root+"/root/debs", "bash", "-euo", "pipefail", "-c", script) //nolint:gosec // the documentation's
 	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C.UTF-8"}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("%s: %w:\n%s\nof\n%s", m.name, err, out, script)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err = cmd.Run(); err != nil {
+		err = fmt.Errorf("%s: %w:\n%s\n%s\nof\n%s", m.name, err, end(out.String()), end(errs.String()), script)
 	}
-	return string(out), err
+	return out.String(), err
 }
+
+// end returns the end of what a command writes.
+func end(text string) string { return text[max(0, len(text)-2000):] }
 
 // types runs a script, which must succeed.
 func (m *machine) types(script string) string {
