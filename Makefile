@@ -134,8 +134,8 @@ release-check: deps web/node_modules/.package-lock.json ## Build the release twi
 	@. build/deps.env && test/release/run
 
 .PHONY: install-check
-install-check: deps web/node_modules/.package-lock.json ## Install a release on three fresh machines, as docs/install.md says
-	@. build/deps.env && test/install/run $(RELEASE)
+install-check: deps web/node_modules/.package-lock.json ## Install a release on four fresh machines as docs/install.md says; RELEASE is its folder, UPGRADE a later one
+	@. build/deps.env && test/install/run $(RELEASE) $(UPGRADE)
 
 .PHONY: compose
 compose: build ## Build and start what docker-compose.yml describes, and let an agent join and run a pod

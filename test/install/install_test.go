@@ -7,6 +7,8 @@ package install
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -17,9 +19,11 @@ import (
 	"testing"
 	"time"
 
+	"husk/client"
 	"husk/dev"
 	"husk/dev/balance"
 	"husk/dev/host"
+	"husk/openapi"
 	"husk/test/docs"
 	"husk/test/images"
 	"husk/test/stack"
@@ -32,7 +36,7 @@ func TestMain(m *testing.M) {
 
 const (
 	registryPort = 5000
-	operator     = "5f0f0c52-4a0f-4d51-9f0e-7d5f6a3b0c01"
+	operatorID   = "5f0f0c52-4a0f-4d51-9f0e-7d5f6a3b0c01"
 )
 
 // bed has what the page supposes: Ceph, a registry, and the networks between the machines.
@@ -64,10 +68,10 @@ func newBed(t *testing.T) *bed {
 			t.Error(err)
 		}
 	})
-	if err := started.Balance(netip.AddrPortFrom(started.EntryAddr(), registryPort).String(), balance.Backend{Addr: started.RegistryAddr()}); err != nil {
+	b := &bed{Stack: started, t: t, work: work}
+	if err := started.Balance(b.at(registryPort), balance.Backend{Addr: started.RegistryAddr()}); err != nil {
 		t.Fatal(err)
 	}
-	b := &bed{Stack: started, t: t, work: work}
 	// The operator has the command line of the release.
 	debs, err := filepath.Glob(filepath.Join(os.Getenv("HUSK_INSTALL_RELEASE"), "husk_*.deb"))
 	if err != nil || len(debs) != 1 {
@@ -80,6 +84,9 @@ func newBed(t *testing.T) *bed {
 	b.env = append(os.Environ(), "PATH="+filepath.Join(own, "usr/bin")+":"+os.Getenv("PATH"), "XDG_CONFIG_HOME="+filepath.Join(work, "login"))
 	return b
 }
+
+// at returns a port of the operator's own machine.
+func (b *bed) at(port uint16) string { return netip.AddrPortFrom(b.EntryAddr(), port).String() }
 
 // types runs a script on the operator's own machine.
 func (b *bed) types(script string) string {
@@ -130,9 +137,29 @@ lines:
 	return kept.String()
 }
 
+// installation is what the page leads to.
+type installation struct {
+	*bed
+	servers, nodes [2]*machine
+	api            string // through the balancer
+	operator       *client.Client
+	tenant         *client.Client
+	pod            openapi.Pod
+	page           string // URL of the pod's
+}
+
 func TestAnInstallationAsDocumented(t *testing.T) {
+	in := install(t)
+	if folder := os.Getenv("HUSK_INSTALL_UPGRADE"); folder != "" {
+		in.upgrade(folder)
+	}
+	in.types("husk delete pod web --wait")
+}
+
+func install(t *testing.T) *installation {
+	t.Helper()
 	b := newBed(t)
-	server, api := b.ServerAddr(0).String(), "http://"+netip.AddrPortFrom(b.ServerAddr(0), 8080).String()
+	in := &installation{bed: b, api: "http://" + b.at(8080)}
 	cache, err := images.CacheDir()
 	if err != nil {
 		t.Fatal(err)
@@ -141,18 +168,19 @@ func TestAnInstallationAsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	refs, err := images.Push(t.Context(), netip.AddrPortFrom(b.EntryAddr(), registryPort).String(), built)
+	refs, err := images.Push(t.Context(), b.at(registryPort), built)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// One server instead of three, and no proxy.
+	// OVN's databases have one member, and a balancer without TLS stands for the proxy.
+	server := b.ServerAddr(0).String()
 	names := strings.NewReplacer(
-		"https://husk.example.com", api,
+		"https://husk.example.com", in.api,
 		"registry.example.com/nginx:1.22", refs["nginx"],
 		"ssl:192.0.2.11:6641,ssl:192.0.2.12:6641,ssl:192.0.2.13:6641", "ssl:"+server+":6641",
 		"ssl:192.0.2.11:16642,ssl:192.0.2.12:16642,ssl:192.0.2.13:16642", "ssl:"+server+":16642",
 		"192.0.2.11", server, "192.0.2.12", server,
-		"…/ceph", "/root/ceph",
+		"…/ceph", "/root/ceph", "ceph.client.husk-server.keyring", filepath.Base(b.CephKeyring()),
 	)
 	page, err := docs.Console("../../docs/install.md", names)
 	if err != nil {
@@ -163,100 +191,157 @@ func TestAnInstallationAsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	s := boot(t, b.Stack, b.work, "s1", dev.HostConfig{Kind: dev.ServerHost, Addr: b.ServerAddr(0)})
-	var nodes [2]*machine
-	for i := range nodes {
-		nodes[i] = boot(t, b.Stack, b.work, fmt.Sprintf("n%d", i+1), dev.HostConfig{Kind: dev.NodeHost, Addr: b.NodeAddr(i), Overlay: b.OverlayAddr(i)})
+	for i := range in.servers {
+		in.servers[i] = boot(t, b.Stack, b.work, fmt.Sprintf("s%d", i+1), dev.HostConfig{Kind: dev.ServerHost, Addr: b.ServerAddr(i)})
+	}
+	for i := range in.nodes {
+		in.nodes[i] = boot(t, b.Stack, b.work, fmt.Sprintf("n%d", i+1), dev.HostConfig{Kind: dev.NodeHost, Addr: b.NodeAddr(i), Overlay: b.OverlayAddr(i)})
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			for _, m := range append(nodes[:], s) {
+			for _, m := range append(in.servers[:], in.nodes[:]...) {
 				t.Logf("%s:\n%s", m.name, m.journal())
 			}
 		}
 	})
 
-	// While the server is installed, the nodes get their packages.
+	// While the first server is installed, the others get their packages.
 	var packages sync.WaitGroup
-	for _, n := range nodes {
+	for i, script := range []string{line(t, page["Servers"][0], "apt-get"), except(page["A node"][0], "ls "), except(page["A node"][0], "ls ")} { // there may be no KVM
 		packages.Go(func() {
-			if _, err := n.try(except(page["A node"][0], "ls ")); err != nil { // there may be no KVM
+			if _, err := append(in.servers[1:], in.nodes[:]...)[i].try(script); err != nil {
 				t.Error(err)
 			}
 		})
 	}
+	defer packages.Wait()
 
-	// The server, with Postgres and OVN's databases on the same machine.
+	// The first server, with Postgres and OVN's databases on the same machine.
+	s := in.servers[0]
 	keyring, err := os.ReadFile(b.CephKeyring())
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.write("/root/"+filepath.Base(b.CephKeyring()), string(keyring), 0o600)
 	s.types(page["Ceph and Postgres"][0] + "\nprintf %s \"$PASSWORD\" > /root/password\n")
-	password := s.types("cat /root/password")
-	blocks := page["Servers"]
-	s.types(strings.ReplaceAll(blocks[0], "ceph.client.husk-server.keyring", filepath.Base(b.CephKeyring())))
-	url := "postgres://:" + password + "@127.0.0.1:5432/husk"
+	s.types(fmt.Sprintf(`runuser -u postgres -- psql -c "ALTER SYSTEM SET listen_addresses = '*'"
+echo "hostssl husk all %s/24 scram-sha-256" >> /etc/postgresql/*/main/pg_hba.conf
+systemctl restart postgresql`, server))
+	url := "postgres://:" + s.types("cat /root/password") + "@" + server + ":5432/husk"
+	servers := page["Servers"]
+	s.types(servers[0])
 	s.set("server.yaml", map[string]string{
 		"database-url": url, "master-key-file": "/etc/husk/master.key", "ceph-monitors": "[" + strings.Join(b.MonHosts(), ",") + "]",
-		"ceph-keyring": "/etc/husk/" + filepath.Base(b.CephKeyring()), "ceph-user": dev.CephUser, "operator-client-id": operator,
-		"operator-secret-file": "/etc/husk/operator.secret", "listen": server + ":8080", "allow-egress": "[" + b.EntryAddr().String() + "/32]",
+		"ceph-keyring": "/etc/husk/" + filepath.Base(b.CephKeyring()), "ceph-user": dev.CephUser, "operator-client-id": operatorID,
+		"operator-secret-file": "/etc/husk/operator.secret", "allow-egress": "[" + b.EntryAddr().String() + "/32]",
 	})
-	s.types(strings.ReplaceAll(except(blocks[1], "journalctl"), "127.0.0.1:8080", server+":8080"))
+	s.types(except(servers[1], "journalctl"))
 
 	// OVN's databases.
-	blocks = ovn["Servers"]
-	s.types("URL=" + url + "\n" + blocks[0])
-	s.write("/etc/default/ovn-central", except(blocks[1], "--db-nb-cluster-remote"), 0o644)
+	s.types("URL=" + url + "\n" + ovn["Servers"][0])
+	s.write("/etc/default/ovn-central", except(ovn["Servers"][1], "--db-nb-cluster-remote"), 0o644)
 	s.types("systemctl restart ovn-central")
 	s.active("ovn-central")
-	s.types(blocks[2])
+	s.types(ovn["Servers"][2])
 	s.set("server.yaml", map[string]string{
 		"ovn-northbound": "[ssl:" + server + ":6641]", "provider-gateway": b.ProviderGateway().String(),
 		"provider-addresses": b.ProviderAddresses(), "floating-addresses": b.FloatingAddresses(),
+		"listen": "0.0.0.0:8080", "trusted-proxies": "[" + b.EntryAddr().String() + "/32]",
 	})
-	s.types("systemctl restart husk-server")
-	s.types(strings.ReplaceAll(line(t, page["Servers"][1], "curl"), "127.0.0.1:8080", server+":8080"))
+	s.types("systemctl restart husk-server\n" + line(t, servers[1], "curl"))
 
-	// The nodes.
+	// The other server.
 	packages.Wait()
 	if t.Failed() {
 		t.FailNow()
 	}
+	s.types("tar -C /etc -czf /root/husk.tar.gz husk")
+	copied, err := os.ReadFile(filepath.Join(s.root, "/root/husk.tar.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.servers[1].write("/root/husk.tar.gz", string(copied), 0o600)
+	in.servers[1].types("tar -C /etc -xzf /root/husk.tar.gz")
+	in.servers[1].types(except(servers[1], "journalctl"))
+	in.balance()
+
+	// The nodes.
 	secret := strings.TrimSpace(s.types("cat /etc/husk/operator.secret"))
-	b.logIn(line(t, page["A node"][1], "husk login"), operator, secret)
-	for i, n := range nodes {
+	if in.operator, err = client.New(in.api, client.WithAPIKey(operatorID, secret)); err != nil {
+		t.Fatal(err)
+	}
+	b.logIn(line(t, page["A node"][1], "husk login"), operatorID, secret)
+	for i, n := range in.nodes {
 		n.useUserspaceDatapath(b, i)
 		token := strings.TrimSpace(b.types(line(t, page["A node"][1], "husk node join-token") + " -o jsonpath={.token}"))
 		n.set("agent.yaml", map[string]string{
-			"server": "https://" + server + ":8443", "listen": n.addr.String() + ":7443", "ovn-southbound": "[ssl:" + server + ":6642]", "join-token": token,
+			"server": "https://" + b.at(8443), "listen": n.addr.String() + ":7443", "ovn-southbound": "[ssl:" + server + ":6642]", "join-token": token,
 			"provider-bridge": providerBridge, "allow-emulation": "true", "overlay-address": b.OverlayAddr(i).String(), "memory-mib": "2048",
 		})
 		n.types(except(page["A node"][2], "journalctl"))
 		n.active("husk-agent")
+	}
+	in.awaitNodes()
+	b.types("husk nodes")
+	for _, n := range in.nodes {
 		n.set("agent.yaml", map[string]string{"join-token": `""`})
 	}
-	stack.Eventually(t, time.Minute, func() error {
-		if got := b.types("husk nodes --no-headers"); strings.Count(got, "Ready") != len(nodes) {
-			return fmt.Errorf("the nodes are\n%s", got)
-		}
-		return nil
-	})
+	t.Log("all nodes are Ready")
+	in.runPod(page["The first tenant"][0])
+	return in
+}
 
-	// The first tenant.
-	first := page["The first tenant"][0]
-	b.types(line(t, first, "husk tenant create"))
-	key := strings.Fields(b.types(line(t, first, "husk tenant api-key") + ` -o jsonpath="{.clientID} {.clientSecret}"`))
-	b.logIn(line(t, first, "husk login"), key[0], key[1])
-	b.types(line(t, first, "husk run"))
-	b.types(line(t, first, "husk service create"))
-	b.types(line(t, first, "husk address create"))
+// awaitNodes waits until all nodes are Ready.
+func (in *installation) awaitNodes() {
+	in.t.Helper()
+	stack.Eventually(in.t, time.Minute, func() error {
+		nodes, err := in.operator.Nodes.List(in.t.Context())
+		if err == nil && len(nodes) != len(in.nodes) {
+			err = fmt.Errorf("there are %d nodes", len(nodes))
+		}
+		for _, n := range nodes {
+			if n.State != openapi.NodeStateReady {
+				err = errors.Join(err, fmt.Errorf("node %s is %s", n.Name, n.State))
+			}
+		}
+		return err
+	})
+}
+
+// balance passes requests of clients and agents on to the servers that are ready.
+func (in *installation) balance() {
+	in.t.Helper()
+	for _, port := range []uint16{8080, 8443} {
+		var backends []balance.Backend
+		for i := range in.servers {
+			ready := "http://" + netip.AddrPortFrom(in.ServerAddr(i), 8080).String()
+			backends = append(backends, balance.Backend{Addr: netip.AddrPortFrom(in.ServerAddr(i), port).String(), Ready: ready + "/readyz", Alive: ready + "/healthz"})
+		}
+		if err := in.Balance(in.at(port), backends...); err != nil {
+			in.t.Fatal(err)
+		}
+	}
+}
+
+// runPod types the commands for the first tenant.
+func (in *installation) runPod(first string) {
+	t := in.t
+	t.Helper()
+	in.types(line(t, first, "husk tenant create"))
+	var key openapi.APIKeyWithSecret
+	if err := json.Unmarshal([]byte(in.types(line(t, first, "husk tenant api-key")+" -o json")), &key); err != nil {
+		t.Fatal(err)
+	}
+	in.logIn(line(t, first, "husk login"), key.ClientID.String(), key.ClientSecret)
+	in.types(line(t, first, "husk run"))
+	in.types(line(t, first, "husk service create"))
+	in.types(line(t, first, "husk address create"))
 	stack.Eventually(t, time.Minute, func() error {
 		cmd := exec.Command("bash", "-euo", "pipefail", "-c", strings.Replace(line(t, first, "curl"), "curl", "curl -sS --max-time 5", 1)) //nolint:gosec // the documentation's
-		cmd.Env = b.env
+		cmd.Env = in.env
 		out, err := cmd.CombinedOutput()
 		if err == nil && !strings.Contains(string(out), "nginx") {
-			err = fmt.Errorf("the page is %q", out)
+			err = errors.New("the page is wrong")
 		}
 		if err != nil {
 			return fmt.Errorf("%w: %s", err, out)
@@ -264,8 +349,15 @@ func TestAnInstallationAsDocumented(t *testing.T) {
 		t.Logf("the pod answers through the service with %d bytes", len(out))
 		return nil
 	})
-	b.types("husk version --server")
-	b.types("husk delete pod web")
+	var err error
+	if in.tenant, err = client.New(in.api, client.WithAPIKey(key.ClientID.String(), key.ClientSecret)); err != nil {
+		t.Fatal(err)
+	}
+	if in.pod, err = in.tenant.Pods.Find(t.Context(), "web"); err != nil {
+		t.Fatal(err)
+	}
+	in.page = "http://" + strings.TrimSpace(in.types("husk address web -o jsonpath={.status.address}")) + "/"
+	in.types("husk version --server")
 }
 
 // useUserspaceDatapath lets Open vSwitch work without its module of the kernel, and adds the bridge of a gateway. A machine with the module needs
