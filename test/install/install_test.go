@@ -180,7 +180,7 @@ func install(t *testing.T) *installation {
 		"ssl:192.0.2.11:6641,ssl:192.0.2.12:6641,ssl:192.0.2.13:6641", "ssl:"+server+":6641",
 		"ssl:192.0.2.11:16642,ssl:192.0.2.12:16642,ssl:192.0.2.13:16642", "ssl:"+server+":16642",
 		"192.0.2.11", server, "192.0.2.12", server,
-		"…/ceph", "/root/ceph", "ceph.client.husk-server.keyring", filepath.Base(b.CephKeyring()),
+		"…/ceph.client.husk-server.keyring", "/root/"+filepath.Base(b.CephKeyring()), "ceph.client.husk-server.keyring", filepath.Base(b.CephKeyring()),
 	)
 	page, err := docs.Console("../../docs/install.md", names)
 	if err != nil {
