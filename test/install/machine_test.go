@@ -74,6 +74,7 @@ func boot(t *testing.T, bed *dev.Stack, work, name string, cfg dev.HostConfig) *
 				"--quiet", "--directory", m.root, "--boot", "--register=no", "--keep-unit", "--machine=" + name, "--capability=all", "--kill-signal=SIGRTMIN+4",
 				"--bind=/dev/net/tun", "--resolv-conf=off", "systemd.unit=multi-user.target", "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1", // cgroups version 1
 			},
+			Env: []string{"SYSTEMD_NSPAWN_API_VFS_WRITABLE=yes"}, // agents change sysctls
 			Ready: func(context.Context) error {
 				out, err := m.try("systemctl is-system-running")
 				if state := strings.TrimSpace(out); state == "running" || state == "degraded" {

@@ -24,7 +24,7 @@ import (
 func main() {
 	base := flag.String("base", "", "archive of the file system with Debian's packages and the user")
 	huskd := flag.String("huskd", "", "program")
-	version := flag.String("version", "", "tag of the image")
+	version := flag.String("version", "", "version of the release")
 	commit := flag.String("commit", "", "commit from which the program is built")
 	created := flag.Int64("time", 0, "time of the image and its files, in seconds since 1970")
 	out := flag.String("o", "", "file to write")
@@ -73,15 +73,12 @@ func write(base, huskd, version, commit, out string, created time.Time) error {
 	if image, err = mutate.ConfigFile(image, file); err != nil {
 		return err
 	}
-	images := map[name.Tag]v1.Image{}
-	for _, tag := range []string{version, "latest"} { // docker-compose.yml uses the latter
-		t, err := name.NewTag("husk-server:" + tag)
-		if err != nil {
-			return err
-		}
-		images[t] = image
+	// docker-compose.yml uses this tag. With a second one, the file would have them in random order; a label has the version.
+	tag, err := name.NewTag("husk-server:latest")
+	if err != nil {
+		return err
 	}
-	if err := tarball.MultiWriteToFile(out, images); err != nil {
+	if err := tarball.WriteToFile(out, tag, image); err != nil {
 		return fmt.Errorf("write %s: %w", out, err)
 	}
 	return nil
