@@ -87,6 +87,8 @@ func boot(t *testing.T, bed *dev.Stack, work, name string, cfg dev.HostConfig) *
 	if _, err := bed.AddHost(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
+	// systemd-nspawn mounts them for reading only; libvirt makes groups.
+	m.types(`awk '$2 ~ "^/sys/fs/cgroup/" {print $2}' /proc/self/mounts | xargs -r -n 1 mount -o remount,bind,rw`)
 	return m
 }
 
