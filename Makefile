@@ -133,6 +133,14 @@ release: deps web/node_modules/.package-lock.json ## Build packages, programs, a
 release-check: deps web/node_modules/.package-lock.json ## Build the release twice, and install, run and purge its packages on fresh Debians
 	@. build/deps.env && test/release/run
 
+.PHONY: install-check
+install-check: deps web/node_modules/.package-lock.json ## Install a release on four fresh machines as docs/install.md says; RELEASE is its folder, UPGRADE a later one
+	@. build/deps.env && test/install/run $(RELEASE) $(UPGRADE)
+
+.PHONY: compose
+compose: build ## Build and start what docker-compose.yml describes, and let an agent join and run a pod
+	@. build/deps.env && test/compose/run
+
 .PHONY: bench
 bench: build ## Compare the API and scrapes with their SQL alone, and pod start and keystroke echo with plain QEMU
 	@. build/deps.env && go test ./server ./store ./test/scale -run '^$$' -bench . -benchtime 1x -timeout 20m

@@ -142,6 +142,7 @@ var importRules = map[string][]string{
 	"nodeagent": {"husk", "openapi", "guest", "limits", "links", "ovsdb", "pki", "route", "service", "session", "signals", "version"},
 
 	"changelog": {},
+	"deploy":    {},
 
 	"build": nil, // build output, not part of the project
 	"test":  nil, // tests may use everything

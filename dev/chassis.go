@@ -122,6 +122,12 @@ func (h *Host) StartOVS(ctx context.Context) error {
 	return err
 }
 
+// ConnectTunnels gives a host that runs its own Open vSwitch the interface for tunnels, [fabric.TunnelInterface].
+func (h *Host) ConnectTunnels() error { return h.stack.fabric.ConnectTunnels(h.Name, h.running()) }
+
+// ConnectProvider gives such a host its interface in the provider network, and returns the interface's name.
+func (h *Host) ConnectProvider() (string, error) { return h.stack.connectProvider(h) }
+
 // startChassis starts the daemons of a node on a host, or on this machine without one.
 func (s *Stack) startChassis(ctx context.Context, h *Host, children *[]*child) error {
 	if err := s.dir.mkdir(h.ovsDir(), 0o711); err != nil {

@@ -179,7 +179,7 @@ func (s *Stack) startCentral(ctx context.Context, p *part) error {
 	}
 	dir := s.dir.join("ovn")
 	for _, db := range []ovsdb{
-		{"ovn-nb", dir, "nb.db", "nb.sock", "ovn-nb", nil},
+		{"ovn-nb", dir, "nb.db", "nb.sock", "ovn-nb", listensAs("OVN_Northbound", "NB_Global")}, // nowhere, unless a test says where
 		{"ovn-sb", dir, "sb.db", "sb.sock", "ovn-sb", listensAs("OVN_Southbound", "SB_Global")},
 	} {
 		if err := s.startDatabase(ctx, &p.children, nil, db); err != nil {

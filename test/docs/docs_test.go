@@ -300,3 +300,22 @@ func parse(t *testing.T, file string) *ast.File {
 	}
 	return f
 }
+
+func TestConsoleReturnsWhatIsTyped(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "page.md")
+	page := "# Title\n\n## One\n```console\n$ a \\\n    b\nwhat it prints\n# c\n```\n```sh\nnot this\n```\n### Two\n```console\nkey = HOST\n```\n"
+	if err := os.WriteFile(file, []byte(page), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := docs.Console(file, strings.NewReplacer("HOST", "here"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string][]string{"One": {"a \\\n    b\nc\n"}, "Two": {"key = here\n"}}, got); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := docs.Console(file+".none", strings.NewReplacer()); err == nil {
+		t.Error("a file that does not exist has commands")
+	}
+}
