@@ -21,7 +21,7 @@ const (
 	restartNodes = 1000
 	// servedGoal is from the signal that ends a server until its successor serves.
 	servedGoal = 5 * time.Second
-	// lost is longer than the default lease and its margin: who is not seen for so long is lost.
+	// lost is longer than the default lease and its margin: a node that is silent for this time is lost.
 	lost = 90 * time.Second
 )
 
