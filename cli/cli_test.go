@@ -236,7 +236,9 @@ func TestListReadsEveryPage(t *testing.T) {
 
 func TestEmptyListIsPrintedAsAList(t *testing.T) {
 	empty := func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"items":[]}`) }
-	for format, want := range map[string]string{"json": "{\n  \"items\": []\n}\n", "yaml": "items: []\n", "name": ""} {
+	for format, want := range map[string]string{
+		"json": "{\n  \"apiVersion\": \"husk/v1\",\n  \"kind\": \"List\",\n  \"items\": []\n}\n", "yaml": "apiVersion: husk/v1\nkind: List\nitems: []\n", "name": "",
+	} {
 		if _, out, errs := call(t, empty, "volumes", "-o", format); out != want {
 			t.Errorf("%s: %q, %q", format, out, errs)
 		}

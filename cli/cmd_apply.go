@@ -55,6 +55,9 @@ and kind:
         image: registry.example.com/nginx:1.22
         volumeMounts: [{volume: data, mountPath: /var/www}]
 
+What husk prints of an object with -o yaml or -o json is such a document too: its
+ID, its state and its times are ignored.
+
 A pod names a volume with volumeName, or with volumeId as in the API. An Image
 needs a field named reference. Images are applied first, then volumes, configs,
 secrets, networks, security groups, services and ingresses, then pods, then
@@ -71,7 +74,8 @@ A NetworkPolicy becomes security groups.
 Fields that make no difference are ignored, with a warning. Any other field
 without a counterpart is an error that names the field and its line.
 
-A pod cannot be changed. If it differs from its document, husk reports an error.
+A pod gets the size, the labels, the annotations and the security groups of its
+document, also while it runs. If it differs in anything else, husk reports an error.
 With --replace, husk deletes the pod and creates it again; the pod's volumes keep
 their data.
 

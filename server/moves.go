@@ -12,6 +12,7 @@ import (
 	"husk/openapi"
 	"husk/server/control"
 	"husk/server/request"
+	"husk/store/moves"
 )
 
 // GetDrain shows how far the drain of a node is.
@@ -74,6 +75,10 @@ func (a api) DecideMove(ctx context.Context, r openapi.DecideMoveRequestObject) 
 		}
 		return openapi.DecideMove200JSONResponse{Outcome: openapi.Canceled}, err
 	}
-	outcome, err := a.control.Moves().Decide(ctx, node, r.PodID, r.Body.Placement, openapi.Value(r.Body.Cancel))
+	why := openapi.Value(r.Body.Cancel)
+	outcome, err := a.control.Moves().Decide(ctx, node, r.PodID, r.Body.Placement, why)
+	if outcome == moves.Canceled && why != "" {
+		a.log.Warn("a pod was not moved to another node", "pod", r.PodID, "node", node, "placement", r.Body.Placement, "reason", why)
+	}
 	return openapi.DecideMove200JSONResponse{Outcome: openapi.MoveOutcomeOutcome(outcome)}, err
 }

@@ -302,8 +302,13 @@ func TestMemoryMovesOnceAndOnlyOneNodeGoesOn(t *testing.T) {
 		t.Parallel()
 		m := movable(t, 1)
 		m.began()
-		if got := m.decide(m.from, "the link is down"); got != moves.Canceled {
+		if got := m.decide(m.from, "operation failed: qemu at 192.0.2.1:49152 has closed its socket"); got != moves.Canceled {
 			t.Errorf("the outcome is %s", got)
+		}
+		events, _, err := m.as(m.pod.TenantID).Events(t.Context(), store.Page{Limit: 100}, store.EventFilter{ObjectID: &m.pod.ID})
+		const told = "the pod stays on its node: its memory could not be moved to the other node" // without the details of the node
+		if !slices.ContainsFunc(must(t, events, err), func(e husk.Event) bool { return e.Reason == "MoveFailed" && e.Message == told }) {
+			t.Errorf("the events are %+v", events)
 		}
 		if got := m.decide(m.to, ""); got != moves.Over {
 			t.Errorf("a canceled move was switched: %s", got)

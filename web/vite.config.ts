@@ -17,6 +17,8 @@ export default defineConfig(({ mode }) => ({
     assetsInlineLimit: 0,
     chunkSizeWarningLimit: 600,
     modulePreload: { polyfill: false },
+    // The small components that pages share are in one file, so that a page does not load dozens.
+    rolldownOptions: { output: { advancedChunks: { groups: [{ name: "ui", test: /src\/(ui\/(?!Chart|xterm)|lib\/)/ }] } } },
   },
   server: {
     proxy: Object.fromEntries(["/v1", "/oauth2", "/.well-known"].map((path) => [path, { target: "http://127.0.0.1:8080", ws: true }])),

@@ -209,14 +209,14 @@ func (a *Application) pod(ctx context.Context, want manifest.Pod) (string, error
 		return "created", a.create(ctx, want)
 	}
 	before := have
-	before.Spec.SecurityGroups = want.Spec.SecurityGroups // they can change
+	before.Spec.SecurityGroups, before.Spec.Resources = want.Spec.SecurityGroups, want.Spec.Resources // they can change
 	differ := manifest.DiffPod(want.PodCreate, before)
 	switch {
 	case len(differ) == 0:
-		return a.relabel(ctx, want, have)
+		return a.change(ctx, want, have)
 	case !a.Replace:
 		return "", exit.ConflictError{Detail: "the pod exists and differs in " + strings.Join(differ, ", ") +
-			"; a pod cannot be changed; --replace deletes it and creates it again"}
+			"; only the size, the labels, the annotations and the security groups of a pod can be changed; --replace deletes it and creates it again"}
 	case a.dry():
 		return "replaced", nil
 	}
@@ -231,6 +231,23 @@ func (a *Application) pod(ctx context.Context, want manifest.Pod) (string, error
 		return "", err
 	}
 	return "replaced", a.create(ctx, want)
+}
+
+// change changes what can be changed of a pod: what relabel changes, and its size, also while it runs.
+func (a *Application) change(ctx context.Context, want manifest.Pod, have openapi.Pod) (string, error) {
+	done, err := a.relabel(ctx, want, have)
+	if err != nil || want.Spec.Resources == have.Spec.Resources {
+		return done, err
+	}
+	if done == "unchanged" {
+		done = "resized"
+	}
+	if a.dry() {
+		return done, nil
+	}
+	size := want.Spec.Resources
+	_, err = a.Client.Pods.Resize(ctx, have.ID, openapi.PodResize{CPUMillis: &size.CPUMillis, MemoryMiB: &size.MemoryMiB})
+	return done, err
 }
 
 // relabel gives a pod the labels, annotations and security groups of its document. A pod needs no replacement for that.

@@ -77,10 +77,10 @@ and applies what you change when the editor ends. If the API refuses it, the edi
 opens again, with the reason. If somebody else has changed the object in the
 meantime, it shows how.
 
-Of a pod, labels, annotations and security groups can be changed. With --replace,
-husk deletes the pod and creates it again with everything else that you change; the
-pod's volumes keep their data. Values of a secret are not shown. Those that you do
-not replace stay as they are.`,
+Of a pod, the size, labels, annotations and security groups can be changed, also
+while it runs. With --replace, husk deletes the pod and creates it again with
+everything else that you change; the pod's volumes keep their data. Values of a
+secret are not shown. Those that you do not replace stay as they are.`,
 		Example: `  husk edit config web
   EDITOR=nano husk edit service/web`,
 		Args:              cobra.RangeArgs(1, 2),

@@ -81,6 +81,11 @@ func (d Differ) one(ctx context.Context, want manifest.Document) (string, error)
 			return "", err
 		}
 	}
+	if want.Address != nil {
+		if err := d.name(ctx, want.Address); err != nil {
+			return "", err
+		}
+	}
 	if want.Config != nil && want.Config.Kind == openapi.ConfigKindSecret {
 		if want, err = d.redact(ctx, want, &have, exists); err != nil {
 			return "", err
@@ -120,6 +125,27 @@ func adopt(want *manifest.Document, have manifest.Document) {
 	case want.Image != nil:
 		want.Image = &openapi.ImageImport{Reference: have.Image.Reference}
 	}
+}
+
+// name replaces the ID of an address's target by its name. What does not exist yet keeps what the document says.
+func (d Differ) name(ctx context.Context, a *manifest.Address) error {
+	if a.Service != "" {
+		s, err := d.Client.Services.Find(ctx, a.Service)
+		if client.IsNotFound(err) {
+			return nil
+		}
+		a.Service = s.Name
+		return err
+	}
+	if a.Pod == "" {
+		return nil
+	}
+	p, err := d.Client.Pods.Find(ctx, a.Pod)
+	if client.IsNotFound(err) {
+		return nil
+	}
+	a.Pod = p.Name
+	return err
 }
 
 // resolve replaces the names of a pod's volumes and snapshots by their IDs. What does not exist yet keeps its name.

@@ -22,7 +22,7 @@ var (
 func configKind(kind openapi.ConfigKind, noun string, aliases []string, short string) Kind[openapi.Config] {
 	return Kind[openapi.Config]{
 		View: print.View[openapi.Config]{
-			Kind: noun,
+			Kind: noun, Document: string(kind),
 			Name: func(c openapi.Config) string { return c.Name },
 			Columns: []print.Column[openapi.Config]{
 				print.Col("NAME", func(c openapi.Config) string { return c.Name }),

@@ -15,7 +15,7 @@ import (
 // Images are OCI images.
 var Images = Kind[openapi.Image]{
 	View: print.View[openapi.Image]{
-		Kind: "image",
+		Kind: "image", Document: "Image",
 		Name: func(i openapi.Image) string { return i.Reference },
 		Columns: []print.Column[openapi.Image]{
 			print.Col("REFERENCE", func(i openapi.Image) string { return i.Reference }),

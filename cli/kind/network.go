@@ -15,7 +15,7 @@ import (
 // Networks are where pods reach each other.
 var Networks = Kind[openapi.Network]{
 	View: print.View[openapi.Network]{
-		Kind: "network",
+		Kind: "network", Document: "Network",
 		Name: func(n openapi.Network) string { return n.Name },
 		Columns: []print.Column[openapi.Network]{
 			print.Col("NAME", func(n openapi.Network) string { return n.Name }),

@@ -20,7 +20,7 @@ import (
 // Pods are virtual machines that run containers.
 var Pods = Kind[openapi.Pod]{
 	View: print.View[openapi.Pod]{
-		Kind: "pod",
+		Kind: "pod", Document: "Pod",
 		Name: func(p openapi.Pod) string { return p.Name },
 		Columns: []print.Column[openapi.Pod]{
 			print.Col("NAME", func(p openapi.Pod) string { return p.Name }),

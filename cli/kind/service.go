@@ -21,7 +21,7 @@ import (
 // Services give several pods one name and one address.
 var Services = Kind[openapi.Service]{
 	View: print.View[openapi.Service]{
-		Kind: "service",
+		Kind: "service", Document: "Service",
 		Name: func(s openapi.Service) string { return s.Name },
 		Columns: []print.Column[openapi.Service]{
 			print.Col("NAME", func(s openapi.Service) string { return s.Name }),
@@ -82,7 +82,7 @@ func servicePorts(ports openapi.ServicePorts) string {
 // Addresses are floating addresses.
 var Addresses = Kind[openapi.Address]{
 	View: print.View[openapi.Address]{
-		Kind: "address",
+		Kind: "address", Document: "Address",
 		Name: func(a openapi.Address) string { return a.Name },
 		Columns: []print.Column[openapi.Address]{
 			print.Col("NAME", func(a openapi.Address) string { return a.Name }),
@@ -172,7 +172,7 @@ func outside(p openapi.Pod) string {
 // SecurityGroups are sets of rules about the connections of pods.
 var SecurityGroups = Kind[openapi.SecurityGroup]{
 	View: print.View[openapi.SecurityGroup]{
-		Kind: "security-group",
+		Kind: "security-group", Document: "SecurityGroup",
 		Name: func(g openapi.SecurityGroup) string { return g.Name },
 		Columns: []print.Column[openapi.SecurityGroup]{
 			print.Col("NAME", func(g openapi.SecurityGroup) string { return g.Name }),
@@ -267,7 +267,7 @@ func ruleText(r openapi.SecurityRule) string {
 // Ingresses make services reachable from outside, over HTTPS.
 var Ingresses = Kind[openapi.Ingress]{
 	View: print.View[openapi.Ingress]{
-		Kind: "ingress",
+		Kind: "ingress", Document: "Ingress",
 		Name: func(i openapi.Ingress) string { return i.Name },
 		Columns: []print.Column[openapi.Ingress]{
 			print.Col("NAME", func(i openapi.Ingress) string { return i.Name }),

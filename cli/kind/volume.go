@@ -17,7 +17,7 @@ import (
 // Volumes are block devices that pods mount.
 var Volumes = Kind[openapi.Volume]{
 	View: print.View[openapi.Volume]{
-		Kind: "volume",
+		Kind: "volume", Document: "Volume",
 		Name: func(v openapi.Volume) string { return v.Name },
 		Columns: []print.Column[openapi.Volume]{
 			print.Col("NAME", func(v openapi.Volume) string { return v.Name }),

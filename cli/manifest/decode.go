@@ -206,6 +206,17 @@ func (d *decoder) unknown(key, value *yaml.Node, path string) {
 	}
 }
 
+// shown judges the fields of a document that a command may have printed: what the API shows of the object, and nobody can set, is ignored.
+func shown(object any) func(path string, value *yaml.Node) (refusal, warning string) {
+	known := fields(reflect.ValueOf(object))
+	return func(path string, _ *yaml.Node) (refusal, warning string) {
+		if _, ok := known[path]; ok {
+			return "", ""
+		}
+		return "there is no such field", ""
+	}
+}
+
 // pairs iterates over the fields of an object and refuses duplicates.
 func (d *decoder) pairs(node *yaml.Node, path string, take func(key, value *yaml.Node)) {
 	if node.Kind != yaml.MappingNode {

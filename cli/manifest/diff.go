@@ -38,6 +38,7 @@ func DiffVolume(want openapi.VolumeCreate, have openapi.Volume) []string {
 	if want.FsType != nil {
 		got.FsType = &have.FsType
 	}
+	got.Source, got.Flatten = want.Source, want.Flatten // what only a new volume has
 	return tree.Diff(tree.Of(want), tree.Of(got))
 }
 

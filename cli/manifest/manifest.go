@@ -195,7 +195,7 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 	switch {
 	case h.APIVersion == "" || h.Kind == "":
 		d.fail(node, "", "apiVersion or kind is missing; for a Pod, Volume, Image, Config, Secret, Network, Service, Ingress, Address or SecurityGroup, set apiVersion to %s; for an object of Kubernetes, set it to v1", APIVersion)
-	case h.APIVersion == "v1" && h.Kind == "List":
+	case (h.APIVersion == "v1" || h.APIVersion == APIVersion) && h.Kind == "List":
 		return list(d, node)
 	case h.APIVersion == "v1" && h.Kind == "Pod":
 		var p kubernetesPod
@@ -212,17 +212,23 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 		doc.Volume = c.translate(d, doc.origins)
 	case h.APIVersion == APIVersion && h.Kind == "Pod":
 		var p podDocument
+		d.unexpected = shown(openapi.Pod{})
 		d.strict(node, &p)
 		doc.Pod = p.pod(d, doc.origins)
 	case h.APIVersion == APIVersion && h.Kind == "Volume":
 		var v volumeDocument
+		d.unexpected = shown(openapi.Volume{})
 		d.strict(node, &v)
 		d.checkName("name", v.Name)
 		doc.Volume = &v.VolumeCreate
 	case h.APIVersion == APIVersion && (h.Kind == "Config" || h.Kind == "Secret"):
 		var c configDocument
+		d.unexpected = shown(openapi.Config{})
 		d.strict(node, &c)
 		d.checkName("name", c.Name)
+		if h.Kind == "Secret" && fieldOf(node, "keys") != nil && c.Values == nil && c.BinaryValues == nil {
+			d.refuse("keys", "husk does not show the values of a secret, so that this document does not have them; add values, or use husk edit")
+		}
 		doc.Config = &openapi.ConfigCreate{Kind: openapi.ConfigKind(h.Kind), Name: c.Name, Labels: c.Labels, Values: c.Values, BinaryValues: c.BinaryValues}
 	case h.APIVersion == "v1" && (h.Kind == "ConfigMap" || h.Kind == "Secret"):
 		var c kubernetesConfig
@@ -242,20 +248,25 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 		peers, doc.Group = p.translate(d, doc.origins)
 	case h.APIVersion == APIVersion && h.Kind == "SecurityGroup":
 		var g groupDocument
+		d.unexpected = shown(openapi.SecurityGroup{})
 		d.strict(node, &g)
 		d.checkName("name", g.Name)
+		g.unnumber()
 		doc.Group = &g.SecurityGroupCreate
 	case h.APIVersion == APIVersion && h.Kind == "Network":
 		var n networkDocument
+		d.unexpected = shown(openapi.Network{})
 		d.strict(node, &n)
 		d.checkName("name", n.Name)
 		doc.Network = &n.NetworkCreate
 	case h.APIVersion == APIVersion && h.Kind == "Address":
 		var a addressDocument
+		d.unexpected = shown(openapi.Address{})
 		d.strict(node, &a)
 		doc.Address = a.address(d)
 	case h.APIVersion == APIVersion && h.Kind == "Service":
 		var s serviceDocument
+		d.unexpected = shown(openapi.Service{})
 		d.strict(node, &s)
 		d.checkName("name", s.Name)
 		if s.Selector == "" {
@@ -269,6 +280,7 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 		doc.Ingress = i.translate(d, doc.origins)
 	case h.APIVersion == APIVersion && h.Kind == "Ingress":
 		var i ingressDocument
+		d.unexpected = shown(openapi.Ingress{})
 		d.strict(node, &i)
 		d.checkName("name", i.Name)
 		if len(i.Rules) == 0 {
@@ -277,6 +289,7 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 		doc.Ingress = &i.IngressCreate
 	case h.APIVersion == APIVersion && h.Kind == "Image":
 		var i imageDocument
+		d.unexpected = shown(openapi.Image{})
 		d.strict(node, &i)
 		if i.Reference == "" {
 			d.fail(node, "reference", "no reference given; add one, such as registry.example.com/nginx:1.22")

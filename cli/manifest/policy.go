@@ -245,6 +245,13 @@ type groupDocument struct {
 	openapi.SecurityGroupCreate
 }
 
+// unnumber removes the numbers that the API gives to rules.
+func (g *groupDocument) unnumber() {
+	for i := range openapi.Value(g.Rules) {
+		(*g.Rules)[i].Number = nil
+	}
+}
+
 // CompleteGroup returns a security group to create with the API's defaults.
 func CompleteGroup(g openapi.SecurityGroupCreate) openapi.SecurityGroupCreate {
 	rules := slices.Clone(openapi.Value(g.Rules))

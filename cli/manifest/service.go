@@ -221,14 +221,17 @@ type addressDocument struct {
 	Labels           *openapi.Labels `json:"labels"`
 	DeleteWithTarget *bool           `json:"deleteWithTarget"`
 	Target           struct {
-		Service string                `json:"service"`
-		Pod     string                `json:"pod"`
-		Ports   *openapi.AddressPorts `json:"ports"`
+		Service   string                `json:"service"`
+		ServiceID string                `json:"serviceId"` // as the API shows it
+		Pod       string                `json:"pod"`
+		PodID     string                `json:"podId"` // as the API shows it
+		Ports     *openapi.AddressPorts `json:"ports"`
 	} `json:"target"`
 }
 
 func (a addressDocument) address(d *decoder) *Address {
 	d.checkName("name", a.Name)
+	a.Target.Service, a.Target.Pod = cmp.Or(a.Target.Service, a.Target.ServiceID), cmp.Or(a.Target.Pod, a.Target.PodID)
 	switch t := a.Target; {
 	case t.Service != "" && t.Pod != "":
 		d.refuse("target", "an address leads to one service or to one pod; give either service or pod")

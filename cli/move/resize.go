@@ -25,7 +25,7 @@ func (m Command) Resize(names cobra.CompletionFunc) *cobra.Command {
 		Long: `Change the cpu and the memory of a pod, also while it runs. Nothing restarts. If the
 node of the pod has insufficient capacity, nothing changes. Less memory takes as
 long as the pod needs to free it. A pod that runs never has less memory than it was
-started with.`,
+started with: it gets less at its next start. --wait then returns, and says so.`,
 		Example: "  husk resize db --cpus 4 --memory 8g --wait",
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: names,
 	}
@@ -49,19 +49,50 @@ started with.`,
 		if pod, err = c.Pods.Resize(cmd.Context(), pod.ID, size); err != nil || !wait {
 			return err
 		}
-		return m.Until(cmd.Context(), timeout, kind.Pods.Ref(pod), func() (bool, string, error) {
+		var at progressed
+		err = m.Until(cmd.Context(), timeout, kind.Pods.Ref(pod), func() (bool, string, error) {
 			now, err := c.Pods.Get(cmd.Context(), pod.ID)
 			if err != nil || now.Status.Resources == nil && now.Status.ObservedGeneration >= pod.Generation {
+				at = progressed{}
 				return true, "resized", err
 			}
 			has := now.Spec.Resources
 			if now.Status.Resources != nil {
 				has = *now.Status.Resources
 			}
-			return false, fmt.Sprintf("at %dm cpu and %d MiB", has.CPUMillis, has.MemoryMiB), nil
+			at.look(has, now.Spec.Resources, time.Now())
+			return at.rest != "", fmt.Sprintf("at %dm cpu and %d MiB", has.CPUMillis, has.MemoryMiB), nil
 		})
+		if err == nil && at.rest != "" {
+			_, err = fmt.Fprintf(m.Out, "%s %s\n", kind.Pods.Ref(pod), at.rest)
+		}
+		return err
 	}
 	return cmd
+}
+
+// still is how long the size of a pod stays the same before --wait says what it has. An agent looks every 10 s at a machine that changes.
+const still = 30 * time.Second
+
+// progressed follows the size that a pod has.
+type progressed struct {
+	has   openapi.Resources
+	since time.Time
+	rest  string // what the pod has, and when it gets the rest; empty while that may still change
+}
+
+// look compares what the pod has now with what it had before, and with what it should have.
+func (p *progressed) look(has, want openapi.Resources, now time.Time) {
+	if has != p.has || p.since.IsZero() {
+		p.has, p.since = has, now
+	}
+	if has == want || now.Sub(p.since) < still {
+		return
+	}
+	p.rest = fmt.Sprintf("has %dm cpu and %d MiB now, and gets %dm cpu and %d MiB at its next start", has.CPUMillis, has.MemoryMiB, want.CPUMillis, want.MemoryMiB)
+	if want.MemoryMiB < has.MemoryMiB {
+		p.rest += ", or when it frees memory: while it runs, it never has less than it was started with"
+	}
 }
 
 func sizeOf(cpus, memory string) (size openapi.PodResize, _ error) {

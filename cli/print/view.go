@@ -11,9 +11,10 @@ import (
 
 // View says how to show objects of one kind.
 type View[T any] struct {
-	Kind    string
-	Columns []Column[T]
-	Name    func(T) string
+	Kind     string
+	Document string // the kind of documents that describe such objects, such as Pod; empty if husk apply has none
+	Columns  []Column[T]
+	Name     func(T) string
 }
 
 // Column is a column of a table.
@@ -70,7 +71,7 @@ func List[T any](p Printer, items []T) (printed bool, _ error) {
 
 // Show prints a list.
 func (v View[T]) Show(p Printer, items []T) error {
-	if printed, err := List(p, items); printed {
+	if printed, err := v.values(p, items); printed {
 		return err
 	}
 	if names := p.Quiet && p.Tabular(); names || p.Format == "name" {
@@ -100,7 +101,7 @@ func (v View[T]) Show(p Printer, items []T) error {
 
 // One prints a single object. JSON and YAML show it without a list around it.
 func (v View[T]) One(p Printer, item T) error {
-	if printed, err := p.Value(item); printed {
+	if printed, err := p.Value(v.value(item)); printed {
 		return err
 	}
 	return v.Show(p, []T{item})

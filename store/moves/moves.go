@@ -127,6 +127,11 @@ func change(ctx context.Context, q *db.Queries, row db.Pod, in db.Placement) err
 
 // Cancel ends a move before its switch. The pod stays where it is, and the other node removes what it has of it.
 func Cancel(ctx context.Context, q *db.Queries, row db.Pod, in db.Placement, why string) error {
+	return cancel(ctx, q, row, in, why, why)
+}
+
+// cancel is Cancel with a reason for operators, which may have details of nodes, and one for the pod's tenant.
+func cancel(ctx context.Context, q *db.Queries, row db.Pod, in db.Placement, why, told string) error {
 	n, err := q.CancelMove(ctx, db.CancelMoveParams{TenantID: in.TenantID, PodID: in.PodID, Number: in.Number, Message: why})
 	if err != nil || n == 0 {
 		return err
@@ -140,7 +145,7 @@ func Cancel(ctx context.Context, q *db.Queries, row db.Pod, in db.Placement, why
 	if in.FromNode != nil {
 		nodes = append(nodes, *in.FromNode)
 	}
-	return record(ctx, q, row, "MoveFailed", "the pod stays on its node: "+why, nodes...)
+	return record(ctx, q, row, "MoveFailed", "the pod stays on its node: "+told, nodes...)
 }
 
 // left ends a leaving placement that its node has removed. The clients of a machine whose memory has moved are put on the blocklist before.

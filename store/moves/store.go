@@ -83,7 +83,7 @@ const (
 )
 
 // Decide ends a move whose memory moves, as one of its two nodes requests: with the switch, or, if why is not empty, without it. The first request
-// decides, and later ones get its outcome. A machine may continue on the node that the pod leaves only if the pod is still there.
+// decides, and later ones get its outcome. The reason may have details of the node, which are for operators: the pod's event does not have them. A machine may continue on the node that the pod leaves only if the pod is still there.
 func (s Store) Decide(ctx context.Context, node, pod uuid.UUID, number int64, why string) (is Outcome, _ error) {
 	err := s.Do(ctx, func(q *db.Queries) (err error) { is, err = decide(ctx, q, node, pod, number, why); return err })
 	return is, err
@@ -119,7 +119,7 @@ func decide(ctx context.Context, q *db.Queries, node, pod uuid.UUID, number int6
 	case pl.Role != incoming || !pl.Live:
 		return is(), nil
 	case why != "":
-		return is(), Cancel(ctx, q, row, pl, convert.Storable(why, maxMessage))
+		return is(), cancel(ctx, q, row, pl, convert.Storable(why, maxMessage), "its memory could not be moved to the other node")
 	case pl.NodeID != node:
 		return "", husk.Errorf(husk.CodeConflict, "", "only the node that the pod goes to can request the switch")
 	}

@@ -158,11 +158,12 @@ test("everything that a tenant writes is shown as text", async () => {
   await open(page, "/pods");
   await page.getByText(`note=${EVIL}`).first().waitFor();
   await open(page, `/pods/${pod.id}?tab=logs`);
-  await page.locator(".log-line", { hasText: EVIL }).first().waitFor();
-  await page.locator(".log-line", { hasText: "onerror=alert(7)" }).waitFor();
+  await page.getByRole("log").locator("[data-index]", { hasText: EVIL }).first().waitFor();
+  await page.getByRole("log").locator("[data-index]", { hasText: "onerror=alert(7)" }).waitFor();
   expect(
     await page
-      .locator(".log-line")
+      .getByRole("log")
+      .locator("[data-index]")
       .allInnerTexts()
       .then((all) => all.join("").includes("\u001b")),
   ).toBe(false);

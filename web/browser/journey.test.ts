@@ -50,7 +50,7 @@ test("an owner creates, inspects and deletes a pod in an empty tenant without a 
   await page.getByLabel("Path of kept").fill("/data");
   const text = page.getByLabel("Document");
   expect(await text.inputValue()).toContain("mountPath: /data");
-  expect(await page.locator(".as-text").innerText()).toContain("husk run -d --name greeter --cpus 0.25 -m 128m");
+  expect(await page.getByRole("region", { name: "As text" }).innerText()).toContain("husk run -d --name greeter --cpus 0.25 -m 128m");
   await page.getByRole("button", { name: "Empty directory", exact: true }).click();
   await page.getByLabel("Path of scratch").fill("/scratch");
   expect(await text.inputValue()).toContain("emptyDir: {}");
@@ -75,12 +75,12 @@ test("an owner creates, inspects and deletes a pod in an empty tenant without a 
   await page.getByRole("tab", { name: "Logs" }).click();
   await page
     .getByText("hello 1", { exact: true })
-    .or(page.locator(".log-line", { hasText: "hello" }))
+    .or(page.getByRole("log").locator("[data-index]", { hasText: "hello" }))
     .first()
     .waitFor();
   expect((await owner.call("DELETE", `/v1/configs/${secret.id}`)).status).toBeLessThan(300);
-  const before = await page.locator(".filters .muted").innerText();
-  await until("the log grows", async () => (await page.locator(".filters .muted").innerText()) !== before);
+  const before = await page.getByText(/^[\d,]+ lines?/).innerText();
+  await until("the log grows", async () => (await page.getByText(/^[\d,]+ lines?/).innerText()) !== before);
 
   await page.getByRole("tab", { name: "Terminal" }).click();
   await page.locator(".xterm-rows", { hasText: "#" }).waitFor();

@@ -53,7 +53,7 @@ async function visit(clientId: string, paths: string[]) {
 
 async function loaded(page: Page) {
   await page.locator("#content").waitFor();
-  await page.waitForFunction(() => !document.querySelector(".loading"));
+  await page.waitForFunction(() => !document.querySelector("output[aria-busy=true]"));
 }
 
 test("A tenant's pages open with the mock", async () => {

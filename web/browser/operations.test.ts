@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { limit } from "./limit";
 import { Api, gone, haveImage, open, type Pod, setup, signedIn, until } from "./stack";
 
-const owner = new Api(setup.stranger);
+const owner = new Api(setup.busy);
 const operator = new Api(setup.operator);
 let node = "";
 
@@ -42,7 +42,7 @@ const phase = async (pod: Pod) => (await owner.ok<Pod>("GET", `/v1/pods/${pod.id
 test("an owner cancels what is in progress, and retries what has failed", { timeout: limit(240) }, async () => {
   const waits = await create("waits", ["true"], { nodeSelector: { disk: "nvme" } });
   await owner.ok("POST", "/v1/images", { reference: setup.broken });
-  const page = await signedIn(setup.stranger);
+  const page = await signedIn(setup.busy);
   await page.getByRole("link", { name: "Operations" }).click();
   await page.getByRole("heading", { name: "Operations", level: 1 }).waitFor();
 

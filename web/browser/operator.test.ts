@@ -25,9 +25,13 @@ afterAll(() => gone(owner, pod));
 test("the operator sees each node with a box for each pod, and changes the node", async () => {
   const page = await signedIn(setup.operator);
   await page.getByRole("heading", { name: "Nodes", level: 1 }).waitFor();
-  const box = page.locator(".packing-pod title", { hasText: `${setup.tenantName}/boxed: 0.25 cores, 128 MiB, Running` });
+  const box = page.locator("figure title", { hasText: `${setup.tenantName}/boxed: 0.25 cores, 128 MiB, Running` });
   await box.waitFor({ state: "attached" });
-  await page.locator(".node").getByRole("link").click();
+  await page
+    .getByRole("listitem")
+    .filter({ has: page.getByRole("figure") })
+    .getByRole("link")
+    .click();
   await page.getByRole("row", { name: /boxed/ }).waitFor();
   await page.getByRole("button", { name: "Cordon" }).click();
   await page.getByRole("heading", { name: /Cordoned/ }).waitFor();
@@ -234,7 +238,11 @@ test("the operator manages pools, issuers and keys of the installation", async (
   await until("there is another key", async () => (await keys()) > before, 10);
 
   await open(page, "/admin/nodes");
-  await page.locator(".node").getByRole("link").click();
+  await page
+    .getByRole("listitem")
+    .filter({ has: page.getByRole("figure") })
+    .getByRole("link")
+    .click();
   await page.getByRole("heading", { name: "Certificates" }).waitFor();
   await page.getByRole("region", { name: "Certificates" }).last().getByRole("row").nth(1).waitFor();
 });
@@ -246,7 +254,7 @@ test("usage and the audit log show names, are filtered, and can be saved", async
   await open(page, "/admin/audit");
   await page.getByLabel("Operation").fill("createPod");
   await page.getByLabel("Tenant").selectOption({ label: setup.tenantName });
-  const rows = page.locator(".table-rows [role=row]");
+  const rows = page.getByRole("rowgroup").last().getByRole("row");
   await until(
     "the entries are filtered",
     async () => {

@@ -66,7 +66,7 @@ test("a file that cannot be loaded does not take the page down", async () => {
   await page.getByRole("tab", { name: "Metrics" }).click();
   await page.getByText("A file of the dashboard could not be loaded").waitFor();
   await page.getByRole("tab", { name: "Logs" }).click();
-  await page.locator(".log-line").first().waitFor();
+  await page.getByRole("log").locator("[data-index]").first().waitFor();
 });
 
 test("a session that ends says why, and the form is still filled in afterwards", async () => {
@@ -96,7 +96,7 @@ test("labels with empty values are kept, and an error marks its field", async ()
   await page.getByRole("button", { name: "Import an image" }).first().click();
   await page.getByLabel("Reference", { exact: true }).fill(`${setup.busybox.split("/")[0]}/none:1`);
   await page.getByRole("button", { name: "Import", exact: true }).click();
-  await page.locator(".field.wrong", { hasText: "Reference" }).waitFor();
+  await page.locator("input[aria-invalid=true]").and(page.getByLabel("Reference")).waitFor();
   expect(await page.evaluate(() => document.activeElement?.getAttribute("aria-invalid"))).toBe("true");
 });
 
@@ -104,7 +104,7 @@ test("the operator gets a command with which a node joins", async () => {
   const page = await signedIn(setup.operator);
   await open(page, "/admin/nodes");
   await page.getByRole("button", { name: "Add a node" }).click();
-  const command = await page.locator(".command code").innerText();
+  const command = await page.getByRole("dialog").locator("p code").first().innerText();
   expect(command).toMatch(/^HUSKD_JOIN_TOKEN=\S+ huskd agent --server https:\/\/\S+ --ovn-southbound \S+ --listen /);
   expect(command).not.toMatch(/HUSK_SERVER|OVN_SOUTHBOUND/);
   await page.keyboard.press("Escape");

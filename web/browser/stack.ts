@@ -24,6 +24,7 @@ interface Setup {
   tenantName: string;
   stranger: Key; // owner of another tenant
   strangerName: string;
+  busy: Key; // owner of the tenant whose operations are canceled and retried
   operator: Key;
   many: Key; // of a tenant with a quota of 10,000 pods
   issuer: string; // trusted by the installation
@@ -189,5 +190,5 @@ export async function open(page: Page, path: string) {
 
 /** settled waits until no part of the page is loading. */
 export async function settled(page: Page) {
-  await until(`the page ${page.url()} loads`, async () => (await page.locator(".loading").count()) === 0, 20);
+  await until(`the page ${page.url()} loads`, async () => (await page.locator("output[aria-busy=true]").count()) === 0, 20);
 }

@@ -49,7 +49,7 @@ async function opened(key: Key, path: string): Promise<Page> {
   await signIn(page, key);
   await settled(page);
   if (path.endsWith("tab=terminal")) await page.locator(".xterm-rows", { hasText: "#" }).waitFor();
-  if (path.endsWith("tab=logs")) await page.locator(".log-line").first().waitFor();
+  if (path.endsWith("tab=logs")) await page.getByRole("log").locator("[data-index]").first().waitFor();
   return page;
 }
 
@@ -83,7 +83,7 @@ test("every page notices within 30 s that the network swallows its packets, and 
     for (const { page, path } of some) {
       if (path.endsWith("tab=logs")) {
         await page.getByText("This log is not up to date").waitFor({ state: "detached" });
-        const last = () => page.locator(".log-line").last().innerText();
+        const last = () => page.getByRole("log").locator("[data-index]").last().innerText();
         const before = await last();
         await until("the log continues", async () => (await last()) !== before, 20);
       }
@@ -111,7 +111,7 @@ test("a log and a terminal without output are not taken for stale", { timeout: l
     opened(setup.owner, `/pods/${quiet.id}?tab=terminal`),
   ]);
   await log.waitForTimeout(28_000); // longer than a stream may be silent
-  expect(await log.locator(".log-line").allInnerTexts()).toEqual([expect.stringContaining("once")]);
+  expect(await log.locator("[data-index]").allInnerTexts()).toEqual([expect.stringContaining("once")]);
   expect(await log.getByText("not up to date").count()).toBe(0);
   expect(await terminal.getByText("The connection to the pod was lost").count()).toBe(0);
   await terminal.locator(".xterm-helper-textarea").focus();

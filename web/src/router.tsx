@@ -9,19 +9,20 @@ import { PodPage } from "./pages/pod/PodPage";
 import { Pods } from "./pages/pod/Pods";
 import { TABS, type Tab } from "./pages/pod/tabs";
 import { SignIn } from "./pages/SignIn";
+import { Alone } from "./ui/Alone";
+import { Empty } from "./ui/Empty";
 import { PartError } from "./ui/PartError";
 import { Problem } from "./ui/Problem";
-import { Empty } from "./ui/parts";
 import { Shell } from "./ui/Shell";
 
 const root = createRootRoute({
   component: () => <Outlet />,
   notFoundComponent: () => (
-    <main className="alone">
+    <Alone>
       <Empty title="Page not found">
         <a href="/ui/">Go to the overview</a>
       </Empty>
-    </main>
+    </Alone>
   ),
 });
 
@@ -54,9 +55,9 @@ const app = createRoute({
   id: "app",
   component: Shell,
   errorComponent: ({ error, reset }) => (
-    <main className="alone">
+    <Alone>
       <Problem error={error} retry={reset} />
-    </main>
+    </Alone>
   ),
   beforeLoad: ({ location }) => {
     if (!currentSession()) throw redirect({ to: "/login", search: { next: location.href === "/" ? undefined : location.href } });

@@ -42,7 +42,7 @@ func keyOf(k openapi.APIKeyWithSecret) browserKey {
 // screenshots of every page in this directory.
 func TestDashboard(t *testing.T) {
 	s := stack.Get(t)
-	owner, fresh, stranger, many := stack.NewTenant(t), stack.NewTenant(t), stack.NewTenant(t), stack.NewTenant(t)
+	owner, fresh, stranger, busy, many := stack.NewTenant(t), stack.NewTenant(t), stack.NewTenant(t), stack.NewTenant(t), stack.NewTenant(t)
 	many.SetQuota(t, openapi.QuotaChange{
 		Pods: new(10_000), Addresses: new(10_000), CPUMillis: new(1_000_000), MemoryMiB: new(2_000_000), ScratchGiB: new(200_000), RequestsPerSecond: new(100_000),
 	})
@@ -63,7 +63,7 @@ func TestDashboard(t *testing.T) {
 	setup := map[string]any{
 		"api": s.Env["HUSK_API"], "nginx": s.Refs["nginx"], "busybox": s.Refs["busybox"], "broken": pushBroken(t, s.Env["HUSK_REGISTRY"]),
 		"owner": keyOf(owner.Key), "viewer": viewerKey(t, owner), "fresh": keyOf(fresh.Key), "tenantName": tenantName(t, owner),
-		"stranger": keyOf(stranger.Key), "strangerName": tenantName(t, stranger), "many": keyOf(many.Key),
+		"stranger": keyOf(stranger.Key), "strangerName": tenantName(t, stranger), "busy": keyOf(busy.Key), "many": keyOf(many.Key),
 		"operator": browserKey{s.Env["HUSK_ADMIN_CLIENT_ID"], s.Env["HUSK_ADMIN_CLIENT_SECRET"]},
 		"issuer":   provider.Issuer,
 		"user":     map[string]string{"name": oidcprovider.Developer.Name, "password": oidcprovider.Developer.Password, "tenant": tenantName(t, owner)},

@@ -68,4 +68,10 @@ func TestAPodChangesItsSizeWhileItRuns(t *testing.T) {
 	if !now.Status.Timeline.DomainStartedAt.Equal(began) || openapi.Value(now.Status.Restarts) != 0 || now.Status.Containers[0].Restarts != 0 {
 		t.Errorf("something was restarted: %+v", now.Status)
 	}
+
+	// It was started with 128 MiB, and husk does not wait for less until it is started again.
+	r := tn.Run(t, nil, "resize", "elastic", "--memory", "64m", "--wait", "--timeout", "5m")
+	if want := "pod/elastic has 2000m cpu and 128 MiB now, and gets 2000m cpu and 64 MiB at its next start"; r.Code != 0 || !strings.Contains(r.Out, want) {
+		t.Errorf("exit code %d: %s%s", r.Code, r.Out, r.Errs)
+	}
 }

@@ -7,12 +7,14 @@ import { useLive } from "../api/live";
 import { useHasRole } from "../api/role";
 import { parsePorts, portText } from "../lib/servicePorts";
 import { Button } from "../ui/Button";
-import type { Column } from "../ui/DataTable";
+import { Check } from "../ui/Check";
+import { Copy } from "../ui/Copy";
 import { FormDialog } from "../ui/Dialog";
-import { Area, Check, Input, NAME, Select } from "../ui/Field";
+import { Area, Input, NAME, Select } from "../ui/Field";
 import { ListPage } from "../ui/ListPage";
-import { Copy, When } from "../ui/parts";
+import type { Column } from "../ui/tableColumns";
 import { toast } from "../ui/toasts";
+import { When } from "../ui/When";
 
 /** Addresses lists floating addresses, at which others outside reach services and pods. */
 export function Addresses() {

@@ -10,10 +10,16 @@ import { useTenantNames } from "../api/useTenants";
 import { localTime, zone } from "../lib/format";
 import { saveAs } from "../lib/saveAs";
 import { Button } from "../ui/Button";
-import { type Column, DataTable } from "../ui/DataTable";
+import { Copy } from "../ui/Copy";
+import { DataTable } from "../ui/DataTable";
+import { Empty } from "../ui/Empty";
 import { ObjectLink } from "../ui/EventList";
+import { Filters } from "../ui/Filters";
+import { InlineLabel } from "../ui/InlineLabel";
+import { Loading } from "../ui/Loading";
+import { PageHead } from "../ui/PageHead";
 import { Problem } from "../ui/Problem";
-import { Copy, Empty, Loading, PageHead } from "../ui/parts";
+import type { Column } from "../ui/tableColumns";
 import { toastError } from "../ui/toasts";
 
 type Entry = Schemas["AuditEntry"];
@@ -156,13 +162,13 @@ function Log({ operator = false, names, tenants }: { operator?: boolean; names: 
           CSV
         </Button>
       </PageHead>
-      <div className="filters">
-        <label className="inline">
+      <Filters>
+        <InlineLabel>
           From <input type="datetime-local" value={filter.from} onChange={(e) => change({ from: e.target.value })} />
-        </label>
-        <label className="inline">
+        </InlineLabel>
+        <InlineLabel>
           To <input type="datetime-local" value={filter.to} onChange={(e) => change({ to: e.target.value })} />
-        </label>
+        </InlineLabel>
         <input
           type="search"
           aria-label="Actor's name or ID"
@@ -199,7 +205,7 @@ function Log({ operator = false, names, tenants }: { operator?: boolean; names: 
             Load older entries
           </Button>
         )}
-      </div>
+      </Filters>
       <Problem error={log.error} retry={() => void log.refetch()} />
       {log.isPending && !log.error && <Loading />}
       {log.data && rows.length === 0 && <Empty title={filtered ? "No entries match" : "No entries yet"} />}

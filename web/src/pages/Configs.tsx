@@ -8,13 +8,15 @@ import { useHasRole } from "../api/role";
 import { useConfigs } from "../api/useConfigs";
 import { plural } from "../lib/format";
 import { Button } from "../ui/Button";
-import type { Column } from "../ui/DataTable";
 import { Dialog, FormDialog } from "../ui/Dialog";
+import { DialogActions } from "../ui/DialogActions";
+import { Facts } from "../ui/Facts";
 import { Area, Input, NAME, Select } from "../ui/Field";
 import { ListPage } from "../ui/ListPage";
 import { Problem } from "../ui/Problem";
-import { Facts, When } from "../ui/parts";
+import type { Column } from "../ui/tableColumns";
 import { toast } from "../ui/toasts";
+import { When } from "../ui/When";
 
 type Config = Schemas["Config"];
 
@@ -32,12 +34,7 @@ export function Configs() {
         width: "minmax(110px, 1.2fr)",
         sort: (c) => c.name,
         cell: (c) => (
-          <button
-            type="button"
-            className="link strong"
-            aria-label={`${canChange ? "Change" : "Show"} ${c.name}`}
-            onClick={() => setChanging(c)}
-          >
+          <button type="button" className="strong" aria-label={`${canChange ? "Change" : "Show"} ${c.name}`} onClick={() => setChanging(c)}>
             {c.name}
           </button>
         ),
@@ -148,9 +145,9 @@ function ShowConfig({ config, close }: { config: Config; close: () => void }) {
       {config.keys.map((k) => (
         <Facts key={k.name} of={[[k.name, <pre key="value">{current.data?.values?.[k.name] ?? `${plural(k.bytes, "byte")}`}</pre>]]} />
       ))}
-      <div className="dialog-actions">
+      <DialogActions>
         <Button onClick={close}>Close</Button>
-      </div>
+      </DialogActions>
     </Dialog>
   );
 }

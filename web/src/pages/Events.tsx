@@ -5,10 +5,14 @@ import type { HuskEvent, Pod } from "../api/client";
 import { useLive } from "../api/live";
 import { localTime, zone } from "../lib/format";
 import { Badge } from "../ui/Badge";
-import { type Column, DataTable } from "../ui/DataTable";
+import { DataTable } from "../ui/DataTable";
+import { Empty } from "../ui/Empty";
 import { ObjectLink } from "../ui/EventList";
+import { Filters } from "../ui/Filters";
+import { Loading } from "../ui/Loading";
+import { PageHead } from "../ui/PageHead";
 import { Problem } from "../ui/Problem";
-import { Empty, Loading, PageHead } from "../ui/parts";
+import type { Column } from "../ui/tableColumns";
 
 /** Events lists the events of the last 14 days, newest first. */
 export function Events() {
@@ -52,7 +56,7 @@ export function Events() {
       )}
       {events.items.length > 0 && (
         <>
-          <div className="filters">
+          <Filters>
             <input
               type="search"
               aria-label="Filter by event, message or object ID"
@@ -66,7 +70,7 @@ export function Events() {
               <option value="volume">Volumes</option>
               <option value="image">Images</option>
             </select>
-          </div>
+          </Filters>
           {rows.length === 0 ? (
             <Empty title="No events match" />
           ) : (

@@ -10,9 +10,19 @@ import { useSession } from "../api/session";
 import { coresOf, count, gibibytes, hours, mebibytes, money } from "../lib/format";
 import { needsAttention, podState } from "../lib/podState";
 import { Badge } from "../ui/Badge";
+import { buttonLook } from "../ui/Button";
+import { Card } from "../ui/Card";
+import { Cards } from "../ui/Cards";
+import { Empty } from "../ui/Empty";
 import { EventList } from "../ui/EventList";
+import { Facts } from "../ui/Facts";
+import { Loading } from "../ui/Loading";
+import { Meter } from "../ui/Meter";
+import { Meters } from "../ui/Meters";
+import { PageHead } from "../ui/PageHead";
 import { Problem } from "../ui/Problem";
-import { Card, Empty, Loading, Meter, PageHead } from "../ui/parts";
+import { Rows } from "../ui/Rows";
+import styles from "./Overview.module.css";
 
 const PHASES = ["Running", "Starting", "Pending", "Stopping", "Stopped", "Succeeded", "Failed", "Unknown"] as const;
 
@@ -29,7 +39,7 @@ export function Overview() {
     <>
       <PageHead title={session.tenantName} lead="Pods, quota, cost and recent events.">
         {canCreate && (
-          <Link to="/pods/new" className="button primary">
+          <Link to="/pods/new" className={buttonLook("primary")}>
             Create pod
           </Link>
         )}
@@ -37,7 +47,7 @@ export function Overview() {
       {pods.broken && <Problem error={pods.broken} title="This page is not up to date." />}
       {pods.synced && pods.items.length === 0 && (
         <Empty title="No pods yet">
-          <ol className="steps">
+          <ol className={styles.steps}>
             <li>
               <Link to="/images">Import an image</Link> from its registry. It is downloaded only once.
             </li>
@@ -51,10 +61,10 @@ export function Overview() {
           </ol>
         </Empty>
       )}
-      <div className="cards">
+      <Cards>
         <Card title="Pods">
           {pods.synced ? (
-            <ul className="phases">
+            <ul className={styles.phases}>
               {PHASES.map((phase) => [phase, pods.items.filter((p) => p.status.phase === phase).length] as const)
                 .filter(([phase, n]) => n > 0 || phase === "Running")
                 .map(([phase, n]) => (
@@ -72,7 +82,7 @@ export function Overview() {
         <Card title="Quota">
           <Problem error={quota.error} retry={() => void quota.refetch()} />
           {quota.data && (
-            <div className="meters">
+            <Meters>
               <Meter
                 label="Processors"
                 used={quota.data.used.cpuMillis}
@@ -99,14 +109,14 @@ export function Overview() {
               <Meter label="Pods" used={quota.data.used.pods} limit={quota.data.limits.pods} show={count} />
               <Meter label="Images" used={quota.data.used.images} limit={quota.data.limits.images} show={count} />
               <Meter label="Floating addresses" used={quota.data.used.addresses} limit={quota.data.limits.addresses} show={count} />
-            </div>
+            </Meters>
           )}
         </Card>
         <Spend />
-      </div>
+      </Cards>
       {troubled.length > 0 && (
         <Card title="Needs attention">
-          <ul className="rows">
+          <Rows>
             {troubled.slice(0, 8).map((p) => (
               <li key={p.id}>
                 <Badge state={podState(p)} phase={p.status.phase} />
@@ -116,7 +126,7 @@ export function Overview() {
                 <span className="muted">{p.status.message ?? p.status.reason}</span>
               </li>
             ))}
-          </ul>
+          </Rows>
         </Card>
       )}
       <Card title="Recent events" actions={<Link to="/events">All events</Link>}>
@@ -142,22 +152,17 @@ function Spend() {
       {usage.data && (
         <>
           {currency && total?.cost !== undefined && <p className="big number">{money(total.cost, currency)}</p>}
-          <dl className="facts">
-            <div>
-              <dt>Core-hours</dt>
-              <dd className="number">{hours(total?.cpuCoreSeconds ?? 0)}</dd>
-            </div>
-            <div>
-              <dt>Memory, GiB-hours</dt>
-              <dd className="number">{hours(total?.memoryGiBSeconds ?? 0)}</dd>
-            </div>
-            <div>
-              <dt>Volumes, GiB-hours</dt>
-              <dd className="number">{hours(total?.volumeGiBSeconds ?? 0)}</dd>
-            </div>
-          </dl>
+          <Facts
+            of={[
+              ["Core-hours", <Hours key="cores" seconds={total?.cpuCoreSeconds} />],
+              ["Memory, GiB-hours", <Hours key="memory" seconds={total?.memoryGiBSeconds} />],
+              ["Volumes, GiB-hours", <Hours key="volumes" seconds={total?.volumeGiBSeconds} />],
+            ]}
+          />
         </>
       )}
     </Card>
   );
 }
+
+const Hours = ({ seconds = 0 }: { seconds?: number }) => <span className="number">{hours(seconds)}</span>;

@@ -7,9 +7,15 @@ import { client, data } from "../api/client";
 import { beginSignIn } from "../api/oidcSignIn";
 import { LOGIN_OPTIONS } from "../api/queries";
 import { signIn, useSessions, whySignedOut } from "../api/session";
+import { Alone } from "../ui/Alone";
 import { Button } from "../ui/Button";
 import { Input } from "../ui/Field";
+import { Hint } from "../ui/Hint";
+import { Logo } from "../ui/Logo";
+import { Note } from "../ui/Note";
+import { Panel } from "../ui/Panel";
 import { Problem } from "../ui/Problem";
+import styles from "./SignIn.module.css";
 
 /** SignIn signs in with an API key or with an OIDC issuer. */
 export function SignIn() {
@@ -36,20 +42,16 @@ export function SignIn() {
     }
   };
   return (
-    <main className="alone sign-in">
-      <svg width="56" height="56" viewBox="0 0 32 32" aria-hidden="true">
-        <rect width="32" height="32" rx="7" className="brand-ground" />
-        <path d="M9 7v18M23 7v18M9 16h14" className="brand-line" />
-        <circle cx="16" cy="16" r="3.6" className="brand-seed" />
-      </svg>
+    <Alone className={styles.signIn}>
+      <Logo size={56} />
       <h1>Sign in to Husk</h1>
-      <p className="lead">Every pod is a separate virtual machine.</p>
+      <p className={styles.lead}>Every pod is a separate virtual machine.</p>
       {why && (
-        <p className="note" role="alert">
+        <Note role="alert">
           {why} {next ? "Sign in again to continue where you were." : "Sign in again."}
-        </p>
+        </Note>
       )}
-      <form onSubmit={submit} className="card">
+      <Panel onSubmit={submit} as="form">
         <Input
           label="Key ID"
           value={id}
@@ -73,7 +75,7 @@ export function SignIn() {
         <Button type="submit" look="primary" busy={busy}>
           Sign in with an API key
         </Button>
-      </form>
+      </Panel>
       <IssuerSignIn issuers={options.data?.issuers ?? []} next={next} />
       {options.error && <Problem error={options.error} retry={() => void options.refetch()} />}
       {others.length > 0 && (
@@ -81,10 +83,10 @@ export function SignIn() {
           Back to {others[0]?.tenantName ?? "the current session"}
         </Button>
       )}
-      <p className="hint">
+      <Hint>
         Owners of a tenant create API keys under <em>Access</em>, or with <code>husk api-key create</code>.
-      </p>
-    </main>
+      </Hint>
+    </Alone>
   );
 }
 
@@ -99,7 +101,7 @@ function IssuerSignIn({ issuers, next }: { issuers: { name: string; issuer: stri
     beginSignIn({ ...to, tenant: tenant.trim(), next }).catch(setError);
   };
   return (
-    <div className="card">
+    <Panel as="div">
       {issuers.map((i) => (
         <Button key={i.name} onClick={() => go(i)}>
           Sign in with {i.name}
@@ -120,6 +122,6 @@ function IssuerSignIn({ issuers, next }: { issuers: { name: string; issuer: stri
         </form>
       </details>
       <Problem error={error} />
-    </div>
+    </Panel>
   );
 }

@@ -3,8 +3,9 @@
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
 import { useEffect, useRef, useState } from "react";
 import { endSignIn } from "../api/oidcSignIn";
+import { Alone } from "../ui/Alone";
+import { Loading } from "../ui/Loading";
 import { Problem } from "../ui/Problem";
-import { Loading } from "../ui/parts";
 
 /** SignInCallback is the page to which an issuer sends the browser back. */
 export function SignInCallback() {
@@ -20,7 +21,7 @@ export function SignInCallback() {
       .catch(setError);
   }, [returned, navigate]);
   return (
-    <main className="alone">
+    <Alone>
       <h1>Sign in to Husk</h1>
       {error ? (
         <>
@@ -30,6 +31,6 @@ export function SignInCallback() {
       ) : (
         <Loading what="Signing in" />
       )}
-    </main>
+    </Alone>
   );
 }

@@ -9,9 +9,17 @@ import { useTenantNames } from "../api/useTenants";
 import { bytes, dateTime, hours, money } from "../lib/format";
 import { saveAs } from "../lib/saveAs";
 import { Button } from "../ui/Button";
-import { type Column, DataTable } from "../ui/DataTable";
+import { Card } from "../ui/Card";
+import { Cards } from "../ui/Cards";
+import { DataTable } from "../ui/DataTable";
+import { Empty } from "../ui/Empty";
+import { Facts } from "../ui/Facts";
+import { Filters } from "../ui/Filters";
+import { Hint } from "../ui/Hint";
+import { Loading } from "../ui/Loading";
+import { PageHead } from "../ui/PageHead";
 import { Problem } from "../ui/Problem";
-import { Card, Empty, Facts, Loading, PageHead } from "../ui/parts";
+import type { Column } from "../ui/tableColumns";
 import { toastError } from "../ui/toasts";
 
 const Chart = lazy(() => import("../ui/Chart").then((m) => ({ default: m.Chart })));
@@ -154,7 +162,7 @@ export function Usage() {
       />
       {!total.data && !total.error && <Loading />}
       {sum && (
-        <div className="cards">
+        <Cards>
           <Card title="Total">
             {currency && sum.cost !== undefined && <p className="big number">{money(sum.cost, currency)}</p>}
             <Facts
@@ -172,7 +180,7 @@ export function Usage() {
               ]}
             />
           </Card>
-          <Card title={period === "hour" ? "Per hour" : "Per day"} className="grow">
+          <Card title={period === "hour" ? "Per hour" : "Per day"} grow>
             <Suspense fallback={<Loading />}>
               {bars && (
                 <Chart
@@ -186,9 +194,9 @@ export function Usage() {
               )}
             </Suspense>
           </Card>
-        </div>
+        </Cards>
       )}
-      <div className="filters">
+      <Filters>
         <select aria-label="Group by" value={group} onChange={(e) => setGroup(e.target.value)}>
           {(operator ? [["tenant", "By tenant"] as [string, string], ...GROUPS] : GROUPS).map(([value, text]) => (
             <option key={value} value={value}>
@@ -197,11 +205,11 @@ export function Usage() {
           ))}
         </select>
         {group === "label" && <input aria-label="Label" placeholder="label" value={label} onChange={(e) => setLabel(e.target.value)} />}
-        <span className="hint">
+        <Hint as="span">
           From {dateTime(span.from)}
           {span.to && ` to ${dateTime(span.to)}`}
-        </span>
-      </div>
+        </Hint>
+      </Filters>
       {grouped.data && rows.length === 0 && (
         <Empty title="No usage in this time range">
           <p>Pods count while their virtual machine runs. Volumes count from their creation until they are deleted.</p>

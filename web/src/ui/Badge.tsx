@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import styles from "./Badge.module.css";
+
 // Shows a state as a symbol and a word, so that it does not depend on colour.
 const LOOKS: Record<string, [mark: string, tone: string]> = {
   Pending: ["◌", "wait"],
@@ -43,7 +45,7 @@ const LOOKS: Record<string, [mark: string, tone: string]> = {
 export function Badge({ state, phase = state, title }: { state: string; phase?: string; title?: string }) {
   const [mark, tone] = LOOKS[state] ?? LOOKS[phase] ?? ["·", "wait"];
   return (
-    <span className={`badge ${tone}`} title={title}>
+    <span className={`${styles.badge} ${styles[tone]}`} title={title}>
       <span aria-hidden="true">{mark}</span> {state === "InUse" ? "In use" : state}
     </span>
   );

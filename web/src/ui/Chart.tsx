@@ -4,6 +4,7 @@ import { useEffect, useRef } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { localTime, zone } from "../lib/format";
+import styles from "./Chart.module.css";
 import { isDark } from "./theme";
 
 export interface Series {
@@ -111,5 +112,5 @@ export function Chart({ label, times, series, show, bars, max, limit, span, bina
   // biome-ignore lint/correctness/useExhaustiveDependencies: the data changes only with times and series
   useEffect(() => plot.current?.setData(newest.current), [times, series, limit]);
   const last = series.map((s) => `${s.name} ${show(s.values.findLast((v) => v !== null) ?? 0)}`).join(", ");
-  return <div className="chart" ref={host} role="img" aria-label={`${label}: ${last}`} />;
+  return <div className={styles.chart} ref={host} role="img" aria-label={`${label}: ${last}`} />;
 }

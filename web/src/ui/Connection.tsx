@@ -4,6 +4,7 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef } from "react";
 import { useLostAt, watchConnection } from "../api/connection";
 import { dateTime } from "../lib/format";
+import styles from "./Connection.module.css";
 import { Icon } from "./icons";
 
 /** Connection says that the page is not up to date while the server does not respond. When it responds again, everything is read again. */
@@ -18,7 +19,7 @@ export function Connection() {
   }, [lostAt, queries]);
   if (lostAt === undefined) return null;
   return (
-    <p className="connection" role="alert">
+    <p className={styles.connection} role="alert">
       <Icon name="warn" /> The server does not respond. This page shows the state of {dateTime(new Date(lostAt).toISOString())}. It is
       updated as soon as the server responds again.
     </p>

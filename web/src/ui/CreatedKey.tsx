@@ -2,40 +2,36 @@
 
 import type { Schemas } from "../api/client";
 import { Button } from "./Button";
+import { Copy } from "./Copy";
 import { Dialog } from "./Dialog";
-import { Copy } from "./parts";
+import { DialogActions } from "./DialogActions";
+import { Facts } from "./Facts";
+import { Hint } from "./Hint";
+import { Note } from "./Note";
 
 /** CreatedKey shows the secret of a new key. The secret cannot be shown again. */
 export function CreatedKey({ created, close }: { created: Schemas["APIKeyWithSecret"]; close: () => void }) {
   return (
     <Dialog title={`Key ${created.name} created`} close={close} stays>
-      <p className="note">Copy the secret now. It is not shown again.</p>
-      <dl className="facts">
-        <div>
-          <dt>Key ID</dt>
-          <dd>
-            <Copy text={created.clientId} label="the key's ID" />
-          </dd>
-        </div>
-        <div>
-          <dt>Secret</dt>
-          <dd>
-            <Copy text={created.clientSecret} label="the secret" />
-          </dd>
-        </div>
-      </dl>
-      <p className="hint">
+      <Note>Copy the secret now. It is not shown again.</Note>
+      <Facts
+        of={[
+          ["Key ID", <Copy key="id" text={created.clientId} label="the key's ID" />],
+          ["Secret", <Copy key="secret" text={created.clientSecret} label="the secret" />],
+        ]}
+      />
+      <Hint>
         To sign in with the command:{" "}
         <code>
           husk login {location.origin} --client-id {created.clientId}
         </code>
         . It asks for the secret.
-      </p>
-      <div className="dialog-actions">
+      </Hint>
+      <DialogActions>
         <Button look="primary" onClick={close}>
           I have saved it
         </Button>
-      </div>
+      </DialogActions>
     </Dialog>
   );
 }

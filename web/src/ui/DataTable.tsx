@@ -1,17 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { type ReactNode, useMemo, useRef, useState } from "react";
-import { Icon } from "./icons";
-
-export interface Column<T> {
-  name: string;
-  cell: (row: T) => ReactNode;
-  width?: string; // as in grid-template-columns
-  sort?: (row: T) => string | number; // makes the column sortable
-  wide?: boolean; // hidden on narrow screens
-  numeric?: boolean;
-}
+import { useRef, useState } from "react";
+import styles from "./DataTable.module.css";
+import { ariaSort, type Column, ColumnName, cellClass, type Sort, useSorted } from "./tableColumns";
 
 interface Props<T> {
   label: string;
@@ -22,14 +14,14 @@ interface Props<T> {
   selected?: Set<string>;
   select?: (ids: Set<string>) => void;
   nameOf?: (row: T) => string;
-  sortedBy?: [column: string, down: boolean]; // at first
-  sort?: [column: string, down: boolean]; // if somebody else keeps the order
-  onSort?: (by: [column: string, down: boolean]) => void;
+  sortedBy?: Sort; // at first
+  sort?: Sort; // if somebody else keeps the order
+  onSort?: (by: Sort) => void;
 }
 
 const ROW = 44; // height of a row with one line, in pixels; rows with more are measured
 
-/** DataTable renders only the visible rows, so that ten thousand rows are as fast as ten. Rows are added and removed while scrolling, so the table consists of blocks with table roles. Text that does not fit wraps: nothing is cut off. On narrow screens, each cell is a line with the name of its column. */
+/** DataTable is for lists without a limit. It renders only the visible rows, so that ten thousand rows are as fast as ten. Rows are added and removed while scrolling, so the table consists of blocks with table roles. Text that does not fit wraps: nothing is cut off. On narrow screens, each cell is a line with the name of its column. */
 export function DataTable<T>({
   label,
   rows,
@@ -47,17 +39,7 @@ export function DataTable<T>({
   const sort = given ?? own;
   const setSort = onSort ?? setOwn;
   const scroller = useRef<HTMLDivElement>(null);
-  const sorted = useMemo(() => {
-    const by = sort && sorts.find((c) => c.name === sort[0])?.sort;
-    if (!by) return rows;
-    const direction = sort[1] ? -1 : 1;
-    return [...rows].sort((a, b) => {
-      const [x, y] = [by(a), by(b)];
-      return (
-        direction * (typeof x === "number" && typeof y === "number" ? x - y : String(x).localeCompare(String(y), "en", { numeric: true }))
-      );
-    });
-  }, [rows, sort?.[0], sort?.[1], sorts]);
+  const sorted = useSorted(rows, sorts, sort);
   const virtual = useVirtualizer({ count: sorted.length, getScrollElement: () => scroller.current, estimateSize: () => ROW, overscan: 12 });
   const template = [select && "36px", ...columns.map((c) => c.width ?? "minmax(0, 1fr)")].filter(Boolean).join(" ");
   const style = { "--columns": template } as React.CSSProperties;
@@ -68,9 +50,15 @@ export function DataTable<T>({
     select?.(next);
   };
   return (
-    <div className={select ? "table with-choice" : "table"} role="table" aria-label={label} aria-rowcount={sorted.length + 1} style={style}>
+    <div
+      className={select ? `${styles.table} ${styles.withChoice}` : styles.table}
+      role="table"
+      aria-label={label}
+      aria-rowcount={sorted.length + 1}
+      style={style}
+    >
       <div role="rowgroup">
-        <div className="table-row table-head" role="row" aria-rowindex={1}>
+        <div className={`${styles.row} ${styles.head}`} role="row" aria-rowindex={1}>
           {select && (
             <div role="columnheader">
               <input
@@ -81,30 +69,15 @@ export function DataTable<T>({
               />
             </div>
           )}
-          {columns.map((c) => {
-            const by = sort?.[0] === c.name;
-            return (
-              <div
-                key={c.name}
-                role="columnheader"
-                className={`${c.wide ? "wide-only" : ""} ${c.numeric ? "numeric" : ""}`}
-                aria-sort={by ? (sort[1] ? "descending" : "ascending") : undefined}
-              >
-                {c.sort ? (
-                  <button type="button" onClick={() => setSort([c.name, by ? !sort[1] : false])}>
-                    {c.name}
-                    {by && <Icon name={sort[1] ? "down" : "up"} size={12} />}
-                  </button>
-                ) : (
-                  c.name
-                )}
-              </div>
-            );
-          })}
+          {columns.map((c) => (
+            <div key={c.name} role="columnheader" className={cellClass(c)} aria-sort={ariaSort(c, sort)}>
+              <ColumnName column={c} sort={sort} onSort={setSort} />
+            </div>
+          ))}
         </div>
       </div>
-      <div className="table-scroll" role="rowgroup" ref={scroller} tabIndex={0} aria-label={`${label}, rows`}>
-        <div className="table-rows" style={{ height: virtual.getTotalSize() }} role="presentation">
+      <div className={styles.scroll} role="rowgroup" ref={scroller} tabIndex={0} aria-label={`${label}, rows`}>
+        <div className={styles.rows} style={{ height: virtual.getTotalSize() }} role="presentation">
           {virtual.getVirtualItems().map((item) => {
             const row = sorted[item.index];
             if (row === undefined) return null;
@@ -112,7 +85,7 @@ export function DataTable<T>({
             return (
               <div
                 key={key}
-                className="table-row"
+                className={styles.row}
                 role="row"
                 aria-rowindex={item.index + 2}
                 data-index={item.index}
@@ -120,7 +93,7 @@ export function DataTable<T>({
                 style={{ transform: `translateY(${item.start}px)`, minHeight: ROW }}
               >
                 {select && (
-                  <div role="cell" className="choice">
+                  <div role="cell" className={styles.choice}>
                     <input
                       type="checkbox"
                       aria-label={`Select ${nameOf?.(row) ?? key}`}
@@ -130,12 +103,7 @@ export function DataTable<T>({
                   </div>
                 )}
                 {columns.map((c) => (
-                  <div
-                    key={c.name}
-                    role="cell"
-                    data-column={c.name}
-                    className={`${c.wide ? "wide-only" : ""} ${c.numeric ? "numeric" : ""}`}
-                  >
+                  <div key={c.name} role="cell" data-column={c.name} className={cellClass(c)}>
                     {c.cell(row)}
                   </div>
                 ))}

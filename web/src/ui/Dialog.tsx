@@ -2,6 +2,8 @@
 
 import { type FormEvent, type ReactNode, useEffect, useId, useLayoutEffect, useRef, useState } from "react";
 import { Button } from "./Button";
+import styles from "./Dialog.module.css";
+import { DialogActions } from "./DialogActions";
 import { FormErrors } from "./formErrors";
 import { Problem } from "./Problem";
 
@@ -32,7 +34,7 @@ export function Dialog({ title, close, children, wide, stays }: DialogProps) {
   return (
     <dialog
       ref={ref}
-      className={wide ? "dialog wide" : "dialog"}
+      className={wide ? `${styles.dialog} ${styles.wide}` : styles.dialog}
       aria-labelledby={heading}
       onKeyDown={(e) => {
         if (e.key === "Escape" && stays) e.preventDefault();
@@ -53,7 +55,7 @@ export function Dialog({ title, close, children, wide, stays }: DialogProps) {
       }}
       onClick={(e) => !stays && e.target === ref.current && pressed.current === ref.current && close()}
     >
-      <div className="dialog-body">
+      <div className={styles.body}>
         <h2 id={heading}>{title}</h2>
         {children}
       </div>
@@ -100,12 +102,12 @@ export function FormDialog({ title, submit, back = "Cancel", close, run, stays, 
       <form ref={form} onSubmit={onSubmit} noValidate={false}>
         <FormErrors value={error}>{children}</FormErrors>
         <Problem error={error} />
-        <div className="dialog-actions">
+        <DialogActions>
           <Button onClick={close}>{back}</Button>
           <Button type="submit" look={danger ? "danger" : "primary"} busy={busy}>
             {submit}
           </Button>
-        </div>
+        </DialogActions>
       </form>
     </Dialog>
   );

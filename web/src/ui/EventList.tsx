@@ -3,24 +3,24 @@
 import { Link } from "@tanstack/react-router";
 import type { HuskEvent, Pod } from "../api/client";
 import { Badge } from "./Badge";
-import { When } from "./parts";
-
-const BAD = /fail|lost|unknown|evict|error|backoff|killed/i;
+import styles from "./EventList.module.css";
+import { Rows } from "./Rows";
+import { When } from "./When";
 
 /** EventList shows events with links to their objects. */
 export function EventList({ events, pods = [], bare }: { events: HuskEvent[]; pods?: Pod[]; bare?: boolean }) {
   if (events.length === 0) return <p className="muted">No events in the last 14 days.</p>;
   return (
-    <ul className="rows events">
+    <Rows className={styles.events}>
       {events.map((e) => (
-        <li key={e.id} className={BAD.test(e.reason) ? "bad" : ""}>
+        <li key={e.id}>
           <When at={e.at} />
           <Badge state={e.reason} />
           {!bare && <ObjectLink kind={e.kind} id={e.objectId} name={pods.find((p) => p.id === e.objectId)?.name} />}
           <span className="muted">{e.message}</span>
         </li>
       ))}
-    </ul>
+    </Rows>
   );
 }
 

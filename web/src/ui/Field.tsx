@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { type InputHTMLAttributes, type ReactNode, type SelectHTMLAttributes, useId } from "react";
+import styles from "./Field.module.css";
 import { useFieldError } from "./formErrors";
+import { Hint } from "./Hint";
 
 /** NAME is the input pattern for object names (RFC 1123). */
 export const NAME = String.raw`[a-z0-9]([\-a-z0-9]*[a-z0-9])?`;
@@ -15,16 +17,16 @@ interface Common {
 
 function Wrap({ label, hint, error, id, children }: Common & { id: string; children: ReactNode }) {
   return (
-    <div className={error ? "field wrong" : "field"}>
+    <div className={error ? `${styles.field} ${styles.wrong}` : styles.field}>
       <label htmlFor={id}>{label}</label>
       {children}
       {hint && (
-        <div className="hint" id={`${id}-hint`}>
+        <Hint as="div" id={`${id}-hint`}>
           {hint}
-        </div>
+        </Hint>
       )}
       {error && (
-        <div className="field-error" id={`${id}-error`}>
+        <div className={styles.error} id={`${id}-error`}>
           {error}
         </div>
       )}
@@ -113,13 +115,5 @@ export function Area({
         onChange={(e) => onChange(e.target.value)}
       />
     </Wrap>
-  );
-}
-
-export function Check({ label, checked, onChange }: { label: string; checked: boolean; onChange: (on: boolean) => void }) {
-  return (
-    <label className="check">
-      <input type="checkbox" checked={checked} onChange={(e) => onChange(e.target.checked)} /> {label}
-    </label>
   );
 }

@@ -5,6 +5,8 @@ import { client, data } from "../api/client";
 import { useKeys } from "../api/queries";
 import { useSession } from "../api/session";
 import { Dialog } from "./Dialog";
+import styles from "./Help.module.css";
+import { Hint } from "./Hint";
 import type { NavPage } from "./Shell";
 
 /** Help lists the keyboard shortcuts and points to the other clients. */
@@ -22,7 +24,7 @@ export function Help({ close, pages }: { close: () => void; pages: NavPage[] }) 
   ];
   return (
     <Dialog title="Keyboard shortcuts" close={close}>
-      <dl className="keys">
+      <dl className={styles.keys}>
         {shortcuts.map(([k, what]) => (
           <div key={what}>
             <dt>
@@ -34,10 +36,10 @@ export function Help({ close, pages }: { close: () => void; pages: NavPage[] }) 
           </div>
         ))}
       </dl>
-      <p className="hint">
+      <Hint>
         You can also do everything on these pages with the <code>husk</code> command and the REST API. The API of this server is at{" "}
         <code>{location.origin}</code>.{platform.data && ` It runs Husk ${platform.data.version}.`}
-      </p>
+      </Hint>
     </Dialog>
   );
 }

@@ -5,9 +5,14 @@ import { type ReactNode, useMemo } from "react";
 import { plural } from "../lib/format";
 import { type Choice, readChoice } from "../lib/listSearch";
 import { Button } from "./Button";
-import { type Column, DataTable } from "./DataTable";
+import { DataTable } from "./DataTable";
+import { Empty } from "./Empty";
+import { Filters } from "./Filters";
+import styles from "./ListPage.module.css";
+import { Loading } from "./Loading";
+import { PageHead } from "./PageHead";
 import { Problem } from "./Problem";
-import { Empty, Loading, PageHead } from "./parts";
+import type { Column } from "./tableColumns";
 
 /** List is what a page lists: a live list of the API, or one that is read now and then. */
 export interface List<T> {
@@ -69,7 +74,7 @@ export function ListPage<T>(p: Props<T>) {
       )}
       {list.items.length > 0 && (
         <>
-          <div className="filters">
+          <Filters>
             <input
               type="search"
               aria-label={`Filter by ${p.search[0]?.toLowerCase()}${p.search.slice(1)}`}
@@ -83,7 +88,7 @@ export function ListPage<T>(p: Props<T>) {
                 Clear
               </Button>
             )}
-            <details className="columns-menu">
+            <details className={styles.columns}>
               <summary>Columns</summary>
               <fieldset>
                 <legend>Columns of the list</legend>
@@ -103,7 +108,7 @@ export function ListPage<T>(p: Props<T>) {
                 ))}
               </fieldset>
             </details>
-          </div>
+          </Filters>
           {shown.length === 0 ? (
             <Empty title={`No ${p.title.toLowerCase()} match`} />
           ) : (

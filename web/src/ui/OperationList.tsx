@@ -8,11 +8,11 @@ import { percent } from "../lib/format";
 import { type Operation, refOf } from "../lib/operations";
 import { Badge } from "./Badge";
 import { Button } from "./Button";
-import type { Column } from "./DataTable";
 import { FormDialog } from "./Dialog";
 import { type List, ListPage } from "./ListPage";
-import { When } from "./parts";
+import type { Column } from "./tableColumns";
 import { toast } from "./toasts";
+import { When } from "./When";
 
 const titleOf = (o: Operation) => `${o.what[0]?.toUpperCase()}${o.what.slice(1)}`;
 

@@ -2,6 +2,7 @@
 
 import { useEffect, useRef, useState } from "react";
 import { Button } from "./Button";
+import { Line } from "./Line";
 
 type Pair = [name: string, value: string];
 
@@ -34,7 +35,7 @@ export function Pairs({
       <legend>{label}</legend>
       {pairs.map(([name, v], i) => (
         // biome-ignore lint/suspicious/noArrayIndexKey: the index identifies the line, because its name changes while the user types
-        <div key={i} className="pair">
+        <Line key={i}>
           <input
             aria-label={`${label}: name ${i + 1}`}
             placeholder="name"
@@ -54,7 +55,7 @@ export function Pairs({
             aria-label={`Remove ${name || "the line"}`}
             onClick={() => set(pairs.filter((_, j) => i !== j))}
           />
-        </div>
+        </Line>
       ))}
       <Button small icon="plus" onClick={() => setPairs([...pairs, ["", ""]])}>
         Add

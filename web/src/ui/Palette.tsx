@@ -6,7 +6,9 @@ import type { Image, Pod, Volume } from "../api/client";
 import { useLive } from "../api/live";
 import { useSession } from "../api/session";
 import { Dialog } from "./Dialog";
+import { Hint } from "./Hint";
 import { Icon, type IconName } from "./icons";
+import styles from "./Palette.module.css";
 import type { NavPage } from "./Shell";
 
 interface Found {
@@ -88,7 +90,7 @@ function Search({ close, pages, objects }: { close: () => void; pages: NavPage[]
   return (
     <>
       <input
-        className="palette-input"
+        className={styles.input}
         // biome-ignore lint/a11y/noAutofocus: the user opened the search in order to type
         autoFocus
         role="combobox"
@@ -114,17 +116,17 @@ function Search({ close, pages, objects }: { close: () => void; pages: NavPage[]
           }
         }}
       />
-      <div className="palette" id={list} role="listbox" aria-label="Results">
+      <div className={styles.results} id={list} role="listbox" aria-label="Results">
         {found.map((f, i) => (
           // biome-ignore lint/a11y/useKeyWithClickEvents: the input handles the arrow keys and Enter
-          <div key={f.key} id={`${list}-${i}`} role="option" aria-selected={i === current} className="palette-item" onClick={() => open(f)}>
+          <div key={f.key} id={`${list}-${i}`} role="option" aria-selected={i === current} className={styles.item} onClick={() => open(f)}>
             <Icon name={f.icon} />
             <span>{f.name}</span>
             <small>{f.note}</small>
           </div>
         ))}
       </div>
-      {found.length === 0 && <p className="hint">Nothing matches.</p>}
+      {found.length === 0 && <Hint>Nothing matches.</Hint>}
     </>
   );
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { Button } from "./Button";
+import { Note } from "./Note";
 import { Problem } from "./Problem";
 
 const LOADING = /dynamically imported module|module script|Importing a module|preload CSS/i;
@@ -9,11 +10,11 @@ const LOADING = /dynamically imported module|module script|Importing a module|pr
 export function PartError({ error }: { error: unknown }) {
   const file = error instanceof Error && LOADING.test(error.message);
   return (
-    <div className="part-error">
+    <div>
       {file ? (
-        <p className="note" role="alert">
+        <Note role="alert">
           A file of the dashboard could not be loaded. The server does not respond, or it has another version of the dashboard by now.
-        </p>
+        </Note>
       ) : (
         <Problem error={error} />
       )}

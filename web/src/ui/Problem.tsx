@@ -2,7 +2,9 @@
 
 import { ApiError } from "../api/client";
 import { SignInError } from "../api/session";
+import { Button } from "./Button";
 import { Icon } from "./icons";
+import styles from "./Problem.module.css";
 
 /** Problem shows an error: what happened, its code, and the request ID, which is also in the server's log. */
 export function Problem({ error, title, retry }: { error: unknown; title?: string; retry?: () => void }) {
@@ -13,13 +15,13 @@ export function Problem({ error, title, retry }: { error: unknown; title?: strin
       ? error.message
       : `Internal error in the dashboard: ${error instanceof Error ? error.message : error}`;
   return (
-    <div className="problem" role="alert">
+    <div className={styles.problem} role="alert">
       <Icon name="warn" />
       <div>
         {title && <strong>{title} </strong>}
         <span>{sentence(text)}</span>
         {api && (
-          <p className="problem-facts">
+          <p className={styles.facts}>
             <code>{api.code}</code>
             {api.field && (
               <>
@@ -37,9 +39,9 @@ export function Problem({ error, title, retry }: { error: unknown; title?: strin
         )}
       </div>
       {retry && (
-        <button type="button" className="button small" onClick={retry}>
+        <Button small onClick={retry}>
           Retry
-        </button>
+        </Button>
       )}
     </div>
   );

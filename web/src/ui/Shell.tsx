@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { useQueryClient } from "@tanstack/react-query";
 import { Link, Outlet, useNavigate, useRouter, useRouterState } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
-import { keyOf, type Session, signOut, switchTo, useSession, useSessions, useSignedIn } from "../api/session";
+import { keyOf, type Session, useSession, useSignedIn } from "../api/session";
 import { Connection } from "./Connection";
 import { Help } from "./Help";
+import { IconButton } from "./IconButton";
 import { Icon, type IconName } from "./icons";
 import { type GoTo, useKeys } from "./keys";
+import { Logo } from "./Logo";
 import { Palette } from "./Palette";
 import { usePageFocus } from "./pageFocus";
-import { applyTheme, isDark } from "./theme";
+import { SessionMenu } from "./SessionMenu";
+import styles from "./Shell.module.css";
+import { ThemeButton } from "./ThemeButton";
 import { Toasts } from "./toasts";
 
 export interface NavPage {
@@ -82,61 +85,54 @@ function SignedIn() {
     create: session.kind === "tenant" && session.role !== "viewer" ? () => void navigate({ to: "/pods/new" }) : undefined,
   });
   return (
-    <div className={menu ? "shell open" : "shell"} key={keyOf(session)}>
-      <a className="skip" href="#content">
+    <div className={menu ? `${styles.shell} ${styles.open}` : styles.shell} key={keyOf(session)}>
+      <a className={styles.skip} href="#content">
         Skip to content
       </a>
-      <header className="bar">
-        <button
-          type="button"
-          className="icon-button narrow-only"
-          aria-label="Menu"
+      <header className={styles.bar}>
+        <IconButton
+          icon={menu ? "close" : "menu"}
+          size={20}
+          className={styles.narrowOnly}
+          label="Menu"
           aria-expanded={menu}
           aria-controls="pages"
           onClick={() => setMenu(!menu)}
-        >
-          <Icon name={menu ? "close" : "menu"} size={20} />
-        </button>
-        <Link to="/" className="brand">
-          <svg width="22" height="22" viewBox="0 0 32 32" aria-hidden="true">
-            <rect width="32" height="32" rx="7" className="brand-ground" />
-            <path d="M9 7v18M23 7v18M9 16h14" className="brand-line" />
-            <circle cx="16" cy="16" r="3.6" className="brand-seed" />
-          </svg>
+        />
+        <Link to="/" className={styles.brand}>
+          <Logo size={22} />
           <span>Husk</span>
         </Link>
         <SessionMenu />
-        <button type="button" className="search-button" onClick={() => setLayer("search")}>
+        <button type="button" className={styles.search} onClick={() => setLayer("search")}>
           <Icon name="search" />
           <span>Search</span>
           <kbd>/</kbd>
         </button>
         <ThemeButton />
-        <button
-          type="button"
-          className="icon-button"
-          aria-label="Help and keyboard shortcuts"
+        <IconButton
+          icon="help"
+          size={18}
+          label="Help and keyboard shortcuts"
           title="Help and keyboard shortcuts (?)"
           onClick={() => setLayer("help")}
-        >
-          <Icon name="help" size={18} />
-        </button>
+        />
       </header>
-      <nav id="pages" className="pages" aria-label="Pages">
+      <nav id="pages" className={styles.pages} aria-label="Pages">
         {pages.map((p) => (
           <Link
             key={p.to}
             to={p.to}
             activeOptions={{ exact: p.to === "/" }}
-            activeProps={{ className: "page-link here", "aria-current": "page" }}
-            className="page-link"
+            activeProps={{ className: styles.here, "aria-current": "page" }}
+            className={styles.pageLink}
           >
             <Icon name={p.icon} size={18} />
             <span>{p.name}</span>
           </Link>
         ))}
       </nav>
-      <main id="content" className="content" tabIndex={-1}>
+      <main id="content" className={styles.content} tabIndex={-1}>
         <Connection />
         <Outlet />
       </main>
@@ -144,81 +140,5 @@ function SignedIn() {
       {layer === "help" && <Help close={() => setLayer(undefined)} pages={pages} />}
       <Toasts />
     </div>
-  );
-}
-
-const titleOf = (s: Session) => (s.kind === "operator" ? "Operator" : (s.tenantName ?? ""));
-
-/** SessionMenu switches between the sessions of this browser. */
-function SessionMenu() {
-  const session = useSession();
-  const sessions = useSessions();
-  const queries = useQueryClient();
-  const navigate = useNavigate();
-  const [open, setOpen] = useState(false);
-  const change = (key: string) => {
-    setOpen(false);
-    switchTo(key);
-    queries.clear();
-    void navigate({ to: "/" });
-  };
-  return (
-    // biome-ignore lint/a11y/noStaticElementInteractions: it only closes the menu
-    <div
-      className="menu"
-      onKeyDown={(e) => e.key === "Escape" && setOpen(false)}
-      onBlur={(e) => e.currentTarget.contains(e.relatedTarget) || setOpen(false)}
-    >
-      <button type="button" className="menu-button" aria-expanded={open} onClick={() => setOpen(!open)}>
-        <span className="menu-title">{titleOf(session)}</span>
-        <span className="menu-sub">
-          {session.name}
-          {session.role && ` · ${session.role}`}
-        </span>
-        <Icon name="down" size={12} />
-      </button>
-      {open && (
-        <div className="menu-list">
-          {sessions.map((s) => (
-            <button type="button" key={keyOf(s)} aria-current={s === session} onClick={() => change(keyOf(s))}>
-              <Icon name={s === session ? "check" : s.kind === "operator" ? "nodes" : "tenants"} />
-              <span>
-                {titleOf(s)}
-                <small>
-                  {s.name}
-                  {s.role && ` · ${s.role}`}
-                </small>
-              </span>
-            </button>
-          ))}
-          <Link to="/login" search={{ add: true }}>
-            <Icon name="plus" />
-            <span>Sign in to another tenant</span>
-          </Link>
-          <button type="button" onClick={() => signOut(keyOf(session))}>
-            <Icon name="out" />
-            <span>Sign out</span>
-          </button>
-        </div>
-      )}
-    </div>
-  );
-}
-
-function ThemeButton() {
-  const [dark, setDark] = useState(isDark);
-  return (
-    <button
-      type="button"
-      className="icon-button"
-      aria-label={dark ? "Light theme" : "Dark theme"}
-      title={dark ? "Light theme" : "Dark theme"}
-      onClick={() => {
-        applyTheme(dark ? "light" : "dark");
-        setDark(!dark);
-      }}
-    >
-      <Icon name={dark ? "sun" : "moon"} size={18} />
-    </button>
   );
 }

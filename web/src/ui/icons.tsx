@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import styles from "./icons.module.css";
+
 // Icons with one line weight on a 16-pixel grid. They always accompany text or a label, so they are hidden from screen readers.
 const PATHS = {
   overview: "M2.5 8.5 8 3l5.5 5.5M4 7.5V13h8V7.5",
@@ -40,7 +42,7 @@ export type IconName = keyof typeof PATHS;
 
 export function Icon({ name, size = 16 }: { name: IconName; size?: number }) {
   return (
-    <svg className="icon" width={size} height={size} viewBox="0 0 16 16" aria-hidden="true" focusable="false">
+    <svg className={styles.icon} width={size} height={size} viewBox="0 0 16 16" aria-hidden="true" focusable="false">
       <path d={PATHS[name]} fill="none" stroke="currentColor" strokeWidth="1.4" strokeLinecap="round" strokeLinejoin="round" />
     </svg>
   );

@@ -3,8 +3,9 @@
 // Short messages about the results of actions. Screen readers announce them.
 import { useSyncExternalStore } from "react";
 import { ApiError } from "../api/client";
-import { Icon } from "./icons";
+import { IconButton } from "./IconButton";
 import { sentence } from "./Problem";
+import styles from "./toasts.module.css";
 
 interface Toast {
   id: number;
@@ -45,13 +46,11 @@ export function Toasts() {
     () => toasts,
   );
   return (
-    <div className="toasts" aria-live="polite">
+    <div className={styles.toasts} aria-live="polite">
       {shown.map((t) => (
-        <div key={t.id} className={t.bad ? "toast bad" : "toast"}>
+        <div key={t.id} className={t.bad ? `${styles.toast} ${styles.bad}` : styles.toast}>
           <span>{t.text}</span>
-          <button type="button" className="icon-button" aria-label="Dismiss" onClick={() => dismiss(t.id)}>
-            <Icon name="close" />
-          </button>
+          <IconButton icon="close" label="Dismiss" onClick={() => dismiss(t.id)} />
         </div>
       ))}
     </div>

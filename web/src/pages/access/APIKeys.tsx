@@ -4,9 +4,13 @@ import { useState } from "react";
 import { client, data, idempotent, type Schemas } from "../../api/client";
 import { dateTime } from "../../lib/format";
 import { Button } from "../../ui/Button";
+import { Check } from "../../ui/Check";
+import { Chip } from "../../ui/Chip";
+import { Copy } from "../../ui/Copy";
 import { FormDialog } from "../../ui/Dialog";
-import { Check, Input, NAME, Select } from "../../ui/Field";
-import { Copy, When } from "../../ui/parts";
+import { Input, NAME, Select } from "../../ui/Field";
+import { ScrollX } from "../../ui/ScrollX";
+import { When } from "../../ui/When";
 import { useAccess, useChanged } from "./queries";
 
 type Account = Schemas["ServiceAccount"];
@@ -30,7 +34,7 @@ export function APIKeys({ account }: { account: Account }) {
     <>
       {keys.data?.length === 0 && <p className="muted">No API keys. Programs cannot sign in with this account yet.</p>}
       {(keys.data?.length ?? 0) > 0 && (
-        <div className="scroll-x" role="region" aria-label="Table" tabIndex={0}>
+        <ScrollX label="Table">
           <table>
             <thead>
               <tr>
@@ -46,7 +50,7 @@ export function APIKeys({ account }: { account: Account }) {
               {keys.data?.map((k) => (
                 <tr key={k.clientId}>
                   <td>
-                    {k.name} {k.limitedTo && <span className="chip">only {k.limitedTo}</span>}
+                    {k.name} {k.limitedTo && <Chip>only {k.limitedTo}</Chip>}
                   </td>
                   <td>
                     <Copy text={k.clientId} shown={k.clientId.slice(0, 8)} label="the key's ID" />
@@ -71,7 +75,7 @@ export function APIKeys({ account }: { account: Account }) {
               ))}
             </tbody>
           </table>
-        </div>
+        </ScrollX>
       )}
       {revoking && (
         <FormDialog

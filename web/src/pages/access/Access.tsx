@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import { useHasRole } from "../../api/role";
-import { Empty, PageHead } from "../../ui/parts";
+import { Empty } from "../../ui/Empty";
+import { PageHead } from "../../ui/PageHead";
 import { Issuers } from "./Issuers";
 import { ServiceAccounts } from "./ServiceAccounts";
 import { Users } from "./Users";

@@ -4,17 +4,20 @@ import { useState } from "react";
 import type { Role } from "../../api/client";
 import { useSession } from "../../api/session";
 import { Button } from "../../ui/Button";
+import { Chip } from "../../ui/Chip";
 import { FormDialog } from "../../ui/Dialog";
 import { Select } from "../../ui/Field";
+import { Note } from "../../ui/Note";
 import { toast } from "../../ui/toasts";
+import styles from "./ChangeRole.module.css";
 import { ROLES, useChanged } from "./queries";
 
 /** ChangeRole shows a role with a button that opens a dialog to change it. Only the dialog's button changes the role, so that no single key does. */
 export function ChangeRole({ id, name, role, set }: { id: string; name: string; role: Role; set: (role: Role) => Promise<unknown> }) {
   const [open, setOpen] = useState(false);
   return (
-    <span className="role">
-      <span className={role === "owner" ? "chip strong" : "chip"}>{role}</span>
+    <span className={styles.role}>
+      <Chip>{role}</Chip>
       <Button small look="quiet" aria-label={`Change the role of ${name}`} onClick={() => setOpen(true)}>
         Change
       </Button>
@@ -51,12 +54,12 @@ function RoleDialog({ id, name, role, set, close }: RoleDialogProps) {
     >
       <Select label="Role" value={chosen} onChange={(r) => setChosen(r as Role)} options={ROLES} />
       {chosen !== role && (
-        <p className="note">
+        <Note>
           {chosen === "owner"
             ? `${name} will be able to change everybody's access, including yours.`
             : `The server rejects the tokens of ${name} with the role ${role} from the next request on.`}
           {session.id === id && " This is you: you are signed out."}
-        </p>
+        </Note>
       )}
     </FormDialog>
   );

@@ -3,10 +3,13 @@
 import { useState } from "react";
 import { client, data, idempotent, type Role, type Schemas } from "../../api/client";
 import { Button } from "../../ui/Button";
+import { Card } from "../../ui/Card";
 import { FormDialog } from "../../ui/Dialog";
+import { Entry } from "../../ui/Entry";
+import { EntryHead } from "../../ui/EntryHead";
 import { Input, NAME, Select } from "../../ui/Field";
+import { Loading } from "../../ui/Loading";
 import { Problem } from "../../ui/Problem";
-import { Card, Loading } from "../../ui/parts";
 import { ROLES, useAccess, useChanged } from "./queries";
 
 type Issuer = Schemas["OIDCIssuer"];
@@ -43,13 +46,13 @@ function IssuerRow({ issuer: i }: { issuer: Issuer }) {
   const changed = useChanged();
   const [deleting, setDeleting] = useState(false);
   return (
-    <section className="account" aria-label={`Issuer ${i.name}`}>
-      <div className="account-head">
+    <Entry aria-label={`Issuer ${i.name}`}>
+      <EntryHead>
         <h3>{i.name}</h3>
         <code className="break">{i.issuer}</code>
         <span className="muted">client {i.clientId}</span>
         <Button small look="quiet" icon="trash" aria-label={`Delete issuer ${i.name}`} onClick={() => setDeleting(true)} />
-      </div>
+      </EntryHead>
       <p className="muted">
         {i.roleMappings.length === 0
           ? "Only invited users can sign in with it."
@@ -69,7 +72,7 @@ function IssuerRow({ issuer: i }: { issuer: Issuer }) {
           <p>Users can no longer sign in with this issuer, and the server rejects their tokens.</p>
         </FormDialog>
       )}
-    </section>
+    </Entry>
   );
 }
 

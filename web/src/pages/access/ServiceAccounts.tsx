@@ -3,11 +3,15 @@
 import { useState } from "react";
 import { client, data, idempotent, type Role, type Schemas } from "../../api/client";
 import { Button } from "../../ui/Button";
+import { Card } from "../../ui/Card";
 import { CreatedKey } from "../../ui/CreatedKey";
 import { FormDialog } from "../../ui/Dialog";
+import { Empty } from "../../ui/Empty";
+import { Entry } from "../../ui/Entry";
+import { EntryHead } from "../../ui/EntryHead";
 import { Input, NAME, Select } from "../../ui/Field";
+import { Loading } from "../../ui/Loading";
 import { Problem } from "../../ui/Problem";
-import { Card, Empty, Loading } from "../../ui/parts";
 import { APIKeys, NewKey } from "./APIKeys";
 import { ChangeRole } from "./ChangeRole";
 import { ROLES, useAccess, useChanged } from "./queries";
@@ -52,15 +56,15 @@ function AccountRow({ account }: { account: Account }) {
   const close = () => setDialog(undefined);
   const setRole = (role: Role) => client.PATCH("/v1/service-accounts/{serviceAccountId}", { params: { path }, body: { role } });
   return (
-    <section className="account" aria-label={`Service account ${account.name}`}>
-      <div className="account-head">
+    <Entry aria-label={`Service account ${account.name}`}>
+      <EntryHead>
         <h3>{account.name}</h3>
         <ChangeRole id={account.id} name={account.name} role={account.role} set={setRole} />
         <Button small icon="plus" onClick={() => setDialog("key")}>
           API key
         </Button>
         <Button small look="quiet" icon="trash" aria-label={`Delete service account ${account.name}`} onClick={() => setDialog("delete")} />
-      </div>
+      </EntryHead>
       <APIKeys account={account} />
       {dialog === "key" && <NewKey account={account} close={close} created={setCreated} />}
       {dialog === "delete" && (
@@ -78,7 +82,7 @@ function AccountRow({ account }: { account: Account }) {
         </FormDialog>
       )}
       {created && <CreatedKey created={created} close={() => setCreated(undefined)} />}
-    </section>
+    </Entry>
   );
 }
 

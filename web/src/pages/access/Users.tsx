@@ -5,11 +5,15 @@ import { useState } from "react";
 import { client, data, idempotent, type Role, type Schemas } from "../../api/client";
 import { LOGIN_OPTIONS } from "../../api/queries";
 import { Button } from "../../ui/Button";
+import { Card } from "../../ui/Card";
+import { Chip } from "../../ui/Chip";
 import { FormDialog } from "../../ui/Dialog";
 import { Input, Select } from "../../ui/Field";
+import { Loading } from "../../ui/Loading";
 import { Problem } from "../../ui/Problem";
-import { Card, Loading, When } from "../../ui/parts";
+import { ScrollX } from "../../ui/ScrollX";
 import { toastError } from "../../ui/toasts";
+import { When } from "../../ui/When";
 import { ChangeRole } from "./ChangeRole";
 import { ROLES, useAccess, useChanged } from "./queries";
 
@@ -35,7 +39,7 @@ export function Users() {
           <p className="muted">No users yet. People with a role from an issuer's role mapping appear here after they sign in.</p>
         )}
         {(users.data?.length ?? 0) > 0 && (
-          <div className="scroll-x" role="region" aria-label="Table" tabIndex={0}>
+          <ScrollX label="Table">
             <table>
               <thead>
                 <tr>
@@ -52,7 +56,7 @@ export function Users() {
                 ))}
               </tbody>
             </table>
-          </div>
+          </ScrollX>
         )}
       </Card>
       {creating && <InviteUser close={() => setCreating(false)} />}
@@ -72,7 +76,7 @@ function UserRow({ user: u }: { user: User }) {
   return (
     <tr>
       <td>
-        {who} {u.disabled && <span className="chip">disabled</span>}
+        {who} {u.disabled && <Chip>disabled</Chip>}
       </td>
       <td>
         {u.mapped ? (

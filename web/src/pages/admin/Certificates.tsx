@@ -4,9 +4,11 @@ import { useState } from "react";
 import { client, data, type Node } from "../../api/client";
 import { dateTime } from "../../lib/format";
 import { Button } from "../../ui/Button";
+import { Card } from "../../ui/Card";
 import { FormDialog } from "../../ui/Dialog";
 import { Problem } from "../../ui/Problem";
-import { Card, When } from "../../ui/parts";
+import { ScrollX } from "../../ui/ScrollX";
+import { When } from "../../ui/When";
 import { useChangedPlatform, usePlatform } from "./queries";
 
 /** Certificates lists the certificates of a node's agent. */
@@ -27,7 +29,7 @@ export function Certificates({ node }: { node: Node }) {
       }
     >
       <Problem error={list.error} retry={() => void list.refetch()} />
-      <div className="scroll-x" role="region" aria-label="Certificates" tabIndex={0}>
+      <ScrollX label="Certificates">
         <table>
           <thead>
             <tr>
@@ -52,7 +54,7 @@ export function Certificates({ node }: { node: Node }) {
             ))}
           </tbody>
         </table>
-      </div>
+      </ScrollX>
       {revoking && (
         <FormDialog
           title={`Revoke every certificate of ${node.name}?`}

@@ -5,6 +5,8 @@ import { client, data, type Schemas } from "../../api/client";
 import { coresOf, mebibytes, plural } from "../../lib/format";
 import { FormDialog } from "../../ui/Dialog";
 import { Input, Select } from "../../ui/Field";
+import { Hint } from "../../ui/Hint";
+import { Note } from "../../ui/Note";
 import { toast } from "../../ui/toasts";
 
 /** Defragment first proposes which nodes can be emptied by moving pods, and then moves them. */
@@ -33,9 +35,9 @@ export function Defragment({ pools, close }: { pools: string[]; close: () => voi
       run={proposal && proposal.moves > 0 ? move : async () => setProposal(await ask(true))}
       stays={!proposal || proposal.moves === 0}
     >
-      <p className="hint">
+      <Hint>
         Nodes are drained by moving their pods to other nodes, so that large pods fit again. Pods that cannot migrate live restart.
-      </p>
+      </Hint>
       <Select
         label="Pool"
         value={pool}
@@ -44,7 +46,7 @@ export function Defragment({ pools, close }: { pools: string[]; close: () => voi
       />
       <Input label="Moves at most" type="number" min={1} max={100_000} value={most} onChange={forget(setMost)} required />
       {proposal && (
-        <div className="note" role="status">
+        <Note as="div" role="status">
           {proposal.freed.length === 0
             ? "No node can be emptied with so many moves."
             : `${plural(proposal.moves, "move")} would empty ${plural(proposal.freed.length, "node")}: ${proposal.freed
@@ -53,7 +55,7 @@ export function Defragment({ pools, close }: { pools: string[]; close: () => voi
                     `${f.nodeName} (${plural(f.moves.length, "move")}, gains ${coresOf(f.gain.cpuMillis)} and ${mebibytes(f.gain.memoryMiB)})`,
                 )
                 .join("; ")}.`}
-        </div>
+        </Note>
       )}
     </FormDialog>
   );

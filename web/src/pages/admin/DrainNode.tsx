@@ -5,10 +5,14 @@ import { useState } from "react";
 import { client, data, type Node } from "../../api/client";
 import { useKeys } from "../../api/queries";
 import { plural } from "../../lib/format";
+import { Card } from "../../ui/Card";
+import { Check } from "../../ui/Check";
 import { FormDialog } from "../../ui/Dialog";
-import { Check, Input } from "../../ui/Field";
+import { Facts } from "../../ui/Facts";
+import { Input } from "../../ui/Field";
+import { Loading } from "../../ui/Loading";
 import { Problem } from "../../ui/Problem";
-import { Card, Facts, Loading, When } from "../../ui/parts";
+import { When } from "../../ui/When";
 
 /** EVERY is how often the progress is read, in milliseconds. */
 const EVERY = 3000;

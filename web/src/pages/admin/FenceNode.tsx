@@ -5,10 +5,11 @@ import { useState } from "react";
 import { client, data, type Node } from "../../api/client";
 import { useKeys } from "../../api/queries";
 import { plural } from "../../lib/format";
+import { Check } from "../../ui/Check";
 import { FormDialog } from "../../ui/Dialog";
-import { Check } from "../../ui/Field";
+import { Facts } from "../../ui/Facts";
+import { Loading } from "../../ui/Loading";
 import { Problem } from "../../ui/Problem";
-import { Facts, Loading } from "../../ui/parts";
 
 /** FenceNode shows what is cut off if the node is fenced, and fences it. */
 export function FenceNode({ node, close }: { node: Node; close: () => void }) {

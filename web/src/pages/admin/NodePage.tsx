@@ -8,13 +8,24 @@ import { useKeys } from "../../api/queries";
 import { cores, coresOf, gibibytes, mebibytes } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
-import { type Column, DataTable } from "../../ui/DataTable";
+import { Card } from "../../ui/Card";
+import { Cards } from "../../ui/Cards";
+import { Copy } from "../../ui/Copy";
+import { DataTable } from "../../ui/DataTable";
 import { FormDialog } from "../../ui/Dialog";
+import { Empty } from "../../ui/Empty";
+import { Facts } from "../../ui/Facts";
 import { Input } from "../../ui/Field";
+import { Labels } from "../../ui/Labels";
+import { Loading } from "../../ui/Loading";
+import { Meter } from "../../ui/Meter";
+import { Meters } from "../../ui/Meters";
+import { PageHead } from "../../ui/PageHead";
 import { Pairs } from "../../ui/Pairs";
 import { Problem } from "../../ui/Problem";
-import { Card, Copy, Empty, Facts, Labels, Loading, Meter, PageHead, When } from "../../ui/parts";
+import type { Column } from "../../ui/tableColumns";
 import { toast, toastError } from "../../ui/toasts";
+import { When } from "../../ui/When";
 import { Certificates } from "./Certificates";
 import { DrainNode, DrainProgress } from "./DrainNode";
 import { FenceNode } from "./FenceNode";
@@ -120,15 +131,15 @@ function Page({ node: n }: { node: Node }) {
           {n.cordoned ? "Uncordon" : "Cordon"}
         </Button>
       </PageHead>
-      <div className="cards two">
+      <Cards two>
         <Card title="Capacity">
-          <div className="meters">
+          <Meters>
             <Meter label="CPU" used={n.allocated.cpuMillis} limit={n.schedulableCPUMillis} show={(x) => `${coresOf(x)}`} />
             <Meter label="Memory" used={n.allocated.memoryMiB} limit={n.capacity.memoryMiB} show={mebibytes} />
             {n.scratchGiB !== undefined && (
               <Meter label="Scratch disks" used={n.allocatedScratchGiB ?? 0} limit={n.scratchGiB} show={gibibytes} />
             )}
-          </div>
+          </Meters>
           <Packing node={n} pods={pods.data ?? []} height={170} />
         </Card>
         <Card title="Details">
@@ -151,7 +162,7 @@ function Page({ node: n }: { node: Node }) {
             ]}
           />
         </Card>
-      </div>
+      </Cards>
       {n.drain && <DrainProgress node={n} />}
       <Problem error={pods.error} retry={() => void pods.refetch()} />
       {pods.data?.length === 0 && <Empty title="No pods on this node" />}

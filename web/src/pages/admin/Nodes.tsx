@@ -8,10 +8,23 @@ import { useKeys } from "../../api/queries";
 import { cores, coresOf, dateTime, mebibytes, plural } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
+import { Card } from "../../ui/Card";
+import { Copy } from "../../ui/Copy";
 import { Dialog } from "../../ui/Dialog";
+import { DialogActions } from "../../ui/DialogActions";
+import { Empty } from "../../ui/Empty";
+import { Filters } from "../../ui/Filters";
+import { Hint } from "../../ui/Hint";
+import { Loading } from "../../ui/Loading";
+import { Meter } from "../../ui/Meter";
+import { Meters } from "../../ui/Meters";
+import { Note } from "../../ui/Note";
+import { PageHead } from "../../ui/PageHead";
+import { Panel } from "../../ui/Panel";
 import { Problem } from "../../ui/Problem";
-import { Card, Copy, Empty, Loading, Meter, PageHead, When } from "../../ui/parts";
 import { toastError } from "../../ui/toasts";
+import { When } from "../../ui/When";
+import styles from "./Nodes.module.css";
 import { Packing } from "./Packing";
 
 const EVERY = 5_000;
@@ -92,10 +105,10 @@ export function Nodes() {
       </PageHead>
       <Problem error={nodes.error ?? pods.error} retry={() => void Promise.all([nodes.refetch(), pods.refetch()])} />
       {(unknown.data?.length ?? 0) > 0 && (
-        <p className="note">
+        <Note>
           {plural(unknown.data?.length ?? 0, "object")} in Ceph: unknown to the database, because it was restored from an older backup. Husk
           keeps such volumes, snapshots and images until an operator decides: see <code>husk unknown-objects</code>.
-        </p>
+        </Note>
       )}
       {nodes.isPending && <Loading />}
       {nodes.data?.length === 0 && (
@@ -106,7 +119,7 @@ export function Nodes() {
       {(nodes.data?.length ?? 0) > 0 && (
         <>
           <Card title="Capacity of ready nodes">
-            <div className="meters">
+            <Meters>
               <Meter
                 label="CPU"
                 used={sum((n) => n.allocated.cpuMillis)}
@@ -114,9 +127,9 @@ export function Nodes() {
                 show={(n) => `${coresOf(n)}`}
               />
               <Meter label="Memory" used={sum((n) => n.allocated.memoryMiB)} limit={sum((n) => n.capacity.memoryMiB)} show={mebibytes} />
-            </div>
+            </Meters>
           </Card>
-          <div className="filters">
+          <Filters>
             <input
               type="search"
               aria-label="Filter by name, state, pool or label"
@@ -124,11 +137,11 @@ export function Nodes() {
               value={q}
               onChange={(e) => setQ(e.target.value)}
             />
-          </div>
-          <ul className="node-grid">
+          </Filters>
+          <ul className={styles.grid}>
             {shown.slice(0, 400).map((n) => (
-              <li key={n.id} className="card node">
-                <div className="card-head">
+              <Panel key={n.id} as="li">
+                <div className={styles.head}>
                   <h2>
                     <Link to="/admin/nodes/$nodeId" params={{ nodeId: n.id }}>
                       {n.name}
@@ -144,7 +157,7 @@ export function Nodes() {
                   {mebibytes(n.capacity.memoryMiB)}
                   {n.pool && ` · pool ${n.pool}`} · heartbeat <When at={n.heartbeatAt} />
                 </p>
-              </li>
+              </Panel>
             ))}
           </ul>
           {shown.length > 400 && <p className="muted">{shown.length - 400} more nodes are not shown. Use the filter to find them.</p>}
@@ -153,31 +166,31 @@ export function Nodes() {
       )}
       {token && (
         <Dialog title="Add a node" close={() => setToken(undefined)} stays>
-          <p className="note">Copy this now. It is not shown again. The token is valid for one node until {dateTime(token.expiresAt)}.</p>
+          <Note>Copy this now. It is not shown again. The token is valid for one node until {dateTime(token.expiresAt)}.</Note>
           {token.command && (
             <>
               <p>Run this on the node, as root:</p>
-              <p className="command">
+              <p className={styles.command}>
                 <Copy text={token.command} label="the command" />
               </p>
               {/HUSK_SERVER|OVN_SOUTHBOUND/.test(token.command) && (
-                <p className="hint">
+                <Hint>
                   Replace HUSK_SERVER and OVN_SOUTHBOUND. Servers with <code>--agent-url</code> and <code>--node-southbound</code> fill them
                   in.
-                </p>
+                </Hint>
               )}
             </>
           )}
-          <p className="hint">
+          <Hint>
             With the package: write the token, <Copy text={token.token} shown={`${token.token.slice(0, 12)}…`} label="the join token" />, to{" "}
             <code>join-token</code> in <code>/etc/husk/agent.yaml</code>, and run <code>systemctl enable --now husk-agent</code>. See
             docs/install.md for details.
-          </p>
-          <div className="dialog-actions">
+          </Hint>
+          <DialogActions>
             <Button look="primary" onClick={() => setToken(undefined)}>
               I have copied it
             </Button>
-          </div>
+          </DialogActions>
         </Dialog>
       )}
     </>

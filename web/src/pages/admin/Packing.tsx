@@ -3,6 +3,7 @@
 import { useMemo, useState } from "react";
 import type { Node, PlacedPod } from "../../api/client";
 import { coresOf, mebibytes, percent } from "../../lib/format";
+import styles from "./Packing.module.css";
 import { squarify } from "./squarify";
 
 const WIDTH = 300;
@@ -36,14 +37,14 @@ export function Packing({ node, pods, height = 110 }: { node: Node; pods: Placed
     );
   const count = pods.length === 1 ? "1 pod" : `${pods.length} pods`;
   return (
-    <figure className="packing">
+    <figure className={styles.packing}>
       <svg
         viewBox={`0 0 ${WIDTH} ${height}`}
         role="img"
         aria-label={`${node.name}: ${count}, ${percent(Math.max(0, free))} free`}
         onPointerLeave={() => setAt(undefined)}
       >
-        <rect width={WIDTH} height={height} className="packing-free" />
+        <rect width={WIDTH} height={height} className={styles.free} />
         {boxes.map((b) => (
           <rect
             key={b.of.id}
@@ -52,7 +53,7 @@ export function Packing({ node, pods, height = 110 }: { node: Node; pods: Placed
             width={Math.max(0.5, b.width - 1.5)}
             height={Math.max(0.5, b.height - 1.5)}
             rx={Math.min(3, b.width / 4, b.height / 4)}
-            className={`packing-pod hue${hue(b.of.tenantId)} ${b.of.phase === "Running" ? "" : "faint"}`}
+            className={`${styles.pod} ${styles[`hue${hue(b.of.tenantId)}`]} ${b.of.phase === "Running" ? "" : styles.faint}`}
             onPointerEnter={() => setAt(b.of)}
           >
             <title>{describe(b.of)}</title>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import { PageHead } from "../../ui/parts";
+import { PageHead } from "../../ui/PageHead";
 import { PlatformIssuers } from "./PlatformIssuers";
 import { Pools } from "./Pools";
 import { SigningKeys } from "./SigningKeys";

@@ -5,10 +5,13 @@ import { client, data, idempotent, type Role, type Schemas } from "../../api/cli
 import { ROLES } from "../../api/role";
 import { useTenantNames } from "../../api/useTenants";
 import { Button } from "../../ui/Button";
+import { Card } from "../../ui/Card";
 import { FormDialog } from "../../ui/Dialog";
+import { Entry } from "../../ui/Entry";
+import { EntryHead } from "../../ui/EntryHead";
 import { Input, NAME, Select } from "../../ui/Field";
+import { Loading } from "../../ui/Loading";
 import { Problem } from "../../ui/Problem";
-import { Card, Loading } from "../../ui/parts";
 import { useChangedPlatform, usePlatform } from "./queries";
 
 type Issuer = Schemas["OIDCIssuer"];
@@ -33,13 +36,13 @@ export function PlatformIssuers() {
       {issuers.isPending && <Loading />}
       {issuers.data?.length === 0 && <p className="muted">No issuers. Tenants can have issuers of their own.</p>}
       {issuers.data?.map((i) => (
-        <section key={i.id} className="account" aria-label={`Issuer ${i.name}`}>
-          <div className="account-head">
+        <Entry key={i.id} aria-label={`Issuer ${i.name}`}>
+          <EntryHead>
             <h3>{i.name}</h3>
             <code className="break">{i.issuer}</code>
             <span className="muted">client {i.clientId}</span>
             <Button small look="quiet" icon="trash" aria-label={`Delete issuer ${i.name}`} onClick={() => setDialog({ remove: i })} />
-          </div>
+          </EntryHead>
           <p className="muted">
             {i.roleMappings.length === 0
               ? "Only invited users can sign in with it."
@@ -47,7 +50,7 @@ export function PlatformIssuers() {
                   .map((m) => `${m.claim} = ${m.value}: ${m.role} in ${tenants.get(m.tenantId ?? "") ?? m.tenantId ?? "every tenant"}`)
                   .join("; ")}
           </p>
-        </section>
+        </Entry>
       ))}
       {dialog === "create" && <NewIssuer tenants={tenants} close={close} />}
       {typeof dialog === "object" && (

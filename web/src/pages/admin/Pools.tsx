@@ -3,10 +3,13 @@
 import { useState } from "react";
 import { ApiError, client, data, type Schemas } from "../../api/client";
 import { Button } from "../../ui/Button";
+import { Card } from "../../ui/Card";
 import { FormDialog } from "../../ui/Dialog";
 import { Input, NAME } from "../../ui/Field";
+import { Loading } from "../../ui/Loading";
 import { Problem } from "../../ui/Problem";
-import { Card, Loading, When } from "../../ui/parts";
+import { ScrollX } from "../../ui/ScrollX";
+import { When } from "../../ui/When";
 import { Defragment } from "./Defragment";
 import { useChangedPlatform, usePlatform } from "./queries";
 
@@ -35,7 +38,7 @@ export function Pools() {
       {pools.isPending && <Loading />}
       {pools.data?.length === 0 && <p className="muted">No pools. Nodes without a pool have no overcommit of CPU.</p>}
       {(pools.data?.length ?? 0) > 0 && (
-        <div className="scroll-x" role="region" aria-label="Pools" tabIndex={0}>
+        <ScrollX label="Pools">
           <table>
             <thead>
               <tr>
@@ -72,7 +75,7 @@ export function Pools() {
               ))}
             </tbody>
           </table>
-        </div>
+        </ScrollX>
       )}
       {dialog === "create" && <EditPool close={close} />}
       {dialog === "defragment" && <Defragment pools={pools.data?.map((p) => p.name) ?? []} close={close} />}

@@ -4,9 +4,12 @@ import { useState } from "react";
 import { client, data, type Schemas } from "../../api/client";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
+import { Card } from "../../ui/Card";
 import { FormDialog } from "../../ui/Dialog";
+import { Loading } from "../../ui/Loading";
 import { Problem } from "../../ui/Problem";
-import { Card, Loading, When } from "../../ui/parts";
+import { ScrollX } from "../../ui/ScrollX";
+import { When } from "../../ui/When";
 import { useChangedPlatform, usePlatform } from "./queries";
 
 type Key = Schemas["SigningKey"];
@@ -28,7 +31,7 @@ export function SigningKeys() {
     >
       <Problem error={keys.error} retry={() => void keys.refetch()} />
       {keys.isPending && <Loading />}
-      <div className="scroll-x" role="region" aria-label="Signing keys" tabIndex={0}>
+      <ScrollX label="Signing keys">
         <table>
           <thead>
             <tr>
@@ -57,7 +60,7 @@ export function SigningKeys() {
             ))}
           </tbody>
         </table>
-      </div>
+      </ScrollX>
       {dialog === "rotate" && (
         <FormDialog
           title="Create a new signing key?"

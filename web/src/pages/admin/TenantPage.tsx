@@ -9,11 +9,23 @@ import { useTenants } from "../../api/useTenants";
 import { coresOf, count, dateTime, gibibytes, mebibytes } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
+import { Card } from "../../ui/Card";
+import { Cards } from "../../ui/Cards";
+import { Columns } from "../../ui/Columns";
+import { Copy } from "../../ui/Copy";
 import { CreatedKey } from "../../ui/CreatedKey";
 import { FormDialog } from "../../ui/Dialog";
+import { Empty } from "../../ui/Empty";
+import { Facts } from "../../ui/Facts";
 import { Input, NAME } from "../../ui/Field";
+import { Hint } from "../../ui/Hint";
+import { Loading } from "../../ui/Loading";
+import { Meter } from "../../ui/Meter";
+import { Meters } from "../../ui/Meters";
+import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
-import { Card, Copy, Empty, Facts, Loading, Meter, PageHead, When } from "../../ui/parts";
+import { Rows } from "../../ui/Rows";
+import { When } from "../../ui/When";
 import { usePlaced } from "./Nodes";
 
 type Quota = Schemas["Quota"];
@@ -69,9 +81,9 @@ function Page({ tenant: t }: { tenant: Tenant }) {
           Create API key
         </Button>
       </PageHead>
-      <div className="cards two">
+      <Cards two>
         <Card title="Quota">
-          <div className="meters">
+          <Meters>
             <Meter label="Pods" used={pods.data?.length ?? 0} limit={t.quota.pods} show={count} />
             <Meter
               label="CPU"
@@ -80,7 +92,7 @@ function Page({ tenant: t }: { tenant: Tenant }) {
               show={(n) => `${coresOf(n)}`}
             />
             <Meter label="Memory" used={holds.reduce((s, p) => s + p.resources.memoryMiB, 0)} limit={t.quota.memoryMiB} show={mebibytes} />
-          </div>
+          </Meters>
           <Facts
             of={[
               ["Volumes", `${count(t.quota.volumes)}, ${gibibytes(t.quota.volumeGiB)}`],
@@ -96,7 +108,7 @@ function Page({ tenant: t }: { tenant: Tenant }) {
         <Card title="API keys">
           <Problem error={apiKeys.error} retry={() => void apiKeys.refetch()} />
           {apiKeys.data?.length === 0 && <p className="muted">No API keys. Create one for the tenant's first owner.</p>}
-          <ul className="rows">
+          <Rows>
             {apiKeys.data?.map((k) => (
               <li key={k.clientId}>
                 <strong>{k.name}</strong> <Copy text={k.clientId} shown={k.clientId.slice(0, 8)} label="the key's ID" />
@@ -106,12 +118,12 @@ function Page({ tenant: t }: { tenant: Tenant }) {
                 <Button small look="quiet" icon="trash" aria-label={`Revoke key ${k.name}`} onClick={() => setDialog({ revoke: k })} />
               </li>
             ))}
-          </ul>
+          </Rows>
         </Card>
-      </div>
+      </Cards>
       <Card title="Pods">
         {pods.data?.length === 0 && <p className="muted">No pods.</p>}
-        <ul className="rows">
+        <Rows>
           {pods.data?.slice(0, 200).map((p) => (
             <li key={p.id}>
               <Badge state={p.phase} title={p.reason} /> {p.name}
@@ -120,7 +132,7 @@ function Page({ tenant: t }: { tenant: Tenant }) {
               </span>
             </li>
           ))}
-        </ul>
+        </Rows>
       </Card>
       {dialog === "quota" && <EditQuota tenant={t} close={close} />}
       {dialog === "key" && <FirstKey tenant={t} close={close} created={setCreated} />}
@@ -165,8 +177,8 @@ function EditQuota({ tenant, close }: { tenant: Tenant; close: () => void }) {
   };
   return (
     <FormDialog title={`Quota of ${tenant.name}`} submit="Save" close={close} run={run} wide>
-      <p className="hint">0 allows nothing. A limit below the current use only blocks new objects.</p>
-      <div className="columns">
+      <Hint>0 allows nothing. A limit below the current use only blocks new objects.</Hint>
+      <Columns>
         {LIMITS.map(([k, title]) => (
           <Input
             key={k}
@@ -188,7 +200,7 @@ function EditQuota({ tenant, close }: { tenant: Tenant; close: () => void }) {
             hint="Empty: no limit of its own"
           />
         ))}
-      </div>
+      </Columns>
     </FormDialog>
   );
 }

@@ -8,11 +8,17 @@ import { useKeys } from "../../api/queries";
 import { useTenants } from "../../api/useTenants";
 import { cores, count, gibibytes, mebibytes, plural } from "../../lib/format";
 import { Button } from "../../ui/Button";
-import { type Column, DataTable } from "../../ui/DataTable";
+import { DataTable } from "../../ui/DataTable";
 import { FormDialog } from "../../ui/Dialog";
+import { Empty } from "../../ui/Empty";
 import { Input, NAME } from "../../ui/Field";
+import { Filters } from "../../ui/Filters";
+import { Hint } from "../../ui/Hint";
+import { Loading } from "../../ui/Loading";
+import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
-import { Empty, Loading, PageHead, When } from "../../ui/parts";
+import type { Column } from "../../ui/tableColumns";
+import { When } from "../../ui/When";
 import { usePlaced } from "./Nodes";
 
 /** Tenants lists the tenants with their quotas. */
@@ -87,7 +93,7 @@ export function Tenants() {
       )}
       {(tenants.data?.length ?? 0) > 0 && (
         <>
-          <div className="filters">
+          <Filters>
             <input
               type="search"
               aria-label="Filter by name or ID"
@@ -95,7 +101,7 @@ export function Tenants() {
               value={q}
               onChange={(e) => setQ(e.target.value)}
             />
-          </div>
+          </Filters>
           <DataTable label="Tenants" rows={shown} columns={columns} id={(t) => t.id} sortedBy={["Name", false]} />
         </>
       )}
@@ -118,7 +124,7 @@ function CreateTenant({ close }: { close: () => void }) {
   return (
     <FormDialog title="Create a tenant" submit="Create" close={close} run={run}>
       <Input label="Name" field="name" value={name} onChange={setName} pattern={NAME} maxLength={63} required autoFocus />
-      <p className="hint">The tenant starts with the default quota. Create its first API key afterwards.</p>
+      <Hint>The tenant starts with the default quota. Create its first API key afterwards.</Hint>
     </FormDialog>
   );
 }

@@ -3,10 +3,14 @@
 import { useState } from "react";
 import { ApiError, client, data, type Schemas } from "../../api/client";
 import { Button } from "../../ui/Button";
+import { Card } from "../../ui/Card";
+import { Check } from "../../ui/Check";
 import { FormDialog } from "../../ui/Dialog";
-import { Check, Input, NAME } from "../../ui/Field";
+import { Input, NAME } from "../../ui/Field";
+import { Loading } from "../../ui/Loading";
 import { Problem } from "../../ui/Problem";
-import { Card, Loading, When } from "../../ui/parts";
+import { ScrollX } from "../../ui/ScrollX";
+import { When } from "../../ui/When";
 import { useChangedPlatform, usePlatform } from "./queries";
 
 type VolumeClass = Schemas["VolumeClass"];
@@ -33,7 +37,7 @@ export function VolumeClasses() {
         <p className="muted">No volume classes. Volumes share the limits of their pod with its other disks.</p>
       )}
       {(classes.data?.length ?? 0) > 0 && (
-        <div className="scroll-x" role="region" aria-label="Volume classes" tabIndex={0}>
+        <ScrollX label="Volume classes">
           <table>
             <thead>
               <tr>
@@ -74,7 +78,7 @@ export function VolumeClasses() {
               ))}
             </tbody>
           </table>
-        </div>
+        </ScrollX>
       )}
       {dialog === "create" && <EditClass close={close} />}
       {typeof dialog === "object" && "change" in dialog && <EditClass existing={dialog.change} close={close} />}

@@ -8,9 +8,18 @@ import { useLive } from "../../api/live";
 import { useKeys } from "../../api/queries";
 import { count } from "../../lib/format";
 import { ruleText } from "../../lib/securityRules";
-import { type Column, DataTable } from "../../ui/DataTable";
+import { Card } from "../../ui/Card";
+import { Copy } from "../../ui/Copy";
+import { Empty } from "../../ui/Empty";
+import { Facts } from "../../ui/Facts";
+import { Hint } from "../../ui/Hint";
+import { Labels } from "../../ui/Labels";
+import { Loading } from "../../ui/Loading";
+import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
-import { Card, Copy, Empty, Facts, Labels, Loading, PageHead, When } from "../../ui/parts";
+import { ShortTable } from "../../ui/ShortTable";
+import type { Column } from "../../ui/tableColumns";
+import { When } from "../../ui/When";
 
 type Drop = Schemas["SecurityDrop"];
 type Counted = { name: string; packets: number; bytes: number };
@@ -85,13 +94,13 @@ export function SecurityGroupPage() {
       <Problem error={traffic.error} retry={() => void traffic.refetch()} />
       <Card title="Allowed and dropped">
         {counted.length === 0 && <p>The group has no rules and restricts nothing.</p>}
-        {counted.length > 0 && <DataTable label="Allowed and dropped" rows={counted} columns={countColumns} id={(c) => c.name} />}
-        <p className="hint">Packets of connections, without the answers. Nodes report them every 10 seconds.</p>
+        {counted.length > 0 && <ShortTable label="Allowed and dropped" rows={counted} columns={countColumns} id={(c) => c.name} />}
+        <Hint>Packets of connections, without the answers. Nodes report them every 10 seconds.</Hint>
       </Card>
       <Card title="Dropped packets">
         {drops.length === 0 && <p>No packets were dropped.</p>}
         {drops.length > 0 && (
-          <DataTable
+          <ShortTable
             label="Dropped packets"
             rows={drops}
             columns={dropColumns}

@@ -7,12 +7,12 @@ import { useLive } from "../../api/live";
 import { useHasRole } from "../../api/role";
 import { hasExceptions, parseRules, ruleText } from "../../lib/securityRules";
 import { Button } from "../../ui/Button";
-import type { Column } from "../../ui/DataTable";
 import { FormDialog } from "../../ui/Dialog";
 import { Area, Input, NAME, Select } from "../../ui/Field";
 import { ListPage } from "../../ui/ListPage";
-import { When } from "../../ui/parts";
+import type { Column } from "../../ui/tableColumns";
 import { toast } from "../../ui/toasts";
+import { When } from "../../ui/When";
 
 /** SecurityGroups lists security groups: rules about the connections of pods. */
 export function SecurityGroups() {

@@ -12,10 +12,19 @@ import { allContainers } from "../../lib/containers";
 import { bytes } from "../../lib/format";
 import { podState } from "../../lib/podState";
 import { Badge } from "../../ui/Badge";
-import { Button } from "../../ui/Button";
+import { Button, buttonLook } from "../../ui/Button";
+import { Card } from "../../ui/Card";
+import { Cards } from "../../ui/Cards";
+import { Copy } from "../../ui/Copy";
+import { Empty } from "../../ui/Empty";
 import { EventList } from "../../ui/EventList";
+import { Facts } from "../../ui/Facts";
+import { Loading } from "../../ui/Loading";
+import { Note } from "../../ui/Note";
+import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
-import { Card, Copy, Empty, Facts, Loading, PageHead, When } from "../../ui/parts";
+import { Rows } from "../../ui/Rows";
+import { When } from "../../ui/When";
 import { DeleteImage, ImportImage, ImportState } from "./Images";
 
 /** ImagePage shows one image with its configuration, its events and the pods that use it. */
@@ -53,7 +62,7 @@ export function ImagePage() {
               </Button>
             )}
             {image.state === "Ready" && (
-              <Link to="/pods/new" search={{ image: image.reference }} className="button">
+              <Link to="/pods/new" search={{ image: image.reference }} className={buttonLook()}>
                 Run
               </Link>
             )}
@@ -63,8 +72,8 @@ export function ImagePage() {
           </>
         )}
       </PageHead>
-      {image.state !== "Failed" && image.message && <p className="note">{image.message}</p>}
-      <div className="cards two">
+      {image.state !== "Failed" && image.message && <Note>{image.message}</Note>}
+      <Cards two>
         <Card title="Details">
           <Facts
             of={[
@@ -83,7 +92,7 @@ export function ImagePage() {
         </Card>
         <Card title="Pods">
           {pods.synced && users.length === 0 && <p className="muted">No pod uses this image.</p>}
-          <ul className="rows">
+          <Rows>
             {users.map((p) => (
               <li key={p.id}>
                 <Link to="/pods/$podId" params={{ podId: p.id }}>
@@ -92,10 +101,10 @@ export function ImagePage() {
                 <Badge state={podState(p)} title={p.status.message} />
               </li>
             ))}
-          </ul>
+          </Rows>
         </Card>
         <Card title="Events">{events.synced ? <EventList events={[...events.items].reverse()} bare /> : <Loading />}</Card>
-      </div>
+      </Cards>
       {retrying && <ImportImage retry={image.reference} close={() => setRetrying(false)} />}
       {deleting && <DeleteImage image={image} close={() => setDeleting(false)} />}
     </>

@@ -9,13 +9,16 @@ import { useConfigs } from "../../api/useConfigs";
 import { whyNot } from "../../lib/allowed";
 import { bytes, duration, percent } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
-import { Button } from "../../ui/Button";
-import type { Column } from "../../ui/DataTable";
+import { Button, buttonLook } from "../../ui/Button";
+import { Copy } from "../../ui/Copy";
 import { FormDialog } from "../../ui/Dialog";
 import { Input, Select } from "../../ui/Field";
 import { ListPage } from "../../ui/ListPage";
-import { Copy, useNow, When } from "../../ui/parts";
+import type { Column } from "../../ui/tableColumns";
 import { toast } from "../../ui/toasts";
+import { useNow } from "../../ui/useNow";
+import { When } from "../../ui/When";
+import styles from "./Images.module.css";
 
 /** Images lists images and the progress of imports. */
 export function Images() {
@@ -66,7 +69,12 @@ export function Images() {
               cell: (i: Image) => (
                 <>
                   {!whyNot("image", "run", i.state) && (
-                    <Link to="/pods/new" search={{ image: i.reference }} className="button small" aria-label={`Run ${i.reference}`}>
+                    <Link
+                      to="/pods/new"
+                      search={{ image: i.reference }}
+                      className={buttonLook("plain", true)}
+                      aria-label={`Run ${i.reference}`}
+                    >
                       Run
                     </Link>
                   )}
@@ -129,7 +137,7 @@ export function ImportState({ image }: { image: Image }) {
       </span>
     );
   return (
-    <span className="import">
+    <span className={styles.progress}>
       <Badge state="Importing" title={image.message} />
       <progress aria-label={`Import of ${image.reference}`} value={share} />
       <span className="muted number">

@@ -10,13 +10,22 @@ import { useHasRole } from "../../api/role";
 import { parseRules, ruleLines } from "../../lib/ingressRules";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
-import { type Column, DataTable } from "../../ui/DataTable";
+import { Card } from "../../ui/Card";
+import { Cards } from "../../ui/Cards";
+import { Copy } from "../../ui/Copy";
 import { FormDialog } from "../../ui/Dialog";
+import { Empty } from "../../ui/Empty";
 import { EventList } from "../../ui/EventList";
+import { Facts } from "../../ui/Facts";
 import { Area } from "../../ui/Field";
+import { Labels } from "../../ui/Labels";
+import { Loading } from "../../ui/Loading";
+import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
-import { Card, Copy, Empty, Facts, Labels, Loading, PageHead, When } from "../../ui/parts";
+import { ShortTable } from "../../ui/ShortTable";
+import type { Column } from "../../ui/tableColumns";
 import { toast } from "../../ui/toasts";
+import { When } from "../../ui/When";
 import { DeleteIngress, RULES_HINT } from "./Ingresses";
 
 type Host = Schemas["IngressHost"];
@@ -86,7 +95,7 @@ export function IngressPage() {
           </>
         )}
       </PageHead>
-      <div className="cards two">
+      <Cards two>
         <Card title="Details">
           <Facts
             of={[
@@ -99,15 +108,15 @@ export function IngressPage() {
           />
         </Card>
         <Card title="Events">{events.synced ? <EventList events={[...events.items].reverse()} bare /> : <Loading />}</Card>
-      </div>
+      </Cards>
       <Card title="Certificates">
-        <DataTable label="Certificates" rows={status.hosts} columns={hosts} id={(h) => h.host} />
+        <ShortTable label="Certificates" rows={status.hosts} columns={hosts} id={(h) => h.host} />
       </Card>
       <Card title="Latest requests">
         {requests.error && <Problem error={requests.error} title="This list is not up to date." />}
         {requests.data?.length === 0 && <p>There were no requests yet.</p>}
         {requests.data && requests.data.length > 0 && (
-          <DataTable label="Latest requests" rows={requests.data} columns={columns} id={(r) => String(r.id)} />
+          <ShortTable label="Latest requests" rows={requests.data} columns={columns} id={(r) => String(r.id)} />
         )}
       </Card>
       {changing && <ChangeIngress ingress={ingress} close={() => setChanging(false)} />}

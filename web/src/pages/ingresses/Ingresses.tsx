@@ -7,12 +7,12 @@ import { useLive } from "../../api/live";
 import { useHasRole } from "../../api/role";
 import { parseRules } from "../../lib/ingressRules";
 import { Button } from "../../ui/Button";
-import type { Column } from "../../ui/DataTable";
 import { FormDialog } from "../../ui/Dialog";
 import { Area, Input, NAME } from "../../ui/Field";
 import { ListPage } from "../../ui/ListPage";
-import { When } from "../../ui/parts";
+import type { Column } from "../../ui/tableColumns";
 import { toast } from "../../ui/toasts";
+import { When } from "../../ui/When";
 
 export const RULES_HINT = "One on each line: www.example.com=web:80 or www.example.com/api=api:8080";
 

@@ -9,7 +9,9 @@ import { useKeys } from "../../api/queries";
 import { bytes, plural } from "../../lib/format";
 import { type Box, counters, draw, type Edge, mayConnect, type PodBox, rates, reaches, type Traffic } from "../../lib/networkMap";
 import { Button } from "../../ui/Button";
-import { Card } from "../../ui/parts";
+import { Card } from "../../ui/Card";
+import { Hint } from "../../ui/Hint";
+import styles from "./NetworkMap.module.css";
 
 const EVERY = 5000; // milliseconds between two readings of the traffic
 
@@ -32,7 +34,7 @@ export function NetworkMap({ networks, pods }: { networks: Network[]; pods: Pod[
   const below = (p: PodBox) => `${p.address} ${reached.get(p.pod.id) ?? flow(traffic.get(p.pod.name))}`.trim();
   return (
     <Card title="Map">
-      <p className="hint" aria-live="polite">
+      <Hint aria-live="polite">
         {pod ? (
           <>
             <Link to="/pods/$podId" params={{ podId: pod.id }}>
@@ -46,8 +48,8 @@ export function NetworkMap({ networks, pods }: { networks: Network[]; pods: Pod[
         ) : (
           "Choose a pod to see which others it can connect to. Lines show where services and floating addresses lead. The numbers are what each pod receives and sends now."
         )}
-      </p>
-      <div className="map">
+      </Hint>
+      <div className={styles.map}>
         <svg
           viewBox={`0 0 ${picture.width} ${picture.height}`}
           width={picture.width}
@@ -56,11 +58,11 @@ export function NetworkMap({ networks, pods }: { networks: Network[]; pods: Pod[
           aria-label="Map of the networks"
         >
           {picture.edges.map((e) => (
-            <path key={e.id} d={curve(e)} className={e.ready ? "edge" : "edge off"} />
+            <path key={e.id} d={curve(e)} className={e.ready ? styles.edge : `${styles.edge} ${styles.off}`} />
           ))}
           {picture.outside && (
             <g>
-              <rect {...size(picture.outside)} rx="8" className="outside" />
+              <rect {...size(picture.outside)} rx="8" className={styles.outside} />
               <text x={picture.outside.x + 12} y={picture.outside.y + 28}>
                 Outside
               </text>
@@ -73,10 +75,10 @@ export function NetworkMap({ networks, pods }: { networks: Network[]; pods: Pod[
               params={{ serviceId: s.service.id }}
               aria-label={`${short(s.service.name)} ${reach(s.service)}`}
             >
-              <rect {...size(s)} rx="8" className="service" />
+              <rect {...size(s)} rx="8" className={styles.service} />
               <text x={s.x + 12} y={s.y + 20}>
-                <tspan className="strong">{short(s.service.name)}</tspan>{" "}
-                <tspan x={s.x + 12} dy="17" className="small">
+                <tspan className={styles.strong}>{short(s.service.name)}</tspan>{" "}
+                <tspan x={s.x + 12} dy="17" className={styles.small}>
                   {reach(s.service)}
                 </tspan>
               </text>
@@ -84,16 +86,16 @@ export function NetworkMap({ networks, pods }: { networks: Network[]; pods: Pod[
           ))}
           {picture.networks.map((n) => (
             <g key={n.id}>
-              <rect {...size(n)} rx="10" className={n.network.isolated ? "network isolated" : "network"} />
-              <text x={n.x + 14} y={n.y + 20} className="strong">
+              <rect {...size(n)} rx="10" className={n.network.isolated ? `${styles.network} ${styles.isolated}` : styles.network} />
+              <text x={n.x + 14} y={n.y + 20} className={styles.strong}>
                 {n.network.name}
-                <tspan className="small" dx="8">
+                <tspan className={styles.small} dx="8">
                   {n.network.cidr}
                   {n.network.isolated && " · isolated"}
                 </tspan>
               </text>
               {n.pods.length === 0 && (
-                <text x={n.x + 16} y={n.y + 56} className="small">
+                <text x={n.x + 16} y={n.y + 56} className={styles.small}>
                   no pods
                 </text>
               )}
@@ -107,7 +109,7 @@ export function NetworkMap({ networks, pods }: { networks: Network[]; pods: Pod[
                 tabIndex={0}
                 aria-pressed={p.pod.id === chosen}
                 aria-label={`${short(p.pod.name)} ${below(p)}`}
-                className={`pod ${p.pod.status.phase === "Running" ? "" : "off"} ${faded(p.pod.id) ? "faded" : ""} ${p.pod.id === chosen ? "chosen" : ""}`}
+                className={`${styles.pod} ${p.pod.status.phase === "Running" ? "" : styles.off} ${faded(p.pod.id) ? styles.faded : ""} ${p.pod.id === chosen ? styles.chosen : ""}`}
                 onClick={() => setChosen(p.pod.id === chosen ? undefined : p.pod.id)}
                 onKeyDown={(e) => {
                   if (e.key === "Enter" || e.key === " ") {
@@ -118,8 +120,8 @@ export function NetworkMap({ networks, pods }: { networks: Network[]; pods: Pod[
               >
                 <rect {...size(p)} rx="6" />
                 <text x={p.x + 10} y={p.y + 19}>
-                  <tspan className="strong">{short(p.pod.name)}</tspan>{" "}
-                  <tspan x={p.x + 10} dy="17" className="small">
+                  <tspan className={styles.strong}>{short(p.pod.name)}</tspan>{" "}
+                  <tspan x={p.x + 10} dy="17" className={styles.small}>
                     {below(p)}
                   </tspan>
                 </text>
@@ -128,7 +130,7 @@ export function NetworkMap({ networks, pods }: { networks: Network[]; pods: Pod[
           )}
         </svg>
       </div>
-      {picture.hidden > 0 && <p className="hint">{plural(picture.hidden, "more pod")} are not drawn. The table below has all.</p>}
+      {picture.hidden > 0 && <Hint>{plural(picture.hidden, "more pod")} are not drawn. The table below has all.</Hint>}
     </Card>
   );
 }

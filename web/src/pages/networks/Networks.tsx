@@ -8,12 +8,21 @@ import { useHasRole } from "../../api/role";
 import { count, plural } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
-import { type Column, DataTable } from "../../ui/DataTable";
+import { Card } from "../../ui/Card";
+import { Check } from "../../ui/Check";
+import { Copy } from "../../ui/Copy";
+import { DataTable } from "../../ui/DataTable";
 import { FormDialog } from "../../ui/Dialog";
-import { Check, Input, NAME } from "../../ui/Field";
+import { Empty } from "../../ui/Empty";
+import { Input, NAME } from "../../ui/Field";
+import { Hint } from "../../ui/Hint";
+import { Loading } from "../../ui/Loading";
+import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
-import { Card, Copy, Empty, Loading, PageHead, When } from "../../ui/parts";
+import { ShortTable } from "../../ui/ShortTable";
+import type { Column } from "../../ui/tableColumns";
 import { toast } from "../../ui/toasts";
+import { When } from "../../ui/When";
 import { NetworkMap } from "./NetworkMap";
 
 const octets = (address = "") => address.split(".").reduce((n, part) => n * 256 + Number(part), 0);
@@ -109,14 +118,14 @@ export function Networks() {
       {(networks.broken || pods.broken) && <Problem error={networks.broken ?? pods.broken} title="This list is not up to date." />}
       {!networks.synced && !networks.broken && <Loading what="Loading networks" />}
       {networks.items.length > 0 && (
-        <DataTable label="Networks" rows={networks.items} columns={columns} id={(n) => n.id} sortedBy={["Name", false]} />
+        <ShortTable label="Networks" rows={networks.items} columns={columns} id={(n) => n.id} sortedBy={["Name", false]} />
       )}
       {networks.items.length > 0 && <NetworkMap networks={networks.items} pods={pods.items} />}
       <Card title="Addresses">
-        <p className="hint">
+        <Hint>
           A pod keeps its addresses until it is deleted. To connect to a pod's port from your own machine, run{" "}
           <code>husk port-forward POD 8080:80</code>.
-        </p>
+        </Hint>
         {pods.synced && places.length === 0 && (
           <Empty title="No addresses yet">
             <p>Each pod gets an address when it is created.</p>

@@ -4,8 +4,9 @@ import { useEffect, useRef, useState } from "react";
 import { parse, stringify } from "yaml";
 import type { PodCreate } from "../../api/client";
 import { parseDocument, runLine, toDocument } from "../../lib/podDocument";
+import { Copy } from "../../ui/Copy";
 import { Area, Select } from "../../ui/Field";
-import { Copy } from "../../ui/parts";
+import { Hint } from "../../ui/Hint";
 
 type Format = "yaml" | "json";
 
@@ -66,9 +67,9 @@ export function DocumentEditor({ pod, change }: { pod: PodCreate; change: (pod: 
       {line.text ? (
         <Copy text={line.text} label="the command" />
       ) : (
-        <p className="hint">
+        <Hint>
           <code>husk run</code> cannot create this pod: {line.why}. Use <code>husk apply</code>.
-        </p>
+        </Hint>
       )}
     </>
   );

@@ -2,8 +2,11 @@
 
 import type { Schemas } from "../../api/client";
 import { join, split } from "../../lib/podDocument";
-import { Check, Input, NAME } from "../../ui/Field";
+import { Check } from "../../ui/Check";
+import { Columns } from "../../ui/Columns";
+import { Input, NAME } from "../../ui/Field";
 import { Pairs } from "../../ui/Pairs";
+import { Panel } from "../../ui/Panel";
 import { useWords } from "./useWords";
 
 type Spec = Schemas["PodSpec"];
@@ -23,11 +26,11 @@ export function NamesForm({ spec, change, error }: Props) {
   const aliases = Object.fromEntries((spec.hostAliases ?? []).map((a) => [a.ip, a.hostnames.join(" ")]));
   const sysctls = Object.fromEntries((spec.sysctls ?? []).map((s) => [s.name, s.value]));
   return (
-    <details className="card">
+    <Panel as="details">
       <summary>
         <h2>Names and kernel parameters</h2>
       </summary>
-      <div className="columns">
+      <Columns>
         <Input
           label="Host name"
           value={spec.hostname ?? ""}
@@ -52,7 +55,7 @@ export function NamesForm({ spec, change, error }: Props) {
           error={error("spec.dnsConfig.searches")}
           placeholder="example.com"
         />
-      </div>
+      </Columns>
       <Check
         label="Use only these name servers"
         checked={spec.dnsPolicy === "None"}
@@ -68,6 +71,6 @@ export function NamesForm({ spec, change, error }: Props) {
         value={sysctls}
         change={(v) => change({ sysctls: Object.entries(v).map(([name, value]) => ({ name, value })) })}
       />
-    </details>
+    </Panel>
   );
 }

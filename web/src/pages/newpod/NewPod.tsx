@@ -11,13 +11,18 @@ import { useSession } from "../../api/session";
 import { useConfigs } from "../../api/useConfigs";
 import { dropEmpty } from "../../lib/podDocument";
 import { Button } from "../../ui/Button";
+import { Card } from "../../ui/Card";
+import { Empty } from "../../ui/Empty";
 import { Select } from "../../ui/Field";
+import { Loading } from "../../ui/Loading";
+import { Note } from "../../ui/Note";
+import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
-import { Card, Empty, Loading, PageHead } from "../../ui/parts";
 import { toast } from "../../ui/toasts";
 import { DocumentEditor } from "./DocumentEditor";
 import { forgetDraft, keepDraft, keptDraft } from "./draft";
 import { importImages, missingImages } from "./importImages";
+import styles from "./NewPod.module.css";
 import { PodForm } from "./PodForm";
 
 const DEFAULT: PodCreate = {
@@ -109,10 +114,8 @@ function PodEditor({ first, dropped }: { first: PodCreate; dropped: boolean }) {
   return (
     <>
       <PageHead title="New pod" lead="The pod boots as a virtual machine of this size with its own kernel." />
-      {dropped && (
-        <p className="note">The volumes of the original pod are left out, because a volume can be attached to only one pod at a time.</p>
-      )}
-      <div className="new-pod">
+      {dropped && <Note>The volumes of the original pod are left out, because a volume can be attached to only one pod at a time.</Note>}
+      <div className={styles.newPod}>
         <form onSubmit={submit} aria-label="New pod">
           <PodForm
             pod={pod}
@@ -138,13 +141,13 @@ function PodEditor({ first, dropped }: { first: PodCreate; dropped: boolean }) {
             </Card>
           )}
           <Problem error={error} />
-          <div className="form-end">
+          <div className={styles.end}>
             <Button type="submit" look="primary" busy={!!busy}>
               {busy ? `${busy}…` : "Create pod"}
             </Button>
           </div>
         </form>
-        <Card title="As text" className="as-text">
+        <Card title="As text" className={styles.asText}>
           <DocumentEditor pod={pod} change={setPod} />
         </Card>
       </div>

@@ -3,9 +3,14 @@
 import type { Image, PodCreate, Schemas, Volume } from "../../api/client";
 import { join, split } from "../../lib/podDocument";
 import { Button } from "../../ui/Button";
-import { Check, Input, NAME, Select } from "../../ui/Field";
+import { Card } from "../../ui/Card";
+import { Check } from "../../ui/Check";
+import { Columns } from "../../ui/Columns";
+import { Input, NAME, Select } from "../../ui/Field";
+import { Line } from "../../ui/Line";
 import { Pairs } from "../../ui/Pairs";
-import { Card } from "../../ui/parts";
+import { Panel } from "../../ui/Panel";
+import { Presets } from "../../ui/Presets";
 import { NamesForm } from "./NamesForm";
 import { useWords } from "./useWords";
 import { VolumesForm } from "./VolumesForm";
@@ -54,7 +59,7 @@ export function PodForm({ pod, change, images, volumes, configs, wrong, message 
         <Pairs label="Labels" value={pod.labels ?? {}} change={(labels) => change({ ...pod, labels })} />
       </Card>
       <Card title="Size">
-        <div className="presets">
+        <Presets>
           {SIZES.map(([name, cpuMillis, memoryMiB]) => (
             <Button
               key={name}
@@ -65,8 +70,8 @@ export function PodForm({ pod, change, images, volumes, configs, wrong, message 
               {name}
             </Button>
           ))}
-        </div>
-        <div className="columns">
+        </Presets>
+        <Columns>
           <Input
             label="Cores"
             type="number"
@@ -101,7 +106,7 @@ export function PodForm({ pod, change, images, volumes, configs, wrong, message 
             error={at("spec.ephemeralStorageGiB")}
             hint="The disk for what containers write outside of volumes."
           />
-        </div>
+        </Columns>
         <Check
           label="Keep what containers write in memory"
           checked={spec.ephemeralStorage === "memory"}
@@ -140,7 +145,7 @@ export function PodForm({ pod, change, images, volumes, configs, wrong, message 
       </Button>
       <VolumesForm pod={pod} change={change} volumes={volumes} configs={configs} />
       <Card title="Restart and shutdown">
-        <div className="columns">
+        <Columns>
           <Select
             label="When a container exits"
             value={spec.restartPolicy ?? "Always"}
@@ -160,7 +165,7 @@ export function PodForm({ pod, change, images, volumes, configs, wrong, message 
             onChange={(v) => setSpec({ terminationGracePeriodSeconds: Math.round(Number(v)) })}
             hint="Time between the stop signal and SIGKILL."
           />
-        </div>
+        </Columns>
       </Card>
       <NamesForm spec={spec} change={setSpec} error={at} />
       <SchedulingForm value={spec.scheduling ?? {}} change={(scheduling) => setSpec({ scheduling })} />
@@ -183,7 +188,7 @@ function ContainerForm({
   const [command, setCommand] = useWords(c.command, join, split, (words) => change({ command: words }));
   return (
     <>
-      <div className="columns">
+      <Columns>
         <Input
           label="Image"
           list="images"
@@ -195,16 +200,16 @@ function ContainerForm({
           required
         />
         <Input label="Container name" value={c.name} onChange={(name) => change({ name })} error={error("name")} pattern={NAME} required />
-      </div>
+      </Columns>
       <datalist id="images">
         {[...new Set(images.map((i) => i.reference))].map((r) => (
           <option key={r} value={r} />
         ))}
       </datalist>
-      <div className="columns">
+      <Columns>
         <Input label="Arguments" value={args} onChange={setArgs} hint="Replaces the image's command. Quote as in a shell." />
         <Input label="Command" value={command} onChange={setCommand} hint="Replaces the image's entrypoint." />
-      </div>
+      </Columns>
       <Pairs
         label="Environment"
         value={Object.fromEntries((c.env ?? []).filter((e) => !e.from).map((e) => [e.name, e.value ?? ""]))}
@@ -214,7 +219,7 @@ function ContainerForm({
       />
       <details>
         <summary>User, working directory and privileges</summary>
-        <div className="columns">
+        <Columns>
           <Input
             label="User"
             value={c.user ?? ""}
@@ -227,7 +232,7 @@ function ContainerForm({
             onChange={(workingDir) => change({ workingDir })}
             error={error("workingDir")}
           />
-        </div>
+        </Columns>
         <Check
           label="Privileged: root in the container has the whole virtual machine"
           checked={c.privileged ?? false}
@@ -275,7 +280,7 @@ function Mounts({ pod, container, volumes, change }: MountsProps) {
         const m = mounts.find((m) => m.volume === v.name);
         const others = mounts.filter((m) => m.volume !== v.name);
         return (
-          <div key={v.name} className="pair">
+          <Line key={v.name}>
             <Input
               label={`Path of ${v.name}`}
               value={m?.mountPath ?? ""}
@@ -287,7 +292,7 @@ function Mounts({ pod, container, volumes, change }: MountsProps) {
               checked={m?.readOnly ?? false}
               onChange={(readOnly) => m && change({ volumeMounts: [...others, { ...m, readOnly }] })}
             />
-          </div>
+          </Line>
         );
       })}
     </fieldset>
@@ -300,7 +305,7 @@ function SchedulingForm({ value, change }: { value: Scheduling; change: (s: Sche
   const rules = value.rules ?? [];
   const setRule = (i: number, to: Partial<Rule>) => change({ ...value, rules: rules.map((r, j) => (i === j ? { ...r, ...to } : r)) });
   return (
-    <details className="card">
+    <Panel as="details">
       <summary>
         <h2>Scheduling</h2>
       </summary>
@@ -310,7 +315,7 @@ function SchedulingForm({ value, change }: { value: Scheduling; change: (s: Sche
         value={value.preferredNodeSelector ?? {}}
         change={(preferredNodeSelector) => change({ ...value, preferredNodeSelector })}
       />
-      <div className="columns">
+      <Columns>
         <Input label="Tolerated taints" value={tolerations} onChange={setTolerations} placeholder="dedicated=web" />
         <Input
           label="Priority"
@@ -321,12 +326,12 @@ function SchedulingForm({ value, change }: { value: Scheduling; change: (s: Sche
           onChange={(v) => change({ ...value, priority: Math.round(Number(v)) || undefined })}
           hint="Pods with a higher priority can evict pods with a lower one."
         />
-      </div>
+      </Columns>
       <fieldset>
         <legend>Rules</legend>
         {rules.map((r, i) => (
           // biome-ignore lint/suspicious/noArrayIndexKey: the index identifies the rule
-          <div key={i} className="pair">
+          <Line key={i}>
             <Select
               label="Kind"
               value={r.kind}
@@ -352,7 +357,7 @@ function SchedulingForm({ value, change }: { value: Scheduling; change: (s: Sche
               aria-label="Remove the rule"
               onClick={() => change({ ...value, rules: rules.filter((_, j) => i !== j) })}
             />
-          </div>
+          </Line>
         ))}
         <Button
           small
@@ -363,6 +368,6 @@ function SchedulingForm({ value, change }: { value: Scheduling; change: (s: Sche
           Add rule
         </Button>
       </fieldset>
-    </details>
+    </Panel>
   );
 }

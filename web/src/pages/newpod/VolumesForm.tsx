@@ -3,8 +3,10 @@
 import type { PodCreate, Schemas, Snapshot, Volume } from "../../api/client";
 import { useLive } from "../../api/live";
 import { Button } from "../../ui/Button";
+import { Card } from "../../ui/Card";
 import { Input, Select } from "../../ui/Field";
-import { Card } from "../../ui/parts";
+import { Line } from "../../ui/Line";
+import { Presets } from "../../ui/Presets";
 
 type PodVolume = Schemas["PodVolume"];
 
@@ -45,7 +47,7 @@ export function VolumesForm({ pod, change, volumes, configs }: Props) {
   return (
     <Card title="Volumes">
       {taken.map((v) => (
-        <div key={v.name} className="pair">
+        <Line key={v.name}>
           <span>
             <strong>{described(v, volumes, snapshots)}</strong> as <code>{v.name}</code>
           </span>
@@ -67,7 +69,7 @@ export function VolumesForm({ pod, change, volumes, configs }: Props) {
             aria-label={`Remove the volume ${v.name}`}
             onClick={() => set(taken.filter((t) => t !== v))}
           />
-        </div>
+        </Line>
       ))}
       <Select
         label="Attach a volume"
@@ -109,14 +111,14 @@ export function VolumesForm({ pod, change, volumes, configs }: Props) {
         ]}
         hint="Containers see them as files."
       />
-      <div className="presets">
+      <Presets>
         <Button small icon="plus" onClick={() => add("scratch", { emptyDir: {} })}>
           Empty directory
         </Button>
         <Button small icon="plus" onClick={() => add("memory", { emptyDir: { memory: true } })}>
           Empty directory in memory
         </Button>
-      </div>
+      </Presets>
     </Card>
   );
 }

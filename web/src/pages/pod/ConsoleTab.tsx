@@ -4,9 +4,13 @@ import { useEffect, useRef, useState } from "react";
 import type { Pod } from "../../api/client";
 import { type Ending, openSession } from "../../api/sessionSocket";
 import { Button } from "../../ui/Button";
+import { Empty } from "../../ui/Empty";
+import { Filters } from "../../ui/Filters";
+import { Hint } from "../../ui/Hint";
+import { Note } from "../../ui/Note";
 import { sentence } from "../../ui/Problem";
-import { Empty } from "../../ui/parts";
 import { openTerminal } from "../../ui/xterm";
+import { Screen } from "./Screen";
 
 /** ConsoleTab shows the output of the pod's kernel and husk-init. It accepts no input. */
 export default function ConsoleTab({ pod }: { pod: Pod }) {
@@ -36,18 +40,18 @@ export default function ConsoleTab({ pod }: { pod: Pod }) {
     );
   return (
     <>
-      <div className="filters">
-        <span className="hint">Output of the kernel and husk-init. This console is read-only. Use Terminal for a shell.</span>
+      <Filters>
+        <Hint as="span">Output of the kernel and husk-init. This console is read-only. Use Terminal for a shell.</Hint>
         {ended && (
-          <output className="note">
+          <Note as="output">
             {"code" in ended ? "The console has ended." : sentence(ended.detail)}{" "}
             <Button small onClick={() => setAttempt(attempt + 1)}>
               Reconnect
             </Button>
-          </output>
+          </Note>
         )}
-      </div>
-      <div className="screen" ref={host} />
+      </Filters>
+      <Screen ref={host} />
     </>
   );
 }

@@ -8,10 +8,12 @@ import { currentSession } from "../../api/session";
 import { count, preciseTime, zone } from "../../lib/format";
 import { saveAs } from "../../lib/saveAs";
 import { Button } from "../../ui/Button";
-import { Check } from "../../ui/Field";
+import { Check } from "../../ui/Check";
+import { Filters } from "../../ui/Filters";
 import { Problem } from "../../ui/Problem";
 import { toastError } from "../../ui/toasts";
 import { ContainerPicker } from "./ContainerPicker";
+import styles from "./LogsTab.module.css";
 
 const TAIL = 1_000; // lines in the first request
 const LEAVING = 600; // milliseconds in which the user scrolls away from the end
@@ -72,7 +74,7 @@ export function LogsTab({ pod, container, pick }: { pod: Pod; container: string;
 
   return (
     <>
-      <div className="filters">
+      <Filters>
         <ContainerPicker {...{ pod, container, pick }} />
         <input
           type="search"
@@ -95,10 +97,10 @@ export function LogsTab({ pod, container, pick }: { pod: Pod; container: string;
           {count(shown.length)} {shown.length === 1 ? "line" : "lines"}
           {lines.length >= KEPT && ", older lines are not shown"}
         </span>
-      </div>
+      </Filters>
       <Problem error={error} title="This log is not up to date." />
       <div
-        className={wrap ? "log wrap" : "log"}
+        className={wrap ? `${styles.log} ${styles.wrap}` : styles.log}
         ref={scroller}
         role="log"
         aria-label={`Log of ${container}`}
@@ -125,7 +127,7 @@ export function LogsTab({ pod, container, pick }: { pod: Pod; container: string;
                   key={item.key}
                   data-index={item.index}
                   ref={virtual.measureElement}
-                  className={`log-line ${l.stream}`}
+                  className={l.stream === "stderr" ? `${styles.line} ${styles.stderr}` : styles.line}
                   style={{ transform: `translateY(${item.start}px)` }}
                 >
                   {times && <time dateTime={l.time}>{preciseTime(l.time)} </time>}

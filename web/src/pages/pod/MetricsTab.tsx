@@ -7,9 +7,15 @@ import { useKeys } from "../../api/queries";
 import { bytes, percent, perSecond } from "../../lib/format";
 import { fromHistory, fromSamples, joined, type Point } from "../../lib/usage";
 import { Button } from "../../ui/Button";
+import { Card } from "../../ui/Card";
+import { Cards } from "../../ui/Cards";
 import { Chart, type Series } from "../../ui/Chart";
+import { Empty } from "../../ui/Empty";
+import { Hint } from "../../ui/Hint";
+import { Loading } from "../../ui/Loading";
+import { Presets } from "../../ui/Presets";
 import { Problem } from "../../ui/Problem";
-import { Card, Empty, Loading } from "../../ui/parts";
+import { ScrollX } from "../../ui/ScrollX";
 
 type Stats = Schemas["PodStats"];
 
@@ -70,14 +76,14 @@ export default function MetricsTab({ pod }: { pod: Pod }) {
   return (
     <>
       {q.error && <Problem error={q.error} title="These metrics are not up to date." />}
-      <div className="presets" role="group" aria-label="Time">
+      <Presets role="group" aria-label="Time">
         {RANGES.map(([name, seconds]) => (
           <Button key={name} small aria-pressed={range === seconds} onClick={() => setRange(seconds)}>
             {name}
           </Button>
         ))}
-      </div>
-      <div className="cards two">
+      </Presets>
+      <Cards two>
         <Card title="CPU">
           <Chart label="CPU" times={drawn.times} series={drawn.cpu} show={percent} limit={pod.spec.resources.cpuMillis / 1000} />
         </Card>
@@ -104,7 +110,7 @@ export default function MetricsTab({ pod }: { pod: Pod }) {
         )}
         {last && (
           <Card title="Containers">
-            <div className="scroll-x" role="region" aria-label="Table" tabIndex={0}>
+            <ScrollX label="Table">
               <table>
                 <thead>
                   <tr>
@@ -127,12 +133,12 @@ export default function MetricsTab({ pod }: { pod: Pod }) {
                   ))}
                 </tbody>
               </table>
-            </div>
+            </ScrollX>
           </Card>
         )}
         {filled.length > 0 && (
           <Card title="File systems">
-            <div className="scroll-x" role="region" aria-label="Table" tabIndex={0}>
+            <ScrollX label="Table">
               <table>
                 <thead>
                   <tr>
@@ -153,16 +159,16 @@ export default function MetricsTab({ pod }: { pod: Pod }) {
                   ))}
                 </tbody>
               </table>
-            </div>
+            </ScrollX>
           </Card>
         )}
-      </div>
-      <p className="hint">
+      </Cards>
+      <Hint>
         {history.error
           ? "The history cannot be read. "
           : "The pod's node keeps a day: a point a minute. A dashed line is what the pod may use. "}
         For longer, let Prometheus scrape <code>{location.origin}/v1/metrics</code> with an API key.
-      </p>
+      </Hint>
     </>
   );
 }

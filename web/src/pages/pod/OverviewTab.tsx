@@ -7,7 +7,14 @@ import { allContainers, optionsOf } from "../../lib/containers";
 import { coresOf, dateTime, duration, mebibytes } from "../../lib/format";
 import { outsideText } from "../../lib/servicePorts";
 import { Badge } from "../../ui/Badge";
-import { Card, Copy, Facts, When } from "../../ui/parts";
+import { Card } from "../../ui/Card";
+import { Cards } from "../../ui/Cards";
+import { Copy } from "../../ui/Copy";
+import { Facts } from "../../ui/Facts";
+import { Rows } from "../../ui/Rows";
+import { ScrollX } from "../../ui/ScrollX";
+import { When } from "../../ui/When";
+import styles from "./OverviewTab.module.css";
 
 /** OverviewTab shows the pod's size and address, its startup, its containers and its volumes. */
 export function OverviewTab({ pod }: { pod: Pod }) {
@@ -15,7 +22,7 @@ export function OverviewTab({ pod }: { pod: Pod }) {
   const volumes = useLive<Volume>("volumes").items;
   const networks = status.interfaces?.map((i) => `${i.network} ${[i.address, i.ipv6Address].filter(Boolean).join(" ")}`);
   return (
-    <div className="cards two">
+    <Cards two>
       <Card title="Virtual machine">
         <Facts
           of={[
@@ -49,8 +56,8 @@ export function OverviewTab({ pod }: { pod: Pod }) {
       <Card title="Startup">
         <Startup pod={pod} />
       </Card>
-      <Card title="Containers" className="span">
-        <div className="scroll-x" role="region" aria-label="Table" tabIndex={0}>
+      <Card title="Containers" span>
+        <ScrollX label="Table">
           <table>
             <thead>
               <tr>
@@ -90,7 +97,7 @@ export function OverviewTab({ pod }: { pod: Pod }) {
               })}
             </tbody>
           </table>
-        </div>
+        </ScrollX>
       </Card>
       {allContainers(spec).map((c) => {
         const options = optionsOf(c);
@@ -103,8 +110,8 @@ export function OverviewTab({ pod }: { pod: Pod }) {
         );
       })}
       {(spec.volumes?.length ?? 0) > 0 && (
-        <Card title="Volumes" className="span">
-          <ul className="rows">
+        <Card title="Volumes" span>
+          <Rows>
             {spec.volumes?.map((v) => {
               const volume = volumes.find((o) => o.id === v.volumeId);
               return (
@@ -138,10 +145,10 @@ export function OverviewTab({ pod }: { pod: Pod }) {
                 </li>
               );
             })}
-          </ul>
+          </Rows>
         </Card>
       )}
-    </div>
+    </Cards>
   );
 }
 
@@ -162,18 +169,18 @@ function Startup({ pod }: { pod: Pod }) {
   const known = times.filter((x): x is number => x !== undefined);
   const whole = Math.max(1, Math.max(...known) - Math.min(...known));
   return (
-    <ol className="startup">
+    <ol className={styles.startup}>
       {STEPS.map(([key, title], i) => {
         const at = times[i];
         const before = times.slice(0, i).findLast((x) => x !== undefined);
         const took = at !== undefined && before !== undefined ? Math.max(0, at - before) : undefined;
         return (
-          <li key={key} className={at === undefined ? "todo" : ""}>
+          <li key={key} className={at === undefined ? styles.todo : ""}>
             <span>{title}</span>
             <span className="number muted" title={t[key] && dateTime(t[key])}>
               {took !== undefined ? `+ ${duration(took / 1000)}` : at !== undefined ? dateTime(new Date(at).toISOString()) : "–"}
             </span>
-            <span className="startup-bar" aria-hidden="true">
+            <span className={styles.bar} aria-hidden="true">
               <span style={{ width: `${((took ?? 0) / whole) * 100}%` }} />
             </span>
           </li>

@@ -6,8 +6,16 @@ import { client, data, type Pod } from "../../api/client";
 import { useKeys } from "../../api/queries";
 import { coresOf, mebibytes } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
+import { Card } from "../../ui/Card";
+import { Cards } from "../../ui/Cards";
+import { Copy } from "../../ui/Copy";
+import { Facts } from "../../ui/Facts";
+import { Hint } from "../../ui/Hint";
+import { Loading } from "../../ui/Loading";
+import { Note } from "../../ui/Note";
 import { Problem, sentence } from "../../ui/Problem";
-import { Card, Copy, Facts, Loading, When } from "../../ui/parts";
+import { Rows } from "../../ui/Rows";
+import { When } from "../../ui/When";
 
 /** PlacementTab explains why the pod is on its node, or why it does not fit on any node. */
 export function PlacementTab({ pod }: { pod: Pod }) {
@@ -21,7 +29,7 @@ export function PlacementTab({ pod }: { pod: Pod }) {
   if (!q.data) return <Loading />;
   const { outcome, message, reason, score, refusal, attempts, decidedAt, nextTryAt, nodeName } = q.data;
   return (
-    <div className="cards two">
+    <Cards two>
       <Card title="Decision">
         <p>
           <Badge state={outcome} /> {message && sentence(message)}
@@ -35,9 +43,9 @@ export function PlacementTab({ pod }: { pod: Pod }) {
             ["Next attempt at the latest", nextTryAt && outcome !== "Placed" ? <When key="next" at={nextTryAt} /> : undefined],
           ]}
         />
-        <p className="hint">
+        <Hint>
           With the command: <code>husk placement {pod.name}</code>
-        </p>
+        </Hint>
       </Card>
       {score && (
         <Card title="Score of the node">
@@ -51,7 +59,7 @@ export function PlacementTab({ pod }: { pod: Pod }) {
               ["Score", score.total.toFixed(4)],
             ]}
           />
-          <p className="hint">Lower is better. Stranded capacity is free capacity that pods of the usual sizes cannot use.</p>
+          <Hint>Lower is better. Stranded capacity is free capacity that pods of the usual sizes cannot use.</Hint>
         </Card>
       )}
       {refusal && (refusal.nodes || refusal.neverFits || (refusal.wouldMakeRoom?.length ?? 0) > 0) && (
@@ -69,11 +77,11 @@ export function PlacementTab({ pod }: { pod: Pod }) {
               ],
             ]}
           />
-          {refusal.neverFits && <p className="note bad">The pod is larger than every matching node. Reduce its size.</p>}
+          {refusal.neverFits && <Note bad>The pod is larger than every matching node. Reduce its size.</Note>}
           {(refusal.wouldMakeRoom?.length ?? 0) > 0 && (
             <>
               <h3>Deleting these pods would free enough capacity</h3>
-              <ul className="rows">
+              <Rows>
                 {refusal.wouldMakeRoom?.map((p) => (
                   <li key={p.id}>
                     <Link to="/pods/$podId" params={{ podId: p.id }}>
@@ -85,11 +93,11 @@ export function PlacementTab({ pod }: { pod: Pod }) {
                     <Copy text={p.id} shown="ID" label="the pod's ID" />
                   </li>
                 ))}
-              </ul>
+              </Rows>
             </>
           )}
         </Card>
       )}
-    </div>
+    </Cards>
   );
 }

@@ -3,8 +3,8 @@
 import type { HuskEvent, Pod } from "../../api/client";
 import { useLive } from "../../api/live";
 import { EventList } from "../../ui/EventList";
+import { Loading } from "../../ui/Loading";
 import { Problem } from "../../ui/Problem";
-import { Loading } from "../../ui/parts";
 
 export function PodEvents({ pod }: { pod: Pod }) {
   const events = useLive<HuskEvent>("events", { objectId: pod.id });

@@ -12,14 +12,19 @@ import { allContainers } from "../../lib/containers";
 import { podState } from "../../lib/podState";
 import { Badge } from "../../ui/Badge";
 import { Boundary } from "../../ui/Boundary";
-import { Button } from "../../ui/Button";
+import { Button, buttonLook } from "../../ui/Button";
+import { Empty } from "../../ui/Empty";
+import { Labels } from "../../ui/Labels";
+import { Loading } from "../../ui/Loading";
+import { Note } from "../../ui/Note";
+import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
-import { Empty, Labels, Loading, PageHead } from "../../ui/parts";
 import { Lifecycle } from "./Lifecycle";
 import { LogsTab } from "./LogsTab";
 import { OverviewTab } from "./OverviewTab";
 import { PlacementTab } from "./PlacementTab";
 import { PodEvents } from "./PodEvents";
+import styles from "./PodPage.module.css";
 import { DeletePods } from "./Pods";
 import { Resize } from "./Resize";
 import { TABS, type Tab } from "./tabs";
@@ -106,7 +111,7 @@ function Page({ pod, broken }: { pod: Pod; broken?: ApiError }) {
             >
               Resize
             </Button>
-            <Link to="/pods/new" search={{ like: pod.id }} className="button">
+            <Link to="/pods/new" search={{ like: pod.id }} className={buttonLook()}>
               Duplicate
             </Link>
             <Button
@@ -122,7 +127,7 @@ function Page({ pod, broken }: { pod: Pod; broken?: ApiError }) {
       </PageHead>
       {broken && <Problem error={broken} title="This page is not up to date." />}
       {pod.status.message && (
-        <p className={`note ${["Failed", "Unknown", "Running"].includes(pod.status.phase) ? "bad" : ""}`}>
+        <Note bad={["Failed", "Unknown", "Running"].includes(pod.status.phase)}>
           {pod.status.reason && <strong>{pod.status.reason}: </strong>}
           {pod.status.message}
           {pod.status.phase === "Pending" && (
@@ -133,9 +138,9 @@ function Page({ pod, broken }: { pod: Pod; broken?: ApiError }) {
               </Link>
             </>
           )}
-        </p>
+        </Note>
       )}
-      <div className="tabs" role="tablist" aria-label={`Pod ${pod.name}`} onKeyDown={onKey}>
+      <div className={styles.tabs} role="tablist" aria-label={`Pod ${pod.name}`} onKeyDown={onKey}>
         {tabs.map((t) => (
           <button
             key={t}
@@ -151,7 +156,7 @@ function Page({ pod, broken }: { pod: Pod; broken?: ApiError }) {
           </button>
         ))}
       </div>
-      <div className="tab-panel" role="tabpanel" id="tab-panel" aria-labelledby={`tab-${tab}`}>
+      <div className={styles.panel} role="tabpanel" id="tab-panel" aria-labelledby={`tab-${tab}`}>
         <Boundary part={tab}>
           <Suspense fallback={<Loading />}>
             {tab === "overview" && <OverviewTab pod={pod} />}

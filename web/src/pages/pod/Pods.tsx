@@ -9,12 +9,14 @@ import { allContainers, readiness } from "../../lib/containers";
 import { coresOf, count, mebibytes, plural } from "../../lib/format";
 import { podState, restartsOf } from "../../lib/podState";
 import { Badge } from "../../ui/Badge";
-import { Button } from "../../ui/Button";
-import type { Column } from "../../ui/DataTable";
+import { Button, buttonLook } from "../../ui/Button";
+import { Chip } from "../../ui/Chip";
 import { FormDialog } from "../../ui/Dialog";
+import { Labels } from "../../ui/Labels";
 import { ListPage } from "../../ui/ListPage";
-import { Labels, When } from "../../ui/parts";
+import type { Column } from "../../ui/tableColumns";
 import { toast } from "../../ui/toasts";
+import { When } from "../../ui/When";
 
 const PHASES = ["Pending", "Starting", "Running", "Succeeded", "Failed", "Unknown", "Stopping", "Stopped"];
 
@@ -113,15 +115,14 @@ export function Pods() {
             ))}
           </select>
           {wanted.map((w) => (
-            <button
-              type="button"
+            <Chip
               key={w}
-              className="chip on"
-              aria-label={`Remove the filter ${w}`}
-              onClick={() => narrow({ labels: wanted.filter((o) => o !== w).join(",") || undefined })}
+              on
+              label={`Remove the filter ${w}`}
+              pick={() => narrow({ labels: wanted.filter((o) => o !== w).join(",") || undefined })}
             >
               {w} <span aria-hidden="true">×</span>
-            </button>
+            </Chip>
           ))}
           {canChange && chosen.length > 0 && (
             <Button look="danger" small icon="trash" onClick={() => setDeleting(chosen)}>
@@ -132,7 +133,7 @@ export function Pods() {
       )}
       create={
         canChange && (
-          <Link to="/pods/new" className="button primary">
+          <Link to="/pods/new" className={buttonLook("primary")}>
             Create pod
           </Link>
         )

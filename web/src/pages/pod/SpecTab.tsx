@@ -4,7 +4,10 @@ import { useState } from "react";
 import { stringify } from "yaml";
 import type { Pod } from "../../api/client";
 import { runLine, toDocument } from "../../lib/podDocument";
-import { Card, Copy } from "../../ui/parts";
+import { Card } from "../../ui/Card";
+import { Copy } from "../../ui/Copy";
+import { Hint } from "../../ui/Hint";
+import styles from "./SpecTab.module.css";
 
 /** SpecTab shows the pod's spec as a document and as a command. */
 export default function SpecTab({ pod }: { pod: Pod }) {
@@ -22,20 +25,20 @@ export default function SpecTab({ pod }: { pod: Pod }) {
         </select>
       }
     >
-      <pre className="code" role="region" tabIndex={0} aria-label="The pod's document">
+      <pre className={styles.code} role="region" tabIndex={0} aria-label="The pod's document">
         <code>{text}</code>
       </pre>
-      <p className="hint">
+      <Hint>
         <Copy text={text} shown="The document" label="the document" /> is for <code>husk apply -f</code>.
-      </p>
+      </Hint>
       {line.text ? (
-        <p className="hint">
+        <Hint>
           Or: <Copy text={line.text} label="the command" />
-        </p>
+        </Hint>
       ) : (
-        <p className="hint">
+        <Hint>
           <code>husk run</code> cannot create this pod: {line.why}.
-        </p>
+        </Hint>
       )}
     </Card>
   );

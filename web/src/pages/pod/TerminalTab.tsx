@@ -4,9 +4,14 @@ import { useLayoutEffect, useRef, useState } from "react";
 import type { Pod } from "../../api/client";
 import type { Ending } from "../../api/sessionSocket";
 import { Button } from "../../ui/Button";
+import { Copy } from "../../ui/Copy";
+import { Empty } from "../../ui/Empty";
+import { Filters } from "../../ui/Filters";
+import { Hint } from "../../ui/Hint";
+import { Note } from "../../ui/Note";
 import { sentence } from "../../ui/Problem";
-import { Copy, Empty } from "../../ui/parts";
 import { ContainerPicker } from "./ContainerPicker";
+import { Screen } from "./Screen";
 import { openShell, useShellOwner } from "./shells";
 
 const describe = (e: Ending) => ("code" in e ? `The shell exited with code ${e.code}.` : `${sentence(e.detail)} (${e.problem})`);
@@ -47,17 +52,17 @@ export default function TerminalTab({ pod, container, pick }: { pod: Pod; contai
     );
   return (
     <>
-      <div className="filters">
+      <Filters>
         <ContainerPicker {...{ pod, container, pick }} />
-        {ended && <output className="note">{describe(ended)}</output>}
+        {ended && <Note as="output">{describe(ended)}</Note>}
         <Button small onClick={restart}>
           {ended ? "Reconnect" : "New shell"}
         </Button>
-        <span className="hint">
+        <Hint as="span">
           <Copy text={`husk exec -it ${pod.name}${pod.spec.containers.length > 1 ? ` -c ${container}` : ""} -- sh`} label="the command" />
-        </span>
-      </div>
-      <div className="screen" ref={host} />
+        </Hint>
+      </Filters>
+      <Screen ref={host} />
     </>
   );
 }

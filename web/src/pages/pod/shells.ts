@@ -5,6 +5,7 @@
 import { keyOf, onSessionsChange, sessions, useSession } from "../../api/session";
 import { type Ending, openSession, type SessionSocket } from "../../api/sessionSocket";
 import { openTerminal } from "../../ui/xterm";
+import styles from "./Screen.module.css";
 
 const MAX_SHELLS = 6;
 
@@ -51,7 +52,7 @@ export function openShell(owner: string, podId: string, container: string, into:
 
 function start(owner: string, podId: string, container: string, into: HTMLElement): Held {
   const element = document.createElement("div");
-  element.className = "shell-screen";
+  element.className = styles.shell ?? "";
   into.append(element);
   const listeners = new Set<() => void>();
   let socket: SessionSocket | undefined;

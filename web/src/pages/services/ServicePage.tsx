@@ -8,13 +8,23 @@ import { useHasRole } from "../../api/role";
 import { parsePorts, portText } from "../../lib/servicePorts";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
-import { type Column, DataTable } from "../../ui/DataTable";
+import { Card } from "../../ui/Card";
+import { Cards } from "../../ui/Cards";
+import { Copy } from "../../ui/Copy";
 import { FormDialog } from "../../ui/Dialog";
+import { Empty } from "../../ui/Empty";
 import { EventList } from "../../ui/EventList";
+import { Facts } from "../../ui/Facts";
 import { Area, Input } from "../../ui/Field";
+import { Hint } from "../../ui/Hint";
+import { Labels } from "../../ui/Labels";
+import { Loading } from "../../ui/Loading";
+import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
-import { Card, Copy, Empty, Facts, Labels, Loading, PageHead, When } from "../../ui/parts";
+import { ShortTable } from "../../ui/ShortTable";
+import type { Column } from "../../ui/tableColumns";
 import { toast } from "../../ui/toasts";
+import { When } from "../../ui/When";
 import { DeleteService, readiness } from "./Services";
 
 type Endpoint = Schemas["ServiceEndpoint"];
@@ -67,7 +77,7 @@ export function ServicePage() {
           </>
         )}
       </PageHead>
-      <div className="cards two">
+      <Cards two>
         <Card title="Details">
           <Facts
             of={[
@@ -87,11 +97,11 @@ export function ServicePage() {
           />
         </Card>
         <Card title="Events">{events.synced ? <EventList events={[...events.items].reverse()} bare /> : <Loading />}</Card>
-      </div>
+      </Cards>
       <Card title="Endpoints">
         {listed === 0 && <p>No running pod has the labels of the selector.</p>}
-        {listed > 0 && <DataTable label="Endpoints" rows={status.endpoints} columns={columns} id={(e) => e.podId} />}
-        {listed < status.readyEndpoints + status.notReadyEndpoints && <p className="hint">The first {listed} endpoints are listed.</p>}
+        {listed > 0 && <ShortTable label="Endpoints" rows={status.endpoints} columns={columns} id={(e) => e.podId} />}
+        {listed < status.readyEndpoints + status.notReadyEndpoints && <Hint>The first {listed} endpoints are listed.</Hint>}
       </Card>
       {changing && <ChangeService service={service} close={() => setChanging(false)} />}
       {deleting && <DeleteService service={service} close={() => setDeleting(false)} deleted={() => void navigate({ to: "/services" })} />}

@@ -7,12 +7,13 @@ import { useLive } from "../../api/live";
 import { useHasRole } from "../../api/role";
 import { parsePorts, portText } from "../../lib/servicePorts";
 import { Button } from "../../ui/Button";
-import type { Column } from "../../ui/DataTable";
+import { Check } from "../../ui/Check";
 import { FormDialog } from "../../ui/Dialog";
-import { Area, Check, Input, NAME, Select } from "../../ui/Field";
+import { Area, Input, NAME, Select } from "../../ui/Field";
 import { ListPage } from "../../ui/ListPage";
-import { When } from "../../ui/parts";
+import type { Column } from "../../ui/tableColumns";
 import { toast } from "../../ui/toasts";
+import { When } from "../../ui/When";
 
 /** Services lists services: one name and one address for several pods. */
 export function Services() {

@@ -8,11 +8,14 @@ import { whyNot } from "../../lib/allowed";
 import { gibibytes } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
-import { type Column, DataTable } from "../../ui/DataTable";
+import { Card } from "../../ui/Card";
+import { Check } from "../../ui/Check";
+import { DataTable } from "../../ui/DataTable";
 import { FormDialog } from "../../ui/Dialog";
-import { Check, Input, NAME, Select } from "../../ui/Field";
-import { Card, When } from "../../ui/parts";
+import { Input, NAME, Select } from "../../ui/Field";
+import type { Column } from "../../ui/tableColumns";
 import { toast, toastError } from "../../ui/toasts";
+import { When } from "../../ui/When";
 import { download } from "./transfer";
 
 type Doing = { what: "create" } | { what: "clone" | "restore" | "delete"; snapshot: Snapshot };

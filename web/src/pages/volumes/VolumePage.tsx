@@ -11,10 +11,19 @@ import { useVolumeClasses } from "../../api/useVolumeClasses";
 import { whyNot } from "../../lib/allowed";
 import { gibibytes } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
-import { Button } from "../../ui/Button";
+import { Button, buttonLook } from "../../ui/Button";
+import { Card } from "../../ui/Card";
+import { Cards } from "../../ui/Cards";
+import { Copy } from "../../ui/Copy";
+import { Empty } from "../../ui/Empty";
 import { EventList } from "../../ui/EventList";
+import { Facts } from "../../ui/Facts";
+import { Labels } from "../../ui/Labels";
+import { Loading } from "../../ui/Loading";
+import { Note } from "../../ui/Note";
+import { PageHead } from "../../ui/PageHead";
 import { Problem } from "../../ui/Problem";
-import { Card, Copy, Empty, Facts, Labels, Loading, PageHead, When } from "../../ui/parts";
+import { When } from "../../ui/When";
 import { interval, ScheduleSnapshots, Snapshots } from "./Snapshots";
 import { ChangeClass, DeleteVolume, GrowVolume } from "./Volumes";
 
@@ -56,7 +65,7 @@ export function VolumePage() {
         {canChange && (
           <>
             {!volume.podId && (
-              <Link to="/pods/new" search={{ volume: volume.id }} className="button">
+              <Link to="/pods/new" search={{ volume: volume.id }} className={buttonLook()}>
                 Create pod with this volume
               </Link>
             )}
@@ -77,8 +86,8 @@ export function VolumePage() {
           </>
         )}
       </PageHead>
-      {volume.message && <p className="note">{volume.message}</p>}
-      <div className="cards two">
+      {volume.message && <Note>{volume.message}</Note>}
+      <Cards two>
         <Card title="Details">
           <Facts
             of={[
@@ -119,7 +128,7 @@ export function VolumePage() {
           />
         </Card>
         <Card title="Events">{events.synced ? <EventList events={[...events.items].reverse()} bare /> : <Loading />}</Card>
-      </div>
+      </Cards>
       <Snapshots volume={volume} />
       {scheduling && <ScheduleSnapshots volume={volume} close={() => setScheduling(false)} />}
       {classing && <ChangeClass volume={volume} close={() => setClassing(false)} />}

@@ -10,12 +10,14 @@ import { whyNot } from "../../lib/allowed";
 import { gibibytes } from "../../lib/format";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
-import type { Column } from "../../ui/DataTable";
+import { Check } from "../../ui/Check";
 import { FormDialog } from "../../ui/Dialog";
-import { Check, Input, NAME, Select } from "../../ui/Field";
+import { Input, NAME, Select } from "../../ui/Field";
+import { Labels } from "../../ui/Labels";
 import { ListPage } from "../../ui/ListPage";
-import { Labels, When } from "../../ui/parts";
+import type { Column } from "../../ui/tableColumns";
 import { toast } from "../../ui/toasts";
+import { When } from "../../ui/When";
 import { Snapshots } from "./Snapshots";
 import { upload } from "./transfer";
 
