@@ -138,8 +138,8 @@ install-check: deps web/node_modules/.package-lock.json ## Install a release on 
 	@. build/deps.env && test/install/run $(RELEASE) $(UPGRADE)
 
 .PHONY: compose
-compose: build ## Build and start what docker-compose.yml describes, and let an agent join and run a pod
-	@. build/deps.env && test/compose/run
+compose: build ## Build and start what docker-compose.yml describes, and let an agent join and run a pod; RELEASE is the folder of one
+	@. build/deps.env && test/compose/run $(RELEASE)
 
 .PHONY: bench
 bench: build ## Compare the API and scrapes with their SQL alone, and pod start and keystroke echo with plain QEMU
