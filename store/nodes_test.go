@@ -9,6 +9,7 @@ import (
 
 	"husk"
 	"husk/store"
+	"husk/store/lifecycle"
 )
 
 func TestANodeIsDeletedOnlyWhenItRunsNothing(t *testing.T) {
@@ -80,6 +81,17 @@ func TestALostNodeReportsAgainUntilItsPodsAreKnown(t *testing.T) {
 	}
 	if _, unknown, err := h.PodPhases(t.Context()); err != nil || unknown != 4 {
 		t.Errorf("%d pods are counted as unknown, want 4: %v", unknown, err)
+	}
+	// What needs the node waits until it responds.
+	evicted, err := h.Evict(t.Context(), h.epoch(), []store.Eviction{{Pod: keyOf(running), Node: node.ID}}, "Preempted", "for another")
+	if must(t, evicted, err); len(evicted) != 0 {
+		t.Error("a pod is evicted from a node that does not respond")
+	}
+	_, err = h.as(tenant.ID).ResizePod(t.Context(), running.ID, lifecycle.Size{MemoryMiB: new(running.Spec.Resources.MemoryMiB * 2)})
+	wantCode(t, err, husk.CodeConflict)
+	moving, err := h.Moves().Pod(t.Context(), tenant.ID, running.ID)
+	if must(t, moving, err); moving.Unready() != "its node does not respond" {
+		t.Errorf("a pod may move from a node that does not respond: %q", moving.Unready())
 	}
 	// A change that a tenant makes meanwhile tells nothing about the pod.
 	changed, err := h.as(tenant.ID).StopPod(t.Context(), halted.ID)

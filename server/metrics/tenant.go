@@ -54,7 +54,7 @@ func (m *Metrics) ListMetricsTargets(ctx context.Context, _ openapi.ListMetricsT
 	}
 	targets := openapi.ListMetricsTargets200JSONResponse{}
 	for _, p := range page.tenant.Pods {
-		if p.Phase != husk.PhaseRunning || !p.Address.IsValid() {
+		if p.Phase != husk.PhaseRunning || p.Unknown || !p.Address.IsValid() {
 			continue
 		}
 		labels := map[string]string{}

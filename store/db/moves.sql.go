@@ -34,7 +34,7 @@ WITH leader AS (
     SELECT 1 FROM leadership WHERE epoch = $4 FOR SHARE
 ), pod AS (
     SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib, p.last_placement, p.outside, p.interfaces, p.security_groups, p.network_connected_at, p.machine_cpu_millis, p.machine_memory_mib, p.unknown_since FROM pods p JOIN placements a ON a.tenant_id = p.tenant_id AND a.pod_id = p.id AND a.number = p.placement
-    WHERE p.tenant_id = $5 AND p.id = $6 AND p.node_id = $2::uuid AND p.node_id <> $7::uuid AND p.ceph_key IS NOT NULL
+    WHERE p.tenant_id = $5 AND p.id = $6 AND p.node_id = $2::uuid AND p.node_id <> $7::uuid AND p.ceph_key IS NOT NULL AND p.unknown_since IS NULL
       AND (p.phase = 'Running' OR p.phase = 'Starting' AND NOT $1::boolean) AND (NOT a.volumes OR $1 AND a.clients_at IS NOT NULL)
       AND NOT EXISTS (SELECT 1 FROM placements o WHERE o.tenant_id = p.tenant_id AND o.pod_id = p.id AND o.role IN ('incoming', 'leaving'))
       AND EXISTS (SELECT 1 FROM leader) FOR UPDATE OF p
@@ -942,7 +942,7 @@ func (q *Queries) PlacementToKey(ctx context.Context, arg PlacementToKeyParams) 
 }
 
 const podsToDrain = `-- name: PodsToDrain :many
-SELECT p.tenant_id, p.id, p.name, p.phase, p.cpu_millis, p.memory_mib, p.scratch_gib, p.labels, p.scheduling, p.needs, p.placement, p.spec, p.placed_at,
+SELECT p.tenant_id, p.id, p.name, p.phase, (p.unknown_since IS NOT NULL)::boolean AS unknown, p.cpu_millis, p.memory_mib, p.scratch_gib, p.labels, p.scheduling, p.needs, p.placement, p.spec, p.placed_at,
     COALESCE(a.volumes, false)::boolean AS volumes, (a.clients_at IS NOT NULL)::boolean AS clients_known,
     EXISTS (SELECT 1 FROM placements o WHERE o.tenant_id = p.tenant_id AND o.pod_id = p.id AND o.role = 'incoming') AS moving,
     EXISTS (SELECT 1 FROM placements o WHERE o.tenant_id = p.tenant_id AND o.pod_id = p.id AND o.role = 'leaving') AS leaving,
@@ -957,6 +957,7 @@ type PodsToDrainRow struct {
 	ID           uuid.UUID
 	Name         string
 	Phase        husk.Phase
+	Unknown      bool
 	CpuMillis    int
 	MemoryMib    int
 	ScratchGib   int
@@ -990,6 +991,7 @@ func (q *Queries) PodsToDrain(ctx context.Context, nodeID uuid.UUID) ([]PodsToDr
 			&i.ID,
 			&i.Name,
 			&i.Phase,
+			&i.Unknown,
 			&i.CpuMillis,
 			&i.MemoryMib,
 			&i.ScratchGib,

@@ -357,7 +357,7 @@ WITH leader AS (
     SELECT unnest($2::uuid[]) AS tenant_id, unnest($3::uuid[]) AS pod_id, unnest($4::uuid[]) AS node_id
 ), going AS (
     SELECT p.tenant_id, p.id, w.node_id FROM pods p JOIN wanted w ON p.tenant_id = w.tenant_id AND p.id = w.pod_id AND p.node_id = w.node_id
-    WHERE p.phase IN ('Starting', 'Running') AND EXISTS (SELECT 1 FROM leader) ORDER BY p.tenant_id, p.id FOR UPDATE OF p
+    WHERE p.phase IN ('Starting', 'Running') AND p.unknown_since IS NULL AND EXISTS (SELECT 1 FROM leader) ORDER BY p.tenant_id, p.id FOR UPDATE OF p
 ), locked AS MATERIALIZED ( -- triggers change the nodes
     SELECT l.id FROM nodes l WHERE l.id IN (SELECT node_id FROM going) ORDER BY l.id FOR NO KEY UPDATE
 ), evicted AS (

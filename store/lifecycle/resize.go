@@ -35,6 +35,9 @@ func (s Size) Resize(ctx context.Context, q *db.Queries, tenant db.Tenant, row d
 		if row.Phase != husk.PhaseStarting && row.Phase != husk.PhaseRunning {
 			return false, husk.Errorf(husk.CodeConflict, "", "pod %q is %s, and its size cannot change then; retry later", row.Name, row.Phase)
 		}
+		if row.UnknownSince != nil {
+			return false, husk.Errorf(husk.CodeConflict, "", "node %s of pod %q does not respond, and the pod's size cannot change then; retry later", row.NodeName, row.Name)
+		}
 		reserve = husk.Resources{CPUMillis: max(row.CpuMillis, reserve.CPUMillis), MemoryMiB: max(row.MemoryMib, reserve.MemoryMiB)}
 	}
 	more := husk.Resources{CPUMillis: max(0, reserve.CPUMillis-row.CpuMillis), MemoryMiB: max(0, reserve.MemoryMiB-row.MemoryMib)}

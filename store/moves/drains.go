@@ -156,6 +156,7 @@ type Draining struct {
 type DrainingPod struct {
 	TenantID, PodID uuid.UUID
 	Phase           husk.Phase
+	Unknown         bool // its node does not respond
 	Needs           []string
 	Once            bool // it is never started again
 	Volumes         bool // its machine writes volumes
@@ -192,7 +193,7 @@ func (s Store) Drains(ctx context.Context) (all []Draining, _ error) {
 
 func drainingPod(p db.PodsToDrainRow) DrainingPod {
 	return DrainingPod{
-		TenantID: p.TenantID, PodID: p.ID, Phase: p.Phase, Needs: p.Needs, Once: p.Spec.RestartPolicy == husk.RestartNever, Volumes: p.Volumes,
+		TenantID: p.TenantID, PodID: p.ID, Phase: p.Phase, Unknown: p.Unknown, Needs: p.Needs, Once: p.Spec.RestartPolicy == husk.RestartNever, Volumes: p.Volumes,
 		ClientsKnown: p.ClientsKnown, Moving: p.Moving, Leaving: p.Leaving, Due: p.Due, Attempts: p.Attempts,
 	}
 }
@@ -224,6 +225,8 @@ func (p DrainingPod) Unready() string {
 		return "a node still removes what it has of it after its last move"
 	case p.Phase != husk.PhaseRunning && p.Phase != husk.PhaseStarting || p.Live() && p.Phase != husk.PhaseRunning:
 		return "it is " + string(p.Phase)
+	case p.Unknown:
+		return "its node does not respond"
 	case p.Volumes && !p.ClientsKnown:
 		return clientsUnknown
 	}

@@ -5,7 +5,7 @@ WITH leader AS (
     SELECT 1 FROM leadership WHERE epoch = @epoch FOR SHARE
 ), pod AS (
     SELECT p.* FROM pods p JOIN placements a ON a.tenant_id = p.tenant_id AND a.pod_id = p.id AND a.number = p.placement
-    WHERE p.tenant_id = @tenant_id AND p.id = @pod_id AND p.node_id = @from_node::uuid AND p.node_id <> @to_node::uuid AND p.ceph_key IS NOT NULL
+    WHERE p.tenant_id = @tenant_id AND p.id = @pod_id AND p.node_id = @from_node::uuid AND p.node_id <> @to_node::uuid AND p.ceph_key IS NOT NULL AND p.unknown_since IS NULL
       AND (p.phase = 'Running' OR p.phase = 'Starting' AND NOT @live::boolean) AND (NOT a.volumes OR @live AND a.clients_at IS NOT NULL)
       AND NOT EXISTS (SELECT 1 FROM placements o WHERE o.tenant_id = p.tenant_id AND o.pod_id = p.id AND o.role IN ('incoming', 'leaving'))
       AND EXISTS (SELECT 1 FROM leader) FOR UPDATE OF p
@@ -163,7 +163,7 @@ UPDATE nodes SET cordoned = false, version = version + 1 WHERE id = @id AND cord
 
 -- name: PodsToDrain :many
 -- The pods on a node, with what is known about their moves. Those that have ended stay, and so do those that are being stopped.
-SELECT p.tenant_id, p.id, p.name, p.phase, p.cpu_millis, p.memory_mib, p.scratch_gib, p.labels, p.scheduling, p.needs, p.placement, p.spec, p.placed_at,
+SELECT p.tenant_id, p.id, p.name, p.phase, (p.unknown_since IS NOT NULL)::boolean AS unknown, p.cpu_millis, p.memory_mib, p.scratch_gib, p.labels, p.scheduling, p.needs, p.placement, p.spec, p.placed_at,
     COALESCE(a.volumes, false)::boolean AS volumes, (a.clients_at IS NOT NULL)::boolean AS clients_known,
     EXISTS (SELECT 1 FROM placements o WHERE o.tenant_id = p.tenant_id AND o.pod_id = p.id AND o.role = 'incoming') AS moving,
     EXISTS (SELECT 1 FROM placements o WHERE o.tenant_id = p.tenant_id AND o.pod_id = p.id AND o.role = 'leaving') AS leaving,
