@@ -17,11 +17,14 @@ import (
 	"husk/guest"
 )
 
-// How long after a change Run looks at the machine: soon at first, then less and less often.
+// How often Run looks at a machine that has not the size that it should have yet. It looks again after a quarter of the time that has passed, so that it
+// sees the end of a change at most a quarter too late.
 const (
 	firstLook = 100 * time.Millisecond
 	lastLook  = 10 * time.Second
 )
+
+func nextLook(passed time.Duration) time.Duration { return min(max(passed/4, firstLook), lastLook) }
 
 // Machines changes virtual machines.
 type Machines interface {
@@ -125,7 +128,7 @@ func (m *Machine) Wake() {
 
 // Run changes the machine until ctx ends. It begins at once, because an earlier agent may have been interrupted.
 func (m *Machine) Run(ctx context.Context) {
-	look := firstLook
+	began := time.Now()
 	for {
 		done, err := m.step(ctx)
 		if err != nil && ctx.Err() == nil {
@@ -133,14 +136,13 @@ func (m *Machine) Run(ctx context.Context) {
 		}
 		var again <-chan time.Time
 		if !done {
-			again = time.After(look)
-			look = min(2*look, lastLook)
+			again = time.After(nextLook(time.Since(began)))
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-m.wake:
-			look = firstLook
+			began = time.Now()
 		case <-again:
 		}
 	}

@@ -4,6 +4,7 @@ package resize
 
 import (
 	"testing"
+	"time"
 
 	"husk"
 )
@@ -48,6 +49,20 @@ func TestAMachineWhoseChangeWasInterruptedIsAskedAgain(t *testing.T) {
 		}
 		if want := max(c.has.MemoryMiB, 1024) + 200; s.LimitMiB() != want {
 			t.Errorf("a machine with %+v has a limit of %d MiB, want %d", c.has, s.LimitMiB(), want)
+		}
+	}
+}
+
+func TestTheEndOfAChangeIsSeenSoon(t *testing.T) {
+	t.Parallel()
+	for took := 50 * time.Millisecond; took < 30*time.Second; took += 50 * time.Millisecond {
+		looks, at := 0, time.Duration(0)
+		for at < took {
+			at += nextLook(at)
+			looks++
+		}
+		if late := at - took; late > max(took/4, firstLook) || looks > 40 {
+			t.Errorf("the end of a change that takes %s is seen after %s and %d looks", took, at, looks)
 		}
 	}
 }
