@@ -114,7 +114,8 @@ func TestTheDiagramOfPhasesIsUpToDate(t *testing.T) {
 		"This page is generated from the table in `phase.go`; `go test . -update` writes it.\n" +
 		"An event that has no arrow from a phase does not change it: the event is late, does not apply there, or confirms the phase.\n" +
 		"`placed`, `fenced` and `evict` come from the server's loops, `delete` from the tenant, and the others from the node's agent.\n" +
-		"When the agent reports an evicted pod as gone, the server turns this into `requeue`.\n\n" +
+		"When the agent reports an evicted pod as gone, the server turns this into `requeue`.\n" +
+		"While a pod's node does not respond, its phase is the last one that was known, and `status.unknownSince` says since when.\n\n" +
 		"```mermaid\n" + husk.PhaseDiagram() + "```\n"
 	upToDate(t, phasesDoc, want)
 }

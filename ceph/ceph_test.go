@@ -317,6 +317,30 @@ func TestAnImageWithClonesIsNotRemoved(t *testing.T) {
 	}
 }
 
+// Another server has removed the RBD image that this one has made. Taking it leaves nothing behind.
+func TestARemovedImageCannotBeTaken(t *testing.T) {
+	t.Parallel()
+	c := connect(t)
+	vol := name(t, "vol")
+	if err := create(c.volumes, vol, 16<<20, volumeFeatures); err != nil {
+		t.Fatal(err)
+	}
+	img, err := rbd.OpenImageReadOnly(c.volumes, vol, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := img.GetId()
+	if err := errors.Join(err, img.Close(), c.remove(c.volumes, vol)); err != nil {
+		t.Fatal(err)
+	}
+	if err := take(c.volumes, id); err == nil {
+		t.Error("an RBD image that does not exist can be taken")
+	}
+	if _, err := c.volumes.Stat(headerObject(id)); !notFound(err) {
+		t.Errorf("an object of the RBD image is left: %v", err)
+	}
+}
+
 // A server hangs after it has made the RBD image of a volume, and continues when another has made it again and fills it.
 func TestTwoServersDoNotFillOneVolume(t *testing.T) {
 	t.Parallel()

@@ -104,7 +104,11 @@ func take(io *rados.IOContext, id string) error {
 	case code == busy || code == same:
 		return fmt.Errorf("another attempt has made the RBD image %s and fills it", id)
 	}
-	return nil
+	header, err := io.GetOmapValues(headerObject(id), "", "", 1)
+	if err == nil && len(header) == 0 { // the other has removed the image, and the lock has made an object of this name
+		return errors.Join(fmt.Errorf("another attempt has removed the RBD image %s", id), io.Delete(headerObject(id)))
+	}
+	return err
 }
 
 // prefixFree reports whether this ID, of a new image in a pool, is unambiguous in both pools: a pod's key for writing applies to both; see podCaps.

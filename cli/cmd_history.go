@@ -8,6 +8,7 @@ import (
 	"husk"
 	"husk/cli/exit"
 	"husk/cli/kind"
+	"husk/cli/parse"
 	"husk/client"
 	"husk/openapi"
 )
@@ -50,12 +51,16 @@ func eventsCommand(a *app) *cobra.Command {
 func auditCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "audit", Short: "List the audit log, newest entries first", Args: cobra.NoArgs,
-		Example: "  husk audit --tail 20\n  husk audit --tenant acme",
+		Example: "  husk audit --tail 20\n  husk audit --operation deletePod --from 2026-03-01\n  husk audit --tenant acme",
 	}
 	output := a.outputFlags(cmd, "table")
 	tail := cmd.Flags().Int("tail", 100, "number of entries to print, newest first; 0 for all")
 	everybody := cmd.Flags().BoolP("all-tenants", "A", false, "list the entries of all tenants and of operators; for operators")
 	tenant := cmd.Flags().String("tenant", "", "list the entries of this tenant; for operators")
+	operation := cmd.Flags().String("operation", "", "list only entries of this operation, such as createPod")
+	actor := cmd.Flags().String("actor", "", "list only entries of the actor with this name or ID")
+	from := cmd.Flags().String("from", "", "list only entries of this day or time or later, such as 2026-03-01 or 2026-03-01T12:00:00Z")
+	to := cmd.Flags().String("to", "", "list only entries before this day or time")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		p, err := output()
 		if err != nil {
@@ -64,27 +69,33 @@ func auditCommand(a *app) *cobra.Command {
 		if *tail < 0 {
 			return exit.Usagef("--tail: %d is negative", *tail)
 		}
+		selected := client.AuditSelect{Operation: *operation, Actor: *actor, PerPage: *tail}
+		if selected.From, err = parse.Day("--from", *from); err != nil {
+			return err
+		}
+		if selected.To, err = parse.Day("--to", *to); err != nil {
+			return err
+		}
+		if *tail > maxPage {
+			selected.PerPage = 0
+		}
 		c, err := a.connect()
 		if err != nil {
 			return err
 		}
-		perPage := *tail
-		if perPage > maxPage {
-			perPage = 0
-		}
 		if *everybody && *tenant != "" {
 			return exit.Usagef("--tenant and --all-tenants exclude each other")
 		}
-		log := c.Audit(cmd.Context(), perPage)
+		log := c.Audit(cmd.Context(), selected)
 		switch {
 		case *tenant != "":
 			t, err := c.Tenants.Find(cmd.Context(), kind.Bare("tenant", *tenant))
 			if err != nil {
 				return err
 			}
-			log = c.AuditOfAll(cmd.Context(), &t.ID, perPage)
+			log = c.AuditOfAll(cmd.Context(), &t.ID, selected)
 		case *everybody:
-			log = c.AuditOfAll(cmd.Context(), nil, perPage)
+			log = c.AuditOfAll(cmd.Context(), nil, selected)
 		}
 		var entries []openapi.AuditEntry
 		for e, err := range log { // stop when there are enough: the log can be long
@@ -97,7 +108,11 @@ func auditCommand(a *app) *cobra.Command {
 			}
 		}
 		if len(entries) == 0 && p.Tabular() {
-			a.hint("the audit log is empty")
+			if *operation+*actor+*from+*to != "" {
+				a.hint("no entries of the audit log match")
+			} else {
+				a.hint("the audit log is empty")
+			}
 			return nil
 		}
 		return kind.Audit.Show(p, entries)

@@ -183,13 +183,12 @@ func (s SigningKeys) Delete(ctx context.Context, kid string) error {
 	return done(s.c.api.DeleteSigningKey(ctx, kid))
 }
 
-// AuditOfAll yields the audit log of all tenants, or of one, newest entries first. perPage is the number of entries per request; 0 is as many as possible.
-func (c *Client) AuditOfAll(ctx context.Context, tenant *uuid.UUID, perPage int) iter.Seq2[openapi.AuditEntry, error] {
+// AuditOfAll yields the audit log of all tenants, or of one, newest entries first.
+func (c *Client) AuditOfAll(ctx context.Context, tenant *uuid.UUID, s AuditSelect) iter.Seq2[openapi.AuditEntry, error] {
 	return pages[openapi.AuditEntry](func(limit *openapi.Limit, cursor *openapi.Cursor) (*http.Response, error) {
-		if perPage > 0 {
-			limit = &perPage
-		}
-		return c.api.AdminListAudit(ctx, &openapi.AdminListAuditParams{Limit: limit, Cursor: cursor, TenantID: tenant})
+		p := s.page(limit, cursor)
+		p.TenantID = tenant
+		return c.api.AdminListAudit(ctx, &p)
 	})
 }
 

@@ -87,9 +87,9 @@ func (p Pods) Update(ctx context.Context, id uuid.UUID, change openapi.PodUpdate
 	return Decode[openapi.Pod](p.c.api.UpdatePod(ctx, id, nil, change))
 }
 
-// Resize changes the cpu and the memory of a pod, also while it runs. What is left out stays as it is.
-func (p Pods) Resize(ctx context.Context, id uuid.UUID, size openapi.PodResize) (openapi.Pod, error) {
-	return Decode[openapi.Pod](p.c.api.ResizePod(ctx, id, nil, size))
+// Resize changes the cpu and the memory of a pod, also while it runs. What is left out stays as it is. With dryRun, nothing is stored.
+func (p Pods) Resize(ctx context.Context, id uuid.UUID, size openapi.PodResize, dryRun bool) (openapi.Pod, error) {
+	return Decode[openapi.Pod](p.c.api.ResizePod(ctx, id, &openapi.ResizePodParams{DryRun: &dryRun}, size))
 }
 
 // Stop stops a pod. It is Stopped when [Pods.Wait] says so, and stays so until [Pods.Start].

@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"time"
 
 	"husk/openapi"
 )
@@ -56,12 +57,32 @@ func copyBody(w io.Writer) func(resp *http.Response, err error) error {
 	}
 }
 
-// Audit yields the audit log, newest entries first. perPage is the number of entries per request; 0 is as many as possible.
-func (c *Client) Audit(ctx context.Context, perPage int) iter.Seq2[openapi.AuditEntry, error] {
+// AuditSelect selects entries of the audit log. The zero value selects all.
+type AuditSelect struct {
+	From, To         *time.Time // To is exclusive
+	Operation, Actor string     // Actor is a name or an ID
+	PerPage          int        // the number of entries per request; 0 is as many as possible
+}
+
+// page returns the parameters of one page, for the log of all tenants.
+func (s AuditSelect) page(limit *openapi.Limit, cursor *openapi.Cursor) openapi.AdminListAuditParams {
+	p := openapi.AdminListAuditParams{Limit: limit, Cursor: cursor, From: s.From, To: s.To}
+	if s.PerPage > 0 {
+		p.Limit = &s.PerPage
+	}
+	if s.Operation != "" {
+		p.Operation = &s.Operation
+	}
+	if s.Actor != "" {
+		p.Actor = &s.Actor
+	}
+	return p
+}
+
+// Audit yields the audit log, newest entries first.
+func (c *Client) Audit(ctx context.Context, s AuditSelect) iter.Seq2[openapi.AuditEntry, error] {
 	return pages[openapi.AuditEntry](func(limit *openapi.Limit, cursor *openapi.Cursor) (*http.Response, error) {
-		if perPage > 0 {
-			limit = &perPage
-		}
-		return c.api.ListAudit(ctx, &openapi.ListAuditParams{Limit: limit, Cursor: cursor})
+		p := s.page(limit, cursor)
+		return c.api.ListAudit(ctx, &openapi.ListAuditParams{Limit: p.Limit, Cursor: p.Cursor, From: p.From, To: p.To, Operation: p.Operation, Actor: p.Actor})
 	})
 }

@@ -14,25 +14,25 @@ BEGIN
     RETURN NEW;
 END $$;
 CREATE TRIGGER known BEFORE UPDATE OF observed_generation, node_id ON pods FOR EACH ROW
-    WHEN (OLD.unknown_since IS NOT NULL AND NEW.unknown_since IS NOT NULL AND NEW.phase <> 'Unknown') EXECUTE FUNCTION pod_is_known();
+    WHEN (OLD.unknown_since IS NOT NULL AND NEW.unknown_since IS NOT NULL) EXECUTE FUNCTION pod_is_known();
 
--- Servers of the previous version write the phase Unknown. A later migration removes this.
-CREATE FUNCTION keep_phase() RETURNS trigger LANGUAGE plpgsql SET search_path = public AS $$
+-- A pod that is not known is not ready (031_services.sql).
+CREATE OR REPLACE FUNCTION pod_ready(p pods) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT p.phase = 'Running' AND p.unknown_since IS NULL AND NOT EXISTS (
+        SELECT 1 FROM (
+            SELECT c ->> 'name' AS name FROM jsonb_array_elements(COALESCE(p.spec -> 'containers', '[]')) c
+            UNION ALL SELECT c ->> 'name' FROM jsonb_array_elements(COALESCE(p.spec -> 'initContainers', '[]')) c WHERE c ->> 'restartPolicy' = 'Always'
+        ) needed
+        WHERE NOT COALESCE((SELECT s ->> 'state' = 'Running' AND COALESCE((s ->> 'ready')::boolean, true)
+            FROM jsonb_array_elements(p.containers) WITH ORDINALITY AS all_of (s, place) WHERE s ->> 'name' = needed.name ORDER BY place DESC LIMIT 1), false))
+$$;
+CREATE TRIGGER network_known AFTER UPDATE OF unknown_since, observed_generation ON pods FOR EACH ROW
+    WHEN ((OLD.unknown_since IS NULL) <> (NEW.unknown_since IS NULL)) EXECUTE FUNCTION hint_network();
+
+-- A leader of the previous version would write the phase Unknown. It judges the nodes before, so this keeps it from nothing else, and the next leader records
+-- what this one could not. A later migration removes this.
+CREATE FUNCTION refuse_unknown() RETURNS trigger LANGUAGE plpgsql SET search_path = public AS $$
 BEGIN
-    NEW.phase := OLD.phase;
-    NEW.reason := OLD.reason;
-    NEW.message := OLD.message;
-    NEW.unknown_since := COALESCE(OLD.unknown_since, clock_timestamp());
-    RETURN NEW;
+    RAISE EXCEPTION 'a server of the previous version leads, and cannot record which pods are on nodes that do not respond; replace it by this version';
 END $$;
--- They find such a pod again in each pass.
-CREATE FUNCTION once_unknown() RETURNS trigger LANGUAGE plpgsql SET search_path = public AS $$
-BEGIN
-    IF EXISTS (SELECT 1 FROM pods p JOIN events e ON e.tenant_id = p.tenant_id AND e.object_id = p.id AND e.at >= p.unknown_since
-        WHERE p.tenant_id = NEW.tenant_id AND p.id = NEW.object_id AND e.reason = 'Unknown') THEN
-        RETURN NULL;
-    END IF;
-    RETURN NEW;
-END $$;
-CREATE TRIGGER once BEFORE INSERT ON events FOR EACH ROW WHEN (NEW.kind = 'pod' AND NEW.reason = 'Unknown') EXECUTE FUNCTION once_unknown();
-CREATE TRIGGER unknown BEFORE UPDATE OF phase ON pods FOR EACH ROW WHEN (NEW.phase = 'Unknown') EXECUTE FUNCTION keep_phase();
+CREATE TRIGGER unknown BEFORE UPDATE OF phase ON pods FOR EACH ROW WHEN (NEW.phase = 'Unknown') EXECUTE FUNCTION refuse_unknown();

@@ -39,6 +39,15 @@ func TestADryRunStoresNothing(t *testing.T) {
 	as[openapi.Pod](t, s.call("GET", "/v1/pods/"+pod.ID.String(), c.token, nil), 200)
 	as[openapi.Volume](t, s.call("POST", "/v1/volumes", c.token, volume), 201)
 
+	resources := "/v1/pods/" + pod.ID.String() + "/resources?dryRun=true"
+	if resized := as[openapi.Pod](t, s.call("PATCH", resources, c.token, map[string]any{"memoryMiB": 256}), 200); resized.Spec.Resources.MemoryMiB != 256 {
+		t.Errorf("a dry run of a change of size shows %d MiB", resized.Spec.Resources.MemoryMiB)
+	}
+	if now := as[openapi.Pod](t, s.call("GET", "/v1/pods/"+pod.ID.String(), c.token, nil), 200); now.Spec.Resources != pod.Spec.Resources || now.Generation != pod.Generation {
+		t.Errorf("a dry run has changed the pod's size: %+v", now.Spec.Resources)
+	}
+	wantProblem(t, s.call("PATCH", resources, c.token, map[string]any{"memoryMiB": 4 << 20}), http.StatusForbidden, husk.CodeQuotaExceeded, "memoryMiB")
+
 	wantProblem(t, s.call("POST", "/v1/pods?dryRun=true", c.token, c.body("web")), http.StatusConflict, husk.CodeNameTaken, "name")
 	wantProblem(t, s.call("POST", "/v1/volumes?dryRun=true", c.token, volume), http.StatusConflict, husk.CodeNameTaken, "name")
 	big := c.body("big")

@@ -144,7 +144,7 @@ func withoutHeaders(get *husk.HTTPGet) *husk.HTTPGet {
 
 // ResizePod changes the size of a pod.
 func (a api) ResizePod(ctx context.Context, r openapi.ResizePodRequestObject) (openapi.ResizePodResponseObject, error) {
-	pod, err := a.tenant(ctx).ResizePod(ctx, r.PodID, lifecycle.Size{CPUMillis: r.Body.CPUMillis, MemoryMiB: r.Body.MemoryMiB})
+	pod, err := a.tenant(ctx).ResizePod(dryRun(ctx, r.Params.DryRun), r.PodID, lifecycle.Size{CPUMillis: r.Body.CPUMillis, MemoryMiB: r.Body.MemoryMiB})
 	if err != nil {
 		return nil, err
 	}

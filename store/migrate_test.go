@@ -268,6 +268,24 @@ func TestTheTotalsOfTheLedgerStartFromWhatWasRecorded(t *testing.T) {
 	control.want(totals, "open 200 not summed,new 200 3600")
 }
 
+// A pod whose phase was Unknown runs, as far as is known, or starts if it never ran.
+func TestPodsOfTheUnknownPhaseGetTheOneThatWasKnown(t *testing.T) {
+	t.Parallel()
+	s := schemaAt(t, 56)
+	s.exec(`INSERT INTO tenants (id, name, quota_pods, quota_cpu_millis, quota_memory_mib, quota_volumes, quota_volume_gib, quota_images, quota_snapshots, quota_networks, quota_addresses, quota_requests_per_second)
+		VALUES ('00000000-0000-4000-8000-000000000001', 'acme', 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)`)
+	s.exec(`INSERT INTO nodes (id, name) VALUES ('00000000-0000-4000-8000-000000000002', 'metal-1')`)
+	control := s.as(store.RoleControl)
+	control.exec(`INSERT INTO networks (tenant_id, id, ordinal, cidr) VALUES ('00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000003', 0, '10.64.0.0/24')`)
+	control.exec(`INSERT INTO pods (tenant_id, id, name, labels, spec, cpu_millis, memory_mib, network_id, address, mac, phase, reason, running_at, node_id, holds_room)
+		SELECT '00000000-0000-4000-8000-000000000001', gen_random_uuid(), name, '{}', '{}', 1, 1, '00000000-0000-4000-8000-000000000003', address::inet, '02:00:00:00:00:01', phase, reason, running_at, '00000000-0000-4000-8000-000000000002', phase = 'Unknown' FROM (VALUES
+			('ran', '10.64.0.2', 'Unknown', 'NodeLost', now()), ('starts', '10.64.0.3', 'Unknown', 'NodeLost', NULL), ('failed', '10.64.0.4', 'Failed', 'Error', now())) p (name, address, phase, reason, running_at)`)
+	s.migrate(57)
+	control.want(`SELECT string_agg(concat_ws(' ', name, phase, reason, unknown_since IS NOT NULL), ',' ORDER BY name) FROM pods`, "failed Failed Error f,ran Running  t,starts Starting  t")
+	control.exec(`UPDATE pods SET observed_generation = 1 WHERE name = 'ran'`)
+	control.want(`SELECT string_agg(name, ',') FROM pods WHERE unknown_since IS NOT NULL`, "starts")
+}
+
 // Copies that wait or are being made become work of their own kind. A server of the previous version ends the copy that it makes.
 func TestTheFlatteningOfExistingVolumesIsWorkOfItsOwn(t *testing.T) {
 	t.Parallel()

@@ -34,6 +34,24 @@ func TestANodeIsDeletedOnlyWhenItRunsNothing(t *testing.T) {
 	wantCode(t, err, husk.CodeNotFound)
 }
 
+// The node of a pod without a key has nothing of the pod, and never reports it.
+func TestAPodWithoutAKeyIsKnown(t *testing.T) {
+	t.Parallel()
+	h := open(t)
+	tenant, node := h.tenant(), h.node(4)
+	pod := h.createPod(tenant, specOf(h.image(tenant)))
+	h.place(node.ID, pod)
+	h.exec("UPDATE pods SET ceph_key = NULL")
+	h.lose(node)
+	if n, err := h.MarkPodsUnknown(t.Context(), h.epoch(), 10); err != nil || n != 0 {
+		t.Errorf("%d pods became unknown, want none: %v", n, err)
+	}
+	h.heartbeat(node)
+	if h.heartbeat(node) {
+		t.Error("a node is asked again to report a pod that it does not have")
+	}
+}
+
 func TestALostNodeReportsAgainUntilItsPodsAreKnown(t *testing.T) {
 	t.Parallel()
 	h := open(t)

@@ -349,3 +349,45 @@ func TestExistingPodsBecomeEndpoints(t *testing.T) {
 		t.Error("two services have the same address")
 	}
 }
+
+// What was known last of a pod does not make it an endpoint: not after its node is heard again but has not reported, and not while the node recovers from a
+// fence.
+func TestAPodThatIsNotKnownIsNoReadyEndpoint(t *testing.T) {
+	t.Parallel()
+	for _, fenced := range []bool{false, true} {
+		h := open(t)
+		tenant, node, other := h.tenant(), h.node(10), h.node(10)
+		as, image := h.as(tenant.ID), h.image(tenant)
+		made, err := as.Services().Create(t.Context(), once(), webService("web"))
+		must(t, made, err)
+		pod := h.webPod(tenant, node, image)
+		h.runs(node, pod, true)
+		h.runs(other, h.webPod(tenant, other, image), true)
+		ready := func() int {
+			t.Helper()
+			s, err := as.Services().Get(t.Context(), made.ID)
+			return must(t, s, err).Status.ReadyEndpoints
+		}
+		h.lose(node)
+		n, err := h.MarkPodsUnknown(t.Context(), h.epoch(), 10)
+		must(t, n, err)
+		if fenced {
+			_, led, err := h.BeginFence(t.Context(), h.epoch(), node.ID, []string{"192.0.2.7:0/1"})
+			must(t, led, err)
+			done, err := h.SetFenced(t.Context(), h.epoch(), node.ID)
+			must(t, done, err)
+			h.beat(node, 1)
+		} else {
+			h.heartbeat(node)
+		}
+		if got := ready(); got != 1 {
+			t.Errorf("on a node that is %s, a pod that is not known counts: %d endpoints are ready, want 1", h.getNode(node.ID).State, got)
+		}
+		if !fenced {
+			h.runs(node, pod, true)
+			if got := ready(); got != 2 {
+				t.Errorf("after the report, %d endpoints are ready, want 2", got)
+			}
+		}
+	}
+}

@@ -235,18 +235,20 @@ func (a *Application) pod(ctx context.Context, want manifest.Pod) (string, error
 
 // change changes what can be changed of a pod: what relabel changes, and its size, also while it runs.
 func (a *Application) change(ctx context.Context, want manifest.Pod, have openapi.Pod) (string, error) {
-	done, err := a.relabel(ctx, want, have)
-	if err != nil || want.Spec.Resources == have.Spec.Resources {
-		return done, err
+	size := want.Spec.Resources
+	if size == have.Spec.Resources {
+		return a.relabel(ctx, want, have)
 	}
+	if a.DryRun != Client { // before the labels, because it can be refused
+		if _, err := a.Client.Pods.Resize(ctx, have.ID, openapi.PodResize{CPUMillis: &size.CPUMillis, MemoryMiB: &size.MemoryMiB}, a.dry()); err != nil {
+			return "", err
+		}
+		ctx = client.IfMatch(ctx, "") // it has changed the ETag
+	}
+	done, err := a.relabel(ctx, want, have)
 	if done == "unchanged" {
 		done = "resized"
 	}
-	if a.dry() {
-		return done, nil
-	}
-	size := want.Spec.Resources
-	_, err = a.Client.Pods.Resize(ctx, have.ID, openapi.PodResize{CPUMillis: &size.CPUMillis, MemoryMiB: &size.MemoryMiB})
 	return done, err
 }
 

@@ -4,6 +4,7 @@ package manifest
 
 import (
 	"regexp"
+	"slices"
 
 	"gopkg.in/yaml.v3"
 )
@@ -48,4 +49,10 @@ func fieldOf(mapping *yaml.Node, name string) *yaml.Node {
 		return nil
 	}
 	return resolve(valueOf(resolve(mapping), key))
+}
+
+// contains reports whether a document has this text as a value. Aliases are not followed: what they name is in the document, too.
+func contains(node *yaml.Node, value string) bool {
+	return node.Kind == yaml.ScalarNode && node.Value == value ||
+		slices.ContainsFunc(node.Content, func(n *yaml.Node) bool { return contains(n, value) })
 }

@@ -213,6 +213,9 @@ func read(file string, node *yaml.Node) ([]Document, error) {
 	case h.APIVersion == APIVersion && h.Kind == "Pod":
 		var p podDocument
 		d.unexpected = shown(openapi.Pod{})
+		if fieldOf(node, "status") != nil && contains(node, "(hidden)") {
+			d.refuse("spec", "this document was printed for a viewer, who does not see the values of variables and the contents of files; print it as a developer or an owner")
+		}
 		d.strict(node, &p)
 		doc.Pod = p.pod(d, doc.origins)
 	case h.APIVersion == APIVersion && h.Kind == "Volume":

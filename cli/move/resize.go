@@ -4,6 +4,7 @@ package move
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,15 +47,19 @@ started with: it gets less at its next start. --wait then returns, and says so.`
 		if err != nil {
 			return err
 		}
-		if pod, err = c.Pods.Resize(cmd.Context(), pod.ID, size); err != nil || !wait {
+		if pod, err = c.Pods.Resize(cmd.Context(), pod.ID, size, false); err != nil || !wait {
 			return err
 		}
 		var at progressed
 		err = m.Until(cmd.Context(), timeout, kind.Pods.Ref(pod), func() (bool, string, error) {
 			now, err := c.Pods.Get(cmd.Context(), pod.ID)
-			if err != nil || now.Status.Resources == nil && now.Status.ObservedGeneration >= pod.Generation {
+			if err != nil || now.Status.Resources == nil && (now.Status.ObservedGeneration >= pod.Generation || !hasMachine(now)) {
 				at = progressed{}
 				return true, "resized", err
+			}
+			if now.Status.UnknownSince != nil { // what it has may be old
+				at = progressed{}
+				return false, openapi.Value(now.Status.Message), nil
 			}
 			has := now.Spec.Resources
 			if now.Status.Resources != nil {
@@ -69,6 +74,11 @@ started with: it gets less at its next start. --wait then returns, and says so.`
 		return err
 	}
 	return cmd
+}
+
+// hasMachine reports whether a pod has a machine that may have another size. Others start with the size of their spec.
+func hasMachine(p openapi.Pod) bool {
+	return slices.Contains([]openapi.PodPhase{openapi.PodPhaseStarting, openapi.PodPhaseRunning, openapi.PodPhaseStopping}, p.Status.Phase)
 }
 
 // still is how long the size of a pod stays the same before --wait says what it has. An agent looks every 10 s at a machine that changes.

@@ -1410,10 +1410,11 @@ func (q *Queries) Pods(ctx context.Context, arg PodsParams) ([]Pod, error) {
 
 const podsOfLostNodes = `-- name: PodsOfLostNodes :many
 SELECT p.tenant_id, p.id, p.name, p.labels, p.spec, p.cpu_millis, p.memory_mib, p.generation, p.observed_generation, p.phase, p.reason, p.message, p.node_id, p.vmm_overhead_mib, p.holds_room, p.network_id, p.address, p.mac, p.ceph_key, p.restarts, p.containers, p.created_at, p.placed_at, p.domain_starting_at, p.domain_started_at, p.guest_ready_at, p.running_at, p.deletion_requested_at, p.tries, p.next_try_at, p.node_name, p.scheduling, p.priority, p.gang, p.decision, p.placed_generation, p.evicted, p.guest_bytes, p.needs, p.delete_at, p.annotations, p.halted, p.placement, p.key_placement, p.scratch_gib, p.last_placement, p.outside, p.interfaces, p.security_groups, p.network_connected_at, p.machine_cpu_millis, p.machine_memory_mib, p.unknown_since FROM pods p JOIN nodes n ON n.id = p.node_id
-WHERE (n.state = 'Lost' OR n.state IN ('Fencing', 'Fenced') AND n.heartbeat_at < clock_timestamp() - interval '1 minute') AND p.unknown_since IS NULL AND p.phase IN ('Starting', 'Running', 'Stopping') ORDER BY p.tenant_id, p.id LIMIT $1 FOR UPDATE OF p
+WHERE (n.state = 'Lost' OR n.state IN ('Fencing', 'Fenced') AND n.heartbeat_at < clock_timestamp() - interval '1 minute') AND p.unknown_since IS NULL AND p.phase IN ('Starting', 'Running', 'Stopping')
+  AND p.ceph_key IS NOT NULL ORDER BY p.tenant_id, p.id LIMIT $1 FOR UPDATE OF p
 `
 
-// Pods of which it is not recorded yet that their node is lost.
+// Pods of which it is not recorded yet that their node is lost. A pod without a key has nothing on its node.
 func (q *Queries) PodsOfLostNodes(ctx context.Context, max int) ([]Pod, error) {
 	rows, err := q.db.Query(ctx, podsOfLostNodes, max)
 	if err != nil {

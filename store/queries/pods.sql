@@ -201,9 +201,10 @@ UPDATE pods SET holds_room = false, cpu_millis = (spec -> 'resources' ->> 'cpuMi
 WHERE tenant_id = @tenant_id AND id = @id;
 
 -- name: PodsOfLostNodes :many
--- Pods of which it is not recorded yet that their node is lost.
+-- Pods of which it is not recorded yet that their node is lost. A pod without a key has nothing on its node.
 SELECT p.* FROM pods p JOIN nodes n ON n.id = p.node_id
-WHERE (n.state = 'Lost' OR n.state IN ('Fencing', 'Fenced') AND n.heartbeat_at < clock_timestamp() - interval '1 minute') AND p.unknown_since IS NULL AND p.phase IN ('Starting', 'Running', 'Stopping') ORDER BY p.tenant_id, p.id LIMIT @max FOR UPDATE OF p;
+WHERE (n.state = 'Lost' OR n.state IN ('Fencing', 'Fenced') AND n.heartbeat_at < clock_timestamp() - interval '1 minute') AND p.unknown_since IS NULL AND p.phase IN ('Starting', 'Running', 'Stopping')
+  AND p.ceph_key IS NOT NULL ORDER BY p.tenant_id, p.id LIMIT @max FOR UPDATE OF p;
 
 -- name: MarkPodUnknown :exec
 UPDATE pods SET unknown_since = clock_timestamp() WHERE tenant_id = @tenant_id AND id = @id;

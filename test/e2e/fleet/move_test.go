@@ -26,7 +26,7 @@ func TestAPodMovesWithItsMemory(t *testing.T) {
 	h.Writes(t, 1, written)
 	// It also changes its size, while the agent of its node is killed. Its machine keeps the size on the other node, and can change it there.
 	for _, size := range []openapi.Resources{{CPUMillis: 1400, MemoryMiB: 256}, {CPUMillis: 400, MemoryMiB: 192}} {
-		if _, err := tn.API.Pods.Resize(t.Context(), h.Pod.ID, openapi.PodResize{CPUMillis: &size.CPUMillis, MemoryMiB: &size.MemoryMiB}); err != nil {
+		if _, err := tn.API.Pods.Resize(t.Context(), h.Pod.ID, openapi.PodResize{CPUMillis: &size.CPUMillis, MemoryMiB: &size.MemoryMiB}, false); err != nil {
 			t.Fatal(err)
 		}
 		f.NodeOf(t, h.Pod.ID).Process("agent").Kill(t)

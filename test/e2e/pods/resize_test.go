@@ -40,7 +40,7 @@ func TestAPodChangesItsSizeWhileItRuns(t *testing.T) {
 	}
 	resize := func(cpuMillis, memoryMiB, wantCPUs, wantMore int) time.Duration {
 		at := time.Now()
-		if _, err := tn.API.Pods.Resize(t.Context(), pod.ID, openapi.PodResize{CPUMillis: &cpuMillis, MemoryMiB: &memoryMiB}); err != nil {
+		if _, err := tn.API.Pods.Resize(t.Context(), pod.ID, openapi.PodResize{CPUMillis: &cpuMillis, MemoryMiB: &memoryMiB}, false); err != nil {
 			t.Fatal(err)
 		}
 		var took time.Duration

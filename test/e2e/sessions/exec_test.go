@@ -135,7 +135,7 @@ func TestSessions(t *testing.T) {
 		}
 	})
 	t.Run("sessions are in the audit log", func(t *testing.T) {
-		audit, err := client.Collect(tn.API.Audit(t.Context(), 1000))
+		audit, err := client.Collect(tn.API.Audit(t.Context(), client.AuditSelect{}))
 		if err != nil {
 			t.Fatalf("audit: %v", err)
 		}

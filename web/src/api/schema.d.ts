@@ -9311,7 +9311,10 @@ export interface operations {
     };
     resizePod: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Check the request completely and respond as usual, but store nothing. The quota, names, addresses and volumes are checked as they are now. Images and volumes that do not exist are no error, because they can be created before the object. */
+                dryRun?: components["parameters"]["DryRun"];
+            };
             header?: {
                 /** @description Make the change only if the object still has this ETag. */
                 "If-Match"?: components["parameters"]["IfMatch"];

@@ -2,6 +2,9 @@
 
 import type { Pod } from "../api/client";
 
+/** phaseOf returns the pod's phase, or Unknown if the pod's node does not respond. */
+export const phaseOf = ({ status }: Pod): string => (status.unknownSince ? "Unknown" : status.phase);
+
 /** podState returns the pod's phase, or the reason why the pod is not well or not further. If the pod's node does not respond, it is Unknown. */
 export function podState({ status }: Pod): string {
   if (status.unknownSince) return "Unknown";

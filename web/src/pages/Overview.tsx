@@ -8,7 +8,7 @@ import { useKeys } from "../api/queries";
 import { useHasRole } from "../api/role";
 import { useSession } from "../api/session";
 import { coresOf, count, gibibytes, hours, mebibytes, money } from "../lib/format";
-import { needsAttention, podState } from "../lib/podState";
+import { needsAttention, phaseOf, podState } from "../lib/podState";
 import { Badge } from "../ui/Badge";
 import { buttonLook } from "../ui/Button";
 import { Card } from "../ui/Card";
@@ -24,7 +24,7 @@ import { Problem } from "../ui/Problem";
 import { Rows } from "../ui/Rows";
 import styles from "./Overview.module.css";
 
-const PHASES = ["Running", "Starting", "Pending", "Stopping", "Stopped", "Succeeded", "Failed"] as const;
+const PHASES = ["Running", "Starting", "Pending", "Stopping", "Stopped", "Succeeded", "Failed", "Unknown"] as const;
 
 /** Overview shows the tenant's pods, quota, cost, problems and recent events. */
 export function Overview() {
@@ -65,7 +65,7 @@ export function Overview() {
         <Card title="Pods">
           {pods.synced ? (
             <ul className={styles.phases}>
-              {PHASES.map((phase) => [phase, pods.items.filter((p) => p.status.phase === phase).length] as const)
+              {PHASES.map((phase) => [phase, pods.items.filter((p) => phaseOf(p) === phase).length] as const)
                 .filter(([phase, n]) => n > 0 || phase === "Running")
                 .map(([phase, n]) => (
                   <li key={phase}>

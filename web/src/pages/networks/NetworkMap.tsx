@@ -8,6 +8,7 @@ import { useLive } from "../../api/live";
 import { useKeys } from "../../api/queries";
 import { bytes, plural } from "../../lib/format";
 import { type Box, counters, draw, type Edge, mayConnect, type PodBox, rates, reaches, type Traffic } from "../../lib/networkMap";
+import { phaseOf } from "../../lib/podState";
 import { Button } from "../../ui/Button";
 import { Card } from "../../ui/Card";
 import { Hint } from "../../ui/Hint";
@@ -109,7 +110,7 @@ export function NetworkMap({ networks, pods }: { networks: Network[]; pods: Pod[
                 tabIndex={0}
                 aria-pressed={p.pod.id === chosen}
                 aria-label={`${short(p.pod.name)} ${below(p)}`}
-                className={`${styles.pod} ${p.pod.status.phase === "Running" ? "" : styles.off} ${faded(p.pod.id) ? styles.faded : ""} ${p.pod.id === chosen ? styles.chosen : ""}`}
+                className={`${styles.pod} ${phaseOf(p.pod) === "Running" ? "" : styles.off} ${faded(p.pod.id) ? styles.faded : ""} ${p.pod.id === chosen ? styles.chosen : ""}`}
                 onClick={() => setChosen(p.pod.id === chosen ? undefined : p.pod.id)}
                 onKeyDown={(e) => {
                   if (e.key === "Enter" || e.key === " ") {

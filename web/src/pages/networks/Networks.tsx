@@ -6,6 +6,7 @@ import { client, idempotent, type Network, type Pod } from "../../api/client";
 import { useLive } from "../../api/live";
 import { useHasRole } from "../../api/role";
 import { count, plural } from "../../lib/format";
+import { phaseOf } from "../../lib/podState";
 import { Badge } from "../../ui/Badge";
 import { Button } from "../../ui/Button";
 import { Card } from "../../ui/Card";
@@ -101,7 +102,7 @@ export function Networks() {
           </Link>
         ),
       },
-      { name: "State", width: "112px", sort: (p) => p.pod.status.phase, cell: (p) => <Badge state={p.pod.status.phase} /> },
+      { name: "State", width: "112px", sort: (p) => p.pod.status.phase, cell: (p) => <Badge state={phaseOf(p.pod)} /> },
       { name: "Node", width: "minmax(0, 1fr)", wide: true, sort: (p) => p.pod.status.nodeName ?? "", cell: (p) => p.pod.status.nodeName },
     ],
     [],

@@ -7,7 +7,7 @@ import { useLive } from "../../api/live";
 import { useHasRole } from "../../api/role";
 import { allContainers, readiness } from "../../lib/containers";
 import { coresOf, count, mebibytes, plural } from "../../lib/format";
-import { podState, restartsOf } from "../../lib/podState";
+import { phaseOf, podState, restartsOf } from "../../lib/podState";
 import { Badge } from "../../ui/Badge";
 import { Button, buttonLook } from "../../ui/Button";
 import { Chip } from "../../ui/Chip";
@@ -18,7 +18,7 @@ import type { Column } from "../../ui/tableColumns";
 import { toast } from "../../ui/toasts";
 import { When } from "../../ui/When";
 
-const PHASES = ["Pending", "Starting", "Running", "Succeeded", "Failed", "Stopping", "Stopped"];
+const PHASES = ["Pending", "Starting", "Running", "Succeeded", "Failed", "Unknown", "Stopping", "Stopped"];
 
 /** Pods shows a live list of the tenant's pods. */
 export function Pods() {
@@ -35,7 +35,7 @@ export function Pods() {
   const keep = useMemo(() => {
     if (!search.phase && wanted.length === 0) return undefined;
     return (p: Pod) =>
-      (!search.phase || p.status.phase === search.phase) &&
+      (!search.phase || phaseOf(p) === search.phase) &&
       wanted.every((w) => {
         const at = w.indexOf("=");
         return p.labels[w.slice(0, at)] === w.slice(at + 1);
@@ -58,8 +58,8 @@ export function Pods() {
       {
         name: "State",
         width: "156px",
-        sort: (p) => PHASES.indexOf(p.status.phase),
-        cell: (p) => <Badge state={podState(p)} phase={p.status.phase} title={p.status.message} />,
+        sort: (p) => PHASES.indexOf(phaseOf(p)),
+        cell: (p) => <Badge state={podState(p)} phase={phaseOf(p)} title={p.status.message} />,
       },
       { name: "Restarts", width: "76px", wide: true, sort: restartsOf, cell: (p) => count(restartsOf(p)) },
       {
