@@ -25,7 +25,8 @@ func (s *Stack) stop() error {
 	if domains := s.Virsh("list", "--all", "--name"); domains != "" {
 		left = errors.Join(left, fmt.Errorf("the tests have not deleted these domains: %s", domains))
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), pace.Limit(time.Minute))
+	// An image in Ceph can be held for half a minute by a client that has ended. The removal is retried after twice as long each time, so that it can take a minute.
+	ctx, cancel := context.WithTimeout(context.Background(), pace.Limit(2*time.Minute))
 	defer cancel()
 	for _, check := range []func() error{s.poolsAreEmpty, s.tablesAreEmpty, s.nodesAreEmpty, s.noScratchDisks} {
 		left = errors.Join(left, Until(ctx, check))
