@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"husk/dev"
+	"husk/test/docs"
 	"husk/test/stack"
 )
 
@@ -145,27 +146,10 @@ func (m *machine) write(file, text string, mode os.FileMode) {
 	}
 }
 
-// set gives settings values in a file of /etc/husk, as an operator does: it removes the # in front.
+// set gives settings values in a file of /etc/husk.
 func (m *machine) set(file string, values map[string]string) {
 	m.t.Helper()
-	name := filepath.Join(m.root, "/etc/husk", file)
-	raw, err := os.ReadFile(name)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	lines := strings.Split(string(raw), "\n")
-	for key, value := range values {
-		found := false
-		for i, line := range lines {
-			if strings.HasPrefix(line, "# "+key+": ") || strings.HasPrefix(line, key+": ") {
-				lines[i], found = key+": "+value, true
-			}
-		}
-		if !found {
-			lines = append(lines, key+": "+value)
-		}
-	}
-	if err := os.WriteFile(name, []byte(strings.Join(lines, "\n")), 0o600); err != nil { // the file keeps its mode
+	if err := docs.Set(filepath.Join(m.root, "/etc/husk", file), values); err != nil {
 		m.t.Fatal(err)
 	}
 }
